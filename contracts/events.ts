@@ -1,0 +1,68 @@
+// Every event that services say to each other: CloudEvents 1.0, structured JSON. Publishing and receiving both parse
+// with these schemas; the type is read from the body, never from a topic or routing key.
+import { z } from 'zod';
+import { currency } from './money.ts';
+import { instant, text, userId, uuid } from './text.ts';
+
+/** An event's body may not be larger; events carry totals, counts and ids, never an order's items. */
+export const MAX_EVENT_BYTES = 64 * 1024;
+export const EVENT_CONTENT_TYPE = 'application/cloudevents+json';
+
+const amount = z.int().min(0);
+const orderId = uuid;
+
+/** The data of each event type. A new type starts here; the envelope and the types below follow from it. */
+const eventData = {
+  'order.placed': z.object({ orderId, userId, currency, total: amount, itemCount: z.int().min(1) }),
+  'points.awarded': z.object({ orderId, userId, points: amount }),
+  'coupon.issued': z.object({ orderId, userId, couponId: uuid, amount, currency, expiresAt: instant }),
+  'coupon.skipped': z.object({ orderId, userId, reason: text(1, 200) }),
+  'notification.sent': z.object({ orderId, userId, notificationId: uuid, kind: z.enum(['order.placed']) }),
+  'step.failed': z.object({
+    orderId,
+    step: z.enum(['points', 'coupon', 'notification']),
+    eventId: uuid,
+    error: z.string().max(1000),
+  }),
+} as const;
+
+export type EventType = keyof typeof eventData;
+export const eventTypes = Object.keys(eventData) as EventType[];
+export const isEventType = (type: string): type is EventType => Object.hasOwn(eventData, type);
+
+const envelopeOf = <T extends EventType>(type: T) =>
+  z.object({
+    specversion: z.literal('1.0'),
+    id: uuid,
+    source: z.string().regex(/^\/services\/[a-z-]+$/),
+    type: z.literal(type),
+    subject: uuid,
+    time: instant,
+    datacontenttype: z.literal('application/json'),
+    data: eventData[type],
+  });
+
+export const eventSchemas = Object.fromEntries(eventTypes.map((type) => [type, envelopeOf(type)])) as {
+  [T in EventType]: ReturnType<typeof envelopeOf<T>>;
+};
+
+export type EventData<T extends EventType = EventType> = z.infer<(typeof eventData)[T]>;
+
+/** An event as it stands on the bus. `subject` is the order's (or ticket's) id. */
+export interface Event<T extends EventType = EventType> {
+  specversion: '1.0';
+  id: string;
+  source: string;
+  type: T;
+  subject: string;
+  time: string;
+  datacontenttype: 'application/json';
+  data: EventData<T>;
+}
+
+/** Any event, told apart by `type`. */
+export type AnyEvent = { [T in EventType]: Event<T> }[EventType];
+
+/** Throws a ZodError where `data` is not what events of this type carry. */
+export const parseEventData = <T extends EventType>(type: T, data: unknown): EventData<T> =>
+  eventData[type].parse(data) as EventData<T>;

@@ -1,0 +1,18 @@
+// Strings as every part of the system can keep them: PostgreSQL stores no U+0000, and a lone surrogate has no UTF-8 form.
+import { z } from 'zod';
+
+const storable = (value: string) => !value.includes('\u0000') && value.isWellFormed();
+
+/** A string of `min` to `max` characters (UTF-16 units) without NUL and without lone surrogates. */
+export const text = (min: number, max: number) =>
+  z.string().min(min).max(max).refine(storable, 'must not contain NUL or a lone surrogate');
+
+export const userId = z
+  .string()
+  .regex(/^[A-Za-z0-9_.:@-]{1,64}$/, 'must be 1 to 64 characters of A-Z a-z 0-9 _ . : @ -');
+
+/** Times travel as ISO 8601 in UTC, and come from the database's clock. */
+export const instant = z.iso.datetime();
+
+/** An id made by this system. */
+export const uuid = z.uuid();

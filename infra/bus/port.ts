@@ -1,0 +1,85 @@
+// The event bus as the rest of the system sees it. What every adapter guarantees, and the contract suite tests:
+//
+// - publish: an event that is not in the answer has been taken over by the broker for every subscribed group, durably.
+//   One that is in the answer may or may not have been; it is published again under the same id.
+// - subscribe: every event reaches every group at least once, also a group that was away; within a group the members
+//   share the events where the broker can (AMQP, local) or one member holds the subscription (MQTT).
+// - a message is acknowledged only after the receiver's promise resolved. Order is not guaranteed.
+
+/** An event on its way out. `body` is the JSON that goes over the wire, as it is. */
+export interface OutgoingEvent {
+  readonly id: string;
+  readonly type: string;
+  readonly body: string;
+}
+
+/** An event that the broker did not take over. */
+export interface Rejected {
+  readonly id: string;
+  readonly error: BusError;
+}
+
+export type BusErrorCode =
+  | 'unavailable' // no connection, or it broke before the confirm
+  | 'unconfirmed' // no confirm in time
+  | 'unroutable' // no queue would have received it
+  | 'refused' // the broker said no (nack, full queue)
+  | 'oversized'; // larger than MAX_EVENT_BYTES
+
+export class BusError extends Error {
+  readonly code: BusErrorCode;
+  constructor(code: BusErrorCode, message: string, cause?: unknown) {
+    super(message, { cause });
+    this.name = 'BusError';
+    this.code = code;
+  }
+}
+
+/** A message as it arrived, before anyone trusted it. */
+export interface IncomingMessage {
+  readonly body: Buffer;
+}
+
+/**
+ * What a subscribing service offers its transport. Each promise resolves when every message of the batch is on disk:
+ * only then may the transport acknowledge. They do not reject for a bad message or a failing handler (those are
+ * recorded); they wait while the database is away, so a transport sees backpressure, not errors.
+ */
+export interface Receiver {
+  /** Handles the batch now. For transports that can leave many messages unacknowledged. May be called concurrently. */
+  handle(batch: readonly IncomingMessage[]): Promise<void>;
+  /** Keeps the batch, to be handled soon. For transports that must acknowledge one message before seeing the next. */
+  store(batch: readonly IncomingMessage[]): Promise<void>;
+  /** Records the batch as dead: the broker gave up on these. */
+  bury(batch: readonly IncomingMessage[], reason: string): Promise<void>;
+  /** Says that there are new rows in the inbox. For transports that write there themselves. */
+  wake(): void;
+}
+
+export type HealthStatus = 'up' | 'degraded' | 'down';
+export interface Health {
+  readonly status: HealthStatus;
+  readonly detail?: string;
+}
+
+export interface Subscription {
+  health(): Health;
+  /** Messages that wait at the broker for this group, or undefined where the broker does not tell. */
+  backlog(): Promise<number | undefined>;
+  /** Ends and renews the subscription, as the watchdog asks when it makes no progress. */
+  rebuild(): Promise<void>;
+  /** Stops the intake; resolves when what was running has been acknowledged. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+export interface Bus {
+  readonly kind: 'local' | 'rabbitmq' | 'mqtt';
+  /** Publishes a batch; resolves with the events that the broker did not take over. Never rejects. */
+  publish(events: readonly OutgoingEvent[]): Promise<Rejected[]>;
+  /** `group` is a key of the topology the bus was made with. Resolves when the subscription is established or, while
+   *  the broker is away, being established in the background. */
+  subscribe(group: string, receiver: Receiver): Promise<Subscription>;
+  health(): Health;
+  /** Waits for publishes under way, then disconnects. Close the subscriptions first. Safe to call twice. */
+  close(): Promise<void>;
+}

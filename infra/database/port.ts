@@ -1,0 +1,45 @@
+// The database as the rest of the system sees it: PostgreSQL, by pg or embedded as PGlite, with one behaviour.
+//
+// Parameters are $1, $2, …; a JSON parameter is passed as text (JSON.stringify) and cast in the SQL, because the two
+// drivers disagree on arrays. Results: int8 and numeric counts as numbers (up to 2^53-1), timestamptz as Date, json and
+// jsonb parsed. Text holds no U+0000.
+
+export interface Queryable {
+  /** Runs one statement and returns its rows. */
+  query<Row extends object>(text: string, params?: readonly unknown[]): Promise<Row[]>;
+  /** Runs one statement and returns how many rows it changed. */
+  execute(text: string, params?: readonly unknown[]): Promise<number>;
+}
+
+/** Inside a transaction. Only its own queries may be awaited there: PGlite lets no other query run meanwhile. */
+export interface Transaction extends Queryable {
+  /** Runs `callback` once the transaction is committed, never when it is rolled back. */
+  afterCommit(callback: () => void): void;
+}
+
+/** A session lock, released by the database when the holding process dies. */
+export interface Lock {
+  /** Resolves when the lock is lost without having been released, because the connection that held it ended. */
+  readonly lost: Promise<void>;
+  release(): Promise<void>;
+}
+
+export interface Database extends Queryable {
+  readonly kind: 'postgres' | 'pglite';
+  /** READ COMMITTED. Rolls back when `work` throws, and rethrows. Rejects when the commit fails. */
+  transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
+  /** Runs several statements separated by semicolons, without parameters, in one implicit transaction. */
+  script(text: string): Promise<void>;
+  /** Takes the advisory lock of that name for this process, or answers undefined where another holds it. */
+  tryLock(name: string): Promise<Lock | undefined>;
+  close(): Promise<void>;
+}
+
+/** A fault of the connection or the server, not of the statement: the same statement may succeed later. */
+export class DatabaseUnavailable extends Error {
+  readonly code = 'database-unavailable';
+  constructor(cause: unknown) {
+    super(`database unavailable: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    this.name = 'DatabaseUnavailable';
+  }
+}
