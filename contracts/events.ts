@@ -48,20 +48,19 @@ export const eventSchemas = Object.fromEntries(eventTypes.map((type) => [type, e
 
 export type EventData<T extends EventType = EventType> = z.infer<(typeof eventData)[T]>;
 
-/** An event as it stands on the bus. `subject` is the order's (or ticket's) id. */
-export interface Event<T extends EventType = EventType> {
-  specversion: '1.0';
-  id: string;
-  source: string;
-  type: T;
-  subject: string;
-  time: string;
-  datacontenttype: 'application/json';
-  data: EventData<T>;
-}
-
-/** Any event, told apart by `type`. */
-export type AnyEvent = { [T in EventType]: Event<T> }[EventType];
+/** An event as it stands on the bus; of several types, told apart by `type`. `subject` is the order's id. */
+export type Event<T extends EventType = EventType> = {
+  [K in T]: {
+    specversion: '1.0';
+    id: string;
+    source: string;
+    type: K;
+    subject: string;
+    time: string;
+    datacontenttype: 'application/json';
+    data: EventData<K>;
+  };
+}[T];
 
 /** Throws a ZodError where `data` is not what events of this type carry. */
 export const parseEventData = <T extends EventType>(type: T, data: unknown): EventData<T> =>

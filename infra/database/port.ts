@@ -1,7 +1,7 @@
 // The database as the rest of the system sees it: PostgreSQL, by pg or embedded as PGlite, with one behaviour.
 //
 // Parameters are $1, $2, …; a JSON parameter is passed as text (JSON.stringify) and cast in the SQL, because the two
-// drivers disagree on arrays. Results: int8 and numeric counts as numbers (up to 2^53-1), timestamptz as Date, json and
+// drivers disagree on arrays. Results: int8 as number (up to 2^53-1), timestamptz as Date, json and
 // jsonb parsed. Text holds no U+0000.
 
 export interface Queryable {
@@ -9,6 +9,8 @@ export interface Queryable {
   query<Row extends object>(text: string, params?: readonly unknown[]): Promise<Row[]>;
   /** Runs one statement and returns how many rows it changed. */
   execute(text: string, params?: readonly unknown[]): Promise<number>;
+  /** Runs several statements separated by semicolons, without parameters, in one transaction. */
+  script(text: string): Promise<void>;
 }
 
 /** Inside a transaction. Only its own queries may be awaited there: PGlite lets no other query run meanwhile. */
@@ -28,8 +30,6 @@ export interface Database extends Queryable {
   readonly kind: 'postgres' | 'pglite';
   /** READ COMMITTED. Rolls back when `work` throws, and rethrows. Rejects when the commit fails. */
   transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
-  /** Runs several statements separated by semicolons, without parameters, in one implicit transaction. */
-  script(text: string): Promise<void>;
   /** Takes the advisory lock of that name for this process, or answers undefined where another holds it. */
   tryLock(name: string): Promise<Lock | undefined>;
   close(): Promise<void>;

@@ -1,0 +1,29 @@
+#!/usr/bin/env node
+// Starts the `sluice` command from a fresh checkout: checks what it needs, compiles what is stale, and goes on in the
+// same process, so that signals and exit codes are the command's own.
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+if (major < 20 || (major === 20 && minor < 19)) fail(`sluice needs Node.js 20.19 or newer; this is ${process.version}`);
+
+const root = new URL('..', import.meta.url);
+if (!existsSync(new URL('node_modules', root))) {
+  fail(`the dependencies are not installed: run \`npm ci\` in ${fileURLToPath(root)} first`);
+}
+
+const { build, isStale } = await import('./build.js');
+if (isStale()) {
+  console.error('compiling …');
+  try {
+    build({ checkTypes: false });
+  } catch (error) {
+    fail(error instanceof Error ? error.message : String(error));
+  }
+}
+await import('../dist/cli/main.js');
+
+function fail(reason) {
+  console.error(`sluice: ${reason}`);
+  process.exit(1);
+}

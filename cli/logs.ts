@@ -1,0 +1,117 @@
+// `sluice logs`: follows the services' logs from any machine that reaches the MQTT broker.
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { MqttClient } from 'mqtt';
+import { serviceNames } from '../contracts/services.ts';
+import { logTopic, presenceTopic } from '../infra/bus/topology.ts';
+import { redactUrl } from '../infra/config.ts';
+import { formatLogLine } from '../infra/log-format.ts';
+import { connectTo, endConnection, reasonOf } from '../infra/mqtt/connect.ts';
+import { CliError } from './errors.ts';
+import { aborted, untilInterrupted } from './interrupt.ts';
+import { type Level, type LogEntry, LogReader, levels } from './logs/reader.ts';
+import { urlOf } from './options.ts';
+import { count, note, paint, print, printable } from './terminal.ts';
+
+interface LogsOptions {
+  readonly mqttUrl: string;
+  readonly prefix: string;
+  readonly service?: readonly string[];
+  readonly level?: Level;
+  readonly order?: string;
+  readonly json?: true;
+}
+
+const examples = `
+Examples:
+  $ sluice logs --level warn                          what goes wrong, in all services
+  $ sluice logs --service points --service coupon
+  $ sluice logs --json --order 019a2b… | jq .msg      NDJSON for programs
+
+Logs over MQTT may have gaps, by design: they never slow a service down. Ctrl-C ends.`;
+
+export const logsCommand = () =>
+  new Command('logs')
+    .description("follow the services' logs over MQTT")
+    .addOption(
+      new Option('--mqtt-url <url>', 'the MQTT broker')
+        .env('MQTT_URL')
+        .default('mqtt://127.0.0.1:1883')
+        .argParser(urlOf('mqtt', 'mqtts', 'ws', 'wss')),
+    )
+    .addOption(
+      new Option('--prefix <prefix>', 'what stands before every topic')
+        .env('BUS_PREFIX')
+        .default('sluice')
+        .argParser(parsePrefix),
+    )
+    // `main` is what a process logs about itself.
+    .addOption(new Option('--service <name...>', 'only these services').choices([...serviceNames, 'main']))
+    .addOption(new Option('--level <level>', 'only lines of this level or a more severe one').choices(levels))
+    .option('--order <id>', 'only lines about this order')
+    .option('--json', 'print JSON, one line each')
+    .addHelpText('after', examples)
+    .action((options: LogsOptions) => untilInterrupted((signal) => logs(options, signal)));
+
+function parsePrefix(given: string): string {
+  if (/^[A-Za-z0-9_-]{1,40}$/.test(given)) return given;
+  throw new InvalidArgumentError('It must be 1 to 40 characters of A-Z a-z 0-9 _ -.');
+}
+
+async function logs(options: LogsOptions, signal: AbortSignal): Promise<void> {
+  const { prefix, service: services = ['+'] } = options;
+  const topics = services.flatMap((service) => [logTopic(prefix, service), presenceTopic(prefix, service, '+')]);
+  const reader = new LogReader(options);
+  const client = connectTo(options.mqttUrl)({ clean: true }); // with a random client id
+
+  client.on('message', (topic, payload) => {
+    for (const entry of reader.read(topic, payload)) print(options.json ? jsonOf(entry) : textOf(entry));
+  });
+  try {
+    await Promise.race([failure(client, redactUrl(options.mqttUrl), topics), aborted(signal)]);
+  } finally {
+    await endConnection(client);
+    if (reader.unreadable > 0) note(`log lines that could not be read: ${count(reader.unreadable)}`);
+  }
+}
+
+/** Keeps the subscriptions up, and says when the connection comes and goes. Rejects when that cannot succeed. */
+function failure(client: MqttClient, url: string, topics: string[]): Promise<never> {
+  return new Promise((_, reject) => {
+    let state: 'new' | 'connected' | 'lost' = 'new';
+    const giveUp = (reason: string) =>
+      reject(new CliError(`cannot reach ${url}: ${reason}; is \`npm start\` or the MQTT broker running?`));
+    client.on('connect', () => {
+      note(paint('dim', state === 'new' ? `following ${url}` : `connected to ${url} again`, process.stderr));
+      state = 'connected';
+      client.subscribe(topics, { qos: 0 }, (error, granted) => {
+        // Where the connection broke meanwhile, the next 'connect' subscribes again.
+        const refused = granted?.some(({ qos }) => qos >= 128) ?? false;
+        if (refused || (error && client.connected))
+          reject(new CliError(`${url} refuses the subscription to ${topics.join(', ')}`));
+      });
+    });
+    // The first connection has to succeed; a later one is waited for.
+    client.on('error', (error) => {
+      if (state === 'new') giveUp(reasonOf(error));
+    });
+    client.on('close', () => {
+      if (client.disconnecting) return; // that is us
+      if (state === 'new') giveUp('the connection was closed');
+      if (state === 'connected') note(paint('yellow', `connection to ${url} lost, trying again`, process.stderr));
+      if (state === 'connected') state = 'lost';
+    });
+  });
+}
+
+const jsonOf = (entry: LogEntry): string => {
+  if (entry.kind === 'line') return JSON.stringify(entry.line);
+  const { service, instance, state } = entry;
+  return JSON.stringify({ time: Date.now(), service, instance, presence: state });
+};
+
+function textOf(entry: LogEntry): string {
+  if (entry.kind === 'line') return formatLogLine(entry.line, { color: process.stdout.hasColors?.() ?? false });
+  const { service, instance, state } = entry;
+  const mark = { online: paint('green', '●'), offline: paint('red', '●'), stopped: paint('dim', '○') }[state];
+  return `${mark} ${printable(service)} is ${state} ${paint('dim', `(${printable(instance)})`)}`;
+}

@@ -1,0 +1,42 @@
+// The `sluice` command: which subcommands there are, and how they end.
+import { Command, CommanderError } from 'commander';
+import { CliError, INTERRUPTED_EXIT_CODE, messageOf, USAGE_EXIT_CODE } from './errors.ts';
+import { logsCommand } from './logs.ts';
+import { orderCommand } from './order.ts';
+import { replayCommand } from './replay.ts';
+import { startCommand } from './start.ts';
+import { note, paint } from './terminal.ts';
+
+const subcommands = [startCommand, orderCommand, replayCommand, logsCommand];
+
+function createProgram(): Command {
+  const program = new Command('sluice')
+    .description('A message-driven order workflow: answer at once, work in parallel, lose nothing.')
+    .showHelpAfterError('(add --help for what is allowed)')
+    .addHelpText('after', '\nExample:\n  $ sluice start &\n  $ sluice order --user alice')
+    .exitOverride();
+  for (const subcommand of subcommands) program.addCommand(subcommand().copyInheritedSettings(program));
+  return program;
+}
+
+/**
+ * Runs `sluice` with `argv` (without node and script); resolves with the exit code: 0 only where the command did what it
+ * says, 2 for what cannot be understood, 130 after Ctrl-C, otherwise 1.
+ */
+export async function run(argv: readonly string[]): Promise<number> {
+  try {
+    await createProgram().parseAsync(argv, { from: 'user' });
+    return 0;
+  } catch (error) {
+    // Commander has said what was wrong (or shown the help that was asked for).
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE_EXIT_CODE;
+    if (error instanceof CliError && error.exitCode === INTERRUPTED_EXIT_CODE) {
+      note(error.message);
+      return error.exitCode;
+    }
+    const expected = error instanceof CliError;
+    const text = !expected && error instanceof Error ? (error.stack ?? error.message) : messageOf(error);
+    for (const line of text.split('\n')) note(`${paint('red', 'error:', process.stderr)} ${line}`);
+    return expected ? error.exitCode : 1;
+  }
+}

@@ -1,0 +1,45 @@
+// `sluice start`: runs the services in this process.
+import { Argument, Command } from 'commander';
+import { type ServiceName, serviceNames } from '../contracts/services.ts';
+import { ConfigError, describeVariables } from '../infra/config.ts';
+import { StartupError } from '../infra/startup-error.ts';
+import { CliError, USAGE_EXIT_CODE } from './errors.ts';
+import { aborted, untilInterrupted } from './interrupt.ts';
+
+export const startCommand = () =>
+  new Command('start')
+    .description('run the services, all in one process or just those named, until SIGINT or SIGTERM')
+    .addArgument(new Argument('[service...]', 'which services (default: all)').choices(serviceNames))
+    .addHelpText('after', help)
+    .action((services: ServiceName[]) => untilInterrupted((signal) => start(services, signal)));
+
+async function start(services: ServiceName[], signal: AbortSignal): Promise<void> {
+  // Imported here, because the other commands need none of it.
+  const { startSluice } = await import('../services/main.ts');
+  try {
+    const sluice = await startSluice({ services: services.length > 0 ? services : serviceNames, env: process.env });
+    await aborted(signal);
+    await sluice.stop();
+  } catch (error) {
+    if (error instanceof ConfigError)
+      throw new CliError(error.problems.join('\n'), { exitCode: USAGE_EXIT_CODE, cause: error });
+    if (error instanceof StartupError) throw new CliError(error.message, { cause: error });
+    throw error;
+  }
+}
+
+function help(): string {
+  const variables = describeVariables().map(({ name, fallback, allowed, about }) => {
+    const standard = fallback === undefined ? '' : ` Default: ${fallback}.`;
+    return `  ${name}\n      ${about}${standard}\n      Allowed: ${allowed}.`;
+  });
+  return `
+Examples:
+  $ sluice start                  everything, embedded, data in .data/
+  $ sluice start order points     two of the services; they share DATABASE_URL, MQTT_URL (and AMQP_URL) with the others
+
+Environment:
+${variables.join('\n')}
+
+The first SIGINT or SIGTERM stops cleanly, a second one at once. A bad variable stops the start, with exit code 2.`;
+}

@@ -1,0 +1,27 @@
+// Lists answer `{ items, next }`, newest first; `next` is the cursor for `?after=`, null at the end.
+import { z } from 'zod';
+import { userId, uuid } from './text.ts';
+
+export const pageQuery = z.object({
+  limit: z
+    .string()
+    .regex(/^\d{1,3}$/, 'must be an integer from 1 to 200')
+    .transform(Number)
+    .pipe(z.int().min(1).max(200))
+    .default(50),
+  after: uuid.optional(),
+});
+export type PageQuery = z.infer<typeof pageQuery>;
+
+export const userQuery = pageQuery.extend({ userId });
+
+export interface Page<Item> {
+  readonly items: readonly Item[];
+  readonly next: string | null;
+}
+
+/** A page of at most `limit` items out of up to `limit + 1` that were read. */
+export function pageOf<Item extends { readonly id: string }>(read: readonly Item[], limit: number): Page<Item> {
+  const items = read.slice(0, limit);
+  return { items, next: read.length > limit ? (items.at(-1)?.id ?? null) : null };
+}

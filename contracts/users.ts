@@ -1,0 +1,29 @@
+// GET /users/:id/points, /coupons, /notifications
+import type { Page } from './pages.ts';
+
+export interface PointsEntry {
+  readonly id: string;
+  readonly orderId: string;
+  readonly points: number;
+  readonly kind: 'award';
+  readonly at: string;
+}
+export type PointsPage = Page<PointsEntry> & { readonly balance: number };
+
+export interface Coupon {
+  readonly id: string;
+  readonly orderId: string;
+  readonly amount: number;
+  readonly currency: string;
+  readonly status: 'active' | 'expired';
+  readonly expiresAt: string;
+}
+
+/** Also what is published to the user's MQTT topic; `id` tells repeats apart. */
+export interface Notification {
+  readonly id: string;
+  readonly orderId: string;
+  readonly kind: 'order.placed';
+  readonly text: string;
+  readonly at: string;
+}

@@ -1,0 +1,175 @@
+// A group's session at the MQTT broker: what waits there for the group lies under one client id, and two connections
+// with one id would throw each other out for ever. So a lock in the database decides which process connects.
+import { setTimeout as delay } from 'node:timers/promises';
+import type { MqttClient } from 'mqtt';
+import type { Logger } from 'pino';
+import type { Database, Lock } from '../database/port.ts';
+import { type Connect, endConnection, reasonOf } from '../mqtt/connect.ts';
+import { deferred, within } from '../mqtt/promises.ts';
+import { createIntake } from './mqtt-intake.ts';
+import type { Health, Receiver, Subscription } from './port.ts';
+
+export interface SessionOptions {
+  /** Client id, and name of the lock. */
+  readonly id: string;
+  readonly topics: readonly string[];
+  readonly connect: Connect;
+  readonly database: Pick<Database, 'tryLock'>;
+  readonly log: Logger;
+}
+
+/** Seconds between pings. */
+const KEEPALIVE = 30;
+/** A batch that takes longer to store has its connection dropped, before the broker or mqtt.js would find it dead. */
+const STALL_MS = (KEEPALIVE * 1000) / 2;
+/** Pause before the lock is asked for again, and before a connection that was dropped for a stall is made again. */
+const RETRY_MS = 1_000;
+
+export interface HeldSession extends Subscription {
+  /** Resolves when the session exists at the broker: this process has subscribed, or another holds it. */
+  readonly established: Promise<void>;
+  /** Resolves when it is established or the first attempt has failed. */
+  readonly attempted: Promise<void>;
+}
+
+/** Why a connection was given up. */
+type End = 'closed' | 'lock lost' | 'rebuild' | 'stalled';
+
+/** Holds the session for as long as this process has its lock, and stands by while another has it. */
+export function holdSession(options: SessionOptions, receiver: Receiver): HeldSession {
+  const { id, topics, connect, database, log } = options;
+  const closing = new AbortController();
+  const established = deferred();
+  const attempted = deferred();
+  let state: Health = { status: 'down', detail: 'connecting' };
+  /** Gives up the connection there is. */
+  let interrupt: (reason: End) => void = () => {};
+
+  const intake = createIntake(receiver, STALL_MS, (error) => {
+    if (error) log.error({ err: error, session: id }, 'received messages could not be stored');
+    interrupt('stalled');
+  });
+
+  function become(next: Health): void {
+    state = next;
+    attempted.resolve();
+    if (next.status === 'up') established.resolve();
+  }
+
+  async function run(): Promise<void> {
+    while (!closing.signal.aborted) {
+      const lock = await takeLock();
+      if (lock) await connectWhileLocked(lock);
+      else await pause();
+    }
+  }
+
+  /** Ends early on close. */
+  const pause = () => delay(RETRY_MS, undefined, { signal: closing.signal }).catch(() => {});
+
+  async function takeLock(): Promise<Lock | undefined> {
+    try {
+      const lock = await database.tryLock(id);
+      if (!lock) become({ status: 'up', detail: 'standby' });
+      return lock;
+    } catch (error) {
+      become({ status: 'down', detail: `no lock: ${reasonOf(error)}` });
+      return undefined;
+    }
+  }
+
+  async function connectWhileLocked(lock: Lock): Promise<void> {
+    const over = new Promise<End>((resolve) => {
+      lock.lost.then(() => resolve('lock lost'));
+      closing.signal.addEventListener('abort', () => resolve('closed'), { once: true });
+    });
+    for (;;) {
+      const end = await connectUntil(over);
+      if (end === 'closed') return lock.release();
+      log.warn({ session: id, reason: end }, 'MQTT session interrupted');
+      if (end === 'lock lost') return;
+      if (end === 'stalled') {
+        // To come back before the database can store again would only bring the same messages again.
+        await Promise.race([intake.idle(), over]);
+        await pause();
+      }
+    }
+  }
+
+  async function connectUntil(over: Promise<End>): Promise<End> {
+    // Already over, for example by a lock that was lost during a stall.
+    const ended = await Promise.race([over, Promise.resolve(undefined)]);
+    if (ended) return ended;
+    state = { status: 'down', detail: 'connecting' };
+    const client = connect({ clientId: id, clean: false, keepalive: KEEPALIVE });
+    intake.attach(client);
+    client.on('connect', () => void subscribe(client));
+    client.on('error', (error) => become({ status: 'down', detail: reasonOf(error) }));
+    client.on('close', () => {
+      if (state.status !== 'down') become({ status: 'down', detail: 'the connection broke' });
+    });
+    const end = await Promise.race([
+      over,
+      new Promise<End>((resolve) => {
+        interrupt = resolve;
+      }),
+    ]);
+    interrupt = () => {};
+    intake.detach();
+    if (end === 'closed') await intake.idle();
+    await endConnection(client);
+    return end;
+  }
+
+  async function subscribe(client: MqttClient): Promise<void> {
+    try {
+      await client.subscribeAsync([...topics], { qos: 1 });
+      become({ status: 'up' });
+    } catch (error) {
+      // Otherwise the connection broke, and subscribing comes again with the next.
+      if (!client.connected) return;
+      become({ status: 'degraded', detail: `subscribe failed: ${reasonOf(error)}` });
+      log.error({ err: error, session: id }, 'the MQTT broker refused the subscription');
+    }
+  }
+
+  const running = run();
+  return {
+    established: established.promise,
+    attempted: attempted.promise,
+    health: () => state,
+    // MQTT has no way to ask.
+    backlog: async () => undefined,
+    async rebuild() {
+      interrupt('rebuild');
+    },
+    async close() {
+      closing.abort();
+      await running;
+    },
+  };
+}
+
+/**
+ * Makes sure that the session and its subscriptions exist, without receiving anything, so that the broker keeps what
+ * is published for a group that has never run. Resolves where another process holds the session; rejects when the
+ * broker does not answer within `timeoutMs`.
+ */
+export async function declareSession(options: SessionOptions, timeoutMs: number): Promise<void> {
+  const { id, topics, connect, database } = options;
+  const lock = await database.tryLock(id);
+  if (!lock) return;
+  const client = connect({ clientId: id, clean: false, keepalive: KEEPALIVE });
+  try {
+    // Messages that wait already are passed over without an acknowledgement and stay the session's.
+    client.handleMessage = (_packet, next) => next(new Error('not received here'));
+    const subscribed = new Promise((resolve, reject) => {
+      client.on('close', () => reject(new Error('the broker is away')));
+      client.on('connect', () => client.subscribeAsync([...topics], { qos: 1 }).then(resolve, reject));
+    });
+    await within(timeoutMs, subscribed);
+  } finally {
+    await endConnection(client);
+    await lock.release();
+  }
+}

@@ -1,0 +1,129 @@
+// One connection to the broker that comes back by itself (amqplib's recovery), and what there is to know about it.
+import type { Duplex } from 'node:stream';
+import { type ChannelModel, connect } from 'amqplib';
+import type { Logger } from 'pino';
+import type { Health } from '../port.ts';
+
+/** For a peer that accepts the connection and then says nothing. */
+const HANDSHAKE_TIMEOUT_MS = 5_000;
+/** A peer that falls silent is given up after two to three of these. A `?heartbeat=` in the URL goes before. */
+const HEARTBEAT_SECONDS = 10;
+/** For a peer that does not answer the farewell. */
+const CLOSE_TIMEOUT_MS = 2_000;
+
+export interface Connection {
+  /** The live connection, or undefined while there is none. */
+  model(): ChannelModel | undefined;
+  /** Whether the broker has stopped reading from this connection, as it does while it is short of memory or disk. */
+  blocked(): boolean;
+  /** Calls `listener` when a connection was made or lost, blocked or unblocked. Returns how to stop that. */
+  onChange(listener: () => void): () => void;
+  /** Resolves when the first attempt to connect has succeeded or failed. */
+  readonly firstAttempt: Promise<void>;
+  health(): Health;
+  /** Takes at most CLOSE_TIMEOUT_MS. */
+  close(): Promise<void>;
+}
+
+/** Connects in the background, again and again (100 ms to 5 s apart), under a name that the broker's tools show. */
+export async function openConnection(url: string, name: string, log: Logger): Promise<Connection> {
+  const listeners = new Set<() => void>();
+  const changed = () => {
+    for (const listener of listeners) listener();
+  };
+  let model: ChannelModel | undefined;
+  let blockedBecause: string | undefined;
+  let failure = 'connecting';
+
+  const recovering = await connect(withHeartbeat(url), {
+    noDelay: true,
+    keepAlive: true,
+    timeout: HANDSHAKE_TIMEOUT_MS,
+    clientProperties: { connection_name: name },
+    recovery: { initialDelay: 100, maxDelay: 5_000, factor: 2, jitter: 0.3, waitForConnect: false, setup: prepare },
+  });
+  recovering.on('error', (error) => log.warn({ err: error, connection: name }, 'connection error'));
+  recovering.on('connect', (connected) => {
+    log.info({ connection: name }, 'connected to the broker');
+    model = connected;
+    changed();
+  });
+  recovering.on('disconnect', (error) => {
+    log.warn({ err: error, connection: name }, 'connection to the broker lost');
+    model = undefined;
+    blockedBecause = undefined;
+    failure = error.message;
+    changed();
+  });
+  recovering.on('connect-failed', (error) => {
+    if (failure !== error.message) log.warn({ err: error, connection: name }, 'cannot connect to the broker');
+    failure = error.message;
+  });
+  recovering.on('blocked', (reason) => {
+    log.warn({ reason, connection: name }, 'blocked by the broker');
+    blockedBecause = reason;
+    changed();
+  });
+  recovering.on('unblocked', () => {
+    log.info({ connection: name }, 'unblocked by the broker');
+    blockedBecause = undefined;
+    changed();
+  });
+  const firstAttempt = new Promise<void>((resolve) => {
+    recovering.once('connect', () => resolve());
+    recovering.once('connect-failed', () => resolve());
+  });
+
+  async function disconnect(): Promise<void> {
+    const last = model;
+    model = undefined;
+    failure = 'closed';
+    if (!last) return recovering.close();
+    // close() alone would wait for ever for the answer of a peer that is gone.
+    const gone = new Promise((resolve) => last.once('close', resolve));
+    const deadline = setTimeout(() => socketOf(last).destroy(new Error('no answer to close')), CLOSE_TIMEOUT_MS);
+    await Promise.race([recovering.close(), gone]);
+    clearTimeout(deadline);
+  }
+
+  let closing: Promise<void> | undefined;
+  return {
+    model: () => model,
+    blocked: () => blockedBecause !== undefined,
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    firstAttempt,
+    health() {
+      if (!model) return { status: 'down', detail: failure };
+      if (blockedBecause !== undefined)
+        return { status: 'degraded', detail: `blocked by the broker: ${blockedBecause}` };
+      return { status: 'up' };
+    },
+    close() {
+      closing ??= disconnect();
+      return closing;
+    },
+  };
+}
+
+/** Runs on each new connection before recovery looks after it. It must not hang: recovery would wait for it for ever. */
+async function prepare(model: ChannelModel): Promise<void> {
+  // Until recovery listens, an error without this listener would end the process.
+  model.on('error', () => undefined);
+  model.on('close', () => socketOf(model).destroy());
+  // A connection that ended before anyone listened would be taken for a live one. One round trip tells.
+  const probe = await model.createChannel();
+  probe.on('error', () => undefined);
+  probe.close().catch(() => undefined);
+}
+
+/** amqplib ends the socket and never destroys it: a silent peer would hold it, and all that is buffered, for ever. */
+const socketOf = (model: ChannelModel) => (model.connection as unknown as { stream: Duplex }).stream;
+
+function withHeartbeat(url: string): string {
+  const parsed = new URL(url);
+  if (!parsed.searchParams.has('heartbeat')) parsed.searchParams.set('heartbeat', String(HEARTBEAT_SECONDS));
+  return parsed.href;
+}

@@ -1,0 +1,39 @@
+// The queues, exchanges and bindings on RabbitMQ. Declaring is idempotent; a queue that exists with other arguments
+// closes the channel (406 PRECONDITION_FAILED) and is the operator's to resolve.
+import type { Channel } from 'amqplib';
+import { deadExchangeOf, deadQueueOf, exchangeOf, queueOf, type Topology } from '../topology.ts';
+
+/** From RabbitMQ 4.0 an unset limit means 20, and a dead letter beyond its limit would be dropped. 3.x knows no -1. */
+const NO_DELIVERY_LIMIT = 2 ** 31 - 1;
+
+/** Declares what one group needs. The dead-letter queue comes first: nothing may die before it has a place to go. */
+export async function declareGroup(channel: Channel, topology: Topology, group: string, deliveryLimit: number) {
+  const queue = queueOf(topology, group);
+  const deadQueue = deadQueueOf(topology, group);
+
+  await channel.assertExchange(deadExchangeOf(topology), 'direct', { durable: true });
+  await channel.assertQueue(deadQueue, {
+    durable: true,
+    arguments: { 'x-queue-type': 'quorum', 'x-delivery-limit': NO_DELIVERY_LIMIT },
+  });
+  await channel.bindQueue(deadQueue, deadExchangeOf(topology), queue);
+
+  await channel.assertExchange(exchangeOf(topology), 'topic', { durable: true });
+  await channel.assertQueue(queue, {
+    durable: true,
+    arguments: {
+      'x-queue-type': 'quorum',
+      'x-delivery-limit': deliveryLimit,
+      'x-dead-letter-exchange': deadExchangeOf(topology),
+      'x-dead-letter-routing-key': queue,
+      'x-dead-letter-strategy': 'at-least-once',
+      'x-overflow': 'reject-publish', // at-least-once dead-lettering needs it
+    },
+  });
+  for (const type of topology.groups[group] ?? []) await channel.bindQueue(queue, exchangeOf(topology), type);
+}
+
+/** Declares everything: a publisher does, so that no event is published before the queues it belongs in exist. */
+export async function declareTopology(channel: Channel, topology: Topology, deliveryLimit: number) {
+  for (const group of Object.keys(topology.groups)) await declareGroup(channel, topology, group, deliveryLimit);
+}

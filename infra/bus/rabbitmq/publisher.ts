@@ -1,0 +1,235 @@
+// Publishing with confirms. The events of all publish() calls go out in order of arrival, through one window of
+// unconfirmed messages: at most `maxUnconfirmed` of at most MAX_EVENT_BYTES each are in memory, here or in the socket.
+import type { ConfirmChannel } from 'amqplib';
+import type { Logger } from 'pino';
+import { EVENT_CONTENT_TYPE, MAX_EVENT_BYTES } from '../../../contracts/events.ts';
+import { BusError, type Health, type OutgoingEvent, type Rejected } from '../port.ts';
+import { exchangeOf, type Topology } from '../topology.ts';
+import { KeptChannel } from './channel.ts';
+import type { Connection } from './connection.ts';
+import { declareTopology } from './declare.ts';
+
+/** Older than this, and the topology is declared again before the next event: a binding that is missing for one of an
+ *  event's groups causes no return. */
+const DECLARATION_MAX_AGE_MS = 30_000;
+
+export interface PublisherOptions {
+  /** The publisher's own. */
+  readonly connection: Connection;
+  readonly topology: Topology;
+  readonly deliveryLimit: number;
+  readonly confirmTimeoutMs: number;
+  readonly maxUnconfirmed: number;
+  readonly log: Logger;
+}
+
+/** One call of publish(). */
+interface Batch {
+  readonly events: readonly OutgoingEvent[];
+  readonly since: number;
+  readonly rejected: Rejected[];
+  readonly resolve: (rejected: Rejected[]) => void;
+  /** Index of the first event that has not been sent. */
+  next: number;
+  /** Events without an outcome. */
+  open: number;
+}
+
+/** A message without a confirm. */
+interface InFlight {
+  readonly batch: Batch;
+  readonly id: string;
+  readonly sentAt: number;
+  returned: boolean;
+}
+
+export class Publisher {
+  readonly #options: PublisherOptions;
+  readonly #exchange: string;
+  readonly #channel: KeptChannel<ConfirmChannel>;
+  readonly #endWatch: () => void;
+  /** Both in order of time, so the first is the oldest. */
+  readonly #waiting: Batch[] = [];
+  readonly #inFlight = new Set<InFlight>();
+  readonly #running = new Set<Promise<Rejected[]>>();
+  #deadline: NodeJS.Timeout | undefined;
+  #declaredAt = Number.NEGATIVE_INFINITY;
+  #declaring = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: PublisherOptions) {
+    const { connection, topology, log } = options;
+    this.#options = options;
+    this.#exchange = exchangeOf(topology);
+    this.#channel = new KeptChannel({
+      connection,
+      name: 'publisher',
+      open: (model) => model.createConfirmChannel(),
+      setUp: async (channel) => {
+        channel.on('return', (message) => this.#returned(message.properties.messageId));
+        await this.#declare(channel);
+      },
+      onReady: () => this.#pump(),
+      log,
+    });
+    this.#endWatch = connection.onChange(() => this.#pump());
+  }
+
+  health(): Health {
+    return this.#channel.health();
+  }
+
+  /** Answers within twice `confirmTimeoutMs`: that long an event waits to be sent, and that long for its confirm. */
+  publish(events: readonly OutgoingEvent[]): Promise<Rejected[]> {
+    const tooLarge = (event: OutgoingEvent) => Buffer.byteLength(event.body) > MAX_EVENT_BYTES;
+    const rejected = events.filter(tooLarge).map(({ id, type }) => ({
+      id,
+      error: new BusError('oversized', `${type} is larger than ${MAX_EVENT_BYTES} bytes`),
+    }));
+    const sendable = rejected.length === 0 ? events : events.filter((event) => !tooLarge(event));
+    if (sendable.length === 0) return Promise.resolve(rejected);
+    if (this.#closing) {
+      const error = new BusError('unavailable', 'the bus is closed');
+      return Promise.resolve([...rejected, ...sendable.map(({ id }) => ({ id, error }))]);
+    }
+    const outcome = new Promise<Rejected[]>((resolve) => {
+      this.#waiting.push({
+        events: sendable,
+        since: performance.now(),
+        rejected,
+        resolve,
+        next: 0,
+        open: sendable.length,
+      });
+    });
+    this.#running.add(outcome);
+    void outcome.then(() => this.#running.delete(outcome));
+    this.#pump();
+    return outcome;
+  }
+
+  /** Waits for publishes under way, then closes the connection. */
+  close(): Promise<void> {
+    this.#closing ??= this.#drain();
+    return this.#closing;
+  }
+
+  async #drain(): Promise<void> {
+    await Promise.all(this.#running);
+    clearTimeout(this.#deadline);
+    this.#endWatch();
+    await Promise.all([this.#channel.retire(), this.#options.connection.close()]);
+  }
+
+  /** Sends what waits, as far as the window goes. */
+  #pump(): void {
+    const channel = this.#usableChannel();
+    while (channel && this.#inFlight.size < this.#options.maxUnconfirmed) {
+      const batch = this.#waiting[0];
+      const event = batch?.events[batch.next];
+      if (!batch || !event) break;
+      batch.next++;
+      if (batch.next === batch.events.length) this.#waiting.shift();
+      this.#send(channel, batch, event);
+    }
+    this.#watchDeadline();
+  }
+
+  #usableChannel(): ConfirmChannel | undefined {
+    const channel = this.#channel.current;
+    // While blocked, the broker reads nothing: what is sent would only pile up in the socket.
+    if (!channel || this.#waiting.length === 0 || this.#declaring || this.#options.connection.blocked()) return;
+    if (performance.now() - this.#declaredAt < DECLARATION_MAX_AGE_MS) return channel;
+    this.#declare(channel)
+      .catch((error: unknown) => this.#channel.renew(String(error)))
+      .finally(() => this.#pump());
+    return;
+  }
+
+  async #declare(channel: ConfirmChannel): Promise<void> {
+    const { topology, deliveryLimit } = this.#options;
+    this.#declaring = true;
+    try {
+      await declareTopology(channel, topology, deliveryLimit);
+      this.#declaredAt = performance.now();
+    } finally {
+      this.#declaring = false;
+    }
+  }
+
+  #send(channel: ConfirmChannel, batch: Batch, { id, type, body }: OutgoingEvent): void {
+    const flight: InFlight = { batch, id, sentAt: performance.now(), returned: false };
+    this.#inFlight.add(flight);
+    const properties = { persistent: true, mandatory: true, contentType: EVENT_CONTENT_TYPE, messageId: id };
+    try {
+      channel.publish(this.#exchange, type, Buffer.from(body), properties, (fault: unknown) => {
+        // A late confirm: its outcome was given when it timed out.
+        if (!this.#inFlight.delete(flight)) return;
+        this.#finish(batch, id, this.#errorOf(flight, channel, fault));
+        this.#pump();
+      });
+    } catch (cause) {
+      this.#inFlight.delete(flight);
+      this.#finish(batch, id, new BusError('unavailable', 'not sent', cause));
+    }
+  }
+
+  #errorOf(flight: InFlight, channel: ConfirmChannel, fault: unknown): BusError | undefined {
+    if (fault && this.#channel.current === channel) return new BusError('refused', 'the broker refused it', fault);
+    if (fault) return new BusError('unavailable', `no confirm: ${this.health().detail ?? 'channel closed'}`, fault);
+    if (flight.returned) return new BusError('unroutable', `no queue is bound for it to ${this.#exchange}`);
+    return undefined;
+  }
+
+  /** Comes before the confirm. Whatever is missing, the next event declares it again. */
+  #returned(id: unknown): void {
+    for (const flight of this.#inFlight) if (flight.id === id) flight.returned = true;
+    this.#declaredAt = Number.NEGATIVE_INFINITY;
+  }
+
+  #finish(batch: Batch, id: string, error: BusError | undefined): void {
+    if (error) batch.rejected.push({ id, error });
+    batch.open--;
+    if (batch.open === 0) batch.resolve(batch.rejected);
+  }
+
+  /** One timer for all: the oldest message or batch is due first. */
+  #watchDeadline(): void {
+    if (this.#deadline) return;
+    const [oldest] = this.#inFlight;
+    const since = Math.min(
+      oldest?.sentAt ?? Number.POSITIVE_INFINITY,
+      this.#waiting[0]?.since ?? Number.POSITIVE_INFINITY,
+    );
+    if (since === Number.POSITIVE_INFINITY) return;
+    const dueAt = since + this.#options.confirmTimeoutMs;
+    this.#deadline = setTimeout(
+      () => {
+        this.#deadline = undefined;
+        this.#expire(performance.now() - this.#options.confirmTimeoutMs);
+        this.#watchDeadline();
+      },
+      Math.ceil(dueAt - performance.now()),
+    );
+  }
+
+  /** Gives up on what has been unconfirmed or waiting since `limit` or longer. */
+  #expire(limit: number): void {
+    const { confirmTimeoutMs } = this.#options;
+    const [oldest] = this.#inFlight;
+    if (oldest && oldest.sentAt <= limit) {
+      // Nobody knows what this channel still delivers or confirms, so none of its messages is waited for.
+      const unconfirmed = new BusError('unconfirmed', `no confirm within ${confirmTimeoutMs} ms`);
+      const given = [...this.#inFlight];
+      this.#inFlight.clear();
+      void this.#channel.renew(unconfirmed.message);
+      for (const { batch, id } of given) this.#finish(batch, id, unconfirmed);
+    }
+    for (let batch = this.#waiting[0]; batch && batch.since <= limit; batch = this.#waiting[0]) {
+      this.#waiting.shift();
+      const { detail = 'too many events are unconfirmed' } = this.health();
+      const error = new BusError('unavailable', `not sent within ${confirmTimeoutMs} ms: ${detail}`);
+      for (const { id } of batch.events.slice(batch.next)) this.#finish(batch, id, error);
+    }
+  }
+}

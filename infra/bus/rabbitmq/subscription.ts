@@ -1,0 +1,101 @@
+// A group's subscription: its queue, and its dead-letter queue, which the same receiver records as dead.
+import type { Channel, ConsumeMessage } from 'amqplib';
+import type { Logger } from 'pino';
+import type { Health, IncomingMessage, Receiver, Subscription } from '../port.ts';
+import { deadQueueOf, queueOf, type Topology } from '../topology.ts';
+import { closeChannel } from './channel.ts';
+import type { Connection } from './connection.ts';
+import { QueueConsumer } from './consumer.ts';
+import { declareGroup } from './declare.ts';
+
+export interface SubscriptionOptions {
+  readonly connection: Connection;
+  readonly topology: Topology;
+  readonly group: string;
+  readonly receiver: Receiver;
+  readonly prefetch: number;
+  readonly deliveryLimit: number;
+  readonly log: Logger;
+}
+
+export class RabbitmqSubscription implements Subscription {
+  readonly #options: SubscriptionOptions;
+  readonly #events: QueueConsumer;
+  readonly #deadLetters: QueueConsumer;
+  #counting: Promise<number | undefined> | undefined;
+
+  constructor(options: SubscriptionOptions) {
+    const { connection, topology, group, receiver, prefetch, deliveryLimit, log } = options;
+    this.#options = options;
+    const declare = (channel: Channel) => declareGroup(channel, topology, group, deliveryLimit);
+    const shared = { connection, prefetch, declare, log };
+    this.#events = new QueueConsumer({
+      ...shared,
+      queue: queueOf(topology, group),
+      handle: (batch) => receiver.handle(batch.map(incoming)),
+    });
+    this.#deadLetters = new QueueConsumer({
+      ...shared,
+      queue: deadQueueOf(topology, group),
+      handle: (batch) => bury(receiver, batch),
+    });
+  }
+
+  /** Resolves when the attempt under way to subscribe, if any, has succeeded or failed. */
+  async settled(): Promise<void> {
+    await Promise.all([this.#events.settled(), this.#deadLetters.settled()]);
+  }
+
+  health(): Health {
+    const events = this.#events.health();
+    const deadLetters = this.#deadLetters.health();
+    if (events.status !== 'up' || deadLetters.status === 'up') return events;
+    return { status: 'degraded', detail: `dead letters are not read: ${deadLetters.detail}` };
+  }
+
+  backlog(): Promise<number | undefined> {
+    this.#counting ??= this.#count().finally(() => {
+      this.#counting = undefined;
+    });
+    return this.#counting;
+  }
+
+  async rebuild(): Promise<void> {
+    await Promise.all([this.#events.rebuild(), this.#deadLetters.rebuild()]);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#events.close(), this.#deadLetters.close()]);
+  }
+
+  /** On a channel of its own: asking for a queue that does not exist closes the channel. */
+  async #count(): Promise<number | undefined> {
+    const { connection, topology, group, log } = this.#options;
+    const queue = queueOf(topology, group);
+    try {
+      const channel = await connection.model()?.createChannel();
+      channel?.on('error', () => undefined); // checkQueue rejects with the same error
+      const answer = await channel?.checkQueue(queue);
+      if (channel) await closeChannel(channel);
+      return answer?.messageCount;
+    } catch (error) {
+      log.debug({ err: error, queue }, 'backlog unknown');
+      return undefined;
+    }
+  }
+}
+
+const incoming = ({ content }: ConsumeMessage): IncomingMessage => ({ body: content });
+
+/** Records dead letters under the reason that the broker gives, such as `delivery_limit`. */
+async function bury(receiver: Receiver, batch: readonly ConsumeMessage[]): Promise<void> {
+  const byReason = new Map<string, IncomingMessage[]>();
+  for (const message of batch) {
+    const headers = message.properties.headers;
+    const reason = headers?.['x-first-death-reason'] ?? headers?.['x-death']?.[0]?.reason ?? 'no reason given';
+    const messages = byReason.get(reason) ?? [];
+    messages.push(incoming(message));
+    byReason.set(reason, messages);
+  }
+  await Promise.all([...byReason].map(([reason, messages]) => receiver.bury(messages, `dead letter: ${reason}`)));
+}

@@ -1,0 +1,93 @@
+// Group commit: requests that arrive while a statement is on its way share the next one. One at a time, so that batches
+// grow with the load: with one request a batch of one at once, with thousands a few large ones.
+import { DatabaseUnavailable } from './port.ts';
+
+export class Overloaded extends Error {
+  readonly code = 'overloaded';
+  constructor(limit: number) {
+    super(`more than ${limit} requests are waiting for the database`);
+    this.name = 'Overloaded';
+  }
+}
+
+export interface GroupCommitOptions<In, Out> {
+  /** Does the work for a batch, durably, and answers in its order. Must leave nothing behind where it throws. */
+  readonly run: (batch: In[]) => Promise<Out[]>;
+  /** What the batch is sorted by: two processes whose batches take the same keys in opposite order deadlock. */
+  readonly key: (item: In) => string;
+  readonly maxBatch: number;
+  /** Items that may wait; a further one is refused with `Overloaded`. */
+  readonly maxWaiting: number;
+}
+
+interface Waiting<In, Out> {
+  readonly item: In;
+  readonly key: string;
+  readonly resolve: (result: Out) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+const DEADLOCK_RETRIES = 5;
+
+export class GroupCommit<In, Out> {
+  readonly #options: GroupCommitOptions<In, Out>;
+  #waiting: Waiting<In, Out>[] = [];
+  #running = false;
+
+  constructor(options: GroupCommitOptions<In, Out>) {
+    this.#options = options;
+  }
+
+  /** Resolves with the item's result once it is committed; rejects with what went wrong for this item alone. */
+  submit(item: In): Promise<Out> {
+    if (this.#waiting.length >= this.#options.maxWaiting) {
+      return Promise.reject(new Overloaded(this.#options.maxWaiting));
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ item, key: this.#options.key(item), resolve, reject });
+      if (!this.#running) {
+        this.#running = true;
+        // Requests that were read from the same socket event get into the same batch.
+        setImmediate(() => void this.#drain());
+      }
+    });
+  }
+
+  async #drain(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0, this.#options.maxBatch);
+      batch.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+      await this.#commit(batch);
+    }
+    this.#running = false;
+  }
+
+  async #commit(batch: Waiting<In, Out>[]): Promise<void> {
+    try {
+      const results = await this.#options.run(batch.map(({ item }) => item));
+      batch.forEach(({ resolve }, index) => {
+        resolve(results[index] as Out);
+      });
+    } catch (error) {
+      if (batch.length === 1 || error instanceof DatabaseUnavailable) {
+        for (const { reject } of batch) reject(error);
+      } else {
+        // A bad row, or a deadlock: alone, a bad row fails alone.
+        for (const waiting of batch) await this.#commitAlone(waiting);
+      }
+    }
+  }
+
+  async #commitAlone({ item, resolve, reject }: Waiting<In, Out>): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const [result] = await this.#options.run([item]);
+        return resolve(result as Out);
+      } catch (error) {
+        if (!isDeadlock(error) || attempt === DEADLOCK_RETRIES) return reject(error);
+      }
+    }
+  }
+}
+
+const isDeadlock = (error: unknown) => error instanceof Error && 'code' in error && error.code === '40P01';

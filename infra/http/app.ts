@@ -1,0 +1,61 @@
+// The HTTP application, apart from the server that listens: routes, bodies, errors.
+import { isUtf8 } from 'node:buffer';
+import express, { type Express, type RequestHandler, Router } from 'express';
+import type { Logger } from 'pino';
+import { notFound, Problem, problemHandler, unsupportedMediaType } from './problem.ts';
+
+export const MAX_BODY_BYTES = 1024 * 1024;
+
+const json = express.json({
+  limit: MAX_BODY_BYTES,
+  strict: false, // any JSON value is read; the schema says what is wrong with it
+  verify: (_request, _response, body) => {
+    if (!isUtf8(body)) throw new TypeError('not UTF-8');
+  },
+});
+
+/** Reads a JSON body into `request.body`; another media type is answered 415. */
+export const jsonBody: RequestHandler = (request, response, next) => {
+  if (request.is('application/json') === false) throw unsupportedMediaType();
+  json(request, response, next);
+};
+
+type Method = 'get' | 'post';
+
+/** Declares what a path answers; another method is answered 405. */
+export function route(router: Router, path: string, handlers: { readonly [M in Method]?: RequestHandler[] }): void {
+  const here = router.route(path);
+  const allowed: string[] = [];
+  if (handlers.get) {
+    here.get(...handlers.get);
+    allowed.push('GET', 'HEAD');
+  }
+  if (handlers.post) {
+    here.post(...handlers.post);
+    allowed.push('POST');
+  }
+  const allow = allowed.join(', ');
+  here.all(() => {
+    throw new Problem(405, 'method-not-allowed', {
+      title: 'This method is not allowed here',
+      detail: `Allowed: ${allow}.`,
+      headers: { Allow: allow },
+    });
+  });
+}
+
+/** An application with the routes that `declare` adds. */
+export function createApp(log: Logger, declare: (router: Router) => void): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  app.disable('etag');
+  app.set('query parser', 'simple');
+  const router = Router();
+  declare(router);
+  app.use(router);
+  app.use(() => {
+    throw notFound('resource');
+  });
+  app.use(problemHandler(log));
+  return app;
+}

@@ -1,0 +1,113 @@
+// RFC 9457 problem details: the one place where errors become HTTP answers.
+import type { ErrorRequestHandler } from 'express';
+import type { Logger } from 'pino';
+import { ZodError } from 'zod';
+import { Overloaded } from '../database/group-commit.ts';
+import { DatabaseUnavailable } from '../database/port.ts';
+
+export interface FieldError {
+  /** Where the fault is, such as `items.0.quantity`. */
+  readonly path: string;
+  readonly message: string;
+}
+
+export class Problem extends Error {
+  readonly status: number;
+  override readonly name: string;
+  readonly title: string;
+  readonly detail: string | undefined;
+  readonly errors: readonly FieldError[] | undefined;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(
+    status: number,
+    name: string,
+    about: {
+      title: string;
+      detail?: string | undefined;
+      errors?: readonly FieldError[];
+      headers?: Readonly<Record<string, string>>;
+    },
+  ) {
+    super(about.detail ?? about.title);
+    this.status = status;
+    this.name = name;
+    this.title = about.title;
+    this.detail = about.detail;
+    this.errors = about.errors;
+    this.headers = about.headers ?? {};
+  }
+}
+
+export const notFound = (what: string) => new Problem(404, 'not-found', { title: `There is no such ${what}` });
+
+export const unavailable = (detail: string, retryAfterSeconds = 1) =>
+  new Problem(503, 'unavailable', {
+    title: 'Not available right now',
+    detail,
+    headers: { 'Retry-After': String(retryAfterSeconds) },
+  });
+
+/** What `error` means to a client. Undefined: it is a fault of ours. */
+function problemOf(error: unknown): Problem | undefined {
+  if (error instanceof Problem) return error;
+  if (error instanceof ZodError) {
+    return new Problem(422, 'invalid-request', {
+      title: 'The request is not valid',
+      detail: `${error.issues.length === 1 ? 'One field is' : `${error.issues.length} fields are`} not as they should be.`,
+      // Bounded, as an answer to a large body with a fault in every item must not be larger than the body.
+      errors: error.issues.slice(0, 20).map(({ path, message }) => ({ path: path.join('.'), message })),
+    });
+  }
+  if (error instanceof DatabaseUnavailable) return unavailable('The database does not answer. Try again.');
+  if (error instanceof Overloaded) return unavailable('Too many requests are waiting. Try again.');
+  if (error instanceof URIError) return notFound('resource');
+  return bodyProblemOf(error);
+}
+
+/** The body parser's errors, by their documented `type`. */
+function bodyProblemOf(error: unknown): Problem | undefined {
+  const { type, status } = error as { type?: unknown; status?: unknown };
+  if (typeof type !== 'string' || typeof status !== 'number') return undefined;
+  switch (type) {
+    case 'entity.too.large':
+      return new Problem(413, 'body-too-large', { title: 'The body is too large', detail: 'At most 1 MiB is read.' });
+    case 'charset.unsupported':
+    case 'encoding.unsupported':
+      return unsupportedMediaType();
+    case 'request.aborted':
+    case 'request.size.invalid':
+    case 'entity.parse.failed':
+    case 'entity.verify.failed':
+      return new Problem(400, 'malformed-body', {
+        title: 'The body cannot be read',
+        detail: 'It must be JSON in valid UTF-8.',
+      });
+    default:
+      return status < 500 ? new Problem(status, 'bad-request', { title: 'The request cannot be read' }) : undefined;
+  }
+}
+
+export const unsupportedMediaType = () =>
+  new Problem(415, 'unsupported-media-type', {
+    title: 'This media type is not supported',
+    detail: 'Send Content-Type: application/json, in UTF-8.',
+  });
+
+/** Express's error handler: answers a problem, never a stack trace. */
+export function problemHandler(log: Logger): ErrorRequestHandler {
+  return (error, request, response, next) => {
+    let problem = problemOf(error);
+    if (!problem) {
+      log.error({ method: request.method, path: request.path, err: error }, 'unexpected error');
+      problem = new Problem(500, 'internal-error', { title: 'Something went wrong here' });
+    }
+    if (response.headersSent) return next(error);
+    const { status, name, title, detail, errors, headers } = problem;
+    response
+      .status(status)
+      .set(headers)
+      .type('application/problem+json')
+      .send(JSON.stringify({ type: `/problems/${name}`, title, status, detail, errors }));
+  };
+}

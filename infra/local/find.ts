@@ -1,0 +1,67 @@
+// The servers that tests and benchmarks share. Each is named by a URL, or else started here: from programs that are
+// installed, from Debian's packages, or in a container, whichever can be had first.
+import { startMosquitto } from './mosquitto.ts';
+import { startPostgres } from './postgres.ts';
+import { ServerMissing } from './programs.ts';
+import { startRabbitmq } from './rabbitmq.ts';
+import type { LocalServer } from './server.ts';
+
+export interface ServerUrls {
+  databaseUrl?: string;
+  amqpUrl?: string;
+  rabbitMqttUrl?: string;
+  mosquittoUrl?: string;
+}
+
+export interface SharedServers {
+  readonly urls: ServerUrls;
+  /** One line for each server that could not be had, saying how to get it. */
+  readonly missing: readonly string[];
+  /** Ends what was started here. */
+  stop(): Promise<void>;
+}
+
+/** Starts them all at once. Rejects, with all of them ended again, when one that can be had does not start. */
+export async function findServers(): Promise<SharedServers> {
+  const { TEST_DATABASE_URL, TEST_AMQP_URL, TEST_RABBITMQ_MQTT_URL, TEST_MQTT_URL } = process.env;
+  const urls: ServerUrls = {};
+  const missing: string[] = [];
+  const started: LocalServer[] = [];
+  const stop = async () => {
+    await Promise.all(started.splice(0).map((server) => server.stop()));
+  };
+  const start = async <Server extends LocalServer>(starter: () => Promise<Server>, use: (server: Server) => void) => {
+    try {
+      const server = await starter();
+      started.push(server);
+      use(server);
+    } catch (error) {
+      if (!(error instanceof ServerMissing)) throw error;
+      missing.push(error.message);
+    }
+  };
+
+  const starting: Promise<void>[] = [];
+  if (TEST_DATABASE_URL) urls.databaseUrl = TEST_DATABASE_URL;
+  else starting.push(start(startPostgres, (server) => Object.assign(urls, { databaseUrl: server.url })));
+
+  if (TEST_MQTT_URL) urls.mosquittoUrl = TEST_MQTT_URL;
+  else starting.push(start(startMosquitto, (server) => Object.assign(urls, { mosquittoUrl: server.mqttUrl })));
+
+  if (TEST_AMQP_URL) {
+    urls.amqpUrl = TEST_AMQP_URL;
+    if (TEST_RABBITMQ_MQTT_URL) urls.rabbitMqttUrl = TEST_RABBITMQ_MQTT_URL;
+    else missing.push("RabbitMQ's MQTT plugin is missing: beside TEST_AMQP_URL set TEST_RABBITMQ_MQTT_URL");
+  } else {
+    starting.push(
+      start(startRabbitmq, ({ amqpUrl, mqttUrl }) => Object.assign(urls, { amqpUrl, rabbitMqttUrl: mqttUrl })),
+    );
+  }
+
+  const failed = (await Promise.allSettled(starting)).find((result) => result.status === 'rejected');
+  if (failed) {
+    await stop();
+    throw failed.reason;
+  }
+  return { urls, missing, stop };
+}

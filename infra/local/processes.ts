@@ -1,0 +1,65 @@
+// Process trees: PostgreSQL's backends leave their server's process group, so killing "all of it" means its descendants.
+import { execFile } from 'node:child_process';
+import { readdir, readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+interface ProcessEntry {
+  readonly pid: number;
+  readonly parent: number;
+}
+
+/** Every process but the zombies, which have ended and only wait for their parent to notice. */
+async function listProcesses(): Promise<ProcessEntry[]> {
+  if (process.platform !== 'linux') {
+    const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'pid=,ppid=,stat=']);
+    return stdout
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .filter((fields) => fields.length === 3 && !fields[2]?.startsWith('Z'))
+      .map(([pid, parent]) => ({ pid: Number(pid), parent: Number(parent) }));
+  }
+  // Not `ps`: slim container images come without it.
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const entries = await Promise.all(
+    pids.map(async (pid) => {
+      // It may end while we look.
+      const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+      // "pid (name) state ppid …"; the name may hold spaces and parentheses.
+      const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      return state && parent && state !== 'Z' ? { pid: Number(pid), parent: Number(parent) } : undefined;
+    }),
+  );
+  return entries.filter((entry) => entry !== undefined);
+}
+
+async function descendants(root: number): Promise<number[]> {
+  const all = await listProcesses();
+  const found = [root];
+  // `found` grows while it is walked, so this reaches every generation.
+  for (const pid of found) found.push(...all.filter((entry) => entry.parent === pid).map((entry) => entry.pid));
+  return found.slice(1);
+}
+
+/** Sends a signal; false when there is no such process (any more). */
+export function signal(pid: number, name: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pid, name);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ESRCH') return false;
+    throw error;
+  }
+}
+
+/** `kill -9` for a process and all its descendants; resolves when they have ended, rejects after 10 s. */
+export async function killTree(root: number): Promise<void> {
+  const tree = [root, ...(await descendants(root))];
+  for (const pid of tree) signal(pid, 'SIGKILL');
+  const deadline = Date.now() + 10_000;
+  for (;;) {
+    const left = (await listProcesses()).filter((entry) => tree.includes(entry.pid)).map((entry) => entry.pid);
+    if (left.length === 0) return;
+    if (Date.now() > deadline) throw new Error(`processes ${left.join(', ')} did not end within 10 s of SIGKILL`);
+    await delay(20);
+  }
+}

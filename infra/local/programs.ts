@@ -1,0 +1,84 @@
+// Finds the programs of a server: installed already, else as Debian's package, else as a container image.
+import { existsSync, readdirSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { containerEngine } from './container-runner.ts';
+import { canInstall, installPackage } from './debian.ts';
+
+export type ServerName = 'rabbitmq' | 'postgres' | 'mosquitto';
+
+/** Where a server's programs are: in a folder of this machine, or in a container image. */
+export type Programs =
+  | { readonly kind: 'installed'; readonly folder: string }
+  | { readonly kind: 'container'; readonly engine: string };
+
+/** A server that this machine cannot run; the message says how to get it. */
+export class ServerMissing extends Error {
+  constructor(name: ServerName, cause?: unknown) {
+    const { title, debianPackage, variable } = known[name];
+    const why = cause instanceof Error ? ` (${cause.message.trim()})` : '';
+    super(`${title} is missing${why}: install it (Debian: apt-get install ${debianPackage}) or set ${variable}`, {
+      cause,
+    });
+    this.name = 'ServerMissing';
+  }
+}
+
+/** Debian keeps PostgreSQL's server programs off the PATH, one folder per version. Newest first. */
+function debianPostgresFolders(): string[] {
+  const root = '/usr/lib/postgresql';
+  if (!existsSync(root)) return [];
+  const versions = readdirSync(root).sort((a, b) => Number(b) - Number(a));
+  return versions.map((version) => join(root, version, 'bin'));
+}
+
+const path = () => (process.env.PATH ?? '').split(delimiter);
+
+const known = {
+  rabbitmq: {
+    title: 'RabbitMQ',
+    program: 'rabbitmq-server',
+    // Before the PATH, where Debian has a wrapper that changes to the user of the system's own instance.
+    folders: () => ['/usr/lib/rabbitmq/bin', ...path(), '/opt/homebrew/sbin', '/usr/local/sbin'],
+    debianPackage: 'rabbitmq-server',
+    variable: 'TEST_AMQP_URL',
+  },
+  postgres: {
+    title: 'PostgreSQL',
+    program: 'initdb',
+    folders: () => [...debianPostgresFolders(), ...path()],
+    debianPackage: 'postgresql',
+    variable: 'TEST_DATABASE_URL',
+  },
+  mosquitto: {
+    title: 'Mosquitto',
+    program: 'mosquitto',
+    folders: () => ['/usr/sbin', ...path(), '/opt/homebrew/sbin', '/usr/local/sbin'],
+    debianPackage: 'mosquitto',
+    variable: 'TEST_MQTT_URL',
+  },
+} as const;
+
+function installed(name: ServerName): Programs | undefined {
+  const { folders, program } = known[name];
+  const folder = folders().find((candidate) => existsSync(join(candidate, program)));
+  return folder === undefined ? undefined : { kind: 'installed', folder };
+}
+
+/** Rejects with ServerMissing. */
+export async function findPrograms(name: ServerName): Promise<Programs> {
+  const here = installed(name);
+  if (here) return here;
+  let cause: unknown;
+  if (canInstall()) {
+    try {
+      await installPackage(known[name].debianPackage);
+      const now = installed(name);
+      if (now) return now;
+    } catch (error) {
+      cause = error;
+    }
+  }
+  const engine = await containerEngine();
+  if (engine) return { kind: 'container', engine };
+  throw new ServerMissing(name, cause);
+}

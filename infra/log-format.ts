@@ -1,0 +1,80 @@
+// One log line for people: what a terminal shows of `npm start`, and what `sluice logs` prints of the lines it follows.
+//
+//   12:00:01.123  points      ✓ order.placed          019a…3f9c2e    3 ms  done
+//   12:00:01.140  coupon      ↻ order.placed          019a…3f9c2e   12 ms  retrying  deadlock detected
+//   12:00:02.001  main        · listening  url=http://127.0.0.1:3000
+
+/** How a consumer's work on one message ended. `repeated`: it had been done before, and its answer was sent again. */
+export type Outcome = 'done' | 'repeated' | 'retrying' | 'dead';
+
+const marks: Record<Outcome, { mark: string; color: number }> = {
+  done: { mark: '✓', color: 32 },
+  repeated: { mark: '=', color: 36 },
+  retrying: { mark: '↻', color: 33 },
+  dead: { mark: '✗', color: 31 },
+};
+
+const isOutcome = (value: unknown): value is Outcome => typeof value === 'string' && Object.hasOwn(marks, value);
+
+/** What a line says by position, or to nobody: not repeated as `key=value`. */
+const placed = new Set(['level', 'time', 'pid', 'hostname', 'service', 'msg', 'err']);
+const placedInAction = new Set([...placed, 'event', 'orderId', 'ms', 'outcome']);
+
+/**
+ * One JSON log line, parsed, as text without a line break at its end. `color`: with ANSI colours. Lines may come from
+ * anyone who can publish to the broker, so control characters, which a terminal would obey, are taken out.
+ */
+export function formatLogLine(line: object, options: { color: boolean }): string {
+  const fields = line as Record<string, unknown>;
+  const paint = (color: number, text: string) => (options.color ? `\u001b[${color}m${text}\u001b[0m` : text);
+  const level = typeof fields.level === 'number' ? fields.level : 30;
+  const head = `${paint(90, timeOf(fields.time))}  ${plain(fields.service ?? '').padEnd(10)}`;
+
+  if (isOutcome(fields.outcome)) {
+    const { mark, color } = marks[fields.outcome];
+    const duration = typeof fields.ms === 'number' ? `${Math.round(fields.ms)} ms` : '';
+    const action = [
+      paint(color, `${mark} ${plain(fields.event ?? '').padEnd(22)}`),
+      paint(90, shortId(plain(fields.orderId ?? '')).padEnd(11)),
+      duration.padStart(7),
+      paint(color, fields.outcome),
+    ];
+    return `${head}  ${action.join('  ')}${said(fields, placedInAction, paint)}`;
+  }
+  const [mark, color] = level >= 50 ? ['✗', 31] : level >= 40 ? ['!', 33] : ['·', 90];
+  return `${head}  ${paint(color, mark)}${said(fields, placed, paint)}`;
+}
+
+/** The message, the error and whatever other fields there are; an error's stack on lines of its own. */
+function said(fields: Record<string, unknown>, known: ReadonlySet<string>, paint: (c: number, t: string) => string) {
+  const parts: string[] = [];
+  // A consumer's action needs no sentence where the message only says the outcome again.
+  if (fields.msg !== undefined && fields.msg !== fields.outcome) parts.push(plain(fields.msg));
+  const error = fields.err as { message?: unknown; stack?: unknown } | null | undefined;
+  if (error?.message !== undefined && error.message !== fields.msg) parts.push(plain(error.message));
+  for (const [key, value] of Object.entries(fields)) {
+    if (!known.has(key)) parts.push(paint(90, `${plain(key)}=${plain(value)}`));
+  }
+  const level = typeof fields.level === 'number' ? fields.level : 30;
+  const frames = level >= 50 && typeof error?.stack === 'string' ? error.stack.split('\n').slice(1) : [];
+  const stack = frames.map((frame) => `\n    ${paint(90, plain(frame.trim()))}`).join('');
+  return parts.map((part) => `  ${part}`).join('') + stack;
+}
+
+/** Local time of day, to the millisecond. */
+function timeOf(time: unknown): string {
+  const date = new Date(typeof time === 'number' || typeof time === 'string' ? time : Number.NaN);
+  if (Number.isNaN(date.getTime())) return '--:--:--.---';
+  const two = (n: number) => String(n).padStart(2, '0');
+  const clock = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+  return `${clock}.${String(date.getMilliseconds()).padStart(3, '0')}`;
+}
+
+/** A UUIDv7 starts with its time and differs at its end: `019a…3f9c2e`. */
+const shortId = (id: string) => (id.length > 11 ? `${id.slice(0, 4)}…${id.slice(-6)}` : id);
+
+function plain(value: unknown): string {
+  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? String(value));
+  // Line breaks and tabs among them.
+  return text.replace(/\p{Cc}+/gu, ' ');
+}

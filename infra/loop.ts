@@ -1,0 +1,75 @@
+// Background work that repeats: the relay, the inbox's worker, sweeps, the watchdog.
+import type { Logger } from 'pino';
+import { backoff } from './backoff.ts';
+
+const FAILURE_BASE_MS = 200;
+const FAILURE_MAX_MS = 10_000;
+
+export interface LoopOptions {
+  /** What the loop does, for the log. */
+  readonly name: string;
+  /** One turn. Answering true asks for the next one at once. Throwing asks for a pause that grows with each failure. */
+  readonly turn: () => Promise<boolean>;
+  /** The pause after a turn that answered false. */
+  readonly everyMs: number;
+  readonly log: Logger;
+}
+
+export class Loop {
+  readonly #options: LoopOptions;
+  #running: Promise<void> | undefined;
+  #stopping = false;
+  #woken = false;
+  #failures = 0;
+  #endPause: () => void = () => {};
+
+  constructor(options: LoopOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Cuts the pause short; the next turn begins after this call. Pauses after a failure are not cut. */
+  wake(): void {
+    this.#woken = true;
+    if (this.#failures === 0) this.#endPause();
+  }
+
+  /** Resolves when the turn under way has ended. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#endPause();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { name, turn, everyMs, log } = this.#options;
+    while (!this.#stopping) {
+      this.#woken = false;
+      try {
+        const again = await turn();
+        if (this.#failures > 0) log.info({ loop: name }, 'works again');
+        this.#failures = 0;
+        if (!again && !this.#woken) await this.#pause(everyMs);
+      } catch (error) {
+        this.#failures++;
+        const pauseMs = backoff(this.#failures, FAILURE_BASE_MS, FAILURE_MAX_MS);
+        log.warn({ loop: name, failures: this.#failures, pauseMs, error: String(error) }, 'failed, trying again');
+        await this.#pause(pauseMs);
+      }
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    if (this.#stopping) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.#endPause(), ms);
+      this.#endPause = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}

@@ -1,0 +1,75 @@
+// Between rows and the wire: CloudEvents 1.0, structured JSON. Received bytes are trusted only after their schema.
+import { createHash } from 'node:crypto';
+import { type Event, eventSchemas, isEventType, MAX_EVENT_BYTES } from '../../contracts/events.ts';
+import type { OutgoingEvent } from '../bus/port.ts';
+import type { ClaimedRow } from './outbox.ts';
+
+/** The event of an outbox row, as it goes over the wire. `data` is JSON already. */
+export function writeEvent(row: ClaimedRow, source: string): OutgoingEvent {
+  const { event_id: id, type, subject } = row;
+  const head = JSON.stringify({
+    specversion: '1.0',
+    id,
+    source,
+    type,
+    subject,
+    time: row.time.toISOString(),
+    datacontenttype: 'application/json',
+  });
+  return { id, type, body: `${head.slice(0, -1)},"data":${row.data}}` };
+}
+
+/** What could be made out of a body that is not an event we know. */
+export interface Unreadable {
+  /** The event's id, or a UUID made of the body's SHA-256 where it has none, so that a redelivery is the same row. */
+  readonly messageId: string;
+  readonly type: string | undefined;
+  readonly subject: string | undefined;
+  readonly error: string;
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+export function readEvent(body: Uint8Array): { event: Event } | { unreadable: Unreadable } {
+  let json: unknown;
+  let error: string;
+  try {
+    if (body.byteLength > MAX_EVENT_BYTES) throw new RangeError(`${body.byteLength} bytes, allowed ${MAX_EVENT_BYTES}`);
+    json = JSON.parse(utf8.decode(body));
+    const type = field(json, 'type');
+    if (type === undefined) throw new TypeError('no type');
+    if (!isEventType(type)) throw new TypeError(`unknown type ${type}`);
+    const parsed = eventSchemas[type].safeParse(json);
+    if (parsed.success) return { event: parsed.data as Event };
+    error = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ');
+  } catch (cause) {
+    error = (cause as Error).message;
+  }
+  const id = field(json, 'id');
+  const subject = field(json, 'subject');
+  const unreadable = {
+    messageId: id !== undefined && UUID.test(id) ? id : uuidOfBytes(body),
+    type: storable(field(json, 'type')),
+    subject: subject !== undefined && UUID.test(subject) ? subject : undefined,
+    error: `unreadable: ${error}`,
+  };
+  return { unreadable };
+}
+
+function field(json: unknown, name: 'id' | 'type' | 'subject'): string | undefined {
+  const value = typeof json === 'object' && json !== null ? (json as Record<string, unknown>)[name] : undefined;
+  return typeof value === 'string' ? value : undefined;
+}
+
+/** Text that came from outside, as PostgreSQL can keep it, at most 1,000 characters. */
+export const storable = <T extends string | undefined>(value: T): T =>
+  value?.slice(0, 1000).replaceAll('\u0000', '\uFFFD').toWellFormed() as T;
+
+/** A UUIDv8 (RFC 9562, 5.8) made of the bytes' SHA-256. */
+function uuidOfBytes(bytes: Uint8Array): string {
+  const hash = createHash('sha256').update(bytes).digest().subarray(0, 16);
+  hash[6] = ((hash[6] ?? 0) & 0x0f) | 0x80;
+  hash[8] = ((hash[8] ?? 0) & 0x3f) | 0x80;
+  return hash.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}

@@ -1,0 +1,233 @@
+// The inbox's SQL. `schema` is one of our own names, never input.
+import type { Queryable, Transaction } from '../database/port.ts';
+
+/** A row that this process has claimed. */
+export interface ClaimedMessage {
+  readonly message_id: string;
+  readonly type: string | null;
+  readonly subject: string | null;
+  readonly status: 'pending' | 'retrying' | 'done' | 'dead';
+  readonly body: Uint8Array | null;
+  /** Including the one that begins now. */
+  readonly attempts: number;
+}
+
+export interface NewMessage {
+  readonly messageId: string;
+  readonly type: string | undefined;
+  readonly subject: string | undefined;
+  readonly body: Uint8Array;
+}
+
+/** Retrying and dead messages, as an operator sees them. */
+export interface FailedMessage {
+  readonly message_id: string;
+  readonly type: string | null;
+  readonly subject: string | null;
+  readonly status: 'retrying' | 'dead';
+  readonly attempts: number;
+  readonly error: string | null;
+  readonly next_attempt_at: Date;
+  readonly received_at: Date;
+  readonly body: Uint8Array | null;
+}
+
+export interface FailedFilter {
+  readonly status?: 'retrying' | 'dead' | undefined;
+  readonly type?: string | undefined;
+}
+
+const WAITING = "(status IN ('pending', 'retrying') OR asked_again)";
+
+export class InboxStore {
+  readonly #schema: string;
+  readonly #table: string;
+
+  constructor(schema: string) {
+    this.#schema = schema;
+    this.#table = `${schema}.inbox`;
+  }
+
+  /** Marks arrivals as done, before their effects in the same transaction. Returns the ids that were not known. */
+  async takeArrivals(tx: Transaction, messages: readonly NewMessage[]): Promise<Set<string>> {
+    if (messages.length === 0) return new Set();
+    const rows = await tx.query<{ message_id: string }>(
+      `INSERT INTO ${this.#table} (message_id, type, subject, status, attempts, handled_at)
+       SELECT "messageId", type, subject, 'done', 1, now()
+       FROM json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid)
+       ON CONFLICT (message_id) DO NOTHING
+       RETURNING message_id`,
+      [JSON.stringify(messages.map(({ messageId, type, subject }) => ({ messageId, type, subject })))],
+    );
+    return new Set(rows.map(({ message_id }) => message_id));
+  }
+
+  /** The same for claimed rows. Returns the ids that nobody else has handled since they were claimed. */
+  async takeRows(tx: Transaction, messages: readonly NewMessage[]): Promise<Set<string>> {
+    if (messages.length === 0) return new Set();
+    const rows = await tx.query<{ message_id: string }>(
+      `UPDATE ${this.#table}
+       SET status = 'done', body = NULL, error = NULL, claimed_until = NULL, asked_again = false, handled_at = now()
+       WHERE message_id = ANY($1::uuid[]) AND status IN ('pending', 'retrying')
+       RETURNING message_id`,
+      [messages.map(({ messageId }) => messageId)],
+    );
+    return new Set(rows.map(({ message_id }) => message_id));
+  }
+
+  /** Of messages that arrived again: what their rows know. */
+  known(
+    tx: Transaction,
+    ids: readonly string[],
+  ): Promise<Pick<ClaimedMessage, 'message_id' | 'type' | 'subject' | 'status'>[]> {
+    return tx.query(`SELECT message_id, type, subject, status FROM ${this.#table} WHERE message_id = ANY($1::uuid[])`, [
+      ids,
+    ]);
+  }
+
+  /** Keeps messages to be handled soon. One that is known already is marked as asked for again. */
+  async add(database: Queryable, messages: readonly NewMessage[]): Promise<void> {
+    const source = 'json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid, body text)';
+    await database.execute(pendingRows(this.#schema, source), [
+      JSON.stringify(messages.map(({ body, ...rest }) => ({ ...rest, body: Buffer.from(body).toString() }))),
+    ]);
+  }
+
+  /** Records a message that failed at its first attempt, or that was never readable. */
+  async addFailed(
+    tx: Transaction,
+    message: NewMessage,
+    failure: { status: 'retrying' | 'dead'; error: string; delayMs: number; failureId: string | undefined },
+  ): Promise<void> {
+    await tx.execute(
+      `INSERT INTO ${this.#table}
+         (message_id, type, subject, status, body, attempts, error, next_attempt_at, failure_id, handled_at)
+       VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6, now() + $7::integer * interval '1 ms', $8, now())
+       ON CONFLICT (message_id) DO NOTHING`,
+      [
+        message.messageId,
+        message.type ?? null,
+        message.subject ?? null,
+        failure.status,
+        Buffer.from(message.body).toString('base64'),
+        failure.error,
+        failure.delayMs,
+        failure.failureId ?? null,
+      ],
+    );
+  }
+
+  /**
+   * Claims due rows for `leaseMs`. The attempt is counted now, before the handler starts, so that a message that ends
+   * the process does not get another attempt for ever.
+   */
+  claim(database: Queryable, leaseMs: number, limit: number): Promise<ClaimedMessage[]> {
+    return this.#claim(database, leaseMs, limit, 'claimed_until IS NULL');
+  }
+
+  /** Claims one row whose last attempt never finished. It is to be handled alone. */
+  async claimUnfinished(database: Queryable, leaseMs: number): Promise<ClaimedMessage | undefined> {
+    const [row] = await this.#claim(database, leaseMs, 1, 'claimed_until < now()');
+    return row;
+  }
+
+  #claim(database: Queryable, leaseMs: number, limit: number, condition: string): Promise<ClaimedMessage[]> {
+    return database.query(
+      `UPDATE ${this.#table}
+       SET claimed_until = now() + $1::integer * interval '1 ms',
+           attempts = attempts + CASE WHEN status IN ('pending', 'retrying') THEN 1 ELSE 0 END
+       WHERE message_id IN (
+         SELECT message_id FROM ${this.#table}
+         WHERE ${WAITING} AND next_attempt_at <= now() AND ${condition}
+         ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+       RETURNING message_id, type, subject, status, body, attempts`,
+      [leaseMs, limit],
+    );
+  }
+
+  /** Ends a failed attempt at a claimed row. */
+  async fail(
+    tx: Transaction,
+    id: string,
+    failure: { status: 'retrying' | 'dead'; error: string; delayMs: number; failureId: string | undefined },
+  ): Promise<void> {
+    await tx.execute(
+      `UPDATE ${this.#table}
+       SET status = $2, error = $3, next_attempt_at = now() + $4::integer * interval '1 ms', failure_id = $5,
+           claimed_until = NULL, handled_at = now()
+       WHERE message_id = $1 AND status IN ('pending', 'retrying')`,
+      [id, failure.status, failure.error, failure.delayMs, failure.failureId ?? null],
+    );
+  }
+
+  /** Ends the repetition of answers. */
+  async answered(tx: Transaction, ids: readonly string[]): Promise<void> {
+    await tx.execute(
+      `UPDATE ${this.#table} SET asked_again = false, claimed_until = NULL WHERE message_id = ANY($1::uuid[])`,
+      [ids],
+    );
+  }
+
+  /** The step.failed events of dead messages, for Outbox.repeat; `step` is one of our own names. */
+  failures(step: string): string {
+    return `SELECT failure_id AS event_id, 'step.failed' AS type, subject::text, handled_at AS time,
+      json_build_object('orderId', subject, 'step', '${step}', 'eventId', message_id, 'error', error)::text AS data
+      FROM ${this.#table} WHERE message_id = ANY($1::uuid[]) AND failure_id IS NOT NULL AND status = 'dead'`;
+  }
+
+  /** Messages that are due and not under way. */
+  async due(database: Queryable): Promise<number> {
+    const [row] = await database.query<{ due: number }>(
+      `SELECT count(*) AS due FROM ${this.#table} WHERE ${WAITING} AND next_attempt_at <= now()`,
+    );
+    return row?.due ?? 0;
+  }
+
+  /** Newest first; `after` is the last id of the page before. */
+  listFailed(
+    database: Queryable,
+    filter: FailedFilter,
+    after: string | undefined,
+    limit: number,
+  ): Promise<FailedMessage[]> {
+    return database.query(
+      `SELECT message_id, type, subject, status, attempts, error, next_attempt_at, received_at, body
+       FROM ${this.#table}
+       WHERE status IN ('retrying', 'dead') AND ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR type = $2)
+         AND ($3::uuid IS NULL OR message_id < $3)
+       ORDER BY message_id DESC LIMIT $4`,
+      [filter.status ?? null, filter.type ?? null, after ?? null, limit],
+    );
+  }
+
+  /** Gives failed messages a fresh set of attempts, at once. Returns how many there were. */
+  retry(database: Queryable, filter: FailedFilter & { readonly id?: string }): Promise<number> {
+    return database.execute(
+      `UPDATE ${this.#table} SET status = 'retrying', attempts = 0, next_attempt_at = now(), claimed_until = NULL
+       WHERE status IN ('retrying', 'dead') AND ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR type = $2)
+         AND ($3::uuid IS NULL OR message_id = $3)`,
+      [filter.status ?? null, filter.type ?? null, filter.id ?? null],
+    );
+  }
+
+  /** Forgets messages that were handled more than `days` ago, at most `limit`. Returns how many. */
+  prune(database: Queryable, days: number, limit: number): Promise<number> {
+    return database.execute(
+      `DELETE FROM ${this.#table} WHERE message_id IN (
+         SELECT message_id FROM ${this.#table}
+         WHERE status = 'done' AND NOT asked_again AND received_at < now() - $1::integer * interval '1 day' LIMIT $2)`,
+      [days, limit],
+    );
+  }
+}
+
+/**
+ * The statement that keeps messages to be handled soon; one that is known already is marked as asked for again.
+ * `source` gives (messageId, type, subject, body), the body as text: only what was read as an event comes here.
+ */
+export function pendingRows(schema: string, source: string): string {
+  return `INSERT INTO ${schema}.inbox AS i (message_id, type, subject, status, body)
+    SELECT "messageId", type, subject, 'pending', convert_to(body, 'UTF8') FROM ${source}
+    ON CONFLICT (message_id) DO UPDATE SET asked_again = true, next_attempt_at = now()
+      WHERE i.status IN ('done', 'dead')`;
+}

@@ -1,0 +1,322 @@
+// The inbox: what stands between a transport and a service's handlers. A message's id is recorded in the transaction
+// of its effect, so a redelivery changes nothing; a failing message is kept and retried here, so it never blocks the
+// ones behind it and no transport needs a delay queue.
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { v7 as uuidv7 } from 'uuid';
+import type { Event } from '../../contracts/events.ts';
+import { backoff } from '../backoff.ts';
+import type { IncomingMessage, Receiver } from '../bus/port.ts';
+import { GroupCommit, Overloaded } from '../database/group-commit.ts';
+import { type Database, DatabaseUnavailable, type Transaction } from '../database/port.ts';
+import { failpoint } from '../failpoint.ts';
+import { groupBy } from '../group-by.ts';
+import { readEvent, storable } from './envelope.ts';
+import type { AnyHandler, AnyHandlers } from './handler.ts';
+import { type ClaimedMessage, InboxStore, type NewMessage } from './inbox-store.ts';
+import type { Outbox } from './outbox.ts';
+
+/** Messages in one transaction at the most. */
+const MAX_BATCH = 200;
+/** Pauses while the database is away. */
+const AWAY_BASE_MS = 100;
+const AWAY_MAX_MS = 5_000;
+
+export type Outcome = 'done' | 'repeated' | 'retrying' | 'dead';
+
+export interface InboxOptions {
+  readonly database: Database;
+  /** The service's schema: it holds the table. */
+  readonly schema: string;
+  readonly handlers: AnyHandlers;
+  readonly outbox: Outbox;
+  /** The step of an order that this service answers for; its dead messages are reported as step.failed. */
+  readonly step?: 'points' | 'coupon' | 'notification' | undefined;
+  /** Attempts at a message before it is dead, and the delays between them. */
+  readonly attempts: number;
+  readonly retryBaseMs: number;
+  readonly retryMaxMs: number;
+  /** Messages under way at the most, from the transport; as many again may be retried rows. */
+  readonly prefetch: number;
+  readonly log: Logger;
+  /** Called for every message whose outcome is recorded. */
+  readonly onOutcome?: (type: string, outcome: Outcome, seconds: number) => void;
+}
+
+/** A readable message on its way through its handler. */
+interface Work {
+  readonly message: NewMessage;
+  readonly event: Event;
+  readonly handler: AnyHandler;
+  /** It has just arrived, or it waits in a row that this process has claimed. */
+  readonly origin: 'arrival' | 'row';
+  /** Including this one. */
+  readonly attempts: number;
+}
+
+export class Inbox implements Receiver {
+  readonly rows: InboxStore;
+  readonly #options: InboxOptions;
+  readonly #commits: GroupCommit<Work, Outcome>;
+  readonly #listeners: (() => void)[] = [];
+  readonly #stopping = new AbortController();
+  #running = 0;
+  #lastProgress = performance.now();
+
+  constructor(options: InboxOptions) {
+    this.#options = options;
+    this.rows = new InboxStore(options.schema);
+    this.#commits = new GroupCommit({
+      run: (batch) => this.#commit(batch),
+      key: ({ message }) => message.messageId,
+      maxBatch: MAX_BATCH,
+      maxWaiting: options.prefetch * 4, // arrivals and rows, twice where a transport delivers again what is under way
+    });
+  }
+
+  /** Messages under way. */
+  get running(): number {
+    return this.#running;
+  }
+
+  /** When an outcome was last recorded, as performance.now() tells time. */
+  get lastProgress(): number {
+    return this.#lastProgress;
+  }
+
+  /** No longer waits for a database that is away: what is under way then rejects, and stays with its transport. */
+  stop(): void {
+    this.#stopping.abort();
+  }
+
+  onWake(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  wake(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  async handle(batch: readonly IncomingMessage[]): Promise<void> {
+    await Promise.all(batch.map(({ body }) => this.#attempt(body, 'arrival', 1)));
+  }
+
+  async store(batch: readonly IncomingMessage[]): Promise<void> {
+    const messages: NewMessage[] = [];
+    for (const { body } of batch) {
+      const read = readEvent(body);
+      if ('event' in read) {
+        const { id, type, subject } = read.event;
+        messages.push({ messageId: id, type, subject, body });
+      } else await this.#recordDead({ ...read.unreadable, body }, 'arrival', read.unreadable.error);
+    }
+    if (messages.length === 0) return;
+    await this.#whenDatabaseIsThere(() => this.rows.add(this.#options.database, messages));
+    this.wake();
+  }
+
+  async bury(batch: readonly IncomingMessage[], reason: string): Promise<void> {
+    for (const { body } of batch) {
+      const read = readEvent(body);
+      if ('event' in read) {
+        const { id, type, subject } = read.event;
+        await this.#recordDead({ messageId: id, type, subject, body }, 'arrival', reason);
+      } else await this.#recordDead({ ...read.unreadable, body }, 'arrival', read.unreadable.error);
+    }
+  }
+
+  /** Handles claimed rows, each as an attempt of its own; repeats the answers of those that were asked for again. */
+  async handleRows(rows: readonly ClaimedMessage[]): Promise<void> {
+    const repeats = rows.filter(({ status }) => status === 'done' || status === 'dead');
+    await Promise.all([
+      this.#repeatRows(repeats),
+      ...rows
+        .filter(({ status }) => status === 'pending' || status === 'retrying')
+        .map(({ body, attempts }) => this.#attempt(body ?? new Uint8Array(), 'row', attempts)),
+    ]);
+  }
+
+  /** Ends a claimed row whose attempts are used up without any having finished. */
+  async giveUp(row: ClaimedMessage): Promise<void> {
+    const message = {
+      messageId: row.message_id,
+      type: row.type ?? undefined,
+      subject: row.subject ?? undefined,
+      body: row.body ?? new Uint8Array(),
+    };
+    await this.#recordDead(message, 'row', `the process ended during each of ${row.attempts - 1} attempts`);
+  }
+
+  /** One attempt at one message. Resolves when its outcome is recorded. */
+  async #attempt(body: Uint8Array, origin: Work['origin'], attempts: number): Promise<void> {
+    const startedAt = performance.now();
+    const read = readEvent(body);
+    if ('unreadable' in read)
+      return this.#recordDead({ ...read.unreadable, body }, origin, read.unreadable.error, startedAt);
+    const { event } = read;
+    const message = { messageId: event.id, type: event.type, subject: event.subject, body };
+    const handler = this.#options.handlers[event.type];
+    if (!handler) return this.#recordDead(message, origin, `${event.type} is not for this service`, startedAt);
+
+    const work: Work = { message, event, handler, origin, attempts };
+    this.#running++;
+    try {
+      const [outcome, error] = await this.#whenDatabaseIsThere(async () => {
+        try {
+          await handler.prepare?.(event);
+          return [await this.#commits.submit(work)];
+        } catch (error) {
+          if (isAway(error)) throw error;
+          return [await this.#recordFailure(work, error), error];
+        }
+      });
+      this.#report(message, outcome as Outcome, startedAt, error);
+    } finally {
+      this.#running--;
+    }
+  }
+
+  /** A batch in one transaction: its ids, its effects, its answers. */
+  async #commit(batch: Work[]): Promise<Outcome[]> {
+    failpoint('inbox.before-transaction');
+    const outcomes = await this.#options.database.transaction(async (tx) => {
+      const [arrivals, rows] = [ofOrigin(batch, 'arrival'), ofOrigin(batch, 'row')];
+      const taken = await this.rows.takeArrivals(tx, arrivals);
+      for (const id of await this.rows.takeRows(tx, rows)) taken.add(id);
+
+      // `delete` lets only one through where an id stands twice in the batch.
+      const fresh = batch.map(({ message }) => taken.delete(message.messageId));
+      const works = groupBy(
+        batch.filter((_, index) => fresh[index]),
+        ({ handler }) => handler,
+      );
+      for (const [handler, ofHandler] of works) {
+        await handler.handle(
+          tx,
+          ofHandler.map(({ event }) => event),
+        );
+      }
+      await this.#repeat(
+        tx,
+        batch.filter(({ origin }, index) => !fresh[index] && origin === 'arrival').map(({ message }) => message),
+      );
+      return fresh.map((isFresh): Outcome => (isFresh ? 'done' : 'repeated'));
+    });
+    failpoint('inbox.after-commit');
+    return outcomes;
+  }
+
+  /** Puts the answers of messages that came again back into the outbox, whatever they were. */
+  async #repeat(tx: Transaction, messages: readonly Pick<NewMessage, 'messageId'>[]): Promise<void> {
+    if (messages.length === 0) return;
+    const { outbox, handlers, step } = this.#options;
+    const known = await this.rows.known(
+      tx,
+      messages.map(({ messageId }) => messageId),
+    );
+    const done = groupBy(
+      known.filter(({ status }) => status === 'done'),
+      ({ type }) => handlers[type ?? ''],
+    );
+    for (const [handler, rows] of done) {
+      await handler?.repeat?.(
+        tx,
+        rows.map(({ subject }) => subject ?? '').filter((subject) => subject !== ''),
+      );
+    }
+    const dead = known.filter(({ status }) => status === 'dead').map(({ message_id }) => message_id);
+    if (dead.length > 0 && step) await outbox.repeat(tx, this.rows.failures(step), dead);
+  }
+
+  async #repeatRows(rows: readonly ClaimedMessage[]): Promise<void> {
+    if (rows.length === 0) return;
+    const startedAt = performance.now();
+    await this.#whenDatabaseIsThere(() =>
+      this.#options.database.transaction(async (tx) => {
+        await this.#repeat(
+          tx,
+          rows.map(({ message_id }) => ({ messageId: message_id })),
+        );
+        await this.rows.answered(
+          tx,
+          rows.map(({ message_id }) => message_id),
+        );
+      }),
+    );
+    for (const { message_id, type, subject } of rows) {
+      const message = { messageId: message_id, type: type ?? undefined, subject: subject ?? undefined };
+      this.#report(message, 'repeated', startedAt);
+    }
+  }
+
+  async #recordFailure(work: Work, error: unknown): Promise<Outcome> {
+    const { attempts, retryBaseMs, retryMaxMs } = this.#options;
+    const status = work.attempts >= attempts ? 'dead' : 'retrying';
+    await this.#fail(
+      work.message,
+      work.origin,
+      status,
+      messageOf(error),
+      backoff(work.attempts, retryBaseMs, retryMaxMs),
+    );
+    return status;
+  }
+
+  async #recordDead(
+    message: NewMessage,
+    origin: Work['origin'],
+    error: string,
+    startedAt = performance.now(),
+  ): Promise<void> {
+    await this.#whenDatabaseIsThere(() => this.#fail(message, origin, 'dead', error, 0));
+    this.#report(message, 'dead', startedAt, error);
+  }
+
+  async #fail(
+    message: NewMessage,
+    origin: Work['origin'],
+    status: 'retrying' | 'dead',
+    error: string,
+    delayMs: number,
+  ): Promise<void> {
+    const { database, outbox, step } = this.#options;
+    const reported = status === 'dead' && step !== undefined && message.subject !== undefined;
+    const failure = { status, error: storable(error), delayMs, failureId: reported ? uuidv7() : undefined };
+    await database.transaction(async (tx) => {
+      if (origin === 'row') await this.rows.fail(tx, message.messageId, failure);
+      else await this.rows.addFailed(tx, message, failure);
+      if (reported) await outbox.repeat(tx, this.rows.failures(step), [message.messageId]);
+    });
+  }
+
+  /** Runs `work` until the database is there for it. No attempt is charged, and the transport feels backpressure. */
+  async #whenDatabaseIsThere<T>(work: () => Promise<T>): Promise<T> {
+    for (let failures = 1; ; failures++) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!isAway(error) || this.#stopping.signal.aborted) throw error;
+        if (failures === 1) this.#options.log.warn({ error: messageOf(error) }, 'waiting for the database');
+        await delay(backoff(failures, AWAY_BASE_MS, AWAY_MAX_MS), undefined, { signal: this.#stopping.signal });
+      }
+    }
+  }
+
+  #report(message: Omit<NewMessage, 'body'>, outcome: Outcome, startedAt: number, error?: unknown): void {
+    const { log, onOutcome } = this.#options;
+    this.#lastProgress = performance.now();
+    const ms = this.#lastProgress - startedAt;
+    const type = message.type ?? 'unknown';
+    onOutcome?.(type, outcome, ms / 1000);
+    const line = { event: type, orderId: message.subject, ms: Math.round(ms * 10) / 10, outcome };
+    if (error === undefined) log.info(line);
+    else log[outcome === 'dead' ? 'error' : 'warn']({ ...line, messageId: message.messageId, error: messageOf(error) });
+  }
+}
+
+const ofOrigin = (batch: readonly Work[], origin: Work['origin']) =>
+  batch.filter((work) => work.origin === origin).map(({ message }) => message);
+
+const isAway = (error: unknown) => error instanceof DatabaseUnavailable || error instanceof Overloaded;
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

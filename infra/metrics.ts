@@ -1,0 +1,56 @@
+// What GET /metrics shows, in Prometheus' text format.
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+export function createMetrics() {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const registers = [registry];
+  return {
+    registry,
+    published: new Counter({
+      name: 'sluice_events_published_total',
+      help: 'Events that the broker confirmed, by service and type.',
+      labelNames: ['service', 'type'] as const,
+      registers,
+    }),
+    handled: new Counter({
+      name: 'sluice_messages_handled_total',
+      help: 'Messages whose outcome is recorded, by service, type and outcome.',
+      labelNames: ['service', 'type', 'outcome'] as const,
+      registers,
+    }),
+    handling: new Histogram({
+      name: 'sluice_message_handling_seconds',
+      help: 'From a message reaching the service to its outcome being recorded.',
+      labelNames: ['service'] as const,
+      buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10],
+      registers,
+    }),
+    backlog: new Gauge({
+      name: 'sluice_consumer_backlog',
+      help: 'Messages that wait or are under way, by service.',
+      labelNames: ['service'] as const,
+      registers,
+    }),
+    outbox: new Gauge({
+      name: 'sluice_outbox_rows',
+      help: 'Events that are committed and not yet confirmed, by service and channel.',
+      labelNames: ['service', 'channel'] as const,
+      registers,
+    }),
+    rebuilds: new Counter({
+      name: 'sluice_consumer_rebuilds_total',
+      help: 'Consumers that the watchdog rebuilt, by service.',
+      labelNames: ['service'] as const,
+      registers,
+    }),
+    askedAgain: new Counter({
+      name: 'sluice_asked_again_total',
+      help: 'Questions that were repeated because their answers were overdue, by event type.',
+      labelNames: ['type'] as const,
+      registers,
+    }),
+  };
+}
+
+export type Metrics = ReturnType<typeof createMetrics>;

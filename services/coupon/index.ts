@@ -1,0 +1,19 @@
+import type { Service, ServiceContext } from '../service.ts';
+import { stepLatency } from '../step-latency.ts';
+import { decideCoupon } from './decide-coupon.ts';
+import { couponRoutes } from './routes.ts';
+
+export function couponService({ config, database, outbox }: ServiceContext): Service<'coupon'> {
+  const rules = { percent: config.COUPON_PERCENT, minMajorUnits: config.COUPON_MIN_MAJOR_UNITS };
+  return {
+    migrations: new URL('./migrations/', import.meta.url),
+    step: 'coupon',
+    handlers: {
+      'order.placed': {
+        ...decideCoupon(outbox, rules, config.COUPON_VALID_DAYS),
+        ...stepLatency(config.STEP_LATENCY_MS),
+      },
+    },
+    routes: (router) => couponRoutes(router, database),
+  };
+}

@@ -1,0 +1,157 @@
+// Runs one service: brings its schema up to date, publishes its outbox, subscribes its inbox, watches its progress and
+// says that it is there. The same for every service, whatever carries the events.
+import type { Router } from 'express';
+import type { Logger } from 'pino';
+import type { ConsumerState } from '../contracts/operations.ts';
+import type { ServiceName } from '../contracts/services.ts';
+import type { Bus, Subscription } from '../infra/bus/port.ts';
+import { liveTopic, userTopic } from '../infra/bus/topology.ts';
+import type { Config } from '../infra/config.ts';
+import type { Database } from '../infra/database/port.ts';
+import { writeEvent } from '../infra/messaging/envelope.ts';
+import type { AnyHandlers } from '../infra/messaging/handler.ts';
+import { Inbox } from '../infra/messaging/inbox.ts';
+import { InboxWorker } from '../infra/messaging/inbox-worker.ts';
+import type { ClaimedRow, Outbox } from '../infra/messaging/outbox.ts';
+import { Relay, type Unpublished } from '../infra/messaging/relay.ts';
+import { Watchdog } from '../infra/messaging/watchdog.ts';
+import type { Metrics } from '../infra/metrics.ts';
+import type { MqttPublisher } from '../infra/mqtt/port.ts';
+import { type AnyService, schemaOf } from './service.ts';
+
+export interface HostOptions {
+  readonly name: ServiceName;
+  readonly service: AnyService;
+  readonly outbox: Outbox;
+  readonly config: Config;
+  readonly database: Database;
+  readonly bus: Bus;
+  readonly mqtt: MqttPublisher;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+}
+
+export class ServiceHost {
+  readonly name: ServiceName;
+  readonly inbox: Inbox;
+  readonly #options: HostOptions;
+  readonly #worker: InboxWorker;
+  readonly #relays: Relay[];
+  #subscription: Subscription | undefined;
+  #watchdog: Watchdog | undefined;
+
+  constructor(options: HostOptions) {
+    this.#options = options;
+    const { name, service, outbox, config, database, metrics, log } = options;
+    this.name = name;
+    const common = {
+      database,
+      leaseMs: config.LEASE_MS,
+      prefetch: config.PREFETCH,
+      attempts: config.RETRY_ATTEMPTS,
+      log,
+    };
+    this.inbox = new Inbox({
+      ...common,
+      schema: schemaOf(name),
+      handlers: service.handlers as AnyHandlers,
+      outbox,
+      step: service.step,
+      retryBaseMs: config.RETRY_BASE_MS,
+      retryMaxMs: config.RETRY_MAX_MS,
+      onOutcome: (type, outcome, seconds) => {
+        metrics.handled.inc({ service: name, type, outcome });
+        metrics.handling.observe({ service: name }, seconds);
+      },
+    });
+    this.#worker = new InboxWorker({ ...common, inbox: this.inbox, retentionDays: config.INBOX_RETENTION_DAYS });
+    this.#relays = [
+      new Relay({ ...common, outbox, channel: 'bus', publish: (rows) => this.#publishToBus(rows) }),
+      new Relay({ ...common, outbox, channel: 'user', publish: (rows) => this.#publishToUsers(rows) }),
+    ];
+  }
+
+  routes(router: Router): void {
+    this.#options.service.routes(router);
+  }
+
+  /** The service's schema must be up to date. */
+  async start(): Promise<void> {
+    const { name, service, bus, database, config, metrics, log } = this.#options;
+    this.#worker.start();
+    for (const relay of this.#relays) relay.start();
+    for (const loop of service.loops ?? []) loop.start();
+    this.#subscription = await bus.subscribe(name, this.inbox);
+    this.#watchdog = new Watchdog({
+      database,
+      inbox: this.inbox,
+      subscription: this.#subscription,
+      silenceMs: config.WATCHDOG_MS,
+      log,
+      onRebuild: () => metrics.rebuilds.inc({ service: name }),
+    });
+    this.#watchdog.start();
+  }
+
+  /** Takes in no more messages and finishes those under way. */
+  async stopIntake(): Promise<void> {
+    await this.#watchdog?.stop();
+    this.inbox.stop();
+    await Promise.all([...(this.#options.service.loops ?? []).map((loop) => loop.stop()), this.#subscription?.close()]);
+    await this.#worker.stop();
+  }
+
+  /** Publishes what is under way; the rest waits in the outbox for the next start. */
+  async stopRelays(): Promise<void> {
+    await Promise.all(this.#relays.map((relay) => relay.stop()));
+  }
+
+  get healthy(): boolean {
+    return this.#watchdog?.healthy ?? true;
+  }
+
+  state(): ConsumerState {
+    const lastProgress = new Date(Date.now() - (performance.now() - this.inbox.lastProgress));
+    return {
+      ...(this.healthy ? (this.#subscription?.health() ?? { status: 'down' }) : { status: 'down' }),
+      backlog: this.#watchdog?.backlog ?? null,
+      lastProgressAt: lastProgress.toISOString(),
+    };
+  }
+
+  async measure(): Promise<void> {
+    const { name, outbox, database, metrics } = this.#options;
+    metrics.backlog.set({ service: name }, this.#watchdog?.backlog ?? 0);
+    for (const channel of ['bus', 'user'] as const) {
+      metrics.outbox.set({ service: name, channel }, await outbox.size(database, channel));
+    }
+  }
+
+  async #publishToBus(rows: readonly ClaimedRow[]): Promise<Unpublished[]> {
+    const { name, bus, mqtt, config, metrics } = this.#options;
+    const events = rows.map((row) => writeEvent(row, `/services/${name}`));
+    const rejected = new Map((await bus.publish(events)).map(({ id, error }) => [id, error]));
+    for (const { id, type, body } of events) {
+      if (rejected.has(id)) continue;
+      metrics.published.inc({ service: name, type });
+      void mqtt.publish(liveTopic(config.BUS_PREFIX, type), body, { qos: 0 }); // lossy by contract, and never rejects
+    }
+    return rows.flatMap((row) => {
+      const error = rejected.get(row.event_id);
+      if (!error) return [];
+      const transportDown = error.code === 'unavailable' || error.code === 'unconfirmed';
+      return [{ row, error: error.message, transportDown }];
+    });
+  }
+
+  async #publishToUsers(rows: readonly ClaimedRow[]): Promise<Unpublished[]> {
+    const { mqtt, config } = this.#options;
+    const published = await Promise.allSettled(
+      rows.map((row) => mqtt.publish(userTopic(config.BUS_PREFIX, row.subject), row.data, { qos: 1 })),
+    );
+    return rows.flatMap((row, index) => {
+      const outcome = published[index];
+      return outcome?.status === 'rejected' ? [{ row, error: String(outcome.reason), transportDown: true }] : [];
+    });
+  }
+}

@@ -1,0 +1,185 @@
+// The one entry: runs all services in this process, or those that are named.
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { type ServiceName, serviceNames } from '../contracts/services.ts';
+import { type Config, parseConfig, redactUrl } from '../infra/config.ts';
+import { migrate, readMigrations } from '../infra/database/migrate.ts';
+import { type Database, DatabaseUnavailable } from '../infra/database/port.ts';
+import { createApp } from '../infra/http/app.ts';
+import { listen } from '../infra/http/server.ts';
+import { createLog } from '../infra/log.ts';
+import { createLogMirror } from '../infra/log-mirror.ts';
+import { Outbox } from '../infra/messaging/outbox.ts';
+import { createMetrics } from '../infra/metrics.ts';
+import { announce } from '../infra/mqtt/presence.ts';
+import { StartupError } from '../infra/startup-error.ts';
+import { couponService } from './coupon/index.ts';
+import { ServiceHost } from './host.ts';
+import { notifyService } from './notify/index.ts';
+import { operationsRoutes } from './operations.ts';
+import { orderService } from './order/index.ts';
+import { pointsService } from './points/index.ts';
+import { openResources } from './resources.ts';
+import { type AnyService, type ServiceContext, schemaOf } from './service.ts';
+
+const factories: Record<ServiceName, (context: ServiceContext) => AnyService> = {
+  order: orderService,
+  points: pointsService,
+  coupon: couponService,
+  notify: notifyService,
+};
+
+/** How long a start waits for a PostgreSQL that is itself starting. */
+const DATABASE_WAIT_MS = 30_000;
+const MESSAGING_MIGRATIONS = new URL('../infra/messaging/migrations/', import.meta.url);
+
+export interface RunningSluice {
+  /** Where it answers HTTP. */
+  readonly url: string;
+  /** Stops the intake, finishes what is under way, closes everything. Rejects where that takes longer than allowed. */
+  stop(): Promise<void>;
+}
+
+export interface StartOptions {
+  readonly env: NodeJS.ProcessEnv;
+  readonly services?: readonly ServiceName[];
+}
+
+/** Rejects with a ConfigError or a StartupError where something outside stops the start. */
+export async function startSluice({ env, services = serviceNames }: StartOptions): Promise<RunningSluice> {
+  const startedAt = performance.now();
+  const config = parseConfig(env, services);
+  const mirror = createLogMirror(config.BUS_PREFIX);
+  const pretty = config.LOG_FORMAT === 'pretty' || (config.LOG_FORMAT === 'auto' && process.stdout.isTTY === true);
+  const log = createLog({ level: config.LOG_LEVEL, pretty, mirror });
+
+  // Ends what was started, in the reverse order: a start that fails leaves nothing behind.
+  const ends: (() => Promise<unknown> | undefined)[] = [];
+  const end = async () => {
+    for (const step of ends.splice(0).reverse()) await step();
+  };
+  try {
+    const resources = await openResources(config, log);
+    ends.push(() => resources.close());
+    mirror.start(resources.mqtt);
+    ends.push(() => mirror.close());
+    const { database, mqtt } = resources;
+
+    const metrics = createMetrics();
+    const prepared = services.map((name) => {
+      const outbox = new Outbox(schemaOf(name));
+      const serviceLog = log.child({ service: name });
+      return { name, outbox, log: serviceLog, service: factories[name]({ config, database, outbox, log: serviceLog }) };
+    });
+    await bringUpToDate(database, config, new Map(prepared.map(({ name, service }) => [name, service])), log);
+
+    const bus = await resources.openBus();
+    ends.push(() => bus.close());
+    const hosts = prepared.map((each) => new ServiceHost({ ...each, config, database, bus, mqtt, metrics }));
+    for (const host of hosts) {
+      ends.push(() => host.stopRelays());
+      ends.push(() => host.stopIntake());
+      await host.start();
+    }
+
+    let stopping = false;
+    const app = createApp(log, (router) => {
+      for (const host of hosts) host.routes(router);
+      operationsRoutes(router, { hosts, database, bus, mqtt, metrics, stopping: () => stopping });
+    });
+    const http = await listen(app, config.HOST, config.PORT);
+    resources.attach(http.server);
+    ends.push(() => http.close());
+
+    const instance = `${hostname()}-${process.pid}-${randomBytes(3).toString('hex')}`;
+    const presences = services.map((service) =>
+      announce({ broker: resources.presence, prefix: config.BUS_PREFIX, service, instance, log }),
+    );
+    ends.push(() => Promise.all(presences.map((presence) => presence.close())));
+
+    log.info(
+      {
+        url: http.url,
+        services,
+        database: database.kind,
+        bus: bus.kind,
+        startMs: Math.round(performance.now() - startedAt),
+      },
+      `ready on ${http.url}`,
+    );
+    let stopped: Promise<void> | undefined;
+    return {
+      url: http.url,
+      stop: () => {
+        stopping = true;
+        stopped ??= within(config.STOP_TIMEOUT_MS, end()).then(() => log.flush());
+        return stopped;
+      },
+    };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
+/**
+ * Migrates the schemas of the services that run here. With the local bus also the inboxes of the others, as publishing
+ * writes into them: an event is never published before there is a place for it.
+ */
+async function bringUpToDate(
+  database: Database,
+  config: Config,
+  services: ReadonlyMap<ServiceName, AnyService>,
+  log: Logger,
+): Promise<void> {
+  const messaging = await readMigrations(MESSAGING_MIGRATIONS, 'messaging');
+  await whenThere(config, log, async () => {
+    for (const name of serviceNames) {
+      const service = services.get(name);
+      if (!service && config.busKind !== 'local') continue;
+      const own = service ? await readMigrations(service.migrations, name) : [];
+      await migrate(database, schemaOf(name), [...messaging, ...own]);
+    }
+  });
+}
+
+async function whenThere(config: Config, log: Logger, work: () => Promise<void>): Promise<void> {
+  const url = redactUrl(config.DATABASE_URL ?? config.DATA_DIR);
+  const deadline = performance.now() + DATABASE_WAIT_MS;
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof DatabaseUnavailable)) {
+        throw new StartupError(`the database at ${url} cannot be prepared: ${(error as Error).message}`, {
+          cause: error,
+        });
+      }
+      if (performance.now() > deadline) {
+        throw new StartupError(`the database at ${url} does not answer (DATABASE_URL): ${error.message}`, {
+          cause: error,
+        });
+      }
+      log.warn({ error: error.message }, 'waiting for the database');
+      await delay(500);
+    }
+  }
+}
+
+async function within(timeoutMs: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () =>
+        reject(
+          new StartupError(
+            `the stop took longer than STOP_TIMEOUT_MS=${timeoutMs}: what was not finished is done after the next start`,
+          ),
+        ),
+      timeoutMs,
+    );
+  });
+  await Promise.race([work, late]).finally(() => clearTimeout(timer));
+}

@@ -1,0 +1,91 @@
+// What an order is, and the decisions about it. Pure: ids and times are handed in.
+import { createHash } from 'node:crypto';
+import type { Event } from '../../contracts/events.ts';
+import { formatMoney } from '../../contracts/money.ts';
+import { type Order, type PlaceOrderRequest, type Step, type StepName, totalOf } from '../../contracts/orders.ts';
+
+export interface NewOrder extends PlaceOrderRequest {
+  readonly id: string;
+  readonly total: number;
+  readonly placedEventId: string;
+  readonly idempotencyKey: string | undefined;
+  readonly requestHash: string | undefined;
+}
+
+export function newOrder(
+  request: PlaceOrderRequest,
+  key: string | undefined,
+  ids: { readonly id: string; readonly placedEventId: string },
+): NewOrder {
+  return {
+    ...request,
+    ...ids,
+    total: totalOf(request.items),
+    idempotencyKey: key,
+    requestHash: key === undefined ? undefined : fingerprint(request),
+  };
+}
+
+/** What a request says, whatever the order of its keys or the white space: equal requests, equal fingerprints. */
+export function fingerprint({ userId, currency, items }: PlaceOrderRequest): string {
+  const canonical = [
+    userId,
+    currency,
+    items.map(({ sku, name, quantity, unitPrice }) => [sku, name ?? null, quantity, unitPrice]),
+  ];
+  return createHash('sha256').update(JSON.stringify(canonical)).digest('base64');
+}
+
+const pending: Step = { status: 'pending' };
+
+/** The order as it is answered to who placed it. */
+export function placedOrder(order: NewOrder, createdAt: Date): Order {
+  return {
+    id: order.id,
+    userId: order.userId,
+    status: 'placed',
+    currency: order.currency,
+    total: order.total,
+    items: order.items,
+    createdAt: createdAt.toISOString(),
+    steps: { points: pending, coupon: pending, notification: pending },
+  };
+}
+
+/** Steps of one order as results reported them. */
+export type Reported = { readonly orderId: string } & { readonly [S in StepName]?: Step };
+
+const rank: Record<Step['status'], number> = { pending: 0, failed: 1, done: 2, skipped: 2, reverted: 3 };
+
+/** What a batch of results says about each order; where two speak of one step, the one that is further along. */
+export function reportedSteps(events: readonly Event[]): Reported[] {
+  const orders = new Map<string, { orderId: string } & { [S in StepName]?: Step }>();
+  for (const event of events) {
+    const report = reportOf(event);
+    if (!report) continue;
+    const [name, step] = report;
+    const order = orders.get(event.data.orderId) ?? { orderId: event.data.orderId };
+    const known = order[name];
+    if (!known || rank[step.status] > rank[known.status]) order[name] = step;
+    orders.set(event.data.orderId, order);
+  }
+  // Sorted, because two processes that update the same orders in opposite order deadlock.
+  return [...orders.values()].sort((a, b) => (a.orderId < b.orderId ? -1 : 1));
+}
+
+function reportOf({ type, time: at, data }: Event): [StepName, Step] | undefined {
+  switch (type) {
+    case 'points.awarded':
+      return ['points', { status: 'done', at, detail: `${data.points} points` }];
+    case 'coupon.issued':
+      return ['coupon', { status: 'done', at, detail: formatMoney(data.amount, data.currency) }];
+    case 'coupon.skipped':
+      return ['coupon', { status: 'skipped', at, detail: data.reason }];
+    case 'notification.sent':
+      return ['notification', { status: 'done', at }];
+    case 'step.failed':
+      return [data.step, { status: 'failed', at, detail: data.error }];
+    default:
+      return undefined;
+  }
+}

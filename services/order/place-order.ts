@@ -1,0 +1,56 @@
+// Placing an order: one statement for all requests that wait together, and the answer once it is committed.
+import { v7 as uuidv7 } from 'uuid';
+import { parseEventData } from '../../contracts/events.ts';
+import type { Order, PlaceOrderRequest } from '../../contracts/orders.ts';
+import { GroupCommit } from '../../infra/database/group-commit.ts';
+import type { Database } from '../../infra/database/port.ts';
+import { fingerprint, type NewOrder, newOrder, placedOrder } from './order.ts';
+import { findOrderByKey, insertOrders } from './store.ts';
+
+/** Orders in one statement, and requests that may wait for theirs; a further one is told to come back later. */
+const MAX_BATCH = 200;
+const MAX_WAITING = 5_000;
+
+export type Placed =
+  | { readonly outcome: 'placed' | 'replayed'; readonly order: Order }
+  | { readonly outcome: 'key-reused' };
+
+export interface PlaceOrderOptions {
+  readonly database: Database;
+  /** Tells the outbox that there are rows to publish. */
+  readonly wake: () => void;
+  readonly askAgainMs: number;
+}
+
+export type PlaceOrder = (request: PlaceOrderRequest, key: string | undefined) => Promise<Placed>;
+
+/** Rejects with DatabaseUnavailable or Overloaded: then it is not known whether the order was placed. */
+export function createPlaceOrder({ database, wake, askAgainMs }: PlaceOrderOptions): PlaceOrder {
+  const commits = new GroupCommit<NewOrder & { event: string }, Date | undefined>({
+    run: async (batch) => {
+      const created = await insertOrders(database, batch, askAgainMs);
+      wake();
+      return batch.map(({ id }) => created.get(id));
+    },
+    // Orders without a key conflict with nobody.
+    key: ({ userId, idempotencyKey }) => (idempotencyKey === undefined ? '' : `${userId} ${idempotencyKey}`),
+    maxBatch: MAX_BATCH,
+    maxWaiting: MAX_WAITING,
+  });
+
+  return async (request, key) => {
+    const order = newOrder(request, key, { id: uuidv7(), placedEventId: uuidv7() });
+    const createdAt = await commits.submit({ ...order, event: placedEvent(order) });
+    if (createdAt) return { outcome: 'placed', order: placedOrder(order, createdAt) };
+
+    // The key was taken, by a request that is committed by now.
+    const winner = await findOrderByKey(database, request.userId, key ?? '');
+    if (!winner) throw new Error(`no order under the idempotency key that was in use by ${request.userId}`);
+    return winner.requestHash === fingerprint(request)
+      ? { outcome: 'replayed', order: winner.order }
+      : { outcome: 'key-reused' };
+  };
+}
+
+const placedEvent = ({ id, userId, currency, total, items }: NewOrder) =>
+  JSON.stringify(parseEventData('order.placed', { orderId: id, userId, currency, total, itemCount: items.length }));

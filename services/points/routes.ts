@@ -1,0 +1,22 @@
+import type { Router } from 'express';
+import { pageOf, pageQuery } from '../../contracts/pages.ts';
+import type { Database } from '../../infra/database/port.ts';
+import { route } from '../../infra/http/app.ts';
+import { parse, parseUserId } from '../../infra/http/validate.ts';
+import { listEntries, readBalance } from './store.ts';
+
+export function pointsRoutes(router: Router, database: Database): void {
+  route(router, '/users/:userId/points', {
+    get: [
+      async (request, response) => {
+        const userId = parseUserId(request.params.userId);
+        const { after, limit } = parse(pageQuery, request.query);
+        const [balance, entries] = await Promise.all([
+          readBalance(database, userId),
+          listEntries(database, userId, after, limit + 1),
+        ]);
+        response.json({ balance, ...pageOf(entries, limit) });
+      },
+    ],
+  });
+}

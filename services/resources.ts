@@ -1,0 +1,134 @@
+// The outside world, as the configuration names it: what has no URL is embedded.
+import { mkdir } from 'node:fs/promises';
+import type { Server } from 'node:http';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { subscriptions } from '../contracts/services.ts';
+import { openLocalBus } from '../infra/bus/local.ts';
+import { openMqttBus } from '../infra/bus/mqtt.ts';
+import type { Bus } from '../infra/bus/port.ts';
+import { openRabbitmqBus } from '../infra/bus/rabbitmq/index.ts';
+import type { Topology } from '../infra/bus/topology.ts';
+import type { Config } from '../infra/config.ts';
+import { openPglite } from '../infra/database/pglite.ts';
+import type { Database } from '../infra/database/port.ts';
+import { openPostgres } from '../infra/database/postgres.ts';
+import { startEmbeddedBroker } from '../infra/embedded/broker.ts';
+import { lockDataDir } from '../infra/embedded/data-dir.ts';
+import { openMqttClient } from '../infra/mqtt/client.ts';
+import { type Connect, connectTo } from '../infra/mqtt/connect.ts';
+import type { MqttPublisher } from '../infra/mqtt/port.ts';
+import type { PresenceOptions } from '../infra/mqtt/presence.ts';
+import { schemaOf } from './service.ts';
+
+export interface Resources {
+  readonly database: Database;
+  readonly mqtt: MqttPublisher;
+  /** How a service says that it is there. */
+  readonly presence: PresenceOptions['broker'];
+  /** Opens the bus, once the tables exist that a local one writes to. */
+  openBus(): Promise<Bus>;
+  /** Serves the embedded broker's WebSocket, where there is one. */
+  attach(server: Server): void;
+  /** Closes everything but the bus. */
+  close(): Promise<void>;
+}
+
+export async function openResources(config: Config, log: Logger): Promise<Resources> {
+  // Opened in this order, closed in the reverse.
+  const closing: (() => Promise<unknown>)[] = [];
+  const close = async () => {
+    for (const end of closing.splice(0).reverse()) await end();
+  };
+  try {
+    if (!config.DATABASE_URL || !config.MQTT_URL) {
+      await mkdir(config.DATA_DIR, { recursive: true });
+      closing.push(await lockDataDir(config.DATA_DIR));
+    }
+    const broker = await openBroker(config, log);
+    closing.push(broker.close);
+    const database = await openDatabase(config, log);
+    closing.push(database.close);
+    return {
+      database,
+      mqtt: broker.publisher,
+      presence: config.MQTT_URL ? { url: config.MQTT_URL } : { publisher: broker.publisher },
+      attach: broker.attach,
+      openBus: () => openBus(config, database, broker, log),
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+interface Broker {
+  readonly publisher: MqttPublisher;
+  readonly connect: Connect;
+  readonly attach: (server: Server) => void;
+  readonly close: () => Promise<void>;
+}
+
+async function openBroker(config: Config, log: Logger): Promise<Broker> {
+  if (config.MQTT_URL) {
+    const publisher = openMqttClient({ url: config.MQTT_URL, log, publishTimeoutMs: config.PUBLISH_TIMEOUT_MS });
+    return { publisher, connect: connectTo(config.MQTT_URL), attach: () => {}, close: publisher.close };
+  }
+  const broker = await startEmbeddedBroker({
+    dataDir: config.DATA_DIR,
+    host: config.HOST,
+    port: config.MQTT_PORT,
+    prefix: config.BUS_PREFIX,
+    log,
+  });
+  return {
+    publisher: broker.publisher,
+    connect: broker.connectInside,
+    attach: (server) => broker.handleWebSocket(server),
+    close: () => broker.close(),
+  };
+}
+
+async function openDatabase(config: Config, log: Logger): Promise<Database> {
+  if (config.DATABASE_URL) return openPostgres({ url: config.DATABASE_URL, poolSize: config.DATABASE_POOL_SIZE, log });
+  return openPglite({ dataDir: join(config.DATA_DIR, 'database') });
+}
+
+export const topologyOf = (config: Config): Topology => ({ prefix: config.BUS_PREFIX, groups: subscriptions });
+
+async function openBus(config: Config, database: Database, broker: Broker, log: Logger): Promise<Bus> {
+  const topology = topologyOf(config);
+  switch (config.busKind) {
+    case 'local':
+      return openLocalBus({ database, topology, schemaOf });
+    case 'mqtt': {
+      // Events go out on a connection of their own: notifications and logs do not wait behind them, nor they behind those.
+      const own = config.MQTT_URL
+        ? openMqttClient({ url: config.MQTT_URL, log, publishTimeoutMs: config.PUBLISH_TIMEOUT_MS })
+        : undefined;
+      const bus = openMqttBus({
+        topology,
+        publisher: own ?? broker.publisher,
+        connect: broker.connect,
+        database,
+        log,
+      });
+      return {
+        ...bus,
+        close: async () => {
+          await bus.close();
+          await own?.close();
+        },
+      };
+    }
+    case 'rabbitmq':
+      return openRabbitmqBus({
+        url: config.AMQP_URL ?? '',
+        topology,
+        log,
+        confirmTimeoutMs: config.PUBLISH_TIMEOUT_MS,
+        prefetch: config.PREFETCH,
+      });
+  }
+}

@@ -1,0 +1,317 @@
+// What infra/database/port.ts promises, of both databases behind it, and what only PostgreSQL can show: several
+// connections, and a server that goes away.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { v7 as uuidv7 } from 'uuid';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { migrate } from '../../infra/database/migrate.ts';
+import { openPglite } from '../../infra/database/pglite.ts';
+import { type Database, DatabaseUnavailable, type Queryable } from '../../infra/database/port.ts';
+import { openPostgres } from '../../infra/database/postgres.ts';
+import { type Postgres, startPostgres } from '../../infra/local/postgres.ts';
+import { freshDatabase } from '../setup/postgres.ts';
+import { eventually, gate } from '../setup/wait.ts';
+
+const { databaseUrl } = inject('servers');
+const log = pino({ level: 'silent' });
+const openPool = (url: string) => openPostgres({ url, poolSize: 5, log });
+
+/** Somewhere to open databases; what is written stays until it is removed. */
+interface Place {
+  open(): Promise<Database>;
+  remove(): Promise<void>;
+}
+
+async function pglitePlace(): Promise<Place> {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-pglite-'));
+  return { open: () => openPglite({ dataDir: folder }), remove: () => rm(folder, { recursive: true }) };
+}
+
+async function postgresPlace(): Promise<Place> {
+  const { url, drop } = await freshDatabase(String(databaseUrl));
+  return { open: async () => openPool(url), remove: drop };
+}
+
+const places = databaseUrl ? { PGlite: pglitePlace, PostgreSQL: postgresPlace } : { PGlite: pglitePlace };
+
+describe.each(Object.entries(places))('%s', (_name, makePlace) => {
+  let place: Place;
+  let database: Database;
+  beforeAll(async () => {
+    place = await makePlace();
+    database = await place.open();
+    await database.script(`
+      CREATE TABLE entries (id text PRIMARY KEY, amount int8 NOT NULL DEFAULT 0);
+      CREATE TABLE deferred (id text UNIQUE DEFERRABLE INITIALLY DEFERRED);
+    `);
+  });
+  afterAll(async () => {
+    await database.close();
+    await place.remove();
+  });
+  const ids = async (pattern: string) =>
+    (await database.query<{ id: string }>('SELECT id FROM entries WHERE id LIKE $1 ORDER BY id', [pattern])).map(
+      ({ id }) => id,
+    );
+
+  test('gives int8 and counts as numbers, timestamptz as Date, json parsed, uuid as text', async () => {
+    const id = uuidv7();
+    const at = new Date('2026-11-20T10:11:12.345Z');
+    const rows = await database.query(
+      `SELECT 9007199254740991::int8 AS big, count(*) AS count, $1::timestamptz AS at, $2::uuid AS id,
+         '{"a":[1,null]}'::json AS json, '[]'::jsonb AS jsonb, true AS yes, null::int8 AS nothing`,
+      [at, id],
+    );
+    expect(rows).toEqual([
+      { big: Number.MAX_SAFE_INTEGER, count: 1, at, id, json: { a: [1, null] }, jsonb: [], yes: true, nothing: null },
+    ]);
+  });
+
+  test('takes JSON as text, arrays and objects alike', async () => {
+    for (const value of [[1, 'two', { three: [] }], { quotes: `'"\\`, emoji: '🛒' }, 'text', 7, null]) {
+      const rows = await database.query('SELECT $1::jsonb AS value', [JSON.stringify(value)]);
+      expect(rows).toEqual([{ value }]);
+    }
+  });
+
+  test('takes arrays, for batches in one statement', async () => {
+    const texts = ['plain', 'comma, quote " and \\ slash', '{braces}', '', 'NULL', null];
+    const numbers = [0, -1, Number.MAX_SAFE_INTEGER, 3, 4, null];
+    const uuids = texts.map(() => uuidv7());
+    const rows = await database.query(
+      'SELECT * FROM unnest($1::text[], $2::int8[], $3::uuid[]) AS batch (text, number, uuid)',
+      [texts, numbers, uuids],
+    );
+    expect(rows).toEqual(texts.map((text, i) => ({ text, number: numbers[i], uuid: uuids[i] })));
+  });
+
+  test('says how many rows a statement changed', async () => {
+    expect(await database.execute("INSERT INTO entries (id) VALUES ('count-1'), ('count-2')")).toBe(2);
+    expect(await database.execute("UPDATE entries SET amount = 1 WHERE id = 'count-1'")).toBe(1);
+    expect(await database.execute("DELETE FROM entries WHERE id = 'not there'")).toBe(0);
+  });
+
+  test('keeps what a transaction wrote and returns its result', async () => {
+    const result = await database.transaction(async (tx) => {
+      await tx.execute("INSERT INTO entries (id) VALUES ('kept-1')");
+      await tx.execute("INSERT INTO entries (id) VALUES ('kept-2')");
+      return 'done';
+    });
+    expect(result).toBe('done');
+    expect(await ids('kept-%')).toEqual(['kept-1', 'kept-2']);
+  });
+
+  test('rolls back when the work throws, and throws the same', async () => {
+    const failure = new Error('changed my mind');
+    const work = database.transaction(async (tx) => {
+      await tx.execute("INSERT INTO entries (id) VALUES ('undone')");
+      throw failure;
+    });
+    await expect(work).rejects.toBe(failure);
+    expect(await ids('undone')).toEqual([]);
+  });
+
+  test('runs afterCommit once the rows are committed, in order', async () => {
+    const seen: string[] = [];
+    const visible: Promise<string[]>[] = [];
+    await database.transaction(async (tx) => {
+      tx.afterCommit(() => seen.push('first'));
+      tx.afterCommit(() => visible.push(ids('after-commit')));
+      tx.afterCommit(() => seen.push('last'));
+      await tx.execute("INSERT INTO entries (id) VALUES ('after-commit')");
+      expect(seen).toEqual([]);
+    });
+    expect(seen).toEqual(['first', 'last']);
+    expect(await Promise.all(visible)).toEqual([['after-commit']]);
+  });
+
+  test('rejects when the commit fails, and runs no afterCommit then', async () => {
+    let called = false;
+    const work = database.transaction(async (tx) => {
+      tx.afterCommit(() => {
+        called = true;
+      });
+      await tx.execute("INSERT INTO deferred VALUES ('twice'), ('twice')");
+    });
+    await expect(work).rejects.toMatchObject({ code: '23505' });
+    expect(called).toBe(false);
+    expect(await database.query('SELECT id FROM deferred')).toEqual([]);
+  });
+
+  // PostgreSQL answers COMMIT with ROLLBACK, not with an error, when a statement of the transaction had failed.
+  test('rejects when the work hides the failure of one of its statements', async () => {
+    let called = false;
+    const work = database.transaction(async (tx) => {
+      tx.afterCommit(() => {
+        called = true;
+      });
+      await tx.execute("INSERT INTO entries (id) VALUES ('hidden')");
+      await tx.execute('SELECT 1 / 0').catch(() => 'hidden');
+    });
+    await expect(work).rejects.toThrow();
+    expect(called).toBe(false);
+    expect(await ids('hidden')).toEqual([]);
+  });
+
+  test('loses no update of transactions that run at the same time', async () => {
+    await database.execute("INSERT INTO entries (id) VALUES ('counter')");
+    const increment = () =>
+      database.transaction(async (tx) => {
+        const [row] = await tx.query<{ amount: number }>("SELECT amount FROM entries WHERE id = 'counter' FOR UPDATE");
+        await tx.execute("UPDATE entries SET amount = $1 WHERE id = 'counter'", [Number(row?.amount) + 1]);
+      });
+    await Promise.all(Array.from({ length: 30 }, increment));
+    expect(await database.query("SELECT amount FROM entries WHERE id = 'counter'")).toEqual([{ amount: 30 }]);
+  });
+
+  test('reports a unique violation as 23505 and goes on', async () => {
+    await database.execute("INSERT INTO entries (id) VALUES ('unique')");
+    const again = (queryable: Queryable) => queryable.execute("INSERT INTO entries (id) VALUES ('unique')");
+    await expect(again(database)).rejects.toMatchObject({ code: '23505' });
+    await expect(database.transaction(again)).rejects.toMatchObject({ code: '23505' });
+    expect(await ids('unique')).toEqual(['unique']);
+  });
+
+  test('refuses NUL in text with 22021 and goes on', async () => {
+    await expect(database.query('SELECT $1::text', ['a\0b'])).rejects.toMatchObject({ code: '22021' });
+    expect(await database.query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  });
+
+  test('runs a script as a whole or not at all', async () => {
+    const script = "INSERT INTO entries (id) VALUES ('script'); SELECT 1 / 0;";
+    await expect(database.script(script)).rejects.toMatchObject({ code: '22012' });
+    expect(await ids('script')).toEqual([]);
+  });
+
+  test('gives a lock to one holder at a time', async () => {
+    const lock = await database.tryLock('one holder');
+    expect(lock).toBeDefined();
+    expect(await database.tryLock('one holder')).toBeUndefined();
+    const other = await database.tryLock('another name');
+    expect(other).toBeDefined();
+    await lock?.release();
+    const next = await database.tryLock('one holder');
+    expect(next).toBeDefined();
+    await Promise.all([next?.release(), other?.release()]);
+  });
+
+  test('applies each migration once, also when two start at once', async () => {
+    const first = { name: 'a/001', sql: 'CREATE TABLE things (id int8); INSERT INTO things VALUES (1);' };
+    const second = { name: 'a/002', sql: 'INSERT INTO things VALUES (2);' };
+    const other = database.kind === 'pglite' ? database : await place.open();
+    await Promise.all([migrate(database, 'migrated', [first]), migrate(other, 'migrated', [first])]);
+    await Promise.all([migrate(database, 'migrated', [first, second]), migrate(other, 'migrated', [first, second])]);
+    expect(await database.query('SELECT id FROM migrated.things ORDER BY id')).toEqual([{ id: 1 }, { id: 2 }]);
+    if (other !== database) await other.close();
+  });
+
+  test('leaves nothing of a migration that fails', async () => {
+    const failing = { name: 'b/001', sql: 'CREATE TABLE half (id int8); SELECT 1 / 0;' };
+    await expect(migrate(database, 'failing', [failing])).rejects.toMatchObject({ code: '22012' });
+    await migrate(database, 'failing', [{ ...failing, sql: 'CREATE TABLE half (id int8);' }]);
+    expect(await database.query('SELECT id FROM failing.half')).toEqual([]);
+  });
+
+  test('has everything again after it was closed and opened', async () => {
+    await database.execute("INSERT INTO entries (id) VALUES ('durable')");
+    await database.close();
+    database = await place.open();
+    expect(await ids('durable')).toEqual(['durable']);
+  });
+});
+
+describe.runIf(databaseUrl)('PostgreSQL, from several connections', () => {
+  let place: Place;
+  let one: Database;
+  let other: Database;
+  beforeAll(async () => {
+    place = await postgresPlace();
+    one = await place.open();
+    other = await place.open();
+  });
+  afterAll(async () => {
+    await Promise.all([one.close(), other.close()]);
+    await place.remove();
+  });
+
+  test('gives a lock to one of twenty that ask at once', async () => {
+    const ready = gate(20);
+    const locks = await Promise.all(
+      Array.from({ length: 20 }, async (_, i) => {
+        await ready();
+        return (i % 2 ? one : other).tryLock('one of twenty');
+      }),
+    );
+    const taken = locks.filter((lock) => lock !== undefined);
+    expect(taken).toHaveLength(1);
+    await taken[0]?.release();
+  });
+
+  test('tells the holder of a lock that it is lost, and lets the next one have it', async () => {
+    const lock = await one.tryLock('to be lost');
+    await other.query("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted");
+    await lock?.lost;
+    const next = await eventually(() => other.tryLock('to be lost'), { what: 'the lock is free' });
+    await next?.release();
+  });
+
+  test('does not say "lost" of a lock that was released', async () => {
+    const lock = await one.tryLock('released');
+    let lost = false;
+    void lock?.lost.then(() => {
+      lost = true;
+    });
+    await lock?.release();
+    await eventually(async () => (await other.tryLock('released'))?.release().then(() => true), {
+      what: 'the released lock is free',
+    });
+    expect(lost).toBe(false);
+  });
+
+  test('a connection that ends in mid-transaction is "unavailable", and the next transaction has another', async () => {
+    const work = one.transaction(async (tx) => {
+      const [row] = await tx.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+      await other.query('SELECT pg_terminate_backend($1)', [row?.pid]);
+      await tx.query('SELECT 1');
+    });
+    await expect(work).rejects.toBeInstanceOf(DatabaseUnavailable);
+    expect(await one.transaction((tx) => tx.query('SELECT 1 AS one'))).toEqual([{ one: 1 }]);
+  });
+});
+
+describe('PostgreSQL, when its server goes away', () => {
+  let server: Postgres;
+  let database: Database;
+  beforeAll(async () => {
+    server = await startPostgres();
+    database = openPool(server.url);
+  });
+  afterAll(async () => {
+    await database.close();
+    await server.stop();
+  });
+
+  test('everything is "unavailable" until it is back, and nothing committed is gone', async () => {
+    await database.script("CREATE TABLE kept (id text); INSERT INTO kept VALUES ('before');");
+    const lock = await database.tryLock('held');
+    const interrupted = database.transaction(async (tx) => {
+      await tx.execute("INSERT INTO kept VALUES ('never committed')");
+      await server.kill();
+      await tx.query('SELECT 1');
+    });
+    await expect(interrupted).rejects.toBeInstanceOf(DatabaseUnavailable);
+    await lock?.lost;
+    await expect(database.query('SELECT 1')).rejects.toBeInstanceOf(DatabaseUnavailable);
+    await expect(database.execute("INSERT INTO kept VALUES ('lost')")).rejects.toBeInstanceOf(DatabaseUnavailable);
+    await expect(database.transaction(async () => 'never')).rejects.toBeInstanceOf(DatabaseUnavailable);
+    await expect(database.tryLock('held')).rejects.toBeInstanceOf(DatabaseUnavailable);
+
+    await server.restart();
+    expect(await database.query('SELECT id FROM kept')).toEqual([{ id: 'before' }]);
+    const again = await database.tryLock('held');
+    expect(again).toBeDefined();
+    await again?.release();
+  });
+});

@@ -1,0 +1,27 @@
+// A process with an embedded broker that a test kills: it makes a session, announces itself, and publishes numbers for
+// that session for ever, printing each one that is confirmed.
+import { pino } from 'pino';
+import { startEmbeddedBroker } from '../../infra/embedded/broker.ts';
+import { announce } from '../../infra/mqtt/presence.ts';
+
+const [dataDir = ''] = process.argv.slice(2);
+const log = pino({ level: 'silent' });
+const { publisher, connectInside } = await startEmbeddedBroker({
+  dataDir,
+  host: '127.0.0.1',
+  port: 0,
+  prefix: 'p',
+  log,
+});
+
+const session = connectInside({ clientId: 'p-group', clean: false });
+await session.subscribeAsync('p/events/number', { qos: 1 });
+await session.endAsync();
+announce({ broker: { publisher }, prefix: 'p', service: 'doomed', instance: '1', log });
+
+const publishNext = async (number: number): Promise<void> => {
+  await publisher.publish('p/events/number', String(number), { qos: 2 });
+  process.stdout.write(`${number}\n`);
+  return publishNext(number + 20);
+};
+for (let lane = 0; lane < 20; lane++) void publishNext(lane);

@@ -1,0 +1,289 @@
+// The MQTT broker inside the process: what it stores, whom it lets in, and what it does to those who misbehave.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect as connectSocket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
+import { pino } from 'pino';
+import { afterEach, describe, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { userTopic } from '../../infra/bus/topology.ts';
+import { type EmbeddedBroker, startEmbeddedBroker } from '../../infra/embedded/broker.ts';
+import { announce } from '../../infra/mqtt/presence.ts';
+import { eventually } from '../setup/wait.ts';
+
+const log = pino({ level: 'silent' });
+const prefix = 'p';
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function freshFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-broker-'));
+  cleanups.push(() => rm(folder, { recursive: true }));
+  return folder;
+}
+
+async function start(dataDir?: string, port = 0): Promise<EmbeddedBroker> {
+  const folder = dataDir ?? (await freshFolder());
+  const broker = await startEmbeddedBroker({ dataDir: folder, host: '127.0.0.1', port, prefix, log });
+  cleanups.push(() => broker.close());
+  return broker;
+}
+
+/** Ends with the test. Collects what it receives. */
+function collecting(client: MqttClient) {
+  const received: string[] = [];
+  client.on('message', (_topic, payload) => received.push(payload.toString()));
+  client.on('error', () => {});
+  cleanups.push(() => client.endAsync(true));
+  return { client, received };
+}
+
+const outsider = (broker: EmbeddedBroker, options: IClientOptions = {}) =>
+  collecting(mqtt.connect(`mqtt://127.0.0.1:${broker.port}`, { reconnectPeriod: 0, ...options }));
+
+const session = (broker: EmbeddedBroker) => collecting(broker.connectInside({ clientId: 'p-group', clean: false }));
+
+const connected = (client: MqttClient) =>
+  new Promise<void>((resolve, reject) => {
+    client.once('connect', () => resolve()).once('error', reject);
+  });
+const closed = (client: MqttClient) => new Promise<void>((resolve) => client.once('close', () => resolve()));
+
+const numbers = (count: number) => Array.from({ length: count }, (_, index) => String(index));
+const sorted = (values: Iterable<string>) => [...values].sort((a, b) => Number(a) - Number(b));
+
+describe('what is published', () => {
+  test('2,000 publishes at once all reach a connected session, without a reconnect', async () => {
+    const broker = await start();
+    const { client, received } = session(broker);
+    let connects = 0;
+    client.on('connect', () => connects++);
+    await client.subscribeAsync('p/events/a', { qos: 1 });
+
+    await Promise.all(
+      numbers(2_000).map((n) => broker.publisher.publish('p/events/a', n, { qos: Number(n) % 2 ? 1 : 2 })),
+    );
+
+    await eventually(() => received.length >= 2_000, { what: 'all 2,000 messages' });
+    expect(sorted(received)).toEqual(numbers(2_000));
+    expect(connects).toBe(1);
+  });
+
+  test('a QoS 1 message is not lost among QoS 0 messages that overtake it', async () => {
+    const broker = await start();
+    const { client, received } = outsider(broker);
+    await client.subscribeAsync(['p/users/u/notifications', 'p/live/#'], { qos: 1 });
+
+    for (const n of numbers(300)) {
+      void broker.publisher.publish('p/users/u/notifications', n, { qos: 1 });
+      void broker.publisher.publish('p/live/order/placed', 'live', { qos: 0 });
+    }
+
+    const kept = () => received.filter((payload) => payload !== 'live');
+    await eventually(() => kept().length >= 300, { what: 'all 300 notifications' });
+    expect(kept()).toEqual(numbers(300));
+    expect(received).toContain('live');
+  });
+
+  test('a session that was away gets what it missed, also after a restart', async () => {
+    const dataDir = await freshFolder();
+    const before = await start(dataDir);
+    const { client } = session(before);
+    await client.subscribeAsync('p/events/a', { qos: 1 });
+    await client.endAsync();
+    for (const n of numbers(50)) await before.publisher.publish('p/events/a', n, { qos: 2 });
+    await before.close();
+
+    const { received } = session(await start(dataDir));
+    await eventually(() => received.length >= 50, { what: 'the 50 missed messages' });
+    expect(sorted(received)).toEqual(numbers(50));
+  });
+
+  test('kill -9 loses no confirmed message, and leaves no presence behind', async () => {
+    const dataDir = await freshFolder();
+    const script = fileURLToPath(new URL('embedded-broker.child.ts', import.meta.url));
+    const child = spawn(process.execPath, ['--import', 'tsx', script, dataDir], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const confirmed = new Set<string>();
+    for await (const line of createInterface({ input: child.stdout })) {
+      confirmed.add(line);
+      if (confirmed.size === 300) child.kill('SIGKILL');
+    }
+
+    const broker = await start(dataDir);
+    const { received } = session(broker);
+    await eventually(() => [...confirmed].every((n) => received.includes(n)), { what: 'every confirmed message' });
+
+    const watcher = outsider(broker);
+    await watcher.client.subscribeAsync('p/services/#', { qos: 1 });
+    announce({ broker, prefix, service: 'new', instance: '2', log });
+    await eventually(() => watcher.received.length > 0, { what: 'the presence of the new process' });
+    expect(watcher.received).toEqual(['online']);
+  });
+});
+
+describe('outsiders', () => {
+  test('subscribe to logs, presence, the live view and one user at a time, and to nothing else', async () => {
+    const { client } = outsider(await start());
+    const granted = async (topic: string) => {
+      const answer = await client.subscribeAsync(topic, { qos: 1 }).catch((error) => error as { code: number });
+      return Array.isArray(answer);
+    };
+    const allowed = ['p/logs/#', 'p/logs/points', 'p/services/+/+', 'p/live/#', 'p/users/u%2E1/notifications'];
+    for (const topic of [...allowed, userTopic(prefix, 'a.b@c')]) expect(await granted(topic), topic).toBe(true);
+    const refused = ['#', '+/logs/#', 'p/#', 'p/+/x', 'p/events/#', 'p/events/order/placed', '$SYS/#', 'q/logs/#'];
+    const others = [
+      'p/users/#',
+      'p/users/+/notifications',
+      'p/users',
+      'p/users//x',
+      'pp/logs/a',
+      '$share/g/p/events/#',
+    ];
+    for (const topic of [...refused, ...others]) expect(await granted(topic), topic).toBe(false);
+  });
+
+  test('publish nowhere: they are disconnected, and nobody receives it', async () => {
+    const broker = await start();
+    const insider = session(broker);
+    await insider.client.subscribeAsync('#', { qos: 1 });
+    for (const topic of ['p/events/order/placed', 'p/users/u/notifications', 'elsewhere']) {
+      const { client } = outsider(broker);
+      await connected(client);
+      client.publish(topic, 'forged', { qos: 1 });
+      await closed(client);
+    }
+    await broker.publisher.publish('p/events/end', 'end', { qos: 1 });
+    await eventually(() => insider.received.includes('end'), { what: 'the last message' });
+    expect(insider.received).toEqual(['end']);
+  });
+
+  test.for<[string, IClientOptions]>([
+    ['a Will', { will: { topic: 'p/events/a', payload: Buffer.from('forged'), qos: 1, retain: false } }],
+    ['a session that stays', { clientId: 'mine', clean: false }],
+    ["the client id of a service's session", { clientId: 'p-points' }],
+  ])('are refused with %s', async ([, options]) => {
+    const { client } = outsider(await start(), options);
+    await expect(connected(client)).rejects.toThrow('Not authorized');
+  });
+
+  test('are cut off when they announce a packet larger than 16 KiB, however slowly', async () => {
+    const broker = await start();
+    const socket = connectSocket(broker.port, '127.0.0.1');
+    cleanups.push(() => socket.destroy());
+    await once(socket, 'connect');
+    const cut = once(socket.resume(), 'close');
+    // CONNECT, remaining length 1 MiB in three bytes, byte by byte.
+    for (const byte of [0x10, 0x80, 0x80, 0x40]) {
+      socket.write(Buffer.from([byte]));
+      await new Promise(setImmediate);
+    }
+    await cut;
+  });
+
+  test('who stop reading are cut off, and hold up nobody', async () => {
+    const broker = await start();
+    const frozen = outsider(broker);
+    const lively = outsider(broker);
+    for (const { client } of [frozen, lively]) await client.subscribeAsync('p/users/u/notifications', { qos: 1 });
+    let thaw = () => {};
+    frozen.client.handleMessage = (_packet, callback) => {
+      thaw = callback;
+    };
+
+    const payload = 'x'.repeat(60 * 1024);
+    let slowest = 0;
+    for (let sent = 0; sent < 300; sent++) {
+      const startedAt = performance.now();
+      await broker.publisher.publish('p/users/u/notifications', payload, { qos: 1 });
+      slowest = Math.max(slowest, performance.now() - startedAt);
+    }
+
+    await eventually(() => lively.received.length === 300, { what: 'everything at the one who reads' });
+    // Its own end learns of it when it reads again.
+    const gone = closed(frozen.client);
+    frozen.client.handleMessage = (_packet, callback) => callback();
+    thaw();
+    await gone;
+    expect(frozen.received.length).toBeLessThan(300);
+    // Aedes alone would have waited for its drain timeout, seconds.
+    expect(slowest).toBeLessThan(1_000);
+  });
+});
+
+describe('WebSocket', () => {
+  async function withHttp() {
+    const broker = await start();
+    const server = createServer((_request, response) => response.end('page'));
+    broker.handleWebSocket(server);
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    cleanups.push(() => server.close());
+    const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const open = (headers: Record<string, string>, path = '/mqtt') =>
+      collecting(mqtt.connect(`ws://${host}${path}`, { reconnectPeriod: 0, wsOptions: { headers } }));
+    return { broker, host, open };
+  }
+
+  test('serves pages of the same origin, and programs, which send none', async () => {
+    const { broker, host, open } = await withHttp();
+    for (const headers of [{ Origin: `http://${host}` }, {}]) {
+      const { client, received } = open(headers);
+      await client.subscribeAsync('p/users/u/notifications', { qos: 1 });
+      await broker.publisher.publish('p/users/u/notifications', 'hello', { qos: 1 });
+      await eventually(() => received[0] === 'hello', { what: 'the notification' });
+    }
+  });
+
+  test('refuses other origins and other paths', async () => {
+    const { host } = await withHttp();
+    const refusal = (origin: string | undefined, path = '/mqtt') =>
+      once(new WebSocket(`ws://${host}${path}`, 'mqtt', origin === undefined ? {} : { origin }), 'open');
+    for (const origin of ['http://evil.example', 'null', 'http://127.0.0.1:1', `http://${host}.evil.example`]) {
+      await expect(refusal(origin), origin).rejects.toThrow('403');
+    }
+    await expect(refusal(undefined, '/other')).rejects.toThrow('404');
+  });
+});
+
+describe('starting', () => {
+  test('a second process on the same folder is refused, and told what to do', async () => {
+    const dataDir = await freshFolder();
+    const first = await start(dataDir);
+    await expect(start(dataDir)).rejects.toMatchObject({
+      name: 'DataDirInUse',
+      message: expect.stringMatching(new RegExp(`${dataDir}.*DATA_DIR`)),
+    });
+    await first.close();
+    await (await start(dataDir)).close();
+  });
+
+  test('a port that is taken is refused, the folder is free again, and the variable is named', async () => {
+    const { port } = await start();
+    const dataDir = await freshFolder();
+    await expect(start(dataDir, port)).rejects.toMatchObject({
+      name: 'MqttPortInUse',
+      message: expect.stringContaining(`MQTT_PORT ${port}`),
+    });
+    await start(dataDir);
+  });
+
+  test('closing stores what was published before, and refuses what comes after', async () => {
+    const broker = await start();
+    const underWay = numbers(100).map((n) => broker.publisher.publish('p/events/a', n, { qos: 1 }));
+    await broker.close();
+    await Promise.all(underWay);
+    await expect(broker.publisher.publish('p/events/a', 'late', { qos: 1 })).rejects.toMatchObject({
+      code: 'unavailable',
+    });
+  });
+});

@@ -1,0 +1,375 @@
+// What is particular to MQTT, against the embedded broker, Mosquitto and RabbitMQ's plugin: sessions and who holds
+// them, publishing over a connection that breaks, presence. What every bus promises is in the bus suite.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { MqttClient } from 'mqtt';
+import { pino } from 'pino';
+import { afterEach, describe, expect, inject, test } from 'vitest';
+import { openMqttBus } from '../../infra/bus/mqtt.ts';
+import type { Bus, IncomingMessage, Receiver } from '../../infra/bus/port.ts';
+import { eventTopic, presenceTopic, sessionOf, type Topology } from '../../infra/bus/topology.ts';
+import type { Lock } from '../../infra/database/port.ts';
+import { startEmbeddedBroker } from '../../infra/embedded/broker.ts';
+import { openMqttClient } from '../../infra/mqtt/client.ts';
+import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
+import type { MqttPublisher } from '../../infra/mqtt/port.ts';
+import { announce } from '../../infra/mqtt/presence.ts';
+import { startProxy } from '../setup/proxy.ts';
+import { eventually, freshPrefix } from '../setup/wait.ts';
+
+const log = pino({ level: 'silent' });
+const { mosquittoUrl, rabbitMqttUrl } = inject('servers');
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+interface Broker {
+  readonly connect: Connect;
+  readonly publisher: MqttPublisher;
+}
+
+async function embedded(prefix: string): Promise<Broker> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'sluice-mqtt-'));
+  const broker = await startEmbeddedBroker({ dataDir, host: '127.0.0.1', port: 0, prefix, log });
+  cleanups.push(
+    () => rm(dataDir, { recursive: true }),
+    () => broker.close(),
+  );
+  return { connect: broker.connectInside, publisher: broker.publisher };
+}
+
+async function external(url: string): Promise<Broker> {
+  return { connect: connectTo(url), publisher: await publisherTo(url) };
+}
+
+async function publisherTo(url: string, options: { publishTimeoutMs?: number; maxPending?: number } = {}) {
+  const publisher = openMqttClient({ url, log, ...options });
+  cleanups.push(() => publisher.close());
+  await isUp(publisher);
+  return publisher;
+}
+
+const isUp = (publisher: MqttPublisher) =>
+  eventually(() => publisher.health().status === 'up', { what: 'the publisher is connected' });
+
+/** The host and port of a URL, seen through a proxy. */
+async function proxyTo(url: string) {
+  const proxy = await startProxy(url);
+  cleanups.push(() => proxy.close());
+  const through = new URL(url);
+  through.host = `127.0.0.1:${proxy.port}`;
+  return { proxy, url: through.href };
+}
+
+/** Locks as several processes would share them, of which a test can take one away. */
+function sharedLocks() {
+  const holders = new Map<string, () => void>();
+  return {
+    async tryLock(name: string): Promise<Lock | undefined> {
+      if (holders.has(name)) return undefined;
+      const lost = new Promise<void>((resolve) => holders.set(name, resolve));
+      return { lost, release: async () => void holders.delete(name) };
+    },
+    lose(name: string) {
+      holders.get(name)?.();
+      holders.delete(name);
+    },
+  };
+}
+
+/** Keeps what it is given to store. */
+function keeper(store: (batch: readonly IncomingMessage[]) => Promise<void> = async () => {}) {
+  const stored: string[] = [];
+  const batches: number[] = [];
+  const unused = () => Promise.reject(new Error('not for MQTT'));
+  const receiver: Receiver = {
+    async store(batch) {
+      await store(batch);
+      batches.push(batch.length);
+      stored.push(...batch.map(({ body }) => body.toString()));
+    },
+    handle: unused,
+    bury: unused,
+    wake: () => {},
+  };
+  return { receiver, stored, batches };
+}
+
+function topologyFor(prefix: string): Topology {
+  return { prefix, groups: { points: ['order.placed'], order: ['points.awarded', 'coupon.issued'] } };
+}
+
+const event = (id: string, type = 'order.placed') => ({ id, type, body: `{"id":"${id}"}` });
+const events = (count: number, from = 0) => Array.from({ length: count }, (_, index) => event(String(from + index)));
+const bodies = (count: number) => events(count).map(({ body }) => body);
+const distinct = (values: Iterable<string>) =>
+  [...new Set(values)].sort((a, b) => a.length - b.length || (a < b ? -1 : 1));
+
+const brokers: [string, ((prefix: string) => Promise<Broker>) | undefined][] = [
+  ['the embedded broker', embedded],
+  ['Mosquitto', mosquittoUrl ? () => external(mosquittoUrl) : undefined],
+  ["RabbitMQ's plugin", rabbitMqttUrl ? () => external(rabbitMqttUrl) : undefined],
+];
+
+describe.for(brokers)('the bus over %s', ([, broker]) => {
+  /** A broker, and as many processes as are opened on it, which share their locks. */
+  async function setUp() {
+    const topology = topologyFor(freshPrefix());
+    const { connect, publisher } = await (broker as NonNullable<typeof broker>)(topology.prefix);
+    const locks = sharedLocks();
+    cleanups.push(async () => {
+      // A clean connection ends the session that a persistent one left at the broker.
+      for (const group of Object.keys(topology.groups)) {
+        const client = connect({ clientId: sessionOf(topology.prefix, group), clean: true });
+        await new Promise((resolve) => client.once('connect', resolve));
+        await endConnection(client);
+      }
+    });
+    const open = (database = locks): Bus => {
+      const bus = openMqttBus({ topology, publisher, connect, database, log });
+      cleanups.push(() => bus.close());
+      return bus;
+    };
+    const subscribe = async (bus: Bus, group: string, receiver: Receiver) => {
+      const subscription = await bus.subscribe(group, receiver);
+      cleanups.push(() => subscription.close());
+      return subscription;
+    };
+    return { topology, connect, publisher, locks, open, subscribe };
+  }
+  const withBroker = test.skipIf(!broker);
+
+  withBroker('what is published before a group has ever run waits for it', async () => {
+    const { open, subscribe } = await setUp();
+    const early = [...events(20), event('20', 'coupon.issued')];
+    expect(await open().publish(early)).toEqual([]);
+
+    const points = keeper();
+    const order = keeper();
+    const later = open();
+    await subscribe(later, 'points', points.receiver);
+    await subscribe(later, 'order', order.receiver);
+    await eventually(() => points.stored.length >= 20 && order.stored.length >= 1, { what: 'the early events' });
+    expect(distinct(points.stored)).toEqual(bodies(20));
+    expect(order.stored).toEqual([event('20').body]);
+  });
+
+  withBroker('a thousand events arrive, in batches', async () => {
+    const { open, subscribe } = await setUp();
+    const bus = open();
+    const { receiver, stored, batches } = keeper(() => delay(5));
+    await subscribe(bus, 'points', receiver);
+    expect(await bus.publish(events(1_000))).toEqual([]);
+    await eventually(() => new Set(stored).size >= 1_000, { what: 'all events', timeoutMs: 20_000 });
+    expect(distinct(stored)).toEqual(distinct(bodies(1_000)));
+    expect(Math.max(...batches)).toBeGreaterThan(1);
+    expect(Math.max(...batches)).toBeLessThanOrEqual(100);
+  });
+
+  withBroker('a message is acknowledged only once it is stored, so whoever takes over gets it', async () => {
+    const { topology, open, subscribe, locks } = await setUp();
+    const holder = open();
+    let asked = 0;
+    let letGo = () => {};
+    const stuck = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    const first = keeper((batch) => {
+      asked += batch.length;
+      return stuck;
+    });
+    await subscribe(holder, 'points', first.receiver);
+    const standby = keeper();
+    const second = await subscribe(open(), 'points', standby.receiver);
+    expect(second.health()).toEqual({ status: 'up', detail: 'standby' });
+
+    expect(await holder.publish(events(5))).toEqual([]);
+    await eventually(() => asked > 0, { what: 'the holder stores' });
+    expect(standby.stored).toEqual([]);
+
+    locks.lose(sessionOf(topology.prefix, 'points'));
+    await eventually(() => new Set(standby.stored).size >= 5, { what: 'the events at the one who took over' });
+    expect(distinct(standby.stored)).toEqual(bodies(5));
+    expect(second.health()).toEqual({ status: 'up' });
+    letGo();
+  });
+
+  withBroker('a store that fails is repeated, after a pause', async () => {
+    const { open, subscribe } = await setUp();
+    const bus = open();
+    let failures = 0;
+    const { receiver, stored } = keeper(async () => {
+      if (failures++ === 0) throw new Error('not stored');
+    });
+    await subscribe(bus, 'points', receiver);
+    expect(await bus.publish(events(3))).toEqual([]);
+    await eventually(() => new Set(stored).size >= 3, { what: 'all events, at the second attempt' });
+    expect(distinct(stored)).toEqual(bodies(3));
+  });
+
+  withBroker('closing finishes and acknowledges the store under way', async () => {
+    const { open, subscribe } = await setUp();
+    const bus = open();
+    let letGo = () => {};
+    const first = keeper(() => new Promise((resolve) => (letGo = resolve)));
+    const subscription = await subscribe(bus, 'points', first.receiver);
+    await bus.publish(events(1));
+    await eventually(() => letGo.name !== '' || first.batches.length === 0, { what: 'a store under way' });
+    await delay(50);
+    const closing = subscription.close();
+    letGo();
+    await closing;
+    expect(first.stored).toEqual(bodies(1));
+
+    const second = keeper();
+    await subscribe(bus, 'points', second.receiver);
+    await bus.publish([event('last')]);
+    await eventually(() => second.stored.length > 0, { what: 'the next event' });
+    expect(second.stored).toEqual([event('last').body]);
+  });
+
+  withBroker('what has no subscriber or is too large is not taken', async () => {
+    const { open } = await setUp();
+    const large = { ...event('large'), body: 'x'.repeat(64 * 1024 + 1) };
+    const rejected = await open().publish([event('nobody', 'nobody.listens'), large, event('fine')]);
+    expect(rejected.map(({ id, error }) => [id, error.code])).toEqual([
+      ['nobody', 'unroutable'],
+      ['large', 'oversized'],
+    ]);
+  });
+
+  withBroker('a rebuilt subscription goes on receiving', async () => {
+    const { open, subscribe } = await setUp();
+    const bus = open();
+    const { receiver, stored } = keeper();
+    const subscription = await subscribe(bus, 'points', receiver);
+    await subscription.rebuild();
+    await bus.publish(events(10));
+    await eventually(() => new Set(stored).size >= 10, { what: 'events after the rebuild' });
+    expect(await subscription.backlog()).toBeUndefined();
+  });
+});
+
+const externalBrokers: [string, string | undefined][] = [
+  ['Mosquitto', mosquittoUrl],
+  ["RabbitMQ's plugin", rabbitMqttUrl],
+];
+
+describe.for(externalBrokers)('connections to %s', ([, url]) => {
+  const withBroker = test.skipIf(!url);
+  const brokerUrl = url as string;
+
+  withBroker('the bus survives a connection that is cut, again and again', async () => {
+    const { proxy, url: through } = await proxyTo(brokerUrl);
+    const topology = topologyFor(freshPrefix());
+    const publisher = await publisherTo(through);
+    const database = sharedLocks();
+    const bus = openMqttBus({ topology, publisher, connect: connectTo(through), database, log });
+    const { receiver, stored } = keeper(() => delay(2));
+    const subscription = await bus.subscribe('points', receiver);
+    cleanups.push(() => subscription.close());
+
+    for (let round = 0; round < 3; round++) {
+      let rest = events(100, round * 100);
+      const cut = delay(10).then(() => proxy.cut());
+      while (rest.length > 0) {
+        const rejected = new Set((await bus.publish(rest)).map(({ id }) => id));
+        rest = rest.filter(({ id }) => rejected.has(id));
+        if (rest.length > 0) await isUp(publisher);
+      }
+      await cut;
+    }
+    await eventually(() => new Set(stored).size >= 300, { what: 'every event that was taken', timeoutMs: 20_000 });
+    expect(distinct(stored)).toEqual(distinct(bodies(300)));
+  });
+
+  withBroker('a publish fails at once while the broker is away, and works when it is back', async () => {
+    const { proxy, url: through } = await proxyTo(brokerUrl);
+    const publisher = await publisherTo(through);
+    proxy.refuse(true);
+    proxy.cut();
+    await eventually(() => publisher.health().status === 'down', { what: 'the publisher sees it' });
+    await expect(publisher.publish('t', 'x', { qos: 1 })).rejects.toMatchObject({ code: 'unavailable' });
+    await publisher.publish('t', 'x', { qos: 0 });
+
+    const bus = openMqttBus({
+      topology: topologyFor(freshPrefix()),
+      publisher,
+      connect: connectTo(through),
+      database: sharedLocks(),
+      log,
+    });
+    const [rejected] = await bus.publish([event('away')]);
+    expect(rejected).toMatchObject({ id: 'away', error: { code: 'unavailable' } });
+
+    proxy.refuse(false);
+    await isUp(publisher);
+    await publisher.publish('t', 'x', { qos: 2 });
+  });
+
+  withBroker('a connection that swallows everything is noticed by the first publish, and replaced', async () => {
+    const { proxy, url: through } = await proxyTo(brokerUrl);
+    const publisher = await publisherTo(through, { publishTimeoutMs: 300 });
+    proxy.swallow(true);
+    await expect(publisher.publish('t', 'x', { qos: 1 })).rejects.toMatchObject({ code: 'unconfirmed' });
+    expect(publisher.health().status).toBe('down');
+    proxy.cut();
+    proxy.swallow(false);
+    await isUp(publisher);
+    await publisher.publish('t', 'x', { qos: 1 });
+  });
+
+  withBroker('a publish under way fails when its connection breaks, and a bound holds', async () => {
+    const { proxy, url: through } = await proxyTo(brokerUrl);
+    const publisher = await publisherTo(through, { maxPending: 2 });
+    proxy.swallow(true);
+    const underWay = [1, 2].map((qos) => publisher.publish('t', 'x', { qos: qos as 1 | 2 }));
+    await expect(publisher.publish('t', 'x', { qos: 1 })).rejects.toMatchObject({ code: 'refused' });
+    proxy.cut();
+    for (const publish of underWay) await expect(publish).rejects.toMatchObject({ code: 'unavailable' });
+  });
+
+  withBroker('presence: online, repeated for late comers, cleared by a stop, offline after a crash', async () => {
+    const prefix = freshPrefix();
+    const watch = async (instance: string) => {
+      const client = connectTo(brokerUrl)({});
+      cleanups.push(() => endConnection(client));
+      const seen: string[] = [];
+      client.on('message', (_topic, payload) => seen.push(payload.toString()));
+      await client.subscribeAsync(presenceTopic(prefix, 'points', instance), { qos: 1 });
+      return seen;
+    };
+    const latest = (seen: string[], payload: string) =>
+      eventually(() => seen.at(-1) === payload, { what: `presence "${payload}"` });
+
+    const stopped = await watch('stopped');
+    const presence = announce({ broker: { url: brokerUrl }, prefix, service: 'points', instance: 'stopped', log });
+    await latest(stopped, 'online');
+    await latest(await watch('stopped'), 'online');
+    await presence.close();
+    await latest(stopped, '');
+
+    const { proxy, url: through } = await proxyTo(brokerUrl);
+    const crashed = await watch('crashed');
+    const doomed = announce({ broker: { url: through }, prefix, service: 'points', instance: 'crashed', log });
+    cleanups.push(() => doomed.close());
+    await latest(crashed, 'online');
+    proxy.refuse(true);
+    proxy.cut();
+    await latest(crashed, 'offline');
+    await clearRetained(brokerUrl, presenceTopic(prefix, 'points', 'crashed'));
+  });
+});
+
+async function clearRetained(url: string, topic: string): Promise<void> {
+  const client: MqttClient = connectTo(url)({});
+  await client.publishAsync(topic, '', { qos: 1, retain: true });
+  await endConnection(client);
+}
+
+test('events go out on their own topics, with the dots of their type as slashes', () => {
+  expect(eventTopic('p', 'flash-sale.ticket.accepted')).toBe('p/events/flash-sale/ticket/accepted');
+});

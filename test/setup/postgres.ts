@@ -1,0 +1,27 @@
+// A database of its own for each test file.
+import { randomUUID } from 'node:crypto';
+import { Client } from 'pg';
+
+export interface FreshDatabase {
+  readonly url: string;
+  /** Drops it, with every connection that is still open. */
+  drop(): Promise<void>;
+}
+
+export async function freshDatabase(serverUrl: string): Promise<FreshDatabase> {
+  const name = `test_${randomUUID().replaceAll('-', '')}`;
+  await run(serverUrl, `CREATE DATABASE ${name}`);
+  const url = new URL(serverUrl);
+  url.pathname = `/${name}`;
+  return { url: url.href, drop: () => run(serverUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
+}
+
+async function run(serverUrl: string, sql: string): Promise<void> {
+  const client = new Client({ connectionString: serverUrl });
+  await client.connect();
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,35 @@
+import { defineConfig } from 'vitest/config';
+
+const servers = 'test/setup/servers.ts';
+const build = 'test/setup/build.ts';
+
+/** A project per kind of test: what is needed grows from the first to the last. */
+const project = (
+  name: string,
+  globalSetup: string[],
+  options: { testTimeout?: number; fileParallelism?: boolean } = {},
+) => ({
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    globalSetup,
+    testTimeout: 30_000,
+    hookTimeout: 120_000,
+    ...options,
+  },
+});
+
+export default defineConfig({
+  test: {
+    // Servers and spawned processes take their share of the machine beside the test files.
+    maxWorkers: 2,
+    projects: [
+      project('unit', []),
+      project('contract', [servers]),
+      project('service', [build, servers]),
+      project('e2e', [build, servers]),
+      // One after the other: a fault test's deadlines assume that no other one loads the machine.
+      project('fault', [build, servers], { testTimeout: 180_000, fileParallelism: false }),
+    ],
+  },
+});
