@@ -1,6 +1,6 @@
 // The `sluice` command: which subcommands there are, and how they end.
 import { Command, CommanderError } from 'commander';
-import { CliError, INTERRUPTED_EXIT_CODE, messageOf, USAGE_EXIT_CODE } from './errors.ts';
+import { CliError, INTERRUPTED_EXIT_CODE, USAGE_EXIT_CODE } from './errors.ts';
 import { logsCommand } from './logs.ts';
 import { orderCommand } from './order.ts';
 import { replayCommand } from './replay.ts';
@@ -34,9 +34,12 @@ export async function run(argv: readonly string[]): Promise<number> {
       note(error.message);
       return error.exitCode;
     }
-    const expected = error instanceof CliError;
-    const text = !expected && error instanceof Error ? (error.stack ?? error.message) : messageOf(error);
-    for (const line of text.split('\n')) note(`${paint('red', 'error:', process.stderr)} ${line}`);
-    return expected ? error.exitCode : 1;
+    const prefix = paint('red', 'error:', process.stderr);
+    if (error instanceof CliError) {
+      for (const line of error.message.split('\n')) note(`${prefix} ${line}`);
+      return error.exitCode;
+    }
+    note(`${prefix} ${error instanceof Error ? error.stack : String(error)}`);
+    return 1;
   }
 }

@@ -3,8 +3,9 @@ import { Argument, Command } from 'commander';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { ConfigError, describeVariables } from '../infra/config.ts';
 import { StartupError } from '../infra/startup-error.ts';
-import { CliError, USAGE_EXIT_CODE } from './errors.ts';
+import { CliError, messageOf, USAGE_EXIT_CODE } from './errors.ts';
 import { aborted, untilInterrupted } from './interrupt.ts';
+import { note } from './terminal.ts';
 
 export const startCommand = () =>
   new Command('start')
@@ -19,13 +20,19 @@ async function start(services: ServiceName[], signal: AbortSignal): Promise<void
   try {
     const sluice = await startSluice({ services: services.length > 0 ? services : serviceNames, env: process.env });
     await aborted(signal);
-    await sluice.stop();
+    await sluice.stop().catch(endAtOnce);
   } catch (error) {
     if (error instanceof ConfigError)
       throw new CliError(error.problems.join('\n'), { exitCode: USAGE_EXIT_CODE, cause: error });
     if (error instanceof StartupError) throw new CliError(error.message, { cause: error });
     throw error;
   }
+}
+
+/** What has not ended within STOP_TIMEOUT_MS would keep the process alive. What is not finished is in the database. */
+function endAtOnce(error: unknown): never {
+  note(`error: ${messageOf(error)}`);
+  process.exit(1);
 }
 
 function help(): string {

@@ -61,7 +61,3 @@ export type Event<T extends EventType = EventType> = {
     data: EventData<K>;
   };
 }[T];
-
-/** Throws a ZodError where `data` is not what events of this type carry. */
-export const parseEventData = <T extends EventType>(type: T, data: unknown): EventData<T> =>
-  eventData[type].parse(data) as EventData<T>;

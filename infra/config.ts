@@ -2,6 +2,7 @@
 // needs its URL, and the start says so at once.
 import { z } from 'zod';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
+import { failpoints } from './failpoint.ts';
 
 /** An integer variable; the bounds are part of the error message. */
 const integer = (min: number, max: number) =>
@@ -97,7 +98,7 @@ const variables = {
     'A consumer with a backlog that handles nothing for this long is rebuilt.',
   ),
   STOP_TIMEOUT_MS: variable(integer(100, 600_000), '10000', 'How long a stop waits for running work.'),
-  FAILPOINT: optional(z.string(), 'For tests: kills the process at a named point (infra/failpoint.ts).'),
+  FAILPOINT: optional(choice(...failpoints), 'For tests: the process is killed when it comes to this point.'),
 } satisfies Record<string, Variable<z.ZodType>>;
 
 type Variables = { [K in keyof typeof variables]: z.output<(typeof variables)[K]['schema']> };

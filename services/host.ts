@@ -4,7 +4,7 @@ import type { Router } from 'express';
 import type { Logger } from 'pino';
 import type { ConsumerState } from '../contracts/operations.ts';
 import type { ServiceName } from '../contracts/services.ts';
-import type { Bus, Subscription } from '../infra/bus/port.ts';
+import type { Bus, OutgoingEvent, Subscription } from '../infra/bus/port.ts';
 import { liveTopic, userTopic } from '../infra/bus/topology.ts';
 import type { Config } from '../infra/config.ts';
 import type { Database } from '../infra/database/port.ts';
@@ -129,19 +129,29 @@ export class ServiceHost {
 
   async #publishToBus(rows: readonly ClaimedRow[]): Promise<Unpublished[]> {
     const { name, bus, mqtt, config, metrics } = this.#options;
-    const events = rows.map((row) => writeEvent(row, `/services/${name}`));
-    const rejected = new Map((await bus.publish(events)).map(({ id, error }) => [id, error]));
-    for (const { id, type, body } of events) {
-      if (rejected.has(id)) continue;
-      metrics.published.inc({ service: name, type });
-      void mqtt.publish(liveTopic(config.BUS_PREFIX, type), body, { qos: 0 }); // lossy by contract, and never rejects
+    const unpublished: Unpublished[] = [];
+    const outgoing: { row: ClaimedRow; event: OutgoingEvent }[] = [];
+    for (const row of rows) {
+      try {
+        outgoing.push({ row, event: writeEvent(row, `/services/${name}`) });
+      } catch (error) {
+        unpublished.push({ row, error: (error as Error).message, transportDown: false });
+      }
     }
-    return rows.flatMap((row) => {
-      const error = rejected.get(row.event_id);
-      if (!error) return [];
-      const transportDown = error.code === 'unavailable' || error.code === 'unconfirmed';
-      return [{ row, error: error.message, transportDown }];
-    });
+    // An answer that was asked for again may stand in the outbox twice; once is enough.
+    const events = [...new Map(outgoing.map(({ event }) => [event.id, event])).values()];
+    const rejected = new Map((await bus.publish(events)).map(({ id, error }) => [id, error]));
+    for (const { row, event } of outgoing) {
+      const error = rejected.get(event.id);
+      if (error) {
+        const transportDown = error.code === 'unavailable' || error.code === 'unconfirmed';
+        unpublished.push({ row, error: error.message, transportDown });
+      } else {
+        metrics.published.inc({ service: name, type: event.type });
+        void mqtt.publish(liveTopic(config.BUS_PREFIX, event.type), event.body, { qos: 0 }); // lossy, never rejects
+      }
+    }
+    return unpublished;
   }
 
   async #publishToUsers(rows: readonly ClaimedRow[]): Promise<Unpublished[]> {

@@ -71,7 +71,12 @@ export async function startSluice({ env, services = serviceNames }: StartOptions
     const prepared = services.map((name) => {
       const outbox = new Outbox(schemaOf(name));
       const serviceLog = log.child({ service: name });
-      return { name, outbox, log: serviceLog, service: factories[name]({ config, database, outbox, log: serviceLog }) };
+      return {
+        name,
+        outbox,
+        log: serviceLog,
+        service: factories[name]({ config, database, outbox, metrics, log: serviceLog }),
+      };
     });
     await bringUpToDate(database, config, new Map(prepared.map(({ name, service }) => [name, service])), log);
 

@@ -8,6 +8,7 @@ import type { Database } from '../infra/database/port.ts';
 import type { Loop } from '../infra/loop.ts';
 import type { Handlers } from '../infra/messaging/handler.ts';
 import type { Outbox } from '../infra/messaging/outbox.ts';
+import type { Metrics } from '../infra/metrics.ts';
 
 /** A service's tables live in a PostgreSQL schema of its own, which no other service reads. */
 export const schemaOf = (service: string) => `sluice_${service}`;
@@ -16,6 +17,7 @@ export interface ServiceContext {
   readonly config: Config;
   readonly database: Database;
   readonly outbox: Outbox;
+  readonly metrics: Metrics;
   readonly log: Logger;
 }
 

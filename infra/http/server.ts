@@ -1,12 +1,16 @@
 // The listening server: starts with a clear error where the port is taken, and stops without cutting an answer short.
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { StartupError } from '../startup-error.ts';
+
+/** How long the server goes on answering after a stop began. */
+const LAME_DUCK_MS = 250;
 
 export interface HttpServer {
   readonly server: Server;
   readonly url: string;
-  /** Takes no new connection, answers what is under way and closes idle connections. */
+  /** Goes on answering for a moment, each time as the connection's last answer; then listens no more. */
   close(): Promise<void>;
 }
 
@@ -23,9 +27,16 @@ export class PortInUse extends StartupError {
 
 export async function listen(handler: RequestListener, host: string, port: number): Promise<HttpServer> {
   let closing = false;
+  let underWay = 0;
+  let answered: () => void = () => {};
   const server = createServer((request, response) => {
     // A connection that is kept alive would be reused for ever: while closing, each answer is the last on its own.
     if (closing) response.setHeader('Connection', 'close');
+    underWay++;
+    response.once('close', () => {
+      underWay--;
+      if (underWay === 0) answered();
+    });
     handler(request, response);
   });
   await new Promise<void>((resolve, reject) => {
@@ -36,17 +47,22 @@ export async function listen(handler: RequestListener, host: string, port: numbe
   });
   const address = server.address() as AddressInfo;
   const shown = address.family === 'IPv6' ? `[${address.address}]` : address.address;
-  let closed: Promise<void> | undefined;
+  const end = async () => {
+    closing = true;
+    // A client that keeps its connection learns from its next answer that it ends; a load balancer that this process
+    // is not ready. Closed at once, requests that are on their way would be reset.
+    await delay(LAME_DUCK_MS);
+    // Not waited for: upgraded connections (MQTT over WebSocket) end with the broker.
+    server.close();
+    if (underWay > 0) await new Promise<void>((resolve) => (answered = resolve));
+  };
+  let ended: Promise<void> | undefined;
   return {
     server,
     url: `http://${shown}:${address.port}`,
     close: () => {
-      closing = true;
-      closed ??= new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeIdleConnections();
-      });
-      return closed;
+      ended ??= end();
+      return ended;
     },
   };
 }

@@ -32,7 +32,7 @@ export async function processRunner(
   const logFile = join(folder, 'output.log');
   const guard = await startGuard(
     // Removes twice, because a process that is just ending may still create a file.
-    '[ -z "$last" ] || kill -KILL -- "-$last"; rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }',
+    '[ -z "$last" ] || kill -s KILL -- "-$last"; rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }',
     folder,
   );
   let child: ChildProcess | undefined;

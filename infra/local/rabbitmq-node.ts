@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { containerRunner } from './container-runner.ts';
 import { serverFolder } from './folder.ts';
+import { freePort } from './ports.ts';
 import { processRunner } from './process-runner.ts';
 import type { Runner } from './server.ts';
 
@@ -66,6 +67,7 @@ export async function processNode(
     LANG: 'C.UTF-8',
     HOME: folder, // where Erlang looks for the cookie
     ERL_EPMD_PORT: String(epmdPort),
+    RABBITMQ_DIST_PORT: String(await freePort()),
     RABBITMQ_NODENAME: name,
     RABBITMQ_MNESIA_BASE: join(folder, 'data'),
     RABBITMQ_LOG_BASE: folder,

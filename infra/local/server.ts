@@ -81,7 +81,8 @@ export async function retryWithOtherPorts<T>(start: () => Promise<T>): Promise<T
       return await start();
     } catch (error) {
       const taken =
-        error instanceof Error && /address already in use|eaddrinuse|port is already allocated/i.test(error.message);
+        error instanceof Error &&
+        /address already in use|eaddrinuse|port_already_used|port is already allocated/i.test(error.message);
       if (!taken || attempt === 3) throw error;
     }
   }

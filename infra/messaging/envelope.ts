@@ -4,10 +4,11 @@ import { type Event, eventSchemas, isEventType, MAX_EVENT_BYTES } from '../../co
 import type { OutgoingEvent } from '../bus/port.ts';
 import type { ClaimedRow } from './outbox.ts';
 
-/** The event of an outbox row, as it goes over the wire. `data` is JSON already. */
+/** The event of an outbox row, as it goes over the wire. Throws where the row does not hold what its type promises. */
 export function writeEvent(row: ClaimedRow, source: string): OutgoingEvent {
   const { event_id: id, type, subject } = row;
-  const head = JSON.stringify({
+  if (!isEventType(type)) throw new TypeError(`unknown type ${type}`);
+  const event = {
     specversion: '1.0',
     id,
     source,
@@ -15,8 +16,9 @@ export function writeEvent(row: ClaimedRow, source: string): OutgoingEvent {
     subject,
     time: row.time.toISOString(),
     datacontenttype: 'application/json',
-  });
-  return { id, type, body: `${head.slice(0, -1)},"data":${row.data}}` };
+    data: JSON.parse(row.data),
+  };
+  return { id, type, body: JSON.stringify(eventSchemas[type].parse(event)) };
 }
 
 /** What could be made out of a body that is not an event we know. */

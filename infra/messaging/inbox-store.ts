@@ -88,8 +88,9 @@ export class InboxStore {
   /** Keeps messages to be handled soon. One that is known already is marked as asked for again. */
   async add(database: Queryable, messages: readonly NewMessage[]): Promise<void> {
     const source = 'json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid, body text)';
+    const once = [...new Map(messages.map((message) => [message.messageId, message])).values()];
     await database.execute(pendingRows(this.#schema, source), [
-      JSON.stringify(messages.map(({ body, ...rest }) => ({ ...rest, body: Buffer.from(body).toString() }))),
+      JSON.stringify(once.map(({ body, ...rest }) => ({ ...rest, body: Buffer.from(body).toString() }))),
     ]);
   }
 
@@ -168,7 +169,7 @@ export class InboxStore {
     );
   }
 
-  /** The step.failed events of dead messages, for Outbox.repeat; `step` is one of our own names. */
+  /** The step.failed events of dead messages, for Outbox.answer; `step` is one of our own names. */
   failures(step: string): string {
     return `SELECT failure_id AS event_id, 'step.failed' AS type, subject::text, handled_at AS time,
       json_build_object('orderId', subject, 'step', '${step}', 'eventId', message_id, 'error', error)::text AS data

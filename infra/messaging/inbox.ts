@@ -225,7 +225,7 @@ export class Inbox implements Receiver {
       );
     }
     const dead = known.filter(({ status }) => status === 'dead').map(({ message_id }) => message_id);
-    if (dead.length > 0 && step) await outbox.repeat(tx, this.rows.failures(step), dead);
+    if (dead.length > 0 && step) await outbox.answer(tx, this.rows.failures(step), dead);
   }
 
   async #repeatRows(rows: readonly ClaimedMessage[]): Promise<void> {
@@ -285,7 +285,7 @@ export class Inbox implements Receiver {
     await database.transaction(async (tx) => {
       if (origin === 'row') await this.rows.fail(tx, message.messageId, failure);
       else await this.rows.addFailed(tx, message, failure);
-      if (reported) await outbox.repeat(tx, this.rows.failures(step), [message.messageId]);
+      if (reported) await outbox.answer(tx, this.rows.failures(step), [message.messageId]);
     });
   }
 

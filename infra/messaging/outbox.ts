@@ -1,69 +1,40 @@
 // The outbox: an event is a row, written in the transaction that caused it. So an event leaves if and only if its cause
 // was committed. The relay (relay.ts) publishes the rows.
-import { v7 as uuidv7 } from 'uuid';
-import { type EventData, type EventType, MAX_EVENT_BYTES, parseEventData } from '../../contracts/events.ts';
 import type { Database, Queryable, Transaction } from '../database/port.ts';
 
 /** Where a row goes. One being away does not hold up the other. */
 export type Channel = 'bus' | 'user';
 
-/** A row to be written. `data` is JSON; `time` is set by the database where it is left out. */
-export interface OutboxRow {
+/** A row that a relay has claimed. */
+export interface ClaimedRow {
+  readonly position: number;
   readonly event_id: string;
   readonly type: string;
+  /** The order's id; for channel `user` the user's. */
   readonly subject: string;
-  readonly data: string;
-}
-
-/** A row that a relay has claimed. */
-export interface ClaimedRow extends OutboxRow {
-  readonly position: number;
   readonly time: Date;
+  /** JSON. */
+  readonly data: string;
   readonly failures: number;
 }
 
-/** An event about `subject`, checked against its schema, ready to be written. */
-export function eventRow<T extends EventType>(type: T, subject: string, data: EventData<T>): OutboxRow {
-  const json = JSON.stringify(parseEventData(type, data));
-  if (json.length * 3 > MAX_EVENT_BYTES && Buffer.byteLength(json) > MAX_EVENT_BYTES - 1024) {
-    throw new RangeError(`${type}: data of ${Buffer.byteLength(json)} bytes; an event has at most ${MAX_EVENT_BYTES}`);
-  }
-  return { event_id: uuidv7(), type, subject, data: json };
-}
-
 export class Outbox {
-  readonly #schema: string;
+  readonly #table: string;
   readonly #listeners: Record<Channel, (() => void)[]> = { bus: [], user: [] };
 
   /** `schema` is the service's; it holds the table. */
   constructor(schema: string) {
-    this.#schema = schema;
-  }
-
-  /** The table's qualified name, for services that write rows within a statement of their own. */
-  get table(): string {
-    return `${this.#schema}.outbox`;
-  }
-
-  /** Writes rows in the caller's transaction, and wakes the relay once it is committed. */
-  async add(tx: Transaction, channel: Channel, rows: readonly OutboxRow[]): Promise<void> {
-    if (rows.length === 0) return;
-    await tx.execute(
-      `INSERT INTO ${this.table} (channel, event_id, type, subject, time, data)
-       SELECT $1, event_id, type, subject, now(), data
-       FROM json_to_recordset($2::json) AS r (event_id uuid, type text, subject text, data text)`,
-      [channel, JSON.stringify(rows)],
-    );
-    tx.afterCommit(() => this.wake(channel));
+    this.#table = `${schema}.outbox`;
   }
 
   /**
-   * Puts answers that an effect's rows keep back into the outbox: the same id, time and data as the first time.
-   * `answers` is a SELECT of (event_id, type, subject, time, data) whose $1 is `subjects` (uuid[]).
+   * Writes the events that effects' rows tell of, in the transaction that caused them or was asked for them again: the
+   * same id, time and data each time. `answers` is a SELECT of (event_id, type, subject, time, data) whose $1 is
+   * `subjects` (uuid[]). The relay is woken once it is committed.
    */
-  async repeat(tx: Transaction, answers: string, subjects: readonly string[]): Promise<void> {
+  async answer(tx: Transaction, answers: string, subjects: readonly string[]): Promise<void> {
     await tx.execute(
-      `INSERT INTO ${this.table} (channel, event_id, type, subject, time, data)
+      `INSERT INTO ${this.#table} (channel, event_id, type, subject, time, data)
        SELECT 'bus', a.event_id, a.type, a.subject, a.time, a.data FROM (${answers}) AS a`,
       [subjects],
     );
@@ -91,10 +62,10 @@ export class Outbox {
     limit: number,
   ): Promise<ClaimedRow[]> {
     const rows = await database.query<ClaimedRow>(
-      `WITH published AS (DELETE FROM ${this.table} WHERE position = ANY($1::bigint[]))
-       UPDATE ${this.table} SET claimed_until = now() + $2::integer * interval '1 ms'
+      `WITH published AS (DELETE FROM ${this.#table} WHERE position = ANY($1::bigint[]))
+       UPDATE ${this.#table} SET claimed_until = now() + $2::integer * interval '1 ms'
        WHERE position IN (
-         SELECT position FROM ${this.table} WHERE channel = $3 AND claimed_until <= now()
+         SELECT position FROM ${this.#table} WHERE channel = $3 AND claimed_until <= now()
          ORDER BY position LIMIT $4 FOR UPDATE SKIP LOCKED)
        RETURNING position, event_id, type, subject, time, data, failures`,
       [published, leaseMs, channel, limit],
@@ -108,7 +79,7 @@ export class Outbox {
     rows: readonly { position: number; delayMs: number; error: string }[],
   ): Promise<void> {
     await database.execute(
-      `UPDATE ${this.table} AS o
+      `UPDATE ${this.#table} AS o
        SET claimed_until = now() + r."delayMs" * interval '1 ms', failures = failures + 1, error = r.error
        FROM json_to_recordset($1::json) AS r (position bigint, "delayMs" integer, error text)
        WHERE o.position = r.position`,
@@ -119,7 +90,7 @@ export class Outbox {
   /** Rows waiting, claimed ones included. */
   async size(database: Database, channel: Channel): Promise<number> {
     const [row] = await database.query<{ size: number }>(
-      `SELECT count(*) AS size FROM ${this.table} WHERE channel = $1`,
+      `SELECT count(*) AS size FROM ${this.#table} WHERE channel = $1`,
       [channel],
     );
     return row?.size ?? 0;

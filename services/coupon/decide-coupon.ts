@@ -17,12 +17,12 @@ export function decideCoupon(outbox: Outbox, rules: CouponRules, validDays: numb
         ...decide(data, rules),
       }));
       await insertDecisions(tx, decisions, validDays);
-      await outbox.repeat(
+      await outbox.answer(
         tx,
         DECIDED,
         decisions.map(({ orderId }) => orderId),
       );
     },
-    repeat: (tx, orderIds) => outbox.repeat(tx, DECIDED, orderIds),
+    repeat: (tx, orderIds) => outbox.answer(tx, DECIDED, orderIds),
   };
 }

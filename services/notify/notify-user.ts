@@ -18,12 +18,12 @@ export function notifyUser(outbox: Outbox): Handler<'order.placed'> {
       }));
       await insertNotifications(tx, notifications);
       tx.afterCommit(() => outbox.wake('user'));
-      await outbox.repeat(
+      await outbox.answer(
         tx,
         SENT,
         notifications.map(({ orderId }) => orderId),
       );
     },
-    repeat: (tx, orderIds) => outbox.repeat(tx, SENT, orderIds),
+    repeat: (tx, orderIds) => outbox.answer(tx, SENT, orderIds),
   };
 }

@@ -11,11 +11,12 @@ const SWEEP_LIMIT = 100;
 
 export function askAgainLoop(options: {
   readonly database: Database;
-  readonly wake: () => void;
+  /** Called when that many events were put into the outbox. */
+  readonly onAsked: (count: number) => void;
   readonly askAgainMs: number;
   readonly log: Logger;
 }): Loop {
-  const { database, wake, askAgainMs, log } = options;
+  const { database, onAsked, askAgainMs, log } = options;
   return new Loop({
     name: 'ask again',
     everyMs: Math.min(SWEEP_MS, askAgainMs),
@@ -24,7 +25,7 @@ export function askAgainLoop(options: {
       const asked = await askAgain(database, askAgainMs, SWEEP_LIMIT);
       if (asked > 0) {
         log.info({ count: asked }, 'asked again for orders whose steps are overdue');
-        wake();
+        onAsked(asked);
       }
       return false;
     },

@@ -4,7 +4,7 @@ import { createPlaceOrder } from './place-order.ts';
 import { recordProgress } from './record-progress.ts';
 import { orderRoutes } from './routes.ts';
 
-export function orderService({ config, database, outbox, log }: ServiceContext): Service<'order'> {
+export function orderService({ config, database, outbox, metrics, log }: ServiceContext): Service<'order'> {
   const askAgainMs = config.ASK_AGAIN_MS;
   const wake = () => outbox.wake('bus');
   const placeOrder = createPlaceOrder({ database, wake, askAgainMs });
@@ -18,6 +18,16 @@ export function orderService({ config, database, outbox, log }: ServiceContext):
       'step.failed': recordProgress,
     },
     routes: (router) => orderRoutes(router, database, placeOrder),
-    loops: [askAgainLoop({ database, wake, askAgainMs, log })],
+    loops: [
+      askAgainLoop({
+        database,
+        askAgainMs,
+        log,
+        onAsked: (count) => {
+          metrics.askedAgain.inc({ type: 'order.placed' }, count);
+          wake();
+        },
+      }),
+    ],
   };
 }

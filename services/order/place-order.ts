@@ -1,6 +1,6 @@
 // Placing an order: one statement for all requests that wait together, and the answer once it is committed.
 import { v7 as uuidv7 } from 'uuid';
-import { parseEventData } from '../../contracts/events.ts';
+import type { EventData } from '../../contracts/events.ts';
 import type { Order, PlaceOrderRequest } from '../../contracts/orders.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
 import type { Database } from '../../infra/database/port.ts';
@@ -52,5 +52,7 @@ export function createPlaceOrder({ database, wake, askAgainMs }: PlaceOrderOptio
   };
 }
 
-const placedEvent = ({ id, userId, currency, total, items }: NewOrder) =>
-  JSON.stringify(parseEventData('order.placed', { orderId: id, userId, currency, total, itemCount: items.length }));
+const placedEvent = ({ id, userId, currency, total, items }: NewOrder) => {
+  const data: EventData<'order.placed'> = { orderId: id, userId, currency, total, itemCount: items.length };
+  return JSON.stringify(data);
+};

@@ -16,12 +16,12 @@ export function awardPoints(outbox: Outbox, perMajorUnit: number): Handler<'orde
         points: pointsFor(data, perMajorUnit),
       }));
       await insertAwards(tx, awards);
-      await outbox.repeat(
+      await outbox.answer(
         tx,
         AWARDED,
         awards.map(({ orderId }) => orderId),
       );
     },
-    repeat: (tx, orderIds) => outbox.repeat(tx, AWARDED, orderIds),
+    repeat: (tx, orderIds) => outbox.answer(tx, AWARDED, orderIds),
   };
 }
