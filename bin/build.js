@@ -70,5 +70,10 @@ function replaceDist(next) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const ifStale = process.argv.includes('--if-stale');
-  if (!ifStale || isStale()) build({ checkTypes: !ifStale });
+  try {
+    if (!ifStale || isStale()) build({ checkTypes: !ifStale });
+  } catch (error) {
+    console.error(`build: ${error instanceof Error ? error.message : error}`);
+    process.exitCode = 1;
+  }
 }

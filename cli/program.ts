@@ -1,5 +1,6 @@
 // The `sluice` command: which subcommands there are, and how they end.
 import { Command, CommanderError } from 'commander';
+import { compareCommand } from './compare.ts';
 import { CliError, INTERRUPTED_EXIT_CODE, USAGE_EXIT_CODE } from './errors.ts';
 import { logsCommand } from './logs.ts';
 import { orderCommand } from './order.ts';
@@ -7,7 +8,7 @@ import { replayCommand } from './replay.ts';
 import { startCommand } from './start.ts';
 import { note, paint } from './terminal.ts';
 
-const subcommands = [startCommand, orderCommand, replayCommand, logsCommand];
+const subcommands = [startCommand, orderCommand, replayCommand, compareCommand, logsCommand];
 
 function createProgram(): Command {
   const program = new Command('sluice')

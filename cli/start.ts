@@ -1,4 +1,5 @@
 // `sluice start`: runs the services in this process.
+import { existsSync } from 'node:fs';
 import { Argument, Command } from 'commander';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { ConfigError, describeVariables } from '../infra/config.ts';
@@ -15,6 +16,7 @@ export const startCommand = () =>
     .action((services: ServiceName[]) => untilInterrupted((signal) => start(services, signal)));
 
 async function start(services: ServiceName[], signal: AbortSignal): Promise<void> {
+  if (existsSync('.env')) process.loadEnvFile('.env'); // what the environment says already stands
   // Imported here, because the other commands need none of it.
   const { startSluice } = await import('../services/main.ts');
   try {

@@ -14,5 +14,5 @@ export const userId = z
 /** Times travel as ISO 8601 in UTC, and come from the database's clock. */
 export const instant = z.iso.datetime();
 
-/** An id made by this system. */
-export const uuid = z.uuid();
+/** An id made by this system. In lower case, as the database answers it, so that equal ids are equal strings. */
+export const uuid = z.uuid().toLowerCase();

@@ -31,6 +31,12 @@ export interface HostOptions {
   readonly log: Logger;
 }
 
+/**
+ * How often the tables are looked at for what no wake-up told of. In one process almost nothing is left to be found that
+ * way, and PGlite runs one statement at a time; with PostgreSQL it is how events of other processes are found.
+ */
+const POLL_MS = { pglite: 500, postgres: 100 };
+
 export class ServiceHost {
   readonly name: ServiceName;
   readonly inbox: Inbox;
@@ -44,11 +50,13 @@ export class ServiceHost {
     this.#options = options;
     const { name, service, outbox, config, database, metrics, log } = options;
     this.name = name;
+    const pollMs = POLL_MS[database.kind];
     const common = {
       database,
       leaseMs: config.LEASE_MS,
       prefetch: config.PREFETCH,
       attempts: config.RETRY_ATTEMPTS,
+      pollMs,
       log,
     };
     this.inbox = new Inbox({
@@ -96,9 +104,10 @@ export class ServiceHost {
   /** Takes in no more messages and finishes those under way. */
   async stopIntake(): Promise<void> {
     await this.#watchdog?.stop();
-    this.inbox.stop();
+    const inboxStopped = this.inbox.stop();
     await Promise.all([...(this.#options.service.loops ?? []).map((loop) => loop.stop()), this.#subscription?.close()]);
     await this.#worker.stop();
+    await inboxStopped;
   }
 
   /** Publishes what is under way; the rest waits in the outbox for the next start. */

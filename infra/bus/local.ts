@@ -1,12 +1,11 @@
 // The local bus: where all services share one database, publishing is writing into the inboxes of the subscribed
-// groups, by one statement for a batch. The inbox's worker takes it from there; several processes on one PostgreSQL
-// share the rows by SKIP LOCKED.
-
+// groups. A group that runs in this process takes its rows on at once; those of others are found by their workers'
+// polls, and several processes on one PostgreSQL share them by SKIP LOCKED.
 import { MAX_EVENT_BYTES } from '../../contracts/events.ts';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
-import { pendingRows } from '../messaging/inbox-store.ts';
+import { InboxStore } from '../messaging/inbox-store.ts';
 import { type Bus, BusError, type OutgoingEvent, type Receiver, type Rejected } from './port.ts';
-import type { Topology } from './topology.ts';
+import { groupsFor, type Topology } from './topology.ts';
 
 export interface LocalBusOptions {
   readonly database: Database;
@@ -16,59 +15,63 @@ export interface LocalBusOptions {
 }
 
 export function openLocalBus({ database, topology, schemaOf }: LocalBusOptions): Bus {
-  const groups = Object.keys(topology.groups);
-  // One data-modifying CTE per group; $1 is the batch, and each group takes the types it subscribes to.
-  const publishStatement = `WITH event AS MATERIALIZED (
-      SELECT * FROM json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid, body text)
-    ), ${groups
-      .map(
-        (group, index) =>
-          `"${group}" AS (${pendingRows(schemaOf(group), `event WHERE type = ANY($${index + 2}::text[])`)})`,
-      )
-      .join(', ')} SELECT 1`;
-  const types = groups.map((group) => topology.groups[group]);
-  const receivers = new Map<string, Set<Receiver>>(groups.map((group) => [group, new Set()]));
+  const inboxes = new Map(Object.keys(topology.groups).map((group) => [group, new InboxStore(schemaOf(group))]));
+  const receivers = new Map<string, Receiver>();
   const publishing = new Set<Promise<unknown>>();
 
-  const write = async (events: readonly OutgoingEvent[]): Promise<Rejected[]> => {
+  const deliver = async (group: string, batch: readonly OutgoingEvent[]): Promise<Rejected[]> => {
     try {
-      await database.query(publishStatement, [JSON.stringify(events.map(inRow)), ...types]);
+      const messages = batch.map(({ id, type, body }) => ({ id, type, body: Buffer.from(body) }));
+      const receiver = receivers.get(group);
+      if (receiver) await receiver.store(messages);
+      else await inboxes.get(group)?.add(database, messages.map(rowOf), 0);
+      return [];
     } catch (error) {
       const code = error instanceof DatabaseUnavailable ? 'unavailable' : 'refused';
-      return events.map(({ id }) => ({ id, error: new BusError(code, (error as Error).message, error) }));
+      return batch.map(({ id }) => ({ id, error: new BusError(code, (error as Error).message, error) }));
     }
-    const published = new Set(events.map(({ type }) => type));
-    for (const [group, members] of receivers) {
-      if (topology.groups[group]?.some((type) => published.has(type))) for (const member of members) member.wake();
+  };
+
+  const publish = async (events: readonly OutgoingEvent[]): Promise<Rejected[]> => {
+    const rejected: Rejected[] = [];
+    const batches = new Map<string, OutgoingEvent[]>();
+    for (const event of events) {
+      const bytes = Buffer.byteLength(event.body);
+      if (bytes > MAX_EVENT_BYTES) {
+        const error = new BusError('oversized', `${bytes} bytes, allowed ${MAX_EVENT_BYTES}`);
+        rejected.push({ id: event.id, error });
+        continue;
+      }
+      const groups = groupsFor(topology, event.type);
+      if (groups.length === 0) {
+        rejected.push({ id: event.id, error: new BusError('unroutable', `no group receives ${event.type}`) });
+      }
+      for (const group of groups) {
+        const batch = batches.get(group);
+        if (batch) batch.push(event);
+        else batches.set(group, [event]);
+      }
     }
-    return [];
+    const refused = await Promise.all([...batches].map(([group, batch]) => deliver(group, batch)));
+    return rejected.concat(...refused);
   };
 
   return {
     kind: 'local',
-    publish: async (events) => {
-      const oversized = events.filter(({ body }) => Buffer.byteLength(body) > MAX_EVENT_BYTES);
-      const rejected = oversized.map(({ id, body }) => ({
-        id,
-        error: new BusError('oversized', `${Buffer.byteLength(body)} bytes, allowed ${MAX_EVENT_BYTES}`),
-      }));
-      const rest = oversized.length === 0 ? events : events.filter((event) => !oversized.includes(event));
-      if (rest.length === 0) return rejected;
-      const writing = write(rest);
-      publishing.add(writing);
-      const refused = await writing.finally(() => publishing.delete(writing));
-      return [...rejected, ...refused];
+    publish: (events) => {
+      const running = publish(events).finally(() => publishing.delete(running));
+      publishing.add(running);
+      return running;
     },
     subscribe: async (group, receiver) => {
-      const members = receivers.get(group);
-      if (!members) throw new RangeError(`${group} is not a group of this bus: ${groups.join(', ')}`);
-      members.add(receiver);
+      if (!inboxes.has(group)) throw new RangeError(`${group} is no group of the topology`);
+      receivers.set(group, receiver);
       return {
         health: () => ({ status: 'up' }),
         backlog: async () => 0, // what waits is in the inbox, which counts it itself
         rebuild: async () => receiver.wake(),
         close: async () => {
-          members.delete(receiver);
+          if (receivers.get(group) === receiver) receivers.delete(group);
         },
       };
     },
@@ -80,7 +83,7 @@ export function openLocalBus({ database, topology, schemaOf }: LocalBusOptions):
 }
 
 /** The subject is read from the body, as from any transport: the events that come here were written by the relay. */
-function inRow({ id, type, body }: OutgoingEvent) {
-  const { subject } = JSON.parse(body) as { subject: string };
+function rowOf({ id, type, body }: { id: string; type: string; body: Buffer }) {
+  const { subject } = JSON.parse(body.toString()) as { subject: string };
   return { messageId: id, type, subject, body };
 }

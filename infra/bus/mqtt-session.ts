@@ -60,7 +60,7 @@ export function holdSession(options: SessionOptions, receiver: Receiver): HeldSe
     while (!closing.signal.aborted) {
       const lock = await takeLock();
       if (lock) await connectWhileLocked(lock);
-      else await pause();
+      await pause();
     }
   }
 
@@ -85,7 +85,7 @@ export function holdSession(options: SessionOptions, receiver: Receiver): HeldSe
     });
     for (;;) {
       const end = await connectUntil(over);
-      if (end === 'closed') return lock.release();
+      if (end === 'closed') return free(lock, options);
       log.warn({ session: id, reason: end }, 'MQTT session interrupted');
       if (end === 'lock lost') return;
       if (end === 'stalled') {
@@ -170,6 +170,10 @@ export async function declareSession(options: SessionOptions, timeoutMs: number)
     await within(timeoutMs, subscribed);
   } finally {
     await endConnection(client);
-    await lock.release();
+    await free(lock, options);
   }
 }
+
+/** A lock that cannot be released has been, or will be, by the end of its connection. */
+const free = (lock: Lock, { id, log }: SessionOptions) =>
+  lock.release().catch((error) => log.debug({ session: id, reason: reasonOf(error) }, 'lock not released'));

@@ -64,7 +64,9 @@ export function openPostgres({ url, poolSize, log }: PostgresOptions): Database 
             afterCommit: (callback) => callbacks.push(callback),
           };
           const outcome = await work(transaction);
-          await client.query('COMMIT');
+          // PostgreSQL answers ROLLBACK where a statement failed before, even if `work` got over its error.
+          const { command } = await client.query('COMMIT');
+          if (command !== 'COMMIT') throw new Error('the transaction was rolled back: one of its statements failed');
           return outcome;
         } catch (error) {
           // Where the connection is gone, so is the transaction; the first error is the one to tell.

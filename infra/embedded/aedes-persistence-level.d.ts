@@ -3,7 +3,7 @@ declare module 'aedes-persistence-level' {
   import type { Readable } from 'node:stream';
   import type { ClassicLevel } from 'classic-level';
 
-  interface LevelPersistence {
+  export interface LevelPersistence {
     /** Retained messages that match one of the topic filters, as packets. */
     createRetainedStreamCombi(filters: readonly string[]): Readable;
   }

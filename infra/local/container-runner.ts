@@ -65,6 +65,7 @@ export async function containerRunner({
     },
     running: async () => (await inspectPid()) !== undefined,
     async kill(signal) {
+      if ((await inspectPid()) === undefined) return;
       await cli('kill', '--signal', signal, name);
       await cli('wait', name);
       pid = undefined;

@@ -1,6 +1,5 @@
 // A private Mosquitto on the loopback interface, open to everyone.
 import { writeFile } from 'node:fs/promises';
-import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { mqttAnswers } from './answers.ts';
 import { containerRunner } from './container-runner.ts';
@@ -54,7 +53,7 @@ async function installed(programs: string, port: number, defaults: boolean) {
   const folder = await serverFolder('mosquitto');
   const file = join(folder, 'mosquitto.conf');
   // Started by root it would change to a user of its own, who may not write here.
-  const user = `\nuser ${userInfo().username}\n`;
+  const user = process.getuid?.() === 0 ? '\nuser root\n' : '\n';
   await writeFile(file, configuration(`${port} 127.0.0.1`, folder, defaults) + user);
   return processRunner(folder, { command: join(programs, 'mosquitto'), args: ['-c', file], env: {} });
 }

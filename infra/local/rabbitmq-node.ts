@@ -40,8 +40,6 @@ const configuration = (host: string, ports: Ports) =>
     `mqtt.listeners.tcp.1 = ${host}:${ports.mqtt}`,
     `default_user = ${user}`,
     `default_pass = ${password}`,
-    // The default is 50 MB as well, but from 4.0 on a part of the memory.
-    'disk_free_limit.absolute = 50MB',
     'log.console = true',
     'log.file = false',
     '',
@@ -61,11 +59,12 @@ export async function processNode(
     return join(folder, path);
   };
   await file('.erlang.cookie', cookie, 0o400);
-  const loopbackOnly = '-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false';
   const env = {
     PATH: process.env.PATH ?? '',
     LANG: 'C.UTF-8',
     HOME: folder, // where Erlang looks for the cookie
+    // For every Erlang that RabbitMQ's programs start: it would start a port mapper of its own where ours just ended.
+    ERL_AFLAGS: '-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}',
     ERL_EPMD_PORT: String(epmdPort),
     RABBITMQ_DIST_PORT: String(await freePort()),
     RABBITMQ_NODENAME: name,
@@ -75,8 +74,6 @@ export async function processNode(
     RABBITMQ_ADVANCED_CONFIG_FILE: await file('advanced.config', '[].'),
     RABBITMQ_CONF_ENV_FILE: await file('rabbitmq-env.conf', ''),
     RABBITMQ_ENABLED_PLUGINS_FILE: await file('enabled_plugins', '[rabbitmq_mqtt].'),
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: loopbackOnly,
-    RABBITMQ_CTL_ERL_ARGS: loopbackOnly,
   };
   const runner = await processRunner(folder, { command: join(programs, 'rabbitmq-server'), args: [], env }, onRemoved);
   return {

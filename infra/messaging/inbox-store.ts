@@ -40,11 +40,9 @@ export interface FailedFilter {
 const WAITING = "(status IN ('pending', 'retrying') OR asked_again)";
 
 export class InboxStore {
-  readonly #schema: string;
   readonly #table: string;
 
   constructor(schema: string) {
-    this.#schema = schema;
     this.#table = `${schema}.inbox`;
   }
 
@@ -85,13 +83,23 @@ export class InboxStore {
     ]);
   }
 
-  /** Keeps messages to be handled soon. One that is known already is marked as asked for again. */
-  async add(database: Queryable, messages: readonly NewMessage[]): Promise<void> {
-    const source = 'json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid, body text)';
-    const once = [...new Map(messages.map((message) => [message.messageId, message])).values()];
-    await database.execute(pendingRows(this.#schema, source), [
-      JSON.stringify(once.map(({ body, ...rest }) => ({ ...rest, body: Buffer.from(body).toString() }))),
-    ]);
+  /**
+   * Keeps messages to be handled soon, claimed for `leaseMs` (0: for whoever comes first). One that is known already is
+   * marked as asked for again. Returns the ids of those that were not known.
+   */
+  async add(database: Queryable, messages: readonly NewMessage[], leaseMs: number): Promise<Set<string>> {
+    const once = new Map(messages.map(({ body, ...rest }) => [rest.messageId, { ...rest, body: text(body) }]));
+    const rows = await database.query<{ message_id: string; inserted: boolean }>(
+      `INSERT INTO ${this.#table} AS i (message_id, type, subject, status, body, attempts, claimed_until)
+       SELECT "messageId", type, subject, 'pending', convert_to(body, 'UTF8'),
+         CASE WHEN $2::integer > 0 THEN 1 ELSE 0 END, CASE WHEN $2::integer > 0 THEN now() + $2::integer * interval '1 ms' END
+       FROM json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid, body text)
+       ON CONFLICT (message_id) DO UPDATE SET asked_again = true, next_attempt_at = now()
+         WHERE i.status IN ('done', 'dead')
+       RETURNING message_id, status = 'pending' AS inserted`,
+      [JSON.stringify([...once.values()]), leaseMs],
+    );
+    return new Set(rows.filter(({ inserted }) => inserted).map(({ message_id }) => message_id));
   }
 
   /** Records a message that failed at its first attempt, or that was never readable. */
@@ -222,13 +230,5 @@ export class InboxStore {
   }
 }
 
-/**
- * The statement that keeps messages to be handled soon; one that is known already is marked as asked for again.
- * `source` gives (messageId, type, subject, body), the body as text: only what was read as an event comes here.
- */
-export function pendingRows(schema: string, source: string): string {
-  return `INSERT INTO ${schema}.inbox AS i (message_id, type, subject, status, body)
-    SELECT "messageId", type, subject, 'pending', convert_to(body, 'UTF8') FROM ${source}
-    ON CONFLICT (message_id) DO UPDATE SET asked_again = true, next_attempt_at = now()
-      WHERE i.status IN ('done', 'dead')`;
-}
+/** Only what was read as an event is kept this way, so it is UTF-8. */
+const text = (body: Uint8Array) => Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString();

@@ -4,10 +4,7 @@ import type { Logger } from 'pino';
 import type { Database } from '../database/port.ts';
 import { Loop } from '../loop.ts';
 import type { Inbox } from './inbox.ts';
-import type { ClaimedMessage } from './inbox-store.ts';
 
-/** How soon rows are found whose wake-up was lost, whose delay is over, or that another process wrote. */
-const POLL_MS = 100;
 /** How often rows are looked for whose process ended during an attempt. */
 const UNFINISHED_EVERY_MS = 1_000;
 const PRUNE_EVERY_MS = 60_000;
@@ -18,10 +15,12 @@ export interface InboxWorkerOptions {
   readonly inbox: Inbox;
   /** A claimed row is free again after this: must exceed the slowest handler. */
   readonly leaseMs: number;
-  /** Rows under way at the most. */
+  /** As the inbox's. */
   readonly prefetch: number;
   /** Attempts at a message before it is dead. */
   readonly attempts: number;
+  /** How soon rows are found whose delay is over, or that another process wrote. */
+  readonly pollMs: number;
   readonly retentionDays: number;
   readonly log: Logger;
 }
@@ -30,13 +29,11 @@ export class InboxWorker {
   readonly #options: InboxWorkerOptions;
   readonly #claiming: Loop;
   readonly #loops: Loop[];
-  readonly #running = new Set<Promise<void>>();
-  #rowsRunning = 0;
 
   constructor(options: InboxWorkerOptions) {
     this.#options = options;
-    const { log, inbox } = options;
-    this.#claiming = new Loop({ name: 'inbox', everyMs: POLL_MS, log, turn: () => this.#claim() });
+    const { log, inbox, pollMs } = options;
+    this.#claiming = new Loop({ name: 'inbox', everyMs: pollMs, log, turn: () => this.#claim() });
     inbox.onWake(() => this.#claiming.wake());
     this.#loops = [
       this.#claiming,
@@ -49,34 +46,19 @@ export class InboxWorker {
     for (const loop of this.#loops) loop.start();
   }
 
-  /** Claims no more; resolves when the rows under way are recorded. */
+  /** Claims no more. */
   async stop(): Promise<void> {
     await Promise.all(this.#loops.map((loop) => loop.stop()));
-    await Promise.all(this.#running);
   }
 
-  /** Claims as many rows as there is room for and handles them in the background, so that a slow one holds up none. */
   async #claim(): Promise<boolean> {
     const { database, inbox, leaseMs, prefetch } = this.#options;
-    const room = prefetch - this.#rowsRunning;
-    // With little room it waits for more, rather than claim row by row: handling wakes the loop when it is done.
+    const { room } = inbox;
+    // With little room it waits for more, rather than claim row by row: the inbox wakes it.
     if (room < prefetch / 2) return false;
     const rows = await inbox.rows.claim(database, leaseMs, room);
-    if (rows.length > 0) this.#handle(rows);
+    inbox.takeOn(rows);
     return rows.length === room;
-  }
-
-  #handle(rows: readonly ClaimedMessage[]): void {
-    this.#rowsRunning += rows.length;
-    const running = this.#options.inbox
-      .handleRows(rows)
-      .catch((error) => this.#options.log.warn({ error: String(error) }, 'rows left to their lease'))
-      .finally(() => {
-        this.#running.delete(running);
-        this.#rowsRunning -= rows.length;
-        this.#claiming.wake();
-      });
-    this.#running.add(running);
   }
 
   /** Alone, one after the other: if one of them ends the process again, its neighbours are not charged. */
@@ -84,8 +66,9 @@ export class InboxWorker {
     const { database, inbox, leaseMs, attempts } = this.#options;
     const row = await inbox.rows.claimUnfinished(database, leaseMs);
     if (!row) return false;
-    if (row.attempts > attempts) await inbox.giveUp(row);
-    else await inbox.handleRows([row]);
+    if (row.status !== 'pending' && row.status !== 'retrying') inbox.takeOn([row]);
+    else if (row.attempts > attempts) await inbox.giveUp(row);
+    else await inbox.handleRow(row);
     return true;
   }
 

@@ -36,7 +36,9 @@ export interface InboxOptions {
   readonly attempts: number;
   readonly retryBaseMs: number;
   readonly retryMaxMs: number;
-  /** Messages under way at the most, from the transport; as many again may be retried rows. */
+  /** A row that is claimed is free again after this: must exceed the slowest handler. */
+  readonly leaseMs: number;
+  /** Rows under way at the most; as many messages again may come from a transport that waits for their outcome. */
   readonly prefetch: number;
   readonly log: Logger;
   /** Called for every message whose outcome is recorded. */
@@ -60,7 +62,10 @@ export class Inbox implements Receiver {
   readonly #commits: GroupCommit<Work, Outcome>;
   readonly #listeners: (() => void)[] = [];
   readonly #stopping = new AbortController();
+  /** Messages under way, and how many of them are rows. */
   #running = 0;
+  #rowsRunning = 0;
+  readonly #background = new Set<Promise<void>>();
   #lastProgress = performance.now();
 
   constructor(options: InboxOptions) {
@@ -84,9 +89,18 @@ export class Inbox implements Receiver {
     return this.#lastProgress;
   }
 
-  /** No longer waits for a database that is away: what is under way then rejects, and stays with its transport. */
-  stop(): void {
+  /** How many more rows may be claimed. */
+  get room(): number {
+    return this.#stopping.signal.aborted ? 0 : Math.max(0, this.#options.prefetch - this.#rowsRunning);
+  }
+
+  /**
+   * Claims no more rows, and no longer waits for a database that is away: a transport's message then rejects and stays
+   * with it. Resolves when the rows under way are recorded or left to their lease.
+   */
+  async stop(): Promise<void> {
     this.#stopping.abort();
+    await Promise.all(this.#background);
   }
 
   onWake(listener: () => void): void {
@@ -98,21 +112,35 @@ export class Inbox implements Receiver {
   }
 
   async handle(batch: readonly IncomingMessage[]): Promise<void> {
-    await Promise.all(batch.map(({ body }) => this.#attempt(body, 'arrival', 1)));
+    await Promise.all(batch.map(({ body }) => this.#attempt(readEvent(body), body, 'arrival', 1)));
   }
 
   async store(batch: readonly IncomingMessage[]): Promise<void> {
-    const messages: NewMessage[] = [];
+    const messages: (NewMessage & { readonly event: Event })[] = [];
     for (const { body } of batch) {
       const read = readEvent(body);
       if ('event' in read) {
         const { id, type, subject } = read.event;
-        messages.push({ messageId: id, type, subject, body });
+        messages.push({ messageId: id, type, subject, body, event: read.event });
       } else await this.#recordDead({ ...read.unreadable, body }, 'arrival', read.unreadable.error);
     }
     if (messages.length === 0) return;
-    await this.#whenDatabaseIsThere(() => this.rows.add(this.#options.database, messages));
-    this.wake();
+    // Rows that there is room for are claimed as they are written, and handled without being read back.
+    const leaseMs = messages.length <= this.room ? this.#options.leaseMs : 0;
+    const rows = messages.map(({ event: _, ...message }) => message);
+    // The room is taken now: other batches may come while this one is written.
+    const taken = leaseMs > 0 ? messages.length : 0;
+    this.#rowsRunning += taken;
+    const stored = await this.#whenDatabaseIsThere(() =>
+      this.rows.add(this.#options.database, rows, leaseMs),
+    ).finally(() => {
+      this.#rowsRunning -= taken;
+    });
+    if (leaseMs === 0 || stored.size < messages.length) this.wake();
+    if (leaseMs > 0 && stored.size > 0) {
+      const claimed = messages.filter(({ messageId }) => stored.delete(messageId));
+      this.#inBackground(claimed.map(({ event, body }) => this.#attempt({ event }, body, 'row', 1)));
+    }
   }
 
   async bury(batch: readonly IncomingMessage[], reason: string): Promise<void> {
@@ -125,15 +153,35 @@ export class Inbox implements Receiver {
     }
   }
 
-  /** Handles claimed rows, each as an attempt of its own; repeats the answers of those that were asked for again. */
-  async handleRows(rows: readonly ClaimedMessage[]): Promise<void> {
-    const repeats = rows.filter(({ status }) => status === 'done' || status === 'dead');
-    await Promise.all([
-      this.#repeatRows(repeats),
-      ...rows
-        .filter(({ status }) => status === 'pending' || status === 'retrying')
-        .map(({ body, attempts }) => this.#attempt(body ?? new Uint8Array(), 'row', attempts)),
-    ]);
+  /** Handles claimed rows in the background, each as an attempt of its own; repeats answers that were asked for again. */
+  takeOn(rows: readonly ClaimedMessage[]): void {
+    const asked = rows.filter(({ status }) => status === 'done' || status === 'dead');
+    const waiting = rows.filter(({ status }) => status === 'pending' || status === 'retrying');
+    if (waiting.length > 0) this.#inBackground(waiting.map((row) => this.handleRow(row)));
+    if (asked.length > 0) this.#inBackground([this.#repeatRows(asked)]);
+  }
+
+  /** One attempt at a claimed row. */
+  handleRow({ message_id: messageId, body, attempts }: ClaimedMessage): Promise<void> {
+    const bytes = body ?? new Uint8Array();
+    const read = readEvent(bytes);
+    if ('event' in read) return this.#attempt(read, bytes, 'row', attempts);
+    // Under the row's id, whatever the body says.
+    return this.#recordDead({ ...read.unreadable, messageId, body: bytes }, 'row', read.unreadable.error);
+  }
+
+  /** So that a slow message holds up none behind it. What ends without an outcome is left to its lease. */
+  #inBackground(attempts: readonly Promise<void>[]): void {
+    this.#rowsRunning += attempts.length;
+    const running = Promise.allSettled(attempts).then((results) => {
+      this.#background.delete(running);
+      this.#rowsRunning -= attempts.length;
+      for (const result of results)
+        if (result.status === 'rejected')
+          this.#options.log.warn({ error: messageOf(result.reason) }, 'left to its lease');
+      if (this.#rowsRunning < this.#options.prefetch / 2) this.wake();
+    });
+    this.#background.add(running);
   }
 
   /** Ends a claimed row whose attempts are used up without any having finished. */
@@ -148,9 +196,13 @@ export class Inbox implements Receiver {
   }
 
   /** One attempt at one message. Resolves when its outcome is recorded. */
-  async #attempt(body: Uint8Array, origin: Work['origin'], attempts: number): Promise<void> {
+  async #attempt(
+    read: ReturnType<typeof readEvent>,
+    body: Uint8Array,
+    origin: Work['origin'],
+    attempts: number,
+  ): Promise<void> {
     const startedAt = performance.now();
-    const read = readEvent(body);
     if ('unreadable' in read)
       return this.#recordDead({ ...read.unreadable, body }, origin, read.unreadable.error, startedAt);
     const { event } = read;
@@ -225,7 +277,7 @@ export class Inbox implements Receiver {
       );
     }
     const dead = known.filter(({ status }) => status === 'dead').map(({ message_id }) => message_id);
-    if (dead.length > 0 && step) await outbox.answer(tx, this.rows.failures(step), dead);
+    if (dead.length > 0 && step) await outbox.write(tx, 'bus', this.rows.failures(step), [dead]);
   }
 
   async #repeatRows(rows: readonly ClaimedMessage[]): Promise<void> {
@@ -285,7 +337,7 @@ export class Inbox implements Receiver {
     await database.transaction(async (tx) => {
       if (origin === 'row') await this.rows.fail(tx, message.messageId, failure);
       else await this.rows.addFailed(tx, message, failure);
-      if (reported) await outbox.answer(tx, this.rows.failures(step), [message.messageId]);
+      if (reported) await outbox.write(tx, 'bus', this.rows.failures(step), [[message.messageId]]);
     });
   }
 

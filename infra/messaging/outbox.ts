@@ -1,11 +1,15 @@
 // The outbox: an event is a row, written in the transaction that caused it. So an event leaves if and only if its cause
 // was committed. The relay (relay.ts) publishes the rows.
+//
+// Whoever writes a row claims it for the relay of its own process at once, by a lease, and hands it over in memory after
+// the commit: nothing is read back while all goes well. Rows that nobody holds (the process died, the relay was busy or
+// its transport away, an order was asked for again) are found by the relay's poll.
 import type { Database, Queryable, Transaction } from '../database/port.ts';
 
 /** Where a row goes. One being away does not hold up the other. */
 export type Channel = 'bus' | 'user';
 
-/** A row that a relay has claimed. */
+/** A row that this process has claimed. */
 export interface ClaimedRow {
   readonly position: number;
   readonly event_id: string;
@@ -18,41 +22,72 @@ export interface ClaimedRow {
   readonly failures: number;
 }
 
+/** What the outbox knows of a channel's relay in this process. */
+export interface RelayDoor {
+  /** How long it claims rows that are written now; 0 while it wants none handed over. */
+  leaseMs(): number;
+  /** Takes rows that were claimed at that. */
+  offer(rows: readonly ClaimedRow[]): void;
+  /** Says that there are rows which nobody has claimed. */
+  wake(): void;
+}
+
 export class Outbox {
   readonly #table: string;
-  readonly #listeners: Record<Channel, (() => void)[]> = { bus: [], user: [] };
+  readonly #relays = new Map<Channel, RelayDoor>();
 
   /** `schema` is the service's; it holds the table. */
   constructor(schema: string) {
     this.#table = `${schema}.outbox`;
   }
 
-  /**
-   * Writes the events that effects' rows tell of, in the transaction that caused them or was asked for them again: the
-   * same id, time and data each time. `answers` is a SELECT of (event_id, type, subject, time, data) whose $1 is
-   * `subjects` (uuid[]). The relay is woken once it is committed.
-   */
-  async answer(tx: Transaction, answers: string, subjects: readonly string[]): Promise<void> {
-    await tx.execute(
-      `INSERT INTO ${this.#table} (channel, event_id, type, subject, time, data)
-       SELECT 'bus', a.event_id, a.type, a.subject, a.time, a.data FROM (${answers}) AS a`,
-      [subjects],
-    );
-    tx.afterCommit(() => this.wake('bus'));
+  connect(channel: Channel, relay: RelayDoor): void {
+    this.#relays.set(channel, relay);
   }
 
-  /** Says that rows were committed. A wake-up that gets lost costs the relay's poll interval, nothing else. */
+  /** For statements of a service that write rows themselves: the lease that they are to claim them with. */
+  leaseMs(channel: Channel): number {
+    return this.#relays.get(channel)?.leaseMs() ?? 0;
+  }
+
+  /** To be called once rows are committed that were written with a lease of `leaseMs`. */
+  committed(channel: Channel, rows: readonly ClaimedRow[], leaseMs: number): void {
+    if (rows.length === 0) return;
+    if (leaseMs > 0) this.#relays.get(channel)?.offer(rows);
+    else this.wake(channel);
+  }
+
+  /** Says that unclaimed rows were committed. A wake-up that gets lost costs the relay's poll interval, nothing else. */
   wake(channel: Channel): void {
-    for (const listener of this.#listeners[channel]) listener();
-  }
-
-  onWake(channel: Channel, listener: () => void): void {
-    this.#listeners[channel].push(listener);
+    this.#relays.get(channel)?.wake();
   }
 
   /**
-   * The relay's turn: deletes what was published, and claims what is due, for `leaseMs`. One statement, so that no
-   * transaction stays open while the network is waited for. Rows that another relay has locked are passed over.
+   * Writes events in the transaction that causes them. `events` is a SELECT of (event_id, type, subject, time, data)
+   * with `params`; `effects` are CTEs for it to select from, such as `WITH stored AS (INSERT … RETURNING …)`.
+   */
+  async write(
+    tx: Transaction,
+    channel: Channel,
+    events: string,
+    params: readonly unknown[],
+    effects = '',
+  ): Promise<void> {
+    const leaseMs = this.leaseMs(channel);
+    const rows = await tx.query<ClaimedRow>(
+      `${effects} INSERT INTO ${this.#table} (channel, event_id, type, subject, time, data, claimed_until)
+       SELECT '${channel}', e.event_id, e.type, e.subject, e.time, e.data,
+         now() + $${params.length + 1}::integer * interval '1 ms'
+       FROM (${events}) AS e
+       RETURNING position, event_id, type, subject, time, data, failures`,
+      [...params, leaseMs],
+    );
+    tx.afterCommit(() => this.committed(channel, rows, leaseMs));
+  }
+
+  /**
+   * The relay's turn: deletes what was published, and claims what nobody holds, for `leaseMs`. One statement, so that
+   * no transaction stays open while the network is waited for. Rows that another relay has locked are passed over.
    */
   async turnOver(
     database: Queryable,
@@ -76,7 +111,7 @@ export class Outbox {
   /** Gives rows back that could not be published; they are due again after their delay. */
   async release(
     database: Queryable,
-    rows: readonly { position: number; delayMs: number; error: string }[],
+    rows: readonly { readonly position: number; readonly delayMs: number; readonly error: string }[],
   ): Promise<void> {
     await database.execute(
       `UPDATE ${this.#table} AS o

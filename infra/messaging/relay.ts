@@ -1,17 +1,16 @@
-// The relay takes rows out of an outbox and publishes them: claim a batch by a lease, publish, delete what was
-// confirmed together with the next claim. It may crash anywhere: what was not confirmed or not deleted is published
-// again once its lease has run out, under the same id.
+// The relay publishes an outbox's rows and deletes those that the broker confirmed. It may crash anywhere: what was not
+// confirmed or not deleted is published again once its lease has run out, under the same id.
 import type { Logger } from 'pino';
 import { backoff } from '../backoff.ts';
 import type { Database } from '../database/port.ts';
 import { failpoint } from '../failpoint.ts';
 import { Loop } from '../loop.ts';
-import type { Channel, ClaimedRow, Outbox } from './outbox.ts';
+import type { Channel, ClaimedRow, Outbox, RelayDoor } from './outbox.ts';
 
-/** Rows per claim: what is in memory and unconfirmed at the most. */
+/** Rows in one publish, and published rows that wait to be deleted, at the most. */
 const BATCH = 500;
-/** How soon rows are found whose wake-up was lost, or whose lease ran out. */
-const POLL_MS = 100;
+/** Rows handed over in memory that may wait; beyond, rows are written unclaimed and found by a later poll. */
+const MAX_WAITING = 5_000;
 /** Delays of a row that the broker refuses: it waits by itself, the others go on. */
 const REFUSED_BASE_MS = 1_000;
 const REFUSED_MAX_MS = 60_000;
@@ -31,62 +30,101 @@ export interface RelayOptions {
   /** Publishes the rows; answers those that were not. Answers within `leaseMs`, and never rejects. */
   readonly publish: (rows: readonly ClaimedRow[]) => Promise<Unpublished[]>;
   readonly leaseMs: number;
+  /** How often published rows are deleted and rows are looked for that nobody holds. */
+  readonly pollMs: number;
   readonly log: Logger;
 }
 
-export class Relay {
+export class Relay implements RelayDoor {
   readonly #options: RelayOptions;
   readonly #loop: Loop;
+  /** Claimed by this process, not published yet. */
+  #waiting: ClaimedRow[] = [];
   /** Positions of rows that are published and not yet deleted. */
   #published: number[] = [];
+  #lastTurnOver = Number.NEGATIVE_INFINITY;
+  #running = false;
 
   constructor(options: RelayOptions) {
     this.#options = options;
-    const { outbox, channel, log } = options;
-    this.#loop = new Loop({ name: `relay ${channel}`, everyMs: POLL_MS, log, turn: () => this.#turn(BATCH) });
-    outbox.onWake(channel, () => this.#loop.wake());
+    const { outbox, channel, pollMs, log } = options;
+    this.#loop = new Loop({ name: `relay ${channel}`, everyMs: pollMs, log, turn: () => this.#turn() });
+    outbox.connect(channel, this);
   }
 
   start(): void {
+    this.#running = true;
     this.#loop.start();
   }
 
-  /** Ends after the batch under way. */
+  /** Ends after the batch under way; what is not published waits for its lease, and for the next start. */
   async stop(): Promise<void> {
+    this.#running = false;
     await this.#loop.stop();
-    if (this.#published.length > 0) await this.#turn(0);
+    const { database, outbox, channel, leaseMs } = this.#options;
+    if (this.#published.length > 0) await outbox.turnOver(database, channel, this.#published, leaseMs, 0);
   }
 
-  async #turn(limit: number): Promise<boolean> {
+  leaseMs(): number {
+    const takesMore = this.#running && !this.#loop.failing && this.#waiting.length < MAX_WAITING;
+    return takesMore ? this.#options.leaseMs : 0;
+  }
+
+  offer(rows: readonly ClaimedRow[]): void {
+    this.#waiting.push(...rows);
+    this.#loop.wake();
+  }
+
+  wake(): void {
+    this.#lastTurnOver = Number.NEGATIVE_INFINITY;
+    this.#loop.wake();
+  }
+
+  async #turn(): Promise<boolean> {
+    const due = performance.now() - this.#lastTurnOver >= this.#options.pollMs;
+    if (due || this.#published.length >= BATCH) await this.#turnOver();
+    const rows = this.#waiting.splice(0, BATCH);
+    if (rows.length > 0) await this.#publish(rows);
+    return this.#waiting.length > 0;
+  }
+
+  /** Deletes what was published and claims what nobody holds. */
+  async #turnOver(): Promise<void> {
     const { database, outbox, channel, leaseMs } = this.#options;
-    const rows = await outbox.turnOver(database, channel, this.#published, leaseMs, limit);
+    const rows = await outbox.turnOver(database, channel, this.#published, leaseMs, BATCH);
     this.#published = [];
-    if (rows.length === 0) return false;
-    await this.#publish(rows);
-    return true;
+    this.#waiting.push(...rows);
+    // A full batch: there may be more.
+    this.#lastTurnOver = rows.length === BATCH ? Number.NEGATIVE_INFINITY : performance.now();
   }
 
   async #publish(rows: readonly ClaimedRow[]): Promise<void> {
-    const { database, outbox, channel, publish, log } = this.#options;
+    const { channel, publish, log } = this.#options;
     failpoint('outbox.before-publish');
     const unpublished = await publish(rows);
     failpoint('outbox.before-delete');
     const kept = new Set(unpublished.map(({ row }) => row.position));
-    this.#published = rows.filter(({ position }) => !kept.has(position)).map(({ position }) => position);
+    for (const { position } of rows) if (!kept.has(position)) this.#published.push(position);
     if (unpublished.length === 0) return;
 
-    await outbox.release(
-      database,
-      unpublished.map(({ row, error, transportDown }) => ({
-        position: row.position,
-        delayMs: transportDown ? 0 : backoff(row.failures + 1, REFUSED_BASE_MS, REFUSED_MAX_MS),
-        error: error.slice(0, 1000),
-      })),
-    );
     const down = unpublished.find(({ transportDown }) => transportDown);
-    // The loop pauses before it claims again: the rows are safe where they are.
+    await this.#release(unpublished, down !== undefined);
+    // The loop pauses before it claims again; until then rows are left where they are safe.
     if (down) throw new Error(`${unpublished.length} of ${rows.length} not published: ${down.error}`);
     for (const { row, error } of unpublished)
       log.error({ channel, event: row.type, id: row.event_id, failures: row.failures + 1, error }, 'event refused');
+  }
+
+  async #release(unpublished: readonly Unpublished[], transportDown: boolean): Promise<void> {
+    const { database, outbox } = this.#options;
+    const rows = unpublished.map(({ row, error, transportDown }) => ({
+      position: row.position,
+      delayMs: transportDown ? 0 : backoff(row.failures + 1, REFUSED_BASE_MS, REFUSED_MAX_MS),
+      error: error.slice(0, 1000),
+    }));
+    if (transportDown) {
+      for (const { position } of this.#waiting.splice(0)) rows.push({ position, delayMs: 0, error: 'transport down' });
+    }
+    await outbox.release(database, rows);
   }
 }

@@ -13,10 +13,15 @@ export interface MqttPublisherOptions {
   readonly log: Logger;
   /** How long the broker may take to acknowledge a QoS 1 or 2 publish. */
   readonly publishTimeoutMs?: number;
-  /** QoS 1 and 2 publishes that may wait for their acknowledgement at a time; more are refused. */
+  /** QoS 1 and 2 publishes that may be under way, sent or waiting to be; more are refused. */
   readonly maxPending?: number;
 }
 
+/**
+ * QoS 1 and 2 publishes that the broker has not acknowledged, at a time; others wait in line. MQTT 3.1.1 cannot ask a
+ * broker how many it takes, and Mosquitto cuts the connection of who exceeds its max_inflight_messages: 20 by default.
+ */
+const MAX_IN_FLIGHT = 20;
 /** QoS 0 messages are dropped while the socket holds this many bytes that the broker has not read. */
 const MAX_UNSENT_BYTES = 1024 * 1024;
 
@@ -24,7 +29,11 @@ const MAX_UNSENT_BYTES = 1024 * 1024;
 export function openMqttClient(options: MqttPublisherOptions): MqttPublisher {
   const { url, clientId, log, publishTimeoutMs = 5_000, maxPending = 1_000 } = options;
   const client = connectTo(url)({ clean: true, ...(clientId === undefined ? {} : { clientId }) });
-  const pending = new Set<Pending>();
+  const line = createLine(MAX_IN_FLIGHT);
+  /** Publishes that the broker has, and has not acknowledged. */
+  const inFlight = new Set<(error: BusError) => void>();
+  /** All that were called for: in flight or in line. */
+  const pending = new Set<Promise<void>>();
   let connected = false;
   let closing: Promise<void> | undefined;
   let trouble = 'not connected yet';
@@ -47,56 +56,75 @@ export function openMqttClient(options: MqttPublisherOptions): MqttPublisher {
     if (connected) trouble = 'the connection broke';
     if (connected && !closing) log.warn('MQTT broker disconnected');
     connected = false;
-    for (const { fail } of pending) fail(new BusError('unavailable', 'the connection to the MQTT broker broke'));
+    for (const fail of inFlight) fail(new BusError('unavailable', 'the connection to the MQTT broker broke'));
   });
 
-  function publishAcknowledged(topic: string, payload: string, qos: 1 | 2, retain: boolean): Pending {
+  async function publishAcknowledged(topic: string, payload: string, qos: 1 | 2, retain: boolean): Promise<void> {
+    if (!connected) throw new BusError('unavailable', `no connection to the MQTT broker: ${trouble}`);
     const { promise, resolve, reject } = deferred();
     const startedAt = performance.now();
-    const timer = setTimeout(() => {
-      fail(new BusError('unconfirmed', `the MQTT broker did not acknowledge within ${publishTimeoutMs} ms`));
-      // Not a word all that time: a connection that swallows everything. A fresh one may do better.
-      if (heardAt < startedAt) cutConnection(client);
-    }, publishTimeoutMs);
-    client.publish(topic, payload, { qos, retain }, (error) =>
-      error ? fail(new BusError('unavailable', `publish failed: ${reasonOf(error)}`, error)) : resolve(),
-    );
-    // mqtt.js counts ids up to 65,535 before it starts again, so a late acknowledgement meets no newer message.
-    const messageId = client.getLastMessageId();
+    let messageId = 0;
     const fail = (error: BusError) => {
       reject(error);
       // mqtt.js would publish it again after a reconnect; that is for the caller to decide.
       client.removeOutgoingMessage(messageId);
     };
-    return { fail, done: promise.finally(() => clearTimeout(timer)) };
+    client.publish(topic, payload, { qos, retain }, (error) =>
+      error ? fail(new BusError('unavailable', `publish failed: ${reasonOf(error)}`, error)) : resolve(),
+    );
+    // mqtt.js counts ids up to 65,535 before it starts again, so a late acknowledgement meets no newer message.
+    messageId = client.getLastMessageId();
+    const timer = setTimeout(() => {
+      fail(new BusError('unconfirmed', `the MQTT broker did not acknowledge within ${publishTimeoutMs} ms`));
+      // Not a word all that time: a connection that swallows everything. A fresh one may do better.
+      if (heardAt < startedAt) cutConnection(client);
+    }, publishTimeoutMs);
+    inFlight.add(fail);
+    try {
+      await promise;
+    } finally {
+      clearTimeout(timer);
+      inFlight.delete(fail);
+    }
   }
 
   return {
     async publish(topic, payload, { qos, retain = false }) {
-      const usable = connected && !closing;
       if (qos === 0) {
-        if (usable && client.stream.writableLength <= MAX_UNSENT_BYTES) client.publish(topic, payload, { qos, retain });
+        const readable = connected && !closing && client.stream.writableLength <= MAX_UNSENT_BYTES;
+        if (readable) client.publish(topic, payload, { qos, retain });
         return;
       }
-      if (!usable) throw new BusError('unavailable', `no connection to the MQTT broker: ${trouble}`);
+      if (closing) throw new BusError('unavailable', 'the MQTT publisher is closed');
       if (pending.size >= maxPending) throw new BusError('refused', `${maxPending} publishes await acknowledgement`);
-      const publish = publishAcknowledged(topic, payload, qos, retain);
-      pending.add(publish);
-      await publish.done.finally(() => pending.delete(publish));
+      const published = line(() => publishAcknowledged(topic, payload, qos, retain));
+      pending.add(published);
+      await published.finally(() => pending.delete(published));
     },
 
     health: () => (connected ? { status: 'up' } : { status: 'down', detail: trouble }),
 
     /** Waits for publishes under way, each of which ends within its timeout. Safe to call twice. */
     close() {
-      closing ??= Promise.allSettled([...pending].map(({ done }) => done)).then(() => endConnection(client));
+      closing ??= Promise.allSettled(pending).then(() => endConnection(client));
       return closing;
     },
   };
 }
 
-/** A publish that awaits its acknowledgement. */
-interface Pending {
-  readonly done: Promise<void>;
-  readonly fail: (error: BusError) => void;
+/** Lets `width` tasks run at a time; the others wait, first come, first served. */
+function createLine(width: number): (task: () => Promise<void>) => Promise<void> {
+  const waiting: (() => void)[] = [];
+  let running = 0;
+  return async (task) => {
+    if (running < width) running++;
+    else await new Promise<void>((turn) => waiting.push(turn));
+    try {
+      await task();
+    } finally {
+      const next = waiting.shift();
+      if (next) next();
+      else running--;
+    }
+  };
 }

@@ -17,12 +17,9 @@ export function decideCoupon(outbox: Outbox, rules: CouponRules, validDays: numb
         ...decide(data, rules),
       }));
       await insertDecisions(tx, decisions, validDays);
-      await outbox.answer(
-        tx,
-        DECIDED,
-        decisions.map(({ orderId }) => orderId),
-      );
+      const orderIds = decisions.map(({ orderId }) => orderId);
+      await outbox.write(tx, 'bus', DECIDED, [orderIds]);
     },
-    repeat: (tx, orderIds) => outbox.answer(tx, DECIDED, orderIds),
+    repeat: (tx, orderIds) => outbox.write(tx, 'bus', DECIDED, [orderIds]),
   };
 }

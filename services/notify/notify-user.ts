@@ -2,7 +2,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { placedText } from './notification.ts';
-import { insertNotifications, SENT } from './store.ts';
+import { SENT, storeNotifications } from './store.ts';
 
 /** order.placed → one notification, stored and sent to the user's topic → notification.sent. */
 export function notifyUser(outbox: Outbox): Handler<'order.placed'> {
@@ -16,14 +16,10 @@ export function notifyUser(outbox: Outbox): Handler<'order.placed'> {
         kind: 'order.placed' as const,
         text: placedText(data),
       }));
-      await insertNotifications(tx, notifications);
-      tx.afterCommit(() => outbox.wake('user'));
-      await outbox.answer(
-        tx,
-        SENT,
-        notifications.map(({ orderId }) => orderId),
-      );
+      await storeNotifications(tx, outbox, notifications);
+      const orderIds = notifications.map(({ orderId }) => orderId);
+      await outbox.write(tx, 'bus', SENT, [orderIds]);
     },
-    repeat: (tx, orderIds) => outbox.answer(tx, SENT, orderIds),
+    repeat: (tx, orderIds) => outbox.write(tx, 'bus', SENT, [orderIds]),
   };
 }

@@ -1,6 +1,7 @@
 // The notify service's SQL.
 import type { Notification } from '../../contracts/users.ts';
 import type { Database, Transaction } from '../../infra/database/port.ts';
+import type { Outbox } from '../../infra/messaging/outbox.ts';
 
 const SCHEMA = 'sluice_notify';
 
@@ -13,26 +14,24 @@ export interface NewNotification {
   readonly text: string;
 }
 
-/**
- * Stores notifications, once for each order and kind, and puts those that are new into the outbox for their users'
- * topics.
- */
-export async function insertNotifications(tx: Transaction, notifications: readonly NewNotification[]): Promise<void> {
-  await tx.execute(
-    `WITH stored AS (
-       INSERT INTO ${SCHEMA}.notifications (id, order_id, user_id, kind, text, event_id)
-       SELECT id, "orderId", "userId", kind, text, "eventId"
-       FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text, kind text,
-         text text)
-       ON CONFLICT (order_id, kind) DO NOTHING
-       RETURNING id, order_id, user_id, kind, text, at
-     )
-     INSERT INTO ${SCHEMA}.outbox (channel, event_id, type, subject, time, data)
-     SELECT 'user', id, 'notification', user_id, at,
-       json_build_object('id', id, 'orderId', order_id, 'kind', kind, 'text', text, 'at', ${SCHEMA}.iso(at))::text
-     FROM stored`,
-    [JSON.stringify(notifications)],
-  );
+/** Stores notifications, once for each order and kind; those that are new go to their users' topics. */
+export async function storeNotifications(
+  tx: Transaction,
+  outbox: Outbox,
+  notifications: readonly NewNotification[],
+): Promise<void> {
+  const stored = `WITH stored AS (
+      INSERT INTO ${SCHEMA}.notifications (id, order_id, user_id, kind, text, event_id)
+      SELECT id, "orderId", "userId", kind, text, "eventId"
+      FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text, kind text,
+        text text)
+      ON CONFLICT (order_id, kind) DO NOTHING
+      RETURNING id, order_id, user_id, kind, text, at
+    )`;
+  const texts = `SELECT id AS event_id, 'notification' AS type, user_id AS subject, at AS time,
+      json_build_object('id', id, 'orderId', order_id, 'kind', kind, 'text', text, 'at', ${SCHEMA}.iso(at))::text AS data
+    FROM stored`;
+  await outbox.write(tx, 'user', texts, [JSON.stringify(notifications)], stored);
 }
 
 /** The results as they were first reported, of the orders in $1. */

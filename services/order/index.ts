@@ -6,8 +6,7 @@ import { orderRoutes } from './routes.ts';
 
 export function orderService({ config, database, outbox, metrics, log }: ServiceContext): Service<'order'> {
   const askAgainMs = config.ASK_AGAIN_MS;
-  const wake = () => outbox.wake('bus');
-  const placeOrder = createPlaceOrder({ database, wake, askAgainMs });
+  const placeOrder = createPlaceOrder({ database, outbox, askAgainMs });
   return {
     migrations: new URL('./migrations/', import.meta.url),
     handlers: {
@@ -25,7 +24,7 @@ export function orderService({ config, database, outbox, metrics, log }: Service
         log,
         onAsked: (count) => {
           metrics.askedAgain.inc({ type: 'order.placed' }, count);
-          wake();
+          outbox.wake('bus');
         },
       }),
     ],

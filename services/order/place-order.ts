@@ -4,6 +4,7 @@ import type { EventData } from '../../contracts/events.ts';
 import type { Order, PlaceOrderRequest } from '../../contracts/orders.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
 import type { Database } from '../../infra/database/port.ts';
+import type { ClaimedRow, Outbox } from '../../infra/messaging/outbox.ts';
 import { fingerprint, type NewOrder, newOrder, placedOrder } from './order.ts';
 import { findOrderByKey, insertOrders } from './store.ts';
 
@@ -17,20 +18,28 @@ export type Placed =
 
 export interface PlaceOrderOptions {
   readonly database: Database;
-  /** Tells the outbox that there are rows to publish. */
-  readonly wake: () => void;
+  readonly outbox: Outbox;
   readonly askAgainMs: number;
 }
 
 export type PlaceOrder = (request: PlaceOrderRequest, key: string | undefined) => Promise<Placed>;
 
 /** Rejects with DatabaseUnavailable or Overloaded: then it is not known whether the order was placed. */
-export function createPlaceOrder({ database, wake, askAgainMs }: PlaceOrderOptions): PlaceOrder {
+export function createPlaceOrder({ database, outbox, askAgainMs }: PlaceOrderOptions): PlaceOrder {
   const commits = new GroupCommit<NewOrder & { event: string }, Date | undefined>({
     run: async (batch) => {
-      const created = await insertOrders(database, batch, askAgainMs);
-      wake();
-      return batch.map(({ id }) => created.get(id));
+      const leaseMs = outbox.leaseMs('bus');
+      const placed = await insertOrders(database, batch, askAgainMs, leaseMs);
+      const events = batch.flatMap(({ id, placedEventId, event }): ClaimedRow[] => {
+        const row = placed.get(id);
+        if (!row) return [];
+        const { position, created_at: time } = row;
+        return [
+          { position, event_id: placedEventId, type: 'order.placed', subject: id, time, data: event, failures: 0 },
+        ];
+      });
+      outbox.committed('bus', events, leaseMs);
+      return batch.map(({ id }) => placed.get(id)?.created_at);
     },
     // Orders without a key conflict with nobody.
     key: ({ userId, idempotencyKey }) => (idempotencyKey === undefined ? '' : `${userId} ${idempotencyKey}`),

@@ -6,15 +6,17 @@ import type { NewOrder, Reported } from './order.ts';
 const SCHEMA = 'sluice_order';
 
 /**
- * Places a batch in one statement: orders with their keys, their progress, and their outbox rows. An order whose key
- * is in use already is left out. Returns when each of the others was created, by id.
+ * Places a batch in one statement: orders with their keys, their progress, and their outbox rows, claimed for
+ * `leaseMs`. An order whose key is in use already is left out. Returns when each of the others was created, and where
+ * its event stands in the outbox, by the order's id.
  */
 export async function insertOrders(
   database: Queryable,
   orders: readonly (NewOrder & { readonly event: string })[],
   askAgainMs: number,
-): Promise<Map<string, Date>> {
-  const rows = await database.query<{ id: string; created_at: Date }>(
+  leaseMs: number,
+): Promise<Map<string, { readonly created_at: Date; readonly position: number }>> {
+  const rows = await database.query<{ id: string; created_at: Date; position: number }>(
     `WITH request AS (
        SELECT * FROM json_to_recordset($1::json) AS r (id uuid, "userId" text, currency text, total bigint, items json,
          "placedEventId" uuid, "idempotencyKey" text, "requestHash" text, event text)
@@ -27,15 +29,15 @@ export async function insertOrders(
      ), progress AS (
        INSERT INTO ${SCHEMA}.progress (order_id, ask_again_at)
        SELECT id, created_at + $2::integer * interval '1 ms' FROM placed
-     ), outbox AS (
-       INSERT INTO ${SCHEMA}.outbox (channel, event_id, type, subject, time, data)
-       SELECT 'bus', request."placedEventId", 'order.placed', request.id, placed.created_at, request.event
-       FROM placed JOIN request USING (id)
      )
-     SELECT id, created_at FROM placed`,
-    [JSON.stringify(orders), askAgainMs],
+     INSERT INTO ${SCHEMA}.outbox (channel, event_id, type, subject, time, data, claimed_until)
+     SELECT 'bus', request."placedEventId", 'order.placed', request.id, placed.created_at, request.event,
+       now() + $3::integer * interval '1 ms'
+     FROM placed JOIN request USING (id)
+     RETURNING subject AS id, time AS created_at, position`,
+    [JSON.stringify(orders), askAgainMs, leaseMs],
   );
-  return new Map(rows.map(({ id, created_at }) => [id, created_at]));
+  return new Map(rows.map(({ id, ...row }) => [id, row]));
 }
 
 interface OrderRow {

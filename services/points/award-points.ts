@@ -16,12 +16,9 @@ export function awardPoints(outbox: Outbox, perMajorUnit: number): Handler<'orde
         points: pointsFor(data, perMajorUnit),
       }));
       await insertAwards(tx, awards);
-      await outbox.answer(
-        tx,
-        AWARDED,
-        awards.map(({ orderId }) => orderId),
-      );
+      const orderIds = awards.map(({ orderId }) => orderId);
+      await outbox.write(tx, 'bus', AWARDED, [orderIds]);
     },
-    repeat: (tx, orderIds) => outbox.answer(tx, AWARDED, orderIds),
+    repeat: (tx, orderIds) => outbox.write(tx, 'bus', AWARDED, [orderIds]),
   };
 }

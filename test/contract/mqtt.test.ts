@@ -64,19 +64,28 @@ async function proxyTo(url: string) {
   return { proxy, url: through.href };
 }
 
-/** Locks as several processes would share them, of which a test can take one away. */
+/** Locks as several processes share them in one database, from which a test can cut a process off. */
 function sharedLocks() {
-  const holders = new Map<string, () => void>();
-  return {
-    async tryLock(name: string): Promise<Lock | undefined> {
-      if (holders.has(name)) return undefined;
-      const lost = new Promise<void>((resolve) => holders.set(name, resolve));
-      return { lost, release: async () => void holders.delete(name) };
-    },
-    lose(name: string) {
-      holders.get(name)?.();
-      holders.delete(name);
-    },
+  const holders = new Map<string, object>();
+  return () => {
+    const lost = new Map<string, () => void>();
+    let cutOff = false;
+    return {
+      async tryLock(name: string): Promise<Lock | undefined> {
+        if (cutOff) throw new Error('the database is away');
+        if (holders.has(name)) return undefined;
+        holders.set(name, lost);
+        const promise = new Promise<void>((resolve) => lost.set(name, resolve));
+        return { lost: promise, release: async () => void holders.delete(name) };
+      },
+      cutOff() {
+        cutOff = true;
+        for (const [name, lose] of lost) {
+          holders.delete(name);
+          lose();
+        }
+      },
+    };
   };
 }
 
@@ -119,7 +128,7 @@ describe.for(brokers)('the bus over %s', ([, broker]) => {
   async function setUp() {
     const topology = topologyFor(freshPrefix());
     const { connect, publisher } = await (broker as NonNullable<typeof broker>)(topology.prefix);
-    const locks = sharedLocks();
+    const database = sharedLocks();
     cleanups.push(async () => {
       // A clean connection ends the session that a persistent one left at the broker.
       for (const group of Object.keys(topology.groups)) {
@@ -128,8 +137,8 @@ describe.for(brokers)('the bus over %s', ([, broker]) => {
         await endConnection(client);
       }
     });
-    const open = (database = locks): Bus => {
-      const bus = openMqttBus({ topology, publisher, connect, database, log });
+    const open = (locks = database()): Bus => {
+      const bus = openMqttBus({ topology, publisher, connect, database: locks, log });
       cleanups.push(() => bus.close());
       return bus;
     };
@@ -138,7 +147,7 @@ describe.for(brokers)('the bus over %s', ([, broker]) => {
       cleanups.push(() => subscription.close());
       return subscription;
     };
-    return { topology, connect, publisher, locks, open, subscribe };
+    return { database, open, subscribe };
   }
   const withBroker = test.skipIf(!broker);
 
@@ -170,13 +179,15 @@ describe.for(brokers)('the bus over %s', ([, broker]) => {
   });
 
   withBroker('a message is acknowledged only once it is stored, so whoever takes over gets it', async () => {
-    const { topology, open, subscribe, locks } = await setUp();
-    const holder = open();
+    const { open, subscribe, database } = await setUp();
+    const itsDatabase = database();
+    const holder = open(itsDatabase);
     let asked = 0;
     let letGo = () => {};
     const stuck = new Promise<void>((resolve) => {
       letGo = resolve;
     });
+    cleanups.push(() => letGo());
     const first = keeper((batch) => {
       asked += batch.length;
       return stuck;
@@ -190,11 +201,10 @@ describe.for(brokers)('the bus over %s', ([, broker]) => {
     await eventually(() => asked > 0, { what: 'the holder stores' });
     expect(standby.stored).toEqual([]);
 
-    locks.lose(sessionOf(topology.prefix, 'points'));
+    itsDatabase.cutOff();
     await eventually(() => new Set(standby.stored).size >= 5, { what: 'the events at the one who took over' });
     expect(distinct(standby.stored)).toEqual(bodies(5));
     expect(second.health()).toEqual({ status: 'up' });
-    letGo();
   });
 
   withBroker('a store that fails is repeated, after a pause', async () => {
@@ -213,14 +223,18 @@ describe.for(brokers)('the bus over %s', ([, broker]) => {
   withBroker('closing finishes and acknowledges the store under way', async () => {
     const { open, subscribe } = await setUp();
     const bus = open();
-    let letGo = () => {};
-    const first = keeper(() => new Promise((resolve) => (letGo = resolve)));
+    let letGo: (() => void) | undefined;
+    const first = keeper(
+      () =>
+        new Promise((resolve) => {
+          letGo = resolve;
+        }),
+    );
     const subscription = await subscribe(bus, 'points', first.receiver);
     await bus.publish(events(1));
-    await eventually(() => letGo.name !== '' || first.batches.length === 0, { what: 'a store under way' });
-    await delay(50);
+    const finish = await eventually(() => letGo, { what: 'a store under way' });
     const closing = subscription.close();
-    letGo();
+    finish();
     await closing;
     expect(first.stored).toEqual(bodies(1));
 
@@ -266,7 +280,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     const { proxy, url: through } = await proxyTo(brokerUrl);
     const topology = topologyFor(freshPrefix());
     const publisher = await publisherTo(through);
-    const database = sharedLocks();
+    const database = sharedLocks()();
     const bus = openMqttBus({ topology, publisher, connect: connectTo(through), database, log });
     const { receiver, stored } = keeper(() => delay(2));
     const subscription = await bus.subscribe('points', receiver);
@@ -299,7 +313,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
       topology: topologyFor(freshPrefix()),
       publisher,
       connect: connectTo(through),
-      database: sharedLocks(),
+      database: sharedLocks()(),
       log,
     });
     const [rejected] = await bus.publish([event('away')]);
@@ -315,7 +329,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     const publisher = await publisherTo(through, { publishTimeoutMs: 300 });
     proxy.swallow(true);
     await expect(publisher.publish('t', 'x', { qos: 1 })).rejects.toMatchObject({ code: 'unconfirmed' });
-    expect(publisher.health().status).toBe('down');
+    await eventually(() => publisher.health().status === 'down', { what: 'the connection is given up' });
     proxy.cut();
     proxy.swallow(false);
     await isUp(publisher);

@@ -112,19 +112,25 @@ describe('publishing', () => {
     expect((await admin.checkQueue(queueOf(topology, 'points'))).messageCount).toBe(1);
   });
 
-  test('a queue that hangs leaves events unconfirmed, and confirms that come late count for no others', async () => {
+  test('a queue that hangs leaves its events unconfirmed, those of others get through', async () => {
+    topology = { ...topology, groups: { points: ['order.placed'], order: ['points.awarded'] } };
     const bus = await openBus({ confirmTimeoutMs: 500 });
     await publishOne(bus);
-    const [hung, wakeUp] = await suspendQueue(queueOf(topology, 'points'));
-    const late = events(100);
-    expect(codesOf(await bus.publish(late))).toEqual(['unconfirmed']);
+    const wakeUp = await suspendQueue(queueOf(topology, 'points'));
+    expect(codesOf(await bus.publish(events(100)))).toEqual(['unconfirmed']);
+    expect(await bus.publish(events(100))).toHaveLength(100);
+    await publishOne(bus, 'points.awarded');
+
     await wakeUp();
-    await hung;
+    // Confirms of the first hundreds may come by now, and must not be taken for these.
     const next = events(100);
-    await eventually(async () => (await bus.publish(next)).length === 0, { what: 'publishing goes on' });
+    await eventually(async () => (await bus.publish(next)).length === 0, {
+      what: 'publishing goes on',
+      timeoutMs: 20_000,
+    });
     const recorder = await record(bus, 'points');
     await recorder.toHandle(next.map(({ id }) => id));
-  });
+  }, 60_000);
 
   test('close() waits for what is being published, and nothing is published after it', async () => {
     const bus = await openBus();
@@ -329,6 +335,8 @@ describe('a broker in trouble', () => {
       const recorder = await record(bus, 'points');
       const crash = async () => {
         await recorder.toHandleAnother(500);
+        // RabbitMQ saves its directory of queues now and then. One that is missing there comes back without a leader.
+        await server.ctl('eval', '[dets:sync(Table) || Table <- dets:all()].');
         await server.kill();
         await server.restart();
         await recorder.toHandleAnother(500);
@@ -410,10 +418,10 @@ async function record(bus: Bus, group: string): Promise<Recorder> {
 }
 
 /** Publishes one event, trying new ones until one is taken over; answers its id. */
-const publishOne = (bus: Bus): Promise<string> =>
+const publishOne = (bus: Bus, type = 'order.placed'): Promise<string> =>
   eventually(
     async () => {
-      const one = event();
+      const one = { ...event(), type };
       return (await bus.publish([one])).length === 0 && one.id;
     },
     { what: 'an event is published', timeoutMs: 20_000 },
@@ -461,17 +469,20 @@ async function openAdmin(): Promise<Channel> {
   return connection.createChannel();
 }
 
-/** Stops the process that is the queue's leader. Answers when that is over, and how to make it so. */
-async function suspendQueue(queue: string): Promise<[hung: Promise<unknown>, wakeUp: () => Promise<unknown>]> {
-  const process = `'%2F_${queue}'`;
-  const waker = `'waker-${queue}'`;
-  const hung = server.ctl(
+/** Makes the queue's leader hang; answers how to end that. */
+async function suspendQueue(queue: string): Promise<() => Promise<unknown>> {
+  const leader = `whereis('%2F_${queue}')`;
+  const waker = `'waker of ${queue}'`;
+  const hanging = server.ctl(
     'eval',
-    `register(${waker}, self()), erlang:suspend_process(whereis(${process})), receive resume -> ok after 20000 -> ok end.`,
+    `register(${waker}, self()), erlang:suspend_process(${leader}), receive over -> ok after 60000 -> ok end.`,
   );
-  const state = `erlang:process_info(whereis(${process}), status).`;
-  await eventually(async () => (await server.ctl('eval', state)).includes('suspended'), { what: 'the queue hangs' });
-  return [hung, () => server.ctl('eval', `${waker} ! resume.`)];
+  const state = async () => server.ctl('eval', `erlang:process_info(${leader}, status).`);
+  await eventually(async () => (await state()).includes('suspended'), { what: 'the queue hangs' });
+  return async () => {
+    await server.ctl('eval', `${waker} ! over.`);
+    await hanging;
+  };
 }
 
 async function openProxy(query = '?heartbeat=1'): Promise<{ proxy: TcpProxy; url: string }> {

@@ -37,8 +37,8 @@ export async function eventually<T>(
   }
 }
 
-/** A BUS_PREFIX that nobody else uses. */
-export const freshPrefix = () => `test-${randomUUID()}`;
+/** A BUS_PREFIX that nobody else uses. It has at most 40 characters. */
+export const freshPrefix = () => `test-${randomUUID().replaceAll('-', '')}`;
 
 /** Holds `count` callers back until all of them have arrived, then releases them at once. */
 export function gate(count: number): () => Promise<void> {

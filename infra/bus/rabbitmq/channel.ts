@@ -8,6 +8,8 @@ import type { Connection } from './connection.ts';
 
 const RETRY_BASE_MS = 100;
 const RETRY_MAX_MS = 5_000;
+/** A channel that takes longer to close hangs at the broker, as it does while a queue has no leader. */
+const CLOSE_TIMEOUT_MS = 5_000;
 
 export interface KeptChannelOptions<C extends Channel> {
   readonly connection: Connection;
@@ -56,9 +58,18 @@ export class KeptChannel<C extends Channel> {
 
   /** Closes the channel and opens another one. Resolves when that has succeeded or failed; it is then tried again. */
   async renew(reason: string): Promise<void> {
+    const { connection, name, log } = this.#options;
     const channel = this.#release(reason);
-    // One after the other: once the broker confirms the close it has read all that was buffered for the old channel.
-    if (channel) await closeChannel(channel);
+    if (channel) {
+      log.warn({ channel: name, reason }, 'renewing the channel');
+      // A broker that blocks the connection reads no close either, and will do so in time.
+      const deadline = setInterval(() => {
+        if (!connection.blocked()) connection.reset(`channel ${name} does not close`);
+      }, CLOSE_TIMEOUT_MS);
+      // One after the other: a broker that confirms the close has read all that was buffered for the old channel.
+      await closeChannel(channel);
+      clearInterval(deadline);
+    }
     await this.#try();
   }
 
@@ -78,6 +89,8 @@ export class KeptChannel<C extends Channel> {
 
   #release(reason: string): C | undefined {
     const channel = this.#current;
+    // A channel that lived for a while starts over at the shortest delay; one that dies at once does not.
+    if (channel && performance.now() - this.#readyAt > RETRY_MAX_MS) this.#failures = 0;
     this.#current = undefined;
     this.#trouble = reason;
     return channel;
@@ -108,7 +121,7 @@ export class KeptChannel<C extends Channel> {
       opened.prependListener('close', () => {
         closed = true;
         if (this.#current !== opened) return;
-        this.#current = undefined;
+        this.#release(this.#trouble);
         this.#retryLater();
       });
       await setUp(opened);
@@ -125,11 +138,9 @@ export class KeptChannel<C extends Channel> {
     }
   }
 
-  /** A channel that lived for a while starts over at the shortest delay; one that dies at once does not. */
   #retryLater(): void {
     const { connection, name, log } = this.#options;
     if (this.#retired) return;
-    if (performance.now() - this.#readyAt > RETRY_MAX_MS) this.#failures = 0;
     this.#failures++;
     const delayMs = backoff(this.#failures, RETRY_BASE_MS, RETRY_MAX_MS);
     this.#retryTimer = setTimeout(() => {

@@ -21,6 +21,8 @@ export interface Connection {
   /** Resolves when the first attempt to connect has succeeded or failed. */
   readonly firstAttempt: Promise<void>;
   health(): Health;
+  /** Breaks the connection, for another one to be made. */
+  reset(reason: string): void;
   /** Takes at most CLOSE_TIMEOUT_MS. */
   close(): Promise<void>;
 }
@@ -42,7 +44,7 @@ export async function openConnection(url: string, name: string, log: Logger): Pr
     clientProperties: { connection_name: name },
     recovery: { initialDelay: 100, maxDelay: 5_000, factor: 2, jitter: 0.3, waitForConnect: false, setup: prepare },
   });
-  recovering.on('error', (error) => log.warn({ err: error, connection: name }, 'connection error'));
+  recovering.on('error', () => undefined); // 'disconnect' follows, with the same error
   recovering.on('connect', (connected) => {
     log.info({ connection: name }, 'connected to the broker');
     model = connected;
@@ -100,6 +102,9 @@ export async function openConnection(url: string, name: string, log: Logger): Pr
       if (blockedBecause !== undefined)
         return { status: 'degraded', detail: `blocked by the broker: ${blockedBecause}` };
       return { status: 'up' };
+    },
+    reset(reason) {
+      if (model) socketOf(model).destroy(new Error(reason));
     },
     close() {
       closing ??= disconnect();

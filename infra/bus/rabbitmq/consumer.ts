@@ -24,7 +24,7 @@ export interface QueueConsumerOptions {
 interface Session {
   readonly channel: Channel;
   /** Delivered and not yet given to the handler. */
-  arrived: ConsumeMessage[];
+  readonly arrived: ConsumeMessage[];
   /** Batches that are being handled, in order of delivery. */
   readonly handling: Set<readonly ConsumeMessage[]>;
   open: boolean;
@@ -91,7 +91,7 @@ export class QueueConsumer {
     const session: Session = { channel, arrived: [], handling: new Set(), open: true };
     channel.on('close', () => {
       session.open = false;
-      session.arrived = [];
+      session.arrived.length = 0;
     });
     await declare(channel);
     await channel.prefetch(prefetch);
@@ -108,12 +108,12 @@ export class QueueConsumer {
     if (session.arrived.length === 1) setImmediate(() => this.#dispatch(session));
   }
 
-  /** Handlers of lost channels may still run, on messages that are delivered again meanwhile. No more are started while
-   *  two prefetches are in hand, so at most three are in memory, however often channels are lost. */
+  /** Handlers of lost channels may still run, on messages that are delivered again meanwhile. So the receiver has up to
+   *  two prefetches in hand, and one more may wait here, however often channels are lost. */
   #dispatch(session: Session): void {
-    if (!session.open || session.arrived.length === 0 || this.#inHand >= 2 * this.#options.prefetch) return;
-    const batch = session.arrived;
-    session.arrived = [];
+    const room = 2 * this.#options.prefetch - this.#inHand;
+    if (!session.open || session.arrived.length === 0 || room <= 0) return;
+    const batch = session.arrived.splice(0, room);
     session.handling.add(batch);
     this.#inHand += batch.length;
     const run = this.#handle(session, batch).finally(() => {

@@ -19,7 +19,8 @@ export interface RabbitmqBusOptions {
   readonly confirmTimeoutMs?: number;
   /** Events that may be unconfirmed at a time; the others wait. */
   readonly maxUnconfirmed?: number;
-  /** Messages that each subscription may have in hand. A crash counts as a failed delivery for all of them. */
+  /** Messages that each subscription may have unacknowledged: a crash counts as a failed delivery for all of them. The
+   *  receiver may be given twice as many, for those of a lost channel are delivered again while it still has them. */
   readonly prefetch?: number;
   /** Deliveries of a message that were not acknowledged, before it becomes a dead letter. Must be the same in every
    *  process that uses the prefix: it is part of the queue. */
@@ -44,14 +45,14 @@ export async function openRabbitmqBus(options: RabbitmqBusOptions): Promise<Bus>
   let closing: Promise<void> | undefined;
 
   async function disconnect(): Promise<void> {
-    await publisher.close();
-    await (await consuming)?.close();
+    await Promise.all([publisher.close(), consuming?.then((connection) => connection.close())]);
   }
 
   return {
     kind: 'rabbitmq',
     publish: (events) => publisher.publish(events),
     async subscribe(group, receiver) {
+      if (closing) throw new Error('the bus is closed');
       if (!topology.groups[group]) throw new Error(`${group} is no group of the topology`);
       consuming ??= connect('consumer');
       const connection = await consuming;

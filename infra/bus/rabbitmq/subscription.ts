@@ -72,12 +72,14 @@ export class RabbitmqSubscription implements Subscription {
   async #count(): Promise<number | undefined> {
     const { connection, topology, group, log } = this.#options;
     const queue = queueOf(topology, group);
+    const model = connection.model();
+    if (!model) return undefined;
     try {
-      const channel = await connection.model()?.createChannel();
-      channel?.on('error', () => undefined); // checkQueue rejects with the same error
-      const answer = await channel?.checkQueue(queue);
-      if (channel) await closeChannel(channel);
-      return answer?.messageCount;
+      const channel = await model.createChannel();
+      channel.on('error', () => undefined); // checkQueue rejects with the same error
+      const { messageCount } = await channel.checkQueue(queue);
+      await closeChannel(channel);
+      return messageCount;
     } catch (error) {
       log.debug({ err: error, queue }, 'backlog unknown');
       return undefined;

@@ -1,0 +1,120 @@
+// What RabbitMQ and amqplib alone could do: a process that sends the system's messages through the system's queues,
+// each persistent and confirmed, each acknowledged once its answer is confirmed, and without a database. The services
+// must not be running. Arguments: the broker's URL, seconds to warm up, seconds to measure.
+import amqp, { type Channel, type ConfirmChannel, type ConsumeMessage } from 'amqplib';
+import { v7 as uuidv7 } from 'uuid';
+import { EVENT_CONTENT_TYPE, type Event, type EventData, type EventType } from '../contracts/events.ts';
+import { type ServiceName, subscriptions } from '../contracts/services.ts';
+import { declareTopology } from '../infra/bus/rabbitmq/declare.ts';
+import { exchangeOf, queueOf, type Topology } from '../infra/bus/topology.ts';
+import { MAX_OPEN } from './measure.ts';
+
+/** As the services set them. */
+const PREFETCH = 200;
+const DELIVERY_LIMIT = 20;
+const RESULTS_PER_ORDER = 3;
+
+const topology: Topology = { prefix: 'sluice', groups: subscriptions };
+/** Results that arrived, of the orders that are not completed. */
+const open = new Map<string, number>();
+let completed = 0;
+let stopping = false;
+
+function eventOf<T extends EventType>(type: T, source: ServiceName, data: EventData<T>): string {
+  return JSON.stringify({
+    specversion: '1.0',
+    id: uuidv7(),
+    source: `/services/${source}`,
+    type,
+    subject: data.orderId,
+    time: new Date().toISOString(),
+    datacontenttype: 'application/json',
+    data,
+  });
+}
+
+/** Resolves when the broker has confirmed it. */
+const publish = (channel: ConfirmChannel, type: EventType, body: string) =>
+  new Promise<void>((resolve, reject) => {
+    const properties = { persistent: true, mandatory: true, contentType: EVENT_CONTENT_TYPE, messageId: uuidv7() };
+    channel.publish(exchangeOf(topology), type, Buffer.from(body), properties, (error: unknown) =>
+      error ? reject(error) : resolve(),
+    );
+  });
+
+function placeOrders(channel: ConfirmChannel): void {
+  while (open.size < MAX_OPEN && !stopping) {
+    const orderId = uuidv7();
+    open.set(orderId, 0);
+    const data = { orderId, userId: 'user-1', currency: 'GBP', total: 12_345, itemCount: 3 };
+    void publish(channel, 'order.placed', eventOf('order.placed', 'order', data));
+  }
+}
+
+/** What each service answers to order.placed. */
+const answers: Partial<Record<ServiceName, (order: EventData<'order.placed'>) => [EventType, string]>> = {
+  points: ({ orderId, userId }) => [
+    'points.awarded',
+    eventOf('points.awarded', 'points', { orderId, userId, points: 123 }),
+  ],
+  coupon: ({ orderId, userId }) => [
+    'coupon.issued',
+    eventOf('coupon.issued', 'coupon', {
+      orderId,
+      userId,
+      couponId: uuidv7(),
+      amount: 617,
+      currency: 'GBP',
+      expiresAt: new Date().toISOString(),
+    }),
+  ],
+  notify: ({ orderId, userId }) => [
+    'notification.sent',
+    eventOf('notification.sent', 'notify', { orderId, userId, notificationId: uuidv7(), kind: 'order.placed' }),
+  ],
+};
+
+async function handle(service: ServiceName, message: ConsumeMessage, publisher: ConfirmChannel): Promise<void> {
+  const event = JSON.parse(message.content.toString()) as Event;
+  const answer = answers[service];
+  if (answer && event.type === 'order.placed') {
+    await publish(publisher, ...answer(event.data));
+    return;
+  }
+  const results = (open.get(event.data.orderId) ?? 0) + 1;
+  if (results < RESULTS_PER_ORDER) open.set(event.data.orderId, results);
+  else if (open.delete(event.data.orderId)) {
+    completed++;
+    placeOrders(publisher);
+  }
+}
+
+async function consume(channel: Channel, service: ServiceName, publisher: ConfirmChannel): Promise<void> {
+  await channel.prefetch(PREFETCH);
+  await channel.consume(queueOf(topology, service), (message) => {
+    if (message) void handle(service, message, publisher).then(() => channel.ack(message));
+  });
+}
+
+const [url = '', warmUpSeconds, seconds] = process.argv.slice(2);
+const publishing = await amqp.connect(url, { noDelay: true });
+const consuming = await amqp.connect(url, { noDelay: true });
+const publisher = await publishing.createConfirmChannel();
+await declareTopology(publisher, topology, DELIVERY_LIMIT);
+for (const service of Object.keys(subscriptions) as ServiceName[]) {
+  await consume(await consuming.createChannel(), service, publisher);
+}
+placeOrders(publisher);
+
+const after = (ms: number, work: () => void) => setTimeout(work, ms);
+after(Number(warmUpSeconds) * 1_000, () => {
+  const [startedAt, before] = [performance.now(), completed];
+  after(Number(seconds) * 1_000, () => {
+    process.send?.(((completed - before) / (performance.now() - startedAt)) * 1_000);
+    stopping = true;
+  });
+});
+process.on('disconnect', () => {
+  stopping = true;
+  void Promise.all([publishing.close(), consuming.close()]);
+});

@@ -1,0 +1,51 @@
+// What the databases hold after a run: the proof that what was counted as completed really is.
+
+export interface Audit {
+  readonly orders: number;
+  readonly completed: number;
+  readonly points: number;
+  readonly coupons: number;
+  readonly notifications: number;
+  /** Events and notifications that have not left yet, and messages that failed. */
+  readonly outbox: number;
+  readonly failed: number;
+  /** How often order.placed was sent again: a run that needs that was not keeping up. */
+  readonly asked: number;
+  /** The database's durability, as it was measured. */
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+const services = ['order', 'points', 'coupon', 'notify'];
+const sumOf = (table: string, condition = 'true') =>
+  services.map((service) => `(SELECT count(*) FROM sluice_${service}.${table} WHERE ${condition})`).join(' + ');
+
+const COUNTS = `SELECT
+  (SELECT count(*) FROM sluice_order.orders) AS orders,
+  (SELECT count(*) FROM sluice_order.progress WHERE status = 'completed') AS completed,
+  (SELECT count(*) FROM sluice_points.entries WHERE kind = 'award') AS points,
+  (SELECT count(*) FROM sluice_coupon.decisions) AS coupons,
+  (SELECT count(*) FROM sluice_notify.notifications WHERE kind = 'order.placed') AS notifications,
+  ${sumOf('outbox')} AS outbox,
+  ${sumOf('inbox', "status IN ('retrying', 'dead')")} AS failed,
+  (SELECT COALESCE(sum(asked), 0) FROM sluice_order.progress) AS asked`;
+
+const SETTINGS = `SELECT name, setting FROM pg_settings
+  WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'server_version') ORDER BY name`;
+
+export async function audit(query: (sql: string) => Promise<Record<string, unknown>[]>): Promise<Audit> {
+  const [counts = {}] = await query(COUNTS);
+  const settings = Object.fromEntries((await query(SETTINGS)).map(({ name, setting }) => [name, String(setting)]));
+  // int8 comes as text or as bigint: it depends on the driver.
+  const count = (name: string) => Number(counts[name]);
+  return {
+    orders: count('orders'),
+    completed: count('completed'),
+    points: count('points'),
+    coupons: count('coupons'),
+    notifications: count('notifications'),
+    outbox: count('outbox'),
+    failed: count('failed'),
+    asked: count('asked'),
+    settings,
+  };
+}

@@ -1,0 +1,51 @@
+// Reads from the running system how many orders are completed, and what waits: its own metrics, over HTTP, so that the
+// same question can be asked of a database inside a process. The audit after the run is exact.
+
+/** Steps of an order, and the results that end them. */
+const steps = [['points.awarded'], ['coupon.issued', 'coupon.skipped'], ['notification.sent']];
+
+export interface Reading {
+  /** When it was read, as performance.now() tells time. */
+  readonly at: number;
+  /** Orders whose three results are recorded: at most that many, and in a steady state off by the same number always. */
+  readonly completed: number;
+}
+
+export class Meter {
+  readonly #url: string;
+  readonly #urls: readonly string[];
+
+  /** `url` is that of the order service, `urls` those of all processes. */
+  constructor(url: string, urls: readonly string[]) {
+    this.#url = url;
+    this.#urls = urls;
+  }
+
+  async read(): Promise<Reading> {
+    const before = performance.now();
+    const text = await metricsOf(this.#url);
+    const handled = (type: string) =>
+      sumOf(text, `sluice_messages_handled_total{service="order",type="${type}",outcome="done"}`);
+    const completed = Math.min(...steps.map((types) => types.reduce((sum, type) => sum + handled(type), 0)));
+    return { at: (before + performance.now()) / 2, completed };
+  }
+
+  /** Rows in all outboxes: events and notifications that have not left yet. */
+  async outboxRows(): Promise<number> {
+    const texts = await Promise.all(this.#urls.map(metricsOf));
+    return texts.reduce((sum, text) => sum + sumOf(text, 'sluice_outbox_rows{'), 0);
+  }
+}
+
+async function metricsOf(url: string): Promise<string> {
+  const response = await fetch(`${url}/metrics`);
+  if (!response.ok) throw new Error(`${url}/metrics answers ${response.status}`);
+  return response.text();
+}
+
+/** Adds up the values of all lines that begin with `prefix`. */
+const sumOf = (text: string, prefix: string): number =>
+  text
+    .split('\n')
+    .filter((line) => line.startsWith(prefix))
+    .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);

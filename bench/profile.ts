@@ -1,0 +1,107 @@
+// Reads what `node --cpu-prof` wrote: where a process spent its time, by function and by module.
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+
+/** https://chromedevtools.github.io/devtools-protocol/tot/Profiler/#type-Profile; times in microseconds. */
+interface CpuProfile {
+  readonly nodes: readonly ProfileNode[];
+  readonly samples: readonly number[];
+  readonly timeDeltas: readonly number[];
+  readonly startTime: number;
+}
+interface ProfileNode {
+  readonly id: number;
+  readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number };
+  readonly children?: readonly number[];
+}
+
+export interface Share {
+  readonly name: string;
+  /** Of the process's busy time: 1 is all of it. */
+  readonly share: number;
+}
+
+export interface ProfileSummary {
+  /** Of the time that the process ran, how much it was busy. */
+  readonly busy: number;
+  /** Each without what it calls, largest first. */
+  readonly functions: readonly Share[];
+  readonly modules: readonly Share[];
+  /** Functions with everything they call, largest first. */
+  readonly inclusive: readonly Share[];
+}
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const IDLE = '(idle)';
+
+/** `from` and `to`: the window that counts, as process.hrtime.bigint() told time in any process of this machine. */
+export async function summarizeProfile(file: string, from: bigint, to: bigint): Promise<ProfileSummary> {
+  const { nodes, samples, timeDeltas, startTime } = JSON.parse(await readFile(file, 'utf8')) as CpuProfile;
+  const [begin, end] = [Number(from / 1_000n), Number(to / 1_000n)];
+  const selfTimes = new Map<number, number>();
+  let at = startTime;
+  samples.forEach((id, index) => {
+    const delta = timeDeltas[index] ?? 0;
+    at += delta;
+    if (at >= begin && at <= end) selfTimes.set(id, (selfTimes.get(id) ?? 0) + delta);
+  });
+
+  const byFunction = new Map<string, number>();
+  const byModule = new Map<string, number>();
+  const inclusive = new Map<string, number>();
+  const byId = new Map(nodes.map((node) => [node.id, node]));
+  let busyTime = 0;
+  let totalTime = 0;
+
+  /** Returns the node's time with everything below it. A function that is on the stack already is not counted twice. */
+  const visit = (node: ProfileNode, stack: readonly string[]): number => {
+    const name = functionOf(node);
+    const self = selfTimes.get(node.id) ?? 0;
+    totalTime += self;
+    if (node.callFrame.functionName !== IDLE) {
+      busyTime += self;
+      add(byFunction, name, self);
+      add(byModule, moduleOf(node), self);
+    }
+    const isOuter = !stack.includes(name);
+    const below = (node.children ?? []).map((id) => byId.get(id)).filter((child) => child !== undefined);
+    const total = below.reduce((sum, child) => sum + visit(child, [...stack, name]), self);
+    if (isOuter) add(inclusive, name, total);
+    return total;
+  };
+  const [root] = nodes;
+  if (root) visit(root, []);
+
+  const ranked = (times: ReadonlyMap<string, number>): Share[] =>
+    [...times].map(([name, time]) => ({ name, share: time / busyTime })).sort((a, b) => b.share - a.share);
+  for (const frame of ['(root)', IDLE, '(program)', '(garbage collector)']) inclusive.delete(frame);
+  return {
+    busy: busyTime / totalTime,
+    functions: ranked(byFunction),
+    modules: ranked(byModule),
+    inclusive: ranked(inclusive),
+  };
+}
+
+const add = (times: Map<string, number>, name: string, time: number) => times.set(name, (times.get(name) ?? 0) + time);
+
+function functionOf({ callFrame: { functionName, url, lineNumber } }: ProfileNode): string {
+  if (url === '') return functionName || '(native)';
+  if (url.startsWith('wasm:')) return 'WebAssembly (PGlite)';
+  return `${functionName || '(anonymous)'} ${shortOf(url)}:${lineNumber + 1}`;
+}
+
+/** A package, a file of our own, or what Node itself is. */
+function moduleOf({ callFrame: { functionName, url } }: ProfileNode): string {
+  if (url === '') return functionName.startsWith('(') ? functionName : '(native)';
+  if (url.startsWith('wasm:')) return 'WebAssembly (PGlite)';
+  if (url.startsWith('node:')) return url.split('/').slice(0, 2).join('/');
+  return packageOf(url) ?? shortOf(url);
+}
+
+const packageOf = (url: string) => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1];
+
+function shortOf(url: string): string {
+  const path = url.startsWith('file:') ? fileURLToPath(url) : url;
+  return path.startsWith(ROOT) ? path.slice(ROOT.length) : path.replace(/.*\/node_modules\//, '');
+}

@@ -1,0 +1,151 @@
+// The system as it is measured: compiled code with its default settings, in processes of its own, on fresh data and
+// private servers; its log goes to a file, as in production. `embedded`: everything in one process, with nothing set.
+// `separate`: each service in a process of its own, on PostgreSQL, RabbitMQ and Mosquitto.
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { PGlite } from '@electric-sql/pglite';
+import pg from 'pg';
+import { type ServiceName, serviceNames } from '../contracts/services.ts';
+import { serverFolder } from '../infra/local/folder.ts';
+import { startMosquitto } from '../infra/local/mosquitto.ts';
+import { freePort } from '../infra/local/ports.ts';
+import { startPostgres } from '../infra/local/postgres.ts';
+import { processRunner } from '../infra/local/process-runner.ts';
+import { startRabbitmq } from '../infra/local/rabbitmq.ts';
+import { type LocalServer, startServer } from '../infra/local/server.ts';
+import { type Audit, audit } from './audit.ts';
+
+export type Mode = 'embedded' | 'separate';
+
+export interface System {
+  /** Where orders are placed. */
+  readonly url: string;
+  /** Of each process, by its name; the order service's is `order`, or the whole system's `all`. */
+  readonly urls: Readonly<Record<string, string>>;
+  /** Main processes, by name: a server's children are found by their parent. */
+  readonly pids: Readonly<Record<string, number>>;
+  /** Only when separate. */
+  readonly amqpUrl: string | undefined;
+  /** Stops the services cleanly and counts what they stored; the servers run on. */
+  stopServices(): Promise<Audit>;
+  /** Ends what is left and removes all data. */
+  remove(): Promise<void>;
+}
+
+export interface SystemOptions {
+  /** Where each process writes a CPU profile when it stops. */
+  readonly profileFolder?: string | undefined;
+}
+
+const MAIN = fileURLToPath(new URL('../cli/main.js', import.meta.url));
+const COMMON = { HOST: '127.0.0.1', NODE_ENV: 'production', LOG_FORMAT: 'json' };
+
+export const startSystem = (mode: Mode, options: SystemOptions): Promise<System> =>
+  mode === 'embedded' ? startEmbedded(options) : startSeparate(options);
+
+async function startEmbedded({ profileFolder }: SystemOptions): Promise<System> {
+  const folder = await serverFolder('bench');
+  const env = { ...COMMON, DATA_DIR: join(folder, 'data'), MQTT_PORT: '0' };
+  const { server, url } = await startProcess('all', [], env, profileFolder);
+  return {
+    url,
+    urls: { all: url },
+    pids: pidsOf({ all: server }),
+    amqpUrl: undefined,
+    async stopServices() {
+      await server.kill('SIGTERM');
+      const pglite = await PGlite.create({ dataDir: join(env.DATA_DIR, 'database') });
+      try {
+        return await audit(async (sql) => (await pglite.query<Record<string, unknown>>(sql)).rows);
+      } finally {
+        await pglite.close();
+      }
+    },
+    async remove() {
+      await server.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function startSeparate({ profileFolder }: SystemOptions): Promise<System> {
+  const started: LocalServer[] = [];
+  const remove = async () => {
+    await Promise.all(started.splice(0).map((server) => server.stop()));
+  };
+  const keep = <S extends LocalServer>(server: S): S => {
+    started.push(server);
+    return server;
+  };
+  try {
+    // One after the other: a start that fails leaves nothing behind.
+    const postgres = keep(await startPostgres());
+    const rabbitmq = keep(await startRabbitmq());
+    const mosquitto = keep(await startMosquitto());
+    const env = {
+      ...COMMON,
+      DATABASE_URL: postgres.url,
+      AMQP_URL: rabbitmq.amqpUrl,
+      MQTT_URL: mosquitto.mqttUrl,
+    };
+    const services: Partial<Record<ServiceName, LocalServer>> = {};
+    const urls: Record<string, string> = {};
+    for (const name of serviceNames) {
+      const { server, url } = await startProcess(name, [name], env, profileFolder);
+      services[name] = keep(server);
+      urls[name] = url;
+    }
+    return {
+      url: urls.order ?? '',
+      urls,
+      pids: pidsOf({ ...services, postgres, rabbitmq, mosquitto }),
+      amqpUrl: rabbitmq.amqpUrl,
+      async stopServices() {
+        await Promise.all(Object.values(services).map((server) => server.kill('SIGTERM')));
+        const client = new pg.Client({ connectionString: postgres.url });
+        await client.connect();
+        try {
+          return await audit(async (sql) => (await client.query<Record<string, unknown>>(sql)).rows);
+        } finally {
+          await client.end();
+        }
+      },
+      remove,
+    };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+}
+
+async function startProcess(
+  name: string,
+  services: readonly string[],
+  settings: Readonly<Record<string, string>>,
+  profileFolder: string | undefined,
+): Promise<{ server: LocalServer; url: string }> {
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const profiling = profileFolder
+    ? ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`, `--cpu-prof-name=${name}.cpuprofile`]
+    : [];
+  const runner = await processRunner(await serverFolder(`bench-${name}`), {
+    command: process.execPath,
+    args: [...profiling, MAIN, 'start', ...services],
+    env: { PATH: process.env.PATH ?? '', ...settings, PORT: String(port) },
+  });
+  const server = await startServer({
+    name: `sluice ${name}`,
+    runner,
+    answers: async () => {
+      const { status } = await fetch(`${url}/readyz`);
+      if (status !== 200) throw new Error(`/readyz answers ${status}`);
+    },
+    cleanSignal: 'SIGTERM',
+  });
+  return { server, url };
+}
+
+const pidsOf = (servers: Readonly<Record<string, LocalServer>>): Record<string, number> =>
+  Object.fromEntries(Object.entries(servers).flatMap(([name, { pid }]) => (pid === undefined ? [] : [[name, pid]])));

@@ -1,0 +1,62 @@
+// `sluice compare`: why there is a bus. The same order, handled in three ways, measured from outside.
+import { writeFile } from 'node:fs/promises';
+import { Command } from 'commander';
+import { renderComparison } from './compare/report.ts';
+import { svgOf } from './compare/svg.ts';
+import { CliError, messageOf } from './errors.ts';
+import { untilInterrupted } from './interrupt.ts';
+import { jsonOption, numberBetween } from './options.ts';
+import { count, paint, print, printJson } from './terminal.ts';
+
+interface CompareOptions {
+  readonly work: number;
+  readonly orders: number;
+  readonly clients: number;
+  readonly svg?: string;
+  readonly json?: true;
+}
+
+const examples = `
+Examples:
+  $ sluice compare
+  $ sluice compare --work 50 --clients 64 --svg compare.svg
+
+Everything runs here, one way after the other: the same handlers, called before the answer or over the bus after it,
+behind HTTP, on the embedded database in a temporary folder. It needs nothing and leaves nothing.`;
+
+export const compareCommand = () =>
+  new Command('compare')
+    .description('measure the same order handled one step after the other, in parallel, and over the bus')
+    // Three steps one after the other must stay below the HTTP client's patience of 10 s.
+    .option('--work <ms>', 'work in each of the three steps', numberBetween(0, 3_000), 100)
+    .option('--orders <n>', 'orders of each client', numberBetween(1, 200), 30)
+    .option('--clients <n>', 'clients at once, for the orders per second', numberBetween(1, 100), 32)
+    .option('--svg <file>', 'write the chart to this file')
+    .addOption(jsonOption())
+    .addHelpText('after', examples)
+    .action((options: CompareOptions) => untilInterrupted((signal) => run(options, signal)));
+
+async function run({ work: workMs, orders, clients, svg, json }: CompareOptions, signal: AbortSignal): Promise<void> {
+  // Imported here, because the other commands need none of it.
+  const { compare } = await import('./compare/run.ts');
+  const comparison = await compare({ workMs, orders, clients }, signal);
+  if (json) printJson(comparison);
+  else for (const line of renderComparison(comparison)) print(line);
+  if (svg !== undefined) await write(svg, svgOf(comparison));
+  if (comparison.differences.length > 0) throw new CliError(comparison.differences.join('\n'));
+  if (json) return;
+  const total = comparison.ways.reduce((sum, { effects }) => sum + effects.orders, 0);
+  print();
+  print(
+    paint(
+      'green',
+      `All ${count(total)} orders are completed: points, coupon and notification, once each, the same for each way.`,
+    ),
+  );
+}
+
+async function write(file: string, text: string): Promise<void> {
+  await writeFile(file, text).catch((error) => {
+    throw new CliError(`cannot write ${file}: ${messageOf(error)}`, { cause: error });
+  });
+}

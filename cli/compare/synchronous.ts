@@ -1,0 +1,108 @@
+// The same shop without a bus, to compare with: POST /orders does the steps itself and answers when they are done. Its
+// parts are the product's own: routes, use case, handlers, inboxes, outboxes, tables. Only what carries the events from
+// one service to the next is replaced, by a call.
+import type { IncomingMessage } from '../../infra/bus/port.ts';
+import { userTopic } from '../../infra/bus/topology.ts';
+import { parseConfig } from '../../infra/config.ts';
+import { createApp } from '../../infra/http/app.ts';
+import { listen } from '../../infra/http/server.ts';
+import { createLog } from '../../infra/log.ts';
+import { Relay } from '../../infra/messaging/relay.ts';
+import { createMetrics } from '../../infra/metrics.ts';
+import { couponService } from '../../services/coupon/index.ts';
+import type { RunningSluice } from '../../services/main.ts';
+import { notifyService } from '../../services/notify/index.ts';
+import { orderService } from '../../services/order/index.ts';
+import { createPlaceOrder, type PlaceOrder } from '../../services/order/place-order.ts';
+import { orderRoutes } from '../../services/order/routes.ts';
+import { findOrder } from '../../services/order/store.ts';
+import { pointsService } from '../../services/points/index.ts';
+import { openResources, type Resources } from '../../services/resources.ts';
+import type { ServiceContext } from '../../services/service.ts';
+import { openParticipant, type Participant } from './participant.ts';
+
+/** How the steps of one order are done: one after the other, or at once. */
+export type Together = 'sequence' | 'parallel';
+
+export async function startSynchronous(env: NodeJS.ProcessEnv, together: Together): Promise<RunningSluice> {
+  const config = parseConfig(env);
+  const log = createLog({ level: config.LOG_LEVEL, pretty: false });
+  const resources = await openResources(config, log);
+  try {
+    return await serve({ config, database: resources.database, metrics: createMetrics(), log }, resources, together);
+  } catch (error) {
+    await resources.close();
+    throw error;
+  }
+}
+
+type Context = Omit<ServiceContext, 'outbox'>;
+
+async function serve(context: Context, resources: Resources, together: Together): Promise<RunningSluice> {
+  const { config, database, log } = context;
+  const order = await openParticipant('order', orderService, context);
+  const notify = await openParticipant('notify', notifyService, context);
+  const steps = [
+    await openParticipant('points', pointsService, context),
+    await openParticipant('coupon', couponService, context),
+    notify,
+  ];
+  const placeOrder = createPlaceOrder({ database, outbox: order.outbox, askAgainMs: config.ASK_AGAIN_MS });
+
+  const placeAndComplete: PlaceOrder = async (request, key) => {
+    const placed = await placeOrder(request, key);
+    if (placed.outcome !== 'placed') return placed;
+    await complete(placed.order.id, order, steps, together);
+    return { ...placed, order: (await findOrder(database, placed.order.id)) ?? placed.order };
+  };
+  const app = createApp(log, (router) => {
+    orderRoutes(router, database, placeAndComplete);
+    for (const { service } of steps) service.routes(router);
+  });
+
+  // What goes to users' devices leaves in the background here as well.
+  const toUsers = userRelay(context, notify, resources);
+  toUsers.start();
+  const http = await listen(app, config.HOST, config.PORT);
+  return {
+    url: http.url,
+    stop: async () => {
+      await http.close();
+      await toUsers.stop();
+      await resources.close();
+    },
+  };
+}
+
+/** Does an order's steps and records their results. A crash in here is repaired by nobody: no relay knows of it. */
+async function complete(orderId: string, order: Participant, steps: readonly Participant[], together: Together) {
+  const placed = await order.take(orderId);
+  const results: IncomingMessage[] = [];
+  const doStep = async ({ inbox, take }: Participant) => {
+    await inbox.handle(placed);
+    results.push(...(await take(orderId)));
+  };
+  if (together === 'parallel') await Promise.all(steps.map(doStep));
+  else for (const step of steps) await doStep(step);
+  await order.inbox.handle(results);
+}
+
+function userRelay({ config, database, log }: Context, { outbox }: Participant, { mqtt }: Resources): Relay {
+  return new Relay({
+    database,
+    outbox,
+    channel: 'user',
+    pollMs: 500,
+    leaseMs: config.LEASE_MS,
+    log,
+    publish: async (rows) => {
+      const published = await Promise.allSettled(
+        rows.map((row) => mqtt.publish(userTopic(config.BUS_PREFIX, row.subject), row.data, { qos: 1 })),
+      );
+      return rows.flatMap((row, index) => {
+        const outcome = published[index];
+        return outcome?.status === 'rejected' ? [{ row, error: String(outcome.reason), transportDown: true }] : [];
+      });
+    },
+  });
+}

@@ -1,0 +1,54 @@
+// Services in processes of their own on RabbitMQ and PostgreSQL, killed under load: at any time, and at the moments
+// between two durable steps.
+import { expect, inject, test } from 'vitest';
+import { type Failpoint, failpoints } from '../../infra/failpoint.ts';
+import { conclude } from './support/conclude.ts';
+import { Load } from './support/load.ts';
+import { newSchedule, rounds } from './support/schedule.ts';
+import type { ServiceProcess } from './support/service-process.ts';
+import { startSystem } from './support/system.ts';
+
+/** I7 */
+const DONE_WITHIN_MS = 30_000;
+const servers = inject('servers');
+const resources = { postgresUrl: servers.databaseUrl, mqttUrl: servers.mosquittoUrl, amqpUrl: servers.amqpUrl };
+
+test('the order service is killed every two seconds', async () => {
+  const schedule = newSchedule();
+  const kills = Math.max(2, rounds);
+  const { process, databaseUrl } = await startSystem(resources);
+  const order = process('order');
+  const load = new Load({ urls: [order.url], schedule });
+  for (let kill = 0; kill < kills; kill++) {
+    await schedule.runFor(1_500, 2_500);
+    await order.kill();
+    await order.start();
+  }
+  const fault = 'kill -9 of the order service every 2 s';
+  const over = performance.now();
+  const { failed } = await conclude({ fault, rounds: kills, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
+  expect(failed).toEqual([]);
+});
+
+test.each(failpoints)('each service crashes at %s', async (failpoint) => {
+  const schedule = newSchedule();
+  const { process, databaseUrl } = await startSystem(resources);
+  const load = new Load({ urls: [process('order').url], schedule });
+  for (let round = 0; round < rounds; round++) {
+    await Promise.all([process('points'), process('coupon'), process('notify')].map((each) => crash(each, failpoint)));
+    // After the others, because it is needed for them to have something to do.
+    await crash(process('order'), failpoint);
+  }
+  const fault = `crash at ${failpoint}, each service`;
+  const over = performance.now();
+  const { failed } = await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
+  expect(failed).toEqual([]);
+});
+
+/** Starts it anew with the failpoint, sees it die there by itself, and starts it without. */
+async function crash(service: ServiceProcess, failpoint: Failpoint): Promise<void> {
+  await service.kill();
+  await service.launch({ FAILPOINT: failpoint });
+  expect(await service.ended(30_000)).toEqual({ code: null, signal: 'SIGKILL' });
+  await service.start();
+}

@@ -1,0 +1,56 @@
+// PostgreSQL ends at once and comes back, as after a power failure, while orders flow.
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { type Postgres, startPostgres } from '../../infra/local/postgres.ts';
+import { eventually } from '../setup/wait.ts';
+import { conclude } from './support/conclude.ts';
+import { Load } from './support/load.ts';
+import { newSchedule, rounds } from './support/schedule.ts';
+import { count } from './support/sql.ts';
+import { startSystem } from './support/system.ts';
+
+/** I7 */
+const DONE_WITHIN_MS = 30_000;
+const servers = inject('servers');
+
+/** A server of its own, to be broken. */
+let postgres: Postgres;
+beforeAll(async () => {
+  postgres = await startPostgres();
+});
+afterAll(() => postgres?.stop());
+
+test('while PostgreSQL is away clients are told when to come back, and nothing that was answered is lost', async () => {
+  const schedule = newSchedule();
+  const { processes, process, databaseUrl } = await startSystem({
+    postgresUrl: postgres.url,
+    mqttUrl: servers.mosquittoUrl,
+    amqpUrl: servers.amqpUrl,
+  });
+  const pids = processes.map(({ pid }) => pid);
+  const load = new Load({ urls: [process('order').url], schedule });
+  for (let round = 0; round < rounds; round++) {
+    await load.morePlaced(40);
+    await schedule.runFor(0, 500);
+    await postgres.kill('SIGQUIT'); // pg_ctl stop -m immediate
+    const told = load.statuses.get(503) ?? 0;
+    // Long enough for a consumer that requeues what it cannot handle to use up every delivery limit.
+    await eventually(() => (load.statuses.get(503) ?? 0) > told + 100, { what: 'clients are answered 503' });
+    await schedule.runFor(1_000, 3_000);
+    await postgres.restart();
+  }
+  const over = performance.now();
+  const { failed } = await conclude({
+    fault: 'PostgreSQL ends at once (-m immediate)',
+    rounds,
+    databaseUrl,
+    load,
+    over,
+    withinMs: DONE_WITHIN_MS,
+  });
+  expect(failed).toEqual([]);
+  expect(await count(databaseUrl, 'sluice_points.inbox WHERE attempts > 1'), 'attempts that were charged').toBe(0);
+  expect([...load.statuses.keys()].filter((status) => status !== 200 && status !== 201 && status !== 503)).toEqual([]);
+  const refused = [...load.log.values()].flatMap(({ answers }) => answers).filter(({ status }) => status === 503);
+  expect(refused.every(({ retryAfter }) => Number(retryAfter) >= 1)).toBe(true);
+  expect(processes.map(({ pid }) => pid)).toEqual(pids);
+});

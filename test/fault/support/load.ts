@@ -1,0 +1,143 @@
+// Clients that place orders at a steady pace and keep a log of every answer. One that gets no answer, or a 503, asks
+// again under the same Idempotency-Key until it is answered; one in ten sends its request twice at the same time.
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Agent } from 'undici';
+import { eventually } from '../../setup/wait.ts';
+import type { Schedule } from './schedule.ts';
+
+/** Requests under way at the most: while nobody answers, no more are made. */
+const MAX_UNDER_WAY = 64;
+const ANSWER_WITHIN_MS = 5_000;
+const RETRY_MS = 100;
+const TWICE = 0.1;
+
+/** One request and what came of it. Unknown: no answer, so the order may be placed or not. */
+export interface Answer {
+  readonly status: number | 'unknown';
+  readonly orderId?: string;
+  readonly retryAfter?: string;
+}
+
+export interface LoggedOrder {
+  readonly key: string;
+  readonly userId: string;
+  readonly total: number;
+  readonly answers: readonly Answer[];
+}
+
+/** By Idempotency-Key. */
+export type ClientLog = ReadonlyMap<string, LoggedOrder>;
+
+export interface LoadOptions {
+  /** Where orders are placed; each attempt goes to the next. */
+  readonly urls: readonly string[];
+  readonly schedule: Schedule;
+  /** Orders a second. */
+  readonly pace?: number;
+}
+
+export class Load {
+  readonly log = new Map<string, LoggedOrder & { answers: Answer[] }>();
+  readonly #options: LoadOptions;
+  readonly #name = randomUUID();
+  readonly #agent = new Agent({
+    connectTimeout: ANSWER_WITHIN_MS,
+    headersTimeout: ANSWER_WITHIN_MS,
+    bodyTimeout: ANSWER_WITHIN_MS,
+  });
+  readonly #underWay = new Set<Promise<void>>();
+  readonly #running: Promise<void>;
+  #stopping = false;
+  #giveUpAt = Number.POSITIVE_INFINITY;
+  #attempts = 0;
+  #placed = 0;
+
+  constructor(options: LoadOptions) {
+    this.#options = options;
+    this.#running = this.#run();
+  }
+
+  /** How often each status was answered. */
+  get statuses(): ReadonlyMap<Answer['status'], number> {
+    const counts = new Map<Answer['status'], number>();
+    for (const { answers } of this.log.values())
+      for (const { status } of answers) counts.set(status, (counts.get(status) ?? 0) + 1);
+    return counts;
+  }
+
+  /** Resolves when `count` more orders are answered. */
+  async morePlaced(count: number): Promise<void> {
+    const goal = this.#placed + count;
+    await eventually(() => this.#placed >= goal, { what: `${count} more orders are placed`, timeoutMs: 60_000 });
+  }
+
+  /** Makes no more orders; resolves when all that were made are answered, or were given up after `withinMs`. */
+  async stop(withinMs = 30_000): Promise<void> {
+    this.#stopping = true;
+    this.#giveUpAt = Math.min(this.#giveUpAt, performance.now() + withinMs);
+    await this.#running;
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+    await this.#agent.destroy();
+  }
+
+  async #run(): Promise<void> {
+    const { pace = 60 } = this.#options;
+    for (let number = 1; !this.#stopping; number++) {
+      if (this.#underWay.size < MAX_UNDER_WAY) {
+        const placing = this.#place(number).finally(() => this.#underWay.delete(placing));
+        this.#underWay.add(placing);
+      }
+      await delay(1000 / pace);
+    }
+  }
+
+  async #place(number: number): Promise<void> {
+    const { schedule } = this.#options;
+    const order = { key: `${this.#name}-${number}`, userId: `user-${number % 10}`, total: 0, answers: [] };
+    const items = Array.from({ length: schedule.between(1, 3) }, (_, index) => ({
+      sku: `sku-${index}`,
+      quantity: schedule.between(1, 3),
+      // From nothing to totals that earn a coupon.
+      unitPrice: schedule.between(0, 3_000),
+    }));
+    order.total = items.reduce((sum, { quantity, unitPrice }) => sum + quantity * unitPrice, 0);
+    this.log.set(order.key, order);
+    const body = JSON.stringify({ userId: order.userId, currency: 'GBP', items });
+    const senders = schedule.random() < TWICE ? 2 : 1;
+    await Promise.all(Array.from({ length: senders }, () => this.#untilAnswered(order, body)));
+    this.#placed++;
+  }
+
+  async #untilAnswered({ key, answers }: { key: string; answers: Answer[] }, body: string): Promise<void> {
+    for (;;) {
+      const answer = await this.#send(key, body);
+      answers.push(answer);
+      if (answer.status !== 'unknown' && answer.status < 500) return;
+      if (performance.now() > this.#giveUpAt) return;
+      await delay(RETRY_MS);
+    }
+  }
+
+  async #send(key: string, body: string): Promise<Answer> {
+    const { urls } = this.#options;
+    try {
+      const answer = await this.#agent.request({
+        origin: urls[this.#attempts++ % urls.length] as string,
+        path: '/orders',
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'idempotency-key': key },
+        body,
+      });
+      const { id } = (await answer.body.json()) as { id?: string };
+      const retryAfter = answer.headers['retry-after'];
+      return {
+        status: answer.statusCode,
+        ...(answer.statusCode < 300 && id !== undefined ? { orderId: id } : {}),
+        ...(typeof retryAfter === 'string' ? { retryAfter } : {}),
+      };
+    } catch {
+      return { status: 'unknown' };
+    }
+  }
+}

@@ -1,0 +1,170 @@
+// The containers, as far as they can be checked without an engine: that they fit the configuration and the routes.
+import { readFileSync } from 'node:fs';
+import { Router } from 'express';
+import { pino } from 'pino';
+import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { type ServiceName, serviceNames } from '../../contracts/services.ts';
+import type { Bus } from '../../infra/bus/port.ts';
+import { describeVariables, parseConfig } from '../../infra/config.ts';
+import type { Database } from '../../infra/database/port.ts';
+import { Outbox } from '../../infra/messaging/outbox.ts';
+import { createMetrics } from '../../infra/metrics.ts';
+import type { MqttPublisher } from '../../infra/mqtt/port.ts';
+import { couponService } from '../../services/coupon/index.ts';
+import { notifyService } from '../../services/notify/index.ts';
+import { operationsRoutes } from '../../services/operations.ts';
+import { orderService } from '../../services/order/index.ts';
+import { pointsService } from '../../services/points/index.ts';
+import { type AnyService, type ServiceContext, schemaOf } from '../../services/service.ts';
+
+interface Container {
+  readonly image: string;
+  readonly command?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly ports?: readonly string[];
+  readonly depends_on?: Readonly<Record<string, { condition: string }>>;
+  readonly healthcheck?: { readonly test: readonly string[] };
+  readonly build?: unknown;
+}
+
+const read = (name: string) => readFileSync(new URL(`../../infra/${name}`, import.meta.url), 'utf8');
+/** As Compose does where nothing is set: `${NAME:-default}`. */
+const withDefaults = (text: string) => text.replaceAll(/\$\{\w+:-([^}]*)\}/g, '$1');
+
+const containers: Record<string, Container> = parse(withDefaults(read('compose.yaml')), { merge: true }).services;
+const dockerfile = read('Dockerfile').replaceAll('\\\n', '');
+
+/** Numbers and all: an environment holds text. */
+const asText = (environment: object) =>
+  Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, String(value)]));
+
+/** The services of ours that a container runs. */
+const servicesIn = ({ image, command = [] }: Container) =>
+  image === 'sluice' ? command.slice(command.indexOf('start') + 1) : [];
+const ours = Object.entries(containers).filter(([, container]) => servicesIn(container).length > 0);
+
+/** What routes are declared with. Nothing answers a request here, so nothing of it is used. */
+const unused = {
+  config: parseConfig({}),
+  database: {} as Database,
+  bus: {} as Bus,
+  mqtt: {} as MqttPublisher,
+  metrics: createMetrics(),
+  log: pino({ level: 'silent' }),
+};
+
+/** What the map of nginx.conf says: its first pattern that matches, or else the default. */
+function proxyOf(conf: string): (path: string) => string | undefined {
+  const map = /map \$uri \$service \{([^}]*)\}/.exec(conf)?.[1] ?? '';
+  const lines = [...map.matchAll(/^\s*(?:~\*(\S+)|default)\s+(\S+);$/gm)];
+  return (path) => {
+    for (const [, pattern = '', service = ''] of lines) {
+      const match = new RegExp(pattern, 'i').exec(path);
+      if (match) return service.startsWith('$') ? match.groups?.[service.slice(1)] : service;
+    }
+    return undefined;
+  };
+}
+
+function routesByService(): Record<ServiceName, string[]> {
+  const create: Record<ServiceName, (context: ServiceContext) => AnyService> = {
+    order: orderService,
+    points: pointsService,
+    coupon: couponService,
+    notify: notifyService,
+  };
+  const routes = (name: ServiceName) =>
+    routesOf(create[name]({ ...unused, outbox: new Outbox(schemaOf(name)) }).routes);
+  return Object.fromEntries(serviceNames.map((name) => [name, routes(name)])) as Record<ServiceName, string[]>;
+}
+
+const operations = () =>
+  routesOf((router) => operationsRoutes(router, { ...unused, hosts: [], stopping: () => false }));
+
+function routesOf(declare: (router: Router) => void): string[] {
+  const router = Router();
+  declare(router);
+  return router.stack.flatMap(({ route }) => route?.path ?? []);
+}
+
+describe('compose.yaml', () => {
+  test('runs every service in a container of its own, under its name', () => {
+    expect(ours.map(([name]) => name)).toEqual(serviceNames);
+    for (const [name, container] of ours) {
+      expect(container.command).toEqual(['node', 'dist/cli/main.js', 'start', name]);
+      expect(container.build).toBeDefined();
+    }
+    expect(dockerfile).toContain('CMD ["node", "dist/cli/main.js", "start"]');
+  });
+
+  test.each(ours)('gives %s a configuration that it starts with', (name, { environment = {} }) => {
+    const imageEnv = Object.fromEntries(
+      [...dockerfile.matchAll(/^ENV (.+)$/gm)].flatMap(([, line = '']) =>
+        line.split(' ').map((pair) => pair.split('=')),
+      ),
+    );
+    const config = parseConfig({ ...imageEnv, ...asText(environment) }, [name as ServiceName]);
+    expect(config).toMatchObject({ HOST: '0.0.0.0', PORT: 3000, busKind: 'rabbitmq' });
+
+    const known = describeVariables().map((variable) => variable.name);
+    for (const variable of Object.keys(environment)) expect(known).toContain(variable);
+    for (const url of [config.DATABASE_URL, config.AMQP_URL, config.MQTT_URL]) {
+      expect(containers).toHaveProperty(new URL(url ?? '').hostname);
+    }
+  });
+
+  test.each(Object.entries(containers))('pins the image of %s to a major version', (_, { image, build }) => {
+    if (build === undefined) expect(image).toMatch(/^[a-z/-]+:\d+(-[a-z]+)?$/);
+  });
+
+  test('builds its own image from a pinned one, and runs it as somebody who is not root', () => {
+    for (const [, from] of dockerfile.matchAll(/^FROM (\S+)/gm)) expect(from).toMatch(/^node:\d+-slim$/);
+    expect(dockerfile).toMatch(/^USER node$/m);
+  });
+
+  test.each(Object.entries(containers))(
+    'publishes the ports of %s on the loopback interface only',
+    (_, { ports = [] }) => {
+      for (const port of ports) expect(port).toMatch(/^127\.0\.0\.1:\d+:\d+$/);
+    },
+  );
+
+  test('waits for what is checked to be healthy', () => {
+    expect(dockerfile).toMatch(/^HEALTHCHECK .*\/healthz/m);
+    for (const [name, { image, healthcheck, depends_on: needs = {} }] of Object.entries(containers)) {
+      if (image !== 'sluice') expect(healthcheck, name).toBeDefined();
+      for (const [needed, { condition }] of Object.entries(needs)) {
+        expect(containers).toHaveProperty(needed);
+        expect(condition).toBe('service_healthy');
+      }
+    }
+  });
+});
+
+describe('nginx.conf', () => {
+  const conf = read('nginx.conf');
+  const proxied = proxyOf(conf);
+
+  test.each(Object.entries(routesByService()))('sends every route of %s to it', (name, paths) => {
+    expect(paths.length).toBeGreaterThan(0);
+    for (const path of paths) expect(proxied(path.replaceAll(/:\w+/g, 'a.1:@-')), path).toBe(name);
+  });
+
+  test.each(serviceNames)("sends what is asked about %s's failed messages to it", (name) => {
+    const paths = operations().filter((path) => path.includes(':service'));
+    expect(paths.length).toBeGreaterThan(0);
+    for (const path of paths) expect(proxied(path.replace(':service', name).replace(':id', '1'))).toBe(name);
+  });
+
+  test('sends what nobody knows to a service, which answers as agreed', () => {
+    for (const path of ['/', '/healthz', '/users/a', '/users/a/b/points', '/failed-messages/x'])
+      expect(proxied(path)).toBe('order');
+  });
+
+  test('knows the containers by their names and ports', () => {
+    expect(conf).toContain('proxy_pass http://$service:3000;');
+    expect(conf).toContain('listen 80;');
+    expect(containers.proxy?.ports).toEqual(['127.0.0.1:3000:80']);
+  });
+});

@@ -1,0 +1,117 @@
+import { readFileSync } from 'node:fs';
+import { parseEnv } from 'node:util';
+import { describe, expect, test } from 'vitest';
+import type { ServiceName } from '../../contracts/services.ts';
+import { ConfigError, describeVariables, parseConfig, redactUrl } from '../../infra/config.ts';
+
+const problemsOf = (env: NodeJS.ProcessEnv, services?: readonly ServiceName[]): readonly string[] => {
+  try {
+    parseConfig(env, services);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+  return [];
+};
+
+describe('the configuration', () => {
+  test('needs nothing: what has no URL is embedded', () => {
+    const config = parseConfig({});
+    expect(config).toMatchObject({ HOST: '127.0.0.1', PORT: 3000, busKind: 'local' });
+    expect(config.services).toEqual(['order', 'points', 'coupon', 'notify']);
+    expect([config.DATABASE_URL, config.AMQP_URL, config.MQTT_URL]).toEqual([undefined, undefined, undefined]);
+  });
+
+  test('takes an empty variable as unset', () => {
+    expect(parseConfig({ PORT: '', AMQP_URL: '' })).toEqual(parseConfig({}));
+  });
+
+  test.each([
+    [{}, 'local'],
+    [{ AMQP_URL: 'amqp://rabbitmq' }, 'rabbitmq'],
+    [{ EVENT_BUS: 'mqtt' }, 'mqtt'],
+  ])('chooses the bus by what is there: %j', (env, busKind) => {
+    expect(parseConfig(env).busKind).toBe(busKind);
+  });
+
+  test.each([
+    [{ PORT: '70000' }, 'PORT=70000 is not allowed: it must be an integer from 0 to 65535'],
+    [{ PORT: '30.5' }, 'PORT=30.5 is not allowed: it must be an integer from 0 to 65535'],
+    [{ PREFETCH: 'many' }, 'PREFETCH=many is not allowed: it must be an integer from 1 to 10000'],
+    [{ EVENT_BUS: 'kafka' }, 'EVENT_BUS=kafka is not allowed: it must be one of: local, rabbitmq, mqtt'],
+    [{ BUS_PREFIX: 'a/b' }, 'BUS_PREFIX=a/b is not allowed: it must be 1 to 40 characters of A-Z a-z 0-9 _ -'],
+    [{ HOST: 'my host' }, 'HOST=my host is not allowed: it must be an address or host name'],
+    [{ MQTT_URL: 'localhost:1883' }, /^MQTT_URL=localhost:1883 is not allowed: it must be a URL such as mqtt:\/\//],
+    [
+      { DATABASE_URL: 'postgres://db:port' },
+      /^DATABASE_URL=postgres:\/\/db:port is not allowed: it must be a URL such/,
+    ],
+  ])('refuses %j, naming the variable, its value and what is allowed', (env, problem) => {
+    expect(problemsOf(env)).toEqual([typeof problem === 'string' ? problem : expect.stringMatching(problem)]);
+  });
+
+  test('tells every problem at once', () => {
+    const problems = problemsOf({ PORT: '-1', LOG_LEVEL: 'loud', AMQP_URL: 'http://rabbitmq' });
+    expect(problems.map((problem) => problem.split('=')[0])).toEqual(['PORT', 'AMQP_URL', 'LOG_LEVEL']);
+  });
+
+  test('shows no password', () => {
+    const [problem] = problemsOf({ DATABASE_URL: 'mysql://me:secret@host/db' });
+    expect(problem).toContain('DATABASE_URL=mysql://me:***@host/db is not allowed');
+    expect(problem).not.toContain('secret');
+  });
+
+  test.each([
+    ['postgres://me:secret@host:5432/db?a=b', 'postgres://me:***@host:5432/db?a=b'],
+    ['amqp://me:se@cr:et@host', 'amqp://me:***@host'],
+    ['mqtt://:secret@host', 'mqtt://:***@host'],
+    ['mqtt://me@host:1883', 'mqtt://me@host:1883'],
+    ['mqtt://host:1883/a@b', 'mqtt://host:1883/a@b'],
+    ['.data', '.data'],
+  ])('shows %s as %s', (url, shown) => {
+    expect(redactUrl(url)).toBe(shown);
+  });
+
+  test.each([
+    [{ EVENT_BUS: 'rabbitmq' }, /^AMQP_URL is missing: EVENT_BUS=rabbitmq needs it/],
+    [{ EVENT_BUS: 'local', AMQP_URL: 'amqp://rabbitmq' }, /^EVENT_BUS=local contradicts AMQP_URL/],
+    [{ LEASE_MS: '5000' }, 'LEASE_MS=5000 is not allowed: it must exceed PUBLISH_TIMEOUT_MS=5000'],
+    [{ STEP_LATENCY_MS: '20000' }, 'LEASE_MS=15000 is not allowed: it must exceed STEP_LATENCY_MS=20000'],
+    [{ RETRY_BASE_MS: '90000' }, 'RETRY_MAX_MS=60000 is not allowed: it must be at least RETRY_BASE_MS=90000'],
+  ])('refuses what contradicts itself: %j', (env, problem) => {
+    expect(problemsOf(env)).toEqual([typeof problem === 'string' ? problem : expect.stringMatching(problem)]);
+  });
+
+  test('needs shared resources for services in separate processes, and says which', () => {
+    expect(problemsOf({}, ['order', 'points'])).toEqual([
+      expect.stringMatching(/^DATABASE_URL is missing: order, points without coupon, notify means several processes/),
+      expect.stringMatching(/^MQTT_URL is missing/),
+    ]);
+    expect(problemsOf({ DATABASE_URL: 'postgres://db', MQTT_URL: 'mqtt://broker' }, ['order'])).toEqual([]);
+  });
+});
+
+describe('.env.example', () => {
+  const file = new URL('../../.env.example', import.meta.url);
+
+  test('lists every variable with its text, default and what is allowed (vitest --update writes it)', async () => {
+    const head = `# Everything that can be set, with its default. \`sluice start\` reads a file named .env in the folder it is started
+# in; what the environment says already stands. A variable that is unset or empty has its default.
+`;
+    const variables = describeVariables().map(
+      ({ name, about, allowed, fallback = '' }) => `# ${about}\n# Allowed: ${allowed}.\n#${name}=${fallback}\n`,
+    );
+    await expect([head, ...variables].join('\n')).toMatchFileSnapshot(file.pathname);
+  });
+
+  test('changes nothing when all of it is uncommented', () => {
+    const uncommented = readFileSync(file, 'utf8').replaceAll(/^#(?! )/gm, '');
+    const env = parseEnv(uncommented);
+    expect(Object.keys(env).sort()).toEqual(
+      describeVariables()
+        .map(({ name }) => name)
+        .sort(),
+    );
+    expect(parseConfig(env as NodeJS.ProcessEnv)).toEqual(parseConfig({}));
+  });
+});
