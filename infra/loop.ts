@@ -1,5 +1,4 @@
 // Background work that repeats: the relay, the inbox's worker, sweeps, the watchdog.
-import { setImmediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { backoff } from './backoff.ts';
 
@@ -59,8 +58,6 @@ export class Loop {
         if (this.#failures > 0) log.info({ loop: name }, 'works again');
         this.#failures = 0;
         if (!again && !this.#woken) await this.#pause(everyMs);
-        // PGlite answers without leaving the current task: a busy loop would keep sockets and signals waiting.
-        else await setImmediate();
       } catch (error) {
         this.#failures++;
         const pauseMs = backoff(this.#failures, FAILURE_BASE_MS, FAILURE_MAX_MS);

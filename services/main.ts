@@ -23,6 +23,7 @@ import { orderService } from './order/index.ts';
 import { pointsService } from './points/index.ts';
 import { openResources } from './resources.ts';
 import { type AnyService, type ServiceContext, schemaOf } from './service.ts';
+import { vacuumLoops } from './vacuum.ts';
 
 const factories: Record<ServiceName, (context: ServiceContext) => AnyService> = {
   order: orderService,
@@ -80,6 +81,11 @@ export async function startSluice({ env, services = serviceNames }: StartOptions
     });
     await bringUpToDate(database, config, new Map(prepared.map(({ name, service }) => [name, service])), log);
 
+    if (database.kind === 'pglite') {
+      const loops = vacuumLoops(database, services.map(schemaOf), log);
+      for (const loop of loops) loop.start();
+      ends.push(() => Promise.all(loops.map((loop) => loop.stop())));
+    }
     const bus = await resources.openBus();
     ends.push(() => bus.close());
     const hosts = prepared.map((each) => new ServiceHost({ ...each, config, database, bus, mqtt, metrics }));

@@ -14,7 +14,7 @@ import { readPage } from './pages.ts';
 const items = [{ sku: 'MUG', name: 'Mug', quantity: 3, unitPrice: 1_999 }];
 
 /** Orders before those that count, so that code is compiled and caches are filled. */
-const WARM_UP = 5;
+const WARM_UP = 10;
 /** How often a client asks whether its order is completed: what is measured may be late by this. */
 const POLL_MS = 5;
 /** The same for a crowd's orders, by the page. */

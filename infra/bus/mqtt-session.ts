@@ -39,6 +39,9 @@ type End = 'closed' | 'lock lost' | 'rebuild' | 'stalled';
 export function holdSession(options: SessionOptions, receiver: Receiver): HeldSession {
   const { id, topics, connect, database, log } = options;
   const closing = new AbortController();
+  const closed = new Promise<End>((resolve) => {
+    closing.signal.addEventListener('abort', () => resolve('closed'));
+  });
   const established = deferred();
   const attempted = deferred();
   let state: Health = { status: 'down', detail: 'connecting' };
@@ -79,27 +82,21 @@ export function holdSession(options: SessionOptions, receiver: Receiver): HeldSe
   }
 
   async function connectWhileLocked(lock: Lock): Promise<void> {
-    const over = new Promise<End>((resolve) => {
-      lock.lost.then(() => resolve('lock lost'));
-      closing.signal.addEventListener('abort', () => resolve('closed'), { once: true });
-    });
+    const over = Promise.race([closed, lock.lost.then((): End => 'lock lost')]);
     for (;;) {
       const end = await connectUntil(over);
-      if (end === 'closed') return free(lock, options);
-      log.warn({ session: id, reason: end }, 'MQTT session interrupted');
-      if (end === 'lock lost') return;
-      if (end === 'stalled') {
-        // To come back before the database can store again would only bring the same messages again.
-        await Promise.race([intake.idle(), over]);
-        await pause();
+      if (end !== 'closed') log.warn({ session: id, reason: end }, 'MQTT session interrupted');
+      // To come back before the database can store again would only bring the same messages again.
+      const next = end === 'stalled' ? await Promise.race([over, intake.idle().then(pause)]) : end;
+      if (next === 'lock lost') return;
+      if (next === 'closed') {
+        await intake.idle();
+        return free(lock, options);
       }
     }
   }
 
   async function connectUntil(over: Promise<End>): Promise<End> {
-    // Already over, for example by a lock that was lost during a stall.
-    const ended = await Promise.race([over, Promise.resolve(undefined)]);
-    if (ended) return ended;
     state = { status: 'down', detail: 'connecting' };
     const client = connect({ clientId: id, clean: false, keepalive: KEEPALIVE });
     intake.attach(client);

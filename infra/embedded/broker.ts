@@ -115,7 +115,6 @@ function createBroker({ persistence }: Storage, insiders: Insiders, prefix: stri
     },
     // Services do not publish over connections, so nobody does.
     authorizePublish: (_client, _packet, callback) => callback(new Error('publishing is for the services')),
-    maxInflightInbound: 1,
     authorizeSubscribe(client, subscription, callback) {
       callback(null, insiders.include(client) || maySubscribe(subscription.topic, prefix) ? subscription : null);
     },

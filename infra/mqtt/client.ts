@@ -49,7 +49,7 @@ export function openMqttClient(options: MqttPublisherOptions): MqttPublisher {
   });
   client.on('error', (error) => {
     // mqtt.js tries again every second; one line per outage is enough.
-    if (trouble !== reasonOf(error)) log.warn({ err: error }, 'MQTT broker is not reachable');
+    if (trouble !== reasonOf(error)) log.warn({ reason: reasonOf(error) }, 'MQTT broker is not reachable');
     trouble = reasonOf(error);
   });
   client.on('close', () => {

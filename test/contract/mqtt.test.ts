@@ -8,6 +8,7 @@ import type { MqttClient } from 'mqtt';
 import { pino } from 'pino';
 import { afterEach, describe, expect, inject, test } from 'vitest';
 import { openMqttBus } from '../../infra/bus/mqtt.ts';
+import { createIntake } from '../../infra/bus/mqtt-intake.ts';
 import type { Bus, IncomingMessage, Receiver } from '../../infra/bus/port.ts';
 import { eventTopic, presenceTopic, sessionOf, type Topology } from '../../infra/bus/topology.ts';
 import type { Lock } from '../../infra/database/port.ts';
@@ -383,6 +384,44 @@ async function clearRetained(url: string, topic: string): Promise<void> {
   await client.publishAsync(topic, '', { qos: 1, retain: true });
   await endConnection(client);
 }
+
+test('a store that takes too long is reported, holds at most 200 messages, and is acknowledged at its end', async () => {
+  const { connect, publisher } = await embedded('p');
+  let finish = () => {};
+  const stuck = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  const { receiver, stored, batches } = keeper(() => stuck);
+  let troubles = 0;
+  const intake = createIntake(receiver, 20, () => troubles++);
+  const receive = async () => {
+    const client = connect({ clientId: 'p-points', clean: false });
+    cleanups.push(() => endConnection(client));
+    let received = 0;
+    client.on('message', () => received++);
+    intake.attach(client);
+    await client.subscribeAsync('p/events/a', { qos: 1 });
+    return { client, received: () => received };
+  };
+
+  const first = await receive();
+  for (const { body } of events(300)) void publisher.publish('p/events/a', body, { qos: 1 });
+  await eventually(() => troubles === 1 && first.received() >= 201, { what: 'the stall is noticed' });
+  // The first batch, here a single message, and those that wait behind it.
+  expect(first.received()).toBe(201);
+  finish();
+  await eventually(() => stored.length === 300, { what: 'everything is stored' });
+  expect(Math.max(...batches)).toBe(100);
+  await intake.idle();
+  await publisher.publish('p/events/a', 'after', { qos: 1 });
+  await eventually(() => stored.length === 301, { what: 'the next message' });
+  await endConnection(first.client);
+
+  const second = await receive();
+  await publisher.publish('p/events/a', 'last', { qos: 1 });
+  await eventually(() => stored.includes('last'), { what: 'the last message' });
+  expect(second.received()).toBe(1);
+});
 
 test('events go out on their own topics, with the dots of their type as slashes', () => {
   expect(eventTopic('p', 'flash-sale.ticket.accepted')).toBe('p/events/flash-sale/ticket/accepted');

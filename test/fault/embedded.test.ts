@@ -9,7 +9,7 @@ import { newSchedule, rounds } from './support/schedule.ts';
 import { createEmbedded } from './support/system.ts';
 
 /** I7 */
-const DONE_WITHIN_MS = 20_000;
+const DONE_WITHIN_MS = 30_000;
 
 test.each([
   { bus: 'local', kills: Math.max(2, rounds) },
@@ -26,8 +26,12 @@ test.each([
   }
   const over = performance.now();
   await load.stop();
-  await eventually(() => isDone(process.url, load.log), { what: 'everything is done', timeoutMs: DONE_WITHIN_MS });
-  const recoveryMs = performance.now() - over;
+  const timeoutMs = Math.max(1_000, over + DONE_WITHIN_MS - performance.now());
+  const done = eventually(() => isDone(process.url, load.log), { what: 'everything is done', timeoutMs });
+  const recoveryMs = await done.then(
+    () => performance.now() - over,
+    () => null, // the checker says what is left
+  );
   expect(await process.stop()).toEqual({ code: 0, signal: null });
   const verdict = await checkInvariants({ dataDir }, load.log);
   judge({ fault: `kill -9 of the embedded process, ${bus} bus`, rounds: kills, verdict, recoveryMs });

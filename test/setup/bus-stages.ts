@@ -1,4 +1,5 @@
 // Where the bus suite runs: each adapter on each broker that it is made for, with ways to break what can break.
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -61,60 +62,48 @@ export interface Broker {
 
 export interface Stage {
   readonly name: string;
+  /** Whether its servers could be had. */
+  readonly available: boolean;
   /** Whether the broker is behind a network that can be cut. */
   readonly network: boolean;
   /** Whether the members of a group share its events; where they do not, one holds them and the others stand by. */
   readonly shares: boolean;
+  /** Whether bytes that are no UTF-8 can come this way. */
+  readonly anyBytes: boolean;
   readonly openDatabases: () => Promise<Databases>;
   readonly openBroker: (databases: Databases) => Promise<Broker>;
 }
 
-/** Every stage; one whose servers could not be had is undefined. */
-export function busStages({
-  databaseUrl,
-  amqpUrl,
-  mosquittoUrl,
-  rabbitMqttUrl,
-}: ServerUrls): [string, Stage | undefined][] {
-  const openDatabases = databaseUrl ? () => postgresAt(databaseUrl) : pgliteInFolder;
-  const local = { network: false, shares: true, openBroker: async (databases: Databases) => localBroker(databases) };
-  const mqtt = (name: string, url: string | undefined): [string, Stage | undefined] => [
-    name,
-    url
-      ? {
-          name,
-          network: true,
-          shares: false,
-          openDatabases,
-          openBroker: async (databases) => mqttBroker(url, databases),
-        }
-      : undefined,
-  ];
-  const named = (stage: Stage): [string, Stage] => [stage.name, stage];
+export function busStages({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl }: ServerUrls): Stage[] {
+  const postgres = () => postgresAt(String(databaseUrl));
+  const openDatabases = databaseUrl ? postgres : pgliteInFolder;
+  const stage = { available: true, network: true, shares: true, anyBytes: true, openDatabases };
+  const local = { ...stage, network: false, openBroker: localBroker };
+  const mqtt = (url: string | undefined) => ({
+    ...stage,
+    available: url !== undefined,
+    shares: false,
+    openBroker: (databases: Databases) => mqttBroker(String(url), databases),
+  });
   return [
-    named({ name: 'local on PGlite', ...local, openDatabases: pgliteInFolder }),
-    ['local on PostgreSQL', databaseUrl ? { name: 'local on PostgreSQL', ...local, openDatabases } : undefined],
-    named({
+    { ...local, name: 'local on PGlite', openDatabases: pgliteInFolder },
+    { ...local, name: 'local on PostgreSQL', available: databaseUrl !== undefined, openDatabases: postgres },
+    {
+      ...stage,
       name: 'MQTT on the embedded broker',
       network: false,
       shares: false,
-      openDatabases,
+      anyBytes: false,
       openBroker: embeddedBroker,
-    }),
-    mqtt('MQTT on Mosquitto', mosquittoUrl),
-    mqtt("MQTT on RabbitMQ's plugin", rabbitMqttUrl),
-    [
-      'AMQP on RabbitMQ',
-      amqpUrl
-        ? {
-            name: 'AMQP on RabbitMQ',
-            network: true,
-            shares: true,
-            openDatabases,
-            openBroker: async (databases) => amqpBroker(amqpUrl, databases),
-          }
-        : undefined,
-    ],
+    },
+    { ...mqtt(mosquittoUrl), name: 'MQTT on Mosquitto' },
+    { ...mqtt(rabbitMqttUrl), name: "MQTT on RabbitMQ's plugin" },
+    {
+      ...stage,
+      name: 'AMQP on RabbitMQ',
+      available: amqpUrl !== undefined,
+      openBroker: (databases) => amqpBroker(String(amqpUrl), databases),
+    },
   ];
 }
 
@@ -146,7 +135,7 @@ export async function pgliteInFolder(): Promise<Databases> {
   };
 }
 
-function localBroker(databases: Databases): Broker {
+async function localBroker(databases: Databases): Promise<Broker> {
   return {
     openPeer: async (topology, schemaOf) => {
       const database = await databases.open();
@@ -155,10 +144,12 @@ function localBroker(databases: Databases): Broker {
     },
     // What waits in a row and cannot be read, as after a change of schema.
     inject: async (_topology, schema, type, body) => {
+      const said = /"id":"([0-9A-Fa-f-]{36})"/.exec(body.toString());
+      const about = /"subject":"([0-9a-f-]{36})"/.exec(body.toString());
       await databases.database.execute(
-        `INSERT INTO ${schema}.inbox (message_id, type, status, body)
-         VALUES (gen_random_uuid(), $1, 'pending', decode($2, 'base64'))`,
-        [type, body.toString('base64')],
+        `INSERT INTO ${schema}.inbox (message_id, type, subject, status, body)
+         VALUES ($1, $2, $3, 'pending', decode($4, 'base64'))`,
+        [said?.[1] ?? randomUUID(), type, about?.[1] ?? null, body.toString('base64')],
       );
     },
     forget: async () => {},
@@ -166,7 +157,7 @@ function localBroker(databases: Databases): Broker {
   };
 }
 
-function amqpBroker(url: string, databases: Databases): Broker {
+async function amqpBroker(url: string, databases: Databases): Promise<Broker> {
   const administer = async (work: (channel: ConfirmChannel) => Promise<unknown>) => {
     const connection = await connectAmqp(url);
     await work(await connection.createConfirmChannel());
@@ -206,7 +197,7 @@ function amqpBroker(url: string, databases: Databases): Broker {
   };
 }
 
-function mqttBroker(url: string, databases: Databases): Broker {
+async function mqttBroker(url: string, databases: Databases): Promise<Broker> {
   const connect = connectTo(url);
   return {
     openPeer: async (topology) => {
@@ -265,7 +256,6 @@ async function embeddedBroker(databases: Databases): Promise<Broker> {
         close: () => closeAll(bus, database),
       };
     },
-    // The publisher takes text, so bytes that are no UTF-8 cannot come this way.
     inject: (topology, _schema, type, body) =>
       broker.publisher.publish(eventTopic(topology.prefix, type), body.toString(), { qos: 1 }),
     forget: (topology) => endSessions(broker.connectInside, topology),

@@ -13,9 +13,6 @@ import { log, type Peer } from './bus-stages.ts';
 
 const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
 
-/** How long a row stays claimed by a member that is gone. */
-const LEASE_MS = 400;
-
 export interface Group {
   readonly name: string;
   /** Of its tables: outbox, inbox, effects. */
@@ -40,6 +37,8 @@ export interface MemberOptions {
   readonly attempts?: number;
   readonly retryMs?: number;
   readonly prefetch?: number;
+  /** How long a row stays claimed by a member that is gone. */
+  readonly leaseMs?: number;
 }
 
 export class Member {
@@ -49,9 +48,9 @@ export class Member {
   #subscription: Subscription | undefined;
 
   private constructor(database: Database, { schema }: Group, types: readonly string[], options: MemberOptions) {
-    const { attempts = 3, retryMs = 20, prefetch = 50 } = options;
+    const { attempts = 3, retryMs = 20, prefetch = 50, leaseMs = 10_000 } = options;
     const outbox = new Outbox(schema);
-    const common = { database, attempts, prefetch, leaseMs: LEASE_MS, log };
+    const common = { database, attempts, prefetch, leaseMs, log };
     const handler = recordingHandler(schema, outbox, options);
     this.inbox = new Inbox({
       ...common,
