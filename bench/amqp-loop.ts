@@ -1,13 +1,14 @@
 // What RabbitMQ and amqplib alone could do: a process that sends the system's messages through the system's queues,
 // each persistent and confirmed, each acknowledged once its answer is confirmed, and without a database. The services
 // must not be running. Arguments: the broker's URL, seconds to warm up, seconds to measure.
+import { setTimeout as delay } from 'node:timers/promises';
 import amqp, { type Channel, type ConfirmChannel, type ConsumeMessage } from 'amqplib';
 import { v7 as uuidv7 } from 'uuid';
 import { EVENT_CONTENT_TYPE, type Event, type EventData, type EventType } from '../contracts/events.ts';
 import { type ServiceName, subscriptions } from '../contracts/services.ts';
 import { declareTopology } from '../infra/bus/rabbitmq/declare.ts';
 import { exchangeOf, queueOf, type Topology } from '../infra/bus/topology.ts';
-import { MAX_OPEN } from './measure.ts';
+import { MAX_OPEN } from './orders.ts';
 
 /** As the services set them. */
 const PREFETCH = 200;
@@ -19,6 +20,8 @@ const topology: Topology = { prefix: 'sluice', groups: subscriptions };
 const open = new Map<string, number>();
 let completed = 0;
 let stopping = false;
+/** Called at the end, when no message is left in the queues. */
+let allCompleted = () => {};
 
 function eventOf<T extends EventType>(type: T, source: ServiceName, data: EventData<T>): string {
   return JSON.stringify({
@@ -86,6 +89,7 @@ async function handle(service: ServiceName, message: ConsumeMessage, publisher: 
   else if (open.delete(event.data.orderId)) {
     completed++;
     placeOrders(publisher);
+    if (stopping && open.size === 0) allCompleted();
   }
 }
 
@@ -106,15 +110,16 @@ for (const service of Object.keys(subscriptions) as ServiceName[]) {
 }
 placeOrders(publisher);
 
-const after = (ms: number, work: () => void) => setTimeout(work, ms);
-after(Number(warmUpSeconds) * 1_000, () => {
-  const [startedAt, before] = [performance.now(), completed];
-  after(Number(seconds) * 1_000, () => {
-    process.send?.(((completed - before) / (performance.now() - startedAt)) * 1_000);
-    stopping = true;
-  });
+await delay(Number(warmUpSeconds) * 1_000);
+const [startedAt, before] = [performance.now(), completed];
+await delay(Number(seconds) * 1_000);
+const perSecond = ((completed - before) / (performance.now() - startedAt)) * 1_000;
+
+const end = new Promise<void>((resolve) => {
+  allCompleted = resolve;
 });
-process.on('disconnect', () => {
-  stopping = true;
-  void Promise.all([publishing.close(), consuming.close()]);
-});
+stopping = true;
+await end;
+await Promise.all([publishing.close(), consuming.close()]);
+process.send?.(perSecond);
+process.disconnect();

@@ -49,3 +49,11 @@ export async function audit(query: (sql: string) => Promise<Record<string, unkno
     settings,
   };
 }
+
+/** Throws where a promise was broken while it was measured: then no rate counts. */
+export function assertComplete(audit: Audit, accepted: number): void {
+  const { orders, completed, points, coupons, notifications, outbox, failed } = audit;
+  const effects = [orders, completed, points, coupons, notifications];
+  if (effects.every((count) => count === accepted) && outbox === 0 && failed === 0) return;
+  throw new Error(`${accepted} orders were accepted, and the databases hold ${JSON.stringify(audit)}`);
+}

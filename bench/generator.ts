@@ -18,7 +18,7 @@ export interface Sample {
   readonly accepted: number;
   /** Answers other than 201, by status. */
   readonly refused: Readonly<Record<number, number>>;
-  /** Since the first request after `open`, and the CPU that this process used in that time. */
+  /** Since the first `allow`, and the CPU that this process used in that time. */
   readonly elapsedMs: number;
   readonly cpuMs: number;
 }

@@ -1,49 +1,50 @@
 // The benchmark's side of the load generator.
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
+import type { ChildProcess } from 'node:child_process';
 import type { Command, Sample } from './generator.ts';
+import { endChild, forkScript } from './peer.ts';
 
 /** Connections that the generator keeps busy: as many orders are unanswered at a time. */
 export const CONNECTIONS = 128;
-const ANSWER_WITHIN_MS = 60_000;
+/** Longer than the slowest burst. */
+const ANSWER_WITHIN_MS = 120_000;
 
 export class Load {
-  readonly #child: ChildProcess;
+  readonly #child: ChildProcess = forkScript('generator.js');
 
-  constructor() {
-    this.#child = fork(fileURLToPath(new URL('generator.js', import.meta.url)));
-  }
-
-  /** Connects, and counts from zero. Not to be kept waiting: servers end connections that are idle for seconds. */
+  /** Counts from zero again. */
   open(url: string): void {
     this.#tell({ type: 'open', url: `${url}/orders`, connections: CONNECTIONS });
   }
 
+  /** Orders may be sent until there are `upTo` since `open`. */
   allow(upTo: number): void {
     this.#tell({ type: 'allow', upTo });
   }
 
   sample(): Promise<Sample> {
+    const answer = this.#receive(({ type }) => type === 'sample');
     this.#tell({ type: 'sample' });
-    return this.#receive('sample');
+    return answer;
   }
 
-  /** Sends what is allowed up to now and no more; resolves when all of it is answered. */
-  async finish(): Promise<Sample> {
-    this.allow(0);
-    return this.#receive('idle', 0);
-  }
-
-  /** Sends this many after `open`; resolves when all are answered. */
+  /** Sends `count` after `open`; resolves when all are answered. */
   send(count: number): Promise<Sample> {
-    this.allow(count);
-    return this.#receive('idle', count);
+    return this.#until(count);
   }
 
-  async close(): Promise<void> {
-    this.#child.disconnect();
-    if (this.#child.exitCode === null) await once(this.#child, 'exit');
+  /** Sends no more; resolves when what was sent is answered. */
+  finish(): Promise<Sample> {
+    return this.#until(0);
+  }
+
+  close(): Promise<void> {
+    return endChild(this.#child);
+  }
+
+  #until(upTo: number): Promise<Sample> {
+    const answer = this.#receive(({ type, allowed }) => type === 'idle' && allowed === upTo);
+    this.allow(upTo);
+    return answer;
   }
 
   #tell(command: Command): void {
@@ -51,7 +52,7 @@ export class Load {
   }
 
   /** Rejects where the generator ended, an order was refused, or nothing comes in time. */
-  #receive(type: Sample['type'], allowed?: number): Promise<Sample> {
+  #receive(isAnswer: (sample: Sample) => boolean): Promise<Sample> {
     return new Promise((resolve, reject) => {
       const settle = (work: () => void) => {
         clearTimeout(timer);
@@ -60,8 +61,8 @@ export class Load {
         work();
       };
       const onMessage = (sample: Sample) => {
-        if (sample.type !== type || (allowed !== undefined && sample.allowed !== allowed)) return;
-        const refused = Object.entries(sample.refused).map(([status, count]) => `${count} × ${status}`);
+        if (!isAnswer(sample)) return;
+        const refused = Object.entries(sample.refused).map(([status, count]) => `${count} with ${status}`);
         settle(() => (refused.length > 0 ? reject(new Error(`orders were refused: ${refused}`)) : resolve(sample)));
       };
       const onExit = () => settle(() => reject(new Error('the load generator ended')));

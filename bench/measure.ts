@@ -1,14 +1,25 @@
-// The measurements: what a bare route takes, what the system completes when it is kept busy, and what it does with a
+// The measurements: what a bare route answers, what the system completes when it is kept busy, and what it does with a
 // burst.
 import { setTimeout as delay } from 'node:timers/promises';
+import { cpuTimes } from './cpu.ts';
 import type { Load } from './load.ts';
-import type { Meter, Reading } from './meter.ts';
+import { Meter, type Reading } from './meter.ts';
+import { MAX_OPEN } from './orders.ts';
+import type { System } from './system.ts';
 
-/** Orders that are accepted and not completed at a time while the load is sustained. */
-export const MAX_OPEN = 2_000;
 const POLL_MS = 200;
-const DRAIN_WITHIN_MS = 120_000;
+const COMPLETED_WITHIN_MS = 180_000;
 const UNLIMITED = 1_000_000_000;
+
+/** In seconds. What is measured while code is still being compiled does not count. */
+export interface Durations {
+  readonly warmUp: number;
+  readonly measured: number;
+}
+
+/** From and to, in microseconds of the monotonic clock, as CPU profiles tell time. */
+export type Window = readonly [number, number];
+const micros = () => Number(process.hrtime.bigint() / 1_000n);
 
 export interface RouteRate {
   readonly perSecond: number;
@@ -16,104 +27,90 @@ export interface RouteRate {
   readonly generatorCpu: number;
 }
 
-/** Requests per second that a bare route answers. */
-export async function measureRoute(
-  load: Load,
-  url: string,
-  { warmUpSeconds, seconds }: { warmUpSeconds: number; seconds: number },
-): Promise<RouteRate> {
+/** Orders per second that a bare route answers. */
+export async function measureRoute(load: Load, url: string, { warmUp, measured }: Durations): Promise<RouteRate> {
   load.open(url);
   load.allow(UNLIMITED);
-  await delay(warmUpSeconds * 1_000);
+  await delay(warmUp * 1_000);
   const begin = await load.sample();
-  await delay(seconds * 1_000);
+  await delay(measured * 1_000);
   const end = await load.sample();
   await load.finish();
+  const elapsedMs = end.elapsedMs - begin.elapsedMs;
   return {
-    perSecond: ((end.accepted - begin.accepted) / (end.elapsedMs - begin.elapsedMs)) * 1_000,
-    generatorCpu: (end.cpuMs - begin.cpuMs) / (end.elapsedMs - begin.elapsedMs),
+    perSecond: ((end.accepted - begin.accepted) / elapsedMs) * 1_000,
+    generatorCpu: (end.cpuMs - begin.cpuMs) / elapsedMs,
   };
 }
 
 export interface Sustained {
-  readonly acceptedPerSecond: number;
   readonly completedPerSecond: number;
-  /** Completed in the window's last third against its first: 1 where it is steady. */
+  readonly acceptedPerSecond: number;
+  /** Of all orders, those of the warm-up and of the end included. */
+  readonly accepted: number;
+  /** What was completed per second in the window's last third, divided by that of its first: 1 where it is steady. */
   readonly drift: number;
-  /** Orders that were accepted and not completed, and events that had not left, when the window began and ended. */
-  readonly open: readonly [number, number];
-  readonly outbox: readonly [number, number];
+  /** Orders not completed and events not sent, when the window ended minus when it began. */
+  readonly backlogGrowth: number;
   readonly generatorCpu: number;
+  /** Shares of one CPU, by process; a server's with those of its children. Empty where the platform does not tell. */
+  readonly cpu: Readonly<Record<string, number>>;
+  readonly window: Window;
 }
 
-/** Keeps the system as busy as it can be with at most MAX_OPEN orders under way, and measures what it completes. */
+/**
+ * Keeps the system as busy as it can be with at most MAX_OPEN orders under way, measures what it completes, and waits
+ * until it has completed everything.
+ */
 export async function measureSustained(
   load: Load,
-  meter: Meter,
-  url: string,
-  { warmUpSeconds, seconds }: { warmUpSeconds: number; seconds: number },
+  system: System,
+  { warmUp, measured }: Durations,
 ): Promise<Sustained> {
-  load.open(url);
-  const already = (await meter.read()).completed;
+  const meter = new Meter(system.url, Object.values(system.urls));
   const readings: Reading[] = [];
-  const keepBusy = async (forSeconds: number) => {
-    const until = performance.now() + forSeconds * 1_000;
+  const keepBusy = async (seconds: number) => {
+    const until = performance.now() + seconds * 1_000;
     while (performance.now() < until) {
       const reading = await meter.read();
       readings.push(reading);
-      load.allow(reading.completed - already + MAX_OPEN);
+      load.allow(reading.completed + MAX_OPEN);
       await delay(POLL_MS);
     }
   };
-  const state = async () => {
-    const [reading, sample, outbox] = await Promise.all([meter.read(), load.sample(), meter.outboxRows()]);
-    return { reading, sample, outbox, open: sample.accepted + already - reading.completed };
+  const look = async () => {
+    const [reading, sample, waiting, cpu] = await Promise.all([
+      meter.read(),
+      load.sample(),
+      meter.outboxRows(),
+      cpuTimes(system.pids),
+    ]);
+    readings.push(reading);
+    return { reading, sample, cpu, micros: micros(), backlog: sample.accepted - reading.completed + waiting };
   };
 
-  await keepBusy(warmUpSeconds);
+  load.open(system.url);
+  await keepBusy(warmUp);
   readings.length = 0;
-  const begin = await state();
-  await keepBusy(seconds);
-  const end = await state();
+  const begin = await look();
+  await keepBusy(measured);
+  const end = await look();
 
-  const inWindow = [begin.reading, ...readings.filter(({ at }) => at > begin.reading.at), end.reading];
-  const third = (end.reading.at - begin.reading.at) / 3;
-  const after = (at: number) => inWindow.find((reading) => reading.at >= at) ?? end.reading;
-  const generatorMs = end.sample.elapsedMs - begin.sample.elapsedMs;
-  return {
-    acceptedPerSecond: ((end.sample.accepted - begin.sample.accepted) / generatorMs) * 1_000,
-    completedPerSecond: rate(begin.reading, end.reading),
-    drift: rate(after(end.reading.at - third), end.reading) / rate(begin.reading, after(begin.reading.at + third)),
-    open: [begin.open, end.open],
-    outbox: [begin.outbox, end.outbox],
-    generatorCpu: (end.sample.cpuMs - begin.sample.cpuMs) / generatorMs,
-  };
-}
-
-const rate = (from: Reading, to: Reading) => ((to.completed - from.completed) / (to.at - from.at)) * 1_000;
-
-/** Sends nothing more; resolves with the number of accepted orders when all of them are completed and all events left. */
-export async function drain(load: Load, meter: Meter, already = 0): Promise<number> {
   const { accepted } = await load.finish();
-  await untilCompleted(meter, already + accepted);
-  const deadline = performance.now() + DRAIN_WITHIN_MS;
-  while ((await meter.outboxRows()) > 0) {
-    if (performance.now() > deadline) throw new Error(`the outboxes are not empty after ${DRAIN_WITHIN_MS / 1_000} s`);
-    await delay(POLL_MS);
-  }
-  return accepted;
-}
-
-async function untilCompleted(meter: Meter, accepted: number): Promise<Reading> {
-  const deadline = performance.now() + DRAIN_WITHIN_MS;
-  for (;;) {
-    const reading = await meter.read();
-    if (reading.completed >= accepted) return reading;
-    if (performance.now() > deadline) {
-      throw new Error(`${reading.completed} of ${accepted} orders completed within ${DRAIN_WITHIN_MS / 1_000} s`);
-    }
-    await delay(POLL_MS);
-  }
+  await untilCompleted(meter, accepted);
+  const elapsedMs = end.sample.elapsedMs - begin.sample.elapsedMs;
+  return {
+    completedPerSecond: rate(begin.reading, end.reading),
+    acceptedPerSecond: ((end.sample.accepted - begin.sample.accepted) / elapsedMs) * 1_000,
+    accepted,
+    drift: driftOf(readings),
+    backlogGrowth: end.backlog - begin.backlog,
+    generatorCpu: (end.sample.cpuMs - begin.sample.cpuMs) / elapsedMs,
+    cpu: Object.fromEntries(
+      Object.entries(end.cpu).map(([name, ms]) => [name, (ms - (begin.cpu[name] ?? 0)) / elapsedMs]),
+    ),
+    window: [begin.micros, end.micros],
+  };
 }
 
 export interface Burst {
@@ -121,16 +118,21 @@ export interface Burst {
   readonly acceptedPerSecond: number;
   /** While they were being accepted. */
   readonly completedPerSecond: number;
-  /** From the first request until every order is completed. */
+  /** From the first order until all are completed. */
   readonly completedAfterSeconds: number;
   readonly generatorCpu: number;
+  /** While they were being accepted. */
+  readonly window: Window;
 }
 
 /** Orders as fast as they are accepted, into a system that has nothing to do. */
-export async function measureBurst(load: Load, meter: Meter, url: string, orders: number): Promise<Burst> {
+export async function measureBurst(load: Load, system: System, orders: number): Promise<Burst> {
+  const meter = new Meter(system.url, Object.values(system.urls));
   const begin = await meter.read();
-  load.open(url);
+  load.open(system.url);
+  const from = micros();
   const sent = await load.send(orders);
+  const to = micros();
   const accepted = await meter.read();
   const end = await untilCompleted(meter, begin.completed + orders);
   return {
@@ -139,5 +141,37 @@ export async function measureBurst(load: Load, meter: Meter, url: string, orders
     completedPerSecond: rate(begin, accepted),
     completedAfterSeconds: (end.at - begin.at) / 1_000,
     generatorCpu: sent.cpuMs / sent.elapsedMs,
+    window: [from, to],
   };
+}
+
+/** Completed per second between two readings. */
+const rate = (from: Reading, to: Reading) => ((to.completed - from.completed) / (to.at - from.at)) * 1_000;
+
+/** `readings` are in order of time. */
+function driftOf(readings: readonly Reading[]): number {
+  const [first, last] = [readings[0], readings.at(-1)];
+  if (!first || !last) return Number.NaN;
+  const third = (last.at - first.at) / 3;
+  const at = (time: number) => readings.find((reading) => reading.at >= time) ?? last;
+  return rate(at(last.at - third), last) / rate(first, at(first.at + third));
+}
+
+/** Resolves when that many orders are completed and all events and notifications have left. */
+async function untilCompleted(meter: Meter, orders: number): Promise<Reading> {
+  const deadline = performance.now() + COMPLETED_WITHIN_MS;
+  const before = (what: string) => {
+    if (performance.now() > deadline) throw new Error(`${what} after ${COMPLETED_WITHIN_MS / 1_000} s`);
+  };
+  let reading = await meter.read();
+  while (reading.completed < orders) {
+    before(`${reading.completed} of ${orders} orders are completed`);
+    await delay(POLL_MS);
+    reading = await meter.read();
+  }
+  while ((await meter.outboxRows()) > 0) {
+    before('the outboxes are not empty');
+    await delay(POLL_MS);
+  }
+  return reading;
 }

@@ -1,26 +1,56 @@
-// Starts what the system is measured against (route.ts) and the bare AMQP loop, and ends them again.
+// Processes that the benchmark starts beside the system: what it is measured against.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
+const START_WITHIN_MS = 30_000;
+
 export interface Peer {
   readonly url: string;
-  readonly pid: number;
   close(): Promise<void>;
 }
 
+/** A bare Express route, or a bare node:http server (route.ts). */
 export async function startPeer(kind: 'express' | 'http'): Promise<Peer> {
-  const child = fork(fileURLToPath(new URL('route.js', import.meta.url)), [kind], {
-    env: { ...process.env, NODE_ENV: 'production' },
-  });
-  const [url] = (await once(child, 'message')) as [string];
-  return { url, pid: child.pid ?? 0, close: () => endChild(child) };
+  const child = forkScript('route.js', [kind]);
+  const url = await firstMessage<string>(child, START_WITHIN_MS);
+  return { url, close: () => endChild(child) };
 }
 
-/** Ends a forked child that ends by itself when it is disconnected. */
+/** Orders per second of the bare AMQP loop (amqp-loop.ts). */
+export async function measureAmqpLoop(url: string, warmUpSeconds: number, seconds: number): Promise<number> {
+  const child = forkScript('amqp-loop.js', [url, String(warmUpSeconds), String(seconds)]);
+  try {
+    return await firstMessage<number>(child, START_WITHIN_MS + (warmUpSeconds + seconds) * 1_000);
+  } finally {
+    await endChild(child);
+  }
+}
+
+/** A script beside this one, which ends by itself when it is disconnected: also when the benchmark dies. */
+export const forkScript = (script: string, args: readonly string[] = []): ChildProcess =>
+  fork(fileURLToPath(new URL(script, import.meta.url)), args, { env: { ...process.env, NODE_ENV: 'production' } });
+
 export async function endChild(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, 'exit');
   if (child.connected) child.disconnect();
   await exited;
+}
+
+function firstMessage<T>(child: ChildProcess, withinMs: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL');
+      reject(new Error(`${child.spawnargs[1]} said nothing within ${withinMs} ms`));
+    }, withinMs);
+    child.once('exit', (code) => {
+      clearTimeout(timer);
+      reject(new Error(`${child.spawnargs[1]} ended with code ${code}`));
+    });
+    child.once('message', (message) => {
+      clearTimeout(timer);
+      resolve(message as T);
+    });
+  });
 }

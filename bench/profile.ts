@@ -1,6 +1,7 @@
 // Reads what `node --cpu-prof` wrote: where a process spent its time, by function and by module.
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import type { Window } from './measure.ts';
 
 /** https://chromedevtools.github.io/devtools-protocol/tot/Profiler/#type-Profile; times in microseconds. */
 interface CpuProfile {
@@ -34,10 +35,9 @@ export interface ProfileSummary {
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const IDLE = '(idle)';
 
-/** `from` and `to`: the window that counts, as process.hrtime.bigint() told time in any process of this machine. */
-export async function summarizeProfile(file: string, from: bigint, to: bigint): Promise<ProfileSummary> {
+/** Of what `file` holds, what falls into the window. */
+export async function summarizeProfile(file: string, [begin, end]: Window): Promise<ProfileSummary> {
   const { nodes, samples, timeDeltas, startTime } = JSON.parse(await readFile(file, 'utf8')) as CpuProfile;
-  const [begin, end] = [Number(from / 1_000n), Number(to / 1_000n)];
   const selfTimes = new Map<number, number>();
   let at = startTime;
   samples.forEach((id, index) => {

@@ -1,7 +1,6 @@
 // The system as it is measured: compiled code with its default settings, in processes of its own, on fresh data and
 // private servers; its log goes to a file, as in production. `embedded`: everything in one process, with nothing set.
 // `separate`: each service in a process of its own, on PostgreSQL, RabbitMQ and Mosquitto.
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PGlite } from '@electric-sql/pglite';
@@ -29,25 +28,20 @@ export interface System {
   readonly amqpUrl: string | undefined;
   /** Stops the services cleanly and counts what they stored; the servers run on. */
   stopServices(): Promise<Audit>;
-  /** Ends what is left and removes all data. */
+  /** Ends what is left and removes all data. Safe to call twice. */
   remove(): Promise<void>;
-}
-
-export interface SystemOptions {
-  /** Where each process writes a CPU profile when it stops. */
-  readonly profileFolder?: string | undefined;
 }
 
 const MAIN = fileURLToPath(new URL('../cli/main.js', import.meta.url));
 const COMMON = { HOST: '127.0.0.1', NODE_ENV: 'production', LOG_FORMAT: 'json' };
 
-export const startSystem = (mode: Mode, options: SystemOptions): Promise<System> =>
-  mode === 'embedded' ? startEmbedded(options) : startSeparate(options);
+/** `profileFolder`: where each process writes a CPU profile when it stops. */
+export const startSystem = (mode: Mode, profileFolder?: string): Promise<System> =>
+  mode === 'embedded' ? startEmbedded(profileFolder) : startSeparate(profileFolder);
 
-async function startEmbedded({ profileFolder }: SystemOptions): Promise<System> {
-  const folder = await serverFolder('bench');
-  const env = { ...COMMON, DATA_DIR: join(folder, 'data'), MQTT_PORT: '0' };
-  const { server, url } = await startProcess('all', [], env, profileFolder);
+async function startEmbedded(profileFolder?: string): Promise<System> {
+  // The database is in DATA_DIR's default, below the process's own folder.
+  const { server, url, folder } = await startProcess('all', [], { ...COMMON, MQTT_PORT: '0' }, profileFolder);
   return {
     url,
     urls: { all: url },
@@ -55,21 +49,18 @@ async function startEmbedded({ profileFolder }: SystemOptions): Promise<System> 
     amqpUrl: undefined,
     async stopServices() {
       await server.kill('SIGTERM');
-      const pglite = await PGlite.create({ dataDir: join(env.DATA_DIR, 'database') });
+      const pglite = await PGlite.create({ dataDir: join(folder, '.data', 'database') });
       try {
         return await audit(async (sql) => (await pglite.query<Record<string, unknown>>(sql)).rows);
       } finally {
         await pglite.close();
       }
     },
-    async remove() {
-      await server.stop();
-      await rm(folder, { recursive: true, force: true });
-    },
+    remove: () => server.stop(),
   };
 }
 
-async function startSeparate({ profileFolder }: SystemOptions): Promise<System> {
+async function startSeparate(profileFolder?: string): Promise<System> {
   const started: LocalServer[] = [];
   const remove = async () => {
     await Promise.all(started.splice(0).map((server) => server.stop()));
@@ -124,13 +115,14 @@ async function startProcess(
   services: readonly string[],
   settings: Readonly<Record<string, string>>,
   profileFolder: string | undefined,
-): Promise<{ server: LocalServer; url: string }> {
+): Promise<{ server: LocalServer; url: string; folder: string }> {
+  const folder = await serverFolder(`bench-${name}`);
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const profiling = profileFolder
     ? ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`, `--cpu-prof-name=${name}.cpuprofile`]
     : [];
-  const runner = await processRunner(await serverFolder(`bench-${name}`), {
+  const runner = await processRunner(folder, {
     command: process.execPath,
     args: [...profiling, MAIN, 'start', ...services],
     env: { PATH: process.env.PATH ?? '', ...settings, PORT: String(port) },
@@ -144,7 +136,7 @@ async function startProcess(
     },
     cleanSignal: 'SIGTERM',
   });
-  return { server, url };
+  return { server, url, folder };
 }
 
 const pidsOf = (servers: Readonly<Record<string, LocalServer>>): Record<string, number> =>

@@ -31,6 +31,9 @@ export interface HostOptions {
   readonly log: Logger;
 }
 
+/** Messages of one service that its inbox handles at a time, out of its table: some kilobytes each. */
+const MAX_ROWS = 1_000;
+
 /**
  * How often the tables are looked at for what no wake-up told of. In one process almost nothing is left to be found that
  * way, and PGlite runs one statement at a time; with PostgreSQL it is how events of other processes are found.
@@ -54,13 +57,14 @@ export class ServiceHost {
     const common = {
       database,
       leaseMs: config.LEASE_MS,
-      prefetch: config.PREFETCH,
+      maxRows: MAX_ROWS,
       attempts: config.RETRY_ATTEMPTS,
       pollMs,
       log,
     };
     this.inbox = new Inbox({
       ...common,
+      prefetch: config.PREFETCH,
       schema: schemaOf(name),
       handlers: service.handlers as AnyHandlers,
       outbox,

@@ -1,5 +1,4 @@
 // The outside world, as the configuration names it: what has no URL is embedded.
-import { mkdir } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
@@ -42,7 +41,6 @@ export async function openResources(config: Config, log: Logger): Promise<Resour
   };
   try {
     if (!config.DATABASE_URL || !config.MQTT_URL) {
-      await mkdir(config.DATA_DIR, { recursive: true });
       closing.push(await lockDataDir(config.DATA_DIR));
     }
     const broker = await openBroker(config, log);

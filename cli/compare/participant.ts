@@ -1,7 +1,8 @@
-// A service as the product makes it, without what runs it: its tables, its handlers behind its inbox, its outbox. Who
-// holds it calls the inbox and takes the outbox's events, as a bus and a relay would.
+// A service as the product makes it, without what runs it: its tables, its handlers behind its inbox, its outbox.
+// Whoever holds it stands where otherwise the relay, the bus and the inbox's worker stand.
 import type { ServiceName } from '../../contracts/services.ts';
 import type { IncomingMessage } from '../../infra/bus/port.ts';
+import { GroupCommit } from '../../infra/database/group-commit.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { writeEvent } from '../../infra/messaging/envelope.ts';
 import type { AnyHandlers } from '../../infra/messaging/handler.ts';
@@ -13,8 +14,8 @@ export interface Participant {
   readonly service: AnyService;
   readonly inbox: Inbox;
   readonly outbox: Outbox;
-  /** Removes an order's events from the outbox, as they go over the wire. */
-  take(orderId: string): Promise<IncomingMessage[]>;
+  /** Hands the events that an order has caused here to `receive`, and deletes them from the outbox once it resolved. */
+  pass(orderId: string, receive: (events: readonly IncomingMessage[]) => Promise<void>): Promise<void>;
 }
 
 const MESSAGING_MIGRATIONS = new URL('../../infra/messaging/migrations/', import.meta.url);
@@ -44,19 +45,36 @@ export async function openParticipant(
     retryMaxMs: config.RETRY_MAX_MS,
     leaseMs: config.LEASE_MS,
     prefetch: config.PREFETCH,
+    maxRows: config.PREFETCH,
     log,
+  });
+  // Of the orders that are under way.
+  const written = new Map<string, ClaimedRow[]>();
+  outbox.connect('bus', {
+    leaseMs: () => config.LEASE_MS,
+    offer: (rows) => {
+      for (const row of rows) written.set(row.subject, [...(written.get(row.subject) ?? []), row]);
+    },
+    wake: () => {}, // with a lease every row is handed over
+  });
+  const deletions = new GroupCommit<number, void>({
+    run: async (positions) => {
+      await outbox.turnOver(database, 'bus', positions, config.LEASE_MS, 0);
+      return positions.map(() => undefined);
+    },
+    key: () => '',
+    maxBatch: 500,
+    maxWaiting: 5_000,
   });
   return {
     service,
     inbox,
     outbox,
-    take: async (orderId) => {
-      const rows = await database.query<ClaimedRow>(
-        `DELETE FROM ${schema}.outbox WHERE channel = 'bus' AND subject = $1
-         RETURNING position, event_id, type, subject, time, data, failures`,
-        [orderId],
-      );
-      return rows.map((row) => ({ body: Buffer.from(writeEvent(row, `/services/${name}`).body) }));
+    pass: async (orderId, receive) => {
+      const rows = written.get(orderId) ?? [];
+      written.delete(orderId);
+      await receive(rows.map((row) => ({ body: Buffer.from(writeEvent(row, `/services/${name}`).body) })));
+      await Promise.all(rows.map(({ position }) => deletions.submit(position)));
     },
   };
 }

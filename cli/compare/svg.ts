@@ -12,6 +12,7 @@ const GROUP = 76;
 const BAR = 22;
 
 const style = `
+  .paper { fill: #ffffff; }
   text { font: 14px system-ui, sans-serif; fill: #1f2328; }
   .title { font-size: 18px; font-weight: 600; }
   .way { font-weight: 600; }
@@ -19,6 +20,7 @@ const style = `
   .answer { fill: #1a7f37; }
   .completed { fill: #54aeff; }
   @media (prefers-color-scheme: dark) {
+    .paper { fill: #0d1117; }
     text { fill: #f0f6fc; }
     .dim { fill: #9198a1; }
     .answer { fill: #3fb950; }
@@ -40,6 +42,7 @@ export function svgOf({ workMs, clients, ways }: Comparison): string {
 <desc id="desc">${described.join('; ')}.</desc>
 <style>${style}
 </style>
+<rect class="paper" width="100%" height="100%" rx="8"/>
 <text class="title" x="24" y="36">${title}</text>
 <rect class="answer" x="24" y="54" width="12" height="12" rx="2"/>
 <text class="dim" x="42" y="65">until it is answered (p50)</text>

@@ -1,7 +1,6 @@
 // The same shop without a bus, to compare with: POST /orders does the steps itself and answers when they are done. Its
 // parts are the product's own: routes, use case, handlers, inboxes, outboxes, tables. Only what carries the events from
 // one service to the next is replaced, by a call.
-import type { IncomingMessage } from '../../infra/bus/port.ts';
 import { userTopic } from '../../infra/bus/topology.ts';
 import { parseConfig } from '../../infra/config.ts';
 import { createApp } from '../../infra/http/app.ts';
@@ -74,17 +73,13 @@ async function serve(context: Context, resources: Resources, together: Together)
   };
 }
 
-/** Does an order's steps and records their results. A crash in here is repaired by nobody: no relay knows of it. */
+/** Does an order's steps and records their results. */
 async function complete(orderId: string, order: Participant, steps: readonly Participant[], together: Together) {
-  const placed = await order.take(orderId);
-  const results: IncomingMessage[] = [];
-  const doStep = async ({ inbox, take }: Participant) => {
-    await inbox.handle(placed);
-    results.push(...(await take(orderId)));
-  };
-  if (together === 'parallel') await Promise.all(steps.map(doStep));
-  else for (const step of steps) await doStep(step);
-  await order.inbox.handle(results);
+  await order.pass(orderId, async (placed) => {
+    if (together === 'parallel') await Promise.all(steps.map(({ inbox }) => inbox.handle(placed)));
+    else for (const { inbox } of steps) await inbox.handle(placed);
+  });
+  await Promise.all(steps.map(({ pass }) => pass(orderId, (results) => order.inbox.handle(results))));
 }
 
 function userRelay({ config, database, log }: Context, { outbox }: Participant, { mqtt }: Resources): Relay {

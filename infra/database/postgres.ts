@@ -2,9 +2,9 @@
 import { createHash } from 'node:crypto';
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { int8 } from './encoding.ts';
 import { type Database, DatabaseUnavailable, type Lock, type Queryable, type Transaction } from './port.ts';
 
-const INT8_OID = 20;
 const CONNECT_TIMEOUT_MS = 5_000;
 /** A statement without an answer for this long means a dead connection: the slowest of ours takes well under a second. */
 const QUERY_TIMEOUT_MS = 30_000;
@@ -106,7 +106,7 @@ function statementName(text: string): string {
 }
 
 function getTypeParser(oid: number, format?: 'text' | 'binary') {
-  if (oid === INT8_OID) return Number;
+  if (oid === int8) return Number;
   return format === 'binary' ? pg.types.getTypeParser(oid, 'binary') : pg.types.getTypeParser(oid, 'text');
 }
 

@@ -1,19 +1,26 @@
 // One process at a time may use a data folder. LevelDB's lock is the operating system's: it ends with the process,
 // also with one that is killed, so there is never a stale lock file to remove by hand.
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { DataDirInUse } from './errors.ts';
 
-/** Takes the folder, or rejects with DataDirInUse. Resolves with the function that frees it. */
-export async function lockDataDir(dataDir: string): Promise<() => Promise<void>> {
-  const lock = new ClassicLevel(join(dataDir, 'lock'));
+/** Opens `<dataDir>/<name>`, or rejects with DataDirInUse where another process has it open. */
+export async function openLevel(dataDir: string, name: string): Promise<ClassicLevel<string, Buffer>> {
+  const folder = join(dataDir, name);
+  await mkdir(folder, { recursive: true });
+  const level = new ClassicLevel<string, Buffer>(folder, { valueEncoding: 'buffer' });
   try {
-    await lock.open();
+    await level.open();
+    return level;
   } catch (error) {
-    const cause = (error as Error).cause;
-    if (cause instanceof Error && 'code' in cause && cause.code === 'LEVEL_LOCKED')
-      throw new DataDirInUse(dataDir, error);
-    throw error;
+    const { cause } = error as { cause?: { code?: string } };
+    throw cause?.code === 'LEVEL_LOCKED' ? new DataDirInUse(dataDir, error) : error;
   }
+}
+
+/** Takes the folder. Resolves with the function that frees it. */
+export async function lockDataDir(dataDir: string): Promise<() => Promise<void>> {
+  const lock = await openLevel(dataDir, 'lock');
   return () => lock.close();
 }

@@ -65,9 +65,16 @@ function problemOf(error: unknown): Problem | undefined {
   return bodyProblemOf(error);
 }
 
-/** The body parser's errors, by their documented `type`. */
+const malformedBody = () =>
+  new Problem(400, 'malformed-body', {
+    title: 'The body cannot be read',
+    detail: 'It must be JSON in valid UTF-8.',
+  });
+
+/** The body parser's errors, by their documented `type`; those of decompressing have zlib's `code` instead. */
 function bodyProblemOf(error: unknown): Problem | undefined {
-  const { type, status } = error as { type?: unknown; status?: unknown };
+  const { type, status, code } = error as { type?: unknown; status?: unknown; code?: unknown };
+  if (typeof code === 'string' && code.startsWith('Z_')) return malformedBody();
   if (typeof type !== 'string' || typeof status !== 'number') return undefined;
   switch (type) {
     case 'entity.too.large':
@@ -79,10 +86,7 @@ function bodyProblemOf(error: unknown): Problem | undefined {
     case 'request.size.invalid':
     case 'entity.parse.failed':
     case 'entity.verify.failed':
-      return new Problem(400, 'malformed-body', {
-        title: 'The body cannot be read',
-        detail: 'It must be JSON in valid UTF-8.',
-      });
+      return malformedBody();
     default:
       return status < 500 ? new Problem(status, 'bad-request', { title: 'The request cannot be read' }) : undefined;
   }

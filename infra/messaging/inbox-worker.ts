@@ -15,8 +15,8 @@ export interface InboxWorkerOptions {
   readonly inbox: Inbox;
   /** A claimed row is free again after this: must exceed the slowest handler. */
   readonly leaseMs: number;
-  /** As the inbox's. */
-  readonly prefetch: number;
+  /** The inbox's. */
+  readonly maxRows: number;
   /** Attempts at a message before it is dead. */
   readonly attempts: number;
   /** How soon rows are found whose delay is over, or that another process wrote. */
@@ -52,13 +52,13 @@ export class InboxWorker {
   }
 
   async #claim(): Promise<boolean> {
-    const { database, inbox, leaseMs, prefetch } = this.#options;
+    const { database, inbox, leaseMs, maxRows } = this.#options;
     const { room } = inbox;
     // With little room it waits for more, rather than claim row by row: the inbox wakes it.
-    if (room < prefetch / 2) return false;
+    if (room < maxRows / 2) return false;
     const rows = await inbox.rows.claim(database, leaseMs, room);
-    inbox.takeOn(rows);
-    return rows.length === room;
+    inbox.takeOn(rows, rows.length === room);
+    return false;
   }
 
   /** Alone, one after the other: if one of them ends the process again, its neighbours are not charged. */

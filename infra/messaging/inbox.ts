@@ -3,17 +3,16 @@
 // ones behind it and no transport needs a delay queue.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { v7 as uuidv7 } from 'uuid';
 import type { Event } from '../../contracts/events.ts';
+import type { StepName } from '../../contracts/orders.ts';
 import { backoff } from '../backoff.ts';
 import type { IncomingMessage, Receiver } from '../bus/port.ts';
 import { GroupCommit, Overloaded } from '../database/group-commit.ts';
-import { type Database, DatabaseUnavailable, type Transaction } from '../database/port.ts';
-import { failpoint } from '../failpoint.ts';
-import { groupBy } from '../group-by.ts';
-import { readEvent, storable } from './envelope.ts';
-import type { AnyHandler, AnyHandlers } from './handler.ts';
+import { type Database, DatabaseUnavailable } from '../database/port.ts';
+import { readEvent } from './envelope.ts';
+import type { AnyHandlers } from './handler.ts';
 import { type ClaimedMessage, InboxStore, type NewMessage } from './inbox-store.ts';
+import { InboxTransactions, type Origin, type Outcome, type Work } from './inbox-transactions.ts';
 import type { Outbox } from './outbox.ts';
 
 /** Messages in one transaction at the most. */
@@ -22,8 +21,6 @@ const MAX_BATCH = 200;
 const AWAY_BASE_MS = 100;
 const AWAY_MAX_MS = 5_000;
 
-export type Outcome = 'done' | 'repeated' | 'retrying' | 'dead';
-
 export interface InboxOptions {
   readonly database: Database;
   /** The service's schema: it holds the table. */
@@ -31,51 +28,48 @@ export interface InboxOptions {
   readonly handlers: AnyHandlers;
   readonly outbox: Outbox;
   /** The step of an order that this service answers for; its dead messages are reported as step.failed. */
-  readonly step?: 'points' | 'coupon' | 'notification' | undefined;
+  readonly step?: StepName | undefined;
   /** Attempts at a message before it is dead, and the delays between them. */
   readonly attempts: number;
   readonly retryBaseMs: number;
   readonly retryMaxMs: number;
   /** A row that is claimed is free again after this: must exceed the slowest handler. */
   readonly leaseMs: number;
-  /** Rows under way at the most; as many messages again may come from a transport that waits for their outcome. */
+  /** Messages that a transport leaves unacknowledged at the most. */
   readonly prefetch: number;
+  /** Rows under way at the most. */
+  readonly maxRows: number;
   readonly log: Logger;
   /** Called for every message whose outcome is recorded. */
   readonly onOutcome?: (type: string, outcome: Outcome, seconds: number) => void;
 }
 
-/** A readable message on its way through its handler. */
-interface Work {
-  readonly message: NewMessage;
-  readonly event: Event;
-  readonly handler: AnyHandler;
-  /** It has just arrived, or it waits in a row that this process has claimed. */
-  readonly origin: 'arrival' | 'row';
-  /** Including this one. */
-  readonly attempts: number;
-}
-
 export class Inbox implements Receiver {
   readonly rows: InboxStore;
   readonly #options: InboxOptions;
+  readonly #transactions: InboxTransactions;
   readonly #commits: GroupCommit<Work, Outcome>;
   readonly #listeners: (() => void)[] = [];
   readonly #stopping = new AbortController();
   /** Messages under way, and how many of them are rows. */
   #running = 0;
   #rowsRunning = 0;
+  /** Rows are known to wait that there was no room for. */
+  #unclaimed = false;
   readonly #background = new Set<Promise<void>>();
   #lastProgress = performance.now();
 
   constructor(options: InboxOptions) {
     this.#options = options;
     this.rows = new InboxStore(options.schema);
+    const { database, handlers, outbox, step } = options;
+    this.#transactions = new InboxTransactions({ database, rows: this.rows, handlers, outbox, step });
     this.#commits = new GroupCommit({
-      run: (batch) => this.#commit(batch),
+      run: (batch) => this.#transactions.commit(batch),
       key: ({ message }) => message.messageId,
       maxBatch: MAX_BATCH,
-      maxWaiting: options.prefetch * 4, // arrivals and rows, twice where a transport delivers again what is under way
+      // Twice, as a transport that lost its connection delivers again what is under way.
+      maxWaiting: 2 * options.prefetch + options.maxRows,
     });
   }
 
@@ -91,7 +85,7 @@ export class Inbox implements Receiver {
 
   /** How many more rows may be claimed. */
   get room(): number {
-    return this.#stopping.signal.aborted ? 0 : Math.max(0, this.#options.prefetch - this.#rowsRunning);
+    return this.#stopping.signal.aborted ? 0 : Math.max(0, this.#options.maxRows - this.#rowsRunning);
   }
 
   /**
@@ -108,6 +102,7 @@ export class Inbox implements Receiver {
   }
 
   wake(): void {
+    this.#unclaimed = false;
     for (const listener of this.#listeners) listener();
   }
 
@@ -131,12 +126,13 @@ export class Inbox implements Receiver {
     // The room is taken now: other batches may come while this one is written.
     const taken = leaseMs > 0 ? messages.length : 0;
     this.#rowsRunning += taken;
-    const stored = await this.#whenDatabaseIsThere(() =>
-      this.rows.add(this.#options.database, rows, leaseMs),
-    ).finally(() => {
-      this.#rowsRunning -= taken;
-    });
+    const stored = await this.#whenDatabaseIsThere(() => this.rows.add(this.#options.database, rows, leaseMs)).finally(
+      () => {
+        this.#rowsRunning -= taken;
+      },
+    );
     if (leaseMs === 0 || stored.size < messages.length) this.wake();
+    if (leaseMs === 0) this.#unclaimed = true;
     if (leaseMs > 0 && stored.size > 0) {
       const claimed = messages.filter(({ messageId }) => stored.delete(messageId));
       this.#inBackground(claimed.map(({ event, body }) => this.#attempt({ event }, body, 'row', 1)));
@@ -153,8 +149,12 @@ export class Inbox implements Receiver {
     }
   }
 
-  /** Handles claimed rows in the background, each as an attempt of its own; repeats answers that were asked for again. */
-  takeOn(rows: readonly ClaimedMessage[]): void {
+  /**
+   * Handles claimed rows in the background, each as an attempt of its own; repeats answers that were asked for again.
+   * `more`: there were more than there was room for.
+   */
+  takeOn(rows: readonly ClaimedMessage[], more = false): void {
+    this.#unclaimed ||= more;
     const asked = rows.filter(({ status }) => status === 'done' || status === 'dead');
     const waiting = rows.filter(({ status }) => status === 'pending' || status === 'retrying');
     if (waiting.length > 0) this.#inBackground(waiting.map((row) => this.handleRow(row)));
@@ -179,7 +179,7 @@ export class Inbox implements Receiver {
       for (const result of results)
         if (result.status === 'rejected')
           this.#options.log.warn({ error: messageOf(result.reason) }, 'left to its lease');
-      if (this.#rowsRunning < this.#options.prefetch / 2) this.wake();
+      if (this.#unclaimed && this.#rowsRunning < this.#options.maxRows / 2) this.wake();
     });
     this.#background.add(running);
   }
@@ -199,7 +199,7 @@ export class Inbox implements Receiver {
   async #attempt(
     read: ReturnType<typeof readEvent>,
     body: Uint8Array,
-    origin: Work['origin'],
+    origin: Origin,
     attempts: number,
   ): Promise<void> {
     const startedAt = performance.now();
@@ -228,83 +228,21 @@ export class Inbox implements Receiver {
     }
   }
 
-  /** A batch in one transaction: its ids, its effects, its answers. */
-  async #commit(batch: Work[]): Promise<Outcome[]> {
-    failpoint('inbox.before-transaction');
-    const outcomes = await this.#options.database.transaction(async (tx) => {
-      const [arrivals, rows] = [ofOrigin(batch, 'arrival'), ofOrigin(batch, 'row')];
-      const taken = await this.rows.takeArrivals(tx, arrivals);
-      for (const id of await this.rows.takeRows(tx, rows)) taken.add(id);
-
-      // `delete` lets only one through where an id stands twice in the batch.
-      const fresh = batch.map(({ message }) => taken.delete(message.messageId));
-      const works = groupBy(
-        batch.filter((_, index) => fresh[index]),
-        ({ handler }) => handler,
-      );
-      for (const [handler, ofHandler] of works) {
-        await handler.handle(
-          tx,
-          ofHandler.map(({ event }) => event),
-        );
-      }
-      await this.#repeat(
-        tx,
-        batch.filter(({ origin }, index) => !fresh[index] && origin === 'arrival').map(({ message }) => message),
-      );
-      return fresh.map((isFresh): Outcome => (isFresh ? 'done' : 'repeated'));
-    });
-    failpoint('inbox.after-commit');
-    return outcomes;
-  }
-
-  /** Puts the answers of messages that came again back into the outbox, whatever they were. */
-  async #repeat(tx: Transaction, messages: readonly Pick<NewMessage, 'messageId'>[]): Promise<void> {
-    if (messages.length === 0) return;
-    const { outbox, handlers, step } = this.#options;
-    const known = await this.rows.known(
-      tx,
-      messages.map(({ messageId }) => messageId),
-    );
-    const done = groupBy(
-      known.filter(({ status }) => status === 'done'),
-      ({ type }) => handlers[type ?? ''],
-    );
-    for (const [handler, rows] of done) {
-      await handler?.repeat?.(
-        tx,
-        rows.map(({ subject }) => subject ?? '').filter((subject) => subject !== ''),
-      );
-    }
-    const dead = known.filter(({ status }) => status === 'dead').map(({ message_id }) => message_id);
-    if (dead.length > 0 && step) await outbox.write(tx, 'bus', this.rows.failures(step), [dead]);
-  }
-
   async #repeatRows(rows: readonly ClaimedMessage[]): Promise<void> {
-    if (rows.length === 0) return;
     const startedAt = performance.now();
-    await this.#whenDatabaseIsThere(() =>
-      this.#options.database.transaction(async (tx) => {
-        await this.#repeat(
-          tx,
-          rows.map(({ message_id }) => ({ messageId: message_id })),
-        );
-        await this.rows.answered(
-          tx,
-          rows.map(({ message_id }) => message_id),
-        );
-      }),
-    );
-    for (const { message_id, type, subject } of rows) {
-      const message = { messageId: message_id, type: type ?? undefined, subject: subject ?? undefined };
-      this.#report(message, 'repeated', startedAt);
-    }
+    const messages = rows.map(({ message_id: messageId, type, subject }) => ({
+      messageId,
+      type: type ?? undefined,
+      subject: subject ?? undefined,
+    }));
+    await this.#whenDatabaseIsThere(() => this.#transactions.repeat(messages));
+    for (const message of messages) this.#report(message, 'repeated', startedAt);
   }
 
   async #recordFailure(work: Work, error: unknown): Promise<Outcome> {
     const { attempts, retryBaseMs, retryMaxMs } = this.#options;
     const status = work.attempts >= attempts ? 'dead' : 'retrying';
-    await this.#fail(
+    await this.#transactions.fail(
       work.message,
       work.origin,
       status,
@@ -314,31 +252,9 @@ export class Inbox implements Receiver {
     return status;
   }
 
-  async #recordDead(
-    message: NewMessage,
-    origin: Work['origin'],
-    error: string,
-    startedAt = performance.now(),
-  ): Promise<void> {
-    await this.#whenDatabaseIsThere(() => this.#fail(message, origin, 'dead', error, 0));
+  async #recordDead(message: NewMessage, origin: Origin, error: string, startedAt = performance.now()): Promise<void> {
+    await this.#whenDatabaseIsThere(() => this.#transactions.fail(message, origin, 'dead', error, 0));
     this.#report(message, 'dead', startedAt, error);
-  }
-
-  async #fail(
-    message: NewMessage,
-    origin: Work['origin'],
-    status: 'retrying' | 'dead',
-    error: string,
-    delayMs: number,
-  ): Promise<void> {
-    const { database, outbox, step } = this.#options;
-    const reported = status === 'dead' && step !== undefined && message.subject !== undefined;
-    const failure = { status, error: storable(error), delayMs, failureId: reported ? uuidv7() : undefined };
-    await database.transaction(async (tx) => {
-      if (origin === 'row') await this.rows.fail(tx, message.messageId, failure);
-      else await this.rows.addFailed(tx, message, failure);
-      if (reported) await outbox.write(tx, 'bus', this.rows.failures(step), [[message.messageId]]);
-    });
   }
 
   /** Runs `work` until the database is there for it. No attempt is charged, and the transport feels backpressure. */
@@ -365,9 +281,6 @@ export class Inbox implements Receiver {
     else log[outcome === 'dead' ? 'error' : 'warn']({ ...line, messageId: message.messageId, error: messageOf(error) });
   }
 }
-
-const ofOrigin = (batch: readonly Work[], origin: Work['origin']) =>
-  batch.filter((work) => work.origin === origin).map(({ message }) => message);
 
 const isAway = (error: unknown) => error instanceof DatabaseUnavailable || error instanceof Overloaded;
 

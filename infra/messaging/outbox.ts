@@ -87,7 +87,9 @@ export class Outbox {
 
   /**
    * The relay's turn: deletes what was published, and claims what nobody holds, for `leaseMs`. One statement, so that
-   * no transaction stays open while the network is waited for. Rows that another relay has locked are passed over.
+   * no transaction stays open while the network is waited for. Rows that another relay has locked are passed over. A
+   * row whose lease ran out while it was published is only deleted: of a deletion and an update in one statement,
+   * PostgreSQL does one.
    */
   async turnOver(
     database: Queryable,
@@ -100,7 +102,8 @@ export class Outbox {
       `WITH published AS (DELETE FROM ${this.#table} WHERE position = ANY($1::bigint[]))
        UPDATE ${this.#table} SET claimed_until = now() + $2::integer * interval '1 ms'
        WHERE position IN (
-         SELECT position FROM ${this.#table} WHERE channel = $3 AND claimed_until <= now()
+         SELECT position FROM ${this.#table}
+         WHERE channel = $3 AND claimed_until <= now() AND position <> ALL ($1::bigint[])
          ORDER BY position LIMIT $4 FOR UPDATE SKIP LOCKED)
        RETURNING position, event_id, type, subject, time, data, failures`,
       [published, leaseMs, channel, limit],

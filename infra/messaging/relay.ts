@@ -93,7 +93,10 @@ export class Relay implements RelayDoor {
     const { database, outbox, channel, leaseMs } = this.#options;
     const rows = await outbox.turnOver(database, channel, this.#published, leaseMs, BATCH);
     this.#published = [];
-    this.#waiting.push(...rows);
+    // Where a lease ran out while its row waited here, it is only renewed: published twice, rows that come too fast
+    // would come ever faster.
+    const held = new Set(this.#waiting.map(({ position }) => position));
+    this.#waiting.push(...rows.filter(({ position }) => !held.has(position)));
     // A full batch: there may be more.
     this.#lastTurnOver = rows.length === BATCH ? Number.NEGATIVE_INFINITY : performance.now();
   }

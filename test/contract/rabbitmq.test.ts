@@ -20,6 +20,8 @@ const serverStartMs = 120_000;
 let server: Rabbitmq;
 let topology: Topology;
 let cleanUps: (() => Promise<unknown>)[] = [];
+/** Handlers that are held: released first, since closing a subscription waits for them. */
+let releases: (() => void)[] = [];
 
 beforeAll(async () => {
   server = await startRabbitmq();
@@ -30,6 +32,8 @@ beforeEach(() => {
   topology = { prefix: freshPrefix(), groups: { points: ['order.placed'], coupon: ['order.placed'] } };
 });
 afterEach(async () => {
+  for (const release of releases) release();
+  releases = [];
   for (const cleanUp of cleanUps.reverse()) await cleanUp();
   cleanUps = [];
   vi.restoreAllMocks();
@@ -153,7 +157,7 @@ describe('consuming', () => {
     expect(recorder.batches).toBeLessThan(500);
   });
 
-  test('a slow batch does not delay later ones, and each message is acknowledged once', async () => {
+  test('a slow batch does not delay later ones, and is acknowledged by itself', async () => {
     const bus = await openBus();
     const hold = holder();
     const slow = event();
@@ -164,10 +168,14 @@ describe('consuming', () => {
     const later = events(1_000);
     await bus.publish(later);
     await recorder.toHandle(later.map(({ id }) => id));
-    expect(recorder.handled).not.toContain(slow.id);
+
+    // What is not acknowledged is delivered again: the slow one, and no other.
+    const before = recorder.batches;
+    await subscription.rebuild();
+    await eventually(() => recorder.batches > before, { what: 'the slow one has begun again' });
     hold.release();
-    await recorder.toHandle([slow.id]);
     await subscription.close();
+    expect(recorder.handled.toSorted()).toEqual([slow, slow, ...later].map(({ id }) => id).sort());
     await expectNothingLeft(bus);
   });
 
@@ -460,13 +468,16 @@ function holder() {
   const released = new Promise<void>((resolve) => {
     release = resolve;
   });
+  releases.push(release);
   return { released, release };
 }
 
 async function openAdmin(): Promise<Channel> {
   const connection = await connect(server.amqpUrl);
   cleanUps.push(() => connection.close());
-  return connection.createChannel();
+  const channel = await connection.createChannel();
+  channel.on('error', () => undefined); // what was asked for rejects with it
+  return channel;
 }
 
 /** Makes the queue's leader hang; answers how to end that. */
@@ -479,10 +490,12 @@ async function suspendQueue(queue: string): Promise<() => Promise<unknown>> {
   );
   const state = async () => server.ctl('eval', `erlang:process_info(${leader}, status).`);
   await eventually(async () => (await state()).includes('suspended'), { what: 'the queue hangs' });
-  return async () => {
-    await server.ctl('eval', `${waker} ! over.`);
+  const wakeUp = async () => {
+    await server.ctl('eval', `catch ${waker} ! over.`);
     await hanging;
   };
+  cleanUps.push(wakeUp);
+  return wakeUp;
 }
 
 async function openProxy(query = '?heartbeat=1'): Promise<{ proxy: TcpProxy; url: string }> {

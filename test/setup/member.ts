@@ -6,7 +6,8 @@ import type { Topology } from '../../infra/bus/topology.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
 import type { AnyHandler } from '../../infra/messaging/handler.ts';
-import { Inbox, type Outcome } from '../../infra/messaging/inbox.ts';
+import { Inbox } from '../../infra/messaging/inbox.ts';
+import type { Outcome } from '../../infra/messaging/inbox-transactions.ts';
 import { InboxWorker } from '../../infra/messaging/inbox-worker.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import { log, type Peer } from './bus-stages.ts';
@@ -50,10 +51,11 @@ export class Member {
   private constructor(database: Database, { schema }: Group, types: readonly string[], options: MemberOptions) {
     const { attempts = 3, retryMs = 20, prefetch = 50, leaseMs = 10_000 } = options;
     const outbox = new Outbox(schema);
-    const common = { database, attempts, prefetch, leaseMs, log };
+    const common = { database, attempts, maxRows: prefetch, leaseMs, log };
     const handler = recordingHandler(schema, outbox, options);
     this.inbox = new Inbox({
       ...common,
+      prefetch,
       schema,
       handlers: Object.fromEntries(types.map((type) => [type, handler])),
       outbox,

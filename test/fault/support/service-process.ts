@@ -120,3 +120,10 @@ async function isReady(url: string): Promise<boolean> {
   await body.dump();
   return statusCode === 200;
 }
+
+/** Gives the service's dead messages a fresh set of attempts. */
+export async function retryDead({ url }: ServiceProcess, service: string): Promise<void> {
+  const { statusCode, body } = await request(`${url}/failed-messages/${service}/retry?status=dead`, { method: 'POST' });
+  await body.dump();
+  if (statusCode !== 202) throw new Error(`retry was answered ${statusCode}`);
+}

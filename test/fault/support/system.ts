@@ -32,6 +32,8 @@ export interface SystemOptions {
 export interface System {
   readonly databaseUrl: string;
   readonly prefix: string;
+  /** What every process was started with. */
+  readonly env: Environment;
   readonly processes: readonly ServiceProcess[];
   /** The first process that runs this service. */
   process(service: ServiceName): ServiceProcess;
@@ -39,7 +41,7 @@ export interface System {
 
 /** Everything runs when this resolves, and ends with the test. */
 export async function startSystem(options: SystemOptions): Promise<System> {
-  const { postgresUrl, mqttUrl, amqpUrl, env, processes = serviceNames.map((name) => [name]) } = options;
+  const { postgresUrl, mqttUrl, amqpUrl, processes = serviceNames.map((name) => [name]) } = options;
   if (!postgresUrl || !mqttUrl)
     throw new Error('PostgreSQL or Mosquitto is missing: the end of the run says how to get it');
   const database = await freshDatabase(postgresUrl);
@@ -51,7 +53,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     MQTT_URL: mqttUrl,
     BUS_PREFIX: prefix,
     ...(amqpUrl ? { AMQP_URL: amqpUrl } : { EVENT_BUS: 'mqtt' }),
-    ...env,
+    ...options.env,
   };
   const all = await Promise.all(
     processes.map((services) => processOfTest(services.join('-'), sluice(...services), common)),
@@ -60,6 +62,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   return {
     databaseUrl: database.url,
     prefix,
+    env: common,
     processes: all,
     process: (service) => all[processes.findIndex((services) => services.includes(service))] as ServiceProcess,
   };

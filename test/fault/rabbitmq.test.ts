@@ -1,4 +1,5 @@
-// RabbitMQ killed, filled up, and out of reach in the ways that networks have. Orders are answered meanwhile.
+// RabbitMQ killed, filled up, out of reach in the ways that networks have, and with a message that nobody survives.
+// Orders are answered meanwhile.
 import { request } from 'undici';
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from 'vitest';
 import { type Rabbitmq, startRabbitmq } from '../../infra/local/rabbitmq.ts';
@@ -8,13 +9,14 @@ import { openBroker } from './support/broker.ts';
 import { conclude } from './support/conclude.ts';
 import { Load } from './support/load.ts';
 import { newSchedule, rounds } from './support/schedule.ts';
-import type { ServiceProcess } from './support/service-process.ts';
-import { count } from './support/sql.ts';
-import { startSystem } from './support/system.ts';
+import { retryDead, type ServiceProcess, sluice } from './support/service-process.ts';
+import { count, query } from './support/sql.ts';
+import { processOfTest, startSystem } from './support/system.ts';
 
 /** I7. Reconnecting alone may take 5 s. */
 const DONE_WITHIN_MS = 30_000;
 const servers = inject('servers');
+const doom = new URL('support/doom.js', import.meta.url).href;
 const resources = { postgresUrl: servers.databaseUrl, mqttUrl: servers.mosquittoUrl };
 
 /** A server of its own, to be broken. */
@@ -119,6 +121,66 @@ test('while its disk is full orders are answered, consumers go on and memory is 
   const over = performance.now();
   await conclude({ fault, rounds: 1, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
   expectOnlySuccess(load);
+});
+
+test('a message that kills its consumer each time ends dead, and those around it are handled', async () => {
+  const schedule = newSchedule();
+  const { process, databaseUrl, prefix, env } = await startSystem({
+    ...resources,
+    amqpUrl: rabbitmq.amqpUrl,
+    env: { PREFETCH: '10', RETRY_ATTEMPTS: '2' },
+  });
+  // The queue's own limit of 20 would only take longer.
+  await rabbitmq.ctl('set_policy', prefix, `^${prefix}\\.points$`, '{"delivery-limit":3}', '--apply-to', 'queues');
+  onTestFinished(async () => {
+    await rabbitmq.ctl('clear_policy', prefix);
+  });
+  await process('points').stop();
+  const load = new Load({ urls: [process('order').url], schedule });
+  await load.morePlaced(30);
+  await load.stop();
+  const [doomed] = await query<{ id: string }>(
+    databaseUrl,
+    'SELECT id FROM sluice_order.orders ORDER BY id OFFSET 15 LIMIT 1',
+  );
+  const points = await processOfTest('doomed-points', ['--import', doom, ...sluice('points')], {
+    ...env,
+    DOOMED_ORDER: doomed?.id ?? '',
+  });
+  const all = await count(databaseUrl, 'sluice_order.orders');
+  const done = () => count(databaseUrl, 'sluice_points.entries');
+  const dead = () => count(databaseUrl, `sluice_points.inbox WHERE status = 'dead'`);
+  let deaths = 0;
+  /** As an orchestrator would, whenever it ends. */
+  const keepRunningUntil = (fact: () => Promise<boolean>, what: string) =>
+    eventually(
+      async () => {
+        if (await fact()) return true;
+        if (points.pid === undefined) {
+          deaths++;
+          await points.launch();
+        }
+        return false;
+      },
+      { what, timeoutMs: 60_000 },
+    );
+
+  // RabbitMQ gives up on it, and on those that were in hand with it each time.
+  await keepRunningUntil(async () => (await done()) + (await dead()) === all, 'each message is handled or dead');
+  expect(await dead()).toBeGreaterThanOrEqual(1);
+  // Replayed, each is tried alone after it was once in a process that ended.
+  await eventually(() => retryDead(points, 'points').then(() => true), { what: 'the dead are replayed' });
+  await keepRunningUntil(async () => (await done()) === all - 1 && (await dead()) === 1, 'all others are handled');
+  expect(deaths).toBeGreaterThan(3);
+
+  // Mended, it goes through.
+  await points.kill();
+  await process('points').start();
+  await retryDead(process('points'), 'points');
+  const over = performance.now();
+  const fault = 'a message that kills its consumer each time';
+  const { failed } = await conclude({ fault, rounds: 1, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
+  expect(failed).toEqual([]);
 });
 
 /** The order service does not need the broker. */

@@ -1,0 +1,66 @@
+// The report and the profiles as tables for people.
+import { columns } from '../cli/terminal.ts';
+import type { Share } from './profile.ts';
+import type { Figure, Report } from './report.ts';
+import type { Phase, Profiles } from './round.ts';
+import type { Mode } from './system.ts';
+
+export function renderReport({ figures, checks, cpu, durability, environment }: Report): string {
+  const show = (value: number, unit: Figure['unit']) =>
+    unit === '/s' ? Math.round(value).toLocaleString('en-GB') : value.toFixed(unit === 's' ? 1 : 3);
+  const rows = figures.map(({ mode, phase, name, unit, median, min, max, reach, met }) => [
+    mode ?? '',
+    phase ?? '',
+    name,
+    show(median, unit) + (unit === 'ratio' ? '' : ` ${unit}`),
+    `${show(min, unit)} – ${show(max, unit)}`,
+    reach === undefined ? '' : `≥ ${reach}`,
+    met === undefined ? '' : met ? 'met' : 'NOT MET',
+  ]);
+  const percent = (shares: Readonly<Record<string, number>>) =>
+    Object.entries(shares).map(([name, share]) => `${name} ${Math.round(share * 100)} %`);
+  return [
+    `Node ${environment.node}, ${environment.cpus} × ${environment.cpu}, rounds: ${environment.rounds}`,
+    '',
+    ...columns([['', '', '', 'median', 'min – max', 'reach', ''], ...rows]),
+    '',
+    'Can it be trusted?',
+    ...columns(checks.map(({ name, value, ok }) => [name, value.toFixed(2), ok ? 'ok' : 'NOT OK'])),
+    '',
+    'CPU while the load is sustained, of one core:',
+    ...columns(Object.entries(cpu).map(([mode, shares]) => [mode, percent(shares).join(', ')])),
+    '',
+    'Durability:',
+    ...columns(
+      Object.entries(durability).map(([mode, settings]) => [
+        mode,
+        Object.entries(settings)
+          .map(([name, value]) => `${name}=${value}`)
+          .join(', '),
+      ]),
+    ),
+  ].join('\n');
+}
+
+const TOP_MODULES = 8;
+const TOP_FUNCTIONS = 12;
+
+/** Where each process spent its busy time in these phases. */
+export function renderProfiles(mode: Mode, profiles: Profiles, phases: readonly Phase[]): string {
+  const top = (shares: readonly Share[], count: number) =>
+    columns(
+      shares.slice(0, count).map(({ name, share }) => [`${(share * 100).toFixed(1)} %`.padStart(6), name]),
+      '    ',
+    );
+  return phases
+    .flatMap((phase) => Object.entries(profiles[phase]).map(([name, summary]) => ({ phase, name, ...summary })))
+    .flatMap(({ phase, name, busy, modules, functions }) => [
+      '',
+      `${mode}, ${phase}, process ${name}: busy ${Math.round(busy * 100)} % of the time; of that, without what they call,`,
+      '  modules:',
+      ...top(modules, TOP_MODULES),
+      '  functions:',
+      ...top(functions, TOP_FUNCTIONS),
+    ])
+    .join('\n');
+}

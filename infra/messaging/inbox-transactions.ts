@@ -1,0 +1,128 @@
+// What the inbox does in one transaction each: a batch with its effects and answers, a repetition, a failure.
+import { v7 as uuidv7 } from 'uuid';
+import type { Event } from '../../contracts/events.ts';
+import type { StepName } from '../../contracts/orders.ts';
+import type { Database, Transaction } from '../database/port.ts';
+import { failpoint } from '../failpoint.ts';
+import { groupBy } from '../group-by.ts';
+import { storable } from './envelope.ts';
+import type { AnyHandler, AnyHandlers } from './handler.ts';
+import type { InboxStore, NewMessage } from './inbox-store.ts';
+import type { Outbox } from './outbox.ts';
+
+export type Outcome = 'done' | 'repeated' | 'retrying' | 'dead';
+
+/** A message has just arrived, or it waits in a row that this process has claimed. */
+export type Origin = 'arrival' | 'row';
+
+/** A readable message on its way through its handler. */
+export interface Work {
+  readonly message: NewMessage;
+  readonly event: Event;
+  readonly handler: AnyHandler;
+  readonly origin: Origin;
+  /** Including this one. */
+  readonly attempts: number;
+}
+
+export interface InboxTransactionsOptions {
+  readonly database: Database;
+  readonly rows: InboxStore;
+  readonly handlers: AnyHandlers;
+  readonly outbox: Outbox;
+  /** The step of an order that this service answers for; its dead messages are reported as step.failed. */
+  readonly step: StepName | undefined;
+}
+
+export class InboxTransactions {
+  readonly #options: InboxTransactionsOptions;
+
+  constructor(options: InboxTransactionsOptions) {
+    this.#options = options;
+  }
+
+  /** A batch in one transaction: its ids, its effects, its answers. */
+  async commit(batch: Work[]): Promise<Outcome[]> {
+    failpoint('inbox.before-transaction');
+    const { database, rows } = this.#options;
+    const outcomes = await database.transaction(async (tx) => {
+      const taken = await rows.takeArrivals(tx, ofOrigin(batch, 'arrival'));
+      for (const id of await rows.takeRows(tx, ofOrigin(batch, 'row'))) taken.add(id);
+
+      // `delete` lets only one through where an id stands twice in the batch.
+      const fresh = batch.map(({ message }) => taken.delete(message.messageId));
+      const works = groupBy(
+        batch.filter((_, index) => fresh[index]),
+        ({ handler }) => handler,
+      );
+      for (const [handler, ofHandler] of works) {
+        await handler.handle(
+          tx,
+          ofHandler.map(({ event }) => event),
+        );
+      }
+      await this.#repeat(
+        tx,
+        batch.filter(({ origin }, index) => !fresh[index] && origin === 'arrival').map(({ message }) => message),
+      );
+      return fresh.map((isFresh): Outcome => (isFresh ? 'done' : 'repeated'));
+    });
+    failpoint('inbox.after-commit');
+    return outcomes;
+  }
+
+  /** Puts the answers of messages that came again back into the outbox, whatever they were. */
+  async #repeat(tx: Transaction, messages: readonly Pick<NewMessage, 'messageId'>[]): Promise<void> {
+    if (messages.length === 0) return;
+    const { rows, outbox, handlers, step } = this.#options;
+    const known = await rows.known(
+      tx,
+      messages.map(({ messageId }) => messageId),
+    );
+    const done = groupBy(
+      known.filter(({ status }) => status === 'done'),
+      ({ type }) => handlers[type ?? ''],
+    );
+    for (const [handler, ofHandler] of done) {
+      await handler?.repeat?.(
+        tx,
+        ofHandler.map(({ subject }) => subject ?? '').filter((subject) => subject !== ''),
+      );
+    }
+    const dead = known.filter(({ status }) => status === 'dead').map(({ message_id }) => message_id);
+    if (dead.length > 0 && step) await outbox.write(tx, 'bus', rows.failures(step), [dead]);
+  }
+
+  /** Repeats the answers of claimed rows that were asked for again. */
+  async repeat(messages: readonly Pick<NewMessage, 'messageId'>[]): Promise<void> {
+    const { database, rows } = this.#options;
+    await database.transaction(async (tx) => {
+      await this.#repeat(tx, messages);
+      await rows.answered(
+        tx,
+        messages.map(({ messageId }) => messageId),
+      );
+    });
+  }
+
+  /** Records that an attempt failed; the last one with the event that reports it. */
+  async fail(
+    message: NewMessage,
+    origin: Origin,
+    status: 'retrying' | 'dead',
+    error: string,
+    delayMs: number,
+  ): Promise<void> {
+    const { database, rows, outbox, step } = this.#options;
+    const reported = status === 'dead' && step !== undefined && message.subject !== undefined;
+    const failure = { status, error: storable(error), delayMs, failureId: reported ? uuidv7() : undefined };
+    await database.transaction(async (tx) => {
+      if (origin === 'row') await rows.fail(tx, message.messageId, failure);
+      else await rows.addFailed(tx, message, failure);
+      if (reported) await outbox.write(tx, 'bus', rows.failures(step), [[message.messageId]]);
+    });
+  }
+}
+
+const ofOrigin = (batch: readonly Work[], origin: Origin) =>
+  batch.filter((work) => work.origin === origin).map(({ message }) => message);

@@ -1,0 +1,13 @@
+// Loaded into the points service before it starts (node --import): the process dies as by kill -9, each time that it is
+// about to store the points of the order DOOMED_ORDER.
+import pg from 'pg';
+
+const { query } = pg.Client.prototype;
+
+pg.Client.prototype.query = function (statement, ...rest) {
+  const stores = statement?.text?.includes('INSERT INTO sluice_points.entries');
+  if (stores && JSON.stringify(statement.values).includes(process.env.DOOMED_ORDER)) {
+    process.kill(process.pid, 'SIGKILL');
+  }
+  return query.call(this, statement, ...rest);
+};

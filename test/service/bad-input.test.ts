@@ -1,0 +1,358 @@
+// What clients may send, and what they are told otherwise: every bound of the contract from both sides, and bodies that
+// nobody thought of. Nothing a client sends is answered 5xx, and nothing is half-written.
+import { gzipSync } from 'node:zlib';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import type { Order } from '../../contracts/orders.ts';
+import type { Page } from '../../contracts/pages.ts';
+import { serviceNames } from '../../contracts/services.ts';
+import { count } from '../fault/support/sql.ts';
+import { type Answer, type Call, call, freshUser, get, mugs, orderOf, postJson } from './support/api.ts';
+import { embedded, onServers, type Shape, type System } from './support/systems.ts';
+
+const MIB = 1024 * 1024;
+/** Bodies tried on each database. FUZZ_RUNS and FUZZ_SEED look further, or again. */
+const RUNS = Number(process.env.FUZZ_RUNS ?? 200);
+const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);
+
+const shapes = [embedded, onServers('on PostgreSQL', inject('servers'), [serviceNames])].map(
+  (shape) => [shape.name, shape] as [string, Shape],
+);
+
+describe.for(shapes)('%s', ([, shape]) => {
+  const onShape = test.skipIf(!shape.available);
+
+  let system: System;
+  let url: string;
+  beforeAll(async () => {
+    if (!shape.available) return;
+    system = await shape.start();
+    url = system.url('order');
+  });
+  afterAll(() => system?.remove());
+
+  const postOrder = (body: unknown, headers?: Readonly<Record<string, string>>) =>
+    postJson(`${url}/orders`, body, headers);
+  const ordersOf = (userId: string) => get<Page<Order>>(`${url}/orders?userId=${encodeURIComponent(userId)}`);
+
+  function expectProblem(answer: Answer, status: number, name: string): void {
+    expect(answer.status, answer.text).toBe(status);
+    expect(answer.headers['content-type']).toMatch(/^application\/problem\+json/);
+    expect(answer.json()).toMatchObject({ type: `/problems/${name}`, title: expect.any(String), status });
+    expect(answer.text).not.toMatch(/node_modules|\.[jt]s:\d+/);
+  }
+  function expectFault(answer: Answer, path: string): void {
+    expectProblem(answer, 422, 'invalid-request');
+    const { errors } = answer.json<{ errors: { path: string; message: string }[] }>();
+    expect(errors).toContainEqual({ path, message: expect.stringMatching(/./) });
+  }
+
+  describe('POST /orders', () => {
+    /** An order in which one item differs. */
+    const withItem = (changes: object) => ({ ...orderOf(freshUser()), items: [{ ...mugs[0], ...changes }] });
+    const with_ = (changes: object) => ({ ...orderOf(freshUser()), ...changes });
+    const item = { sku: 'MUG', quantity: 1, unitPrice: 1 };
+    const items = (length: number) => Array.from({ length }, () => item);
+    const largest = { sku: 'GOLD', quantity: 1_000_000, unitPrice: 1_000_000_000 };
+    /** Nine of the largest lines, and what is left up to 2^53 − 1. */
+    const upToTheTotal = (rest: number) => [
+      ...Array.from({ length: 9 }, () => largest),
+      { sku: 'A', quantity: 7_199, unitPrice: 1_000_000_000 },
+      { sku: 'B', quantity: 1, unitPrice: rest },
+    ];
+
+    const accepted: [string, object][] = [
+      ['userId of 1', with_({ userId: String.fromCharCode(97 + Math.floor(Math.random() * 26)) })],
+      ['userId of 64', with_({ userId: freshUser().padEnd(64, '-') })],
+      ['userId of every kind of character', with_({ userId: `Az09_.:@-${freshUser()}`.slice(0, 64) })],
+      ['currency without decimals', with_({ currency: 'JPY' })],
+      ['currency with three decimals', with_({ currency: 'KWD' })],
+      ['1 item', with_({ items: items(1) })],
+      ['2,000 items', with_({ items: items(2_000) })],
+      ['sku of 1', withItem({ sku: 'x' })],
+      ['sku of 64', withItem({ sku: '🛒'.repeat(32) })],
+      ['no name', withItem({ name: undefined })],
+      ['name of 0', withItem({ name: '' })],
+      ['name of 200', withItem({ name: 'ü'.repeat(200) })],
+      ['quantity 1', withItem({ quantity: 1 })],
+      ['quantity 1,000,000', withItem({ quantity: 1_000_000 })],
+      ['unitPrice 0', withItem({ unitPrice: 0 })],
+      ['unitPrice 1,000,000,000', withItem({ unitPrice: 1_000_000_000 })],
+      ['total 2^53 − 1', with_({ items: upToTheTotal(254_740_991) })],
+      ['a field that nobody asked for', with_({ note: 'please', __proto__: null })],
+    ];
+    onShape.for(accepted)('takes %s', async ([, body]) => {
+      const answer = await postOrder(body);
+      expect(answer.status, answer.text).toBe(201);
+      const order = answer.json<Order>();
+      const sent = JSON.parse(JSON.stringify(body)) as Pick<Order, 'userId' | 'currency' | 'items'>;
+      expect(order).toMatchObject({ userId: sent.userId, currency: sent.currency, items: sent.items });
+      expect(BigInt(order.total)).toBe(
+        sent.items.reduce((sum, each) => sum + BigInt(each.quantity) * BigInt(each.unitPrice), 0n),
+      );
+      const read = await get<Order>(`${url}/orders/${order.id}`);
+      expect({ ...read, status: 'placed', steps: order.steps }).toEqual(order);
+    });
+
+    const refused: [string, unknown, string][] = [
+      ['an empty body', '', 'userId'],
+      ['null', null, ''],
+      ['a number', 7, ''],
+      ['an array', [], ''],
+      ['no userId', with_({ userId: undefined }), 'userId'],
+      ['userId of 0', with_({ userId: '' }), 'userId'],
+      ['userId of 65', with_({ userId: 'u'.repeat(65) }), 'userId'],
+      ['userId with a slash', with_({ userId: 'a/b' }), 'userId'],
+      ['userId with a line break at its end', with_({ userId: 'ann\n' }), 'userId'],
+      ['userId that is a number', with_({ userId: 1 }), 'userId'],
+      ['no currency', with_({ currency: undefined }), 'currency'],
+      ['currency in small letters', with_({ currency: 'gbp' }), 'currency'],
+      ['currency that does not exist', with_({ currency: 'XYZ' }), 'currency'],
+      ['currency that is gold, not money', with_({ currency: 'XAU' }), 'currency'],
+      ['no items', with_({ items: undefined }), 'items'],
+      ['0 items', with_({ items: [] }), 'items'],
+      ['2,001 items', with_({ items: items(2_001) }), 'items'],
+      ['items that are an object', with_({ items: { 0: item } }), 'items'],
+      ['an item that is null', with_({ items: [item, null] }), 'items.1'],
+      ['sku of 0', withItem({ sku: '' }), 'items.0.sku'],
+      ['sku of 65', withItem({ sku: 'x'.repeat(65) }), 'items.0.sku'],
+      ['sku with NUL', withItem({ sku: 'a\u0000b' }), 'items.0.sku'],
+      ['sku with a lone surrogate', withItem({ sku: 'a\ud83d' }), 'items.0.sku'],
+      ['name of 201', withItem({ name: 'x'.repeat(201) }), 'items.0.name'],
+      ['name that is null', withItem({ name: null }), 'items.0.name'],
+      ['name with NUL', withItem({ name: '\u0000' }), 'items.0.name'],
+      ['name with a lone surrogate', withItem({ name: '\udc00' }), 'items.0.name'],
+      ['quantity 0', withItem({ quantity: 0 }), 'items.0.quantity'],
+      ['quantity 1,000,001', withItem({ quantity: 1_000_001 }), 'items.0.quantity'],
+      ['quantity 1.5', withItem({ quantity: 1.5 }), 'items.0.quantity'],
+      ['quantity "1"', withItem({ quantity: '1' }), 'items.0.quantity'],
+      ['unitPrice −1', withItem({ unitPrice: -1 }), 'items.0.unitPrice'],
+      ['unitPrice 1,000,000,001', withItem({ unitPrice: 1_000_000_001 }), 'items.0.unitPrice'],
+      ['unitPrice 0.1', withItem({ unitPrice: 0.1 }), 'items.0.unitPrice'],
+      ['total 2^53', with_({ items: upToTheTotal(254_740_992) }), 'items'],
+    ];
+    onShape.for(refused)('refuses %s, and says where', async ([, body, path]) => {
+      expectFault(await postOrder(body), path);
+      const userId = (body as { userId?: unknown } | null | undefined)?.userId;
+      if (typeof userId === 'string' && /^user-/.test(userId)) expect((await ordersOf(userId)).items).toEqual([]);
+    });
+
+    onShape('refuses numbers that JSON can write and nobody can count', async () => {
+      for (const number of ['1e400', '-1e400', '1e16', '9007199254740993', '-0.5']) {
+        const body = JSON.stringify(withItem({ quantity: 0 })).replace('"quantity":0', `"quantity":${number}`);
+        expectFault(await postOrder(body), 'items.0.quantity');
+      }
+    });
+
+    onShape('names a bounded number of faults, however many there are', async () => {
+      const answer = await postOrder(with_({ items: Array.from({ length: 2_000 }, () => ({})) }));
+      expectProblem(answer, 422, 'invalid-request');
+      expect(answer.text.length).toBeLessThan(10_000);
+    });
+
+    const keys: [string, string, number][] = [
+      ['of 1', 'k', 201],
+      ['of 255', 'k'.repeat(255), 201],
+      [
+        'of every printable character',
+        Array.from({ length: 95 }, (_, index) => String.fromCharCode(32 + index))
+          .join('')
+          .trim(),
+        201,
+      ],
+      ['of 0', '', 422],
+      ['of 256', 'k'.repeat(256), 422],
+      ['with a tab', 'a\tb', 422],
+      ['beyond ASCII', 'caf\u00e9', 422],
+    ];
+    onShape.for(keys)('an Idempotency-Key %s', async ([, key, status]) => {
+      const answer = await postOrder(orderOf(freshUser()), { 'idempotency-key': key });
+      if (status === 201) expect(answer.status, answer.text).toBe(201);
+      else expectFault(answer, 'Idempotency-Key');
+    });
+
+    const json = 'application/json';
+    const gzip = { 'content-type': json, 'content-encoding': 'gzip' };
+    const bodies: [string, Call['headers'], string | Buffer, number, string][] = [
+      ['no media type', {}, JSON.stringify(orderOf(freshUser())), 415, 'unsupported-media-type'],
+      ['plain text', { 'content-type': 'text/plain' }, '{}', 415, 'unsupported-media-type'],
+      ['a form', { 'content-type': 'application/x-www-form-urlencoded' }, 'a=b', 415, 'unsupported-media-type'],
+      ['another charset', { 'content-type': `${json}; charset=latin1` }, '{}', 415, 'unsupported-media-type'],
+      ['an unknown encoding', { 'content-type': json, 'content-encoding': 'zip' }, '{}', 415, 'unsupported-media-type'],
+      ['malformed JSON', { 'content-type': json }, '{"userId": ', 400, 'malformed-body'],
+      ['two JSON values', { 'content-type': json }, '{}{}', 400, 'malformed-body'],
+      ['malformed UTF-8', { 'content-type': json }, Buffer.from([0x22, 0xff, 0xfe, 0x22]), 400, 'malformed-body'],
+      [
+        'a surrogate in UTF-8',
+        { 'content-type': json },
+        Buffer.from([0x22, 0xed, 0xa0, 0x80, 0x22]),
+        400,
+        'malformed-body',
+      ],
+      ['gzip that is none', gzip, '{}', 400, 'malformed-body'],
+      ['gzip that is cut off', gzip, gzipSync('{}').subarray(0, 12), 400, 'malformed-body'],
+      ['1 MiB and a byte', { 'content-type': json }, ' '.repeat(MIB + 1), 413, 'body-too-large'],
+      ['a gzip bomb', gzip, gzipSync(' '.repeat(20 * MIB)), 413, 'body-too-large'],
+    ];
+    onShape.for(bodies)('%s', async ([, headers, body, status, name]) => {
+      const answer = await call(`${url}/orders`, { method: 'POST', headers: headers ?? {}, body });
+      expectProblem(answer, status, name);
+    });
+
+    onShape('takes 1 MiB, a charset parameter and a compressed body', async () => {
+      const body = JSON.stringify(orderOf(freshUser()));
+      expect((await postOrder(body.padEnd(MIB))).status).toBe(201);
+      const headers = { 'content-type': 'Application/JSON; charset=UTF-8', 'content-encoding': 'gzip' };
+      expect((await call(`${url}/orders`, { method: 'POST', headers, body: gzipSync(body) })).status).toBe(201);
+    });
+  });
+
+  describe('other requests', () => {
+    const someId = '01993a5e-0000-7000-8000-000000000000';
+    const refused: [string, string, number, string][] = [
+      ['an order that does not exist', `/orders/${someId}`, 404, 'not-found'],
+      ['an id that is none', '/orders/1', 404, 'not-found'],
+      ['an id with NUL', '/orders/%00', 404, 'not-found'],
+      ['an id that cannot be decoded', '/orders/%E0%A4%A', 404, 'not-found'],
+      ['a route that does not exist', '/order', 404, 'not-found'],
+      ['the root', '/', 404, 'not-found'],
+      ['a user who cannot be', '/users/a%2Fb/points', 404, 'not-found'],
+      ['a user of 65', `/users/${'u'.repeat(65)}/coupons`, 404, 'not-found'],
+      ['a service that does not exist', '/failed-messages/billing', 404, 'not-found'],
+    ];
+    onShape.for(refused)('%s: %s', async ([, path, status, name]) => {
+      expectProblem(await call(`${url}${path}`), status, name);
+    });
+
+    const lists = [
+      '/orders?userId=ann',
+      '/users/ann/points?x=y',
+      '/users/ann/coupons?x=y',
+      '/users/ann/notifications?x=y',
+      '/failed-messages/order?x=y',
+    ];
+    onShape.for(lists)('%s refuses limits and cursors out of bounds', async (list) => {
+      for (const limit of ['0', '201', '-1', '1.5', '1e2', 'x', '']) {
+        expectFault(await call(`${url}${list}&limit=${limit}`), 'limit');
+      }
+      for (const limit of ['1', '200']) expect((await call(`${url}${list}&limit=${limit}`)).status).toBe(200);
+      expectFault(await call(`${url}${list}&limit=1&limit=2`), 'limit');
+      for (const after of ['x', '1', `${someId}0`, '%00', '']) {
+        expectFault(await call(`${url}${list}&after=${after}`), 'after');
+      }
+      expect((await call(`${url}${list}&after=${someId}`)).status).toBe(200);
+    });
+
+    onShape('orders are listed for one user only', async () => {
+      expectFault(await call(`${url}/orders`), 'userId');
+      expectFault(await call(`${url}/orders?userId=`), 'userId');
+      expectFault(await call(`${url}/orders?userId=a%20b`), 'userId');
+      expectFault(await call(`${url}/orders?userId=a&userId=b`), 'userId');
+    });
+
+    const allowed: [string, string][] = [
+      ['/orders', 'GET, HEAD, POST'],
+      [`/orders/${someId}`, 'GET, HEAD'],
+      ['/users/ann/points', 'GET, HEAD'],
+      ['/readyz', 'GET, HEAD'],
+      ['/failed-messages/order/retry', 'POST'],
+    ];
+    onShape.for(allowed)('%s allows %s and nothing else', async ([path, allow]) => {
+      for (const method of ['PUT', 'DELETE', 'PATCH'] as const) {
+        const answer = await call(`${url}${path}`, { method });
+        expectProblem(answer, 405, 'method-not-allowed');
+        expect(answer.headers.allow).toBe(allow);
+      }
+    });
+  });
+
+  onShape(
+    'whatever the body says: never a 5xx, never half an order',
+    async () => {
+      console.info(`${RUNS} bodies, ${shape.name}: FUZZ_SEED=${SEED}`);
+      const before = system.databaseUrl && (await count(system.databaseUrl, 'sluice_order.orders'));
+      let created = 0;
+      await fc.assert(
+        fc.asyncProperty(bodies(), async (write) => {
+          const userId = freshUser();
+          const answer = await postOrder(write(userId));
+          expect(answer.status, answer.text).toBeLessThan(500);
+          const stored = (await ordersOf(userId)).items;
+          if (answer.status !== 201) {
+            expect(stored).toEqual([]);
+            return;
+          }
+          created++;
+          const order = answer.json<Order>();
+          const read = await get<Order>(`${url}/orders/${order.id}`);
+          expect({ ...read, status: order.status, steps: order.steps }).toEqual(order);
+          if (order.userId === userId) expect(stored.map(({ id }) => id)).toEqual([order.id]);
+        }),
+        { numRuns: RUNS, seed: SEED },
+      );
+      expect(created).toBeGreaterThan(RUNS / 20);
+      if (system.databaseUrl)
+        expect(await count(system.databaseUrl, 'sluice_order.orders')).toBe(Number(before) + created);
+    },
+    60_000,
+  );
+});
+
+/** JSON texts about an order of the given user: right, nearly right, and anything but. */
+function bodies(): fc.Arbitrary<(userId: string) => string> {
+  // Weighted so that about half of the orders are valid as a whole.
+  const mostly = <T>(good: fc.Arbitrary<T>, ...bad: fc.Arbitrary<unknown>[]) =>
+    fc.oneof({ weight: 20, arbitrary: good as fc.Arbitrary<unknown> }, { weight: 1, arbitrary: fc.oneof(...bad) });
+  const anyText = fc.oneof(
+    fc.string({ unit: 'binary', maxLength: 300 }),
+    fc.string({ unit: 'grapheme', maxLength: 80 }),
+    fc.constantFrom(
+      '\u0000',
+      '\ud800',
+      'a\udfff',
+      '\u202e',
+      '\ufffe',
+      '😀'.repeat(33),
+      "'; DROP TABLE orders; --",
+      '\\u0000',
+    ),
+  );
+  const anyNumber = fc.oneof(
+    fc.double(),
+    fc.integer(),
+    fc.maxSafeInteger(),
+    fc.constantFrom(2 ** 53, -0, 1e308, 2 ** 31, 2 ** 63),
+  );
+  const anything = fc.oneof(fc.jsonValue({ maxDepth: 5 }), anyText, anyNumber, fc.constant(undefined));
+  const printable = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 16 });
+
+  const item = fc.record(
+    {
+      sku: mostly(printable, anyText, anything),
+      name: mostly(fc.string({ unit: 'grapheme', maxLength: 40 }), anyText, anything),
+      quantity: mostly(fc.integer({ min: 1, max: 1_000_000 }), anyNumber, anything),
+      unitPrice: mostly(fc.integer({ min: 0, max: 1_000_000_000 }), anyNumber, anything),
+    },
+    { requiredKeys: ['sku', 'quantity', 'unitPrice'] },
+  );
+  const order = fc.record({
+    userId: mostly(fc.constant('USER'), anyText, anything),
+    currency: mostly(fc.constantFrom('GBP', 'JPY', 'KWD', 'CLF'), anyText, anything),
+    items: mostly(fc.array(item, { minLength: 1, maxLength: 4 }), fc.array(anything, { maxLength: 3 }), anything),
+  });
+  const deep = fc.integer({ min: 1, max: 50_000 }).map((depth) => '['.repeat(depth) + ']'.repeat(depth));
+  return fc.oneof(
+    {
+      weight: 16,
+      arbitrary: order.map(
+        (value) => (userId: string) => JSON.stringify({ ...value, ...(value.userId === 'USER' ? { userId } : {}) }),
+      ),
+    },
+    { weight: 2, arbitrary: fc.json({ maxDepth: 6 }).map((text) => () => text) },
+    { weight: 1, arbitrary: anyText.map((text) => () => text.toWellFormed()) },
+    {
+      weight: 1,
+      arbitrary: deep.map((nested) => (userId: string) => `{"userId":"${userId}","currency":"GBP","items":${nested}}`),
+    },
+  );
+}

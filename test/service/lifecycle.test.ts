@@ -1,0 +1,146 @@
+// Starting and stopping: what is in the way of a start is named, a stop cuts no answer short, a restart keeps everything.
+import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { Agent, request } from 'undici';
+import { expect, onTestFinished, test } from 'vitest';
+import type { Readiness } from '../../contracts/operations.ts';
+import type { Order } from '../../contracts/orders.ts';
+import type { PointsPage } from '../../contracts/users.ts';
+import { freePort } from '../../infra/local/ports.ts';
+import { sluice } from '../fault/support/service-process.ts';
+import { eventually } from '../setup/wait.ts';
+import { call, completed, freshUser, get, orderOf, placeOrder } from './support/api.ts';
+import { embedded } from './support/systems.ts';
+
+const run = promisify(execFile);
+
+async function startEmbedded(env: Readonly<Record<string, string>> = {}) {
+  const system = await embedded.start(env);
+  onTestFinished(() => system.remove());
+  const [process] = system.processes('order');
+  if (!process) throw new Error('it runs in one process');
+  return { ...system, process, url: process.url };
+}
+
+/** Runs `sluice start` where it cannot start; answers how it ended and what it said, without a stack. */
+async function startInVain(env: Readonly<Record<string, string>>, ...services: string[]) {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-vain-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const startedAt = performance.now();
+  const failed = await run(process.execPath, sluice(...services), {
+    cwd: folder,
+    env: { PATH: process.env.PATH, PORT: '0', MQTT_PORT: '0', DATA_DIR: folder, LOG_LEVEL: 'error', ...env },
+  }).then(
+    () => undefined,
+    (error: { code: number; stderr: string }) => error,
+  );
+  if (!failed) throw new Error('it did start');
+  expect(failed.stderr).not.toMatch(/^ +at /m);
+  return { code: failed.code, stderr: failed.stderr, ms: performance.now() - startedAt };
+}
+
+test('stopped under load it answers whatever it took, and ends with 0', async () => {
+  const { process, url } = await startEmbedded();
+  const agent = new Agent({ connections: 16, pipelining: 1 });
+  onTestFinished(() => agent.destroy());
+  const place = async (key: string) => {
+    const { statusCode, body } = await request(`${url}/orders`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'idempotency-key': key },
+      body: JSON.stringify(orderOf('ann')),
+      dispatcher: agent,
+    });
+    return { status: statusCode, id: ((await body.json()) as Order).id };
+  };
+  const placed: string[] = [];
+  const statuses = new Set<number>();
+  /** Places one order after the other until one is not answered, and answers the key of that one. */
+  const client = async () => {
+    for (;;) {
+      const key = randomUUID();
+      const answer = await place(key).catch(() => undefined);
+      if (!answer) return key;
+      statuses.add(answer.status);
+      placed.push(answer.id);
+    }
+  };
+  const clients = Array.from({ length: 16 }, client);
+  await eventually(() => placed.length > 200, { what: 'the load is on' });
+
+  const stopping = process.stop();
+  const notReady = await eventually(
+    async () => {
+      const answer = await call(`${url}/readyz`);
+      return answer.status === 503 && answer;
+    },
+    { what: 'it is no longer ready, and says so' },
+  );
+  expect(notReady.json<Readiness>().status).toBe('down');
+  expect(await stopping).toEqual({ code: 0, signal: null });
+  const unanswered = await Promise.all(clients);
+  expect([...statuses]).toEqual([201]);
+
+  await process.start();
+  // It had not taken them: connections that it never accepted end with its port.
+  for (const key of unanswered) expect((await place(key)).status).toBe(201);
+  for (const id of placed.slice(-100)) await completed(url, id);
+}, 60_000);
+
+test('killed and started again it has everything, and goes on with what was not done', async () => {
+  // What the killed process had claimed is free again after its lease.
+  const { process, url } = await startEmbedded({ LEASE_MS: '1500', PUBLISH_TIMEOUT_MS: '1000' });
+  const userId = freshUser();
+  const { id } = await placeOrder(url, userId);
+  const before = await completed(url, id);
+  const { balance } = await get<PointsPage>(`${url}/users/${userId}/points`);
+  const unfinished = await Promise.all(Array.from({ length: 20 }, () => placeOrder(url, userId)));
+  expect(await process.kill()).toEqual({ code: null, signal: 'SIGKILL' });
+
+  await process.start();
+  expect(await get(`${url}/orders/${id}`)).toEqual(before);
+  for (const order of unfinished) await completed(url, order.id);
+  expect((await get<PointsPage>(`${url}/users/${userId}/points`)).balance).toBe(21 * balance);
+}, 60_000);
+
+test('a second start on the same data is refused, and says which folder; the first one goes on', async () => {
+  const { dataDir, url } = await startEmbedded();
+  const { code, stderr } = await startInVain({ DATA_DIR: String(dataDir) });
+  expect(code).toBe(1);
+  expect(stderr).toContain(`${dataDir} is in use by another process`);
+  expect(stderr).toContain('DATA_DIR');
+  await completed(url, (await placeOrder(url, freshUser())).id);
+});
+
+test.for(['PORT', 'MQTT_PORT'])('when its port is in use it says that %s is to be changed', async (variable) => {
+  const port = await freePort();
+  const squatter = createServer().listen(port, '127.0.0.1');
+  onTestFinished(() => void squatter.close());
+  const { code, stderr } = await startInVain({ [variable]: String(port) });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(new RegExp(`${port} on 127\\.0\\.0\\.1 is in use: .*\\b${variable}\\b`));
+});
+
+test('services by themselves name, within a second, what they must share with the others', async () => {
+  // The best of three: the machine may be busy.
+  let fastest = Number.POSITIVE_INFINITY;
+  for (let attempt = 0; attempt < 3 && fastest > 1_000; attempt++) {
+    const { code, stderr, ms } = await startInVain({}, 'points');
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/DATABASE_URL is missing: points without order/);
+    expect(stderr).toMatch(/MQTT_URL is missing/);
+    fastest = Math.min(fastest, ms);
+  }
+  expect(fastest).toBeLessThan(1_000);
+});
+
+test('a bad value stops the start and says what is allowed', async () => {
+  const { code, stderr } = await startInVain({ PORT: '99999', LOG_LEVEL: 'loud' });
+  expect(code).toBe(2);
+  expect(stderr).toContain('PORT=99999 is not allowed: it must be an integer from 0 to 65535');
+  expect(stderr).toContain('LOG_LEVEL=loud is not allowed: it must be one of: trace, debug');
+});

@@ -1,0 +1,136 @@
+// The two shapes in which the system runs: everything in one process with nothing beside it, and a process for each
+// service (two for orders) on RabbitMQ, PostgreSQL and Mosquitto.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type ServiceName, serviceNames } from '../../../contracts/services.ts';
+import type { ServerUrls } from '../../../infra/local/find.ts';
+import { freePort } from '../../../infra/local/ports.ts';
+import {
+  createServiceProcess,
+  type Environment,
+  type ServiceProcess,
+  sluice,
+} from '../../fault/support/service-process.ts';
+import { freshDatabase } from '../../setup/postgres.ts';
+import { freshPrefix } from '../../setup/wait.ts';
+
+export interface System {
+  readonly prefix: string;
+  /** The MQTT broker that carries notifications. */
+  readonly mqttUrl: string;
+  /** Undefined where the database is inside the process. */
+  readonly databaseUrl?: string;
+  /** Where an embedded system keeps everything. */
+  readonly dataDir?: string;
+  /** The processes that run this service, at least one. */
+  processes(service: ServiceName): ServiceProcess[];
+  /** Where this service answers. */
+  url(service: ServiceName): string;
+  /** Ends it and removes what it left. */
+  remove(): Promise<void>;
+}
+
+export interface Shape {
+  readonly name: string;
+  /** Whether its servers could be had. */
+  readonly available: boolean;
+  /** Whether a service can be stopped by itself. */
+  readonly separate: boolean;
+  /** Resolves when everything is ready. */
+  readonly start: (env?: Environment) => Promise<System>;
+}
+
+export const embedded: Shape = {
+  name: 'embedded in one process',
+  available: true,
+  separate: false,
+  start: async (env = {}) => {
+    const dataDir = await mkdtemp(join(tmpdir(), 'sluice-data-'));
+    const mqttPort = await freePort();
+    const prefix = freshPrefix();
+    const process = await createServiceProcess('sluice', sluice(), {
+      DATA_DIR: dataDir,
+      MQTT_PORT: String(mqttPort),
+      BUS_PREFIX: prefix,
+      ...env,
+    });
+    const remove = async () => {
+      await process.remove();
+      await rm(dataDir, { recursive: true });
+    };
+    await startOr(remove, [process]);
+    return {
+      prefix,
+      mqttUrl: `mqtt://127.0.0.1:${mqttPort}`,
+      dataDir,
+      processes: () => [process],
+      url: () => process.url,
+      remove,
+    };
+  },
+};
+
+/** `processes`: the services of each process. */
+export const onServers = (
+  name: string,
+  { databaseUrl, amqpUrl, mosquittoUrl }: ServerUrls,
+  processes: readonly (readonly ServiceName[])[],
+): Shape => ({
+  name,
+  available: databaseUrl !== undefined && amqpUrl !== undefined && mosquittoUrl !== undefined,
+  separate: processes.length > 1,
+  start: async (env = {}) => {
+    const database = await freshDatabase(String(databaseUrl));
+    const prefix = freshPrefix();
+    const common = {
+      DATABASE_URL: database.url,
+      AMQP_URL: String(amqpUrl),
+      MQTT_URL: String(mosquittoUrl),
+      BUS_PREFIX: prefix,
+      ...env,
+    };
+    const started = await Promise.all(
+      processes.map(async (services) => ({
+        services,
+        process: await createServiceProcess(services.join('-'), sluice(...services), common),
+      })),
+    );
+    const remove = async () => {
+      await Promise.all(started.map(({ process }) => process.remove()));
+      await database.drop();
+    };
+    await startOr(
+      remove,
+      started.map(({ process }) => process),
+    );
+    const running = (service: ServiceName) =>
+      started.filter(({ services }) => services.includes(service)).map(({ process }) => process);
+    return {
+      prefix,
+      mqttUrl: String(mosquittoUrl),
+      databaseUrl: database.url,
+      processes: running,
+      url: (service) => String(running(service)[0]?.url),
+      remove,
+    };
+  },
+});
+
+export const separateProcesses = (servers: ServerUrls): Shape =>
+  onServers('separate processes on RabbitMQ, PostgreSQL and Mosquitto', servers, [
+    ['order'],
+    ['order'],
+    ...serviceNames.filter((name) => name !== 'order').map((name) => [name]),
+  ]);
+
+/** Starts them all; where one fails, shows its last words and leaves nothing behind. */
+async function startOr(remove: () => Promise<void>, processes: readonly ServiceProcess[]): Promise<void> {
+  try {
+    await Promise.all(processes.map((process) => process.start()));
+  } catch (error) {
+    const outputs = await Promise.all(processes.map((process) => process.output()));
+    await remove();
+    throw new Error(`${String(error)}\n${outputs.map((output) => output.slice(-1_000)).join('\n')}`, { cause: error });
+  }
+}

@@ -1,0 +1,351 @@
+// The order workflow as its clients meet it, in both shapes that the system runs in.
+import { connect as connectAmqp } from 'amqplib';
+import mqtt from 'mqtt';
+import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
+import type { FailedMessage, Readiness } from '../../contracts/operations.ts';
+import { type Order, type StepName, stepNames } from '../../contracts/orders.ts';
+import type { Page } from '../../contracts/pages.ts';
+import { type ServiceName, serviceNames } from '../../contracts/services.ts';
+import type { Coupon, Notification, PointsEntry, PointsPage } from '../../contracts/users.ts';
+import { eventually, gate } from '../setup/wait.ts';
+import { call, completed, freshUser, get, mugs, orderOf, pages, placeOrder, postJson } from './support/api.ts';
+import { embedded, type Shape, type System, separateProcesses } from './support/systems.ts';
+
+/** Work that each step takes, so that steps one after the other could not be as fast as steps side by side. */
+const STEP_LATENCY_MS = 100;
+
+const servers = inject('servers');
+const shapes = [embedded, separateProcesses(servers)].map((shape) => [shape.name, shape] as [string, Shape]);
+
+describe.for(shapes)('%s', ([, shape]) => {
+  const onShape = test.skipIf(!shape.available);
+  const whereSeparate = test.skipIf(!shape.available || !shape.separate);
+
+  let system: System;
+  let orders: string;
+  beforeAll(async () => {
+    if (!shape.available) return;
+    system = await shape.start({ STEP_LATENCY_MS: String(STEP_LATENCY_MS), RETRY_BASE_MS: '100' });
+    orders = system.url('order');
+  });
+  afterAll(() => system?.remove());
+
+  onShape('an order is answered at once, as it was placed, and completed after', async () => {
+    const userId = freshUser();
+    const answer = await postJson(`${orders}/orders`, orderOf(userId));
+    expect(answer.status).toBe(201);
+    const placed = answer.json<Order>();
+    expect(answer.headers.location).toBe(`/orders/${placed.id}`);
+    expect(placed).toEqual({
+      id: expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/),
+      userId,
+      status: 'placed',
+      currency: 'GBP',
+      total: 5_997,
+      items: mugs,
+      createdAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+      steps: { points: { status: 'pending' }, coupon: { status: 'pending' }, notification: { status: 'pending' } },
+    });
+
+    const order = await completed(orders, placed.id);
+    const at = expect.stringMatching(/Z$/);
+    expect(order).toEqual({
+      ...placed,
+      status: 'completed',
+      steps: {
+        points: { status: 'done', at, detail: '59 points' },
+        coupon: { status: 'done', at, detail: '2.99 GBP' },
+        notification: { status: 'done', at },
+      },
+    });
+  });
+
+  onShape('its points, coupon and notification are there for the user, once each', async () => {
+    const userId = freshUser();
+    const { id: orderId } = await placeOrder(orders, userId);
+    await completed(orders, orderId);
+    const at = expect.stringMatching(/Z$/);
+    const id = expect.any(String);
+
+    expect(await get<PointsPage>(`${system.url('points')}/users/${userId}/points`)).toEqual({
+      balance: 59,
+      items: [{ id, orderId, points: 59, kind: 'award', at }],
+      next: null,
+    });
+    const coupons = await get<Page<Coupon>>(`${system.url('coupon')}/users/${userId}/coupons`);
+    expect(coupons).toEqual({
+      items: [{ id, orderId, amount: 299, currency: 'GBP', status: 'active', expiresAt: at }],
+      next: null,
+    });
+    const days = (Date.parse(String(coupons.items[0]?.expiresAt)) - Date.now()) / 86_400_000;
+    expect(days).toBeCloseTo(30, 1);
+    expect(await get<Page<Notification>>(`${system.url('notify')}/users/${userId}/notifications`)).toEqual({
+      items: [
+        {
+          id,
+          orderId,
+          kind: 'order.placed',
+          text: 'Thank you: your order of 1 item for 59.97 GBP is placed.',
+          at,
+        },
+      ],
+      next: null,
+    });
+  });
+
+  onShape('a small order earns no coupon, and is completed; one for nothing earns zero points', async () => {
+    const userId = freshUser();
+    const small = await placeOrder(orders, userId, [{ sku: 'PIN', quantity: 1, unitPrice: 4_999 }]);
+    const free = await placeOrder(orders, userId, [{ sku: 'FLYER', quantity: 1, unitPrice: 0 }]);
+    const order = await completed(orders, small.id);
+    expect(order.steps.coupon).toMatchObject({ status: 'skipped', detail: 'total below 50.00 GBP' });
+    expect((await completed(orders, free.id)).steps.points).toMatchObject({ status: 'done', detail: '0 points' });
+    const { balance, items } = await get<PointsPage>(`${system.url('points')}/users/${userId}/points`);
+    expect(balance).toBe(49);
+    expect(items.map(({ points }) => points).sort()).toEqual([0, 49]);
+    expect((await get<Page<Coupon>>(`${system.url('coupon')}/users/${userId}/coupons`)).items).toEqual([]);
+  });
+
+  onShape('the steps are worked on side by side', async () => {
+    // Side by side, an order takes as long as one step. One after the other, none could be faster than the three.
+    const tookMs: number[] = [];
+    for (let count = 0; count < 5; count++) {
+      const { id, createdAt } = await placeOrder(orders, freshUser());
+      const { steps } = await completed(orders, id);
+      tookMs.push(Math.max(...stepNames.map((name) => Date.parse(String(steps[name].at)))) - Date.parse(createdAt));
+    }
+    expect(Math.min(...tookMs)).toBeGreaterThanOrEqual(STEP_LATENCY_MS - 1);
+    expect(Math.min(...tookMs)).toBeLessThan(2.5 * STEP_LATENCY_MS);
+  });
+
+  onShape('the notification reaches the user by MQTT, and nobody else', async () => {
+    // Percent-encoded in the topic, dots too.
+    const userId = `${freshUser()}@b.c`.slice(-64);
+    const topicOf = (user: string) =>
+      `${system.prefix}/users/${user.replaceAll('@', '%40').replaceAll('.', '%2E')}/notifications`;
+    const client = await mqtt.connectAsync(system.mqttUrl);
+    onTestFinished(() => client.endAsync());
+    const received: { topic: string; notification: Notification }[] = [];
+    client.on('message', (topic, payload) => received.push({ topic, notification: JSON.parse(payload.toString()) }));
+    await client.subscribeAsync([topicOf(userId), topicOf('somebody-else')], { qos: 1 });
+
+    const { id } = await placeOrder(orders, userId);
+    await eventually(() => received.length > 0, { what: 'the notification arrives' });
+    await completed(orders, id);
+    const { items } = await get<Page<Notification>>(
+      `${system.url('notify')}/users/${encodeURIComponent(userId)}/notifications`,
+    );
+    expect(received).toEqual([{ topic: topicOf(userId), notification: items[0] }]);
+  });
+
+  describe('an idempotency key', () => {
+    /** The same request 20 times at once, over all order processes. */
+    async function twentyTimes(body: unknown, key: string) {
+      const together = gate(20);
+      const processes = system.processes('order');
+      return Promise.all(
+        Array.from({ length: 20 }, async (_, index) => {
+          await together();
+          return postJson(`${processes[index % processes.length]?.url}/orders`, body, { 'idempotency-key': key });
+        }),
+      );
+    }
+
+    onShape('makes one order of twenty requests at once, and tells the other nineteen', async () => {
+      const userId = freshUser();
+      const answers = await twentyTimes(orderOf(userId), 'once');
+      const created = answers.filter(({ status }) => status === 201);
+      const replayed = answers.filter(({ status }) => status === 200);
+      expect([created.length, replayed.length]).toEqual([1, 19]);
+      expect(replayed.every(({ headers }) => headers['idempotency-replayed'] === 'true')).toBe(true);
+      expect(created[0]?.headers['idempotency-replayed']).toBeUndefined();
+      const id = created[0]?.json<Order>().id;
+      expect(new Set(answers.map((answer) => answer.json<Order>().id))).toEqual(new Set([id]));
+      expect((await get<Page<Order>>(`${orders}/orders?userId=${userId}`)).items).toHaveLength(1);
+    });
+
+    onShape('answers the order as it is by now', async () => {
+      const userId = freshUser();
+      const key = { 'idempotency-key': 'again' };
+      const { id } = (await postJson(`${orders}/orders`, orderOf(userId), key)).json<Order>();
+      await completed(orders, id);
+      const later = await postJson(`${orders}/orders`, orderOf(userId), key);
+      expect(later.status).toBe(200);
+      expect(later.json<Order>()).toEqual(await get<Order>(`${orders}/orders/${id}`));
+    });
+
+    onShape('takes the same body in other words, and refuses another', async () => {
+      const userId = freshUser();
+      const send = (body: unknown) => postJson(`${orders}/orders`, body, { 'idempotency-key': 'quoted "key" ~' });
+      const { id } = (await send(orderOf(userId))).json<Order>();
+      const inOtherWords = `{ "items" : [ {"unitPrice":1.999e3,"quantity":3,"name":"M\\u0075g","sku":"MUG"} ],
+        "currency":"GBP", "unknown": "field", "userId":"${userId}" }`;
+      expect((await send(inOtherWords)).json<Order>().id).toBe(id);
+
+      const other = await send(orderOf(userId, [{ sku: 'MUG', name: 'Mug', quantity: 4, unitPrice: 1_999 }]));
+      expect(other.status).toBe(422);
+      expect(other.json()).toMatchObject({ type: '/problems/idempotency-key-reused', status: 422 });
+      expect((await get<Page<Order>>(`${orders}/orders?userId=${userId}`)).items).toHaveLength(1);
+    });
+
+    onShape("is the user's own", async () => {
+      const key = { 'idempotency-key': 'shared' };
+      const [one, other] = [freshUser(), freshUser()];
+      const first = await postJson(`${orders}/orders`, orderOf(one), key);
+      const second = await postJson(`${orders}/orders`, orderOf(other), key);
+      expect([first.status, second.status]).toEqual([201, 201]);
+      expect(first.json<Order>().id).not.toBe(second.json<Order>().id);
+    });
+  });
+
+  onShape('lists are walked through page by page, newest first, and end', async () => {
+    const userId = freshUser();
+    const placed: string[] = [];
+    for (let count = 0; count < 6; count++) placed.push((await placeOrder(orders, userId)).id);
+    const newestFirst = placed.toReversed();
+    for (const id of placed) await completed(orders, id);
+
+    const idsOf = (all: (readonly Order[])[]) => all.map((page) => page.map(({ id }) => id));
+    expect(idsOf(await pages<Order>(`${orders}/orders?userId=${userId}&limit=4`))).toEqual([
+      newestFirst.slice(0, 4),
+      newestFirst.slice(4),
+    ]);
+    // A last page that is full is the last all the same.
+    expect(idsOf(await pages<Order>(`${orders}/orders?userId=${userId}&limit=3`))).toEqual([
+      newestFirst.slice(0, 3),
+      newestFirst.slice(3),
+    ]);
+    expect(await pages<Order>(`${orders}/orders?userId=${freshUser()}`)).toEqual([[]]);
+
+    const lists: [ServiceName, string][] = [
+      ['points', 'points'],
+      ['coupon', 'coupons'],
+      ['notify', 'notifications'],
+    ];
+    for (const [service, list] of lists) {
+      const walked = await pages<PointsEntry | Coupon | Notification>(
+        `${system.url(service)}/users/${userId}/${list}?limit=2`,
+      );
+      expect(walked.map((page) => page.length)).toEqual([2, 2, 2]);
+      const ids = walked.flat().map(({ id }) => id);
+      expect(ids).toEqual(ids.toSorted().reverse());
+      expect(new Set(walked.flat().map(({ orderId }) => orderId))).toEqual(new Set(placed));
+    }
+  });
+
+  onShape('each process tells whether it is ready, alive, and what it does', async () => {
+    for (const service of serviceNames) {
+      const url = system.url(service);
+      const readiness = await eventually(
+        async () => {
+          const now = await get<Readiness>(`${url}/readyz`);
+          return now.status === 'up' && now.consumers[service]?.backlog === 0 && now;
+        },
+        { what: `${service} is up and has nothing to do` },
+      );
+      expect(readiness.resources).toEqual({
+        database: { status: 'up' },
+        bus: { status: 'up' },
+        mqtt: { status: 'up' },
+      });
+      expect(readiness.consumers[service]).toEqual({
+        status: 'up',
+        backlog: 0,
+        lastProgressAt: expect.stringMatching(/Z$/),
+      });
+      expect(await get(`${url}/healthz`)).toEqual({ status: 'up', silent: [] });
+
+      const metrics = await call(`${url}/metrics`);
+      expect(metrics.headers['content-type']).toMatch(/^text\/plain; version=/);
+      expect(metrics.text).toMatch(new RegExp(`^sluice_messages_handled_total{.*service="${service}".*} \\d+$`, 'm'));
+      for (const channel of ['bus', 'user']) {
+        const drained = `sluice_outbox_rows{service="${service}",channel="${channel}"} 0\n`;
+        await eventually(async () => (await call(`${url}/metrics`)).text.includes(drained), {
+          what: `the outbox of ${service} for ${channel} is empty`,
+        });
+      }
+    }
+  });
+
+  onShape('what failed is listed for each service, and only for those there are', async () => {
+    for (const service of serviceNames) {
+      expect(await get<Page<FailedMessage>>(`${system.url(service)}/failed-messages/${service}`)).toEqual({
+        items: [],
+        next: null,
+      });
+    }
+    for (const path of ['/failed-messages/nobody', '/failed-messages/order/none/retry']) {
+      const method = path.endsWith('retry') ? 'POST' : 'GET';
+      expect((await call(`${orders}${path}`, { method })).status).toBe(404);
+    }
+    expect((await call(`${orders}/failed-messages/order?status=done`)).status).toBe(422);
+  });
+
+  whereSeparate(
+    'while points is away, orders are answered, the other steps go on; then points catches up',
+    async () => {
+      const points = system.processes('points');
+      for (const process of points) expect(await process.stop()).toEqual({ code: 0, signal: null });
+      const userId = freshUser();
+      const placed = await Promise.all(Array.from({ length: 20 }, () => placeOrder(orders, userId)));
+      const stepsOf = async ({ id }: Order) => (await get<Order>(`${orders}/orders/${id}`)).steps;
+      const others: StepName[] = ['coupon', 'notification'];
+      await eventually(
+        async () => {
+          const all = await Promise.all(placed.map(stepsOf));
+          return all.every((steps) => others.every((name) => steps[name].status === 'done'));
+        },
+        { what: 'the other steps are done' },
+      );
+      for (const order of placed) expect((await stepsOf(order)).points).toEqual({ status: 'pending' });
+
+      for (const process of points) await process.start();
+      await Promise.all(placed.map(({ id }) => completed(orders, id)));
+      const { balance } = await get<PointsPage>(`${system.url('points')}/users/${userId}/points`);
+      expect(balance).toBe(20 * 59);
+    },
+  );
+
+  whereSeparate('what nobody can read is listed as dead, and retried on demand', async () => {
+    const connection = await connectAmqp(String(servers.amqpUrl));
+    onTestFinished(() => connection.close());
+    const channel = await connection.createConfirmChannel();
+    const { id: subject } = await placeOrder(orders, freshUser());
+    const poison = JSON.stringify({ specversion: '1.0', type: 'order.placed', subject, note: 'no id, no data' });
+    channel.publish(`${system.prefix}.events`, 'order.placed', Buffer.from(poison), { mandatory: true });
+    await channel.waitForConfirms();
+
+    const list = `${system.url('points')}/failed-messages/points`;
+    const dead = await eventually(async () => (await get<Page<FailedMessage>>(list)).items[0], { what: 'it is dead' });
+    expect(dead).toEqual({
+      id: expect.any(String),
+      type: 'order.placed',
+      subject,
+      status: 'dead',
+      attempts: 1,
+      error: expect.stringMatching(/^unreadable: id: .*data: /),
+      nextAttemptAt: null,
+      receivedAt: expect.stringMatching(/Z$/),
+      payload: poison,
+    });
+    // The order's own step is done, and a failure of something else about it does not undo that.
+    expect((await completed(orders, subject)).steps.points).toMatchObject({ status: 'done' });
+
+    for (const [filter, matches] of [
+      ['?status=dead', 1],
+      ['?status=retrying', 0],
+      ['?type=order.placed', 1],
+      ['?type=points.awarded', 0],
+    ] as const) {
+      expect((await get<Page<FailedMessage>>(`${list}${filter}`)).items).toHaveLength(matches);
+    }
+    const retry = await call(`${list}/${dead.id}/retry`, { method: 'POST' });
+    expect([retry.status, retry.json()]).toEqual([202, { retried: 1 }]);
+    const again = await call(`${list}/retry?status=dead&type=points.awarded`, { method: 'POST' });
+    expect([again.status, again.json()]).toEqual([202, { retried: 0 }]);
+    // It is as unreadable as before.
+    await eventually(async () => (await get<Page<FailedMessage>>(`${list}?status=dead`)).items.length === 1, {
+      what: 'it is dead again',
+    });
+  });
+});
