@@ -2,6 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 const servers = 'test/setup/servers.ts';
 const build = 'test/setup/build.ts';
+const faultTable = 'test/fault/support/report.ts';
 
 /** A project per kind of test: what is needed grows from the first to the last. */
 const project = (
@@ -29,7 +30,7 @@ export default defineConfig({
       project('service', [build, servers]),
       project('e2e', [build, servers]),
       // One after the other: a fault test's deadlines assume that no other one loads the machine.
-      project('fault', [build, servers], { testTimeout: 180_000, fileParallelism: false }),
+      project('fault', [build, servers, faultTable], { testTimeout: 180_000, fileParallelism: false }),
     ],
   },
 });

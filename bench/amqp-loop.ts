@@ -19,9 +19,11 @@ const topology: Topology = { prefix: 'sluice', groups: subscriptions };
 /** Results that arrived, of the orders that are not completed. */
 const open = new Map<string, number>();
 let completed = 0;
+/** Delivered and not acknowledged. */
+let inHand = 0;
 let stopping = false;
-/** Called at the end, when no message is left in the queues. */
-let allCompleted = () => {};
+/** Called at the end, when no message is left. */
+let allDone = () => {};
 
 function eventOf<T extends EventType>(type: T, source: ServiceName, data: EventData<T>): string {
   return JSON.stringify({
@@ -89,14 +91,18 @@ async function handle(service: ServiceName, message: ConsumeMessage, publisher: 
   else if (open.delete(event.data.orderId)) {
     completed++;
     placeOrders(publisher);
-    if (stopping && open.size === 0) allCompleted();
   }
 }
 
 async function consume(channel: Channel, service: ServiceName, publisher: ConfirmChannel): Promise<void> {
   await channel.prefetch(PREFETCH);
-  await channel.consume(queueOf(topology, service), (message) => {
-    if (message) void handle(service, message, publisher).then(() => channel.ack(message));
+  await channel.consume(queueOf(topology, service), async (message) => {
+    if (!message) throw new Error(`the queue of ${service} is gone`);
+    inHand++;
+    await handle(service, message, publisher);
+    channel.ack(message);
+    inHand--;
+    if (stopping && open.size === 0 && inHand === 0) allDone();
   });
 }
 
@@ -116,7 +122,7 @@ await delay(Number(seconds) * 1_000);
 const perSecond = ((completed - before) / (performance.now() - startedAt)) * 1_000;
 
 const end = new Promise<void>((resolve) => {
-  allCompleted = resolve;
+  allDone = resolve;
 });
 stopping = true;
 await end;

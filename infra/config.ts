@@ -91,7 +91,7 @@ const variables = {
     'What a process claimed (an event to publish, a message to handle) is taken up by others after this. Must exceed PUBLISH_TIMEOUT_MS and STEP_LATENCY_MS.',
   ),
   PUBLISH_TIMEOUT_MS: variable(integer(50, 300_000), '5000', 'How long a broker may take to confirm an event.'),
-  PREFETCH: variable(integer(1, 10_000), '200', 'Messages that one service handles at a time.'),
+  PREFETCH: variable(integer(1, 10_000), '500', 'Messages that one service handles at a time.'),
   WATCHDOG_MS: variable(
     integer(100, 3_600_000),
     '30000',

@@ -16,7 +16,7 @@ import { InboxTransactions, type Origin, type Outcome, type Work } from './inbox
 import type { Outbox } from './outbox.ts';
 
 /** Messages in one transaction at the most. */
-const MAX_BATCH = 200;
+const MAX_BATCH = 500;
 /** Pauses while the database is away. */
 const AWAY_BASE_MS = 100;
 const AWAY_MAX_MS = 5_000;

@@ -7,32 +7,34 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Agent, request } from 'undici';
-import { expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, expect, inject, onTestFinished, test } from 'vitest';
 import type { Readiness } from '../../contracts/operations.ts';
 import type { Order } from '../../contracts/orders.ts';
 import type { PointsPage } from '../../contracts/users.ts';
 import { freePort } from '../../infra/local/ports.ts';
-import { sluice } from '../fault/support/service-process.ts';
+import { type ServiceProcess, sluice as startOf } from '../fault/support/service-process.ts';
+import { freshDatabase } from '../setup/postgres.ts';
 import { eventually } from '../setup/wait.ts';
 import { call, completed, freshUser, get, orderOf, placeOrder } from './support/api.ts';
-import { embedded } from './support/systems.ts';
+import { embedded, type System } from './support/systems.ts';
 
 const run = promisify(execFile);
 
-async function startEmbedded(env: Readonly<Record<string, string>> = {}) {
-  const system = await embedded.start(env);
-  onTestFinished(() => system.remove());
-  const [process] = system.processes('order');
-  if (!process) throw new Error('it runs in one process');
-  return { ...system, process, url: process.url };
-}
+let system: System;
+let sluice: ServiceProcess;
+beforeAll(async () => {
+  // What a killed process had claimed is free again after its lease.
+  system = await embedded.start({ LEASE_MS: '1500', PUBLISH_TIMEOUT_MS: '1000' });
+  sluice = system.processes('order')[0] as ServiceProcess;
+});
+afterAll(() => system?.remove());
 
 /** Runs `sluice start` where it cannot start; answers how it ended and what it said, without a stack. */
 async function startInVain(env: Readonly<Record<string, string>>, ...services: string[]) {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-vain-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   const startedAt = performance.now();
-  const failed = await run(process.execPath, sluice(...services), {
+  const failed = await run(process.execPath, startOf(...services), {
     cwd: folder,
     env: { PATH: process.env.PATH, PORT: '0', MQTT_PORT: '0', DATA_DIR: folder, LOG_LEVEL: 'error', ...env },
   }).then(
@@ -45,7 +47,7 @@ async function startInVain(env: Readonly<Record<string, string>>, ...services: s
 }
 
 test('stopped under load it answers whatever it took, and ends with 0', async () => {
-  const { process, url } = await startEmbedded();
+  const { url } = sluice;
   const agent = new Agent({ connections: 16, pipelining: 1 });
   onTestFinished(() => agent.destroy());
   const place = async (key: string) => {
@@ -72,7 +74,7 @@ test('stopped under load it answers whatever it took, and ends with 0', async ()
   const clients = Array.from({ length: 16 }, client);
   await eventually(() => placed.length > 200, { what: 'the load is on' });
 
-  const stopping = process.stop();
+  const stopping = sluice.stop();
   const notReady = await eventually(
     async () => {
       const answer = await call(`${url}/readyz`);
@@ -85,42 +87,50 @@ test('stopped under load it answers whatever it took, and ends with 0', async ()
   const unanswered = await Promise.all(clients);
   expect([...statuses]).toEqual([201]);
 
-  await process.start();
+  await sluice.start();
   // It had not taken them: connections that it never accepted end with its port.
   for (const key of unanswered) expect((await place(key)).status).toBe(201);
   for (const id of placed.slice(-100)) await completed(url, id);
 }, 60_000);
 
 test('killed and started again it has everything, and goes on with what was not done', async () => {
-  // What the killed process had claimed is free again after its lease.
-  const { process, url } = await startEmbedded({ LEASE_MS: '1500', PUBLISH_TIMEOUT_MS: '1000' });
+  const { url } = sluice;
   const userId = freshUser();
   const { id } = await placeOrder(url, userId);
   const before = await completed(url, id);
   const { balance } = await get<PointsPage>(`${url}/users/${userId}/points`);
   const unfinished = await Promise.all(Array.from({ length: 20 }, () => placeOrder(url, userId)));
-  expect(await process.kill()).toEqual({ code: null, signal: 'SIGKILL' });
+  expect(await sluice.kill()).toEqual({ code: null, signal: 'SIGKILL' });
 
-  await process.start();
+  await sluice.start();
   expect(await get(`${url}/orders/${id}`)).toEqual(before);
   for (const order of unfinished) await completed(url, order.id);
   expect((await get<PointsPage>(`${url}/users/${userId}/points`)).balance).toBe(21 * balance);
 }, 60_000);
 
 test('a second start on the same data is refused, and says which folder; the first one goes on', async () => {
-  const { dataDir, url } = await startEmbedded();
+  const { dataDir } = system;
   const { code, stderr } = await startInVain({ DATA_DIR: String(dataDir) });
   expect(code).toBe(1);
   expect(stderr).toContain(`${dataDir} is in use by another process`);
   expect(stderr).toContain('DATA_DIR');
-  await completed(url, (await placeOrder(url, freshUser())).id);
+  await completed(sluice.url, (await placeOrder(sluice.url, freshUser())).id);
 });
+
+/** Quicker to start with than to create an embedded one. */
+async function anyDatabase(): Promise<{ DATABASE_URL?: string }> {
+  const { databaseUrl } = inject('servers');
+  if (!databaseUrl) return {};
+  const { url, drop } = await freshDatabase(databaseUrl);
+  onTestFinished(drop);
+  return { DATABASE_URL: url };
+}
 
 test.for(['PORT', 'MQTT_PORT'])('when its port is in use it says that %s is to be changed', async (variable) => {
   const port = await freePort();
   const squatter = createServer().listen(port, '127.0.0.1');
   onTestFinished(() => void squatter.close());
-  const { code, stderr } = await startInVain({ [variable]: String(port) });
+  const { code, stderr } = await startInVain({ ...(await anyDatabase()), [variable]: String(port) });
   expect(code).toBe(1);
   expect(stderr).toMatch(new RegExp(`${port} on 127\\.0\\.0\\.1 is in use: .*\\b${variable}\\b`));
 });

@@ -2,9 +2,10 @@
 // unconfirmed messages: at most `maxUnconfirmed` of at most MAX_EVENT_BYTES each are in memory, here or in the socket.
 import type { ConfirmChannel } from 'amqplib';
 import type { Logger } from 'pino';
-import { EVENT_CONTENT_TYPE, MAX_EVENT_BYTES } from '../../../contracts/events.ts';
+import { EVENT_CONTENT_TYPE } from '../../../contracts/events.ts';
 import { BusError, type Health, type OutgoingEvent, type Rejected } from '../port.ts';
 import { exchangeOf, type Topology } from '../topology.ts';
+import { Batch } from './batch.ts';
 import { KeptChannel } from './channel.ts';
 import type { Connection } from './connection.ts';
 import { declareTopology } from './declare.ts';
@@ -21,18 +22,6 @@ export interface PublisherOptions {
   readonly confirmTimeoutMs: number;
   readonly maxUnconfirmed: number;
   readonly log: Logger;
-}
-
-/** One call of publish(). */
-interface Batch {
-  readonly events: readonly OutgoingEvent[];
-  readonly since: number;
-  readonly rejected: Rejected[];
-  readonly resolve: (rejected: Rejected[]) => void;
-  /** Index of the first event that has not been sent. */
-  next: number;
-  /** Events without an outcome. */
-  open: number;
 }
 
 /** A message without a confirm. */
@@ -81,31 +70,14 @@ export class Publisher {
 
   /** Answers within twice `confirmTimeoutMs`: that long an event waits to be sent, and that long for its confirm. */
   publish(events: readonly OutgoingEvent[]): Promise<Rejected[]> {
-    const tooLarge = (event: OutgoingEvent) => Buffer.byteLength(event.body) > MAX_EVENT_BYTES;
-    const rejected = events.filter(tooLarge).map(({ id, type }) => ({
-      id,
-      error: new BusError('oversized', `${type} is larger than ${MAX_EVENT_BYTES} bytes`),
-    }));
-    const sendable = rejected.length === 0 ? events : events.filter((event) => !tooLarge(event));
-    if (sendable.length === 0) return Promise.resolve(rejected);
-    if (this.#closing) {
-      const error = new BusError('unavailable', 'the bus is closed');
-      return Promise.resolve([...rejected, ...sendable.map(({ id }) => ({ id, error }))]);
-    }
-    const outcome = new Promise<Rejected[]>((resolve) => {
-      this.#waiting.push({
-        events: sendable,
-        since: performance.now(),
-        rejected,
-        resolve,
-        next: 0,
-        open: sendable.length,
-      });
-    });
-    this.#running.add(outcome);
-    void outcome.then(() => this.#running.delete(outcome));
+    const batch = new Batch(events);
+    if (this.#closing) batch.rejectRest(new BusError('unavailable', 'the bus is closed'));
+    if (batch.allTaken) return batch.outcome;
+    this.#waiting.push(batch);
+    this.#running.add(batch.outcome);
+    void batch.outcome.then(() => this.#running.delete(batch.outcome));
     this.#pump();
-    return outcome;
+    return batch.outcome;
   }
 
   /** Waits for publishes under way, then closes the connection. */
@@ -126,10 +98,9 @@ export class Publisher {
     const channel = this.#usableChannel();
     while (channel && this.#inFlight.size < this.#options.maxUnconfirmed) {
       const batch = this.#waiting[0];
-      const event = batch?.events[batch.next];
+      const event = batch?.takeNext();
       if (!batch || !event) break;
-      batch.next++;
-      if (batch.next === batch.events.length) this.#waiting.shift();
+      if (batch.allTaken) this.#waiting.shift();
       this.#send(channel, batch, event);
     }
     this.#watchDeadline();
@@ -165,12 +136,12 @@ export class Publisher {
       channel.publish(this.#exchange, type, Buffer.from(body), properties, (fault: unknown) => {
         // A late confirm: its outcome was given when it timed out.
         if (!this.#inFlight.delete(flight)) return;
-        this.#finish(batch, id, this.#errorOf(flight, channel, fault));
+        batch.settle(id, this.#errorOf(flight, channel, fault));
         this.#pump();
       });
     } catch (cause) {
       this.#inFlight.delete(flight);
-      this.#finish(batch, id, new BusError('unavailable', 'not sent', cause));
+      batch.settle(id, new BusError('unavailable', 'not sent', cause));
     }
   }
 
@@ -185,12 +156,6 @@ export class Publisher {
   #returned(id: unknown): void {
     for (const flight of this.#inFlight) if (flight.id === id) flight.returned = true;
     this.#declaredAt = Number.NEGATIVE_INFINITY;
-  }
-
-  #finish(batch: Batch, id: string, error: BusError | undefined): void {
-    if (error) batch.rejected.push({ id, error });
-    batch.open--;
-    if (batch.open === 0) batch.resolve(batch.rejected);
   }
 
   /** One timer for all: the oldest message or batch is due first. */
@@ -223,13 +188,12 @@ export class Publisher {
       const given = [...this.#inFlight];
       this.#inFlight.clear();
       void this.#channel.renew(unconfirmed.message);
-      for (const { batch, id } of given) this.#finish(batch, id, unconfirmed);
+      for (const { batch, id } of given) batch.settle(id, unconfirmed);
     }
     for (let batch = this.#waiting[0]; batch && batch.since <= limit; batch = this.#waiting[0]) {
       this.#waiting.shift();
       const { detail = 'too many events are unconfirmed' } = this.health();
-      const error = new BusError('unavailable', `not sent within ${confirmTimeoutMs} ms: ${detail}`);
-      for (const { id } of batch.events.slice(batch.next)) this.#finish(batch, id, error);
+      batch.rejectRest(new BusError('unavailable', `not sent within ${confirmTimeoutMs} ms: ${detail}`));
     }
   }
 }

@@ -1,0 +1,113 @@
+// What README.md tells a reader to type is typed here: in a clean copy of what git knows, against the system that its
+// first commands start. A command is tested where `<!-- tested: name -->` stands above its block.
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFile, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { request } from 'undici';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startGuard } from '../../infra/local/guard.ts';
+import { freePort } from '../../infra/local/ports.ts';
+import { eventually } from '../setup/wait.ts';
+
+const run = promisify(execFile);
+const root = resolve(import.meta.dirname, '../..');
+
+/** The commands of each tested block, by its name. */
+async function testedBlocks(): Promise<Map<string, string[]>> {
+  const readme = await readFile(join(root, 'README.md'), 'utf8');
+  const blocks = readme.matchAll(/<!-- tested: ([a-z-]+) -->\n```sh\n([\s\S]*?)\n```/g);
+  return new Map(Array.from(blocks, ([, name = '', text = '']) => [name, text.split('\n')]));
+}
+
+let blocks: Map<string, string[]>;
+let copy: string;
+let env: NodeJS.ProcessEnv;
+let system: ChildProcess;
+let output = '';
+let endSystem: () => Promise<void>;
+
+beforeAll(async () => {
+  blocks = await testedBlocks();
+  copy = await mkdtemp(join(tmpdir(), 'sluice-copy-'));
+  const { stdout } = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root });
+  for (const file of stdout.split('\0').filter(Boolean)) {
+    await mkdir(join(copy, dirname(file)), { recursive: true });
+    // One that is deleted and not yet committed as such is still listed.
+    await copyFile(join(root, file), join(copy, file)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
+  }
+
+  const port = await freePort();
+  const { PATH, HOME } = process.env;
+  env = { PATH, HOME, PORT: String(port), MQTT_PORT: '0', SLUICE_URL: `http://127.0.0.1:${port}` };
+});
+afterAll(async () => {
+  await endSystem?.();
+  await rm(copy, { recursive: true, force: true });
+});
+
+/** A line of the README, as a shell takes it. */
+const type = (line: string) => run('sh', ['-c', line], { cwd: copy, env });
+const block = (name: string): string[] => {
+  const lines = blocks.get(name);
+  if (!lines) throw new Error(`README.md has no block that is tested as ${name}: ${[...blocks.keys()].join(', ')}`);
+  return lines;
+};
+
+test('npm start runs the whole system, and says where', async () => {
+  // Installing takes a minute and asks the registry; what it would install is here.
+  const [install, start = ''] = block('start');
+  expect(install).toBe('npm ci');
+  await symlink(join(root, 'node_modules'), join(copy, 'node_modules'));
+
+  // In a process group of its own, as a terminal would start it.
+  system = spawn('sh', ['-c', `exec ${start}`], { cwd: copy, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+  const group = -Number(system.pid);
+  const guard = await startGuard('kill -s KILL -- "$1"', String(group));
+  const exited = once(system, 'exit');
+  endSystem = async () => {
+    await guard.close();
+    await exited;
+  };
+  for (const stream of [system.stdout, system.stderr]) stream?.on('data', (chunk) => (output += String(chunk)));
+  await eventually(() => output.includes(`ready on ${env.SLUICE_URL}`), { what: 'it is ready', timeoutMs: 90_000 });
+  const { statusCode, body } = await request(`${env.SLUICE_URL}/readyz`);
+  await body.dump();
+  expect(statusCode).toBe(200);
+}, 120_000);
+
+test('npx sluice order places an order and sees its steps come in', async () => {
+  for (const line of block('order')) {
+    const { stdout } = await type(line);
+    expect(stdout).toMatch(/^order [0-9a-f-]{36}, 59\.94 GBP for ann: answered in [\d.]+ ms$/m);
+    for (const step of ['points', 'coupon', 'notification'])
+      expect(stdout).toMatch(new RegExp(`^ +${step} +done`, 'm'));
+    expect(stdout).toMatch(/^completed .* after acceptance$/m);
+  }
+}, 60_000);
+
+test('npx sluice replay accounts for every line of a real shop’s days', async () => {
+  for (const line of block('replay')) {
+    const { stdout } = await type(line);
+    expect(stdout).toMatch(/^lines +7,419 read = [\d,]+ ordered \+ [\d,]+ refused +closes$/m);
+    expect(stdout).toMatch(/^invoices +[\d,]+ read = 337 ordered \+ [\d,]+ refused +closes$/m);
+    expect(stdout).toMatch(/^orders +337 newly placed, 0 already there/m);
+    expect(stdout).toMatch(/^completed +337 of 337$/m);
+    // A second run places nothing twice.
+    const again = await type(line);
+    expect(again.stdout).toMatch(/^orders +0 newly placed, 337 already there/m);
+  }
+}, 120_000);
+
+test('Ctrl-C stops it cleanly', async () => {
+  const exited = once(system, 'exit');
+  process.kill(-Number(system.pid), 'SIGINT');
+  // npm ends when the system has, and tells the shell that it was interrupted.
+  await exited;
+  await expect(request(`${env.SLUICE_URL}/healthz`)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  expect(output).not.toMatch(/\berror\b/i);
+}, 60_000);
