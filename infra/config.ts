@@ -120,7 +120,8 @@ export class ConfigError extends Error {
 
 /** `postgres://me:secret@host/db` as `postgres://me:***@host/db`: for messages and logs. */
 export function redactUrl(value: string): string {
-  return value.replace(/(:\/\/[^/?#]*?):[^/?#]*@/, '$1:***@');
+  // Up to the last @: a password that should have been percent-encoded is in no valid URL, and in its error message.
+  return value.replace(/(:\/\/[^:/?#@]*):.*@/, '$1:***@');
 }
 
 /**

@@ -17,6 +17,8 @@ import type { Outbox } from './outbox.ts';
 
 /** Messages in one transaction at the most. */
 const MAX_BATCH = 500;
+/** Under load, a transaction follows the last one after this at the earliest. */
+const GATHER_MS = 20;
 /** Pauses while the database is away. */
 const AWAY_BASE_MS = 100;
 const AWAY_MAX_MS = 5_000;
@@ -68,6 +70,7 @@ export class Inbox implements Receiver {
       run: (batch) => this.#transactions.commit(batch),
       key: ({ message }) => message.messageId,
       maxBatch: MAX_BATCH,
+      gatherMs: GATHER_MS,
       // Twice, as a transport that lost its connection delivers again what is under way.
       maxWaiting: 2 * options.prefetch + options.maxRows,
     });

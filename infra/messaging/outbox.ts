@@ -125,6 +125,13 @@ export class Outbox {
     );
   }
 
+  /** Gives up the claim on rows that were not tried. */
+  async giveBack(database: Queryable, rows: readonly ClaimedRow[]): Promise<void> {
+    await database.execute(`UPDATE ${this.#table} SET claimed_until = '-infinity' WHERE position = ANY($1::bigint[])`, [
+      rows.map(({ position }) => position),
+    ]);
+  }
+
   /** Rows waiting, claimed ones included. */
   async size(database: Database, channel: Channel): Promise<number> {
     const [row] = await database.query<{ size: number }>(

@@ -57,12 +57,13 @@ export class Relay implements RelayDoor {
     this.#loop.start();
   }
 
-  /** Ends after the batch under way; what is not published waits for its lease, and for the next start. */
+  /** Ends after the batch under way; what is not published is given back, for others or for the next start. */
   async stop(): Promise<void> {
     this.#running = false;
     await this.#loop.stop();
     const { database, outbox, channel, leaseMs } = this.#options;
-    if (this.#published.length > 0) await outbox.turnOver(database, channel, this.#published, leaseMs, 0);
+    if (this.#published.length > 0) await outbox.turnOver(database, channel, this.#published.splice(0), leaseMs, 0);
+    if (this.#waiting.length > 0) await outbox.giveBack(database, this.#waiting.splice(0));
   }
 
   leaseMs(): number {

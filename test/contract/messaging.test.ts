@@ -1,0 +1,364 @@
+// Outbox, relay, inbox and watchdog, apart from any broker: what they do when publishing fails, when a process dies
+// between two durable steps, and when nothing moves. Together with the buses they are tested in bus.test.ts.
+import { randomUUID } from 'node:crypto';
+import { v7 as uuidv7 } from 'uuid';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
+import type { Health, Subscription } from '../../infra/bus/port.ts';
+import { type Channel, type ClaimedRow, Outbox } from '../../infra/messaging/outbox.ts';
+import { Relay, type Unpublished } from '../../infra/messaging/relay.ts';
+import { Watchdog } from '../../infra/messaging/watchdog.ts';
+import { deferred } from '../../infra/mqtt/promises.ts';
+import { type Databases, log, type Peer, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
+import { createTables, type Group, Member, type MemberOptions } from '../setup/member.ts';
+import { eventually } from '../setup/wait.ts';
+
+const { databaseUrl } = inject('servers');
+
+let databases: Databases;
+let group: Group;
+const cleanUps: (() => unknown)[] = [];
+beforeAll(async () => {
+  databases = databaseUrl ? await postgresAt(databaseUrl) : await pgliteInFolder();
+});
+afterAll(() => databases?.close());
+beforeEach(async () => {
+  group = { name: 'points', schema: `m_${randomUUID().replaceAll('-', '')}` };
+  await createTables(databases.database, group);
+});
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+describe('the relay', () => {
+  /** What a transport took over, in its order. */
+  type Publish = (rows: readonly ClaimedRow[]) => Promise<Unpublished[]>;
+
+  function startRelay(publish: Publish, { channel = 'bus' as Channel, leaseMs = 60_000 } = {}) {
+    const outbox = new Outbox(group.schema);
+    const relay = new Relay({ database: databases.database, outbox, channel, publish, leaseMs, pollMs: 50, log });
+    relay.start();
+    cleanUps.push(() => relay.stop());
+    return { relay, outbox };
+  }
+
+  /** Takes everything over. */
+  function taking() {
+    const taken: ClaimedRow[] = [];
+    const publish: Publish = async (rows) => {
+      taken.push(...rows);
+      return [];
+    };
+    return { taken, publish };
+  }
+
+  /** Writes events in a transaction of their own; answers their ids. */
+  async function write(outbox: Outbox, count: number, channel: Channel = 'bus'): Promise<string[]> {
+    const ids = Array.from({ length: count }, () => uuidv7());
+    await databases.database.transaction((tx) => outbox.write(tx, channel, EVENTS, [ids]));
+    return ids;
+  }
+  const EVENTS = `SELECT id AS event_id, 'points.awarded' AS type, 'subject' AS subject, now() AS time, '{}' AS data
+    FROM unnest($1::uuid[]) AS id`;
+
+  const rows = () =>
+    databases.database.query<{ event_id: string; failures: number; error: string | null; claimed: boolean }>(
+      `SELECT event_id, failures, error, claimed_until > now() AS claimed FROM ${group.schema}.outbox ORDER BY position`,
+    );
+  const isEmpty = () => eventually(async () => (await rows()).length === 0, { what: 'the outbox is empty' });
+  const idsOf = (taken: readonly ClaimedRow[]) => taken.map(({ event_id }) => event_id);
+
+  test('publishes in the order of writing, and deletes only what was confirmed', async () => {
+    const confirmed = deferred();
+    const { taken, publish } = taking();
+    const { outbox } = startRelay(async (batch) => {
+      await confirmed.promise;
+      return publish(batch);
+    });
+    const ids = await write(outbox, 20);
+    await write(outbox, 0);
+    expect(await rows()).toHaveLength(20);
+    confirmed.resolve();
+    await isEmpty();
+    expect(idsOf(taken)).toEqual(ids);
+  });
+
+  test('never publishes what was rolled back', async () => {
+    const { taken, publish } = taking();
+    const { outbox } = startRelay(publish);
+    const undone = databases.database.transaction(async (tx) => {
+      await outbox.write(tx, 'bus', EVENTS, [[uuidv7()]]);
+      throw new Error('changed my mind');
+    });
+    await expect(undone).rejects.toThrow('changed my mind');
+    const ids = await write(outbox, 1);
+    await isEmpty();
+    expect(idsOf(taken)).toEqual(ids);
+  });
+
+  test('finds what was written while nobody was there', async () => {
+    const ids = await write(new Outbox(group.schema), 1_200);
+    const { taken, publish } = taking();
+    startRelay(publish);
+    await isEmpty();
+    expect(idsOf(taken)).toEqual(ids);
+  });
+
+  test('publishes again, the same, what a process took along that died before the confirm', async () => {
+    const died = deferred();
+    const seen: ClaimedRow[] = [];
+    const { outbox } = startRelay(
+      async (batch) => {
+        seen.push(...batch);
+        await died.promise;
+        return [];
+      },
+      { leaseMs: 300 },
+    );
+    cleanUps.push(died.resolve);
+    await write(outbox, 3);
+    await eventually(() => seen.length > 0, { what: 'it is being published' });
+    const { taken, publish } = taking();
+    startRelay(publish);
+    await eventually(() => taken.length >= 3, { what: 'another process publishes it' });
+    const same = ({ event_id, time, data }: ClaimedRow) => ({ event_id, time, data });
+    expect(taken.map(same)).toEqual(seen.map(same));
+  });
+
+  test('what is refused waits by itself; what comes with it and after it goes on', async () => {
+    const { taken, publish } = taking();
+    let bad: string | undefined;
+    const { outbox } = startRelay(async (batch) => {
+      await publish(batch.filter(({ event_id }) => event_id !== bad));
+      return batch
+        .filter(({ event_id }) => event_id === bad)
+        .map((row) => ({ row, error: 'too ugly', transportDown: false }));
+    });
+    const ids = Array.from({ length: 5 }, () => uuidv7());
+    bad = ids[2];
+    await databases.database.transaction((tx) => outbox.write(tx, 'bus', EVENTS, [ids]));
+    const later = await write(outbox, 5);
+    const good = [...ids.filter((id) => id !== bad), ...later];
+    await eventually(() => taken.length >= good.length, { what: 'the others are published' });
+    expect(idsOf(taken)).toEqual(good);
+    const left = await eventually(
+      async () => {
+        const now = await rows();
+        return now.length === 1 && now[0]?.failures === 1 && now;
+      },
+      { what: 'only the bad one is left' },
+    );
+    expect(left).toMatchObject([{ event_id: bad, error: 'too ugly', claimed: true }]);
+    bad = undefined;
+    await isEmpty();
+  });
+
+  test('while the transport is down everything waits, the other channel goes on; then all of it is published', async () => {
+    let down = true;
+    let attempts = 0;
+    const bus = taking();
+    const user = taking();
+    const { outbox } = startRelay(async (batch) => {
+      attempts++;
+      if (!down) return bus.publish(batch);
+      return batch.map((row) => ({ row, error: 'no broker', transportDown: true }));
+    });
+    const other = startRelay(user.publish, { channel: 'user' });
+    const ids = await write(outbox, 700);
+    const notes = await write(other.outbox, 3, 'user');
+    await eventually(() => attempts >= 2, { what: 'it is tried again' });
+    await eventually(() => user.taken.length >= 3, { what: 'the other channel' });
+    expect(idsOf(user.taken)).toEqual(notes);
+    expect(bus.taken).toEqual([]);
+    // With pauses that grow, not as fast as it can.
+    expect(attempts).toBeLessThan(20);
+    down = false;
+    await isEmpty();
+    expect(idsOf(bus.taken).sort()).toEqual(ids);
+  });
+
+  test('two of them share an outbox, and publish nothing twice', async () => {
+    const written = await write(new Outbox(group.schema), 2_000);
+    const [one, other] = [taking(), taking()];
+    const { outbox } = startRelay(one.publish);
+    startRelay(other.publish);
+    const handed = await write(outbox, 500);
+    await isEmpty();
+    expect([...idsOf(one.taken), ...idsOf(other.taken)].sort()).toEqual([...written, ...handed].sort());
+  });
+
+  test('one that stops gives back at once what it has not published', async () => {
+    const underWay = deferred();
+    const first = taking();
+    const { relay, outbox } = startRelay(async (batch) => {
+      await underWay.promise;
+      return first.publish(batch);
+    });
+    const one = await write(outbox, 1);
+    await eventually(async () => (await rows())[0]?.claimed, { what: 'the first is being published' });
+    const rest = await write(outbox, 10);
+    const stopping = relay.stop();
+    underWay.resolve();
+    await stopping;
+    expect(idsOf(first.taken).slice(0, 1)).toEqual(one);
+    expect((await rows()).filter(({ claimed }) => claimed)).toEqual([]);
+
+    const next = taking();
+    startRelay(next.publish);
+    await isEmpty();
+    expect([...idsOf(first.taken), ...idsOf(next.taken)]).toEqual([...one, ...rest]);
+  });
+});
+
+describe('the inbox', () => {
+  const topology = { prefix: 'none', groups: { points: ['order.placed'] } };
+
+  /** A member of a group whose messages are rows, put there by hand. */
+  async function join(options: MemberOptions = {}): Promise<Member> {
+    const idle: Subscription = {
+      health: (): Health => ({ status: 'up' }),
+      backlog: async () => 0,
+      rebuild: async () => {},
+      close: async () => {},
+    };
+    const peer = { bus: { subscribe: async () => idle }, database: databases.database } as unknown as Peer;
+    const member = await Member.join(peer, topology, group, options);
+    cleanUps.push(() => member.close());
+    return member;
+  }
+
+  const body = (id: string) => {
+    const orderId = uuidv7();
+    return Buffer.from(
+      JSON.stringify({
+        specversion: '1.0',
+        id,
+        source: '/services/order',
+        type: 'order.placed',
+        subject: orderId,
+        time: new Date().toISOString(),
+        datacontenttype: 'application/json',
+        data: { orderId, userId: 'alice', currency: 'GBP', total: 1, itemCount: 1 },
+      }),
+    );
+  };
+
+  const status = async (id: string) => {
+    const [row] = await databases.database.query<{ status: string; attempts: number; error: string | null }>(
+      `SELECT status, attempts, error FROM ${group.schema}.inbox WHERE message_id = $1`,
+      [id],
+    );
+    return row;
+  };
+
+  /** As a process left it that died during its nth attempt. */
+  async function unfinished(id: string, attempts: number): Promise<void> {
+    await databases.database.execute(
+      `INSERT INTO ${group.schema}.inbox (message_id, type, status, body, attempts, claimed_until)
+       VALUES ($1, 'order.placed', 'pending', decode($2, 'base64'), $3, now() - interval '1 s')`,
+      [id, body(id).toString('base64'), attempts],
+    );
+  }
+
+  test('a message whose process died in each of its attempts is dead, and its neighbours are not charged', async () => {
+    const [killer, victim, fresh] = [uuidv7(), uuidv7(), uuidv7()];
+    await unfinished(killer, 3);
+    await unfinished(victim, 1);
+    const handled: string[] = [];
+    const member = await join({ attempts: 3, prepare: async ({ id }) => void handled.push(id) });
+    await member.inbox.store([{ body: body(fresh) }]);
+    await eventually(async () => (await status(killer))?.status === 'dead', { what: 'the killer is dead' });
+    expect(await status(killer)).toMatchObject({ error: 'the process ended during each of 3 attempts' });
+    await eventually(async () => (await status(victim))?.status === 'done', { what: 'the victim is done' });
+    expect(await status(victim)).toMatchObject({ attempts: 2 });
+    await eventually(async () => (await status(fresh))?.status === 'done', { what: 'the fresh one is done' });
+    expect(await status(fresh)).toMatchObject({ attempts: 1 });
+    expect(handled).not.toContain(killer);
+  });
+
+  test('it forgets what was done long ago, and keeps what failed', async () => {
+    const [old, recent, dead] = [uuidv7(), uuidv7(), uuidv7()];
+    const member = await join({
+      attempts: 1,
+      prepare: async ({ id }) => {
+        if (id === dead) throw new Error('no luck');
+      },
+    });
+    await member.inbox.handle([old, recent, dead].map((id) => ({ body: body(id) })));
+    await databases.database.execute(
+      `UPDATE ${group.schema}.inbox SET received_at = now() - interval '8 days' WHERE message_id = ANY($1::uuid[])`,
+      [[old, dead]],
+    );
+    expect(await member.inbox.rows.prune(databases.database, 7, 100)).toBe(1);
+    expect(await status(old)).toBeUndefined();
+    expect([(await status(recent))?.status, (await status(dead))?.status]).toEqual(['done', 'dead']);
+  });
+
+  test('of a dead message that comes again the failure is reported again, as it was', async () => {
+    const id = uuidv7();
+    const member = await join({ attempts: 1, prepare: () => Promise.reject(new Error('no luck')) });
+    const message = { body: body(id) };
+    await member.inbox.handle([message]);
+    await member.inbox.handle([message]);
+    const reports = () =>
+      databases.database.query<{ event_id: string; type: string }>(`SELECT event_id, type FROM ${group.schema}.outbox`);
+    const [first, second] = await eventually(
+      async () => {
+        const all = await reports();
+        return all.length >= 2 && all;
+      },
+      { what: 'two reports' },
+    );
+    expect(first).toEqual(second);
+    expect(first).toMatchObject({ type: 'step.failed' });
+    expect((await status(id))?.status).toBe('dead');
+  });
+
+  describe('watched', () => {
+    /** A subscription with a backlog that nobody works on. */
+    function watch(member: Member, silenceMs = 90) {
+      let rebuilds = 0;
+      const state = { backlog: 5 };
+      const subscription: Subscription = {
+        health: (): Health => ({ status: 'up' }),
+        backlog: async () => state.backlog,
+        rebuild: async () => void rebuilds++,
+        close: async () => {},
+      };
+      const watchdog = new Watchdog({
+        database: databases.database,
+        inbox: member.inbox,
+        subscription,
+        silenceMs,
+        log,
+      });
+      watchdog.start();
+      cleanUps.push(() => watchdog.stop());
+      return { watchdog, state, rebuilds: () => rebuilds };
+    }
+
+    test('a silence with a backlog is ended by rebuilding; where that does not help, it is not healthy', async () => {
+      const { watchdog, state, rebuilds } = watch(await join());
+      await eventually(() => rebuilds() === 1, { what: 'it is rebuilt' });
+      expect([watchdog.healthy, watchdog.backlog]).toEqual([true, 5]);
+      await eventually(() => !watchdog.healthy, { what: 'it is not healthy' });
+      expect(rebuilds()).toBe(3);
+      state.backlog = 0;
+      await eventually(() => watchdog.healthy, { what: 'it is healthy again' });
+    });
+
+    test('who makes progress is left alone, however long the backlog', async () => {
+      const member = await join();
+      const { watchdog, rebuilds } = watch(member, 300);
+      const until = performance.now() + 1_200;
+      await eventually(
+        async () => {
+          await member.inbox.handle([{ body: body(uuidv7()) }]);
+          return performance.now() > until;
+        },
+        { what: 'four times the silence is over' },
+      );
+      expect(watchdog.backlog).toBeGreaterThanOrEqual(5);
+      expect(rebuilds()).toBe(0);
+    });
+  });
+});

@@ -1,0 +1,34 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { type CouponRules, decide } from '../../services/coupon/coupon.ts';
+
+const rules: CouponRules = { percent: 5, minMajorUnits: 50 };
+
+test.each([
+  [5_000, 'GBP', { amount: 250 }],
+  [5_997, 'GBP', { amount: 299 }], // 299.85, rounded down
+  [4_999, 'GBP', { reason: 'total below 50.00 GBP' }],
+  [50, 'JPY', { amount: 2 }],
+  [49, 'JPY', { reason: 'total below 50 JPY' }],
+  [50_000, 'KWD', { amount: 2_500 }],
+  [0, 'GBP', { reason: 'total below 50.00 GBP' }],
+])('a total of %i %s: %j', (total, currency, decision) => {
+  expect(decide({ total, currency }, rules)).toEqual(decision);
+});
+
+test('a coupon of nothing is none', () => {
+  const reason = '5 % of the total is less than the smallest coin';
+  expect(decide({ total: 19, currency: 'JPY' }, { percent: 5, minMajorUnits: 0 })).toEqual({ reason });
+  expect(decide({ total: 5_000, currency: 'GBP' }, { percent: 0, minMajorUnits: 50 })).toHaveProperty('reason');
+});
+
+test('an amount is the exact percentage rounded down, however large the total', () => {
+  const percents = fc.integer({ min: 1, max: 100 });
+  fc.assert(
+    fc.property(fc.integer({ min: 100, max: Number.MAX_SAFE_INTEGER }), percents, (total, percent) => {
+      const decision = decide({ total, currency: 'GBP' }, { percent, minMajorUnits: 0 });
+      const exact = (BigInt(total) * BigInt(percent)) / 100n;
+      expect('amount' in decision && BigInt(decision.amount)).toBe(exact);
+    }),
+  );
+});

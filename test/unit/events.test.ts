@@ -1,0 +1,125 @@
+// What goes over the wire, written and read: every event type, and what is none.
+import { v7 as uuidv7 } from 'uuid';
+import { describe, expect, test } from 'vitest';
+import { type EventData, type EventType, eventTypes, isEventType, MAX_EVENT_BYTES } from '../../contracts/events.ts';
+import { serviceNames, subscriptions } from '../../contracts/services.ts';
+import { readEvent, storable, writeEvent } from '../../infra/messaging/envelope.ts';
+
+const orderId = uuidv7();
+const userId = 'alice';
+const time = new Date('2026-11-20T10:11:12.345Z');
+
+const examples: { readonly [T in EventType]: EventData<T> } = {
+  'order.placed': { orderId, userId, currency: 'GBP', total: 5_997, itemCount: 1 },
+  'points.awarded': { orderId, userId, points: 0 },
+  'coupon.issued': { orderId, userId, couponId: uuidv7(), amount: 299, currency: 'GBP', expiresAt: time.toISOString() },
+  'coupon.skipped': { orderId, userId, reason: 'total below 50.00 GBP' },
+  'notification.sent': { orderId, userId, notificationId: uuidv7(), kind: 'order.placed' },
+  'step.failed': { orderId, step: 'points', eventId: uuidv7(), error: 'a'.repeat(1_000) },
+};
+
+const row = (type: string, data: object) => ({
+  position: 1,
+  event_id: uuidv7(),
+  type,
+  subject: orderId,
+  time,
+  data: JSON.stringify(data),
+  failures: 0,
+});
+const bytes = (value: unknown) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value));
+const written = (type: EventType = 'order.placed') =>
+  JSON.parse(writeEvent(row(type, examples[type]), '/services/order').body) as Record<string, unknown>;
+
+describe('an event', () => {
+  test.each(eventTypes)('%s is a CloudEvent, and read as it was written', (type) => {
+    const source = row(type, examples[type]);
+    const { id, body } = writeEvent(source, '/services/order');
+    expect(JSON.parse(body)).toEqual({
+      specversion: '1.0',
+      id,
+      source: '/services/order',
+      type,
+      subject: orderId,
+      time: '2026-11-20T10:11:12.345Z',
+      datacontenttype: 'application/json',
+      data: examples[type],
+    });
+    expect(readEvent(bytes(body))).toEqual({ event: JSON.parse(body) });
+  });
+
+  test.each([
+    ['a type that does not exist', row('order.teleported', {})],
+    ['data of another type', row('order.placed', examples['points.awarded'])],
+    ['data that is missing', row('order.placed', {})],
+  ])('is not written with %s', (_what, wrong) => {
+    expect(() => writeEvent(wrong, '/services/order')).toThrow();
+  });
+
+  test('may have fields that this version does not know', () => {
+    const { event } = readEvent(bytes({ ...written(), traceparent: '00-x' })) as { event: object };
+    expect(event).toMatchObject({ type: 'order.placed', subject: orderId });
+  });
+
+  test('has its ids in lower case, however they were written', () => {
+    const shouted = { ...written(), id: String(written().id).toUpperCase() };
+    const { event } = readEvent(bytes(shouted)) as { event: { id: string } };
+    expect(event.id).toBe(shouted.id.toLowerCase());
+  });
+});
+
+describe('what is no event', () => {
+  const unreadable = (body: Uint8Array) => {
+    const read = readEvent(body);
+    if ('event' in read) throw new Error('it was read');
+    return read.unreadable;
+  };
+
+  test('keeps its id, type and subject where it says them', () => {
+    const wrong: Record<string, unknown> = { ...written(), data: {} };
+    expect(unreadable(bytes(wrong))).toEqual({
+      messageId: wrong.id,
+      type: 'order.placed',
+      subject: orderId,
+      error: expect.stringMatching(/^unreadable: data\.orderId: .*; data\.userId: /),
+    });
+  });
+
+  test('without an id has one that is made of its bytes, the same each time', () => {
+    const one = unreadable(bytes('{"type":"order.placed"}')).messageId;
+    expect(one).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    expect(unreadable(bytes('{"type":"order.placed"}')).messageId).toBe(one);
+    expect(unreadable(bytes('{"type":"order.placed" }')).messageId).not.toBe(one);
+  });
+
+  test.each([
+    ['no JSON', bytes('{'), /JSON/],
+    ['nothing', bytes(''), /JSON/],
+    ['no UTF-8', Buffer.from([0x22, 0xff, 0x22]), /utf-8/i],
+    ['null', bytes('null'), /no type/],
+    ['an unknown type', bytes({ type: 'order.teleported' }), /unknown type order\.teleported/],
+    ['a type from JavaScript’s own', bytes({ type: '__proto__' }), /unknown type __proto__/],
+    ['too large', bytes(JSON.stringify(written()).padEnd(MAX_EVENT_BYTES + 1)), /65537 bytes, allowed 65536/],
+  ])('%s says so', (_what, body, error) => {
+    expect(unreadable(body).error).toMatch(error);
+  });
+
+  test('the largest event is not too large', () => {
+    expect(readEvent(bytes(JSON.stringify(written()).padEnd(MAX_EVENT_BYTES)))).toHaveProperty('event');
+  });
+
+  test('can be kept, whatever its type says', () => {
+    const { type, error } = unreadable(bytes({ type: `a\u0000b\ud800${'c'.repeat(2_000)}` }));
+    for (const text of [type, storable(error)]) {
+      expect(text).not.toContain('\u0000');
+      expect(text?.isWellFormed()).toBe(true);
+      expect(text?.length).toBeLessThanOrEqual(1_000);
+    }
+  });
+});
+
+test('every event type has a service that listens to it, and no service listens to what does not exist', () => {
+  const subscribed = serviceNames.flatMap((name) => subscriptions[name] as readonly string[]);
+  expect(new Set(subscribed)).toEqual(new Set(eventTypes));
+  expect(subscribed.every(isEventType)).toBe(true);
+});

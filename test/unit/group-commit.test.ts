@@ -1,0 +1,99 @@
+import { describe, expect, test } from 'vitest';
+import { GroupCommit, Overloaded } from '../../infra/database/group-commit.ts';
+import { DatabaseUnavailable } from '../../infra/database/port.ts';
+import { deferred } from '../../infra/mqtt/promises.ts';
+
+/** Remembers its batches; `work` says what becomes of each. */
+function committing(
+  work: (batch: string[], run: number) => Promise<string[]> | string[],
+  { maxBatch = 100, maxWaiting = 1_000 } = {},
+) {
+  const batches: string[][] = [];
+  const commits = new GroupCommit<string, string>({
+    run: async (batch) => {
+      batches.push([...batch]);
+      return work(batch, batches.length);
+    },
+    key: (item) => item,
+    maxBatch,
+    maxWaiting,
+  });
+  return { commits, batches };
+}
+const upperCase = (batch: string[]) => batch.map((item) => item.toUpperCase());
+const deadlock = () => Object.assign(new Error('deadlock detected'), { code: '40P01' });
+
+describe('group commit', () => {
+  test('who comes together shares a batch, sorted, and gets the own answer', async () => {
+    const { commits, batches } = committing(upperCase);
+    expect(await Promise.all(['c', 'a', 'b'].map((item) => commits.submit(item)))).toEqual(['C', 'A', 'B']);
+    expect(batches).toEqual([['a', 'b', 'c']]);
+  });
+
+  test('who comes while a batch is on its way shares the next one, and there is one at a time', async () => {
+    const first = deferred();
+    let running = 0;
+    const { commits, batches } = committing(async (batch, run) => {
+      running++;
+      expect(running).toBe(1);
+      if (run === 1) await first.promise;
+      running--;
+      return upperCase(batch);
+    });
+    const one = commits.submit('first');
+    await new Promise((resolve) => setImmediate(resolve));
+    const others = ['z', 'y', 'x'].map((item) => commits.submit(item));
+    first.resolve();
+    expect(await Promise.all([one, ...others])).toEqual(['FIRST', 'Z', 'Y', 'X']);
+    expect(batches).toEqual([['first'], ['x', 'y', 'z']]);
+  });
+
+  test('a batch has a bound', async () => {
+    const { commits, batches } = committing(upperCase, { maxBatch: 2 });
+    await Promise.all(['a', 'b', 'c', 'd', 'e'].map((item) => commits.submit(item)));
+    expect(batches.map(({ length }) => length)).toEqual([2, 2, 1]);
+  });
+
+  test('so has what waits', async () => {
+    const { commits } = committing(upperCase, { maxWaiting: 2 });
+    const [one, two, three] = ['a', 'b', 'c'].map((item) => commits.submit(item));
+    await expect(three).rejects.toBeInstanceOf(Overloaded);
+    expect(await Promise.all([one, two])).toEqual(['A', 'B']);
+    expect(await commits.submit('later')).toBe('LATER');
+  });
+
+  test('a bad item fails alone', async () => {
+    const { commits, batches } = committing((batch) => {
+      if (batch.includes('bad')) throw new Error('22021');
+      return upperCase(batch);
+    });
+    const results = await Promise.allSettled(['a', 'bad', 'c'].map((item) => commits.submit(item)));
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect(batches).toEqual([['a', 'bad', 'c'], ['a'], ['bad'], ['c']]);
+  });
+
+  test('after a deadlock it is tried again, not for ever', async () => {
+    let left = 3;
+    const { commits } = committing((batch) => {
+      if (left-- > 0) throw deadlock();
+      return upperCase(batch);
+    });
+    expect(await Promise.all([commits.submit('a'), commits.submit('b')])).toEqual(['A', 'B']);
+
+    const never = committing(() => {
+      throw deadlock();
+    });
+    const results = await Promise.allSettled([never.commits.submit('a'), never.commits.submit('b')]);
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    expect(never.batches.length).toBeLessThanOrEqual(11);
+  });
+
+  test('while the database is away nobody is tried one by one', async () => {
+    const { commits, batches } = committing(() => {
+      throw new DatabaseUnavailable(new Error('gone'));
+    });
+    const results = await Promise.allSettled(['a', 'b', 'c'].map((item) => commits.submit(item)));
+    expect(results.every(({ status }) => status === 'rejected')).toBe(true);
+    expect(batches).toHaveLength(1);
+  });
+});

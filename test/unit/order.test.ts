@@ -1,0 +1,122 @@
+import { v7 as uuidv7 } from 'uuid';
+import { describe, expect, test } from 'vitest';
+import type { Event, EventData, EventType } from '../../contracts/events.ts';
+import type { PlaceOrderRequest, StepName } from '../../contracts/orders.ts';
+import { fingerprint, newOrder, placedOrder, reportedSteps } from '../../services/order/order.ts';
+
+const mug = { sku: 'MUG', name: 'Mug', quantity: 3, unitPrice: 1_999 };
+const request: PlaceOrderRequest = { userId: 'alice', currency: 'GBP', items: [mug] };
+const ids = { id: uuidv7(), placedEventId: uuidv7() };
+
+describe('a new order', () => {
+  test('is what was asked for, and what it comes to', () => {
+    const order = newOrder({ ...request, items: [mug, { sku: 'PIN', quantity: 2, unitPrice: 1 }] }, undefined, ids);
+    expect(order).toMatchObject({ ...ids, userId: 'alice', currency: 'GBP', total: 5_999 });
+    expect([order.idempotencyKey, order.requestHash]).toEqual([undefined, undefined]);
+  });
+
+  test('remembers the request that used its key', () => {
+    const order = newOrder(request, 'key', ids);
+    expect([order.idempotencyKey, order.requestHash]).toEqual(['key', fingerprint(request)]);
+  });
+
+  test('is answered with its steps pending, and without what is nobody’s business', () => {
+    const order = newOrder(request, 'key', ids);
+    expect(placedOrder(order, new Date('2026-11-20T10:11:12.345Z'))).toEqual({
+      id: ids.id,
+      ...request,
+      status: 'placed',
+      total: 5_997,
+      createdAt: '2026-11-20T10:11:12.345Z',
+      steps: { points: { status: 'pending' }, coupon: { status: 'pending' }, notification: { status: 'pending' } },
+    });
+  });
+});
+
+describe('the fingerprint of a request', () => {
+  test('does not depend on the order of its keys', () => {
+    const { sku, name, quantity, unitPrice } = mug;
+    const same = { items: [{ unitPrice, quantity, name, sku }], currency: 'GBP', userId: 'alice' };
+    expect(fingerprint(same)).toBe(fingerprint(request));
+  });
+
+  const others: [string, PlaceOrderRequest][] = [
+    ['user', { ...request, userId: 'bob' }],
+    ['currency', { ...request, currency: 'EUR' }],
+    ['quantity', { ...request, items: [{ ...mug, quantity: 4 }] }],
+    ['price', { ...request, items: [{ ...mug, unitPrice: 2_000 }] }],
+    ['name', { ...request, items: [{ ...mug, name: 'mug' }] }],
+    ['absent name', { ...request, items: [{ sku: 'MUG', quantity: 3, unitPrice: 1_999 }] }],
+    ['number of items', { ...request, items: [mug, mug] }],
+  ];
+  test.each(others)('tells another %s', (_what, other) => {
+    expect(fingerprint(other)).not.toBe(fingerprint(request));
+  });
+
+  test('tells items in another order, and borders between texts', () => {
+    const of = (...skus: string[]) =>
+      fingerprint({ ...request, items: skus.map((sku) => ({ sku, quantity: 1, unitPrice: 1 })) });
+    expect(of('a', 'b')).not.toBe(of('b', 'a'));
+    expect(of('a,b')).not.toBe(of('a', 'b'));
+  });
+});
+
+describe('what results say about orders', () => {
+  const time = '2026-11-20T10:11:12.345Z';
+  const event = <T extends EventType>(type: T, data: EventData<T>): Event =>
+    ({
+      specversion: '1.0',
+      id: uuidv7(),
+      source: '/services/test',
+      type,
+      subject: data.orderId,
+      time,
+      datacontenttype: 'application/json',
+      data,
+    }) as Event;
+  const orderId = '01993a5e-0000-7000-8000-000000000001';
+  const userId = 'alice';
+  const awarded = event('points.awarded', { orderId, userId, points: 59 });
+  const failed = (step: StepName) => event('step.failed', { orderId, step, eventId: uuidv7(), error: 'no luck' });
+
+  test('each result is about its step', () => {
+    const coupon = { orderId, userId, couponId: uuidv7(), amount: 299, currency: 'GBP', expiresAt: time };
+    const sent = { orderId, userId, notificationId: uuidv7(), kind: 'order.placed' as const };
+    expect(reportedSteps([awarded, event('coupon.issued', coupon), event('notification.sent', sent)])).toEqual([
+      {
+        orderId,
+        points: { status: 'done', at: time, detail: '59 points' },
+        coupon: { status: 'done', at: time, detail: '2.99 GBP' },
+        notification: { status: 'done', at: time },
+      },
+    ]);
+    expect(reportedSteps([event('coupon.skipped', { orderId, userId, reason: 'too small' })])).toEqual([
+      { orderId, coupon: { status: 'skipped', at: time, detail: 'too small' } },
+    ]);
+    expect(reportedSteps([failed('notification')])).toEqual([
+      { orderId, notification: { status: 'failed', at: time, detail: 'no luck' } },
+    ]);
+  });
+
+  test('of two about one step the one that is further along counts, in whatever order they come', () => {
+    for (const events of [
+      [awarded, failed('points')],
+      [failed('points'), awarded],
+    ]) {
+      expect(reportedSteps(events)).toEqual([{ orderId, points: { status: 'done', at: time, detail: '59 points' } }]);
+    }
+  });
+
+  test('orders come sorted, so that two processes lock them in the same order', () => {
+    const of = (last: string) =>
+      event('points.awarded', { orderId: `01993a5e-0000-7000-8000-00000000000${last}`, userId, points: 1 });
+    const sorted = reportedSteps([of('3'), of('1'), of('2'), of('1')]).map((report) => report.orderId.at(-1));
+    expect(sorted).toEqual(['1', '2', '3']);
+  });
+
+  test('what is no result says nothing', () => {
+    expect(
+      reportedSteps([event('order.placed', { orderId, userId, currency: 'GBP', total: 1, itemCount: 1 })]),
+    ).toEqual([]);
+  });
+});
