@@ -51,7 +51,8 @@ export class ServiceHost {
 
   constructor(options: HostOptions) {
     this.#options = options;
-    const { name, service, outbox, config, database, metrics, log } = options;
+    const { name, service, outbox, config, metrics, log } = options;
+    const database = options.database.background;
     this.name = name;
     const pollMs = POLL_MS[database.kind];
     const common = {
@@ -89,7 +90,8 @@ export class ServiceHost {
 
   /** The service's schema must be up to date. */
   async start(): Promise<void> {
-    const { name, service, bus, database, config, metrics, log } = this.#options;
+    const { name, service, bus, config, metrics, log } = this.#options;
+    const database = this.#options.database.background;
     this.#worker.start();
     for (const relay of this.#relays) relay.start();
     for (const loop of service.loops ?? []) loop.start();

@@ -82,7 +82,7 @@ export async function startSluice({ env, services = serviceNames }: StartOptions
     await bringUpToDate(database, config, new Map(prepared.map(({ name, service }) => [name, service])), log);
 
     if (database.kind === 'pglite') {
-      const loops = vacuumLoops(database, services.map(schemaOf), log);
+      const loops = vacuumLoops(database.background, services.map(schemaOf), log);
       for (const loop of loops) loop.start();
       ends.push(() => Promise.all(loops.map((loop) => loop.stop())));
     }

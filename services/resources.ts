@@ -99,7 +99,7 @@ async function openBus(config: Config, database: Database, broker: Broker, log: 
   const topology = topologyOf(config);
   switch (config.busKind) {
     case 'local':
-      return openLocalBus({ database, topology, schemaOf });
+      return openLocalBus({ database: database.background, topology, schemaOf });
     case 'mqtt': {
       // Events go out on a connection of their own: notifications and logs do not wait behind them, nor they behind those.
       const own = config.MQTT_URL

@@ -8,55 +8,26 @@ import { setImmediate } from 'node:timers/promises';
 import { PGlite, protocol } from '@electric-sql/pglite';
 import pg from 'pg';
 import { int8, toText } from './encoding.ts';
-import type { Database, Lock, Queryable } from './port.ts';
-
-/**
- * PGlite answers without leaving the current task, so work that goes from statement to statement would keep sockets and
- * timers waiting: each statement and each transaction ends with a turn of the event loop.
- */
-const turn = () => setImmediate();
+import type { Database, Lock, Queryable, Transaction } from './port.ts';
 
 /** `dataDir` is created where it does not exist: the first start takes a few seconds. */
 export async function openPglite({ dataDir }: { readonly dataDir: string }): Promise<Database> {
   const pglite = await PGlite.create({ dataDir });
   const session = new Session(pglite);
-  // One after the other: `last` settles when whoever came before has ended.
-  let last: Promise<unknown> = Promise.resolve();
-  const alone = <T>(work: () => Promise<T>): Promise<T> => {
-    const result = last.then(work);
-    last = result.then(turn, turn);
-    return result;
-  };
+  const turns = new Turns();
   // There is only this process, so its session locks are names in a set.
   const held = new Set<string>();
   let closed: Promise<void> | undefined;
 
-  return {
+  const open = (lane: Lane): Omit<Database, 'background'> => ({
     kind: 'pglite',
     query: <Row extends object>(text: string, params?: readonly unknown[]) =>
-      alone(() => session.query<Row>(text, params)),
-    execute: (text, params) => alone(() => session.execute(text, params)),
-    script: (text) => alone(() => session.script(text)),
+      turns.take(lane, () => session.query<Row>(text, params)),
+    execute: (text, params) => turns.take(lane, () => session.execute(text, params)),
+    script: (text) => turns.take(lane, () => session.script(text)),
     transaction: async (work) => {
       const callbacks: (() => void)[] = [];
-      const result = await alone(async () => {
-        await session.script('BEGIN');
-        try {
-          const outcome = await work({
-            query: (text, params) => session.query(text, params),
-            execute: (text, params) => session.execute(text, params),
-            script: (text) => session.script(text),
-            afterCommit: (callback) => callbacks.push(callback),
-          });
-          // COMMIT answers ROLLBACK where a statement failed before, even if `work` got over its error.
-          const tag = await session.command('COMMIT');
-          if (tag !== 'COMMIT') throw new Error('the transaction was rolled back: one of its statements failed');
-          return outcome;
-        } catch (error) {
-          if (pglite.isInTransaction()) await session.script('ROLLBACK');
-          throw error;
-        }
-      });
+      const result = await turns.take(lane, () => session.transaction(work, callbacks));
       for (const callback of callbacks) callback();
       return result;
     },
@@ -71,10 +42,59 @@ export async function openPglite({ dataDir }: { readonly dataDir: string }): Pro
       };
     },
     close: () => {
-      closed ??= alone(() => pglite.close());
+      closed ??= turns.take('background', () => pglite.close());
       return closed;
     },
+  });
+  const background: Database = {
+    ...open('background'),
+    get background() {
+      return background;
+    },
   };
+  return { ...open('foreground'), background };
+}
+
+type Lane = 'foreground' | 'background';
+
+/** One thing at a time. While both lanes have something waiting, each gets half of the time. */
+class Turns {
+  readonly #waiting: Record<Lane, (() => Promise<void>)[]> = { foreground: [], background: [] };
+  /** Milliseconds that each lane has had since both were last waiting together. */
+  readonly #had: Record<Lane, number> = { foreground: 0, background: 0 };
+  #running = false;
+
+  take<T>(lane: Lane, work: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#waiting[lane].push(() => work().then(resolve, reject));
+      if (!this.#running) void this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    for (;;) {
+      const lane = this.#choose();
+      const work = this.#waiting[lane].shift();
+      if (!work) break;
+      const startedAt = performance.now();
+      await work();
+      this.#had[lane] += performance.now() - startedAt;
+      // PGlite answers without leaving the current task: sockets and timers have their turn, too.
+      await setImmediate();
+    }
+    this.#running = false;
+  }
+
+  #choose(): Lane {
+    const { foreground, background } = this.#waiting;
+    if (foreground.length > 0 && background.length > 0)
+      return this.#had.foreground <= this.#had.background ? 'foreground' : 'background';
+    // Nobody saves up time while alone.
+    this.#had.foreground = 0;
+    this.#had.background = 0;
+    return foreground.length > 0 ? 'foreground' : 'background';
+  }
 }
 
 interface Column {
@@ -113,6 +133,25 @@ class Session implements Queryable {
   /** Runs statements without parameters; returns the last one's tag. */
   async command(text: string): Promise<string> {
     return (await this.#exchange(protocol.serialize.query(text), [])).tag;
+  }
+
+  async transaction<T>(work: (tx: Transaction) => Promise<T>, callbacks: (() => void)[]): Promise<T> {
+    await this.command('BEGIN');
+    try {
+      const outcome = await work({
+        query: (text, params) => this.query(text, params),
+        execute: (text, params) => this.execute(text, params),
+        script: (text) => this.script(text),
+        afterCommit: (callback) => callbacks.push(callback),
+      });
+      // COMMIT answers ROLLBACK where a statement failed before, even if `work` got over its error.
+      const tag = await this.command('COMMIT');
+      if (tag !== 'COMMIT') throw new Error('the transaction was rolled back: one of its statements failed');
+      return outcome;
+    } catch (error) {
+      if (this.#pglite.isInTransaction()) await this.command('ROLLBACK');
+      throw error;
+    }
   }
 
   async #run(text: string, params: readonly unknown[]): Promise<{ rows: object[]; tag: string }> {

@@ -28,6 +28,11 @@ export interface Lock {
 
 export interface Database extends Queryable {
   readonly kind: 'postgres' | 'pglite';
+  /**
+   * The same database, for work that no client waits for. PostgreSQL runs both side by side; PGlite runs one thing at a
+   * time, and then takes turns between the two, so that an answer waits for one transaction and not for all of them.
+   */
+  readonly background: Database;
   /** READ COMMITTED. Rolls back when `work` throws, and rethrows. Rejects when the commit fails. */
   transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
   /** Takes the advisory lock of that name for this process, or answers undefined where another holds it. */

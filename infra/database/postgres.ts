@@ -49,8 +49,11 @@ export function openPostgres({ url, poolSize, log }: PostgresOptions): Database 
     }
   };
 
-  return {
+  const database: Database = {
     kind: 'postgres',
+    get background() {
+      return database;
+    },
     query: (text, params) => withClient((client) => queryableOf(client).query(text, params)),
     execute: (text, params) => withClient((client) => queryableOf(client).execute(text, params)),
     script: (text) => withClient((client) => queryableOf(client).script(text)),
@@ -80,6 +83,7 @@ export function openPostgres({ url, poolSize, log }: PostgresOptions): Database 
     tryLock: (name) => tryLock(settings, name),
     close: () => pool.end(),
   };
+  return database;
 }
 
 function queryableOf(client: pg.ClientBase): Queryable {

@@ -19,7 +19,7 @@ export function orderService({ config, database, outbox, metrics, log }: Service
     routes: (router) => orderRoutes(router, database, placeOrder),
     loops: [
       askAgainLoop({
-        database,
+        database: database.background,
         askAgainMs,
         log,
         onAsked: (count) => {

@@ -251,7 +251,11 @@ describe.runIf(databaseUrl)('PostgreSQL, from several connections', () => {
 
   test('tells the holder of a lock that it is lost, and lets the next one have it', async () => {
     const lock = await one.tryLock('to be lost');
-    await other.query("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted");
+    // Of this database only: other tests hold locks on the same server.
+    await other.query(
+      `SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+       WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database()`,
+    );
     await lock?.lost;
     const next = await eventually(() => other.tryLock('to be lost'), { what: 'the lock is free' });
     await next?.release();

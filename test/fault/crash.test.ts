@@ -45,6 +45,28 @@ test.each(failpoints)('each service crashes at %s', async (failpoint) => {
   expect(failed).toEqual([]);
 });
 
+test('a process is frozen for longer than its leases, while others do its work', async () => {
+  const schedule = newSchedule();
+  const { processes, databaseUrl, env } = await startSystem({
+    ...resources,
+    processes: [['order'], ['order'], ['points', 'coupon', 'notify'], ['points', 'coupon', 'notify']],
+  });
+  const load = new Load({ urls: processes.slice(0, 2).map(({ url }) => url), schedule });
+  const leaseMs = Number(env.LEASE_MS);
+  for (let round = 0; round < rounds; round++) {
+    for (const each of [processes[0], processes[2]]) {
+      await load.morePlaced(20);
+      each?.freeze(true);
+      await schedule.runFor(leaseMs, leaseMs + 1_000);
+      each?.freeze(false);
+    }
+  }
+  const over = performance.now();
+  const fault = 'a process frozen for longer than its leases';
+  const { failed } = await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
+  expect(failed).toEqual([]);
+});
+
 /** Starts it anew with the failpoint, sees it die there by itself, and starts it without. */
 async function crash(service: ServiceProcess, failpoint: Failpoint): Promise<void> {
   await service.kill();

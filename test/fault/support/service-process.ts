@@ -36,6 +36,8 @@ export interface ServiceProcess {
   kill(): Promise<Exit>;
   /** SIGTERM */
   stop(): Promise<Exit>;
+  /** SIGSTOP and SIGCONT, as a suspended machine or an overloaded host does. */
+  freeze(frozen: boolean): void;
   /** All that it printed since it was created. */
   output(): Promise<string>;
   /** Kills it and removes its output. */
@@ -107,6 +109,9 @@ export async function createServiceProcess(
     ended,
     kill: () => end('SIGKILL'),
     stop: () => end('SIGTERM'),
+    freeze(frozen) {
+      child?.kill(frozen ? 'SIGSTOP' : 'SIGCONT');
+    },
     output: () => readFile(outputFile, 'utf8'),
     async remove() {
       if (runningPid() !== undefined) await end('SIGKILL');
