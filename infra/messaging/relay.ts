@@ -8,7 +8,7 @@ import { Loop } from '../loop.ts';
 import type { Channel, ClaimedRow, Outbox, RelayDoor } from './outbox.ts';
 
 /** Rows in one publish, and published rows that wait to be deleted, at the most. */
-const BATCH = 500;
+const BATCH = 200;
 /** Rows handed over in memory that may wait; beyond, rows are written unclaimed and found by a later poll. */
 const MAX_WAITING = 5_000;
 /** Delays of a row that the broker refuses: it waits by itself, the others go on. */

@@ -20,7 +20,8 @@ export interface Call {
 }
 
 export async function call(url: string, { method = 'GET', headers = {}, body }: Call = {}): Promise<Answer> {
-  const answer = await request(url, { method, headers, ...(body === undefined ? {} : { body }) });
+  // On a connection of its own: one that is kept may be closed by the server in the moment that it is used again.
+  const answer = await request(url, { method, headers, reset: true, ...(body === undefined ? {} : { body }) });
   const text = await answer.body.text();
   return { status: answer.statusCode, headers: answer.headers, text, json: <T>() => JSON.parse(text) as T };
 }
