@@ -120,8 +120,14 @@ export class ConfigError extends Error {
 
 /** `postgres://me:secret@host/db` as `postgres://me:***@host/db`: for messages and logs. */
 export function redactUrl(value: string): string {
-  // Up to the last @: a password that should have been percent-encoded is in no valid URL, and in its error message.
-  return value.replace(/(:\/\/[^:/?#@]*):.*@/, '$1:***@');
+  if (!URL.canParse(value)) {
+    // A password that should have been percent-encoded may be what is wrong with it: all up to the last @ is hidden.
+    return value.replace(/(:\/\/[^:/?#@]*):.*@/, '$1:***@');
+  }
+  const url = new URL(value);
+  if (url.password === '') return value;
+  url.password = '***';
+  return url.href;
 }
 
 /**

@@ -110,10 +110,10 @@ export class ServiceHost {
   /** Takes in no more messages and finishes those under way. */
   async stopIntake(): Promise<void> {
     await this.#watchdog?.stop();
-    const inboxStopped = this.inbox.stop();
+    this.inbox.stop();
     await Promise.all([...(this.#options.service.loops ?? []).map((loop) => loop.stop()), this.#subscription?.close()]);
     await this.#worker.stop();
-    await inboxStopped;
+    await this.inbox.idle();
   }
 
   /** Publishes what is under way; the rest waits in the outbox for the next start. */

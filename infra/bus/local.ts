@@ -72,6 +72,7 @@ export function openLocalBus({ database, topology, schemaOf }: LocalBusOptions):
         rebuild: async () => receiver.wake(),
         close: async () => {
           if (receivers.get(group) === receiver) receivers.delete(group);
+          await Promise.all(publishing);
         },
       };
     },

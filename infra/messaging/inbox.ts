@@ -93,11 +93,15 @@ export class Inbox implements Receiver {
 
   /**
    * Claims no more rows, and no longer waits for a database that is away: a transport's message then rejects and stays
-   * with it. Resolves when the rows under way are recorded or left to their lease.
+   * with it.
    */
-  async stop(): Promise<void> {
+  stop(): void {
     this.#stopping.abort();
-    await Promise.all(this.#background);
+  }
+
+  /** Resolves when the rows under way are recorded or left to their lease. To be waited for once nothing arrives. */
+  async idle(): Promise<void> {
+    while (this.#background.size > 0) await Promise.all(this.#background);
   }
 
   onWake(listener: () => void): void {

@@ -187,6 +187,7 @@ describe.for(stages)('%s', ([, stage]) => {
     const doomed = await openPeer();
     const events = Array.from({ length: 100 }, () => orderPlaced());
     await publish(doomed, events);
+    if (broker.kept) expect(await broker.kept(schemaOf('points'))).toBe(events.length);
     await doomed.crash();
     await join(await openPeer(), 'points');
     await toHaveHadEffect('points', events);

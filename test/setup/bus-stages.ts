@@ -55,6 +55,8 @@ export interface Broker {
   openPeer(topology: Topology, schemaOf: (group: string) => string): Promise<Peer>;
   /** Puts bytes in a group's way that no publisher of ours would send, as an event of `type`. */
   inject(topology: Topology, schema: string, type: string, body: Buffer): Promise<void>;
+  /** Messages that it keeps for a group that is away, where it can be asked. */
+  kept?(schema: string): Promise<number>;
   /** Removes every name of the topology. */
   forget(topology: Topology): Promise<void>;
   close(): Promise<void>;
@@ -152,6 +154,7 @@ async function localBroker(databases: Databases): Promise<Broker> {
         [said?.[1] ?? randomUUID(), type, about?.[1] ?? null, body.toString('base64')],
       );
     },
+    kept: async (schema) => (await databases.database.query(`SELECT FROM ${schema}.inbox`)).length,
     forget: async () => {},
     close: async () => {},
   };

@@ -82,15 +82,15 @@ export class Member {
 
   /** In the order of a service that stops. */
   async close(): Promise<void> {
-    const stopped = this.inbox.stop();
+    this.inbox.stop();
     await this.#subscription?.close();
     await this.#worker.stop();
-    await stopped;
+    await this.inbox.idle();
   }
 
   /** Claims no more rows, and leaves those it has: the part of a kill -9 that is not about connections. */
   crash(): void {
-    void this.inbox.stop();
+    this.inbox.stop();
     void this.#worker.stop();
   }
 }
