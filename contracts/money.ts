@@ -1,4 +1,4 @@
-// Money is an integer in the currency's minor unit. The exponents are ISO 4217's (list one, as published 2024-06),
+// Money is an integer in the currency's minor unit. The exponents are ISO 4217's (list one, with the amendments up to 2025),
 // not Intl's: Intl follows the CLDR, which gives, for example, the Iraqi dinar no decimals where ISO gives three.
 import { z } from 'zod';
 
@@ -8,7 +8,7 @@ const codesByExponent: Record<number, string> = {
     CHW CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF
     IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN
     MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS
-    SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XCD YER ZAR ZMW ZWG`,
+    SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG`,
   3: 'BHD IQD JOD KWD LYD OMR TND',
   4: 'CLF UYW',
 };

@@ -8,7 +8,8 @@ const filter = {
   type: text(1, 200).optional(),
 };
 export const failedMessagesQuery = pageQuery.extend(filter);
-export const retryQuery = z.object(filter);
+/** Strict: a filter that is misspelt would retry everything. */
+export const retryQuery = z.strictObject(filter);
 
 export interface FailedMessage {
   /** The event's id. */
@@ -20,7 +21,7 @@ export interface FailedMessage {
   readonly error: string | null;
   readonly nextAttemptAt: string | null;
   readonly receivedAt: string;
-  /** As it arrived; bytes that are not UTF-8 are shown as U+FFFD. */
+  /** As it arrived, the first 64 KiB; bytes that are not UTF-8 are shown as U+FFFD. */
   readonly payload: string;
 }
 
@@ -29,7 +30,7 @@ export interface ResourceState {
   readonly detail?: string;
 }
 export interface ConsumerState extends ResourceState {
-  /** Messages that wait or are under way; null where the broker does not tell. */
+  /** Messages that wait or are under way, as far as the broker tells; null before the first look. */
   readonly backlog: number | null;
   readonly lastProgressAt: string | null;
 }

@@ -125,8 +125,9 @@ export function redactUrl(value: string): string {
     return value.replace(/(:\/\/[^:/?#@]*):.*@/, '$1:***@');
   }
   const url = new URL(value);
-  if (url.password === '') return value;
-  url.password = '***';
+  for (const key of [...url.searchParams.keys()]) if (/password/i.test(key)) url.searchParams.set(key, '***');
+  if (url.password === '' && !/password/i.test(url.search)) return value;
+  if (url.password !== '') url.password = '***';
   return url.href;
 }
 
@@ -166,6 +167,10 @@ function contradictions(config: Variables, busKind: BusKind, services: readonly 
   for (const name of ['PUBLISH_TIMEOUT_MS', 'STEP_LATENCY_MS'] as const)
     if (config.LEASE_MS <= config[name])
       problems.push(`LEASE_MS=${config.LEASE_MS} is not allowed: it must exceed ${name}=${config[name]}`);
+  if (config.WATCHDOG_MS <= config.STEP_LATENCY_MS)
+    problems.push(
+      `WATCHDOG_MS=${config.WATCHDOG_MS} is not allowed: it must exceed STEP_LATENCY_MS=${config.STEP_LATENCY_MS}`,
+    );
   if (config.RETRY_MAX_MS < config.RETRY_BASE_MS)
     problems.push(
       `RETRY_MAX_MS=${config.RETRY_MAX_MS} is not allowed: it must be at least RETRY_BASE_MS=${config.RETRY_BASE_MS}`,

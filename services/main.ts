@@ -59,7 +59,14 @@ export async function startSluice({ env, services = serviceNames }: StartOptions
   // Ends what was started, in the reverse order: a start that fails leaves nothing behind.
   const ends: (() => Promise<unknown> | undefined)[] = [];
   const end = async () => {
-    for (const step of ends.splice(0).reverse()) await step();
+    for (const step of ends.splice(0).reverse()) {
+      try {
+        await step();
+      } catch (error) {
+        // The others are still to be ended; what is not finished is taken up after the next start.
+        log.warn({ error: String(error) }, 'not ended cleanly');
+      }
+    }
   };
   try {
     const resources = await openResources(config, log);
@@ -89,11 +96,10 @@ export async function startSluice({ env, services = serviceNames }: StartOptions
     const bus = await resources.openBus();
     ends.push(() => bus.close());
     const hosts = prepared.map((each) => new ServiceHost({ ...each, config, database, bus, mqtt, metrics }));
-    for (const host of hosts) {
-      ends.push(() => host.stopRelays());
-      ends.push(() => host.stopIntake());
-      await host.start();
-    }
+    // All intakes first: a relay may wait for an inbox that runs here.
+    ends.push(() => Promise.all(hosts.map((host) => host.stopRelays())));
+    ends.push(() => Promise.all(hosts.map((host) => host.stopIntake())));
+    for (const host of hosts) await host.start();
 
     let stopping = false;
     const app = createApp(log, (router) => {
@@ -168,7 +174,10 @@ async function whenThere(config: Config, log: Logger, work: () => Promise<void>)
           cause: error,
         });
       }
-      if (performance.now() > deadline) {
+      // A wrong password or a database that does not exist will not mend itself: SQLSTATE classes 28 and 3D.
+      const { code } = (error.cause ?? {}) as { code?: unknown };
+      const hopeless = typeof code === 'string' && /^(28|3D)/.test(code);
+      if (hopeless || performance.now() > deadline) {
         throw new StartupError(`the database at ${url} does not answer (DATABASE_URL): ${error.message}`, {
           cause: error,
         });

@@ -70,7 +70,8 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
   route(router, '/metrics', {
     get: [
       async (_request, response) => {
-        await Promise.all(hosts.map((host) => host.measure()));
+        // While the database is away, its gauges keep their last value and the counters are still of use.
+        await Promise.allSettled(hosts.map((host) => host.measure()));
         response.type(metrics.registry.contentType).send(await metrics.registry.metrics());
       },
     ],

@@ -80,6 +80,7 @@ async function openBroker(config: Config, log: Logger): Promise<Broker> {
     prefix: config.BUS_PREFIX,
     log,
   });
+  log.info({ url: `mqtt://${config.HOST}:${broker.port}` }, 'MQTT broker embedded');
   return {
     publisher: broker.publisher,
     connect: broker.connectInside,

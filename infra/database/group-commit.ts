@@ -81,6 +81,8 @@ export class GroupCommit<In, Out> {
     } catch (error) {
       if (batch.length === 1 || error instanceof DatabaseUnavailable) {
         for (const { reject } of batch) reject(error);
+        // Those behind would each wait for a time-out of their own.
+        if (error instanceof DatabaseUnavailable) for (const { reject } of this.#waiting.splice(0)) reject(error);
       } else {
         // A bad row, or a deadlock: alone, a bad row fails alone.
         for (const waiting of batch) await this.#commitAlone(waiting);

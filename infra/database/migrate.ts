@@ -20,6 +20,11 @@ export async function readMigrations(folder: URL, set: string): Promise<Migratio
 /** Brings a schema up to date. `schema` is one of our own names, never input. */
 export async function migrate(database: Database, schema: string, migrations: readonly Migration[]): Promise<void> {
   await database.transaction(async (tx) => {
+    const [server] = await tx.query<{ version: number }>(
+      "SELECT current_setting('server_version_num')::integer AS version",
+    );
+    if (server && server.version < 140_000)
+      throw new Error(`PostgreSQL 14 or newer is needed, this is ${Math.floor(server.version / 10_000)}`);
     // One lock for all schemas: CREATE SCHEMA IF NOT EXISTS itself races with itself.
     await tx.query("SELECT pg_advisory_xact_lock(hashtextextended('sluice migrations', 0))");
     await tx.script(`

@@ -29,7 +29,11 @@ export function openPostgres({ url, poolSize, log }: PostgresOptions): Database 
   // An idle connection that the server ends is not an error of any query; the pool replaces it.
   pool.on('error', (error) => log.warn({ error: error.message }, 'a database connection ended'));
 
-  const connect = () => pool.connect().catch(rethrow);
+  // Nothing was sent yet: whatever went wrong, it is the connection.
+  const connect = () =>
+    pool.connect().catch((error) => {
+      throw new DatabaseUnavailable(error);
+    });
   const withClient = async <T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> => {
     const client = await connect();
     let broken: Error | undefined;
@@ -155,7 +159,7 @@ function isUnavailable(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   return (
-    /^(08|53|58|57P0)/.test(code) || // connection, resources, system, shutdown
+    /^(08|53|58|57P0|25006)/.test(code) || // connection, resources, system, shutdown, a standby after a failover
     /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)/.test(code) ||
     /^(Connection terminated|timeout exceeded|Query read timeout|Client has encountered|Client was closed|Cannot use a pool)/.test(
       error.message,

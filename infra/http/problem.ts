@@ -62,6 +62,9 @@ function problemOf(error: unknown): Problem | undefined {
   if (error instanceof DatabaseUnavailable) return unavailable('The database does not answer. Try again.');
   if (error instanceof Overloaded) return unavailable('Too many requests are waiting. Try again.');
   if (error instanceof URIError) return notFound('resource');
+  // PostgreSQL ends one of two transactions that wait for each other (40P01); the other one went through.
+  if (error instanceof Error && 'code' in error && error.code === '40P01')
+    return unavailable('Two changes met. Try again.');
   return bodyProblemOf(error);
 }
 
@@ -74,7 +77,7 @@ const malformedBody = () =>
 /** The body parser's errors, by their documented `type`; those of decompressing have zlib's `code` instead. */
 function bodyProblemOf(error: unknown): Problem | undefined {
   const { type, status, code } = error as { type?: unknown; status?: unknown; code?: unknown };
-  if (typeof code === 'string' && code.startsWith('Z_')) return malformedBody();
+  if (typeof code === 'string' && /^(Z_|ERR_)/.test(code) && status === 400) return malformedBody();
   if (typeof type !== 'string' || typeof status !== 'number') return undefined;
   switch (type) {
     case 'entity.too.large':

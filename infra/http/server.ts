@@ -7,6 +7,9 @@ import { StartupError } from '../startup-error.ts';
 /** How long the server goes on answering after a stop began. */
 const LAME_DUCK_MS = 250;
 
+/** How long requests under way may take after that: a client that stops sending or reading must not hold up the rest. */
+const DRAIN_MS = 3_000;
+
 export interface HttpServer {
   readonly server: Server;
   readonly url: string;
@@ -41,7 +44,14 @@ export async function listen(handler: RequestListener, host: string, port: numbe
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) =>
-      reject(error.code === 'EADDRINUSE' ? new PortInUse('PORT', host, port, error) : error),
+      reject(
+        error.code === 'EADDRINUSE'
+          ? new PortInUse('PORT', host, port, error)
+          : new StartupError(
+              `cannot listen on HOST=${host}, PORT=${port} (${error.message}): set them to an address and a port of this machine`,
+              { cause: error },
+            ),
+      ),
     );
     server.listen(port, host, 1024, resolve);
   });
@@ -54,7 +64,11 @@ export async function listen(handler: RequestListener, host: string, port: numbe
     await delay(LAME_DUCK_MS);
     // Not waited for: upgraded connections (MQTT over WebSocket) end with the broker.
     server.close();
-    if (underWay > 0) await new Promise<void>((resolve) => (answered = resolve));
+    const drained = new Promise<void>((resolve) => {
+      answered = resolve;
+    });
+    if (underWay > 0) await Promise.race([drained, delay(DRAIN_MS)]);
+    server.closeAllConnections();
   };
   let ended: Promise<void> | undefined;
   return {

@@ -19,6 +19,18 @@ export interface NewMessage {
   readonly body: Uint8Array;
 }
 
+/** How an attempt failed. */
+export interface Failure {
+  readonly status: 'retrying' | 'dead';
+  readonly error: string;
+  /** Until the next attempt. */
+  readonly delayMs: number;
+  /** The id of the event that reports it, where one does. */
+  readonly failureId: string | undefined;
+  /** Nobody could read the body. */
+  readonly unreadable: boolean;
+}
+
 /** Retrying and dead messages, as an operator sees them. */
 export interface FailedMessage {
   readonly message_id: string;
@@ -46,16 +58,25 @@ export class InboxStore {
     this.#table = `${schema}.inbox`;
   }
 
-  /** Marks arrivals as done, before their effects in the same transaction. Returns the ids that were not known. */
+  /**
+   * Marks arrivals as done, before their effects in the same transaction. Returns the ids that were not known, or known
+   * only from a copy that nobody could read.
+   */
   async takeArrivals(tx: Transaction, messages: readonly NewMessage[]): Promise<Set<string>> {
     if (messages.length === 0) return new Set();
+    const once = new Map(
+      messages.map(({ messageId, type, subject }) => [messageId, { messageId, type, subject }] as const),
+    );
     const rows = await tx.query<{ message_id: string }>(
-      `INSERT INTO ${this.#table} (message_id, type, subject, status, attempts, handled_at)
+      `INSERT INTO ${this.#table} AS i (message_id, type, subject, status, attempts, handled_at)
        SELECT "messageId", type, subject, 'done', 1, now()
        FROM json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid)
-       ON CONFLICT (message_id) DO NOTHING
+       ON CONFLICT (message_id) DO UPDATE
+         SET status = 'done', unreadable = false, body = NULL, error = NULL, failure_id = NULL, type = excluded.type,
+             subject = excluded.subject, asked_again = false, claimed_until = NULL, handled_at = now()
+         WHERE i.unreadable
        RETURNING message_id`,
-      [JSON.stringify(messages.map(({ messageId, type, subject }) => ({ messageId, type, subject })))],
+      [JSON.stringify([...once.values()])],
     );
     return new Set(rows.map(({ message_id }) => message_id));
   }
@@ -65,7 +86,8 @@ export class InboxStore {
     if (messages.length === 0) return new Set();
     const rows = await tx.query<{ message_id: string }>(
       `UPDATE ${this.#table}
-       SET status = 'done', body = NULL, error = NULL, claimed_until = NULL, asked_again = false, handled_at = now()
+       SET status = 'done', unreadable = false, body = NULL, error = NULL, claimed_until = NULL, asked_again = false,
+           handled_at = now()
        WHERE message_id = ANY($1::uuid[]) AND status IN ('pending', 'retrying')
        RETURNING message_id`,
       [messages.map(({ messageId }) => messageId)],
@@ -85,7 +107,8 @@ export class InboxStore {
 
   /**
    * Keeps messages to be handled soon, claimed for `leaseMs` (0: for whoever comes first). One that is known already is
-   * marked as asked for again. Returns the ids of those that were not known.
+   * marked as asked for again; one that is known from a copy that nobody could read takes its place. Returns the ids of
+   * those to be handled.
    */
   async add(database: Queryable, messages: readonly NewMessage[], leaseMs: number): Promise<Set<string>> {
     const once = new Map(messages.map(({ body, ...rest }) => [rest.messageId, { ...rest, body: text(body) }]));
@@ -94,24 +117,28 @@ export class InboxStore {
        SELECT "messageId", type, subject, 'pending', convert_to(body, 'UTF8'),
          CASE WHEN $2::integer > 0 THEN 1 ELSE 0 END, CASE WHEN $2::integer > 0 THEN now() + $2::integer * interval '1 ms' END
        FROM json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid, body text)
-       ON CONFLICT (message_id) DO UPDATE SET asked_again = true, next_attempt_at = now()
+       ON CONFLICT (message_id) DO UPDATE
+         SET asked_again = NOT i.unreadable, next_attempt_at = now(), unreadable = false,
+             status = CASE WHEN i.unreadable THEN 'pending' ELSE i.status END,
+             body = CASE WHEN i.unreadable THEN excluded.body ELSE i.body END,
+             type = CASE WHEN i.unreadable THEN excluded.type ELSE i.type END,
+             subject = CASE WHEN i.unreadable THEN excluded.subject ELSE i.subject END,
+             attempts = CASE WHEN i.unreadable THEN excluded.attempts ELSE i.attempts END,
+             claimed_until = CASE WHEN i.unreadable THEN excluded.claimed_until ELSE i.claimed_until END
          WHERE i.status IN ('done', 'dead')
        RETURNING message_id, status = 'pending' AS inserted`,
-      [JSON.stringify([...once.values()]), leaseMs],
+      // Sorted, because two processes that write the same ids in opposite order deadlock.
+      [JSON.stringify([...once.values()].sort((a, b) => (a.messageId < b.messageId ? -1 : 1))), leaseMs],
     );
     return new Set(rows.filter(({ inserted }) => inserted).map(({ message_id }) => message_id));
   }
 
   /** Records a message that failed at its first attempt, or that was never readable. */
-  async addFailed(
-    tx: Transaction,
-    message: NewMessage,
-    failure: { status: 'retrying' | 'dead'; error: string; delayMs: number; failureId: string | undefined },
-  ): Promise<void> {
+  async addFailed(tx: Transaction, message: NewMessage, failure: Failure): Promise<void> {
     await tx.execute(
       `INSERT INTO ${this.#table}
-         (message_id, type, subject, status, body, attempts, error, next_attempt_at, failure_id, handled_at)
-       VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6, now() + $7::integer * interval '1 ms', $8, now())
+         (message_id, type, subject, status, body, attempts, error, next_attempt_at, failure_id, unreadable, handled_at)
+       VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6, now() + $7::integer * interval '1 ms', $8, $9, now())
        ON CONFLICT (message_id) DO NOTHING`,
       [
         message.messageId,
@@ -122,6 +149,7 @@ export class InboxStore {
         failure.error,
         failure.delayMs,
         failure.failureId ?? null,
+        failure.unreadable,
       ],
     );
   }
@@ -155,17 +183,14 @@ export class InboxStore {
   }
 
   /** Ends a failed attempt at a claimed row. */
-  async fail(
-    tx: Transaction,
-    id: string,
-    failure: { status: 'retrying' | 'dead'; error: string; delayMs: number; failureId: string | undefined },
-  ): Promise<void> {
+  async fail(tx: Transaction, id: string, failure: Failure): Promise<void> {
     await tx.execute(
       `UPDATE ${this.#table}
        SET status = $2, error = $3, next_attempt_at = now() + $4::integer * interval '1 ms', failure_id = $5,
+           unreadable = $6,
            claimed_until = NULL, handled_at = now()
        WHERE message_id = $1 AND status IN ('pending', 'retrying')`,
-      [id, failure.status, failure.error, failure.delayMs, failure.failureId ?? null],
+      [id, failure.status, failure.error, failure.delayMs, failure.failureId ?? null, failure.unreadable],
     );
   }
 
@@ -184,10 +209,11 @@ export class InboxStore {
       FROM ${this.#table} WHERE message_id = ANY($1::uuid[]) AND failure_id IS NOT NULL AND status = 'dead'`;
   }
 
-  /** Messages that are due and not under way. */
+  /** Messages that are due and under way nowhere. */
   async due(database: Queryable): Promise<number> {
     const [row] = await database.query<{ due: number }>(
-      `SELECT count(*) AS due FROM ${this.#table} WHERE ${WAITING} AND next_attempt_at <= now()`,
+      `SELECT count(*) AS due FROM ${this.#table}
+       WHERE ${WAITING} AND next_attempt_at <= now() AND (claimed_until IS NULL OR claimed_until < now())`,
     );
     return row?.due ?? 0;
   }
@@ -200,11 +226,13 @@ export class InboxStore {
     limit: number,
   ): Promise<FailedMessage[]> {
     return database.query(
-      `SELECT message_id, type, subject, status, attempts, error, next_attempt_at, received_at, body
+      `SELECT message_id, type, subject, status, attempts, error, next_attempt_at, received_at,
+         substring(body FROM 1 FOR 65536) AS body
        FROM ${this.#table}
        WHERE status IN ('retrying', 'dead') AND ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR type = $2)
-         AND ($3::uuid IS NULL OR message_id < $3)
-       ORDER BY message_id DESC LIMIT $4`,
+         AND ($3::uuid IS NULL OR (received_at, message_id) <
+           (SELECT received_at, message_id FROM ${this.#table} WHERE message_id = $3))
+       ORDER BY received_at DESC, message_id DESC LIMIT $4`,
       [filter.status ?? null, filter.type ?? null, after ?? null, limit],
     );
   }
@@ -219,7 +247,7 @@ export class InboxStore {
     );
   }
 
-  /** Forgets messages that were handled more than `days` ago, at most `limit`. Returns how many. */
+  /** Forgets messages that are done and were received more than `days` ago, at most `limit`. Returns how many. */
   prune(database: Queryable, days: number, limit: number): Promise<number> {
     return database.execute(
       `DELETE FROM ${this.#table} WHERE message_id IN (

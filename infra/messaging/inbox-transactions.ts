@@ -7,7 +7,7 @@ import { failpoint } from '../failpoint.ts';
 import { groupBy } from '../group-by.ts';
 import { storable } from './envelope.ts';
 import type { AnyHandler, AnyHandlers } from './handler.ts';
-import type { InboxStore, NewMessage } from './inbox-store.ts';
+import type { Failure, InboxStore, NewMessage } from './inbox-store.ts';
 import type { Outbox } from './outbox.ts';
 
 export type Outcome = 'done' | 'repeated' | 'retrying' | 'dead';
@@ -106,16 +106,10 @@ export class InboxTransactions {
   }
 
   /** Records that an attempt failed; the last one with the event that reports it. */
-  async fail(
-    message: NewMessage,
-    origin: Origin,
-    status: 'retrying' | 'dead',
-    error: string,
-    delayMs: number,
-  ): Promise<void> {
+  async fail(message: NewMessage, origin: Origin, outcome: Omit<Failure, 'failureId'>): Promise<void> {
     const { database, rows, outbox, step } = this.#options;
-    const reported = status === 'dead' && step !== undefined && message.subject !== undefined;
-    const failure = { status, error: storable(error), delayMs, failureId: reported ? uuidv7() : undefined };
+    const reported = outcome.status === 'dead' && step !== undefined && message.subject !== undefined;
+    const failure = { ...outcome, error: storable(outcome.error), failureId: reported ? uuidv7() : undefined };
     await database.transaction(async (tx) => {
       if (origin === 'row') await rows.fail(tx, message.messageId, failure);
       else await rows.addFailed(tx, message, failure);

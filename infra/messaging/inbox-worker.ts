@@ -61,14 +61,14 @@ export class InboxWorker {
     return false;
   }
 
-  /** Alone, one after the other: if one of them ends the process again, its neighbours are not charged. */
+  /** One after the other, each in a transaction of its own: one that ends the process again takes nobody along. */
   async #claimUnfinished(): Promise<boolean> {
     const { database, inbox, leaseMs, attempts } = this.#options;
     const row = await inbox.rows.claimUnfinished(database, leaseMs);
     if (!row) return false;
     if (row.status !== 'pending' && row.status !== 'retrying') inbox.takeOn([row]);
     else if (row.attempts > attempts) await inbox.giveUp(row);
-    else await inbox.handleRow(row);
+    else await inbox.handleRow(row, true);
     return true;
   }
 

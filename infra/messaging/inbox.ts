@@ -1,6 +1,7 @@
 // The inbox: what stands between a transport and a service's handlers. A message's id is recorded in the transaction
 // of its effect, so a redelivery changes nothing; a failing message is kept and retried here, so it never blocks the
 // ones behind it and no transport needs a delay queue.
+import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Event } from '../../contracts/events.ts';
@@ -9,7 +10,7 @@ import { backoff } from '../backoff.ts';
 import type { IncomingMessage, Receiver } from '../bus/port.ts';
 import { GroupCommit, Overloaded } from '../database/group-commit.ts';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
-import { readEvent } from './envelope.ts';
+import { readEvent, type Unreadable } from './envelope.ts';
 import type { AnyHandlers } from './handler.ts';
 import { type ClaimedMessage, InboxStore, type NewMessage } from './inbox-store.ts';
 import { InboxTransactions, type Origin, type Outcome, type Work } from './inbox-transactions.ts';
@@ -64,6 +65,8 @@ export class Inbox implements Receiver {
   constructor(options: InboxOptions) {
     this.#options = options;
     this.rows = new InboxStore(options.schema);
+    // Every message that waits for the database listens for the stop.
+    setMaxListeners(0, this.#stopping.signal);
     const { database, handlers, outbox, step } = options;
     this.#transactions = new InboxTransactions({ database, rows: this.rows, handlers, outbox, step });
     this.#commits = new GroupCommit({
@@ -124,7 +127,7 @@ export class Inbox implements Receiver {
       if ('event' in read) {
         const { id, type, subject } = read.event;
         messages.push({ messageId: id, type, subject, body, event: read.event });
-      } else await this.#recordDead({ ...read.unreadable, body }, 'arrival', read.unreadable.error);
+      } else await this.#recordUnreadable(read.unreadable, body, 'arrival');
     }
     if (messages.length === 0) return;
     // Rows that there is room for are claimed as they are written, and handled without being read back.
@@ -152,7 +155,7 @@ export class Inbox implements Receiver {
       if ('event' in read) {
         const { id, type, subject } = read.event;
         await this.#recordDead({ messageId: id, type, subject, body }, 'arrival', reason);
-      } else await this.#recordDead({ ...read.unreadable, body }, 'arrival', read.unreadable.error);
+      } else await this.#recordUnreadable(read.unreadable, body, 'arrival');
     }
   }
 
@@ -168,27 +171,27 @@ export class Inbox implements Receiver {
     if (asked.length > 0) this.#inBackground([this.#repeatRows(asked)]);
   }
 
-  /** One attempt at a claimed row. */
-  handleRow({ message_id: messageId, body, attempts }: ClaimedMessage): Promise<void> {
+  /** One attempt at a claimed row; `alone`: in a transaction of its own. */
+  handleRow({ message_id: messageId, body, attempts }: ClaimedMessage, alone = false): Promise<void> {
     const bytes = body ?? new Uint8Array();
     const read = readEvent(bytes);
-    if ('event' in read) return this.#attempt(read, bytes, 'row', attempts);
-    // Under the row's id, whatever the body says.
-    return this.#recordDead({ ...read.unreadable, messageId, body: bytes }, 'row', read.unreadable.error);
+    if ('event' in read) return this.#attempt(read, bytes, 'row', attempts, alone);
+    return this.#recordUnreadable(read.unreadable, bytes, 'row', messageId);
   }
 
   /** So that a slow message holds up none behind it. What ends without an outcome is left to its lease. */
   #inBackground(attempts: readonly Promise<void>[]): void {
-    this.#rowsRunning += attempts.length;
-    const running = Promise.allSettled(attempts).then((results) => {
-      this.#background.delete(running);
-      this.#rowsRunning -= attempts.length;
-      for (const result of results)
-        if (result.status === 'rejected')
-          this.#options.log.warn({ error: messageOf(result.reason) }, 'left to its lease');
-      if (this.#unclaimed && this.#rowsRunning < this.#options.maxRows / 2) this.wake();
-    });
-    this.#background.add(running);
+    for (const attempt of attempts) {
+      this.#rowsRunning++;
+      const running = attempt
+        .catch((error) => this.#options.log.warn({ error: messageOf(error) }, 'left to its lease'))
+        .finally(() => {
+          this.#background.delete(running);
+          this.#rowsRunning--;
+          if (this.#unclaimed && this.#rowsRunning < this.#options.maxRows / 2) this.wake();
+        });
+      this.#background.add(running);
+    }
   }
 
   /** Ends a claimed row whose attempts are used up without any having finished. */
@@ -208,14 +211,14 @@ export class Inbox implements Receiver {
     body: Uint8Array,
     origin: Origin,
     attempts: number,
+    alone = false,
   ): Promise<void> {
     const startedAt = performance.now();
-    if ('unreadable' in read)
-      return this.#recordDead({ ...read.unreadable, body }, origin, read.unreadable.error, startedAt);
+    if ('unreadable' in read) return this.#recordUnreadable(read.unreadable, body, origin);
     const { event } = read;
     const message = { messageId: event.id, type: event.type, subject: event.subject, body };
     const handler = this.#options.handlers[event.type];
-    if (!handler) return this.#recordDead(message, origin, `${event.type} is not for this service`, startedAt);
+    if (!handler) return this.#recordDead(message, origin, `${event.type} is not for this service`);
 
     const work: Work = { message, event, handler, origin, attempts };
     this.#running++;
@@ -223,6 +226,7 @@ export class Inbox implements Receiver {
       const [outcome, error] = await this.#whenDatabaseIsThere(async () => {
         try {
           await handler.prepare?.(event);
+          if (alone) return await this.#transactions.commit([work]);
           return [await this.#commits.submit(work)];
         } catch (error) {
           if (isAway(error)) throw error;
@@ -249,19 +253,22 @@ export class Inbox implements Receiver {
   async #recordFailure(work: Work, error: unknown): Promise<Outcome> {
     const { attempts, retryBaseMs, retryMaxMs } = this.#options;
     const status = work.attempts >= attempts ? 'dead' : 'retrying';
-    await this.#transactions.fail(
-      work.message,
-      work.origin,
-      status,
-      messageOf(error),
-      backoff(work.attempts, retryBaseMs, retryMaxMs),
-    );
+    const delayMs = backoff(work.attempts, retryBaseMs, retryMaxMs);
+    const failure = { status, error: messageOf(error), delayMs, unreadable: false } as const;
+    await this.#transactions.fail(work.message, work.origin, failure);
     return status;
   }
 
-  async #recordDead(message: NewMessage, origin: Origin, error: string, startedAt = performance.now()): Promise<void> {
-    await this.#whenDatabaseIsThere(() => this.#transactions.fail(message, origin, 'dead', error, 0));
+  async #recordDead(message: NewMessage, origin: Origin, error: string, unreadable = false): Promise<void> {
+    const startedAt = performance.now();
+    const failure = { status: 'dead', error, delayMs: 0, unreadable } as const;
+    await this.#whenDatabaseIsThere(() => this.#transactions.fail(message, origin, failure));
     this.#report(message, 'dead', startedAt, error);
+  }
+
+  /** Under the row's own id where it waits in one, whatever the body says. */
+  #recordUnreadable(unreadable: Unreadable, body: Uint8Array, origin: Origin, messageId = unreadable.messageId) {
+    return this.#recordDead({ ...unreadable, messageId, body }, origin, unreadable.error, true);
   }
 
   /** Runs `work` until the database is there for it. No attempt is charged, and the transport feels backpressure. */

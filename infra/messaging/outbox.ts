@@ -118,7 +118,7 @@ export class Outbox {
   ): Promise<void> {
     await database.execute(
       `UPDATE ${this.#table} AS o
-       SET claimed_until = now() + r."delayMs" * interval '1 ms', failures = failures + 1, error = r.error
+       SET claimed_until = now() + r."delayMs" * interval '1 ms', failures = failures + CASE WHEN r."delayMs" > 0 THEN 1 ELSE 0 END, error = r.error
        FROM json_to_recordset($1::json) AS r (position bigint, "delayMs" integer, error text)
        WHERE o.position = r.position`,
       [JSON.stringify(rows)],

@@ -48,7 +48,7 @@ export class Watchdog {
   }
 
   get healthy(): boolean {
-    return this.#rebuilds < MAX_REBUILDS;
+    return this.#rebuilds <= MAX_REBUILDS;
   }
 
   async #look(): Promise<boolean> {

@@ -18,8 +18,10 @@ const stages = busStages(inject('servers')).map((stage) => [stage.name, stage] a
 
 describe.for(stages)('%s', ([, stage]) => {
   const onStage = test.skipIf(!stage.available);
-  const onNetwork = test.skipIf(!stage.available || !stage.network);
-  const whereShared = test.skipIf(!stage.available || !stage.shares);
+  // What a transport cannot do by its nature is not a test that was left out.
+  const notHere = () => {};
+  const onNetwork = stage.network ? onStage : notHere;
+  const whereShared = stage.shares ? onStage : notHere;
 
   let databases: Databases;
   let broker: Broker;
@@ -417,7 +419,9 @@ describe.for(stages)('%s', ([, stage]) => {
     const reasons = new Map(
       dead.map(({ body, status, error }) => [Buffer.from(body ?? []).toString('base64'), `${status}: ${error}`]),
     );
-    for (const { body, reason } of poison) expect(reasons.get(body.toString('base64'))).toMatch(reason);
+    // The list shows the first 64 KiB.
+    for (const { body, reason } of poison)
+      expect(reasons.get(body.subarray(0, 65_536).toString('base64'))).toMatch(reason);
     expect(dead).toHaveLength(poison.length);
     // The order hears of those that say which one they are about.
     const about = poison.filter(({ subject }) => subject !== undefined).map(({ subject }) => subject);

@@ -313,6 +313,21 @@ describe('the inbox', () => {
     expect((await status(id))?.status).toBe('dead');
   });
 
+  /** Stands where the event's own bytes should: the same id, and nobody can read it. */
+  const garbled = (id: string) => Buffer.from(JSON.stringify({ id, type: 'order.placed', subject: 'no order' }));
+
+  test('a copy that nobody can read does not take the place of the event', async () => {
+    const [arriving, stored] = [uuidv7(), uuidv7()];
+    const member = await join();
+    await member.inbox.handle([{ body: garbled(arriving) }, { body: garbled(stored) }]);
+    expect([(await status(arriving))?.status, (await status(stored))?.status]).toEqual(['dead', 'dead']);
+    await member.inbox.handle([{ body: body(arriving) }]);
+    await member.inbox.store([{ body: body(stored) }]);
+    await eventually(async () => (await status(stored))?.status === 'done', { what: 'the stored one is done' });
+    expect(await status(arriving)).toMatchObject({ status: 'done', error: null });
+    expect(member.outcomes.filter((outcome) => outcome === 'done')).toHaveLength(2);
+  });
+
   describe('watched', () => {
     /** A subscription with a backlog that nobody works on. */
     function watch(member: Member, silenceMs = 90) {
@@ -341,9 +356,21 @@ describe('the inbox', () => {
       await eventually(() => rebuilds() === 1, { what: 'it is rebuilt' });
       expect([watchdog.healthy, watchdog.backlog]).toEqual([true, 5]);
       await eventually(() => !watchdog.healthy, { what: 'it is not healthy' });
-      expect(rebuilds()).toBe(3);
+      expect(rebuilds()).toBe(4);
       state.backlog = 0;
       await eventually(() => watchdog.healthy, { what: 'it is healthy again' });
+    });
+
+    test('what another process has claimed is no backlog of this one', async () => {
+      await databases.database.execute(
+        `INSERT INTO ${group.schema}.inbox (message_id, type, status, claimed_until)
+         VALUES ($1, 'order.placed', 'pending', now() + interval '1 minute')`,
+        [uuidv7()],
+      );
+      const { watchdog, state, rebuilds } = watch(await join());
+      state.backlog = 0;
+      await eventually(() => watchdog.backlog === 0, { what: 'it has looked' });
+      expect(rebuilds()).toBe(0);
     });
 
     test('who makes progress is left alone, however long the backlog', async () => {

@@ -190,6 +190,7 @@ describe.for(shapes)('%s', ([, shape]) => {
         'malformed-body',
       ],
       ['gzip that is none', gzip, '{}', 400, 'malformed-body'],
+      ['brotli that is none', { ...gzip, 'content-encoding': 'br' }, 'garbage garbage garbage', 400, 'malformed-body'],
       ['gzip that is cut off', gzip, gzipSync('{}').subarray(0, 12), 400, 'malformed-body'],
       ['1 MiB and a byte', { 'content-type': json }, ' '.repeat(MIB + 1), 413, 'body-too-large'],
       ['a gzip bomb', gzip, gzipSync(' '.repeat(20 * MIB)), 413, 'body-too-large'],

@@ -23,6 +23,8 @@ export class RabbitmqSubscription implements Subscription {
   readonly #events: QueueConsumer;
   readonly #deadLetters: QueueConsumer;
   #counting: Promise<number | undefined> | undefined;
+  /** Whether the last look found the queue without a consumer. */
+  #wasLost = false;
 
   constructor(options: SubscriptionOptions) {
     const { connection, topology, group, receiver, prefetch, deliveryLimit, log } = options;
@@ -77,13 +79,29 @@ export class RabbitmqSubscription implements Subscription {
     try {
       const channel = await model.createChannel();
       channel.on('error', () => undefined); // checkQueue rejects with the same error
-      const { messageCount } = await channel.checkQueue(queue);
+      const { messageCount, consumerCount } = await channel.checkQueue(queue);
       await closeChannel(channel);
+      await this.#look(consumerCount > 0);
       return messageCount;
     } catch (error) {
       log.debug({ err: error, queue }, 'backlog unknown');
+      await this.#look(false);
       return undefined;
     }
+  }
+
+  /**
+   * RabbitMQ does not always tell that a quorum queue was deleted (seen with 3.10, where another client declared it again
+   * within milliseconds): the consumer then waits for ever at a queue that is no more. Once may be a passing state.
+   */
+  async #look(consumed: boolean): Promise<void> {
+    const { topology, group, log } = this.#options;
+    const lost = !consumed && this.#events.health().status === 'up';
+    if (lost && this.#wasLost) {
+      log.warn({ queue: queueOf(topology, group) }, 'the queue does not know its consumer: consuming anew');
+      await this.rebuild();
+    }
+    this.#wasLost = lost && !this.#wasLost;
   }
 }
 

@@ -27,11 +27,12 @@ CREATE TABLE inbox (
   asked_again boolean NOT NULL DEFAULT false, -- it arrived once more: the answer is to be repeated
   failure_id uuid, -- the id of the step.failed that reported it dead
   error text,
+  unreadable boolean NOT NULL DEFAULT false, -- dead because nobody could read it: a readable copy takes its place
   received_at timestamptz NOT NULL DEFAULT now(),
   handled_at timestamptz
 ) WITH (fillfactor = 80);
 CREATE INDEX inbox_due ON inbox (next_attempt_at) WHERE status IN ('pending', 'retrying') OR asked_again;
-CREATE INDEX inbox_dead ON inbox (message_id) WHERE status IN ('retrying', 'dead');
+CREATE INDEX inbox_failed ON inbox (received_at, message_id) WHERE status IN ('retrying', 'dead');
 -- For pruning. BRIN: rows arrive in the order of this column, and a message should not pay for a third B-tree entry.
 CREATE INDEX inbox_age ON inbox USING brin (received_at);
 

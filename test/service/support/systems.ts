@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ServiceName, serviceNames } from '../../../contracts/services.ts';
 import type { ServerUrls } from '../../../infra/local/find.ts';
-import { freePort } from '../../../infra/local/ports.ts';
 import {
   createServiceProcess,
   type Environment,
@@ -45,13 +44,12 @@ export const embedded: Shape = {
   name: 'embedded in one process',
   available: true,
   separate: false,
-  start: async (env = {}) => {
+  start: withFreePorts(async (env = {}) => {
     const dataDir = await mkdtemp(join(tmpdir(), 'sluice-data-'));
-    const mqttPort = await freePort();
     const prefix = freshPrefix();
     const process = await createServiceProcess('sluice', sluice(), {
       DATA_DIR: dataDir,
-      MQTT_PORT: String(mqttPort),
+      MQTT_PORT: '0',
       BUS_PREFIX: prefix,
       ...env,
     });
@@ -62,13 +60,13 @@ export const embedded: Shape = {
     await startOr(remove, [process]);
     return {
       prefix,
-      mqttUrl: `mqtt://127.0.0.1:${mqttPort}`,
+      mqttUrl: `${process.url.replace('http', 'ws')}/mqtt`,
       dataDir,
       processes: () => [process],
       url: () => process.url,
       remove,
     };
-  },
+  }),
 };
 
 /** `processes`: the services of each process. */
@@ -80,7 +78,7 @@ export const onServers = (
   name,
   available: databaseUrl !== undefined && amqpUrl !== undefined && mosquittoUrl !== undefined,
   separate: processes.length > 1,
-  start: async (env = {}) => {
+  start: withFreePorts(async (env = {}) => {
     const database = await freshDatabase(String(databaseUrl));
     const prefix = freshPrefix();
     const common = {
@@ -114,7 +112,7 @@ export const onServers = (
       url: (service) => String(running(service)[0]?.url),
       remove,
     };
-  },
+  }),
 });
 
 export const separateProcesses = (servers: ServerUrls): Shape =>
@@ -133,4 +131,13 @@ async function startOr(remove: () => Promise<void>, processes: readonly ServiceP
     await remove();
     throw new Error(`${String(error)}\n${outputs.map((output) => output.slice(-1_000)).join('\n')}`, { cause: error });
   }
+}
+
+/** Starts once more where another program took a port between its choice and its use. */
+function withFreePorts(start: Shape['start']): Shape['start'] {
+  return (env) =>
+    start(env).catch((error) => {
+      if (String(error).includes(' is in use: ')) return start(env);
+      throw error;
+    });
 }
