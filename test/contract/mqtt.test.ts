@@ -205,6 +205,8 @@ describe.for(brokers)('the bus over %s', ([, broker]) => {
     itsDatabase.cutOff();
     await eventually(() => new Set(standby.stored).size >= 5, { what: 'the events at the one who took over' });
     expect(distinct(standby.stored)).toEqual(bodies(5));
+    // A session's messages come with the connection, ahead of the answer to its subscription.
+    await eventually(() => second.health().detail === undefined, { what: 'its subscription is confirmed' });
     expect(second.health()).toEqual({ status: 'up' });
   });
 
