@@ -11,7 +11,6 @@ export const pageQuery = z.object({
     .default(50),
   after: uuid.optional(),
 });
-export type PageQuery = z.infer<typeof pageQuery>;
 
 export const userQuery = pageQuery.extend({ userId });
 

@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import type { ConsumerState } from '../contracts/operations.ts';
 import type { ServiceName } from '../contracts/services.ts';
 import type { Bus, OutgoingEvent, Subscription } from '../infra/bus/port.ts';
-import { liveTopic, userTopic } from '../infra/bus/topology.ts';
+import { liveTopic } from '../infra/bus/topology.ts';
 import type { Config } from '../infra/config.ts';
 import type { Database } from '../infra/database/port.ts';
 import { writeEvent } from '../infra/messaging/envelope.ts';
@@ -17,6 +17,7 @@ import { Relay, type Unpublished } from '../infra/messaging/relay.ts';
 import { Watchdog } from '../infra/messaging/watchdog.ts';
 import type { Metrics } from '../infra/metrics.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
+import { publishToUsers } from './publish-to-users.ts';
 import { type AnyService, schemaOf } from './service.ts';
 
 export interface HostOptions {
@@ -80,7 +81,12 @@ export class ServiceHost {
     this.#worker = new InboxWorker({ ...common, inbox: this.inbox, retentionDays: config.INBOX_RETENTION_DAYS });
     this.#relays = [
       new Relay({ ...common, outbox, channel: 'bus', publish: (rows) => this.#publishToBus(rows) }),
-      new Relay({ ...common, outbox, channel: 'user', publish: (rows) => this.#publishToUsers(rows) }),
+      new Relay({
+        ...common,
+        outbox,
+        channel: 'user',
+        publish: (rows) => publishToUsers(options.mqtt, config.BUS_PREFIX, rows),
+      }),
     ];
   }
 
@@ -167,16 +173,5 @@ export class ServiceHost {
       }
     }
     return unpublished;
-  }
-
-  async #publishToUsers(rows: readonly ClaimedRow[]): Promise<Unpublished[]> {
-    const { mqtt, config } = this.#options;
-    const published = await Promise.allSettled(
-      rows.map((row) => mqtt.publish(userTopic(config.BUS_PREFIX, row.subject), row.data, { qos: 1 })),
-    );
-    return rows.flatMap((row, index) => {
-      const outcome = published[index];
-      return outcome?.status === 'rejected' ? [{ row, error: String(outcome.reason), transportDown: true }] : [];
-    });
   }
 }

@@ -94,7 +94,7 @@ async function openDatabase(config: Config, log: Logger): Promise<Database> {
   return openPglite({ dataDir: join(config.DATA_DIR, 'database') });
 }
 
-export const topologyOf = (config: Config): Topology => ({ prefix: config.BUS_PREFIX, groups: subscriptions });
+const topologyOf = (config: Config): Topology => ({ prefix: config.BUS_PREFIX, groups: subscriptions });
 
 async function openBus(config: Config, database: Database, broker: Broker, log: Logger): Promise<Bus> {
   const topology = topologyOf(config);

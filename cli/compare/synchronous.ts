@@ -1,7 +1,6 @@
 // The same shop without a bus, to compare with: POST /orders does the steps itself and answers when they are done. Its
 // parts are the product's own: routes, use case, handlers, inboxes, outboxes, tables. Only what carries the events from
 // one service to the next is replaced, by a call.
-import { userTopic } from '../../infra/bus/topology.ts';
 import { parseConfig } from '../../infra/config.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { listen } from '../../infra/http/server.ts';
@@ -16,6 +15,7 @@ import { createPlaceOrder, type PlaceOrder } from '../../services/order/place-or
 import { orderRoutes } from '../../services/order/routes.ts';
 import { findOrder } from '../../services/order/store.ts';
 import { pointsService } from '../../services/points/index.ts';
+import { publishToUsers } from '../../services/publish-to-users.ts';
 import { openResources, type Resources } from '../../services/resources.ts';
 import type { ServiceContext } from '../../services/service.ts';
 import { openParticipant, type Participant } from './participant.ts';
@@ -90,14 +90,6 @@ function userRelay({ config, database, log }: Context, { outbox }: Participant, 
     pollMs: 500,
     leaseMs: config.LEASE_MS,
     log,
-    publish: async (rows) => {
-      const published = await Promise.allSettled(
-        rows.map((row) => mqtt.publish(userTopic(config.BUS_PREFIX, row.subject), row.data, { qos: 1 })),
-      );
-      return rows.flatMap((row, index) => {
-        const outcome = published[index];
-        return outcome?.status === 'rejected' ? [{ row, error: String(outcome.reason), transportDown: true }] : [];
-      });
-    },
+    publish: (rows) => publishToUsers(mqtt, config.BUS_PREFIX, rows),
   });
 }
