@@ -4,6 +4,7 @@ import { startMosquitto } from './mosquitto.ts';
 import { startPostgres } from './postgres.ts';
 import { ServerMissing } from './programs.ts';
 import { startRabbitmq } from './rabbitmq.ts';
+import { startRedis } from './redis.ts';
 import type { LocalServer } from './server.ts';
 
 export interface ServerUrls {
@@ -11,6 +12,8 @@ export interface ServerUrls {
   amqpUrl?: string;
   rabbitMqttUrl?: string;
   mosquittoUrl?: string;
+  /** Redis or Valkey. */
+  redisUrl?: string;
 }
 
 export interface SharedServers {
@@ -23,7 +26,7 @@ export interface SharedServers {
 
 /** Starts them all at once. Rejects, with all of them ended again, when one that can be had does not start. */
 export async function findServers(): Promise<SharedServers> {
-  const { TEST_DATABASE_URL, TEST_AMQP_URL, TEST_RABBITMQ_MQTT_URL, TEST_MQTT_URL } = process.env;
+  const { TEST_DATABASE_URL, TEST_AMQP_URL, TEST_RABBITMQ_MQTT_URL, TEST_MQTT_URL, TEST_REDIS_URL } = process.env;
   const urls: ServerUrls = {};
   const missing: string[] = [];
   const started: LocalServer[] = [];
@@ -47,6 +50,9 @@ export async function findServers(): Promise<SharedServers> {
 
   if (TEST_MQTT_URL) urls.mosquittoUrl = TEST_MQTT_URL;
   else starting.push(start(startMosquitto, (server) => Object.assign(urls, { mosquittoUrl: server.mqttUrl })));
+
+  if (TEST_REDIS_URL) urls.redisUrl = TEST_REDIS_URL;
+  else starting.push(start(startRedis, ({ redisUrl }) => Object.assign(urls, { redisUrl })));
 
   if (TEST_AMQP_URL) {
     urls.amqpUrl = TEST_AMQP_URL;

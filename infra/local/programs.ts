@@ -4,11 +4,11 @@ import { delimiter, join } from 'node:path';
 import { containerEngine } from './container-runner.ts';
 import { canInstall, installPackage } from './debian.ts';
 
-export type ServerName = 'rabbitmq' | 'postgres' | 'mosquitto';
+export type ServerName = 'rabbitmq' | 'postgres' | 'mosquitto' | 'redis';
 
-/** Where a server's programs are: in a folder of this machine, or in a container image. */
+/** Where a server's programs are: in a folder of this machine (`program` is there), or in a container image. */
 export type Programs =
-  | { readonly kind: 'installed'; readonly folder: string }
+  | { readonly kind: 'installed'; readonly folder: string; readonly program: string }
   | { readonly kind: 'container'; readonly engine: string };
 
 /** A server that this machine cannot run; the message says how to get it. */
@@ -36,7 +36,7 @@ const path = () => (process.env.PATH ?? '').split(delimiter);
 const known = {
   rabbitmq: {
     title: 'RabbitMQ',
-    program: 'rabbitmq-server',
+    programs: ['rabbitmq-server'],
     // Before the PATH, where Debian has a wrapper that changes to the user of the system's own instance.
     folders: () => ['/usr/lib/rabbitmq/bin', ...path(), '/opt/homebrew/sbin', '/usr/local/sbin'],
     debianPackage: 'rabbitmq-server',
@@ -44,24 +44,34 @@ const known = {
   },
   postgres: {
     title: 'PostgreSQL',
-    program: 'initdb',
+    programs: ['initdb'],
     folders: () => [...debianPostgresFolders(), ...path()],
     debianPackage: 'postgresql',
     variable: 'TEST_DATABASE_URL',
   },
   mosquitto: {
     title: 'Mosquitto',
-    program: 'mosquitto',
+    programs: ['mosquitto'],
     folders: () => ['/usr/sbin', ...path(), '/opt/homebrew/sbin', '/usr/local/sbin'],
     debianPackage: 'mosquitto',
     variable: 'TEST_MQTT_URL',
   },
+  redis: {
+    title: 'Redis or Valkey',
+    programs: ['valkey-server', 'redis-server'],
+    folders: () => [...path(), '/usr/bin', '/opt/homebrew/bin', '/usr/local/bin'],
+    debianPackage: 'redis-server',
+    variable: 'TEST_REDIS_URL',
+  },
 } as const;
 
 function installed(name: ServerName): Programs | undefined {
-  const { folders, program } = known[name];
-  const folder = folders().find((candidate) => existsSync(join(candidate, program)));
-  return folder === undefined ? undefined : { kind: 'installed', folder };
+  const { folders, programs } = known[name];
+  for (const folder of folders()) {
+    const program = programs.find((candidate) => existsSync(join(folder, candidate)));
+    if (program !== undefined) return { kind: 'installed', folder, program };
+  }
+  return undefined;
 }
 
 /** Rejects with ServerMissing. */

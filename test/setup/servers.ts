@@ -1,4 +1,4 @@
-// PostgreSQL, RabbitMQ and Mosquitto, started once for all projects of a run that need them. Tests keep apart by fresh
+// PostgreSQL, RabbitMQ, Mosquitto and Redis, started once for all projects of a run that need them. Tests keep apart by fresh
 // databases and prefixes. `inject('servers')` gives their URLs; what is missing is undefined there, and a failure in CI.
 import type { ProvidedContext } from 'vitest';
 import type { TestProject } from 'vitest/node';

@@ -1,0 +1,471 @@
+// What infra/queue/port.ts promises, of each server behind it, and what becomes of the queues when the server or a
+// worker is killed.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { Redis } from 'ioredis';
+import pg from 'pg';
+import { pino } from 'pino';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { migrate } from '../../infra/database/migrate.ts';
+import { openPglite } from '../../infra/database/pglite.ts';
+import type { Database } from '../../infra/database/port.ts';
+import { type Postgres, startPostgres } from '../../infra/local/postgres.ts';
+import { type LocalRedis, startRedis } from '../../infra/local/redis.ts';
+import { type OpenQueuesOptions, openQueues } from '../../infra/queue/index.ts';
+import type { PacedQueue, PacedQueueOptions, PacedQueues } from '../../infra/queue/port.ts';
+import { freshDatabase } from '../setup/postgres.ts';
+import { eventually, freshPrefix } from '../setup/wait.ts';
+
+const { databaseUrl, redisUrl } = inject('servers');
+const log = pino({ level: 'silent' });
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+/** Something to open queues on. */
+interface Place {
+  readonly on: OpenQueuesOptions['on'];
+  remove(): Promise<void>;
+}
+
+const redisPlace = async (): Promise<Place> => ({ on: { redisUrl: String(redisUrl) }, remove: async () => {} });
+
+async function postgresPlace(): Promise<Place> {
+  const { url, drop } = await freshDatabase(String(databaseUrl));
+  return { on: { postgresUrl: url }, remove: drop };
+}
+
+async function pglitePlace(): Promise<Place & { database: Database }> {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-pglite-'));
+  const database = await openPglite({ dataDir: folder });
+  const remove = async () => {
+    await database.close();
+    await rm(folder, { recursive: true });
+  };
+  return { on: { pglite: database }, database, remove };
+}
+
+async function open(on: OpenQueuesOptions['on'], prefix = freshPrefix()): Promise<PacedQueues> {
+  const queues = await openQueues({ on, prefix, log });
+  cleanups.push(() => queues.close());
+  return queues;
+}
+
+/** A queue whose runs are written down. It ends with the test. */
+async function openQueue(queues: PacedQueues, options: Partial<PacedQueueOptions> = {}) {
+  const runs: string[] = [];
+  const beganAt: number[] = [];
+  const givenUp: { id: string; error: Error }[] = [];
+  const { work = async () => {} } = options;
+  const queue: PacedQueue = await queues.open({
+    name: 'q',
+    perSecond: 1000,
+    onGivenUp: (id, error) => givenUp.push({ id, error }),
+    ...options,
+    work: (id) => {
+      runs.push(id);
+      beganAt.push(performance.now());
+      return work(id);
+    },
+  });
+  cleanups.push(() => queue.close());
+  return { queue, runs, beganAt, givenUp };
+}
+
+const uuids = (count: number): string[] => Array.from({ length: count }, () => randomUUID());
+const sorted = (ids: readonly string[]) => [...ids].sort();
+
+/** A promise that the test resolves. */
+function latch() {
+  let open: () => void = () => undefined;
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { open, opened };
+}
+
+const places: Record<string, () => Promise<Place>> = {
+  ...(redisUrl ? { Redis: redisPlace } : {}),
+  ...(databaseUrl ? { PostgreSQL: postgresPlace } : {}),
+  PGlite: pglitePlace,
+};
+
+describe.each(Object.entries(places))('on %s', (name, makePlace) => {
+  let place: Place;
+  beforeAll(async () => {
+    place = await makePlace();
+  });
+  afterAll(() => place.remove());
+
+  test('every id runs once, about in the order of adding', async () => {
+    const { queue, runs } = await openQueue(await open(place.on), { perSecond: 200 });
+    const ids = uuids(120);
+    await queue.add(ids.slice(0, 60));
+    await queue.add(ids.slice(60));
+    await eventually(() => runs.length >= ids.length, { what: 'all jobs have run' });
+    expect(sorted(runs)).toEqual(sorted(ids));
+    // Two claims under way at a time may overtake each other.
+    expect(runs.every((id, place) => Math.abs(ids.indexOf(id) - place) <= 2)).toBe(true);
+  });
+
+  test('an id whose job waits or runs is not added again, one whose job has ended is', async () => {
+    const { open: end, opened } = latch();
+    const { queue, runs } = await openQueue(await open(place.on), { perSecond: 100, work: () => opened });
+    const [first = '', second = '', ...others] = uuids(22);
+    await queue.add([first]);
+    await eventually(() => runs.includes(first), { what: 'the first job runs' });
+    await queue.add([first, second, second, ...others]);
+    await queue.add([second, first]);
+    end();
+    await eventually(() => runs.length >= 22, { what: 'the others have run' });
+    await eventually(
+      async () => {
+        await queue.add([first]);
+        return runs.filter((id) => id === first).length === 2;
+      },
+      { what: 'the first one runs again' },
+    );
+    expect(runs.filter((id) => id === second)).toHaveLength(1);
+  });
+
+  test('a job that throws is tried again, with pauses that grow, and reported when given up', async () => {
+    const attempts = new Map<string, number[]>();
+    const [stubborn = '', weak = ''] = uuids(2);
+    const { queue, givenUp } = await openQueue(await open(place.on), {
+      work: async (id) => {
+        const times = attempts.get(id) ?? [];
+        attempts.set(id, [...times, performance.now()]);
+        if (id === weak || times.length < 2) throw new Error(`attempt ${times.length + 1} failed`);
+      },
+    });
+    await queue.add([stubborn, weak]);
+    await eventually(() => givenUp.length > 0, { what: 'the weak job is given up', timeoutMs: 20_000 });
+    expect(givenUp.map(({ id, error }) => [id, error.message])).toEqual([[weak, 'attempt 5 failed']]);
+    expect(attempts.get(stubborn)).toHaveLength(3);
+    const [first = 0, second = 0, , fourth = 0, fifth = 0] = attempts.get(weak) ?? [];
+    expect(second - first).toBeGreaterThan(90);
+    expect(fifth - fourth).toBeGreaterThan(700);
+
+    await queue.add([weak]);
+    await eventually(() => (attempts.get(weak)?.length ?? 0) > 5, { what: 'it can be added again' });
+  });
+
+  test('jobs begin at the pace, evenly, and never above it', async () => {
+    const { queue, beganAt } = await openQueue(await open(place.on), { perSecond: 100 });
+    await queue.add(uuids(620));
+    await eventually(() => beganAt.length >= 10, { what: 'the first jobs have begun' });
+    const from = performance.now();
+    // Counting begins here: a rate is a number of events in a time.
+    await eventually(() => performance.now() - from >= 5_000, { what: 'five seconds are over' });
+    const begun = beganAt.filter((time) => time >= from && time < from + 5_000);
+    expect(begun.length).toBeLessThanOrEqual(510);
+    // A machine that is busy with other tests may take the processor away; the pace is then lower, never higher.
+    expect(begun.length).toBeGreaterThanOrEqual(350);
+    const inHalfSeconds = Array.from(
+      { length: 10 },
+      (_, index) => begun.filter((time) => Math.floor((time - from) / 500) === index).length,
+    );
+    expect(Math.max(...inHalfSeconds)).toBeLessThanOrEqual(65);
+  }, 40_000);
+
+  test('clear() forgets what waits, and the queue goes on', async () => {
+    const { queue, runs } = await openQueue(await open(place.on), { perSecond: 20 });
+    const ids = uuids(60);
+    await queue.add(ids);
+    await eventually(() => runs.length > 0, { what: 'a job runs' });
+    await queue.clear();
+    const forgotten = ids.filter((id) => !runs.includes(id));
+    expect(forgotten.length).toBeGreaterThan(0);
+    const [next = ''] = uuids(1);
+    await queue.add([next]);
+    await eventually(() => runs.includes(next), { what: 'a job added after clear() runs' });
+    // In order: had the others been there, they would have run before it.
+    expect(runs.filter((id) => forgotten.includes(id))).toEqual([]);
+    await queue.add(forgotten.slice(0, 1));
+    await eventually(() => runs.includes(forgotten[0] ?? ''), { what: 'a forgotten id runs when added again' });
+  });
+
+  test('close() waits for what runs and begins nothing more', async () => {
+    const { open: end, opened } = latch();
+    const queues = await open(place.on);
+    const { queue, runs } = await openQueue(queues, { perSecond: 20, work: () => opened });
+    await queue.add(uuids(30));
+    await eventually(() => runs.length > 0, { what: 'a job runs' });
+    let closed = false;
+    const closing = queue.close().then(() => {
+      closed = true;
+    });
+    const begun = runs.length;
+    await delay(200); // what must not happen has no sign to wait for
+    expect(closed).toBe(false);
+    end();
+    await closing;
+    await queue.close();
+    // A claim that was under way at close() still runs.
+    expect(runs.length).toBeLessThanOrEqual(begun + 1);
+
+    const again = await openQueue(queues);
+    await eventually(() => new Set([...runs, ...again.runs]).size === 30, { what: 'the rest runs when opened again' });
+  });
+
+  test('twelve queues at once each run their own', async () => {
+    const queues = await open(place.on);
+    const opened = await Promise.all(
+      Array.from({ length: 12 }, (_, index) => openQueue(queues, { name: `queue-${index}`, perSecond: 20 })),
+    );
+    const ids = opened.map(() => uuids(10));
+    await Promise.all(opened.map(({ queue }, index) => queue.add(ids[index] ?? [])));
+    await eventually(() => opened.every(({ runs }) => runs.length >= 10), { what: 'all have run', timeoutMs: 20_000 });
+    for (const [index, { runs }] of opened.entries()) expect(sorted(runs)).toEqual(sorted(ids[index] ?? []));
+    expect(queues.health()).toEqual({ status: 'up' });
+  });
+
+  test('systems with different prefixes do not meet, and opening at once is safe', async () => {
+    const [one, other] = await Promise.all([open(place.on), open(place.on)]);
+    const [mine, theirs] = await Promise.all([openQueue(one), openQueue(other)]);
+    const ids = uuids(20);
+    await mine.queue.add(ids);
+    await eventually(() => mine.runs.length === 20, { what: 'all have run' });
+    expect(theirs.runs).toEqual([]);
+    expect(one.kind).toBe(name.toLowerCase().replace('postgresql', 'postgres'));
+    expect(one.shared).toBe(name === 'Redis');
+  });
+
+  test('a name or a pace out of range is refused', async () => {
+    const queues = await open(place.on);
+    await expect(openQueue(queues, { name: 'a:b' })).rejects.toThrow(RangeError);
+    await expect(openQueue(queues, { perSecond: 0 })).rejects.toThrow(RangeError);
+    await expect(openQueue(queues, { perSecond: Number.NaN })).rejects.toThrow(RangeError);
+  });
+});
+
+describe.skipIf(!redisUrl)('on Redis', () => {
+  const on = { redisUrl: String(redisUrl) };
+
+  test('two processes share the pace of one queue', async () => {
+    const prefix = freshPrefix();
+    const [one, other] = await Promise.all([open(on, prefix), open(on, prefix)]);
+    const [first, second] = await Promise.all([
+      openQueue(one, { perSecond: 100 }),
+      openQueue(other, { perSecond: 100 }),
+    ]);
+    const ids = uuids(400);
+    await first.queue.add(ids);
+    await eventually(() => first.runs.length + second.runs.length >= 400, { what: 'all have run' });
+    expect(sorted([...first.runs, ...second.runs])).toEqual(sorted(ids));
+    expect(first.runs.length).toBeGreaterThan(0);
+    expect(second.runs.length).toBeGreaterThan(0);
+    const times = [...first.beganAt, ...second.beganAt].sort((a, b) => a - b);
+    const seconds = ((times.at(-1) ?? 0) - (times[0] ?? 0)) / 1000;
+    // The first and the last window do not last their whole time.
+    expect(seconds).toBeGreaterThan(400 / 100 / 1.02 - 0.1);
+  });
+
+  test('the jobs of a worker that was killed run elsewhere', async () => {
+    const prefix = freshPrefix();
+    const child = startChild('queue.child.ts', on.redisUrl, prefix, 'q');
+    const { queue, runs } = await openQueue(await open(on, prefix), { perSecond: 100 });
+    const ids = uuids(20);
+    const held = linesOf(child);
+    // Both take from the queue; ids are added until the child has some.
+    await eventually(
+      async () => {
+        if (held.length === 0) await queue.add(ids);
+        return held.length > 0 && ids.every((id) => held.includes(id) || runs.includes(id));
+      },
+      { what: 'the child holds a job and all others have run', timeoutMs: 20_000 },
+    );
+    const before = runs.length;
+    child.kill('SIGKILL');
+    await eventually(() => held.every((id) => runs.lastIndexOf(id) >= before), {
+      what: 'the jobs that the child held run here',
+      timeoutMs: 30_000,
+    });
+  }, 60_000);
+
+  test('while Redis is frozen adding fails within about a second, and afterwards it works again', async () => {
+    const redis = await privateRedis();
+    const { queue, runs } = await openQueue(await open({ redisUrl: redis.redisUrl }));
+    const pid = Number(redis.pid);
+    process.kill(pid, 'SIGSTOP');
+    const from = performance.now();
+    await expect(queue.add(uuids(1))).rejects.toThrow();
+    expect(performance.now() - from).toBeLessThan(3_000);
+    process.kill(pid, 'SIGCONT');
+    const [id = ''] = uuids(1);
+    await eventually(() => queue.add([id]).then(() => true), { what: 'adding works again' });
+    await eventually(() => runs.includes(id), { what: 'the job runs' });
+  });
+
+  test('Redis killed and back, empty: adding fails meanwhile, then the same queue goes on', async () => {
+    const redis = await privateRedis();
+    const queues = await open({ redisUrl: redis.redisUrl });
+    const { queue, runs } = await openQueue(queues, { perSecond: 100 });
+    const lost = uuids(200);
+    await queue.add(lost);
+    await eventually(() => runs.length > 20, { what: 'jobs run' });
+    await redis.kill();
+    await eventually(() => queues.health().status === 'down', { what: 'the outage is noticed' });
+    for (let attempt = 0; attempt < 20; attempt++) {
+      const from = performance.now();
+      await expect(queue.add(uuids(100))).rejects.toThrow();
+      expect(performance.now() - from).toBeLessThan(2_000);
+    }
+    await redis.restart();
+    await eventually(() => queues.health().status === 'up', { what: 'the connections are back' });
+    const missing = lost.filter((id) => !runs.includes(id));
+    expect(missing.length).toBeGreaterThan(0);
+    await queue.add(missing);
+    await eventually(() => missing.every((id) => runs.includes(id)), { what: 'what was lost runs when added again' });
+  });
+
+  test('Redis flushed in mid-queue: what is added again runs', async () => {
+    const redis = await privateRedis();
+    const { queue, runs } = await openQueue(await open({ redisUrl: redis.redisUrl }), {
+      perSecond: 100,
+      work: () => delay(20),
+    });
+    const ids = uuids(200);
+    await queue.add(ids);
+    await eventually(() => runs.length > 20, { what: 'jobs run' });
+    const client = new Redis(redis.redisUrl);
+    await client.flushall();
+    client.disconnect();
+    const missing = ids.filter((id) => !runs.includes(id));
+    expect(missing.length).toBeGreaterThan(0);
+    await queue.add(missing);
+    await eventually(() => missing.every((id) => runs.includes(id)), { what: 'all have run' });
+  });
+
+  test.each(['there', 'away'])('a process that closes its queues ends by itself, with Redis %s', async (state) => {
+    const redis = await privateRedis();
+    const child = startChild('queue-close.child.ts', redis.redisUrl, freshPrefix());
+    const lines = linesOf(child);
+    await eventually(() => lines.includes('open'), { what: 'the queue is open', timeoutMs: 20_000 });
+    if (state === 'away') await redis.kill();
+    const exited = once(child, 'exit');
+    child.stdin?.end();
+    const from = performance.now();
+    expect(await exited).toEqual([0, null]);
+    expect(performance.now() - from).toBeLessThan(15_000);
+  });
+
+  test('a queue that is opened while Redis is away works once it is there', async () => {
+    const redis = await privateRedis();
+    await redis.kill();
+    const queues = await open({ redisUrl: redis.redisUrl });
+    expect(queues.health().status).toBe('down');
+    const { queue, runs } = await openQueue(queues, { perSecond: 100 });
+    await expect(queue.add(uuids(1))).rejects.toThrow();
+    await redis.restart();
+    await eventually(() => queues.health().status === 'up', { what: 'the connections are made' });
+    const ids = uuids(20);
+    await queue.add(ids);
+    await eventually(() => ids.every((id) => runs.includes(id)), { what: 'the jobs run' });
+  });
+});
+
+describe.skipIf(!databaseUrl)('on PostgreSQL', () => {
+  test('a server that is restarted in mid-queue: the same queue goes on', async () => {
+    const server: Postgres = await startPostgres();
+    cleanups.push(() => server.stop());
+    const queues = await open({ postgresUrl: server.url });
+    const { queue, runs } = await openQueue(queues, { perSecond: 100, work: () => delay(20) });
+    const ids = uuids(200);
+    await queue.add(ids);
+    await eventually(() => runs.length > 20, { what: 'jobs run' });
+    await server.kill('SIGQUIT'); // an immediate shutdown, as after a crash
+    await eventually(() => queues.health().status === 'down', { what: 'the outage is noticed' });
+    await expect(queue.add(uuids(1))).rejects.toThrow();
+    await server.restart();
+    await eventually(() => queues.health().status === 'up', { what: 'the connection is back' });
+    // The last additions and claims before the crash may be lost.
+    await queue.clear();
+    const missing = ids.filter((id) => !runs.includes(id));
+    expect(missing.length).toBeGreaterThan(0);
+    await queue.add(missing);
+    await eventually(() => missing.every((id) => runs.includes(id)), { what: 'all have run' });
+  }, 60_000);
+
+  test('however many queues are open, there are six connections', async () => {
+    const { url, drop } = await freshDatabase(String(databaseUrl));
+    cleanups.push(drop);
+    const queues = await open({ postgresUrl: url });
+    const opened = await Promise.all(
+      Array.from({ length: 12 }, (_, index) => openQueue(queues, { name: `queue-${index}`, perSecond: 100 })),
+    );
+    await Promise.all(opened.map(({ queue }) => queue.add(uuids(20))));
+    await eventually(() => opened.every(({ runs }) => runs.length >= 20), { what: 'all have run', timeoutMs: 20_000 });
+    const watcher = new pg.Client({ connectionString: url });
+    cleanups.push(() => watcher.end());
+    await watcher.connect();
+    const { rows } = await watcher.query<{ count: number }>(
+      `SELECT count(*)::int AS count FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()`,
+    );
+    expect(rows[0]?.count).toBeGreaterThan(1);
+    expect(rows[0]?.count).toBeLessThanOrEqual(6);
+  });
+});
+
+describe('on PGlite', () => {
+  test('our own transactions and migrations run correctly beside a queue', async () => {
+    const { database, on, remove } = await pglitePlace();
+    try {
+      await migrate(database, 'ours', [{ name: 'a/001.sql', sql: 'CREATE TABLE counter (value int8 NOT NULL)' }]);
+      await database.execute('INSERT INTO ours.counter VALUES (0)');
+      const { queue, runs } = await openQueue(await open(on), { perSecond: 500 });
+      const ids = uuids(500);
+      const increments = Array.from({ length: 200 }, (_, index) =>
+        (index % 2 === 0 ? database : database.background).transaction(async (tx) => {
+          const [row] = await tx.query<{ value: number }>('SELECT value FROM ours.counter');
+          await tx.execute('UPDATE ours.counter SET value = $1', [Number(row?.value) + 1]);
+          // A transaction whose statements are rolled back leaves nothing.
+          if (index % 10 === 9) throw new Error('rolled back');
+        }),
+      );
+      const [outcomes] = await Promise.all([Promise.allSettled(increments), queue.add(ids)]);
+      expect(outcomes.filter(({ status }) => status === 'rejected')).toHaveLength(20);
+      // With the session's search_path set for BullMQ.
+      await migrate(database, 'ours', [{ name: 'a/002.sql', sql: 'CREATE TABLE later (id text PRIMARY KEY)' }]);
+      await database.execute("INSERT INTO ours.later VALUES ('x')");
+      await eventually(() => runs.length >= ids.length, { what: 'all jobs have run', timeoutMs: 20_000 });
+      expect(sorted(runs)).toEqual(sorted(ids));
+      expect(await database.query('SELECT value FROM ours.counter')).toEqual([{ value: 180 }]);
+    } finally {
+      for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+      await remove();
+    }
+  }, 60_000);
+});
+
+async function privateRedis(): Promise<LocalRedis> {
+  const redis = await startRedis();
+  cleanups.push(() => redis.stop());
+  return redis;
+}
+
+function linesOf(child: ChildProcess): string[] {
+  const lines: string[] = [];
+  if (child.stdout) createInterface({ input: child.stdout }).on('line', (line) => lines.push(line));
+  return lines;
+}
+
+function startChild(file: string, ...args: string[]): ChildProcess {
+  const path = fileURLToPath(new URL(file, import.meta.url));
+  const child = spawn(process.execPath, ['--import', 'tsx', path, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
+  cleanups.push(async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  });
+  return child;
+}
