@@ -1,0 +1,27 @@
+// A server whose work costs processor time, with or without the guard before it. Ends when it is disconnected.
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { OverloadGuard } from '../../infra/http/overload.ts';
+
+const [guarded, workMs, maxLatenessMs] = process.argv.slice(2);
+
+const listener: RequestListener = (request, response) => {
+  if (request.url === '/healthz') return response.end('ok');
+  request.resume().once('end', () => {
+    const until = performance.now() + Number(workMs);
+    while (performance.now() < until);
+    response.end('done');
+  });
+};
+const guard = new OverloadGuard({
+  applies: (request) => request.method === 'POST',
+  maxLatenessMs: Number(maxLatenessMs),
+});
+const server = createServer(guarded === 'guarded' ? guard.guard(listener) : listener);
+server.listen(0, '127.0.0.1', 1024, () => process.send?.((server.address() as AddressInfo).port));
+process.on('message', () => process.send?.({ ...guard.refused, latenessMs: guard.latenessMs }));
+process.on('disconnect', () => {
+  guard.stop();
+  server.close();
+  server.closeAllConnections();
+});

@@ -1,0 +1,210 @@
+// The guard under ten times the load that a process can bear. Only figures of one run are compared with each other, and
+// with the guard's own settings.
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Refused, TOLERATED_MS } from '../../infra/http/overload.ts';
+import { eventually } from '../setup/wait.ts';
+
+/** Each request keeps the server's processor busy for this long. */
+const WORK_MS = 4;
+const MAX_LATENESS_MS = 150;
+/** What the machine may add by itself: other tests run beside this one. */
+const NOISE_MS = 150;
+/** Far more connections than requests that can be answered in the allowed time. */
+const CROWD = 400;
+
+interface Answer {
+  readonly status: number;
+  readonly retryAfter: number;
+  /** Since the load began. */
+  readonly sentAt: number;
+  readonly latencyMs: number;
+}
+
+/** A keep-alive connection, one request at a time; answers must have a Content-Length or no body beyond one packet. */
+class Client {
+  readonly #socket: Socket;
+  #answered: ((head: string) => void) | undefined;
+  #failed: ((error: Error) => void) | undefined;
+  #received = '';
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    const fail = (error: Error) => this.#failed?.(error);
+    socket.setNoDelay().setEncoding('latin1');
+    socket.on('error', fail).on('close', () => fail(new Error('the server closed a connection')));
+    socket.on('data', (chunk: string) => {
+      this.#received += chunk;
+      const end = this.#received.indexOf('\r\n\r\n');
+      const length = Number(/\r\ncontent-length: (\d+)/i.exec(this.#received)?.[1]);
+      if (end < 0 || this.#received.length < end + 4 + length) return;
+      const head = this.#received;
+      this.#received = '';
+      this.#answered?.(head);
+    });
+  }
+
+  static async connect(port: number): Promise<Client> {
+    const socket = connect(port, '127.0.0.1');
+    await once(socket, 'connect');
+    return new Client(socket);
+  }
+
+  send(request: string, loadBegan: number): Promise<Answer> {
+    const sentAt = performance.now();
+    return new Promise((resolve, reject) => {
+      this.#failed = reject;
+      this.#answered = (head) =>
+        resolve({
+          status: Number(head.slice(9, 12)),
+          retryAfter: Number(/\r\nretry-after: (\d+)/i.exec(head)?.[1]),
+          sentAt: sentAt - loadBegan,
+          latencyMs: performance.now() - sentAt,
+        });
+      this.#socket.write(request);
+    });
+  }
+
+  close(): void {
+    this.#failed = undefined;
+    this.#socket.destroy();
+  }
+}
+
+const purchase =
+  'POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n{"userId":"a"}';
+const healthz = 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n';
+
+interface Load {
+  readonly perSecond: number;
+  readonly forMs: number;
+  readonly request?: string;
+}
+
+/** Connections that the server has accepted already: Node accepts one in each turn of its loop. */
+async function open(port: number, count: number): Promise<Client[]> {
+  const clients = await Promise.all(Array.from({ length: count }, () => Client.connect(port)));
+  await Promise.all(clients.map((client) => client.send(healthz, 0)));
+  return clients;
+}
+
+/** Sends at a rate, on whatever connection is free: who has no answer does not ask again. Closes the connections. */
+async function load(clients: Client[], { perSecond, forMs, request = purchase }: Load): Promise<Answer[]> {
+  const free = [...clients];
+  const answers: Promise<Answer>[] = [];
+  const began = performance.now();
+  const elapsed = () => performance.now() - began;
+  for (let sent = 0; elapsed() < forMs; await delay(1)) {
+    for (; sent < (elapsed() * perSecond) / 1_000; sent++) {
+      const client = free.shift();
+      if (client) answers.push(client.send(request, began).finally(() => free.push(client)));
+    }
+  }
+  try {
+    return await Promise.all(answers);
+  } finally {
+    for (const client of clients) client.close();
+  }
+}
+
+const quantile = (answers: readonly Answer[], q: number) => {
+  const sorted = answers.map(({ latencyMs }) => latencyMs).sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
+};
+const accepted = (answers: readonly Answer[]) => answers.filter(({ status }) => status === 200);
+const from = (ms: number, answers: readonly Answer[]) => answers.filter(({ sentAt }) => sentAt >= ms);
+
+const children: ChildProcess[] = [];
+afterAll(async () => {
+  for (const child of children) {
+    const exited = once(child, 'exit');
+    child.disconnect();
+    await exited;
+  }
+});
+
+async function serve(kind: 'guarded' | 'unguarded') {
+  const script = fileURLToPath(new URL('overload.child.ts', import.meta.url));
+  const child = fork(script, [kind, String(WORK_MS), String(MAX_LATENESS_MS)], { execArgv: ['--import', 'tsx'] });
+  children.push(child);
+  const [port] = (await once(child, 'message')) as [number];
+  const stats = async () => {
+    child.send('stats');
+    const [answer] = await once(child, 'message');
+    return answer as Refused & { latenessMs: number };
+  };
+  return { port, stats };
+}
+
+const bearable: Load = { perSecond: 0.8 * (1_000 / WORK_MS), forMs: 1_500 };
+/** From here on the guard must have recognised the overload; before, a burst is tolerated. */
+const RECOGNISED_MS = MAX_LATENESS_MS + TOLERATED_MS + NOISE_MS;
+const forMs = RECOGNISED_MS + 2_000;
+
+/** What the server bears, ten times as much with a probe of its health meanwhile, and what it bears again. */
+async function loadInTurn(kind: 'guarded' | 'unguarded') {
+  const { port, stats } = await serve(kind);
+  const before = await load(await open(port, 8), bearable);
+  const refusedBefore = await stats();
+  const [crowd, probes] = [await open(port, CROWD), await open(port, 50)];
+  const [flood, health] = await Promise.all([
+    load(crowd, { perSecond: 10 * bearable.perSecond, forMs }),
+    load(probes, { perSecond: 50, forMs, request: healthz }),
+  ]);
+  await eventually(async () => (await stats()).latenessMs < MAX_LATENESS_MS, { what: 'the loop is on time again' });
+  const refusedInFlood = await stats();
+  const after = await load(await open(port, 8), bearable);
+  return { before, refusedBefore, flood, health, refusedInFlood, after, refusedAfter: await stats() };
+}
+
+describe('at ten times the load that a process can bear', () => {
+  let guarded: Awaited<ReturnType<typeof loadInTurn>>;
+  let unguarded: Awaited<ReturnType<typeof loadInTurn>>;
+  beforeAll(async () => {
+    guarded = await loadInTurn('guarded');
+    unguarded = await loadInTurn('unguarded');
+  });
+
+  test('what is accepted is answered within the allowed lateness, and without the guard it is not', () => {
+    const bound = MAX_LATENESS_MS + WORK_MS + NOISE_MS;
+    expect(quantile(from(RECOGNISED_MS, accepted(guarded.flood)), 0.99)).toBeLessThan(bound);
+    expect(quantile(from(RECOGNISED_MS, accepted(unguarded.flood)), 0.99)).toBeGreaterThan(2 * bound);
+  });
+
+  test('until the overload is recognised, what is tolerated comes on top, and no more', () => {
+    const slowest = quantile(accepted(guarded.flood), 1);
+    expect(slowest).toBeLessThan(MAX_LATENESS_MS + TOLERATED_MS + WORK_MS + NOISE_MS);
+  });
+
+  test('as much is accepted as at the load it can bear, but for what the refusals cost', () => {
+    const perSecond = from(RECOGNISED_MS, accepted(guarded.flood)).length / ((forMs - RECOGNISED_MS) / 1_000);
+    expect(perSecond).toBeGreaterThan(0.5 * (accepted(guarded.before).length / (bearable.forMs / 1_000)));
+  });
+
+  test('the rest is told when to come back, as quickly', () => {
+    const refused = guarded.flood.filter(({ status }) => status === 503);
+    expect(refused.length + accepted(guarded.flood).length).toBe(guarded.flood.length);
+    expect(refused.length).toBe(guarded.refusedInFlood.late);
+    expect(refused.length).toBeGreaterThan(accepted(guarded.flood).length);
+    expect(refused.every(({ retryAfter }) => retryAfter >= 1 && retryAfter <= 3)).toBe(true);
+    expect(quantile(from(RECOGNISED_MS, refused), 0.95)).toBeLessThan(MAX_LATENESS_MS + NOISE_MS);
+  });
+
+  test('a route that is not guarded is answered as promptly, and always', () => {
+    expect(accepted(guarded.health)).toHaveLength(guarded.health.length);
+    const bound = MAX_LATENESS_MS + NOISE_MS;
+    expect(quantile(from(RECOGNISED_MS, guarded.health), 0.95)).toBeLessThan(bound);
+    expect(quantile(from(RECOGNISED_MS, unguarded.health), 0.95)).toBeGreaterThan(2 * bound);
+  });
+
+  test('before the flood and after it, nobody is refused', () => {
+    expect(accepted(guarded.before)).toHaveLength(guarded.before.length);
+    expect(guarded.refusedBefore).toMatchObject({ inFlight: 0, late: 0 });
+    expect(accepted(guarded.after)).toHaveLength(guarded.after.length);
+    expect(guarded.refusedAfter.late).toBe(guarded.refusedInFlood.late);
+  });
+});

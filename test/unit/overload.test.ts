@@ -1,0 +1,261 @@
+import { once } from 'node:events';
+import { createServer, type RequestListener } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import { afterEach, describe, expect, test } from 'vitest';
+import { LatenessLimit, LoopLateness } from '../../infra/http/lateness.ts';
+import { OverloadGuard, type OverloadGuardOptions } from '../../infra/http/overload.ts';
+import { deferred } from '../../infra/mqtt/promises.ts';
+import { eventually } from '../setup/wait.ts';
+
+const MAX_MS = 100;
+const TOLERATED_MS = 300;
+
+/** A loop whose every turn takes as long as is said; answers how many of `requests` a turn were accepted in each. */
+function turning() {
+  let now = 1_000_000;
+  const lateness = new LoopLateness(now);
+  const limit = new LatenessLimit(MAX_MS, TOLERATED_MS, now);
+  const turn = (lengthMs: number, requests = 10) => {
+    lateness.tick(now);
+    limit.observe(lateness.at(now));
+    let accepted = 0;
+    for (let request = 0; request < requests; request++) {
+      if (limit.accepts(lateness.at(now), now)) accepted++;
+      now += lengthMs / requests;
+    }
+    return accepted;
+  };
+  return {
+    turn,
+    turns: (count: number, lengthMs: number) => Array.from({ length: count }, () => turn(lengthMs)),
+  };
+}
+
+describe('the lateness of the event loop', () => {
+  test('a request that is handled late in a long turn counts from before the turn ahead of it', () => {
+    const lateness = new LoopLateness(0);
+    lateness.tick(10);
+    lateness.tick(80);
+    expect(lateness.at(130)).toBe(120);
+  });
+
+  test('short turns never refuse, however many requests they bring', () => {
+    expect(
+      turning()
+        .turns(1_000, 40)
+        .every((accepted) => accepted === 10),
+    ).toBe(true);
+  });
+
+  test('one long pause refuses nobody', () => {
+    const { turn, turns } = turning();
+    turns(10, 5);
+    turn(2_000, 1);
+    expect(turns(10, 5)).toEqual(Array(10).fill(10));
+  });
+
+  test('a lateness that lasts refuses', () => {
+    const { turns } = turning();
+    expect(turns(2, 200)).toEqual([10, 10]);
+    expect(turns(4, 200).slice(1)).toEqual([0, 0, 0]);
+  });
+
+  test('once an overload is recognised, only who is in time is accepted, with no second tolerance', () => {
+    const { turns, turn } = turning();
+    turns(5, 200);
+    turn(20);
+    expect(turn(20)).toBe(10);
+    // The turn before took 20 ms: what comes within the next 80 ms is in time, the rest of this turn is not.
+    expect(turn(200)).toBe(5);
+    expect(turn(20)).toBe(0);
+    expect(turn(20)).toBe(10);
+  });
+
+  test('after a calm time, a burst is tolerated again', () => {
+    const { turns, turn } = turning();
+    turns(5, 200);
+    turns(110, 20);
+    expect(turn(200)).toBe(10);
+  });
+
+  test('where refusing does not help, some are accepted all the same', () => {
+    const { turns } = turning();
+    turns(5, 200);
+    const accepted = turns(50, 200).reduce((sum, each) => sum + each, 0);
+    expect(accepted).toBeGreaterThanOrEqual(8);
+    expect(accepted).toBeLessThanOrEqual(50);
+  });
+});
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function serve(listener: RequestListener, options: Partial<OverloadGuardOptions> = {}) {
+  const guard = new OverloadGuard({ applies: ({ method }) => method === 'POST', ...options });
+  const server = createServer(guard.guard(listener)).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  cleanups.push(() => {
+    guard.stop();
+    server.closeAllConnections();
+    return new Promise((resolve) => server.close(resolve));
+  });
+  return { guard, port: (server.address() as AddressInfo).port };
+}
+
+/** A connection whose text is collected; `closed` is whether the server has ended it. */
+function talk(port: number): { socket: Socket; seen: { text: string; closed: boolean } } {
+  const socket = connect(port, '127.0.0.1').setEncoding('latin1');
+  const seen = { text: '', closed: false };
+  socket.on('data', (chunk: string) => {
+    seen.text += chunk;
+  });
+  socket.on('error', () => {});
+  socket.on('close', () => {
+    seen.closed = true;
+  });
+  cleanups.push(() => socket.destroy());
+  return { socket, seen };
+}
+const post = (body: string, headers = `Content-Length: ${body.length}\r\n`) =>
+  `POST /purchases HTTP/1.1\r\nHost: x\r\n${headers}\r\n${body}`;
+const get = 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n';
+const statuses = (text: string) => [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status);
+const echo: RequestListener = (request, response) => {
+  request.resume().once('end', () => response.end('ok'));
+};
+
+describe('the guard', () => {
+  test('refuses with a problem that says when to come back', async () => {
+    const { guard, port } = await serve(echo, { maxInFlight: 0 });
+    const answer = await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body: '{}' });
+    expect(answer.status).toBe(503);
+    expect(answer.headers.get('content-type')).toBe('application/problem+json; charset=utf-8');
+    expect(['1', '2', '3']).toContain(answer.headers.get('retry-after'));
+    expect(await answer.json()).toMatchObject({
+      type: '/problems/unavailable',
+      status: 503,
+      title: expect.any(String),
+    });
+    expect(guard.refused).toEqual({ inFlight: 1, late: 0 });
+  });
+
+  test('spreads the times to come back', async () => {
+    const { port } = await serve(echo, { maxInFlight: 0 });
+    const { socket, seen } = talk(port);
+    socket.write(post('{}').repeat(200));
+    await eventually(() => statuses(seen.text).length === 200, { what: '200 answers' });
+    expect(new Set([...seen.text.matchAll(/Retry-After: (\d+)/g)].map(([, seconds]) => seconds)).size).toBe(3);
+  });
+
+  test('lets as many in as may be under way, and the next one once an answer is sent', async () => {
+    const gate = deferred();
+    const { guard, port } = await serve(
+      async (_request, response) => {
+        await gate.promise;
+        response.end('ok');
+      },
+      { maxInFlight: 2 },
+    );
+    const send = async () => (await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body: '{}' })).status;
+    const first = [send(), send()];
+    await eventually(() => guard.inFlight === 2, { what: 'two are under way' });
+    expect(await send()).toBe(503);
+    gate.resolve();
+    expect(await Promise.all(first)).toEqual([200, 200]);
+    await eventually(() => guard.inFlight === 0, { what: 'none is under way' });
+    expect(await send()).toBe(200);
+    expect(guard.refused).toEqual({ inFlight: 1, late: 0 });
+  });
+
+  test('gives the place of a client that went away to another one', async () => {
+    const { guard, port } = await serve(() => {}, { maxInFlight: 1 });
+    const { socket } = talk(port);
+    socket.write(post('{}'));
+    await eventually(() => guard.inFlight === 1, { what: 'it is under way' });
+    socket.destroy();
+    await eventually(() => guard.inFlight === 0, { what: 'none is under way' });
+  });
+
+  test('keeps no place for a body that does not come', async () => {
+    const { guard, port } = await serve(echo, { maxInFlight: 1, bodyWithinMs: 100 });
+    const { socket, seen } = talk(port);
+    socket.write(post('{', 'Content-Length: 2\r\n'));
+    await eventually(() => seen.closed, { what: 'the connection is ended' });
+    expect(guard.inFlight).toBe(0);
+  });
+
+  test('answers requests that it does not apply to, whatever is under way', async () => {
+    const { port } = await serve(echo, { maxInFlight: 0 });
+    expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200);
+  });
+
+  test('refuses without a look at a short body, and the connection goes on', async () => {
+    let handled = 0;
+    const { port } = await serve(
+      (request, response) => {
+        handled++;
+        echo(request, response);
+      },
+      { maxInFlight: 0 },
+    );
+    const { socket, seen } = talk(port);
+    const body = 'x'.repeat(10_000);
+    // The body comes in two parts, the second one after the answer, and two more requests behind it at once.
+    socket.write(post(body).slice(0, -5_000));
+    await eventually(() => statuses(seen.text).length === 1, { what: 'the refusal' });
+    socket.write(body.slice(0, 5_000) + post(body) + get);
+    await eventually(() => statuses(seen.text).length === 3, { what: 'three answers' });
+    expect(statuses(seen.text)).toEqual(['503', '503', '200']);
+    expect(seen.closed).toBe(false);
+    expect(handled).toBe(1);
+  });
+
+  test.each([
+    ['a long body', 'Content-Length: 1000000\r\n'],
+    ['a body of unknown length', 'Transfer-Encoding: chunked\r\n'],
+    ['a compressed body of unknown length', 'Transfer-Encoding: gzip, chunked\r\n'],
+  ])('refuses %s by ending the connection', async (_what, headers) => {
+    const { port } = await serve(echo, { maxInFlight: 0 });
+    const { socket, seen } = talk(port);
+    socket.write(post('', headers));
+    await eventually(() => seen.closed, { what: 'the connection is ended' });
+    expect(statuses(seen.text)).toEqual(['503']);
+    expect(seen.text).toMatch(/\r\nConnection: close\r\n/);
+  });
+
+  test('two pauses with time between them are not one that lasts', async () => {
+    const seen: number[] = [];
+    const { guard, port } = await serve(
+      (request, response) => {
+        if (request.method === 'POST') seen.push(guard.latenessMs);
+        const until = performance.now() + (request.method === 'GET' ? 200 : 0);
+        while (performance.now() < until);
+        echo(request, response);
+      },
+      { maxLatenessMs: 100, toleratedMs: 300 },
+    );
+    const [busy, buyer] = [talk(port), talk(port)];
+    buyer.socket.write(post('{}'));
+    await eventually(() => statuses(buyer.seen.text).length === 1, { what: 'the first answer' });
+    for (const pause of [1, 2]) {
+      const began = performance.now();
+      await eventually(() => performance.now() - began > 400 && guard.latenessMs < 100, { what: 'calm' });
+      busy.socket.write(get);
+      buyer.socket.write(post('{}'));
+      await eventually(() => statuses(buyer.seen.text).length === 1 + pause, { what: 'the next answer' });
+    }
+    expect(seen.slice(1).every((latenessMs) => latenessMs > 100)).toBe(true);
+    expect(guard.refused.late).toBe(0);
+  });
+
+  test('the watch ends by itself when no guarded request comes', async () => {
+    const { guard, port } = await serve(echo);
+    await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body: '{}' });
+    expect(guard.latenessMs).toBeGreaterThanOrEqual(0);
+    const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+    const watching = timers();
+    await eventually(() => timers() < watching && guard.latenessMs === 0, { what: 'one timer less' });
+  });
+});
