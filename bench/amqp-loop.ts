@@ -4,7 +4,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import amqp, { type Channel, type ConfirmChannel, type ConsumeMessage } from 'amqplib';
 import { v7 as uuidv7 } from 'uuid';
-import { EVENT_CONTENT_TYPE, type Event, type EventData, type EventType } from '../contracts/events.ts';
+import {
+  EVENT_CONTENT_TYPE,
+  type Event,
+  type EventData,
+  type EventType,
+  type StepResult,
+} from '../contracts/events.ts';
 import { type ServiceName, subscriptions } from '../contracts/services.ts';
 import { declareTopology } from '../infra/bus/rabbitmq/declare.ts';
 import { exchangeOf, queueOf, type Topology } from '../infra/bus/topology.ts';
@@ -25,7 +31,7 @@ let stopping = false;
 /** Called at the end, when no message is left. */
 let allDone = () => {};
 
-function eventOf<T extends EventType>(type: T, source: ServiceName, data: EventData<T>): string {
+function eventOf<T extends 'order.placed' | StepResult>(type: T, source: ServiceName, data: EventData<T>): string {
   return JSON.stringify({
     specversion: '1.0',
     id: uuidv7(),
@@ -80,10 +86,10 @@ const answers: Partial<Record<ServiceName, (order: EventData<'order.placed'>) =>
 };
 
 async function handle(service: ServiceName, message: ConsumeMessage, publisher: ConfirmChannel): Promise<void> {
-  const event = JSON.parse(message.content.toString()) as Event;
-  const answer = answers[service];
-  if (answer && event.type === 'order.placed') {
-    await publish(publisher, ...answer(event.data));
+  const event = JSON.parse(message.content.toString()) as Event<'order.placed' | StepResult>;
+  if (event.type === 'order.placed') {
+    const answer = answers[service];
+    if (answer) await publish(publisher, ...answer(event.data));
     return;
   }
   const results = (open.get(event.data.orderId) ?? 0) + 1;

@@ -10,10 +10,20 @@ export const EVENT_CONTENT_TYPE = 'application/cloudevents+json';
 
 const amount = z.int().min(0);
 const orderId = uuid;
+const ticketId = uuid;
 
 /** The data of each event type. A new type starts here; the envelope and the types below follow from it. */
 const eventData = {
-  'order.placed': z.object({ orderId, userId, currency, total: amount, itemCount: z.int().min(1) }),
+  /** The order is firm. `ticketId`: it was placed for a flash sale's ticket. */
+  'order.placed': z.object({
+    orderId,
+    userId,
+    currency,
+    total: amount,
+    itemCount: z.int().min(1),
+    ticketId: ticketId.optional(),
+  }),
+  'order.cancelled': z.object({ orderId, userId, ticketId: ticketId.optional(), reason: text(0, 200).optional() }),
   'points.awarded': z.object({ orderId, userId, points: amount }),
   'coupon.issued': z.object({ orderId, userId, couponId: uuid, amount, currency, expiresAt: instant }),
   'coupon.skipped': z.object({ orderId, userId, reason: text(1, 200) }),
@@ -24,10 +34,29 @@ const eventData = {
     eventId: uuid,
     error: z.string().max(1000),
   }),
+  /** The ticket has left the queue: its order may be placed now, once. */
+  'flash-sale.ticket.accepted': z.object({
+    ticketId,
+    saleId: uuid,
+    userId,
+    currency,
+    item: z.object({ sku: text(1, 64), name: text(1, 200), unitPrice: amount }),
+  }),
+  /** The ticket's last word, unless an order is cancelled later: then it is closed once more, as released. */
+  'flash-sale.ticket.closed': z.object({
+    ticketId,
+    saleId: uuid,
+    userId,
+    outcome: z.enum(['ordered', 'released', 'failed']),
+    orderId: orderId.optional(),
+    reason: text(0, 1000).optional(),
+  }),
 } as const;
 
 export type EventType = keyof typeof eventData;
 export const eventTypes = Object.keys(eventData) as EventType[];
+/** What a step of an order answers. */
+export type StepResult = 'points.awarded' | 'coupon.issued' | 'coupon.skipped' | 'notification.sent' | 'step.failed';
 export const isEventType = (type: string): type is EventType => Object.hasOwn(eventData, type);
 
 const envelopeOf = <T extends EventType>(type: T) =>
@@ -48,7 +77,7 @@ export const eventSchemas = Object.fromEntries(eventTypes.map((type) => [type, e
 
 export type EventData<T extends EventType = EventType> = z.infer<(typeof eventData)[T]>;
 
-/** An event as it stands on the bus; of several types, told apart by `type`. `subject` is the order's id. */
+/** An event as it stands on the bus; of several types, told apart by `type`. `subject` is the order's or ticket's id. */
 export type Event<T extends EventType = EventType> = {
   [K in T]: {
     specversion: '1.0';

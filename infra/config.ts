@@ -47,6 +47,10 @@ const variables = {
     'PostgreSQL 14 or newer. Unset: PGlite in DATA_DIR. Needed by services in separate processes.',
   ),
   DATABASE_POOL_SIZE: variable(integer(2, 200), '10', 'Connections to PostgreSQL of one process.'),
+  REDIS_URL: optional(
+    url('redis', 'rediss'),
+    'Redis 6.2 or newer, or Valkey, for the pace of the flash-sale queues. Unset: the database paces them.',
+  ),
   AMQP_URL: optional(url('amqp', 'amqps'), 'RabbitMQ 3.10 or newer, to carry the events. Unset: see EVENT_BUS.'),
   EVENT_BUS: optional(
     choice('local', 'rabbitmq', 'mqtt'),
@@ -106,7 +110,7 @@ type Variables = { [K in keyof typeof variables]: z.output<(typeof variables)[K]
 export type BusKind = 'local' | 'rabbitmq' | 'mqtt';
 
 /** What the environment says, checked. Durations are in milliseconds. */
-export type Config = Variables & { readonly busKind: BusKind; readonly services: readonly ServiceName[] };
+export type Config = Variables & { readonly busKind: BusKind };
 
 export class ConfigError extends Error {
   /** One sentence each, naming the variable. */
@@ -148,7 +152,7 @@ export function parseConfig(env: NodeJS.ProcessEnv, services: readonly ServiceNa
   const busKind = config.EVENT_BUS ?? (config.AMQP_URL ? 'rabbitmq' : 'local');
   if (problems.length === 0) problems.push(...contradictions(config, busKind, services));
   if (problems.length > 0) throw new ConfigError(problems);
-  return { ...config, busKind, services };
+  return { ...config, busKind };
 }
 
 function contradictions(config: Variables, busKind: BusKind, services: readonly ServiceName[]): string[] {

@@ -6,6 +6,9 @@ export const failpoints = [
   'outbox.before-delete', // published and confirmed, not yet deleted
   'inbox.before-transaction', // received, nothing done
   'inbox.after-commit', // done, not yet acknowledged
+  'admission.before-commit', // requests gathered, nothing decided
+  'admission.after-commit', // tickets committed, nobody told
+  'ticket.before-accept', // its job has begun, nothing done
 ] as const;
 export type Failpoint = (typeof failpoints)[number];
 

@@ -8,6 +8,7 @@ import { type Config, parseConfig, redactUrl } from '../infra/config.ts';
 import { migrate, readMigrations } from '../infra/database/migrate.ts';
 import { type Database, DatabaseUnavailable } from '../infra/database/port.ts';
 import { createApp } from '../infra/http/app.ts';
+import { OverloadGuard } from '../infra/http/overload.ts';
 import { listen } from '../infra/http/server.ts';
 import { createLog } from '../infra/log.ts';
 import { createLogMirror } from '../infra/log-mirror.ts';
@@ -16,20 +17,23 @@ import { createMetrics } from '../infra/metrics.ts';
 import { announce } from '../infra/mqtt/presence.ts';
 import { StartupError } from '../infra/startup-error.ts';
 import { couponService } from './coupon/index.ts';
+import { flashSaleService } from './flash-sale/index.ts';
 import { ServiceHost } from './host.ts';
 import { notifyService } from './notify/index.ts';
 import { operationsRoutes } from './operations.ts';
 import { orderService } from './order/index.ts';
 import { pointsService } from './points/index.ts';
-import { openResources } from './resources.ts';
+import { openResources, type Resources } from './resources.ts';
 import { type AnyService, type ServiceContext, schemaOf } from './service.ts';
 import { vacuumLoops } from './vacuum.ts';
 
-const factories: Record<ServiceName, (context: ServiceContext) => AnyService> = {
+type Factory = (context: ServiceContext, resources: Resources) => AnyService | Promise<AnyService>;
+const factories: Record<ServiceName, Factory> = {
   order: orderService,
   points: pointsService,
   coupon: couponService,
   notify: notifyService,
+  'flash-sale': async (context, resources) => flashSaleService({ ...context, queues: await resources.openQueues() }),
 };
 
 /** How long a start waits for a PostgreSQL that is itself starting. */
@@ -76,16 +80,13 @@ export async function startSluice({ env, services = serviceNames }: StartOptions
     const { database, mqtt } = resources;
 
     const metrics = createMetrics();
-    const prepared = services.map((name) => {
+    const prepared: { name: ServiceName; outbox: Outbox; log: Logger; service: AnyService }[] = [];
+    for (const name of services) {
       const outbox = new Outbox(schemaOf(name));
       const serviceLog = log.child({ service: name });
-      return {
-        name,
-        outbox,
-        log: serviceLog,
-        service: factories[name]({ config, database, outbox, metrics, log: serviceLog }),
-      };
-    });
+      const service = await factories[name]({ config, database, outbox, metrics, log: serviceLog }, resources);
+      prepared.push({ name, outbox, log: serviceLog, service });
+    }
     await bringUpToDate(database, config, new Map(prepared.map(({ name, service }) => [name, service])), log);
 
     if (database.kind === 'pglite') {
@@ -93,6 +94,7 @@ export async function startSluice({ env, services = serviceNames }: StartOptions
       for (const loop of loops) loop.start();
       ends.push(() => Promise.all(loops.map((loop) => loop.stop())));
     }
+    const queues = resources.queues();
     const bus = await resources.openBus();
     ends.push(() => bus.close());
     const hosts = prepared.map((each) => new ServiceHost({ ...each, config, database, bus, mqtt, metrics }));
@@ -101,12 +103,16 @@ export async function startSluice({ env, services = serviceNames }: StartOptions
     ends.push(() => Promise.all(hosts.map((host) => host.stopIntake())));
     for (const host of hosts) await host.start();
 
+    const overload = new OverloadGuard({
+      applies: (request) => prepared.some(({ service }) => service.mayRefuse?.(request) ?? false),
+    });
+    ends.push(async () => overload.stop());
     let stopping = false;
     const app = createApp(log, (router) => {
       for (const host of hosts) host.routes(router);
-      operationsRoutes(router, { hosts, database, bus, mqtt, metrics, stopping: () => stopping });
+      operationsRoutes(router, { hosts, database, bus, mqtt, queues, overload, metrics, stopping: () => stopping });
     });
-    const http = await listen(app, config.HOST, config.PORT);
+    const http = await listen(overload.guard(app), config.HOST, config.PORT);
     resources.attach(http.server);
     ends.push(() => http.close());
 

@@ -11,11 +11,13 @@ import { pageOf } from '../contracts/pages.ts';
 import type { Bus } from '../infra/bus/port.ts';
 import type { Database } from '../infra/database/port.ts';
 import { route } from '../infra/http/app.ts';
+import type { OverloadGuard } from '../infra/http/overload.ts';
 import { notFound } from '../infra/http/problem.ts';
 import { parse, parseId } from '../infra/http/validate.ts';
 import type { FailedMessage as FailedRow } from '../infra/messaging/inbox-store.ts';
 import type { Metrics } from '../infra/metrics.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
+import type { PacedQueues } from '../infra/queue/port.ts';
 import type { ServiceHost } from './host.ts';
 
 export interface OperationsOptions {
@@ -23,6 +25,9 @@ export interface OperationsOptions {
   readonly database: Database;
   readonly bus: Bus;
   readonly mqtt: MqttPublisher;
+  /** Only where something is queued in this process. */
+  readonly queues: PacedQueues | undefined;
+  readonly overload: Pick<OverloadGuard, 'refused' | 'latenessMs'>;
   readonly metrics: Metrics;
   /** Whether a stop has begun. */
   readonly stopping: () => boolean;
@@ -32,7 +37,7 @@ export interface OperationsOptions {
 const PING_TIMEOUT_MS = 1_000;
 
 export function operationsRoutes(router: Router, options: OperationsOptions): void {
-  const { hosts, database, bus, mqtt, metrics, stopping } = options;
+  const { hosts, database, bus, mqtt, queues, overload, metrics, stopping } = options;
   const hostOf = (name: unknown) => {
     const host = hosts.find((candidate) => candidate.name === name);
     if (!host)
@@ -52,7 +57,12 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
   route(router, '/readyz', {
     get: [
       async (_request, response) => {
-        const states = { database: await ping(database), bus: bus.health(), mqtt: mqtt.health() };
+        const states = {
+          database: await ping(database),
+          bus: bus.health(),
+          mqtt: mqtt.health(),
+          ...(queues ? { queues: queues.health() } : {}),
+        };
         const consumers = Object.fromEntries(hosts.map((host) => [host.name, host.state()]));
         const ready = !stopping() && states.database.status === 'up';
         const allUp = [...Object.values(states), ...Object.values(consumers)].every(({ status }) => status === 'up');
@@ -72,6 +82,9 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
       async (_request, response) => {
         // While the database is away, its gauges keep their last value and the counters are still of use.
         await Promise.allSettled(hosts.map((host) => host.measure()));
+        metrics.overload.reset();
+        for (const [reason, count] of Object.entries(overload.refused)) metrics.overload.inc({ reason }, count);
+        metrics.lateness.set(overload.latenessMs / 1_000);
         response.type(metrics.registry.contentType).send(await metrics.registry.metrics());
       },
     ],

@@ -2,7 +2,7 @@
 import type { Server } from 'node:http';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { subscriptions } from '../contracts/services.ts';
+import { forOutsiders, subscriptions } from '../contracts/services.ts';
 import { openLocalBus } from '../infra/bus/local.ts';
 import { openMqttBus } from '../infra/bus/mqtt.ts';
 import type { Bus } from '../infra/bus/port.ts';
@@ -18,6 +18,8 @@ import { openMqttClient } from '../infra/mqtt/client.ts';
 import { type Connect, connectTo } from '../infra/mqtt/connect.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
 import type { PresenceOptions } from '../infra/mqtt/presence.ts';
+import { type OpenQueuesOptions, openQueues } from '../infra/queue/index.ts';
+import type { PacedQueues } from '../infra/queue/port.ts';
 import { schemaOf } from './service.ts';
 
 export interface Resources {
@@ -27,6 +29,10 @@ export interface Resources {
   readonly presence: PresenceOptions['broker'];
   /** Opens the bus, once the tables exist that a local one writes to. */
   openBus(): Promise<Bus>;
+  /** Opens what paces the flash-sale queues. Safe to call twice. */
+  openQueues(): Promise<PacedQueues>;
+  /** What openQueues opened. */
+  queues(): PacedQueues | undefined;
   /** Serves the embedded broker's WebSocket, where there is one. */
   attach(server: Server): void;
   /** Closes everything but the bus. */
@@ -47,12 +53,21 @@ export async function openResources(config: Config, log: Logger): Promise<Resour
     closing.push(broker.close);
     const database = await openDatabase(config, log);
     closing.push(database.close);
+    let queues: PacedQueues | undefined;
     return {
       database,
       mqtt: broker.publisher,
       presence: config.MQTT_URL ? { url: config.MQTT_URL } : { publisher: broker.publisher },
       attach: broker.attach,
       openBus: () => openBus(config, database, broker, log),
+      openQueues: async () => {
+        if (!queues) {
+          queues = await openQueues({ on: queueServer(config, database), prefix: config.BUS_PREFIX, log });
+          closing.push(queues.close);
+        }
+        return queues;
+      },
+      queues: () => queues,
       close,
     };
   } catch (error) {
@@ -94,7 +109,10 @@ async function openDatabase(config: Config, log: Logger): Promise<Database> {
   return openPglite({ dataDir: join(config.DATA_DIR, 'database') });
 }
 
-const topologyOf = (config: Config): Topology => ({ prefix: config.BUS_PREFIX, groups: subscriptions });
+const queueServer = ({ REDIS_URL, DATABASE_URL }: Config, database: Database): OpenQueuesOptions['on'] =>
+  REDIS_URL ? { redisUrl: REDIS_URL } : DATABASE_URL ? { postgresUrl: DATABASE_URL } : { pglite: database };
+
+const topologyOf = (config: Config): Topology => ({ prefix: config.BUS_PREFIX, groups: subscriptions, forOutsiders });
 
 async function openBus(config: Config, database: Database, broker: Broker, log: Logger): Promise<Bus> {
   const topology = topologyOf(config);

@@ -1,4 +1,5 @@
 // What a service is: these routes, these handlers, these tables. Each service's index.ts makes one.
+import type { IncomingMessage } from 'node:http';
 import type { Router } from 'express';
 import type { Logger } from 'pino';
 import type { StepName } from '../contracts/orders.ts';
@@ -11,7 +12,7 @@ import type { Outbox } from '../infra/messaging/outbox.ts';
 import type { Metrics } from '../infra/metrics.ts';
 
 /** A service's tables live in a PostgreSQL schema of its own, which no other service reads. */
-export const schemaOf = (service: string) => `sluice_${service}`;
+export const schemaOf = (service: string) => `sluice_${service.replaceAll('-', '_')}`;
 
 export interface ServiceContext {
   readonly config: Config;
@@ -28,8 +29,13 @@ export interface Service<S extends ServiceName> {
   /** The step of an order that it answers for. */
   readonly step?: StepName;
   readonly routes: (router: Router) => void;
-  /** Work that repeats by itself. */
-  readonly loops?: readonly Loop[];
+  /**
+   * Requests that come in floods: they are refused before any work while this process has more than it can bear. Called
+   * for every request.
+   */
+  readonly mayRefuse?: (request: IncomingMessage) => boolean;
+  /** Work that goes on by itself. */
+  readonly loops?: readonly Pick<Loop, 'start' | 'stop'>[];
 }
 
 /** A service, where it does not matter which. */

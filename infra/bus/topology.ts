@@ -4,7 +4,12 @@
 export interface Topology {
   readonly prefix: string;
   readonly groups: Readonly<Record<string, readonly string[]>>;
+  /** Types that may be published although no group receives them. */
+  readonly forOutsiders?: readonly string[];
 }
+
+/** Whether an event of this type that reached no queue counts as lost. */
+export const mustArrive = (topology: Topology, type: string): boolean => !topology.forOutsiders?.includes(type);
 
 /** The groups that receive events of this type. */
 export const groupsFor = (topology: Topology, type: string): string[] =>

@@ -63,12 +63,22 @@ type Lane = 'foreground' | 'background';
  */
 const BACKGROUND_WEIGHT = 4;
 
+/**
+ * How long the database may work before sockets and timers have their turn: as long as they took the last time, within
+ * these bounds. PGlite answers without leaving the current task, so without an end nobody else would get the thread;
+ * with one statement for each round of the event loop, a flood of requests that need no database would leave it to a
+ * few statements a second.
+ */
+const MIN_SHARE_MS = 0.5;
+const MAX_SHARE_MS = 25;
+
 /** One thing at a time, and neither lane waits for ever. */
 class Turns {
   readonly #waiting: Record<Lane, (() => Promise<void>)[]> = { foreground: [], background: [] };
   /** Milliseconds that each lane has had since both were last waiting together. */
   readonly #had: Record<Lane, number> = { foreground: 0, background: 0 };
   #running = false;
+  #shareMs = MIN_SHARE_MS;
 
   take<T>(lane: Lane, work: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -79,15 +89,21 @@ class Turns {
 
   async #run(): Promise<void> {
     this.#running = true;
+    let since = performance.now();
     for (;;) {
       const lane = this.#choose();
       const work = this.#waiting[lane].shift();
       if (!work) break;
       const startedAt = performance.now();
       await work();
-      this.#had[lane] += performance.now() - startedAt;
-      // PGlite answers without leaving the current task: sockets and timers have their turn, too.
+      // Whoever got this answer asks the next question, if there is one, before the next is chosen.
+      await new Promise<void>((resolve) => process.nextTick(resolve));
+      const doneAt = performance.now();
+      this.#had[lane] += doneAt - startedAt;
+      if (doneAt - since < this.#shareMs) continue;
       await setImmediate();
+      since = performance.now();
+      this.#shareMs = Math.min(MAX_SHARE_MS, Math.max(MIN_SHARE_MS, since - doneAt));
     }
     this.#running = false;
   }

@@ -8,6 +8,11 @@ import { type Database, DatabaseUnavailable, type Lock, type Queryable, type Tra
 const CONNECT_TIMEOUT_MS = 5_000;
 /** A statement without an answer for this long means a dead connection: the slowest of ours takes well under a second. */
 const QUERY_TIMEOUT_MS = 30_000;
+/**
+ * A process that is frozen in the middle of a transaction (suspended, swapped out) loses it after this: its locks, a
+ * flash sale's row among them, would hold up everyone else.
+ */
+const IDLE_IN_TRANSACTION_MS = 10_000;
 
 export interface PostgresOptions {
   readonly url: string;
@@ -21,6 +26,7 @@ export function openPostgres({ url, poolSize, log }: PostgresOptions): Database 
     connectionString: url,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: QUERY_TIMEOUT_MS,
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
     keepAlive: true,
     application_name: 'sluice',
     types: { getTypeParser },

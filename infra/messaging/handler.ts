@@ -4,6 +4,8 @@ import type { ServiceName, Subscribed } from '../../contracts/services.ts';
 import type { Transaction } from '../database/port.ts';
 
 export interface Handler<T extends EventType> {
+  /** Whether the event says anything to this service; where not, it is acknowledged and leaves no trace. Pure. */
+  concerns?(event: Event<T>): boolean;
   /**
    * Work that takes time or leaves the database: done before the transaction, for all messages of a batch at once.
    * Repeated with each attempt.

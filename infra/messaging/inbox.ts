@@ -117,13 +117,16 @@ export class Inbox implements Receiver {
   }
 
   async handle(batch: readonly IncomingMessage[]): Promise<void> {
-    await Promise.all(batch.map(({ body }) => this.#attempt(readEvent(body), body, 'arrival', 1)));
+    const read = batch.map(({ body }) => ({ body, read: readEvent(body) }));
+    const ours = read.filter(({ read }) => this.#concerns(read));
+    await Promise.all(ours.map(({ body, read }) => this.#attempt(read, body, 'arrival', 1)));
   }
 
   async store(batch: readonly IncomingMessage[]): Promise<void> {
     const messages: (NewMessage & { readonly event: Event })[] = [];
     for (const { body } of batch) {
       const read = readEvent(body);
+      if (!this.#concerns(read)) continue;
       if ('event' in read) {
         const { id, type, subject } = read.event;
         messages.push({ messageId: id, type, subject, body, event: read.event });
@@ -177,6 +180,13 @@ export class Inbox implements Receiver {
     const read = readEvent(bytes);
     if ('event' in read) return this.#attempt(read, bytes, 'row', attempts, alone);
     return this.#recordUnreadable(read.unreadable, bytes, 'row', messageId);
+  }
+
+  /** Whether a message is to be recorded: everything but what its handler says is none of this service's business. */
+  #concerns(read: ReturnType<typeof readEvent>): boolean {
+    if ('unreadable' in read || this.#options.handlers[read.event.type]?.concerns?.(read.event) !== false) return true;
+    this.#lastProgress = performance.now();
+    return false;
   }
 
   /** So that a slow message holds up none behind it. What ends without an outcome is left to its lease. */

@@ -1,8 +1,10 @@
+import { askAgainLoop } from '../ask-again.ts';
 import type { Service, ServiceContext } from '../service.ts';
-import { askAgainLoop } from './ask-again.ts';
+import { placeForTicket } from './place-for-ticket.ts';
 import { createPlaceOrder } from './place-order.ts';
 import { recordProgress } from './record-progress.ts';
 import { orderRoutes } from './routes.ts';
+import { ASK_AGAIN, ASKED_AGAIN } from './store.ts';
 
 export function orderService({ config, database, outbox, metrics, log }: ServiceContext): Service<'order'> {
   const askAgainMs = config.ASK_AGAIN_MS;
@@ -15,17 +17,16 @@ export function orderService({ config, database, outbox, metrics, log }: Service
       'coupon.skipped': recordProgress,
       'notification.sent': recordProgress,
       'step.failed': recordProgress,
+      'flash-sale.ticket.accepted': placeForTicket(outbox, askAgainMs),
     },
     routes: (router) => orderRoutes(router, database, placeOrder),
     loops: [
       askAgainLoop({
-        database: database.background,
+        question: 'order.placed',
+        ask: (limit) => outbox.writeAtOnce(database.background, 'bus', ASKED_AGAIN, [askAgainMs, limit], ASK_AGAIN),
         askAgainMs,
+        metrics,
         log,
-        onAsked: (count) => {
-          metrics.askedAgain.inc({ type: 'order.placed' }, count);
-          outbox.wake('bus');
-        },
       }),
     ],
   };

@@ -1,6 +1,6 @@
 // What an order is, and the decisions about it. Pure: ids and times are handed in.
 import { createHash } from 'node:crypto';
-import type { Event } from '../../contracts/events.ts';
+import type { Event, EventData, StepResult } from '../../contracts/events.ts';
 import { formatMoney } from '../../contracts/money.ts';
 import { type Order, type PlaceOrderRequest, type Step, type StepName, totalOf } from '../../contracts/orders.ts';
 
@@ -24,6 +24,22 @@ export function newOrder(
     idempotencyKey: key,
     requestHash: key === undefined ? undefined : fingerprint(request),
   };
+}
+
+/** An order of one unit, for a flash sale's ticket. */
+export interface NewTicketOrder extends PlaceOrderRequest {
+  readonly id: string;
+  readonly total: number;
+  readonly placedEventId: string;
+  readonly ticketId: string;
+}
+
+export function newTicketOrder(
+  { ticketId, userId, currency, item }: EventData<'flash-sale.ticket.accepted'>,
+  ids: { readonly id: string; readonly placedEventId: string },
+): NewTicketOrder {
+  const items = [{ ...item, quantity: 1 }];
+  return { ...ids, ticketId, userId, currency, items, total: totalOf(items) };
 }
 
 /** What a request says, whatever the order of its keys or the white space: equal requests, equal fingerprints. */
@@ -58,22 +74,21 @@ export type Reported = { readonly orderId: string } & { readonly [S in StepName]
 const rank: Record<Step['status'], number> = { pending: 0, failed: 1, done: 2, skipped: 2, reverted: 3 };
 
 /** What a batch of results says about each order; where two speak of one step, the one that is further along. */
-export function reportedSteps(events: readonly Event[]): Reported[] {
+export function reportedSteps(events: readonly Event<StepResult>[]): Reported[] {
   const orders = new Map<string, { orderId: string } & { [S in StepName]?: Step }>();
   for (const event of events) {
-    const report = reportOf(event);
-    if (!report) continue;
-    const [name, step] = report;
-    const order = orders.get(event.data.orderId) ?? { orderId: event.data.orderId };
+    const [name, step] = reportOf(event);
+    const { orderId } = event.data;
+    const order = orders.get(orderId) ?? { orderId };
     const known = order[name];
     if (!known || rank[step.status] > rank[known.status]) order[name] = step;
-    orders.set(event.data.orderId, order);
+    orders.set(orderId, order);
   }
   // Sorted, because two processes that update the same orders in opposite order deadlock.
   return [...orders.values()].sort((a, b) => (a.orderId < b.orderId ? -1 : 1));
 }
 
-function reportOf({ type, time: at, data }: Event): [StepName, Step] | undefined {
+function reportOf({ type, time: at, data }: Event<StepResult>): [StepName, Step] {
   switch (type) {
     case 'points.awarded':
       return ['points', { status: 'done', at, detail: `${data.points} points` }];
@@ -85,7 +100,5 @@ function reportOf({ type, time: at, data }: Event): [StepName, Step] | undefined
       return ['notification', { status: 'done', at }];
     case 'step.failed':
       return [data.step, { status: 'failed', at, detail: data.error }];
-    default:
-      return undefined;
   }
 }

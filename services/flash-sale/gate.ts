@@ -1,0 +1,169 @@
+// The gate of one sale in this process. The sale's row decides; the gate brings it the requests that wait together as
+// one batch, and remembers for a moment that there was no room, to refuse a flood of newcomers without touching
+// anything. It never admits by itself, and whoever may hold a ticket is always asked about.
+import type { Logger } from 'pino';
+import { v7 as uuidv7 } from 'uuid';
+import type { FlashSaleStatus, Refusal } from '../../contracts/flash-sales.ts';
+import { GroupCommit } from '../../infra/database/group-commit.ts';
+import type { Database } from '../../infra/database/port.ts';
+import { failpoint } from '../../infra/failpoint.ts';
+import { refusalOf, retryAfterSeconds, type Seen, validForMs } from './flash-sale.ts';
+import { admit, type Decision, glance } from './store.ts';
+import { UserFilter } from './user-filter.ts';
+
+/** Requests in one transaction, and requests that may wait for theirs; a further one is told to come back later. */
+const MAX_BATCH = 500;
+const MAX_WAITING = 5_000;
+/** Users of new tickets that one glance reads. */
+const MAX_USERS = 10_000;
+
+export interface Refused {
+  readonly outcome: Refusal;
+  /** Of the sale. */
+  readonly status: FlashSaleStatus;
+  /** When to come back, in whole seconds; undefined where nobody knows. */
+  readonly retryAfterSeconds: number | undefined;
+}
+
+export type Decided =
+  | { readonly outcome: 'admitted'; readonly ticketId: string; readonly position: number }
+  | { readonly outcome: 'yours'; readonly ticketId: string }
+  | Refused;
+
+export interface GateOptions {
+  readonly database: Database;
+  readonly saleId: string;
+  /** Tickets were committed. */
+  readonly onAdmitted: (count: number) => void;
+  readonly log: Logger;
+}
+
+interface Hint {
+  readonly refusal: Refusal;
+  /** As performance.now() tells time. */
+  readonly validUntil: number;
+}
+
+export class Gate {
+  readonly #options: GateOptions;
+  readonly #commits: GroupCommit<{ readonly ticketId: string; readonly userId: string }, Decision | undefined>;
+  #hint: Hint | undefined;
+  #seen: Seen | undefined;
+  /** Everyone who got one of the tickets up to number `#known`. */
+  #holders: UserFilter | undefined;
+  #known = 0;
+  #glancing: Promise<void> | undefined;
+  #lastUsed = performance.now();
+  #refused: Record<Refusal, number> = { 'not-open': 0, 'sold-out': 0, 'queue-full': 0 };
+
+  constructor(options: GateOptions) {
+    this.#options = options;
+    this.#commits = new GroupCommit({
+      run: (batch) => this.#commit(batch),
+      key: () => '', // one row, and first come, first served
+      maxBatch: MAX_BATCH,
+      maxWaiting: MAX_WAITING,
+    });
+  }
+
+  /** How long nobody has asked, in milliseconds. */
+  get idleMs(): number {
+    return performance.now() - this.#lastUsed;
+  }
+
+  /** The refusal of someone who surely has no ticket, while it is known that there is no room. */
+  refuse(userId: string): Refused | undefined {
+    const now = performance.now();
+    this.#lastUsed = now;
+    if (!this.#hint || !this.#seen || now >= this.#hint.validUntil || this.#holders?.mayHave(userId)) return undefined;
+    return this.#refusedAs(this.#hint.refusal, this.#seen);
+  }
+
+  /**
+   * The row's decision; undefined where there is no such sale. Rejects with DatabaseUnavailable or Overloaded: then it
+   * is not known whether there is a ticket, and asking again tells.
+   */
+  async decide(userId: string): Promise<Decided | undefined> {
+    const decision = await this.#commits.submit({ ticketId: uuidv7(), userId });
+    if (!decision) return undefined;
+    const { outcome, ticket_id: ticketId, position } = decision;
+    if (outcome === 'admitted' && ticketId !== null && position !== null) return { outcome, ticketId, position };
+    if (outcome === 'yours' && ticketId !== null) return { outcome, ticketId };
+    if (outcome === 'admitted' || outcome === 'yours') throw new Error(`the row decided ${outcome} without a ticket`);
+    // What was seen before may be from long ago, or from before the sale opened or closed. Should the database be away by
+    // now, it has to do.
+    await this.#glance().catch((error) => {
+      if (!this.#seen) throw error;
+    });
+    if (!this.#seen) throw new Error('the sale is gone');
+    return this.#refusedAs(outcome, this.#seen);
+  }
+
+  /** Refusals since the last call. */
+  takeRefused(): Readonly<Record<Refusal, number>> | undefined {
+    const refused = this.#refused;
+    if (Object.values(refused).every((count) => count === 0)) return undefined;
+    this.#refused = { 'not-open': 0, 'sold-out': 0, 'queue-full': 0 };
+    return refused;
+  }
+
+  #refusedAs(outcome: Refusal, seen: Seen): Refused {
+    this.#refused[outcome]++;
+    return { outcome, status: seen.status, retryAfterSeconds: retryAfterSeconds(outcome, seen, Math.random()) };
+  }
+
+  async #commit(batch: readonly { readonly ticketId: string; readonly userId: string }[]) {
+    const { database, saleId, onAdmitted, log } = this.#options;
+    failpoint('admission.before-commit');
+    const decisions = await admit(database, saleId, batch);
+    failpoint('admission.after-commit');
+    let admitted = 0;
+    for (const [index, { userId }] of batch.entries()) {
+      if (decisions[index]?.outcome !== 'admitted') continue;
+      admitted++;
+      this.#holders?.add(userId); // a glance under way may have looked before
+    }
+    if (admitted > 0) onAdmitted(admitted);
+    if (admitted < decisions.length) {
+      // There may be no room: seen once more, it need not be asked for each of those that follow.
+      this.#glance().catch((error) => log.debug({ sale: saleId, error: String(error) }, 'no hint'));
+    }
+    return batch.map((_, index) => decisions[index]);
+  }
+
+  #glance(): Promise<void> {
+    this.#glancing ??= this.#look().finally(() => {
+      this.#glancing = undefined;
+    });
+    return this.#glancing;
+  }
+
+  async #look(): Promise<void> {
+    const { database, saleId } = this.#options;
+    for (;;) {
+      const lookedAt = performance.now();
+      const row = await glance(database, saleId, this.#known, MAX_USERS);
+      if (!row) return;
+      this.#holders ??= new UserFilter(row.stock);
+      for (const user of row.users) this.#holders.add(user);
+      this.#known += row.users.length; // numbers have no gaps
+      this.#seen = {
+        status: row.status,
+        queued: row.queued,
+        queueCap: row.queue_cap,
+        drainPerSecond: row.drain_per_second,
+        opensInMs: row.opens_in_ms,
+      };
+      // Only with every holder known up to that moment does a refusal meet none of them.
+      if (this.#known < row.admitted) {
+        if (row.users.length > 0) continue;
+        // Tickets are missing from the table: nobody is refused without being asked about.
+        this.#hint = undefined;
+        return;
+      }
+      const refusal = refusalOf(this.#seen);
+      this.#hint = refusal && { refusal, validUntil: lookedAt + validForMs(this.#seen) };
+      return;
+    }
+  }
+}

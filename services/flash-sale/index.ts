@@ -1,0 +1,57 @@
+import type { PacedQueues } from '../../infra/queue/port.ts';
+import { askAgainLoop } from '../ask-again.ts';
+import type { Service, ServiceContext } from '../service.ts';
+import { createAcceptTicket, createGiveUpTicket } from './accept-ticket.ts';
+import { Admission } from './admission.ts';
+import { Drain } from './drain.ts';
+import { createReadTicket } from './read-ticket.ts';
+import { flashSaleRoutes } from './routes.ts';
+import { releaseTickets, settleTickets } from './settle-tickets.ts';
+import { ASK_AGAIN, ASKED_AGAIN } from './store.ts';
+
+/** The path of POST /flash-sales/:id/purchases, in every form that the router takes. */
+const PURCHASES = /^\/flash-sales\/[^/?]+\/purchases\/?(?:\?|$)/i;
+
+export interface FlashSaleContext extends ServiceContext {
+  readonly queues: PacedQueues;
+}
+
+export function flashSaleService(context: FlashSaleContext): Service<'flash-sale'> {
+  const { config, database, outbox, queues, metrics, log } = context;
+  const askAgainMs = config.ASK_AGAIN_MS;
+  const drain = new Drain({
+    database,
+    queues,
+    accept: createAcceptTicket({ database: database.background, outbox, askAgainMs }),
+    giveUp: createGiveUpTicket({ database: database.background, outbox }),
+    log,
+  });
+  const admission = new Admission({ database, onAdmitted: () => drain.wake(), log });
+  return {
+    migrations: new URL('./migrations/', import.meta.url),
+    handlers: {
+      'order.placed': settleTickets(outbox),
+      'order.cancelled': releaseTickets(outbox),
+    },
+    routes: (router) =>
+      flashSaleRoutes(router, {
+        database,
+        admission,
+        readTicket: createReadTicket(database),
+        metrics,
+        onCreated: () => drain.wake(),
+      }),
+    mayRefuse: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),
+    loops: [
+      admission,
+      drain,
+      askAgainLoop({
+        question: 'flash-sale.ticket.accepted',
+        ask: (limit) => outbox.writeAtOnce(database.background, 'bus', ASKED_AGAIN, [askAgainMs, limit], ASK_AGAIN),
+        askAgainMs,
+        metrics,
+        log,
+      }),
+    ],
+  };
+}

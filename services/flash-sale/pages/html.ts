@@ -1,0 +1,43 @@
+// A template tag for HTML that escapes whatever is put into it.
+
+/** Text that is HTML already. */
+export class Markup {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+
+  toString(): string {
+    return this.text;
+  }
+}
+
+type Value = string | number | Markup | readonly Markup[] | undefined | false;
+
+const entities: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
+
+const escapeText = (text: string) => text.replace(/[&<>"']/g, (character) => entities[character] ?? character);
+
+function render(value: Value): string {
+  if (value === undefined || value === false) return '';
+  if (value instanceof Markup) return value.text;
+  if (typeof value === 'object') return value.map(render).join('');
+  return escapeText(String(value));
+}
+
+/**
+ * Strings and numbers are escaped for elements and for quoted attributes (not for the inside of a script or a style);
+ * Markup stays as it is; undefined and false are nothing.
+ */
+export function html(parts: TemplateStringsArray, ...values: readonly Value[]): Markup {
+  let text = parts[0] ?? '';
+  for (const [i, value] of values.entries()) text += render(value) + (parts[i + 1] ?? '');
+  return new Markup(text);
+}

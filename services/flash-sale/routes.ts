@@ -1,0 +1,185 @@
+import type { Request, Response, Router } from 'express';
+import { v7 as uuidv7 } from 'uuid';
+import { z } from 'zod';
+import {
+  createFlashSaleRequest,
+  type FlashSaleStatus,
+  type Purchase,
+  purchaseRequest,
+  type Refusal,
+  refusals,
+} from '../../contracts/flash-sales.ts';
+import { userId } from '../../contracts/text.ts';
+import type { Database } from '../../infra/database/port.ts';
+import { jsonBody, route } from '../../infra/http/app.ts';
+import { formOrJsonBody, prefersHtml } from '../../infra/http/forms.ts';
+import { notFound, Problem } from '../../infra/http/problem.ts';
+import { parse, parseId } from '../../infra/http/validate.ts';
+import type { Metrics } from '../../infra/metrics.ts';
+import type { Admission } from './admission.ts';
+import type { Decided, Refused } from './gate.ts';
+import type { Page } from './pages/page.ts';
+import { refusedPage } from './pages/refused-page.ts';
+import { salePage } from './pages/sale-page.ts';
+import { ticketPage } from './pages/ticket-page.ts';
+import { refusalWords } from './pages/words.ts';
+import type { ReadTicket } from './read-ticket.ts';
+import { findSale, insertSale } from './store.ts';
+
+export interface FlashSaleRoutesOptions {
+  readonly database: Database;
+  readonly admission: Admission;
+  readonly readTicket: ReadTicket;
+  readonly metrics: Metrics;
+  /** A sale was created: it may be open. */
+  readonly onCreated: () => void;
+}
+
+const refusedQuery = z.object({
+  reason: z.enum(refusals),
+  userId,
+  retryAfter: z
+    .string()
+    .regex(/^\d{1,6}$/, 'must be a number of seconds')
+    .transform(Number)
+    .optional(),
+});
+
+export function flashSaleRoutes(router: Router, options: FlashSaleRoutesOptions): void {
+  const { database, admission, readTicket, metrics, onCreated } = options;
+
+  const saleOf = async (request: Request) => {
+    const sale = await findSale(database, parseId(request.params.id, 'flash sale'));
+    if (!sale) throw notFound('flash sale');
+    return sale;
+  };
+
+  route(router, '/flash-sales', {
+    post: [
+      jsonBody,
+      async (request, response) => {
+        const id = uuidv7();
+        if (!(await insertSale(database, id, parse(createFlashSaleRequest, request.body)))) throw endsBeforeItBegins();
+        onCreated();
+        const sale = await findSale(database, id);
+        response.status(201).location(`/flash-sales/${id}`).json(sale);
+      },
+    ],
+  });
+
+  route(router, '/flash-sales/:id', {
+    get: [
+      async (request, response) => {
+        const sale = await saleOf(request);
+        if (prefersHtml(request)) sendPage(response, salePage(sale));
+        else response.vary('Accept').json(sale);
+      },
+    ],
+  });
+
+  /** What the flood meets first: it costs no promise, no query and no exception. */
+  const refuseAtOnce = (saleId: string, userId: string): Refused | undefined => {
+    const refused = admission.refuse(saleId, userId);
+    if (refused) metrics.admission.inc({ outcome: refused.outcome, by: 'hint' });
+    return refused;
+  };
+  const decide = async (saleId: string, userId: string): Promise<Decided> => {
+    const decided = await admission.decide(saleId, userId);
+    if (!decided) throw notFound('flash sale');
+    metrics.admission.inc({ outcome: decided.outcome, by: 'row' });
+    return decided;
+  };
+
+  route(router, '/flash-sales/:id/purchases', {
+    post: [
+      formOrJsonBody,
+      async (request, response) => {
+        const saleId = parseId(request.params.id, 'flash sale');
+        const { userId } = parse(purchaseRequest, request.body);
+        const html = prefersHtml(request);
+        const decided = refuseAtOnce(saleId, userId) ?? (await decide(saleId, userId));
+        if (decided.outcome !== 'admitted' && decided.outcome !== 'yours') {
+          if (html) response.vary('Accept').redirect(303, refusedUrl(saleId, userId, decided));
+          else sendRefusal(response, decided);
+          return;
+        }
+        const { ticketId } = decided;
+        const statusUrl = `/flash-sales/${saleId}/purchases/${ticketId}`;
+        response.vary('Accept');
+        if (html) return response.redirect(303, statusUrl);
+        const isNew = decided.outcome === 'admitted';
+        const position = isNew ? decided.position : ((await readTicket(saleId, ticketId))?.position ?? 0);
+        const purchase: Purchase = { ticketId, position, statusUrl };
+        response
+          .status(isNew ? 202 : 200)
+          .location(statusUrl)
+          .json(purchase);
+      },
+    ],
+  });
+
+  route(router, '/flash-sales/:id/purchases/:ticketId', {
+    get: [
+      async (request, response) => {
+        const saleId = parseId(request.params.id, 'flash sale');
+        const ticketId = parseId(request.params.ticketId, 'ticket');
+        const ticket = await readTicket(saleId, ticketId);
+        if (!ticket) throw notFound('ticket');
+        if (prefersHtml(request)) sendPage(response, ticketPage(await saleOf(request), ticketId, ticket));
+        else response.vary('Accept').set('Cache-Control', 'no-store').json(ticket);
+      },
+    ],
+  });
+
+  route(router, '/flash-sales/:id/refused', {
+    get: [
+      async (request, response) => {
+        const { reason, userId, retryAfter } = parse(refusedQuery, request.query);
+        sendPage(response, refusedPage(await saleOf(request), reason, userId, retryAfter));
+      },
+    ],
+  });
+}
+
+const endsBeforeItBegins = () =>
+  new Problem(422, 'invalid-request', {
+    title: 'The request is not valid',
+    detail: 'One field is not as it should be.',
+    errors: [{ path: 'closesAt', message: 'must be in the future' }],
+  });
+
+function sendPage(response: Response, { html, headers }: Page): void {
+  response.set(headers).send(html);
+}
+
+function refusedUrl(saleId: string, userId: string, { outcome, retryAfterSeconds }: Refused): string {
+  const query = new URLSearchParams({ reason: outcome, userId });
+  if (retryAfterSeconds !== undefined) query.set('retryAfter', String(retryAfterSeconds));
+  return `/flash-sales/${saleId}/refused?${query}`;
+}
+
+const statusOf: Readonly<Record<Refusal, number>> = { 'not-open': 409, 'sold-out': 409, 'queue-full': 429 };
+
+/** There are few different ones, and in a flood they are most of what is sent: they are written once. */
+const problems = new Map<string, Buffer>();
+function problemBody(outcome: Refusal, status: FlashSaleStatus): Buffer {
+  const key = `${outcome} ${status}`;
+  let body = problems.get(key);
+  if (!body) {
+    const words = refusalWords(outcome, status);
+    body = Buffer.from(JSON.stringify({ type: `/problems/${outcome}`, status: statusOf[outcome], ...words }));
+    problems.set(key, body);
+  }
+  return body;
+}
+
+function sendRefusal(response: Response, { outcome, status, retryAfterSeconds }: Refused): void {
+  const body = problemBody(outcome, status);
+  const headers: Record<string, string | number> = {
+    'Content-Type': 'application/problem+json; charset=utf-8',
+    'Content-Length': body.length,
+    Vary: 'Accept',
+  };
+  if (retryAfterSeconds !== undefined) headers['Retry-After'] = retryAfterSeconds;
+  response.writeHead(statusOf[outcome], headers).end(body);
+}

@@ -1,0 +1,33 @@
+// What became of a ticket's order: it was placed, so the unit is sold; or cancelled, so the unit goes back. In whatever
+// order the two arrive, the end is the same: a ticket that has given its unit back is not sold any more.
+import { v7 as uuidv7 } from 'uuid';
+import type { Event } from '../../contracts/events.ts';
+import type { Handler } from '../../infra/messaging/handler.ts';
+import type { Outbox } from '../../infra/messaging/outbox.ts';
+import { RELEASE, RELEASED, SETTLE, SETTLED } from './store.ts';
+
+const ofTicket = ({ data }: Event<'order.placed' | 'order.cancelled'>) => data.ticketId !== undefined;
+
+/** One report for each ticket, in the order of their ids: two processes never wait for each other's rows. */
+function reports(events: readonly Event<'order.placed' | 'order.cancelled'>[]): string {
+  const byTicket = new Map(
+    events.map(({ data }) => {
+      const reason = 'reason' in data ? data.reason : undefined;
+      return [data.ticketId ?? '', { ticketId: data.ticketId, orderId: data.orderId, eventId: uuidv7(), reason }];
+    }),
+  );
+  const inOrder = [...byTicket].sort(([one], [other]) => (one < other ? -1 : 1));
+  return JSON.stringify(inOrder.map(([, report]) => report));
+}
+
+/** order.placed of a ticket → the unit is sold. */
+export const settleTickets = (outbox: Outbox): Handler<'order.placed'> => ({
+  concerns: ofTicket,
+  handle: (tx, events) => outbox.write(tx, 'bus', SETTLED, [reports(events)], SETTLE),
+});
+
+/** order.cancelled of a ticket → the unit goes back. */
+export const releaseTickets = (outbox: Outbox): Handler<'order.cancelled'> => ({
+  concerns: ofTicket,
+  handle: (tx, events) => outbox.write(tx, 'bus', RELEASED, [reports(events)], RELEASE),
+});

@@ -1,0 +1,348 @@
+// The flash-sale service's SQL.
+import type {
+  CreateFlashSaleRequest,
+  FlashSale,
+  FlashSaleStatus,
+  Refusal,
+  Ticket,
+} from '../../contracts/flash-sales.ts';
+import type { Database } from '../../infra/database/port.ts';
+
+const SCHEMA = 'sluice_flash_sale';
+
+const MS = "interval '1 ms'";
+
+/** Answers false, and stores nothing, where the sale would be over before it begins. Now is the database's. */
+export async function insertSale(database: Database, id: string, sale: CreateFlashSaleRequest): Promise<boolean> {
+  const inserted = await database.execute(
+    `INSERT INTO ${SCHEMA}.sales (id, sku, name, unit_price, currency, stock, remaining, queue_cap, drain_per_second,
+       hold_seconds, opens_at, closes_at)
+     SELECT $1, r.sku, r.name, r."unitPrice", r.currency, r.stock, r.stock, r."queueCap", r."drainPerSecond",
+       r."holdSeconds", COALESCE(r."opensAt", now()), r."closesAt"
+     FROM json_to_record($2::json) AS r (sku text, name text, "unitPrice" bigint, currency text, stock bigint,
+       "queueCap" integer, "drainPerSecond" integer, "holdSeconds" integer, "opensAt" timestamptz,
+       "closesAt" timestamptz)
+     WHERE "closesAt" IS NULL OR "closesAt" > GREATEST("opensAt", now())`,
+    [id, JSON.stringify(sale)],
+  );
+  return inserted === 1;
+}
+
+interface SaleRow {
+  id: string;
+  sku: string;
+  name: string;
+  unit_price: number;
+  currency: string;
+  queue_cap: number;
+  drain_per_second: number;
+  opens_at: Date;
+  closes_at: Date | null;
+  hold_seconds: number;
+  status: FlashSaleStatus;
+  stock: number;
+  remaining: number;
+  held: number;
+  sold: number;
+  queued: number;
+  admitted: number;
+  released: number;
+  queue_full: number | null;
+  sold_out: number | null;
+  not_open: number | null;
+}
+
+export async function findSale(database: Database, id: string): Promise<FlashSale | undefined> {
+  const [row] = await database.query<SaleRow>(
+    `SELECT s.*, ${SCHEMA}.status_at(s, clock_timestamp()) AS status, r.queue_full, r.sold_out, r.not_open
+     FROM ${SCHEMA}.sales s LEFT JOIN ${SCHEMA}.refusals r ON r.sale_id = s.id WHERE s.id = $1`,
+    [id],
+  );
+  return (
+    row && {
+      id: row.id,
+      sku: row.sku,
+      name: row.name,
+      unitPrice: row.unit_price,
+      currency: row.currency,
+      queueCap: row.queue_cap,
+      drainPerSecond: row.drain_per_second,
+      opensAt: row.opens_at.toISOString(),
+      closesAt: row.closes_at?.toISOString() ?? null,
+      holdSeconds: row.hold_seconds,
+      status: row.status,
+      stock: { initial: row.stock, remaining: row.remaining, held: row.held, sold: row.sold },
+      queue: { length: row.queued, cap: row.queue_cap },
+      counts: {
+        admitted: row.admitted,
+        ordered: row.sold,
+        released: row.released,
+        refused: {
+          queueFull: row.queue_full ?? 0,
+          soldOut: row.sold_out ?? 0,
+          notOpen: row.not_open ?? 0,
+        },
+      },
+    }
+  );
+}
+
+/** What the row decided about a request. */
+export interface Decision {
+  readonly outcome: 'admitted' | 'yours' | Refusal;
+  /** Null for a refusal. */
+  readonly ticket_id: string | null;
+  /** Null unless it was admitted. */
+  readonly position: number | null;
+}
+
+/** In the order of the requests; empty for a sale that does not exist. See admit() in migrations/001_flash_sale.sql. */
+export function admit(
+  database: Database,
+  saleId: string,
+  requests: readonly { readonly ticketId: string; readonly userId: string }[],
+): Promise<Decision[]> {
+  return database.query<Decision>(`SELECT outcome, ticket_id, position FROM ${SCHEMA}.admit($1, $2::json)`, [
+    saleId,
+    JSON.stringify(requests),
+  ]);
+}
+
+/** A sale as it was at one moment, and who got a ticket since ticket number `after`: all as of one snapshot. */
+export interface Glance {
+  readonly status: FlashSaleStatus;
+  /** Until it opens; 0 or less once it has. */
+  readonly opens_in_ms: number;
+  readonly queued: number;
+  readonly queue_cap: number;
+  readonly drain_per_second: number;
+  readonly stock: number;
+  readonly admitted: number;
+  /** The users of the tickets after `after`, at most `limit`, in the order of their numbers. */
+  readonly users: readonly string[];
+}
+
+export async function glance(
+  database: Database,
+  saleId: string,
+  after: number,
+  limit: number,
+): Promise<Glance | undefined> {
+  const [row] = await database.query<Glance>(
+    `SELECT ${SCHEMA}.status_at(s, clock_timestamp()) AS status, s.queued, s.queue_cap, s.drain_per_second, s.stock,
+       s.admitted, extract(epoch FROM s.opens_at - clock_timestamp())::float8 * 1000 AS opens_in_ms,
+       COALESCE((SELECT json_agg(t.user_id ORDER BY t.number) FROM (
+         SELECT user_id, number FROM ${SCHEMA}.tickets WHERE sale_id = $1 AND number > $2 ORDER BY number LIMIT $3
+       ) AS t), '[]') AS users
+     FROM ${SCHEMA}.sales s WHERE s.id = $1`,
+    [saleId, after, limit],
+  );
+  return row;
+}
+
+export async function addRefusals(
+  database: Database,
+  saleId: string,
+  refused: Readonly<Record<Refusal, number>>,
+): Promise<void> {
+  await database.execute(
+    `INSERT INTO ${SCHEMA}.refusals AS r (sale_id, queue_full, sold_out, not_open) VALUES ($1, $2, $3, $4)
+     ON CONFLICT (sale_id) DO UPDATE SET queue_full = r.queue_full + $2, sold_out = r.sold_out + $3,
+       not_open = r.not_open + $4`,
+    [saleId, refused['queue-full'], refused['sold-out'], refused['not-open']],
+  );
+}
+
+/** Tickets of one sale as their holders see them, by id. The queue is walked once for all of them. */
+export async function findTickets(
+  database: Database,
+  saleId: string,
+  ids: readonly string[],
+): Promise<Map<string, Ticket>> {
+  const rows = await database.query<{
+    id: string;
+    status: Ticket['status'];
+    order_id: string | null;
+    position: number | null;
+  }>(
+    `WITH wanted AS (
+       SELECT id, number, status, order_id FROM ${SCHEMA}.tickets WHERE sale_id = $1 AND id = ANY($2::uuid[])
+     ), line AS (
+       SELECT number, row_number() OVER (ORDER BY number) AS position FROM ${SCHEMA}.tickets
+       WHERE sale_id = $1 AND status = 'queued'
+         AND number <= (SELECT max(number) FROM wanted WHERE status = 'queued')
+     )
+     SELECT wanted.id, wanted.status, wanted.order_id, line.position FROM wanted LEFT JOIN line USING (number)`,
+    [saleId, ids],
+  );
+  return new Map(
+    rows.map(({ id, status, order_id, position }) => [
+      id,
+      { status, ...(position === null ? {} : { position }), ...(order_id === null ? {} : { orderId: order_id }) },
+    ]),
+  );
+}
+
+/** A sale that is to be drained. */
+export interface DrainedSale {
+  readonly id: string;
+  readonly drain_per_second: number;
+  readonly queued: number;
+  /** Tickets that have left the queue. */
+  readonly left: number;
+}
+
+/**
+ * Sales with queued tickets, and those that are open and opened or admitted someone less than `quietMs` ago; at most
+ * `limit`, those with queued tickets first.
+ */
+export function listDrained(database: Database, quietMs: number, limit: number): Promise<DrainedSale[]> {
+  return database.query<DrainedSale>(
+    `SELECT id, drain_per_second, queued, admitted - queued AS left FROM ${SCHEMA}.sales
+     WHERE queued > 0
+       OR (opens_at <= now() AND (closes_at IS NULL OR closes_at > now())
+         AND GREATEST(opens_at, last_admission_at) > now() - $1::integer * ${MS})
+     ORDER BY (queued > 0) DESC, opens_at LIMIT $2`,
+    [quietMs, limit],
+  );
+}
+
+/**
+ * Takes the tickets at the head of a sale's queue, of its first `window`, that no job stands for, and counts them as
+ * fed for `fedMs`. In order. Two processes never take the same ones.
+ */
+export async function feed(database: Database, saleId: string, window: number, fedMs: number): Promise<string[]> {
+  const rows = await database.query<{ id: string; number: number }>(
+    `WITH head AS MATERIALIZED (
+       SELECT id, fed_until FROM ${SCHEMA}.tickets WHERE sale_id = $1 AND status = 'queued' ORDER BY number LIMIT $2
+     ), hungry AS MATERIALIZED (
+       SELECT id FROM ${SCHEMA}.tickets
+       WHERE id IN (SELECT id FROM head WHERE fed_until <= now()) AND status = 'queued' AND fed_until <= now()
+       FOR UPDATE SKIP LOCKED
+     )
+     UPDATE ${SCHEMA}.tickets AS t SET fed_until = now() + $3::integer * ${MS}
+     FROM hungry WHERE t.id = hungry.id
+     RETURNING t.id, t.number`,
+    [saleId, window, fedMs],
+  );
+  return rows.sort((a, b) => a.number - b.number).map(({ id }) => id);
+}
+
+/** The jobs of these tickets are gone: they are due to be fed again. */
+export async function unfeed(database: Database, ids: readonly string[]): Promise<void> {
+  await database.execute(
+    `UPDATE ${SCHEMA}.tickets SET fed_until = '-infinity' WHERE id = ANY($1::uuid[]) AND status = 'queued'`,
+    [ids],
+  );
+}
+
+/** The jobs of all tickets of a sale are gone. */
+export async function unfeedAll(database: Database, saleId: string): Promise<void> {
+  await database.execute(
+    `UPDATE ${SCHEMA}.tickets SET fed_until = '-infinity'
+     WHERE sale_id = $1 AND status = 'queued' AND fed_until > '-infinity'`,
+    [saleId],
+  );
+}
+
+/**
+ * CTEs: lets tickets out of the queue, to wait for their orders. $1: [{ ticketId, eventId }]; $2: milliseconds until
+ * the order service is asked again. Tickets that are not queued are left alone.
+ */
+export const ACCEPT = `WITH job AS (
+    SELECT * FROM json_to_recordset($1::json) AS j ("ticketId" uuid, "eventId" uuid)
+  ), accepted AS (
+    UPDATE ${SCHEMA}.tickets AS t SET status = 'accepted', accepted_at = now(), accepted_event_id = job."eventId",
+      ask_again_at = now() + $2::integer * ${MS}
+    FROM job WHERE t.id = job."ticketId" AND t.status = 'queued'
+    RETURNING t.*
+  ), books AS (
+    UPDATE ${SCHEMA}.sales AS s SET queued = s.queued - n
+    FROM (SELECT sale_id, count(*) AS n FROM accepted GROUP BY sale_id) AS counted WHERE s.id = counted.sale_id
+  )`;
+
+const acceptedEvents = (tickets: string) =>
+  `SELECT t.accepted_event_id AS event_id, 'flash-sale.ticket.accepted' AS type, t.id::text AS subject,
+     t.accepted_at AS time,
+     json_build_object('ticketId', t.id, 'saleId', s.id, 'userId', t.user_id, 'currency', s.currency,
+       'item', json_build_object('sku', s.sku, 'name', s.name, 'unitPrice', s.unit_price))::text AS data
+   FROM ${tickets} t JOIN ${SCHEMA}.sales s ON s.id = t.sale_id`;
+
+/** flash-sale.ticket.accepted of what ACCEPT has let out. */
+export const ACCEPTED = acceptedEvents('accepted');
+
+/** Result of a change that ends a ticket: flash-sale.ticket.closed for each one that it changed. */
+const closedEvents = `SELECT c."eventId" AS event_id, 'flash-sale.ticket.closed' AS type, c.id::text AS subject,
+    c.closed_at AS time,
+    json_strip_nulls(json_build_object('ticketId', c.id, 'saleId', c.sale_id, 'userId', c.user_id,
+      'outcome', c.status, 'orderId', c.order_id, 'reason', c.reason))::text AS data
+  FROM closed c`;
+
+/**
+ * CTEs: tickets have their orders. $1: [{ ticketId, orderId, eventId }]. One that is not waiting for its order is left
+ * alone: it has it already, or the order was cancelled before.
+ */
+export const SETTLE = `WITH report AS (
+    SELECT * FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid, "eventId" uuid)
+  ), closed AS (
+    UPDATE ${SCHEMA}.tickets AS t SET status = 'ordered', order_id = r."orderId", closed_at = now()
+    FROM report r WHERE t.id = r."ticketId" AND t.status IN ('accepted', 'awaiting-payment')
+    RETURNING t.*, r."eventId"
+  ), books AS (
+    UPDATE ${SCHEMA}.sales AS s SET held = s.held - n, sold = s.sold + n
+    FROM (SELECT sale_id, count(*) AS n FROM closed GROUP BY sale_id) AS counted WHERE s.id = counted.sale_id
+  )`;
+export const SETTLED = closedEvents;
+
+/**
+ * CTEs: orders were cancelled, their units go back. $1: [{ ticketId, orderId, eventId, reason? }]. A ticket that has
+ * given its unit back is left alone.
+ */
+export const RELEASE = `WITH report AS (
+    SELECT * FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid, "eventId" uuid, reason text)
+  ), before AS (
+    SELECT id, status FROM ${SCHEMA}.tickets WHERE id IN (SELECT "ticketId" FROM report)
+      AND status IN ('accepted', 'awaiting-payment', 'ordered') ORDER BY id FOR UPDATE
+  ), closed AS (
+    UPDATE ${SCHEMA}.tickets AS t
+    SET status = 'released', order_id = r."orderId", reason = r.reason, closed_at = now()
+    FROM report r JOIN before ON before.id = r."ticketId" WHERE t.id = before.id
+    RETURNING t.*, r."eventId", before.status = 'ordered' AS was_sold
+  ), books AS (
+    UPDATE ${SCHEMA}.sales AS s SET remaining = s.remaining + n, released = s.released + n,
+      held = s.held - (n - n_sold), sold = s.sold - n_sold
+    FROM (SELECT sale_id, count(*) AS n, count(*) FILTER (WHERE was_sold) AS n_sold FROM closed GROUP BY sale_id)
+      AS counted
+    WHERE s.id = counted.sale_id
+  )`;
+export const RELEASED = closedEvents;
+
+/** CTEs: tickets that could not be let out of the queue give their units back. $1: [{ ticketId, eventId, reason }]. */
+export const FAIL = `WITH report AS (
+    SELECT * FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "eventId" uuid, reason text)
+  ), closed AS (
+    UPDATE ${SCHEMA}.tickets AS t SET status = 'failed', reason = r.reason, closed_at = now()
+    FROM report r WHERE t.id = r."ticketId" AND t.status = 'queued'
+    RETURNING t.*, r."eventId"
+  ), books AS (
+    UPDATE ${SCHEMA}.sales AS s SET queued = s.queued - n, held = s.held - n, remaining = s.remaining + n,
+      released = s.released + n
+    FROM (SELECT sale_id, count(*) AS n FROM closed GROUP BY sale_id) AS counted WHERE s.id = counted.sale_id
+  )`;
+export const FAILED = closedEvents;
+
+/**
+ * CTEs: counts tickets as asked for whose order is overdue. $1: the first delay in milliseconds, doubled each time up
+ * to an hour; $2: how many at the most.
+ */
+export const ASK_AGAIN = `WITH overdue AS (
+    SELECT id FROM ${SCHEMA}.tickets WHERE status = 'accepted' AND ask_again_at <= now()
+    ORDER BY ask_again_at LIMIT $2 FOR UPDATE SKIP LOCKED
+  ), asked AS (
+    UPDATE ${SCHEMA}.tickets AS t
+    SET asked = asked + 1,
+        ask_again_at = now() + LEAST($1::integer * ${MS} * 2 ^ LEAST(asked + 1, 20), interval '1 hour')
+    FROM overdue WHERE t.id = overdue.id
+    RETURNING t.*
+  )`;
+export const ASKED_AGAIN = acceptedEvents('asked');

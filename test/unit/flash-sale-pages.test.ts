@@ -1,0 +1,649 @@
+// The pages of a flash sale, as a browser gets them; their scripts run against a document with just the elements that
+// have an id, and a clock that the test moves.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import vm from 'node:vm';
+import { pino } from 'pino';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  type FlashSale,
+  type FlashSaleStatus,
+  purchaseRequest,
+  refusals,
+  type Ticket,
+} from '../../contracts/flash-sales.ts';
+import { createApp, route } from '../../infra/http/app.ts';
+import { formOrJsonBody, prefersHtml } from '../../infra/http/forms.ts';
+import { type HttpServer, listen } from '../../infra/http/server.ts';
+import { html } from '../../services/flash-sale/pages/html.ts';
+import type { Page } from '../../services/flash-sale/pages/page.ts';
+import { refusedPage } from '../../services/flash-sale/pages/refused-page.ts';
+import { salePage } from '../../services/flash-sale/pages/sale-page.ts';
+import { ticketPage } from '../../services/flash-sale/pages/ticket-page.ts';
+import { about } from '../../services/flash-sale/pages/words.ts';
+
+const SALE_ID = '0197b2c4-0000-7000-8000-000000000001';
+const TICKET_ID = '0197b2c4-0000-7000-8000-000000000002';
+const ORDER_ID = '0197b2c4-0000-7000-8000-000000000003';
+
+const sale = (changes: Partial<FlashSale> = {}): FlashSale => ({
+  id: SALE_ID,
+  sku: 'LAMP',
+  name: 'A lamp',
+  unitPrice: 1_999,
+  currency: 'GBP',
+  queueCap: 200,
+  drainPerSecond: 100,
+  opensAt: '2030-01-02T03:04:05.678Z',
+  closesAt: null,
+  holdSeconds: 0,
+  status: 'open',
+  stock: { initial: 5_000, remaining: 1_234, held: 12, sold: 3_754 },
+  queue: { length: 12, cap: 200 },
+  counts: { admitted: 3_766, ordered: 3_754, released: 0, refused: { queueFull: 0, soldOut: 0, notOpen: 0 } },
+  ...changes,
+});
+
+const saleStatuses: FlashSaleStatus[] = ['scheduled', 'open', 'sold-out', 'closed'];
+const tickets: Ticket[] = [
+  { status: 'queued', position: 12 },
+  { status: 'accepted' },
+  { status: 'awaiting-payment', orderId: ORDER_ID },
+  { status: 'ordered', orderId: ORDER_ID },
+  { status: 'released', orderId: ORDER_ID },
+  { status: 'failed' },
+];
+
+function allPages(changes: Partial<FlashSale> = {}, userId = 'ada'): [string, Page][] {
+  const pages: [string, Page][] = [];
+  for (const status of saleStatuses) {
+    const of = sale({ status, closesAt: '2030-02-02T00:00:00Z', ...changes });
+    pages.push([`sale, ${status}`, salePage(of)]);
+    for (const reason of refusals)
+      pages.push([
+        `refused, ${status}, ${reason}`,
+        refusedPage(of, reason, userId, reason === 'sold-out' ? undefined : 7),
+      ]);
+  }
+  for (const ticket of tickets) pages.push([`ticket, ${ticket.status}`, ticketPage(sale(changes), TICKET_ID, ticket)]);
+  return pages;
+}
+
+const only = (page: Page, pattern: RegExp): string => {
+  const found = [...page.html.matchAll(pattern)];
+  expect(found).toHaveLength(1);
+  return found[0]?.[1] ?? '';
+};
+const scriptOf = (page: Page) => only(page, /<script type="module">(.*?)<\/script>/gs);
+const sourceOf = (text: string) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+const withoutInlines = (page: Page) => page.html.replace(/<(script|style)[^>]*>.*?<\/\1>/gs, '');
+
+describe('every page', () => {
+  test.each(allPages())('%s: the policy allows its own style and script, and nothing else', (_name, page) => {
+    const { 'Content-Security-Policy': policy, ...headers } = page.headers;
+    const directives = new Map(policy?.split('; ').map((part) => part.split(/ (.*)/) as [string, string]));
+    expect(directives.get('default-src')).toBe("'none'");
+    expect(directives.get('style-src')).toBe(sourceOf(only(page, /<style>(.*?)<\/style>/gs)));
+    expect(directives.get('form-action')).toBe("'self'");
+    expect(directives.get('frame-ancestors')).toBe("'none'");
+    expect(directives.get('base-uri')).toBe("'none'");
+    const scripts = page.html.match(/<script/g)?.length ?? 0;
+    expect(directives.get('script-src')).toBe(scripts === 0 ? undefined : sourceOf(scriptOf(page)));
+    expect(directives.get('connect-src')).toBe(scripts === 0 ? undefined : "'self'");
+    expect(headers).toMatchObject({
+      'Content-Type': 'text/html; charset=utf-8',
+      'Cache-Control': 'no-store',
+      'X-Content-Type-Options': 'nosniff',
+      'Referrer-Policy': 'same-origin',
+      Vary: 'Accept',
+    });
+    // Neither would the policy let through.
+    expect(withoutInlines(page)).not.toMatch(/\sstyle=|\son[a-z]+=/);
+  });
+
+  test.each(allPages())('%s: names nothing elsewhere', (_name, page) => {
+    expect(page.html).not.toMatch(/https?:|\/\/[a-z0-9]|@import|url\(/);
+    for (const [, target] of page.html.matchAll(/\s(?:href|src|action)="([^"]*)"/g)) expect(target).toMatch(/^\/[a-z]/);
+  });
+
+  test.each(allPages())('%s: has what readers of any kind need', (_name, page) => {
+    expect(page.html).toMatch(/^<!doctype html>\n<html lang="en">/);
+    expect(only(page, /<title>(.*?)<\/title>/g)).toMatch(/\S/);
+    expect(only(page, /<h1[^>]*>(.*?)<\/h1>/g)).toMatch(/\S/);
+    expect(page.html).toContain('name="viewport" content="width=device-width, initial-scale=1"');
+    expect(page.html.match(/<main/g)).toHaveLength(1);
+    const ids = [...page.html.matchAll(/\sid="([^"]*)"/g)].map(([, id]) => id);
+    expect(new Set(ids).size).toBe(ids.length);
+    for (const [tag] of page.html.matchAll(/<input[^>]*>/g)) {
+      if (tag.includes('type="hidden"')) continue;
+      expect(page.html).toContain(`<label for="${/\sid="([^"]*)"/.exec(tag)?.[1]}">`);
+      const hint = /aria-describedby="([^"]*)"/.exec(tag)?.[1];
+      if (hint) expect(ids).toContain(hint);
+    }
+    if (page.html.includes('<script')) expect(page.html).toMatch(/<p id="announcement"[^>]* role="status"><\/p>/);
+  });
+
+  const evil = `"><script>alert(1)</script>'</title></style><!--&amp;`;
+  test.each(allPages({ name: evil }, evil))('%s: what comes from data stays text', (_name, page) => {
+    const plain = allPages().find(([name]) => name === _name)?.[1] as Page;
+    // The same elements, one by one, as with a harmless name.
+    const tags = (of: Page) => withoutInlines(of).match(/<[!/a-z][a-z0-9]*/g);
+    expect(tags(page)).toEqual(tags(plain));
+    expect(page.html).not.toContain('alert(1)</script>');
+    expect(page.headers).toEqual(plain.headers);
+  });
+
+  test('the template escapes text and keeps markup', () => {
+    expect(html`<a b="${`<>&"'`}">${[html`<i>${1}</i>`, html`<b>${'<'}</b>`]}${undefined}${false}</a>`.text).toBe(
+      '<a b="&lt;&gt;&amp;&quot;&#39;"><i>1</i><b>&lt;</b></a>',
+    );
+  });
+
+  test('text is readable in light and dark, by the WCAG contrast of its colours', () => {
+    const style = only(salePage(sale()), /<style>(.*?)<\/style>/gs);
+    const [light, dark] = [...style.matchAll(/:root \{(.*?)\}/gs)].map(
+      ([, rules]) => new Map([...(rules ?? '').matchAll(/--([a-z-]+): #([0-9a-f]{6})/g)].map(([, k, v]) => [k, v])),
+    );
+    const luminance = (hex = '') => {
+      const [r = 0, g = 0, b = 0] = [0, 2, 4].map((at) => {
+        const c = Number.parseInt(hex.slice(at, at + 2), 16) / 255;
+        return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+      });
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    for (const theme of [light, dark]) {
+      const contrast = (a: string, b: string) => {
+        const [low = 0, high = 0] = [luminance(theme?.get(a)), luminance(theme?.get(b))].sort((x, y) => x - y);
+        return (high + 0.05) / (low + 0.05);
+      };
+      for (const ink of ['ink', 'quiet', 'accent']) expect(contrast(ink, 'paper')).toBeGreaterThanOrEqual(4.5);
+      expect(contrast('on-accent', 'accent')).toBeGreaterThanOrEqual(4.5);
+      expect(contrast('line', 'paper')).toBeGreaterThanOrEqual(3);
+    }
+    expect(style).toContain(':focus-visible');
+    expect(style.indexOf('animation:')).toBeGreaterThan(style.indexOf('prefers-reduced-motion: no-preference'));
+  });
+});
+
+describe('the page of a sale', () => {
+  test('says what is sold and what is left, and takes what the contract takes', () => {
+    const page = salePage(sale());
+    expect(page.html).toContain('19.99 GBP');
+    expect(page.html).toContain('1,234 of 5,000');
+    expect(page.html).toContain('12 of 200 places');
+    expect(page.html).toContain(`method="post" action="/flash-sales/${SALE_ID}/purchases"`);
+    expect(page.html).toContain('maxlength="64"');
+    // As browsers compile it: the whole value, with the v flag.
+    const pattern = new RegExp(`^(?:${only(page, / pattern="([^"]*)"/g)})$`, 'v');
+    for (let code = 0; code < 0x250; code++) {
+      const userId = String.fromCharCode(code);
+      expect([userId, pattern.test(userId)]).toEqual([userId, purchaseRequest.safeParse({ userId }).success]);
+    }
+  });
+
+  test('has no form once it is closed, and says when it opens before', () => {
+    expect(salePage(sale({ status: 'closed' })).html).not.toContain('<form');
+    expect(salePage(sale({ status: 'scheduled' })).html).toContain(
+      '<time datetime="2030-01-02T03:04:05.678Z">2030-01-02 03:04:05 UTC</time>',
+    );
+  });
+});
+
+// ---- The scripts ----
+
+const unescapeText = (text: string) =>
+  text.replace(
+    /&(amp|lt|gt|quot|#39);/g,
+    (_all, name: string) => ({ amp: '&', lt: '<', gt: '>', quot: '"' })[name] ?? "'",
+  );
+
+class FakeElement {
+  readonly dataset: Record<string, string> = {};
+  readonly classList = { remove: () => {} };
+  readonly #attributes = new Map<string, string>();
+  readonly #listeners = new Map<string, (event: { preventDefault(): void }) => void>();
+  hidden = false;
+  textContent: string;
+
+  constructor(attributes: string, text: string) {
+    this.textContent = unescapeText(text);
+    for (const [, name = '', value = ''] of attributes.matchAll(/\s([a-z-]+)(?:="([^"]*)")?/g)) {
+      this.#attributes.set(name, unescapeText(value));
+      if (name === 'hidden') this.hidden = true;
+      const camel = name.slice(5).replace(/-(.)/g, (_all, letter: string) => letter.toUpperCase());
+      if (name.startsWith('data-')) this.dataset[camel] = unescapeText(value);
+    }
+  }
+  getAttribute = (name: string) => this.#attributes.get(name) ?? null;
+  setAttribute = (name: string, value: string) => void this.#attributes.set(name, value);
+  focus = () => {};
+  addEventListener = (type: string, listener: (event: { preventDefault(): void }) => void) =>
+    void this.#listeners.set(type, listener);
+  dispatch = (type: string) => this.#listeners.get(type)?.({ preventDefault: () => {} });
+}
+
+type Answer = { status: number; body?: unknown; retryAfter?: string } | 'no network';
+interface Asked {
+  readonly at: number;
+  readonly url: string;
+  readonly init: { method?: string; body?: string; headers: Record<string, string> };
+}
+
+/** Runs the page's script in a browser of its own; `random` is what Math.random answers. */
+function browse(page: Page, path: string, random = 0.5) {
+  let now = 1_000_000;
+  let timers: { id: number; at: number; run: () => void }[] = [];
+  let lastId = 0;
+  let wentTo: string | undefined;
+  const replace = (url: string) => {
+    wentTo = url;
+  };
+  const elements = new Map(
+    [...withoutInlines(page).matchAll(/<[a-z0-9]+((?:\s[^>]*)?\sid="([^"]*)"[^>]*)>([^<]*)/g)].map(
+      ([, attributes = '', id = '', text = '']) => [id, new FakeElement(attributes, text)],
+    ),
+  );
+  const asked: Asked[] = [];
+  const answers: Answer[] = [];
+  const documentListeners = new Map<string, () => void>();
+  const context = vm.createContext({
+    document: {
+      title: '',
+      activeElement: null,
+      getElementById: (id: string) => elements.get(id) ?? null,
+      addEventListener: (type: string, listener: () => void) => documentListeners.set(type, listener),
+    },
+    location: { pathname: path, replace },
+    setTimeout: (run: () => void, ms: number) => {
+      timers.push({ id: ++lastId, at: now + ms, run });
+      return lastId;
+    },
+    clearTimeout: (id: number) => {
+      timers = timers.filter((timer) => timer.id !== id);
+    },
+    AbortSignal: { timeout: () => undefined },
+    clock: () => now,
+    random: () => random,
+    fetch: async (url: string, init: Asked['init']) => {
+      asked.push({ at: now, url, init });
+      const answer = answers.shift();
+      if (answer === undefined) throw new Error('asked more often than the test answers');
+      if (answer === 'no network') throw new TypeError('Failed to fetch');
+      return {
+        status: answer.status,
+        headers: new Headers(answer.retryAfter === undefined ? {} : { 'Retry-After': answer.retryAfter }),
+        json: async () => answer.body,
+      };
+    },
+  });
+  vm.runInContext('Date.now = clock; Math.random = random;', context);
+  vm.runInContext(`(() => {'use strict';${scriptOf(page)}})()`, context);
+  const settle = () => new Promise((resolve) => setImmediate(resolve));
+  return {
+    asked,
+    answers,
+    el: (id: string) => elements.get(id) as FakeElement,
+    wentTo: () => wentTo,
+    isWaiting: () => timers.length > 0,
+    settle,
+    /** Moves the clock from timer to timer until all answers are used up, or no timer is left. */
+    async run() {
+      await settle();
+      while (answers.length > 0 && timers.length > 0) {
+        timers.sort((a, b) => a.at - b.at);
+        const next = timers.shift();
+        now = Math.max(now, next?.at ?? now);
+        next?.run();
+        await settle();
+      }
+    },
+    /** As a tab that was hidden for so long, with its timers stopped. */
+    async wakeAfter(ms: number) {
+      now += ms;
+      documentListeners.get('visibilitychange')?.();
+      await settle();
+    },
+    now: () => now,
+  };
+}
+
+const refused = (changes: Partial<FlashSale> = {}, wait: number | undefined = 7, random = 0.5) =>
+  browse(refusedPage(sale(changes), 'queue-full', 'ada', wait), '/anywhere', random);
+const full = (retryAfter: string): Answer => ({ status: 429, retryAfter, body: { title: 'The queue is full' } });
+const STATUS_URL = `/flash-sales/${SALE_ID}/purchases/${TICKET_ID}`;
+const admitted: Answer = { status: 202, body: { ticketId: TICKET_ID, position: 3, statusUrl: STATUS_URL } };
+const gaps = (times: readonly number[]) => times.slice(1).map((at, i) => (at - (times[i] ?? 0)) / 1_000);
+
+describe('the page of who was refused', () => {
+  test('tries again after the time that each answer names, and goes to the ticket', async () => {
+    const page = refused();
+    const start = page.now();
+    page.answers.push(full('3'), full('20'), admitted);
+    await page.run();
+    expect(gaps([start, ...page.asked.map(({ at }) => at)])).toEqual([7.875, 3.5, 22.5]);
+    expect(page.asked[0]).toMatchObject({
+      url: `/flash-sales/${SALE_ID}/purchases`,
+      init: {
+        method: 'POST',
+        body: '{"userId":"ada"}',
+        headers: { Accept: 'application/json', 'Content-Type': 'application/json' },
+      },
+    });
+    expect(page.wentTo()).toBe(STATUS_URL);
+    expect(page.isWaiting()).toBe(false);
+  });
+
+  test.each([0, 0.999])('spreads its tries, never before their time (%d)', async (random) => {
+    const page = refused({}, 100, random);
+    const start = page.now();
+    page.answers.push(full('1'), admitted);
+    await page.run();
+    const [first = 0, second = 0] = gaps([start, ...page.asked.map(({ at }) => at)]);
+    expect(first).toBeCloseTo(random === 0 ? 100 : 105, 1);
+    expect(second).toBeCloseTo(random === 0 ? 1 : 2, 1);
+  });
+
+  test('counts down where one sees it, and tells a screen reader once', async () => {
+    const page = refused();
+    expect(page.el('state').textContent).toMatch(/^Trying again by itself in 8 seconds/);
+    page.answers.push(full('3'), full('3'), full('3'));
+    await page.run();
+    expect(page.el('state').textContent).toMatch(/in 4 seconds\. Tried 3 times\./);
+    expect(page.el('announcement').textContent).toBe('The queue is full. ');
+  });
+
+  test('ends with the reason when the sale is sold out, and tries again only when told to', async () => {
+    const page = refused();
+    page.answers.push({ status: 409, body: { title: 'Sold out', detail: 'All gone.' } });
+    await page.run();
+    expect(page.el('title').textContent).toBe('Sold out');
+    expect(page.el('announcement').textContent).toBe('Sold out. All gone.');
+    expect(page.isWaiting()).toBe(false);
+    expect(page.el('stop').hidden).toBe(true);
+    page.answers.push(full('3'), admitted);
+    page.el('retry').dispatch('submit');
+    await page.run();
+    expect(page.wentTo()).toBe(STATUS_URL);
+  });
+
+  test('a refusal that names a time is not the end', async () => {
+    const page = refused();
+    page.answers.push({ status: 409, retryAfter: '30', body: { title: 'The sale is not open yet' } }, admitted);
+    await page.run();
+    expect(gaps(page.asked.map(({ at }) => at))).toEqual([32.5]);
+    expect(page.wentTo()).toBe(STATUS_URL);
+  });
+
+  test('backs off without an answer, and heeds Retry-After of an overloaded shop', async () => {
+    const page = refused({}, 1, 0);
+    page.answers.push('no network', { status: 503 }, 'no network', { status: 503, retryAfter: '60' }, 'no network');
+    page.answers.push(full('2'), 'no network', admitted);
+    await page.run();
+    expect(gaps(page.asked.map(({ at }) => at))).toEqual([2, 4, 8, 60, 30, 2, 2]);
+    expect(page.wentTo()).toBe(STATUS_URL);
+  });
+
+  test('stops when told to, also while it is asking', async () => {
+    const page = refused();
+    expect(page.el('stop').hidden).toBe(false);
+    page.el('stop').dispatch('click');
+    expect(page.isWaiting()).toBe(false);
+    expect(page.el('state').textContent).toMatch(/^Not trying/);
+
+    page.answers.push(full('3'));
+    page.el('retry').dispatch('submit');
+    page.el('retry').dispatch('submit');
+    page.el('stop').dispatch('click');
+    await page.settle();
+    expect(page.asked).toHaveLength(1);
+    expect(page.isWaiting()).toBe(false);
+    expect(page.el('state').textContent).toMatch(/^Not trying .* once/);
+    expect(page.el('stop').hidden).toBe(true);
+  });
+
+  test('catches up when a tab that slept is seen again', async () => {
+    const page = refused();
+    page.answers.push(admitted);
+    await page.wakeAfter(3_000);
+    expect(page.asked).toHaveLength(0);
+    await page.wakeAfter(60_000);
+    expect(page.asked).toHaveLength(1);
+  });
+
+  test('waits for a sale that opens later, and for nothing where there is nothing to wait for', () => {
+    const waits = (changes: Partial<FlashSale>, reason: (typeof refusals)[number], seconds?: number) => {
+      const page = refusedPage(sale(changes), reason, 'ada', seconds);
+      return [browse(page, '/').isWaiting(), /<form[^>]* hidden>/.test(page.html)];
+    };
+    expect(waits({ status: 'scheduled' }, 'not-open', 3_600)).toEqual([true, false]);
+    expect(waits({ status: 'scheduled' }, 'not-open')).toEqual([false, false]);
+    expect(waits({ status: 'sold-out' }, 'sold-out', 5)).toEqual([false, false]);
+    expect(waits({ status: 'closed' }, 'queue-full', 5)).toEqual([false, true]);
+    expect(waits({ status: 'closed' }, 'not-open')).toEqual([false, true]);
+  });
+
+  test('works without scripts: a form, and no button that would do nothing', () => {
+    const { html: text } = refusedPage(sale(), 'queue-full', 'ada', 7);
+    expect(text).toContain(`<form id="retry" method="post" action="/flash-sales/${SALE_ID}/purchases" >`);
+    expect(text).toContain('<input type="hidden" name="userId" value="ada">');
+    expect(text).toContain('<button id="stop" type="button" hidden>');
+  });
+});
+
+describe('the page of a ticket', () => {
+  const follow = (ticket: Ticket, changes: Partial<FlashSale> = {}, random = 0.5) =>
+    browse(ticketPage(sale(changes), TICKET_ID, ticket), STATUS_URL, random);
+
+  test('follows the ticket until it is an order', async () => {
+    const page = follow({ status: 'queued', position: 12 });
+    page.answers.push({ status: 200, body: { status: 'queued', position: 4 } });
+    await page.run();
+    expect(page.el('title').textContent).toBe('Number 4 in the queue');
+    expect(page.el('announcement').textContent).toBe('');
+    page.answers.push({ status: 200, body: { status: 'accepted' } });
+    await page.run();
+    expect(page.el('announcement').textContent).toBe('It is your turn. Your order is being placed.');
+    page.answers.push({ status: 200, body: { status: 'ordered', orderId: ORDER_ID } });
+    await page.run();
+    expect(page.el('title').textContent).toBe('Ordered');
+    expect(page.el('order').hidden).toBe(false);
+    expect(page.el('order-link').getAttribute('href')).toBe(`/orders/${ORDER_ID}`);
+    expect(page.el('again').hidden).toBe(true);
+    expect(page.isWaiting()).toBe(false);
+    expect(page.asked[0]).toMatchObject({ url: STATUS_URL, init: { headers: { Accept: 'application/json' } } });
+    expect(page.asked[0]?.init.method).toBeUndefined();
+  });
+
+  test.each(['released', 'failed'] as const)('ends when the ticket is %s, and offers another try', async (status) => {
+    const page = follow({ status: 'accepted' });
+    page.answers.push({ status: 200, body: { status } });
+    await page.run();
+    expect(page.isWaiting()).toBe(false);
+    expect(page.el('again').hidden).toBe(false);
+    expect(page.el('announcement').textContent).toMatch(/went back to the sale/);
+  });
+
+  test.each([0, 0.999])(
+    'asks once in 1 to 10 seconds, the less often the longer the queue before it (%d)',
+    async (random) => {
+      const pause = async (ticket: Ticket) => {
+        const page = follow(ticket, { drainPerSecond: 10 }, random);
+        const start = page.now();
+        page.answers.push({ status: 200, body: { status: 'ordered', orderId: ORDER_ID } });
+        await page.run();
+        return ((page.asked[0]?.at ?? 0) - start) / 1_000;
+      };
+      const pauses = [];
+      for (const position of [1, 100, 200, 1_000_000]) pauses.push(await pause({ status: 'queued', position }));
+      expect(pauses).toEqual([...pauses].sort((a, b) => a - b));
+      expect(pauses.map(Math.round)).toEqual(random === 0 ? [1, 3, 5, 8] : [1, 3, 6, 10]);
+      expect(Math.min(...pauses)).toBeGreaterThanOrEqual(1);
+      expect(Math.max(...pauses)).toBeLessThanOrEqual(10);
+    },
+  );
+
+  test('asks less and less often while nothing changes', async () => {
+    const page = follow({ status: 'accepted' }, {}, 0);
+    page.answers.push(...Array.from({ length: 9 }, (): Answer => ({ status: 200, body: { status: 'accepted' } })));
+    await page.run();
+    const pauses = gaps(page.asked.map(({ at }) => at));
+    expect(pauses).toEqual([...pauses].sort((a, b) => a - b));
+    expect(pauses.at(-1)).toBe(8);
+  });
+
+  test('backs off without an answer, says so, and ends where there is no such ticket', async () => {
+    const page = follow({ status: 'queued', position: 1 }, {}, 0);
+    page.answers.push(
+      'no network',
+      { status: 503, retryAfter: '9' },
+      { status: 200 },
+      { status: 200, body: 'a proxy' },
+    );
+    await page.run();
+    expect(page.el('state').textContent).toBe(
+      'No answer just now. The ticket is kept. Asking again in about 16 seconds.',
+    );
+    page.answers.push({ status: 404 });
+    await page.run();
+    expect(gaps(page.asked.map(({ at }) => at))).toEqual([2, 9, 8, 16]);
+    expect(page.el('title').textContent).toBe('There is no such ticket');
+    expect(page.isWaiting()).toBe(false);
+  });
+
+  test.each(tickets)(
+    'without scripts: loads itself again while it is $status, as long as that can change',
+    (ticket) => {
+      const isFinal = ['ordered', 'released', 'failed'].includes(ticket.status);
+      expect(
+        /<noscript><meta http-equiv="refresh" content="\d+"><\/noscript>/.test(
+          ticketPage(sale(), TICKET_ID, ticket).html,
+        ),
+      ).toBe(!isFinal);
+      expect(follow(ticket).isWaiting()).toBe(!isFinal);
+    },
+  );
+
+  test('says the place and the time from the start', () => {
+    const { html: text } = ticketPage(sale({ drainPerSecond: 10 }), TICKET_ID, { status: 'queued', position: 1_234 });
+    expect(text).toContain('>Number 1,234 in the queue</h1>');
+    expect(text).toContain('in about 3 minutes.');
+  });
+});
+
+describe('the scripts', () => {
+  const folder = fileURLToPath(new URL('../../services/flash-sale/pages/browser/', import.meta.url));
+
+  test('pass the type checker as scripts of a browser', () => {
+    const compiler = fileURLToPath(new URL('../../node_modules/typescript/bin/tsc', import.meta.url));
+    const { status, stdout } = spawnSync(process.execPath, [compiler, '--project', folder], { encoding: 'utf8' });
+    expect([status, stdout]).toEqual([0, '']);
+  });
+
+  test('name durations as the pages do', () => {
+    const source = readFileSync(`${folder}waiting.js`, 'utf8');
+    const inBrowser = vm.runInNewContext(`${source.replaceAll('export ', '')}; about`) as typeof about;
+    for (let seconds = 0; seconds < 1_000_000; seconds += 0.25 + seconds / 50)
+      expect(inBrowser(seconds)).toBe(about(seconds));
+    expect([0, 1, 1.5, 89, 90, 5_400, 172_800].map(about)).toEqual([
+      '1 second',
+      '1 second',
+      '2 seconds',
+      '89 seconds',
+      '2 minutes',
+      '2 hours',
+      '2 days',
+    ]);
+  });
+
+  test('hold nothing that would end them early', () => {
+    for (const page of [
+      refusedPage(sale(), 'queue-full', 'ada', 1),
+      ticketPage(sale(), TICKET_ID, { status: 'queued' }),
+    ])
+      expect(scriptOf(page)).not.toMatch(/<!--|<script|^(?:import|export) /m);
+  });
+});
+
+describe('what browsers send and ask for', () => {
+  let server: HttpServer;
+  beforeAll(async () => {
+    const app = createApp(pino({ level: 'silent' }), (router) => {
+      route(router, '/', {
+        post: [formOrJsonBody, (request, response) => void response.json({ body: request.body })],
+        get: [(request, response) => void response.json(prefersHtml(request))],
+      });
+    });
+    server = await listen(app, '127.0.0.1', 0);
+  });
+  afterAll(() => server.close());
+
+  const post = async (type: string, body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}) => {
+    const response = await fetch(server.url, { method: 'POST', headers: { 'Content-Type': type, ...headers }, body });
+    return [response.status, (await response.json()) as Record<string, unknown>] as const;
+  };
+  const FORM = 'application/x-www-form-urlencoded';
+
+  test('a form is read as JSON is', async () => {
+    const expected = [200, { body: { userId: 'a@b' } }];
+    expect(await post('application/json', '{"userId":"a@b"}')).toEqual(expected);
+    expect(await post(FORM, 'userId=a%40b')).toEqual(expected);
+    expect(await post(`${FORM}; charset=UTF-8`, 'userId=a%40b')).toEqual(expected);
+    expect(await post(FORM, '')).toEqual([200, { body: {} }]);
+  });
+
+  test('what the contract refuses in JSON, it refuses in a form', async () => {
+    for (const body of [
+      'userId=',
+      'userId=a&userId=b',
+      'userId[x]=a',
+      'userId=%00',
+      'userId=%FF',
+      'userId=%C3%A9',
+      '__proto__[userId]=a',
+    ]) {
+      const [status, answer] = await post(FORM, body);
+      expect([body, status, purchaseRequest.safeParse(answer.body).success]).toEqual([body, 200, false]);
+    }
+  });
+
+  test('another type is told of both', async () => {
+    for (const [type, headers] of [
+      ['text/plain', {}],
+      ['application/json; charset=latin1', {}],
+      [`${FORM}; charset=utf-16`, {}],
+      [FORM, { 'Content-Encoding': 'compress' }],
+    ] as const) {
+      const [status, { detail }] = await post(type, 'userId=ada', headers);
+      expect([type, status]).toEqual([type, 415]);
+      expect(detail).toContain('application/json');
+      expect(detail).toContain(FORM);
+    }
+  });
+
+  test('a form that is too large, has too many fields or is no UTF-8 is refused in words that fit', async () => {
+    for (const body of [`userId=${'a'.repeat(5_000)}`, 'a=1&'.repeat(50)])
+      expect(await post(FORM, body)).toMatchObject([413, { detail: expect.stringContaining('Of a form') }]);
+    expect(await post(FORM, Uint8Array.from([0x75, 0x3d, 0xff]))).toMatchObject([
+      400,
+      { detail: expect.stringContaining('form') },
+    ]);
+    expect(await post('application/json', '{')).toMatchObject([400, { detail: expect.stringContaining('JSON') }]);
+  });
+
+  test.each([
+    ['text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8', true],
+    ['text/html', true],
+    ['text/html, application/json;q=0.9', true],
+    ['application/json, text/html', false],
+    ['text/html;q=0.5, application/json', false],
+    ['text/html;q=0, application/json', false],
+    ['text/html;q=0', false],
+    ['*/*', false],
+    ['application/json', false],
+    ['', false],
+  ])('Accept: %s prefers a page: %s', async (accept, expected) => {
+    expect(await (await fetch(server.url, { headers: { Accept: accept } })).json()).toBe(expected);
+  });
+});
