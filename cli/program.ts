@@ -2,13 +2,14 @@
 import { Command, CommanderError } from 'commander';
 import { compareCommand } from './compare.ts';
 import { CliError, INTERRUPTED_EXIT_CODE, USAGE_EXIT_CODE } from './errors.ts';
+import { flashSaleCommand } from './flash-sale.ts';
 import { logsCommand } from './logs.ts';
 import { orderCommand } from './order.ts';
 import { replayCommand } from './replay.ts';
 import { startCommand } from './start.ts';
 import { note, paint } from './terminal.ts';
 
-const subcommands = [startCommand, orderCommand, replayCommand, compareCommand, logsCommand];
+const subcommands = [startCommand, orderCommand, replayCommand, flashSaleCommand, compareCommand, logsCommand];
 
 function createProgram(): Command {
   const program = new Command('sluice')

@@ -1,0 +1,68 @@
+// Who comes when, drawn from a seed before anything is sent: the crowd does not wait for the server's answers.
+import { decaying, mulberry32, type Random } from './random.ts';
+
+export interface Buyer {
+  readonly userId: string;
+  /** How often this buyer comes again after the queue was full. */
+  readonly patience: number;
+}
+
+/** A buyer at the door. Who comes twice makes two visits, and each has the buyer's patience. */
+export interface Visit {
+  /** Index of the buyer. */
+  readonly buyer: number;
+  /** After the opening, in milliseconds; negative: an early bird. */
+  readonly atMs: number;
+}
+
+export interface Plan {
+  readonly buyers: readonly Buyer[];
+  /** In the order of their arrival. */
+  readonly visits: readonly Visit[];
+}
+
+export interface PlanOptions {
+  readonly seed: number;
+  readonly buyers: number;
+  /** In which all buyers arrive first. */
+  readonly seconds: number;
+  /** Percent of the buyers who come twice. */
+  readonly repeat: number;
+  /** The most patient buyer's. */
+  readonly patience: number;
+}
+
+const EARLY = { share: 0.02, byMs: 400 };
+/** At the opening: with the tail's beginning, about half of all within the first tenth of the time. */
+const SPIKE = { share: 0.5, meanOfTime: 1 / 20 };
+const TAIL = { meanOfTime: 1 / 2 };
+const GIVE_UP_AT_ONCE = 0.3;
+/** The longest until somebody presses the button a second time. */
+const TWICE_WITHIN_MS = 2_000;
+
+export function planOf({ seed, buyers: count, seconds, repeat, patience }: PlanOptions): Plan {
+  const random = mulberry32(seed);
+  const width = String(count).length;
+  const buyers: Buyer[] = [];
+  const visits: Visit[] = [];
+  for (let buyer = 0; buyer < count; buyer++) {
+    const atMs = arrival(random, seconds * 1_000);
+    // Every number is drawn for everybody: another patience, or share of those who come twice, moves no arrival.
+    const patient = { leaves: random() < GIVE_UP_AT_ONCE, share: random() };
+    const twice = { comes: random() * 100 < repeat, afterMs: random() * TWICE_WITHIN_MS };
+    buyers.push({
+      userId: `buyer-${seed}-${String(buyer + 1).padStart(width, '0')}`,
+      patience: patient.leaves ? 0 : Math.ceil(patient.share * patience),
+    });
+    visits.push({ buyer, atMs });
+    if (twice.comes) visits.push({ buyer, atMs: atMs + twice.afterMs });
+  }
+  return { buyers, visits: visits.sort((a, b) => a.atMs - b.atMs) };
+}
+
+function arrival(random: Random, withinMs: number): number {
+  const kind = random();
+  if (kind < EARLY.share) return -random() * EARLY.byMs;
+  const { meanOfTime } = kind < EARLY.share + SPIKE.share ? SPIKE : TAIL;
+  return decaying(random, meanOfTime * withinMs, withinMs);
+}

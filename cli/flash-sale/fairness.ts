@@ -1,0 +1,68 @@
+// Whether who came first was served first.
+
+export interface Fairness {
+  /** Admitted buyers whose order is known. */
+  readonly orders: number;
+  /** Spearman's rank correlation of arrival and order: 1 is the same order, 0 is none, −1 is the reverse. */
+  readonly rankCorrelation: number;
+  /** How far from the place of their arrival buyers were served, on average, in places. */
+  readonly meanShift: number;
+  /** The same of the one that was moved farthest. */
+  readonly maxShift: number;
+}
+
+/** `arrivedAt` and `servedAt` of each buyer, on any scale; equal times share a place. Undefined for fewer than two. */
+export function fairnessOf(
+  buyers: readonly { readonly arrivedAt: number; readonly servedAt: number }[],
+): Fairness | undefined {
+  if (buyers.length < 2) return undefined;
+  const arrived = ranks(buyers.map(({ arrivedAt }) => arrivedAt));
+  const served = ranks(buyers.map(({ servedAt }) => servedAt));
+  const shifts = arrived.map((rank, index) => Math.abs(rank - (served[index] ?? 0)));
+  return {
+    orders: buyers.length,
+    rankCorrelation: correlation(arrived, served),
+    meanShift: shifts.reduce((sum, shift) => sum + shift, 0) / shifts.length,
+    maxShift: shifts.reduce((max, shift) => Math.max(max, shift), 0),
+  };
+}
+
+/** Places from 1; equal values get the mean of theirs. */
+function ranks(values: readonly number[]): number[] {
+  const sorted = values.map((value, index) => ({ value, index })).sort((a, b) => a.value - b.value);
+  const places: number[] = new Array(values.length).fill(0);
+  for (let from = 0; from < sorted.length; ) {
+    let to = from;
+    while (to < sorted.length && sorted[to]?.value === sorted[from]?.value) to++;
+    const place = (from + 1 + to) / 2;
+    for (const { index } of sorted.slice(from, to)) places[index] = place;
+    from = to;
+  }
+  return places;
+}
+
+/** Pearson's, which of ranks is Spearman's. Where all have the same place, nobody was passed over: 1. */
+function correlation(xs: readonly number[], ys: readonly number[]): number {
+  const mean = (xs.length + 1) / 2; // of places, with ties too
+  let xy = 0;
+  let xx = 0;
+  let yy = 0;
+  for (const [index, x] of xs.entries()) {
+    const y = ys[index] ?? mean;
+    xy += (x - mean) * (y - mean);
+    xx += (x - mean) ** 2;
+    yy += (y - mean) ** 2;
+  }
+  return xx === 0 || yy === 0 ? 1 : xy / Math.sqrt(xx * yy);
+}
+
+/** The same in a sentence. */
+export function fairnessSentence({ rankCorrelation, meanShift, maxShift }: Fairness): string {
+  const verdict =
+    rankCorrelation >= 0.99
+      ? 'Who came first was served first'
+      : rankCorrelation >= 0.9
+        ? 'Who came first was mostly served first'
+        : 'Who came first was not always served first';
+  return `${verdict}: on average, an order came ${meanShift.toFixed(1)} places from the place of its buyer's arrival (at most ${Math.round(maxShift)}).`;
+}

@@ -1,0 +1,260 @@
+import { expect, test } from 'vitest';
+import type { CheckedTicket } from '../../cli/flash-sale/check-tickets.ts';
+import { type Books, equationsOf } from '../../cli/flash-sale/equations.ts';
+import { fairnessOf } from '../../cli/flash-sale/fairness.ts';
+import { latencyOf } from '../../cli/flash-sale/latency.ts';
+import { svgOf } from '../../cli/flash-sale/report/charts.ts';
+import { pageOf } from '../../cli/flash-sale/report/page.ts';
+import { renderSummary } from '../../cli/flash-sale/report/terminal.ts';
+import type { Run } from '../../cli/flash-sale/run.ts';
+import { seriesOf } from '../../cli/flash-sale/series.ts';
+import { failures, type Summary, summarize } from '../../cli/flash-sale/summary.ts';
+import { Tally } from '../../cli/flash-sale/tally.ts';
+
+const books: Books = {
+  buyers: 100,
+  endings: { admitted: 12, 'queue-full': 50, 'sold-out': 38, 'not-open': 0, overloaded: 0, error: 0 },
+  sent: 160,
+  answered: { admitted: 12, already: 3, 'queue-full': 100, 'sold-out': 40, 'not-open': 2, overloaded: 2, error: 1 },
+  stock: 11,
+  queueCap: 5,
+  longestQueue: 5,
+  sale: {
+    stock: { initial: 11, remaining: 0, held: 0, sold: 11 },
+    counts: { admitted: 12, ordered: 11, released: 1, refused: { queueFull: 100, soldOut: 40, notOpen: 2 } },
+  },
+  tickets: { distinct: 12, shared: 0, buyersWithTwo: 0, ordered: 11, released: 1, unfinished: 0, orders: 11 },
+};
+const failed = (changed: Partial<Books>) =>
+  equationsOf({ ...books, ...changed })
+    .filter(({ holds }) => !holds)
+    .map(({ name }) => name);
+
+test('every equation of a right book holds', () => {
+  expect(failed({})).toEqual([]);
+  expect(equationsOf(books)).toHaveLength(9);
+});
+
+const { sale, tickets, endings, answered } = books;
+test.each<[string, Partial<Books>, string[]]>([
+  ['a unit that is lost', { sale: { ...sale, stock: { ...sale.stock, sold: 10 } } }, ['stock', 'orders']],
+  [
+    'a unit that is sold twice',
+    { sale: { ...sale, stock: { ...sale.stock, remaining: -1, sold: 12 } } },
+    ['stock', 'orders'],
+  ],
+  ['another stock than was asked for', { stock: 10 }, ['stock']],
+  ['an admission that came to nothing', { sale: { ...sale, counts: { ...sale.counts, released: 0 } } }, ['admitted']],
+  ['a ticket that nobody was told of', { tickets: { ...tickets, distinct: 11, released: 0 } }, ['tickets']],
+  ['a ticket for two', { tickets: { ...tickets, shared: 1 } }, ['one each']],
+  ['two tickets for one', { tickets: { ...tickets, buyersWithTwo: 1 } }, ['one each']],
+  ['a ticket that is never done', { tickets: { ...tickets, released: 0, unfinished: 1 } }, ['final']],
+  ['an order that is missing, or of somebody else', { tickets: { ...tickets, orders: 10 } }, ['orders']],
+  ['a queue that was too long by one', { longestQueue: 6 }, ['queue']],
+  ['an answer that is missing', { sent: 161 }, ['requests']],
+  ['an answer too many', { answered: { ...answered, 'sold-out': 41 } }, ['requests']],
+  ['a buyer without an answer', { endings: { ...endings, 'sold-out': 37, error: 1 } }, ['buyers']],
+  ['a buyer who is missing', { endings: { ...endings, 'sold-out': 37 } }, ['buyers']],
+])('finds %s', (_, changed, names) => {
+  expect(failed(changed)).toEqual(names);
+});
+
+test('fairness tells the same order from none and from the reverse', () => {
+  const served = (order: number[]) => fairnessOf(order.map((servedAt, arrivedAt) => ({ arrivedAt, servedAt })));
+  expect(served([1, 2, 3, 4])).toEqual({ orders: 4, rankCorrelation: 1, meanShift: 0, maxShift: 0 });
+  expect(served([4, 3, 2, 1])).toMatchObject({ rankCorrelation: -1, meanShift: 2, maxShift: 3 });
+  expect(served([2, 1, 4, 3])?.rankCorrelation).toBeCloseTo(0.6);
+  expect(served([7, 7, 7])?.rankCorrelation).toBe(1); // all at once: nobody was passed over
+  expect(served([1, 1, 2, 2])?.rankCorrelation).toBeCloseTo(0.894, 3);
+  expect(served([1])).toBeUndefined();
+});
+
+test('latencies are values that were measured', () => {
+  expect(latencyOf(Array.from({ length: 200 }, (_, index) => 200 - index))).toEqual({
+    count: 200,
+    p50: 100,
+    p95: 190,
+    p99: 198,
+    max: 200,
+  });
+  expect(latencyOf([])).toBeUndefined();
+});
+
+/** Three buyers for one unit: one is admitted, comes again and loses an answer; one is refused; one too early. */
+function smallRun(change: Partial<CheckedTicket> = {}): Run {
+  const tally = new Tally(3);
+  const ask = (buyer: number, atMs: number, answer: Parameters<Tally['answer']>[1], again = false) => {
+    tally.send(atMs, again);
+    tally.answer(buyer, answer, atMs, atMs + 8, 1);
+  };
+  ask(2, -200, { outcome: 'not-open', retryAfterMs: undefined });
+  ask(0, 10, { outcome: 'admitted', ticketId: 'ticket-1', position: 1 });
+  ask(0, 20, { outcome: 'error', lost: true, message: 'socket <hang> up' });
+  ask(0, 220, { outcome: 'already', ticketId: 'ticket-1', position: 0 }, true);
+  ask(1, 300, { outcome: 'queue-full', retryAfterMs: 1_000 });
+  ask(2, 400, { outcome: 'sold-out', retryAfterMs: undefined }, true);
+  const stock = { initial: 1, remaining: 0, held: 0, sold: 1 };
+  return {
+    settings: {
+      buyers: 3,
+      stock: 1,
+      queue: 1,
+      drain: 4,
+      seconds: 1,
+      seed: 7,
+      repeat: 0,
+      patience: 0,
+      timeoutSeconds: 1,
+    },
+    url: 'http://sluice.test',
+    sale: {
+      id: '0199c2b0-0000-7000-8000-000000000001',
+      sku: 'FLASH',
+      name: 'Flash sale',
+      unitPrice: 1_999,
+      currency: 'GBP',
+      queueCap: 1,
+      drainPerSecond: 4,
+      opensAt: '2026-01-01T00:00:00.000Z',
+      closesAt: null,
+      holdSeconds: 0,
+      status: 'sold-out',
+      stock,
+      queue: { length: 0, cap: 1 },
+      counts: { admitted: 1, ordered: 1, released: 0, refused: { queueFull: 1, soldOut: 1, notOpen: 1 } },
+    },
+    tally,
+    tickets: [
+      {
+        ticketId: 'ticket-1',
+        buyer: 0,
+        arrivedMs: 10,
+        userId: 'buyer-7-1',
+        status: 'ordered',
+        orderId: 'order-1',
+        orderedBy: 'buyer-7-1',
+        orderedMs: 260,
+        ...change,
+      },
+    ],
+    samples: [
+      { atMs: 50, queue: 1, admitted: 1, ordered: 0 },
+      { atMs: 300, queue: 0, admitted: 1, ordered: 1 },
+    ],
+  };
+}
+
+test('a summary counts buyers, requests and tickets apart', () => {
+  const summary = summarize(smallRun());
+  expect(failures(summary)).toEqual([]);
+  expect(summary).toMatchObject({
+    buyers: {
+      total: 3,
+      admitted: 1,
+      refused: { 'queue-full': 1, 'sold-out': 1, 'not-open': 0, overloaded: 0 },
+      unanswered: 0,
+    },
+    requests: { sent: 6, again: 2, answered: { admitted: 1, already: 1, 'not-open': 1, error: 1 } },
+    tickets: { distinct: 1, ordered: 1, orders: 1, unfinished: 0 },
+    longestQueue: 1,
+    latencyMs: { admitted: { count: 1, p50: 8, max: 8 } },
+    errors: [{ message: 'socket <hang> up', count: 1 }],
+  });
+  expect(renderSummary(summary).join('\n')).toContain('1 × socket <hang> up');
+});
+
+test.each<[string, Partial<CheckedTicket>, string[]]>([
+  ['an order of somebody else', { orderedBy: 'buyer-7-2' }, ['orders']],
+  ['a ticket that is still queued', { status: 'queued', orderId: undefined }, ['final', 'orders']],
+  ['a ticket that could not be read', { status: undefined, orderId: undefined }, ['final', 'orders']],
+])('a run with %s fails, and the terminal says so', (_, change, names) => {
+  const summary = summarize(smallRun(change));
+  expect(failures(summary).map(({ name }) => name)).toEqual(names);
+  expect(renderSummary(summary).filter((line) => line.includes('DOES NOT HOLD'))).toHaveLength(names.length);
+});
+
+test('a ticket that was told to two buyers is found', () => {
+  const run = smallRun();
+  run.tally.send(500, false);
+  run.tally.answer(1, { outcome: 'admitted', ticketId: 'ticket-1', position: 1 }, 500, 510, 0);
+  expect(failures(summarize(run)).map(({ name }) => name)).toContain('one each');
+});
+
+test('two live tickets of one buyer are found, a second one after a released one is fine', () => {
+  const withTwo = (status: 'ordered' | 'released') => {
+    const run = smallRun();
+    const [ticket] = run.tickets;
+    if (!ticket) throw new Error('there is one');
+    return summarize({ ...run, tickets: [ticket, { ...ticket, ticketId: 'ticket-2', status }] }).tickets.buyersWithTwo;
+  };
+  expect(withTwo('ordered')).toBe(1);
+  expect(withTwo('released')).toBe(0);
+});
+
+test('the series counts every request, refusal and order once', () => {
+  const { steps, stepMs, fromMs } = seriesOf(smallRun());
+  const sum = (value: (step: (typeof steps)[number]) => number) => steps.reduce((all, step) => all + value(step), 0);
+  expect([stepMs, fromMs]).toEqual([250, -250]);
+  expect(sum(({ arrivals }) => arrivals)).toBe(4);
+  expect(sum(({ returns }) => returns)).toBe(2);
+  expect(sum(({ refused }) => refused['queue-full'] + refused['sold-out'] + refused['not-open'])).toBe(3);
+  expect(steps.map(({ orders }) => orders).slice(0, 3)).toEqual([0, 0, 1]);
+  expect(steps.map(({ queue }) => queue).slice(0, 3)).toEqual([undefined, 1, 0]);
+});
+
+const report = (change: Partial<Summary> = {}) => {
+  const run = smallRun();
+  return pageOf({ ...summarize(run), ...change }, seriesOf(run));
+};
+
+test('the report is one well-formed page that needs nothing from elsewhere and says the numbers', () => {
+  const page = report();
+  expect(page).toMatch(/^<!doctype html>\n<html lang="en">/);
+  expect(openTags(page)).toEqual([]);
+  expect(page).not.toMatch(/<(script|link|img|iframe|object)\b/);
+  expect(page).not.toMatch(/\b(src|href|xlink:href)=|url\(|@import/);
+  expect(page).toContain('prefers-color-scheme: dark');
+  expect(page).toContain('@media print');
+  expect(page.match(/<svg /g)).toHaveLength(4);
+  for (const id of ['arrivals', 'refusals', 'queue', 'orders'])
+    expect(page).toMatch(new RegExp(`aria-labelledby="${id}-title ${id}-desc">\n<title id="${id}-title">.+</title>`));
+  expect(new Set(page.match(/ id="[^"]+"/g)).size).toBe(page.match(/ id="[^"]+"/g)?.length);
+  expect(page).toContain('Every equation holds.');
+  expect(page).toContain('<td class="text">1 = 0 remaining + 0 held + 1 sold</td><td class="holds">holds</td>');
+  expect(page).toContain('<dd>1 of 1</dd>');
+  expect(page).toContain('<th scope="row">queue full</th><td>1</td><td>1</td><td>8 ms</td>');
+});
+
+test('the report says what does not hold, and shows foreign text as text', () => {
+  const page = report({
+    url: 'http://sluice.test/?a=<b>"',
+    equations: [{ name: 'stock', text: '2 = 0 + 1', holds: false }],
+  });
+  expect(page).toContain('Does not hold: stock.');
+  expect(page).toContain('<td class="fails">DOES NOT HOLD</td>');
+  expect(page).toContain('http://sluice.test/?a=&lt;b&gt;&quot;');
+  expect(openTags(page)).toEqual([]);
+});
+
+test('the charts are one SVG document for light and dark, without anything outside it', () => {
+  const run = smallRun();
+  const svg = svgOf(summarize(run), seriesOf(run));
+  expect(svg).toMatch(/^<svg [\s\S]*prefers-color-scheme: dark[\s\S]*<\/svg>\n$/);
+  expect(openTags(svg)).toEqual([]);
+  expect(svg).not.toMatch(/<(script|image|use)\b|href=|url\(|NaN|Infinity|undefined/);
+  for (const text of ['Requests per second', 'cap 1', 'drain 4/s', 'queue full']) expect(svg).toContain(text);
+  expect(svg).not.toContain('overloaded</text>'); // a legend names what is there
+});
+
+/** Tags that are not closed, or are closed in the wrong order. */
+function openTags(markup: string): string[] {
+  const open: string[] = [];
+  for (const [tag, end, name = ''] of markup
+    .replace(/<style>[\s\S]*?<\/style>/g, '')
+    .matchAll(/<(\/?)([a-z0-9]+)[^>]*>/g)) {
+    if (tag.endsWith('/>') || name === 'meta') continue;
+    if (end === '') open.push(name);
+    else if (open.pop() !== name) return [...open, `unexpected ${tag}`];
+  }
+  return open;
+}
