@@ -1,0 +1,72 @@
+// The cap as a counter in Redis: one script compares and counts, so nothing comes between. The work begins afterwards,
+// with a push to a list; when it is done, the counter goes down.
+import { Redis } from 'ioredis';
+import type { Sale, Way } from './way.ts';
+
+/**
+ * Answers 1 and counts the buyer, or 0.
+ *
+ * KEYS[1] buyers in the queue, KEYS[2] units sold: both count from nothing. ARGV[1] cap, ARGV[2] stock.
+ */
+const COUNT_IF_ROOM = `
+local queued = tonumber(redis.call('GET', KEYS[1]) or '0')
+local sold = tonumber(redis.call('GET', KEYS[2]) or '0')
+if queued >= tonumber(ARGV[1]) or sold >= tonumber(ARGV[2]) then return 0 end
+redis.call('INCR', KEYS[1])
+redis.call('INCR', KEYS[2])
+return 1
+`;
+
+const keysOf = ({ id }: Sale) => ({ queued: `{${id}}:queued`, sold: `{${id}}:sold`, work: `{${id}}:work` });
+
+export async function withRedis<T>(url: string, work: (redis: Redis) => Promise<T>): Promise<T> {
+  const redis = new Redis(url);
+  try {
+    return await work(redis);
+  } finally {
+    redis.disconnect();
+  }
+}
+
+export const redisCounter: Way = {
+  async open() {},
+
+  async connect(url, sale) {
+    const redis = new Redis(url);
+    const { queued, sold, work } = keysOf(sale);
+    await redis.ping();
+    return {
+      decide: async () => (await redis.eval(COUNT_IF_ROOM, 2, queued, sold, sale.cap, sale.stock)) === 1,
+      begin: async (buyer) => {
+        await redis.rpush(work, buyer);
+      },
+      close: async () => redis.disconnect(),
+    };
+  },
+
+  queued: (url, sale) => withRedis(url, (redis) => redis.llen(keysOf(sale).work)),
+};
+
+/** What the counter says, whatever is true. */
+export const counted = (url: string, sale: Sale): Promise<number> =>
+  withRedis(url, async (redis) => Number(await redis.get(keysOf(sale).queued)));
+
+/** Does all the work that was begun, and counts it off; answers how much it was. */
+export const completeWork = (url: string, sale: Sale): Promise<number> =>
+  withRedis(url, async (redis) => {
+    const { queued, work } = keysOf(sale);
+    let done = 0;
+    while ((await redis.lpop(work)) !== null) {
+      await redis.decr(queued);
+      done++;
+    }
+    return done;
+  });
+
+export const redisVersion = (url: string): Promise<string> =>
+  withRedis(url, async (redis) => {
+    const info = await redis.info('server');
+    const version = (name: string) => new RegExp(`^${name}_version:(\\S+)`, 'm').exec(info)?.[1];
+    const valkey = version('valkey');
+    return valkey ? `Valkey ${valkey}` : `Redis ${version('redis')}`;
+  });

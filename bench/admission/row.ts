@@ -1,0 +1,107 @@
+// The cap as a constraint on the sale's row in PostgreSQL: the product's own admission, as it stands in the flash-sale
+// service. Every decision is a commit.
+import pino from 'pino';
+import { v7 as uuidv7 } from 'uuid';
+import { GroupCommit } from '../../infra/database/group-commit.ts';
+import { migrate, readMigrations } from '../../infra/database/migrate.ts';
+import type { Database } from '../../infra/database/port.ts';
+import { openPostgres } from '../../infra/database/postgres.ts';
+import { Admission } from '../../services/flash-sale/admission.ts';
+import { ACCEPT, admit, type Decision, feed, findSale, insertSale } from '../../services/flash-sale/store.ts';
+import type { Sale, Way } from './way.ts';
+
+const SCHEMA = 'sluice_flash_sale';
+const migrations = new URL('../../services/flash-sale/migrations/', import.meta.url);
+
+/** Connections of one gateway: the service's default. */
+const POOL_SIZE = 10;
+
+const log = pino({ level: 'silent' });
+const open = (url: string) => openPostgres({ url, poolSize: POOL_SIZE, log });
+
+export async function withDatabase<T>(url: string, work: (database: Database) => Promise<T>): Promise<T> {
+  const database = open(url);
+  try {
+    return await work(database);
+  } finally {
+    await database.close();
+  }
+}
+
+const openSale = (url: string, { id, stock, cap }: Sale) =>
+  withDatabase(url, async (database) => {
+    await migrate(database, SCHEMA, await readMigrations(migrations, 'flash-sale'));
+    await insertSale(database, id, {
+      ...{ sku: 'sku', name: 'name', unitPrice: 100, currency: 'GBP', drainPerSecond: 100, holdSeconds: 0 },
+      ...{ stock, queueCap: cap },
+    });
+  });
+
+const queued = (url: string, { id }: Sale) =>
+  withDatabase(url, async (database) => (await findSale(database, id))?.queue.length ?? Number.NaN);
+
+/** As each flash-sale process does, but for the hint in front, which only refuses. */
+export const row: Way = {
+  open: openSale,
+  async connect(url, { id }) {
+    const database = open(url);
+    const admission = new Admission({ database, onAdmitted: () => {}, log });
+    admission.start();
+    return {
+      decide: async (buyer) => (await admission.decide(id, buyer))?.outcome === 'admitted',
+      async close() {
+        await admission.stop();
+        await database.close();
+      },
+    };
+  },
+  queued,
+};
+
+/** Without group commit, for comparison: a transaction for each request, one after the other in each gateway. */
+export const rowOneByOne: Way = {
+  open: openSale,
+  async connect(url, { id }) {
+    const database = open(url);
+    const commits = new GroupCommit<string, Decision | undefined>({
+      run: (buyers) =>
+        admit(
+          database,
+          id,
+          buyers.map((userId) => ({ ticketId: uuidv7(), userId })),
+        ),
+      key: () => '',
+      maxBatch: 1,
+      maxWaiting: 5_000,
+    });
+    return {
+      decide: async (buyer) => (await commits.submit(buyer))?.outcome === 'admitted',
+      close: () => database.close(),
+    };
+  },
+  queued,
+};
+
+/** Tickets of a sale by themselves, counted apart from its books. */
+export const countTickets = (url: string, { id }: Sale): Promise<number> =>
+  withDatabase(url, async (database) => {
+    const [count] = await database.query<{ tickets: number }>(
+      `SELECT count(*) AS tickets FROM ${SCHEMA}.tickets WHERE sale_id = $1`,
+      [id],
+    );
+    return count?.tickets ?? Number.NaN;
+  });
+
+/** Finds the tickets in the queue as the service's sweeper does, and lets them out; answers how many there were. */
+export const completeTickets = (url: string, { id, cap }: Sale): Promise<number> =>
+  withDatabase(url, async (database) => {
+    const jobs = (await feed(database, id, cap, 60_000)).map((ticketId) => ({ ticketId, eventId: uuidv7() }));
+    const accepted = await database.query(`${ACCEPT} SELECT id FROM accepted`, [JSON.stringify(jobs), 60_000]);
+    return accepted.length;
+  });
+
+export const postgresVersion = (url: string): Promise<string> =>
+  withDatabase(url, async (database) => {
+    const [row] = await database.query<{ server_version: string }>('SHOW server_version');
+    return `PostgreSQL ${row?.server_version.split(' ')[0]}`;
+  });

@@ -1,0 +1,47 @@
+// The private servers of the experiment, and how a way finds its own.
+import { startPostgres } from '../../infra/local/postgres.ts';
+import { startRabbitmq } from '../../infra/local/rabbitmq.ts';
+import { startRedis } from '../../infra/local/redis.ts';
+import type { LocalServer } from '../../infra/local/server.ts';
+import { rabbitmqVersion } from './rabbitmq.ts';
+import { redisVersion } from './redis-counter.ts';
+import { postgresVersion } from './row.ts';
+import type { WayName } from './ways.ts';
+
+export interface Server extends LocalServer {
+  readonly url: string;
+}
+
+export interface Servers {
+  readonly rabbitmq: Server;
+  readonly redis: Server;
+  readonly postgres: Server;
+  /** Names and versions. */
+  readonly versions: readonly string[];
+  of(way: WayName): Server;
+  stop(): Promise<void>;
+}
+
+/** Rejects, with all of them ended again, where one does not start. */
+export async function startServers(): Promise<Servers> {
+  const started: LocalServer[] = [];
+  const start = async <S extends LocalServer>(starting: Promise<S>, url: (server: S) => string) => {
+    const server = await starting;
+    started.push(server);
+    return Object.assign(server, { url: url(server) });
+  };
+  const stop = async () => {
+    await Promise.all(started.splice(0).map((server) => server.stop()));
+  };
+  try {
+    const rabbitmq = await start(startRabbitmq(), ({ amqpUrl }) => amqpUrl);
+    const redis = await start(startRedis(), ({ redisUrl }) => redisUrl);
+    const postgres = await start(startPostgres(), ({ url }) => url);
+    const of = (way: WayName) => (way.startsWith('rabbitmq') ? rabbitmq : way.startsWith('row') ? postgres : redis);
+    const versions = [rabbitmqVersion(rabbitmq.url), redisVersion(redis.url), postgresVersion(postgres.url)];
+    return { rabbitmq, redis, postgres, versions: await Promise.all(versions), of, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
