@@ -32,10 +32,16 @@ const COUNTS = `SELECT
 const SETTINGS = `SELECT name, setting FROM pg_settings
   WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'server_version') ORDER BY name`;
 
-export async function audit(query: (sql: string) => Promise<Record<string, unknown>[]>): Promise<Audit> {
+/** Asks the database directly, whoever serves it. int8 comes as text or as bigint: it depends on the driver. */
+export type Query = (sql: string, params?: unknown[]) => Promise<Record<string, unknown>[]>;
+
+/** The database's durability, as it says itself. */
+export const readSettings = async (query: Query): Promise<Record<string, string>> =>
+  Object.fromEntries((await query(SETTINGS)).map(({ name, setting }) => [String(name), String(setting)]));
+
+export async function audit(query: Query): Promise<Audit> {
   const [counts = {}] = await query(COUNTS);
-  const settings = Object.fromEntries((await query(SETTINGS)).map(({ name, setting }) => [name, String(setting)]));
-  // int8 comes as text or as bigint: it depends on the driver.
+  const settings = await readSettings(query);
   const count = (name: string) => Number(counts[name]);
   return {
     orders: count('orders'),

@@ -25,6 +25,14 @@ export async function cpuTimes(pids: Readonly<Record<string, number>>): Promise<
   );
 }
 
+/** Of one CPU, by name: what was used between two readings. */
+export const cpuShares = (
+  begin: Readonly<Record<string, number>>,
+  end: Readonly<Record<string, number>>,
+  elapsedMs: number,
+): Record<string, number> =>
+  Object.fromEntries(Object.entries(end).map(([name, ms]) => [name, (ms - (begin[name] ?? 0)) / elapsedMs]));
+
 async function readEntries(): Promise<Entry[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const entries = await Promise.all(

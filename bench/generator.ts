@@ -1,69 +1,117 @@
-// The load generator, a process of its own: keeps a fixed number of connections busy with orders, as long as the
-// benchmark allows more of them, and reports how many were accepted and what that cost itself.
+// The load generator, a process of its own: keeps a fixed number of connections busy with requests, as long as the
+// benchmark allows more of them, and reports how they were answered, how soon, and what that cost itself.
+import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import { purchaseBody } from './flash-sale/purchases.ts';
 import { orderBodies } from './orders.ts';
-import { RawConnection, serializePost } from './raw-http.ts';
+import { BROKEN, RawConnection, serializePost } from './raw-http.ts';
 
 export type Command =
-  /** Connects, and counts from zero. `url` is where orders are posted. */
-  | { readonly type: 'open'; readonly url: string; readonly connections: number }
-  /** Orders may be sent until there are `upTo` since the last `open`. */
+  /** Counts from zero, and connects: `idle` follows. `url` is where the bodies are posted. */
+  | { readonly type: 'open'; readonly url: string; readonly body: Body; readonly connections: number }
+  /** Requests may be sent until there are `upTo` since the last `open`. */
   | { readonly type: 'allow'; readonly upTo: number }
   | { readonly type: 'sample' };
+
+/** Orders of a shop, over and over; or purchases, each by a user who has not come before. */
+export type Body = 'order' | 'purchase';
+
+/** In milliseconds, from the request's first byte to the answer's last one. */
+export interface Latency {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
 
 export interface Sample {
   /** `idle`: everything that was allowed is answered. */
   readonly type: 'sample' | 'idle';
   /** As last allowed: tells which command an `idle` belongs to. */
   readonly allowed: number;
-  readonly accepted: number;
-  /** Answers other than 201, by status. */
-  readonly refused: Readonly<Record<number, number>>;
+  /** Answers since `open`, by status. */
+  readonly answers: Readonly<Record<number, number>>;
+  /** Of the answers since the last sample, by status. */
+  readonly latency: Readonly<Record<number, Latency>>;
   /** Since the first `allow`, and the CPU that this process used in that time. */
   readonly elapsedMs: number;
   readonly cpuMs: number;
 }
 
+/** A server that is gone is not asked as fast as it refuses. */
+const BROKEN_PAUSE_MS = 100;
+
+let opened = 0;
 let connections: RawConnection[] = [];
 let waiting: RawConnection[] = [];
-let requests: Buffer[] = [];
+let requestAt: (index: number) => Buffer;
 let allowed = 0;
 let sent = 0;
-let answered = 0;
-let refused: Record<number, number> = {};
+let answers: Record<number, number> = {};
+/** In microseconds, by status. */
+const latencies = new Map<number, RecordableHistogram>();
 let startedAt = 0;
 let cpuAtStart = process.cpuUsage();
 
-function open(url: URL, count: number): void {
-  for (const connection of connections) connection.close();
-  requests = orderBodies().map((body) => serializePost(url.host, url.pathname, body));
-  allowed = sent = answered = 0;
-  refused = {};
+function requestsTo(url: URL, body: Body): (index: number) => Buffer {
+  const request = (text: string) => serializePost(url.host, url.pathname, text);
+  if (body === 'purchase') return (index) => request(purchaseBody(index));
+  const orders = orderBodies().map(request);
+  return (index) => orders[index % orders.length] as Buffer;
+}
+
+function open(url: URL, body: Body, count: number): void {
+  for (const connection of connections.splice(0)) connection.close();
+  const current = ++opened;
+  waiting = [];
+  requestAt = requestsTo(url, body);
+  allowed = sent = 0;
+  answers = {};
+  latencies.clear();
   connections = Array.from({ length: count }, () => {
-    const connection = new RawConnection(
-      url,
-      (status) => {
-        answered++;
-        if (status !== 201) refused[status] = (refused[status] ?? 0) + 1;
-        waiting.push(connection);
-        pump();
+    const free = () => {
+      if (current !== opened) return;
+      waiting.push(connection);
+      pump();
+    };
+    const connection = new RawConnection(url, {
+      onReady: free,
+      onAnswer: (status, ms) => {
+        answers[status] = (answers[status] ?? 0) + 1;
+        record(status, ms);
+        free();
       },
-      (error) => {
-        throw error;
+      onBroken: () => {
+        answers[BROKEN] = (answers[BROKEN] ?? 0) + 1;
+        setTimeout(free, BROKEN_PAUSE_MS);
       },
-    );
+    });
     return connection;
   });
-  waiting = [...connections];
+}
+
+function record(status: number, ms: number): void {
+  let histogram = latencies.get(status);
+  if (!histogram) {
+    histogram = createHistogram();
+    latencies.set(status, histogram);
+  }
+  histogram.record(Math.max(1, Math.round(ms * 1_000)));
+}
+
+function takeLatencies(): Record<number, Latency> {
+  const taken = [...latencies].map(([status, histogram]) => {
+    const ms = (percentile: number) => histogram.percentile(percentile) / 1_000;
+    return [status, { p50: ms(50), p99: ms(99), max: histogram.max / 1_000 }] as const;
+  });
+  latencies.clear();
+  return Object.fromEntries(taken);
 }
 
 /** Sends on the connections that have waited longest, as servers end those that are idle for seconds. */
 function pump(): void {
   while (sent < allowed) {
     const connection = waiting.shift();
-    const request = requests[sent % requests.length];
-    if (!connection || !request) return;
-    sent++;
-    connection.send(request);
+    if (!connection) return;
+    connection.send(requestAt(sent++));
   }
   if (waiting.length === connections.length) report('idle');
 }
@@ -79,15 +127,15 @@ function allow(upTo: number): void {
 
 function report(type: Sample['type']): void {
   const { user, system } = process.cpuUsage(cpuAtStart);
-  const accepted = answered - Object.values(refused).reduce((sum, count) => sum + count, 0);
   const elapsedMs = performance.now() - startedAt;
-  process.send?.({ type, allowed, accepted, refused, elapsedMs, cpuMs: (user + system) / 1_000 } satisfies Sample);
+  const cpuMs = (user + system) / 1_000;
+  process.send?.({ type, allowed, answers, latency: takeLatencies(), elapsedMs, cpuMs } satisfies Sample);
 }
 
 process.on('message', (command: Command) => {
   switch (command.type) {
     case 'open':
-      return open(new URL(command.url), command.connections);
+      return open(new URL(command.url), command.body, command.connections);
     case 'allow':
       return allow(command.upTo);
     case 'sample':

@@ -1,22 +1,45 @@
 // The benchmark's side of the load generator.
 import type { ChildProcess } from 'node:child_process';
-import type { Command, Sample } from './generator.ts';
+import type { Body, Command, Sample } from './generator.ts';
 import { endChild, forkScript } from './peer.ts';
+import { BROKEN } from './raw-http.ts';
 
-/** Connections that the generator keeps busy: as many orders are unanswered at a time. */
-export const CONNECTIONS = 128;
+/** Connections that the generator keeps busy with orders: as many are unanswered at a time. */
+const ORDER_CONNECTIONS = 128;
 /** Longer than the slowest burst. */
 const ANSWER_WITHIN_MS = 120_000;
 
+/** What is sent, where to, on how many connections, and the statuses that may come back: any other one is a fault. */
+export interface Work {
+  readonly url: string;
+  readonly body: Body;
+  readonly connections: number;
+  readonly expected: readonly number[];
+}
+
+/** Orders to the system, or to the bare route, at `url`. */
+export const ordersTo = (url: string): Work => ({
+  url: `${url}/orders`,
+  body: 'order',
+  connections: ORDER_CONNECTIONS,
+  expected: [201],
+});
+
+export const answersOf = ({ answers }: Sample): number => Object.values(answers).reduce((sum, count) => sum + count, 0);
+
 export class Load {
   readonly #child: ChildProcess = forkScript('generator.js');
+  #expected: readonly number[] = [];
 
-  /** Counts from zero again. */
-  open(url: string): void {
-    this.#tell({ type: 'open', url: `${url}/orders`, connections: CONNECTIONS });
+  /** Counts from zero again; resolves when all connections are there. */
+  open({ expected, ...work }: Work): Promise<void> {
+    this.#expected = expected;
+    const connected = this.#receive(({ type, allowed }) => type === 'idle' && allowed === 0);
+    this.#tell({ type: 'open', ...work });
+    return connected.then(() => undefined);
   }
 
-  /** Orders may be sent until there are `upTo` since `open`. */
+  /** Requests may be sent until there are `upTo` since `open`. */
   allow(upTo: number): void {
     this.#tell({ type: 'allow', upTo });
   }
@@ -51,7 +74,7 @@ export class Load {
     this.#child.send(command);
   }
 
-  /** Rejects where the generator ended, an order was refused, or nothing comes in time. */
+  /** Rejects where the generator ended, an answer was not as expected, or nothing comes in time. */
   #receive(isAnswer: (sample: Sample) => boolean): Promise<Sample> {
     return new Promise((resolve, reject) => {
       const settle = (work: () => void) => {
@@ -62,8 +85,10 @@ export class Load {
       };
       const onMessage = (sample: Sample) => {
         if (!isAnswer(sample)) return;
-        const refused = Object.entries(sample.refused).map(([status, count]) => `${count} with ${status}`);
-        settle(() => (refused.length > 0 ? reject(new Error(`orders were refused: ${refused}`)) : resolve(sample)));
+        const unexpected = Object.entries(sample.answers)
+          .filter(([status]) => !this.#expected.includes(Number(status)))
+          .map(([status, count]) => (Number(status) === BROKEN ? `${count} not at all` : `${count} with ${status}`));
+        settle(() => (unexpected.length > 0 ? reject(new Error(`answered ${unexpected}`)) : resolve(sample)));
       };
       const onExit = () => settle(() => reject(new Error('the load generator ended')));
       const timer = setTimeout(

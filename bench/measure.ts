@@ -1,15 +1,15 @@
 // The measurements: what a bare route answers, what the system completes when it is kept busy, and what it does with a
 // burst.
 import { setTimeout as delay } from 'node:timers/promises';
-import { cpuTimes } from './cpu.ts';
-import type { Load } from './load.ts';
+import { cpuShares, cpuTimes } from './cpu.ts';
+import { answersOf, type Load, ordersTo, type Work } from './load.ts';
 import { Meter, type Reading } from './meter.ts';
 import { MAX_OPEN } from './orders.ts';
 import type { System } from './system.ts';
 
 const POLL_MS = 200;
 const COMPLETED_WITHIN_MS = 180_000;
-const UNLIMITED = 1_000_000_000;
+export const UNLIMITED = 1_000_000_000;
 
 /** In seconds. What is measured while code is still being compiled does not count. */
 export interface Durations {
@@ -19,7 +19,7 @@ export interface Durations {
 
 /** From and to, in microseconds of the monotonic clock, as CPU profiles tell time. */
 export type Window = readonly [number, number];
-const micros = () => Number(process.hrtime.bigint() / 1_000n);
+export const micros = () => Number(process.hrtime.bigint() / 1_000n);
 
 export interface RouteRate {
   readonly perSecond: number;
@@ -27,9 +27,9 @@ export interface RouteRate {
   readonly generatorCpu: number;
 }
 
-/** Orders per second that a bare route answers. */
-export async function measureRoute(load: Load, url: string, { warmUp, measured }: Durations): Promise<RouteRate> {
-  load.open(url);
+/** Requests per second that a bare route answers. */
+export async function measureRoute(load: Load, work: Work, { warmUp, measured }: Durations): Promise<RouteRate> {
+  await load.open(work);
   load.allow(UNLIMITED);
   await delay(warmUp * 1_000);
   const begin = await load.sample();
@@ -38,7 +38,7 @@ export async function measureRoute(load: Load, url: string, { warmUp, measured }
   await load.finish();
   const elapsedMs = end.elapsedMs - begin.elapsedMs;
   return {
-    perSecond: ((end.accepted - begin.accepted) / elapsedMs) * 1_000,
+    perSecond: ((answersOf(end) - answersOf(begin)) / elapsedMs) * 1_000,
     generatorCpu: (end.cpuMs - begin.cpuMs) / elapsedMs,
   };
 }
@@ -86,29 +86,27 @@ export async function measureSustained(
       cpuTimes(system.pids),
     ]);
     readings.push(reading);
-    return { reading, sample, cpu, micros: micros(), backlog: sample.accepted - reading.completed + waiting };
+    return { reading, sample, cpu, micros: micros(), backlog: answersOf(sample) - reading.completed + waiting };
   };
 
-  load.open(system.url);
+  await load.open(ordersTo(system.url));
   await keepBusy(warmUp);
   readings.length = 0;
   const begin = await look();
   await keepBusy(measured);
   const end = await look();
 
-  const { accepted } = await load.finish();
+  const accepted = answersOf(await load.finish());
   await untilCompleted(meter, accepted);
   const elapsedMs = end.sample.elapsedMs - begin.sample.elapsedMs;
   return {
     completedPerSecond: rate(begin.reading, end.reading),
-    acceptedPerSecond: ((end.sample.accepted - begin.sample.accepted) / elapsedMs) * 1_000,
+    acceptedPerSecond: ((answersOf(end.sample) - answersOf(begin.sample)) / elapsedMs) * 1_000,
     accepted,
     drift: driftOf(readings),
     backlogGrowth: end.backlog - begin.backlog,
     generatorCpu: (end.sample.cpuMs - begin.sample.cpuMs) / elapsedMs,
-    cpu: Object.fromEntries(
-      Object.entries(end.cpu).map(([name, ms]) => [name, (ms - (begin.cpu[name] ?? 0)) / elapsedMs]),
-    ),
+    cpu: cpuShares(begin.cpu, end.cpu, elapsedMs),
     window: [begin.micros, end.micros],
   };
 }
@@ -129,7 +127,7 @@ export interface Burst {
 export async function measureBurst(load: Load, system: System, orders: number): Promise<Burst> {
   const meter = new Meter(system.url, Object.values(system.urls));
   const begin = await meter.read();
-  load.open(system.url);
+  await load.open(ordersTo(system.url));
   const from = micros();
   const sent = await load.send(orders);
   const to = micros();

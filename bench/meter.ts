@@ -37,14 +37,14 @@ export class Meter {
   }
 }
 
-async function metricsOf(url: string): Promise<string> {
+export async function metricsOf(url: string): Promise<string> {
   const response = await fetch(`${url}/metrics`);
   if (!response.ok) throw new Error(`${url}/metrics answers ${response.status}`);
   return response.text();
 }
 
 /** Adds up the values of all lines that begin with `prefix`. */
-const sumOf = (text: string, prefix: string): number =>
+export const sumOf = (text: string, prefix: string): number =>
   text
     .split('\n')
     .filter((line) => line.startsWith(prefix))

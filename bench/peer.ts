@@ -7,14 +7,17 @@ const START_WITHIN_MS = 30_000;
 
 export interface Peer {
   readonly url: string;
+  readonly pid: number;
   close(): Promise<void>;
 }
 
-/** A bare Express route, or a bare node:http server (route.ts). */
-export async function startPeer(kind: 'express' | 'http'): Promise<Peer> {
+/** A bare Express route for what the system is asked, or a bare node:http server (route.ts). */
+export type PeerKind = 'order' | 'flash-sale' | 'http';
+
+export async function startPeer(kind: PeerKind): Promise<Peer> {
   const child = forkScript('route.js', [kind]);
   const url = await firstMessage<string>(child, START_WITHIN_MS);
-  return { url, close: () => endChild(child) };
+  return { url, pid: child.pid ?? 0, close: () => endChild(child) };
 }
 
 /** Orders per second of the bare AMQP loop (amqp-loop.ts). */

@@ -1,5 +1,6 @@
 // Reads what `node --cpu-prof` wrote: where a process spent its time, by function and by module.
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Window } from './measure.ts';
 
@@ -32,11 +33,30 @@ export interface ProfileSummary {
   readonly inclusive: readonly Share[];
 }
 
+/** By phase and process. */
+export type Profiles = Readonly<Record<string, Readonly<Record<string, ProfileSummary>>>>;
+
+/** Of what the named processes wrote into `folder`, what falls into each phase. */
+export async function summarizePhases(
+  folder: string,
+  processes: readonly string[],
+  phases: Readonly<Record<string, Window>>,
+): Promise<Profiles> {
+  const profiles: Record<string, Record<string, ProfileSummary>> = {};
+  for (const [phase, window] of Object.entries(phases)) {
+    profiles[phase] = {};
+    for (const name of processes) {
+      profiles[phase][name] = await summarizeProfile(join(folder, `${name}.cpuprofile`), window);
+    }
+  }
+  return profiles;
+}
+
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const IDLE = '(idle)';
 
 /** Of what `file` holds, what falls into the window. */
-export async function summarizeProfile(file: string, [begin, end]: Window): Promise<ProfileSummary> {
+async function summarizeProfile(file: string, [begin, end]: Window): Promise<ProfileSummary> {
   const { nodes, samples, timeDeltas, startTime } = JSON.parse(await readFile(file, 'utf8')) as CpuProfile;
   const selfTimes = new Map<number, number>();
   let at = startTime;

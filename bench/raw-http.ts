@@ -10,41 +10,63 @@ export function serializePost(host: string, path: string, body: string): Buffer 
   );
 }
 
+/** In place of a status: the connection broke before the answer. */
+export const BROKEN = 0;
+
+export interface ConnectionEvents {
+  /** Once, when it can be used. */
+  readonly onReady: () => void;
+  /** Once for each send(), with the milliseconds since then, unless the connection breaks first. */
+  readonly onAnswer: (status: number, ms: number) => void;
+  /** Before it was ready, or instead of an answer. The next send() connects anew. */
+  readonly onBroken: () => void;
+}
+
 export class RawConnection {
   readonly #url: URL;
-  readonly #onAnswer: (status: number) => void;
-  readonly #onError: (error: Error) => void;
-  /** Undefined before the first request, and when the server has ended the connection, as it does after idle seconds. */
+  readonly #events: ConnectionEvents;
+  /** Undefined when the server has ended the connection, as it does after idle seconds. */
   #socket: Socket | undefined;
   #received: Buffer = Buffer.alloc(0);
-  #busy = false;
+  /** Connecting for the first time, or waiting for an answer. */
+  #busy = true;
+  #sentAt = 0;
 
-  /** `onAnswer` is called once for each send(), unless the connection breaks meanwhile: then `onError` is. */
-  constructor(url: URL, onAnswer: (status: number) => void, onError: (error: Error) => void) {
+  constructor(url: URL, events: ConnectionEvents) {
     this.#url = url;
-    this.#onAnswer = onAnswer;
-    this.#onError = onError;
+    this.#events = events;
+    this.#socket = this.#connect();
+    this.#socket.once('connect', () => {
+      this.#busy = false;
+      events.onReady();
+    });
   }
 
   /** One request at a time. */
   send(request: Buffer): void {
     this.#busy = true;
+    this.#sentAt = performance.now();
     this.#socket ??= this.#connect();
     this.#socket.write(request);
   }
 
   close(): void {
+    this.#busy = false;
     this.#socket?.destroy();
   }
 
   #connect(): Socket {
     const socket = connect({ host: this.#url.hostname, port: Number(this.#url.port), noDelay: true });
-    const ended = (error: Error) => {
+    const ended = () => {
+      if (this.#socket !== socket) return;
       this.#socket = undefined;
-      if (this.#busy) this.#onError(error);
+      this.#received = Buffer.alloc(0);
+      if (!this.#busy) return;
+      this.#busy = false;
+      this.#events.onBroken();
     };
     socket.on('data', (chunk) => this.#read(chunk));
-    socket.on('end', () => ended(new Error('the server ended a connection without an answer')));
+    socket.on('end', ended);
     socket.on('error', ended);
     return socket;
   }
@@ -59,6 +81,6 @@ export class RawConnection {
     if (this.#received.length < headEnd + 4 + Number(length)) return;
     this.#received = Buffer.alloc(0);
     this.#busy = false;
-    this.#onAnswer(Number(head.slice(9, 12)));
+    this.#events.onAnswer(Number(head.slice(9, 12)), performance.now() - this.#sentAt);
   }
 }

@@ -1,20 +1,22 @@
 // The report and the profiles as tables for people.
 import { columns } from '../cli/terminal.ts';
-import type { Share } from './profile.ts';
-import type { Figure, Report } from './report.ts';
-import type { Phase, Profiles } from './round.ts';
+import type { Reach, Report, Unit } from './figures.ts';
+import type { Profiles, Share } from './profile.ts';
 import type { Mode } from './system.ts';
 
-export function renderReport({ figures, checks, cpu, durability, environment }: Report): string {
-  const show = (value: number, unit: Figure['unit']) =>
-    unit === '/s' ? Math.round(value).toLocaleString('en-GB') : value.toFixed(unit === 's' ? 1 : 3);
+const reachText = ({ least, most }: Reach) => (most === undefined ? `≥ ${least}` : `${least} – ${most}`);
+
+/** `load`: while what the CPU was measured. */
+export function renderReport({ figures, checks, cpu, durability, environment }: Report<unknown>, load: string): string {
+  const show = (value: number, unit: Unit) =>
+    unit === '/s' ? Math.round(value).toLocaleString('en-GB') : value.toFixed(unit === 'ratio' ? 3 : 1);
   const rows = figures.map(({ mode, phase, name, unit, median, min, max, reach, met }) => [
     mode ?? '',
     phase ?? '',
     name,
     show(median, unit) + (unit === 'ratio' ? '' : ` ${unit}`),
     `${show(min, unit)} – ${show(max, unit)}`,
-    reach === undefined ? '' : `≥ ${reach}`,
+    reach === undefined ? '' : reachText(reach),
     met === undefined ? '' : met ? 'met' : 'NOT MET',
   ]);
   const percent = (shares: Readonly<Record<string, number>>) =>
@@ -27,7 +29,7 @@ export function renderReport({ figures, checks, cpu, durability, environment }: 
     'Can it be trusted?',
     ...columns(checks.map(({ name, value, ok }) => [name, value.toFixed(2), ok ? 'ok' : 'NOT OK'])),
     '',
-    'CPU while the load is sustained, of one core:',
+    `CPU ${load}, of one core:`,
     ...columns(Object.entries(cpu).map(([mode, shares]) => [mode, percent(shares).join(', ')])),
     '',
     'Durability:',
@@ -46,14 +48,14 @@ const TOP_MODULES = 8;
 const TOP_FUNCTIONS = 12;
 
 /** Where each process spent its busy time in these phases. */
-export function renderProfiles(mode: Mode, profiles: Profiles, phases: readonly Phase[]): string {
+export function renderProfiles(mode: Mode, profiles: Profiles, phases: readonly string[]): string {
   const top = (shares: readonly Share[], count: number) =>
     columns(
       shares.slice(0, count).map(({ name, share }) => [`${(share * 100).toFixed(1)} %`.padStart(6), name]),
       '    ',
     );
   return phases
-    .flatMap((phase) => Object.entries(profiles[phase]).map(([name, summary]) => ({ phase, name, ...summary })))
+    .flatMap((phase) => Object.entries(profiles[phase] ?? {}).map(([name, summary]) => ({ phase, name, ...summary })))
     .flatMap(({ phase, name, busy, modules, functions }) => [
       '',
       `${mode}, ${phase}, process ${name}: busy ${Math.round(busy * 100)} % of the time; of that, without what they call,`,

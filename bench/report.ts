@@ -1,6 +1,14 @@
-// What the benchmark found: medians and spreads over the rounds, the reaches they are held to, and whether the
-// measurement itself can be trusted.
-import { cpus } from 'node:os';
+// What the benchmark of orders found.
+import {
+  type Check,
+  durabilityCheck,
+  environment,
+  type Figure,
+  figure,
+  generatorCheck,
+  type Report,
+  type Unit,
+} from './figures.ts';
 import type { Sustained } from './measure.ts';
 import type { Phase, Round } from './round.ts';
 import type { Mode } from './system.ts';
@@ -13,47 +21,13 @@ const REACHES: Readonly<Record<Mode, { readonly completed: number; readonly acce
 /** During a burst, the least share of the sustained rate at which orders go on being completed. */
 const BURST_COMPLETION = 0.5;
 
-/** A generator that is nearer to one whole CPU than this is what limits the rate. */
-const MAX_GENERATOR_CPU = 0.8;
 /** It must be able to send this many times faster than the bare route answers. */
 const MIN_HEADROOM = 3;
 const MAX_DRIFT = 1.15;
 const MAX_BACKLOG_GROWTH = 0.05;
-/** Settings of a database without which an answer promises less. */
-const durable = ['fsync', 'synchronous_commit', 'full_page_writes'];
-
-export interface Figure {
-  /** Left out: of the bare route, which both share. */
-  readonly mode?: Mode;
-  readonly phase?: Phase;
-  readonly name: string;
-  readonly median: number;
-  readonly min: number;
-  readonly max: number;
-  readonly unit: '/s' | 's' | 'ratio';
-  readonly reach?: number;
-  readonly met?: boolean;
-}
-
-export interface Check {
-  readonly name: string;
-  readonly value: number;
-  readonly ok: boolean;
-}
-
-export interface Report {
-  readonly environment: Readonly<Record<string, string | number>>;
-  readonly figures: readonly Figure[];
-  readonly checks: readonly Check[];
-  /** Durability as the databases themselves say it, by mode. */
-  readonly durability: Readonly<Record<string, Readonly<Record<string, string>>>>;
-  /** Shares of one CPU by process while the load is sustained, by mode; of the last round. */
-  readonly cpu: Readonly<Record<string, Readonly<Record<string, number>>>>;
-  readonly rounds: readonly Round[];
-}
 
 /** `echoPerSecond`: what the generator gets out of a bare node:http server. */
-export function createReport(rounds: readonly Round[], echoPerSecond: number): Report {
+export function createReport(rounds: readonly Round[], echoPerSecond: number): Report<Round> {
   const modes = [...new Set(rounds.map(({ mode }) => mode))];
   const ofMode = (mode: Mode) => rounds.filter((round) => round.mode === mode);
   const lastOf = <T>(pick: (round: Round) => T) =>
@@ -64,13 +38,7 @@ export function createReport(rounds: readonly Round[], echoPerSecond: number): R
     rounds.flatMap(({ route }) => route),
   );
   return {
-    environment: {
-      node: process.version,
-      platform: `${process.platform} ${process.arch}`,
-      cpus: cpus().length,
-      cpu: cpus()[0]?.model ?? 'unknown',
-      rounds: rounds.length / modes.length,
-    },
+    environment: environment(rounds.length / modes.length),
     figures: [route, ...modes.flatMap((mode) => figuresOf(mode, ofMode(mode)))],
     checks: checksOf(rounds, echoPerSecond / route.median),
     durability: lastOf(({ audit }) => audit.settings),
@@ -83,10 +51,10 @@ const routeOf = ({ route }: Round) => (route[0] + route[1]) / 2;
 
 function figuresOf(mode: Mode, rounds: readonly Round[]): Figure[] {
   const reach = REACHES[mode];
-  const of = (phase: Phase, name: string, unit: Figure['unit'], value: (round: Round) => number, least?: number) => ({
+  const of = (phase: Phase, name: string, unit: Unit, value: (round: Round) => number, least?: number) => ({
     mode,
     phase,
-    ...figure(name, unit, rounds.map(value), least),
+    ...figure(name, unit, rounds.map(value), least === undefined ? undefined : { least }),
   });
   const sustainedOf = ({ sustained }: Round) => sustained.completedPerSecond;
   const acceptedOf = ({ burst }: Round) => burst.acceptedPerSecond;
@@ -114,36 +82,21 @@ function figuresOf(mode: Mode, rounds: readonly Round[]): Figure[] {
   return figures;
 }
 
-function figure(name: string, unit: Figure['unit'], values: readonly number[], reach?: number): Figure {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]].map(Number);
-  const median = middle.reduce((sum, value) => sum + value, 0) / 2;
-  const spread = { median, min: Math.min(...sorted), max: Math.max(...sorted) };
-  return { name, unit, ...spread, ...(reach === undefined ? {} : { reach, met: median >= reach }) };
-}
-
 function checksOf(rounds: readonly Round[], headroom: number): Check[] {
   const worst = (value: (round: Round) => number) => Math.max(...rounds.map(value));
-  const generatorCpu = worst((round) => round.generatorCpu);
   // Faster towards the end is as little steady as slower.
   const drift = worst(({ sustained }) => Math.max(sustained.drift, 1 / sustained.drift));
   const growth = worst(({ sustained }) => sustained.backlogGrowth / completedInWindow(sustained));
   const asked = worst(({ audit }) => audit.asked);
-  const weakened = worst(({ audit }) => durable.filter((name) => audit.settings[name] !== 'on').length);
   return [
-    { name: 'load generator, share of one CPU', value: generatorCpu, ok: generatorCpu <= MAX_GENERATOR_CPU },
+    generatorCheck(worst(({ generatorCpu }) => generatorCpu)),
     { name: 'bare node:http ÷ bare Express route', value: headroom, ok: headroom >= MIN_HEADROOM },
     { name: 'last third ÷ first third of the sustained load', value: drift, ok: drift <= MAX_DRIFT },
     { name: 'growth of the backlog, share of what was completed', value: growth, ok: growth <= MAX_BACKLOG_GROWTH },
     { name: 'orders that had to be asked for again', value: asked, ok: asked === 0 },
-    { name: `of ${durable.join(', ')}: not on`, value: weakened, ok: weakened === 0 },
+    durabilityCheck(rounds.map(({ audit }) => audit.settings)),
   ];
 }
 
 const completedInWindow = ({ completedPerSecond, window: [from, to] }: Sustained) =>
   (completedPerSecond * (to - from)) / 1_000_000;
-
-/** What a mode did not reach. */
-export const missedPhases = ({ figures }: Report, mode: Mode): Phase[] => [
-  ...new Set(figures.flatMap((figure) => (figure.met === false && figure.mode === mode ? (figure.phase ?? []) : []))),
-];

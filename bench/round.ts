@@ -1,23 +1,13 @@
 // One round: the bare route, the system, and the bare route again, so that what else the machine does meets both. The
 // system starts on fresh data each time, and what it stored is counted afterwards.
-import { join } from 'node:path';
-import { type Audit, assertComplete } from './audit.ts';
-import type { Load } from './load.ts';
-import {
-  type Burst,
-  type Durations,
-  measureBurst,
-  measureRoute,
-  measureSustained,
-  type Sustained,
-  type Window,
-} from './measure.ts';
+import { type Audit, assertComplete, audit } from './audit.ts';
+import { type Load, ordersTo } from './load.ts';
+import { type Burst, type Durations, measureBurst, measureRoute, measureSustained, type Sustained } from './measure.ts';
 import { measureAmqpLoop, type Peer } from './peer.ts';
-import { type ProfileSummary, summarizeProfile } from './profile.ts';
+import { type Profiles, summarizePhases } from './profile.ts';
 import { type Mode, startSystem } from './system.ts';
 
 export interface Plan {
-  readonly rounds: number;
   readonly route: Durations;
   readonly sustained: Durations;
   readonly amqpLoop: Durations;
@@ -38,25 +28,25 @@ export interface Round {
 }
 
 export async function runRound(mode: Mode, load: Load, route: Peer, plan: Plan): Promise<Round> {
-  const before = await measureRoute(load, route.url, plan.route);
+  const before = await measureRoute(load, ordersTo(route.url), plan.route);
   const system = await startSystem(mode);
   try {
     const sustained = await measureSustained(load, system, plan.sustained);
     const burst = await measureBurst(load, system, plan.burstOrders);
-    const audit = await system.stopServices();
-    assertComplete(audit, sustained.accepted + burst.orders);
+    const stored = await system.stopServices(audit);
+    assertComplete(stored, sustained.accepted + burst.orders);
     const { warmUp, measured } = plan.amqpLoop;
     const amqpLoop = system.amqpUrl && (await measureAmqpLoop(system.amqpUrl, warmUp, measured));
     await system.remove();
 
-    const after = await measureRoute(load, route.url, plan.route);
+    const after = await measureRoute(load, ordersTo(route.url), plan.route);
     return {
       mode,
       route: [before.perSecond, after.perSecond],
       sustained,
       burst,
       ...(amqpLoop ? { amqpLoop } : {}),
-      audit,
+      audit: stored,
       generatorCpu: Math.max(...[before, after, sustained, burst].map(({ generatorCpu }) => generatorCpu)),
     };
   } finally {
@@ -65,23 +55,18 @@ export async function runRound(mode: Mode, load: Load, route: Peer, plan: Plan):
 }
 
 /** What is profiled, and what a reach is about. */
-export type Phase = 'sustained' | 'burst';
-/** By phase and process. */
-export type Profiles = Readonly<Record<Phase, Readonly<Record<string, ProfileSummary>>>>;
+export const phases = ['sustained', 'burst'] as const;
+export type Phase = (typeof phases)[number];
 
 /** Where the time goes in each process of the system. Profiling costs, so no rate of this round counts. */
 export async function profileRound(mode: Mode, load: Load, plan: Plan, folder: string): Promise<Profiles> {
-  const system = await startSystem(mode, folder);
+  const system = await startSystem(mode, { profileFolder: folder });
   try {
     const sustained = await measureSustained(load, system, plan.sustained);
     const burst = await measureBurst(load, system, plan.burstOrders);
-    await system.stopServices(); // which makes the processes write their profiles
+    await system.stopServices(audit); // which makes the processes write their profiles
     const names = Object.keys(system.urls);
-    const summarize = async (window: Window) => {
-      const summaries = names.map((name) => summarizeProfile(join(folder, `${name}.cpuprofile`), window));
-      return Object.fromEntries((await Promise.all(summaries)).map((summary, index) => [names[index], summary]));
-    };
-    return { sustained: await summarize(sustained.window), burst: await summarize(burst.window) };
+    return await summarizePhases(folder, names, { sustained: sustained.window, burst: burst.window });
   } finally {
     await system.remove();
   }

@@ -1,28 +1,43 @@
-// What the system is measured against, each a process of its own: a bare Express route that reads an order, checks it
-// against the same schema and echoes it (`route.js express`), with the settings that Sluice's own application has; and
-// a bare node:http server that answers without looking (`route.js http`), to see that the load generator could do more.
+// What the system is measured against, each a process of its own, with the settings that Sluice's own application has: a
+// bare Express route that reads an order, checks it against the same schema and echoes it (`route.js order`); one that
+// reads a purchase, checks it likewise and refuses it with the words of the flash sale (`route.js flash-sale`); and a
+// bare node:http server that answers without looking (`route.js http`), to see that the load generator could do more.
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import express from 'express';
+import express, { type RequestHandler } from 'express';
+import { purchaseRequest } from '../contracts/flash-sales.ts';
 import { placeOrderRequest } from '../contracts/orders.ts';
 import { MAX_BODY_BYTES } from '../infra/http/app.ts';
+import { refusalWords } from '../services/flash-sale/pages/words.ts';
+import type { PeerKind } from './peer.ts';
 
-function expressRoute(): RequestListener {
+function expressRoute(path: string, handler: RequestHandler): RequestListener {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
-  app.post('/orders', express.json({ limit: MAX_BODY_BYTES }), (request, response) => {
-    response.status(201).json(placeOrderRequest.parse(request.body));
-  });
+  app.post(path, express.json({ limit: MAX_BODY_BYTES }), handler);
   return app;
 }
 
-const answer: RequestListener = (request, response) => {
-  request.resume();
-  request.on('end', () => response.writeHead(201, { 'Content-Length': 2 }).end('{}'));
+const listeners: Readonly<Record<PeerKind, () => RequestListener>> = {
+  order: () =>
+    expressRoute('/orders', (request, response) => {
+      response.status(201).json(placeOrderRequest.parse(request.body));
+    }),
+  'flash-sale': () => {
+    const problem = { type: '/problems/queue-full', status: 429, ...refusalWords('queue-full', 'open') };
+    return expressRoute('/flash-sales/:id/purchases', (request, response) => {
+      purchaseRequest.parse(request.body);
+      response.status(429).set('Retry-After', '1').type('application/problem+json').json(problem);
+    });
+  },
+  http: () => (request, response) => {
+    request.resume();
+    request.on('end', () => response.writeHead(201, { 'Content-Length': 2 }).end('{}'));
+  },
 };
 
-const server = createServer(process.argv[2] === 'express' ? expressRoute() : answer);
+const server = createServer(listeners[process.argv[2] as PeerKind]());
 server.listen(0, '127.0.0.1', () => process.send?.(`http://127.0.0.1:${(server.address() as AddressInfo).port}`));
 process.on('disconnect', () => {
   server.close();

@@ -1,6 +1,6 @@
 // The system as it is measured: compiled code with its default settings, in processes of its own, on fresh data and
 // private servers; its log goes to a file, as in production. `embedded`: everything in one process, with nothing set.
-// `separate`: each service in a process of its own, on PostgreSQL, RabbitMQ and Mosquitto.
+// `separate`: each service in a process of its own, on PostgreSQL, RabbitMQ and Mosquitto, and on Redis where asked for.
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PGlite } from '@electric-sql/pglite';
@@ -12,46 +12,59 @@ import { freePort } from '../infra/local/ports.ts';
 import { startPostgres } from '../infra/local/postgres.ts';
 import { processRunner } from '../infra/local/process-runner.ts';
 import { startRabbitmq } from '../infra/local/rabbitmq.ts';
+import { startRedis } from '../infra/local/redis.ts';
 import { type LocalServer, startServer } from '../infra/local/server.ts';
-import { type Audit, audit } from './audit.ts';
+import type { Query } from './audit.ts';
 
 export type Mode = 'embedded' | 'separate';
 
+export const MODES: readonly Mode[] = ['embedded', 'separate'];
+
 export interface System {
-  /** Where orders are placed. */
+  /** Where orders are placed, and where a flash sale sells: one process where the system is embedded. */
   readonly url: string;
+  readonly flashSaleUrl: string;
   /** Of each process, by its name; the order service's is `order`, or the whole system's `all`. */
   readonly urls: Readonly<Record<string, string>>;
   /** Main processes, by name: a server's children are found by their parent. */
   readonly pids: Readonly<Record<string, number>>;
   /** Only when separate. */
   readonly amqpUrl: string | undefined;
-  /** Stops the services cleanly and counts what they stored; the servers run on. */
-  stopServices(): Promise<Audit>;
+  /** Stops the services cleanly and lets `look` ask the database what they stored; the servers run on. */
+  stopServices<T>(look: (query: Query) => Promise<T>): Promise<T>;
   /** Ends what is left and removes all data. Safe to call twice. */
   remove(): Promise<void>;
 }
 
+type Row = Record<string, unknown>;
+
 const MAIN = fileURLToPath(new URL('../cli/main.js', import.meta.url));
 const COMMON = { HOST: '127.0.0.1', NODE_ENV: 'production', LOG_FORMAT: 'json' };
 
-/** `profileFolder`: where each process writes a CPU profile when it stops. */
-export const startSystem = (mode: Mode, profileFolder?: string): Promise<System> =>
-  mode === 'embedded' ? startEmbedded(profileFolder) : startSeparate(profileFolder);
+export interface SystemOptions {
+  /** Where each process writes a CPU profile when it stops. */
+  readonly profileFolder?: string | undefined;
+  /** Lets Redis pace the flash sales' queues, when separate. */
+  readonly redis?: boolean;
+}
 
-async function startEmbedded(profileFolder?: string): Promise<System> {
+export const startSystem = (mode: Mode, options: SystemOptions = {}): Promise<System> =>
+  mode === 'embedded' ? startEmbedded(options) : startSeparate(options);
+
+async function startEmbedded({ profileFolder }: SystemOptions): Promise<System> {
   // The database is in DATA_DIR's default, below the process's own folder.
   const { server, url, folder } = await startProcess('all', [], { ...COMMON, MQTT_PORT: '0' }, profileFolder);
   return {
     url,
+    flashSaleUrl: url,
     urls: { all: url },
     pids: pidsOf({ all: server }),
     amqpUrl: undefined,
-    async stopServices() {
+    async stopServices(look) {
       await server.kill('SIGTERM');
       const pglite = await PGlite.create({ dataDir: join(folder, '.data', 'database') });
       try {
-        return await audit(async (sql) => (await pglite.query<Record<string, unknown>>(sql)).rows);
+        return await look(async (sql, params) => (await pglite.query<Row>(sql, params)).rows);
       } finally {
         await pglite.close();
       }
@@ -60,7 +73,7 @@ async function startEmbedded(profileFolder?: string): Promise<System> {
   };
 }
 
-async function startSeparate(profileFolder?: string): Promise<System> {
+async function startSeparate({ profileFolder, redis: withRedis }: SystemOptions): Promise<System> {
   const started: LocalServer[] = [];
   const remove = async () => {
     await Promise.all(started.splice(0).map((server) => server.stop()));
@@ -74,11 +87,13 @@ async function startSeparate(profileFolder?: string): Promise<System> {
     const postgres = keep(await startPostgres());
     const rabbitmq = keep(await startRabbitmq());
     const mosquitto = keep(await startMosquitto());
+    const redis = withRedis ? keep(await startRedis()) : undefined;
     const env = {
       ...COMMON,
       DATABASE_URL: postgres.url,
       AMQP_URL: rabbitmq.amqpUrl,
       MQTT_URL: mosquitto.mqttUrl,
+      ...(redis && { REDIS_URL: redis.redisUrl }),
     };
     const services: Partial<Record<ServiceName, LocalServer>> = {};
     const urls: Record<string, string> = {};
@@ -89,15 +104,16 @@ async function startSeparate(profileFolder?: string): Promise<System> {
     }
     return {
       url: urls.order ?? '',
+      flashSaleUrl: urls['flash-sale'] ?? '',
       urls,
-      pids: pidsOf({ ...services, postgres, rabbitmq, mosquitto }),
+      pids: pidsOf({ ...services, postgres, rabbitmq, mosquitto, ...(redis && { redis }) }),
       amqpUrl: rabbitmq.amqpUrl,
-      async stopServices() {
+      async stopServices(look) {
         await Promise.all(Object.values(services).map((server) => server.kill('SIGTERM')));
         const client = new pg.Client({ connectionString: postgres.url });
         await client.connect();
         try {
-          return await audit(async (sql) => (await client.query<Record<string, unknown>>(sql)).rows);
+          return await look(async (sql, params) => (await client.query<Row>(sql, params)).rows);
         } finally {
           await client.end();
         }

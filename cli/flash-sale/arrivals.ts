@@ -13,6 +13,8 @@ export interface Visit {
   readonly buyer: number;
   /** After the opening, in milliseconds; negative: an early bird. */
   readonly atMs: number;
+  /** Not the first time of this visit. */
+  readonly again?: boolean;
 }
 
 export interface Plan {

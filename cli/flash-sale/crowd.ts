@@ -53,7 +53,7 @@ export function letIn({ plan, client, tally, openingAt, random, signal }: CrowdO
     };
     if (signal.aborted) return onAbort();
     signal.addEventListener('abort', onAbort, { once: true });
-    for (const { buyer, atMs } of plan.visits)
-      agenda.add(openingAt + atMs, { buyer, again: false, history: { returned: 0, failures: 0 } });
+    for (const { buyer, atMs, again = false } of plan.visits)
+      agenda.add(openingAt + atMs, { buyer, again, history: { returned: 0, failures: 0 } });
   });
 }

@@ -16,10 +16,13 @@ export type OnAnswer = (answer: Answer, waitedMs: number) => void;
 export class PurchaseClient {
   readonly #pool: Pool;
   readonly #path: string;
+  readonly #health: string;
 
   constructor(url: string, saleId: string) {
     const { origin, pathname } = new URL(url);
-    this.#path = `${pathname.replace(/\/$/, '')}/flash-sales/${saleId}/purchases`;
+    const base = pathname.replace(/\/$/, '');
+    this.#path = `${base}/flash-sales/${saleId}/purchases`;
+    this.#health = `${base}/healthz`;
     this.#pool = new Pool(origin, {
       connections: CONNECTIONS,
       connectTimeout: CONNECT_TIMEOUT_MS,
@@ -27,6 +30,17 @@ export class PurchaseClient {
       bodyTimeout: SILENCE_TIMEOUT_MS,
       maxResponseSize: MAX_ANSWER_BYTES,
     });
+  }
+
+  /**
+   * Makes connections, as buyers have who look at the page before the sale opens: a server accepts new ones slowly while
+   * it is flooded. Resolves when all are there, or could not be.
+   */
+  async connect(count: number): Promise<void> {
+    const looks = Array.from({ length: count }, () =>
+      this.#pool.request({ path: this.#health, method: 'GET' }).then(({ body }) => body.dump()),
+    );
+    await Promise.allSettled(looks);
   }
 
   /** Calls `onAnswer` exactly once, with whatever comes of it. */

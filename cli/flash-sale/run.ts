@@ -1,11 +1,12 @@
 // One simulated sale, from its creation to the last ticket.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { CliError } from '../errors.ts';
 import { HttpClient } from '../http.ts';
 import { type Plan, planOf } from './arrivals.ts';
 import { type CheckedTicket, checkTickets, READERS } from './check-tickets.ts';
 import { letIn } from './crowd.ts';
-import { PurchaseClient } from './purchases.ts';
+import { CONNECTIONS, PurchaseClient } from './purchases.ts';
 import { mulberry32 } from './random.ts';
 import { createSale } from './sale.ts';
 import type { Settings } from './settings.ts';
@@ -18,6 +19,10 @@ const OPENS_AFTER_MS = 1_500;
 const CLOSES_AFTER_MS = 5 * 60_000;
 /** HTTP dates are whole seconds, so clocks that differ by less are taken as the same. */
 const SAME_CLOCK_MS = 2_000;
+/** After the crowd has left, requests that it gave up are still decided. */
+const CALM_MS = 1_000;
+const CALM_ROUNDS = 5;
+
 export interface Run {
   readonly settings: Settings;
   readonly url: string;
@@ -59,7 +64,10 @@ export async function simulate({ url, settings, signal, onProgress }: RunOptions
     try {
       const show = (phase: Phase, done: number, total: number) =>
         onProgress({ phase, sale: watch.latest, tally, done, total });
-      await sell({ plan, settings, client, watch, tally, openingAt, signal, show });
+      await client.connect(Math.min(settings.buyers, CONNECTIONS));
+      const sale: Sell = { plan, settings, client, watch, tally, openingAt, signal, show };
+      await sell(sale);
+      await askAgain(sale);
       await settle(watch, settings, signal, show);
       const tickets = await checkTickets({ http, sale: watch.latest, plan, tally, signal }, (done) =>
         show('checking tickets', done, tally.tickets.size),
@@ -141,6 +149,18 @@ async function sell({ plan, settings, client, watch, tally, openingAt, signal, s
   signal.throwIfAborted();
   if (watched.status === 'rejected') throw watched.reason;
   if (sold.status === 'rejected') throw sold.reason;
+}
+
+/** Who lost an answer comes once more when all is calm, to learn of a ticket that came after it. */
+async function askAgain(sale: Sell): Promise<void> {
+  for (let round = 0; round < CALM_ROUNDS; round++) {
+    const uncertain = sale.tally.takeUncertain();
+    if (uncertain.length === 0) return;
+    await sleep(CALM_MS, undefined, { signal: sale.signal });
+    const atMs = performance.now() - sale.openingAt;
+    const visits = uncertain.map((buyer) => ({ buyer, atMs, again: true }));
+    await sell({ ...sale, plan: { ...sale.plan, visits } });
+  }
 }
 
 /** Waits until no ticket is under way, or until that takes too long: then the books are judged as they are. */

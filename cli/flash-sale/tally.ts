@@ -26,6 +26,7 @@ export class Tally {
   readonly #tickets = new Map<string, TicketSeen>();
   readonly #endings: (Ending | undefined)[];
   readonly #errors = new Map<string, number>();
+  readonly #uncertain = new Set<number>();
   #sharedTickets = 0;
   #longestQueue = 0;
   #longestWaitMs = 0;
@@ -49,12 +50,16 @@ export class Tally {
     this.#answers[outcome].latencyMs.push(atMs - arrivedMs);
     this.#longestWaitMs = Math.max(this.#longestWaitMs, waitedMs);
     if (outcome === 'admitted' || outcome === 'already') {
+      this.#uncertain.delete(buyer);
       this.#endings[buyer] = 'admitted';
       this.#seeTicket(answer.ticketId, buyer, outcome === 'admitted' ? arrivedMs : undefined);
       this.#longestQueue = Math.max(this.#longestQueue, answer.position);
       return;
     }
-    if (this.#endings[buyer] !== 'admitted') this.#endings[buyer] = outcome;
+    if (this.#endings[buyer] !== 'admitted') {
+      this.#endings[buyer] = outcome;
+      if (outcome === 'error' && answer.lost) this.#uncertain.add(buyer);
+    }
     if (outcome === 'error') this.#errors.set(answer.message, (this.#errors.get(answer.message) ?? 0) + 1);
   }
 
@@ -62,6 +67,16 @@ export class Tally {
     const known = this.#tickets.get(ticketId);
     if (known && known.buyer !== buyer) this.#sharedTickets++;
     else this.#tickets.set(ticketId, { ticketId, buyer, arrivedMs: arrivedMs ?? known?.arrivedMs });
+  }
+
+  /**
+   * Buyers who lost an answer and know of no ticket: the request may have been decided after they had given it up, and
+   * after they were refused on another one. Each is named once.
+   */
+  takeUncertain(): number[] {
+    const buyers = [...this.#uncertain];
+    this.#uncertain.clear();
+    return buyers;
   }
 
   /** Requests that left. */

@@ -24,6 +24,8 @@ export interface GroupCommitOptions<In, Out> {
    * transaction costs about the same for ten as for fifty. A small batch is followed at once.
    */
   readonly gatherMs?: number;
+  /** How long the first item waits for others, where nobody is in a hurry. Default: no longer than for the same event. */
+  readonly waitMs?: number;
 }
 
 interface Waiting<In, Out> {
@@ -56,7 +58,9 @@ export class GroupCommit<In, Out> {
       if (!this.#running) {
         this.#running = true;
         // Requests that were read from the same socket event get into the same batch.
-        setImmediate(() => void this.#drain());
+        const { waitMs } = this.#options;
+        if (waitMs === undefined) setImmediate(() => void this.#drain());
+        else setTimeout(() => void this.#drain(), waitMs);
       }
     });
   }

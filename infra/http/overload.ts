@@ -4,6 +4,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { CALM_MS, LatenessLimit, LoopLateness } from './lateness.ts';
 import { unavailable } from './problem.ts';
+import { Slices } from './slices.ts';
 
 /**
  * How long a request may have waited for the event loop. Above what batches on the embedded database, which runs in the
@@ -15,7 +16,7 @@ export const MAX_LATENESS_MS = 200;
  * Guarded requests under way in one process. They wait for the next group commit: at some thousand decisions a second
  * half a second's worth. What is over it would only wait longer, and hold memory meanwhile.
  */
-export const MAX_IN_FLIGHT = 2_000;
+export const MAX_IN_FLIGHT = 1_000;
 
 /** Lateness that is over within this time is a burst or a pause (garbage collection), and nobody is refused for it. */
 export const TOLERATED_MS = 500;
@@ -73,6 +74,7 @@ export class OverloadGuard {
   readonly #bodyWithinMs: number;
   readonly #limit: LatenessLimit;
   readonly #loop = new LoopLateness(performance.now());
+  readonly #slices = new Slices();
   readonly #refused = { inFlight: 0, late: 0 };
   #inFlight = 0;
   #ticking: NodeJS.Timeout | undefined;
@@ -120,7 +122,7 @@ export class OverloadGuard {
         return refuse(request, response);
       }
       this.#enter(request, response);
-      listener(request, response);
+      this.#slices.push(() => listener(request, response));
     };
   }
 

@@ -71,7 +71,10 @@ function sqlBackend(server: SqlServer, prefix: string, pools: Map<string, SqlPoo
   };
 }
 
-/** PGlite runs one thing at a time, so BullMQ's statements take their turns with all others that nobody waits for. */
+/**
+ * PGlite runs one thing at a time. BullMQ's statements are short, and a claim that waits behind all that goes on in the
+ * background comes after its window: they take their turns with those that someone waits for.
+ */
 export async function pgliteBackend(database: Database, prefix: string): Promise<Backend> {
   const { background } = database;
   // BullMQ begins and commits by itself; the transaction around it is the turn.
@@ -89,9 +92,9 @@ export async function pgliteBackend(database: Database, prefix: string): Promise
   await background.script(`SET search_path TO ${SCHEMA}`);
   const server: SqlServer = {
     kind: 'pglite',
-    run: async (text, params) => ({ rows: await background.query(text, params) }),
+    run: async (text, params) => ({ rows: await database.query(text, params) }),
     notifies: false,
-    claims: 1,
+    claims: 64, // one after the other, but all in one turn
     health: () => ({ status: 'up' }),
     close: async () => undefined,
   };

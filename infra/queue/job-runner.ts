@@ -11,12 +11,18 @@ import { Job, UnrecoverableError } from 'bullmq';
 import type { Logger } from 'pino';
 import { Loop } from '../loop.ts';
 import type { BullWorker } from './backend.ts';
+import type { Pace } from './pace.ts';
 
 /** A dead worker's jobs run again after this and up to two checks. */
 export const LOCK_MS = 10_000;
 export const STALLED_CHECK_MS = 2_500;
 /** A worker without jobs looks for some this often, should it not have been told of them. */
 const IDLE_POLL_MS = 2_000;
+/**
+ * The longest window of the limiter: one and a half slots at one job a second. What says that it is to last longer was
+ * written by a process whose clock is ahead, and is cleared by who takes over from it.
+ */
+const LIMITED_MAX_MS = 1_500;
 const OUTAGE_PAUSE_MS = 300;
 /** How long BullMQ may take for what it has to tell its server at the end. */
 const GRACE_MS = 2_000;
@@ -25,6 +31,7 @@ export interface JobRunnerOptions {
   readonly worker: BullWorker;
   /** Claims under way at a time, at most. */
   readonly claims: number;
+  readonly pace: Pick<Pace, 'perSlot' | 'rest'>;
   /** Jobs that run at a time. */
   readonly concurrency: number;
   readonly work: (id: string) => Promise<void>;
@@ -99,7 +106,8 @@ export class JobRunner {
   }
 
   async #run(): Promise<void> {
-    const backend = this.#options.worker.getBackend();
+    const { worker, claims, pace } = this.#options;
+    const backend = worker.getBackend();
     let count = 1;
     while (!this.#stopping.signal.aborted) {
       await this.#held;
@@ -111,16 +119,18 @@ export class JobRunner {
       try {
         const claiming = Promise.allSettled(Array.from({ length: Math.min(count, free) }, () => this.#claim()));
         this.#claiming = claiming;
-        const claims = (await claiming).map((settled) => {
+        const claimed = (await claiming).map((settled) => {
           if (settled.status === 'rejected') throw settled.reason;
           return settled.value;
         });
-        const none = claims.find(({ began }) => !began);
-        // More at a time as long as there are some, so that few ask in vain.
-        count = none ? 1 : Math.min(count * 2, this.#options.claims);
+        const none = claimed.find(({ began }) => !began);
+        // More at a time as long as there are some, so that few ask in vain; and where only the limit was met, all of the
+        // next window's at once: where the server is busy, each round of claims waits its turn.
+        count = !none ? Math.min(count * 2, claims) : none.limitedMs > 0 ? Math.min(pace.perSlot, claims) : 1;
         if (!none) continue;
-        if (none.limitedMs > 0) await this.#pause(none.limitedMs);
+        if (none.limitedMs > 0) await this.#pause(Math.min(none.limitedMs, LIMITED_MAX_MS));
         else if (!this.#stopping.signal.aborted) {
+          pace.rest();
           const idleMs = none.delayedUntil > 0 ? Math.min(none.delayedUntil - Date.now(), IDLE_POLL_MS) : IDLE_POLL_MS;
           if (idleMs > 0) await backend.waitForJob(Math.max(idleMs / 1000, backend.minimumBlockTimeout));
         }

@@ -3,16 +3,19 @@ import type { BulkJobOptions } from 'bullmq';
 import type { Logger } from 'pino';
 import type { Backend, Ends } from './backend.ts';
 import { JobRunner, LOCK_MS, STALLED_CHECK_MS, withinGrace } from './job-runner.ts';
-import { limiter } from './pace.ts';
+import { Pace } from './pace.ts';
 import type { PacedQueue, PacedQueueOptions } from './port.ts';
 
 const ATTEMPTS = 5;
 const RETRY_BASE_MS = 200;
 /** Deaths of its worker in mid-job that a job survives; then it is gone, for whoever keeps the truth to add again. */
 const MAX_STALLED = 10;
-/** Jobs may take this long each and the pace is held. */
-const JOB_MS = 250;
+/** Jobs may take this long each and the pace is held; beyond the bound, less. */
+const JOB_MS = 2_000;
 const MIN_CONCURRENCY = 20;
+const MAX_CONCURRENCY = 5_000;
+/** What a drain that is alone makes good at a time, after its process was busy: a moment's worth, so no burst. */
+const CATCH_UP_SLOTS = 2;
 /** Jobs in one addition. */
 const CHUNK = 500;
 /** The same fault is logged this often at most: each attempt reports it. */
@@ -37,8 +40,18 @@ export class BullPacedQueue implements PacedQueue {
   constructor(backend: Backend, { name, perSecond, work, onGivenUp }: PacedQueueOptions, log: Logger) {
     this.#backend = backend;
     this.#log = log.child({ queue: name });
+    const { now, claims, shared } = backend;
+    const pace = new Pace({ perSecond, now, catchUpSlots: shared ? 0 : CATCH_UP_SLOTS });
     this.#ends = backend.open(name, {
-      limiter: limiter(perSecond, backend.now),
+      // Own properties: for Redis, BullMQ serializes them with each claim.
+      limiter: {
+        get max() {
+          return pace.max;
+        },
+        get duration() {
+          return pace.duration;
+        },
+      },
       lockDuration: LOCK_MS,
       // BullMQ makes at most one check in this time, whoever asks for it.
       stalledInterval: STALLED_CHECK_MS * 0.8,
@@ -49,8 +62,9 @@ export class BullPacedQueue implements PacedQueue {
     worker.on('error', (error) => this.#warn(error));
     this.#jobs = new JobRunner({
       worker,
-      claims: backend.claims,
-      concurrency: Math.max(MIN_CONCURRENCY, Math.ceil((perSecond * JOB_MS) / 1000)),
+      claims,
+      pace,
+      concurrency: Math.min(MAX_CONCURRENCY, Math.max(MIN_CONCURRENCY, Math.ceil((perSecond * JOB_MS) / 1000))),
       work,
       onGivenUp,
       onFault: (error) => this.#warn(error),

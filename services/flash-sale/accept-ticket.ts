@@ -10,6 +10,8 @@ import { ACCEPT, ACCEPTED, FAIL, FAILED, unfeed } from './store.ts';
 /** Tickets in one transaction, and jobs that may wait for theirs: more than any queue runs at a time. */
 const MAX_BATCH = 200;
 const MAX_WAITING = 20_000;
+/** The jobs of one window come some milliseconds apart, and what follows costs as much for one ticket as for twenty. */
+const WAIT_MS = 25;
 
 export interface AcceptTicketOptions {
   readonly database: Database;
@@ -27,6 +29,7 @@ export function createAcceptTicket({ database, outbox, askAgainMs }: AcceptTicke
       return ticketIds.map(() => undefined);
     },
     key: (ticketId) => ticketId,
+    waitMs: WAIT_MS,
     maxBatch: MAX_BATCH,
     maxWaiting: MAX_WAITING,
   });

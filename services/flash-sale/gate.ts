@@ -1,14 +1,14 @@
 // The gate of one sale in this process. The sale's row decides; the gate brings it the requests that wait together as
-// one batch, and remembers for a moment that there was no room, to refuse a flood of newcomers without touching
-// anything. It never admits by itself, and whoever may hold a ticket is always asked about.
+// one batch, and refuses a flood of newcomers by a hint, without touching anything.
 import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import type { FlashSaleStatus, Refusal } from '../../contracts/flash-sales.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { failpoint } from '../../infra/failpoint.ts';
-import { refusalOf, retryAfterSeconds, type Seen, validForMs } from './flash-sale.ts';
-import { admit, type Decision, glance } from './store.ts';
+import { retryAfterSeconds } from './flash-sale.ts';
+import { Hint, type Seen } from './hint.ts';
+import { admit, type Decision, type Glance, glance } from './store.ts';
 import { UserFilter } from './user-filter.ts';
 
 /** Requests in one transaction, and requests that may wait for theirs; a further one is told to come back later. */
@@ -38,17 +38,11 @@ export interface GateOptions {
   readonly log: Logger;
 }
 
-interface Hint {
-  readonly refusal: Refusal;
-  /** As performance.now() tells time. */
-  readonly validUntil: number;
-}
-
 export class Gate {
   readonly #options: GateOptions;
   readonly #commits: GroupCommit<{ readonly ticketId: string; readonly userId: string }, Decision | undefined>;
-  #hint: Hint | undefined;
   #seen: Seen | undefined;
+  #hint: Hint | undefined;
   /** Everyone who got one of the tickets up to number `#known`. */
   #holders: UserFilter | undefined;
   #known = 0;
@@ -71,12 +65,14 @@ export class Gate {
     return performance.now() - this.#lastUsed;
   }
 
-  /** The refusal of someone who surely has no ticket, while it is known that there is no room. */
+  /** The refusal of a newcomer, while it is known that there is no room; undefined: the row must be asked. */
   refuse(userId: string): Refused | undefined {
     const now = performance.now();
     this.#lastUsed = now;
-    if (!this.#hint || !this.#seen || now >= this.#hint.validUntil || this.#holders?.mayHave(userId)) return undefined;
-    return this.#refusedAs(this.#hint.refusal, this.#seen);
+    if (!this.#hint || this.#hint.isStale(now)) this.#lookAgain();
+    if (!this.#hint || this.#holders?.mayHave(userId)) return undefined;
+    const refusal = this.#hint.refusal(now);
+    return refusal && this.#refusedAs(refusal, this.#hint.seen);
   }
 
   /**
@@ -90,11 +86,11 @@ export class Gate {
     if (outcome === 'admitted' && ticketId !== null && position !== null) return { outcome, ticketId, position };
     if (outcome === 'yours' && ticketId !== null) return { outcome, ticketId };
     if (outcome === 'admitted' || outcome === 'yours') throw new Error(`the row decided ${outcome} without a ticket`);
-    // What was seen before may be from long ago, or from before the sale opened or closed. Should the database be away by
-    // now, it has to do.
-    await this.#glance().catch((error) => {
-      if (!this.#seen) throw error;
-    });
+    // What was seen may be from before the sale opened or closed. Should the database be away by now, it has to do.
+    if (!this.#hint || this.#hint.isStale(performance.now()))
+      await this.#glance().catch((error) => {
+        if (!this.#seen) throw error;
+      });
     if (!this.#seen) throw new Error('the sale is gone');
     return this.#refusedAs(outcome, this.#seen);
   }
@@ -113,7 +109,7 @@ export class Gate {
   }
 
   async #commit(batch: readonly { readonly ticketId: string; readonly userId: string }[]) {
-    const { database, saleId, onAdmitted, log } = this.#options;
+    const { database, saleId, onAdmitted } = this.#options;
     failpoint('admission.before-commit');
     const decisions = await admit(database, saleId, batch);
     failpoint('admission.after-commit');
@@ -124,11 +120,12 @@ export class Gate {
       this.#holders?.add(userId); // a glance under way may have looked before
     }
     if (admitted > 0) onAdmitted(admitted);
-    if (admitted < decisions.length) {
-      // There may be no room: seen once more, it need not be asked for each of those that follow.
-      this.#glance().catch((error) => log.debug({ sale: saleId, error: String(error) }, 'no hint'));
-    }
     return batch.map((_, index) => decisions[index]);
+  }
+
+  #lookAgain(): void {
+    const { saleId, log } = this.#options;
+    this.#glance().catch((error) => log.debug({ sale: saleId, error: String(error) }, 'no new hint'));
   }
 
   #glance(): Promise<void> {
@@ -147,23 +144,21 @@ export class Gate {
       this.#holders ??= new UserFilter(row.stock);
       for (const user of row.users) this.#holders.add(user);
       this.#known += row.users.length; // numbers have no gaps
-      this.#seen = {
-        status: row.status,
-        queued: row.queued,
-        queueCap: row.queue_cap,
-        drainPerSecond: row.drain_per_second,
-        opensInMs: row.opens_in_ms,
-      };
-      // Only with every holder known up to that moment does a refusal meet none of them.
-      if (this.#known < row.admitted) {
-        if (row.users.length > 0) continue;
-        // Tickets are missing from the table: nobody is refused without being asked about.
-        this.#hint = undefined;
-        return;
-      }
-      const refusal = refusalOf(this.#seen);
-      this.#hint = refusal && { refusal, validUntil: lookedAt + validForMs(this.#seen) };
+      // Only with every holder known up to that moment does a refusal meet none of them. Where tickets are missing from
+      // the table, nobody is refused without being asked about.
+      if (this.#known < row.admitted && row.users.length > 0) continue;
+      this.#seen = seenOf(row);
+      this.#hint = this.#known < row.admitted ? undefined : new Hint(this.#seen, lookedAt);
       return;
     }
   }
 }
+
+const seenOf = (row: Glance): Seen => ({
+  status: row.status,
+  remaining: row.remaining,
+  queued: row.queued,
+  queueCap: row.queue_cap,
+  drainPerSecond: row.drain_per_second,
+  opensInMs: row.opens_in_ms,
+});

@@ -22,8 +22,8 @@ export function flashSaleService(context: FlashSaleContext): Service<'flash-sale
   const drain = new Drain({
     database,
     queues,
-    accept: createAcceptTicket({ database: database.background, outbox, askAgainMs }),
-    giveUp: createGiveUpTicket({ database: database.background, outbox }),
+    accept: createAcceptTicket({ database, outbox, askAgainMs }),
+    giveUp: createGiveUpTicket({ database, outbox }),
     log,
   });
   const admission = new Admission({ database, onAdmitted: () => drain.wake(), log });

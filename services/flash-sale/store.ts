@@ -113,6 +113,7 @@ export interface Glance {
   readonly status: FlashSaleStatus;
   /** Until it opens; 0 or less once it has. */
   readonly opens_in_ms: number;
+  readonly remaining: number;
   readonly queued: number;
   readonly queue_cap: number;
   readonly drain_per_second: number;
@@ -129,7 +130,7 @@ export async function glance(
   limit: number,
 ): Promise<Glance | undefined> {
   const [row] = await database.query<Glance>(
-    `SELECT ${SCHEMA}.status_at(s, clock_timestamp()) AS status, s.queued, s.queue_cap, s.drain_per_second, s.stock,
+    `SELECT ${SCHEMA}.status_at(s, clock_timestamp()) AS status, s.remaining, s.queued, s.queue_cap, s.drain_per_second, s.stock,
        s.admitted, extract(epoch FROM s.opens_at - clock_timestamp())::float8 * 1000 AS opens_in_ms,
        COALESCE((SELECT json_agg(t.user_id ORDER BY t.number) FROM (
          SELECT user_id, number FROM ${SCHEMA}.tickets WHERE sale_id = $1 AND number > $2 ORDER BY number LIMIT $3
@@ -246,6 +247,14 @@ export async function unfeedAll(database: Database, saleId: string): Promise<voi
 }
 
 /**
+ * CTE `in_line`: locks the sales of these changed tickets in the order of their ids. Two processes that have tickets of
+ * the same sales would wait for each other in a circle, and everyone else for them.
+ */
+const lockSales = (tickets: string) => `in_line AS MATERIALIZED (
+    SELECT id FROM ${SCHEMA}.sales WHERE id IN (SELECT sale_id FROM ${tickets}) ORDER BY id FOR NO KEY UPDATE
+  )`;
+
+/**
  * CTEs: lets tickets out of the queue, to wait for their orders. $1: [{ ticketId, eventId }]; $2: milliseconds until
  * the order service is asked again. Tickets that are not queued are left alone.
  */
@@ -256,9 +265,10 @@ export const ACCEPT = `WITH job AS (
       ask_again_at = now() + $2::integer * ${MS}
     FROM job WHERE t.id = job."ticketId" AND t.status = 'queued'
     RETURNING t.*
-  ), books AS (
+  ), ${lockSales('accepted')}, books AS (
     UPDATE ${SCHEMA}.sales AS s SET queued = s.queued - n
-    FROM (SELECT sale_id, count(*) AS n FROM accepted GROUP BY sale_id) AS counted WHERE s.id = counted.sale_id
+    FROM (SELECT sale_id, count(*) AS n FROM accepted GROUP BY sale_id) AS counted JOIN in_line ON in_line.id = sale_id
+    WHERE s.id = in_line.id
   )`;
 
 const acceptedEvents = (tickets: string) =>
@@ -288,9 +298,10 @@ export const SETTLE = `WITH report AS (
     UPDATE ${SCHEMA}.tickets AS t SET status = 'ordered', order_id = r."orderId", closed_at = now()
     FROM report r WHERE t.id = r."ticketId" AND t.status IN ('accepted', 'awaiting-payment')
     RETURNING t.*, r."eventId"
-  ), books AS (
+  ), ${lockSales('closed')}, books AS (
     UPDATE ${SCHEMA}.sales AS s SET held = s.held - n, sold = s.sold + n
-    FROM (SELECT sale_id, count(*) AS n FROM closed GROUP BY sale_id) AS counted WHERE s.id = counted.sale_id
+    FROM (SELECT sale_id, count(*) AS n FROM closed GROUP BY sale_id) AS counted JOIN in_line ON in_line.id = sale_id
+    WHERE s.id = in_line.id
   )`;
 export const SETTLED = closedEvents;
 
@@ -308,12 +319,12 @@ export const RELEASE = `WITH report AS (
     SET status = 'released', order_id = r."orderId", reason = r.reason, closed_at = now()
     FROM report r JOIN before ON before.id = r."ticketId" WHERE t.id = before.id
     RETURNING t.*, r."eventId", before.status = 'ordered' AS was_sold
-  ), books AS (
+  ), ${lockSales('closed')}, books AS (
     UPDATE ${SCHEMA}.sales AS s SET remaining = s.remaining + n, released = s.released + n,
       held = s.held - (n - n_sold), sold = s.sold - n_sold
     FROM (SELECT sale_id, count(*) AS n, count(*) FILTER (WHERE was_sold) AS n_sold FROM closed GROUP BY sale_id)
-      AS counted
-    WHERE s.id = counted.sale_id
+      AS counted JOIN in_line ON in_line.id = sale_id
+    WHERE s.id = in_line.id
   )`;
 export const RELEASED = closedEvents;
 
@@ -324,10 +335,11 @@ export const FAIL = `WITH report AS (
     UPDATE ${SCHEMA}.tickets AS t SET status = 'failed', reason = r.reason, closed_at = now()
     FROM report r WHERE t.id = r."ticketId" AND t.status = 'queued'
     RETURNING t.*, r."eventId"
-  ), books AS (
+  ), ${lockSales('closed')}, books AS (
     UPDATE ${SCHEMA}.sales AS s SET queued = s.queued - n, held = s.held - n, remaining = s.remaining + n,
       released = s.released + n
-    FROM (SELECT sale_id, count(*) AS n FROM closed GROUP BY sale_id) AS counted WHERE s.id = counted.sale_id
+    FROM (SELECT sale_id, count(*) AS n FROM closed GROUP BY sale_id) AS counted JOIN in_line ON in_line.id = sale_id
+    WHERE s.id = in_line.id
   )`;
 export const FAILED = closedEvents;
 

@@ -159,21 +159,24 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
   });
 
   test('jobs begin at the pace, evenly, and never above it', async () => {
-    const { queue, beganAt } = await openQueue(await open(place.on), { perSecond: 100 });
+    const queues = await open(place.on);
+    const { queue, beganAt } = await openQueue(queues, { perSecond: 100 });
     await queue.add(uuids(620));
     await eventually(() => beganAt.length >= 10, { what: 'the first jobs have begun' });
     const from = performance.now();
     // Counting begins here: a rate is a number of events in a time.
     await eventually(() => performance.now() - from >= 5_000, { what: 'five seconds are over' });
     const begun = beganAt.filter((time) => time >= from && time < from + 5_000);
-    expect(begun.length).toBeLessThanOrEqual(510);
+    // Who drains alone makes good for up to two slots of 20 jobs that it missed, be it before this began.
+    const madeGood = queues.shared ? 0 : 40;
+    expect(begun.length).toBeLessThanOrEqual(510 + madeGood);
     // A machine that is busy with other tests may take the processor away; the pace is then lower, never higher.
     expect(begun.length).toBeGreaterThanOrEqual(350);
     const inHalfSeconds = Array.from(
       { length: 10 },
       (_, index) => begun.filter((time) => Math.floor((time - from) / 500) === index).length,
     );
-    expect(Math.max(...inHalfSeconds)).toBeLessThanOrEqual(65);
+    expect(Math.max(...inHalfSeconds)).toBeLessThanOrEqual(65 + madeGood);
   }, 40_000);
 
   test('clear() forgets what waits, and the queue goes on', async () => {

@@ -1,10 +1,10 @@
 // The whole system in one process, on nothing but its data folder, killed under load.
-import { request } from 'undici';
 import { expect, test } from 'vitest';
 import { eventually } from '../setup/wait.ts';
 import { checkInvariants } from './support/checker.ts';
 import { judge } from './support/conclude.ts';
-import { type ClientLog, Load } from './support/load.ts';
+import { isDone } from './support/done.ts';
+import { Load } from './support/load.ts';
 import { newSchedule, rounds } from './support/schedule.ts';
 import { createEmbedded } from './support/system.ts';
 
@@ -27,7 +27,10 @@ test.each([
   const over = performance.now();
   await load.stop();
   const timeoutMs = Math.max(1_000, over + DONE_WITHIN_MS - performance.now());
-  const done = eventually(() => isDone(process.url, load.log), { what: 'everything is done', timeoutMs });
+  const orderIds = [...load.log.values()].flatMap(
+    ({ answers }) => answers.find(({ orderId }) => orderId)?.orderId ?? [],
+  );
+  const done = eventually(() => isDone(process.url, orderIds, new Map()), { what: 'everything is done', timeoutMs });
   const recoveryMs = await done.then(
     () => performance.now() - over,
     () => null, // the checker says what is left
@@ -48,16 +51,3 @@ test('killed in its first start, it starts the next time', async () => {
   }
   await process.start();
 });
-
-/** As the process tells it, because nobody else can open its database. */
-async function isDone(url: string, log: ClientLog): Promise<boolean> {
-  const { body: metrics } = await request(`${url}/metrics`);
-  const outboxes = (await metrics.text()).split('\n').filter((line) => line.startsWith('sluice_outbox_rows{'));
-  if (outboxes.length === 0 || !outboxes.every((line) => line.endsWith(' 0'))) return false;
-  for (const { answers } of log.values()) {
-    const id = answers.find(({ orderId }) => orderId !== undefined)?.orderId;
-    const { body } = await request(`${url}/orders/${id}`);
-    if (((await body.json()) as { status?: string }).status !== 'completed') return false;
-  }
-  return true;
-}

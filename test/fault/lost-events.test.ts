@@ -3,6 +3,7 @@
 import { expect, inject, onTestFinished, test } from 'vitest';
 import { serviceNames } from '../../contracts/services.ts';
 import { startMosquitto } from '../../infra/local/mosquitto.ts';
+import { schemaOf } from '../../services/service.ts';
 import { eventually } from '../setup/wait.ts';
 import { openBroker } from './support/broker.ts';
 import { conclude } from './support/conclude.ts';
@@ -72,7 +73,7 @@ test('of every event type, the first event about each order is lost', async () =
      END $$;
      ${serviceNames
        .map(
-         (service) => `CREATE TRIGGER lose_the_first BEFORE INSERT ON sluice_${service}.outbox FOR EACH ROW
+         (service) => `CREATE TRIGGER lose_the_first BEFORE INSERT ON ${schemaOf(service)}.outbox FOR EACH ROW
            WHEN (NEW.channel = 'bus') EXECUTE FUNCTION lose_the_first();`,
        )
        .join('\n')}`,

@@ -22,7 +22,7 @@ test('every event three times, concurrently and shuffled, leaves what it leaves 
     postgresUrl: servers.databaseUrl,
     mqttUrl: servers.mosquittoUrl,
     amqpUrl: servers.amqpUrl,
-    processes: [['order'], ['points', 'coupon', 'notify'], ['points', 'coupon', 'notify']],
+    processes: [['order'], ['points', 'coupon', 'notify', 'flash-sale'], ['points', 'coupon', 'notify', 'flash-sale']],
   });
   const broker = await openBroker(servers.amqpUrl ?? '', prefix);
   const consumers = processes.slice(1);

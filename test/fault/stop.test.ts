@@ -15,7 +15,7 @@ test('two order processes are replaced one after the other, and no client is ans
     postgresUrl: servers.databaseUrl,
     mqttUrl: servers.mosquittoUrl,
     amqpUrl: servers.amqpUrl,
-    processes: [['order'], ['order'], ['points'], ['coupon'], ['notify']],
+    processes: [['order'], ['order'], ['points'], ['coupon'], ['notify'], ['flash-sale']],
   });
   const gateways = processes.slice(0, 2);
   const load = new Load({ urls: gateways.map(({ url }) => url), schedule });

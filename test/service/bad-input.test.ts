@@ -3,11 +3,13 @@
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import type { FlashSale, Purchase } from '../../contracts/flash-sales.ts';
 import type { Order } from '../../contracts/orders.ts';
 import type { Page } from '../../contracts/pages.ts';
 import { serviceNames } from '../../contracts/services.ts';
 import { count } from '../fault/support/sql.ts';
 import { type Answer, type Call, call, freshUser, get, mugs, orderOf, postJson } from './support/api.ts';
+import { asBrowser, createSale, saleOf } from './support/flash-sales.ts';
 import { embedded, onServers, type Shape, type System } from './support/systems.ts';
 
 const MIB = 1024 * 1024;
@@ -208,6 +210,258 @@ describe.for(shapes)('%s', ([, shape]) => {
     });
   });
 
+  describe('POST /flash-sales', () => {
+    const with_ = (changes: object) => saleOf({ opensAt: '2099-01-01T00:00:00Z', ...changes });
+    const postSale = (body: unknown) => postJson(`${url}/flash-sales`, body);
+    const past = (days: number) => new Date(Date.now() - days * 86_400_000).toISOString();
+
+    const accepted: [string, object][] = [
+      ['sku of 1', with_({ sku: 'x' })],
+      ['sku of 64', with_({ sku: '🛒'.repeat(32) })],
+      ['name of 1', with_({ name: 'x' })],
+      ['name of 200', with_({ name: 'ü'.repeat(200) })],
+      ['unitPrice 0', with_({ unitPrice: 0 })],
+      ['unitPrice 1,000,000,000', with_({ unitPrice: 1_000_000_000 })],
+      ['currency with three decimals', with_({ currency: 'KWD' })],
+      ['stock 1', with_({ stock: 1 })],
+      ['stock 1,000,000,000', with_({ stock: 1_000_000_000 })],
+      ['queueCap 1', with_({ queueCap: 1 })],
+      ['queueCap 1,000,000', with_({ queueCap: 1_000_000 })],
+      ['drainPerSecond 1', with_({ drainPerSecond: 1 })],
+      ['drainPerSecond 10,000', with_({ drainPerSecond: 10_000 })],
+      ['holdSeconds 0', with_({ holdSeconds: 0 })],
+      ['no opensAt', with_({ opensAt: undefined })],
+      ['opensAt in the past', with_({ opensAt: '2000-01-01T00:00:00Z' })],
+      ['opensAt in the last second of 2199', with_({ opensAt: '2199-12-31T23:59:59.999Z' })],
+      ['opensAt on a leap day', with_({ opensAt: '2096-02-29T12:00:00.123456789Z' })],
+      ['closesAt a millisecond after opensAt', with_({ closesAt: '2099-01-01T00:00:00.001Z' })],
+      ['opensAt in the past and closesAt to come', with_({ opensAt: past(1), closesAt: '2099-01-01T00:00:00Z' })],
+      ['a field that nobody asked for', with_({ note: 'please', status: 'closed', id: 1 })],
+    ];
+    onShape.for(accepted)('takes %s', async ([, body]) => {
+      const answer = await postSale(body);
+      expect(answer.status, answer.text).toBe(201);
+      const sale = answer.json<FlashSale>();
+      const sent = JSON.parse(JSON.stringify(body)) as Record<string, unknown>;
+      for (const field of ['sku', 'name', 'unitPrice', 'currency', 'queueCap', 'drainPerSecond'] as const)
+        expect(sale[field]).toBe(sent[field]);
+      expect(sale.stock).toEqual({ initial: sent.stock, remaining: sent.stock, held: 0, sold: 0 });
+      if (typeof sent.opensAt === 'string') expect(Date.parse(sale.opensAt)).toBe(Date.parse(sent.opensAt));
+      expect(await get(`${url}/flash-sales/${sale.id}`)).toEqual(sale);
+    });
+
+    const refused: [string, unknown, string][] = [
+      ['an empty body', '', 'sku'],
+      ['null', null, ''],
+      ['an array', [], ''],
+      ['no sku', with_({ sku: undefined }), 'sku'],
+      ['sku of 0', with_({ sku: '' }), 'sku'],
+      ['sku of 65', with_({ sku: 'x'.repeat(65) }), 'sku'],
+      ['sku with NUL', with_({ sku: 'a\u0000b' }), 'sku'],
+      ['no name', with_({ name: undefined }), 'name'],
+      ['name of 0', with_({ name: '' }), 'name'],
+      ['name of 201', with_({ name: 'x'.repeat(201) }), 'name'],
+      ['name with a lone surrogate', with_({ name: 'a\ud83d' }), 'name'],
+      ['name that is a list', with_({ name: ['Lamp'] }), 'name'],
+      ['currency that does not exist', with_({ currency: 'XYZ' }), 'currency'],
+      ['currency in small letters', with_({ currency: 'gbp' }), 'currency'],
+      ['unitPrice −1', with_({ unitPrice: -1 }), 'unitPrice'],
+      ['unitPrice 1,000,000,001', with_({ unitPrice: 1_000_000_001 }), 'unitPrice'],
+      ['holdSeconds 1', with_({ holdSeconds: 1 }), 'holdSeconds'],
+      ['holdSeconds −1', with_({ holdSeconds: -1 }), 'holdSeconds'],
+      ['holdSeconds "0"', with_({ holdSeconds: '0' }), 'holdSeconds'],
+      ...(
+        [
+          ['stock', 1_000_000_000],
+          ['queueCap', 1_000_000],
+          ['drainPerSecond', 10_000],
+        ] as const
+      ).flatMap(([field, most]) =>
+        [0, -1, most + 1, 1.5, '1', null, undefined, true, [1], 2 ** 53].map((value): [string, unknown, string] => [
+          `${field} ${JSON.stringify(value)}`,
+          with_({ [field]: value }),
+          field,
+        ]),
+      ),
+      ...['opensAt', 'closesAt'].flatMap((field) =>
+        [
+          'tomorrow',
+          '',
+          '2099-01-01',
+          '2099-01-01T00:00:00',
+          '2099-01-01T00:00:00+01:00',
+          '2099-02-29T00:00:00Z',
+          '2099-13-01T00:00:00Z',
+          '2099-01-01T24:00:00Z',
+          '2099-12-31T23:59:60Z',
+          '1999-12-31T23:59:59Z',
+          '2200-01-01T00:00:00Z',
+          '+012099-01-01T00:00:00Z',
+          'infinity',
+          4_070_908_800_000,
+          null,
+        ].map((value): [string, unknown, string] => [
+          `${field} ${JSON.stringify(value)}`,
+          with_({ [field]: value }),
+          field,
+        ]),
+      ),
+      ['closesAt that is opensAt', with_({ closesAt: '2099-01-01T00:00:00Z' }), 'closesAt'],
+      ['closesAt before opensAt', with_({ closesAt: '2098-12-31T23:59:59.999Z' }), 'closesAt'],
+      ['closesAt in the past', with_({ opensAt: undefined, closesAt: past(1) }), 'closesAt'],
+      ['opensAt and closesAt in the past', with_({ opensAt: past(2), closesAt: past(1) }), 'closesAt'],
+      [
+        'closesAt less than a microsecond after opensAt',
+        with_({ opensAt: '2099-01-01T00:00:00.0009997Z', closesAt: '2099-01-01T00:00:00.001Z' }),
+        'closesAt',
+      ],
+    ];
+    onShape.for(refused)('refuses %s, and says where', async ([, body, path]) => {
+      expectFault(await postSale(body), path);
+    });
+
+    onShape('refuses forms and what is no JSON', async () => {
+      const form = new URLSearchParams(
+        Object.entries(with_({})).map(([key, value]): [string, string] => [key, String(value)]),
+      ).toString();
+      const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+      const asForm = await call(`${url}/flash-sales`, { method: 'POST', headers, body: form });
+      expectProblem(asForm, 415, 'unsupported-media-type');
+      expectProblem(await postSale('{"sku": '), 400, 'malformed-body');
+      expectProblem(await postSale(' '.repeat(MIB + 1)), 413, 'body-too-large');
+    });
+  });
+
+  describe('POST /flash-sales/:id/purchases', () => {
+    let sale: FlashSale;
+    beforeAll(async () => {
+      if (shape.available) sale = await createSale(url, { stock: 1_000_000, queueCap: 10_000, drainPerSecond: 1_000 });
+    });
+    const path = () => `${url}/flash-sales/${sale.id}/purchases`;
+    const form = (body: string | Buffer, headers: Readonly<Record<string, string>> = {}) =>
+      call(path(), {
+        method: 'POST',
+        headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers },
+        body,
+      });
+
+    const users: [string, string][] = [
+      ['of 64', freshUser().padEnd(64, '-')],
+      ['of every kind of character', `Az09_.:@-${freshUser()}`.slice(0, 64)],
+    ];
+    onShape.for(users)('takes a userId %s, as JSON and as a form', async ([, userId]) => {
+      const first = await postJson(path(), { userId, note: 'a field that nobody asked for' });
+      expect(first.status, first.text).toBe(202);
+      const again = await form(`note=1&userId=${encodeURIComponent(userId)}`);
+      expect([again.status, again.json<Purchase>().ticketId]).toEqual([200, first.json<Purchase>().ticketId]);
+    });
+
+    const bodies: [string, unknown, string][] = [
+      ['an empty body', '', 'userId'],
+      ['null', null, ''],
+      ['a text', '"ann"', ''],
+      ['no userId', {}, 'userId'],
+      ['userId of 0', { userId: '' }, 'userId'],
+      ['userId of 65', { userId: 'u'.repeat(65) }, 'userId'],
+      ['userId with a slash', { userId: 'a/b' }, 'userId'],
+      ['userId with a line break at its end', { userId: 'ann\n' }, 'userId'],
+      ['userId with NUL', { userId: 'a\u0000' }, 'userId'],
+      ['userId that is a number', { userId: 1 }, 'userId'],
+      ['userId that is a list', { userId: ['ann'] }, 'userId'],
+    ];
+    onShape.for(bodies)('refuses %s, and says where', async ([, body, at]) => {
+      const { counts } = await get<FlashSale>(`${url}/flash-sales/${sale.id}`);
+      expectFault(await postJson(path(), body), at);
+      expect((await get<FlashSale>(`${url}/flash-sales/${sale.id}`)).counts.admitted).toBe(counts.admitted);
+    });
+
+    const forms: [string, string | Buffer, number, string][] = [
+      ['without a userId', 'user=ann', 422, 'invalid-request'],
+      ['without anything', '', 422, 'invalid-request'],
+      ['with two userIds', 'userId=ann&userId=bob', 422, 'invalid-request'],
+      ['with a userId that is an object', 'userId[name]=ann', 422, 'invalid-request'],
+      ['with a userId out of bounds', 'userId=a%2Fb', 422, 'invalid-request'],
+      ['with NUL', 'userId=%00', 422, 'invalid-request'],
+      ['with a lone surrogate', 'userId=%ED%A0%80', 422, 'invalid-request'],
+      ['with an escape that is none', 'userId=%E0%A4%A', 422, 'invalid-request'],
+      ['with keys that mean something to objects', '__proto__=x&constructor=y', 422, 'invalid-request'],
+      ['that is not UTF-8', Buffer.from([...Buffer.from('userId='), 0xff, 0xfe]), 400, 'malformed-body'],
+      ['of many fields', 'a=b&'.repeat(100), 413, 'body-too-large'],
+      ['of many bytes', `userId=${'a'.repeat(10_000)}`, 413, 'body-too-large'],
+    ];
+    onShape.for(forms)('refuses a form %s', async ([, body, status, name]) => {
+      expectProblem(await form(body), status, name);
+      // A browser is told in the same way: no page sends such a form.
+      expect((await form(body, asBrowser)).status).toBe(status);
+    });
+
+    onShape('refuses other media types and what cannot be read', async () => {
+      const post = (headers: Readonly<Record<string, string>>, body: string | Buffer) =>
+        call(path(), { method: 'POST', headers, body });
+      const json = 'application/json';
+      expectProblem(await post({}, '{"userId":"ann"}'), 415, 'unsupported-media-type');
+      expectProblem(await post({ 'content-type': 'text/plain' }, 'userId=ann'), 415, 'unsupported-media-type');
+      expectProblem(
+        await post({ 'content-type': 'multipart/form-data; boundary=x' }, '--x--'),
+        415,
+        'unsupported-media-type',
+      );
+      expectProblem(await form('userId=ann', { 'content-encoding': 'zip' }), 415, 'unsupported-media-type');
+      expectProblem(await post({ 'content-type': json }, '{"userId":'), 400, 'malformed-body');
+      expectProblem(await post({ 'content-type': json }, Buffer.from([0x22, 0xff, 0xfe, 0x22])), 400, 'malformed-body');
+      expectProblem(await post({ 'content-type': json }, ' '.repeat(MIB + 1)), 413, 'body-too-large');
+    });
+
+    onShape('knows its own sales and tickets only', async () => {
+      const other = await createSale(url);
+      const { ticketId } = (await postJson(path(), { userId: freshUser() })).json<Purchase>();
+      const none = '01993a5e-0000-7000-8000-000000000000';
+      for (const saleId of [none, '1', 'null', '%00', `${sale.id}0`, '%E0%A4%A']) {
+        const at = `${url}/flash-sales/${saleId}`;
+        expectProblem(await call(at), 404, 'not-found');
+        expectProblem(await postJson(`${at}/purchases`, { userId: freshUser() }), 404, 'not-found');
+        expectProblem(await call(`${at}/purchases/${ticketId}`), 404, 'not-found');
+        for (const answer of [
+          await call(at, { headers: asBrowser }),
+          await call(`${at}/purchases/${ticketId}`, { headers: asBrowser }),
+          await call(`${at}/refused?reason=sold-out&userId=ann`, { headers: asBrowser }),
+          await form('userId=ann').then(() =>
+            call(`${at}/purchases`, {
+              method: 'POST',
+              headers: { ...asBrowser, 'content-type': 'application/x-www-form-urlencoded' },
+              body: 'userId=ann',
+            }),
+          ),
+        ]) {
+          expect(answer.status).toBe(404);
+        }
+      }
+      for (const id of [none, '1', '%00', sale.id]) {
+        expectProblem(await call(`${path()}/${id}`), 404, 'not-found');
+      }
+      expectProblem(await call(`${url}/flash-sales/${other.id}/purchases/${ticketId}`), 404, 'not-found');
+      const upper = await call(`${url}/flash-sales/${sale.id.toUpperCase()}/purchases/${ticketId.toUpperCase()}`);
+      expect(upper.status).toBe(200);
+    });
+
+    onShape('the page about a refusal takes what it is sent to with, and nothing else', async () => {
+      const page = (query: string) => call(`${url}/flash-sales/${sale.id}/refused?${query}`, { headers: asBrowser });
+      for (const query of ['reason=queue-full&userId=ann&retryAfter=7', 'reason=sold-out&userId=ann'])
+        expect((await page(query)).status).toBe(200);
+      const faults: [string, string][] = [
+        ['userId=ann', 'reason'],
+        ['reason=bored&userId=ann', 'reason'],
+        ['reason=sold-out', 'userId'],
+        ['reason=sold-out&userId=%3Cscript%3E', 'userId'],
+        ['reason=sold-out&userId=ann&userId=bob', 'userId'],
+        ['reason=sold-out&userId=ann&retryAfter=-1', 'retryAfter'],
+        ['reason=sold-out&userId=ann&retryAfter=1e9', 'retryAfter'],
+        ['reason=sold-out&userId=ann&retryAfter=9999999', 'retryAfter'],
+      ];
+      for (const [query, at] of faults) expectFault(await page(query), at);
+    });
+  });
+
   describe('other requests', () => {
     const someId = '01993a5e-0000-7000-8000-000000000000';
     const refused: [string, string, number, string][] = [
@@ -257,6 +511,11 @@ describe.for(shapes)('%s', ([, shape]) => {
       ['/users/ann/points', 'GET, HEAD'],
       ['/readyz', 'GET, HEAD'],
       ['/failed-messages/order/retry', 'POST'],
+      ['/flash-sales', 'POST'],
+      [`/flash-sales/${someId}`, 'GET, HEAD'],
+      [`/flash-sales/${someId}/purchases`, 'POST'],
+      [`/flash-sales/${someId}/purchases/${someId}`, 'GET, HEAD'],
+      [`/flash-sales/${someId}/refused`, 'GET, HEAD'],
     ];
     onShape.for(allowed)('%s allows %s and nothing else', async ([path, allow]) => {
       for (const method of ['PUT', 'DELETE', 'PATCH'] as const) {
@@ -297,7 +556,136 @@ describe.for(shapes)('%s', ([, shape]) => {
     },
     60_000,
   );
+
+  onShape(
+    'whatever a sale is to be: never a 5xx, and it is what was answered',
+    async () => {
+      console.info(`${RUNS} sales, ${shape.name}: FUZZ_SEED=${SEED}`);
+      let created = 0;
+      await fc.assert(
+        fc.asyncProperty(saleBodies(), async (body) => {
+          const answer = await postJson(`${url}/flash-sales`, body);
+          expect(answer.status, answer.text).toBeLessThan(500);
+          if (answer.status !== 201) return;
+          created++;
+          const sale = answer.json<FlashSale>();
+          expect(await get(`${url}/flash-sales/${sale.id}`)).toEqual(sale);
+          // It can be shown, and asked for a unit.
+          expect((await call(`${url}/flash-sales/${sale.id}`, { headers: asBrowser })).status).toBe(200);
+          const bought = await postJson(`${url}/flash-sales/${sale.id}/purchases`, { userId: freshUser() });
+          expect(bought.status).toBe(sale.status === 'scheduled' ? 409 : 202);
+        }),
+        { numRuns: RUNS, seed: SEED },
+      );
+      expect(created).toBeGreaterThan(RUNS / 20);
+      if (system.databaseUrl)
+        expect(await count(system.databaseUrl, 'sluice_flash_sale.sales')).toBeGreaterThanOrEqual(created);
+    },
+    60_000,
+  );
+
+  onShape(
+    'whatever a buyer sends: never a 5xx, and a ticket only for a user',
+    async () => {
+      console.info(`${RUNS} purchases, ${shape.name}: FUZZ_SEED=${SEED}`);
+      const sale = await createSale(url, { stock: 1_000_000, queueCap: 100_000, drainPerSecond: 1_000 });
+      const anyValue = fc.oneof(
+        fc.constant('USER'),
+        fc.string({ unit: 'binary', maxLength: 70 }),
+        fc.jsonValue({ maxDepth: 2 }),
+      );
+      const anyBody = fc.oneof(
+        anyValue.map((userId) => ({ type: 'application/json', body: JSON.stringify({ userId }) })),
+        fc
+          .array(fc.tuple(fc.constantFrom('userId', 'userId[]', 'a'), anyValue.map(String)), { maxLength: 3 })
+          .map((fields) => ({
+            type: 'application/x-www-form-urlencoded',
+            body: new URLSearchParams(fields.map(([key, value]): [string, string] => [key, value])).toString(),
+          })),
+        fc.string({ unit: 'binary', maxLength: 100 }).map((body) => ({
+          type: 'application/x-www-form-urlencoded',
+          body: body.toWellFormed(),
+        })),
+      );
+      const anyAccept = fc.constantFrom(
+        '',
+        '*/*',
+        'text/html',
+        asBrowser.accept,
+        'text/html;q=x',
+        ',,;q',
+        'x'.repeat(500),
+      );
+      let admitted = 0;
+      await fc.assert(
+        fc.asyncProperty(anyBody, anyAccept, async ({ type, body }, accept) => {
+          const answer = await call(`${url}/flash-sales/${sale.id}/purchases`, {
+            method: 'POST',
+            headers: { 'content-type': type, ...(accept ? { accept } : {}) },
+            body: body.replaceAll('USER', freshUser()),
+          });
+          expect([200, 202, 303, 400, 413, 422], answer.text).toContain(answer.status);
+          if (answer.status === 202 || answer.status === 303) admitted++;
+        }),
+        { numRuns: RUNS, seed: SEED },
+      );
+      expect(admitted).toBeGreaterThan(RUNS / 20);
+      expect((await get<FlashSale>(`${url}/flash-sales/${sale.id}`)).counts.admitted).toBeLessThanOrEqual(admitted);
+    },
+    60_000,
+  );
 });
+
+/** JSON texts about a flash sale, and headers to send them with: right, nearly right, and anything but. */
+function saleBodies(): fc.Arbitrary<string> {
+  const mostly = <T>(good: fc.Arbitrary<T>, bad: fc.Arbitrary<unknown>) =>
+    fc.oneof({ weight: 12, arbitrary: good as fc.Arbitrary<unknown> }, { weight: 1, arbitrary: bad });
+  const anyTime = fc.oneof(
+    fc.date({ noInvalidDate: true }).map((date) => date.toISOString()),
+    fc
+      .tuple(fc.integer({ min: 1_990, max: 2_210 }), fc.integer({ min: 0, max: 13 }), fc.integer({ min: 0, max: 32 }))
+      .map(
+        ([year, month, day]) => `${year}-${String(month).padStart(2, '0')}-${String(day).padStart(2, '0')}T00:00:00Z`,
+      ),
+    fc.constantFrom('2099-01-01T00:00Z', '2099-01-01T00:00:00.1234567Z', 'epoch', 'now'),
+  );
+  const anything = fc.oneof(
+    fc.jsonValue({ maxDepth: 2 }),
+    fc.double(),
+    fc.constantFrom('\u0000', '\ud800', 2 ** 31, 2 ** 53, -0, 1e308),
+    anyTime,
+  );
+  const whole = (max: number) => mostly(fc.integer({ min: 1, max }), anything);
+  return fc.oneof(
+    {
+      weight: 12,
+      arbitrary: fc
+        .record(
+          {
+            sku: mostly(fc.string({ unit: 'grapheme', minLength: 1, maxLength: 16 }), anything),
+            name: mostly(fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }), anything),
+            unitPrice: whole(1_000_000_000),
+            currency: mostly(fc.constantFrom('GBP', 'JPY', 'KWD'), anything),
+            stock: whole(1_000_000_000),
+            queueCap: whole(1_000_000),
+            drainPerSecond: whole(10_000),
+            opensAt: mostly(
+              fc.date({ min: new Date('2090-01-01'), max: new Date('2099-01-01'), noInvalidDate: true }),
+              anything,
+            ),
+            closesAt: mostly(
+              fc.date({ min: new Date('2099-01-02'), max: new Date('2199-01-01'), noInvalidDate: true }),
+              anything,
+            ),
+            holdSeconds: mostly(fc.constant(0), anything),
+          },
+          { requiredKeys: ['sku', 'name', 'unitPrice', 'currency', 'stock', 'queueCap', 'drainPerSecond'] },
+        )
+        .map((value) => JSON.stringify(value)),
+    },
+    { weight: 1, arbitrary: fc.json({ maxDepth: 4 }) },
+  );
+}
 
 /** JSON texts about an order of the given user: right, nearly right, and anything but. */
 function bodies(): fc.Arbitrary<(userId: string) => string> {

@@ -4,14 +4,13 @@
 //   I1  every firm order has exactly one points entry, one coupon decision and one stored notification, and is completed
 //   I2  no effect without an order
 //   I3  a retried Idempotency-Key is the same order; an answered order is there
+//   I4, I5  flash sales: see sale-checker.ts
 //   I6  nothing is unaccounted for: outboxes empty, nothing pending in an inbox; what is retrying or dead is listed
-import { join } from 'node:path';
-import { PGlite } from '@electric-sql/pglite';
-import { Client } from 'pg';
+import type { BuyerLog } from './buyers.ts';
+import { Findings } from './findings.ts';
 import type { ClientLog } from './load.ts';
-
-/** A PostgreSQL, or the data folder of an embedded database whose process has ended. */
-export type Stored = { readonly databaseUrl: string } | { readonly dataDir: string };
+import { checkSales } from './sale-checker.ts';
+import { openStored, type Reader, type Stored } from './stored.ts';
 
 export interface FailedRow {
   readonly service: string;
@@ -25,20 +24,23 @@ export interface FailedRow {
 export interface Verdict {
   /** Orders that are stored. */
   readonly orders: number;
-  /** Orders that were answered and are not there, that lack an effect, or whose results did not reach them. */
+  /** Orders and tickets that were answered and are not there, that lack an effect, or that did not come to their end. */
   readonly lost: number;
-  /** Orders beyond the first of a key, and effects beyond the first of an order. */
+  /** Orders beyond the first of a key or ticket, live tickets beyond the first of a user, effects beyond the first of an
+   *  order. */
   readonly duplicated: number;
   /** What is broken, one sentence each: empty where every invariant holds. */
   readonly violations: readonly string[];
   readonly failed: readonly FailedRow[];
 }
 
-const SERVICES = ['order', 'points', 'coupon', 'notify'];
+/** Their schemas are named after them. */
+const SERVICES = ['order', 'points', 'coupon', 'notify', 'flash_sale'];
 const WAITING = `status = 'pending' OR asked_again`;
 
-export async function checkInvariants(stored: Stored, log: ClientLog): Promise<Verdict> {
-  const database = await open(stored);
+/** `log` and `buyers` are everything that clients were answered. */
+export async function checkInvariants(stored: Stored, log: ClientLog, buyers: BuyerLog = new Map()): Promise<Verdict> {
+  const database = await openStored(stored);
   try {
     const orders = await database.query<OrderRow>(
       `SELECT o.id::text, o.user_id, o.total::text, o.idempotency_key AS key, p.status
@@ -62,6 +64,7 @@ export async function checkInvariants(stored: Stored, log: ClientLog): Promise<V
       Number(total) >= 5_000 ? Math.floor(Number(total) * 0.05) : null,
     );
     checkEffects(findings, 'notification', orders, notifications, () => null);
+    await checkSales(findings, database, buyers);
     for (const service of SERVICES) await checkMessaging(findings, database, service);
     return { orders: orders.length, ...findings.verdict(), failed: await failedRows(database) };
   } finally {
@@ -70,17 +73,19 @@ export async function checkInvariants(stored: Stored, log: ClientLog): Promise<V
 }
 
 /**
- * Whether there is nothing left to do: every stored order completed, outboxes empty, nothing pending in an inbox.
+ * Whether there is nothing left to do: every stored order completed, every ticket at its end, outboxes empty, nothing
+ * pending in an inbox.
  */
 export async function isDrained(databaseUrl: string): Promise<boolean> {
-  const database = await open({ databaseUrl });
+  const database = await openStored({ databaseUrl });
   try {
     const left = SERVICES.map(
       (service) => `(SELECT count(*) FROM sluice_${service}.outbox)
         + (SELECT count(*) FROM sluice_${service}.inbox WHERE ${WAITING} OR status = 'retrying')`,
     );
     const [row] = await database.query<{ rest: number }>(
-      `SELECT ((SELECT count(*) FROM sluice_order.progress WHERE status <> 'completed') + ${left.join(' + ')})::int AS rest`,
+      `SELECT ((SELECT count(*) FROM sluice_order.progress WHERE status <> 'completed')
+         + (SELECT count(*) FROM sluice_flash_sale.tickets WHERE closed_at IS NULL) + ${left.join(' + ')})::int AS rest`,
     );
     return row?.rest === 0;
   } finally {
@@ -100,33 +105,6 @@ interface EffectRow {
   readonly order_id: string;
   readonly user_id: string;
   readonly amount: string | null;
-}
-
-class Findings {
-  readonly #lost = new Set<string>();
-  #duplicated = 0;
-  readonly #subjects = new Map<string, string[]>();
-
-  broken(what: string, subject: string): void {
-    this.#subjects.set(what, [...(this.#subjects.get(what) ?? []), subject]);
-  }
-
-  lost(what: string, subject: string): void {
-    this.#lost.add(subject);
-    this.broken(what, subject);
-  }
-
-  duplicated(what: string, subject: string): void {
-    this.#duplicated++;
-    this.broken(what, subject);
-  }
-
-  verdict(): Pick<Verdict, 'lost' | 'duplicated' | 'violations'> {
-    const violations = [...this.#subjects].map(
-      ([what, subjects]) => `${what}: ${subjects.length} (${subjects.slice(0, 3).join(', ')})`,
-    );
-    return { lost: this.#lost.size, duplicated: this.#duplicated, violations };
-  }
 }
 
 /** I3. An unknown outcome may be an order or none, but never two. */
@@ -192,23 +170,4 @@ async function failedRows(database: Reader): Promise<FailedRow[]> {
        FROM sluice_${service}.inbox WHERE status IN ('retrying', 'dead')`,
   );
   return database.query<FailedRow>(selects.join(' UNION ALL '));
-}
-
-interface Reader {
-  query<Row>(sql: string): Promise<Row[]>;
-  close(): Promise<void>;
-}
-
-async function open(stored: Stored): Promise<Reader> {
-  if ('dataDir' in stored) {
-    const pglite = await PGlite.create({ dataDir: join(stored.dataDir, 'database') });
-    return { query: async <Row>(sql: string) => (await pglite.query<Row>(sql)).rows, close: () => pglite.close() };
-  }
-  const client = new Client({ connectionString: stored.databaseUrl });
-  client.on('error', () => undefined); // the query under way rejects with it as well
-  await client.connect();
-  return {
-    query: async <Row>(sql: string) => (await client.query(sql)).rows as Row[],
-    close: () => client.end(),
-  };
 }

@@ -1,6 +1,7 @@
 // The end of a fault: everything that was accepted is done in time, nothing is lost, nothing is there twice.
 import { expect } from 'vitest';
 import { eventually } from '../../setup/wait.ts';
+import type { Buyers } from './buyers.ts';
 import { checkInvariants, isDrained, type Verdict } from './checker.ts';
 import type { Load } from './load.ts';
 import { reportFault } from './report.ts';
@@ -9,7 +10,8 @@ export interface Ending {
   readonly fault: string;
   readonly rounds: number;
   readonly databaseUrl: string;
-  readonly load: Load;
+  readonly load?: Load;
+  readonly buyers?: Buyers;
   /** When the fault was over, as performance.now() tells time. */
   readonly over: number;
   /** I7: how long after the fault was over everything must be done. */
@@ -17,14 +19,14 @@ export interface Ending {
 }
 
 /** Stops the load, waits until everything is done (I7), reports, and fails where an invariant is broken. */
-export async function conclude({ fault, rounds, databaseUrl, load, over, withinMs }: Ending): Promise<Verdict> {
-  await load.stop();
+export async function conclude({ fault, rounds, databaseUrl, load, buyers, over, withinMs }: Ending): Promise<Verdict> {
+  await Promise.all([load?.stop(), buyers?.stop()]);
   const timeoutMs = Math.max(1_000, over + withinMs - performance.now());
   const recoveryMs = await eventually(() => isDrained(databaseUrl), { what: 'everything is done', timeoutMs }).then(
     () => performance.now() - over,
     () => null, // the checker says what is left
   );
-  const verdict = await checkInvariants({ databaseUrl }, load.log);
+  const verdict = await checkInvariants({ databaseUrl }, load?.log ?? new Map(), buyers?.log);
   judge({ fault, rounds, verdict, recoveryMs });
   return verdict;
 }

@@ -1,5 +1,5 @@
-// The two shapes in which the system runs: everything in one process with nothing beside it, and a process for each
-// service (two for orders) on RabbitMQ, PostgreSQL and Mosquitto.
+// The shapes in which the system runs: everything in one process with nothing beside it, a process for each service (two
+// for orders) on RabbitMQ, PostgreSQL and Mosquitto, and several gateways of flash sales on one database.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -69,21 +69,34 @@ export const embedded: Shape = {
   }),
 };
 
+export interface ServerOptions {
+  /** What carries the events. Default: rabbitmq. */
+  readonly bus?: 'rabbitmq' | 'local';
+  /** What paces the queues. Default: the database. */
+  readonly pace?: 'redis' | 'database';
+}
+
 /** `processes`: the services of each process. */
 export const onServers = (
   name: string,
-  { databaseUrl, amqpUrl, mosquittoUrl }: ServerUrls,
+  { databaseUrl, amqpUrl, mosquittoUrl, redisUrl }: ServerUrls,
   processes: readonly (readonly ServiceName[])[],
+  { bus = 'rabbitmq', pace = 'database' }: ServerOptions = {},
 ): Shape => ({
   name,
-  available: databaseUrl !== undefined && amqpUrl !== undefined && mosquittoUrl !== undefined,
+  available:
+    databaseUrl !== undefined &&
+    mosquittoUrl !== undefined &&
+    (bus === 'local' || amqpUrl !== undefined) &&
+    (pace === 'database' || redisUrl !== undefined),
   separate: processes.length > 1,
   start: withFreePorts(async (env = {}) => {
     const database = await freshDatabase(String(databaseUrl));
     const prefix = freshPrefix();
     const common = {
       DATABASE_URL: database.url,
-      AMQP_URL: String(amqpUrl),
+      ...(bus === 'rabbitmq' ? { AMQP_URL: String(amqpUrl) } : {}),
+      ...(pace === 'redis' ? { REDIS_URL: String(redisUrl) } : {}),
       MQTT_URL: String(mosquittoUrl),
       BUS_PREFIX: prefix,
       ...env,
@@ -121,6 +134,21 @@ export const separateProcesses = (servers: ServerUrls): Shape =>
     ['order'],
     ...serviceNames.filter((name) => name !== 'order').map((name) => [name]),
   ]);
+
+const workflow = serviceNames.filter((name) => name !== 'flash-sale');
+
+/** Two gateways of flash sales, and the orders behind them, with nothing but a database. */
+export const gatewaysOnPostgres = (servers: ServerUrls): Shape =>
+  onServers('two gateways on PostgreSQL', servers, [workflow, ['flash-sale'], ['flash-sale']], { bus: 'local' });
+
+/** Four gateways, whose queues are paced by Redis. */
+export const gatewaysOnRedis = (servers: ServerUrls): Shape =>
+  onServers(
+    'four gateways on Redis, RabbitMQ and PostgreSQL',
+    servers,
+    [workflow, ...Array.from({ length: 4 }, (): ServiceName[] => ['flash-sale'])],
+    { pace: 'redis' },
+  );
 
 /** Starts them all; where one fails, shows its last words and leaves nothing behind. */
 async function startOr(remove: () => Promise<void>, processes: readonly ServiceProcess[]): Promise<void> {

@@ -1,0 +1,64 @@
+// What the databases hold after the floods, against what the buyers were told.
+import type { Query } from '../audit.ts';
+import { BROKEN } from '../raw-http.ts';
+import { ADMITTED, FULL, OVER } from './purchases.ts';
+
+/** What was asked of a sale, and answered. */
+export interface Asked {
+  readonly saleId: string;
+  readonly answers: Readonly<Record<number, number>>;
+  /** In milliseconds of the clock that the database tells time by. */
+  readonly time: readonly [number, number];
+  /** Whether every ticket has had the time to become an order. */
+  readonly ordered: boolean;
+}
+
+export interface SaleAudit {
+  /** Tickets that left the queue per second, in the time that was measured. */
+  readonly drainedPerSecond: number;
+  /** Refusals that were answered and that the sale did not count. Counted best-effort: 0 where nothing crashed. */
+  readonly uncounted: number;
+}
+
+const COUNTS = `SELECT s.stock, s.remaining, s.held, s.sold, s.queued, s.queue_cap, s.admitted, s.released,
+    COALESCE(r.queue_full, 0) AS queue_full, COALESCE(r.sold_out + r.not_open, 0) AS over, t.*
+  FROM sluice_flash_sale.sales s
+  LEFT JOIN sluice_flash_sale.refusals r ON r.sale_id = s.id
+  CROSS JOIN (
+    SELECT count(*) AS tickets, count(DISTINCT t.user_id) AS users,
+      count(*) FILTER (WHERE t.status = 'queued') AS waiting,
+      count(*) FILTER (WHERE t.status = 'ordered') AS ordered,
+      count(*) FILTER (WHERE t.status = 'ordered' AND o.id IS NOT NULL) AS orders,
+      count(*) FILTER (WHERE t.accepted_at >= to_timestamp($2::float8 / 1000)
+        AND t.accepted_at < to_timestamp($3::float8 / 1000)) AS drained
+    FROM sluice_flash_sale.tickets t LEFT JOIN sluice_order.orders o ON o.ticket_id = t.id
+    WHERE t.sale_id = $1
+  ) AS t
+  WHERE s.id = $1`;
+
+/** Throws where a book does not balance, or where someone was told what is not so. */
+export async function auditSale(query: Query, { saleId, answers, time, ordered }: Asked): Promise<SaleAudit> {
+  const [row = {}] = await query(COUNTS, [saleId, ...time]);
+  const n = (name: string) => Number(row[name]);
+  const told = answers[ADMITTED] ?? 0;
+  const balanced =
+    n('remaining') + n('held') + n('sold') === n('stock') &&
+    n('held') + n('sold') + n('released') === n('admitted') &&
+    n('queued') === n('waiting') &&
+    n('queued') <= n('queue_cap');
+  // Whose connection broke was told nothing.
+  const most = told + (answers[BROKEN] ?? 0);
+  const asTold =
+    n('admitted') >= told && n('admitted') <= most && n('tickets') === n('admitted') && n('users') === n('admitted');
+  const complete =
+    n('orders') === n('ordered') && n('sold') === n('ordered') && (!ordered || n('ordered') === n('admitted'));
+  if (!balanced || !asTold || !complete) {
+    throw new Error(`${told} were told that they are in, and the database holds ${JSON.stringify(row, textOfBigint)}`);
+  }
+  return {
+    drainedPerSecond: n('drained') / ((time[1] - time[0]) / 1_000),
+    uncounted: Math.max(0, (answers[FULL] ?? 0) + (answers[OVER] ?? 0) - n('queue_full') - n('over')),
+  };
+}
+
+const textOfBigint = (_key: string, value: unknown) => (typeof value === 'bigint' ? String(value) : value);

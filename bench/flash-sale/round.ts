@@ -1,0 +1,86 @@
+// One round: the bare route, the system in four floods, and the bare route again, so that what else the machine does
+// meets both. The system starts on fresh data each time, and what it stored is counted afterwards.
+import { note } from '../../cli/terminal.ts';
+import { readSettings } from '../audit.ts';
+import type { Load } from '../load.ts';
+import type { Durations } from '../measure.ts';
+import type { Peer } from '../peer.ts';
+import { type Profiles, summarizePhases } from '../profile.ts';
+import { type Mode, type System, startSystem } from '../system.ts';
+import { auditSale, type SaleAudit } from './audit.ts';
+import { type Flooded, floodRoute, floodSystem, type SystemFlooded } from './flood.ts';
+import { ANY_SALE, CONNECTIONS, purchasesOf } from './purchases.ts';
+import { createSale, full, soldOut, unbounded, untilOrdered } from './sales.ts';
+
+/** As many connections more than in the other floods. */
+const OVERLOAD = 10;
+
+export const phases = ['full', 'sold out', 'overload', 'unbounded'] as const;
+export type Phase = (typeof phases)[number];
+
+export interface Plan extends Readonly<Record<Phase, Durations>> {
+  readonly route: Durations;
+}
+
+export interface Round {
+  readonly mode: Mode;
+  /** Before and after. */
+  readonly route: readonly [Flooded, Flooded];
+  readonly floods: Readonly<Record<Phase, SystemFlooded & SaleAudit>>;
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+const sales: Readonly<Record<Phase, typeof full>> = { full, 'sold out': soldOut, overload: full, unbounded };
+
+export async function runRound(mode: Mode, load: Load, route: Peer, plan: Plan): Promise<Round> {
+  const routeWork = purchasesOf(route.url, ANY_SALE, CONNECTIONS);
+  const before = await floodRoute(load, routeWork, route, plan.route);
+  const system = await startSystem(mode, { redis: true });
+  try {
+    const measured = await floodAll(load, system, plan);
+    await system.remove();
+    return { mode, route: [before, await floodRoute(load, routeWork, route, plan.route)], ...measured };
+  } finally {
+    await system.remove();
+  }
+}
+
+/** Where the time goes in the process that decides. Profiling costs, so no rate of this round counts. */
+export async function profileRound(mode: Mode, load: Load, plan: Plan, folder: string): Promise<Profiles> {
+  const system = await startSystem(mode, { profileFolder: folder, redis: true });
+  try {
+    const { floods } = await floodAll(load, system, plan);
+    const windows = Object.fromEntries(phases.map((phase) => [phase, floods[phase].window]));
+    return await summarizePhases(folder, [mode === 'embedded' ? 'all' : 'flash-sale'], windows);
+  } finally {
+    await system.remove();
+  }
+}
+
+/** Also stops the services, which makes them write their profiles. */
+async function floodAll(load: Load, system: System, plan: Plan): Promise<Pick<Round, 'floods' | 'settings'>> {
+  const url = system.flashSaleUrl;
+  const done: { readonly phase: Phase; readonly saleId: string; readonly flooded: SystemFlooded }[] = [];
+  for (const phase of phases) {
+    note(`  ${phase} …`);
+    const saleId = await createSale(url, sales[phase]);
+    const connections = phase === 'overload' ? CONNECTIONS * OVERLOAD : CONNECTIONS;
+    const flooded = await floodSystem(load, system, purchasesOf(url, saleId, connections), plan[phase]);
+    done.push({ phase, saleId, flooded });
+  }
+  // What the last one has queued would take too long.
+  const ordered = ({ phase }: { readonly phase: Phase }) => phase !== 'unbounded';
+  await untilOrdered(
+    url,
+    done.filter(ordered).map(({ saleId }) => saleId),
+  );
+  return system.stopServices(async (query) => {
+    const floods: Partial<Record<Phase, SystemFlooded & SaleAudit>> = {};
+    for (const each of done) {
+      const { answers, time } = each.flooded;
+      const audit = await auditSale(query, { saleId: each.saleId, answers, time, ordered: ordered(each) });
+      floods[each.phase] = { ...each.flooded, ...audit };
+    }
+    return { floods: floods as Record<Phase, SystemFlooded & SaleAudit>, settings: await readSettings(query) };
+  });
+}

@@ -1,0 +1,179 @@
+// Clients that buy in a flash sale, steadily or all at once, and keep a log of every answer. One that gets no answer, or
+// a 503, asks again at the next gateway until it is answered; some ask at two gateways at the same time.
+import { setTimeout as delay } from 'node:timers/promises';
+import { Agent } from 'undici';
+import { eventually } from '../../setup/wait.ts';
+import type { Schedule } from './schedule.ts';
+
+/** Buyers that have no ticket yet, at the most: while nobody is admitted, no more arrive. */
+const MAX_UNDER_WAY = 50;
+const ANSWER_WITHIN_MS = 5_000;
+const RETRY_MS = 100;
+/** Sooner than the gateway asks for, so that the queue is always pressed. */
+const IMPATIENT_MS = { min: 100, max: 400 };
+
+/** One request and what came of it. Unknown: no answer, so there may be a ticket or not. */
+export interface BuyerAnswer {
+  readonly status: number | 'unknown';
+  /** Of 202 and 200. */
+  readonly ticketId?: string;
+  readonly position?: number;
+  /** The name of the problem, where it was refused, and what was said of it. */
+  readonly problem?: string;
+  readonly detail?: string;
+  readonly retryAfter?: string;
+}
+
+export interface LoggedBuyer {
+  readonly userId: string;
+  readonly saleId: string;
+  readonly answers: readonly BuyerAnswer[];
+}
+
+/** By user. */
+export type BuyerLog = ReadonlyMap<string, LoggedBuyer>;
+
+export interface BuyersOptions {
+  /** The gateways; each attempt goes to the next. */
+  readonly urls: readonly string[];
+  readonly saleId: string;
+  readonly schedule: Schedule;
+  /** The share of those who ask at two gateways at the same time. */
+  readonly twice?: number;
+}
+
+type Buyer = LoggedBuyer & { answers: BuyerAnswer[] };
+
+export class Buyers {
+  readonly log = new Map<string, Buyer>();
+  readonly #options: BuyersOptions;
+  readonly #agent = new Agent({
+    connectTimeout: ANSWER_WITHIN_MS,
+    headersTimeout: ANSWER_WITHIN_MS,
+    bodyTimeout: ANSWER_WITHIN_MS,
+  });
+  readonly #underWay = new Set<Promise<void>>();
+  #arriving: Promise<void> | undefined;
+  #stopping = false;
+  #giveUpAt = Number.POSITIVE_INFINITY;
+  #attempts = 0;
+
+  constructor(options: BuyersOptions) {
+    this.#options = options;
+  }
+
+  /** All answers, in the order of the buyers. */
+  get answers(): BuyerAnswer[] {
+    return [...this.log.values()].flatMap(({ answers }) => answers);
+  }
+
+  /** How often each status was answered. */
+  get statuses(): ReadonlyMap<BuyerAnswer['status'], number> {
+    const counts = new Map<BuyerAnswer['status'], number>();
+    for (const { answers } of this.log.values())
+      for (const { status } of answers) counts.set(status, (counts.get(status) ?? 0) + 1);
+    return counts;
+  }
+
+  /** From now on so many arrive a second; who finds the queue full tries again. */
+  arrive(perSecond: number): void {
+    this.#arriving ??= (async () => {
+      while (!this.#stopping) {
+        if (this.#underWay.size < MAX_UNDER_WAY) this.#buy(true);
+        await delay(1000 / perSecond);
+      }
+    })();
+  }
+
+  /** So many at once. Who finds the queue full goes away; resolves when all are answered. */
+  async burst(count: number): Promise<void> {
+    await Promise.all(Array.from({ length: count }, () => this.#buy(false)));
+  }
+
+  /** One more buyer, who asks once, at this gateway. */
+  async askOnce(url: string): Promise<BuyerAnswer> {
+    const buyer = this.#newBuyer();
+    const answer = await this.#ask(buyer.userId, url);
+    buyer.answers.push(answer);
+    return answer;
+  }
+
+  /** Resolves when `count` more buyers are told that they are admitted. */
+  async moreAdmitted(count: number): Promise<void> {
+    const admitted = () => this.statuses.get(202) ?? 0;
+    const goal = admitted() + count;
+    await eventually(() => admitted() >= goal, { what: `${count} more buyers are admitted`, timeoutMs: 60_000 });
+  }
+
+  /** Nobody arrives any more; resolves when all are answered, or were given up after `withinMs`. */
+  async stop(withinMs = 30_000): Promise<void> {
+    this.#stopping = true;
+    this.#giveUpAt = Math.min(this.#giveUpAt, performance.now() + withinMs);
+    await this.#arriving;
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+    await this.#agent.destroy();
+  }
+
+  #newBuyer(): Buyer {
+    const userId = `buyer-${this.log.size + 1}`;
+    const buyer: Buyer = { userId, saleId: this.#options.saleId, answers: [] };
+    this.log.set(userId, buyer);
+    return buyer;
+  }
+
+  #buy(patient: boolean): Promise<void> {
+    const { schedule, twice = 0.1 } = this.#options;
+    const buyer = this.#newBuyer();
+    const asking = schedule.random() < twice ? 2 : 1;
+    const buying = Promise.all(Array.from({ length: asking }, () => this.#untilAnswered(buyer, patient)))
+      .then(() => undefined)
+      .finally(() => this.#underWay.delete(buying));
+    this.#underWay.add(buying);
+    return buying;
+  }
+
+  async #untilAnswered({ userId, answers }: Buyer, patient: boolean): Promise<void> {
+    const { urls, schedule } = this.#options;
+    for (;;) {
+      const answer = await this.#ask(userId, urls[this.#attempts++ % urls.length] as string);
+      answers.push(answer);
+      const { status } = answer;
+      if (status === 429) {
+        if (!patient || this.#stopping) return;
+        await delay(schedule.between(IMPATIENT_MS.min, IMPATIENT_MS.max));
+      } else {
+        if ((status !== 'unknown' && status < 500) || performance.now() > this.#giveUpAt) return;
+        await delay(RETRY_MS);
+      }
+    }
+  }
+
+  async #ask(userId: string, url: string): Promise<BuyerAnswer> {
+    try {
+      const { statusCode, headers, body } = await this.#agent.request({
+        origin: url,
+        path: `/flash-sales/${this.#options.saleId}/purchases`,
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ userId }),
+      });
+      const { ticketId, position, type, detail } = (await body.json()) as {
+        ticketId?: string;
+        position?: number;
+        type?: string;
+        detail?: string;
+      };
+      const retryAfter = headers['retry-after'];
+      return {
+        status: statusCode,
+        ...(ticketId === undefined ? {} : { ticketId }),
+        ...(position === undefined ? {} : { position }),
+        ...(type === undefined ? {} : { problem: type.replace('/problems/', '') }),
+        ...(detail === undefined ? {} : { detail }),
+        ...(typeof retryAfter === 'string' ? { retryAfter } : {}),
+      };
+    } catch {
+      return { status: 'unknown' };
+    }
+  }
+}

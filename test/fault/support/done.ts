@@ -1,0 +1,26 @@
+// Whether a process has done everything, as it tells itself: nobody else can open an embedded database.
+import { request } from 'undici';
+import type { BuyerLog } from './buyers.ts';
+
+/** The orders and tickets that were answered have come to their end, and nothing is left in an outbox. */
+export async function isDone(url: string, orderIds: readonly string[], buyers: BuyerLog): Promise<boolean> {
+  const { body: metrics } = await request(`${url}/metrics`);
+  const outboxes = (await metrics.text()).split('\n').filter((line) => line.startsWith('sluice_outbox_rows{'));
+  if (outboxes.length === 0 || !outboxes.every((line) => line.endsWith(' 0'))) return false;
+  const ordered = [];
+  for (const { saleId, answers } of buyers.values()) {
+    const id = answers.find(({ ticketId }) => ticketId !== undefined)?.ticketId;
+    if (id === undefined) continue;
+    const { orderId } = await read<{ orderId?: string }>(`${url}/flash-sales/${saleId}/purchases/${id}`);
+    if (orderId === undefined) return false;
+    ordered.push(orderId);
+  }
+  for (const id of [...orderIds, ...ordered])
+    if ((await read<{ status?: string }>(`${url}/orders/${id}`)).status !== 'completed') return false;
+  return true;
+}
+
+async function read<T>(url: string): Promise<T> {
+  const { body } = await request(url);
+  return (await body.json()) as T;
+}

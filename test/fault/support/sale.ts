@@ -1,0 +1,89 @@
+// A flash sale on a system of several gateways: everything that a test of one needs to begin.
+import { request } from 'undici';
+import { Buyers } from './buyers.ts';
+import { keepJournal } from './sale-journal.ts';
+import type { Schedule } from './schedule.ts';
+import type { Environment, ServiceProcess } from './service-process.ts';
+import { query } from './sql.ts';
+import { type System, startSystem } from './system.ts';
+
+/** The shop behind the gateways, in one process. */
+export const shop = ['order', 'points', 'coupon', 'notify'] as const;
+
+export interface SaleTerms {
+  readonly stock: number;
+  readonly queueCap: number;
+  readonly drainPerSecond: number;
+  readonly opensAt?: string;
+}
+
+export interface SaleSystemOptions {
+  readonly postgresUrl: string | undefined;
+  readonly mqttUrl: string | undefined;
+  /** Left out: the database carries the events. */
+  readonly amqpUrl?: string | undefined;
+  /** Left out: the database paces the queue. */
+  readonly redisUrl?: string | undefined;
+  /** Processes of the flash-sale service. */
+  readonly gateways: number;
+  readonly env?: Environment;
+}
+
+export interface SaleSystem extends System {
+  readonly gateways: readonly ServiceProcess[];
+}
+
+/** Everything runs when this resolves, and ends with the test. */
+export async function startSaleSystem(options: SaleSystemOptions): Promise<SaleSystem> {
+  const { postgresUrl, mqttUrl, amqpUrl, redisUrl, gateways, env = {} } = options;
+  const system = await startSystem({
+    postgresUrl,
+    mqttUrl,
+    amqpUrl,
+    processes: [shop, ...Array.from({ length: gateways }, () => ['flash-sale'] as const)],
+    env: {
+      ...(amqpUrl ? {} : { EVENT_BUS: 'local' }),
+      ...(redisUrl ? { REDIS_URL: redisUrl } : {}),
+      ...env,
+    },
+  });
+  return { ...system, gateways: system.processes.slice(1) };
+}
+
+/** Creates a sale and answers its id. */
+export async function createSale({ url }: ServiceProcess, terms: SaleTerms): Promise<string> {
+  const { statusCode, body } = await request(`${url}/flash-sales`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ sku: 'lamp', name: 'Lamp', unitPrice: 5_999, currency: 'GBP', ...terms }),
+  });
+  const { id } = (await body.json()) as { id: string };
+  if (statusCode !== 201) throw new Error(`the sale was answered ${statusCode}`);
+  return id;
+}
+
+/** Creates a sale whose queue is journalled from its beginning, and buyers for it. */
+export async function openSale(
+  { databaseUrl, gateways }: Pick<SaleSystem, 'databaseUrl' | 'gateways'>,
+  schedule: Schedule,
+  terms: SaleTerms,
+  twice?: number,
+): Promise<{ readonly saleId: string; readonly buyers: Buyers }> {
+  await keepJournal(databaseUrl);
+  const saleId = await createSale(gateways[0] as ServiceProcess, terms);
+  const urls = gateways.map(({ url }) => url);
+  return { saleId, buyers: new Buyers({ urls, saleId, schedule, ...(twice === undefined ? {} : { twice }) }) };
+}
+
+/** Tickets that left the queue in the busiest stretch of `seconds`, per second. */
+export async function fastestPace(databaseUrl: string, seconds: number): Promise<number> {
+  const [row] = await query<{ most: number }>(
+    databaseUrl,
+    `SELECT COALESCE(max(n), 0)::float8 AS most FROM (
+       SELECT count(*) OVER (PARTITION BY sale_id ORDER BY accepted_at
+         RANGE BETWEEN CURRENT ROW AND interval '${seconds} s' FOLLOWING) AS n
+       FROM sluice_flash_sale.tickets WHERE accepted_at IS NOT NULL
+     ) AS stretches`,
+  );
+  return (row?.most ?? 0) / seconds;
+}

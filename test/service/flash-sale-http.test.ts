@@ -1,0 +1,324 @@
+// What programs and browsers are answered about flash sales: shapes, statuses, headers, and pages.
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
+import type { FlashSale, Purchase, Refusal } from '../../contracts/flash-sales.ts';
+import type { Readiness } from '../../contracts/operations.ts';
+import { eventually } from '../setup/wait.ts';
+import { type Answer, call, completed, freshUser, get, postJson } from './support/api.ts';
+import {
+  asBrowser,
+  Buyers,
+  buy,
+  buyByForm,
+  createSale,
+  freshUsers,
+  gatewaysOf,
+  over,
+  readSale,
+  readTicket,
+  saleOf,
+  ticketOf,
+} from './support/flash-sales.ts';
+import { embedded, gatewaysOnPostgres, type Shape, type System } from './support/systems.ts';
+
+// Seconds where the machine is quiet.
+vi.setConfig({ testTimeout: 120_000 });
+
+const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+const shapes = [embedded, gatewaysOnPostgres(inject('servers'))].map((shape) => [shape.name, shape] as [string, Shape]);
+
+describe.for(shapes)('%s', ([, shape]) => {
+  const onShape = test.skipIf(!shape.available);
+
+  let system: System;
+  let url: string;
+  beforeAll(async () => {
+    if (!shape.available) return;
+    system = await shape.start();
+    url = String(gatewaysOf(system)[0]);
+  });
+  afterAll(() => system?.remove());
+
+  const soon = (ms: number) => new Date(Date.now() + ms).toISOString();
+  /** Nobody leaves its queue before the test is over but the first, or few. */
+  const fullSale = async (queueCap: number) => {
+    const sale = await createSale(url, { stock: 1_000, queueCap, drainPerSecond: 1 });
+    const users = freshUsers(2 * queueCap);
+    let refused: Answer | undefined;
+    for (const user of users) {
+      const answer = await buy(url, sale.id, user);
+      if (answer.status === 429) refused = answer;
+      if (refused) break;
+    }
+    if (!refused) throw new Error('the queue was never full');
+    return { sale, refused };
+  };
+
+  function expectRefused(answer: Answer, status: number, name: Refusal): void {
+    expect(answer.status, answer.text).toBe(status);
+    expect(answer.headers['content-type']).toMatch(/^application\/problem\+json/);
+    expect(answer.headers.vary).toMatch(/\bAccept\b/i);
+    expect(answer.json()).toEqual({
+      type: `/problems/${name}`,
+      title: expect.stringMatching(/./),
+      status,
+      detail: expect.stringMatching(/./),
+    });
+  }
+
+  /** Where a browser is sent; the page there answers 200. */
+  async function followed(answer: Answer): Promise<{ location: string; page: Answer }> {
+    expect(answer.status, answer.text).toBe(303);
+    expect(answer.headers.vary).toMatch(/\bAccept\b/i);
+    const location = String(answer.headers.location);
+    const page = await call(`${url}${location}`, { headers: asBrowser });
+    expect(page.status, page.text).toBe(200);
+    expect(page.headers['content-type']).toBe('text/html; charset=utf-8');
+    expect(page.headers.vary).toMatch(/\bAccept\b/i);
+    return { location, page };
+  }
+
+  describe('a sale', () => {
+    onShape('is answered as it was asked for, and where it is', async () => {
+      const opensAt = '2099-12-31T23:02:03.456Z';
+      const body = saleOf({ opensAt, closesAt: '2100-01-02T00:00:00Z', note: 'a field that nobody asked for' });
+      const answer = await postJson(`${url}/flash-sales`, body);
+      expect(answer.status, answer.text).toBe(201);
+      const sale = answer.json<FlashSale>();
+      expect(answer.headers.location).toBe(`/flash-sales/${sale.id}`);
+      expect(sale).toEqual({
+        id: expect.stringMatching(UUID_V7),
+        sku: 'LAMP',
+        name: 'Lamp',
+        unitPrice: 5_900,
+        currency: 'GBP',
+        queueCap: 50,
+        drainPerSecond: 100,
+        holdSeconds: 0,
+        opensAt,
+        closesAt: '2100-01-02T00:00:00.000Z',
+        status: 'scheduled',
+        stock: { initial: 100, remaining: 100, held: 0, sold: 0 },
+        queue: { length: 0, cap: 50 },
+        counts: { admitted: 0, ordered: 0, released: 0, refused: { queueFull: 0, soldOut: 0, notOpen: 0 } },
+      });
+      const read = await call(`${url}/flash-sales/${sale.id}`);
+      expect([read.status, read.json()]).toEqual([200, sale]);
+      expect(read.headers.vary).toMatch(/\bAccept\b/i);
+    });
+
+    onShape('opens at once and never closes, unless it is told when', async () => {
+      const sale = await createSale(url);
+      expect(sale).toMatchObject({ status: 'open', opensAt: expect.stringMatching(INSTANT), closesAt: null });
+      expect(Math.abs(Date.parse(sale.opensAt) - Date.now())).toBeLessThan(10_000);
+    });
+  });
+
+  describe('a purchase', () => {
+    onShape('is 202 with a ticket and its place, then 200 with the same, also once it is ordered', async () => {
+      const sale = await createSale(url);
+      const userId = freshUser();
+      const answer = await buy(url, sale.id, userId);
+      expect(answer.status, answer.text).toBe(202);
+      const purchase = answer.json<Purchase>();
+      expect(purchase).toEqual({
+        ticketId: expect.stringMatching(UUID_V7),
+        position: 1,
+        statusUrl: `/flash-sales/${sale.id}/purchases/${purchase.ticketId}`,
+      });
+      expect(answer.headers.location).toBe(purchase.statusUrl);
+      expect(answer.headers.vary).toMatch(/\bAccept\b/i);
+
+      const ticket = await eventually(
+        async () => {
+          const now = await readTicket(url, sale.id, purchase.ticketId);
+          return now.status === 'ordered' && now;
+        },
+        { what: 'it is ordered' },
+      );
+      expect(ticket).toEqual({ status: 'ordered', orderId: expect.stringMatching(UUID_V7) });
+      const order = await completed(system.url('order'), String(ticket.orderId));
+      expect(order).toMatchObject({ userId, total: 5_900, currency: 'GBP' });
+      expect(order.items).toEqual([{ sku: 'LAMP', name: 'Lamp', quantity: 1, unitPrice: 5_900 }]);
+
+      const again = await buy(url, sale.id, userId);
+      expect([again.status, again.json()]).toEqual([200, { ...purchase, position: 0 }]);
+      expect(again.headers.location).toBe(purchase.statusUrl);
+      expect((await over(url, sale.id)).counts).toMatchObject({ admitted: 1, ordered: 1 });
+    });
+
+    onShape('takes a form as well, and answers programs in JSON all the same', async () => {
+      const sale = await createSale(url);
+      const userId = freshUser();
+      const form = await call(`${url}/flash-sales/${sale.id}/purchases`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/x-www-form-urlencoded' },
+        body: `userId=${userId}`,
+      });
+      expect(form.status, form.text).toBe(202);
+      for (const accept of ['*/*', 'application/json', 'application/json, text/html;q=0.9', 'image/png']) {
+        const again = await buy(url, sale.id, userId, { accept });
+        expect(again.status).toBe(200);
+        expect(ticketOf(again).ticketId).toBe(ticketOf(form).ticketId);
+      }
+    });
+
+    onShape('of a full queue is 429, with the time until it is worth coming back', async () => {
+      const { sale, refused } = await fullSale(20);
+      const delays = new Set<number>();
+      for (const user of freshUsers(30)) {
+        // By whom it was refused makes no difference: the row, or the hint in the process.
+        const answer = await buy(url, sale.id, user);
+        if (answer.status !== 429) continue;
+        expectRefused(answer, 429, 'queue-full');
+        expect(answer.headers['retry-after']).toMatch(/^[1-9]\d*$/);
+        delays.add(Number(answer.headers['retry-after']));
+      }
+      expectRefused(refused, 429, 'queue-full');
+      // About twenty seconds, spread over half to one and a half of it.
+      expect(Math.min(...delays)).toBeGreaterThanOrEqual(8);
+      expect(Math.max(...delays)).toBeLessThanOrEqual(31);
+      expect(delays.size).toBeGreaterThan(5);
+    });
+
+    onShape(
+      'of a sale that is sold out is 409, and of one that is not open 409 with the time until it opens',
+      async () => {
+        const soldOut = await createSale(url, { stock: 1 });
+        expect((await buy(url, soldOut.id, freshUser())).status).toBe(202);
+        const closed = await createSale(url, { closesAt: soon(300) });
+        await eventually(async () => (await readSale(url, closed.id)).status === 'closed', { what: 'it is closed' });
+        const scheduled = await createSale(url, { opensAt: soon(3_600_000) });
+        // Three times each: by the row, by what the gate has seen, by the hint.
+        for (let turn = 0; turn < 3; turn++) {
+          const sold = await buy(url, soldOut.id, freshUser());
+          expectRefused(sold, 409, 'sold-out');
+          expect(sold.headers['retry-after']).toBeUndefined();
+
+          const over = await buy(url, closed.id, freshUser());
+          expectRefused(over, 409, 'not-open');
+          expect(over.json()).toMatchObject({ title: 'The sale is closed' });
+          expect(over.headers['retry-after']).toBeUndefined();
+
+          const early = await buy(url, scheduled.id, freshUser());
+          expectRefused(early, 409, 'not-open');
+          expect(early.json()).toMatchObject({ title: 'The sale is not open yet' });
+          expect(Number(early.headers['retry-after'])).toBeGreaterThan(3_590);
+          expect(Number(early.headers['retry-after'])).toBeLessThanOrEqual(3_603);
+        }
+        for (const [id, refused] of [
+          [soldOut.id, { queueFull: 0, soldOut: 3, notOpen: 0 }],
+          [closed.id, { queueFull: 0, soldOut: 0, notOpen: 3 }],
+          [scheduled.id, { queueFull: 0, soldOut: 0, notOpen: 3 }],
+        ] as const) {
+          await eventually(
+            async () => {
+              expect((await readSale(url, id)).counts.refused).toEqual(refused);
+              return true;
+            },
+            { what: 'the refusals are counted' },
+          );
+        }
+      },
+    );
+
+    onShape('whoever closed it meanwhile, the refusal says so', async () => {
+      const sale = await createSale(url, { stock: 2, queueCap: 1, drainPerSecond: 1, closesAt: soon(1_500) });
+      // The gate has seen it open.
+      for (const user of freshUsers(3)) await buy(url, sale.id, user);
+      await eventually(async () => (await readSale(url, sale.id)).status === 'closed', { what: 'it is closed' });
+      const answer = await buy(url, sale.id, freshUser());
+      expectRefused(answer, 409, 'not-open');
+      expect(answer.json()).toMatchObject({ title: 'The sale is closed' });
+    });
+
+    onShape('who was told of an opening a while ago is told of it anew', async () => {
+      const opensAt = Date.now() + 9_000;
+      const sale = await createSale(url, { opensAt: new Date(opensAt).toISOString() });
+      const early = await buy(url, sale.id, freshUser());
+      expect(Number(early.headers['retry-after'])).toBeGreaterThanOrEqual(8);
+      await eventually(() => Date.now() > opensAt - 5_000, { what: 'five seconds are left' });
+      const later = await buy(url, sale.id, freshUser());
+      expect(later.status).toBe(409);
+      // Or whoever does as told would come after the others.
+      expect(Number(later.headers['retry-after'])).toBeLessThanOrEqual(8);
+    });
+
+    onShape('of a sale that fills as it opens is not sent back at once by those who saw it before', async () => {
+      const opensAt = Date.now() + 4_000;
+      const sale = await createSale(url, {
+        stock: 1_000,
+        queueCap: 60,
+        drainPerSecond: 1,
+        opensAt: new Date(opensAt).toISOString(),
+      });
+      expect((await buy(url, sale.id, freshUser())).status).toBe(409);
+      await eventually(() => Date.now() > opensAt + 20, { what: 'it is open' });
+      const bought = await new Buyers().rush([url], sale.id, freshUsers(180));
+      const refused = bought.map(({ answer }) => answer).filter(({ status }) => status === 429);
+      expect(refused.length).toBeGreaterThan(100);
+      expect(Math.min(...refused.map(({ headers }) => Number(headers['retry-after'])))).toBeGreaterThanOrEqual(25);
+    });
+  });
+
+  describe('a browser', () => {
+    onShape('is shown the sale, sends its form, and is led to a page about its ticket', async () => {
+      const sale = await createSale(url, { name: 'Lamp <b>&"' });
+      const page = await call(`${url}/flash-sales/${sale.id}`, { headers: asBrowser });
+      expect(page.status).toBe(200);
+      expect(page.headers['content-type']).toBe('text/html; charset=utf-8');
+      expect(page.headers['content-security-policy']).toMatch(/default-src 'none'/);
+      expect(page.text).toContain(`action="/flash-sales/${sale.id}/purchases"`);
+      expect(page.text).toContain('Lamp &lt;b&gt;');
+
+      const userId = freshUser();
+      const bought = await buyByForm(url, sale.id, { userId });
+      const { location, page: ticketPage } = await followed(bought);
+      const { ticketId } = ticketOf(await buy(url, sale.id, userId));
+      expect(location).toBe(`/flash-sales/${sale.id}/purchases/${ticketId}`);
+      expect(ticketPage.text).toContain(ticketId);
+      // Who comes back is led to the same page, which ends with the order.
+      expect((await followed(await buyByForm(url, sale.id, { userId }))).location).toBe(location);
+      await over(url, sale.id);
+      const { orderId } = await readTicket(url, sale.id, ticketId);
+      const last = (await followed(await buyByForm(url, sale.id, { userId }))).page;
+      expect(last.text).toContain(`/orders/${orderId}`);
+    });
+
+    onShape('is led to the reason where there is no ticket', async () => {
+      const { sale: full } = await fullSale(5);
+      const soldOut = await createSale(url, { stock: 1 });
+      await buy(url, soldOut.id, freshUser());
+      const scheduled = await createSale(url, { opensAt: soon(3_600_000) });
+      const reasons: [string, Refusal, RegExp][] = [
+        [soldOut.id, 'sold-out', /Sold out/],
+        [scheduled.id, 'not-open', /not open yet/],
+        [full.id, 'queue-full', /The queue is full/],
+      ];
+      for (const [saleId, reason, words] of reasons) {
+        await eventually(
+          async () => {
+            const answer = await buyByForm(url, saleId, { userId: freshUser() });
+            if (String(answer.headers.location).includes('/purchases/')) return false; // someone has left the queue
+            const { location, page } = await followed(answer);
+            expect(location).toContain(`/flash-sales/${saleId}/refused?reason=${reason}&`);
+            expect(page.text).toMatch(words);
+            expect(page.text).not.toMatch(/<script[^>]+src=|<link[^>]+href=/);
+            return true;
+          },
+          { what: `the page about ${reason}` },
+        );
+      }
+    });
+  });
+
+  onShape('the readiness of a gateway names its queues', async () => {
+    const readiness = await get<Readiness>(`${url}/readyz`);
+    expect(readiness.resources).toMatchObject({ queues: { status: 'up' } });
+    expect(readiness.consumers).toHaveProperty('flash-sale');
+    if (system.url('order') !== url) {
+      const shop = await get<Readiness>(`${system.url('order')}/readyz`);
+      expect(shop.resources).not.toHaveProperty('queues');
+    }
+  });
+});
