@@ -18,7 +18,7 @@ import { openMqttClient } from '../infra/mqtt/client.ts';
 import { type Connect, connectTo } from '../infra/mqtt/connect.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
 import type { PresenceOptions } from '../infra/mqtt/presence.ts';
-import { type OpenQueuesOptions, openQueues } from '../infra/queue/index.ts';
+import type { OpenQueuesOptions } from '../infra/queue/index.ts';
 import type { PacedQueues } from '../infra/queue/port.ts';
 import { schemaOf } from './service.ts';
 
@@ -62,6 +62,8 @@ export async function openResources(config: Config, log: Logger): Promise<Resour
       openBus: () => openBus(config, database, broker, log),
       openQueues: async () => {
         if (!queues) {
+          // Imported here: the other services need none of it, and start sooner.
+          const { openQueues } = await import('../infra/queue/index.ts');
           queues = await openQueues({ on: queueServer(config, database), prefix: config.BUS_PREFIX, log });
           closing.push(queues.close);
         }

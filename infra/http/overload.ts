@@ -7,10 +7,10 @@ import { unavailable } from './problem.ts';
 import { Slices } from './slices.ts';
 
 /**
- * How long a request may have waited for the event loop. Above what batches on the embedded database, which runs in the
- * same loop, usually take; below what a person at a shop takes for a fault.
+ * How long a request may have waited for its turn. Above what some hundred connections make of a process that can bear
+ * them, the embedded database's statements among it; below what a person at a shop takes for a fault.
  */
-export const MAX_LATENESS_MS = 200;
+export const MAX_LATENESS_MS = 500;
 
 /**
  * Guarded requests under way in one process. They wait for the next group commit: at some thousand decisions a second
@@ -101,9 +101,9 @@ export class OverloadGuard {
     return { ...this.#refused };
   }
 
-  /** How long a request that is handled now may have waited for the event loop. 0 while no guarded ones come. */
+  /** How long a request that is handled now may have waited for its turn. 0 while no guarded ones come. */
   get latenessMs(): number {
-    return this.#ticking ? this.#loop.at(performance.now()) : 0;
+    return this.#ticking ? this.#lateness(performance.now()) : 0;
   }
 
   /** A listener that refuses or hands on. One guard may stand before several listeners: they share its limits. */
@@ -117,12 +117,15 @@ export class OverloadGuard {
         this.#refused.inFlight++;
         return refuse(request, response);
       }
-      if (!this.#limit.accepts(this.#loop.at(now), now)) {
-        this.#refused.late++;
-        return refuse(request, response);
-      }
+      const loopMs = this.#loop.at(now);
       this.#enter(request, response);
-      this.#slices.push(() => listener(request, response));
+      this.#slices.push(now, () => {
+        if (response.destroyed) return; // whoever asked has gone
+        const begun = performance.now();
+        if (this.#limit.accepts(loopMs + begun - now, begun)) return listener(request, response);
+        this.#refused.late++;
+        refuse(request, response);
+      });
     };
   }
 
@@ -130,6 +133,10 @@ export class OverloadGuard {
   stop(): void {
     clearInterval(this.#ticking);
     this.#ticking = undefined;
+  }
+
+  #lateness(now: number): number {
+    return this.#loop.at(now) + this.#slices.waitedMs(now);
   }
 
   #enter(request: IncomingMessage, response: ServerResponse): void {
@@ -151,7 +158,7 @@ export class OverloadGuard {
     this.#ticking = setInterval(() => {
       const tick = performance.now();
       this.#loop.tick(tick);
-      this.#limit.observe(this.#loop.at(tick));
+      this.#limit.observe(this.#lateness(tick));
       if (tick - this.#lastRequestAt > CALM_MS) this.stop();
     }, TICK_MS);
   }

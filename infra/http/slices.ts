@@ -5,32 +5,54 @@
 /** Milliseconds of one slice. A request takes about 0.1, so some dozens of them. */
 const SLICE_MS = 5;
 
-export class Slices {
-  #waiting: (() => void)[] = [];
-  #scheduled = false;
+interface Waiting {
+  /** As performance.now() tells time. */
+  readonly since: number;
+  readonly work: () => void;
+}
 
-  /** Runs `work` in the next slice that has room, in order. `work` must not throw. */
-  push(work: () => void): void {
-    this.#waiting.push(work);
+export class Slices {
+  #waiting: Waiting[] = [];
+  #scheduled: NodeJS.Immediate | undefined;
+
+  /** Runs `work`, which came at `since`, in the next slice that has room, in order. It must not throw. */
+  push(since: number, work: () => void): void {
+    this.#waiting.push({ since, work });
     this.#schedule();
   }
 
+  /** How long the next one has waited, in milliseconds; 0 where none waits. */
+  waitedMs(now: number): number {
+    const [next] = this.#waiting;
+    return next ? now - next.since : 0;
+  }
+
   #schedule(): void {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    setImmediate(() => {
-      this.#scheduled = false;
-      this.#run();
+    this.#scheduled ??= setImmediate(() => {
+      void this.#run().then(() => {
+        this.#scheduled = undefined;
+        if (this.#waiting.length > 0) this.#schedule();
+      });
     });
   }
 
-  #run(): void {
-    const waiting = this.#waiting;
+  async #run(): Promise<void> {
     const until = performance.now() + SLICE_MS;
-    let next = 0;
-    while (next < waiting.length && performance.now() < until) waiting[next++]?.();
-    // What came meanwhile stands at the end of the same array.
-    this.#waiting = waiting.slice(next);
-    if (this.#waiting.length > 0) this.#schedule();
+    let done = 0;
+    // What comes meanwhile stands at the end of the same array.
+    for (; done < this.#waiting.length && performance.now() < until; done++) {
+      this.#waiting[done]?.work();
+      await bodyRead();
+    }
+    this.#waiting = this.#waiting.slice(done);
   }
 }
+
+/**
+ * Resolves when a body that is here already has been read, and what is done with it at once is done. A stream that begins
+ * to flow does so in the next tick, and ends in the one after that.
+ */
+const bodyRead = () =>
+  new Promise<void>((resolve) => {
+    process.nextTick(() => process.nextTick(() => process.nextTick(resolve)));
+  });

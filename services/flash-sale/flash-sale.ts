@@ -12,7 +12,7 @@ const MAX_RETRY_AFTER_SECONDS = 300;
  */
 export function retryAfterSeconds(
   refusal: Refusal,
-  { status, queued, drainPerSecond, opensInMs }: Seen,
+  { status, queueCap, drainPerSecond, opensInMs }: Seen,
   chance: number,
 ): number | undefined {
   if (refusal === 'not-open') {
@@ -20,5 +20,5 @@ export function retryAfterSeconds(
     return status === 'closed' ? undefined : Math.max(1, Math.ceil(opensInMs / 1_000 + 3 * chance));
   }
   if (refusal === 'sold-out') return undefined;
-  return Math.min(MAX_RETRY_AFTER_SECONDS, Math.max(1, Math.ceil((queued / drainPerSecond) * (0.5 + chance))));
+  return Math.min(MAX_RETRY_AFTER_SECONDS, Math.max(1, Math.ceil((queueCap / drainPerSecond) * (0.5 + chance))));
 }

@@ -83,7 +83,9 @@ describe('the configuration', () => {
 
   test('needs shared resources for services in separate processes, and says which', () => {
     expect(problemsOf({}, ['order', 'points'])).toEqual([
-      expect.stringMatching(/^DATABASE_URL is missing: order, points without coupon, notify, flash-sale means several processes/),
+      expect.stringMatching(
+        /^DATABASE_URL is missing: order, points without coupon, notify, flash-sale means several processes/,
+      ),
       expect.stringMatching(/^MQTT_URL is missing/),
     ]);
     expect(problemsOf({ DATABASE_URL: 'postgres://db', MQTT_URL: 'mqtt://broker' }, ['order'])).toEqual([]);

@@ -130,7 +130,9 @@ describe('when to come back', () => {
         expect(seconds).toBeGreaterThanOrEqual(1);
         expect(seconds).toBeLessThanOrEqual(300);
         expect(retryAfterSeconds('queue-full', any, high)).toBeGreaterThanOrEqual(seconds);
-        expect(retryAfterSeconds('queue-full', { ...any, queued: any.queueCap }, low)).toBeGreaterThanOrEqual(seconds);
+        expect(retryAfterSeconds('queue-full', { ...any, queueCap: 2 * any.queueCap }, low)).toBeGreaterThanOrEqual(
+          seconds,
+        );
       }),
     );
   });

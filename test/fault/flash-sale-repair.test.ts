@@ -1,13 +1,7 @@
 // What is lost on the way from a ticket to its order is asked for again, and a queue is drained by whoever is there.
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test, vi } from 'vitest';
 import type { Readiness } from '../../contracts/operations.ts';
-import { checkInvariants, isDrained } from '../fault/support/checker.ts';
-import { keepJournal } from '../fault/support/sale-journal.ts';
-import type { ServiceProcess } from '../fault/support/service-process.ts';
-import { query } from '../fault/support/sql.ts';
-import { startProxy } from '../setup/proxy.ts';
-import { eventually } from '../setup/wait.ts';
-import { call } from './support/api.ts';
+import { call } from '../service/support/api.ts';
 import {
   admittedOf,
   Buyers,
@@ -19,8 +13,14 @@ import {
   readTicket,
   tally,
   ticketOf,
-} from './support/flash-sales.ts';
-import { gatewaysOnPostgres, gatewaysOnRedis, type Shape, type System } from './support/systems.ts';
+} from '../service/support/flash-sales.ts';
+import { gatewaysOnPostgres, gatewaysOnRedis, type Shape, type System } from '../service/support/systems.ts';
+import { startProxy } from '../setup/proxy.ts';
+import { eventually } from '../setup/wait.ts';
+import { checkInvariants, isDrained } from './support/checker.ts';
+import { keepJournal } from './support/sale-journal.ts';
+import type { ServiceProcess } from './support/service-process.ts';
+import { query } from './support/sql.ts';
 
 // Seconds where the machine is quiet.
 vi.setConfig({ testTimeout: 120_000 });
