@@ -59,7 +59,7 @@ export interface FlashSale {
   };
   /** Waiting and running tickets. */
   readonly queue: { readonly length: number; readonly cap: number };
-  /** admitted = held + ordered + released. Refusals are counted best-effort: a crash loses those of the last second. */
+  /** admitted = held + ordered + released. Refusals are counted best-effort: a crash loses those of the last moments. */
   readonly counts: {
     readonly admitted: number;
     readonly ordered: number;

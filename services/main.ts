@@ -80,6 +80,10 @@ export async function startSluice({ env, services = serviceNames }: StartOptions
     const { database, mqtt } = resources;
 
     const metrics = createMetrics();
+    // Before anything is opened on it: a PostgreSQL that is itself starting is waited for.
+    await whenThere(config, log, async () => {
+      await database.query('SELECT 1');
+    });
     const prepared: { name: ServiceName; outbox: Outbox; log: Logger; service: AnyService }[] = [];
     for (const name of services) {
       const outbox = new Outbox(schemaOf(name));

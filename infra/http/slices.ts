@@ -29,7 +29,7 @@ export class Slices {
 
   #schedule(): void {
     this.#scheduled ??= setImmediate(() => {
-      void this.#run().then(() => {
+      void this.#run().finally(() => {
         this.#scheduled = undefined;
         if (this.#waiting.length > 0) this.#schedule();
       });
@@ -40,11 +40,14 @@ export class Slices {
     const until = performance.now() + SLICE_MS;
     let done = 0;
     // What comes meanwhile stands at the end of the same array.
-    for (; done < this.#waiting.length && performance.now() < until; done++) {
-      this.#waiting[done]?.work();
-      await bodyRead();
+    try {
+      while (done < this.#waiting.length && performance.now() < until) {
+        this.#waiting[done++]?.work();
+        await bodyRead();
+      }
+    } finally {
+      this.#waiting = this.#waiting.slice(done);
     }
-    this.#waiting = this.#waiting.slice(done);
   }
 }
 

@@ -30,7 +30,7 @@ export class Admission {
       everyMs: COUNT_MS,
       log: options.log,
       turn: async () => {
-        await this.count();
+        await this.#count();
         this.#forgetIdle();
         return false;
       },
@@ -43,7 +43,8 @@ export class Admission {
 
   async stop(): Promise<void> {
     await this.#loop.stop();
-    await this.count();
+    // Counted best-effort: the stop goes on without.
+    await this.#count().catch((error) => this.#options.log.debug({ error: String(error) }, 'refusals not counted'));
   }
 
   /** A refusal that needs nothing but this process's memory; undefined: the row must be asked. */
@@ -54,16 +55,27 @@ export class Admission {
   /** The row's decision; undefined where there is no such sale. Rejects as Gate.decide does. */
   async decide(saleId: string, userId: string): Promise<Decided | undefined> {
     const gate = this.#gates.get(saleId) ?? this.#open(saleId);
-    const decided = await gate.decide(userId);
-    if (!decided) this.#gates.delete(saleId);
+    let decided: Decided | undefined;
+    try {
+      decided = await gate.decide(userId);
+    } finally {
+      // Whatever was asked for may be no sale at all: only those that have been seen are remembered.
+      if (!decided && !gate.hasSeen) this.#gates.delete(saleId);
+    }
     return decided;
   }
 
   /** Writes down what was refused since the last time. */
-  async count(): Promise<void> {
+  async #count(): Promise<void> {
     for (const [saleId, gate] of this.#gates) {
       const refused = gate.takeRefused();
-      if (refused) await addRefusals(this.#options.database.background, saleId, refused);
+      if (!refused) continue;
+      try {
+        await addRefusals(this.#options.database.background, saleId, refused);
+      } catch (error) {
+        gate.giveBackRefused(refused);
+        throw error;
+      }
     }
   }
 

@@ -18,8 +18,9 @@ const TURN_MS = 100;
 const AHEAD_SECONDS = 2;
 const AHEAD_MIN = 20;
 const MAX_FED = 5_000;
-/** A job counts as there for this long: more than it takes to get through the queue. */
+/** A job counts as there for this long at the least, and for this many times what it takes to get through the queue. */
 const FED_MS = 5_000;
+const FED_TIMES = 1.5;
 /** A sale that is open but quiet is put away; the next ticket brings it back. */
 const QUIET_MS = 600_000;
 /** Queues in one process, each with a connection or two. Those with tickets come first, the others wait their turn. */
@@ -28,6 +29,10 @@ const MAX_QUEUES = 100;
 const SILENT_MS = 10_000;
 
 const LOCK = 'sluice flash-sale drain';
+/** How often a process that stands by asks for the lock: each time costs a connection. */
+const LOCK_MS = 1_000;
+/** Some of the sales that cannot be fed are told of this often. */
+const WARN_MS = 10_000;
 
 export interface DrainOptions {
   readonly database: Database;
@@ -54,6 +59,8 @@ export class Drain {
   /** Where only one process may drain at a time. */
   #lock: Lock | undefined;
   #lastTurnAt = 0;
+  #triedAt = Number.NEGATIVE_INFINITY;
+  #warnedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: DrainOptions) {
     this.#options = options;
@@ -80,19 +87,22 @@ export class Drain {
     const { database, queues } = this.#options;
     await delay(Math.max(0, this.#lastTurnAt + TURN_MS - performance.now()));
     this.#lastTurnAt = performance.now();
-    if (!queues.shared && !(await this.#holdsLock())) {
-      await this.#closeAll(); // the lock may have been lost while a turn was opening queues
-      return false;
-    }
+    if (!queues.shared && !(await this.#holdsLock())) return false;
     const sales = await listDrained(database, QUIET_MS, MAX_QUEUES);
     const ids = new Set(sales.map(({ id }) => id));
     for (const [id, { queue }] of this.#draining) {
       if (ids.has(id)) continue;
       this.#draining.delete(id);
+      // Whoever drains alone leaves nothing of a sale that is over or quiet; should that fail, the next one clears it.
+      if (!queues.shared) await queue.clear().catch(() => undefined);
       await queue.close();
     }
-    const fed = await Promise.all(sales.map((sale) => this.#feed(sale)));
-    return fed.some((full) => full);
+    // All of them to the end, and one that fails holds up no other.
+    const fed = await Promise.allSettled(sales.map((sale) => this.#feed(sale)));
+    const failed = fed.filter((result) => result.status === 'rejected');
+    if (failed.length > 0 && failed.length === sales.length) throw failed[0]?.reason;
+    if (failed.length > 0) this.#warn(failed.length, failed[0]?.reason);
+    return fed.some((result) => result.status === 'fulfilled' && result.value);
   }
 
   /** Answers whether there may be more to feed. */
@@ -108,7 +118,12 @@ export class Drain {
     draining ??= await this.#open(sale);
     if (sale.queued === 0) return false;
     const window = Math.min(MAX_FED, AHEAD_MIN + AHEAD_SECONDS * draining.perSecond);
-    const ids = await feed(database, sale.id, window, FED_MS);
+    const ids = await feed(
+      database,
+      sale.id,
+      window,
+      Math.max(FED_MS, FED_TIMES * (window / draining.perSecond) * 1_000),
+    );
     if (ids.length === 0) return false;
     try {
       await draining.queue.add(ids);
@@ -133,8 +148,13 @@ export class Drain {
     if (!queues.shared) {
       // Whoever drained before may have died in the middle, with a clock that is not ours: its jobs and limits are
       // forgotten, and every ticket is fed again.
-      await queue.clear();
-      await unfeedAll(database, id);
+      try {
+        await queue.clear();
+        await unfeedAll(database, id);
+      } catch (error) {
+        await queue.close();
+        throw error;
+      }
     }
     const draining = { queue, perSecond, left, leftAt: performance.now() };
     this.#draining.set(id, draining);
@@ -143,15 +163,24 @@ export class Drain {
 
   async #holdsLock(): Promise<boolean> {
     if (this.#lock) return true;
+    await this.#closeAll(); // it may have been lost since the last turn
+    if (performance.now() - this.#triedAt < LOCK_MS) return false;
+    this.#triedAt = performance.now();
     const lock = await this.#options.database.tryLock(LOCK);
     if (!lock) return false;
     this.#lock = lock;
     void lock.lost.then(() => {
       if (this.#lock !== lock) return;
       this.#lock = undefined;
-      void this.#closeAll();
+      this.wake();
     });
     return true;
+  }
+
+  #warn(count: number, reason: unknown): void {
+    if (performance.now() - this.#warnedAt < WARN_MS) return;
+    this.#warnedAt = performance.now();
+    this.#options.log.warn({ sales: count, error: String(reason) }, 'queues not fed, trying again');
   }
 
   async #closeAll(): Promise<void> {

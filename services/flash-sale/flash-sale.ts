@@ -2,8 +2,9 @@
 import type { Refusal } from '../../contracts/flash-sales.ts';
 import type { Seen } from './hint.ts';
 
-/** Nobody is sent away for longer. */
+/** Nobody is sent away from a full queue for longer; from one that drains at once, for one to three seconds. */
 const MAX_RETRY_AFTER_SECONDS = 300;
+const MIN_DRAINED_SECONDS = 2;
 
 /**
  * Whole seconds until it is worth coming back; undefined where nobody knows. To a full queue: about the time in which it
@@ -20,5 +21,6 @@ export function retryAfterSeconds(
     return status === 'closed' ? undefined : Math.max(1, Math.ceil(opensInMs / 1_000 + 3 * chance));
   }
   if (refusal === 'sold-out') return undefined;
-  return Math.min(MAX_RETRY_AFTER_SECONDS, Math.max(1, Math.ceil((queueCap / drainPerSecond) * (0.5 + chance))));
+  const drained = Math.max(MIN_DRAINED_SECONDS, queueCap / drainPerSecond);
+  return Math.min(MAX_RETRY_AFTER_SECONDS, Math.ceil(drained * (0.5 + chance)));
 }

@@ -2,7 +2,7 @@
 // one batch, and refuses a flood of newcomers by a hint, without touching anything.
 import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
-import type { FlashSaleStatus, Refusal } from '../../contracts/flash-sales.ts';
+import { type FlashSaleStatus, type Refusal, refusals } from '../../contracts/flash-sales.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { failpoint } from '../../infra/failpoint.ts';
@@ -95,12 +95,22 @@ export class Gate {
     return this.#refusedAs(outcome, this.#seen);
   }
 
+  /** Whether the sale is known to exist. */
+  get hasSeen(): boolean {
+    return this.#seen !== undefined;
+  }
+
   /** Refusals since the last call. */
   takeRefused(): Readonly<Record<Refusal, number>> | undefined {
     const refused = this.#refused;
     if (Object.values(refused).every((count) => count === 0)) return undefined;
     this.#refused = { 'not-open': 0, 'sold-out': 0, 'queue-full': 0 };
     return refused;
+  }
+
+  /** They could not be written down. */
+  giveBackRefused(refused: Readonly<Record<Refusal, number>>): void {
+    for (const reason of refusals) this.#refused[reason] += refused[reason];
   }
 
   #refusedAs(outcome: Refusal, seen: Seen): Refused {

@@ -40,7 +40,7 @@ const refusedQuery = z.object({
   userId,
   retryAfter: z
     .string()
-    .regex(/^\d{1,6}$/, 'must be a number of seconds')
+    .regex(/^\d{1,12}$/, 'must be a number of seconds')
     .transform(Number)
     .optional(),
 });

@@ -221,7 +221,7 @@ export async function feed(database: Database, saleId: string, window: number, f
        WHERE id IN (SELECT id FROM head WHERE fed_until <= now()) AND status = 'queued' AND fed_until <= now()
        FOR UPDATE SKIP LOCKED
      )
-     UPDATE ${SCHEMA}.tickets AS t SET fed_until = now() + $3::integer * ${MS}
+     UPDATE ${SCHEMA}.tickets AS t SET fed_until = now() + $3::float8 * ${MS}
      FROM hungry WHERE t.id = hungry.id
      RETURNING t.id, t.number`,
     [saleId, window, fedMs],

@@ -3,10 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
-import { isDrained } from '../fault/support/checker.ts';
-import { query } from '../fault/support/sql.ts';
-import { eventually } from '../setup/wait.ts';
-import { freshUser } from './support/api.ts';
+import { freshUser } from '../service/support/api.ts';
 import {
   admittedOf,
   Buyers,
@@ -21,9 +18,12 @@ import {
   tally,
   ticketOf,
   watch,
-} from './support/flash-sales.ts';
-import { type Told, tellCancelled, tellPlaced } from './support/sale-hands.ts';
-import { gatewaysOnPostgres, gatewaysOnRedis, type Shape, type System } from './support/systems.ts';
+} from '../service/support/flash-sales.ts';
+import { type Told, tellCancelled, tellPlaced } from '../service/support/sale-hands.ts';
+import { gatewaysOnPostgres, gatewaysOnRedis, type Shape, type System } from '../service/support/systems.ts';
+import { eventually } from '../setup/wait.ts';
+import { isDrained } from './support/checker.ts';
+import { query } from './support/sql.ts';
 
 // Seconds where the machine is quiet.
 vi.setConfig({ testTimeout: 120_000 });
