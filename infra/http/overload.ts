@@ -4,19 +4,18 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { CALM_MS, LatenessLimit, LoopLateness } from './lateness.ts';
 import { unavailable } from './problem.ts';
-import { Slices } from './slices.ts';
 
 /**
- * How long a request may have waited for its turn. Above what some hundred connections make of a process that can bear
- * them, the embedded database's statements among it; below what a person at a shop takes for a fault.
+ * How long a request may have waited for the event loop. Above what batches on the embedded database, which runs in the
+ * same loop, usually take; below what a person at a shop takes for a fault.
  */
-export const MAX_LATENESS_MS = 500;
+const MAX_LATENESS_MS = 200;
 
 /**
  * Guarded requests under way in one process. They wait for the next group commit: at some thousand decisions a second
  * half a second's worth. What is over it would only wait longer, and hold memory meanwhile.
  */
-export const MAX_IN_FLIGHT = 1_000;
+const MAX_IN_FLIGHT = 2_000;
 
 /** Lateness that is over within this time is a burst or a pause (garbage collection), and nobody is refused for it. */
 export const TOLERATED_MS = 500;
@@ -74,7 +73,6 @@ export class OverloadGuard {
   readonly #bodyWithinMs: number;
   readonly #limit: LatenessLimit;
   readonly #loop = new LoopLateness(performance.now());
-  readonly #slices = new Slices();
   readonly #refused = { inFlight: 0, late: 0 };
   #inFlight = 0;
   #ticking: NodeJS.Timeout | undefined;
@@ -101,9 +99,9 @@ export class OverloadGuard {
     return { ...this.#refused };
   }
 
-  /** How long a request that is handled now may have waited for its turn. 0 while no guarded ones come. */
+  /** How long a request that is handled now may have waited for the event loop. 0 while no guarded ones come. */
   get latenessMs(): number {
-    return this.#ticking ? this.#lateness(performance.now()) : 0;
+    return this.#ticking ? this.#loop.at(performance.now()) : 0;
   }
 
   /** A listener that refuses or hands on. One guard may stand before several listeners: they share its limits. */
@@ -117,15 +115,12 @@ export class OverloadGuard {
         this.#refused.inFlight++;
         return refuse(request, response);
       }
-      const loopMs = this.#loop.at(now);
-      this.#enter(request, response);
-      this.#slices.push(now, () => {
-        if (response.destroyed) return; // whoever asked has gone
-        const begun = performance.now();
-        if (this.#limit.accepts(loopMs + begun - now, begun)) return listener(request, response);
+      if (!this.#limit.accepts(this.#loop.at(now), now)) {
         this.#refused.late++;
-        refuse(request, response);
-      });
+        return refuse(request, response);
+      }
+      this.#enter(request, response);
+      listener(request, response);
     };
   }
 
@@ -133,10 +128,6 @@ export class OverloadGuard {
   stop(): void {
     clearInterval(this.#ticking);
     this.#ticking = undefined;
-  }
-
-  #lateness(now: number): number {
-    return this.#loop.at(now) + this.#slices.waitedMs(now);
   }
 
   #enter(request: IncomingMessage, response: ServerResponse): void {
@@ -158,7 +149,7 @@ export class OverloadGuard {
     this.#ticking = setInterval(() => {
       const tick = performance.now();
       this.#loop.tick(tick);
-      this.#limit.observe(this.#lateness(tick));
+      this.#limit.observe(this.#loop.at(tick));
       if (tick - this.#lastRequestAt > CALM_MS) this.stop();
     }, TICK_MS);
   }
