@@ -269,7 +269,7 @@ describe.skipIf(!redisUrl)('on Redis', () => {
     const times = [...first.beganAt, ...second.beganAt].sort((a, b) => a - b);
     const seconds = ((times.at(-1) ?? 0) - (times[0] ?? 0)) / 1000;
     // The first and the last window do not last their whole time.
-    expect(seconds).toBeGreaterThan(400 / 100 / 1.02 - 0.25);
+    expect(seconds).toBeGreaterThan((400 / 100 - 2 * 0.2) / 1.02);
   });
 
   test('the jobs of a worker that was killed run elsewhere', async () => {
