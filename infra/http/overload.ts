@@ -6,10 +6,10 @@ import { CALM_MS, LatenessLimit, LoopLateness } from './lateness.ts';
 import { unavailable } from './problem.ts';
 
 /**
- * How long a request may have waited for the event loop. Above what batches on the embedded database, which runs in the
- * same loop, usually take; below what a person at a shop takes for a fault.
+ * How long a request may have waited for the event loop. Above what some hundred connections make of a process that is
+ * still being compiled, the embedded database's statements among it; below what a person at a shop takes for a fault.
  */
-const MAX_LATENESS_MS = 200;
+const MAX_LATENESS_MS = 500;
 
 /**
  * Guarded requests under way in one process. They wait for the next group commit: at some thousand decisions a second
