@@ -1,0 +1,446 @@
+// The payment port on the simulated provider, over HTTP: what is never known twice is never charged twice. In a process
+// of its own, as `sluice payment-provider` runs it, and inside the process, where PAYMENT_URL is not set.
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { appendFile, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { ledgerPage } from '../../infra/payments/api.ts';
+import { approvals, type Behaviour, behaviour } from '../../infra/payments/behaviour.ts';
+import { openEmbeddedProvider } from '../../infra/payments/embedded.ts';
+import { openHttpProvider } from '../../infra/payments/http-provider.ts';
+import { openJournal } from '../../infra/payments/journal.ts';
+import { Ledger } from '../../infra/payments/ledger.ts';
+import { type ChargeOutcome, type PaymentProvider, PaymentUnknown } from '../../infra/payments/port.ts';
+import { startSimulatedProvider } from '../../infra/payments/simulated-provider.ts';
+import { type PaymentsProcess, startPayments, type Told } from '../setup/payments.ts';
+import { eventually, gate } from '../setup/wait.ts';
+
+const log = pino({ level: 'silent' });
+const TIMEOUT_MS = 5_000;
+/** What a late provider takes, where a test waits for it. */
+const LATE_MS = 2_000;
+/** Longer than any test waits. */
+const NEVER_MS = 600_000;
+
+const order = (amount = 1_999) => ({ orderId: randomUUID(), amount, currency: 'GBP' });
+
+function client(url: string, timeoutMs = TIMEOUT_MS): PaymentProvider {
+  const provider = openHttpProvider({ url, timeoutMs });
+  onTestFinished(() => provider.close());
+  return provider;
+}
+
+async function freshFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-payments-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  return folder;
+}
+
+const outcomeOf = (answer: Promise<ChargeOutcome>) =>
+  answer.catch((error) => {
+    if (error instanceof PaymentUnknown) return 'unknown' as const;
+    throw error;
+  });
+
+describe('in a process of its own', () => {
+  let payments: PaymentsProcess;
+  let told: Behaviour;
+  beforeAll(async () => {
+    const late = ['--delay', '1', '--decide-late', '2', '--answer-late', '3'];
+    const args = ['--decline', '0.25', '--decline-every', '3', ...late, '--away'];
+    payments = await startPayments({ source: true, args });
+    told = await payments.behaviour();
+  });
+  afterAll(() => payments?.stop());
+  beforeEach(() => payments.behave({}));
+  const underWay = (count: number) =>
+    eventually(async () => (await payments.underWay()) >= count, { what: `${count} requests are under way` });
+
+  test('the command is told by its flags how to behave', () => {
+    expect(told).toEqual({
+      declineShare: 0.25,
+      declineEvery: 3,
+      delayMs: 1,
+      decideLateMs: 2,
+      answerLateMs: 3,
+      away: true,
+    });
+  });
+
+  test('a charge is approved, and the same one answers so again without charging more', async () => {
+    const provider = client(payments.url);
+    const charge = order();
+    expect(await provider.charge(charge)).toBe('approved');
+    expect(await provider.charge(charge)).toBe('approved');
+    expect(await payments.entry(charge.orderId)).toMatchObject({ status: 'charged', amount: 1_999, currency: 'GBP' });
+    expect((await payments.entries()).filter(({ orderId }) => orderId === charge.orderId)).toHaveLength(1);
+  });
+
+  test('an order that costs nothing is charged as any other', async () => {
+    const charge = order(0);
+    expect(await client(payments.url).charge(charge)).toBe('approved');
+    expect(await payments.entry(charge.orderId)).toMatchObject({ status: 'charged', amount: 0 });
+  });
+
+  test('charged by many at the same time, an order is charged once', async () => {
+    const provider = client(payments.url);
+    const charge = order();
+    const arrive = gate(20);
+    const outcomes = await Promise.all(Array.from({ length: 20 }, () => arrive().then(() => provider.charge(charge))));
+    expect(outcomes).toEqual(Array(20).fill('approved'));
+    expect((await payments.entries()).filter(({ orderId }) => orderId === charge.orderId)).toHaveLength(1);
+  });
+
+  test('a declined charge charges nothing, and may be approved when it is tried again', async () => {
+    await payments.behave({ declineShare: 1 });
+    const provider = client(payments.url);
+    const charge = order();
+    expect(await provider.charge(charge)).toBe('declined');
+    expect(await payments.entry(charge.orderId)).toBeUndefined();
+    await payments.behave({});
+    expect(await provider.charge(charge)).toBe('approved');
+    await payments.behave({ declineEvery: 1 });
+    expect(await provider.charge(charge)).toBe('approved');
+  });
+
+  test.each([
+    ['another amount', { amount: 1 }],
+    ['another currency', { currency: 'EUR' }],
+  ])('%s under the same key is refused, which is no "unknown", and changes nothing', async (_, other) => {
+    const provider = client(payments.url);
+    const charge = order();
+    await provider.charge(charge);
+    const refused = await provider.charge({ ...charge, ...other }).catch((error) => error);
+    expect(refused).toBeInstanceOf(Error);
+    expect(refused).not.toBeInstanceOf(PaymentUnknown);
+    expect(refused.message).toMatch(/422.*charged with 1999 GBP/);
+    expect(await payments.entry(charge.orderId)).toMatchObject({ status: 'charged', amount: 1_999, currency: 'GBP' });
+  });
+
+  test('an answer that comes too late is unknown; the charge was made, and asked again it answers so', async () => {
+    await payments.behave({ answerLateMs: NEVER_MS });
+    const charge = order();
+    const charging = outcomeOf(client(payments.url, LATE_MS).charge(charge));
+    const charged = await eventually(() => payments.entry(charge.orderId), { what: 'it is charged' });
+    expect(await charging).toBe('unknown');
+    await payments.behave({});
+    expect(await client(payments.url).charge(charge)).toBe('approved');
+    expect(await payments.entry(charge.orderId)).toEqual(charged);
+  });
+
+  test('what is decided late is charged though nobody waits any more; who asks meanwhile waits for that decision', async () => {
+    await payments.behave({ decideLateMs: LATE_MS });
+    const before = await payments.underWay();
+    const charges = [order(), order()] as const;
+    const leaving = client(payments.url);
+    const outcomes = charges.map((charge) => outcomeOf(leaving.charge(charge)));
+    await underWay(before + 2);
+    await leaving.close();
+    expect(await Promise.all(outcomes)).toEqual(['unknown', 'unknown']);
+    for (const { orderId } of charges) expect(await payments.entry(orderId)).toBeUndefined();
+    // Whoever is decided anew would have to wait longer than this client does.
+    await payments.behave({ decideLateMs: NEVER_MS });
+    expect(await client(payments.url).charge(charges[0])).toBe('approved');
+    await eventually(() => payments.entry(charges[1].orderId), { what: 'the other one is charged' });
+  });
+
+  test('a request whose client hangs up before it is looked at is forgotten', async () => {
+    await payments.behave({ delayMs: LATE_MS });
+    const before = await payments.underWay();
+    const charge = order();
+    const leaving = client(payments.url);
+    const outcome = outcomeOf(leaving.charge(charge));
+    await underWay(before + 1);
+    await leaving.close();
+    expect(await outcome).toBe('unknown');
+    // One that came later is at its end: by then the time of the first one was over as well.
+    expect(await client(payments.url).charge(order())).toBe('approved');
+    expect(await payments.entry(charge.orderId)).toBeUndefined();
+  });
+
+  test('cancelled before any charge, a key is never charged', async () => {
+    const provider = client(payments.url);
+    const charge = order();
+    await provider.cancel(charge.orderId);
+    expect(await provider.charge(charge)).toBe('declined');
+    expect(await payments.entry(charge.orderId)).toMatchObject({ status: 'cancelled' });
+  });
+
+  test('cancelled after the charge, it is given back once and not charged again', async () => {
+    const provider = client(payments.url);
+    const charge = order();
+    await provider.charge(charge);
+    await provider.cancel(charge.orderId);
+    const returned = await payments.entry(charge.orderId);
+    expect(returned).toMatchObject({ status: 'returned', amount: 1_999 });
+    await provider.cancel(charge.orderId);
+    expect(await provider.charge(charge)).toBe('declined');
+    expect(await payments.entry(charge.orderId)).toEqual(returned);
+  });
+
+  test('cancelled while a charge is on its way, it is not charged', async () => {
+    await payments.behave({ decideLateMs: LATE_MS });
+    const before = await payments.underWay();
+    const provider = client(payments.url);
+    const charge = order();
+    const charging = provider.charge(charge);
+    await underWay(before + 1);
+    await provider.cancel(charge.orderId);
+    expect(await charging).toBe('declined');
+    expect(await payments.entry(charge.orderId)).toMatchObject({ status: 'cancelled' });
+  });
+
+  test('while it is away nothing is known of charges and cancellations, and nothing happens', async () => {
+    const provider = client(payments.url);
+    const [charge, charged] = [order(), order()];
+    await provider.charge(charged);
+    await payments.behave({ away: true });
+    expect(await outcomeOf(provider.charge(charge))).toBe('unknown');
+    await expect(provider.cancel(charged.orderId)).rejects.toThrow(PaymentUnknown);
+    expect(await payments.entry(charge.orderId)).toBeUndefined();
+    expect(await payments.entry(charged.orderId)).toMatchObject({ status: 'charged' });
+    await payments.behave({});
+    expect(await provider.charge(charge)).toBe('approved');
+  });
+
+  test('shows its books page by page, newest first', async () => {
+    const provider = client(payments.url);
+    const charges = Array.from({ length: 5 }, () => order());
+    for (const charge of charges) await provider.charge(charge);
+    const ids = charges.map(({ orderId }) => orderId).reverse();
+    const read = async (query: string) => {
+      const { items, next } = ledgerPage.parse(await (await fetch(`${payments.url}/charges?${query}`)).json());
+      return { ids: items.map(({ orderId }) => orderId), next };
+    };
+    expect(await read('limit=3')).toEqual({ ids: ids.slice(0, 3), next: ids[2] });
+    expect(await read(`limit=2&after=${ids[2]}`)).toEqual({ ids: ids.slice(3), next: expect.anything() });
+    expect(await read(`after=${(await payments.entries()).at(-1)?.orderId}`)).toEqual({ ids: [], next: null });
+  });
+
+  test.each([
+    ['/charges/none', { amount: 1, currency: 'GBP' }, 404],
+    [`/charges/${randomUUID()}`, { amount: -1, currency: 'GBP' }, 422],
+    [`/charges/${randomUUID()}`, { amount: 1, currency: 'gbp' }, 422],
+    [`/charges/${randomUUID()}`, { amount: 1 }, 422],
+    [`/charges/${randomUUID()}`, 'x'.repeat(2 * 1024 * 1024), 413],
+    ['/behaviour', { awy: true }, 422],
+    ['/behaviour', { declineShare: 2 }, 422],
+  ])('refuses what it cannot understand: PUT %s', async (path, body, status) => {
+    const answer = await fetch(`${payments.url}${path}`, {
+      method: 'PUT',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    expect(answer.status).toBe(status);
+    expect(answer.headers.get('content-type')).toMatch(/^application\/problem\+json/);
+  });
+
+  test('kill -9 forgets no charge, answered or not, and makes none that was not decided', async () => {
+    await payments.behave({ answerLateMs: NEVER_MS });
+    const before = await payments.underWay();
+    const provider = client(payments.url, NEVER_MS);
+    const [charged, returned, undecided] = [order(), order(), order()];
+    const unanswered = [charged, returned].map((charge) => outcomeOf(provider.charge(charge)));
+    for (const { orderId } of [charged, returned])
+      await eventually(() => payments.entry(orderId), { what: 'it is charged' });
+    await payments.behave({ decideLateMs: NEVER_MS });
+    await provider.cancel(returned.orderId);
+    unanswered.push(outcomeOf(provider.charge(undecided)));
+    await underWay(before + 3);
+
+    await payments.kill();
+    expect(await Promise.all(unanswered)).toEqual(['unknown', 'unknown', 'unknown']);
+    expect(await outcomeOf(provider.charge(charged))).toBe('unknown');
+    await payments.restart();
+    await payments.behave({ declineShare: 1 });
+    expect(await provider.charge(charged)).toBe('approved');
+    expect(await provider.charge(returned)).toBe('declined');
+    expect(await payments.entry(returned.orderId)).toMatchObject({ status: 'returned' });
+    expect(await payments.entry(undecided.orderId)).toBeUndefined();
+  });
+});
+
+describe('inside the process', () => {
+  const open = async (dataDir: string) => {
+    const provider = await openEmbeddedProvider({ dataDir, timeoutMs: TIMEOUT_MS, log });
+    let closed: Promise<void> | undefined;
+    const close = () => {
+      closed ??= provider.close();
+      return closed;
+    };
+    onTestFinished(close);
+    return { ...provider, close };
+  };
+
+  test('it is the same provider, and its books outlive it', async () => {
+    const dataDir = await freshFolder();
+    const [charge, cancelled] = [order(), order()];
+    const before = await open(dataDir);
+    expect(await before.charge(charge)).toBe('approved');
+    await before.cancel(cancelled.orderId);
+    await before.close();
+
+    const after = await open(dataDir);
+    await expect(after.charge({ ...charge, amount: 1 })).rejects.toThrow(/charged with 1999 GBP/);
+    expect(await after.charge(charge)).toBe('approved');
+    expect(await after.charge(cancelled)).toBe('declined');
+  });
+
+  test('books that are in use are not shared, and the error names PAYMENT_URL', async () => {
+    const dataDir = await freshFolder();
+    await open(dataDir);
+    await expect(open(dataDir)).rejects.toThrow(/in use by another process.*PAYMENT_URL/);
+    await expect(startSimulatedProvider({ dataDir, port: 0, log })).rejects.toThrow(/in use by another process/);
+  });
+
+  test('closed, it leaves whoever waits without an answer, at once', async () => {
+    const dataDir = await freshFolder();
+    const simulated = await startSimulatedProvider({ dataDir, port: 0, behaviour: { decideLateMs: NEVER_MS }, log });
+    onTestFinished(() => simulated.close());
+    const waiting = outcomeOf(client(simulated.url, NEVER_MS).charge(order()));
+    const isWaiting = async () => (await (await fetch(`${simulated.url}/healthz`)).text()).includes('"underWay":1');
+    await eventually(isWaiting, { what: 'the charge is under way' });
+    await simulated.close();
+    expect(await waiting).toBe('unknown');
+  });
+
+  test('a port that is taken is named', async () => {
+    const dataDir = await freshFolder();
+    const first = await startSimulatedProvider({ dataDir, port: 0, log });
+    onTestFinished(() => first.close());
+    const port = Number(new URL(first.url).port);
+    await expect(startSimulatedProvider({ dataDir: await freshFolder(), port, log })).rejects.toThrow(
+      new RegExp(`port ${port} on 127\\.0\\.0\\.1 is in use: .*--port`),
+    );
+  });
+});
+
+describe('an answer that is none', () => {
+  async function answering(listener: RequestListener): Promise<PaymentProvider> {
+    const server = createServer(listener).listen(0, '127.0.0.1');
+    onTestFinished(() => {
+      server.close();
+      server.closeAllConnections();
+    });
+    await eventually(() => server.listening, { what: 'it listens' });
+    return client(`http://127.0.0.1:${(server.address() as AddressInfo).port}/pay/`, 500);
+  }
+
+  test.each<[string, RequestListener]>([
+    ['a 500', (_, response) => response.writeHead(500).end('{"outcome":"approved"}')],
+    ['a 429', (_, response) => response.writeHead(429).end()],
+    ['a redirect', (_, response) => response.writeHead(307, { location: '/elsewhere' }).end()],
+    ['no JSON', (_, response) => response.end('approved')],
+    ['another outcome', (_, response) => response.end('{"outcome":"pending"}')],
+    ['a large one', (_, response) => response.end(`{"outcome":"approved","text":"${'x'.repeat(1024 * 1024)}"}`)],
+    ['half an answer', (_, response) => response.writeHead(200, { 'content-length': 50 }).write('{"outcome":')],
+    ['no answer', () => undefined],
+  ])('%s is unknown', async (_, listener) => {
+    const provider = await answering(listener);
+    expect(await outcomeOf(provider.charge(order()))).toBe('unknown');
+    await expect(provider.cancel(randomUUID())).rejects.toThrow(PaymentUnknown);
+  });
+
+  test('a path in the URL stands before every route', async () => {
+    const charge = order();
+    const asked: string[] = [];
+    const provider = await answering((request, response) => {
+      asked.push(`${request.method} ${request.url}`);
+      response.end('{"outcome":"approved"}');
+    });
+    expect(await provider.charge(charge)).toBe('approved');
+    expect(asked).toEqual([`PUT /pay/charges/${charge.orderId}`]);
+  });
+});
+
+describe('the ledger', () => {
+  const open = async () => {
+    const folder = await freshFolder();
+    const ledger = await Ledger.open(folder);
+    onTestFinished(() => ledger.close());
+    return { ledger, journal: join(folder, 'journal.ndjson') };
+  };
+
+  test('those who charge one order at the same time share one decision', async () => {
+    const { ledger } = await open();
+    const charge = order();
+    const decisions: ((approved: boolean) => void)[] = [];
+    const decide = () => new Promise<boolean>((resolve) => decisions.push(resolve));
+    const together = (count: number) => Promise.all(Array.from({ length: count }, () => ledger.charge(charge, decide)));
+    const first = together(10);
+    await eventually(() => decisions.length > 0, { what: 'it is to be decided' });
+    decisions[0]?.(false);
+    expect(await first).toEqual(Array(10).fill('declined'));
+    const second = together(10);
+    await eventually(() => decisions.length > 1, { what: 'it is to be decided again' });
+    decisions[1]?.(true);
+    expect(await second).toEqual(Array(10).fill('approved'));
+    expect(await together(10)).toEqual(Array(10).fill('approved'));
+    expect(decisions).toHaveLength(2);
+  });
+
+  test('of two amounts for one order at the same time, one is charged and the other refused', async () => {
+    const { ledger } = await open();
+    const charge = order();
+    const answers = await Promise.allSettled(
+      [charge, { ...charge, amount: 1 }].map((each) => ledger.charge(each, async () => true)),
+    );
+    expect(answers.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+    expect(ledger.page(10)).toMatchObject([{ orderId: charge.orderId, amount: 1_999 }]);
+  });
+
+  test('what it answers is on the disk', async () => {
+    const { ledger, journal } = await open();
+    await Promise.all(
+      Array.from({ length: 200 }, async () => {
+        const charge = order();
+        expect(await ledger.charge(charge, async () => true)).toBe('approved');
+        // Read without a pause, in which it could still be written.
+        expect(readFileSync(journal, 'utf8')).toContain(charge.orderId);
+      }),
+    );
+  });
+});
+
+describe('the journal', () => {
+  test('drops a last line that was not written whole, and goes on after it', async () => {
+    const folder = await freshFolder();
+    const file = join(folder, 'journal.ndjson');
+    const first = await openJournal(file, () => undefined);
+    await Promise.all([1, 2, 3].map((n) => first.append({ n, text: 'é\n' })));
+    await first.close();
+    await appendFile(file, '{"n":4,"te');
+
+    const replayed: unknown[] = [];
+    const second = await openJournal(file, (record) => replayed.push(record));
+    expect(replayed).toEqual([1, 2, 3].map((n) => ({ n, text: 'é\n' })));
+    await second.append({ n: 5 });
+    await second.close();
+    expect(await readFile(file, 'utf8')).toMatch(/^(\{"n":[123],"text":"é\\n"\}\n){3}\{"n":5\}\n$/);
+  });
+
+  test('does not open where another line cannot be read, and says which', async () => {
+    const file = join(await freshFolder(), 'journal.ndjson');
+    await appendFile(file, '{"n":1}\n{"n":\n{"n":3}\n');
+    await expect(openJournal(file, () => undefined)).rejects.toThrow(/journal\.ndjson, line 2, cannot be read/);
+  });
+});
+
+describe('a behaviour', () => {
+  test('declines each n-th charge, or a share of them', () => {
+    const outcomes = (told: Told, random?: () => number) => {
+      const approves = approvals(() => behaviour.parse(told), random);
+      return Array.from({ length: 6 }, () => approves());
+    };
+    expect(outcomes({})).toEqual(Array(6).fill(true));
+    expect(outcomes({ declineEvery: 3 })).toEqual([true, true, false, true, true, false]);
+    expect(outcomes({ declineShare: 1 })).toEqual(Array(6).fill(false));
+    const half = [0.1, 0.5, 0.9, 0.49, 0.51, 0];
+    expect(outcomes({ declineShare: 0.5 }, () => half.shift() ?? 1)).toEqual([false, true, true, false, true, false]);
+  });
+});
