@@ -72,6 +72,7 @@ async function order(options: OrderOptions, signal: AbortSignal): Promise<void> 
     if (!options.json) for (const line of renderAcceptance(placed)) print(line);
     const final = await follow(http, placed.order, options, signal);
     if (options.json) printJson({ replayed: placed.replayed, answeredInMs: placed.ms, order: final });
+    if (final.status === 'cancelled') throw new CliError(`order ${final.id} is cancelled`);
     if (final.status !== 'completed')
       throw new CliError(`order ${final.id} is ${final.status}, not completed, after ${options.timeout} s`);
     if (!options.json) print(`completed ${duration(completedAfterMs(final))} after acceptance`);
@@ -98,8 +99,8 @@ function renderAcceptance({ order, replayed, ms }: Placed): string[] {
 }
 
 /**
- * Shows each step as it ends; resolves with the completed order, or with the order as it was last seen when the
- * time is over. A read that fails meanwhile is tried again: the order itself is safe.
+ * Shows each step as it ends; resolves with the order once it is completed or cancelled, or as it was last seen when
+ * the time is over. A read that fails meanwhile is tried again: the order itself is safe.
  */
 async function follow(http: HttpClient, placed: Order, options: OrderOptions, signal: AbortSignal): Promise<Order> {
   const deadline = performance.now() + options.timeout * 1_000;
@@ -111,7 +112,8 @@ async function follow(http: HttpClient, placed: Order, options: OrderOptions, si
       shown.set(name, status);
       if (!options.json) print(renderStep(order, name));
     }
-    if (order.status === 'completed' || performance.now() >= deadline) return order;
+    const ended = order.status === 'completed' || order.status === 'cancelled';
+    if (ended || performance.now() >= deadline) return order;
     await sleep(POLL_MS, undefined, { signal });
     order = await readOrder(http, placed.id, signal).catch((error) => {
       if (error instanceof CliError && performance.now() < deadline) return order;

@@ -1,8 +1,10 @@
 // Every event that services say to each other: CloudEvents 1.0, structured JSON. Publishing and receiving both parse
 // with these schemas; the type is read from the body, never from a topic or routing key.
 import { z } from 'zod';
+import { MAX_HOLD_SECONDS } from './flash-sales.ts';
 import { currency } from './money.ts';
 import { instant, text, userId, uuid } from './text.ts';
+import { notificationKinds } from './users.ts';
 
 /** An event's body may not be larger; events carry totals, counts and ids, never an order's items. */
 export const MAX_EVENT_BYTES = 64 * 1024;
@@ -23,11 +25,26 @@ const eventData = {
     itemCount: z.int().min(1),
     ticketId: ticketId.optional(),
   }),
-  'order.cancelled': z.object({ orderId, userId, ticketId: ticketId.optional(), reason: text(0, 200).optional() }),
+  /** Its unit is held until it is paid or `expiresAt` is over. */
+  'order.awaiting-payment': z.object({ orderId, userId, ticketId, currency, total: amount, expiresAt: instant }),
+  /**
+   * `placed`: what order.placed said, for an order that was firm. So a service that hears of the cancellation first can
+   * write the effect with its reversal, and the end is the same in whatever order the two arrive.
+   */
+  'order.cancelled': z.object({
+    orderId,
+    userId,
+    ticketId: ticketId.optional(),
+    reason: text(0, 200).optional(),
+    placed: z.object({ currency, total: amount, itemCount: z.int().min(1) }).optional(),
+  }),
   'points.awarded': z.object({ orderId, userId, points: amount }),
+  'points.revoked': z.object({ orderId, userId, points: amount }),
   'coupon.issued': z.object({ orderId, userId, couponId: uuid, amount, currency, expiresAt: instant }),
   'coupon.skipped': z.object({ orderId, userId, reason: text(1, 200) }),
-  'notification.sent': z.object({ orderId, userId, notificationId: uuid, kind: z.enum(['order.placed']) }),
+  /** `couponId`: there had been one. */
+  'coupon.revoked': z.object({ orderId, userId, couponId: uuid.optional() }),
+  'notification.sent': z.object({ orderId, userId, notificationId: uuid, kind: z.enum(notificationKinds) }),
   'step.failed': z.object({
     orderId,
     step: z.enum(['points', 'coupon', 'notification']),
@@ -41,8 +58,13 @@ const eventData = {
     userId,
     currency,
     item: z.object({ sku: text(1, 64), name: text(1, 200), unitPrice: amount }),
+    /** How long the unit is held for payment; 0: none is asked for. */
+    holdSeconds: z.int().min(0).max(MAX_HOLD_SECONDS).default(0),
   }),
-  /** The ticket's last word, unless an order is cancelled later: then it is closed once more, as released. */
+  /**
+   * The ticket's last word, unless its order is cancelled later: then it is closed once more, as released, and so the
+   * order service knows that the unit is back.
+   */
   'flash-sale.ticket.closed': z.object({
     ticketId,
     saleId: uuid,
@@ -56,7 +78,14 @@ const eventData = {
 export type EventType = keyof typeof eventData;
 export const eventTypes = Object.keys(eventData) as EventType[];
 /** What a step of an order answers. */
-export type StepResult = 'points.awarded' | 'coupon.issued' | 'coupon.skipped' | 'notification.sent' | 'step.failed';
+export type StepResult =
+  | 'points.awarded'
+  | 'points.revoked'
+  | 'coupon.issued'
+  | 'coupon.skipped'
+  | 'coupon.revoked'
+  | 'notification.sent'
+  | 'step.failed';
 export const isEventType = (type: string): type is EventType => Object.hasOwn(eventData, type);
 
 const envelopeOf = <T extends EventType>(type: T) =>

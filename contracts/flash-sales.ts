@@ -8,6 +8,8 @@ export const MAX_STOCK = 1_000_000_000;
 /** Waiting and running tickets together. */
 export const MAX_QUEUE_CAP = 1_000_000;
 export const MAX_DRAIN_PER_SECOND = 10_000;
+/** A day. */
+export const MAX_HOLD_SECONDS = 86_400;
 
 /** A time that any PostgreSQL can keep. */
 const moment = instant.refine((at) => /^2[01]\d\d/.test(at), 'must be in the years 2000 to 2199');
@@ -25,8 +27,8 @@ export const createFlashSaleRequest = z
     opensAt: moment.optional(),
     /** Unset: it stays open until it is sold out. */
     closesAt: moment.optional(),
-    /** How long a unit is held for an order that is to be paid. Payment is not asked for yet: see the README. */
-    holdSeconds: z.literal(0, 'must be 0: payment is not asked for yet').default(0),
+    /** How long a unit is held for its order to be paid; 0: no payment is asked for. */
+    holdSeconds: z.int().min(0).max(MAX_HOLD_SECONDS).default(0),
   })
   .refine(({ opensAt, closesAt }) => !opensAt || !closesAt || Date.parse(opensAt) < Date.parse(closesAt), {
     path: ['closesAt'],

@@ -1,4 +1,4 @@
-// POST /orders, GET /orders/:id, GET /orders?userId=
+// POST /orders, GET /orders/:id, GET /orders?userId=, POST /orders/:id/cancel, POST /orders/:id/pay
 import { z } from 'zod';
 import { currency } from './money.ts';
 import { text, userId } from './text.ts';
@@ -33,6 +33,8 @@ export const idempotencyKey = z
   .regex(/^[\x20-\x7e]{1,255}$/, 'must be 1 to 255 printable ASCII characters')
   .optional();
 
+export const cancelRequest = z.object({ reason: text(0, 200).optional() });
+
 export const stepNames = ['points', 'coupon', 'notification'] as const;
 export type StepName = (typeof stepNames)[number];
 export type StepStatus = 'pending' | 'failed' | 'done' | 'skipped' | 'reverted';
@@ -47,10 +49,13 @@ export interface Step {
 export interface Order {
   readonly id: string;
   readonly userId: string;
-  readonly status: 'placed' | 'completed';
+  /** `placed` is firm, and `completed` once every step is done or skipped. */
+  readonly status: 'awaiting-payment' | 'placed' | 'completed' | 'cancelled';
   readonly currency: string;
   readonly total: number;
   readonly items: readonly OrderItem[];
   readonly createdAt: string;
+  /** While it awaits payment: when it is cancelled otherwise. */
+  readonly expiresAt?: string;
   readonly steps: Readonly<Record<StepName, Step>>;
 }

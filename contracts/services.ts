@@ -5,20 +5,20 @@ import type { EventType } from './events.ts';
 export const subscriptions = {
   order: [
     'points.awarded',
+    'points.revoked',
     'coupon.issued',
     'coupon.skipped',
+    'coupon.revoked',
     'notification.sent',
     'step.failed',
     'flash-sale.ticket.accepted',
+    'flash-sale.ticket.closed',
   ],
-  points: ['order.placed'],
-  coupon: ['order.placed'],
-  notify: ['order.placed'],
-  'flash-sale': ['order.placed', 'order.cancelled'],
+  points: ['order.placed', 'order.cancelled'],
+  coupon: ['order.placed', 'order.cancelled'],
+  notify: ['order.placed', 'order.cancelled'],
+  'flash-sale': ['order.placed', 'order.cancelled', 'order.awaiting-payment'],
 } as const satisfies Record<string, readonly EventType[]>;
-
-/** Events that no service needs: published for whoever binds a queue or subscribes from outside. */
-export const forOutsiders = ['flash-sale.ticket.closed'] as const satisfies readonly EventType[];
 
 export type ServiceName = keyof typeof subscriptions;
 export const serviceNames = Object.keys(subscriptions) as ServiceName[];

@@ -5,7 +5,7 @@ export interface PointsEntry {
   readonly id: string;
   readonly orderId: string;
   readonly points: number;
-  readonly kind: 'award';
+  readonly kind: 'award' | 'revoke';
   readonly at: string;
 }
 export type PointsPage = Page<PointsEntry> & { readonly balance: number };
@@ -15,15 +15,17 @@ export interface Coupon {
   readonly orderId: string;
   readonly amount: number;
   readonly currency: string;
-  readonly status: 'active' | 'expired';
+  readonly status: 'active' | 'revoked' | 'expired';
   readonly expiresAt: string;
 }
+
+export const notificationKinds = ['order.placed', 'order.cancelled'] as const;
 
 /** Also what is published to the user's MQTT topic; `id` tells repeats apart. */
 export interface Notification {
   readonly id: string;
   readonly orderId: string;
-  readonly kind: 'order.placed';
+  readonly kind: (typeof notificationKinds)[number];
   readonly text: string;
   readonly at: string;
 }

@@ -9,6 +9,8 @@ export const failpoints = [
   'admission.before-commit', // requests gathered, nothing decided
   'admission.after-commit', // tickets committed, nobody told
   'ticket.before-accept', // its job has begun, nothing done
+  'payment.before-charge', // the order is being paid, the provider was not asked
+  'payment.after-charge', // charged, and nobody wrote it down
 ] as const;
 export type Failpoint = (typeof failpoints)[number];
 

@@ -25,6 +25,7 @@ const LONGEST_PAUSE_MS = 1_000;
 /** Some placed orders: which are completed, how long that took, and which are not (yet). */
 export class Follower {
   readonly #open = new Map<string, string>();
+  readonly #cancelled = new Set<string>();
   /** How long after acceptance each completed order's last step was done, in milliseconds by the database's clock. */
   readonly completedAfterMs: number[] = [];
 
@@ -32,14 +33,16 @@ export class Follower {
   see(order: Order): void {
     this.#open.delete(order.id);
     if (order.status === 'completed') this.completedAfterMs.push(completedAfterMs(order));
+    else if (order.status === 'cancelled') this.#cancelled.add(order.id);
     else this.#open.set(order.id, order.status);
   }
 
   incomplete(): Incomplete[] {
-    return [...this.#open].map(([id, state]) => ({ id, state }));
+    const cancelled = [...this.#cancelled].map((id) => ({ id, state: 'cancelled' }));
+    return [...[...this.#open].map(([id, state]) => ({ id, state })), ...cancelled];
   }
 
-  /** Resolves when all are completed, or after `timeoutMs`. Rejects only when `signal` aborts. */
+  /** Resolves when all are completed or cancelled, or after `timeoutMs`. Rejects only when `signal` aborts. */
   async wait({ http, concurrency, timeoutMs, signal }: FollowOptions, onProgress: () => void): Promise<void> {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
     try {

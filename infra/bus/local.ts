@@ -5,7 +5,7 @@ import { MAX_EVENT_BYTES } from '../../contracts/events.ts';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { InboxStore } from '../messaging/inbox-store.ts';
 import { type Bus, BusError, type OutgoingEvent, type Receiver, type Rejected } from './port.ts';
-import { groupsFor, mustArrive, type Topology } from './topology.ts';
+import { groupsFor, type Topology } from './topology.ts';
 
 export interface LocalBusOptions {
   readonly database: Database;
@@ -43,7 +43,7 @@ export function openLocalBus({ database, topology, schemaOf }: LocalBusOptions):
         continue;
       }
       const groups = groupsFor(topology, event.type);
-      if (groups.length === 0 && mustArrive(topology, event.type)) {
+      if (groups.length === 0) {
         rejected.push({ id: event.id, error: new BusError('unroutable', `no group receives ${event.type}`) });
       }
       for (const group of groups) {

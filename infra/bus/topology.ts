@@ -4,12 +4,7 @@
 export interface Topology {
   readonly prefix: string;
   readonly groups: Readonly<Record<string, readonly string[]>>;
-  /** Types that may be published although no group receives them. */
-  readonly forOutsiders?: readonly string[];
 }
-
-/** Whether an event of this type that reached no queue counts as lost. */
-export const mustArrive = (topology: Topology, type: string): boolean => !topology.forOutsiders?.includes(type);
 
 /** The groups that receive events of this type. */
 export const groupsFor = (topology: Topology, type: string): string[] =>
@@ -24,6 +19,8 @@ export const deadQueueOf = (topology: Topology, group: string) => `${topology.pr
 // MQTT. Dots in a type become slashes; RabbitMQ's plugin would turn them into slashes anyway.
 const levels = (type: string) => type.replaceAll('.', '/');
 export const eventTopic = (prefix: string, type: string) => `${prefix}/events/${levels(type)}`;
+/** Where a group's session sends itself a message now and then, to see that it is delivered. */
+export const probeTopic = (prefix: string, group: string) => `${prefix}/probes/${group}`;
 export const liveTopic = (prefix: string, type: string) => `${prefix}/live/${levels(type)}`;
 export const logTopic = (prefix: string, service: string) => `${prefix}/logs/${service}`;
 export const presenceTopic = (prefix: string, service: string, instance: string) =>

@@ -20,6 +20,12 @@ export const jsonBody: RequestHandler = (request, response, next) => {
   json(request, response, next);
 };
 
+/** The same where there may be none: clients say so by a length of 0, some without naming a type. */
+export const optionalJsonBody: RequestHandler = (request, response, next) => {
+  if (request.get('content-length') === '0') next();
+  else jsonBody(request, response, next);
+};
+
 type Method = 'get' | 'post';
 
 /** Declares what a path answers; another method is answered 405. */

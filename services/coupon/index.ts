@@ -1,6 +1,8 @@
 import type { Service, ServiceContext } from '../service.ts';
 import { stepLatency } from '../step-latency.ts';
+import { couponAudit } from './audit.ts';
 import { decideCoupon } from './decide-coupon.ts';
+import { revokeCoupon } from './revoke-coupon.ts';
 import { couponRoutes } from './routes.ts';
 
 export function couponService({ config, database, outbox }: ServiceContext): Service<'coupon'> {
@@ -13,7 +15,11 @@ export function couponService({ config, database, outbox }: ServiceContext): Ser
         ...decideCoupon(outbox, rules, config.COUPON_VALID_DAYS),
         ...stepLatency(config.STEP_LATENCY_MS),
       },
+      'order.cancelled': revokeCoupon(outbox, rules, config.COUPON_VALID_DAYS),
     },
-    routes: (router) => couponRoutes(router, database),
+    routes: (router) => {
+      couponRoutes(router, database);
+      couponAudit(router, database);
+    },
   };
 }

@@ -9,7 +9,8 @@ export interface NewDecision {
   readonly eventId: string;
   readonly orderId: string;
   readonly userId: string;
-  readonly currency: string;
+  /** Null for an order that was never firm. */
+  readonly currency: string | null;
   readonly amount?: number;
   readonly reason?: string;
 }
@@ -26,16 +27,34 @@ export async function insertDecisions(
        CASE WHEN amount IS NOT NULL THEN now() + $2::integer * interval '1 day' END, reason, "eventId"
      FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text, currency text,
        amount bigint, reason text)
+     ORDER BY "orderId" -- a placing and a cancellation in two processes meet at the same keys
      ON CONFLICT (order_id) DO NOTHING`,
     [JSON.stringify(decisions), validDays],
   );
 }
 
-/** The results as they were first reported, of the orders in $1. */
-export const DECIDED = `SELECT event_id, CASE WHEN amount IS NULL THEN 'coupon.skipped' ELSE 'coupon.issued' END AS type,
-    order_id AS subject, at AS time,
-    CASE WHEN amount IS NULL
-      THEN json_build_object('orderId', order_id, 'userId', user_id, 'reason', reason)
+/** Revokes what was decided for orders, once. `eventId`: of the event that reports it. */
+export async function revokeDecisions(
+  tx: Transaction,
+  revokes: readonly { readonly orderId: string; readonly eventId: string }[],
+): Promise<void> {
+  await tx.execute(
+    `UPDATE ${SCHEMA}.decisions AS d SET revoked_at = now(), revoked_event_id = r."eventId"
+     FROM json_to_recordset($1::json) AS r ("orderId" uuid, "eventId" uuid)
+     WHERE d.order_id = r."orderId" AND d.revoked_at IS NULL`,
+    [JSON.stringify(revokes)],
+  );
+}
+
+/** The last result of each of the orders in $1, as it was first reported. */
+export const RESULTS = `SELECT COALESCE(revoked_event_id, event_id) AS event_id,
+    CASE WHEN revoked_at IS NOT NULL THEN 'coupon.revoked' WHEN amount IS NULL THEN 'coupon.skipped'
+      ELSE 'coupon.issued' END AS type,
+    order_id AS subject, COALESCE(revoked_at, at) AS time,
+    CASE
+      WHEN revoked_at IS NOT NULL THEN json_strip_nulls(json_build_object('orderId', order_id, 'userId', user_id,
+        'couponId', CASE WHEN amount IS NOT NULL THEN id END))
+      WHEN amount IS NULL THEN json_build_object('orderId', order_id, 'userId', user_id, 'reason', reason)
       ELSE json_build_object('orderId', order_id, 'userId', user_id, 'couponId', id, 'amount', amount,
         'currency', currency, 'expiresAt', ${SCHEMA}.iso(expires_at))
     END::text AS data
@@ -56,7 +75,7 @@ export async function listCoupons(
     expires_at: Date;
   }>(
     `SELECT id, order_id, amount, currency, expires_at,
-       CASE WHEN expires_at <= now() THEN 'expired' ELSE 'active' END AS status
+       CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired' ELSE 'active' END AS status
      FROM ${SCHEMA}.decisions
      WHERE user_id = $1 AND amount IS NOT NULL AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3`,
     [userId, after ?? null, limit],

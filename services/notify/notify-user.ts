@@ -1,25 +1,38 @@
+// order.placed, order.cancelled → one notification of each kind, stored and sent to the user's topic → notification.sent.
 import { v7 as uuidv7 } from 'uuid';
+import type { EventData } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import { placedText } from './notification.ts';
-import { SENT, storeNotifications } from './store.ts';
+import { cancelledText, placedText } from './notification.ts';
+import { type NewNotification, SENT, storeNotifications } from './store.ts';
 
-/** order.placed → one notification, stored and sent to the user's topic → notification.sent. */
-export function notifyUser(outbox: Outbox): Handler<'order.placed'> {
-  return {
-    handle: async (tx, events) => {
-      const notifications = events.map(({ data }) => ({
-        id: uuidv7(),
-        eventId: uuidv7(),
-        orderId: data.orderId,
-        userId: data.userId,
-        kind: 'order.placed' as const,
-        text: placedText(data),
-      }));
-      await storeNotifications(tx, outbox, notifications);
-      const orderIds = notifications.map(({ orderId }) => orderId);
-      await outbox.write(tx, 'bus', SENT, [orderIds]);
-    },
-    repeat: (tx, orderIds) => outbox.write(tx, 'bus', SENT, [orderIds]),
-  };
-}
+export const notifyOfPlacing = (outbox: Outbox): Handler<'order.placed'> => ({
+  handle: async (tx, events) => {
+    const notifications = events.map(({ data }) => notification(data, 'order.placed', placedText(data)));
+    await storeNotifications(tx, outbox, notifications, 'order.placed');
+    await outbox.write(tx, 'bus', SENT, [notifications.map(({ orderId }) => orderId)]);
+  },
+  repeat: (tx, orderIds) => outbox.write(tx, 'bus', SENT, [orderIds]),
+});
+
+/**
+ * Where the order was firm and its placing has not been heard of yet, that notification is stored as well but not sent:
+ * a user who reads "placed" after "cancelled" is misled, and the history is the same in whatever order the two arrive.
+ */
+export const notifyOfCancelling = (outbox: Outbox): Handler<'order.cancelled'> => ({
+  handle: async (tx, events) => {
+    const notifications = events.flatMap(({ data }) => [
+      ...(data.placed ? [notification(data, 'order.placed', placedText(data.placed))] : []),
+      notification(data, 'order.cancelled', cancelledText(data)),
+    ]);
+    await storeNotifications(tx, outbox, notifications, 'order.cancelled');
+    await outbox.write(tx, 'bus', SENT, [events.map(({ data }) => data.orderId)]);
+  },
+  repeat: (tx, orderIds) => outbox.write(tx, 'bus', SENT, [orderIds]),
+});
+
+const notification = (
+  { orderId, userId }: Pick<EventData<'order.placed'>, 'orderId' | 'userId'>,
+  kind: NewNotification['kind'],
+  text: string,
+): NewNotification => ({ id: uuidv7(), eventId: uuidv7(), orderId, userId, kind, text });

@@ -14,30 +14,32 @@ export interface NewNotification {
   readonly text: string;
 }
 
-/** Stores notifications, once for each order and kind; those that are new go to their users' topics. */
+/** Stores notifications, once for each order and kind; those of the kind `announced` that are new go to their users' topics. */
 export async function storeNotifications(
   tx: Transaction,
   outbox: Outbox,
   notifications: readonly NewNotification[],
+  announced: Notification['kind'],
 ): Promise<void> {
   const stored = `WITH stored AS (
       INSERT INTO ${SCHEMA}.notifications (id, order_id, user_id, kind, text, event_id)
       SELECT id, "orderId", "userId", kind, text, "eventId"
       FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text, kind text,
         text text)
+      ORDER BY "orderId", kind -- a placing and a cancellation in two processes meet at the same keys
       ON CONFLICT (order_id, kind) DO NOTHING
       RETURNING id, order_id, user_id, kind, text, at
     )`;
   const texts = `SELECT id AS event_id, 'notification' AS type, user_id AS subject, at AS time,
       json_build_object('id', id, 'orderId', order_id, 'kind', kind, 'text', text, 'at', ${SCHEMA}.iso(at))::text AS data
-    FROM stored`;
-  await outbox.write(tx, 'user', texts, [JSON.stringify(notifications)], stored);
+    FROM stored WHERE kind = $2`;
+  await outbox.write(tx, 'user', texts, [JSON.stringify(notifications), announced], stored);
 }
 
-/** The results as they were first reported, of the orders in $1. */
-export const SENT = `SELECT event_id, 'notification.sent' AS type, order_id AS subject, at AS time,
+/** The last result of each of the orders in $1, as it was first reported. */
+export const SENT = `SELECT DISTINCT ON (order_id) event_id, 'notification.sent' AS type, order_id AS subject, at AS time,
     json_build_object('orderId', order_id, 'userId', user_id, 'notificationId', id, 'kind', kind)::text AS data
-  FROM ${SCHEMA}.notifications WHERE order_id = ANY($1::uuid[]) AND kind = 'order.placed'`;
+  FROM ${SCHEMA}.notifications WHERE order_id = ANY($1::uuid[]) ORDER BY order_id, kind`;
 
 export async function listNotifications(
   database: Database,

@@ -1,33 +1,67 @@
+import type { PaymentProvider } from '../../infra/payments/port.ts';
 import { askAgainLoop } from '../ask-again.ts';
 import type { Service, ServiceContext } from '../service.ts';
+import { orderAudit } from './audit.ts';
+import { createCancelOrder } from './cancel-order.ts';
+import { expireOrders } from './expire-orders.ts';
+import { createPayOrder } from './pay-order.ts';
 import { placeForTicket } from './place-for-ticket.ts';
 import { createPlaceOrder } from './place-order.ts';
 import { recordProgress } from './record-progress.ts';
-import { orderRoutes } from './routes.ts';
-import { ASK_AGAIN, ASKED_AGAIN } from './store.ts';
+import { cancelAndPayRoutes, orderRoutes } from './routes.ts';
+import { settlePayments } from './settle-payments.ts';
+import { ASKED_AGAIN, askAgain, type Unanswered } from './store.ts';
+import { unitReturned } from './unit-returned.ts';
 
-export function orderService({ config, database, outbox, metrics, log }: ServiceContext): Service<'order'> {
+/** Added to the payment provider's timeout, before somebody else asks what became of a payment. */
+const SETTLE_AFTER_MS = 1_000;
+
+export interface OrderContext extends ServiceContext {
+  readonly payments: PaymentProvider;
+}
+
+export function orderService(context: OrderContext): Service<'order'> {
+  const { config, database, outbox, payments: provider, metrics, log } = context;
   const askAgainMs = config.ASK_AGAIN_MS;
-  const placeOrder = createPlaceOrder({ database, outbox, askAgainMs });
+  const againMs = config.PAYMENT_TIMEOUT_MS + SETTLE_AFTER_MS;
+  const payment = { database, outbox, provider, askAgainMs, againMs, log };
+  const asking = (status: Unanswered, question: 'order.placed' | 'order.cancelled') =>
+    askAgainLoop({
+      question,
+      ask: (limit) =>
+        outbox.writeAtOnce(database.background, 'bus', ASKED_AGAIN, [askAgainMs, limit], askAgain(status)),
+      askAgainMs,
+      metrics,
+      log,
+    });
   return {
     migrations: new URL('./migrations/', import.meta.url),
     handlers: {
       'points.awarded': recordProgress,
+      'points.revoked': recordProgress,
       'coupon.issued': recordProgress,
       'coupon.skipped': recordProgress,
+      'coupon.revoked': recordProgress,
       'notification.sent': recordProgress,
       'step.failed': recordProgress,
       'flash-sale.ticket.accepted': placeForTicket(outbox, askAgainMs),
+      'flash-sale.ticket.closed': unitReturned,
     },
-    routes: (router) => orderRoutes(router, database, placeOrder),
+    routes: (router) => {
+      orderRoutes(router, database, createPlaceOrder({ database, outbox, askAgainMs }));
+      cancelAndPayRoutes(
+        router,
+        database,
+        createCancelOrder({ database, outbox, askAgainMs }),
+        createPayOrder(payment),
+      );
+      orderAudit(router, database, outbox);
+    },
     loops: [
-      askAgainLoop({
-        question: 'order.placed',
-        ask: (limit) => outbox.writeAtOnce(database.background, 'bus', ASKED_AGAIN, [askAgainMs, limit], ASK_AGAIN),
-        askAgainMs,
-        metrics,
-        log,
-      }),
+      asking('placed', 'order.placed'),
+      asking('cancelling', 'order.cancelled'),
+      expireOrders({ database: database.background, outbox, askAgainMs, log }),
+      settlePayments(payment),
     ],
   };
 }

@@ -32,14 +32,29 @@ export interface NewTicketOrder extends PlaceOrderRequest {
   readonly total: number;
   readonly placedEventId: string;
   readonly ticketId: string;
+  /** Time to pay in seconds; 0: the order is firm at once. */
+  readonly holdSeconds: number;
+  readonly awaitingEventId: string | null;
 }
 
 export function newTicketOrder(
-  { ticketId, userId, currency, item }: EventData<'flash-sale.ticket.accepted'>,
-  ids: { readonly id: string; readonly placedEventId: string },
+  { ticketId, userId, currency, item, holdSeconds }: EventData<'flash-sale.ticket.accepted'>,
+  {
+    awaitingEventId,
+    ...ids
+  }: { readonly id: string; readonly placedEventId: string; readonly awaitingEventId: string },
 ): NewTicketOrder {
   const items = [{ ...item, quantity: 1 }];
-  return { ...ids, ticketId, userId, currency, items, total: totalOf(items) };
+  return {
+    ...ids,
+    ticketId,
+    userId,
+    currency,
+    items,
+    total: totalOf(items),
+    holdSeconds,
+    awaitingEventId: holdSeconds > 0 ? awaitingEventId : null,
+  };
 }
 
 /** What a request says, whatever the order of its keys or the white space: equal requests, equal fingerprints. */
@@ -92,12 +107,16 @@ function reportOf({ type, time: at, data }: Event<StepResult>): [StepName, Step]
   switch (type) {
     case 'points.awarded':
       return ['points', { status: 'done', at, detail: `${data.points} points` }];
+    case 'points.revoked':
+      return ['points', { status: 'reverted', at, detail: `${data.points} points taken back` }];
     case 'coupon.issued':
       return ['coupon', { status: 'done', at, detail: formatMoney(data.amount, data.currency) }];
     case 'coupon.skipped':
       return ['coupon', { status: 'skipped', at, detail: data.reason }];
+    case 'coupon.revoked':
+      return ['coupon', { status: 'reverted', at, detail: data.couponId ? 'revoked' : 'there was none' }];
     case 'notification.sent':
-      return ['notification', { status: 'done', at }];
+      return ['notification', { status: data.kind === 'order.cancelled' ? 'reverted' : 'done', at }];
     case 'step.failed':
       return [data.step, { status: 'failed', at, detail: data.error }];
   }

@@ -1,13 +1,16 @@
-import type { Router } from 'express';
-import { idempotencyKey, placeOrderRequest } from '../../contracts/orders.ts';
+import type { Response, Router } from 'express';
+import { cancelRequest, idempotencyKey, placeOrderRequest } from '../../contracts/orders.ts';
 import { pageOf, userQuery } from '../../contracts/pages.ts';
 import type { Database } from '../../infra/database/port.ts';
-import { jsonBody, route } from '../../infra/http/app.ts';
-import { notFound, Problem } from '../../infra/http/problem.ts';
+import { jsonBody, optionalJsonBody, route } from '../../infra/http/app.ts';
+import { notFound, Problem, unavailable } from '../../infra/http/problem.ts';
 import { parse, parseId } from '../../infra/http/validate.ts';
+import type { CancelOrder } from './cancel-order.ts';
+import type { PayOrder } from './pay-order.ts';
 import type { PlaceOrder } from './place-order.ts';
 import { findOrder, listOrders } from './store.ts';
 
+/** Placing and reading. */
 export function orderRoutes(router: Router, database: Database, placeOrder: PlaceOrder): void {
   route(router, '/orders', {
     post: [
@@ -40,10 +43,63 @@ export function orderRoutes(router: Router, database: Database, placeOrder: Plac
   route(router, '/orders/:id', {
     get: [
       async (request, response) => {
-        const order = await findOrder(database, parseId(request.params.id, 'order'));
-        if (!order) throw notFound('order');
-        response.json(order);
+        await answerWith(response, database, parseId(request.params.id, 'order'));
       },
     ],
   });
+}
+
+/** What may become of an order later. */
+export function cancelAndPayRoutes(
+  router: Router,
+  database: Database,
+  cancelOrder: CancelOrder,
+  payOrder: PayOrder,
+): void {
+  route(router, '/orders/:id/cancel', {
+    post: [
+      optionalJsonBody,
+      async (request, response) => {
+        const id = parseId(request.params.id, 'order');
+        const { reason } = parse(cancelRequest, request.body ?? {});
+        if ((await cancelOrder(id, reason)) === 'being-paid') {
+          throw new Problem(409, 'payment-under-way', {
+            title: 'The order is being paid at this moment',
+            detail: 'Cancel it once it is known whether that went through.',
+            headers: { 'Retry-After': '2' },
+          });
+        }
+        await answerWith(response, database, id);
+      },
+    ],
+  });
+
+  route(router, '/orders/:id/pay', {
+    post: [
+      async (request, response) => {
+        const id = parseId(request.params.id, 'order');
+        switch (await payOrder(id)) {
+          case 'declined':
+            throw new Problem(402, 'payment-declined', {
+              title: 'The payment was declined',
+              detail: 'Nothing was charged. It may be tried again until the order expires.',
+            });
+          case 'unknown':
+            throw unavailable('The payment provider has not answered. It is asked until it does; ask here again.', 2);
+          case 'not-payable':
+            throw new Problem(409, 'not-payable', {
+              title: 'There is nothing to pay for this order',
+              detail: 'It has expired, is cancelled, or never had to be paid.',
+            });
+        }
+        await answerWith(response, database, id);
+      },
+    ],
+  });
+}
+
+async function answerWith(response: Response, database: Database, id: string): Promise<void> {
+  const order = await findOrder(database, id);
+  if (!order) throw notFound('order');
+  response.json(order);
 }

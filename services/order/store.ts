@@ -5,13 +5,16 @@ import type { NewOrder, NewTicketOrder, Reported } from './order.ts';
 
 const SCHEMA = 'sluice_order';
 
+const MS = "interval '1 ms'";
+
 /**
  * CTEs: orders, unless their idempotency key or ticket has one already, with their progress. $1: the orders; $2: the
  * milliseconds until their steps are overdue.
  */
 const PLACE = `WITH request AS (
     SELECT * FROM json_to_recordset($1::json) AS r (id uuid, "userId" text, currency text, total bigint, items json,
-      "placedEventId" uuid, "idempotencyKey" text, "requestHash" text, "ticketId" uuid, event text)
+      "placedEventId" uuid, "idempotencyKey" text, "requestHash" text, "ticketId" uuid, "holdSeconds" integer,
+      "awaitingEventId" uuid, event text)
   ), placed AS (
     INSERT INTO ${SCHEMA}.orders
       (id, user_id, currency, total, items, placed_event_id, idempotency_key, request_hash, ticket_id)
@@ -20,8 +23,10 @@ const PLACE = `WITH request AS (
     ON CONFLICT DO NOTHING
     RETURNING id, created_at
   ), progress AS (
-    INSERT INTO ${SCHEMA}.progress (order_id, ask_again_at)
-    SELECT id, created_at + $2::integer * interval '1 ms' FROM placed
+    INSERT INTO ${SCHEMA}.progress (order_id, ask_again_at, state, awaiting_event_id, expires_at)
+    SELECT id, created_at + $2::integer * ${MS}, CASE WHEN "awaitingEventId" IS NULL THEN 'firm' ELSE 'awaiting-payment' END,
+      "awaitingEventId", CASE WHEN "awaitingEventId" IS NOT NULL THEN created_at + "holdSeconds" * interval '1 s' END
+    FROM placed JOIN request USING (id)
   )`;
 
 /**
@@ -55,14 +60,15 @@ interface OrderRow {
   items: Order['items'];
   created_at: Date;
   request_hash: string | null;
-  status: Order['status'];
+  status: Order['status'] | 'cancelling';
+  expires_at: Date | null;
   points: Step;
   coupon: Step;
   notification: Step;
 }
 
 const SELECT_ORDER = `SELECT o.id, o.user_id, o.currency, o.total, o.items, o.created_at, o.request_hash,
-    p.status, p.points, p.coupon, p.notification
+    p.status, p.expires_at, p.points, p.coupon, p.notification
   FROM ${SCHEMA}.orders o JOIN ${SCHEMA}.progress p ON p.order_id = o.id`;
 
 /** jsonb keeps no order of keys; readers like to find the status first. */
@@ -71,11 +77,12 @@ const stepOf = ({ status, ...rest }: Step): Step => ({ status, ...rest });
 const orderOf = (row: OrderRow): Order => ({
   id: row.id,
   userId: row.user_id,
-  status: row.status,
+  status: row.status === 'cancelling' ? 'cancelled' : row.status,
   currency: row.currency,
   total: row.total,
   items: row.items,
   createdAt: row.created_at.toISOString(),
+  ...(row.status === 'awaiting-payment' && row.expires_at ? { expiresAt: row.expires_at.toISOString() } : {}),
   steps: { points: stepOf(row.points), coupon: stepOf(row.coupon), notification: stepOf(row.notification) },
 });
 
@@ -131,28 +138,184 @@ export async function insertTicketOrders(
   await tx.execute(`${PLACE} SELECT FROM placed`, [JSON.stringify(orders), askAgainMs]);
 }
 
-const placedEvents = `SELECT o.placed_event_id AS event_id, 'order.placed' AS type, o.id::text AS subject,
-    o.created_at AS time,
-    json_strip_nulls(json_build_object('orderId', o.id, 'userId', o.user_id, 'currency', o.currency,
-      'total', o.total, 'itemCount', json_array_length(o.items), 'ticketId', o.ticket_id))::text AS data
-  FROM ${SCHEMA}.orders o`;
+/**
+ * The event that says what an order has become, the same one each time: order.awaiting-payment, order.placed or
+ * order.cancelled. `progress`: the rows to speak of, a table or a CTE that returns the changed ones.
+ */
+const stateEvents = (progress: string) => `SELECT
+    CASE p.state WHEN 'cancelled' THEN p.cancelled_event_id WHEN 'firm' THEN o.placed_event_id
+      ELSE p.awaiting_event_id END AS event_id,
+    CASE p.state WHEN 'cancelled' THEN 'order.cancelled' WHEN 'firm' THEN 'order.placed'
+      ELSE 'order.awaiting-payment' END AS type,
+    o.id::text AS subject,
+    CASE p.state WHEN 'cancelled' THEN p.cancelled_at WHEN 'firm' THEN COALESCE(p.paid_at, o.created_at)
+      ELSE o.created_at END AS time,
+    json_strip_nulls(CASE p.state
+      WHEN 'cancelled' THEN json_build_object('orderId', o.id, 'userId', o.user_id, 'ticketId', o.ticket_id,
+        'reason', p.cancel_reason, 'placed', CASE WHEN p.expires_at IS NULL OR p.paid_at IS NOT NULL
+          THEN json_build_object('currency', o.currency, 'total', o.total, 'itemCount', json_array_length(o.items)) END)
+      WHEN 'firm' THEN json_build_object('orderId', o.id, 'userId', o.user_id, 'currency', o.currency,
+        'total', o.total, 'itemCount', json_array_length(o.items), 'ticketId', o.ticket_id)
+      ELSE json_build_object('orderId', o.id, 'userId', o.user_id, 'ticketId', o.ticket_id, 'currency', o.currency,
+        'total', o.total, 'expiresAt', ${SCHEMA}.iso(p.expires_at)) END)::text AS data
+  FROM ${progress} p JOIN ${SCHEMA}.orders o ON o.id = p.order_id`;
 
-/** order.placed, as it was first sent, of the orders of the tickets in $1. */
-export const PLACED_FOR_TICKETS = `${placedEvents} WHERE o.ticket_id = ANY($1::uuid[])`;
+/** What became of the orders of the tickets in $1. */
+export const STATE_FOR_TICKETS = `${stateEvents(`${SCHEMA}.progress`)} WHERE o.ticket_id = ANY($1::uuid[])`;
+
+/** Questions that wait for answers: of a firm order's steps, or of a cancelled one's. */
+export type Unanswered = 'placed' | 'cancelling';
 
 /**
  * CTEs: counts orders as asked for whose steps are overdue. $1: the first delay in milliseconds, doubled each time up to
  * an hour; $2: how many at the most.
  */
-export const ASK_AGAIN = `WITH overdue AS (
-    SELECT order_id FROM ${SCHEMA}.progress WHERE status = 'placed' AND ask_again_at <= now()
+export const askAgain = (status: Unanswered) => `WITH overdue AS (
+    SELECT order_id FROM ${SCHEMA}.progress WHERE status = '${status}' AND ask_again_at <= now()
     ORDER BY ask_again_at LIMIT $2 FOR UPDATE SKIP LOCKED
   ), asked AS (
     UPDATE ${SCHEMA}.progress AS p
     SET asked = asked + 1,
-        ask_again_at = now() + LEAST($1::integer * interval '1 ms' * 2 ^ LEAST(asked + 1, 20), interval '1 hour')
+        ask_again_at = now() + LEAST($1::integer * ${MS} * 2 ^ LEAST(asked + 1, 20), interval '1 hour')
     FROM overdue WHERE p.order_id = overdue.order_id
-    RETURNING p.order_id
+    RETURNING p.*
   )`;
-/** order.placed, the same event each time. */
-export const ASKED_AGAIN = `${placedEvents} JOIN asked ON asked.order_id = o.id`;
+export const ASKED_AGAIN = stateEvents('asked');
+
+const cancel = (request: string, states: string) => `${request}, changed AS (
+    UPDATE ${SCHEMA}.progress AS p
+    SET state = 'cancelled', cancelled_at = now(), cancelled_event_id = r."eventId", cancel_reason = r.reason,
+        unit_to_return = o.ticket_id IS NOT NULL, asked = 0, ask_again_at = now() + $2::integer * ${MS},
+        give_back_at = CASE WHEN p.attempt > 0 THEN now() END
+    FROM request r JOIN ${SCHEMA}.orders o ON o.id = r."orderId"
+    WHERE p.order_id = r."orderId" AND p.state IN (${states})
+    RETURNING p.*
+  )`;
+
+/** CTEs: cancels an order, unless it is cancelled or being paid. $1: [{ orderId, eventId, reason? }]; $2: askAgainMs. */
+export const CANCEL = cancel(
+  `WITH request AS (
+    SELECT * FROM json_to_recordset($1::json) AS r ("orderId" uuid, "eventId" uuid, reason text)
+  )`,
+  "'awaiting-payment', 'firm'",
+);
+
+/** CTEs: cancels orders that were not paid in time, as many as there are event ids in $1 at the most; $2: askAgainMs. */
+export const EXPIRE = cancel(
+  `WITH due AS (
+    SELECT order_id FROM ${SCHEMA}.progress WHERE state = 'awaiting-payment' AND expires_at <= now()
+    ORDER BY expires_at LIMIT cardinality($1::uuid[]) FOR UPDATE SKIP LOCKED
+  ), request AS (
+    SELECT due.order_id AS "orderId", ids.id AS "eventId", 'not paid in time' AS reason
+    FROM (SELECT order_id, row_number() OVER () AS n FROM due) AS due
+    JOIN unnest($1::uuid[]) WITH ORDINALITY AS ids (id, n) USING (n)
+  )`,
+  "'awaiting-payment'",
+);
+
+/** order.cancelled or order.placed of what CANCEL, EXPIRE or CONFIRM_PAYMENT have changed. */
+export const CHANGED = stateEvents('changed');
+
+/** The flash sale has the units of these orders back. */
+export async function unitsReturned(tx: Transaction, orderIds: readonly string[]): Promise<void> {
+  await tx.execute(
+    `UPDATE ${SCHEMA}.progress SET unit_to_return = false
+     WHERE order_id = ANY($1::uuid[]) AND state = 'cancelled' AND unit_to_return`,
+    [orderIds],
+  );
+}
+
+/** An attempt to pay, as the provider is asked for it. */
+export interface Attempt {
+  readonly orderId: string;
+  readonly amount: number;
+  readonly currency: string;
+  /** Which one: what came of an attempt must not end a later one. */
+  readonly attempt: number;
+}
+
+const ATTEMPT = `o.id AS "orderId", o.total AS amount, o.currency, p.attempt`;
+
+/**
+ * Begins a payment, or joins the one that is under way: the order id is the provider's key, so both get one outcome.
+ * Undefined where the order does not wait for payment, or not any more. Unless it is ended before, it is taken up by
+ * `overdueAttempts` after `againMs`.
+ */
+export async function beginPayment(database: Database, orderId: string, againMs: number): Promise<Attempt | undefined> {
+  const [attempt] = await database.query<Attempt>(
+    `UPDATE ${SCHEMA}.progress AS p
+     SET state = 'paying', attempt = p.attempt + CASE p.state WHEN 'paying' THEN 0 ELSE 1 END,
+         charge_again_at = now() + $2::integer * ${MS}
+     FROM ${SCHEMA}.orders o
+     WHERE o.id = p.order_id AND p.order_id = $1
+       AND (p.state = 'paying' OR p.state = 'awaiting-payment' AND p.expires_at > now())
+     RETURNING ${ATTEMPT}`,
+    [orderId, againMs],
+  );
+  return attempt;
+}
+
+/** Takes up attempts whose outcome nobody learned, at most `limit`, each for `againMs`. */
+export function overdueAttempts(database: Database, againMs: number, limit: number): Promise<Attempt[]> {
+  return database.query<Attempt>(
+    `WITH due AS (
+       SELECT order_id FROM ${SCHEMA}.progress WHERE state = 'paying' AND charge_again_at <= now()
+       ORDER BY charge_again_at LIMIT $2 FOR UPDATE SKIP LOCKED
+     )
+     UPDATE ${SCHEMA}.progress AS p SET charge_again_at = now() + $1::integer * ${MS}
+     FROM due JOIN ${SCHEMA}.orders o ON o.id = due.order_id WHERE p.order_id = due.order_id
+     RETURNING ${ATTEMPT}`,
+    [againMs, limit],
+  );
+}
+
+/** CTEs: an order is paid, and firm. $1: its id; $2: askAgainMs. Also where a later answer had put it back to waiting. */
+export const CONFIRM_PAYMENT = `WITH changed AS (
+    UPDATE ${SCHEMA}.progress AS p
+    SET state = 'firm', paid_at = now(), charge_again_at = NULL, asked = 0, ask_again_at = now() + $2::integer * ${MS}
+    WHERE p.order_id = $1::uuid AND p.state IN ('paying', 'awaiting-payment')
+    RETURNING p.*
+  )`;
+
+/** The attempt was declined: the order waits again, and may expire. */
+export async function endAttempt(database: Database, { orderId, attempt }: Attempt): Promise<void> {
+  await database.execute(
+    `UPDATE ${SCHEMA}.progress SET state = 'awaiting-payment', charge_again_at = NULL
+     WHERE order_id = $1 AND state = 'paying' AND attempt = $2`,
+    [orderId, attempt],
+  );
+}
+
+/** Cancelled orders whose payment is to be given back: at most `limit`, each taken for `againMs`. */
+export async function takeGiveBacks(database: Database, againMs: number, limit: number): Promise<string[]> {
+  const rows = await database.query<{ order_id: string }>(
+    `WITH due AS (
+       SELECT order_id FROM ${SCHEMA}.progress WHERE give_back_at <= now()
+       ORDER BY give_back_at LIMIT $2 FOR UPDATE SKIP LOCKED
+     )
+     UPDATE ${SCHEMA}.progress AS p SET give_back_at = now() + $1::integer * ${MS}
+     FROM due WHERE p.order_id = due.order_id RETURNING p.order_id`,
+    [againMs, limit],
+  );
+  return rows.map(({ order_id }) => order_id);
+}
+
+export async function givenBack(database: Database, orderIds: readonly string[]): Promise<void> {
+  await database.execute(`UPDATE ${SCHEMA}.progress SET give_back_at = NULL WHERE order_id = ANY($1::uuid[])`, [
+    orderIds,
+  ]);
+}
+
+/** Where an order stands; undefined where there is none. */
+export async function findState(
+  database: Database,
+  orderId: string,
+): Promise<
+  { readonly state: 'awaiting-payment' | 'paying' | 'firm' | 'cancelled'; readonly paid: boolean } | undefined
+> {
+  const [row] = await database.query<{ state: 'awaiting-payment' | 'paying' | 'firm' | 'cancelled'; paid: boolean }>(
+    `SELECT state, paid_at IS NOT NULL AS paid FROM ${SCHEMA}.progress WHERE order_id = $1`,
+    [orderId],
+  );
+  return row;
+}

@@ -1,6 +1,8 @@
 import type { Service, ServiceContext } from '../service.ts';
 import { stepLatency } from '../step-latency.ts';
+import { pointsAudit } from './audit.ts';
 import { awardPoints } from './award-points.ts';
+import { revokePoints } from './revoke-points.ts';
 import { pointsRoutes } from './routes.ts';
 
 export function pointsService({ config, database, outbox }: ServiceContext): Service<'points'> {
@@ -9,7 +11,11 @@ export function pointsService({ config, database, outbox }: ServiceContext): Ser
     step: 'points',
     handlers: {
       'order.placed': { ...awardPoints(outbox, config.POINTS_PER_MAJOR_UNIT), ...stepLatency(config.STEP_LATENCY_MS) },
+      'order.cancelled': revokePoints(outbox, config.POINTS_PER_MAJOR_UNIT),
     },
-    routes: (router) => pointsRoutes(router, database),
+    routes: (router) => {
+      pointsRoutes(router, database);
+      pointsAudit(router, database);
+    },
   };
 }

@@ -230,6 +230,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       ['drainPerSecond 1', with_({ drainPerSecond: 1 })],
       ['drainPerSecond 10,000', with_({ drainPerSecond: 10_000 })],
       ['holdSeconds 0', with_({ holdSeconds: 0 })],
+      ['holdSeconds 86,400', with_({ holdSeconds: 86_400 })],
       ['no opensAt', with_({ opensAt: undefined })],
       ['opensAt in the past', with_({ opensAt: '2000-01-01T00:00:00Z' })],
       ['opensAt in the last second of 2199', with_({ opensAt: '2199-12-31T23:59:59.999Z' })],
@@ -267,7 +268,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       ['currency in small letters', with_({ currency: 'gbp' }), 'currency'],
       ['unitPrice −1', with_({ unitPrice: -1 }), 'unitPrice'],
       ['unitPrice 1,000,000,001', with_({ unitPrice: 1_000_000_001 }), 'unitPrice'],
-      ['holdSeconds 1', with_({ holdSeconds: 1 }), 'holdSeconds'],
+      ['holdSeconds 86,401', with_({ holdSeconds: 86_401 }), 'holdSeconds'],
       ['holdSeconds −1', with_({ holdSeconds: -1 }), 'holdSeconds'],
       ['holdSeconds "0"', with_({ holdSeconds: '0' }), 'holdSeconds'],
       ...(

@@ -1,11 +1,15 @@
 // The independent checker: what the promises say, judged from the clients' log and the databases alone, by SQL of its
 // own. It shares no code with the program, so a fault of the program cannot hide in it.
 //
-//   I1  every firm order has exactly one points entry, one coupon decision and one stored notification, and is completed
+//   I1  every firm order has exactly one points entry, one coupon decision and one stored notification, and is completed;
+//       a cancelled one has its award taken back, no active coupon and the notification of that; one that was cancelled
+//       before it was firm has nothing to take back
+//   P   what the payment provider has charged are the orders that are paid, and no others
 //   I2  no effect without an order
 //   I3  a retried Idempotency-Key is the same order; an answered order is there
 //   I4, I5  flash sales: see sale-checker.ts
 //   I6  nothing is unaccounted for: outboxes empty, nothing pending in an inbox; what is retrying or dead is listed
+import type { LedgerEntry } from '../../../infra/payments/api.ts';
 import type { BuyerLog } from './buyers.ts';
 import { Findings } from './findings.ts';
 import type { ClientLog } from './load.ts';
@@ -38,32 +42,48 @@ export interface Verdict {
 const SERVICES = ['order', 'points', 'coupon', 'notify', 'flash_sale'];
 const WAITING = `status = 'pending' OR asked_again`;
 
-/** `log` and `buyers` are everything that clients were answered. */
-export async function checkInvariants(stored: Stored, log: ClientLog, buyers: BuyerLog = new Map()): Promise<Verdict> {
+/** `log` and `buyers` are everything that clients were answered; `books` everything that the payment provider knows. */
+export async function checkInvariants(
+  stored: Stored,
+  log: ClientLog,
+  buyers: BuyerLog = new Map(),
+  books?: readonly LedgerEntry[],
+): Promise<Verdict> {
   const database = await openStored(stored);
   try {
     const orders = await database.query<OrderRow>(
-      `SELECT o.id::text, o.user_id, o.total::text, o.idempotency_key AS key, p.status
+      `SELECT o.id::text, o.user_id, o.total::text, o.idempotency_key AS key, p.status, p.state = 'cancelled' AS cancelled,
+         p.expires_at IS NULL OR p.paid_at IS NOT NULL AS was_firm, p.paid_at IS NOT NULL AS paid
        FROM sluice_order.orders o LEFT JOIN sluice_order.progress p ON p.order_id = o.id`,
     );
     const points = await database.query<EffectRow>(
-      'SELECT order_id::text, user_id, points::text AS amount FROM sluice_points.entries',
+      'SELECT order_id::text, user_id, kind, points::text AS amount FROM sluice_points.entries',
     );
     const coupons = await database.query<EffectRow>(
-      'SELECT order_id::text, user_id, amount::text FROM sluice_coupon.decisions',
+      `SELECT order_id::text, user_id, CASE WHEN revoked_at IS NULL THEN 'active' ELSE 'revoked' END AS kind, amount::text
+       FROM sluice_coupon.decisions`,
     );
     const notifications = await database.query<EffectRow>(
-      'SELECT order_id::text, user_id, NULL AS amount FROM sluice_notify.notifications',
+      'SELECT order_id::text, user_id, kind, NULL AS amount FROM sluice_notify.notifications',
     );
     const findings = new Findings();
     checkKeys(findings, orders, log);
-    for (const { id, status } of orders) if (status !== 'completed') findings.lost('I1: not completed', id);
-    checkEffects(findings, 'points entry', orders, points, ({ total }) => Math.floor(Number(total) / 100));
-    checkEffects(findings, 'coupon decision', orders, coupons, ({ total }) =>
+    for (const { id, status, cancelled } of orders)
+      if (status !== (cancelled ? 'cancelled' : 'completed')) findings.lost(`I1: left ${status}`, id);
+    checkEffects(findings, 'points entry', orders, points, ({ total, cancelled, was_firm }) => {
+      const earned = was_firm ? Math.floor(Number(total) / 100) : 0;
+      return { ...(was_firm ? { award: earned } : {}), ...(cancelled ? { revoke: -earned } : {}) };
+    });
+    checkEffects(findings, 'coupon decision', orders, coupons, ({ total, cancelled, was_firm }) => {
       // 5 % from 50.00 on
-      Number(total) >= 5_000 ? Math.floor(Number(total) * 0.05) : null,
-    );
-    checkEffects(findings, 'notification', orders, notifications, () => null);
+      const amount = was_firm && Number(total) >= 5_000 ? Math.floor(Number(total) * 0.05) : null;
+      return cancelled ? { revoked: amount } : { active: amount };
+    });
+    checkEffects(findings, 'notification', orders, notifications, ({ cancelled, was_firm }) => ({
+      ...(was_firm ? { 'order.placed': null } : {}),
+      ...(cancelled ? { 'order.cancelled': null } : {}),
+    }));
+    if (books) checkPayments(findings, orders, books);
     await checkSales(findings, database, buyers);
     for (const service of SERVICES) await checkMessaging(findings, database, service);
     return { orders: orders.length, ...findings.verdict(), failed: await failedRows(database) };
@@ -73,7 +93,7 @@ export async function checkInvariants(stored: Stored, log: ClientLog, buyers: Bu
 }
 
 /**
- * Whether there is nothing left to do: every stored order completed, every ticket at its end, outboxes empty, nothing
+ * Whether there is nothing left to do: every stored order completed or cancelled, every ticket at its end, outboxes empty, nothing
  * pending in an inbox.
  */
 export async function isDrained(databaseUrl: string): Promise<boolean> {
@@ -84,7 +104,8 @@ export async function isDrained(databaseUrl: string): Promise<boolean> {
         + (SELECT count(*) FROM sluice_${service}.inbox WHERE ${WAITING} OR status = 'retrying')`,
     );
     const [row] = await database.query<{ rest: number }>(
-      `SELECT ((SELECT count(*) FROM sluice_order.progress WHERE status <> 'completed')
+      `SELECT ((SELECT count(*) FROM sluice_order.progress
+           WHERE status NOT IN ('completed', 'cancelled') OR give_back_at IS NOT NULL)
          + (SELECT count(*) FROM sluice_flash_sale.tickets WHERE closed_at IS NULL) + ${left.join(' + ')})::int AS rest`,
     );
     return row?.rest === 0;
@@ -99,11 +120,15 @@ interface OrderRow {
   readonly total: string;
   readonly key: string | null;
   readonly status: string | null;
+  readonly cancelled: boolean;
+  readonly was_firm: boolean;
+  readonly paid: boolean;
 }
 
 interface EffectRow {
   readonly order_id: string;
   readonly user_id: string;
+  readonly kind: string;
   readonly amount: string | null;
 }
 
@@ -116,7 +141,7 @@ function checkKeys(findings: Findings, orders: readonly OrderRow[], log: ClientL
     if (byKey.has(order.key)) findings.duplicated('I3: two orders under one key', order.key);
     byKey.set(order.key, order);
   }
-  for (const { key, total, answers } of log.values()) {
+  for (const { key, total, answers, cancelled } of log.values()) {
     const answered = new Set(answers.flatMap(({ orderId }) => orderId ?? []));
     const created = answers.filter(({ status }) => status === 201).length;
     if (answered.size === 0) findings.broken('I3: never answered', key);
@@ -126,29 +151,54 @@ function checkKeys(findings: Findings, orders: readonly OrderRow[], log: ClientL
     const order = byKey.get(key);
     if (order && answered.size > 0 && !answered.has(order.id)) findings.broken('I3: another order was answered', key);
     if (order && Number(order.total) !== total) findings.broken('I3: another total is stored', key);
+    if (order && cancelled && !order.cancelled) findings.lost('I3: answered as cancelled, and it is not', key);
   }
 }
 
-/** I1 and I2 for one kind of effect; `expected` is what an order of that total earns. */
+/** I1 and I2 for one effect; `expected` is what an order must have of it: the amount of each kind, and no other kind. */
 function checkEffects(
   findings: Findings,
-  kind: string,
+  effect: string,
   orders: readonly OrderRow[],
-  effects: readonly EffectRow[],
-  expected: (order: OrderRow) => number | null,
+  rows: readonly EffectRow[],
+  expected: (order: OrderRow) => Readonly<Record<string, number | null>>,
 ): void {
-  const byOrder = new Map(orders.map((order) => [order.id, order]));
-  const seen = new Set<string>();
-  for (const { order_id, user_id, amount } of effects) {
-    const order = byOrder.get(order_id);
-    if (!order) findings.broken(`I2: a ${kind} without an order`, order_id);
-    if (seen.has(order_id)) findings.duplicated(`I1: a second ${kind}`, order_id);
-    seen.add(order_id);
-    if (order && order.user_id !== user_id) findings.broken(`I1: a ${kind} of another user`, order_id);
-    if (order && (amount === null ? null : Number(amount)) !== expected(order))
-      findings.broken(`I1: a ${kind} of a wrong amount`, order_id);
+  const byOrder = new Map<string, EffectRow[]>(orders.map(({ id }) => [id, []]));
+  for (const row of rows) {
+    const ofOrder = byOrder.get(row.order_id);
+    if (!ofOrder) findings.broken(`I2: a ${effect} without an order`, row.order_id);
+    else if (ofOrder.some(({ kind }) => kind === row.kind))
+      findings.duplicated(`I1: a second ${effect} (${row.kind})`, row.order_id);
+    else ofOrder.push(row);
   }
-  for (const { id } of orders) if (!seen.has(id)) findings.lost(`I1: no ${kind}`, id);
+  for (const order of orders) {
+    const found = byOrder.get(order.id) ?? [];
+    const wanted = expected(order);
+    for (const { user_id, kind, amount } of found) {
+      if (user_id !== order.user_id) findings.broken(`I1: a ${effect} of another user`, order.id);
+      if (!Object.hasOwn(wanted, kind)) findings.broken(`I1: a ${effect} that should not be (${kind})`, order.id);
+      else if ((amount === null ? null : Number(amount)) !== wanted[kind])
+        findings.broken(`I1: a ${effect} of a wrong amount`, order.id);
+    }
+    for (const kind of Object.keys(wanted))
+      if (!found.some((row) => row.kind === kind)) findings.lost(`I1: no ${effect} (${kind})`, order.id);
+  }
+}
+
+/** P */
+function checkPayments(findings: Findings, orders: readonly OrderRow[], books: readonly LedgerEntry[]): void {
+  const byOrder = new Map(books.map((entry) => [entry.orderId, entry]));
+  if (byOrder.size !== books.length) findings.broken('P: two entries of one order', 'in the books');
+  for (const { id, total, paid, cancelled } of orders) {
+    const entry = byOrder.get(id);
+    byOrder.delete(id);
+    const charged = entry?.status === 'charged';
+    if (charged && entry.amount !== Number(total)) findings.broken('P: another amount is charged', id);
+    if (charged && !paid) findings.lost('P: charged, and not paid', id);
+    if (charged && cancelled) findings.broken('P: charged, cancelled, and not given back', id);
+    if (paid && !cancelled && !charged) findings.broken('P: paid, and not charged', id);
+  }
+  for (const id of byOrder.keys()) findings.broken('P: charged without an order', id);
 }
 
 /** I6 */

@@ -1,5 +1,6 @@
 // The end of a fault: everything that was accepted is done in time, nothing is lost, nothing is there twice.
 import { expect } from 'vitest';
+import type { Payments } from '../../setup/payments.ts';
 import { eventually } from '../../setup/wait.ts';
 import type { Buyers } from './buyers.ts';
 import { checkInvariants, isDrained, type Verdict } from './checker.ts';
@@ -12,6 +13,8 @@ export interface Ending {
   readonly databaseUrl: string;
   readonly load?: Load;
   readonly buyers?: Buyers;
+  /** Where orders are paid. */
+  readonly payments?: Pick<Payments, 'entries'>;
   /** When the fault was over, as performance.now() tells time. */
   readonly over: number;
   /** I7: how long after the fault was over everything must be done. */
@@ -19,14 +22,28 @@ export interface Ending {
 }
 
 /** Stops the load, waits until everything is done (I7), reports, and fails where an invariant is broken. */
-export async function conclude({ fault, rounds, databaseUrl, load, buyers, over, withinMs }: Ending): Promise<Verdict> {
+export async function conclude({
+  fault,
+  rounds,
+  databaseUrl,
+  load,
+  buyers,
+  payments,
+  over,
+  withinMs,
+}: Ending): Promise<Verdict> {
   await Promise.all([load?.stop(), buyers?.stop()]);
   const timeoutMs = Math.max(1_000, over + withinMs - performance.now());
   const recoveryMs = await eventually(() => isDrained(databaseUrl), { what: 'everything is done', timeoutMs }).then(
     () => performance.now() - over,
     () => null, // the checker says what is left
   );
-  const verdict = await checkInvariants({ databaseUrl }, load?.log ?? new Map(), buyers?.log);
+  const verdict = await checkInvariants(
+    { databaseUrl },
+    load?.log ?? new Map(),
+    buyers?.log,
+    await payments?.entries(),
+  );
   judge({ fault, rounds, verdict, recoveryMs });
   return verdict;
 }

@@ -1,5 +1,6 @@
 // Clients that place orders at a steady pace and keep a log of every answer. One that gets no answer, or a 503, asks
-// again under the same Idempotency-Key until it is answered; one in ten sends its request twice at the same time.
+// again under the same Idempotency-Key until it is answered. One in ten sends its request twice at the same time, and one
+// in ten cancels the order soon after.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Agent } from 'undici';
@@ -11,6 +12,9 @@ const MAX_UNDER_WAY = 64;
 const ANSWER_WITHIN_MS = 5_000;
 const RETRY_MS = 100;
 const TWICE = 0.1;
+const CANCELS = 0.1;
+/** After the answer: before, while and after the steps are done. */
+const CANCELS_WITHIN_MS = 500;
 
 /** One request and what came of it. Unknown: no answer, so the order may be placed or not. */
 export interface Answer {
@@ -24,6 +28,8 @@ export interface LoggedOrder {
   readonly userId: string;
   readonly total: number;
   readonly answers: readonly Answer[];
+  /** Its cancellation was answered. */
+  readonly cancelled: boolean;
 }
 
 /** By Idempotency-Key. */
@@ -35,10 +41,14 @@ export interface LoadOptions {
   readonly schedule: Schedule;
   /** Orders a second. */
   readonly pace?: number;
+  /** The share of orders that are cancelled. */
+  readonly cancels?: number;
 }
 
+type Logged = LoggedOrder & { answers: Answer[]; cancelled: boolean };
+
 export class Load {
-  readonly log = new Map<string, LoggedOrder & { answers: Answer[] }>();
+  readonly log = new Map<string, Logged>();
   readonly #options: LoadOptions;
   readonly #name = randomUUID();
   readonly #agent = new Agent({
@@ -93,8 +103,9 @@ export class Load {
   }
 
   async #place(number: number): Promise<void> {
-    const { schedule } = this.#options;
-    const order = { key: `${this.#name}-${number}`, userId: `user-${number % 10}`, total: 0, answers: [] };
+    const { schedule, cancels = CANCELS } = this.#options;
+    const key = `${this.#name}-${number}`;
+    const order = { key, userId: `user-${number % 10}`, total: 0, answers: [] as Answer[], cancelled: false };
     const items = Array.from({ length: schedule.between(1, 3) }, (_, index) => ({
       sku: `sku-${index}`,
       quantity: schedule.between(1, 3),
@@ -107,6 +118,24 @@ export class Load {
     const senders = schedule.random() < TWICE ? 2 : 1;
     await Promise.all(Array.from({ length: senders }, () => this.#untilAnswered(order, body)));
     this.#placed++;
+    if (schedule.random() < cancels) {
+      await delay(schedule.between(0, CANCELS_WITHIN_MS));
+      await this.#cancel(order);
+    }
+  }
+
+  async #cancel(order: Logged): Promise<void> {
+    const id = order.answers.find(({ orderId }) => orderId !== undefined)?.orderId;
+    if (id === undefined) return;
+    for (;;) {
+      const status = await this.#request(`/orders/${id}/cancel`, {}).then(
+        ({ statusCode }) => statusCode,
+        () => 'unknown' as const,
+      );
+      if (status === 200) order.cancelled = true;
+      if ((status !== 'unknown' && status < 500) || performance.now() > this.#giveUpAt) return;
+      await delay(RETRY_MS);
+    }
   }
 
   async #untilAnswered({ key, answers }: { key: string; answers: Answer[] }, body: string): Promise<void> {
@@ -120,24 +149,28 @@ export class Load {
   }
 
   async #send(key: string, body: string): Promise<Answer> {
-    const { urls } = this.#options;
     try {
-      const answer = await this.#agent.request({
-        origin: urls[this.#attempts++ % urls.length] as string,
-        path: '/orders',
-        method: 'POST',
-        headers: { 'content-type': 'application/json', 'idempotency-key': key },
-        body,
-      });
-      const { id } = (await answer.body.json()) as { id?: string };
-      const retryAfter = answer.headers['retry-after'];
+      const { statusCode: status, id, retryAfter } = await this.#request('/orders', { 'idempotency-key': key }, body);
       return {
-        status: answer.statusCode,
-        ...(answer.statusCode < 300 && id !== undefined ? { orderId: id } : {}),
+        status,
+        ...(status < 300 && id !== undefined ? { orderId: id } : {}),
         ...(typeof retryAfter === 'string' ? { retryAfter } : {}),
       };
     } catch {
       return { status: 'unknown' };
     }
+  }
+
+  async #request(path: string, headers: Readonly<Record<string, string>>, body = '{}') {
+    const { urls } = this.#options;
+    const answer = await this.#agent.request({
+      origin: urls[this.#attempts++ % urls.length] as string,
+      path,
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body,
+    });
+    const { id } = (await answer.body.json()) as { id?: string };
+    return { statusCode: answer.statusCode, id, retryAfter: answer.headers['retry-after'] };
   }
 }

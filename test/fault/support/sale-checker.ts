@@ -2,7 +2,8 @@
 //
 //   I4  stock = remaining + held + sold, none negative, and as the tickets say; at most one live ticket per user
 //   I5  waiting and running tickets never exceeded the cap, not by one
-//   every 202 is a ticket that is ordered; every ordered ticket has exactly one order, and no order lacks its ticket
+//   every 202 is a ticket that is ordered, or released because its order was cancelled; every ordered ticket has exactly
+//   one order, and no order lacks its ticket
 import type { BuyerLog } from './buyers.ts';
 import type { Findings } from './findings.ts';
 import { JOURNAL } from './sale-journal.ts';
@@ -35,6 +36,7 @@ interface OrderRow {
   readonly ticket_id: string;
   readonly user_id: string;
   readonly total: number;
+  readonly cancelled: boolean;
 }
 
 export async function checkSales(findings: Findings, database: Reader, buyers: BuyerLog): Promise<void> {
@@ -46,7 +48,8 @@ export async function checkSales(findings: Findings, database: Reader, buyers: B
     `SELECT id::text, sale_id::text, number::int, user_id, status, order_id::text FROM sluice_flash_sale.tickets`,
   );
   const orders = await database.query<OrderRow>(
-    'SELECT id::text, ticket_id::text, user_id, total::int FROM sluice_order.orders WHERE ticket_id IS NOT NULL',
+    `SELECT id::text, ticket_id::text, user_id, total::int, state = 'cancelled' AS cancelled
+     FROM sluice_order.orders JOIN sluice_order.progress ON order_id = id WHERE ticket_id IS NOT NULL`,
   );
   for (const sale of sales) {
     checkBooks(
@@ -56,7 +59,7 @@ export async function checkSales(findings: Findings, database: Reader, buyers: B
     );
   }
   checkOrders(findings, sales, tickets, orders);
-  checkAnswers(findings, tickets, buyers);
+  checkAnswers(findings, tickets, orders, buyers);
   await checkCap(findings, database, sales, buyers);
 }
 
@@ -111,6 +114,8 @@ function checkOrders(
     else if (ticket.user_id !== order.user_id) findings.broken('I4: the order of another user', ticket.id);
     else if (prices.get(ticket.sale_id) !== order.total) findings.broken('I4: an order at another price', ticket.id);
     else if (ticket.order_id !== order.id) findings.broken('I4: the ticket names another order', ticket.id);
+    else if (ticket.status !== (order.cancelled ? 'released' : 'ordered'))
+      findings.broken(`I4: ${ticket.status}, and its order is ${order.cancelled ? 'cancelled' : 'not'}`, ticket.id);
   }
   for (const { id, status } of tickets) {
     if (status === 'ordered' && !ordered.has(id)) findings.lost('I4: ordered, and there is no order', id);
@@ -120,8 +125,14 @@ function checkOrders(
 }
 
 /** An unknown outcome may be a ticket or none, but never two. */
-function checkAnswers(findings: Findings, tickets: readonly TicketRow[], buyers: BuyerLog): void {
+function checkAnswers(
+  findings: Findings,
+  tickets: readonly TicketRow[],
+  orders: readonly OrderRow[],
+  buyers: BuyerLog,
+): void {
   const byId = new Map(tickets.map((ticket) => [ticket.id, ticket]));
+  const cancelled = new Set(orders.filter((order) => order.cancelled).map(({ ticket_id }) => ticket_id));
   for (const { userId, saleId, answers } of buyers.values()) {
     const answered = new Set(answers.flatMap(({ ticketId }) => ticketId ?? []));
     if (answered.size > 1) findings.duplicated('I4: two tickets were answered to one buyer', userId);
@@ -132,7 +143,8 @@ function checkAnswers(findings: Findings, tickets: readonly TicketRow[], buyers:
       const ticket = byId.get(id);
       if (!ticket || ticket.user_id !== userId || ticket.sale_id !== saleId)
         findings.lost('I4: a ticket was answered and is not there', id);
-      else if (ticket.status !== 'ordered') findings.lost('I4: a ticket was answered and is not ordered', id);
+      else if (ticket.status !== 'ordered' && !cancelled.has(id))
+        findings.lost('I4: a ticket was answered and is not ordered', id);
     }
   }
   for (const { id, user_id } of tickets)

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { type ServiceName, serviceNames } from '../../../contracts/services.ts';
 import { freePort } from '../../../infra/local/ports.ts';
+import { NO_PAYMENTS } from '../../setup/payments.ts';
 import { freshDatabase } from '../../setup/postgres.ts';
 import { freshPrefix } from '../../setup/wait.ts';
 import { createServiceProcess, type Environment, type ServiceProcess, sluice } from './service-process.ts';
@@ -51,6 +52,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     ...settings,
     DATABASE_URL: database.url,
     MQTT_URL: mqttUrl,
+    PAYMENT_URL: NO_PAYMENTS,
     BUS_PREFIX: prefix,
     ...(amqpUrl ? { AMQP_URL: amqpUrl } : { EVENT_BUS: 'mqtt' }),
     ...options.env,

@@ -1,0 +1,27 @@
+// Cancelling an order: one conditional update with order.cancelled, whose answers take the effects back. What was
+// tried to be charged is given back by settle-payments.ts.
+import { v7 as uuidv7 } from 'uuid';
+import type { Database } from '../../infra/database/port.ts';
+import type { Outbox } from '../../infra/messaging/outbox.ts';
+import { CANCEL, CHANGED, findState } from './store.ts';
+
+/** Cancelled now or before; or it is being paid at this moment, and nobody knows yet how that ends. */
+export type Cancelled = 'cancelled' | 'being-paid' | 'not-found';
+
+export interface CancelOrderOptions {
+  readonly database: Database;
+  readonly outbox: Outbox;
+  readonly askAgainMs: number;
+}
+
+/** Rejects with DatabaseUnavailable: then it is not known whether the order was cancelled. */
+export function createCancelOrder({ database, outbox, askAgainMs }: CancelOrderOptions) {
+  return async (orderId: string, reason: string | undefined): Promise<Cancelled> => {
+    const request = [{ orderId, eventId: uuidv7(), reason }];
+    await outbox.writeAtOnce(database, 'bus', CHANGED, [JSON.stringify(request), askAgainMs], CANCEL);
+    const found = await findState(database, orderId);
+    if (!found) return 'not-found';
+    return found.state === 'cancelled' ? 'cancelled' : 'being-paid';
+  };
+}
+export type CancelOrder = ReturnType<typeof createCancelOrder>;

@@ -1,0 +1,25 @@
+// order.cancelled → the award is taken back → points.revoked. An order that was firm gets its award first where it has
+// none yet: the ledger is the same in whatever order the two events arrive, and a late order.placed changes nothing.
+import { v7 as uuidv7 } from 'uuid';
+import type { Handler } from '../../infra/messaging/handler.ts';
+import type { Outbox } from '../../infra/messaging/outbox.ts';
+import { awardFor } from './award-points.ts';
+import { insertAwards, insertRevokes, RESULTS } from './store.ts';
+
+export function revokePoints(outbox: Outbox, perMajorUnit: number): Handler<'order.cancelled'> {
+  return {
+    handle: async (tx, events) => {
+      const orders = events.map(({ data }) => data);
+      await insertAwards(
+        tx,
+        orders.flatMap(({ placed, ...order }) => (placed ? [awardFor({ ...order, ...placed }, perMajorUnit)] : [])),
+      );
+      await insertRevokes(
+        tx,
+        orders.map(({ orderId, userId }) => ({ id: uuidv7(), eventId: uuidv7(), orderId, userId })),
+      );
+      await outbox.write(tx, 'bus', RESULTS, [orders.map(({ orderId }) => orderId)]);
+    },
+    repeat: (tx, orderIds) => outbox.write(tx, 'bus', RESULTS, [orderIds]),
+  };
+}

@@ -1,0 +1,128 @@
+// What points, coupon and notify do with a cancellation: the end is the same whether it comes before, with or after the
+// placing, once or again, in one process or in two at once.
+import { v7 as uuidv7 } from 'uuid';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { couponService } from '../../services/coupon/index.ts';
+import { notifyService } from '../../services/notify/index.ts';
+import { pointsService } from '../../services/points/index.ts';
+import { type Databases, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
+import { eventBody, openAlone, type ServiceAlone } from '../setup/service-alone.ts';
+
+const { databaseUrl } = inject('servers');
+
+const facts = { currency: 'GBP', total: 5_997, itemCount: 3 };
+const placed = (orderId: string) => eventBody('order.placed', orderId, { orderId, userId: 'alice', ...facts });
+const cancelled = (orderId: string) =>
+  eventBody('order.cancelled', orderId, { orderId, userId: 'alice', reason: 'changed my mind', placed: facts });
+const neverFirm = (orderId: string) =>
+  eventBody('order.cancelled', orderId, { orderId, userId: 'alice', reason: 'not paid in time' });
+
+const steps = [
+  {
+    name: 'points',
+    create: pointsService,
+    stored: `SELECT kind, points FROM sluice_points.entries WHERE order_id = $1 ORDER BY kind`,
+    end: [
+      { kind: 'award', points: 59 },
+      { kind: 'revoke', points: -59 },
+    ],
+    endNeverFirm: [{ kind: 'revoke', points: 0 }],
+    answer: 'points.revoked',
+  },
+  {
+    name: 'coupon',
+    create: couponService,
+    stored: `SELECT amount, reason, revoked_at IS NOT NULL AS revoked FROM sluice_coupon.decisions WHERE order_id = $1`,
+    end: [{ amount: 299, reason: null, revoked: true }],
+    endNeverFirm: [{ amount: null, reason: 'cancelled before it was firm', revoked: true }],
+    answer: 'coupon.revoked',
+  },
+  {
+    name: 'notify',
+    create: notifyService,
+    stored: `SELECT kind, text FROM sluice_notify.notifications WHERE order_id = $1 ORDER BY kind`,
+    end: [
+      { kind: 'order.cancelled', text: 'Your order of 3 items for 59.97 GBP is cancelled: changed my mind.' },
+      { kind: 'order.placed', text: 'Thank you: your order of 3 items for 59.97 GBP is placed.' },
+    ],
+    endNeverFirm: [{ kind: 'order.cancelled', text: 'Your order is cancelled: not paid in time.' }],
+    answer: 'notification.sent',
+  },
+] as const;
+
+const places = [
+  { place: 'PostgreSQL', available: databaseUrl !== undefined, open: () => postgresAt(String(databaseUrl)) },
+  { place: 'PGlite', available: true, open: pgliteInFolder },
+];
+
+describe.for(places)('on $place', ({ available, open }) => {
+  const there = test.skipIf(!available);
+  let databases: Databases;
+  beforeAll(async () => {
+    if (available) databases = await open();
+  });
+  afterAll(() => databases?.close());
+
+  describe.for(steps)('$name', ({ name, create, stored, end, endNeverFirm, answer }) => {
+    const one = () => openAlone(databases.database, name, create);
+    const endOf = (orderId: string) => databases.database.query(stored, [orderId]);
+    /** The last thing that it said, which it must have said in reply to what it was told last. */
+    const lastSaid = async ({ said }: ServiceAlone, orderId: string) => (await said(orderId)).at(-1);
+
+    there.for<[string, (orderId: string) => (readonly Buffer[])[]]>([
+      ['after the placing', (id) => [[placed(id)], [cancelled(id)]]],
+      ['before it', (id) => [[cancelled(id)], [placed(id)]]],
+      ['with it', (id) => [[placed(id), cancelled(id)]]],
+      ['with it, the other way round', (id) => [[cancelled(id), placed(id)]]],
+      ['without it', (id) => [[cancelled(id)]]],
+      [
+        'twice, in other messages',
+        (id) => [[cancelled(id)], [placed(id)], [cancelled(id), placed(id)], [cancelled(id)]],
+      ],
+    ])('comes %s', async ([, batches]) => {
+      const service = await one();
+      const orderId = uuidv7();
+      for (const batch of batches(orderId)) await service.tell(...batch);
+      expect(await endOf(orderId)).toEqual(end);
+      expect(await lastSaid(service, orderId)).toMatchObject({ type: answer });
+    });
+
+    there('every message after it gets its answer, the same event each time', async () => {
+      const service = await one();
+      const orderId = uuidv7();
+      const [early, cancellation] = [placed(orderId), cancelled(orderId)];
+      await service.tell(early);
+      await service.tell(cancellation);
+      const revoked = await lastSaid(service, orderId);
+      const told = [cancellation, early, placed(orderId), cancelled(orderId)];
+      for (const message of told) await service.tell(message);
+      await service.forget();
+      for (const message of told) await service.tell(message);
+      const said = await service.said(orderId);
+      // One for the placing and one for the cancelling, and one for each message after.
+      expect(said).toHaveLength(2 + 2 * told.length);
+      expect(said.slice(1)).toEqual(Array.from({ length: 1 + 2 * told.length }, () => revoked));
+    });
+
+    there('of an order that was never firm leaves no effect to undo, and is answered', async () => {
+      const service = await one();
+      const orderId = uuidv7();
+      await service.tell(neverFirm(orderId));
+      await service.tell(neverFirm(orderId));
+      expect(await endOf(orderId)).toEqual(endNeverFirm);
+      expect((await service.said(orderId)).map(({ type }) => type)).toEqual([answer, answer]);
+    });
+
+    there('two processes that are told different things at the same moment agree', async () => {
+      const [here, elsewhere] = [await one(), await openAlone(await databases.open(), name, create)];
+      const orderIds = Array.from({ length: 40 }, () => uuidv7());
+      // In opposite orders, so that they meet at each other's keys.
+      await Promise.all([here.tell(...orderIds.map(placed)), elsewhere.tell(...orderIds.map(cancelled).reverse())]);
+      for (const orderId of orderIds) {
+        expect(await endOf(orderId)).toEqual(end);
+        const answers = (await here.said(orderId)).map(({ type, data }) => [type, JSON.parse(data).kind]);
+        expect(answers).toContainEqual([answer, name === 'notify' ? 'order.cancelled' : undefined]);
+      }
+    });
+  });
+});

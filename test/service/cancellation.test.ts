@@ -1,0 +1,156 @@
+// Cancelling orders over HTTP, in both shapes that the system runs in: every effect is taken back, whenever it comes.
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import type { Order } from '../../contracts/orders.ts';
+import type { Page } from '../../contracts/pages.ts';
+import type { Coupon, Notification, PointsPage } from '../../contracts/users.ts';
+import { eventually, gate } from '../setup/wait.ts';
+import { call, completed, freshUser, get, placeOrder, postJson } from './support/api.ts';
+import { buy, createSale, over, readSale, readTicket, ticketOf } from './support/flash-sales.ts';
+import { embedded, type Shape, type System, separateProcesses } from './support/systems.ts';
+
+const servers = inject('servers');
+const shapes = [embedded, separateProcesses(servers)].map((shape) => [shape.name, shape] as [string, Shape]);
+
+describe.for(shapes)('%s', ([, shape]) => {
+  const onShape = test.skipIf(!shape.available);
+
+  let system: System;
+  let orders: string;
+  beforeAll(async () => {
+    if (!shape.available) return;
+    system = await shape.start({ ASK_AGAIN_MS: '1000' });
+    orders = system.url('order');
+  });
+  afterAll(() => system?.remove());
+
+  const cancel = (id: string, body: unknown = {}) => postJson(`${orders}/orders/${id}/cancel`, body);
+  const isUndone = (id: string) =>
+    eventually(
+      async () => {
+        const order = await get<Order>(`${orders}/orders/${id}`);
+        return Object.values(order.steps).every(({ status }) => status === 'reverted') && order;
+      },
+      { what: `every step of order ${id} is reverted`, timeoutMs: 20_000 },
+    );
+  /** What a user has, once the order is undone. */
+  const expectUndone = async (userId: string) => {
+    const points = await get<PointsPage>(`${system.url('points')}/users/${userId}/points`);
+    expect(points.balance).toBe(0);
+    expect(points.items.map(({ kind, points }) => ({ kind, points }))).toEqual([
+      { kind: 'revoke', points: -59 },
+      { kind: 'award', points: 59 },
+    ]);
+    const coupons = await get<Page<Coupon>>(`${system.url('coupon')}/users/${userId}/coupons`);
+    expect(coupons.items.map(({ status }) => status)).toEqual(['revoked']);
+    const notified = await get<Page<Notification>>(`${system.url('notify')}/users/${userId}/notifications`);
+    expect(notified.items.map(({ kind }) => kind).sort()).toEqual(['order.cancelled', 'order.placed']);
+  };
+
+  onShape('a completed order is cancelled, and everything that it caused is taken back', async () => {
+    const userId = freshUser();
+    const { id } = await placeOrder(orders, userId);
+    await completed(orders, id);
+    const answer = await cancel(id, { reason: 'changed my mind' });
+    expect(answer.status).toBe(200);
+    expect(answer.json<Order>()).toMatchObject({ id, status: 'cancelled' });
+    const order = await isUndone(id);
+    const at = expect.stringMatching(/Z$/);
+    expect(order.status).toBe('cancelled');
+    expect(order.steps).toEqual({
+      points: { status: 'reverted', at, detail: '59 points taken back' },
+      coupon: { status: 'reverted', at, detail: 'revoked' },
+      notification: { status: 'reverted', at },
+    });
+    await expectUndone(userId);
+    const notified = await get<Page<Notification>>(`${system.url('notify')}/users/${userId}/notifications`);
+    expect(notified.items[0]?.text).toBe('Your order of 1 item for 59.97 GBP is cancelled: changed my mind.');
+
+    // Repeated: the same, and nothing happens again.
+    const again = await cancel(id, { reason: 'once more' });
+    expect([again.status, again.json<Order>()]).toEqual([200, order]);
+    await expectUndone(userId);
+  });
+
+  onShape('orders that are cancelled in the moment they are placed end the same', async () => {
+    const userIds = Array.from({ length: 20 }, freshUser);
+    const ids = await Promise.all(
+      userIds.map(async (userId) => {
+        const { id } = await placeOrder(orders, userId);
+        // Without a body, as most clients will.
+        const answer = await call(`${orders}/orders/${id}/cancel`, { method: 'POST' });
+        expect([answer.status, answer.json<Order>().status]).toEqual([200, 'cancelled']);
+        return id;
+      }),
+    );
+    for (const id of ids) await isUndone(id);
+    for (const userId of userIds) await expectUndone(userId);
+  });
+
+  onShape('of twenty cancellations at once, over all processes, one counts', async () => {
+    const userId = freshUser();
+    const { id } = await placeOrder(orders, userId);
+    const together = gate(20);
+    const processes = system.processes('order');
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, async (_, index) => {
+        await together();
+        return postJson(`${processes[index % processes.length]?.url}/orders/${id}/cancel`, { reason: `${index}` });
+      }),
+    );
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
+    await isUndone(id);
+    await expectUndone(userId);
+  });
+
+  onShape('a flash sale gets the unit back, and sells it again', async () => {
+    const gateway = system.url('flash-sale');
+    const sale = await createSale(gateway, { stock: 1, queueCap: 5, drainPerSecond: 100 });
+    const [first, second] = [freshUser(), freshUser()];
+    const { ticketId } = ticketOf(await buy(gateway, sale.id, first));
+    expect(await over(gateway, sale.id)).toMatchObject({ status: 'sold-out', stock: { sold: 1 } });
+    const { orderId } = await readTicket(gateway, sale.id, ticketId);
+
+    expect((await cancel(String(orderId))).status).toBe(200);
+    await eventually(async () => (await readSale(gateway, sale.id)).status === 'open', {
+      what: 'the sale is open again',
+    });
+    expect(await readTicket(gateway, sale.id, ticketId)).toEqual({ status: 'released', orderId });
+    await isUndone(String(orderId));
+    const bought = await eventually(
+      async () => {
+        const answer = await buy(gateway, sale.id, second);
+        return answer.status === 202 && ticketOf(answer);
+      },
+      { what: 'the next buyer gets the unit' },
+    );
+    const done = await over(gateway, sale.id);
+    expect(done).toMatchObject({ stock: { remaining: 0, held: 0, sold: 1 }, counts: { admitted: 2, released: 1 } });
+    expect((await readTicket(gateway, sale.id, bought.ticketId)).status).toBe('ordered');
+  });
+
+  describe('what cannot be', () => {
+    onShape('an order that does not exist is not found', async () => {
+      for (const id of [randomUUID(), 'none']) expect((await cancel(id)).status).toBe(404);
+    });
+
+    onShape.for<[string, number, unknown]>([
+      ['a reason that is too long', 422, { reason: 'x'.repeat(201) }],
+      ['a reason with NUL', 422, { reason: 'a\u0000b' }],
+      ['a reason that is no text', 422, { reason: 7 }],
+      ['a body that is no object', 422, '[]'],
+      ['a body that is no JSON', 400, '{'],
+    ])('%s is answered %d, and cancels nothing', async ([, status, body]) => {
+      const { id } = await placeOrder(orders, freshUser());
+      expect((await cancel(id, body)).status).toBe(status);
+      expect((await completed(orders, id)).status).toBe('completed');
+    });
+
+    onShape('another method is answered with the one there is', async () => {
+      for (const what of ['cancel', 'pay']) {
+        const answer = await call(`${orders}/orders/${randomUUID()}/${what}`);
+        expect([answer.status, answer.headers.allow]).toEqual([405, 'POST']);
+      }
+    });
+  });
+});
