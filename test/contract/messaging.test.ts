@@ -275,6 +275,42 @@ describe('the inbox', () => {
     expect(handled).not.toContain(killer);
   });
 
+  const effects = () =>
+    databases.database.query<{ event_id: string }>(`SELECT event_id FROM ${group.schema}.effects ORDER BY event_id`);
+
+  test('what arrives counts as taken in when its effect is committed, and not before', async () => {
+    const id = uuidv7();
+    const [begun, released] = [deferred(), deferred()];
+    const member = await join({
+      prepare: () => {
+        begun.resolve();
+        return released.promise;
+      },
+    });
+    let takenIn = false;
+    const handling = member.inbox.handle([{ body: body(id) }]).then(() => {
+      takenIn = true;
+    });
+    await begun.promise;
+    expect(await effects()).toEqual([]);
+    expect(takenIn).toBe(false);
+    released.resolve();
+    await handling;
+    expect(await effects()).toEqual([{ event_id: id }]);
+  });
+
+  test('what is delivered again has no second effect', async () => {
+    const id = uuidv7();
+    const member = await join();
+    const message = { body: body(id) };
+    await member.inbox.handle([message, message]);
+    await member.inbox.handle([message]);
+    await member.inbox.store([message]);
+    await eventually(() => member.outcomes.length === 4, { what: 'all are handled' });
+    expect(await effects()).toEqual([{ event_id: id }]);
+    expect(member.outcomes.toSorted()).toEqual(['done', 'repeated', 'repeated', 'repeated']);
+  });
+
   test('it forgets what was done long ago, and keeps what failed', async () => {
     const [old, recent, dead] = [uuidv7(), uuidv7(), uuidv7()];
     const member = await join({

@@ -1,0 +1,233 @@
+// What the services do with what they are told, each alone with its tables: the end is the same whether a message comes
+// once, again, late, or after the inbox has forgotten it. Cancellations have a file of their own.
+import { randomUUID } from 'node:crypto';
+import { v7 as uuidv7 } from 'uuid';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { createFlashSaleRequest } from '../../contracts/flash-sales.ts';
+import { migrate, readMigrations } from '../../infra/database/migrate.ts';
+import { Outbox } from '../../infra/messaging/outbox.ts';
+import { openHttpProvider } from '../../infra/payments/http-provider.ts';
+import type { PaymentProvider } from '../../infra/payments/port.ts';
+import { couponService } from '../../services/coupon/index.ts';
+import { createAcceptTicket } from '../../services/flash-sale/accept-ticket.ts';
+import { admit, findSale, findTickets, insertSale } from '../../services/flash-sale/store.ts';
+import { notifyService } from '../../services/notify/index.ts';
+import { orderService } from '../../services/order/index.ts';
+import { createPayOrder } from '../../services/order/pay-order.ts';
+import { createPlaceOrder } from '../../services/order/place-order.ts';
+import { pointsService } from '../../services/points/index.ts';
+import { schemaOf } from '../../services/service.ts';
+import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
+import { type PaymentsInside, startPaymentsInside } from '../setup/payments.ts';
+import { eventBody, openAlone, type ServiceAlone } from '../setup/service-alone.ts';
+import { eventually } from '../setup/wait.ts';
+
+const { databaseUrl } = inject('servers');
+/** Nothing is asked again by itself. */
+const ASK_AGAIN_MS = 3_600_000;
+
+let databases: Databases;
+let payments: PaymentsInside;
+let provider: PaymentProvider;
+const cleanUps: (() => unknown)[] = [];
+beforeAll(async () => {
+  databases = databaseUrl ? await postgresAt(databaseUrl) : await pgliteInFolder();
+  payments = await startPaymentsInside();
+  // Short: what is behind a provider that does not answer is to be seen soon.
+  provider = openHttpProvider({ url: payments.url, timeoutMs: 500 });
+});
+afterAll(async () => {
+  await provider?.close();
+  await payments?.stop();
+  await databases?.close();
+});
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+const placed = (orderId: string) =>
+  eventBody('order.placed', orderId, { orderId, userId: 'alice', currency: 'GBP', total: 5_997, itemCount: 3 });
+
+const steps = [
+  ['points', pointsService, 'sluice_points.entries', 'points.awarded'],
+  ['coupon', couponService, 'sluice_coupon.decisions', 'coupon.issued'],
+  ['notify', notifyService, 'sluice_notify.notifications', 'notification.sent'],
+] as const;
+
+describe.for(steps)('%s', ([name, create, effects, answer]) => {
+  const effectsOf = (orderId: string) =>
+    databases.database.query(`SELECT * FROM ${effects} WHERE order_id = $1`, [orderId]);
+
+  test('an order that comes again once the inbox has forgotten it has no second effect, and the same answer', async () => {
+    const { tell, forget, said } = await openAlone(databases.database, name, create);
+    const orderId = uuidv7();
+    const message = placed(orderId);
+    await tell(message);
+    const [effect] = await effectsOf(orderId);
+    await forget();
+    await tell(message);
+    await tell(placed(orderId)); // in another message
+    expect(await effectsOf(orderId)).toEqual([effect]);
+    const answers = await said(orderId);
+    expect(answers.map(({ type }) => type)).toEqual([answer, answer, answer]);
+    expect(new Set(answers.map((given) => JSON.stringify(given))).size).toBe(1);
+  });
+
+  test('a question that is asked again gets the answer that was given', async () => {
+    const { tell, said } = await openAlone(databases.database, name, create);
+    const orderId = uuidv7();
+    const message = placed(orderId);
+    await tell(message);
+    await tell(message);
+    const [first, second, ...more] = await said(orderId);
+    expect(first).toMatchObject({ type: answer });
+    expect([second, ...more]).toEqual([first]);
+  });
+});
+
+describe('order', () => {
+  const open = () =>
+    openAlone(databases.database, 'order', (context) => orderService({ ...context, payments: provider }));
+
+  /** Its asking again, expiring and settling run until the end of the test. */
+  function startLoops({ service }: ServiceAlone): void {
+    for (const loop of service.loops ?? []) {
+      loop.start();
+      cleanUps.push(() => loop.stop());
+    }
+  }
+
+  /** Places an order for a ticket; answers its id. `holdSeconds`: its time to pay. */
+  async function place({ tell }: ServiceAlone, holdSeconds = 0): Promise<string> {
+    const ticketId = randomUUID();
+    const item = { sku: 'LAMP', name: 'Lamp', unitPrice: 5_900 };
+    const ticket = { ticketId, saleId: randomUUID(), userId: 'alice', currency: 'GBP', item, holdSeconds };
+    await tell(eventBody('flash-sale.ticket.accepted', ticketId, ticket));
+    const [row] = await databases.database.query<{ id: string }>(
+      'SELECT id FROM sluice_order.orders WHERE ticket_id = $1',
+      [ticketId],
+    );
+    return String(row?.id);
+  }
+
+  const progressOf = async (orderId: string) => {
+    const [row] = await databases.database.query<{ state: string; points: string }>(
+      `SELECT state, points->>'status' AS points FROM sluice_order.progress WHERE order_id = $1`,
+      [orderId],
+    );
+    return row;
+  };
+
+  test('a step only moves up, in whatever order its results come', async () => {
+    const { tell, ...order } = await open();
+    const orderId = await place({ tell, ...order });
+    const failed = () =>
+      eventBody('step.failed', orderId, { orderId, step: 'points', eventId: uuidv7(), error: 'no luck' });
+    await tell(failed());
+    expect((await progressOf(orderId))?.points).toBe('failed');
+    await tell(eventBody('points.awarded', orderId, { orderId, userId: 'alice', points: 59 }));
+    expect((await progressOf(orderId))?.points).toBe('done');
+    await tell(failed());
+    expect((await progressOf(orderId))?.points).toBe('done');
+  });
+
+  test('whose answers are overdue is asked for again, by the same event', async () => {
+    const order = await open();
+    const orderId = await place(order);
+    startLoops(order);
+    const questions = await eventually(
+      async () => {
+        const asked = await order.said(orderId);
+        return asked.length >= 3 && asked;
+      },
+      { what: 'it is asked for again, twice', timeoutMs: 5_000 },
+    );
+    expect(questions[0]).toMatchObject({ type: 'order.placed' });
+    expect(new Set(questions.map((question) => JSON.stringify(question))).size).toBe(1);
+  });
+
+  test('the same key is the same order; with another body it is refused', async () => {
+    const { database } = databases;
+    await open();
+    const placeOrder = createPlaceOrder({ database, outbox: new Outbox('sluice_order'), askAgainMs: ASK_AGAIN_MS });
+    const request = { userId: 'alice', currency: 'GBP', items: [{ sku: 'MUG', quantity: 1, unitPrice: 1_999 }] };
+    const key = randomUUID();
+    const first = await placeOrder(request, key);
+    expect(first).toMatchObject({ outcome: 'placed', order: { total: 1_999 } });
+    expect(await placeOrder(request, key)).toEqual({ ...first, outcome: 'replayed' });
+    expect(await placeOrder({ ...request, currency: 'EUR' }, key)).toEqual({ outcome: 'key-reused' });
+  });
+
+  describe('that waits for payment', () => {
+    const pay = (orderId: string) => {
+      const outbox = new Outbox('sluice_order');
+      // Nobody else takes up the attempt.
+      const options = {
+        database: databases.database,
+        outbox,
+        provider,
+        askAgainMs: ASK_AGAIN_MS,
+        againMs: 60_000,
+        log,
+      };
+      return createPayOrder(options)(orderId);
+    };
+
+    test('does not expire while it is being paid, however long that takes', async () => {
+      const order = await open();
+      startLoops(order);
+      await payments.behave({ answerLateMs: 60_000 });
+      cleanUps.push(() => payments.behave({}));
+      const paying = await place(order, 2);
+      expect(await pay(paying)).toBe('unknown');
+      const unpaid = await place(order, 2); // it expires later than the other one would
+      await eventually(async () => (await progressOf(unpaid))?.state === 'cancelled', {
+        what: 'the unpaid one expires',
+      });
+      expect((await progressOf(paying))?.state).toBe('paying');
+      await payments.behave({});
+      expect(await pay(paying)).toBe('paid');
+      expect(await progressOf(paying)).toMatchObject({ state: 'firm' });
+    });
+
+    test('is charged once, though the answer to the first attempt is lost', async () => {
+      const orderId = await place(await open(), 3_600);
+      const before = (await payments.entries()).length;
+      await payments.behave({ answerLateMs: 60_000 });
+      cleanUps.push(() => payments.behave({}));
+      expect(await pay(orderId)).toBe('unknown');
+      await payments.behave({});
+      expect(await pay(orderId)).toBe('paid');
+      expect(await payments.entries()).toHaveLength(before + 1);
+      expect(await payments.entry(orderId)).toMatchObject({ status: 'charged', amount: 5_900 });
+    });
+  });
+});
+
+describe('flash-sale', () => {
+  const schema = schemaOf('flash-sale');
+  const MIGRATIONS: readonly [string, URL][] = [
+    ['messaging', new URL('../../infra/messaging/migrations/', import.meta.url)],
+    ['flash-sale', new URL('../../services/flash-sale/migrations/', import.meta.url)],
+  ];
+
+  test('a ticket whose job runs again has left the queue once', async () => {
+    const { database } = databases;
+    const migrations = await Promise.all(MIGRATIONS.map(([set, folder]) => readMigrations(folder, set)));
+    await migrate(database, schema, migrations.flat());
+    const accept = createAcceptTicket({ database, outbox: new Outbox(schema), askAgainMs: ASK_AGAIN_MS });
+    const saleId = uuidv7();
+    const request = { sku: 'LAMP', name: 'Lamp', unitPrice: 5_900, currency: 'GBP' };
+    const terms = { ...request, stock: 10, queueCap: 10, drainPerSecond: 10 };
+    expect(await insertSale(database, saleId, createFlashSaleRequest.parse(terms))).toBe(true);
+    const tickets = ['alice', 'bob', 'carol', 'dave'].map((userId) => ({ ticketId: uuidv7(), userId }));
+    await admit(database, saleId, tickets);
+    const [first = '', ...rest] = tickets.map(({ ticketId }) => ticketId);
+
+    await Promise.all([accept(first), accept(first)]);
+    await accept(first);
+    expect((await findSale(database, saleId))?.queue.length).toBe(3);
+    const found = await findTickets(database, saleId, rest);
+    expect(rest.map((id) => found.get(id)?.position)).toEqual([1, 2, 3]);
+  });
+});

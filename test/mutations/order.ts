@@ -1,0 +1,128 @@
+// Mistakes in the workflow of an order: its effects, its steps, its payment.
+import type { Mutation } from './mutation.ts';
+
+const EFFECTS = 'test/contract/effects.test.ts';
+
+export const orderMutations: readonly Mutation[] = [
+  {
+    name: 'no-business-key',
+    lesson:
+      'The inbox forgets after days. Then only a key on the effect itself keeps an old message from a second one.',
+    changes: [
+      {
+        file: 'services/points/migrations/001_entries.sql',
+        find: ',\n  CONSTRAINT one_entry_per_order_and_kind UNIQUE (order_id, kind)',
+        replace: '',
+      },
+      {
+        file: 'services/points/store.ts',
+        find: `(id uuid, "eventId" uuid, "orderId" uuid, "userId" text, points bigint)
+     ORDER BY "orderId" -- a placing and a cancellation in two processes meet at the same keys
+     ON CONFLICT (order_id, kind) DO NOTHING`,
+        replace: '(id uuid, "eventId" uuid, "orderId" uuid, "userId" text, points bigint)',
+      },
+    ],
+    tests: { files: [EFFECTS], pattern: '^points an order that comes again once the inbox has forgotten it' },
+    failure: 'to deeply equal',
+  },
+  {
+    name: 'step-moves-down',
+    lesson: 'Results come in any order: one that is late must not undo what is known already.',
+    changes: [
+      {
+        file: 'services/order/migrations/001_orders.sql',
+        find: 'WHEN step_rank(reported) > step_rank(known) THEN reported',
+        replace: 'WHEN reported IS NOT NULL THEN reported',
+      },
+    ],
+    tests: { files: [EFFECTS], pattern: 'a step only moves up' },
+    failure: "expected 'failed' to be 'done'",
+  },
+  {
+    name: 'step-moves-down-in-a-batch',
+    lesson: 'The same holds for two results about one order that are handled together.',
+    changes: [
+      {
+        file: 'services/order/order.ts',
+        find: 'if (!known || rank[step.status] > rank[known.status]) order[name] = step;',
+        replace: 'order[name] = step;',
+      },
+    ],
+    tests: { files: ['test/unit/order.test.ts'], pattern: 'the one that is further along counts' },
+    failure: 'to deeply equal',
+  },
+  {
+    name: 'asking-again-off',
+    lesson: 'A broker may lose what it confirmed. Nobody notices, unless whoever asked asks again.',
+    changes: [
+      {
+        file: 'services/ask-again.ts',
+        find: 'const asked = await ask(SWEEP_LIMIT);',
+        replace: 'const asked = 0;',
+      },
+    ],
+    tests: { files: [EFFECTS], pattern: 'whose answers are overdue is asked for again' },
+    failure: 'it is asked for again, twice',
+  },
+  {
+    name: 'idempotency-key-ignored',
+    lesson: 'A client that saw no answer can only try again. Without its key, each try is another order.',
+    changes: [
+      {
+        file: 'services/order/place-order.ts',
+        find: 'newOrder(request, key, {',
+        replace: 'newOrder(request, undefined, {',
+      },
+    ],
+    tests: { files: [EFFECTS], pattern: 'the same key is the same order' },
+    failure: '"replayed"',
+  },
+  {
+    name: 'expired-while-paying',
+    lesson:
+      'Between the charge and its answer nobody knows whether an order is paid: an expiry then takes money for nothing.',
+    changes: [
+      {
+        file: 'services/order/store.ts',
+        find: "WHERE state = 'awaiting-payment' AND expires_at <= now()",
+        replace: "WHERE state IN ('awaiting-payment', 'paying') AND expires_at <= now()",
+      },
+      {
+        file: 'services/order/store.ts',
+        find: `  )\`,
+  "'awaiting-payment'",`,
+        replace: `  )\`,
+  "'awaiting-payment', 'paying'",`,
+      },
+    ],
+    tests: { files: [EFFECTS], pattern: 'does not expire while it is being paid' },
+    failure: "expected 'cancelled' to be 'paying'",
+  },
+  {
+    name: 'charge-with-a-fresh-key',
+    lesson: 'A charge whose answer is lost is tried again. Under another key the provider takes it for another charge.',
+    changes: [
+      {
+        file: 'services/order/pay-order.ts',
+        find: 'provider.charge({ orderId, amount, currency })',
+        replace: 'provider.charge({ orderId: crypto.randomUUID(), amount, currency })',
+      },
+    ],
+    tests: { files: [EFFECTS], pattern: 'is charged once, though the answer to the first attempt is lost' },
+    failure: 'to have a length of',
+  },
+  {
+    name: 'late-placing-after-cancellation',
+    lesson:
+      'order.cancelled may come before order.placed. What it leaves behind must make the late one change nothing.',
+    changes: [
+      {
+        file: 'services/points/revoke-points.ts',
+        find: '(placed ? [awardFor({ ...order, ...placed }, perMajorUnit)] : [])',
+        replace: '(placed ? [] : [])',
+      },
+    ],
+    tests: { files: ['test/contract/cancellation.test.ts'], pattern: 'PostgreSQL.*points.*comes before it' },
+    failure: 'to deeply equal',
+  },
+];

@@ -1,0 +1,31 @@
+// The list that `npm run test:mutations` works through, as far as it can be judged without making the mistakes.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { sourceRoot } from '../mutations/copy.ts';
+import { changed } from '../mutations/mutation.ts';
+import { mutations } from '../mutations/mutations.ts';
+
+describe('a mistake', () => {
+  test.each(mutations)('$name: its text stands there once, and so do its tests', ({ changes, tests }) => {
+    const texts = new Map<string, string>();
+    for (const change of changes) {
+      const text = texts.get(change.file) ?? readFileSync(join(sourceRoot, change.file), 'utf8');
+      texts.set(change.file, changed(text, change));
+    }
+    expect(tests.files.filter((file) => !existsSync(join(sourceRoot, file)))).toEqual([]);
+    expect(() => new RegExp(tests.pattern)).not.toThrow();
+  });
+
+  test('has a name of its own', () => {
+    const names = mutations.map(({ name }) => name);
+    expect(new Set(names).size).toBe(names.length);
+  });
+
+  test('whose text is not there, or twice, is an error', () => {
+    const change = { file: 'a.ts', find: 'x = 1', replace: 'x = 2' };
+    expect(changed('let x = 1;', change)).toBe('let x = 2;');
+    expect(() => changed('let y = 1;', change)).toThrow('a.ts holds this 0 times, not once');
+    expect(() => changed('x = 1; x = 1;', change)).toThrow('a.ts holds this 2 times, not once');
+  });
+});
