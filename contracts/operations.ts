@@ -1,15 +1,64 @@
-// GET /failed-messages/:service and the retry calls; GET /readyz
+// GET /failed-messages/:service, one of them, and the retry calls; GET /readyz
 import { z } from 'zod';
 import { pageQuery } from './pages.ts';
 import { text } from './text.ts';
 
+/** Messages that one retry call with a `limit` takes at the most. */
+export const MAX_RETRY_LIMIT = 1_000;
+/** Ten years. */
+export const MAX_AGE_SECONDS = 315_360_000;
+
+/** A whole number in a query string. */
+const integer = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,9}$/, `must be an integer from ${min} to ${max}`)
+    .transform(Number)
+    .pipe(z.int().min(min).max(max));
+
 const filter = {
   status: z.enum(['retrying', 'dead']).optional(),
   type: text(1, 200).optional(),
+  /** A part of the error, taken literally. */
+  error: text(1, 1_000).optional(),
+  /** Received longer ago than this, by the database's clock. */
+  olderThanSeconds: integer(0, MAX_AGE_SECONDS).optional(),
+  newerThanSeconds: integer(0, MAX_AGE_SECONDS).optional(),
 };
 export const failedMessagesQuery = pageQuery.extend(filter);
 /** Strict: a filter that is misspelt would retry everything. */
-export const retryQuery = z.strictObject(filter);
+export const retryQuery = z.strictObject({
+  ...filter,
+  /** Says how many there are, and changes nothing. */
+  dryRun: z
+    .enum(['true', 'false'])
+    .transform((value) => value === 'true')
+    .default(false),
+  /** At most so many, the oldest first. Without it, all of them. */
+  limit: integer(1, MAX_RETRY_LIMIT).optional(),
+  /**
+   * Only messages that last failed, or were last retried, before this: `asOf` of a dry run. So a run of several calls
+   * retries none twice.
+   */
+  failedBefore: z.iso
+    .datetime({ precision: 6 })
+    .refine((value) => value >= '1970', 'must not be before 1970')
+    .optional(),
+});
+
+/** What a dry run answers. */
+export interface RetryPreview {
+  readonly matching: number;
+  /** The database's time of this count, to the microsecond. */
+  readonly asOf: string;
+}
+
+export interface RetryResult {
+  /** Messages that were given fresh attempts. */
+  readonly retried: number;
+  /** With `limit`: messages that match and that this call, or this run of calls, has not retried. */
+  readonly left?: number;
+}
 
 export interface FailedMessage {
   /** The event's id. */

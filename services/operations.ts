@@ -3,8 +3,11 @@ import type { Router } from 'express';
 import {
   type FailedMessage,
   failedMessagesQuery,
+  MAX_RETRY_LIMIT,
   type Readiness,
   type ResourceState,
+  type RetryPreview,
+  type RetryResult,
   retryQuery,
 } from '../contracts/operations.ts';
 import { pageOf } from '../contracts/pages.ts';
@@ -14,7 +17,8 @@ import { route } from '../infra/http/app.ts';
 import type { OverloadGuard } from '../infra/http/overload.ts';
 import { notFound } from '../infra/http/problem.ts';
 import { parse, parseId } from '../infra/http/validate.ts';
-import type { FailedMessage as FailedRow } from '../infra/messaging/inbox-store.ts';
+import type { Inbox } from '../infra/messaging/inbox.ts';
+import type { FailedMessage as FailedRow, RetrySelection } from '../infra/messaging/inbox-store.ts';
 import type { Metrics } from '../infra/metrics.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
 import type { PacedQueues } from '../infra/queue/port.ts';
@@ -105,9 +109,27 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
     post: [
       async (request, response) => {
         const { inbox } = hostOf(request.params.service);
-        const retried = await inbox.rows.retry(database, parse(retryQuery, request.query));
-        inbox.wake();
-        response.status(202).json({ retried });
+        const { dryRun, limit, ...selection } = parse(retryQuery, request.query);
+        if (dryRun) {
+          const preview: RetryPreview = await inbox.rows.countFailed(database, selection);
+          response.json(preview);
+          return;
+        }
+        // None twice: one that fails again while others are retried waits for the next call.
+        const failedBefore = selection.failedBefore ?? (await inbox.rows.countFailed(database, selection)).asOf;
+        response.status(202).json(await retryMany(database, inbox, { ...selection, failedBefore }, limit));
+      },
+    ],
+  });
+
+  // After /retry, which is no id.
+  route(router, '/failed-messages/:service/:id', {
+    get: [
+      async (request, response) => {
+        const { inbox } = hostOf(request.params.service);
+        const row = await inbox.rows.findFailed(database, parseId(request.params.id, 'failed message'));
+        if (!row) throw notFound('failed message');
+        response.json(failedMessage(row));
       },
     ],
   });
@@ -123,6 +145,23 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
       },
     ],
   });
+}
+
+/** In statements of bounded size, also where no `limit` is given. */
+async function retryMany(
+  database: Database,
+  inbox: Inbox,
+  selection: RetrySelection,
+  limit: number | undefined,
+): Promise<RetryResult> {
+  const batch = limit ?? MAX_RETRY_LIMIT;
+  for (let retried = 0; ; ) {
+    const now = await inbox.rows.retry(database, selection, batch);
+    retried += now;
+    inbox.wake();
+    if (limit !== undefined) return { retried, left: (await inbox.rows.countFailed(database, selection)).matching };
+    if (now < batch) return { retried };
+  }
 }
 
 const failedMessage = (row: FailedRow): FailedMessage => ({

@@ -1,0 +1,181 @@
+// `sluice failed`: lists, shows and retries the messages that a service could not handle.
+import { Argument, Command, InvalidArgumentError } from 'commander';
+import { type ServiceName, serviceNames } from '../contracts/services.ts';
+import { uuid } from '../contracts/text.ts';
+import { CliError } from './errors.ts';
+import { askEach, FailedMessages } from './failed/client.ts';
+import { type FilterOptions, isNarrow, queryOf, withFilter } from './failed/filter.ts';
+import { newestFirst, renderList, renderMessage, renderRetries } from './failed/render.ts';
+import { RetryRun } from './failed/retry.ts';
+import { HttpClient } from './http.ts';
+import { untilInterrupted } from './interrupt.ts';
+import { jsonOption, numberBetween, urlOption } from './options.ts';
+import { count, print, printJson, progressBar } from './terminal.ts';
+
+interface ListOptions extends FilterOptions {
+  readonly url: string;
+  readonly limit: number;
+  readonly json?: true;
+}
+
+interface ShowOptions {
+  readonly url: string;
+  readonly json?: true;
+}
+
+interface RetryOptions extends FilterOptions {
+  readonly url: string;
+  readonly all?: true;
+  readonly dryRun?: true;
+  readonly rate: number;
+  readonly json?: true;
+}
+
+const MAX_LISTED = 1_000;
+const MAX_RATE = 10_000;
+
+const examples = `
+Examples:
+  $ sluice failed list
+  $ sluice failed show points 019a2b3c-…
+  $ sluice failed retry --service points --error 'connection refused'
+
+A message that fails is tried again with growing delays ('retrying'); after the last attempt it is 'dead' and waits here
+for you. Mend the cause, then retry: it is handled as if it had just arrived.`;
+
+const listExamples = `
+Examples:
+  $ sluice failed list --status dead --newer-than 1h
+  $ sluice failed list --service points --service coupon --type order.placed --error 'out of range'
+  $ sluice failed list --json | jq -r '.items[] | [.service, .id] | @tsv'
+
+Newest first. Ages are since a message arrived, by the database's clock.`;
+
+const showExamples = `
+Example:
+  $ sluice failed show points 019a2b3c-4d5e-7f60-8123-456789abcdef`;
+
+const retryExamples = `
+Examples:
+  $ sluice failed retry points 019a2b3c-4d5e-7f60-8123-456789abcdef
+  $ sluice failed retry --service points --older-than 10m --dry-run
+  $ sluice failed retry --all --rate 500
+
+The oldest first. Only what had failed before the run began is retried, each message once, with a fresh set of attempts;
+what fails again is listed again. Ctrl-C ends the run between two requests and says what is left.`;
+
+export const failedCommand = () =>
+  new Command('failed')
+    .description('list, show and retry messages that could not be handled')
+    .addHelpText('after', examples)
+    .addCommand(listCommand())
+    .addCommand(showCommand())
+    .addCommand(retryCommand());
+
+const listCommand = () =>
+  withFilter(new Command('list').description('list failed messages, newest first'))
+    .option('--limit <n>', 'at most so many', numberBetween(1, MAX_LISTED), 50)
+    .addOption(urlOption())
+    .addOption(jsonOption())
+    .addHelpText('after', listExamples)
+    .action((options: ListOptions) => untilInterrupted((signal) => list(options, signal)));
+
+const showCommand = () =>
+  new Command('show')
+    .description('show one failed message with its error and payload')
+    .addArgument(new Argument('<service>', 'whose message it is').choices(serviceNames))
+    .argument('<id>', "the event's id", parseId)
+    .addOption(urlOption())
+    .addOption(jsonOption())
+    .addHelpText('after', showExamples)
+    .action((service: ServiceName, id: string, options: ShowOptions) =>
+      untilInterrupted((signal) => show(service, id, options, signal)),
+    );
+
+const retryCommand = () =>
+  withFilter(
+    new Command('retry')
+      .description('give failed messages fresh attempts: one, or all that match')
+      .addArgument(new Argument('[service]', 'of one message: whose it is').choices(serviceNames))
+      .argument('[id]', "of one message: the event's id", parseId),
+  )
+    .option('--all', 'everything that failed, where no filter is given')
+    .option('--dry-run', 'say how many there are, and change nothing')
+    .option('--rate <n>', 'messages per second, at most', numberBetween(1, MAX_RATE), 50)
+    .addOption(urlOption())
+    .addOption(jsonOption())
+    .addHelpText('after', retryExamples)
+    .action((service: ServiceName | undefined, id: string | undefined, options: RetryOptions, command: Command) => {
+      if (service === undefined) return untilInterrupted((signal) => retryMatching(options, signal));
+      if (id === undefined) command.error("error: missing argument 'id': which message? All of a service: --service");
+      if (isNarrow(options) || options.all)
+        command.error('error: one message, or those that match: filters and --all do not go with an id');
+      return untilInterrupted((signal) => retryOne(service, id, options, signal));
+    });
+
+function parseId(given: string): string {
+  const parsed = uuid.safeParse(given);
+  if (parsed.success) return parsed.data;
+  throw new InvalidArgumentError('It must be a UUID, as `sluice failed list` shows it.');
+}
+
+async function withClient<T>(url: string, work: (messages: FailedMessages) => Promise<T>): Promise<T> {
+  const http = new HttpClient(url);
+  try {
+    return await work(new FailedMessages(http));
+  } finally {
+    await http.close();
+  }
+}
+
+const list = (options: ListOptions, signal: AbortSignal) =>
+  withClient(options.url, async (messages) => {
+    const { limit, service: named, url, json } = options;
+    const pages = await askEach(named, url, (service) => messages.list(service, queryOf(options), limit, signal));
+    const found = newestFirst([...pages.values()].flatMap(({ items }) => items));
+    const items = found.slice(0, limit);
+    const more = found.length > limit || [...pages.values()].some((page) => page.more);
+    if (json) printJson({ services: [...pages.keys()], items, more });
+    else for (const line of renderList(items, more)) print(line);
+  });
+
+const show = (service: ServiceName, id: string, { url, json }: ShowOptions, signal: AbortSignal) =>
+  withClient(url, async (messages) => {
+    const message = await messages.find(service, id, signal);
+    if (json) printJson({ service, ...message });
+    else for (const line of renderMessage(service, message)) print(line);
+  });
+
+const retryOne = (service: ServiceName, id: string, { url, dryRun, json }: RetryOptions, signal: AbortSignal) =>
+  withClient(url, async (messages) => {
+    if (dryRun) await messages.find(service, id, signal);
+    else await messages.retryOne(service, id, signal);
+    if (json) printJson({ dryRun: dryRun ?? false, service, id, retried: dryRun ? 0 : 1 });
+    else print(`${service} ${id}: ${dryRun ? 'would be retried' : 'retried'}`);
+  });
+
+const retryMatching = (options: RetryOptions, signal: AbortSignal) =>
+  withClient(options.url, async (messages) => {
+    const { rate, service: named, url, all, json } = options;
+    const dryRun = options.dryRun ?? false;
+    if (!isNarrow(options) && !all && !dryRun)
+      throw new CliError('nothing was retried: without a filter this retries everything that failed; --all says so');
+    const query = queryOf(options);
+    const run = new RetryRun(await askEach(named, url, (service) => messages.preview(service, query, signal)));
+    let failure: unknown;
+    if (!dryRun) {
+      const bar = progressBar('retrying', run.matching);
+      try {
+        await run.retryAll(messages, query, { rate, signal, onProgress: () => bar.update(run.retried) });
+      } catch (error) {
+        failure = error;
+      } finally {
+        bar.stop();
+      }
+    }
+    const { matching, retried, left, services } = run;
+    if (json) printJson({ dryRun, matching, retried, left, services });
+    else for (const line of renderRetries(run, dryRun)) print(line);
+    if (failure !== undefined) throw failure;
+    if (!dryRun && left > 0) throw new CliError(`${count(left)} are being handled just now; run it again`);
+  });

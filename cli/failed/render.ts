@@ -1,0 +1,83 @@
+// Failed messages as text.
+import type { FailedMessage } from '../../contracts/operations.ts';
+import type { ServiceName } from '../../contracts/services.ts';
+import { columns, count, paint, printable } from '../terminal.ts';
+import type { ListedMessage } from './client.ts';
+import type { RetryRun, ServiceRetries } from './retry.ts';
+
+/** An error in a list; `show` has all of it. */
+const MAX_ERROR = 100;
+const MAX_PAYLOAD_BYTES = 65_536;
+
+const statusColors = { dead: 'red', retrying: 'yellow' } as const;
+
+/** Newest first over all services. */
+export const newestFirst = (messages: readonly ListedMessage[]): ListedMessage[] =>
+  [...messages].sort((a, b) => compare(b.receivedAt, a.receivedAt) || compare(b.id, a.id));
+
+const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
+
+export function renderList(messages: readonly ListedMessage[], more: boolean): string[] {
+  if (messages.length === 0) return ['no failed messages'];
+  const header = ['service', 'status', 'attempts', 'received', 'type', 'id', 'error'];
+  const rows = messages.map(({ service, status, attempts, receivedAt, type, id, error }) => [
+    service,
+    paint(statusColors[status], status),
+    String(attempts),
+    timeOf(receivedAt),
+    printable(type ?? '?'),
+    id,
+    shortened(printable(error ?? '')),
+  ]);
+  return [
+    ...columns([header.map((name) => paint('dim', name)), ...rows], ''),
+    ...(more ? [`the newest ${count(messages.length)}; there are more: see --limit`] : []),
+  ];
+}
+
+export function renderMessage(service: ServiceName, message: FailedMessage): string[] {
+  const { id, type, subject, status, attempts, error, nextAttemptAt, receivedAt, payload } = message;
+  const about: [string, string][] = [
+    ['type', type ?? '?'],
+    ['subject', subject ?? '?'],
+    ['received', timeOf(receivedAt)],
+    ...(nextAttemptAt === null ? [] : [['next attempt', timeOf(nextAttemptAt)] as [string, string]]),
+    ['error', error ?? ''],
+  ];
+  const cut = Buffer.byteLength(payload) >= MAX_PAYLOAD_BYTES ? ', its first 64 KiB' : '';
+  return [
+    `${service} ${paint('bold', id)}: ${paint(statusColors[status], status)} after ${attempts} attempt${attempts === 1 ? '' : 's'}`,
+    ...columns(about.map(([name, value]) => [name, printable(value)])),
+    `payload${cut}:`,
+    ...laidOut(payload)
+      .split('\n')
+      .map((line) => `  ${printable(line)}`),
+  ];
+}
+
+/** JSON over several lines, where that shows the same: not of numbers that would be rounded, or of names that repeat. */
+function laidOut(payload: string): string {
+  try {
+    const value: unknown = JSON.parse(payload);
+    if (JSON.stringify(value) === payload.trim()) return JSON.stringify(value, null, 2);
+  } catch {
+    // Shown as it arrived.
+  }
+  return payload;
+}
+
+export function renderRetries(run: Pick<RetryRun, 'services' | 'matching' | 'retried' | 'left'>, dryRun: boolean) {
+  if (run.matching === 0) return ['no failed message matches'];
+  const concerned = run.services.filter(({ matching }) => matching > 0);
+  const line = ({ retried, left, matching }: Omit<ServiceRetries, 'service'>) =>
+    dryRun ? `${count(matching)} would be retried` : `${count(retried)} retried, ${count(left)} left`;
+  return [...columns(concerned.map((each) => [each.service, line(each)])), line(run)];
+}
+
+/** 2026-11-20T16:15:58.123Z as `2026-11-20 16:15:58Z`. */
+const timeOf = (iso: string) =>
+  printable(iso)
+    .replace('T', ' ')
+    .replace(/\.\d+Z$/, 'Z');
+
+const shortened = (text: string) => (text.length <= MAX_ERROR ? text : `${text.slice(0, MAX_ERROR - 1)}…`);

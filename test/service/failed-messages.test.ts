@@ -1,0 +1,370 @@
+// What an operator does about messages that failed: a ledger that refuses some customers is found, mended, and their
+// messages are retried until their orders are complete. By `sluice failed`, and by the HTTP calls below it.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Client } from 'pg';
+import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test, vi } from 'vitest';
+import { run as sluice } from '../../cli/program.ts';
+import type { FailedMessage, RetryPreview, RetryResult } from '../../contracts/operations.ts';
+import type { Order } from '../../contracts/orders.ts';
+import type { Page } from '../../contracts/pages.ts';
+import { type ServiceName, serviceNames } from '../../contracts/services.ts';
+import type { PointsPage } from '../../contracts/users.ts';
+import { openPglite } from '../../infra/database/pglite.ts';
+import { query } from '../fault/support/sql.ts';
+import { eventually } from '../setup/wait.ts';
+import { call, completed, freshUser, get, placeOrder } from './support/api.ts';
+import { embedded, onServers, type Shape, type System } from './support/systems.ts';
+
+const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const servers = inject('servers');
+
+/** Points in a process of their own: what one URL answers is not all there is. */
+const apart = onServers(
+  'two processes on PostgreSQL',
+  servers,
+  [serviceNames.filter((name) => name !== 'points'), ['points']],
+  { bus: 'local' },
+);
+const shapes = [embedded, apart].map((shape) => [shape.name, shape] as [string, Shape]);
+
+/** So a message is dead after a moment, and nobody asks about it again meanwhile. */
+const ATTEMPTS = 2;
+const settings = { RETRY_ATTEMPTS: String(ATTEMPTS), RETRY_BASE_MS: '20', RETRY_MAX_MS: '20', ASK_AGAIN_MS: '600000' };
+
+/** How many orders points cannot handle, and coupon. */
+const LEDGER = 6;
+const VOUCHERS = 2;
+
+const refuse = (table: string, users: string, message: string) => `
+  CREATE FUNCTION ${table}_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.user_id LIKE '${users}-%' THEN RAISE EXCEPTION '${message}'; END IF;
+    RETURN NEW;
+  END $$;
+  CREATE TRIGGER refuse BEFORE INSERT ON ${table} FOR EACH ROW EXECUTE FUNCTION ${table}_refuse();`;
+const BREAK =
+  refuse('sluice_points.entries', 'ledger', 'the ledger is 100%% full') +
+  refuse('sluice_coupon.decisions', 'voucher', 'no paper for vouchers');
+const MEND = 'DROP TRIGGER refuse ON sluice_points.entries; DROP TRIGGER refuse ON sluice_coupon.decisions;';
+
+interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly ms: number;
+}
+
+/** Runs the command in this process: a process of its own takes a second to start, and there are many. */
+async function sluiceFailed(url: string, ...[command = '', ...args]: string[]): Promise<Ended> {
+  const written = { stdout: '', stderr: '' };
+  const spies = (['stdout', 'stderr'] as const).map((name) =>
+    vi.spyOn(process[name], 'write').mockImplementation((chunk) => {
+      written[name] += String(chunk);
+      return true;
+    }),
+  );
+  const startedAt = performance.now();
+  try {
+    const code = await sluice(['failed', command, '--url', url, ...args]);
+    return { code, ...written, ms: performance.now() - startedAt };
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
+}
+
+interface Listed {
+  readonly services: ServiceName[];
+  readonly items: (FailedMessage & { readonly service: ServiceName })[];
+  readonly more: boolean;
+}
+interface Retried {
+  readonly matching: number;
+  readonly retried: number;
+  readonly left: number;
+}
+
+/** The document that a command printed, which was to end with `code`. */
+function documentOf<T>({ code, stdout, stderr }: Ended, expected = 0): T {
+  expect(code, stderr).toBe(expected);
+  return JSON.parse(stdout) as T;
+}
+
+describe.for(shapes)('%s', ([, shape]) => {
+  const onShape = test.skipIf(!shape.available);
+  const whereApart = shape.separate ? onShape : () => {};
+
+  let system: System;
+  /** Of the points service. */
+  let url: string;
+  const orders: { ledger: Order[]; vouchers: Order[] } = { ledger: [], vouchers: [] };
+
+  /** Changes the database behind the services' backs; one that is embedded, while they do not run. */
+  async function operate(sql: string): Promise<void> {
+    if (system.databaseUrl !== undefined) {
+      await query(system.databaseUrl, sql);
+      return;
+    }
+    const [process] = system.processes('order');
+    await process?.stop();
+    const database = await openPglite({ dataDir: join(String(system.dataDir), 'database') });
+    await database.script(sql).finally(() => database.close());
+    await process?.start();
+  }
+
+  const list = (service: ServiceName) => `${system.url(service)}/failed-messages/${service}`;
+  const messagesOf = async (service: ServiceName, filter = '') =>
+    (await get<Page<FailedMessage>>(`${list(service)}${filter}`)).items;
+  const post = (path: string) => call(`${list('points')}${path}`, { method: 'POST' });
+  const preview = async (filter = '') => (await post(`/retry?dryRun=true${filter}`)).json<RetryPreview>();
+  const allDead = (service: ServiceName, amount: number) =>
+    eventually(
+      async () => {
+        const dead = await messagesOf(service, '?status=dead');
+        return dead.length === amount && dead;
+      },
+      { what: `${amount} messages of ${service} are dead`, timeoutMs: 20_000 },
+    );
+
+  beforeAll(async () => {
+    if (!shape.available) return;
+    system = await shape.start(settings);
+    url = system.url('points');
+    await operate(BREAK);
+    const place = async (users: string) => placeOrder(system.url('order'), `${users}-${freshUser()}`);
+    for (let i = 0; i < LEDGER; i++) orders.ledger.push(await place('ledger'));
+    for (let i = 0; i < VOUCHERS; i++) orders.vouchers.push(await place('voucher'));
+    await allDead('points', LEDGER);
+    await allDead('coupon', VOUCHERS);
+  });
+  afterAll(() => system?.remove());
+
+  onShape('list names what failed, the newest first, and why', async () => {
+    const { items, more } = documentOf<Listed>(await sluiceFailed(url, 'list', '--service', 'points', '--json'));
+    expect(more).toBe(false);
+    expect(items.map(({ subject }) => subject).sort()).toEqual(orders.ledger.map(({ id }) => id).sort());
+    expect(items.map(({ receivedAt }) => receivedAt)).toEqual(
+      items
+        .map(({ receivedAt }) => receivedAt)
+        .sort()
+        .reverse(),
+    );
+    for (const item of items)
+      expect(item).toMatchObject({
+        service: 'points',
+        type: 'order.placed',
+        status: 'dead',
+        attempts: ATTEMPTS,
+        error: 'the ledger is 100% full',
+      });
+
+    const { code, stdout } = await sluiceFailed(url, 'list', '--service', 'points', '--limit', '2');
+    expect(code).toBe(0);
+    expect(stdout.match(/^points +dead +2 .* order\.placed .* the ledger is 100% full$/gm)).toHaveLength(2);
+    expect(stdout).toMatch(/^the newest 2; there are more: see --limit$/m);
+  });
+
+  onShape('a filter narrows down, and takes an error as it is written', async () => {
+    const matching = async (...filter: string[]) => {
+      const args = ['retry', '--service', 'points', '--dry-run', '--json', ...filter];
+      const { matching } = documentOf<Retried>(await sluiceFailed(url, ...args));
+      const listed = await sluiceFailed(url, 'list', '--service', 'points', '--json', ...filter);
+      expect(documentOf<Listed>(listed).items).toHaveLength(matching);
+      return matching;
+    };
+    expect(await matching('--error', '100% full')).toBe(LEDGER);
+    expect(await matching('--error', 'l_dger')).toBe(0);
+    expect(await matching('--error', 'the%full')).toBe(0);
+    expect(await matching('--error', "' OR true --")).toBe(0);
+    expect(await matching('--type', 'order.placed', '--status', 'dead', '--newer-than', '1h')).toBe(LEDGER);
+    expect(await matching('--type', 'order.cancelled')).toBe(0);
+    expect(await matching('--status', 'retrying')).toBe(0);
+    expect(await matching('--older-than', '1h')).toBe(0);
+    expect(await matching('--newer-than', '0s')).toBe(0);
+  });
+
+  onShape('show has the payload as it arrived', async () => {
+    const [message] = await messagesOf('points');
+    const { code, stdout } = await sluiceFailed(url, 'show', 'points', String(message?.id));
+    expect(code).toBe(0);
+    expect(stdout).toContain(`points ${message?.id}: dead after ${ATTEMPTS} attempts\n`);
+    expect(stdout).toMatch(/^ +error +the ledger is 100% full$/m);
+    expect(stdout).toContain(`"orderId": "${message?.subject}"`);
+    const shown = documentOf(await sluiceFailed(url, 'show', 'points', String(message?.id), '--json'));
+    expect(shown).toEqual({ service: 'points', ...message });
+    expect(JSON.parse(message?.payload ?? '')).toMatchObject({ id: message?.id, subject: message?.subject });
+  });
+
+  onShape('what is not there is said, and nothing is retried by mistake', async () => {
+    const before = await preview();
+    const none = '019a0000-0000-7000-8000-000000000000';
+    for (const command of ['show', 'retry']) {
+      const { code, stderr } = await sluiceFailed(url, command, 'points', none);
+      expect([code, stderr]).toEqual([1, `error: points ${none}: 404 There is no such failed message\n`]);
+    }
+    expect(await sluiceFailed(url, 'retry')).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^error: nothing was retried: .*--all/),
+    });
+    expect((await sluiceFailed(url, 'retry', '--service', 'points', '--dry-run')).stdout).toBe(
+      `  points  ${LEDGER} would be retried\n${LEDGER} would be retried\n`,
+    );
+    // Neither was anything retried before the first of these, as its time tells.
+    expect((await preview(`&failedBefore=${before.asOf}`)).matching).toBe(LEDGER);
+    expect((await messagesOf('points', '?status=dead')).length).toBe(LEDGER);
+  });
+
+  onShape('the HTTP calls refuse a filter that they do not understand', async () => {
+    for (const [filter, field] of [
+      ['limit=0', 'limit'],
+      ['limit=1001', 'limit'],
+      ['dryRun=yes', 'dryRun'],
+      ['olderThanSeconds=-1', 'olderThanSeconds'],
+      ['newerThanSeconds=315360001', 'newerThanSeconds'],
+      ['error=', 'error'],
+      ['error=%00', 'error'],
+      ['failedBefore=yesterday', 'failedBefore'],
+      ['failedBefore=0000-01-01T00:00:00.000000Z', 'failedBefore'],
+      ['older=1h', ''],
+    ]) {
+      const answer = await post(`/retry?${filter}`);
+      expect(answer.status, filter).toBe(422);
+      expect(answer.json<{ errors: unknown[] }>().errors, filter).toMatchObject([{ path: field }]);
+    }
+    expect((await call(`${list('points')}?olderThanSeconds=x`)).status).toBe(422);
+    for (const id of ['none', '019a0000-0000-7000-8000-000000000000'])
+      expect((await call(`${list('points')}/${id}`)).status).toBe(404);
+  });
+
+  onShape('what fails again is not retried again in the same run, nor are more than the rate in a second', async () => {
+    const { asOf } = await preview();
+    // Each window is long enough for all of the last one's messages to be dead again.
+    const run = await sluiceFailed(url, 'retry', '--service', 'points', '--rate', '2', '--json');
+    expect(documentOf<Retried>(run)).toMatchObject({ matching: LEDGER, retried: LEDGER, left: 0 });
+    expect(run.ms).toBeGreaterThan((LEDGER / 2 - 1) * 1_000);
+    await allDead('points', LEDGER);
+    for (const { attempts } of await messagesOf('points')) expect(attempts).toBe(ATTEMPTS);
+    // Each of them was: none is as it was before the run.
+    expect((await preview(`&failedBefore=${asOf}`)).matching).toBe(0);
+  });
+
+  onShape('Ctrl-C ends a run between two requests, and says what is left', async () => {
+    const { asOf } = await preview();
+    const notYet = async () => (await preview(`&failedBefore=${asOf}`)).matching;
+    const args = [program, 'failed', 'retry', '--service', 'points', '--rate', '1', '--json'];
+    const run = spawn(process.execPath, args, {
+      env: { PATH: process.env.PATH ?? '', SLUICE_URL: url },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    onTestFinished(() => void run.kill('SIGKILL'));
+    const ended = once(run, 'close');
+    let stdout = '';
+    let stderr = '';
+    run.stdout.on('data', (chunk) => (stdout += String(chunk)));
+    run.stderr.on('data', (chunk) => (stderr += String(chunk)));
+    await eventually(async () => (await notYet()) < LEDGER, { what: 'the run has begun' });
+    run.kill('SIGINT');
+    expect(await ended).toEqual([130, null]);
+    expect(stderr).toBe('interrupted\n');
+    const { retried, left } = JSON.parse(stdout) as Retried;
+    expect(retried).toBeGreaterThan(0);
+    expect(left).toBeGreaterThan(0);
+    expect(retried + left).toBe(LEDGER);
+    expect(await notYet()).toBe(left);
+    await allDead('points', LEDGER);
+  });
+
+  whereApart('services that run elsewhere are told in one line; one that was asked for is an error', async () => {
+    const orderUrl = system.url('order');
+    const listed = await sluiceFailed(orderUrl, 'list', '--json');
+    expect(documentOf<Listed>(listed).items.map(({ service }) => service)).toEqual(['coupon', 'coupon']);
+    expect(listed.stderr).toBe(`${orderUrl} does not run points: ask their own process with --url\n`);
+    for (const args of [['list'], ['retry', '--dry-run'], ['retry']]) {
+      const { code, stderr } = await sluiceFailed(orderUrl, ...args, '--service', 'coupon', 'points');
+      expect([code, stderr]).toEqual([1, `error: ${orderUrl} does not run points: ask their own process with --url\n`]);
+    }
+    const { code, stderr } = await sluiceFailed(orderUrl, 'show', 'points', String(orders.ledger[0]?.id));
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/^error: points .*: 404 There is no such service/)]);
+  });
+
+  whereApart('a message that is being recorded is passed over, not waited for', async () => {
+    const client = new Client({ connectionString: system.databaseUrl });
+    await client.connect();
+    onTestFinished(() => client.end());
+    await client.query('BEGIN');
+    const { rows } = await client.query<{ message_id: string }>(
+      `SELECT message_id FROM sluice_points.inbox WHERE status = 'dead' ORDER BY received_at LIMIT 1 FOR UPDATE`,
+    );
+    expect(rows).toHaveLength(1);
+    const answer = await post(`/retry?limit=${LEDGER}`);
+    expect([answer.status, answer.json<RetryResult>()]).toEqual([202, { retried: LEDGER - 1, left: 1 }]);
+    await client.query('ROLLBACK');
+    await allDead('points', LEDGER);
+  });
+
+  // From here on the cause is removed.
+  onShape(
+    'mended and retried, the oldest first, the orders are completed',
+    async () => {
+      // Two were received long ago; they become the oldest.
+      const aged = (await messagesOf('points')).slice(0, 2);
+      const ids = aged.map(({ id }) => `'${id}'`).join();
+      await operate(
+        `${MEND} UPDATE sluice_points.inbox SET received_at = received_at - interval '2 hours' WHERE message_id IN (${ids})`,
+      );
+      for (const { status, steps } of await Promise.all(
+        orders.ledger.map(({ id }) => get<Order>(`${system.url('order')}/orders/${id}`)),
+      ))
+        expect([status, steps.points.status]).toEqual(['placed', 'failed']);
+
+      const older = await sluiceFailed(
+        url,
+        'retry',
+        '--older-than',
+        '1h',
+        '--service',
+        'points',
+        '--dry-run',
+        '--json',
+      );
+      expect(documentOf<Retried>(older).matching).toBe(2);
+      const answer = await post('/retry?limit=2');
+      expect([answer.status, answer.json<RetryResult>()]).toEqual([202, { retried: 2, left: LEDGER - 2 }]);
+      await Promise.all(aged.map(({ subject }) => completed(system.url('order'), String(subject))));
+      expect(await messagesOf('points')).toHaveLength(LEDGER - 2);
+
+      const run = await sluiceFailed(url, 'retry', '--error', 'ledger is', '--newer-than', '1h');
+      expect([run.code, run.stdout]).toEqual([
+        0,
+        `  points  ${LEDGER - 2} retried, 0 left\n${LEDGER - 2} retried, 0 left\n`,
+      ]);
+      for (const { id, userId } of orders.ledger) {
+        await completed(system.url('order'), id);
+        const { balance, items } = await get<PointsPage>(`${url}/users/${userId}/points`);
+        expect([balance, items.length]).toEqual([59, 1]);
+      }
+      expect(await messagesOf('points')).toEqual([]);
+      const again = await sluiceFailed(url, 'retry', '--service', 'points');
+      expect([again.code, again.stdout]).toEqual([0, 'no failed message matches\n']);
+    },
+    60_000,
+  ); // an embedded system is stopped and started
+
+  onShape('one is retried under its id', async () => {
+    const [first, second] = await messagesOf('coupon');
+    const couponUrl = system.url('coupon');
+    const dry = await sluiceFailed(couponUrl, 'retry', 'coupon', String(first?.id), '--dry-run');
+    expect([dry.code, dry.stdout]).toEqual([0, `coupon ${first?.id}: would be retried\n`]);
+    expect(await messagesOf('coupon')).toHaveLength(VOUCHERS);
+    const { code, stdout } = await sluiceFailed(couponUrl, 'retry', 'coupon', String(first?.id));
+    expect([code, stdout]).toEqual([0, `coupon ${first?.id}: retried\n`]);
+    await completed(system.url('order'), String(first?.subject));
+    expect((await messagesOf('coupon')).map(({ id }) => id)).toEqual([second?.id]);
+
+    const all = await sluiceFailed(couponUrl, 'retry', '--all', '--json');
+    expect(documentOf<Retried>(all)).toMatchObject({ matching: 1, retried: 1, left: 0 });
+    await completed(system.url('order'), String(second?.subject));
+    expect((await sluiceFailed(couponUrl, 'list')).stdout).toBe('no failed messages\n');
+  });
+});

@@ -1,0 +1,169 @@
+import { InvalidArgumentError } from 'commander';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { ListedMessage } from '../../cli/failed/client.ts';
+import { isNarrow, parseAge, queryOf } from '../../cli/failed/filter.ts';
+import { newestFirst, renderList, renderMessage, renderRetries } from '../../cli/failed/render.ts';
+import { RetryRun } from '../../cli/failed/retry.ts';
+import { run } from '../../cli/program.ts';
+import { failedMessagesQuery, retryQuery } from '../../contracts/operations.ts';
+
+const message = (changes: Partial<ListedMessage> = {}): ListedMessage => ({
+  service: 'points',
+  id: '019a0000-0000-7000-8000-000000000001',
+  type: 'order.placed',
+  subject: '019a0000-0000-7000-8000-0000000000aa',
+  status: 'dead',
+  attempts: 5,
+  error: 'out of points',
+  nextAttemptAt: null,
+  receivedAt: '2026-11-20T16:15:58.123Z',
+  ...changes,
+});
+
+describe('an age', () => {
+  test.each([
+    ['0s', 0],
+    ['30s', 30],
+    ['10m', 600],
+    ['2h', 7_200],
+    ['3650d', 315_360_000],
+  ])('%s is %i seconds', (given, seconds) => expect(parseAge(given)).toBe(seconds));
+
+  test.each(['', '10', 'm', '-1h', '1.5h', '1 h', '1w', '3651d', '999999999d', '1h30m'])('%s is none', (given) => {
+    expect(() => parseAge(given)).toThrow(InvalidArgumentError);
+  });
+});
+
+describe('a filter', () => {
+  const filter = { type: 'order.placed', status: 'dead', error: '100% & more', olderThan: 600, newerThan: 0 } as const;
+
+  test('is a query that both calls understand', () => {
+    const query = queryOf({ service: ['points'], ...filter });
+    const parsed = {
+      type: 'order.placed',
+      status: 'dead',
+      error: '100% & more',
+      olderThanSeconds: 600,
+      newerThanSeconds: 0,
+    };
+    expect(retryQuery.parse(query)).toEqual({ ...parsed, dryRun: false });
+    expect(failedMessagesQuery.parse(query)).toEqual({ ...parsed, limit: 50 });
+  });
+
+  test('is narrow as soon as it says anything', () => {
+    expect(isNarrow({})).toBe(false);
+    expect(isNarrow({ service: ['points'] })).toBe(true);
+    for (const [name, value] of Object.entries(filter)) expect(isNarrow({ [name]: value }), name).toBe(true);
+  });
+});
+
+describe('as text', () => {
+  test('a list is a line for each, harmless to a terminal', () => {
+    const lines = renderList([message({ error: `\u001b[2Jbad\n${'x'.repeat(200)}` })], false);
+    expect(lines).toHaveLength(2);
+    expect(lines[1]).toMatch(
+      /^points {3}dead {4}5 {9}2026-11-20 16:15:58Z {2}order\.placed {2}019a0000-0000-7000-8000-000000000001 {2}\uFFFD\[2Jbad\uFFFDx+…$/,
+    );
+    expect(renderList([], false)).toEqual(['no failed messages']);
+    expect(renderList([message()], true).at(-1)).toBe('the newest 1; there are more: see --limit');
+  });
+
+  test('lists of several services are one, the newest first', () => {
+    const [a, b, c] = [
+      message({ id: 'a', receivedAt: '2026-11-20T10:00:00.000Z' }),
+      message({ id: 'b', service: 'coupon', receivedAt: '2026-11-20T12:00:00.000Z' }),
+      message({ id: 'c', receivedAt: '2026-11-20T10:00:00.000Z' }),
+    ];
+    expect(newestFirst([a, b, c].flatMap((each) => each ?? []))).toEqual([b, c, a]);
+  });
+
+  test.each([
+    ['{"a":[1],"b":"x"}', ['  {', '    "a": [', '      1', '    ],', '    "b": "x"', '  }']],
+    ['{"a":12345678901234567890}', ['  {"a":12345678901234567890}']],
+    ['not\tJSON\nat all', ['  not\uFFFDJSON', '  at all']],
+    ['', ['  ']],
+  ])('the payload %j is laid out, or as it arrived', (payload, lines) => {
+    const shown = renderMessage('points', { ...message(), payload });
+    expect(shown.slice(shown.indexOf('payload:') + 1)).toEqual(lines);
+  });
+
+  test('a message says when it is tried next, and where its payload is cut', () => {
+    const shown = renderMessage('points', {
+      ...message({ status: 'retrying', attempts: 1, nextAttemptAt: '2026-11-20T16:16:58.000Z', type: null }),
+      payload: 'x'.repeat(65_536),
+    });
+    expect(shown[0]).toMatch(/: retrying after 1 attempt$/);
+    expect(shown).toContain('  type          ?');
+    expect(shown).toContain('  next attempt  2026-11-20 16:16:58Z');
+    expect(shown).toContain('payload, its first 64 KiB:');
+  });
+
+  test('a run that has not begun has everything left', () => {
+    const asOf = '2026-11-20T16:15:58.123456Z';
+    const previews = new Map([
+      ['points', { matching: 1_200, asOf }],
+      ['order', { matching: 0, asOf }],
+      ['coupon', { matching: 3, asOf }],
+    ] as const);
+    const run = new RetryRun(previews);
+    expect(renderRetries(run, true)).toEqual([
+      '  points  1,200 would be retried',
+      '  coupon  3 would be retried',
+      '1,203 would be retried',
+    ]);
+    expect(renderRetries(run, false).at(-1)).toBe('0 retried, 1,203 left');
+    expect(renderRetries(new RetryRun(new Map()), false)).toEqual(['no failed message matches']);
+  });
+});
+
+describe('the command line', () => {
+  let out: string;
+  let err: string;
+  beforeEach(() => {
+    out = '';
+    err = '';
+    vi.spyOn(process.stdout, 'write').mockImplementation((chunk) => {
+      out += String(chunk);
+      return true;
+    });
+    vi.spyOn(process.stderr, 'write').mockImplementation((chunk) => {
+      err += String(chunk);
+      return true;
+    });
+  });
+  afterEach(() => vi.restoreAllMocks());
+
+  const id = '019a0000-0000-7000-8000-000000000001';
+
+  test.each([[[]], [['list']], [['show']], [['retry']]])('helps with an example: failed %j', async (command) => {
+    expect(await run(['failed', ...command, '--help'])).toBe(0);
+    expect(out).toMatch(/Examples?:\n +\$ sluice failed/);
+  });
+
+  test.each([
+    [[], /Usage: sluice failed/],
+    [['lst'], /Did you mean list/],
+    [['list', '--service', 'billing'], /--service.*Allowed choices are order, points/],
+    [['list', '--limit', '1001'], /--limit.*an integer from 1 to 1000/],
+    [['list', '--older-than', 'long'], /--older-than.*such as 30s, 10m, 2h or 7d/],
+    [['list', '--error', ''], /--error/],
+    [['show', 'points', '7'], /'id'.*UUID/],
+    [['show', 'points'], /missing required argument 'id'/],
+    [['retry', 'points'], /missing argument 'id'.*--service/],
+    [['retry', 'points', id, '--all'], /do not go with an id/],
+    [['retry', 'points', id, '--error', 'x'], /do not go with an id/],
+    [['retry', '--all', '--rate', '0'], /--rate.*an integer from 1 to 10000/],
+  ])('refuses what it cannot understand and exits with 2: failed %j', async (argv, message) => {
+    expect(await run(['failed', ...argv])).toBe(2);
+    expect(err).toMatch(message);
+  });
+
+  test.each([
+    [['retry'], /^error: nothing was retried: .*--all says so\n$/],
+    [['list', '--url', 'http://127.0.0.1:1'], /^error: cannot reach http:\/\/127\.0\.0\.1:1: .*\n$/],
+  ])('says in one line what it could not do and exits with 1: failed %j', async (argv, message) => {
+    expect(await run(['failed', ...argv])).toBe(1);
+    expect(err).toMatch(message);
+    expect(out).toBe('');
+  });
+});
