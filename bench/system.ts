@@ -93,6 +93,7 @@ async function startSeparate({ profileFolder, redis: withRedis }: SystemOptions)
       DATABASE_URL: postgres.url,
       AMQP_URL: rabbitmq.amqpUrl,
       MQTT_URL: mosquitto.mqttUrl,
+      PAYMENT_URL: 'http://127.0.0.1:9', // nobody pays, and nothing listens there
       ...(redis && { REDIS_URL: redis.redisUrl }),
     };
     const services: Partial<Record<ServiceName, LocalServer>> = {};

@@ -1,15 +1,30 @@
 // The `sluice` command: which subcommands there are, and how they end.
 import { Command, CommanderError } from 'commander';
+import { auditCommand } from './audit.ts';
 import { compareCommand } from './compare.ts';
 import { CliError, INTERRUPTED_EXIT_CODE, USAGE_EXIT_CODE } from './errors.ts';
+import { failedCommand } from './failed.ts';
 import { flashSaleCommand } from './flash-sale.ts';
 import { logsCommand } from './logs.ts';
 import { orderCommand } from './order.ts';
+import { outageCommand } from './outage.ts';
+import { paymentProviderCommand } from './payment-provider.ts';
 import { replayCommand } from './replay.ts';
 import { startCommand } from './start.ts';
 import { note, paint } from './terminal.ts';
 
-const subcommands = [startCommand, orderCommand, replayCommand, flashSaleCommand, compareCommand, logsCommand];
+const subcommands = [
+  startCommand,
+  orderCommand,
+  replayCommand,
+  flashSaleCommand,
+  compareCommand,
+  logsCommand,
+  paymentProviderCommand,
+  failedCommand,
+  auditCommand,
+  outageCommand,
+];
 
 function createProgram(): Command {
   const program = new Command('sluice')
@@ -17,8 +32,15 @@ function createProgram(): Command {
     .showHelpAfterError('(add --help for what is allowed)')
     .addHelpText('after', '\nExample:\n  $ sluice start &\n  $ sluice order --user alice')
     .exitOverride();
-  for (const subcommand of subcommands) program.addCommand(subcommand().copyInheritedSettings(program));
+  for (const subcommand of subcommands) program.addCommand(inheriting(program, subcommand()));
   return program;
+}
+
+/** Commander hands settings down to commands of its own making only; this does so at every depth. */
+function inheriting(parent: Command, command: Command): Command {
+  command.copyInheritedSettings(parent);
+  for (const subcommand of command.commands) inheriting(command, subcommand);
+  return command;
 }
 
 /**

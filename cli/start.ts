@@ -45,7 +45,7 @@ function help(): string {
   return `
 Examples:
   $ sluice start                  everything, embedded, data in .data/
-  $ sluice start order points     two of the services; they share DATABASE_URL, MQTT_URL (and AMQP_URL) with the others
+  $ sluice start order points     two of the services; they share DATABASE_URL, MQTT_URL (AMQP_URL, PAYMENT_URL)
 
 Environment:
 ${variables.join('\n')}

@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { failpoints } from './failpoint.ts';
+import { splitUrls } from './urls.ts';
 
 /** An integer variable; the bounds are part of the error message. */
 const integer = (min: number, max: number) =>
@@ -18,6 +19,20 @@ const url = (...protocols: string[]) =>
     .string()
     .refine((value) => protocols.some((protocol) => value.startsWith(`${protocol}://`)) && URL.canParse(value))
     .meta({ allowed: `a URL such as ${protocols[0]}://user:password@host:port` });
+
+/** One URL, or several separated by commas. */
+const urls = (...protocols: string[]) => {
+  const one = url(...protocols);
+  return (
+    z
+      .string()
+      // A host name that ends in a comma would be one, by the letter.
+      .refine((value) =>
+        splitUrls(value).every((each) => one.safeParse(each).success && !new URL(each).host.includes(',')),
+      )
+      .meta({ allowed: `${one.meta()?.allowed}, or several separated by commas` })
+  );
+};
 
 const choice = <const T extends readonly [string, ...string[]]>(...values: T) =>
   z.enum(values).meta({ allowed: `one of: ${values.join(', ')}` });
@@ -51,7 +66,10 @@ const variables = {
     url('redis', 'rediss'),
     'Redis 6.2 or newer, or Valkey, for the pace of the flash-sale queues. Unset: the database paces them.',
   ),
-  AMQP_URL: optional(url('amqp', 'amqps'), 'RabbitMQ 3.10 or newer, to carry the events. Unset: see EVENT_BUS.'),
+  AMQP_URL: optional(
+    urls('amqp', 'amqps'),
+    'RabbitMQ 3.10 or newer, to carry the events; of a cluster, each node: they are tried in turn. Unset: see EVENT_BUS.',
+  ),
   EVENT_BUS: optional(
     choice('local', 'rabbitmq', 'mqtt'),
     'What carries the events. Unset: rabbitmq with AMQP_URL, otherwise local (the database all services share).',
@@ -61,6 +79,15 @@ const variables = {
     'MQTT 3.1.1 broker for notifications, presence and logs. Unset: embedded. Needed by services in separate processes.',
   ),
   MQTT_PORT: variable(integer(0, 65_535), '1883', 'TCP port of the embedded MQTT broker. 0 takes a free one.'),
+  PAYMENT_URL: optional(
+    url('http', 'https').meta({ allowed: 'a URL such as http://host:3010' }),
+    'Payment provider. Unset: a simulated one, with its books in DATA_DIR. Needed by the order service in a separate process.',
+  ),
+  PAYMENT_TIMEOUT_MS: variable(
+    integer(50, 300_000),
+    '5000',
+    'How long the payment provider may take to answer; after that it is not known whether it acted.',
+  ),
   BUS_PREFIX: variable(
     z
       .string()
@@ -122,8 +149,10 @@ export class ConfigError extends Error {
   }
 }
 
-/** `postgres://me:secret@host/db` as `postgres://me:***@host/db`: for messages and logs. */
-export function redactUrl(value: string): string {
+/** `postgres://me:secret@host/db` as `postgres://me:***@host/db`: for messages and logs. Of a list, each URL. */
+export const redactUrl = (list: string): string => splitUrls(list).map(redact).join(',');
+
+function redact(value: string): string {
   if (!URL.canParse(value)) {
     // A password that should have been percent-encoded may be what is wrong with it: all up to the last @ is hidden.
     return value.replace(/(:\/\/[^:/?#@]*):.*@/, '$1:***@');
@@ -163,6 +192,8 @@ function contradictions(config: Variables, busKind: BusKind, services: readonly 
     if (!config.DATABASE_URL)
       problems.push(`DATABASE_URL ${why} a PostgreSQL, such as postgres://user@host:5432/sluice`);
     if (!config.MQTT_URL) problems.push(`MQTT_URL ${why} an MQTT broker, such as mqtt://host:1883`);
+    if (!config.PAYMENT_URL && services.includes('order'))
+      problems.push(`PAYMENT_URL ${why} a payment provider: \`sluice payment-provider\` is one, on http://host:3010`);
   }
   if (busKind === 'rabbitmq' && !config.AMQP_URL)
     problems.push('AMQP_URL is missing: EVENT_BUS=rabbitmq needs it, such as amqp://user:password@host:5672');

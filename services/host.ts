@@ -113,11 +113,12 @@ export class ServiceHost {
     this.#watchdog.start();
   }
 
-  /** Takes in no more messages and finishes those under way. */
+  /** Takes in no more messages and finishes those under way. Safe to call twice. */
   async stopIntake(): Promise<void> {
     await this.#watchdog?.stop();
     this.inbox.stop();
     await Promise.all([...(this.#options.service.loops ?? []).map((loop) => loop.stop()), this.#subscription?.close()]);
+    this.#subscription = undefined;
     await this.#worker.stop();
     await this.inbox.idle();
   }
@@ -127,8 +128,10 @@ export class ServiceHost {
     await Promise.all(this.#relays.map((relay) => relay.stop()));
   }
 
+  /** False where something makes no progress, and rebuilding it did not help. */
   get healthy(): boolean {
-    return this.#watchdog?.healthy ?? true;
+    const loops = this.#options.service.loops ?? [];
+    return this.#watchdog?.healthy !== false && loops.every(({ healthy }) => healthy !== false);
   }
 
   state(): ConsumerState {

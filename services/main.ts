@@ -29,7 +29,7 @@ import { vacuumLoops } from './vacuum.ts';
 
 type Factory = (context: ServiceContext, resources: Resources) => AnyService | Promise<AnyService>;
 const factories: Record<ServiceName, Factory> = {
-  order: orderService,
+  order: async (context, resources) => orderService({ ...context, payments: await resources.payments() }),
   points: pointsService,
   coupon: couponService,
   notify: notifyService,
@@ -47,13 +47,24 @@ export interface RunningSluice {
   stop(): Promise<void>;
 }
 
+/** One process in which a service can be stopped and started apart from the others, for demonstrations. */
+export interface RunningServices extends RunningSluice {
+  /**
+   * Ends the service's part on the bus: it takes in nothing and publishes nothing, and what is for it waits. Its routes go
+   * on answering. Only for services without loops of their own, which run as long as the process.
+   */
+  stopService(name: ServiceName): Promise<void>;
+  /** Starts again what stopService ended. */
+  startService(name: ServiceName): Promise<void>;
+}
+
 export interface StartOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly services?: readonly ServiceName[];
 }
 
 /** Rejects with a ConfigError or a StartupError where something outside stops the start. */
-export async function startSluice({ env, services = serviceNames }: StartOptions): Promise<RunningSluice> {
+export async function startSluice({ env, services = serviceNames }: StartOptions): Promise<RunningServices> {
   const startedAt = performance.now();
   const config = parseConfig(env, services);
   const mirror = createLogMirror(config.BUS_PREFIX);
@@ -101,7 +112,9 @@ export async function startSluice({ env, services = serviceNames }: StartOptions
     const queues = resources.queues();
     const bus = await resources.openBus();
     ends.push(() => bus.close());
-    const hosts = prepared.map((each) => new ServiceHost({ ...each, config, database, bus, mqtt, metrics }));
+    const hostOf = (each: (typeof prepared)[number]) =>
+      new ServiceHost({ ...each, config, database, bus, mqtt, metrics });
+    const hosts = prepared.map(hostOf);
     // All intakes first: a relay may wait for an inbox that runs here.
     ends.push(() => Promise.all(hosts.map((host) => host.stopRelays())));
     ends.push(() => Promise.all(hosts.map((host) => host.stopIntake())));
@@ -136,9 +149,27 @@ export async function startSluice({ env, services = serviceNames }: StartOptions
       },
       `ready on ${http.url}`,
     );
+    const away = new Set<ServiceName>();
     let stopped: Promise<void> | undefined;
     return {
       url: http.url,
+      stopService: async (name) => {
+        const index = prepared.findIndex((each) => each.name === name);
+        const host = hosts[index];
+        if (!host || away.has(name)) throw new RangeError(`${name} does not run here`);
+        if (prepared[index]?.service.loops?.length) throw new RangeError(`${name} has loops of its own`);
+        away.add(name);
+        await host.stopIntake();
+        await host.stopRelays();
+      },
+      startService: async (name) => {
+        const index = prepared.findIndex((each) => each.name === name);
+        const each = prepared[index];
+        if (!each || !away.delete(name)) throw new RangeError(`${name} is not stopped here`);
+        const host = hostOf(each);
+        hosts[index] = host; // the operations' routes look there
+        await host.start();
+      },
       stop: () => {
         stopping = true;
         stopped ??= within(config.STOP_TIMEOUT_MS, end()).then(() => log.flush());

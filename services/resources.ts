@@ -2,7 +2,7 @@
 import type { Server } from 'node:http';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { forOutsiders, subscriptions } from '../contracts/services.ts';
+import { subscriptions } from '../contracts/services.ts';
 import { openLocalBus } from '../infra/bus/local.ts';
 import { openMqttBus } from '../infra/bus/mqtt.ts';
 import type { Bus } from '../infra/bus/port.ts';
@@ -18,6 +18,8 @@ import { openMqttClient } from '../infra/mqtt/client.ts';
 import { type Connect, connectTo } from '../infra/mqtt/connect.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
 import type { PresenceOptions } from '../infra/mqtt/presence.ts';
+import { openHttpProvider } from '../infra/payments/http-provider.ts';
+import type { PaymentProvider } from '../infra/payments/port.ts';
 import type { OpenQueuesOptions } from '../infra/queue/index.ts';
 import type { PacedQueues } from '../infra/queue/port.ts';
 import { schemaOf } from './service.ts';
@@ -33,6 +35,8 @@ export interface Resources {
   openQueues(): Promise<PacedQueues>;
   /** What openQueues opened. */
   queues(): PacedQueues | undefined;
+  /** Opens the payment provider. Safe to call twice. Rejects with a StartupError where the embedded one is in use. */
+  payments(): Promise<PaymentProvider>;
   /** Serves the embedded broker's WebSocket, where there is one. */
   attach(server: Server): void;
   /** Closes everything but the bus. */
@@ -54,6 +58,7 @@ export async function openResources(config: Config, log: Logger): Promise<Resour
     const database = await openDatabase(config, log);
     closing.push(database.close);
     let queues: PacedQueues | undefined;
+    let payments: PaymentProvider | undefined;
     return {
       database,
       mqtt: broker.publisher,
@@ -70,6 +75,13 @@ export async function openResources(config: Config, log: Logger): Promise<Resour
         return queues;
       },
       queues: () => queues,
+      payments: async () => {
+        if (!payments) {
+          payments = await openPayments(config, log);
+          closing.push(payments.close);
+        }
+        return payments;
+      },
       close,
     };
   } catch (error) {
@@ -114,7 +126,15 @@ async function openDatabase(config: Config, log: Logger): Promise<Database> {
 const queueServer = ({ REDIS_URL, DATABASE_URL }: Config, database: Database): OpenQueuesOptions['on'] =>
   REDIS_URL ? { redisUrl: REDIS_URL } : DATABASE_URL ? { postgresUrl: DATABASE_URL } : { pglite: database };
 
-const topologyOf = (config: Config): Topology => ({ prefix: config.BUS_PREFIX, groups: subscriptions, forOutsiders });
+async function openPayments(config: Config, log: Logger): Promise<PaymentProvider> {
+  const { PAYMENT_URL, PAYMENT_TIMEOUT_MS: timeoutMs, DATA_DIR: dataDir } = config;
+  if (PAYMENT_URL) return openHttpProvider({ url: PAYMENT_URL, timeoutMs });
+  // Imported here: a provider elsewhere needs none of it.
+  const { openEmbeddedProvider } = await import('../infra/payments/embedded.ts');
+  return openEmbeddedProvider({ dataDir, timeoutMs, log });
+}
+
+const topologyOf = (config: Config): Topology => ({ prefix: config.BUS_PREFIX, groups: subscriptions });
 
 async function openBus(config: Config, database: Database, broker: Broker, log: Logger): Promise<Bus> {
   const topology = topologyOf(config);

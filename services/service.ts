@@ -22,6 +22,11 @@ export interface ServiceContext {
   readonly log: Logger;
 }
 
+export interface Background extends Pick<Loop, 'start' | 'stop'> {
+  /** False where it makes no progress and beginning anew did not help. */
+  readonly healthy?: boolean;
+}
+
 export interface Service<S extends ServiceName> {
   /** The folder of its numbered SQL files. */
   readonly migrations: URL;
@@ -35,7 +40,7 @@ export interface Service<S extends ServiceName> {
    */
   readonly mayRefuse?: (request: IncomingMessage) => boolean;
   /** Work that goes on by itself. */
-  readonly loops?: readonly Pick<Loop, 'start' | 'stop'>[];
+  readonly loops?: readonly Background[];
 }
 
 /** A service, where it does not matter which. */

@@ -39,7 +39,8 @@ type Context = Omit<ServiceContext, 'outbox'>;
 
 async function serve(context: Context, resources: Resources, together: Together): Promise<RunningSluice> {
   const { config, database, log } = context;
-  const order = await openParticipant('order', orderService, context);
+  const payments = await resources.payments();
+  const order = await openParticipant('order', (own) => orderService({ ...own, payments }), context);
   const notify = await openParticipant('notify', notifyService, context);
   const steps = [
     await openParticipant('points', pointsService, context),

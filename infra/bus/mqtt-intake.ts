@@ -13,7 +13,14 @@ const MAX_WAITING = 200;
 /** Messages in one call of the receiver. */
 const MAX_BATCH = 100;
 
+export interface Probe {
+  readonly topic: string;
+  /** What was published on the topic has come through, behind all that was published before. */
+  readonly arrived: () => void;
+}
+
 interface Waiting extends IncomingMessage {
+  readonly isProbe: boolean;
   readonly messageId: number | undefined;
   /** The connection that it came by: an acknowledgement belongs there and nowhere else. */
   readonly stream: MqttClient['stream'];
@@ -29,7 +36,12 @@ export interface Intake {
 }
 
 /** `onTrouble` is called when storing a batch takes longer than `stallMs`, and when it fails. */
-export function createIntake(receiver: Receiver, stallMs: number, onTrouble: (error?: unknown) => void): Intake {
+export function createIntake(
+  receiver: Receiver,
+  stallMs: number,
+  onTrouble: (error?: unknown) => void,
+  probe?: Probe,
+): Intake {
   let attached: MqttClient | undefined;
   let waiting: Waiting[] = [];
   /** Lets mqtt.js go on, where it was held back. */
@@ -42,7 +54,9 @@ export function createIntake(receiver: Receiver, stallMs: number, onTrouble: (er
       resume();
       const stall = setTimeout(onTrouble, stallMs);
       try {
-        await receiver.store(batch);
+        const events = batch.filter(({ isProbe }) => !isProbe);
+        if (events.length > 0) await receiver.store(events);
+        if (events.length < batch.length) probe?.arrived();
         acknowledge(batch);
       } catch (error) {
         onTrouble(error);
@@ -68,7 +82,8 @@ export function createIntake(receiver: Receiver, stallMs: number, onTrouble: (er
         const next = () => callback(new Error('acknowledged when it is stored'));
         const { stream } = client;
         if (attached !== client || stream.destroyed) return next();
-        waiting.push({ body: bytesOf(packet), messageId: packet.messageId, stream });
+        const isProbe = packet.topic === probe?.topic;
+        waiting.push({ body: bytesOf(packet), isProbe, messageId: packet.messageId, stream });
         if (waiting.length < MAX_WAITING) next();
         else resume = next;
         storing ??= storeAll().finally(() => {

@@ -5,6 +5,7 @@ import type { MqttClient } from 'mqtt';
 import type { Logger } from 'pino';
 import type { Database, Lock } from '../database/port.ts';
 import { type Connect, endConnection, reasonOf } from '../mqtt/connect.ts';
+import type { MqttPublisher } from '../mqtt/port.ts';
 import { deferred, within } from '../mqtt/promises.ts';
 import { createIntake } from './mqtt-intake.ts';
 import type { Health, Receiver, Subscription } from './port.ts';
@@ -13,6 +14,9 @@ export interface SessionOptions {
   /** Client id, and name of the lock. */
   readonly id: string;
   readonly topics: readonly string[];
+  /** A topic that is the session's alone, and how to publish on it: not by the session's own connection. */
+  readonly probeTopic: string;
+  readonly publisher: Pick<MqttPublisher, 'publish'>;
   readonly connect: Connect;
   readonly database: Pick<Database, 'tryLock'>;
   readonly log: Logger;
@@ -24,6 +28,8 @@ const KEEPALIVE = 30;
 const STALL_MS = (KEEPALIVE * 1000) / 2;
 /** Pause before the lock is asked for again, and before a connection that was dropped for a stall is made again. */
 const RETRY_MS = 1_000;
+/** Another process holds the session. */
+const STANDBY = 'standby';
 
 export interface HeldSession extends Subscription {
   /** Resolves when the session exists at the broker: this process has subscribed, or another holds it. */
@@ -37,7 +43,7 @@ type End = 'closed' | 'lock lost' | 'rebuild' | 'stalled';
 
 /** Holds the session for as long as this process has its lock, and stands by while another has it. */
 export function holdSession(options: SessionOptions, receiver: Receiver): HeldSession {
-  const { id, topics, connect, database, log } = options;
+  const { id, probeTopic, publisher, connect, database, log } = options;
   const closing = new AbortController();
   const closed = new Promise<End>((resolve) => {
     closing.signal.addEventListener('abort', () => resolve('closed'));
@@ -45,15 +51,25 @@ export function holdSession(options: SessionOptions, receiver: Receiver): HeldSe
   const established = deferred();
   const attempted = deferred();
   let state: Health = { status: 'down', detail: 'connecting' };
+  /** What became of the last probe. One that was under way when the connection broke may have gone with the broker. */
+  let probe: 'unknown' | 'under way' | 'arrived' = 'unknown';
   /** Gives up the connection there is. */
   let interrupt: (reason: End) => void = () => {};
 
-  const intake = createIntake(receiver, STALL_MS, (error) => {
+  const stalled = (error?: unknown) => {
     if (error) log.error({ err: error, session: id }, 'received messages could not be stored');
     interrupt('stalled');
+  };
+  const intake = createIntake(receiver, STALL_MS, stalled, {
+    topic: probeTopic,
+    arrived: () => {
+      probe = 'arrived';
+    },
   });
 
   function become(next: Health): void {
+    if (state.status === 'up' && next.status === 'down')
+      log.warn({ session: id, reason: next.detail }, 'MQTT session lost its connection');
     state = next;
     attempted.resolve();
     if (next.status === 'up') established.resolve();
@@ -73,7 +89,7 @@ export function holdSession(options: SessionOptions, receiver: Receiver): HeldSe
   async function takeLock(): Promise<Lock | undefined> {
     try {
       const lock = await database.tryLock(id);
-      if (!lock) become({ status: 'up', detail: 'standby' });
+      if (!lock) become({ status: 'up', detail: STANDBY });
       return lock;
     } catch (error) {
       become({ status: 'down', detail: `no lock: ${reasonOf(error)}` });
@@ -103,6 +119,7 @@ export function holdSession(options: SessionOptions, receiver: Receiver): HeldSe
     client.on('connect', () => void subscribe(client));
     client.on('error', (error) => become({ status: 'down', detail: reasonOf(error) }));
     client.on('close', () => {
+      probe = 'unknown';
       if (state.status !== 'down') become({ status: 'down', detail: 'the connection broke' });
     });
     const end = await Promise.race([
@@ -112,6 +129,7 @@ export function holdSession(options: SessionOptions, receiver: Receiver): HeldSe
       }),
     ]);
     interrupt = () => {};
+    state = { status: 'down', detail: end };
     intake.detach();
     if (end === 'closed') await intake.idle();
     await endConnection(client);
@@ -120,7 +138,7 @@ export function holdSession(options: SessionOptions, receiver: Receiver): HeldSe
 
   async function subscribe(client: MqttClient): Promise<void> {
     try {
-      await client.subscribeAsync([...topics], { qos: 1 });
+      await client.subscribeAsync(allTopics(options), { qos: 1 });
       become({ status: 'up' });
     } catch (error) {
       // Otherwise the connection broke, and subscribing comes again with the next.
@@ -130,13 +148,29 @@ export function holdSession(options: SessionOptions, receiver: Receiver): HeldSe
     }
   }
 
+  /**
+   * MQTT has no way to ask what waits. So a message of our own is put in the line now and then: until it has come
+   * through, something waits.
+   */
+  async function backlog(): Promise<number | undefined> {
+    if (state.status !== 'up') return undefined;
+    if (state.detail === STANDBY) return 0;
+    if (probe === 'under way') return 1;
+    const last = probe;
+    probe = 'under way';
+    publisher.publish(probeTopic, '', { qos: 1 }).catch((error) => {
+      log.debug({ session: id, reason: reasonOf(error) }, 'probe not published');
+      probe = 'unknown';
+    });
+    return last === 'arrived' ? 0 : undefined;
+  }
+
   const running = run();
   return {
     established: established.promise,
     attempted: attempted.promise,
     health: () => state,
-    // MQTT has no way to ask.
-    backlog: async () => undefined,
+    backlog,
     async rebuild() {
       interrupt('rebuild');
     },
@@ -153,7 +187,7 @@ export function holdSession(options: SessionOptions, receiver: Receiver): HeldSe
  * broker does not answer within `timeoutMs`.
  */
 export async function declareSession(options: SessionOptions, timeoutMs: number): Promise<void> {
-  const { id, topics, connect, database } = options;
+  const { id, connect, database } = options;
   const lock = await database.tryLock(id);
   if (!lock) return;
   const client = connect({ clientId: id, clean: false, keepalive: KEEPALIVE });
@@ -162,7 +196,7 @@ export async function declareSession(options: SessionOptions, timeoutMs: number)
     client.handleMessage = (_packet, next) => next(new Error('not received here'));
     const subscribed = new Promise((resolve, reject) => {
       client.on('close', () => reject(new Error('the broker is away')));
-      client.on('connect', () => client.subscribeAsync([...topics], { qos: 1 }).then(resolve, reject));
+      client.on('connect', () => client.subscribeAsync(allTopics(options), { qos: 1 }).then(resolve, reject));
     });
     await within(timeoutMs, subscribed);
   } finally {
@@ -170,6 +204,8 @@ export async function declareSession(options: SessionOptions, timeoutMs: number)
     await free(lock, options);
   }
 }
+
+const allTopics = ({ topics, probeTopic }: SessionOptions) => [...topics, probeTopic];
 
 /** A lock that cannot be released has been, or will be, by the end of its connection. */
 const free = (lock: Lock, { id, log }: SessionOptions) =>

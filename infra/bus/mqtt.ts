@@ -11,7 +11,7 @@ import type { MqttPublisher } from '../mqtt/port.ts';
 import { within } from '../mqtt/promises.ts';
 import { declareSession, type HeldSession, holdSession, type SessionOptions } from './mqtt-session.ts';
 import { type Bus, BusError, type OutgoingEvent, type Rejected } from './port.ts';
-import { eventTopic, groupsFor, sessionOf, type Topology } from './topology.ts';
+import { eventTopic, groupsFor, probeTopic, sessionOf, type Topology } from './topology.ts';
 
 export interface MqttBusOptions {
   readonly topology: Topology;
@@ -39,7 +39,16 @@ export function openMqttBus({ topology, publisher, connect, database, log }: Mqt
     const types = topology.groups[group];
     if (!types) throw new RangeError(`the topology has no group ${group}`);
     const topics = types.map((type) => eventTopic(topology.prefix, type));
-    return { id: sessionOf(topology.prefix, group), topics, connect, database, log };
+    const { prefix } = topology;
+    return {
+      id: sessionOf(prefix, group),
+      topics,
+      probeTopic: probeTopic(prefix, group),
+      publisher,
+      connect,
+      database,
+      log,
+    };
   };
 
   /** Makes every group's session exist, once; tries again at the next call where that failed. */

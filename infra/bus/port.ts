@@ -64,7 +64,7 @@ export interface Health {
 
 export interface Subscription {
   health(): Health;
-  /** Messages that wait at the broker for this group, or undefined where the broker does not tell. */
+  /** Messages that wait at the broker for this group, or undefined where it does not tell now. Over MQTT, whether any do. */
   backlog(): Promise<number | undefined>;
   /** Ends and renews the subscription, as the watchdog asks when it makes no progress. */
   rebuild(): Promise<void>;

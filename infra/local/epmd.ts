@@ -12,14 +12,15 @@ export interface Epmd {
   stop(): Promise<void>;
 }
 
-export const startEpmd = (): Promise<Epmd> =>
+/** `command` is how to run it. */
+export const startEpmd = ([command, ...args]: readonly [string, ...string[]] = ['epmd']): Promise<Epmd> =>
   retryWithOtherPorts(async () => {
     const port = await freePort();
     const server = await startServer({
       name: "Erlang's port mapper",
       runner: await processRunner(await serverFolder('epmd'), {
-        command: 'epmd',
-        args: ['-port', String(port), '-address', '127.0.0.1'],
+        command,
+        args: [...args, '-port', String(port), '-address', '127.0.0.1'],
         env: { PATH: process.env.PATH ?? '' },
       }),
       answers: async () => {

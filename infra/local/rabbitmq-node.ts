@@ -27,8 +27,8 @@ export interface Node {
 
 /** What the nodes of a cluster share. */
 export interface Erlang {
-  /** The folder with RabbitMQ's programs. */
-  readonly programs: string;
+  /** How to run one of RabbitMQ's programs. */
+  readonly command: (program: string) => readonly [command: string, ...args: string[]];
   readonly epmdPort: number;
   /** The secret by which nodes and rabbitmqctl trust each other. */
   readonly cookie: string;
@@ -52,7 +52,9 @@ export async function processNode(
   ports: Ports,
   onRemoved: () => Promise<void>,
 ): Promise<Node> {
-  const { programs, epmdPort, cookie } = erlang;
+  const { epmdPort, cookie } = erlang;
+  const [server, ...serverArgs] = erlang.command('rabbitmq-server');
+  const [ctl, ...ctlArgs] = erlang.command('rabbitmqctl');
   const folder = await serverFolder('rabbitmq');
   const file = async (path: string, text: string, mode = 0o644) => {
     await writeFile(join(folder, path), text, { mode });
@@ -75,11 +77,10 @@ export async function processNode(
     RABBITMQ_CONF_ENV_FILE: await file('rabbitmq-env.conf', ''),
     RABBITMQ_ENABLED_PLUGINS_FILE: await file('enabled_plugins', '[rabbitmq_mqtt].'),
   };
-  const runner = await processRunner(folder, { command: join(programs, 'rabbitmq-server'), args: [], env }, onRemoved);
+  const runner = await processRunner(folder, { command: server, args: serverArgs, env }, onRemoved);
   return {
     runner,
-    ctl: async (...args) =>
-      (await run(join(programs, 'rabbitmqctl'), ['--silent', '--node', name, ...args], { env })).stdout,
+    ctl: async (...args) => (await run(ctl, [...ctlArgs, '--silent', '--node', name, ...args], { env })).stdout,
   };
 }
 

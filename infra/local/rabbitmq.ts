@@ -1,10 +1,14 @@
 // A private RabbitMQ with its MQTT plugin, on the loopback interface, apart from any instance of the system's: with
 // node name, cookie, folder and port mapper of its own. Or several that form a cluster.
 import { randomUUID } from 'node:crypto';
+import { realpath } from 'node:fs/promises';
+import { join } from 'node:path';
 import { amqpAnswers, mqttAnswers } from './answers.ts';
+import { containerEngine } from './container-runner.ts';
 import { startEpmd } from './epmd.ts';
 import { freePort } from './ports.ts';
 import { findPrograms } from './programs.ts';
+import { inRoot, rabbitmq4Root } from './rabbitmq-4.ts';
 import { containerNode, type Node, type Ports, password, processNode, user } from './rabbitmq-node.ts';
 import { type LocalServer, retryWithOtherPorts, startServer } from './server.ts';
 
@@ -15,25 +19,58 @@ export interface Rabbitmq extends LocalServer {
   ctl(...args: string[]): Promise<string>;
 }
 
-export async function startRabbitmq(): Promise<Rabbitmq> {
-  const [node] = await startRabbitmqCluster(1);
+export interface RabbitmqOptions {
+  /** What is on this machine already where it is left out, or what TEST_RABBITMQ says. See findRabbitmq4. */
+  readonly version?: 4 | undefined;
+}
+
+export async function startRabbitmq(options: RabbitmqOptions = {}): Promise<Rabbitmq> {
+  const [node] = await startRabbitmqCluster(1, options);
   if (!node) throw new Error('a cluster of one has one node');
   return node;
 }
 
 /** Each node is stopped by itself. More than one need RabbitMQ's programs on this machine. */
-export const startRabbitmqCluster = (size: number): Promise<Rabbitmq[]> =>
+export const startRabbitmqCluster = (size: number, options: RabbitmqOptions = {}): Promise<Rabbitmq[]> =>
   retryWithOtherPorts(async () => {
-    const programs = await findPrograms('rabbitmq');
-    if (programs.kind === 'installed') return startNodes(programs.folder, size);
+    const { version = process.env.TEST_RABBITMQ === '4' ? 4 : undefined } = options;
+    const programs = await (version === 4 ? findRabbitmq4() : findPrograms('rabbitmq'));
+    if (programs.kind !== 'container') return startNodes(programs, size);
     if (size > 1) throw new Error("a cluster needs RabbitMQ's programs on this machine (Debian: rabbitmq-server)");
     const ports = await freePorts();
     return [await startNode(ports, await containerNode(programs.engine, ports))];
   });
 
-async function startNodes(programs: string, size: number): Promise<Rabbitmq[]> {
-  const epmd = await startEpmd();
-  const erlang = { programs, epmdPort: epmd.port, cookie: randomUUID() };
+type Installed = { readonly kind: 'installed'; readonly folder: string };
+type Unpacked = { readonly kind: 'unpacked'; readonly root: string };
+type Container = { readonly kind: 'container'; readonly engine: string };
+
+/**
+ * RabbitMQ 4: the one that is installed where it is no older, else Debian 13's beside the system, else a container.
+ * Rejects with how to get it where there is no way.
+ */
+export async function findRabbitmq4(): Promise<Installed | Unpacked | Container> {
+  const programs = await findPrograms('rabbitmq');
+  // Of Debian and Homebrew alike, the version is part of the folder that the programs really are in.
+  if (programs.kind === 'installed') {
+    const path = await realpath(join(programs.folder, 'rabbitmq-server'));
+    if (Number(/rabbitmq(?:_server)?[-/](\d+)\./.exec(path)?.[1]) >= 4) return programs;
+  }
+  try {
+    return { kind: 'unpacked', root: await rabbitmq4Root() };
+  } catch (cause) {
+    const engine = await containerEngine();
+    if (engine) return { kind: 'container', engine };
+    const why = cause instanceof Error ? cause.message.trim() : String(cause);
+    throw new Error(`RabbitMQ 4 is missing (${why}): install it, or docker, or run as root on Debian`, { cause });
+  }
+}
+
+async function startNodes(programs: Installed | Unpacked, size: number): Promise<Rabbitmq[]> {
+  const command = (program: string): [string, ...string[]] =>
+    programs.kind === 'unpacked' ? inRoot(programs.root, program) : [join(programs.folder, program)];
+  const epmd = await startEpmd(programs.kind === 'unpacked' ? command('epmd') : ['epmd']);
+  const erlang = { command, epmdPort: epmd.port, cookie: randomUUID() };
   const names = Array.from({ length: size }, () => `sluice-${randomUUID()}@localhost`);
   const inUse = new Set(names);
   const nodes: Rabbitmq[] = [];

@@ -1,14 +1,15 @@
-// Watches that a consumer with a backlog makes progress. Clients of brokers can fall silent while they look connected:
-// only progress proves life. A silent consumer is rebuilt; where that does not help, the process says it is not healthy
-// and is restarted from outside.
+// Watches that a consumer with a backlog makes progress. A silent one is rebuilt; where that does not help, the process
+// says that it is not healthy and is restarted from outside.
 import type { Logger } from 'pino';
 import type { Subscription } from '../bus/port.ts';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { Loop } from '../loop.ts';
+import { within } from '../mqtt/promises.ts';
+import { Silence } from '../silence.ts';
 import type { Inbox } from './inbox.ts';
 
-/** Rebuilds without progress after which the process is not healthy. */
-const MAX_REBUILDS = 3;
+/** Must exceed what a rebuild takes where the broker does not answer, and the connection is reset for it. */
+const BROKER_WITHIN_MS = 10_000;
 
 export interface WatchdogOptions {
   readonly database: Database;
@@ -23,13 +24,12 @@ export interface WatchdogOptions {
 export class Watchdog {
   readonly #options: WatchdogOptions;
   readonly #loop: Loop;
+  readonly #silence: Silence;
   #backlog: number | null = null;
-  #rebuilds = 0;
-  /** Since when there has been a backlog and no progress; undefined: all is well. */
-  #silentSince: number | undefined;
 
   constructor(options: WatchdogOptions) {
     this.#options = options;
+    this.#silence = new Silence(options.silenceMs);
     const everyMs = Math.min(5_000, options.silenceMs / 3);
     this.#loop = new Loop({ name: 'watchdog', everyMs, log: options.log, turn: () => this.#look() });
   }
@@ -48,7 +48,7 @@ export class Watchdog {
   }
 
   get healthy(): boolean {
-    return this.#rebuilds <= MAX_REBUILDS;
+    return this.#silence.healthy;
   }
 
   async #look(): Promise<boolean> {
@@ -58,27 +58,28 @@ export class Watchdog {
       due = await inbox.rows.due(database);
     } catch (error) {
       // Without the database there can be no progress, and no consumer is to blame.
-      if (error instanceof DatabaseUnavailable) this.#silentSince = undefined;
+      if (error instanceof DatabaseUnavailable) this.#silence.excuse();
       throw error;
     }
-    const atBroker = (await subscription.backlog()) ?? 0;
-    this.#backlog = due + atBroker + inbox.running;
+    const atBroker = await this.#bounded(subscription.backlog());
+    const here = due + inbox.running;
+    this.#backlog = here + (atBroker ?? 0);
 
-    const now = performance.now();
-    const progressed = this.#silentSince !== undefined && inbox.lastProgress > this.#silentSince;
-    if (this.#backlog === 0 || progressed || this.#silentSince === undefined) {
-      this.#silentSince = this.#backlog === 0 ? undefined : now;
-      if (this.#backlog === 0 || progressed) this.#rebuilds = 0;
-      return false;
-    }
-    if (now - this.#silentSince < silenceMs) return false;
-
-    this.#silentSince = now;
-    this.#rebuilds++;
-    log.error({ backlog: this.#backlog, silentMs: silenceMs, rebuilds: this.#rebuilds }, 'no progress: rebuilding');
+    const known = atBroker !== undefined || here > 0;
+    if (!this.#silence.look(known ? this.#backlog : undefined, inbox.lastProgress)) return false;
+    const { rebuilds } = this.#silence;
+    log.error({ backlog: this.#backlog, silentMs: silenceMs, rebuilds }, 'no progress: rebuilding');
     onRebuild?.();
-    await subscription.rebuild();
+    await this.#bounded(subscription.rebuild());
     inbox.wake();
     return false;
+  }
+
+  /** A broker that hangs must not silence the watchdog as well. */
+  #bounded<T>(asked: Promise<T>): Promise<T | undefined> {
+    return within(BROKER_WITHIN_MS, asked).catch((error) => {
+      this.#options.log.warn({ error: String(error) }, 'the broker did not answer the watchdog');
+      return undefined;
+    });
   }
 }

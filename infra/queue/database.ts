@@ -12,7 +12,7 @@ import { JOBS_CHANNEL, type RunStatement, SCHEMA, SqlPool } from './sql-pool.ts'
 
 /** Connections of a process for all of its queues, beside the one that listens. */
 const POOL_SIZE = 5;
-const CONNECT_TIMEOUT_MS = 1_000;
+const CONNECT_TIMEOUT_MS = 5_000;
 const QUERY_TIMEOUT_MS = 10_000;
 const RECONNECT_BASE_MS = 100;
 const RECONNECT_MAX_MS = 1_000;

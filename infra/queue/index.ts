@@ -29,7 +29,7 @@ export async function openQueues({ on, prefix, log }: OpenQueuesOptions): Promis
       if (!/^[A-Za-z0-9_-]{1,60}$/.test(options.name)) throw new RangeError(`a queue cannot be named ${options.name}`);
       if (!(options.perSecond >= 1 && options.perSecond <= 10_000))
         throw new RangeError(`a queue's pace is 1 to 10,000 per second, not ${options.perSecond}`);
-      return new BullPacedQueue(backend, options, log);
+      return BullPacedQueue.open(backend, options, log);
     },
     health: backend.health,
     close: () => {

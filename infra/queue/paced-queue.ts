@@ -37,7 +37,19 @@ export class BullPacedQueue implements PacedQueue {
   readonly #loggedAt = new Map<string, number>();
   #closed: Promise<void> | undefined;
 
-  constructor(backend: Backend, { name, perSecond, work, onGivenUp }: PacedQueueOptions, log: Logger) {
+  static async open(backend: Backend, options: PacedQueueOptions, log: Logger): Promise<BullPacedQueue> {
+    const queue = new BullPacedQueue(backend, options, log);
+    try {
+      if (options.cleared) await queue.clear();
+    } catch (error) {
+      await queue.close();
+      throw error;
+    }
+    queue.#jobs.start();
+    return queue;
+  }
+
+  private constructor(backend: Backend, { name, perSecond, work, onGivenUp }: PacedQueueOptions, log: Logger) {
     this.#backend = backend;
     this.#log = log.child({ queue: name });
     const { now, claims, shared } = backend;
@@ -70,7 +82,6 @@ export class BullPacedQueue implements PacedQueue {
       onFault: (error) => this.#warn(error),
       log: this.#log,
     });
-    this.#jobs.start();
   }
 
   async add(ids: readonly string[]): Promise<void> {

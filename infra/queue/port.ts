@@ -12,6 +12,8 @@ export interface PacedQueueOptions {
   readonly work: (id: string) => Promise<void>;
   /** The last attempt at a job threw; the job is gone. Must not throw. Not called for jobs that stalled too often. */
   readonly onGivenUp: (id: string, error: Error) => void;
+  /** Forgets, before it begins, every job that there is: see clear(). */
+  readonly cleared?: boolean;
 }
 
 /** A queue that this process drains, from open() until close(). */

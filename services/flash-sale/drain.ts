@@ -7,7 +7,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Database, Lock } from '../../infra/database/port.ts';
 import { Loop } from '../../infra/loop.ts';
+import { within } from '../../infra/mqtt/promises.ts';
 import type { PacedQueue, PacedQueues } from '../../infra/queue/port.ts';
+import { Silence } from '../../infra/silence.ts';
 import { type DrainedSale, feed, listDrained, unfeed, unfeedAll } from './store.ts';
 
 /** How soon a sale is found, or a ticket, that another process committed. This process's own wake the loop. */
@@ -27,6 +29,10 @@ const QUIET_MS = 600_000;
 const MAX_QUEUES = 100;
 /** Some ticket leaves a queue within this, or it is opened anew: BullMQ's workers may stay silent after an outage. */
 const SILENT_MS = 10_000;
+/** However short a silence is set, so many tickets should have left by then. */
+const SILENT_TICKETS = 3;
+/** A job that hangs keeps its queue from closing for good. The others do not wait for it. */
+const CLOSE_MS = 2_000;
 
 const LOCK = 'sluice flash-sale drain';
 /** How often a process that stands by asks for the lock: each time costs a connection. */
@@ -41,21 +47,25 @@ export interface DrainOptions {
   readonly accept: (ticketId: string) => Promise<void>;
   /** The last attempt at that failed. */
   readonly giveUp: (ticketId: string, error: Error) => Promise<void>;
+  /** A queue that nobody leaves for this long, or for 10 s, is opened anew. */
+  readonly silenceMs: number;
+  /** A queue was opened anew. */
+  readonly onRebuild: () => void;
   readonly log: Logger;
 }
 
 interface Draining {
   readonly queue: PacedQueue;
   readonly perSecond: number;
-  /** Tickets that had left the queue, when that last changed or there was none in it, as performance.now() tells time. */
-  left: number;
-  leftAt: number;
 }
 
 export class Drain {
   readonly #options: DrainOptions;
   readonly #loop: Loop;
   readonly #draining = new Map<string, Draining>();
+  /** Of each sale that is listed. They outlive its queue, which may fail to open. */
+  readonly #silences = new Map<string, Silence>();
+  readonly #closing = new Set<Promise<void>>();
   /** Where only one process may drain at a time. */
   #lock: Lock | undefined;
   #lastTurnAt = 0;
@@ -74,8 +84,14 @@ export class Drain {
   async stop(): Promise<void> {
     await this.#loop.stop();
     await this.#closeAll();
+    await Promise.all(this.#closing);
     await this.#lock?.release();
     this.#lock = undefined;
+  }
+
+  /** False while some sale's tickets do not leave, and opening its queue anew did not help. */
+  get healthy(): boolean {
+    return [...this.#silences.values()].every(({ healthy }) => healthy);
   }
 
   /** Tickets were committed. */
@@ -88,8 +104,12 @@ export class Drain {
     await delay(Math.max(0, this.#lastTurnAt + TURN_MS - performance.now()));
     this.#lastTurnAt = performance.now();
     if (!queues.shared && !(await this.#holdsLock())) return false;
-    const sales = await listDrained(database, QUIET_MS, MAX_QUEUES);
+    const sales = await listDrained(database, QUIET_MS, MAX_QUEUES).catch((error) => {
+      for (const silence of this.#silences.values()) silence.excuse();
+      throw error;
+    });
     const ids = new Set(sales.map(({ id }) => id));
+    for (const id of this.#silences.keys()) if (!ids.has(id)) this.#silences.delete(id);
     for (const [id, { queue }] of this.#draining) {
       if (ids.has(id)) continue;
       this.#draining.delete(id);
@@ -107,15 +127,9 @@ export class Drain {
 
   /** Answers whether there may be more to feed. */
   async #feed(sale: DrainedSale): Promise<boolean> {
-    const { database, log } = this.#options;
-    let draining = this.#draining.get(sale.id);
-    if (draining && isSilent(draining, sale)) {
-      log.warn({ sale: sale.id, queued: sale.queued, silentMs: SILENT_MS }, 'the queue is silent: opened anew');
-      this.#draining.delete(sale.id);
-      await draining.queue.close();
-      draining = undefined;
-    }
-    draining ??= await this.#open(sale);
+    const { database } = this.#options;
+    if (this.#isSilent(sale)) await this.#dropQueue(sale);
+    const draining = this.#draining.get(sale.id) ?? (await this.#open(sale));
     if (sale.queued === 0) return false;
     const window = Math.min(MAX_FED, AHEAD_MIN + AHEAD_SECONDS * draining.perSecond);
     const ids = await feed(
@@ -135,7 +149,34 @@ export class Drain {
     return ids.length === MAX_FED;
   }
 
-  async #open({ id, drain_per_second: perSecond, left }: DrainedSale): Promise<Draining> {
+  /** Whether tickets wait and none has left for too long, whichever process drains it. */
+  #isSilent({ id, queued, left, drain_per_second: perSecond }: DrainedSale): boolean {
+    const { queues, silenceMs } = this.#options;
+    let silence = this.#silences.get(id);
+    if (!silence) {
+      silence = new Silence(Math.max(Math.min(SILENT_MS, silenceMs), (SILENT_TICKETS * 1_000) / perSecond));
+      this.#silences.set(id, silence);
+    }
+    // Without the server of the queues there can be no progress, and no queue is to blame.
+    return silence.look(queues.health().status === 'down' ? undefined : queued, left);
+  }
+
+  /** What its queue held is fed again to the next one. */
+  async #dropQueue({ id, queued }: DrainedSale): Promise<void> {
+    const { database, onRebuild, log } = this.#options;
+    log.warn({ sale: id, queued, rebuilds: this.#silences.get(id)?.rebuilds }, 'the queue is silent: opened anew');
+    onRebuild();
+    const draining = this.#draining.get(id);
+    this.#draining.delete(id);
+    if (draining) {
+      const closing = draining.queue.close().finally(() => this.#closing.delete(closing));
+      this.#closing.add(closing);
+      await within(CLOSE_MS, closing).catch((error) => log.warn({ sale: id, error: String(error) }, 'a job hangs'));
+    }
+    await unfeedAll(database, id);
+  }
+
+  async #open({ id, drain_per_second: perSecond }: DrainedSale): Promise<Draining> {
     const { database, queues, accept, giveUp, log } = this.#options;
     const queue = await queues.open({
       name: `flash-sale-${id}`,
@@ -144,19 +185,19 @@ export class Drain {
       onGivenUp: (ticketId, error) => {
         giveUp(ticketId, error).catch((cause) => log.warn({ ticket: ticketId, error: String(cause) }, 'still queued'));
       },
+      // Whoever drained alone before may have died in the middle, with a clock that is not ours: its jobs and limits are
+      // forgotten, and every ticket is fed again.
+      cleared: !queues.shared,
     });
     if (!queues.shared) {
-      // Whoever drained before may have died in the middle, with a clock that is not ours: its jobs and limits are
-      // forgotten, and every ticket is fed again.
       try {
-        await queue.clear();
         await unfeedAll(database, id);
       } catch (error) {
         await queue.close();
         throw error;
       }
     }
-    const draining = { queue, perSecond, left, leftAt: performance.now() };
+    const draining = { queue, perSecond };
     this.#draining.set(id, draining);
     return draining;
   }
@@ -186,13 +227,7 @@ export class Drain {
   async #closeAll(): Promise<void> {
     const open = [...this.#draining.values()];
     this.#draining.clear();
+    this.#silences.clear();
     await Promise.all(open.map(({ queue }) => queue.close()));
   }
-}
-
-/** Whether tickets wait and none has left for too long, whichever process drains it. */
-function isSilent(draining: Draining, { queued, left }: DrainedSale): boolean {
-  const now = performance.now();
-  if (queued === 0 || left !== draining.left) Object.assign(draining, { left, leftAt: now });
-  return now - draining.leftAt > SILENT_MS;
 }

@@ -3,10 +3,11 @@ import { askAgainLoop } from '../ask-again.ts';
 import type { Service, ServiceContext } from '../service.ts';
 import { createAcceptTicket, createGiveUpTicket } from './accept-ticket.ts';
 import { Admission } from './admission.ts';
+import { flashSaleAudit } from './audit.ts';
 import { Drain } from './drain.ts';
 import { createReadTicket } from './read-ticket.ts';
 import { flashSaleRoutes } from './routes.ts';
-import { releaseTickets, settleTickets } from './settle-tickets.ts';
+import { awaitPayments, releaseTickets, settleTickets } from './settle-tickets.ts';
 import { ASK_AGAIN, ASKED_AGAIN } from './store.ts';
 
 /** The path of POST /flash-sales/:id/purchases, in every form that the router takes. */
@@ -24,6 +25,8 @@ export function flashSaleService(context: FlashSaleContext): Service<'flash-sale
     queues,
     accept: createAcceptTicket({ database, outbox, askAgainMs }),
     giveUp: createGiveUpTicket({ database, outbox }),
+    silenceMs: config.WATCHDOG_MS,
+    onRebuild: () => metrics.rebuilds.inc({ service: 'flash-sale' }),
     log,
   });
   const admission = new Admission({ database, onAdmitted: () => drain.wake(), log });
@@ -32,15 +35,18 @@ export function flashSaleService(context: FlashSaleContext): Service<'flash-sale
     handlers: {
       'order.placed': settleTickets(outbox),
       'order.cancelled': releaseTickets(outbox),
+      'order.awaiting-payment': awaitPayments(askAgainMs),
     },
-    routes: (router) =>
+    routes: (router) => {
       flashSaleRoutes(router, {
         database,
         admission,
         readTicket: createReadTicket(database),
         metrics,
         onCreated: () => drain.wake(),
-      }),
+      });
+      flashSaleAudit(router, database, outbox);
+    },
     mayRefuse: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),
     loops: [
       admission,

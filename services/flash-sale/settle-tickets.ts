@@ -1,10 +1,11 @@
-// What became of a ticket's order: it was placed, so the unit is sold; or cancelled, so the unit goes back. In whatever
-// order the two arrive, the end is the same: a ticket that has given its unit back is not sold any more.
+// What became of a ticket's order: it waits for payment, so the unit stays held; it was placed, so the unit is sold; or it
+// was cancelled, so the unit goes back. In whatever order they arrive, the end is the same: a ticket that has given its
+// unit back is not sold any more, and one that is sold does not wait any more.
 import { v7 as uuidv7 } from 'uuid';
 import type { Event } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import { RELEASE, RELEASED, SETTLE, SETTLED } from './store.ts';
+import { awaitPayment, RELEASE, RELEASED, RELEASED_FOR_ORDERS, SETTLE, SETTLED } from './store.ts';
 
 const ofTicket = ({ data }: Event<'order.placed' | 'order.cancelled'>) => data.ticketId !== undefined;
 
@@ -26,8 +27,19 @@ export const settleTickets = (outbox: Outbox): Handler<'order.placed'> => ({
   handle: (tx, events) => outbox.write(tx, 'bus', SETTLED, [reports(events)], SETTLE),
 });
 
-/** order.cancelled of a ticket → the unit goes back. */
+/** order.cancelled of a ticket → the unit goes back → flash-sale.ticket.closed, which answers the order service. */
 export const releaseTickets = (outbox: Outbox): Handler<'order.cancelled'> => ({
   concerns: ofTicket,
   handle: (tx, events) => outbox.write(tx, 'bus', RELEASED, [reports(events)], RELEASE),
+  repeat: (tx, orderIds) => outbox.write(tx, 'bus', RELEASED_FOR_ORDERS, [orderIds]),
+});
+
+/** order.awaiting-payment of a ticket → its holder is told so. */
+export const awaitPayments = (askAgainMs: number): Handler<'order.awaiting-payment'> => ({
+  handle: (tx, events) =>
+    awaitPayment(
+      tx,
+      events.map(({ data }) => data).sort((a, b) => (a.ticketId < b.ticketId ? -1 : 1)),
+      askAgainMs,
+    ),
 });

@@ -6,7 +6,7 @@ import type {
   Refusal,
   Ticket,
 } from '../../contracts/flash-sales.ts';
-import type { Database } from '../../infra/database/port.ts';
+import type { Database, Transaction } from '../../infra/database/port.ts';
 
 const SCHEMA = 'sluice_flash_sale';
 
@@ -237,11 +237,14 @@ export async function unfeed(database: Database, ids: readonly string[]): Promis
   );
 }
 
-/** The jobs of all tickets of a sale are gone. */
+/** The jobs of all tickets of a sale are gone. Does not wait for tickets that are in the hands of a job now. */
 export async function unfeedAll(database: Database, saleId: string): Promise<void> {
   await database.execute(
-    `UPDATE ${SCHEMA}.tickets SET fed_until = '-infinity'
-     WHERE sale_id = $1 AND status = 'queued' AND fed_until > '-infinity'`,
+    `WITH fed AS MATERIALIZED (
+       SELECT id FROM ${SCHEMA}.tickets
+       WHERE sale_id = $1 AND status = 'queued' AND fed_until > '-infinity' FOR UPDATE SKIP LOCKED
+     )
+     UPDATE ${SCHEMA}.tickets AS t SET fed_until = '-infinity' FROM fed WHERE t.id = fed.id`,
     [saleId],
   );
 }
@@ -275,18 +278,21 @@ const acceptedEvents = (tickets: string) =>
   `SELECT t.accepted_event_id AS event_id, 'flash-sale.ticket.accepted' AS type, t.id::text AS subject,
      t.accepted_at AS time,
      json_build_object('ticketId', t.id, 'saleId', s.id, 'userId', t.user_id, 'currency', s.currency,
-       'item', json_build_object('sku', s.sku, 'name', s.name, 'unitPrice', s.unit_price))::text AS data
+       'item', json_build_object('sku', s.sku, 'name', s.name, 'unitPrice', s.unit_price),
+       'holdSeconds', s.hold_seconds)::text AS data
    FROM ${tickets} t JOIN ${SCHEMA}.sales s ON s.id = t.sale_id`;
 
 /** flash-sale.ticket.accepted of what ACCEPT has let out. */
 export const ACCEPTED = acceptedEvents('accepted');
 
-/** Result of a change that ends a ticket: flash-sale.ticket.closed for each one that it changed. */
-const closedEvents = `SELECT c."eventId" AS event_id, 'flash-sale.ticket.closed' AS type, c.id::text AS subject,
+/** flash-sale.ticket.closed of tickets that have ended. */
+const closedEvents = (
+  tickets: string,
+) => `SELECT c.closed_event_id AS event_id, 'flash-sale.ticket.closed' AS type, c.id::text AS subject,
     c.closed_at AS time,
     json_strip_nulls(json_build_object('ticketId', c.id, 'saleId', c.sale_id, 'userId', c.user_id,
       'outcome', c.status, 'orderId', c.order_id, 'reason', c.reason))::text AS data
-  FROM closed c`;
+  FROM ${tickets} c`;
 
 /**
  * CTEs: tickets have their orders. $1: [{ ticketId, orderId, eventId }]. One that is not waiting for its order is left
@@ -295,15 +301,16 @@ const closedEvents = `SELECT c."eventId" AS event_id, 'flash-sale.ticket.closed'
 export const SETTLE = `WITH report AS (
     SELECT * FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid, "eventId" uuid)
   ), closed AS (
-    UPDATE ${SCHEMA}.tickets AS t SET status = 'ordered', order_id = r."orderId", closed_at = now()
+    UPDATE ${SCHEMA}.tickets AS t SET status = 'ordered', order_id = r."orderId", closed_at = now(),
+      closed_event_id = r."eventId"
     FROM report r WHERE t.id = r."ticketId" AND t.status IN ('accepted', 'awaiting-payment')
-    RETURNING t.*, r."eventId"
+    RETURNING t.*
   ), ${lockSales('closed')}, books AS (
     UPDATE ${SCHEMA}.sales AS s SET held = s.held - n, sold = s.sold + n
     FROM (SELECT sale_id, count(*) AS n FROM closed GROUP BY sale_id) AS counted JOIN in_line ON in_line.id = sale_id
     WHERE s.id = in_line.id
   )`;
-export const SETTLED = closedEvents;
+export const SETTLED = closedEvents('closed');
 
 /**
  * CTEs: orders were cancelled, their units go back. $1: [{ ticketId, orderId, eventId, reason? }]. A ticket that has
@@ -316,9 +323,10 @@ export const RELEASE = `WITH report AS (
       AND status IN ('accepted', 'awaiting-payment', 'ordered') ORDER BY id FOR UPDATE
   ), closed AS (
     UPDATE ${SCHEMA}.tickets AS t
-    SET status = 'released', order_id = r."orderId", reason = r.reason, closed_at = now()
+    SET status = 'released', order_id = r."orderId", reason = r.reason, closed_at = now(),
+      closed_event_id = r."eventId"
     FROM report r JOIN before ON before.id = r."ticketId" WHERE t.id = before.id
-    RETURNING t.*, r."eventId", before.status = 'ordered' AS was_sold
+    RETURNING t.*, before.status = 'ordered' AS was_sold
   ), ${lockSales('closed')}, books AS (
     UPDATE ${SCHEMA}.sales AS s SET remaining = s.remaining + n, released = s.released + n,
       held = s.held - (n - n_sold), sold = s.sold - n_sold
@@ -326,29 +334,53 @@ export const RELEASE = `WITH report AS (
       AS counted JOIN in_line ON in_line.id = sale_id
     WHERE s.id = in_line.id
   )`;
-export const RELEASED = closedEvents;
+export const RELEASED = closedEvents('closed');
+
+/** flash-sale.ticket.closed, as it was first sent, of the released tickets of the orders in $1. */
+export const RELEASED_FOR_ORDERS = `${closedEvents(`${SCHEMA}.tickets`)}
+  WHERE c.order_id = ANY($1::uuid[]) AND c.status = 'released'`;
 
 /** CTEs: tickets that could not be let out of the queue give their units back. $1: [{ ticketId, eventId, reason }]. */
 export const FAIL = `WITH report AS (
     SELECT * FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "eventId" uuid, reason text)
   ), closed AS (
-    UPDATE ${SCHEMA}.tickets AS t SET status = 'failed', reason = r.reason, closed_at = now()
+    UPDATE ${SCHEMA}.tickets AS t SET status = 'failed', reason = r.reason, closed_at = now(),
+      closed_event_id = r."eventId"
     FROM report r WHERE t.id = r."ticketId" AND t.status = 'queued'
-    RETURNING t.*, r."eventId"
+    RETURNING t.*
   ), ${lockSales('closed')}, books AS (
     UPDATE ${SCHEMA}.sales AS s SET queued = s.queued - n, held = s.held - n, remaining = s.remaining + n,
       released = s.released + n
     FROM (SELECT sale_id, count(*) AS n FROM closed GROUP BY sale_id) AS counted JOIN in_line ON in_line.id = sale_id
     WHERE s.id = in_line.id
   )`;
-export const FAILED = closedEvents;
+export const FAILED = closedEvents('closed');
 
 /**
- * CTEs: counts tickets as asked for whose order is overdue. $1: the first delay in milliseconds, doubled each time up
+ * Tickets have orders that wait for payment. Their units stay held. Whether they were paid is asked for once the time
+ * to pay is over, `askAgainMs` later, if nobody has told by then.
+ */
+export async function awaitPayment(
+  tx: Transaction,
+  reports: readonly { readonly ticketId: string; readonly orderId: string; readonly expiresAt: string }[],
+  askAgainMs: number,
+): Promise<void> {
+  await tx.execute(
+    `UPDATE ${SCHEMA}.tickets AS t
+     SET status = 'awaiting-payment', order_id = r."orderId", asked = 0,
+       ask_again_at = GREATEST(r."expiresAt", now()) + $2::integer * ${MS}
+     FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid, "expiresAt" timestamptz)
+     WHERE t.id = r."ticketId" AND t.status = 'accepted'`,
+    [JSON.stringify(reports), askAgainMs],
+  );
+}
+
+/**
+ * CTEs: counts tickets as asked for whose order is overdue, or what became of its payment. $1: the first delay in milliseconds, doubled each time up
  * to an hour; $2: how many at the most.
  */
 export const ASK_AGAIN = `WITH overdue AS (
-    SELECT id FROM ${SCHEMA}.tickets WHERE status = 'accepted' AND ask_again_at <= now()
+    SELECT id FROM ${SCHEMA}.tickets WHERE status IN ('accepted', 'awaiting-payment') AND ask_again_at <= now()
     ORDER BY ask_again_at LIMIT $2 FOR UPDATE SKIP LOCKED
   ), asked AS (
     UPDATE ${SCHEMA}.tickets AS t

@@ -218,8 +218,8 @@ describe('outsiders', () => {
     thaw();
     await gone;
     expect(frozen.received.length).toBeLessThan(300);
-    // Aedes alone would have waited for its drain timeout, seconds.
-    expect(slowest).toBeLessThan(1_000);
+    // Aedes alone would have waited for its drain timeout, 10 s; a busy machine may stand still for a part of that.
+    expect(slowest).toBeLessThan(5_000);
   });
 });
 

@@ -169,14 +169,17 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
     const begun = beganAt.filter((time) => time >= from && time < from + 5_000);
     // Who drains alone makes good for up to two slots of 20 jobs that it missed, be it before this began.
     const madeGood = queues.shared ? 0 : 40;
-    expect(begun.length).toBeLessThanOrEqual(510 + madeGood);
-    // A machine that is busy with other tests may take the processor away; the pace is then lower, never higher.
-    expect(begun.length).toBeGreaterThanOrEqual(350);
+    // A slot lasts 200 ms. A time may hold the jobs of one slot more than fit in, that were due before and came late.
+    const atMost = (ms: number) => 20 * (Math.ceil(ms / 200) + 1) + madeGood;
+    expect(begun.length).toBeLessThanOrEqual(atMost(5_000));
     const inHalfSeconds = Array.from(
       { length: 10 },
       (_, index) => begun.filter((time) => Math.floor((time - from) / 500) === index).length,
-    );
-    expect(Math.max(...inHalfSeconds)).toBeLessThanOrEqual(65 + madeGood);
+    ).sort((a, b) => a - b);
+    expect(inHalfSeconds.at(-1)).toBeLessThanOrEqual(atMost(500));
+    // A machine that is busy with other tests may take the processor away, and what a slot misses is lost; but not most
+    // of the time.
+    expect(inHalfSeconds[5]).toBeGreaterThanOrEqual(35);
   }, 40_000);
 
   test('clear() forgets what waits, and the queue goes on', async () => {
@@ -207,13 +210,13 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
       closed = true;
     });
     const begun = runs.length;
-    await delay(200); // what must not happen has no sign to wait for
+    await delay(600); // what must not happen has no sign to wait for; three windows of 200 ms let 12 jobs begin
     expect(closed).toBe(false);
     end();
     await closing;
     await queue.close();
-    // A claim that was under way at close() still runs.
-    expect(runs.length).toBeLessThanOrEqual(begun + 1 + 2); // a claim that was sent may still begin
+    // Claims that were sent before close() still begin what they get, at most what one window lets begin.
+    expect(runs.length).toBeLessThanOrEqual(begun + 4);
 
     const again = await openQueue(queues);
     await eventually(() => new Set([...runs, ...again.runs]).size === 30, { what: 'the rest runs when opened again' });
@@ -268,8 +271,8 @@ describe.skipIf(!redisUrl)('on Redis', () => {
     expect(second.runs.length).toBeGreaterThan(0);
     const times = [...first.beganAt, ...second.beganAt].sort((a, b) => a - b);
     const seconds = ((times.at(-1) ?? 0) - (times[0] ?? 0)) / 1000;
-    // The first and the last window do not last their whole time.
-    expect(seconds).toBeGreaterThan((400 / 100 - 2 * 0.2) / 1.02);
+    // The first and the last window do not last their whole time; and what began may be seen late, by up to a window.
+    expect(seconds).toBeGreaterThan((400 / 100 - 3 * 0.2) / 1.02);
   });
 
   test('the jobs of a worker that was killed run elsewhere', async () => {

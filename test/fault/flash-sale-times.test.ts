@@ -1,12 +1,12 @@
 // When a sale opens and closes, and the pace at which its queue is drained: by the clock of the database.
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
+import { expect, inject, vi } from 'vitest';
+import { onEachShape } from '../service/support/each-shape.ts';
 import {
   admittedOf,
   Buyers,
   createSale,
   freshUsers,
-  gatewaysOf,
   over,
   readSale,
   readTicket,
@@ -14,14 +14,14 @@ import {
   ticketOf,
 } from '../service/support/flash-sales.ts';
 import { storedSales } from '../service/support/stored-sales.ts';
-import { embedded, gatewaysOnRedis, type Shape, type System } from '../service/support/systems.ts';
+import { embedded, gatewaysOnRedis } from '../service/support/systems.ts';
 import { eventually } from '../setup/wait.ts';
 
 // Seconds where the machine is quiet.
 vi.setConfig({ testTimeout: 120_000 });
 
 const servers = inject('servers');
-const shapes = [embedded, gatewaysOnRedis(servers)].map((shape) => [shape.name, shape] as [string, Shape]);
+const shapes = [embedded, gatewaysOnRedis(servers)];
 
 /** What a hint may delay the opening by, and what a busy machine adds. */
 const OPEN_WITHIN_MS = 150;
@@ -37,26 +37,15 @@ function slope(times: readonly number[]): number {
   return covariance / times.reduce((sum, time) => sum + (time - mean) ** 2, 0);
 }
 
-describe.for(shapes)('%s', ([, shape]) => {
-  const onShape = test.skipIf(!shape.available);
-
-  let system: System;
-  let gateways: string[];
-  let url: string;
-  beforeAll(async () => {
-    if (!shape.available) return;
-    system = await shape.start();
-    gateways = gatewaysOf(system);
-    url = String(gateways[0]);
-  });
-  afterAll(() => system?.remove());
+onEachShape({ shapes }, (on) => {
+  const onShape = on.test;
 
   const at = (time: number) => new Date(time).toISOString();
 
   /** When a sale's tickets were created, and left its queue. */
   async function timesOf(saleId: string) {
-    const { databaseUrl, dataDir } = system;
-    const stopped = databaseUrl ? [] : system.processes('flash-sale');
+    const { databaseUrl, dataDir } = on.system;
+    const stopped = databaseUrl ? [] : on.system.processes('flash-sale');
     for (const process of stopped) await process.stop();
     const sale = (await storedSales(databaseUrl ? { databaseUrl } : { dataDir: String(dataDir) })).get(saleId);
     for (const process of stopped) await process.start();
@@ -78,7 +67,7 @@ describe.for(shapes)('%s', ([, shape]) => {
   onShape('a sale opens when it is to open: for nobody sooner, and at no gateway later', () =>
     once(async () => {
       const opensAt = Date.now() + 1_500;
-      const sale = await createSale(url, {
+      const sale = await createSale(on.url, {
         stock: 100_000,
         queueCap: 100_000,
         drainPerSecond: 200,
@@ -99,31 +88,31 @@ describe.for(shapes)('%s', ([, shape]) => {
           await delay(5);
         }
       };
-      const lateness = await Promise.all(gateways.map(press));
+      const lateness = await Promise.all(on.gateways.map(press));
       expect(Math.max(...lateness)).toBeLessThan(OPEN_WITHIN_MS);
-      expect((await readSale(url, sale.id)).status).toBe('open');
+      expect((await readSale(on.url, sale.id)).status).toBe('open');
       const { tickets, opens_ms } = await timesOf(sale.id);
       expect(opens_ms).toBe(opensAt);
       expect(Math.min(...tickets.map(({ created_ms }) => created_ms))).toBeGreaterThanOrEqual(opens_ms);
-      expect(tickets.length).toBe(gateways.length);
+      expect(tickets.length).toBe(on.gateways.length);
     }),
   );
 
   onShape('when a sale closes, those in its queue still get their orders, and nobody else does', async () => {
     const closesAt = Date.now() + 3_000;
-    const sale = await createSale(url, {
+    const sale = await createSale(on.url, {
       stock: 100,
       queueCap: 24,
       drainPerSecond: 5,
       closesAt: at(closesAt),
     });
     const crowd = new Buyers();
-    const before = await crowd.rush(gateways, sale.id, freshUsers(24));
+    const before = await crowd.rush(on.gateways, sale.id, freshUsers(24));
     const holders = admittedOf(before);
     expect(holders.length).toBe(24);
     const closed = await eventually(
       async () => {
-        const now = await readSale(url, sale.id);
+        const now = await readSale(on.url, sale.id);
         return now.status === 'closed' && now;
       },
       { what: 'it is closed' },
@@ -132,28 +121,28 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(closed.queue.length).toBeGreaterThan(0);
     // Refused by every gateway, whatever it has seen before; and again by its hint.
     for (let turn = 0; turn < 3; turn++)
-      expect(tally(await crowd.rush(gateways, sale.id, freshUsers(8)))).toEqual({ '409 not-open': 8 });
+      expect(tally(await crowd.rush(on.gateways, sale.id, freshUsers(8)))).toEqual({ '409 not-open': 8 });
     for (const { userId, answer } of holders) {
-      const again = await crowd.buy(String(gateways.at(-1)), sale.id, userId);
+      const again = await crowd.buy(String(on.gateways.at(-1)), sale.id, userId);
       expect(again.status, again.text).toBe(200);
       expect(ticketOf(again).ticketId).toBe(ticketOf(answer).ticketId);
     }
-    const done = await over(url, sale.id);
+    const done = await over(on.url, sale.id);
     expect(done).toMatchObject({ status: 'closed', counts: { admitted: holders.length, ordered: holders.length } });
     for (const { answer } of holders)
-      expect((await readTicket(url, sale.id, ticketOf(answer).ticketId)).status).toBe('ordered');
+      expect((await readTicket(on.url, sale.id, ticketOf(answer).ticketId)).status).toBe('ordered');
   });
 
   onShape('a full queue is drained evenly, at its own pace', () =>
     once(async () => {
       const count = PER_SECOND * PACE_SECONDS;
-      const sale = await createSale(url, { stock: count, queueCap: count, drainPerSecond: PER_SECOND });
-      const bought = await new Buyers().rush(gateways, sale.id, freshUsers(count));
+      const sale = await createSale(on.url, { stock: count, queueCap: count, drainPerSecond: PER_SECOND });
+      const bought = await new Buyers().rush(on.gateways, sale.id, freshUsers(count));
       const boughtAt = performance.now();
       expect(tally(bought)).toEqual({ 202: count });
       // Asked meanwhile, a busy gateway would have less time for the queue.
       await eventually(() => performance.now() > boughtAt + PACE_SECONDS * 1_000, { what: 'it is time' });
-      await over(url, sale.id);
+      await over(on.url, sale.id);
       const { tickets } = await timesOf(sale.id);
       const times = tickets.map(({ accepted_ms }) => Number(accepted_ms)).toSorted((a, b) => a - b);
       expect(times.length).toBe(count);
@@ -170,7 +159,9 @@ describe.for(shapes)('%s', ([, shape]) => {
         while (to < count && Number(times[to]) - Number(times[from]) < WINDOW_MS) to++;
         busiest = Math.max(busiest, to - from);
       }
-      console.info(`${shape.name}: ${perSecond.toFixed(2)}/s of ${PER_SECOND}, at most ${busiest} in ${WINDOW_MS} ms`);
+      console.info(
+        `${on.shape.name}: ${perSecond.toFixed(2)}/s of ${PER_SECOND}, at most ${busiest} in ${WINDOW_MS} ms`,
+      );
       // Other tests may take the processor away, and what a slot misses is lost: the benchmark holds it to 2 %.
       expect(perSecond / PER_SECOND).toBeGreaterThan(0.75);
       expect(perSecond / PER_SECOND).toBeLessThan(1.03);

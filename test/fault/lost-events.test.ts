@@ -1,21 +1,31 @@
 // Events that a broker forgets: whoever asked asks again, and gets the answer that was given. Here, and only here,
 // orders are asked for again soon.
+import { request } from 'undici';
 import { expect, inject, onTestFinished, test } from 'vitest';
-import { serviceNames } from '../../contracts/services.ts';
+import { type EventType, eventTypes } from '../../contracts/events.ts';
+import { serviceNames, subscriptions } from '../../contracts/services.ts';
 import { startMosquitto } from '../../infra/local/mosquitto.ts';
 import { schemaOf } from '../../services/service.ts';
+import { startPaymentsInside } from '../setup/payments.ts';
 import { eventually } from '../setup/wait.ts';
 import { openBroker } from './support/broker.ts';
+import { Buyers } from './support/buyers.ts';
 import { conclude } from './support/conclude.ts';
+import { Holders } from './support/holders.ts';
 import { Load } from './support/load.ts';
+import { createSale } from './support/sale.ts';
 import { newSchedule, rounds } from './support/schedule.ts';
-import { retryDead } from './support/service-process.ts';
+import { type Environment, retryDead } from './support/service-process.ts';
 import { count, query } from './support/sql.ts';
 import { startSystem } from './support/system.ts';
 
 /** I7. The second question comes a second after the first, the third two seconds later, and so on. */
 const DONE_WITHIN_MS = 45_000;
 const env = { ASK_AGAIN_MS: '500' };
+/** Long enough to be asked for twice and then paid, on a busy machine. */
+const HOLD_SECONDS = 8;
+/** Whose points cannot be stored at first, so that there is a step.failed to lose as well. */
+const UNLUCKY = 'user-1';
 const servers = inject('servers');
 const resources = { postgresUrl: servers.databaseUrl, mqttUrl: servers.mosquittoUrl };
 
@@ -55,62 +65,84 @@ test('a queue is purged by hand while its service is away', async () => {
   await conclude({ fault, rounds: 1, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
 });
 
-test('of every event type, the first event about each order is lost', async () => {
-  const schedule = newSchedule();
-  const { process, databaseUrl } = await startSystem({
-    ...resources,
-    amqpUrl: servers.amqpUrl,
-    env: { ...env, RETRY_ATTEMPTS: '1' },
-  });
-  // As if each had been deleted from its outbox.
-  await query(
-    databaseUrl,
-    `CREATE TABLE lost (type text, subject text, PRIMARY KEY (type, subject));
-     CREATE FUNCTION lose_the_first() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-       INSERT INTO public.lost VALUES (NEW.type, NEW.subject) ON CONFLICT DO NOTHING;
-       IF FOUND THEN RETURN NULL; END IF;
-       RETURN NEW;
-     END $$;
-     ${serviceNames
-       .map(
-         (service) => `CREATE TRIGGER lose_the_first BEFORE INSERT ON ${schemaOf(service)}.outbox FOR EACH ROW
-           WHEN (NEW.channel = 'bus') EXECUTE FUNCTION lose_the_first();`,
-       )
-       .join('\n')}`,
-  );
-  // One user's points cannot be stored at first, so that there is a step.failed to lose as well.
-  await query(
-    databaseUrl,
-    `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'out of points'; END $$;
-     CREATE TRIGGER refuse BEFORE INSERT ON sluice_points.entries FOR EACH ROW
-       WHEN (NEW.user_id = 'user-1') EXECUTE FUNCTION refuse();`,
-  );
-  const load = new Load({ urls: [process('order').url], schedule });
-  await load.morePlaced(40);
-  await load.stop();
-  const ordersOfUser = await count(databaseUrl, `sluice_order.orders WHERE user_id = 'user-1'`);
-  const failedSteps = () => count(databaseUrl, `sluice_order.progress WHERE points->>'status' = 'failed'`);
-  await eventually(async () => (await failedSteps()) === ordersOfUser, {
-    what: 'failed steps are told, though the telling was lost',
-    timeoutMs: 30_000,
-  });
-  await query(databaseUrl, 'DROP TRIGGER refuse ON sluice_points.entries');
-  await retryDead(process('points'), 'points');
+const { amqpUrl } = servers;
+const buses: readonly [string, { readonly amqpUrl?: string | undefined; readonly env: Environment }][] = [
+  ['RabbitMQ', { amqpUrl, env: {} }],
+  ['MQTT', { env: { EVENT_BUS: 'mqtt' } }],
+  ['local', { env: { EVENT_BUS: 'local' } }],
+];
+const ways = { out: 'outbox', in: 'inbox' } as const;
+const losses = buses.flatMap(([bus, on]) => (['out', 'in'] as const).map((way) => [bus, way, on] as const));
 
-  const over = performance.now();
-  const fault = 'the first event of each type and order lost';
-  const verdict = await conclude({ fault, rounds: 1, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
-  expect(verdict.failed).toEqual([]);
-  const lost = await query<{ type: string }>(databaseUrl, 'SELECT DISTINCT type FROM lost ORDER BY type');
-  expect(lost.map(({ type }) => type)).toEqual([
-    'coupon.issued',
-    'coupon.skipped',
-    'notification.sent',
-    'order.placed',
-    'points.awarded',
-    'step.failed',
-  ]);
-});
+test.each(losses)(
+  'on bus %s, the first event of each type about each order is lost on its way %s',
+  async (...[bus, way, on]) => {
+    const schedule = newSchedule();
+    const payments = await startPaymentsInside();
+    onTestFinished(() => payments.stop());
+    const system = await startSystem({
+      ...resources,
+      amqpUrl: on.amqpUrl,
+      processes: [['order'], ['points', 'coupon', 'notify'], ['flash-sale']],
+      env: { ...env, ...on.env, RETRY_ATTEMPTS: '1', PAYMENT_URL: payments.url },
+    });
+    const { process, databaseUrl } = system;
+    await loseTheFirst(databaseUrl, ways[way]);
+    await refusePoints(databaseUrl);
+
+    // Orders of the shop, of a sale, and of one whose orders wait for payment: some of each are cancelled.
+    const gateways = [process('flash-sale').url];
+    const shops = [process('order').url];
+    const load = new Load({ urls: shops, schedule, pace: 20, cancels: 0.3 });
+    const sale = async (name: string, holdSeconds: number, shares: { pay: number; cancel: number; regret: number }) => {
+      const terms = { stock: 1_000, queueCap: 1_000, drainPerSecond: 100, holdSeconds };
+      const saleId = await createSale(process('flash-sale'), terms);
+      const holders = new Holders({ gateways, shops, saleId, schedule, withinMs: 2_000, ...shares });
+      const buyers = new Buyers({ urls: gateways, saleId, schedule, name, onTicket: holders.take });
+      await buyers.burst(24);
+      return { buyers, holders };
+    };
+    const sales = await Promise.all([
+      sale('buyer', 0, { pay: 0, cancel: 0.4, regret: 0 }),
+      sale('payer', HOLD_SECONDS, { pay: 0.4, cancel: 0.2, regret: 0.2 }),
+    ]);
+    await load.morePlaced(40);
+    await load.stop();
+
+    const ofUser = `user_id = '${UNLUCKY}'`;
+    const orders = await count(databaseUrl, `sluice_order.orders WHERE ${ofUser}`);
+    const failed = `sluice_order.orders JOIN sluice_order.progress ON order_id = id
+    WHERE ${ofUser} AND points->>'status' = 'failed'`;
+    await eventually(async () => (await count(databaseUrl, failed)) === orders, {
+      what: 'failed steps are told, though the telling was lost',
+      timeoutMs: 30_000,
+    });
+    await query(databaseUrl, 'DROP TRIGGER refuse ON sluice_points.entries');
+    await retryDead(process('points'), 'points');
+
+    const over = performance.now();
+    const verdict = await conclude({
+      fault: `the first event of each type and order lost on its way ${way}, ${bus}`,
+      rounds: 1,
+      databaseUrl,
+      load,
+      buyers: sales.map(({ buyers }) => buyers),
+      holders: sales.map(({ holders }) => holders),
+      payments,
+      over,
+      withinMs: HOLD_SECONDS * 1_000 + DONE_WITHIN_MS,
+    });
+    expect(verdict.failed).toEqual([]);
+    expect(await lostTypes(databaseUrl)).toEqual(lossesOf[way]);
+
+    // Asking shows.
+    for (const [service, question] of questions) {
+      const { url, output } = process(service);
+      expect(await metric(url, `sluice_asked_again_total{type="${question}"}`), question).toBeGreaterThan(0);
+      expect(await output()).toMatch(new RegExp(`"question":"${question}".*"asked again: the answers are overdue"`));
+    }
+  },
+);
 
 test('Mosquitto with its defaults as the bus is killed while every consumer is away', async () => {
   const schedule = newSchedule();
@@ -130,3 +162,64 @@ test('Mosquitto with its defaults as the bus is killed while every consumer is a
   const fault = 'Mosquitto as bus, its defaults, killed';
   await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
 });
+
+const questions = [
+  ['order', 'order.placed'],
+  ['order', 'order.cancelled'],
+  ['flash-sale', 'flash-sale.ticket.accepted'],
+] as const;
+
+/** What must have been lost on its way out: every type there is, and of those that say several things each of them. */
+const spoken: Partial<Record<EventType, readonly string[]>> = {
+  'notification.sent': ['order.cancelled', 'order.placed'],
+  'flash-sale.ticket.closed': ['ordered', 'released'],
+};
+const lossesOf = {
+  out: eventTypes.flatMap((type) => spoken[type]?.map((what) => `${type} ${what}`) ?? [type]).sort(),
+  in: serviceNames.flatMap((service) => subscriptions[service].map((type) => `${type} to ${service}`)).sort(),
+};
+
+/**
+ * From now on the first event of each type about each subject does not get into the table: of an outbox, as if the
+ * broker had confirmed and forgotten it; of an inbox, as if it had been acknowledged and forgotten.
+ */
+async function loseTheFirst(databaseUrl: string, table: 'outbox' | 'inbox'): Promise<void> {
+  const what = {
+    outbox: `NEW.type || COALESCE(' ' || (NEW.data::json->>'outcome'), ' ' || (NEW.data::json->>'kind'), '')`,
+    inbox: `NEW.type || ' to ' || TG_ARGV[0]`,
+  }[table];
+  const triggers = serviceNames.map(
+    (service) => `CREATE TRIGGER lose_the_first BEFORE INSERT ON ${schemaOf(service)}.${table} FOR EACH ROW
+      ${table === 'outbox' ? `WHEN (NEW.channel = 'bus')` : ''} EXECUTE FUNCTION lose_the_first('${service}');`,
+  );
+  await query(
+    databaseUrl,
+    `CREATE TABLE lost (what text, subject text, PRIMARY KEY (what, subject));
+     CREATE FUNCTION lose_the_first() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+       INSERT INTO public.lost VALUES (${what}, NEW.subject) ON CONFLICT DO NOTHING;
+       IF FOUND THEN RETURN NULL; END IF;
+       RETURN NEW;
+     END $$;
+     ${triggers.join('\n')}`,
+  );
+}
+
+const refusePoints = (databaseUrl: string) =>
+  query(
+    databaseUrl,
+    `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'out of points'; END $$;
+     CREATE TRIGGER refuse BEFORE INSERT ON sluice_points.entries FOR EACH ROW
+       WHEN (NEW.user_id = '${UNLUCKY}') EXECUTE FUNCTION refuse();`,
+  );
+
+async function lostTypes(databaseUrl: string): Promise<string[]> {
+  const rows = await query<{ what: string }>(databaseUrl, 'SELECT DISTINCT what FROM lost');
+  return rows.map(({ what }) => what).sort();
+}
+
+/** A counter's value, 0 where it was never counted. */
+async function metric(url: string, series: string): Promise<number> {
+  const { body } = await request(`${url}/metrics`);
+  const line = (await body.text()).split('\n').find((each) => each.startsWith(`${series} `));
+  return Number(line?.split(' ')[1] ?? 0);
+}

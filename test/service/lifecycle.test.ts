@@ -135,17 +135,20 @@ test.for(['PORT', 'MQTT_PORT'])('when its port is in use it says that %s is to b
   expect(stderr).toMatch(new RegExp(`${port} on 127\\.0\\.0\\.1 is in use: .*\\b${variable}\\b`));
 });
 
-test('services by themselves name, within a second, what they must share with the others', async () => {
-  // The best of three: the machine may be busy.
-  let fastest = Number.POSITIVE_INFINITY;
-  for (let attempt = 0; attempt < 3 && fastest > 1_000; attempt++) {
+test('services by themselves name what they must share with the others, before they do anything else', async () => {
+  const times: { vain: number; nothing: number }[] = [];
+  for (let attempt = 0; attempt < 3; attempt++) {
     const { code, stderr, ms } = await startInVain({}, 'points');
     expect(code).toBe(2);
     expect(stderr).toMatch(/DATABASE_URL is missing: points without order/);
     expect(stderr).toMatch(/MQTT_URL is missing/);
-    fastest = Math.min(fastest, ms);
+    const startedAt = performance.now();
+    await run(process.execPath, [String(startOf()[0]), '--version']);
+    times.push({ vain: ms, nothing: performance.now() - startedAt });
   }
-  expect(fastest).toBeLessThan(1_000);
+  // The same program, asked for next to nothing. The best of three each: the machine may be busy.
+  const fastest = (what: 'vain' | 'nothing') => Math.min(...times.map((each) => each[what]));
+  expect(fastest('vain')).toBeLessThan(3 * fastest('nothing'));
 });
 
 test('a bad value stops the start and says what is allowed', async () => {

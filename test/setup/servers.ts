@@ -3,10 +3,15 @@
 import type { ProvidedContext } from 'vitest';
 import type { TestProject } from 'vitest/node';
 import { findServers, type ServerUrls, type SharedServers } from '../../infra/local/find.ts';
+import { findRabbitmq4 } from '../../infra/local/rabbitmq.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
-    servers: ServerUrls & { missing: string[] };
+    servers: ServerUrls & {
+      missing: string[];
+      /** Whether the fault suite can start RabbitMQ 4 as well. Not having it is no failure in CI: it may need a download. */
+      rabbitmq4: boolean;
+    };
   }
 }
 
@@ -23,8 +28,12 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const shared = holder.sluiceTestServers;
   shared.users += 1;
   const { urls, missing, stop } = await shared.servers;
+  // Looking for it may mean to fetch it: only where it is used.
+  const forFaults = project.name === 'fault';
+  const rabbitmq4Missing = forFaults ? await whyNoRabbitmq4() : undefined;
 
   const teardown = async () => {
+    if (rabbitmq4Missing) console.warn(`Not tested against everything: ${rabbitmq4Missing}`);
     shared.users -= 1;
     if (shared.users > 0) return;
     delete holder.sluiceTestServers;
@@ -35,7 +44,17 @@ export default async function setup(project: TestProject): Promise<() => Promise
     await teardown();
     throw new Error(`in CI every server must be there:\n${missing.join('\n')}`);
   }
-  const provided: ProvidedContext['servers'] = { ...urls, missing: [...missing] };
+  const provided: ProvidedContext['servers'] = {
+    ...urls,
+    missing: [...missing],
+    rabbitmq4: forFaults && !rabbitmq4Missing,
+  };
   project.provide('servers', provided);
   return teardown;
 }
+
+const whyNoRabbitmq4 = () =>
+  findRabbitmq4().then(
+    () => undefined,
+    (error: Error) => error.message,
+  );

@@ -18,13 +18,15 @@ beforeEach(() => {
 afterEach(() => vi.restoreAllMocks());
 
 describe('the command line', () => {
-  test.each([[[]], [['start']], [['order']], [['replay']], [['logs']]])(
-    'helps with an example: %j',
-    async (command) => {
-      expect(await run([...command, '--help'])).toBe(0);
-      expect(out).toMatch(/Examples?:\n +\$ sluice/);
-    },
-  );
+  test.each(
+    [
+      ...['start', 'order', 'replay', 'flash-sale', 'compare', 'logs', 'payment-provider', 'failed', 'audit', 'outage'],
+      '',
+    ].map((command) => [command === '' ? [] : [command]]),
+  )('helps with an example: %j', async (command) => {
+    expect(await run([...command, '--help'])).toBe(0);
+    expect(out).toMatch(/Examples?:\n +\$ sluice/);
+  });
 
   test('names every environment variable in the help of start', async () => {
     await run(['start', '--help']);

@@ -11,6 +11,7 @@ import type { Database } from '../../infra/database/port.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import { createMetrics } from '../../infra/metrics.ts';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
+import type { PaymentProvider } from '../../infra/payments/port.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
 import { couponService } from '../../services/coupon/index.ts';
 import { flashSaleService } from '../../services/flash-sale/index.ts';
@@ -43,7 +44,7 @@ const asText = (environment: object) =>
 
 /** The services of ours that a container runs. */
 const servicesIn = ({ image, command = [] }: Container) =>
-  image === 'sluice' ? command.slice(command.indexOf('start') + 1) : [];
+  image === 'sluice' && command.includes('start') ? command.slice(command.indexOf('start') + 1) : [];
 const ours = Object.entries(containers).filter(([, container]) => servicesIn(container).length > 0);
 
 /** What routes are declared with. Nothing answers a request here, so nothing of it is used. */
@@ -73,7 +74,7 @@ function proxyOf(conf: string): (path: string) => string | undefined {
 
 function routesByService(): Record<ServiceName, string[]> {
   const create: Record<ServiceName, (context: ServiceContext) => AnyService> = {
-    order: orderService,
+    order: (context) => orderService({ ...context, payments: {} as PaymentProvider }),
     points: pointsService,
     coupon: couponService,
     notify: notifyService,
@@ -117,6 +118,18 @@ describe('compose.yaml', () => {
     for (const url of [config.DATABASE_URL, config.AMQP_URL, config.MQTT_URL]) {
       expect(containers).toHaveProperty(new URL(url ?? '').hostname);
     }
+  });
+
+  test('gives the order service a payment provider, which listens where it is looked for and is found healthy', () => {
+    const { PAYMENT_URL } = containers.order?.environment ?? {};
+    const { hostname, port } = new URL(PAYMENT_URL ?? '');
+    // The image's own check asks at its PORT, 3000.
+    expect(port).toBe('3000');
+    expect(containers[hostname]).toMatchObject({
+      image: 'sluice',
+      command: ['node', 'dist/cli/main.js', 'payment-provider', '--port', port],
+      volumes: [`${hostname}:/data`],
+    });
   });
 
   test.each(Object.entries(containers))('pins the image of %s to a major version', (_, { image, build }) => {

@@ -28,6 +28,7 @@ describe('the configuration', () => {
   test.each([
     [{}, 'local'],
     [{ AMQP_URL: 'amqp://rabbitmq' }, 'rabbitmq'],
+    [{ AMQP_URL: 'amqp://one:5672,amqp://me:a,b@two:5672, amqps://three' }, 'rabbitmq'],
     [{ EVENT_BUS: 'mqtt' }, 'mqtt'],
   ])('chooses the bus by what is there: %j', (env, busKind) => {
     expect(parseConfig(env).busKind).toBe(busKind);
@@ -40,6 +41,11 @@ describe('the configuration', () => {
     [{ EVENT_BUS: 'kafka' }, 'EVENT_BUS=kafka is not allowed: it must be one of: local, rabbitmq, mqtt'],
     [{ BUS_PREFIX: 'a/b' }, 'BUS_PREFIX=a/b is not allowed: it must be 1 to 40 characters of A-Z a-z 0-9 _ -'],
     [{ HOST: 'my host' }, 'HOST=my host is not allowed: it must be an address or host name'],
+    [{ AMQP_URL: 'amqp://one,two' }, /^AMQP_URL=amqp:\/\/one,two is not allowed: .*, or several separated by commas$/],
+    [{ AMQP_URL: 'amqp://one, http://two' }, /^AMQP_URL=amqp:\/\/one,http:\/\/two is not allowed/],
+    [{ AMQP_URL: 'amqp://one,' }, /^AMQP_URL=amqp:\/\/one, is not allowed/],
+    [{ PAYMENT_URL: 'host:3010' }, 'PAYMENT_URL=host:3010 is not allowed: it must be a URL such as http://host:3010'],
+    [{ PAYMENT_TIMEOUT_MS: '0' }, 'PAYMENT_TIMEOUT_MS=0 is not allowed: it must be an integer from 50 to 300000'],
     [{ MQTT_URL: 'localhost:1883' }, /^MQTT_URL=localhost:1883 is not allowed: it must be a URL such as mqtt:\/\//],
     [
       { DATABASE_URL: 'postgres://db:port' },
@@ -64,6 +70,7 @@ describe('the configuration', () => {
     ['postgres://me:secret@host:5432/db?a=b', 'postgres://me:***@host:5432/db?a=b'],
     ['amqp://me:se@cr:et@host', 'amqp://me:***@host'],
     ['mqtt://:secret@host', 'mqtt://:***@host'],
+    ['amqp://me:secret@one,amqp://you:se,cr:et@two:5672', 'amqp://me:***@one,amqp://you:***@two:5672'],
     ['mqtt://me@host:1883', 'mqtt://me@host:1883'],
     ['mqtt://host:1883/a@b', 'mqtt://host:1883/a@b'],
     ['.data', '.data'],
@@ -87,8 +94,17 @@ describe('the configuration', () => {
         /^DATABASE_URL is missing: order, points without coupon, notify, flash-sale means several processes/,
       ),
       expect.stringMatching(/^MQTT_URL is missing/),
+      expect.stringMatching(/^PAYMENT_URL is missing.*`sluice payment-provider` is one/),
     ]);
-    expect(problemsOf({ DATABASE_URL: 'postgres://db', MQTT_URL: 'mqtt://broker' }, ['order'])).toEqual([]);
+    const shared = { DATABASE_URL: 'postgres://db', MQTT_URL: 'mqtt://broker' };
+    expect(problemsOf({ ...shared, PAYMENT_URL: 'http://payments:3010' }, ['order'])).toEqual([]);
+  });
+
+  test('needs a payment provider only for the order service', () => {
+    const shared = { DATABASE_URL: 'postgres://db', MQTT_URL: 'mqtt://broker' };
+    expect(problemsOf(shared, ['points', 'flash-sale'])).toEqual([]);
+    expect(problemsOf(shared)).toEqual([]);
+    expect(problemsOf(shared, ['order', 'flash-sale'])).toEqual([expect.stringMatching(/^PAYMENT_URL is missing/)]);
   });
 });
 

@@ -3,11 +3,12 @@ import type { Duplex } from 'node:stream';
 import { type ChannelModel, connect } from 'amqplib';
 import type { Logger } from 'pino';
 import type { Health } from '../port.ts';
+import { Addresses } from './addresses.ts';
 
 /** For a peer that accepts the connection and then says nothing. */
 const HANDSHAKE_TIMEOUT_MS = 5_000;
-/** A peer that falls silent is given up after two to three of these. A `?heartbeat=` in the URL goes before. */
-const HEARTBEAT_SECONDS = 10;
+/** For all nodes together, while none can be reached. */
+const RETRY_MAX_MS = 5_000;
 /** For a peer that does not answer the farewell. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
@@ -27,8 +28,13 @@ export interface Connection {
   close(): Promise<void>;
 }
 
-/** Connects in the background, again and again (100 ms to 5 s apart), under a name that the broker's tools show. */
-export async function openConnection(url: string, name: string, log: Logger): Promise<Connection> {
+/**
+ * Connects in the background, again and again (100 ms to 5 s apart), under a name that the broker's tools show.
+ * `urls`: one, or those of a cluster's nodes, separated by commas. Where a node cannot be reached or is lost, the next
+ * attempt goes to the next one.
+ */
+export async function openConnection(urls: string, name: string, log: Logger): Promise<Connection> {
+  const addresses = new Addresses(urls);
   const listeners = new Set<() => void>();
   const changed = () => {
     for (const listener of listeners) listener();
@@ -37,29 +43,45 @@ export async function openConnection(url: string, name: string, log: Logger): Pr
   let blockedBecause: string | undefined;
   let failure = 'connecting';
 
-  const recovering = await connect(withHeartbeat(url), {
+  const recovering = await connect(addresses.current, {
     noDelay: true,
     keepAlive: true,
     timeout: HANDSHAKE_TIMEOUT_MS,
     clientProperties: { connection_name: name },
-    recovery: { initialDelay: 100, maxDelay: 5_000, factor: 2, jitter: 0.3, waitForConnect: false, setup: prepare },
+    recovery: {
+      initialDelay: 100,
+      maxDelay: RETRY_MAX_MS / addresses.count,
+      factor: 2,
+      jitter: 0.3,
+      waitForConnect: false,
+      setup: prepare,
+    },
   });
-  recovering.on('error', () => undefined); // 'disconnect' follows, with the same error
+  /** 'disconnect' follows, not always with the same error. */
+  let cause: Error | undefined;
+  recovering.on('error', (error) => {
+    cause = error;
+  });
   recovering.on('connect', (connected) => {
-    log.info({ connection: name }, 'connected to the broker');
+    log.info({ connection: name, node: addresses.name }, 'connected to the broker');
     model = connected;
     changed();
   });
-  recovering.on('disconnect', (error) => {
-    log.warn({ err: error, connection: name }, 'connection to the broker lost');
+  recovering.on('disconnect', (last) => {
+    const error = cause ?? last;
+    cause = undefined;
+    log.warn({ err: error, connection: name, node: addresses.name }, 'connection to the broker lost');
     model = undefined;
     blockedBecause = undefined;
     failure = error.message;
+    addresses.advance();
     changed();
   });
   recovering.on('connect-failed', (error) => {
-    if (failure !== error.message) log.warn({ err: error, connection: name }, 'cannot connect to the broker');
+    if (failure !== error.message)
+      log.warn({ err: error, connection: name, node: addresses.name }, 'cannot connect to the broker');
     failure = error.message;
+    addresses.advance();
   });
   recovering.on('blocked', (reason) => {
     log.warn({ reason, connection: name }, 'blocked by the broker');
@@ -126,9 +148,3 @@ async function prepare(model: ChannelModel): Promise<void> {
 
 /** amqplib ends the socket and never destroys it: a silent peer would hold it, and all that is buffered, for ever. */
 const socketOf = (model: ChannelModel) => (model.connection as unknown as { stream: Duplex }).stream;
-
-function withHeartbeat(url: string): string {
-  const parsed = new URL(url);
-  if (!parsed.searchParams.has('heartbeat')) parsed.searchParams.set('heartbeat', String(HEARTBEAT_SECONDS));
-  return parsed.href;
-}

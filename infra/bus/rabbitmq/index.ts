@@ -11,7 +11,8 @@ import { Publisher } from './publisher.ts';
 import { RabbitmqSubscription } from './subscription.ts';
 
 export interface RabbitmqBusOptions {
-  /** amqp:// or amqps://; `?heartbeat=` in seconds, 10 where it is left out. */
+  /** amqp:// or amqps://; `?heartbeat=` in seconds, 10 where it is left out. Of a cluster, the URLs of its nodes,
+   *  separated by commas: when one is away, the next is tried. */
   readonly url: string;
   readonly topology: Topology;
   readonly log: Logger;

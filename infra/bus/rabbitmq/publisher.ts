@@ -4,7 +4,7 @@ import type { ConfirmChannel } from 'amqplib';
 import type { Logger } from 'pino';
 import { EVENT_CONTENT_TYPE } from '../../../contracts/events.ts';
 import { BusError, type Health, type OutgoingEvent, type Rejected } from '../port.ts';
-import { exchangeOf, mustArrive, type Topology } from '../topology.ts';
+import { exchangeOf, type Topology } from '../topology.ts';
 import { Batch } from './batch.ts';
 import { KeptChannel } from './channel.ts';
 import type { Connection } from './connection.ts';
@@ -131,8 +131,7 @@ export class Publisher {
   #send(channel: ConfirmChannel, batch: Batch, { id, type, body }: OutgoingEvent): void {
     const flight: InFlight = { batch, id, sentAt: performance.now(), returned: false };
     this.#inFlight.add(flight);
-    const mandatory = mustArrive(this.#options.topology, type);
-    const properties = { persistent: true, mandatory, contentType: EVENT_CONTENT_TYPE, messageId: id };
+    const properties = { persistent: true, mandatory: true, contentType: EVENT_CONTENT_TYPE, messageId: id };
     try {
       channel.publish(this.#exchange, type, Buffer.from(body), properties, (fault: unknown) => {
         // A late confirm: its outcome was given when it timed out.

@@ -40,6 +40,10 @@ export interface BuyersOptions {
   readonly schedule: Schedule;
   /** The share of those who ask at two gateways at the same time. */
   readonly twice?: number;
+  /** The users are named after it. Needed where several groups buy in one system. */
+  readonly name?: string;
+  /** Called once for each ticket that is answered. */
+  readonly onTicket?: (ticketId: string) => void;
 }
 
 type Buyer = LoggedBuyer & { answers: BuyerAnswer[] };
@@ -115,7 +119,7 @@ export class Buyers {
   }
 
   #newBuyer(): Buyer {
-    const userId = `buyer-${this.log.size + 1}`;
+    const userId = `${this.#options.name ?? 'buyer'}-${this.log.size + 1}`;
     const buyer: Buyer = { userId, saleId: this.#options.saleId, answers: [] };
     this.log.set(userId, buyer);
     return buyer;
@@ -136,8 +140,10 @@ export class Buyers {
     const { urls, schedule } = this.#options;
     for (;;) {
       const answer = await this.#ask(userId, urls[this.#attempts++ % urls.length] as string);
+      const { status, ticketId } = answer;
+      if (ticketId !== undefined && !answers.some((other) => other.ticketId === ticketId))
+        this.#options.onTicket?.(ticketId);
       answers.push(answer);
-      const { status } = answer;
       if (status === 429) {
         if (!patient || this.#stopping) return;
         await delay(schedule.between(IMPATIENT_MS.min, IMPATIENT_MS.max));

@@ -4,7 +4,8 @@
 //   I1  every firm order has exactly one points entry, one coupon decision and one stored notification, and is completed;
 //       a cancelled one has its award taken back, no active coupon and the notification of that; one that was cancelled
 //       before it was firm has nothing to take back
-//   P   what the payment provider has charged are the orders that are paid, and no others
+//   P   what the payment provider has charged are the orders that are paid, and no others; none of them has expired; and
+//       who was told that an order is paid, or that it is not, was told the truth
 //   I2  no effect without an order
 //   I3  a retried Idempotency-Key is the same order; an answered order is there
 //   I4, I5  flash sales: see sale-checker.ts
@@ -12,6 +13,7 @@
 import type { LedgerEntry } from '../../../infra/payments/api.ts';
 import type { BuyerLog } from './buyers.ts';
 import { Findings } from './findings.ts';
+import { type HolderLog, isUnknown } from './holders.ts';
 import type { ClientLog } from './load.ts';
 import { checkSales } from './sale-checker.ts';
 import { openStored, type Reader, type Stored } from './stored.ts';
@@ -42,18 +44,23 @@ export interface Verdict {
 const SERVICES = ['order', 'points', 'coupon', 'notify', 'flash_sale'];
 const WAITING = `status = 'pending' OR asked_again`;
 
-/** `log` and `buyers` are everything that clients were answered; `books` everything that the payment provider knows. */
+/**
+ * `log`, `buyers` and `holders` are everything that clients were answered; `books` everything that the payment provider
+ * knows.
+ */
 export async function checkInvariants(
   stored: Stored,
   log: ClientLog,
   buyers: BuyerLog = new Map(),
   books?: readonly LedgerEntry[],
+  holders: HolderLog = new Map(),
 ): Promise<Verdict> {
   const database = await openStored(stored);
   try {
     const orders = await database.query<OrderRow>(
       `SELECT o.id::text, o.user_id, o.total::text, o.idempotency_key AS key, p.status, p.state = 'cancelled' AS cancelled,
-         p.expires_at IS NULL OR p.paid_at IS NOT NULL AS was_firm, p.paid_at IS NOT NULL AS paid
+         p.expires_at IS NULL OR p.paid_at IS NOT NULL AS was_firm, p.paid_at IS NOT NULL AS paid,
+         COALESCE(p.cancel_reason = 'not paid in time', false) AS expired
        FROM sluice_order.orders o LEFT JOIN sluice_order.progress p ON p.order_id = o.id`,
     );
     const points = await database.query<EffectRow>(
@@ -84,6 +91,7 @@ export async function checkInvariants(
       ...(cancelled ? { 'order.cancelled': null } : {}),
     }));
     if (books) checkPayments(findings, orders, books);
+    checkHolders(findings, orders, holders);
     await checkSales(findings, database, buyers);
     for (const service of SERVICES) await checkMessaging(findings, database, service);
     return { orders: orders.length, ...findings.verdict(), failed: await failedRows(database) };
@@ -123,6 +131,7 @@ interface OrderRow {
   readonly cancelled: boolean;
   readonly was_firm: boolean;
   readonly paid: boolean;
+  readonly expired: boolean;
 }
 
 interface EffectRow {
@@ -189,7 +198,8 @@ function checkEffects(
 function checkPayments(findings: Findings, orders: readonly OrderRow[], books: readonly LedgerEntry[]): void {
   const byOrder = new Map(books.map((entry) => [entry.orderId, entry]));
   if (byOrder.size !== books.length) findings.broken('P: two entries of one order', 'in the books');
-  for (const { id, total, paid, cancelled } of orders) {
+  for (const { id, total, paid, cancelled, expired } of orders) {
+    if (paid && expired) findings.broken('P: paid, and expired', id);
     const entry = byOrder.get(id);
     byOrder.delete(id);
     const charged = entry?.status === 'charged';
@@ -199,6 +209,28 @@ function checkPayments(findings: Findings, orders: readonly OrderRow[], books: r
     if (paid && !cancelled && !charged) findings.broken('P: paid, and not charged', id);
   }
   for (const id of byOrder.keys()) findings.broken('P: charged without an order', id);
+}
+
+/** P, as it was answered. An unknown outcome may be a payment or none. */
+function checkHolders(findings: Findings, orders: readonly OrderRow[], holders: HolderLog): void {
+  const byId = new Map(orders.map((order) => [order.id, order]));
+  for (const { orderId, payments, cancelled } of holders.values()) {
+    if (orderId === undefined) continue;
+    const order = byId.get(orderId);
+    if (!order) findings.lost('P: an order was answered and is not there', orderId);
+    else {
+      const toldPaid = payments.includes(200);
+      if (toldPaid && !order.paid) findings.lost('P: answered as paid, and it is not', orderId);
+      if (!toldPaid && order.paid && !payments.some(isUnknown))
+        findings.broken('P: answered as not paid, and it is', orderId);
+      if (payments.length > 0 && payments.every(isUnknown)) findings.broken('P: never answered', orderId);
+      if (cancelled && !order.cancelled) findings.lost('P: answered as cancelled, and it is not', orderId);
+    }
+  }
+  const payers = new Set(
+    [...holders.values()].flatMap(({ orderId, payments }) => (payments.length > 0 ? orderId : [])),
+  );
+  for (const { id, paid } of orders) if (paid && !payers.has(id)) findings.broken('P: paid by nobody', id);
 }
 
 /** I6 */

@@ -4,6 +4,7 @@ import type { Payments } from '../../setup/payments.ts';
 import { eventually } from '../../setup/wait.ts';
 import type { Buyers } from './buyers.ts';
 import { checkInvariants, isDrained, type Verdict } from './checker.ts';
+import type { Holders } from './holders.ts';
 import type { Load } from './load.ts';
 import { reportFault } from './report.ts';
 
@@ -12,7 +13,9 @@ export interface Ending {
   readonly rounds: number;
   readonly databaseUrl: string;
   readonly load?: Load;
-  readonly buyers?: Buyers;
+  readonly buyers?: Buyers | readonly Buyers[];
+  /** Who pay for and cancel what the buyers got. */
+  readonly holders?: Holders | readonly Holders[];
   /** Where orders are paid. */
   readonly payments?: Pick<Payments, 'entries'>;
   /** When the fault was over, as performance.now() tells time. */
@@ -27,12 +30,16 @@ export async function conclude({
   rounds,
   databaseUrl,
   load,
-  buyers,
+  buyers = [],
+  holders = [],
   payments,
   over,
   withinMs,
 }: Ending): Promise<Verdict> {
-  await Promise.all([load?.stop(), buyers?.stop()]);
+  const buying = [buyers].flat();
+  const holding = [holders].flat();
+  await Promise.all([load, ...buying].map((each) => each?.stop()));
+  await Promise.all(holding.map((each) => each.stop()));
   const timeoutMs = Math.max(1_000, over + withinMs - performance.now());
   const recoveryMs = await eventually(() => isDrained(databaseUrl), { what: 'everything is done', timeoutMs }).then(
     () => performance.now() - over,
@@ -41,12 +48,16 @@ export async function conclude({
   const verdict = await checkInvariants(
     { databaseUrl },
     load?.log ?? new Map(),
-    buyers?.log,
+    merged(buying),
     await payments?.entries(),
+    merged(holding),
   );
   judge({ fault, rounds, verdict, recoveryMs });
   return verdict;
 }
+
+const merged = <Entry>(groups: readonly { readonly log: ReadonlyMap<string, Entry> }[]) =>
+  new Map(groups.flatMap(({ log }) => [...log]));
 
 export interface Judged {
   readonly fault: string;

@@ -1,5 +1,6 @@
 // Whether a process has done everything, as it tells itself: nobody else can open an embedded database.
 import { request } from 'undici';
+import type { Order } from '../../../contracts/orders.ts';
 import type { BuyerLog } from './buyers.ts';
 
 /** The orders and tickets that were answered have come to their end, and nothing is left in an outbox. */
@@ -16,8 +17,14 @@ export async function isDone(url: string, orderIds: readonly string[], buyers: B
     ordered.push(orderId);
   }
   for (const id of [...orderIds, ...ordered])
-    if ((await read<{ status?: string }>(`${url}/orders/${id}`)).status !== 'completed') return false;
+    if (!isAtItsEnd(await read<Partial<Order>>(`${url}/orders/${id}`))) return false;
   return true;
+}
+
+/** A cancelled order is called that from the beginning, and is at its end once everything is taken back. */
+function isAtItsEnd({ status, steps }: Partial<Order>): boolean {
+  if (status === 'completed') return true;
+  return status === 'cancelled' && Object.values(steps ?? {}).every((step) => step.status === 'reverted');
 }
 
 async function read<T>(url: string): Promise<T> {

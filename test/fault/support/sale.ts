@@ -15,6 +15,7 @@ export interface SaleTerms {
   readonly queueCap: number;
   readonly drainPerSecond: number;
   readonly opensAt?: string;
+  readonly holdSeconds?: number;
 }
 
 export interface SaleSystemOptions {

@@ -1,5 +1,5 @@
-// What only someone with a hand on the database can do to a flash sale: hold its drain, and say that an order was
-// cancelled, as the order service will.
+// What only someone with a hand on the database can do to a flash sale: hold its drain, and say again, in events of
+// their own, what became of orders.
 import { randomUUID } from 'node:crypto';
 import { Client } from 'pg';
 import { query } from '../../fault/support/sql.ts';
@@ -28,12 +28,14 @@ export interface Told {
   readonly ticketId?: string;
 }
 
+const placed = { currency: 'GBP', total: 5_900, itemCount: 1 };
+
 /** Says on the bus that orders are cancelled. The same `eventId` again is the same event again. */
 export const tellCancelled = (databaseUrl: string, orders: readonly Told[], eventId = () => randomUUID() as string) =>
   tell(
     databaseUrl,
     'order.cancelled',
-    orders.map((order) => [eventId(), { ...order, reason: 'changed my mind' }]),
+    orders.map((order) => [eventId(), { ...order, reason: 'changed my mind', placed }]),
   );
 
 /** Says on the bus that orders are placed, in events of their own. */
@@ -41,7 +43,7 @@ export const tellPlaced = (databaseUrl: string, orders: readonly Told[]) =>
   tell(
     databaseUrl,
     'order.placed',
-    orders.map((order) => [randomUUID(), { ...order, currency: 'GBP', total: 5_900, itemCount: 1 }]),
+    orders.map((order) => [randomUUID(), { ...order, ...placed }]),
   );
 
 /** As the order service would: by a row of its outbox. */

@@ -11,6 +11,7 @@ import {
   type ServiceProcess,
   sluice,
 } from '../../fault/support/service-process.ts';
+import { startPaymentsInside } from '../../setup/payments.ts';
 import { freshDatabase } from '../../setup/postgres.ts';
 import { freshPrefix } from '../../setup/wait.ts';
 
@@ -92,12 +93,14 @@ export const onServers = (
   separate: processes.length > 1,
   start: withFreePorts(async (env = {}) => {
     const database = await freshDatabase(String(databaseUrl));
+    const payments = await startPaymentsInside();
     const prefix = freshPrefix();
     const common = {
       DATABASE_URL: database.url,
       ...(bus === 'rabbitmq' ? { AMQP_URL: String(amqpUrl) } : {}),
       ...(pace === 'redis' ? { REDIS_URL: String(redisUrl) } : {}),
       MQTT_URL: String(mosquittoUrl),
+      PAYMENT_URL: payments.url,
       BUS_PREFIX: prefix,
       ...env,
     };
@@ -109,6 +112,7 @@ export const onServers = (
     );
     const remove = async () => {
       await Promise.all(started.map(({ process }) => process.remove()));
+      await payments.stop();
       await database.drop();
     };
     await startOr(

@@ -1,0 +1,96 @@
+// `sluice audit`: proves the promises over everything stored, by what each service tells of its own tables.
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { type ServiceName, serviceNames } from '../contracts/services.ts';
+import { AuditClient } from './audit/client.ts';
+import { offencesOf, type Report, renderReport } from './audit/report.ts';
+import { audit, repair } from './audit/run.ts';
+import { CliError } from './errors.ts';
+import { untilInterrupted } from './interrupt.ts';
+import { jsonOption, urlOf, urlOption } from './options.ts';
+import { count, print, printJson } from './terminal.ts';
+
+type Urls = Readonly<Partial<Record<ServiceName, string>>>;
+
+interface Options {
+  readonly url: string;
+  readonly at: Urls;
+  readonly settle: number;
+  readonly repair?: true;
+  readonly json?: true;
+}
+
+const MAX_SETTLE_MS = 3_600_000;
+
+const examples = `
+Examples:
+  $ sluice audit
+  $ sluice audit --repair --settle 10s
+  $ sluice audit --url http://127.0.0.1:3001 --at points=http://127.0.0.1:3002 --at coupon=http://127.0.0.1:3003
+
+Exit code 0: every promise holds. What is under way is not broken, nor is what nobody could handle: it is listed.`;
+
+export const auditCommand = () =>
+  new Command('audit')
+    .description('prove the promises over everything stored: orders and their effects, sales and their tickets')
+    .addOption(
+      new Option('--settle <time>', 'how long what looks wrong is looked at again, such as 500ms, 60s or 5m')
+        .argParser(parseTime)
+        .default(60_000, '60s'),
+    )
+    .option('--repair', 'ask again for what is missing, then audit again')
+    .addOption(urlOption())
+    .addOption(
+      new Option('--at <service=url>', 'repeatable; where a service answers that is not at --url')
+        .argParser(addUrl)
+        .default({}, 'all at --url'),
+    )
+    .addOption(jsonOption())
+    .addHelpText('after', examples)
+    .action((options: Options) => untilInterrupted((signal) => runAudit(options, signal)));
+
+const msOf = { ms: 1, s: 1_000, m: 60_000 } as const;
+
+function parseTime(given: string): number {
+  const [, value, unit = 's'] = /^(\d+(?:\.\d+)?)(ms|s|m)?$/.exec(given) ?? [];
+  const ms = Math.round(Number(value) * msOf[unit as keyof typeof msOf]);
+  if (ms >= 0 && ms <= MAX_SETTLE_MS) return ms;
+  throw new InvalidArgumentError('It must be a time from 0s to 60m, such as 500ms, 60s or 5m.');
+}
+
+function addUrl(given: string, before: Urls): Urls {
+  const [, name, url] = /^([a-z-]+)=(.+)$/.exec(given) ?? [];
+  const service = serviceNames.find((candidate) => candidate === name);
+  if (service && url) return { ...before, [service]: urlOf('http', 'https')(url) };
+  throw new InvalidArgumentError(
+    `It must be service=url, such as points=http://127.0.0.1:3002; services are ${serviceNames.join(', ')}.`,
+  );
+}
+
+async function runAudit(options: Options, signal: AbortSignal): Promise<void> {
+  const client = new AuditClient((service) => options.at[service] ?? options.url, signal);
+  const startedAt = performance.now();
+  const auditing = { client, settleMs: options.settle, signal };
+  try {
+    const first = await audit(auditing);
+    const asks = options.repair && first.toAsk.orders.length + first.toAsk.tickets.length > 0;
+    const asked = asks ? await repair(auditing, first) : 0;
+    const last = asks ? await audit(auditing) : first;
+    const offences = offencesOf(last);
+    const report: Report = {
+      ok: offences.length === 0,
+      tookMs: Math.round(performance.now() - startedAt),
+      settleMs: options.settle,
+      counts: last.counts,
+      offences,
+      overdue: last.overdue,
+      messages: last.messages,
+      ...(options.repair ? { repaired: { asked, offencesBefore: offencesOf(first) } } : {}),
+    };
+    if (options.json) printJson(report);
+    else for (const line of renderReport(report)) print(line);
+    const total = offences.reduce((sum, offence) => sum + offence.total, 0);
+    if (total > 0) throw new CliError(`${count(total)} × a promise is broken`);
+  } finally {
+    await client.close();
+  }
+}

@@ -1,0 +1,128 @@
+// The services' facts over HTTP, checked against the contract. Everything asked here may be asked again; a service that
+// is not available for a moment is.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { z } from 'zod';
+import {
+  type AskedAgain,
+  type Fact,
+  type FactList,
+  factLists,
+  factsPage,
+  MAX_IDS,
+  type MessageAbout,
+  type MessagesSummary,
+  messagesAbout,
+  messagesSummary,
+  serviceOfList,
+} from '../../contracts/audit.ts';
+import type { ServiceName } from '../../contracts/services.ts';
+import { CliError } from '../errors.ts';
+import { type HttpAnswer, HttpClient, problemOf } from '../http.ts';
+
+/** A million of them is some 500 answers; two such answers of each service are the memory that a sweep takes. */
+const PAGE = 2_000;
+const TRIES = 5;
+const PAUSE_MS = 500;
+/** To one address: a page of each service, and the next one of each. */
+const CONNECTIONS = 8;
+
+export interface Page<L extends FactList> {
+  readonly items: readonly Fact<L>[];
+  readonly next: string | null;
+}
+
+export class AuditClient {
+  readonly #clients = new Map<string, HttpClient>();
+  readonly #urlOf: (service: ServiceName) => string;
+  readonly #signal: AbortSignal;
+
+  constructor(urlOf: (service: ServiceName) => string, signal: AbortSignal) {
+    this.#urlOf = urlOf;
+    this.#signal = signal;
+  }
+
+  /** The facts after that id, in the order of their ids. */
+  page<L extends FactList>(list: L, after: string | undefined): Promise<Page<L>> {
+    const cursor = after === undefined ? '' : `&after=${after}`;
+    return this.#facts(list, `limit=${PAGE}${cursor}`);
+  }
+
+  /** The facts of these ids, of those that there are; any number of ids. */
+  async facts<L extends FactList>(list: L, ids: readonly string[]): Promise<Map<string, Fact<L>>> {
+    const facts = new Map<string, Fact<L>>();
+    for (const some of inParts(ids)) {
+      const { items } = await this.#facts(list, `ids=${some.join(',')}`);
+      for (const fact of items) facts.set(fact.id, fact);
+    }
+    return facts;
+  }
+
+  messages(service: ServiceName): Promise<MessagesSummary> {
+    return this.#get(service, `/audit/${service}/messages`, messagesSummary);
+  }
+
+  /** Where messages about these orders or tickets are, at this service. */
+  async messagesAbout(service: ServiceName, ids: readonly string[]): Promise<MessageAbout[]> {
+    const found: MessageAbout[] = [];
+    for (const some of inParts(ids)) {
+      const path = `/audit/${service}/messages?ids=${some.join(',')}`;
+      found.push(...(await this.#get(service, path, messagesAbout)).items);
+    }
+    return found;
+  }
+
+  /** Makes a service ask again, at once, for what it waits for; resolves with how often it did. */
+  async askAgain(service: 'order' | 'flash-sale', ids: readonly string[]): Promise<number> {
+    let asked = 0;
+    for (const some of inParts(ids)) {
+      const answer = await this.#request(service, 'POST', `/audit/${service}/ask-again`, { ids: some });
+      asked += (answer.body as AskedAgain).asked;
+    }
+    return asked;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#clients.values()].map((client) => client.close()));
+  }
+
+  async #facts<L extends FactList>(list: L, query: string): Promise<Page<L>> {
+    const schema = factsPage(factLists[list]) as unknown as z.ZodType<Page<L>>;
+    return this.#get(serviceOfList(list), `/audit/${list}?${query}`, schema);
+  }
+
+  async #get<T>(service: ServiceName, path: string, schema: z.ZodType<T>): Promise<T> {
+    const answer = await this.#request(service, 'GET', path);
+    const parsed = schema.safeParse(answer.body);
+    if (parsed.success) return parsed.data;
+    const { path: at, message } = parsed.error.issues[0] ?? { path: [], message: '' };
+    throw new CliError(
+      `${this.#urlOf(service)}${path.split('?')[0]} answers something else (${at.join('.') || 'body'}: ${message})`,
+    );
+  }
+
+  async #request(service: ServiceName, method: 'GET' | 'POST', path: string, json?: unknown): Promise<HttpAnswer> {
+    for (let attempt = 1; ; attempt++) {
+      const answer = await this.#client(service).request(method, path, { signal: this.#signal, json });
+      if (answer.status < 300) return answer;
+      if (answer.status !== 503 || attempt === TRIES) {
+        const { title, detail } = problemOf(answer);
+        const why = answer.status === 404 ? `: does the ${service} service run there? (--at ${service}=<url>)` : '';
+        throw new CliError(
+          `${service} at ${this.#urlOf(service)}: ${answer.status} ${title}${detail ? `: ${detail}` : ''}${why}`,
+        );
+      }
+      await sleep(PAUSE_MS * attempt, undefined, { signal: this.#signal });
+    }
+  }
+
+  #client(service: ServiceName): HttpClient {
+    const url = this.#urlOf(service);
+    const client = this.#clients.get(url) ?? new HttpClient(url, CONNECTIONS);
+    this.#clients.set(url, client);
+    return client;
+  }
+}
+
+function* inParts(ids: readonly string[]): Generator<readonly string[]> {
+  for (let start = 0; start < ids.length; start += MAX_IDS) yield ids.slice(start, start + MAX_IDS);
+}

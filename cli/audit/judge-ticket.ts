@@ -1,0 +1,56 @@
+// What a flash sale's tickets must look like beside the orders that were placed for them, and its books beside its
+// tickets. Pure.
+import type { SaleFact, TicketFact, TicketOrderFact } from '../../contracts/audit.ts';
+import { willBeTakenUp } from './judge-order.ts';
+import type { RuleName } from './rules.ts';
+
+export type TicketFacts = { ticket: TicketFact; order: TicketOrderFact };
+
+export function judgeTicket({ ticket, order }: Partial<TicketFacts>): RuleName[] {
+  if (!ticket) return order ? ['order-without-ticket'] : [];
+  const wrong: RuleName[] = [];
+  if (order && order.orders > 1) wrong.push('ticket-orders-doubled');
+  else if (order && ticket.orderId !== null && ticket.orderId !== order.orderId) wrong.push('ticket-other-order');
+  if (order && order.userId !== ticket.userId) wrong.push('ticket-other-user');
+  return [...wrong, ...(order ? judgeWithOrder(ticket, order) : judgeWithoutOrder(ticket))];
+}
+
+function judgeWithoutOrder({ status, orderId, dueInMs }: TicketFact): RuleName[] {
+  if (status === 'ordered' || orderId !== null) return ['ticket-without-order'];
+  return waiting(status) && !willBeTakenUp(dueInMs) ? ['ticket-unaccounted'] : [];
+}
+
+function judgeWithOrder({ status, dueInMs }: TicketFact, { state, unitToReturn }: TicketOrderFact): RuleName[] {
+  switch (status) {
+    case 'queued':
+    case 'failed':
+      return ['ticket-too-early'];
+    case 'released':
+      return state === 'cancelled' ? [] : ['unit-returned'];
+    case 'ordered':
+      if (state === 'cancelled') return unitToReturn ? [] : ['unit-not-returned'];
+      return state === 'firm' ? [] : ['ticket-not-firm'];
+    case 'accepted':
+    case 'awaiting-payment':
+      if (state === 'cancelled' && !unitToReturn) return ['unit-not-returned'];
+      return willBeTakenUp(dueInMs) ? [] : ['ticket-unaccounted'];
+  }
+}
+
+export const waiting = (status: TicketFact['status']) => status === 'accepted' || status === 'awaiting-payment';
+
+/** What is wrong, and with which user or number where it is one of those. */
+export function judgeSale({ id, stock, remaining, queueCap, row, tickets }: SaleFact): [RuleName, string][] {
+  const wrong: [RuleName, string][] = [];
+  if (remaining + row.held + row.sold !== stock)
+    wrong.push(['sale-stock', `${id}: ${stock} = ${remaining} + ${row.held} + ${row.sold}`]);
+  for (const [name, units] of Object.entries({ remaining, ...row }))
+    if (units < 0) wrong.push(['sale-negative', `${id}: ${name} ${units}`]);
+  if (row.queued > queueCap) wrong.push(['sale-over-cap', `${id}: ${row.queued} of ${queueCap}`]);
+  for (const [name, units] of Object.entries(row) as [keyof typeof row, number][])
+    if (units !== tickets[name]) wrong.push(['sale-books', `${id}: ${name} ${units}, by its tickets ${tickets[name]}`]);
+  if (tickets.lastNumber !== tickets.admitted)
+    wrong.push(['sale-books', `${id}: ${tickets.admitted} tickets, the last one has number ${tickets.lastNumber}`]);
+  for (const user of tickets.doubledUsers) wrong.push(['ticket-doubled', `${id}: ${user}`]);
+  return wrong;
+}

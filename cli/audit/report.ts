@@ -1,0 +1,107 @@
+// What an audit found, as text and as JSON.
+import type { MessagesSummary } from '../../contracts/audit.ts';
+import { serviceNames } from '../../contracts/services.ts';
+import { columns, count, duration, paint, printable } from '../terminal.ts';
+import { type Invariant, invariants, rules } from './rules.ts';
+import type { Audit, UnderWay } from './run.ts';
+
+/** Of each offence, the ids that are printed; the JSON has more. */
+const SHOWN = 10;
+
+export interface Report {
+  readonly ok: boolean;
+  readonly tookMs: number;
+  readonly settleMs: number;
+  readonly counts: Audit['counts'];
+  readonly offences: readonly {
+    readonly rule: string;
+    readonly invariant: Invariant;
+    readonly text: string;
+    readonly total: number;
+    readonly ids: readonly string[];
+    /** Whether --repair may mend it. */
+    readonly mends: boolean;
+  }[];
+  readonly overdue: readonly UnderWay[];
+  readonly messages: Audit['messages'];
+  /** With --repair: how many orders and tickets were asked for again, and the offences before. */
+  readonly repaired?: { readonly asked: number; readonly offencesBefore: Report['offences'] };
+}
+
+export const offencesOf = ({ offences }: Audit): Report['offences'] =>
+  offences.map(({ rule, total, ids }) => {
+    const { invariant, text, mends = false } = rules[rule];
+    return { rule, invariant, text, total, ids, mends };
+  });
+
+export function renderReport(report: Report): string[] {
+  const { counts, tookMs, repaired } = report;
+  const { firm, cancelled, awaitingPayment } = counts.orders;
+  const lines = [
+    `audited  ${count(firm + cancelled + awaitingPayment)} orders (${count(firm)} firm, ${count(cancelled)} cancelled, ` +
+      `${count(awaitingPayment)} awaiting payment), ${count(counts.points)} points entries, ${count(counts.coupons)} ` +
+      `coupon decisions, ${count(counts.notifications)} notifications, ${count(counts.tickets)} tickets of ` +
+      `${count(counts.sales)} sales, in ${duration(tookMs)}`,
+    '',
+  ];
+  for (const invariant of Object.keys(invariants) as Invariant[]) {
+    const offences = report.offences.filter((offence) => offence.invariant === invariant);
+    const total = offences.reduce((sum, offence) => sum + offence.total, 0);
+    const verdict = total === 0 ? paint('green', 'holds') : paint('red', `${count(total)} × broken`);
+    lines.push(`${paint('bold', invariant)}  ${invariants[invariant]}: ${verdict}`);
+    for (const offence of offences) lines.push(...renderOffence(offence));
+  }
+  lines.push('', ...renderUnderWay(report), ...renderMessages(report));
+  if (repaired) {
+    const before = repaired.offencesBefore.reduce((sum, { total }) => sum + total, 0);
+    lines.push('', `asked again for ${count(repaired.asked)}; before that, ${count(before)} × broken`);
+  }
+  return lines;
+}
+
+function renderOffence({ text, total, ids, mends }: Report['offences'][number]): string[] {
+  const shown = ids.slice(0, SHOWN).map((id) => `        ${printable(id)}`);
+  const more = total > shown.length ? [`        and ${count(total - shown.length)} more`] : [];
+  return [`      ${paint('red', text)}: ${count(total)}${mends ? ' (--repair asks again)' : ''}`, ...shown, ...more];
+}
+
+function renderUnderWay({ counts: { underWay }, overdue, settleMs }: Report): string[] {
+  const { orders, tickets } = underWay;
+  if (orders + tickets === 0) return ['under way  nothing: every order and ticket is at its end'];
+  const lines = [
+    `under way  ${count(orders)} orders and ${count(tickets)} tickets; ${count(underWay.overdue)} for more than ` +
+      `${duration(settleMs)}${underWay.overdue > 0 ? ' (--repair asks again)' : ''}`,
+  ];
+  for (const { id, waitsFor, sinceMs, dueInMs, messages } of overdue.slice(0, SHOWN)) {
+    const due = dueInMs === null ? 'never asks again' : `asks again in ${duration(Math.max(0, dueInMs))}`;
+    lines.push(`  ${id}  for ${duration(sinceMs)}: ${waitsFor.join(', ')}; ${[...messages, due].join('; ')}`);
+  }
+  if (underWay.overdue > SHOWN) lines.push(`  and ${count(underWay.overdue - SHOWN)} more`);
+  return lines;
+}
+
+function renderMessages({ messages, settleMs }: Report): string[] {
+  const rows = serviceNames.map((name) => {
+    const { outbox, inbox } = messages[name];
+    const cells = [outbox.bus, outbox.user, inbox.pending, inbox.retrying, inbox.dead].map(({ rows, oldestMs }, at) => {
+      const late = rows > 0 && (at === 4 || (oldestMs ?? 0) > settleMs);
+      const age = rows > 0 && oldestMs !== null ? ` (${duration(Math.max(0, oldestMs))})` : '';
+      return late ? paint('yellow', `${count(rows)}${age}`) : `${count(rows)}${age}`;
+    });
+    return [name, ...cells];
+  });
+  const head = ['waiting', 'outbox to bus', 'to users', 'inbox pending', 'retrying', 'dead'];
+  return [...columns([head, ...rows], ''), ...serviceNames.flatMap((name) => renderDead(name, messages[name]))];
+}
+
+function renderDead(name: string, { dead, inbox }: MessagesSummary): string[] {
+  const lines = dead
+    .slice(0, SHOWN)
+    .map(
+      ({ id, type, error }) => `  dead at ${name}: ${printable(`${type ?? 'unknown'} ${id}: ${error}`.slice(0, 200))}`,
+    );
+  const more = inbox.dead.rows - lines.length;
+  if (more > 0) lines.push(`  and ${count(more)} more dead at ${name}`);
+  if (lines.length > 0) lines.push(`  retry them with: sluice failed retry --service ${name}`);
+  return lines;
+}

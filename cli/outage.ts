@@ -1,0 +1,108 @@
+// `sluice outage`: what it means that services are decoupled. One of them goes away under a flow of orders, and comes
+// back; nobody who orders notices, and nothing is lost.
+import { setMaxListeners } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { Command, Option } from 'commander';
+import { CliError, messageOf } from './errors.ts';
+import { untilInterrupted } from './interrupt.ts';
+import { jsonOption, numberBetween } from './options.ts';
+import { auditOf } from './outage/audit.ts';
+import { runCourse, type Settings, type Show } from './outage/course.ts';
+import { headLine, renderSummary, secondLine } from './outage/report.ts';
+import { type Summary, summarize } from './outage/summary.ts';
+import { svgOf } from './outage/svg.ts';
+import { type StepService, startSystem, steps } from './outage/system.ts';
+import { note, paint, print, printJson } from './terminal.ts';
+
+interface OutageOptions {
+  readonly service: StepService;
+  readonly rate: number;
+  readonly before: number;
+  readonly seconds: number;
+  readonly timeout: number;
+  readonly kill?: true;
+  readonly data?: string;
+  readonly svg?: string;
+  readonly json?: true;
+}
+
+const examples = `
+Examples:
+  $ sluice outage
+  $ sluice outage --service notify --rate 200 --seconds 20 --svg outage.svg
+
+It starts a system of its own and removes it again; no running one is touched. With nothing set that is the embedded
+system, whose service is stopped inside its process. With DATABASE_URL, MQTT_URL (and AMQP_URL for RabbitMQ) each
+service is a process, in a database and under a prefix made for this; the user of DATABASE_URL must be allowed to create
+databases.
+
+An order waits for a service while it is accepted and the order service has no answer of that service for it. Times of
+answers count from the moment at which an order was to be sent. Exit code 1 where an order was not answered 2xx, where
+the backlog stays, or where anything is missing in the end.`;
+
+export const outageCommand = () =>
+  new Command('outage')
+    .description('stop a service under a steady flow of orders, start it again, and show that only time was lost')
+    .addOption(new Option('--service <name>', 'which one is stopped').choices(steps).default('points'))
+    .option('--rate <n>', 'orders a second', numberBetween(1, 1_000), 100)
+    .option('--before <s>', 'seconds with all services, first', numberBetween(1, 60), 5)
+    .option('--seconds <s>', 'how long the service is away', numberBetween(1, 300), 10)
+    .option('--timeout <s>', 'how long catching up may take', numberBetween(1, 600), 120)
+    .option('--kill', 'kill -9 its process instead of stopping it')
+    .option('--data <folder>', 'keep the embedded data here (default: a folder that is removed)')
+    .option('--svg <file>', 'write the chart to this file')
+    .addOption(jsonOption())
+    .addHelpText('after', examples)
+    .action((options: OutageOptions) => untilInterrupted((signal) => outage(options, signal)));
+
+async function outage(options: OutageOptions, signal: AbortSignal): Promise<void> {
+  const { json, svg } = options;
+  const summary = await demonstrate(options, signal);
+  if (json) printJson(summary);
+  else for (const line of ['', ...renderSummary(summary)]) print(line);
+  if (svg !== undefined) await write(svg, svgOf(summary));
+  if (summary.failures.length > 0) throw new CliError(summary.failures.join('\n'));
+}
+
+async function demonstrate(options: OutageOptions, signal: AbortSignal): Promise<Summary> {
+  const { service, rate, before, seconds, timeout, kill = false, data } = options;
+  const settings: Settings = { service, rate, beforeSeconds: before, awaySeconds: seconds, timeoutSeconds: timeout };
+  note('starting a system for this');
+  const system = await startSystem({ env: process.env, kill, data, signal });
+  try {
+    const either = AbortSignal.any([signal, system.broken]);
+    setMaxListeners(0, either); // each request under way listens; the requests are bounded, not the listeners
+    const show = showOn(settings, options.json === true);
+    show.event(`${system.shape}; ${rate} orders a second`);
+    const course = await runCourse(system, settings, show, either);
+    return summarize(course, system, await auditOf(system, course.accepted, either));
+  } catch (error) {
+    signal.throwIfAborted();
+    // Whatever failed then, it failed because of this.
+    throw system.broken.aborted ? system.broken.reason : error;
+  } finally {
+    await system.close();
+  }
+}
+
+/** The course goes to stdout, line by line; to stderr, and only to a terminal, where stdout is for JSON. */
+function showOn(settings: Settings, json: boolean): Show {
+  const stream = json ? process.stderr : process.stdout;
+  if (json && !stream.isTTY) return { event: () => {}, second: () => {} };
+  const line = (text: string) => stream.write(`${text}\n`);
+  let first = true;
+  return {
+    event: (text) => line(paint('bold', `── ${text}`, stream)),
+    second: (second) => {
+      if (first) line(paint('dim', headLine(settings), stream));
+      first = false;
+      line(secondLine(second, settings, stream));
+    },
+  };
+}
+
+async function write(file: string, text: string): Promise<void> {
+  await writeFile(file, text).catch((error) => {
+    throw new CliError(`cannot write ${file}: ${messageOf(error)}`, { cause: error });
+  });
+}

@@ -1,0 +1,257 @@
+// Consumers that fall silent in the ways that brokers, networks and handlers have: the watchdog rebuilds them, nothing
+// is lost or done twice, and a process in which that does not help says so. The same in whole processes, with /healthz,
+// is in test/service and test/fault.
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { v7 as uuidv7 } from 'uuid';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
+import type { EventData } from '../../contracts/events.ts';
+import { openLocalBus } from '../../infra/bus/local.ts';
+import { openMqttBus } from '../../infra/bus/mqtt.ts';
+import type { Bus, OutgoingEvent } from '../../infra/bus/port.ts';
+import { openRabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
+import { sessionOf, type Topology } from '../../infra/bus/topology.ts';
+import { startEmbeddedBroker } from '../../infra/embedded/broker.ts';
+import { Watchdog } from '../../infra/messaging/watchdog.ts';
+import { openMqttClient } from '../../infra/mqtt/client.ts';
+import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
+import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
+import { startDeafProxy } from '../setup/deaf-proxy.ts';
+import { createTables, type Group, Member, type MemberOptions } from '../setup/member.ts';
+import { eventually, freshPrefix } from '../setup/wait.ts';
+
+const { databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl } = inject('servers');
+/** More than a healthy consumer on a busy machine needs for a batch. */
+const SILENCE_MS = 600;
+const PREFETCH = 20;
+
+let databases: Databases;
+let topology: Topology;
+let group: Group;
+const cleanUps: (() => unknown)[] = [];
+beforeAll(async () => {
+  databases = databaseUrl ? await postgresAt(databaseUrl) : await pgliteInFolder();
+});
+afterAll(() => databases?.close());
+beforeEach(async () => {
+  topology = { prefix: freshPrefix(), groups: { points: ['order.placed'] } };
+  group = { name: 'points', schema: `s_${randomUUID().replaceAll('-', '')}` };
+  await createTables(databases.database, group);
+});
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+/** A member of the group on this bus, and its watchdog. */
+async function watched(bus: Bus, options: MemberOptions = {}) {
+  const unused = async () => {};
+  const peer = { bus, database: databases.database, cut: () => {}, crash: unused, close: unused };
+  const member = await Member.join(peer, topology, group, { prefetch: PREFETCH, ...options });
+  cleanUps.push(() => member.close());
+  let rebuilds = 0;
+  const watchdog = new Watchdog({
+    database: databases.database,
+    inbox: member.inbox,
+    subscription: member.subscription,
+    silenceMs: SILENCE_MS,
+    log,
+    onRebuild: () => rebuilds++,
+  });
+  watchdog.start();
+  cleanUps.push(() => watchdog.stop());
+  await eventually(() => watchdog.backlog === 0 && member.subscription.health().status === 'up', {
+    what: 'it consumes, and has nothing to do',
+  });
+  return { member, watchdog, rebuilds: () => rebuilds };
+}
+
+function orderPlaced(): OutgoingEvent {
+  const [id, orderId] = [uuidv7(), uuidv7()];
+  const data: EventData<'order.placed'> = { orderId, userId: 'alice', currency: 'GBP', total: 1_999, itemCount: 1 };
+  const body = JSON.stringify({
+    specversion: '1.0',
+    id,
+    source: '/services/order',
+    type: 'order.placed',
+    subject: orderId,
+    time: new Date().toISOString(),
+    datacontenttype: 'application/json',
+    data,
+  });
+  return { id, type: 'order.placed', body };
+}
+
+/** Publishes so many, until each is taken over; answers their ids. */
+async function publish(bus: Bus, count: number): Promise<string[]> {
+  const all = Array.from({ length: count }, orderPlaced);
+  let rest = all;
+  await eventually(
+    async () => {
+      const rejected = new Set((await bus.publish(rest)).map(({ id }) => id));
+      rest = rest.filter(({ id }) => rejected.has(id));
+      return rest.length === 0;
+    },
+    { what: 'all are published' },
+  );
+  return all.map(({ id }) => id);
+}
+
+/** Waits until each of these has had its effect, and expects that none had it twice. */
+async function expectEffects(ids: readonly string[], timeoutMs: number): Promise<void> {
+  const effects = async () => {
+    const rows = await databases.database.query<{ event_id: string }>(`SELECT event_id FROM ${group.schema}.effects`);
+    return rows.map(({ event_id }) => event_id);
+  };
+  const missing = async () => {
+    const seen = new Set(await effects());
+    return ids.filter((id) => !seen.has(id)).length;
+  };
+  await eventually(async () => (await missing()) === 0, { what: `each of ${ids.length} has its effect`, timeoutMs });
+  expect((await effects()).sort()).toEqual([...ids].sort());
+}
+
+const onMqtt = (connect: Connect, publisherUrl: string): Bus => {
+  const publisher = openMqttClient({ url: publisherUrl, log });
+  const bus = openMqttBus({ topology, publisher, connect, database: databases.database, log });
+  cleanUps.push(() => publisher.close());
+  return bus;
+};
+
+const deafBuses: [string, string | undefined, (url: string) => Promise<Bus>][] = [
+  ['RabbitMQ', amqpUrl, (url) => openRabbitmqBus({ url, topology, log, prefetch: PREFETCH })],
+  ['MQTT on Mosquitto', mosquittoUrl, async (url) => onMqtt(connectTo(url), url)],
+  ["MQTT on RabbitMQ's plugin", rabbitMqttUrl, async (url) => onMqtt(connectTo(url), url)],
+];
+
+describe.for(deafBuses)('a connection to %s that lives and delivers nothing', ([, url, openBus]) => {
+  const withBroker = test.skipIf(!url);
+
+  async function setUp() {
+    const proxy = await startDeafProxy(String(url));
+    cleanUps.push(() => proxy.close());
+    const bus = await openBus(proxy.url);
+    cleanUps.push(() => bus.close());
+    return { proxy, bus, ...(await watched(bus)) };
+  }
+
+  withBroker('is replaced, and everything that waited is done once', async () => {
+    const { proxy, bus, watchdog, rebuilds } = await setUp();
+    proxy.deafen(true);
+    // More than the broker hands out unacknowledged: those it counts as on their way.
+    const ids = await publish(bus, 3 * PREFETCH);
+    await eventually(() => rebuilds() === 1, { what: 'it is rebuilt' });
+    proxy.deafen(false);
+    await expectEffects(ids, 10 * SILENCE_MS);
+    expect(watchdog.healthy).toBe(true);
+  });
+
+  withBroker('is not healthy where replacing it does not help, until it delivers again', async () => {
+    const { proxy, bus, watchdog, rebuilds } = await setUp();
+    proxy.deafen(true);
+    const ids = await publish(bus, 3 * PREFETCH);
+    await eventually(() => !watchdog.healthy, { what: 'it is not healthy', timeoutMs: 20_000 });
+    expect(rebuilds()).toBeGreaterThan(3);
+    proxy.deafen(false);
+    await expectEffects(ids, 10 * SILENCE_MS);
+    await eventually(() => watchdog.healthy, { what: 'it is healthy again' });
+  });
+
+  withBroker('is none where there is nothing to deliver', async () => {
+    const { watchdog, rebuilds } = await setUp();
+    const until = performance.now() + 6 * SILENCE_MS;
+    await eventually(() => performance.now() > until, { what: 'six times the silence is over' });
+    expect([rebuilds(), watchdog.healthy, watchdog.backlog]).toEqual([0, true, 0]);
+  });
+});
+
+/** Opens a bus and answers how others connect to the broker. */
+type Opened = { readonly bus: Bus; readonly connect: Connect };
+
+const mqttBrokers: [string, boolean, () => Promise<Opened>][] = [
+  ['the embedded broker', true, onEmbeddedBroker],
+  ['Mosquitto', mosquittoUrl !== undefined, () => onBroker(String(mosquittoUrl))],
+  ["RabbitMQ's plugin", rabbitMqttUrl !== undefined, () => onBroker(String(rabbitMqttUrl))],
+];
+
+async function onBroker(url: string): Promise<Opened> {
+  const connect = connectTo(url);
+  const bus = onMqtt(connect, url);
+  return { bus, connect };
+}
+
+async function onEmbeddedBroker(): Promise<Opened> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'sluice-silence-'));
+  const broker = await startEmbeddedBroker({ dataDir, host: '127.0.0.1', port: 0, prefix: topology.prefix, log });
+  cleanUps.push(
+    () => rm(dataDir, { recursive: true }),
+    () => broker.close(),
+  );
+  const { publisher, connectInside: connect } = broker;
+  const bus = openMqttBus({ topology, publisher, connect, database: databases.database, log });
+  return { bus, connect };
+}
+
+describe.for(mqttBrokers)('a session on %s that others take over', ([, available, open]) => {
+  const withBroker = test.skipIf(!available);
+  /** The consumer tries again a second after it was thrown out. */
+  const BACK_WITHIN_MS = 5_000;
+
+  async function setUp() {
+    const { bus, connect } = await open();
+    cleanUps.push(() => bus.close());
+    return { bus, connect, ...(await watched(bus)) };
+  }
+
+  /** Connects under the consumer's id, `times` times: it is thrown out in between, when the consumer comes back. */
+  async function takeOver(connect: Connect, times: number, clean: boolean): Promise<void> {
+    let taken = 0;
+    const client = connect({ clientId: sessionOf(topology.prefix, 'points'), clean, reconnectPeriod: 500 });
+    cleanUps.push(() => client.endAsync(true));
+    // It acknowledges nothing: what it is given is the session's still.
+    client.handleMessage = (_packet, next) => next(new Error('not acknowledged'));
+    client.on('connect', () => taken++);
+    await eventually(() => taken >= times, { what: `it is taken over ${times} times`, timeoutMs: 20_000 });
+    await endConnection(client);
+  }
+
+  withBroker('by one that comes again and again loses nothing, and is back once that has left', async () => {
+    const { bus, connect, member, watchdog } = await setUp();
+    const before = await publish(bus, 10);
+    const taking = takeOver(connect, 3, false);
+    const during = await publish(bus, 10);
+    await taking;
+    const after = await publish(bus, 10);
+    await expectEffects([...before, ...during, ...after], BACK_WITHIN_MS);
+    expect([member.subscription.health(), watchdog.healthy]).toEqual([{ status: 'up' }, true]);
+  });
+
+  withBroker('by one that ends it receives what is published once that has left', async () => {
+    const { bus, connect, member } = await setUp();
+    const before = await publish(bus, 10);
+    await expectEffects(before, BACK_WITHIN_MS);
+    await takeOver(connect, 1, true);
+    await eventually(() => member.subscription.health().status === 'up', {
+      what: 'it is back',
+      timeoutMs: BACK_WITHIN_MS,
+    });
+    await expectEffects([...before, ...(await publish(bus, 10))], BACK_WITHIN_MS);
+  });
+});
+
+test('while handlers hang it is not healthy, and nothing is done twice when they end', async () => {
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  cleanUps.push(() => release());
+  const bus = openLocalBus({ database: databases.database, topology, schemaOf: () => group.schema });
+  // The lease is over before the handler is, so it is tried again meanwhile.
+  const { watchdog } = await watched(bus, { prepare: () => held, leaseMs: 1_000, attempts: 100 });
+  const ids = await publish(bus, 5);
+  await eventually(() => !watchdog.healthy, { what: 'it is not healthy', timeoutMs: 20_000 });
+  release();
+  await expectEffects(ids, 10 * SILENCE_MS);
+  await eventually(() => watchdog.healthy, { what: 'it is healthy again' });
+});

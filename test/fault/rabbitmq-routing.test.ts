@@ -1,0 +1,127 @@
+// RabbitMQ is there, and something between an event and its queue is not: a channel, a binding, the exchange, the right
+// to declare them.
+import { request } from 'undici';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { exchangeOf, queueOf } from '../../infra/bus/topology.ts';
+import { type Rabbitmq, startRabbitmq } from '../../infra/local/rabbitmq.ts';
+import { eventually } from '../setup/wait.ts';
+import { conclude } from './support/conclude.ts';
+import { Load } from './support/load.ts';
+import { newSchedule, rounds } from './support/schedule.ts';
+import type { ServiceProcess } from './support/service-process.ts';
+import { count } from './support/sql.ts';
+import { startSystem } from './support/system.ts';
+
+/** I7 */
+const DONE_WITHIN_MS = 30_000;
+const servers = inject('servers');
+const resources = { postgresUrl: servers.databaseUrl, mqttUrl: servers.mosquittoUrl };
+
+/** A server of its own, to be broken. */
+let rabbitmq: Rabbitmq;
+beforeAll(async () => {
+  rabbitmq = await startRabbitmq();
+});
+afterAll(() => rabbitmq?.stop());
+
+test('every channel is closed by the broker while the connections stay', async () => {
+  const schedule = newSchedule();
+  const { process, databaseUrl } = await startSystem({ ...resources, amqpUrl: rabbitmq.amqpUrl });
+  const load = new Load({ urls: [process('order').url], schedule });
+  await load.morePlaced(20);
+  const connections = await connectionPids();
+  for (let round = 0; round < rounds; round++) {
+    await load.morePlaced(20);
+    await schedule.runFor(0, 500);
+    // As if each had asked for a queue that there is not, which is an error of the channel alone. Not those that are
+    // opened for one question: where both sides close a channel at once, amqplib gives the connection up.
+    const question = `{'queue.declare', 0, <<"no such queue">>, true, false, false, false, false, []}`;
+    expect(
+      await evaluate(`Kept = [Channel || Channel <- rabbit_channel:list(),
+          [{confirm, Confirm}, {consumer_count, Consumers}] <- [catch rabbit_channel:info(Channel, [confirm, consumer_count])],
+          Confirm orelse Consumers > 0],
+        [rabbit_channel:do(Channel, ${question}) || Channel <- Kept], length(Kept)`),
+    ).not.toBe('0');
+  }
+  const over = performance.now();
+  const fault = 'every channel closed by RabbitMQ';
+  const { failed } = await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
+  expect(failed).toEqual([]);
+  expect(await connectionPids(), 'only the channels were closed').toEqual(connections);
+  expectOnlySuccess(load);
+});
+
+test('events whose bindings are gone stay in their outbox, loudly, until they are bound again', async () => {
+  const schedule = newSchedule();
+  const { process, databaseUrl, prefix } = await startSystem({ ...resources, amqpUrl: rabbitmq.amqpUrl });
+  const load = new Load({ urls: [process('order').url], schedule });
+  const points = process('points');
+  for (let round = 0; round < rounds; round++) {
+    await load.morePlaced(20);
+    const told = await warnings(points, 'no queue is bound');
+    // Only the order service receives points.awarded.
+    await evaluate(deleteBindings(prefix, 'order', 'points.awarded'));
+    await eventually(async () => (await warnings(points, 'no queue is bound')) > told, { what: 'it is logged' });
+  }
+  const over = performance.now();
+  const fault = 'bindings removed by hand';
+  const { failed } = await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
+  expect(failed).toEqual([]);
+  expectOnlySuccess(load);
+});
+
+test('without its exchange, and the right to declare it, nothing is published and nothing is lost', async () => {
+  const schedule = newSchedule();
+  const { process, databaseUrl, prefix } = await startSystem({ ...resources, amqpUrl: rabbitmq.amqpUrl });
+  const order = process('order');
+  const load = new Load({ urls: [order.url], schedule });
+  for (let round = 0; round < rounds; round++) {
+    await load.morePlaced(20);
+    await rabbitmq.ctl('set_permissions', 'sluice', '^$', '.*', '.*');
+    await evaluate(deleteExchange(prefix));
+    const waiting = await eventually(() => count(databaseUrl, 'sluice_order.outbox'), { what: 'events wait' });
+    await load.morePlaced(40);
+    // None was published, so all that were placed since wait with them.
+    expect(await count(databaseUrl, 'sluice_order.outbox')).toBeGreaterThanOrEqual(waiting + 40);
+    await eventually(async () => (await warnings(order, 'no exchange|ACCESS_REFUSED')) > 0, { what: 'it is logged' });
+    const { statusCode, body } = await request(`${order.url}/readyz`);
+    expect(await body.text()).toMatch(/"status":"(down|degraded)"/);
+    expect(statusCode, 'orders are taken all the same').toBe(200);
+    await rabbitmq.ctl('set_permissions', 'sluice', '.*', '.*', '.*');
+    await eventually(async () => (await count(databaseUrl, 'sluice_order.outbox')) < waiting, {
+      what: 'they are published',
+      timeoutMs: 20_000,
+    });
+  }
+  const over = performance.now();
+  const fault = 'no exchange, and no right to declare it';
+  const { failed } = await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
+  expect(failed).toEqual([]);
+  expectOnlySuccess(load);
+});
+
+/** Runs Erlang in the broker. */
+const evaluate = async (expression: string) => (await rabbitmq.ctl('eval', `${expression}.`)).trim();
+
+const connectionPids = () => evaluate('lists:sort([pid_to_list(Pid) || Pid <- rabbit_networking:connections()])');
+
+const erlang = (kind: string, name: string) => `rabbit_misc:r(<<"/">>, ${kind}, <<"${name}">>)`;
+const topologyOf = (prefix: string) => ({ prefix, groups: {} });
+
+const deleteExchange = (prefix: string) =>
+  `rabbit_exchange:delete(${erlang('exchange', exchangeOf(topologyOf(prefix)))}, false, <<"by hand">>)`;
+
+const deleteBindings = (prefix: string, service: string, type: string) =>
+  `rabbit_binding:remove({binding, ${erlang('exchange', exchangeOf(topologyOf(prefix)))}, <<"${type}">>,
+     ${erlang('queue', queueOf(topologyOf(prefix), service))}, []}, fun(_, _) -> ok end, <<"by hand">>)`;
+
+/** How many of the process's warnings and errors speak of that. */
+async function warnings({ output }: ServiceProcess, pattern: string): Promise<number> {
+  const matches = new RegExp(pattern);
+  return (await output()).split('\n').filter((line) => /"level":[45]0/.test(line) && matches.test(line)).length;
+}
+
+/** The order service does not need the broker. */
+function expectOnlySuccess(load: Load): void {
+  expect([...load.statuses.keys()].filter((status) => status !== 200 && status !== 201)).toEqual([]);
+}

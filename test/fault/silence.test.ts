@@ -1,0 +1,200 @@
+// Consumers that fall silent under load, in whole processes: the broker closes their channels, an acknowledgement comes
+// too late, their session is taken over, the server of their queue goes and comes back. Each is back by itself; /healthz
+// asks for a restart only where that may help. More of them, on the buses alone, are in test/contract/silence.test.ts;
+// deleted queues in lost-events.test.ts, connections that swallow everything in rabbitmq.test.ts.
+import { Queue } from 'bullmq';
+import { Redis } from 'ioredis';
+import { request } from 'undici';
+import { expect, inject, onTestFinished, test } from 'vitest';
+import type { Readiness } from '../../contracts/operations.ts';
+import { sessionOf } from '../../infra/bus/topology.ts';
+import { type Rabbitmq, startRabbitmq } from '../../infra/local/rabbitmq.ts';
+import { startRedis } from '../../infra/local/redis.ts';
+import { connectTo, endConnection } from '../../infra/mqtt/connect.ts';
+import { holdPoints } from '../service/support/hold-points.ts';
+import { eventually } from '../setup/wait.ts';
+import { conclude } from './support/conclude.ts';
+import { Load } from './support/load.ts';
+import { openSale, startSaleSystem } from './support/sale.ts';
+import { newSchedule, rounds } from './support/schedule.ts';
+import type { ServiceProcess } from './support/service-process.ts';
+import { startSystem } from './support/system.ts';
+
+/** I7. Reconnecting alone may take 5 s. */
+const DONE_WITHIN_MS = 30_000;
+/** I7 where events are lost and asked for again: after half a second, and then after twice as long each time. */
+const ASKED_WITHIN_MS = 45_000;
+const WATCHDOG_MS = 1_000;
+const servers = inject('servers');
+const resources = { postgresUrl: servers.databaseUrl, mqttUrl: servers.mosquittoUrl };
+
+/** A server of its own, which ends with the test: nobody else's channels are closed. */
+async function ownRabbitmq(): Promise<Rabbitmq> {
+  const rabbitmq = await startRabbitmq();
+  onTestFinished(() => rabbitmq.stop());
+  return rabbitmq;
+}
+
+const tells = (process: ServiceProcess, what: string, timeoutMs = 20_000) =>
+  eventually(async () => (await process.output()).includes(what), { what: `its log says "${what}"`, timeoutMs });
+
+/**
+ * As if each consumer had acknowledged what was never delivered, which is error 406; so many times, some time apart.
+ * Answers how many channels were closed.
+ */
+async function closeConsumers(rabbitmq: Rabbitmq, times: number): Promise<number> {
+  const answer = await rabbitmq.ctl(
+    'eval',
+    `lists:sum([begin
+       timer:sleep(1000),
+       length([rabbit_channel:do(Channel, {'basic.ack', 4711000, false})
+         || [{pid, Channel}, {consumer_count, Count}] <- rabbit_channel:info_all([pid, consumer_count]), Count > 0])
+     end || _ <- lists:seq(1, ${times})]).`,
+  );
+  return Number(answer);
+}
+
+test("RabbitMQ closes every consumer's channel, again and again", async () => {
+  const rabbitmq = await ownRabbitmq();
+  const schedule = newSchedule();
+  const { processes, process, databaseUrl } = await startSystem({ ...resources, amqpUrl: rabbitmq.amqpUrl });
+  const load = new Load({ urls: [process('order').url], schedule });
+  await load.morePlaced(40);
+  // Each service has a channel for its queue and one for its dead letters.
+  expect(await closeConsumers(rabbitmq, rounds)).toBeGreaterThanOrEqual(2 * processes.length);
+  const over = performance.now();
+  for (const each of processes) await tells(each, 'unknown delivery tag 4711000');
+  await load.morePlaced(40);
+  const fault = "RabbitMQ closes the consumers' channels";
+  await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
+});
+
+test('an acknowledgement comes later than RabbitMQ waits for one', async () => {
+  const rabbitmq = await ownRabbitmq();
+  // Milliseconds; it looks every minute otherwise. For the channels that are opened from now on.
+  await rabbitmq.ctl(
+    'eval',
+    'application:set_env(rabbit, consumer_timeout, 2000), application:set_env(rabbit, channel_tick_interval, 500).',
+  );
+  const schedule = newSchedule();
+  const { process, databaseUrl } = await startSystem({ ...resources, amqpUrl: rabbitmq.amqpUrl });
+  const load = new Load({ urls: [process('order').url], schedule });
+  await load.morePlaced(40);
+  const release = await holdPoints(databaseUrl);
+  await load.morePlaced(40);
+  await tells(process('points'), 'Timeout value used: 2000 ms', 60_000);
+  await load.morePlaced(40);
+  const over = performance.now();
+  await release();
+  const fault = 'acknowledgement timeout of RabbitMQ';
+  const { failed } = await conclude({ fault, rounds: 1, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
+  expect(failed).toEqual([]);
+});
+
+test('a session on Mosquitto is taken over by others, who acknowledge what they are given', async () => {
+  const schedule = newSchedule();
+  const { process, databaseUrl, prefix } = await startSystem({ ...resources, env: { ASK_AGAIN_MS: '500' } });
+  const load = new Load({ urls: [process('order').url], schedule });
+  let stolen = 0;
+  for (let round = 0; round < rounds; round++) {
+    for (const service of schedule.shuffled(['order', 'points', 'coupon', 'notify'] as const)) {
+      await load.morePlaced(20);
+      // Thrown out when the service comes back, a second later.
+      const thief = connectTo(String(servers.mosquittoUrl))({
+        clientId: sessionOf(prefix, service),
+        clean: false,
+        reconnectPeriod: 0,
+      });
+      thief.on('message', () => stolen++);
+      let out = false;
+      thief.on('close', () => {
+        out = true;
+      });
+      await eventually(() => out, { what: `${service} has its session again` });
+      await endConnection(thief);
+    }
+  }
+  expect(stolen, 'a theft of nothing proves nothing').toBeGreaterThan(0);
+  await tells(process('points'), 'MQTT session lost its connection');
+  const over = performance.now();
+  const fault = 'MQTT sessions taken over by others';
+  await conclude({ fault, rounds, databaseUrl, load, over, withinMs: ASKED_WITHIN_MS });
+});
+
+async function healthCode({ url }: ServiceProcess): Promise<number> {
+  const { statusCode, body } = await request(`${url}/healthz`);
+  await body.dump();
+  return statusCode;
+}
+
+async function readiness({ url }: ServiceProcess): Promise<Readiness> {
+  const { body } = await request(`${url}/readyz`);
+  return (await body.json()) as Readiness;
+}
+
+async function saleOnRedis() {
+  const redis = await startRedis();
+  onTestFinished(() => redis.stop());
+  const system = await startSaleSystem({
+    ...resources,
+    redisUrl: redis.redisUrl,
+    gateways: 1,
+    env: { WATCHDOG_MS: String(WATCHDOG_MS) },
+  });
+  const schedule = newSchedule();
+  const terms = { stock: 100_000, queueCap: 60, drainPerSecond: 60 };
+  const { saleId, buyers } = await openSale(system, schedule, terms);
+  buyers.arrive(100);
+  await buyers.moreAdmitted(60);
+  return { ...system, redis, saleId, buyers, gateway: system.gateways[0] as ServiceProcess };
+}
+
+test('Redis is away for longer than a silence, and comes back: no restart is asked for', async () => {
+  const { redis, buyers, gateway, databaseUrl } = await saleOnRedis();
+  await redis.kill();
+  await eventually(async () => (await readiness(gateway)).resources.queues?.status === 'down', {
+    what: 'Redis is known to be away',
+  });
+  const rebuilds = async () => (await gateway.output()).split('the queue is silent').length - 1;
+  const before = await rebuilds();
+  const until = performance.now() + 6 * WATCHDOG_MS;
+  const codes = new Set<number>();
+  await eventually(
+    async () => {
+      codes.add(await healthCode(gateway));
+      return performance.now() > until;
+    },
+    { what: 'six times the silence is over' },
+  );
+  expect([...codes]).toEqual([200]);
+  expect(await rebuilds(), 'the queue is not to blame').toBe(before);
+  await redis.restart();
+  const over = performance.now();
+  await buyers.moreAdmitted(120);
+  expect(await healthCode(gateway)).toBe(200);
+  const fault = 'Redis away for long and back';
+  await conclude({ fault, rounds: 1, databaseUrl, buyers, over, withinMs: DONE_WITHIN_MS });
+});
+
+test('a queue on Redis that gives nothing away: a restart is asked for, until it does', async () => {
+  const { redis, saleId, buyers, gateway, databaseUrl, prefix } = await saleOnRedis();
+  const connection = new Redis(redis.redisUrl, { maxRetriesPerRequest: null });
+  const queue = new Queue(`flash-sale-${saleId}`, { connection, prefix });
+  onTestFinished(async () => {
+    await queue.close();
+    connection.disconnect();
+  });
+  // By hand, past the service.
+  await queue.pause();
+  await tells(gateway, 'the queue is silent: opened anew');
+  await eventually(async () => (await healthCode(gateway)) === 503, {
+    what: 'it asks for a restart',
+    timeoutMs: 30_000,
+  });
+  await queue.resume();
+  const over = performance.now();
+  await buyers.moreAdmitted(120);
+  await eventually(async () => (await healthCode(gateway)) === 200, { what: 'it is healthy again' });
+  const fault = 'a queue on Redis paused by hand';
+  await conclude({ fault, rounds: 1, databaseUrl, buyers, over, withinMs: DONE_WITHIN_MS });
+});

@@ -1,0 +1,100 @@
+// A TCP proxy to an AMQP or MQTT broker that can keep back deliveries and forward everything else: connecting,
+// publishing, heartbeats and questions work as ever, and consumers hear nothing.
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+
+export interface DeafProxy {
+  /** The broker's, through the proxy. */
+  readonly url: string;
+  /** While on, what the broker delivers is dropped, and nobody is told. */
+  deafen(on: boolean): void;
+  close(): Promise<void>;
+}
+
+interface Protocol {
+  /** The length of the packet that these bytes begin with, or undefined where they are too few to tell. */
+  lengthOf(bytes: Buffer): number | undefined;
+  /** For one connection: whether a packet is to be dropped. */
+  createFilter(isDeaf: () => boolean): (packet: Buffer) => boolean;
+}
+
+export async function startDeafProxy(brokerUrl: string): Promise<DeafProxy> {
+  const url = new URL(brokerUrl);
+  const { hostname: host, port } = url;
+  const { lengthOf, createFilter } = url.protocol === 'amqp:' ? amqp : mqtt;
+  const sockets = new Set<Socket>();
+  let deaf = false;
+
+  const track = (socket: Socket, peer: Socket) => {
+    sockets.add(socket);
+    socket.setNoDelay(true);
+    socket.on('error', () => undefined); // 'close' follows
+    socket.on('close', () => {
+      sockets.delete(socket);
+      peer.destroy();
+    });
+  };
+  const server = createServer((client) => {
+    const upstream = connect({ host, port: Number(port) });
+    track(client, upstream);
+    track(upstream, client);
+    client.on('data', (chunk) => upstream.write(chunk));
+    const drops = createFilter(() => deaf);
+    let rest: Buffer = Buffer.alloc(0);
+    upstream.on('data', (chunk: Buffer) => {
+      rest = Buffer.concat([rest, chunk]);
+      for (let length = lengthOf(rest); length !== undefined && length <= rest.length; length = lengthOf(rest)) {
+        const packet = rest.subarray(0, length);
+        rest = rest.subarray(length);
+        if (!drops(packet)) client.write(packet);
+      }
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  url.port = String((server.address() as AddressInfo).port);
+  return {
+    url: url.href,
+    deafen(on) {
+      deaf = on;
+    },
+    async close() {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+      await once(server, 'close');
+    },
+  };
+}
+
+/** AMQP 0-9-1, section 4.2.3: type, channel, size, payload, end. A delivery is basic.deliver, a header and bodies. */
+const amqp: Protocol = {
+  lengthOf: (bytes) => (bytes.length < 7 ? undefined : 7 + bytes.readUInt32BE(3) + 1),
+  createFilter(isDeaf) {
+    /** Channels on which the frames of a dropped delivery are under way. */
+    const dropping = new Set<number>();
+    return (frame) => {
+      const channel = frame.readUInt16BE(1);
+      const isMethod = frame[0] === 1;
+      if (!isMethod) return dropping.has(channel);
+      const isDelivery = frame.readUInt16BE(7) === 60 && frame.readUInt16BE(9) === 60;
+      const drop = isDelivery && isDeaf();
+      if (drop) dropping.add(channel);
+      else dropping.delete(channel);
+      return drop;
+    };
+  },
+};
+
+/** MQTT 3.1.1, section 2.2: type and flags, remaining length in one to four bytes. A delivery is a PUBLISH, type 3. */
+const mqtt: Protocol = {
+  lengthOf(bytes) {
+    let remaining = 0;
+    for (let index = 1; index <= 4 && index < bytes.length; index++) {
+      const byte = bytes.readUInt8(index);
+      remaining += (byte & 0x7f) * 128 ** (index - 1);
+      if ((byte & 0x80) === 0) return index + 1 + remaining;
+    }
+    return undefined;
+  },
+  createFilter: (isDeaf) => (packet) => packet.readUInt8(0) >> 4 === 3 && isDeaf(),
+};

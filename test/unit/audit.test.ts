@@ -1,0 +1,284 @@
+// What an audit makes of the facts: of an order beside its effects, of a ticket beside its order, of streams that are
+// joined, of suspects that are looked at again.
+import { randomUUID } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import { judgeOrder, MAX_DUE_MS, type OrderFacts, waitsFor } from '../../cli/audit/judge-order.ts';
+import { judgeSale, judgeTicket } from '../../cli/audit/judge-ticket.ts';
+import { settle, type Wrong } from '../../cli/audit/look-again.ts';
+import { mergeJoin, type PageOf } from '../../cli/audit/merge-join.ts';
+import { MAX_NAMED, Offences, Suspects } from '../../cli/audit/offences.ts';
+import type { RuleName } from '../../cli/audit/rules.ts';
+import type { OrderFact, SaleFact, TicketFact, TicketOrderFact } from '../../contracts/audit.ts';
+
+const id = randomUUID();
+const userId = 'ann';
+const steps = (status: OrderFact['steps']['points']) => ({ points: status, coupon: status, notification: status });
+
+const firm: OrderFact = {
+  id,
+  userId,
+  ticketId: null,
+  state: 'firm',
+  everFirm: true,
+  open: false,
+  unitToReturn: false,
+  toGiveBack: false,
+  steps: steps('done'),
+  sinceMs: 1_000,
+  dueInMs: null,
+};
+const cancelled: OrderFact = { ...firm, state: 'cancelled', steps: steps('reverted') };
+const neverFirm: OrderFact = { ...cancelled, everFirm: false };
+const waits: OrderFact = {
+  ...firm,
+  state: 'awaiting-payment',
+  everFirm: false,
+  open: true,
+  steps: steps('pending'),
+  dueInMs: 5,
+};
+const open: OrderFact = { ...firm, open: true, steps: steps('pending'), dueInMs: 5 };
+
+const complete: OrderFacts = {
+  order: firm,
+  points: { id, userId, awards: 1, revokes: 0, points: 59 },
+  coupon: { id, userId, active: 1, revoked: 0, skipped: 0 },
+  notify: { id, userId, placed: 1, cancelled: 0 },
+};
+const undone: OrderFacts = {
+  order: cancelled,
+  points: { ...complete.points, revokes: 1, points: 0 },
+  coupon: { ...complete.coupon, active: 0, revoked: 1 },
+  notify: { ...complete.notify, cancelled: 1 },
+};
+const neverBegun: OrderFacts = {
+  order: neverFirm,
+  points: { ...undone.points, awards: 0 },
+  coupon: { ...complete.coupon, active: 0, skipped: 1 },
+  notify: { ...undone.notify, placed: 0 },
+};
+
+describe('an order beside its effects', () => {
+  test.each<[string, Partial<OrderFacts>]>([
+    ['completed', complete],
+    ['completed, without a coupon', { ...complete, coupon: { ...complete.coupon, active: 0, skipped: 1 } }],
+    ['cancelled', undone],
+    ['cancelled, without a coupon', { ...undone, coupon: { ...undone.coupon, revoked: 0, skipped: 1 } }],
+    ['cancelled before it was firm', neverBegun],
+    ['waiting for payment', { order: waits }],
+    ['under way, no effect yet', { order: open }],
+    ['under way, every effect there', { ...complete, order: open }],
+    [
+      'being cancelled, no effect undone yet',
+      { ...complete, order: { ...cancelled, open: true, steps: steps('done'), dueInMs: 5 } },
+    ],
+    [
+      'being cancelled, every effect undone',
+      { ...undone, order: { ...cancelled, open: true, steps: steps('pending'), dueInMs: 5 } },
+    ],
+    ['nothing at all', {}],
+  ])('is right: %s', (_, facts) => {
+    expect(judgeOrder(facts)).toEqual([]);
+  });
+
+  test.each<[RuleName[], Partial<OrderFacts>]>([
+    [['points-missing', 'coupon-missing', 'notification-missing'], { order: firm }],
+    [['points-not-revoked'], { ...undone, points: { ...undone.points, revokes: 0, points: 59 } }],
+    [['points-not-zero'], { ...undone, points: { ...undone.points, points: 1 } }],
+    [['points-missing', 'points-not-zero'], { ...undone, points: { ...undone.points, awards: 0, points: -59 } }],
+    [['points-doubled'], { ...complete, points: { ...complete.points, awards: 2 } }],
+    [['points-doubled'], { ...complete, order: open, points: { ...complete.points, awards: 2 } }],
+    [['points-revoked'], { ...complete, points: { ...complete.points, revokes: 1 } }],
+    [['coupon-active'], { ...undone, coupon: complete.coupon }],
+    [['coupon-doubled'], { ...complete, coupon: { ...complete.coupon, skipped: 1 } }],
+    [['coupon-revoked'], { ...complete, coupon: { ...complete.coupon, active: 0, revoked: 1 } }],
+    [['notification-doubled'], { ...complete, notify: { ...complete.notify, placed: 2 } }],
+    [['notification-wrong'], { ...complete, notify: { ...complete.notify, cancelled: 1 } }],
+    [['notification-missing'], { ...undone, notify: complete.notify }],
+    [['effect-too-early'], { order: waits, points: complete.points }],
+    [['effect-too-early'], { order: waits, coupon: { ...complete.coupon, active: 0, skipped: 1 } }],
+    [['effect-too-early'], { ...neverBegun, points: { ...undone.points, awards: 1 } }],
+    [['effect-too-early'], { order: waits, notify: complete.notify }],
+    [['effect-other-user'], { ...complete, points: { ...complete.points, userId: 'bob' } }],
+    [['step-wrong'], { ...complete, order: { ...firm, open: true, steps: steps('reverted'), dueInMs: 5 } }],
+    [['order-without-progress'], { ...complete, order: { ...firm, state: null } }],
+    [['order-unaccounted'], { ...complete, order: { ...open, dueInMs: null } }],
+    [['order-unaccounted'], { order: { ...open, dueInMs: MAX_DUE_MS } }],
+    [['points-without-order'], { points: complete.points }],
+    [['coupon-without-order', 'notification-without-order'], { coupon: complete.coupon, notify: complete.notify }],
+  ])('is wrong: %j', (rules, facts) => {
+    expect(judgeOrder(facts)).toEqual(rules);
+  });
+
+  test('says what it waits for', () => {
+    expect(waitsFor(waits)).toEqual(['payment']);
+    expect(waitsFor({ ...open, steps: { ...steps('done'), coupon: 'failed' } })).toEqual(['coupon']);
+    expect(waitsFor({ ...cancelled, unitToReturn: true, steps: { ...steps('reverted'), points: 'done' } })).toEqual([
+      'points',
+      'flash sale',
+    ]);
+  });
+});
+
+describe('a ticket beside its order', () => {
+  const orderId = randomUUID();
+  const sold: TicketFact = { id, userId, status: 'ordered', orderId, sinceMs: 1, dueInMs: null };
+  const held: TicketFact = { ...sold, status: 'accepted', orderId: null, dueInMs: 5 };
+  const placed: TicketOrderFact = { id, orders: 1, orderId, userId, state: 'firm', unitToReturn: false };
+  const over: TicketOrderFact = { ...placed, state: 'cancelled' };
+
+  test.each<[string, { ticket?: TicketFact; order?: TicketOrderFact }]>([
+    ['ordered', { ticket: sold, order: placed }],
+    ['queued', { ticket: { ...held, status: 'queued', dueInMs: null } }],
+    ['failed', { ticket: { ...held, status: 'failed', dueInMs: null } }],
+    ['out of the queue', { ticket: held }],
+    ['out of the queue, its order just placed', { ticket: held, order: placed }],
+    [
+      'waiting for payment',
+      { ticket: { ...held, status: 'awaiting-payment', orderId }, order: { ...placed, state: 'paying' } },
+    ],
+    ['released', { ticket: { ...sold, status: 'released' }, order: over }],
+    ['about to be released', { ticket: sold, order: { ...over, unitToReturn: true } }],
+  ])('is right: %s', (_, facts) => {
+    expect(judgeTicket(facts)).toEqual([]);
+  });
+
+  test.each<[RuleName[], { ticket?: TicketFact; order?: TicketOrderFact }]>([
+    [['order-without-ticket'], { order: placed }],
+    [['ticket-without-order'], { ticket: sold }],
+    [['ticket-other-order'], { ticket: { ...sold, orderId: randomUUID() }, order: placed }],
+    [['ticket-orders-doubled'], { ticket: sold, order: { ...placed, orders: 2 } }],
+    [['ticket-other-user'], { ticket: sold, order: { ...placed, userId: 'bob' } }],
+    [['ticket-too-early'], { ticket: { ...held, status: 'queued' }, order: placed }],
+    [['ticket-not-firm'], { ticket: sold, order: { ...placed, state: 'awaiting-payment' } }],
+    [['unit-not-returned'], { ticket: sold, order: over }],
+    [['unit-not-returned'], { ticket: held, order: over }],
+    [['unit-returned'], { ticket: { ...sold, status: 'released' }, order: placed }],
+    [['ticket-unaccounted'], { ticket: { ...held, dueInMs: null } }],
+  ])('is wrong: %j', (rules, facts) => {
+    expect(judgeTicket(facts)).toEqual(rules);
+  });
+});
+
+describe('the books of a sale', () => {
+  const books = { queued: 1, held: 3, sold: 4, released: 2, admitted: 9 };
+  const tickets = { ...books, lastNumber: 9, doubled: 0, doubledUsers: [] };
+  const sale: SaleFact = { id, stock: 10, remaining: 3, queueCap: 1, row: books, tickets };
+
+  test('are right where the row and the tickets agree', () => {
+    expect(judgeSale(sale)).toEqual([]);
+  });
+
+  test.each<[RuleName, Partial<SaleFact>]>([
+    ['sale-stock', { remaining: 4 }],
+    ['sale-negative', { stock: 6, remaining: -1 }],
+    ['sale-over-cap', { queueCap: 0 }],
+    ['sale-books', { tickets: { ...tickets, sold: 5 } }],
+    ['sale-books', { tickets: { ...tickets, lastNumber: 10 } }],
+    ['ticket-doubled', { tickets: { ...tickets, doubled: 1, doubledUsers: ['ann'] } }],
+  ])('are wrong: %s', (rule, change) => {
+    expect(judgeSale({ ...sale, ...change }).map(([broken]) => broken)).toEqual([rule]);
+  });
+});
+
+describe('a merge join', () => {
+  /** Pages of two. */
+  const pagesOf = (ids: readonly string[], asked: (string | undefined)[] = []) => {
+    return async (after: string | undefined): Promise<PageOf<{ id: string }>> => {
+      asked.push(after);
+      const items = ids.filter((each) => after === undefined || each > after).slice(0, 2);
+      return { items: items.map((each) => ({ id: each })), next: items.length < 2 ? null : (items.at(-1) ?? null) };
+    };
+  };
+  const join = async (left: readonly string[], right: readonly string[]) => {
+    const seen: string[] = [];
+    await mergeJoin<{ left: { id: string }; right: { id: string } }>(
+      { left: pagesOf(left), right: pagesOf(right) },
+      (each, facts) => seen.push(`${each}${facts.left ? '<' : ''}${facts.right ? '>' : ''}`),
+    );
+    return seen;
+  };
+
+  test('visits each id once, in order, with what the streams have of it, over the pages’ ends', async () => {
+    expect(await join(['a', 'b', 'd', 'e', 'f'], ['b', 'c', 'd', 'g', 'h', 'i'])).toEqual([
+      'a<',
+      'b<>',
+      'c>',
+      'd<>',
+      'e<',
+      'f<',
+      'g>',
+      'h>',
+      'i>',
+    ]);
+    expect(await join([], ['a'])).toEqual(['a>']);
+    expect(await join([], [])).toEqual([]);
+  });
+
+  test('reads no further than one page ahead', async () => {
+    const asked: (string | undefined)[] = [];
+    await expect(
+      mergeJoin<{ only: { id: string } }>({ only: pagesOf(['a', 'b', 'c', 'd', 'e', 'f', 'g'], asked) }, () => {
+        throw new Error('enough');
+      }),
+    ).rejects.toThrow('enough');
+    expect(asked).toEqual([undefined, 'b']);
+  });
+
+  test('takes no stream that is out of order or goes round in a circle', async () => {
+    const circle = async () => ({ items: [{ id: 'a' }, { id: 'b' }], next: 'b' });
+    await expect(mergeJoin<{ only: { id: string } }>({ only: circle }, () => {})).rejects.toThrow(
+      /only: a comes after b/,
+    );
+  });
+
+  test('fails where a stream does', async () => {
+    const away = async () => Promise.reject(new Error('away'));
+    await expect(mergeJoin<{ only: { id: string } }>({ only: away }, () => {})).rejects.toThrow('away');
+  });
+});
+
+describe('a second look', () => {
+  const signal = new AbortController().signal;
+  const wrong = (...ids: string[]): Wrong => new Map(ids.map((each) => [each, ['points-missing']]));
+
+  test('is repeated until nothing is wrong, and asks only about what still was', async () => {
+    const asked: (readonly string[])[] = [];
+    const left = await settle(
+      wrong('a', 'b'),
+      async (ids) => {
+        asked.push(ids);
+        return asked.length === 1 ? wrong('b') : wrong();
+      },
+      { settleMs: 60_000, signal, onProgress: () => {} },
+    );
+    expect(left.size).toBe(0);
+    expect(asked).toEqual([['a', 'b'], ['b']]);
+  });
+
+  test('ends with what is wrong once the time is over', async () => {
+    const left = await settle(wrong('a', 'b'), async () => wrong('b'), { settleMs: 50, signal, onProgress: () => {} });
+    expect([...left.keys()]).toEqual(['b']);
+  });
+
+  test('is one look where there is no time', async () => {
+    let looks = 0;
+    const look = async () => {
+      looks++;
+      return wrong('a');
+    };
+    await settle(wrong('a'), look, { settleMs: 0, signal, onProgress: () => {} });
+    expect(looks).toBe(1);
+  });
+});
+
+test('what is found is counted in full, and named as far as there is room', () => {
+  const offences = new Offences();
+  for (let n = 0; n < MAX_NAMED + 5; n++) offences.add('points-missing', String(n));
+  expect(offences.list()).toEqual([
+    { rule: 'points-missing', total: MAX_NAMED + 5, ids: Array.from({ length: MAX_NAMED }, (_, n) => String(n)) },
+  ]);
+  const suspects = new Suspects(1);
+  expect([suspects.add('a', []), suspects.add('b', [])]).toEqual([true, false]);
+  expect([...suspects.ids.keys()]).toEqual(['a']);
+});

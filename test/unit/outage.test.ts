@@ -1,0 +1,184 @@
+import { PassThrough } from 'node:stream';
+import { describe, expect, test } from 'vitest';
+import { findingsOf } from '../../cli/outage/audit.ts';
+import type { Course } from '../../cli/outage/course.ts';
+import type { Answer } from '../../cli/outage/flow.ts';
+import { secondLine } from '../../cli/outage/report.ts';
+import { secondOf } from '../../cli/outage/seconds.ts';
+import { summarize } from '../../cli/outage/summary.ts';
+import { svgOf } from '../../cli/outage/svg.ts';
+import { startSystem } from '../../cli/outage/system.ts';
+import { recordedIn, type Sample } from '../../cli/outage/watch.ts';
+import type { OrderFact } from '../../contracts/audit.ts';
+
+const answer = (dueMs: number, atMs: number, status = 201): Answer => ({ dueMs, atMs, status });
+const sample = (atMs: number, points: number, completed: number): Sample => ({
+  atMs,
+  done: { points: completed, coupon: 0, notify: 0 },
+  waiting: { points, coupon: 1, notify: 0 },
+  completed,
+});
+
+describe('what the order service has recorded', () => {
+  const line = (service: string, type: string, outcome: string, count: number) =>
+    `sluice_messages_handled_total{service="${service}",type="${type}",outcome="${outcome}"} ${count}`;
+
+  test('is counted by step, each answer once, whatever else the metrics hold', () => {
+    const metrics = [
+      '# HELP sluice_messages_handled_total Messages whose outcome is recorded, by service, type and outcome.',
+      '# TYPE sluice_messages_handled_total counter',
+      line('points', 'order.placed', 'done', 50),
+      line('order', 'points.awarded', 'done', 40),
+      line('order', 'points.awarded', 'repeated', 7),
+      line('order', 'points.awarded', 'retrying', 3),
+      line('order', 'coupon.issued', 'done', 30),
+      line('order', 'coupon.skipped', 'done', 12),
+      'sluice_messages_handled_total{outcome="done",type="notification.sent",service="order"} 1.5e+3',
+      'sluice_events_published_total{service="order",type="points.awarded"} 99',
+    ].join('\n');
+    expect(recordedIn(metrics)).toEqual({ points: 40, coupon: 42, notify: 1_500 });
+  });
+
+  test('is nothing before the first answer', () => {
+    expect(recordedIn('')).toEqual({ points: 0, coupon: 0, notify: 0 });
+  });
+});
+
+describe('a second', () => {
+  const answers = [
+    answer(900, 999),
+    answer(950, 1_000),
+    answer(1_000, 1_100),
+    answer(1_200, 1_900, 503),
+    answer(1_300, 1_950, 0),
+    answer(1_990, 2_000),
+  ];
+  const samples = [sample(800, 3, 4), sample(1_200, 5, 6), sample(1_999, 8, 9), sample(2_100, 20, 30)];
+
+  test('has the answers that came in it, and latencies from when the orders were to be sent', () => {
+    expect(secondOf(2, answers, samples)).toEqual({
+      second: 2,
+      answers: { 201: 2, 503: 1, none: 1 },
+      p95Ms: 100,
+      completed: 9 - 4,
+      waiting: { points: 8, coupon: 1, notify: 0 },
+    });
+  });
+
+  test('in which nothing came has no latency, and the backlog that was seen last', () => {
+    expect(secondOf(4, answers, samples)).toEqual({
+      second: 4,
+      answers: {},
+      p95Ms: null,
+      completed: 0,
+      waiting: { points: 20, coupon: 1, notify: 0 },
+    });
+  });
+
+  test('is a line with a bar of what waits, to the scale of what is expected at most', () => {
+    const settings = { service: 'points', rate: 10, beforeSeconds: 1, awaySeconds: 4, timeoutSeconds: 1 } as const;
+    const plain = new PassThrough() as unknown as NodeJS.WriteStream; // not a terminal: no colours
+    const second = { second: 7, answers: { 201: 9, none: 1 }, p95Ms: 3.4, completed: 0 };
+    const waiting = { points: 20, coupon: 0, notify: 1_234 };
+    expect(secondLine({ ...second, waiting }, settings, plain)).toMatch(
+      /^ +7 +9 × 201, 1 × no answer +3\.4 ms +0 +20 +0 +1,234 {3}█{15}$/,
+    );
+    // More than expected does not break the line.
+    expect(secondLine({ ...second, waiting: { ...waiting, points: 4_000 } }, settings, plain)).toMatch(/ {3}█{30}$/);
+  });
+});
+
+/** The service went at 1 s and was back at 3 s, ready at 3.5 s; 4 s in all. */
+const course: Course = {
+  settings: { service: 'points', rate: 2, beforeSeconds: 1, awaySeconds: 2, timeoutSeconds: 30 },
+  answers: [-500, 0, 500, 1_000, 1_500, 2_000, 2_500, 3_000, 3_500].map((dueMs) => answer(dueMs, dueMs + 10)),
+  accepted: [],
+  samples: [sample(500, 90, 0), sample(1_500, 4, 1), sample(3_400, 6, 2), sample(3_900, 0, 9)],
+  seconds: [1, 2, 3, 4].map((second) => ({
+    second,
+    answers: { 201: 2 },
+    p95Ms: 10,
+    completed: 1,
+    waiting: { points: second, coupon: 0, notify: 0 },
+  })),
+  stopMs: 1_000,
+  goneMs: 1_100,
+  backMs: 3_000,
+  readyMs: 3_500,
+  caughtUpMs: 3_900,
+  completedMs: 4_100,
+};
+const system = { shape: 'embedded' };
+const clean = { findings: [] } as unknown as Parameters<typeof summarize>[2];
+
+describe('the summary', () => {
+  test('tells the answers before, during and after, by when the orders were to be sent', () => {
+    const summary = summarize(course, system, clean);
+    expect(summary.phases.map(({ name, orders, accepted }) => [name, orders, accepted])).toEqual([
+      ['before', 2, 2], // the order before the first second only warms up
+      ['during', 5, 5],
+      ['after', 1, 1],
+    ]);
+    expect(summary).toMatchObject({
+      longestBacklog: 6, // of the outage, not of what was before
+      readyAfterMs: 500,
+      caughtUpAfterMs: 900,
+      completed: true,
+      prefix: null,
+      failures: [],
+    });
+  });
+
+  test('fails for an order that was not answered 2xx, in any phase', () => {
+    const answers = [...course.answers, answer(-100, 0, 503), answer(1_200, 1_300, 503), answer(1_200, 9_000, 0)];
+    const { failures, phases } = summarize({ ...course, answers }, system, clean);
+    expect(failures).toEqual(['3 orders were not answered 2xx: 2 × 503, 1 × no answer']);
+    expect(phases[1]).toMatchObject({ orders: 7, accepted: 5, others: { 503: 1, none: 1 } });
+  });
+
+  test('fails where the backlog stays, where orders are not completed, and for what the audit finds', () => {
+    const late = { ...course, caughtUpMs: undefined, completedMs: undefined };
+    const findings = ['something is missing: 1: x'];
+    expect(summarize(late, system, { ...clean, findings }).failures).toEqual([
+      'points has not caught up 30 s after it was back',
+      'not every order is completed 30 s after the last one was placed',
+      'something is missing: 1: x',
+    ]);
+  });
+
+  test('is drawn as a picture that says what it shows', () => {
+    const picture = svgOf(summarize(course, system, clean));
+    expect(picture).toMatch(/^<svg [\s\S]*prefers-color-scheme: dark[\s\S]*<\/svg>\n$/);
+    expect(picture).toContain('>2 orders a second, points away for 2.40 s</text>');
+    expect(picture).toContain('8 of 8 orders were answered 2xx.');
+    expect(picture).toContain('6 orders waited for points at the most.');
+    expect(picture).not.toMatch(/NaN|undefined|Infinity/);
+  });
+});
+
+test.each([
+  [{ DATABASE_URL: 'postgres://h/d' }, {}, /both DATABASE_URL and MQTT_URL/],
+  [{ AMQP_URL: 'amqp://h' }, {}, /both DATABASE_URL and MQTT_URL/],
+  [{ EVENT_BUS: 'mqtt' }, {}, /both DATABASE_URL and MQTT_URL/],
+  [{}, { kill: true }, /--kill needs services in processes of their own/],
+  [{ DATABASE_URL: 'postgres://h/d', MQTT_URL: 'mqtt://h' }, { data: 'here' }, /--data is for the embedded system/],
+])('what contradicts itself is refused before anything is started: %j %j', async (env, options, message) => {
+  const { signal } = new AbortController();
+  await expect(startSystem({ env, kill: false, data: undefined, signal, ...options })).rejects.toMatchObject({
+    exitCode: 2,
+    message: expect.stringMatching(message),
+  });
+});
+
+test('an accepted order that is not there, or not completed, is found', () => {
+  const fact = (id: string, points: 'done' | 'pending'): [string, OrderFact] => [
+    id,
+    { id, steps: { points, coupon: 'skipped', notification: 'done' } } as OrderFact,
+  ];
+  const facts = new Map([fact('a', 'done'), fact('b', 'pending')]);
+  expect(findingsOf(facts, ['a'])).toEqual([]);
+  expect(findingsOf(facts, ['a', 'b', 'c'])).toEqual([
+    'accepted orders are not there: 1: c',
+    'accepted orders are not completed: 1: b',
+  ]);
+});
