@@ -86,7 +86,8 @@ export class Relay implements RelayDoor {
     if (due || this.#published.length >= BATCH) await this.#turnOver();
     const rows = this.#waiting.splice(0, BATCH);
     if (rows.length > 0) await this.#publish(rows);
-    return this.#waiting.length > 0;
+    // Without a pause while there is more: after an outage the backlog goes as fast as it is published.
+    return this.#waiting.length > 0 || this.#lastTurnOver === Number.NEGATIVE_INFINITY;
   }
 
   /** Deletes what was published and claims what nobody holds. */

@@ -25,13 +25,13 @@ test.each(messaging)('each service crashes at %s while half of the orders are ca
   const schedule = newSchedule();
   const { process, databaseUrl } = await startSystem(resources);
   const [shops, gateways] = [[process('order').url], [process('flash-sale').url]];
-  const load = new Load({ urls: shops, schedule, pace: 40, cancels: CANCELS });
+  const load = new Load({ urls: shops, schedule, pace: 30, cancels: CANCELS });
   const terms = { stock: 10_000, queueCap: 1_000, drainPerSecond: 50 };
   const saleId = await createSale(process('flash-sale'), terms);
   const shares = { pay: 0, cancel: CANCELS, regret: 0 };
   const holders = new Holders({ gateways, shops, saleId, schedule, withinMs: 1_000, ...shares });
   const buyers = new Buyers({ urls: gateways, saleId, schedule, onTicket: holders.take });
-  buyers.arrive(10);
+  buyers.arrive(6);
   for (let round = 0; round < rounds; round++) {
     const consumers = (['points', 'coupon', 'notify', 'flash-sale'] as const).map(process);
     await Promise.all(consumers.map((each) => crash(each, failpoint)));

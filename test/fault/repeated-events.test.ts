@@ -1,4 +1,4 @@
-// Every event three times, concurrently and in any order.
+// Every event three times, concurrently and in any order, also a cancellation before its placing.
 import { expect, inject, test } from 'vitest';
 import { serviceNames } from '../../contracts/services.ts';
 import { eventually } from '../setup/wait.ts';
@@ -14,50 +14,65 @@ const ORDERS = 100;
 /** I7 */
 const DONE_WITHIN_MS = 30_000;
 const servers = inject('servers');
+const resources = { postgresUrl: servers.databaseUrl, mqttUrl: servers.mosquittoUrl, amqpUrl: servers.amqpUrl };
 
-test('every event three times, concurrently and shuffled, leaves what it leaves once', async () => {
+test('every event three times, concurrently and shuffled, leaves what it leaves once and in order', async () => {
   const schedule = newSchedule();
-  // Two processes of each service, so that the three of one event meet in different processes.
+  // Two processes of each service, so that the three of one event meet in different processes; and few events at a time,
+  // so that what comes first is handled first.
   const { processes, process, databaseUrl, prefix } = await startSystem({
-    postgresUrl: servers.databaseUrl,
-    mqttUrl: servers.mosquittoUrl,
-    amqpUrl: servers.amqpUrl,
+    ...resources,
     processes: [['order'], ['points', 'coupon', 'notify', 'flash-sale'], ['points', 'coupon', 'notify', 'flash-sale']],
+    env: { PREFETCH: '10' },
   });
   const broker = await openBroker(servers.amqpUrl ?? '', prefix);
   const consumers = processes.slice(1);
 
-  // While the consumers are away, each order.placed is made three, and these are shuffled.
+  // While the consumers are away, each order.placed and each order.cancelled is made three, and these are shuffled.
   await Promise.all(consumers.map((each) => each.stop()));
-  const placed = await broker.tap();
-  const load = new Load({ urls: [process('order').url], schedule });
+  const told = await broker.tap();
+  const load = new Load({ urls: [process('order').url], schedule, cancels: 0.5 });
   await load.morePlaced(ORDERS);
   await load.stop();
   const orders = await count(databaseUrl, 'sluice_order.orders');
-  await eventually(() => placed.events.length >= orders, { what: 'the events of all orders are published' });
+  const cancelled = await count(databaseUrl, `sluice_order.progress WHERE state = 'cancelled'`);
+  await eventually(() => told.events.length >= orders + cancelled, { what: 'the events of all orders are published' });
   for (const service of ['points', 'coupon', 'notify']) await broker.purge(service);
-  await broker.publish(schedule.shuffled(threeTimes(placed.events)));
+  const shuffled = schedule.shuffled(threeTimes(told.events));
+  const early = cancelledFirst(shuffled);
+  expect(early).toBeGreaterThan(0.25 * cancelled);
+  expect(early).toBeLessThan(0.75 * cancelled);
+  await broker.publish(shuffled);
   const tapped = await broker.tap();
   await Promise.all(consumers.map((each) => each.start()));
   await eventually(() => isDrained(databaseUrl), { what: 'everything is done', timeoutMs: DONE_WITHIN_MS });
   const before = await endState(databaseUrl);
+  expect(await effects(databaseUrl)).toEqual(await undisturbed(told.events, orders));
 
   // Then all events of all types.
-  await broker.publish(schedule.shuffled(threeTimes([...placed.events, ...tapped.events])));
+  await broker.publish(schedule.shuffled(threeTimes([...told.events, ...tapped.events])));
   const over = performance.now();
   await eventually(
     async () => (await Promise.all(serviceNames.map(broker.waiting))).every((waiting) => waiting === 0),
-    {
-      what: 'the repeated events are taken in',
-    },
+    { what: 'the repeated events are taken in', timeoutMs: DONE_WITHIN_MS },
   );
-  const fault = 'every event three times, shuffled';
+  const fault = 'every event three times, shuffled, half of the cancellations early';
   const { failed } = await conclude({ fault, rounds: 1, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
   expect(failed).toEqual([]);
   expect(await endState(databaseUrl)).toEqual(before);
 });
 
 const threeTimes = (events: readonly Tapped[]) => events.flatMap((event) => [event, event, event]);
+
+/** Orders of which order.cancelled stands before order.placed. */
+function cancelledFirst(events: readonly Tapped[]): number {
+  const first = new Map<string, string>();
+  for (const { type, body } of events) {
+    const { subject } = JSON.parse(body.toString()) as { subject: string };
+    if (!first.has(subject)) first.set(subject, type);
+  }
+  return [...first.values()].filter((type) => type === 'order.cancelled').length;
+}
 
 /** Everything that the events have an effect on. */
 async function endState(databaseUrl: string): Promise<unknown> {
@@ -70,4 +85,37 @@ async function endState(databaseUrl: string): Promise<unknown> {
   const rows = [];
   for (const table of tables) rows.push(await query(databaseUrl, `SELECT * FROM ${table} ORDER BY order_id`));
   return rows;
+}
+
+/** What the events left, without the ids and times that differ from run to run. */
+async function effects(databaseUrl: string) {
+  const [points, coupons, notifications] = await Promise.all(
+    [
+      'SELECT order_id, kind, user_id, points FROM sluice_points.entries ORDER BY 1, 2',
+      `SELECT order_id, user_id, amount, currency, reason, revoked_at IS NOT NULL AS revoked
+       FROM sluice_coupon.decisions ORDER BY 1`,
+      'SELECT order_id, kind, user_id, text FROM sluice_notify.notifications ORDER BY 1, 2',
+    ].map((sql) => query(databaseUrl, sql)),
+  );
+  return { points, coupons, notifications };
+}
+
+/** What the same events leave in a system of its own, each published once, in the order in which they were. */
+async function undisturbed(events: readonly Tapped[], orders: number): Promise<Awaited<ReturnType<typeof effects>>> {
+  const { databaseUrl, prefix } = await startSystem({ ...resources, processes: [['points', 'coupon', 'notify']] });
+  const broker = await openBroker(servers.amqpUrl ?? '', prefix);
+  await broker.publish(events);
+  const handled = ['points', 'coupon', 'notify'].map(
+    (service) => `(SELECT count(*) FROM sluice_${service}.inbox WHERE status = 'done')`,
+  );
+  await eventually(
+    async () => {
+      const [row] = await query<{ handled: number }>(databaseUrl, `SELECT (${handled.join(' + ')})::int AS handled`);
+      return row?.handled === 3 * events.length;
+    },
+    { what: 'all events are handled, undisturbed', timeoutMs: DONE_WITHIN_MS },
+  );
+  const end = await effects(databaseUrl);
+  expect(end.coupons).toHaveLength(orders);
+  return end;
 }
