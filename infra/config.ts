@@ -14,10 +14,21 @@ const integer = (min: number, max: number) =>
     .pipe(z.int().min(min).max(max))
     .meta({ allowed: `an integer from ${min} to ${max}` });
 
+/** Whether it is a URL whose user and password can be decoded: a `%` in them must be written as `%25`. */
+function readable(value: string): boolean {
+  try {
+    const { username, password } = new URL(value);
+    decodeURIComponent(username + password);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 const url = (...protocols: string[]) =>
   z
     .string()
-    .refine((value) => protocols.some((protocol) => value.startsWith(`${protocol}://`)) && URL.canParse(value))
+    .refine((value) => protocols.some((protocol) => value.startsWith(`${protocol}://`)) && readable(value))
     .meta({ allowed: `a URL such as ${protocols[0]}://user:password@host:port` });
 
 /** One URL, or several separated by commas. */
@@ -80,7 +91,9 @@ const variables = {
   ),
   MQTT_PORT: variable(integer(0, 65_535), '1883', 'TCP port of the embedded MQTT broker. 0 takes a free one.'),
   PAYMENT_URL: optional(
-    url('http', 'https').meta({ allowed: 'a URL such as http://host:3010' }),
+    url('http', 'https')
+      .refine((value) => !/\/\/[^/]*@/.test(value))
+      .meta({ allowed: 'a URL such as http://host:3010, without a user or password' }),
     'Payment provider. Unset: a simulated one, with its books in DATA_DIR. Needed by the order service in a separate process.',
   ),
   PAYMENT_TIMEOUT_MS: variable(

@@ -38,8 +38,9 @@ export function factRoute<L extends FactList>(router: Router, database: Database
     get: [
       async (request, response) => {
         const { after = FIRST, limit, ids } = parse(factsQuery, request.query);
-        const items = await (ids ? facts.of(database.background, ids) : facts.after(database.background, after, limit));
-        const next = ids || items.length < limit ? null : (items.at(-1)?.id ?? null);
+        const most = Math.min(limit, facts.maxLimit ?? limit);
+        const items = await (ids ? facts.of(database.background, ids) : facts.after(database.background, after, most));
+        const next = ids || items.length < most ? null : (items.at(-1)?.id ?? null);
         response.json({ items, next });
       },
     ],

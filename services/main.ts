@@ -165,10 +165,11 @@ export async function startSluice({ env, services = serviceNames }: StartOptions
       startService: async (name) => {
         const index = prepared.findIndex((each) => each.name === name);
         const each = prepared[index];
-        if (!each || !away.delete(name)) throw new RangeError(`${name} is not stopped here`);
+        if (!each || !away.has(name)) throw new RangeError(`${name} is not stopped here`);
         const host = hostOf(each);
         hosts[index] = host; // the operations' routes look there
         await host.start();
+        away.delete(name);
       },
       stop: () => {
         stopping = true;

@@ -22,6 +22,7 @@ import { openHttpProvider } from '../infra/payments/http-provider.ts';
 import type { PaymentProvider } from '../infra/payments/port.ts';
 import type { OpenQueuesOptions } from '../infra/queue/index.ts';
 import type { PacedQueues } from '../infra/queue/port.ts';
+import { StartupError } from '../infra/startup-error.ts';
 import { schemaOf } from './service.ts';
 
 export interface Resources {
@@ -77,7 +78,7 @@ export async function openResources(config: Config, log: Logger): Promise<Resour
       queues: () => queues,
       payments: async () => {
         if (!payments) {
-          payments = await openPayments(config, log);
+          payments = await openPayments(config, database, log);
           closing.push(payments.close);
         }
         return payments;
@@ -126,12 +127,24 @@ async function openDatabase(config: Config, log: Logger): Promise<Database> {
 const queueServer = ({ REDIS_URL, DATABASE_URL }: Config, database: Database): OpenQueuesOptions['on'] =>
   REDIS_URL ? { redisUrl: REDIS_URL } : DATABASE_URL ? { postgresUrl: DATABASE_URL } : { pglite: database };
 
-async function openPayments(config: Config, log: Logger): Promise<PaymentProvider> {
+async function openPayments(config: Config, database: Database, log: Logger): Promise<PaymentProvider> {
   const { PAYMENT_URL, PAYMENT_TIMEOUT_MS: timeoutMs, DATA_DIR: dataDir } = config;
   if (PAYMENT_URL) return openHttpProvider({ url: PAYMENT_URL, timeoutMs });
+  // Two processes with books of their own would charge an order twice. The lock ends with the process.
+  const lock = await database.tryLock('sluice embedded payment provider');
+  if (!lock)
+    throw new StartupError(
+      'another process on this database has a payment provider embedded: set PAYMENT_URL for both, `sluice payment-provider` is one',
+    );
   // Imported here: a provider elsewhere needs none of it.
   const { openEmbeddedProvider } = await import('../infra/payments/embedded.ts');
-  return openEmbeddedProvider({ dataDir, timeoutMs, log });
+  try {
+    const provider = await openEmbeddedProvider({ dataDir, timeoutMs, log });
+    return { ...provider, close: () => provider.close().finally(() => lock.release()) };
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
 }
 
 const topologyOf = (config: Config): Topology => ({ prefix: config.BUS_PREFIX, groups: subscriptions });

@@ -84,7 +84,8 @@ export class Flow {
     try {
       const answer = await this.#http.request('POST', '/orders', { json, headers, signal });
       status = answer.status;
-      if (answer.status >= 200 && answer.status < 300) this.accepted.push((answer.body as { id: string }).id);
+      if (answer.status >= 200 && answer.status < 300)
+        this.accepted.push(String((answer.body as { id?: unknown } | undefined)?.id));
     } catch (error) {
       if (signal.aborted) return; // nobody is interested any more
       if (!(error instanceof NoAnswer)) throw error;

@@ -36,10 +36,9 @@ interface Servers extends Environment {
 export async function startSeparate(servers: Servers, { kill, signal }: SeparateOptions): Promise<OutageSystem> {
   const name = `sluice_outage_${randomBytes(6).toString('hex')}`;
   const prefix = name.replaceAll('_', '-');
-  await administer(servers.DATABASE_URL, `CREATE DATABASE ${name}`);
   const processes = await Processes.open(await serverFolder('outage'));
   const close = async () => {
-    await processes.close();
+    await attempt('the processes', () => processes.close());
     await attempt('the names on the brokers', () => forgetNames(servers, prefix));
     await attempt(`the database ${name}`, () =>
       administer(servers.DATABASE_URL, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
@@ -58,6 +57,7 @@ export async function startSeparate(servers: Servers, { kill, signal }: Separate
     return member;
   };
   try {
+    await administer(servers.DATABASE_URL, `CREATE DATABASE ${name}`);
     const started = await Promise.allSettled(processServices.map(start));
     const failed = started.find((result) => result.status === 'rejected');
     if (failed) throw failed.reason;

@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import type { Database, Lock } from '../database/port.ts';
 import { type Connect, endConnection, reasonOf } from '../mqtt/connect.ts';
 import type { MqttPublisher } from '../mqtt/port.ts';
-import { deferred, within } from '../mqtt/promises.ts';
+import { deferred, within } from '../promises.ts';
 import { createIntake } from './mqtt-intake.ts';
 import type { Health, Receiver, Subscription } from './port.ts';
 

@@ -8,7 +8,7 @@ import { MAX_EVENT_BYTES } from '../../contracts/events.ts';
 import type { Database } from '../database/port.ts';
 import { type Connect, reasonOf } from '../mqtt/connect.ts';
 import type { MqttPublisher } from '../mqtt/port.ts';
-import { within } from '../mqtt/promises.ts';
+import { within } from '../promises.ts';
 import { declareSession, type HeldSession, holdSession, type SessionOptions } from './mqtt-session.ts';
 import { type Bus, BusError, type OutgoingEvent, type Rejected } from './port.ts';
 import { eventTopic, groupsFor, probeTopic, sessionOf, type Topology } from './topology.ts';

@@ -62,11 +62,16 @@ export interface RetrySelection extends FailedFilter {
 
 const WAITING = "(status IN ('pending', 'retrying') OR asked_again)";
 
-/** An operator's filter as a condition on $1 to $5. strpos() takes the text as it is, without wildcards. */
-const MATCHING = `status IN ('retrying', 'dead') AND ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR type = $2)
+/**
+ * An operator's filter as a condition on $1 to $5, and `asOf`, from when ages count. strpos() takes the text as it is,
+ * without wildcards.
+ */
+const matchingAsOf = (
+  asOf: string,
+) => `status IN ('retrying', 'dead') AND ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR type = $2)
   AND ($3::text IS NULL OR strpos(error, $3) > 0)
-  AND ($4::integer IS NULL OR received_at < now() - $4::integer * interval '1 second')
-  AND ($5::integer IS NULL OR received_at > now() - $5::integer * interval '1 second')`;
+  AND ($4::integer IS NULL OR received_at < ${asOf} - $4::integer * interval '1 second')
+  AND ($5::integer IS NULL OR received_at > ${asOf} - $5::integer * interval '1 second')`;
 const matching = ({ status, type, error, olderThanSeconds, newerThanSeconds }: FailedFilter) => [
   status ?? null,
   type ?? null,
@@ -75,8 +80,8 @@ const matching = ({ status, type, error, olderThanSeconds, newerThanSeconds }: F
   newerThanSeconds ?? null,
 ];
 
-/** What more is said about what to retry, on $6 and $7. */
-const SELECTED = `($6::uuid IS NULL OR message_id = $6)
+/** What more is said about what to retry, on $6 and $7. In a run of several calls, ages count from its beginning. */
+const SELECTED = `${matchingAsOf('COALESCE($7::timestamptz, now())')} AND ($6::uuid IS NULL OR message_id = $6)
   AND ($7::timestamptz IS NULL OR COALESCE(handled_at, received_at) < $7)`;
 const selected = ({ id, failedBefore }: RetrySelection) => [id ?? null, failedBefore ?? null];
 
@@ -260,7 +265,7 @@ export class InboxStore {
   ): Promise<FailedMessage[]> {
     return database.query(
       `SELECT ${SHOWN} FROM ${this.#table}
-       WHERE ${MATCHING}
+       WHERE ${matchingAsOf('now()')}
          AND ($6::uuid IS NULL OR (received_at, message_id) <
            (SELECT received_at, message_id FROM ${this.#table} WHERE message_id = $6))
        ORDER BY received_at DESC, message_id DESC LIMIT $7`,
@@ -283,7 +288,7 @@ export class InboxStore {
   ): Promise<{ readonly matching: number; readonly asOf: string }> {
     const [row] = await database.query<{ matching: number; as_of: string }>(
       `SELECT count(*) AS matching, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS as_of
-       FROM ${this.#table} WHERE ${MATCHING} AND ${SELECTED}`,
+       FROM ${this.#table} WHERE ${SELECTED}`,
       [...matching(selection), ...selected(selection)],
     );
     return { matching: row?.matching ?? 0, asOf: row?.as_of ?? '' };
@@ -291,7 +296,7 @@ export class InboxStore {
 
   /**
    * Gives failed messages a fresh set of attempts, at once: those that match, the oldest first, at most `limit`. Passes
-   * over what an attempt is just being recorded for, except under its id. Returns how many there were.
+   * over what is being attempted at this moment, except under its id. Returns how many there were.
    */
   retry(database: Queryable, selection: RetrySelection, limit = 1): Promise<number> {
     // From here on it did not fail before the run of calls that retries it: see `failedBefore`.
@@ -299,7 +304,8 @@ export class InboxStore {
       `UPDATE ${this.#table}
        SET status = 'retrying', attempts = 0, next_attempt_at = now(), claimed_until = NULL, handled_at = now()
        WHERE message_id IN (
-         SELECT message_id FROM ${this.#table} WHERE ${MATCHING} AND ${SELECTED}
+         SELECT message_id FROM ${this.#table} WHERE ${SELECTED}
+           AND ($6::uuid IS NOT NULL OR claimed_until IS NULL OR claimed_until <= now())
          ORDER BY received_at, message_id LIMIT $8 FOR UPDATE ${selection.id === undefined ? 'SKIP LOCKED' : ''})`,
       [...matching(selection), ...selected(selection), limit],
     );

@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import type { Subscription } from '../bus/port.ts';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { Loop } from '../loop.ts';
-import { within } from '../mqtt/promises.ts';
+import { within } from '../promises.ts';
 import { Silence } from '../silence.ts';
 import type { Inbox } from './inbox.ts';
 

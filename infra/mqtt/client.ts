@@ -2,9 +2,9 @@
 // acknowledgements wait behind its own incoming messages.
 import type { Logger } from 'pino';
 import { BusError } from '../bus/port.ts';
+import { deferred } from '../promises.ts';
 import { connectTo, cutConnection, endConnection, reasonOf } from './connect.ts';
 import type { MqttPublisher } from './port.ts';
-import { deferred } from './promises.ts';
 
 export interface MqttPublisherOptions {
   readonly url: string;

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Database, Lock } from '../../infra/database/port.ts';
 import { Loop } from '../../infra/loop.ts';
-import { within } from '../../infra/mqtt/promises.ts';
+import { within } from '../../infra/promises.ts';
 import type { PacedQueue, PacedQueues } from '../../infra/queue/port.ts';
 import { Silence } from '../../infra/silence.ts';
 import { type DrainedSale, feed, listDrained, unfeed, unfeedAll } from './store.ts';
@@ -31,7 +31,7 @@ const MAX_QUEUES = 100;
 const SILENT_MS = 10_000;
 /** However short a silence is set, so many tickets should have left by then. */
 const SILENT_TICKETS = 3;
-/** A job that hangs keeps its queue from closing for good. The others do not wait for it. */
+/** A job that hangs keeps its queue from closing for good: it is not waited for any longer. */
 const CLOSE_MS = 2_000;
 
 const LOCK = 'sluice flash-sale drain';
@@ -114,8 +114,8 @@ export class Drain {
       if (ids.has(id)) continue;
       this.#draining.delete(id);
       // Whoever drains alone leaves nothing of a sale that is over or quiet; should that fail, the next one clears it.
-      if (!queues.shared) await queue.clear().catch(() => undefined);
-      await queue.close();
+      if (!queues.shared) await within(CLOSE_MS, queue.clear()).catch(() => undefined);
+      await within(CLOSE_MS, queue.close()).catch((error) => this.#warn(1, error));
     }
     // All of them to the end, and one that fails holds up no other.
     const fed = await Promise.allSettled(sales.map((sale) => this.#feed(sale)));

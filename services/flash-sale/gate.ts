@@ -69,6 +69,7 @@ export class Gate {
   refuse(userId: string): Refused | undefined {
     const now = performance.now();
     this.#lastUsed = now;
+    if (!this.#glancing && this.#hint?.isAbandoned(now)) this.#hint = undefined;
     if (!this.#hint || this.#hint.isStale(now)) this.#lookAgain();
     if (!this.#hint || this.#holders?.mayHave(userId)) return undefined;
     const refusal = this.#hint.refusal(now);

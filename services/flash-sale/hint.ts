@@ -2,7 +2,7 @@
 // asked about, and nobody is admitted without the row.
 //
 // It is looked at anew while it is in use, well before it is too old: if it ran out first, the whole flood would go to
-// the row until it is back. Where nobody asked for a while it is not believed: the first who come, all at once, would be
+// the row until it is back. Where nobody asked for a while it is forgotten: the first who come, all at once, would be
 // refused for what was true before. When places are free, about as many newcomers are let through to ask for them.
 import type { FlashSaleStatus, Refusal } from '../../contracts/flash-sales.ts';
 
@@ -19,10 +19,10 @@ export interface Seen {
 
 /** What is older is never believed. */
 export const TRUSTED_MS = 1_000;
-/** What is younger is: a process in a flood takes a few turns of its event loop to look again. */
-const TRUSTED_MIN_MS = 250;
-/** Between the two, so many times as long as it is fresh: a look that takes long, or fails once, is made good. */
-const TRUSTED_TIMES = 4;
+/** What nobody looks at anew is forgotten after so many times as long as it was fresh. */
+const KEPT_TIMES = 4;
+/** Not before this: a pause of the process is no pause of its clients. */
+const KEPT_MIN_MS = 250;
 /** While there is nothing to buy: a unit that comes back is noticed after this. */
 const CLOSED_FRESH_MS = 250;
 const OPEN_FRESH_MS = 100;
@@ -40,16 +40,16 @@ export function freshForMs({ status, queueCap, drainPerSecond }: Seen): number {
   return Math.max(OPEN_FRESH_MIN_MS, Math.min(OPEN_FRESH_MS, (queueCap / drainPerSecond) * 125));
 }
 
-/** How old what was seen may be to refuse anybody, in milliseconds. */
-export function trustedForMs(seen: Seen): number {
-  return Math.min(TRUSTED_MS, Math.max(TRUSTED_MIN_MS, TRUSTED_TIMES * freshForMs(seen)));
+/** How old what was seen may be where it is not being looked at anew, in milliseconds. */
+export function keptForMs(seen: Seen): number {
+  return Math.min(TRUSTED_MS, Math.max(KEPT_MIN_MS, KEPT_TIMES * freshForMs(seen)));
 }
 
 export class Hint {
   readonly seen: Seen;
   readonly #at: number;
   readonly #freshForMs: number;
-  readonly #trustedForMs: number;
+  readonly #keptForMs: number;
   /** How many more newcomers may ask for a place in the queue. */
   #asking: number;
 
@@ -58,7 +58,7 @@ export class Hint {
     this.seen = seen;
     this.#at = at;
     this.#freshForMs = freshForMs(seen);
-    this.#trustedForMs = trustedForMs(seen);
+    this.#keptForMs = keptForMs(seen);
     const places = seen.queueCap - seen.queued;
     this.#asking = places > 0 ? Math.ceil(places * SPARE_SHARE) + SPARE : 0;
   }
@@ -68,11 +68,16 @@ export class Hint {
     return now - this.#at >= this.#freshForMs;
   }
 
+  /** Whether nobody has asked for a while, as the sale would have been looked at again: to be forgotten then. */
+  isAbandoned(now: number): boolean {
+    return now - this.#at >= this.#keptForMs;
+  }
+
   /** What a newcomer is told; undefined: to ask the row. */
   refusal(now: number): Refusal | undefined {
     const age = now - this.#at;
     const { status, remaining, queued, queueCap, opensInMs } = this.seen;
-    if (age >= this.#trustedForMs) return undefined;
+    if (age >= TRUSTED_MS) return undefined;
     if (status === 'closed') return 'not-open';
     if (status === 'scheduled') return age < opensInMs ? 'not-open' : undefined;
     if (status === 'sold-out') return 'sold-out';

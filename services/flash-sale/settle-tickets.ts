@@ -5,7 +5,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { Event } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import { awaitPayment, RELEASE, RELEASED, RELEASED_FOR_ORDERS, SETTLE, SETTLED } from './store.ts';
+import { awaitPayment, RELEASED, release, SETTLE, SETTLED } from './store.ts';
 
 const ofTicket = ({ data }: Event<'order.placed' | 'order.cancelled'>) => data.ticketId !== undefined;
 
@@ -27,11 +27,17 @@ export const settleTickets = (outbox: Outbox): Handler<'order.placed'> => ({
   handle: (tx, events) => outbox.write(tx, 'bus', SETTLED, [reports(events)], SETTLE),
 });
 
-/** order.cancelled of a ticket → the unit goes back → flash-sale.ticket.closed, which answers the order service. */
+/**
+ * order.cancelled of a ticket → the unit goes back → flash-sale.ticket.closed, which answers the order service: with the
+ * same event each time, also where another message had said it.
+ */
 export const releaseTickets = (outbox: Outbox): Handler<'order.cancelled'> => ({
   concerns: ofTicket,
-  handle: (tx, events) => outbox.write(tx, 'bus', RELEASED, [reports(events)], RELEASE),
-  repeat: (tx, orderIds) => outbox.write(tx, 'bus', RELEASED_FOR_ORDERS, [orderIds]),
+  handle: async (tx, events) => {
+    await release(tx, reports(events));
+    await outbox.write(tx, 'bus', RELEASED, [events.map(({ data }) => data.orderId)]);
+  },
+  repeat: (tx, orderIds) => outbox.write(tx, 'bus', RELEASED, [orderIds]),
 });
 
 /** order.awaiting-payment of a ticket → its holder is told so. */

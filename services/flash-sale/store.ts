@@ -312,11 +312,8 @@ export const SETTLE = `WITH report AS (
   )`;
 export const SETTLED = closedEvents('closed');
 
-/**
- * CTEs: orders were cancelled, their units go back. $1: [{ ticketId, orderId, eventId, reason? }]. A ticket that has
- * given its unit back is left alone.
- */
-export const RELEASE = `WITH report AS (
+/** CTEs; $1: [{ ticketId, orderId, eventId, reason? }]. */
+const RELEASE = `WITH report AS (
     SELECT * FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid, "eventId" uuid, reason text)
   ), before AS (
     SELECT id, status FROM ${SCHEMA}.tickets WHERE id IN (SELECT "ticketId" FROM report)
@@ -334,10 +331,17 @@ export const RELEASE = `WITH report AS (
       AS counted JOIN in_line ON in_line.id = sale_id
     WHERE s.id = in_line.id
   )`;
-export const RELEASED = closedEvents('closed');
+
+/**
+ * Orders were cancelled, their units go back. `reports`: [{ ticketId, orderId, eventId, reason? }], as JSON. A ticket
+ * that has given its unit back is left alone.
+ */
+export async function release(tx: Transaction, reports: string): Promise<void> {
+  await tx.execute(`${RELEASE} SELECT FROM closed`, [reports]);
+}
 
 /** flash-sale.ticket.closed, as it was first sent, of the released tickets of the orders in $1. */
-export const RELEASED_FOR_ORDERS = `${closedEvents(`${SCHEMA}.tickets`)}
+export const RELEASED = `${closedEvents(`${SCHEMA}.tickets`)}
   WHERE c.order_id = ANY($1::uuid[]) AND c.status = 'released'`;
 
 /** CTEs: tickets that could not be let out of the queue give their units back. $1: [{ ticketId, eventId, reason }]. */

@@ -17,11 +17,15 @@ export interface CancelOrderOptions {
 /** Rejects with DatabaseUnavailable: then it is not known whether the order was cancelled. */
 export function createCancelOrder({ database, outbox, askAgainMs }: CancelOrderOptions) {
   return async (orderId: string, reason: string | undefined): Promise<Cancelled> => {
-    const request = [{ orderId, eventId: uuidv7(), reason }];
-    await outbox.writeAtOnce(database, 'bus', CHANGED, [JSON.stringify(request), askAgainMs], CANCEL);
-    const found = await findState(database, orderId);
-    if (!found) return 'not-found';
-    return found.state === 'cancelled' ? 'cancelled' : 'being-paid';
+    const request = JSON.stringify([{ orderId, eventId: uuidv7(), reason }]);
+    for (;;) {
+      await outbox.writeAtOnce(database, 'bus', CHANGED, [request, askAgainMs], CANCEL);
+      const found = await findState(database, orderId);
+      if (!found) return 'not-found';
+      if (found.state === 'cancelled') return 'cancelled';
+      if (found.state === 'paying') return 'being-paid';
+      // The payment that was in the way has ended between the two statements.
+    }
   };
 }
 export type CancelOrder = ReturnType<typeof createCancelOrder>;

@@ -6,10 +6,14 @@ import type { Database } from '../../infra/database/port.ts';
 import { failpoint } from '../../infra/failpoint.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { type PaymentProvider, PaymentUnknown } from '../../infra/payments/port.ts';
-import { type Attempt, beginPayment, CHANGED, CONFIRM_PAYMENT, endAttempt, findState } from './store.ts';
+import { type Attempt, beginPayment, CONFIRM_PAYMENT, endAttempt } from './payment-store.ts';
+import { CHANGED, findState } from './store.ts';
 
-/** `unknown`: the provider has not answered. It is asked again until it does, and until then the order cannot expire. */
-export type Paid = 'paid' | 'declined' | 'unknown' | 'not-payable' | 'not-found';
+/**
+ * `unknown`: the provider has not answered. It is asked again until it does, and until then the order cannot expire.
+ * `refused`: it does not take such a charge, which asking again does not mend; the order waits, and may expire.
+ */
+export type Paid = 'paid' | 'declined' | 'refused' | 'unknown' | 'not-payable' | 'not-found';
 
 export interface PaymentOptions {
   readonly database: Database;
@@ -23,22 +27,27 @@ export interface PaymentOptions {
 
 /** Asks the provider, and records what it says. */
 export function createSettle({ database, outbox, provider, askAgainMs, log }: PaymentOptions) {
-  return async (attempt: Attempt): Promise<'paid' | 'declined' | 'unknown'> => {
+  return async (attempt: Attempt): Promise<'paid' | 'declined' | 'refused' | 'unknown'> => {
     const { orderId, amount, currency } = attempt;
+    let outcome: 'approved' | 'declined' | 'refused';
     try {
       failpoint('payment.before-charge');
-      if ((await provider.charge({ orderId, amount, currency })) === 'approved') {
-        failpoint('payment.after-charge');
-        await outbox.writeAtOnce(database, 'bus', CHANGED, [orderId, askAgainMs], CONFIRM_PAYMENT);
-        return 'paid';
-      }
+      outcome = await provider.charge({ orderId, amount, currency });
     } catch (error) {
-      if (!(error instanceof PaymentUnknown)) throw error;
-      log.warn({ orderId, error: error.message }, 'how a payment ended is not known');
-      return 'unknown';
+      if (error instanceof PaymentUnknown) {
+        log.warn({ orderId, error: error.message }, 'how a payment ended is not known');
+        return 'unknown';
+      }
+      log.error({ orderId, error: String(error) }, 'the provider refuses this payment');
+      outcome = 'refused';
+    }
+    if (outcome === 'approved') {
+      failpoint('payment.after-charge');
+      await outbox.writeAtOnce(database, 'bus', CHANGED, [orderId, askAgainMs], CONFIRM_PAYMENT);
+      return 'paid';
     }
     await endAttempt(database, attempt);
-    return 'declined';
+    return outcome;
   };
 }
 
@@ -49,7 +58,7 @@ export function createPayOrder(options: PaymentOptions) {
   return async (orderId: string): Promise<Paid> => {
     const attempt = await beginPayment(database, orderId, againMs);
     const outcome = attempt && (await settle(attempt));
-    if (outcome === 'declined' || outcome === 'unknown') return outcome;
+    if (outcome !== undefined && outcome !== 'paid') return outcome;
     const found = await findState(database, orderId);
     if (!found) return 'not-found';
     return found.state === 'firm' && found.paid ? 'paid' : 'not-payable';

@@ -3,7 +3,7 @@
 import { Loop } from '../../infra/loop.ts';
 import { PaymentUnknown } from '../../infra/payments/port.ts';
 import { createSettle, type PaymentOptions } from './pay-order.ts';
-import { givenBack, overdueAttempts, takeGiveBacks } from './store.ts';
+import { givenBack, overdueAttempts, takeGiveBacks } from './payment-store.ts';
 
 const EVERY_MS = 1_000;
 /** Of each kind in one turn, asked at the same time. */
@@ -21,6 +21,7 @@ export function settlePayments(options: PaymentOptions): Loop {
       if (outcome.status === 'fulfilled') log.info({ orderId, outcome: outcome.value }, 'asked how a payment ended');
       else log.error({ orderId, error: String(outcome.reason) }, 'a payment cannot be settled');
     }
+    return overdue.length;
   };
 
   const giveBack = async () => {
@@ -38,6 +39,7 @@ export function settlePayments(options: PaymentOptions): Loop {
       }),
     );
     if (done.length > 0) await givenBack(database.background, done);
+    return orderIds.length;
   };
 
   return new Loop({
@@ -45,8 +47,8 @@ export function settlePayments(options: PaymentOptions): Loop {
     everyMs: EVERY_MS,
     log,
     turn: async () => {
-      await Promise.all([settleOverdue(), giveBack()]);
-      return false;
+      const [settled, returned] = await Promise.all([settleOverdue(), giveBack()]);
+      return settled === LIMIT || returned === LIMIT;
     },
   });
 }

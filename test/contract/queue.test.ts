@@ -162,25 +162,19 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
     const queues = await open(place.on);
     const { queue, beganAt } = await openQueue(queues, { perSecond: 100 });
     await queue.add(uuids(620));
-    await eventually(() => beganAt.length >= 10, { what: 'the first jobs have begun' });
-    const from = performance.now();
-    // Counting begins here: a rate is a number of events in a time.
-    await eventually(() => performance.now() - from >= 5_000, { what: 'five seconds are over' });
-    const begun = beganAt.filter((time) => time >= from && time < from + 5_000);
-    // Who drains alone makes good for up to two slots of 20 jobs that it missed, be it before this began.
-    const madeGood = queues.shared ? 0 : 40;
-    // A slot lasts 200 ms. A time may hold the jobs of one slot more than fit in, that were due before and came late.
-    const atMost = (ms: number) => 20 * (Math.ceil(ms / 200) + 1) + madeGood;
-    expect(begun.length).toBeLessThanOrEqual(atMost(5_000));
-    const inHalfSeconds = Array.from(
-      { length: 10 },
-      (_, index) => begun.filter((time) => Math.floor((time - from) / 500) === index).length,
-    ).sort((a, b) => a - b);
-    expect(inHalfSeconds.at(-1)).toBeLessThanOrEqual(atMost(500));
-    // A machine that is busy with other tests may take the processor away, and what a slot misses is lost; but not most
-    // of the time.
-    expect(inHalfSeconds[5]).toBeGreaterThanOrEqual(35);
-  }, 40_000);
+    await eventually(() => beganAt.length >= 620, { what: 'all have begun', timeoutMs: 30_000 });
+    /** The most that began in any stretch of this length, in milliseconds. */
+    const most = (ms: number) =>
+      Math.max(...beganAt.map((from, index) => beganAt.filter((time, at) => at >= index && time < from + ms).length));
+    // A slot lasts 200 ms and lets 20 jobs begin. A stretch may hold those of one slot more than fit in, which were due
+    // before and came late; and who drains alone makes good for up to two slots that it missed.
+    const atMost = (ms: number) => 20 * (Math.ceil(ms / 200) + 1 + (queues.shared ? 0 : 2));
+    expect(most(500)).toBeLessThanOrEqual(atMost(500));
+    expect(most(5_000)).toBeLessThanOrEqual(atMost(5_000));
+    // A machine that is busy with other tests may take the processor away, and what a slot misses is lost. But where it
+    // does not, there is no pause between two slots.
+    expect(most(500)).toBeGreaterThanOrEqual(40);
+  }, 60_000);
 
   test('clear() forgets what waits, and the queue goes on', async () => {
     const { queue, runs } = await openQueue(await open(place.on), { perSecond: 20 });
@@ -351,18 +345,22 @@ describe.skipIf(!redisUrl)('on Redis', () => {
     await eventually(() => missing.every((id) => runs.includes(id)), { what: 'all have run' });
   });
 
-  test.each(['there', 'away'])('a process that closes its queues ends by itself, with Redis %s', async (state) => {
-    const redis = await privateRedis();
-    const child = startChild('queue-close.child.ts', redis.redisUrl, freshPrefix());
-    const lines = linesOf(child);
-    await eventually(() => lines.includes('open'), { what: 'the queue is open', timeoutMs: 20_000 });
-    if (state === 'away') await redis.kill();
-    const exited = once(child, 'exit');
-    child.stdin?.end();
-    const from = performance.now();
-    expect(await exited).toEqual([0, null]);
-    expect(performance.now() - from).toBeLessThan(15_000);
-  });
+  test.each(['there', 'away'])(
+    'a process that closes its queues ends by itself, with Redis %s',
+    async (state) => {
+      const redis = await privateRedis();
+      const child = startChild('queue-close.child.ts', redis.redisUrl, freshPrefix());
+      const lines = linesOf(child);
+      await eventually(() => lines.includes('open'), { what: 'the queue is open', timeoutMs: 20_000 });
+      if (state === 'away') await redis.kill();
+      const exited = once(child, 'exit');
+      child.stdin?.end();
+      const from = performance.now();
+      expect(await exited).toEqual([0, null]);
+      expect(performance.now() - from).toBeLessThan(15_000);
+    },
+    60_000,
+  );
 
   test('a queue that is opened while Redis is away works once it is there', async () => {
     const redis = await privateRedis();

@@ -1,6 +1,6 @@
 // Half of all orders are cancelled, before, while and after their steps are done, and every service is killed at the
 // moments between two durable steps: the end is what it is where nothing breaks.
-import { expect, inject, test } from 'vitest';
+import { expect, inject, test, vi } from 'vitest';
 import { type Failpoint, failpoints } from '../../infra/failpoint.ts';
 import { Buyers } from './support/buyers.ts';
 import { conclude } from './support/conclude.ts';
@@ -11,6 +11,9 @@ import { newSchedule, rounds } from './support/schedule.ts';
 import type { ServiceProcess } from './support/service-process.ts';
 import { count } from './support/sql.ts';
 import { startSystem } from './support/system.ts';
+
+// Seconds for a round where the machine is quiet.
+vi.setConfig({ testTimeout: 300_000 });
 
 /** I7 */
 const DONE_WITHIN_MS = 45_000;

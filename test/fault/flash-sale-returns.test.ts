@@ -23,7 +23,7 @@ import { type Told, tellCancelled, tellPlaced } from '../service/support/sale-ha
 import { gatewaysOnPostgres, gatewaysOnRedis } from '../service/support/systems.ts';
 import { eventually } from '../setup/wait.ts';
 import { isDrained } from './support/checker.ts';
-import { query } from './support/sql.ts';
+import { count, query } from './support/sql.ts';
 
 // Seconds where the machine is quiet.
 vi.setConfig({ testTimeout: 120_000 });
@@ -211,6 +211,25 @@ onEachShape(options, (on) => {
     });
     for (const { ticketId } of kept.slice(0, 3))
       expect((await readTicket(on.url, sale.id, ticketId)).status).toBe('released');
+  });
+
+  onShape('order.cancelled in another event is answered as the first one was', async () => {
+    const { sale, sold } = await sellOut(2);
+    await cancel(sold);
+    await released(sale.id, 2);
+    await handled();
+    // As if the answers had never come.
+    const ids = (key: 'orderId' | 'ticketId') => sold.map((each) => `'${each[key]}'`).join(', ');
+    await query(
+      on.databaseUrl,
+      `UPDATE sluice_order.progress SET unit_to_return = true WHERE order_id IN (${ids('orderId')});
+       DELETE FROM sluice_order.inbox WHERE type = 'flash-sale.ticket.closed' AND subject IN (${ids('ticketId')})`,
+    );
+    const waiting = () => count(on.databaseUrl, 'sluice_order.progress WHERE unit_to_return');
+    expect(await waiting()).toBe(2);
+    await tellCancelled(on.databaseUrl, sold);
+    await eventually(async () => (await waiting()) === 0, { what: 'the units are known to be back' });
+    expect((await readSale(on.url, sale.id)).counts).toMatchObject({ admitted: 2, ordered: 0, released: 2 });
   });
 
   onShape('cancellations of orders without a ticket, or with one of nobody, change nothing', async () => {

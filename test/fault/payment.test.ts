@@ -1,7 +1,7 @@
 // Orders that are paid while the provider misbehaves and the order service is killed: never paid and expired, never
 // charged and not paid, every unit sold or free, and who was told how a payment ended was told the truth. Judged by the
 // provider's own books.
-import { expect, inject, onTestFinished, test } from 'vitest';
+import { expect, inject, onTestFinished, test, vi } from 'vitest';
 import { type PaymentsProcess, startPayments, type Told } from '../setup/payments.ts';
 import { Buyers } from './support/buyers.ts';
 import { conclude } from './support/conclude.ts';
@@ -11,6 +11,9 @@ import { newSchedule, rounds, type Schedule } from './support/schedule.ts';
 import type { ServiceProcess } from './support/service-process.ts';
 import { query } from './support/sql.ts';
 import { startSystem } from './support/system.ts';
+
+// Seconds for a round where the machine is quiet.
+vi.setConfig({ testTimeout: 300_000 });
 
 /** I7. Beside the time that units are held. */
 const DONE_WITHIN_MS = 45_000;

@@ -44,7 +44,12 @@ describe('the configuration', () => {
     [{ AMQP_URL: 'amqp://one,two' }, /^AMQP_URL=amqp:\/\/one,two is not allowed: .*, or several separated by commas$/],
     [{ AMQP_URL: 'amqp://one, http://two' }, /^AMQP_URL=amqp:\/\/one,http:\/\/two is not allowed/],
     [{ AMQP_URL: 'amqp://one,' }, /^AMQP_URL=amqp:\/\/one, is not allowed/],
-    [{ PAYMENT_URL: 'host:3010' }, 'PAYMENT_URL=host:3010 is not allowed: it must be a URL such as http://host:3010'],
+    [{ AMQP_URL: 'amqp://me:50%x@host' }, /^AMQP_URL=amqp:\/\/me:\*\*\*@host is not allowed/],
+    [
+      { PAYMENT_URL: 'host:3010' },
+      /^PAYMENT_URL=host:3010 is not allowed: it must be a URL such as http:\/\/host:3010/,
+    ],
+    [{ PAYMENT_URL: 'http://me:secret@host' }, /^PAYMENT_URL=http:\/\/me:\*\*\*@host.* without a user or password$/],
     [{ PAYMENT_TIMEOUT_MS: '0' }, 'PAYMENT_TIMEOUT_MS=0 is not allowed: it must be an integer from 50 to 300000'],
     [{ MQTT_URL: 'localhost:1883' }, /^MQTT_URL=localhost:1883 is not allowed: it must be a URL such as mqtt:\/\//],
     [

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { FlashSaleStatus } from '../../contracts/flash-sales.ts';
 import { retryAfterSeconds } from '../../services/flash-sale/flash-sale.ts';
-import { freshForMs, Hint, type Seen, TRUSTED_MS, trustedForMs } from '../../services/flash-sale/hint.ts';
+import { freshForMs, Hint, keptForMs, type Seen, TRUSTED_MS } from '../../services/flash-sale/hint.ts';
 import { UserFilter } from '../../services/flash-sale/user-filter.ts';
 
 const sale: Seen = {
@@ -51,10 +51,11 @@ describe('the hint', () => {
     fc.assert(
       fc.property(anySale, anyAge, (any, age) => {
         const hint = new Hint(any, 5_000);
-        expect(trustedForMs(any)).toBeLessThanOrEqual(TRUSTED_MS);
-        if (age >= trustedForMs(any)) expect(hint.refusal(5_000 + age)).toBeUndefined();
+        if (age >= TRUSTED_MS) expect(hint.refusal(5_000 + age)).toBeUndefined();
         expect(hint.isStale(5_000 + age)).toBe(age >= freshForMs(any));
-        expect(freshForMs(any)).toBeLessThanOrEqual(trustedForMs(any) / 2);
+        expect(hint.isAbandoned(5_000 + age)).toBe(age >= keptForMs(any));
+        expect(freshForMs(any)).toBeLessThanOrEqual(keptForMs(any) / 2);
+        expect(keptForMs(any)).toBeLessThanOrEqual(TRUSTED_MS);
       }),
     );
   });
@@ -97,13 +98,10 @@ describe('the hint', () => {
     expect(freshForMs(seen({ queueCap: 1, drainPerSecond: 10_000 }))).toBe(10);
   });
 
-  test('of an open sale is not believed by those who come after a pause, however full its queue was', () => {
-    const full = seen({ queued: 100 });
-    expect(trustedForMs(full)).toBe(400);
-    expect(new Hint(full, 0).refusal(399)).toBe('queue-full');
-    expect(new Hint(full, 0).refusal(400)).toBeUndefined();
-    expect(trustedForMs(seen({ queueCap: 1, drainPerSecond: 10_000 }))).toBe(250);
-    expect(trustedForMs(seen({ status: 'sold-out' }))).toBe(TRUSTED_MS);
+  test('is forgotten where nobody looks again, the sooner the shorter the queue', () => {
+    expect(keptForMs(sale)).toBe(400);
+    expect(keptForMs(seen({ queueCap: 1, drainPerSecond: 10_000 }))).toBe(250);
+    expect(keptForMs(seen({ status: 'sold-out' }))).toBe(TRUSTED_MS);
   });
 });
 

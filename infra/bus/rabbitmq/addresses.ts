@@ -47,7 +47,7 @@ function parse(text: string): Required<Address> {
     username: anonymous ? 'guest' : decodeURIComponent(username),
     password: anonymous ? 'guest' : decodeURIComponent(password),
     vhost: pathname.slice(1), // amqplib decodes it; empty is "/"
-    heartbeat: Number(searchParams.get('heartbeat') ?? HEARTBEAT_SECONDS),
+    heartbeat: Number(/^\d+$/.exec(searchParams.get('heartbeat') ?? '')?.[0] ?? HEARTBEAT_SECONDS),
     channelMax: Number(searchParams.get('channelMax') ?? 0),
     frameMax: Number(searchParams.get('frameMax') ?? 131_072),
     locale: searchParams.get('locale') ?? 'en_US',

@@ -13,6 +13,12 @@ import { declareTopology } from './declare.ts';
 /** Older than this, and the topology is declared again before the next event: a binding that is missing for one of an
  *  event's groups causes no return. */
 const DECLARATION_MAX_AGE_MS = 30_000;
+/**
+ * A channel that was refused an event is replaced, at most this often. In RabbitMQ 3.10 one whose first event for a quorum
+ * queue comes right after a node has died goes on asking that node: it refuses every event for the queue while the node is
+ * away, though the queue has a new leader. (4.0 asks each node.)
+ */
+const REFUSED_CHANNEL_AGE_MS = 1_000;
 
 export interface PublisherOptions {
   /** The publisher's own. */
@@ -44,6 +50,8 @@ export class Publisher {
   #deadline: NodeJS.Timeout | undefined;
   #declaredAt = Number.NEGATIVE_INFINITY;
   #declaring = false;
+  #refused = false;
+  #renewedAt = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
 
   constructor(options: PublisherOptions) {
@@ -110,11 +118,22 @@ export class Publisher {
     const channel = this.#channel.current;
     // While blocked, the broker reads nothing: what is sent would only pile up in the socket.
     if (!channel || this.#waiting.length === 0 || this.#declaring || this.#options.connection.blocked()) return;
+    if (this.#refused && performance.now() - this.#renewedAt > REFUSED_CHANNEL_AGE_MS) {
+      // Once everything that is under way has its outcome; the last one comes back here.
+      if (this.#inFlight.size === 0) this.#renewAfterRefusal();
+      return;
+    }
     if (performance.now() - this.#declaredAt < DECLARATION_MAX_AGE_MS) return channel;
     this.#declare(channel)
       .catch((error: unknown) => this.#channel.renew(String(error)))
       .finally(() => this.#pump());
     return;
+  }
+
+  #renewAfterRefusal(): void {
+    this.#refused = false;
+    this.#renewedAt = performance.now();
+    void this.#channel.renew('the broker refused an event');
   }
 
   async #declare(channel: ConfirmChannel): Promise<void> {
@@ -146,7 +165,10 @@ export class Publisher {
   }
 
   #errorOf(flight: InFlight, channel: ConfirmChannel, fault: unknown): BusError | undefined {
-    if (fault && this.#channel.current === channel) return new BusError('refused', 'the broker refused it', fault);
+    if (fault && this.#channel.current === channel) {
+      this.#refused = true;
+      return new BusError('refused', 'the broker refused it', fault);
+    }
     if (fault) return new BusError('unavailable', `no confirm: ${this.health().detail ?? 'channel closed'}`, fault);
     if (flight.returned) return new BusError('unroutable', `no queue is bound for it to ${this.#exchange}`);
     return undefined;

@@ -31,7 +31,7 @@ ALTER TABLE progress ADD COLUMN status text NOT NULL GENERATED ALWAYS AS (
       CASE WHEN points->>'status' = 'reverted' AND coupon->>'status' = 'reverted'
         AND notification->>'status' = 'reverted' AND NOT unit_to_return THEN 'cancelled' ELSE 'cancelling' END
     ELSE 'awaiting-payment' END) STORED;
-CREATE INDEX progress_open ON progress (ask_again_at) WHERE status IN ('placed', 'cancelling');
+CREATE INDEX progress_open ON progress (status, ask_again_at) WHERE status IN ('placed', 'cancelling');
 CREATE INDEX progress_expiring ON progress (expires_at) WHERE state = 'awaiting-payment';
 CREATE INDEX progress_paying ON progress (charge_again_at) WHERE state = 'paying';
 CREATE INDEX progress_giving_back ON progress (give_back_at) WHERE give_back_at IS NOT NULL;
