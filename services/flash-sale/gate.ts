@@ -7,7 +7,7 @@ import { GroupCommit } from '../../infra/database/group-commit.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { failpoint } from '../../infra/failpoint.ts';
 import { retryAfterSeconds } from './flash-sale.ts';
-import { Hint, type Seen } from './hint.ts';
+import { Hint, keptForMs, type Seen } from './hint.ts';
 import { admit, type Decision, type Glance, glance } from './store.ts';
 import { UserFilter } from './user-filter.ts';
 
@@ -68,8 +68,8 @@ export class Gate {
   /** The refusal of a newcomer, while it is known that there is no room; undefined: the row must be asked. */
   refuse(userId: string): Refused | undefined {
     const now = performance.now();
+    if (this.#hint && now - this.#lastUsed >= keptForMs(this.#hint.seen)) this.#hint = undefined;
     this.#lastUsed = now;
-    if (!this.#glancing && this.#hint?.isAbandoned(now)) this.#hint = undefined;
     if (!this.#hint || this.#hint.isStale(now)) this.#lookAgain();
     if (!this.#hint || this.#holders?.mayHave(userId)) return undefined;
     const refusal = this.#hint.refusal(now);

@@ -19,7 +19,7 @@ export interface Seen {
 
 /** What is older is never believed. */
 export const TRUSTED_MS = 1_000;
-/** What nobody looks at anew is forgotten after so many times as long as it was fresh. */
+/** Where nobody asks, it is forgotten after so many times as long as it is fresh. */
 const KEPT_TIMES = 4;
 /** Not before this: a pause of the process is no pause of its clients. */
 const KEPT_MIN_MS = 250;
@@ -40,7 +40,7 @@ export function freshForMs({ status, queueCap, drainPerSecond }: Seen): number {
   return Math.max(OPEN_FRESH_MIN_MS, Math.min(OPEN_FRESH_MS, (queueCap / drainPerSecond) * 125));
 }
 
-/** How old what was seen may be where it is not being looked at anew, in milliseconds. */
+/** How long nobody may have asked for what was seen to be believed, in milliseconds. */
 export function keptForMs(seen: Seen): number {
   return Math.min(TRUSTED_MS, Math.max(KEPT_MIN_MS, KEPT_TIMES * freshForMs(seen)));
 }
@@ -49,7 +49,6 @@ export class Hint {
   readonly seen: Seen;
   readonly #at: number;
   readonly #freshForMs: number;
-  readonly #keptForMs: number;
   /** How many more newcomers may ask for a place in the queue. */
   #asking: number;
 
@@ -58,7 +57,6 @@ export class Hint {
     this.seen = seen;
     this.#at = at;
     this.#freshForMs = freshForMs(seen);
-    this.#keptForMs = keptForMs(seen);
     const places = seen.queueCap - seen.queued;
     this.#asking = places > 0 ? Math.ceil(places * SPARE_SHARE) + SPARE : 0;
   }
@@ -66,11 +64,6 @@ export class Hint {
   /** Whether it is time to look at the sale again. */
   isStale(now: number): boolean {
     return now - this.#at >= this.#freshForMs;
-  }
-
-  /** Whether nobody has asked for a while, as the sale would have been looked at again: to be forgotten then. */
-  isAbandoned(now: number): boolean {
-    return now - this.#at >= this.#keptForMs;
   }
 
   /** What a newcomer is told; undefined: to ask the row. */

@@ -31,7 +31,7 @@ test('a consumer whose work is slow delays nobody else', async () => {
   await process('points').start({ STEP_LATENCY_MS: '2000', PREFETCH: '5' });
   const beside = await delays(databaseUrl, load, 200);
   // It was slow, and what waited for it grew.
-  expect(beside.points).toBeGreaterThan(2_000);
+  expect(beside.points).toBeGreaterThan(1_000);
   for (const service of ['coupon', 'notify'] as const)
     expect(beside[service], `${service}, ${JSON.stringify({ all, beside })}`).toBeLessThan(2 * all[service] + 200);
 

@@ -230,20 +230,6 @@ onEachShape({ shapes, prepare }, (on) => {
     }
   });
 
-  onShape('after a quiet moment nobody is refused for what was true before it', async () => {
-    const sale = await newSale({ stock: 10_000, queueCap: 5, drainPerSecond: 20 });
-    // Again, where the machine is too busy for a moment to be short.
-    await eventually(
-      async () => {
-        const crowd = tally(await buyers.rush(on.gateways, sale.id, freshUsers(40)));
-        await eventually(async () => (await readSale(on.url, sale.id)).queue.length === 0, { what: 'it is empty' });
-        const few = tally(await buyers.rush(on.gateways, sale.id, freshUsers(5)));
-        return Number(crowd['429 queue-full']) > 0 && few[202] === 5;
-      },
-      { what: 'those who come to an empty queue are admitted, all of them', timeoutMs: 20_000 },
-    );
-  });
-
   whereSeparate('a ticket that one gateway gave is known to all of them within a second', async () => {
     const sale = await newSale({ stock: 1_000, queueCap: 5, drainPerSecond: 20 });
     const newcomers = () => buyers.rush(on.gateways, sale.id, freshUsers(20));

@@ -53,7 +53,6 @@ describe('the hint', () => {
         const hint = new Hint(any, 5_000);
         if (age >= TRUSTED_MS) expect(hint.refusal(5_000 + age)).toBeUndefined();
         expect(hint.isStale(5_000 + age)).toBe(age >= freshForMs(any));
-        expect(hint.isAbandoned(5_000 + age)).toBe(age >= keptForMs(any));
         expect(freshForMs(any)).toBeLessThanOrEqual(keptForMs(any) / 2);
         expect(keptForMs(any)).toBeLessThanOrEqual(TRUSTED_MS);
       }),
@@ -98,7 +97,7 @@ describe('the hint', () => {
     expect(freshForMs(seen({ queueCap: 1, drainPerSecond: 10_000 }))).toBe(10);
   });
 
-  test('is forgotten where nobody looks again, the sooner the shorter the queue', () => {
+  test('is forgotten where nobody asks, the sooner the shorter the queue', () => {
     expect(keptForMs(sale)).toBe(400);
     expect(keptForMs(seen({ queueCap: 1, drainPerSecond: 10_000 }))).toBe(250);
     expect(keptForMs(seen({ status: 'sold-out' }))).toBe(TRUSTED_MS);
