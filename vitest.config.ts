@@ -8,7 +8,7 @@ const faultTable = 'test/fault/support/report.ts';
 const project = (
   name: string,
   globalSetup: string[],
-  options: { testTimeout?: number; fileParallelism?: boolean } = {},
+  options: { testTimeout?: number; fileParallelism?: boolean; sequence?: { groupOrder: number } } = {},
 ) => ({
   test: {
     name,
@@ -29,8 +29,14 @@ export default defineConfig({
       project('contract', [servers]),
       project('service', [build, servers]),
       project('e2e', [build, servers]),
-      // One after the other: a fault test's deadlines assume that no other one loads the machine.
-      project('fault', [build, servers, faultTable], { testTimeout: 180_000, fileParallelism: false }),
+      // Whole systems for minutes: floods, silences, outages, audits of what was damaged.
+      project('long', [build, servers], { testTimeout: 120_000 }),
+      // Alone, and one after the other: a fault test's deadlines assume that no other one loads the machine.
+      project('fault', [build, servers, faultTable], {
+        testTimeout: 180_000,
+        fileParallelism: false,
+        sequence: { groupOrder: 1 },
+      }),
     ],
   },
 });

@@ -1,5 +1,6 @@
 // People who hold tickets: each waits until its order is there, and then pays for it, cancels it, pays and regrets it, or
-// leaves it alone. They keep a log of every answer. Who gets none, or a 503, asks again at the next shop.
+// leaves it alone. They keep a log of every answer. Who gets none, or a 503, asks again at the next shop, or goes away
+// without knowing whether it is paid.
 import { setTimeout as delay } from 'node:timers/promises';
 import { Agent } from 'undici';
 import type { Schedule } from './schedule.ts';
@@ -9,6 +10,8 @@ const LOOK_MS = 300;
 const RETRY_MS = 200;
 /** After a payment that was declined, by half of them each time. */
 const PAYS_AGAIN = 0.5;
+/** After a payment of which nobody knows how it ended. */
+const GOES_AWAY = 0.3;
 
 export type HolderStatus = number | 'unknown';
 
@@ -105,8 +108,8 @@ export class Holders {
       const { status } = await this.#request('POST', this.#options.shops, `/orders/${orderId}/pay`);
       payments.push(status);
       if (performance.now() > this.#giveUpAt) return;
-      if (status === 402 && this.#options.schedule.random() >= PAYS_AGAIN) return;
-      if (status !== 402 && !isUnknown(status)) return;
+      const goesOn = status === 402 ? PAYS_AGAIN : isUnknown(status) ? 1 - GOES_AWAY : 0;
+      if (this.#options.schedule.random() >= goesOn) return;
       await delay(RETRY_MS);
     }
   }

@@ -2,12 +2,12 @@
 // the process; 200 again if it gets going, and wherever there is nothing to do.
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
+import { call, completed, freshUser, placeOrder } from '../service/support/api.ts';
+import { Buyers, createSale, freshUsers, gatewaysOf, over, readSale, tally } from '../service/support/flash-sales.ts';
+import { holdPoints } from '../service/support/hold-points.ts';
+import { holdDrain } from '../service/support/sale-hands.ts';
+import { gatewaysOnPostgres, type System } from '../service/support/systems.ts';
 import { eventually } from '../setup/wait.ts';
-import { call, completed, freshUser, placeOrder } from './support/api.ts';
-import { Buyers, createSale, freshUsers, gatewaysOf, over, readSale, tally } from './support/flash-sales.ts';
-import { holdPoints } from './support/hold-points.ts';
-import { holdDrain } from './support/sale-hands.ts';
-import { gatewaysOnPostgres, type System } from './support/systems.ts';
 
 const shape = gatewaysOnPostgres(inject('servers'));
 /** More than a batch takes on a busy machine. */

@@ -4,9 +4,8 @@ import { expect, inject, vi } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { checkInvariants, isDrained } from '../fault/support/checker.ts';
 import { keepJournal } from '../fault/support/sale-journal.ts';
-import { eventually } from '../setup/wait.ts';
-import { completed } from './support/api.ts';
-import { onEachShape } from './support/each-shape.ts';
+import { completed } from '../service/support/api.ts';
+import { onEachShape } from '../service/support/each-shape.ts';
 import {
   admittedOf,
   Buyers,
@@ -18,10 +17,11 @@ import {
   tally,
   ticketOf,
   watch,
-} from './support/flash-sales.ts';
-import { deadlocks, holdDrain } from './support/sale-hands.ts';
-import { storedSales } from './support/stored-sales.ts';
-import { embedded, gatewaysOnPostgres, gatewaysOnRedis, type System } from './support/systems.ts';
+} from '../service/support/flash-sales.ts';
+import { deadlocks, holdDrain } from '../service/support/sale-hands.ts';
+import { storedSales } from '../service/support/stored-sales.ts';
+import { embedded, gatewaysOnPostgres, gatewaysOnRedis, type System } from '../service/support/systems.ts';
+import { eventually } from '../setup/wait.ts';
 
 const CAP = 40;
 // Seconds where the machine is quiet.

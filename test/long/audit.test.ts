@@ -13,10 +13,10 @@ import type { FlashSale } from '../../contracts/flash-sales.ts';
 import type { Order } from '../../contracts/orders.ts';
 import { serviceNames } from '../../contracts/services.ts';
 import { query } from '../fault/support/sql.ts';
+import { call, completed, freshUser, get, placeOrder, postJson } from '../service/support/api.ts';
+import { buy, createSale, over, readTicket, ticketOf } from '../service/support/flash-sales.ts';
+import { embedded, onServers, type Shape, type System } from '../service/support/systems.ts';
 import { eventually } from '../setup/wait.ts';
-import { call, completed, freshUser, get, placeOrder, postJson } from './support/api.ts';
-import { buy, createSale, over, readTicket, ticketOf } from './support/flash-sales.ts';
-import { embedded, onServers, type Shape, type System } from './support/systems.ts';
 
 vi.setConfig({ testTimeout: 180_000 });
 
