@@ -7,7 +7,8 @@ import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
 import { Admission } from '../../services/flash-sale/admission.ts';
-import { ACCEPT, admit, type Decision, feed, findSale, insertSale } from '../../services/flash-sale/store.ts';
+import { admit, type Decision, findSale, insertSale } from '../../services/flash-sale/store.ts';
+import { ACCEPT, feed } from '../../services/flash-sale/ticket-store.ts';
 import type { Sale, Way } from './way.ts';
 
 const SCHEMA = 'sluice_flash_sale';

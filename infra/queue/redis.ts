@@ -39,6 +39,10 @@ export async function redisBackend({ url, prefix, log }: RedisBackendOptions): P
     commandTimeout: ADD_TIMEOUT_MS,
   });
   const clock = new ServerClock(producer);
+  let reconnectingSince = 0;
+  producer.on('reconnecting', () => {
+    reconnectingSince = performance.now();
+  });
   let away = false;
   producer.on('error', (error) => {
     if (away) return;
@@ -61,6 +65,10 @@ export async function redisBackend({ url, prefix, log }: RedisBackendOptions): P
   const unanswered = new Set<Redis>();
   const check = setInterval(() => {
     if (producer.status === 'ready') clock.read().catch(() => undefined); // the next reading will do
+    // A client whose pause was cut short in the wrong moment waits for ever to connect again (taskforcesh/bullmq#4585).
+    const waitedMs = performance.now() - reconnectingSince;
+    if (producer.status === 'reconnecting' && waitedMs > 2 * RECONNECT_MAX_MS)
+      producer.connect().catch(() => undefined);
     // A connection whose other end is gone without a word looks open; what it waits for is asked again on the next one.
     for (const connection of unanswered) if (connection.status === 'ready') connection.disconnect(true);
     unanswered.clear();

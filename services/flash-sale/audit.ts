@@ -7,7 +7,7 @@ import { jsonBody, route } from '../../infra/http/app.ts';
 import { parse } from '../../infra/http/validate.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { factRoute, messagesRoute, msBetween } from '../audit.ts';
-import { ASKED_AGAIN } from './store.ts';
+import { ASKED_AGAIN } from './ticket-store.ts';
 
 const SCHEMA = 'sluice_flash_sale';
 const LIVE = "status NOT IN ('released', 'failed')";

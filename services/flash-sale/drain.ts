@@ -10,7 +10,7 @@ import { Loop } from '../../infra/loop.ts';
 import { within } from '../../infra/promises.ts';
 import type { PacedQueue, PacedQueues } from '../../infra/queue/port.ts';
 import { Silence } from '../../infra/silence.ts';
-import { type DrainedSale, feed, listDrained, unfeed, unfeedAll } from './store.ts';
+import { type DrainedSale, feed, listDrained, unfeed, unfeedAll } from './ticket-store.ts';
 
 /** How soon a sale is found, or a ticket, that another process committed. This process's own wake the loop. */
 const FIND_MS = 250;

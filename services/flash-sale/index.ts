@@ -8,7 +8,7 @@ import { Drain } from './drain.ts';
 import { createReadTicket } from './read-ticket.ts';
 import { flashSaleRoutes } from './routes.ts';
 import { awaitPayments, releaseTickets, settleTickets } from './settle-tickets.ts';
-import { ASK_AGAIN, ASKED_AGAIN } from './store.ts';
+import { ASK_AGAIN, ASKED_AGAIN } from './ticket-store.ts';
 
 /** The path of POST /flash-sales/:id/purchases, in every form that the router takes. */
 const PURCHASES = /^\/flash-sales\/[^/?]+\/purchases\/?(?:\?|$)/i;

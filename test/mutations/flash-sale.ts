@@ -52,7 +52,7 @@ export const flashSaleMutations: readonly Mutation[] = [
       'A length that is kept must change exactly with what it counts. Here a constraint turns the mistake into a failure.',
     changes: [
       {
-        file: 'services/flash-sale/store.ts',
+        file: 'services/flash-sale/ticket-store.ts',
         find: 'SET queued = s.queued - n\n',
         replace: 'SET queued = s.queued - 2 * n\n',
       },
