@@ -1,7 +1,10 @@
 // The routes under /audit/:service: a service's facts for whoever compares them (`sluice audit`), and what its outbox and
-// inbox hold. Reading only; everything is bounded, and pages follow existing unique keys.
+// inbox hold. Everything is bounded, and pages follow existing unique keys.
 import type { Router } from 'express';
+import { v7 as uuidv7 } from 'uuid';
 import {
+  type AskedAgain,
+  askAgainRequest,
   type Fact,
   type FactList,
   factsQuery,
@@ -11,8 +14,9 @@ import {
 } from '../contracts/audit.ts';
 import type { ServiceName } from '../contracts/services.ts';
 import type { Database, Queryable } from '../infra/database/port.ts';
-import { route } from '../infra/http/app.ts';
+import { jsonBody, route } from '../infra/http/app.ts';
 import { parse } from '../infra/http/validate.ts';
+import type { Outbox } from '../infra/messaging/outbox.ts';
 import { schemaOf } from './service.ts';
 
 /** SQL of milliseconds from `from` to `to`, null where one of them is null or infinite. */
@@ -56,6 +60,35 @@ export function messagesRoute(router: Router, database: Database, service: Servi
         const { ids } = parse(messagesQuery, request.query);
         const queryable = database.background;
         response.json(ids ? { items: await messagesOf(queryable, schema, ids) } : await summary(queryable, schema));
+      },
+    ],
+  });
+}
+
+/**
+ * POST /audit/<service>/ask-again: says anew, at once, what was asked last about the ids that are named. Under a new event
+ * id: a service that remembers the old one would only repeat its answer, and to the new one it writes what is missing.
+ * `chosen`: CTE `asked`, the rows of `asked` that `events` speak of; $1: [{ id, eventId }].
+ */
+export function askAgainRoute(
+  router: Router,
+  database: Database,
+  outbox: Outbox,
+  service: ServiceName,
+  chosen: string,
+  events: string,
+): void {
+  const anew = `SELECT r."eventId" AS event_id, e.type, e.subject, e.time, e.data FROM (${events}) AS e
+    JOIN json_to_recordset($1::json) AS r (id text, "eventId" uuid) ON r.id = e.subject`;
+  route(router, `/audit/${service}/ask-again`, {
+    post: [
+      jsonBody,
+      async (request, response) => {
+        const { ids } = parse(askAgainRequest, request.body);
+        const named = JSON.stringify([...new Set(ids)].map((id) => ({ id, eventId: uuidv7() })));
+        const asked = await outbox.writeAtOnce(database.background, 'bus', anew, [named], chosen);
+        const answer: AskedAgain = { asked };
+        response.status(202).json(answer);
       },
     ],
   });

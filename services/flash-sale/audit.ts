@@ -1,15 +1,12 @@
 // What the flash-sale service tells an audit, and how it is made to ask again for orders that are missing.
 import type { Router } from 'express';
-import { v7 as uuidv7 } from 'uuid';
-import { type AskedAgain, askAgainRequest, type SaleFact, type TicketFact } from '../../contracts/audit.ts';
+import type { SaleFact, TicketFact } from '../../contracts/audit.ts';
 import type { Database } from '../../infra/database/port.ts';
-import { jsonBody, route } from '../../infra/http/app.ts';
-import { parse } from '../../infra/http/validate.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import { factRoute, messagesRoute, msBetween } from '../audit.ts';
+import { askAgainRoute, factRoute, messagesRoute, msBetween } from '../audit.ts';
+import { SCHEMA } from './store.ts';
 import { ASKED_AGAIN } from './ticket-store.ts';
 
-const SCHEMA = 'sluice_flash_sale';
 const LIVE = "status NOT IN ('released', 'failed')";
 
 const ticketFacts = (where: string, limit = '') => `SELECT id, user_id AS "userId", status, order_id AS "orderId",
@@ -50,16 +47,10 @@ const saleFacts = (where: string, limit = '') => `SELECT s.id, s.stock, s.remain
 const SALES_AFTER = saleFacts('id > $1', 'LIMIT $2');
 const SALES_OF = saleFacts('id = ANY($1::uuid[])');
 
-/**
- * Asks for the orders of tickets in an event of a new id: where the order service remembers the old one it would only
- * repeat what it answered; to the new one it places the order, unless the ticket has one.
- */
-const ASK_ANEW = `SELECT anew."eventId" AS event_id, e.type, e.subject, e.time, e.data
-  FROM (${ASKED_AGAIN}) AS e
-  JOIN json_to_recordset($1::json) AS anew ("ticketId" text, "eventId" uuid) ON anew."ticketId" = e.subject`;
+/** CTE: those that were named, to be asked for under new ids. $1: [{ id, eventId }]. */
 const CHOSEN = `WITH asked AS (
     SELECT * FROM ${SCHEMA}.tickets
-    WHERE id IN (SELECT r."ticketId" FROM json_to_recordset($1::json) AS r ("ticketId" uuid))
+    WHERE id IN (SELECT r.id FROM json_to_recordset($1::json) AS r (id uuid))
       AND status IN ('accepted', 'awaiting-payment')
   )`;
 
@@ -75,16 +66,5 @@ export function flashSaleAudit(router: Router, database: Database, outbox: Outbo
   });
   messagesRoute(router, database, 'flash-sale');
 
-  route(router, '/audit/flash-sale/ask-again', {
-    post: [
-      jsonBody,
-      async (request, response) => {
-        const { ids } = parse(askAgainRequest, request.body);
-        const anew = [...new Set(ids)].map((ticketId) => ({ ticketId, eventId: uuidv7() }));
-        const asked = await outbox.writeAtOnce(database.background, 'bus', ASK_ANEW, [JSON.stringify(anew)], CHOSEN);
-        const answer: AskedAgain = { asked };
-        response.status(202).json(answer);
-      },
-    ],
-  });
+  askAgainRoute(router, database, outbox, 'flash-sale', CHOSEN, ASKED_AGAIN);
 }

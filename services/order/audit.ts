@@ -1,16 +1,11 @@
 // What the order service tells an audit, and how it is made to ask again for what is missing.
 import type { Router } from 'express';
-import { v7 as uuidv7 } from 'uuid';
-import { type AskedAgain, askAgainRequest, type OrderFact, type TicketOrderFact } from '../../contracts/audit.ts';
+import type { OrderFact, TicketOrderFact } from '../../contracts/audit.ts';
 import type { StepName, StepStatus } from '../../contracts/orders.ts';
 import type { Database, Queryable } from '../../infra/database/port.ts';
-import { jsonBody, route } from '../../infra/http/app.ts';
-import { parse } from '../../infra/http/validate.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import { factRoute, messagesRoute, msBetween } from '../audit.ts';
-import { ASKED_AGAIN } from './store.ts';
-
-const SCHEMA = 'sluice_order';
+import { askAgainRoute, factRoute, messagesRoute, msBetween } from '../audit.ts';
+import { ASKED_AGAIN, SCHEMA } from './store.ts';
 
 interface OrderRow extends Omit<OrderFact, 'steps'>, Record<StepName, StepStatus> {}
 
@@ -54,16 +49,10 @@ const ticketFacts = (where: string, limit = '') => `SELECT t.*, o.user_id AS "us
 const TICKETS_AFTER = ticketFacts('ticket_id > $1', 'LIMIT $2');
 const TICKETS_OF = ticketFacts('ticket_id = ANY($1::uuid[])');
 
-/**
- * Says again what orders have become, in an event of a new id. A service that remembers the old one would only repeat an
- * answer that it has; to the new one it writes what is missing, and nothing else, as its business keys have it.
- */
-const SAY_ANEW = `SELECT anew."eventId" AS event_id, e.type, e.subject, e.time, e.data
-  FROM (${ASKED_AGAIN}) AS e
-  JOIN json_to_recordset($1::json) AS anew ("orderId" text, "eventId" uuid) ON anew."orderId" = e.subject`;
+/** CTE: those that were named, to be asked for under new ids. $1: [{ id, eventId }]. */
 const CHOSEN = `WITH asked AS (
     SELECT * FROM ${SCHEMA}.progress
-    WHERE order_id IN (SELECT r."orderId" FROM json_to_recordset($1::json) AS r ("orderId" uuid))
+    WHERE order_id IN (SELECT r.id FROM json_to_recordset($1::json) AS r (id uuid))
   )`;
 
 export function orderAudit(router: Router, database: Database, outbox: Outbox): void {
@@ -77,16 +66,5 @@ export function orderAudit(router: Router, database: Database, outbox: Outbox): 
   });
   messagesRoute(router, database, 'order');
 
-  route(router, '/audit/order/ask-again', {
-    post: [
-      jsonBody,
-      async (request, response) => {
-        const { ids } = parse(askAgainRequest, request.body);
-        const anew = [...new Set(ids)].map((orderId) => ({ orderId, eventId: uuidv7() }));
-        const asked = await outbox.writeAtOnce(database.background, 'bus', SAY_ANEW, [JSON.stringify(anew)], CHOSEN);
-        const answer: AskedAgain = { asked };
-        response.status(202).json(answer);
-      },
-    ],
-  });
+  askAgainRoute(router, database, outbox, 'order', CHOSEN, ASKED_AGAIN);
 }
