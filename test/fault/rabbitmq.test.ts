@@ -136,7 +136,7 @@ test('a message that kills its consumer each time ends dead, and those around it
     await rabbitmq.ctl('clear_policy', prefix);
   });
   await process('points').stop();
-  const load = new Load({ urls: [process('order').url], schedule });
+  const load = new Load({ urls: [process('order').url], schedule, cancels: 0 });
   await load.morePlaced(30);
   await load.stop();
   const [doomed] = await query<{ id: string }>(

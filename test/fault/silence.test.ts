@@ -35,8 +35,8 @@ async function ownRabbitmq(): Promise<Rabbitmq> {
   return rabbitmq;
 }
 
-const tells = (process: ServiceProcess, what: string, timeoutMs = 20_000) =>
-  eventually(async () => (await process.output()).includes(what), { what: `its log says "${what}"`, timeoutMs });
+const tells = (process: ServiceProcess, what: string | RegExp, timeoutMs = 20_000) =>
+  eventually(async () => (await process.output()).search(what) >= 0, { what: `its log says ${what}`, timeoutMs });
 
 /**
  * As if each consumer had acknowledged what was never delivered, which is error 406; so many times, some time apart.
@@ -63,7 +63,8 @@ test("RabbitMQ closes every consumer's channel, again and again", async () => {
   // Each service has a channel for its queue and one for its dead letters.
   expect(await closeConsumers(rabbitmq, rounds)).toBeGreaterThanOrEqual(2 * processes.length);
   const over = performance.now();
-  for (const each of processes) await tells(each, 'unknown delivery tag 4711000');
+  // A delivery that RabbitMQ sent before it closed the channel makes amqplib give up the whole connection.
+  for (const each of processes) await tells(each, /unknown delivery tag 4711000|Frame on unknown channel/);
   await load.morePlaced(40);
   const fault = "RabbitMQ closes the consumers' channels";
   await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
