@@ -17,6 +17,7 @@ import { createMetrics } from '../infra/metrics.ts';
 import { announce } from '../infra/mqtt/presence.ts';
 import { StartupError } from '../infra/startup-error.ts';
 import { couponService } from './coupon/index.ts';
+import { failedMessagesRoutes } from './failed-messages.ts';
 import { flashSaleService } from './flash-sale/index.ts';
 import { ServiceHost } from './host.ts';
 import { notifyService } from './notify/index.ts';
@@ -127,6 +128,7 @@ export async function startSluice({ env, services = serviceNames }: StartOptions
     let stopping = false;
     const app = createApp(log, (router) => {
       for (const host of hosts) host.routes(router);
+      failedMessagesRoutes(router, hosts);
       operationsRoutes(router, { hosts, database, bus, mqtt, queues, overload, metrics, stopping: () => stopping });
     });
     const http = await listen(overload.guard(app), config.HOST, config.PORT);

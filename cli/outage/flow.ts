@@ -20,6 +20,16 @@ export interface Answer {
 
 export const isAccepted = ({ status }: Answer): boolean => status >= 200 && status < 300;
 
+/** How many there are of each status; `none`: requests that were given up without an answer. */
+export function byStatus(answers: readonly Answer[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { status } of answers) {
+    const name = status === 0 ? 'none' : String(status);
+    counts[name] = (counts[name] ?? 0) + 1;
+  }
+  return counts;
+}
+
 /** From when its order was to be sent, to a tenth of a millisecond. */
 export const latencyMsOf = ({ dueMs, atMs }: Answer): number => Math.round((atMs - dueMs) * 10) / 10;
 

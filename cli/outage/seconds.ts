@@ -1,6 +1,6 @@
 // One second of the course, as it is shown.
 import { latencyOf } from '../flash-sale/latency.ts';
-import { type Answer, isAccepted, latencyMsOf } from './flow.ts';
+import { type Answer, byStatus, isAccepted, latencyMsOf } from './flow.ts';
 import type { PerService, Sample } from './watch.ts';
 
 export interface Second {
@@ -25,16 +25,11 @@ export function secondOf(second: number, answers: readonly Answer[], samples: re
   const within = answers
     .slice(answers.findLastIndex(({ atMs }) => atMs < fromMs) + 1)
     .filter(({ atMs }) => atMs < toMs);
-  const byStatus: Record<string, number> = {};
-  for (const { status } of within) {
-    const name = status === 0 ? 'none' : String(status);
-    byStatus[name] = (byStatus[name] ?? 0) + 1;
-  }
   const last = samples.findLast(({ atMs }) => atMs < toMs);
   const before = samples.findLast(({ atMs }) => atMs < fromMs);
   return {
     second,
-    answers: byStatus,
+    answers: byStatus(within),
     p95Ms: latencyOf(within.filter(isAccepted).map(latencyMsOf))?.p95 ?? null,
     completed: (last?.completed ?? 0) - (before?.completed ?? 0),
     waiting: last?.waiting ?? NOTHING,

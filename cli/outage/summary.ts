@@ -3,7 +3,7 @@ import { type Latency, latencyOf } from '../flash-sale/latency.ts';
 import { count } from '../terminal.ts';
 import type { Audit } from './audit.ts';
 import type { Course, Settings } from './course.ts';
-import { type Answer, isAccepted, latencyMsOf } from './flow.ts';
+import { type Answer, byStatus, isAccepted, latencyMsOf } from './flow.ts';
 import type { Second } from './seconds.ts';
 import type { OutageSystem } from './system.ts';
 
@@ -86,15 +86,6 @@ function phaseOf(name: Phase['name'], answers: readonly Answer[], fromMs: number
     others: byStatus(within.filter((answer) => !isAccepted(answer))),
     latencyMs: latencyOf(accepted.map(latencyMsOf)) ?? null,
   };
-}
-
-function byStatus(answers: readonly Answer[]): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (const { status } of answers) {
-    const name = status === 0 ? 'none' : String(status);
-    counts[name] = (counts[name] ?? 0) + 1;
-  }
-  return counts;
 }
 
 function failuresOf(summary: Omit<Summary, 'failures'>, answers: readonly Answer[]): string[] {

@@ -11,6 +11,7 @@ import type { IncomingMessage, Receiver } from '../bus/port.ts';
 import { GroupCommit, Overloaded } from '../database/group-commit.ts';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { readEvent, type Unreadable } from './envelope.ts';
+import { FailedMessages } from './failed-messages.ts';
 import type { AnyHandlers } from './handler.ts';
 import { type ClaimedMessage, InboxStore, type NewMessage } from './inbox-store.ts';
 import { InboxTransactions, type Origin, type Outcome, type Work } from './inbox-transactions.ts';
@@ -49,6 +50,7 @@ export interface InboxOptions {
 
 export class Inbox implements Receiver {
   readonly rows: InboxStore;
+  readonly failed: FailedMessages;
   readonly #options: InboxOptions;
   readonly #transactions: InboxTransactions;
   readonly #commits: GroupCommit<Work, Outcome>;
@@ -65,6 +67,7 @@ export class Inbox implements Receiver {
   constructor(options: InboxOptions) {
     this.#options = options;
     this.rows = new InboxStore(options.schema);
+    this.failed = new FailedMessages(options.database, options.schema);
     // Every message that waits for the database listens for the stop.
     setMaxListeners(0, this.#stopping.signal);
     const { database, handlers, outbox, step } = options;

@@ -107,7 +107,7 @@ describe.for(stages)('%s', ([, stage]) => {
     expect(await effects(group)).toEqual(ids);
   }
 
-  const failed = (member: Member) => member.inbox.rows.listFailed(databases.database, {}, undefined, 1_000);
+  const failed = (member: Member) => member.inbox.failed.list({}, undefined, 1_000);
 
   /** Something for a handler to wait for, released at the end of the test at the latest. */
   function latch() {
@@ -244,7 +244,7 @@ describe.for(stages)('%s', ([, stage]) => {
     expect(JSON.parse(report?.data ?? '')).toMatchObject({ eventId: event.id, error: 'the bank says no' });
 
     broken = false;
-    expect(await member.inbox.rows.retry(databases.database, { id: event.id })).toBe(1);
+    expect(await member.inbox.failed.retry({ id: event.id })).toBe(1);
     member.inbox.wake();
     await toHaveHadEffect('points', [event]);
     expect(await failed(member)).toEqual([]);

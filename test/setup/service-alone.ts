@@ -66,7 +66,7 @@ export async function openAlone(
     service,
     async tell(...bodies) {
       await inbox.handle(bodies.map((body) => ({ body })));
-      expect(await inbox.rows.listFailed(database, {}, undefined, 10)).toEqual([]);
+      expect(await inbox.failed.list({}, undefined, 10)).toEqual([]);
     },
     forget: () => database.execute(`DELETE FROM ${schema}.inbox`),
     said: (subject) =>
