@@ -6,7 +6,10 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 export interface DeafProxy {
   /** The broker's, through the proxy. */
   readonly url: string;
-  /** While on, what the broker delivers is dropped, and nobody is told. */
+  /**
+   * While on, what the broker delivers is dropped, and nobody is told. A connection (AMQP: a channel) that has lost a
+   * delivery goes on losing them when it is off again, until it is replaced: no network closes such a gap.
+   */
   deafen(on: boolean): void;
   close(): Promise<void>;
 }
@@ -70,20 +73,24 @@ export async function startDeafProxy(brokerUrl: string): Promise<DeafProxy> {
 const amqp: Protocol = {
   lengthOf: (bytes) => (bytes.length < 7 ? undefined : 7 + bytes.readUInt32BE(3) + 1),
   createFilter(isDeaf) {
-    /** Channels on which the frames of a dropped delivery are under way. */
+    /** Channels that have lost a delivery, and those on which the frames of a dropped one are under way. */
+    const deaf = new Set<number>();
     const dropping = new Set<number>();
     return (frame) => {
       const channel = frame.readUInt16BE(1);
-      const isMethod = frame[0] === 1;
-      if (!isMethod) return dropping.has(channel);
-      const isDelivery = frame.readUInt16BE(7) === 60 && frame.readUInt16BE(9) === 60;
-      const drop = isDelivery && isDeaf();
+      const method = frame[0] === 1 ? `${frame.readUInt16BE(7)}.${frame.readUInt16BE(9)}` : undefined;
+      if (method === undefined) return dropping.has(channel);
+      if (method === CHANNEL_OPEN_OK) deaf.delete(channel);
+      const drop = method === BASIC_DELIVER && (isDeaf() || deaf.has(channel));
       if (drop) dropping.add(channel);
       else dropping.delete(channel);
+      if (drop) deaf.add(channel);
       return drop;
     };
   },
 };
+const CHANNEL_OPEN_OK = '20.11';
+const BASIC_DELIVER = '60.60';
 
 /** MQTT 3.1.1, section 2.2: type and flags, remaining length in one to four bytes. A delivery is a PUBLISH, type 3. */
 const mqtt: Protocol = {
@@ -96,5 +103,12 @@ const mqtt: Protocol = {
     }
     return undefined;
   },
-  createFilter: (isDeaf) => (packet) => packet.readUInt8(0) >> 4 === 3 && isDeaf(),
+  createFilter(isDeaf) {
+    let deaf = false;
+    return (packet) => {
+      const drop = packet.readUInt8(0) >> 4 === 3 && (deaf || isDeaf());
+      deaf ||= drop;
+      return drop;
+    };
+  },
 };
