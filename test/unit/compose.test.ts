@@ -14,9 +14,9 @@ import type { MqttPublisher } from '../../infra/mqtt/port.ts';
 import type { PaymentProvider } from '../../infra/payments/port.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
 import { couponService } from '../../services/coupon/index.ts';
+import { failedMessagesRoutes } from '../../services/failed-messages.ts';
 import { flashSaleService } from '../../services/flash-sale/index.ts';
 import { notifyService } from '../../services/notify/index.ts';
-import { operationsRoutes } from '../../services/operations.ts';
 import { orderService } from '../../services/order/index.ts';
 import { pointsService } from '../../services/points/index.ts';
 import { type AnyService, type ServiceContext, schemaOf } from '../../services/service.ts';
@@ -84,9 +84,6 @@ function routesByService(): Record<ServiceName, string[]> {
     routesOf(create[name]({ ...unused, outbox: new Outbox(schemaOf(name)) }).routes);
   return Object.fromEntries(serviceNames.map((name) => [name, routes(name)])) as Record<ServiceName, string[]>;
 }
-
-const operations = () =>
-  routesOf((router) => operationsRoutes(router, { ...unused, hosts: [], stopping: () => false }));
 
 function routesOf(declare: (router: Router) => void): string[] {
   const router = Router();
@@ -170,7 +167,7 @@ describe('nginx.conf', () => {
   });
 
   test.each(serviceNames)("sends what is asked about %s's failed messages to it", (name) => {
-    const paths = operations().filter((path) => path.includes(':service'));
+    const paths = routesOf((router) => failedMessagesRoutes(router, []));
     expect(paths.length).toBeGreaterThan(0);
     for (const path of paths) expect(proxied(path.replace(':service', name).replace(':id', '1'))).toBe(name);
   });
