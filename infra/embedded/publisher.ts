@@ -15,6 +15,10 @@ const STORE_WITHIN_MS = 20_000;
  * Aedes skips a QoS 1 or 2 message for a subscriber that was sent one with a higher broker counter already, and counts
  * at publish, before it stores. So these go one after the other. QoS 0 overtakes them, under a broker id, and with it
  * a counter, of its own.
+ *
+ * QoS 2 is published as 1: here it promises no more, and nobody subscribes with more. Aedes sends what waited in a session
+ * with the QoS that it was published with, not with the one that was granted; and of QoS 2 it forgets the contents at
+ * the PUBREC, which clients send before they have stored anything.
  */
 export function createPublisher(broker: Aedes): MqttPublisher {
   const queue = createSerialQueue(MAX_WAITING);
@@ -38,7 +42,8 @@ export function createPublisher(broker: Aedes): MqttPublisher {
 
   return {
     async publish(topic, payload, { qos, retain = false }) {
-      const packet = { cmd: 'publish', topic, payload: Buffer.from(payload), qos, retain, dup: false } as const;
+      const sent = qos === 2 ? 1 : qos;
+      const packet = { cmd: 'publish', topic, payload: Buffer.from(payload), qos: sent, retain, dup: false } as const;
       // A retained message is stored, so it takes its turn as well.
       if (qos === 0 && !retain) {
         if (closed || underWay >= MAX_UNDER_WAY) return;

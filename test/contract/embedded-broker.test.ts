@@ -110,6 +110,26 @@ describe('what is published', () => {
     expect(sorted(received)).toEqual(numbers(50));
   });
 
+  test.each([1, 2] as const)(
+    'a session keeps what it was sent and has not acknowledged, published with QoS %i',
+    async (qos) => {
+      const broker = await start();
+      const { client } = session(broker);
+      await client.subscribeAsync('p/events/a', { qos: 1 });
+      await client.endAsync();
+      for (const n of numbers(10)) await broker.publisher.publish('p/events/a', n, { qos });
+
+      const forgetful = session(broker);
+      forgetful.client.handleMessage = (_packet, callback) => callback(new Error('not stored'));
+      await eventually(() => forgetful.received.length >= 10, { what: 'all are sent' });
+      await forgetful.client.endAsync(true);
+
+      const { received } = session(broker);
+      await eventually(() => received.length >= 10, { what: 'all are sent again' });
+      expect(sorted(received)).toEqual(numbers(10));
+    },
+  );
+
   test('kill -9 loses no confirmed message, and leaves no presence behind', async () => {
     const dataDir = await freshFolder();
     const script = fileURLToPath(new URL('embedded-broker.child.ts', import.meta.url));
