@@ -1,0 +1,44 @@
+// Paced queues as tests open them.
+import { randomUUID } from 'node:crypto';
+import { pino } from 'pino';
+import { afterEach } from 'vitest';
+import { type OpenQueuesOptions, openQueues } from '../../infra/queue/index.ts';
+import type { PacedQueue, PacedQueueOptions, PacedQueues } from '../../infra/queue/port.ts';
+import { freshPrefix } from './wait.ts';
+
+const log = pino({ level: 'silent' });
+
+/** What ends with the test of whoever imports this, the last one first. */
+export const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+export async function open(on: OpenQueuesOptions['on'], prefix = freshPrefix()): Promise<PacedQueues> {
+  const queues = await openQueues({ on, prefix, log });
+  cleanups.push(() => queues.close());
+  return queues;
+}
+
+/** A queue whose runs are written down. It ends with the test. */
+export async function openQueue(queues: PacedQueues, options: Partial<PacedQueueOptions> = {}) {
+  const runs: string[] = [];
+  const beganAt: number[] = [];
+  const givenUp: { id: string; error: Error }[] = [];
+  const { work = async () => {} } = options;
+  const queue: PacedQueue = await queues.open({
+    name: 'q',
+    perSecond: 1000,
+    onGivenUp: (id, error) => givenUp.push({ id, error }),
+    ...options,
+    work: (id) => {
+      runs.push(id);
+      beganAt.push(performance.now());
+      return work(id);
+    },
+  });
+  cleanups.push(() => queue.close());
+  return { queue, runs, beganAt, givenUp };
+}
+
+export const uuids = (count: number): string[] => Array.from({ length: count }, () => randomUUID());
