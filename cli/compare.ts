@@ -1,9 +1,9 @@
 // `sluice compare`: why there is a bus. The same order, handled in three ways, measured from outside.
-import { writeFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import { renderComparison } from './compare/report.ts';
 import { svgOf } from './compare/svg.ts';
-import { CliError, messageOf } from './errors.ts';
+import { CliError } from './errors.ts';
+import { expectWritable, writeOutput } from './files.ts';
 import { untilInterrupted } from './interrupt.ts';
 import { jsonOption, numberBetween } from './options.ts';
 import { count, paint, print, printJson } from './terminal.ts';
@@ -37,12 +37,13 @@ export const compareCommand = () =>
     .action((options: CompareOptions) => untilInterrupted((signal) => run(options, signal)));
 
 async function run({ work: workMs, orders, clients, svg, json }: CompareOptions, signal: AbortSignal): Promise<void> {
+  await expectWritable(svg);
   // Imported here, because the other commands need none of it.
   const { compare } = await import('./compare/run.ts');
   const comparison = await compare({ workMs, orders, clients }, signal);
   if (json) printJson(comparison);
   else for (const line of renderComparison(comparison)) print(line);
-  if (svg !== undefined) await write(svg, svgOf(comparison));
+  if (svg !== undefined) await writeOutput(svg, svgOf(comparison));
   if (comparison.differences.length > 0) throw new CliError(comparison.differences.join('\n'));
   if (json) return;
   const total = comparison.ways.reduce((sum, { effects }) => sum + effects.orders, 0);
@@ -53,10 +54,4 @@ async function run({ work: workMs, orders, clients, svg, json }: CompareOptions,
       `All ${count(total)} orders are completed: points, coupon and notification, once each, the same for each way.`,
     ),
   );
-}
-
-async function write(file: string, text: string): Promise<void> {
-  await writeFile(file, text).catch((error) => {
-    throw new CliError(`cannot write ${file}: ${messageOf(error)}`, { cause: error });
-  });
 }

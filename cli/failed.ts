@@ -2,7 +2,7 @@
 import { Argument, Command, InvalidArgumentError } from 'commander';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { uuid } from '../contracts/text.ts';
-import { CliError } from './errors.ts';
+import { CliError, USAGE_EXIT_CODE } from './errors.ts';
 import { askEach, FailedMessages } from './failed/client.ts';
 import { type FilterOptions, isNarrow, queryOf, withFilter } from './failed/filter.ts';
 import { newestFirst, renderList, renderMessage, renderRetries } from './failed/render.ts';
@@ -159,7 +159,9 @@ const retryMatching = (options: RetryOptions, signal: AbortSignal) =>
     const { rate, service: named, url, all, json } = options;
     const dryRun = options.dryRun ?? false;
     if (!isNarrow(options) && !all && !dryRun)
-      throw new CliError('nothing was retried: without a filter this retries everything that failed; --all says so');
+      throw new CliError('nothing was retried: without a filter this retries everything that failed; --all says so', {
+        exitCode: USAGE_EXIT_CODE,
+      });
     const query = queryOf(options);
     const run = new RetryRun(await askEach(named, url, (service) => messages.preview(service, query, signal)));
     let failure: unknown;

@@ -1,8 +1,8 @@
 // `sluice flash-sale`: a crowd comes to a sale, over HTTP, and the books are held against what the buyers were told.
-import { writeFile } from 'node:fs/promises';
 import { Command, Option } from 'commander';
 import { MAX_DRAIN_PER_SECOND, MAX_QUEUE_CAP, MAX_STOCK } from '../contracts/flash-sales.ts';
-import { CliError, messageOf } from './errors.ts';
+import { CliError } from './errors.ts';
+import { expectWritable, writeOutput } from './files.ts';
 import { createDisplay } from './flash-sale/display.ts';
 import { startEmbedded } from './flash-sale/embedded.ts';
 import { svgOf } from './flash-sale/report/charts.ts';
@@ -58,12 +58,13 @@ export const flashSaleCommand = () =>
     .action((options: FlashSaleOptions) => untilInterrupted((signal) => flashSale(options, signal)));
 
 async function flashSale(options: FlashSaleOptions, signal: AbortSignal): Promise<void> {
+  await expectWritable(options.report, options.svg);
   const run = await runWith(options, signal);
   const summary = summarize(run);
   if (options.json) printJson(summary);
   else for (const line of renderSummary(summary)) print(line);
-  if (options.report !== undefined) await write(options.report, pageOf(summary, seriesOf(run)));
-  if (options.svg !== undefined) await write(options.svg, svgOf(summary, seriesOf(run)));
+  if (options.report !== undefined) await writeOutput(options.report, pageOf(summary, seriesOf(run)));
+  if (options.svg !== undefined) await writeOutput(options.svg, svgOf(summary, seriesOf(run)));
   const failed = failures(summary);
   if (failed.length > 0)
     throw new CliError(failed.map(({ name, text }) => `does not hold: ${name}: ${text}`).join('\n'));
@@ -89,10 +90,4 @@ async function run(url: string, options: FlashSaleOptions, signal: AbortSignal):
   } finally {
     display.stop();
   }
-}
-
-async function write(file: string, text: string): Promise<void> {
-  await writeFile(file, text).catch((error) => {
-    throw new CliError(`cannot write ${file}: ${messageOf(error)}`, { cause: error });
-  });
 }

@@ -1,9 +1,9 @@
 // `sluice outage`: what it means that services are decoupled. One of them goes away under a flow of orders, and comes
 // back; nobody who orders notices, and nothing is lost.
 import { setMaxListeners } from 'node:events';
-import { writeFile } from 'node:fs/promises';
 import { Command, Option } from 'commander';
-import { CliError, messageOf } from './errors.ts';
+import { CliError } from './errors.ts';
+import { expectWritable, writeOutput } from './files.ts';
 import { untilInterrupted } from './interrupt.ts';
 import { jsonOption, numberBetween } from './options.ts';
 import { auditOf } from './outage/audit.ts';
@@ -57,10 +57,11 @@ export const outageCommand = () =>
 
 async function outage(options: OutageOptions, signal: AbortSignal): Promise<void> {
   const { json, svg } = options;
+  await expectWritable(svg);
   const summary = await demonstrate(options, signal);
   if (json) printJson(summary);
   else for (const line of ['', ...renderSummary(summary)]) print(line);
-  if (svg !== undefined) await write(svg, svgOf(summary));
+  if (svg !== undefined) await writeOutput(svg, svgOf(summary));
   if (summary.failures.length > 0) throw new CliError(summary.failures.join('\n'));
 }
 
@@ -99,10 +100,4 @@ function showOn(settings: Settings, json: boolean): Show {
       line(secondLine(second, settings, stream));
     },
   };
-}
-
-async function write(file: string, text: string): Promise<void> {
-  await writeFile(file, text).catch((error) => {
-    throw new CliError(`cannot write ${file}: ${messageOf(error)}`, { cause: error });
-  });
 }

@@ -175,7 +175,10 @@ export async function startSluice({ env, services = serviceNames }: StartOptions
       },
       stop: () => {
         stopping = true;
-        stopped ??= within(config.STOP_TIMEOUT_MS, end()).then(() => log.flush());
+        stopped ??= within(config.STOP_TIMEOUT_MS, end()).then(() => {
+          log.info('stopped');
+          log.flush();
+        });
         return stopped;
       },
     };

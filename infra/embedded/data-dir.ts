@@ -3,12 +3,14 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
-import { DataDirInUse } from './errors.ts';
+import { DataDirInUse, DataDirUnusable } from './errors.ts';
 
-/** Opens `<dataDir>/<name>`, or rejects with DataDirInUse where another process has it open. */
+/** Opens `<dataDir>/<name>`, or rejects: with DataDirInUse where another process has it open, with DataDirUnusable where there can be none. */
 export async function openLevel(dataDir: string, name: string): Promise<ClassicLevel<string, Buffer>> {
   const folder = join(dataDir, name);
-  await mkdir(folder, { recursive: true });
+  await mkdir(folder, { recursive: true }).catch((error) => {
+    throw new DataDirUnusable(dataDir, error);
+  });
   const level = new ClassicLevel<string, Buffer>(folder, { valueEncoding: 'buffer' });
   try {
     await level.open();

@@ -9,6 +9,14 @@ export class DataDirInUse extends StartupError {
   }
 }
 
+/** There can be no folder there. */
+export class DataDirUnusable extends StartupError {
+  override readonly name = 'DataDirUnusable';
+  constructor(dataDir: string, cause: Error) {
+    super(`${dataDir} cannot be used for data: ${cause.message}; set DATA_DIR to another folder`, { cause });
+  }
+}
+
 /** Something else listens on the broker's port. */
 export class MqttPortInUse extends StartupError {
   override readonly name = 'MqttPortInUse';

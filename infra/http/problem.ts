@@ -54,7 +54,7 @@ function problemOf(error: unknown): Problem | undefined {
   if (error instanceof ZodError) {
     return new Problem(422, 'invalid-request', {
       title: 'The request is not valid',
-      detail: `${error.issues.length === 1 ? 'One field is' : `${error.issues.length} fields are`} not as they should be.`,
+      detail: `${error.issues.length === 1 ? 'One field is not as it' : `${error.issues.length} fields are not as they`} should be.`,
       // Bounded, as an answer to a large body with a fault in every item must not be larger than the body.
       errors: error.issues.slice(0, 20).map(({ path, message }) => ({ path: path.join('.'), message })),
     });

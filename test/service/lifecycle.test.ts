@@ -117,6 +117,12 @@ test('a second start on the same data is refused, and says which folder; the fir
   await completed(sluice.url, (await placeOrder(sluice.url, freshUser())).id);
 });
 
+test('a data folder that cannot be is named, with the variable to change', async () => {
+  const { code, stderr } = await startInVain({ DATA_DIR: '/dev/null/data' });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^error: \/dev\/null\/data cannot be used for data: ENOTDIR.*DATA_DIR/m);
+});
+
 /** Quicker to start with than to create an embedded one. */
 async function anyDatabase(): Promise<{ DATABASE_URL?: string }> {
   const { databaseUrl } = inject('servers');

@@ -149,6 +149,7 @@ describe('the command line', () => {
     [['list', '--error', ''], /--error/],
     [['show', 'points', '7'], /'id'.*UUID/],
     [['show', 'points'], /missing required argument 'id'/],
+    [['retry'], /^error: nothing was retried: .*--all says so\n$/],
     [['retry', 'points'], /missing argument 'id'.*--service/],
     [['retry', 'points', id, '--all'], /do not go with an id/],
     [['retry', 'points', id, '--error', 'x'], /do not go with an id/],
@@ -158,12 +159,12 @@ describe('the command line', () => {
     expect(err).toMatch(message);
   });
 
-  test.each([
-    [['retry'], /^error: nothing was retried: .*--all says so\n$/],
-    [['list', '--url', 'http://127.0.0.1:1'], /^error: cannot reach http:\/\/127\.0\.0\.1:1: .*\n$/],
-  ])('says in one line what it could not do and exits with 1: failed %j', async (argv, message) => {
-    expect(await run(['failed', ...argv])).toBe(1);
-    expect(err).toMatch(message);
-    expect(out).toBe('');
-  });
+  test.each([[['list', '--url', 'http://127.0.0.1:1'], /^error: cannot reach http:\/\/127\.0\.0\.1:1: .*\n$/]])(
+    'says in one line what it could not do and exits with 1: failed %j',
+    async (argv, message) => {
+      expect(await run(['failed', ...argv])).toBe(1);
+      expect(err).toMatch(message);
+      expect(out).toBe('');
+    },
+  );
 });

@@ -1,0 +1,22 @@
+// Files that a command writes at its end: reports and charts.
+import { constants } from 'node:fs';
+import { access, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { CliError, messageOf } from './errors.ts';
+import { note } from './terminal.ts';
+
+/** Rejects before the work where a file could not be written after it. */
+export async function expectWritable(...files: readonly (string | undefined)[]): Promise<void> {
+  for (const file of files) {
+    if (file !== undefined) await access(dirname(file), constants.W_OK).catch((error) => cannotWrite(file, error));
+  }
+}
+
+export async function writeOutput(file: string, text: string): Promise<void> {
+  await writeFile(file, text).catch((error) => cannotWrite(file, error));
+  note(`wrote ${file}`);
+}
+
+function cannotWrite(file: string, error: unknown): never {
+  throw new CliError(`cannot write ${file}: ${messageOf(error)}`, { cause: error });
+}

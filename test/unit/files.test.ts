@@ -1,0 +1,33 @@
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { expectWritable } from '../../cli/files.ts';
+import { run } from '../../cli/program.ts';
+
+let err = '';
+beforeEach(() => {
+  err = '';
+  vi.spyOn(process.stderr, 'write').mockImplementation((chunk) => {
+    err += chunk;
+    return true;
+  });
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+// Were it not looked at first, each of these would start a system.
+test.each([
+  ['compare', '--svg'],
+  ['outage', '--svg'],
+  ['flash-sale', '--svg'],
+  ['flash-sale', '--report'],
+])('%s %s names the file that cannot be written, before it begins', async (command, option) => {
+  const file = join(tmpdir(), 'no such folder', 'file');
+  expect(await run([command, option, file])).toBe(1);
+  expect(err).toMatch(/^error: cannot write .*no such folder\/file: ENOENT.*\n$/);
+});
+
+test('a new file in a folder that is there can be written', async () => {
+  await expectWritable(undefined, join(tmpdir(), 'new.html'), 'new.svg');
+});
