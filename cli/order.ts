@@ -65,6 +65,10 @@ function parseKey(given: string): string {
   throw new InvalidArgumentError('It must be 1 to 255 printable ASCII characters.');
 }
 
+/** Where to look for a step that is not done because its service fails. */
+const hint = ({ steps }: Order): string =>
+  Object.values(steps).some(({ status }) => status === 'failed') ? '; `sluice failed` lists why' : '';
+
 async function order(options: OrderOptions, signal: AbortSignal): Promise<void> {
   const http = new HttpClient(options.url);
   try {
@@ -74,7 +78,9 @@ async function order(options: OrderOptions, signal: AbortSignal): Promise<void> 
     if (options.json) printJson({ replayed: placed.replayed, answeredInMs: placed.ms, order: final });
     if (final.status === 'cancelled') throw new CliError(`order ${final.id} is cancelled`);
     if (final.status !== 'completed')
-      throw new CliError(`order ${final.id} is ${final.status}, not completed, after ${options.timeout} s`);
+      throw new CliError(
+        `order ${final.id} is ${final.status}, not completed, after ${options.timeout} s${hint(final)}`,
+      );
     if (!options.json) print(`completed ${duration(completedAfterMs(final))} after acceptance`);
   } finally {
     await http.close();

@@ -71,6 +71,7 @@ async function paymentProvider(options: PaymentProviderOptions, signal: AbortSig
     log.info({ url: provider.url }, `ready on ${provider.url}`);
     await aborted(signal);
     await provider.close();
+    log.info('stopped');
   } catch (error) {
     if (error instanceof StartupError) throw new CliError(error.message, { cause: error });
     throw error;
