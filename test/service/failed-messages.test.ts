@@ -204,7 +204,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       expect([code, stderr]).toEqual([1, `error: points ${none}: 404 There is no such failed message\n`]);
     }
     expect(await sluiceFailed(url, 'retry')).toMatchObject({
-      code: 1,
+      code: 2,
       stderr: expect.stringMatching(/^error: nothing was retried: .*--all/),
     });
     expect((await sluiceFailed(url, 'retry', '--service', 'points', '--dry-run')).stdout).toBe(
