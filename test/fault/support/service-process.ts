@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { request } from 'undici';
+import type { RetryResult } from '../../../contracts/operations.ts';
 import { serverFolder } from '../../../infra/local/folder.ts';
 import { startGuard } from '../../../infra/local/guard.ts';
 import { freePort } from '../../../infra/local/ports.ts';
@@ -128,7 +129,13 @@ async function isReady(url: string): Promise<boolean> {
 
 /** Gives the service's dead messages a fresh set of attempts. */
 export async function retryDead({ url }: ServiceProcess, service: string): Promise<void> {
-  const { statusCode, body } = await request(`${url}/failed-messages/${service}/retry?status=dead`, { method: 'POST' });
-  await body.dump();
-  if (statusCode !== 202) throw new Error(`retry was answered ${statusCode}`);
+  const retry = async () => {
+    const path = `/failed-messages/${service}/retry?status=dead&limit=1000`;
+    const { statusCode, body } = await request(`${url}${path}`, { method: 'POST' });
+    const { left } = (await body.json()) as RetryResult;
+    if (statusCode !== 202) throw new Error(`retry was answered ${statusCode}`);
+    return left === 0;
+  };
+  // One whose answer is being repeated at this moment is passed over.
+  await eventually(retry, { what: 'everything that was dead is retried' });
 }
