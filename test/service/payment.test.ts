@@ -79,7 +79,9 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(await get<PointsPage>(`${system.url('points')}/users/${userId}/points`)).toMatchObject({ items: [] });
 
     const paid = await pay(id);
-    expect([paid.status, paid.json<Order>().status]).toEqual([200, 'placed']);
+    expect(paid.status).toBe(200);
+    // Its effects may be there before the answer is.
+    expect(['placed', 'completed']).toContain(paid.json<Order>().status);
     expect(paid.json<Order>().expiresAt).toBeUndefined();
     const done = await completed(orders, id);
     expect(done.steps.points).toMatchObject({ status: 'done', detail: '59 points' });
