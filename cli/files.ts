@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 import { CliError, messageOf } from './errors.ts';
 import { note } from './terminal.ts';
 
-/** Rejects before the work where a file could not be written after it. */
+/** Rejects before the work where the folder of a file that is written after it is not there, or not writable. */
 export async function expectWritable(...files: readonly (string | undefined)[]): Promise<void> {
   for (const file of files) {
     if (file !== undefined) await access(dirname(file), constants.W_OK).catch((error) => cannotWrite(file, error));

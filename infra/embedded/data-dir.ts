@@ -5,7 +5,10 @@ import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { DataDirInUse, DataDirUnusable } from './errors.ts';
 
-/** Opens `<dataDir>/<name>`, or rejects: with DataDirInUse where another process has it open, with DataDirUnusable where there can be none. */
+/**
+ * Opens `<dataDir>/<name>`. Rejects with DataDirInUse where another process has it open, and with DataDirUnusable where
+ * there can be no such folder.
+ */
 export async function openLevel(dataDir: string, name: string): Promise<ClassicLevel<string, Buffer>> {
   const folder = join(dataDir, name);
   await mkdir(folder, { recursive: true }).catch((error) => {

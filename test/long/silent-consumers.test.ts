@@ -196,7 +196,7 @@ async function onEmbeddedBroker(): Promise<Opened> {
 describe.for(mqttBrokers)('a session on %s that others take over', ([, available, open]) => {
   const withBroker = test.skipIf(!available);
   /** The consumer tries again a second after it was thrown out. */
-  const BACK_WITHIN_MS = 10_000;
+  const BACK_WITHIN_MS = 5_000;
 
   async function setUp() {
     const { bus, connect } = await open();
