@@ -34,7 +34,7 @@ export const ordersTo = (url: string): Work => ({
 export const answersOf = ({ answers }: Sample): number => Object.values(answers).reduce((sum, count) => sum + count, 0);
 
 export class Load {
-  readonly #child: ChildProcess = forkScript('generator.js');
+  readonly #child: ChildProcess = forkScript('generator.ts');
   #expected: readonly number[] = [];
 
   /** Counts from zero again; resolves when all connections are there, and accepted by a server that is idle. */

@@ -3,7 +3,7 @@
 import { writeFile } from 'node:fs/promises';
 import { Argument, Command } from 'commander';
 import { numberBetween } from '../cli/options.ts';
-import { print } from '../cli/terminal.ts';
+import { print } from '../demos/shared/terminal.ts';
 import { compareAdmission } from './admission/compare.ts';
 import { renderResult } from './admission/render.ts';
 import { flashSaleBenchmark } from './flash-sale/benchmark.ts';

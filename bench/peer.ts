@@ -15,14 +15,14 @@ export interface Peer {
 export type PeerKind = 'order' | 'flash-sale' | 'http';
 
 export async function startPeer(kind: PeerKind): Promise<Peer> {
-  const child = forkScript('route.js', [kind]);
+  const child = forkScript('route.ts', [kind]);
   const url = await firstMessage<string>(child, START_WITHIN_MS);
   return { url, pid: child.pid ?? 0, close: () => endChild(child) };
 }
 
 /** Orders per second of the bare AMQP loop (amqp-loop.ts). */
 export async function measureAmqpLoop(url: string, warmUpSeconds: number, seconds: number): Promise<number> {
-  const child = forkScript('amqp-loop.js', [url, String(warmUpSeconds), String(seconds)]);
+  const child = forkScript('amqp-loop.ts', [url, String(warmUpSeconds), String(seconds)]);
   try {
     return await firstMessage<number>(child, START_WITHIN_MS + (warmUpSeconds + seconds) * 1_000);
   } finally {

@@ -1,5 +1,5 @@
 // The report and the profiles as tables for people.
-import { columns } from '../cli/terminal.ts';
+import { columns } from '../demos/shared/terminal.ts';
 import type { Reach, Report, Unit } from './figures.ts';
 import type { Profiles, Share } from './profile.ts';
 import type { Mode } from './system.ts';

@@ -2,7 +2,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { note, print } from '../cli/terminal.ts';
+import { note, print } from '../demos/shared/terminal.ts';
 import { missedPhases, type Report } from './figures.ts';
 import { Load, type Work } from './load.ts';
 import { type Durations, measureRoute } from './measure.ts';

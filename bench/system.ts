@@ -6,14 +6,14 @@ import { fileURLToPath } from 'node:url';
 import { PGlite } from '@electric-sql/pglite';
 import pg from 'pg';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
-import { serverFolder } from '../infra/local/folder.ts';
-import { startMosquitto } from '../infra/local/mosquitto.ts';
-import { freePort } from '../infra/local/ports.ts';
-import { startPostgres } from '../infra/local/postgres.ts';
-import { processRunner } from '../infra/local/process-runner.ts';
-import { startRabbitmq } from '../infra/local/rabbitmq.ts';
-import { startRedis } from '../infra/local/redis.ts';
-import { type LocalServer, startServer } from '../infra/local/server.ts';
+import { serverFolder } from '../demos/shared/folder.ts';
+import { startMosquitto } from '../test/servers/mosquitto.ts';
+import { freePort } from '../test/servers/ports.ts';
+import { startPostgres } from '../test/servers/postgres.ts';
+import { processRunner } from '../test/servers/process-runner.ts';
+import { startRabbitmq } from '../test/servers/rabbitmq.ts';
+import { startRedis } from '../test/servers/redis.ts';
+import { type LocalServer, startServer } from '../test/servers/server.ts';
 import type { Query } from './audit.ts';
 
 export type Mode = 'embedded' | 'separate';
@@ -38,7 +38,7 @@ export interface System {
 
 type Row = Record<string, unknown>;
 
-const MAIN = fileURLToPath(new URL('../cli/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const COMMON = { HOST: '127.0.0.1', NODE_ENV: 'production', LOG_FORMAT: 'json' };
 
 export interface SystemOptions {

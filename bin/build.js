@@ -10,7 +10,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, 'dist');
 /** Its modification time is the time that the build began. */
 const stamp = (folder) => join(folder, '.built');
-const sources = ['contracts', 'services', 'infra', 'cli', 'bench'].map((name) => join(root, name));
+const sources = ['contracts', 'services', 'infra', 'simulators', 'app', 'demos', 'cli'].map((name) => join(root, name));
 const settings = ['package.json', 'tsconfig.json', 'tsconfig.build.json'].map((name) => join(root, name));
 
 /** Folders count as well: theirs changes when a file is removed. */

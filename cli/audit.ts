@@ -1,13 +1,13 @@
 // `sluice audit`: proves the promises over everything stored, by what each service tells of its own tables.
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
+import { CliError } from '../demos/shared/errors.ts';
+import { untilInterrupted } from '../demos/shared/interrupt.ts';
+import { count, print, printJson } from '../demos/shared/terminal.ts';
 import { AuditClient } from './audit/client.ts';
 import { offencesOf, type Report, renderReport } from './audit/report.ts';
 import { audit, repair } from './audit/run.ts';
-import { CliError } from './errors.ts';
-import { untilInterrupted } from './interrupt.ts';
 import { jsonOption, urlOf, urlOption } from './options.ts';
-import { count, print, printJson } from './terminal.ts';
 
 type Urls = Readonly<Partial<Record<ServiceName, string>>>;
 

@@ -1,12 +1,12 @@
 // `sluice compare`: why there is a bus. The same order, handled in three ways, measured from outside.
 import { Command } from 'commander';
-import { renderComparison } from './compare/report.ts';
-import { svgOf } from './compare/svg.ts';
-import { CliError } from './errors.ts';
-import { expectWritable, writeOutput } from './files.ts';
-import { untilInterrupted } from './interrupt.ts';
+import { renderComparison } from '../demos/compare/report.ts';
+import { svgOf } from '../demos/compare/svg.ts';
+import { CliError } from '../demos/shared/errors.ts';
+import { expectWritable, writeOutput } from '../demos/shared/files.ts';
+import { untilInterrupted } from '../demos/shared/interrupt.ts';
+import { count, paint, print, printJson } from '../demos/shared/terminal.ts';
 import { jsonOption, numberBetween } from './options.ts';
-import { count, paint, print, printJson } from './terminal.ts';
 
 interface CompareOptions {
   readonly work: number;
@@ -39,7 +39,7 @@ export const compareCommand = () =>
 async function run({ work: workMs, orders, clients, svg, json }: CompareOptions, signal: AbortSignal): Promise<void> {
   await expectWritable(svg);
   // Imported here, because the other commands need none of it.
-  const { compare } = await import('./compare/run.ts');
+  const { compare } = await import('../demos/compare/run.ts');
   const comparison = await compare({ workMs, orders, clients }, signal);
   if (json) printJson(comparison);
   else for (const line of renderComparison(comparison)) print(line);

@@ -2,15 +2,15 @@
 import { Argument, Command, InvalidArgumentError } from 'commander';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { uuid } from '../contracts/text.ts';
-import { CliError, USAGE_EXIT_CODE } from './errors.ts';
+import { CliError, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
+import { HttpClient } from '../demos/shared/http.ts';
+import { untilInterrupted } from '../demos/shared/interrupt.ts';
+import { count, print, printJson, progressBar } from '../demos/shared/terminal.ts';
 import { askEach, FailedMessages } from './failed/client.ts';
 import { type FilterOptions, isNarrow, queryOf, withFilter } from './failed/filter.ts';
 import { newestFirst, renderList, renderMessage, renderRetries } from './failed/render.ts';
 import { RetryRun } from './failed/retry.ts';
-import { HttpClient } from './http.ts';
-import { untilInterrupted } from './interrupt.ts';
 import { jsonOption, numberBetween, urlOption } from './options.ts';
-import { count, print, printJson, progressBar } from './terminal.ts';
 
 interface ListOptions extends FilterOptions {
   readonly url: string;

@@ -1,20 +1,20 @@
 // `sluice flash-sale`: a crowd comes to a sale, over HTTP, and the books are held against what the buyers were told.
 import { Command, Option } from 'commander';
 import { MAX_DRAIN_PER_SECOND, MAX_QUEUE_CAP, MAX_STOCK } from '../contracts/flash-sales.ts';
-import { CliError } from './errors.ts';
-import { expectWritable, writeOutput } from './files.ts';
-import { createDisplay } from './flash-sale/display.ts';
-import { startEmbedded } from './flash-sale/embedded.ts';
-import { svgOf } from './flash-sale/report/charts.ts';
-import { pageOf } from './flash-sale/report/page.ts';
-import { renderSummary } from './flash-sale/report/terminal.ts';
-import { type Run, simulate } from './flash-sale/run.ts';
-import { seriesOf } from './flash-sale/series.ts';
-import type { Settings } from './flash-sale/settings.ts';
-import { failures, summarize } from './flash-sale/summary.ts';
-import { untilInterrupted } from './interrupt.ts';
+import { createDisplay } from '../demos/flash-sale/display.ts';
+import { startEmbedded } from '../demos/flash-sale/embedded.ts';
+import { svgOf } from '../demos/flash-sale/report/charts.ts';
+import { pageOf } from '../demos/flash-sale/report/page.ts';
+import { renderSummary } from '../demos/flash-sale/report/terminal.ts';
+import { type Run, simulate } from '../demos/flash-sale/run.ts';
+import { seriesOf } from '../demos/flash-sale/series.ts';
+import type { Settings } from '../demos/flash-sale/settings.ts';
+import { failures, summarize } from '../demos/flash-sale/summary.ts';
+import { CliError } from '../demos/shared/errors.ts';
+import { expectWritable, writeOutput } from '../demos/shared/files.ts';
+import { untilInterrupted } from '../demos/shared/interrupt.ts';
+import { note, print, printJson } from '../demos/shared/terminal.ts';
 import { jsonOption, numberBetween, urlOf } from './options.ts';
-import { note, print, printJson } from './terminal.ts';
 
 interface FlashSaleOptions extends Omit<Settings, 'timeoutSeconds'> {
   readonly timeout: number;

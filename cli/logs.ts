@@ -1,16 +1,16 @@
 // `sluice logs`: follows the services' logs from any machine that reaches the MQTT broker.
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { MqttClient } from 'mqtt';
+import { redactUrl } from '../app/config.ts';
 import { serviceNames } from '../contracts/services.ts';
+import { CliError } from '../demos/shared/errors.ts';
+import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
+import { count, note, paint, print, printable } from '../demos/shared/terminal.ts';
 import { logTopic, presenceTopic } from '../infra/bus/topology.ts';
-import { redactUrl } from '../infra/config.ts';
-import { formatLogLine } from '../infra/log-format.ts';
 import { connectTo, endConnection, reasonOf } from '../infra/mqtt/connect.ts';
-import { CliError } from './errors.ts';
-import { aborted, untilInterrupted } from './interrupt.ts';
+import { formatLogLine } from '../infra/observability/log-format.ts';
 import { type Level, type LogEntry, LogReader, levels } from './logs/reader.ts';
 import { urlOf } from './options.ts';
-import { count, note, paint, print, printable } from './terminal.ts';
 
 interface LogsOptions {
   readonly mqttUrl: string;

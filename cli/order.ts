@@ -4,12 +4,19 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { formatMoney } from '../contracts/money.ts';
 import { idempotencyKey, type Order, type OrderItem, type StepName, stepNames } from '../contracts/orders.ts';
-import { CliError } from './errors.ts';
-import { HttpClient } from './http.ts';
-import { untilInterrupted } from './interrupt.ts';
+import { CliError } from '../demos/shared/errors.ts';
+import { HttpClient } from '../demos/shared/http.ts';
+import { untilInterrupted } from '../demos/shared/interrupt.ts';
+import {
+  completedAfterMs,
+  orderItem,
+  type Placed,
+  placeOrder,
+  readOrder,
+  sinceAcceptance,
+} from '../demos/shared/orders.ts';
+import { duration, paint, print, printable, printJson } from '../demos/shared/terminal.ts';
 import { currencyOption, jsonOption, numberBetween, urlOption, userOption } from './options.ts';
-import { completedAfterMs, orderItem, type Placed, placeOrder, readOrder, sinceAcceptance } from './orders.ts';
-import { duration, paint, print, printable, printJson } from './terminal.ts';
 
 interface OrderOptions {
   readonly url: string;

@@ -2,17 +2,17 @@
 // back; nobody who orders notices, and nothing is lost.
 import { setMaxListeners } from 'node:events';
 import { Command, Option } from 'commander';
-import { CliError } from './errors.ts';
-import { expectWritable, writeOutput } from './files.ts';
-import { untilInterrupted } from './interrupt.ts';
+import { auditOf } from '../demos/outage/audit.ts';
+import { runCourse, type Settings, type Show } from '../demos/outage/course.ts';
+import { headLine, renderSummary, secondLine } from '../demos/outage/report.ts';
+import { type Summary, summarize } from '../demos/outage/summary.ts';
+import { svgOf } from '../demos/outage/svg.ts';
+import { type StepService, startSystem, steps } from '../demos/outage/system.ts';
+import { CliError } from '../demos/shared/errors.ts';
+import { expectWritable, writeOutput } from '../demos/shared/files.ts';
+import { untilInterrupted } from '../demos/shared/interrupt.ts';
+import { note, paint, print, printJson } from '../demos/shared/terminal.ts';
 import { jsonOption, numberBetween } from './options.ts';
-import { auditOf } from './outage/audit.ts';
-import { runCourse, type Settings, type Show } from './outage/course.ts';
-import { headLine, renderSummary, secondLine } from './outage/report.ts';
-import { type Summary, summarize } from './outage/summary.ts';
-import { svgOf } from './outage/svg.ts';
-import { type StepService, startSystem, steps } from './outage/system.ts';
-import { note, paint, print, printJson } from './terminal.ts';
 
 interface OutageOptions {
   readonly service: StepService;

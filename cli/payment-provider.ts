@@ -1,8 +1,8 @@
 // `sluice payment-provider`: the simulated payment provider as a process of its own.
 import { Command, Option } from 'commander';
-import { StartupError } from '../infra/startup-error.ts';
-import { CliError } from './errors.ts';
-import { aborted, untilInterrupted } from './interrupt.ts';
+import { CliError } from '../demos/shared/errors.ts';
+import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
+import { StartupError } from '../infra/runtime/startup-error.ts';
 import { numberBetween } from './options.ts';
 
 interface PaymentProviderOptions {
@@ -55,8 +55,8 @@ export const paymentProviderCommand = () =>
 async function paymentProvider(options: PaymentProviderOptions, signal: AbortSignal): Promise<void> {
   const { host, port, dataDir } = options;
   // Imported here, because the other commands need none of it.
-  const { createLog } = await import('../infra/log.ts');
-  const { startSimulatedProvider } = await import('../infra/payments/simulated-provider.ts');
+  const { createLog } = await import('../infra/observability/log.ts');
+  const { startSimulatedProvider } = await import('../simulators/payment-provider/simulated-provider.ts');
   const log = createLog({ level: 'debug', pretty: process.stdout.isTTY === true });
   const told = {
     declineShare: options.decline,

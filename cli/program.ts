@@ -1,8 +1,9 @@
 // The `sluice` command: which subcommands there are, and how they end.
 import { Command, CommanderError } from 'commander';
+import { CliError, INTERRUPTED_EXIT_CODE, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
+import { note, paint } from '../demos/shared/terminal.ts';
 import { auditCommand } from './audit.ts';
 import { compareCommand } from './compare.ts';
-import { CliError, INTERRUPTED_EXIT_CODE, USAGE_EXIT_CODE } from './errors.ts';
 import { failedCommand } from './failed.ts';
 import { flashSaleCommand } from './flash-sale.ts';
 import { logsCommand } from './logs.ts';
@@ -11,7 +12,6 @@ import { outageCommand } from './outage.ts';
 import { paymentProviderCommand } from './payment-provider.ts';
 import { replayCommand } from './replay.ts';
 import { startCommand } from './start.ts';
-import { note, paint } from './terminal.ts';
 
 const subcommands = [
   startCommand,

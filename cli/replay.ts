@@ -1,16 +1,16 @@
 // `sluice replay FILE`: places a real shop's invoices as orders, and accounts for every line of the file.
 import { Command, Option } from 'commander';
-import { CliError } from './errors.ts';
-import { HttpClient } from './http.ts';
-import { untilInterrupted } from './interrupt.ts';
+import { readLines } from '../demos/replay/csv.ts';
+import { Follower, type FollowOptions } from '../demos/replay/follow.ts';
+import { type Collected, collectInvoices } from '../demos/replay/invoices.ts';
+import { placeAll } from '../demos/replay/place.ts';
+import { type Report, renderReport, shortcomings } from '../demos/replay/report.ts';
+import { Tally } from '../demos/replay/tally.ts';
+import { CliError } from '../demos/shared/errors.ts';
+import { HttpClient } from '../demos/shared/http.ts';
+import { untilInterrupted } from '../demos/shared/interrupt.ts';
+import { count, note, print, printJson, progressBar } from '../demos/shared/terminal.ts';
 import { currencyOption, jsonOption, numberBetween, urlOption } from './options.ts';
-import { readLines } from './replay/csv.ts';
-import { Follower, type FollowOptions } from './replay/follow.ts';
-import { type Collected, collectInvoices } from './replay/invoices.ts';
-import { placeAll } from './replay/place.ts';
-import { type Report, renderReport, shortcomings } from './replay/report.ts';
-import { Tally } from './replay/tally.ts';
-import { count, note, print, printJson, progressBar } from './terminal.ts';
 
 interface ReplayOptions {
   readonly url: string;

@@ -1,12 +1,12 @@
 // `sluice start`: runs the services in this process.
 import { existsSync } from 'node:fs';
 import { Argument, Command } from 'commander';
+import { ConfigError, describeVariables } from '../app/config.ts';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
-import { ConfigError, describeVariables } from '../infra/config.ts';
-import { StartupError } from '../infra/startup-error.ts';
-import { CliError, messageOf, USAGE_EXIT_CODE } from './errors.ts';
-import { aborted, untilInterrupted } from './interrupt.ts';
-import { note } from './terminal.ts';
+import { CliError, messageOf, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
+import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
+import { note } from '../demos/shared/terminal.ts';
+import { StartupError } from '../infra/runtime/startup-error.ts';
 
 export const startCommand = () =>
   new Command('start')
@@ -18,7 +18,7 @@ export const startCommand = () =>
 async function start(services: ServiceName[], signal: AbortSignal): Promise<void> {
   if (existsSync('.env')) process.loadEnvFile('.env'); // what the environment says already stands
   // Imported here, because the other commands need none of it.
-  const { startSluice } = await import('../services/main.ts');
+  const { startSluice } = await import('../app/start.ts');
   try {
     const sluice = await startSluice({ services: services.length > 0 ? services : serviceNames, env: process.env });
     await aborted(signal);

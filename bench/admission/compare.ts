@@ -1,6 +1,6 @@
 // Where could the cap of a flash sale be enforced, and what goes wrong there? Each way is offered the same bursts, and
 // then the disturbance that it is most likely to meet.
-import { note } from '../../cli/terminal.ts';
+import { note } from '../../demos/shared/terminal.ts';
 import { measureBurst, openSale } from './bursts.ts';
 import { type Disturbed, disturbances } from './disturbances.ts';
 import { Gateways } from './gateways.ts';

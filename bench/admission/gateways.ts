@@ -27,7 +27,7 @@ export class Gateways {
   readonly #children: readonly ChildProcess[];
 
   constructor(count: number) {
-    this.#children = Array.from({ length: count }, () => forkScript('admission/gateway.js'));
+    this.#children = Array.from({ length: count }, () => forkScript('admission/gateway.ts'));
   }
 
   /** `buyers` in all, shared among the processes, all at the same time. Rejects where one of them got no answer. */
@@ -49,7 +49,7 @@ export class Gateways {
 
 /** A gateway is killed after its buyers were decided on, before their work begins. Answers how many were admitted. */
 export async function killedAfterDeciding(target: Target, buyers: number): Promise<number> {
-  const child = forkScript('admission/gateway.js');
+  const child = forkScript('admission/gateway.ts');
   try {
     await tell(child, { type: 'open', ...target });
     return admittedIn(target.way, [await tell(child, { type: 'decide-only', buyers })]);

@@ -1,5 +1,5 @@
 // The experiment's result as tables for people.
-import { columns, count } from '../../cli/terminal.ts';
+import { columns, count } from '../../demos/shared/terminal.ts';
 import type { BurstResult } from './bursts.ts';
 import type { Disturbed } from './disturbances.ts';
 import { titles, type WayName } from './ways.ts';

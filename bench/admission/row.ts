@@ -7,12 +7,12 @@ import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
 import { Admission } from '../../services/flash-sale/admission.ts';
-import { admit, type Decision, findSale, insertSale } from '../../services/flash-sale/store.ts';
-import { ACCEPT, feed } from '../../services/flash-sale/ticket-store.ts';
+import { admit, type Decision, findSale, insertSale } from '../../services/flash-sale/store/sales.ts';
+import { ACCEPT, feed } from '../../services/flash-sale/store/tickets.ts';
 import type { Sale, Way } from './way.ts';
 
 const SCHEMA = 'sluice_flash_sale';
-const migrations = new URL('../../services/flash-sale/migrations/', import.meta.url);
+const migrations = new URL('../../services/flash-sale/store/migrations/', import.meta.url);
 
 /** Connections of one gateway: the service's default. */
 const POOL_SIZE = 10;

@@ -1,8 +1,8 @@
 // The private servers of the experiment, and how a way finds its own.
-import { startPostgres } from '../../infra/local/postgres.ts';
-import { startRabbitmq } from '../../infra/local/rabbitmq.ts';
-import { startRedis } from '../../infra/local/redis.ts';
-import type { LocalServer } from '../../infra/local/server.ts';
+import { startPostgres } from '../../test/servers/postgres.ts';
+import { startRabbitmq } from '../../test/servers/rabbitmq.ts';
+import { startRedis } from '../../test/servers/redis.ts';
+import type { LocalServer } from '../../test/servers/server.ts';
 import { rabbitmqVersion } from './rabbitmq.ts';
 import { redisVersion } from './redis-counter.ts';
 import { postgresVersion } from './row.ts';

@@ -1,6 +1,6 @@
 // One round: the bare route, the system in four floods, and the bare route again, so that what else the machine does
 // meets both. The system starts on fresh data each time, and what it stored is counted afterwards.
-import { note } from '../../cli/terminal.ts';
+import { note } from '../../demos/shared/terminal.ts';
 import { readSettings } from '../audit.ts';
 import type { Load } from '../load.ts';
 import type { Durations } from '../measure.ts';

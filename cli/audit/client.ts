@@ -16,8 +16,8 @@ import {
   serviceOfList,
 } from '../../contracts/audit.ts';
 import type { ServiceName } from '../../contracts/services.ts';
-import { CliError } from '../errors.ts';
-import { type HttpAnswer, HttpClient, problemOf } from '../http.ts';
+import { CliError } from '../../demos/shared/errors.ts';
+import { type HttpAnswer, HttpClient, problemOf } from '../../demos/shared/http.ts';
 
 /** A million of them is some 500 answers; two such answers of each service are the memory that a sweep takes. */
 const PAGE = 2_000;

@@ -1,7 +1,7 @@
 // What an audit found, as text and as JSON.
 import type { MessagesSummary } from '../../contracts/audit.ts';
 import { serviceNames } from '../../contracts/services.ts';
-import { columns, count, duration, paint, printable } from '../terminal.ts';
+import { columns, count, duration, paint, printable } from '../../demos/shared/terminal.ts';
 import { type Invariant, invariants, rules } from './rules.ts';
 import type { Audit, UnderWay } from './run.ts';
 

@@ -2,7 +2,7 @@
 // is still wrong then is an offence.
 import type { MessagesSummary } from '../../contracts/audit.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
-import { progressBar } from '../terminal.ts';
+import { progressBar } from '../../demos/shared/terminal.ts';
 import type { AuditClient } from './client.ts';
 import { lookAtOrders, lookAtTickets, settle, type Wrong } from './look-again.ts';
 import { mendable, type Offence } from './offences.ts';

@@ -3,9 +3,9 @@ import { z } from 'zod';
 import type { FailedMessage, RetryPreview } from '../../contracts/operations.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
 import { uuid } from '../../contracts/text.ts';
-import { CliError } from '../errors.ts';
-import { type HttpAnswer, type HttpClient, problemOf } from '../http.ts';
-import { note } from '../terminal.ts';
+import { CliError } from '../../demos/shared/errors.ts';
+import { type HttpAnswer, type HttpClient, problemOf } from '../../demos/shared/http.ts';
+import { note } from '../../demos/shared/terminal.ts';
 
 /** A page's messages come with payloads of up to 64 KiB each, so that a larger one may exceed what the client reads. */
 const PAGE = 25;

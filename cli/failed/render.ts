@@ -1,7 +1,7 @@
 // Failed messages as text.
 import type { FailedMessage } from '../../contracts/operations.ts';
 import type { ServiceName } from '../../contracts/services.ts';
-import { columns, count, paint, printable } from '../terminal.ts';
+import { columns, count, paint, printable } from '../../demos/shared/terminal.ts';
 import type { ListedMessage } from './client.ts';
 import type { RetryRun, ServiceRetries } from './retry.ts';
 

@@ -2,7 +2,7 @@
 // repeated; and forgets, after days, what was handled.
 import type { Logger } from 'pino';
 import type { Database } from '../database/port.ts';
-import { Loop } from '../loop.ts';
+import { Loop } from '../runtime/loop.ts';
 import type { Inbox } from './inbox.ts';
 
 /** How often rows are looked for whose process ended during an attempt. */

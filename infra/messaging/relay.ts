@@ -1,10 +1,10 @@
 // The relay publishes an outbox's rows and deletes those that the broker confirmed. It may crash anywhere: what was not
 // confirmed or not deleted is published again once its lease has run out, under the same id.
 import type { Logger } from 'pino';
-import { backoff } from '../backoff.ts';
 import type { Database } from '../database/port.ts';
-import { failpoint } from '../failpoint.ts';
-import { Loop } from '../loop.ts';
+import { backoff } from '../runtime/backoff.ts';
+import { failpoint } from '../runtime/failpoint.ts';
+import { Loop } from '../runtime/loop.ts';
 import type { Channel, ClaimedRow, Outbox, RelayDoor } from './outbox.ts';
 
 /** Rows in one publish, and published rows that wait to be deleted, at the most. */

@@ -3,9 +3,9 @@
 import type { Logger } from 'pino';
 import type { Subscription } from '../bus/port.ts';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
-import { Loop } from '../loop.ts';
-import { within } from '../promises.ts';
-import { Silence } from '../silence.ts';
+import { Loop } from '../runtime/loop.ts';
+import { within } from '../runtime/promises.ts';
+import { Silence } from '../runtime/silence.ts';
 import type { Inbox } from './inbox.ts';
 
 /** Must exceed what a rebuild takes where the broker does not answer, and the connection is reset for it. */

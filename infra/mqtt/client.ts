@@ -2,7 +2,7 @@
 // acknowledgements wait behind its own incoming messages.
 import type { Logger } from 'pino';
 import { BusError } from '../bus/port.ts';
-import { deferred } from '../promises.ts';
+import { deferred } from '../runtime/promises.ts';
 import { connectTo, cutConnection, endConnection, reasonOf } from './connect.ts';
 import type { MqttPublisher } from './port.ts';
 

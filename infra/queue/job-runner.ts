@@ -9,7 +9,7 @@ import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Job, UnrecoverableError } from 'bullmq';
 import type { Logger } from 'pino';
-import { Loop } from '../loop.ts';
+import { Loop } from '../runtime/loop.ts';
 import type { BullWorker } from './backend.ts';
 import type { Pace } from './pace.ts';
 

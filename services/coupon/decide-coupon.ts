@@ -4,7 +4,7 @@ import type { EventData } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { type CouponRules, decide } from './coupon.ts';
-import { insertDecisions, type NewDecision, RESULTS } from './store.ts';
+import { insertDecisions, type NewDecision, RESULTS } from './store/coupons.ts';
 
 export function decideCoupon(outbox: Outbox, rules: CouponRules, validDays: number): Handler<'order.placed'> {
   return {

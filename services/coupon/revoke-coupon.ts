@@ -7,7 +7,7 @@ import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import type { CouponRules } from './coupon.ts';
 import { decisionFor } from './decide-coupon.ts';
-import { insertDecisions, type NewDecision, RESULTS, revokeDecisions } from './store.ts';
+import { insertDecisions, type NewDecision, RESULTS, revokeDecisions } from './store/coupons.ts';
 
 export function revokeCoupon(outbox: Outbox, rules: CouponRules, validDays: number): Handler<'order.cancelled'> {
   return {

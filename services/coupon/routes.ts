@@ -3,7 +3,7 @@ import { pageOf, pageQuery } from '../../contracts/pages.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { route } from '../../infra/http/app.ts';
 import { parse, parseUserId } from '../../infra/http/validate.ts';
-import { listCoupons } from './store.ts';
+import { listCoupons } from './store/coupons.ts';
 
 export function couponRoutes(router: Router, database: Database): void {
   route(router, '/users/:userId/coupons', {

@@ -3,9 +3,9 @@
 import { v7 as uuidv7 } from 'uuid';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
 import type { Database } from '../../infra/database/port.ts';
-import { failpoint } from '../../infra/failpoint.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import { ACCEPT, ACCEPTED, FAIL, FAILED, unfeed } from './ticket-store.ts';
+import { failpoint } from '../../infra/runtime/failpoint.ts';
+import { ACCEPT, ACCEPTED, FAIL, FAILED, unfeed } from './store/tickets.ts';
 
 /** Tickets in one transaction, and jobs that may wait for theirs: more than any queue runs at a time. */
 const MAX_BATCH = 200;

@@ -1,9 +1,9 @@
 // Admission to all sales: a gate for each one that is asked for in this process.
 import type { Logger } from 'pino';
 import type { Database } from '../../infra/database/port.ts';
-import { Loop } from '../../infra/loop.ts';
+import { Loop } from '../../infra/runtime/loop.ts';
 import { type Decided, Gate, type Refused } from './gate.ts';
-import { addRefusals } from './store.ts';
+import { addRefusals } from './store/sales.ts';
 
 /** How often refusals are written down: a crash loses the count of those since. */
 const COUNT_MS = 250;

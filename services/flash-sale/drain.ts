@@ -6,11 +6,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Database, Lock } from '../../infra/database/port.ts';
-import { Loop } from '../../infra/loop.ts';
-import { within } from '../../infra/promises.ts';
 import type { PacedQueue, PacedQueues } from '../../infra/queue/port.ts';
-import { Silence } from '../../infra/silence.ts';
-import { type DrainedSale, feed, listDrained, unfeed, unfeedAll } from './ticket-store.ts';
+import { Loop } from '../../infra/runtime/loop.ts';
+import { within } from '../../infra/runtime/promises.ts';
+import { Silence } from '../../infra/runtime/silence.ts';
+import { type DrainedSale, feed, listDrained, unfeed, unfeedAll } from './store/tickets.ts';
 
 /** How soon a sale is found, or a ticket, that another process committed. This process's own wake the loop. */
 const FIND_MS = 250;

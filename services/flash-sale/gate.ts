@@ -5,10 +5,10 @@ import { v7 as uuidv7 } from 'uuid';
 import { type FlashSaleStatus, type Refusal, refusals } from '../../contracts/flash-sales.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
 import type { Database } from '../../infra/database/port.ts';
-import { failpoint } from '../../infra/failpoint.ts';
+import { failpoint } from '../../infra/runtime/failpoint.ts';
 import { retryAfterSeconds } from './flash-sale.ts';
 import { Hint, keptForMs, type Seen } from './hint.ts';
-import { admit, type Decision, type Glance, glance } from './store.ts';
+import { admit, type Decision, type Glance, glance } from './store/sales.ts';
 import { UserFilter } from './user-filter.ts';
 
 /** Requests in one transaction, and requests that may wait for theirs; a further one is told to come back later. */

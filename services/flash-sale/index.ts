@@ -1,14 +1,14 @@
+import { askAgainLoop } from '../../infra/messaging/ask-again.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
-import { askAgainLoop } from '../ask-again.ts';
-import type { Service, ServiceContext } from '../service.ts';
+import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { createAcceptTicket, createGiveUpTicket } from './accept-ticket.ts';
 import { Admission } from './admission.ts';
-import { flashSaleAudit } from './audit.ts';
 import { Drain } from './drain.ts';
 import { createReadTicket } from './read-ticket.ts';
 import { flashSaleRoutes } from './routes.ts';
 import { awaitPayments, releaseTickets, settleTickets } from './settle-tickets.ts';
-import { ASK_AGAIN, ASKED_AGAIN } from './ticket-store.ts';
+import { flashSaleAudit } from './store/facts.ts';
+import { ASK_AGAIN, ASKED_AGAIN } from './store/tickets.ts';
 
 /** The path of POST /flash-sales/:id/purchases, in every form that the router takes. */
 const PURCHASES = /^\/flash-sales\/[^/?]+\/purchases\/?(?:\?|$)/i;
@@ -31,7 +31,7 @@ export function flashSaleService(context: FlashSaleContext): Service<'flash-sale
   });
   const admission = new Admission({ database, onAdmitted: () => drain.wake(), log });
   return {
-    migrations: new URL('./migrations/', import.meta.url),
+    migrations: new URL('./store/migrations/', import.meta.url),
     handlers: {
       'order.placed': settleTickets(outbox),
       'order.cancelled': releaseTickets(outbox),

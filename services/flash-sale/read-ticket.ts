@@ -2,8 +2,8 @@
 import type { Ticket } from '../../contracts/flash-sales.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
 import type { Database } from '../../infra/database/port.ts';
-import { groupBy } from '../../infra/group-by.ts';
-import { findTickets } from './store.ts';
+import { groupBy } from '../../infra/runtime/group-by.ts';
+import { findTickets } from './store/sales.ts';
 
 const MAX_BATCH = 500;
 const MAX_WAITING = 5_000;

@@ -15,7 +15,7 @@ import { jsonBody, route } from '../../infra/http/app.ts';
 import { formOrJsonBody, prefersHtml } from '../../infra/http/forms.ts';
 import { notFound, Problem } from '../../infra/http/problem.ts';
 import { parse, parseId } from '../../infra/http/validate.ts';
-import type { Metrics } from '../../infra/metrics.ts';
+import type { Metrics } from '../../infra/observability/metrics.ts';
 import type { Admission } from './admission.ts';
 import type { Decided, Refused } from './gate.ts';
 import type { Page } from './pages/page.ts';
@@ -24,7 +24,7 @@ import { salePage } from './pages/sale-page.ts';
 import { ticketPage } from './pages/ticket-page.ts';
 import { refusalWords } from './pages/words.ts';
 import type { ReadTicket } from './read-ticket.ts';
-import { findSale, insertSale } from './store.ts';
+import { findSale, insertSale } from './store/sales.ts';
 
 export interface FlashSaleRoutesOptions {
   readonly database: Database;

@@ -5,7 +5,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { Event } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import { awaitPayment, RELEASED, release, SETTLE, SETTLED } from './ticket-store.ts';
+import { awaitPayment, RELEASED, release, SETTLE, SETTLED } from './store/tickets.ts';
 
 const ofTicket = ({ data }: Event<'order.placed' | 'order.cancelled'>) => data.ticketId !== undefined;
 

@@ -1,12 +1,12 @@
-import type { Service, ServiceContext } from '../service.ts';
-import { stepLatency } from '../step-latency.ts';
-import { notifyAudit } from './audit.ts';
+import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
+import { stepLatency } from '../../infra/runtime/step-latency.ts';
 import { notifyOfCancelling, notifyOfPlacing } from './notify-user.ts';
 import { notifyRoutes } from './routes.ts';
+import { notifyAudit } from './store/facts.ts';
 
 export function notifyService({ config, database, outbox }: ServiceContext): Service<'notify'> {
   return {
-    migrations: new URL('./migrations/', import.meta.url),
+    migrations: new URL('./store/migrations/', import.meta.url),
     step: 'notification',
     handlers: {
       'order.placed': { ...notifyOfPlacing(outbox), ...stepLatency(config.STEP_LATENCY_MS) },

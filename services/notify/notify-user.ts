@@ -4,7 +4,7 @@ import type { EventData } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { cancelledText, placedText } from './notification.ts';
-import { type NewNotification, SENT, storeNotifications } from './store.ts';
+import { type NewNotification, SENT, storeNotifications } from './store/notifications.ts';
 
 export const notifyOfPlacing = (outbox: Outbox): Handler<'order.placed'> => ({
   handle: async (tx, events) => {

@@ -3,7 +3,7 @@ import { pageOf, pageQuery } from '../../contracts/pages.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { route } from '../../infra/http/app.ts';
 import { parse, parseUserId } from '../../infra/http/validate.ts';
-import { listNotifications } from './store.ts';
+import { listNotifications } from './store/notifications.ts';
 
 export function notifyRoutes(router: Router, database: Database): void {
   route(router, '/users/:userId/notifications', {

@@ -3,7 +3,7 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Database } from '../../infra/database/port.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import { CANCEL, CHANGED, findState } from './store.ts';
+import { CANCEL, CHANGED, findState } from './store/orders.ts';
 
 /** Cancelled now or before; or it is being paid at this moment, and nobody knows yet how that ends. */
 export type Cancelled = 'cancelled' | 'being-paid' | 'not-found';

@@ -3,9 +3,9 @@
 import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import type { Database } from '../../infra/database/port.ts';
-import { Loop } from '../../infra/loop.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import { CHANGED, EXPIRE } from './store.ts';
+import { Loop } from '../../infra/runtime/loop.ts';
+import { CHANGED, EXPIRE } from './store/orders.ts';
 
 const EVERY_MS = 1_000;
 /** In one statement; where there are more, the next one follows at once. */

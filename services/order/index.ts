@@ -1,16 +1,16 @@
-import type { PaymentProvider } from '../../infra/payments/port.ts';
-import { askAgainLoop } from '../ask-again.ts';
-import type { Service, ServiceContext } from '../service.ts';
-import { orderAudit } from './audit.ts';
+import { askAgainLoop } from '../../infra/messaging/ask-again.ts';
+import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { createCancelOrder } from './cancel-order.ts';
 import { expireOrders } from './expire-orders.ts';
 import { createPayOrder } from './pay-order.ts';
+import type { PaymentProvider } from './payments/port.ts';
 import { placeForTicket } from './place-for-ticket.ts';
 import { createPlaceOrder } from './place-order.ts';
 import { recordProgress } from './record-progress.ts';
 import { cancelAndPayRoutes, orderRoutes } from './routes.ts';
 import { settlePayments } from './settle-payments.ts';
-import { ASKED_AGAIN, askAgain, type Unanswered } from './store.ts';
+import { orderAudit } from './store/facts.ts';
+import { ASKED_AGAIN, askAgain, type Unanswered } from './store/orders.ts';
 import { unitReturned } from './unit-returned.ts';
 
 /** Added to the payment provider's timeout, before somebody else asks what became of a payment. */
@@ -35,7 +35,7 @@ export function orderService(context: OrderContext): Service<'order'> {
       log,
     });
   return {
-    migrations: new URL('./migrations/', import.meta.url),
+    migrations: new URL('./store/migrations/', import.meta.url),
     handlers: {
       'points.awarded': recordProgress,
       'points.revoked': recordProgress,

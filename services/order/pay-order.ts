@@ -3,11 +3,11 @@
 // provider's idempotency key, so all of them get one charge.
 import type { Logger } from 'pino';
 import type { Database } from '../../infra/database/port.ts';
-import { failpoint } from '../../infra/failpoint.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import { type PaymentProvider, PaymentUnknown } from '../../infra/payments/port.ts';
-import { type Attempt, beginPayment, CONFIRM_PAYMENT, endAttempt } from './payment-store.ts';
-import { CHANGED, findState } from './store.ts';
+import { failpoint } from '../../infra/runtime/failpoint.ts';
+import { type PaymentProvider, PaymentUnknown } from './payments/port.ts';
+import { CHANGED, findState } from './store/orders.ts';
+import { type Attempt, beginPayment, CONFIRM_PAYMENT, endAttempt } from './store/payments.ts';
 
 /**
  * `unknown`: the provider has not answered. It is asked again until it does, and until then the order cannot expire.

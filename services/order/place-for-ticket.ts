@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { newTicketOrder } from './order.ts';
-import { insertTicketOrders, STATE_FOR_TICKETS } from './store.ts';
+import { insertTicketOrders, STATE_FOR_TICKETS } from './store/orders.ts';
 
 export function placeForTicket(outbox: Outbox, askAgainMs: number): Handler<'flash-sale.ticket.accepted'> {
   return {

@@ -6,7 +6,7 @@ import { GroupCommit } from '../../infra/database/group-commit.ts';
 import type { Database } from '../../infra/database/port.ts';
 import type { ClaimedRow, Outbox } from '../../infra/messaging/outbox.ts';
 import { fingerprint, type NewOrder, newOrder, placedOrder } from './order.ts';
-import { findOrderByKey, insertOrders } from './store.ts';
+import { findOrderByKey, insertOrders } from './store/orders.ts';
 
 /** Orders in one statement, and requests that may wait for theirs; a further one is told to come back later. */
 const MAX_BATCH = 200;

@@ -2,7 +2,7 @@
 import type { StepResult } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import { reportedSteps } from './order.ts';
-import { recordSteps } from './store.ts';
+import { recordSteps } from './store/orders.ts';
 
 export const recordProgress: Handler<StepResult> = {
   handle: (tx, events) => recordSteps(tx, reportedSteps(events)),

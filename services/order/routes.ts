@@ -8,7 +8,7 @@ import { parse, parseId } from '../../infra/http/validate.ts';
 import type { CancelOrder } from './cancel-order.ts';
 import type { PayOrder } from './pay-order.ts';
 import type { PlaceOrder } from './place-order.ts';
-import { findOrder, listOrders } from './store.ts';
+import { findOrder, listOrders } from './store/orders.ts';
 
 /** Placing and reading. */
 export function orderRoutes(router: Router, database: Database, placeOrder: PlaceOrder): void {

@@ -1,9 +1,9 @@
 // What a crash, a timeout or a provider that was away left open: payments whose outcome nobody learned are asked for
 // again, and what was charged for an order that is cancelled is given back. Any number of processes may do this.
-import { Loop } from '../../infra/loop.ts';
-import { PaymentUnknown } from '../../infra/payments/port.ts';
+import { Loop } from '../../infra/runtime/loop.ts';
 import { createSettle, type PaymentOptions } from './pay-order.ts';
-import { givenBack, overdueAttempts, takeGiveBacks } from './payment-store.ts';
+import { PaymentUnknown } from './payments/port.ts';
+import { givenBack, overdueAttempts, takeGiveBacks } from './store/payments.ts';
 
 const EVERY_MS = 1_000;
 /** Of each kind in one turn, asked at the same time. */

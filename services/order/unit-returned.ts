@@ -1,6 +1,6 @@
 // flash-sale.ticket.closed, released, for an order: its flash sale has the unit back, and need not be asked any more.
 import type { Handler } from '../../infra/messaging/handler.ts';
-import { unitsReturned } from './store.ts';
+import { unitsReturned } from './store/orders.ts';
 
 export const unitReturned: Handler<'flash-sale.ticket.closed'> = {
   concerns: ({ data }) => data.outcome === 'released' && data.orderId !== undefined,

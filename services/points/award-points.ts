@@ -4,7 +4,7 @@ import type { EventData } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { pointsFor } from './points.ts';
-import { type Award, insertAwards, RESULTS } from './store.ts';
+import { type Award, insertAwards, RESULTS } from './store/entries.ts';
 
 export function awardPoints(outbox: Outbox, perMajorUnit: number): Handler<'order.placed'> {
   return {

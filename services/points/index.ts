@@ -1,13 +1,13 @@
-import type { Service, ServiceContext } from '../service.ts';
-import { stepLatency } from '../step-latency.ts';
-import { pointsAudit } from './audit.ts';
+import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
+import { stepLatency } from '../../infra/runtime/step-latency.ts';
 import { awardPoints } from './award-points.ts';
 import { revokePoints } from './revoke-points.ts';
 import { pointsRoutes } from './routes.ts';
+import { pointsAudit } from './store/facts.ts';
 
 export function pointsService({ config, database, outbox }: ServiceContext): Service<'points'> {
   return {
-    migrations: new URL('./migrations/', import.meta.url),
+    migrations: new URL('./store/migrations/', import.meta.url),
     step: 'points',
     handlers: {
       'order.placed': { ...awardPoints(outbox, config.POINTS_PER_MAJOR_UNIT), ...stepLatency(config.STEP_LATENCY_MS) },

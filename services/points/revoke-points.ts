@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { awardFor } from './award-points.ts';
-import { insertAwards, insertRevokes, RESULTS } from './store.ts';
+import { insertAwards, insertRevokes, RESULTS } from './store/entries.ts';
 
 export function revokePoints(outbox: Outbox, perMajorUnit: number): Handler<'order.cancelled'> {
   return {

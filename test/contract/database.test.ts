@@ -10,7 +10,7 @@ import { migrate } from '../../infra/database/migrate.ts';
 import { openPglite } from '../../infra/database/pglite.ts';
 import { type Database, DatabaseUnavailable, type Queryable } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
-import { type Postgres, startPostgres } from '../../infra/local/postgres.ts';
+import { type Postgres, startPostgres } from '../servers/postgres.ts';
 import { freshDatabase } from '../setup/postgres.ts';
 import { eventually, gate } from '../setup/wait.ts';
 

@@ -6,17 +6,17 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from '
 import { createFlashSaleRequest } from '../../contracts/flash-sales.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
-import { openHttpProvider } from '../../infra/payments/http-provider.ts';
-import type { PaymentProvider } from '../../infra/payments/port.ts';
+import { schemaOf } from '../../infra/runtime/service.ts';
 import { couponService } from '../../services/coupon/index.ts';
 import { createAcceptTicket } from '../../services/flash-sale/accept-ticket.ts';
-import { admit, findSale, findTickets, insertSale } from '../../services/flash-sale/store.ts';
+import { admit, findSale, findTickets, insertSale } from '../../services/flash-sale/store/sales.ts';
 import { notifyService } from '../../services/notify/index.ts';
 import { orderService } from '../../services/order/index.ts';
 import { createPayOrder } from '../../services/order/pay-order.ts';
+import { openHttpProvider } from '../../services/order/payments/http-provider.ts';
+import type { PaymentProvider } from '../../services/order/payments/port.ts';
 import { createPlaceOrder } from '../../services/order/place-order.ts';
 import { pointsService } from '../../services/points/index.ts';
-import { schemaOf } from '../../services/service.ts';
 import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
 import { type PaymentsInside, startPaymentsInside } from '../setup/payments.ts';
 import { eventBody, openAlone, type ServiceAlone } from '../setup/service-alone.ts';
@@ -208,7 +208,7 @@ describe('flash-sale', () => {
   const schema = schemaOf('flash-sale');
   const MIGRATIONS: readonly [string, URL][] = [
     ['messaging', new URL('../../infra/messaging/migrations/', import.meta.url)],
-    ['flash-sale', new URL('../../services/flash-sale/migrations/', import.meta.url)],
+    ['flash-sale', new URL('../../services/flash-sale/store/migrations/', import.meta.url)],
   ];
 
   test('a ticket whose job runs again has left the queue once', async () => {

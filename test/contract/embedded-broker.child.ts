@@ -1,7 +1,7 @@
 // A process with an embedded broker that a test kills: it makes a session, announces itself, and publishes numbers for
 // that session for ever, printing each one that is confirmed.
 import { pino } from 'pino';
-import { startEmbeddedBroker } from '../../infra/embedded/broker.ts';
+import { startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
 import { announce } from '../../infra/mqtt/presence.ts';
 
 const [dataDir = ''] = process.argv.slice(2);

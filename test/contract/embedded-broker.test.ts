@@ -13,7 +13,7 @@ import { pino } from 'pino';
 import { afterEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { userTopic } from '../../infra/bus/topology.ts';
-import { type EmbeddedBroker, startEmbeddedBroker } from '../../infra/embedded/broker.ts';
+import { type EmbeddedBroker, startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
 import { announce } from '../../infra/mqtt/presence.ts';
 import { eventually } from '../setup/wait.ts';
 

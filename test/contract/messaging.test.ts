@@ -7,7 +7,7 @@ import type { Health, Subscription } from '../../infra/bus/port.ts';
 import { type Channel, type ClaimedRow, Outbox } from '../../infra/messaging/outbox.ts';
 import { Relay, type Unpublished } from '../../infra/messaging/relay.ts';
 import { Watchdog } from '../../infra/messaging/watchdog.ts';
-import { deferred } from '../../infra/promises.ts';
+import { deferred } from '../../infra/runtime/promises.ts';
 import { type Databases, log, type Peer, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
 import { createTables, type Group, Member, type MemberOptions } from '../setup/member.ts';
 import { eventually } from '../setup/wait.ts';

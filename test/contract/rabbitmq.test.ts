@@ -9,7 +9,7 @@ import { MAX_EVENT_BYTES } from '../../contracts/events.ts';
 import type { Bus, IncomingMessage, OutgoingEvent, Receiver, Rejected } from '../../infra/bus/port.ts';
 import { openRabbitmqBus, type RabbitmqBusOptions } from '../../infra/bus/rabbitmq/index.ts';
 import { exchangeOf, queueOf, type Topology } from '../../infra/bus/topology.ts';
-import { type Rabbitmq, startRabbitmq } from '../../infra/local/rabbitmq.ts';
+import { type Rabbitmq, startRabbitmq } from '../servers/rabbitmq.ts';
 import { startProxy, type Proxy as TcpProxy } from '../setup/proxy.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import type { Comparison } from '../../cli/compare/run.ts';
+import type { Comparison } from '../../demos/compare/run.ts';
 
 const run = promisify(execFile);
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { PGlite } from '@electric-sql/pglite';
 import { expect, test } from 'vitest';
-import type { Summary } from '../../cli/flash-sale/summary.ts';
+import type { Summary } from '../../demos/flash-sale/summary.ts';
 import { embedded } from '../service/support/systems.ts';
 
 const run = promisify(execFile);

@@ -8,8 +8,8 @@ import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { request } from 'undici';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { startGuard } from '../../infra/local/guard.ts';
-import { freePort } from '../../infra/local/ports.ts';
+import { startGuard } from '../../demos/shared/guard.ts';
+import { freePort } from '../servers/ports.ts';
 import { eventually } from '../setup/wait.ts';
 
 const run = promisify(execFile);

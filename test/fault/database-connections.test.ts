@@ -2,7 +2,7 @@
 import { Client } from 'pg';
 import { request } from 'undici';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
-import { type Postgres, startPostgres } from '../../infra/local/postgres.ts';
+import { type Postgres, startPostgres } from '../servers/postgres.ts';
 import { eventually } from '../setup/wait.ts';
 import { conclude } from './support/conclude.ts';
 import { Load } from './support/load.ts';

@@ -1,6 +1,6 @@
 // PostgreSQL ends at once and comes back in the middle of a sale: it holds the tickets, and here the queue as well.
 import { expect, inject, onTestFinished, test } from 'vitest';
-import { startPostgres } from '../../infra/local/postgres.ts';
+import { startPostgres } from '../servers/postgres.ts';
 import { eventually } from '../setup/wait.ts';
 import { conclude } from './support/conclude.ts';
 import { openSale, startSaleSystem } from './support/sale.ts';

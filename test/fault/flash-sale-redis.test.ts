@@ -2,7 +2,7 @@
 // nobody who was admitted is forgotten: the tickets are the truth.
 import { Redis } from 'ioredis';
 import { expect, inject, onTestFinished, test } from 'vitest';
-import { type LocalRedis, startRedis } from '../../infra/local/redis.ts';
+import { type LocalRedis, startRedis } from '../servers/redis.ts';
 import { eventually } from '../setup/wait.ts';
 import type { Buyers } from './support/buyers.ts';
 import { conclude } from './support/conclude.ts';

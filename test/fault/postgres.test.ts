@@ -1,6 +1,6 @@
 // PostgreSQL ends at once and comes back, as after a power failure, while orders flow.
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
-import { type Postgres, startPostgres } from '../../infra/local/postgres.ts';
+import { type Postgres, startPostgres } from '../servers/postgres.ts';
 import { eventually } from '../setup/wait.ts';
 import { conclude } from './support/conclude.ts';
 import { Load } from './support/load.ts';

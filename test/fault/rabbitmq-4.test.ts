@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
-import { startRabbitmq } from '../../infra/local/rabbitmq.ts';
+import { startRabbitmq } from '../servers/rabbitmq.ts';
 import { conclude } from './support/conclude.ts';
 import { Load } from './support/load.ts';
 import { newSchedule, rounds } from './support/schedule.ts';

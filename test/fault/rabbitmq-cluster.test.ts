@@ -1,6 +1,6 @@
 // A cluster of three RabbitMQ nodes of which one is killed, then another: the service goes on with the two others.
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
-import { type Rabbitmq, startRabbitmqCluster } from '../../infra/local/rabbitmq.ts';
+import { type Rabbitmq, startRabbitmqCluster } from '../servers/rabbitmq.ts';
 import { eventually } from '../setup/wait.ts';
 import { conclude } from './support/conclude.ts';
 import { Load } from './support/load.ts';

@@ -3,7 +3,7 @@
 import { request } from 'undici';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { exchangeOf, queueOf } from '../../infra/bus/topology.ts';
-import { type Rabbitmq, startRabbitmq } from '../../infra/local/rabbitmq.ts';
+import { type Rabbitmq, startRabbitmq } from '../servers/rabbitmq.ts';
 import { eventually } from '../setup/wait.ts';
 import { conclude } from './support/conclude.ts';
 import { Load } from './support/load.ts';

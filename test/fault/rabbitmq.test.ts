@@ -2,7 +2,7 @@
 // Orders are answered meanwhile.
 import { request } from 'undici';
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from 'vitest';
-import { type Rabbitmq, startRabbitmq } from '../../infra/local/rabbitmq.ts';
+import { type Rabbitmq, startRabbitmq } from '../servers/rabbitmq.ts';
 import { startProxy } from '../setup/proxy.ts';
 import { eventually } from '../setup/wait.ts';
 import { openBroker } from './support/broker.ts';

@@ -3,7 +3,7 @@
 import mqtt, { type MqttClient } from 'mqtt';
 import { expect, inject, onTestFinished, test } from 'vitest';
 import { userTopic } from '../../infra/bus/topology.ts';
-import { freePort } from '../../infra/local/ports.ts';
+import { freePort } from '../servers/ports.ts';
 import { eventually } from '../setup/wait.ts';
 import { checkInvariants } from './support/checker.ts';
 import { conclude, judge } from './support/conclude.ts';

@@ -7,12 +7,12 @@ import { promisify } from 'node:util';
 import { connect as connectAmqp } from 'amqplib';
 import { Client } from 'pg';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
-import { HttpClient } from '../../cli/http.ts';
-import { placeOrder, readOrder } from '../../cli/orders.ts';
-import type { Summary } from '../../cli/outage/summary.ts';
-import { Watch } from '../../cli/outage/watch.ts';
+import { startSluice } from '../../app/start.ts';
 import type { Readiness } from '../../contracts/operations.ts';
-import { startSluice } from '../../services/main.ts';
+import type { Summary } from '../../demos/outage/summary.ts';
+import { Watch } from '../../demos/outage/watch.ts';
+import { HttpClient } from '../../demos/shared/http.ts';
+import { placeOrder, readOrder } from '../../demos/shared/orders.ts';
 import { eventually } from '../setup/wait.ts';
 
 const run = promisify(execFile);

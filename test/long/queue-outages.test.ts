@@ -6,8 +6,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 import { describe, expect, inject, test } from 'vitest';
-import { type Postgres, startPostgres } from '../../infra/local/postgres.ts';
-import { type LocalRedis, startRedis } from '../../infra/local/redis.ts';
+import { type Postgres, startPostgres } from '../servers/postgres.ts';
+import { type LocalRedis, startRedis } from '../servers/redis.ts';
 import { cleanups, open, openQueue, uuids } from '../setup/queues.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 

@@ -2,8 +2,8 @@
 import { cp, symlink } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { serverFolder } from '../../infra/local/folder.ts';
-import { startGuard } from '../../infra/local/guard.ts';
+import { serverFolder } from '../../demos/shared/folder.ts';
+import { startGuard } from '../../demos/shared/guard.ts';
 
 export const sourceRoot = fileURLToPath(new URL('../../', import.meta.url));
 

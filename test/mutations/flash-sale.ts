@@ -1,7 +1,7 @@
 // Mistakes in the books of a flash sale.
 import type { Mutation } from './mutation.ts';
 
-const MIGRATION = 'services/flash-sale/migrations/001_flash_sale.sql';
+const MIGRATION = 'services/flash-sale/store/migrations/001_flash_sale.sql';
 const BURST = { files: ['test/fault/flash-sale-burst.test.ts'], pattern: '^ten times the cap in one burst' };
 
 /** At this point the admissions of four gateways wait for each other, for half a second at the most. */
@@ -52,7 +52,7 @@ export const flashSaleMutations: readonly Mutation[] = [
       'A length that is kept must change exactly with what it counts. Here a constraint turns the mistake into a failure.',
     changes: [
       {
-        file: 'services/flash-sale/ticket-store.ts',
+        file: 'services/flash-sale/store/tickets.ts',
         find: 'SET queued = s.queued - n\n',
         replace: 'SET queued = s.queued - 2 * n\n',
       },

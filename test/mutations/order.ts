@@ -10,12 +10,12 @@ export const orderMutations: readonly Mutation[] = [
       'The inbox forgets after days. Then only a key on the effect itself keeps an old message from a second one.',
     changes: [
       {
-        file: 'services/points/migrations/001_entries.sql',
+        file: 'services/points/store/migrations/001_entries.sql',
         find: ',\n  CONSTRAINT one_entry_per_order_and_kind UNIQUE (order_id, kind)',
         replace: '',
       },
       {
-        file: 'services/points/store.ts',
+        file: 'services/points/store/entries.ts',
         find: `(id uuid, "eventId" uuid, "orderId" uuid, "userId" text, points bigint)
      ORDER BY "orderId" -- a placing and a cancellation in two processes meet at the same keys
      ON CONFLICT (order_id, kind) DO NOTHING`,
@@ -30,7 +30,7 @@ export const orderMutations: readonly Mutation[] = [
     lesson: 'Results come in any order: one that is late must not undo what is known already.',
     changes: [
       {
-        file: 'services/order/migrations/001_orders.sql',
+        file: 'services/order/store/migrations/001_orders.sql',
         find: 'WHEN step_rank(reported) > step_rank(known) THEN reported',
         replace: 'WHEN reported IS NOT NULL THEN reported',
       },
@@ -56,7 +56,7 @@ export const orderMutations: readonly Mutation[] = [
     lesson: 'A broker may lose what it confirmed. Nobody notices, unless whoever asked asks again.',
     changes: [
       {
-        file: 'services/ask-again.ts',
+        file: 'infra/messaging/ask-again.ts',
         find: 'const asked = await ask(SWEEP_LIMIT);',
         replace: 'const asked = 0;',
       },
@@ -83,12 +83,12 @@ export const orderMutations: readonly Mutation[] = [
       'Between the charge and its answer nobody knows whether an order is paid: an expiry then takes money for nothing.',
     changes: [
       {
-        file: 'services/order/store.ts',
+        file: 'services/order/store/orders.ts',
         find: "WHERE state = 'awaiting-payment' AND expires_at <= now()",
         replace: "WHERE state IN ('awaiting-payment', 'paying') AND expires_at <= now()",
       },
       {
-        file: 'services/order/store.ts',
+        file: 'services/order/store/orders.ts',
         find: `  )\`,
   "'awaiting-payment'",`,
         replace: `  )\`,

@@ -3,9 +3,9 @@
 // where they must be red. Progress goes to stderr, the table to stdout; the exit code is 1 where a mistake goes
 // unnoticed.
 import { Command } from 'commander';
-import { CliError } from '../../cli/errors.ts';
-import { untilInterrupted } from '../../cli/interrupt.ts';
-import { columns, note, paint, print } from '../../cli/terminal.ts';
+import { CliError } from '../../demos/shared/errors.ts';
+import { untilInterrupted } from '../../demos/shared/interrupt.ts';
+import { columns, note, paint, print } from '../../demos/shared/terminal.ts';
 import type { Mutation } from './mutation.ts';
 import { mutations } from './mutations.ts';
 import { tryAll, type Verdict } from './try.ts';

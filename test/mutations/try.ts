@@ -1,7 +1,7 @@
 // Tries mistakes one after the other, for tests have deadlines, on servers that are started once.
-import { CliError, messageOf } from '../../cli/errors.ts';
-import { note } from '../../cli/terminal.ts';
-import { findServers, type ServerUrls } from '../../infra/local/find.ts';
+import { CliError, messageOf } from '../../demos/shared/errors.ts';
+import { note } from '../../demos/shared/terminal.ts';
+import { findServers, type ServerUrls } from '../servers/find.ts';
 import { type Copy, copyOfSources } from './copy.ts';
 import { apply, type Mutation } from './mutation.ts';
 import type { RanTest } from './reporter.ts';

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { startGuard } from '../../infra/local/guard.ts';
+import { startGuard } from '../../demos/shared/guard.ts';
 import type { RanTest, Report } from './reporter.ts';
 
 /** Between asking a run to end and killing it: servers that tests started want to be ended by them. */

@@ -11,8 +11,8 @@ import { afterAll, beforeAll, expect, inject, onTestFinished, test } from 'vites
 import type { Readiness } from '../../contracts/operations.ts';
 import type { Order } from '../../contracts/orders.ts';
 import type { PointsPage } from '../../contracts/users.ts';
-import { freePort } from '../../infra/local/ports.ts';
 import { type ServiceProcess, sluice as startOf } from '../fault/support/service-process.ts';
+import { freePort } from '../servers/ports.ts';
 import { freshDatabase } from '../setup/postgres.ts';
 import { eventually } from '../setup/wait.ts';
 import { call, completed, freshUser, get, orderOf, placeOrder } from './support/api.ts';

@@ -7,7 +7,7 @@ import { type ConfirmChannel, connect as connectAmqp } from 'amqplib';
 import type { MqttClient } from 'mqtt';
 import { type Logger, pino } from 'pino';
 import { openLocalBus } from '../../infra/bus/local.ts';
-import { openMqttBus } from '../../infra/bus/mqtt.ts';
+import { openMqttBus } from '../../infra/bus/mqtt/index.ts';
 import type { Bus } from '../../infra/bus/port.ts';
 import { openRabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
 import {
@@ -22,10 +22,10 @@ import {
 import { openPglite } from '../../infra/database/pglite.ts';
 import type { Database, Lock } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
-import { startEmbeddedBroker } from '../../infra/embedded/broker.ts';
-import type { ServerUrls } from '../../infra/local/find.ts';
 import { openMqttClient } from '../../infra/mqtt/client.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
+import { startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
+import type { ServerUrls } from '../servers/find.ts';
 import { freshDatabase } from './postgres.ts';
 import { startProxy } from './proxy.ts';
 import { eventually } from './wait.ts';

@@ -1,7 +1,7 @@
 // A TCP proxy between a client and its server, to break the connection in the ways that networks do.
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
-import { freePort } from '../../infra/local/ports.ts';
+import { freePort } from '../servers/ports.ts';
 
 export interface Proxy {
   readonly port: number;

@@ -2,8 +2,8 @@
 // databases and prefixes. `inject('servers')` gives their URLs; what is missing is undefined there, and a failure in CI.
 import type { ProvidedContext } from 'vitest';
 import type { TestProject } from 'vitest/node';
-import { findServers, type ServerUrls, type SharedServers } from '../../infra/local/find.ts';
-import { findRabbitmq4 } from '../../infra/local/rabbitmq.ts';
+import { findServers, type ServerUrls, type SharedServers } from '../servers/find.ts';
+import { findRabbitmq4 } from '../servers/rabbitmq.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {

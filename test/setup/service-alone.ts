@@ -2,16 +2,16 @@
 // stays in its outbox.
 import { v7 as uuidv7 } from 'uuid';
 import { expect } from 'vitest';
+import { parseConfig } from '../../app/config.ts';
 import type { EventData, EventType } from '../../contracts/events.ts';
 import type { ServiceName } from '../../contracts/services.ts';
-import { parseConfig } from '../../infra/config.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
 import type { AnyHandlers } from '../../infra/messaging/handler.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
-import { createMetrics } from '../../infra/metrics.ts';
-import { type AnyService, type ServiceContext, schemaOf } from '../../services/service.ts';
+import { createMetrics } from '../../infra/observability/metrics.ts';
+import { type AnyService, type ServiceContext, schemaOf } from '../../infra/runtime/service.ts';
 import { log } from './bus-stages.ts';
 
 const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { differences, type Effects } from '../../cli/compare/effects.ts';
+import { differences, type Effects } from '../../demos/compare/effects.ts';
 
 const stored = (changes: Partial<Effects> = {}): Effects => ({
   orders: 7,

@@ -4,22 +4,22 @@ import { Router } from 'express';
 import { pino } from 'pino';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { failedMessagesRoutes } from '../../app/admin/failed-messages.ts';
+import { describeVariables, parseConfig } from '../../app/config.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
 import type { Bus } from '../../infra/bus/port.ts';
-import { describeVariables, parseConfig } from '../../infra/config.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
-import { createMetrics } from '../../infra/metrics.ts';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
-import type { PaymentProvider } from '../../infra/payments/port.ts';
+import { createMetrics } from '../../infra/observability/metrics.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
+import { type AnyService, type ServiceContext, schemaOf } from '../../infra/runtime/service.ts';
 import { couponService } from '../../services/coupon/index.ts';
-import { failedMessagesRoutes } from '../../services/failed-messages.ts';
 import { flashSaleService } from '../../services/flash-sale/index.ts';
 import { notifyService } from '../../services/notify/index.ts';
 import { orderService } from '../../services/order/index.ts';
+import type { PaymentProvider } from '../../services/order/payments/port.ts';
 import { pointsService } from '../../services/points/index.ts';
-import { type AnyService, type ServiceContext, schemaOf } from '../../services/service.ts';
 
 interface Container {
   readonly image: string;
@@ -31,7 +31,7 @@ interface Container {
   readonly build?: unknown;
 }
 
-const read = (name: string) => readFileSync(new URL(`../../infra/${name}`, import.meta.url), 'utf8');
+const read = (name: string) => readFileSync(new URL(`../../infra/deploy/${name}`, import.meta.url), 'utf8');
 /** As Compose does where nothing is set: `${NAME:-default}`. */
 const withDefaults = (text: string) => text.replaceAll(/\$\{\w+:-([^}]*)\}/g, '$1');
 

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { concurrently } from '../../cli/concurrently.ts';
+import { concurrently } from '../../demos/shared/concurrently.ts';
 
 const never = new AbortController().signal;
 

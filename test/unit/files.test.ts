@@ -1,8 +1,8 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { expectWritable } from '../../cli/files.ts';
 import { run } from '../../cli/program.ts';
+import { expectWritable } from '../../demos/shared/files.ts';
 
 let err = '';
 beforeEach(() => {

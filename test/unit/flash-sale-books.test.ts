@@ -1,15 +1,15 @@
 import { expect, test } from 'vitest';
-import type { CheckedTicket } from '../../cli/flash-sale/check-tickets.ts';
-import { type Books, equationsOf } from '../../cli/flash-sale/equations.ts';
-import { fairnessOf } from '../../cli/flash-sale/fairness.ts';
-import { latencyOf } from '../../cli/flash-sale/latency.ts';
-import { svgOf } from '../../cli/flash-sale/report/charts.ts';
-import { pageOf } from '../../cli/flash-sale/report/page.ts';
-import { renderSummary } from '../../cli/flash-sale/report/terminal.ts';
-import type { Run } from '../../cli/flash-sale/run.ts';
-import { seriesOf } from '../../cli/flash-sale/series.ts';
-import { failures, type Summary, summarize } from '../../cli/flash-sale/summary.ts';
-import { Tally } from '../../cli/flash-sale/tally.ts';
+import type { CheckedTicket } from '../../demos/flash-sale/check-tickets.ts';
+import { type Books, equationsOf } from '../../demos/flash-sale/equations.ts';
+import { fairnessOf } from '../../demos/flash-sale/fairness.ts';
+import { latencyOf } from '../../demos/flash-sale/latency.ts';
+import { svgOf } from '../../demos/flash-sale/report/charts.ts';
+import { pageOf } from '../../demos/flash-sale/report/page.ts';
+import { renderSummary } from '../../demos/flash-sale/report/terminal.ts';
+import type { Run } from '../../demos/flash-sale/run.ts';
+import { seriesOf } from '../../demos/flash-sale/series.ts';
+import { failures, type Summary, summarize } from '../../demos/flash-sale/summary.ts';
+import { Tally } from '../../demos/flash-sale/tally.ts';
 
 const books: Books = {
   buyers: 100,

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { Agenda } from '../../cli/flash-sale/agenda.ts';
-import { type PlanOptions, planOf } from '../../cli/flash-sale/arrivals.ts';
-import { nextVisit } from '../../cli/flash-sale/buyer.ts';
-import type { Answer } from '../../cli/flash-sale/outcome.ts';
-import { readAnswer } from '../../cli/flash-sale/purchases.ts';
-import { decaying, mulberry32 } from '../../cli/flash-sale/random.ts';
+import { Agenda } from '../../demos/flash-sale/agenda.ts';
+import { type PlanOptions, planOf } from '../../demos/flash-sale/arrivals.ts';
+import { nextVisit } from '../../demos/flash-sale/buyer.ts';
+import type { Answer } from '../../demos/flash-sale/outcome.ts';
+import { readAnswer } from '../../demos/flash-sale/purchases.ts';
+import { decaying, mulberry32 } from '../../demos/flash-sale/random.ts';
 import { eventually } from '../setup/wait.ts';
 
 const options: PlanOptions = { seed: 7, buyers: 10_000, seconds: 10, repeat: 5, patience: 3 };

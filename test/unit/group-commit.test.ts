@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { GroupCommit, Overloaded } from '../../infra/database/group-commit.ts';
 import { DatabaseUnavailable } from '../../infra/database/port.ts';
-import { deferred } from '../../infra/promises.ts';
+import { deferred } from '../../infra/runtime/promises.ts';
 
 /** Remembers its batches; `work` says what becomes of each. */
 function committing(

@@ -3,10 +3,10 @@ import { spawnSync } from 'node:child_process';
 import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Health } from '../../infra/bus/port.ts';
-import { type ActionFields, createLog } from '../../infra/log.ts';
-import { formatLogLine } from '../../infra/log-format.ts';
-import { createLogMirror } from '../../infra/log-mirror.ts';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
+import { type ActionFields, createLog } from '../../infra/observability/log.ts';
+import { formatLogLine } from '../../infra/observability/log-format.ts';
+import { createLogMirror } from '../../infra/observability/log-mirror.ts';
 
 const action: ActionFields = {
   event: 'order.placed',
@@ -102,7 +102,7 @@ describe('the log', () => {
 
   test('loses no line when the process exits right after', () => {
     const script = `
-      import { createLog } from './infra/log.ts';
+      import { createLog } from './infra/observability/log.ts';
       const log = createLog({ level: 'info', pretty: false }).child({ service: 'main' });
       for (let n = 0; n < 5000; n++) log.info({ n }, 'line');
       process.exit(0);`;

@@ -1,15 +1,15 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { findingsOf } from '../../cli/outage/audit.ts';
-import type { Course } from '../../cli/outage/course.ts';
-import type { Answer } from '../../cli/outage/flow.ts';
-import { secondLine } from '../../cli/outage/report.ts';
-import { secondOf } from '../../cli/outage/seconds.ts';
-import { summarize } from '../../cli/outage/summary.ts';
-import { svgOf } from '../../cli/outage/svg.ts';
-import { startSystem } from '../../cli/outage/system.ts';
-import { recordedIn, type Sample } from '../../cli/outage/watch.ts';
 import type { OrderFact } from '../../contracts/audit.ts';
+import { findingsOf } from '../../demos/outage/audit.ts';
+import type { Course } from '../../demos/outage/course.ts';
+import type { Answer } from '../../demos/outage/flow.ts';
+import { secondLine } from '../../demos/outage/report.ts';
+import { secondOf } from '../../demos/outage/seconds.ts';
+import { summarize } from '../../demos/outage/summary.ts';
+import { svgOf } from '../../demos/outage/svg.ts';
+import { startSystem } from '../../demos/outage/system.ts';
+import { recordedIn, type Sample } from '../../demos/outage/watch.ts';
 
 const answer = (dueMs: number, atMs: number, status = 201): Answer => ({ dueMs, atMs, status });
 const sample = (atMs: number, points: number, completed: number): Sample => ({

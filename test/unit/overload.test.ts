@@ -4,7 +4,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { LatenessLimit, LoopLateness } from '../../infra/http/lateness.ts';
 import { OverloadGuard, type OverloadGuardOptions } from '../../infra/http/overload.ts';
-import { deferred } from '../../infra/promises.ts';
+import { deferred } from '../../infra/runtime/promises.ts';
 import { eventually } from '../setup/wait.ts';
 
 const MAX_MS = 100;

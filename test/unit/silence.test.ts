@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { Silence } from '../../infra/silence.ts';
+import { Silence } from '../../infra/runtime/silence.ts';
 
 const SILENCE_MS = 1_000;
 let silence: Silence;

@@ -2,7 +2,7 @@
 // missing or was declared otherwise, an acknowledgement took too long) stays closed.
 import type { Channel, ChannelModel } from 'amqplib';
 import type { Logger } from 'pino';
-import { backoff } from '../../backoff.ts';
+import { backoff } from '../../runtime/backoff.ts';
 import type { Health } from '../port.ts';
 import type { Connection } from './connection.ts';
 

@@ -10,7 +10,7 @@
 //   I3  a retried Idempotency-Key is the same order; an answered order is there
 //   I4, I5  flash sales: see sale-checker.ts
 //   I6  nothing is unaccounted for: outboxes empty, nothing pending in an inbox; what is retrying or dead is listed
-import type { LedgerEntry } from '../../../infra/payments/api.ts';
+import type { LedgerEntry } from '../../../contracts/payments.ts';
 import type { BuyerLog } from './buyers.ts';
 import { Findings } from './findings.ts';
 import { type HolderLog, isUnknown } from './holders.ts';

@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { request } from 'undici';
 import type { RetryResult } from '../../../contracts/operations.ts';
-import { serverFolder } from '../../../infra/local/folder.ts';
-import { startGuard } from '../../../infra/local/guard.ts';
-import { freePort } from '../../../infra/local/ports.ts';
+import { serverFolder } from '../../../demos/shared/folder.ts';
+import { startGuard } from '../../../demos/shared/guard.ts';
+import { freePort } from '../../servers/ports.ts';
 import { eventually } from '../../setup/wait.ts';
 
 const program = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url));

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { type ServiceName, serviceNames } from '../../../contracts/services.ts';
-import { freePort } from '../../../infra/local/ports.ts';
+import { freePort } from '../../servers/ports.ts';
 import { NO_PAYMENTS } from '../../setup/payments.ts';
 import { freshDatabase } from '../../setup/postgres.ts';
 import { freshPrefix } from '../../setup/wait.ts';

@@ -4,13 +4,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ServiceName, serviceNames } from '../../../contracts/services.ts';
-import type { ServerUrls } from '../../../infra/local/find.ts';
 import {
   createServiceProcess,
   type Environment,
   type ServiceProcess,
   sluice,
 } from '../../fault/support/service-process.ts';
+import type { ServerUrls } from '../../servers/find.ts';
 import { startPaymentsInside } from '../../setup/payments.ts';
 import { freshDatabase } from '../../setup/postgres.ts';
 import { freshPrefix } from '../../setup/wait.ts';

@@ -1,0 +1,87 @@
+// The routes of whoever runs the system: health, readiness, metrics. One per process.
+import type { Router } from 'express';
+import type { Readiness, ResourceState } from '../../contracts/operations.ts';
+import type { Bus } from '../../infra/bus/port.ts';
+import type { Database } from '../../infra/database/port.ts';
+import { route } from '../../infra/http/app.ts';
+import type { OverloadGuard } from '../../infra/http/overload.ts';
+import type { MqttPublisher } from '../../infra/mqtt/port.ts';
+import type { Metrics } from '../../infra/observability/metrics.ts';
+import type { PacedQueues } from '../../infra/queue/port.ts';
+import type { ServiceHost } from '../service-runner.ts';
+
+export interface OperationsOptions {
+  readonly hosts: readonly ServiceHost[];
+  readonly database: Database;
+  readonly bus: Bus;
+  readonly mqtt: MqttPublisher;
+  /** Only where something is queued in this process. */
+  readonly queues: PacedQueues | undefined;
+  readonly overload: Pick<OverloadGuard, 'refused' | 'latenessMs'>;
+  readonly metrics: Metrics;
+  /** Whether a stop has begun. */
+  readonly stopping: () => boolean;
+}
+
+/** The database must answer within this to count as there. */
+const PING_TIMEOUT_MS = 1_000;
+
+export function operationsRoutes(router: Router, options: OperationsOptions): void {
+  const { hosts, database, bus, mqtt, queues, overload, metrics, stopping } = options;
+  route(router, '/healthz', {
+    get: [
+      (_request, response) => {
+        const silent = hosts.filter(({ healthy }) => !healthy).map(({ name }) => name);
+        response.status(silent.length === 0 ? 200 : 503).json({ status: silent.length === 0 ? 'up' : 'down', silent });
+      },
+    ],
+  });
+
+  route(router, '/readyz', {
+    get: [
+      async (_request, response) => {
+        const states = {
+          database: await ping(database),
+          bus: bus.health(),
+          mqtt: mqtt.health(),
+          ...(queues ? { queues: queues.health() } : {}),
+        };
+        const consumers = Object.fromEntries(hosts.map((host) => [host.name, host.state()]));
+        const ready = !stopping() && states.database.status === 'up';
+        const allUp = [...Object.values(states), ...Object.values(consumers)].every(({ status }) => status === 'up');
+        const readiness: Readiness = {
+          status: ready ? (allUp ? 'up' : 'degraded') : 'down',
+          resources: states,
+          consumers,
+        };
+        if (!ready) response.set('Retry-After', '1');
+        response.status(ready ? 200 : 503).json(readiness);
+      },
+    ],
+  });
+
+  route(router, '/metrics', {
+    get: [
+      async (_request, response) => {
+        // While the database is away, its gauges keep their last value and the counters are still of use.
+        await Promise.allSettled(hosts.map((host) => host.measure()));
+        metrics.overload.reset();
+        for (const [reason, count] of Object.entries(overload.refused)) metrics.overload.inc({ reason }, count);
+        metrics.lateness.set(overload.latenessMs / 1_000);
+        response.type(metrics.registry.contentType).send(await metrics.registry.metrics());
+      },
+    ],
+  });
+}
+
+async function ping(database: Database): Promise<ResourceState> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<ResourceState>((resolve) => {
+    timer = setTimeout(resolve, PING_TIMEOUT_MS, { status: 'down', detail: `no answer in ${PING_TIMEOUT_MS} ms` });
+  });
+  const answer = database.query('SELECT 1').then(
+    (): ResourceState => ({ status: 'up' }),
+    (error): ResourceState => ({ status: 'down', detail: (error as Error).message }),
+  );
+  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
+}

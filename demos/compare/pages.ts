@@ -1,0 +1,51 @@
+// The lists of a user, as a client reads them: page by page.
+import { z } from 'zod';
+import { uuid } from '../../contracts/text.ts';
+import { CliError } from '../shared/errors.ts';
+import { type HttpClient, problemOf } from '../shared/http.ts';
+
+const PAGE = 200;
+
+const pageOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), next: uuid.nullable() });
+
+/** What the comparison reads of each list. */
+const lists = {
+  orders: pageOf(z.object({ id: uuid, status: z.string() })),
+  points: pageOf(z.object({ orderId: uuid, kind: z.string(), points: z.number() })),
+  coupons: pageOf(z.object({ orderId: uuid, status: z.string(), amount: z.number(), currency: z.string() })),
+  notifications: pageOf(z.object({ orderId: uuid, kind: z.string(), text: z.string() })),
+};
+type Lists = typeof lists;
+export type ListName = keyof Lists;
+export type Item<L extends ListName> = z.infer<Lists[L]>['items'][number];
+
+/** The items after `after` (the `next` of the page before), newest first. */
+export async function readPage<L extends ListName>(
+  http: HttpClient,
+  list: L,
+  userId: string,
+  after: string | undefined,
+  signal: AbortSignal,
+): Promise<{ items: Item<L>[]; next: string | null }> {
+  const path = list === 'orders' ? `/orders?userId=${userId}&` : `/users/${userId}/${list}?`;
+  const cursor = after === undefined ? '' : `&after=${after}`;
+  const answer = await http.request('GET', `${path}limit=${PAGE}${cursor}`, { signal });
+  if (answer.status !== 200) throw new CliError(`${list}: ${answer.status} ${problemOf(answer).title}`);
+  return lists[list].parse(answer.body) as { items: Item<L>[]; next: string | null };
+}
+
+/** All items. */
+export async function readList<L extends ListName>(
+  http: HttpClient,
+  list: L,
+  userId: string,
+  signal: AbortSignal,
+): Promise<Item<L>[]> {
+  const all: Item<L>[] = [];
+  for (let after: string | null | undefined; after !== null; ) {
+    const page = await readPage(http, list, userId, after, signal);
+    all.push(...page.items);
+    after = page.next;
+  }
+  return all;
+}

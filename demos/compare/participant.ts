@@ -1,0 +1,80 @@
+// A service as the product makes it, without what runs it: its tables, its handlers behind its inbox, its outbox.
+// Whoever holds it stands where otherwise the relay, the bus and the inbox's worker stand.
+import type { ServiceName } from '../../contracts/services.ts';
+import type { IncomingMessage } from '../../infra/bus/port.ts';
+import { GroupCommit } from '../../infra/database/group-commit.ts';
+import { migrate, readMigrations } from '../../infra/database/migrate.ts';
+import { writeEvent } from '../../infra/messaging/envelope.ts';
+import type { AnyHandlers } from '../../infra/messaging/handler.ts';
+import { Inbox } from '../../infra/messaging/inbox.ts';
+import { type ClaimedRow, Outbox } from '../../infra/messaging/outbox.ts';
+import { type AnyService, type ServiceContext, schemaOf } from '../../infra/runtime/service.ts';
+
+export interface Participant {
+  readonly service: AnyService;
+  readonly inbox: Inbox;
+  readonly outbox: Outbox;
+  /** Hands the events that an order has caused here to `receive`, and deletes them from the outbox once it resolved. */
+  pass(orderId: string, receive: (events: readonly IncomingMessage[]) => Promise<void>): Promise<void>;
+}
+
+const MESSAGING_MIGRATIONS = new URL('../../infra/messaging/migrations/', import.meta.url);
+
+/** Brings the service's schema up to date and wires the service to its inbox and outbox. */
+export async function openParticipant(
+  name: ServiceName,
+  create: (context: ServiceContext) => AnyService,
+  context: Omit<ServiceContext, 'outbox'>,
+): Promise<Participant> {
+  const { config, database, log } = context;
+  const schema = schemaOf(name);
+  const outbox = new Outbox(schema);
+  const service = create({ ...context, outbox });
+  await migrate(database, schema, [
+    ...(await readMigrations(MESSAGING_MIGRATIONS, 'messaging')),
+    ...(await readMigrations(service.migrations, name)),
+  ]);
+  const inbox = new Inbox({
+    database,
+    schema,
+    handlers: service.handlers as AnyHandlers,
+    outbox,
+    step: service.step,
+    attempts: config.RETRY_ATTEMPTS,
+    retryBaseMs: config.RETRY_BASE_MS,
+    retryMaxMs: config.RETRY_MAX_MS,
+    leaseMs: config.LEASE_MS,
+    prefetch: config.PREFETCH,
+    maxRows: config.PREFETCH,
+    log,
+  });
+  // Of the orders that are under way.
+  const written = new Map<string, ClaimedRow[]>();
+  outbox.connect('bus', {
+    leaseMs: () => config.LEASE_MS,
+    offer: (rows) => {
+      for (const row of rows) written.set(row.subject, [...(written.get(row.subject) ?? []), row]);
+    },
+    wake: () => {}, // with a lease every row is handed over
+  });
+  const deletions = new GroupCommit<number, void>({
+    run: async (positions) => {
+      await outbox.turnOver(database, 'bus', positions, config.LEASE_MS, 0);
+      return positions.map(() => undefined);
+    },
+    key: () => '',
+    maxBatch: 500,
+    maxWaiting: 5_000,
+  });
+  return {
+    service,
+    inbox,
+    outbox,
+    pass: async (orderId, receive) => {
+      const rows = written.get(orderId) ?? [];
+      written.delete(orderId);
+      await receive(rows.map((row) => ({ body: Buffer.from(writeEvent(row, `/services/${name}`).body) })));
+      await Promise.all(rows.map(({ position }) => deletions.submit(position)));
+    },
+  };
+}

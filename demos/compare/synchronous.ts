@@ -1,0 +1,96 @@
+// The same shop without a bus, to compare with: POST /orders does the steps itself and answers when they are done. Its
+// parts are the product's own: routes, use case, handlers, inboxes, outboxes, tables. Only what carries the events from
+// one service to the next is replaced, by a call.
+import { parseConfig } from '../../app/config.ts';
+import { openResources, type Resources } from '../../app/resources.ts';
+import type { RunningSluice } from '../../app/start.ts';
+import { createApp } from '../../infra/http/app.ts';
+import { listen } from '../../infra/http/server.ts';
+import { publishToUsers } from '../../infra/messaging/publish-to-users.ts';
+import { Relay } from '../../infra/messaging/relay.ts';
+import { createLog } from '../../infra/observability/log.ts';
+import { createMetrics } from '../../infra/observability/metrics.ts';
+import type { ServiceContext } from '../../infra/runtime/service.ts';
+import { couponService } from '../../services/coupon/index.ts';
+import { notifyService } from '../../services/notify/index.ts';
+import { orderService } from '../../services/order/index.ts';
+import { createPlaceOrder, type PlaceOrder } from '../../services/order/place-order.ts';
+import { orderRoutes } from '../../services/order/routes.ts';
+import { findOrder } from '../../services/order/store/orders.ts';
+import { pointsService } from '../../services/points/index.ts';
+import { openParticipant, type Participant } from './participant.ts';
+
+/** How the steps of one order are done: one after the other, or at once. */
+export type Together = 'sequence' | 'parallel';
+
+export async function startSynchronous(env: NodeJS.ProcessEnv, together: Together): Promise<RunningSluice> {
+  const config = parseConfig(env);
+  const log = createLog({ level: config.LOG_LEVEL, pretty: false });
+  const resources = await openResources(config, log);
+  try {
+    return await serve({ config, database: resources.database, metrics: createMetrics(), log }, resources, together);
+  } catch (error) {
+    await resources.close();
+    throw error;
+  }
+}
+
+type Context = Omit<ServiceContext, 'outbox'>;
+
+async function serve(context: Context, resources: Resources, together: Together): Promise<RunningSluice> {
+  const { config, database, log } = context;
+  const payments = await resources.payments();
+  const order = await openParticipant('order', (own) => orderService({ ...own, payments }), context);
+  const notify = await openParticipant('notify', notifyService, context);
+  const steps = [
+    await openParticipant('points', pointsService, context),
+    await openParticipant('coupon', couponService, context),
+    notify,
+  ];
+  const placeOrder = createPlaceOrder({ database, outbox: order.outbox, askAgainMs: config.ASK_AGAIN_MS });
+
+  const placeAndComplete: PlaceOrder = async (request, key) => {
+    const placed = await placeOrder(request, key);
+    if (placed.outcome !== 'placed') return placed;
+    await complete(placed.order.id, order, steps, together);
+    return { ...placed, order: (await findOrder(database, placed.order.id)) ?? placed.order };
+  };
+  const app = createApp(log, (router) => {
+    orderRoutes(router, database, placeAndComplete);
+    for (const { service } of steps) service.routes(router);
+  });
+
+  // What goes to users' devices leaves in the background here as well.
+  const toUsers = userRelay(context, notify, resources);
+  toUsers.start();
+  const http = await listen(app, config.HOST, config.PORT);
+  return {
+    url: http.url,
+    stop: async () => {
+      await http.close();
+      await toUsers.stop();
+      await resources.close();
+    },
+  };
+}
+
+/** Does an order's steps and records their results. */
+async function complete(orderId: string, order: Participant, steps: readonly Participant[], together: Together) {
+  await order.pass(orderId, async (placed) => {
+    if (together === 'parallel') await Promise.all(steps.map(({ inbox }) => inbox.handle(placed)));
+    else for (const { inbox } of steps) await inbox.handle(placed);
+  });
+  await Promise.all(steps.map(({ pass }) => pass(orderId, (results) => order.inbox.handle(results))));
+}
+
+function userRelay({ config, database, log }: Context, { outbox }: Participant, { mqtt }: Resources): Relay {
+  return new Relay({
+    database,
+    outbox,
+    channel: 'user',
+    pollMs: 500,
+    leaseMs: config.LEASE_MS,
+    log,
+    publish: (rows) => publishToUsers(mqtt, config.BUS_PREFIX, rows),
+  });
+}

@@ -1,0 +1,67 @@
+// What a buyer does after an answer: come again, or leave.
+import { backoff } from '../../infra/runtime/backoff.ts';
+import type { Buyer } from './arrivals.ts';
+import type { Answer } from './outcome.ts';
+
+/** What has happened on one visit so far. */
+export interface History {
+  /** Times that the buyer came again because the queue was full. */
+  readonly returned: number;
+  /** Times in a row without a decision: no answer, or 503. */
+  readonly failures: number;
+}
+
+/** Who is told to wait longer than this leaves. */
+const LONGEST_WAIT_MS = 30_000;
+/** Nobody comes back to the millisecond. */
+const LATE_BY_UP_TO_MS = 500;
+const NOT_OPEN_PAUSE_MS = 1_000;
+/** Asking again after a lost answer is not patience: it is the same request. */
+const MAX_FAILURES = 10;
+const FAILURE_BASE_MS = 200;
+const FAILURE_MAX_MS = 3_000;
+
+export interface Return {
+  /** After the opening, in milliseconds. */
+  readonly atMs: number;
+  readonly history: History;
+}
+
+/** When the buyer, who came at `arrivedMs`, comes again; undefined: never. Times count from the opening; `random` is at
+ *  least 0 and below 1. */
+export function nextVisit(
+  answer: Answer,
+  { patience }: Buyer,
+  { returned, failures }: History,
+  { arrivedMs, nowMs }: { readonly arrivedMs: number; readonly nowMs: number },
+  random: number,
+): Return | undefined {
+  const again = (afterMs: number): Return | undefined =>
+    returned < patience && afterMs <= LONGEST_WAIT_MS
+      ? { atMs: nowMs + afterMs + random * LATE_BY_UP_TO_MS, history: { returned: returned + 1, failures: 0 } }
+      : undefined;
+  const retry = (leastMs: number): Return | undefined =>
+    failures < MAX_FAILURES
+      ? {
+          atMs: nowMs + Math.max(leastMs, backoff(failures + 1, FAILURE_BASE_MS, FAILURE_MAX_MS, random)),
+          history: { returned, failures: failures + 1 },
+        }
+      : undefined;
+  switch (answer.outcome) {
+    case 'admitted':
+    case 'already':
+    case 'sold-out':
+      return undefined;
+    case 'not-open':
+      // Who was early knows the time of the opening.
+      return arrivedMs < 0
+        ? { atMs: Math.max(0, nowMs) + random * LATE_BY_UP_TO_MS, history: { returned, failures: 0 } }
+        : again(NOT_OPEN_PAUSE_MS);
+    case 'queue-full':
+      return again(answer.retryAfterMs ?? NOT_OPEN_PAUSE_MS);
+    case 'overloaded':
+      return retry(answer.retryAfterMs ?? 0);
+    case 'error':
+      return answer.lost ? retry(0) : undefined;
+  }
+}

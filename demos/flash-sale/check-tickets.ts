@@ -1,0 +1,72 @@
+// What became of every ticket that a buyer was told of: each is asked for once when the sale is over.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { FlashSale, TicketStatus } from '../../contracts/flash-sales.ts';
+import { concurrently } from '../shared/concurrently.ts';
+import { CliError } from '../shared/errors.ts';
+import type { HttpClient } from '../shared/http.ts';
+import { readOrder } from '../shared/orders.ts';
+import type { Plan } from './arrivals.ts';
+import { readTicket } from './sale.ts';
+import type { Tally, TicketSeen } from './tally.ts';
+
+/** Tickets that are read at a time. */
+export const READERS = 16;
+
+export interface CheckedTicket extends TicketSeen {
+  readonly userId: string;
+  /** Undefined: it could not be read. */
+  readonly status: TicketStatus | undefined;
+  readonly orderId: string | undefined;
+  /** Whose order it is. */
+  readonly orderedBy: string | undefined;
+  /** When its order was accepted, after the opening, by the database's clock; undefined: there is no such order. */
+  readonly orderedMs: number | undefined;
+}
+
+export interface CheckOptions {
+  readonly http: HttpClient;
+  readonly sale: FlashSale;
+  readonly plan: Plan;
+  readonly tally: Tally;
+  readonly signal: AbortSignal;
+}
+
+/** Asks for each ticket, and for the order that it became. */
+export async function checkTickets(
+  { http, sale, plan, tally, signal }: CheckOptions,
+  onChecked: (done: number) => void,
+): Promise<CheckedTicket[]> {
+  const checked: CheckedTicket[] = [];
+  const opensAt = Date.parse(sale.opensAt);
+  await concurrently(tally.tickets.values(), READERS, signal, async (seen, either) => {
+    const ticket = await patiently(() => readTicket(http, sale.id, seen.ticketId, either), either);
+    const orderId = ticket?.orderId;
+    const order = orderId === undefined ? undefined : await patiently(() => readOrder(http, orderId, either), either);
+    checked.push({
+      ...seen,
+      userId: plan.buyers[seen.buyer]?.userId ?? '',
+      status: ticket?.status,
+      orderId,
+      orderedBy: order?.userId,
+      orderedMs: order && Date.parse(order.createdAt) - opensAt,
+    });
+    onChecked(checked.length);
+  });
+  return checked;
+}
+
+const ATTEMPTS = 5;
+const PAUSE_MS = 500;
+
+/** What cannot be read after some attempts is undefined, and found by the equations. */
+async function patiently<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+    try {
+      return await read();
+    } catch (error) {
+      if (!(error instanceof CliError)) throw error;
+    }
+    if (attempt < ATTEMPTS) await sleep(PAUSE_MS, undefined, { signal });
+  }
+  return undefined;
+}

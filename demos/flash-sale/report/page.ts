@@ -1,0 +1,162 @@
+// The report as one HTML page that needs nothing else: no scripts, no fonts, no pictures from elsewhere.
+import { count, duration } from '../../shared/terminal.ts';
+import { fairnessSentence } from '../fairness.ts';
+import { outcomeNames, outcomes, refusedOutcomes } from '../outcome.ts';
+import type { Series } from '../series.ts';
+import { failures, type Summary } from '../summary.ts';
+import { chartOf, chartStyle, panelsOf } from './charts.ts';
+import { perSecond, seconds } from './figures.ts';
+import { sumOfRefusals } from './terminal.ts';
+
+const pageStyle = `
+  :root { color-scheme: light dark; }
+  body { margin: 0 auto; padding: 1.5rem; max-width: 60rem; background: #ffffff; color: #1f2328;
+    font: 16px/1.5 system-ui, sans-serif; }
+  h1 { font-size: 1.6rem; margin: 0 0 0.25rem; }
+  h2 { font-size: 1.2rem; margin: 2rem 0 0.5rem; }
+  .dim, caption { color: #59636e; }
+  .verdict { font-weight: 600; }
+  .holds { color: #1a7f37; }
+  .fails { color: #cf222e; }
+  dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: 0.75rem; margin: 1rem 0; }
+  dl > div { border: 1px solid #d1d9e0; border-radius: 6px; padding: 0.5rem 0.75rem; }
+  dt { color: #59636e; font-size: 0.85rem; }
+  dd { margin: 0; font-size: 1.15rem; font-weight: 600; white-space: nowrap; font-variant-numeric: tabular-nums; }
+  figure { margin: 0 0 0.75rem; break-inside: avoid; }
+  figure svg { display: block; width: 100%; height: auto; }
+  figcaption { color: #59636e; font-size: 0.85rem; padding-left: 0.75rem; }
+  .wide { overflow-x: auto; }
+  table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+  caption { text-align: left; padding-bottom: 0.25rem; font-size: 0.85rem; }
+  th, td { padding: 0.2rem 0.6rem; border-bottom: 1px solid #d1d9e0; text-align: right; font-weight: normal; }
+  thead th { color: #59636e; }
+  th:first-child, td.text { text-align: left; }
+  th:first-child { white-space: nowrap; }
+  summary { cursor: pointer; }
+  @media screen and (prefers-color-scheme: dark) {
+    body { background: #0d1117; color: #f0f6fc; }
+    .dim, caption, dt, figcaption, thead th { color: #9198a1; }
+    .holds { color: #3fb950; }
+    .fails { color: #f85149; }
+    dl > div, th, td { border-color: #3d444d; }
+  }
+  @media print {
+    :root { color-scheme: light; }
+    body { padding: 0; max-width: none; font-size: 11pt; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+    details { display: none; }
+    table, dl { break-inside: avoid; }
+  }`;
+
+const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
+const escaped = (text: string): string => text.replace(/[&<>"]/g, (character) => ENTITIES[character] ?? '');
+
+export function pageOf(summary: Summary, series: Series): string {
+  const { settings, fairness, saleId, url } = summary;
+  const title = `Flash sale: ${count(settings.buyers)} buyers for ${count(settings.stock)} units`;
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${title}</title>
+<style>${pageStyle}${chartStyle}
+</style>
+</head>
+<body>
+<main>
+<h1>${title}</h1>
+<p>A queue of ${count(settings.queue)} that drains at ${count(settings.drain)} per second; the buyers came within ${settings.seconds} s of the opening. <span class="dim">Seed ${settings.seed}; sale ${escaped(saleId)} at ${escaped(url)}.</span></p>
+${verdict(summary)}
+${facts(summary)}
+<h2>The sale over time</h2>
+${panelsOf(summary, series)
+  .map((panel) => `<figure>\n${chartOf(panel, series)}\n<figcaption>${panel.description}</figcaption>\n</figure>`)
+  .join('\n')}
+<h2>Buyers and requests</h2>
+${answers(summary)}
+${fairness ? `<h2>Fairness</h2>\n<p>${fairnessSentence(fairness)} <span class="dim">Rank correlation of arrival and order: ${fairness.rankCorrelation.toFixed(4)}, over ${count(fairness.orders)} orders.</span></p>` : ''}
+<h2>The books</h2>
+${equations(summary)}
+<h2>Figures</h2>
+${figures(series)}
+</main>
+</body>
+</html>
+`;
+}
+
+function verdict(summary: Summary): string {
+  const failed = failures(summary);
+  return failed.length === 0
+    ? `<p class="verdict holds">Every equation holds.</p>`
+    : `<p class="verdict fails">Does not hold: ${escaped(failed.map(({ name }) => name).join(', '))}.</p>`;
+}
+
+function facts(summary: Summary): string {
+  const { settings, buyers, tickets, longestQueue } = summary;
+  const list: readonly [string, string][] = [
+    ['Ordered', `${count(tickets.ordered)} of ${count(settings.stock)}`],
+    ['Orders', perSecond(summary.ordersPerSecond)],
+    ['Buyers refused', count(buyers.total - buyers.admitted - buyers.unanswered)],
+    ['Requests refused', count(sumOfRefusals(summary))],
+    ['Refusals', perSecond(summary.refusalsPerSecond)],
+    ['Longest queue', `${count(longestQueue)} of ${count(settings.queue)}`],
+  ];
+  return `<dl>\n${list.map(([name, value]) => `<div><dt>${name}</dt><dd>${value}</dd></div>`).join('\n')}\n</dl>`;
+}
+
+function answers({ buyers, requests, latencyMs, connections, longestWaitMs }: Summary): string {
+  const buyersBy: Partial<Record<string, number>> = {
+    ...buyers.refused,
+    admitted: buyers.admitted,
+    error: buyers.unanswered,
+  };
+  const rows = outcomes
+    .filter((outcome) => requests.answered[outcome] > 0)
+    .map((outcome) => {
+      const latency = latencyMs[outcome];
+      const times = latency ? [latency.p50, latency.p95, latency.p99, latency.max].map(duration) : ['', '', '', ''];
+      const ended = buyersBy[outcome];
+      return [
+        outcomeNames[outcome],
+        ended === undefined ? '' : count(ended),
+        count(requests.answered[outcome]),
+        ...times,
+      ];
+    });
+  return table(
+    `Buyers by how it ended for them, requests by answer. Times count from the moment that the buyer came; waiting for one of ${connections} connections is part of them (at most ${duration(longestWaitMs)}).`,
+    ['Answer', 'Buyers', 'Requests', 'p50', 'p95', 'p99', 'Longest'],
+    [...rows, ['In all', count(buyers.total), count(requests.sent), '', '', '', '']],
+  );
+}
+
+function equations({ equations: all }: Summary): string {
+  const rows = all.map(
+    ({ name, text, holds }) =>
+      `<tr><th scope="row">${name}</th><td class="text">${escaped(text)}</td><td class="${holds ? 'holds' : 'fails'}">${holds ? 'holds' : 'DOES NOT HOLD'}</td></tr>`,
+  );
+  return `<div class="wide"><table><tbody>\n${rows.join('\n')}\n</tbody></table></div>`;
+}
+
+function figures({ steps, stepMs }: Series): string {
+  const head = ['From', 'First attempts', 'Came again', ...refusedOutcomes.map((outcome) => outcomeNames[outcome])];
+  const rows = steps.map(({ atMs, arrivals, returns, refused, queue, orders }) => [
+    `${seconds(atMs)} s`,
+    ...[arrivals, returns, ...refusedOutcomes.map((outcome) => refused[outcome])].map(count),
+    queue === undefined ? '' : count(queue),
+    count(orders),
+  ]);
+  const caption = `In steps of ${seconds(stepMs)} s from the opening: requests, refusals by reason, the queue's length as last seen, orders.`;
+  return `<details><summary>What the charts show, as a table</summary>\n${table(caption, [...head, 'Queue', 'Orders'], rows)}\n</details>`;
+}
+
+function table(caption: string, head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const cells = (row: readonly string[]) =>
+    row.map((cell, index) => (index === 0 ? `<th scope="row">${cell}</th>` : `<td>${cell}</td>`)).join('');
+  return `<div class="wide"><table><caption>${caption}</caption>
+<thead><tr>${head.map((name) => `<th scope="col">${name}</th>`).join('')}</tr></thead>
+<tbody>
+${rows.map((row) => `<tr>${cells(row)}</tr>`).join('\n')}
+</tbody></table></div>`;
+}

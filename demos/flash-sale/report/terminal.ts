@@ -1,0 +1,70 @@
+// The summary as the terminal shows it.
+import { columns, count, duration, paint, printable } from '../../shared/terminal.ts';
+import { fairnessSentence } from '../fairness.ts';
+import { outcomeNames, outcomes, refusedOutcomes } from '../outcome.ts';
+import type { Summary } from '../summary.ts';
+import { perSecond } from './figures.ts';
+
+const MOST_ERRORS = 5;
+
+export function renderSummary(summary: Summary): string[] {
+  const { settings, buyers, requests, tickets, longestQueue, fairness, errors } = summary;
+  return [
+    `${count(settings.buyers)} buyers for ${count(settings.stock)} units; a queue of ${count(settings.queue)}, drained at ${count(settings.drain)}/s; seed ${settings.seed}`,
+    '',
+    ...columns(
+      [
+        ['', 'buyers', 'requests'],
+        ['admitted', count(buyers.admitted), count(requests.answered.admitted)],
+        ['yours already', '', count(requests.answered.already)],
+        ...refusedOutcomes.map((outcome) => [
+          `refused: ${outcomeNames[outcome]}`,
+          count(buyers.refused[outcome]),
+          count(requests.answered[outcome]),
+        ]),
+        ...(requests.answered.error > 0
+          ? [[paint('red', 'error'), count(buyers.unanswered), count(requests.answered.error)]]
+          : []),
+        ['in all', count(buyers.total), count(requests.sent)],
+      ].map((cells, index) => alignRight(cells, [24, 8, 9], index === 0)),
+    ),
+    ...errors.slice(0, MOST_ERRORS).map(({ message, count: times }) => `    ${count(times)} × ${printable(message)}`),
+    '',
+    `orders     ${count(tickets.ordered)}, at ${perSecond(summary.ordersPerSecond)} (the queue drains at ${count(settings.drain)}/s); ${count(tickets.released)} released`,
+    `refusals   ${count(sumOfRefusals(summary))}, at ${perSecond(summary.refusalsPerSecond)}`,
+    `queue      ${count(longestQueue)} at its longest, of at most ${count(settings.queue)}`,
+    ...(fairness ? [`fairness   ${fairnessSentence(fairness)}`] : []),
+    '',
+    `answers, from the moment that a buyer comes (waiting for one of ${summary.connections} connections included: at most ${duration(summary.longestWaitMs)})`,
+    ...columns(
+      [['', 'p50', 'p95', 'p99', 'max'], ...latencyRows(summary)].map((cells, index) =>
+        alignRight(cells, [16, 9, 9, 9, 9], index === 0),
+      ),
+    ),
+    '',
+    ...columns(
+      summary.equations.map(({ name, text, holds }) =>
+        holds
+          ? [paint('green', '✓'), name, text]
+          : [paint('red', '✗'), paint('red', name), paint('red', `${text}: DOES NOT HOLD`)],
+      ),
+    ),
+  ];
+}
+
+export const sumOfRefusals = ({ requests }: Summary): number =>
+  refusedOutcomes.reduce((sum, outcome) => sum + requests.answered[outcome], 0);
+
+const latencyRows = ({ latencyMs }: Summary): string[][] =>
+  outcomes.flatMap((outcome) => {
+    const latency = latencyMs[outcome];
+    if (!latency) return [];
+    return [[outcomeNames[outcome], ...[latency.p50, latency.p95, latency.p99, latency.max].map(duration)]];
+  });
+
+/** The first cell stands left, the others right; a heading is dim. */
+const alignRight = (cells: readonly string[], widths: readonly number[], heading: boolean): string[] =>
+  cells.map((cell, index) => {
+    const text = index === 0 ? cell.padEnd(widths[index] ?? 0) : cell.padStart(widths[index] ?? 0);
+    return heading ? paint('dim', text) : text;
+  });

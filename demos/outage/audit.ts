@@ -1,0 +1,62 @@
+// What is stored in the end: the audit of the whole system, and, for every order that was answered 2xx, that it is there
+// and has all its steps done. The audit cannot know what those who ordered were told.
+
+import { AuditClient } from '../../cli/audit/client.ts';
+import { offencesOf, type Report } from '../../cli/audit/report.ts';
+import { audit } from '../../cli/audit/run.ts';
+import type { OrderFact } from '../../contracts/audit.ts';
+import { count } from '../shared/terminal.ts';
+import type { OutageSystem } from './system.ts';
+
+/** How long what looks wrong is looked at again. Everything is completed before. */
+const SETTLE_MS = 5_000;
+const MOST_IDS = 10;
+
+export interface Audit {
+  readonly report: Report;
+  /** What does not hold, with the ids of the first ones concerned; empty where everything does. */
+  readonly findings: readonly string[];
+}
+
+/** `accepted`: the ids of the orders that were answered 2xx. */
+export async function auditOf(system: OutageSystem, accepted: readonly string[], signal: AbortSignal): Promise<Audit> {
+  const client = new AuditClient(system.urlOf, signal);
+  const startedAt = performance.now();
+  try {
+    const facts = await client.facts('order', accepted);
+    const audited = await audit({ client, settleMs: SETTLE_MS, signal });
+    const offences = offencesOf(audited);
+    const { counts, overdue, messages } = audited;
+    const tookMs = Math.round(performance.now() - startedAt);
+    const ok = offences.length === 0;
+    return {
+      report: { ok, tookMs, settleMs: SETTLE_MS, counts, offences, overdue, messages },
+      findings: [
+        ...findingsOf(facts, accepted),
+        ...offences.flatMap(({ text, total, ids }) => finding(text, ids, total)),
+      ],
+    };
+  } finally {
+    await client.close();
+  }
+}
+
+/** What became of accepted orders otherwise than it should. */
+export function findingsOf(facts: ReadonlyMap<string, OrderFact>, accepted: readonly string[]): string[] {
+  const unfinished = accepted.filter((id) => {
+    const fact = facts.get(id);
+    return fact && !Object.values(fact.steps).every((step) => step === 'done' || step === 'skipped');
+  });
+  return [
+    ...finding(
+      'accepted orders are not there',
+      accepted.filter((id) => !facts.has(id)),
+    ),
+    ...finding('accepted orders are not completed', unfinished),
+  ];
+}
+
+function finding(what: string, ids: readonly string[], total = ids.length): string[] {
+  if (total === 0) return [];
+  return [`${what}: ${count(total)}: ${ids.slice(0, MOST_IDS).join(', ')}${total > MOST_IDS ? ', …' : ''}`];
+}

@@ -1,0 +1,41 @@
+// A process of its own for the services named as arguments (none: all), started by `sluice outage`: it reports where it
+// answers, stops and starts one of its services when it is asked to, and ends cleanly on SIGTERM, or when whoever
+// started it is gone.
+
+import { startSluice } from '../../app/start.ts';
+import { type ServiceName, serviceNames } from '../../contracts/services.ts';
+import type { PartRequest, Report } from './messages.ts';
+
+const report = (what: Report) => {
+  if (process.connected) process.send?.(what);
+};
+const failed = (error: unknown) => report({ failed: error instanceof Error ? error.message : String(error) });
+
+const named = serviceNames.filter((name) => process.argv.slice(2).includes(name));
+const services: readonly ServiceName[] = named.length > 0 ? named : serviceNames;
+try {
+  const running = await startSluice({ env: process.env, services });
+  let ending = false;
+  const end = async () => {
+    if (ending) return;
+    ending = true;
+    // What has not ended in time would keep the process alive; what is not finished is in the database.
+    await running.stop().catch(() => process.exit(1));
+    if (process.connected) process.disconnect();
+  };
+  process.on('SIGTERM', end);
+  process.on('disconnect', end);
+  process.on('message', async ({ part, service }: PartRequest) => {
+    try {
+      await (part === 'stop' ? running.stopService(service) : running.startService(service));
+      report({ done: true });
+    } catch (error) {
+      failed(error);
+    }
+  });
+  report({ readyAt: running.url });
+} catch (error) {
+  failed(error);
+  process.exitCode = 1;
+  if (process.connected) process.disconnect();
+}

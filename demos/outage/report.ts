@@ -1,0 +1,76 @@
+// An outage on a terminal or in a log: a line a second, with what waits for the stopped service as a bar, and a summary.
+import { renderReport } from '../../cli/audit/report.ts';
+import { milliseconds } from '../compare/report.ts';
+import { columns, count, duration, paint } from '../shared/terminal.ts';
+import type { Settings } from './course.ts';
+import type { Second } from './seconds.ts';
+import { type Summary, statusText } from './summary.ts';
+import { steps } from './system.ts';
+
+/** Characters of the bar of what is expected at most; what is longer is cut. */
+const BAR = 30;
+const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+const widths = { second: 6, answers: 19, p95: 10, completed: 11, waiting: 8 };
+
+export function headLine({ service }: Settings): string {
+  const waiting = steps.map((step) => step.padStart(widths.waiting)).join('');
+  const head = 'second'.padStart(widths.second) + 'answers'.padStart(widths.answers) + 'p95'.padStart(widths.p95);
+  return `${head}${'completed'.padStart(widths.completed)}${waiting}   waiting for ${service}`;
+}
+
+export function secondLine(
+  { second, answers, p95Ms, completed, waiting }: Second,
+  { service, rate, awaySeconds }: Settings,
+  stream: NodeJS.WriteStream,
+): string {
+  const counts = Object.entries(answers).map(([status, times]) => {
+    const text = `${count(times)} × ${statusText(status)}`;
+    return { text, shown: status.startsWith('2') ? text : paint('red', text, stream) };
+  });
+  const width = counts.map(({ text }) => text).join(', ').length;
+  const shown = ' '.repeat(Math.max(2, widths.answers - width)) + counts.map((each) => each.shown).join(', ');
+  const numbers = steps.map((step) => {
+    const text = count(waiting[step]).padStart(widths.waiting);
+    return step === service ? paint('yellow', text, stream) : text;
+  });
+  return [
+    String(second).padStart(widths.second),
+    shown,
+    (p95Ms === null ? '–' : milliseconds(p95Ms)).padStart(widths.p95),
+    count(completed).padStart(widths.completed),
+    ...numbers,
+    `   ${paint('yellow', bar(waiting[service] / (rate * awaySeconds)), stream)}`,
+  ]
+    .join('')
+    .trimEnd();
+}
+
+function bar(share: number): string {
+  const eighths = Math.round(Math.min(1, share) * BAR * 8);
+  return '█'.repeat(Math.floor(eighths / 8)) + (EIGHTHS[eighths % 8] ?? '');
+}
+
+export function renderSummary(summary: Summary): string[] {
+  const { settings, phases, goneMs, readyMs, longestBacklog, readyAfterMs, caughtUpAfterMs, failures } = summary;
+  const head = ['', 'orders', 'answered 2xx', 'p50', 'p95', 'max'];
+  const rows = phases.map(({ name, orders, accepted, latencyMs }) => [
+    name,
+    count(orders),
+    accepted === orders ? count(accepted) : paint('red', count(accepted)),
+    ...(latencyMs ? [latencyMs.p50, latencyMs.p95, latencyMs.max].map(milliseconds) : ['–', '–', '–']),
+  ]);
+  const back =
+    caughtUpAfterMs === null
+      ? paint('red', 'it has not caught up')
+      : `it was ready ${duration(readyAfterMs)} after its start, and had caught up after ${duration(caughtUpAfterMs)}`;
+  return [
+    ...columns([head.map((cell) => paint('dim', cell)), ...rows]),
+    '',
+    `${settings.service} was away for ${duration(readyMs - goneMs)}; ${count(longestBacklog)} orders waited for it at the most; ${back}`,
+    '',
+    ...renderReport(summary.audit.report),
+    ...(failures.length === 0
+      ? ['', paint('green', `Every order was answered 2xx while ${settings.service} was away, and nothing is missing.`)]
+      : []),
+  ];
+}

@@ -1,0 +1,98 @@
+// The services in processes of their own, on servers that are there: in a database made for this and dropped again, and
+// under a prefix of its own on the brokers, so that whatever else runs there does not notice. Only `kill -9` of this command
+// leaves those behind; the processes end all the same.
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+import { redactUrl } from '../../app/config.ts';
+import type { ServiceName } from '../../contracts/services.ts';
+import { CliError, messageOf } from '../shared/errors.ts';
+import { serverFolder } from '../shared/folder.ts';
+import { note } from '../shared/terminal.ts';
+import { type Environment, type Member, Processes } from './processes.ts';
+import type { OutageSystem } from './system.ts';
+import { forgetNames } from './tidy.ts';
+
+/** The flash sale consumes what orders emit; it is not what is watched, and shares a process. */
+const processServices: readonly (readonly [ServiceName, ...ServiceName[]])[] = [
+  ['order', 'flash-sale'],
+  ['points'],
+  ['coupon'],
+  ['notify'],
+];
+
+/** The order service must be told of a payment provider. No order here is paid, and nobody's provider is to be asked. */
+const NOBODY = 'http://127.0.0.1:1';
+
+export interface SeparateOptions {
+  readonly kill: boolean;
+  readonly signal: AbortSignal;
+}
+
+interface Servers extends Environment {
+  readonly DATABASE_URL: string;
+  readonly MQTT_URL: string;
+}
+
+export async function startSeparate(servers: Servers, { kill, signal }: SeparateOptions): Promise<OutageSystem> {
+  const name = `sluice_outage_${randomBytes(6).toString('hex')}`;
+  const prefix = name.replaceAll('_', '-');
+  const processes = await Processes.open(await serverFolder('outage'));
+  const close = async () => {
+    await attempt('the processes', () => processes.close());
+    await attempt('the names on the brokers', () => forgetNames(servers, prefix));
+    await attempt(`the database ${name}`, () =>
+      administer(servers.DATABASE_URL, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
+    );
+  };
+  const database = new URL(servers.DATABASE_URL);
+  database.pathname = `/${name}`;
+  const env = { ...servers, DATABASE_URL: database.href, BUS_PREFIX: prefix, PORT: '0', PAYMENT_URL: NOBODY };
+  const members = new Map<ServiceName, Member>();
+  const start = async (services: readonly [ServiceName, ...ServiceName[]]) => {
+    members.set(services[0], await processes.start(services, env, signal));
+  };
+  const memberOf = (service: ServiceName): Member => {
+    const member = members.get(service === 'flash-sale' ? 'order' : service);
+    if (!member) throw new RangeError(`${service} was not started`);
+    return member;
+  };
+  try {
+    await administer(servers.DATABASE_URL, `CREATE DATABASE ${name}`);
+    const started = await Promise.allSettled(processServices.map(start));
+    const failed = started.find((result) => result.status === 'rejected');
+    if (failed) throw failed.reason;
+    return {
+      shape: `a process for each service, on ${busOf(servers)}`,
+      prefix,
+      urlOf: (service) => memberOf(service).url,
+      stop: (service) => memberOf(service).end(kill ? 'SIGKILL' : 'SIGTERM'),
+      start: (service) => start([service]),
+      broken: processes.broken,
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+const busOf = ({ AMQP_URL, EVENT_BUS }: Environment): string =>
+  AMQP_URL ? 'RabbitMQ and PostgreSQL' : EVENT_BUS === 'mqtt' ? 'MQTT and PostgreSQL' : 'PostgreSQL';
+
+async function administer(databaseUrl: string, sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 5_000 });
+  client.on('error', () => {}); // a connection that breaks fails the query
+  try {
+    await client.connect();
+    await client.query(sql);
+  } catch (error) {
+    throw new CliError(`${redactUrl(databaseUrl)}: ${sql}: ${messageOf(error)}`, { cause: error });
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+/** What cannot be removed is named; it must not hide what went before. */
+async function attempt(what: string, work: () => Promise<void>): Promise<void> {
+  await work().catch((error) => note(`not removed: ${what}: ${messageOf(error)}`));
+}

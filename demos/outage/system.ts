@@ -1,0 +1,80 @@
+// The system that an outage happens to: always one of its own, never one that somebody uses. What has no URL is
+// embedded; with PostgreSQL and an MQTT broker, each service is a process.
+import { resolve } from 'node:path';
+import type { ServiceName } from '../../contracts/services.ts';
+import { CliError, USAGE_EXIT_CODE } from '../shared/errors.ts';
+import { serverFolder } from '../shared/folder.ts';
+import { Processes } from './processes.ts';
+import { startSeparate } from './separate.ts';
+
+/** The services that can be away while orders are answered: those that do an order's steps. */
+export const steps = ['points', 'coupon', 'notify'] as const;
+export type StepService = (typeof steps)[number];
+
+export interface OutageSystem {
+  /** What it is, in a few words. */
+  readonly shape: string;
+  /** Of its names on the brokers, and with underscores its database's name; undefined where everything is embedded. */
+  readonly prefix?: string;
+  /** Where this service answers. The order service's does not change. */
+  readonly urlOf: (service: ServiceName) => string;
+  stop(service: StepService): Promise<void>;
+  /** Resolves when it is ready again. */
+  start(service: StepService): Promise<void>;
+  /** Aborts with a CliError when something ended that was not stopped. */
+  readonly broken: AbortSignal;
+  /** Ends everything and removes what was made for it. */
+  close(): Promise<void>;
+}
+
+export interface SystemOptions {
+  readonly env: NodeJS.ProcessEnv;
+  /** Ends the service's process by SIGKILL instead of SIGTERM. */
+  readonly kill: boolean;
+  /** Where an embedded system keeps its data; unset: in a folder that is removed. */
+  readonly data: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Rejects with a CliError where the environment or the options contradict each other. */
+export async function startSystem(options: SystemOptions): Promise<OutageSystem> {
+  const { env, kill, data, signal } = options;
+  const { DATABASE_URL, MQTT_URL, AMQP_URL, EVENT_BUS } = env;
+  if (DATABASE_URL && MQTT_URL) {
+    if (data !== undefined) throw usage('--data is for the embedded system: unset DATABASE_URL and MQTT_URL for that');
+    const shared = { DATABASE_URL, MQTT_URL, ...(AMQP_URL && { AMQP_URL }), ...(EVENT_BUS && { EVENT_BUS }) };
+    return startSeparate(shared, { kill, signal });
+  }
+  if (DATABASE_URL || MQTT_URL || AMQP_URL || EVENT_BUS)
+    throw usage(
+      'services in processes of their own need both DATABASE_URL and MQTT_URL, and AMQP_URL for RabbitMQ; unset all of them, and EVENT_BUS, for the embedded system',
+    );
+  if (kill) throw usage('--kill needs services in processes of their own: set DATABASE_URL and MQTT_URL');
+  return startEmbedded(data, signal);
+}
+
+const usage = (message: string) => new CliError(message, { exitCode: USAGE_EXIT_CODE });
+
+/** One process, in which the service's part is stopped and started. */
+async function startEmbedded(data: string | undefined, signal: AbortSignal): Promise<OutageSystem> {
+  const folder = await serverFolder('outage');
+  const processes = await Processes.open(folder);
+  try {
+    const member = await processes.start(
+      [],
+      { DATA_DIR: data === undefined ? folder : resolve(data), PORT: '0', MQTT_PORT: '0' },
+      signal,
+    );
+    return {
+      shape: 'embedded, in one process',
+      urlOf: () => member.url,
+      stop: (service) => member.ask({ part: 'stop', service }),
+      start: (service) => member.ask({ part: 'start', service }),
+      broken: processes.broken,
+      close: () => processes.close(),
+    };
+  } catch (error) {
+    await processes.close();
+    throw error;
+  }
+}

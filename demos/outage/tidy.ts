@@ -1,0 +1,91 @@
+// Removes what services have left under a prefix on the brokers: queues and exchanges, sessions, retained presence.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect as connectAmqp } from 'amqplib';
+import { serviceNames, subscriptions } from '../../contracts/services.ts';
+import {
+  deadExchangeOf,
+  deadQueueOf,
+  exchangeOf,
+  presenceTopic,
+  queueOf,
+  sessionOf,
+} from '../../infra/bus/topology.ts';
+import { connectTo, endConnection } from '../../infra/mqtt/connect.ts';
+import { splitUrls } from '../../infra/runtime/urls.ts';
+
+export interface Brokers {
+  readonly AMQP_URL?: string;
+  readonly MQTT_URL: string;
+  readonly EVENT_BUS?: string;
+}
+
+/** How long a broker may take to connect, and to send what it retained. */
+const CONNECT_WITHIN_MS = 5_000;
+const RETAINED_WITHIN_MS = 300;
+
+/** The services must have ended. Rejects where a broker is away. */
+export async function forgetNames({ AMQP_URL, MQTT_URL, EVENT_BUS }: Brokers, prefix: string): Promise<void> {
+  if (AMQP_URL) await forgetQueues(splitUrls(AMQP_URL), prefix);
+  await forgetPresence(MQTT_URL, prefix);
+  if (EVENT_BUS === 'mqtt')
+    // A clean connection ends the session that a persistent one left.
+    for (const service of serviceNames) await withMqtt(MQTT_URL, sessionOf(prefix, service), async () => {});
+}
+
+/** `urls`: the nodes of a cluster, of which the first that answers does it. */
+async function forgetQueues([url = '', ...others]: readonly string[], prefix: string): Promise<void> {
+  const topology = { prefix, groups: subscriptions };
+  const connection = await connectAmqp(url, { timeout: CONNECT_WITHIN_MS }).catch((error) => {
+    if (others.length === 0) throw error;
+    return undefined;
+  });
+  if (!connection) return forgetQueues(others, prefix);
+  connection.on('error', () => {}); // told by the calls that fail
+  try {
+    const channel = await connection.createChannel();
+    for (const service of serviceNames) {
+      await channel.deleteQueue(queueOf(topology, service));
+      await channel.deleteQueue(deadQueueOf(topology, service));
+    }
+    await channel.deleteExchange(exchangeOf(topology));
+    await channel.deleteExchange(deadExchangeOf(topology));
+  } finally {
+    await connection.close();
+  }
+}
+
+/** A clean stop clears a process's own presence; what was killed left its Last Will. */
+const forgetPresence = (url: string, prefix: string) =>
+  withMqtt(url, `${prefix}-tidy`, async (client) => {
+    const retained = new Set<string>();
+    client.on('message', (topic, _payload, { retain }) => {
+      if (retain) retained.add(topic);
+    });
+    await client.subscribeAsync(presenceTopic(prefix, '+', '+'), { qos: 0 });
+    await sleep(RETAINED_WITHIN_MS);
+    for (const topic of retained) await client.publishAsync(topic, '', { retain: true, qos: 1 });
+  });
+
+async function withMqtt(
+  url: string,
+  clientId: string,
+  work: (client: ReturnType<ReturnType<typeof connectTo>>) => Promise<void>,
+): Promise<void> {
+  const client = connectTo(url)({ clientId, clean: true });
+  client.on('error', () => {}); // it tries again until the time is over
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(new Error(`no MQTT broker answers within ${CONNECT_WITHIN_MS} ms`)),
+        CONNECT_WITHIN_MS,
+      );
+      client.once('connect', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+    await work(client);
+  } finally {
+    await endConnection(client);
+  }
+}

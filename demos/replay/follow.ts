@@ -1,0 +1,70 @@
+// Waits until placed orders are completed, by asking for each one that is still open, round after round.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Order } from '../../contracts/orders.ts';
+import { concurrently } from '../shared/concurrently.ts';
+import { CliError } from '../shared/errors.ts';
+import type { HttpClient } from '../shared/http.ts';
+import { completedAfterMs, readOrder } from '../shared/orders.ts';
+
+export interface FollowOptions {
+  readonly http: HttpClient;
+  readonly concurrency: number;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+export interface Incomplete {
+  readonly id: string;
+  /** The order's status, or why it could not be read. */
+  readonly state: string;
+}
+
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 1_000;
+
+/** Some placed orders: which are completed, how long that took, and which are not (yet). */
+export class Follower {
+  readonly #open = new Map<string, string>();
+  readonly #cancelled = new Set<string>();
+  /** How long after acceptance each completed order's last step was done, in milliseconds by the database's clock. */
+  readonly completedAfterMs: number[] = [];
+
+  /** Takes up an order, or what has become of it. */
+  see(order: Order): void {
+    this.#open.delete(order.id);
+    if (order.status === 'completed') this.completedAfterMs.push(completedAfterMs(order));
+    else if (order.status === 'cancelled') this.#cancelled.add(order.id);
+    else this.#open.set(order.id, order.status);
+  }
+
+  incomplete(): Incomplete[] {
+    const cancelled = [...this.#cancelled].map((id) => ({ id, state: 'cancelled' }));
+    return [...[...this.#open].map(([id, state]) => ({ id, state })), ...cancelled];
+  }
+
+  /** Resolves when all are completed or cancelled, or after `timeoutMs`. Rejects only when `signal` aborts. */
+  async wait({ http, concurrency, timeoutMs, signal }: FollowOptions, onProgress: () => void): Promise<void> {
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+    try {
+      for (let pause = FIRST_PAUSE_MS; this.#open.size > 0; pause = Math.min(LONGEST_PAUSE_MS, pause * 1.5)) {
+        await concurrently([...this.#open.keys()], concurrency, deadline, async (id, either) => {
+          await this.#ask(http, id, either);
+          onProgress();
+        });
+        if (this.#open.size > 0) await sleep(pause, undefined, { signal: deadline });
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!deadline.aborted) throw error;
+    }
+  }
+
+  async #ask(http: HttpClient, id: string, signal: AbortSignal): Promise<void> {
+    try {
+      this.see(await readOrder(http, id, signal));
+    } catch (error) {
+      if (!(error instanceof CliError)) throw error;
+      this.#open.set(id, error.message); // not an answer about the order: it is asked for again in the next round
+    }
+  }
+}

@@ -1,0 +1,56 @@
+// One line of an invoice as an item of an order, or the reason why it is none. Lines such as POST (postage) are not
+// goods but belong to what the customer pays: with a quantity and a price they are items like any other.
+import type { z } from 'zod';
+import { idempotencyKey, type OrderItem } from '../../contracts/orders.ts';
+import { userId } from '../../contracts/text.ts';
+import { orderItem } from '../shared/orders.ts';
+import type { Cells } from './csv.ts';
+import { toMinorUnits } from './money.ts';
+import { readTime } from './time.ts';
+
+/** Whose order it is where the shop did not know the customer. */
+export const GUEST = 'guest';
+
+export type Judged =
+  | { readonly kind: 'item'; readonly item: OrderItem; readonly userId: string; readonly at: number }
+  | { readonly kind: 'refused'; readonly reason: string };
+
+/** The invoice number goes out as Idempotency-Key, so it has to be one. */
+export const isInvoiceNumber = (value: string): boolean => idempotencyKey.safeParse(value).success;
+export const isCreditNote = (invoiceNo: string): boolean => /^C/i.test(invoiceNo);
+
+/** Judges a line by what it says itself; the first reason that applies is given. `at` is in milliseconds. */
+export function judgeLine(cells: Cells, currency: string): Judged {
+  const refused = (reason: string): Judged => ({ kind: 'refused', reason });
+  if (!isInvoiceNumber(cells.InvoiceNo)) return refused('no invoice number');
+  if (isCreditNote(cells.InvoiceNo)) return refused('credit note');
+
+  if (!/^-?\d+$/.test(cells.Quantity)) return refused('unreadable quantity');
+  const quantity = Number(cells.Quantity);
+  if (quantity <= 0) return refused('no quantity');
+
+  const unitPrice = toMinorUnits(cells.UnitPrice, currency);
+  if (unitPrice === 'unreadable') return refused('unreadable price');
+  if (unitPrice === 'too-precise') return refused(`price with more decimals than ${currency} has`);
+  if (unitPrice <= 0) return refused('no price');
+
+  const at = readTime(cells.InvoiceDate);
+  if (at === undefined) return refused('unreadable date');
+
+  const customer = userId.safeParse(cells.CustomerID || GUEST);
+  if (!customer.success) return refused(`customer ${customer.error.issues[0]?.message}`);
+  const item = orderItem.safeParse({
+    sku: cells.StockCode,
+    ...(cells.Description && { name: cells.Description }),
+    quantity,
+    unitPrice,
+  });
+  if (!item.success) return refused(beyondTheContract(item.error));
+  return { kind: 'item', item: item.data, userId: customer.data, at };
+}
+
+/** The first problem, in the contract's own words. */
+export const beyondTheContract = (error: z.ZodError): string => {
+  const { path, message } = error.issues[0] ?? { path: [], message: '' };
+  return `not what an order may hold: ${[...path, message].join(' ')}`;
+};

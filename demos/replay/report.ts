@@ -1,0 +1,77 @@
+// What a replay ends with: the equations of lines and of invoices, and what became of the orders.
+import { columns, count, duration, paint, printable } from '../shared/terminal.ts';
+import { type Equation, type Latency, sumOf } from './equation.ts';
+import type { Incomplete } from './follow.ts';
+import type { Refusal } from './refusals.ts';
+
+export interface Report {
+  readonly file: string;
+  readonly lines: Equation;
+  readonly invoices: Equation;
+  readonly orders: {
+    /** Made by this run. */
+    readonly placed: number;
+    /** Made by an earlier run: the same invoice number answers with the same order. */
+    readonly alreadyThere: number;
+    readonly completed: number;
+    readonly incomplete: readonly Incomplete[];
+  };
+  /** From the first request to the last answer. */
+  readonly placingMs: number;
+  /** From an order's acceptance to its last step, in milliseconds by the database's clock; null where none completed. */
+  readonly completedAfterMs: Latency | null;
+}
+
+/** Why the run did not do what it says; empty when it did. */
+export function shortcomings({ lines, invoices, orders }: Report): string[] {
+  const failed = sumOf(invoices.failed);
+  const refusedAll = orders.placed + orders.alreadyThere === 0;
+  return [
+    ...(lines.closes ? [] : ['the equation of lines does not close']),
+    ...(invoices.closes ? [] : ['the equation of invoices does not close']),
+    ...(failed > 0 ? [`${count(failed)} invoices got no answer`] : []),
+    ...(orders.incomplete.length > 0 ? [`${count(orders.incomplete.length)} orders are not completed`] : []),
+    ...(refusedAll ? ['no order was placed'] : []),
+  ];
+}
+
+const MOST_IDS = 10;
+
+export function renderReport({ lines, invoices, orders, placingMs, completedAfterMs }: Report): string[] {
+  const total = orders.placed + orders.alreadyThere;
+  const completed = `${count(orders.completed)} of ${count(total)}`;
+  const shown = orders.incomplete.slice(0, MOST_IDS);
+  const more = orders.incomplete.length - shown.length;
+  return [
+    ...renderEquation('lines', lines),
+    ...renderEquation('invoices', invoices),
+    `orders     ${count(orders.placed)} newly placed, ${count(orders.alreadyThere)} already there, in ${duration(placingMs)}`,
+    `completed  ${orders.incomplete.length === 0 ? completed : paint('red', completed)}`,
+    ...shown.map(({ id, state }) => `           ${id}  ${printable(state)}`),
+    ...(more > 0 ? [`           and ${count(more)} more (--json lists them)`] : []),
+    ...(completedAfterMs ? [`after acceptance  ${renderLatency(completedAfterMs)}`] : []),
+  ];
+}
+
+function renderEquation(name: string, { read, ordered, refused, failed, closes }: Equation): string[] {
+  const failures = failed.length > 0 ? ` + ${count(sumOf(failed))} failed` : '';
+  const verdict = closes ? paint('green', 'closes') : paint('red', 'DOES NOT CLOSE');
+  return [
+    `${name.padEnd(9)}  ${count(read)} read = ${count(ordered)} ordered + ${count(sumOf(refused))} refused${failures}  ${verdict}`,
+    ...renderReasons(refused),
+    ...renderReasons(failed),
+  ];
+}
+
+const renderReasons = (refusals: readonly Refusal[]): string[] =>
+  columns(
+    refusals.map(({ reason, count: times, first }) => [
+      count(times).padStart(6),
+      printable(reason),
+      paint('dim', `first: ${printable(first)}`),
+    ]),
+    '         ',
+  );
+
+const renderLatency = ({ p50, p99, max }: Latency): string =>
+  `p50 ${duration(p50)}, p99 ${duration(p99)}, max ${duration(max)}`;

@@ -1,0 +1,11 @@
+// A temporary folder for a server's data, owned by the user that the server runs as.
+import { chown, mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { User } from '../../test/servers/process-runner.ts';
+
+export async function serverFolder(name: string, owner?: User): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), `sluice-${name}-`));
+  if (owner) await chown(folder, owner.uid, owner.gid);
+  return folder;
+}

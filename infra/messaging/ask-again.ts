@@ -1,0 +1,35 @@
+// Whoever asks repeats until answered. Every service answers a repeated question with the answer it gave, so even a
+// broker that forgets costs time, never an effect.
+import type { Logger } from 'pino';
+import type { EventType } from '../../contracts/events.ts';
+import type { Metrics } from '../observability/metrics.ts';
+import { Loop } from '../runtime/loop.ts';
+
+const SWEEP_MS = 500;
+/** Questions in one sweep: at most twice as many a second and process, so that asking is never the load. */
+const SWEEP_LIMIT = 100;
+
+export function askAgainLoop(options: {
+  /** The event that asks. */
+  readonly question: EventType;
+  /** Puts the questions that are overdue back into the outbox, at most `limit`; answers how many. */
+  readonly ask: (limit: number) => Promise<number>;
+  readonly askAgainMs: number;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+}): Loop {
+  const { question, ask, askAgainMs, metrics, log } = options;
+  return new Loop({
+    name: `ask again ${question}`,
+    everyMs: Math.min(SWEEP_MS, askAgainMs),
+    log,
+    turn: async () => {
+      const asked = await ask(SWEEP_LIMIT);
+      if (asked > 0) {
+        metrics.askedAgain.inc({ type: question }, asked);
+        log.info({ count: asked, question }, 'asked again: the answers are overdue');
+      }
+      return false;
+    },
+  });
+}

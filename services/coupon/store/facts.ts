@@ -1,0 +1,21 @@
+// What the coupon service tells an audit.
+import type { Router } from 'express';
+import { factRoute, messagesRoute } from '../../../app/admin/facts.ts';
+import type { CouponFact } from '../../../contracts/audit.ts';
+import type { Database } from '../../../infra/database/port.ts';
+
+const facts = (where: string, limit = '') => `SELECT order_id AS id, min(user_id) AS "userId",
+    count(*) FILTER (WHERE amount IS NOT NULL AND revoked_at IS NULL) AS active,
+    count(*) FILTER (WHERE amount IS NOT NULL AND revoked_at IS NOT NULL) AS revoked,
+    count(*) FILTER (WHERE amount IS NULL) AS skipped
+  FROM sluice_coupon.decisions WHERE ${where} GROUP BY order_id ORDER BY order_id ${limit}`;
+const AFTER = facts('order_id > $1', 'LIMIT $2');
+const OF = facts('order_id = ANY($1::uuid[])');
+
+export function couponAudit(router: Router, database: Database): void {
+  factRoute(router, database, 'coupon', {
+    after: (queryable, id, limit) => queryable.query<CouponFact>(AFTER, [id, limit]),
+    of: (queryable, ids) => queryable.query<CouponFact>(OF, [ids]),
+  });
+  messagesRoute(router, database, 'coupon');
+}

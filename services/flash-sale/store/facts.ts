@@ -1,0 +1,70 @@
+// What the flash-sale service tells an audit, and how it is made to ask again for orders that are missing.
+import type { Router } from 'express';
+import { askAgainRoute, factRoute, messagesRoute, msBetween } from '../../../app/admin/facts.ts';
+import type { SaleFact, TicketFact } from '../../../contracts/audit.ts';
+import type { Database } from '../../../infra/database/port.ts';
+import type { Outbox } from '../../../infra/messaging/outbox.ts';
+import { SCHEMA } from './sales.ts';
+import { ASKED_AGAIN } from './tickets.ts';
+
+const LIVE = "status NOT IN ('released', 'failed')";
+
+const ticketFacts = (where: string, limit = '') => `SELECT id, user_id AS "userId", status, order_id AS "orderId",
+    ${msBetween('greatest(created_at, accepted_at, closed_at)', 'now()')} AS "sinceMs",
+    CASE WHEN status IN ('accepted', 'awaiting-payment') THEN ${msBetween('now()', 'ask_again_at')} END AS "dueInMs"
+  FROM ${SCHEMA}.tickets WHERE ${where} ORDER BY id ${limit}`;
+const TICKETS_AFTER = ticketFacts('id > $1', 'LIMIT $2');
+const TICKETS_OF = ticketFacts('id = ANY($1::uuid[])');
+
+/** Sales in one answer: each is counted through all of its tickets. */
+const MAX_SALES = 20;
+/** Users that a sale names. */
+const MAX_NAMED = 20;
+
+/** The row and its tickets in one statement, so as of one moment. */
+const saleFacts = (where: string, limit = '') => `SELECT s.id, s.stock, s.remaining, s.queue_cap AS "queueCap",
+    json_build_object('queued', s.queued, 'held', s.held, 'sold', s.sold, 'released', s.released,
+      'admitted', s.admitted) AS row,
+    json_build_object('queued', t.queued, 'held', t.held, 'sold', t.sold, 'released', t.released,
+      'admitted', t.admitted, 'lastNumber', t.last_number, 'doubled', d.doubled, 'doubledUsers', d.users) AS tickets
+  FROM (SELECT * FROM ${SCHEMA}.sales WHERE ${where} ORDER BY id ${limit}) AS s
+  CROSS JOIN LATERAL (
+    SELECT count(*) AS admitted, coalesce(max(number), 0) AS last_number,
+      count(*) FILTER (WHERE status = 'queued') AS queued,
+      count(*) FILTER (WHERE status IN ('queued', 'accepted', 'awaiting-payment')) AS held,
+      count(*) FILTER (WHERE status = 'ordered') AS sold,
+      count(*) FILTER (WHERE status IN ('released', 'failed')) AS released
+    FROM ${SCHEMA}.tickets WHERE sale_id = s.id
+  ) AS t
+  CROSS JOIN LATERAL (
+    SELECT count(*) AS doubled, coalesce(json_agg(user_id) FILTER (WHERE place <= ${MAX_NAMED}), '[]') AS users
+    FROM (
+      SELECT user_id, row_number() OVER (ORDER BY user_id) AS place FROM ${SCHEMA}.tickets
+      WHERE sale_id = s.id AND ${LIVE} GROUP BY user_id HAVING count(*) > 1
+    ) AS several
+  ) AS d
+  ORDER BY s.id`;
+const SALES_AFTER = saleFacts('id > $1', 'LIMIT $2');
+const SALES_OF = saleFacts('id = ANY($1::uuid[])');
+
+/** CTE: those that were named, to be asked for under new ids. $1: [{ id, eventId }]. */
+const CHOSEN = `WITH asked AS (
+    SELECT * FROM ${SCHEMA}.tickets
+    WHERE id IN (SELECT r.id FROM json_to_recordset($1::json) AS r (id uuid))
+      AND status IN ('accepted', 'awaiting-payment')
+  )`;
+
+export function flashSaleAudit(router: Router, database: Database, outbox: Outbox): void {
+  factRoute(router, database, 'flash-sale', {
+    after: (queryable, id, limit) => queryable.query<SaleFact>(SALES_AFTER, [id, limit]),
+    of: (queryable, ids) => queryable.query<SaleFact>(SALES_OF, [ids]),
+    maxLimit: MAX_SALES,
+  });
+  factRoute(router, database, 'flash-sale/tickets', {
+    after: (queryable, id, limit) => queryable.query<TicketFact>(TICKETS_AFTER, [id, limit]),
+    of: (queryable, ids) => queryable.query<TicketFact>(TICKETS_OF, [ids]),
+  });
+  messagesRoute(router, database, 'flash-sale');
+
+  askAgainRoute(router, database, outbox, 'flash-sale', CHOSEN, ASKED_AGAIN);
+}

@@ -1,0 +1,84 @@
+// The order service's SQL of payments: one order is paid, at most once, and one that is cancelled is given back.
+import type { Database } from '../../../infra/database/port.ts';
+import { MS, SCHEMA } from './orders.ts';
+
+/** An attempt to pay, as the provider is asked for it. */
+export interface Attempt {
+  readonly orderId: string;
+  readonly amount: number;
+  readonly currency: string;
+  /** Which one: what came of an attempt must not end a later one. */
+  readonly attempt: number;
+}
+
+const ATTEMPT = `o.id AS "orderId", o.total AS amount, o.currency, p.attempt`;
+
+/**
+ * Begins a payment, or joins the one that is under way: the order id is the provider's key, so both get one outcome.
+ * Undefined where the order does not wait for payment, or not any more. Unless it is ended before, it is taken up by
+ * `overdueAttempts` after `againMs`.
+ */
+export async function beginPayment(database: Database, orderId: string, againMs: number): Promise<Attempt | undefined> {
+  const [attempt] = await database.query<Attempt>(
+    `UPDATE ${SCHEMA}.progress AS p
+     SET state = 'paying', attempt = p.attempt + CASE p.state WHEN 'paying' THEN 0 ELSE 1 END,
+         charge_again_at = now() + $2::integer * ${MS}
+     FROM ${SCHEMA}.orders o
+     WHERE o.id = p.order_id AND p.order_id = $1
+       AND (p.state = 'paying' OR p.state = 'awaiting-payment' AND p.expires_at > now())
+     RETURNING ${ATTEMPT}`,
+    [orderId, againMs],
+  );
+  return attempt;
+}
+
+/** Takes up attempts whose outcome nobody learned, at most `limit`, each for `againMs`. */
+export function overdueAttempts(database: Database, againMs: number, limit: number): Promise<Attempt[]> {
+  return database.query<Attempt>(
+    `WITH due AS (
+       SELECT order_id FROM ${SCHEMA}.progress WHERE state = 'paying' AND charge_again_at <= now()
+       ORDER BY charge_again_at LIMIT $2 FOR UPDATE SKIP LOCKED
+     )
+     UPDATE ${SCHEMA}.progress AS p SET charge_again_at = now() + $1::integer * ${MS}
+     FROM due JOIN ${SCHEMA}.orders o ON o.id = due.order_id WHERE p.order_id = due.order_id
+     RETURNING ${ATTEMPT}`,
+    [againMs, limit],
+  );
+}
+
+/** CTEs: an order is paid, and firm. $1: its id; $2: askAgainMs. Also where a later answer had put it back to waiting. */
+export const CONFIRM_PAYMENT = `WITH changed AS (
+    UPDATE ${SCHEMA}.progress AS p
+    SET state = 'firm', paid_at = now(), charge_again_at = NULL, asked = 0, ask_again_at = now() + $2::integer * ${MS}
+    WHERE p.order_id = $1::uuid AND p.state IN ('paying', 'awaiting-payment')
+    RETURNING p.*
+  )`;
+
+/** The attempt was declined: the order waits again, and may expire. */
+export async function endAttempt(database: Database, { orderId, attempt }: Attempt): Promise<void> {
+  await database.execute(
+    `UPDATE ${SCHEMA}.progress SET state = 'awaiting-payment', charge_again_at = NULL
+     WHERE order_id = $1 AND state = 'paying' AND attempt = $2`,
+    [orderId, attempt],
+  );
+}
+
+/** Cancelled orders whose payment is to be given back: at most `limit`, each taken for `againMs`. */
+export async function takeGiveBacks(database: Database, againMs: number, limit: number): Promise<string[]> {
+  const rows = await database.query<{ order_id: string }>(
+    `WITH due AS (
+       SELECT order_id FROM ${SCHEMA}.progress WHERE give_back_at <= now()
+       ORDER BY give_back_at LIMIT $2 FOR UPDATE SKIP LOCKED
+     )
+     UPDATE ${SCHEMA}.progress AS p SET give_back_at = now() + $1::integer * ${MS}
+     FROM due WHERE p.order_id = due.order_id RETURNING p.order_id`,
+    [againMs, limit],
+  );
+  return rows.map(({ order_id }) => order_id);
+}
+
+export async function givenBack(database: Database, orderIds: readonly string[]): Promise<void> {
+  await database.execute(`UPDATE ${SCHEMA}.progress SET give_back_at = NULL WHERE order_id = ANY($1::uuid[])`, [
+    orderIds,
+  ]);
+}

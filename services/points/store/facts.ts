@@ -1,0 +1,21 @@
+// What the points service tells an audit.
+import type { Router } from 'express';
+import { factRoute, messagesRoute } from '../../../app/admin/facts.ts';
+import type { PointsFact } from '../../../contracts/audit.ts';
+import type { Database } from '../../../infra/database/port.ts';
+
+/** The sum as far as a number is exact. */
+const facts = (where: string, limit = '') => `SELECT order_id AS id, min(user_id) AS "userId",
+    count(*) FILTER (WHERE kind = 'award') AS awards, count(*) FILTER (WHERE kind = 'revoke') AS revokes,
+    GREATEST(LEAST(sum(points), 9007199254740991), -9007199254740991)::bigint AS points
+  FROM sluice_points.entries WHERE ${where} GROUP BY order_id ORDER BY order_id ${limit}`;
+const AFTER = facts('order_id > $1', 'LIMIT $2');
+const OF = facts('order_id = ANY($1::uuid[])');
+
+export function pointsAudit(router: Router, database: Database): void {
+  factRoute(router, database, 'points', {
+    after: (queryable, id, limit) => queryable.query<PointsFact>(AFTER, [id, limit]),
+    of: (queryable, ids) => queryable.query<PointsFact>(OF, [ids]),
+  });
+  messagesRoute(router, database, 'points');
+}

@@ -1,0 +1,68 @@
+// A private Mosquitto on the loopback interface, open to everyone.
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { serverFolder } from '../../demos/shared/folder.ts';
+import { mqttAnswers } from './answers.ts';
+import { containerRunner } from './container-runner.ts';
+import { freePort } from './ports.ts';
+import { processRunner } from './process-runner.ts';
+import { findPrograms } from './programs.ts';
+import { type LocalServer, retryWithOtherPorts, startServer } from './server.ts';
+
+export interface Mosquitto extends LocalServer {
+  readonly mqttUrl: string;
+}
+
+export interface MosquittoOptions {
+  /**
+   * Sessions as Mosquitto keeps them unless told otherwise: saved every 30 minutes, and what exceeds 1,000 waiting
+   * messages per client is dropped. Without this they are saved every second and may grow without limit.
+   */
+  readonly defaults?: boolean;
+}
+
+export function startMosquitto({ defaults = false }: MosquittoOptions = {}): Promise<Mosquitto> {
+  return retryWithOtherPorts(async () => {
+    const programs = await findPrograms('mosquitto');
+    const port = await freePort();
+    const runner = await (programs.kind === 'installed'
+      ? installed(programs.folder, port, defaults)
+      : inContainer(programs.engine, port, defaults));
+    const mqttUrl = `mqtt://127.0.0.1:${port}`;
+    const server = await startServer({
+      name: 'Mosquitto',
+      runner,
+      answers: () => mqttAnswers(mqttUrl),
+      cleanSignal: 'SIGTERM',
+    });
+    return Object.assign(server, { mqttUrl });
+  });
+}
+
+const configuration = (listener: string, folder: string, defaults: boolean) =>
+  [
+    `listener ${listener}`,
+    'allow_anonymous true',
+    'persistence true',
+    `persistence_location ${folder}/`,
+    ...(defaults ? [] : ['autosave_interval 1', 'max_queued_messages 0']),
+    'log_dest stderr',
+  ].join('\n');
+
+async function installed(programs: string, port: number, defaults: boolean) {
+  const folder = await serverFolder('mosquitto');
+  const file = join(folder, 'mosquitto.conf');
+  // Started by root it would change to a user of its own, who may not write here.
+  const user = process.getuid?.() === 0 ? '\nuser root\n' : '\n';
+  await writeFile(file, configuration(`${port} 127.0.0.1`, folder, defaults) + user);
+  return processRunner(folder, { command: join(programs, 'mosquitto'), args: ['-c', file], env: {} });
+}
+
+const inContainer = (engine: string, port: number, defaults: boolean) =>
+  containerRunner({
+    engine,
+    image: 'docker.io/library/eclipse-mosquitto:2',
+    ports: { [port]: 1883 },
+    env: { CONFIGURATION: configuration('1883', '/mosquitto/data', defaults) },
+    command: ['sh', '-c', 'echo "$CONFIGURATION" > /tmp/m.conf && exec mosquitto -c /tmp/m.conf'],
+  });

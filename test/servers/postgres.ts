@@ -1,0 +1,87 @@
+// A private PostgreSQL on the loopback interface that trusts everyone there. It writes as durably as in production
+// (fsync is on), so what a test learns by killing it is true.
+import { execFile } from 'node:child_process';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { serverFolder } from '../../demos/shared/folder.ts';
+import { postgresAnswers } from './answers.ts';
+import { containerRunner } from './container-runner.ts';
+import { freePort } from './ports.ts';
+import { processRunner, type User } from './process-runner.ts';
+import { findPrograms } from './programs.ts';
+import { type LocalServer, retryWithOtherPorts, startServer } from './server.ts';
+
+const run = promisify(execFile);
+
+export interface Postgres extends LocalServer {
+  /** Superuser `postgres`, database `postgres`. */
+  readonly url: string;
+}
+
+/** Signals mean to it: SIGINT a fast shutdown, SIGQUIT an immediate one, SIGTERM one that waits for its clients. */
+export function startPostgres(): Promise<Postgres> {
+  return retryWithOtherPorts(async () => {
+    const programs = await findPrograms('postgres');
+    const port = await freePort();
+    const runner = await (programs.kind === 'installed'
+      ? installed(programs.folder, port)
+      : inContainer(programs.engine, port));
+    const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
+    const server = await startServer({
+      name: 'PostgreSQL',
+      runner,
+      answers: () => postgresAnswers(url),
+      cleanSignal: 'SIGINT',
+    });
+    return Object.assign(server, { url });
+  });
+}
+
+const settings = ['-c', 'max_connections=200', '-c', 'fsync=on'];
+
+async function installed(programs: string, port: number) {
+  const user = process.getuid?.() === 0 ? await unprivilegedUser() : undefined;
+  const folder = await serverFolder('postgres', user);
+  const data = join(folder, 'data');
+  const env = { PATH: process.env.PATH ?? '', LC_ALL: 'C', TZ: 'UTC' };
+  try {
+    await run(
+      join(programs, 'initdb'),
+      ['--pgdata', data, '--username', 'postgres', '--auth', 'trust', '--encoding', 'UTF8', '--no-locale', '--no-sync'],
+      { cwd: folder, env, ...user },
+    );
+  } catch (error) {
+    await rm(folder, { recursive: true });
+    throw error;
+  }
+  const network = ['-c', 'listen_addresses=127.0.0.1', '-c', `port=${port}`, '-c', 'unix_socket_directories='];
+  return processRunner(folder, {
+    command: join(programs, 'postgres'),
+    args: ['-D', data, ...network, ...settings],
+    env,
+    user,
+  });
+}
+
+/** PostgreSQL refuses to run as root. */
+async function unprivilegedUser(): Promise<User> {
+  for (const name of ['postgres', 'nobody']) {
+    try {
+      const [uid, gid] = await Promise.all([run('id', ['-u', name]), run('id', ['-g', name])]);
+      return { uid: Number(uid.stdout), gid: Number(gid.stdout) };
+    } catch {
+      // No such user here: the next one.
+    }
+  }
+  throw new Error('PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody');
+}
+
+const inContainer = (engine: string, port: number) =>
+  containerRunner({
+    engine,
+    image: 'docker.io/library/postgres:17',
+    ports: { [port]: 5432 },
+    env: { POSTGRES_HOST_AUTH_METHOD: 'trust' },
+    command: settings,
+  });
