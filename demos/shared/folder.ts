@@ -2,7 +2,12 @@
 import { chown, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { User } from '../../test/servers/process-runner.ts';
+
+/** A user of the operating system. */
+export interface User {
+  readonly uid: number;
+  readonly gid: number;
+}
 
 export async function serverFolder(name: string, owner?: User): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), `sluice-${name}-`));

@@ -4,11 +4,11 @@ import { execFile } from 'node:child_process';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { serverFolder } from '../../demos/shared/folder.ts';
+import { serverFolder, type User } from '../../demos/shared/folder.ts';
 import { postgresAnswers } from './answers.ts';
 import { containerRunner } from './container-runner.ts';
 import { freePort } from './ports.ts';
-import { processRunner, type User } from './process-runner.ts';
+import { processRunner } from './process-runner.ts';
 import { findPrograms } from './programs.ts';
 import { type LocalServer, retryWithOtherPorts, startServer } from './server.ts';
 

@@ -5,6 +5,7 @@ import { closeSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { User } from '../../demos/shared/folder.ts';
 import { startGuard } from '../../demos/shared/guard.ts';
 import { killTree, signal } from './processes.ts';
 import type { Runner } from './server.ts';
@@ -16,11 +17,6 @@ export interface Command {
   readonly env: Readonly<Record<string, string>>;
   /** Who it runs as, for a server that refuses to be root. */
   readonly user?: User | undefined;
-}
-
-export interface User {
-  readonly uid: number;
-  readonly gid: number;
 }
 
 /** `folder` holds everything of this server and is removed with it; then `onRemoved` is called. */
