@@ -1,6 +1,6 @@
 // What arrives on the log and presence topics, as entries to show. Anyone who can publish there may have written it, so
 // what cannot be read is counted, never fatal.
-import { presenceTopic } from '../../infra/bus/topology.ts';
+import { presenceTopic } from '../../infra/mqtt/topics.ts';
 
 /** Least severe first; the values are pino's. */
 const severities = { trace: 10, debug: 20, info: 30, warn: 40, error: 50, fatal: 60 } as const;

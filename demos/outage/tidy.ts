@@ -2,15 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectAmqp } from 'amqplib';
 import { serviceNames, subscriptions } from '../../contracts/services.ts';
-import {
-  deadExchangeOf,
-  deadQueueOf,
-  exchangeOf,
-  presenceTopic,
-  queueOf,
-  sessionOf,
-} from '../../infra/bus/topology.ts';
+import { deadExchangeOf, deadQueueOf, exchangeOf, queueOf, sessionOf } from '../../infra/bus/topology.ts';
 import { connectTo, endConnection } from '../../infra/mqtt/connect.ts';
+import { presenceTopic } from '../../infra/mqtt/topics.ts';
 import { splitUrls } from '../../infra/runtime/urls.ts';
 
 export interface Brokers {

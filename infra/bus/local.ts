@@ -4,7 +4,8 @@
 import { MAX_EVENT_BYTES } from '../../contracts/events.ts';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { InboxStore } from '../messaging/inbox-store.ts';
-import { type Bus, BusError, type OutgoingEvent, type Receiver, type Rejected } from './port.ts';
+import { BusError } from '../runtime/bus-error.ts';
+import type { Bus, OutgoingEvent, Receiver, Rejected } from './port.ts';
 import { groupsFor, type Topology } from './topology.ts';
 
 export interface LocalBusOptions {

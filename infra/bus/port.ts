@@ -6,6 +6,9 @@
 //   share the events where the broker can (AMQP, local) or one member holds the subscription (MQTT).
 // - a message is acknowledged only after the receiver's promise resolved. Order is not guaranteed.
 
+import type { BusError } from '../runtime/bus-error.ts';
+import type { Health } from '../runtime/health.ts';
+
 /** An event on its way out. `body` is the JSON that goes over the wire, as it is. */
 export interface OutgoingEvent {
   readonly id: string;
@@ -17,22 +20,6 @@ export interface OutgoingEvent {
 export interface Rejected {
   readonly id: string;
   readonly error: BusError;
-}
-
-export type BusErrorCode =
-  | 'unavailable' // no connection, or it broke before the confirm
-  | 'unconfirmed' // no confirm in time
-  | 'unroutable' // no queue would have received it
-  | 'refused' // the broker said no (nack, full queue)
-  | 'oversized'; // larger than MAX_EVENT_BYTES
-
-export class BusError extends Error {
-  readonly code: BusErrorCode;
-  constructor(code: BusErrorCode, message: string, cause?: unknown) {
-    super(message, { cause });
-    this.name = 'BusError';
-    this.code = code;
-  }
 }
 
 /** A message as it arrived, before anyone trusted it. */
@@ -54,12 +41,6 @@ export interface Receiver {
   bury(batch: readonly IncomingMessage[], reason: string): Promise<void>;
   /** Says that there are new rows in the inbox. For transports that write there themselves. */
   wake(): void;
-}
-
-export type HealthStatus = 'up' | 'degraded' | 'down';
-export interface Health {
-  readonly status: HealthStatus;
-  readonly detail?: string;
 }
 
 export interface Subscription {

@@ -1,5 +1,5 @@
-import { userTopic } from '../bus/topology.ts';
 import type { MqttPublisher } from '../mqtt/port.ts';
+import { userTopic } from '../mqtt/topics.ts';
 import type { ClaimedRow } from './outbox.ts';
 import type { Unpublished } from './relay.ts';
 

@@ -1,5 +1,5 @@
 // Publishing to the MQTT broker, embedded or external. Subscribing to events is the bus adapter's business (bus/mqtt.ts).
-import type { Health } from '../bus/port.ts';
+import type { Health } from '../runtime/health.ts';
 
 export interface PublishOptions {
   readonly qos: 0 | 1 | 2;

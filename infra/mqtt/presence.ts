@@ -2,9 +2,9 @@
 // RabbitMQ's MQTT plugin gives no retained message to a wildcard subscription. A clean stop clears it; what dies
 // without one is `offline` by its Last Will.
 import type { Logger } from 'pino';
-import { presenceTopic } from '../bus/topology.ts';
 import { connectTo, endConnection, reasonOf } from './connect.ts';
 import type { MqttPublisher } from './port.ts';
+import { presenceTopic } from './topics.ts';
 
 export interface PresenceOptions {
   /**

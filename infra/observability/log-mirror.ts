@@ -2,8 +2,8 @@
 // QoS 0, bounded and lossy by design. It can neither slow nor fail a service: a line is put into a ring in memory and
 // that is all. It never logs anything itself, or its own failures would feed it.
 import type { DestinationStream } from 'pino';
-import { logTopic } from '../bus/topology.ts';
 import type { MqttPublisher } from '../mqtt/port.ts';
+import { logTopic } from '../mqtt/topics.ts';
 
 /** Lines of one service that wait, for example while the broker is away. Beyond, the oldest go. */
 const MAX_WAITING_LINES = 1_000;

@@ -1,6 +1,6 @@
 // What a server of queues offers to the queues on it.
 import type { IQueueBackend, JobProgress, Queue, Worker, WorkerOptions } from 'bullmq';
-import type { Health } from '../bus/port.ts';
+import type { Health } from '../runtime/health.ts';
 import type { PacedQueues } from './port.ts';
 
 export type WorkerSettings = Pick<WorkerOptions, 'limiter' | 'lockDuration' | 'stalledInterval' | 'maxStalledCount'>;

@@ -3,9 +3,9 @@
 import { createPostgresBackend, Queue, runMigrations, Worker } from 'bullmq';
 import pg from 'pg';
 import type { Logger } from 'pino';
-import type { Health } from '../bus/port.ts';
 import type { Database } from '../database/port.ts';
 import { backoff } from '../runtime/backoff.ts';
+import type { Health } from '../runtime/health.ts';
 import type { Backend, Ends } from './backend.ts';
 import { OUTAGE } from './job-runner.ts';
 import { JOBS_CHANNEL, type RunStatement, SCHEMA, SqlPool } from './sql-pool.ts';

@@ -1,7 +1,7 @@
 // Queues that are drained at an even pace. They give the pace, the retries and the taking up of work that a dead
 // process left, and nothing else: what they hold may be lost at any time, so whoever adds jobs keeps the truth in the
 // database, adds again what is missing, and does the work of a job idempotently.
-import type { Health } from '../bus/port.ts';
+import type { Health } from '../runtime/health.ts';
 
 export interface PacedQueueOptions {
   /** 1 to 60 characters of A-Z a-z 0-9 - _ */

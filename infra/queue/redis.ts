@@ -3,7 +3,7 @@
 import { Queue, Worker } from 'bullmq';
 import { Redis, type RedisOptions } from 'ioredis';
 import type { Logger } from 'pino';
-import type { Health } from '../bus/port.ts';
+import type { Health } from '../runtime/health.ts';
 import type { Backend, Ends, WorkerSettings } from './backend.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;

@@ -12,9 +12,9 @@ import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { pino } from 'pino';
 import { afterEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { userTopic } from '../../infra/bus/topology.ts';
 import { type EmbeddedBroker, startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
 import { announce } from '../../infra/mqtt/presence.ts';
+import { userTopic } from '../../infra/mqtt/topics.ts';
 import { eventually } from '../setup/wait.ts';
 
 const log = pino({ level: 'silent' });

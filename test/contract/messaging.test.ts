@@ -3,10 +3,11 @@
 import { randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
-import type { Health, Subscription } from '../../infra/bus/port.ts';
+import type { Subscription } from '../../infra/bus/port.ts';
 import { type Channel, type ClaimedRow, Outbox } from '../../infra/messaging/outbox.ts';
 import { Relay, type Unpublished } from '../../infra/messaging/relay.ts';
 import { Watchdog } from '../../infra/messaging/watchdog.ts';
+import type { Health } from '../../infra/runtime/health.ts';
 import { deferred } from '../../infra/runtime/promises.ts';
 import { type Databases, log, type Peer, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
 import { createTables, type Group, Member, type MemberOptions } from '../setup/member.ts';

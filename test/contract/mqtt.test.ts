@@ -10,13 +10,14 @@ import { afterEach, describe, expect, inject, test } from 'vitest';
 import { openMqttBus } from '../../infra/bus/mqtt/index.ts';
 import { createIntake } from '../../infra/bus/mqtt/intake.ts';
 import type { Bus, IncomingMessage, Receiver } from '../../infra/bus/port.ts';
-import { eventTopic, presenceTopic, sessionOf, type Topology } from '../../infra/bus/topology.ts';
+import { sessionOf, type Topology } from '../../infra/bus/topology.ts';
 import type { Lock } from '../../infra/database/port.ts';
 import { openMqttClient } from '../../infra/mqtt/client.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
 import { startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
 import { announce } from '../../infra/mqtt/presence.ts';
+import { eventTopic, presenceTopic } from '../../infra/mqtt/topics.ts';
 import { startProxy } from '../setup/proxy.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 

@@ -2,7 +2,7 @@
 // two thousand notifications go out. The others do not notice.
 import mqtt, { type MqttClient } from 'mqtt';
 import { expect, inject, onTestFinished, test } from 'vitest';
-import { userTopic } from '../../infra/bus/topology.ts';
+import { userTopic } from '../../infra/mqtt/topics.ts';
 import { freePort } from '../servers/ports.ts';
 import { eventually } from '../setup/wait.ts';
 import { checkInvariants } from './support/checker.ts';

@@ -13,7 +13,6 @@ import { openRabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
 import {
   deadExchangeOf,
   deadQueueOf,
-  eventTopic,
   exchangeOf,
   queueOf,
   sessionOf,
@@ -25,6 +24,7 @@ import { openPostgres } from '../../infra/database/postgres.ts';
 import { openMqttClient } from '../../infra/mqtt/client.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
 import { startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
+import { eventTopic } from '../../infra/mqtt/topics.ts';
 import type { ServerUrls } from '../servers/find.ts';
 import { freshDatabase } from './postgres.ts';
 import { startProxy } from './proxy.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { type LogEntry, LogReader } from '../../cli/logs/reader.ts';
-import { logTopic, presenceTopic } from '../../infra/bus/topology.ts';
+import { logTopic, presenceTopic } from '../../infra/mqtt/topics.ts';
 
 const batch = (...lines: unknown[]) => Buffer.from(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
 const topic = logTopic('sluice', 'points');

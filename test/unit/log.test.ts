@@ -2,11 +2,11 @@
 import { spawnSync } from 'node:child_process';
 import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { Health } from '../../infra/bus/port.ts';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
 import { type ActionFields, createLog } from '../../infra/observability/log.ts';
 import { formatLogLine } from '../../infra/observability/log-format.ts';
 import { createLogMirror } from '../../infra/observability/log-mirror.ts';
+import type { Health } from '../../infra/runtime/health.ts';
 
 const action: ActionFields = {
   event: 'order.placed',

@@ -8,9 +8,11 @@ import { MAX_EVENT_BYTES } from '../../../contracts/events.ts';
 import type { Database } from '../../database/port.ts';
 import { type Connect, reasonOf } from '../../mqtt/connect.ts';
 import type { MqttPublisher } from '../../mqtt/port.ts';
+import { eventTopic, probeTopic } from '../../mqtt/topics.ts';
+import { BusError } from '../../runtime/bus-error.ts';
 import { within } from '../../runtime/promises.ts';
-import { type Bus, BusError, type OutgoingEvent, type Rejected } from '../port.ts';
-import { eventTopic, groupsFor, probeTopic, sessionOf, type Topology } from '../topology.ts';
+import type { Bus, OutgoingEvent, Rejected } from '../port.ts';
+import { groupsFor, sessionOf, type Topology } from '../topology.ts';
 import { declareSession, type HeldSession, holdSession, type SessionOptions } from './session.ts';
 
 export interface MqttBusOptions {

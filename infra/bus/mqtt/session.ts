@@ -6,8 +6,9 @@ import type { Logger } from 'pino';
 import type { Database, Lock } from '../../database/port.ts';
 import { type Connect, endConnection, reasonOf } from '../../mqtt/connect.ts';
 import type { MqttPublisher } from '../../mqtt/port.ts';
+import type { Health } from '../../runtime/health.ts';
 import { deferred, within } from '../../runtime/promises.ts';
-import type { Health, Receiver, Subscription } from '../port.ts';
+import type { Receiver, Subscription } from '../port.ts';
 import { createIntake } from './intake.ts';
 
 export interface SessionOptions {

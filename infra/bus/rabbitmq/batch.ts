@@ -1,6 +1,7 @@
 // One call of publish(): which of its events are still to be sent, and what became of the others.
 import { MAX_EVENT_BYTES } from '../../../contracts/events.ts';
-import { BusError, type OutgoingEvent, type Rejected } from '../port.ts';
+import { BusError } from '../../runtime/bus-error.ts';
+import type { OutgoingEvent, Rejected } from '../port.ts';
 
 const tooLarge = ({ body }: OutgoingEvent) => Buffer.byteLength(body) > MAX_EVENT_BYTES;
 

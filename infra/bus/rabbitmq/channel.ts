@@ -3,7 +3,7 @@
 import type { Channel, ChannelModel } from 'amqplib';
 import type { Logger } from 'pino';
 import { backoff } from '../../runtime/backoff.ts';
-import type { Health } from '../port.ts';
+import type { Health } from '../../runtime/health.ts';
 import type { Connection } from './connection.ts';
 
 const RETRY_BASE_MS = 100;

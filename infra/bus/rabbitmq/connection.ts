@@ -2,7 +2,7 @@
 import type { Duplex } from 'node:stream';
 import { type ChannelModel, connect } from 'amqplib';
 import type { Logger } from 'pino';
-import type { Health } from '../port.ts';
+import type { Health } from '../../runtime/health.ts';
 import { Addresses } from './addresses.ts';
 
 /** For a peer that accepts the connection and then says nothing. */

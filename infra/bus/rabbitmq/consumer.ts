@@ -2,7 +2,7 @@
 // concurrently, and each is acknowledged when its handler has resolved; the prefetch bounds what is in hand.
 import type { Channel, ConsumeMessage } from 'amqplib';
 import type { Logger } from 'pino';
-import type { Health } from '../port.ts';
+import type { Health } from '../../runtime/health.ts';
 import { closeChannel, KeptChannel } from './channel.ts';
 import type { Connection } from './connection.ts';
 

@@ -3,7 +3,9 @@
 import type { ConfirmChannel } from 'amqplib';
 import type { Logger } from 'pino';
 import { EVENT_CONTENT_TYPE } from '../../../contracts/events.ts';
-import { BusError, type Health, type OutgoingEvent, type Rejected } from '../port.ts';
+import { BusError } from '../../runtime/bus-error.ts';
+import type { Health } from '../../runtime/health.ts';
+import type { OutgoingEvent, Rejected } from '../port.ts';
 import { exchangeOf, type Topology } from '../topology.ts';
 import { Batch } from './batch.ts';
 import { KeptChannel } from './channel.ts';

@@ -1,7 +1,8 @@
 // A group's subscription: its queue, and its dead-letter queue, which the same receiver records as dead.
 import type { Channel, ConsumeMessage } from 'amqplib';
 import type { Logger } from 'pino';
-import type { Health, IncomingMessage, Receiver, Subscription } from '../port.ts';
+import type { Health } from '../../runtime/health.ts';
+import type { IncomingMessage, Receiver, Subscription } from '../port.ts';
 import { deadQueueOf, queueOf, type Topology } from '../topology.ts';
 import { closeChannel } from './channel.ts';
 import type { Connection } from './connection.ts';
