@@ -4,14 +4,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import amqp, { type Channel, type ConfirmChannel, type ConsumeMessage } from 'amqplib';
 import { v7 as uuidv7 } from 'uuid';
-import {
-  EVENT_CONTENT_TYPE,
-  type Event,
-  type EventData,
-  type EventType,
-  type StepResult,
-} from '../contracts/events.ts';
+import type { Event, EventData, EventType, StepResult } from '../contracts/events.ts';
 import { type ServiceName, subscriptions } from '../contracts/services.ts';
+import { EVENT_CONTENT_TYPE } from '../infra/bus/port.ts';
 import { declareTopology } from '../infra/bus/rabbitmq/declare.ts';
 import { exchangeOf, queueOf, type Topology } from '../infra/bus/topology.ts';
 import { MAX_OPEN } from './orders.ts';

@@ -1,14 +1,11 @@
 // Every event that services say to each other: CloudEvents 1.0, structured JSON. Publishing and receiving both parse
-// with these schemas; the type is read from the body, never from a topic or routing key.
+// with these schemas; the type is read from the body, never from a topic or routing key. Events carry totals, counts
+// and ids, never an order's items, so that they stay below infra/bus's MAX_EVENT_BYTES.
 import { z } from 'zod';
 import { MAX_HOLD_SECONDS } from './flash-sales.ts';
 import { currency } from './money.ts';
 import { instant, text, userId, uuid } from './text.ts';
 import { notificationKinds } from './users.ts';
-
-/** An event's body may not be larger; events carry totals, counts and ids, never an order's items. */
-export const MAX_EVENT_BYTES = 64 * 1024;
-export const EVENT_CONTENT_TYPE = 'application/cloudevents+json';
 
 const amount = z.int().min(0);
 const orderId = uuid;

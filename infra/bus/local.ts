@@ -1,11 +1,12 @@
 // The local bus: where all services share one database, publishing is writing into the inboxes of the subscribed
 // groups. A group that runs in this process takes its rows on at once; those of others are found by their workers'
 // polls, and several processes on one PostgreSQL share them by SKIP LOCKED.
-import { MAX_EVENT_BYTES } from '../../contracts/events.ts';
+
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { InboxStore } from '../messaging/inbox-store.ts';
 import { BusError } from '../runtime/bus-error.ts';
 import type { Bus, OutgoingEvent, Receiver, Rejected } from './port.ts';
+import { MAX_EVENT_BYTES } from './port.ts';
 import { groupsFor, type Topology } from './topology.ts';
 
 export interface LocalBusOptions {

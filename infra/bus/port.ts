@@ -9,6 +9,10 @@
 import type { BusError } from '../runtime/bus-error.ts';
 import type { Health } from '../runtime/health.ts';
 
+/** An event's body may not be larger. */
+export const MAX_EVENT_BYTES = 64 * 1024;
+export const EVENT_CONTENT_TYPE = 'application/cloudevents+json';
+
 /** An event on its way out. `body` is the JSON that goes over the wire, as it is. */
 export interface OutgoingEvent {
   readonly id: string;

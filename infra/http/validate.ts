@@ -1,6 +1,5 @@
 // Input at the edge, checked against its schema.
 import { z } from 'zod';
-import { userId, uuid } from '../../contracts/text.ts';
 import { notFound } from './problem.ts';
 
 /** The parsed value, or a ZodError (422) whose paths begin with `name` where one is given. */
@@ -13,15 +12,13 @@ export function parse<S extends z.ZodType>(schema: S, value: unknown, name?: str
   );
 }
 
-/** An id in a path: what is none is answered 404. */
-export function parseId(value: unknown, what: string): string {
-  const parsed = uuid.safeParse(value);
+/** A part of a path that does not match its schema names nothing: 404. */
+export function parsePath<S extends z.ZodType>(schema: S, value: unknown, what: string): z.output<S> {
+  const parsed = schema.safeParse(value);
   if (!parsed.success) throw notFound(what);
   return parsed.data;
 }
 
-export function parseUserId(value: unknown): string {
-  const parsed = userId.safeParse(value);
-  if (!parsed.success) throw notFound('user');
-  return parsed.data;
-}
+/** In lower case, as the database answers it. */
+const id = z.uuid().toLowerCase();
+export const parseId = (value: unknown, what: string): string => parsePath(id, value, what);

@@ -1,7 +1,8 @@
 // Between rows and the wire: CloudEvents 1.0, structured JSON. Received bytes are trusted only after their schema.
 import { createHash } from 'node:crypto';
-import { type Event, eventSchemas, isEventType, MAX_EVENT_BYTES } from '../../contracts/events.ts';
+import { type Event, eventSchemas, isEventType } from '../../contracts/events.ts';
 import type { OutgoingEvent } from '../bus/port.ts';
+import { MAX_EVENT_BYTES } from '../bus/port.ts';
 import type { ClaimedRow } from './outbox.ts';
 
 /** The event of an outbox row, as it goes over the wire. Throws where the row does not hold what its type promises. */

@@ -1,17 +1,18 @@
 import type { Router } from 'express';
 import { pageOf, pageQuery } from '../../contracts/pages.ts';
+import { userId } from '../../contracts/text.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { route } from '../../infra/http/app.ts';
-import { parse, parseUserId } from '../../infra/http/validate.ts';
+import { parse, parsePath } from '../../infra/http/validate.ts';
 import { listNotifications } from './store/notifications.ts';
 
 export function notifyRoutes(router: Router, database: Database): void {
   route(router, '/users/:userId/notifications', {
     get: [
       async (request, response) => {
-        const userId = parseUserId(request.params.userId);
+        const user = parsePath(userId, request.params.userId, 'user');
         const { after, limit } = parse(pageQuery, request.query);
-        response.json(pageOf(await listNotifications(database, userId, after, limit + 1), limit));
+        response.json(pageOf(await listNotifications(database, user, after, limit + 1), limit));
       },
     ],
   });

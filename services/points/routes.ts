@@ -1,19 +1,20 @@
 import type { Router } from 'express';
 import { pageOf, pageQuery } from '../../contracts/pages.ts';
+import { userId } from '../../contracts/text.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { route } from '../../infra/http/app.ts';
-import { parse, parseUserId } from '../../infra/http/validate.ts';
+import { parse, parsePath } from '../../infra/http/validate.ts';
 import { listEntries, readBalance } from './store/entries.ts';
 
 export function pointsRoutes(router: Router, database: Database): void {
   route(router, '/users/:userId/points', {
     get: [
       async (request, response) => {
-        const userId = parseUserId(request.params.userId);
+        const user = parsePath(userId, request.params.userId, 'user');
         const { after, limit } = parse(pageQuery, request.query);
         const [balance, entries] = await Promise.all([
-          readBalance(database, userId),
-          listEntries(database, userId, after, limit + 1),
+          readBalance(database, user),
+          listEntries(database, user, after, limit + 1),
         ]);
         response.json({ balance, ...pageOf(entries, limit) });
       },

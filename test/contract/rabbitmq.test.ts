@@ -5,8 +5,8 @@ import { type AddressInfo, connect as connectTcp, createServer } from 'node:net'
 import { type Channel, connect } from 'amqplib';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { MAX_EVENT_BYTES } from '../../contracts/events.ts';
 import type { Bus, IncomingMessage, OutgoingEvent, Receiver, Rejected } from '../../infra/bus/port.ts';
+import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import { openRabbitmqBus, type RabbitmqBusOptions } from '../../infra/bus/rabbitmq/index.ts';
 import { exchangeOf, queueOf, type Topology } from '../../infra/bus/topology.ts';
 import { type Rabbitmq, startRabbitmq } from '../servers/rabbitmq.ts';

@@ -1,8 +1,9 @@
 // What goes over the wire, written and read: every event type, and what is none.
 import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, test } from 'vitest';
-import { type EventData, type EventType, eventTypes, isEventType, MAX_EVENT_BYTES } from '../../contracts/events.ts';
+import { type EventData, type EventType, eventTypes, isEventType } from '../../contracts/events.ts';
 import { serviceNames, subscriptions } from '../../contracts/services.ts';
+import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import { readEvent, storable, writeEvent } from '../../infra/messaging/envelope.ts';
 
 const orderId = uuidv7();

@@ -4,7 +4,6 @@
 // A session that never existed keeps nothing. So before the first event goes out, every group's session is made to
 // exist, also that of a group which runs elsewhere or not yet.
 import type { Logger } from 'pino';
-import { MAX_EVENT_BYTES } from '../../../contracts/events.ts';
 import type { Database } from '../../database/port.ts';
 import { type Connect, reasonOf } from '../../mqtt/connect.ts';
 import type { MqttPublisher } from '../../mqtt/port.ts';
@@ -12,6 +11,7 @@ import { eventTopic, probeTopic } from '../../mqtt/topics.ts';
 import { BusError } from '../../runtime/bus-error.ts';
 import { within } from '../../runtime/promises.ts';
 import type { Bus, OutgoingEvent, Rejected } from '../port.ts';
+import { MAX_EVENT_BYTES } from '../port.ts';
 import { groupsFor, sessionOf, type Topology } from '../topology.ts';
 import { declareSession, type HeldSession, holdSession, type SessionOptions } from './session.ts';
 

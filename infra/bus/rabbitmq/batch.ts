@@ -1,7 +1,8 @@
 // One call of publish(): which of its events are still to be sent, and what became of the others.
-import { MAX_EVENT_BYTES } from '../../../contracts/events.ts';
+
 import { BusError } from '../../runtime/bus-error.ts';
 import type { OutgoingEvent, Rejected } from '../port.ts';
+import { MAX_EVENT_BYTES } from '../port.ts';
 
 const tooLarge = ({ body }: OutgoingEvent) => Buffer.byteLength(body) > MAX_EVENT_BYTES;
 
