@@ -1,61 +1,27 @@
-// The environment, parsed once at start by one schema. What has no URL is embedded; what separate processes must share
-// needs its URL, and the start says so at once.
+// The environment, parsed once at start: what a process needs, and each service's own part (services/*/settings.ts).
+// What has no URL is embedded; what separate processes must share needs its URL, and the start says so at once.
 import { z } from 'zod';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { failpoints } from '../infra/runtime/failpoint.ts';
-import { splitUrls } from '../infra/runtime/urls.ts';
-
-/** An integer variable; the bounds are part of the error message. */
-const integer = (min: number, max: number) =>
-  z
-    .string()
-    .regex(/^-?\d{1,15}$/)
-    .transform(Number)
-    .pipe(z.int().min(min).max(max))
-    .meta({ allowed: `an integer from ${min} to ${max}` });
-
-/** Whether it is a URL whose user and password can be decoded: a `%` in them must be written as `%25`. */
-function readable(value: string): boolean {
-  try {
-    const { username, password } = new URL(value);
-    decodeURIComponent(username + password);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-const url = (...protocols: string[]) =>
-  z
-    .string()
-    .refine((value) => protocols.some((protocol) => value.startsWith(`${protocol}://`)) && readable(value))
-    .meta({ allowed: `a URL such as ${protocols[0]}://user:password@host:port` });
-
-/** One URL, or several separated by commas. */
-const urls = (...protocols: string[]) => {
-  const one = url(...protocols);
-  return (
-    z
-      .string()
-      // A host name that ends in a comma would be one, by the letter.
-      .refine((value) =>
-        splitUrls(value).every((each) => one.safeParse(each).success && !new URL(each).host.includes(',')),
-      )
-      .meta({ allowed: `${one.meta()?.allowed}, or several separated by commas` })
-  );
-};
-
-const choice = <const T extends readonly [string, ...string[]]>(...values: T) =>
-  z.enum(values).meta({ allowed: `one of: ${values.join(', ')}` });
-
-interface Variable<S extends z.ZodType> {
-  schema: S;
-  /** What the variable is worth when it is not set; undefined: nothing. */
-  fallback?: string;
-  about: string;
-}
-const variable = <S extends z.ZodType>(schema: S, fallback: string, about: string) => ({ schema, fallback, about });
-const optional = <S extends z.ZodType>(schema: S, about: string) => ({ schema: schema.optional(), about });
+import {
+  ConfigError,
+  choice,
+  describe,
+  integer,
+  optional,
+  parseSettings,
+  type SettingsOf,
+  url,
+  urls,
+  type VariableDescription,
+  type Variables,
+  variable,
+} from '../infra/runtime/settings.ts';
+import { couponSettings } from '../services/coupon/settings.ts';
+import { flashSaleSettings } from '../services/flash-sale/settings.ts';
+import { notifySettings } from '../services/notify/settings.ts';
+import { orderSettings } from '../services/order/settings.ts';
+import { pointsSettings } from '../services/points/settings.ts';
 
 const variables = {
   HOST: variable(
@@ -90,17 +56,11 @@ const variables = {
     'MQTT 3.1.1 broker for notifications, presence and logs. Unset: embedded. Needed by services in separate processes.',
   ),
   MQTT_PORT: variable(integer(0, 65_535), '1883', 'TCP port of the embedded MQTT broker. 0 takes a free one.'),
-  PAYMENT_URL: optional(
-    url('http', 'https')
-      .refine((value) => !/\/\/[^/]*@/.test(value))
-      .meta({ allowed: 'a URL such as http://host:3010, without a user or password' }),
-    'Payment provider. Unset: a simulated one, with its books in DATA_DIR. Needed by the order service in a separate process.',
-  ),
-  PAYMENT_TIMEOUT_MS: variable(
-    integer(50, 300_000),
-    '5000',
-    'How long the payment provider may take to answer; after that it is not known whether it acted.',
-  ),
+  ...orderSettings,
+  ...pointsSettings,
+  ...couponSettings,
+  ...notifySettings,
+  ...flashSaleSettings,
   BUS_PREFIX: variable(
     z
       .string()
@@ -111,23 +71,9 @@ const variables = {
   ),
   LOG_LEVEL: variable(choice('trace', 'debug', 'info', 'warn', 'error'), 'info', 'Least level that is logged.'),
   LOG_FORMAT: variable(choice('auto', 'pretty', 'json'), 'auto', 'auto: pretty on a terminal, JSON lines otherwise.'),
-  STEP_LATENCY_MS: variable(
-    integer(0, 60_000),
-    '0',
-    'Work added to each message in points, coupon and notify, for demonstrations.',
-  ),
-  POINTS_PER_MAJOR_UNIT: variable(integer(0, 1_000), '1', 'Points for each whole major unit of the total.'),
-  COUPON_PERCENT: variable(integer(0, 100), '5', 'Coupon in percent of the total, rounded down.'),
-  COUPON_MIN_MAJOR_UNITS: variable(integer(0, 1_000_000_000), '50', 'Least total, in major units, that earns one.'),
-  COUPON_VALID_DAYS: variable(integer(1, 3_650), '30', 'Days until a coupon expires.'),
   RETRY_ATTEMPTS: variable(integer(1, 100), '5', 'Attempts at a message before it is dead.'),
   RETRY_BASE_MS: variable(integer(1, 3_600_000), '1000', 'Delay before the second attempt; doubles, with jitter.'),
   RETRY_MAX_MS: variable(integer(1, 86_400_000), '60000', 'Longest delay between two attempts.'),
-  ASK_AGAIN_MS: variable(
-    integer(100, 3_600_000),
-    '30000',
-    'An order whose steps are not all answered after this is asked for again; doubles up to an hour.',
-  ),
   INBOX_RETENTION_DAYS: variable(integer(1, 3_650), '7', 'Days that handled messages are remembered.'),
   LEASE_MS: variable(
     integer(100, 600_000),
@@ -136,68 +82,30 @@ const variables = {
   ),
   PUBLISH_TIMEOUT_MS: variable(integer(50, 300_000), '5000', 'How long a broker may take to confirm an event.'),
   PREFETCH: variable(integer(1, 10_000), '500', 'Messages that one service handles at a time.'),
-  WATCHDOG_MS: variable(
-    integer(100, 3_600_000),
-    '30000',
-    'A consumer with a backlog that handles nothing for this long is rebuilt.',
-  ),
   STOP_TIMEOUT_MS: variable(integer(100, 600_000), '10000', 'How long a stop waits for running work.'),
   FAILPOINT: optional(choice(...failpoints), 'For tests: the process is killed when it comes to this point.'),
-} satisfies Record<string, Variable<z.ZodType>>;
+} satisfies Variables;
 
-type Variables = { [K in keyof typeof variables]: z.output<(typeof variables)[K]['schema']> };
+type Settings = SettingsOf<typeof variables>;
 
 export type BusKind = 'local' | 'rabbitmq' | 'mqtt';
 
 /** What the environment says, checked. Durations are in milliseconds. */
-export type Config = Variables & { readonly busKind: BusKind };
-
-export class ConfigError extends Error {
-  /** One sentence each, naming the variable. */
-  readonly problems: readonly string[];
-  constructor(problems: readonly string[]) {
-    super(`configuration: ${problems.join('; ')}`);
-    this.name = 'ConfigError';
-    this.problems = problems;
-  }
-}
-
-/** `postgres://me:secret@host/db` as `postgres://me:***@host/db`: for messages and logs. Of a list, each URL. */
-export const redactUrl = (list: string): string => splitUrls(list).map(redact).join(',');
-
-function redact(value: string): string {
-  if (!URL.canParse(value)) {
-    // A password that should have been percent-encoded may be what is wrong with it: all up to the last @ is hidden.
-    return value.replace(/(:\/\/[^:/?#@]*):.*@/, '$1:***@');
-  }
-  const url = new URL(value);
-  for (const key of [...url.searchParams.keys()]) if (/password/i.test(key)) url.searchParams.set(key, '***');
-  if (url.password === '' && !/password/i.test(url.search)) return value;
-  if (url.password !== '') url.password = '***';
-  return url.href;
-}
+export type Config = Settings & { readonly busKind: BusKind };
 
 /**
  * Reads the configuration of a process that runs `services`. An empty variable counts as unset.
  * Throws a ConfigError with every problem found.
  */
 export function parseConfig(env: NodeJS.ProcessEnv, services: readonly ServiceName[] = serviceNames): Config {
-  const problems: string[] = [];
-  const values: Record<string, unknown> = {};
-  for (const [name, { schema, fallback }] of Object.entries(variables) as [string, Variable<z.ZodType>][]) {
-    const given = env[name] === '' ? undefined : env[name];
-    const parsed = schema.safeParse(given ?? fallback);
-    if (parsed.success) values[name] = parsed.data;
-    else problems.push(`${name}=${redactUrl(given ?? '')} is not allowed: it must be ${allowed(schema)}`);
-  }
-  const config = values as Variables;
+  const config = parseSettings(variables, env);
   const busKind = config.EVENT_BUS ?? (config.AMQP_URL ? 'rabbitmq' : 'local');
-  if (problems.length === 0) problems.push(...contradictions(config, busKind, services));
+  const problems = contradictions(config, busKind, services);
   if (problems.length > 0) throw new ConfigError(problems);
   return { ...config, busKind };
 }
 
-function contradictions(config: Variables, busKind: BusKind, services: readonly ServiceName[]): string[] {
+function contradictions(config: Settings, busKind: BusKind, services: readonly ServiceName[]): string[] {
   const problems: string[] = [];
   const missing = serviceNames.filter((name) => !services.includes(name));
   if (missing.length > 0) {
@@ -226,24 +134,4 @@ function contradictions(config: Variables, busKind: BusKind, services: readonly 
   return problems;
 }
 
-function allowed(schema: z.ZodType): string {
-  const meta = schema instanceof z.ZodOptional ? (schema.unwrap() as z.ZodType).meta() : schema.meta();
-  return String(meta?.allowed ?? 'a non-empty text');
-}
-
-export interface VariableDescription {
-  readonly name: string;
-  readonly fallback: string | undefined;
-  readonly allowed: string;
-  readonly about: string;
-}
-
-/** Every variable, for `--help` and `.env.example`. */
-export function describeVariables(): VariableDescription[] {
-  return (Object.entries(variables) as [string, Variable<z.ZodType>][]).map(([name, { schema, fallback, about }]) => ({
-    name,
-    fallback,
-    allowed: allowed(schema),
-    about,
-  }));
-}
+export const describeVariables = (): VariableDescription[] => describe(variables);

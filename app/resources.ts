@@ -19,11 +19,11 @@ import type { PresenceOptions } from '../infra/mqtt/presence.ts';
 import type { OpenQueuesOptions } from '../infra/queue/index.ts';
 import type { PacedQueues } from '../infra/queue/port.ts';
 import { lockDataDir } from '../infra/runtime/data-dir.ts';
-import { schemaOf } from '../infra/runtime/service.ts';
 import { StartupError } from '../infra/runtime/startup-error.ts';
 import { openHttpProvider } from '../services/order/payments/http-provider.ts';
 import type { PaymentProvider } from '../services/order/payments/port.ts';
 import type { Config } from './config.ts';
+import { schemaOf } from './schemas.ts';
 
 export interface Resources {
   readonly database: Database;

@@ -1,26 +1,28 @@
-// Runs one service: brings its schema up to date, publishes its outbox, subscribes its inbox, watches its progress and
-// says that it is there. The same for every service, whatever carries the events.
+// Runs one service: publishes its outbox, subscribes its inbox, watches its progress. The same for every service, whatever
+// carries the events.
 import type { Router } from 'express';
 import type { Logger } from 'pino';
+import { eventSchemas } from '../contracts/events.ts';
 import type { ConsumerState } from '../contracts/operations.ts';
 import type { ServiceName } from '../contracts/services.ts';
 import type { Bus, OutgoingEvent, Subscription } from '../infra/bus/port.ts';
 import type { Database } from '../infra/database/port.ts';
-import { writeEvent } from '../infra/messaging/envelope.ts';
-import type { AnyHandlers } from '../infra/messaging/handler.ts';
 import { Inbox } from '../infra/messaging/inbox.ts';
 import { InboxWorker } from '../infra/messaging/inbox-worker.ts';
-import type { ClaimedRow, Outbox } from '../infra/messaging/outbox.ts';
+import type { Outbox } from '../infra/messaging/outbox.ts';
+import { publishToBus } from '../infra/messaging/publish-to-bus.ts';
 import { publishToUsers } from '../infra/messaging/publish-to-users.ts';
-import { Relay, type Unpublished } from '../infra/messaging/relay.ts';
+import { Relay } from '../infra/messaging/relay.ts';
 import { Watchdog } from '../infra/messaging/watchdog.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
 import { liveTopic } from '../infra/mqtt/topics.ts';
 import type { Metrics } from '../infra/observability/metrics.ts';
-import { type AnyService, schemaOf } from '../infra/runtime/service.ts';
+import type { AnyService } from '../infra/runtime/service.ts';
+import { factsRoutes } from './admin/facts.ts';
 import type { Config } from './config.ts';
+import { schemaOf } from './schemas.ts';
 
-export interface HostOptions {
+export interface ServiceRunnerOptions {
   readonly name: ServiceName;
   readonly service: AnyService;
   readonly outbox: Outbox;
@@ -41,70 +43,48 @@ const MAX_ROWS = 1_000;
  */
 const POLL_MS = { pglite: 500, postgres: 100 };
 
-export class ServiceHost {
-  readonly name: ServiceName;
+/** What takes in and publishes messages, from one start to the next stop. */
+interface Consumer {
   readonly inbox: Inbox;
-  readonly #options: HostOptions;
-  readonly #worker: InboxWorker;
-  readonly #relays: Relay[];
+  readonly worker: InboxWorker;
+  readonly relays: readonly Relay[];
+}
+
+export class ServiceRunner {
+  readonly name: ServiceName;
+  readonly service: AnyService;
+  readonly #options: ServiceRunnerOptions;
+  #consumer: Consumer;
   #subscription: Subscription | undefined;
   #watchdog: Watchdog | undefined;
 
-  constructor(options: HostOptions) {
+  constructor(options: ServiceRunnerOptions) {
+    this.name = options.name;
+    this.service = options.service;
     this.#options = options;
-    const { name, service, outbox, config, metrics, log } = options;
-    const database = options.database.background;
-    this.name = name;
-    const pollMs = POLL_MS[database.kind];
-    const common = {
-      database,
-      leaseMs: config.LEASE_MS,
-      maxRows: MAX_ROWS,
-      attempts: config.RETRY_ATTEMPTS,
-      pollMs,
-      log,
-    };
-    this.inbox = new Inbox({
-      ...common,
-      prefetch: config.PREFETCH,
-      schema: schemaOf(name),
-      handlers: service.handlers as AnyHandlers,
-      outbox,
-      step: service.step,
-      retryBaseMs: config.RETRY_BASE_MS,
-      retryMaxMs: config.RETRY_MAX_MS,
-      onOutcome: (type, outcome, seconds) => {
-        metrics.handled.inc({ service: name, type, outcome });
-        metrics.handling.observe({ service: name }, seconds);
-      },
-    });
-    this.#worker = new InboxWorker({ ...common, inbox: this.inbox, retentionDays: config.INBOX_RETENTION_DAYS });
-    this.#relays = [
-      new Relay({ ...common, outbox, channel: 'bus', publish: (rows) => this.#publishToBus(rows) }),
-      new Relay({
-        ...common,
-        outbox,
-        channel: 'user',
-        publish: (rows) => publishToUsers(options.mqtt, config.BUS_PREFIX, rows),
-      }),
-    ];
+    this.#consumer = this.#createConsumer();
+  }
+
+  get inbox(): Inbox {
+    return this.#consumer.inbox;
   }
 
   routes(router: Router): void {
     this.#options.service.routes(router);
+    factsRoutes(router, this.#options);
   }
 
   /** The service's schema must be up to date. */
   async start(): Promise<void> {
-    const { name, service, bus, config, metrics, log } = this.#options;
-    const database = this.#options.database.background;
-    this.#worker.start();
-    for (const relay of this.#relays) relay.start();
+    const { name, service, bus, database, config, metrics, log } = this.#options;
+    const { inbox, worker, relays } = this.#consumer;
+    worker.start();
+    for (const relay of relays) relay.start();
     for (const loop of service.loops ?? []) loop.start();
-    this.#subscription = await bus.subscribe(name, this.inbox);
+    this.#subscription = await bus.subscribe(name, inbox);
     this.#watchdog = new Watchdog({
-      database,
-      inbox: this.inbox,
+      database: database.background,
+      inbox,
       subscription: this.#subscription,
       silenceMs: config.WATCHDOG_MS,
       log,
@@ -115,17 +95,19 @@ export class ServiceHost {
 
   /** Takes in no more messages and finishes those under way. Safe to call twice. */
   async stopIntake(): Promise<void> {
+    const { inbox, worker } = this.#consumer;
     await this.#watchdog?.stop();
-    this.inbox.stop();
+    inbox.stop();
     await Promise.all([...(this.#options.service.loops ?? []).map((loop) => loop.stop()), this.#subscription?.close()]);
     this.#subscription = undefined;
-    await this.#worker.stop();
-    await this.inbox.idle();
+    await worker.stop();
+    await inbox.idle();
   }
 
-  /** Publishes what is under way; the rest waits in the outbox for the next start. */
+  /** Publishes what is under way; the rest waits in the outbox for the next start. After stopIntake. */
   async stopRelays(): Promise<void> {
-    await Promise.all(this.#relays.map((relay) => relay.stop()));
+    await Promise.all(this.#consumer.relays.map((relay) => relay.stop()));
+    this.#consumer = this.#createConsumer();
   }
 
   /** False where something makes no progress, and rebuilding it did not help. */
@@ -151,30 +133,52 @@ export class ServiceHost {
     }
   }
 
-  async #publishToBus(rows: readonly ClaimedRow[]): Promise<Unpublished[]> {
+  #createConsumer(): Consumer {
+    const { name, service, outbox, config, mqtt, metrics, log } = this.#options;
+    const database = this.#options.database.background;
+    const common = {
+      database,
+      leaseMs: config.LEASE_MS,
+      maxRows: MAX_ROWS,
+      attempts: config.RETRY_ATTEMPTS,
+      pollMs: POLL_MS[database.kind],
+      log,
+    };
+    const inbox = new Inbox({
+      ...common,
+      prefetch: config.PREFETCH,
+      schema: schemaOf(name),
+      catalogue: eventSchemas,
+      handlers: service.handlers,
+      onDead: service.onDead,
+      subjectName: service.subjectName,
+      retryBaseMs: config.RETRY_BASE_MS,
+      retryMaxMs: config.RETRY_MAX_MS,
+      onOutcome: (type, outcome, seconds) => {
+        metrics.handled.inc({ service: name, type, outcome });
+        metrics.handling.observe({ service: name }, seconds);
+      },
+    });
+    const worker = new InboxWorker({ ...common, inbox, retentionDays: config.INBOX_RETENTION_DAYS });
+    const toBus = this.#busPublisher();
+    const relays = [
+      new Relay({ ...common, outbox, channel: 'bus', publish: (rows) => publishToBus(toBus, rows) }),
+      new Relay({
+        ...common,
+        outbox,
+        channel: 'user',
+        publish: (rows) => publishToUsers(mqtt, config.BUS_PREFIX, rows),
+      }),
+    ];
+    return { inbox, worker, relays };
+  }
+
+  #busPublisher() {
     const { name, bus, mqtt, config, metrics } = this.#options;
-    const unpublished: Unpublished[] = [];
-    const outgoing: { row: ClaimedRow; event: OutgoingEvent }[] = [];
-    for (const row of rows) {
-      try {
-        outgoing.push({ row, event: writeEvent(row, `/services/${name}`) });
-      } catch (error) {
-        unpublished.push({ row, error: (error as Error).message, transportDown: false });
-      }
-    }
-    // An answer that was asked for again may stand in the outbox twice; once is enough.
-    const events = [...new Map(outgoing.map(({ event }) => [event.id, event])).values()];
-    const rejected = new Map((await bus.publish(events)).map(({ id, error }) => [id, error]));
-    for (const { row, event } of outgoing) {
-      const error = rejected.get(event.id);
-      if (error) {
-        const transportDown = error.code === 'unavailable' || error.code === 'unconfirmed';
-        unpublished.push({ row, error: error.message, transportDown });
-      } else {
-        metrics.published.inc({ service: name, type: event.type });
-        void mqtt.publish(liveTopic(config.BUS_PREFIX, event.type), event.body, { qos: 0 }); // lossy, never rejects
-      }
-    }
-    return unpublished;
+    const onPublished = ({ type, body }: OutgoingEvent) => {
+      metrics.published.inc({ service: name, type });
+      void mqtt.publish(liveTopic(config.BUS_PREFIX, type), body, { qos: 0 }); // lossy, never rejects
+    };
+    return { bus, catalogue: eventSchemas, source: `/services/${name}`, onPublished };
   }
 }

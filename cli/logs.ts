@@ -1,7 +1,6 @@
 // `sluice logs`: follows the services' logs from any machine that reaches the MQTT broker.
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { MqttClient } from 'mqtt';
-import { redactUrl } from '../app/config.ts';
 import { serviceNames } from '../contracts/services.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
@@ -9,6 +8,7 @@ import { count, note, paint, print, printable } from '../demos/shared/terminal.t
 import { connectTo, endConnection, reasonOf } from '../infra/mqtt/connect.ts';
 import { logTopic, presenceTopic } from '../infra/mqtt/topics.ts';
 import { formatLogLine } from '../infra/observability/log-format.ts';
+import { redactUrl } from '../infra/runtime/settings.ts';
 import { type Level, type LogEntry, LogReader, levels } from './logs/reader.ts';
 import { urlOf } from './options.ts';
 
@@ -110,7 +110,8 @@ const jsonOf = (entry: LogEntry): string => {
 };
 
 function textOf(entry: LogEntry): string {
-  if (entry.kind === 'line') return formatLogLine(entry.line, { color: process.stdout.hasColors?.() ?? false });
+  if (entry.kind === 'line')
+    return formatLogLine(entry.line, { color: process.stdout.hasColors?.() ?? false, subjectName: 'orderId' });
   const { service, instance, state } = entry;
   const mark = { online: paint('green', '●'), offline: paint('red', '●'), stopped: paint('dim', '○') }[state];
   return `${mark} ${printable(service)} is ${state} ${paint('dim', `(${printable(instance)})`)}`;

@@ -1,11 +1,12 @@
 // `sluice start`: runs the services in this process.
 import { existsSync } from 'node:fs';
 import { Argument, Command } from 'commander';
-import { ConfigError, describeVariables } from '../app/config.ts';
+import { describeVariables } from '../app/config.ts';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { CliError, messageOf, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
 import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
 import { note } from '../demos/shared/terminal.ts';
+import { ConfigError } from '../infra/runtime/settings.ts';
 import { StartupError } from '../infra/runtime/startup-error.ts';
 
 export const startCommand = () =>

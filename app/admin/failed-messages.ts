@@ -15,14 +15,14 @@ import { notFound } from '../../infra/http/problem.ts';
 import { parse, parseId } from '../../infra/http/validate.ts';
 import type { FailedRow, RetrySelection } from '../../infra/messaging/failed-messages.ts';
 import type { Inbox } from '../../infra/messaging/inbox.ts';
-import type { ServiceHost } from '../service-runner.ts';
+import type { ServiceRunner } from '../service-runner.ts';
 
-export function failedMessagesRoutes(router: Router, hosts: readonly Pick<ServiceHost, 'name' | 'inbox'>[]): void {
+export function failedMessagesRoutes(router: Router, runners: readonly Pick<ServiceRunner, 'name' | 'inbox'>[]): void {
   const inboxOf = (name: unknown) => {
-    const host = hosts.find((candidate) => candidate.name === name);
-    if (!host)
-      throw notFound(`service in this process; there are ${hosts.map((candidate) => candidate.name).join(', ')}`);
-    return host.inbox;
+    const runner = runners.find((candidate) => candidate.name === name);
+    if (!runner)
+      throw notFound(`service in this process; there are ${runners.map((candidate) => candidate.name).join(', ')}`);
+    return runner.inbox;
   };
 
   route(router, '/failed-messages/:service', {

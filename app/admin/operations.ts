@@ -8,10 +8,10 @@ import type { OverloadGuard } from '../../infra/http/overload.ts';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
 import type { Metrics } from '../../infra/observability/metrics.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
-import type { ServiceHost } from '../service-runner.ts';
+import type { ServiceRunner } from '../service-runner.ts';
 
 export interface OperationsOptions {
-  readonly hosts: readonly ServiceHost[];
+  readonly runners: readonly ServiceRunner[];
   readonly database: Database;
   readonly bus: Bus;
   readonly mqtt: MqttPublisher;
@@ -27,11 +27,11 @@ export interface OperationsOptions {
 const PING_TIMEOUT_MS = 1_000;
 
 export function operationsRoutes(router: Router, options: OperationsOptions): void {
-  const { hosts, database, bus, mqtt, queues, overload, metrics, stopping } = options;
+  const { runners, database, bus, mqtt, queues, overload, metrics, stopping } = options;
   route(router, '/healthz', {
     get: [
       (_request, response) => {
-        const silent = hosts.filter(({ healthy }) => !healthy).map(({ name }) => name);
+        const silent = runners.filter(({ healthy }) => !healthy).map(({ name }) => name);
         response.status(silent.length === 0 ? 200 : 503).json({ status: silent.length === 0 ? 'up' : 'down', silent });
       },
     ],
@@ -46,7 +46,7 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
           mqtt: mqtt.health(),
           ...(queues ? { queues: queues.health() } : {}),
         };
-        const consumers = Object.fromEntries(hosts.map((host) => [host.name, host.state()]));
+        const consumers = Object.fromEntries(runners.map((runner) => [runner.name, runner.state()]));
         const ready = !stopping() && states.database.status === 'up';
         const allUp = [...Object.values(states), ...Object.values(consumers)].every(({ status }) => status === 'up');
         const readiness: Readiness = {
@@ -64,7 +64,7 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
     get: [
       async (_request, response) => {
         // While the database is away, its gauges keep their last value and the counters are still of use.
-        await Promise.allSettled(hosts.map((host) => host.measure()));
+        await Promise.allSettled(runners.map((runner) => runner.measure()));
         metrics.overload.reset();
         for (const [reason, count] of Object.entries(overload.refused)) metrics.overload.inc({ reason }, count);
         metrics.lateness.set(overload.latenessMs / 1_000);

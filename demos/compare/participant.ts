@@ -1,14 +1,16 @@
 // A service as the product makes it, without what runs it: its tables, its handlers behind its inbox, its outbox.
 // Whoever holds it stands where otherwise the relay, the bus and the inbox's worker stand.
+import type { Config } from '../../app/config.ts';
+import { schemaOf } from '../../app/schemas.ts';
+import { eventSchemas } from '../../contracts/events.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import type { IncomingMessage } from '../../infra/bus/port.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { writeEvent } from '../../infra/messaging/envelope.ts';
-import type { AnyHandlers } from '../../infra/messaging/handler.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
 import { type ClaimedRow, Outbox } from '../../infra/messaging/outbox.ts';
-import { type AnyService, type ServiceContext, schemaOf } from '../../infra/runtime/service.ts';
+import type { AnyService, ServiceContext } from '../../infra/runtime/service.ts';
 
 export interface Participant {
   readonly service: AnyService;
@@ -23,10 +25,10 @@ const MESSAGING_MIGRATIONS = new URL('../../infra/messaging/migrations/', import
 /** Brings the service's schema up to date and wires the service to its inbox and outbox. */
 export async function openParticipant(
   name: ServiceName,
-  create: (context: ServiceContext) => AnyService,
-  context: Omit<ServiceContext, 'outbox'>,
+  create: (context: ServiceContext<Config>) => AnyService,
+  context: Omit<ServiceContext<Config>, 'outbox'>,
 ): Promise<Participant> {
-  const { config, database, log } = context;
+  const { settings: config, database, log } = context;
   const schema = schemaOf(name);
   const outbox = new Outbox(schema);
   const service = create({ ...context, outbox });
@@ -37,9 +39,10 @@ export async function openParticipant(
   const inbox = new Inbox({
     database,
     schema,
-    handlers: service.handlers as AnyHandlers,
-    outbox,
-    step: service.step,
+    catalogue: eventSchemas,
+    handlers: service.handlers,
+    onDead: service.onDead,
+    subjectName: service.subjectName,
     attempts: config.RETRY_ATTEMPTS,
     retryBaseMs: config.RETRY_BASE_MS,
     retryMaxMs: config.RETRY_MAX_MS,
@@ -73,7 +76,9 @@ export async function openParticipant(
     pass: async (orderId, receive) => {
       const rows = written.get(orderId) ?? [];
       written.delete(orderId);
-      await receive(rows.map((row) => ({ body: Buffer.from(writeEvent(row, `/services/${name}`).body) })));
+      await receive(
+        rows.map((row) => ({ body: Buffer.from(writeEvent(eventSchemas, row, `/services/${name}`).body) })),
+      );
       await Promise.all(rows.map(({ position }) => deletions.submit(position)));
     },
   };

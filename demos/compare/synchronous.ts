@@ -1,7 +1,7 @@
 // The same shop without a bus, to compare with: POST /orders does the steps itself and answers when they are done. Its
 // parts are the product's own: routes, use case, handlers, inboxes, outboxes, tables. Only what carries the events from
 // one service to the next is replaced, by a call.
-import { parseConfig } from '../../app/config.ts';
+import { type Config, parseConfig } from '../../app/config.ts';
 import { openResources, type Resources } from '../../app/resources.ts';
 import type { RunningSluice } from '../../app/start.ts';
 import { createApp } from '../../infra/http/app.ts';
@@ -28,17 +28,21 @@ export async function startSynchronous(env: NodeJS.ProcessEnv, together: Togethe
   const log = createLog({ level: config.LOG_LEVEL, pretty: false });
   const resources = await openResources(config, log);
   try {
-    return await serve({ config, database: resources.database, metrics: createMetrics(), log }, resources, together);
+    return await serve(
+      { settings: config, database: resources.database, metrics: createMetrics(), log },
+      resources,
+      together,
+    );
   } catch (error) {
     await resources.close();
     throw error;
   }
 }
 
-type Context = Omit<ServiceContext, 'outbox'>;
+type Context = Omit<ServiceContext<Config>, 'outbox'>;
 
 async function serve(context: Context, resources: Resources, together: Together): Promise<RunningSluice> {
-  const { config, database, log } = context;
+  const { settings: config, database, log } = context;
   const payments = await resources.payments();
   const order = await openParticipant('order', (own) => orderService({ ...own, payments }), context);
   const notify = await openParticipant('notify', notifyService, context);
@@ -83,7 +87,7 @@ async function complete(orderId: string, order: Participant, steps: readonly Par
   await Promise.all(steps.map(({ pass }) => pass(orderId, (results) => order.inbox.handle(results))));
 }
 
-function userRelay({ config, database, log }: Context, { outbox }: Participant, { mqtt }: Resources): Relay {
+function userRelay({ settings: config, database, log }: Context, { outbox }: Participant, { mqtt }: Resources): Relay {
   return new Relay({
     database,
     outbox,

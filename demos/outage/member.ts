@@ -5,6 +5,7 @@
 import { startSluice } from '../../app/start.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
 import type { PartRequest, Report } from './messages.ts';
+import { StoppableServices } from './stoppable.ts';
 
 const report = (what: Report) => {
   if (process.connected) process.send?.(what);
@@ -15,6 +16,7 @@ const named = serviceNames.filter((name) => process.argv.slice(2).includes(name)
 const services: readonly ServiceName[] = named.length > 0 ? named : serviceNames;
 try {
   const running = await startSluice({ env: process.env, services });
+  const parts = new StoppableServices(running.runners);
   let ending = false;
   const end = async () => {
     if (ending) return;
@@ -27,7 +29,7 @@ try {
   process.on('disconnect', end);
   process.on('message', async ({ part, service }: PartRequest) => {
     try {
-      await (part === 'stop' ? running.stopService(service) : running.startService(service));
+      await (part === 'stop' ? parts.stop(service) : parts.start(service));
       report({ done: true });
     } catch (error) {
       failed(error);

@@ -3,8 +3,8 @@
 // leaves those behind; the processes end all the same.
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
-import { redactUrl } from '../../app/config.ts';
 import type { ServiceName } from '../../contracts/services.ts';
+import { redactUrl } from '../../infra/runtime/settings.ts';
 import { CliError, messageOf } from '../shared/errors.ts';
 import { serverFolder } from '../shared/folder.ts';
 import { note } from '../shared/terminal.ts';

@@ -1,9 +1,17 @@
 // Whoever asks repeats until answered. Every service answers a repeated question with the answer it gave, so even a
 // broker that forgets costs time, never an effect.
 import type { Logger } from 'pino';
-import type { EventType } from '../../contracts/events.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import { Loop } from '../runtime/loop.ts';
+import { integer, variable } from '../runtime/settings.ts';
+
+export const askAgainSettings = {
+  ASK_AGAIN_MS: variable(
+    integer(100, 3_600_000),
+    '30000',
+    'An order whose steps are not all answered after this is asked for again; doubles up to an hour.',
+  ),
+};
 
 const SWEEP_MS = 500;
 /** Questions in one sweep: at most twice as many a second and process, so that asking is never the load. */
@@ -11,7 +19,7 @@ const SWEEP_LIMIT = 100;
 
 export function askAgainLoop(options: {
   /** The event that asks. */
-  readonly question: EventType;
+  readonly question: string;
   /** Puts the questions that are overdue back into the outbox, at most `limit`; answers how many. */
   readonly ask: (limit: number) => Promise<number>;
   readonly askAgainMs: number;

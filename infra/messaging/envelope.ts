@@ -1,14 +1,15 @@
 // Between rows and the wire: CloudEvents 1.0, structured JSON. Received bytes are trusted only after their schema.
 import { createHash } from 'node:crypto';
-import { type Event, eventSchemas, isEventType } from '../../contracts/events.ts';
 import type { OutgoingEvent } from '../bus/port.ts';
 import { MAX_EVENT_BYTES } from '../bus/port.ts';
+import { type CloudEvent, type EventCatalogue, schemaFor } from './catalogue.ts';
 import type { ClaimedRow } from './outbox.ts';
 
-/** The event of an outbox row, as it goes over the wire. Throws where the row does not hold what its type promises. */
-export function writeEvent(row: ClaimedRow, source: string): OutgoingEvent {
+/** The event of an outbox row, as it goes over the wire. Throws if the row does not match the schema of its type. */
+export function writeEvent(catalogue: EventCatalogue, row: ClaimedRow, source: string): OutgoingEvent {
   const { event_id: id, type, subject } = row;
-  if (!isEventType(type)) throw new TypeError(`unknown type ${type}`);
+  const schema = schemaFor(catalogue, type);
+  if (!schema) throw new TypeError(`unknown type ${type}`);
   const event = {
     specversion: '1.0',
     id,
@@ -19,7 +20,7 @@ export function writeEvent(row: ClaimedRow, source: string): OutgoingEvent {
     datacontenttype: 'application/json',
     data: JSON.parse(row.data),
   };
-  return { id, type, body: JSON.stringify(eventSchemas[type].parse(event)) };
+  return { id, type, body: JSON.stringify(schema.parse(event)) };
 }
 
 /** What could be made out of a body that is not an event we know. */
@@ -34,7 +35,9 @@ export interface Unreadable {
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-export function readEvent(body: Uint8Array): { event: Event } | { unreadable: Unreadable } {
+export type ReadEvent = { readonly event: CloudEvent } | { readonly unreadable: Unreadable };
+
+export function readEvent(catalogue: EventCatalogue, body: Uint8Array): ReadEvent {
   let json: unknown;
   let error: string;
   try {
@@ -42,9 +45,10 @@ export function readEvent(body: Uint8Array): { event: Event } | { unreadable: Un
     json = JSON.parse(utf8.decode(body));
     const type = field(json, 'type');
     if (type === undefined) throw new TypeError('no type');
-    if (!isEventType(type)) throw new TypeError(`unknown type ${type}`);
-    const parsed = eventSchemas[type].safeParse(json);
-    if (parsed.success) return { event: parsed.data as Event };
+    const schema = schemaFor(catalogue, type);
+    if (!schema) throw new TypeError(`unknown type ${type}`);
+    const parsed = schema.safeParse(json);
+    if (parsed.success) return { event: parsed.data };
     error = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ');
   } catch (cause) {
     error = (cause as Error).message;

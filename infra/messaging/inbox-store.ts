@@ -1,5 +1,6 @@
 // The inbox's SQL. `schema` is one of our own names, never input.
 import type { Queryable, Transaction } from '../database/port.ts';
+import type { DeadMessage } from './handler.ts';
 
 /** A row that this process has claimed. */
 export interface ClaimedMessage {
@@ -184,11 +185,13 @@ export class InboxStore {
     );
   }
 
-  /** The step.failed events of dead messages, for Outbox.answer; `step` is one of our own names. */
-  failures(step: string): string {
-    return `SELECT failure_id AS event_id, 'step.failed' AS type, subject::text, handled_at AS time,
-      json_build_object('orderId', subject, 'step', '${step}', 'eventId', message_id, 'error', error)::text AS data
-      FROM ${this.#table} WHERE message_id = ANY($1::uuid[]) AND failure_id IS NOT NULL AND status = 'dead'`;
+  /** Of these messages, the dead ones that are to be reported. */
+  reported(tx: Transaction, ids: readonly string[]): Promise<DeadMessage[]> {
+    return tx.query(
+      `SELECT message_id AS "messageId", type, subject, failure_id AS "reportId", error, handled_at AS at
+       FROM ${this.#table} WHERE message_id = ANY($1::uuid[]) AND failure_id IS NOT NULL AND status = 'dead'`,
+      [ids],
+    );
   }
 
   /** Messages that are due and under way nowhere. */

@@ -1,14 +1,12 @@
 // What the inbox does in one transaction each: a batch with its effects and answers, a repetition, a failure.
 import { v7 as uuidv7 } from 'uuid';
-import type { Event } from '../../contracts/events.ts';
-import type { StepName } from '../../contracts/orders.ts';
 import type { Database, Transaction } from '../database/port.ts';
 import { failpoint } from '../runtime/failpoint.ts';
 import { groupBy } from '../runtime/group-by.ts';
+import type { CloudEvent } from './catalogue.ts';
 import { storable } from './envelope.ts';
-import type { AnyHandler, AnyHandlers } from './handler.ts';
+import type { AnyHandler, AnyHandlers, OnDead } from './handler.ts';
 import type { Failure, InboxStore, NewMessage } from './inbox-store.ts';
-import type { Outbox } from './outbox.ts';
 
 export type Outcome = 'done' | 'repeated' | 'retrying' | 'dead';
 
@@ -18,7 +16,7 @@ export type Origin = 'arrival' | 'row';
 /** A readable message on its way through its handler. */
 export interface Work {
   readonly message: NewMessage;
-  readonly event: Event;
+  readonly event: CloudEvent;
   readonly handler: AnyHandler;
   readonly origin: Origin;
   /** Including this one. */
@@ -29,9 +27,7 @@ export interface InboxTransactionsOptions {
   readonly database: Database;
   readonly rows: InboxStore;
   readonly handlers: AnyHandlers;
-  readonly outbox: Outbox;
-  /** The step of an order that this service answers for; its dead messages are reported as step.failed. */
-  readonly step: StepName | undefined;
+  readonly onDead: OnDead | undefined;
 }
 
 export class InboxTransactions {
@@ -74,7 +70,7 @@ export class InboxTransactions {
   /** Puts the answers of messages that came again back into the outbox, whatever they were. */
   async #repeat(tx: Transaction, messages: readonly Pick<NewMessage, 'messageId'>[]): Promise<void> {
     if (messages.length === 0) return;
-    const { rows, outbox, handlers, step } = this.#options;
+    const { rows, handlers, onDead } = this.#options;
     const known = await rows.known(
       tx,
       messages.map(({ messageId }) => messageId),
@@ -90,7 +86,7 @@ export class InboxTransactions {
       );
     }
     const dead = known.filter(({ status }) => status === 'dead').map(({ message_id }) => message_id);
-    if (dead.length > 0 && step) await outbox.write(tx, 'bus', rows.failures(step), [dead]);
+    if (dead.length > 0 && onDead) await onDead(tx, await rows.reported(tx, dead));
   }
 
   /** Repeats the answers of claimed rows that were asked for again. */
@@ -107,13 +103,13 @@ export class InboxTransactions {
 
   /** Records that an attempt failed; the last one with the event that reports it. */
   async fail(message: NewMessage, origin: Origin, outcome: Omit<Failure, 'failureId'>): Promise<void> {
-    const { database, rows, outbox, step } = this.#options;
-    const reported = outcome.status === 'dead' && step !== undefined && message.subject !== undefined;
+    const { database, rows, onDead } = this.#options;
+    const reported = outcome.status === 'dead' && onDead !== undefined && message.subject !== undefined;
     const failure = { ...outcome, error: storable(outcome.error), failureId: reported ? uuidv7() : undefined };
     await database.transaction(async (tx) => {
       if (origin === 'row') await rows.fail(tx, message.messageId, failure);
       else await rows.addFailed(tx, message, failure);
-      if (reported) await outbox.write(tx, 'bus', rows.failures(step), [[message.messageId]]);
+      if (reported) await onDead(tx, await rows.reported(tx, [message.messageId]));
     });
   }
 }

@@ -4,18 +4,16 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { Event } from '../../contracts/events.ts';
-import type { StepName } from '../../contracts/orders.ts';
 import type { IncomingMessage, Receiver } from '../bus/port.ts';
 import { GroupCommit, Overloaded } from '../database/group-commit.ts';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { backoff } from '../runtime/backoff.ts';
-import { readEvent, type Unreadable } from './envelope.ts';
+import type { CloudEvent, EventCatalogue } from './catalogue.ts';
+import { type ReadEvent, readEvent, type Unreadable } from './envelope.ts';
 import { FailedMessages } from './failed-messages.ts';
-import type { AnyHandlers } from './handler.ts';
+import type { AnyHandlers, OnDead } from './handler.ts';
 import { type ClaimedMessage, InboxStore, type NewMessage } from './inbox-store.ts';
 import { InboxTransactions, type Origin, type Outcome, type Work } from './inbox-transactions.ts';
-import type { Outbox } from './outbox.ts';
 
 /** Messages in one transaction at the most. */
 const MAX_BATCH = 500;
@@ -29,10 +27,11 @@ export interface InboxOptions {
   readonly database: Database;
   /** The service's schema: it holds the table. */
   readonly schema: string;
+  readonly catalogue: EventCatalogue;
   readonly handlers: AnyHandlers;
-  readonly outbox: Outbox;
-  /** The step of an order that this service answers for; its dead messages are reported as step.failed. */
-  readonly step?: StepName | undefined;
+  readonly onDead?: OnDead | undefined;
+  /** What log lines call a message's subject. */
+  readonly subjectName?: string | undefined;
   /** Attempts at a message before it is dead, and the delays between them. */
   readonly attempts: number;
   readonly retryBaseMs: number;
@@ -70,8 +69,8 @@ export class Inbox implements Receiver {
     this.failed = new FailedMessages(options.database, options.schema);
     // Every message that waits for the database listens for the stop.
     setMaxListeners(0, this.#stopping.signal);
-    const { database, handlers, outbox, step } = options;
-    this.#transactions = new InboxTransactions({ database, rows: this.rows, handlers, outbox, step });
+    const { database, handlers, onDead } = options;
+    this.#transactions = new InboxTransactions({ database, rows: this.rows, handlers, onDead });
     this.#commits = new GroupCommit({
       run: (batch) => this.#transactions.commit(batch),
       key: ({ message }) => message.messageId,
@@ -120,15 +119,15 @@ export class Inbox implements Receiver {
   }
 
   async handle(batch: readonly IncomingMessage[]): Promise<void> {
-    const read = batch.map(({ body }) => ({ body, read: readEvent(body) }));
+    const read = batch.map(({ body }) => ({ body, read: this.#read(body) }));
     const ours = read.filter(({ read }) => this.#concerns(read));
     await Promise.all(ours.map(({ body, read }) => this.#attempt(read, body, 'arrival', 1)));
   }
 
   async store(batch: readonly IncomingMessage[]): Promise<void> {
-    const messages: (NewMessage & { readonly event: Event })[] = [];
+    const messages: (NewMessage & { readonly event: CloudEvent })[] = [];
     for (const { body } of batch) {
-      const read = readEvent(body);
+      const read = this.#read(body);
       if (!this.#concerns(read)) continue;
       if ('event' in read) {
         const { id, type, subject } = read.event;
@@ -157,7 +156,7 @@ export class Inbox implements Receiver {
 
   async bury(batch: readonly IncomingMessage[], reason: string): Promise<void> {
     for (const { body } of batch) {
-      const read = readEvent(body);
+      const read = this.#read(body);
       if ('event' in read) {
         const { id, type, subject } = read.event;
         await this.#recordDead({ messageId: id, type, subject, body }, 'arrival', reason);
@@ -180,13 +179,17 @@ export class Inbox implements Receiver {
   /** One attempt at a claimed row; `alone`: in a transaction of its own. */
   handleRow({ message_id: messageId, body, attempts }: ClaimedMessage, alone = false): Promise<void> {
     const bytes = body ?? new Uint8Array();
-    const read = readEvent(bytes);
+    const read = this.#read(bytes);
     if ('event' in read) return this.#attempt(read, bytes, 'row', attempts, alone);
     return this.#recordUnreadable(read.unreadable, bytes, 'row', messageId);
   }
 
+  #read(body: Uint8Array): ReadEvent {
+    return readEvent(this.#options.catalogue, body);
+  }
+
   /** Whether a message is to be recorded: everything but what its handler says is none of this service's business. */
-  #concerns(read: ReturnType<typeof readEvent>): boolean {
+  #concerns(read: ReadEvent): boolean {
     if ('unreadable' in read || this.#options.handlers[read.event.type]?.concerns?.(read.event) !== false) return true;
     this.#lastProgress = performance.now();
     return false;
@@ -219,13 +222,7 @@ export class Inbox implements Receiver {
   }
 
   /** One attempt at one message. Resolves when its outcome is recorded. */
-  async #attempt(
-    read: ReturnType<typeof readEvent>,
-    body: Uint8Array,
-    origin: Origin,
-    attempts: number,
-    alone = false,
-  ): Promise<void> {
+  async #attempt(read: ReadEvent, body: Uint8Array, origin: Origin, attempts: number, alone = false): Promise<void> {
     const startedAt = performance.now();
     if ('unreadable' in read) return this.#recordUnreadable(read.unreadable, body, origin);
     const { event } = read;
@@ -298,12 +295,12 @@ export class Inbox implements Receiver {
   }
 
   #report(message: Omit<NewMessage, 'body'>, outcome: Outcome, startedAt: number, error?: unknown): void {
-    const { log, onOutcome } = this.#options;
+    const { log, onOutcome, subjectName = 'subject' } = this.#options;
     this.#lastProgress = performance.now();
     const ms = this.#lastProgress - startedAt;
     const type = message.type ?? 'unknown';
     onOutcome?.(type, outcome, ms / 1000);
-    const line = { event: type, orderId: message.subject, ms: Math.round(ms * 10) / 10, outcome };
+    const line = { event: type, [subjectName]: message.subject, ms: Math.round(ms * 10) / 10, outcome };
     if (error === undefined) log.info(line);
     else log[outcome === 'dead' ? 'error' : 'warn']({ ...line, messageId: message.messageId, error: messageOf(error) });
   }

@@ -32,6 +32,19 @@ export interface RelayDoor {
   wake(): void;
 }
 
+/** An event that a service has at hand, rather than in its tables. */
+export interface NewEvent {
+  /** A UUID. */
+  readonly id: string;
+  readonly type: string;
+  readonly subject: string;
+  readonly time: Date;
+  readonly data: object;
+}
+
+const GIVEN = `SELECT * FROM json_to_recordset($1::json)
+  AS r (event_id uuid, type text, subject text, time timestamptz, data text)`;
+
 export class Outbox {
   readonly #table: string;
   readonly #relays = new Map<Channel, RelayDoor>();
@@ -76,6 +89,13 @@ export class Outbox {
     const leaseMs = this.leaseMs(channel);
     const rows = await this.#insert(tx, channel, events, params, effects, leaseMs);
     tx.afterCommit(() => this.committed(channel, rows, leaseMs));
+  }
+
+  /** Writes events that are at hand, in the transaction that causes them. */
+  async writeEvents(tx: Transaction, channel: Channel, events: readonly NewEvent[]): Promise<void> {
+    if (events.length === 0) return;
+    const rows = events.map(({ id, data, ...event }) => ({ ...event, event_id: id, data: JSON.stringify(data) }));
+    await this.write(tx, channel, GIVEN, [JSON.stringify(rows)]);
   }
 
   /**

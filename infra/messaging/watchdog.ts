@@ -5,8 +5,17 @@ import type { Subscription } from '../bus/port.ts';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { Loop } from '../runtime/loop.ts';
 import { within } from '../runtime/promises.ts';
+import { integer, variable } from '../runtime/settings.ts';
 import { Silence } from '../runtime/silence.ts';
 import type { Inbox } from './inbox.ts';
+
+export const watchdogSettings = {
+  WATCHDOG_MS: variable(
+    integer(100, 3_600_000),
+    '30000',
+    'A consumer with a backlog that handles nothing for this long is rebuilt.',
+  ),
+};
 
 /** Must exceed what a rebuild takes where the broker does not answer, and the connection is reset for it. */
 const BROKER_WITHIN_MS = 10_000;

@@ -18,15 +18,22 @@ const isOutcome = (value: unknown): value is Outcome => typeof value === 'string
 
 /** What a line says by position, or to nobody: not repeated as `key=value`. */
 const placed = new Set(['level', 'time', 'pid', 'hostname', 'service', 'msg', 'err']);
-const placedInAction = new Set([...placed, 'event', 'orderId', 'ms', 'outcome']);
+const placedInAction = [...placed, 'event', 'ms', 'outcome'];
+
+export interface LineFormat {
+  /** ANSI colours. */
+  readonly color: boolean;
+  /** What services call a message's subject. */
+  readonly subjectName?: string | undefined;
+}
 
 /**
- * One JSON log line, parsed, as text without a line break at its end. `color`: with ANSI colours. Lines may come from
- * anyone who can publish to the broker, so control characters, which a terminal would obey, are taken out.
+ * One JSON log line, parsed, as text without a line break at its end. Lines may come from anyone who can publish to the
+ * broker, so control characters, which a terminal would obey, are taken out.
  */
-export function formatLogLine(line: object, options: { color: boolean }): string {
+export function formatLogLine(line: object, { color: colored, subjectName = 'subject' }: LineFormat): string {
   const fields = line as Record<string, unknown>;
-  const paint = (color: number, text: string) => (options.color ? `\u001b[${color}m${text}\u001b[0m` : text);
+  const paint = (color: number, text: string) => (colored ? `\u001b[${color}m${text}\u001b[0m` : text);
   const level = typeof fields.level === 'number' ? fields.level : 30;
   const head = `${paint(90, timeOf(fields.time))}  ${plain(fields.service ?? '').padEnd(10)}`;
 
@@ -35,11 +42,11 @@ export function formatLogLine(line: object, options: { color: boolean }): string
     const duration = typeof fields.ms === 'number' ? `${Math.round(fields.ms)} ms` : '';
     const action = [
       paint(color, `${mark} ${plain(fields.event ?? '').padEnd(22)}`),
-      paint(90, shortId(plain(fields.orderId ?? '')).padEnd(11)),
+      paint(90, shortId(plain(fields[subjectName] ?? '')).padEnd(11)),
       duration.padStart(7),
       paint(color, fields.outcome),
     ];
-    return `${head}  ${action.join('  ')}${said(fields, placedInAction, paint)}`;
+    return `${head}  ${action.join('  ')}${said(fields, new Set([...placedInAction, subjectName]), paint)}`;
   }
   const [mark, color] = level >= 50 ? ['✗', 31] : level >= 40 ? ['!', 33] : ['·', 90];
   return `${head}  ${paint(color, mark)}${said(fields, placed, paint)}`;

@@ -1,24 +1,17 @@
 // The log: JSON lines for programs, one aligned and coloured line for people on a terminal. Every line carries the
 // service it belongs to: services log through `log.child({ service })`.
 //
-// A consumer's work on one message is one line with the fields of `ActionFields`. Secrets never reach the log: whoever
-// logs a URL passes it through redactUrl (config.ts).
+// A consumer's work on one message is one line with `event`, its subject, `ms` (from its arrival to the end of its
+// handling) and `outcome`. Secrets never reach the log: URLs are logged through redactUrl (runtime/settings.ts).
 import { type DestinationStream, type Level, type Logger, multistream, pino } from 'pino';
-import { formatLogLine, type Outcome } from './log-format.ts';
-
-/** What a line about one handled message carries, besides `service` and `msg`. */
-export interface ActionFields {
-  readonly event: string;
-  readonly orderId: string;
-  /** Milliseconds from the message's arrival to the end of its handling. */
-  readonly ms: number;
-  readonly outcome: Outcome;
-}
+import { formatLogLine } from './log-format.ts';
 
 export interface LogOptions {
   readonly level: Level;
   /** Coloured lines for people instead of JSON lines. */
   readonly pretty: boolean;
+  /** What services call a message's subject, for those lines. */
+  readonly subjectName?: string;
   /** Where lines go; standard output where it is left out. */
   readonly destination?: DestinationStream;
   /** Receives every line as JSON as well (log-mirror.ts). */
@@ -28,8 +21,8 @@ export interface LogOptions {
 /** Standard output may lag behind by this many bytes; lines beyond are lost rather than slow a service down. */
 const MAX_BUFFERED_BYTES = 8 * 1024 * 1024;
 
-export function createLog({ level, pretty, destination = standardOutput(), mirror }: LogOptions): Logger {
-  const shown: DestinationStream = pretty ? prettyInto(destination) : destination;
+export function createLog({ level, pretty, subjectName, destination = standardOutput(), mirror }: LogOptions): Logger {
+  const shown: DestinationStream = pretty ? prettyInto(destination, subjectName) : destination;
   const sink = mirror ? multistream([shown, mirror].map((stream) => ({ level, stream }))) : shown;
   // Without pid and host name: they are the same on every line, and the log's collector knows them.
   return pino({ level, base: null }, sink);
@@ -40,6 +33,6 @@ function standardOutput(): DestinationStream {
   return pino.destination({ dest: 1, sync: false, maxLength: MAX_BUFFERED_BYTES });
 }
 
-const prettyInto = (destination: DestinationStream): DestinationStream => ({
-  write: (line) => destination.write(`${formatLogLine(JSON.parse(line) as object, { color: true })}\n`),
+const prettyInto = (destination: DestinationStream, subjectName: string | undefined): DestinationStream => ({
+  write: (line) => destination.write(`${formatLogLine(JSON.parse(line) as object, { color: true, subjectName })}\n`),
 });

@@ -2,20 +2,16 @@
 import type { IncomingMessage } from 'node:http';
 import type { Router } from 'express';
 import type { Logger } from 'pino';
-import type { Config } from '../../app/config.ts';
-import type { StepName } from '../../contracts/orders.ts';
-import type { ServiceName } from '../../contracts/services.ts';
-import type { Database } from '../database/port.ts';
-import type { Handlers } from '../messaging/handler.ts';
+import type { Database, Queryable } from '../database/port.ts';
+import type { CloudEvent } from '../messaging/catalogue.ts';
+import type { AnyHandlers, Handlers, OnDead } from '../messaging/handler.ts';
 import type { Outbox } from '../messaging/outbox.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { Loop } from './loop.ts';
 
-/** A service's tables live in a PostgreSQL schema of its own, which no other service reads. */
-export const schemaOf = (service: string) => `sluice_${service.replaceAll('-', '_')}`;
-
-export interface ServiceContext {
-  readonly config: Config;
+/** What a service is made with; `Settings` is its part of the configuration. */
+export interface ServiceContext<Settings> {
+  readonly settings: Settings;
   readonly database: Database;
   readonly outbox: Outbox;
   readonly metrics: Metrics;
@@ -27,13 +23,35 @@ export interface Background extends Pick<Loop, 'start' | 'stop'> {
   readonly healthy?: boolean;
 }
 
-export interface Service<S extends ServiceName> {
+/** What a service has stored, one fact for each id, in the order of the ids; for comparing services with each other. */
+export interface FactSource<Fact extends { readonly id: string } = { readonly id: string }> {
+  /** Those after an id: at most `limit`; fewer only at the end. */
+  after(database: Queryable, id: string, limit: number): Promise<Fact[]>;
+  of(database: Queryable, ids: readonly string[]): Promise<Fact[]>;
+  /** Facts in one answer at the most, where each takes long. */
+  readonly maxLimit?: number;
+}
+
+/** The SQL of sending anew what was requested last about the ids that are named. */
+export interface Resend {
+  /** CTE `asked`, the rows of `asked` that `events` speak of; $1: [{ id, eventId }]. */
+  readonly chosen: string;
+  readonly events: string;
+}
+
+/** `E`: the events that it subscribes to. */
+export interface Service<E extends CloudEvent> {
   /** The folder of its numbered SQL files. */
   readonly migrations: URL;
-  readonly handlers: Handlers<S>;
-  /** The step of an order that it answers for. */
-  readonly step?: StepName;
+  readonly handlers: Handlers<E>;
+  /** What becomes of messages that are dead. */
+  readonly onDead?: OnDead;
+  /** What log lines call a message's subject. */
+  readonly subjectName?: string;
   readonly routes: (router: Router) => void;
+  /** By the path below /audit/. */
+  readonly facts: Readonly<Record<string, FactSource>>;
+  readonly resend?: Resend;
   /**
    * Requests that come in floods: they are refused before any work while this process has more than it can bear. Called
    * for every request.
@@ -43,5 +61,5 @@ export interface Service<S extends ServiceName> {
   readonly loops?: readonly Background[];
 }
 
-/** A service, where it does not matter which. */
-export type AnyService = { [S in ServiceName]: Service<S> }[ServiceName];
+/** A service, where it does not matter which events it knows. */
+export type AnyService = Omit<Service<CloudEvent>, 'handlers'> & { readonly handlers: AnyHandlers };

@@ -1,4 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { integer, variable } from './settings.ts';
+
+export const stepLatencySettings = {
+  STEP_LATENCY_MS: variable(
+    integer(0, 60_000),
+    '0',
+    'Work added to each message in points, coupon and notify, for demonstrations.',
+  ),
+};
 
 /** Work that takes time, for demonstrations: STEP_LATENCY_MS, before the transaction, for all messages of a batch at once. */
 export const stepLatency = (ms: number) => (ms === 0 ? {} : { prepare: () => delay(ms) });

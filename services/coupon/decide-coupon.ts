@@ -1,12 +1,12 @@
 // order.placed → one decision → coupon.issued or coupon.skipped.
 import { v7 as uuidv7 } from 'uuid';
-import type { EventData } from '../../contracts/events.ts';
+import type { Event, EventData } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { type CouponRules, decide } from './coupon.ts';
 import { insertDecisions, type NewDecision, RESULTS } from './store/coupons.ts';
 
-export function decideCoupon(outbox: Outbox, rules: CouponRules, validDays: number): Handler<'order.placed'> {
+export function decideCoupon(outbox: Outbox, rules: CouponRules, validDays: number): Handler<Event<'order.placed'>> {
   return {
     handle: async (tx, events) => {
       const decisions = events.map(({ data }) => decisionFor(data, rules));

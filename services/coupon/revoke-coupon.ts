@@ -2,14 +2,14 @@
 // gets it first, as if it had been placed: the end is the same in whatever order the two events arrive, and a late
 // order.placed changes nothing.
 import { v7 as uuidv7 } from 'uuid';
-import type { EventData } from '../../contracts/events.ts';
+import type { Event, EventData } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import type { CouponRules } from './coupon.ts';
 import { decisionFor } from './decide-coupon.ts';
 import { insertDecisions, type NewDecision, RESULTS, revokeDecisions } from './store/coupons.ts';
 
-export function revokeCoupon(outbox: Outbox, rules: CouponRules, validDays: number): Handler<'order.cancelled'> {
+export function revokeCoupon(outbox: Outbox, rules: CouponRules, validDays: number): Handler<Event<'order.cancelled'>> {
   return {
     handle: async (tx, events) => {
       await insertDecisions(

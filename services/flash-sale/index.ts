@@ -1,3 +1,5 @@
+import type { Event } from '../../contracts/events.ts';
+import type { Subscribed } from '../../contracts/services.ts';
 import { askAgainLoop } from '../../infra/messaging/ask-again.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
@@ -6,26 +8,27 @@ import { Admission } from './admission.ts';
 import { Drain } from './drain.ts';
 import { createReadTicket } from './read-ticket.ts';
 import { flashSaleRoutes } from './routes.ts';
+import type { FlashSaleSettings } from './settings.ts';
 import { awaitPayments, releaseTickets, settleTickets } from './settle-tickets.ts';
-import { flashSaleAudit } from './store/facts.ts';
+import { resendTickets, saleFacts, ticketFacts } from './store/facts.ts';
 import { ASK_AGAIN, ASKED_AGAIN } from './store/tickets.ts';
 
 /** The path of POST /flash-sales/:id/purchases, in every form that the router takes. */
 const PURCHASES = /^\/flash-sales\/[^/?]+\/purchases\/?(?:\?|$)/i;
 
-export interface FlashSaleContext extends ServiceContext {
+export interface FlashSaleContext extends ServiceContext<FlashSaleSettings> {
   readonly queues: PacedQueues;
 }
 
-export function flashSaleService(context: FlashSaleContext): Service<'flash-sale'> {
-  const { config, database, outbox, queues, metrics, log } = context;
-  const askAgainMs = config.ASK_AGAIN_MS;
+export function flashSaleService(context: FlashSaleContext): Service<Event<Subscribed<'flash-sale'>>> {
+  const { settings, database, outbox, queues, metrics, log } = context;
+  const askAgainMs = settings.ASK_AGAIN_MS;
   const drain = new Drain({
     database,
     queues,
     accept: createAcceptTicket({ database, outbox, askAgainMs }),
     giveUp: createGiveUpTicket({ database, outbox }),
-    silenceMs: config.WATCHDOG_MS,
+    silenceMs: settings.WATCHDOG_MS,
     onRebuild: () => metrics.rebuilds.inc({ service: 'flash-sale' }),
     log,
   });
@@ -45,8 +48,13 @@ export function flashSaleService(context: FlashSaleContext): Service<'flash-sale
         metrics,
         onCreated: () => drain.wake(),
       });
-      flashSaleAudit(router, database, outbox);
     },
+    facts: {
+      'flash-sale': saleFacts,
+      'flash-sale/tickets': ticketFacts,
+    },
+    resend: resendTickets,
+    subjectName: 'orderId',
     mayRefuse: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),
     loops: [
       admission,

@@ -22,7 +22,7 @@ function reports(events: readonly Event<'order.placed' | 'order.cancelled'>[]): 
 }
 
 /** order.placed of a ticket → the unit is sold. */
-export const settleTickets = (outbox: Outbox): Handler<'order.placed'> => ({
+export const settleTickets = (outbox: Outbox): Handler<Event<'order.placed'>> => ({
   concerns: ofTicket,
   handle: (tx, events) => outbox.write(tx, 'bus', SETTLED, [reports(events)], SETTLE),
 });
@@ -31,7 +31,7 @@ export const settleTickets = (outbox: Outbox): Handler<'order.placed'> => ({
  * order.cancelled of a ticket → the unit goes back → flash-sale.ticket.closed, which answers the order service: with the
  * same event each time, also where another message had said it.
  */
-export const releaseTickets = (outbox: Outbox): Handler<'order.cancelled'> => ({
+export const releaseTickets = (outbox: Outbox): Handler<Event<'order.cancelled'>> => ({
   concerns: ofTicket,
   handle: async (tx, events) => {
     await release(tx, reports(events));
@@ -41,7 +41,7 @@ export const releaseTickets = (outbox: Outbox): Handler<'order.cancelled'> => ({
 });
 
 /** order.awaiting-payment of a ticket → its holder is told so. */
-export const awaitPayments = (askAgainMs: number): Handler<'order.awaiting-payment'> => ({
+export const awaitPayments = (askAgainMs: number): Handler<Event<'order.awaiting-payment'>> => ({
   handle: (tx, events) =>
     awaitPayment(
       tx,

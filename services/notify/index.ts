@@ -1,20 +1,25 @@
+import type { Event } from '../../contracts/events.ts';
+import type { Subscribed } from '../../contracts/services.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { stepLatency } from '../../infra/runtime/step-latency.ts';
+import { failStep } from './fail-step.ts';
 import { notifyOfCancelling, notifyOfPlacing } from './notify-user.ts';
 import { notifyRoutes } from './routes.ts';
-import { notifyAudit } from './store/facts.ts';
+import type { NotifySettings } from './settings.ts';
+import { notifyFacts } from './store/facts.ts';
 
-export function notifyService({ config, database, outbox }: ServiceContext): Service<'notify'> {
+type Context = ServiceContext<NotifySettings>;
+
+export function notifyService({ settings, database, outbox }: Context): Service<Event<Subscribed<'notify'>>> {
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
-    step: 'notification',
     handlers: {
-      'order.placed': { ...notifyOfPlacing(outbox), ...stepLatency(config.STEP_LATENCY_MS) },
+      'order.placed': { ...notifyOfPlacing(outbox), ...stepLatency(settings.STEP_LATENCY_MS) },
       'order.cancelled': notifyOfCancelling(outbox),
     },
-    routes: (router) => {
-      notifyRoutes(router, database);
-      notifyAudit(router, database);
-    },
+    onDead: failStep(outbox),
+    subjectName: 'orderId',
+    routes: (router) => notifyRoutes(router, database),
+    facts: { notify: notifyFacts },
   };
 }

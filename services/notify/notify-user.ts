@@ -1,12 +1,12 @@
 // order.placed, order.cancelled → one notification of each kind, stored and sent to the user's topic → notification.sent.
 import { v7 as uuidv7 } from 'uuid';
-import type { EventData } from '../../contracts/events.ts';
+import type { Event, EventData } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { cancelledText, placedText } from './notification.ts';
 import { type NewNotification, SENT, storeNotifications } from './store/notifications.ts';
 
-export const notifyOfPlacing = (outbox: Outbox): Handler<'order.placed'> => ({
+export const notifyOfPlacing = (outbox: Outbox): Handler<Event<'order.placed'>> => ({
   handle: async (tx, events) => {
     const notifications = events.map(({ data }) => notification(data, 'order.placed', placedText(data)));
     await storeNotifications(tx, outbox, notifications, 'order.placed');
@@ -19,7 +19,7 @@ export const notifyOfPlacing = (outbox: Outbox): Handler<'order.placed'> => ({
  * Where the order was firm and its placing has not been heard of yet, that notification is stored as well but not sent:
  * a user who reads "placed" after "cancelled" is misled, and the history is the same in whatever order the two arrive.
  */
-export const notifyOfCancelling = (outbox: Outbox): Handler<'order.cancelled'> => ({
+export const notifyOfCancelling = (outbox: Outbox): Handler<Event<'order.cancelled'>> => ({
   handle: async (tx, events) => {
     const notifications = events.flatMap(({ data }) => [
       ...(data.placed ? [notification(data, 'order.placed', placedText(data.placed))] : []),

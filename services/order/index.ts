@@ -1,3 +1,5 @@
+import type { Event } from '../../contracts/events.ts';
+import type { Subscribed } from '../../contracts/services.ts';
 import { askAgainLoop } from '../../infra/messaging/ask-again.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { createCancelOrder } from './cancel-order.ts';
@@ -8,22 +10,23 @@ import { placeForTicket } from './place-for-ticket.ts';
 import { createPlaceOrder } from './place-order.ts';
 import { recordProgress } from './record-progress.ts';
 import { cancelAndPayRoutes, orderRoutes } from './routes.ts';
+import type { OrderSettings } from './settings.ts';
 import { settlePayments } from './settle-payments.ts';
-import { orderAudit } from './store/facts.ts';
+import { orderFacts, resendOrders, ticketOrderFacts } from './store/facts.ts';
 import { ASKED_AGAIN, askAgain, type Unanswered } from './store/orders.ts';
 import { unitReturned } from './unit-returned.ts';
 
 /** Added to the payment provider's timeout, before somebody else asks what became of a payment. */
 const SETTLE_AFTER_MS = 1_000;
 
-export interface OrderContext extends ServiceContext {
+export interface OrderContext extends ServiceContext<OrderSettings> {
   readonly payments: PaymentProvider;
 }
 
-export function orderService(context: OrderContext): Service<'order'> {
-  const { config, database, outbox, payments: provider, metrics, log } = context;
-  const askAgainMs = config.ASK_AGAIN_MS;
-  const againMs = config.PAYMENT_TIMEOUT_MS + SETTLE_AFTER_MS;
+export function orderService(context: OrderContext): Service<Event<Subscribed<'order'>>> {
+  const { settings, database, outbox, payments: provider, metrics, log } = context;
+  const askAgainMs = settings.ASK_AGAIN_MS;
+  const againMs = settings.PAYMENT_TIMEOUT_MS + SETTLE_AFTER_MS;
   const payment = { database, outbox, provider, askAgainMs, againMs, log };
   const asking = (status: Unanswered, question: 'order.placed' | 'order.cancelled') =>
     askAgainLoop({
@@ -55,8 +58,10 @@ export function orderService(context: OrderContext): Service<'order'> {
         createCancelOrder({ database, outbox, askAgainMs }),
         createPayOrder(payment),
       );
-      orderAudit(router, database, outbox);
     },
+    facts: { order: orderFacts, 'order/tickets': ticketOrderFacts },
+    resend: resendOrders,
+    subjectName: 'orderId',
     loops: [
       asking('placed', 'order.placed'),
       asking('cancelling', 'order.cancelled'),

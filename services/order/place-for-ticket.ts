@@ -1,12 +1,13 @@
 // flash-sale.ticket.accepted → the ticket's order, placed once, and the event that says what it has become: order.placed,
 // or order.awaiting-payment where the sale asks for payment. A repeated question gets the answer of that moment.
 import { v7 as uuidv7 } from 'uuid';
+import type { Event } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { newTicketOrder } from './order.ts';
 import { insertTicketOrders, STATE_FOR_TICKETS } from './store/orders.ts';
 
-export function placeForTicket(outbox: Outbox, askAgainMs: number): Handler<'flash-sale.ticket.accepted'> {
+export function placeForTicket(outbox: Outbox, askAgainMs: number): Handler<Event<'flash-sale.ticket.accepted'>> {
   return {
     handle: async (tx, events) => {
       const orders = events

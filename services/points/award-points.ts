@@ -1,12 +1,12 @@
 // order.placed → one entry in the ledger → points.awarded.
 import { v7 as uuidv7 } from 'uuid';
-import type { EventData } from '../../contracts/events.ts';
+import type { Event, EventData } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { pointsFor } from './points.ts';
 import { type Award, insertAwards, RESULTS } from './store/entries.ts';
 
-export function awardPoints(outbox: Outbox, perMajorUnit: number): Handler<'order.placed'> {
+export function awardPoints(outbox: Outbox, perMajorUnit: number): Handler<Event<'order.placed'>> {
   return {
     handle: async (tx, events) => {
       const awards = events.map(({ data }) => awardFor(data, perMajorUnit));

@@ -1,21 +1,29 @@
+import type { Event } from '../../contracts/events.ts';
+import type { Subscribed } from '../../contracts/services.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { stepLatency } from '../../infra/runtime/step-latency.ts';
 import { awardPoints } from './award-points.ts';
+import { failStep } from './fail-step.ts';
 import { revokePoints } from './revoke-points.ts';
 import { pointsRoutes } from './routes.ts';
-import { pointsAudit } from './store/facts.ts';
+import type { PointsSettings } from './settings.ts';
+import { pointsFacts } from './store/facts.ts';
 
-export function pointsService({ config, database, outbox }: ServiceContext): Service<'points'> {
+type Context = ServiceContext<PointsSettings>;
+
+export function pointsService({ settings, database, outbox }: Context): Service<Event<Subscribed<'points'>>> {
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
-    step: 'points',
     handlers: {
-      'order.placed': { ...awardPoints(outbox, config.POINTS_PER_MAJOR_UNIT), ...stepLatency(config.STEP_LATENCY_MS) },
-      'order.cancelled': revokePoints(outbox, config.POINTS_PER_MAJOR_UNIT),
+      'order.placed': {
+        ...awardPoints(outbox, settings.POINTS_PER_MAJOR_UNIT),
+        ...stepLatency(settings.STEP_LATENCY_MS),
+      },
+      'order.cancelled': revokePoints(outbox, settings.POINTS_PER_MAJOR_UNIT),
     },
-    routes: (router) => {
-      pointsRoutes(router, database);
-      pointsAudit(router, database);
-    },
+    onDead: failStep(outbox),
+    subjectName: 'orderId',
+    routes: (router) => pointsRoutes(router, database),
+    facts: { points: pointsFacts },
   };
 }

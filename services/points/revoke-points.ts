@@ -1,12 +1,13 @@
 // order.cancelled → the award is taken back → points.revoked. An order that was firm gets its award first where it has
 // none yet: the ledger is the same in whatever order the two events arrive, and a late order.placed changes nothing.
 import { v7 as uuidv7 } from 'uuid';
+import type { Event } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { awardFor } from './award-points.ts';
 import { insertAwards, insertRevokes, RESULTS } from './store/entries.ts';
 
-export function revokePoints(outbox: Outbox, perMajorUnit: number): Handler<'order.cancelled'> {
+export function revokePoints(outbox: Outbox, perMajorUnit: number): Handler<Event<'order.cancelled'>> {
   return {
     handle: async (tx, events) => {
       const orders = events.map(({ data }) => data);

@@ -3,10 +3,10 @@
 import { randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { schemaOf } from '../../app/schemas.ts';
 import { createFlashSaleRequest } from '../../contracts/flash-sales.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
-import { schemaOf } from '../../infra/runtime/service.ts';
 import { couponService } from '../../services/coupon/index.ts';
 import { createAcceptTicket } from '../../services/flash-sale/accept-ticket.ts';
 import { admit, findSale, findTickets, insertSale } from '../../services/flash-sale/store/sales.ts';

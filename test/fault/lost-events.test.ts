@@ -2,9 +2,9 @@
 // orders are asked for again soon.
 import { request } from 'undici';
 import { expect, inject, onTestFinished, test } from 'vitest';
+import { schemaOf } from '../../app/schemas.ts';
 import { type EventType, eventTypes } from '../../contracts/events.ts';
 import { serviceNames, subscriptions } from '../../contracts/services.ts';
-import { schemaOf } from '../../infra/runtime/service.ts';
 import { startMosquitto } from '../servers/mosquitto.ts';
 import { startPaymentsInside } from '../setup/payments.ts';
 import { eventually } from '../setup/wait.ts';

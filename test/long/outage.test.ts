@@ -9,6 +9,7 @@ import { Client } from 'pg';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { startSluice } from '../../app/start.ts';
 import type { Readiness } from '../../contracts/operations.ts';
+import { StoppableServices } from '../../demos/outage/stoppable.ts';
 import type { Summary } from '../../demos/outage/summary.ts';
 import { Watch } from '../../demos/outage/watch.ts';
 import { HttpClient } from '../../demos/shared/http.ts';
@@ -78,6 +79,7 @@ test(
   async () => {
     const env = { DATA_DIR: folder, PORT: '0', MQTT_PORT: '0', LOG_LEVEL: 'error' };
     const sluice = await startSluice({ env });
+    const services = new StoppableServices(sluice.runners);
     const http = new HttpClient(sluice.url);
     const { signal } = new AbortController();
     try {
@@ -87,9 +89,9 @@ test(
       };
       const place = { userId: 'ann', currency: 'GBP', items: [{ sku: 'MUG', quantity: 1, unitPrice: 1_999 }] };
       expect(await points()).toBe('up');
-      await sluice.stopService('points');
+      await services.stop('points');
       expect(await points()).toBe('down');
-      await expect(sluice.stopService('points')).rejects.toThrow('points does not run here');
+      await expect(services.stop('points')).rejects.toThrow('points does not run here');
 
       const placed = await placeOrder(http, place, { key: 'k', signal });
       if (placed.kind !== 'placed') throw new Error(`not placed: ${JSON.stringify(placed)}`);
@@ -103,11 +105,11 @@ test(
       );
       expect((await order()).steps.points.status).toBe('pending');
 
-      await sluice.startService('points');
+      await services.start('points');
       expect(await points()).toBe('up');
-      await expect(sluice.startService('points')).rejects.toThrow('points is not stopped here');
+      await expect(services.start('points')).rejects.toThrow('points is not stopped here');
       await eventually(async () => (await order()).status === 'completed', { what: 'completion', timeoutMs: 30_000 });
-      await expect(sluice.stopService('order')).rejects.toThrow('order has loops of its own');
+      await expect(services.stop('order')).rejects.toThrow('order has loops of its own');
 
       // What was recorded before does not count as an answer to the orders that are watched.
       const watch = await Watch.open({ url: sluice.url, signal });

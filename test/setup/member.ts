@@ -1,6 +1,6 @@
 // A member of a group on a bus: an inbox with its worker, as a service runs them, whose handler records what it did in
 // a table without any unique key. So an effect that takes place twice is seen twice.
-import type { Event } from '../../contracts/events.ts';
+import { type Event, eventSchemas } from '../../contracts/events.ts';
 import type { Receiver, Subscription } from '../../infra/bus/port.ts';
 import type { Topology } from '../../infra/bus/topology.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
@@ -10,6 +10,7 @@ import { Inbox } from '../../infra/messaging/inbox.ts';
 import type { Outcome } from '../../infra/messaging/inbox-transactions.ts';
 import { InboxWorker } from '../../infra/messaging/inbox-worker.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
+import { failStep } from '../../services/points/fail-step.ts';
 import { log, type Peer } from './bus-stages.ts';
 
 const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
@@ -57,9 +58,9 @@ export class Member {
       ...common,
       prefetch,
       schema,
+      catalogue: eventSchemas,
       handlers: Object.fromEntries(types.map((type) => [type, handler])),
-      outbox,
-      step: 'points',
+      onDead: failStep(outbox),
       retryBaseMs: retryMs,
       retryMaxMs: retryMs,
       onOutcome: (_type, outcome) => this.outcomes.push(outcome),
@@ -111,7 +112,7 @@ function recordingHandler(schema: string, outbox: Outbox, { name, prepare, handl
     FROM ${schema}.effects WHERE order_id = ANY($1::uuid[])`;
   return {
     ...(prepare ? { prepare } : {}),
-    handle: async (tx, events) => {
+    handle: async (tx, events: readonly Event[]) => {
       const effects = events.map(({ id, subject, data }) => ({ event_id: id, order_id: subject, data, member: name }));
       await tx.execute(
         `INSERT INTO ${schema}.effects (event_id, order_id, data, member)

@@ -2,16 +2,16 @@
 // stays in its outbox.
 import { v7 as uuidv7 } from 'uuid';
 import { expect } from 'vitest';
-import { parseConfig } from '../../app/config.ts';
-import type { EventData, EventType } from '../../contracts/events.ts';
+import { type Config, parseConfig } from '../../app/config.ts';
+import { schemaOf } from '../../app/schemas.ts';
+import { type EventData, type EventType, eventSchemas } from '../../contracts/events.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
-import type { AnyHandlers } from '../../infra/messaging/handler.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import { createMetrics } from '../../infra/observability/metrics.ts';
-import { type AnyService, type ServiceContext, schemaOf } from '../../infra/runtime/service.ts';
+import type { AnyService, ServiceContext } from '../../infra/runtime/service.ts';
 import { log } from './bus-stages.ts';
 
 const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
@@ -38,11 +38,11 @@ export interface ServiceAlone {
 export async function openAlone(
   database: Database,
   name: ServiceName,
-  create: (context: ServiceContext) => AnyService,
+  create: (context: ServiceContext<Config>) => AnyService,
 ): Promise<ServiceAlone> {
   const schema = schemaOf(name);
   const outbox = new Outbox(schema);
-  const service = create({ config, database, outbox, metrics: createMetrics(), log });
+  const service = create({ settings: config, database, outbox, metrics: createMetrics(), log });
   const migrations = [
     ...(await readMigrations(MESSAGING, 'messaging')),
     ...(await readMigrations(service.migrations, name)),
@@ -51,9 +51,10 @@ export async function openAlone(
   const inbox = new Inbox({
     database,
     schema,
-    handlers: service.handlers as AnyHandlers,
-    outbox,
-    step: service.step,
+    catalogue: eventSchemas,
+    handlers: service.handlers,
+    onDead: service.onDead,
+    subjectName: service.subjectName,
     attempts: 1,
     retryBaseMs: 10,
     retryMaxMs: 10,

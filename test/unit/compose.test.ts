@@ -4,8 +4,10 @@ import { Router } from 'express';
 import { pino } from 'pino';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { factsRoutes } from '../../app/admin/facts.ts';
 import { failedMessagesRoutes } from '../../app/admin/failed-messages.ts';
-import { describeVariables, parseConfig } from '../../app/config.ts';
+import { type Config, describeVariables, parseConfig } from '../../app/config.ts';
+import { schemaOf } from '../../app/schemas.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
 import type { Bus } from '../../infra/bus/port.ts';
 import type { Database } from '../../infra/database/port.ts';
@@ -13,7 +15,7 @@ import { Outbox } from '../../infra/messaging/outbox.ts';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
 import { createMetrics } from '../../infra/observability/metrics.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
-import { type AnyService, type ServiceContext, schemaOf } from '../../infra/runtime/service.ts';
+import type { AnyService, ServiceContext } from '../../infra/runtime/service.ts';
 import { couponService } from '../../services/coupon/index.ts';
 import { flashSaleService } from '../../services/flash-sale/index.ts';
 import { notifyService } from '../../services/notify/index.ts';
@@ -49,7 +51,7 @@ const ours = Object.entries(containers).filter(([, container]) => servicesIn(con
 
 /** What routes are declared with. Nothing answers a request here, so nothing of it is used. */
 const unused = {
-  config: parseConfig({}),
+  settings: parseConfig({}),
   database: {} as Database,
   bus: {} as Bus,
   mqtt: {} as MqttPublisher,
@@ -73,15 +75,21 @@ function proxyOf(conf: string): (path: string) => string | undefined {
 }
 
 function routesByService(): Record<ServiceName, string[]> {
-  const create: Record<ServiceName, (context: ServiceContext) => AnyService> = {
+  const create: Record<ServiceName, (context: ServiceContext<Config>) => AnyService> = {
     order: (context) => orderService({ ...context, payments: {} as PaymentProvider }),
     points: pointsService,
     coupon: couponService,
     notify: notifyService,
     'flash-sale': (context) => flashSaleService({ ...context, queues: {} as PacedQueues }),
   };
-  const routes = (name: ServiceName) =>
-    routesOf(create[name]({ ...unused, outbox: new Outbox(schemaOf(name)) }).routes);
+  const routes = (name: ServiceName) => {
+    const outbox = new Outbox(schemaOf(name));
+    const service = create[name]({ ...unused, outbox });
+    return routesOf((router) => {
+      service.routes(router);
+      factsRoutes(router, { name, service, database: unused.database, outbox });
+    });
+  };
   return Object.fromEntries(serviceNames.map((name) => [name, routes(name)])) as Record<ServiceName, string[]>;
 }
 

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { ConfigError, describeVariables, parseConfig, redactUrl } from '../../app/config.ts';
+import { describeVariables, parseConfig } from '../../app/config.ts';
 import type { ServiceName } from '../../contracts/services.ts';
+import { ConfigError, redactUrl } from '../../infra/runtime/settings.ts';
 
 const problemsOf = (env: NodeJS.ProcessEnv, services?: readonly ServiceName[]): readonly string[] => {
   try {

@@ -1,7 +1,7 @@
 // What goes over the wire, written and read: every event type, and what is none.
 import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, test } from 'vitest';
-import { type EventData, type EventType, eventTypes, isEventType } from '../../contracts/events.ts';
+import { type EventData, type EventType, eventSchemas, eventTypes, isEventType } from '../../contracts/events.ts';
 import { serviceNames, subscriptions } from '../../contracts/services.ts';
 import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import { readEvent, storable, writeEvent } from '../../infra/messaging/envelope.ts';
@@ -55,12 +55,12 @@ const row = (type: string, data: object) => ({
 });
 const bytes = (value: unknown) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value));
 const written = (type: EventType = 'order.placed') =>
-  JSON.parse(writeEvent(row(type, examples[type]), '/services/order').body) as Record<string, unknown>;
+  JSON.parse(writeEvent(eventSchemas, row(type, examples[type]), '/services/order').body) as Record<string, unknown>;
 
 describe('an event', () => {
   test.each(eventTypes)('%s is a CloudEvent, and read as it was written', (type) => {
     const source = row(type, examples[type]);
-    const { id, body } = writeEvent(source, '/services/order');
+    const { id, body } = writeEvent(eventSchemas, source, '/services/order');
     expect(JSON.parse(body)).toEqual({
       specversion: '1.0',
       id,
@@ -71,7 +71,7 @@ describe('an event', () => {
       datacontenttype: 'application/json',
       data: examples[type],
     });
-    expect(readEvent(bytes(body))).toEqual({ event: JSON.parse(body) });
+    expect(readEvent(eventSchemas, bytes(body))).toEqual({ event: JSON.parse(body) });
   });
 
   test.each([
@@ -79,24 +79,24 @@ describe('an event', () => {
     ['data of another type', row('order.placed', examples['points.awarded'])],
     ['data that is missing', row('order.placed', {})],
   ])('is not written with %s', (_what, wrong) => {
-    expect(() => writeEvent(wrong, '/services/order')).toThrow();
+    expect(() => writeEvent(eventSchemas, wrong, '/services/order')).toThrow();
   });
 
   test('may have fields that this version does not know', () => {
-    const { event } = readEvent(bytes({ ...written(), traceparent: '00-x' })) as { event: object };
+    const { event } = readEvent(eventSchemas, bytes({ ...written(), traceparent: '00-x' })) as { event: object };
     expect(event).toMatchObject({ type: 'order.placed', subject: orderId });
   });
 
   test('has its ids in lower case, however they were written', () => {
     const shouted = { ...written(), id: String(written().id).toUpperCase() };
-    const { event } = readEvent(bytes(shouted)) as { event: { id: string } };
+    const { event } = readEvent(eventSchemas, bytes(shouted)) as { event: { id: string } };
     expect(event.id).toBe(shouted.id.toLowerCase());
   });
 });
 
 describe('what is no event', () => {
   const unreadable = (body: Uint8Array) => {
-    const read = readEvent(body);
+    const read = readEvent(eventSchemas, body);
     if ('event' in read) throw new Error('it was read');
     return read.unreadable;
   };
@@ -131,7 +131,7 @@ describe('what is no event', () => {
   });
 
   test('the largest event is not too large', () => {
-    expect(readEvent(bytes(JSON.stringify(written()).padEnd(MAX_EVENT_BYTES)))).toHaveProperty('event');
+    expect(readEvent(eventSchemas, bytes(JSON.stringify(written()).padEnd(MAX_EVENT_BYTES)))).toHaveProperty('event');
   });
 
   test('can be kept, whatever its type says', () => {

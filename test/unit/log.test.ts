@@ -3,12 +3,13 @@ import { spawnSync } from 'node:child_process';
 import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
-import { type ActionFields, createLog } from '../../infra/observability/log.ts';
+import { createLog } from '../../infra/observability/log.ts';
 import { formatLogLine } from '../../infra/observability/log-format.ts';
 import { createLogMirror } from '../../infra/observability/log-mirror.ts';
 import type { Health } from '../../infra/runtime/health.ts';
 
-const action: ActionFields = {
+const subjectName = 'orderId';
+const action = {
   event: 'order.placed',
   orderId: '019a1111-2222-7333-8444-5555553f9c2e',
   ms: 3.2,
@@ -19,7 +20,7 @@ const line = { level: 30, time: at, service: 'points', ...action, msg: 'done' };
 
 describe('a formatted line', () => {
   test("shows a consumer's action aligned: time, service, event, order, duration, outcome", () => {
-    expect(formatLogLine(line, { color: false })).toBe(
+    expect(formatLogLine(line, { color: false, subjectName })).toBe(
       '12:00:01.123  points      ✓ order.placed            019a…3f9c2e     3 ms  done',
     );
     const other = {
@@ -30,20 +31,20 @@ describe('a formatted line', () => {
       outcome: 'dead',
       msg: 'dead',
     };
-    expect(formatLogLine({ ...other, err: { message: 'no such user' }, attempts: 5 }, { color: false })).toBe(
-      '12:00:01.123  flash-sale  ✗ order.awaiting-payment  019a…3f9c2e  1234 ms  dead  no such user  attempts=5',
-    );
+    expect(
+      formatLogLine({ ...other, err: { message: 'no such user' }, attempts: 5 }, { color: false, subjectName }),
+    ).toBe('12:00:01.123  flash-sale  ✗ order.awaiting-payment  019a…3f9c2e  1234 ms  dead  no such user  attempts=5');
   });
 
   test('says the same with colours', () => {
-    const coloured = formatLogLine(line, { color: true });
+    const coloured = formatLogLine(line, { color: true, subjectName });
     expect(coloured).toContain('\u001b[32m');
-    expect(stripVTControlCharacters(coloured)).toBe(formatLogLine(line, { color: false }));
+    expect(stripVTControlCharacters(coloured)).toBe(formatLogLine(line, { color: false, subjectName }));
   });
 
   test('shows any other line with its fields, and an error with its stack', () => {
     const listening = { level: 30, time: at, service: 'main', msg: 'listening', url: 'http://127.0.0.1:3000', n: [1] };
-    expect(formatLogLine(listening, { color: false })).toBe(
+    expect(formatLogLine(listening, { color: false, subjectName })).toBe(
       '12:00:01.123  main        ·  listening  url=http://127.0.0.1:3000  n=[1]',
     );
     const failed = {
@@ -53,12 +54,14 @@ describe('a formatted line', () => {
       msg: 'failed',
       err: { message: 'boom', stack: 'E\n at x' },
     };
-    expect(formatLogLine(failed, { color: false })).toBe('12:00:01.123  order       ✗  failed  boom\n    at x');
+    expect(formatLogLine(failed, { color: false, subjectName })).toBe(
+      '12:00:01.123  order       ✗  failed  boom\n    at x',
+    );
   });
 
   test('lets no control character through to the terminal', () => {
     const hostile = { msg: 'a\u001b[2Jb\r\nc\u009b31m', service: '\u0007x', '\u001bkey': '\u001bvalue' };
-    expect(formatLogLine(hostile, { color: false })).not.toMatch(/\p{Cc}/u);
+    expect(formatLogLine(hostile, { color: false, subjectName })).not.toMatch(/\p{Cc}/u);
   });
 
   test('takes whatever anyone sends as a line', () => {
@@ -69,7 +72,7 @@ describe('a formatted line', () => {
       { outcome: 'done' },
       { outcome: 'toString' },
     ]) {
-      expect(formatLogLine(odd, { color: false })).toMatch(/^\S+ {2}/);
+      expect(formatLogLine(odd, { color: false, subjectName })).toMatch(/^\S+ {2}/);
     }
   });
 });
@@ -95,7 +98,9 @@ describe('the log', () => {
   test('writes lines for people where that is asked for, and JSON to the mirror all the same', () => {
     const destination = collect();
     const mirror = collect();
-    createLog({ level: 'debug', pretty: true, destination, mirror }).child({ service: 'points' }).debug(action, 'done');
+    createLog({ level: 'debug', pretty: true, subjectName, destination, mirror })
+      .child({ service: 'points' })
+      .debug(action, 'done');
     expect(stripVTControlCharacters(String(destination.lines))).toMatch(/points {6}✓ order\.placed .* done\n$/);
     expect(JSON.parse(String(mirror.lines))).toMatchObject({ service: 'points', outcome: 'done' });
   });

@@ -1,8 +1,6 @@
 // What the coupon service tells an audit.
-import type { Router } from 'express';
-import { factRoute, messagesRoute } from '../../../app/admin/facts.ts';
 import type { CouponFact } from '../../../contracts/audit.ts';
-import type { Database } from '../../../infra/database/port.ts';
+import type { FactSource } from '../../../infra/runtime/service.ts';
 
 const facts = (where: string, limit = '') => `SELECT order_id AS id, min(user_id) AS "userId",
     count(*) FILTER (WHERE amount IS NOT NULL AND revoked_at IS NULL) AS active,
@@ -12,10 +10,7 @@ const facts = (where: string, limit = '') => `SELECT order_id AS id, min(user_id
 const AFTER = facts('order_id > $1', 'LIMIT $2');
 const OF = facts('order_id = ANY($1::uuid[])');
 
-export function couponAudit(router: Router, database: Database): void {
-  factRoute(router, database, 'coupon', {
-    after: (queryable, id, limit) => queryable.query<CouponFact>(AFTER, [id, limit]),
-    of: (queryable, ids) => queryable.query<CouponFact>(OF, [ids]),
-  });
-  messagesRoute(router, database, 'coupon');
-}
+export const couponFacts: FactSource<CouponFact> = {
+  after: (queryable, id, limit) => queryable.query(AFTER, [id, limit]),
+  of: (queryable, ids) => queryable.query(OF, [ids]),
+};

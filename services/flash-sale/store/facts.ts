@@ -1,20 +1,19 @@
 // What the flash-sale service tells an audit, and how it is made to ask again for orders that are missing.
-import type { Router } from 'express';
-import { askAgainRoute, factRoute, messagesRoute, msBetween } from '../../../app/admin/facts.ts';
+
 import type { SaleFact, TicketFact } from '../../../contracts/audit.ts';
-import type { Database } from '../../../infra/database/port.ts';
-import type { Outbox } from '../../../infra/messaging/outbox.ts';
+import { msBetween } from '../../../infra/database/sql.ts';
+import type { FactSource, Resend } from '../../../infra/runtime/service.ts';
 import { SCHEMA } from './sales.ts';
 import { ASKED_AGAIN } from './tickets.ts';
 
 const LIVE = "status NOT IN ('released', 'failed')";
 
-const ticketFacts = (where: string, limit = '') => `SELECT id, user_id AS "userId", status, order_id AS "orderId",
+const selectTickets = (where: string, limit = '') => `SELECT id, user_id AS "userId", status, order_id AS "orderId",
     ${msBetween('greatest(created_at, accepted_at, closed_at)', 'now()')} AS "sinceMs",
     CASE WHEN status IN ('accepted', 'awaiting-payment') THEN ${msBetween('now()', 'ask_again_at')} END AS "dueInMs"
   FROM ${SCHEMA}.tickets WHERE ${where} ORDER BY id ${limit}`;
-const TICKETS_AFTER = ticketFacts('id > $1', 'LIMIT $2');
-const TICKETS_OF = ticketFacts('id = ANY($1::uuid[])');
+const TICKETS_AFTER = selectTickets('id > $1', 'LIMIT $2');
+const TICKETS_OF = selectTickets('id = ANY($1::uuid[])');
 
 /** Sales in one answer: each is counted through all of its tickets. */
 const MAX_SALES = 20;
@@ -22,7 +21,7 @@ const MAX_SALES = 20;
 const MAX_NAMED = 20;
 
 /** The row and its tickets in one statement, so as of one moment. */
-const saleFacts = (where: string, limit = '') => `SELECT s.id, s.stock, s.remaining, s.queue_cap AS "queueCap",
+const selectSales = (where: string, limit = '') => `SELECT s.id, s.stock, s.remaining, s.queue_cap AS "queueCap",
     json_build_object('queued', s.queued, 'held', s.held, 'sold', s.sold, 'released', s.released,
       'admitted', s.admitted) AS row,
     json_build_object('queued', t.queued, 'held', t.held, 'sold', t.sold, 'released', t.released,
@@ -44,8 +43,8 @@ const saleFacts = (where: string, limit = '') => `SELECT s.id, s.stock, s.remain
     ) AS several
   ) AS d
   ORDER BY s.id`;
-const SALES_AFTER = saleFacts('id > $1', 'LIMIT $2');
-const SALES_OF = saleFacts('id = ANY($1::uuid[])');
+const SALES_AFTER = selectSales('id > $1', 'LIMIT $2');
+const SALES_OF = selectSales('id = ANY($1::uuid[])');
 
 /** CTE: those that were named, to be asked for under new ids. $1: [{ id, eventId }]. */
 const CHOSEN = `WITH asked AS (
@@ -54,17 +53,15 @@ const CHOSEN = `WITH asked AS (
       AND status IN ('accepted', 'awaiting-payment')
   )`;
 
-export function flashSaleAudit(router: Router, database: Database, outbox: Outbox): void {
-  factRoute(router, database, 'flash-sale', {
-    after: (queryable, id, limit) => queryable.query<SaleFact>(SALES_AFTER, [id, limit]),
-    of: (queryable, ids) => queryable.query<SaleFact>(SALES_OF, [ids]),
-    maxLimit: MAX_SALES,
-  });
-  factRoute(router, database, 'flash-sale/tickets', {
-    after: (queryable, id, limit) => queryable.query<TicketFact>(TICKETS_AFTER, [id, limit]),
-    of: (queryable, ids) => queryable.query<TicketFact>(TICKETS_OF, [ids]),
-  });
-  messagesRoute(router, database, 'flash-sale');
+export const saleFacts: FactSource<SaleFact> = {
+  after: (queryable, id, limit) => queryable.query(SALES_AFTER, [id, limit]),
+  of: (queryable, ids) => queryable.query(SALES_OF, [ids]),
+  maxLimit: MAX_SALES,
+};
 
-  askAgainRoute(router, database, outbox, 'flash-sale', CHOSEN, ASKED_AGAIN);
-}
+export const ticketFacts: FactSource<TicketFact> = {
+  after: (queryable, id, limit) => queryable.query(TICKETS_AFTER, [id, limit]),
+  of: (queryable, ids) => queryable.query(TICKETS_OF, [ids]),
+};
+
+export const resendTickets: Resend = { chosen: CHOSEN, events: ASKED_AGAIN };

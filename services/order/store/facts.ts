@@ -1,16 +1,16 @@
 // What the order service tells an audit, and how it is made to ask again for what is missing.
-import type { Router } from 'express';
-import { askAgainRoute, factRoute, messagesRoute, msBetween } from '../../../app/admin/facts.ts';
+
 import type { OrderFact, TicketOrderFact } from '../../../contracts/audit.ts';
 import type { StepName, StepStatus } from '../../../contracts/orders.ts';
-import type { Database, Queryable } from '../../../infra/database/port.ts';
-import type { Outbox } from '../../../infra/messaging/outbox.ts';
+import type { Queryable } from '../../../infra/database/port.ts';
+import { msBetween } from '../../../infra/database/sql.ts';
+import type { FactSource, Resend } from '../../../infra/runtime/service.ts';
 import { ASKED_AGAIN, SCHEMA } from './orders.ts';
 
 interface OrderRow extends Omit<OrderFact, 'steps'>, Record<StepName, StepStatus> {}
 
 /** `among`: which ids. Said of both tables, so that a join of their indexes begins where the page does. */
-const orderFacts = (
+const selectOrders = (
   among: (id: string) => string,
   limit = '',
 ) => `SELECT o.id, o.user_id AS "userId", o.ticket_id AS "ticketId", p.state,
@@ -27,8 +27,8 @@ const orderFacts = (
       ELSE ${msBetween('now()', 'p.ask_again_at')} END AS "dueInMs"
   FROM ${SCHEMA}.orders o LEFT JOIN ${SCHEMA}.progress p ON p.order_id = o.id AND ${among('p.order_id')}
   WHERE ${among('o.id')} ORDER BY o.id ${limit}`;
-const ORDERS_AFTER = orderFacts((id) => `${id} > $1`, 'LIMIT $2');
-const ORDERS_OF = orderFacts((id) => `${id} = ANY($1::uuid[])`);
+const ORDERS_AFTER = selectOrders((id) => `${id} > $1`, 'LIMIT $2');
+const ORDERS_OF = selectOrders((id) => `${id} = ANY($1::uuid[])`);
 
 const orderFact = ({ points, coupon, notification, ...row }: OrderRow): OrderFact => ({
   ...row,
@@ -38,7 +38,7 @@ const readOrders = async (queryable: Queryable, text: string, params: readonly u
   (await queryable.query<OrderRow>(text, params)).map(orderFact);
 
 /** The first order's own facts beside the count: there is a second one only where the unique key is gone. */
-const ticketFacts = (where: string, limit = '') => `SELECT t.*, o.user_id AS "userId", p.state,
+const selectTickets = (where: string, limit = '') => `SELECT t.*, o.user_id AS "userId", p.state,
     coalesce(p.unit_to_return, false) AS "unitToReturn"
   FROM (
     SELECT ticket_id AS id, count(*) AS orders, min(id::text)::uuid AS "orderId" FROM ${SCHEMA}.orders
@@ -46,8 +46,8 @@ const ticketFacts = (where: string, limit = '') => `SELECT t.*, o.user_id AS "us
   ) AS t
   JOIN ${SCHEMA}.orders o ON o.id = t."orderId" LEFT JOIN ${SCHEMA}.progress p ON p.order_id = o.id
   ORDER BY t.id`;
-const TICKETS_AFTER = ticketFacts('ticket_id > $1', 'LIMIT $2');
-const TICKETS_OF = ticketFacts('ticket_id = ANY($1::uuid[])');
+const TICKETS_AFTER = selectTickets('ticket_id > $1', 'LIMIT $2');
+const TICKETS_OF = selectTickets('ticket_id = ANY($1::uuid[])');
 
 /** CTE: those that were named, to be asked for under new ids. $1: [{ id, eventId }]. */
 const CHOSEN = `WITH asked AS (
@@ -55,16 +55,14 @@ const CHOSEN = `WITH asked AS (
     WHERE order_id IN (SELECT r.id FROM json_to_recordset($1::json) AS r (id uuid))
   )`;
 
-export function orderAudit(router: Router, database: Database, outbox: Outbox): void {
-  factRoute(router, database, 'order', {
-    after: (queryable, id, limit) => readOrders(queryable, ORDERS_AFTER, [id, limit]),
-    of: (queryable, ids) => readOrders(queryable, ORDERS_OF, [ids]),
-  });
-  factRoute(router, database, 'order/tickets', {
-    after: (queryable, id, limit) => queryable.query<TicketOrderFact>(TICKETS_AFTER, [id, limit]),
-    of: (queryable, ids) => queryable.query<TicketOrderFact>(TICKETS_OF, [ids]),
-  });
-  messagesRoute(router, database, 'order');
+export const orderFacts: FactSource<OrderFact> = {
+  after: (queryable, id, limit) => readOrders(queryable, ORDERS_AFTER, [id, limit]),
+  of: (queryable, ids) => readOrders(queryable, ORDERS_OF, [ids]),
+};
 
-  askAgainRoute(router, database, outbox, 'order', CHOSEN, ASKED_AGAIN);
-}
+export const ticketOrderFacts: FactSource<TicketOrderFact> = {
+  after: (queryable, id, limit) => queryable.query(TICKETS_AFTER, [id, limit]),
+  of: (queryable, ids) => queryable.query(TICKETS_OF, [ids]),
+};
+
+export const resendOrders: Resend = { chosen: CHOSEN, events: ASKED_AGAIN };

@@ -1,8 +1,6 @@
 // What the points service tells an audit.
-import type { Router } from 'express';
-import { factRoute, messagesRoute } from '../../../app/admin/facts.ts';
 import type { PointsFact } from '../../../contracts/audit.ts';
-import type { Database } from '../../../infra/database/port.ts';
+import type { FactSource } from '../../../infra/runtime/service.ts';
 
 /** The sum as far as a number is exact. */
 const facts = (where: string, limit = '') => `SELECT order_id AS id, min(user_id) AS "userId",
@@ -12,10 +10,7 @@ const facts = (where: string, limit = '') => `SELECT order_id AS id, min(user_id
 const AFTER = facts('order_id > $1', 'LIMIT $2');
 const OF = facts('order_id = ANY($1::uuid[])');
 
-export function pointsAudit(router: Router, database: Database): void {
-  factRoute(router, database, 'points', {
-    after: (queryable, id, limit) => queryable.query<PointsFact>(AFTER, [id, limit]),
-    of: (queryable, ids) => queryable.query<PointsFact>(OF, [ids]),
-  });
-  messagesRoute(router, database, 'points');
-}
+export const pointsFacts: FactSource<PointsFact> = {
+  after: (queryable, id, limit) => queryable.query(AFTER, [id, limit]),
+  of: (queryable, ids) => queryable.query(OF, [ids]),
+};

@@ -1,0 +1,126 @@
+// Settings: environment variables, described where they are used, parsed together once at start.
+import { z } from 'zod';
+import { splitUrls } from './urls.ts';
+
+/** An integer variable; the bounds are part of the error message. */
+export const integer = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^-?\d{1,15}$/)
+    .transform(Number)
+    .pipe(z.int().min(min).max(max))
+    .meta({ allowed: `an integer from ${min} to ${max}` });
+
+/** Whether it is a URL whose user and password can be decoded: a `%` in them must be written as `%25`. */
+function readable(value: string): boolean {
+  try {
+    const { username, password } = new URL(value);
+    decodeURIComponent(username + password);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export const url = (...protocols: string[]) =>
+  z
+    .string()
+    .refine((value) => protocols.some((protocol) => value.startsWith(`${protocol}://`)) && readable(value))
+    .meta({ allowed: `a URL such as ${protocols[0]}://user:password@host:port` });
+
+/** One URL, or several separated by commas. */
+export const urls = (...protocols: string[]) => {
+  const one = url(...protocols);
+  return (
+    z
+      .string()
+      // A host name that ends in a comma would be one, by the letter.
+      .refine((value) =>
+        splitUrls(value).every((each) => one.safeParse(each).success && !new URL(each).host.includes(',')),
+      )
+      .meta({ allowed: `${one.meta()?.allowed}, or several separated by commas` })
+  );
+};
+
+export const choice = <const T extends readonly [string, ...string[]]>(...values: T) =>
+  z.enum(values).meta({ allowed: `one of: ${values.join(', ')}` });
+
+export interface Variable<S extends z.ZodType> {
+  readonly schema: S;
+  /** What the variable is worth when it is not set; undefined: nothing. */
+  readonly fallback?: string;
+  readonly about: string;
+}
+export const variable = <S extends z.ZodType>(schema: S, fallback: string, about: string) => ({
+  schema,
+  fallback,
+  about,
+});
+export const optional = <S extends z.ZodType>(schema: S, about: string) => ({ schema: schema.optional(), about });
+
+/** Variables by their names. */
+export type Variables = Readonly<Record<string, Variable<z.ZodType>>>;
+
+/** What they say, once they are parsed. */
+export type SettingsOf<V extends Variables> = { readonly [K in keyof V]: z.output<V[K]['schema']> };
+
+export class ConfigError extends Error {
+  /** One sentence each, naming the variable. */
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(`configuration: ${problems.join('; ')}`);
+    this.name = 'ConfigError';
+    this.problems = problems;
+  }
+}
+
+/** `postgres://me:secret@host/db` as `postgres://me:***@host/db`: for messages and logs. Of a list, each URL. */
+export const redactUrl = (list: string): string => splitUrls(list).map(redact).join(',');
+
+function redact(value: string): string {
+  if (!URL.canParse(value)) {
+    // A password that should have been percent-encoded may be what is wrong with it: all up to the last @ is hidden.
+    return value.replace(/(:\/\/[^:/?#@]*):.*@/, '$1:***@');
+  }
+  const url = new URL(value);
+  for (const key of [...url.searchParams.keys()]) if (/password/i.test(key)) url.searchParams.set(key, '***');
+  if (url.password === '' && !/password/i.test(url.search)) return value;
+  if (url.password !== '') url.password = '***';
+  return url.href;
+}
+
+/** Reads `variables` from `env`; an empty one counts as unset. Throws a ConfigError with every problem found. */
+export function parseSettings<V extends Variables>(variables: V, env: NodeJS.ProcessEnv): SettingsOf<V> {
+  const problems: string[] = [];
+  const values: Record<string, unknown> = {};
+  for (const [name, { schema, fallback }] of Object.entries(variables)) {
+    const given = env[name] === '' ? undefined : env[name];
+    const parsed = schema.safeParse(given ?? fallback);
+    if (parsed.success) values[name] = parsed.data;
+    else problems.push(`${name}=${redactUrl(given ?? '')} is not allowed: it must be ${allowed(schema)}`);
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  return values as SettingsOf<V>;
+}
+
+function allowed(schema: z.ZodType): string {
+  const meta = schema instanceof z.ZodOptional ? (schema.unwrap() as z.ZodType).meta() : schema.meta();
+  return String(meta?.allowed ?? 'a non-empty text');
+}
+
+export interface VariableDescription {
+  readonly name: string;
+  readonly fallback: string | undefined;
+  readonly allowed: string;
+  readonly about: string;
+}
+
+/** For `--help` and `.env.example`. */
+export function describe(variables: Variables): VariableDescription[] {
+  return Object.entries(variables).map(([name, { schema, fallback, about }]) => ({
+    name,
+    fallback,
+    allowed: allowed(schema),
+    about,
+  }));
+}

@@ -1,0 +1,16 @@
+// A message that is dead → step.failed: the order shows that its step waits for an operator.
+import type { EventData } from '../../contracts/events.ts';
+import type { OnDead } from '../../infra/messaging/handler.ts';
+import type { Outbox } from '../../infra/messaging/outbox.ts';
+
+export const failStep =
+  (outbox: Outbox): OnDead =>
+  (tx, dead) =>
+    outbox.writeEvents(
+      tx,
+      'bus',
+      dead.map(({ reportId, messageId, subject, error, at }) => {
+        const data: EventData<'step.failed'> = { orderId: subject, step: 'points', eventId: messageId, error };
+        return { id: reportId, type: 'step.failed', subject, time: at, data };
+      }),
+    );

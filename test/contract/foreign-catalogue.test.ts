@@ -1,0 +1,164 @@
+// The messaging with another project's events: infra knows no order. Two services of a lending library, on a catalogue of
+// two events, over the bus that needs nothing but a database.
+import { rm } from 'node:fs/promises';
+import { v7 as uuidv7 } from 'uuid';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { z } from 'zod';
+import { serverFolder } from '../../demos/shared/folder.ts';
+import { openLocalBus } from '../../infra/bus/local.ts';
+import { migrate, readMigrations } from '../../infra/database/migrate.ts';
+import { openPglite } from '../../infra/database/pglite.ts';
+import type { Database } from '../../infra/database/port.ts';
+import type { CloudEvent } from '../../infra/messaging/catalogue.ts';
+import type { Handlers, OnDead } from '../../infra/messaging/handler.ts';
+import { Inbox } from '../../infra/messaging/inbox.ts';
+import { InboxWorker } from '../../infra/messaging/inbox-worker.ts';
+import { Outbox } from '../../infra/messaging/outbox.ts';
+import { publishToBus } from '../../infra/messaging/publish-to-bus.ts';
+import { Relay } from '../../infra/messaging/relay.ts';
+import type { Service } from '../../infra/runtime/service.ts';
+import { log } from '../setup/bus-stages.ts';
+import { eventually } from '../setup/wait.ts';
+
+const envelope = <Type extends string, Data extends z.ZodType>(type: Type, data: Data) =>
+  z.object({
+    specversion: z.literal('1.0'),
+    id: z.uuid(),
+    source: z.string(),
+    type: z.literal(type),
+    subject: z.uuid(),
+    time: z.iso.datetime(),
+    datacontenttype: z.literal('application/json'),
+    data,
+  });
+
+const catalogue = {
+  'book.lent': envelope('book.lent', z.object({ title: z.string(), reader: z.string() })),
+  'fine.charged': envelope('fine.charged', z.object({ reader: z.string(), pence: z.int() })),
+};
+type Lent = z.infer<(typeof catalogue)['book.lent']>;
+type Charged = z.infer<(typeof catalogue)['fine.charged']>;
+
+const schemaOf = (group: string) => `library_${group}`;
+const common = { leaseMs: 5_000, attempts: 1, maxRows: 100, pollMs: 50, log };
+let folder: string;
+let database: Database;
+
+beforeAll(async () => {
+  folder = await serverFolder('library');
+  database = await openPglite({ dataDir: folder });
+  const messaging = await readMigrations(new URL('../../infra/messaging/migrations/', import.meta.url), 'messaging');
+  for (const group of ['desk', 'treasury']) await migrate(database, schemaOf(group), messaging);
+});
+afterAll(async () => {
+  await database?.close();
+  await rm(folder, { recursive: true });
+});
+
+/** A service's part on the bus, as an application would wire it. */
+async function run<E extends CloudEvent>(
+  name: string,
+  bus: ReturnType<typeof openLocalBus>,
+  service: Pick<Service<E>, 'handlers' | 'onDead' | 'subjectName'> & { readonly outbox: Outbox },
+) {
+  const { outbox, handlers, onDead, subjectName } = service;
+  const inbox = new Inbox({
+    ...common,
+    database,
+    schema: schemaOf(name),
+    catalogue,
+    handlers,
+    onDead,
+    subjectName,
+    prefetch: 10,
+    retryBaseMs: 10,
+    retryMaxMs: 10,
+  });
+  const worker = new InboxWorker({ ...common, database, inbox, retentionDays: 1 });
+  const publisher = { bus, catalogue, source: `/library/${name}`, onPublished: () => {} };
+  const publish = (rows: Parameters<typeof publishToBus>[1]) => publishToBus(publisher, rows);
+  const relay = new Relay({ ...common, database, outbox, channel: 'bus', publish });
+  worker.start();
+  relay.start();
+  const subscription = await bus.subscribe(name, inbox);
+  return {
+    inbox,
+    stop: async () => {
+      inbox.stop();
+      await subscription.close();
+      await worker.stop();
+      await inbox.idle();
+      await relay.stop();
+    },
+  };
+}
+
+test("another project's events are published, handled and reported dead, each through its own schema", async () => {
+  const bus = openLocalBus({
+    database,
+    schemaOf,
+    topology: { prefix: 'library', groups: { treasury: ['book.lent'], desk: ['fine.charged'] } },
+  });
+  const charged: Charged[] = [];
+  const treasuryOutbox = new Outbox(schemaOf('treasury'));
+  const fine = (subject: string, reader: string, pence: number) => ({
+    id: uuidv7(),
+    type: 'fine.charged',
+    subject,
+    time: new Date(),
+    data: { reader, pence },
+  });
+  const treasuryHandlers: Handlers<Lent> = {
+    'book.lent': {
+      handle: async (tx, events) => {
+        if (events.some(({ data }) => data.reader === 'nobody')) throw new Error('no such reader');
+        await treasuryOutbox.writeEvents(
+          tx,
+          'bus',
+          events.map(({ subject, data }) => fine(subject, data.reader, 20)),
+        );
+      },
+    },
+  };
+  // What a dead message means is the service's business: here the desk gets a fine of nothing.
+  const onDead: OnDead = (tx, dead) =>
+    treasuryOutbox.writeEvents(
+      tx,
+      'bus',
+      dead.map(({ reportId, subject, error }) => ({ ...fine(subject, error, 0), id: reportId })),
+    );
+  const treasury = await run('treasury', bus, { outbox: treasuryOutbox, handlers: treasuryHandlers, onDead });
+  const deskOutbox = new Outbox(schemaOf('desk'));
+  const deskHandlers: Handlers<Charged> = {
+    'fine.charged': { handle: async (_tx, events) => void charged.push(...events) },
+  };
+  const desk = await run('desk', bus, { outbox: deskOutbox, handlers: deskHandlers });
+
+  const [good, bad] = [uuidv7(), uuidv7()];
+  const lent = (subject: string, reader: string) => ({
+    id: uuidv7(),
+    type: 'book.lent',
+    subject,
+    time: new Date(),
+    data: { title: 'Middlemarch', reader },
+  });
+  await database.transaction((tx) =>
+    deskOutbox.writeEvents(tx, 'bus', [lent(good, 'dorothea'), lent(bad, 'nobody'), { ...lent(good, 'x'), data: {} }]),
+  );
+  deskOutbox.wake('bus');
+  await eventually(() => charged.length === 2, { what: 'both fines', timeoutMs: 20_000 });
+
+  expect(charged.find(({ subject }) => subject === good)).toMatchObject({
+    source: '/library/treasury',
+    data: { reader: 'dorothea', pence: 20 },
+  });
+  expect(charged.find(({ subject }) => subject === bad)?.data).toEqual({ reader: 'no such reader', pence: 0 });
+  expect(await treasury.inbox.failed.list({ status: 'dead' }, undefined, 10)).toMatchObject([{ subject: bad }]);
+  // What does not match its schema never leaves.
+  expect(await database.query(`SELECT type, error FROM ${schemaOf('desk')}.outbox`)).toMatchObject([
+    { type: 'book.lent', error: expect.stringContaining('title') },
+  ]);
+  await treasury.stop();
+  await desk.stop();
+  await bus.close();
+});
