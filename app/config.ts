@@ -2,7 +2,7 @@
 // What has no URL is embedded; what separate processes must share needs its URL, and the start says so at once.
 import { z } from 'zod';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
-import { failpoints } from '../infra/runtime/failpoint.ts';
+import { messagingFailpoints } from '../infra/runtime/failpoint.ts';
 import {
   ConfigError,
   choice,
@@ -18,10 +18,13 @@ import {
   variable,
 } from '../infra/runtime/settings.ts';
 import { couponSettings } from '../services/coupon/settings.ts';
-import { flashSaleSettings } from '../services/flash-sale/settings.ts';
+import { flashSaleFailpoints, flashSaleSettings } from '../services/flash-sale/settings.ts';
 import { notifySettings } from '../services/notify/settings.ts';
-import { orderSettings } from '../services/order/settings.ts';
+import { orderFailpoints, orderSettings } from '../services/order/settings.ts';
 import { pointsSettings } from '../services/points/settings.ts';
+
+export const failpoints = [...messagingFailpoints, ...flashSaleFailpoints, ...orderFailpoints] as const;
+export type Failpoint = (typeof failpoints)[number];
 
 const variables = {
   HOST: variable(

@@ -9,7 +9,7 @@ export const askAgainSettings = {
   ASK_AGAIN_MS: variable(
     integer(100, 3_600_000),
     '30000',
-    'An order whose steps are not all answered after this is asked for again; doubles up to an hour.',
+    'A request without a reply (an order whose steps are not all answered) is sent again after this; doubles up to an hour.',
   ),
 };
 

@@ -13,7 +13,7 @@ export interface Handler<E extends CloudEvent> {
   /**
    * The effects of a batch, and their answers into the outbox, in the transaction that marks the messages done.
    * Throwing rolls all of it back: the batch is then handled one message at a time, and what still fails is retried.
-   * The same order may come again in another message: a business key must make the second effect impossible.
+   * The same subject may come again in another message: a business key must make the second effect impossible.
    */
   handle(tx: Transaction, events: readonly E[]): Promise<void>;
   /** These subjects were asked for again: puts the answers they got back into the outbox. */

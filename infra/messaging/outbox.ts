@@ -3,7 +3,7 @@
 //
 // Whoever writes a row claims it for the relay of its own process at once, by a lease, and hands it over in memory after
 // the commit: nothing is read back while all goes well. Rows that nobody holds (the process died, the relay was busy or
-// its transport away, an order was asked for again) are found by the relay's poll.
+// its transport away, a request was resent) are found by the relay's poll.
 import type { Database, Queryable, Transaction } from '../database/port.ts';
 
 /** Where a row goes. One being away does not hold up the other. */
@@ -14,7 +14,7 @@ export interface ClaimedRow {
   readonly position: number;
   readonly event_id: string;
   readonly type: string;
-  /** The order's id; for channel `user` the user's. */
+  /** The id of what the event is about; for channel `user` the user's. */
   readonly subject: string;
   readonly time: Date;
   /** JSON. */

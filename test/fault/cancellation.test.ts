@@ -1,7 +1,7 @@
 // Half of all orders are cancelled, before, while and after their steps are done, and every service is killed at the
 // moments between two durable steps: the end is what it is where nothing breaks.
 import { expect, inject, test, vi } from 'vitest';
-import { type Failpoint, failpoints } from '../../infra/runtime/failpoint.ts';
+import { type Failpoint, failpoints } from '../../app/config.ts';
 import { Buyers } from './support/buyers.ts';
 import { conclude } from './support/conclude.ts';
 import { Holders } from './support/holders.ts';

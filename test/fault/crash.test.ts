@@ -1,7 +1,7 @@
 // Services in processes of their own on RabbitMQ and PostgreSQL, killed under load: at any time, and at the moments
 // between two durable steps.
 import { expect, inject, test } from 'vitest';
-import { type Failpoint, failpoints } from '../../infra/runtime/failpoint.ts';
+import { type Failpoint, failpoints } from '../../app/config.ts';
 import { conclude } from './support/conclude.ts';
 import { Load } from './support/load.ts';
 import { newSchedule, rounds } from './support/schedule.ts';

@@ -1,7 +1,7 @@
 // Processes of the flash-sale service die in the middle of a sale: at the moments between two durable steps, and at any
 // time. Whoever was admitted is served, whoever got no answer may ask again anywhere.
 import { expect, inject, test } from 'vitest';
-import type { Failpoint } from '../../infra/runtime/failpoint.ts';
+import type { Failpoint } from '../../app/config.ts';
 import { eventually } from '../setup/wait.ts';
 import { Buyers } from './support/buyers.ts';
 import { checkInvariants } from './support/checker.ts';
