@@ -34,7 +34,7 @@ export const retryQuery = z.strictObject({
     .enum(['true', 'false'])
     .transform((value) => value === 'true')
     .default(false),
-  /** At most so many, the oldest first. Without it, all of them. */
+  /** At most so many, the oldest first. Without it, all of them; the call then waits up to 2 s for busy ones. */
   limit: integer(1, MAX_RETRY_LIMIT).optional(),
   /**
    * Only messages that last failed, or were last retried, before this: `asOf` of a dry run. So a run of several calls
@@ -56,8 +56,11 @@ export interface RetryPreview {
 export interface RetryResult {
   /** Messages that were given fresh attempts. */
   readonly retried: number;
-  /** With `limit`: messages that match and that this call, or this run of calls, has not retried. */
-  readonly left?: number;
+  /**
+   * Messages that match and that this call, or this run of calls, has not retried: beyond the `limit`, or busy, which is
+   * locked or being attempted.
+   */
+  readonly left: number;
 }
 
 export interface FailedMessage {

@@ -1,5 +1,6 @@
 // The routes under /failed-messages/:service: what a service's consumer could not handle, to be listed, looked at and
 // retried by whoever runs the system (`sluice failed`).
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Router } from 'express';
 import {
   type FailedMessage,
@@ -16,6 +17,10 @@ import { parse, parseId } from '../../infra/http/validate.ts';
 import type { FailedRow, RetrySelection } from '../../infra/messaging/failed-messages.ts';
 import type { Inbox } from '../../infra/messaging/inbox.ts';
 import type { ServiceRunner } from '../service-runner.ts';
+
+/** A message that is locked or being attempted is passed over, and looked at again after this, so many times. */
+const BUSY_MS = 100;
+const BUSY_ROUNDS = 20;
 
 export function failedMessagesRoutes(router: Router, runners: readonly Pick<ServiceRunner, 'name' | 'inbox'>[]): void {
   const inboxOf = (name: unknown) => {
@@ -78,15 +83,21 @@ export function failedMessagesRoutes(router: Router, runners: readonly Pick<Serv
   });
 }
 
-/** In statements of bounded size, also where no `limit` is given. */
+/**
+ * In statements of bounded size. Without a `limit` it goes on until none is left, or until those that are left have
+ * been busy for too long.
+ */
 async function retryMany(inbox: Inbox, selection: RetrySelection, limit: number | undefined): Promise<RetryResult> {
   const batch = limit ?? MAX_RETRY_LIMIT;
-  for (let retried = 0; ; ) {
+  for (let retried = 0, busyRounds = 0; ; ) {
     const now = await inbox.failed.retry(selection, batch);
     retried += now;
     inbox.wake();
-    if (limit !== undefined) return { retried, left: (await inbox.failed.count(selection)).matching };
-    if (now < batch) return { retried };
+    if (limit === undefined && now === batch) continue;
+    const { matching: left } = await inbox.failed.count(selection);
+    if (limit !== undefined || left === 0 || busyRounds === BUSY_ROUNDS) return { retried, left };
+    busyRounds++;
+    await sleep(BUSY_MS);
   }
 }
 

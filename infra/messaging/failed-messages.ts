@@ -99,7 +99,8 @@ export class FailedMessages {
 
   /**
    * Gives failed messages a fresh set of attempts, at once: those that match, the oldest first, at most `limit`. Passes
-   * over what is being attempted at this moment, except under its id. Returns how many there were.
+   * over rows that are locked and, except under its id, a message that is being attempted. The claim on a dead message
+   * is no attempt: only its reply is being resent. Returns how many there were.
    */
   retry(selection: RetrySelection, limit = 1): Promise<number> {
     // From here on it did not fail before the run of calls that retries it: see `failedBefore`.
@@ -108,7 +109,7 @@ export class FailedMessages {
        SET status = 'retrying', attempts = 0, next_attempt_at = now(), claimed_until = NULL, handled_at = now()
        WHERE message_id IN (
          SELECT message_id FROM ${this.#table} WHERE ${SELECTED}
-           AND ($6::uuid IS NOT NULL OR claimed_until IS NULL OR claimed_until <= now())
+           AND ($6::uuid IS NOT NULL OR status = 'dead' OR claimed_until IS NULL OR claimed_until <= now())
          ORDER BY received_at, message_id LIMIT $8 FOR UPDATE ${selection.id === undefined ? 'SKIP LOCKED' : ''})`,
       [...matching(selection), ...selected(selection), limit],
     );

@@ -177,10 +177,11 @@ export class InboxStore {
     );
   }
 
-  /** Ends the repetition of answers. */
+  /** Ends the repetition of answers. The claim on a message that was retried meanwhile is an attempt's, and stays. */
   async answered(tx: Transaction, ids: readonly string[]): Promise<void> {
     await tx.execute(
-      `UPDATE ${this.#table} SET asked_again = false, claimed_until = NULL WHERE message_id = ANY($1::uuid[])`,
+      `UPDATE ${this.#table} SET asked_again = false, claimed_until = NULL
+       WHERE message_id = ANY($1::uuid[]) AND status IN ('done', 'dead')`,
       [ids],
     );
   }

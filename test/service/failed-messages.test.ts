@@ -299,7 +299,16 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(rows).toHaveLength(1);
     const answer = await post(`/retry?limit=${LEDGER}`);
     expect([answer.status, answer.json<RetryResult>()]).toEqual([202, { retried: LEDGER - 1, left: 1 }]);
+    // A call without a limit retries it as soon as it is recorded.
+    await allDead('points', LEDGER);
+    const { asOf } = await preview();
+    const retryAll = post('/retry');
+    await eventually(async () => (await preview(`&failedBefore=${asOf}`)).matching === 1, {
+      what: 'one is passed over',
+    });
     await client.query('ROLLBACK');
+    const all = await retryAll;
+    expect([all.status, all.json<RetryResult>()]).toEqual([202, { retried: LEDGER, left: 0 }]);
     await allDead('points', LEDGER);
   });
 

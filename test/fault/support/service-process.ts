@@ -127,15 +127,11 @@ async function isReady(url: string): Promise<boolean> {
   return statusCode === 200;
 }
 
-/** Gives the service's dead messages a fresh set of attempts. */
+/** Gives the service's dead messages a fresh set of attempts, by one call. */
 export async function retryDead({ url }: ServiceProcess, service: string): Promise<void> {
-  const retry = async () => {
-    const path = `/failed-messages/${service}/retry?status=dead&limit=1000`;
-    const { statusCode, body } = await request(`${url}${path}`, { method: 'POST' });
-    const { left } = (await body.json()) as RetryResult;
-    if (statusCode !== 202) throw new Error(`retry was answered ${statusCode}`);
-    return left === 0;
-  };
-  // One whose answer is being repeated at this moment is passed over.
-  await eventually(retry, { what: 'everything that was dead is retried' });
+  const { statusCode, body } = await request(`${url}/failed-messages/${service}/retry?status=dead`, { method: 'POST' });
+  const answer = await body.text();
+  if (statusCode !== 202) throw new Error(`retry was answered ${statusCode}: ${answer}`);
+  const { left } = JSON.parse(answer) as RetryResult;
+  if (left > 0) throw new Error(`${left} dead messages were not retried`);
 }

@@ -1,0 +1,133 @@
+// A retry of failed messages meets one that is busy: its reply is being resent, or an attempt is under way. The claims
+// are taken by hand, as another process of the service takes them, so that each meeting takes place.
+import { randomUUID } from 'node:crypto';
+import { v7 as uuidv7 } from 'uuid';
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest';
+import { failedMessagesRoutes } from '../../app/admin/failed-messages.ts';
+import { eventSchemas } from '../../contracts/events.ts';
+import type { RetryResult } from '../../contracts/operations.ts';
+import { createApp } from '../../infra/http/app.ts';
+import { listen } from '../../infra/http/server.ts';
+import { Inbox } from '../../infra/messaging/inbox.ts';
+import type { Outcome } from '../../infra/messaging/inbox-transactions.ts';
+import { Outbox } from '../../infra/messaging/outbox.ts';
+import { failStep } from '../../services/points/fail-step.ts';
+import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
+import { createTables } from '../setup/member.ts';
+import { eventBody } from '../setup/service-alone.ts';
+
+const { databaseUrl } = inject('servers');
+const LEASE_MS = 60_000;
+const places = databaseUrl
+  ? { PGlite: pgliteInFolder, PostgreSQL: () => postgresAt(databaseUrl) }
+  : { PGlite: pgliteInFolder };
+
+describe.each(Object.entries(places))('%s', (_name, openDatabases) => {
+  let databases: Databases;
+  let schema: string;
+  let inbox: Inbox;
+  let outcomes: Outcome[];
+  let broken: boolean;
+
+  beforeAll(async () => {
+    databases = await openDatabases();
+  });
+  afterAll(() => databases?.close());
+  beforeEach(async () => {
+    schema = `f_${randomUUID().replaceAll('-', '')}`;
+    await createTables(databases.database, { name: 'points', schema });
+    broken = true;
+    outcomes = [];
+    // Without a worker: no row is claimed unless a test claims it.
+    inbox = new Inbox({
+      database: databases.database,
+      schema,
+      handlers: {
+        'order.placed': {
+          handle: async () => {
+            if (broken) throw new Error('out of points');
+          },
+        },
+      },
+      catalogue: eventSchemas,
+      onDead: failStep(new Outbox(schema)),
+      attempts: 1,
+      retryBaseMs: 10,
+      retryMaxMs: 10,
+      leaseMs: LEASE_MS,
+      prefetch: 10,
+      maxRows: 10,
+      log,
+      onOutcome: (_type, outcome) => outcomes.push(outcome),
+    });
+  });
+
+  const orderPlaced = () => {
+    const orderId = uuidv7();
+    return eventBody('order.placed', orderId, { orderId, userId: 'alice', currency: 'GBP', total: 100, itemCount: 1 });
+  };
+  const claim = (leaseMs = LEASE_MS) => inbox.rows.claim(databases.database, leaseMs, 10);
+  const rows = () =>
+    databases.database.query<{ status: string; attempts: number; claimed: boolean }>(
+      `SELECT status, attempts, claimed_until IS NOT NULL AS claimed FROM ${schema}.inbox ORDER BY received_at`,
+    );
+
+  /** A dead message that came again, and the claim of the process that resends its reply. */
+  async function resending() {
+    const message = { body: orderPlaced() };
+    await inbox.handle([message]);
+    await inbox.store([message]);
+    const claimed = await claim();
+    expect(claimed).toMatchObject([{ status: 'dead' }]);
+    return claimed;
+  }
+
+  /** POST /failed-messages/points/retry */
+  async function retryAll(): Promise<RetryResult> {
+    const server = await listen(
+      createApp(log, (router) => failedMessagesRoutes(router, [{ name: 'points', inbox }])),
+      '127.0.0.1',
+      0,
+    );
+    onTestFinished(() => server.close());
+    const response = await fetch(`${server.url}/failed-messages/points/retry`, { method: 'POST' });
+    expect(response.status).toBe(202);
+    return (await response.json()) as RetryResult;
+  }
+
+  test('retries a dead message whose reply is being resent', async () => {
+    const resend = await resending();
+    broken = false;
+    expect(await retryAll()).toEqual({ retried: 1, left: 0 });
+    inbox.takeOn(resend);
+    await inbox.idle();
+    inbox.takeOn(await claim());
+    await inbox.idle();
+    expect(await rows()).toEqual([{ status: 'done', attempts: 1, claimed: false }]);
+    expect(outcomes).toEqual(['dead', 'repeated', 'done']);
+  });
+
+  test('a resend that ends late leaves the claim of the new attempt alone', async () => {
+    const resend = await resending();
+    await inbox.failed.retry({ id: resend[0]?.message_id });
+    expect(await claim()).toMatchObject([{ status: 'retrying', attempts: 1 }]);
+    inbox.takeOn(resend);
+    await inbox.idle();
+    expect(await rows()).toEqual([{ status: 'retrying', attempts: 1, claimed: true }]);
+    expect(await claim()).toEqual([]);
+  });
+
+  test('waits for an attempt that ends soon, and retries the message of one that did not finish', async () => {
+    await inbox.handle([{ body: orderPlaced() }, { body: orderPlaced() }]);
+    await inbox.failed.retry({ status: 'dead' });
+    expect(await claim(500)).toMatchObject([{ status: 'retrying' }]);
+    expect(await retryAll()).toEqual({ retried: 2, left: 0 });
+  });
+
+  test('does not wait for long, and tells how many messages it has not retried', async () => {
+    await inbox.handle([{ body: orderPlaced() }, { body: orderPlaced() }]);
+    await inbox.failed.retry({ status: 'dead' });
+    expect(await claim()).toMatchObject([{ status: 'retrying' }]);
+    expect(await retryAll()).toEqual({ retried: 1, left: 1 });
+  });
+});
