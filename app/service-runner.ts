@@ -16,7 +16,8 @@ import { Relay } from '../infra/messaging/relay.ts';
 import { Watchdog } from '../infra/messaging/watchdog.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
 import { liveTopic } from '../infra/mqtt/topics.ts';
-import type { Metrics } from '../infra/observability/metrics.ts';
+import { type Metrics, setOrRemove } from '../infra/observability/metrics.ts';
+import { within } from '../infra/runtime/promises.ts';
 import type { AnyService } from '../infra/runtime/service.ts';
 import { factsRoutes } from './admin/facts.ts';
 import type { Config } from './config.ts';
@@ -42,6 +43,9 @@ const MAX_ROWS = 1_000;
  * way, and PGlite runs one statement at a time; with PostgreSQL it is how events of other processes are found.
  */
 const POLL_MS = { pglite: 500, postgres: 100 };
+
+/** A database that does not answer must not hold up the other metrics: Prometheus gives up a scrape after 10 s. */
+const MEASURED_WITHIN_MS = 5_000;
 
 /** What takes in and publishes messages, from one start to the next stop. */
 interface Consumer {
@@ -117,20 +121,25 @@ export class ServiceRunner {
   }
 
   state(): ConsumerState {
-    const lastProgress = new Date(Date.now() - (performance.now() - this.inbox.lastProgress));
+    const { lastProgress } = this.inbox;
     return {
       ...(this.healthy ? (this.#subscription?.health() ?? { status: 'down' }) : { status: 'down' }),
       backlog: this.#watchdog?.backlog ?? null,
-      lastProgressAt: lastProgress.toISOString(),
+      lastProgressAt:
+        lastProgress === undefined ? null : new Date(Date.now() - (performance.now() - lastProgress)).toISOString(),
     };
   }
 
+  /** Sets the gauges, each of them only where its value is known now: see setOrRemove. */
   async measure(): Promise<void> {
-    const { name, outbox, database, metrics } = this.#options;
-    metrics.backlog.set({ service: name }, this.#watchdog?.backlog ?? 0);
-    for (const channel of ['bus', 'user'] as const) {
-      metrics.outbox.set({ service: name, channel }, await outbox.size(database, channel));
-    }
+    const { name: service, outbox, database, metrics } = this.#options;
+    setOrRemove(metrics.backlog, { service }, this.#watchdog?.backlog);
+    await Promise.all(
+      (['bus', 'user'] as const).map(async (channel) => {
+        const rows = within(MEASURED_WITHIN_MS, outbox.size(database, channel)).catch(() => undefined);
+        setOrRemove(metrics.outbox, { service, channel }, await rows);
+      }),
+    );
   }
 
   #createConsumer(): Consumer {

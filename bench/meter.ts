@@ -30,9 +30,11 @@ export class Meter {
     return { at: (before + performance.now()) / 2, completed };
   }
 
-  /** Rows in all outboxes: events and notifications that have not left yet. */
+  /** Rows in all outboxes: events and notifications that have not left yet. Rejects if a process does not know. */
   async outboxRows(): Promise<number> {
     const texts = await Promise.all(this.#urls.map(metricsOf));
+    if (!texts.every((text) => text.includes('\nsluice_outbox_rows{')))
+      throw new Error('a process does not know its outboxes');
     return texts.reduce((sum, text) => sum + sumOf(text, 'sluice_outbox_rows{'), 0);
   }
 }

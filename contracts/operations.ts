@@ -82,8 +82,9 @@ export interface ResourceState {
   readonly detail?: string;
 }
 export interface ConsumerState extends ResourceState {
-  /** Messages that wait or are under way, as far as the broker tells; null before the first look. */
+  /** Messages that wait or are under way; null while the database or the broker does not tell. */
   readonly backlog: number | null;
+  /** When a message's outcome was last recorded; null before the first one since the process started. */
   readonly lastProgressAt: string | null;
 }
 export interface Readiness {

@@ -6,7 +6,7 @@ import type { Database } from '../../infra/database/port.ts';
 import { route } from '../../infra/http/app.ts';
 import type { OverloadGuard } from '../../infra/http/overload.ts';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
-import type { Metrics } from '../../infra/observability/metrics.ts';
+import { type Metrics, setOrRemove } from '../../infra/observability/metrics.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
 import type { ServiceRunner } from '../service-runner.ts';
 
@@ -63,11 +63,11 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
   route(router, '/metrics', {
     get: [
       async (_request, response) => {
-        // While the database is away, its gauges keep their last value and the counters are still of use.
-        await Promise.allSettled(runners.map((runner) => runner.measure()));
+        await Promise.all(runners.map((runner) => runner.measure()));
         metrics.overload.reset();
         for (const [reason, count] of Object.entries(overload.refused)) metrics.overload.inc({ reason }, count);
-        metrics.lateness.set(overload.latenessMs / 1_000);
+        const { latenessMs } = overload;
+        setOrRemove(metrics.lateness, {}, latenessMs === undefined ? undefined : latenessMs / 1_000);
         response.type(metrics.registry.contentType).send(await metrics.registry.metrics());
       },
     ],

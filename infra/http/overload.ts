@@ -99,9 +99,9 @@ export class OverloadGuard {
     return { ...this.#refused };
   }
 
-  /** How long a request that is handled now may have waited for the event loop. 0 while no guarded ones come. */
-  get latenessMs(): number {
-    return this.#ticking ? this.#loop.at(performance.now()) : 0;
+  /** How long a request that is handled now may have waited for the event loop. Undefined while no guarded ones come. */
+  get latenessMs(): number | undefined {
+    return this.#ticking ? this.#loop.at(performance.now()) : undefined;
   }
 
   /** A listener that refuses or hands on. One guard may stand before several listeners: they share its limits. */

@@ -61,7 +61,7 @@ export class Inbox implements Receiver {
   /** Rows are known to wait that there was no room for. */
   #unclaimed = false;
   readonly #background = new Set<Promise<void>>();
-  #lastProgress = performance.now();
+  #lastProgress: number | undefined;
 
   constructor(options: InboxOptions) {
     this.#options = options;
@@ -86,8 +86,8 @@ export class Inbox implements Receiver {
     return this.#running;
   }
 
-  /** When an outcome was last recorded, as performance.now() tells time. */
-  get lastProgress(): number {
+  /** When an outcome was last recorded, as performance.now() tells time; undefined before the first one. */
+  get lastProgress(): number | undefined {
     return this.#lastProgress;
   }
 
@@ -296,8 +296,9 @@ export class Inbox implements Receiver {
 
   #report(message: Omit<NewMessage, 'body'>, outcome: Outcome, startedAt: number, error?: unknown): void {
     const { log, onOutcome, subjectName = 'subject' } = this.#options;
-    this.#lastProgress = performance.now();
-    const ms = this.#lastProgress - startedAt;
+    const now = performance.now();
+    this.#lastProgress = now;
+    const ms = now - startedAt;
     const type = message.type ?? 'unknown';
     onOutcome?.(type, outcome, ms / 1000);
     const line = { event: type, [subjectName]: message.subject, ms: Math.round(ms * 10) / 10, outcome };

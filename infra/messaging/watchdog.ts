@@ -34,33 +34,51 @@ export class Watchdog {
   readonly #options: WatchdogOptions;
   readonly #loop: Loop;
   readonly #silence: Silence;
-  #backlog: number | null = null;
+  readonly #everyMs: number;
+  #backlog: { readonly messages: number; readonly at: number } | undefined;
 
   constructor(options: WatchdogOptions) {
     this.#options = options;
     this.#silence = new Silence(options.silenceMs);
-    const everyMs = Math.min(5_000, options.silenceMs / 3);
-    this.#loop = new Loop({ name: 'watchdog', everyMs, log: options.log, turn: () => this.#look() });
+    this.#everyMs = Math.min(5_000, options.silenceMs / 3);
+    this.#loop = new Loop({
+      name: 'watchdog',
+      everyMs: this.#everyMs,
+      log: options.log,
+      turn: async () => {
+        try {
+          await this.#look();
+        } catch (error) {
+          this.#backlog = undefined;
+          throw error;
+        }
+        return false;
+      },
+    });
   }
 
   start(): void {
     this.#loop.start();
   }
 
-  stop(): Promise<void> {
-    return this.#loop.stop();
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+    this.#backlog = undefined;
   }
 
-  /** Messages that wait or are under way, as last seen; null before the first look. */
+  /** Messages that wait or are under way; null while the database or the broker does not tell. */
   get backlog(): number | null {
-    return this.#backlog;
+    if (!this.#backlog) return null;
+    // While a look gets no answer, the count before it says nothing about now.
+    const isStale = performance.now() - this.#backlog.at > BROKER_WITHIN_MS + 2 * this.#everyMs;
+    return isStale ? null : this.#backlog.messages;
   }
 
   get healthy(): boolean {
     return this.#silence.healthy;
   }
 
-  async #look(): Promise<boolean> {
+  async #look(): Promise<void> {
     const { database, inbox, subscription, silenceMs, log, onRebuild } = this.#options;
     let due: number;
     try {
@@ -72,16 +90,16 @@ export class Watchdog {
     }
     const atBroker = await this.#bounded(subscription.backlog());
     const here = due + inbox.running;
-    this.#backlog = here + (atBroker ?? 0);
+    this.#backlog = atBroker === undefined ? undefined : { messages: here + atBroker, at: performance.now() };
 
+    const atLeast = here + (atBroker ?? 0);
     const known = atBroker !== undefined || here > 0;
-    if (!this.#silence.look(known ? this.#backlog : undefined, inbox.lastProgress)) return false;
+    if (!this.#silence.look(known ? atLeast : undefined, inbox.lastProgress ?? 0)) return;
     const { rebuilds } = this.#silence;
-    log.error({ backlog: this.#backlog, silentMs: silenceMs, rebuilds }, 'no progress: rebuilding');
+    log.error({ backlog: this.backlog, atLeast, silentMs: silenceMs, rebuilds }, 'no progress: rebuilding');
     onRebuild?.();
     await this.#bounded(subscription.rebuild());
     inbox.wake();
-    return false;
   }
 
   /** A broker that hangs must not silence the watchdog as well. */

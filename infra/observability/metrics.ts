@@ -28,13 +28,13 @@ export function createMetrics() {
     }),
     backlog: new Gauge({
       name: 'sluice_consumer_backlog',
-      help: 'Messages that wait or are under way, by service.',
+      help: 'Messages that wait or are under way, by service; absent while unknown.',
       labelNames: ['service'] as const,
       registers,
     }),
     outbox: new Gauge({
       name: 'sluice_outbox_rows',
-      help: 'Events that are committed and not yet confirmed, by service and channel.',
+      help: 'Events that are committed and not yet confirmed, by service and channel; absent while unknown.',
       labelNames: ['service', 'channel'] as const,
       registers,
     }),
@@ -58,7 +58,7 @@ export function createMetrics() {
     }),
     lateness: new Gauge({
       name: 'sluice_event_loop_lateness_seconds',
-      help: 'How long a purchase that is handled now may have waited for the event loop; 0 while none come.',
+      help: 'How long a purchase that is handled now may have waited for the event loop; absent while none come.',
       registers,
     }),
     askedAgain: new Counter({
@@ -71,3 +71,17 @@ export function createMetrics() {
 }
 
 export type Metrics = ReturnType<typeof createMetrics>;
+
+/**
+ * Sets a gauge, or removes its series while the value is unknown. Prometheus then marks the series as stale: absent() can
+ * alert on it and sums go on without it. A 0 would be a false all-clear, the last value would look fresh, and NaN would
+ * make every sum over it NaN.
+ */
+export function setOrRemove<Label extends string>(
+  gauge: Gauge<Label>,
+  labels: Partial<Record<Label, string>>,
+  value: number | null | undefined,
+): void {
+  if (typeof value === 'number') gauge.set(labels, value);
+  else gauge.remove(labels);
+}

@@ -17,6 +17,8 @@ const QUERY_TIMEOUT_MS = 10_000;
 const RECONNECT_BASE_MS = 100;
 const RECONNECT_MAX_MS = 1_000;
 const KEPT_EVENTS = 100;
+/** A connection whose other end is gone without a word looks open: it is found out within this and QUERY_TIMEOUT_MS. */
+const PROBE_EVERY_MS = 5_000;
 
 interface SqlServer {
   readonly kind: 'postgres' | 'pglite';
@@ -181,6 +183,7 @@ class Listener {
   readonly #log: Logger;
   #client: pg.Client | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #probing: NodeJS.Timeout | undefined;
   #failures = 0;
   #stopped = false;
   #connecting: Promise<void> | undefined;
@@ -201,6 +204,7 @@ class Listener {
     this.#stopped = true;
     clearTimeout(this.#timer);
     await this.#connecting?.catch(() => undefined);
+    clearInterval(this.#probing);
     await this.#client?.end();
   }
 
@@ -211,6 +215,7 @@ class Listener {
       if (gone) return;
       gone = true;
       if (this.#stopped) return;
+      clearInterval(this.#probing);
       if (this.connected) this.#log.warn({ error: error?.message }, 'the database of the queues is away');
       this.connected = false;
       this.#client = undefined;
@@ -231,6 +236,7 @@ class Listener {
     client.on('error', lost);
     client.on('end', () => lost());
     this.#client = client;
+    this.#probing = setInterval(() => client.query('SELECT 1').catch(lost), PROBE_EVERY_MS);
     this.connected = true;
     this.#failures = 0;
     this.#ears.connected();

@@ -63,8 +63,22 @@ export async function redisBackend({ url, prefix, log }: RedisBackendOptions): P
   const workers = new Set<Redis>();
   const connections = new Set<Redis>();
   const unanswered = new Set<Redis>();
+  // Commands that were not answered would pile up on a connection that is dead.
+  const suspect = () => {
+    if (producer.status === 'ready') producer.disconnect(true);
+  };
+  let failedReadings = 0;
+  const readClock = async () => {
+    try {
+      await clock.read();
+      failedReadings = 0;
+    } catch {
+      // Once may be a pause of this process; twice, the connection only looks open.
+      if (++failedReadings >= 2) suspect();
+    }
+  };
   const check = setInterval(() => {
-    if (producer.status === 'ready') clock.read().catch(() => undefined); // the next reading will do
+    if (producer.status === 'ready') void readClock();
     // A client whose pause was cut short in the wrong moment waits for ever to connect again (taskforcesh/bullmq#4585).
     const waitedMs = performance.now() - reconnectingSince;
     if (producer.status === 'reconnecting' && waitedMs > 2 * RECONNECT_MAX_MS)
@@ -126,10 +140,7 @@ export async function redisBackend({ url, prefix, log }: RedisBackendOptions): P
     assertReachable: () => {
       if (producer.status !== 'ready') throw new Error(`Redis is away (${producer.status})`);
     },
-    // Commands that were not answered would pile up on a connection that is dead.
-    suspect: () => {
-      if (producer.status === 'ready') producer.disconnect(true);
-    },
+    suspect,
     health: (): Health => {
       if (producer.status !== 'ready') return { status: 'down', detail: `Redis is away (${producer.status})` };
       const waiting = [...connections].filter(({ status }) => status !== 'ready').length;

@@ -300,6 +300,14 @@ describe('the inbox', () => {
     expect(await effects()).toEqual([{ event_id: id }]);
   });
 
+  test('progress is unknown until there was some', async () => {
+    const member = await join();
+    expect(member.inbox.lastProgress).toBeUndefined();
+    const before = performance.now();
+    await member.inbox.handle([{ body: body(uuidv7()) }]);
+    expect(member.inbox.lastProgress).toBeGreaterThan(before);
+  });
+
   test('what is delivered again has no second effect', async () => {
     const id = uuidv7();
     const member = await join();
@@ -369,7 +377,7 @@ describe('the inbox', () => {
     /** A subscription with a backlog that nobody works on. */
     function watch(member: Member, silenceMs = 90) {
       let rebuilds = 0;
-      const state = { backlog: 5 };
+      const state: { backlog: number | undefined } = { backlog: 5 };
       const subscription: Subscription = {
         health: (): Health => ({ status: 'up' }),
         backlog: async () => state.backlog,
@@ -408,6 +416,18 @@ describe('the inbox', () => {
       state.backlog = 0;
       await eventually(() => watchdog.backlog === 0, { what: 'it has looked' });
       expect(rebuilds()).toBe(0);
+    });
+
+    test('a backlog that the broker does not tell is unknown, whatever was seen before', async () => {
+      const { watchdog, state, rebuilds } = watch(await join(), 3_000);
+      expect(watchdog.backlog).toBe(null);
+      await eventually(() => watchdog.backlog === 5, { what: 'it has looked' });
+      state.backlog = undefined;
+      await eventually(() => watchdog.backlog === null, { what: 'it is unknown' });
+      state.backlog = 0;
+      await eventually(() => watchdog.backlog === 0, { what: 'it is known again' });
+      await watchdog.stop();
+      expect([watchdog.backlog, rebuilds()]).toEqual([null, 0]);
     });
 
     test('who makes progress is left alone, however long the backlog', async () => {

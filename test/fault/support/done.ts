@@ -1,13 +1,15 @@
 // Whether a process has done everything, as it tells itself: nobody else can open an embedded database.
 import { request } from 'undici';
 import type { Order } from '../../../contracts/orders.ts';
+import { serviceNames } from '../../../contracts/services.ts';
 import type { BuyerLog } from './buyers.ts';
 
-/** The orders and tickets that were answered have come to their end, and nothing is left in an outbox. */
+/** The orders and tickets that were answered have come to their end, and nothing is left in an outbox. It runs all services. */
 export async function isDone(url: string, orderIds: readonly string[], buyers: BuyerLog): Promise<boolean> {
   const { body: metrics } = await request(`${url}/metrics`);
   const outboxes = (await metrics.text()).split('\n').filter((line) => line.startsWith('sluice_outbox_rows{'));
-  if (outboxes.length === 0 || !outboxes.every((line) => line.endsWith(' 0'))) return false;
+  // One that is not known is not there.
+  if (outboxes.length < 2 * serviceNames.length || !outboxes.every((line) => line.endsWith(' 0'))) return false;
   const ordered = [];
   for (const { saleId, answers } of buyers.values()) {
     const id = answers.find(({ ticketId }) => ticketId !== undefined)?.ticketId;
