@@ -22,6 +22,8 @@ const GATHER_MS = 20;
 /** Pauses while the database is away. */
 const AWAY_BASE_MS = 100;
 const AWAY_MAX_MS = 5_000;
+/** Stands for every type that this service does not handle. */
+const UNKNOWN = 'unknown';
 
 export interface InboxOptions {
   readonly database: Database;
@@ -43,7 +45,7 @@ export interface InboxOptions {
   /** Rows under way at the most. */
   readonly maxRows: number;
   readonly log: Logger;
-  /** Called for every message whose outcome is recorded. */
+  /** Called for every message whose outcome is recorded. `type` is one of `handlers`, or `unknown`. */
   readonly onOutcome?: (type: string, outcome: Outcome, seconds: number) => void;
 }
 
@@ -295,12 +297,13 @@ export class Inbox implements Receiver {
   }
 
   #report(message: Omit<NewMessage, 'body'>, outcome: Outcome, startedAt: number, error?: unknown): void {
-    const { log, onOutcome, subjectName = 'subject' } = this.#options;
+    const { log, handlers, onOutcome, subjectName = 'subject' } = this.#options;
     const now = performance.now();
     this.#lastProgress = now;
     const ms = now - startedAt;
-    const type = message.type ?? 'unknown';
-    onOutcome?.(type, outcome, ms / 1000);
+    const { type = UNKNOWN } = message;
+    // A message from outside may name any type, and each one would be a time series of its own.
+    onOutcome?.(Object.hasOwn(handlers, type) ? type : UNKNOWN, outcome, ms / 1000);
     const line = { event: type, [subjectName]: message.subject, ms: Math.round(ms * 10) / 10, outcome };
     if (error === undefined) log.info(line);
     else log[outcome === 'dead' ? 'error' : 'warn']({ ...line, messageId: message.messageId, error: messageOf(error) });

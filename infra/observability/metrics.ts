@@ -1,4 +1,5 @@
-// What GET /metrics shows, in Prometheus' text format.
+// What GET /metrics shows, in Prometheus' text format. The values of a label are a closed set that this program defines
+// (services, event types, outcomes): a text from outside would be a time series of its own, and there is no end of those.
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
 export function createMetrics() {
@@ -15,7 +16,7 @@ export function createMetrics() {
     }),
     handled: new Counter({
       name: 'sluice_messages_handled_total',
-      help: 'Messages whose outcome is recorded, by service, type and outcome.',
+      help: 'Messages whose outcome is recorded, by service, type and outcome; type unknown: none that the service handles.',
       labelNames: ['service', 'type', 'outcome'] as const,
       registers,
     }),
