@@ -72,6 +72,12 @@ function parseKey(given: string): string {
   throw new InvalidArgumentError('It must be 1 to 255 printable ASCII characters.');
 }
 
+/** The order's status, with what explains it. */
+function standing({ status, payment, cancelReason }: Order): string {
+  const because = payment === 'in-progress' ? 'its payment is in progress' : printable(cancelReason ?? '');
+  return because === '' ? status : `${status} (${because})`;
+}
+
 /** Where to look for a step that is not done because its service fails. */
 const hint = ({ steps }: Order): string =>
   Object.values(steps).some(({ status }) => status === 'failed') ? '; `sluice failed` lists why' : '';
@@ -83,10 +89,10 @@ async function order(options: OrderOptions, signal: AbortSignal): Promise<void> 
     if (!options.json) for (const line of renderAcceptance(placed)) print(line);
     const final = await follow(http, placed.order, options, signal);
     if (options.json) printJson({ replayed: placed.replayed, answeredInMs: placed.ms, order: final });
-    if (final.status === 'cancelled') throw new CliError(`order ${final.id} is cancelled`);
+    if (final.status === 'cancelled') throw new CliError(`order ${final.id} is ${standing(final)}${hint(final)}`);
     if (final.status !== 'completed')
       throw new CliError(
-        `order ${final.id} is ${final.status}, not completed, after ${options.timeout} s${hint(final)}`,
+        `order ${final.id} is ${standing(final)}, not completed, after ${options.timeout} s${hint(final)}`,
       );
     if (!options.json) print(`completed ${duration(completedAfterMs(final))} after acceptance`);
   } finally {

@@ -57,5 +57,9 @@ export interface Order {
   readonly createdAt: string;
   /** While it awaits payment: when it is cancelled otherwise. */
   readonly expiresAt?: string;
+  /** While it awaits payment: the provider has been asked for it, and the outcome is not known yet. */
+  readonly payment?: 'in-progress';
+  /** Of a cancelled order: the reason that was given, or that it was not paid in time. */
+  readonly cancelReason?: string;
   readonly steps: Readonly<Record<StepName, Step>>;
 }

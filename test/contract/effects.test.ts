@@ -11,11 +11,13 @@ import { couponService } from '../../services/coupon/index.ts';
 import { createAcceptTicket } from '../../services/flash-sale/accept-ticket.ts';
 import { admit, findSale, findTickets, insertSale } from '../../services/flash-sale/store/sales.ts';
 import { notifyService } from '../../services/notify/index.ts';
+import { createCancelOrder } from '../../services/order/cancel-order.ts';
 import { orderService } from '../../services/order/index.ts';
 import { createPayOrder } from '../../services/order/pay-order.ts';
 import { openHttpProvider } from '../../services/order/payments/http-provider.ts';
 import type { PaymentProvider } from '../../services/order/payments/port.ts';
 import { createPlaceOrder } from '../../services/order/place-order.ts';
+import { findOrder, listOrders } from '../../services/order/store/orders.ts';
 import { pointsService } from '../../services/points/index.ts';
 import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
 import { type PaymentsInside, startPaymentsInside } from '../setup/payments.ts';
@@ -188,6 +190,41 @@ describe('order', () => {
       await payments.behave({});
       expect(await pay(paying)).toBe('paid');
       expect(await progressOf(paying)).toMatchObject({ state: 'firm' });
+    });
+
+    test('shows a payment in progress, when it expires, and why it is cancelled, also in the list', async () => {
+      const { database } = databases;
+      const order = await open();
+      const shown = async (orderId: string) => {
+        const found = await findOrder(database, orderId);
+        const listed = (await listOrders(database, 'alice', undefined, 100)).find(({ id }) => id === orderId);
+        expect(listed).toEqual(found);
+        return found;
+      };
+      const paying = await place(order, 3_600);
+      expect(await shown(paying)).not.toHaveProperty('payment');
+      await payments.behave({ answerLateMs: 60_000 });
+      cleanUps.push(() => payments.behave({}));
+      expect(await pay(paying)).toBe('unknown');
+      const expiresAt = expect.stringMatching(/Z$/);
+      expect(await shown(paying)).toMatchObject({ status: 'awaiting-payment', payment: 'in-progress', expiresAt });
+      await payments.behave({});
+      expect(await pay(paying)).toBe('paid');
+      for (const field of ['payment', 'expiresAt', 'cancelReason'])
+        expect(await shown(paying)).not.toHaveProperty(field);
+
+      const cancel = createCancelOrder({ database, outbox: new Outbox('sluice_order'), askAgainMs: ASK_AGAIN_MS });
+      expect(await cancel(paying, 'changed my mind')).toBe('cancelled');
+      expect(await shown(paying)).toMatchObject({ status: 'cancelled', cancelReason: 'changed my mind' });
+      const silent = await place(order);
+      await cancel(silent, undefined);
+      expect(await shown(silent)).not.toHaveProperty('cancelReason');
+
+      const unpaid = await place(order, 1);
+      startLoops(order);
+      await eventually(async () => (await progressOf(unpaid))?.state === 'cancelled', { what: 'it expires' });
+      expect(await shown(unpaid)).toMatchObject({ status: 'cancelled', cancelReason: 'not paid in time' });
+      expect(await shown(unpaid)).not.toHaveProperty('expiresAt');
     });
 
     test('is charged once, though the answer to the first attempt is lost', async () => {

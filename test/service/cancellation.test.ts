@@ -1,11 +1,12 @@
 // Cancelling orders over HTTP, in both shapes that the system runs in: every effect is taken back, whenever it comes.
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
+import { run as sluice } from '../../cli/program.ts';
 import type { Order } from '../../contracts/orders.ts';
 import type { Page } from '../../contracts/pages.ts';
 import type { Coupon, Notification, PointsPage } from '../../contracts/users.ts';
 import { eventually, gate } from '../setup/wait.ts';
-import { call, completed, freshUser, get, placeOrder, postJson } from './support/api.ts';
+import { call, completed, freshUser, get, orderOf, placeOrder, postJson } from './support/api.ts';
 import { buy, createSale, over, readSale, readTicket, ticketOf } from './support/flash-sales.ts';
 import { embedded, type Shape, type System, separateProcesses } from './support/systems.ts';
 
@@ -85,6 +86,22 @@ describe.for(shapes)('%s', ([, shape]) => {
     );
     for (const id of ids) await isUndone(id);
     for (const userId of userIds) await expectUndone(userId);
+  });
+
+  onShape('`sluice order` says why the order of its key is cancelled', async () => {
+    const [userId, key] = [freshUser(), randomUUID()];
+    const placed = await postJson(`${orders}/orders`, orderOf(userId), { 'Idempotency-Key': key });
+    const { id } = placed.json<Order>();
+    await cancel(id, { reason: 'changed my mind' });
+    const stdout = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
+    const stderr = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+    try {
+      expect(await sluice(['order', '--url', orders, '--user', userId, '--key', key])).toBe(1);
+      expect(stderr.mock.calls.join('')).toContain(`order ${id} is cancelled (changed my mind)`);
+    } finally {
+      stdout.mockRestore();
+      stderr.mockRestore();
+    }
   });
 
   onShape('of twenty cancellations at once, over all processes, one counts', async () => {

@@ -135,6 +135,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     const { id, ticketId, userId } = await held(sale);
     const order = await isCancelled(id);
     expect(order.expiresAt).toBeUndefined();
+    expect(order.cancelReason).toBe('not paid in time');
     await eventually(async () => (await readSale(gateway, sale.id)).stock.remaining === 1, {
       what: 'the unit is back',
     });
@@ -208,6 +209,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     const { id } = await held(await heldFor(LONG));
     await payments.behave({ away: true });
     expect((await pay(id)).status).toBe(503);
+    expect(await read(id)).toMatchObject({ status: 'awaiting-payment', payment: 'in-progress' });
     const cancelling = await call(`${orders}/orders/${id}/cancel`, { method: 'POST' });
     expect([cancelling.status, cancelling.json<{ type: string }>().type]).toEqual([409, '/problems/payment-under-way']);
     await payments.behave({});

@@ -61,14 +61,16 @@ interface OrderRow {
   created_at: Date;
   request_hash: string | null;
   status: Order['status'] | 'cancelling';
+  state: OrderState;
   expires_at: Date | null;
+  cancel_reason: string | null;
   points: Step;
   coupon: Step;
   notification: Step;
 }
 
 const SELECT_ORDER = `SELECT o.id, o.user_id, o.currency, o.total, o.items, o.created_at, o.request_hash,
-    p.status, p.expires_at, p.points, p.coupon, p.notification
+    p.status, p.state, p.expires_at, p.cancel_reason, p.points, p.coupon, p.notification
   FROM ${SCHEMA}.orders o JOIN ${SCHEMA}.progress p ON p.order_id = o.id`;
 
 /** jsonb keeps no order of keys; readers like to find the status first. */
@@ -83,6 +85,8 @@ const orderOf = (row: OrderRow): Order => ({
   items: row.items,
   createdAt: row.created_at.toISOString(),
   ...(row.status === 'awaiting-payment' && row.expires_at ? { expiresAt: row.expires_at.toISOString() } : {}),
+  ...(row.state === 'paying' ? { payment: 'in-progress' as const } : {}),
+  ...(row.cancel_reason ? { cancelReason: row.cancel_reason } : {}),
   steps: { points: stepOf(row.points), coupon: stepOf(row.coupon), notification: stepOf(row.notification) },
 });
 
