@@ -59,8 +59,8 @@ const eventData = {
     holdSeconds: z.int().min(0).max(MAX_HOLD_SECONDS).default(0),
   }),
   /**
-   * The ticket's last word, unless its order is cancelled later: then it is closed once more, as released, and so the
-   * order service knows that the unit is back.
+   * The reply to order.cancelled of a ticket's order: its unit is back. Only `released` is published. Nobody consumes the
+   * other outcomes, so their loss could not be repaired; they stay readable, because 0.1.0 published them.
    */
   'flash-sale.ticket.closed': z.object({
     ticketId,

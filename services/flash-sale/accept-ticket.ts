@@ -1,11 +1,12 @@
 // The job of a ticket: it leaves the queue, and the order service is told to place its order. The jobs that run
 // together share a transaction.
+import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
 import type { Database } from '../../infra/database/port.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { failpoint } from '../../infra/runtime/failpoint.ts';
-import { ACCEPT, ACCEPTED, FAIL, FAILED, unfeed } from './store/tickets.ts';
+import { ACCEPT, ACCEPTED, failTicket, unfeed } from './store/tickets.ts';
 
 /** Tickets in one transaction, and jobs that may wait for theirs: more than any queue runs at a time. */
 const MAX_BATCH = 200;
@@ -41,11 +42,11 @@ export function createAcceptTicket({ database, outbox, askAgainMs }: AcceptTicke
  * the ticket fails and its unit goes back. After anything else the ticket stays queued, and a new job is added for it.
  * Rejects with DatabaseUnavailable.
  */
-export function createGiveUpTicket({ database, outbox }: Pick<AcceptTicketOptions, 'database' | 'outbox'>) {
+export function createGiveUpTicket({ database, log }: { readonly database: Database; readonly log: Logger }) {
   return async (ticketId: string, error: Error): Promise<void> => {
     const code = 'code' in error ? String(error.code) : '';
     if (!/^2[23]/.test(code)) return unfeed(database, [ticketId]);
-    const report = [{ ticketId, eventId: uuidv7(), reason: error.message.slice(0, 1000) }];
-    await outbox.writeAtOnce(database, 'bus', FAILED, [JSON.stringify(report)], FAIL);
+    await failTicket(database, ticketId, error.message.slice(0, 1000));
+    log.error({ ticket: ticketId, error: error.message }, 'the ticket failed, its unit is free again');
   };
 }

@@ -27,7 +27,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     database,
     queues,
     accept: createAcceptTicket({ database, outbox, askAgainMs }),
-    giveUp: createGiveUpTicket({ database, outbox }),
+    giveUp: createGiveUpTicket({ database, log }),
     silenceMs: settings.WATCHDOG_MS,
     onRebuild: () => metrics.rebuilds.inc({ service: 'flash-sale' }),
     log,
@@ -36,7 +36,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
     handlers: {
-      'order.placed': settleTickets(outbox),
+      'order.placed': settleTickets,
       'order.cancelled': releaseTickets(outbox),
       'order.awaiting-payment': awaitPayments(askAgainMs),
     },

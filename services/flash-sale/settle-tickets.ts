@@ -5,7 +5,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { Event } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import { awaitPayment, RELEASED, release, SETTLE, SETTLED } from './store/tickets.ts';
+import { awaitPayment, RELEASED, release, settle } from './store/tickets.ts';
 
 const ofTicket = ({ data }: Event<'order.placed' | 'order.cancelled'>) => data.ticketId !== undefined;
 
@@ -21,11 +21,11 @@ function reports(events: readonly Event<'order.placed' | 'order.cancelled'>[]): 
   return JSON.stringify(inOrder.map(([, report]) => report));
 }
 
-/** order.placed of a ticket → the unit is sold. */
-export const settleTickets = (outbox: Outbox): Handler<Event<'order.placed'>> => ({
+/** order.placed of a ticket → the unit is sold. Nothing is said: order.placed is the reply to what was asked here. */
+export const settleTickets: Handler<Event<'order.placed'>> = {
   concerns: ofTicket,
-  handle: (tx, events) => outbox.write(tx, 'bus', SETTLED, [reports(events)], SETTLE),
-});
+  handle: (tx, events) => settle(tx, reports(events)),
+};
 
 /**
  * order.cancelled of a ticket → the unit goes back → flash-sale.ticket.closed, which answers the order service: with the

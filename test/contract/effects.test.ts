@@ -7,8 +7,10 @@ import { schemaOf } from '../../app/schemas.ts';
 import { createFlashSaleRequest } from '../../contracts/flash-sales.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
+import type { PacedQueues } from '../../infra/queue/port.ts';
 import { couponService } from '../../services/coupon/index.ts';
-import { createAcceptTicket } from '../../services/flash-sale/accept-ticket.ts';
+import { createAcceptTicket, createGiveUpTicket } from '../../services/flash-sale/accept-ticket.ts';
+import { flashSaleService } from '../../services/flash-sale/index.ts';
 import { admit, findSale, findTickets, insertSale } from '../../services/flash-sale/store/sales.ts';
 import { notifyService } from '../../services/notify/index.ts';
 import { createCancelOrder } from '../../services/order/cancel-order.ts';
@@ -248,18 +250,59 @@ describe('flash-sale', () => {
     ['flash-sale', new URL('../../services/flash-sale/store/migrations/', import.meta.url)],
   ];
 
-  test('a ticket whose job runs again has left the queue once', async () => {
+  /** A sale with a queued ticket for each of four buyers; answers its id and theirs. */
+  async function queue(): Promise<{ saleId: string; ticketIds: string[] }> {
     const { database } = databases;
     const migrations = await Promise.all(MIGRATIONS.map(([set, folder]) => readMigrations(folder, set)));
     await migrate(database, schema, migrations.flat());
-    const accept = createAcceptTicket({ database, outbox: new Outbox(schema), askAgainMs: ASK_AGAIN_MS });
     const saleId = uuidv7();
     const request = { sku: 'LAMP', name: 'Lamp', unitPrice: 5_900, currency: 'GBP' };
     const terms = { ...request, stock: 10, queueCap: 10, drainPerSecond: 10 };
     expect(await insertSale(database, saleId, createFlashSaleRequest.parse(terms))).toBe(true);
     const tickets = ['alice', 'bob', 'carol', 'dave'].map((userId) => ({ ticketId: uuidv7(), userId }));
     await admit(database, saleId, tickets);
-    const [first = '', ...rest] = tickets.map(({ ticketId }) => ticketId);
+    return { saleId, ticketIds: tickets.map(({ ticketId }) => ticketId) };
+  }
+  const acceptor = () =>
+    createAcceptTicket({ database: databases.database, outbox: new Outbox(schema), askAgainMs: ASK_AGAIN_MS });
+
+  test('publishes that a ticket is closed to reply to its cancellation, and nothing that no service consumes', async () => {
+    const { database } = databases;
+    const { saleId, ticketIds } = await queue();
+    const [ordered = '', failed = ''] = ticketIds;
+    // Its queues are not touched: the drain is not started.
+    const queues = undefined as unknown as PacedQueues;
+    const { tell, said } = await openAlone(database, 'flash-sale', (context) =>
+      flashSaleService({ ...context, queues }),
+    );
+    const statusOf = async (ticketId: string) =>
+      (await findTickets(database, saleId, [ticketId])).get(ticketId)?.status;
+    const saidOf = async (ticketId: string) =>
+      (await said(ticketId)).map(({ type, data }) => `${type} ${JSON.parse(data).outcome ?? ''}`.trim());
+    await acceptor()(ordered);
+    const orderId = uuidv7();
+    const firm = { currency: 'GBP', total: 5_900, itemCount: 1 };
+    const about = { orderId, userId: 'alice', ticketId: ordered };
+    await tell(eventBody('order.placed', orderId, { ...about, ...firm }));
+    expect(await statusOf(ordered)).toBe('ordered');
+    expect(await saidOf(ordered)).toEqual(['flash-sale.ticket.accepted']);
+
+    const giveUp = createGiveUpTicket({ database, log });
+    await giveUp(failed, Object.assign(new Error('value out of range'), { code: '22003' }));
+    expect(await statusOf(failed)).toBe('failed');
+    expect(await saidOf(failed)).toEqual([]);
+    expect((await findSale(database, saleId))?.stock).toMatchObject({ remaining: 7, held: 2, sold: 1 });
+
+    await tell(eventBody('order.cancelled', orderId, { ...about, placed: firm }));
+    expect(await statusOf(ordered)).toBe('released');
+    expect(await saidOf(ordered)).toEqual(['flash-sale.ticket.accepted', 'flash-sale.ticket.closed released']);
+  });
+
+  test('a ticket whose job runs again has left the queue once', async () => {
+    const { database } = databases;
+    const { saleId, ticketIds } = await queue();
+    const accept = acceptor();
+    const [first = '', ...rest] = ticketIds;
 
     await Promise.all([accept(first), accept(first)]);
     await accept(first);

@@ -172,7 +172,7 @@ const questions = [
 /** What must have been lost on its way out: every type there is, and of those that say several things each of them. */
 const spoken: Partial<Record<EventType, readonly string[]>> = {
   'notification.sent': ['order.cancelled', 'order.placed'],
-  'flash-sale.ticket.closed': ['ordered', 'released'],
+  'flash-sale.ticket.closed': ['released'],
 };
 const lossesOf = {
   out: eventTypes.flatMap((type) => spoken[type]?.map((what) => `${type} ${what}`) ?? [type]).sort(),

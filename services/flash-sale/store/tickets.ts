@@ -103,24 +103,11 @@ const acceptedEvents = (tickets: string) =>
 /** flash-sale.ticket.accepted of what ACCEPT has let out. */
 export const ACCEPTED = acceptedEvents('accepted');
 
-/** flash-sale.ticket.closed of tickets that have ended. */
-const closedEvents = (
-  tickets: string,
-) => `SELECT c.closed_event_id AS event_id, 'flash-sale.ticket.closed' AS type, c.id::text AS subject,
-    c.closed_at AS time,
-    json_strip_nulls(json_build_object('ticketId', c.id, 'saleId', c.sale_id, 'userId', c.user_id,
-      'outcome', c.status, 'orderId', c.order_id, 'reason', c.reason))::text AS data
-  FROM ${tickets} c`;
-
-/**
- * CTEs: tickets have their orders. $1: [{ ticketId, orderId, eventId }]. One that is not waiting for its order is left
- * alone: it has it already, or the order was cancelled before.
- */
-export const SETTLE = `WITH report AS (
-    SELECT * FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid, "eventId" uuid)
+/** CTEs; $1: [{ ticketId, orderId }]. */
+const SETTLE = `WITH report AS (
+    SELECT * FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid)
   ), closed AS (
-    UPDATE ${SCHEMA}.tickets AS t SET status = 'ordered', order_id = r."orderId", closed_at = now(),
-      closed_event_id = r."eventId"
+    UPDATE ${SCHEMA}.tickets AS t SET status = 'ordered', order_id = r."orderId", closed_at = now()
     FROM report r WHERE t.id = r."ticketId" AND t.status IN ('accepted', 'awaiting-payment')
     RETURNING t.*
   ), ${lockSales('closed')}, books AS (
@@ -128,7 +115,14 @@ export const SETTLE = `WITH report AS (
     FROM (SELECT sale_id, count(*) AS n FROM closed GROUP BY sale_id) AS counted JOIN in_line ON in_line.id = sale_id
     WHERE s.id = in_line.id
   )`;
-export const SETTLED = closedEvents('closed');
+
+/**
+ * Tickets have their orders, their units are sold. `reports`: [{ ticketId, orderId }], as JSON. One that is not waiting
+ * for its order is left alone: it has it already, or the order was cancelled before.
+ */
+export async function settle(tx: Transaction, reports: string): Promise<void> {
+  await tx.execute(`${SETTLE} SELECT FROM closed`, [reports]);
+}
 
 /** CTEs; $1: [{ ticketId, orderId, eventId, reason? }]. */
 const RELEASE = `WITH report AS (
@@ -159,24 +153,29 @@ export async function release(tx: Transaction, reports: string): Promise<void> {
 }
 
 /** flash-sale.ticket.closed, as it was first sent, of the released tickets of the orders in $1. */
-export const RELEASED = `${closedEvents(`${SCHEMA}.tickets`)}
+export const RELEASED = `SELECT c.closed_event_id AS event_id, 'flash-sale.ticket.closed' AS type, c.id::text AS subject,
+    c.closed_at AS time,
+    json_strip_nulls(json_build_object('ticketId', c.id, 'saleId', c.sale_id, 'userId', c.user_id,
+      'outcome', c.status, 'orderId', c.order_id, 'reason', c.reason))::text AS data
+  FROM ${SCHEMA}.tickets c
   WHERE c.order_id = ANY($1::uuid[]) AND c.status = 'released'`;
 
-/** CTEs: tickets that could not be let out of the queue give their units back. $1: [{ ticketId, eventId, reason }]. */
-export const FAIL = `WITH report AS (
-    SELECT * FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "eventId" uuid, reason text)
-  ), closed AS (
-    UPDATE ${SCHEMA}.tickets AS t SET status = 'failed', reason = r.reason, closed_at = now(),
-      closed_event_id = r."eventId"
-    FROM report r WHERE t.id = r."ticketId" AND t.status = 'queued'
-    RETURNING t.*
+/** CTEs; $1: the ticket's id; $2: why. */
+const FAIL = `WITH closed AS (
+    UPDATE ${SCHEMA}.tickets SET status = 'failed', reason = $2, closed_at = now()
+    WHERE id = $1 AND status = 'queued'
+    RETURNING *
   ), ${lockSales('closed')}, books AS (
     UPDATE ${SCHEMA}.sales AS s SET queued = s.queued - n, held = s.held - n, remaining = s.remaining + n,
       released = s.released + n
     FROM (SELECT sale_id, count(*) AS n FROM closed GROUP BY sale_id) AS counted JOIN in_line ON in_line.id = sale_id
     WHERE s.id = in_line.id
   )`;
-export const FAILED = closedEvents('closed');
+
+/** A ticket could not be let out of the queue: it gives its unit back. One that has left the queue is left alone. */
+export async function failTicket(database: Database, ticketId: string, reason: string): Promise<void> {
+  await database.execute(`${FAIL} SELECT FROM closed`, [ticketId, reason]);
+}
 
 /**
  * Tickets have orders that wait for payment. Their units stay held. Whether they were paid is asked for once the time
