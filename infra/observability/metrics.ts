@@ -45,21 +45,15 @@ export function createMetrics() {
       labelNames: ['service'] as const,
       registers,
     }),
-    admission: new Counter({
-      name: 'sluice_flash_sale_decisions_total',
-      help: "Answers to flash-sale purchases, by outcome; by the sale's row, or by a hint in this process.",
-      labelNames: ['outcome', 'by'] as const,
-      registers,
-    }),
     overload: new Counter({
       name: 'sluice_overload_refusals_total',
-      help: 'Purchases refused with 503 before any work: the event loop was late, or too many were under way.',
+      help: 'Requests refused with 503 before any work: the event loop was late, or too many were under way.',
       labelNames: ['reason'] as const,
       registers,
     }),
     lateness: new Gauge({
       name: 'sluice_event_loop_lateness_seconds',
-      help: 'How long a purchase that is handled now may have waited for the event loop; absent while none come.',
+      help: 'How long a request that may be refused has waited for the event loop; absent while none come.',
       registers,
     }),
     askedAgain: new Counter({

@@ -6,6 +6,7 @@ import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { createAcceptTicket, createGiveUpTicket } from './accept-ticket.ts';
 import { Admission } from './admission.ts';
 import { Drain } from './drain.ts';
+import { createDecisionCounter } from './metrics.ts';
 import { createReadTicket } from './read-ticket.ts';
 import { flashSaleRoutes } from './routes.ts';
 import type { FlashSaleSettings } from './settings.ts';
@@ -32,6 +33,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     onRebuild: () => metrics.rebuilds.inc({ service: 'flash-sale' }),
     log,
   });
+  const decisions = createDecisionCounter(metrics.registry);
   const admission = new Admission({ database, onAdmitted: () => drain.wake(), log });
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
@@ -45,7 +47,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
         database,
         admission,
         readTicket: createReadTicket(database),
-        metrics,
+        decisions,
         onCreated: () => drain.wake(),
       });
     },

@@ -15,9 +15,9 @@ import { jsonBody, route } from '../../infra/http/app.ts';
 import { formOrJsonBody, prefersHtml } from '../../infra/http/forms.ts';
 import { notFound, Problem } from '../../infra/http/problem.ts';
 import { parse, parseId } from '../../infra/http/validate.ts';
-import type { Metrics } from '../../infra/observability/metrics.ts';
 import type { Admission } from './admission.ts';
 import type { Decided, Refused } from './gate.ts';
+import type { DecisionCounter } from './metrics.ts';
 import type { Page } from './pages/page.ts';
 import { refusedPage } from './pages/refused-page.ts';
 import { salePage } from './pages/sale-page.ts';
@@ -30,7 +30,7 @@ export interface FlashSaleRoutesOptions {
   readonly database: Database;
   readonly admission: Admission;
   readonly readTicket: ReadTicket;
-  readonly metrics: Metrics;
+  readonly decisions: DecisionCounter;
   /** A sale was created: it may be open. */
   readonly onCreated: () => void;
 }
@@ -46,7 +46,7 @@ const refusedQuery = z.object({
 });
 
 export function flashSaleRoutes(router: Router, options: FlashSaleRoutesOptions): void {
-  const { database, admission, readTicket, metrics, onCreated } = options;
+  const { database, admission, readTicket, decisions, onCreated } = options;
 
   const saleOf = async (request: Request) => {
     const sale = await findSale(database, parseId(request.params.id, 'flash sale'));
@@ -80,13 +80,13 @@ export function flashSaleRoutes(router: Router, options: FlashSaleRoutesOptions)
   /** What the flood meets first: it costs no promise, no query and no exception. */
   const refuseAtOnce = (saleId: string, userId: string): Refused | undefined => {
     const refused = admission.refuse(saleId, userId);
-    if (refused) metrics.admission.inc({ outcome: refused.outcome, by: 'hint' });
+    if (refused) decisions.inc({ outcome: refused.outcome, by: 'hint' });
     return refused;
   };
   const decide = async (saleId: string, userId: string): Promise<Decided> => {
     const decided = await admission.decide(saleId, userId);
     if (!decided) throw notFound('flash sale');
-    metrics.admission.inc({ outcome: decided.outcome, by: 'row' });
+    decisions.inc({ outcome: decided.outcome, by: 'row' });
     return decided;
   };
 
