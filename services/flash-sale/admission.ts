@@ -3,9 +3,9 @@ import type { Logger } from 'pino';
 import type { Database } from '../../infra/database/port.ts';
 import { Loop } from '../../infra/runtime/loop.ts';
 import { type Decided, Gate, type Refused } from './gate.ts';
-import { addRefusals } from './store/sales.ts';
+import { RejectionCounter } from './rejection-counter.ts';
 
-/** How often refusals are written down: a crash loses the count of those since. */
+/** How often rejections are written down. */
 const COUNT_MS = 250;
 /** A gate that nobody asks for is forgotten. */
 const IDLE_MS = 60_000;
@@ -21,16 +21,18 @@ export class Admission {
   readonly #options: AdmissionOptions;
   /** Of sales that exist, and for the time of a question of those that do not. */
   readonly #gates = new Map<string, Gate>();
+  readonly #rejections: RejectionCounter;
   readonly #loop: Loop;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
+    this.#rejections = new RejectionCounter(options.database.background, options.log);
     this.#loop = new Loop({
-      name: 'count refusals',
+      name: 'count rejections',
       everyMs: COUNT_MS,
       log: options.log,
       turn: async () => {
-        await this.#count();
+        this.#rejections.flush();
         this.#forgetIdle();
         return false;
       },
@@ -43,8 +45,7 @@ export class Admission {
 
   async stop(): Promise<void> {
     await this.#loop.stop();
-    // Counted best-effort: the stop goes on without.
-    await this.#count().catch((error) => this.#options.log.debug({ error: String(error) }, 'refusals not counted'));
+    await this.#rejections.stop();
   }
 
   /** A refusal that needs nothing but this process's memory; undefined: the row must be asked. */
@@ -65,23 +66,15 @@ export class Admission {
     return decided;
   }
 
-  /** Writes down what was refused since the last time. */
-  async #count(): Promise<void> {
-    for (const [saleId, gate] of this.#gates) {
-      const refused = gate.takeRefused();
-      if (!refused) continue;
-      try {
-        await addRefusals(this.#options.database.background, saleId, refused);
-      } catch (error) {
-        gate.giveBackRefused(refused);
-        throw error;
-      }
-    }
-  }
-
   #open(saleId: string): Gate {
     const { database, onAdmitted, log } = this.#options;
-    const gate = new Gate({ database, saleId, onAdmitted: (count) => onAdmitted(saleId, count), log });
+    const gate = new Gate({
+      database,
+      saleId,
+      onAdmitted: (count) => onAdmitted(saleId, count),
+      onRejected: (reason) => this.#rejections.add(saleId, reason),
+      log,
+    });
     this.#gates.set(saleId, gate);
     return gate;
   }

@@ -2,7 +2,7 @@
 // one batch, and refuses a flood of newcomers by a hint, without touching anything.
 import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
-import { type FlashSaleStatus, type Refusal, refusals } from '../../contracts/flash-sales.ts';
+import type { FlashSaleStatus, Refusal } from '../../contracts/flash-sales.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { failpoint } from '../../infra/runtime/failpoint.ts';
@@ -35,6 +35,8 @@ export interface GateOptions {
   readonly saleId: string;
   /** Tickets were committed. */
   readonly onAdmitted: (count: number) => void;
+  /** A request was rejected; the sale exists. */
+  readonly onRejected: (reason: Refusal) => void;
   readonly log: Logger;
 }
 
@@ -48,7 +50,6 @@ export class Gate {
   #known = 0;
   #glancing: Promise<void> | undefined;
   #lastUsed = performance.now();
-  #refused: Record<Refusal, number> = { 'not-open': 0, 'sold-out': 0, 'queue-full': 0 };
 
   constructor(options: GateOptions) {
     this.#options = options;
@@ -101,21 +102,8 @@ export class Gate {
     return this.#seen !== undefined;
   }
 
-  /** Refusals since the last call. */
-  takeRefused(): Readonly<Record<Refusal, number>> | undefined {
-    const refused = this.#refused;
-    if (Object.values(refused).every((count) => count === 0)) return undefined;
-    this.#refused = { 'not-open': 0, 'sold-out': 0, 'queue-full': 0 };
-    return refused;
-  }
-
-  /** They could not be written down. */
-  giveBackRefused(refused: Readonly<Record<Refusal, number>>): void {
-    for (const reason of refusals) this.#refused[reason] += refused[reason];
-  }
-
   #refusedAs(outcome: Refusal, seen: Seen): Refused {
-    this.#refused[outcome]++;
+    this.#options.onRejected(outcome);
     return { outcome, status: seen.status, retryAfterSeconds: retryAfterSeconds(outcome, seen, Math.random()) };
   }
 
@@ -148,6 +136,7 @@ export class Gate {
 
   async #look(): Promise<void> {
     const { database, saleId } = this.#options;
+    // Ends, as each round reads up to MAX_USERS tickets, more than all gateways together admit in the time of a round.
     for (;;) {
       const lookedAt = performance.now();
       const row = await glance(database, saleId, this.#known, MAX_USERS);
