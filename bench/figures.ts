@@ -1,6 +1,7 @@
 // What every benchmark reports: medians and spreads over its rounds, the reaches they are held to, and checks of whether
 // the measurement itself can be trusted.
 import { cpus } from 'node:os';
+import { median } from '../demos/shared/statistics.ts';
 import type { Mode } from './system.ts';
 
 export type Unit = '/s' | 's' | 'ms' | 'ratio';
@@ -53,11 +54,6 @@ export const environment = (rounds: number): Report<unknown>['environment'] => (
   cpu: cpus()[0]?.model ?? 'unknown',
   rounds,
 });
-
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return (Number(sorted[(sorted.length - 1) >> 1]) + Number(sorted[sorted.length >> 1])) / 2;
-}
 
 export function figure(name: string, unit: Unit, values: readonly number[], reach?: Reach): Figure {
   const middle = median(values);

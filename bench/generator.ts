@@ -1,6 +1,7 @@
 // The load generator, a process of its own: keeps a fixed number of connections busy with requests, as long as the
 // benchmark allows more of them, and reports how they were answered, how soon, and what that cost itself.
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import type { Latency } from '../demos/shared/statistics.ts';
 import { purchaseBody } from './flash-sale/purchases.ts';
 import { orderBodies } from './orders.ts';
 import { BROKEN, RawConnection, serializePost } from './raw-http.ts';
@@ -16,11 +17,7 @@ export type Command =
 export type Body = 'order' | 'purchase';
 
 /** In milliseconds, from the request's first byte to the answer's last one. */
-export interface Latency {
-  readonly p50: number;
-  readonly p99: number;
-  readonly max: number;
-}
+export type RequestLatency = Pick<Latency, 'p50' | 'p99' | 'max'>;
 
 export interface Sample {
   /** `idle`: everything that was allowed is answered. */
@@ -30,7 +27,7 @@ export interface Sample {
   /** Answers since `open`, by status. */
   readonly answers: Readonly<Record<number, number>>;
   /** Of the answers since the last sample, by status. */
-  readonly latency: Readonly<Record<number, Latency>>;
+  readonly latency: Readonly<Record<number, RequestLatency>>;
   /** Since the first `allow`, and the CPU that this process used in that time. */
   readonly elapsedMs: number;
   readonly cpuMs: number;
@@ -97,7 +94,7 @@ function record(status: number, ms: number): void {
   histogram.record(Math.max(1, Math.round(ms * 1_000)));
 }
 
-function takeLatencies(): Record<number, Latency> {
+function takeLatencies(): Record<number, RequestLatency> {
   const taken = [...latencies].map(([status, histogram]) => {
     const ms = (percentile: number) => histogram.percentile(percentile) / 1_000;
     return [status, { p50: ms(50), p99: ms(99), max: histogram.max / 1_000 }] as const;

@@ -1,4 +1,5 @@
 // The experiment's result as tables for people.
+import { median } from '../../demos/shared/statistics.ts';
 import { columns, count } from '../../demos/shared/terminal.ts';
 import type { BurstResult } from './bursts.ts';
 import type { Disturbed } from './disturbances.ts';
@@ -25,9 +26,6 @@ function range(values: readonly number[]): string {
   const [min, max] = [Math.min(...values), Math.max(...values)];
   return min === max ? count(min) : `${count(min)} – ${count(max)}`;
 }
-
-const median = (values: readonly number[]) =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 
 const overshoot = (more: number) => (more > 0 ? `+${count(more)}` : count(more));
 

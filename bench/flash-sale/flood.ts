@@ -1,7 +1,7 @@
 // A flood: as many purchases as the connections bear, each answer followed by the next request.
 import { setTimeout as delay } from 'node:timers/promises';
 import { cpuShares, cpuTimes } from '../cpu.ts';
-import type { Latency, Sample } from '../generator.ts';
+import type { RequestLatency, Sample } from '../generator.ts';
 import type { Load, Work } from '../load.ts';
 import { type Durations, micros, UNLIMITED, type Window } from '../measure.ts';
 import { metricsOf, sumOf } from '../meter.ts';
@@ -13,7 +13,7 @@ export interface Flooded {
   readonly answers: Readonly<Record<number, number>>;
   /** By status. */
   readonly perSecond: Readonly<Record<number, number>>;
-  readonly latency: Readonly<Record<number, Latency>>;
+  readonly latency: Readonly<Record<number, RequestLatency>>;
   /** Share of one CPU that the load generator used. */
   readonly generatorCpu: number;
   /** Shares of one CPU, by process. Empty where the platform does not tell. */

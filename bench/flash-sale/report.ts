@@ -9,7 +9,7 @@ import {
   type Report,
   type Unit,
 } from '../figures.ts';
-import type { Latency } from '../generator.ts';
+import type { RequestLatency } from '../generator.ts';
 import { BROKEN } from '../raw-http.ts';
 import type { Mode } from '../system.ts';
 import type { Flooded, SystemFlooded } from './flood.ts';
@@ -137,7 +137,7 @@ function figuresOf(mode: Mode, rounds: readonly Round[]): Figure[] {
 function latencies(floods: readonly Flooded[], status: number, name: string): Figure[] {
   const found = floods.flatMap(({ latency }) => latency[status] ?? []);
   if (found.length === 0) return [];
-  const percentile = (which: keyof Latency) =>
+  const percentile = (which: keyof RequestLatency) =>
     figure(
       `${name}, ${which}`,
       'ms',

@@ -3,11 +3,11 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Order } from '../../contracts/orders.ts';
-import { type Latency, latencyOf } from '../replay/equation.ts';
 import { concurrently } from '../shared/concurrently.ts';
 import { CliError } from '../shared/errors.ts';
 import { HttpClient } from '../shared/http.ts';
 import { placeOrder, readOrder } from '../shared/orders.ts';
+import { type Latency, latencyOf } from '../shared/statistics.ts';
 import { readPage } from './pages.ts';
 
 /** 59.97, so that there are points and a coupon. */

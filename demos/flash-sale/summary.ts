@@ -1,9 +1,9 @@
 // What a run comes to: the figures of the terminal, of the report, and of --json.
 import type { FlashSale } from '../../contracts/flash-sales.ts';
+import { type Latency, latencyOf } from '../shared/statistics.ts';
 import type { CheckedTicket } from './check-tickets.ts';
 import { type Books, type Equation, equationsOf, type TicketCounts } from './equations.ts';
 import { type Fairness, fairnessOf } from './fairness.ts';
-import { type Latency, latencyOf } from './latency.ts';
 import { type Outcome, outcomes, type RefusedOutcome, refusedOutcomes } from './outcome.ts';
 import { CONNECTIONS } from './purchases.ts';
 import type { Run } from './run.ts';

@@ -1,5 +1,5 @@
 // One second of the course, as it is shown.
-import { latencyOf } from '../flash-sale/latency.ts';
+import { latencyOf } from '../shared/statistics.ts';
 import { type Answer, byStatus, isAccepted, latencyMsOf } from './flow.ts';
 import type { PerService, Sample } from './watch.ts';
 

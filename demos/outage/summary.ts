@@ -1,5 +1,5 @@
 // What an outage came to: did those who ordered notice, how much was waiting, how soon was it done, is anything missing.
-import { type Latency, latencyOf } from '../flash-sale/latency.ts';
+import { type Latency, latencyOf } from '../shared/statistics.ts';
 import { count } from '../shared/terminal.ts';
 import type { Audit } from './audit.ts';
 import type { Course, Settings } from './course.ts';

@@ -18,17 +18,3 @@ export function equation(read: number, ordered: number, refused: Refusals, faile
 }
 
 export const sumOf = (refusals: readonly Refusal[]): number => refusals.reduce((sum, { count }) => sum + count, 0);
-
-/** Milliseconds; nearest-rank percentiles, so each is a value that was measured. */
-export interface Latency {
-  readonly p50: number;
-  readonly p99: number;
-  readonly max: number;
-}
-
-/** Undefined for no values. */
-export function latencyOf(values: readonly number[]): Latency | undefined {
-  const sorted = values.toSorted((a, b) => a - b);
-  const rank = (share: number) => sorted[Math.ceil(share * sorted.length) - 1] ?? 0;
-  return sorted.length === 0 ? undefined : { p50: rank(0.5), p99: rank(0.99), max: rank(1) };
-}

@@ -1,6 +1,7 @@
 // What a replay ends with: the equations of lines and of invoices, and what became of the orders.
+import type { Latency } from '../shared/statistics.ts';
 import { columns, count, duration, paint, printable } from '../shared/terminal.ts';
-import { type Equation, type Latency, sumOf } from './equation.ts';
+import { type Equation, sumOf } from './equation.ts';
 import type { Incomplete } from './follow.ts';
 import type { Refusal } from './refusals.ts';
 

@@ -1,5 +1,6 @@
 // Adds up what the server answered, next to what the reader counted.
-import { equation, latencyOf } from './equation.ts';
+import { latencyOf } from '../shared/statistics.ts';
+import { equation } from './equation.ts';
 import type { Follower } from './follow.ts';
 import type { Collected } from './invoices.ts';
 import type { Placement } from './place.ts';

@@ -2,7 +2,6 @@ import { expect, test } from 'vitest';
 import type { CheckedTicket } from '../../demos/flash-sale/check-tickets.ts';
 import { type Books, equationsOf } from '../../demos/flash-sale/equations.ts';
 import { fairnessOf } from '../../demos/flash-sale/fairness.ts';
-import { latencyOf } from '../../demos/flash-sale/latency.ts';
 import { svgOf } from '../../demos/flash-sale/report/charts.ts';
 import { pageOf } from '../../demos/flash-sale/report/page.ts';
 import { renderSummary } from '../../demos/flash-sale/report/terminal.ts';
@@ -67,17 +66,6 @@ test('fairness tells the same order from none and from the reverse', () => {
   expect(served([7, 7, 7])?.rankCorrelation).toBe(1); // all at once: nobody was passed over
   expect(served([1, 1, 2, 2])?.rankCorrelation).toBeCloseTo(0.894, 3);
   expect(served([1])).toBeUndefined();
-});
-
-test('latencies are values that were measured', () => {
-  expect(latencyOf(Array.from({ length: 200 }, (_, index) => 200 - index))).toEqual({
-    count: 200,
-    p50: 100,
-    p95: 190,
-    p99: 198,
-    max: 200,
-  });
-  expect(latencyOf([])).toBeUndefined();
 });
 
 /** Three buyers for one unit: one is admitted, comes again and loses an answer; one is refused; one too early. */

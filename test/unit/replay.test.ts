@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Cells, type CsvLine, readLines } from '../../demos/replay/csv.ts';
-import { equation, latencyOf } from '../../demos/replay/equation.ts';
+import { equation } from '../../demos/replay/equation.ts';
 import { collectInvoices } from '../../demos/replay/invoices.ts';
 import { judgeLine } from '../../demos/replay/line.ts';
 import { toMinorUnits } from '../../demos/replay/money.ts';
@@ -289,11 +289,4 @@ describe('the equation', () => {
   test.each([4, 6])('does not close when one is missing or counted twice', (ordered) => {
     expect(equation(10, ordered, refused({ 'no price': 5 }), refused({})).closes).toBe(false);
   });
-});
-
-test('percentiles are values that were measured', () => {
-  const values = Array.from({ length: 100 }, (_, i) => 100 - i);
-  expect(latencyOf(values)).toEqual({ p50: 50, p99: 99, max: 100 });
-  expect(latencyOf([7])).toEqual({ p50: 7, p99: 7, max: 7 });
-  expect(latencyOf([])).toBeUndefined();
 });

@@ -1,4 +1,4 @@
-// How long answers took.
+// Percentiles and medians of what was measured.
 
 /** Milliseconds; nearest-rank percentiles, so each is a value that was measured. */
 export interface Latency {
@@ -15,4 +15,10 @@ export function latencyOf(values: readonly number[]): Latency | undefined {
   const sorted = Float64Array.from(values).sort();
   const rank = (share: number) => sorted[Math.ceil(share * sorted.length) - 1] ?? 0;
   return { count: sorted.length, p50: rank(0.5), p95: rank(0.95), p99: rank(0.99), max: rank(1) };
+}
+
+/** Of an even number of values, the mean of the two in the middle. NaN for no values. */
+export function median(values: readonly number[]): number {
+  const sorted = Float64Array.from(values).sort();
+  return (Number(sorted[(sorted.length - 1) >> 1]) + Number(sorted[sorted.length >> 1])) / 2;
 }
