@@ -52,7 +52,7 @@ export function renderProfiles(mode: Mode, profiles: Profiles, phases: readonly 
   const top = (shares: readonly Share[], count: number) =>
     columns(
       shares.slice(0, count).map(({ name, share }) => [`${(share * 100).toFixed(1)} %`.padStart(6), name]),
-      '    ',
+      { indent: '    ' },
     );
   return phases
     .flatMap((phase) => Object.entries(profiles[phase] ?? {}).map(([name, summary]) => ({ phase, name, ...summary })))

@@ -5,7 +5,7 @@ import { uuid } from '../contracts/text.ts';
 import { CliError, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
 import { HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
-import { count, print, printJson, progressBar } from '../demos/shared/terminal.ts';
+import { count, print, printJson, withProgress } from '../demos/shared/terminal.ts';
 import { askEach, FailedMessages } from './failed/client.ts';
 import { type FilterOptions, isNarrow, queryOf, withFilter } from './failed/filter.ts';
 import { newestFirst, renderList, renderMessage, renderRetries } from './failed/render.ts';
@@ -166,14 +166,11 @@ const retryMatching = (options: RetryOptions, signal: AbortSignal) =>
     const run = new RetryRun(await askEach(named, url, (service) => messages.preview(service, query, signal)));
     let failure: unknown;
     if (!dryRun) {
-      const bar = progressBar('retrying', run.matching);
-      try {
-        await run.retryAll(messages, query, { rate, signal, onProgress: () => bar.update(run.retried) });
-      } catch (error) {
+      await withProgress('retrying', run.matching, (update) =>
+        run.retryAll(messages, query, { rate, signal, onProgress: () => update(run.retried) }),
+      ).catch((error) => {
         failure = error;
-      } finally {
-        bar.stop();
-      }
+      });
     }
     const { matching, retried, left, services } = run;
     if (json) printJson({ dryRun, matching, retried, left, services });

@@ -9,7 +9,7 @@ import { Tally } from '../demos/replay/tally.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
-import { count, note, print, printJson, progressBar } from '../demos/shared/terminal.ts';
+import { count, note, print, printJson, withProgress } from '../demos/shared/terminal.ts';
 import { currencyOption, jsonOption, numberBetween, urlOption } from './options.ts';
 
 interface ReplayOptions {
@@ -67,17 +67,13 @@ async function replay(file: string, options: ReplayOptions, signal: AbortSignal)
   }
 }
 
-async function read(file: string, { currency }: ReplayOptions, signal: AbortSignal): Promise<Collected> {
-  const reading = progressBar('reading   ');
-  try {
-    return await collectInvoices(readLines(file), currency, (linesRead) => {
+const read = (file: string, { currency }: ReplayOptions, signal: AbortSignal): Promise<Collected> =>
+  withProgress('reading   ', undefined, (update) =>
+    collectInvoices(readLines(file), currency, (linesRead) => {
       signal.throwIfAborted();
-      reading.update(linesRead);
-    });
-  } finally {
-    reading.stop();
-  }
-}
+      update(linesRead);
+    }),
+  );
 
 async function run(
   file: string,
@@ -92,19 +88,18 @@ async function run(
   const speed = options.max ? undefined : options.speed;
   const retryMs = options.retrySeconds * 1_000;
   const startedAt = performance.now();
-  const placing = progressBar('placing   ', total);
   try {
-    await placeAll(collected.invoices, { http, currency, speed, concurrency, retryMs, signal }, (placement) => {
-      tally.add(placement);
-      if (placement.kind === 'ordered') follower.see(placement.order);
-      placing.update(tally.placements);
-    });
+    await withProgress('placing   ', total, (update) =>
+      placeAll(collected.invoices, { http, currency, speed, concurrency, retryMs, signal }, (placement) => {
+        tally.add(placement);
+        if (placement.kind === 'ordered') follower.see(placement.order);
+        update(tally.placements);
+      }),
+    );
   } catch (error) {
     if (signal.aborted)
       note(`${count(tally.placements)} of ${count(total)} invoices were answered; run it again to go on`);
     throw error;
-  } finally {
-    placing.stop();
   }
   const placingMs = performance.now() - startedAt;
   await waitFor(follower, { http, concurrency, timeoutMs: options.timeout * 1_000, signal });
@@ -113,10 +108,6 @@ async function run(
 
 async function waitFor(follower: Follower, options: FollowOptions): Promise<void> {
   const done = () => follower.completedAfterMs.length;
-  const completing = progressBar('completing', done() + follower.incomplete().length);
-  try {
-    await follower.wait(options, () => completing.update(done()));
-  } finally {
-    completing.stop();
-  }
+  const total = done() + follower.incomplete().length;
+  await withProgress('completing', total, (update) => follower.wait(options, () => update(done())));
 }

@@ -91,7 +91,10 @@ function renderMessages({ messages, settleMs }: Report): string[] {
     return [name, ...cells];
   });
   const head = ['waiting', 'outbox to bus', 'to users', 'inbox pending', 'retrying', 'dead'];
-  return [...columns([head, ...rows], ''), ...serviceNames.flatMap((name) => renderDead(name, messages[name]))];
+  return [
+    ...columns([head, ...rows], { indent: '' }),
+    ...serviceNames.flatMap((name) => renderDead(name, messages[name])),
+  ];
 }
 
 function renderDead(name: string, { dead, inbox }: MessagesSummary): string[] {

@@ -2,7 +2,7 @@
 // is still wrong then is an offence.
 import type { MessagesSummary } from '../../contracts/audit.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
-import { progressBar } from '../../demos/shared/terminal.ts';
+import { withProgress } from '../../demos/shared/terminal.ts';
 import type { AuditClient } from './client.ts';
 import { lookAtOrders, lookAtTickets, settle, type Wrong } from './look-again.ts';
 import { mendable, type Offence } from './offences.ts';
@@ -34,24 +34,24 @@ export interface Audit {
 const MAX_NAMED_OVERDUE = 20;
 
 export async function audit({ client, settleMs, signal }: AuditOptions): Promise<Audit> {
-  const reading = progressBar('reading ');
-  const seen = await sweep(client, settleMs, reading.update).finally(reading.stop);
+  const seen = await withProgress('reading ', undefined, (update) => sweep(client, settleMs, update));
 
-  const settling = progressBar('settling', seen.orders.ids.size + seen.tickets.ids.size);
   const left = { orders: seen.orders.ids.size, tickets: seen.tickets.ids.size };
   const total = left.orders + left.tickets;
-  const options = (kind: keyof typeof left) => ({
-    settleMs,
-    signal,
-    onProgress: (still: number) => {
-      left[kind] = still;
-      settling.update(total - left.orders - left.tickets);
-    },
+  const [orders, tickets] = await withProgress('settling', total, (update) => {
+    const options = (kind: keyof typeof left) => ({
+      settleMs,
+      signal,
+      onProgress: (still: number) => {
+        left[kind] = still;
+        update(total - left.orders - left.tickets);
+      },
+    });
+    return Promise.all([
+      settle(seen.orders.ids, (ids) => lookAtOrders(client, ids), options('orders')),
+      settle(seen.tickets.ids, (ids) => lookAtTickets(client, ids), options('tickets')),
+    ]);
   });
-  const [orders, tickets] = await Promise.all([
-    settle(seen.orders.ids, (ids) => lookAtOrders(client, ids), options('orders')),
-    settle(seen.tickets.ids, (ids) => lookAtTickets(client, ids), options('tickets')),
-  ]).finally(settling.stop);
   for (const wrong of [orders, tickets])
     for (const [id, broken] of wrong) for (const rule of broken) seen.offences.add(rule, id);
 
@@ -94,16 +94,17 @@ export async function repair({ client, settleMs, signal }: AuditOptions, { toAsk
   const tickets = toAsk.tickets.filter((id) => !ordersOfTickets.has(id));
   const asked = (await client.askAgain('order', [...new Set(orders)])) + (await client.askAgain('flash-sale', tickets));
 
-  const mending = progressBar('mending ', toAsk.orders.length + toAsk.tickets.length);
-  const options = (all: readonly string[]) => ({
-    settleMs,
-    signal,
-    onProgress: (left: number) => mending.update(all.length - left),
-  });
   const unknown = (ids: readonly string[]): Wrong => new Map(ids.map((id) => [id, []]));
-  await Promise.all([
-    settle(unknown(orders), (ids) => lookAtOrders(client, ids), options(orders)),
-    settle(unknown(toAsk.tickets), (ids) => lookAtTickets(client, ids), options(toAsk.tickets)),
-  ]).finally(mending.stop);
+  await withProgress('mending ', toAsk.orders.length + toAsk.tickets.length, (update) => {
+    const options = (all: readonly string[]) => ({
+      settleMs,
+      signal,
+      onProgress: (left: number) => update(all.length - left),
+    });
+    return Promise.all([
+      settle(unknown(orders), (ids) => lookAtOrders(client, ids), options(orders)),
+      settle(unknown(toAsk.tickets), (ids) => lookAtTickets(client, ids), options(toAsk.tickets)),
+    ]);
+  });
   return asked;
 }

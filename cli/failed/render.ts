@@ -30,7 +30,7 @@ export function renderList(messages: readonly ListedMessage[], more: boolean): s
     shortened(printable(error ?? '')),
   ]);
   return [
-    ...columns([header.map((name) => paint('dim', name)), ...rows], ''),
+    ...columns([header.map((name) => paint('dim', name)), ...rows], { indent: '' }),
     ...(more ? [`the newest ${count(messages.length)}; there are more: see --limit`] : []),
   ];
 }

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type RunningSluice, startSluice } from '../../app/start.ts';
-import { progressBar } from '../shared/terminal.ts';
+import { withProgress } from '../shared/terminal.ts';
 import { differences, type Effects, readEffects } from './effects.ts';
 import { type Measured, measure, totalOrders } from './measure.ts';
 import { startSynchronous } from './synchronous.ts';
@@ -43,21 +43,17 @@ export async function compare(
     const ways: Way[] = [];
     for (const [way, start] of starts) {
       signal.throwIfAborted();
-      const progress = progressBar(way.padEnd(19), total);
-      let answered = 0;
-      const onOrder = () => progress.update(++answered);
-      try {
+      await withProgress(way.padEnd(19), total, async (update) => {
+        let answered = 0;
         const running = await start(env);
         try {
           const shop = { url: running.url, userId: `customer-${ways.length + 1}` };
-          const measured = await measure(shop, { orders, clients, onOrder, signal });
+          const measured = await measure(shop, { orders, clients, onOrder: () => update(++answered), signal });
           ways.push({ way, ...measured, effects: await readEffects(shop, signal) });
         } finally {
           await running.stop();
         }
-      } finally {
-        progress.stop();
-      }
+      });
     }
     return {
       workMs,

@@ -1,5 +1,5 @@
 // The comparison as a picture: one file without anything outside it, readable on light and on dark paper.
-import { milliseconds } from './report.ts';
+import { milliseconds } from '../shared/terminal.ts';
 import type { Comparison, Way } from './run.ts';
 
 const WIDTH = 760;

@@ -1,15 +1,13 @@
 // An outage on a terminal or in a log: a line a second, with what waits for the stopped service as a bar, and a summary.
 import { renderReport } from '../../cli/audit/report.ts';
-import { milliseconds } from '../compare/report.ts';
-import { columns, count, duration, paint } from '../shared/terminal.ts';
+import { bar, columns, count, duration, milliseconds, paint } from '../shared/terminal.ts';
 import type { Settings } from './course.ts';
 import type { Second } from './seconds.ts';
 import { type Summary, statusText } from './summary.ts';
 import { steps } from './system.ts';
 
 /** Characters of the bar of what is expected at most; what is longer is cut. */
-const BAR = 30;
-const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+const BAR_WIDTH = 30;
 const widths = { second: 6, answers: 19, p95: 10, completed: 11, waiting: 8 };
 
 export function headLine({ service }: Settings): string {
@@ -39,15 +37,10 @@ export function secondLine(
     (p95Ms === null ? '–' : milliseconds(p95Ms)).padStart(widths.p95),
     count(completed).padStart(widths.completed),
     ...numbers,
-    `   ${paint('yellow', bar(waiting[service] / (rate * awaySeconds)), stream)}`,
+    `   ${paint('yellow', bar(waiting[service] / (rate * awaySeconds), BAR_WIDTH), stream)}`,
   ]
     .join('')
     .trimEnd();
-}
-
-function bar(share: number): string {
-  const eighths = Math.round(Math.min(1, share) * BAR * 8);
-  return '█'.repeat(Math.floor(eighths / 8)) + (EIGHTHS[eighths % 8] ?? '');
 }
 
 export function renderSummary(summary: Summary): string[] {
@@ -64,7 +57,7 @@ export function renderSummary(summary: Summary): string[] {
       ? paint('red', 'it has not caught up')
       : `it was ready ${duration(readyAfterMs)} after its start, and had caught up after ${duration(caughtUpAfterMs)}`;
   return [
-    ...columns([head.map((cell) => paint('dim', cell)), ...rows]),
+    ...columns([head.map((cell) => paint('dim', cell)), ...rows], { align: 'right' }),
     '',
     `${settings.service} was away for ${duration(readyMs - goneMs)}; ${count(longestBacklog)} orders waited for it at the most; ${back}`,
     '',

@@ -71,7 +71,7 @@ const renderReasons = (refusals: readonly Refusal[]): string[] =>
       printable(reason),
       paint('dim', `first: ${printable(first)}`),
     ]),
-    '         ',
+    { indent: '         ' },
   );
 
 const renderLatency = ({ p50, p99, max }: Latency): string =>

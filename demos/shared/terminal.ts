@@ -1,4 +1,4 @@
-// What the commands show: colours (none with NO_COLOR or into a file), columns, a progress bar. Results go to stdout,
+// What the commands show: colours (none with NO_COLOR or into a file), columns, bars, progress. Results go to stdout,
 // everything about the run to stderr, so that `sluice … --json | jq` works with a progress bar on the screen.
 import { stripVTControlCharacters, styleText } from 'node:util';
 
@@ -29,48 +29,94 @@ export function duration(ms: number): string {
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
-/** Pads the cells of each column to the same width; the last column is left as it is. */
-export function columns(rows: readonly (readonly string[])[], indent = '  '): string[] {
+/** Milliseconds, with a decimal where it tells something: `2.9 ms`, `318 ms`. */
+export const milliseconds = (ms: number): string => `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+
+export interface ColumnsOptions {
+  readonly indent?: string;
+  /** Of all columns but the first. */
+  readonly align?: 'left' | 'right';
+}
+
+/** Pads the cells of each column to the same width. */
+export function columns(
+  rows: readonly (readonly string[])[],
+  { indent = '  ', align = 'left' }: ColumnsOptions = {},
+): string[] {
   const width = (text: string) => stripVTControlCharacters(text).length;
   const columnCount = Math.max(0, ...rows.map((row) => row.length));
   const widths = Array.from({ length: columnCount }, (_, i) => Math.max(...rows.map((row) => width(row[i] ?? ''))));
   return rows.map((row) => {
-    const cells = row.map((cell, i) => cell + ' '.repeat((widths[i] ?? 0) - width(cell)));
+    const cells = row.map((cell, i) => {
+      const padding = ' '.repeat((widths[i] ?? 0) - width(cell));
+      return align === 'right' && i > 0 ? padding + cell : cell + padding;
+    });
     return indent + cells.join('  ').trimEnd();
   });
 }
 
-export interface Progress {
-  /** Says how much is done so far. Cheap: call it as often as there is news. */
-  update(done: number): void;
-  /** Removes the bar; what comes next starts on a clean line. */
-  stop(): void;
+const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+
+/** A bar of `share` times `width` characters, to an eighth of one; a share above 1 is cut. */
+export function bar(share: number, width: number): string {
+  const eighths = Math.round(Math.min(1, share) * width * 8);
+  return '█'.repeat(Math.floor(eighths / 8)) + (EIGHTHS[eighths % 8] ?? '');
 }
 
-const BAR_WIDTH = 28;
+export interface Gauge {
+  readonly done: number;
+  readonly total: number;
+  readonly width?: number;
+  readonly color?: 'cyan' | 'yellow';
+}
+
+/** A line of `width` characters of which the part that is done is coloured, and both numbers. */
+export function gauge({ done, total, width = 28, color = 'cyan' }: Gauge, stream: NodeJS.WriteStream): string {
+  const filled = total === 0 ? 0 : Math.round(Math.min(1, done / total) * width);
+  const line = paint(color, '━'.repeat(filled), stream) + paint('dim', '━'.repeat(width - filled), stream);
+  return `${line} ${count(done)}/${count(total)}`;
+}
+
 const REDRAW_MS = 100;
 
-/** A progress bar on stderr while that is a terminal, otherwise nothing. Without a total, a count. */
-export function progressBar(label: string, total?: number, stream: NodeJS.WriteStream = process.stderr): Progress {
-  if (!stream.isTTY) return { update: () => {}, stop: () => {} };
+/**
+ * Draws lines again and again in the same place, on a terminal; elsewhere nothing. `lines` gets the time since the start.
+ * Returns what removes them: what comes next starts on a clean line.
+ */
+export function redraw(
+  lines: (ms: number) => readonly string[],
+  stream: NodeJS.WriteStream = process.stderr,
+): () => void {
+  if (!stream.isTTY) return () => {};
   const startedAt = performance.now();
-  let done = 0;
-  const bar = () => {
-    if (total === undefined) return count(done);
-    const filled = total === 0 ? BAR_WIDTH : Math.round(Math.min(1, done / total) * BAR_WIDTH);
-    const rest = paint('dim', '━'.repeat(BAR_WIDTH - filled), stream);
-    return `${paint('cyan', '━'.repeat(filled), stream)}${rest} ${count(done)}/${count(total)}`;
+  const draw = () => {
+    const shown = lines(performance.now() - startedAt);
+    const up = shown.length > 1 ? `\x1b[${shown.length - 1}A` : '';
+    // Without wrapping: a line that took two rows would not be found again.
+    stream.write(`\r\x1b[J\x1b[?7l${shown.join('\n')}\x1b[?7h\r${up}`);
   };
-  const draw = () => stream.write(`\r\x1b[K${label} ${bar()}  ${duration(performance.now() - startedAt)}`);
   draw();
   const timer = setInterval(draw, REDRAW_MS);
-  return {
-    update: (nowDone) => {
-      done = nowDone;
-    },
-    stop: () => {
-      clearInterval(timer);
-      stream.write('\r\x1b[K');
-    },
+  return () => {
+    clearInterval(timer);
+    stream.write('\r\x1b[J');
   };
+}
+
+/** Shows how much of `total` is done while `work` goes on, which says so as often as it likes. Without a total, a count. */
+export async function withProgress<T>(
+  label: string,
+  total: number | undefined,
+  work: (update: (done: number) => void) => Promise<T>,
+): Promise<T> {
+  let done = 0;
+  const progress = () => (total === undefined ? count(done) : gauge({ done, total }, process.stderr));
+  const remove = redraw((ms) => [`${label} ${progress()}  ${duration(ms)}`]);
+  try {
+    return await work((nowDone) => {
+      done = nowDone;
+    });
+  } finally {
+    remove();
+  }
 }

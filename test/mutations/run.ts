@@ -56,7 +56,8 @@ function printVerdicts(verdicts: readonly Verdict[]): void {
     outcome,
     seconds(ms),
   ]);
-  for (const line of columns([['mistake', 'noticed by', 'tests', 'result', 'seconds'], ...rows], '')) print(line);
+  for (const line of columns([['mistake', 'noticed by', 'tests', 'result', 'seconds'], ...rows], { indent: '' }))
+    print(line);
   for (const { mutation, why } of verdicts) if (why) print(`\n${mutation.name}: ${why}`);
 }
 

@@ -6,6 +6,7 @@ import type { Summary } from '../summary.ts';
 import { perSecond } from './figures.ts';
 
 const MOST_ERRORS = 5;
+const dim = (text: string) => paint('dim', text);
 
 export function renderSummary(summary: Summary): string[] {
   const { settings, buyers, requests, tickets, longestQueue, fairness, errors } = summary;
@@ -14,7 +15,7 @@ export function renderSummary(summary: Summary): string[] {
     '',
     ...columns(
       [
-        ['', 'buyers', 'requests'],
+        ['', 'buyers', 'requests'].map(dim),
         ['admitted', count(buyers.admitted), count(requests.answered.admitted)],
         ['yours already', '', count(requests.answered.already)],
         ...refusedOutcomes.map((outcome) => [
@@ -26,7 +27,8 @@ export function renderSummary(summary: Summary): string[] {
           ? [[paint('red', 'error'), count(buyers.unanswered), count(requests.answered.error)]]
           : []),
         ['in all', count(buyers.total), count(requests.sent)],
-      ].map((cells, index) => alignRight(cells, [24, 8, 9], index === 0)),
+      ],
+      { align: 'right' },
     ),
     ...errors.slice(0, MOST_ERRORS).map(({ message, count: times }) => `    ${count(times)} × ${printable(message)}`),
     '',
@@ -36,11 +38,7 @@ export function renderSummary(summary: Summary): string[] {
     ...(fairness ? [`fairness   ${fairnessSentence(fairness)}`] : []),
     '',
     `answers, from the moment that a buyer comes (waiting for one of ${summary.connections} connections included: at most ${duration(summary.longestWaitMs)})`,
-    ...columns(
-      [['', 'p50', 'p95', 'p99', 'max'], ...latencyRows(summary)].map((cells, index) =>
-        alignRight(cells, [16, 9, 9, 9, 9], index === 0),
-      ),
-    ),
+    ...columns([['', 'p50', 'p95', 'p99', 'max'].map(dim), ...latencyRows(summary)], { align: 'right' }),
     '',
     ...columns(
       summary.equations.map(({ name, text, holds }) =>
@@ -60,11 +58,4 @@ const latencyRows = ({ latencyMs }: Summary): string[][] =>
     const latency = latencyMs[outcome];
     if (!latency) return [];
     return [[outcomeNames[outcome], ...[latency.p50, latency.p95, latency.p99, latency.max].map(duration)]];
-  });
-
-/** The first cell stands left, the others right; a heading is dim. */
-const alignRight = (cells: readonly string[], widths: readonly number[], heading: boolean): string[] =>
-  cells.map((cell, index) => {
-    const text = index === 0 ? cell.padEnd(widths[index] ?? 0) : cell.padStart(widths[index] ?? 0);
-    return heading ? paint('dim', text) : text;
   });
