@@ -1,35 +1,19 @@
 // An outage as a picture: answers, what waited, and completions, below each other on one time axis.
-import { chartStyle } from '../flash-sale/report/charts.ts';
-import { drawPanel, HEIGHT, type Panel, WIDTH } from '../flash-sale/report/panel.ts';
 import { count, duration } from '../shared/terminal.ts';
+import { type Panel, panelsDocument } from '../shared/time-chart.ts';
 import { type Summary, totalsOf } from './summary.ts';
 
-const HEAD = 66;
-
-/** An SVG document without anything outside it. Every text in it is our own, so nothing needs escaping. */
 export function svgOf(summary: Summary): string {
-  const { settings, seconds, goneMs, readyMs, caughtUpAfterMs } = summary;
+  const { settings, seconds, goneMs, readyMs, caughtUpAfterMs, shape } = summary;
   const { service, rate } = settings;
-  const axis = { fromMs: 0, toMs: Math.max(1, seconds.length) * 1_000, stepMs: 1_000 };
-  const panels = panelsOf(summary);
-  const height = HEAD + panels.length * HEIGHT + 8;
-  const title = `${count(rate)} orders a second, ${service} away for ${duration(readyMs - goneMs)}`;
   const back =
     caughtUpAfterMs === null ? 'it did not catch up' : `it caught up ${duration(caughtUpAfterMs)} after its start`;
-  return `<svg class="chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-labelledby="title desc">
-<title id="title">${title}</title>
-<desc id="desc">${panels.map(({ description }) => description).join(' ')}</desc>
-<style>
-  .paper { fill: #ffffff; }
-  .chart .title { font-size: 17px; font-weight: 600; }
-  @media screen and (prefers-color-scheme: dark) { .paper { fill: #0d1117; } }${chartStyle}
-</style>
-<rect class="paper" width="100%" height="100%" rx="8"/>
-<text class="title" x="12" y="30">${title}</text>
-<text class="tick" x="12" y="50">${summary.shape}; ${back}</text>
-${panels.map((panel, index) => `<g transform="translate(0 ${HEAD + index * HEIGHT})">\n${drawPanel(panel, axis)}\n</g>`).join('\n')}
-</svg>
-`;
+  const head = {
+    title: `${count(rate)} orders a second, ${service} away for ${duration(readyMs - goneMs)}`,
+    subtitle: `${shape}; ${back}`,
+  };
+  const axis = { fromMs: 0, toMs: Math.max(1, seconds.length) * 1_000, stepMs: 1_000 };
+  return panelsDocument(head, panelsOf(summary), axis);
 }
 
 function panelsOf(summary: Summary): Panel[] {
@@ -52,15 +36,15 @@ function panelsOf(summary: Summary): Panel[] {
       stacks: [
         {
           name: `2xx, ${service} runs`,
-          className: 'orders',
+          color: 'green',
           values: answersWhere((status, away) => is2xx(status) && !away),
         },
         {
           name: `2xx, ${service} is away`,
-          className: 'queue-full',
+          color: 'yellow',
           values: answersWhere((status, away) => is2xx(status) && away),
         },
-        { name: 'others', className: 'overloaded', values: answersWhere((status) => !is2xx(status)) },
+        { name: 'others', color: 'orange', values: answersWhere((status) => !is2xx(status)) },
       ],
     },
     {
@@ -70,7 +54,6 @@ function panelsOf(summary: Summary): Panel[] {
       stacks: [],
       line: {
         name: 'waiting',
-        className: 'queue',
         points: seconds.map(({ second, waiting }) => ({ atMs: second * 1_000, value: waiting[service] })),
       },
     },
@@ -78,7 +61,7 @@ function panelsOf(summary: Summary): Panel[] {
       id: 'completed',
       title: 'Completed orders per second',
       description: 'Orders whose steps were all done, by the second in which they came to that.',
-      stacks: [{ name: 'completed', className: 'arrivals', values: seconds.map(({ completed }) => completed) }],
+      stacks: [{ name: 'completed', color: 'blue', values: seconds.map(({ completed }) => completed) }],
     },
   ];
 }

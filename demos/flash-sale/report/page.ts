@@ -1,10 +1,12 @@
 // The report as one HTML page that needs nothing else: no scripts, no fonts, no pictures from elsewhere.
+import { chartStyle } from '../../shared/svg.ts';
 import { count, duration } from '../../shared/terminal.ts';
+import { panelElement } from '../../shared/time-chart.ts';
 import { fairnessSentence } from '../fairness.ts';
 import { outcomeNames, outcomes, refusedOutcomes } from '../outcome.ts';
 import type { Series } from '../series.ts';
 import { failures, type Summary } from '../summary.ts';
-import { chartOf, chartStyle, panelsOf } from './charts.ts';
+import { panelsOf } from './charts.ts';
 import { perSecond, seconds } from './figures.ts';
 import { sumOfRefusals } from './terminal.ts';
 
@@ -70,7 +72,7 @@ ${verdict(summary)}
 ${facts(summary)}
 <h2>The sale over time</h2>
 ${panelsOf(summary, series)
-  .map((panel) => `<figure>\n${chartOf(panel, series)}\n<figcaption>${panel.description}</figcaption>\n</figure>`)
+  .map((panel) => `<figure>\n${panelElement(panel, series)}\n<figcaption>${panel.description}</figcaption>\n</figure>`)
   .join('\n')}
 <h2>Buyers and requests</h2>
 ${answers(summary)}

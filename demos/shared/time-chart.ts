@@ -1,14 +1,16 @@
-// One chart: bars, lines and areas over time, drawn as SVG. All charts of a report share the time axis.
+// Bars, lines and areas over time, drawn as SVG: panels below each other, which share the time axis.
+import { type Color, type Picture, svgDocument } from './svg.ts';
 
-/** In user units. */
-export const WIDTH = 860;
-export const HEIGHT = 178;
+/** Of one panel, in user units. */
+const WIDTH = 860;
+const HEIGHT = 178;
 const PLOT = { left: 66, right: 846, top: 40, bottom: 150 };
 
-export interface Stack {
+const LINE_COLOR: Color = 'blue';
+
+interface Stack {
   readonly name: string;
-  /** Of the colour: see the style. */
-  readonly className: string;
+  readonly color: Color;
   /** One per step. */
   readonly values: readonly number[];
 }
@@ -21,12 +23,12 @@ export interface Panel {
   /** Bars, the first at the bottom. */
   readonly stacks: readonly Stack[];
   /** A line with the area below it. */
-  readonly line?: { readonly name: string; readonly className: string; readonly points: readonly Point[] };
+  readonly line?: { readonly name: string; readonly points: readonly Point[] };
   /** A level to compare with. */
   readonly limit?: { readonly name: string; readonly value: number };
 }
 
-export interface Point {
+interface Point {
   readonly atMs: number;
   readonly value: number;
 }
@@ -37,8 +39,32 @@ export interface TimeAxis {
   readonly stepMs: number;
 }
 
-/** The inside of an SVG of WIDTH × HEIGHT. Every text in it is our own, so nothing needs escaping. */
-export function drawPanel({ title, stacks, line, limit }: Panel, axis: TimeAxis): string {
+/** One panel as an SVG element, for a page that has the style. Every text in it is our own, so nothing needs escaping. */
+export const panelElement = (panel: Panel, axis: TimeAxis): string =>
+  `<svg class="chart" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-labelledby="${panel.id}-title ${panel.id}-desc">
+<title id="${panel.id}-title">${panel.title}</title>
+<desc id="${panel.id}-desc">${panel.description}</desc>
+${drawPanel(panel, axis)}
+</svg>`;
+
+/** All panels as one document. */
+export const panelsDocument = (
+  { title, subtitle }: Pick<Picture, 'title' | 'subtitle'>,
+  panels: readonly Panel[],
+  axis: TimeAxis,
+): string =>
+  svgDocument({
+    title,
+    subtitle,
+    description: panels.map(({ description }) => description).join(' '),
+    width: WIDTH,
+    height: panels.length * HEIGHT,
+    body: panels
+      .map((panel, index) => `<g transform="translate(0 ${index * HEIGHT})">\n${drawPanel(panel, axis)}\n</g>`)
+      .join('\n'),
+  });
+
+function drawPanel({ title, stacks, line, limit }: Panel, axis: TimeAxis): string {
   const heights = totals(stacks);
   const highest = Math.max(
     1,
@@ -81,7 +107,7 @@ type Scale = (value: number) => number;
 /** One path for each stack: hundreds of bars are a few kilobytes. */
 function bars(stacks: readonly Stack[], { fromMs, stepMs }: TimeAxis, x: Scale, y: Scale): string[] {
   const below: number[] = (stacks[0]?.values ?? []).map(() => 0);
-  return stacks.map(({ className, values }) => {
+  return stacks.map(({ color, values }) => {
     const parts = values.map((value, step) => {
       if (value === 0) return '';
       const from = below[step] ?? 0;
@@ -91,16 +117,16 @@ function bars(stacks: readonly Stack[], { fromMs, stepMs }: TimeAxis, x: Scale, 
       const gap = right - left > 4 ? 1 : 0;
       return `M${left} ${y(from)}V${y(from + value)}H${round(right - gap)}V${y(from)}Z`;
     });
-    return `<path class="${className}" d="${parts.join('')}"/>`;
+    return `<path class="${color}" d="${parts.join('')}"/>`;
   });
 }
 
-function area({ className, points }: NonNullable<Panel['line']>, x: Scale, y: Scale): string {
+function area({ points }: NonNullable<Panel['line']>, x: Scale, y: Scale): string {
   const [first] = points;
   const last = points.at(-1);
   if (!first || !last) return '';
   const path = points.map(({ atMs, value }) => `${x(atMs)} ${y(value)}`).join('L');
-  return `<path class="${className} area" d="M${x(first.atMs)} ${y(0)}L${path}L${x(last.atMs)} ${y(0)}Z"/>
+  return `<path class="${LINE_COLOR} area" d="M${x(first.atMs)} ${y(0)}L${path}L${x(last.atMs)} ${y(0)}Z"/>
 <path class="line" d="M${path}"/>`;
 }
 
@@ -108,16 +134,16 @@ function area({ className, points }: NonNullable<Panel['line']>, x: Scale, y: Sc
 function legend(stacks: readonly Stack[], line: Panel['line'], limit: Panel['limit']): string {
   const entries = [
     ...stacks.filter(({ values }) => values.some((value) => value > 0)),
-    ...(line ? [line] : []),
-    ...(limit ? [{ name: limit.name, className: 'limit' }] : []),
+    ...(line ? [{ name: line.name, color: LINE_COLOR }] : []),
+    ...(limit ? [{ name: limit.name, color: undefined }] : []),
   ];
   let right = PLOT.right;
-  const parts = entries.toReversed().map(({ name, className }) => {
+  const parts = entries.toReversed().map(({ name, color }) => {
     right -= name.length * 6.4 + 30;
     const mark =
-      className === 'limit'
+      color === undefined
         ? `<path class="limit" d="M${round(right)} 16h12"/>`
-        : `<rect class="${className}" x="${round(right)}" y="10" width="12" height="12" rx="2"/>`;
+        : `<rect class="${color}" x="${round(right)}" y="10" width="12" height="12" rx="2"/>`;
     return `${mark}<text class="tick" x="${round(right + 17)}" y="20">${name}</text>`;
   });
   return parts.join('');
