@@ -37,14 +37,16 @@ export function createLogMirror(prefix: string): LogMirror {
   }
 
   async function flush(): Promise<void> {
-    if (!publisher || publisher.health().status === 'down') return;
+    // Closing forgets the publisher while a flush may still wait for it.
+    const target = publisher;
+    if (!target || target.health().status === 'down') return;
     for (const [service, waiting] of services) {
       const { lines, lost } = waiting;
       if (lost > 0) lines.push(lossLine(service, lost));
       waiting.lines = [];
       waiting.lost = 0;
       for (const batch of batches(lines)) {
-        const sent = publisher.publish(logTopic(prefix, service), batch.join(''), { qos: 0 });
+        const sent = target.publish(logTopic(prefix, service), batch.join(''), { qos: 0 });
         await sent.catch(() => (waiting.lost += batch.length));
       }
     }

@@ -7,6 +7,7 @@ import { createLog } from '../../infra/observability/log.ts';
 import { formatLogLine } from '../../infra/observability/log-format.ts';
 import { createLogMirror } from '../../infra/observability/log-mirror.ts';
 import type { Health } from '../../infra/runtime/health.ts';
+import { deferred } from '../../infra/runtime/promises.ts';
 
 const subjectName = 'orderId';
 const action = {
@@ -208,5 +209,17 @@ describe('the mirror', () => {
       'log lines were not mirrored',
     ]);
     await mirror.close();
+  });
+
+  test('sends the batches of a flush that is still running when the mirror is closed', async () => {
+    const { publisher, lines } = broker();
+    const mirror = createLogMirror('p');
+    const sent = deferred();
+    mirror.start({ ...publisher, publish: (...args) => sent.promise.then(() => publisher.publish(...args)) });
+    for (let n = 0; n < 10; n++) mirror.write(lineOf('order', 'x'.repeat(15_000)));
+    vi.advanceTimersByTime(250);
+    await mirror.close();
+    sent.resolve();
+    await vi.waitFor(() => expect(lines()).toHaveLength(10));
   });
 });
