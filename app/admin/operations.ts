@@ -8,6 +8,7 @@ import type { OverloadGuard } from '../../infra/http/overload.ts';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
 import { type Metrics, setOrRemove } from '../../infra/observability/metrics.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
+import { within } from '../../infra/runtime/promises.ts';
 import type { ServiceRunner } from '../service-runner.ts';
 
 export interface OperationsOptions {
@@ -75,13 +76,8 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
 }
 
 async function ping(database: Database): Promise<ResourceState> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<ResourceState>((resolve) => {
-    timer = setTimeout(resolve, PING_TIMEOUT_MS, { status: 'down', detail: `no answer in ${PING_TIMEOUT_MS} ms` });
-  });
-  const answer = database.query('SELECT 1').then(
-    (): ResourceState => ({ status: 'up' }),
-    (error): ResourceState => ({ status: 'down', detail: (error as Error).message }),
+  return within(PING_TIMEOUT_MS, database.query('SELECT 1')).then(
+    () => ({ status: 'up' }),
+    (error) => ({ status: 'down', detail: (error as Error).message }),
   );
-  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
 }

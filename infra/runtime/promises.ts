@@ -17,10 +17,14 @@ export function deferred(): Deferred {
   return { promise, resolve, reject };
 }
 
-/** Settles as `promise` does, or rejects after `timeoutMs`. */
-export function within<T>(timeoutMs: number, promise: Promise<T>): Promise<T> {
+/** Settles as `promise` does, or rejects after `timeoutMs` with what `late` makes. */
+export function within<T>(
+  timeoutMs: number,
+  promise: Promise<T>,
+  late = () => new Error(`no answer within ${timeoutMs} ms`),
+): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+    const timer = setTimeout(() => reject(late()), timeoutMs);
     promise.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }

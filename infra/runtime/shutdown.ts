@@ -1,5 +1,6 @@
 // The steps that end what a start has begun, in the reverse order: a start that fails leaves nothing behind.
 import type { Logger } from 'pino';
+import { within } from './promises.ts';
 import { StartupError } from './startup-error.ts';
 
 export class Shutdown {
@@ -28,13 +29,9 @@ export class Shutdown {
   }
 
   /** The same; rejects if it takes longer than `timeoutMs` (STOP_TIMEOUT_MS). */
-  async runWithin(timeoutMs: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      const message = `the stop took longer than STOP_TIMEOUT_MS=${timeoutMs}: what was not finished is done after the next start`;
-      timer = setTimeout(() => reject(new StartupError(message)), timeoutMs);
-    });
-    await Promise.race([this.run(), late]).finally(() => clearTimeout(timer));
+  runWithin(timeoutMs: number): Promise<void> {
+    const message = `the stop took longer than STOP_TIMEOUT_MS=${timeoutMs}: what was not finished is done after the next start`;
+    return within(timeoutMs, this.run(), () => new StartupError(message));
   }
 
   async #run(): Promise<void> {
