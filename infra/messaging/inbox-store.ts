@@ -142,16 +142,25 @@ export class InboxStore {
    * the process does not get another attempt for ever.
    */
   claim(database: Queryable, leaseMs: number, limit: number): Promise<ClaimedMessage[]> {
-    return this.#claim(database, leaseMs, limit, 'claimed_until IS NULL');
+    return this.#claim(database, 'claimed_until IS NULL', [leaseMs, limit]);
   }
 
-  /** Claims one row whose last attempt never finished. It is to be handled alone. */
-  async claimUnfinished(database: Queryable, leaseMs: number): Promise<ClaimedMessage | undefined> {
-    const [row] = await this.#claim(database, leaseMs, 1, 'claimed_until < now()');
+  /**
+   * Claims one row whose last attempt never finished. It is to be handled alone. An attempt that is one of `running` is
+   * only slow.
+   */
+  async claimUnfinished(
+    database: Queryable,
+    leaseMs: number,
+    running: readonly string[],
+  ): Promise<ClaimedMessage | undefined> {
+    const condition = 'claimed_until < now() AND message_id <> ALL($3::uuid[])';
+    const [row] = await this.#claim(database, condition, [leaseMs, 1, running]);
     return row;
   }
 
-  #claim(database: Queryable, leaseMs: number, limit: number, condition: string): Promise<ClaimedMessage[]> {
+  /** `params`: the lease in milliseconds, how many rows at the most, and those of `condition`. */
+  #claim(database: Queryable, condition: string, params: readonly unknown[]): Promise<ClaimedMessage[]> {
     return database.query(
       `UPDATE ${this.#table}
        SET claimed_until = now() + $1::integer * interval '1 ms',
@@ -161,7 +170,7 @@ export class InboxStore {
          WHERE ${WAITING} AND next_attempt_at <= now() AND ${condition}
          ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED)
        RETURNING message_id, type, subject, status, body, attempts`,
-      [leaseMs, limit],
+      params,
     );
   }
 

@@ -64,7 +64,7 @@ export class InboxWorker {
   /** One after the other, each in a transaction of its own: one that ends the process again takes nobody along. */
   async #claimUnfinished(): Promise<boolean> {
     const { database, inbox, leaseMs, attempts } = this.#options;
-    const row = await inbox.rows.claimUnfinished(database, leaseMs);
+    const row = await inbox.rows.claimUnfinished(database, leaseMs, inbox.runningRows);
     if (!row) return false;
     if (row.status !== 'pending' && row.status !== 'retrying') inbox.takeOn([row]);
     else if (row.attempts > attempts) await inbox.giveUp(row);

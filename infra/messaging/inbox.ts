@@ -63,6 +63,8 @@ export class Inbox implements Receiver {
   /** Rows are known to wait that there was no room for. */
   #unclaimed = false;
   readonly #background = new Set<Promise<void>>();
+  /** Attempts under way at claimed rows. */
+  readonly #rowAttempts = new Set<Work>();
   #lastProgress: number | undefined;
 
   constructor(options: InboxOptions) {
@@ -86,6 +88,11 @@ export class Inbox implements Receiver {
   /** Messages under way. */
   get running(): number {
     return this.#running;
+  }
+
+  /** The ids of claimed rows whose attempts are under way, however old the claim. */
+  get runningRows(): string[] {
+    return [...this.#rowAttempts].map(({ message }) => message.messageId);
   }
 
   /** When an outcome was last recorded, as performance.now() tells time; undefined before the first one. */
@@ -234,6 +241,7 @@ export class Inbox implements Receiver {
 
     const work: Work = { message, event, handler, origin, attempts };
     this.#running++;
+    if (origin === 'row') this.#rowAttempts.add(work);
     try {
       const [outcome, error] = await this.#whenDatabaseIsThere(async () => {
         try {
@@ -248,6 +256,7 @@ export class Inbox implements Receiver {
       this.#report(message, outcome as Outcome, startedAt, error);
     } finally {
       this.#running--;
+      this.#rowAttempts.delete(work);
     }
   }
 

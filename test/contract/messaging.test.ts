@@ -276,6 +276,28 @@ describe('the inbox', () => {
     expect(handled).not.toContain(killer);
   });
 
+  test('a message waits in a live process for longer than its lease: it is neither charged again nor given up', async () => {
+    const [slow, killer] = [uuidv7(), uuidv7()];
+    const released = deferred();
+    const member = await join({ attempts: 1, leaseMs: 100, prepare: () => released.promise });
+    cleanUps.push(released.resolve);
+    await member.inbox.store([{ body: body(slow) }]);
+    const expired = () =>
+      databases.database.query(
+        `SELECT FROM ${group.schema}.inbox WHERE message_id = $1 AND claimed_until < now() - interval '1 ms'`,
+        [slow],
+      );
+    await eventually(async () => (await expired()).length === 1, { what: 'the lease is over' });
+    // Due later than the slow one, so the slow one has been looked at before.
+    await unfinished(killer, 1);
+    await eventually(async () => (await status(killer))?.status === 'dead', { what: 'unfinished rows are looked for' });
+    expect(await status(slow)).toMatchObject({ status: 'pending', attempts: 1 });
+    released.resolve();
+    await eventually(async () => (await status(slow))?.status === 'done', { what: 'the slow one is done' });
+    expect(await status(slow)).toMatchObject({ attempts: 1, error: null });
+    expect(await effects()).toEqual([{ event_id: slow }]);
+  });
+
   const effects = () =>
     databases.database.query<{ event_id: string }>(`SELECT event_id FROM ${group.schema}.effects ORDER BY event_id`);
 
