@@ -3,6 +3,7 @@
 // counted, whatever unique keys promise. Times are milliseconds by the clock of the service's database.
 import { z } from 'zod';
 import { stepNames } from './orders.ts';
+import { pageSchema } from './pages.ts';
 import type { ServiceName } from './services.ts';
 import { uuid } from './text.ts';
 
@@ -143,8 +144,7 @@ export type MessageAbout = z.infer<typeof messagesAbout>['items'][number];
 export const messagesQuery = z.strictObject({ ids: factsQuery.shape.ids });
 
 /** A page of facts. The end is where `next` is null; a service may add rows after that. */
-export const factsPage = <Fact extends z.ZodType>(fact: Fact) =>
-  z.object({ items: z.array(fact).max(MAX_FACTS), next: uuid.nullable() });
+export const factsPage = <Fact extends z.ZodType>(fact: Fact) => pageSchema(fact, MAX_FACTS);
 
 /** Each list of facts, by what follows /audit/. */
 export const factLists = {

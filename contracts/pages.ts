@@ -19,6 +19,15 @@ export interface Page<Item> {
   readonly next: string | null;
 }
 
+/** A page as a client reads it. Pages that others follow have items, so a client that reads them all comes to an end. */
+export const pageSchema = <Item extends z.ZodType>(item: Item, max = Number.POSITIVE_INFINITY) =>
+  z
+    .object({ items: z.array(item).max(max), next: uuid.nullable() })
+    .refine((page: Page<unknown>) => page.next === null || page.items.length > 0, {
+      path: ['next'],
+      message: 'follows an empty page',
+    });
+
 /** A page of at most `limit` items out of up to `limit + 1` that were read. */
 export function pageOf<Item extends { readonly id: string }>(read: readonly Item[], limit: number): Page<Item> {
   const items = read.slice(0, limit);

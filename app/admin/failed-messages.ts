@@ -51,8 +51,10 @@ export function failedMessagesRoutes(router: Router, runners: readonly Pick<Serv
           response.json(preview);
           return;
         }
-        // None twice: one that fails again while others are retried waits for the next call.
-        const failedBefore = selection.failedBefore ?? (await inbox.failed.count(selection)).asOf;
+        // None twice: one that fails again while others are retried waits for the next call. A time in the future would
+        // retry it again and again.
+        const { asOf } = await inbox.failed.count(selection);
+        const [failedBefore] = [selection.failedBefore ?? asOf, asOf].sort();
         response.status(202).json(await retryMany(inbox, { ...selection, failedBefore }, limit));
       },
     ],
@@ -85,7 +87,7 @@ export function failedMessagesRoutes(router: Router, runners: readonly Pick<Serv
 
 /**
  * In statements of bounded size. Without a `limit` it goes on until none is left, or until those that are left have
- * been busy for too long.
+ * been busy for too long. Ends, as what is retried no longer matches.
  */
 async function retryMany(inbox: Inbox, selection: RetrySelection, limit: number | undefined): Promise<RetryResult> {
   const batch = limit ?? MAX_RETRY_LIMIT;

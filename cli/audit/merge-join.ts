@@ -68,6 +68,7 @@ export async function mergeJoin<Facts extends Record<string, Identified>>(
 ): Promise<void> {
   const names = Object.keys(reads) as (keyof Facts & string)[];
   const streams = names.map((name) => ({ name, stream: new Stream<Facts[typeof name]>(name, reads[name]) }));
+  // Ends, as ids only grow and no page that others follow is empty.
   for (;;) {
     let id: string | undefined;
     for (const { stream } of streams) {

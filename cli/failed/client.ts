@@ -1,6 +1,7 @@
 // The failed messages as the command meets them, over HTTP: one service's at a time, or those of several services.
 import { z } from 'zod';
 import type { FailedMessage, RetryPreview } from '../../contracts/operations.ts';
+import { pageSchema } from '../../contracts/pages.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
 import { uuid } from '../../contracts/text.ts';
 import { CliError } from '../../demos/shared/errors.ts';
@@ -21,7 +22,7 @@ const answeredMessage = z.looseObject({
   receivedAt: z.string(),
   payload: z.string(),
 });
-const answeredPage = z.object({ items: z.array(answeredMessage), next: z.string().nullable() });
+const answeredPage = pageSchema(answeredMessage);
 const answeredPreview = z.object({ matching: z.number(), asOf: z.string() });
 const answeredRetry = z.object({ retried: z.number(), left: z.number() });
 

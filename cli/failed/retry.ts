@@ -57,6 +57,7 @@ export class RetryRun {
     const pace = new Pace(rate);
     for (const { service } of this.services) {
       const bounded = { ...query, failedBefore: this.#asOf.get(service) ?? '' };
+      // Each round retries some, which then no longer match, or is one of BUSY_ROUNDS.
       for (let busyRounds = 0; ; ) {
         const before = this.#services.get(service);
         if (!before || before.left === 0 || busyRounds === BUSY_ROUNDS) break;

@@ -1,19 +1,18 @@
 // The lists of a user, as a client reads them: page by page.
 import { z } from 'zod';
+import { pageSchema } from '../../contracts/pages.ts';
 import { uuid } from '../../contracts/text.ts';
 import { CliError } from '../shared/errors.ts';
 import { type HttpClient, problemOf } from '../shared/http.ts';
 
 const PAGE = 200;
 
-const pageOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), next: uuid.nullable() });
-
 /** What the comparison reads of each list. */
 const lists = {
-  orders: pageOf(z.object({ id: uuid, status: z.string() })),
-  points: pageOf(z.object({ orderId: uuid, kind: z.string(), points: z.number() })),
-  coupons: pageOf(z.object({ orderId: uuid, status: z.string(), amount: z.number(), currency: z.string() })),
-  notifications: pageOf(z.object({ orderId: uuid, kind: z.string(), text: z.string() })),
+  orders: pageSchema(z.object({ id: uuid, status: z.string() })),
+  points: pageSchema(z.object({ orderId: uuid, kind: z.string(), points: z.number() })),
+  coupons: pageSchema(z.object({ orderId: uuid, status: z.string(), amount: z.number(), currency: z.string() })),
+  notifications: pageSchema(z.object({ orderId: uuid, kind: z.string(), text: z.string() })),
 };
 type Lists = typeof lists;
 export type ListName = keyof Lists;

@@ -37,7 +37,7 @@ export class Watch {
     return this.#latest;
   }
 
-  /** Takes samples until `done` says so, asked after each one. Rejects where the sale cannot be read for long, and when
+  /** Takes samples until `done` says so, asked after each one: it must come true with time. Rejects where the sale cannot be read for long, and when
    *  `signal` aborts. */
   async until(done: (sale: FlashSale) => boolean, signal: AbortSignal): Promise<void> {
     for (let seenAt = performance.now(); ; ) {

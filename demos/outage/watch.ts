@@ -92,7 +92,10 @@ export class Watch {
     this.#watched = watched;
   }
 
-  /** Takes samples until one makes `done` true, and then resolves with true; with false once `deadlineMs` has passed. */
+  /**
+   * Takes samples until one makes `done` true, and then resolves with true; with false once `deadlineMs` has passed. Without
+   * a deadline, `done` must come true with time. Rejects when `signal` aborts, or when nothing is answered for long.
+   */
   async until(done: (sample: Sample) => boolean, deadlineMs = Number.POSITIVE_INFINITY): Promise<boolean> {
     const signal = this.#signal;
     for (;;) {

@@ -90,6 +90,7 @@ class Turns {
   async #run(): Promise<void> {
     this.#running = true;
     let since = performance.now();
+    // Ends when nothing waits: `take` begins it again.
     for (;;) {
       const lane = this.#choose();
       const work = this.#waiting[lane].shift();

@@ -48,6 +48,8 @@ export const unavailable = (detail: string, retryAfterSeconds = 1) =>
     headers: { 'Retry-After': String(retryAfterSeconds) },
   });
 
+export const concurrentUpdate = () => unavailable('Concurrent update, please retry.');
+
 /** What `error` means to a client. Undefined: it is a fault of ours. */
 function problemOf(error: unknown): Problem | undefined {
   if (error instanceof Problem) return error;
@@ -63,8 +65,7 @@ function problemOf(error: unknown): Problem | undefined {
   if (error instanceof Overloaded) return unavailable('Too many requests are waiting. Try again.');
   if (error instanceof URIError) return notFound('resource');
   // PostgreSQL ends one of two transactions that wait for each other (40P01); the other one went through.
-  if (error instanceof Error && 'code' in error && error.code === '40P01')
-    return unavailable('Two changes met. Try again.');
+  if (error instanceof Error && 'code' in error && error.code === '40P01') return concurrentUpdate();
   return bodyProblemOf(error);
 }
 

@@ -292,7 +292,10 @@ export class Inbox implements Receiver {
     return this.#recordDead({ ...unreadable, messageId, body }, origin, unreadable.error, true);
   }
 
-  /** Runs `work` until the database is there for it. No attempt is charged, and the transport feels backpressure. */
+  /**
+   * Runs `work` until the database is there for it, or stop() is called. No attempt is charged, and the transport feels
+   * backpressure: what waits here is bounded by what it leaves unacknowledged.
+   */
   async #whenDatabaseIsThere<T>(work: () => Promise<T>): Promise<T> {
     for (let failures = 1; ; failures++) {
       try {

@@ -164,6 +164,8 @@ export class JobRunner {
       () => undefined,
       (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
     );
+    // While the server is away, until it is back or stop() is called: without an answer the job would run once more. Each
+    // job that waits here keeps its place, so there are at most `concurrency` of them.
     for (;;) {
       try {
         if (failure) await job.moveToFailed(failure, token, false);

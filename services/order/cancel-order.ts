@@ -5,8 +5,14 @@ import type { Database } from '../../infra/database/port.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { CANCEL, CHANGED, findState } from './store/orders.ts';
 
-/** Cancelled now or before; or it is being paid at this moment, and nobody knows yet how that ends. */
-export type Cancelled = 'cancelled' | 'being-paid' | 'not-found';
+/**
+ * Cancelled now or before; or it is being paid at this moment, and nobody knows yet how that ends; or it changed again
+ * each time that this was tried.
+ */
+export type Cancelled = 'cancelled' | 'being-paid' | 'changing' | 'not-found';
+
+/** A payment that ends between the two statements of a round costs one: more are a sign that something else is wrong. */
+const ROUNDS = 5;
 
 export interface CancelOrderOptions {
   readonly database: Database;
@@ -18,7 +24,7 @@ export interface CancelOrderOptions {
 export function createCancelOrder({ database, outbox, askAgainMs }: CancelOrderOptions) {
   return async (orderId: string, reason: string | undefined): Promise<Cancelled> => {
     const request = JSON.stringify([{ orderId, eventId: uuidv7(), reason }]);
-    for (;;) {
+    for (let round = 1; round <= ROUNDS; round++) {
       await outbox.writeAtOnce(database, 'bus', CHANGED, [request, askAgainMs], CANCEL);
       const found = await findState(database, orderId);
       if (!found) return 'not-found';
@@ -26,6 +32,7 @@ export function createCancelOrder({ database, outbox, askAgainMs }: CancelOrderO
       if (found.state === 'paying') return 'being-paid';
       // The payment that was in the way has ended between the two statements.
     }
+    return 'changing';
   };
 }
 export type CancelOrder = ReturnType<typeof createCancelOrder>;

@@ -3,7 +3,7 @@ import { cancelRequest, idempotencyKey, placeOrderRequest } from '../../contract
 import { pageOf, userQuery } from '../../contracts/pages.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { jsonBody, optionalJsonBody, route } from '../../infra/http/app.ts';
-import { notFound, Problem, unavailable } from '../../infra/http/problem.ts';
+import { concurrentUpdate, notFound, Problem, unavailable } from '../../infra/http/problem.ts';
 import { parse, parseId } from '../../infra/http/validate.ts';
 import type { CancelOrder } from './cancel-order.ts';
 import type { PayOrder } from './pay-order.ts';
@@ -62,7 +62,9 @@ export function cancelAndPayRoutes(
       async (request, response) => {
         const id = parseId(request.params.id, 'order');
         const { reason } = parse(cancelRequest, request.body ?? {});
-        if ((await cancelOrder(id, reason)) === 'being-paid') {
+        const cancelled = await cancelOrder(id, reason);
+        if (cancelled === 'changing') throw concurrentUpdate();
+        if (cancelled === 'being-paid') {
           throw new Problem(409, 'payment-under-way', {
             title: 'The order is being paid at this moment',
             detail: 'Cancel it once it is known whether that went through.',

@@ -5,6 +5,7 @@ import { run as sluice } from '../../cli/program.ts';
 import type { Order } from '../../contracts/orders.ts';
 import type { Page } from '../../contracts/pages.ts';
 import type { Coupon, Notification, PointsPage } from '../../contracts/users.ts';
+import { query } from '../fault/support/sql.ts';
 import { eventually, gate } from '../setup/wait.ts';
 import { call, completed, freshUser, get, orderOf, placeOrder, postJson } from './support/api.ts';
 import { buy, createSale, over, readSale, readTicket, ticketOf } from './support/flash-sales.ts';
@@ -15,6 +16,7 @@ const shapes = [embedded, separateProcesses(servers)].map((shape) => [shape.name
 
 describe.for(shapes)('%s', ([, shape]) => {
   const onShape = test.skipIf(!shape.available);
+  const whereSeparate = shape.separate ? onShape : () => {};
 
   let system: System;
   let orders: string;
@@ -145,6 +147,28 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(done).toMatchObject({ stock: { remaining: 0, held: 0, sold: 1 }, counts: { admitted: 2, released: 1 } });
     expect((await readTicket(gateway, sale.id, bought.ticketId)).status).toBe('ordered');
   });
+
+  whereSeparate(
+    'an order that changes each time that it is to be cancelled is left, with word to come again',
+    async () => {
+      const { id } = await placeOrder(orders, freshUser());
+      await query(
+        String(system.databaseUrl),
+        `CREATE FUNCTION change_first() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+       CREATE TRIGGER change_first BEFORE UPDATE OF state ON sluice_order.progress
+         FOR EACH ROW WHEN (NEW.order_id = '${id}') EXECUTE FUNCTION change_first()`,
+      );
+      const answer = await cancel(id);
+      expect([answer.status, answer.headers['retry-after']]).toEqual([503, '1']);
+      expect(answer.json()).toMatchObject({
+        type: '/problems/unavailable',
+        detail: 'Concurrent update, please retry.',
+      });
+      await query(String(system.databaseUrl), 'DROP TRIGGER change_first ON sluice_order.progress');
+      expect((await cancel(id)).json<Order>()).toMatchObject({ id, status: 'cancelled' });
+      await isUndone(id);
+    },
+  );
 
   describe('what cannot be', () => {
     onShape('an order that does not exist is not found', async () => {

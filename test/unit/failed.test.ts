@@ -1,11 +1,12 @@
 import { InvalidArgumentError } from 'commander';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { ListedMessage } from '../../cli/failed/client.ts';
+import { FailedMessages, type ListedMessage } from '../../cli/failed/client.ts';
 import { isNarrow, parseAge, queryOf } from '../../cli/failed/filter.ts';
 import { newestFirst, renderList, renderMessage, renderRetries } from '../../cli/failed/render.ts';
 import { RetryRun } from '../../cli/failed/retry.ts';
 import { run } from '../../cli/program.ts';
 import { failedMessagesQuery, retryQuery } from '../../contracts/operations.ts';
+import type { HttpClient } from '../../demos/shared/http.ts';
 
 const message = (changes: Partial<ListedMessage> = {}): ListedMessage => ({
   service: 'points',
@@ -114,6 +115,18 @@ describe('as text', () => {
     expect(renderRetries(run, false).at(-1)).toBe('0 retried, 1,203 left');
     expect(renderRetries(new RetryRun(new Map()), false)).toEqual(['no failed message matches']);
   });
+});
+
+test('a server whose empty pages are followed by others is no list, and is not asked for ever', async () => {
+  let asked = 0;
+  const http: Pick<HttpClient, 'request'> = {
+    request: async () => {
+      if (++asked > 3) throw new Error('asked again and again');
+      return { status: 200, headers: {}, body: { items: [], next: message().id }, ms: 1 };
+    },
+  };
+  const listing = new FailedMessages(http as HttpClient).list('points', {}, 10, new AbortController().signal);
+  await expect(listing).rejects.toThrow(/next: follows an empty page/);
 });
 
 describe('the command line', () => {

@@ -100,6 +100,7 @@ export function holdSession(options: SessionOptions, receiver: Receiver): HeldSe
 
   async function connectWhileLocked(lock: Lock): Promise<void> {
     const over = Promise.race([closed, lock.lost.then((): End => 'lock lost')]);
+    // Ends when the session is closed or its lock is lost: both are in `over`, which every wait here is raced against.
     for (;;) {
       const end = await connectUntil(over);
       if (end !== 'closed') log.warn({ session: id, reason: end }, 'MQTT session interrupted');
