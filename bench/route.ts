@@ -8,6 +8,7 @@ import express, { type RequestHandler } from 'express';
 import { purchaseRequest } from '../contracts/flash-sales.ts';
 import { placeOrderRequest } from '../contracts/orders.ts';
 import { MAX_BODY_BYTES } from '../infra/http/app.ts';
+import { Problem } from '../infra/http/problem.ts';
 import { refusalWords } from '../services/flash-sale/pages/words.ts';
 import type { PeerKind } from './peer.ts';
 
@@ -25,7 +26,7 @@ const listeners: Readonly<Record<PeerKind, () => RequestListener>> = {
       response.status(201).json(placeOrderRequest.parse(request.body));
     }),
   'flash-sale': () => {
-    const problem = { type: '/problems/queue-full', status: 429, ...refusalWords('queue-full', 'open') };
+    const problem = new Problem(429, 'queue-full', refusalWords('queue-full', 'open'));
     return expressRoute('/flash-sales/:id/purchases', (request, response) => {
       purchaseRequest.parse(request.body);
       response.status(429).set('Retry-After', '1').type('application/problem+json').json(problem);

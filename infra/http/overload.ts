@@ -3,7 +3,7 @@
 // many come; what is refused costs a small part of an answer.
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { CALM_MS, LatenessLimit, LoopLateness } from './lateness.ts';
-import { unavailable } from './problem.ts';
+import { unavailable, WrittenProblem } from './problem.ts';
 
 /**
  * How long a request may have waited for the event loop. Above what some hundred connections make of a process that is
@@ -48,24 +48,10 @@ export interface Refused {
   readonly late: number;
 }
 
-const problem = unavailable('Too many requests at once. Try again.');
-const answer = Buffer.from(
-  JSON.stringify({
-    type: `/problems/${problem.name}`,
-    title: problem.title,
-    status: problem.status,
-    detail: problem.detail,
-  }),
-);
 /** One for each Retry-After, so that those who are refused together do not come back together. */
-const answerHeaders = [1, 2, 3].map((seconds) => [
-  'Content-Type',
-  'application/problem+json; charset=utf-8',
-  'Content-Length',
-  String(answer.length),
-  'Retry-After',
-  String(seconds),
-]);
+const answers = [1, 2, 3].map(
+  (seconds) => new WrittenProblem(unavailable('Too many requests at once. Try again.', seconds)),
+);
 
 export class OverloadGuard {
   readonly #applies: (request: IncomingMessage) => boolean;
@@ -164,5 +150,5 @@ function refuse(request: IncomingMessage, response: ServerResponse): void {
   const short =
     headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) <= MAX_DRAINED_BYTES;
   if (!short) response.setHeader('Connection', 'close');
-  response.writeHead(problem.status, answerHeaders[Math.floor(Math.random() * answerHeaders.length)]).end(answer);
+  answers[Math.floor(Math.random() * answers.length)]?.send(response);
 }

@@ -1,4 +1,5 @@
 // RFC 9457 problem details: the one place where errors become HTTP answers.
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { ErrorRequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { ZodError } from 'zod';
@@ -36,6 +37,34 @@ export class Problem extends Error {
     this.detail = about.detail;
     this.errors = about.errors;
     this.headers = about.headers ?? {};
+  }
+
+  /** The body of an answer. */
+  toJSON() {
+    const { name, title, status, detail, errors } = this;
+    return { type: `/problems/${name}`, title, status, detail, errors };
+  }
+}
+
+/** A problem as it goes over the wire: where the same one is sent many times, it is written once. */
+export class WrittenProblem {
+  readonly #status: number;
+  readonly #headers: OutgoingHttpHeaders;
+  readonly #body: Buffer;
+
+  constructor(problem: Problem) {
+    this.#status = problem.status;
+    this.#body = Buffer.from(JSON.stringify(problem));
+    this.#headers = {
+      'Content-Type': 'application/problem+json; charset=utf-8',
+      'Content-Length': this.#body.length,
+      ...problem.headers,
+    };
+  }
+
+  send(response: ServerResponse, further?: OutgoingHttpHeaders): void {
+    const headers = further ? { ...this.#headers, ...further } : this.#headers;
+    response.writeHead(this.#status, headers).end(this.#body);
   }
 }
 
@@ -111,11 +140,6 @@ export function problemHandler(log: Logger): ErrorRequestHandler {
       problem = new Problem(500, 'internal-error', { title: 'Something went wrong here' });
     }
     if (response.headersSent) return next(error);
-    const { status, name, title, detail, errors, headers } = problem;
-    response
-      .status(status)
-      .set(headers)
-      .type('application/problem+json')
-      .send(JSON.stringify({ type: `/problems/${name}`, title, status, detail, errors }));
+    new WrittenProblem(problem).send(response);
   };
 }

@@ -13,7 +13,7 @@ import { userId } from '../../contracts/text.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { jsonBody, route } from '../../infra/http/app.ts';
 import { formOrJsonBody, prefersHtml } from '../../infra/http/forms.ts';
-import { notFound, Problem } from '../../infra/http/problem.ts';
+import { notFound, Problem, WrittenProblem } from '../../infra/http/problem.ts';
 import { parse, parseId } from '../../infra/http/validate.ts';
 import type { Admission } from './admission.ts';
 import type { Decided, Refused } from './gate.ts';
@@ -160,26 +160,21 @@ function refusedUrl(saleId: string, userId: string, { outcome, retryAfterSeconds
 
 const statusOf: Readonly<Record<Refusal, number>> = { 'not-open': 409, 'sold-out': 409, 'queue-full': 429 };
 
-/** There are few different ones, and in a flood they are most of what is sent: they are written once. */
-const problems = new Map<string, Buffer>();
-function problemBody(outcome: Refusal, status: FlashSaleStatus): Buffer {
+/** There are few different ones, and in a flood they are most of what is sent. */
+const written = new Map<string, WrittenProblem>();
+function refusalOf(outcome: Refusal, status: FlashSaleStatus): WrittenProblem {
   const key = `${outcome} ${status}`;
-  let body = problems.get(key);
-  if (!body) {
-    const words = refusalWords(outcome, status);
-    body = Buffer.from(JSON.stringify({ type: `/problems/${outcome}`, status: statusOf[outcome], ...words }));
-    problems.set(key, body);
+  let problem = written.get(key);
+  if (!problem) {
+    const about = { ...refusalWords(outcome, status), headers: { Vary: 'Accept' } };
+    problem = new WrittenProblem(new Problem(statusOf[outcome], outcome, about));
+    written.set(key, problem);
   }
-  return body;
+  return problem;
 }
 
-function sendRefusal(response: Response, { outcome, status, retryAfterSeconds }: Refused): void {
-  const body = problemBody(outcome, status);
-  const headers: Record<string, string | number> = {
-    'Content-Type': 'application/problem+json; charset=utf-8',
-    'Content-Length': body.length,
-    Vary: 'Accept',
-  };
-  if (retryAfterSeconds !== undefined) headers['Retry-After'] = retryAfterSeconds;
-  response.writeHead(statusOf[outcome], headers).end(body);
-}
+const sendRefusal = (response: Response, { outcome, status, retryAfterSeconds }: Refused): void =>
+  refusalOf(outcome, status).send(
+    response,
+    retryAfterSeconds === undefined ? undefined : { 'Retry-After': retryAfterSeconds },
+  );
