@@ -4,7 +4,7 @@ import { MAX_DRAIN_PER_SECOND, MAX_QUEUE_CAP, MAX_STOCK } from '../contracts/fla
 import { createDisplay } from '../demos/flash-sale/display.ts';
 import { startEmbedded } from '../demos/flash-sale/embedded.ts';
 import { svgOf } from '../demos/flash-sale/report/charts.ts';
-import { pageOf } from '../demos/flash-sale/report/page.ts';
+import { reportPage } from '../demos/flash-sale/report/page.ts';
 import { renderSummary } from '../demos/flash-sale/report/terminal.ts';
 import { type Run, simulate } from '../demos/flash-sale/run.ts';
 import { seriesOf } from '../demos/flash-sale/series.ts';
@@ -63,7 +63,7 @@ async function flashSale(options: FlashSaleOptions, signal: AbortSignal): Promis
   const summary = summarize(run);
   if (options.json) printJson(summary);
   else for (const line of renderSummary(summary)) print(line);
-  if (options.report !== undefined) await writeOutput(options.report, pageOf(summary, seriesOf(run)));
+  if (options.report !== undefined) await writeOutput(options.report, reportPage(summary, seriesOf(run)));
   if (options.svg !== undefined) await writeOutput(options.svg, svgOf(summary, seriesOf(run)));
   const failed = failures(summary);
   if (failed.length > 0)

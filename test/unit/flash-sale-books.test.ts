@@ -3,7 +3,7 @@ import type { CheckedTicket } from '../../demos/flash-sale/check-tickets.ts';
 import { type Books, equationsOf } from '../../demos/flash-sale/equations.ts';
 import { fairnessOf } from '../../demos/flash-sale/fairness.ts';
 import { svgOf } from '../../demos/flash-sale/report/charts.ts';
-import { pageOf } from '../../demos/flash-sale/report/page.ts';
+import { reportPage } from '../../demos/flash-sale/report/page.ts';
 import { renderSummary } from '../../demos/flash-sale/report/terminal.ts';
 import type { Run } from '../../demos/flash-sale/run.ts';
 import { seriesOf } from '../../demos/flash-sale/series.ts';
@@ -192,7 +192,7 @@ test('the series counts every request, refusal and order once', () => {
 
 const report = (change: Partial<Summary> = {}) => {
   const run = smallRun();
-  return pageOf({ ...summarize(run), ...change }, seriesOf(run));
+  return reportPage({ ...summarize(run), ...change }, seriesOf(run));
 };
 
 test('the report is one well-formed page that needs nothing from elsewhere and says the numbers', () => {

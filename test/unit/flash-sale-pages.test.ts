@@ -16,8 +16,8 @@ import {
 } from '../../contracts/flash-sales.ts';
 import { createApp, route } from '../../infra/http/app.ts';
 import { formOrJsonBody, prefersHtml } from '../../infra/http/forms.ts';
+import { html } from '../../infra/http/html.ts';
 import { type HttpServer, listen } from '../../infra/http/server.ts';
-import { html } from '../../services/flash-sale/pages/html.ts';
 import type { Page } from '../../services/flash-sale/pages/page.ts';
 import { refusedPage } from '../../services/flash-sale/pages/refused-page.ts';
 import { salePage } from '../../services/flash-sale/pages/sale-page.ts';

@@ -1,4 +1,6 @@
 // The report as one HTML page that needs nothing else: no scripts, no fonts, no pictures from elsewhere.
+
+import { html, Markup } from '../../../infra/http/html.ts';
 import { chartStyle } from '../../shared/svg.ts';
 import { count, duration } from '../../shared/terminal.ts';
 import { panelElement } from '../../shared/time-chart.ts';
@@ -49,34 +51,32 @@ const pageStyle = `
     table, dl { break-inside: avoid; }
   }`;
 
-const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-const escaped = (text: string): string => text.replace(/[&<>"]/g, (character) => ENTITIES[character] ?? '');
-
-export function pageOf(summary: Summary, series: Series): string {
+export function reportPage(summary: Summary, series: Series): string {
   const { settings, fairness, saleId, url } = summary;
   const title = `Flash sale: ${count(settings.buyers)} buyers for ${count(settings.stock)} units`;
-  return `<!doctype html>
+  const page = html`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${title}</title>
-<style>${pageStyle}${chartStyle}
+<style>${new Markup(pageStyle + chartStyle)}
 </style>
 </head>
 <body>
 <main>
 <h1>${title}</h1>
-<p>A queue of ${count(settings.queue)} that drains at ${count(settings.drain)} per second; the buyers came within ${settings.seconds} s of the opening. <span class="dim">Seed ${settings.seed}; sale ${escaped(saleId)} at ${escaped(url)}.</span></p>
+<p>A queue of ${count(settings.queue)} that drains at ${count(settings.drain)} per second; the buyers came within ${settings.seconds} s of the opening. <span class="dim">Seed ${settings.seed}; sale ${saleId} at ${url}.</span></p>
 ${verdict(summary)}
 ${facts(summary)}
 <h2>The sale over time</h2>
-${panelsOf(summary, series)
-  .map((panel) => `<figure>\n${panelElement(panel, series)}\n<figcaption>${panel.description}</figcaption>\n</figure>`)
-  .join('\n')}
+${panelsOf(summary, series).map(
+  (panel) =>
+    html`<figure>\n${new Markup(panelElement(panel, series))}\n<figcaption>${panel.description}</figcaption>\n</figure>\n`,
+)}
 <h2>Buyers and requests</h2>
 ${answers(summary)}
-${fairness ? `<h2>Fairness</h2>\n<p>${fairnessSentence(fairness)} <span class="dim">Rank correlation of arrival and order: ${fairness.rankCorrelation.toFixed(4)}, over ${count(fairness.orders)} orders.</span></p>` : ''}
+${fairness !== null && html`<h2>Fairness</h2>\n<p>${fairnessSentence(fairness)} <span class="dim">Rank correlation of arrival and order: ${fairness.rankCorrelation.toFixed(4)}, over ${count(fairness.orders)} orders.</span></p>`}
 <h2>The books</h2>
 ${equations(summary)}
 <h2>Figures</h2>
@@ -85,16 +85,17 @@ ${figures(series)}
 </body>
 </html>
 `;
+  return page.text;
 }
 
-function verdict(summary: Summary): string {
+function verdict(summary: Summary): Markup {
   const failed = failures(summary);
   return failed.length === 0
-    ? `<p class="verdict holds">Every equation holds.</p>`
-    : `<p class="verdict fails">Does not hold: ${escaped(failed.map(({ name }) => name).join(', '))}.</p>`;
+    ? html`<p class="verdict holds">Every equation holds.</p>`
+    : html`<p class="verdict fails">Does not hold: ${failed.map(({ name }) => name).join(', ')}.</p>`;
 }
 
-function facts(summary: Summary): string {
+function facts(summary: Summary): Markup {
   const { settings, buyers, tickets, longestQueue } = summary;
   const list: readonly [string, string][] = [
     ['Ordered', `${count(tickets.ordered)} of ${count(settings.stock)}`],
@@ -104,10 +105,10 @@ function facts(summary: Summary): string {
     ['Refusals', perSecond(summary.refusalsPerSecond)],
     ['Longest queue', `${count(longestQueue)} of ${count(settings.queue)}`],
   ];
-  return `<dl>\n${list.map(([name, value]) => `<div><dt>${name}</dt><dd>${value}</dd></div>`).join('\n')}\n</dl>`;
+  return html`<dl>\n${list.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>\n`)}</dl>`;
 }
 
-function answers({ buyers, requests, latencyMs, connections, longestWaitMs }: Summary): string {
+function answers({ buyers, requests, latencyMs, connections, longestWaitMs }: Summary): Markup {
   const buyersBy: Partial<Record<string, number>> = {
     ...buyers.refused,
     admitted: buyers.admitted,
@@ -133,15 +134,15 @@ function answers({ buyers, requests, latencyMs, connections, longestWaitMs }: Su
   );
 }
 
-function equations({ equations: all }: Summary): string {
+function equations({ equations: all }: Summary): Markup {
   const rows = all.map(
     ({ name, text, holds }) =>
-      `<tr><th scope="row">${name}</th><td class="text">${escaped(text)}</td><td class="${holds ? 'holds' : 'fails'}">${holds ? 'holds' : 'DOES NOT HOLD'}</td></tr>`,
+      html`<tr><th scope="row">${name}</th><td class="text">${text}</td><td class="${holds ? 'holds' : 'fails'}">${holds ? 'holds' : 'DOES NOT HOLD'}</td></tr>\n`,
   );
-  return `<div class="wide"><table><tbody>\n${rows.join('\n')}\n</tbody></table></div>`;
+  return html`<div class="wide"><table><tbody>\n${rows}</tbody></table></div>`;
 }
 
-function figures({ steps, stepMs }: Series): string {
+function figures({ steps, stepMs }: Series): Markup {
   const head = ['From', 'First attempts', 'Came again', ...refusedOutcomes.map((outcome) => outcomeNames[outcome])];
   const rows = steps.map(({ atMs, arrivals, returns, refused, queue, orders }) => [
     `${seconds(atMs)} s`,
@@ -150,15 +151,14 @@ function figures({ steps, stepMs }: Series): string {
     count(orders),
   ]);
   const caption = `In steps of ${seconds(stepMs)} s from the opening: requests, refusals by reason, the queue's length as last seen, orders.`;
-  return `<details><summary>What the charts show, as a table</summary>\n${table(caption, [...head, 'Queue', 'Orders'], rows)}\n</details>`;
+  return html`<details><summary>What the charts show, as a table</summary>\n${table(caption, [...head, 'Queue', 'Orders'], rows)}\n</details>`;
 }
 
-function table(caption: string, head: readonly string[], rows: readonly (readonly string[])[]): string {
+function table(caption: string, head: readonly string[], rows: readonly (readonly string[])[]): Markup {
   const cells = (row: readonly string[]) =>
-    row.map((cell, index) => (index === 0 ? `<th scope="row">${cell}</th>` : `<td>${cell}</td>`)).join('');
-  return `<div class="wide"><table><caption>${caption}</caption>
-<thead><tr>${head.map((name) => `<th scope="col">${name}</th>`).join('')}</tr></thead>
+    row.map((cell, index) => (index === 0 ? html`<th scope="row">${cell}</th>` : html`<td>${cell}</td>`));
+  return html`<div class="wide"><table><caption>${caption}</caption>
+<thead><tr>${head.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
 <tbody>
-${rows.map((row) => `<tr>${cells(row)}</tr>`).join('\n')}
-</tbody></table></div>`;
+${rows.map((row) => html`<tr>${cells(row)}</tr>\n`)}</tbody></table></div>`;
 }

@@ -1,7 +1,7 @@
 // The frame that all pages share, and the headers that keep a page to what it brings along.
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { html, Markup } from './html.ts';
+import { html, Markup } from '../../../infra/http/html.ts';
 
 /** Sent with its headers as they are; the status is the route's. */
 export interface Page {

@@ -1,6 +1,6 @@
 // Why there is no ticket, for a browser. While the queue is full or the sale not open yet, the page tries again by itself.
 import type { FlashSale, Refusal } from '../../../contracts/flash-sales.ts';
-import { html } from './html.ts';
+import { html } from '../../../infra/http/html.ts';
 import { type Page, page, script } from './page.ts';
 import { about, goods, refusalWords, time } from './words.ts';
 

@@ -1,7 +1,7 @@
 // A flash sale as a browser shows it: what is sold, what is left, and a form to buy one.
 import type { FlashSale, FlashSaleStatus } from '../../../contracts/flash-sales.ts';
 import { formatMoney } from '../../../contracts/money.ts';
-import { html } from './html.ts';
+import { html } from '../../../infra/http/html.ts';
 import { type Page, page } from './page.ts';
 import { count, time } from './words.ts';
 

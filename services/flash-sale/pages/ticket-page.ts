@@ -1,6 +1,6 @@
 // Where a ticket stands. The page follows it by itself until it is an order or over.
 import type { FlashSale, Ticket } from '../../../contracts/flash-sales.ts';
-import { html } from './html.ts';
+import { html } from '../../../infra/http/html.ts';
 import { type Page, page, script } from './page.ts';
 import { about, count, goods, ticketWords } from './words.ts';
 

@@ -1,7 +1,7 @@
 // What pages and problems say of a refusal, of a ticket and of numbers.
 import type { FlashSale, FlashSaleStatus, Refusal, TicketStatus } from '../../../contracts/flash-sales.ts';
 import { formatMoney } from '../../../contracts/money.ts';
-import { html, type Markup } from './html.ts';
+import { html, type Markup } from '../../../infra/http/html.ts';
 
 interface Words {
   readonly title: string;
