@@ -6,6 +6,7 @@
 // 422: the key is charged with another amount or currency. Anything else is no answer (port.ts: PaymentUnknown).
 import { z } from 'zod';
 import { currency } from './money.ts';
+import { pageSchema } from './pages.ts';
 import { instant, uuid } from './text.ts';
 
 export const chargeRequest = z.strictObject({ amount: z.int().min(0), currency });
@@ -27,4 +28,4 @@ export const ledgerEntry = z.object({
   cancelledAt: instant.optional(),
 });
 export type LedgerEntry = z.infer<typeof ledgerEntry>;
-export const ledgerPage = z.object({ items: z.array(ledgerEntry), next: uuid.nullable() });
+export const ledgerPage = pageSchema(ledgerEntry);

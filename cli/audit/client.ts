@@ -15,6 +15,7 @@ import {
   messagesSummary,
   serviceOfList,
 } from '../../contracts/audit.ts';
+import type { Page } from '../../contracts/pages.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import { CliError } from '../../demos/shared/errors.ts';
 import { type HttpAnswer, HttpClient, problemOf } from '../../demos/shared/http.ts';
@@ -25,11 +26,6 @@ const TRIES = 5;
 const PAUSE_MS = 500;
 /** To one address: a page of each service, and the next one of each. */
 const CONNECTIONS = 8;
-
-export interface Page<L extends FactList> {
-  readonly items: readonly Fact<L>[];
-  readonly next: string | null;
-}
 
 export class AuditClient {
   readonly #clients = new Map<string, HttpClient>();
@@ -42,7 +38,7 @@ export class AuditClient {
   }
 
   /** The facts after that id, in the order of their ids. */
-  page<L extends FactList>(list: L, after: string | undefined): Promise<Page<L>> {
+  page<L extends FactList>(list: L, after: string | undefined): Promise<Page<Fact<L>>> {
     const cursor = after === undefined ? '' : `&after=${after}`;
     return this.#facts(list, `limit=${PAGE}${cursor}`);
   }
@@ -85,8 +81,8 @@ export class AuditClient {
     await Promise.all([...this.#clients.values()].map((client) => client.close()));
   }
 
-  async #facts<L extends FactList>(list: L, query: string): Promise<Page<L>> {
-    const schema = factsPage(factLists[list]) as unknown as z.ZodType<Page<L>>;
+  async #facts<L extends FactList>(list: L, query: string): Promise<Page<Fact<L>>> {
+    const schema = factsPage(factLists[list]) as unknown as z.ZodType<Page<Fact<L>>>;
     return this.#get(serviceOfList(list), `/audit/${list}?${query}`, schema);
   }
 

@@ -1,24 +1,20 @@
 // A merge join: several streams of facts, each in the order of its ids, read once and side by side. Two pages of each
 // are in memory: the one that is looked at, and the next one, which is on its way meanwhile.
+import type { Page } from '../../contracts/pages.ts';
 import { CliError } from '../../demos/shared/errors.ts';
 
 export interface Identified {
   readonly id: string;
 }
-export interface PageOf<T> {
-  readonly items: readonly T[];
-  /** The last id of a page that others follow; null at the end. */
-  readonly next: string | null;
-}
 /** Reads the page after that id, or the first one. */
-export type ReadPage<T> = (after: string | undefined) => Promise<PageOf<T>>;
+export type ReadPage<T> = (after: string | undefined) => Promise<Page<T>>;
 
 class Stream<T extends Identified> {
   readonly #name: string;
   readonly #read: ReadPage<T>;
   #items: readonly T[] = [];
   #index = 0;
-  #coming: Promise<PageOf<T>> | undefined;
+  #coming: Promise<Page<T>> | undefined;
 
   constructor(name: string, read: ReadPage<T>) {
     this.#name = name;
@@ -51,7 +47,7 @@ class Stream<T extends Identified> {
     this.#index++;
   }
 
-  #fetch(after: string | undefined): Promise<PageOf<T>> {
+  #fetch(after: string | undefined): Promise<Page<T>> {
     const coming = this.#read(after);
     coming.catch(() => undefined); // told where it is waited for
     return coming;

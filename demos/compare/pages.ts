@@ -1,6 +1,6 @@
 // The lists of a user, as a client reads them: page by page.
 import { z } from 'zod';
-import { pageSchema } from '../../contracts/pages.ts';
+import { type Page, pageSchema } from '../../contracts/pages.ts';
 import { uuid } from '../../contracts/text.ts';
 import { CliError } from '../shared/errors.ts';
 import { type HttpClient, problemOf } from '../shared/http.ts';
@@ -25,12 +25,12 @@ export async function readPage<L extends ListName>(
   userId: string,
   after: string | undefined,
   signal: AbortSignal,
-): Promise<{ items: Item<L>[]; next: string | null }> {
+): Promise<Page<Item<L>>> {
   const path = list === 'orders' ? `/orders?userId=${userId}&` : `/users/${userId}/${list}?`;
   const cursor = after === undefined ? '' : `&after=${after}`;
   const answer = await http.request('GET', `${path}limit=${PAGE}${cursor}`, { signal });
   if (answer.status !== 200) throw new CliError(`${list}: ${answer.status} ${problemOf(answer).title}`);
-  return lists[list].parse(answer.body) as { items: Item<L>[]; next: string | null };
+  return lists[list].parse(answer.body) as Page<Item<L>>;
 }
 
 /** All items. */

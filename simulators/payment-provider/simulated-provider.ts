@@ -8,8 +8,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Request, RequestHandler, Router } from 'express';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
-import { pageQuery } from '../../contracts/pages.ts';
-import { type CancelAnswer, type ChargeAnswer, chargeRequest, type LedgerEntry } from '../../contracts/payments.ts';
+import { pageOf, pageQuery } from '../../contracts/pages.ts';
+import { type CancelAnswer, type ChargeAnswer, chargeRequest } from '../../contracts/payments.ts';
 import { createApp, jsonBody } from '../../infra/http/app.ts';
 import { notFound, Problem, unavailable } from '../../infra/http/problem.ts';
 import { PortInUse } from '../../infra/http/server.ts';
@@ -137,9 +137,7 @@ function routes(router: Router, ledger: Ledger, initial: Behaviour, ending: Abor
   });
   router.get('/charges', (request, response) => {
     const { limit, after } = parse(pageQuery, request.query);
-    const read = ledger.page(limit + 1, after);
-    const items: LedgerEntry[] = read.slice(0, limit);
-    response.json({ items, next: read.length > limit ? (items.at(-1)?.orderId ?? null) : null });
+    response.json(pageOf(ledger.page(limit + 1, after), limit, 'orderId'));
   });
   router.put('/behaviour', jsonBody, (request, response) => {
     current = parse(behaviour, request.body);

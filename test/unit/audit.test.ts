@@ -5,10 +5,11 @@ import { describe, expect, test } from 'vitest';
 import { judgeOrder, MAX_DUE_MS, type OrderFacts, waitsFor } from '../../cli/audit/judge-order.ts';
 import { judgeSale, judgeTicket } from '../../cli/audit/judge-ticket.ts';
 import { settle, type Wrong } from '../../cli/audit/look-again.ts';
-import { mergeJoin, type PageOf } from '../../cli/audit/merge-join.ts';
+import { mergeJoin } from '../../cli/audit/merge-join.ts';
 import { MAX_NAMED, Offences, Suspects } from '../../cli/audit/offences.ts';
 import type { RuleName } from '../../cli/audit/rules.ts';
 import type { OrderFact, SaleFact, TicketFact, TicketOrderFact } from '../../contracts/audit.ts';
+import type { Page } from '../../contracts/pages.ts';
 
 const id = randomUUID();
 const userId = 'ann';
@@ -184,7 +185,7 @@ describe('the books of a sale', () => {
 describe('a merge join', () => {
   /** Pages of two. */
   const pagesOf = (ids: readonly string[], asked: (string | undefined)[] = []) => {
-    return async (after: string | undefined): Promise<PageOf<{ id: string }>> => {
+    return async (after: string | undefined): Promise<Page<{ id: string }>> => {
       asked.push(after);
       const items = ids.filter((each) => after === undefined || each > after).slice(0, 2);
       return { items: items.map((each) => ({ id: each })), next: items.length < 2 ? null : (items.at(-1) ?? null) };
