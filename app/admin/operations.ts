@@ -75,9 +75,8 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
   });
 }
 
-async function ping(database: Database): Promise<ResourceState> {
-  return within(PING_TIMEOUT_MS, database.query('SELECT 1')).then(
+const ping = (database: Database): Promise<ResourceState> =>
+  within(PING_TIMEOUT_MS, database.query('SELECT 1')).then(
     () => ({ status: 'up' }),
-    (error) => ({ status: 'down', detail: (error as Error).message }),
+    (error: Error) => ({ status: 'down', detail: error.message }),
   );
-}

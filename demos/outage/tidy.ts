@@ -5,6 +5,7 @@ import { serviceNames, subscriptions } from '../../contracts/services.ts';
 import { deadExchangeOf, deadQueueOf, exchangeOf, queueOf, sessionOf } from '../../infra/bus/topology.ts';
 import { connectTo, endConnection } from '../../infra/mqtt/connect.ts';
 import { presenceTopic } from '../../infra/mqtt/topics.ts';
+import { within } from '../../infra/runtime/promises.ts';
 import { splitUrls } from '../../infra/runtime/urls.ts';
 
 export interface Brokers {
@@ -68,16 +69,12 @@ async function withMqtt(
   const client = connectTo(url)({ clientId, clean: true });
   client.on('error', () => {}); // it tries again until the time is over
   try {
-    await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(
-        () => reject(new Error(`no MQTT broker answers within ${CONNECT_WITHIN_MS} ms`)),
-        CONNECT_WITHIN_MS,
-      );
-      client.once('connect', () => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
+    const connected = new Promise((resolve) => client.once('connect', resolve));
+    await within(
+      CONNECT_WITHIN_MS,
+      connected,
+      () => new Error(`no MQTT broker answers within ${CONNECT_WITHIN_MS} ms`),
+    );
     await work(client);
   } finally {
     await endConnection(client);

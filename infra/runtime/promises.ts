@@ -17,7 +17,7 @@ export function deferred(): Deferred {
   return { promise, resolve, reject };
 }
 
-/** Settles as `promise` does, or rejects after `timeoutMs` with what `late` makes. */
+/** Settles as `promise` does, or rejects after `timeoutMs`, with `late` where that is told. */
 export function within<T>(
   timeoutMs: number,
   promise: Promise<T>,
