@@ -13,11 +13,13 @@ import { schemaOf } from './schemas.ts';
 const DATABASE_WAIT_MS = 30_000;
 const MESSAGING_MIGRATIONS = new URL('../infra/messaging/migrations/', import.meta.url);
 
-/** Resolves when the database answers. Rejects with a StartupError. */
-export const awaitDatabase = (database: Database, config: Config, log: Logger): Promise<void> =>
-  whenThere(config, log, async () => {
-    await database.query('SELECT 1');
-  });
+/** A start under way. */
+export interface Start {
+  readonly config: Config;
+  readonly log: Logger;
+  /** Ends it. */
+  readonly signal: AbortSignal;
+}
 
 /**
  * Migrates the schemas of the services that run here. With the local bus also the inboxes of the others, as publishing
@@ -25,28 +27,32 @@ export const awaitDatabase = (database: Database, config: Config, log: Logger): 
  */
 export async function migrateSchemas(
   database: Database,
-  config: Config,
+  start: Start,
   migrations: ReadonlyMap<ServiceName, URL>,
-  log: Logger,
 ): Promise<void> {
   const messaging = await readMigrations(MESSAGING_MIGRATIONS, 'messaging');
-  await whenThere(config, log, async () => {
+  await whenThere(start, async () => {
     for (const name of serviceNames) {
       const folder = migrations.get(name);
-      if (!folder && config.busKind !== 'local') continue;
+      if (!folder && start.config.busKind !== 'local') continue;
       const own = folder ? await readMigrations(folder, name) : [];
-      await migrate(database, schemaOf(name), [...messaging, ...own]);
+      await migrate(database, schemaOf(name), [...messaging, ...own], start.log);
     }
   });
 }
 
-async function whenThere(config: Config, log: Logger, work: () => Promise<void>): Promise<void> {
+/** Runs `work` once the database answers. Rejects with a StartupError, or with the signal's reason. */
+export async function whenThere<T>({ config, log, signal }: Start, work: () => Promise<T>): Promise<T> {
   const url = redactUrl(config.DATABASE_URL ?? config.DATA_DIR);
-  const deadline = performance.now() + DATABASE_WAIT_MS;
+  /** From the first failure: what was done before may have taken long. */
+  let deadline: number | undefined;
   for (;;) {
+    signal.throwIfAborted();
     try {
       return await work();
     } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof StartupError) throw error;
       if (!(error instanceof DatabaseUnavailable)) {
         throw new StartupError(`the database at ${url} cannot be prepared: ${(error as Error).message}`, {
           cause: error,
@@ -55,13 +61,14 @@ async function whenThere(config: Config, log: Logger, work: () => Promise<void>)
       // A wrong password or a database that does not exist will not mend itself: SQLSTATE classes 28 and 3D.
       const { code } = (error.cause ?? {}) as { code?: unknown };
       const hopeless = typeof code === 'string' && /^(28|3D)/.test(code);
+      deadline ??= performance.now() + DATABASE_WAIT_MS;
       if (hopeless || performance.now() > deadline) {
         throw new StartupError(`the database at ${url} does not answer (DATABASE_URL): ${error.message}`, {
           cause: error,
         });
       }
       log.warn({ error: error.message }, 'waiting for the database');
-      await delay(500);
+      await delay(500, undefined, { signal }).catch(() => undefined);
     }
   }
 }

@@ -125,7 +125,7 @@ async function openDatabase(config: Config, log: Logger): Promise<Database> {
 }
 
 const queueServer = ({ REDIS_URL, DATABASE_URL }: Config, database: Database): OpenQueuesOptions['on'] =>
-  REDIS_URL ? { redisUrl: REDIS_URL } : DATABASE_URL ? { postgresUrl: DATABASE_URL } : { pglite: database };
+  REDIS_URL ? { redisUrl: REDIS_URL } : DATABASE_URL ? { postgresUrl: DATABASE_URL, database } : { pglite: database };
 
 async function openPayments(config: Config, database: Database, log: Logger): Promise<PaymentProvider> {
   const { PAYMENT_URL, PAYMENT_TIMEOUT_MS: timeoutMs, DATA_DIR: dataDir } = config;

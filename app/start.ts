@@ -23,7 +23,7 @@ import { pointsService } from '../services/points/index.ts';
 import { failedMessagesRoutes } from './admin/failed-messages.ts';
 import { operationsRoutes } from './admin/operations.ts';
 import { type Config, parseConfig } from './config.ts';
-import { awaitDatabase, migrateSchemas } from './prepare-database.ts';
+import { migrateSchemas, whenThere } from './prepare-database.ts';
 import { openResources, type Resources } from './resources.ts';
 import { schemaOf } from './schemas.ts';
 import { ServiceRunner } from './service-runner.ts';
@@ -40,6 +40,8 @@ const factories: Record<ServiceName, Factory> = {
 export interface StartOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly services?: readonly ServiceName[];
+  /** Ends the start, however long a migration takes. Once it runs, stop() does. */
+  readonly signal?: AbortSignal;
 }
 
 export interface RunningSluice {
@@ -53,8 +55,12 @@ export interface RunningServices extends RunningSluice {
   readonly runners: readonly ServiceRunner[];
 }
 
-/** Rejects with a ConfigError or a StartupError where something outside stops the start. */
-export async function startSluice({ env, services = serviceNames }: StartOptions): Promise<RunningServices> {
+/**
+ * Rejects with a ConfigError or a StartupError where something outside stops the start, and with the signal's reason
+ * when that ended it.
+ */
+export async function startSluice(options: StartOptions): Promise<RunningServices> {
+  const { env, services = serviceNames, signal = new AbortController().signal } = options;
   const startedAt = performance.now();
   const config = parseConfig(env, services);
   const mirror = createLogMirror(config.BUS_PREFIX);
@@ -70,16 +76,22 @@ export async function startSluice({ env, services = serviceNames }: StartOptions
     mirror.start(mqtt);
     shutdown.add(() => mirror.close());
 
+    const interrupt = () => database.interrupt();
+    signal.addEventListener('abort', interrupt);
+    shutdown.add(async () => signal.removeEventListener('abort', interrupt));
+
     // The services, on schemas that are up to date. Nothing is opened on a database before it answers.
-    await awaitDatabase(database, config, log);
+    const start = { config, log, signal };
+    await whenThere(start, () => database.query('SELECT 1'));
     const made: { name: ServiceName; outbox: Outbox; log: Logger; service: AnyService }[] = [];
     for (const name of services) {
       const outbox = new Outbox(schemaOf(name));
       const context = { settings: config, database, outbox, metrics, log: log.child({ service: name }) };
-      made.push({ name, outbox, log: context.log, service: await factories[name](context, resources) });
+      const service = await whenThere(start, async () => factories[name](context, resources));
+      made.push({ name, outbox, log: context.log, service });
     }
     const migrations = new Map(made.map(({ name, service }) => [name, service.migrations]));
-    await migrateSchemas(database, config, migrations, log);
+    await migrateSchemas(database, start, migrations);
     if (database.kind === 'pglite') {
       const loops = vacuumLoops(database.background, services.map(schemaOf), log);
       for (const loop of loops) loop.start();
@@ -92,6 +104,7 @@ export async function startSluice({ env, services = serviceNames }: StartOptions
     const runners = made.map((each) => new ServiceRunner({ ...each, config, database, bus, mqtt, metrics }));
     shutdown.add(() => Promise.all(runners.map((runner) => runner.stopRelays())));
     shutdown.add(() => Promise.all(runners.map((runner) => runner.stopIntake())));
+    shutdown.add(async () => database.interrupt());
     for (const runner of runners) await runner.start();
 
     // HTTP.
@@ -119,6 +132,7 @@ export async function startSluice({ env, services = serviceNames }: StartOptions
     const startMs = Math.round(performance.now() - startedAt);
     const what = { url: http.url, services, database: database.kind, bus: bus.kind, startMs };
     log.info(what, `ready on ${http.url}`);
+    signal.removeEventListener('abort', interrupt);
     return {
       url: http.url,
       runners,
@@ -130,6 +144,7 @@ export async function startSluice({ env, services = serviceNames }: StartOptions
     };
   } catch (error) {
     await shutdown.run();
+    signal.throwIfAborted();
     throw error;
   }
 }

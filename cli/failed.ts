@@ -3,7 +3,7 @@ import { Argument, Command, InvalidArgumentError } from 'commander';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { uuid } from '../contracts/text.ts';
 import { CliError, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
-import { HttpClient } from '../demos/shared/http.ts';
+import { COUNTING_TIMEOUT_MS, HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { count, print, printJson, withProgress } from '../demos/shared/terminal.ts';
 import { askEach, FailedMessages } from './failed/client.ts';
@@ -120,7 +120,7 @@ function parseId(given: string): string {
 }
 
 async function withClient<T>(url: string, work: (messages: FailedMessages) => Promise<T>): Promise<T> {
-  const http = new HttpClient(url);
+  const http = new HttpClient(url, 1, COUNTING_TIMEOUT_MS);
   try {
     return await work(new FailedMessages(http));
   } finally {

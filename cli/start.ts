@@ -21,10 +21,15 @@ async function start(services: ServiceName[], signal: AbortSignal): Promise<void
   // Imported here, because the other commands need none of it.
   const { startSluice } = await import('../app/start.ts');
   try {
-    const sluice = await startSluice({ services: services.length > 0 ? services : serviceNames, env: process.env });
+    const sluice = await startSluice({
+      services: services.length > 0 ? services : serviceNames,
+      env: process.env,
+      signal,
+    });
     await aborted(signal);
     await sluice.stop().catch(endAtOnce);
   } catch (error) {
+    if (error === signal.reason) return note('stopped before it was ready');
     if (error instanceof ConfigError)
       throw new CliError(error.problems.join('\n'), { exitCode: USAGE_EXIT_CODE, cause: error });
     if (error instanceof StartupError) throw new CliError(error.message, { cause: error });

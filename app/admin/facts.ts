@@ -17,7 +17,7 @@ const FIRST = '00000000-0000-0000-0000-000000000000';
 
 export interface FactsOptions {
   readonly name: ServiceName;
-  readonly service: AnyService;
+  readonly service: Pick<AnyService, 'facts' | 'resend'>;
   readonly database: Database;
   readonly outbox: Outbox;
 }
@@ -35,9 +35,8 @@ function factsRoute(router: Router, list: string, source: FactSource, database: 
       async (request, response) => {
         const { after = FIRST, limit, ids } = parse(factsQuery, request.query);
         const most = Math.min(limit, source.maxLimit ?? limit);
-        const items = await (ids
-          ? source.of(database.background, ids)
-          : source.after(database.background, after, most));
+        const queryable = source.maxLimit === undefined ? database.background : database.longRunning;
+        const items = await (ids ? source.of(queryable, ids) : source.after(queryable, after, most));
         const next = ids || items.length < most ? null : (items.at(-1)?.id ?? null);
         response.json({ items, next });
       },
@@ -52,9 +51,10 @@ function messagesRoute(router: Router, name: ServiceName, database: Database): v
     get: [
       async (request, response) => {
         const { ids } = parse(messagesQuery, request.query);
-        const { background } = database;
         response.json(
-          ids ? { items: await locateMessages(background, schema, ids) } : await countMessages(background, schema),
+          ids
+            ? { items: await locateMessages(database.background, schema, ids) }
+            : await countMessages(database.longRunning, schema),
         );
       },
     ],

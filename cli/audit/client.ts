@@ -18,7 +18,7 @@ import {
 import type { Page } from '../../contracts/pages.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import { CliError } from '../../demos/shared/errors.ts';
-import { type HttpAnswer, HttpClient, problemOf } from '../../demos/shared/http.ts';
+import { COUNTING_TIMEOUT_MS, type HttpAnswer, HttpClient, problemOf } from '../../demos/shared/http.ts';
 
 /** A million of them is some 500 answers; two such answers of each service are the memory that a sweep takes. */
 const PAGE = 2_000;
@@ -113,7 +113,7 @@ export class AuditClient {
 
   #client(service: ServiceName): HttpClient {
     const url = this.#urlOf(service);
-    const client = this.#clients.get(url) ?? new HttpClient(url, CONNECTIONS);
+    const client = this.#clients.get(url) ?? new HttpClient(url, CONNECTIONS, COUNTING_TIMEOUT_MS);
     this.#clients.set(url, client);
     return client;
   }

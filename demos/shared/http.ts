@@ -7,6 +7,8 @@ import { printable } from './terminal.ts';
 /** How long a connection may take, and then each silence of the server. */
 const CONNECT_TIMEOUT_MS = 5_000;
 const SILENCE_TIMEOUT_MS = 10_000;
+/** For what a server may have to count through its tables. */
+export const COUNTING_TIMEOUT_MS = 600_000;
 /** The largest order is far below; anything larger is not Sluice. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
@@ -48,15 +50,20 @@ export interface HttpRequest {
 export class HttpClient {
   readonly #pool: Pool;
   readonly #url: URL;
+  readonly #silenceMs: number;
 
-  /** At most `connections` requests are under way at a time; further ones wait. */
-  constructor(url: string, connections = 1) {
+  /**
+   * At most `connections` requests are under way at a time; further ones wait. `silenceMs`: how long the server may say
+   * nothing.
+   */
+  constructor(url: string, connections = 1, silenceMs = SILENCE_TIMEOUT_MS) {
     this.#url = new URL(url);
+    this.#silenceMs = silenceMs;
     this.#pool = new Pool(this.#url.origin, {
       connections,
       connectTimeout: CONNECT_TIMEOUT_MS,
-      headersTimeout: SILENCE_TIMEOUT_MS,
-      bodyTimeout: SILENCE_TIMEOUT_MS,
+      headersTimeout: silenceMs,
+      bodyTimeout: silenceMs,
       maxResponseSize: MAX_ANSWER_BYTES,
     });
   }
@@ -95,7 +102,7 @@ export class HttpClient {
     const { origin } = this.#url;
     if (code === 'ECONNREFUSED') return `cannot reach ${origin}: is \`npm start\` running?`;
     if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT')
-      return `no answer from ${origin} within ${SILENCE_TIMEOUT_MS} ms`;
+      return `no answer from ${origin} within ${this.#silenceMs} ms`;
     const reason = messageOf(error) || code;
     return code !== undefined && notSent.has(code)
       ? `cannot reach ${origin}: ${reason}`

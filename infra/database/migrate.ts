@@ -1,7 +1,17 @@
 // Migrations: numbered SQL files, each applied once, in order, in the schema they belong to. Safe when several
-// processes start at once: the first takes a lock, the others find the work done.
+// processes start at once: the first takes a lock, the others find the work done. On a grown table they may take as long
+// as they need, and the log says what is going on.
 import { readdir, readFile } from 'node:fs/promises';
-import type { Database } from './port.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Logger, pino } from 'pino';
+import type { Database, Transaction } from './port.ts';
+
+/** How often a process that waits for the lock asks for it. */
+const LOCK_POLL_MS = 100;
+/** The log is told of what takes longer than this, and again each time the interval has passed. */
+const TOLD_AFTER_MS = 1_000;
+const TOLD_EVERY_MS = 10_000;
+const silent = pino({ level: 'silent' });
 
 export interface Migration {
   readonly name: string;
@@ -18,15 +28,13 @@ export async function readMigrations(folder: URL, set: string): Promise<Migratio
 }
 
 /** Brings a schema up to date. `schema` is one of our own names, never input. */
-export async function migrate(database: Database, schema: string, migrations: readonly Migration[]): Promise<void> {
-  await database.transaction(async (tx) => {
-    const [server] = await tx.query<{ version: number }>(
-      "SELECT current_setting('server_version_num')::integer AS version",
-    );
-    if (server && server.version < 140_000)
-      throw new Error(`PostgreSQL 14 or newer is needed, this is ${Math.floor(server.version / 10_000)}`);
-    // One lock for all schemas: CREATE SCHEMA IF NOT EXISTS itself races with itself.
-    await tx.query("SELECT pg_advisory_xact_lock(hashtextextended('sluice migrations', 0))");
+export async function migrate(
+  database: Pick<Database, 'longRunning'>,
+  schema: string,
+  migrations: readonly Migration[],
+  log: Logger = silent,
+): Promise<void> {
+  await whileLocked(database, log.child({ schema }), async (tx) => {
     await tx.script(`
       CREATE SCHEMA IF NOT EXISTS ${schema};
       CREATE TABLE IF NOT EXISTS ${schema}.migrations
@@ -36,8 +44,55 @@ export async function migrate(database: Database, schema: string, migrations: re
     const applied = new Set((await tx.query<{ name: string }>('SELECT name FROM migrations')).map(({ name }) => name));
     for (const { name, sql } of migrations) {
       if (applied.has(name)) continue;
-      await tx.script(sql);
+      // The tables of a new schema are empty, so only those of an older one are worth a line each.
+      const about = log.child({ schema, migration: name });
+      about[applied.size > 0 ? 'info' : 'debug']('migrating');
+      await telling(about, 'a migration is still running', () => tx.script(sql));
       await tx.execute('INSERT INTO migrations (name) VALUES ($1)', [name]);
     }
   });
+}
+
+/** Runs `work` in a transaction without timeouts, in one process at a time. */
+export async function whileLocked(
+  database: Pick<Database, 'longRunning'>,
+  log: Logger,
+  work: (tx: Transaction) => Promise<void>,
+): Promise<void> {
+  await database.longRunning.transaction(async (tx) => {
+    const [server] = await tx.query<{ version: number }>(
+      "SELECT current_setting('server_version_num')::integer AS version",
+    );
+    if (server && server.version < 140_000)
+      throw new Error(`PostgreSQL 14 or newer is needed, this is ${Math.floor(server.version / 10_000)}`);
+    // One lock for all schemas: CREATE SCHEMA IF NOT EXISTS itself races with itself. Asked for again and again, so that
+    // a stop is not held up.
+    const locked = async () => {
+      while (!(await tryMigrationLock(tx))) await delay(LOCK_POLL_MS);
+    };
+    await telling(log, 'waiting to migrate: another process holds the migration lock', locked);
+    await work(tx);
+  });
+}
+
+async function tryMigrationLock(tx: Transaction): Promise<boolean> {
+  const [lock] = await tx.query<{ taken: boolean }>(
+    "SELECT pg_try_advisory_xact_lock(hashtextextended('sluice migrations', 0)) AS taken",
+  );
+  return lock?.taken === true;
+}
+
+/** Says that `work` is under way while it takes long. */
+export async function telling(log: Logger, message: string, work: () => Promise<unknown>): Promise<void> {
+  const startedAt = performance.now();
+  const tell = () => {
+    log.info({ seconds: Math.round((performance.now() - startedAt) / 1_000) }, message);
+    timer = setTimeout(tell, TOLD_EVERY_MS);
+  };
+  let timer = setTimeout(tell, TOLD_AFTER_MS);
+  try {
+    await work();
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -8,7 +8,14 @@ import { setImmediate } from 'node:timers/promises';
 import { PGlite, protocol } from '@electric-sql/pglite';
 import pg from 'pg';
 import { int8, toText } from './encoding.ts';
-import type { Database, Lock, Queryable, Transaction } from './port.ts';
+import {
+  type Database,
+  DatabaseUnavailable,
+  type Lock,
+  type Queryable,
+  type Statements,
+  type Transaction,
+} from './port.ts';
 
 /** `dataDir` is created where it does not exist: the first start takes a few seconds. */
 export async function openPglite({ dataDir }: { readonly dataDir: string }): Promise<Database> {
@@ -18,8 +25,9 @@ export async function openPglite({ dataDir }: { readonly dataDir: string }): Pro
   // There is only this process, so its session locks are names in a set.
   const held = new Set<string>();
   let closed: Promise<void> | undefined;
+  let interrupted = false;
 
-  const open = (lane: Lane): Omit<Database, 'background'> => ({
+  const open = (lane: Lane): Omit<Database, 'background' | 'longRunning'> => ({
     kind: 'pglite',
     query: <Row extends object>(text: string, params?: readonly unknown[]) =>
       turns.take(lane, () => session.query<Row>(text, params)),
@@ -41,18 +49,49 @@ export async function openPglite({ dataDir }: { readonly dataDir: string }): Pro
         },
       };
     },
+    interrupt: () => {
+      interrupted = true;
+    },
     close: () => {
       closed ??= turns.take('background', () => pglite.close());
       return closed;
     },
   });
+  /** A statement keeps the thread to its end, so a stop is heard of between two of them. */
+  const interruptible = (queryable: Queryable): Queryable => {
+    const untilInterrupted = async () => {
+      await setImmediate();
+      if (interrupted) throw new DatabaseUnavailable('this process is stopping');
+    };
+    return {
+      query: async <Row extends object>(text: string, params?: readonly unknown[]) => {
+        await untilInterrupted();
+        return queryable.query<Row>(text, params);
+      },
+      execute: async (text, params) => {
+        await untilInterrupted();
+        return queryable.execute(text, params);
+      },
+      script: async (text) => {
+        await untilInterrupted();
+        return queryable.script(text);
+      },
+    };
+  };
+  const { query, execute, script, transaction } = open('background');
+  const longRunning: Statements = {
+    ...interruptible({ query, execute, script }),
+    transaction: (work) =>
+      transaction((tx) => work({ ...interruptible(tx), afterCommit: (callback) => tx.afterCommit(callback) })),
+  };
   const background: Database = {
     ...open('background'),
+    longRunning,
     get background() {
       return background;
     },
   };
-  return { ...open('foreground'), background };
+  return { ...open('foreground'), longRunning, background };
 }
 
 type Lane = 'foreground' | 'background';

@@ -26,15 +26,29 @@ export interface Lock {
   release(): Promise<void>;
 }
 
-export interface Database extends Queryable {
+/** Statements, each by itself or several in a transaction. */
+export interface Statements extends Queryable {
+  /** READ COMMITTED. Rolls back when `work` throws, and rethrows. Rejects when the commit fails. */
+  transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
+}
+
+export interface Database extends Statements {
   readonly kind: 'postgres' | 'pglite';
   /**
    * The same database, for work that no client waits for. PostgreSQL runs both side by side; PGlite runs one thing at a
    * time, and then takes turns between the two, so that an answer waits for one transaction and not for all of them.
    */
   readonly background: Database;
-  /** READ COMMITTED. Rolls back when `work` throws, and rethrows. Rejects when the commit fails. */
-  transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
+  /**
+   * The same database, for statements that may take minutes on a grown table: no timeout ends them. PostgreSQL runs two
+   * at a time, on connections of their own; a third one is "unavailable" when it has waited for some seconds.
+   */
+  readonly longRunning: Statements;
+  /**
+   * Ends what is under way on `longRunning`, which is then "unavailable", and lets nothing begin there: for a stop. In
+   * PGlite a statement cannot be ended; a transaction ends after the statement under way.
+   */
+  interrupt(): void;
   /** Takes the advisory lock of that name for this process, or answers undefined where another holds it. */
   tryLock(name: string): Promise<Lock | undefined>;
   close(): Promise<void>;

@@ -1,6 +1,6 @@
 // What nobody could handle, for an operator: an inbox's retrying and dead rows, to be listed, looked at and retried.
 // `schema` is one of our own names, never input.
-import type { Queryable } from '../database/port.ts';
+import type { Database } from '../database/port.ts';
 
 /** Retrying and dead messages, as an operator sees them. */
 export interface FailedRow {
@@ -59,17 +59,17 @@ const SHOWN = `message_id, type, subject, status, attempts, error, next_attempt_
   substring(body FROM 1 FOR 65536) AS body`;
 
 export class FailedMessages {
-  readonly #database: Queryable;
+  readonly #database: Pick<Database, 'query' | 'longRunning'>;
   readonly #table: string;
 
-  constructor(database: Queryable, schema: string) {
+  constructor(database: Pick<Database, 'query' | 'longRunning'>, schema: string) {
     this.#database = database;
     this.#table = `${schema}.inbox`;
   }
 
-  /** Newest first; `after` is the last id of the page before. */
+  /** Newest first; `after` is the last id of the page before. Looks through all of them when few match. */
   list(filter: FailedFilter, after: string | undefined, limit: number): Promise<FailedRow[]> {
-    return this.#database.query(
+    return this.#database.longRunning.query(
       `SELECT ${SHOWN} FROM ${this.#table}
        WHERE ${matchingAsOf('now()')}
          AND ($6::uuid IS NULL OR (received_at, message_id) <
@@ -89,7 +89,7 @@ export class FailedMessages {
 
   /** How many match, and the database's time of this count, as `failedBefore` takes it. */
   async count(selection: RetrySelection): Promise<{ readonly matching: number; readonly asOf: string }> {
-    const [row] = await this.#database.query<{ matching: number; as_of: string }>(
+    const [row] = await this.#database.longRunning.query<{ matching: number; as_of: string }>(
       `SELECT count(*) AS matching, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS as_of
        FROM ${this.#table} WHERE ${SELECTED}`,
       [...matching(selection), ...selected(selection)],
@@ -104,7 +104,7 @@ export class FailedMessages {
    */
   retry(selection: RetrySelection, limit = 1): Promise<number> {
     // From here on it did not fail before the run of calls that retries it: see `failedBefore`.
-    return this.#database.execute(
+    return this.#database.longRunning.execute(
       `UPDATE ${this.#table}
        SET status = 'retrying', attempts = 0, next_attempt_at = now(), claimed_until = NULL, handled_at = now()
        WHERE message_id IN (

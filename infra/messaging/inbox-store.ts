@@ -1,4 +1,5 @@
 // The inbox's SQL. `schema` is one of our own names, never input.
+import { countSome } from '../database/count.ts';
 import type { Queryable, Transaction } from '../database/port.ts';
 import type { DeadMessage } from './handler.ts';
 
@@ -204,13 +205,13 @@ export class InboxStore {
     );
   }
 
-  /** Messages that are due and under way nowhere. */
-  async due(database: Queryable): Promise<number> {
-    const [row] = await database.query<{ due: number }>(
-      `SELECT count(*) AS due FROM ${this.#table}
+  /** Messages that are due and under way nowhere, as far as they are counted. */
+  due(database: Queryable): Promise<number> {
+    return countSome(
+      database,
+      `${this.#table}
        WHERE ${WAITING} AND next_attempt_at <= now() AND (claimed_until IS NULL OR claimed_until < now())`,
     );
-    return row?.due ?? 0;
   }
 
   /** Forgets messages that are done and were received more than `days` ago, at most `limit`. Returns how many. */

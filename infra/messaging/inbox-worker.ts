@@ -74,6 +74,6 @@ export class InboxWorker {
 
   async #prune(): Promise<boolean> {
     const { database, inbox, retentionDays } = this.#options;
-    return (await inbox.rows.prune(database, retentionDays, PRUNE_BATCH)) === PRUNE_BATCH;
+    return (await inbox.rows.prune(database.longRunning, retentionDays, PRUNE_BATCH)) === PRUNE_BATCH;
   }
 }

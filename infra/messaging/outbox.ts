@@ -4,6 +4,7 @@
 // Whoever writes a row claims it for the relay of its own process at once, by a lease, and hands it over in memory after
 // the commit: nothing is read back while all goes well. Rows that nobody holds (the process died, the relay was busy or
 // its transport away, a request was resent) are found by the relay's poll.
+import { countSome } from '../database/count.ts';
 import type { Database, Queryable, Transaction } from '../database/port.ts';
 
 /** Where a row goes. One being away does not hold up the other. */
@@ -180,12 +181,8 @@ export class Outbox {
     ]);
   }
 
-  /** Rows waiting, claimed ones included. */
-  async size(database: Database, channel: Channel): Promise<number> {
-    const [row] = await database.query<{ size: number }>(
-      `SELECT count(*) AS size FROM ${this.#table} WHERE channel = $1`,
-      [channel],
-    );
-    return row?.size ?? 0;
+  /** Rows waiting, claimed ones included, as far as they are counted. */
+  size(database: Queryable, channel: Channel): Promise<number> {
+    return countSome(database, `${this.#table} WHERE channel = $1`, [channel]);
   }
 }

@@ -29,13 +29,13 @@ export function createMetrics() {
     }),
     backlog: new Gauge({
       name: 'sluice_consumer_backlog',
-      help: 'Messages that wait or are under way, by service; absent while unknown.',
+      help: 'Messages that wait or are under way, by service; of rows a million at the most; absent while unknown.',
       labelNames: ['service'] as const,
       registers,
     }),
     outbox: new Gauge({
       name: 'sluice_outbox_rows',
-      help: 'Events that are committed and not yet confirmed, by service and channel; absent while unknown.',
+      help: 'Events that are committed and not yet confirmed, by service and channel; a million at the most; absent while unknown.',
       labelNames: ['service', 'channel'] as const,
       registers,
     }),

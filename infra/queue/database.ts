@@ -3,6 +3,7 @@
 import { createPostgresBackend, Queue, runMigrations, Worker } from 'bullmq';
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { telling, whileLocked } from '../database/migrate.ts';
 import type { Database } from '../database/port.ts';
 import { backoff } from '../runtime/backoff.ts';
 import type { Health } from '../runtime/health.ts';
@@ -73,25 +74,30 @@ function sqlBackend(server: SqlServer, prefix: string, pools: Map<string, SqlPoo
   };
 }
 
-/**
- * PGlite runs one thing at a time. BullMQ's statements are short, and a claim that waits behind all that goes on in the
- * background comes after its window: they take their turns with those that someone waits for.
- */
-export async function pgliteBackend(database: Database, prefix: string): Promise<Backend> {
-  const { background } = database;
-  // BullMQ begins and commits by itself; the transaction around it is the turn.
-  await background.transaction(async (tx) => {
+/** BullMQ's migrations, like ours: without timeouts, told in the log, ended by a stop. */
+async function migrateQueues(database: Database, log: Logger): Promise<void> {
+  const about = log.child({ schema: SCHEMA });
+  await whileLocked(database, about, async (tx) => {
     const query: RunStatement = async (text, params) => {
+      // BullMQ begins and commits by itself; the transaction is there already.
       if (/^(BEGIN|COMMIT|ROLLBACK)$/.test(text)) return { rows: [] };
       if (params) return { rows: await tx.query(text, params) };
       if (/^\s*SELECT\b/.test(text)) return { rows: await tx.query(text) };
       await tx.script(text);
       return { rows: [] };
     };
-    await runMigrations({ query } as never, SCHEMA);
+    await telling(about, 'a migration is still running', () => runMigrations({ query } as never, SCHEMA));
   });
+}
+
+/**
+ * PGlite runs one thing at a time. BullMQ's statements are short, and a claim that waits behind all that goes on in the
+ * background comes after its window: they take their turns with those that someone waits for.
+ */
+export async function pgliteBackend(database: Database, prefix: string, log: Logger): Promise<Backend> {
+  await migrateQueues(database, log);
   // PGlite has one session. Every other statement names its schema.
-  await background.script(`SET search_path TO ${SCHEMA}`);
+  await database.background.script(`SET search_path TO ${SCHEMA}`);
   const server: SqlServer = {
     kind: 'pglite',
     run: async (text, params) => ({ rows: await database.query(text, params) }),
@@ -103,8 +109,18 @@ export async function pgliteBackend(database: Database, prefix: string): Promise
   return sqlBackend(server, prefix, new Map());
 }
 
+export interface PostgresBackendOptions {
+  readonly postgresUrl: string;
+  /** The same one, for the migrations. */
+  readonly database: Database;
+  readonly prefix: string;
+  readonly log: Logger;
+}
+
 /** Rejects when the server does not answer. Holds up to 6 connections, however many queues are open. */
-export async function postgresBackend(url: string, prefix: string, log: Logger): Promise<Backend> {
+export async function postgresBackend(options: PostgresBackendOptions): Promise<Backend> {
+  const { postgresUrl: url, database, prefix, log } = options;
+  await migrateQueues(database, log);
   const settings: pg.ClientConfig = {
     connectionString: url,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
@@ -116,17 +132,6 @@ export async function postgresBackend(url: string, prefix: string, log: Logger):
   };
   const pool = new pg.Pool({ ...settings, max: POOL_SIZE });
   pool.on('error', () => undefined); // an idle connection ended; the pool replaces it
-  try {
-    const client = await pool.connect();
-    try {
-      await runMigrations(client, SCHEMA);
-    } finally {
-      client.release();
-    }
-  } catch (error) {
-    await pool.end();
-    throw error;
-  }
   const pools = new Map<string, SqlPool>();
   const listener = new Listener(
     settings,

@@ -7,8 +7,14 @@ import type { PacedQueues } from './port.ts';
 import { redisBackend } from './redis.ts';
 
 export interface OpenQueuesOptions {
-  /** Redis or Valkey, or PostgreSQL by its URL (through connections of its own), or the PGlite that is open already. */
-  readonly on: { readonly redisUrl: string } | { readonly postgresUrl: string } | { readonly pglite: Database };
+  /**
+   * Redis or Valkey, or PostgreSQL by its URL (through connections of its own; `database`, the same one, prepares the
+   * schema), or the PGlite that is open already.
+   */
+  readonly on:
+    | { readonly redisUrl: string }
+    | { readonly postgresUrl: string; readonly database: Database }
+    | { readonly pglite: Database };
   /** Keeps the queues of several systems on one server apart. */
   readonly prefix: string;
   readonly log: Logger;
@@ -19,8 +25,8 @@ export async function openQueues({ on, prefix, log }: OpenQueuesOptions): Promis
   const backend = await ('redisUrl' in on
     ? redisBackend({ url: on.redisUrl, prefix, log })
     : 'postgresUrl' in on
-      ? postgresBackend(on.postgresUrl, prefix, log)
-      : pgliteBackend(on.pglite, prefix));
+      ? postgresBackend({ ...on, prefix, log })
+      : pgliteBackend(on.pglite, prefix, log));
   let closed: Promise<void> | undefined;
   return {
     kind: backend.kind,

@@ -59,6 +59,10 @@ export class Loop {
         this.#failures = 0;
         if (!again && !this.#woken) await this.#pause(everyMs);
       } catch (error) {
+        if (this.#stopping) {
+          log.debug({ loop: name, error: String(error) }, 'ended by the stop');
+          return;
+        }
         this.#failures++;
         const pauseMs = backoff(this.#failures, FAILURE_BASE_MS, FAILURE_MAX_MS);
         log.warn({ loop: name, failures: this.#failures, pauseMs, error: String(error) }, 'failed, trying again');

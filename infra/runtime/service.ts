@@ -28,7 +28,7 @@ export interface FactSource<Fact extends { readonly id: string } = { readonly id
   /** Those after an id: at most `limit`; fewer only at the end. */
   after(database: Queryable, id: string, limit: number): Promise<Fact[]>;
   of(database: Queryable, ids: readonly string[]): Promise<Fact[]>;
-  /** Facts in one answer at the most, where each takes long. */
+  /** Facts in one answer at the most, where each takes long: the longer, the more rows it is counted through. */
   readonly maxLimit?: number;
 }
 

@@ -5,17 +5,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
+import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { migrate } from '../../infra/database/migrate.ts';
 import { openPglite } from '../../infra/database/pglite.ts';
 import type { Database } from '../../infra/database/port.ts';
+import { openPostgres } from '../../infra/database/postgres.ts';
 import type { OpenQueuesOptions } from '../../infra/queue/index.ts';
 import { freshDatabase } from '../setup/postgres.ts';
 import { startProxy } from '../setup/proxy.ts';
-import { cleanups, open, openQueue, uuids } from '../setup/queues.ts';
+import { cleanups, open, openOnPostgres, openQueue, uuids } from '../setup/queues.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 const { databaseUrl, redisUrl } = inject('servers');
+const log = pino({ level: 'silent' });
 
 /** Something to open queues on. */
 interface Place {
@@ -27,7 +30,12 @@ const redisPlace = async (): Promise<Place> => ({ on: { redisUrl: String(redisUr
 
 async function postgresPlace(): Promise<Place> {
   const { url, drop } = await freshDatabase(String(databaseUrl));
-  return { on: { postgresUrl: url }, remove: drop };
+  const database = openPostgres({ url, poolSize: 2, log });
+  const remove = async () => {
+    await database.close();
+    await drop();
+  };
+  return { on: { postgresUrl: url, database }, remove };
 }
 
 async function pglitePlace(): Promise<Place & { database: Database }> {
@@ -230,9 +238,9 @@ describe.skipIf(!redisUrl)('on Redis', () => {
 });
 
 describe.for([
-  ['Redis', redisUrl, (url: string) => ({ redisUrl: url })],
-  ['PostgreSQL', databaseUrl, (url: string) => ({ postgresUrl: url })],
-] as const)('%s', ([name, serverUrl, on]) => {
+  ['Redis', redisUrl, (url: string) => open({ redisUrl: url })],
+  ['PostgreSQL', databaseUrl, openOnPostgres],
+] as const)('%s', ([name, serverUrl, openAt]) => {
   test.skipIf(!serverUrl)(
     `${name} that no longer answers is down, though its connections stay open`,
     async () => {
@@ -240,7 +248,7 @@ describe.for([
       cleanups.push(() => proxy.close());
       const through = new URL(String(serverUrl));
       through.host = `127.0.0.1:${proxy.port}`;
-      const queues = await open(on(through.href));
+      const queues = await openAt(through.href);
       expect(queues.health()).toEqual({ status: 'up' });
       proxy.swallow(true);
       await eventually(() => queues.health().status === 'down', { what: 'it is down', timeoutMs: 25_000 });
@@ -256,7 +264,7 @@ describe.skipIf(!databaseUrl)('on PostgreSQL', () => {
   test('however many queues are open, there are six connections', async () => {
     const { url, drop } = await freshDatabase(String(databaseUrl));
     cleanups.push(drop);
-    const queues = await open({ postgresUrl: url });
+    const queues = await openOnPostgres(url);
     const opened = await Promise.all(
       Array.from({ length: 12 }, (_, index) => openQueue(queues, { name: `queue-${index}`, perSecond: 100 })),
     );

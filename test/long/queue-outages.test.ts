@@ -8,7 +8,7 @@ import { Redis } from 'ioredis';
 import { describe, expect, inject, test } from 'vitest';
 import { type Postgres, startPostgres } from '../servers/postgres.ts';
 import { type LocalRedis, startRedis } from '../servers/redis.ts';
-import { cleanups, open, openQueue, uuids } from '../setup/queues.ts';
+import { cleanups, open, openOnPostgres, openQueue, uuids } from '../setup/queues.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 const { databaseUrl, redisUrl } = inject('servers');
@@ -126,7 +126,7 @@ describe.skipIf(!databaseUrl)('on PostgreSQL', () => {
   test('a server that is restarted in mid-queue: the same queue goes on', async () => {
     const server: Postgres = await startPostgres();
     cleanups.push(() => server.stop());
-    const queues = await open({ postgresUrl: server.url });
+    const queues = await openOnPostgres(server.url);
     const { queue, runs } = await openQueue(queues, { perSecond: 100, work: () => delay(20) });
     const ids = uuids(200);
     await queue.add(ids);

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import { afterEach } from 'vitest';
+import { openPostgres } from '../../infra/database/postgres.ts';
 import { type OpenQueuesOptions, openQueues } from '../../infra/queue/index.ts';
 import type { PacedQueue, PacedQueueOptions, PacedQueues } from '../../infra/queue/port.ts';
 import { freshPrefix } from './wait.ts';
@@ -13,6 +14,16 @@ export const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
+
+/** On PostgreSQL, where no connections remain but those of the queues. */
+export async function openOnPostgres(url: string): Promise<PacedQueues> {
+  const database = openPostgres({ url, poolSize: 1, log });
+  try {
+    return await open({ postgresUrl: url, database });
+  } finally {
+    await database.close();
+  }
+}
 
 export async function open(on: OpenQueuesOptions['on'], prefix = freshPrefix()): Promise<PacedQueues> {
   const queues = await openQueues({ on, prefix, log });

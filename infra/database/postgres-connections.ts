@@ -1,0 +1,122 @@
+// Statements and transactions on the connections of a pool, and which errors mean the connection rather than the
+// statement.
+import { createHash } from 'node:crypto';
+import type pg from 'pg';
+import { DatabaseUnavailable, type Queryable, type Statements, type Transaction } from './port.ts';
+
+/** The longest that a timer takes (25 days); pg reads 0 as "the connection's". */
+export const NO_TIMEOUT_MS = 2 ** 31 - 1;
+
+/** How a pool's connections are used. */
+export interface Use {
+  /** Runs `work` with a connection of its own. */
+  readonly withClient: <T>(work: (client: pg.PoolClient) => Promise<T>) => Promise<T>;
+  /** How long one statement may take. Default: as the connection says. */
+  readonly timeoutMs?: number;
+}
+
+/** Runs `work` with a connection of the pool, which replaces one that broke. */
+export async function withClientOf<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  // Nothing was sent yet: whatever went wrong, it is the connection.
+  const client = await pool.connect().catch((error) => {
+    throw new DatabaseUnavailable(error);
+  });
+  let broken: Error | undefined;
+  // A connection may end while its client is between two queries of ours: without a listener that ends the process.
+  const onError = (error: Error) => {
+    broken = error;
+  };
+  client.on('error', onError);
+  try {
+    return await work(client);
+  } catch (error) {
+    if (isUnavailable(error)) broken = error as Error;
+    return rethrow(error);
+  } finally {
+    client.off('error', onError);
+    client.release(broken);
+  }
+}
+
+export function statementsOf({ withClient, timeoutMs }: Use): Statements {
+  return {
+    query: (text, params) => withClient((client) => queryableOf(client, timeoutMs).query(text, params)),
+    execute: (text, params) => withClient((client) => queryableOf(client, timeoutMs).execute(text, params)),
+    script: (text) => withClient((client) => queryableOf(client, timeoutMs).script(text)),
+    transaction: async (work) => {
+      const callbacks: (() => void)[] = [];
+      const result = await withClient((client) => transactionOn(client, timeoutMs, work, callbacks));
+      for (const callback of callbacks) callback();
+      return result;
+    },
+  };
+}
+
+async function transactionOn<T>(
+  client: pg.ClientBase,
+  timeoutMs: number | undefined,
+  work: (tx: Transaction) => Promise<T>,
+  callbacks: (() => void)[],
+): Promise<T> {
+  await client.query('BEGIN');
+  try {
+    const transaction: Transaction = {
+      ...queryableOf(client, timeoutMs),
+      afterCommit: (callback) => callbacks.push(callback),
+    };
+    const outcome = await work(transaction);
+    // PostgreSQL answers ROLLBACK where a statement failed before, even if `work` got over its error.
+    const { command } = await client.query(statement('COMMIT', timeoutMs));
+    if (command !== 'COMMIT') throw new Error('the transaction was rolled back: one of its statements failed');
+    return outcome;
+  } catch (error) {
+    // Where the connection is gone, so is the transaction; the first error is the one to tell.
+    if (!isUnavailable(error)) await client.query('ROLLBACK');
+    throw error;
+  }
+}
+
+function queryableOf(client: pg.ClientBase, timeoutMs: number | undefined): Queryable {
+  const run = <Row extends object>(text: string, params: readonly unknown[] = []) =>
+    client.query<Row>({ ...statement(text, timeoutMs), name: statementName(text), values: [...params] });
+  return {
+    query: async <Row extends object>(text: string, params?: readonly unknown[]) => (await run<Row>(text, params)).rows,
+    execute: async (text, params) => (await run(text, params)).rowCount ?? 0,
+    script: async (text) => {
+      await client.query(statement(text, timeoutMs));
+    },
+  };
+}
+
+/** pg takes a timeout for each statement, which its types do not know. */
+const statement = (text: string, timeoutMs: number | undefined): pg.QueryConfig & { query_timeout?: number } =>
+  timeoutMs === undefined ? { text } : { text, query_timeout: timeoutMs };
+
+// Named statements are parsed and planned once per connection. The texts are the program's own, so there are few.
+const names = new Map<string, string>();
+function statementName(text: string): string {
+  let name = names.get(text);
+  if (name === undefined) {
+    name = createHash('sha1').update(text).digest('hex');
+    names.set(text, name);
+  }
+  return name;
+}
+
+export function rethrow(error: unknown): never {
+  throw isUnavailable(error) && !(error instanceof DatabaseUnavailable) ? new DatabaseUnavailable(error) : error;
+}
+
+/** Whether the connection or the server failed, rather than the statement. SQLSTATE classes: PostgreSQL, appendix A. */
+function isUnavailable(error: unknown): boolean {
+  if (error instanceof DatabaseUnavailable) return true;
+  if (!(error instanceof Error)) return false;
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  return (
+    /^(08|53|58|57P0|25006)/.test(code) || // connection, resources, system, shutdown, a standby after a failover
+    /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)/.test(code) ||
+    /^(Connection terminated|timeout exceeded|Query read timeout|Client has encountered|Client was closed|Cannot use a pool)/.test(
+      error.message,
+    )
+  );
+}

@@ -1,0 +1,104 @@
+// Statements that may take minutes on a grown table: no timeout ends them. To tell a dead connection from a slow
+// statement, the server is asked now and then whether the session still exists.
+import pg from 'pg';
+import type { Logger } from 'pino';
+import { DatabaseUnavailable, type Statements, type Transaction } from './port.ts';
+import { NO_TIMEOUT_MS, statementsOf, withClientOf } from './postgres-connections.ts';
+
+/** Transactions at a time. They have connections of their own, so that they take none from short statements. */
+const CONNECTIONS = 2;
+
+/**
+ * For one transaction: the timeouts of the role and of the database do not apply, and the server ends a statement whose
+ * client is gone within a second (only on Linux it can tell).
+ */
+const SETTINGS = `SELECT set_config(name, CASE name WHEN 'client_connection_check_interval' THEN '1s' ELSE '0' END, true)
+  FROM pg_settings
+  WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout')
+    OR name = 'client_connection_check_interval' AND version() LIKE '%linux%'`;
+
+export interface LongRunningOptions {
+  readonly settings: pg.ClientConfig;
+  /** How often the server is asked whether the session exists. */
+  readonly checkEveryMs: number;
+  readonly log: Logger;
+}
+
+export class LongRunning {
+  /** Each runs in a transaction. */
+  readonly statements: Statements;
+  readonly #options: LongRunningOptions;
+  readonly #pool: pg.Pool;
+  readonly #underWay = new Set<pg.PoolClient>();
+  #interrupted = false;
+
+  constructor(options: LongRunningOptions) {
+    const { settings, log } = options;
+    this.#options = options;
+    this.#pool = new pg.Pool({ ...settings, max: CONNECTIONS });
+    this.#pool.on('error', (error) => log.warn({ error: error.message }, 'a database connection ended'));
+    const { transaction } = statementsOf({
+      withClient: (work) => withClientOf(this.#pool, (client) => this.#watch(client, work)),
+      timeoutMs: NO_TIMEOUT_MS,
+    });
+    const withoutTimeout = <T>(work: (tx: Transaction) => Promise<T>) =>
+      transaction(async (tx) => {
+        await tx.query(SETTINGS);
+        return work(tx);
+      });
+    this.statements = {
+      transaction: withoutTimeout,
+      query: (text, params) => withoutTimeout((tx) => tx.query(text, params)),
+      execute: (text, params) => withoutTimeout((tx) => tx.execute(text, params)),
+      script: (text) => withoutTimeout((tx) => tx.script(text)),
+    };
+  }
+
+  /** Ends the statements under way; none begins after this. */
+  interrupt(): void {
+    this.#interrupted = true;
+    for (const client of this.#underWay) cut(client);
+  }
+
+  async close(): Promise<void> {
+    this.interrupt();
+    await this.#pool.end();
+  }
+
+  async #watch<T>(client: pg.PoolClient, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+    if (this.#interrupted) throw new DatabaseUnavailable('this process is stopping');
+    this.#underWay.add(client);
+    let checking: NodeJS.Timeout | undefined;
+    try {
+      const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+      checking = setInterval(() => void this.#check(client, rows[0]?.pid), this.#options.checkEveryMs);
+      return await work(client);
+    } finally {
+      clearInterval(checking);
+      this.#underWay.delete(client);
+    }
+  }
+
+  /** Cuts the connection of a session that no longer exists, or when the server gives no answer to another client. */
+  async #check(client: pg.PoolClient, pid: number | undefined): Promise<void> {
+    const { settings, log } = this.#options;
+    const other = new pg.Client(settings);
+    other.on('error', () => undefined); // the query rejects as well
+    try {
+      await other.connect();
+      const { rowCount } = await other.query('SELECT FROM pg_stat_activity WHERE pid = $1', [pid]);
+      if (rowCount) return;
+    } catch (error) {
+      if (error instanceof pg.DatabaseError) return; // an answer: such as "too many connections"
+    } finally {
+      other.end().catch(() => undefined);
+    }
+    log.warn({ pid }, 'a long-running statement lost its database session');
+    cut(client);
+  }
+}
+
+/** What waits for the connection rejects; ended while idle, it takes no further statement. */
+function cut(client: pg.PoolClient): void {
+  (client as pg.PoolClient & pg.Client).end().catch(() => undefined);
+}
