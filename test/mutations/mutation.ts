@@ -32,18 +32,34 @@ export function changed(text: string, { file, find, replace }: Change): string {
   return parts.join(replace);
 }
 
-/** Makes the mistake in the tree at `root`; resolves with a function that takes it back. */
-export async function apply({ changes }: Mutation, root: string): Promise<() => Promise<void>> {
-  const originals = new Map<string, string>();
-  const texts = new Map<string, string>();
+/** The files that the mistake changes, before and after. Rejects if one of its places is not found exactly once. */
+async function filesOf({ changes }: Mutation, root: string) {
+  const before = new Map<string, string>();
+  const after = new Map<string, string>();
   for (const change of changes) {
-    const text = texts.get(change.file) ?? (await readFile(join(root, change.file), 'utf8'));
-    if (!texts.has(change.file)) originals.set(change.file, text);
-    texts.set(change.file, changed(text, change));
+    const text = after.get(change.file) ?? (await readFile(join(root, change.file), 'utf8'));
+    if (!after.has(change.file)) before.set(change.file, text);
+    after.set(change.file, changed(text, change));
   }
+  return { before, after };
+}
+
+/** Why the mistake cannot be made in the tree at `root`; undefined if each of its places is found exactly once. */
+export async function whyNotFound(mutation: Mutation, root: string): Promise<string | undefined> {
+  try {
+    await filesOf(mutation, root);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** Makes the mistake in the tree at `root`; resolves with a function that takes it back. */
+export async function apply(mutation: Mutation, root: string): Promise<() => Promise<void>> {
+  const { before, after } = await filesOf(mutation, root);
   const write = async (files: ReadonlyMap<string, string>) => {
     for (const [file, text] of files) await writeFile(join(root, file), text);
   };
-  await write(texts);
-  return () => write(originals);
+  await write(after);
+  return () => write(before);
 }

@@ -1,7 +1,7 @@
 // `npm run test:mutations`: whether the tests can go red. Each deliberate mistake is made in a copy of the source tree,
 // and the tests that should notice are run there: first without any mistake, where they must be green, then with each,
 // where they must be red. Progress goes to stderr, the table to stdout; the exit code is 1 where a mistake goes
-// unnoticed.
+// unnoticed, and where one could not be made: its place is not found, or its tests were red before.
 import { Command } from 'commander';
 import { CliError } from '../../demos/shared/errors.ts';
 import { untilInterrupted } from '../../demos/shared/interrupt.ts';
@@ -26,7 +26,9 @@ const command = new Command('test:mutations')
     const verdicts = await untilInterrupted((signal) => tryAll(chosen, signal));
     printVerdicts(verdicts);
     const red = verdicts.filter(({ outcome }) => outcome === 'red').length;
-    print(`\n${red} of ${verdicts.length} mistakes noticed, in ${seconds(performance.now() - startedAt)} s`);
+    const failed = verdicts.filter(({ outcome }) => outcome === 'failed').length;
+    const ended = `${red} of ${verdicts.length} mistakes noticed${failed > 0 ? `, ${failed} failed` : ''}`;
+    print(`\n${ended}, in ${seconds(performance.now() - startedAt)} s`);
     if (red < verdicts.length) process.exitCode = 1;
   });
 

@@ -2,8 +2,8 @@
 import { CliError, messageOf } from '../../demos/shared/errors.ts';
 import { note } from '../../demos/shared/terminal.ts';
 import { findServers, type ServerUrls } from '../servers/find.ts';
-import { type Copy, copyOfSources } from './copy.ts';
-import { apply, type Mutation } from './mutation.ts';
+import { type Copy, copyOfSources, sourceRoot } from './copy.ts';
+import { apply, type Mutation, whyNotFound } from './mutation.ts';
 import type { RanTest } from './reporter.ts';
 import { runTests } from './vitest.ts';
 
@@ -14,8 +14,8 @@ const MISTAKE_WITHIN_MS = 120_000;
 
 export interface Verdict {
   readonly mutation: Mutation;
-  /** `untried`: its tests are not green without it, or could not be run. */
-  readonly outcome: 'red' | 'green' | 'red for another reason' | 'untried';
+  /** `failed`: its place was not found, its tests are not green without it, or they could not be run. */
+  readonly outcome: 'red' | 'green' | 'red for another reason' | 'failed';
   /** What there is to know where it is not red. */
   readonly why?: string;
   /** How many are to notice. */
@@ -23,8 +23,22 @@ export interface Verdict {
   readonly ms: number;
 }
 
-/** Rejects when `signal` aborts, and where not even the tests without a mistake could be run. Leaves nothing behind. */
+/**
+ * A mistake whose place is not found has failed, and nothing is started for it. Rejects when `signal` aborts, and where
+ * not even the tests without a mistake could be run. Leaves nothing behind.
+ */
 export async function tryAll(mutations: readonly Mutation[], signal: AbortSignal): Promise<Verdict[]> {
+  const placed: Mutation[] = [];
+  const verdicts: Verdict[] = [];
+  for (const mutation of mutations) {
+    const why = await whyNotFound(mutation, sourceRoot);
+    if (why === undefined) placed.push(mutation);
+    else verdicts.push({ mutation, outcome: 'failed', why, tests: 0, ms: 0 });
+  }
+  return placed.length > 0 ? [...verdicts, ...(await tryPlaced(placed, signal))] : verdicts;
+}
+
+async function tryPlaced(mutations: readonly Mutation[], signal: AbortSignal): Promise<Verdict[]> {
   const servers = await findServers();
   for (const line of servers.missing) note(line);
   let copy: Copy | undefined;
@@ -49,7 +63,7 @@ export async function tryAll(mutations: readonly Mutation[], signal: AbortSignal
           await undo();
         }
       };
-      const found = notReady(mutation, baseline) ?? (await withMistake().then((ran) => judge(mutation, ran), untried));
+      const found = notReady(mutation, baseline) ?? (await withMistake().then((ran) => judge(mutation, ran), notRun));
       signal.throwIfAborted();
       const tests = testsOf(mutation, baseline).length;
       verdicts.push({ mutation, ...found, tests, ms: performance.now() - startedAt });
@@ -61,7 +75,7 @@ export async function tryAll(mutations: readonly Mutation[], signal: AbortSignal
 }
 
 type Found = Pick<Verdict, 'outcome' | 'why'>;
-const untried = (error: unknown): Found => ({ outcome: 'untried', why: messageOf(error) });
+const notRun = (error: unknown): Found => ({ outcome: 'failed', why: messageOf(error) });
 
 const matches = ({ tests: { files, pattern } }: Mutation, { file, name }: RanTest) =>
   files.includes(file) && new RegExp(pattern).test(name);
@@ -81,10 +95,10 @@ const told = (failed: readonly RanTest[]) => failed.map(({ name, failure = '' })
 function notReady(mutation: Mutation, baseline: readonly RanTest[]): Found | undefined {
   const { files, pattern } = mutation.tests;
   if (testsOf(mutation, baseline).length === 0) {
-    return { outcome: 'untried', why: `no test ran of ${files.join(', ')} -t '${pattern}'` };
+    return { outcome: 'failed', why: `no test ran of ${files.join(', ')} -t '${pattern}'` };
   }
   const failed = failedOf(mutation, baseline);
-  return failed.length > 0 ? { outcome: 'untried', why: `red without it: ${told(failed)}` } : undefined;
+  return failed.length > 0 ? { outcome: 'failed', why: `red without it: ${told(failed)}` } : undefined;
 }
 
 /** A start that fails, or code that does not compile, is not red: a test must have failed, and for the right reason. */

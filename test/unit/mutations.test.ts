@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { sourceRoot } from '../mutations/copy.ts';
 import { changed } from '../mutations/mutation.ts';
 import { mutations } from '../mutations/mutations.ts';
+import { tryAll } from '../mutations/try.ts';
 
 describe('a mistake', () => {
   test.each(mutations)('$name: its text stands there once, and so do its tests', ({ changes, tests }) => {
@@ -27,5 +28,18 @@ describe('a mistake', () => {
     expect(changed('let x = 1;', change)).toBe('let x = 2;');
     expect(() => changed('let y = 1;', change)).toThrow('a.ts holds this 0 times, not once');
     expect(() => changed('x = 1; x = 1;', change)).toThrow('a.ts holds this 2 times, not once');
+  });
+
+  test.each([
+    { file: 'package.json', find: 'a text that nobody wrote', why: 'package.json holds this 0 times, not once' },
+    { file: 'moved/away.ts', find: 'x', why: 'moved/away.ts' },
+  ])('whose place in $file is not found has failed', async ({ file, find, why }) => {
+    const lost = {
+      ...mutations[0],
+      name: 'lost',
+      changes: [{ file, find, replace: '' }],
+    } as (typeof mutations)[number];
+    const verdicts = await tryAll([lost], AbortSignal.timeout(1_000));
+    expect(verdicts).toMatchObject([{ mutation: lost, outcome: 'failed', why: expect.stringContaining(why) }]);
   });
 });
