@@ -1,0 +1,338 @@
+// A later version on what an earlier one has left: each recorded data folder and dump (test/fixtures) is migrated by the
+// current build, which reads it back as it was and completes what was under way. It does not matter when this runs:
+// all that was recorded with a time limit is past it, and a copy that is years older must end in the same way.
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { Client } from 'pg';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import type { OrderFact } from '../../contracts/audit.ts';
+import { isEventType } from '../../contracts/events.ts';
+import type { FlashSale } from '../../contracts/flash-sales.ts';
+import type { FailedMessage } from '../../contracts/operations.ts';
+import type { Order } from '../../contracts/orders.ts';
+import type { Page } from '../../contracts/pages.ts';
+import { serviceNames } from '../../contracts/services.ts';
+import {
+  createServiceProcess,
+  type Environment,
+  type ServiceProcess,
+  sluice,
+} from '../fault/support/service-process.ts';
+import { openStored, type Stored } from '../fault/support/stored.ts';
+import { fixture, type RecordedShape, readJson, recordedVersions, unpack } from '../fixtures/folder.ts';
+import { type Recorded, readOrders, readSales, type StoredOrders, type StoredSales } from '../fixtures/stored.ts';
+import { freshDatabase } from '../setup/postgres.ts';
+import { eventually } from '../setup/wait.ts';
+import { call, completed, freshUser, get, placeOrder, postJson } from './support/api.ts';
+import { buy, ticketOf } from './support/flash-sales.ts';
+
+const run = promisify(execFile);
+const program = join(import.meta.dirname, '../../bin/sluice.js');
+const { databaseUrl: databaseServer } = inject('servers');
+
+interface Upgrade {
+  readonly name: string;
+  readonly version: string;
+  readonly shape: RecordedShape;
+  readonly settings?: Environment;
+  /** Whether everything is made years older first. */
+  readonly aged?: true;
+  /** Whether nothing may be resent for the order whose event the MQTT broker has kept: it has to come from there. */
+  readonly onlyFromBroker?: true;
+}
+
+const upgrades = recordedVersions().flatMap((version): Upgrade[] => [
+  { name: `the data folder of ${version}`, version, shape: 'embedded' },
+  {
+    name: `the data folder of ${version}, with the events over MQTT`,
+    version,
+    shape: 'embedded',
+    settings: { EVENT_BUS: 'mqtt' },
+    onlyFromBroker: true,
+  },
+  { name: `the dump of ${version}`, version, shape: 'postgres' },
+  { name: `the dump of ${version} after years`, version, shape: 'postgres', aged: true },
+]);
+
+const AGE = `DO $$ DECLARE each record; BEGIN
+  FOR each IN SELECT format('UPDATE %I.%I SET %s', table_schema, table_name,
+      string_agg(format('%I = %1$I - interval ''3 years''', column_name), ', ')) AS statement
+    FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
+    WHERE table_schema LIKE 'sluice%' AND table_type = 'BASE TABLE' AND data_type = 'timestamp with time zone'
+    GROUP BY table_schema, table_name
+  LOOP EXECUTE each.statement; END LOOP;
+END $$`;
+const later = (column: string, user: string) => `UPDATE sluice_order.progress SET ${column} = now() + interval '1 hour'
+  WHERE order_id IN (SELECT id FROM sluice_order.orders WHERE user_id = '${user}')`;
+
+/** Keys of what is a time in an answer. */
+const TIMES = new Set(['at', 'createdAt', 'expiresAt', 'opensAt', 'closesAt', 'receivedAt', 'nextAttemptAt']);
+
+function withoutTimes(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutTimes);
+  if (value?.constructor !== Object) return value; // also what matches anything of a kind
+  const entries = Object.entries(value).filter(([key]) => !TIMES.has(key));
+  return Object.fromEntries(entries.map(([key, inner]) => [key, withoutTimes(inner)]));
+}
+
+interface Restored {
+  readonly process: ServiceProcess;
+  readonly stored: Stored;
+  readonly dataDir: string;
+  remove(): Promise<void>;
+}
+
+/** Not started yet. */
+async function restore({ version, shape, settings, aged, onlyFromBroker }: Upgrade, prefix: string): Promise<Restored> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'sluice-upgrade-'));
+  const database = shape === 'postgres' ? await freshDatabase(String(databaseServer)) : undefined;
+  const stored: Stored = database ? { databaseUrl: database.url } : { dataDir };
+  if (database) await runScript(database.url, await readFile(fixture(version, 'postgres/dump.sql'), 'utf8'));
+  else await unpack(fixture(version, 'embedded/data.tar.br'), dataDir);
+  const reader = await openStored(stored);
+  if (aged) await reader.query(AGE);
+  await reader.query(later('expires_at', 'payable'));
+  if (onlyFromBroker) await reader.query(later('ask_again_at', 'kept-by-the-broker'));
+  await reader.close();
+  const process = await createServiceProcess('upgraded', sluice(), {
+    DATA_DIR: dataDir,
+    MQTT_PORT: '0',
+    BUS_PREFIX: prefix,
+    ...(database ? { DATABASE_URL: database.url } : {}),
+    ...settings,
+  });
+  return {
+    process,
+    stored,
+    dataDir,
+    remove: async () => {
+      await process.remove();
+      await database?.drop();
+      await rm(dataDir, { recursive: true });
+    },
+  };
+}
+
+async function runScript(databaseUrl: string, sql: string): Promise<void> {
+  const client = new Client({ connectionString: databaseUrl });
+  await client.connect();
+  await client.query(sql).finally(() => client.end());
+}
+
+const byId = <Item extends { readonly id: string }>(items: readonly Item[]) =>
+  new Map(items.map((item) => [item.id, item]));
+
+describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', ([, upgrade]) => {
+  const { version, shape, aged } = upgrade;
+  const onEmbedded = shape === 'embedded' ? test : () => {};
+  const onShape = test.skipIf(shape === 'postgres' && databaseServer === undefined);
+
+  let recorded: Recorded;
+  let restored: Restored;
+  let url: string;
+  let orders: StoredOrders;
+  let sales: StoredSales;
+
+  beforeAll(async () => {
+    if (shape === 'postgres' && databaseServer === undefined) return;
+    recorded = await readJson(fixture(version, `${shape}/stored.json`));
+    restored = await restore(upgrade, recorded.prefix);
+    await restored.process.start().catch(async (error) => {
+      throw new Error(`${error}\n${(await restored.process.output()).slice(-2_000)}`, { cause: error });
+    });
+    url = restored.process.url;
+  });
+  afterAll(() => restored?.remove());
+
+  const idOf = (user: string) => String(recorded.orders.find(({ userId }) => userId === user)?.id);
+  const wasPaying = (id: string) => recorded.states.some((order) => order.id === id && order.state === 'paying');
+  /** What becomes of a recorded order, once the one that can be paid is paid. */
+  const endOf = ({ id, userId, status }: Order): Order['status'] => {
+    if (status !== 'awaiting-payment') return status === 'cancelled' ? 'cancelled' : 'completed';
+    return userId === 'payable' || wasPaying(id) ? 'completed' : 'cancelled';
+  };
+  const isAtItsEnd = ({ status, steps }: Order) => {
+    const ends = status === 'cancelled' ? ['reverted'] : ['done', 'skipped'];
+    return Object.values(steps).every((step) => ends.includes(step.status));
+  };
+
+  /** What was recorded, as far as it can be the same now. */
+  const asRecorded = (value: object) => (aged ? withoutTimes(value) : value) as object;
+  const expectAll = (now: readonly { readonly id: string }[], expected: readonly { readonly id: string }[]) => {
+    const found = byId(now);
+    expect(expected.map(({ id }) => found.get(id))).toMatchObject(asRecorded(expected));
+  };
+
+  onShape('what nobody could handle is listed as it was, and its step says so', async () => {
+    for (const service of serviceNames) {
+      const { items } = await get<Page<FailedMessage>>(`${url}/failed-messages/${service}?status=dead`);
+      const dead = recorded.failed[service].filter(({ status }) => status === 'dead');
+      expectAll(items, dead);
+      expect(items).toHaveLength(dead.length);
+    }
+    const { steps } = await get<Order>(`${url}/orders/${idOf('dead-step')}`);
+    expect(steps.points.status).toBe('failed');
+  });
+
+  onShape('an idempotency key still means its order', async () => {
+    const { key, request, orderId } = recorded.keyed;
+    const answer = await postJson(`${url}/orders`, request, { 'idempotency-key': key });
+    expect(answer.status, answer.text).toBe(200);
+    expect(answer.json<Order>().id).toBe(orderId);
+  });
+
+  onShape('an order that awaits payment can be paid', async () => {
+    const answer = await call(`${url}/orders/${idOf('payable')}/pay`, { method: 'POST' });
+    expect(answer.status, answer.text).toBe(200);
+  });
+
+  onShape('what was under way ends, after a retry what was dead as well', async () => {
+    const dead = serviceNames.flatMap((service) =>
+      recorded.failed[service].map((message) => ({ ...message, path: `/failed-messages/${service}/${message.id}` })),
+    );
+    for (const { path, status, type } of dead) {
+      if (status !== 'dead' || !isEventType(String(type))) continue;
+      const answer = await call(`${url}${path}/retry`, { method: 'POST' });
+      expect(answer.status, answer.text).toBe(202);
+    }
+    await eventually(
+      async () => {
+        const { items } = await get<Page<OrderFact>>(`${url}/audit/order?limit=5000`);
+        expect(items.filter(({ open }) => open).map(({ userId }) => userId)).toEqual([]);
+        sales = await readSales(url);
+        const underWay = sales.tickets.filter(({ status }) => !['ordered', 'released', 'failed'].includes(status));
+        expect(underWay).toEqual([]);
+        return true;
+      },
+      { what: 'every order and ticket is at its end', timeoutMs: 20_000 },
+    );
+    orders = await readOrders(url);
+    const now = byId(orders.orders);
+    const ends = recorded.orders.map(({ id, userId }) => [userId, now.get(id)?.status]);
+    expect(ends).toEqual(recorded.orders.map((order) => [order.userId, endOf(order)]));
+    expect(orders.orders.filter((order) => !isAtItsEnd(order))).toEqual([]);
+  });
+
+  onShape('orders read back as recorded, whole where they had come to their end', async () => {
+    const expected = recorded.orders.map((order) => {
+      if (isAtItsEnd(order)) return order;
+      const { steps: _, expiresAt: __, ...unchanged } = order;
+      return { ...unchanged, status: endOf(order) };
+    });
+    expectAll(orders.orders, expected);
+  });
+
+  onShape('points, coupons and notifications read back as recorded', async () => {
+    expectAll(orders.points, recorded.points);
+    expectAll(orders.notifications, recorded.notifications);
+    const ends = new Map(recorded.orders.map((order) => [order.id, endOf(order)]));
+    const statusNow = ({ orderId, status, expiresAt }: Recorded['coupons'][number]) => {
+      if (ends.get(orderId) === 'cancelled') return 'revoked';
+      return aged || Date.parse(expiresAt) <= Date.now() ? 'expired' : status;
+    };
+    expectAll(
+      orders.coupons,
+      recorded.coupons.map((coupon) => ({ ...coupon, status: statusNow(coupon) })),
+    );
+  });
+
+  onShape('flash sales read back as recorded, and so do tickets that were closed', async () => {
+    const waiting = ['queued', 'accepted', 'awaiting-payment'];
+    const ends = new Map(recorded.orders.map((order) => [order.id, endOf(order)]));
+    expectAll(
+      sales.tickets,
+      recorded.tickets.map(({ id, userId, status, orderId }) => ({
+        id,
+        userId,
+        status: waiting.includes(status) || status === 'ordered' ? endOfTicket(orderId) : status,
+        orderId: orderId ?? (waiting.includes(status) ? expect.any(String) : null),
+      })),
+    );
+    function endOfTicket(orderId: string | null) {
+      return orderId && ends.get(orderId) === 'cancelled' ? 'released' : 'ordered';
+    }
+    const now = byId(sales.sales);
+    for (const { id, stock, status, queue, counts, ...sale } of recorded.sales) {
+      expect(now.get(id)).toMatchObject(asRecorded({ ...sale, status }));
+      const after = now.get(id) as FlashSale;
+      expect(after.stock).toMatchObject({ initial: stock.initial, held: 0 });
+      expect(after.stock.remaining + after.stock.sold).toBe(stock.initial);
+      expect(after.counts.admitted).toBe(counts.admitted);
+      expect(after.queue).toMatchObject({ length: 0, cap: queue.cap });
+    }
+  });
+
+  onShape('nothing is left in an outbox or an inbox but what nobody can read', async () => {
+    const summaries = await eventually(
+      async () => {
+        const all = await Promise.all(serviceNames.map((name) => get<Summary>(`${url}/audit/${name}/messages`)));
+        const waiting = all.flatMap(({ outbox, inbox }) => [outbox.bus, outbox.user, inbox.pending, inbox.retrying]);
+        return waiting.every(({ rows }) => rows === 0) && all;
+      },
+      { what: 'nothing waits', timeoutMs: 20_000 },
+    );
+    const unreadable = serviceNames.map((name) =>
+      recorded.failed[name].filter(({ type }) => !isEventType(String(type))),
+    );
+    expect(summaries.map(({ inbox }) => inbox.dead.rows)).toEqual(unreadable.map(({ length }) => length));
+  });
+
+  onEmbedded('each payment was charged once, and what was cancelled is given back', async () => {
+    const lines = (await readFile(join(restored.dataDir, 'payments/journal.ndjson'), 'utf8')).trim().split('\n');
+    const journal = lines.map((line) => JSON.parse(line) as { orderId: string; kind: string });
+    const kindsOf = (user: string) => journal.flatMap(({ orderId, kind }) => (orderId === idOf(user) ? [kind] : []));
+    expect(kindsOf('paid')).toEqual(['charged']);
+    expect(kindsOf('paying')).toEqual(['charged']);
+    expect(kindsOf('payable')).toEqual(['charged']);
+    expect(kindsOf('refund-due')).toEqual(['charged', 'cancelled']);
+  });
+
+  onShape('new orders and purchases are taken as ever', async () => {
+    const sale = sales.sales.find(({ status, holdSeconds }) => status === 'open' && holdSeconds === 0);
+    const { ticketId } = ticketOf(await buy(url, String(sale?.id), freshUser()));
+    const { id } = await placeOrder(url, freshUser());
+    await completed(url, id);
+    const status = () => get<{ status: string }>(`${url}/flash-sales/${sale?.id}/purchases/${ticketId}`);
+    await eventually(async () => (await status()).status === 'ordered', { what: 'the ticket has its order' });
+  });
+
+  onShape('sluice audit finds nothing broken, and counts what was recorded', async () => {
+    const { stdout } = await run(process.execPath, [program, 'audit', '--url', url, '--settle', '10s', '--json']);
+    const { counts } = JSON.parse(stdout) as { counts: object };
+    const ends = recorded.orders.map(endOf);
+    const cancelled = ends.filter((end) => end === 'cancelled').length;
+    const withoutOrder = recorded.tickets.filter(({ status }) => status === 'queued' || status === 'accepted').length;
+    const firm = ends.length - cancelled + withoutOrder + 2;
+    const everFirm = new Map(recorded.states.map((order) => [order.id, order.everFirm]));
+    const reversals = recorded.orders.filter((order) => endOf(order) === 'cancelled' && everFirm.get(order.id)).length;
+    expect(counts).toMatchObject({
+      orders: { firm, cancelled, awaitingPayment: 0 },
+      points: firm + cancelled + reversals,
+      coupons: firm + cancelled,
+      notifications: firm + cancelled + reversals,
+      sales: recorded.sales.length,
+      tickets: recorded.tickets.length + 1,
+      underWay: { orders: 0, tickets: 0, overdue: 0 },
+    });
+  });
+
+  onShape('it stops cleanly, and knows every migration that the earlier version applied', async () => {
+    expect(await restored.process.stop()).toEqual({ code: 0, signal: null });
+    const applied = await readJson<object>(fixture(version, 'migrations.json'));
+    const reader = await openStored(restored.stored);
+    const schemas = serviceNames.map((name) => `sluice_${name.replaceAll('-', '_')}`);
+    const known = await reader.query<{ name: string }>(
+      schemas.map((schema) => `SELECT name FROM ${schema}.migrations`).join(' UNION '),
+    );
+    await reader.close();
+    expect(known.map(({ name }) => name)).toEqual(expect.arrayContaining(Object.keys(applied)));
+  });
+});
+
+interface Summary {
+  readonly outbox: Readonly<Record<'bus' | 'user', { readonly rows: number }>>;
+  readonly inbox: Readonly<Record<'pending' | 'retrying' | 'dead', { readonly rows: number }>>;
+}
