@@ -166,7 +166,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     expect(expected.map(({ id }) => found.get(id))).toMatchObject(asRecorded(expected));
   };
 
-  onShape('what nobody could handle is listed as it was, and its step says so', async () => {
+  onShape('lists dead messages as they were, and the order shows the failed step', async () => {
     for (const service of serviceNames) {
       const { items } = await get<Page<FailedMessage>>(`${url}/failed-messages/${service}?status=dead`);
       const dead = recorded.failed[service].filter(({ status }) => status === 'dead');
@@ -177,19 +177,19 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     expect(steps.points.status).toBe('failed');
   });
 
-  onShape('an idempotency key still means its order', async () => {
+  onShape('answers a known idempotency key with its order', async () => {
     const { key, request, orderId } = recorded.keyed;
     const answer = await postJson(`${url}/orders`, request, { 'idempotency-key': key });
     expect(answer.status, answer.text).toBe(200);
     expect(answer.json<Order>().id).toBe(orderId);
   });
 
-  onShape('an order that awaits payment can be paid', async () => {
+  onShape('takes the payment of an order that awaits it', async () => {
     const answer = await call(`${url}/orders/${idOf('payable')}/pay`, { method: 'POST' });
     expect(answer.status, answer.text).toBe(200);
   });
 
-  onShape('what was under way ends, after a retry what was dead as well', async () => {
+  onShape('completes what was under way, and dead messages after a retry', async () => {
     const dead = serviceNames.flatMap((service) =>
       recorded.failed[service].map((message) => ({ ...message, path: `/failed-messages/${service}/${message.id}` })),
     );
@@ -216,7 +216,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     expect(orders.orders.filter((order) => !isAtItsEnd(order))).toEqual([]);
   });
 
-  onShape('orders read back as recorded, whole where they had come to their end', async () => {
+  onShape('reads orders back as recorded, whole if they had come to their end', async () => {
     const expected = recorded.orders.map((order) => {
       if (isAtItsEnd(order)) return order;
       const { steps: _, expiresAt: __, ...unchanged } = order;
@@ -225,7 +225,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     expectAll(orders.orders, expected);
   });
 
-  onShape('points, coupons and notifications read back as recorded', async () => {
+  onShape('reads points, coupons and notifications back as recorded', async () => {
     expectAll(orders.points, recorded.points);
     expectAll(orders.notifications, recorded.notifications);
     const ends = new Map(recorded.orders.map((order) => [order.id, endOf(order)]));
@@ -239,7 +239,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     );
   });
 
-  onShape('flash sales read back as recorded, and so do tickets that were closed', async () => {
+  onShape('reads flash sales and closed tickets back as recorded', async () => {
     const waiting = ['queued', 'accepted', 'awaiting-payment'];
     const ends = new Map(recorded.orders.map((order) => [order.id, endOf(order)]));
     expectAll(
@@ -265,7 +265,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     }
   });
 
-  onShape('nothing is left in an outbox or an inbox but what nobody can read', async () => {
+  onShape('leaves nothing in outboxes and inboxes but unreadable messages', async () => {
     const summaries = await eventually(
       async () => {
         const all = await Promise.all(serviceNames.map((name) => get<Summary>(`${url}/audit/${name}/messages`)));
@@ -280,7 +280,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     expect(summaries.map(({ inbox }) => inbox.dead.rows)).toEqual(unreadable.map(({ length }) => length));
   });
 
-  onEmbedded('each payment was charged once, and what was cancelled is given back', async () => {
+  onEmbedded('charges each payment once, and refunds the cancelled order', async () => {
     const lines = (await readFile(join(restored.dataDir, 'payments/journal.ndjson'), 'utf8')).trim().split('\n');
     const journal = lines.map((line) => JSON.parse(line) as { orderId: string; kind: string });
     const kindsOf = (user: string) => journal.flatMap(({ orderId, kind }) => (orderId === idOf(user) ? [kind] : []));
@@ -290,7 +290,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     expect(kindsOf('refund-due')).toEqual(['charged', 'cancelled']);
   });
 
-  onShape('new orders and purchases are taken as ever', async () => {
+  onShape('takes new orders and purchases', async () => {
     const sale = sales.sales.find(({ status, holdSeconds }) => status === 'open' && holdSeconds === 0);
     const { ticketId } = ticketOf(await buy(url, String(sale?.id), freshUser()));
     const { id } = await placeOrder(url, freshUser());
@@ -299,7 +299,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     await eventually(async () => (await status()).status === 'ordered', { what: 'the ticket has its order' });
   });
 
-  onShape('sluice audit finds nothing broken, and counts what was recorded', async () => {
+  onShape('passes sluice audit, which counts what was recorded', async () => {
     const { stdout } = await run(process.execPath, [program, 'audit', '--url', url, '--settle', '10s', '--json']);
     const { counts } = JSON.parse(stdout) as { counts: object };
     const ends = recorded.orders.map(endOf);
@@ -319,7 +319,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     });
   });
 
-  onShape('it stops cleanly, and knows every migration that the earlier version applied', async () => {
+  onShape('stops cleanly, and keeps every migration of the earlier version as applied', async () => {
     expect(await restored.process.stop()).toEqual({ code: 0, signal: null });
     const applied = await readJson<object>(fixture(version, 'migrations.json'));
     const reader = await openStored(restored.stored);
