@@ -42,10 +42,12 @@ const eventData = {
   /** `couponId`: there had been one. */
   'coupon.revoked': z.object({ orderId, userId, couponId: uuid.optional() }),
   'notification.sent': z.object({ orderId, userId, notificationId: uuid, kind: z.enum(notificationKinds) }),
+  /** A message of this order is dead. `of`: its type, which 0.1.0 did not say. */
   'step.failed': z.object({
     orderId,
     step: z.enum(['points', 'coupon', 'notification']),
     eventId: uuid,
+    of: z.string().max(1000).optional(),
     error: z.string().max(1000),
   }),
   /** The ticket has left the queue: its order may be placed now, once. */

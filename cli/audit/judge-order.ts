@@ -95,7 +95,9 @@ export function waitsFor({ state, steps, unitToReturn, toGiveBack }: OrderFact):
   if (state === 'paying') return ['the payment provider'];
   const end = state === 'cancelled' ? ['reverted'] : ['done', 'skipped'];
   return [
-    ...stepNames.filter((name) => !end.includes(steps[name])),
+    ...stepNames
+      .filter((name) => !end.includes(steps[name]))
+      .map((name) => (steps[name] === 'failed' ? `${name} (failed)` : name)),
     ...(unitToReturn ? ['flash sale'] : []),
     ...(toGiveBack ? ['the payment to be given back'] : []),
   ];

@@ -9,8 +9,14 @@ export const failStep =
     outbox.writeEvents(
       tx,
       'bus',
-      dead.map(({ reportId, messageId, subject, error, at }) => {
-        const data: EventData<'step.failed'> = { orderId: subject, step: 'coupon', eventId: messageId, error };
+      dead.map(({ reportId, messageId, type, subject, error, at }) => {
+        const data: EventData<'step.failed'> = {
+          orderId: subject,
+          step: 'coupon',
+          eventId: messageId,
+          ...(type === null ? {} : { of: type }),
+          error,
+        };
         return { id: reportId, type: 'step.failed', subject, time: at, data };
       }),
     );

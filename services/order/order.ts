@@ -83,20 +83,27 @@ export function placedOrder(order: NewOrder, createdAt: Date): Order {
   };
 }
 
+/** Of each step whose reversal failed, when. */
+export type FailedReversals = { readonly [S in StepName]?: string };
+
 /** Steps of one order as results reported them. */
-export type Reported = { readonly orderId: string } & { readonly [S in StepName]?: Step };
+export type Reported = { readonly orderId: string; readonly failedReversals?: FailedReversals } & {
+  readonly [S in StepName]?: Step;
+};
 
 const rank: Record<Step['status'], number> = { pending: 0, failed: 1, done: 2, skipped: 2, reverted: 3 };
 
 /** What a batch of results says about each order; where two speak of one step, the one that is further along. */
 export function reportedSteps(events: readonly Event<StepResult>[]): Reported[] {
-  const orders = new Map<string, { orderId: string } & { [S in StepName]?: Step }>();
+  const orders = new Map<string, { orderId: string; failedReversals?: FailedReversals } & { [S in StepName]?: Step }>();
   for (const event of events) {
     const [name, step] = reportOf(event);
     const { orderId } = event.data;
     const order = orders.get(orderId) ?? { orderId };
     const known = order[name];
     if (!known || rank[step.status] > rank[known.status]) order[name] = step;
+    if (event.type === 'step.failed' && event.data.of === 'order.cancelled')
+      order.failedReversals = { ...order.failedReversals, [name]: event.time };
     orders.set(orderId, order);
   }
   // Sorted, because two processes that update the same orders in opposite order deadlock.
@@ -120,4 +127,15 @@ function reportOf({ type, time: at, data }: Event<StepResult>): [StepName, Step]
     case 'step.failed':
       return [data.step, { status: 'failed', at, detail: data.error }];
   }
+}
+
+/**
+ * A step as clients see it. One whose reversal failed is failed until it is reverted, whatever the placing made of it.
+ */
+export function shownStep(step: Step, reversalFailedAt: string | undefined): Step {
+  if (reversalFailedAt !== undefined && step.status !== 'reverted')
+    return { status: 'failed', at: reversalFailedAt, detail: 'the reversal failed; an operator can retry it' };
+  // jsonb keeps no order of keys; readers like to find the status first.
+  const { status, ...rest } = step;
+  return { status, ...rest };
 }

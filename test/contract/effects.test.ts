@@ -135,6 +135,49 @@ describe('order', () => {
     expect((await progressOf(orderId))?.points).toBe('done');
   });
 
+  describe('of which a message is dead', () => {
+    const failed = (orderId: string, of?: string) =>
+      eventBody('step.failed', orderId, { orderId, step: 'points', eventId: uuidv7(), of, error: 'no luck' });
+    const awarded = (orderId: string) => eventBody('points.awarded', orderId, { orderId, userId: 'alice', points: 59 });
+    const revoked = (orderId: string) => eventBody('points.revoked', orderId, { orderId, userId: 'alice', points: 59 });
+    const pointsOf = async (orderId: string) => (await findOrder(databases.database, orderId))?.steps.points;
+    const statusOf = async (orderId: string) => (await pointsOf(orderId))?.status;
+    const cancel = (orderId: string) =>
+      createCancelOrder({
+        database: databases.database,
+        outbox: new Outbox('sluice_order'),
+        askAgainMs: ASK_AGAIN_MS,
+      })(orderId, undefined);
+
+    test('shows a reversal that failed until it is reverted, whatever comes late', async () => {
+      const order = await open();
+      const orderId = await place(order);
+      await order.tell(awarded(orderId));
+      await cancel(orderId);
+      expect(await statusOf(orderId)).toBe('done');
+      await order.tell(failed(orderId, 'order.cancelled'), awarded(orderId));
+      await order.tell(awarded(orderId));
+      expect(await pointsOf(orderId)).toEqual({
+        status: 'failed',
+        at: expect.stringMatching(/Z$/),
+        detail: 'the reversal failed; an operator can retry it',
+      });
+      await order.tell(revoked(orderId));
+      await order.tell(failed(orderId, 'order.cancelled'));
+      expect(await statusOf(orderId)).toBe('reverted');
+    });
+
+    test('is not touched by a failure of another message, nor of a cancellation that was not', async () => {
+      const order = await open();
+      const orderId = await place(order);
+      await order.tell(awarded(orderId));
+      await order.tell(failed(orderId, 'order.cancelled'));
+      await cancel(orderId);
+      for (const of of [undefined, 'order.placed', 'nonsense']) await order.tell(failed(orderId, of));
+      expect(await statusOf(orderId)).toBe('done');
+    });
+  });
+
   test('whose answers are overdue is asked for again, by the same event', async () => {
     const order = await open();
     const orderId = await place(order);

@@ -113,11 +113,12 @@ describe('an order beside its effects', () => {
 
   test('says what it waits for', () => {
     expect(waitsFor(waits)).toEqual(['payment']);
-    expect(waitsFor({ ...open, steps: { ...steps('done'), coupon: 'failed' } })).toEqual(['coupon']);
+    expect(waitsFor({ ...open, steps: { ...steps('done'), coupon: 'failed' } })).toEqual(['coupon (failed)']);
     expect(waitsFor({ ...cancelled, unitToReturn: true, steps: { ...steps('reverted'), points: 'done' } })).toEqual([
       'points',
       'flash sale',
     ]);
+    expect(waitsFor({ ...cancelled, steps: { ...steps('reverted'), points: 'failed' } })).toEqual(['points (failed)']);
   });
 });
 

@@ -32,7 +32,13 @@ const examples: { readonly [T in EventType]: EventData<T> } = {
   },
   'points.revoked': { orderId, userId, points: 59 },
   'coupon.revoked': { orderId, userId, couponId: uuidv7() },
-  'step.failed': { orderId, step: 'points', eventId: uuidv7(), error: 'a'.repeat(1_000) },
+  'step.failed': {
+    orderId,
+    step: 'points',
+    eventId: uuidv7(),
+    of: 'order.cancelled',
+    error: 'a'.repeat(1_000),
+  },
   'flash-sale.ticket.accepted': {
     ticketId: uuidv7(),
     saleId: uuidv7(),

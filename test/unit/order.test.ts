@@ -98,6 +98,17 @@ describe('what results say about orders', () => {
     ]);
   });
 
+  test('a reversal that failed is told beside the step', () => {
+    const data = { orderId, step: 'points' as const, eventId: uuidv7(), of: 'order.cancelled', error: 'no luck' };
+    expect(reportedSteps([awarded, event('step.failed', data)])).toEqual([
+      {
+        orderId,
+        points: { status: 'done', at: time, detail: '59 points' },
+        failedReversals: { points: time },
+      },
+    ]);
+  });
+
   test('of two about one step the one that is further along counts, in whatever order they come', () => {
     for (const events of [
       [awarded, failed('points')],

@@ -1,13 +1,16 @@
 // What the order service tells an audit, and how it is made to ask again for what is missing.
-
 import type { OrderFact, TicketOrderFact } from '../../../contracts/audit.ts';
-import type { StepName, StepStatus } from '../../../contracts/orders.ts';
+import { type StepName, type StepStatus, stepNames } from '../../../contracts/orders.ts';
 import type { Queryable } from '../../../infra/database/port.ts';
 import { msBetween } from '../../../infra/database/sql.ts';
 import type { FactSource, Resend } from '../../../infra/runtime/service.ts';
 import { ASKED_AGAIN, SCHEMA } from './orders.ts';
 
 interface OrderRow extends Omit<OrderFact, 'steps'>, Record<StepName, StepStatus> {}
+
+/** SQL of a step's status as clients see it: see shownStep. */
+const shownStatus = (name: StepName) => `CASE WHEN p.${name}->>'status' <> 'reverted' AND p.failed_reversals ? '${name}'
+      THEN 'failed' ELSE coalesce(p.${name}->>'status', 'pending') END`;
 
 /** `among`: which ids. Said of both tables, so that a join of their indexes begins where the page does. */
 const selectOrders = (
@@ -18,8 +21,7 @@ const selectOrders = (
       AS "everFirm",
     coalesce(p.status NOT IN ('completed', 'cancelled') OR p.give_back_at IS NOT NULL, true) AS open,
     coalesce(p.unit_to_return, false) AS "unitToReturn", p.give_back_at IS NOT NULL AS "toGiveBack",
-    coalesce(p.points->>'status', 'pending') AS points, coalesce(p.coupon->>'status', 'pending') AS coupon,
-    coalesce(p.notification->>'status', 'pending') AS notification,
+    ${stepNames.map((name) => `${shownStatus(name)} AS ${name}`).join(', ')},
     ${msBetween('greatest(o.created_at, p.paid_at, p.cancelled_at)', 'now()')} AS "sinceMs",
     CASE p.status WHEN 'completed' THEN NULL WHEN 'cancelled' THEN ${msBetween('now()', 'p.give_back_at')}
       WHEN 'awaiting-payment' THEN CASE p.state WHEN 'paying' THEN ${msBetween('now()', 'p.charge_again_at')}

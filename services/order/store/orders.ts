@@ -1,7 +1,7 @@
 // The order service's SQL.
 import type { Order, Step } from '../../../contracts/orders.ts';
 import type { Database, Queryable, Transaction } from '../../../infra/database/port.ts';
-import type { NewOrder, NewTicketOrder, Reported } from '../order.ts';
+import { type FailedReversals, type NewOrder, type NewTicketOrder, type Reported, shownStep } from '../order.ts';
 
 export const SCHEMA = 'sluice_order';
 
@@ -67,14 +67,13 @@ interface OrderRow {
   points: Step;
   coupon: Step;
   notification: Step;
+  failed_reversals: FailedReversals;
 }
 
 const SELECT_ORDER = `SELECT o.id, o.user_id, o.currency, o.total, o.items, o.created_at, o.request_hash,
-    p.status, p.state, p.expires_at, p.cancel_reason, p.points, p.coupon, p.notification
+    p.status, p.state, p.expires_at, p.cancel_reason, p.points, p.coupon, p.notification,
+    p.failed_reversals
   FROM ${SCHEMA}.orders o JOIN ${SCHEMA}.progress p ON p.order_id = o.id`;
-
-/** jsonb keeps no order of keys; readers like to find the status first. */
-const stepOf = ({ status, ...rest }: Step): Step => ({ status, ...rest });
 
 const orderOf = (row: OrderRow): Order => ({
   id: row.id,
@@ -87,7 +86,11 @@ const orderOf = (row: OrderRow): Order => ({
   ...(row.status === 'awaiting-payment' && row.expires_at ? { expiresAt: row.expires_at.toISOString() } : {}),
   ...(row.state === 'paying' ? { payment: 'in-progress' as const } : {}),
   ...(row.cancel_reason ? { cancelReason: row.cancel_reason } : {}),
-  steps: { points: stepOf(row.points), coupon: stepOf(row.coupon), notification: stepOf(row.notification) },
+  steps: {
+    points: shownStep(row.points, row.failed_reversals.points),
+    coupon: shownStep(row.coupon, row.failed_reversals.coupon),
+    notification: shownStep(row.notification, row.failed_reversals.notification),
+  },
 });
 
 export async function findOrder(database: Database, id: string): Promise<Order | undefined> {
@@ -121,13 +124,19 @@ export async function listOrders(
   return rows.map(orderOf);
 }
 
-/** Records what results say, each step only upwards. Results about orders that do not exist change nothing. */
+/**
+ * Records what results say, each step only upwards. Results about orders that do not exist change nothing, nor does a
+ * failed reversal of an order that is not cancelled.
+ */
 export async function recordSteps(tx: Transaction, reported: readonly Reported[]): Promise<void> {
   await tx.execute(
     `UPDATE ${SCHEMA}.progress AS p
      SET points = ${SCHEMA}.furthest(p.points, r.points), coupon = ${SCHEMA}.furthest(p.coupon, r.coupon),
-         notification = ${SCHEMA}.furthest(p.notification, r.notification)
-     FROM json_to_recordset($1::json) AS r ("orderId" uuid, points jsonb, coupon jsonb, notification jsonb)
+         notification = ${SCHEMA}.furthest(p.notification, r.notification),
+         failed_reversals = CASE p.state WHEN 'cancelled'
+           THEN p.failed_reversals || COALESCE(r."failedReversals", '{}') ELSE p.failed_reversals END
+     FROM json_to_recordset($1::json) AS r ("orderId" uuid, points jsonb, coupon jsonb, notification jsonb,
+       "failedReversals" jsonb)
      WHERE p.order_id = r."orderId"`,
     [JSON.stringify(reported)],
   );

@@ -1,0 +1,116 @@
+// Reversals that fail: the cancelled order shows which, the audit names it, and once the cause is removed and the message
+// is retried, everything is taken back.
+import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test, vi } from 'vitest';
+import type { Report } from '../../cli/audit/report.ts';
+import { run as sluice } from '../../cli/program.ts';
+import { type Order, type StepName, stepNames } from '../../contracts/orders.ts';
+import type { Page } from '../../contracts/pages.ts';
+import { serviceNames } from '../../contracts/services.ts';
+import { retryDead } from '../fault/support/service-process.ts';
+import { query } from '../fault/support/sql.ts';
+import { eventually } from '../setup/wait.ts';
+import { completed, freshUser, get, placeOrder, postJson } from './support/api.ts';
+import { onServers, type System } from './support/systems.ts';
+
+const servers = inject('servers');
+const shape = onServers('one process on PostgreSQL', servers, [serviceNames], { bus: 'local' });
+
+const reversals = [
+  { step: 'points', service: 'points', table: 'sluice_points.entries', reverses: `NEW.kind = 'revoke'` },
+  { step: 'coupon', service: 'coupon', table: 'sluice_coupon.decisions', reverses: 'NEW.revoked_at IS NOT NULL' },
+  {
+    step: 'notification',
+    service: 'notify',
+    table: 'sluice_notify.notifications',
+    reverses: `NEW.kind = 'order.cancelled'`,
+  },
+] as const;
+
+describe.skipIf(!shape.available)(shape.name, () => {
+  let system: System;
+  let url: string;
+  let databaseUrl: string;
+  beforeAll(async () => {
+    system = await shape.start({ RETRY_ATTEMPTS: '1', ASK_AGAIN_MS: '300' });
+    url = system.url('order');
+    databaseUrl = String(system.databaseUrl);
+    await query(
+      databaseUrl,
+      `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+         RAISE EXCEPTION 'cannot reach 10.1.2.3'; END $$;`,
+    );
+  });
+  afterAll(() => system?.remove());
+
+  const read = (id: string) => get<Order>(`${url}/orders/${id}`);
+  const stepIs = (id: string, step: StepName, status: string) =>
+    eventually(
+      async () => {
+        const order = await read(id);
+        return order.steps[step].status === status && order;
+      },
+      { what: `${step} is ${status}`, timeoutMs: 20_000 },
+    );
+
+  async function audit(): Promise<Report> {
+    let printed = '';
+    const stdout = vi.spyOn(process.stdout, 'write').mockImplementation((chunk) => {
+      printed += String(chunk);
+      return true;
+    });
+    try {
+      expect(await sluice(['audit', '--url', url, '--settle', '0s', '--json'])).toBe(0);
+    } finally {
+      stdout.mockRestore();
+    }
+    return JSON.parse(printed) as Report;
+  }
+
+  test.for(reversals)('of $step', async ({ step, service, table, reverses }) => {
+    const userId = freshUser();
+    const { id } = await placeOrder(url, userId);
+    await completed(url, id);
+    await query(
+      databaseUrl,
+      `CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON ${table} FOR EACH ROW WHEN (${reverses})
+         EXECUTE FUNCTION refuse()`,
+    );
+    const mend = () => query(databaseUrl, `DROP TRIGGER IF EXISTS refuse ON ${table}`);
+    onTestFinished(async () => void (await mend()));
+    await postJson(`${url}/orders/${id}/cancel`, {});
+
+    const order = await stepIs(id, step, 'failed');
+    expect(order.status).toBe('cancelled');
+    expect(order.steps[step]).toEqual({
+      status: 'failed',
+      at: expect.stringMatching(/Z$/),
+      detail: 'the reversal failed; an operator can retry it',
+    });
+    for (const other of stepNames.filter((name) => name !== step)) await stepIs(id, other, 'reverted');
+    const [listed] = (await get<Page<Order>>(`${url}/orders?userId=${userId}`)).items;
+    expect(listed?.steps[step].status).toBe('failed');
+
+    const { overdue } = await audit();
+    expect(overdue).toMatchObject([
+      { id, waitsFor: [`${step} (failed)`], messages: expect.arrayContaining([`dead at ${service}: order.cancelled`]) },
+    ]);
+
+    // The cancellation is resent all the while, and each reply says the same.
+    const asked = async () => {
+      const [row] = await query<{ asked: number }>(
+        databaseUrl,
+        `SELECT asked FROM sluice_order.progress WHERE order_id = '${id}'`,
+      );
+      return Number(row?.asked);
+    };
+    const before = await asked();
+    await eventually(async () => (await asked()) > before, { what: 'it is resent', timeoutMs: 20_000 });
+    expect((await read(id)).steps[step].status).toBe('failed');
+
+    await mend();
+    const [process] = system.processes(service);
+    if (process) await retryDead(process, service);
+    expect((await stepIs(id, step, 'reverted')).status).toBe('cancelled');
+    expect((await audit()).overdue).toEqual([]);
+  });
+});
