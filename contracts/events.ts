@@ -42,7 +42,10 @@ const eventData = {
   /** `couponId`: there had been one. */
   'coupon.revoked': z.object({ orderId, userId, couponId: uuid.optional() }),
   'notification.sent': z.object({ orderId, userId, notificationId: uuid, kind: z.enum(notificationKinds) }),
-  /** A message of this order is dead. `of`: its type, which 0.1.0 did not say. */
+  /**
+   * A message of this order is dead. `of`: its type, which 0.1.0 did not say. `error`: the kind of failure; the error
+   * itself stays in the service's inbox, for operators. 0.1.0 wrote it here, so it must not reach clients.
+   */
   'step.failed': z.object({
     orderId,
     step: z.enum(['points', 'coupon', 'notification']),

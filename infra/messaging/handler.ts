@@ -34,7 +34,8 @@ export interface DeadMessage {
   readonly subject: string;
   /** For the event that reports it: the same each time it is reported. */
   readonly reportId: string;
-  readonly error: string;
+  /** The kind of failure, for anyone to read. The error itself is for operators, in the inbox. */
+  readonly failure: string;
   readonly at: Date;
 }
 

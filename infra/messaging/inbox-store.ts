@@ -196,10 +196,11 @@ export class InboxStore {
     );
   }
 
-  /** Of these messages, the dead ones that are to be reported. */
+  /** Of these messages, the dead ones that are to be reported. Their errors may name hosts, tables or paths: they stay here. */
   reported(tx: Transaction, ids: readonly string[]): Promise<DeadMessage[]> {
     return tx.query(
-      `SELECT message_id AS "messageId", type, subject, failure_id AS "reportId", error, handled_at AS at
+      `SELECT message_id AS "messageId", type, subject, failure_id AS "reportId", handled_at AS at,
+         CASE WHEN unreadable THEN 'the message is unreadable' ELSE 'the message was not handled' END AS failure
        FROM ${this.#table} WHERE message_id = ANY($1::uuid[]) AND failure_id IS NOT NULL AND status = 'dead'`,
       [ids],
     );

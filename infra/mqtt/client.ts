@@ -102,7 +102,7 @@ export function openMqttClient(options: MqttPublisherOptions): MqttPublisher {
       await published.finally(() => pending.delete(published));
     },
 
-    health: () => (connected ? { status: 'up' } : { status: 'down', detail: trouble }),
+    health: () => (connected ? { status: 'up' } : { status: 'down', detail: 'no connection to the MQTT broker' }),
 
     /** Waits for publishes under way, each of which ends within its timeout. Safe to call twice. */
     close() {

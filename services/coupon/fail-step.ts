@@ -9,13 +9,13 @@ export const failStep =
     outbox.writeEvents(
       tx,
       'bus',
-      dead.map(({ reportId, messageId, type, subject, error, at }) => {
+      dead.map(({ reportId, messageId, type, subject, failure, at }) => {
         const data: EventData<'step.failed'> = {
           orderId: subject,
           step: 'coupon',
           eventId: messageId,
           ...(type === null ? {} : { of: type }),
-          error,
+          error: failure,
         };
         return { id: reportId, type: 'step.failed', subject, time: at, data };
       }),

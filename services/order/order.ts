@@ -125,17 +125,19 @@ function reportOf({ type, time: at, data }: Event<StepResult>): [StepName, Step]
     case 'notification.sent':
       return ['notification', { status: data.kind === 'order.cancelled' ? 'reverted' : 'done', at }];
     case 'step.failed':
-      return [data.step, { status: 'failed', at, detail: data.error }];
+      return [data.step, { status: 'failed', at }];
   }
 }
 
 /**
  * A step as clients see it. One whose reversal failed is failed until it is reverted, whatever the placing made of it.
+ * The detail of a failed step is always the same sentence: 0.1.0 stored the service's internal error.
  */
 export function shownStep(step: Step, reversalFailedAt: string | undefined): Step {
   if (reversalFailedAt !== undefined && step.status !== 'reverted')
     return { status: 'failed', at: reversalFailedAt, detail: 'the reversal failed; an operator can retry it' };
   // jsonb keeps no order of keys; readers like to find the status first.
   const { status, ...rest } = step;
+  if (status === 'failed') return { status, ...rest, detail: 'the step failed; an operator can retry it' };
   return { status, ...rest };
 }

@@ -242,7 +242,12 @@ describe.for(stages)('%s', ([, stage]) => {
     expect(Buffer.from(dead.body ?? []).toString()).toBe(event.body);
     const [report] = await answers('points');
     expect(report).toMatchObject({ type: 'step.failed', subject: subjectOf(event) });
-    expect(JSON.parse(report?.data ?? '')).toMatchObject({ eventId: event.id, error: 'the bank says no' });
+    expect(JSON.parse(report?.data ?? '')).toMatchObject({
+      eventId: event.id,
+      of: event.type,
+      error: 'the message was not handled',
+    });
+    expect(report?.data).not.toContain('the bank says no');
 
     broken = false;
     expect(await member.inbox.failed.retry({ id: event.id })).toBe(1);

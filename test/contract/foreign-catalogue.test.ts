@@ -125,7 +125,7 @@ test("another project's events are published, handled and reported dead, each th
     treasuryOutbox.writeEvents(
       tx,
       'bus',
-      dead.map(({ reportId, subject, error }) => ({ ...fine(subject, error, 0), id: reportId })),
+      dead.map(({ reportId, subject, failure }) => ({ ...fine(subject, failure, 0), id: reportId })),
     );
   const treasury = await run('treasury', bus, { outbox: treasuryOutbox, handlers: treasuryHandlers, onDead });
   const deskOutbox = new Outbox(schemaOf('desk'));
@@ -152,7 +152,10 @@ test("another project's events are published, handled and reported dead, each th
     source: '/library/treasury',
     data: { reader: 'dorothea', pence: 20 },
   });
-  expect(charged.find(({ subject }) => subject === bad)?.data).toEqual({ reader: 'no such reader', pence: 0 });
+  expect(charged.find(({ subject }) => subject === bad)?.data).toEqual({
+    reader: 'the message was not handled',
+    pence: 0,
+  });
   expect(await treasury.inbox.failed.list({ status: 'dead' }, undefined, 10)).toMatchObject([{ subject: bad }]);
   // What does not match its schema never leaves.
   expect(await database.query(`SELECT type, error FROM ${schemaOf('desk')}.outbox`)).toMatchObject([

@@ -325,7 +325,15 @@ describe.for(shapes)('%s', ([, shape]) => {
       for (const { status, steps } of await Promise.all(
         orders.ledger.map(({ id }) => get<Order>(`${system.url('order')}/orders/${id}`)),
       ))
-        expect([status, steps.points.status]).toEqual(['placed', 'failed']);
+        expect([status, steps.points]).toEqual([
+          'placed',
+          {
+            status: 'failed',
+            at: expect.stringMatching(/Z$/),
+            // Not the error that the operator is shown.
+            detail: 'the step failed; an operator can retry it',
+          },
+        ]);
 
       const older = await sluiceFailed(
         url,

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test, vi } from 'vitest';
 import type { Report } from '../../cli/audit/report.ts';
 import { run as sluice } from '../../cli/program.ts';
+import type { FailedMessage } from '../../contracts/operations.ts';
 import { type Order, type StepName, stepNames } from '../../contracts/orders.ts';
 import type { Page } from '../../contracts/pages.ts';
 import { serviceNames } from '../../contracts/services.ts';
@@ -87,6 +88,10 @@ describe.skipIf(!shape.available)(shape.name, () => {
       detail: 'the reversal failed; an operator can retry it',
     });
     for (const other of stepNames.filter((name) => name !== step)) await stepIs(id, other, 'reverted');
+    // The operator sees the error, the client does not.
+    const [dead] = (await get<Page<FailedMessage>>(`${url}/failed-messages/${service}`)).items;
+    expect(dead).toMatchObject({ subject: id, type: 'order.cancelled', error: 'cannot reach 10.1.2.3' });
+    expect(JSON.stringify(order)).not.toContain('10.1.2.3');
     const [listed] = (await get<Page<Order>>(`${url}/orders?userId=${userId}`)).items;
     expect(listed?.steps[step].status).toBe('failed');
 

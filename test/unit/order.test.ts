@@ -2,7 +2,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, test } from 'vitest';
 import type { Event, EventData, StepResult } from '../../contracts/events.ts';
 import type { PlaceOrderRequest, StepName } from '../../contracts/orders.ts';
-import { fingerprint, newOrder, placedOrder, reportedSteps } from '../../services/order/order.ts';
+import { fingerprint, newOrder, placedOrder, reportedSteps, shownStep } from '../../services/order/order.ts';
 
 const mug = { sku: 'MUG', name: 'Mug', quantity: 3, unitPrice: 1_999 };
 const request: PlaceOrderRequest = { userId: 'alice', currency: 'GBP', items: [mug] };
@@ -94,8 +94,17 @@ describe('what results say about orders', () => {
       { orderId, coupon: { status: 'skipped', at: time, detail: 'too small' } },
     ]);
     expect(reportedSteps([failed('notification')])).toEqual([
-      { orderId, notification: { status: 'failed', at: time, detail: 'no luck' } },
+      { orderId, notification: { status: 'failed', at: time } },
     ]);
+  });
+
+  test('clients see no internal error, not even one that 0.1.0 stored', () => {
+    const stored = { status: 'failed', at: time, detail: 'connect ECONNREFUSED 10.1.2.3:5432' } as const;
+    expect(shownStep(stored, undefined)).toEqual({
+      status: 'failed',
+      at: time,
+      detail: 'the step failed; an operator can retry it',
+    });
   });
 
   test('a reversal that failed is told beside the step', () => {

@@ -68,9 +68,13 @@ export function holdSession(options: SessionOptions, receiver: Receiver): HeldSe
     },
   });
 
-  function become(next: Health): void {
-    if (state.status === 'up' && next.status === 'down')
-      log.warn({ session: id, reason: next.detail }, 'MQTT session lost its connection');
+  /** The reason that was last logged for being down: one line per outage is enough. */
+  let trouble: string | undefined;
+  function become(next: Health, cause?: unknown): void {
+    const reason = cause === undefined ? next.detail : reasonOf(cause);
+    if (next.status === 'down' && reason !== trouble)
+      log.warn({ session: id, reason }, `MQTT session ${state.status === 'up' ? 'lost its connection' : 'is down'}`);
+    trouble = next.status === 'down' ? reason : undefined;
     state = next;
     attempted.resolve();
     if (next.status === 'up') established.resolve();
@@ -93,7 +97,7 @@ export function holdSession(options: SessionOptions, receiver: Receiver): HeldSe
       if (!lock) become({ status: 'up', detail: STANDBY });
       return lock;
     } catch (error) {
-      become({ status: 'down', detail: `no lock: ${reasonOf(error)}` });
+      become({ status: 'down', detail: 'no lock' }, error);
       return undefined;
     }
   }
@@ -119,7 +123,7 @@ export function holdSession(options: SessionOptions, receiver: Receiver): HeldSe
     const client = connect({ clientId: id, clean: false, keepalive: KEEPALIVE });
     intake.attach(client);
     client.on('connect', () => void subscribe(client));
-    client.on('error', (error) => become({ status: 'down', detail: reasonOf(error) }));
+    client.on('error', (error) => become({ status: 'down', detail: 'no connection' }, error));
     client.on('close', () => {
       probe = 'unknown';
       if (state.status !== 'down') become({ status: 'down', detail: 'the connection broke' });
@@ -145,7 +149,7 @@ export function holdSession(options: SessionOptions, receiver: Receiver): HeldSe
     } catch (error) {
       // Otherwise the connection broke, and subscribing comes again with the next.
       if (!client.connected) return;
-      become({ status: 'degraded', detail: `subscribe failed: ${reasonOf(error)}` });
+      become({ status: 'degraded', detail: 'the broker refused the subscription' });
       log.error({ err: error, session: id }, 'the MQTT broker refused the subscription');
     }
   }

@@ -48,7 +48,7 @@ export class KeptChannel<C extends Channel> {
   health(): Health {
     const connection = this.#options.connection.health();
     if (connection.status !== 'up' || this.#current) return connection;
-    return { status: 'down', detail: this.#trouble };
+    return { status: 'down', detail: 'no channel to the broker' };
   }
 
   /** Resolves when the attempt to open it that is under way, if any, has succeeded or failed. */

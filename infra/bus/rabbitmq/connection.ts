@@ -41,7 +41,8 @@ export async function openConnection(urls: string, name: string, log: Logger): P
   };
   let model: ChannelModel | undefined;
   let blockedBecause: string | undefined;
-  let failure = 'connecting';
+  /** The last one that was logged. */
+  let failure: string | undefined;
 
   const recovering = await connect(addresses.current, {
     noDelay: true,
@@ -101,7 +102,6 @@ export async function openConnection(urls: string, name: string, log: Logger): P
   async function disconnect(): Promise<void> {
     const last = model;
     model = undefined;
-    failure = 'closed';
     if (!last) return recovering.close();
     // close() alone would wait for ever for the answer of a peer that is gone.
     const gone = new Promise((resolve) => last.once('close', resolve));
@@ -120,9 +120,8 @@ export async function openConnection(urls: string, name: string, log: Logger): P
     },
     firstAttempt,
     health() {
-      if (!model) return { status: 'down', detail: failure };
-      if (blockedBecause !== undefined)
-        return { status: 'degraded', detail: `blocked by the broker: ${blockedBecause}` };
+      if (!model) return { status: 'down', detail: 'no connection to the broker' };
+      if (blockedBecause !== undefined) return { status: 'degraded', detail: 'blocked by the broker' };
       return { status: 'up' };
     },
     reset(reason) {

@@ -1,0 +1,70 @@
+// What GET /readyz tells while every server is away: which ones, and nothing of their addresses or of the errors.
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { pino } from 'pino';
+import { request } from 'undici';
+import { expect, onTestFinished, test } from 'vitest';
+import { operationsRoutes } from '../../app/admin/operations.ts';
+import type { ServiceRunner } from '../../app/service-runner.ts';
+import type { Readiness } from '../../contracts/operations.ts';
+import { holdSession } from '../../infra/bus/mqtt/session.ts';
+import type { Receiver } from '../../infra/bus/port.ts';
+import { openRabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
+import type { Database } from '../../infra/database/port.ts';
+import { createApp } from '../../infra/http/app.ts';
+import { openMqttClient } from '../../infra/mqtt/client.ts';
+import { connectTo } from '../../infra/mqtt/connect.ts';
+import { createMetrics } from '../../infra/observability/metrics.ts';
+
+/** Nothing listens there. */
+const AWAY = '127.0.0.1:9';
+const log = pino({ level: 'silent' });
+const receiver = {} as Receiver;
+
+test('tells which servers are away, and nothing of their addresses or of the errors', async () => {
+  const topology = { prefix: 'test', groups: { points: ['order.placed'] } };
+  const bus = await openRabbitmqBus({ url: `amqp://shop:secret@${AWAY}`, topology, log });
+  onTestFinished(() => bus.close());
+  const amqp = await bus.subscribe('points', receiver);
+  onTestFinished(() => amqp.close());
+  const mqtt = openMqttClient({ url: `mqtt://${AWAY}`, log });
+  onTestFinished(() => mqtt.close());
+  const session = (tryLock: Database['tryLock']) => {
+    const options = { id: 'test-points', topics: [], probeTopic: 'probe', publisher: mqtt, log };
+    const held = holdSession({ ...options, connect: connectTo(`mqtt://${AWAY}`), database: { tryLock } }, receiver);
+    onTestFinished(() => held.close());
+    return held;
+  };
+  const connecting = session(async () => ({ lost: new Promise(() => {}), release: async () => {} }));
+  const locking = session(() => Promise.reject(new Error(`connect ECONNREFUSED ${AWAY}`)));
+  await Promise.all([connecting.attempted, locking.attempted]);
+
+  const consumers = { amqp, connecting, locking };
+  const app = createApp(log, (router) =>
+    operationsRoutes(router, {
+      runners: Object.entries(consumers).map(
+        ([name, subscription]) =>
+          ({ name, healthy: true, state: () => subscription.health() }) as unknown as ServiceRunner,
+      ),
+      database: {
+        query: () => Promise.reject(new Error(`connect ECONNREFUSED ${AWAY}`)),
+      } as unknown as Database,
+      bus,
+      mqtt,
+      queues: undefined,
+      overload: { refused: { late: 0, busy: 0 }, latenessMs: 0 } as never,
+      metrics: createMetrics(),
+      stopping: () => false,
+    }),
+  );
+  const server = createServer(app).listen(0, '127.0.0.1');
+  onTestFinished(() => void server.close());
+  await once(server, 'listening');
+  const answer = await request(`http://127.0.0.1:${(server.address() as AddressInfo).port}/readyz`);
+  const text = await answer.body.text();
+  const { resources, consumers: states } = JSON.parse(text) as Readiness;
+  for (const [name, { status, detail }] of Object.entries({ ...resources, ...states }))
+    expect([name, status, detail]).toEqual([name, 'down', expect.stringMatching(/./)]);
+  expect(text).not.toMatch(/127\.0\.0\.1|ECONNREFUSED|secret/);
+});
