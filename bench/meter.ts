@@ -1,8 +1,6 @@
 // Reads from the running system how many orders are completed, and what waits: its own metrics, over HTTP, so that the
 // same question can be asked of a database inside a process. The audit after the run is exact.
-
-/** Steps of an order, and the results that end them. */
-const steps = [['points.awarded'], ['coupon.issued', 'coupon.skipped'], ['notification.sent']];
+import { recordedSteps, samplesOf, totalOf } from '../demos/shared/metrics.ts';
 
 export interface Reading {
   /** When it was read, as performance.now() tells time. */
@@ -23,10 +21,7 @@ export class Meter {
 
   async read(): Promise<Reading> {
     const before = performance.now();
-    const text = await metricsOf(this.#url);
-    const handled = (type: string) =>
-      sumOf(text, `sluice_messages_handled_total{service="order",type="${type}",outcome="done"}`);
-    const completed = Math.min(...steps.map((types) => types.reduce((sum, type) => sum + handled(type), 0)));
+    const completed = Math.min(...Object.values(recordedSteps(await metricsOf(this.#url))));
     return { at: (before + performance.now()) / 2, completed };
   }
 
@@ -35,7 +30,7 @@ export class Meter {
     const texts = await Promise.all(this.#urls.map(metricsOf));
     if (!texts.every((text) => text.includes('\nsluice_outbox_rows{')))
       throw new Error('a process does not know its outboxes');
-    return texts.reduce((sum, text) => sum + sumOf(text, 'sluice_outbox_rows{'), 0);
+    return totalOf(texts.flatMap((text) => samplesOf(text, 'sluice_outbox_rows')));
   }
 }
 
@@ -44,10 +39,3 @@ export async function metricsOf(url: string): Promise<string> {
   if (!response.ok) throw new Error(`${url}/metrics answers ${response.status}`);
   return response.text();
 }
-
-/** Adds up the values of all lines that begin with `prefix`. */
-export const sumOf = (text: string, prefix: string): number =>
-  text
-    .split('\n')
-    .filter((line) => line.startsWith(prefix))
-    .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);

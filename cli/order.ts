@@ -9,6 +9,7 @@ import { HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import {
   completedAfterMs,
+  mugs,
   orderItem,
   type Placed,
   placeOrder,
@@ -28,8 +29,6 @@ interface OrderOptions {
   readonly json?: true;
 }
 
-/** 59.97, so that there is a coupon as well (from 50 on). */
-const defaultItems: readonly OrderItem[] = [{ sku: 'MUG', name: 'Mug', quantity: 3, unitPrice: 1_999 }];
 const POLL_MS = 50;
 
 const examples = `
@@ -46,7 +45,7 @@ export const orderCommand = () =>
     .addOption(
       new Option('--item <sku:quantity:unitPrice>', 'repeatable; the price in the minor unit: 1999 is 19.99 GBP')
         .argParser(addItem)
-        .default(defaultItems, 'MUG:3:1999'),
+        .default(mugs, 'MUG:3:1999'),
     )
     .option('--key <key>', 'Idempotency-Key (default: a new one)', parseKey)
     .option('--timeout <s>', 'how long to wait for the steps', numberBetween(0, 86_400), 30)
@@ -56,7 +55,7 @@ export const orderCommand = () =>
     .action((options: OrderOptions) => untilInterrupted((signal) => order(options, signal)));
 
 function addItem(given: string, before: readonly OrderItem[]): OrderItem[] {
-  const items = before === defaultItems ? [] : before;
+  const items = before === mugs ? [] : before;
   // The sku may contain colons; the numbers are the last two parts.
   const [, sku = '', quantity, unitPrice] = /^(.*):(\d+):(\d+)$/.exec(given) ?? [];
   const parsed = orderItem.safeParse({ sku, quantity: Number(quantity), unitPrice: Number(unitPrice) });

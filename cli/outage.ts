@@ -7,10 +7,11 @@ import { runCourse, type Settings, type Show } from '../demos/outage/course.ts';
 import { headLine, renderSummary, secondLine } from '../demos/outage/report.ts';
 import { type Summary, summarize } from '../demos/outage/summary.ts';
 import { svgOf } from '../demos/outage/svg.ts';
-import { type StepService, startSystem, steps } from '../demos/outage/system.ts';
+import { startSystem, steps } from '../demos/outage/system.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { expectWritable, writeOutput } from '../demos/shared/files.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
+import type { StepService } from '../demos/shared/metrics.ts';
 import { note, paint, print, printJson } from '../demos/shared/terminal.ts';
 import { jsonOption, numberBetween } from './options.ts';
 

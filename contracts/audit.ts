@@ -31,12 +31,11 @@ export const factsQuery = z.strictObject({
 
 /** POST /audit/order/ask-again, POST /audit/flash-sale/ask-again */
 export const askAgainRequest = z.strictObject({ ids });
-export interface AskedAgain {
-  /** Of the ids, those whose question was sent. */
-  readonly asked: number;
-}
-
 const count = z.int().min(0);
+/** `asked`: of the ids, those whose question was sent. */
+export const askedAgain = z.object({ asked: count });
+export type AskedAgain = z.infer<typeof askedAgain>;
+
 const userId = z.string();
 /** Until the service takes it up by itself, negative where that is overdue; null where it never will. */
 const dueInMs = z.int().nullable();

@@ -1,10 +1,11 @@
 // A flood: as many purchases as the connections bear, each answer followed by the next request.
 import { setTimeout as delay } from 'node:timers/promises';
+import { samplesOf, totalOf } from '../../demos/shared/metrics.ts';
 import { cpuShares, cpuTimes } from '../cpu.ts';
 import type { RequestLatency, Sample } from '../generator.ts';
 import type { Load, Work } from '../load.ts';
 import { type Durations, micros, UNLIMITED, type Window } from '../measure.ts';
-import { metricsOf, sumOf } from '../meter.ts';
+import { metricsOf } from '../meter.ts';
 import type { Peer } from '../peer.ts';
 import type { System } from '../system.ts';
 
@@ -92,10 +93,6 @@ function rates(begin: Sample, end: Sample): Record<number, number> {
 }
 
 async function readDecisions(url: string): Promise<{ decisions: number; byRow: number }> {
-  const text = await metricsOf(url);
-  const decisions = text.split('\n').filter((line) => line.startsWith('sluice_flash_sale_decisions_total{'));
-  return {
-    decisions: sumOf(decisions.join('\n'), ''),
-    byRow: sumOf(decisions.filter((line) => line.includes('by="row"')).join('\n'), ''),
-  };
+  const decisions = samplesOf(await metricsOf(url), 'sluice_flash_sale_decisions_total');
+  return { decisions: totalOf(decisions), byRow: totalOf(decisions.filter(({ labels }) => labels.by === 'row')) };
 }

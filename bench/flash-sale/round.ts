@@ -1,5 +1,7 @@
 // One round: the bare route, the system in four floods, and the bare route again, so that what else the machine does
 // meets both. The system starts on fresh data each time, and what it stored is counted afterwards.
+import { createSale } from '../../demos/shared/flash-sales.ts';
+import { HttpClient } from '../../demos/shared/http.ts';
 import { note } from '../../demos/shared/terminal.ts';
 import { readSettings } from '../audit.ts';
 import type { Load } from '../load.ts';
@@ -10,7 +12,7 @@ import { type Mode, type System, startSystem } from '../system.ts';
 import { auditSale, type SaleAudit } from './audit.ts';
 import { type Flooded, floodRoute, floodSystem, type SystemFlooded } from './flood.ts';
 import { ANY_SALE, CONNECTIONS, purchasesOf } from './purchases.ts';
-import { createSale, full, soldOut, unbounded, untilOrdered } from './sales.ts';
+import { full, soldOut, termsOf, unbounded, untilOrdered } from './sales.ts';
 
 /** As many connections more than in the other floods. */
 const OVERLOAD = 10;
@@ -60,10 +62,11 @@ export async function profileRound(mode: Mode, load: Load, plan: Plan, folder: s
 /** Also stops the services, which makes them write their profiles. */
 async function floodAll(load: Load, system: System, plan: Plan): Promise<Pick<Round, 'floods' | 'settings'>> {
   const url = system.flashSaleUrl;
+  const http = new HttpClient(url);
   const done: { readonly phase: Phase; readonly saleId: string; readonly flooded: SystemFlooded }[] = [];
   for (const phase of phases) {
     note(`  ${phase} …`);
-    const saleId = await createSale(url, sales[phase]);
+    const { id: saleId } = await createSale(http, termsOf(sales[phase]));
     const connections = phase === 'overload' ? CONNECTIONS * OVERLOAD : CONNECTIONS;
     const flooded = await floodSystem(load, system, purchasesOf(url, saleId, connections), plan[phase]);
     done.push({ phase, saleId, flooded });
@@ -71,9 +74,10 @@ async function floodAll(load: Load, system: System, plan: Plan): Promise<Pick<Ro
   // What the last one has queued would take too long.
   const ordered = ({ phase }: { readonly phase: Phase }) => phase !== 'unbounded';
   await untilOrdered(
-    url,
+    http,
     done.filter(ordered).map(({ saleId }) => saleId),
   );
+  await http.close();
   return system.stopServices(async (query) => {
     const floods: Partial<Record<Phase, SystemFlooded & SaleAudit>> = {};
     for (const each of done) {

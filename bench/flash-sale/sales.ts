@@ -1,6 +1,8 @@
 // The sales that are flooded, and their state as anyone reads it.
 import { setTimeout as delay } from 'node:timers/promises';
-import type { CreateFlashSaleRequest, FlashSale } from '../../contracts/flash-sales.ts';
+import type { CreateFlashSaleRequest } from '../../contracts/flash-sales.ts';
+import { readSale } from '../../demos/shared/flash-sales.ts';
+import type { HttpClient } from '../../demos/shared/http.ts';
 
 const POLL_MS = 200;
 const SETTLED_WITHIN_MS = 60_000;
@@ -17,33 +19,23 @@ export const soldOut = { stock: 50, queueCap: 200 };
 /** Room for everyone: the queue is longer than any flood. */
 export const unbounded = { stock: plenty, queueCap: 1_000_000 };
 
-export async function createSale(url: string, { stock, queueCap }: typeof full): Promise<string> {
-  const sale: Omit<CreateFlashSaleRequest, 'holdSeconds'> = {
-    sku: 'SKU-1',
-    name: 'White hanging heart T-light holder',
-    unitPrice: 100,
-    currency: 'GBP',
-    stock,
-    queueCap,
-    drainPerSecond: PACE,
-  };
-  const response = await fetch(`${url}/flash-sales`, {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify(sale),
-  });
-  if (response.status !== 201) throw new Error(`POST /flash-sales answers ${response.status}`);
-  return ((await response.json()) as FlashSale).id;
-}
+/** A sale of these terms, to be flooded. */
+export const termsOf = ({ stock, queueCap }: typeof full): Omit<CreateFlashSaleRequest, 'holdSeconds'> => ({
+  sku: 'SKU-1',
+  name: 'White hanging heart T-light holder',
+  unitPrice: 100,
+  currency: 'GBP',
+  stock,
+  queueCap,
+  drainPerSecond: PACE,
+});
 
 /** Resolves when every ticket of these sales has its order. */
-export async function untilOrdered(url: string, saleIds: readonly string[]): Promise<void> {
+export async function untilOrdered(http: HttpClient, saleIds: readonly string[]): Promise<void> {
   const deadline = performance.now() + SETTLED_WITHIN_MS;
   for (const id of saleIds) {
     for (;;) {
-      const response = await fetch(`${url}/flash-sales/${id}`);
-      if (response.status !== 200) throw new Error(`GET /flash-sales/${id} answers ${response.status}`);
-      const { counts, stock, queue } = (await response.json()) as FlashSale;
+      const { counts, stock, queue } = await readSale(http, id);
       if (counts.ordered === counts.admitted) break;
       if (performance.now() > deadline)
         throw new Error(

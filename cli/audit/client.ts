@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
 import {
-  type AskedAgain,
+  askedAgain,
   type Fact,
   type FactList,
   factLists,
@@ -18,7 +18,7 @@ import {
 import type { Page } from '../../contracts/pages.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import { CliError } from '../../demos/shared/errors.ts';
-import { COUNTING_TIMEOUT_MS, type HttpAnswer, HttpClient, problemOf } from '../../demos/shared/http.ts';
+import { COUNTING_TIMEOUT_MS, expectBody, type HttpAnswer, HttpClient, problemOf } from '../../demos/shared/http.ts';
 
 /** A million of them is some 500 answers; two such answers of each service are the memory that a sweep takes. */
 const PAGE = 2_000;
@@ -72,7 +72,7 @@ export class AuditClient {
     let asked = 0;
     for (const some of inParts(ids)) {
       const answer = await this.#request(service, 'POST', `/audit/${service}/ask-again`, { ids: some });
-      asked += (answer.body as AskedAgain).asked;
+      asked += expectBody(answer, { status: 202, schema: askedAgain, about: this.#at(service) }).asked;
     }
     return asked;
   }
@@ -87,28 +87,25 @@ export class AuditClient {
   }
 
   async #get<T>(service: ServiceName, path: string, schema: z.ZodType<T>): Promise<T> {
-    const answer = await this.#request(service, 'GET', path);
-    const parsed = schema.safeParse(answer.body);
-    if (parsed.success) return parsed.data;
-    const { path: at, message } = parsed.error.issues[0] ?? { path: [], message: '' };
-    throw new CliError(
-      `${this.#urlOf(service)}${path.split('?')[0]} answers something else (${at.join('.') || 'body'}: ${message})`,
-    );
+    return expectBody(await this.#request(service, 'GET', path), { status: 200, schema, about: this.#at(service) });
   }
 
   async #request(service: ServiceName, method: 'GET' | 'POST', path: string, json?: unknown): Promise<HttpAnswer> {
     for (let attempt = 1; ; attempt++) {
       const answer = await this.#client(service).request(method, path, { signal: this.#signal, json });
-      if (answer.status < 300) return answer;
-      if (answer.status !== 503 || attempt === TRIES) {
-        const { title, detail } = problemOf(answer);
-        const why = answer.status === 404 ? `: does the ${service} service run there? (--at ${service}=<url>)` : '';
+      if (answer.status === 404) {
+        const { title } = problemOf(answer);
         throw new CliError(
-          `${service} at ${this.#urlOf(service)}: ${answer.status} ${title}${detail ? `: ${detail}` : ''}${why}`,
+          `${this.#at(service)}: 404 ${title}: does the ${service} service run there? (--at ${service}=<url>)`,
         );
       }
+      if (answer.status !== 503 || attempt === TRIES) return answer;
       await sleep(PAUSE_MS * attempt, undefined, { signal: this.#signal });
     }
+  }
+
+  #at(service: ServiceName): string {
+    return `${service} at ${this.#urlOf(service)}`;
   }
 
   #client(service: ServiceName): HttpClient {

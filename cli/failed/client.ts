@@ -5,7 +5,7 @@ import { pageSchema } from '../../contracts/pages.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
 import { uuid } from '../../contracts/text.ts';
 import { CliError } from '../../demos/shared/errors.ts';
-import { type HttpAnswer, type HttpClient, problemOf } from '../../demos/shared/http.ts';
+import { expectBody, type HttpClient } from '../../demos/shared/http.ts';
 import { note } from '../../demos/shared/terminal.ts';
 
 /** A page's messages come with payloads of up to 64 KiB each, so that a larger one may exceed what the client reads. */
@@ -50,7 +50,7 @@ export class FailedMessages {
       const asked = { ...query, limit: String(Math.min(PAGE, limit - items.length)), ...(after ? { after } : {}) };
       const answer = await this.#http.request('GET', pathOf(service, '', asked), { signal });
       if (answer.status === 404) return undefined;
-      const page = read(answer, 200, answeredPage, service);
+      const page = expectBody(answer, { status: 200, schema: answeredPage, about: service });
       items.push(...page.items.map(({ payload: _, ...message }) => ({ service, ...message })));
       after = page.next;
       if (after === null || items.length >= limit) return { items, more: after !== null };
@@ -59,19 +59,21 @@ export class FailedMessages {
 
   async find(service: ServiceName, id: string, signal: AbortSignal): Promise<FailedMessage> {
     const answer = await this.#http.request('GET', pathOf(service, `/${id}`), { signal });
-    return read(answer, 200, answeredMessage, `${service} ${id}`);
+    return expectBody(answer, { status: 200, schema: answeredMessage, about: `${service} ${id}` });
   }
 
   /** How many match. Undefined: no process there runs this service. */
   async preview(service: ServiceName, query: Query, signal: AbortSignal): Promise<RetryPreview | undefined> {
     const path = pathOf(service, '/retry', { ...query, dryRun: 'true' });
     const answer = await this.#http.request('POST', path, { signal });
-    return answer.status === 404 ? undefined : read(answer, 200, answeredPreview, service);
+    return answer.status === 404
+      ? undefined
+      : expectBody(answer, { status: 200, schema: answeredPreview, about: service });
   }
 
   async retryOne(service: ServiceName, id: string, signal: AbortSignal): Promise<void> {
     const answer = await this.#http.request('POST', pathOf(service, `/${id}/retry`), { signal });
-    read(answer, 202, z.unknown(), `${service} ${id}`);
+    expectBody(answer, { status: 202, schema: z.unknown(), about: `${service} ${id}` });
   }
 
   /**
@@ -80,24 +82,13 @@ export class FailedMessages {
    */
   async retry(service: ServiceName, query: Query, limit: number): Promise<{ retried: number; left: number }> {
     const path = pathOf(service, '/retry', { ...query, limit: String(limit) });
-    const answer = await this.#http.request('POST', path, { signal: new AbortController().signal });
-    return read(answer, 202, answeredRetry, service);
+    const answer = await this.#http.request('POST', path);
+    return expectBody(answer, { status: 202, schema: answeredRetry, about: service });
   }
 }
 
 const pathOf = (service: ServiceName, rest: string, query: Query = {}) =>
   `/failed-messages/${service}${rest}${Object.keys(query).length > 0 ? `?${new URLSearchParams(query)}` : ''}`;
-
-function read<S extends z.ZodType>(answer: HttpAnswer, status: number, schema: S, about: string): z.output<S> {
-  if (answer.status !== status) {
-    const { title, detail } = problemOf(answer);
-    throw new CliError(`${about}: ${answer.status} ${title}${detail ? `: ${detail}` : ''}`);
-  }
-  const parsed = schema.safeParse(answer.body);
-  if (parsed.success) return parsed.data;
-  const { path, message } = parsed.error.issues[0] ?? { path: [], message: '' };
-  throw new CliError(`the answer is not as expected (${path.join('.') || 'body'}: ${message}): is that URL a Sluice?`);
-}
 
 /**
  * Asks for each of the services, `named` ones or all. Services that run elsewhere are told in one line; where they were

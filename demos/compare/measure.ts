@@ -6,12 +6,9 @@ import type { Order } from '../../contracts/orders.ts';
 import { concurrently } from '../shared/concurrently.ts';
 import { CliError } from '../shared/errors.ts';
 import { HttpClient } from '../shared/http.ts';
-import { placeOrder, readOrder } from '../shared/orders.ts';
+import { mugs, placeOrder, readOrder } from '../shared/orders.ts';
 import { type Latency, latencyOf } from '../shared/statistics.ts';
 import { readPage } from './pages.ts';
-
-/** 59.97, so that there are points and a coupon. */
-const items = [{ sku: 'MUG', name: 'Mug', quantity: 3, unitPrice: 1_999 }];
 
 /** Orders before those that count, so that code is compiled and caches are filled. */
 const WARM_UP = 10;
@@ -88,7 +85,7 @@ async function crowd(http: HttpClient, { userId }: Shop, { orders, clients, onOr
 }
 
 async function place(http: HttpClient, userId: string, signal: AbortSignal): Promise<Order> {
-  const placed = await placeOrder(http, { userId, currency: 'GBP', items }, { key: randomUUID(), signal });
+  const placed = await placeOrder(http, { userId, currency: 'GBP', items: [...mugs] }, { key: randomUUID(), signal });
   if (placed.kind === 'placed') return placed.order;
   throw new CliError(`an order was not accepted: ${placed.kind === 'refused' ? placed.title : placed.reason}`);
 }

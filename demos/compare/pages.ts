@@ -2,8 +2,7 @@
 import { z } from 'zod';
 import { type Page, pageSchema } from '../../contracts/pages.ts';
 import { uuid } from '../../contracts/text.ts';
-import { CliError } from '../shared/errors.ts';
-import { type HttpClient, problemOf } from '../shared/http.ts';
+import { expectBody, type HttpClient } from '../shared/http.ts';
 
 const PAGE = 200;
 
@@ -29,8 +28,7 @@ export async function readPage<L extends ListName>(
   const path = list === 'orders' ? `/orders?userId=${userId}&` : `/users/${userId}/${list}?`;
   const cursor = after === undefined ? '' : `&after=${after}`;
   const answer = await http.request('GET', `${path}limit=${PAGE}${cursor}`, { signal });
-  if (answer.status !== 200) throw new CliError(`${list}: ${answer.status} ${problemOf(answer).title}`);
-  return lists[list].parse(answer.body) as Page<Item<L>>;
+  return expectBody(answer, { status: 200, schema: lists[list] as z.ZodType<Page<Item<L>>>, about: list });
 }
 
 /** All items. */

@@ -3,10 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { FlashSale, TicketStatus } from '../../contracts/flash-sales.ts';
 import { concurrently } from '../shared/concurrently.ts';
 import { CliError } from '../shared/errors.ts';
+import { readTicket } from '../shared/flash-sales.ts';
 import type { HttpClient } from '../shared/http.ts';
 import { readOrder } from '../shared/orders.ts';
 import type { Plan } from './arrivals.ts';
-import { readTicket } from './sale.ts';
 import type { Tally, TicketSeen } from './tally.ts';
 
 /** Tickets that are read at a time. */

@@ -1,35 +1,20 @@
 // POST /flash-sales/:id/purchases, thousands of times and as cheaply as can be: this process shares the machine with
 // the system that it visits. Bounded connections; requests beyond them wait here.
-import { type Dispatcher, Pool } from 'undici';
-import { messageOf } from '../shared/errors.ts';
+import { HttpClient } from '../shared/http.ts';
 import type { Answer } from './outcome.ts';
 
 export const CONNECTIONS = 512;
-const CONNECT_TIMEOUT_MS = 5_000;
-const SILENCE_TIMEOUT_MS = 10_000;
-/** A ticket or a problem; anything longer is not Sluice. */
-const MAX_ANSWER_BYTES = 64 * 1024;
 
 /** `waitedMs`: for a free connection, as part of the time until the answer. */
 export type OnAnswer = (answer: Answer, waitedMs: number) => void;
 
 export class PurchaseClient {
-  readonly #pool: Pool;
+  readonly #http: HttpClient;
   readonly #path: string;
-  readonly #health: string;
 
   constructor(url: string, saleId: string) {
-    const { origin, pathname } = new URL(url);
-    const base = pathname.replace(/\/$/, '');
-    this.#path = `${base}/flash-sales/${saleId}/purchases`;
-    this.#health = `${base}/healthz`;
-    this.#pool = new Pool(origin, {
-      connections: CONNECTIONS,
-      connectTimeout: CONNECT_TIMEOUT_MS,
-      headersTimeout: SILENCE_TIMEOUT_MS,
-      bodyTimeout: SILENCE_TIMEOUT_MS,
-      maxResponseSize: MAX_ANSWER_BYTES,
-    });
+    this.#http = new HttpClient(url, CONNECTIONS);
+    this.#path = `/flash-sales/${saleId}/purchases`;
   }
 
   /**
@@ -37,62 +22,23 @@ export class PurchaseClient {
    * it is flooded. Resolves when all are there, or could not be.
    */
   async connect(count: number): Promise<void> {
-    const looks = Array.from({ length: count }, () =>
-      this.#pool.request({ path: this.#health, method: 'GET' }).then(({ body }) => body.dump()),
-    );
-    await Promise.allSettled(looks);
+    await Promise.allSettled(Array.from({ length: count }, () => this.#http.request('GET', '/healthz')));
   }
 
   /** Calls `onAnswer` exactly once, with whatever comes of it. */
   buy(userId: string, onAnswer: OnAnswer): void {
-    this.#pool.dispatch(
-      {
-        path: this.#path,
-        method: 'POST',
-        headers: ['content-type', 'application/json', 'accept', 'application/json'],
-        body: `{"userId":"${userId}"}`, // our own ids need no escaping
-      },
-      new AnswerReader(onAnswer),
+    // Our own ids need no escaping.
+    this.#http.post(this.#path, `{"userId":"${userId}"}`, ({ status, retryAfter, text, waitedMs }) =>
+      onAnswer(
+        status === 0 ? { outcome: 'error', lost: true, message: text } : readAnswer(status, retryAfter, text),
+        waitedMs,
+      ),
     );
   }
 
   /** Ends every connection; requests under way are answered with an error. */
   close(): Promise<void> {
-    return this.#pool.destroy();
-  }
-}
-
-class AnswerReader implements Dispatcher.DispatchHandler {
-  readonly #onAnswer: OnAnswer;
-  readonly #askedAt = performance.now();
-  #waitedMs = 0;
-  #status = 0;
-  #retryAfter: unknown;
-  #body = '';
-
-  constructor(onAnswer: OnAnswer) {
-    this.#onAnswer = onAnswer;
-  }
-
-  onRequestStart(): void {
-    this.#waitedMs = performance.now() - this.#askedAt;
-  }
-
-  onResponseStart(_controller: unknown, status: number, headers: Record<string, string | string[] | undefined>): void {
-    this.#status = status;
-    this.#retryAfter = headers['retry-after'];
-  }
-
-  onResponseData(_controller: unknown, chunk: Buffer): void {
-    this.#body += chunk.toString('latin1'); // what is looked at is ASCII
-  }
-
-  onResponseEnd(): void {
-    this.#onAnswer(readAnswer(this.#status, this.#retryAfter, this.#body), this.#waitedMs);
-  }
-
-  onResponseError(_controller: unknown, error: Error): void {
-    this.#onAnswer({ outcome: 'error', lost: true, message: messageOf(error) || error.name }, this.#waitedMs);
+    return this.#http.close();
   }
 }
 

@@ -2,13 +2,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { CliError } from '../shared/errors.ts';
+import { createSale } from '../shared/flash-sales.ts';
 import { HttpClient } from '../shared/http.ts';
 import { type Plan, planOf } from './arrivals.ts';
 import { type CheckedTicket, checkTickets, READERS } from './check-tickets.ts';
 import { letIn } from './crowd.ts';
 import { CONNECTIONS, PurchaseClient } from './purchases.ts';
 import { mulberry32 } from './random.ts';
-import { createSale } from './sale.ts';
 import type { Settings } from './settings.ts';
 import { Tally } from './tally.ts';
 import { isSettled, type Sample, Watch } from './watch.ts';

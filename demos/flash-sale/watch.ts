@@ -2,8 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { CliError } from '../shared/errors.ts';
+import { readSale } from '../shared/flash-sales.ts';
 import { HttpClient } from '../shared/http.ts';
-import { readSale } from './sale.ts';
 
 const EVERY_MS = 150;
 /** A sale that cannot be read for this long is given up. */

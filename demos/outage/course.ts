@@ -1,9 +1,10 @@
 // The course of an outage: orders flow, a service goes, comes back, catches up; then the flow ends, and everything that
 // was accepted is completed.
 import { randomBytes } from 'node:crypto';
+import type { StepService } from '../shared/metrics.ts';
 import { type Answer, Flow } from './flow.ts';
 import { type Second, secondOf } from './seconds.ts';
-import { type OutageSystem, type StepService, steps } from './system.ts';
+import { type OutageSystem, steps } from './system.ts';
 import { type Sample, Watch } from './watch.ts';
 
 /** Orders before those that count, so that code is compiled and caches are filled. */

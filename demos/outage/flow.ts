@@ -3,9 +3,8 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HttpClient, NoAnswer } from '../shared/http.ts';
+import { mugs } from '../shared/orders.ts';
 
-/** 59.97, so that there are points and a coupon. */
-const ITEMS = [{ sku: 'MUG', name: 'Mug', quantity: 3, unitPrice: 1_999 }];
 const CONNECTIONS = 64;
 
 /** What became of one order. Times are in milliseconds. */
@@ -88,7 +87,7 @@ export class Flow {
 
   async #place(userId: string, dueAt: number): Promise<void> {
     const { origin, signal } = this.#options;
-    const json = { userId, currency: 'GBP', items: ITEMS };
+    const json = { userId, currency: 'GBP', items: mugs };
     const headers = { 'idempotency-key': randomUUID() };
     let status = 0;
     try {

@@ -1,7 +1,8 @@
 // One second of the course, as it is shown.
+import type { PerService } from '../shared/metrics.ts';
 import { latencyOf } from '../shared/statistics.ts';
 import { type Answer, byStatus, isAccepted, latencyMsOf } from './flow.ts';
-import type { PerService, Sample } from './watch.ts';
+import type { Sample } from './watch.ts';
 
 export interface Second {
   /** The first one is 1. */

@@ -4,12 +4,12 @@ import { resolve } from 'node:path';
 import type { ServiceName } from '../../contracts/services.ts';
 import { CliError, USAGE_EXIT_CODE } from '../shared/errors.ts';
 import { serverFolder } from '../shared/folder.ts';
+import { type StepService, stepResults } from '../shared/metrics.ts';
 import { Processes } from './processes.ts';
 import { startSeparate } from './separate.ts';
 
 /** The services that can be away while orders are answered: those that do an order's steps. */
-export const steps = ['points', 'coupon', 'notify'] as const;
-export type StepService = (typeof steps)[number];
+export const steps = Object.keys(stepResults) as StepService[];
 
 export interface OutageSystem {
   /** What it is, in a few words. */

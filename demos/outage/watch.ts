@@ -1,16 +1,14 @@
 // Looks, five times a second, at how many orders each step is done for, as the order service counts the answers that it
 // has recorded. So the backlog of a service is known while it is gone: orders that are accepted and not answered for.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Pool } from 'undici';
 import { CliError, messageOf } from '../shared/errors.ts';
-import { type StepService, steps } from './system.ts';
+import { HttpClient } from '../shared/http.ts';
+import { type PerService, recordedSteps, type StepService } from '../shared/metrics.ts';
+import { steps } from './system.ts';
 
 const EVERY_MS = 200;
 /** An order service that shows no metrics for this long is given up. */
 const SILENT_FOR_MS = 30_000;
-const TIMEOUT_MS = 5_000;
-
-export type PerService = Readonly<Record<StepService, number>>;
 
 export interface Sample {
   /** After the origin. */
@@ -21,25 +19,6 @@ export interface Sample {
   readonly waiting: PerService;
   /** Orders whose steps are all recorded. */
   readonly completed: number;
-}
-
-/** The answers that end a step. */
-const answersOf: Readonly<Record<StepService, readonly string[]>> = {
-  points: ['points.awarded'],
-  coupon: ['coupon.issued', 'coupon.skipped'],
-  notify: ['notification.sent'],
-};
-
-/** From Prometheus' text: for how many orders the order service has recorded each step. */
-export function recordedIn(metrics: string): PerService {
-  const counted = new Map<string, number>();
-  for (const [, labels = '', value] of metrics.matchAll(/^sluice_messages_handled_total\{([^}]*)\} (\S+)$/gm)) {
-    const { service, type, outcome } = Object.fromEntries(
-      Array.from(labels.matchAll(/(\w+)="([^"]*)"/g), ([, name, text]) => [name, text]),
-    );
-    if (service === 'order' && outcome === 'done') counted.set(type, Number(value));
-  }
-  return perService((step) => answersOf[step].reduce((sum, type) => sum + (counted.get(type) ?? 0), 0));
 }
 
 export interface WatchOptions {
@@ -61,7 +40,7 @@ export class Watch {
   readonly samples: Sample[] = [];
   readonly #signal: AbortSignal;
   /** On a connection of its own, so that it does not wait behind the orders. */
-  readonly #http: Pool;
+  readonly #http: HttpClient;
   /** What was recorded before the orders that are watched. */
   #baseline: PerService = { points: 0, coupon: 0, notify: 0 };
   #watched: Watched = { origin: 0, accepted: () => 0, onSample: () => {} };
@@ -69,7 +48,7 @@ export class Watch {
 
   private constructor({ url, signal }: WatchOptions) {
     this.#signal = signal;
-    this.#http = new Pool(url, { connections: 1, headersTimeout: TIMEOUT_MS, bodyTimeout: TIMEOUT_MS });
+    this.#http = new HttpClient(url);
   }
 
   /** To be opened before the first order is sent. */
@@ -119,7 +98,7 @@ export class Watch {
   }
 
   close(): Promise<void> {
-    return this.#http.destroy();
+    return this.#http.close();
   }
 
   /** Undefined where there is no answer just now. */
@@ -142,11 +121,10 @@ export class Watch {
   async #read(): Promise<PerService | undefined> {
     const signal = this.#signal;
     try {
-      const { statusCode, body } = await this.#http.request({ method: 'GET', path: '/metrics', signal });
-      const text = await body.text();
-      if (statusCode !== 200) throw new Error(`/metrics is answered ${statusCode}`);
+      const { status, text } = await this.#http.request('GET', '/metrics', { signal });
+      if (status !== 200) throw new Error(`/metrics is answered ${status}`);
       this.#seenAt = performance.now();
-      return recordedIn(text);
+      return recordedSteps(text);
     } catch (error) {
       signal.throwIfAborted();
       if (performance.now() - this.#seenAt < SILENT_FOR_MS) return undefined;

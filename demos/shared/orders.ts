@@ -1,9 +1,17 @@
 // The order service as the commands meet it, over HTTP.
 import { z } from 'zod';
-import { type Order, type PlaceOrderRequest, placeOrderRequest, stepNames } from '../../contracts/orders.ts';
+import {
+  type Order,
+  type OrderItem,
+  type PlaceOrderRequest,
+  placeOrderRequest,
+  stepNames,
+} from '../../contracts/orders.ts';
 import { instant, uuid } from '../../contracts/text.ts';
-import { CliError } from './errors.ts';
-import { type HttpAnswer, type HttpClient, NoAnswer, problemOf } from './http.ts';
+import { expectBody, type HttpAnswer, type HttpClient, NoAnswer, problemOf } from './http.ts';
+
+/** 59.97, so that there are points and a coupon (from 50 on). */
+export const mugs: readonly OrderItem[] = [{ sku: 'MUG', name: 'Mug', quantity: 3, unitPrice: 1_999 }];
 
 /** One item of an order, as the contract bounds it. */
 export const orderItem = placeOrderRequest.shape.items.element;
@@ -15,7 +23,7 @@ const answeredOrder = z.looseObject({
   createdAt: instant,
   items: z.array(z.unknown()),
   steps: z.record(z.enum(stepNames), z.looseObject({ status: z.string(), at: instant.optional() })),
-});
+}) as unknown as z.ZodType<Order>;
 
 export interface Placed {
   readonly kind: 'placed';
@@ -59,7 +67,12 @@ export async function placeOrder(
   }
   const { status, headers, ms } = answer;
   if (status === 200 || status === 201)
-    return { kind: 'placed', order: orderOf(answer), replayed: headers['idempotency-replayed'] === 'true', ms };
+    return {
+      kind: 'placed',
+      order: expectBody(answer, { status, schema: answeredOrder, about: 'the order' }),
+      replayed: headers['idempotency-replayed'] === 'true',
+      ms,
+    };
   const { title, detail } = problemOf(answer);
   if (status >= 500 || TEMPORARY.has(status))
     return {
@@ -74,16 +87,7 @@ export async function placeOrder(
 /** The order as it is now. Rejects with a CliError where there is no answer or not this one. */
 export async function readOrder(http: HttpClient, id: string, signal: AbortSignal): Promise<Order> {
   const answer = await http.request('GET', `/orders/${id}`, { signal });
-  if (answer.status === 200) return orderOf(answer);
-  const { title, detail } = problemOf(answer);
-  throw new CliError(`order ${id}: ${answer.status} ${title}${detail ? `: ${detail}` : ''}`);
-}
-
-function orderOf(answer: HttpAnswer): Order {
-  const parsed = answeredOrder.safeParse(answer.body);
-  if (parsed.success) return answer.body as Order;
-  const { path, message } = parsed.error.issues[0] ?? { path: [], message: '' };
-  throw new CliError(`the answer is not an order (${path.join('.') || 'body'}: ${message}): is that URL a Sluice?`);
+  return expectBody(answer, { status: 200, schema: answeredOrder, about: `order ${id}` });
 }
 
 /** Only whole seconds: Sluice sends no dates. */

@@ -122,7 +122,7 @@ test('a server whose empty pages are followed by others is no list, and is not a
   const http: Pick<HttpClient, 'request'> = {
     request: async () => {
       if (++asked > 3) throw new Error('asked again and again');
-      return { status: 200, headers: {}, body: { items: [], next: message().id }, ms: 1 };
+      return { status: 200, headers: {}, text: '', body: { items: [], next: message().id }, ms: 1 };
     },
   };
   const listing = new FailedMessages(http as HttpClient).list('points', {}, 10, new AbortController().signal);

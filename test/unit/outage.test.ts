@@ -9,7 +9,8 @@ import { secondOf } from '../../demos/outage/seconds.ts';
 import { summarize } from '../../demos/outage/summary.ts';
 import { svgOf } from '../../demos/outage/svg.ts';
 import { startSystem } from '../../demos/outage/system.ts';
-import { recordedIn, type Sample } from '../../demos/outage/watch.ts';
+import type { Sample } from '../../demos/outage/watch.ts';
+import { recordedSteps } from '../../demos/shared/metrics.ts';
 
 const answer = (dueMs: number, atMs: number, status = 201): Answer => ({ dueMs, atMs, status });
 const sample = (atMs: number, points: number, completed: number): Sample => ({
@@ -36,11 +37,11 @@ describe('what the order service has recorded', () => {
       'sluice_messages_handled_total{outcome="done",type="notification.sent",service="order"} 1.5e+3',
       'sluice_events_published_total{service="order",type="points.awarded"} 99',
     ].join('\n');
-    expect(recordedIn(metrics)).toEqual({ points: 40, coupon: 42, notify: 1_500 });
+    expect(recordedSteps(metrics)).toEqual({ points: 40, coupon: 42, notify: 1_500 });
   });
 
   test('is nothing before the first answer', () => {
-    expect(recordedIn('')).toEqual({ points: 0, coupon: 0, notify: 0 });
+    expect(recordedSteps('')).toEqual({ points: 0, coupon: 0, notify: 0 });
   });
 });
 

@@ -1,0 +1,38 @@
+// What a process says in its metrics, in Prometheus' text format.
+
+export interface MetricSample {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+/** Each value of a metric that has labels. */
+export function samplesOf(text: string, metric: string): MetricSample[] {
+  const lines = text.matchAll(new RegExp(`^${metric}\\{([^}]*)\\} (\\S+)$`, 'gm'));
+  return Array.from(lines, ([, labels = '', value]) => ({
+    labels: Object.fromEntries(
+      Array.from(labels.matchAll(/(\w+)="([^"]*)"/g), ([, name = '', label = '']) => [name, label]),
+    ),
+    value: Number(value),
+  }));
+}
+
+export const totalOf = (samples: readonly MetricSample[]): number => samples.reduce((sum, { value }) => sum + value, 0);
+
+/** The services that do an order's steps, and the results that end a step. */
+export const stepResults = {
+  points: ['points.awarded'],
+  coupon: ['coupon.issued', 'coupon.skipped'],
+  notify: ['notification.sent'],
+} as const satisfies Record<string, readonly string[]>;
+export type StepService = keyof typeof stepResults;
+export type PerService = Readonly<Record<StepService, number>>;
+
+/** For how many orders the order service has recorded each step, as its metrics say. */
+export function recordedSteps(text: string): PerService {
+  const done = samplesOf(text, 'sluice_messages_handled_total').filter(
+    ({ labels }) => labels.service === 'order' && labels.outcome === 'done',
+  );
+  const of = (service: StepService) =>
+    totalOf(done.filter(({ labels }) => stepResults[service].some((type) => type === labels.type)));
+  return { points: of('points'), coupon: of('coupon'), notify: of('notify') };
+}
