@@ -91,7 +91,7 @@ const variables = {
 
 type Settings = SettingsOf<typeof variables>;
 
-export type BusKind = 'local' | 'rabbitmq' | 'mqtt';
+type BusKind = 'local' | 'rabbitmq' | 'mqtt';
 
 /** What the environment says, checked. Durations are in milliseconds. */
 export type Config = Settings & { readonly busKind: BusKind };

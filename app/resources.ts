@@ -140,7 +140,14 @@ async function openPayments(config: Config, database: Database, log: Logger): Pr
   const { openEmbeddedProvider } = await import('../simulators/payment-provider/embedded.ts');
   try {
     const provider = await openEmbeddedProvider({ dataDir, timeoutMs, log });
-    return { ...provider, close: () => provider.close().finally(() => lock.release()) };
+    const close = async () => {
+      try {
+        await provider.close();
+      } finally {
+        await lock.release();
+      }
+    };
+    return { ...provider, close };
   } catch (error) {
     await lock.release();
     throw error;

@@ -25,6 +25,11 @@ let inHand = 0;
 let stopping = false;
 /** Called at the end, when no message is left. */
 let allDone = () => {};
+/** Without one message, the loop is no longer the one to compare with. */
+const fail = (error: unknown): never => {
+  console.error(error);
+  process.exit(1);
+};
 
 function eventOf<T extends 'order.placed' | StepResult>(type: T, source: ServiceName, data: EventData<T>): string {
   return JSON.stringify({
@@ -53,7 +58,7 @@ function placeOrders(channel: ConfirmChannel): void {
     const orderId = uuidv7();
     open.set(orderId, 0);
     const data = { orderId, userId: 'user-1', currency: 'GBP', total: 12_345, itemCount: 3 };
-    void publish(channel, 'order.placed', eventOf('order.placed', 'order', data));
+    publish(channel, 'order.placed', eventOf('order.placed', 'order', data)).catch(fail);
   }
 }
 
@@ -97,14 +102,15 @@ async function handle(service: ServiceName, message: ConsumeMessage, publisher: 
 
 async function consume(channel: Channel, service: ServiceName, publisher: ConfirmChannel): Promise<void> {
   await channel.prefetch(PREFETCH);
-  await channel.consume(queueOf(topology, service), async (message) => {
+  const receive = async (message: ConsumeMessage | null) => {
     if (!message) throw new Error(`the queue of ${service} is gone`);
     inHand++;
     await handle(service, message, publisher);
     channel.ack(message);
     inHand--;
     if (stopping && open.size === 0 && inHand === 0) allDone();
-  });
+  };
+  await channel.consume(queueOf(topology, service), (message) => void receive(message).catch(fail));
 }
 
 const [url = '', warmUpSeconds, seconds] = process.argv.slice(2);

@@ -64,8 +64,14 @@ async function handle(command: Command): Promise<Answer> {
   return done;
 }
 
-process.on('message', async (command: Command) => {
-  process.send?.(await handle(command));
+process.on('message', (command: Command) => {
+  handle(command).then(
+    (answer) => process.send?.(answer),
+    (error: unknown) => {
+      console.error(error);
+      process.exit(1);
+    },
+  );
 });
 // Not closed in good order: a client may be waiting for a server that is gone, and nothing of it is worth keeping.
 process.on('disconnect', () => process.exit());

@@ -18,22 +18,22 @@ try {
   const running = await startSluice({ env: process.env, services });
   const parts = new StoppableServices(running.runners);
   let ending = false;
-  const end = async () => {
+  const end = () => {
     if (ending) return;
     ending = true;
-    // What has not ended in time would keep the process alive; what is not finished is in the database.
-    await running.stop().catch(() => process.exit(1));
-    if (process.connected) process.disconnect();
+    running.stop().then(
+      () => {
+        if (process.connected) process.disconnect();
+      },
+      // A part that has not stopped in time would keep the process alive; unfinished work is in the database.
+      () => process.exit(1),
+    );
   };
   process.on('SIGTERM', end);
   process.on('disconnect', end);
-  process.on('message', async ({ part, service }: PartRequest) => {
-    try {
-      await (part === 'stop' ? parts.stop(service) : parts.start(service));
-      report({ done: true });
-    } catch (error) {
-      failed(error);
-    }
+  process.on('message', ({ part, service }: PartRequest) => {
+    const changed = part === 'stop' ? parts.stop(service) : parts.start(service);
+    changed.then(() => report({ done: true }), failed);
   });
   report({ readyAt: running.url });
 } catch (error) {

@@ -132,17 +132,19 @@ function lastLinesOf(child: ChildProcess): string[] {
 }
 
 /** Rejects where the process ends before it says anything, and when `signal` aborts. */
-function nextReport(child: ChildProcess, signal?: AbortSignal): Promise<Report> {
+async function nextReport(child: ChildProcess, signal?: AbortSignal): Promise<Report> {
   const settled = new AbortController();
   const options = { signal: signal ? AbortSignal.any([signal, settled.signal]) : settled.signal };
   const report = once(child, 'message', options).then(([message]) => message as Report);
   const exit = once(child, 'exit', options).then(([code, how]): never => {
     throw new CliError(`a process ended (${how ?? `code ${code}`}) before it answered`);
   });
-  return Promise.race([report, exit]).finally(() => {
+  try {
+    return await Promise.race([report, exit]);
+  } finally {
     settled.abort();
-    return Promise.allSettled([report, exit]);
-  });
+    await Promise.allSettled([report, exit]);
+  }
 }
 
 async function endProcess(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {

@@ -2,6 +2,13 @@
 import { z } from 'zod';
 import { splitUrls } from './urls.ts';
 
+declare module 'zod' {
+  interface GlobalMeta {
+    /** The values that a variable may have, in words: part of its error message. */
+    readonly allowed?: string;
+  }
+}
+
 /** An integer variable; the bounds are part of the error message. */
 export const integer = (min: number, max: number) =>
   z
@@ -105,7 +112,7 @@ export function parseSettings<V extends Variables>(variables: V, env: NodeJS.Pro
 
 function allowed(schema: z.ZodType): string {
   const meta = schema instanceof z.ZodOptional ? (schema.unwrap() as z.ZodType).meta() : schema.meta();
-  return String(meta?.allowed ?? 'a non-empty text');
+  return meta?.allowed ?? 'a non-empty text';
 }
 
 export interface VariableDescription {

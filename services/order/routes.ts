@@ -95,8 +95,10 @@ export function cancelAndPayRoutes(
               title: 'There is nothing to pay for this order',
               detail: 'It has expired, is cancelled, or never had to be paid.',
             });
+          case 'paid':
+          case 'not-found':
+            await answerWith(response, database, id);
         }
-        await answerWith(response, database, id);
       },
     ],
   });

@@ -430,7 +430,7 @@ describe.for(stages)('%s', ([, stage]) => {
       expect(reasons.get(body.subarray(0, 65_536).toString('base64'))).toMatch(reason);
     expect(dead).toHaveLength(poison.length);
     // The order hears of those that say which one they are about.
-    const about = poison.filter(({ subject }) => subject !== undefined).map(({ subject }) => subject);
+    const about = poison.flatMap(({ subject }) => subject ?? []);
     const reported = (await answers('points')).filter(({ type }) => type === 'step.failed');
     expect(reported.map(({ subject }) => subject).sort()).toEqual(about.sort());
   });

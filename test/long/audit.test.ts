@@ -285,7 +285,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       'ticket-orders-doubled': [two?.ticketId],
       'ticket-doubled': [`${sale.id}: ${two?.userId}`],
       // Its effects are still its first user's.
-      'effect-other-user': [idOf(done, 3), one?.orderId].sort(),
+      'effect-other-user': [idOf(done, 3), String(one?.orderId)].sort(),
       // Of the two orders of that ticket, the first is another user's.
       'ticket-other-user': [two?.ticketId],
     });

@@ -109,7 +109,11 @@ describe.for(shapes)('%s', ([, shape]) => {
     const [process] = system.processes('order');
     await process?.stop();
     const database = await openPglite({ dataDir: join(String(system.dataDir), 'database') });
-    await database.script(sql).finally(() => database.close());
+    try {
+      await database.script(sql);
+    } finally {
+      await database.close();
+    }
     await process?.start();
   }
 
@@ -143,7 +147,7 @@ describe.for(shapes)('%s', ([, shape]) => {
   onShape('list names what failed, the newest first, and why', async () => {
     const { items, more } = documentOf<Listed>(await sluiceFailed(url, 'list', '--service', 'points', '--json'));
     expect(more).toBe(false);
-    expect(items.map(({ subject }) => subject).sort()).toEqual(orders.ledger.map(({ id }) => id).sort());
+    expect(items.map(({ subject }) => String(subject)).sort()).toEqual(orders.ledger.map(({ id }) => id).sort());
     expect(items.map(({ receivedAt }) => receivedAt)).toEqual(
       items
         .map(({ receivedAt }) => receivedAt)

@@ -6,7 +6,10 @@ import { OverloadGuard } from '../../infra/http/overload.ts';
 const [guarded, workMs, maxLatenessMs] = process.argv.slice(2);
 
 const listener: RequestListener = (request, response) => {
-  if (request.url === '/healthz') return response.end('ok');
+  if (request.url === '/healthz') {
+    response.end('ok');
+    return;
+  }
   request.resume().once('end', () => {
     const until = performance.now() + Number(workMs);
     while (performance.now() < until);

@@ -102,7 +102,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect((await completed(orders, free.id)).steps.points).toMatchObject({ status: 'done', detail: '0 points' });
     const { balance, items } = await get<PointsPage>(`${system.url('points')}/users/${userId}/points`);
     expect(balance).toBe(49);
-    expect(items.map(({ points }) => points).sort()).toEqual([0, 49]);
+    expect(items.map(({ points }) => points).sort((a, b) => a - b)).toEqual([0, 49]);
     expect((await get<Page<Coupon>>(`${system.url('coupon')}/users/${userId}/coupons`)).items).toEqual([]);
   });
 

@@ -202,7 +202,7 @@ export async function declareSession(options: SessionOptions, timeoutMs: number)
     client.handleMessage = (_packet, next) => next(new Error('not received here'));
     const subscribed = new Promise((resolve, reject) => {
       client.on('close', () => reject(new Error('the broker is away')));
-      client.on('connect', () => client.subscribeAsync(allTopics(options), { qos: 1 }).then(resolve, reject));
+      client.on('connect', () => void client.subscribeAsync(allTopics(options), { qos: 1 }).then(resolve, reject));
     });
     await within(timeoutMs, subscribed);
   } finally {

@@ -36,8 +36,8 @@ export class KeptChannel<C extends Channel> {
 
   constructor(options: KeptChannelOptions<C>) {
     this.#options = options;
-    this.#endWatch = options.connection.onChange(() => this.#try());
-    this.#try();
+    this.#endWatch = options.connection.onChange(() => void this.#try());
+    void this.#try();
   }
 
   /** The open channel that is set up, or undefined while there is none. */
@@ -96,6 +96,7 @@ export class KeptChannel<C extends Channel> {
     return channel;
   }
 
+  /** Never rejects: an attempt that fails is followed by another one. */
   #try(): Promise<void> {
     clearTimeout(this.#retryTimer);
     this.#attempt ??= this.#open().finally(() => {

@@ -24,7 +24,7 @@ export interface BuyerAnswer {
   readonly retryAfter?: string;
 }
 
-export interface LoggedBuyer {
+interface LoggedBuyer {
   readonly userId: string;
   readonly saleId: string;
   readonly answers: readonly BuyerAnswer[];
@@ -83,7 +83,7 @@ export class Buyers {
   arrive(perSecond: number): void {
     this.#arriving ??= (async () => {
       while (!this.#stopping) {
-        if (this.#underWay.size < MAX_UNDER_WAY) this.#buy(true);
+        if (this.#underWay.size < MAX_UNDER_WAY) void this.#buy(true); // stop() waits for it
         await delay(1000 / perSecond);
       }
     })();

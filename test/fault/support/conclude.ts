@@ -38,7 +38,7 @@ export async function conclude({
 }: Ending): Promise<Verdict> {
   const buying = [buyers].flat();
   const holding = [holders].flat();
-  await Promise.all([load, ...buying].map((each) => each?.stop()));
+  await Promise.all([load?.stop(), ...buying.map((each) => each.stop())]);
   await Promise.all(holding.map((each) => each.stop()));
   const timeoutMs = Math.max(1_000, over + withinMs - performance.now());
   const recoveryMs = await eventually(() => isDrained(databaseUrl), { what: 'everything is done', timeoutMs }).then(

@@ -42,7 +42,7 @@ function waitFor(seconds) {
   if (isStopped) return end();
   offerToStop(true);
   const atMostLater = Math.min(5, Math.max(1, seconds / 4));
-  alarm.set(seconds + Math.random() * atMostLater, attempt);
+  alarm.set(seconds + Math.random() * atMostLater, () => void attempt());
 }
 
 function end() {
@@ -50,6 +50,7 @@ function end() {
   state(`Not trying by itself any more. ${tried()}`);
 }
 
+/** Never rejects: a request that gets no answer counts as a failed one. */
 async function attempt() {
   if (isTrying) return;
   isTrying = true;
@@ -87,7 +88,7 @@ function heed(answer) {
 form.addEventListener('submit', (event) => {
   event.preventDefault();
   isStopped = false;
-  attempt();
+  void attempt();
 });
 
 stopButton.addEventListener('click', () => {

@@ -63,10 +63,11 @@ function showTicket(now) {
     end('Nothing more will happen here.');
   } else {
     state('This page keeps itself up to date.');
-    alarm.set(pauseSeconds(position), poll);
+    alarm.set(pauseSeconds(position), () => void poll());
   }
 }
 
+/** Never rejects: a request that gets no answer counts as a failed one. */
 async function poll() {
   const answer = await ask(location.pathname);
   if (answer?.status === 200 && words[answer.body.status]) {
@@ -81,8 +82,8 @@ async function poll() {
     const seconds = Math.max(answer?.retryAfter ?? 0, backoffSeconds(failures)) * (1 + Math.random() / 4);
     state(`No answer just now. The ticket is kept. Asking again in about ${about(seconds)}.`);
     announce('No answer just now. The ticket is kept, and this page asks again.');
-    alarm.set(seconds, poll);
+    alarm.set(seconds, () => void poll());
   }
 }
 
-if (!FINAL.includes(status)) alarm.set(pauseSeconds(Number(ticket.position)), poll);
+if (!FINAL.includes(status)) alarm.set(pauseSeconds(Number(ticket.position)), () => void poll());
