@@ -23,7 +23,7 @@ export interface Share {
   readonly share: number;
 }
 
-export interface ProfileSummary {
+interface ProfileSummary {
   /** Of the time that the process ran, how much it was busy. */
   readonly busy: number;
   /** Each without what it calls, largest first. */

@@ -8,7 +8,7 @@ import type { ServiceName } from './services.ts';
 import { uuid } from './text.ts';
 
 /** Facts in one answer, and ids in one question. */
-export const MAX_FACTS = 5_000;
+const MAX_FACTS = 5_000;
 export const MAX_IDS = 200;
 
 const ids = z.array(uuid).min(1).max(MAX_IDS);
@@ -41,7 +41,7 @@ const userId = z.string();
 const dueInMs = z.int().nullable();
 
 /** GET /audit/order, by order. */
-export const orderFact = z.object({
+const orderFact = z.object({
   id: uuid,
   userId,
   ticketId: uuid.nullable(),
@@ -63,19 +63,19 @@ export const orderFact = z.object({
 export type OrderFact = z.infer<typeof orderFact>;
 
 /** GET /audit/points, by order: its entries. */
-export const pointsFact = z.object({ id: uuid, userId, awards: count, revokes: count, points: z.int() });
+const pointsFact = z.object({ id: uuid, userId, awards: count, revokes: count, points: z.int() });
 export type PointsFact = z.infer<typeof pointsFact>;
 
 /** GET /audit/coupon, by order: its decisions. An expired coupon is active here: nobody took it back. */
-export const couponFact = z.object({ id: uuid, userId, active: count, revoked: count, skipped: count });
+const couponFact = z.object({ id: uuid, userId, active: count, revoked: count, skipped: count });
 export type CouponFact = z.infer<typeof couponFact>;
 
 /** GET /audit/notify, by order: its stored notifications of each kind. */
-export const notifyFact = z.object({ id: uuid, userId, placed: count, cancelled: count });
+const notifyFact = z.object({ id: uuid, userId, placed: count, cancelled: count });
 export type NotifyFact = z.infer<typeof notifyFact>;
 
 /** GET /audit/order/tickets, by ticket: the orders that were placed for it; the rest is said of the first. */
-export const ticketOrderFact = z.object({
+const ticketOrderFact = z.object({
   id: uuid,
   orders: count,
   orderId: uuid,
@@ -86,7 +86,7 @@ export const ticketOrderFact = z.object({
 export type TicketOrderFact = z.infer<typeof ticketOrderFact>;
 
 /** GET /audit/flash-sale/tickets, by ticket. */
-export const ticketFact = z.object({
+const ticketFact = z.object({
   id: uuid,
   userId,
   status: z.enum(['queued', 'accepted', 'awaiting-payment', 'ordered', 'released', 'failed']),
@@ -99,7 +99,7 @@ export type TicketFact = z.infer<typeof ticketFact>;
 const books = z.object({ queued: z.int(), held: z.int(), sold: z.int(), released: z.int(), admitted: z.int() });
 
 /** GET /audit/flash-sale, by sale: the row, and the same as its tickets have it, both of one moment. */
-export const saleFact = z.object({
+const saleFact = z.object({
   id: uuid,
   stock: z.int(),
   remaining: z.int(),

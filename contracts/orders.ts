@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { currency } from './money.ts';
 import { text, userId } from './text.ts';
 
-export const MAX_TOTAL = Number.MAX_SAFE_INTEGER;
+const MAX_TOTAL = Number.MAX_SAFE_INTEGER;
 
 const item = z.object({
   sku: text(1, 64),

@@ -20,7 +20,7 @@ const POOL_SIZE = 10;
 const log = pino({ level: 'silent' });
 const open = (url: string) => openPostgres({ url, poolSize: POOL_SIZE, log });
 
-export async function withDatabase<T>(url: string, work: (database: Database) => Promise<T>): Promise<T> {
+async function withDatabase<T>(url: string, work: (database: Database) => Promise<T>): Promise<T> {
   const database = open(url);
   try {
     return await work(database);

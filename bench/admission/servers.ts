@@ -8,7 +8,7 @@ import { redisVersion } from './redis-counter.ts';
 import { postgresVersion } from './row.ts';
 import type { WayName } from './ways.ts';
 
-export interface Server extends LocalServer {
+interface Server extends LocalServer {
   readonly url: string;
 }
 

@@ -8,7 +8,7 @@ export interface Buyer {
 }
 
 /** A buyer at the door. Who comes twice makes two visits, and each has the buyer's patience. */
-export interface Visit {
+interface Visit {
   /** Index of the buyer. */
   readonly buyer: number;
   /** After the opening, in milliseconds; negative: an early bird. */

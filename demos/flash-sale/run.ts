@@ -33,7 +33,7 @@ export interface Run {
   readonly samples: readonly Sample[];
 }
 
-export type Phase = 'waiting for the opening' | 'buyers arrive' | 'the queue drains' | 'checking tickets';
+type Phase = 'waiting for the opening' | 'buyers arrive' | 'the queue drains' | 'checking tickets';
 
 /** What there is to show while it runs. */
 export interface Progress {

@@ -2,7 +2,7 @@
 import { type RefusedOutcome, refusedOutcomes } from './outcome.ts';
 import type { Run } from './run.ts';
 
-export interface Step {
+interface Step {
   /** Where the step begins, after the opening, in milliseconds. */
   readonly atMs: number;
   /** Requests of buyers who came first, and of those who came again. */

@@ -9,7 +9,7 @@ import { toMinorUnits } from './money.ts';
 import { readTime } from './time.ts';
 
 /** Whose order it is where the shop did not know the customer. */
-export const GUEST = 'guest';
+const GUEST = 'guest';
 
 export type Judged =
   | { readonly kind: 'item'; readonly item: OrderItem; readonly userId: string; readonly at: number }

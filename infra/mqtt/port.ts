@@ -1,7 +1,7 @@
 // Publishing to the MQTT broker, embedded or external. Subscribing to events is the bus adapter's business (bus/mqtt.ts).
 import type { Health } from '../runtime/health.ts';
 
-export interface PublishOptions {
+interface PublishOptions {
   readonly qos: 0 | 1 | 2;
   readonly retain?: boolean;
 }

@@ -6,7 +6,7 @@ import type { PacedQueues } from './port.ts';
 export type WorkerSettings = Pick<WorkerOptions, 'limiter' | 'lockDuration' | 'stalledInterval' | 'maxStalledCount'>;
 
 // biome-ignore lint/suspicious/noExplicitAny: the connection is of another type for each server
-export type BullQueue = Queue<object, void, string, object, void, string, IQueueBackend, any>;
+type BullQueue = Queue<object, void, string, object, void, string, IQueueBackend, any>;
 // biome-ignore lint/suspicious/noExplicitAny: likewise
 export type BullWorker = Worker<object, void, string, IQueueBackend, JobProgress, any>;
 

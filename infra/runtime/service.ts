@@ -18,7 +18,7 @@ export interface ServiceContext<Settings> {
   readonly log: Logger;
 }
 
-export interface Background extends Pick<Loop, 'start' | 'stop'> {
+interface Background extends Pick<Loop, 'start' | 'stop'> {
   /** False where it makes no progress and beginning anew did not help. */
   readonly healthy?: boolean;
 }

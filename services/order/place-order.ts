@@ -12,9 +12,7 @@ import { findOrderByKey, insertOrders } from './store/orders.ts';
 const MAX_BATCH = 200;
 const MAX_WAITING = 5_000;
 
-export type Placed =
-  | { readonly outcome: 'placed' | 'replayed'; readonly order: Order }
-  | { readonly outcome: 'key-reused' };
+type Placed = { readonly outcome: 'placed' | 'replayed'; readonly order: Order } | { readonly outcome: 'key-reused' };
 
 export interface PlaceOrderOptions {
   readonly database: Database;

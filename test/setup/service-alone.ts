@@ -18,7 +18,7 @@ const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
 const config = parseConfig({ ASK_AGAIN_MS: '100' });
 
 /** Something that a service said. */
-export interface Said {
+interface Said {
   readonly event_id: string;
   readonly type: string;
   readonly data: string;

@@ -18,7 +18,7 @@ import type { ClientLog } from './load.ts';
 import { checkSales } from './sale-checker.ts';
 import { openStored, type Reader, type Stored } from './stored.ts';
 
-export interface FailedRow {
+interface FailedRow {
   readonly service: string;
   readonly id: string;
   readonly type: string | null;

@@ -15,7 +15,7 @@ const GOES_AWAY = 0.3;
 
 export type HolderStatus = number | 'unknown';
 
-export interface LoggedHolder {
+interface LoggedHolder {
   readonly orderId?: string;
   /** What each attempt to pay was answered, in order. */
   readonly payments: readonly HolderStatus[];

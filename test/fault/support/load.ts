@@ -23,7 +23,7 @@ export interface Answer {
   readonly retryAfter?: string;
 }
 
-export interface LoggedOrder {
+interface LoggedOrder {
   readonly key: string;
   readonly userId: string;
   readonly total: number;

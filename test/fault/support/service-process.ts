@@ -16,7 +16,7 @@ const program = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.u
 /** A first start creates the embedded database, which takes seconds on a busy machine. */
 const READY_WITHIN_MS = 60_000;
 
-export interface Exit {
+interface Exit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
 }

@@ -1,7 +1,7 @@
 // What is stored of a system's flash sales, with the times that no answer tells.
 import { openStored, type Stored } from '../../fault/support/stored.ts';
 
-export interface StoredTicket {
+interface StoredTicket {
   readonly id: string;
   readonly sale_id: string;
   readonly number: number;
