@@ -11,6 +11,7 @@ import type { Topology } from '../infra/bus/topology.ts';
 import { openPglite } from '../infra/database/pglite.ts';
 import type { Database } from '../infra/database/port.ts';
 import { openPostgres } from '../infra/database/postgres.ts';
+import { InboxStore } from '../infra/messaging/inbox-store.ts';
 import { openMqttClient } from '../infra/mqtt/client.ts';
 import { type Connect, connectTo } from '../infra/mqtt/connect.ts';
 import { startEmbeddedBroker } from '../infra/mqtt/embedded/broker.ts';
@@ -160,7 +161,11 @@ async function openBus(config: Config, database: Database, broker: Broker, log: 
   const topology = topologyOf(config);
   switch (config.busKind) {
     case 'local':
-      return openLocalBus({ database: database.background, topology, schemaOf });
+      return openLocalBus({
+        database: database.background,
+        topology,
+        inboxOf: (group) => new InboxStore(schemaOf(group)),
+      });
     case 'mqtt': {
       // Events go out on a connection of their own: notifications and logs do not wait behind them, nor they behind those.
       const own = config.MQTT_URL

@@ -3,7 +3,6 @@
 // polls, and several processes on one PostgreSQL share them by SKIP LOCKED.
 
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
-import { InboxStore } from '../messaging/inbox-store.ts';
 import { BusError } from '../runtime/bus-error.ts';
 import type { Bus, OutgoingEvent, Receiver, Rejected } from './port.ts';
 import { MAX_EVENT_BYTES } from './port.ts';
@@ -12,12 +11,25 @@ import { groupsFor, type Topology } from './topology.ts';
 export interface LocalBusOptions {
   readonly database: Database;
   readonly topology: Topology;
-  /** The schema that holds a group's inbox; the table must exist. */
-  readonly schemaOf: (group: string) => string;
+  /** A group's inbox, whose table must exist. */
+  readonly inboxOf: (group: string) => GroupInbox;
 }
 
-export function openLocalBus({ database, topology, schemaOf }: LocalBusOptions): Bus {
-  const inboxes = new Map(Object.keys(topology.groups).map((group) => [group, new InboxStore(schemaOf(group))]));
+/** Where messages wait for a group that does not run in this process. */
+interface GroupInbox {
+  /** Stores messages for the process that claims them first. */
+  add(database: Database, messages: readonly StoredMessage[], leaseMs: 0): Promise<unknown>;
+}
+
+interface StoredMessage {
+  readonly messageId: string;
+  readonly type: string;
+  readonly subject: string;
+  readonly body: Buffer;
+}
+
+export function openLocalBus({ database, topology, inboxOf }: LocalBusOptions): Bus {
+  const inboxes = new Map(Object.keys(topology.groups).map((group) => [group, inboxOf(group)]));
   const receivers = new Map<string, Receiver>();
   const publishing = new Set<Promise<unknown>>();
 
@@ -86,7 +98,7 @@ export function openLocalBus({ database, topology, schemaOf }: LocalBusOptions):
 }
 
 /** The subject is read from the body, as from any transport: the events that come here were written by the relay. */
-function rowOf({ id, type, body }: { id: string; type: string; body: Buffer }) {
+function rowOf({ id, type, body }: { id: string; type: string; body: Buffer }): StoredMessage {
   const { subject } = JSON.parse(body.toString()) as { subject: string };
   return { messageId: id, type, subject, body };
 }

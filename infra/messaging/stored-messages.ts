@@ -3,7 +3,7 @@
 import type { Queryable } from '../database/port.ts';
 import { msBetween } from '../database/sql.ts';
 
-export interface Waiting {
+interface Waiting {
   readonly rows: number;
   /** Age of the oldest one; null where there is none. */
   readonly oldestMs: number | null;

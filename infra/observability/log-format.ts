@@ -5,7 +5,7 @@
 //   12:00:02.001  main        · listening  url=http://127.0.0.1:3000
 
 /** How a consumer's work on one message ended. `repeated`: it had been done before, and its answer was sent again. */
-export type Outcome = 'done' | 'repeated' | 'retrying' | 'dead';
+type Outcome = 'done' | 'repeated' | 'retrying' | 'dead';
 
 const marks: Record<Outcome, { mark: string; color: number }> = {
   done: { mark: '✓', color: 32 },

@@ -241,7 +241,7 @@ class Listener {
     client.on('error', lost);
     client.on('end', () => lost());
     this.#client = client;
-    this.#probing = setInterval(() => client.query('SELECT 1').catch(lost), PROBE_EVERY_MS);
+    this.#probing = setInterval(() => void client.query('SELECT 1').catch(lost), PROBE_EVERY_MS);
     this.connected = true;
     this.#failures = 0;
     this.#ears.connected();

@@ -52,7 +52,7 @@ export const urls = (...protocols: string[]) => {
 export const choice = <const T extends readonly [string, ...string[]]>(...values: T) =>
   z.enum(values).meta({ allowed: `one of: ${values.join(', ')}` });
 
-export interface Variable<S extends z.ZodType> {
+interface Variable<S extends z.ZodType> {
   readonly schema: S;
   /** What the variable is worth when it is not set; undefined: nothing. */
   readonly fallback?: string;

@@ -173,7 +173,7 @@ describe('order', () => {
       await order.tell(awarded(orderId));
       await order.tell(failed(orderId, 'order.cancelled'));
       await cancel(orderId);
-      for (const of of [undefined, 'order.placed', 'nonsense']) await order.tell(failed(orderId, of));
+      for (const type of [undefined, 'order.placed', 'nonsense']) await order.tell(failed(orderId, type));
       expect(await statusOf(orderId)).toBe('done');
     });
   });

@@ -12,6 +12,7 @@ import type { Database } from '../../infra/database/port.ts';
 import type { CloudEvent } from '../../infra/messaging/catalogue.ts';
 import type { Handlers, OnDead } from '../../infra/messaging/handler.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
+import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { InboxWorker } from '../../infra/messaging/inbox-worker.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import { publishToBus } from '../../infra/messaging/publish-to-bus.ts';
@@ -96,7 +97,7 @@ async function run<E extends CloudEvent>(
 test("another project's events are published, handled and reported dead, each through its own schema", async () => {
   const bus = openLocalBus({
     database,
-    schemaOf,
+    inboxOf: (group) => new InboxStore(schemaOf(group)),
     topology: { prefix: 'library', groups: { treasury: ['book.lent'], desk: ['fine.charged'] } },
   });
   const charged: Charged[] = [];

@@ -13,6 +13,7 @@ import { openMqttBus } from '../../infra/bus/mqtt/index.ts';
 import type { Bus, OutgoingEvent } from '../../infra/bus/port.ts';
 import { openRabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
 import { sessionOf, type Topology } from '../../infra/bus/topology.ts';
+import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { Watchdog } from '../../infra/messaging/watchdog.ts';
 import { openMqttClient } from '../../infra/mqtt/client.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
@@ -246,7 +247,7 @@ test('while handlers hang it is not healthy, and nothing is done twice when they
     release = resolve;
   });
   cleanUps.push(() => release());
-  const bus = openLocalBus({ database: databases.database, topology, schemaOf: () => group.schema });
+  const bus = openLocalBus({ database: databases.database, topology, inboxOf: () => new InboxStore(group.schema) });
   // The lease is over before the handler is, so it is tried again meanwhile.
   const { watchdog } = await watched(bus, { prepare: () => held, leaseMs: 1_000, attempts: 100 });
   const ids = await publish(bus, 5);

@@ -119,7 +119,11 @@ async function restore({ version, shape, settings, aged, onlyFromBroker }: Upgra
 async function runScript(databaseUrl: string, sql: string): Promise<void> {
   const client = new Client({ connectionString: databaseUrl });
   await client.connect();
-  await client.query(sql).finally(() => client.end());
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
+  }
 }
 
 const byId = <Item extends { readonly id: string }>(items: readonly Item[]) =>

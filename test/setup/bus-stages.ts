@@ -21,6 +21,7 @@ import {
 import { openPglite } from '../../infra/database/pglite.ts';
 import type { Database, Lock } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
+import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { openMqttClient } from '../../infra/mqtt/client.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
 import { startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
@@ -141,7 +142,7 @@ async function localBroker(databases: Databases): Promise<Broker> {
   return {
     openPeer: async (topology, schemaOf) => {
       const database = await databases.open();
-      const bus = openLocalBus({ database, topology, schemaOf });
+      const bus = openLocalBus({ database, topology, inboxOf: (group) => new InboxStore(schemaOf(group)) });
       return { bus, database, cut: () => {}, crash: async () => {}, close: () => closeAll(bus, database) };
     },
     // What waits in a row and cannot be read, as after a change of schema.
