@@ -41,7 +41,7 @@ const userId = z.string();
 const dueInMs = z.int().nullable();
 
 /** GET /audit/order, by order. */
-const orderFact = z.object({
+export const orderFact = z.object({
   id: uuid,
   userId,
   ticketId: uuid.nullable(),
@@ -55,6 +55,11 @@ const orderFact = z.object({
   unitToReturn: z.boolean(),
   /** Cancelled, and the payment provider has not been told yet. */
   toGiveBack: z.boolean(),
+  /** How often the provider was asked again about the payment under way, and was told to give the payment back. */
+  chargeRetries: count,
+  refundAttempts: count,
+  /** Whether the provider rejected that. It is tried again. */
+  refundRejected: z.boolean(),
   steps: z.record(z.enum(stepNames), z.enum(['pending', 'failed', 'done', 'skipped', 'reverted'])),
   /** Since it was placed, paid or cancelled, whichever was last. */
   sinceMs: z.int(),

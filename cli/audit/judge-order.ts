@@ -90,15 +90,21 @@ function judgeProgress(order: OrderFact): RuleName[] {
 export const willBeTakenUp = (dueInMs: number | null) => dueInMs !== null && dueInMs < MAX_DUE_MS;
 
 /** What an open order waits for. */
-export function waitsFor({ state, steps, unitToReturn, toGiveBack }: OrderFact): string[] {
+export function waitsFor(order: OrderFact): string[] {
+  const { state, steps, unitToReturn, toGiveBack } = order;
   if (state === 'awaiting-payment') return ['payment'];
-  if (state === 'paying') return ['the payment provider'];
+  if (state === 'paying') return [`the payment provider${attempt(order.chargeRetries + 1)}`];
   const end = state === 'cancelled' ? ['reverted'] : ['done', 'skipped'];
   return [
     ...stepNames
       .filter((name) => !end.includes(steps[name]))
       .map((name) => (steps[name] === 'failed' ? `${name} (failed)` : name)),
     ...(unitToReturn ? ['flash sale'] : []),
-    ...(toGiveBack ? ['the payment to be given back'] : []),
+    ...(toGiveBack ? [refund(order)] : []),
   ];
 }
+
+const attempt = (number: number) => (number > 1 ? ` (attempt ${number})` : '');
+
+const refund = ({ refundRejected, refundAttempts }: OrderFact) =>
+  `the payment to be given back${refundRejected ? ` (rejected by the provider, attempt ${refundAttempts})` : attempt(refundAttempts)}`;

@@ -77,8 +77,8 @@ export async function sweep(client: AuditClient, settleMs: number, onProgress: (
       const { order } = facts;
       if (order?.open) {
         counts.underWay.orders++;
-        // Who may pay, or is paying, is not late before the time to pay is over.
-        const waits = order.state === 'awaiting-payment' || order.state === 'paying';
+        // A buyer is not late before the time to pay is over; a provider that had to be asked again is.
+        const waits = order.state === 'awaiting-payment' || (order.state === 'paying' && order.chargeRetries === 0);
         const sinceMs = waits ? -(order.dueInMs ?? 0) : order.sinceMs;
         overdue(overdueOrders, { id, waitsFor: waitsFor(order), sinceMs, dueInMs: order.dueInMs });
       }

@@ -8,3 +8,6 @@ export function backoff(failures: number, baseMs: number, maxMs: number, random 
   const ceiling = Math.min(maxMs, baseMs * 2 ** Math.min(failures - 1, 30));
   return Math.round(ceiling / 2 + (random * ceiling) / 2);
 }
+
+/** Whether the `failures`-th failure in a row is worth a line in the log: the 1st, 2nd, 4th, 8th, and so on. */
+export const isLogged = (failures: number) => Number.isInteger(Math.log2(failures));

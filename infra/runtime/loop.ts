@@ -1,6 +1,6 @@
 // Background work that repeats: the relay, the inbox's worker, sweeps, the watchdog.
 import type { Logger } from 'pino';
-import { backoff } from './backoff.ts';
+import { backoff, isLogged } from './backoff.ts';
 
 const FAILURE_BASE_MS = 200;
 const FAILURE_MAX_MS = 10_000;
@@ -65,7 +65,8 @@ export class Loop {
         }
         this.#failures++;
         const pauseMs = backoff(this.#failures, FAILURE_BASE_MS, FAILURE_MAX_MS);
-        log.warn({ loop: name, failures: this.#failures, pauseMs, error: String(error) }, 'failed, trying again');
+        if (isLogged(this.#failures))
+          log.warn({ loop: name, failures: this.#failures, pauseMs, error: String(error) }, 'failed, trying again');
         await this.#pause(pauseMs);
       }
     }

@@ -1,9 +1,10 @@
 // What a crash, a timeout or a provider that was away left open: payments whose outcome nobody learned are asked for
-// again, and what was charged for an order that is cancelled is given back. Any number of processes may do this.
+// again, and what was charged for an order that is cancelled is given back, ever more rarely, up to once an hour. What the
+// provider rejects is not dropped: `sluice audit` names it. Any number of processes may do this.
 import { Loop } from '../../infra/runtime/loop.ts';
 import { createSettle, type PaymentOptions } from './pay-order.ts';
 import { PaymentUnknown } from './payments/port.ts';
-import { givenBack, overdueAttempts, takeGiveBacks } from './store/payments.ts';
+import { givenBack, overdueAttempts, refundsRejected, takeGiveBacks } from './store/payments.ts';
 
 const EVERY_MS = 1_000;
 /** Of each kind in one turn, asked at the same time. */
@@ -25,21 +26,25 @@ export function settlePayments(options: PaymentOptions): Loop {
   };
 
   const giveBack = async () => {
-    const orderIds = await takeGiveBacks(database.background, againMs, LIMIT);
+    const refunds = await takeGiveBacks(database.background, againMs, LIMIT);
     const done: string[] = [];
+    const rejected: string[] = [];
     await Promise.all(
-      orderIds.map(async (orderId) => {
+      refunds.map(async ({ orderId, attempts, rejected: before }) => {
         try {
           await provider.cancel(orderId);
           done.push(orderId);
         } catch (error) {
-          if (error instanceof PaymentUnknown) return;
-          log.error({ orderId, error: String(error) }, 'a payment cannot be given back');
+          const about = { orderId, attempts, error: String(error) };
+          if (error instanceof PaymentUnknown) return log.warn(about, 'whether a payment was given back is not known');
+          rejected.push(orderId);
+          log[before ? 'warn' : 'error'](about, 'the provider rejects a refund: it is tried again, later each time');
         }
       }),
     );
     if (done.length > 0) await givenBack(database.background, done);
-    return orderIds.length;
+    if (rejected.length > 0) await refundsRejected(database.background, rejected);
+    return refunds.length;
   };
 
   return new Loop({

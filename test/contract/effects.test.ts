@@ -1,13 +1,20 @@
 // What the services do with what they are told, each alone with its tables: the end is the same whether a message comes
 // once, again, late, or after the inbox has forgotten it. Cancellations have a file of their own.
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { pino } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import { schemaOf } from '../../app/schemas.ts';
+import { factsPage, type OrderFact, orderFact } from '../../contracts/audit.ts';
 import { createFlashSaleRequest } from '../../contracts/flash-sales.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
+import { createApp } from '../../infra/http/app.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
+import type { AnyService } from '../../infra/runtime/service.ts';
 import { couponService } from '../../services/coupon/index.ts';
 import { createAcceptTicket, createGiveUpTicket } from '../../services/flash-sale/accept-ticket.ts';
 import { flashSaleService } from '../../services/flash-sale/index.ts';
@@ -17,8 +24,9 @@ import { createCancelOrder } from '../../services/order/cancel-order.ts';
 import { orderService } from '../../services/order/index.ts';
 import { createPayOrder } from '../../services/order/pay-order.ts';
 import { openHttpProvider } from '../../services/order/payments/http-provider.ts';
-import type { PaymentProvider } from '../../services/order/payments/port.ts';
+import { type PaymentProvider, PaymentUnknown } from '../../services/order/payments/port.ts';
 import { createPlaceOrder } from '../../services/order/place-order.ts';
+import { settlePayments } from '../../services/order/settle-payments.ts';
 import { findOrder, listOrders } from '../../services/order/store/orders.ts';
 import { pointsService } from '../../services/points/index.ts';
 import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
@@ -270,6 +278,124 @@ describe('order', () => {
       await eventually(async () => (await progressOf(unpaid))?.state === 'cancelled', { what: 'it expires' });
       expect(await shown(unpaid)).toMatchObject({ status: 'cancelled', cancelReason: 'not paid in time' });
       expect(await shown(unpaid)).not.toHaveProperty('expiresAt');
+    });
+
+    describe('at a provider that does not do its part', () => {
+      const AGAIN_MS = 2_000;
+
+      /** Settles payments with this provider until the end of the test; answers the lines that it logs. */
+      function settleWith(misbehaving: Partial<PaymentProvider>) {
+        const lines: { level: number; msg: string; orderId?: string }[] = [];
+        const loop = settlePayments({
+          database: databases.database,
+          outbox: new Outbox('sluice_order'),
+          provider: { ...provider, ...misbehaving },
+          askAgainMs: ASK_AGAIN_MS,
+          againMs: AGAIN_MS,
+          log: pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) }),
+        });
+        loop.start();
+        cleanUps.push(() => loop.stop());
+        return (orderId: string) => lines.filter((line) => line.orderId === orderId);
+      }
+      const set = (orderId: string, what: string) =>
+        databases.database.execute(`UPDATE sluice_order.progress SET ${what} WHERE order_id = $1`, [orderId]);
+      /** Makes the next call due, and answers how long the one after it waits then: in milliseconds, once it is done. */
+      async function delayAfter(orderId: string, column: 'give_back_at' | 'charge_again_at', calls: () => number) {
+        const before = calls();
+        await set(orderId, `${column} = now() - interval '1 ms'`);
+        await eventually(() => calls() > before, { what: 'the provider is called' });
+        const [row] = await databases.database.query<{ ms: number }>(
+          `SELECT extract(epoch FROM ${column} - now())::float8 * 1000 AS ms FROM sluice_order.progress WHERE order_id = $1`,
+          [orderId],
+        );
+        return Number(row?.ms);
+      }
+      /** Some of it has passed since. */
+      const isAbout = (ms: number, expected: number) => {
+        expect(ms).toBeLessThanOrEqual(expected);
+        expect(ms).toBeGreaterThan(expected / 2);
+      };
+
+      async function factOf(service: AnyService, orderId: string): Promise<OrderFact | undefined> {
+        const server = createServer(createApp(log, (router) => service.routes(router))).listen(0, '127.0.0.1');
+        cleanUps.push(() => server.close());
+        await once(server, 'listening');
+        const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/audit/order?ids=${orderId}`;
+        return factsPage(orderFact).parse(await (await fetch(url)).json()).items[0];
+      }
+
+      test('a refund that it rejects is tried ever more rarely, named to the audit, and never dropped', async () => {
+        const order = await open();
+        const orderId = await place(order, 3_600);
+        expect(await pay(orderId)).toBe('paid');
+        const outbox = new Outbox('sluice_order');
+        const cancel = createCancelOrder({ database: databases.database, outbox, askAgainMs: ASK_AGAIN_MS });
+        await cancel(orderId, undefined);
+        let calls = 0;
+        let broken = true;
+        const lines = settleWith({
+          cancel: async (id) => {
+            if (id !== orderId || !broken) return provider.cancel(id);
+            calls++;
+            throw new Error('the payment provider refuses DELETE: 403');
+          },
+        });
+        const delay = () => delayAfter(orderId, 'give_back_at', () => calls);
+        await eventually(() => calls > 0, { what: 'it is tried at once' });
+        isAbout(await delay(), 2 * AGAIN_MS);
+        isAbout(await delay(), 4 * AGAIN_MS);
+        isAbout(await delay(), 8 * AGAIN_MS);
+        await set(orderId, 'refund_attempts = 50');
+        isAbout(await delay(), 3_600_000);
+        await eventually(async () => (await factOf(order.service, orderId))?.refundRejected, { what: 'it is told' });
+        expect(await factOf(order.service, orderId)).toMatchObject({
+          open: true,
+          toGiveBack: true,
+          refundAttempts: 51,
+          dueInMs: expect.any(Number),
+        });
+        const ERROR = 50;
+        expect(lines(orderId).map(({ level }) => level === ERROR)).toEqual([true, false, false, false, false]);
+
+        broken = false;
+        await set(orderId, 'give_back_at = now()');
+        await eventually(async () => (await payments.entry(orderId))?.status === 'returned', {
+          what: 'it is refunded',
+        });
+        await eventually(async () => (await factOf(order.service, orderId))?.toGiveBack === false, {
+          what: 'it is over',
+        });
+        expect(await factOf(order.service, orderId)).toMatchObject({ refundRejected: false });
+      });
+
+      test('a payment whose outcome it does not tell is asked for ever more rarely', async () => {
+        const order = await open();
+        const orderId = await place(order, 3_600);
+        await payments.behave({ away: true });
+        cleanUps.push(() => payments.behave({}));
+        expect(await pay(orderId)).toBe('unknown');
+        let calls = 0;
+        settleWith({
+          charge: async (charge) => {
+            if (charge.orderId === orderId) calls++;
+            throw new PaymentUnknown('no answer');
+          },
+        });
+        const delay = () => delayAfter(orderId, 'charge_again_at', () => calls);
+        isAbout(await delay(), 2 * AGAIN_MS);
+        isAbout(await delay(), 4 * AGAIN_MS);
+        expect(await factOf(order.service, orderId)).toMatchObject({ state: 'paying', chargeRetries: 2 });
+        await set(orderId, 'charge_retries = 50');
+        isAbout(await delay(), 3_600_000);
+
+        // The buyer may ask at any time, and an attempt that ended leaves nothing to a later one.
+        await payments.behave({ declineEvery: 1 });
+        expect(await pay(orderId)).toBe('declined');
+        await payments.behave({ away: true });
+        expect(await pay(orderId)).toBe('unknown');
+        expect(await factOf(order.service, orderId)).toMatchObject({ state: 'paying', chargeRetries: 0 });
+      });
     });
 
     test('is charged once, though the answer to the first attempt is lost', async () => {

@@ -24,6 +24,9 @@ const firm: OrderFact = {
   open: false,
   unitToReturn: false,
   toGiveBack: false,
+  chargeRetries: 0,
+  refundAttempts: 0,
+  refundRejected: false,
   steps: steps('done'),
   sinceMs: 1_000,
   dueInMs: null,
@@ -119,6 +122,15 @@ describe('an order beside its effects', () => {
       'flash sale',
     ]);
     expect(waitsFor({ ...cancelled, steps: { ...steps('reverted'), points: 'failed' } })).toEqual(['points (failed)']);
+    const paying: OrderFact = { ...waits, state: 'paying' };
+    expect(waitsFor(paying)).toEqual(['the payment provider']);
+    expect(waitsFor({ ...paying, chargeRetries: 3 })).toEqual(['the payment provider (attempt 4)']);
+    const refund: OrderFact = { ...cancelled, toGiveBack: true, refundAttempts: 1 };
+    expect(waitsFor(refund)).toEqual(['the payment to be given back']);
+    expect(waitsFor({ ...refund, refundAttempts: 3 })).toEqual(['the payment to be given back (attempt 3)']);
+    expect(waitsFor({ ...refund, refundAttempts: 7, refundRejected: true })).toEqual([
+      'the payment to be given back (rejected by the provider, attempt 7)',
+    ]);
   });
 });
 

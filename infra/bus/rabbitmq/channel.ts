@@ -2,7 +2,7 @@
 // missing or was declared otherwise, an acknowledgement took too long) stays closed.
 import type { Channel, ChannelModel } from 'amqplib';
 import type { Logger } from 'pino';
-import { backoff } from '../../runtime/backoff.ts';
+import { backoff, isLogged } from '../../runtime/backoff.ts';
 import type { Health } from '../../runtime/health.ts';
 import type { Connection } from './connection.ts';
 
@@ -146,7 +146,8 @@ export class KeptChannel<C extends Channel> {
     const delayMs = backoff(this.#failures, RETRY_BASE_MS, RETRY_MAX_MS);
     this.#retryTimer = setTimeout(() => {
       // The channel may have gone with its connection, which tells so itself.
-      if (connection.model()) log.warn({ channel: name, error: this.#trouble }, 'channel lost, opening another one');
+      if (connection.model() && isLogged(this.#failures))
+        log.warn({ channel: name, error: this.#trouble }, 'channel lost, opening another one');
       void this.#try();
     }, delayMs);
   }

@@ -21,6 +21,8 @@ const selectOrders = (
       AS "everFirm",
     coalesce(p.status NOT IN ('completed', 'cancelled') OR p.give_back_at IS NOT NULL, true) AS open,
     coalesce(p.unit_to_return, false) AS "unitToReturn", p.give_back_at IS NOT NULL AS "toGiveBack",
+    coalesce(p.charge_retries, 0) AS "chargeRetries", coalesce(p.refund_attempts, 0) AS "refundAttempts",
+    coalesce(p.refund_rejected, false) AS "refundRejected",
     ${stepNames.map((name) => `${shownStatus(name)} AS ${name}`).join(', ')},
     ${msBetween('greatest(o.created_at, p.paid_at, p.cancelled_at)', 'now()')} AS "sinceMs",
     CASE p.status WHEN 'completed' THEN NULL WHEN 'cancelled' THEN ${msBetween('now()', 'p.give_back_at')}

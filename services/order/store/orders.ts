@@ -7,6 +7,9 @@ export const SCHEMA = 'sluice_order';
 
 export const MS = "interval '1 ms'";
 
+/** SQL of a delay: $1 milliseconds, doubled `times` times, an hour at the most. */
+export const backoff = (times: string) => `LEAST($1::integer * ${MS} * 2 ^ LEAST(${times}, 20), interval '1 hour')`;
+
 /**
  * CTEs: orders, unless their idempotency key or ticket has one already, with their progress. $1: the orders; $2: the
  * milliseconds until their steps are overdue.
@@ -188,8 +191,7 @@ export const askAgain = (status: Unanswered) => `WITH overdue AS (
     ORDER BY ask_again_at LIMIT $2 FOR UPDATE SKIP LOCKED
   ), asked AS (
     UPDATE ${SCHEMA}.progress AS p
-    SET asked = asked + 1,
-        ask_again_at = now() + LEAST($1::integer * ${MS} * 2 ^ LEAST(asked + 1, 20), interval '1 hour')
+    SET asked = asked + 1, ask_again_at = now() + ${backoff('asked + 1')}
     FROM overdue WHERE p.order_id = overdue.order_id
     RETURNING p.*
   )`;

@@ -1,6 +1,6 @@
 // The order service's SQL of payments: one order is paid, at most once, and one that is cancelled is given back.
 import type { Database } from '../../../infra/database/port.ts';
-import { MS, SCHEMA } from './orders.ts';
+import { backoff, MS, SCHEMA } from './orders.ts';
 
 /** An attempt to pay, as the provider is asked for it. */
 export interface Attempt {
@@ -22,6 +22,7 @@ export async function beginPayment(database: Database, orderId: string, againMs:
   const [attempt] = await database.query<Attempt>(
     `UPDATE ${SCHEMA}.progress AS p
      SET state = 'paying', attempt = p.attempt + CASE p.state WHEN 'paying' THEN 0 ELSE 1 END,
+         charge_retries = CASE p.state WHEN 'paying' THEN p.charge_retries ELSE 0 END,
          charge_again_at = now() + $2::integer * ${MS}
      FROM ${SCHEMA}.orders o
      WHERE o.id = p.order_id AND p.order_id = $1
@@ -32,14 +33,15 @@ export async function beginPayment(database: Database, orderId: string, againMs:
   return attempt;
 }
 
-/** Takes up attempts whose outcome nobody learned, at most `limit`, each for `againMs`. */
+/** Takes up attempts whose outcome nobody learned, at most `limit`, each for `againMs` or, with each time, twice as long. */
 export function overdueAttempts(database: Database, againMs: number, limit: number): Promise<Attempt[]> {
   return database.query<Attempt>(
     `WITH due AS (
        SELECT order_id FROM ${SCHEMA}.progress WHERE state = 'paying' AND charge_again_at <= now()
        ORDER BY charge_again_at LIMIT $2 FOR UPDATE SKIP LOCKED
      )
-     UPDATE ${SCHEMA}.progress AS p SET charge_again_at = now() + $1::integer * ${MS}
+     UPDATE ${SCHEMA}.progress AS p
+     SET charge_retries = charge_retries + 1, charge_again_at = now() + ${backoff('charge_retries + 1')}
      FROM due JOIN ${SCHEMA}.orders o ON o.id = due.order_id WHERE p.order_id = due.order_id
      RETURNING ${ATTEMPT}`,
     [againMs, limit],
@@ -63,22 +65,42 @@ export async function endAttempt(database: Database, { orderId, attempt }: Attem
   );
 }
 
-/** Cancelled orders whose payment is to be given back: at most `limit`, each taken for `againMs`. */
-export async function takeGiveBacks(database: Database, againMs: number, limit: number): Promise<string[]> {
-  const rows = await database.query<{ order_id: string }>(
+/** A refund that is due. */
+export interface DueRefund {
+  readonly orderId: string;
+  /** Including the one that begins now. */
+  readonly attempts: number;
+  /** Whether the provider has rejected it before. */
+  readonly rejected: boolean;
+}
+
+/** Takes up due refunds of cancelled orders, at most `limit`, each for `againMs` or, with each time, twice as long. */
+export function takeGiveBacks(database: Database, againMs: number, limit: number): Promise<DueRefund[]> {
+  return database.query<DueRefund>(
     `WITH due AS (
        SELECT order_id FROM ${SCHEMA}.progress WHERE give_back_at <= now()
        ORDER BY give_back_at LIMIT $2 FOR UPDATE SKIP LOCKED
      )
-     UPDATE ${SCHEMA}.progress AS p SET give_back_at = now() + $1::integer * ${MS}
-     FROM due WHERE p.order_id = due.order_id RETURNING p.order_id`,
+     UPDATE ${SCHEMA}.progress AS p
+     SET refund_attempts = refund_attempts + 1, give_back_at = now() + ${backoff('refund_attempts')}
+     FROM due WHERE p.order_id = due.order_id
+     RETURNING p.order_id AS "orderId", p.refund_attempts AS attempts, p.refund_rejected AS rejected`,
     [againMs, limit],
   );
-  return rows.map(({ order_id }) => order_id);
 }
 
 export async function givenBack(database: Database, orderIds: readonly string[]): Promise<void> {
-  await database.execute(`UPDATE ${SCHEMA}.progress SET give_back_at = NULL WHERE order_id = ANY($1::uuid[])`, [
-    orderIds,
-  ]);
+  await database.execute(
+    `UPDATE ${SCHEMA}.progress SET give_back_at = NULL, refund_rejected = false WHERE order_id = ANY($1::uuid[])`,
+    [orderIds],
+  );
+}
+
+/** The provider rejects these refunds. They stay due. */
+export async function refundsRejected(database: Database, orderIds: readonly string[]): Promise<void> {
+  await database.execute(
+    `UPDATE ${SCHEMA}.progress SET refund_rejected = true
+     WHERE order_id = ANY($1::uuid[]) AND give_back_at IS NOT NULL`,
+    [orderIds],
+  );
 }
