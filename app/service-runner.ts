@@ -168,7 +168,12 @@ export class ServiceRunner {
         metrics.handling.observe({ service: name }, seconds);
       },
     });
-    const worker = new InboxWorker({ ...common, inbox, retentionDays: config.INBOX_RETENTION_DAYS });
+    const worker = new InboxWorker({
+      ...common,
+      inbox,
+      retentionDays: config.INBOX_RETENTION_DAYS,
+      onUnreadablePruned: (count) => metrics.unreadablePruned.inc({ service: name }, count),
+    });
     const toBus = this.#busPublisher();
     const relays = [
       new Relay({ ...common, outbox, channel: 'bus', publish: (rows) => publishToBus(toBus, rows) }),

@@ -148,8 +148,13 @@ const show = (service: ServiceName, id: string, { url, json }: ShowOptions, sign
 
 const retryOne = (service: ServiceName, id: string, { url, dryRun, json }: RetryOptions, signal: AbortSignal) =>
   withClient(url, async (messages) => {
-    if (dryRun) await messages.find(service, id, signal);
-    else await messages.retryOne(service, id, signal);
+    if (dryRun) {
+      const { truncated, payloadBytes } = await messages.find(service, id, signal);
+      if (truncated)
+        throw new CliError(
+          `${service} ${id}: cannot be retried: of its ${count(payloadBytes)} bytes only the first 64 KiB are stored`,
+        );
+    } else await messages.retryOne(service, id, signal);
     if (json) printJson({ dryRun: dryRun ?? false, service, id, retried: dryRun ? 0 : 1 });
     else print(`${service} ${id}: ${dryRun ? 'would be retried' : 'retried'}`);
   });
@@ -172,8 +177,8 @@ const retryMatching = (options: RetryOptions, signal: AbortSignal) =>
         failure = error;
       });
     }
-    const { matching, retried, left, services } = run;
-    if (json) printJson({ dryRun, matching, retried, left, services });
+    const { matching, truncated, retried, left, services } = run;
+    if (json) printJson({ dryRun, matching, truncated, retried, left, services });
     else for (const line of renderRetries(run, dryRun)) print(line);
     if (failure !== undefined) throw failure;
     if (!dryRun && left > 0) throw new CliError(`${count(left)} are being handled just now; run it again`);

@@ -48,7 +48,10 @@ export const retryQuery = z.strictObject({
 
 /** What a dry run answers. */
 export interface RetryPreview {
+  /** Messages that match and can be retried. */
   readonly matching: number;
+  /** Messages that match and cannot: see FailedMessage. */
+  readonly truncated: number;
   /** The database's time of this count, to the microsecond. */
   readonly asOf: string;
 }
@@ -61,6 +64,8 @@ export interface RetryResult {
    * locked or being attempted.
    */
   readonly left: number;
+  /** Messages that match and cannot be retried: see FailedMessage. */
+  readonly truncated: number;
 }
 
 export interface FailedMessage {
@@ -73,8 +78,12 @@ export interface FailedMessage {
   readonly error: string | null;
   readonly nextAttemptAt: string | null;
   readonly receivedAt: string;
-  /** As it arrived, the first 64 KiB; bytes that are not UTF-8 are shown as U+FFFD. */
+  /** As it arrived, its first 64 KiB; bytes that are not UTF-8 are shown as U+FFFD. */
   readonly payload: string;
+  /** The size of the message as it arrived. */
+  readonly payloadBytes: number;
+  /** It was larger than 64 KiB, and the rest is not stored: it cannot be retried. */
+  readonly truncated: boolean;
 }
 
 export interface ResourceState {

@@ -12,7 +12,7 @@ import {
 } from '../../contracts/operations.ts';
 import { pageOf } from '../../contracts/pages.ts';
 import { route } from '../../infra/http/app.ts';
-import { notFound } from '../../infra/http/problem.ts';
+import { notFound, Problem } from '../../infra/http/problem.ts';
 import { parse, parseId } from '../../infra/http/validate.ts';
 import type { FailedRow, RetrySelection } from '../../infra/messaging/failed-messages.ts';
 import type { Inbox } from '../../infra/messaging/inbox.ts';
@@ -53,9 +53,10 @@ export function failedMessagesRoutes(router: Router, runners: readonly Pick<Serv
         }
         // None twice: one that fails again while others are retried waits for the next call. A time in the future would
         // retry it again and again.
-        const { asOf } = await inbox.failed.count(selection);
+        const { asOf, truncated } = await inbox.failed.count(selection);
         const [failedBefore] = [selection.failedBefore ?? asOf, asOf].sort();
-        response.status(202).json(await retryMany(inbox, { ...selection, failedBefore }, limit));
+        const result: RetryResult = { ...(await retryMany(inbox, { ...selection, failedBefore }, limit)), truncated };
+        response.status(202).json(result);
       },
     ],
   });
@@ -77,7 +78,9 @@ export function failedMessagesRoutes(router: Router, runners: readonly Pick<Serv
       async (request, response) => {
         const inbox = inboxOf(request.params.service);
         const id = parseId(request.params.id, 'failed message');
-        if ((await inbox.failed.retry({ id })) === 0) throw notFound('failed message');
+        const row = await inbox.failed.find(id);
+        if (row?.truncated) throw notStored(row);
+        if (!row || (await inbox.failed.retry({ id })) === 0) throw notFound('failed message');
         inbox.wake();
         response.status(202).json({ retried: 1 });
       },
@@ -89,7 +92,11 @@ export function failedMessagesRoutes(router: Router, runners: readonly Pick<Serv
  * In statements of bounded size. Without a `limit` it goes on until none is left, or until those that are left have
  * been busy for too long. Ends, as what is retried no longer matches.
  */
-async function retryMany(inbox: Inbox, selection: RetrySelection, limit: number | undefined): Promise<RetryResult> {
+async function retryMany(
+  inbox: Inbox,
+  selection: RetrySelection,
+  limit: number | undefined,
+): Promise<Omit<RetryResult, 'truncated'>> {
   const batch = limit ?? MAX_RETRY_LIMIT;
   for (let retried = 0, busyRounds = 0; ; ) {
     const now = await inbox.failed.retry(selection, batch);
@@ -113,4 +120,12 @@ const failedMessage = (row: FailedRow): FailedMessage => ({
   nextAttemptAt: row.status === 'retrying' ? row.next_attempt_at.toISOString() : null,
   receivedAt: row.received_at.toISOString(),
   payload: Buffer.from(row.body ?? []).toString('utf8'),
+  payloadBytes: row.bytes,
+  truncated: row.truncated,
 });
+
+const notStored = ({ bytes, body }: FailedRow) =>
+  new Problem(409, 'message-truncated', {
+    title: 'This message cannot be retried',
+    detail: `It had ${bytes} bytes, more than an event may have, and only the first ${body?.byteLength ?? 0} are stored.`,
+  });

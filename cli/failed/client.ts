@@ -21,9 +21,11 @@ const answeredMessage = z.looseObject({
   nextAttemptAt: z.string().nullable(),
   receivedAt: z.string(),
   payload: z.string(),
+  payloadBytes: z.number(),
+  truncated: z.boolean(),
 });
 const answeredPage = pageSchema(answeredMessage);
-const answeredPreview = z.object({ matching: z.number(), asOf: z.string() });
+const answeredPreview = z.object({ matching: z.number(), truncated: z.number(), asOf: z.string() });
 const answeredRetry = z.object({ retried: z.number(), left: z.number() });
 
 /** Without its payload, which may be large: `show` has it. */

@@ -7,7 +7,6 @@ import type { RetryRun, ServiceRetries } from './retry.ts';
 
 /** An error in a list; `show` has all of it. */
 const MAX_ERROR = 100;
-const MAX_PAYLOAD_BYTES = 65_536;
 
 const statusColors = { dead: 'red', retrying: 'yellow' } as const;
 
@@ -37,6 +36,7 @@ export function renderList(messages: readonly ListedMessage[], more: boolean): s
 
 export function renderMessage(service: ServiceName, message: FailedMessage): string[] {
   const { id, type, subject, status, attempts, error, nextAttemptAt, receivedAt, payload } = message;
+  const { payloadBytes, truncated } = message;
   const about: [string, string][] = [
     ['type', type ?? '?'],
     ['subject', subject ?? '?'],
@@ -44,11 +44,12 @@ export function renderMessage(service: ServiceName, message: FailedMessage): str
     ...(nextAttemptAt === null ? [] : [['next attempt', timeOf(nextAttemptAt)] as [string, string]]),
     ['error', error ?? ''],
   ];
-  const cut = Buffer.byteLength(payload) >= MAX_PAYLOAD_BYTES ? ', its first 64 KiB' : '';
   return [
     `${service} ${paint('bold', id)}: ${paint(statusColors[status], status)} after ${attempts} attempt${attempts === 1 ? '' : 's'}`,
     ...columns(about.map(([name, value]) => [name, printable(value)])),
-    `payload${cut}:`,
+    truncated
+      ? `payload, the first 64 KiB of ${count(payloadBytes)} bytes (the rest is not stored, so it cannot be retried):`
+      : 'payload:',
     ...laidOut(payload)
       .split('\n')
       .map((line) => `  ${printable(line)}`),
@@ -66,12 +67,17 @@ function laidOut(payload: string): string {
   return payload;
 }
 
-export function renderRetries(run: Pick<RetryRun, 'services' | 'matching' | 'retried' | 'left'>, dryRun: boolean) {
-  if (run.matching === 0) return ['no failed message matches'];
+export function renderRetries(
+  run: Pick<RetryRun, 'services' | 'matching' | 'truncated' | 'retried' | 'left'>,
+  dryRun: boolean,
+) {
+  const truncated =
+    run.truncated > 0 ? [`${count(run.truncated)} cannot be retried: only their first 64 KiB are stored`] : [];
+  if (run.matching === 0) return run.truncated > 0 ? truncated : ['no failed message matches'];
   const concerned = run.services.filter(({ matching }) => matching > 0);
   const line = ({ retried, left, matching }: Omit<ServiceRetries, 'service'>) =>
     dryRun ? `${count(matching)} would be retried` : `${count(retried)} retried, ${count(left)} left`;
-  return [...columns(concerned.map((each) => [each.service, line(each)])), line(run)];
+  return [...columns(concerned.map((each) => [each.service, line(each)])), line(run), ...truncated];
 }
 
 /** 2026-11-20T16:15:58.123Z as `2026-11-20 16:15:58Z`. */

@@ -23,10 +23,13 @@ export interface ServiceRetries {
 export class RetryRun {
   readonly #services: Map<ServiceName, ServiceRetries>;
   readonly #asOf: Map<ServiceName, string>;
+  /** Messages that match and cannot be retried. */
+  readonly truncated: number;
 
   constructor(previews: ReadonlyMap<ServiceName, RetryPreview>) {
     const entries = [...previews];
     this.#asOf = new Map(entries.map(([service, { asOf }]) => [service, asOf]));
+    this.truncated = sum(entries.map(([, { truncated }]) => truncated));
     this.#services = new Map(
       entries.map(([service, { matching }]) => [service, { service, matching, retried: 0, left: matching }]),
     );

@@ -13,6 +13,10 @@ export interface FailedRow {
   readonly next_attempt_at: Date;
   readonly received_at: Date;
   readonly body: Uint8Array | null;
+  /** Of the message as it arrived. */
+  readonly bytes: number;
+  /** `body` is only its beginning: it cannot be retried. */
+  readonly truncated: boolean;
 }
 
 export interface FailedFilter {
@@ -55,8 +59,8 @@ const SELECTED = `${matchingAsOf('COALESCE($7::timestamptz, now())')} AND ($6::u
 const selected = ({ id, failedBefore }: RetrySelection) => [id ?? null, failedBefore ?? null];
 
 /** FailedRow's columns. */
-const SHOWN = `message_id, type, subject, status, attempts, error, next_attempt_at, received_at,
-  substring(body FROM 1 FOR 65536) AS body`;
+const SHOWN = `message_id, type, subject, status, attempts, error, next_attempt_at, received_at, body,
+  COALESCE(original_bytes, octet_length(body), 0) AS bytes, original_bytes IS NOT NULL AS truncated`;
 
 export class FailedMessages {
   readonly #database: Pick<Database, 'query' | 'longRunning'>;
@@ -87,20 +91,27 @@ export class FailedMessages {
     return row;
   }
 
-  /** How many match, and the database's time of this count, as `failedBefore` takes it. */
-  async count(selection: RetrySelection): Promise<{ readonly matching: number; readonly asOf: string }> {
-    const [row] = await this.#database.longRunning.query<{ matching: number; as_of: string }>(
-      `SELECT count(*) AS matching, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS as_of
+  /**
+   * How many match and can be retried, how many match and are truncated, and the database's time of this count, as
+   * `failedBefore` takes it.
+   */
+  async count(
+    selection: RetrySelection,
+  ): Promise<{ readonly matching: number; readonly truncated: number; readonly asOf: string }> {
+    const [row] = await this.#database.longRunning.query<{ matching: number; truncated: number; as_of: string }>(
+      `SELECT count(*) FILTER (WHERE original_bytes IS NULL) AS matching,
+         count(*) FILTER (WHERE original_bytes IS NOT NULL) AS truncated,
+         to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS as_of
        FROM ${this.#table} WHERE ${SELECTED}`,
       [...matching(selection), ...selected(selection)],
     );
-    return { matching: row?.matching ?? 0, asOf: row?.as_of ?? '' };
+    return { matching: row?.matching ?? 0, truncated: row?.truncated ?? 0, asOf: row?.as_of ?? '' };
   }
 
   /**
    * Gives failed messages a fresh set of attempts, at once: those that match, the oldest first, at most `limit`. Passes
-   * over rows that are locked and, except under its id, a message that is being attempted. The claim on a dead message
-   * is no attempt: only its reply is being resent. Returns how many there were.
+   * over truncated ones, rows that are locked and, except under its id, a message that is being attempted. The claim on a
+   * dead message is no attempt: only its reply is being resent. Returns how many there were.
    */
   retry(selection: RetrySelection, limit = 1): Promise<number> {
     // From here on it did not fail before the run of calls that retries it: see `failedBefore`.
@@ -108,7 +119,7 @@ export class FailedMessages {
       `UPDATE ${this.#table}
        SET status = 'retrying', attempts = 0, next_attempt_at = now(), claimed_until = NULL, handled_at = now()
        WHERE message_id IN (
-         SELECT message_id FROM ${this.#table} WHERE ${SELECTED}
+         SELECT message_id FROM ${this.#table} WHERE ${SELECTED} AND original_bytes IS NULL
            AND ($6::uuid IS NOT NULL OR status = 'dead' OR claimed_until IS NULL OR claimed_until <= now())
          ORDER BY received_at, message_id LIMIT $8 FOR UPDATE ${selection.id === undefined ? 'SKIP LOCKED' : ''})`,
       [...matching(selection), ...selected(selection), limit],

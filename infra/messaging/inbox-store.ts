@@ -1,4 +1,5 @@
 // The inbox's SQL. `schema` is one of our own names, never input.
+import { MAX_EVENT_BYTES } from '../bus/port.ts';
 import { countSome } from '../database/count.ts';
 import type { Queryable, Transaction } from '../database/port.ts';
 import type { DeadMessage } from './handler.ts';
@@ -18,8 +19,14 @@ export interface NewMessage {
   readonly messageId: string;
   readonly type: string | undefined;
   readonly subject: string | undefined;
+  /** At most MAX_STORED_BYTES. */
   readonly body: Uint8Array;
+  /** Of a message of which `body` is only the beginning: its size. */
+  readonly originalBytes?: number | undefined;
 }
+
+/** As much of a body as is stored. An event has no more, so what is longer is unreadable. */
+export const MAX_STORED_BYTES = MAX_EVENT_BYTES;
 
 /** How an attempt failed. */
 export interface Failure {
@@ -29,7 +36,7 @@ export interface Failure {
   readonly delayMs: number;
   /** The id of the event that reports it, where one does. */
   readonly failureId: string | undefined;
-  /** Nobody could read the body. */
+  /** Nobody could read the body, or it is of no type that this service handles. */
   readonly unreadable: boolean;
 }
 
@@ -56,8 +63,8 @@ export class InboxStore {
        SELECT "messageId", type, subject, 'done', 1, now()
        FROM json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid)
        ON CONFLICT (message_id) DO UPDATE
-         SET status = 'done', unreadable = false, body = NULL, error = NULL, failure_id = NULL, type = excluded.type,
-             subject = excluded.subject, asked_again = false, claimed_until = NULL, handled_at = now()
+         SET status = 'done', unreadable = false, body = NULL, original_bytes = NULL, error = NULL, failure_id = NULL,
+             type = excluded.type, subject = excluded.subject, asked_again = false, claimed_until = NULL, handled_at = now()
          WHERE i.unreadable
        RETURNING message_id`,
       [JSON.stringify([...once.values()])],
@@ -102,7 +109,7 @@ export class InboxStore {
          CASE WHEN $2::integer > 0 THEN 1 ELSE 0 END, CASE WHEN $2::integer > 0 THEN now() + $2::integer * interval '1 ms' END
        FROM json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid, body text)
        ON CONFLICT (message_id) DO UPDATE
-         SET asked_again = NOT i.unreadable, next_attempt_at = now(), unreadable = false,
+         SET asked_again = NOT i.unreadable, next_attempt_at = now(), unreadable = false, original_bytes = NULL,
              status = CASE WHEN i.unreadable THEN 'pending' ELSE i.status END,
              body = CASE WHEN i.unreadable THEN excluded.body ELSE i.body END,
              type = CASE WHEN i.unreadable THEN excluded.type ELSE i.type END,
@@ -121,8 +128,9 @@ export class InboxStore {
   async addFailed(tx: Transaction, message: NewMessage, failure: Failure): Promise<void> {
     await tx.execute(
       `INSERT INTO ${this.#table}
-         (message_id, type, subject, status, body, attempts, error, next_attempt_at, failure_id, unreadable, handled_at)
-       VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6, now() + $7::integer * interval '1 ms', $8, $9, now())
+         (message_id, type, subject, status, body, attempts, error, next_attempt_at, failure_id, unreadable,
+          original_bytes, handled_at)
+       VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6, now() + $7::integer * interval '1 ms', $8, $9, $10, now())
        ON CONFLICT (message_id) DO NOTHING`,
       [
         message.messageId,
@@ -134,6 +142,7 @@ export class InboxStore {
         failure.delayMs,
         failure.failureId ?? null,
         failure.unreadable,
+        message.originalBytes ?? null,
       ],
     );
   }
@@ -222,6 +231,17 @@ export class InboxStore {
          SELECT message_id FROM ${this.#table}
          WHERE status = 'done' AND NOT asked_again AND received_at < now() - $1::integer * interval '1 day' LIMIT $2)`,
       [days, limit],
+    );
+  }
+
+  /** Forgets the oldest dead messages that nobody could read, but for the newest `kept`, at most `limit`. Returns how many. */
+  pruneUnreadable(database: Queryable, kept: number, limit: number): Promise<number> {
+    // Asked again of the row itself: meanwhile a readable copy may have taken its place.
+    return database.execute(
+      `DELETE FROM ${this.#table} WHERE unreadable AND status = 'dead' AND message_id IN (
+         SELECT message_id FROM ${this.#table} WHERE unreadable AND status = 'dead'
+         ORDER BY received_at DESC, message_id DESC OFFSET $1 LIMIT $2)`,
+      [kept, limit],
     );
   }
 }

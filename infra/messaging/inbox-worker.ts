@@ -9,6 +9,12 @@ import type { Inbox } from './inbox.ts';
 const UNFINISHED_EVERY_MS = 1_000;
 const PRUNE_EVERY_MS = 60_000;
 const PRUNE_BATCH = 10_000;
+/**
+ * Unreadable messages that are kept, the newest: a flood of them must not fill the disk. They are counted again after so
+ * many more, so there may be that many above for a moment, in each process.
+ */
+export const MAX_UNREADABLE = 1_000;
+const UNREADABLE_BATCH = 100;
 
 export interface InboxWorkerOptions {
   readonly database: Database;
@@ -22,6 +28,8 @@ export interface InboxWorkerOptions {
   /** How soon rows are found whose delay is over, or that another process wrote. */
   readonly pollMs: number;
   readonly retentionDays: number;
+  /** So many unreadable messages were forgotten. */
+  readonly onUnreadablePruned?: (count: number) => void;
   readonly log: Logger;
 }
 
@@ -29,16 +37,28 @@ export class InboxWorker {
   readonly #options: InboxWorkerOptions;
   readonly #claiming: Loop;
   readonly #loops: Loop[];
+  /** Recorded by this process since it began. */
+  #unreadable = 0;
 
   constructor(options: InboxWorkerOptions) {
     this.#options = options;
     const { log, inbox, pollMs } = options;
     this.#claiming = new Loop({ name: 'inbox', everyMs: pollMs, log, turn: () => this.#claim() });
     inbox.onWake(() => this.#claiming.wake());
+    const unreadable = new Loop({
+      name: 'prune unreadable',
+      everyMs: PRUNE_EVERY_MS,
+      log,
+      turn: () => this.#pruneUnreadable(),
+    });
+    inbox.onUnreadable(() => {
+      if (++this.#unreadable % UNREADABLE_BATCH === 0) unreadable.wake();
+    });
     this.#loops = [
       this.#claiming,
       new Loop({ name: 'unfinished', everyMs: UNFINISHED_EVERY_MS, log, turn: () => this.#claimUnfinished() }),
       new Loop({ name: 'prune', everyMs: PRUNE_EVERY_MS, log, turn: () => this.#prune() }),
+      unreadable,
     ];
   }
 
@@ -75,5 +95,15 @@ export class InboxWorker {
   async #prune(): Promise<boolean> {
     const { database, inbox, retentionDays } = this.#options;
     return (await inbox.rows.prune(database.longRunning, retentionDays, PRUNE_BATCH)) === PRUNE_BATCH;
+  }
+
+  async #pruneUnreadable(): Promise<boolean> {
+    const { database, inbox, onUnreadablePruned, log } = this.#options;
+    const pruned = await inbox.rows.pruneUnreadable(database, MAX_UNREADABLE, PRUNE_BATCH);
+    if (pruned > 0) {
+      log.warn({ pruned, kept: MAX_UNREADABLE }, 'the oldest unreadable messages are forgotten: who sends them?');
+      onUnreadablePruned?.(pruned);
+    }
+    return pruned === PRUNE_BATCH;
   }
 }

@@ -12,7 +12,7 @@ import type { CloudEvent, EventCatalogue } from './catalogue.ts';
 import { type ReadEvent, readEvent, type Unreadable } from './envelope.ts';
 import { FailedMessages } from './failed-messages.ts';
 import type { AnyHandlers, OnDead } from './handler.ts';
-import { type ClaimedMessage, InboxStore, type NewMessage } from './inbox-store.ts';
+import { type ClaimedMessage, InboxStore, MAX_STORED_BYTES, type NewMessage } from './inbox-store.ts';
 import { InboxTransactions, type Origin, type Outcome, type Work } from './inbox-transactions.ts';
 
 /** Messages in one transaction at the most. */
@@ -56,6 +56,7 @@ export class Inbox implements Receiver {
   readonly #transactions: InboxTransactions;
   readonly #commits: GroupCommit<Work, Outcome>;
   readonly #listeners: (() => void)[] = [];
+  readonly #unreadableListeners: (() => void)[] = [];
   readonly #stopping = new AbortController();
   /** Messages under way, and how many of them are rows. */
   #running = 0;
@@ -120,6 +121,11 @@ export class Inbox implements Receiver {
 
   onWake(listener: () => void): void {
     this.#listeners.push(listener);
+  }
+
+  /** `listener` is called for each unreadable message that is recorded. */
+  onUnreadable(listener: () => void): void {
+    this.#unreadableListeners.push(listener);
   }
 
   wake(): void {
@@ -237,7 +243,7 @@ export class Inbox implements Receiver {
     const { event } = read;
     const message = { messageId: event.id, type: event.type, subject: event.subject, body };
     const handler = this.#options.handlers[event.type];
-    if (!handler) return this.#recordDead(message, origin, `${event.type} is not for this service`);
+    if (!handler) return this.#recordDead(message, origin, `${event.type} is not for this service`, true);
 
     const work: Work = { message, event, handler, origin, attempts };
     this.#running++;
@@ -285,11 +291,14 @@ export class Inbox implements Receiver {
     const failure = { status: 'dead', error, delayMs: 0, unreadable } as const;
     await this.#whenDatabaseIsThere(() => this.#transactions.fail(message, origin, failure));
     this.#report(message, 'dead', startedAt, error);
+    if (unreadable) for (const listener of this.#unreadableListeners) listener();
   }
 
   /** Under the row's own id where it waits in one, whatever the body says. */
   #recordUnreadable(unreadable: Unreadable, body: Uint8Array, origin: Origin, messageId = unreadable.messageId) {
-    return this.#recordDead({ ...unreadable, messageId, body }, origin, unreadable.error, true);
+    const isCut = body.byteLength > MAX_STORED_BYTES;
+    const stored = isCut ? { body: body.subarray(0, MAX_STORED_BYTES), originalBytes: body.byteLength } : { body };
+    return this.#recordDead({ ...unreadable, messageId, ...stored }, origin, unreadable.error, true);
   }
 
   /**

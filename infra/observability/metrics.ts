@@ -39,6 +39,12 @@ export function createMetrics() {
       labelNames: ['service', 'channel'] as const,
       registers,
     }),
+    unreadablePruned: new Counter({
+      name: 'sluice_unreadable_messages_pruned_total',
+      help: 'Dead messages that nobody could read and that were forgotten, as there were too many, by service.',
+      labelNames: ['service'] as const,
+      registers,
+    }),
     rebuilds: new Counter({
       name: 'sluice_consumer_rebuilds_total',
       help: 'Consumers that the watchdog rebuilt, by service.',

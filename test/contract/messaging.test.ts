@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import type { Subscription } from '../../infra/bus/port.ts';
+import { MAX_UNREADABLE } from '../../infra/messaging/inbox-worker.ts';
 import { type Channel, type ClaimedRow, Outbox } from '../../infra/messaging/outbox.ts';
 import { Relay, type Unpublished } from '../../infra/messaging/relay.ts';
 import { Watchdog } from '../../infra/messaging/watchdog.ts';
@@ -393,6 +394,32 @@ describe('the inbox', () => {
     await eventually(async () => (await status(stored))?.status === 'done', { what: 'the stored one is done' });
     expect(await status(arriving)).toMatchObject({ status: 'done', error: null });
     expect(member.outcomes.filter((outcome) => outcome === 'done')).toHaveLength(2);
+  });
+
+  test('of unreadable messages the newest are kept, and every other dead one', async () => {
+    const count = async (condition: string) => {
+      const sql = `SELECT count(*) AS rows FROM ${group.schema}.inbox WHERE status = 'dead' AND ${condition}`;
+      return (await databases.database.query<{ rows: number }>(sql))[0]?.rows;
+    };
+    const member = await join({ attempts: 1, prepare: () => Promise.reject(new Error('no luck')) });
+    const old = uuidv7();
+    await member.inbox.handle([{ body: body(uuidv7()) }, { body: garbled(old) }]);
+    await databases.database.execute(
+      `UPDATE ${group.schema}.inbox SET received_at = received_at - interval '1 day' WHERE status = 'dead'`,
+    );
+    // Types that are not for this service are no better than bytes that are no event.
+    const foreign = (id: string) => Buffer.from(String(body(id)).replace('"order.placed"', '"order.cancelled"'));
+    for (let batch = 0; batch < 11; batch++)
+      await member.inbox.handle(
+        Array.from({ length: 100 }, (_, index) => ({ body: (index % 2 === 0 ? garbled : foreign)(uuidv7()) })),
+      );
+    // They are counted after every hundred.
+    await eventually(async () => Number(await count('unreadable')) < MAX_UNREADABLE + 100, {
+      what: 'not all are left',
+    });
+    expect(await count('unreadable')).toBeGreaterThanOrEqual(MAX_UNREADABLE);
+    expect(await status(old)).toBeUndefined();
+    expect(await count("error = 'no luck'")).toBe(1);
   });
 
   describe('watched', () => {

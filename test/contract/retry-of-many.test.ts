@@ -1,13 +1,17 @@
-// The calls that list and retry failed messages, on an inbox whose rows nobody works on: what they change can be counted.
+// The calls that list and retry failed messages, and what is stored of those that are unreadable, on an inbox whose rows
+// no worker claims: what they change can be counted.
 import { randomUUID } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { failedMessagesRoutes } from '../../app/admin/failed-messages.ts';
 import { eventSchemas } from '../../contracts/events.ts';
-import type { RetryResult } from '../../contracts/operations.ts';
+import type { FailedMessage, RetryPreview, RetryResult } from '../../contracts/operations.ts';
+import type { Page } from '../../contracts/pages.ts';
+import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
+import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { type HttpServer, listen } from '../../infra/http/server.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
-import { call } from '../service/support/api.ts';
+import { call, get } from '../service/support/api.ts';
 import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
 import { createTables } from '../setup/member.ts';
 
@@ -15,6 +19,7 @@ const { databaseUrl } = inject('servers');
 
 let databases: Databases;
 let schema: string;
+let inbox: Inbox;
 let http: HttpServer;
 beforeAll(async () => {
   databases = databaseUrl ? await postgresAt(databaseUrl) : await pgliteInFolder();
@@ -23,7 +28,7 @@ afterAll(() => databases?.close());
 beforeEach(async () => {
   schema = `f_${randomUUID().replaceAll('-', '')}`;
   await createTables(databases.database, { name: 'points', schema });
-  const inbox = new Inbox({
+  inbox = new Inbox({
     database: databases.database,
     schema,
     handlers: {},
@@ -49,5 +54,89 @@ test('a run that is to take what fails in the future comes to an end, and retrie
      SELECT gen_random_uuid(), 'order.placed', 'dead', 'no luck', now() FROM generate_series(1, 2300)`,
   );
   const answer = await post('/retry?failedBefore=9999-01-01T00:00:00.000000Z');
-  expect([answer.status, answer.json<RetryResult>()]).toEqual([202, { retried: 2_300, left: 0 }]);
+  expect([answer.status, answer.json<RetryResult>()]).toEqual([202, { retried: 2_300, left: 0, truncated: 0 }]);
+});
+
+const listed = async () => (await get<Page<FailedMessage>>(`${http.url}/failed-messages/points`)).items;
+const storedBytes = () =>
+  databases.database.query<{ bytes: number }>(`SELECT octet_length(body) AS bytes FROM ${schema}.inbox`);
+
+describe('a message that is larger than any event', () => {
+  const SIZE = 3 * 1024 * 1024;
+  const id = '019a0000-0000-7000-8000-000000000001';
+  const large = (end = '.') => Buffer.from(JSON.stringify({ type: 'order.placed', text: 'x'.repeat(SIZE) }) + end);
+
+  test.for(['handle', 'store', 'bury'] as const)(
+    'is stored up to its first 64 KiB, with its size (%s)',
+    async (way) => {
+      const body = large();
+      for (let delivery = 1; delivery <= 2; delivery++)
+        await (way === 'bury' ? inbox.bury([{ body }], 'a reason') : inbox[way]([{ body }]));
+      expect(await storedBytes()).toEqual([{ bytes: MAX_EVENT_BYTES }]);
+      expect(await listed()).toMatchObject([
+        {
+          status: 'dead',
+          error: `unreadable: ${body.length} bytes, allowed ${MAX_EVENT_BYTES}`,
+          payload: body.subarray(0, MAX_EVENT_BYTES).toString(),
+          payloadBytes: body.length,
+          truncated: true,
+        },
+      ]);
+    },
+  );
+
+  test('is told from another one that begins alike', async () => {
+    await inbox.handle([{ body: large('1') }, { body: large('2') }]);
+    expect(await storedBytes()).toHaveLength(2);
+  });
+
+  test('cannot be retried, and that is said; what is with it is retried', async () => {
+    await inbox.handle([{ body: large() }, { body: Buffer.from('{}') }]);
+    const message = (await listed()).find(({ truncated }) => truncated);
+    const refused = await post(`/${message?.id}/retry`);
+    expect([refused.status, refused.json()]).toEqual([
+      409,
+      {
+        type: '/problems/message-truncated',
+        title: 'This message cannot be retried',
+        status: 409,
+        detail: `It had ${message?.payloadBytes} bytes, more than an event may have, and only the first 65536 are stored.`,
+      },
+    ]);
+    expect((await post('/retry?dryRun=true')).json<RetryPreview>()).toMatchObject({ matching: 1, truncated: 1 });
+    expect((await post('/retry')).json<RetryResult>()).toEqual({ retried: 1, left: 0, truncated: 1 });
+    expect((await listed()).map(({ status, truncated }) => [status, truncated]).sort()).toEqual([
+      ['dead', true],
+      ['retrying', false],
+    ]);
+  });
+
+  test('is cut as well where an earlier version stored all of it', async () => {
+    const earlier = `e_${randomUUID().replaceAll('-', '')}`;
+    const migrations = await readMigrations(new URL('../../infra/messaging/migrations/', import.meta.url), 'messaging');
+    await migrate(
+      databases.database,
+      earlier,
+      migrations.filter(({ name }) => !name.endsWith('_unreadable.sql')),
+    );
+    await databases.database.execute(
+      `INSERT INTO ${earlier}.inbox (message_id, status, body, unreadable)
+       VALUES ($1, 'dead', convert_to(repeat('x', 100000), 'UTF8'), true), (gen_random_uuid(), 'dead', 'short', true)`,
+      [id],
+    );
+    await migrate(databases.database, earlier, migrations);
+    const rows = await databases.database.query(
+      `SELECT octet_length(body) AS bytes, original_bytes FROM ${earlier}.inbox ORDER BY bytes`,
+    );
+    expect(rows).toEqual([
+      { bytes: 5, original_bytes: null },
+      { bytes: MAX_EVENT_BYTES, original_bytes: 100_000 },
+    ]);
+  });
+});
+
+test('a body of 64 KiB is stored as it is, with its size', async () => {
+  await inbox.handle([{ body: Buffer.alloc(MAX_EVENT_BYTES, 'x') }]);
+  expect(await listed()).toMatchObject([{ payloadBytes: MAX_EVENT_BYTES, truncated: false }]);
+  expect(await storedBytes()).toEqual([{ bytes: MAX_EVENT_BYTES }]);
 });

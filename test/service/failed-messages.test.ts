@@ -302,7 +302,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     );
     expect(rows).toHaveLength(1);
     const answer = await post(`/retry?limit=${LEDGER}`);
-    expect([answer.status, answer.json<RetryResult>()]).toEqual([202, { retried: LEDGER - 1, left: 1 }]);
+    expect([answer.status, answer.json<RetryResult>()]).toEqual([202, { retried: LEDGER - 1, left: 1, truncated: 0 }]);
     // A call without a limit retries it as soon as it is recorded.
     await allDead('points', LEDGER);
     const { asOf } = await preview();
@@ -312,7 +312,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     });
     await client.query('ROLLBACK');
     const all = await retryAll;
-    expect([all.status, all.json<RetryResult>()]).toEqual([202, { retried: LEDGER, left: 0 }]);
+    expect([all.status, all.json<RetryResult>()]).toEqual([202, { retried: LEDGER, left: 0, truncated: 0 }]);
     await allDead('points', LEDGER);
   });
 
@@ -351,7 +351,10 @@ describe.for(shapes)('%s', ([, shape]) => {
       );
       expect(documentOf<Retried>(older).matching).toBe(2);
       const answer = await post('/retry?limit=2');
-      expect([answer.status, answer.json<RetryResult>()]).toEqual([202, { retried: 2, left: LEDGER - 2 }]);
+      expect([answer.status, answer.json<RetryResult>()]).toEqual([
+        202,
+        { retried: 2, left: LEDGER - 2, truncated: 0 },
+      ]);
       await Promise.all(aged.map(({ subject }) => completed(system.url('order'), String(subject))));
       expect(await messagesOf('points')).toHaveLength(LEDGER - 2);
 

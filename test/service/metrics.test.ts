@@ -150,6 +150,25 @@ describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
     expect((await consumers()).points?.lastProgressAt).toMatch(/Z$/);
   }, 60_000);
 
+  test('a flood of what nobody can read fills no disk, and is told', async () => {
+    const broker = await openBroker(String(amqpUrl), prefix);
+    const pruned = async () => {
+      const { text } = await call(`${process.url}/metrics`);
+      return Number(/^sluice_unreadable_messages_pruned_total\{service="points"\} (\d+)$/m.exec(text)?.[1] ?? 0);
+    };
+    const before = Number(await deadIn('points')) + (await pruned());
+    await broker.send(
+      'points',
+      Array.from({ length: 1_500 }, () => randomUUID()),
+    );
+    await eventually(async () => Number(await deadIn('points')) + (await pruned()) === before + 1_500, {
+      what: 'each is dead, or forgotten',
+      timeoutMs: 20_000,
+    });
+    await eventually(async () => Number(await deadIn('points')) <= 1_100, { what: 'the oldest are forgotten' });
+    expect(await process.output()).toContain('the oldest unreadable messages are forgotten');
+  }, 60_000);
+
   test('while the database does not answer, what only it knows is absent; the counters go on', async () => {
     const gauges = ['sluice_outbox_rows', 'sluice_consumer_backlog'];
     const known = async (name: string) => named(await metrics(), name).length;

@@ -9,7 +9,7 @@ import { failedMessagesRoutes } from '../../app/admin/failed-messages.ts';
 import { type Config, describeVariables, parseConfig } from '../../app/config.ts';
 import { schemaOf } from '../../app/schemas.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
-import type { Bus } from '../../infra/bus/port.ts';
+import { type Bus, MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
@@ -30,6 +30,7 @@ interface Container {
   readonly ports?: readonly string[];
   readonly depends_on?: Readonly<Record<string, { condition: string }>>;
   readonly healthcheck?: { readonly test: readonly string[] };
+  readonly volumes?: readonly string[];
   readonly build?: unknown;
 }
 
@@ -152,6 +153,12 @@ describe('compose.yaml', () => {
       for (const port of ports) expect(port).toMatch(/^127\.0\.0\.1:\d+:\d+$/);
     },
   );
+
+  test('lets events through RabbitMQ, and nothing that is much larger', () => {
+    const [, limit] = /^max_message_size = (\d+)$/m.exec(read('rabbitmq.conf')) ?? [];
+    expect(Number(limit)).toBe(2 * MAX_EVENT_BYTES);
+    expect(containers.rabbitmq?.volumes).toContain('./rabbitmq.conf:/etc/rabbitmq/conf.d/20-sluice.conf:ro');
+  });
 
   test('waits for what is checked to be healthy', () => {
     expect(dockerfile).toMatch(/^HEALTHCHECK .*\/healthz/m);

@@ -18,6 +18,8 @@ const message = (changes: Partial<ListedMessage> = {}): ListedMessage => ({
   error: 'out of points',
   nextAttemptAt: null,
   receivedAt: '2026-11-20T16:15:58.123Z',
+  payloadBytes: 300,
+  truncated: false,
   ...changes,
 });
 
@@ -92,19 +94,23 @@ describe('as text', () => {
     const shown = renderMessage('points', {
       ...message({ status: 'retrying', attempts: 1, nextAttemptAt: '2026-11-20T16:16:58.000Z', type: null }),
       payload: 'x'.repeat(65_536),
+      payloadBytes: 3_145_728,
+      truncated: true,
     });
     expect(shown[0]).toMatch(/: retrying after 1 attempt$/);
     expect(shown).toContain('  type          ?');
     expect(shown).toContain('  next attempt  2026-11-20 16:16:58Z');
-    expect(shown).toContain('payload, its first 64 KiB:');
+    expect(shown).toContain(
+      'payload, the first 64 KiB of 3,145,728 bytes (the rest is not stored, so it cannot be retried):',
+    );
   });
 
   test('a run that has not begun has everything left', () => {
     const asOf = '2026-11-20T16:15:58.123456Z';
     const previews = new Map([
-      ['points', { matching: 1_200, asOf }],
-      ['order', { matching: 0, asOf }],
-      ['coupon', { matching: 3, asOf }],
+      ['points', { matching: 1_200, truncated: 0, asOf }],
+      ['order', { matching: 0, truncated: 0, asOf }],
+      ['coupon', { matching: 3, truncated: 0, asOf }],
     ] as const);
     const run = new RetryRun(previews);
     expect(renderRetries(run, true)).toEqual([
@@ -114,6 +120,17 @@ describe('as text', () => {
     ]);
     expect(renderRetries(run, false).at(-1)).toBe('0 retried, 1,203 left');
     expect(renderRetries(new RetryRun(new Map()), false)).toEqual(['no failed message matches']);
+  });
+
+  test('a run says what it cannot retry', () => {
+    const previews = (matching: number) => new Map([['points', { matching, truncated: 2, asOf: '' }] as const]);
+    const cannot = '2 cannot be retried: only their first 64 KiB are stored';
+    expect(renderRetries(new RetryRun(previews(1)), true)).toEqual([
+      '  points  1 would be retried',
+      '1 would be retried',
+      cannot,
+    ]);
+    expect(renderRetries(new RetryRun(previews(0)), false)).toEqual([cannot]);
   });
 });
 
