@@ -1,8 +1,7 @@
 // The benchmark's side of the load generator.
-import type { ChildProcess } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
+import { forkScript } from '../demos/shared/child-process.ts';
 import type { Body, Command, Sample } from './generator.ts';
-import { endChild, forkScript } from './peer.ts';
 import { BROKEN } from './raw-http.ts';
 
 /** Connections that the generator keeps busy with orders: as many are unanswered at a time. */
@@ -34,7 +33,7 @@ export const ordersTo = (url: string): Work => ({
 export const answersOf = ({ answers }: Sample): number => Object.values(answers).reduce((sum, count) => sum + count, 0);
 
 export class Load {
-  readonly #child: ChildProcess = forkScript('generator.ts');
+  readonly #child = forkScript('the load generator', new URL('generator.ts', import.meta.url));
   #expected: readonly number[] = [];
 
   /** Counts from zero again; resolves when all connections are there, and accepted by a server that is idle. */
@@ -67,8 +66,8 @@ export class Load {
     return this.#until(0);
   }
 
-  close(): Promise<void> {
-    return endChild(this.#child);
+  close(): Promise<unknown> {
+    return this.#child.end();
   }
 
   #until(upTo: number): Promise<Sample> {
@@ -83,27 +82,14 @@ export class Load {
 
   /** Rejects where the generator ended, an answer was not as expected, or nothing comes in time. */
   #receive(isAnswer: (sample: Sample) => boolean): Promise<Sample> {
-    return new Promise((resolve, reject) => {
-      const settle = (work: () => void) => {
-        clearTimeout(timer);
-        this.#child.off('message', onMessage);
-        this.#child.off('exit', onExit);
-        work();
-      };
-      const onMessage = (sample: Sample) => {
-        if (!isAnswer(sample)) return;
-        const unexpected = Object.entries(sample.answers)
-          .filter(([status]) => !this.#expected.includes(Number(status)))
-          .map(([status, count]) => (Number(status) === BROKEN ? `${count} not at all` : `${count} with ${status}`));
-        settle(() => (unexpected.length > 0 ? reject(new Error(`answered ${unexpected}`)) : resolve(sample)));
-      };
-      const onExit = () => settle(() => reject(new Error('the load generator ended')));
-      const timer = setTimeout(
-        () => settle(() => reject(new Error(`no answer from the load generator within ${ANSWER_WITHIN_MS} ms`))),
-        ANSWER_WITHIN_MS,
-      );
-      this.#child.on('message', onMessage);
-      this.#child.on('exit', onExit);
+    return this.#child.receive(ANSWER_WITHIN_MS, (message) => {
+      const sample = message as Sample;
+      if (!isAnswer(sample)) return undefined;
+      const unexpected = Object.entries(sample.answers)
+        .filter(([status]) => !this.#expected.includes(Number(status)))
+        .map(([status, count]) => (Number(status) === BROKEN ? `${count} not at all` : `${count} with ${status}`));
+      if (unexpected.length > 0) throw new Error(`answered ${unexpected}`);
+      return sample;
     });
   }
 }

@@ -2,7 +2,6 @@
 import { Command, Option } from 'commander';
 import { MAX_DRAIN_PER_SECOND, MAX_QUEUE_CAP, MAX_STOCK } from '../contracts/flash-sales.ts';
 import { createDisplay } from '../demos/flash-sale/display.ts';
-import { startEmbedded } from '../demos/flash-sale/embedded.ts';
 import { svgOf } from '../demos/flash-sale/report/charts.ts';
 import { reportPage } from '../demos/flash-sale/report/page.ts';
 import { renderSummary } from '../demos/flash-sale/report/terminal.ts';
@@ -13,6 +12,7 @@ import { failures, summarize } from '../demos/flash-sale/summary.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { expectWritable, writeOutput } from '../demos/shared/files.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
+import { startEmbedded } from '../demos/shared/sluice-processes.ts';
 import { note, print, printJson } from '../demos/shared/terminal.ts';
 import { jsonOption, numberBetween, urlOf } from './options.ts';
 
@@ -73,11 +73,11 @@ async function flashSale(options: FlashSaleOptions, signal: AbortSignal): Promis
 async function runWith(options: FlashSaleOptions, signal: AbortSignal): Promise<Run> {
   if (options.url !== undefined) return run(options.url, options, signal);
   note('no --url and no SLUICE_URL: starting an embedded system for this, in a temporary folder');
-  const system = await startEmbedded(signal);
+  const system = await startEmbedded({ name: 'flash-sale', signal });
   try {
-    return await run(system.url, options, signal);
+    return await run(system.process.url, options, signal);
   } finally {
-    await system.stop();
+    await system.close();
   }
 }
 

@@ -1,6 +1,5 @@
 // The gateway processes as the experiment uses them: all get ready, then all are released at once.
-import type { ChildProcess } from 'node:child_process';
-import { endChild, forkScript } from '../peer.ts';
+import { type Child, forkScript } from '../../demos/shared/child-process.ts';
 import type { Answer, Command } from './gateway.ts';
 import type { Sale } from './way.ts';
 import type { WayName } from './ways.ts';
@@ -24,10 +23,10 @@ export interface Target {
 }
 
 export class Gateways {
-  readonly #children: readonly ChildProcess[];
+  readonly #children: readonly Child[];
 
   constructor(count: number) {
-    this.#children = Array.from({ length: count }, () => forkScript('admission/gateway.ts'));
+    this.#children = Array.from({ length: count }, forkGateway);
   }
 
   /** `buyers` in all, shared among the processes, all at the same time. Rejects where one of them got no answer. */
@@ -43,19 +42,18 @@ export class Gateways {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#children.map(endChild));
+    await Promise.all(this.#children.map((child) => child.end()));
   }
 }
 
 /** A gateway is killed after its buyers were decided on, before their work begins. Answers how many were admitted. */
 export async function killedAfterDeciding(target: Target, buyers: number): Promise<number> {
-  const child = forkScript('admission/gateway.ts');
+  const child = forkGateway();
   try {
     await tell(child, { type: 'open', ...target });
     return admittedIn(target.way, [await tell(child, { type: 'decide-only', buyers })]);
   } finally {
-    child.kill('SIGKILL');
-    await endChild(child);
+    await child.end('SIGKILL');
   }
 }
 
@@ -71,26 +69,6 @@ function admittedIn(way: WayName, answers: readonly Answer[]): number {
 }
 
 /** Rejects where the process ended or says nothing in time. */
-function tell(child: ChildProcess, command: Command): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const settle = (work: () => void) => {
-      clearTimeout(timer);
-      child.off('message', onMessage);
-      child.off('exit', onExit);
-      work();
-    };
-    const onMessage = (answer: Answer) => settle(() => resolve(answer));
-    const onExit = (code: number | null, signal: string | null) =>
-      settle(() => reject(new Error(`a gateway ended: ${signal ?? `code ${code}`}`)));
-    const timer = setTimeout(
-      () => settle(() => reject(new Error(`a gateway did not answer within ${ANSWER_WITHIN_MS / 1_000} s`))),
-      ANSWER_WITHIN_MS,
-    );
-    child.on('message', onMessage);
-    child.on('exit', onExit);
-    // It may have ended before.
-    child.send(command, (error) => {
-      if (error) settle(() => reject(error));
-    });
-  });
-}
+const tell = (child: Child, command: Command) => child.ask<Answer>(command, ANSWER_WITHIN_MS);
+
+const forkGateway = () => forkScript('a gateway', new URL('gateway.ts', import.meta.url));

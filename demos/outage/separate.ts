@@ -5,10 +5,10 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import type { ServiceName } from '../../contracts/services.ts';
 import { redactUrl } from '../../infra/runtime/settings.ts';
+import type { Environment } from '../shared/child-process.ts';
 import { CliError, messageOf } from '../shared/errors.ts';
-import { serverFolder } from '../shared/folder.ts';
+import { type SluiceProcess, SluiceProcesses } from '../shared/sluice-processes.ts';
 import { note } from '../shared/terminal.ts';
-import { type Environment, type Member, Processes } from './processes.ts';
 import type { OutageSystem } from './system.ts';
 import { forgetNames } from './tidy.ts';
 
@@ -36,7 +36,7 @@ interface Servers extends Environment {
 export async function startSeparate(servers: Servers, { kill, signal }: SeparateOptions): Promise<OutageSystem> {
   const name = `sluice_outage_${randomBytes(6).toString('hex')}`;
   const prefix = name.replaceAll('_', '-');
-  const processes = await Processes.open(await serverFolder('outage'));
+  const processes = await SluiceProcesses.open('outage');
   const close = async () => {
     await attempt('the processes', () => processes.close());
     await attempt('the names on the brokers', () => forgetNames(servers, prefix));
@@ -47,25 +47,25 @@ export async function startSeparate(servers: Servers, { kill, signal }: Separate
   const database = new URL(servers.DATABASE_URL);
   database.pathname = `/${name}`;
   const env = { ...servers, DATABASE_URL: database.href, BUS_PREFIX: prefix, PORT: '0', PAYMENT_URL: NOBODY };
-  const members = new Map<ServiceName, Member>();
+  const started = new Map<ServiceName, SluiceProcess>();
   const start = async (services: readonly [ServiceName, ...ServiceName[]]) => {
-    members.set(services[0], await processes.start(services, env, signal));
+    started.set(services[0], await processes.start(services, env, signal));
   };
-  const memberOf = (service: ServiceName): Member => {
-    const member = members.get(service === 'flash-sale' ? 'order' : service);
-    if (!member) throw new RangeError(`${service} was not started`);
-    return member;
+  const processOf = (service: ServiceName): SluiceProcess => {
+    const found = started.get(service === 'flash-sale' ? 'order' : service);
+    if (!found) throw new RangeError(`${service} was not started`);
+    return found;
   };
   try {
     await administer(servers.DATABASE_URL, `CREATE DATABASE ${name}`);
-    const started = await Promise.allSettled(processServices.map(start));
-    const failed = started.find((result) => result.status === 'rejected');
+    const starts = await Promise.allSettled(processServices.map(start));
+    const failed = starts.find((result) => result.status === 'rejected');
     if (failed) throw failed.reason;
     return {
       shape: `a process for each service, on ${busOf(servers)}`,
       prefix,
-      urlOf: (service) => memberOf(service).url,
-      stop: (service) => memberOf(service).end(kill ? 'SIGKILL' : 'SIGTERM'),
+      urlOf: (service) => processOf(service).url,
+      stop: (service) => processOf(service).end(kill ? 'SIGKILL' : 'SIGTERM'),
       start: (service) => start([service]),
       broken: processes.broken,
       close,

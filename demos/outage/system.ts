@@ -3,9 +3,8 @@
 import { resolve } from 'node:path';
 import type { ServiceName } from '../../contracts/services.ts';
 import { CliError, USAGE_EXIT_CODE } from '../shared/errors.ts';
-import { serverFolder } from '../shared/folder.ts';
 import { type StepService, stepResults } from '../shared/metrics.ts';
-import { Processes } from './processes.ts';
+import { startEmbedded } from '../shared/sluice-processes.ts';
 import { startSeparate } from './separate.ts';
 
 /** The services that can be away while orders are answered: those that do an order's steps. */
@@ -50,31 +49,21 @@ export async function startSystem(options: SystemOptions): Promise<OutageSystem>
       'services in processes of their own need both DATABASE_URL and MQTT_URL, and AMQP_URL for RabbitMQ; unset all of them, and EVENT_BUS, for the embedded system',
     );
   if (kill) throw usage('--kill needs services in processes of their own: set DATABASE_URL and MQTT_URL');
-  return startEmbedded(data, signal);
+  return startInOne(data, signal);
 }
 
 const usage = (message: string) => new CliError(message, { exitCode: USAGE_EXIT_CODE });
 
 /** One process, in which the service's part is stopped and started. */
-async function startEmbedded(data: string | undefined, signal: AbortSignal): Promise<OutageSystem> {
-  const folder = await serverFolder('outage');
-  const processes = await Processes.open(folder);
-  try {
-    const member = await processes.start(
-      [],
-      { DATA_DIR: data === undefined ? folder : resolve(data), PORT: '0', MQTT_PORT: '0' },
-      signal,
-    );
-    return {
-      shape: 'embedded, in one process',
-      urlOf: () => member.url,
-      stop: (service) => member.ask({ part: 'stop', service }),
-      start: (service) => member.ask({ part: 'start', service }),
-      broken: processes.broken,
-      close: () => processes.close(),
-    };
-  } catch (error) {
-    await processes.close();
-    throw error;
-  }
+async function startInOne(data: string | undefined, signal: AbortSignal): Promise<OutageSystem> {
+  const dataDir = data === undefined ? undefined : resolve(data);
+  const { process, broken, close } = await startEmbedded({ name: 'outage', dataDir, signal });
+  return {
+    shape: 'embedded, in one process',
+    urlOf: () => process.url,
+    stop: (service) => process.ask({ action: 'stop', service }),
+    start: (service) => process.ask({ action: 'start', service }),
+    broken,
+    close,
+  };
 }

@@ -1,10 +1,12 @@
 // Events that a broker forgets: whoever asked asks again, and gets the answer that was given. Here, and only here,
 // orders are asked for again soon.
+
 import { request } from 'undici';
 import { expect, inject, onTestFinished, test } from 'vitest';
 import { schemaOf } from '../../app/schemas.ts';
 import { type EventType, eventTypes } from '../../contracts/events.ts';
 import { serviceNames, subscriptions } from '../../contracts/services.ts';
+import type { Environment } from '../../demos/shared/child-process.ts';
 import { startMosquitto } from '../servers/mosquitto.ts';
 import { startPaymentsInside } from '../setup/payments.ts';
 import { eventually } from '../setup/wait.ts';
@@ -15,7 +17,7 @@ import { Holders } from './support/holders.ts';
 import { Load } from './support/load.ts';
 import { createSale } from './support/sale.ts';
 import { newSchedule, rounds } from './support/schedule.ts';
-import { type Environment, retryDead } from './support/service-process.ts';
+import { retryDead } from './support/service-process.ts';
 import { count, query } from './support/sql.ts';
 import { startSystem } from './support/system.ts';
 

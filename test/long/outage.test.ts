@@ -9,11 +9,11 @@ import { Client } from 'pg';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { startSluice } from '../../app/start.ts';
 import type { Readiness } from '../../contracts/operations.ts';
-import { StoppableServices } from '../../demos/outage/stoppable.ts';
 import type { Summary } from '../../demos/outage/summary.ts';
 import { Watch } from '../../demos/outage/watch.ts';
 import { HttpClient } from '../../demos/shared/http.ts';
 import { placeOrder, readOrder } from '../../demos/shared/orders.ts';
+import { StoppableServices } from '../../demos/shared/stoppable-services.ts';
 import { eventually } from '../setup/wait.ts';
 
 const run = promisify(execFile);
@@ -206,7 +206,7 @@ async function startOutage(env: NodeJS.ProcessEnv = {}) {
   command.stderr.on('data', (chunk) => (err += String(chunk)));
   await eventually(() => /× 201/.test(out), { what: 'orders are answered', timeoutMs: 90_000 });
   const children = await childrenOf(command);
-  expect(children.some(({ command }) => command.includes('member.js'))).toBe(true);
+  expect(children.some(({ command }) => command.includes('sluice.child.js'))).toBe(true);
   const ended = async () => {
     const [code] = await exited;
     return { code: code as number | null, err };
@@ -240,7 +240,7 @@ test.skipIf(!databaseUrl || !mosquittoUrl)(
     const before = await databasesOf(String(databaseUrl));
     const { command, children, ended } = await startOutage({ DATABASE_URL: databaseUrl, MQTT_URL: mosquittoUrl });
     expect(await databasesOf(String(databaseUrl))).toHaveLength(before.length + 1);
-    expect(children.filter(({ command }) => command.includes('member.js'))).toHaveLength(4);
+    expect(children.filter(({ command }) => command.includes('sluice.child.js'))).toHaveLength(4);
     command.kill('SIGINT');
     const { code, err } = await ended();
     expect(code).toBe(130);
@@ -255,7 +255,7 @@ test(
   'fails and says why where a process ends that nobody stopped',
   async () => {
     const { children, ended } = await startOutage();
-    const member = children.find(({ command }) => command.includes('member.js'));
+    const member = children.find(({ command }) => command.includes('sluice.child.js'));
     process.kill(Number(member?.pid), 'SIGKILL');
     const { code, err } = await ended();
     expect(code).toBe(1);

@@ -41,20 +41,19 @@ async function descendants(root: number): Promise<number[]> {
   return found.slice(1);
 }
 
-/** Sends a signal; false when there is no such process (any more). */
-export function signal(pid: number, name: NodeJS.Signals): boolean {
+/** Passes over a process that has ended meanwhile. */
+function killNow(pid: number): void {
   try {
-    return process.kill(pid, name);
+    process.kill(pid, 'SIGKILL');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ESRCH') return false;
-    throw error;
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
   }
 }
 
 /** `kill -9` for a process and all its descendants; resolves when they have ended, rejects after 10 s. */
 export async function killTree(root: number): Promise<void> {
   const tree = [root, ...(await descendants(root))];
-  for (const pid of tree) signal(pid, 'SIGKILL');
+  for (const pid of tree) killNow(pid);
   const deadline = Date.now() + 10_000;
   for (;;) {
     const left = (await listProcesses()).filter((entry) => tree.includes(entry.pid)).map((entry) => entry.pid);

@@ -15,12 +15,8 @@ import type { FailedMessage } from '../../contracts/operations.ts';
 import type { Order } from '../../contracts/orders.ts';
 import type { Page } from '../../contracts/pages.ts';
 import { serviceNames } from '../../contracts/services.ts';
-import {
-  createServiceProcess,
-  type Environment,
-  type ServiceProcess,
-  sluice,
-} from '../fault/support/service-process.ts';
+import type { Environment } from '../../demos/shared/child-process.ts';
+import { createServiceProcess, type ServiceProcess, sluice } from '../fault/support/service-process.ts';
 import { openStored, type Stored } from '../fault/support/stored.ts';
 import { fixture, type RecordedShape, readJson, recordedVersions, unpack } from '../fixtures/folder.ts';
 import { type Recorded, readOrders, readSales, type StoredOrders, type StoredSales } from '../fixtures/stored.ts';

@@ -1,9 +1,11 @@
 // A flash sale on a system of several gateways: everything that a test of one needs to begin.
+
 import { request } from 'undici';
+import type { Environment } from '../../../demos/shared/child-process.ts';
 import { Buyers } from './buyers.ts';
 import { keepJournal } from './sale-journal.ts';
 import type { Schedule } from './schedule.ts';
-import type { Environment, ServiceProcess } from './service-process.ts';
+import type { ServiceProcess } from './service-process.ts';
 import { query } from './sql.ts';
 import { type System, startSystem } from './system.ts';
 

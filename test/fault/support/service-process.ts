@@ -1,27 +1,18 @@
 // The compiled program as a process of its own, to be killed, stopped and started again on the same port and data.
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { request } from 'undici';
 import type { RetryResult } from '../../../contracts/operations.ts';
+import { type Child, type Environment, type Exit, Supervisor } from '../../../demos/shared/child-process.ts';
 import { serverFolder } from '../../../demos/shared/folder.ts';
-import { startGuard } from '../../../demos/shared/guard.ts';
+import { within } from '../../../infra/runtime/promises.ts';
 import { freePort } from '../../servers/ports.ts';
 import { eventually } from '../../setup/wait.ts';
 
 const program = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url));
 /** A first start creates the embedded database, which takes seconds on a busy machine. */
 const READY_WITHIN_MS = 60_000;
-
-interface Exit {
-  readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
-}
-
-export type Environment = Readonly<Record<string, string>>;
 
 export interface ServiceProcess {
   readonly url: string;
@@ -55,68 +46,54 @@ export async function createServiceProcess(
   env: Environment,
 ): Promise<ServiceProcess> {
   const folder = await serverFolder(name);
-  const guard = await startGuard('[ -z "$last" ] || kill -s KILL "$last"; rm -rf -- "$1"', folder);
+  const supervisor = await Supervisor.open(folder);
   const outputFile = join(folder, 'output.log');
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  let child: ChildProcess | undefined;
-
-  const exit = (): Exit | undefined =>
-    child && (child.exitCode !== null || child.signalCode !== null)
-      ? { code: child.exitCode, signal: child.signalCode }
-      : undefined;
-  const runningPid = () => (exit() ? undefined : child?.pid);
-
-  const launch = async (extra: Environment = {}) => {
-    if (runningPid() !== undefined) throw new Error(`${name} runs already`);
-    const log = openSync(outputFile, 'a');
-    try {
-      child = spawn(process.execPath, args, {
-        cwd: folder,
-        // Nothing is inherited: settings of whoever runs the tests have no effect.
-        env: { PATH: process.env.PATH ?? '', LOG_FORMAT: 'json', PORT: String(port), ...env, ...extra },
-        stdio: ['ignore', log, log],
-      });
-    } finally {
-      closeSync(log);
-    }
-    await once(child, 'spawn');
-    guard.tell(String(child.pid));
-    // By then the number may be someone else's.
-    child.once('exit', () => guard.tell(''));
+  let child: Child | undefined;
+  const running = (): Child => {
+    if (!child) throw new Error(`${name} was not started`);
+    return child;
   };
 
-  const ended = (withinMs: number) => eventually(exit, { what: `the end of ${name}`, timeoutMs: withinMs });
+  const launch = async (extra: Environment = {}) => {
+    if (child?.pid !== undefined) throw new Error(`${name} runs already`);
+    const common = { PATH: process.env.PATH ?? '', LOG_FORMAT: 'json', PORT: String(port) };
+    child = await supervisor.start({ name, args, env: { ...common, ...env, ...extra }, outputFile });
+  };
 
-  const end = async (signal: NodeJS.Signals): Promise<Exit> => {
-    child?.kill(signal);
+  const ended = (withinMs: number) =>
+    within(withinMs, running().exited, () => new Error(`${name} still runs after ${withinMs / 1_000} s`));
+
+  const end = (signal: NodeJS.Signals): Promise<Exit> => {
+    running().signal(signal);
     return ended(30_000);
   };
 
   return {
     url,
     get pid() {
-      return runningPid();
+      return child?.pid;
     },
     launch,
     async start(extra) {
       await launch(extra);
-      const state = await eventually(async () => (exit() ? 'ended' : (await isReady(url)) && 'ready'), {
+      const state = await eventually(async () => (child?.exit ? 'ended' : (await isReady(url)) && 'ready'), {
         what: `${name} to be ready`,
         timeoutMs: READY_WITHIN_MS,
       });
-      if (state === 'ended') throw new Error(`${name} ended before it was ready: ${JSON.stringify(exit())}`);
+      if (state === 'ended') throw new Error(`${name} ended before it was ready: ${JSON.stringify(child?.exit)}`);
     },
     ended,
     kill: () => end('SIGKILL'),
     stop: () => end('SIGTERM'),
     freeze(frozen) {
-      child?.kill(frozen ? 'SIGSTOP' : 'SIGCONT');
+      child?.signal(frozen ? 'SIGSTOP' : 'SIGCONT');
     },
     output: () => readFile(outputFile, 'utf8'),
     async remove() {
-      if (runningPid() !== undefined) await end('SIGKILL');
-      await guard.close();
+      await child?.end('SIGKILL');
+      await supervisor.close();
     },
   };
 }

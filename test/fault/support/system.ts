@@ -1,14 +1,16 @@
 // Services in separate processes on servers that they share, or all of them in one process with nothing beside it.
+
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { type ServiceName, serviceNames } from '../../../contracts/services.ts';
+import type { Environment } from '../../../demos/shared/child-process.ts';
 import { freePort } from '../../servers/ports.ts';
 import { NO_PAYMENTS } from '../../setup/payments.ts';
 import { freshDatabase } from '../../setup/postgres.ts';
 import { freshPrefix } from '../../setup/wait.ts';
-import { createServiceProcess, type Environment, type ServiceProcess, sluice } from './service-process.ts';
+import { createServiceProcess, type ServiceProcess, sluice } from './service-process.ts';
 
 const settings = {
   // Short, so that what waits for them is soon over.

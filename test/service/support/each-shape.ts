@@ -1,6 +1,6 @@
 // A block of tests for each of several shapes of the system, on one system that is started for all of them.
 import { afterAll, beforeAll, describe, type TestAPI, test } from 'vitest';
-import type { Environment } from '../../fault/support/service-process.ts';
+import type { Environment } from '../../../demos/shared/child-process.ts';
 import { gatewaysOf } from './flash-sales.ts';
 import type { Shape, System } from './systems.ts';
 

@@ -1,15 +1,12 @@
 // The shapes in which the system runs: everything in one process with nothing beside it, a process for each service (two
 // for orders) on RabbitMQ, PostgreSQL and Mosquitto, and several gateways of flash sales on one database.
+
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ServiceName, serviceNames } from '../../../contracts/services.ts';
-import {
-  createServiceProcess,
-  type Environment,
-  type ServiceProcess,
-  sluice,
-} from '../../fault/support/service-process.ts';
+import type { Environment } from '../../../demos/shared/child-process.ts';
+import { createServiceProcess, type ServiceProcess, sluice } from '../../fault/support/service-process.ts';
 import type { ServerUrls } from '../../servers/find.ts';
 import { startPaymentsInside } from '../../setup/payments.ts';
 import { freshDatabase } from '../../setup/postgres.ts';

@@ -1,16 +1,16 @@
-// A process of its own for the services named as arguments (none: all), started by `sluice outage`: it reports where it
-// answers, stops and starts one of its services when it is asked to, and ends cleanly on SIGTERM, or when whoever
-// started it is gone.
+// A process of its own for the services named as arguments (none: all), started by a demonstration: it says where it
+// answers, stops and starts one of its services on request, and ends cleanly on SIGTERM, or when its parent is gone.
 
 import { startSluice } from '../../app/start.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
-import type { PartRequest, Report } from './messages.ts';
-import { StoppableServices } from './stoppable.ts';
+import { messageOf } from './errors.ts';
+import type { ServiceReply, ServiceRequest } from './sluice-processes.ts';
+import { StoppableServices } from './stoppable-services.ts';
 
-const report = (what: Report) => {
+const reply = (what: ServiceReply) => {
   if (process.connected) process.send?.(what);
 };
-const failed = (error: unknown) => report({ failed: error instanceof Error ? error.message : String(error) });
+const failed = (error: unknown) => reply({ failed: messageOf(error) });
 
 const named = serviceNames.filter((name) => process.argv.slice(2).includes(name));
 const services: readonly ServiceName[] = named.length > 0 ? named : serviceNames;
@@ -31,11 +31,11 @@ try {
   };
   process.on('SIGTERM', end);
   process.on('disconnect', end);
-  process.on('message', ({ part, service }: PartRequest) => {
-    const changed = part === 'stop' ? parts.stop(service) : parts.start(service);
-    changed.then(() => report({ done: true }), failed);
+  process.on('message', ({ action, service }: ServiceRequest) => {
+    const changed = action === 'stop' ? parts.stop(service) : parts.start(service);
+    changed.then(() => reply({ done: true }), failed);
   });
-  report({ readyAt: running.url });
+  reply({ readyAt: running.url });
 } catch (error) {
   failed(error);
   process.exitCode = 1;

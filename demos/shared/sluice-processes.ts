@@ -1,0 +1,127 @@
+// Sluice in processes of its own, for a demonstration: each runs some of the services, or all of them.
+import { fileURLToPath } from 'node:url';
+import type { ServiceName } from '../../contracts/services.ts';
+import { type Child, type Environment, exitText, Supervisor } from './child-process.ts';
+import { CliError } from './errors.ts';
+import { serverFolder } from './folder.ts';
+import { printable } from './terminal.ts';
+
+const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+const PROGRAM = fileURLToPath(new URL(`./sluice.child.${extension}`, import.meta.url));
+
+const READY_WITHIN_MS = 60_000;
+/** For stopping and starting a service within a process. */
+const ASK_WITHIN_MS = 30_000;
+
+/** To the process: stop a service that runs in it, or start it again. One at a time. */
+export interface ServiceRequest {
+  readonly action: 'stop' | 'start';
+  readonly service: ServiceName;
+}
+
+/** From the process: it answers HTTP there; it did what was asked; or why not. */
+export type ServiceReply = { readonly readyAt: string } | { readonly done: true } | { readonly failed: string };
+
+export class SluiceProcess {
+  /** Where it answers. */
+  readonly url: string;
+  readonly #child: Child;
+
+  constructor(url: string, child: Child) {
+    this.url = url;
+    this.#child = child;
+  }
+
+  /** Resolves when the service is stopped, or runs again; the process goes on. */
+  async ask(request: ServiceRequest): Promise<void> {
+    const reply = await this.#child.ask<ServiceReply>(request, ASK_WITHIN_MS);
+    if ('failed' in reply)
+      throw new CliError(`${this.#child.name}: ${request.action} ${request.service}: ${reply.failed}`);
+  }
+
+  async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    await this.#child.end(signal);
+  }
+}
+
+export class SluiceProcesses {
+  readonly #supervisor: Supervisor;
+  readonly #broken = new AbortController();
+
+  private constructor(supervisor: Supervisor) {
+    this.#supervisor = supervisor;
+  }
+
+  /** In a temporary folder, in which there are no settings. */
+  static async open(name: string): Promise<SluiceProcesses> {
+    return new SluiceProcesses(await Supervisor.open(await serverFolder(name)));
+  }
+
+  get folder(): string {
+    return this.#supervisor.folder;
+  }
+
+  /** Aborts with a CliError when a process has ended by itself. */
+  get broken(): AbortSignal {
+    return this.#broken.signal;
+  }
+
+  /** Resolves when it is ready. `services`: none means all. Its environment is `env` and nothing of ours. */
+  async start(services: readonly ServiceName[], env: Environment, signal: AbortSignal): Promise<SluiceProcess> {
+    const name = services.length === 0 ? 'the system' : services.join(' and ');
+    const common = { PATH: process.env.PATH ?? '', NODE_ENV: 'production', LOG_FORMAT: 'json', LOG_LEVEL: 'warn' };
+    const args = [...process.execArgv, PROGRAM, ...services];
+    const child = await this.#supervisor.start({ name, args, env: { ...common, ...env } });
+    void child.exited.then((exit) => {
+      if (!child.endedByItself) return;
+      this.#broken.abort(new CliError(`${name} ended by itself (${exitText(exit)})\n${child.lastLines}`.trim()));
+    });
+    const abort = () => void child.end('SIGKILL');
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      signal.throwIfAborted();
+      const reply = await child.receive<ServiceReply>(READY_WITHIN_MS);
+      if ('readyAt' in reply) return new SluiceProcess(reply.readyAt, child);
+      throw new CliError(`${name} did not start: ${printable('failed' in reply ? reply.failed : 'no reason')}`);
+    } catch (error) {
+      await child.end('SIGKILL');
+      signal.throwIfAborted();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  /** Ends all that still run and removes the folder. */
+  close(): Promise<void> {
+    return this.#supervisor.close();
+  }
+}
+
+export interface EmbeddedOptions {
+  /** Of the temporary folder. */
+  readonly name: string;
+  /** Default: in the temporary folder, which is removed. */
+  readonly dataDir?: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+export interface EmbeddedSluice {
+  readonly process: SluiceProcess;
+  readonly broken: AbortSignal;
+  /** Ends the process and removes the folder. */
+  close(): Promise<void>;
+}
+
+/** Everything embedded, in one process: apart from this one, so that clients and system do not share a thread. */
+export async function startEmbedded({ name, dataDir, signal }: EmbeddedOptions): Promise<EmbeddedSluice> {
+  const processes = await SluiceProcesses.open(name);
+  const close = () => processes.close();
+  try {
+    const env = { DATA_DIR: dataDir ?? processes.folder, PORT: '0', MQTT_PORT: '0' };
+    return { process: await processes.start([], env, signal), broken: processes.broken, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
