@@ -117,7 +117,7 @@ test.each(losses)(
     WHERE ${ofUser} AND points->>'status' = 'failed'`;
     await eventually(async () => (await count(databaseUrl, failed)) === orders, {
       what: 'failed steps are told, though the telling was lost',
-      timeoutMs: 30_000,
+      timeoutMs: DONE_WITHIN_MS,
     });
     await query(databaseUrl, 'DROP TRIGGER refuse ON sluice_points.entries');
     await retryDead(process('points'), 'points');
