@@ -2,7 +2,7 @@
 // taken in one run, because a rate alone says more about the machine. Results go to stdout, progress to stderr.
 import { writeFile } from 'node:fs/promises';
 import { Argument, Command } from 'commander';
-import { numberBetween } from '../cli/options.ts';
+import { numberBetween } from '../demos/shared/number-option.ts';
 import { print } from '../demos/shared/terminal.ts';
 import { compareAdmission } from './admission/compare.ts';
 import { renderResult } from './admission/render.ts';

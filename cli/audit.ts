@@ -1,12 +1,18 @@
 // `sluice audit`: proves the promises over everything stored, by what each service tells of its own tables.
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
+import { FactsClient } from '../demos/shared/auditor/facts-client.ts';
+import {
+  type AuditReport,
+  offencesOf,
+  renderAuditReport,
+  reportOf,
+  totalOffences,
+} from '../demos/shared/auditor/report.ts';
+import { audit, repair } from '../demos/shared/auditor/run.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { count, print, printJson } from '../demos/shared/terminal.ts';
-import { AuditClient } from './audit/client.ts';
-import { offencesOf, type Report, renderReport } from './audit/report.ts';
-import { audit, repair } from './audit/run.ts';
 import { jsonOption, urlOf, urlOption } from './options.ts';
 
 type Urls = Readonly<Partial<Record<ServiceName, string>>>;
@@ -67,7 +73,7 @@ function addUrl(given: string, before: Urls): Urls {
 }
 
 async function runAudit(options: Options, signal: AbortSignal): Promise<void> {
-  const client = new AuditClient((service) => options.at[service] ?? options.url, signal);
+  const client = new FactsClient((service) => options.at[service] ?? options.url, signal);
   const startedAt = performance.now();
   const auditing = { client, settleMs: options.settle, signal };
   try {
@@ -75,21 +81,13 @@ async function runAudit(options: Options, signal: AbortSignal): Promise<void> {
     const asks = options.repair && first.toAsk.orders.length + first.toAsk.tickets.length > 0;
     const asked = asks ? await repair(auditing, first) : 0;
     const last = asks ? await audit(auditing) : first;
-    const offences = offencesOf(last);
-    const report: Report = {
-      ok: offences.length === 0,
-      tookMs: Math.round(performance.now() - startedAt),
-      settleMs: options.settle,
-      counts: last.counts,
-      offences,
-      overdue: last.overdue,
-      messages: last.messages,
+    const report: AuditReport = {
+      ...reportOf(last, { startedAt, settleMs: options.settle }),
       ...(options.repair ? { repaired: { asked, offencesBefore: offencesOf(first) } } : {}),
     };
     if (options.json) printJson(report);
-    else for (const line of renderReport(report)) print(line);
-    const total = offences.reduce((sum, offence) => sum + offence.total, 0);
-    if (total > 0) throw new CliError(`${count(total)} × a promise is broken`);
+    else for (const line of renderAuditReport(report)) print(line);
+    if (!report.ok) throw new CliError(`${count(totalOffences(report.offences))} × a promise is broken`);
   } finally {
     await client.close();
   }

@@ -5,8 +5,9 @@ import { svgOf } from '../demos/compare/svg.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { expectWritable, writeOutput } from '../demos/shared/files.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
+import { numberBetween } from '../demos/shared/number-option.ts';
 import { count, paint, print, printJson } from '../demos/shared/terminal.ts';
-import { jsonOption, numberBetween } from './options.ts';
+import { jsonOption } from './options.ts';
 
 interface CompareOptions {
   readonly work: number;

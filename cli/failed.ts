@@ -5,12 +5,13 @@ import { uuid } from '../contracts/text.ts';
 import { CliError, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
 import { COUNTING_TIMEOUT_MS, HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
+import { numberBetween } from '../demos/shared/number-option.ts';
 import { count, print, printJson, withProgress } from '../demos/shared/terminal.ts';
 import { askEach, FailedMessages } from './failed/client.ts';
 import { type FilterOptions, isNarrow, queryOf, withFilter } from './failed/filter.ts';
 import { newestFirst, renderList, renderMessage, renderRetries } from './failed/render.ts';
 import { RetryRun } from './failed/retry.ts';
-import { jsonOption, numberBetween, urlOption } from './options.ts';
+import { jsonOption, urlOption } from './options.ts';
 
 interface ListOptions extends FilterOptions {
   readonly url: string;

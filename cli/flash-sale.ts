@@ -12,9 +12,10 @@ import { failures, summarize } from '../demos/flash-sale/summary.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { expectWritable, writeOutput } from '../demos/shared/files.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
+import { numberBetween } from '../demos/shared/number-option.ts';
 import { startEmbedded } from '../demos/shared/sluice-processes.ts';
 import { note, print, printJson } from '../demos/shared/terminal.ts';
-import { jsonOption, numberBetween, urlOf } from './options.ts';
+import { jsonOption, urlOf } from './options.ts';
 
 interface FlashSaleOptions extends Omit<Settings, 'timeoutSeconds'> {
   readonly timeout: number;

@@ -3,19 +3,6 @@ import { InvalidArgumentError, Option } from 'commander';
 import { currency } from '../contracts/money.ts';
 import { userId } from '../contracts/text.ts';
 
-/** For an option that takes a number from `min` to `max`. */
-export function numberBetween(min: number, max: number, kind: 'integer' | 'number' = 'integer') {
-  return (given: string): number => {
-    const value = Number(given);
-    const readable = given.trim() !== '' && (kind === 'integer' ? Number.isSafeInteger(value) : Number.isFinite(value));
-    if (!readable || value < min || value > max)
-      throw new InvalidArgumentError(
-        `It must be ${kind === 'integer' ? 'an integer' : 'a number'} from ${min} to ${max}.`,
-      );
-    return value;
-  };
-}
-
 /** For an option that takes a URL of one of these protocols. */
 export function urlOf(...protocols: readonly string[]) {
   return (given: string): string => {

@@ -7,6 +7,7 @@ import { idempotencyKey, type Order, type OrderItem, type StepName, stepNames } 
 import { CliError } from '../demos/shared/errors.ts';
 import { HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
+import { numberBetween } from '../demos/shared/number-option.ts';
 import {
   completedAfterMs,
   mugs,
@@ -17,7 +18,7 @@ import {
   sinceAcceptance,
 } from '../demos/shared/orders.ts';
 import { duration, paint, print, printable, printJson } from '../demos/shared/terminal.ts';
-import { currencyOption, jsonOption, numberBetween, urlOption, userOption } from './options.ts';
+import { currencyOption, jsonOption, urlOption, userOption } from './options.ts';
 
 interface OrderOptions {
   readonly url: string;

@@ -2,18 +2,19 @@
 // back; nobody who orders notices, and nothing is lost.
 import { setMaxListeners } from 'node:events';
 import { Command, Option } from 'commander';
-import { auditOf } from '../demos/outage/audit.ts';
 import { runCourse, type Settings, type Show } from '../demos/outage/course.ts';
 import { headLine, renderSummary, secondLine } from '../demos/outage/report.ts';
 import { type Summary, summarize } from '../demos/outage/summary.ts';
 import { svgOf } from '../demos/outage/svg.ts';
 import { startSystem, steps } from '../demos/outage/system.ts';
+import { verify } from '../demos/outage/verification.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { expectWritable, writeOutput } from '../demos/shared/files.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import type { StepService } from '../demos/shared/metrics.ts';
+import { numberBetween } from '../demos/shared/number-option.ts';
 import { note, paint, print, printJson } from '../demos/shared/terminal.ts';
-import { jsonOption, numberBetween } from './options.ts';
+import { jsonOption } from './options.ts';
 
 interface OutageOptions {
   readonly service: StepService;
@@ -77,7 +78,7 @@ async function demonstrate(options: OutageOptions, signal: AbortSignal): Promise
     const show = showOn(settings, options.json === true);
     show.event(`${system.shape}; ${rate} orders a second`);
     const course = await runCourse(system, settings, show, either);
-    return summarize(course, system, await auditOf(system, course.accepted, either));
+    return summarize(course, system, await verify(system, course.accepted, either));
   } catch (error) {
     signal.throwIfAborted();
     // Whatever failed then, it failed because of this.

@@ -2,8 +2,8 @@
 import { Command, Option } from 'commander';
 import { CliError } from '../demos/shared/errors.ts';
 import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
+import { numberBetween } from '../demos/shared/number-option.ts';
 import { StartupError } from '../infra/runtime/startup-error.ts';
-import { numberBetween } from './options.ts';
 
 interface PaymentProviderOptions {
   readonly host: string;

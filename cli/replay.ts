@@ -9,8 +9,9 @@ import { Tally } from '../demos/replay/tally.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
+import { numberBetween } from '../demos/shared/number-option.ts';
 import { count, note, print, printJson, withProgress } from '../demos/shared/terminal.ts';
-import { currencyOption, jsonOption, numberBetween, urlOption } from './options.ts';
+import { currencyOption, jsonOption, urlOption } from './options.ts';
 
 interface ReplayOptions {
   readonly url: string;

@@ -1,5 +1,5 @@
 // An outage on a terminal or in a log: a line a second, with what waits for the stopped service as a bar, and a summary.
-import { renderReport } from '../../cli/audit/report.ts';
+import { renderAuditReport } from '../shared/auditor/report.ts';
 import { bar, columns, count, duration, milliseconds, paint } from '../shared/terminal.ts';
 import type { Settings } from './course.ts';
 import type { Second } from './seconds.ts';
@@ -61,7 +61,7 @@ export function renderSummary(summary: Summary): string[] {
     '',
     `${settings.service} was away for ${duration(readyMs - goneMs)}; ${count(longestBacklog)} orders waited for it at the most; ${back}`,
     '',
-    ...renderReport(summary.audit.report),
+    ...renderAuditReport(summary.audit.report),
     ...(failures.length === 0
       ? ['', paint('green', `Every order was answered 2xx while ${settings.service} was away, and nothing is missing.`)]
       : []),

@@ -1,11 +1,11 @@
 // What an outage came to: did those who ordered notice, how much was waiting, how soon was it done, is anything missing.
 import { type Latency, latencyOf } from '../shared/statistics.ts';
 import { count } from '../shared/terminal.ts';
-import type { Audit } from './audit.ts';
 import type { Course, Settings } from './course.ts';
 import { type Answer, byStatus, isAccepted, latencyMsOf } from './flow.ts';
 import type { Second } from './seconds.ts';
 import type { OutageSystem } from './system.ts';
+import type { Verification } from './verification.ts';
 
 export interface Phase {
   readonly name: 'before' | 'during' | 'after';
@@ -34,7 +34,7 @@ export interface Summary {
   readonly caughtUpAfterMs: number | null;
   /** Everything accepted was completed in time. */
   readonly completed: boolean;
-  readonly audit: Audit;
+  readonly audit: Verification;
   readonly seconds: readonly Second[];
   /** Why the demonstration failed; empty where it did not. */
   readonly failures: readonly string[];
@@ -43,7 +43,7 @@ export interface Summary {
 export function summarize(
   course: Course,
   { shape, prefix }: Pick<OutageSystem, 'shape' | 'prefix'>,
-  audit: Audit,
+  audit: Verification,
 ): Summary {
   const { settings, answers, samples, seconds, stopMs, goneMs, backMs, readyMs, caughtUpMs, completedMs } = course;
   const phases = [

@@ -8,10 +8,10 @@ import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { PGlite } from '@electric-sql/pglite';
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
-import type { Report } from '../../cli/audit/report.ts';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
 import type { Order } from '../../contracts/orders.ts';
 import { serviceNames } from '../../contracts/services.ts';
+import type { AuditReport } from '../../demos/shared/auditor/report.ts';
 import { query } from '../fault/support/sql.ts';
 import { call, completed, freshUser, get, placeOrder, postJson } from '../service/support/api.ts';
 import { buy, createSale, over, readTicket, ticketOf } from '../service/support/flash-sales.ts';
@@ -33,7 +33,7 @@ const shapes = [embedded, onPostgres].map((shape) => [shape.name, shape] as [str
 
 interface Audited {
   readonly code: number | null;
-  readonly report: Report;
+  readonly report: AuditReport;
   readonly errors: string;
 }
 
@@ -58,7 +58,7 @@ async function sluiceAudit(
 }
 
 /** What is broken, by rule: the ids, sorted. */
-const found = ({ offences }: Report) =>
+const found = ({ offences }: AuditReport) =>
   Object.fromEntries(offences.map(({ rule, total, ids }) => [rule, total === ids.length ? [...ids].sort() : total]));
 
 /** By hand on the database. An embedded one only opens once its process has ended. */

@@ -1,12 +1,12 @@
 // Reversals that fail: the cancelled order shows which, the audit names it, and once the cause is removed and the message
 // is retried, everything is taken back.
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test, vi } from 'vitest';
-import type { Report } from '../../cli/audit/report.ts';
 import { run as sluice } from '../../cli/program.ts';
 import type { FailedMessage } from '../../contracts/operations.ts';
 import { type Order, type StepName, stepNames } from '../../contracts/orders.ts';
 import type { Page } from '../../contracts/pages.ts';
 import { serviceNames } from '../../contracts/services.ts';
+import type { AuditReport } from '../../demos/shared/auditor/report.ts';
 import { retryDead } from '../fault/support/service-process.ts';
 import { query } from '../fault/support/sql.ts';
 import { eventually } from '../setup/wait.ts';
@@ -53,7 +53,7 @@ describe.skipIf(!shape.available)(shape.name, () => {
       { what: `${step} is ${status}`, timeoutMs: 20_000 },
     );
 
-  async function audit(): Promise<Report> {
+  async function audit(): Promise<AuditReport> {
     let printed = '';
     const stdout = vi.spyOn(process.stdout, 'write').mockImplementation((chunk) => {
       printed += String(chunk);
@@ -64,7 +64,7 @@ describe.skipIf(!shape.available)(shape.name, () => {
     } finally {
       stdout.mockRestore();
     }
-    return JSON.parse(printed) as Report;
+    return JSON.parse(printed) as AuditReport;
   }
 
   test.for(reversals)('of $step', async ({ step, service, table, reverses }) => {

@@ -2,14 +2,14 @@
 // joined, of suspects that are looked at again.
 import { randomUUID } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { judgeOrder, MAX_DUE_MS, type OrderFacts, waitsFor } from '../../cli/audit/judge-order.ts';
-import { judgeSale, judgeTicket } from '../../cli/audit/judge-ticket.ts';
-import { settle, type Wrong } from '../../cli/audit/look-again.ts';
-import { mergeJoin } from '../../cli/audit/merge-join.ts';
-import { MAX_NAMED, Offences, Suspects } from '../../cli/audit/offences.ts';
-import type { RuleName } from '../../cli/audit/rules.ts';
 import type { OrderFact, SaleFact, TicketFact, TicketOrderFact } from '../../contracts/audit.ts';
 import type { Page } from '../../contracts/pages.ts';
+import { judgeOrder, MAX_DUE_MS, type OrderFacts, waitsFor } from '../../demos/shared/auditor/judge-order.ts';
+import { judgeSale, judgeTicket } from '../../demos/shared/auditor/judge-ticket.ts';
+import { settle, type Wrong } from '../../demos/shared/auditor/look-again.ts';
+import { mergeJoin } from '../../demos/shared/auditor/merge-join.ts';
+import { MAX_NAMED, Offences, Suspects } from '../../demos/shared/auditor/offences.ts';
+import type { RuleName } from '../../demos/shared/auditor/rules.ts';
 
 const id = randomUUID();
 const userId = 'ann';

@@ -1,7 +1,6 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import type { OrderFact } from '../../contracts/audit.ts';
-import { findingsOf } from '../../demos/outage/audit.ts';
 import type { Course } from '../../demos/outage/course.ts';
 import type { Answer } from '../../demos/outage/flow.ts';
 import { secondLine } from '../../demos/outage/report.ts';
@@ -9,6 +8,7 @@ import { secondOf } from '../../demos/outage/seconds.ts';
 import { summarize } from '../../demos/outage/summary.ts';
 import { svgOf } from '../../demos/outage/svg.ts';
 import { startSystem } from '../../demos/outage/system.ts';
+import { findingsOf } from '../../demos/outage/verification.ts';
 import type { Sample } from '../../demos/outage/watch.ts';
 import { recordedSteps } from '../../demos/shared/metrics.ts';
 

@@ -1,7 +1,7 @@
 // A merge join: several streams of facts, each in the order of its ids, read once and side by side. Two pages of each
 // are in memory: the one that is looked at, and the next one, which is on its way meanwhile.
-import type { Page } from '../../contracts/pages.ts';
-import { CliError } from '../../demos/shared/errors.ts';
+import type { Page } from '../../../contracts/pages.ts';
+import { CliError } from '../errors.ts';
 
 export interface Identified {
   readonly id: string;

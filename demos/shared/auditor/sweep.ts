@@ -1,7 +1,7 @@
 // Reads everything once. What looks wrong is only suspected: the facts of different services, and of different pages, are
 // of different moments.
-import type { SaleFact } from '../../contracts/audit.ts';
-import type { AuditClient } from './client.ts';
+import type { SaleFact } from '../../../contracts/audit.ts';
+import type { FactsClient } from './facts-client.ts';
 import { judgeOrder, type OrderFacts, waitsFor } from './judge-order.ts';
 import { judgeSale, judgeTicket, type TicketFacts, waiting } from './judge-ticket.ts';
 import { mergeJoin } from './merge-join.ts';
@@ -42,7 +42,7 @@ export interface Sweep {
 }
 
 /** `onProgress` is told how many orders and tickets were looked at so far. */
-export async function sweep(client: AuditClient, settleMs: number, onProgress: (seen: number) => void): Promise<Sweep> {
+export async function sweep(client: FactsClient, settleMs: number, onProgress: (seen: number) => void): Promise<Sweep> {
   const counts: Counts = {
     orders: { firm: 0, cancelled: 0, awaitingPayment: 0 },
     points: 0,

@@ -14,11 +14,11 @@ import {
   messagesAbout,
   messagesSummary,
   serviceOfList,
-} from '../../contracts/audit.ts';
-import type { Page } from '../../contracts/pages.ts';
-import type { ServiceName } from '../../contracts/services.ts';
-import { CliError } from '../../demos/shared/errors.ts';
-import { COUNTING_TIMEOUT_MS, expectBody, type HttpAnswer, HttpClient, problemOf } from '../../demos/shared/http.ts';
+} from '../../../contracts/audit.ts';
+import type { Page } from '../../../contracts/pages.ts';
+import type { ServiceName } from '../../../contracts/services.ts';
+import { CliError } from '../errors.ts';
+import { COUNTING_TIMEOUT_MS, expectBody, type HttpAnswer, HttpClient, problemOf } from '../http.ts';
 
 /** A million of them is some 500 answers; two such answers of each service are the memory that a sweep takes. */
 const PAGE = 2_000;
@@ -27,7 +27,7 @@ const PAUSE_MS = 500;
 /** To one address: a page of each service, and the next one of each. */
 const CONNECTIONS = 8;
 
-export class AuditClient {
+export class FactsClient {
   readonly #clients = new Map<string, HttpClient>();
   readonly #urlOf: (service: ServiceName) => string;
   readonly #signal: AbortSignal;

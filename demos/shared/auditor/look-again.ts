@@ -1,8 +1,8 @@
 // The second look at what seemed wrong, and the third, until it is right or the time to settle is over. Each looks at the
 // order both before and after its effects: what is wrong in both is wrong, and not a change that was seen halfway.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { serviceNames } from '../../contracts/services.ts';
-import type { AuditClient } from './client.ts';
+import { serviceNames } from '../../../contracts/services.ts';
+import type { FactsClient } from './facts-client.ts';
 import { judgeOrder } from './judge-order.ts';
 import { judgeTicket } from './judge-ticket.ts';
 import type { RuleName } from './rules.ts';
@@ -31,7 +31,7 @@ export async function settle(
 }
 
 /** What is wrong with these orders now. */
-export async function lookAtOrders(client: AuditClient, ids: readonly string[]): Promise<Wrong> {
+export async function lookAtOrders(client: FactsClient, ids: readonly string[]): Promise<Wrong> {
   const before = await client.facts('order', ids);
   const [points, coupons, notifications] = await Promise.all([
     client.facts('points', ids),
@@ -51,7 +51,7 @@ export async function lookAtOrders(client: AuditClient, ids: readonly string[]):
 }
 
 /** What is wrong with these tickets now. */
-export async function lookAtTickets(client: AuditClient, ids: readonly string[]): Promise<Wrong> {
+export async function lookAtTickets(client: FactsClient, ids: readonly string[]): Promise<Wrong> {
   const before = await client.facts('order/tickets', ids);
   const tickets = await client.facts('flash-sale/tickets', ids);
   const after = await client.facts('order/tickets', ids);
@@ -79,7 +79,7 @@ function both(ids: readonly string[], judge: (id: string, first: boolean) => Rul
 
 /** Nobody will ask again; but while a message about it waits somewhere, retrying and dead ones too, it is not lost. */
 async function exceptAccountedFor(
-  client: AuditClient,
+  client: FactsClient,
   wrong: Map<string, RuleName[]>,
   rule: RuleName,
 ): Promise<Map<string, RuleName[]>> {

@@ -1,18 +1,18 @@
 // What an audit found, as text and as JSON.
-import type { MessagesSummary } from '../../contracts/audit.ts';
-import { serviceNames } from '../../contracts/services.ts';
-import { columns, count, duration, paint, printable } from '../../demos/shared/terminal.ts';
+import type { MessagesSummary } from '../../../contracts/audit.ts';
+import { serviceNames } from '../../../contracts/services.ts';
+import { columns, count, duration, paint, printable } from '../terminal.ts';
 import { type Invariant, invariants, rules } from './rules.ts';
-import type { Audit, UnderWay } from './run.ts';
+import type { AuditResult, UnderWay } from './run.ts';
 
 /** Of each offence, the ids that are printed; the JSON has more. */
 const SHOWN = 10;
 
-export interface Report {
+export interface AuditReport {
   readonly ok: boolean;
   readonly tookMs: number;
   readonly settleMs: number;
-  readonly counts: Audit['counts'];
+  readonly counts: AuditResult['counts'];
   readonly offences: readonly {
     readonly rule: string;
     readonly invariant: Invariant;
@@ -23,18 +23,32 @@ export interface Report {
     readonly mends: boolean;
   }[];
   readonly overdue: readonly UnderWay[];
-  readonly messages: Audit['messages'];
+  readonly messages: AuditResult['messages'];
   /** With --repair: how many orders and tickets were asked for again, and the offences before. */
-  readonly repaired?: { readonly asked: number; readonly offencesBefore: Report['offences'] };
+  readonly repaired?: { readonly asked: number; readonly offencesBefore: AuditReport['offences'] };
 }
 
-export const offencesOf = ({ offences }: Audit): Report['offences'] =>
+/** `startedAt` by performance.now(). */
+export function reportOf(
+  result: AuditResult,
+  { startedAt, settleMs }: { readonly startedAt: number; readonly settleMs: number },
+): AuditReport {
+  const offences = offencesOf(result);
+  const tookMs = Math.round(performance.now() - startedAt);
+  const { counts, overdue, messages } = result;
+  return { ok: offences.length === 0, tookMs, settleMs, counts, offences, overdue, messages };
+}
+
+export const totalOffences = (offences: AuditReport['offences']): number =>
+  offences.reduce((sum, { total }) => sum + total, 0);
+
+export const offencesOf = ({ offences }: AuditResult): AuditReport['offences'] =>
   offences.map(({ rule, total, ids }) => {
     const { invariant, text, mends = false } = rules[rule];
     return { rule, invariant, text, total, ids, mends };
   });
 
-export function renderReport(report: Report): string[] {
+export function renderAuditReport(report: AuditReport): string[] {
   const { counts, tookMs, repaired } = report;
   const { firm, cancelled, awaitingPayment } = counts.orders;
   const lines = [
@@ -46,26 +60,26 @@ export function renderReport(report: Report): string[] {
   ];
   for (const invariant of Object.keys(invariants) as Invariant[]) {
     const offences = report.offences.filter((offence) => offence.invariant === invariant);
-    const total = offences.reduce((sum, offence) => sum + offence.total, 0);
+    const total = totalOffences(offences);
     const verdict = total === 0 ? paint('green', 'holds') : paint('red', `${count(total)} × broken`);
     lines.push(`${paint('bold', invariant)}  ${invariants[invariant]}: ${verdict}`);
     for (const offence of offences) lines.push(...renderOffence(offence));
   }
   lines.push('', ...renderUnderWay(report), ...renderMessages(report));
   if (repaired) {
-    const before = repaired.offencesBefore.reduce((sum, { total }) => sum + total, 0);
+    const before = totalOffences(repaired.offencesBefore);
     lines.push('', `asked again for ${count(repaired.asked)}; before that, ${count(before)} × broken`);
   }
   return lines;
 }
 
-function renderOffence({ text, total, ids, mends }: Report['offences'][number]): string[] {
+function renderOffence({ text, total, ids, mends }: AuditReport['offences'][number]): string[] {
   const shown = ids.slice(0, SHOWN).map((id) => `        ${printable(id)}`);
   const more = total > shown.length ? [`        and ${count(total - shown.length)} more`] : [];
   return [`      ${paint('red', text)}: ${count(total)}${mends ? ' (--repair asks again)' : ''}`, ...shown, ...more];
 }
 
-function renderUnderWay({ counts: { underWay }, overdue, settleMs }: Report): string[] {
+function renderUnderWay({ counts: { underWay }, overdue, settleMs }: AuditReport): string[] {
   const { orders, tickets } = underWay;
   if (orders + tickets === 0) return ['under way  nothing: every order and ticket is at its end'];
   const lines = [
@@ -80,7 +94,7 @@ function renderUnderWay({ counts: { underWay }, overdue, settleMs }: Report): st
   return lines;
 }
 
-function renderMessages({ messages, settleMs }: Report): string[] {
+function renderMessages({ messages, settleMs }: AuditReport): string[] {
   const rows = serviceNames.map((name) => {
     const { outbox, inbox } = messages[name];
     const cells = [outbox.bus, outbox.user, inbox.pending, inbox.retrying, inbox.dead].map(({ rows, oldestMs }, at) => {

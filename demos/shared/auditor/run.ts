@@ -1,15 +1,15 @@
 // An audit from its first question to its report: everything is read once, what looks wrong is looked at again, and what
 // is still wrong then is an offence.
-import type { MessagesSummary } from '../../contracts/audit.ts';
-import { type ServiceName, serviceNames } from '../../contracts/services.ts';
-import { withProgress } from '../../demos/shared/terminal.ts';
-import type { AuditClient } from './client.ts';
+import type { MessagesSummary } from '../../../contracts/audit.ts';
+import { type ServiceName, serviceNames } from '../../../contracts/services.ts';
+import { withProgress } from '../terminal.ts';
+import type { FactsClient } from './facts-client.ts';
 import { lookAtOrders, lookAtTickets, settle, type Wrong } from './look-again.ts';
 import { mendable, type Offence } from './offences.ts';
 import { type Counts, type Overdue, type Sweep, sweep } from './sweep.ts';
 
 export interface AuditOptions {
-  readonly client: AuditClient;
+  readonly client: FactsClient;
   /** How long what looks wrong may take to become right, and how long something may be under way. */
   readonly settleMs: number;
   readonly signal: AbortSignal;
@@ -20,7 +20,7 @@ export interface UnderWay extends Overdue {
   readonly messages: readonly string[];
 }
 
-export interface Audit {
+export interface AuditResult {
   readonly counts: Counts;
   readonly offences: readonly Offence[];
   /** The first of what is under way for longer than the settle time. */
@@ -33,7 +33,7 @@ export interface Audit {
 /** Of those that are overdue, the ones that are named. */
 const MAX_NAMED_OVERDUE = 20;
 
-export async function audit({ client, settleMs, signal }: AuditOptions): Promise<Audit> {
+export async function audit({ client, settleMs, signal }: AuditOptions): Promise<AuditResult> {
   const seen = await withProgress('reading ', undefined, (update) => sweep(client, settleMs, update));
 
   const left = { orders: seen.orders.ids.size, tickets: seen.tickets.ids.size };
@@ -65,7 +65,7 @@ export async function audit({ client, settleMs, signal }: AuditOptions): Promise
   };
 }
 
-function toAsk(seen: Sweep, orders: Wrong, tickets: Wrong): Audit['toAsk'] {
+function toAsk(seen: Sweep, orders: Wrong, tickets: Wrong): AuditResult['toAsk'] {
   const ids = (overdue: readonly Overdue[]) => overdue.map(({ id }) => id);
   return {
     orders: [...new Set([...mendable(orders), ...ids(seen.overdueOrders)])],
@@ -73,7 +73,7 @@ function toAsk(seen: Sweep, orders: Wrong, tickets: Wrong): Audit['toAsk'] {
   };
 }
 
-async function whereabouts(client: AuditClient, overdue: readonly Overdue[]): Promise<UnderWay[]> {
+async function whereabouts(client: FactsClient, overdue: readonly Overdue[]): Promise<UnderWay[]> {
   const ids = overdue.map(({ id }) => id);
   const about = new Map<string, string[]>(ids.map((id) => [id, []]));
   for (const service of serviceNames)
@@ -88,7 +88,7 @@ async function whereabouts(client: AuditClient, overdue: readonly Overdue[]): Pr
  * Asks again for what is missing, in events of new ids, and waits until nothing that was wrong is wrong any more, for
  * `settleMs` at the most. Resolves with how many orders and tickets were asked for.
  */
-export async function repair({ client, settleMs, signal }: AuditOptions, { toAsk }: Audit): Promise<number> {
+export async function repair({ client, settleMs, signal }: AuditOptions, { toAsk }: AuditResult): Promise<number> {
   const ordersOfTickets = await client.facts('order/tickets', toAsk.tickets);
   const orders = [...toAsk.orders, ...[...ordersOfTickets.values()].map(({ orderId }) => orderId)];
   const tickets = toAsk.tickets.filter((id) => !ordersOfTickets.has(id));

@@ -1,10 +1,10 @@
 // What is stored in the end: the audit of the whole system, and, for every order that was answered 2xx, that it is there
 // and has all its steps done. The audit cannot know what those who ordered were told.
 
-import { AuditClient } from '../../cli/audit/client.ts';
-import { offencesOf, type Report } from '../../cli/audit/report.ts';
-import { audit } from '../../cli/audit/run.ts';
 import type { OrderFact } from '../../contracts/audit.ts';
+import { FactsClient } from '../shared/auditor/facts-client.ts';
+import { type AuditReport, reportOf } from '../shared/auditor/report.ts';
+import { audit } from '../shared/auditor/run.ts';
 import { count } from '../shared/terminal.ts';
 import type { OutageSystem } from './system.ts';
 
@@ -12,30 +12,26 @@ import type { OutageSystem } from './system.ts';
 const SETTLE_MS = 5_000;
 const MOST_IDS = 10;
 
-export interface Audit {
-  readonly report: Report;
+export interface Verification {
+  readonly report: AuditReport;
   /** What does not hold, with the ids of the first ones concerned; empty where everything does. */
   readonly findings: readonly string[];
 }
 
 /** `accepted`: the ids of the orders that were answered 2xx. */
-export async function auditOf(system: OutageSystem, accepted: readonly string[], signal: AbortSignal): Promise<Audit> {
-  const client = new AuditClient(system.urlOf, signal);
+export async function verify(
+  system: OutageSystem,
+  accepted: readonly string[],
+  signal: AbortSignal,
+): Promise<Verification> {
+  const client = new FactsClient(system.urlOf, signal);
   const startedAt = performance.now();
   try {
     const facts = await client.facts('order', accepted);
-    const audited = await audit({ client, settleMs: SETTLE_MS, signal });
-    const offences = offencesOf(audited);
-    const { counts, overdue, messages } = audited;
-    const tookMs = Math.round(performance.now() - startedAt);
-    const ok = offences.length === 0;
-    return {
-      report: { ok, tookMs, settleMs: SETTLE_MS, counts, offences, overdue, messages },
-      findings: [
-        ...findingsOf(facts, accepted),
-        ...offences.flatMap(({ text, total, ids }) => finding(text, ids, total)),
-      ],
-    };
+    const result = await audit({ client, settleMs: SETTLE_MS, signal });
+    const report = reportOf(result, { startedAt, settleMs: SETTLE_MS });
+    const offences = report.offences.flatMap(({ text, total, ids }) => finding(text, ids, total));
+    return { report, findings: [...findingsOf(facts, accepted), ...offences] };
   } finally {
     await client.close();
   }
