@@ -30,8 +30,8 @@ export async function withClientOf<T>(pool: pg.Pool, work: (client: pg.PoolClien
   try {
     return await work(client);
   } catch (error) {
-    if (isUnavailable(error)) broken = error as Error;
-    return rethrow(error);
+    if (error instanceof DatabaseUnavailable) broken ??= error;
+    throw error;
   } finally {
     client.off('error', onError);
     client.release(broken);
@@ -58,7 +58,7 @@ async function transactionOn<T>(
   work: (tx: Transaction) => Promise<T>,
   callbacks: (() => void)[],
 ): Promise<T> {
-  await client.query('BEGIN');
+  await send(client, { text: 'BEGIN' });
   try {
     const transaction: Transaction = {
       ...queryableOf(client, timeoutMs),
@@ -66,27 +66,46 @@ async function transactionOn<T>(
     };
     const outcome = await work(transaction);
     // PostgreSQL answers ROLLBACK where a statement failed before, even if `work` got over its error.
-    const { command } = await client.query(statement('COMMIT', timeoutMs));
+    const { command } = await send(client, statement('COMMIT', timeoutMs));
     if (command !== 'COMMIT') throw new Error('the transaction was rolled back: one of its statements failed');
     return outcome;
   } catch (error) {
     // Where the connection is gone, so is the transaction; the first error is the one to tell.
-    if (!isUnavailable(error)) await client.query('ROLLBACK');
+    if (!(error instanceof DatabaseUnavailable)) await send(client, { text: 'ROLLBACK' });
     throw error;
   }
 }
 
 function queryableOf(client: pg.ClientBase, timeoutMs: number | undefined): Queryable {
   const run = <Row extends object>(text: string, params: readonly unknown[] = []) =>
-    client.query<Row>({ ...statement(text, timeoutMs), name: statementName(text), values: [...params] });
+    send<Row>(client, { ...statement(text, timeoutMs), name: statementName(text), values: [...params] });
   return {
     query: async <Row extends object>(text: string, params?: readonly unknown[]) => (await run<Row>(text, params)).rows,
     execute: async (text, params) => (await run(text, params)).rowCount ?? 0,
     script: async (text) => {
-      await client.query(statement(text, timeoutMs));
+      await send(client, statement(text, timeoutMs));
     },
   };
 }
+
+/**
+ * Runs one query. Rejects with DatabaseUnavailable if the connection or the server failed. That is judged here, where
+ * the query is sent: an error that the caller of a transaction throws is never taken for an outage, whatever it says.
+ */
+export async function send<Row extends object>(
+  client: pg.ClientBase,
+  query: pg.QueryConfig,
+): Promise<pg.QueryResult<Row>> {
+  try {
+    return await client.query<Row>(query);
+  } catch (error) {
+    throw orUnavailable(error);
+  }
+}
+
+/** What to throw for an error of a connection or a query. */
+export const orUnavailable = (error: unknown): unknown =>
+  isUnavailable(error) ? new DatabaseUnavailable(error) : error;
 
 /** pg takes a timeout for each statement, which its types do not know. */
 const statement = (text: string, timeoutMs: number | undefined): pg.QueryConfig & { query_timeout?: number } =>
@@ -103,13 +122,8 @@ function statementName(text: string): string {
   return name;
 }
 
-export function rethrow(error: unknown): never {
-  throw isUnavailable(error) && !(error instanceof DatabaseUnavailable) ? new DatabaseUnavailable(error) : error;
-}
-
 /** Whether the connection or the server failed, rather than the statement. SQLSTATE classes: PostgreSQL, appendix A. */
 function isUnavailable(error: unknown): boolean {
-  if (error instanceof DatabaseUnavailable) return true;
   if (!(error instanceof Error)) return false;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   return (

@@ -1,7 +1,7 @@
 // Session locks of PostgreSQL, each on a connection of its own.
 import pg from 'pg';
 import type { Lock } from './port.ts';
-import { rethrow } from './postgres-connections.ts';
+import { orUnavailable } from './postgres-connections.ts';
 
 export async function tryLock(settings: pg.ClientConfig, name: string): Promise<Lock | undefined> {
   const client = new pg.Client(settings);
@@ -30,6 +30,6 @@ export async function tryLock(settings: pg.ClientConfig, name: string): Promise<
     return undefined;
   } catch (error) {
     await client.end().catch(() => {}); // it may never have connected; the error to tell is the first one
-    return rethrow(error);
+    throw orUnavailable(error);
   }
 }

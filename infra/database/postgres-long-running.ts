@@ -3,7 +3,7 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { DatabaseUnavailable, type Statements, type Transaction } from './port.ts';
-import { NO_TIMEOUT_MS, statementsOf, withClientOf } from './postgres-connections.ts';
+import { NO_TIMEOUT_MS, send, statementsOf, withClientOf } from './postgres-connections.ts';
 
 /** Transactions at a time. They have connections of their own, so that they take none from short statements. */
 const CONNECTIONS = 2;
@@ -70,7 +70,7 @@ export class LongRunning {
     this.#underWay.add(client);
     let checking: NodeJS.Timeout | undefined;
     try {
-      const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+      const { rows } = await send<{ pid: number }>(client, { text: 'SELECT pg_backend_pid() AS pid' });
       checking = setInterval(() => void this.#check(client, rows[0]?.pid), this.#options.checkEveryMs);
       return await work(client);
     } finally {

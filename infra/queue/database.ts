@@ -4,7 +4,8 @@ import { createPostgresBackend, Queue, runMigrations, Worker } from 'bullmq';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { telling, whileLocked } from '../database/migrate.ts';
-import type { Database } from '../database/port.ts';
+import { type Database, DatabaseUnavailable } from '../database/port.ts';
+import { send, withClientOf } from '../database/postgres-connections.ts';
 import { backoff } from '../runtime/backoff.ts';
 import type { Health } from '../runtime/health.ts';
 import type { Backend, Ends } from './backend.ts';
@@ -147,10 +148,11 @@ export async function postgresBackend(options: PostgresBackendOptions): Promise<
   const server: SqlServer = {
     kind: 'postgres',
     run: async (text, params) => {
+      const query = { text, ...(params ? { values: [...params] } : {}) };
       try {
-        return await pool.query(text, params ? [...params] : undefined);
+        return await withClientOf(pool, (client) => send(client, query));
       } catch (error) {
-        throw asConnectionError(error);
+        throw error instanceof DatabaseUnavailable ? asOutage(error) : error;
       }
     },
     notifies: true,
@@ -165,15 +167,9 @@ export async function postgresBackend(options: PostgresBackendOptions): Promise<
   return sqlBackend(server, prefix, pools);
 }
 
-/** Marks an error of the connection, for the drain and for BullMQ. */
-function asConnectionError(error: unknown): unknown {
-  if (!(error instanceof Error) || error instanceof pg.DatabaseError === false) {
-    const message = error instanceof Error ? error.message : String(error);
-    return Object.assign(new Error(message, { cause: error }), { code: OUTAGE });
-  }
-  const { code = '' } = error;
-  return /^(08|53|57P|58|25006|40)/.test(code) ? Object.assign(error, { code: OUTAGE }) : error;
-}
+/** As the drain and BullMQ know an outage. */
+const asOutage = (error: DatabaseUnavailable) =>
+  Object.assign(new Error(error.message, { cause: error }), { code: OUTAGE });
 
 interface Ears {
   notified(queueName: string): void;

@@ -115,6 +115,20 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
 
   test('runs afterCommit once the rows are committed, in order', async () => {
     const seen: string[] = [];
+    test.each([
+      Object.assign(new Error('connect ECONNREFUSED 10.0.0.1:443'), { code: 'ECONNREFUSED' }),
+      Object.assign(new Error('the provider is full'), { code: '53300' }),
+      new Error('timeout exceeded when asking the provider'),
+      new TypeError('undefined is not a function'),
+    ])('an error of the work is never taken for an outage of the database: %s', async (failure) => {
+      const work = database.transaction(async (tx) => {
+        await tx.execute("INSERT INTO entries (id) VALUES ('not away')");
+        throw failure;
+      });
+      await expect(work).rejects.toBe(failure);
+      expect(await ids('not away')).toEqual([]);
+    });
+
     const visible: Promise<string[]>[] = [];
     await database.transaction(async (tx) => {
       tx.afterCommit(() => seen.push('first'));

@@ -6,12 +6,13 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { pino } from 'pino';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 import { migrate } from '../../infra/database/migrate.ts';
 import { openPglite } from '../../infra/database/pglite.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
 import type { OpenQueuesOptions } from '../../infra/queue/index.ts';
+import { within } from '../../infra/runtime/promises.ts';
 import { freshDatabase } from '../setup/postgres.ts';
 import { startProxy } from '../setup/proxy.ts';
 import { cleanups, open, openOnPostgres, openQueue, uuids } from '../setup/queues.ts';
@@ -279,6 +280,33 @@ describe.skipIf(!databaseUrl)('on PostgreSQL', () => {
     );
     expect(rows[0]?.count).toBeGreaterThan(1);
     expect(rows[0]?.count).toBeLessThanOrEqual(6);
+  });
+
+  test('an error of our own on the way to the database is no outage: it is not repeated for ever', async () => {
+    const { url, drop } = await freshDatabase(String(databaseUrl));
+    cleanups.push(drop);
+    const queues = await openOnPostgres(url);
+    const { open: end, opened } = latch();
+    const { queue, runs } = await openQueue(queues, { work: () => opened });
+    const [id = ''] = uuids(1);
+    await queue.add([id]);
+    await eventually(() => runs.includes(id), { what: 'the job runs' });
+    let told = 0;
+    const query = pg.Client.prototype.query as (...args: unknown[]) => unknown;
+    const broken = vi.spyOn(pg.Client.prototype, 'query').mockImplementation(function (
+      this: pg.Client,
+      ...args: unknown[]
+    ) {
+      if (!JSON.stringify(args[0]).includes('move_to_completed')) return Reflect.apply(query, this, args);
+      told++;
+      throw new TypeError('undefined is not a function');
+    } as never);
+    cleanups.push(() => broken.mockRestore());
+    end();
+    // It waits until no job is under way: one whose end is told again and again never ends.
+    await within(5_000, queue.clear());
+    expect(told).toBe(1);
+    expect(queues.health()).toEqual({ status: 'up' });
   });
 });
 
