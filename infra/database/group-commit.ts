@@ -2,6 +2,7 @@
 // grow with the load: with one request a batch of one at once, with thousands a few large ones.
 import { setTimeout as delay } from 'node:timers/promises';
 import { DatabaseUnavailable } from './port.ts';
+import { retryConflicts } from './retry-conflicts.ts';
 
 export class Overloaded extends Error {
   readonly code = 'overloaded';
@@ -12,7 +13,7 @@ export class Overloaded extends Error {
 }
 
 export interface GroupCommitOptions<In, Out> {
-  /** Does the work for a batch, durably, and answers in its order. Must leave nothing behind where it throws. */
+  /** Does the work for a batch, durably, and answers in its order, one result each. Leaves nothing behind if it throws. */
   readonly run: (batch: In[]) => Promise<Out[]>;
   /** What the batch is sorted by: two processes whose batches take the same keys in opposite order deadlock. */
   readonly key: (item: In) => string;
@@ -35,7 +36,6 @@ interface Waiting<In, Out> {
   readonly reject: (error: unknown) => void;
 }
 
-const DEADLOCK_RETRIES = 5;
 /** Items from which on a batch counts as large. */
 const LARGE_BATCH = 10;
 
@@ -69,41 +69,40 @@ export class GroupCommit<In, Out> {
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, this.#options.maxBatch);
       batch.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
-      await this.#commit(batch);
+      try {
+        await this.#commit(batch);
+      } catch (error) {
+        // The database is away: the rest of the batch and those behind would each wait for a time-out of their own.
+        rejectAll([...batch, ...this.#waiting.splice(0)], error);
+      }
       const { gatherMs = 0, maxBatch } = this.#options;
       if (gatherMs > 0 && batch.length >= LARGE_BATCH && this.#waiting.length < maxBatch) await delay(gatherMs);
     }
     this.#running = false;
   }
 
-  async #commit(batch: Waiting<In, Out>[]): Promise<void> {
+  /** Settles the items of a batch. Rejects with DatabaseUnavailable: those not settled by then cannot be committed now. */
+  async #commit(batch: readonly Waiting<In, Out>[]): Promise<void> {
+    const isAlone = batch.length === 1;
+    const run = () => this.#options.run(batch.map(({ item }) => item));
+    let results: Out[];
     try {
-      const results = await this.#options.run(batch.map(({ item }) => item));
-      batch.forEach(({ resolve }, index) => {
-        resolve(results[index] as Out);
-      });
+      results = await (isAlone ? retryConflicts(run) : run());
     } catch (error) {
-      if (batch.length === 1 || error instanceof DatabaseUnavailable) {
-        for (const { reject } of batch) reject(error);
-        // Those behind would each wait for a time-out of their own.
-        if (error instanceof DatabaseUnavailable) for (const { reject } of this.#waiting.splice(0)) reject(error);
-      } else {
-        // A bad row, or a deadlock: alone, a bad row fails alone.
-        for (const waiting of batch) await this.#commitAlone(waiting);
-      }
+      if (error instanceof DatabaseUnavailable) throw error;
+      if (isAlone) return rejectAll(batch, error);
+      // A bad row, or a conflict: alone, a bad row fails alone, and a conflict is retried.
+      for (const waiting of batch) await this.#commit([waiting]);
+      return;
     }
-  }
-
-  async #commitAlone({ item, resolve, reject }: Waiting<In, Out>): Promise<void> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const [result] = await this.#options.run([item]);
-        return resolve(result as Out);
-      } catch (error) {
-        if (!isDeadlock(error) || attempt === DEADLOCK_RETRIES) return reject(error);
-      }
-    }
+    // It is committed, so it must not run again; but nobody knows which result belongs to which item.
+    if (results.length !== batch.length)
+      return rejectAll(batch, new Error(`a batch of ${batch.length} was committed with ${results.length} results`));
+    for (const [index, result] of results.entries()) batch[index]?.resolve(result);
   }
 }
 
-const isDeadlock = (error: unknown) => error instanceof Error && 'code' in error && error.code === '40P01';
+/** Those that are settled already stay as they are. */
+function rejectAll(batch: readonly Pick<Waiting<never, never>, 'reject'>[], error: unknown): void {
+  for (const { reject } of batch) reject(error);
+}

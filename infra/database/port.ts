@@ -28,7 +28,11 @@ export interface Lock {
 
 /** Statements, each by itself or several in a transaction. */
 export interface Statements extends Queryable {
-  /** READ COMMITTED. Rolls back when `work` throws, and rethrows. Rejects when the commit fails. */
+  /**
+   * READ COMMITTED. Rolls back when `work` throws, and rethrows. Rejects when the commit fails. After a deadlock or a
+   * serialization failure `work` runs again from the start, as single statements do: outside of the transaction it
+   * changes nothing but by afterCommit.
+   */
   transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
 }
 
@@ -52,6 +56,15 @@ export interface Database extends Statements {
   /** Takes the advisory lock of that name for this process, or answers undefined where another holds it. */
   tryLock(name: string): Promise<Lock | undefined>;
   close(): Promise<void>;
+}
+
+/** Concurrent transactions kept this one from committing, several times in a row. Nothing of it is committed. */
+export class ConcurrentUpdate extends Error {
+  readonly code = 'concurrent-update';
+  constructor(cause: unknown) {
+    super(`concurrent update: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    this.name = 'ConcurrentUpdate';
+  }
 }
 
 /** A fault of the connection or the server, not of the statement: the same statement may succeed later. */

@@ -58,6 +58,7 @@ async function transactionOn<T>(
   work: (tx: Transaction) => Promise<T>,
   callbacks: (() => void)[],
 ): Promise<T> {
+  callbacks.length = 0; // after a conflict the work runs again: only those of the attempt that commits count
   await send(client, { text: 'BEGIN' });
   try {
     const transaction: Transaction = {

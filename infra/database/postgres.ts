@@ -7,6 +7,7 @@ import type { Database } from './port.ts';
 import { statementsOf, withClientOf } from './postgres-connections.ts';
 import { tryLock } from './postgres-lock.ts';
 import { LongRunning } from './postgres-long-running.ts';
+import { retryConflicts } from './retry-conflicts.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 /**
@@ -53,7 +54,7 @@ export function openPostgres(options: PostgresOptions): Database {
     get background() {
       return database;
     },
-    ...statementsOf({ withClient: (work) => withClientOf(pool, work) }),
+    ...statementsOf({ withClient: (work) => retryConflicts(() => withClientOf(pool, work)) }),
     longRunning: longRunning.statements,
     interrupt: () => longRunning.interrupt(),
     tryLock: (name) => tryLock(settings, name),

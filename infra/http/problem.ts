@@ -4,7 +4,7 @@ import type { ErrorRequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { ZodError } from 'zod';
 import { Overloaded } from '../database/group-commit.ts';
-import { DatabaseUnavailable } from '../database/port.ts';
+import { ConcurrentUpdate, DatabaseUnavailable } from '../database/port.ts';
 
 export interface FieldError {
   /** Where the fault is, such as `items.0.quantity`. */
@@ -93,8 +93,7 @@ function problemOf(error: unknown): Problem | undefined {
   if (error instanceof DatabaseUnavailable) return unavailable('The database does not answer. Try again.');
   if (error instanceof Overloaded) return unavailable('Too many requests are waiting. Try again.');
   if (error instanceof URIError) return notFound('resource');
-  // PostgreSQL ends one of two transactions that wait for each other (40P01); the other one went through.
-  if (error instanceof Error && 'code' in error && error.code === '40P01') return concurrentUpdate();
+  if (error instanceof ConcurrentUpdate) return concurrentUpdate();
   return bodyProblemOf(error);
 }
 

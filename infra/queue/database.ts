@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import { telling, whileLocked } from '../database/migrate.ts';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { send, withClientOf } from '../database/postgres-connections.ts';
+import { retryConflicts } from '../database/retry-conflicts.ts';
 import { backoff } from '../runtime/backoff.ts';
 import type { Health } from '../runtime/health.ts';
 import type { Backend, Ends } from './backend.ts';
@@ -150,7 +151,7 @@ export async function postgresBackend(options: PostgresBackendOptions): Promise<
     run: async (text, params) => {
       const query = { text, ...(params ? { values: [...params] } : {}) };
       try {
-        return await withClientOf(pool, (client) => send(client, query));
+        return await retryConflicts(() => withClientOf(pool, (client) => send(client, query)));
       } catch (error) {
         throw error instanceof DatabaseUnavailable ? asOutage(error) : error;
       }

@@ -119,7 +119,7 @@ export class Gate {
       this.#holders?.add(userId); // a glance under way may have looked before
     }
     if (admitted > 0) onAdmitted(admitted);
-    return batch.map((_, index) => decisions[index]);
+    return decisions.length === 0 ? batch.map(() => undefined) : decisions; // none at all: there is no such sale
   }
 
   #lookAgain(): void {

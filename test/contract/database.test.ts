@@ -5,10 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
+import { GroupCommit } from '../../infra/database/group-commit.ts';
 import { migrate } from '../../infra/database/migrate.ts';
 import { openPglite } from '../../infra/database/pglite.ts';
-import { type Database, DatabaseUnavailable, type Queryable } from '../../infra/database/port.ts';
+import { ConcurrentUpdate, type Database, DatabaseUnavailable, type Queryable } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
 import { type Postgres, startPostgres } from '../servers/postgres.ts';
 import { freshDatabase } from '../setup/postgres.ts';
@@ -113,22 +114,22 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
     expect(await ids('undone')).toEqual([]);
   });
 
+  test.each([
+    Object.assign(new Error('connect ECONNREFUSED 10.0.0.1:443'), { code: 'ECONNREFUSED' }),
+    Object.assign(new Error('the provider is full'), { code: '53300' }),
+    new Error('timeout exceeded when asking the provider'),
+    new TypeError('undefined is not a function'),
+  ])('an error of the work is never taken for an outage of the database: %s', async (failure) => {
+    const work = database.transaction(async (tx) => {
+      await tx.execute("INSERT INTO entries (id) VALUES ('not away')");
+      throw failure;
+    });
+    await expect(work).rejects.toBe(failure);
+    expect(await ids('not away')).toEqual([]);
+  });
+
   test('runs afterCommit once the rows are committed, in order', async () => {
     const seen: string[] = [];
-    test.each([
-      Object.assign(new Error('connect ECONNREFUSED 10.0.0.1:443'), { code: 'ECONNREFUSED' }),
-      Object.assign(new Error('the provider is full'), { code: '53300' }),
-      new Error('timeout exceeded when asking the provider'),
-      new TypeError('undefined is not a function'),
-    ])('an error of the work is never taken for an outage of the database: %s', async (failure) => {
-      const work = database.transaction(async (tx) => {
-        await tx.execute("INSERT INTO entries (id) VALUES ('not away')");
-        throw failure;
-      });
-      await expect(work).rejects.toBe(failure);
-      expect(await ids('not away')).toEqual([]);
-    });
-
     const visible: Promise<string[]>[] = [];
     await database.transaction(async (tx) => {
       tx.afterCommit(() => seen.push('first'));
@@ -286,6 +287,107 @@ describe.runIf(databaseUrl)('PostgreSQL, from several connections', () => {
       what: 'the released lock is free',
     });
     expect(lost).toBe(false);
+  });
+
+  describe('that wait for each other', () => {
+    beforeAll(async () => {
+      await one.script(`
+        CREATE TABLE rows (id text PRIMARY KEY, amount int8 NOT NULL);
+        INSERT INTO rows VALUES ('left', 0), ('right', 0);
+        CREATE SEQUENCE attempts;
+        CREATE FUNCTION conflict(code text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+          PERFORM nextval('attempts'); -- not undone by a rollback
+          RAISE EXCEPTION 'in the way' USING ERRCODE = code;
+        END $$;
+        -- Changes one row and then the other, once two sessions have changed their first row.
+        CREATE FUNCTION change_both(former text, latter text) RETURNS void LANGUAGE plpgsql AS $$
+        DECLARE attempt int8 := nextval('attempts');
+        BEGIN
+          UPDATE rows SET amount = amount + 1 WHERE id = former;
+          PERFORM pg_advisory_xact_lock_shared(attempt);
+          WHILE attempt <= 2 AND (SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+            WHERE l.locktype = 'advisory' AND d.datname = current_database()) < 2 LOOP PERFORM pg_sleep(0.01); END LOOP;
+          UPDATE rows SET amount = amount + 1 WHERE id = latter;
+        END $$;
+      `);
+    });
+    beforeEach(() => one.script('UPDATE rows SET amount = 0; ALTER SEQUENCE attempts RESTART'));
+    const amounts = () => one.query('SELECT id, amount FROM rows ORDER BY id');
+    const bothTwice = [
+      { id: 'left', amount: 2 },
+      { id: 'right', amount: 2 },
+    ];
+    const attempts = async () => (await one.query<{ n: number }>('SELECT last_value AS n FROM attempts'))[0]?.n;
+
+    /** Changes both rows in a transaction; the first attempts of two callers wait for each other. */
+    function changing() {
+      const firstChanged = gate(2);
+      const counts = { begun: 0, committed: 0 };
+      const change = (database: Database, [former, latter]: readonly string[]) =>
+        database.transaction(async (tx) => {
+          counts.begun++;
+          tx.afterCommit(() => counts.committed++);
+          await tx.execute('UPDATE rows SET amount = amount + 1 WHERE id = $1', [former]);
+          await firstChanged();
+          await tx.execute('UPDATE rows SET amount = amount + 1 WHERE id = $1', [latter]);
+        });
+      return { counts, change };
+    }
+
+    test('commit both transactions: the one that PostgreSQL ended runs again', async () => {
+      const { counts, change } = changing();
+      await Promise.all([change(one, ['left', 'right']), change(other, ['right', 'left'])]);
+      expect(await amounts()).toEqual(bothTwice);
+      expect(counts).toEqual({ begun: 3, committed: 2 });
+    });
+
+    test('commit both batches of one', async () => {
+      const { counts, change } = changing();
+      const commits = [one, other].map(
+        (database) =>
+          new GroupCommit<readonly string[], string>({
+            run: async ([rows = []]) => {
+              await change(database, rows);
+              return ['changed'];
+            },
+            key: String,
+            maxBatch: 10,
+            maxWaiting: 10,
+          }),
+      );
+      const changed = [commits[0]?.submit(['left', 'right']), commits[1]?.submit(['right', 'left'])];
+      expect(await Promise.all(changed)).toEqual(['changed', 'changed']);
+      expect(await amounts()).toEqual(bothTwice);
+      expect(counts).toEqual({ begun: 3, committed: 2 });
+    });
+
+    test('commit both single statements', async () => {
+      await Promise.all([
+        one.execute("SELECT change_both('left', 'right')"),
+        other.query("SELECT change_both('right', 'left')"),
+      ]);
+      expect(await amounts()).toEqual(bothTwice);
+      expect(await attempts()).toBe(3);
+    });
+
+    test.each(['40P01', '40001'])('are given up after five attempts: %s', async (code) => {
+      const statement = one.query('SELECT conflict($1)', [code]);
+      await expect(statement).rejects.toBeInstanceOf(ConcurrentUpdate);
+      expect(await attempts()).toBe(5);
+      const commits = new GroupCommit<string, object>({
+        run: (batch) => one.transaction((tx) => tx.query('SELECT conflict($1)', batch)),
+        key: String,
+        maxBatch: 1,
+        maxWaiting: 1,
+      });
+      await expect(commits.submit(code)).rejects.toMatchObject({ cause: { code } });
+      expect(await attempts()).toBe(10);
+    });
+
+    test('and what fails for another reason is not run again', async () => {
+      await expect(one.query('SELECT conflict($1)', ['23505'])).rejects.toMatchObject({ code: '23505' });
+      expect(await attempts()).toBe(1);
+    });
   });
 
   test('a connection that ends in mid-transaction is "unavailable", and the next transaction has another', async () => {

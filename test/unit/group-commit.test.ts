@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { GroupCommit, Overloaded } from '../../infra/database/group-commit.ts';
-import { DatabaseUnavailable } from '../../infra/database/port.ts';
+import { ConcurrentUpdate, DatabaseUnavailable } from '../../infra/database/port.ts';
 import { deferred } from '../../infra/runtime/promises.ts';
 
 /** Remembers its batches; `work` says what becomes of each. */
@@ -86,6 +86,52 @@ describe('group commit', () => {
     const results = await Promise.allSettled([never.commits.submit('a'), never.commits.submit('b')]);
     expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
     expect(never.batches.length).toBeLessThanOrEqual(11);
+  });
+
+  test('a batch of one is retried after a conflict as well, not for ever', async () => {
+    let left = 3;
+    const { commits, batches } = committing((batch) => {
+      if (left-- > 0) throw deadlock();
+      return upperCase(batch);
+    });
+    expect(await commits.submit('a')).toBe('A');
+    expect(batches).toEqual([['a'], ['a'], ['a'], ['a']]);
+
+    const never = committing(() => {
+      throw deadlock();
+    });
+    await expect(never.commits.submit('a')).rejects.toBeInstanceOf(ConcurrentUpdate);
+    expect(never.batches).toHaveLength(5);
+  });
+
+  test('once the database is away, the rest of a bad batch and all that wait fail with it at once', async () => {
+    const away = new DatabaseUnavailable(new Error('gone'));
+    const later: Promise<string>[] = [];
+    const { commits, batches } = committing((batch) => {
+      if (batch.length > 1) throw new Error('22021');
+      if (batch[0] === 'a') return upperCase(batch);
+      if (later.length === 0) later.push(commits.submit('later'));
+      throw away;
+    });
+    const results = await Promise.allSettled(['a', 'b', 'c', 'd'].map((item) => commits.submit(item)));
+    const rejected = { status: 'rejected', reason: away };
+    expect(results).toEqual([{ status: 'fulfilled', value: 'A' }, rejected, rejected, rejected]);
+    expect(await Promise.allSettled(later)).toEqual([rejected]);
+    expect(batches).toEqual([['a', 'b', 'c', 'd'], ['a'], ['b']]);
+  });
+
+  test.each([
+    ['fewer', ['A']],
+    ['more', ['A', 'B', 'C']],
+  ])('a run with %s results than items rejects all of them, and is not repeated', async (_, answers) => {
+    const { commits, batches } = committing(() => answers);
+    const results = await Promise.allSettled(['a', 'b'].map((item) => commits.submit(item)));
+    const reason = new Error(`a batch of 2 was committed with ${answers.length} results`);
+    expect(results).toEqual([
+      { status: 'rejected', reason },
+      { status: 'rejected', reason },
+    ]);
+    expect(batches).toHaveLength(1);
   });
 
   test('while the database is away nobody is tried one by one', async () => {

@@ -1,0 +1,24 @@
+import { pino } from 'pino';
+import { afterEach, describe, expect, test } from 'vitest';
+import { ConcurrentUpdate, DatabaseUnavailable } from '../../infra/database/port.ts';
+import { createApp, route } from '../../infra/http/app.ts';
+import { type HttpServer, listen } from '../../infra/http/server.ts';
+
+let server: HttpServer | undefined;
+afterEach(() => server?.close());
+
+describe('a request that the database could not serve now', () => {
+  test.each([new DatabaseUnavailable(new Error('gone')), new ConcurrentUpdate(new Error('deadlock detected'))])(
+    'is answered with 503 and when to come back: %s',
+    async (error) => {
+      const app = createApp(pino({ level: 'silent' }), (router) =>
+        route(router, '/', { get: [() => Promise.reject(error)] }),
+      );
+      server = await listen(app, '127.0.0.1', 0);
+      const response = await fetch(server.url);
+      expect(response.status).toBe(503);
+      expect(response.headers.get('retry-after')).toBe('1');
+      expect(await response.json()).toMatchObject({ type: '/problems/unavailable' });
+    },
+  );
+});
