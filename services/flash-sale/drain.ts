@@ -5,7 +5,7 @@
 // (`fed_until`); afterwards it is added again, whatever became of it: a queue that lost everything costs seconds.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { Database, Lock } from '../../infra/database/port.ts';
+import { type Database, DatabaseUnavailable, type Lock } from '../../infra/database/port.ts';
 import type { PacedQueue, PacedQueues } from '../../infra/queue/port.ts';
 import { Loop } from '../../infra/runtime/loop.ts';
 import { within } from '../../infra/runtime/promises.ts';
@@ -105,24 +105,28 @@ export class Drain {
     this.#lastTurnAt = performance.now();
     if (!queues.shared && !(await this.#holdsLock())) return false;
     const sales = await listDrained(database, QUIET_MS, MAX_QUEUES).catch((error) => {
-      for (const silence of this.#silences.values()) silence.excuse();
+      // Without the database there can be no progress, and no queue is to blame.
+      if (error instanceof DatabaseUnavailable) for (const silence of this.#silences.values()) silence.excuse();
       throw error;
     });
     const ids = new Set(sales.map(({ id }) => id));
     for (const id of this.#silences.keys()) if (!ids.has(id)) this.#silences.delete(id);
-    for (const [id, { queue }] of this.#draining) {
-      if (ids.has(id)) continue;
-      this.#draining.delete(id);
-      // Whoever drains alone leaves nothing of a sale that is over or quiet; should that fail, the next one clears it.
-      if (!queues.shared) await within(CLOSE_MS, queue.clear()).catch(() => undefined);
-      await within(CLOSE_MS, queue.close()).catch((error) => this.#warn(1, error));
-    }
+    const over = [...this.#draining].filter(([id]) => !ids.has(id));
+    // At the same time: where the queues' server hangs, each would wait for a time-out of its own.
+    await Promise.all(over.map(([id, { queue }]) => this.#putAway(id, queue)));
     // All of them to the end, and one that fails holds up no other.
     const fed = await Promise.allSettled(sales.map((sale) => this.#feed(sale)));
     const failed = fed.filter((result) => result.status === 'rejected');
     if (failed.length > 0 && failed.length === sales.length) throw failed[0]?.reason;
     if (failed.length > 0) this.#warn(failed.length, failed[0]?.reason);
     return fed.some((result) => result.status === 'fulfilled' && result.value);
+  }
+
+  /** Whoever drains alone leaves nothing of a sale that is over or quiet; should that fail, the next one clears it. */
+  async #putAway(id: string, queue: PacedQueue): Promise<void> {
+    this.#draining.delete(id);
+    if (!this.#options.queues.shared) await within(CLOSE_MS, queue.clear()).catch(() => undefined);
+    await within(CLOSE_MS, queue.close()).catch((error) => this.#warn(1, error));
   }
 
   /** Answers whether there may be more to feed. */

@@ -1,0 +1,66 @@
+// The drain without a database or a queue: what it makes of a database and of queues that do not answer.
+import { pino } from 'pino';
+import { afterEach, describe, expect, test } from 'vitest';
+import { type Database, DatabaseUnavailable } from '../../infra/database/port.ts';
+import type { PacedQueue } from '../../infra/queue/port.ts';
+import { Drain } from '../../services/flash-sale/drain.ts';
+import { eventually } from '../setup/wait.ts';
+
+const cleanUps: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+/** A drain that asks `list` for the sales to be drained. */
+function startDrain(list: () => object[], queue: Partial<PacedQueue> = {}) {
+  const seen = { rebuilds: 0, lists: 0 };
+  const database = {
+    query: async (text: string) => {
+      if (!text.includes('admitted - queued AS left')) return []; // no ticket needs a job
+      seen.lists++;
+      return list();
+    },
+    execute: async () => 0,
+  } as unknown as Database;
+  const drain = new Drain({
+    database,
+    queues: {
+      kind: 'redis',
+      shared: true,
+      open: async () => ({ add: async () => {}, clear: async () => {}, close: async () => {}, ...queue }),
+      health: () => ({ status: 'up' }),
+      close: async () => {},
+    },
+    accept: async () => {},
+    giveUp: async () => {},
+    silenceMs: 300,
+    onRebuild: () => seen.rebuilds++,
+    log: pino({ level: 'silent' }),
+  });
+  drain.start();
+  cleanUps.push(() => drain.stop());
+  return seen;
+}
+
+describe('the drain', () => {
+  const sale = (id: string) => ({ id, drain_per_second: 100, queued: 5, left: 0 });
+
+  // After the failures: with the time that they took, the queue has been silent for too long already.
+  test.each([
+    { error: new TypeError('not a function'), rebuilds: 1 },
+    { error: new DatabaseUnavailable(new Error('gone')), rebuilds: 0 },
+  ])('a silent queue is excused by a database that is away, not by an error of our own: $error', async (each) => {
+    const seen = startDrain(() => {
+      if (seen.lists > 1 && seen.lists < 5) throw each.error;
+      return seen.lists < 6 ? [sale('a')] : [];
+    });
+    await eventually(() => seen.lists >= 6, { what: 'it lists again' });
+    expect(seen.rebuilds).toBe(each.rebuilds);
+  });
+
+  test('queues that do not close are given up together', async () => {
+    const sales = Array.from({ length: 10 }, (_, index) => sale(`sale-${index}`));
+    const seen = startDrain(() => (seen.lists === 1 ? sales : []), { close: () => new Promise(() => {}) });
+    await eventually(() => seen.lists > 2, { what: 'it goes on', timeoutMs: 6_000 });
+  });
+});
