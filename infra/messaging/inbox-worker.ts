@@ -75,7 +75,10 @@ export class InboxWorker {
     const { database, inbox, leaseMs, maxRows } = this.#options;
     const { room } = inbox;
     // With little room it waits for more, rather than claim row by row: the inbox wakes it.
-    if (room < maxRows / 2) return false;
+    if (room < maxRows / 2) {
+      inbox.takeOn([], true);
+      return false;
+    }
     const rows = await inbox.rows.claim(database, leaseMs, room);
     inbox.takeOn(rows, rows.length === room);
     return false;

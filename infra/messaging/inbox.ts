@@ -157,9 +157,7 @@ export class Inbox implements Receiver {
     const taken = leaseMs > 0 ? messages.length : 0;
     this.#rowsRunning += taken;
     const stored = await this.#whenDatabaseIsThere(() => this.rows.add(this.#options.database, rows, leaseMs)).finally(
-      () => {
-        this.#rowsRunning -= taken;
-      },
+      () => this.#makeRoom(taken),
     );
     if (leaseMs === 0 || stored.size < messages.length) this.wake();
     if (leaseMs === 0) this.#unclaimed = true;
@@ -181,7 +179,7 @@ export class Inbox implements Receiver {
 
   /**
    * Handles claimed rows in the background, each as an attempt of its own; repeats answers that were asked for again.
-   * `more`: there were more than there was room for.
+   * `more`: there may be more than there was room for.
    */
   takeOn(rows: readonly ClaimedMessage[], more = false): void {
     this.#unclaimed ||= more;
@@ -218,8 +216,7 @@ export class Inbox implements Receiver {
         .catch((error) => this.#options.log.warn({ error: messageOf(error) }, 'left to its lease'))
         .finally(() => {
           this.#background.delete(running);
-          this.#rowsRunning--;
-          if (this.#unclaimed && this.#rowsRunning < this.#options.maxRows / 2) this.wake();
+          this.#makeRoom(1);
         });
       this.#background.add(running);
     }
@@ -234,6 +231,11 @@ export class Inbox implements Receiver {
       body: row.body ?? new Uint8Array(),
     };
     await this.#recordDead(message, 'row', `the process ended during each of ${row.attempts - 1} attempts`);
+  }
+
+  #makeRoom(rows: number): void {
+    this.#rowsRunning -= rows;
+    if (this.#unclaimed && this.#rowsRunning < this.#options.maxRows / 2) this.wake();
   }
 
   /** One attempt at one message. Resolves when its outcome is recorded. */

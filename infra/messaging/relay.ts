@@ -43,6 +43,8 @@ export class Relay implements RelayDoor {
   /** Positions of rows that are published and not yet deleted. */
   #published: number[] = [];
   #lastTurnOver = Number.NEGATIVE_INFINITY;
+  /** There may be rows that nobody has claimed: the next turn looks, however recent the last look. */
+  #unclaimed = true;
   #running = false;
 
   constructor(options: RelayOptions) {
@@ -77,30 +79,35 @@ export class Relay implements RelayDoor {
   }
 
   wake(): void {
-    this.#lastTurnOver = Number.NEGATIVE_INFINITY;
+    this.#unclaimed = true;
     this.#loop.wake();
   }
 
   async #turn(): Promise<boolean> {
-    const due = performance.now() - this.#lastTurnOver >= this.#options.pollMs;
+    const due = this.#unclaimed || performance.now() - this.#lastTurnOver >= this.#options.pollMs;
     if (due || this.#published.length >= BATCH) await this.#turnOver();
     const rows = this.#waiting.splice(0, BATCH);
     if (rows.length > 0) await this.#publish(rows);
     // Without a pause while there is more: after an outage the backlog goes as fast as it is published.
-    return this.#waiting.length > 0 || this.#lastTurnOver === Number.NEGATIVE_INFINITY;
+    return this.#waiting.length > 0 || this.#unclaimed;
   }
 
   /** Deletes what was published and claims what nobody holds. */
   async #turnOver(): Promise<void> {
     const { database, outbox, channel, leaseMs } = this.#options;
-    const rows = await outbox.turnOver(database, channel, this.#published, leaseMs, BATCH);
+    // Before the look: a wake-up that comes during it may tell of rows that it does not see.
+    this.#unclaimed = false;
+    const rows = await outbox.turnOver(database, channel, this.#published, leaseMs, BATCH).catch((error) => {
+      this.#unclaimed = true;
+      throw error;
+    });
     this.#published = [];
+    this.#lastTurnOver = performance.now();
     // Where a lease ran out while its row waited here, it is only renewed: published twice, rows that come too fast
     // would come ever faster.
     const held = new Set(this.#waiting.map(({ position }) => position));
     this.#waiting.push(...rows.filter(({ position }) => !held.has(position)));
-    // A full batch: there may be more.
-    this.#lastTurnOver = rows.length === BATCH ? Number.NEGATIVE_INFINITY : performance.now();
+    if (rows.length === BATCH) this.#unclaimed = true;
   }
 
   async #publish(rows: readonly ClaimedRow[]): Promise<void> {

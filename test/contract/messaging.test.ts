@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import type { Subscription } from '../../infra/bus/port.ts';
+import type { Database } from '../../infra/database/port.ts';
 import { MAX_UNREADABLE } from '../../infra/messaging/inbox-worker.ts';
 import { type Channel, type ClaimedRow, Outbox } from '../../infra/messaging/outbox.ts';
 import { Relay, type Unpublished } from '../../infra/messaging/relay.ts';
@@ -35,9 +36,12 @@ describe('the relay', () => {
   /** What a transport took over, in its order. */
   type Publish = (rows: readonly ClaimedRow[]) => Promise<Unpublished[]>;
 
-  function startRelay(publish: Publish, { channel = 'bus' as Channel, leaseMs = 60_000 } = {}) {
+  function startRelay(
+    publish: Publish,
+    { channel = 'bus' as Channel, leaseMs = 60_000, pollMs = 50, database = databases.database } = {},
+  ) {
     const outbox = new Outbox(group.schema);
-    const relay = new Relay({ database: databases.database, outbox, channel, publish, leaseMs, pollMs: 50, log });
+    const relay = new Relay({ database, outbox, channel, publish, leaseMs, pollMs, log });
     relay.start();
     cleanUps.push(() => relay.stop());
     return { relay, outbox };
@@ -176,6 +180,44 @@ describe('the relay', () => {
     down = false;
     await isEmpty();
     expect(idsOf(bus.taken).sort()).toEqual(ids);
+  });
+
+  test('a wake-up during a look for rows is followed by another look', async () => {
+    const [looked, released] = [deferred(), deferred()];
+    const { taken, publish } = taking();
+    // The first answer is held back, so that it says nothing of what is written meanwhile.
+    const database: Database = {
+      ...databases.database,
+      query: async <Row extends object>(text: string, params?: readonly unknown[]) => {
+        const found = await databases.database.query<Row>(text, params);
+        looked.resolve();
+        await released.promise;
+        return found;
+      },
+    };
+    const { relay } = startRelay(publish, { pollMs: 600_000, database });
+    await looked.promise;
+    const ids = await write(new Outbox(group.schema), 3);
+    relay.wake();
+    released.resolve();
+    await eventually(() => taken.length >= 3, { what: 'the rows are published before the next poll' });
+    expect(idsOf(taken)).toEqual(ids);
+  });
+
+  test('a look that fails is made up for, however far the next poll is', async () => {
+    const { taken, publish } = taking();
+    let looks = 0;
+    const database: Database = {
+      ...databases.database,
+      query: async <Row extends object>(text: string, params?: readonly unknown[]) => {
+        if (++looks === 1) throw new Error('no look');
+        return databases.database.query<Row>(text, params);
+      },
+    };
+    const ids = await write(new Outbox(group.schema), 3);
+    startRelay(publish, { pollMs: 600_000, database });
+    await eventually(() => taken.length >= 3, { what: 'the rows are published before the next poll' });
+    expect(idsOf(taken)).toEqual(ids);
   });
 
   test('two of them share an outbox, and publish nothing twice', async () => {
@@ -359,6 +401,21 @@ describe('the inbox', () => {
     expect(await member.inbox.rows.prune(databases.database, 7, 100)).toBe(1);
     expect(await status(old)).toBeUndefined();
     expect([(await status(recent))?.status, (await status(dead))?.status]).toEqual(['done', 'dead']);
+  });
+
+  test('what another process wrote while there was no room is handled once there is, without a poll', async () => {
+    const released = deferred();
+    const member = await join({ pollMs: 600_000, prefetch: 4, prepare: () => released.promise });
+    const store = () => member.inbox.store(Array.from({ length: 4 }, () => ({ body: body(uuidv7()) })));
+    await store();
+    await eventually(() => member.inbox.running === 4, { what: 'there is no room' });
+    const id = uuidv7();
+    const row = { messageId: id, type: 'order.placed', subject: uuidv7(), body: body(id) };
+    await member.inbox.rows.add(databases.database, [row], 0);
+    member.inbox.wake();
+    expect(await member.inbox.rows.due(databases.database)).toBe(1);
+    released.resolve();
+    await eventually(async () => (await status(id))?.status === 'done', { what: 'it is done' });
   });
 
   test('of a dead message that comes again the failure is reported again, as it was', async () => {

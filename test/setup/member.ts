@@ -41,6 +41,8 @@ export interface MemberOptions {
   readonly prefetch?: number;
   /** How long a row stays claimed by a member that is gone. */
   readonly leaseMs?: number;
+  /** How often rows are looked for without a wake-up. */
+  readonly pollMs?: number;
 }
 
 export class Member {
@@ -50,7 +52,7 @@ export class Member {
   #subscription: Subscription | undefined;
 
   private constructor(database: Database, { schema }: Group, types: readonly string[], options: MemberOptions) {
-    const { attempts = 3, retryMs = 20, prefetch = 50, leaseMs = 10_000 } = options;
+    const { attempts = 3, retryMs = 20, prefetch = 50, leaseMs = 10_000, pollMs = 50 } = options;
     const outbox = new Outbox(schema);
     const common = { database, attempts, maxRows: prefetch, leaseMs, log };
     const handler = recordingHandler(schema, outbox, options);
@@ -65,7 +67,7 @@ export class Member {
       retryMaxMs: retryMs,
       onOutcome: (_type, outcome) => this.outcomes.push(outcome),
     });
-    this.#worker = new InboxWorker({ ...common, inbox: this.inbox, pollMs: 50, retentionDays: 7 });
+    this.#worker = new InboxWorker({ ...common, inbox: this.inbox, pollMs, retentionDays: 7 });
   }
 
   /** Subscribes the group, whose tables exist, over this peer's connections. */
