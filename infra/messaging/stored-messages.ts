@@ -35,7 +35,7 @@ const MAX_DEAD = 20;
 /** `schema` is one of our own names, never input. */
 export async function countMessages(database: Queryable, schema: string): Promise<StoredMessages> {
   const rows = await database.query<{ place: string; rows: number; oldest_ms: number | null }>(
-    `SELECT channel AS place, count(*) AS rows, ${msBetween('min(time)', 'now()')} AS oldest_ms
+    `SELECT channel AS place, count(*) AS rows, ${msBetween('min(written_at)', 'now()')} AS oldest_ms
      FROM ${schema}.outbox GROUP BY channel
      UNION ALL
      SELECT 'pending', count(*), ${msBetween('min(received_at)', 'now()')} FROM ${schema}.inbox WHERE status = 'pending'

@@ -1,17 +1,16 @@
 // What the services do with what they are told, each alone with its tables: the end is the same whether a message comes
 // once, again, late, or after the inbox has forgotten it. Cancellations have a file of their own.
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { pino } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { factsRoutes } from '../../app/admin/facts.ts';
 import { schemaOf } from '../../app/schemas.ts';
-import { factsPage, type OrderFact, orderFact } from '../../contracts/audit.ts';
+import { factsPage, messagesSummary, type OrderFact, orderFact } from '../../contracts/audit.ts';
 import { createFlashSaleRequest } from '../../contracts/flash-sales.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { createApp } from '../../infra/http/app.ts';
+import { listen } from '../../infra/http/server.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
 import type { AnyService } from '../../infra/runtime/service.ts';
@@ -96,6 +95,17 @@ describe.for(steps)('%s', ([name, create, effects, answer]) => {
     expect([second, ...more]).toEqual([first]);
   });
 });
+
+/** What the order service answers at /audit/order and below. */
+async function auditOf(service: AnyService, path: string): Promise<unknown> {
+  const outbox = new Outbox('sluice_order');
+  const app = createApp(log, (router) =>
+    factsRoutes(router, { name: 'order', service, database: databases.database, outbox }),
+  );
+  const server = await listen(app, '127.0.0.1', 0);
+  cleanUps.push(() => server.close());
+  return (await fetch(`${server.url}/audit/order${path}`)).json();
+}
 
 describe('order', () => {
   const open = () =>
@@ -199,6 +209,24 @@ describe('order', () => {
     );
     expect(questions[0]).toMatchObject({ type: 'order.placed' });
     expect(new Set(questions.map((question) => JSON.stringify(question))).size).toBe(1);
+  });
+
+  test('an event that is sent again is as old as its row, not as what it tells of', async () => {
+    const order = await open();
+    const orderId = await place(order);
+    await databases.database.script(`
+      DELETE FROM sluice_order.outbox;
+      UPDATE sluice_order.orders SET created_at = now() - interval '3 hours' WHERE id = '${orderId}'`);
+    startLoops(order);
+    await eventually(async () => (await order.said(orderId)).length > 0, { what: 'it is asked for again' });
+    const [event] = await databases.database.query<{ old: boolean }>(
+      `SELECT time < now() - interval '2 hours' AS old FROM sluice_order.outbox WHERE subject = $1`,
+      [orderId],
+    );
+    expect(event).toEqual({ old: true });
+    const { outbox } = messagesSummary.parse(await auditOf(order.service, '/messages'));
+    expect(outbox.bus.rows).toBeGreaterThan(0);
+    expect(outbox.bus.oldestMs).toBeLessThan(60_000);
   });
 
   test('the same key is the same order; with another body it is refused', async () => {
@@ -318,11 +346,7 @@ describe('order', () => {
       };
 
       async function factOf(service: AnyService, orderId: string): Promise<OrderFact | undefined> {
-        const server = createServer(createApp(log, (router) => service.routes(router))).listen(0, '127.0.0.1');
-        cleanUps.push(() => server.close());
-        await once(server, 'listening');
-        const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/audit/order?ids=${orderId}`;
-        return factsPage(orderFact).parse(await (await fetch(url)).json()).items[0];
+        return factsPage(orderFact).parse(await auditOf(service, `?ids=${orderId}`)).items[0];
       }
 
       test('a refund that it rejects is tried ever more rarely, named to the audit, and never dropped', async () => {
