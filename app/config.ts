@@ -74,7 +74,11 @@ const variables = {
   ),
   LOG_LEVEL: variable(choice('trace', 'debug', 'info', 'warn', 'error'), 'info', 'Least level that is logged.'),
   LOG_FORMAT: variable(choice('auto', 'pretty', 'json'), 'auto', 'auto: pretty on a terminal, JSON lines otherwise.'),
-  RETRY_ATTEMPTS: variable(integer(1, 100), '5', 'Attempts at a message before it is dead.'),
+  RETRY_ATTEMPTS: variable(
+    integer(1, 100),
+    '5',
+    'Attempts at a message before it is dead, and at resending its reply.',
+  ),
   RETRY_BASE_MS: variable(integer(1, 3_600_000), '1000', 'Delay before the second attempt; doubles, with jitter.'),
   RETRY_MAX_MS: variable(integer(1, 86_400_000), '60000', 'Longest delay between two attempts.'),
   INBOX_RETENTION_DAYS: variable(integer(1, 3_650), '7', 'Days that handled messages are remembered.'),

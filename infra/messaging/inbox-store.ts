@@ -11,7 +11,7 @@ export interface ClaimedMessage {
   readonly subject: string | null;
   readonly status: 'pending' | 'retrying' | 'done' | 'dead';
   readonly body: Uint8Array | null;
-  /** Including the one that begins now. */
+  /** At handling it or, of a message that was handled, at sending its reply again; including the one that begins now. */
   readonly attempts: number;
 }
 
@@ -28,6 +28,15 @@ export interface NewMessage {
 /** As much of a body as is stored. An event has no more, so what is longer is unreadable. */
 export const MAX_STORED_BYTES = MAX_EVENT_BYTES;
 
+/** How an attempt at sending a reply again failed. */
+export interface ReplyFailure {
+  readonly error: string;
+  /** Until the next attempt. */
+  readonly delayMs: number;
+  /** There is no next attempt, until the message arrives once more. */
+  readonly isLast: boolean;
+}
+
 /** How an attempt failed. */
 export interface Failure {
   readonly status: 'retrying' | 'dead';
@@ -40,6 +49,8 @@ export interface Failure {
   readonly unreadable: boolean;
 }
 
+/** A message that was not handled yet; of any other one only the reply is wanted. */
+const UNHANDLED = "status IN ('pending', 'retrying')";
 const WAITING = "(status IN ('pending', 'retrying') OR asked_again)";
 
 export class InboxStore {
@@ -109,7 +120,9 @@ export class InboxStore {
          CASE WHEN $2::integer > 0 THEN 1 ELSE 0 END, CASE WHEN $2::integer > 0 THEN now() + $2::integer * interval '1 ms' END
        FROM json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid, body text)
        ON CONFLICT (message_id) DO UPDATE
-         SET asked_again = NOT i.unreadable, next_attempt_at = now(), unreadable = false, original_bytes = NULL,
+         SET asked_again = NOT i.unreadable, unreadable = false, original_bytes = NULL,
+             next_attempt_at = CASE WHEN i.asked_again THEN i.next_attempt_at ELSE now() END,
+             reply_attempts = CASE WHEN i.asked_again THEN i.reply_attempts ELSE 0 END,
              status = CASE WHEN i.unreadable THEN 'pending' ELSE i.status END,
              body = CASE WHEN i.unreadable THEN excluded.body ELSE i.body END,
              type = CASE WHEN i.unreadable THEN excluded.type ELSE i.type END,
@@ -124,9 +137,12 @@ export class InboxStore {
     return new Set(rows.filter(({ inserted }) => inserted).map(({ message_id }) => message_id));
   }
 
-  /** Records a message that failed at its first attempt, or that was never readable. */
-  async addFailed(tx: Transaction, message: NewMessage, failure: Failure): Promise<void> {
-    await tx.execute(
+  /**
+   * Records a message that failed at its first attempt, or that was never readable. Answers false, and changes nothing,
+   * if it is known already.
+   */
+  async addFailed(tx: Transaction, message: NewMessage, failure: Failure): Promise<boolean> {
+    const added = await tx.execute(
       `INSERT INTO ${this.#table}
          (message_id, type, subject, status, body, attempts, error, next_attempt_at, failure_id, unreadable,
           original_bytes, handled_at)
@@ -145,6 +161,7 @@ export class InboxStore {
         message.originalBytes ?? null,
       ],
     );
+    return added > 0;
   }
 
   /**
@@ -174,12 +191,14 @@ export class InboxStore {
     return database.query(
       `UPDATE ${this.#table}
        SET claimed_until = now() + $1::integer * interval '1 ms',
-           attempts = attempts + CASE WHEN status IN ('pending', 'retrying') THEN 1 ELSE 0 END
+           attempts = attempts + CASE WHEN ${UNHANDLED} THEN 1 ELSE 0 END,
+           reply_attempts = reply_attempts + CASE WHEN ${UNHANDLED} THEN 0 ELSE 1 END
        WHERE message_id IN (
          SELECT message_id FROM ${this.#table}
          WHERE ${WAITING} AND next_attempt_at <= now() AND ${condition}
          ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-       RETURNING message_id, type, subject, status, body, attempts`,
+       RETURNING message_id, type, subject, status, body,
+         CASE WHEN ${UNHANDLED} THEN attempts ELSE reply_attempts END AS attempts`,
       params,
     );
   }
@@ -199,10 +218,41 @@ export class InboxStore {
   /** Ends the repetition of answers. The claim on a message that was retried meanwhile is an attempt's, and stays. */
   async answered(tx: Transaction, ids: readonly string[]): Promise<void> {
     await tx.execute(
-      `UPDATE ${this.#table} SET asked_again = false, claimed_until = NULL
+      `UPDATE ${this.#table} SET asked_again = false, claimed_until = NULL, reply_attempts = 0, reply_error = NULL
        WHERE message_id = ANY($1::uuid[]) AND status IN ('done', 'dead')`,
       [ids],
     );
+  }
+
+  /** Ends a failed attempt at sending a reply again. What is known of the message's own handling stays as it is. */
+  async failReply(database: Queryable, id: string, { error, delayMs, isLast }: ReplyFailure): Promise<void> {
+    await database.execute(
+      `UPDATE ${this.#table}
+       SET asked_again = NOT $4::boolean, reply_error = $2, next_attempt_at = now() + $3::integer * interval '1 ms',
+           claimed_until = NULL
+       WHERE message_id = $1 AND status IN ('done', 'dead')`,
+      [id, error, delayMs, isLast],
+    );
+  }
+
+  /**
+   * A message that was handled before arrived again, and its reply could not be sent with it: the row will send it.
+   * Answers false if the message was not handled before.
+   */
+  async requestReply(
+    database: Queryable,
+    id: string,
+    { error, delayMs }: Pick<ReplyFailure, 'error' | 'delayMs'>,
+  ): Promise<boolean> {
+    const requested = await database.execute(
+      `UPDATE ${this.#table}
+       SET asked_again = true, reply_error = $2,
+           reply_attempts = CASE WHEN asked_again THEN reply_attempts ELSE 0 END,
+           next_attempt_at = CASE WHEN asked_again THEN next_attempt_at ELSE now() + $3::integer * interval '1 ms' END
+       WHERE message_id = $1 AND status IN ('done', 'dead')`,
+      [id, error, delayMs],
+    );
+    return requested > 0;
   }
 
   /** Of these messages, the dead ones that are to be reported. Their errors may name hosts, tables or paths: they stay here. */

@@ -6,9 +6,10 @@ import { groupBy } from '../runtime/group-by.ts';
 import type { CloudEvent } from './catalogue.ts';
 import { storable } from './envelope.ts';
 import type { AnyHandler, AnyHandlers, OnDead } from './handler.ts';
-import type { Failure, InboxStore, NewMessage } from './inbox-store.ts';
+import type { Failure, InboxStore, NewMessage, ReplyFailure } from './inbox-store.ts';
 
-export type Outcome = 'done' | 'repeated' | 'retrying' | 'dead';
+/** `reply-…`: the message had been handled before, and its reply could not be sent again; so far, or for good. */
+export type Outcome = 'done' | 'repeated' | 'retrying' | 'dead' | 'reply-retrying' | 'reply-dead';
 
 /** A message has just arrived, or it waits in a row that this process has claimed. */
 export type Origin = 'arrival' | 'row';
@@ -101,15 +102,31 @@ export class InboxTransactions {
     });
   }
 
-  /** Records that an attempt failed; the last one with the event that reports it. */
-  async fail(message: NewMessage, origin: Origin, outcome: Omit<Failure, 'failureId'>): Promise<void> {
+  /** Records that an attempt to send a reply again failed. */
+  failReply(messageId: string, failure: ReplyFailure): Promise<void> {
+    const { database, rows } = this.#options;
+    return rows.failReply(database, messageId, { ...failure, error: storable(failure.error) });
+  }
+
+  /** Leaves a reply that could not be sent again with its arrival to the row. Answers false if there is none to send. */
+  requestReply(messageId: string, failure: Pick<ReplyFailure, 'error' | 'delayMs'>): Promise<boolean> {
+    const { database, rows } = this.#options;
+    return rows.requestReply(database, messageId, { ...failure, error: storable(failure.error) });
+  }
+
+  /**
+   * Records that an attempt failed; the last one with the event that reports it. Answers false if it was an arrival that
+   * is known already, whose row stays as it is.
+   */
+  async fail(message: NewMessage, origin: Origin, outcome: Omit<Failure, 'failureId'>): Promise<boolean> {
     const { database, rows, onDead } = this.#options;
     const reported = outcome.status === 'dead' && onDead !== undefined && message.subject !== undefined;
     const failure = { ...outcome, error: storable(outcome.error), failureId: reported ? uuidv7() : undefined };
-    await database.transaction(async (tx) => {
+    return database.transaction(async (tx) => {
       if (origin === 'row') await rows.fail(tx, message.messageId, failure);
-      else await rows.addFailed(tx, message, failure);
+      else if (!(await rows.addFailed(tx, message, failure))) return false;
       if (reported) await onDead(tx, await rows.reported(tx, [message.messageId]));
+      return true;
     });
   }
 }

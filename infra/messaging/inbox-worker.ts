@@ -89,8 +89,7 @@ export class InboxWorker {
     const { database, inbox, leaseMs, attempts } = this.#options;
     const row = await inbox.rows.claimUnfinished(database, leaseMs, inbox.runningRows);
     if (!row) return false;
-    if (row.status !== 'pending' && row.status !== 'retrying') inbox.takeOn([row]);
-    else if (row.attempts > attempts) await inbox.giveUp(row);
+    if (row.attempts > attempts) await inbox.giveUp(row);
     else await inbox.handleRow(row, true);
     return true;
   }

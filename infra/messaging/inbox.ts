@@ -55,6 +55,8 @@ export class Inbox implements Receiver {
   readonly #options: InboxOptions;
   readonly #transactions: InboxTransactions;
   readonly #commits: GroupCommit<Work, Outcome>;
+  /** Replies that are sent again, out of rows. */
+  readonly #replies: GroupCommit<Pick<NewMessage, 'messageId'>, undefined>;
   readonly #listeners: (() => void)[] = [];
   readonly #unreadableListeners: (() => void)[] = [];
   readonly #stopping = new AbortController();
@@ -83,6 +85,16 @@ export class Inbox implements Receiver {
       gatherMs: GATHER_MS,
       // Twice, as a transport that lost its connection delivers again what is under way.
       maxWaiting: 2 * options.prefetch + options.maxRows,
+    });
+    this.#replies = new GroupCommit({
+      run: async (batch) => {
+        await this.#transactions.repeat(batch);
+        return batch.map(() => undefined);
+      },
+      key: ({ messageId }) => messageId,
+      maxBatch: MAX_BATCH,
+      gatherMs: GATHER_MS,
+      maxWaiting: options.maxRows,
     });
   }
 
@@ -183,14 +195,13 @@ export class Inbox implements Receiver {
    */
   takeOn(rows: readonly ClaimedMessage[], more = false): void {
     this.#unclaimed ||= more;
-    const asked = rows.filter(({ status }) => status === 'done' || status === 'dead');
-    const waiting = rows.filter(({ status }) => status === 'pending' || status === 'retrying');
-    if (waiting.length > 0) this.#inBackground(waiting.map((row) => this.handleRow(row)));
-    if (asked.length > 0) this.#inBackground([this.#repeatRows(asked)]);
+    this.#inBackground(rows.map((row) => this.handleRow(row)));
   }
 
   /** One attempt at a claimed row; `alone`: in a transaction of its own. */
-  handleRow({ message_id: messageId, body, attempts }: ClaimedMessage, alone = false): Promise<void> {
+  handleRow(row: ClaimedMessage, alone = false): Promise<void> {
+    if (wasHandled(row)) return this.#resendReply(row, alone);
+    const { message_id: messageId, body, attempts } = row;
     const bytes = body ?? new Uint8Array();
     const read = this.#read(bytes);
     if ('event' in read) return this.#attempt(read, bytes, 'row', attempts, alone);
@@ -222,20 +233,18 @@ export class Inbox implements Receiver {
     }
   }
 
-  /** Ends a claimed row whose attempts are used up without any having finished. */
-  async giveUp(row: ClaimedMessage): Promise<void> {
-    const message = {
-      messageId: row.message_id,
-      type: row.type ?? undefined,
-      subject: row.subject ?? undefined,
-      body: row.body ?? new Uint8Array(),
-    };
-    await this.#recordDead(message, 'row', `the process ended during each of ${row.attempts - 1} attempts`);
-  }
-
   #makeRoom(rows: number): void {
     this.#rowsRunning -= rows;
     if (this.#unclaimed && this.#rowsRunning < this.#options.maxRows / 2) this.wake();
+  }
+
+  /** Ends a claimed row whose attempts are used up without any having finished. */
+  async giveUp(row: ClaimedMessage): Promise<void> {
+    const error = `the process ended during each of ${row.attempts - 1} attempts`;
+    if (!wasHandled(row)) return this.#recordDead(messageIn(row), 'row', error);
+    const startedAt = performance.now();
+    const outcome = await this.#whenDatabaseIsThere(() => this.#recordReplyFailure(row, error));
+    this.#report(messageIn(row), outcome, startedAt, error);
   }
 
   /** One attempt at one message. Resolves when its outcome is recorded. */
@@ -251,41 +260,69 @@ export class Inbox implements Receiver {
     this.#running++;
     if (origin === 'row') this.#rowAttempts.add(work);
     try {
-      const [outcome, error] = await this.#whenDatabaseIsThere(async () => {
-        try {
+      const { outcome, error } = await this.#settle(
+        async () => {
           await handler.prepare?.(event);
-          if (alone) return await this.#transactions.commit([work]);
-          return [await this.#commits.submit(work)];
-        } catch (error) {
-          if (isAway(error)) throw error;
-          return [await this.#recordFailure(work, error), error];
-        }
-      });
-      this.#report(message, outcome as Outcome, startedAt, error);
+          const [outcome] = alone ? await this.#transactions.commit([work]) : [await this.#commits.submit(work)];
+          return outcome as Outcome;
+        },
+        (error) => this.#recordFailure(work, error),
+      );
+      this.#report(message, outcome, startedAt, error);
     } finally {
       this.#running--;
       this.#rowAttempts.delete(work);
     }
   }
 
-  async #repeatRows(rows: readonly ClaimedMessage[]): Promise<void> {
+  /** One attempt at sending the reply to a message again that was handled before. Resolves when its outcome is recorded. */
+  async #resendReply(row: ClaimedMessage, alone: boolean): Promise<void> {
     const startedAt = performance.now();
-    const messages = rows.map(({ message_id: messageId, type, subject }) => ({
-      messageId,
-      type: type ?? undefined,
-      subject: subject ?? undefined,
-    }));
-    await this.#whenDatabaseIsThere(() => this.#transactions.repeat(messages));
-    for (const message of messages) this.#report(message, 'repeated', startedAt);
+    const message = messageIn(row);
+    const { outcome, error } = await this.#settle(
+      async () => {
+        await (alone ? this.#transactions.repeat([message]) : this.#replies.submit(message));
+        return 'repeated';
+      },
+      (error) => this.#recordReplyFailure(row, error),
+    );
+    this.#report(message, outcome, startedAt, error);
   }
 
-  async #recordFailure(work: Work, error: unknown): Promise<Outcome> {
-    const { attempts, retryBaseMs, retryMaxMs } = this.#options;
-    const status = work.attempts >= attempts ? 'dead' : 'retrying';
-    const delayMs = backoff(work.attempts, retryBaseMs, retryMaxMs);
-    const failure = { status, error: messageOf(error), delayMs, unreadable: false } as const;
-    await this.#transactions.fail(work.message, work.origin, failure);
+  /** The outcome of an attempt, or what `recordFailure` makes of its error. Neither is charged with the database's absence. */
+  #settle(
+    attempt: () => Promise<Outcome>,
+    recordFailure: (error: unknown) => Promise<Outcome>,
+  ): Promise<{ readonly outcome: Outcome; readonly error?: unknown }> {
+    return this.#whenDatabaseIsThere(async () => {
+      try {
+        return { outcome: await attempt() };
+      } catch (error) {
+        if (isAway(error)) throw error;
+        return { outcome: await recordFailure(error), error };
+      }
+    });
+  }
+
+  async #recordFailure({ message, origin, attempts }: Work, error: unknown): Promise<Outcome> {
+    const status = attempts >= this.#options.attempts ? 'dead' : 'retrying';
+    const failure = { error: messageOf(error), delayMs: this.#delayMs(attempts) };
+    const isRecorded = await this.#transactions.fail(message, origin, { ...failure, status, unreadable: false });
+    // It was handled before, so what failed is its reply: the row sends it from now on.
+    if (!isRecorded && (await this.#transactions.requestReply(message.messageId, failure))) return 'reply-retrying';
     return status;
+  }
+
+  async #recordReplyFailure({ message_id: messageId, attempts }: ClaimedMessage, error: unknown): Promise<Outcome> {
+    const isLast = attempts >= this.#options.attempts;
+    const failure = { error: messageOf(error), delayMs: this.#delayMs(attempts), isLast };
+    await this.#transactions.failReply(messageId, failure);
+    return isLast ? 'reply-dead' : 'reply-retrying';
+  }
+
+  #delayMs(failures: number): number {
+    const { retryBaseMs, retryMaxMs } = this.#options;
+    return backoff(failures, retryBaseMs, retryMaxMs);
   }
 
   async #recordDead(message: NewMessage, origin: Origin, error: string, unreadable = false): Promise<void> {
@@ -329,9 +366,21 @@ export class Inbox implements Receiver {
     onOutcome?.(Object.hasOwn(handlers, type) ? type : UNKNOWN, outcome, ms / 1000);
     const line = { event: type, [subjectName]: message.subject, ms: Math.round(ms * 10) / 10, outcome };
     if (error === undefined) log.info(line);
-    else log[outcome === 'dead' ? 'error' : 'warn']({ ...line, messageId: message.messageId, error: messageOf(error) });
+    else log[isFinal(outcome) ? 'error' : 'warn']({ ...line, messageId: message.messageId, error: messageOf(error) });
   }
 }
+
+/** Of a message that was handled, only the reply is wanted again. */
+const wasHandled = ({ status }: ClaimedMessage) => status === 'done' || status === 'dead';
+
+const messageIn = ({ message_id: messageId, type, subject, body }: ClaimedMessage): NewMessage => ({
+  messageId,
+  type: type ?? undefined,
+  subject: subject ?? undefined,
+  body: body ?? new Uint8Array(),
+});
+
+const isFinal = (outcome: Outcome) => outcome === 'dead' || outcome === 'reply-dead';
 
 const isAway = (error: unknown) => error instanceof DatabaseUnavailable || error instanceof Overloaded;
 

@@ -4,14 +4,19 @@
 //   12:00:01.140  coupon      ↻ order.placed          019a…3f9c2e   12 ms  retrying  deadlock detected
 //   12:00:02.001  main        · listening  url=http://127.0.0.1:3000
 
-/** How a consumer's work on one message ended. `repeated`: it had been done before, and its answer was sent again. */
-type Outcome = 'done' | 'repeated' | 'retrying' | 'dead';
+/**
+ * How a consumer's work on one message ended. `repeated`: it had been done before, and its answer was sent again;
+ * `reply-…`: and its answer could not be sent again, so far or for good.
+ */
+type Outcome = 'done' | 'repeated' | 'retrying' | 'dead' | 'reply-retrying' | 'reply-dead';
 
 const marks: Record<Outcome, { mark: string; color: number }> = {
   done: { mark: '✓', color: 32 },
   repeated: { mark: '=', color: 36 },
   retrying: { mark: '↻', color: 33 },
   dead: { mark: '✗', color: 31 },
+  'reply-retrying': { mark: '↻', color: 33 },
+  'reply-dead': { mark: '✗', color: 31 },
 };
 
 const isOutcome = (value: unknown): value is Outcome => typeof value === 'string' && Object.hasOwn(marks, value);

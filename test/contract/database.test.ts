@@ -252,6 +252,9 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
         `SELECT count(*) AS rows, max(now() - written_at) < interval '1 minute' AS recent FROM grown.outbox`,
       ),
     ).toEqual([{ rows: 1_000, recent: true }]);
+    expect(
+      await database.query('SELECT count(*) AS rows FROM grown.inbox WHERE reply_attempts = 0 AND reply_error IS NULL'),
+    ).toEqual([{ rows: 1_000 }]);
   });
 
   test('has everything again after it was closed and opened', async () => {

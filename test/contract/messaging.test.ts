@@ -418,6 +418,129 @@ describe('the inbox', () => {
     await eventually(async () => (await status(id))?.status === 'done', { what: 'it is done' });
   });
 
+  describe('asked for a reply that cannot be sent again', () => {
+    const reply = async (id: string) => {
+      const [row] = await databases.database.query<Reply>(
+        `SELECT status, attempts, error, reply_attempts, reply_error, asked_again, claimed_until
+         FROM ${group.schema}.inbox WHERE message_id = $1`,
+        [id],
+      );
+      return row;
+    };
+    interface Reply {
+      readonly status: string;
+      readonly reply_attempts: number;
+      readonly reply_error: string | null;
+      readonly asked_again: boolean;
+      readonly claimed_until: Date | null;
+    }
+    const replies = async () => (await databases.database.query(`SELECT FROM ${group.schema}.outbox`)).length;
+    const givenUp = (member: Member) => member.outcomes.filter((outcome) => outcome === 'reply-dead');
+
+    /** A member whose replies fail `state.left` times: all of them, or those that are for `state.bad`. */
+    async function joinMute() {
+      const state = { left: Number.POSITIVE_INFINITY, bad: undefined as string | undefined, calls: 0 };
+      const member = await join({
+        repeat: (orderIds) => {
+          state.calls++;
+          if (state.left > 0 && (state.bad === undefined || orderIds.includes(state.bad))) {
+            state.left--;
+            throw new TypeError('no reply');
+          }
+        },
+      });
+      return { state, member };
+    }
+
+    test('gives up after its attempts, and the message stays done; asked once more it begins anew', async () => {
+      const { state, member } = await joinMute();
+      const id = uuidv7();
+      const message = { body: body(id) };
+      await member.inbox.handle([message]);
+      expect(await replies()).toBe(1);
+      await member.inbox.store([message]);
+      await eventually(() => givenUp(member).length === 1, { what: 'the reply is given up' });
+      expect(member.outcomes).toEqual(['done', 'reply-retrying', 'reply-retrying', 'reply-dead']);
+      const mute = { reply_attempts: 3, reply_error: 'no reply', asked_again: false, claimed_until: null };
+      expect(await reply(id)).toEqual({ status: 'done', attempts: 1, error: null, ...mute });
+      expect(state.calls).toBe(3);
+
+      state.left = 0;
+      await member.inbox.store([message]);
+      await eventually(async () => (await replies()) === 2, { what: 'the reply is sent' });
+      const sent = { reply_attempts: 0, reply_error: null, asked_again: false, claimed_until: null };
+      expect(await reply(id)).toEqual({ status: 'done', attempts: 1, error: null, ...sent });
+    });
+
+    test('by an arrival: the row sends it, and fresh messages in the batch are not held up', async () => {
+      const { state, member } = await joinMute();
+      const [id, fresh] = [uuidv7(), uuidv7()];
+      const message = { body: body(id) };
+      await member.inbox.handle([message]);
+      await member.inbox.handle([message, { body: body(fresh) }]);
+      expect((await status(fresh))?.status).toBe('done');
+      expect(member.outcomes.slice(0, 3).toSorted()).toEqual(['done', 'done', 'reply-retrying']);
+      await eventually(() => givenUp(member).length === 1, { what: 'the reply is given up' });
+      expect(await reply(id)).toMatchObject({ status: 'done', reply_attempts: 3, asked_again: false });
+
+      state.left = 1;
+      await member.inbox.handle([message]);
+      await eventually(() => member.outcomes.includes('repeated'), { what: 'the row sends it' });
+      expect(await reply(id)).toMatchObject({ status: 'done', reply_error: null, asked_again: false });
+    });
+
+    test('sends the other replies of the batch', async () => {
+      const { state, member } = await joinMute();
+      const messages = [uuidv7(), uuidv7(), uuidv7()].map((id) => ({ id, body: body(id) }));
+      await member.inbox.handle(messages);
+      state.bad = (JSON.parse(String(messages[1]?.body)) as { subject: string }).subject;
+      await member.inbox.store(messages);
+      await eventually(() => givenUp(member).length === 1, { what: 'the bad reply is given up' });
+      await eventually(async () => (await replies()) === 5, { what: 'the good ones are sent' });
+      const asked = await Promise.all(messages.map(({ id }) => reply(id)));
+      expect(asked.map((row) => row?.reply_error)).toEqual([null, 'no reply', null]);
+    });
+
+    test('leaves a dead message dead, with its error and its attempts', async () => {
+      const id = uuidv7();
+      const member = await join({ attempts: 2, prepare: () => Promise.reject(new Error('no luck')) });
+      const message = { body: body(id) };
+      await member.inbox.handle([message]);
+      await eventually(async () => (await status(id))?.status === 'dead', { what: 'it is dead' });
+      await databases.database.script(`
+        CREATE FUNCTION ${group.schema}.mute() RETURNS trigger LANGUAGE plpgsql AS
+          $$ BEGIN RAISE EXCEPTION 'no reply'; END $$;
+        CREATE TRIGGER mute BEFORE INSERT ON ${group.schema}.outbox EXECUTE FUNCTION ${group.schema}.mute()`);
+      await member.inbox.store([message]);
+      await eventually(() => givenUp(member).length === 1, { what: 'the report is given up' });
+      const dead = { status: 'dead', attempts: 2, error: 'no luck' };
+      expect(await reply(id)).toMatchObject({
+        ...dead,
+        reply_attempts: 2,
+        reply_error: 'no reply',
+        asked_again: false,
+      });
+    });
+
+    test('gives up one that ended the process in each of its attempts', async () => {
+      const id = uuidv7();
+      await databases.database.execute(
+        `INSERT INTO ${group.schema}.inbox (message_id, type, status, attempts, asked_again, reply_attempts, claimed_until)
+         VALUES ($1, 'order.placed', 'done', 1, true, 3, now() - interval '1 s')`,
+        [id],
+      );
+      const { state, member } = await joinMute();
+      await eventually(() => givenUp(member).length === 1, { what: 'the reply is given up' });
+      expect(await reply(id)).toMatchObject({
+        status: 'done',
+        attempts: 1,
+        asked_again: false,
+        reply_error: 'the process ended during each of 3 attempts',
+      });
+      expect(state.calls).toBe(0);
+    });
+  });
+
   test('of a dead message that comes again the failure is reported again, as it was', async () => {
     const id = uuidv7();
     const member = await join({ attempts: 1, prepare: () => Promise.reject(new Error('no luck')) });

@@ -34,6 +34,8 @@ export interface MemberOptions {
   readonly prepare?: (event: Event) => Promise<void>;
   /** In the transaction, after the effects; throwing rolls them back. */
   readonly handle?: (events: readonly Event[]) => void;
+  /** Before a reply is sent again, in the transaction; throwing fails the attempt. */
+  readonly repeat?: (orderIds: readonly string[]) => void;
   /** Before the inbox is given what arrived. */
   readonly receive?: () => Promise<void>;
   readonly attempts?: number;
@@ -108,7 +110,11 @@ function receiverOf(inbox: Inbox, { receive }: MemberOptions): Receiver {
   };
 }
 
-function recordingHandler(schema: string, outbox: Outbox, { name, prepare, handle }: MemberOptions): AnyHandler {
+function recordingHandler(
+  schema: string,
+  outbox: Outbox,
+  { name, prepare, handle, repeat }: MemberOptions,
+): AnyHandler {
   const answers = `SELECT answer_id AS event_id, 'points.awarded' AS type, order_id AS subject, at AS time,
       json_build_object('orderId', order_id, 'userId', 'alice', 'points', 1)::text AS data
     FROM ${schema}.effects WHERE order_id = ANY($1::uuid[])`;
@@ -125,6 +131,9 @@ function recordingHandler(schema: string, outbox: Outbox, { name, prepare, handl
       const orderIds = effects.map(({ order_id }) => order_id);
       await outbox.write(tx, 'bus', answers, [orderIds]);
     },
-    repeat: (tx, orderIds) => outbox.write(tx, 'bus', answers, [orderIds]),
+    repeat: async (tx, orderIds) => {
+      repeat?.(orderIds);
+      await outbox.write(tx, 'bus', answers, [orderIds]);
+    },
   };
 }
