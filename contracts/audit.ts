@@ -55,11 +55,12 @@ export const orderFact = z.object({
   unitToReturn: z.boolean(),
   /** Cancelled, and the payment provider has not been told yet. */
   toGiveBack: z.boolean(),
-  /** How often the provider was asked again about the payment under way, and was told to give the payment back. */
-  chargeRetries: count,
-  refundAttempts: count,
+  /** How often the provider was asked again about the payment under way, and was told to give the payment back. 0.1.0 does
+   *  not say. */
+  chargeRetries: count.default(0),
+  refundAttempts: count.default(0),
   /** Whether the provider rejected that. It is tried again. */
-  refundRejected: z.boolean(),
+  refundRejected: z.boolean().default(false),
   steps: z.record(z.enum(stepNames), z.enum(['pending', 'failed', 'done', 'skipped', 'reverted'])),
   /** Since it was placed, paid or cancelled, whichever was last. */
   sinceMs: z.int(),
