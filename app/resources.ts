@@ -20,9 +20,9 @@ import type { PresenceOptions } from '../infra/mqtt/presence.ts';
 import type { OpenQueuesOptions } from '../infra/queue/index.ts';
 import type { PacedQueues } from '../infra/queue/port.ts';
 import { lockDataDir } from '../infra/runtime/data-dir.ts';
-import { StartupError } from '../infra/runtime/startup-error.ts';
 import { openHttpProvider } from '../services/order/payments/http-provider.ts';
 import type { PaymentProvider } from '../services/order/payments/port.ts';
+import { openExclusively } from '../simulators/payment-provider/exclusive.ts';
 import type { Config } from './config.ts';
 import { schemaOf } from './schemas.ts';
 
@@ -131,28 +131,11 @@ const queueServer = ({ REDIS_URL, DATABASE_URL }: Config, database: Database): O
 async function openPayments(config: Config, database: Database, log: Logger): Promise<PaymentProvider> {
   const { PAYMENT_URL, PAYMENT_TIMEOUT_MS: timeoutMs, DATA_DIR: dataDir } = config;
   if (PAYMENT_URL) return openHttpProvider({ url: PAYMENT_URL, timeoutMs });
-  // Two processes with books of their own would charge an order twice. The lock ends with the process.
-  const lock = await database.tryLock('sluice embedded payment provider');
-  if (!lock)
-    throw new StartupError(
-      'another process on this database has a payment provider embedded: set PAYMENT_URL for both, `sluice payment-provider` is one',
-    );
-  // Imported here: a provider elsewhere needs none of it.
-  const { openEmbeddedProvider } = await import('../simulators/payment-provider/embedded.ts');
-  try {
-    const provider = await openEmbeddedProvider({ dataDir, timeoutMs, log });
-    const close = async () => {
-      try {
-        await provider.close();
-      } finally {
-        await lock.release();
-      }
-    };
-    return { ...provider, close };
-  } catch (error) {
-    await lock.release();
-    throw error;
-  }
+  return openExclusively(database, log, async () => {
+    // Imported here: a provider elsewhere needs none of it.
+    const { openEmbeddedProvider } = await import('../simulators/payment-provider/embedded.ts');
+    return openEmbeddedProvider({ dataDir, timeoutMs, log });
+  });
 }
 
 const topologyOf = (config: Config): Topology => ({ prefix: config.BUS_PREFIX, groups: subscriptions });

@@ -21,7 +21,10 @@ export interface Transaction extends Queryable {
 
 /** A session lock, released by the database when the holding process dies. */
 export interface Lock {
-  /** Resolves when the lock is lost without having been released, because the connection that held it ended. */
+  /**
+   * Resolves when the lock is lost without having been released: the connection that held it ended or is dead. Another
+   * process may hold it soon, so what it protects must stop at once.
+   */
   readonly lost: Promise<void>;
   release(): Promise<void>;
 }
@@ -53,7 +56,10 @@ export interface Database extends Statements {
    * PGlite a statement cannot be ended; a transaction ends after the statement under way.
    */
   interrupt(): void;
-  /** Takes the advisory lock of that name for this process, or answers undefined where another holds it. */
+  /**
+   * Takes the advisory lock of that name for this process, or answers undefined where another holds it. A connection
+   * that is dead is noticed within 10 s, and no other process gets the lock before.
+   */
   tryLock(name: string): Promise<Lock | undefined>;
   close(): Promise<void>;
 }

@@ -15,6 +15,8 @@ const CONNECT_TIMEOUT_MS = 5_000;
  * What may take longer on a grown table is long-running.
  */
 const QUERY_TIMEOUT_MS = 30_000;
+/** A lock whose connection is dead is lost within twice this. */
+const LOCK_PROBE_MS = 5_000;
 /** How soon TCP asks a peer that is silent; Node then asks every second, and gives up after ten. */
 const KEEPALIVE_AFTER_MS = 10_000;
 /**
@@ -30,10 +32,12 @@ export interface PostgresOptions {
   readonly log: Logger;
   /** Default QUERY_TIMEOUT_MS. */
   readonly queryTimeoutMs?: number;
+  /** Default LOCK_PROBE_MS. */
+  readonly lockProbeMs?: number;
 }
 
 export function openPostgres(options: PostgresOptions): Database {
-  const { url, poolSize, log, queryTimeoutMs = QUERY_TIMEOUT_MS } = options;
+  const { url, poolSize, log, queryTimeoutMs = QUERY_TIMEOUT_MS, lockProbeMs = LOCK_PROBE_MS } = options;
   const settings: pg.ClientConfig = {
     connectionString: url,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
@@ -57,7 +61,7 @@ export function openPostgres(options: PostgresOptions): Database {
     ...statementsOf({ withClient: (work) => retryConflicts(() => withClientOf(pool, work)) }),
     longRunning: longRunning.statements,
     interrupt: () => longRunning.interrupt(),
-    tryLock: (name) => tryLock(settings, name),
+    tryLock: (name) => tryLock(settings, name, lockProbeMs),
     close: async () => {
       await Promise.all([longRunning.close(), pool.end()]);
     },

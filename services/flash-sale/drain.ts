@@ -182,6 +182,7 @@ export class Drain {
 
   async #open({ id, drain_per_second: perSecond }: DrainedSale): Promise<Draining> {
     const { database, queues, accept, giveUp, log } = this.#options;
+    this.#assertLocked();
     const queue = await queues.open({
       name: `flash-sale-${id}`,
       perSecond,
@@ -196,6 +197,7 @@ export class Drain {
     if (!queues.shared) {
       try {
         await unfeedAll(database, id);
+        this.#assertLocked();
       } catch (error) {
         await queue.close();
         throw error;
@@ -215,11 +217,25 @@ export class Drain {
     if (!lock) return false;
     this.#lock = lock;
     void lock.lost.then(() => {
-      if (this.#lock !== lock) return;
-      this.#lock = undefined;
-      this.wake();
+      if (this.#lock === lock) this.#loseLock();
     });
     return true;
+  }
+
+  /** Another process drains soon. The turn under way may hang, so the queues end now. */
+  #loseLock(): void {
+    const { log } = this.#options;
+    this.#lock = undefined;
+    log.warn('the lock of the drain is lost: its queues are closed');
+    const closing = this.#closeAll()
+      .catch((error) => log.warn({ error: String(error) }, 'queues not closed'))
+      .finally(() => this.#closing.delete(closing));
+    this.#closing.add(closing);
+    this.wake();
+  }
+
+  #assertLocked(): void {
+    if (!this.#options.queues.shared && !this.#lock) throw new Error('the lock is lost');
   }
 
   #warn(count: number, reason: unknown): void {
