@@ -85,13 +85,32 @@ const variables = {
   LEASE_MS: variable(
     integer(100, 600_000),
     '15000',
-    'What a process claimed (an event to publish, a message to handle) is taken up by others after this. Must exceed PUBLISH_TIMEOUT_MS and STEP_LATENCY_MS.',
+    'What a process claimed (an event to publish, a message to handle) is taken up by others after this.',
   ),
-  PUBLISH_TIMEOUT_MS: variable(integer(50, 300_000), '5000', 'How long a broker may take to confirm an event.'),
+  PUBLISH_TIMEOUT_MS: variable(
+    integer(50, 300_000),
+    '5000',
+    'How long an event may wait to be sent, and then for the broker to confirm it.',
+  ),
   PREFETCH: variable(integer(1, 10_000), '500', 'Messages that one service handles at a time.'),
   STOP_TIMEOUT_MS: variable(integer(100, 600_000), '10000', 'How long a stop waits for running work.'),
   FAILPOINT: optional(choice(...failpoints), 'For tests: the process is killed when it comes to this point.'),
 } satisfies Variables;
+
+/** What the code relies on between two variables: the first exceeds the second, or twice it. */
+const relations = [
+  // A relay publishes what it has leased.
+  { name: 'LEASE_MS', exceeds: 'PUBLISH_TIMEOUT_MS', times: 2, orEquals: false },
+  // A claimed message is free again after its lease, also while it is handled.
+  { name: 'LEASE_MS', exceeds: 'STEP_LATENCY_MS', times: 1, orEquals: false },
+  // A consumer whose handler takes long makes progress.
+  { name: 'WATCHDOG_MS', exceeds: 'STEP_LATENCY_MS', times: 1, orEquals: false },
+  // The longest of the delays is no shorter than the first.
+  { name: 'RETRY_MAX_MS', exceeds: 'RETRY_BASE_MS', times: 1, orEquals: true },
+] as const;
+
+const required = ({ exceeds, times, orEquals }: (typeof relations)[number]) =>
+  `${orEquals ? 'be at least' : 'exceed'} ${times === 2 ? 'twice ' : ''}${exceeds}`;
 
 type Settings = SettingsOf<typeof variables>;
 
@@ -127,18 +146,22 @@ function contradictions(config: Settings, busKind: BusKind, services: readonly S
     problems.push('AMQP_URL is missing: EVENT_BUS=rabbitmq needs it, such as amqp://user:password@host:5672');
   if (busKind !== 'rabbitmq' && config.AMQP_URL)
     problems.push(`EVENT_BUS=${busKind} contradicts AMQP_URL, which is for rabbitmq: unset one of the two`);
-  for (const name of ['PUBLISH_TIMEOUT_MS', 'STEP_LATENCY_MS'] as const)
-    if (config.LEASE_MS <= config[name])
-      problems.push(`LEASE_MS=${config.LEASE_MS} is not allowed: it must exceed ${name}=${config[name]}`);
-  if (config.WATCHDOG_MS <= config.STEP_LATENCY_MS)
-    problems.push(
-      `WATCHDOG_MS=${config.WATCHDOG_MS} is not allowed: it must exceed STEP_LATENCY_MS=${config.STEP_LATENCY_MS}`,
-    );
-  if (config.RETRY_MAX_MS < config.RETRY_BASE_MS)
-    problems.push(
-      `RETRY_MAX_MS=${config.RETRY_MAX_MS} is not allowed: it must be at least RETRY_BASE_MS=${config.RETRY_BASE_MS}`,
-    );
+  for (const relation of relations) {
+    const { name, exceeds, times, orEquals } = relation;
+    const least = times * config[exceeds];
+    if (config[name] < least || (config[name] === least && !orEquals))
+      problems.push(`${name}=${config[name]} is not allowed: it must ${required(relation)}=${config[exceeds]}`);
+  }
   return problems;
 }
 
-export const describeVariables = (): VariableDescription[] => describe(variables);
+/** Every variable, for `--help` and `.env.example`. */
+export const describeVariables = (): VariableDescription[] =>
+  describe(variables).map(({ name, about, ...rest }) => ({
+    name,
+    ...rest,
+    about: [
+      about,
+      ...relations.filter((relation) => relation.name === name).map((each) => `Must ${required(each)}.`),
+    ].join(' '),
+  }));

@@ -11,7 +11,7 @@ export interface MqttPublisherOptions {
   /** Random where it is left out. */
   readonly clientId?: string;
   readonly log: Logger;
-  /** How long the broker may take to acknowledge a QoS 1 or 2 publish. */
+  /** How long a QoS 1 or 2 publish may wait to be sent, and then for the broker to acknowledge it. */
   readonly publishTimeoutMs?: number;
   /** QoS 1 and 2 publishes that may be under way, sent or waiting to be; more are refused. */
   readonly maxPending?: number;
@@ -29,7 +29,7 @@ const MAX_UNSENT_BYTES = 1024 * 1024;
 export function openMqttClient(options: MqttPublisherOptions): MqttPublisher {
   const { url, clientId, log, publishTimeoutMs = 5_000, maxPending = 1_000 } = options;
   const client = connectTo(url)({ clean: true, ...(clientId === undefined ? {} : { clientId }) });
-  const line = createLine(MAX_IN_FLIGHT);
+  const line = createLine(MAX_IN_FLIGHT, publishTimeoutMs);
   /** Publishes that the broker has, and has not acknowledged. */
   const inFlight = new Set<(error: BusError) => void>();
   /** All that were called for: in flight or in line. */
@@ -104,7 +104,7 @@ export function openMqttClient(options: MqttPublisherOptions): MqttPublisher {
 
     health: () => (connected ? { status: 'up' } : { status: 'down', detail: 'no connection to the MQTT broker' }),
 
-    /** Waits for publishes under way, each of which ends within its timeout. Safe to call twice. */
+    /** Waits for publishes under way, each of which ends within twice its timeout. Safe to call twice. */
     close() {
       closing ??= Promise.allSettled(pending).then(() => endConnection(client));
       return closing;
@@ -112,19 +112,33 @@ export function openMqttClient(options: MqttPublisherOptions): MqttPublisher {
   };
 }
 
-/** Lets `width` tasks run at a time; the others wait, first come, first served. */
-function createLine(width: number): (task: () => Promise<void>) => Promise<void> {
-  const waiting: (() => void)[] = [];
+/** Lets `width` tasks run at a time; the others wait, first come, first served, and reject after `waitMs`. */
+function createLine(width: number, waitMs: number): (task: () => Promise<void>) => Promise<void> {
+  const waiting = new Set<() => void>();
   let running = 0;
+  const turn = () =>
+    new Promise<void>((resolve, reject) => {
+      const go = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      const timer = setTimeout(() => {
+        waiting.delete(go);
+        reject(new BusError('unavailable', `not sent to the MQTT broker within ${waitMs} ms`));
+      }, waitMs);
+      waiting.add(go);
+    });
   return async (task) => {
     if (running < width) running++;
-    else await new Promise<void>((turn) => waiting.push(turn));
+    else await turn();
     try {
       await task();
     } finally {
-      const next = waiting.shift();
-      if (next) next();
-      else running--;
+      const [next] = waiting;
+      if (next) {
+        waiting.delete(next);
+        next();
+      } else running--;
     }
   };
 }

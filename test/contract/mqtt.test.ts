@@ -12,6 +12,8 @@ import { createIntake } from '../../infra/bus/mqtt/intake.ts';
 import type { Bus, IncomingMessage, Receiver } from '../../infra/bus/port.ts';
 import { sessionOf, type Topology } from '../../infra/bus/topology.ts';
 import type { Lock } from '../../infra/database/port.ts';
+import type { ClaimedRow } from '../../infra/messaging/outbox.ts';
+import { publishToUsers } from '../../infra/messaging/publish-to-users.ts';
 import { openMqttClient } from '../../infra/mqtt/client.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
 import { startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
@@ -302,6 +304,30 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     }
     await eventually(() => new Set(stored).size >= 300, { what: 'every event that was taken', timeoutMs: 20_000 });
     expect(distinct(stored)).toEqual(distinct(bodies(300)));
+  });
+
+  withBroker('a batch is answered within twice the timeout, also while the broker is slow', async () => {
+    const { proxy, url: through } = await proxyTo(brokerUrl);
+    const publishTimeoutMs = 1_000;
+    const publisher = await publisherTo(through, { publishTimeoutMs });
+    const topology = topologyFor(freshPrefix());
+    const bus = openMqttBus({ topology, publisher, connect: connectTo(brokerUrl), database: sharedLocks()(), log });
+    cleanups.push(() => bus.close());
+    expect(await bus.publish(events(1))).toEqual([]);
+    proxy.delay(publishTimeoutMs / 3);
+    const startedAt = performance.now();
+    const rejected = await bus.publish(events(200));
+    expect(performance.now() - startedAt).toBeLessThan(2 * publishTimeoutMs + 1_000);
+    expect(rejected.length).toBeLessThan(200);
+    expect(rejected.every(({ error }) => error.code === 'unavailable')).toBe(true);
+    // What a relay does for texts to users.
+    const rows = Array.from({ length: 200 }, (_, position) => ({ subject: `u-${position}`, data: '{}' }) as ClaimedRow);
+    const again = performance.now();
+    const unpublished = await publishToUsers(publisher, topology.prefix, rows);
+    expect(performance.now() - again).toBeLessThan(2 * publishTimeoutMs + 1_000);
+    expect(unpublished.every(({ transportDown }) => transportDown)).toBe(true);
+    proxy.delay(0);
+    expect(await bus.publish(events(200, 200))).toEqual([]);
   });
 
   withBroker('a publish fails at once while the broker is away, and works when it is back', async () => {

@@ -25,7 +25,7 @@ let system: System;
 let sluice: ServiceProcess;
 beforeAll(async () => {
   // What a killed process had claimed is free again after its lease.
-  system = await embedded.start({ LEASE_MS: '1500', PUBLISH_TIMEOUT_MS: '1000' });
+  system = await embedded.start({ LEASE_MS: '1500', PUBLISH_TIMEOUT_MS: '500' });
   sluice = system.processes('order')[0] as ServiceProcess;
 });
 afterAll(() => system?.remove());

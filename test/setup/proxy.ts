@@ -10,6 +10,8 @@ export interface Proxy {
   /** While on, nothing is forwarded in either direction and nobody is told: connections stay open and silent. What was
    *  swallowed is lost, so cut() before switching it off again. */
   swallow(on: boolean): void;
+  /** What the server sends arrives so much later. */
+  delay(ms: number): void;
   /** While on, new connections are reset at once. */
   refuse(on: boolean): void;
   close(): Promise<void>;
@@ -26,13 +28,16 @@ export async function startProxy(target: Target | string): Promise<Proxy> {
   const sockets = new Set<Socket>();
   let swallowing = false;
   let refusing = false;
+  let delayMs = 0;
 
-  const track = (socket: Socket, peer: Socket) => {
+  const track = (socket: Socket, peer: Socket, lag: () => number) => {
     sockets.add(socket);
     socket.setNoDelay(true);
     // No backpressure on purpose: what tests send fits in memory.
     socket.on('data', (chunk) => {
-      if (!swallowing) peer.write(chunk);
+      if (swallowing) return;
+      if (lag() > 0) setTimeout(() => peer.write(chunk), lag());
+      else peer.write(chunk);
     });
     socket.on('end', () => {
       if (!swallowing) peer.end();
@@ -50,8 +55,8 @@ export async function startProxy(target: Target | string): Promise<Proxy> {
       return;
     }
     const upstream = connect({ host, port, allowHalfOpen: true });
-    track(client, upstream);
-    track(upstream, client);
+    track(client, upstream, () => 0);
+    track(upstream, client, () => delayMs);
   });
   const cut = () => {
     for (const socket of sockets) socket.resetAndDestroy();
@@ -64,6 +69,9 @@ export async function startProxy(target: Target | string): Promise<Proxy> {
     cut,
     swallow(on) {
       swallowing = on;
+    },
+    delay(ms) {
+      delayMs = ms;
     },
     refuse(on) {
       refusing = on;

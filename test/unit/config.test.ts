@@ -87,11 +87,25 @@ describe('the configuration', () => {
   test.each([
     [{ EVENT_BUS: 'rabbitmq' }, /^AMQP_URL is missing: EVENT_BUS=rabbitmq needs it/],
     [{ EVENT_BUS: 'local', AMQP_URL: 'amqp://rabbitmq' }, /^EVENT_BUS=local contradicts AMQP_URL/],
-    [{ LEASE_MS: '5000' }, 'LEASE_MS=5000 is not allowed: it must exceed PUBLISH_TIMEOUT_MS=5000'],
-    [{ STEP_LATENCY_MS: '20000' }, 'LEASE_MS=15000 is not allowed: it must exceed STEP_LATENCY_MS=20000'],
+    [{ LEASE_MS: '10000' }, 'LEASE_MS=10000 is not allowed: it must exceed twice PUBLISH_TIMEOUT_MS=5000'],
+    [{ PUBLISH_TIMEOUT_MS: '8000' }, 'LEASE_MS=15000 is not allowed: it must exceed twice PUBLISH_TIMEOUT_MS=8000'],
+    [{ STEP_LATENCY_MS: '15000' }, 'LEASE_MS=15000 is not allowed: it must exceed STEP_LATENCY_MS=15000'],
+    [
+      { STEP_LATENCY_MS: '14000', WATCHDOG_MS: '14000' },
+      'WATCHDOG_MS=14000 is not allowed: it must exceed STEP_LATENCY_MS=14000',
+    ],
     [{ RETRY_BASE_MS: '90000' }, 'RETRY_MAX_MS=60000 is not allowed: it must be at least RETRY_BASE_MS=90000'],
   ])('refuses what contradicts itself: %j', (env, problem) => {
     expect(problemsOf(env)).toEqual([typeof problem === 'string' ? problem : expect.stringMatching(problem)]);
+  });
+
+  test('takes values at the edge of what contradicts itself, and says in the help where that edge is', () => {
+    const edge = { LEASE_MS: '10001', STEP_LATENCY_MS: '10000', WATCHDOG_MS: '10001', RETRY_BASE_MS: '60000' };
+    expect(problemsOf(edge)).toEqual([]);
+    const about = (name: string) => describeVariables().find((each) => each.name === name)?.about;
+    expect(about('LEASE_MS')).toMatch(/Must exceed twice PUBLISH_TIMEOUT_MS\. Must exceed STEP_LATENCY_MS\.$/);
+    expect(about('WATCHDOG_MS')).toMatch(/Must exceed STEP_LATENCY_MS\.$/);
+    expect(about('RETRY_MAX_MS')).toMatch(/Must be at least RETRY_BASE_MS\.$/);
   });
 
   test('needs shared resources for services in separate processes, and says which', () => {

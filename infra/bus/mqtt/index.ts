@@ -26,8 +26,8 @@ export interface MqttBusOptions {
   readonly log: Logger;
 }
 
-/** Events of one batch that await their acknowledgement at a time. */
-const PUBLISH_WINDOW = 100;
+/** Events that are given to the publisher at a time: a relay's batch, so that all of it shares the publisher's timeout. */
+const PUBLISH_WINDOW = 200;
 /** How long a group's session may take to come into existence before the publish that waits for it gives up. */
 const DECLARE_WITHIN_MS = 5_000;
 
