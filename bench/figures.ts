@@ -31,7 +31,7 @@ export interface Check {
   readonly ok: boolean;
 }
 
-export interface Report<Round> {
+export interface BenchmarkReport<Round> {
   readonly environment: Readonly<Record<string, string | number>>;
   readonly figures: readonly Figure[];
   readonly checks: readonly Check[];
@@ -47,7 +47,7 @@ const MAX_GENERATOR_CPU = 0.8;
 /** Settings of a database without which an answer promises less. */
 const durable = ['fsync', 'synchronous_commit', 'full_page_writes'];
 
-export const environment = (rounds: number): Report<unknown>['environment'] => ({
+export const environment = (rounds: number): BenchmarkReport<unknown>['environment'] => ({
   node: process.version,
   platform: `${process.platform} ${process.arch}`,
   cpus: cpus().length,
@@ -81,6 +81,6 @@ export function durabilityCheck(settings: readonly Readonly<Record<string, strin
 }
 
 /** What a mode did not reach. */
-export const missedPhases = ({ figures }: Report<unknown>, mode: Mode): string[] => [
+export const missedPhases = ({ figures }: BenchmarkReport<unknown>, mode: Mode): string[] => [
   ...new Set(figures.flatMap((figure) => (figure.met === false && figure.mode === mode ? (figure.phase ?? []) : []))),
 ];

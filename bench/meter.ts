@@ -1,5 +1,5 @@
 // Reads from the running system how many orders are completed, and what waits: its own metrics, over HTTP, so that the
-// same question can be asked of a database inside a process. The audit after the run is exact.
+// same question can be asked of a database inside a process. The totals that are read after the run are exact.
 import { recordedSteps, samplesOf, totalOf } from '../demos/shared/metrics.ts';
 
 export interface Reading {

@@ -1,7 +1,7 @@
 // How many orders the system completes and accepts, against a bare route that echoes them.
 import { ordersTo } from './load.ts';
 import { createReport } from './report.ts';
-import { type Plan, phases, profileRound, type Round, runRound } from './round.ts';
+import { orderPhases, type Plan, profileRound, type Round, runRound } from './round.ts';
 import type { Benchmark } from './run.ts';
 
 /** `seconds`: how long the load is sustained. `short`: one short round. */
@@ -23,7 +23,7 @@ export function orderBenchmark(options: { rounds: number; seconds: number; short
     rounds: options.short ? 1 : options.rounds,
     route: 'order',
     echo: { work: ordersTo, durations: plan.route },
-    phases,
+    phases: orderPhases,
     runRound: (mode, load, route) => runRound(mode, load, route, plan),
     report: createReport,
     cpuDuring: 'while the load is sustained',

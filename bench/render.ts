@@ -1,13 +1,16 @@
 // The report and the profiles as tables for people.
 import { columns } from '../demos/shared/terminal.ts';
-import type { Reach, Report, Unit } from './figures.ts';
+import type { BenchmarkReport, Reach, Unit } from './figures.ts';
 import type { Profiles, Share } from './profile.ts';
 import type { Mode } from './system.ts';
 
 const reachText = ({ least, most }: Reach) => (most === undefined ? `≥ ${least}` : `${least} – ${most}`);
 
 /** `load`: while what the CPU was measured. */
-export function renderReport({ figures, checks, cpu, durability, environment }: Report<unknown>, load: string): string {
+export function renderReport(
+  { figures, checks, cpu, durability, environment }: BenchmarkReport<unknown>,
+  load: string,
+): string {
   const show = (value: number, unit: Unit) =>
     unit === '/s' ? Math.round(value).toLocaleString('en-GB') : value.toFixed(unit === 'ratio' ? 3 : 1);
   const rows = figures.map(({ mode, phase, name, unit, median, min, max, reach, met }) => [

@@ -1,16 +1,16 @@
 // What the benchmark of orders found.
 import {
+  type BenchmarkReport,
   type Check,
   durabilityCheck,
   environment,
   type Figure,
   figure,
   generatorCheck,
-  type Report,
   type Unit,
 } from './figures.ts';
 import type { Sustained } from './measure.ts';
-import type { Phase, Round } from './round.ts';
+import type { OrderPhase, Round } from './round.ts';
 import type { Mode } from './system.ts';
 
 /** The least that is to be reached, as shares of the bare route's rate in the same round. */
@@ -27,7 +27,7 @@ const MAX_DRIFT = 1.15;
 const MAX_BACKLOG_GROWTH = 0.05;
 
 /** `echoPerSecond`: what the generator gets out of a bare node:http server. */
-export function createReport(rounds: readonly Round[], echoPerSecond: number): Report<Round> {
+export function createReport(rounds: readonly Round[], echoPerSecond: number): BenchmarkReport<Round> {
   const modes = [...new Set(rounds.map(({ mode }) => mode))];
   const ofMode = (mode: Mode) => rounds.filter((round) => round.mode === mode);
   const lastOf = <T>(pick: (round: Round) => T) =>
@@ -41,7 +41,7 @@ export function createReport(rounds: readonly Round[], echoPerSecond: number): R
     environment: environment(rounds.length / modes.length),
     figures: [route, ...modes.flatMap((mode) => figuresOf(mode, ofMode(mode)))],
     checks: checksOf(rounds, echoPerSecond / route.median),
-    durability: lastOf(({ audit }) => audit.settings),
+    durability: lastOf(({ stored }) => stored.settings),
     cpu: lastOf(({ sustained }) => sustained.cpu),
     rounds,
   };
@@ -51,7 +51,7 @@ const routeOf = ({ route }: Round) => (route[0] + route[1]) / 2;
 
 function figuresOf(mode: Mode, rounds: readonly Round[]): Figure[] {
   const reach = REACHES[mode];
-  const of = (phase: Phase, name: string, unit: Unit, value: (round: Round) => number, least?: number) => ({
+  const of = (phase: OrderPhase, name: string, unit: Unit, value: (round: Round) => number, least?: number) => ({
     mode,
     phase,
     ...figure(name, unit, rounds.map(value), least === undefined ? undefined : { least }),
@@ -87,14 +87,14 @@ function checksOf(rounds: readonly Round[], headroom: number): Check[] {
   // Faster towards the end is as little steady as slower.
   const drift = worst(({ sustained }) => Math.max(sustained.drift, 1 / sustained.drift));
   const growth = worst(({ sustained }) => sustained.backlogGrowth / completedInWindow(sustained));
-  const asked = worst(({ audit }) => audit.asked);
+  const asked = worst(({ stored }) => stored.asked);
   return [
     generatorCheck(worst(({ generatorCpu }) => generatorCpu)),
     { name: 'bare node:http ÷ bare Express route', value: headroom, ok: headroom >= MIN_HEADROOM },
     { name: 'last third ÷ first third of the sustained load', value: drift, ok: drift <= MAX_DRIFT },
     { name: 'growth of the backlog, share of what was completed', value: growth, ok: growth <= MAX_BACKLOG_GROWTH },
     { name: 'orders that had to be asked for again', value: asked, ok: asked === 0 },
-    durabilityCheck(rounds.map(({ audit }) => audit.settings)),
+    durabilityCheck(rounds.map(({ stored }) => stored.settings)),
   ];
 }
 

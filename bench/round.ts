@@ -1,10 +1,11 @@
 // One round: the bare route, the system, and the bare route again, so that what else the machine does meets both. The
 // system starts on fresh data each time, and what it stored is counted afterwards.
-import { type Audit, assertComplete, audit } from './audit.ts';
+
 import { type Load, ordersTo } from './load.ts';
 import { type Burst, type Durations, measureBurst, measureRoute, measureSustained, type Sustained } from './measure.ts';
 import { measureAmqpLoop, type Peer } from './peer.ts';
 import { type Profiles, summarizePhases } from './profile.ts';
+import { assertComplete, readTotals, type StoredTotals } from './stored-totals.ts';
 import { type Mode, startSystem } from './system.ts';
 
 export interface Plan {
@@ -22,7 +23,7 @@ export interface Round {
   readonly burst: Burst;
   /** Orders per second of the bare AMQP loop, on the same broker. */
   readonly amqpLoop?: number;
-  readonly audit: Audit;
+  readonly stored: StoredTotals;
   /** The most that the load generator used of one CPU. */
   readonly generatorCpu: number;
 }
@@ -33,7 +34,7 @@ export async function runRound(mode: Mode, load: Load, route: Peer, plan: Plan):
   try {
     const sustained = await measureSustained(load, system, plan.sustained);
     const burst = await measureBurst(load, system, plan.burstOrders);
-    const stored = await system.stopServices(audit);
+    const stored = await system.stopServices(readTotals);
     assertComplete(stored, sustained.accepted + burst.orders);
     const { warmUp, measured } = plan.amqpLoop;
     const amqpLoop = system.amqpUrl && (await measureAmqpLoop(system.amqpUrl, warmUp, measured));
@@ -46,7 +47,7 @@ export async function runRound(mode: Mode, load: Load, route: Peer, plan: Plan):
       sustained,
       burst,
       ...(amqpLoop ? { amqpLoop } : {}),
-      audit: stored,
+      stored,
       generatorCpu: Math.max(...[before, after, sustained, burst].map(({ generatorCpu }) => generatorCpu)),
     };
   } finally {
@@ -55,8 +56,8 @@ export async function runRound(mode: Mode, load: Load, route: Peer, plan: Plan):
 }
 
 /** What is profiled, and what a reach is about. */
-export const phases = ['sustained', 'burst'] as const;
-export type Phase = (typeof phases)[number];
+export const orderPhases = ['sustained', 'burst'] as const;
+export type OrderPhase = (typeof orderPhases)[number];
 
 /** Where the time goes in each process of the system. Profiling costs, so no rate of this round counts. */
 export async function profileRound(mode: Mode, load: Load, plan: Plan, folder: string): Promise<Profiles> {
@@ -64,7 +65,7 @@ export async function profileRound(mode: Mode, load: Load, plan: Plan, folder: s
   try {
     const sustained = await measureSustained(load, system, plan.sustained);
     const burst = await measureBurst(load, system, plan.burstOrders);
-    await system.stopServices(audit); // which makes the processes write their profiles
+    await system.stopServices(readTotals); // which makes the processes write their profiles
     const names = Object.keys(system.urls);
     return await summarizePhases(folder, names, { sustained: sustained.window, burst: burst.window });
   } finally {

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { note, print } from '../demos/shared/terminal.ts';
-import { missedPhases, type Report } from './figures.ts';
+import { type BenchmarkReport, missedPhases } from './figures.ts';
 import { Load, type Work } from './load.ts';
 import { type Durations, measureRoute } from './measure.ts';
 import { type Peer, type PeerKind, startPeer } from './peer.ts';
@@ -18,7 +18,7 @@ export interface Benchmark<Round> {
   readonly echo: { readonly work: (url: string) => Work; readonly durations: Durations };
   readonly phases: readonly string[];
   runRound(mode: Mode, load: Load, route: Peer): Promise<Round>;
-  report(rounds: readonly Round[], echoPerSecond: number): Report<Round>;
+  report(rounds: readonly Round[], echoPerSecond: number): BenchmarkReport<Round>;
   /** The load under which the report's CPU shares were measured. */
   readonly cpuDuring: string;
   profileRound(mode: Mode, load: Load, folder: string): Promise<Profiles>;

@@ -14,7 +14,7 @@ import { processRunner } from '../test/servers/process-runner.ts';
 import { startRabbitmq } from '../test/servers/rabbitmq.ts';
 import { startRedis } from '../test/servers/redis.ts';
 import { type LocalServer, startServer } from '../test/servers/server.ts';
-import type { Query } from './audit.ts';
+import type { Query } from './stored-totals.ts';
 
 export type Mode = 'embedded' | 'separate';
 

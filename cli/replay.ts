@@ -4,7 +4,7 @@ import { readLines } from '../demos/replay/csv.ts';
 import { Follower, type FollowOptions } from '../demos/replay/follow.ts';
 import { type Collected, collectInvoices } from '../demos/replay/invoices.ts';
 import { placeAll } from '../demos/replay/place.ts';
-import { type Report, renderReport, shortcomings } from '../demos/replay/report.ts';
+import { type ReplayReport, renderReport, shortcomings } from '../demos/replay/report.ts';
 import { Tally } from '../demos/replay/tally.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { HttpClient } from '../demos/shared/http.ts';
@@ -82,7 +82,7 @@ async function run(
   http: HttpClient,
   { currency, concurrency, ...options }: ReplayOptions,
   signal: AbortSignal,
-): Promise<Report> {
+): Promise<ReplayReport> {
   const tally = new Tally(collected);
   const follower = new Follower();
   const total = collected.invoices.length;

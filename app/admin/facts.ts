@@ -2,7 +2,7 @@
 // inbox hold. Everything is bounded, and pages follow existing unique keys.
 import type { Router } from 'express';
 import { v7 as uuidv7 } from 'uuid';
-import { type AskedAgain, askAgainRequest, factsQuery, messagesQuery } from '../../contracts/audit.ts';
+import { type AskedAgain, askAgainRequest, factsQuery, messagesQuery } from '../../contracts/facts.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { jsonBody, route } from '../../infra/http/app.ts';

@@ -2,7 +2,7 @@
 import type { Benchmark } from '../run.ts';
 import { toEcho } from './purchases.ts';
 import { createReport } from './report.ts';
-import { type Plan, phases, profileRound, type Round, runRound } from './round.ts';
+import { floodPhases, type Plan, profileRound, type Round, runRound } from './round.ts';
 
 /** `seconds`: how long the flood of a full queue is measured. `short`: one short round. */
 export function flashSaleBenchmark(options: { rounds: number; seconds: number; short: boolean }): Benchmark<Round> {
@@ -25,7 +25,7 @@ export function flashSaleBenchmark(options: { rounds: number; seconds: number; s
     rounds: options.short ? 1 : options.rounds,
     route: 'flash-sale',
     echo: { work: toEcho, durations: plan.route },
-    phases,
+    phases: floodPhases,
     runRound: (mode, load, route) => runRound(mode, load, route, plan),
     report: createReport,
     cpuDuring: 'while the queue is full',

@@ -1,12 +1,12 @@
 // What the floods showed: decisions and admissions against the bare route, the drain's pace, latencies.
 import {
+  type BenchmarkReport,
   durabilityCheck,
   environment,
   type Figure,
   figure,
   generatorCheck,
   type Reach,
-  type Report,
   type Unit,
 } from '../figures.ts';
 import type { RequestLatency } from '../generator.ts';
@@ -14,7 +14,7 @@ import { BROKEN } from '../raw-http.ts';
 import type { Mode } from '../system.ts';
 import type { Flooded, SystemFlooded } from './flood.ts';
 import { ADMITTED, BUSY, FULL, OVER } from './purchases.ts';
-import { type Phase, phases, type Round } from './round.ts';
+import { type FloodPhase, floodPhases, type Round } from './round.ts';
 import { PACE } from './sales.ts';
 
 /** The least share of the bare route's rate at which decisions are to be made. */
@@ -34,7 +34,7 @@ const routeCost = ({ route }: Round) =>
   route.reduce((sum, flooded) => sum + rateOf(flooded, FULL), 0);
 
 /** `echoPerSecond`: what the generator gets out of a bare node:http server. */
-export function createReport(rounds: readonly Round[], echoPerSecond: number): Report<Round> {
+export function createReport(rounds: readonly Round[], echoPerSecond: number): BenchmarkReport<Round> {
   const modes = [...new Set(rounds.map(({ mode }) => mode))];
   const ofMode = (mode: Mode) => rounds.filter((round) => round.mode === mode);
   const lastOf = <T>(pick: (round: Round) => T) =>
@@ -49,7 +49,7 @@ export function createReport(rounds: readonly Round[], echoPerSecond: number): R
   // Under overload the generator may well be the limit: no ratio depends on it.
   const asRatios = [...routes, ...rounds.flatMap(({ floods }) => [floods.full, floods['sold out'], floods.unbounded])];
   const broken = asRatios.reduce((sum, { answers }) => sum + (answers[BROKEN] ?? 0), 0);
-  const uncounted = Math.max(...rounds.flatMap(({ floods }) => phases.map((phase) => floods[phase].uncounted)));
+  const uncounted = Math.max(...rounds.flatMap(({ floods }) => floodPhases.map((phase) => floods[phase].uncounted)));
   return {
     environment: environment(rounds.length / modes.length),
     figures: [
@@ -72,11 +72,11 @@ export function createReport(rounds: readonly Round[], echoPerSecond: number): R
 
 function figuresOf(mode: Mode, rounds: readonly Round[]): Figure[] {
   const of =
-    (phase: Phase) =>
+    (phase: FloodPhase) =>
     (
       name: string,
       unit: Unit,
-      value: (flooded: Round['floods'][Phase], round: Round) => number,
+      value: (flooded: Round['floods'][FloodPhase], round: Round) => number,
       reach?: Reach,
     ): Figure => ({
       ...{ mode, phase },
@@ -87,7 +87,7 @@ function figuresOf(mode: Mode, rounds: readonly Round[]): Figure[] {
         reach,
       ),
     });
-  const latency = (phase: Phase, status: number, name: string) =>
+  const latency = (phase: FloodPhase, status: number, name: string) =>
     latencies(
       rounds.map(({ floods }) => floods[phase]),
       status,

@@ -3,24 +3,24 @@
 import { createSale } from '../../demos/shared/flash-sales.ts';
 import { HttpClient } from '../../demos/shared/http.ts';
 import { note } from '../../demos/shared/terminal.ts';
-import { readSettings } from '../audit.ts';
 import type { Load } from '../load.ts';
 import type { Durations } from '../measure.ts';
 import type { Peer } from '../peer.ts';
 import { type Profiles, summarizePhases } from '../profile.ts';
+import { readSettings } from '../stored-totals.ts';
 import { type Mode, type System, startSystem } from '../system.ts';
-import { auditSale, type SaleAudit } from './audit.ts';
 import { type Flooded, floodRoute, floodSystem, type SystemFlooded } from './flood.ts';
 import { ANY_SALE, CONNECTIONS, purchasesOf } from './purchases.ts';
 import { full, soldOut, termsOf, unbounded, untilOrdered } from './sales.ts';
+import { checkSale, type StoredSale } from './stored-sale.ts';
 
 /** As many connections more than in the other floods. */
 const OVERLOAD = 10;
 
-export const phases = ['full', 'sold out', 'overload', 'unbounded'] as const;
-export type Phase = (typeof phases)[number];
+export const floodPhases = ['full', 'sold out', 'overload', 'unbounded'] as const;
+export type FloodPhase = (typeof floodPhases)[number];
 
-export interface Plan extends Readonly<Record<Phase, Durations>> {
+export interface Plan extends Readonly<Record<FloodPhase, Durations>> {
   readonly route: Durations;
 }
 
@@ -28,11 +28,11 @@ export interface Round {
   readonly mode: Mode;
   /** Before and after. */
   readonly route: readonly [Flooded, Flooded];
-  readonly floods: Readonly<Record<Phase, SystemFlooded & SaleAudit>>;
+  readonly floods: Readonly<Record<FloodPhase, SystemFlooded & StoredSale>>;
   readonly settings: Readonly<Record<string, string>>;
 }
 
-const sales: Readonly<Record<Phase, typeof full>> = { full, 'sold out': soldOut, overload: full, unbounded };
+const sales: Readonly<Record<FloodPhase, typeof full>> = { full, 'sold out': soldOut, overload: full, unbounded };
 
 export async function runRound(mode: Mode, load: Load, route: Peer, plan: Plan): Promise<Round> {
   const routeWork = purchasesOf(route.url, ANY_SALE, CONNECTIONS);
@@ -52,7 +52,7 @@ export async function profileRound(mode: Mode, load: Load, plan: Plan, folder: s
   const system = await startSystem(mode, { profileFolder: folder, redis: true });
   try {
     const { floods } = await floodAll(load, system, plan);
-    const windows = Object.fromEntries(phases.map((phase) => [phase, floods[phase].window]));
+    const windows = Object.fromEntries(floodPhases.map((phase) => [phase, floods[phase].window]));
     return await summarizePhases(folder, [mode === 'embedded' ? 'all' : 'flash-sale'], windows);
   } finally {
     await system.remove();
@@ -63,8 +63,8 @@ export async function profileRound(mode: Mode, load: Load, plan: Plan, folder: s
 async function floodAll(load: Load, system: System, plan: Plan): Promise<Pick<Round, 'floods' | 'settings'>> {
   const url = system.flashSaleUrl;
   const http = new HttpClient(url);
-  const done: { readonly phase: Phase; readonly saleId: string; readonly flooded: SystemFlooded }[] = [];
-  for (const phase of phases) {
+  const done: { readonly phase: FloodPhase; readonly saleId: string; readonly flooded: SystemFlooded }[] = [];
+  for (const phase of floodPhases) {
     note(`  ${phase} …`);
     const { id: saleId } = await createSale(http, termsOf(sales[phase]));
     const connections = phase === 'overload' ? CONNECTIONS * OVERLOAD : CONNECTIONS;
@@ -72,19 +72,19 @@ async function floodAll(load: Load, system: System, plan: Plan): Promise<Pick<Ro
     done.push({ phase, saleId, flooded });
   }
   // What the last one has queued would take too long.
-  const ordered = ({ phase }: { readonly phase: Phase }) => phase !== 'unbounded';
+  const ordered = ({ phase }: { readonly phase: FloodPhase }) => phase !== 'unbounded';
   await untilOrdered(
     http,
     done.filter(ordered).map(({ saleId }) => saleId),
   );
   await http.close();
   return system.stopServices(async (query) => {
-    const floods: Partial<Record<Phase, SystemFlooded & SaleAudit>> = {};
+    const floods: Partial<Record<FloodPhase, SystemFlooded & StoredSale>> = {};
     for (const each of done) {
       const { answers, time } = each.flooded;
-      const audit = await auditSale(query, { saleId: each.saleId, answers, time, ordered: ordered(each) });
-      floods[each.phase] = { ...each.flooded, ...audit };
+      const stored = await checkSale(query, { saleId: each.saleId, answers, time, ordered: ordered(each) });
+      floods[each.phase] = { ...each.flooded, ...stored };
     }
-    return { floods: floods as Record<Phase, SystemFlooded & SaleAudit>, settings: await readSettings(query) };
+    return { floods: floods as Record<FloodPhase, SystemFlooded & StoredSale>, settings: await readSettings(query) };
   });
 }

@@ -1,7 +1,7 @@
 // What a buyer does after an answer: come again, or leave.
 import { backoff } from '../../infra/runtime/backoff.ts';
 import type { Buyer } from './arrivals.ts';
-import type { Answer } from './outcome.ts';
+import type { PurchaseAnswer } from './purchase-outcome.ts';
 
 /** What has happened on one visit so far. */
 export interface History {
@@ -30,7 +30,7 @@ export interface Return {
 /** When the buyer, who came at `arrivedMs`, comes again; undefined: never. Times count from the opening; `random` is at
  *  least 0 and below 1. */
 export function nextVisit(
-  answer: Answer,
+  answer: PurchaseAnswer,
   { patience }: Buyer,
   { returned, failures }: History,
   { arrivedMs, nowMs }: { readonly arrivedMs: number; readonly nowMs: number },

@@ -1,7 +1,7 @@
 // What one sees while it runs: a bar of the phase, and a line with what happens behind it. On stderr, while that is a
 // terminal; otherwise nothing.
 import { count, duration, gauge, redraw } from '../shared/terminal.ts';
-import { refusedOutcomes } from './outcome.ts';
+import { rejectedOutcomes } from './purchase-outcome.ts';
 import type { Progress } from './run.ts';
 
 const QUEUE_WIDTH = 12;
@@ -29,7 +29,7 @@ const phaseLine = ({ phase, done, total }: Progress, ms: number, stream: NodeJS.
 
 function booksLine({ sale, tally }: Progress, stream: NodeJS.WriteStream): string {
   const { queue, counts } = sale;
-  const refused = refusedOutcomes.reduce((sum, outcome) => sum + tally.countOf(outcome), 0);
+  const refused = rejectedOutcomes.reduce((sum, outcome) => sum + tally.countOf(outcome), 0);
   const shown = gauge({ done: queue.length, total: queue.cap, width: QUEUE_WIDTH, color: 'yellow' }, stream);
   return `queue ${shown}  admitted ${count(counts.admitted)}  ordered ${count(counts.ordered)}  refused ${count(refused)}`;
 }

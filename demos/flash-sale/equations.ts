@@ -2,7 +2,7 @@
 // the two sides of an equation come from different places wherever that can be, so that each can fail.
 import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { count } from '../shared/terminal.ts';
-import { type Outcome, outcomeNames, outcomes } from './outcome.ts';
+import { outcomeNames, type PurchaseOutcome, purchaseOutcomes } from './purchase-outcome.ts';
 import type { Ending } from './tally.ts';
 
 export interface Books {
@@ -11,7 +11,7 @@ export interface Books {
   readonly endings: Readonly<Record<Ending, number>>;
   readonly sent: number;
   /** Requests by answer. */
-  readonly answered: Readonly<Record<Outcome, number>>;
+  readonly answered: Readonly<Record<PurchaseOutcome, number>>;
   /** Units that were asked for. */
   readonly stock: number;
   readonly queueCap: number;
@@ -48,7 +48,7 @@ export function equationsOf(books: Books): Equation[] {
   const { initial, remaining, held, sold } = sale.stock;
   const { admitted, ordered, released } = sale.counts;
   const refused = endings['queue-full'] + endings['sold-out'] + endings['not-open'] + endings.overloaded;
-  const answers = outcomes.reduce((sum, outcome) => sum + answered[outcome], 0);
+  const answers = purchaseOutcomes.reduce((sum, outcome) => sum + answered[outcome], 0);
   return [
     {
       name: 'stock',
@@ -87,7 +87,7 @@ export function equationsOf(books: Books): Equation[] {
     },
     {
       name: 'requests',
-      text: `${count(sent)} sent = ${outcomes
+      text: `${count(sent)} sent = ${purchaseOutcomes
         .filter((outcome) => answered[outcome] > 0)
         .map((outcome) => `${count(answered[outcome])} ${outcomeNames[outcome]}`)
         .join(' + ')}`,

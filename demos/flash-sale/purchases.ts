@@ -1,12 +1,12 @@
 // POST /flash-sales/:id/purchases, thousands of times and as cheaply as can be: this process shares the machine with
 // the system that it visits. Bounded connections; requests beyond them wait here.
 import { HttpClient } from '../shared/http.ts';
-import type { Answer } from './outcome.ts';
+import type { PurchaseAnswer } from './purchase-outcome.ts';
 
 export const CONNECTIONS = 512;
 
 /** `waitedMs`: for a free connection, as part of the time until the answer. */
-export type OnAnswer = (answer: Answer, waitedMs: number) => void;
+export type OnAnswer = (answer: PurchaseAnswer, waitedMs: number) => void;
 
 export class PurchaseClient {
   readonly #http: HttpClient;
@@ -43,7 +43,7 @@ export class PurchaseClient {
 }
 
 /** What an answer says. Refusals are told by the problem's name, without parsing the rest. */
-export function readAnswer(status: number, retryAfter: unknown, body: string): Answer {
+export function readAnswer(status: number, retryAfter: unknown, body: string): PurchaseAnswer {
   if (status === 202 || status === 200) return ticketOf(status, body) ?? unexpected(status, body);
   const retryAfterMs = typeof retryAfter === 'string' && /^\d{1,6}$/.test(retryAfter) ? +retryAfter * 1_000 : undefined;
   if (status === 429 && body.includes('/problems/queue-full')) return { outcome: 'queue-full', retryAfterMs };
@@ -53,7 +53,7 @@ export function readAnswer(status: number, retryAfter: unknown, body: string): A
   return unexpected(status, body);
 }
 
-function ticketOf(status: number, body: string): Answer | undefined {
+function ticketOf(status: number, body: string): PurchaseAnswer | undefined {
   try {
     const { ticketId, position } = JSON.parse(body) as Record<string, unknown>;
     if (typeof ticketId !== 'string' || typeof position !== 'number') return undefined;
@@ -63,7 +63,7 @@ function ticketOf(status: number, body: string): Answer | undefined {
   }
 }
 
-const unexpected = (status: number, body: string): Answer => ({
+const unexpected = (status: number, body: string): PurchaseAnswer => ({
   outcome: 'error',
   lost: status >= 500,
   message: `unexpected answer: ${status} ${body.slice(0, 200)}`,

@@ -33,11 +33,11 @@ export interface Run {
   readonly samples: readonly Sample[];
 }
 
-type Phase = 'waiting for the opening' | 'buyers arrive' | 'the queue drains' | 'checking tickets';
+type SimulationPhase = 'waiting for the opening' | 'buyers arrive' | 'the queue drains' | 'checking tickets';
 
 /** What there is to show while it runs. */
 export interface Progress {
-  readonly phase: Phase;
+  readonly phase: SimulationPhase;
   readonly sale: FlashSale;
   readonly tally: Tally;
   /** Of the phase. */
@@ -62,7 +62,7 @@ export async function simulate({ url, settings, signal, onProgress }: RunOptions
     const client = new PurchaseClient(url, sale.id);
     const watch = new Watch(url, sale, openingAt);
     try {
-      const show = (phase: Phase, done: number, total: number) =>
+      const show = (phase: SimulationPhase, done: number, total: number) =>
         onProgress({ phase, sale: watch.latest, tally, done, total });
       await client.connect(Math.min(settings.buyers, CONNECTIONS));
       const sale: Sell = { plan, settings, client, watch, tally, openingAt, signal, show };
@@ -112,7 +112,7 @@ async function clockAhead(http: HttpClient, signal: AbortSignal): Promise<number
   return Math.abs(ahead) > SAME_CLOCK_MS ? ahead : 0;
 }
 
-type Show = (phase: Phase, done: number, total: number) => void;
+type Show = (phase: SimulationPhase, done: number, total: number) => void;
 
 interface Sell {
   readonly plan: Plan;

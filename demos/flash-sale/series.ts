@@ -1,5 +1,5 @@
 // The run over time, in equal steps: what the charts draw and the report's table lists.
-import { type RefusedOutcome, refusedOutcomes } from './outcome.ts';
+import { type RejectedOutcome, rejectedOutcomes } from './purchase-outcome.ts';
 import type { Run } from './run.ts';
 
 interface Step {
@@ -8,7 +8,7 @@ interface Step {
   /** Requests of buyers who came first, and of those who came again. */
   readonly arrivals: number;
   readonly returns: number;
-  readonly refused: Readonly<Record<RefusedOutcome, number>>;
+  readonly refused: Readonly<Record<RejectedOutcome, number>>;
   readonly orders: number;
   /** The queue's length where it was looked at last in this step; undefined: it was not. */
   readonly queue: number | undefined;
@@ -30,7 +30,7 @@ const MOST_STEPS = 80;
 
 export function seriesOf({ tally, tickets, samples, settings }: Run): Series {
   const orders = tickets.flatMap(({ orderedMs }) => orderedMs ?? []);
-  const refused = refusedOutcomes.map((outcome) => tally.answersOf(outcome).atMs);
+  const refused = rejectedOutcomes.map((outcome) => tally.answersOf(outcome).atMs);
   const { first, again } = tally.arrivals;
   const all = [first, again, orders, ...refused];
   const earliest = Math.min(0, ...all.map((times) => times.reduce((a, b) => Math.min(a, b), 0)));
@@ -51,12 +51,12 @@ export function seriesOf({ tally, tickets, samples, settings }: Run): Series {
   const seen = samples.filter(({ atMs }) => atMs >= fromMs && atMs < toMs);
   const queue = new Map(seen.map((sample) => [stepOf(sample.atMs), sample.queue]));
   const steps = Array.from({ length: size }, (_, index): Step => {
-    const refusedHere = refusedOutcomes.map((outcome, row) => [outcome, refusals[row]?.[index] ?? 0]);
+    const refusedHere = rejectedOutcomes.map((outcome, row) => [outcome, refusals[row]?.[index] ?? 0]);
     return {
       atMs: fromMs + index * stepMs,
       arrivals: firsts[index] ?? 0,
       returns: agains[index] ?? 0,
-      refused: Object.fromEntries(refusedHere) as Record<RefusedOutcome, number>,
+      refused: Object.fromEntries(refusedHere) as Record<RejectedOutcome, number>,
       orders: ordered[index] ?? 0,
       queue: queue.get(index),
     };

@@ -4,7 +4,7 @@ import { type Latency, latencyOf } from '../shared/statistics.ts';
 import type { CheckedTicket } from './check-tickets.ts';
 import { type Books, type Equation, equationsOf, type TicketCounts } from './equations.ts';
 import { type Fairness, fairnessOf } from './fairness.ts';
-import { type Outcome, outcomes, type RefusedOutcome, refusedOutcomes } from './outcome.ts';
+import { type PurchaseOutcome, purchaseOutcomes, type RejectedOutcome, rejectedOutcomes } from './purchase-outcome.ts';
 import { CONNECTIONS } from './purchases.ts';
 import type { Run } from './run.ts';
 import type { Settings } from './settings.ts';
@@ -18,14 +18,14 @@ export interface Summary {
     readonly total: number;
     readonly admitted: number;
     /** By the last reason that they were told. */
-    readonly refused: Readonly<Record<RefusedOutcome, number>>;
+    readonly refused: Readonly<Record<RejectedOutcome, number>>;
     readonly unanswered: number;
   };
   readonly requests: {
     readonly sent: number;
     /** Because a buyer came again: the queue was full, it was not open yet, or there was no decision. */
     readonly again: number;
-    readonly answered: Readonly<Record<Outcome, number>>;
+    readonly answered: Readonly<Record<PurchaseOutcome, number>>;
   };
   readonly tickets: TicketCounts;
   /** From the first order to the last, by the times of their acceptance; null for fewer than two. */
@@ -34,7 +34,7 @@ export interface Summary {
   readonly refusalsPerSecond: number | null;
   readonly longestQueue: number;
   /** By answer: from the moment that the buyer came, waiting for one of `connections` included. */
-  readonly latencyMs: Readonly<Partial<Record<Outcome, Latency>>>;
+  readonly latencyMs: Readonly<Partial<Record<PurchaseOutcome, Latency>>>;
   readonly connections: number;
   /** The longest that a request waited for one of them. */
   readonly longestWaitMs: number;
@@ -82,7 +82,7 @@ export function summarize(run: Run): Summary {
     requests: { sent: tally.sent, again: tally.arrivals.again.length, answered },
     tickets: ticketCounts,
     ordersPerSecond: rateOf(tickets.flatMap(({ orderedMs }) => orderedMs ?? [])),
-    refusalsPerSecond: rateOf(refusedOutcomes.flatMap((outcome) => tally.answersOf(outcome).atMs)),
+    refusalsPerSecond: rateOf(rejectedOutcomes.flatMap((outcome) => tally.answersOf(outcome).atMs)),
     longestQueue,
     latencyMs: latencies(tally),
     connections: CONNECTIONS,
@@ -97,12 +97,12 @@ export function summarize(run: Run): Summary {
 /** The equations that do not hold. */
 export const failures = ({ equations }: Summary): readonly Equation[] => equations.filter(({ holds }) => !holds);
 
-const byOutcome = <T>(value: (outcome: Outcome) => T): Record<Outcome, T> =>
-  Object.fromEntries(outcomes.map((outcome) => [outcome, value(outcome)])) as Record<Outcome, T>;
+const byOutcome = <T>(value: (outcome: PurchaseOutcome) => T): Record<PurchaseOutcome, T> =>
+  Object.fromEntries(purchaseOutcomes.map((outcome) => [outcome, value(outcome)])) as Record<PurchaseOutcome, T>;
 
-function latencies(tally: Tally): Partial<Record<Outcome, Latency>> {
-  const found: Partial<Record<Outcome, Latency>> = {};
-  for (const outcome of outcomes) {
+function latencies(tally: Tally): Partial<Record<PurchaseOutcome, Latency>> {
+  const found: Partial<Record<PurchaseOutcome, Latency>> = {};
+  for (const outcome of purchaseOutcomes) {
     const latency = latencyOf(tally.answersOf(outcome).latencyMs);
     if (latency) found[outcome] = latency;
   }

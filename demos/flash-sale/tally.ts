@@ -1,5 +1,10 @@
 // What the buyers were answered, counted here and nowhere else: it is held against the sale's own books at the end.
-import { type Answer, type Outcome, outcomes, type RefusedOutcome } from './outcome.ts';
+import {
+  type PurchaseAnswer,
+  type PurchaseOutcome,
+  purchaseOutcomes,
+  type RejectedOutcome,
+} from './purchase-outcome.ts';
 
 /** One outcome's answers, two numbers each; in milliseconds, `atMs` after the opening. */
 export interface Answers {
@@ -17,12 +22,12 @@ export interface TicketSeen {
 }
 
 /** How it ended for a buyer: `admitted`, or the last reason why not. */
-export type Ending = 'admitted' | RefusedOutcome | 'error';
+export type Ending = 'admitted' | RejectedOutcome | 'error';
 
 export class Tally {
   #sent = 0;
   readonly #arrivals = { first: [] as number[], again: [] as number[] };
-  readonly #answers: Record<Outcome, { atMs: number[]; latencyMs: number[] }>;
+  readonly #answers: Record<PurchaseOutcome, { atMs: number[]; latencyMs: number[] }>;
   readonly #tickets = new Map<string, TicketSeen>();
   readonly #endings: (Ending | undefined)[];
   readonly #errors = new Map<string, number>();
@@ -34,8 +39,8 @@ export class Tally {
   constructor(buyers: number) {
     this.#endings = new Array(buyers).fill(undefined);
     this.#answers = Object.fromEntries(
-      outcomes.map((outcome) => [outcome, { atMs: [] as number[], latencyMs: [] as number[] }]),
-    ) as Record<Outcome, { atMs: number[]; latencyMs: number[] }>;
+      purchaseOutcomes.map((outcome) => [outcome, { atMs: [] as number[], latencyMs: [] as number[] }]),
+    ) as Record<PurchaseOutcome, { atMs: number[]; latencyMs: number[] }>;
   }
 
   /** A request leaves, for a buyer who came at `arrivedMs`. */
@@ -44,7 +49,7 @@ export class Tally {
     this.#arrivals[again ? 'again' : 'first'].push(arrivedMs);
   }
 
-  answer(buyer: number, answer: Answer, arrivedMs: number, atMs: number, waitedMs: number): void {
+  answer(buyer: number, answer: PurchaseAnswer, arrivedMs: number, atMs: number, waitedMs: number): void {
     const { outcome } = answer;
     this.#answers[outcome].atMs.push(atMs);
     this.#answers[outcome].latencyMs.push(atMs - arrivedMs);
@@ -89,11 +94,11 @@ export class Tally {
     return this.#arrivals;
   }
 
-  answersOf(outcome: Outcome): Answers {
+  answersOf(outcome: PurchaseOutcome): Answers {
     return this.#answers[outcome];
   }
 
-  countOf(outcome: Outcome): number {
+  countOf(outcome: PurchaseOutcome): number {
     return this.#answers[outcome].atMs.length;
   }
 

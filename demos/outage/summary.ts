@@ -7,7 +7,7 @@ import type { Second } from './seconds.ts';
 import type { OutageSystem } from './system.ts';
 import type { Verification } from './verification.ts';
 
-export interface Phase {
+export interface OutagePhase {
   readonly name: 'before' | 'during' | 'after';
   /** Orders that were to be sent in it, and those of them that were answered 2xx. */
   readonly orders: number;
@@ -23,7 +23,7 @@ export interface Summary {
   readonly shape: string;
   /** Of its names on the brokers; null: everything was embedded. */
   readonly prefix: string | null;
-  readonly phases: readonly Phase[];
+  readonly phases: readonly OutagePhase[];
   /** The service was gone from then until then, in milliseconds after the first second began. */
   readonly goneMs: number;
   readonly readyMs: number;
@@ -70,13 +70,13 @@ export function summarize(
 }
 
 /** All orders of the phases, and those of them that were answered 2xx. */
-export const totalsOf = ({ phases }: Pick<Summary, 'phases'>): Pick<Phase, 'orders' | 'accepted'> => ({
+export const totalsOf = ({ phases }: Pick<Summary, 'phases'>): Pick<OutagePhase, 'orders' | 'accepted'> => ({
   orders: phases.reduce((sum, { orders }) => sum + orders, 0),
   accepted: phases.reduce((sum, { accepted }) => sum + accepted, 0),
 });
 
 /** Of the orders that were to be sent from `fromMs` until before `toMs`. */
-function phaseOf(name: Phase['name'], answers: readonly Answer[], fromMs: number, toMs: number): Phase {
+function phaseOf(name: OutagePhase['name'], answers: readonly Answer[], fromMs: number, toMs: number): OutagePhase {
   const within = answers.filter(({ dueMs }) => dueMs >= fromMs && dueMs < toMs);
   const accepted = within.filter(isAccepted);
   return {

@@ -1,7 +1,7 @@
 // What is stored in the end: the audit of the whole system, and, for every order that was answered 2xx, that it is there
 // and has all its steps done. The audit cannot know what those who ordered were told.
 
-import type { OrderFact } from '../../contracts/audit.ts';
+import type { OrderFact } from '../../contracts/facts.ts';
 import { FactsClient } from '../shared/auditor/facts-client.ts';
 import { type AuditReport, reportOf } from '../shared/auditor/report.ts';
 import { audit } from '../shared/auditor/run.ts';

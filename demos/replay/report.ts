@@ -5,7 +5,7 @@ import { type Equation, sumOf } from './equation.ts';
 import type { Incomplete } from './follow.ts';
 import type { Refusal } from './refusals.ts';
 
-export interface Report {
+export interface ReplayReport {
   readonly file: string;
   readonly lines: Equation;
   readonly invoices: Equation;
@@ -24,7 +24,7 @@ export interface Report {
 }
 
 /** Why the run did not do what it says; empty when it did. */
-export function shortcomings({ lines, invoices, orders }: Report): string[] {
+export function shortcomings({ lines, invoices, orders }: ReplayReport): string[] {
   const failed = sumOf(invoices.failed);
   const refusedAll = orders.placed + orders.alreadyThere === 0;
   return [
@@ -38,7 +38,7 @@ export function shortcomings({ lines, invoices, orders }: Report): string[] {
 
 const MOST_IDS = 10;
 
-export function renderReport({ lines, invoices, orders, placingMs, completedAfterMs }: Report): string[] {
+export function renderReport({ lines, invoices, orders, placingMs, completedAfterMs }: ReplayReport): string[] {
   const total = orders.placed + orders.alreadyThere;
   const completed = `${count(orders.completed)} of ${count(total)}`;
   const shown = orders.incomplete.slice(0, MOST_IDS);

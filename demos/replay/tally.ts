@@ -5,7 +5,7 @@ import type { Follower } from './follow.ts';
 import type { Collected } from './invoices.ts';
 import type { Placement } from './place.ts';
 import { Refusals } from './refusals.ts';
-import type { Report } from './report.ts';
+import type { ReplayReport } from './report.ts';
 
 export class Tally {
   readonly #collected: Collected;
@@ -42,7 +42,7 @@ export class Tally {
     invoices.add(reason, `invoice ${invoice.number}`);
   }
 
-  report(file: string, placingMs: number, follower: Follower): Report {
+  report(file: string, placingMs: number, follower: Follower): ReplayReport {
     const { linesRead, invoicesRead } = this.#collected;
     const ordered = this.#orderIds.size;
     return {

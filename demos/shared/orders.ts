@@ -34,7 +34,7 @@ export interface Placed {
 }
 
 /** The order as such is not acceptable; asking again changes nothing. */
-export interface Refused {
+export interface RejectedOrder {
   readonly kind: 'refused';
   readonly title: string;
   readonly detail: string;
@@ -57,7 +57,7 @@ export async function placeOrder(
   http: HttpClient,
   body: PlaceOrderRequest,
   { key, signal }: { key: string; signal: AbortSignal },
-): Promise<Placed | Refused | Unavailable> {
+): Promise<Placed | RejectedOrder | Unavailable> {
   let answer: HttpAnswer;
   try {
     answer = await http.request('POST', '/orders', { json: body, headers: { 'idempotency-key': key }, signal });

@@ -42,7 +42,7 @@ export interface OverloadGuardOptions {
   readonly bodyWithinMs?: number;
 }
 
-export interface Refused {
+export interface RejectionCounts {
   /** Because maxInFlight were under way. */
   readonly inFlight: number;
   readonly late: number;
@@ -81,7 +81,7 @@ export class OverloadGuard {
   }
 
   /** Since the start. */
-  get refused(): Refused {
+  get refused(): RejectionCounts {
     return { ...this.#refused };
   }
 

@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import type { Database } from '../../infra/database/port.ts';
 import { Loop } from '../../infra/runtime/loop.ts';
-import { type Decided, Gate, type Refused } from './gate.ts';
+import { type Decided, Gate, type RejectedPurchase } from './gate.ts';
 import { RejectionCounter } from './rejection-counter.ts';
 
 /** How often rejections are written down. */
@@ -49,7 +49,7 @@ export class Admission {
   }
 
   /** A refusal that needs nothing but this process's memory; undefined: the row must be asked. */
-  refuse(saleId: string, userId: string): Refused | undefined {
+  refuse(saleId: string, userId: string): RejectedPurchase | undefined {
     return this.#gates.get(saleId)?.refuse(userId);
   }
 

@@ -17,7 +17,7 @@ const MAX_WAITING = 5_000;
 /** Users of new tickets that one glance reads. */
 const MAX_USERS = 10_000;
 
-export interface Refused {
+export interface RejectedPurchase {
   readonly outcome: Refusal;
   /** Of the sale. */
   readonly status: FlashSaleStatus;
@@ -28,7 +28,7 @@ export interface Refused {
 export type Decided =
   | { readonly outcome: 'admitted'; readonly ticketId: string; readonly position: number }
   | { readonly outcome: 'yours'; readonly ticketId: string }
-  | Refused;
+  | RejectedPurchase;
 
 export interface GateOptions {
   readonly database: Database;
@@ -67,7 +67,7 @@ export class Gate {
   }
 
   /** The refusal of a newcomer, while it is known that there is no room; undefined: the row must be asked. */
-  refuse(userId: string): Refused | undefined {
+  refuse(userId: string): RejectedPurchase | undefined {
     const now = performance.now();
     if (this.#hint && now - this.#lastUsed >= keptForMs(this.#hint.seen)) this.#hint = undefined;
     this.#lastUsed = now;
@@ -102,7 +102,7 @@ export class Gate {
     return this.#seen !== undefined;
   }
 
-  #refusedAs(outcome: Refusal, seen: Seen): Refused {
+  #refusedAs(outcome: Refusal, seen: Seen): RejectedPurchase {
     this.#options.onRejected(outcome);
     return { outcome, status: seen.status, retryAfterSeconds: retryAfterSeconds(outcome, seen, Math.random()) };
   }

@@ -16,7 +16,7 @@ import { formOrJsonBody, prefersHtml } from '../../infra/http/forms.ts';
 import { notFound, Problem, WrittenProblem } from '../../infra/http/problem.ts';
 import { parse, parseId } from '../../infra/http/validate.ts';
 import type { Admission } from './admission.ts';
-import type { Decided, Refused } from './gate.ts';
+import type { Decided, RejectedPurchase } from './gate.ts';
 import type { DecisionCounter } from './metrics.ts';
 import type { Page } from './pages/page.ts';
 import { refusedPage } from './pages/refused-page.ts';
@@ -78,7 +78,7 @@ export function flashSaleRoutes(router: Router, options: FlashSaleRoutesOptions)
   });
 
   /** What the flood meets first: it costs no promise, no query and no exception. */
-  const refuseAtOnce = (saleId: string, userId: string): Refused | undefined => {
+  const refuseAtOnce = (saleId: string, userId: string): RejectedPurchase | undefined => {
     const refused = admission.refuse(saleId, userId);
     if (refused) decisions.inc({ outcome: refused.outcome, by: 'hint' });
     return refused;
@@ -152,7 +152,7 @@ function sendPage(response: Response, { html, headers }: Page): void {
   response.set(headers).send(html);
 }
 
-function refusedUrl(saleId: string, userId: string, { outcome, retryAfterSeconds }: Refused): string {
+function refusedUrl(saleId: string, userId: string, { outcome, retryAfterSeconds }: RejectedPurchase): string {
   const query = new URLSearchParams({ reason: outcome, userId });
   if (retryAfterSeconds !== undefined) query.set('retryAfter', String(retryAfterSeconds));
   return `/flash-sales/${saleId}/refused?${query}`;
@@ -173,7 +173,7 @@ function refusalOf(outcome: Refusal, status: FlashSaleStatus): WrittenProblem {
   return problem;
 }
 
-const sendRefusal = (response: Response, { outcome, status, retryAfterSeconds }: Refused): void =>
+const sendRefusal = (response: Response, { outcome, status, retryAfterSeconds }: RejectedPurchase): void =>
   refusalOf(outcome, status).send(
     response,
     retryAfterSeconds === undefined ? undefined : { 'Retry-After': retryAfterSeconds },

@@ -6,7 +6,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import { factsRoutes } from '../../app/admin/facts.ts';
 import { schemaOf } from '../../app/schemas.ts';
-import { factsPage, messagesSummary, type OrderFact, orderFact } from '../../contracts/audit.ts';
+import { factsPage, messagesSummary, type OrderFact, orderFact } from '../../contracts/facts.ts';
 import { createFlashSaleRequest } from '../../contracts/flash-sales.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { createApp } from '../../infra/http/app.ts';

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CALM_MS } from '../../infra/http/lateness.ts';
-import { type Refused, TOLERATED_MS } from '../../infra/http/overload.ts';
+import { type RejectionCounts, TOLERATED_MS } from '../../infra/http/overload.ts';
 import { eventually } from '../setup/wait.ts';
 
 /** Each request keeps the server's processor busy for this long. */
@@ -135,7 +135,7 @@ async function serve(kind: 'guarded' | 'unguarded') {
   const stats = async () => {
     child.send('stats');
     const [answer] = await once(child, 'message');
-    return answer as Refused & { latenessMs?: number };
+    return answer as RejectionCounts & { latenessMs?: number };
   };
   return { port, stats };
 }

@@ -2,7 +2,7 @@
 // joined, of suspects that are looked at again.
 import { randomUUID } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import type { OrderFact, SaleFact, TicketFact, TicketOrderFact } from '../../contracts/audit.ts';
+import type { OrderFact, SaleFact, TicketFact, TicketOrderFact } from '../../contracts/facts.ts';
 import type { Page } from '../../contracts/pages.ts';
 import { judgeOrder, MAX_DUE_MS, type OrderFacts, waitsFor } from '../../demos/shared/auditor/judge-order.ts';
 import { judgeSale, judgeTicket } from '../../demos/shared/auditor/judge-ticket.ts';

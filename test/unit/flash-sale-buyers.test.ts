@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Agenda } from '../../demos/flash-sale/agenda.ts';
 import { type PlanOptions, planOf } from '../../demos/flash-sale/arrivals.ts';
 import { nextVisit } from '../../demos/flash-sale/buyer.ts';
-import type { Answer } from '../../demos/flash-sale/outcome.ts';
+import type { PurchaseAnswer } from '../../demos/flash-sale/purchase-outcome.ts';
 import { readAnswer } from '../../demos/flash-sale/purchases.ts';
 import { decaying, mulberry32 } from '../../demos/flash-sale/random.ts';
 import { eventually } from '../setup/wait.ts';
@@ -86,7 +86,7 @@ test('the agenda hands out everything once, in order of time, when it is due', a
 describe('a buyer', () => {
   const patient = { userId: 'a', patience: 2 };
   const fresh = { returned: 0, failures: 0 };
-  const full: Answer = { outcome: 'queue-full', retryAfterMs: 3_000 };
+  const full: PurchaseAnswer = { outcome: 'queue-full', retryAfterMs: 3_000 };
   const at = (nowMs: number, arrivedMs = nowMs) => ({ arrivedMs, nowMs });
 
   test('comes again after Retry-After while there is patience', () => {
@@ -100,20 +100,20 @@ describe('a buyer', () => {
   });
 
   test('who was early comes at the opening, however late the answer', () => {
-    const early: Answer = { outcome: 'not-open', retryAfterMs: undefined };
+    const early: PurchaseAnswer = { outcome: 'not-open', retryAfterMs: undefined };
     expect(nextVisit(early, { ...patient, patience: 0 }, fresh, at(-100), 0.1)?.atMs).toBe(50);
     expect(nextVisit(early, { ...patient, patience: 0 }, fresh, at(200, -5), 0.1)?.atMs).toBe(250);
     expect(nextVisit(early, { ...patient, patience: 0 }, fresh, at(200), 0.1)).toBeUndefined();
   });
 
   test('asks again without a decision, for a while', () => {
-    const lost: Answer = { outcome: 'error', lost: true, message: 'reset' };
+    const lost: PurchaseAnswer = { outcome: 'error', lost: true, message: 'reset' };
     expect(nextVisit(lost, patient, fresh, at(0), 0)?.history).toEqual({ returned: 0, failures: 1 });
     expect(nextVisit({ outcome: 'overloaded', retryAfterMs: 1_000 }, patient, fresh, at(0), 0)?.atMs).toBe(1_000);
     expect(nextVisit(lost, patient, { returned: 0, failures: 10 }, at(0), 0)).toBeUndefined();
   });
 
-  test.each<Answer>([
+  test.each<PurchaseAnswer>([
     { outcome: 'admitted', ticketId: 't', position: 1 },
     { outcome: 'already', ticketId: 't', position: 0 },
     { outcome: 'sold-out', retryAfterMs: undefined },

@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import type { OrderFact } from '../../contracts/audit.ts';
+import type { OrderFact } from '../../contracts/facts.ts';
 import type { Course } from '../../demos/outage/course.ts';
 import type { Answer } from '../../demos/outage/flow.ts';
 import { secondLine } from '../../demos/outage/report.ts';

@@ -3,8 +3,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { ZodType } from 'zod';
-import { askAgainRequest, factLists, factsPage, messagesAbout, messagesSummary } from '../../contracts/audit.ts';
 import { type EventType, eventSchemas, eventTypes } from '../../contracts/events.ts';
+import { askAgainRequest, factLists, factsPage, messagesAbout, messagesSummary } from '../../contracts/facts.ts';
 import { createFlashSaleRequest, purchaseRequest } from '../../contracts/flash-sales.ts';
 import { cancelRequest, placeOrderRequest } from '../../contracts/orders.ts';
 import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';

@@ -2,12 +2,12 @@
 import type { Color } from '../../shared/svg.ts';
 import { count } from '../../shared/terminal.ts';
 import { type Panel, panelsDocument } from '../../shared/time-chart.ts';
-import { outcomeNames, type RefusedOutcome, refusedOutcomes } from '../outcome.ts';
+import { outcomeNames, type RejectedOutcome, rejectedOutcomes } from '../purchase-outcome.ts';
 import type { Series } from '../series.ts';
 import type { Summary } from '../summary.ts';
 import { perSecond, seconds } from './figures.ts';
 
-const refusalColors: Readonly<Record<RefusedOutcome, Color>> = {
+const refusalColors: Readonly<Record<RejectedOutcome, Color>> = {
   'queue-full': 'yellow',
   'sold-out': 'purple',
   'not-open': 'grey',
@@ -19,7 +19,7 @@ export function panelsOf(summary: Summary, series: Series): Panel[] {
   const { steps, stepMs, samples } = series;
   const rates = (values: readonly number[]) => values.map((value) => (value * 1_000) / stepMs);
   const busiest = Math.max(0, ...rates(steps.map(({ arrivals, returns }) => arrivals + returns)));
-  const refused = refusedOutcomes
+  const refused = rejectedOutcomes
     .filter((outcome) => requests.answered[outcome] > 0)
     .map((outcome) => `${count(requests.answered[outcome])} ${outcomeNames[outcome]}`);
   const drain = { name: `drain ${count(settings.drain)}/s`, value: settings.drain };
@@ -38,7 +38,7 @@ export function panelsOf(summary: Summary, series: Series): Panel[] {
       id: 'refusals',
       title: 'Refusals per second, by reason',
       description: `Refused requests: ${refused.join(', ') || 'none'}.`,
-      stacks: refusedOutcomes.map((outcome) => ({
+      stacks: rejectedOutcomes.map((outcome) => ({
         name: outcomeNames[outcome],
         color: refusalColors[outcome],
         values: rates(steps.map((step) => step.refused[outcome])),

@@ -5,7 +5,7 @@ import { chartStyle } from '../../shared/svg.ts';
 import { count, duration } from '../../shared/terminal.ts';
 import { panelElement } from '../../shared/time-chart.ts';
 import { fairnessSentence } from '../fairness.ts';
-import { outcomeNames, outcomes, refusedOutcomes } from '../outcome.ts';
+import { outcomeNames, purchaseOutcomes, rejectedOutcomes } from '../purchase-outcome.ts';
 import type { Series } from '../series.ts';
 import { failures, type Summary } from '../summary.ts';
 import { panelsOf } from './charts.ts';
@@ -114,7 +114,7 @@ function answers({ buyers, requests, latencyMs, connections, longestWaitMs }: Su
     admitted: buyers.admitted,
     error: buyers.unanswered,
   };
-  const rows = outcomes
+  const rows = purchaseOutcomes
     .filter((outcome) => requests.answered[outcome] > 0)
     .map((outcome) => {
       const latency = latencyMs[outcome];
@@ -143,10 +143,10 @@ function equations({ equations: all }: Summary): Markup {
 }
 
 function figures({ steps, stepMs }: Series): Markup {
-  const head = ['From', 'First attempts', 'Came again', ...refusedOutcomes.map((outcome) => outcomeNames[outcome])];
+  const head = ['From', 'First attempts', 'Came again', ...rejectedOutcomes.map((outcome) => outcomeNames[outcome])];
   const rows = steps.map(({ atMs, arrivals, returns, refused, queue, orders }) => [
     `${seconds(atMs)} s`,
-    ...[arrivals, returns, ...refusedOutcomes.map((outcome) => refused[outcome])].map(count),
+    ...[arrivals, returns, ...rejectedOutcomes.map((outcome) => refused[outcome])].map(count),
     queue === undefined ? '' : count(queue),
     count(orders),
   ]);

@@ -1,7 +1,7 @@
 // The summary as the terminal shows it.
 import { columns, count, duration, paint, printable } from '../../shared/terminal.ts';
 import { fairnessSentence } from '../fairness.ts';
-import { outcomeNames, outcomes, refusedOutcomes } from '../outcome.ts';
+import { outcomeNames, purchaseOutcomes, rejectedOutcomes } from '../purchase-outcome.ts';
 import type { Summary } from '../summary.ts';
 import { perSecond } from './figures.ts';
 
@@ -18,7 +18,7 @@ export function renderSummary(summary: Summary): string[] {
         ['', 'buyers', 'requests'].map(dim),
         ['admitted', count(buyers.admitted), count(requests.answered.admitted)],
         ['yours already', '', count(requests.answered.already)],
-        ...refusedOutcomes.map((outcome) => [
+        ...rejectedOutcomes.map((outcome) => [
           `refused: ${outcomeNames[outcome]}`,
           count(buyers.refused[outcome]),
           count(requests.answered[outcome]),
@@ -51,10 +51,10 @@ export function renderSummary(summary: Summary): string[] {
 }
 
 export const sumOfRefusals = ({ requests }: Summary): number =>
-  refusedOutcomes.reduce((sum, outcome) => sum + requests.answered[outcome], 0);
+  rejectedOutcomes.reduce((sum, outcome) => sum + requests.answered[outcome], 0);
 
 const latencyRows = ({ latencyMs }: Summary): string[][] =>
-  outcomes.flatMap((outcome) => {
+  purchaseOutcomes.flatMap((outcome) => {
     const latency = latencyMs[outcome];
     if (!latency) return [];
     return [[outcomeNames[outcome], ...[latency.p50, latency.p95, latency.p99, latency.max].map(duration)]];

@@ -14,7 +14,7 @@ import {
   messagesAbout,
   messagesSummary,
   serviceOfList,
-} from '../../../contracts/audit.ts';
+} from '../../../contracts/facts.ts';
 import type { Page } from '../../../contracts/pages.ts';
 import type { ServiceName } from '../../../contracts/services.ts';
 import { CliError } from '../errors.ts';

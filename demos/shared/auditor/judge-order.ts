@@ -1,5 +1,5 @@
 // What an order and its effects must look like beside each other. Pure.
-import type { CouponFact, NotifyFact, OrderFact, PointsFact } from '../../../contracts/audit.ts';
+import type { CouponFact, NotifyFact, OrderFact, PointsFact } from '../../../contracts/facts.ts';
 import { type StepName, stepNames } from '../../../contracts/orders.ts';
 import type { RuleName } from './rules.ts';
 

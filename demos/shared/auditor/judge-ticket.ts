@@ -1,6 +1,6 @@
 // What a flash sale's tickets must look like beside the orders that were placed for them, and its books beside its
 // tickets. Pure.
-import type { SaleFact, TicketFact, TicketOrderFact } from '../../../contracts/audit.ts';
+import type { SaleFact, TicketFact, TicketOrderFact } from '../../../contracts/facts.ts';
 import { willBeTakenUp } from './judge-order.ts';
 import type { RuleName } from './rules.ts';
 

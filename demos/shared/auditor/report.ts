@@ -1,5 +1,5 @@
 // What an audit found, as text and as JSON.
-import type { MessagesSummary } from '../../../contracts/audit.ts';
+import type { MessagesSummary } from '../../../contracts/facts.ts';
 import { serviceNames } from '../../../contracts/services.ts';
 import { columns, count, duration, paint, printable } from '../terminal.ts';
 import { type Invariant, invariants, rules } from './rules.ts';

@@ -1,6 +1,6 @@
 // An audit from its first question to its report: everything is read once, what looks wrong is looked at again, and what
 // is still wrong then is an offence.
-import type { MessagesSummary } from '../../../contracts/audit.ts';
+import type { MessagesSummary } from '../../../contracts/facts.ts';
 import { type ServiceName, serviceNames } from '../../../contracts/services.ts';
 import { withProgress } from '../terminal.ts';
 import type { FactsClient } from './facts-client.ts';

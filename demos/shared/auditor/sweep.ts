@@ -1,6 +1,6 @@
 // Reads everything once. What looks wrong is only suspected: the facts of different services, and of different pages, are
 // of different moments.
-import type { SaleFact } from '../../../contracts/audit.ts';
+import type { SaleFact } from '../../../contracts/facts.ts';
 import type { FactsClient } from './facts-client.ts';
 import { judgeOrder, type OrderFacts, waitsFor } from './judge-order.ts';
 import { judgeSale, judgeTicket, type TicketFacts, waiting } from './judge-ticket.ts';

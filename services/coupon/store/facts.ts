@@ -1,5 +1,5 @@
 // What the coupon service tells an audit.
-import type { CouponFact } from '../../../contracts/audit.ts';
+import type { CouponFact } from '../../../contracts/facts.ts';
 import type { FactSource } from '../../../infra/runtime/service.ts';
 
 const facts = (where: string, limit = '') => `SELECT order_id AS id, min(user_id) AS "userId",

@@ -1,6 +1,6 @@
 // What the flash-sale service tells an audit, and how it is made to ask again for orders that are missing.
 
-import type { SaleFact, TicketFact } from '../../../contracts/audit.ts';
+import type { SaleFact, TicketFact } from '../../../contracts/facts.ts';
 import { msBetween } from '../../../infra/database/sql.ts';
 import type { FactSource, Resend } from '../../../infra/runtime/service.ts';
 import { SCHEMA } from './sales.ts';

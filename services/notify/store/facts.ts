@@ -1,5 +1,5 @@
 // What the notify service tells an audit.
-import type { NotifyFact } from '../../../contracts/audit.ts';
+import type { NotifyFact } from '../../../contracts/facts.ts';
 import type { FactSource } from '../../../infra/runtime/service.ts';
 
 const facts = (where: string, limit = '') => `SELECT order_id AS id, min(user_id) AS "userId",

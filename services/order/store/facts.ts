@@ -1,5 +1,5 @@
 // What the order service tells an audit, and how it is made to ask again for what is missing.
-import type { OrderFact, TicketOrderFact } from '../../../contracts/audit.ts';
+import type { OrderFact, TicketOrderFact } from '../../../contracts/facts.ts';
 import { type StepName, type StepStatus, stepNames } from '../../../contracts/orders.ts';
 import type { Queryable } from '../../../infra/database/port.ts';
 import { msBetween } from '../../../infra/database/sql.ts';

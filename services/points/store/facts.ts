@@ -1,5 +1,5 @@
 // What the points service tells an audit.
-import type { PointsFact } from '../../../contracts/audit.ts';
+import type { PointsFact } from '../../../contracts/facts.ts';
 import type { FactSource } from '../../../infra/runtime/service.ts';
 
 /** The sum as far as a number is exact. */

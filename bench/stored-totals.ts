@@ -1,6 +1,6 @@
 // What the databases hold after a run: the proof that what was counted as completed really is.
 
-export interface Audit {
+export interface StoredTotals {
   readonly orders: number;
   readonly completed: number;
   readonly points: number;
@@ -39,7 +39,7 @@ export type Query = (sql: string, params?: unknown[]) => Promise<Record<string, 
 export const readSettings = async (query: Query): Promise<Record<string, string>> =>
   Object.fromEntries((await query(SETTINGS)).map(({ name, setting }) => [String(name), String(setting)]));
 
-export async function audit(query: Query): Promise<Audit> {
+export async function readTotals(query: Query): Promise<StoredTotals> {
   const [counts = {}] = await query(COUNTS);
   const settings = await readSettings(query);
   const count = (name: string) => Number(counts[name]);
@@ -57,9 +57,9 @@ export async function audit(query: Query): Promise<Audit> {
 }
 
 /** Throws where a promise was broken while it was measured: then no rate counts. */
-export function assertComplete(audit: Audit, accepted: number): void {
-  const { orders, completed, points, coupons, notifications, outbox, failed } = audit;
+export function assertComplete(totals: StoredTotals, accepted: number): void {
+  const { orders, completed, points, coupons, notifications, outbox, failed } = totals;
   const effects = [orders, completed, points, coupons, notifications];
   if (effects.every((count) => count === accepted) && outbox === 0 && failed === 0) return;
-  throw new Error(`${accepted} orders were accepted, and the databases hold ${JSON.stringify(audit)}`);
+  throw new Error(`${accepted} orders were accepted, and the databases hold ${JSON.stringify(totals)}`);
 }

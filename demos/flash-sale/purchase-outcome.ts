@@ -2,15 +2,23 @@
 
 /** `already`: a live ticket is answered again. `overloaded`: 503, and asking again tells whether there is a ticket.
  *  `error`: anything else, or no answer. */
-export const outcomes = ['admitted', 'already', 'queue-full', 'sold-out', 'not-open', 'overloaded', 'error'] as const;
-export type Outcome = (typeof outcomes)[number];
+export const purchaseOutcomes = [
+  'admitted',
+  'already',
+  'queue-full',
+  'sold-out',
+  'not-open',
+  'overloaded',
+  'error',
+] as const;
+export type PurchaseOutcome = (typeof purchaseOutcomes)[number];
 
 /** The reasons not to be let in. */
-export const refusedOutcomes = ['queue-full', 'sold-out', 'not-open', 'overloaded'] as const;
-export type RefusedOutcome = (typeof refusedOutcomes)[number];
+export const rejectedOutcomes = ['queue-full', 'sold-out', 'not-open', 'overloaded'] as const;
+export type RejectedOutcome = (typeof rejectedOutcomes)[number];
 
 /** How the terminal and the report call them. */
-export const outcomeNames: Readonly<Record<Outcome, string>> = {
+export const outcomeNames: Readonly<Record<PurchaseOutcome, string>> = {
   admitted: 'admitted',
   already: 'yours already',
   'queue-full': 'queue full',
@@ -20,8 +28,8 @@ export const outcomeNames: Readonly<Record<Outcome, string>> = {
   error: 'error',
 };
 
-export type Answer =
+export type PurchaseAnswer =
   | { readonly outcome: 'admitted' | 'already'; readonly ticketId: string; readonly position: number }
-  | { readonly outcome: RefusedOutcome; readonly retryAfterMs: number | undefined }
+  | { readonly outcome: RejectedOutcome; readonly retryAfterMs: number | undefined }
   /** `lost`: nobody knows what was decided; asking again is safe. */
   | { readonly outcome: 'error'; readonly lost: boolean; readonly message: string };

@@ -1,6 +1,7 @@
 // What the databases hold after the floods, against what the buyers were told.
-import type { Query } from '../audit.ts';
+
 import { BROKEN } from '../raw-http.ts';
+import type { Query } from '../stored-totals.ts';
 import { ADMITTED, FULL, OVER } from './purchases.ts';
 
 /** What was asked of a sale, and answered. */
@@ -13,7 +14,7 @@ export interface Asked {
   readonly ordered: boolean;
 }
 
-export interface SaleAudit {
+export interface StoredSale {
   /** Tickets that left the queue per second, in the time that was measured. */
   readonly drainedPerSecond: number;
   /** Refusals that were answered and that the sale did not count. Counted best-effort: 0 where nothing crashed. */
@@ -37,7 +38,7 @@ const COUNTS = `SELECT s.stock, s.remaining, s.held, s.sold, s.queued, s.queue_c
   WHERE s.id = $1`;
 
 /** Throws where a book does not balance, or where someone was told what is not so. */
-export async function auditSale(query: Query, { saleId, answers, time, ordered }: Asked): Promise<SaleAudit> {
+export async function checkSale(query: Query, { saleId, answers, time, ordered }: Asked): Promise<StoredSale> {
   const [row = {}] = await query(COUNTS, [saleId, ...time]);
   const n = (name: string) => Number(row[name]);
   const told = answers[ADMITTED] ?? 0;
