@@ -2,6 +2,7 @@
 // the measurement itself can be trusted.
 import { cpus } from 'node:os';
 import { median } from '../demos/shared/statistics.ts';
+import { groupBy } from '../infra/runtime/group-by.ts';
 import type { Mode } from './system.ts';
 
 export type Unit = '/s' | 's' | 'ms' | 'ratio';
@@ -67,6 +68,24 @@ export function figure(name: string, unit: Unit, values: readonly number[], reac
     met: middle >= reach.least && middle <= (reach.most ?? Number.POSITIVE_INFINITY),
   };
 }
+
+/** The rounds of each mode. */
+export function byMode<Round extends { readonly mode: Mode }>(rounds: readonly Round[]) {
+  const groups = groupBy(rounds, ({ mode }) => mode);
+  return {
+    modes: [...groups],
+    /** Of the last round of each mode. */
+    lastOf: <T>(pick: (round: Round) => T): Record<string, T> =>
+      Object.fromEntries([...groups].map(([mode, of]) => [mode, pick(of.at(-1) as Round)])),
+  };
+}
+
+/** What the generator gets out of a bare node:http server must be so many times what the bare route answers. */
+export const headroomCheck = (value: number, least: number): Check => ({
+  name: 'bare node:http ÷ bare Express route',
+  value,
+  ok: value >= least,
+});
 
 /** `share`: the most that the load generator used of one CPU. */
 export const generatorCheck = (share: number): Check => ({

@@ -1,15 +1,13 @@
-// The measurements: what a bare route answers, what the system completes when it is kept busy, and what it does with a
-// burst.
+// The measurements: what the system completes when it is kept busy, and what it does with a burst.
 import { setTimeout as delay } from 'node:timers/promises';
 import { cpuShares, cpuTimes } from './cpu.ts';
-import { answersOf, type Load, ordersTo, type Work } from './load.ts';
+import { answersOf, type Load, ordersTo } from './load.ts';
 import { Meter, type Reading } from './meter.ts';
 import { MAX_OPEN } from './orders.ts';
 import type { System } from './system.ts';
 
 const POLL_MS = 200;
 const COMPLETED_WITHIN_MS = 180_000;
-export const UNLIMITED = 1_000_000_000;
 
 /** In seconds. What is measured while code is still being compiled does not count. */
 export interface Durations {
@@ -20,28 +18,6 @@ export interface Durations {
 /** From and to, in microseconds of the monotonic clock, as CPU profiles tell time. */
 export type Window = readonly [number, number];
 export const micros = () => Number(process.hrtime.bigint() / 1_000n);
-
-export interface RouteRate {
-  readonly perSecond: number;
-  /** Share of one CPU that the load generator used. */
-  readonly generatorCpu: number;
-}
-
-/** Requests per second that a bare route answers. */
-export async function measureRoute(load: Load, work: Work, { warmUp, measured }: Durations): Promise<RouteRate> {
-  await load.open(work);
-  load.allow(UNLIMITED);
-  await delay(warmUp * 1_000);
-  const begin = await load.sample();
-  await delay(measured * 1_000);
-  const end = await load.sample();
-  await load.finish();
-  const elapsedMs = end.elapsedMs - begin.elapsedMs;
-  return {
-    perSecond: ((answersOf(end) - answersOf(begin)) / elapsedMs) * 1_000,
-    generatorCpu: (end.cpuMs - begin.cpuMs) / elapsedMs,
-  };
-}
 
 export interface Sustained {
   readonly completedPerSecond: number;

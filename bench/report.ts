@@ -1,12 +1,14 @@
 // What the benchmark of orders found.
 import {
   type BenchmarkReport,
+  byMode,
   type Check,
   durabilityCheck,
   environment,
   type Figure,
   figure,
   generatorCheck,
+  headroomCheck,
   type Unit,
 } from './figures.ts';
 import type { Sustained } from './measure.ts';
@@ -28,10 +30,7 @@ const MAX_BACKLOG_GROWTH = 0.05;
 
 /** `echoPerSecond`: what the generator gets out of a bare node:http server. */
 export function createReport(rounds: readonly Round[], echoPerSecond: number): BenchmarkReport<Round> {
-  const modes = [...new Set(rounds.map(({ mode }) => mode))];
-  const ofMode = (mode: Mode) => rounds.filter((round) => round.mode === mode);
-  const lastOf = <T>(pick: (round: Round) => T) =>
-    Object.fromEntries(modes.map((mode) => [mode, pick(ofMode(mode).at(-1) as Round)]));
+  const { modes, lastOf } = byMode(rounds);
   const route = figure(
     'bare Express route, orders answered',
     '/s',
@@ -39,7 +38,7 @@ export function createReport(rounds: readonly Round[], echoPerSecond: number): B
   );
   return {
     environment: environment(rounds.length / modes.length),
-    figures: [route, ...modes.flatMap((mode) => figuresOf(mode, ofMode(mode)))],
+    figures: [route, ...modes.flatMap(([mode, ofMode]) => figuresOf(mode, ofMode))],
     checks: checksOf(rounds, echoPerSecond / route.median),
     durability: lastOf(({ stored }) => stored.settings),
     cpu: lastOf(({ sustained }) => sustained.cpu),
@@ -90,7 +89,7 @@ function checksOf(rounds: readonly Round[], headroom: number): Check[] {
   const asked = worst(({ stored }) => stored.asked);
   return [
     generatorCheck(worst(({ generatorCpu }) => generatorCpu)),
-    { name: 'bare node:http ÷ bare Express route', value: headroom, ok: headroom >= MIN_HEADROOM },
+    headroomCheck(headroom, MIN_HEADROOM),
     { name: 'last third ÷ first third of the sustained load', value: drift, ok: drift <= MAX_DRIFT },
     { name: 'growth of the backlog, share of what was completed', value: growth, ok: growth <= MAX_BACKLOG_GROWTH },
     { name: 'orders that had to be asked for again', value: asked, ok: asked === 0 },

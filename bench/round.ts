@@ -1,8 +1,9 @@
 // One round: the bare route, the system, and the bare route again, so that what else the machine does meets both. The
 // system starts on fresh data each time, and what it stored is counted afterwards.
 
+import { answeredPerSecond, floodRoute } from './flood.ts';
 import { type Load, ordersTo } from './load.ts';
-import { type Burst, type Durations, measureBurst, measureRoute, measureSustained, type Sustained } from './measure.ts';
+import { type Burst, type Durations, measureBurst, measureSustained, type Sustained } from './measure.ts';
 import { measureAmqpLoop, type Peer } from './peer.ts';
 import { type Profiles, summarizePhases } from './profile.ts';
 import { assertComplete, readTotals, type StoredTotals } from './stored-totals.ts';
@@ -29,7 +30,7 @@ export interface Round {
 }
 
 export async function runRound(mode: Mode, load: Load, route: Peer, plan: Plan): Promise<Round> {
-  const before = await measureRoute(load, ordersTo(route.url), plan.route);
+  const before = await floodRoute(load, ordersTo(route.url), route, plan.route);
   const system = await startSystem(mode);
   try {
     const sustained = await measureSustained(load, system, plan.sustained);
@@ -40,10 +41,10 @@ export async function runRound(mode: Mode, load: Load, route: Peer, plan: Plan):
     const amqpLoop = system.amqpUrl && (await measureAmqpLoop(system.amqpUrl, warmUp, measured));
     await system.remove();
 
-    const after = await measureRoute(load, ordersTo(route.url), plan.route);
+    const after = await floodRoute(load, ordersTo(route.url), route, plan.route);
     return {
       mode,
-      route: [before.perSecond, after.perSecond],
+      route: [answeredPerSecond(before), answeredPerSecond(after)],
       sustained,
       burst,
       ...(amqpLoop ? { amqpLoop } : {}),

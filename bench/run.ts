@@ -1,11 +1,11 @@
 // Runs a benchmark: the bare routes, the rounds in each mode, the report, and where the time goes where a reach is missed.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rm, writeFile } from 'node:fs/promises';
+import { serverFolder } from '../demos/shared/folder.ts';
 import { note, print } from '../demos/shared/terminal.ts';
 import { type BenchmarkReport, missedPhases } from './figures.ts';
+import { answeredPerSecond, floodRoute } from './flood.ts';
 import { Load, type Work } from './load.ts';
-import { type Durations, measureRoute } from './measure.ts';
+import type { Durations } from './measure.ts';
 import { type Peer, type PeerKind, startPeer } from './peer.ts';
 import type { Profiles } from './profile.ts';
 import { renderProfiles, renderReport } from './render.ts';
@@ -42,7 +42,7 @@ export async function runBenchmark<Round>(
     note('bare node:http …');
     const echo = await startPeer('http');
     const { work, durations } = benchmark.echo;
-    const { perSecond } = await measureRoute(load, work(echo.url), durations);
+    const echoPerSecond = answeredPerSecond(await floodRoute(load, work(echo.url), echo, durations));
     await echo.close();
 
     const rounds: Round[] = [];
@@ -52,7 +52,7 @@ export async function runBenchmark<Round>(
         rounds.push(await benchmark.runRound(mode, load, route));
       }
     }
-    const report = benchmark.report(rounds, perSecond);
+    const report = benchmark.report(rounds, echoPerSecond);
     print(renderReport(report, benchmark.cpuDuring));
 
     // A reach that is not met is reported with where the time goes.
@@ -72,7 +72,7 @@ export async function runBenchmark<Round>(
 }
 
 async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
-  const folder = await mkdtemp(join(tmpdir(), 'sluice-profile-'));
+  const folder = await serverFolder('profile');
   try {
     return await work(folder);
   } finally {

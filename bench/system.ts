@@ -13,7 +13,7 @@ import { startPostgres } from '../test/servers/postgres.ts';
 import { processRunner } from '../test/servers/process-runner.ts';
 import { startRabbitmq } from '../test/servers/rabbitmq.ts';
 import { startRedis } from '../test/servers/redis.ts';
-import { type LocalServer, startServer } from '../test/servers/server.ts';
+import { type LocalServer, ServerGroup, startServer } from '../test/servers/server.ts';
 import type { Query } from './stored-totals.ts';
 
 export type Mode = 'embedded' | 'separate';
@@ -74,20 +74,14 @@ async function startEmbedded({ profileFolder }: SystemOptions): Promise<System> 
 }
 
 async function startSeparate({ profileFolder, redis: withRedis }: SystemOptions): Promise<System> {
-  const started: LocalServer[] = [];
-  const remove = async () => {
-    await Promise.all(started.splice(0).map((server) => server.stop()));
-  };
-  const keep = <S extends LocalServer>(server: S): S => {
-    started.push(server);
-    return server;
-  };
+  const started = new ServerGroup();
+  const remove = () => started.stop();
   try {
     // One after the other: a start that fails leaves nothing behind.
-    const postgres = keep(await startPostgres());
-    const rabbitmq = keep(await startRabbitmq());
-    const mosquitto = keep(await startMosquitto());
-    const redis = withRedis ? keep(await startRedis()) : undefined;
+    const postgres = started.add(await startPostgres());
+    const rabbitmq = started.add(await startRabbitmq());
+    const mosquitto = started.add(await startMosquitto());
+    const redis = withRedis ? started.add(await startRedis()) : undefined;
     const env = {
       ...COMMON,
       DATABASE_URL: postgres.url,
@@ -100,7 +94,7 @@ async function startSeparate({ profileFolder, redis: withRedis }: SystemOptions)
     const urls: Record<string, string> = {};
     for (const name of serviceNames) {
       const { server, url } = await startProcess(name, [name], env, profileFolder);
-      services[name] = keep(server);
+      services[name] = started.add(server);
       urls[name] = url;
     }
     return {

@@ -2,7 +2,7 @@
 import { startPostgres } from '../../test/servers/postgres.ts';
 import { startRabbitmq } from '../../test/servers/rabbitmq.ts';
 import { startRedis } from '../../test/servers/redis.ts';
-import type { LocalServer } from '../../test/servers/server.ts';
+import { type LocalServer, ServerGroup } from '../../test/servers/server.ts';
 import { rabbitmqVersion } from './rabbitmq.ts';
 import { redisVersion } from './redis-counter.ts';
 import { postgresVersion } from './row.ts';
@@ -24,15 +24,12 @@ export interface Servers {
 
 /** Rejects, with all of them ended again, where one does not start. */
 export async function startServers(): Promise<Servers> {
-  const started: LocalServer[] = [];
+  const started = new ServerGroup();
   const start = async <S extends LocalServer>(starting: Promise<S>, url: (server: S) => string) => {
-    const server = await starting;
-    started.push(server);
+    const server = started.add(await starting);
     return Object.assign(server, { url: url(server) });
   };
-  const stop = async () => {
-    await Promise.all(started.splice(0).map((server) => server.stop()));
-  };
+  const stop = () => started.stop();
   try {
     const rabbitmq = await start(startRabbitmq(), ({ amqpUrl }) => amqpUrl);
     const redis = await start(startRedis(), ({ redisUrl }) => redisUrl);

@@ -1,18 +1,21 @@
 // What the floods showed: decisions and admissions against the bare route, the drain's pace, latencies.
 import {
   type BenchmarkReport,
+  byMode,
   durabilityCheck,
   environment,
   type Figure,
   figure,
   generatorCheck,
+  headroomCheck,
   type Reach,
   type Unit,
 } from '../figures.ts';
+import type { Flooded } from '../flood.ts';
 import type { RequestLatency } from '../generator.ts';
 import { BROKEN } from '../raw-http.ts';
 import type { Mode } from '../system.ts';
-import type { Flooded, SystemFlooded } from './flood.ts';
+import type { FloodedSale } from './flood-sale.ts';
 import { ADMITTED, BUSY, FULL, OVER } from './purchases.ts';
 import { type FloodPhase, floodPhases, type Round } from './round.ts';
 import { PACE } from './sales.ts';
@@ -35,10 +38,7 @@ const routeCost = ({ route }: Round) =>
 
 /** `echoPerSecond`: what the generator gets out of a bare node:http server. */
 export function createReport(rounds: readonly Round[], echoPerSecond: number): BenchmarkReport<Round> {
-  const modes = [...new Set(rounds.map(({ mode }) => mode))];
-  const ofMode = (mode: Mode) => rounds.filter((round) => round.mode === mode);
-  const lastOf = <T>(pick: (round: Round) => T) =>
-    Object.fromEntries(modes.map((mode) => [mode, pick(ofMode(mode).at(-1) as Round)]));
+  const { modes, lastOf } = byMode(rounds);
   const routes = rounds.flatMap(({ route }) => route);
   const route = figure(
     'bare Express route, purchases answered',
@@ -55,11 +55,11 @@ export function createReport(rounds: readonly Round[], echoPerSecond: number): B
     figures: [
       route,
       ...latencies(routes, FULL, 'answered by the bare route'),
-      ...modes.flatMap((mode) => figuresOf(mode, ofMode(mode))),
+      ...modes.flatMap(([mode, ofMode]) => figuresOf(mode, ofMode)),
     ],
     checks: [
       generatorCheck(Math.max(...asRatios.map(({ generatorCpu }) => generatorCpu))),
-      { name: 'bare node:http ÷ bare Express route', value: headroom, ok: headroom >= MIN_HEADROOM },
+      headroomCheck(headroom, MIN_HEADROOM),
       { name: 'connections that broke, but for the overload', value: broken, ok: broken === 0 },
       { name: 'refusals that the sale did not count', value: uncounted, ok: uncounted === 0 },
       durabilityCheck(rounds.map(({ settings }) => settings)),
@@ -98,7 +98,7 @@ function figuresOf(mode: Mode, rounds: readonly Round[]): Figure[] {
     (flooded.cpu[mode === 'embedded' ? 'all' : 'flash-sale'] ?? Number.NaN) / decisionsOf(flooded) / routeCost(round);
   const drained = ({ drainedPerSecond }: { readonly drainedPerSecond: number }) => drainedPerSecond / PACE;
   const busy = (flooded: Flooded) => rateOf(flooded, BUSY) / (rateOf(flooded, BUSY) + decisionsOf(flooded));
-  const byRow = ({ byRow }: SystemFlooded) => byRow;
+  const byRow = ({ byRow }: FloodedSale) => byRow;
 
   const [atFull, atSoldOut, atOverload, atUnbounded] = [of('full'), of('sold out'), of('overload'), of('unbounded')];
   return [

@@ -3,13 +3,14 @@
 import { createSale } from '../../demos/shared/flash-sales.ts';
 import { HttpClient } from '../../demos/shared/http.ts';
 import { note } from '../../demos/shared/terminal.ts';
+import { type Flooded, floodRoute } from '../flood.ts';
 import type { Load } from '../load.ts';
 import type { Durations } from '../measure.ts';
 import type { Peer } from '../peer.ts';
 import { type Profiles, summarizePhases } from '../profile.ts';
 import { readSettings } from '../stored-totals.ts';
 import { type Mode, type System, startSystem } from '../system.ts';
-import { type Flooded, floodRoute, floodSystem, type SystemFlooded } from './flood.ts';
+import { type FloodedSale, floodSale } from './flood-sale.ts';
 import { ANY_SALE, CONNECTIONS, purchasesOf } from './purchases.ts';
 import { full, soldOut, termsOf, unbounded, untilOrdered } from './sales.ts';
 import { checkSale, type StoredSale } from './stored-sale.ts';
@@ -28,7 +29,7 @@ export interface Round {
   readonly mode: Mode;
   /** Before and after. */
   readonly route: readonly [Flooded, Flooded];
-  readonly floods: Readonly<Record<FloodPhase, SystemFlooded & StoredSale>>;
+  readonly floods: Readonly<Record<FloodPhase, FloodedSale & StoredSale>>;
   readonly settings: Readonly<Record<string, string>>;
 }
 
@@ -63,12 +64,12 @@ export async function profileRound(mode: Mode, load: Load, plan: Plan, folder: s
 async function floodAll(load: Load, system: System, plan: Plan): Promise<Pick<Round, 'floods' | 'settings'>> {
   const url = system.flashSaleUrl;
   const http = new HttpClient(url);
-  const done: { readonly phase: FloodPhase; readonly saleId: string; readonly flooded: SystemFlooded }[] = [];
+  const done: { readonly phase: FloodPhase; readonly saleId: string; readonly flooded: FloodedSale }[] = [];
   for (const phase of floodPhases) {
     note(`  ${phase} …`);
     const { id: saleId } = await createSale(http, termsOf(sales[phase]));
     const connections = phase === 'overload' ? CONNECTIONS * OVERLOAD : CONNECTIONS;
-    const flooded = await floodSystem(load, system, purchasesOf(url, saleId, connections), plan[phase]);
+    const flooded = await floodSale(load, system, purchasesOf(url, saleId, connections), plan[phase]);
     done.push({ phase, saleId, flooded });
   }
   // What the last one has queued would take too long.
@@ -79,12 +80,12 @@ async function floodAll(load: Load, system: System, plan: Plan): Promise<Pick<Ro
   );
   await http.close();
   return system.stopServices(async (query) => {
-    const floods: Partial<Record<FloodPhase, SystemFlooded & StoredSale>> = {};
+    const floods: Partial<Record<FloodPhase, FloodedSale & StoredSale>> = {};
     for (const each of done) {
       const { answers, time } = each.flooded;
       const stored = await checkSale(query, { saleId: each.saleId, answers, time, ordered: ordered(each) });
       floods[each.phase] = { ...each.flooded, ...stored };
     }
-    return { floods: floods as Record<FloodPhase, SystemFlooded & StoredSale>, settings: await readSettings(query) };
+    return { floods: floods as Record<FloodPhase, FloodedSale & StoredSale>, settings: await readSettings(query) };
   });
 }

@@ -1,9 +1,8 @@
 // The three ways of handling an order, each running for real in this process while it is measured: the same database
 // folder, the same handlers, the same work.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rm } from 'node:fs/promises';
 import { type RunningSluice, startSluice } from '../../app/start.ts';
+import { serverFolder } from '../shared/folder.ts';
 import { withProgress } from '../shared/terminal.ts';
 import { differences, type Effects, readEffects } from './effects.ts';
 import { type Measured, measure, totalOrders } from './measure.ts';
@@ -35,7 +34,7 @@ export async function compare(
   { workMs, orders, clients }: Pick<Comparison, 'workMs' | 'orders' | 'clients'>,
   signal: AbortSignal,
 ): Promise<Comparison> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'sluice-compare-'));
+  const dataDir = await serverFolder('compare');
   try {
     // Nothing of this process's environment: what is compared is what runs embedded, with the defaults.
     const env = { DATA_DIR: dataDir, PORT: '0', MQTT_PORT: '0', STEP_LATENCY_MS: String(workMs), LOG_LEVEL: 'error' };

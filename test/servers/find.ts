@@ -5,7 +5,7 @@ import { startPostgres } from './postgres.ts';
 import { ServerMissing } from './programs.ts';
 import { startRabbitmq } from './rabbitmq.ts';
 import { startRedis } from './redis.ts';
-import type { LocalServer } from './server.ts';
+import { type LocalServer, ServerGroup } from './server.ts';
 
 export interface ServerUrls {
   databaseUrl?: string;
@@ -29,15 +29,10 @@ export async function findServers(): Promise<SharedServers> {
   const { TEST_DATABASE_URL, TEST_AMQP_URL, TEST_RABBITMQ_MQTT_URL, TEST_MQTT_URL, TEST_REDIS_URL } = process.env;
   const urls: ServerUrls = {};
   const missing: string[] = [];
-  const started: LocalServer[] = [];
-  const stop = async () => {
-    await Promise.all(started.splice(0).map((server) => server.stop()));
-  };
+  const started = new ServerGroup();
   const start = async <Server extends LocalServer>(starter: () => Promise<Server>, use: (server: Server) => void) => {
     try {
-      const server = await starter();
-      started.push(server);
-      use(server);
+      use(started.add(await starter()));
     } catch (error) {
       if (!(error instanceof ServerMissing)) throw error;
       missing.push(error.message);
@@ -66,8 +61,8 @@ export async function findServers(): Promise<SharedServers> {
 
   const failed = (await Promise.allSettled(starting)).find((result) => result.status === 'rejected');
   if (failed) {
-    await stop();
+    await started.stop();
     throw failed.reason;
   }
-  return { urls, missing, stop };
+  return { urls, missing, stop: () => started.stop() };
 }

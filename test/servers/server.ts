@@ -87,3 +87,18 @@ export async function retryWithOtherPorts<T>(start: () => Promise<T>): Promise<T
     }
   }
 }
+
+/** Servers that end together. */
+export class ServerGroup {
+  readonly #servers: LocalServer[] = [];
+
+  add<S extends LocalServer>(server: S): S {
+    this.#servers.push(server);
+    return server;
+  }
+
+  /** Safe to call twice. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#servers.splice(0).map((server) => server.stop()));
+  }
+}

@@ -1,13 +1,12 @@
-// A flood: as many purchases as the connections bear, each answer followed by the next request.
+// A flood: as many requests as the connections bear, each answer followed by the next request.
 import { setTimeout as delay } from 'node:timers/promises';
-import { samplesOf, totalOf } from '../../demos/shared/metrics.ts';
-import { cpuShares, cpuTimes } from '../cpu.ts';
-import type { RequestLatency, Sample } from '../generator.ts';
-import type { Load, Work } from '../load.ts';
-import { type Durations, micros, UNLIMITED, type Window } from '../measure.ts';
-import { metricsOf } from '../meter.ts';
-import type { Peer } from '../peer.ts';
-import type { System } from '../system.ts';
+import { cpuShares, cpuTimes } from './cpu.ts';
+import type { RequestLatency, Sample } from './generator.ts';
+import type { Load, Work } from './load.ts';
+import { type Durations, micros, type Window } from './measure.ts';
+import type { Peer } from './peer.ts';
+
+const UNLIMITED = 1_000_000_000;
 
 export interface Flooded {
   /** Answers by status, those of the warm-up and of the end included. */
@@ -22,21 +21,24 @@ export interface Flooded {
   readonly window: Window;
 }
 
-export interface SystemFlooded extends Flooded {
-  /** Share of the decisions that the sale's row was asked for, not the hint. */
-  readonly byRow: number;
-  /** From and to, in milliseconds of this machine's clock, which its databases tell time by as well. */
-  readonly time: readonly [number, number];
+export interface FloodOptions<T> {
+  readonly load: Load;
+  readonly work: Work;
+  /** Whose CPU time counts, by name. */
+  readonly pids: Readonly<Record<string, number>>;
+  readonly durations: Durations;
+  /** Called when what is measured begins and when it ends. */
+  readonly look: () => Promise<T>;
 }
 
 /** Floods until `warmUp` and `measured` are over; resolves when everything that was sent is answered. */
-async function keepFlooding<T>(
-  load: Load,
-  work: Work,
-  pids: Readonly<Record<string, number>>,
-  { warmUp, measured }: Durations,
-  look: () => Promise<T>,
-): Promise<{ flooded: Flooded; begin: T; end: T }> {
+export async function flood<T>({
+  load,
+  work,
+  pids,
+  durations: { warmUp, measured },
+  look,
+}: FloodOptions<T>): Promise<{ flooded: Flooded; begin: T; end: T }> {
   const sample = async () => {
     const [sample, cpu, looked] = await Promise.all([load.sample(), cpuTimes(pids), look()]);
     return { sample, cpu, looked, at: micros() };
@@ -61,26 +63,12 @@ async function keepFlooding<T>(
 }
 
 export async function floodRoute(load: Load, work: Work, route: Peer, durations: Durations): Promise<Flooded> {
-  const { flooded } = await keepFlooding(load, work, { route: route.pid }, durations, async () => undefined);
+  const { flooded } = await flood({ load, work, pids: { route: route.pid }, durations, look: async () => undefined });
   return flooded;
 }
 
-export async function floodSystem(
-  load: Load,
-  system: System,
-  work: Work,
-  durations: Durations,
-): Promise<SystemFlooded> {
-  const { flooded, begin, end } = await keepFlooding(load, work, system.pids, durations, async () => {
-    const time = Date.now();
-    return { time, ...(await readDecisions(system.flashSaleUrl)) };
-  });
-  return {
-    ...flooded,
-    byRow: (end.byRow - begin.byRow) / (end.decisions - begin.decisions),
-    time: [begin.time, end.time],
-  };
-}
+export const answeredPerSecond = ({ perSecond }: Flooded): number =>
+  Object.values(perSecond).reduce((sum, rate) => sum + rate, 0);
 
 function rates(begin: Sample, end: Sample): Record<number, number> {
   const seconds = (end.elapsedMs - begin.elapsedMs) / 1_000;
@@ -90,9 +78,4 @@ function rates(begin: Sample, end: Sample): Record<number, number> {
       (count - (begin.answers[Number(status)] ?? 0)) / seconds,
     ]),
   );
-}
-
-async function readDecisions(url: string): Promise<{ decisions: number; byRow: number }> {
-  const decisions = samplesOf(await metricsOf(url), 'sluice_flash_sale_decisions_total');
-  return { decisions: totalOf(decisions), byRow: totalOf(decisions.filter(({ labels }) => labels.by === 'row')) };
 }
