@@ -2,7 +2,7 @@
 // benchmark allows more of them, and reports how they were answered, how soon, and what that cost itself.
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import type { Latency } from '../demos/shared/statistics.ts';
-import { purchaseBody } from './flash-sale/purchases.ts';
+import { purchaseBody } from './flash-sale/purchase-body.ts';
 import { orderBodies } from './orders.ts';
 import { BROKEN, RawConnection, serializePost } from './raw-http.ts';
 

@@ -1,4 +1,4 @@
-// Purchases as the load generator sends them: every one by a user who has not come before.
+// Where the load generator sends purchases, and what the answers mean.
 import type { Work } from '../load.ts';
 import { BROKEN } from '../raw-http.ts';
 
@@ -6,12 +6,6 @@ import { BROKEN } from '../raw-http.ts';
 export const CONNECTIONS = 256;
 /** For bare routes, which do not look. */
 export const ANY_SALE = '01990000-0000-7000-8000-000000000000';
-
-/** All bodies are of the same length. */
-const DIGITS = 9;
-
-export const purchaseBody = (index: number): string =>
-  JSON.stringify({ userId: `buyer-${String(index).padStart(DIGITS, '0')}` });
 
 /** Decided about: admitted, refused by the sale (not open, sold out), its queue full. Refused by the process: too busy. */
 export const [ADMITTED, OVER, FULL, BUSY] = [202, 409, 429, 503] as const;

@@ -1,11 +1,6 @@
-// The system that an outage happens to: always one of its own, never one that somebody uses. What has no URL is
-// embedded; with PostgreSQL and an MQTT broker, each service is a process.
-import { resolve } from 'node:path';
+// The system that an outage happens to, and the services that can be away.
 import type { ServiceName } from '../../contracts/services.ts';
-import { CliError, USAGE_EXIT_CODE } from '../shared/errors.ts';
 import { type StepService, stepResults } from '../shared/metrics.ts';
-import { startEmbedded } from '../shared/sluice-processes.ts';
-import { startSeparate } from './separate.ts';
 
 /** The services that can be away while orders are answered: those that do an order's steps. */
 export const steps = Object.keys(stepResults) as StepService[];
@@ -24,46 +19,4 @@ export interface OutageSystem {
   readonly broken: AbortSignal;
   /** Ends everything and removes what was made for it. */
   close(): Promise<void>;
-}
-
-export interface SystemOptions {
-  readonly env: NodeJS.ProcessEnv;
-  /** Ends the service's process by SIGKILL instead of SIGTERM. */
-  readonly kill: boolean;
-  /** Where an embedded system keeps its data; unset: in a folder that is removed. */
-  readonly data: string | undefined;
-  readonly signal: AbortSignal;
-}
-
-/** Rejects with a CliError where the environment or the options contradict each other. */
-export async function startSystem(options: SystemOptions): Promise<OutageSystem> {
-  const { env, kill, data, signal } = options;
-  const { DATABASE_URL, MQTT_URL, AMQP_URL, EVENT_BUS } = env;
-  if (DATABASE_URL && MQTT_URL) {
-    if (data !== undefined) throw usage('--data is for the embedded system: unset DATABASE_URL and MQTT_URL for that');
-    const shared = { DATABASE_URL, MQTT_URL, ...(AMQP_URL && { AMQP_URL }), ...(EVENT_BUS && { EVENT_BUS }) };
-    return startSeparate(shared, { kill, signal });
-  }
-  if (DATABASE_URL || MQTT_URL || AMQP_URL || EVENT_BUS)
-    throw usage(
-      'services in processes of their own need both DATABASE_URL and MQTT_URL, and AMQP_URL for RabbitMQ; unset all of them, and EVENT_BUS, for the embedded system',
-    );
-  if (kill) throw usage('--kill needs services in processes of their own: set DATABASE_URL and MQTT_URL');
-  return startInOne(data, signal);
-}
-
-const usage = (message: string) => new CliError(message, { exitCode: USAGE_EXIT_CODE });
-
-/** One process, in which the service's part is stopped and started. */
-async function startInOne(data: string | undefined, signal: AbortSignal): Promise<OutageSystem> {
-  const dataDir = data === undefined ? undefined : resolve(data);
-  const { process, broken, close } = await startEmbedded({ name: 'outage', dataDir, signal });
-  return {
-    shape: 'embedded, in one process',
-    urlOf: () => process.url,
-    stop: (service) => process.ask({ action: 'stop', service }),
-    start: (service) => process.ask({ action: 'start', service }),
-    broken,
-    close,
-  };
 }

@@ -371,19 +371,17 @@ describe.runIf(databaseUrl)('PostgreSQL, from several connections', () => {
 
     test('commit both batches of one', async () => {
       const { counts, change } = changing();
-      const commits = [one, other].map(
-        (database) =>
-          new GroupCommit<readonly string[], string>({
-            run: async ([rows = []]) => {
-              await change(database, rows);
-              return ['changed'];
-            },
-            key: String,
-            maxBatch: 10,
-            maxWaiting: 10,
-          }),
-      );
-      const changed = [commits[0]?.submit(['left', 'right']), commits[1]?.submit(['right', 'left'])];
+      const commitOn = (database: Database) =>
+        new GroupCommit<readonly string[], string>({
+          run: async ([rows = []]) => {
+            await change(database, rows);
+            return ['changed'];
+          },
+          key: String,
+          maxBatch: 10,
+          maxWaiting: 10,
+        });
+      const changed = [commitOn(one).submit(['left', 'right']), commitOn(other).submit(['right', 'left'])];
       expect(await Promise.all(changed)).toEqual(['changed', 'changed']);
       expect(await amounts()).toEqual(bothTwice);
       expect(counts).toEqual({ begun: 3, committed: 2 });

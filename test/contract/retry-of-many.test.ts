@@ -105,7 +105,11 @@ describe('a message that is larger than any event', () => {
     ]);
     expect((await post('/retry?dryRun=true')).json<RetryPreview>()).toMatchObject({ matching: 1, truncated: 1 });
     expect((await post('/retry')).json<RetryResult>()).toEqual({ retried: 1, left: 0, truncated: 1 });
-    expect((await listed()).map(({ status, truncated }) => [status, truncated]).sort()).toEqual([
+    expect(
+      (await listed())
+        .map(({ status, truncated }) => [status, truncated])
+        .sort(([one], [other]) => String(one).localeCompare(String(other))),
+    ).toEqual([
       ['dead', true],
       ['retrying', false],
     ]);
