@@ -208,8 +208,9 @@ export class InboxStore {
     await tx.execute(
       `UPDATE ${this.#table}
        SET status = $2, error = $3, next_attempt_at = now() + $4::integer * interval '1 ms', failure_id = $5,
-           unreadable = $6,
-           claimed_until = NULL, handled_at = now()
+           unreadable = $6, claimed_until = NULL, handled_at = now(),
+           original_bytes = CASE WHEN octet_length(body) > ${MAX_STORED_BYTES} THEN octet_length(body) ELSE original_bytes END,
+           body = substring(body FROM 1 FOR ${MAX_STORED_BYTES})
        WHERE message_id = $1 AND status IN ('pending', 'retrying')`,
       [id, failure.status, failure.error, failure.delayMs, failure.failureId ?? null, failure.unreadable],
     );

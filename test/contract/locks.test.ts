@@ -142,7 +142,7 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
     const { proxy, one, other } = await twoProcesses();
     await migrate(other, 'sluice_flash_sale', [
       ...(await readMigrations(new URL('infra/messaging/migrations/', root), 'messaging')),
-      ...(await readMigrations(new URL('services/flash-sale/migrations/', root), 'flash-sale')),
+      ...(await readMigrations(new URL('services/flash-sale/store/migrations/', root), 'flash-sale')),
     ]);
     await other.script(`
       INSERT INTO sluice_flash_sale.sales (id, sku, name, unit_price, currency, drain_per_second, hold_seconds, opens_at,

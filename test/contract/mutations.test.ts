@@ -25,7 +25,7 @@ describe('a mistake in a migration', () => {
   /** Those of the schema that the change is in, and the same with the change. */
   async function isInForce(change: Change, later: readonly Migration[] = []): Promise<boolean> {
     const [, set = 'messaging', file] =
-      /(?:services\/([^/]+)|infra\/messaging)\/migrations\/(.+)/.exec(change.file) ?? [];
+      /(?:services\/([^/]+)\/store|infra\/messaging)\/migrations\/(.+)/.exec(change.file) ?? [];
     const ofSchema = all.filter(({ name }) => name.startsWith('messaging/') || name.startsWith(`${set}/`));
     expect(ofSchema.map(({ name }) => name)).toContain(`${set}/${file}`);
     const changedOnes = ofSchema.map((migration) =>
