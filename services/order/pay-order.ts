@@ -4,6 +4,7 @@
 import type { Logger } from 'pino';
 import type { Database } from '../../infra/database/port.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
+import { isLogged } from '../../infra/runtime/backoff.ts';
 import { failpoint } from '../../infra/runtime/failpoint.ts';
 import { type PaymentProvider, PaymentUnknown } from './payments/port.ts';
 import { CHANGED, findState } from './store/orders.ts';
@@ -28,14 +29,15 @@ export interface PaymentOptions {
 /** Asks the provider, and records what it says. */
 export function createSettle({ database, outbox, provider, askAgainMs, log }: PaymentOptions) {
   return async (attempt: Attempt): Promise<'paid' | 'declined' | 'refused' | 'unknown'> => {
-    const { orderId, amount, currency } = attempt;
+    const { orderId, amount, currency, retries } = attempt;
     let outcome: 'approved' | 'declined' | 'refused';
     try {
       failpoint('payment.before-charge');
       outcome = await provider.charge({ orderId, amount, currency });
     } catch (error) {
       if (error instanceof PaymentUnknown) {
-        log.warn({ orderId, error: error.message }, 'how a payment ended is not known');
+        if (isLogged(retries + 1))
+          log.warn({ orderId, attempts: retries + 1, error: error.message }, 'how a payment ended is not known');
         return 'unknown';
       }
       log.error({ orderId, error: String(error) }, 'the provider refuses this payment');

@@ -1,6 +1,7 @@
 // What a crash, a timeout or a provider that was away left open: payments whose outcome nobody learned are asked for
-// again, and what was charged for an order that is cancelled is given back, ever more rarely, up to once an hour. What the
+// again, and what was charged for an order that is cancelled is given back, both with a growing delay. A refund that the
 // provider rejects is not dropped: `sluice audit` names it. Any number of processes may do this.
+import { isLogged } from '../../infra/runtime/backoff.ts';
 import { Loop } from '../../infra/runtime/loop.ts';
 import { createSettle, type PaymentOptions } from './pay-order.ts';
 import { PaymentUnknown } from './payments/port.ts';
@@ -19,8 +20,9 @@ export function settlePayments(options: PaymentOptions): Loop {
     const outcomes = await Promise.allSettled(overdue.map(settle));
     for (const [index, outcome] of outcomes.entries()) {
       const { orderId } = overdue[index] ?? {};
-      if (outcome.status === 'fulfilled') log.info({ orderId, outcome: outcome.value }, 'asked how a payment ended');
-      else log.error({ orderId, error: String(outcome.reason) }, 'a payment cannot be settled');
+      if (outcome.status === 'fulfilled') {
+        if (outcome.value !== 'unknown') log.info({ orderId, outcome: outcome.value }, 'asked how a payment ended');
+      } else log.error({ orderId, error: String(outcome.reason) }, 'a payment cannot be settled');
     }
     return overdue.length;
   };
@@ -36,7 +38,10 @@ export function settlePayments(options: PaymentOptions): Loop {
           done.push(orderId);
         } catch (error) {
           const about = { orderId, attempts, error: String(error) };
-          if (error instanceof PaymentUnknown) return log.warn(about, 'whether a payment was given back is not known');
+          if (error instanceof PaymentUnknown) {
+            if (isLogged(attempts)) log.warn(about, 'whether a payment was given back is not known');
+            return;
+          }
           rejected.push(orderId);
           log[before ? 'warn' : 'error'](about, 'the provider rejects a refund: it is tried again, later each time');
         }

@@ -7,8 +7,9 @@ export const SCHEMA = 'sluice_order';
 
 export const MS = "interval '1 ms'";
 
-/** SQL of a delay: $1 milliseconds, doubled `times` times, an hour at the most. */
-export const backoff = (times: string) => `LEAST($1::integer * ${MS} * 2 ^ LEAST(${times}, 20), interval '1 hour')`;
+/** SQL of a delay: $1 milliseconds, doubled `times` times, `max` at the most. */
+export const backoff = (times: string, max = "interval '1 hour'") =>
+  `LEAST($1::integer * ${MS} * 2 ^ LEAST(${times}, 20), ${max})`;
 
 /**
  * CTEs: orders, unless their idempotency key or ticket has one already, with their progress. $1: the orders; $2: the

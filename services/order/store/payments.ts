@@ -9,9 +9,17 @@ export interface Attempt {
   readonly currency: string;
   /** Which one: what came of an attempt must not end a later one. */
   readonly attempt: number;
+  /** How often the provider was asked again about it. */
+  readonly retries: number;
 }
 
-const ATTEMPT = `o.id AS "orderId", o.total AS amount, o.currency, p.attempt`;
+const ATTEMPT = `o.id AS "orderId", o.total AS amount, o.currency, p.attempt, p.charge_retries AS retries`;
+
+/**
+ * SQL of the longest delay while the provider gives no answer: a buyer may wait for it, and an outage ends without notice.
+ * Never below $1, which exceeds the provider's timeout.
+ */
+const MAX_SILENCE = `GREATEST($1::integer * ${MS}, interval '15 s')`;
 
 /**
  * Begins a payment, or joins the one that is under way: the order id is the provider's key, so both get one outcome.
@@ -33,7 +41,7 @@ export async function beginPayment(database: Database, orderId: string, againMs:
   return attempt;
 }
 
-/** Takes up attempts whose outcome nobody learned, at most `limit`, each for `againMs` or, with each time, twice as long. */
+/** Takes up attempts whose outcome nobody learned, at most `limit`, each for `againMs` or, with each retry, twice as long. */
 export function overdueAttempts(database: Database, againMs: number, limit: number): Promise<Attempt[]> {
   return database.query<Attempt>(
     `WITH due AS (
@@ -41,7 +49,7 @@ export function overdueAttempts(database: Database, againMs: number, limit: numb
        ORDER BY charge_again_at LIMIT $2 FOR UPDATE SKIP LOCKED
      )
      UPDATE ${SCHEMA}.progress AS p
-     SET charge_retries = charge_retries + 1, charge_again_at = now() + ${backoff('charge_retries + 1')}
+     SET charge_retries = charge_retries + 1, charge_again_at = now() + ${backoff('charge_retries + 1', MAX_SILENCE)}
      FROM due JOIN ${SCHEMA}.orders o ON o.id = due.order_id WHERE p.order_id = due.order_id
      RETURNING ${ATTEMPT}`,
     [againMs, limit],
@@ -74,7 +82,10 @@ export interface DueRefund {
   readonly rejected: boolean;
 }
 
-/** Takes up due refunds of cancelled orders, at most `limit`, each for `againMs` or, with each time, twice as long. */
+/**
+ * Takes up due refunds of cancelled orders, at most `limit`, each for `againMs` or, with each attempt, twice as long: up to
+ * an hour once the provider has rejected it, because that ends only when somebody does something about it.
+ */
 export function takeGiveBacks(database: Database, againMs: number, limit: number): Promise<DueRefund[]> {
   return database.query<DueRefund>(
     `WITH due AS (
@@ -82,7 +93,9 @@ export function takeGiveBacks(database: Database, againMs: number, limit: number
        ORDER BY give_back_at LIMIT $2 FOR UPDATE SKIP LOCKED
      )
      UPDATE ${SCHEMA}.progress AS p
-     SET refund_attempts = refund_attempts + 1, give_back_at = now() + ${backoff('refund_attempts')}
+     SET refund_attempts = refund_attempts + 1,
+         give_back_at = now() + CASE WHEN refund_rejected THEN ${backoff('refund_attempts')}
+           ELSE ${backoff('refund_attempts', MAX_SILENCE)} END
      FROM due WHERE p.order_id = due.order_id
      RETURNING p.order_id AS "orderId", p.refund_attempts AS attempts, p.refund_rejected AS rejected`,
     [againMs, limit],
