@@ -29,6 +29,8 @@ export interface Backend {
   /** Claims under way at a time for one queue: more than one where the server's answer takes longer than its work. */
   readonly claims: number;
   open(name: string, settings: WorkerSettings): Ends;
+  /** Leaves nothing of a queue. */
+  remove(name: string): Promise<void>;
   /** Throws, at once, while the server is away. */
   assertReachable(): void;
   /** An addition failed: time to see whether the connection is dead. */

@@ -66,6 +66,20 @@ function sqlBackend(server: SqlServer, prefix: string, pools: Map<string, SqlPoo
         },
       };
     },
+    remove: async (name) => {
+      const queue = new Queue(
+        `${prefix}.${name}`,
+        // It would write its settings beside what is removed.
+        { connection: new SqlPool(server.run), skipMetasUpdate: true },
+        createPostgresBackend,
+      );
+      queue.on('error', () => undefined); // what is awaited rejects with it
+      try {
+        await queue.obliterate({ force: true });
+      } finally {
+        await queue.close();
+      }
+    },
     assertReachable: () => {
       const { status, detail } = server.health();
       if (status === 'down') throw new Error(detail);

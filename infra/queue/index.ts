@@ -32,10 +32,15 @@ export async function openQueues({ on, prefix, log }: OpenQueuesOptions): Promis
     kind: backend.kind,
     shared: backend.shared,
     open: async (options) => {
-      if (!/^[A-Za-z0-9_-]{1,60}$/.test(options.name)) throw new RangeError(`a queue cannot be named ${options.name}`);
+      assertName(options.name);
       if (!(options.perSecond >= 1 && options.perSecond <= 10_000))
         throw new RangeError(`a queue's pace is 1 to 10,000 per second, not ${options.perSecond}`);
       return BullPacedQueue.open(backend, options, log);
+    },
+    remove: async (name) => {
+      assertName(name);
+      backend.assertReachable();
+      await backend.remove(name);
     },
     health: backend.health,
     close: () => {
@@ -43,4 +48,8 @@ export async function openQueues({ on, prefix, log }: OpenQueuesOptions): Promis
       return closed;
     },
   };
+}
+
+function assertName(name: string): void {
+  if (!/^[A-Za-z0-9_-]{1,60}$/.test(name)) throw new RangeError(`a queue cannot be named ${name}`);
 }

@@ -41,6 +41,7 @@ export class BullPacedQueue implements PacedQueue {
     const queue = new BullPacedQueue(backend, options, log);
     try {
       if (options.cleared) await queue.clear();
+      else await queue.#endPause();
     } catch (error) {
       await queue.close();
       throw error;
@@ -103,6 +104,16 @@ export class BullPacedQueue implements PacedQueue {
   async clear(): Promise<void> {
     this.#backend.assertReachable();
     await this.#jobs.hold(() => this.#ends.queue.obliterate({ force: true }));
+  }
+
+  /** Who died while the queue was being removed has left it paused. Should the server be away, the next opening tries. */
+  async #endPause(): Promise<void> {
+    const { queue } = this.#ends;
+    try {
+      if (await queue.isPaused()) await queue.resume();
+    } catch (error) {
+      this.#warn(error as Error);
+    }
   }
 
   close(): Promise<void> {

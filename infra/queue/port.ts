@@ -34,6 +34,8 @@ export interface PacedQueues {
   /** Whether several processes may drain one queue at a time. On a database only one may: its times are the worker's. */
   readonly shared: boolean;
   open(options: PacedQueueOptions): Promise<PacedQueue>;
+  /** Forgets everything of a queue that nobody drains any more. Rejects, soon, while the server is away. */
+  remove(name: string): Promise<void>;
   health(): Health;
   /** Closes the connections; close the queues first. Safe to call twice. */
   close(): Promise<void>;

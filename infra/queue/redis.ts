@@ -137,6 +137,17 @@ export async function redisBackend({ url, prefix, log }: RedisBackendOptions): P
     now: () => clock.now(),
     claims: 64,
     open,
+    remove: async (name) => {
+      // It would write its settings beside what is removed.
+      const queue = new Queue(name, { connection: producer, prefix, skipMetasUpdate: true });
+      queue.on('error', () => undefined); // what is awaited rejects with it
+      try {
+        await queue.obliterate({ force: true });
+        await producer.del(queue.toKey('limiter')); // which BullMQ leaves to run out
+      } finally {
+        await queue.close();
+      }
+    },
     assertReachable: () => {
       if (producer.status !== 'ready') throw new Error(`Redis is away (${producer.status})`);
     },

@@ -10,7 +10,16 @@ import type { PacedQueue, PacedQueues } from '../../infra/queue/port.ts';
 import { Loop } from '../../infra/runtime/loop.ts';
 import { within } from '../../infra/runtime/promises.ts';
 import { Silence } from '../../infra/runtime/silence.ts';
-import { type DrainedSale, feed, listDrained, unfeed, unfeedAll } from './store/tickets.ts';
+import {
+  type DrainedSale,
+  feed,
+  forgetQueue,
+  listDrained,
+  listLeftQueues,
+  rememberQueue,
+  unfeed,
+  unfeedAll,
+} from './store/tickets.ts';
 
 /** How soon a sale is found, or a ticket, that another process committed. This process's own wake the loop. */
 const FIND_MS = 250;
@@ -31,6 +40,9 @@ const MAX_QUEUES = 100;
 const SILENT_MS = 10_000;
 /** However short a silence is set, so many tickets should have left by then. */
 const SILENT_TICKETS = 3;
+/** How often queues are looked for whose sales are over or quiet, and how many are removed at a time. */
+const REMOVE_MS = 5_000;
+const MAX_REMOVED = 20;
 /** A job that hangs keeps its queue from closing for good: it is not waited for any longer. */
 const CLOSE_MS = 2_000;
 
@@ -62,10 +74,13 @@ interface Draining {
 export class Drain {
   readonly #options: DrainOptions;
   readonly #loop: Loop;
+  readonly #removing: Loop;
   readonly #draining = new Map<string, Draining>();
   /** Of each sale that is listed. They outlive its queue, which may fail to open. */
   readonly #silences = new Map<string, Silence>();
   readonly #closing = new Set<Promise<void>>();
+  /** Sales whose queues this process has closed since it last removed some. */
+  readonly #closed = new Set<string>();
   /** Where only one process may drain at a time. */
   #lock: Lock | undefined;
   #lastTurnAt = 0;
@@ -74,15 +89,18 @@ export class Drain {
 
   constructor(options: DrainOptions) {
     this.#options = options;
-    this.#loop = new Loop({ name: 'drain', everyMs: FIND_MS, log: options.log, turn: () => this.#turn() });
+    const { log } = options;
+    this.#loop = new Loop({ name: 'drain', everyMs: FIND_MS, log, turn: () => this.#turn() });
+    this.#removing = new Loop({ name: 'remove queues', everyMs: REMOVE_MS, log, turn: () => this.#removeLeft() });
   }
 
   start(): void {
     this.#loop.start();
+    this.#removing.start();
   }
 
   async stop(): Promise<void> {
-    await this.#loop.stop();
+    await Promise.all([this.#loop.stop(), this.#removing.stop()]);
     await this.#closeAll();
     await Promise.all(this.#closing);
     await this.#lock?.release();
@@ -125,8 +143,9 @@ export class Drain {
   /** Whoever drains alone leaves nothing of a sale that is over or quiet; should that fail, the next one clears it. */
   async #putAway(id: string, queue: PacedQueue): Promise<void> {
     this.#draining.delete(id);
-    if (!this.#options.queues.shared) await within(CLOSE_MS, queue.clear()).catch(() => undefined);
     await within(CLOSE_MS, queue.close()).catch((error) => this.#warn(1, error));
+    this.#closed.add(id);
+    this.#removing.wake();
   }
 
   /** Answers whether there may be more to feed. */
@@ -182,9 +201,10 @@ export class Drain {
 
   async #open({ id, drain_per_second: perSecond }: DrainedSale): Promise<Draining> {
     const { database, queues, accept, giveUp, log } = this.#options;
+    await rememberQueue(database, id);
     this.#assertLocked();
     const queue = await queues.open({
-      name: `flash-sale-${id}`,
+      name: queueName(id),
       perSecond,
       work: accept,
       onGivenUp: (ticketId, error) => {
@@ -208,6 +228,33 @@ export class Drain {
     return draining;
   }
 
+  /**
+   * Removes what is left of the queues of sales that are over or quiet, also where it was left by a process that died.
+   * Where several processes drain, each removes what it has closed: the last one what was written after the first.
+   */
+  async #removeLeft(): Promise<boolean> {
+    const { database, queues } = this.#options;
+    if (!queues.shared && !this.#lock) return false;
+    const closed = [...this.#closed];
+    const left = await listLeftQueues(database, closed, QUIET_MS, MAX_REMOVED);
+    const removed = await Promise.allSettled(left.map((id) => this.#remove(id)));
+    const failed = removed.filter((result) => result.status === 'rejected');
+    if (failed.length > 0 && failed.length === left.length) throw failed[0]?.reason;
+    if (failed.length > 0) this.#warn(failed.length, failed[0]?.reason, 'queues not removed, trying again');
+    if (left.length === MAX_REMOVED) return true;
+    for (const id of closed) if (!left.includes(id)) this.#closed.delete(id); // it is drained again
+    return false;
+  }
+
+  /** Should a ticket come meanwhile, its job is lost, and added again. */
+  async #remove(id: string): Promise<void> {
+    const { database, queues } = this.#options;
+    if (this.#draining.has(id)) return; // it is to be closed first
+    await queues.remove(queueName(id));
+    await forgetQueue(database, id, QUIET_MS);
+    this.#closed.delete(id);
+  }
+
   async #holdsLock(): Promise<boolean> {
     if (this.#lock) return true;
     await this.#closeAll(); // it may have been lost since the last turn
@@ -216,6 +263,7 @@ export class Drain {
     const lock = await this.#options.database.tryLock(LOCK);
     if (!lock) return false;
     this.#lock = lock;
+    this.#removing.wake();
     void lock.lost.then(() => {
       if (this.#lock === lock) this.#loseLock();
     });
@@ -238,10 +286,10 @@ export class Drain {
     if (!this.#options.queues.shared && !this.#lock) throw new Error('the lock is lost');
   }
 
-  #warn(count: number, reason: unknown): void {
+  #warn(count: number, reason: unknown, what = 'queues not fed, trying again'): void {
     if (performance.now() - this.#warnedAt < WARN_MS) return;
     this.#warnedAt = performance.now();
-    this.#options.log.warn({ sales: count, error: String(reason) }, 'queues not fed, trying again');
+    this.#options.log.warn({ sales: count, error: String(reason) }, what);
   }
 
   async #closeAll(): Promise<void> {
@@ -251,3 +299,5 @@ export class Drain {
     await Promise.all(open.map(({ queue }) => queue.close()));
   }
 }
+
+const queueName = (saleId: string) => `flash-sale-${saleId}`;

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Redis } from 'ioredis';
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
@@ -15,7 +16,7 @@ import type { OpenQueuesOptions } from '../../infra/queue/index.ts';
 import { within } from '../../infra/runtime/promises.ts';
 import { freshDatabase } from '../setup/postgres.ts';
 import { startProxy } from '../setup/proxy.ts';
-import { cleanups, open, openOnPostgres, openQueue, uuids } from '../setup/queues.ts';
+import { cleanups, keysOf, open, openOnPostgres, openQueue, rowsOf, uuids } from '../setup/queues.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 const { databaseUrl, redisUrl } = inject('servers');
@@ -24,20 +25,42 @@ const log = pino({ level: 'silent' });
 /** Something to open queues on. */
 interface Place {
   readonly on: OpenQueuesOptions['on'];
+  /** What the server holds of the queues with this prefix. */
+  left(prefix: string): Promise<string[]>;
+  /** As the beginning of a removal does. */
+  pause(prefix: string, name: string): Promise<unknown>;
   remove(): Promise<void>;
 }
 
-const redisPlace = async (): Promise<Place> => ({ on: { redisUrl: String(redisUrl) }, remove: async () => {} });
+async function redisPlace(): Promise<Place> {
+  const client = new Redis(String(redisUrl));
+  return {
+    on: { redisUrl: String(redisUrl) },
+    left: (prefix) => keysOf(client, `${prefix}:`),
+    pause: (prefix, name) => client.hset(`${prefix}:${name}:meta`, 'paused', 1),
+    remove: async () => client.disconnect(),
+  };
+}
 
 async function postgresPlace(): Promise<Place> {
   const { url, drop } = await freshDatabase(String(databaseUrl));
   const database = openPostgres({ url, poolSize: 2, log });
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  const query = async (sql: string) => (await client.query(sql)).rows;
   const remove = async () => {
+    await client.end();
     await database.close();
     await drop();
   };
-  return { on: { postgresUrl: url, database }, remove };
+  return { on: { postgresUrl: url, database }, ...inDatabase(query), remove };
 }
+
+const inDatabase = (query: (sql: string) => Promise<unknown[]>): Pick<Place, 'left' | 'pause'> => ({
+  left: (prefix) => rowsOf(query, `${prefix}.`),
+  pause: (prefix, name) =>
+    query(`INSERT INTO bullmq.meta (queue, field, value) VALUES ('${prefix}.${name}', 'paused', '1')`),
+});
 
 async function pglitePlace(): Promise<Place & { database: Database }> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-pglite-'));
@@ -46,7 +69,7 @@ async function pglitePlace(): Promise<Place & { database: Database }> {
     await database.close();
     await rm(folder, { recursive: true });
   };
-  return { on: { pglite: database }, database, remove };
+  return { on: { pglite: database }, database, ...inDatabase((sql) => database.query(sql)), remove };
 }
 
 const sorted = (ids: readonly string[]) => [...ids].sort();
@@ -207,8 +230,44 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
     expect(one.shared).toBe(name === 'Redis');
   });
 
+  test('remove() leaves nothing of a queue, whatever its process left, and it can be opened again', async () => {
+    const prefix = freshPrefix();
+    const queues = await open(place.on, prefix);
+    const { open: end, opened } = latch();
+    const options = { perSecond: 100, work: (id: string) => (id === bad ? Promise.reject(new Error('no')) : opened) };
+    const [bad = '', ...others] = uuids(200);
+    const { queue, runs } = await openQueue(queues, options);
+    await queue.add([bad, ...others]);
+    await eventually(() => runs.length >= 20, { what: 'some run, some wait, one is delayed' });
+    expect(await place.left(prefix)).not.toEqual([]);
+    end();
+    await queue.close();
+    await queues.remove('q');
+    expect(await place.left(prefix)).toEqual([]);
+    await queues.remove('q');
+    await queues.remove('never-was');
+    expect(await place.left(prefix)).toEqual([]);
+
+    const again = await openQueue(queues);
+    await again.queue.add(others);
+    await eventually(() => again.runs.length === others.length, { what: 'all of them run' });
+    expect(again.runs).not.toContain(bad);
+  });
+
+  test('a queue that somebody was removing who died halfway runs when it is opened again', async () => {
+    const prefix = freshPrefix();
+    const queues = await open(place.on, prefix);
+    await (await openQueue(queues)).queue.close();
+    await place.pause(prefix, 'q');
+    const { queue, runs } = await openQueue(queues);
+    const ids = uuids(5);
+    await queue.add(ids);
+    await eventually(() => runs.length === ids.length, { what: 'all of them run' });
+  });
+
   test('a name or a pace out of range is refused', async () => {
     const queues = await open(place.on);
+    await expect(queues.remove('a:b')).rejects.toThrow(RangeError);
     await expect(openQueue(queues, { name: 'a:b' })).rejects.toThrow(RangeError);
     await expect(openQueue(queues, { perSecond: 0 })).rejects.toThrow(RangeError);
     await expect(openQueue(queues, { perSecond: Number.NaN })).rejects.toThrow(RangeError);

@@ -337,6 +337,8 @@ describe.for(shapes)('%s', ([, shape]) => {
       nextAttemptAt: null,
       receivedAt: expect.stringMatching(/Z$/),
       payload: poison,
+      payloadBytes: Buffer.byteLength(poison),
+      truncated: false,
     });
     // The order's own step is done, and a failure of something else about it does not undo that.
     expect((await completed(orders, subject)).steps.points).toMatchObject({ status: 'done' });

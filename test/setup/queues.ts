@@ -1,5 +1,6 @@
 // Paced queues as tests open them.
 import { randomUUID } from 'node:crypto';
+import type { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { afterEach } from 'vitest';
 import { openPostgres } from '../../infra/database/postgres.ts';
@@ -53,3 +54,26 @@ export async function openQueue(queues: PacedQueues, options: Partial<PacedQueue
 }
 
 export const uuids = (count: number): string[] => Array.from({ length: count }, () => randomUUID());
+
+/** Every key of Redis that begins like this. */
+export async function keysOf(client: Redis, beginning: string): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const some of client.scanStream({ match: `${beginning}*`, count: 1_000 }))
+    keys.push(...(some as string[]));
+  return keys;
+}
+
+/** Every table of BullMQ's that has rows of a queue whose name begins like this, and how many. */
+export async function rowsOf(query: (sql: string) => Promise<unknown[]>, beginning: string): Promise<string[]> {
+  const tables = (await query(
+    `SELECT table_name AS name FROM information_schema.columns WHERE table_schema = 'bullmq' AND column_name = 'queue'`,
+  )) as { name: string }[];
+  if (tables.length === 0) throw new Error('BullMQ has no tables');
+  const left: string[] = [];
+  for (const { name } of tables) {
+    const sql = `SELECT count(*)::int AS rows FROM bullmq.${name} WHERE starts_with(queue, '${beginning}')`;
+    const [found] = (await query(sql)) as { rows: number }[];
+    if (found && found.rows > 0) left.push(`${name}: ${found.rows} rows`);
+  }
+  return left;
+}

@@ -27,6 +27,7 @@ function startDrain(list: () => object[], queue: Partial<PacedQueue> = {}) {
     queues: {
       kind: 'redis',
       shared: true,
+      remove: async () => {},
       open: async () => ({ add: async () => {}, clear: async () => {}, close: async () => {}, ...queue }),
       health: () => ({ status: 'up' }),
       close: async () => {},

@@ -11,6 +11,11 @@ export interface DrainedSale {
   readonly left: number;
 }
 
+/** Has queued tickets, or is open and opened or admitted someone less than $1 milliseconds ago. */
+const IS_DRAINED = `(queued > 0
+  OR (opens_at <= now() AND (closes_at IS NULL OR closes_at > now())
+    AND GREATEST(opens_at, last_admission_at) > now() - $1::integer * ${MS}))`;
+
 /**
  * Sales with queued tickets, and those that are open and opened or admitted someone less than `quietMs` ago; at most
  * `limit`, those with queued tickets first.
@@ -18,12 +23,40 @@ export interface DrainedSale {
 export function listDrained(database: Database, quietMs: number, limit: number): Promise<DrainedSale[]> {
   return database.query<DrainedSale>(
     `SELECT id, drain_per_second, queued, admitted - queued AS left FROM ${SCHEMA}.sales
-     WHERE queued > 0
-       OR (opens_at <= now() AND (closes_at IS NULL OR closes_at > now())
-         AND GREATEST(opens_at, last_admission_at) > now() - $1::integer * ${MS})
-     ORDER BY (queued > 0) DESC, opens_at LIMIT $2`,
+     WHERE ${IS_DRAINED} ORDER BY (queued > 0) DESC, opens_at LIMIT $2`,
     [quietMs, limit],
   );
+}
+
+/** To be called before a sale's queue is opened: something of it may be left from now on. */
+export async function rememberQueue(database: Database, saleId: string): Promise<void> {
+  await database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = true WHERE id = $1 AND NOT has_queue`, [saleId]);
+}
+
+/**
+ * Sales that are not to be drained and of whose queues something may be left, or that are among `closed`; at most
+ * `limit`. In any order, so that those that cannot be removed hold up no others.
+ */
+export async function listLeftQueues(
+  database: Database,
+  closed: readonly string[],
+  quietMs: number,
+  limit: number,
+): Promise<string[]> {
+  const rows = await database.query<{ id: string }>(
+    `SELECT id FROM ${SCHEMA}.sales WHERE (has_queue OR id = ANY($3::uuid[])) AND NOT ${IS_DRAINED}
+     ORDER BY random() LIMIT $2`,
+    [quietMs, limit, closed],
+  );
+  return rows.map(({ id }) => id);
+}
+
+/** Nothing is left of a sale's queue, unless it is to be drained again by now. */
+export async function forgetQueue(database: Database, saleId: string, quietMs: number): Promise<void> {
+  await database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = false WHERE id = $2 AND NOT ${IS_DRAINED}`, [
+    quietMs,
+    saleId,
+  ]);
 }
 
 /**
