@@ -1,15 +1,13 @@
 // What the inbox does in one transaction each: a batch with its effects and answers, a repetition, a failure.
 import { v7 as uuidv7 } from 'uuid';
 import type { Database, Transaction } from '../database/port.ts';
+import type { HandlingOutcome } from '../observability/log-format.ts';
 import { failpoint } from '../runtime/failpoint.ts';
 import { groupBy } from '../runtime/group-by.ts';
 import type { CloudEvent } from './catalogue.ts';
 import { storable } from './envelope.ts';
 import type { AnyHandler, AnyHandlers, OnDead } from './handler.ts';
 import type { Failure, InboxStore, NewMessage, ReplyFailure } from './inbox-store.ts';
-
-/** `reply-…`: the message had been handled before, and its reply could not be sent again; so far, or for good. */
-export type Outcome = 'done' | 'repeated' | 'retrying' | 'dead' | 'reply-retrying' | 'reply-dead';
 
 /** A message has just arrived, or it waits in a row that this process has claimed. */
 export type Origin = 'arrival' | 'row';
@@ -39,7 +37,7 @@ export class InboxTransactions {
   }
 
   /** A batch in one transaction: its ids, its effects, its answers. */
-  async commit(batch: Work[]): Promise<Outcome[]> {
+  async commit(batch: Work[]): Promise<HandlingOutcome[]> {
     failpoint('inbox.before-transaction');
     const { database, rows } = this.#options;
     const outcomes = await database.transaction(async (tx) => {
@@ -62,7 +60,7 @@ export class InboxTransactions {
         tx,
         batch.filter(({ origin }, index) => !fresh[index] && origin === 'arrival').map(({ message }) => message),
       );
-      return fresh.map((isFresh): Outcome => (isFresh ? 'done' : 'repeated'));
+      return fresh.map((isFresh): HandlingOutcome => (isFresh ? 'done' : 'repeated'));
     });
     failpoint('inbox.after-commit');
     return outcomes;

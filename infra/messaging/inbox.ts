@@ -7,13 +7,14 @@ import type { Logger } from 'pino';
 import type { IncomingMessage, Receiver } from '../bus/port.ts';
 import { GroupCommit, Overloaded } from '../database/group-commit.ts';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
+import type { HandlingOutcome } from '../observability/log-format.ts';
 import { backoff } from '../runtime/backoff.ts';
 import type { CloudEvent, EventCatalogue } from './catalogue.ts';
 import { type ReadEvent, readEvent, type Unreadable } from './envelope.ts';
 import { FailedMessages } from './failed-messages.ts';
 import type { AnyHandlers, OnDead } from './handler.ts';
 import { type ClaimedMessage, InboxStore, MAX_STORED_BYTES, type NewMessage } from './inbox-store.ts';
-import { InboxTransactions, type Origin, type Outcome, type Work } from './inbox-transactions.ts';
+import { InboxTransactions, type Origin, type Work } from './inbox-transactions.ts';
 
 /** Messages in one transaction at the most. */
 const MAX_BATCH = 500;
@@ -46,7 +47,7 @@ export interface InboxOptions {
   readonly maxRows: number;
   readonly log: Logger;
   /** Called for every message whose outcome is recorded. `type` is one of `handlers`, or `unknown`. */
-  readonly onOutcome?: (type: string, outcome: Outcome, seconds: number) => void;
+  readonly onOutcome?: (type: string, outcome: HandlingOutcome, seconds: number) => void;
 }
 
 export class Inbox implements Receiver {
@@ -54,7 +55,7 @@ export class Inbox implements Receiver {
   readonly failed: FailedMessages;
   readonly #options: InboxOptions;
   readonly #transactions: InboxTransactions;
-  readonly #commits: GroupCommit<Work, Outcome>;
+  readonly #commits: GroupCommit<Work, HandlingOutcome>;
   /** Replies that are sent again, out of rows. */
   readonly #replies: GroupCommit<Pick<NewMessage, 'messageId'>, undefined>;
   readonly #listeners: (() => void)[] = [];
@@ -264,7 +265,7 @@ export class Inbox implements Receiver {
         async () => {
           await handler.prepare?.(event);
           const [outcome] = alone ? await this.#transactions.commit([work]) : [await this.#commits.submit(work)];
-          return outcome as Outcome;
+          return outcome as HandlingOutcome;
         },
         (error) => this.#recordFailure(work, error),
       );
@@ -291,9 +292,9 @@ export class Inbox implements Receiver {
 
   /** The outcome of an attempt, or what `recordFailure` makes of its error. Neither is charged with the database's absence. */
   #settle(
-    attempt: () => Promise<Outcome>,
-    recordFailure: (error: unknown) => Promise<Outcome>,
-  ): Promise<{ readonly outcome: Outcome; readonly error?: unknown }> {
+    attempt: () => Promise<HandlingOutcome>,
+    recordFailure: (error: unknown) => Promise<HandlingOutcome>,
+  ): Promise<{ readonly outcome: HandlingOutcome; readonly error?: unknown }> {
     return this.#whenDatabaseIsThere(async () => {
       try {
         return { outcome: await attempt() };
@@ -304,7 +305,7 @@ export class Inbox implements Receiver {
     });
   }
 
-  async #recordFailure({ message, origin, attempts }: Work, error: unknown): Promise<Outcome> {
+  async #recordFailure({ message, origin, attempts }: Work, error: unknown): Promise<HandlingOutcome> {
     const status = attempts >= this.#options.attempts ? 'dead' : 'retrying';
     const failure = { error: messageOf(error), delayMs: this.#delayMs(attempts) };
     const isRecorded = await this.#transactions.fail(message, origin, { ...failure, status, unreadable: false });
@@ -313,7 +314,10 @@ export class Inbox implements Receiver {
     return status;
   }
 
-  async #recordReplyFailure({ message_id: messageId, attempts }: ClaimedMessage, error: unknown): Promise<Outcome> {
+  async #recordReplyFailure(
+    { message_id: messageId, attempts }: ClaimedMessage,
+    error: unknown,
+  ): Promise<HandlingOutcome> {
     const isLast = attempts >= this.#options.attempts;
     const failure = { error: messageOf(error), delayMs: this.#delayMs(attempts), isLast };
     await this.#transactions.failReply(messageId, failure);
@@ -356,7 +360,7 @@ export class Inbox implements Receiver {
     }
   }
 
-  #report(message: Omit<NewMessage, 'body'>, outcome: Outcome, startedAt: number, error?: unknown): void {
+  #report(message: Omit<NewMessage, 'body'>, outcome: HandlingOutcome, startedAt: number, error?: unknown): void {
     const { log, handlers, onOutcome, subjectName = 'subject' } = this.#options;
     const now = performance.now();
     this.#lastProgress = now;
@@ -380,7 +384,7 @@ const messageIn = ({ message_id: messageId, type, subject, body }: ClaimedMessag
   body: body ?? new Uint8Array(),
 });
 
-const isFinal = (outcome: Outcome) => outcome === 'dead' || outcome === 'reply-dead';
+const isFinal = (outcome: HandlingOutcome) => outcome === 'dead' || outcome === 'reply-dead';
 
 const isAway = (error: unknown) => error instanceof DatabaseUnavailable || error instanceof Overloaded;
 

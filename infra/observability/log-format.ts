@@ -8,9 +8,9 @@
  * How a consumer's work on one message ended. `repeated`: it had been done before, and its answer was sent again;
  * `reply-…`: and its answer could not be sent again, so far or for good.
  */
-type Outcome = 'done' | 'repeated' | 'retrying' | 'dead' | 'reply-retrying' | 'reply-dead';
+export type HandlingOutcome = 'done' | 'repeated' | 'retrying' | 'dead' | 'reply-retrying' | 'reply-dead';
 
-const marks: Record<Outcome, { mark: string; color: number }> = {
+const marks: Record<HandlingOutcome, { mark: string; color: number }> = {
   done: { mark: '✓', color: 32 },
   repeated: { mark: '=', color: 36 },
   retrying: { mark: '↻', color: 33 },
@@ -19,7 +19,8 @@ const marks: Record<Outcome, { mark: string; color: number }> = {
   'reply-dead': { mark: '✗', color: 31 },
 };
 
-const isOutcome = (value: unknown): value is Outcome => typeof value === 'string' && Object.hasOwn(marks, value);
+const isOutcome = (value: unknown): value is HandlingOutcome =>
+  typeof value === 'string' && Object.hasOwn(marks, value);
 
 /** What a line says by position, or to nobody: not repeated as `key=value`. */
 const placed = new Set(['level', 'time', 'pid', 'hostname', 'service', 'msg', 'err']);

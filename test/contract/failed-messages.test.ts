@@ -9,8 +9,8 @@ import type { RetryResult } from '../../contracts/operations.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { listen } from '../../infra/http/server.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
-import type { Outcome } from '../../infra/messaging/inbox-transactions.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
+import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
 import { failStep } from '../../services/points/fail-step.ts';
 import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
 import { createTables } from '../setup/member.ts';
@@ -26,7 +26,7 @@ describe.each(Object.entries(places))('%s', (_name, openDatabases) => {
   let databases: Databases;
   let schema: string;
   let inbox: Inbox;
-  let outcomes: Outcome[];
+  let outcomes: HandlingOutcome[];
   let broken: boolean;
 
   beforeAll(async () => {

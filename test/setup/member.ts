@@ -7,9 +7,9 @@ import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
 import type { AnyHandler } from '../../infra/messaging/handler.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
-import type { Outcome } from '../../infra/messaging/inbox-transactions.ts';
 import { InboxWorker } from '../../infra/messaging/inbox-worker.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
+import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
 import { failStep } from '../../services/points/fail-step.ts';
 import { log, type Peer } from './bus-stages.ts';
 
@@ -50,7 +50,7 @@ export interface MemberOptions {
 export class Member {
   readonly inbox: Inbox;
   readonly #worker: InboxWorker;
-  readonly outcomes: Outcome[] = [];
+  readonly outcomes: HandlingOutcome[] = [];
   #subscription: Subscription | undefined;
 
   private constructor(database: Database, { schema }: Group, types: readonly string[], options: MemberOptions) {
