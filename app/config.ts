@@ -2,7 +2,9 @@
 // What has no URL is embedded; what separate processes must share needs its URL, and the start says so at once.
 import { z } from 'zod';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
-import { messagingFailpoints } from '../infra/runtime/failpoint.ts';
+import { askAgainSettings } from '../infra/messaging/ask-again.ts';
+import { messagingFailpoints } from '../infra/messaging/failpoints.ts';
+import { watchdogSettings } from '../infra/messaging/watchdog.ts';
 import {
   ConfigError,
   choice,
@@ -18,9 +20,11 @@ import {
   variable,
 } from '../infra/runtime/settings.ts';
 import { couponSettings } from '../services/coupon/settings.ts';
-import { flashSaleFailpoints, flashSaleSettings } from '../services/flash-sale/settings.ts';
+import { flashSaleFailpoints } from '../services/flash-sale/failpoints.ts';
+import { flashSaleSettings } from '../services/flash-sale/settings.ts';
 import { notifySettings } from '../services/notify/settings.ts';
-import { orderFailpoints, orderSettings } from '../services/order/settings.ts';
+import { orderFailpoints } from '../services/order/failpoints.ts';
+import { orderSettings } from '../services/order/settings.ts';
 import { pointsSettings } from '../services/points/settings.ts';
 
 export const failpoints = [...messagingFailpoints, ...flashSaleFailpoints, ...orderFailpoints] as const;
@@ -59,11 +63,6 @@ const variables = {
     'MQTT 3.1.1 broker for notifications, presence and logs. Unset: embedded. Needed by services in separate processes.',
   ),
   MQTT_PORT: variable(integer(0, 65_535), '1883', 'TCP port of the embedded MQTT broker. 0 takes a free one.'),
-  ...orderSettings,
-  ...pointsSettings,
-  ...couponSettings,
-  ...notifySettings,
-  ...flashSaleSettings,
   BUS_PREFIX: variable(
     z
       .string()
@@ -81,6 +80,7 @@ const variables = {
   ),
   RETRY_BASE_MS: variable(integer(1, 3_600_000), '1000', 'Delay before the second attempt; doubles, with jitter.'),
   RETRY_MAX_MS: variable(integer(1, 86_400_000), '60000', 'Longest delay between two attempts.'),
+  ...askAgainSettings,
   INBOX_RETENTION_DAYS: variable(integer(1, 3_650), '7', 'Days that handled messages are remembered.'),
   LEASE_MS: variable(
     integer(100, 600_000),
@@ -93,7 +93,13 @@ const variables = {
     'How long an event may wait to be sent, and then for the broker to confirm it.',
   ),
   PREFETCH: variable(integer(1, 10_000), '500', 'Messages that one service handles at a time.'),
+  ...watchdogSettings,
   STOP_TIMEOUT_MS: variable(integer(100, 600_000), '10000', 'How long a stop waits for running work.'),
+  ...orderSettings,
+  ...pointsSettings,
+  ...couponSettings,
+  ...notifySettings,
+  ...flashSaleSettings,
   FAILPOINT: optional(choice(...failpoints), 'For tests: the process is killed when it comes to this point.'),
 } satisfies Variables;
 

@@ -21,6 +21,10 @@ export interface Start {
   readonly signal: AbortSignal;
 }
 
+/** Resolves when the database answers. Rejects with a StartupError, or with the signal's reason. */
+export const awaitDatabase = (database: Database, start: Start): Promise<void> =>
+  prepare(start, () => database.query('SELECT 1'));
+
 /**
  * Migrates the schemas of the services that run here. With the local bus also the inboxes of the others, as publishing
  * writes into them: an event is never published before there is a place for it.
@@ -31,7 +35,7 @@ export async function migrateSchemas(
   migrations: ReadonlyMap<ServiceName, URL>,
 ): Promise<void> {
   const messaging = await readMigrations(MESSAGING_MIGRATIONS, 'messaging');
-  await whenThere(start, async () => {
+  await prepare(start, async () => {
     for (const name of serviceNames) {
       const folder = migrations.get(name);
       if (!folder && start.config.busKind !== 'local') continue;
@@ -41,9 +45,11 @@ export async function migrateSchemas(
   });
 }
 
-/** Runs `work` once the database answers. Rejects with a StartupError, or with the signal's reason. */
+/**
+ * Runs `work` again until the database answers. Rejects with a StartupError if it does not within DATABASE_WAIT_MS, with
+ * the signal's reason, and with every other error as it is.
+ */
 export async function whenThere<T>({ config, log, signal }: Start, work: () => Promise<T>): Promise<T> {
-  const url = redactUrl(config.DATABASE_URL ?? config.DATA_DIR);
   /** From the first failure: what was done before may have taken long. */
   let deadline: number | undefined;
   for (;;) {
@@ -52,18 +58,13 @@ export async function whenThere<T>({ config, log, signal }: Start, work: () => P
       return await work();
     } catch (error) {
       signal.throwIfAborted();
-      if (error instanceof StartupError) throw error;
-      if (!(error instanceof DatabaseUnavailable)) {
-        throw new StartupError(`the database at ${url} cannot be prepared: ${(error as Error).message}`, {
-          cause: error,
-        });
-      }
+      if (!(error instanceof DatabaseUnavailable)) throw error;
       // A wrong password or a database that does not exist will not mend itself: SQLSTATE classes 28 and 3D.
       const { code } = (error.cause ?? {}) as { code?: unknown };
       const hopeless = typeof code === 'string' && /^(28|3D)/.test(code);
       deadline ??= performance.now() + DATABASE_WAIT_MS;
       if (hopeless || performance.now() > deadline) {
-        throw new StartupError(`the database at ${url} does not answer (DATABASE_URL): ${error.message}`, {
+        throw new StartupError(`the database at ${placeOf(config)} does not answer (DATABASE_URL): ${error.message}`, {
           cause: error,
         });
       }
@@ -72,3 +73,19 @@ export async function whenThere<T>({ config, log, signal }: Start, work: () => P
     }
   }
 }
+
+/** The same for what makes the database usable: any error of it stops the start in words. */
+async function prepare(start: Start, work: () => Promise<unknown>): Promise<void> {
+  try {
+    await whenThere(start, work);
+  } catch (error) {
+    start.signal.throwIfAborted();
+    if (error instanceof StartupError) throw error;
+    const place = placeOf(start.config);
+    throw new StartupError(`the database at ${place} cannot be prepared: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+const placeOf = ({ DATABASE_URL, DATA_DIR }: Config) => redactUrl(DATABASE_URL ?? DATA_DIR);

@@ -59,6 +59,7 @@ export class ServiceRunner {
   readonly service: AnyService;
   readonly #options: ServiceRunnerOptions;
   #consumer: Consumer;
+  #stopped = false;
   #subscription: Subscription | undefined;
   #watchdog: Watchdog | undefined;
 
@@ -81,6 +82,8 @@ export class ServiceRunner {
   /** The service's schema must be up to date. */
   async start(): Promise<void> {
     const { name, service, bus, database, config, metrics, log } = this.#options;
+    if (this.#stopped) this.#consumer = this.#createConsumer();
+    this.#stopped = false;
     const { inbox, worker, relays } = this.#consumer;
     worker.start();
     for (const relay of relays) relay.start();
@@ -111,7 +114,7 @@ export class ServiceRunner {
   /** Publishes what is under way; the rest waits in the outbox for the next start. After stopIntake. */
   async stopRelays(): Promise<void> {
     await Promise.all(this.#consumer.relays.map((relay) => relay.stop()));
-    this.#consumer = this.#createConsumer();
+    this.#stopped = true;
   }
 
   /** False where something makes no progress, and rebuilding it did not help. */

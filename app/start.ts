@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
-import { type ServiceName, serviceNames } from '../contracts/services.ts';
+import { type ServiceName, SUBJECT_NAME, serviceNames } from '../contracts/services.ts';
 import { vacuumLoops } from '../infra/database/vacuum.ts';
 import { createApp } from '../infra/http/app.ts';
 import { OverloadGuard } from '../infra/http/overload.ts';
@@ -23,7 +23,7 @@ import { pointsService } from '../services/points/index.ts';
 import { failedMessagesRoutes } from './admin/failed-messages.ts';
 import { operationsRoutes } from './admin/operations.ts';
 import { type Config, parseConfig } from './config.ts';
-import { migrateSchemas, whenThere } from './prepare-database.ts';
+import { awaitDatabase, migrateSchemas, whenThere } from './prepare-database.ts';
 import { openResources, type Resources } from './resources.ts';
 import { schemaOf } from './schemas.ts';
 import { ServiceRunner } from './service-runner.ts';
@@ -65,7 +65,7 @@ export async function startSluice(options: StartOptions): Promise<RunningService
   const config = parseConfig(env, services);
   const mirror = createLogMirror(config.BUS_PREFIX);
   const pretty = config.LOG_FORMAT === 'pretty' || (config.LOG_FORMAT === 'auto' && process.stdout.isTTY === true);
-  const log = createLog({ level: config.LOG_LEVEL, pretty, mirror, subjectName: 'orderId' });
+  const log = createLog({ level: config.LOG_LEVEL, pretty, mirror, subjectName: SUBJECT_NAME });
   const metrics = createMetrics();
   const shutdown = new Shutdown(log);
   try {
@@ -82,7 +82,7 @@ export async function startSluice(options: StartOptions): Promise<RunningService
 
     // The services, on schemas that are up to date. Nothing is opened on a database before it answers.
     const start = { config, log, signal };
-    await whenThere(start, () => database.query('SELECT 1'));
+    await awaitDatabase(database, start);
     const made: { name: ServiceName; outbox: Outbox; log: Logger; service: AnyService }[] = [];
     for (const name of services) {
       const outbox = new Outbox(schemaOf(name));
@@ -98,12 +98,14 @@ export async function startSluice(options: StartOptions): Promise<RunningService
       shutdown.add(() => Promise.all(loops.map((loop) => loop.stop())));
     }
 
-    // Messaging. All intakes stop first: a relay may wait for an inbox that runs here.
+    // Messaging.
     const bus = await resources.openBus();
     shutdown.add(() => bus.close());
     const runners = made.map((each) => new ServiceRunner({ ...each, config, database, bus, mqtt, metrics }));
+    // Added last, all intakes stop first: a relay may wait for an inbox that runs here.
     shutdown.add(() => Promise.all(runners.map((runner) => runner.stopRelays())));
     shutdown.add(() => Promise.all(runners.map((runner) => runner.stopIntake())));
+    // What takes long would hold up the stop: it is done after the next start.
     shutdown.add(async () => database.interrupt());
     for (const runner of runners) await runner.start();
 
@@ -133,13 +135,16 @@ export async function startSluice(options: StartOptions): Promise<RunningService
     const what = { url: http.url, services, database: database.kind, bus: bus.kind, startMs };
     log.info(what, `ready on ${http.url}`);
     signal.removeEventListener('abort', interrupt);
+    let stopped: Promise<void> | undefined;
     return {
       url: http.url,
       runners,
-      stop: async () => {
-        await shutdown.runWithin(config.STOP_TIMEOUT_MS);
-        log.info('stopped');
-        log.flush();
+      stop: () => {
+        stopped ??= shutdown.runWithin(config.STOP_TIMEOUT_MS).then(() => {
+          log.info('stopped');
+          log.flush();
+        });
+        return stopped;
       },
     };
   } catch (error) {

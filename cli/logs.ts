@@ -1,7 +1,7 @@
 // `sluice logs`: follows the services' logs from any machine that reaches the MQTT broker.
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { MqttClient } from 'mqtt';
-import { serviceNames } from '../contracts/services.ts';
+import { SUBJECT_NAME, serviceNames } from '../contracts/services.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
 import { count, note, paint, print, printable } from '../demos/shared/terminal.ts';
@@ -111,7 +111,7 @@ const jsonOf = (entry: LogEntry): string => {
 
 function textOf(entry: LogEntry): string {
   if (entry.kind === 'line')
-    return formatLogLine(entry.line, { color: process.stdout.hasColors?.() ?? false, subjectName: 'orderId' });
+    return formatLogLine(entry.line, { color: process.stdout.hasColors?.() ?? false, subjectName: SUBJECT_NAME });
   const { service, instance, state } = entry;
   const mark = { online: paint('green', '●'), offline: paint('red', '●'), stopped: paint('dim', '○') }[state];
   return `${mark} ${printable(service)} is ${state} ${paint('dim', `(${printable(instance)})`)}`;

@@ -55,8 +55,10 @@ export const orderFact = z.object({
   unitToReturn: z.boolean(),
   /** Cancelled, and the payment provider has not been told yet. */
   toGiveBack: z.boolean(),
-  /** How often the provider was asked again about the payment under way, and was told to give the payment back. 0.1.0 does
-   *  not say. */
+  /**
+   * How often the provider was asked again about the payment under way, and was told to give the payment back. 0.1.0 does
+   * not say.
+   */
   chargeRetries: count.default(0),
   refundAttempts: count.default(0),
   /** Whether the provider rejected that. It is tried again. */

@@ -23,3 +23,6 @@ export const subscriptions = {
 export type ServiceName = keyof typeof subscriptions;
 export const serviceNames = Object.keys(subscriptions) as ServiceName[];
 export type Subscribed<S extends ServiceName> = (typeof subscriptions)[S][number];
+
+/** What log lines call a message's subject. */
+export const SUBJECT_NAME = 'orderId';

@@ -3,7 +3,7 @@
 // polls, and several processes on one PostgreSQL share them by SKIP LOCKED.
 
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
-import { BusError } from '../runtime/bus-error.ts';
+import { BusError } from '../mqtt/bus-error.ts';
 import type { Bus, OutgoingEvent, Receiver, Rejected } from './port.ts';
 import { MAX_EVENT_BYTES } from './port.ts';
 import { groupsFor, type Topology } from './topology.ts';

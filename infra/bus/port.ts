@@ -6,7 +6,7 @@
 //   share the events where the broker can (AMQP, local) or one member holds the subscription (MQTT).
 // - a message is acknowledged only after the receiver's promise resolved. Order is not guaranteed.
 
-import type { BusError } from '../runtime/bus-error.ts';
+import type { BusError } from '../mqtt/bus-error.ts';
 import type { Health } from '../runtime/health.ts';
 
 /** An event's body may not be larger. */

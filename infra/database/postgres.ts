@@ -20,8 +20,8 @@ const LOCK_PROBE_MS = 5_000;
 /** How soon TCP asks a peer that is silent; Node then asks every second, and gives up after ten. */
 const KEEPALIVE_AFTER_MS = 10_000;
 /**
- * A process that is frozen in the middle of a transaction (suspended, swapped out) loses it after this: its locks, a
- * flash sale's row among them, would hold up everyone else.
+ * A process that is frozen in the middle of a transaction (suspended, swapped out) loses it after this: its locks would
+ * hold up everyone else.
  */
 const IDLE_IN_TRANSACTION_MS = 10_000;
 

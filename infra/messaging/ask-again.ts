@@ -9,7 +9,7 @@ export const askAgainSettings = {
   ASK_AGAIN_MS: variable(
     integer(100, 3_600_000),
     '30000',
-    'A request without a reply (an order whose steps are not all answered) is sent again after this; doubles up to an hour.',
+    'A request without a reply is sent again after this; doubles up to an hour.',
   ),
 };
 

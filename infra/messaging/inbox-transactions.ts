@@ -2,10 +2,10 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Database, Transaction } from '../database/port.ts';
 import type { HandlingOutcome } from '../observability/log-format.ts';
-import { failpoint } from '../runtime/failpoint.ts';
 import { groupBy } from '../runtime/group-by.ts';
 import type { CloudEvent } from './catalogue.ts';
 import { storable } from './envelope.ts';
+import { failpoint } from './failpoints.ts';
 import type { AnyHandler, AnyHandlers, OnDead } from './handler.ts';
 import type { Failure, InboxStore, NewMessage, ReplyFailure } from './inbox-store.ts';
 
@@ -69,7 +69,7 @@ export class InboxTransactions {
   /** Puts the answers of messages that came again back into the outbox, whatever they were. */
   async #repeat(tx: Transaction, messages: readonly Pick<NewMessage, 'messageId'>[]): Promise<void> {
     if (messages.length === 0) return;
-    const { rows, handlers, onDead } = this.#options;
+    const { rows, handlers } = this.#options;
     const known = await rows.known(
       tx,
       messages.map(({ messageId }) => messageId),
@@ -85,7 +85,7 @@ export class InboxTransactions {
       );
     }
     const dead = known.filter(({ status }) => status === 'dead').map(({ message_id }) => message_id);
-    if (dead.length > 0 && onDead) await onDead(tx, await rows.reported(tx, dead));
+    if (dead.length > 0) await this.#reportDead(tx, dead);
   }
 
   /** Repeats the answers of claimed rows that were asked for again. */
@@ -123,9 +123,15 @@ export class InboxTransactions {
     return database.transaction(async (tx) => {
       if (origin === 'row') await rows.fail(tx, message.messageId, failure);
       else if (!(await rows.addFailed(tx, message, failure))) return false;
-      if (reported) await onDead(tx, await rows.reported(tx, [message.messageId]));
+      if (reported) await this.#reportDead(tx, [message.messageId]);
       return true;
     });
+  }
+
+  async #reportDead(tx: Transaction, ids: readonly string[]): Promise<void> {
+    const { rows, onDead } = this.#options;
+    const dead = onDead ? await rows.reported(tx, ids) : [];
+    if (dead.length > 0) await onDead?.(tx, dead);
   }
 }
 

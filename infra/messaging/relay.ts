@@ -3,8 +3,8 @@
 import type { Logger } from 'pino';
 import type { Database } from '../database/port.ts';
 import { backoff } from '../runtime/backoff.ts';
-import { failpoint } from '../runtime/failpoint.ts';
 import { Loop } from '../runtime/loop.ts';
+import { failpoint } from './failpoints.ts';
 import type { Channel, ClaimedRow, Outbox, RelayDoor } from './outbox.ts';
 
 /** Rows in one publish, and published rows that wait to be deleted, at the most. */

@@ -1,5 +1,4 @@
 // What a service's outbox and inbox hold, for whoever looks for messages that are under way.
-
 import type { Queryable } from '../database/port.ts';
 import { msBetween } from '../database/sql.ts';
 

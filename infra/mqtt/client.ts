@@ -1,8 +1,8 @@
 // Publishing to an external MQTT broker, on a connection of its own: one that also subscribes would have its
 // acknowledgements wait behind its own incoming messages.
 import type { Logger } from 'pino';
-import { BusError } from '../runtime/bus-error.ts';
 import { deferred } from '../runtime/promises.ts';
+import { BusError } from './bus-error.ts';
 import { connectTo, cutConnection, endConnection, reasonOf } from './connect.ts';
 import type { MqttPublisher } from './port.ts';
 

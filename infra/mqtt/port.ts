@@ -1,4 +1,4 @@
-// Publishing to the MQTT broker, embedded or external. Subscribing to events is the bus adapter's business (bus/mqtt.ts).
+// Publishing to the MQTT broker, embedded or external. Subscribing to events is the bus adapter's business (bus/mqtt/).
 import type { Health } from '../runtime/health.ts';
 
 interface PublishOptions {

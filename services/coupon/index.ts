@@ -1,5 +1,5 @@
 import type { Event } from '../../contracts/events.ts';
-import type { Subscribed } from '../../contracts/services.ts';
+import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { stepLatency } from '../../infra/runtime/step-latency.ts';
 import { decideCoupon } from './decide-coupon.ts';
@@ -23,7 +23,7 @@ export function couponService({ settings, database, outbox }: Context): Service<
       'order.cancelled': revokeCoupon(outbox, rules, settings.COUPON_VALID_DAYS),
     },
     onDead: failStep(outbox),
-    subjectName: 'orderId',
+    subjectName: SUBJECT_NAME,
     routes: (router) => couponRoutes(router, database),
     facts: { coupon: couponFacts },
   };

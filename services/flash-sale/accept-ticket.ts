@@ -5,7 +5,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
 import type { Database } from '../../infra/database/port.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import { failpoint } from '../../infra/runtime/failpoint.ts';
+import { failpoint } from './failpoints.ts';
 import { ACCEPT, ACCEPTED, failTicket, unfeed } from './store/tickets.ts';
 
 /** Tickets in one transaction, and jobs that may wait for theirs: more than any queue runs at a time. */

@@ -140,7 +140,7 @@ export class Drain {
     return fed.some((result) => result.status === 'fulfilled' && result.value);
   }
 
-  /** Whoever drains alone leaves nothing of a sale that is over or quiet; should that fail, the next one clears it. */
+  /** Closes the queue of a sale that is over or quiet; #removing removes what is left of it. */
   async #putAway(id: string, queue: PacedQueue): Promise<void> {
     this.#draining.delete(id);
     await within(CLOSE_MS, queue.close()).catch((error) => this.#warn(1, error));

@@ -5,7 +5,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { FlashSaleStatus, Refusal } from '../../contracts/flash-sales.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
 import type { Database } from '../../infra/database/port.ts';
-import { failpoint } from '../../infra/runtime/failpoint.ts';
+import { failpoint } from './failpoints.ts';
 import { retryAfterSeconds } from './flash-sale.ts';
 import { Hint, keptForMs, type Seen } from './hint.ts';
 import { admit, type Decision, type Glance, glance } from './store/sales.ts';

@@ -1,5 +1,5 @@
 import type { Event } from '../../contracts/events.ts';
-import type { Subscribed } from '../../contracts/services.ts';
+import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
 import { askAgainLoop } from '../../infra/messaging/ask-again.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
@@ -56,7 +56,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
       'flash-sale/tickets': ticketFacts,
     },
     resend: resendTickets,
-    subjectName: 'orderId',
+    subjectName: SUBJECT_NAME,
     mayRefuse: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),
     loops: [
       admission,

@@ -1,5 +1,5 @@
 import type { Event } from '../../contracts/events.ts';
-import type { Subscribed } from '../../contracts/services.ts';
+import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { stepLatency } from '../../infra/runtime/step-latency.ts';
 import { failStep } from './fail-step.ts';
@@ -18,7 +18,7 @@ export function notifyService({ settings, database, outbox }: Context): Service<
       'order.cancelled': notifyOfCancelling(outbox),
     },
     onDead: failStep(outbox),
-    subjectName: 'orderId',
+    subjectName: SUBJECT_NAME,
     routes: (router) => notifyRoutes(router, database),
     facts: { notify: notifyFacts },
   };

@@ -1,5 +1,5 @@
 import type { Event } from '../../contracts/events.ts';
-import type { Subscribed } from '../../contracts/services.ts';
+import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
 import { askAgainLoop } from '../../infra/messaging/ask-again.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { createCancelOrder } from './cancel-order.ts';
@@ -61,7 +61,7 @@ export function orderService(context: OrderContext): Service<Event<Subscribed<'o
     },
     facts: { order: orderFacts, 'order/tickets': ticketOrderFacts },
     resend: resendOrders,
-    subjectName: 'orderId',
+    subjectName: SUBJECT_NAME,
     loops: [
       asking('placed', 'order.placed'),
       asking('cancelling', 'order.cancelled'),

@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import type { Database } from '../../infra/database/port.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { isLogged } from '../../infra/runtime/backoff.ts';
-import { failpoint } from '../../infra/runtime/failpoint.ts';
+import { failpoint } from './failpoints.ts';
 import { type PaymentProvider, PaymentUnknown } from './payments/port.ts';
 import { CHANGED, findState } from './store/orders.ts';
 import { type Attempt, beginPayment, CONFIRM_PAYMENT, endAttempt } from './store/payments.ts';

@@ -2,11 +2,6 @@
 import { askAgainSettings } from '../../infra/messaging/ask-again.ts';
 import { integer, optional, type SettingsOf, url, variable } from '../../infra/runtime/settings.ts';
 
-export const orderFailpoints = [
-  'payment.before-charge', // the order is being paid, the provider was not asked
-  'payment.after-charge', // charged, and nobody wrote it down
-] as const;
-
 export const orderSettings = {
   ...askAgainSettings,
   PAYMENT_URL: optional(

@@ -1,5 +1,5 @@
 import type { Event } from '../../contracts/events.ts';
-import type { Subscribed } from '../../contracts/services.ts';
+import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { stepLatency } from '../../infra/runtime/step-latency.ts';
 import { awardPoints } from './award-points.ts';
@@ -22,7 +22,7 @@ export function pointsService({ settings, database, outbox }: Context): Service<
       'order.cancelled': revokePoints(outbox, settings.POINTS_PER_MAJOR_UNIT),
     },
     onDead: failStep(outbox),
-    subjectName: 'orderId',
+    subjectName: SUBJECT_NAME,
     routes: (router) => pointsRoutes(router, database),
     facts: { points: pointsFacts },
   };

@@ -425,7 +425,7 @@ describe.for(stages)('%s', ([, stage]) => {
     const reasons = new Map(
       dead.map(({ body, status, error }) => [Buffer.from(body ?? []).toString('base64'), `${status}: ${error}`]),
     );
-    // The list shows the first 64 KiB.
+    // The first 64 KiB are stored.
     for (const { body, reason } of poison)
       expect(reasons.get(body.subarray(0, 65_536).toString('base64'))).toMatch(reason);
     expect(dead).toHaveLength(poison.length);

@@ -354,7 +354,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     const retry = await call(`${list}/${dead.id}/retry`, { method: 'POST' });
     expect([retry.status, retry.json()]).toEqual([202, { retried: 1 }]);
     const again = await call(`${list}/retry?status=dead&type=points.awarded`, { method: 'POST' });
-    expect([again.status, again.json()]).toEqual([202, { retried: 0 }]);
+    expect([again.status, again.json()]).toEqual([202, { retried: 0, left: 0, truncated: 0 }]);
     // It is as unreadable as before.
     await eventually(async () => (await get<Page<FailedMessage>>(`${list}?status=dead`)).items.length === 1, {
       what: 'it is dead again',

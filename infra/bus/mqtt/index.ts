@@ -5,10 +5,10 @@
 // exist, also that of a group which runs elsewhere or not yet.
 import type { Logger } from 'pino';
 import type { Database } from '../../database/port.ts';
+import { BusError } from '../../mqtt/bus-error.ts';
 import { type Connect, reasonOf } from '../../mqtt/connect.ts';
 import type { MqttPublisher } from '../../mqtt/port.ts';
 import { eventTopic, probeTopic } from '../../mqtt/topics.ts';
-import { BusError } from '../../runtime/bus-error.ts';
 import { within } from '../../runtime/promises.ts';
 import type { Bus, OutgoingEvent, Rejected } from '../port.ts';
 import { MAX_EVENT_BYTES } from '../port.ts';

@@ -1,6 +1,6 @@
 // One call of publish(): which of its events are still to be sent, and what became of the others.
 
-import { BusError } from '../../runtime/bus-error.ts';
+import { BusError } from '../../mqtt/bus-error.ts';
 import type { OutgoingEvent, Rejected } from '../port.ts';
 import { MAX_EVENT_BYTES } from '../port.ts';
 

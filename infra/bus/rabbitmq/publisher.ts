@@ -2,7 +2,7 @@
 // unconfirmed messages: at most `maxUnconfirmed` of at most MAX_EVENT_BYTES each are in memory, here or in the socket.
 import type { ConfirmChannel } from 'amqplib';
 import type { Logger } from 'pino';
-import { BusError } from '../../runtime/bus-error.ts';
+import { BusError } from '../../mqtt/bus-error.ts';
 import type { Health } from '../../runtime/health.ts';
 import type { OutgoingEvent, Rejected } from '../port.ts';
 import { EVENT_CONTENT_TYPE } from '../port.ts';

@@ -1,6 +1,6 @@
 // Publishing to the embedded broker from inside the process, which is the one way that Aedes stores before it confirms.
 import type { Aedes, PublishPacket } from 'aedes';
-import { BusError } from '../../runtime/bus-error.ts';
+import { BusError } from '../bus-error.ts';
 import type { MqttPublisher } from '../port.ts';
 import { createSerialQueue, QueueFull } from './serial-queue.ts';
 

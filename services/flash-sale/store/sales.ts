@@ -1,4 +1,4 @@
-// The flash-sale service's SQL of sales: creating, reading, deciding. What becomes of tickets is in ticket-store.ts.
+// The flash-sale service's SQL of sales: creating, reading, deciding. What becomes of tickets is in tickets.ts.
 import type {
   CreateFlashSaleRequest,
   FlashSale,
