@@ -4,6 +4,7 @@ import pg from 'pg';
 import type { Logger } from 'pino';
 import { DatabaseUnavailable, type Statements, type Transaction } from './port.ts';
 import { NO_TIMEOUT_MS, send, statementsOf, withClientOf } from './postgres-connections.ts';
+import { retryConflicts } from './retry-conflicts.ts';
 
 /** Transactions at a time. They have connections of their own, so that they take none from short statements. */
 const CONNECTIONS = 2;
@@ -38,7 +39,7 @@ export class LongRunning {
     this.#pool = new pg.Pool({ ...settings, max: CONNECTIONS });
     this.#pool.on('error', (error) => log.warn({ error: error.message }, 'a database connection ended'));
     const { transaction } = statementsOf({
-      withClient: (work) => withClientOf(this.#pool, (client) => this.#watch(client, work)),
+      withClient: (work) => retryConflicts(() => withClientOf(this.#pool, (client) => this.#watch(client, work))),
       timeoutMs: NO_TIMEOUT_MS,
     });
     const withoutTimeout = <T>(work: (tx: Transaction) => Promise<T>) =>

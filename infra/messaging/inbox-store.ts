@@ -75,7 +75,8 @@ export class InboxStore {
        FROM json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid)
        ON CONFLICT (message_id) DO UPDATE
          SET status = 'done', unreadable = false, body = NULL, original_bytes = NULL, error = NULL, failure_id = NULL,
-             type = excluded.type, subject = excluded.subject, asked_again = false, claimed_until = NULL, handled_at = now()
+             type = excluded.type, subject = excluded.subject, asked_again = false, reply_attempts = 0, reply_error = NULL,
+             claimed_until = NULL, handled_at = now()
          WHERE i.unreadable
        RETURNING message_id`,
       [JSON.stringify([...once.values()])],
@@ -89,7 +90,7 @@ export class InboxStore {
     const rows = await tx.query<{ message_id: string }>(
       `UPDATE ${this.#table}
        SET status = 'done', unreadable = false, body = NULL, error = NULL, claimed_until = NULL, asked_again = false,
-           handled_at = now()
+           reply_attempts = 0, reply_error = NULL, handled_at = now()
        WHERE message_id = ANY($1::uuid[]) AND status IN ('pending', 'retrying')
        RETURNING message_id`,
       [messages.map(({ messageId }) => messageId)],
@@ -120,7 +121,8 @@ export class InboxStore {
          CASE WHEN $2::integer > 0 THEN 1 ELSE 0 END, CASE WHEN $2::integer > 0 THEN now() + $2::integer * interval '1 ms' END
        FROM json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid, body text)
        ON CONFLICT (message_id) DO UPDATE
-         SET asked_again = NOT i.unreadable, unreadable = false, original_bytes = NULL,
+         SET asked_again = NOT i.unreadable, unreadable = false,
+             original_bytes = CASE WHEN i.unreadable THEN NULL ELSE i.original_bytes END,
              next_attempt_at = CASE WHEN i.asked_again THEN i.next_attempt_at ELSE now() END,
              reply_attempts = CASE WHEN i.asked_again THEN i.reply_attempts ELSE 0 END,
              status = CASE WHEN i.unreadable THEN 'pending' ELSE i.status END,

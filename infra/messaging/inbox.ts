@@ -67,8 +67,8 @@ export class Inbox implements Receiver {
   /** Rows are known to wait that there was no room for. */
   #unclaimed = false;
   readonly #background = new Set<Promise<void>>();
-  /** Attempts under way at claimed rows. */
-  readonly #rowAttempts = new Set<Work>();
+  /** Claimed rows that are under way, from the claim to the recorded outcome. */
+  readonly #heldRows = new Set<{ readonly messageId: string }>();
   #lastProgress: number | undefined;
 
   constructor(options: InboxOptions) {
@@ -104,9 +104,9 @@ export class Inbox implements Receiver {
     return this.#running;
   }
 
-  /** The ids of claimed rows whose attempts are under way, however old the claim. */
+  /** The ids of claimed rows that are under way, however old the claim. */
   get runningRows(): string[] {
-    return [...this.#rowAttempts].map(({ message }) => message.messageId);
+    return [...this.#heldRows].map(({ messageId }) => messageId);
   }
 
   /** When an outcome was last recorded, as performance.now() tells time; undefined before the first one. */
@@ -176,7 +176,9 @@ export class Inbox implements Receiver {
     if (leaseMs === 0) this.#unclaimed = true;
     if (leaseMs > 0 && stored.size > 0) {
       const claimed = messages.filter(({ messageId }) => stored.delete(messageId));
-      this.#inBackground(claimed.map(({ event, body }) => this.#attempt({ event }, body, 'row', 1)));
+      this.#inBackground(
+        claimed.map(({ event, body }) => this.#holding(event.id, () => this.#attempt({ event }, body, 'row', 1))),
+      );
     }
   }
 
@@ -201,12 +203,27 @@ export class Inbox implements Receiver {
 
   /** One attempt at a claimed row; `alone`: in a transaction of its own. */
   handleRow(row: ClaimedMessage, alone = false): Promise<void> {
+    return this.#holding(row.message_id, () => this.#handleRow(row, alone));
+  }
+
+  #handleRow(row: ClaimedMessage, alone: boolean): Promise<void> {
     if (wasHandled(row)) return this.#resendReply(row, alone);
     const { message_id: messageId, body, attempts } = row;
     const bytes = body ?? new Uint8Array();
     const read = this.#read(bytes);
     if ('event' in read) return this.#attempt(read, bytes, 'row', attempts, alone);
     return this.#recordUnreadable(read.unreadable, bytes, 'row', messageId);
+  }
+
+  /** Keeps the row from being claimed as unfinished by this process, however long `work` takes. */
+  async #holding(messageId: string, work: () => Promise<void>): Promise<void> {
+    const held = { messageId };
+    this.#heldRows.add(held);
+    try {
+      await work();
+    } finally {
+      this.#heldRows.delete(held);
+    }
   }
 
   #read(body: Uint8Array): ReadEvent {
@@ -240,7 +257,11 @@ export class Inbox implements Receiver {
   }
 
   /** Ends a claimed row whose attempts are used up without any having finished. */
-  async giveUp(row: ClaimedMessage): Promise<void> {
+  giveUp(row: ClaimedMessage): Promise<void> {
+    return this.#holding(row.message_id, () => this.#giveUp(row));
+  }
+
+  async #giveUp(row: ClaimedMessage): Promise<void> {
     const error = `the process ended during each of ${row.attempts - 1} attempts`;
     if (!wasHandled(row)) return this.#recordDead(messageIn(row), 'row', error);
     const startedAt = performance.now();
@@ -259,7 +280,6 @@ export class Inbox implements Receiver {
 
     const work: Work = { message, event, handler, origin, attempts };
     this.#running++;
-    if (origin === 'row') this.#rowAttempts.add(work);
     try {
       const { outcome, error } = await this.#settle(
         async () => {
@@ -272,7 +292,6 @@ export class Inbox implements Receiver {
       this.#report(message, outcome, startedAt, error);
     } finally {
       this.#running--;
-      this.#rowAttempts.delete(work);
     }
   }
 

@@ -250,7 +250,9 @@ export class Drain {
   async #remove(id: string): Promise<void> {
     const { database, queues } = this.#options;
     if (this.#draining.has(id)) return; // it is to be closed first
+    this.#assertLocked();
     await queues.remove(queueName(id));
+    this.#assertLocked();
     await forgetQueue(database, id, QUIET_MS);
     this.#closed.delete(id);
   }

@@ -410,6 +410,11 @@ describe.runIf(databaseUrl)('PostgreSQL, from several connections', () => {
       expect(await attempts()).toBe(10);
     });
 
+    test('are retried for statements that may take long, too', async () => {
+      await expect(one.longRunning.query('SELECT conflict($1)', ['40P01'])).rejects.toBeInstanceOf(ConcurrentUpdate);
+      expect(await attempts()).toBe(5);
+    });
+
     test('and what fails for another reason is not run again', async () => {
       await expect(one.query('SELECT conflict($1)', ['23505'])).rejects.toMatchObject({ code: '23505' });
       expect(await attempts()).toBe(1);

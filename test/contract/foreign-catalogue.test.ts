@@ -1,8 +1,9 @@
 // The messaging with another project's events: infra knows no order. Two services of a lending library, on a catalogue of
 // two events, over the bus that needs nothing but a database.
 import { rm } from 'node:fs/promises';
+import { pino } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { serverFolder } from '../../demos/shared/folder.ts';
 import { openLocalBus } from '../../infra/bus/local.ts';
@@ -18,7 +19,6 @@ import { Outbox } from '../../infra/messaging/outbox.ts';
 import { publishToBus } from '../../infra/messaging/publish-to-bus.ts';
 import { Relay } from '../../infra/messaging/relay.ts';
 import type { Service } from '../../infra/runtime/service.ts';
-import { log } from '../setup/bus-stages.ts';
 import { eventually } from '../setup/wait.ts';
 
 const envelope = <Type extends string, Data extends z.ZodType>(type: Type, data: Data) =>
@@ -41,7 +41,11 @@ type Lent = z.infer<(typeof catalogue)['book.lent']>;
 type Charged = z.infer<(typeof catalogue)['fine.charged']>;
 
 const schemaOf = (group: string) => `library_${group}`;
-const common = { leaseMs: 5_000, attempts: 1, maxRows: 100, pollMs: 50, log };
+/** What the services log. */
+const lines: Record<string, unknown>[] = [];
+const log = pino({ base: null }, { write: (line: string) => lines.push(JSON.parse(line)) });
+const common = { leaseMs: 5_000, attempts: 1, maxRows: 100, pollMs: 50 };
+const stops: (() => Promise<void>)[] = [];
 let folder: string;
 let database: Database;
 
@@ -56,6 +60,10 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
+afterEach(async () => {
+  for (const stop of stops.splice(0).reverse()) await stop();
+});
+
 /** A service's part on the bus, as an application would wire it. */
 async function run<E extends CloudEvent>(
   name: string,
@@ -63,9 +71,9 @@ async function run<E extends CloudEvent>(
   service: Pick<Service<E>, 'handlers' | 'onDead' | 'subjectName'> & { readonly outbox: Outbox },
 ) {
   const { outbox, handlers, onDead, subjectName } = service;
+  const own = { ...common, database, log: log.child({ service: name }) };
   const inbox = new Inbox({
-    ...common,
-    database,
+    ...own,
     schema: schemaOf(name),
     catalogue,
     handlers,
@@ -75,23 +83,21 @@ async function run<E extends CloudEvent>(
     retryBaseMs: 10,
     retryMaxMs: 10,
   });
-  const worker = new InboxWorker({ ...common, database, inbox, retentionDays: 1 });
+  const worker = new InboxWorker({ ...own, inbox, retentionDays: 1 });
   const publisher = { bus, catalogue, source: `/library/${name}`, onPublished: () => {} };
   const publish = (rows: Parameters<typeof publishToBus>[1]) => publishToBus(publisher, rows);
-  const relay = new Relay({ ...common, database, outbox, channel: 'bus', publish });
+  const relay = new Relay({ ...own, outbox, channel: 'bus', publish });
   worker.start();
   relay.start();
   const subscription = await bus.subscribe(name, inbox);
-  return {
-    inbox,
-    stop: async () => {
-      inbox.stop();
-      await subscription.close();
-      await worker.stop();
-      await inbox.idle();
-      await relay.stop();
-    },
-  };
+  stops.push(async () => {
+    inbox.stop();
+    await subscription.close();
+    await worker.stop();
+    await inbox.idle();
+    await relay.stop();
+  });
+  return inbox;
 }
 
 test("another project's events are published, handled and reported dead, each through its own schema", async () => {
@@ -100,6 +106,7 @@ test("another project's events are published, handled and reported dead, each th
     inboxOf: (group) => new InboxStore(schemaOf(group)),
     topology: { prefix: 'library', groups: { treasury: ['book.lent'], desk: ['fine.charged'] } },
   });
+  stops.push(() => bus.close());
   const charged: Charged[] = [];
   const treasuryOutbox = new Outbox(schemaOf('treasury'));
   const fine = (subject: string, reader: string, pence: number) => ({
@@ -128,12 +135,17 @@ test("another project's events are published, handled and reported dead, each th
       'bus',
       dead.map(({ reportId, subject, failure }) => ({ ...fine(subject, failure, 0), id: reportId })),
     );
-  const treasury = await run('treasury', bus, { outbox: treasuryOutbox, handlers: treasuryHandlers, onDead });
+  const treasury = await run('treasury', bus, {
+    outbox: treasuryOutbox,
+    handlers: treasuryHandlers,
+    onDead,
+    subjectName: 'bookId',
+  });
   const deskOutbox = new Outbox(schemaOf('desk'));
   const deskHandlers: Handlers<Charged> = {
     'fine.charged': { handle: async (_tx, events) => void charged.push(...events) },
   };
-  const desk = await run('desk', bus, { outbox: deskOutbox, handlers: deskHandlers });
+  await run('desk', bus, { outbox: deskOutbox, handlers: deskHandlers });
 
   const [good, bad] = [uuidv7(), uuidv7()];
   const lent = (subject: string, reader: string) => ({
@@ -157,12 +169,13 @@ test("another project's events are published, handled and reported dead, each th
     reader: 'the message was not handled',
     pence: 0,
   });
-  expect(await treasury.inbox.failed.list({ status: 'dead' }, undefined, 10)).toMatchObject([{ subject: bad }]);
+  expect(await treasury.failed.list({ status: 'dead' }, undefined, 10)).toMatchObject([{ subject: bad }]);
   // What does not match its schema never leaves.
   expect(await database.query(`SELECT type, error FROM ${schemaOf('desk')}.outbox`)).toMatchObject([
     { type: 'book.lent', error: expect.stringContaining('title') },
   ]);
-  await treasury.stop();
-  await desk.stop();
-  await bus.close();
+  // A log line calls the subject what the service calls it.
+  const handled = (service: string) => lines.filter((line) => line.service === service && line.outcome === 'done');
+  expect(handled('treasury')).toMatchObject([{ event: 'book.lent', bookId: good }]);
+  expect(handled('desk').map(({ subject }) => subject)).toEqual(expect.arrayContaining([good, bad]));
 });

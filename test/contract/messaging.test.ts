@@ -452,6 +452,34 @@ describe('the inbox', () => {
       return { state, member };
     }
 
+    // Not on PGlite: there is one session, and the transaction that waits here would hold up everything.
+    test.skipIf(!databaseUrl)(
+      'that waits for longer than its lease is neither charged again nor given up',
+      async () => {
+        const released = deferred();
+        cleanUps.push(released.resolve);
+        const member = await join({ attempts: 1, leaseMs: 100, repeat: () => released.promise });
+        const [id, killer] = [uuidv7(), uuidv7()];
+        const message = { body: body(id) };
+        await member.inbox.handle([message]);
+        await member.inbox.store([message]);
+        const expired = () =>
+          databases.database.query(
+            `SELECT FROM ${group.schema}.inbox WHERE message_id = $1 AND claimed_until < now() - interval '1 ms'`,
+            [id],
+          );
+        await eventually(async () => (await expired()).length === 1, { what: 'the lease is over' });
+        await unfinished(killer, 1);
+        await eventually(async () => (await status(killer))?.status === 'dead', {
+          what: 'unfinished rows are looked for',
+        });
+        expect(await reply(id)).toMatchObject({ status: 'done', reply_attempts: 1, asked_again: true });
+        released.resolve();
+        await eventually(() => member.outcomes.includes('repeated'), { what: 'the reply is sent' });
+        expect(givenUp(member)).toEqual([]);
+      },
+    );
+
     test('gives up after its attempts, and the message stays done; asked once more it begins anew', async () => {
       const { state, member } = await joinMute();
       const id = uuidv7();

@@ -35,7 +35,7 @@ export interface MemberOptions {
   /** In the transaction, after the effects; throwing rolls them back. */
   readonly handle?: (events: readonly Event[]) => void;
   /** Before a reply is sent again, in the transaction; throwing fails the attempt. */
-  readonly repeat?: (orderIds: readonly string[]) => void;
+  readonly repeat?: (orderIds: readonly string[]) => void | Promise<void>;
   /** Before the inbox is given what arrived. */
   readonly receive?: () => Promise<void>;
   readonly attempts?: number;
@@ -132,7 +132,7 @@ function recordingHandler(
       await outbox.write(tx, 'bus', answers, [orderIds]);
     },
     repeat: async (tx, orderIds) => {
-      repeat?.(orderIds);
+      await repeat?.(orderIds);
       await outbox.write(tx, 'bus', answers, [orderIds]);
     },
   };
