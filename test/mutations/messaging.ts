@@ -138,8 +138,8 @@ export const messagingMutations: readonly Mutation[] = [
     changes: [
       {
         file: 'infra/messaging/inbox-transactions.ts',
-        find: '    if (messages.length === 0) return;\n    const { rows, handlers, onDead }',
-        replace: '    if (messages.length >= 0) return;\n    const { rows, handlers, onDead }',
+        find: '    if (messages.length === 0) return;\n    const { rows, handlers }',
+        replace: '    if (messages.length >= 0) return;\n    const { rows, handlers }',
       },
     ],
     tests: { files: ['test/contract/effects.test.ts'], pattern: 'a question that is asked again gets the answer' },
