@@ -15,7 +15,6 @@ import { openPostgres } from '../../infra/database/postgres.ts';
 import type { OpenQueuesOptions } from '../../infra/queue/index.ts';
 import { within } from '../../infra/runtime/promises.ts';
 import { freshDatabase } from '../setup/postgres.ts';
-import { startProxy } from '../setup/proxy.ts';
 import { cleanups, keysOf, open, openOnPostgres, openQueue, rowsOf, uuids } from '../setup/queues.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
@@ -295,29 +294,6 @@ describe.skipIf(!redisUrl)('on Redis', () => {
     // The first and the last window do not last their whole time; and what began may be seen late, by up to a window.
     expect(seconds).toBeGreaterThan((400 / 100 - 3 * 0.2) / 1.02);
   });
-});
-
-describe.for([
-  ['Redis', redisUrl, (url: string) => open({ redisUrl: url })],
-  ['PostgreSQL', databaseUrl, openOnPostgres],
-] as const)('%s', ([name, serverUrl, openAt]) => {
-  test.skipIf(!serverUrl)(
-    `${name} that no longer answers is down, though its connections stay open`,
-    async () => {
-      const proxy = await startProxy(String(serverUrl));
-      cleanups.push(() => proxy.close());
-      const through = new URL(String(serverUrl));
-      through.host = `127.0.0.1:${proxy.port}`;
-      const queues = await openAt(through.href);
-      expect(queues.health()).toEqual({ status: 'up' });
-      proxy.swallow(true);
-      await eventually(() => queues.health().status === 'down', { what: 'it is down', timeoutMs: 25_000 });
-      proxy.cut();
-      proxy.swallow(false);
-      await eventually(() => queues.health().status === 'up', { what: 'it is up again', timeoutMs: 15_000 });
-    },
-    60_000,
-  );
 });
 
 describe.skipIf(!databaseUrl)('on PostgreSQL', () => {

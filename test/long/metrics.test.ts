@@ -8,10 +8,10 @@ import type { Readiness } from '../../contracts/operations.ts';
 import { type Broker, openBroker } from '../fault/support/broker.ts';
 import { createServiceProcess, type ServiceProcess, sluice } from '../fault/support/service-process.ts';
 import { query } from '../fault/support/sql.ts';
+import { call, get, postJson } from '../service/support/api.ts';
 import { type FreshDatabase, freshDatabase } from '../setup/postgres.ts';
 import { startProxy, type Proxy as TcpProxy } from '../setup/proxy.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
-import { call, get, postJson } from './support/api.ts';
 
 const { databaseUrl, amqpUrl, mosquittoUrl, redisUrl } = inject('servers');
 const available = databaseUrl !== undefined && amqpUrl !== undefined && mosquittoUrl !== undefined;
@@ -21,7 +21,7 @@ const services = ['points', 'flash-sale'] as const;
 const LABELS: Readonly<Record<string, readonly string[]>> = {
   service: services,
   type: [...eventTypes, 'unknown'],
-  outcome: ['done', 'repeated', 'retrying', 'dead', 'admitted', 'yours', ...refusals],
+  outcome: ['done', 'repeated', 'retrying', 'dead', 'reply-retrying', 'reply-dead', 'admitted', 'yours', ...refusals],
   channel: ['bus', 'user'],
   by: ['row', 'hint'],
   reason: ['inFlight', 'late'],
