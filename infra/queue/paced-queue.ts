@@ -1,6 +1,7 @@
 // One queue: BullMQ's queue and what runs its jobs, behind the port.
 import type { BulkJobOptions } from 'bullmq';
 import type { Logger } from 'pino';
+import { within } from '../runtime/promises.ts';
 import type { Backend, Ends } from './backend.ts';
 import { JobRunner, LOCK_MS, STALLED_CHECK_MS, withinGrace } from './job-runner.ts';
 import { Pace } from './pace.ts';
@@ -18,6 +19,8 @@ const MAX_CONCURRENCY = 5_000;
 const CATCH_UP_SLOTS = 2;
 /** Jobs in one addition. */
 const CHUNK = 500;
+/** How long the opening of a queue waits for a server that has just gone. */
+const END_PAUSE_MS = 5_000;
 /** The same fault is logged this often at most: each attempt reports it. */
 const LOG_PAUSE_MS = 10_000;
 
@@ -106,11 +109,18 @@ export class BullPacedQueue implements PacedQueue {
     await this.#jobs.hold(() => this.#ends.queue.obliterate({ force: true }));
   }
 
-  /** Who died while the queue was being removed has left it paused. Should the server be away, the next opening tries. */
+  /**
+   * A process that died while it removed the queue has left it paused. While the server is away nothing is asked, because
+   * BullMQ would wait for it; the next opening tries again.
+   */
   async #endPause(): Promise<void> {
     const { queue } = this.#ends;
-    try {
+    const resume = async () => {
       if (await queue.isPaused()) await queue.resume();
+    };
+    try {
+      this.#backend.assertReachable();
+      await within(END_PAUSE_MS, resume());
     } catch (error) {
       this.#warn(error as Error);
     }
