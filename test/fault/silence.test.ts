@@ -185,17 +185,33 @@ test('a queue on Redis that gives nothing away: a restart is asked for, until it
     await queue.close();
     connection.disconnect();
   });
-  // By hand, past the service.
-  await queue.pause();
+  // By hand, past the service: as if the queue had given away all that it may. Opening it anew changes nothing of that.
+  await queue.rateLimit(600_000);
   await tells(gateway, 'the queue is silent: opened anew');
   await eventually(async () => (await healthCode(gateway)) === 503, {
     what: 'it asks for a restart',
     timeoutMs: 30_000,
   });
-  await queue.resume();
+  await queue.removeRateLimitKey();
   const over = performance.now();
   await buyers.moreAdmitted(120);
   await eventually(async () => (await healthCode(gateway)) === 200, { what: 'it is healthy again' });
+  const fault = 'a queue on Redis stopped by hand';
+  await conclude({ fault, rounds: 1, databaseUrl, buyers, over, withinMs: DONE_WITHIN_MS });
+});
+
+test('a queue on Redis that was paused by hand is opened anew, and goes on', async () => {
+  const { redis, saleId, buyers, gateway, databaseUrl, prefix } = await saleOnRedis();
+  const connection = new Redis(redis.redisUrl, { maxRetriesPerRequest: null });
+  const queue = new Queue(`flash-sale-${saleId}`, { connection, prefix });
+  onTestFinished(async () => {
+    await queue.close();
+    connection.disconnect();
+  });
+  await queue.pause();
+  await tells(gateway, 'the queue is silent: opened anew');
+  const over = performance.now();
+  await buyers.moreAdmitted(120);
   const fault = 'a queue on Redis paused by hand';
   await conclude({ fault, rounds: 1, databaseUrl, buyers, over, withinMs: DONE_WITHIN_MS });
 });
