@@ -103,9 +103,13 @@ export class ServiceRunner {
   /** Takes in no more messages and finishes those under way. Safe to call twice. */
   async stopIntake(): Promise<void> {
     const { inbox, worker } = this.#consumer;
-    await this.#watchdog?.stop();
     inbox.stop();
-    await Promise.all([...(this.#options.service.loops ?? []).map((loop) => loop.stop()), this.#subscription?.close()]);
+    // The watchdog together with what it watches: it may be waiting for a rebuild, which closing gives up.
+    await Promise.all([
+      ...(this.#options.service.loops ?? []).map((loop) => loop.stop()),
+      this.#watchdog?.stop(),
+      this.#subscription?.close(),
+    ]);
     this.#subscription = undefined;
     await worker.stop();
     await inbox.idle();

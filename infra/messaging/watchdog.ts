@@ -17,7 +17,7 @@ export const watchdogSettings = {
   ),
 };
 
-/** Must exceed what a rebuild takes where the broker does not answer, and the connection is reset for it. */
+/** A rebuild that takes longer goes on by itself. */
 const BROKER_WITHIN_MS = 10_000;
 
 export interface WatchdogOptions {

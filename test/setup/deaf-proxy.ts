@@ -11,6 +11,11 @@ export interface DeafProxy {
    * delivery goes on losing them when it is off again, until it is replaced: no network closes such a gap.
    */
   deafen(on: boolean): void;
+  /**
+   * AMQP: drops these answers of the broker, each named by its class and method ("20.11"), as one that hangs never gives
+   * them. A channel that waits for one waits for ever.
+   */
+  withhold(methods: readonly string[]): void;
   close(): Promise<void>;
 }
 
@@ -18,7 +23,7 @@ interface Protocol {
   /** The length of the packet that these bytes begin with, or undefined where they are too few to tell. */
   lengthOf(bytes: Buffer): number | undefined;
   /** For one connection: whether a packet is to be dropped. */
-  createFilter(isDeaf: () => boolean): (packet: Buffer) => boolean;
+  createFilter(isDeaf: () => boolean, withheld: (method: string) => boolean): (packet: Buffer) => boolean;
 }
 
 export async function startDeafProxy(brokerUrl: string): Promise<DeafProxy> {
@@ -27,6 +32,7 @@ export async function startDeafProxy(brokerUrl: string): Promise<DeafProxy> {
   const { lengthOf, createFilter } = url.protocol === 'amqp:' ? amqp : mqtt;
   const sockets = new Set<Socket>();
   let deaf = false;
+  let withheld: readonly string[] = [];
 
   const track = (socket: Socket, peer: Socket) => {
     sockets.add(socket);
@@ -42,7 +48,10 @@ export async function startDeafProxy(brokerUrl: string): Promise<DeafProxy> {
     track(client, upstream);
     track(upstream, client);
     client.on('data', (chunk) => upstream.write(chunk));
-    const drops = createFilter(() => deaf);
+    const drops = createFilter(
+      () => deaf,
+      (method) => withheld.includes(method),
+    );
     let rest: Buffer = Buffer.alloc(0);
     upstream.on('data', (chunk: Buffer) => {
       rest = Buffer.concat([rest, chunk]);
@@ -61,6 +70,9 @@ export async function startDeafProxy(brokerUrl: string): Promise<DeafProxy> {
     deafen(on) {
       deaf = on;
     },
+    withhold(methods) {
+      withheld = methods;
+    },
     async close() {
       server.close();
       for (const socket of sockets) socket.destroy();
@@ -72,7 +84,7 @@ export async function startDeafProxy(brokerUrl: string): Promise<DeafProxy> {
 /** AMQP 0-9-1, section 4.2.3: type, channel, size, payload, end. A delivery is basic.deliver, a header and bodies. */
 const amqp: Protocol = {
   lengthOf: (bytes) => (bytes.length < 7 ? undefined : 7 + bytes.readUInt32BE(3) + 1),
-  createFilter(isDeaf) {
+  createFilter(isDeaf, withheld) {
     /** Channels that have lost a delivery, and those on which the frames of a dropped one are under way. */
     const deaf = new Set<number>();
     const dropping = new Set<number>();
@@ -80,6 +92,7 @@ const amqp: Protocol = {
       const channel = frame.readUInt16BE(1);
       const method = frame[0] === 1 ? `${frame.readUInt16BE(7)}.${frame.readUInt16BE(9)}` : undefined;
       if (method === undefined) return dropping.has(channel);
+      if (withheld(method)) return true;
       if (method === CHANNEL_OPEN_OK) deaf.delete(channel);
       const drop = method === BASIC_DELIVER && (isDeaf() || deaf.has(channel));
       if (drop) dropping.add(channel);

@@ -5,29 +5,39 @@ import type { Logger } from 'pino';
 import { backoff, isLogged } from '../../runtime/backoff.ts';
 import type { Health } from '../../runtime/health.ts';
 import type { Connection } from './connection.ts';
+import { answerOf, closeChannel, declaringMs, openChannel } from './deadlines.ts';
 
 const RETRY_BASE_MS = 100;
 const RETRY_MAX_MS = 5_000;
-/** A channel that takes longer to close hangs at the broker, as it does while a queue has no leader. */
-const CLOSE_TIMEOUT_MS = 5_000;
 
 export interface KeptChannelOptions<C extends Channel> {
   readonly connection: Connection;
   /** What the channel is for, in logs. */
   readonly name: string;
   readonly open: (model: ChannelModel) => Promise<C>;
-  /** Makes a new channel usable. Runs again on every renewal; rejecting closes the channel, and another is tried. */
-  readonly setUp: (channel: C) => Promise<void>;
+  /**
+   * Makes a new channel usable. Runs again on every renewal; rejecting closes the channel, and another is tried. So does
+   * calling `lose`, at any time after.
+   */
+  readonly setUp: (channel: C, lose: (reason: string) => void) => Promise<void>;
   /** The channel is set up and now `current`. */
   readonly onReady?: () => void;
   readonly log: Logger;
+}
+
+/** One attempt to open the channel and set it up. */
+interface Attempt {
+  readonly model: ChannelModel | undefined;
+  readonly ended: Promise<void>;
+  /** Leaves it to itself: what the broker still answers is of no interest. */
+  readonly abandon: () => void;
 }
 
 export class KeptChannel<C extends Channel> {
   readonly #options: KeptChannelOptions<C>;
   readonly #endWatch: () => void;
   #current: C | undefined;
-  #attempt: Promise<void> | undefined;
+  #attempt: Attempt | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
   #failures = 0;
   #readyAt = 0;
@@ -36,7 +46,7 @@ export class KeptChannel<C extends Channel> {
 
   constructor(options: KeptChannelOptions<C>) {
     this.#options = options;
-    this.#endWatch = options.connection.onChange(() => void this.#try());
+    this.#endWatch = options.connection.onChange(() => this.#connectionChanged());
     void this.#try();
   }
 
@@ -53,38 +63,48 @@ export class KeptChannel<C extends Channel> {
 
   /** Resolves when the attempt to open it that is under way, if any, has succeeded or failed. */
   async settled(): Promise<void> {
-    await this.#attempt;
+    await this.#attempt?.ended;
   }
 
-  /** Closes the channel and opens another one. Resolves when that has succeeded or failed; it is then tried again. */
+  /**
+   * Closes the channel, or gives up the attempt to open it, and opens another one. Resolves when that has succeeded or
+   * failed; it is then tried again.
+   */
   async renew(reason: string): Promise<void> {
     const { connection, name, log } = this.#options;
     const channel = this.#release(reason);
+    this.#abandonAttempt();
     if (channel) {
       log.warn({ channel: name, reason }, 'renewing the channel');
-      // A broker that blocks the connection reads no close either, and will do so in time.
-      const deadline = setInterval(() => {
-        if (!connection.blocked()) connection.reset(`channel ${name} does not close`);
-      }, CLOSE_TIMEOUT_MS);
-      // One after the other: a broker that confirms the close has read all that was buffered for the old channel.
-      await closeChannel(channel);
-      clearInterval(deadline);
+      // One after the other: a broker that confirms the close, or else the next open, has read all that was buffered.
+      await closeChannel(connection, channel);
     }
     await this.#try();
   }
 
-  /** From now on a lost channel stays lost. Resolves when no attempt is under way. */
-  async retire(): Promise<void> {
+  /** From now on a lost channel stays lost, and one that is not open yet is not opened. */
+  retire(): void {
     this.#retired = true;
     this.#endWatch();
     clearTimeout(this.#retryTimer);
-    await this.#attempt;
+    this.#abandonAttempt();
   }
 
   async close(): Promise<void> {
-    await this.retire();
+    this.retire();
     const channel = this.#release('closed');
-    if (channel) await closeChannel(channel);
+    if (channel) await closeChannel(this.#options.connection, channel);
+  }
+
+  /** An attempt on a connection that has ended would only wait for its deadline. */
+  #connectionChanged(): void {
+    if (this.#attempt?.model !== this.#options.connection.model()) this.#abandonAttempt();
+    void this.#try();
+  }
+
+  #abandonAttempt(): void {
+    this.#attempt?.abandon();
+    this.#attempt = undefined;
   }
 
   #release(reason: string): C | undefined {
@@ -99,42 +119,58 @@ export class KeptChannel<C extends Channel> {
   /** Never rejects: an attempt that fails is followed by another one. */
   #try(): Promise<void> {
     clearTimeout(this.#retryTimer);
-    this.#attempt ??= this.#open().finally(() => {
-      this.#attempt = undefined;
-    });
-    return this.#attempt;
+    this.#attempt ??= this.#begin();
+    return this.#attempt.ended;
   }
 
-  async #open(): Promise<void> {
+  #begin(): Attempt {
+    const abandoned = new AbortController();
+    const model = this.#options.connection.model();
+    const ended = this.#open(abandoned.signal).finally(() => {
+      if (this.#attempt === attempt) this.#attempt = undefined;
+    });
+    const attempt = { model, ended, abandon: () => abandoned.abort() };
+    return attempt;
+  }
+
+  async #open(abandoned: AbortSignal): Promise<void> {
     const { connection, name, open, setUp, onReady, log } = this.#options;
-    const model = connection.model();
     // Without a connection there is nothing to try: the next one comes back here.
-    if (!model || this.#current || this.#retired) return;
+    if (!connection.model() || this.#current || this.#retired) return;
     let channel: C | undefined;
-    let closed = false;
+    let lost = false;
     try {
-      const opened = await open(model);
+      const opened = await openChannel(connection, open, abandoned);
       channel = opened;
       opened.on('error', (error) => {
         this.#trouble = error.message;
       });
-      // Before amqplib's own listener, so that confirm callbacks called from there find the channel gone.
-      opened.prependListener('close', () => {
-        closed = true;
+      const lose = (reason: string) => {
+        if (lost) return;
+        lost = true;
+        this.#trouble = reason;
         if (this.#current !== opened) return;
-        this.#release(this.#trouble);
+        this.#release(reason);
         this.#retryLater();
+      };
+      // Before amqplib's own listener, so that confirm callbacks called from there find the channel gone.
+      opened.prependListener('close', () => lose(this.#trouble));
+      const ready = setUp(opened, (reason) => {
+        lose(reason);
+        void closeChannel(connection, opened);
       });
-      await setUp(opened);
-      if (closed) throw new Error(this.#trouble);
+      await answerOf(connection, ready, { withinMs: declaringMs(connection), signal: abandoned });
+      if (lost) throw new Error(this.#trouble);
       this.#current = opened;
       this.#readyAt = performance.now();
       this.#trouble = 'channel closed';
       log.debug({ channel: name }, 'channel open');
       onReady?.();
     } catch (error) {
+      // Not waited for: a channel that hangs does not close either.
+      if (channel) void closeChannel(connection, channel);
+      if (abandoned.aborted) return;
       this.#trouble = error instanceof Error ? error.message : String(error);
-      if (channel) await closeChannel(channel);
       this.#retryLater();
     }
   }
@@ -151,11 +187,4 @@ export class KeptChannel<C extends Channel> {
       void this.#try();
     }, delayMs);
   }
-}
-
-/** Resolves once the channel is closed, by whatever: channel.close() alone never returns when the connection ends. */
-export async function closeChannel(channel: Channel): Promise<void> {
-  const closed = new Promise<void>((resolve) => channel.once('close', () => resolve()));
-  const asked = channel.close().catch(() => undefined); // it was closed already
-  await Promise.race([closed, asked]);
 }

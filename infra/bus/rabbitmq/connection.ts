@@ -1,8 +1,9 @@
 // One connection to the broker that comes back by itself (amqplib's recovery), and what there is to know about it.
 import type { Duplex } from 'node:stream';
-import { type ChannelModel, connect } from 'amqplib';
+import { type Channel, type ChannelModel, connect } from 'amqplib';
 import type { Logger } from 'pino';
 import type { Health } from '../../runtime/health.ts';
+import { within } from '../../runtime/promises.ts';
 import { Addresses } from './addresses.ts';
 
 /** For a peer that accepts the connection and then says nothing. */
@@ -19,6 +20,10 @@ export interface Connection {
   blocked(): boolean;
   /** Calls `listener` when a connection was made or lost, blocked or unblocked. Returns how to stop that. */
   onChange(listener: () => void): () => void;
+  /** How long the broker may take for an answer. */
+  readonly answerTimeoutMs: number;
+  /** Channels that the broker was asked to close and has not closed. */
+  readonly unclosed: Set<Channel>;
   /** Resolves when the first attempt to connect has succeeded or failed. */
   readonly firstAttempt: Promise<void>;
   health(): Health;
@@ -28,12 +33,18 @@ export interface Connection {
   close(): Promise<void>;
 }
 
-/**
- * Connects in the background, again and again (100 ms to 5 s apart), under a name that the broker's tools show.
- * `urls`: one, or those of a cluster's nodes, separated by commas. Where a node cannot be reached or is lost, the next
- * attempt goes to the next one.
- */
-export async function openConnection(urls: string, name: string, log: Logger): Promise<Connection> {
+export interface ConnectionOptions {
+  /** One, or those of a cluster's nodes, separated by commas. Where a node cannot be reached or is lost, the next
+   *  attempt goes to the next one. */
+  readonly urls: string;
+  /** What the broker's tools show. */
+  readonly name: string;
+  readonly answerTimeoutMs: number;
+  readonly log: Logger;
+}
+
+/** Connects in the background, again and again (100 ms to 5 s apart). */
+export async function openConnection({ urls, name, answerTimeoutMs, log }: ConnectionOptions): Promise<Connection> {
   const addresses = new Addresses(urls);
   const listeners = new Set<() => void>();
   const changed = () => {
@@ -118,6 +129,8 @@ export async function openConnection(urls: string, name: string, log: Logger): P
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    answerTimeoutMs,
+    unclosed: new Set(),
     firstAttempt,
     health() {
       if (!model) return { status: 'down', detail: 'no connection to the broker' };
@@ -140,7 +153,15 @@ async function prepare(model: ChannelModel): Promise<void> {
   model.on('error', () => undefined);
   model.on('close', () => socketOf(model).destroy());
   // A connection that ended before anyone listened would be taken for a live one. One round trip tells.
-  const probe = await model.createChannel();
+  const silent = new Error(`no answer within ${HANDSHAKE_TIMEOUT_MS} ms`);
+  const closed = new Promise((resolve) => model.once('close', resolve));
+  const probe = await within(HANDSHAKE_TIMEOUT_MS, model.createChannel(), () => silent).catch(async (error) => {
+    if (error !== silent) throw error; // it has ended
+    // Recovery says farewell to what could not be prepared, and waits for an answer unless it is closed already.
+    socketOf(model).destroy(silent);
+    await closed;
+    throw silent;
+  });
   probe.on('error', () => undefined);
   probe.close().catch(() => undefined);
 }

@@ -3,10 +3,14 @@
 import type { Channel, ConsumeMessage } from 'amqplib';
 import type { Logger } from 'pino';
 import type { Health } from '../../runtime/health.ts';
-import { closeChannel, KeptChannel } from './channel.ts';
+import { KeptChannel } from './channel.ts';
 import type { Connection } from './connection.ts';
+import { answerOf, NoAnswer } from './deadlines.ts';
 
 const CONSUMER_TAG = 'sluice'; // unique per channel, and there is one consumer on each
+
+/** At the end there are few messages left to wait for, and a stop has its own deadline. */
+const CANCEL_TIMEOUT_MS = 2_000;
 
 export interface QueueConsumerOptions {
   readonly connection: Connection;
@@ -46,7 +50,7 @@ export class QueueConsumer {
       connection,
       name: queue,
       open: (model) => model.createChannel(),
-      setUp: (channel) => this.#consume(channel),
+      setUp: (channel, lose) => this.#consume(channel, lose),
       log,
     });
   }
@@ -75,18 +79,27 @@ export class QueueConsumer {
   }
 
   async #drain(): Promise<void> {
-    await this.#channel.retire();
+    this.#channel.retire();
     const session = this.#session;
-    if (session?.open) {
-      await session.channel.cancel(CONSUMER_TAG).catch(() => undefined); // it fails when the channel is lost: cancelled too
-      this.#dispatch(session);
-    }
+    const answered = session?.open && (await this.#cancel(session));
+    if (session?.open) this.#dispatch(session);
     while (this.#running.size > 0) await Promise.all(this.#running);
     if (session) session.open = false;
-    await this.#channel.close();
+    const closing = this.#channel.close();
+    if (answered) await closing; // a channel that hangs does not close either
   }
 
-  async #consume(channel: Channel): Promise<void> {
+  /** Answers whether the broker did. What it delivers until then is handled as well. */
+  async #cancel({ channel }: Session): Promise<boolean> {
+    const { connection } = this.#options;
+    const withinMs = Math.min(CANCEL_TIMEOUT_MS, connection.answerTimeoutMs);
+    return answerOf(connection, channel.cancel(CONSUMER_TAG), { withinMs }).then(
+      () => true,
+      (error) => !(error instanceof NoAnswer), // the channel is lost: cancelled too
+    );
+  }
+
+  async #consume(channel: Channel, lose: (reason: string) => void): Promise<void> {
     const { queue, prefetch, declare } = this.#options;
     const session: Session = { channel, arrived: [], handling: new Set(), open: true };
     channel.on('close', () => {
@@ -98,7 +111,7 @@ export class QueueConsumer {
     this.#session = session;
     const receive = (message: ConsumeMessage | null) => {
       if (message) this.#receive(session, message);
-      else void closeChannel(channel); // cancelled by the broker: the queue is gone; a new channel declares it
+      else lose('cancelled by the broker'); // the queue is gone; a new channel declares it
     };
     await channel.consume(queue, receive, { consumerTag: CONSUMER_TAG });
   }

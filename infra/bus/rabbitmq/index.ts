@@ -26,13 +26,16 @@ export interface RabbitmqBusOptions {
   /** Deliveries of a message that were not acknowledged, before it becomes a dead letter. Must be the same in every
    *  process that uses the prefix: it is part of the queue. */
   readonly deliveryLimit?: number;
+  /** How long the broker may take for each other answer: opening a channel, consuming, closing. */
+  readonly answerTimeoutMs?: number;
 }
 
 /** Connects in the background: a broker that is away shows in health(), never as a rejection. */
 export async function openRabbitmqBus(options: RabbitmqBusOptions): Promise<Bus> {
   const { url, topology, log, prefetch = 200, deliveryLimit = 20 } = options;
-  const { confirmTimeoutMs = 5_000, maxUnconfirmed = 1_000 } = options;
-  const connect = (purpose: string) => openConnection(url, `${topology.prefix} ${purpose}`, log);
+  const { confirmTimeoutMs = 5_000, maxUnconfirmed = 1_000, answerTimeoutMs = 5_000 } = options;
+  const connect = (purpose: string) =>
+    openConnection({ urls: url, name: `${topology.prefix} ${purpose}`, answerTimeoutMs, log });
 
   const publisher = new Publisher({
     connection: await connect('publisher'),

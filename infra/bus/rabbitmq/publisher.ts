@@ -10,6 +10,7 @@ import { exchangeOf, type Topology } from '../topology.ts';
 import { Batch } from './batch.ts';
 import { KeptChannel } from './channel.ts';
 import type { Connection } from './connection.ts';
+import { answerOf, declaringMs } from './deadlines.ts';
 import { declareTopology } from './declare.ts';
 
 /** Older than this, and the topology is declared again before the next event: a binding that is missing for one of an
@@ -51,7 +52,8 @@ export class Publisher {
   readonly #running = new Set<Promise<Rejected[]>>();
   #deadline: NodeJS.Timeout | undefined;
   #declaredAt = Number.NEGATIVE_INFINITY;
-  #declaring = false;
+  /** The channel on which the topology is being declared. */
+  #declaring: ConfirmChannel | undefined;
   #refused = false;
   #renewedAt = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
@@ -100,7 +102,8 @@ export class Publisher {
     await Promise.all(this.#running);
     clearTimeout(this.#deadline);
     this.#endWatch();
-    await Promise.all([this.#channel.retire(), this.#options.connection.close()]);
+    this.#channel.retire();
+    await this.#options.connection.close();
   }
 
   /** Sends what waits, as far as the window goes. */
@@ -119,14 +122,16 @@ export class Publisher {
   #usableChannel(): ConfirmChannel | undefined {
     const channel = this.#channel.current;
     // While blocked, the broker reads nothing: what is sent would only pile up in the socket.
-    if (!channel || this.#waiting.length === 0 || this.#declaring || this.#options.connection.blocked()) return;
+    if (!channel || this.#waiting.length === 0 || this.#declaring === channel || this.#options.connection.blocked())
+      return;
     if (this.#refused && performance.now() - this.#renewedAt > REFUSED_CHANNEL_AGE_MS) {
       // Once everything that is under way has its outcome; the last one comes back here.
       if (this.#inFlight.size === 0) this.#renewAfterRefusal();
       return;
     }
     if (performance.now() - this.#declaredAt < DECLARATION_MAX_AGE_MS) return channel;
-    this.#declare(channel)
+    const { connection } = this.#options;
+    answerOf(connection, this.#declare(channel), { withinMs: declaringMs(connection) })
       .catch((error: unknown) => this.#channel.renew(String(error)))
       .finally(() => this.#pump());
     return;
@@ -140,12 +145,12 @@ export class Publisher {
 
   async #declare(channel: ConfirmChannel): Promise<void> {
     const { topology, deliveryLimit } = this.#options;
-    this.#declaring = true;
+    this.#declaring = channel;
     try {
       await declareTopology(channel, topology, deliveryLimit);
       this.#declaredAt = performance.now();
     } finally {
-      this.#declaring = false;
+      if (this.#declaring === channel) this.#declaring = undefined;
     }
   }
 

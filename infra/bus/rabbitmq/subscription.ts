@@ -4,9 +4,9 @@ import type { Logger } from 'pino';
 import type { Health } from '../../runtime/health.ts';
 import type { IncomingMessage, Receiver, Subscription } from '../port.ts';
 import { deadQueueOf, queueOf, type Topology } from '../topology.ts';
-import { closeChannel } from './channel.ts';
 import type { Connection } from './connection.ts';
 import { QueueConsumer } from './consumer.ts';
+import { answerOf, closeChannel, NoAnswer, openChannel } from './deadlines.ts';
 import { declareGroup } from './declare.ts';
 
 export interface SubscriptionOptions {
@@ -75,18 +75,18 @@ export class RabbitmqSubscription implements Subscription {
   async #count(): Promise<number | undefined> {
     const { connection, topology, group, log } = this.#options;
     const queue = queueOf(topology, group);
-    const model = connection.model();
-    if (!model) return undefined;
+    if (!connection.model()) return undefined;
     try {
-      const channel = await model.createChannel();
+      const channel = await openChannel(connection, (model) => model.createChannel());
       channel.on('error', () => undefined); // checkQueue rejects with the same error
-      const { messageCount, consumerCount } = await channel.checkQueue(queue);
-      await closeChannel(channel);
+      const { messageCount, consumerCount } = await answerOf(connection, channel.checkQueue(queue)).finally(() => {
+        void closeChannel(connection, channel);
+      });
       await this.#look(consumerCount > 0);
       return messageCount;
     } catch (error) {
       log.debug({ err: error, queue }, 'backlog unknown');
-      await this.#look(false);
+      if (!(error instanceof NoAnswer)) await this.#look(false);
       return undefined;
     }
   }
