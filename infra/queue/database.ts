@@ -10,7 +10,7 @@ import { retryConflicts } from '../database/retry-conflicts.ts';
 import { backoff } from '../runtime/backoff.ts';
 import type { Health } from '../runtime/health.ts';
 import type { Backend, Ends } from './backend.ts';
-import { OUTAGE } from './job-runner.ts';
+import { OUTAGE, withinGrace } from './job-runner.ts';
 import { JOBS_CHANNEL, type RunStatement, SCHEMA, SqlPool } from './sql-pool.ts';
 
 /** Connections of a process for all of its queues, beside the one that listens. */
@@ -77,7 +77,7 @@ function sqlBackend(server: SqlServer, prefix: string, pools: Map<string, SqlPoo
       try {
         await queue.obliterate({ force: true });
       } finally {
-        await queue.close();
+        await withinGrace(queue.close());
       }
     },
     assertReachable: () => {

@@ -1,10 +1,14 @@
 // Opens the server of the paced queues: Redis where it is named, else the database.
 import type { Logger } from 'pino';
 import type { Database } from '../database/port.ts';
+import { within } from '../runtime/promises.ts';
 import { pgliteBackend, postgresBackend } from './database.ts';
 import { BullPacedQueue } from './paced-queue.ts';
 import type { PacedQueues } from './port.ts';
 import { redisBackend } from './redis.ts';
+
+/** How long a removal may take. */
+const REMOVE_MS = 10_000;
 
 export interface OpenQueuesOptions {
   /**
@@ -40,7 +44,7 @@ export async function openQueues({ on, prefix, log }: OpenQueuesOptions): Promis
     remove: async (name) => {
       assertName(name);
       backend.assertReachable();
-      await backend.remove(name);
+      await within(REMOVE_MS, backend.remove(name)); // BullMQ waits for a server that goes away meanwhile
     },
     health: backend.health,
     close: () => {

@@ -20,7 +20,7 @@ const CATCH_UP_SLOTS = 2;
 /** Jobs in one addition. */
 const CHUNK = 500;
 /** How long the opening of a queue waits for a server that has just gone. */
-const END_PAUSE_MS = 5_000;
+const END_PAUSE_MS = 2_000;
 /** The same fault is logged this often at most: each attempt reports it. */
 const LOG_PAUSE_MS = 10_000;
 

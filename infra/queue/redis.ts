@@ -5,6 +5,7 @@ import { Redis, type RedisOptions } from 'ioredis';
 import type { Logger } from 'pino';
 import type { Health } from '../runtime/health.ts';
 import type { Backend, Ends, WorkerSettings } from './backend.ts';
+import { withinGrace } from './job-runner.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const RECONNECT_MAX_MS = 500;
@@ -145,7 +146,7 @@ export async function redisBackend({ url, prefix, log }: RedisBackendOptions): P
         await queue.obliterate({ force: true });
         await producer.del(queue.toKey('limiter')); // which BullMQ leaves to run out
       } finally {
-        await queue.close();
+        await withinGrace(queue.close());
       }
     },
     assertReachable: () => {

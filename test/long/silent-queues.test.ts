@@ -21,6 +21,7 @@ describe.for([
       expect(queues.health()).toEqual({ status: 'up' });
       proxy.swallow(true);
       await eventually(() => queues.health().status === 'down', { what: 'it is down', timeoutMs: 25_000 });
+      await expect(queues.remove('q')).rejects.toThrow();
       proxy.cut();
       proxy.swallow(false);
       await eventually(() => queues.health().status === 'up', { what: 'it is up again', timeoutMs: 15_000 });
