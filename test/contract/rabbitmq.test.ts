@@ -1,46 +1,29 @@
-// What is specific to the bus on RabbitMQ: its failures. What every bus guarantees is tested by the contract suite.
-import { randomUUID } from 'node:crypto';
+// What is specific to the bus on RabbitMQ: its failures. What every bus guarantees is tested by the contract suite, and what
+// happens when the broker keeps an answer back by test/long/rabbitmq-answers.test.ts.
 import { once } from 'node:events';
 import { type AddressInfo, connect as connectTcp, createServer } from 'node:net';
-import { type Channel, connect } from 'amqplib';
-import { pino } from 'pino';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { Bus, IncomingMessage, OutgoingEvent, Receiver, Rejected } from '../../infra/bus/port.ts';
-import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
-import { openRabbitmqBus, type RabbitmqBusOptions } from '../../infra/bus/rabbitmq/index.ts';
-import { exchangeOf, queueOf, type Topology } from '../../infra/bus/topology.ts';
-import { type Rabbitmq, startRabbitmq } from '../servers/rabbitmq.ts';
-import { startDeafProxy } from '../setup/deaf-proxy.ts';
+import { describe, expect, test, vi } from 'vitest';
+import { type Bus, MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
+import { exchangeOf, queueOf } from '../../infra/bus/topology.ts';
 import { startProxy, type Proxy as TcpProxy } from '../setup/proxy.ts';
-import { eventually, freshPrefix } from '../setup/wait.ts';
-
-const log = pino({ level: process.env.LOG_LEVEL ?? 'silent' });
-const serverStartMs = 120_000;
-/** A busy machine stands still now and then; whoever waited for the broker would wait for ever. */
-const PAUSES_MS = 5_000;
-
-/** A server of its own: these tests kill it and fill its disk. */
-let server: Rabbitmq;
-let topology: Topology;
-let cleanUps: (() => Promise<unknown>)[] = [];
-/** Handlers that are held: released first, since closing a subscription waits for them. */
-let releases: (() => void)[] = [];
-
-beforeAll(async () => {
-  server = await startRabbitmq();
-}, serverStartMs);
-afterAll(() => server?.stop());
-
-beforeEach(() => {
-  topology = { prefix: freshPrefix(), groups: { points: ['order.placed'], coupon: ['order.placed'] } };
-});
-afterEach(async () => {
-  for (const release of releases) release();
-  releases = [];
-  for (const cleanUp of cleanUps.reverse()) await cleanUp();
-  cleanUps = [];
-  vi.restoreAllMocks();
-});
+import {
+  cleanUps,
+  codesOf,
+  event,
+  events,
+  holder,
+  openAdmin,
+  openBus,
+  PAUSES_MS,
+  publishOne,
+  Recorder,
+  record,
+  SERVER_START_MS,
+  server,
+  subscribe,
+  topology,
+} from '../setup/rabbitmq-bus.ts';
+import { eventually } from '../setup/wait.ts';
 
 describe('publishing', () => {
   test('2,000 concurrent publishes share a window of 100 and all arrive', async () => {
@@ -120,8 +103,8 @@ describe('publishing', () => {
   });
 
   test('a queue that hangs leaves its events unconfirmed, those of others get through', async () => {
-    topology = { ...topology, groups: { points: ['order.placed'], order: ['points.awarded'] } };
-    const bus = await openBus({ confirmTimeoutMs: 500 });
+    const groups = { points: ['order.placed'], order: ['points.awarded'] };
+    const bus = await openBus({ topology: { ...topology, groups }, confirmTimeoutMs: 500 });
     await publishOne(bus);
     const wakeUp = await suspendQueue(queueOf(topology, 'points'));
     expect(codesOf(await bus.publish(events(100)))).toEqual(['unconfirmed']);
@@ -361,223 +344,9 @@ describe('a broker in trouble', () => {
       expect(codes).toContain('unavailable');
       await recorder.toHandle(accepted);
     },
-    serverStartMs,
+    SERVER_START_MS,
   );
 });
-
-describe('a broker that keeps an answer back', () => {
-  const answers = {
-    'opening a channel': '20.11',
-    'asking for confirms': '85.11',
-    'declaring an exchange': '40.11',
-    'declaring a queue': '50.11',
-    'binding a queue': '50.21',
-    'setting the prefetch': '60.11',
-    consuming: '60.21',
-    'ending a consumer': '60.31',
-    'closing a channel': '20.41',
-  };
-  const answerTimeoutMs = 300;
-
-  /** A bus through a proxy that can keep answers back. */
-  async function openBehindProxy(options: Partial<RabbitmqBusOptions> = {}, kept: readonly string[] = []) {
-    const proxy = await startDeafProxy(server.amqpUrl);
-    cleanUps.push(() => proxy.close());
-    proxy.withhold(kept);
-    return { proxy, bus: await openBus({ url: proxy.url, answerTimeoutMs, ...options }) };
-  }
-
-  test.for([
-    'opening a channel',
-    'declaring an exchange',
-    'declaring a queue',
-    'binding a queue',
-    'setting the prefetch',
-    'consuming',
-  ] as const)('%s: subscribing is tried anew, on another channel', async (what) => {
-    const { proxy, bus } = await openBehindProxy({}, [answers[what]]);
-    const recorder = new Recorder();
-    const subscription = await subscribe(bus, 'points', recorder);
-    expect(subscription.health().status).toBe('down');
-    proxy.withhold([]);
-    await recorder.toHandle([await publishOne(bus)]);
-    await eventually(() => subscription.health().status === 'up', { what: 'dead letters are read as well' });
-  });
-
-  test.for(['opening a channel', 'asking for confirms', 'declaring a queue', 'binding a queue'] as const)(
-    '%s: publishing is answered in time, and goes on with another channel',
-    async (what) => {
-      const { proxy, bus } = await openBehindProxy({ confirmTimeoutMs: 500 }, [answers[what]]);
-      expect(codesOf(await bus.publish([event()]))).toEqual(['unavailable']);
-      proxy.withhold([]);
-      await publishOne(bus);
-      expect(bus.health()).toEqual({ status: 'up' });
-    },
-  );
-
-  test('while the topology is declared again: publishing goes on with another channel', async () => {
-    const { proxy, bus } = await openBehindProxy({ confirmTimeoutMs: 500 });
-    await publishOne(bus);
-    const now = performance.now.bind(performance);
-    vi.spyOn(performance, 'now').mockImplementation(() => now() + 30_000);
-    proxy.withhold([answers['declaring a queue']]);
-    expect(codesOf(await bus.publish([event()]))).toEqual(['unavailable']);
-    proxy.withhold([]);
-    await publishOne(bus);
-  });
-
-  test('a rebuild makes a new attempt and does not wait for the one that hangs', async () => {
-    const { proxy, bus } = await openBehindProxy({ answerTimeoutMs: 60_000 });
-    const recorder = new Recorder();
-    const subscription = await subscribe(bus, 'points', recorder);
-    proxy.withhold([answers.consuming]);
-    const admin = await openAdmin();
-    await admin.deleteQueue(queueOf(topology, 'points'));
-    await eventually(() => subscription.health().status === 'down', { what: 'the consumer is cancelled' });
-    const hangs = async () => (await (await openAdmin()).checkQueue(queueOf(topology, 'points'))).consumerCount === 1;
-    await eventually(hangs, { what: 'the broker has kept its answer back' });
-    proxy.withhold([]);
-    await subscription.rebuild();
-    expect(subscription.health()).toEqual({ status: 'up' });
-    await recorder.toHandle([await publishOne(bus)]);
-  });
-
-  test('a connection on which no channel opens any more is replaced', async () => {
-    const { proxy, bus } = await openBehindProxy();
-    const recorder = new Recorder();
-    const subscription = await subscribe(bus, 'points', recorder);
-    const connections = async () => (await server.ctl('list_connections', 'pid')).trim();
-    const before = await connections();
-    proxy.withhold([answers['opening a channel']]);
-    await subscription.rebuild();
-    expect(subscription.health().status).toBe('down');
-    proxy.withhold([]);
-    await recorder.toHandle([await publishOne(bus)]);
-    expect(await connections()).not.toBe(before);
-  });
-
-  test('the backlog is unknown, and known again after', async () => {
-    const { proxy, bus } = await openBehindProxy();
-    const subscription = await subscribe(bus, 'points', new Recorder());
-    proxy.withhold([answers['declaring a queue']]);
-    expect(await subscription.backlog()).toBeUndefined();
-    proxy.withhold([]);
-    expect(await subscription.backlog()).toBe(0);
-  });
-
-  test('a channel that does not close is left behind, and disturbs no other group', async () => {
-    const { proxy, bus } = await openBehindProxy();
-    const points = await record(bus, 'points');
-    const subscription = await subscribe(bus, 'points', points);
-    const hold = holder();
-    let begun = 0;
-    const coupon = new Recorder(() => {
-      begun++;
-      return hold.released;
-    });
-    await subscribe(bus, 'coupon', coupon);
-    const id = await publishOne(bus);
-    await eventually(() => begun === 1, { what: 'it is being handled' });
-    proxy.withhold([answers['closing a channel']]);
-    for (let round = 0; round < 3; round++) await subscription.rebuild();
-    expect(subscription.health()).toEqual({ status: 'up' });
-    hold.release();
-    await coupon.toHandle([id]);
-    const next = await publishOne(bus);
-    await Promise.all([points.toHandle([id, next]), coupon.toHandle([next])]);
-    // Not delivered again: its channel was never lost.
-    expect(coupon.handled).toEqual([id, next]);
-  });
-
-  test('closing comes to an end', async () => {
-    const { proxy, bus } = await openBehindProxy();
-    const subscription = await subscribe(bus, 'points', new Recorder());
-    await publishOne(bus);
-    proxy.withhold([answers['ending a consumer'], answers['closing a channel']]);
-    const startedAt = performance.now();
-    await subscription.close();
-    await bus.close();
-    expect(performance.now() - startedAt).toBeLessThan(PAUSES_MS);
-  });
-});
-
-/** Remembers what it was given, after `before` has allowed it. */
-class Recorder implements Receiver {
-  readonly #before: (ids: readonly string[]) => Promise<void> | undefined;
-  readonly handled: string[] = [];
-  readonly buried: { id: string; reason: string }[] = [];
-  batches = 0;
-
-  constructor(before: (ids: readonly string[]) => Promise<void> | undefined = () => undefined) {
-    this.#before = before;
-  }
-
-  async handle(batch: readonly IncomingMessage[]): Promise<void> {
-    this.batches++;
-    const ids = batch.map(idOf);
-    await this.#before(ids);
-    this.handled.push(...ids);
-  }
-
-  async store(): Promise<void> {
-    throw new Error('RabbitMQ has no use for it');
-  }
-
-  async bury(batch: readonly IncomingMessage[], reason: string): Promise<void> {
-    this.buried.push(...batch.map((message) => ({ id: idOf(message), reason })));
-  }
-
-  wake(): void {}
-
-  async toHandle(ids: readonly string[]): Promise<void> {
-    const missing = () => {
-      const handled = new Set(this.handled);
-      return ids.filter((id) => !handled.has(id));
-    };
-    await eventually(() => missing().length === 0, { what: `all of ${ids.length} are handled`, timeoutMs: 20_000 });
-  }
-
-  async toHandleAnother(count: number): Promise<void> {
-    const target = this.handled.length + count;
-    await eventually(() => this.handled.length >= target, { what: `${count} more are handled`, timeoutMs: 30_000 });
-  }
-}
-
-function event(body?: string): OutgoingEvent {
-  const id = randomUUID();
-  return { id, type: 'order.placed', body: body ?? JSON.stringify({ id }) };
-}
-const events = (count: number) => Array.from({ length: count }, () => event());
-const idOf = ({ body }: IncomingMessage): string => (JSON.parse(body.toString()) as { id: string }).id;
-const codesOf = (rejected: readonly Rejected[]) => [...new Set(rejected.map(({ error }) => error.code))];
-
-async function openBus(options: Partial<RabbitmqBusOptions> = {}): Promise<Bus> {
-  const bus = await openRabbitmqBus({ url: server.amqpUrl, topology, log, ...options });
-  cleanUps.push(() => bus.close());
-  return bus;
-}
-
-async function subscribe(bus: Bus, group: string, receiver: Receiver) {
-  const subscription = await bus.subscribe(group, receiver);
-  cleanUps.push(() => subscription.close());
-  return subscription;
-}
-
-async function record(bus: Bus, group: string): Promise<Recorder> {
-  const recorder = new Recorder();
-  await subscribe(bus, group, recorder);
-  return recorder;
-}
-
-/** Publishes one event, trying new ones until one is taken over; answers its id. */
-const publishOne = (bus: Bus, type = 'order.placed'): Promise<string> =>
-  eventually(
-    async () => {
-      const one = { ...event(), type };
-      return (await bus.publish([one])).length === 0 && one.id;
-    },
-    { what: 'an event is published', timeoutMs: 20_000 },
-  ) as Promise<string>;
 
 /** Publishes batches of 100 while `fault` goes on. Answers the ids that were accepted, and why others were not. */
 async function publishDuring(fault: Promise<void>, bus: Bus) {
@@ -597,23 +366,6 @@ async function publishDuring(fault: Promise<void>, bus: Bus) {
   }
   await fault;
   return { accepted, codes };
-}
-
-function holder() {
-  let release = () => {};
-  const released = new Promise<void>((resolve) => {
-    release = resolve;
-  });
-  releases.push(release);
-  return { released, release };
-}
-
-async function openAdmin(): Promise<Channel> {
-  const connection = await connect(server.amqpUrl);
-  cleanUps.push(() => connection.close());
-  const channel = await connection.createChannel();
-  channel.on('error', () => undefined); // what was asked for rejects with it
-  return channel;
 }
 
 /** Makes the queue's leader hang; answers how to end that. */

@@ -48,7 +48,8 @@ describe.skipIf(!servers.rabbitmq4)('RabbitMQ 4', () => {
       [
         'node_modules/vitest/vitest.mjs',
         'run',
-        ...['--project', 'contract', 'test/contract/bus.test.ts', 'test/contract/rabbitmq.test.ts'],
+        ...['--project', 'contract', '--project', 'long', 'test/contract/bus.test.ts'],
+        ...['test/contract/rabbitmq.test.ts', 'test/long/rabbitmq-answers.test.ts'],
         // The stages of the bus suite that are elsewhere.
         ...['--testNamePattern', '^(?!\\s*(local on|MQTT on the embedded|MQTT on Mosquitto))'],
       ],
@@ -69,7 +70,7 @@ describe.skipIf(!servers.rabbitmq4)('RabbitMQ 4', () => {
     const { stdout } = await run.catch((error: { stdout?: string; stderr?: string }) => {
       throw new Error(`the contract tests failed:\n${`${error.stdout}${error.stderr}`.slice(-6_000)}`);
     });
-    // Both files, and not none.
-    expect(stdout).toMatch(/Test Files.*2 passed/);
+    // All three files, and not none.
+    expect(stdout).toMatch(/Test Files.*3 passed/);
   });
 });

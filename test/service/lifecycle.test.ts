@@ -6,13 +6,12 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { Client } from 'pg';
 import { Agent, request } from 'undici';
-import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, expect, inject, onTestFinished, test } from 'vitest';
 import type { Readiness } from '../../contracts/operations.ts';
 import type { Order } from '../../contracts/orders.ts';
 import type { PointsPage } from '../../contracts/users.ts';
-import { createServiceProcess, type ServiceProcess, sluice as startOf } from '../fault/support/service-process.ts';
+import { type ServiceProcess, sluice as startOf } from '../fault/support/service-process.ts';
 import { freePort } from '../servers/ports.ts';
 import { freshDatabase } from '../setup/postgres.ts';
 import { eventually } from '../setup/wait.ts';
@@ -132,58 +131,6 @@ async function anyDatabase(): Promise<{ DATABASE_URL?: string }> {
   onTestFinished(drop);
   return { DATABASE_URL: url };
 }
-
-describe.runIf(inject('servers').databaseUrl)('a start that is stopped', () => {
-  /** A start on a new database, with a session beside it. */
-  async function prepare() {
-    const { DATABASE_URL = '' } = await anyDatabase();
-    const other = new Client({ connectionString: DATABASE_URL });
-    await other.connect();
-    onTestFinished(() => other.end());
-    const dataDir = await mkdtemp(join(tmpdir(), 'sluice-stopped-'));
-    onTestFinished(() => rm(dataDir, { recursive: true }));
-    const process = await createServiceProcess('sluice', startOf(), {
-      DATABASE_URL,
-      DATA_DIR: dataDir,
-      MQTT_PORT: '0',
-    });
-    onTestFinished(() => process.remove());
-    return { other, process };
-  }
-
-  /** Stops it once its log has the line; it must end soon, and cleanly. */
-  async function stopOnce(process: ServiceProcess, line: string) {
-    await process.launch();
-    await eventually(async () => (await process.output()).includes(line), { what: line, timeoutMs: 30_000 });
-    const startedAt = performance.now();
-    expect(await process.stop()).toEqual({ code: 0, signal: null });
-    expect(performance.now() - startedAt).toBeLessThan(5_000);
-  }
-
-  test('while another process holds the migration lock', async () => {
-    const { other, process } = await prepare();
-    await other.query("SELECT pg_advisory_lock(hashtextextended('sluice migrations', 0))");
-    await stopOnce(process, 'another process holds the migration lock');
-    await other.query('SELECT pg_advisory_unlock_all()');
-    await process.start();
-  }, 60_000);
-
-  test('in the middle of a migration leaves nothing of it, and the server is not at work on it', async () => {
-    const { other, process } = await prepare();
-    await other.query(`
-      CREATE FUNCTION slowly() RETURNS event_trigger LANGUAGE plpgsql AS
-        'BEGIN IF tg_tag = ''CREATE TABLE'' THEN PERFORM pg_sleep(600); END IF; END';
-      CREATE EVENT TRIGGER slowly ON ddl_command_start EXECUTE FUNCTION slowly();
-    `);
-    await stopOnce(process, 'is still running');
-    const atWork = async () =>
-      (await other.query("SELECT FROM pg_stat_activity WHERE application_name LIKE 'sluice%' AND state <> 'idle'"))
-        .rowCount;
-    await eventually(async () => (await atWork()) === 0, { what: 'the server has ended it' });
-    await other.query('DROP EVENT TRIGGER slowly');
-    await process.start();
-  }, 60_000);
-});
 
 test.for(['PORT', 'MQTT_PORT'])('when its port is in use it says that %s is to be changed', async (variable) => {
   const port = await freePort();

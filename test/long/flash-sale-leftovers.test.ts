@@ -3,10 +3,10 @@ import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { serviceNames } from '../../contracts/services.ts';
 import { count, query } from '../fault/support/sql.ts';
+import { buy, createSale, freshUsers, gatewaysOf, over, readSale } from '../service/support/flash-sales.ts';
+import { onServers, type System } from '../service/support/systems.ts';
 import { keysOf, rowsOf } from '../setup/queues.ts';
 import { eventually } from '../setup/wait.ts';
-import { buy, createSale, freshUsers, gatewaysOf, over, readSale } from './support/flash-sales.ts';
-import { onServers, type System } from './support/systems.ts';
 
 const servers = inject('servers');
 const processes = [serviceNames.filter((name) => name !== 'flash-sale'), ['flash-sale'], ['flash-sale']] as const;

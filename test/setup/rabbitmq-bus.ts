@@ -1,0 +1,131 @@
+// The bus on RabbitMQ as the tests of its failures open it: on a server of the file's own, since they kill it, fill its disk
+// and keep its answers back. The server ends with the file that imports this, the rest with each test.
+import { randomUUID } from 'node:crypto';
+import { type Channel, connect } from 'amqplib';
+import { pino } from 'pino';
+import { afterAll, afterEach, beforeAll, beforeEach, vi } from 'vitest';
+import type { Bus, IncomingMessage, OutgoingEvent, Receiver, Rejected } from '../../infra/bus/port.ts';
+import { openRabbitmqBus, type RabbitmqBusOptions } from '../../infra/bus/rabbitmq/index.ts';
+import type { Topology } from '../../infra/bus/topology.ts';
+import { type Rabbitmq, startRabbitmq } from '../servers/rabbitmq.ts';
+import { eventually, freshPrefix } from './wait.ts';
+
+const log = pino({ level: process.env.LOG_LEVEL ?? 'silent' });
+export const SERVER_START_MS = 120_000;
+/** A busy machine stands still now and then; a caller that waited for the broker would wait for ever. */
+export const PAUSES_MS = 5_000;
+
+export let server: Rabbitmq;
+export let topology: Topology;
+export const cleanUps: (() => Promise<unknown>)[] = [];
+/** Handlers that are held: released first, since closing a subscription waits for them. */
+const releases: (() => void)[] = [];
+
+beforeAll(async () => {
+  server = await startRabbitmq();
+}, SERVER_START_MS);
+afterAll(() => server?.stop());
+
+beforeEach(() => {
+  topology = { prefix: freshPrefix(), groups: { points: ['order.placed'], coupon: ['order.placed'] } };
+});
+afterEach(async () => {
+  for (const release of releases.splice(0)) release();
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+  vi.restoreAllMocks();
+});
+
+/** Remembers what it was given, after `before` has allowed it. */
+export class Recorder implements Receiver {
+  readonly #before: (ids: readonly string[]) => Promise<void> | undefined;
+  readonly handled: string[] = [];
+  readonly buried: { id: string; reason: string }[] = [];
+  batches = 0;
+
+  constructor(before: (ids: readonly string[]) => Promise<void> | undefined = () => undefined) {
+    this.#before = before;
+  }
+
+  async handle(batch: readonly IncomingMessage[]): Promise<void> {
+    this.batches++;
+    const ids = batch.map(idOf);
+    await this.#before(ids);
+    this.handled.push(...ids);
+  }
+
+  async store(): Promise<void> {
+    throw new Error('RabbitMQ has no use for it');
+  }
+
+  async bury(batch: readonly IncomingMessage[], reason: string): Promise<void> {
+    this.buried.push(...batch.map((message) => ({ id: idOf(message), reason })));
+  }
+
+  wake(): void {}
+
+  async toHandle(ids: readonly string[]): Promise<void> {
+    const missing = () => {
+      const handled = new Set(this.handled);
+      return ids.filter((id) => !handled.has(id));
+    };
+    await eventually(() => missing().length === 0, { what: `all of ${ids.length} are handled`, timeoutMs: 20_000 });
+  }
+
+  async toHandleAnother(count: number): Promise<void> {
+    const target = this.handled.length + count;
+    await eventually(() => this.handled.length >= target, { what: `${count} more are handled`, timeoutMs: 30_000 });
+  }
+}
+
+export function event(body?: string): OutgoingEvent {
+  const id = randomUUID();
+  return { id, type: 'order.placed', body: body ?? JSON.stringify({ id }) };
+}
+export const events = (count: number) => Array.from({ length: count }, () => event());
+const idOf = ({ body }: IncomingMessage): string => (JSON.parse(body.toString()) as { id: string }).id;
+export const codesOf = (rejected: readonly Rejected[]) => [...new Set(rejected.map(({ error }) => error.code))];
+
+export async function openBus(options: Partial<RabbitmqBusOptions> = {}): Promise<Bus> {
+  const bus = await openRabbitmqBus({ url: server.amqpUrl, topology, log, ...options });
+  cleanUps.push(() => bus.close());
+  return bus;
+}
+
+export async function subscribe(bus: Bus, group: string, receiver: Receiver) {
+  const subscription = await bus.subscribe(group, receiver);
+  cleanUps.push(() => subscription.close());
+  return subscription;
+}
+
+export async function record(bus: Bus, group: string): Promise<Recorder> {
+  const recorder = new Recorder();
+  await subscribe(bus, group, recorder);
+  return recorder;
+}
+
+/** Publishes one event, trying new ones until one is taken over; answers its id. */
+export const publishOne = (bus: Bus, type = 'order.placed'): Promise<string> =>
+  eventually(
+    async () => {
+      const one = { ...event(), type };
+      return (await bus.publish([one])).length === 0 && one.id;
+    },
+    { what: 'an event is published', timeoutMs: 20_000 },
+  ) as Promise<string>;
+
+export function holder() {
+  let release = () => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  releases.push(release);
+  return { released, release };
+}
+
+export async function openAdmin(): Promise<Channel> {
+  const connection = await connect(server.amqpUrl);
+  cleanUps.push(() => connection.close());
+  const channel = await connection.createChannel();
+  channel.on('error', () => undefined); // what was asked for rejects with it
+  return channel;
+}
