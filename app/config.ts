@@ -1,5 +1,6 @@
 // The environment, parsed once at start: what a process needs, and each service's own part (services/*/settings.ts).
-// What has no URL is embedded; what separate processes must share needs its URL, and the start says so at once.
+// Anything without a URL runs embedded. Separate processes cannot share an embedded server, so the start then fails at
+// once and names the URL that is missing.
 import { z } from 'zod';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { askAgainSettings } from '../infra/messaging/ask-again.ts';

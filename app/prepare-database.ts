@@ -74,7 +74,7 @@ export async function whenThere<T>({ config, log, signal }: Start, work: () => P
   }
 }
 
-/** The same for what makes the database usable: any error of it stops the start in words. */
+/** Runs a preparation step once the database is available. Any error stops the start with a plain message. */
 async function prepare(start: Start, work: () => Promise<unknown>): Promise<void> {
   try {
     await whenThere(start, work);

@@ -1,5 +1,5 @@
-// Runs one service: publishes its outbox, subscribes its inbox, watches its progress. The same for every service, whatever
-// carries the events.
+// Runs one service: publishes its outbox, subscribes its inbox, watches its progress. The same for every service and
+// every bus.
 import type { Router } from 'express';
 import type { Logger } from 'pino';
 import { eventSchemas } from '../contracts/events.ts';

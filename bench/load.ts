@@ -14,7 +14,7 @@ const ACCEPTED_WITHIN_MS = 1_000;
 /** Longer than the slowest burst. */
 const ANSWER_WITHIN_MS = 120_000;
 
-/** What is sent, where to, on how many connections, and the statuses that may come back: any other one is a fault. */
+/** What is sent, where to, on how many connections, and the expected statuses; any other status is a fault. */
 export interface Work {
   readonly url: string;
   readonly body: Body;

@@ -1,5 +1,5 @@
-// The routes under /audit/:service: a service's facts for whoever compares them (`sluice audit`), and what its outbox and
-// inbox hold. Everything is bounded, and pages follow existing unique keys.
+// The routes under /audit/:service: the facts that `sluice audit` compares, and the contents of the service's outbox and
+// inbox. Everything is bounded, and pages follow existing unique keys.
 import type { Router } from 'express';
 import { v7 as uuidv7 } from 'uuid';
 import { type AskedAgain, askAgainRequest, factsQuery, messagesQuery } from '../../contracts/facts.ts';

@@ -1,5 +1,5 @@
-// The routes under /failed-messages/:service: what a service's consumer could not handle, to be listed, looked at and
-// retried by whoever runs the system (`sluice failed`).
+// The routes under /failed-messages/:service: messages that a service's consumer could not handle. An operator
+// lists, reads and retries them here (`sluice failed`).
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Router } from 'express';
 import {

@@ -1,4 +1,4 @@
-// The routes of whoever runs the system: health, readiness, metrics. One per process.
+// The operator's routes: health, readiness, metrics. One set per process.
 import type { Router } from 'express';
 import type { Readiness, ResourceState } from '../../contracts/operations.ts';
 import type { Bus } from '../../infra/bus/port.ts';

@@ -1,4 +1,4 @@
-// Purchases as the load generator sends them: every one by a user who has not come before.
+// The purchases that the load generator sends, each by a new user.
 
 /** All bodies are of the same length. */
 const DIGITS = 9;

@@ -25,7 +25,7 @@ export class PurchaseClient {
     await Promise.allSettled(Array.from({ length: count }, () => this.#http.request('GET', '/healthz')));
   }
 
-  /** Calls `onAnswer` exactly once, with whatever comes of it. */
+  /** Calls `onAnswer` exactly once, with the answer or the error. */
   buy(userId: string, onAnswer: OnAnswer): void {
     // Our own ids need no escaping.
     this.#http.post(this.#path, `{"userId":"${userId}"}`, ({ status, retryAfter, text, waitedMs }) =>

@@ -119,7 +119,7 @@ export class Tally {
     return counts;
   }
 
-  /** By position: whoever is admitted is told how long the queue is with them. */
+  /** By position: an admission says how long the queue is, including the new request. */
   get longestQueue(): number {
     return this.#longestQueue;
   }

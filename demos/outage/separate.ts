@@ -1,5 +1,5 @@
 // The services in processes of their own, on servers that are there: in a database made for this and dropped again, and
-// under a prefix of its own on the brokers, so that whatever else runs there does not notice. Only `kill -9` of this command
+// under a prefix of its own on the brokers, so that other systems on them do not notice. Only `kill -9` of this command
 // leaves those behind; the processes end all the same.
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';

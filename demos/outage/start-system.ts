@@ -1,5 +1,5 @@
-// Starts the system that an outage happens to: always one of its own, never one that somebody uses. What has no URL is
-// embedded; with PostgreSQL and an MQTT broker, each service is a process.
+// Starts the system for an outage: always a private one, never one that is in use. Anything without a URL runs embedded;
+// with PostgreSQL and an MQTT broker, each service is a process.
 import { resolve } from 'node:path';
 import { CliError, USAGE_EXIT_CODE } from '../shared/errors.ts';
 import { startEmbedded } from '../shared/sluice-processes.ts';

@@ -143,7 +143,7 @@ export interface Program {
   readonly user?: User | undefined;
 }
 
-/** Processes in a folder that is removed in the end. They end with this process, in whatever way that ends. */
+/** Child processes and their folder, which is removed at the end. They end with this process, even if it is killed. */
 export class Supervisor {
   readonly folder: string;
   readonly #guard: Guard;

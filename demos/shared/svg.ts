@@ -1,6 +1,6 @@
 // Pictures that need nothing else: one palette for light and for dark screens, and the frame of an SVG document.
 
-/** The palette by name. Paper is light, whatever the screen that prints it. */
+/** The palette by name, for light and dark screens. Print always uses the light one. */
 const colors = {
   blue: ['#0969da', '#4493f8'],
   sky: ['#80ccff', '#a5d6ff'],

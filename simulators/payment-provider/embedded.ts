@@ -1,5 +1,5 @@
-// The simulated payment provider inside this process, where PAYMENT_URL is not set. It is reached over HTTP as any other
-// is, at a port of the loopback interface that nobody else knows.
+// The simulated payment provider inside this process, if PAYMENT_URL is not set. Like a real provider it is reached over
+// HTTP, at a random port of the loopback interface.
 import type { Logger } from 'pino';
 import { DataDirInUse } from '../../infra/runtime/data-dir-errors.ts';
 import { StartupError } from '../../infra/runtime/startup-error.ts';

@@ -150,6 +150,17 @@ async function saleOnRedis() {
   return { ...system, redis, saleId, buyers, gateway: system.gateways[0] as ServiceProcess };
 }
 
+/** The sale's queue on Redis as an operator reaches it by hand, past the service. Closed when the test ends. */
+function queueByHand({ redis, saleId, prefix }: Awaited<ReturnType<typeof saleOnRedis>>): Queue {
+  const connection = new Redis(redis.redisUrl, { maxRetriesPerRequest: null });
+  const queue = new Queue(`flash-sale-${saleId}`, { connection, prefix });
+  onTestFinished(async () => {
+    await queue.close();
+    connection.disconnect();
+  });
+  return queue;
+}
+
 test('Redis is away for longer than a silence, and comes back: no restart is asked for', async () => {
   const { redis, buyers, gateway, databaseUrl } = await saleOnRedis();
   await redis.kill();
@@ -178,14 +189,10 @@ test('Redis is away for longer than a silence, and comes back: no restart is ask
 });
 
 test('a queue on Redis that gives nothing away: a restart is asked for, until it does', async () => {
-  const { redis, saleId, buyers, gateway, databaseUrl, prefix } = await saleOnRedis();
-  const connection = new Redis(redis.redisUrl, { maxRetriesPerRequest: null });
-  const queue = new Queue(`flash-sale-${saleId}`, { connection, prefix });
-  onTestFinished(async () => {
-    await queue.close();
-    connection.disconnect();
-  });
-  // By hand, past the service: as if the queue had given away all that it may. Opening it anew changes nothing of that.
+  const system = await saleOnRedis();
+  const { buyers, gateway, databaseUrl } = system;
+  const queue = queueByHand(system);
+  // As if the queue had given away all that it may. Opening it anew changes nothing of that.
   await queue.rateLimit(600_000);
   await tells(gateway, 'the queue is silent: opened anew');
   await eventually(async () => (await healthCode(gateway)) === 503, {
@@ -201,13 +208,9 @@ test('a queue on Redis that gives nothing away: a restart is asked for, until it
 });
 
 test('a queue on Redis that was paused by hand is opened anew, and goes on', async () => {
-  const { redis, saleId, buyers, gateway, databaseUrl, prefix } = await saleOnRedis();
-  const connection = new Redis(redis.redisUrl, { maxRetriesPerRequest: null });
-  const queue = new Queue(`flash-sale-${saleId}`, { connection, prefix });
-  onTestFinished(async () => {
-    await queue.close();
-    connection.disconnect();
-  });
+  const system = await saleOnRedis();
+  const { buyers, gateway, databaseUrl } = system;
+  const queue = queueByHand(system);
   await queue.pause();
   await tells(gateway, 'the queue is silent: opened anew');
   const over = performance.now();
