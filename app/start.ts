@@ -111,7 +111,7 @@ export async function startSluice(options: StartOptions): Promise<RunningService
 
     // HTTP.
     const overload = new OverloadGuard({
-      applies: (request) => runners.some(({ service }) => service.mayRefuse?.(request) ?? false),
+      applies: (request) => runners.some(({ service }) => service.mayReject?.(request) ?? false),
     });
     shutdown.add(async () => overload.stop());
     const queues = resources.queues();

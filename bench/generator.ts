@@ -33,7 +33,7 @@ export interface Sample {
   readonly cpuMs: number;
 }
 
-/** A server that is gone is not asked as fast as it refuses. */
+/** A server that is gone is not asked as fast as it rejects. */
 const BROKEN_PAUSE_MS = 100;
 
 let opened = 0;

@@ -42,7 +42,7 @@ measuring(program.command('order', { isDefault: true }), 3, 30, 'the load is sus
   );
 
 measuring(program.command('flash-sale'), 2, 10, 'the queue is flooded')
-  .description('purchases in a flood, against a bare Express route that refuses')
+  .description('purchases in a flood, against a bare Express route that rejects')
   .action((systems: Mode[], { short = false, ...options }: Options) =>
     runBenchmark(flashSaleBenchmark({ ...options, short }), modesOf(systems), options),
   );

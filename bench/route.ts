@@ -1,6 +1,6 @@
 // What the system is measured against, each a process of its own, with the settings that Sluice's own application has: a
 // bare Express route that reads an order, checks it against the same schema and echoes it (`route.js order`); one that
-// reads a purchase, checks it likewise and refuses it with the words of the flash sale (`route.js flash-sale`); and a
+// reads a purchase, checks it likewise and rejects it with the words of the flash sale (`route.js flash-sale`); and a
 // bare node:http server that answers without looking (`route.js http`), to see that the load generator could do more.
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -9,7 +9,7 @@ import { purchaseRequest } from '../contracts/flash-sales.ts';
 import { placeOrderRequest } from '../contracts/orders.ts';
 import { MAX_BODY_BYTES } from '../infra/http/app.ts';
 import { Problem } from '../infra/http/problem.ts';
-import { refusalWords } from '../services/flash-sale/pages/words.ts';
+import { rejectionWords } from '../services/flash-sale/pages/words.ts';
 import type { PeerKind } from './peer.ts';
 
 function expressRoute(path: string, handler: RequestHandler): RequestListener {
@@ -26,7 +26,7 @@ const listeners: Readonly<Record<PeerKind, () => RequestListener>> = {
       response.status(201).json(placeOrderRequest.parse(request.body));
     }),
   'flash-sale': () => {
-    const problem = new Problem(429, 'queue-full', refusalWords('queue-full', 'open'));
+    const problem = new Problem(429, 'queue-full', rejectionWords('queue-full', 'open'));
     return expressRoute('/flash-sales/:id/purchases', (request, response) => {
       purchaseRequest.parse(request.body);
       response.status(429).set('Retry-After', '1').type('application/problem+json').json(problem);

@@ -85,9 +85,9 @@ function failure(client: MqttClient, url: string, topics: string[]): Promise<nev
       state = 'connected';
       client.subscribe(topics, { qos: 0 }, (error, granted) => {
         // Where the connection broke meanwhile, the next 'connect' subscribes again.
-        const refused = granted?.some(({ qos }) => qos >= 128) ?? false;
-        if (refused || (error && client.connected))
-          reject(new CliError(`${url} refuses the subscription to ${topics.join(', ')}`));
+        const rejected = granted?.some(({ qos }) => qos >= 128) ?? false;
+        if (rejected || (error && client.connected))
+          reject(new CliError(`${url} rejects the subscription to ${topics.join(', ')}`));
       });
     });
     // The first connection has to succeed; a later one is waited for.

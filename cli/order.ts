@@ -105,8 +105,8 @@ async function place(http: HttpClient, options: OrderOptions, signal: AbortSigna
   const { user: userId, currency, item: items } = options;
   const answer = await placeOrder(http, { userId, currency, items: [...items] }, { key, signal });
   if (answer.kind === 'placed') return answer;
-  if (answer.kind === 'refused')
-    throw new CliError(`the order was refused: ${[answer.title, answer.detail].filter(Boolean).join(': ')}`);
+  if (answer.kind === 'rejected')
+    throw new CliError(`the order was rejected: ${[answer.title, answer.detail].filter(Boolean).join(': ')}`);
   const again = answer.unknown ? `; whether it was placed is unknown, ask again with --key '${key}'` : '';
   throw new CliError(`${answer.reason}${again}`);
 }

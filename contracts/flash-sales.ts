@@ -61,18 +61,18 @@ export interface FlashSale {
   };
   /** Waiting and running tickets. */
   readonly queue: { readonly length: number; readonly cap: number };
-  /** admitted = held + ordered + released. Refusals are counted best-effort: a crash loses those of the last moments. */
+  /** admitted = held + ordered + released. Rejections are counted best-effort: a crash loses those of the last moments. */
   readonly counts: {
     readonly admitted: number;
     readonly ordered: number;
     /** Tickets whose unit went back: released or failed. */
     readonly released: number;
-    readonly refused: { readonly queueFull: number; readonly soldOut: number; readonly notOpen: number };
+    readonly rejected: { readonly queueFull: number; readonly soldOut: number; readonly notOpen: number };
   };
 }
 
-export const refusals = ['not-open', 'sold-out', 'queue-full'] as const;
-export type Refusal = (typeof refusals)[number];
+export const rejections = ['not-open', 'sold-out', 'queue-full'] as const;
+export type Rejection = (typeof rejections)[number];
 
 /** The answer to who is admitted (202), or has a live ticket already (200). */
 export interface Purchase {

@@ -23,7 +23,7 @@ export const currency = z
   .string()
   .refine((code) => exponents.has(code), 'must be an ISO 4217 currency code in capitals, such as GBP');
 
-/** Minor units in one major unit: 100 for GBP, 1 for JPY, 1000 for KWD. Throws for a code that `currency` refuses. */
+/** Minor units in one major unit: 100 for GBP, 1 for JPY, 1000 for KWD. Throws for a code that `currency` rejects. */
 export function minorUnitsPerMajor(code: string): number {
   const exponent = exponents.get(code);
   if (exponent === undefined) throw new RangeError(`${code} is not an ISO 4217 currency code`);

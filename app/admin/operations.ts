@@ -18,7 +18,7 @@ export interface OperationsOptions {
   readonly mqtt: MqttPublisher;
   /** Only where something is queued in this process. */
   readonly queues: PacedQueues | undefined;
-  readonly overload: Pick<OverloadGuard, 'refused' | 'latenessMs'>;
+  readonly overload: Pick<OverloadGuard, 'rejected' | 'latenessMs'>;
   readonly metrics: Metrics;
   /** Whether a stop has begun. */
   readonly stopping: () => boolean;
@@ -66,7 +66,7 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
       async (_request, response) => {
         await Promise.all(runners.map((runner) => runner.measure()));
         metrics.overload.reset();
-        for (const [reason, count] of Object.entries(overload.refused)) metrics.overload.inc({ reason }, count);
+        for (const [reason, count] of Object.entries(overload.rejected)) metrics.overload.inc({ reason }, count);
         const { latenessMs } = overload;
         setOrRemove(metrics.lateness, {}, latenessMs === undefined ? undefined : latenessMs / 1_000);
         response.type(metrics.registry.contentType).send(await metrics.registry.metrics());

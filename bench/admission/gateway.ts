@@ -16,7 +16,7 @@ export type Answer =
   | {
       readonly type: 'done';
       readonly admitted: number;
-      /** Neither admitted nor refused: the connection broke, or the server failed. */
+      /** Neither admitted nor rejected: the connection broke, or the server failed. */
       readonly unknown: number;
       /** One of the errors. */
       readonly error?: string;

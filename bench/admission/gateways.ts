@@ -8,7 +8,7 @@ import type { WayName } from './ways.ts';
 const ANSWER_WITHIN_MS = 60_000;
 
 export interface Burst {
-  /** Buyers who were told that they are in; all others were refused. */
+  /** Buyers who were told that they are in; all others were rejected. */
   readonly admitted: number;
   /** From the gate's opening until the last answer. */
   readonly elapsedMs: number;

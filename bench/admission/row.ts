@@ -41,7 +41,7 @@ const openSale = (url: string, { id, stock, cap }: Sale) =>
 const queued = (url: string, { id }: Sale) =>
   withDatabase(url, async (database) => (await findSale(database, id))?.queue.length ?? Number.NaN);
 
-/** As each flash-sale process does, but for the hint in front, which only refuses. */
+/** As each flash-sale process does, but for the hint in front, which only rejects. */
 export const row: Way = {
   open: openSale,
   async connect(url, { id }) {

@@ -1,4 +1,4 @@
-// How many purchases a flash sale decides about in a flood, against a bare route that refuses them.
+// How many purchases a flash sale decides about in a flood, against a bare route that rejects them.
 import type { Benchmark } from '../run.ts';
 import { toEcho } from './purchases.ts';
 import { createReport } from './report.ts';

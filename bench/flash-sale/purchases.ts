@@ -7,7 +7,7 @@ export const CONNECTIONS = 256;
 /** For bare routes, which do not look. */
 export const ANY_SALE = '01990000-0000-7000-8000-000000000000';
 
-/** Decided about: admitted, refused by the sale (not open, sold out), its queue full. Refused by the process: too busy. */
+/** Decided about: admitted, rejected by the sale (not open, sold out), its queue full. Rejected by the process: too busy. */
 export const [ADMITTED, OVER, FULL, BUSY] = [202, 409, 429, 503] as const;
 
 export const purchasesOf = (url: string, saleId: string, connections: number): Work => ({

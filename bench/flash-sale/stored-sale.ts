@@ -17,14 +17,14 @@ export interface Asked {
 export interface StoredSale {
   /** Tickets that left the queue per second, in the time that was measured. */
   readonly drainedPerSecond: number;
-  /** Refusals that were answered and that the sale did not count. Counted best-effort: 0 where nothing crashed. */
+  /** Rejections that were answered and that the sale did not count. Counted best-effort: 0 where nothing crashed. */
   readonly uncounted: number;
 }
 
 const COUNTS = `SELECT s.stock, s.remaining, s.held, s.sold, s.queued, s.queue_cap, s.admitted, s.released,
     COALESCE(r.queue_full, 0) AS queue_full, COALESCE(r.sold_out + r.not_open, 0) AS over, t.*
   FROM sluice_flash_sale.sales s
-  LEFT JOIN sluice_flash_sale.refusals r ON r.sale_id = s.id
+  LEFT JOIN sluice_flash_sale.rejections r ON r.sale_id = s.id
   CROSS JOIN (
     SELECT count(*) AS tickets, count(DISTINCT t.user_id) AS users,
       count(*) FILTER (WHERE t.status = 'queued') AS waiting,

@@ -87,7 +87,7 @@ async function crowd(http: HttpClient, { userId }: Shop, { orders, clients, onOr
 async function place(http: HttpClient, userId: string, signal: AbortSignal): Promise<Order> {
   const placed = await placeOrder(http, { userId, currency: 'GBP', items: [...mugs] }, { key: randomUUID(), signal });
   if (placed.kind === 'placed') return placed.order;
-  throw new CliError(`an order was not accepted: ${placed.kind === 'refused' ? placed.title : placed.reason}`);
+  throw new CliError(`an order was not accepted: ${placed.kind === 'rejected' ? placed.title : placed.reason}`);
 }
 
 async function untilCompleted(http: HttpClient, order: Order, signal: AbortSignal): Promise<void> {

@@ -29,7 +29,7 @@ const phaseLine = ({ phase, done, total }: Progress, ms: number, stream: NodeJS.
 
 function booksLine({ sale, tally }: Progress, stream: NodeJS.WriteStream): string {
   const { queue, counts } = sale;
-  const refused = rejectedOutcomes.reduce((sum, outcome) => sum + tally.countOf(outcome), 0);
+  const rejected = rejectedOutcomes.reduce((sum, outcome) => sum + tally.countOf(outcome), 0);
   const shown = gauge({ done: queue.length, total: queue.cap, width: QUEUE_WIDTH, color: 'yellow' }, stream);
-  return `queue ${shown}  admitted ${count(counts.admitted)}  ordered ${count(counts.ordered)}  refused ${count(refused)}`;
+  return `queue ${shown}  admitted ${count(counts.admitted)}  ordered ${count(counts.ordered)}  rejected ${count(rejected)}`;
 }

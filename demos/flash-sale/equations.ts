@@ -47,7 +47,7 @@ export function equationsOf(books: Books): Equation[] {
   const { buyers, endings, sent, answered, stock, queueCap, longestQueue, sale, tickets } = books;
   const { initial, remaining, held, sold } = sale.stock;
   const { admitted, ordered, released } = sale.counts;
-  const refused = endings['queue-full'] + endings['sold-out'] + endings['not-open'] + endings.overloaded;
+  const rejected = endings['queue-full'] + endings['sold-out'] + endings['not-open'] + endings.overloaded;
   const answers = purchaseOutcomes.reduce((sum, outcome) => sum + answered[outcome], 0);
   return [
     {
@@ -95,8 +95,8 @@ export function equationsOf(books: Books): Equation[] {
     },
     {
       name: 'buyers',
-      text: `${count(buyers)} = ${count(endings.admitted)} admitted + ${count(refused)} refused + ${count(endings.error)} without an answer, and none is without`,
-      holds: buyers === endings.admitted + refused && endings.error === 0,
+      text: `${count(buyers)} = ${count(endings.admitted)} admitted + ${count(rejected)} rejected + ${count(endings.error)} without an answer, and none is without`,
+      holds: buyers === endings.admitted + rejected && endings.error === 0,
     },
   ];
 }

@@ -42,7 +42,7 @@ export class PurchaseClient {
   }
 }
 
-/** What an answer says. Refusals are told by the problem's name, without parsing the rest. */
+/** What an answer says. Rejections are told by the problem's name, without parsing the rest. */
 export function readAnswer(status: number, retryAfter: unknown, body: string): PurchaseAnswer {
   if (status === 202 || status === 200) return ticketOf(status, body) ?? unexpected(status, body);
   const retryAfterMs = typeof retryAfter === 'string' && /^\d{1,6}$/.test(retryAfter) ? +retryAfter * 1_000 : undefined;

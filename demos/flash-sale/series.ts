@@ -8,7 +8,7 @@ interface Step {
   /** Requests of buyers who came first, and of those who came again. */
   readonly arrivals: number;
   readonly returns: number;
-  readonly refused: Readonly<Record<RejectedOutcome, number>>;
+  readonly rejected: Readonly<Record<RejectedOutcome, number>>;
   readonly orders: number;
   /** The queue's length where it was looked at last in this step; undefined: it was not. */
   readonly queue: number | undefined;
@@ -30,9 +30,9 @@ const MOST_STEPS = 80;
 
 export function seriesOf({ tally, tickets, samples, settings }: Run): Series {
   const orders = tickets.flatMap(({ orderedMs }) => orderedMs ?? []);
-  const refused = rejectedOutcomes.map((outcome) => tally.answersOf(outcome).atMs);
+  const rejected = rejectedOutcomes.map((outcome) => tally.answersOf(outcome).atMs);
   const { first, again } = tally.arrivals;
-  const all = [first, again, orders, ...refused];
+  const all = [first, again, orders, ...rejected];
   const earliest = Math.min(0, ...all.map((times) => times.reduce((a, b) => Math.min(a, b), 0)));
   const latest = Math.max(1_000, ...all.map((times) => times.reduce((a, b) => Math.max(a, b), 0)));
   const stepMs = STEPS_MS.find((step) => (latest - earliest) / step <= MOST_STEPS) ?? (latest - earliest) / MOST_STEPS;
@@ -47,16 +47,16 @@ export function seriesOf({ tally, tickets, samples, settings }: Run): Series {
   };
 
   const [firsts, agains, ordered] = [histogram(first), histogram(again), histogram(orders)];
-  const refusals = refused.map(histogram);
+  const rejections = rejected.map(histogram);
   const seen = samples.filter(({ atMs }) => atMs >= fromMs && atMs < toMs);
   const queue = new Map(seen.map((sample) => [stepOf(sample.atMs), sample.queue]));
   const steps = Array.from({ length: size }, (_, index): Step => {
-    const refusedHere = rejectedOutcomes.map((outcome, row) => [outcome, refusals[row]?.[index] ?? 0]);
+    const rejectedHere = rejectedOutcomes.map((outcome, row) => [outcome, rejections[row]?.[index] ?? 0]);
     return {
       atMs: fromMs + index * stepMs,
       arrivals: firsts[index] ?? 0,
       returns: agains[index] ?? 0,
-      refused: Object.fromEntries(refusedHere) as Record<RejectedOutcome, number>,
+      rejected: Object.fromEntries(rejectedHere) as Record<RejectedOutcome, number>,
       orders: ordered[index] ?? 0,
       queue: queue.get(index),
     };

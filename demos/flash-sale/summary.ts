@@ -18,7 +18,7 @@ export interface Summary {
     readonly total: number;
     readonly admitted: number;
     /** By the last reason that they were told. */
-    readonly refused: Readonly<Record<RejectedOutcome, number>>;
+    readonly rejected: Readonly<Record<RejectedOutcome, number>>;
     readonly unanswered: number;
   };
   readonly requests: {
@@ -30,8 +30,8 @@ export interface Summary {
   readonly tickets: TicketCounts;
   /** From the first order to the last, by the times of their acceptance; null for fewer than two. */
   readonly ordersPerSecond: number | null;
-  /** Refused requests, from the first to the last. No throughput: nothing was sold by them. */
-  readonly refusalsPerSecond: number | null;
+  /** Rejected requests, from the first to the last. No throughput: nothing was sold by them. */
+  readonly rejectionsPerSecond: number | null;
   readonly longestQueue: number;
   /** By answer: from the moment that the buyer came, waiting for one of `connections` included. */
   readonly latencyMs: Readonly<Partial<Record<PurchaseOutcome, Latency>>>;
@@ -71,7 +71,7 @@ export function summarize(run: Run): Summary {
     buyers: {
       total: settings.buyers,
       admitted: endings.admitted,
-      refused: {
+      rejected: {
         'queue-full': endings['queue-full'],
         'sold-out': endings['sold-out'],
         'not-open': endings['not-open'],
@@ -82,7 +82,7 @@ export function summarize(run: Run): Summary {
     requests: { sent: tally.sent, again: tally.arrivals.again.length, answered },
     tickets: ticketCounts,
     ordersPerSecond: rateOf(tickets.flatMap(({ orderedMs }) => orderedMs ?? [])),
-    refusalsPerSecond: rateOf(rejectedOutcomes.flatMap((outcome) => tally.answersOf(outcome).atMs)),
+    rejectionsPerSecond: rateOf(rejectedOutcomes.flatMap((outcome) => tally.answersOf(outcome).atMs)),
     longestQueue,
     latencyMs: latencies(tally),
     connections: CONNECTIONS,

@@ -76,7 +76,7 @@ export class Tally {
 
   /**
    * Buyers who lost an answer and know of no ticket: the request may have been decided after they had given it up, and
-   * after they were refused on another one. Each is named once.
+   * after they were rejected on another one. Each is named once.
    */
   takeUncertain(): number[] {
     const buyers = [...this.#uncertain];

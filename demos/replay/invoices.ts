@@ -3,7 +3,7 @@
 import { type OrderItem, placeOrderRequest } from '../../contracts/orders.ts';
 import type { CsvLine } from './csv.ts';
 import { beyondTheContract, isCreditNote, isInvoiceNumber, judgeLine } from './line.ts';
-import { Refusals } from './refusals.ts';
+import { Rejections } from './rejections.ts';
 
 export interface Invoice {
   readonly number: string;
@@ -13,14 +13,14 @@ export interface Invoice {
   readonly items: OrderItem[];
 }
 
-/** A file, read: everything in it is in exactly one of `invoices` and the refusals. */
+/** A file, read: everything in it is in exactly one of `invoices` and the rejections. */
 export interface Collected {
   readonly linesRead: number;
   readonly invoicesRead: number;
   /** In the order in which they were written. */
   readonly invoices: readonly Invoice[];
-  readonly refusedLines: Refusals;
-  readonly refusedInvoices: Refusals;
+  readonly rejectedLines: Rejections;
+  readonly rejectedInvoices: Rejections;
 }
 
 /** `onLine` hears how many lines have been read, for each. */
@@ -31,49 +31,49 @@ export async function collectInvoices(
 ): Promise<Collected> {
   const seen = new Set<string>();
   const byNumber = new Map<string, Invoice>();
-  const refusedLines = new Refusals();
+  const rejectedLines = new Rejections();
   let linesRead = 0;
   for await (const { number, cells } of lines) {
     onLine(++linesRead);
-    const refuse = (reason: string) => refusedLines.add(reason, `line ${number}`);
+    const reject = (reason: string) => rejectedLines.add(reason, `line ${number}`);
     if (!cells) {
-      refuse('wrong number of columns');
+      reject('wrong number of columns');
       continue;
     }
     if (isInvoiceNumber(cells.InvoiceNo)) seen.add(cells.InvoiceNo);
     const judged = judgeLine(cells, currency);
-    if (judged.kind === 'refused') {
-      refuse(judged.reason);
+    if (judged.kind === 'rejected') {
+      reject(judged.reason);
       continue;
     }
     const { item, userId, at } = judged;
     const invoice = byNumber.get(cells.InvoiceNo);
     if (!invoice) byNumber.set(cells.InvoiceNo, { number: cells.InvoiceNo, userId, at, items: [item] });
     else if (invoice.userId === userId) invoice.items.push(item);
-    else refuse('another customer than the invoice has');
+    else reject('another customer than the invoice has');
   }
-  return { linesRead, invoicesRead: seen.size, refusedLines, ...sort(seen, byNumber, refusedLines) };
+  return { linesRead, invoicesRead: seen.size, rejectedLines, ...sort(seen, byNumber, rejectedLines) };
 }
 
 /** Tells what can be ordered from what cannot; an invoice beyond the bounds of an order takes its lines with it. */
-function sort(seen: ReadonlySet<string>, byNumber: ReadonlyMap<string, Invoice>, refusedLines: Refusals) {
-  const refusedInvoices = new Refusals();
+function sort(seen: ReadonlySet<string>, byNumber: ReadonlyMap<string, Invoice>, rejectedLines: Rejections) {
+  const rejectedInvoices = new Rejections();
   const invoices: Invoice[] = [];
   for (const number of seen) {
     const where = `invoice ${number}`;
     const invoice = byNumber.get(number);
     if (!invoice) {
-      refusedInvoices.add(isCreditNote(number) ? 'credit note' : 'nothing to sell', where);
+      rejectedInvoices.add(isCreditNote(number) ? 'credit note' : 'nothing to sell', where);
       continue;
     }
     const items = placeOrderRequest.shape.items.safeParse(invoice.items);
     if (items.success) invoices.push(invoice);
     else {
       const reason = beyondTheContract(items.error);
-      refusedInvoices.add(reason, where);
-      refusedLines.add(reason, where, invoice.items.length);
+      rejectedInvoices.add(reason, where);
+      rejectedLines.add(reason, where, invoice.items.length);
     }
   }
   invoices.sort((a, b) => a.at - b.at);
-  return { invoices, refusedInvoices };
+  return { invoices, rejectedInvoices };
 }

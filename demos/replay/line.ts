@@ -13,7 +13,7 @@ const GUEST = 'guest';
 
 export type Judged =
   | { readonly kind: 'item'; readonly item: OrderItem; readonly userId: string; readonly at: number }
-  | { readonly kind: 'refused'; readonly reason: string };
+  | { readonly kind: 'rejected'; readonly reason: string };
 
 /** The invoice number goes out as Idempotency-Key, so it has to be one. */
 export const isInvoiceNumber = (value: string): boolean => idempotencyKey.safeParse(value).success;
@@ -21,31 +21,31 @@ export const isCreditNote = (invoiceNo: string): boolean => /^C/i.test(invoiceNo
 
 /** Judges a line by what it says itself; the first reason that applies is given. `at` is in milliseconds. */
 export function judgeLine(cells: Cells, currency: string): Judged {
-  const refused = (reason: string): Judged => ({ kind: 'refused', reason });
-  if (!isInvoiceNumber(cells.InvoiceNo)) return refused('no invoice number');
-  if (isCreditNote(cells.InvoiceNo)) return refused('credit note');
+  const rejected = (reason: string): Judged => ({ kind: 'rejected', reason });
+  if (!isInvoiceNumber(cells.InvoiceNo)) return rejected('no invoice number');
+  if (isCreditNote(cells.InvoiceNo)) return rejected('credit note');
 
-  if (!/^-?\d+$/.test(cells.Quantity)) return refused('unreadable quantity');
+  if (!/^-?\d+$/.test(cells.Quantity)) return rejected('unreadable quantity');
   const quantity = Number(cells.Quantity);
-  if (quantity <= 0) return refused('no quantity');
+  if (quantity <= 0) return rejected('no quantity');
 
   const unitPrice = toMinorUnits(cells.UnitPrice, currency);
-  if (unitPrice === 'unreadable') return refused('unreadable price');
-  if (unitPrice === 'too-precise') return refused(`price with more decimals than ${currency} has`);
-  if (unitPrice <= 0) return refused('no price');
+  if (unitPrice === 'unreadable') return rejected('unreadable price');
+  if (unitPrice === 'too-precise') return rejected(`price with more decimals than ${currency} has`);
+  if (unitPrice <= 0) return rejected('no price');
 
   const at = readTime(cells.InvoiceDate);
-  if (at === undefined) return refused('unreadable date');
+  if (at === undefined) return rejected('unreadable date');
 
   const customer = userId.safeParse(cells.CustomerID || GUEST);
-  if (!customer.success) return refused(`customer ${customer.error.issues[0]?.message}`);
+  if (!customer.success) return rejected(`customer ${customer.error.issues[0]?.message}`);
   const item = orderItem.safeParse({
     sku: cells.StockCode,
     ...(cells.Description && { name: cells.Description }),
     quantity,
     unitPrice,
   });
-  if (!item.success) return refused(beyondTheContract(item.error));
+  if (!item.success) return rejected(beyondTheContract(item.error));
   return { kind: 'item', item: item.data, userId: customer.data, at };
 }
 

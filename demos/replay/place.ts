@@ -10,7 +10,7 @@ import type { Invoice } from './invoices.ts';
 /** What became of an invoice. */
 export type Placement =
   | { readonly kind: 'ordered'; readonly order: Order; readonly replayed: boolean; readonly invoice: Invoice }
-  | { readonly kind: 'refused' | 'failed'; readonly reason: string; readonly invoice: Invoice };
+  | { readonly kind: 'rejected' | 'failed'; readonly reason: string; readonly invoice: Invoice };
 
 export interface PlaceOptions {
   readonly http: HttpClient;
@@ -54,7 +54,7 @@ async function place(invoice: Invoice, options: PlaceOptions, failures: Failures
     const answer = await placeOrder(http, body, { key: invoice.number, signal });
     if (answer.kind !== 'unavailable') failures.over();
     if (answer.kind === 'placed') return { kind: 'ordered', order: answer.order, replayed: answer.replayed, invoice };
-    if (answer.kind === 'refused') return { kind: 'refused', reason: answer.title, invoice };
+    if (answer.kind === 'rejected') return { kind: 'rejected', reason: answer.title, invoice };
     const giveUpAt = Math.min(startedAt, failures.since()) + retryMs;
     const retryAt = performance.now() + (answer.retryAfterMs ?? backoff(attempt, BACKOFF_BASE_MS, BACKOFF_MAX_MS));
     if (retryAt >= giveUpAt) return { kind: 'failed', reason: answer.reason, invoice };

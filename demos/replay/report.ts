@@ -3,7 +3,7 @@ import type { Latency } from '../shared/statistics.ts';
 import { columns, count, duration, paint, printable } from '../shared/terminal.ts';
 import { type Equation, sumOf } from './equation.ts';
 import type { Incomplete } from './follow.ts';
-import type { Refusal } from './refusals.ts';
+import type { Rejection } from './rejections.ts';
 
 export interface ReplayReport {
   readonly file: string;
@@ -26,13 +26,13 @@ export interface ReplayReport {
 /** Why the run did not do what it says; empty when it did. */
 export function shortcomings({ lines, invoices, orders }: ReplayReport): string[] {
   const failed = sumOf(invoices.failed);
-  const refusedAll = orders.placed + orders.alreadyThere === 0;
+  const rejectedAll = orders.placed + orders.alreadyThere === 0;
   return [
     ...(lines.closes ? [] : ['the equation of lines does not close']),
     ...(invoices.closes ? [] : ['the equation of invoices does not close']),
     ...(failed > 0 ? [`${count(failed)} invoices got no answer`] : []),
     ...(orders.incomplete.length > 0 ? [`${count(orders.incomplete.length)} orders are not completed`] : []),
-    ...(refusedAll ? ['no order was placed'] : []),
+    ...(rejectedAll ? ['no order was placed'] : []),
   ];
 }
 
@@ -54,19 +54,19 @@ export function renderReport({ lines, invoices, orders, placingMs, completedAfte
   ];
 }
 
-function renderEquation(name: string, { read, ordered, refused, failed, closes }: Equation): string[] {
+function renderEquation(name: string, { read, ordered, rejected, failed, closes }: Equation): string[] {
   const failures = failed.length > 0 ? ` + ${count(sumOf(failed))} failed` : '';
   const verdict = closes ? paint('green', 'closes') : paint('red', 'DOES NOT CLOSE');
   return [
-    `${name.padEnd(9)}  ${count(read)} read = ${count(ordered)} ordered + ${count(sumOf(refused))} refused${failures}  ${verdict}`,
-    ...renderReasons(refused),
+    `${name.padEnd(9)}  ${count(read)} read = ${count(ordered)} ordered + ${count(sumOf(rejected))} rejected${failures}  ${verdict}`,
+    ...renderReasons(rejected),
     ...renderReasons(failed),
   ];
 }
 
-const renderReasons = (refusals: readonly Refusal[]): string[] =>
+const renderReasons = (rejections: readonly Rejection[]): string[] =>
   columns(
-    refusals.map(({ reason, count: times, first }) => [
+    rejections.map(({ reason, count: times, first }) => [
       count(times).padStart(6),
       printable(reason),
       paint('dim', `first: ${printable(first)}`),

@@ -4,7 +4,7 @@ import { equation } from './equation.ts';
 import type { Follower } from './follow.ts';
 import type { Collected } from './invoices.ts';
 import type { Placement } from './place.ts';
-import { Refusals } from './refusals.ts';
+import { Rejections } from './rejections.ts';
 import type { ReplayReport } from './report.ts';
 
 export class Tally {
@@ -14,13 +14,13 @@ export class Tally {
   #orderedLines = 0;
   #replayed = 0;
   #placements = 0;
-  readonly #refused = { lines: new Refusals(), invoices: new Refusals() };
-  readonly #failed = { lines: new Refusals(), invoices: new Refusals() };
+  readonly #rejected = { lines: new Rejections(), invoices: new Rejections() };
+  readonly #failed = { lines: new Rejections(), invoices: new Rejections() };
 
   constructor(collected: Collected) {
     this.#collected = collected;
-    this.#refused.lines.addAll(collected.refusedLines);
-    this.#refused.invoices.addAll(collected.refusedInvoices);
+    this.#rejected.lines.addAll(collected.rejectedLines);
+    this.#rejected.invoices.addAll(collected.rejectedInvoices);
   }
 
   /** Invoices that have been answered or given up. */
@@ -37,7 +37,7 @@ export class Tally {
       return;
     }
     const { reason, invoice } = placement;
-    const { lines, invoices } = placement.kind === 'refused' ? this.#refused : this.#failed;
+    const { lines, invoices } = placement.kind === 'rejected' ? this.#rejected : this.#failed;
     lines.add(reason, `invoice ${invoice.number}`, invoice.items.length);
     invoices.add(reason, `invoice ${invoice.number}`);
   }
@@ -47,8 +47,8 @@ export class Tally {
     const ordered = this.#orderIds.size;
     return {
       file,
-      lines: equation(linesRead, this.#orderedLines, this.#refused.lines, this.#failed.lines),
-      invoices: equation(invoicesRead, ordered, this.#refused.invoices, this.#failed.invoices),
+      lines: equation(linesRead, this.#orderedLines, this.#rejected.lines, this.#failed.lines),
+      invoices: equation(invoicesRead, ordered, this.#rejected.invoices, this.#failed.invoices),
       orders: {
         placed: ordered - this.#replayed,
         alreadyThere: this.#replayed,

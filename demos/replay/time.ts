@@ -20,6 +20,6 @@ function fromParts(year: string, month: string | undefined, day: string | undefi
   const [hour, minute, second] = clock;
   const date = `${year}-${two(month)}-${two(day)}`;
   const time = Date.parse(`${date}T${two(hour)}:${two(minute)}:${two(second)}Z`);
-  // Date.parse moves 31 February into March; it is refused instead.
+  // Date.parse moves 31 February into March; it is rejected instead.
   return Number.isNaN(time) || !new Date(time).toISOString().startsWith(date) ? undefined : time;
 }

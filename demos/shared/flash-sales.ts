@@ -18,7 +18,7 @@ const answeredSale = z.looseObject({
     admitted: amount,
     ordered: amount,
     released: amount,
-    refused: z.looseObject({ queueFull: amount, soldOut: amount, notOpen: amount }),
+    rejected: z.looseObject({ queueFull: amount, soldOut: amount, notOpen: amount }),
   }),
 }) as unknown as z.ZodType<FlashSale>;
 

@@ -35,7 +35,7 @@ export interface Placed {
 
 /** The order as such is not acceptable; asking again changes nothing. */
 export interface RejectedOrder {
-  readonly kind: 'refused';
+  readonly kind: 'rejected';
   readonly title: string;
   readonly detail: string;
 }
@@ -81,7 +81,7 @@ export async function placeOrder(
       unknown: status !== 429,
       retryAfterMs: retryAfterOf(headers['retry-after']),
     };
-  return { kind: 'refused', title, detail };
+  return { kind: 'rejected', title, detail };
 }
 
 /** The order as it is now. Rejects with a CliError where there is no answer or not this one. */

@@ -41,7 +41,7 @@ export function openLocalBus({ database, topology, inboxOf }: LocalBusOptions): 
       else await inboxes.get(group)?.add(database, messages.map(rowOf), 0);
       return [];
     } catch (error) {
-      const code = error instanceof DatabaseUnavailable ? 'unavailable' : 'refused';
+      const code = error instanceof DatabaseUnavailable ? 'unavailable' : 'rejected';
       return batch.map(({ id }) => ({ id, error: new BusError(code, (error as Error).message, error) }));
     }
   };
@@ -66,8 +66,8 @@ export function openLocalBus({ database, topology, inboxOf }: LocalBusOptions): 
         else batches.set(group, [event]);
       }
     }
-    const refused = await Promise.all([...batches].map(([group, batch]) => deliver(group, batch)));
-    return rejected.concat(...refused);
+    const undelivered = await Promise.all([...batches].map(([group, batch]) => deliver(group, batch)));
+    return rejected.concat(...undelivered);
   };
 
   return {

@@ -18,7 +18,7 @@ export interface GroupCommitOptions<In, Out> {
   /** What the batch is sorted by: two processes whose batches take the same keys in opposite order deadlock. */
   readonly key: (item: In) => string;
   readonly maxBatch: number;
-  /** Items that may wait; a further one is refused with `Overloaded`. */
+  /** Items that may wait; a further one is rejected with `Overloaded`. */
   readonly maxWaiting: number;
   /**
    * How long to gather before the next batch, once one was large: what follows a large batch is many more items, and a

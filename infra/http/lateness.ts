@@ -7,8 +7,8 @@
 export const CALM_MS = 2_000;
 
 /**
- * Where all were refused for this long, refusing does not help: something else holds the loop up. Then some are accepted
- * all the same, for a quarter of the allowed lateness, as a guard that only refuses is worse than none.
+ * Where all were rejected for this long, rejecting does not help: something else holds the loop up. Then some are accepted
+ * all the same, for a quarter of the allowed lateness, as a guard that only rejects is worse than none.
  */
 const STARVED_MS = 1_000;
 
@@ -70,7 +70,7 @@ export class LatenessLimit {
     if (latenessMs <= this.#maxMs) this.#lateSince = undefined;
   }
 
-  /** Nobody asked until now, so nobody was refused. */
+  /** Nobody asked until now, so nobody was rejected. */
   reset(now: number): void {
     this.#acceptedAt = Math.max(this.#acceptedAt, now);
     this.#lateSince = undefined;

@@ -1,6 +1,6 @@
-// Overload control: a guard in front of the application that refuses requests of one kind, cheaply and before any work,
+// Overload control: a guard in front of the application that rejects requests of one kind, cheaply and before any work,
 // where too many are under way or the event loop is late. What is accepted is then answered in bounded time however
-// many come; what is refused costs a small part of an answer.
+// many come; what is rejected costs a small part of an answer.
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { CALM_MS, LatenessLimit, LoopLateness } from './lateness.ts';
 import { unavailable, WrittenProblem } from './problem.ts';
@@ -17,7 +17,7 @@ const MAX_LATENESS_MS = 500;
  */
 const MAX_IN_FLIGHT = 2_000;
 
-/** Lateness that is over within this time is a burst or a pause (garbage collection), and nobody is refused for it. */
+/** Lateness that is over within this time is a burst or a pause (garbage collection), and nobody is rejected for it. */
 export const TOLERATED_MS = 500;
 
 /** The loop's turns are told apart to within this. Small against any sensible lateness, large against a timer's cost. */
@@ -30,7 +30,7 @@ const MAX_DRAINED_BYTES = 16 * 1024;
 const BODY_WITHIN_MS = 5_000;
 
 export interface OverloadGuardOptions {
-  /** Which requests may be refused. Called for every request, so it must be cheap. */
+  /** Which requests may be rejected. Called for every request, so it must be cheap. */
   readonly applies: (request: IncomingMessage) => boolean;
   /** Default MAX_IN_FLIGHT. */
   readonly maxInFlight?: number;
@@ -48,7 +48,7 @@ export interface RejectionCounts {
   readonly late: number;
 }
 
-/** One for each Retry-After, so that those who are refused together do not come back together. */
+/** One for each Retry-After, so that those who are rejected together do not come back together. */
 const answers = [1, 2, 3].map(
   (seconds) => new WrittenProblem(unavailable('Too many requests at once. Try again.', seconds)),
 );
@@ -59,7 +59,7 @@ export class OverloadGuard {
   readonly #bodyWithinMs: number;
   readonly #limit: LatenessLimit;
   readonly #loop = new LoopLateness(performance.now());
-  readonly #refused = { inFlight: 0, late: 0 };
+  readonly #rejected = { inFlight: 0, late: 0 };
   #inFlight = 0;
   #ticking: NodeJS.Timeout | undefined;
   #lastRequestAt = 0;
@@ -81,8 +81,8 @@ export class OverloadGuard {
   }
 
   /** Since the start. */
-  get refused(): RejectionCounts {
-    return { ...this.#refused };
+  get rejected(): RejectionCounts {
+    return { ...this.#rejected };
   }
 
   /** How long a request that is handled now may have waited for the event loop. Undefined while no guarded ones come. */
@@ -90,7 +90,7 @@ export class OverloadGuard {
     return this.#ticking ? this.#loop.at(performance.now()) : undefined;
   }
 
-  /** A listener that refuses or hands on. One guard may stand before several listeners: they share its limits. */
+  /** A listener that rejects or hands on. One guard may stand before several listeners: they share its limits. */
   guard(listener: RequestListener): RequestListener {
     return (request, response) => {
       if (!this.#applies(request)) return listener(request, response);
@@ -98,12 +98,12 @@ export class OverloadGuard {
       this.#lastRequestAt = now;
       this.#keepTime(now);
       if (this.#inFlight >= this.#maxInFlight) {
-        this.#refused.inFlight++;
-        return refuse(request, response);
+        this.#rejected.inFlight++;
+        return reject(request, response);
       }
       if (!this.#limit.accepts(this.#loop.at(now), now)) {
-        this.#refused.late++;
-        return refuse(request, response);
+        this.#rejected.late++;
+        return reject(request, response);
       }
       this.#enter(request, response);
       listener(request, response);
@@ -145,7 +145,7 @@ export class OverloadGuard {
  * Answers 503 without reading the body into memory. A short body is thrown away by node:http once the answer is sent,
  * and the connection goes on; after a long one, or one of unknown length, it ends.
  */
-function refuse(request: IncomingMessage, response: ServerResponse): void {
+function reject(request: IncomingMessage, response: ServerResponse): void {
   const { headers } = request;
   const short =
     headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) <= MAX_DRAINED_BYTES;

@@ -11,9 +11,9 @@ import type { Channel, ClaimedRow, Outbox, RelayDoor } from './outbox.ts';
 const BATCH = 200;
 /** Rows handed over in memory that may wait; beyond, rows are written unclaimed and found by a later poll. */
 const MAX_WAITING = 5_000;
-/** Delays of a row that the broker refuses: it waits by itself, the others go on. */
-const REFUSED_BASE_MS = 1_000;
-const REFUSED_MAX_MS = 60_000;
+/** Delays of a row that the broker rejects: it waits by itself, the others go on. */
+const REJECTED_BASE_MS = 1_000;
+const REJECTED_MAX_MS = 60_000;
 
 /** A row that was not published, and why. */
 export interface Unpublished {
@@ -124,14 +124,14 @@ export class Relay implements RelayDoor {
     // The loop pauses before it claims again; until then rows are left where they are safe.
     if (down) throw new Error(`${unpublished.length} of ${rows.length} not published: ${down.error}`);
     for (const { row, error } of unpublished)
-      log.error({ channel, event: row.type, id: row.event_id, failures: row.failures + 1, error }, 'event refused');
+      log.error({ channel, event: row.type, id: row.event_id, failures: row.failures + 1, error }, 'event rejected');
   }
 
   async #release(unpublished: readonly Unpublished[], transportDown: boolean): Promise<void> {
     const { database, outbox } = this.#options;
     const rows = unpublished.map(({ row, error, transportDown }) => ({
       position: row.position,
-      delayMs: transportDown ? 0 : backoff(row.failures + 1, REFUSED_BASE_MS, REFUSED_MAX_MS),
+      delayMs: transportDown ? 0 : backoff(row.failures + 1, REJECTED_BASE_MS, REJECTED_MAX_MS),
       error: error.slice(0, 1000),
     }));
     if (transportDown) {

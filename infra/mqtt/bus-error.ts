@@ -3,7 +3,7 @@ export type BusErrorCode =
   | 'unavailable' // no connection, or it broke before the confirm
   | 'unconfirmed' // no confirm in time
   | 'unroutable' // no queue would have received it
-  | 'refused' // the broker said no (nack, full queue)
+  | 'rejected' // the broker said no (nack, full queue)
   | 'oversized'; // larger than MAX_EVENT_BYTES
 
 export class BusError extends Error {

@@ -13,7 +13,7 @@ export interface MqttPublisherOptions {
   readonly log: Logger;
   /** How long a QoS 1 or 2 publish may wait to be sent, and then for the broker to acknowledge it. */
   readonly publishTimeoutMs?: number;
-  /** QoS 1 and 2 publishes that may be under way, sent or waiting to be; more are refused. */
+  /** QoS 1 and 2 publishes that may be under way, sent or waiting to be; more are rejected. */
   readonly maxPending?: number;
 }
 
@@ -96,7 +96,7 @@ export function openMqttClient(options: MqttPublisherOptions): MqttPublisher {
         return;
       }
       if (closing) throw new BusError('unavailable', 'the MQTT publisher is closed');
-      if (pending.size >= maxPending) throw new BusError('refused', `${maxPending} publishes await acknowledgement`);
+      if (pending.size >= maxPending) throw new BusError('rejected', `${maxPending} publishes await acknowledgement`);
       const published = line(() => publishAcknowledged(topic, payload, qos, retain));
       pending.add(published);
       await published.finally(() => pending.delete(published));

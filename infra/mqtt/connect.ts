@@ -11,7 +11,7 @@ export const connectionDefaults: IClientOptions = {
   keepalive: 30,
   connectTimeout: 10_000,
   reconnectPeriod: 1_000,
-  // A broker that is starting may refuse at first.
+  // A broker that is starting may reject at first.
   reconnectOnConnackError: true,
   queueQoSZero: false,
   // Whoever subscribes does so at each 'connect', and sees the outcome.
@@ -40,6 +40,6 @@ export async function endConnection(client: MqttClient): Promise<void> {
 /** Cuts a connection without a word, as the network would; mqtt.js connects again. */
 export const cutConnection = (client: MqttClient): void => void client.stream.destroy();
 
-/** Some socket errors (both addresses of localhost refused) carry only a code. */
+/** Some socket errors (both addresses of localhost rejected) carry only a code. */
 export const reasonOf = (error: unknown): string =>
   error instanceof Error ? error.message || String((error as NodeJS.ErrnoException).code ?? error.name) : String(error);

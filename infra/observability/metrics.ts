@@ -52,14 +52,14 @@ export function createMetrics() {
       registers,
     }),
     overload: new Counter({
-      name: 'sluice_overload_refusals_total',
-      help: 'Requests refused with 503 before any work: the event loop was late, or too many were under way.',
+      name: 'sluice_overload_rejections_total',
+      help: 'Requests rejected with 503 before any work: the event loop was late, or too many were under way.',
       labelNames: ['reason'] as const,
       registers,
     }),
     lateness: new Gauge({
       name: 'sluice_event_loop_lateness_seconds',
-      help: 'How long a request that may be refused has waited for the event loop; absent while none come.',
+      help: 'How long a request that may be rejected has waited for the event loop; absent while none come.',
       registers,
     }),
     askedAgain: new Counter({

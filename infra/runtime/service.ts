@@ -53,10 +53,10 @@ export interface Service<E extends CloudEvent> {
   readonly facts: Readonly<Record<string, FactSource>>;
   readonly resend?: Resend;
   /**
-   * Requests that come in floods: they are refused before any work while this process has more than it can bear. Called
+   * Requests that come in floods: they are rejected before any work while this process has more than it can bear. Called
    * for every request.
    */
-  readonly mayRefuse?: (request: IncomingMessage) => boolean;
+  readonly mayReject?: (request: IncomingMessage) => boolean;
   /** Work that goes on by itself. */
   readonly loops?: readonly Background[];
 }

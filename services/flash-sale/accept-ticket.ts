@@ -38,7 +38,7 @@ export function createAcceptTicket({ database, outbox, askAgainMs }: AcceptTicke
 }
 
 /**
- * All attempts at a ticket's job failed. What the database refuses (SQLSTATE classes 22 and 23) it will refuse again, so
+ * All attempts at a ticket's job failed. What the database rejects (SQLSTATE classes 22 and 23) it will reject again, so
  * the ticket fails and its unit goes back. After anything else the ticket stays queued, and a new job is added for it.
  * Rejects with DatabaseUnavailable.
  */

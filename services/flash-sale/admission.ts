@@ -48,9 +48,9 @@ export class Admission {
     await this.#rejections.stop();
   }
 
-  /** A refusal that needs nothing but this process's memory; undefined: the row must be asked. */
-  refuse(saleId: string, userId: string): RejectedPurchase | undefined {
-    return this.#gates.get(saleId)?.refuse(userId);
+  /** A rejection that needs nothing but this process's memory; undefined: the row must be asked. */
+  reject(saleId: string, userId: string): RejectedPurchase | undefined {
+    return this.#gates.get(saleId)?.reject(userId);
   }
 
   /** The row's decision; undefined where there is no such sale. Rejects as Gate.decide does. */

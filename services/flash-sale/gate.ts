@@ -1,8 +1,8 @@
 // The gate of one sale in this process. The sale's row decides; the gate brings it the requests that wait together as
-// one batch, and refuses a flood of newcomers by a hint, without touching anything.
+// one batch, and rejects a flood of newcomers by a hint, without touching anything.
 import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
-import type { FlashSaleStatus, Refusal } from '../../contracts/flash-sales.ts';
+import type { FlashSaleStatus, Rejection } from '../../contracts/flash-sales.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { failpoint } from './failpoints.ts';
@@ -18,7 +18,7 @@ const MAX_WAITING = 5_000;
 const MAX_USERS = 10_000;
 
 export interface RejectedPurchase {
-  readonly outcome: Refusal;
+  readonly outcome: Rejection;
   /** Of the sale. */
   readonly status: FlashSaleStatus;
   /** When to come back, in whole seconds; undefined where nobody knows. */
@@ -36,7 +36,7 @@ export interface GateOptions {
   /** Tickets were committed. */
   readonly onAdmitted: (count: number) => void;
   /** A request was rejected; the sale exists. */
-  readonly onRejected: (reason: Refusal) => void;
+  readonly onRejected: (reason: Rejection) => void;
   readonly log: Logger;
 }
 
@@ -66,15 +66,15 @@ export class Gate {
     return performance.now() - this.#lastUsed;
   }
 
-  /** The refusal of a newcomer, while it is known that there is no room; undefined: the row must be asked. */
-  refuse(userId: string): RejectedPurchase | undefined {
+  /** The rejection of a newcomer, while it is known that there is no room; undefined: the row must be asked. */
+  reject(userId: string): RejectedPurchase | undefined {
     const now = performance.now();
     if (this.#hint && now - this.#lastUsed >= keptForMs(this.#hint.seen)) this.#hint = undefined;
     this.#lastUsed = now;
     if (!this.#hint || this.#hint.isStale(now)) this.#lookAgain();
     if (!this.#hint || this.#holders?.mayHave(userId)) return undefined;
-    const refusal = this.#hint.refusal(now);
-    return refusal && this.#refusedAs(refusal, this.#hint.seen);
+    const rejection = this.#hint.rejection(now);
+    return rejection && this.#rejectedAs(rejection, this.#hint.seen);
   }
 
   /**
@@ -94,7 +94,7 @@ export class Gate {
         if (!this.#seen) throw error;
       });
     if (!this.#seen) throw new Error('the sale is gone');
-    return this.#refusedAs(outcome, this.#seen);
+    return this.#rejectedAs(outcome, this.#seen);
   }
 
   /** Whether the sale is known to exist. */
@@ -102,7 +102,7 @@ export class Gate {
     return this.#seen !== undefined;
   }
 
-  #refusedAs(outcome: Refusal, seen: Seen): RejectedPurchase {
+  #rejectedAs(outcome: Rejection, seen: Seen): RejectedPurchase {
     this.#options.onRejected(outcome);
     return { outcome, status: seen.status, retryAfterSeconds: retryAfterSeconds(outcome, seen, Math.random()) };
   }
@@ -144,8 +144,8 @@ export class Gate {
       this.#holders ??= new UserFilter(row.stock);
       for (const user of row.users) this.#holders.add(user);
       this.#known += row.users.length; // numbers have no gaps
-      // Only with every holder known up to that moment does a refusal meet none of them. Where tickets are missing from
-      // the table, nobody is refused without being asked about.
+      // Only with every holder known up to that moment does a rejection meet none of them. Where tickets are missing from
+      // the table, nobody is rejected without being asked about.
       if (this.#known < row.admitted && row.users.length > 0) continue;
       this.#seen = seenOf(row);
       this.#hint = this.#known < row.admitted ? undefined : new Hint(this.#seen, lookedAt);

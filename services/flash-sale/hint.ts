@@ -1,10 +1,10 @@
-// What a process remembers of a sale for a moment. It only ever refuses, and only newcomers: whoever may have a ticket is
+// What a process remembers of a sale for a moment. It only ever rejects, and only newcomers: whoever may have a ticket is
 // asked about, and nobody is admitted without the row.
 //
 // It is looked at anew while it is in use, well before it is too old: if it ran out first, the whole flood would go to
 // the row until it is back. Where nobody asked for a while it is forgotten: the first who come, all at once, would be
-// refused for what was true before. When places are free, about as many newcomers are let through to ask for them.
-import type { FlashSaleStatus, Refusal } from '../../contracts/flash-sales.ts';
+// rejected for what was true before. When places are free, about as many newcomers are let through to ask for them.
+import type { FlashSaleStatus, Rejection } from '../../contracts/flash-sales.ts';
 
 /** A sale as it was a moment ago. */
 export interface Seen {
@@ -67,7 +67,7 @@ export class Hint {
   }
 
   /** What a newcomer is told; undefined: to ask the row. */
-  refusal(now: number): Refusal | undefined {
+  rejection(now: number): Rejection | undefined {
     const age = now - this.#at;
     const { status, remaining, queued, queueCap, opensInMs } = this.seen;
     if (age >= TRUSTED_MS) return undefined;

@@ -57,7 +57,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     },
     resend: resendTickets,
     subjectName: SUBJECT_NAME,
-    mayRefuse: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),
+    mayReject: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),
     loops: [
       admission,
       drain,

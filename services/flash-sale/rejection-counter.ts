@@ -1,11 +1,11 @@
 // Counts rejections, and adds them to the database now and then, best-effort: a crash loses those since the last time.
 // Each sale by itself: one whose counts cannot be written, or whose write hangs, holds up no other.
 import type { Logger } from 'pino';
-import { type Refusal, refusals } from '../../contracts/flash-sales.ts';
+import { type Rejection, rejections } from '../../contracts/flash-sales.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { backoff } from '../../infra/runtime/backoff.ts';
 import { within } from '../../infra/runtime/promises.ts';
-import { addRefusals } from './store/sales.ts';
+import { addRejections } from './store/sales.ts';
 
 const RETRY_BASE_MS = 250;
 const RETRY_MAX_MS = 10_000;
@@ -16,7 +16,7 @@ const STOP_MS = 1_000;
 /** A failure is logged this often at most. */
 const WARN_MS = 10_000;
 
-type Counts = Record<Refusal, number>;
+type Counts = Record<Rejection, number>;
 
 interface Uncounted {
   counts: Counts;
@@ -39,7 +39,7 @@ export class RejectionCounter {
   }
 
   /** The sale must exist. */
-  add(saleId: string, reason: Refusal): void {
+  add(saleId: string, reason: Rejection): void {
     let sale = this.#sales.get(saleId);
     if (!sale) {
       this.#makeRoom();
@@ -75,11 +75,11 @@ export class RejectionCounter {
     sale.counts = none();
     sale.writing = true;
     try {
-      await addRefusals(this.#database, saleId, counts);
+      await addRejections(this.#database, saleId, counts);
       sale.failures = 0;
-      if (refusals.every((reason) => sale.counts[reason] === 0)) this.#sales.delete(saleId);
+      if (rejections.every((reason) => sale.counts[reason] === 0)) this.#sales.delete(saleId);
     } catch (error) {
-      for (const reason of refusals) sale.counts[reason] += counts[reason];
+      for (const reason of rejections) sale.counts[reason] += counts[reason];
       sale.failures++;
       sale.dueAt = performance.now() + backoff(sale.failures, RETRY_BASE_MS, RETRY_MAX_MS);
       this.#warn(

@@ -6,8 +6,8 @@ import {
   type FlashSaleStatus,
   type Purchase,
   purchaseRequest,
-  type Refusal,
-  refusals,
+  type Rejection,
+  rejections,
 } from '../../contracts/flash-sales.ts';
 import { userId } from '../../contracts/text.ts';
 import type { Database } from '../../infra/database/port.ts';
@@ -19,10 +19,10 @@ import type { Admission } from './admission.ts';
 import type { Decided, RejectedPurchase } from './gate.ts';
 import type { DecisionCounter } from './metrics.ts';
 import type { Page } from './pages/page.ts';
-import { refusedPage } from './pages/refused-page.ts';
+import { rejectedPage } from './pages/rejected-page.ts';
 import { salePage } from './pages/sale-page.ts';
 import { ticketPage } from './pages/ticket-page.ts';
-import { refusalWords } from './pages/words.ts';
+import { rejectionWords } from './pages/words.ts';
 import type { ReadTicket } from './read-ticket.ts';
 import { findSale, insertSale } from './store/sales.ts';
 
@@ -35,8 +35,8 @@ export interface FlashSaleRoutesOptions {
   readonly onCreated: () => void;
 }
 
-const refusedQuery = z.object({
-  reason: z.enum(refusals),
+const rejectedQuery = z.object({
+  reason: z.enum(rejections),
   userId,
   retryAfter: z
     .string()
@@ -78,10 +78,10 @@ export function flashSaleRoutes(router: Router, options: FlashSaleRoutesOptions)
   });
 
   /** What the flood meets first: it costs no promise, no query and no exception. */
-  const refuseAtOnce = (saleId: string, userId: string): RejectedPurchase | undefined => {
-    const refused = admission.refuse(saleId, userId);
-    if (refused) decisions.inc({ outcome: refused.outcome, by: 'hint' });
-    return refused;
+  const rejectAtOnce = (saleId: string, userId: string): RejectedPurchase | undefined => {
+    const rejected = admission.reject(saleId, userId);
+    if (rejected) decisions.inc({ outcome: rejected.outcome, by: 'hint' });
+    return rejected;
   };
   const decide = async (saleId: string, userId: string): Promise<Decided> => {
     const decided = await admission.decide(saleId, userId);
@@ -97,10 +97,10 @@ export function flashSaleRoutes(router: Router, options: FlashSaleRoutesOptions)
         const saleId = parseId(request.params.id, 'flash sale');
         const { userId } = parse(purchaseRequest, request.body);
         const html = prefersHtml(request);
-        const decided = refuseAtOnce(saleId, userId) ?? (await decide(saleId, userId));
+        const decided = rejectAtOnce(saleId, userId) ?? (await decide(saleId, userId));
         if (decided.outcome !== 'admitted' && decided.outcome !== 'yours') {
-          if (html) response.vary('Accept').redirect(303, refusedUrl(saleId, userId, decided));
-          else sendRefusal(response, decided);
+          if (html) response.vary('Accept').redirect(303, rejectedUrl(saleId, userId, decided));
+          else sendRejection(response, decided);
           return;
         }
         const { ticketId } = decided;
@@ -131,11 +131,11 @@ export function flashSaleRoutes(router: Router, options: FlashSaleRoutesOptions)
     ],
   });
 
-  route(router, '/flash-sales/:id/refused', {
+  route(router, '/flash-sales/:id/rejected', {
     get: [
       async (request, response) => {
-        const { reason, userId, retryAfter } = parse(refusedQuery, request.query);
-        sendPage(response, refusedPage(await saleOf(request), reason, userId, retryAfter));
+        const { reason, userId, retryAfter } = parse(rejectedQuery, request.query);
+        sendPage(response, rejectedPage(await saleOf(request), reason, userId, retryAfter));
       },
     ],
   });
@@ -152,29 +152,29 @@ function sendPage(response: Response, { html, headers }: Page): void {
   response.set(headers).send(html);
 }
 
-function refusedUrl(saleId: string, userId: string, { outcome, retryAfterSeconds }: RejectedPurchase): string {
+function rejectedUrl(saleId: string, userId: string, { outcome, retryAfterSeconds }: RejectedPurchase): string {
   const query = new URLSearchParams({ reason: outcome, userId });
   if (retryAfterSeconds !== undefined) query.set('retryAfter', String(retryAfterSeconds));
-  return `/flash-sales/${saleId}/refused?${query}`;
+  return `/flash-sales/${saleId}/rejected?${query}`;
 }
 
-const statusOf: Readonly<Record<Refusal, number>> = { 'not-open': 409, 'sold-out': 409, 'queue-full': 429 };
+const statusOf: Readonly<Record<Rejection, number>> = { 'not-open': 409, 'sold-out': 409, 'queue-full': 429 };
 
 /** There are few different ones, and in a flood they are most of what is sent. */
 const written = new Map<string, WrittenProblem>();
-function refusalOf(outcome: Refusal, status: FlashSaleStatus): WrittenProblem {
+function rejectionOf(outcome: Rejection, status: FlashSaleStatus): WrittenProblem {
   const key = `${outcome} ${status}`;
   let problem = written.get(key);
   if (!problem) {
-    const about = { ...refusalWords(outcome, status), headers: { Vary: 'Accept' } };
+    const about = { ...rejectionWords(outcome, status), headers: { Vary: 'Accept' } };
     problem = new WrittenProblem(new Problem(statusOf[outcome], outcome, about));
     written.set(key, problem);
   }
   return problem;
 }
 
-const sendRefusal = (response: Response, { outcome, status, retryAfterSeconds }: RejectedPurchase): void =>
-  refusalOf(outcome, status).send(
+const sendRejection = (response: Response, { outcome, status, retryAfterSeconds }: RejectedPurchase): void =>
+  rejectionOf(outcome, status).send(
     response,
     retryAfterSeconds === undefined ? undefined : { 'Retry-After': retryAfterSeconds },
   );

@@ -1,5 +1,5 @@
 // Who may have a ticket: a Bloom filter with one hash. It says "no" only for users that were never added, so a flood of
-// newcomers can be refused without asking the database, while nobody who holds a ticket is told that there is none.
+// newcomers can be rejected without asking the database, while nobody who holds a ticket is told that there is none.
 // A wrong "maybe" costs a question to the database.
 
 /** 1 MiB: with a million tickets one newcomer in nine is asked about. */

@@ -12,9 +12,9 @@ import { type Attempt, beginPayment, CONFIRM_PAYMENT, endAttempt } from './store
 
 /**
  * `unknown`: the provider has not answered. It is asked again until it does, and until then the order cannot expire.
- * `refused`: it does not take such a charge, which asking again does not mend; the order waits, and may expire.
+ * `rejected`: it does not take such a charge, which asking again does not mend; the order waits, and may expire.
  */
-export type Paid = 'paid' | 'declined' | 'refused' | 'unknown' | 'not-payable' | 'not-found';
+export type Paid = 'paid' | 'declined' | 'rejected' | 'unknown' | 'not-payable' | 'not-found';
 
 export interface PaymentOptions {
   readonly database: Database;
@@ -28,9 +28,9 @@ export interface PaymentOptions {
 
 /** Asks the provider, and records what it says. */
 export function createSettle({ database, outbox, provider, askAgainMs, log }: PaymentOptions) {
-  return async (attempt: Attempt): Promise<'paid' | 'declined' | 'refused' | 'unknown'> => {
+  return async (attempt: Attempt): Promise<'paid' | 'declined' | 'rejected' | 'unknown'> => {
     const { orderId, amount, currency, retries } = attempt;
-    let outcome: 'approved' | 'declined' | 'refused';
+    let outcome: 'approved' | 'declined' | 'rejected';
     try {
       failpoint('payment.before-charge');
       outcome = await provider.charge({ orderId, amount, currency });
@@ -40,8 +40,8 @@ export function createSettle({ database, outbox, provider, askAgainMs, log }: Pa
           log.warn({ orderId, attempts: retries + 1, error: error.message }, 'how a payment ended is not known');
         return 'unknown';
       }
-      log.error({ orderId, error: String(error) }, 'the provider refuses this payment');
-      outcome = 'refused';
+      log.error({ orderId, error: String(error) }, 'the provider rejects this payment');
+      outcome = 'rejected';
     }
     if (outcome === 'approved') {
       failpoint('payment.after-charge');

@@ -86,7 +86,7 @@ export function cancelAndPayRoutes(
               title: 'The payment was declined',
               detail: 'Nothing was charged. It may be tried again until the order expires.',
             });
-          case 'refused':
+          case 'rejected':
             throw unavailable('The payment provider does not take this payment. The order waits until it expires.', 60);
           case 'unknown':
             throw unavailable('The payment provider has not answered. It is asked until it does; ask here again.', 2);

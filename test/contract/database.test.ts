@@ -190,7 +190,7 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
     expect(await ids('unique')).toEqual(['unique']);
   });
 
-  test('refuses NUL in text with 22021 and goes on', async () => {
+  test('rejects NUL in text with 22021 and goes on', async () => {
     await expect(database.query('SELECT $1::text', ['a\0b'])).rejects.toMatchObject({ code: '22021' });
     expect(await database.query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
   });

@@ -229,7 +229,7 @@ describe('order', () => {
     expect(outbox.bus.oldestMs).toBeLessThan(60_000);
   });
 
-  test('the same key is the same order; with another body it is refused', async () => {
+  test('the same key is the same order; with another body it is rejected', async () => {
     const { database } = databases;
     await open();
     const placeOrder = createPlaceOrder({ database, outbox: new Outbox('sluice_order'), askAgainMs: ASK_AGAIN_MS });
@@ -369,7 +369,7 @@ describe('order', () => {
         await set(orderId, 'refund_attempts = 50');
         isAbout(await delay(), 15_000);
         expect((await factOf(order.service, orderId))?.refundRejected).toBe(false);
-        error = new Error('the payment provider refuses DELETE: 403');
+        error = new Error('the payment provider rejects DELETE: 403');
         await set(orderId, 'refund_attempts = 0');
         isAbout(await delay(), AGAIN_MS);
         isAbout(await delay(), 2 * AGAIN_MS);

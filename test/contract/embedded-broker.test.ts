@@ -163,7 +163,7 @@ describe('outsiders', () => {
     };
     const allowed = ['p/logs/#', 'p/logs/points', 'p/services/+/+', 'p/live/#', 'p/users/u%2E1/notifications'];
     for (const topic of [...allowed, userTopic(prefix, 'a.b@c')]) expect(await granted(topic), topic).toBe(true);
-    const refused = ['#', '+/logs/#', 'p/#', 'p/+/x', 'p/events/#', 'p/events/order/placed', '$SYS/#', 'q/logs/#'];
+    const rejected = ['#', '+/logs/#', 'p/#', 'p/+/x', 'p/events/#', 'p/events/order/placed', '$SYS/#', 'q/logs/#'];
     const others = [
       'p/users/#',
       'p/users/+/notifications',
@@ -172,7 +172,7 @@ describe('outsiders', () => {
       'pp/logs/a',
       '$share/g/p/events/#',
     ];
-    for (const topic of [...refused, ...others]) expect(await granted(topic), topic).toBe(false);
+    for (const topic of [...rejected, ...others]) expect(await granted(topic), topic).toBe(false);
   });
 
   test('publish nowhere: they are disconnected, and nobody receives it', async () => {
@@ -194,7 +194,7 @@ describe('outsiders', () => {
     ['a Will', { will: { topic: 'p/events/a', payload: Buffer.from('forged'), qos: 1, retain: false } }],
     ['a session that stays', { clientId: 'mine', clean: false }],
     ["the client id of a service's session", { clientId: 'p-points' }],
-  ])('are refused with %s', async ([, options]) => {
+  ])('are rejected with %s', async ([, options]) => {
     const { client } = outsider(await start(), options);
     await expect(connected(client)).rejects.toThrow('Not authorized');
   });
@@ -267,19 +267,19 @@ describe('WebSocket', () => {
     }
   });
 
-  test('refuses other origins and other paths', async () => {
+  test('rejects other origins and other paths', async () => {
     const { host } = await withHttp();
-    const refusal = (origin: string | undefined, path = '/mqtt') =>
+    const rejection = (origin: string | undefined, path = '/mqtt') =>
       once(new WebSocket(`ws://${host}${path}`, 'mqtt', origin === undefined ? {} : { origin }), 'open');
     for (const origin of ['http://evil.example', 'null', 'http://127.0.0.1:1', `http://${host}.evil.example`]) {
-      await expect(refusal(origin), origin).rejects.toThrow('403');
+      await expect(rejection(origin), origin).rejects.toThrow('403');
     }
-    await expect(refusal(undefined, '/other')).rejects.toThrow('404');
+    await expect(rejection(undefined, '/other')).rejects.toThrow('404');
   });
 });
 
 describe('starting', () => {
-  test('a second process on the same folder is refused, and told what to do', async () => {
+  test('a second process on the same folder is rejected, and told what to do', async () => {
     const dataDir = await freshFolder();
     const first = await start(dataDir);
     await expect(start(dataDir)).rejects.toMatchObject({
@@ -290,7 +290,7 @@ describe('starting', () => {
     await (await start(dataDir)).close();
   });
 
-  test('a port that is taken is refused, the folder is free again, and the variable is named', async () => {
+  test('a port that is taken is rejected, the folder is free again, and the variable is named', async () => {
     const { port } = await start();
     const dataDir = await freshFolder();
     await expect(start(dataDir, port)).rejects.toMatchObject({
@@ -300,7 +300,7 @@ describe('starting', () => {
     await start(dataDir);
   });
 
-  test('closing stores what was published before, and refuses what comes after', async () => {
+  test('closing stores what was published before, and rejects what comes after', async () => {
     const broker = await start();
     const underWay = numbers(100).map((n) => broker.publisher.publish('p/events/a', n, { qos: 1 }));
     await broker.close();

@@ -130,7 +130,7 @@ describe('the relay', () => {
     expect(taken.map(same)).toEqual(seen.map(same));
   });
 
-  test('what is refused waits by itself; what comes with it and after it goes on', async () => {
+  test('what is rejected waits by itself; what comes with it and after it goes on', async () => {
     const { taken, publish } = taking();
     let bad: string | undefined;
     const { outbox } = startRelay(async (batch) => {

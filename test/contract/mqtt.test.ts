@@ -333,7 +333,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
   withBroker('a publish fails at once while the broker is away, and works when it is back', async () => {
     const { proxy, url: through } = await proxyTo(brokerUrl);
     const publisher = await publisherTo(through);
-    proxy.refuse(true);
+    proxy.reject(true);
     proxy.cut();
     await eventually(() => publisher.health().status === 'down', { what: 'the publisher sees it' });
     await expect(publisher.publish('t', 'x', { qos: 1 })).rejects.toMatchObject({ code: 'unavailable' });
@@ -349,7 +349,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     const [rejected] = await bus.publish([event('away')]);
     expect(rejected).toMatchObject({ id: 'away', error: { code: 'unavailable' } });
 
-    proxy.refuse(false);
+    proxy.reject(false);
     await isUp(publisher);
     await publisher.publish('t', 'x', { qos: 2 });
   });
@@ -371,7 +371,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     const publisher = await publisherTo(through, { maxPending: 2 });
     proxy.swallow(true);
     const underWay = [1, 2].map((qos) => publisher.publish('t', 'x', { qos: qos as 1 | 2 }));
-    await expect(publisher.publish('t', 'x', { qos: 1 })).rejects.toMatchObject({ code: 'refused' });
+    await expect(publisher.publish('t', 'x', { qos: 1 })).rejects.toMatchObject({ code: 'rejected' });
     proxy.cut();
     for (const publish of underWay) await expect(publish).rejects.toMatchObject({ code: 'unavailable' });
   });
@@ -401,7 +401,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     const doomed = announce({ broker: { url: through }, prefix, service: 'points', instance: 'crashed', log });
     cleanups.push(() => doomed.close());
     await latest(crashed, 'online');
-    proxy.refuse(true);
+    proxy.reject(true);
     proxy.cut();
     await latest(crashed, 'offline');
     await clearRetained(brokerUrl, presenceTopic(prefix, 'points', 'crashed'));

@@ -111,14 +111,14 @@ describe('in a process of its own', () => {
   test.each([
     ['another amount', { amount: 1 }],
     ['another currency', { currency: 'EUR' }],
-  ])('%s under the same key is refused, which is no "unknown", and changes nothing', async (_, other) => {
+  ])('%s under the same key is rejected, which is no "unknown", and changes nothing', async (_, other) => {
     const provider = client(payments.url);
     const charge = order();
     await provider.charge(charge);
-    const refused = await provider.charge({ ...charge, ...other }).catch((error) => error);
-    expect(refused).toBeInstanceOf(Error);
-    expect(refused).not.toBeInstanceOf(PaymentUnknown);
-    expect(refused.message).toMatch(/422.*charged with 1999 GBP/);
+    const rejected = await provider.charge({ ...charge, ...other }).catch((error) => error);
+    expect(rejected).toBeInstanceOf(Error);
+    expect(rejected).not.toBeInstanceOf(PaymentUnknown);
+    expect(rejected.message).toMatch(/422.*charged with 1999 GBP/);
     expect(await payments.entry(charge.orderId)).toMatchObject({ status: 'charged', amount: 1_999, currency: 'GBP' });
   });
 
@@ -230,7 +230,7 @@ describe('in a process of its own', () => {
     [`/charges/${randomUUID()}`, 'x'.repeat(2 * 1024 * 1024), 413],
     ['/behaviour', { awy: true }, 422],
     ['/behaviour', { declineShare: 2 }, 422],
-  ])('refuses what it cannot understand: PUT %s', async (path, body, status) => {
+  ])('rejects what it cannot understand: PUT %s', async (path, body, status) => {
     const answer = await fetch(`${payments.url}${path}`, {
       method: 'PUT',
       headers: { 'content-type': 'application/json' },
@@ -384,7 +384,7 @@ describe('the ledger', () => {
     expect(decisions).toHaveLength(2);
   });
 
-  test('of two amounts for one order at the same time, one is charged and the other refused', async () => {
+  test('of two amounts for one order at the same time, one is charged and the other rejected', async () => {
     const { ledger } = await open();
     const charge = order();
     const answers = await Promise.allSettled(

@@ -264,7 +264,7 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
     await eventually(() => runs.length === ids.length, { what: 'all of them run' });
   });
 
-  test('a name or a pace out of range is refused', async () => {
+  test('a name or a pace out of range is rejected', async () => {
     const queues = await open(place.on);
     await expect(queues.remove('a:b')).rejects.toThrow(RangeError);
     await expect(openQueue(queues, { name: 'a:b' })).rejects.toThrow(RangeError);

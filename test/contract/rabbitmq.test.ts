@@ -42,7 +42,7 @@ describe('publishing', () => {
     await recorder.toHandle([id]);
   });
 
-  test('an oversized event is refused, its neighbours are not', async () => {
+  test('an oversized event is rejected, its neighbours are not', async () => {
     const bus = await openBus();
     const largest = event('x'.repeat(MAX_EVENT_BYTES));
     const tooLarge = event('ü'.repeat(MAX_EVENT_BYTES / 2 + 1));
@@ -50,7 +50,7 @@ describe('publishing', () => {
     expect(rejected.map(({ id, error }) => [id, error.code])).toEqual([[tooLarge.id, 'oversized']]);
   });
 
-  test('a full queue refuses', async () => {
+  test('a full queue rejects', async () => {
     const bus = await openBus();
     await publishOne(bus);
     await server.ctl(
@@ -62,8 +62,8 @@ describe('publishing', () => {
       'queues',
     );
     cleanUps.push(() => server.ctl('clear_policy', 'full'));
-    const refusedOnly = async () => codesOf(await bus.publish(events(10))).join() === 'refused';
-    await eventually(refusedOnly, { what: 'events are refused' });
+    const rejectedOnly = async () => codesOf(await bus.publish(events(10))).join() === 'rejected';
+    await eventually(rejectedOnly, { what: 'events are rejected' });
   });
 
   test('without its exchange an event is not published; the next ones are', async () => {
@@ -230,7 +230,7 @@ describe('consuming', () => {
     await recorder.toHandle([await publishOne(bus)]);
   });
 
-  test('an unknown group is refused', async () => {
+  test('an unknown group is rejected', async () => {
     const bus = await openBus();
     await expect(bus.subscribe('unknown', new Recorder())).rejects.toThrow('unknown');
   });
@@ -291,14 +291,14 @@ describe('broken connections', () => {
 
   test('a bus that opens while the broker is away works once it is there', async () => {
     const { proxy, url } = await openProxy();
-    proxy.refuse(true);
+    proxy.reject(true);
     const bus = await openBus({ url, confirmTimeoutMs: 200 });
     const recorder = new Recorder();
     const subscription = await subscribe(bus, 'points', recorder);
     expect(codesOf(await bus.publish([event()]))).toEqual(['unavailable']);
     expect([bus.health().status, subscription.health().status]).toEqual(['down', 'down']);
     expect(await subscription.backlog()).toBeUndefined();
-    proxy.refuse(false);
+    proxy.reject(false);
     await recorder.toHandle([await publishOne(bus)]);
     expect([bus.health(), subscription.health()]).toEqual([{ status: 'up' }, { status: 'up' }]);
   });

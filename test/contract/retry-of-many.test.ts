@@ -93,8 +93,8 @@ describe('a message that is larger than any event', () => {
   test('cannot be retried, and that is said; what is with it is retried', async () => {
     await inbox.handle([{ body: large() }, { body: Buffer.from('{}') }]);
     const message = (await listed()).find(({ truncated }) => truncated);
-    const refused = await post(`/${message?.id}/retry`);
-    expect([refused.status, refused.json()]).toEqual([
+    const rejected = await post(`/${message?.id}/retry`);
+    expect([rejected.status, rejected.json()]).toEqual([
       409,
       {
         type: '/problems/message-truncated',

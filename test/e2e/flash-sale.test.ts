@@ -86,9 +86,9 @@ test('what the simulator counts is what the database holds', async () => {
     expect(summary.equations.filter(({ holds }) => !holds)).toEqual([]);
 
     // Nobody is lost: everybody was let in or told why not.
-    const refused = Object.values(buyers.refused).reduce((sum, count) => sum + count, 0);
+    const rejected = Object.values(buyers.rejected).reduce((sum, count) => sum + count, 0);
     expect(buyers).toMatchObject({ total: 1_500, unanswered: 0 });
-    expect(buyers.admitted + refused).toBe(1_500);
+    expect(buyers.admitted + rejected).toBe(1_500);
     expect(requests.answered['queue-full']).toBeGreaterThan(0);
     expect(requests.answered['sold-out']).toBeGreaterThan(0);
     expect(summary.longestQueue).toBe(40);

@@ -76,9 +76,9 @@ test("clients are told when to come back while each connection of the process's 
     try {
       const readers = Array.from({ length: 4 * POOL_SIZE }, () => listOrders(process('order').url));
       // The first to have got one wait with it until the lock is gone.
-      const refused = (await firstOf(readers, 3 * POOL_SIZE)) as Refusal[];
-      expect(refused.map(({ status }) => status)).toEqual(refused.map(() => 503));
-      expectRetryAfter(refused);
+      const rejected = (await firstOf(readers, 3 * POOL_SIZE)) as Rejection[];
+      expect(rejected.map(({ status }) => status)).toEqual(rejected.map(() => 503));
+      expectRetryAfter(rejected);
       await holder.query('COMMIT');
       await Promise.all(readers);
     } finally {
@@ -92,12 +92,12 @@ test("clients are told when to come back while each connection of the process's 
   expect(processes.map(({ pid }) => pid)).toEqual(pids);
 });
 
-interface Refusal {
+interface Rejection {
   readonly status: number | 'unknown';
   readonly retryAfter?: string;
 }
 
-async function listOrders(url: string): Promise<Refusal> {
+async function listOrders(url: string): Promise<Rejection> {
   const { statusCode, headers, body } = await request(`${url}/orders?userId=user-1`);
   await body.dump();
   const retryAfter = headers['retry-after'];
@@ -116,8 +116,8 @@ function firstOf<T>(promises: readonly Promise<T>[], count: number): Promise<T[]
   });
 }
 
-function expectRetryAfter(answers: readonly Refusal[]): void {
-  const refused = answers.filter(({ status }) => status === 503);
-  expect(refused.length).toBeGreaterThan(0);
-  expect(refused.every(({ retryAfter }) => Number(retryAfter) >= 1)).toBe(true);
+function expectRetryAfter(answers: readonly Rejection[]): void {
+  const rejected = answers.filter(({ status }) => status === 503);
+  expect(rejected.length).toBeGreaterThan(0);
+  expect(rejected.every(({ retryAfter }) => Number(retryAfter) >= 1)).toBe(true);
 }

@@ -47,7 +47,7 @@ test('while PostgreSQL is away buyers are told when to come back, and nobody who
   });
   expect(failed).toEqual([]);
   expect([...buyers.statuses.keys()].filter((status) => ![200, 202, 429, 503].includes(Number(status)))).toEqual([]);
-  const refused = buyers.answers.filter(({ status }) => status === 503);
-  expect(refused.every(({ retryAfter }) => Number(retryAfter) >= 1)).toBe(true);
+  const rejected = buyers.answers.filter(({ status }) => status === 503);
+  expect(rejected.every(({ retryAfter }) => Number(retryAfter) >= 1)).toBe(true);
   expect(processes.map(({ pid }) => pid)).toEqual(pids);
 });

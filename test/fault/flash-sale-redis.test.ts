@@ -89,7 +89,7 @@ async function concludeSale(fault: string, buyers: Buyers, databaseUrl: string):
   expect(await fastestPace(databaseUrl, 3)).toBeLessThan(1.25 * terms.drainPerSecond);
 }
 
-/** The gateway does not need Redis. Only a machine that is too busy for it may make it refuse. */
+/** The gateway does not need Redis. Only a machine that is too busy for it may make it reject. */
 function expectDecided(buyers: Buyers): void {
   const undecided = buyers.answers.filter(({ status }) => status !== 200 && status !== 202 && status !== 429);
   expect(undecided.filter(({ detail }) => detail !== OVERLOADED)).toEqual([]);

@@ -81,26 +81,26 @@ onEachShape(options, (on) => {
     let asked = 0;
     const asking = Promise.all(
       on.gateways.map(async (gateway, index) => {
-        for (let turn = index, refusedAt = 0; ; turn += on.gateways.length) {
+        for (let turn = index, rejectedAt = 0; ; turn += on.gateways.length) {
           const sentAt = performance.now();
           const answer = await buy(gateway, sale.id, String(newcomers[turn]));
-          if (answer.status === 202) return { refusedAt };
+          if (answer.status === 202) return { rejectedAt };
           if (answer.status === 503) continue; // too busy to decide
           if (answer.status !== 409) throw new Error(`${answer.status} ${answer.text}`);
-          refusedAt = sentAt;
+          rejectedAt = sentAt;
           asked++;
         }
       }),
     );
     asking.catch(() => undefined);
-    await eventually(() => asked > 5 * on.gateways.length, { what: 'newcomers are refused' });
+    await eventually(() => asked > 5 * on.gateways.length, { what: 'newcomers are rejected' });
     // As many as there are gateways: each of them has to notice.
     const cancelled = sold.slice(0, on.gateways.length);
     await cancel(cancelled);
     await released(sale.id, cancelled.length);
     const backAt = performance.now();
-    // Whoever asks a second later or more is not refused any more, however long the answer takes.
-    for (const { refusedAt } of await asking) expect(refusedAt - backAt).toBeLessThan(1_000);
+    // Whoever asks a second later or more is not rejected any more, however long the answer takes.
+    for (const { rejectedAt } of await asking) expect(rejectedAt - backAt).toBeLessThan(1_000);
     const done = await over(on.url, sale.id);
     expect(done).toMatchObject({
       status: 'sold-out',

@@ -75,15 +75,15 @@ onEachShape({ shapes }, (on) => {
       });
       expect(sale.status).toBe('scheduled');
       const crowd = new Buyers();
-      /** Asks all the time, and answers how long after the opening it was refused for the last time. */
+      /** Asks all the time, and answers how long after the opening it was rejected for the last time. */
       const press = async (gateway: string) => {
         const users = freshUsers(1_000);
-        for (let turn = 0, refusedAt = 0; ; turn++) {
+        for (let turn = 0, rejectedAt = 0; ; turn++) {
           const sentAt = Date.now();
           const answer = await crowd.buy(gateway, sale.id, String(users[turn]));
-          if (answer.status === 202) return refusedAt - opensAt;
+          if (answer.status === 202) return rejectedAt - opensAt;
           expect(answer.json()).toMatchObject({ type: '/problems/not-open' });
-          refusedAt = sentAt;
+          rejectedAt = sentAt;
           // Not all of the machine's time is for asking.
           await delay(5);
         }
@@ -119,7 +119,7 @@ onEachShape({ shapes }, (on) => {
     );
     expect(Date.now()).toBeGreaterThanOrEqual(closesAt);
     expect(closed.queue.length).toBeGreaterThan(0);
-    // Refused by every gateway, whatever it has seen before; and again by its hint.
+    // Rejected by every gateway, whatever it has seen before; and again by its hint.
     for (let turn = 0; turn < 3; turn++)
       expect(tally(await crowd.rush(on.gateways, sale.id, freshUsers(8)))).toEqual({ '409 not-open': 8 });
     for (const { userId, answer } of holders) {

@@ -90,7 +90,7 @@ test.each(losses)(
     });
     const { process, databaseUrl } = system;
     await loseTheFirst(databaseUrl, ways[way]);
-    await refusePoints(databaseUrl);
+    await rejectPoints(databaseUrl);
 
     // Orders of the shop, of a sale, and of one whose orders wait for payment: some of each are cancelled.
     const gateways = [process('flash-sale').url];
@@ -119,7 +119,7 @@ test.each(losses)(
       what: 'failed steps are told, though the telling was lost',
       timeoutMs: DONE_WITHIN_MS,
     });
-    await query(databaseUrl, 'DROP TRIGGER refuse ON sluice_points.entries');
+    await query(databaseUrl, 'DROP TRIGGER reject ON sluice_points.entries');
     await retryDead(process('points'), 'points');
 
     const over = performance.now();
@@ -206,12 +206,12 @@ async function loseTheFirst(databaseUrl: string, table: 'outbox' | 'inbox'): Pro
   );
 }
 
-const refusePoints = (databaseUrl: string) =>
+const rejectPoints = (databaseUrl: string) =>
   query(
     databaseUrl,
-    `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'out of points'; END $$;
-     CREATE TRIGGER refuse BEFORE INSERT ON sluice_points.entries FOR EACH ROW
-       WHEN (NEW.user_id = '${UNLUCKY}') EXECUTE FUNCTION refuse();`,
+    `CREATE FUNCTION reject() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'out of points'; END $$;
+     CREATE TRIGGER reject BEFORE INSERT ON sluice_points.entries FOR EACH ROW
+       WHEN (NEW.user_id = '${UNLUCKY}') EXECUTE FUNCTION reject();`,
   );
 
 async function lostTypes(databaseUrl: string): Promise<string[]> {

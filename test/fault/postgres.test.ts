@@ -50,7 +50,7 @@ test('while PostgreSQL is away clients are told when to come back, and nothing t
   expect(failed).toEqual([]);
   expect(await count(databaseUrl, 'sluice_points.inbox WHERE attempts > 1'), 'attempts that were charged').toBe(0);
   expect([...load.statuses.keys()].filter((status) => status !== 200 && status !== 201 && status !== 503)).toEqual([]);
-  const refused = [...load.log.values()].flatMap(({ answers }) => answers).filter(({ status }) => status === 503);
-  expect(refused.every(({ retryAfter }) => Number(retryAfter) >= 1)).toBe(true);
+  const rejected = [...load.log.values()].flatMap(({ answers }) => answers).filter(({ status }) => status === 503);
+  expect(rejected.every(({ retryAfter }) => Number(retryAfter) >= 1)).toBe(true);
   expect(processes.map(({ pid }) => pid)).toEqual(pids);
 });

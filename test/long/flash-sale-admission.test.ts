@@ -48,13 +48,13 @@ onEachShape({ shapes, prepare }, (on) => {
     return sale;
   };
   /** Nothing crashes here, so every one of them is counted, soon. */
-  const refusalsCounted = (saleId: string, refused: FlashSale['counts']['refused']) =>
+  const rejectionsCounted = (saleId: string, rejected: FlashSale['counts']['rejected']) =>
     eventually(
       async () => {
-        expect((await readSale(on.url, saleId)).counts.refused).toEqual(refused);
+        expect((await readSale(on.url, saleId)).counts.rejected).toEqual(rejected);
         return true;
       },
-      { what: 'every refusal is counted' },
+      { what: 'every rejection is counted' },
     );
 
   /** A URL for each call, in turn. */
@@ -109,8 +109,8 @@ onEachShape({ shapes, prepare }, (on) => {
         expect(ticketOf(answer).ticketId).toBe(byUser.get(userId));
       }
       // Asked at the same time, another gateway may not know of the ticket yet: a test below gives it a second.
-      const refused = bought.filter(({ answer }) => answer.status === 429);
-      expect(tally(refused)).toEqual({ '429 queue-full': refused.length });
+      const rejected = bought.filter(({ answer }) => answer.status === 429);
+      expect(tally(rejected)).toEqual({ '429 queue-full': rejected.length });
 
       const stored = (await storedSales({ databaseUrl })).get(sale.id);
       const numbers = new Map(stored?.tickets.map(({ id, number }) => [id, number]));
@@ -159,13 +159,13 @@ onEachShape({ shapes, prepare }, (on) => {
       counts: { admitted: 25, ordered: 25, released: 0 },
     });
     expect(tally(await buyers.rush(on.gateways, sale.id, freshUsers(20)))).toEqual({ '409 sold-out': 20 });
-    await refusalsCounted(sale.id, { queueFull: 0, soldOut: 245, notOpen: 0 });
+    await rejectionsCounted(sale.id, { queueFull: 0, soldOut: 245, notOpen: 0 });
   });
 
   onShape('more stock than queue: who comes again while it is full gets a unit, until all are sold', async () => {
     const sale = await newSale({ stock: 60, queueCap: 10, drainPerSecond: 50 });
     const watching = watch(on.gateways, sale.id);
-    const refused = { queueFull: 0, soldOut: 0, notOpen: 0 };
+    const rejected = { queueFull: 0, soldOut: 0, notOpen: 0 };
     /** Asks, at one gateway after the other, until there is a ticket or nothing left. */
     const persistent = async (userId: string, first: number) =>
       eventually(
@@ -174,11 +174,11 @@ onEachShape({ shapes, prepare }, (on) => {
             const answer = await buyers.buy(nextGateway(turn), sale.id, userId);
             if (answer.status === 202) return ticketOf(answer).ticketId;
             if (answer.status === 409) {
-              refused.soldOut++;
+              rejected.soldOut++;
               return 'sold out';
             }
             expect(answer.status, answer.text).toBe(429);
-            refused.queueFull++;
+            rejected.queueFull++;
           }
         },
         { what: 'a decision for good' },
@@ -187,9 +187,9 @@ onEachShape({ shapes, prepare }, (on) => {
     expect(await watching.stop()).toBeGreaterThan(0);
     expect(outcomes.filter((outcome) => outcome === 'sold out').length).toBe(15);
     expect(new Set(outcomes).size).toBe(61);
-    expect(refused.queueFull).toBeGreaterThan(0);
+    expect(rejected.queueFull).toBeGreaterThan(0);
     expect(await over(on.url, sale.id)).toMatchObject({ status: 'sold-out', stock: { remaining: 0, sold: 60 } });
-    await refusalsCounted(sale.id, refused);
+    await rejectionsCounted(sale.id, rejected);
   });
 
   onShape('in a flood, who holds a ticket is told so by every gateway, whatever it tells the others', async () => {
@@ -205,17 +205,17 @@ onEachShape({ shapes, prepare }, (on) => {
       expect(holders.size).toBeGreaterThanOrEqual(20);
       const heldSince = performance.now();
       let flooding = true;
-      let refused = 0;
+      let rejected = 0;
       const flood = Promise.all(
         Array.from({ length: 8 }, async (_, client) => {
           const newcomers = freshUsers(10_000);
           for (let turn = 0; flooding; turn++) {
             const { status } = await buyers.buy(nextGateway(client + turn), sale.id, String(newcomers[turn]));
-            if (status >= 400) refused++;
+            if (status >= 400) rejected++;
           }
         }),
       );
-      await eventually(() => refused > 50 && performance.now() - heldSince > KNOWN_AFTER_MS, {
+      await eventually(() => rejected > 50 && performance.now() - heldSince > KNOWN_AFTER_MS, {
         what: 'the flood is on, and every gateway has looked again',
       });
       const asked = await buyers.rush(
@@ -242,16 +242,16 @@ onEachShape({ shapes, prepare }, (on) => {
         { what: 'somebody is admitted' },
       );
       const heldSince = performance.now();
-      // Others are refused everywhere all the time, so that no gateway has to ask the row about anybody it does not know.
-      let refused = 0;
+      // Others are rejected everywhere all the time, so that no gateway has to ask the row about anybody it does not know.
+      let rejected = 0;
       await eventually(
         async () => {
-          refused += (await newcomers()).filter(({ answer }) => answer.status === 429).length;
+          rejected += (await newcomers()).filter(({ answer }) => answer.status === 429).length;
           return performance.now() - heldSince > KNOWN_AFTER_MS;
         },
         { what: 'a second is over' },
       );
-      expect(refused).toBeGreaterThan(0);
+      expect(rejected).toBeGreaterThan(0);
       const asked = await buyers.rush(
         on.gateways,
         sale.id,

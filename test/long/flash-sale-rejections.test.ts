@@ -53,7 +53,7 @@ describe.for(places)('on $place', ({ place, available, open }) => {
       for (let each = 0; each < times; each++)
         expect(await admission.decide(saleId, `user-${each}`)).toMatchObject({ outcome: 'not-open' });
     };
-    const counted = async (saleId: string) => (await findSale(database, saleId))?.counts.refused.notOpen;
+    const counted = async (saleId: string) => (await findSale(database, saleId))?.counts.rejected.notOpen;
     return { ids, admission, reject, counted };
   }
 
@@ -66,10 +66,10 @@ describe.for(places)('on $place', ({ place, available, open }) => {
         ${hindrance};
         RETURN NEW;
       END $$;
-      CREATE TRIGGER hinder BEFORE INSERT ON sluice_flash_sale.refusals
+      CREATE TRIGGER hinder BEFORE INSERT ON sluice_flash_sale.rejections
         FOR EACH ROW WHEN (NEW.sale_id = '${saleId}') EXECUTE FUNCTION sluice_flash_sale.hinder()`);
     const end = () =>
-      databases.database.script(`DROP TRIGGER IF EXISTS hinder ON sluice_flash_sale.refusals;
+      databases.database.script(`DROP TRIGGER IF EXISTS hinder ON sluice_flash_sale.rejections;
         DROP FUNCTION IF EXISTS sluice_flash_sale.hinder; DROP SEQUENCE IF EXISTS sluice_flash_sale.attempts`);
     onTestFinished(end);
     return end;

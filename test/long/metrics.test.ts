@@ -3,7 +3,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { eventTypes } from '../../contracts/events.ts';
-import { refusals } from '../../contracts/flash-sales.ts';
+import { rejections } from '../../contracts/flash-sales.ts';
 import type { Readiness } from '../../contracts/operations.ts';
 import { type Broker, openBroker } from '../fault/support/broker.ts';
 import { createServiceProcess, type ServiceProcess, sluice } from '../fault/support/service-process.ts';
@@ -21,7 +21,7 @@ const services = ['points', 'flash-sale'] as const;
 const LABELS: Readonly<Record<string, readonly string[]>> = {
   service: services,
   type: [...eventTypes, 'unknown'],
-  outcome: ['done', 'repeated', 'retrying', 'dead', 'reply-retrying', 'reply-dead', 'admitted', 'yours', ...refusals],
+  outcome: ['done', 'repeated', 'retrying', 'dead', 'reply-retrying', 'reply-dead', 'admitted', 'yours', ...rejections],
   channel: ['bus', 'user'],
   by: ['row', 'hint'],
   reason: ['inFlight', 'late'],

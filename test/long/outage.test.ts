@@ -155,7 +155,7 @@ test.skipIf(!databaseUrl || !amqpUrl || !mosquittoUrl)(
     expect(await databasesOf(String(databaseUrl))).not.toContain(prefix.replaceAll('-', '_'));
     const amqp = await connectAmqp(String(amqpUrl));
     const channel = await amqp.createChannel();
-    channel.on('error', () => {}); // the refusal below closes it
+    channel.on('error', () => {}); // the rejection below closes it
     await expect(channel.checkQueue(`${prefix}.coupon`)).rejects.toMatchObject({ code: 404 });
     await amqp.close();
     expect(await readdir(folder)).toEqual([]);

@@ -88,7 +88,7 @@ export const messagingMutations: readonly Mutation[] = [
   },
   {
     name: 'publish-without-confirm',
-    lesson: 'That an event was written to a socket says nothing: the broker may refuse it, or be gone.',
+    lesson: 'That an event was written to a socket says nothing: the broker may reject it, or be gone.',
     changes: [
       {
         file: 'infra/bus/rabbitmq/publisher.ts',

@@ -64,7 +64,7 @@ async function installed(programs: string, port: number) {
   });
 }
 
-/** PostgreSQL refuses to run as root. */
+/** PostgreSQL rejects to run as root. */
 async function unprivilegedUser(): Promise<User> {
   for (const name of ['postgres', 'nobody']) {
     try {
@@ -74,7 +74,7 @@ async function unprivilegedUser(): Promise<User> {
       // No such user here: the next one.
     }
   }
-  throw new Error('PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody');
+  throw new Error('PostgreSQL rejects to run as root, and there is neither a user postgres nor nobody');
 }
 
 const inContainer = (engine: string, port: number) =>

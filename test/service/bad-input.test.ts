@@ -96,7 +96,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       expect({ ...read, status: 'placed', steps: order.steps }).toEqual(order);
     });
 
-    const refused: [string, unknown, string][] = [
+    const rejected: [string, unknown, string][] = [
       ['an empty body', '', 'userId'],
       ['null', null, ''],
       ['a number', 7, ''],
@@ -133,13 +133,13 @@ describe.for(shapes)('%s', ([, shape]) => {
       ['unitPrice 0.1', withItem({ unitPrice: 0.1 }), 'items.0.unitPrice'],
       ['total 2^53', with_({ items: upToTheTotal(254_740_992) }), 'items'],
     ];
-    onShape.for(refused)('refuses %s, and says where', async ([, body, path]) => {
+    onShape.for(rejected)('rejects %s, and says where', async ([, body, path]) => {
       expectFault(await postOrder(body), path);
       const userId = (body as { userId?: unknown } | null | undefined)?.userId;
       if (typeof userId === 'string' && /^user-/.test(userId)) expect((await ordersOf(userId)).items).toEqual([]);
     });
 
-    onShape('refuses numbers that JSON can write and nobody can count', async () => {
+    onShape('rejects numbers that JSON can write and nobody can count', async () => {
       for (const number of ['1e400', '-1e400', '1e16', '9007199254740993', '-0.5']) {
         const body = JSON.stringify(withItem({ quantity: 0 })).replace('"quantity":0', `"quantity":${number}`);
         expectFault(await postOrder(body), 'items.0.quantity');
@@ -251,7 +251,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       expect(await get(`${url}/flash-sales/${sale.id}`)).toEqual(sale);
     });
 
-    const refused: [string, unknown, string][] = [
+    const rejected: [string, unknown, string][] = [
       ['an empty body', '', 'sku'],
       ['null', null, ''],
       ['an array', [], ''],
@@ -317,11 +317,11 @@ describe.for(shapes)('%s', ([, shape]) => {
         'closesAt',
       ],
     ];
-    onShape.for(refused)('refuses %s, and says where', async ([, body, path]) => {
+    onShape.for(rejected)('rejects %s, and says where', async ([, body, path]) => {
       expectFault(await postSale(body), path);
     });
 
-    onShape('refuses forms and what is no JSON', async () => {
+    onShape('rejects forms and what is no JSON', async () => {
       const form = new URLSearchParams(
         Object.entries(with_({})).map(([key, value]): [string, string] => [key, String(value)]),
       ).toString();
@@ -370,7 +370,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       ['userId that is a number', { userId: 1 }, 'userId'],
       ['userId that is a list', { userId: ['ann'] }, 'userId'],
     ];
-    onShape.for(bodies)('refuses %s, and says where', async ([, body, at]) => {
+    onShape.for(bodies)('rejects %s, and says where', async ([, body, at]) => {
       const { counts } = await get<FlashSale>(`${url}/flash-sales/${sale.id}`);
       expectFault(await postJson(path(), body), at);
       expect((await get<FlashSale>(`${url}/flash-sales/${sale.id}`)).counts.admitted).toBe(counts.admitted);
@@ -390,13 +390,13 @@ describe.for(shapes)('%s', ([, shape]) => {
       ['of many fields', 'a=b&'.repeat(100), 413, 'body-too-large'],
       ['of many bytes', `userId=${'a'.repeat(10_000)}`, 413, 'body-too-large'],
     ];
-    onShape.for(forms)('refuses a form %s', async ([, body, status, name]) => {
+    onShape.for(forms)('rejects a form %s', async ([, body, status, name]) => {
       expectProblem(await form(body), status, name);
       // A browser is told in the same way: no page sends such a form.
       expect((await form(body, asBrowser)).status).toBe(status);
     });
 
-    onShape('refuses other media types and what cannot be read', async () => {
+    onShape('rejects other media types and what cannot be read', async () => {
       const post = (headers: Readonly<Record<string, string>>, body: string | Buffer) =>
         call(path(), { method: 'POST', headers, body });
       const json = 'application/json';
@@ -425,7 +425,7 @@ describe.for(shapes)('%s', ([, shape]) => {
         for (const answer of [
           await call(at, { headers: asBrowser }),
           await call(`${at}/purchases/${ticketId}`, { headers: asBrowser }),
-          await call(`${at}/refused?reason=sold-out&userId=ann`, { headers: asBrowser }),
+          await call(`${at}/rejected?reason=sold-out&userId=ann`, { headers: asBrowser }),
           await form('userId=ann').then(() =>
             call(`${at}/purchases`, {
               method: 'POST',
@@ -445,8 +445,8 @@ describe.for(shapes)('%s', ([, shape]) => {
       expect(upper.status).toBe(200);
     });
 
-    onShape('the page about a refusal takes what it is sent to with, and nothing else', async () => {
-      const page = (query: string) => call(`${url}/flash-sales/${sale.id}/refused?${query}`, { headers: asBrowser });
+    onShape('the page about a rejection takes what it is sent to with, and nothing else', async () => {
+      const page = (query: string) => call(`${url}/flash-sales/${sale.id}/rejected?${query}`, { headers: asBrowser });
       for (const query of ['reason=queue-full&userId=ann&retryAfter=7', 'reason=sold-out&userId=ann'])
         expect((await page(query)).status).toBe(200);
       const faults: [string, string][] = [
@@ -465,7 +465,7 @@ describe.for(shapes)('%s', ([, shape]) => {
 
   describe('other requests', () => {
     const someId = '01993a5e-0000-7000-8000-000000000000';
-    const refused: [string, string, number, string][] = [
+    const rejected: [string, string, number, string][] = [
       ['an order that does not exist', `/orders/${someId}`, 404, 'not-found'],
       ['an id that is none', '/orders/1', 404, 'not-found'],
       ['an id with NUL', '/orders/%00', 404, 'not-found'],
@@ -476,7 +476,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       ['a user of 65', `/users/${'u'.repeat(65)}/coupons`, 404, 'not-found'],
       ['a service that does not exist', '/failed-messages/billing', 404, 'not-found'],
     ];
-    onShape.for(refused)('%s: %s', async ([, path, status, name]) => {
+    onShape.for(rejected)('%s: %s', async ([, path, status, name]) => {
       expectProblem(await call(`${url}${path}`), status, name);
     });
 
@@ -487,7 +487,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       '/users/ann/notifications?x=y',
       '/failed-messages/order?x=y',
     ];
-    onShape.for(lists)('%s refuses limits and cursors out of bounds', async (list) => {
+    onShape.for(lists)('%s rejects limits and cursors out of bounds', async (list) => {
       for (const limit of ['0', '201', '-1', '1.5', '1e2', 'x', '']) {
         expectFault(await call(`${url}${list}&limit=${limit}`), 'limit');
       }
@@ -516,7 +516,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       [`/flash-sales/${someId}`, 'GET, HEAD'],
       [`/flash-sales/${someId}/purchases`, 'POST'],
       [`/flash-sales/${someId}/purchases/${someId}`, 'GET, HEAD'],
-      [`/flash-sales/${someId}/refused`, 'GET, HEAD'],
+      [`/flash-sales/${someId}/rejected`, 'GET, HEAD'],
     ];
     onShape.for(allowed)('%s allows %s and nothing else', async ([path, allow]) => {
       for (const method of ['PUT', 'DELETE', 'PATCH'] as const) {

@@ -1,4 +1,4 @@
-// What an operator does about messages that failed: a ledger that refuses some customers is found, mended, and their
+// What an operator does about messages that failed: a ledger that rejects some customers is found, mended, and their
 // messages are retried until their orders are complete. By `sluice failed`, and by the HTTP calls below it.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -38,16 +38,16 @@ const settings = { RETRY_ATTEMPTS: String(ATTEMPTS), RETRY_BASE_MS: '20', RETRY_
 const LEDGER = 6;
 const VOUCHERS = 2;
 
-const refuse = (table: string, users: string, message: string) => `
-  CREATE FUNCTION ${table}_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+const reject = (table: string, users: string, message: string) => `
+  CREATE FUNCTION ${table}_reject() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF NEW.user_id LIKE '${users}-%' THEN RAISE EXCEPTION '${message}'; END IF;
     RETURN NEW;
   END $$;
-  CREATE TRIGGER refuse BEFORE INSERT ON ${table} FOR EACH ROW EXECUTE FUNCTION ${table}_refuse();`;
+  CREATE TRIGGER reject BEFORE INSERT ON ${table} FOR EACH ROW EXECUTE FUNCTION ${table}_reject();`;
 const BREAK =
-  refuse('sluice_points.entries', 'ledger', 'the ledger is 100%% full') +
-  refuse('sluice_coupon.decisions', 'voucher', 'no paper for vouchers');
-const MEND = 'DROP TRIGGER refuse ON sluice_points.entries; DROP TRIGGER refuse ON sluice_coupon.decisions;';
+  reject('sluice_points.entries', 'ledger', 'the ledger is 100%% full') +
+  reject('sluice_coupon.decisions', 'voucher', 'no paper for vouchers');
+const MEND = 'DROP TRIGGER reject ON sluice_points.entries; DROP TRIGGER reject ON sluice_coupon.decisions;';
 
 interface Ended {
   readonly code: number;
@@ -219,7 +219,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect((await messagesOf('points', '?status=dead')).length).toBe(LEDGER);
   });
 
-  onShape('the HTTP calls refuse a filter that they do not understand', async () => {
+  onShape('the HTTP calls reject a filter that they do not understand', async () => {
     for (const [filter, field] of [
       ['limit=0', 'limit'],
       ['limit=1001', 'limit'],

@@ -37,7 +37,7 @@ describe.skipIf(!shape.available)(shape.name, () => {
     databaseUrl = String(system.databaseUrl);
     await query(
       databaseUrl,
-      `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      `CREATE FUNCTION reject() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
          RAISE EXCEPTION 'cannot reach 10.1.2.3'; END $$;`,
     );
   });
@@ -73,10 +73,10 @@ describe.skipIf(!shape.available)(shape.name, () => {
     await completed(url, id);
     await query(
       databaseUrl,
-      `CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON ${table} FOR EACH ROW WHEN (${reverses})
-         EXECUTE FUNCTION refuse()`,
+      `CREATE TRIGGER reject BEFORE INSERT OR UPDATE ON ${table} FOR EACH ROW WHEN (${reverses})
+         EXECUTE FUNCTION reject()`,
     );
-    const mend = () => query(databaseUrl, `DROP TRIGGER IF EXISTS refuse ON ${table}`);
+    const mend = () => query(databaseUrl, `DROP TRIGGER IF EXISTS reject ON ${table}`);
     onTestFinished(async () => void (await mend()));
     await postJson(`${url}/orders/${id}/cancel`, {});
 

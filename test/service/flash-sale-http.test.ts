@@ -1,6 +1,6 @@
 // What programs and browsers are answered about flash sales: shapes, statuses, headers, and pages.
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
-import type { FlashSale, Purchase, Refusal } from '../../contracts/flash-sales.ts';
+import type { FlashSale, Purchase, Rejection } from '../../contracts/flash-sales.ts';
 import type { Readiness } from '../../contracts/operations.ts';
 import { eventually } from '../setup/wait.ts';
 import { type Answer, call, completed, freshUser, get, postJson } from './support/api.ts';
@@ -44,17 +44,17 @@ describe.for(shapes)('%s', ([, shape]) => {
   const fullSale = async (queueCap: number) => {
     const sale = await createSale(url, { stock: 1_000, queueCap, drainPerSecond: 1 });
     const users = freshUsers(2 * queueCap);
-    let refused: Answer | undefined;
+    let rejected: Answer | undefined;
     for (const user of users) {
       const answer = await buy(url, sale.id, user);
-      if (answer.status === 429) refused = answer;
-      if (refused) break;
+      if (answer.status === 429) rejected = answer;
+      if (rejected) break;
     }
-    if (!refused) throw new Error('the queue was never full');
-    return { sale, refused };
+    if (!rejected) throw new Error('the queue was never full');
+    return { sale, rejected };
   };
 
-  function expectRefused(answer: Answer, status: number, name: Refusal): void {
+  function expectRejected(answer: Answer, status: number, name: Rejection): void {
     expect(answer.status, answer.text).toBe(status);
     expect(answer.headers['content-type']).toMatch(/^application\/problem\+json/);
     expect(answer.headers.vary).toMatch(/\bAccept\b/i);
@@ -100,7 +100,7 @@ describe.for(shapes)('%s', ([, shape]) => {
         status: 'scheduled',
         stock: { initial: 100, remaining: 100, held: 0, sold: 0 },
         queue: { length: 0, cap: 50 },
-        counts: { admitted: 0, ordered: 0, released: 0, refused: { queueFull: 0, soldOut: 0, notOpen: 0 } },
+        counts: { admitted: 0, ordered: 0, released: 0, rejected: { queueFull: 0, soldOut: 0, notOpen: 0 } },
       });
       const read = await call(`${url}/flash-sales/${sale.id}`);
       expect([read.status, read.json()]).toEqual([200, sale]);
@@ -164,17 +164,17 @@ describe.for(shapes)('%s', ([, shape]) => {
     });
 
     onShape('of a full queue is 429, with the time until it is worth coming back', async () => {
-      const { sale, refused } = await fullSale(20);
+      const { sale, rejected } = await fullSale(20);
       const delays = new Set<number>();
       for (const user of freshUsers(30)) {
-        // By whom it was refused makes no difference: the row, or the hint in the process.
+        // By whom it was rejected makes no difference: the row, or the hint in the process.
         const answer = await buy(url, sale.id, user);
         if (answer.status !== 429) continue;
-        expectRefused(answer, 429, 'queue-full');
+        expectRejected(answer, 429, 'queue-full');
         expect(answer.headers['retry-after']).toMatch(/^[1-9]\d*$/);
         delays.add(Number(answer.headers['retry-after']));
       }
-      expectRefused(refused, 429, 'queue-full');
+      expectRejected(rejected, 429, 'queue-full');
       // About twenty seconds, spread over half to one and a half of it.
       expect(Math.min(...delays)).toBeGreaterThanOrEqual(8);
       expect(Math.max(...delays)).toBeLessThanOrEqual(31);
@@ -192,44 +192,44 @@ describe.for(shapes)('%s', ([, shape]) => {
         // Three times each: by the row, by what the gate has seen, by the hint.
         for (let turn = 0; turn < 3; turn++) {
           const sold = await buy(url, soldOut.id, freshUser());
-          expectRefused(sold, 409, 'sold-out');
+          expectRejected(sold, 409, 'sold-out');
           expect(sold.headers['retry-after']).toBeUndefined();
 
           const over = await buy(url, closed.id, freshUser());
-          expectRefused(over, 409, 'not-open');
+          expectRejected(over, 409, 'not-open');
           expect(over.json()).toMatchObject({ title: 'The sale is closed' });
           expect(over.headers['retry-after']).toBeUndefined();
 
           const early = await buy(url, scheduled.id, freshUser());
-          expectRefused(early, 409, 'not-open');
+          expectRejected(early, 409, 'not-open');
           expect(early.json()).toMatchObject({ title: 'The sale is not open yet' });
           expect(Number(early.headers['retry-after'])).toBeGreaterThan(3_590);
           expect(Number(early.headers['retry-after'])).toBeLessThanOrEqual(3_603);
         }
-        for (const [id, refused] of [
+        for (const [id, rejected] of [
           [soldOut.id, { queueFull: 0, soldOut: 3, notOpen: 0 }],
           [closed.id, { queueFull: 0, soldOut: 0, notOpen: 3 }],
           [scheduled.id, { queueFull: 0, soldOut: 0, notOpen: 3 }],
         ] as const) {
           await eventually(
             async () => {
-              expect((await readSale(url, id)).counts.refused).toEqual(refused);
+              expect((await readSale(url, id)).counts.rejected).toEqual(rejected);
               return true;
             },
-            { what: 'the refusals are counted' },
+            { what: 'the rejections are counted' },
           );
         }
       },
     );
 
-    onShape('whoever closed it meanwhile, the refusal says so', async () => {
+    onShape('whoever closed it meanwhile, the rejection says so', async () => {
       const sale = await createSale(url, { stock: 2, queueCap: 1, drainPerSecond: 1, closesAt: soon(4_000) });
       // The gate has seen it open.
       expect((await buy(url, sale.id, freshUser())).status).toBe(202);
       for (const user of freshUsers(2)) await buy(url, sale.id, user);
       await eventually(async () => (await readSale(url, sale.id)).status === 'closed', { what: 'it is closed' });
       const answer = await buy(url, sale.id, freshUser());
-      expectRefused(answer, 409, 'not-open');
+      expectRejected(answer, 409, 'not-open');
       expect(answer.json()).toMatchObject({ title: 'The sale is closed' });
     });
 
@@ -256,9 +256,9 @@ describe.for(shapes)('%s', ([, shape]) => {
       expect((await buy(url, sale.id, freshUser())).status).toBe(409);
       await eventually(() => Date.now() > opensAt + 20, { what: 'it is open' });
       const bought = await new Buyers().rush([url], sale.id, freshUsers(180));
-      const refused = bought.map(({ answer }) => answer).filter(({ status }) => status === 429);
-      expect(refused.length).toBeGreaterThan(100);
-      expect(Math.min(...refused.map(({ headers }) => Number(headers['retry-after'])))).toBeGreaterThanOrEqual(25);
+      const rejected = bought.map(({ answer }) => answer).filter(({ status }) => status === 429);
+      expect(rejected.length).toBeGreaterThan(100);
+      expect(Math.min(...rejected.map(({ headers }) => Number(headers['retry-after'])))).toBeGreaterThanOrEqual(25);
     });
   });
 
@@ -291,7 +291,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       const soldOut = await createSale(url, { stock: 1 });
       await buy(url, soldOut.id, freshUser());
       const scheduled = await createSale(url, { opensAt: soon(3_600_000) });
-      const reasons: [string, Refusal, RegExp][] = [
+      const reasons: [string, Rejection, RegExp][] = [
         [soldOut.id, 'sold-out', /Sold out/],
         [scheduled.id, 'not-open', /not open yet/],
         [full.id, 'queue-full', /The queue is full/],
@@ -302,7 +302,7 @@ describe.for(shapes)('%s', ([, shape]) => {
             const answer = await buyByForm(url, saleId, { userId: freshUser() });
             if (String(answer.headers.location).includes('/purchases/')) return false; // someone has left the queue
             const { location, page } = await followed(answer);
-            expect(location).toContain(`/flash-sales/${saleId}/refused?reason=${reason}&`);
+            expect(location).toContain(`/flash-sales/${saleId}/rejected?reason=${reason}&`);
             expect(page.text).toMatch(words);
             expect(page.text).not.toMatch(/<script[^>]+src=|<link[^>]+href=/);
             return true;

@@ -108,7 +108,7 @@ test('killed and started again it has everything, and goes on with what was not 
   expect((await get<PointsPage>(`${url}/users/${userId}/points`)).balance).toBe(21 * balance);
 }, 60_000);
 
-test('a second start on the same data is refused, and says which folder; the first one goes on', async () => {
+test('a second start on the same data is rejected, and says which folder; the first one goes on', async () => {
   const { dataDir } = system;
   const { code, stderr } = await startInVain({ DATA_DIR: String(dataDir) });
   expect(code).toBe(1);

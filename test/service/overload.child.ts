@@ -24,7 +24,7 @@ const server = createServer(guarded === 'guarded' ? guard.guard(listener) : list
 // Its clients may be kept waiting by a busy machine, and send on connections that they hold open.
 server.keepAliveTimeout = 0;
 server.listen(0, '127.0.0.1', 1024, () => process.send?.((server.address() as AddressInfo).port));
-process.on('message', () => process.send?.({ ...guard.refused, latenessMs: guard.latenessMs }));
+process.on('message', () => process.send?.({ ...guard.rejected, latenessMs: guard.latenessMs }));
 process.on('disconnect', () => {
   guard.stop();
   server.close();

@@ -151,20 +151,20 @@ const forMs = RECOGNISED_MS + 2_000;
 async function loadInTurn(kind: 'guarded' | 'unguarded') {
   const { port, stats } = await serve(kind);
   const before = await load(await open(port, FEW), bearable);
-  const refusedBefore = await stats();
+  const rejectedBefore = await stats();
   const [crowd, probes] = [await open(port, CROWD), await open(port, 50)];
   const [flood, health] = await Promise.all([
     load(crowd, { perSecond: 10 * bearable.perSecond, forMs }),
     load(probes, { perSecond: 50, forMs, request: healthz }),
   ]);
-  const refusedInFlood = await stats();
+  const rejectedInFlood = await stats();
   // For as long the guard tolerates no lateness; then it stops its timer, and knows of none.
   await eventually(async () => (await stats()).latenessMs === undefined, {
     what: 'it has been calm for a while',
     timeoutMs: CALM_MS + 10_000,
   });
   const after = await load(await open(port, FEW), bearable);
-  return { before, refusedBefore, flood, health, refusedInFlood, after, refusedAfter: await stats() };
+  return { before, rejectedBefore, flood, health, rejectedInFlood, after, rejectedAfter: await stats() };
 }
 
 describe('at ten times the load that a process can bear', () => {
@@ -183,19 +183,19 @@ describe('at ten times the load that a process can bear', () => {
     expect(usual(accepted(guarded.flood))).toBeLessThan(0.5 * usual(accepted(unguarded.flood)));
   });
 
-  test('it goes on accepting what it can, while it refuses the rest', () => {
+  test('it goes on accepting what it can, while it rejects the rest', () => {
     const perSecond = from(RECOGNISED_MS, accepted(guarded.flood)).length / ((forMs - RECOGNISED_MS) / 1_000);
-    // A tenth: the refusals, and other tests, take their share of the processors. A guard that starved would accept less.
+    // A tenth: the rejections, and other tests, take their share of the processors. A guard that starved would accept less.
     expect(perSecond).toBeGreaterThan(0.1 * (accepted(guarded.before).length / (bearable.forMs / 1_000)));
   });
 
   test('the rest is told when to come back, long before it would have been answered', () => {
-    const refused = guarded.flood.filter(({ status }) => status === 503);
-    expect(refused.length + accepted(guarded.flood).length).toBe(guarded.flood.length);
-    expect(refused.length).toBe(guarded.refusedInFlood.late);
-    expect(refused.length).toBeGreaterThan(accepted(guarded.flood).length);
-    expect(refused.every(({ retryAfter }) => retryAfter >= 1 && retryAfter <= 3)).toBe(true);
-    expect(usual(refused)).toBeLessThan(0.5 * usual(accepted(unguarded.flood)));
+    const rejected = guarded.flood.filter(({ status }) => status === 503);
+    expect(rejected.length + accepted(guarded.flood).length).toBe(guarded.flood.length);
+    expect(rejected.length).toBe(guarded.rejectedInFlood.late);
+    expect(rejected.length).toBeGreaterThan(accepted(guarded.flood).length);
+    expect(rejected.every(({ retryAfter }) => retryAfter >= 1 && retryAfter <= 3)).toBe(true);
+    expect(usual(rejected)).toBeLessThan(0.5 * usual(accepted(unguarded.flood)));
   });
 
   test('a route that is not guarded is answered always, and does not wait for the crowd either', () => {
@@ -203,10 +203,10 @@ describe('at ten times the load that a process can bear', () => {
     expect(usual(guarded.health)).toBeLessThan(0.5 * usual(unguarded.health));
   });
 
-  test('before the flood nobody is refused, and after it nobody is', () => {
+  test('before the flood nobody is rejected, and after it nobody is', () => {
     expect(accepted(guarded.before)).toHaveLength(guarded.before.length);
-    expect(guarded.refusedBefore).toMatchObject({ inFlight: 0, late: 0 });
+    expect(guarded.rejectedBefore).toMatchObject({ inFlight: 0, late: 0 });
     expect(accepted(guarded.after)).toHaveLength(guarded.after.length);
-    expect(guarded.refusedAfter).toMatchObject({ inFlight: 0, late: guarded.refusedInFlood.late });
+    expect(guarded.rejectedAfter).toMatchObject({ inFlight: 0, late: guarded.rejectedInFlood.late });
   });
 });

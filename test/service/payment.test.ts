@@ -110,15 +110,15 @@ describe.for(shapes)('%s', ([, shape]) => {
   onShape('a payment that the provider does not take leaves the order waiting: it can be cancelled', async () => {
     const sale = await heldFor(LONG);
     const { id } = await held(sale);
-    // Under this key there is another amount already, so that it refuses ours.
+    // Under this key there is another amount already, so that it rejects ours.
     const other = await call(`${payments.url}/charges/${id}`, {
       method: 'PUT',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ amount: 1, currency: 'GBP' }),
     });
     expect(other.status).toBe(200);
-    const refused = await pay(id);
-    expect([refused.status, Number(refused.headers['retry-after']) > 0]).toEqual([503, true]);
+    const rejected = await pay(id);
+    expect([rejected.status, Number(rejected.headers['retry-after']) > 0]).toEqual([503, true]);
     expect((await read(id)).status).toBe('awaiting-payment');
     expect((await call(`${orders}/orders/${id}/cancel`, { method: 'POST' })).status).toBe(200);
     await eventually(async () => (await readSale(gateway, sale.id)).stock.remaining === 1, {

@@ -177,7 +177,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       expect(later.json<Order>()).toEqual(await get<Order>(`${orders}/orders/${id}`));
     });
 
-    onShape('takes the same body in other words, and refuses another', async () => {
+    onShape('takes the same body in other words, and rejects another', async () => {
       const userId = freshUser();
       const send = (body: unknown) => postJson(`${orders}/orders`, body, { 'idempotency-key': 'quoted "key" ~' });
       const { id } = (await send(orderOf(userId))).json<Order>();

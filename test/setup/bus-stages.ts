@@ -177,7 +177,7 @@ async function amqpBroker(url: string, databases: Databases): Promise<Broker> {
         database,
         cut: proxy.cut,
         crash: async () => {
-          proxy.refuse(true);
+          proxy.reject(true);
           proxy.cut();
         },
         close: () => closeAll(bus, database, proxy),
@@ -216,7 +216,7 @@ async function mqttBroker(url: string, databases: Databases): Promise<Broker> {
         database,
         cut: proxy.cut,
         crash: async () => {
-          proxy.refuse(true);
+          proxy.reject(true);
           proxy.cut();
           await locks.releaseAll();
         },

@@ -13,7 +13,7 @@ export interface Proxy {
   /** What the server sends arrives so much later. */
   delay(ms: number): void;
   /** While on, new connections are reset at once. */
-  refuse(on: boolean): void;
+  reject(on: boolean): void;
   close(): Promise<void>;
 }
 
@@ -27,7 +27,7 @@ export async function startProxy(target: Target | string): Promise<Proxy> {
   const { host, port } = typeof target === 'string' ? hostOf(target) : target;
   const sockets = new Set<Socket>();
   let swallowing = false;
-  let refusing = false;
+  let rejecting = false;
   let delayMs = 0;
 
   const track = (socket: Socket, peer: Socket, lag: () => number) => {
@@ -50,7 +50,7 @@ export async function startProxy(target: Target | string): Promise<Proxy> {
     });
   };
   const server = createServer({ allowHalfOpen: true }, (client) => {
-    if (refusing) {
+    if (rejecting) {
       client.resetAndDestroy();
       return;
     }
@@ -73,8 +73,8 @@ export async function startProxy(target: Target | string): Promise<Proxy> {
     delay(ms) {
       delayMs = ms;
     },
-    refuse(on) {
-      refusing = on;
+    reject(on) {
+      rejecting = on;
     },
     async close() {
       server.close();

@@ -49,7 +49,7 @@ describe('the command line', () => {
     [['start', 'oder'], /Allowed choices are order, points/],
     [['logs', '--level', 'loud'], /Allowed choices are trace, debug/],
     [['logs', '--prefix', '#'], /--prefix.*1 to 40 characters/],
-  ])('refuses what it cannot understand, says what is allowed and exits with 2: %j', async (argv, message) => {
+  ])('rejects what it cannot understand, says what is allowed and exits with 2: %j', async (argv, message) => {
     expect(await run(argv)).toBe(2);
     expect(err).toMatch(message);
   });

@@ -57,7 +57,7 @@ describe('the configuration', () => {
       { DATABASE_URL: 'postgres://db:port' },
       /^DATABASE_URL=postgres:\/\/db:port is not allowed: it must be a URL such/,
     ],
-  ])('refuses %j, naming the variable, its value and what is allowed', (env, problem) => {
+  ])('rejects %j, naming the variable, its value and what is allowed', (env, problem) => {
     expect(problemsOf(env)).toEqual([typeof problem === 'string' ? problem : expect.stringMatching(problem)]);
   });
 
@@ -95,7 +95,7 @@ describe('the configuration', () => {
       'WATCHDOG_MS=14000 is not allowed: it must exceed STEP_LATENCY_MS=14000',
     ],
     [{ RETRY_BASE_MS: '90000' }, 'RETRY_MAX_MS=60000 is not allowed: it must be at least RETRY_BASE_MS=90000'],
-  ])('refuses what contradicts itself: %j', (env, problem) => {
+  ])('rejects what contradicts itself: %j', (env, problem) => {
     expect(problemsOf(env)).toEqual([typeof problem === 'string' ? problem : expect.stringMatching(problem)]);
   });
 

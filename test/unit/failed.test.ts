@@ -184,7 +184,7 @@ describe('the command line', () => {
     [['retry', 'points', id, '--all'], /do not go with an id/],
     [['retry', 'points', id, '--error', 'x'], /do not go with an id/],
     [['retry', '--all', '--rate', '0'], /--rate.*an integer from 1 to 10000/],
-  ])('refuses what it cannot understand and exits with 2: failed %j', async (argv, message) => {
+  ])('rejects what it cannot understand and exits with 2: failed %j', async (argv, message) => {
     expect(await run(['failed', ...argv])).toBe(2);
     expect(err).toMatch(message);
   });

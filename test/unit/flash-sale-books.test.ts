@@ -20,7 +20,7 @@ const books: Books = {
   longestQueue: 5,
   sale: {
     stock: { initial: 11, remaining: 0, held: 0, sold: 11 },
-    counts: { admitted: 12, ordered: 11, released: 1, refused: { queueFull: 100, soldOut: 40, notOpen: 2 } },
+    counts: { admitted: 12, ordered: 11, released: 1, rejected: { queueFull: 100, soldOut: 40, notOpen: 2 } },
   },
   tickets: { distinct: 12, shared: 0, buyersWithTwo: 0, ordered: 11, released: 1, unfinished: 0, orders: 11 },
 };
@@ -68,7 +68,7 @@ test('fairness tells the same order from none and from the reverse', () => {
   expect(served([1])).toBeUndefined();
 });
 
-/** Three buyers for one unit: one is admitted, comes again and loses an answer; one is refused; one too early. */
+/** Three buyers for one unit: one is admitted, comes again and loses an answer; one is rejected; one too early. */
 function smallRun(change: Partial<CheckedTicket> = {}): Run {
   const tally = new Tally(3);
   const ask = (buyer: number, atMs: number, answer: Parameters<Tally['answer']>[1], again = false) => {
@@ -109,7 +109,7 @@ function smallRun(change: Partial<CheckedTicket> = {}): Run {
       status: 'sold-out',
       stock,
       queue: { length: 0, cap: 1 },
-      counts: { admitted: 1, ordered: 1, released: 0, refused: { queueFull: 1, soldOut: 1, notOpen: 1 } },
+      counts: { admitted: 1, ordered: 1, released: 0, rejected: { queueFull: 1, soldOut: 1, notOpen: 1 } },
     },
     tally,
     tickets: [
@@ -139,7 +139,7 @@ test('a summary counts buyers, requests and tickets apart', () => {
     buyers: {
       total: 3,
       admitted: 1,
-      refused: { 'queue-full': 1, 'sold-out': 1, 'not-open': 0, overloaded: 0 },
+      rejected: { 'queue-full': 1, 'sold-out': 1, 'not-open': 0, overloaded: 0 },
       unanswered: 0,
     },
     requests: { sent: 6, again: 2, answered: { admitted: 1, already: 1, 'not-open': 1, error: 1 } },
@@ -179,13 +179,13 @@ test('two live tickets of one buyer are found, a second one after a released one
   expect(withTwo('released')).toBe(0);
 });
 
-test('the series counts every request, refusal and order once', () => {
+test('the series counts every request, rejection and order once', () => {
   const { steps, stepMs, fromMs } = seriesOf(smallRun());
   const sum = (value: (step: (typeof steps)[number]) => number) => steps.reduce((all, step) => all + value(step), 0);
   expect([stepMs, fromMs]).toEqual([250, -250]);
   expect(sum(({ arrivals }) => arrivals)).toBe(4);
   expect(sum(({ returns }) => returns)).toBe(2);
-  expect(sum(({ refused }) => refused['queue-full'] + refused['sold-out'] + refused['not-open'])).toBe(3);
+  expect(sum(({ rejected }) => rejected['queue-full'] + rejected['sold-out'] + rejected['not-open'])).toBe(3);
   expect(steps.map(({ orders }) => orders).slice(0, 3)).toEqual([0, 0, 1]);
   expect(steps.map(({ queue }) => queue).slice(0, 3)).toEqual([undefined, 1, 0]);
 });
@@ -204,7 +204,7 @@ test('the report is one well-formed page that needs nothing from elsewhere and s
   expect(page).toContain('prefers-color-scheme: dark');
   expect(page).toContain('@media print');
   expect(page.match(/<svg /g)).toHaveLength(4);
-  for (const id of ['arrivals', 'refusals', 'queue', 'orders'])
+  for (const id of ['arrivals', 'rejections', 'queue', 'orders'])
     expect(page).toMatch(new RegExp(`aria-labelledby="${id}-title ${id}-desc">\n<title id="${id}-title">.+</title>`));
   expect(new Set(page.match(/ id="[^"]+"/g)).size).toBe(page.match(/ id="[^"]+"/g)?.length);
   expect(page).toContain('Every equation holds.');

@@ -36,22 +36,22 @@ const anyChance = fc.double({ min: 0, max: 1, noNaN: true });
 const anyAge = fc.double({ min: 0, max: 3_000, noNaN: true });
 
 describe('the hint', () => {
-  test.each<[string, Partial<Seen>, ReturnType<Hint['refusal']>]>([
+  test.each<[string, Partial<Seen>, ReturnType<Hint['rejection']>]>([
     ['nothing, while there are places', { queued: 99 }, undefined],
     ['a full queue', { queued: 100 }, 'queue-full'],
     ['nothing, where the queue could take all units that are left', { queued: 0, remaining: 100 }, undefined],
     ['a sale that is sold out, whether its queue is full or not', { status: 'sold-out', queued: 100 }, 'sold-out'],
     ['a sale that is not open yet', { status: 'scheduled', opensInMs: 1 }, 'not-open'],
     ['a sale that is closed, whatever its queue', { status: 'closed', queued: 100 }, 'not-open'],
-  ])('refuses for %s', (_what, changes, refusal) => {
-    expect(new Hint(seen(changes), 0).refusal(0)).toBe(refusal);
+  ])('rejects for %s', (_what, changes, rejection) => {
+    expect(new Hint(seen(changes), 0).rejection(0)).toBe(rejection);
   });
 
   test('is not believed for longer than a second, and is looked at again before', () => {
     fc.assert(
       fc.property(anySale, anyAge, (any, age) => {
         const hint = new Hint(any, 5_000);
-        if (age >= TRUSTED_MS) expect(hint.refusal(5_000 + age)).toBeUndefined();
+        if (age >= TRUSTED_MS) expect(hint.rejection(5_000 + age)).toBeUndefined();
         expect(hint.isStale(5_000 + age)).toBe(age >= freshForMs(any));
         expect(freshForMs(any)).toBeLessThanOrEqual(keptForMs(any) / 2);
         expect(keptForMs(any)).toBeLessThanOrEqual(TRUSTED_MS);
@@ -59,11 +59,11 @@ describe('the hint', () => {
     );
   });
 
-  test('refuses nobody from the moment on when the sale opens', () => {
+  test('rejects nobody from the moment on when the sale opens', () => {
     fc.assert(
       fc.property(anySale, fc.integer({ min: 1, max: 5_000 }), anyAge, (any, opensInMs, age) => {
         const hint = new Hint({ ...any, status: 'scheduled', opensInMs }, 0);
-        expect(hint.refusal(age)).toBe(age < Math.min(opensInMs, TRUSTED_MS) ? 'not-open' : undefined);
+        expect(hint.rejection(age)).toBe(age < Math.min(opensInMs, TRUSTED_MS) ? 'not-open' : undefined);
       }),
     );
   });
@@ -73,11 +73,11 @@ describe('the hint', () => {
       fc.property(fc.integer({ min: 0, max: 100 }), (places) => {
         const hint = new Hint(seen({ queued: 100 - places, remaining: 1_000 }), 0);
         let asked = 0;
-        while (asked < 1_000 && hint.refusal(1) === undefined) asked++;
+        while (asked < 1_000 && hint.rejection(1) === undefined) asked++;
         if (places === 0) expect(asked).toBe(0);
         else expect(asked).toBeGreaterThanOrEqual(places);
         expect(asked).toBeLessThanOrEqual(places * 1.25 + 9);
-        expect(hint.refusal(1)).toBe('queue-full');
+        expect(hint.rejection(1)).toBe('queue-full');
       }),
     );
   });
@@ -86,7 +86,7 @@ describe('the hint', () => {
     fc.assert(
       fc.property(anySale, (any) => {
         const open = new Hint({ ...any, status: 'open', remaining: Math.max(1, any.remaining) }, 0);
-        for (let asked = 0; asked < 50; asked++) expect(open.refusal(1)).not.toBe('sold-out');
+        for (let asked = 0; asked < 50; asked++) expect(open.rejection(1)).not.toBe('sold-out');
       }),
     );
   });
@@ -144,7 +144,7 @@ describe('when to come back', () => {
     );
   });
 
-  test('those who are refused together do not come back together', () => {
+  test('those who are rejected together do not come back together', () => {
     const full = seen({ queued: 1_000, queueCap: 1_000, drainPerSecond: 50 });
     const seconds = Array.from({ length: 100 }, (_, index) => retryAfterSeconds('queue-full', full, index / 100));
     expect(new Set(seconds).size).toBeGreaterThan(15);

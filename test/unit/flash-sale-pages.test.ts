@@ -11,7 +11,7 @@ import {
   type FlashSale,
   type FlashSaleStatus,
   purchaseRequest,
-  refusals,
+  rejections,
   type Ticket,
 } from '../../contracts/flash-sales.ts';
 import { createApp, route } from '../../infra/http/app.ts';
@@ -19,7 +19,7 @@ import { formOrJsonBody, prefersHtml } from '../../infra/http/forms.ts';
 import { html } from '../../infra/http/html.ts';
 import { type HttpServer, listen } from '../../infra/http/server.ts';
 import type { Page } from '../../services/flash-sale/pages/page.ts';
-import { refusedPage } from '../../services/flash-sale/pages/refused-page.ts';
+import { rejectedPage } from '../../services/flash-sale/pages/rejected-page.ts';
 import { salePage } from '../../services/flash-sale/pages/sale-page.ts';
 import { ticketPage } from '../../services/flash-sale/pages/ticket-page.ts';
 import { about } from '../../services/flash-sale/pages/words.ts';
@@ -42,7 +42,7 @@ const sale = (changes: Partial<FlashSale> = {}): FlashSale => ({
   status: 'open',
   stock: { initial: 5_000, remaining: 1_234, held: 12, sold: 3_754 },
   queue: { length: 12, cap: 200 },
-  counts: { admitted: 3_766, ordered: 3_754, released: 0, refused: { queueFull: 0, soldOut: 0, notOpen: 0 } },
+  counts: { admitted: 3_766, ordered: 3_754, released: 0, rejected: { queueFull: 0, soldOut: 0, notOpen: 0 } },
   ...changes,
 });
 
@@ -61,10 +61,10 @@ function allPages(changes: Partial<FlashSale> = {}, userId = 'ada'): [string, Pa
   for (const status of saleStatuses) {
     const of = sale({ status, closesAt: '2030-02-02T00:00:00Z', ...changes });
     pages.push([`sale, ${status}`, salePage(of)]);
-    for (const reason of refusals)
+    for (const reason of rejections)
       pages.push([
-        `refused, ${status}, ${reason}`,
-        refusedPage(of, reason, userId, reason === 'sold-out' ? undefined : 7),
+        `rejected, ${status}, ${reason}`,
+        rejectedPage(of, reason, userId, reason === 'sold-out' ? undefined : 7),
       ]);
   }
   for (const ticket of tickets) pages.push([`ticket, ${ticket.status}`, ticketPage(sale(changes), TICKET_ID, ticket)]);
@@ -309,16 +309,16 @@ function browse(page: Page, path: string, random = 0.5) {
   };
 }
 
-const refused = (changes: Partial<FlashSale> = {}, wait: number | undefined = 7, random = 0.5) =>
-  browse(refusedPage(sale(changes), 'queue-full', 'ada', wait), '/anywhere', random);
+const rejected = (changes: Partial<FlashSale> = {}, wait: number | undefined = 7, random = 0.5) =>
+  browse(rejectedPage(sale(changes), 'queue-full', 'ada', wait), '/anywhere', random);
 const full = (retryAfter: string): Answer => ({ status: 429, retryAfter, body: { title: 'The queue is full' } });
 const STATUS_URL = `/flash-sales/${SALE_ID}/purchases/${TICKET_ID}`;
 const admitted: Answer = { status: 202, body: { ticketId: TICKET_ID, position: 3, statusUrl: STATUS_URL } };
 const gaps = (times: readonly number[]) => times.slice(1).map((at, i) => (at - (times[i] ?? 0)) / 1_000);
 
-describe('the page of who was refused', () => {
+describe('the page of who was rejected', () => {
   test('tries again after the time that each answer names, and goes to the ticket', async () => {
-    const page = refused();
+    const page = rejected();
     const start = page.now();
     page.answers.push(full('3'), full('20'), admitted);
     await page.run();
@@ -336,7 +336,7 @@ describe('the page of who was refused', () => {
   });
 
   test.each([0, 0.999])('spreads its tries, never before their time (%d)', async (random) => {
-    const page = refused({}, 100, random);
+    const page = rejected({}, 100, random);
     const start = page.now();
     page.answers.push(full('1'), admitted);
     await page.run();
@@ -346,7 +346,7 @@ describe('the page of who was refused', () => {
   });
 
   test('counts down where one sees it, and tells a screen reader once', async () => {
-    const page = refused();
+    const page = rejected();
     expect(page.el('state').textContent).toMatch(/^Trying again by itself in 8 seconds/);
     page.answers.push(full('3'), full('3'), full('3'));
     await page.run();
@@ -355,7 +355,7 @@ describe('the page of who was refused', () => {
   });
 
   test('ends with the reason when the sale is sold out, and tries again only when told to', async () => {
-    const page = refused();
+    const page = rejected();
     page.answers.push({ status: 409, body: { title: 'Sold out', detail: 'All gone.' } });
     await page.run();
     expect(page.el('title').textContent).toBe('Sold out');
@@ -368,8 +368,8 @@ describe('the page of who was refused', () => {
     expect(page.wentTo()).toBe(STATUS_URL);
   });
 
-  test('a refusal that names a time is not the end', async () => {
-    const page = refused();
+  test('a rejection that names a time is not the end', async () => {
+    const page = rejected();
     page.answers.push({ status: 409, retryAfter: '30', body: { title: 'The sale is not open yet' } }, admitted);
     await page.run();
     expect(gaps(page.asked.map(({ at }) => at))).toEqual([32.5]);
@@ -377,7 +377,7 @@ describe('the page of who was refused', () => {
   });
 
   test('backs off without an answer, and heeds Retry-After of an overloaded shop', async () => {
-    const page = refused({}, 1, 0);
+    const page = rejected({}, 1, 0);
     page.answers.push('no network', { status: 503 }, 'no network', { status: 503, retryAfter: '60' }, 'no network');
     page.answers.push(full('2'), 'no network', admitted);
     await page.run();
@@ -386,7 +386,7 @@ describe('the page of who was refused', () => {
   });
 
   test('stops when told to, also while it is asking', async () => {
-    const page = refused();
+    const page = rejected();
     expect(page.el('stop').hidden).toBe(false);
     page.el('stop').dispatch('click');
     expect(page.isWaiting()).toBe(false);
@@ -404,7 +404,7 @@ describe('the page of who was refused', () => {
   });
 
   test('catches up when a tab that slept is seen again', async () => {
-    const page = refused();
+    const page = rejected();
     page.answers.push(admitted);
     await page.wakeAfter(3_000);
     expect(page.asked).toHaveLength(0);
@@ -413,8 +413,8 @@ describe('the page of who was refused', () => {
   });
 
   test('waits for a sale that opens later, and for nothing where there is nothing to wait for', () => {
-    const waits = (changes: Partial<FlashSale>, reason: (typeof refusals)[number], seconds?: number) => {
-      const page = refusedPage(sale(changes), reason, 'ada', seconds);
+    const waits = (changes: Partial<FlashSale>, reason: (typeof rejections)[number], seconds?: number) => {
+      const page = rejectedPage(sale(changes), reason, 'ada', seconds);
       return [browse(page, '/').isWaiting(), /<form[^>]* hidden>/.test(page.html)];
     };
     expect(waits({ status: 'scheduled' }, 'not-open', 3_600)).toEqual([true, false]);
@@ -425,7 +425,7 @@ describe('the page of who was refused', () => {
   });
 
   test('works without scripts: a form, and no button that would do nothing', () => {
-    const { html: text } = refusedPage(sale(), 'queue-full', 'ada', 7);
+    const { html: text } = rejectedPage(sale(), 'queue-full', 'ada', 7);
     expect(text).toContain(`<form id="retry" method="post" action="/flash-sales/${SALE_ID}/purchases" >`);
     expect(text).toContain('<input type="hidden" name="userId" value="ada">');
     expect(text).toContain('<button id="stop" type="button" hidden>');
@@ -559,7 +559,7 @@ describe('the scripts', () => {
 
   test('hold nothing that would end them early', () => {
     for (const page of [
-      refusedPage(sale(), 'queue-full', 'ada', 1),
+      rejectedPage(sale(), 'queue-full', 'ada', 1),
       ticketPage(sale(), TICKET_ID, { status: 'queued' }),
     ])
       expect(scriptOf(page)).not.toMatch(/<!--|<script|^(?:import|export) /m);
@@ -593,7 +593,7 @@ describe('what browsers send and ask for', () => {
     expect(await post(FORM, '')).toEqual([200, { body: {} }]);
   });
 
-  test('what the contract refuses in JSON, it refuses in a form', async () => {
+  test('what the contract rejects in JSON, it rejects in a form', async () => {
     for (const body of [
       'userId=',
       'userId=a&userId=b',
@@ -622,7 +622,7 @@ describe('what browsers send and ask for', () => {
     }
   });
 
-  test('a form that is too large, has too many fields or is no UTF-8 is refused in words that fit', async () => {
+  test('a form that is too large, has too many fields or is no UTF-8 is rejected in words that fit', async () => {
     for (const body of [`userId=${'a'.repeat(5_000)}`, 'a=1&'.repeat(50)])
       expect(await post(FORM, body)).toMatchObject([413, { detail: expect.stringContaining('Of a form') }]);
     expect(await post(FORM, Uint8Array.from([0x75, 0x3d, 0xff]))).toMatchObject([

@@ -163,7 +163,7 @@ test.each([
   [{ EVENT_BUS: 'mqtt' }, {}, /both DATABASE_URL and MQTT_URL/],
   [{}, { kill: true }, /--kill needs services in processes of their own/],
   [{ DATABASE_URL: 'postgres://h/d', MQTT_URL: 'mqtt://h' }, { data: 'here' }, /--data is for the embedded system/],
-])('what contradicts itself is refused before anything is started: %j %j', async (env, options, message) => {
+])('what contradicts itself is rejected before anything is started: %j %j', async (env, options, message) => {
   const { signal } = new AbortController();
   await expect(startSystem({ env, kill: false, data: undefined, signal, ...options })).rejects.toMatchObject({
     exitCode: 2,

@@ -39,7 +39,7 @@ describe('the lateness of the event loop', () => {
     expect(lateness.at(130)).toBe(120);
   });
 
-  test('short turns never refuse, however many requests they bring', () => {
+  test('short turns never reject, however many requests they bring', () => {
     expect(
       turning()
         .turns(1_000, 40)
@@ -47,14 +47,14 @@ describe('the lateness of the event loop', () => {
     ).toBe(true);
   });
 
-  test('one long pause refuses nobody', () => {
+  test('one long pause rejects nobody', () => {
     const { turn, turns } = turning();
     turns(10, 5);
     turn(2_000, 1);
     expect(turns(10, 5)).toEqual(Array(10).fill(10));
   });
 
-  test('a lateness that lasts refuses', () => {
+  test('a lateness that lasts rejects', () => {
     const { turns } = turning();
     expect(turns(2, 200)).toEqual([10, 10]);
     expect(turns(4, 200).slice(1)).toEqual([0, 0, 0]);
@@ -78,7 +78,7 @@ describe('the lateness of the event loop', () => {
     expect(turn(200)).toBe(10);
   });
 
-  test('where refusing does not help, some are accepted all the same', () => {
+  test('where rejecting does not help, some are accepted all the same', () => {
     const { turns } = turning();
     turns(5, 200);
     const accepted = turns(50, 200).reduce((sum, each) => sum + each, 0);
@@ -127,7 +127,7 @@ const echo: RequestListener = (request, response) => {
 };
 
 describe('the guard', () => {
-  test('refuses with a problem that says when to come back', async () => {
+  test('rejects with a problem that says when to come back', async () => {
     const { guard, port } = await serve(echo, { maxInFlight: 0 });
     const answer = await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body: '{}' });
     expect(answer.status).toBe(503);
@@ -138,7 +138,7 @@ describe('the guard', () => {
       status: 503,
       title: expect.any(String),
     });
-    expect(guard.refused).toEqual({ inFlight: 1, late: 0 });
+    expect(guard.rejected).toEqual({ inFlight: 1, late: 0 });
   });
 
   test('spreads the times to come back', async () => {
@@ -165,7 +165,7 @@ describe('the guard', () => {
     expect(await Promise.all(first)).toEqual([200, 200]);
     await eventually(() => guard.inFlight === 0, { what: 'none is under way' });
     expect(await send()).toBe(200);
-    expect(guard.refused).toEqual({ inFlight: 1, late: 0 });
+    expect(guard.rejected).toEqual({ inFlight: 1, late: 0 });
   });
 
   test('gives the place of a client that went away to another one', async () => {
@@ -190,7 +190,7 @@ describe('the guard', () => {
     expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200);
   });
 
-  test('refuses without a look at a short body, and the connection goes on', async () => {
+  test('rejects without a look at a short body, and the connection goes on', async () => {
     let handled = 0;
     const { port } = await serve(
       (request, response) => {
@@ -203,7 +203,7 @@ describe('the guard', () => {
     const body = 'x'.repeat(10_000);
     // The body comes in two parts, the second one after the answer, and two more requests behind it at once.
     socket.write(post(body).slice(0, -5_000));
-    await eventually(() => statuses(seen.text).length === 1, { what: 'the refusal' });
+    await eventually(() => statuses(seen.text).length === 1, { what: 'the rejection' });
     socket.write(body.slice(0, 5_000) + post(body) + get);
     await eventually(() => statuses(seen.text).length === 3, { what: 'three answers' });
     expect(statuses(seen.text)).toEqual(['503', '503', '200']);
@@ -215,7 +215,7 @@ describe('the guard', () => {
     ['a long body', 'Content-Length: 1000000\r\n'],
     ['a body of unknown length', 'Transfer-Encoding: chunked\r\n'],
     ['a compressed body of unknown length', 'Transfer-Encoding: gzip, chunked\r\n'],
-  ])('refuses %s by ending the connection', async (_what, headers) => {
+  ])('rejects %s by ending the connection', async (_what, headers) => {
     const { port } = await serve(echo, { maxInFlight: 0 });
     const { socket, seen } = talk(port);
     socket.write(post('', headers));
@@ -246,7 +246,7 @@ describe('the guard', () => {
       await eventually(() => statuses(buyer.seen.text).length === 1 + pause, { what: 'the next answer' });
     }
     expect(seen.slice(1).every((latenessMs) => latenessMs > 100)).toBe(true);
-    expect(guard.refused.late).toBe(0);
+    expect(guard.rejected.late).toBe(0);
   });
 
   test('the watch ends by itself when no guarded request comes', async () => {

@@ -8,7 +8,7 @@ import { equation } from '../../demos/replay/equation.ts';
 import { collectInvoices } from '../../demos/replay/invoices.ts';
 import { judgeLine } from '../../demos/replay/line.ts';
 import { toMinorUnits } from '../../demos/replay/money.ts';
-import { Refusals } from '../../demos/replay/refusals.ts';
+import { Rejections } from '../../demos/replay/rejections.ts';
 import { readTime } from '../../demos/replay/time.ts';
 
 const sample = new URL('../../samples/online-retail-2010-12-01_to_03.csv', import.meta.url).pathname;
@@ -25,7 +25,7 @@ const mug: Cells = {
 };
 const reasonFor = (change: Partial<Cells>, currency = 'GBP') => {
   const judged = judgeLine({ ...mug, ...change }, currency);
-  return judged.kind === 'refused' ? judged.reason : 'item';
+  return judged.kind === 'rejected' ? judged.reason : 'item';
 };
 const linesOf = (...changes: Partial<Cells>[]): CsvLine[] =>
   changes.map((change, index) => ({ number: index + 2, cells: { ...mug, ...change } }));
@@ -34,8 +34,8 @@ async function allLines(file: string): Promise<CsvLine[]> {
   for await (const line of readLines(file)) lines.push(line);
   return lines;
 }
-const counts = (refusals: Refusals) =>
-  Object.fromEntries(refusals.list().map(({ reason, count }) => [reason, count] as const));
+const counts = (rejections: Rejections) =>
+  Object.fromEntries(rejections.list().map(({ reason, count }) => [reason, count] as const));
 
 describe('the sample', () => {
   test('is accounted for, line by line and invoice by invoice', async () => {
@@ -43,10 +43,10 @@ describe('the sample', () => {
     const ordered = collected.invoices.reduce((sum, { items }) => sum + items.length, 0);
     expect(collected.linesRead).toBe(7_419);
     expect(ordered).toBe(7_290);
-    expect(counts(collected.refusedLines)).toEqual({ 'credit note': 84, 'no quantity': 30, 'no price': 15 });
+    expect(counts(collected.rejectedLines)).toEqual({ 'credit note': 84, 'no quantity': 30, 'no price': 15 });
     expect(collected.invoicesRead).toBe(418);
     expect(collected.invoices).toHaveLength(337);
-    expect(counts(collected.refusedInvoices)).toEqual({ 'credit note': 36, 'nothing to sell': 45 });
+    expect(counts(collected.rejectedInvoices)).toEqual({ 'credit note': 36, 'nothing to sell': 45 });
   });
 
   test('comes in the order in which the invoices were written', async () => {
@@ -137,7 +137,7 @@ describe('a line', () => {
     [{ UnitPrice: 'free' }, 'unreadable price'],
     [{ InvoiceDate: '' }, 'unreadable date'],
     [{ CustomerID: 'a b' }, 'customer must be 1 to 64 characters of A-Z a-z 0-9 _ . : @ -'],
-  ])('%j is refused: %s', (change, reason) => {
+  ])('%j is rejected: %s', (change, reason) => {
     expect(reasonFor(change)).toBe(reason);
   });
 
@@ -149,7 +149,7 @@ describe('a line', () => {
     { StockCode: 'x'.repeat(65) },
     { Description: 'x'.repeat(201) },
     { Description: 'a\u0000b' },
-  ])('beyond the contract is refused before it is sent', (change) => {
+  ])('beyond the contract is rejected before it is sent', (change) => {
     expect(reasonFor(change)).toMatch(/^not what an order may hold: (sku|name|quantity|unitPrice) /);
   });
 });
@@ -169,18 +169,18 @@ describe('an invoice', () => {
     expect(invoices[0]?.items).toHaveLength(2);
   });
 
-  test('has one customer: a line with another one is refused', async () => {
-    const { invoices, refusedLines } = await collectInvoices(linesOf({}, { CustomerID: '1' }), 'GBP');
+  test('has one customer: a line with another one is rejected', async () => {
+    const { invoices, rejectedLines } = await collectInvoices(linesOf({}, { CustomerID: '1' }), 'GBP');
     expect(invoices[0]?.items).toHaveLength(1);
-    expect(counts(refusedLines)).toEqual({ 'another customer than the invoice has': 1 });
+    expect(counts(rejectedLines)).toEqual({ 'another customer than the invoice has': 1 });
   });
 
-  test('of more than 2,000 items is refused with all its lines', async () => {
+  test('of more than 2,000 items is rejected with all its lines', async () => {
     const lines = linesOf(...Array.from({ length: 2_001 }, () => ({})));
-    const { invoices, refusedLines, refusedInvoices } = await collectInvoices(lines, 'GBP');
+    const { invoices, rejectedLines, rejectedInvoices } = await collectInvoices(lines, 'GBP');
     expect(invoices).toEqual([]);
-    expect(refusedLines.total).toBe(2_001);
-    expect(refusedInvoices.list()).toEqual([
+    expect(rejectedLines.total).toBe(2_001);
+    expect(rejectedInvoices.list()).toEqual([
       { reason: expect.stringMatching(/^not what an order may hold: .*2000/), count: 1, first: 'invoice 536365' },
     ]);
   });
@@ -192,11 +192,11 @@ describe('an invoice', () => {
     );
     expect(collected.linesRead).toBe(2);
     expect(collected.invoicesRead).toBe(1);
-    expect(counts(collected.refusedLines)).toEqual({ 'wrong number of columns': 1, 'unreadable quantity': 1 });
-    expect(counts(collected.refusedInvoices)).toEqual({ 'nothing to sell': 1 });
+    expect(counts(collected.rejectedLines)).toEqual({ 'wrong number of columns': 1, 'unreadable quantity': 1 });
+    expect(counts(collected.rejectedInvoices)).toEqual({ 'nothing to sell': 1 });
   });
 
-  test('and every line of it is either an item or refused, whatever the file says', async () => {
+  test('and every line of it is either an item or rejected, whatever the file says', async () => {
     const cell = fc.oneof(fc.constantFrom('', '0', '-1', '1', '2.5', 'C1', '12/1/10 8:26', 'x'), fc.string());
     const cells = fc.record({
       InvoiceNo: fc.oneof(fc.constantFrom('1', '2', 'C3'), cell),
@@ -210,14 +210,14 @@ describe('an invoice', () => {
     const lines = fc.array(fc.record({ number: fc.nat(), cells: fc.option(cells, { nil: undefined }) }));
     await fc.assert(
       fc.asyncProperty(lines, async (given) => {
-        const { linesRead, invoicesRead, invoices, refusedLines, refusedInvoices } = await collectInvoices(
+        const { linesRead, invoicesRead, invoices, rejectedLines, rejectedInvoices } = await collectInvoices(
           given,
           'GBP',
         );
         const ordered = invoices.reduce((sum, { items }) => sum + items.length, 0);
         expect(linesRead).toBe(given.length);
-        expect(ordered + refusedLines.total).toBe(linesRead);
-        expect(invoices.length + refusedInvoices.total).toBe(invoicesRead);
+        expect(ordered + rejectedLines.total).toBe(linesRead);
+        expect(invoices.length + rejectedInvoices.total).toBe(invoicesRead);
       }),
     );
   });
@@ -263,7 +263,7 @@ describe('a file', () => {
     [`${HEADER},Quantity`, /has the column Quantity twice/],
     [`${HEADER}\n1,A,"MUG,1,12/1/10 8:26,5,,UK\n2,B\n`, /quote.* line 3/i],
     [`${HEADER}\n1,A,"MUG,1\n${'2,B,CUP,1\n'.repeat(10_000)}`, /record/i],
-  ])('that cannot be understood is refused as a whole: %#', async (content, message) => {
+  ])('that cannot be understood is rejected as a whole: %#', async (content, message) => {
     await expect(read(content)).rejects.toThrow(message);
   });
 
@@ -274,19 +274,19 @@ describe('a file', () => {
 });
 
 describe('the equation', () => {
-  const refused = (reasons: Record<string, number>) => {
-    const refusals = new Refusals();
-    for (const [reason, count] of Object.entries(reasons)) refusals.add(reason, 'line 2', count);
-    return refusals;
+  const rejected = (reasons: Record<string, number>) => {
+    const rejections = new Rejections();
+    for (const [reason, count] of Object.entries(reasons)) rejections.add(reason, 'line 2', count);
+    return rejections;
   };
 
-  test('closes when what was read was ordered, refused or failed', () => {
-    const closed = equation(10, 5, refused({ 'no price': 1, 'credit note': 2 }), refused({ 'no answer': 2 }));
+  test('closes when what was read was ordered, rejected or failed', () => {
+    const closed = equation(10, 5, rejected({ 'no price': 1, 'credit note': 2 }), rejected({ 'no answer': 2 }));
     expect(closed.closes).toBe(true);
-    expect(closed.refused.map(({ reason }) => reason)).toEqual(['credit note', 'no price']);
+    expect(closed.rejected.map(({ reason }) => reason)).toEqual(['credit note', 'no price']);
   });
 
   test.each([4, 6])('does not close when one is missing or counted twice', (ordered) => {
-    expect(equation(10, ordered, refused({ 'no price': 5 }), refused({})).closes).toBe(false);
+    expect(equation(10, ordered, rejected({ 'no price': 5 }), rejected({})).closes).toBe(false);
   });
 });

@@ -1,4 +1,4 @@
-// The charts of a sale, below each other on one time axis: what comes in, what is refused, what waits, what goes out.
+// The charts of a sale, below each other on one time axis: what comes in, what is rejected, what waits, what goes out.
 import type { Color } from '../../shared/svg.ts';
 import { count } from '../../shared/terminal.ts';
 import { type Panel, panelsDocument } from '../../shared/time-chart.ts';
@@ -7,7 +7,7 @@ import type { Series } from '../series.ts';
 import type { Summary } from '../summary.ts';
 import { perSecond, seconds } from './figures.ts';
 
-const refusalColors: Readonly<Record<RejectedOutcome, Color>> = {
+const rejectionColors: Readonly<Record<RejectedOutcome, Color>> = {
   'queue-full': 'yellow',
   'sold-out': 'purple',
   'not-open': 'grey',
@@ -19,7 +19,7 @@ export function panelsOf(summary: Summary, series: Series): Panel[] {
   const { steps, stepMs, samples } = series;
   const rates = (values: readonly number[]) => values.map((value) => (value * 1_000) / stepMs);
   const busiest = Math.max(0, ...rates(steps.map(({ arrivals, returns }) => arrivals + returns)));
-  const refused = rejectedOutcomes
+  const rejected = rejectedOutcomes
     .filter((outcome) => requests.answered[outcome] > 0)
     .map((outcome) => `${count(requests.answered[outcome])} ${outcomeNames[outcome]}`);
   const drain = { name: `drain ${count(settings.drain)}/s`, value: settings.drain };
@@ -35,13 +35,13 @@ export function panelsOf(summary: Summary, series: Series): Panel[] {
       limit: drain,
     },
     {
-      id: 'refusals',
-      title: 'Refusals per second, by reason',
-      description: `Refused requests: ${refused.join(', ') || 'none'}.`,
+      id: 'rejections',
+      title: 'Rejections per second, by reason',
+      description: `Rejected requests: ${rejected.join(', ') || 'none'}.`,
       stacks: rejectedOutcomes.map((outcome) => ({
         name: outcomeNames[outcome],
-        color: refusalColors[outcome],
-        values: rates(steps.map((step) => step.refused[outcome])),
+        color: rejectionColors[outcome],
+        values: rates(steps.map((step) => step.rejected[outcome])),
       })),
     },
     {
@@ -69,6 +69,6 @@ export function panelsOf(summary: Summary, series: Series): Panel[] {
 export function svgOf(summary: Summary, series: Series): string {
   const { settings, tickets, buyers } = summary;
   const title = `${count(settings.buyers)} buyers, ${count(settings.stock)} units, a queue of ${count(settings.queue)} that drains at ${count(settings.drain)} per second`;
-  const subtitle = `${count(tickets.ordered)} ordered, ${count(settings.buyers - buyers.admitted)} buyers refused; steps of ${seconds(series.stepMs)} s, from the opening`;
+  const subtitle = `${count(tickets.ordered)} ordered, ${count(settings.buyers - buyers.admitted)} buyers rejected; steps of ${seconds(series.stepMs)} s, from the opening`;
   return panelsDocument({ title, subtitle }, panelsOf(summary, series), series);
 }

@@ -10,7 +10,7 @@ import type { Series } from '../series.ts';
 import { failures, type Summary } from '../summary.ts';
 import { panelsOf } from './charts.ts';
 import { perSecond, seconds } from './figures.ts';
-import { sumOfRefusals } from './terminal.ts';
+import { sumOfRejections } from './terminal.ts';
 
 const pageStyle = `
   :root { color-scheme: light dark; }
@@ -100,9 +100,9 @@ function facts(summary: Summary): Markup {
   const list: readonly [string, string][] = [
     ['Ordered', `${count(tickets.ordered)} of ${count(settings.stock)}`],
     ['Orders', perSecond(summary.ordersPerSecond)],
-    ['Buyers refused', count(buyers.total - buyers.admitted - buyers.unanswered)],
-    ['Requests refused', count(sumOfRefusals(summary))],
-    ['Refusals', perSecond(summary.refusalsPerSecond)],
+    ['Buyers rejected', count(buyers.total - buyers.admitted - buyers.unanswered)],
+    ['Requests rejected', count(sumOfRejections(summary))],
+    ['Rejections', perSecond(summary.rejectionsPerSecond)],
     ['Longest queue', `${count(longestQueue)} of ${count(settings.queue)}`],
   ];
   return html`<dl>\n${list.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>\n`)}</dl>`;
@@ -110,7 +110,7 @@ function facts(summary: Summary): Markup {
 
 function answers({ buyers, requests, latencyMs, connections, longestWaitMs }: Summary): Markup {
   const buyersBy: Partial<Record<string, number>> = {
-    ...buyers.refused,
+    ...buyers.rejected,
     admitted: buyers.admitted,
     error: buyers.unanswered,
   };
@@ -144,13 +144,13 @@ function equations({ equations: all }: Summary): Markup {
 
 function figures({ steps, stepMs }: Series): Markup {
   const head = ['From', 'First attempts', 'Came again', ...rejectedOutcomes.map((outcome) => outcomeNames[outcome])];
-  const rows = steps.map(({ atMs, arrivals, returns, refused, queue, orders }) => [
+  const rows = steps.map(({ atMs, arrivals, returns, rejected, queue, orders }) => [
     `${seconds(atMs)} s`,
-    ...[arrivals, returns, ...rejectedOutcomes.map((outcome) => refused[outcome])].map(count),
+    ...[arrivals, returns, ...rejectedOutcomes.map((outcome) => rejected[outcome])].map(count),
     queue === undefined ? '' : count(queue),
     count(orders),
   ]);
-  const caption = `In steps of ${seconds(stepMs)} s from the opening: requests, refusals by reason, the queue's length as last seen, orders.`;
+  const caption = `In steps of ${seconds(stepMs)} s from the opening: requests, rejections by reason, the queue's length as last seen, orders.`;
   return html`<details><summary>What the charts show, as a table</summary>\n${table(caption, [...head, 'Queue', 'Orders'], rows)}\n</details>`;
 }
 

@@ -19,8 +19,8 @@ export function renderSummary(summary: Summary): string[] {
         ['admitted', count(buyers.admitted), count(requests.answered.admitted)],
         ['yours already', '', count(requests.answered.already)],
         ...rejectedOutcomes.map((outcome) => [
-          `refused: ${outcomeNames[outcome]}`,
-          count(buyers.refused[outcome]),
+          `rejected: ${outcomeNames[outcome]}`,
+          count(buyers.rejected[outcome]),
           count(requests.answered[outcome]),
         ]),
         ...(requests.answered.error > 0
@@ -33,7 +33,7 @@ export function renderSummary(summary: Summary): string[] {
     ...errors.slice(0, MOST_ERRORS).map(({ message, count: times }) => `    ${count(times)} × ${printable(message)}`),
     '',
     `orders     ${count(tickets.ordered)}, at ${perSecond(summary.ordersPerSecond)} (the queue drains at ${count(settings.drain)}/s); ${count(tickets.released)} released`,
-    `refusals   ${count(sumOfRefusals(summary))}, at ${perSecond(summary.refusalsPerSecond)}`,
+    `rejections   ${count(sumOfRejections(summary))}, at ${perSecond(summary.rejectionsPerSecond)}`,
     `queue      ${count(longestQueue)} at its longest, of at most ${count(settings.queue)}`,
     ...(fairness ? [`fairness   ${fairnessSentence(fairness)}`] : []),
     '',
@@ -50,7 +50,7 @@ export function renderSummary(summary: Summary): string[] {
   ];
 }
 
-export const sumOfRefusals = ({ requests }: Summary): number =>
+export const sumOfRejections = ({ requests }: Summary): number =>
   rejectedOutcomes.reduce((sum, outcome) => sum + requests.answered[outcome], 0);
 
 const latencyRows = ({ latencyMs }: Summary): string[][] =>

@@ -149,8 +149,8 @@ export function holdSession(options: SessionOptions, receiver: Receiver): HeldSe
     } catch (error) {
       // Otherwise the connection broke, and subscribing comes again with the next.
       if (!client.connected) return;
-      become({ status: 'degraded', detail: 'the broker refused the subscription' });
-      log.error({ err: error, session: id }, 'the MQTT broker refused the subscription');
+      become({ status: 'degraded', detail: 'the broker rejected the subscription' });
+      log.error({ err: error, session: id }, 'the MQTT broker rejected the subscription');
     }
   }
 

@@ -17,11 +17,11 @@ import { declareTopology } from './declare.ts';
  *  event's groups causes no return. */
 const DECLARATION_MAX_AGE_MS = 30_000;
 /**
- * A channel that was refused an event is replaced, at most this often. In RabbitMQ 3.10 one whose first event for a quorum
- * queue comes right after a node has died goes on asking that node: it refuses every event for the queue while the node is
+ * A channel that was rejected an event is replaced, at most this often. In RabbitMQ 3.10 one whose first event for a quorum
+ * queue comes right after a node has died goes on asking that node: it rejects every event for the queue while the node is
  * away, though the queue has a new leader. (4.0 asks each node.)
  */
-const REFUSED_CHANNEL_AGE_MS = 1_000;
+const REJECTED_CHANNEL_AGE_MS = 1_000;
 
 export interface PublisherOptions {
   /** The publisher's own. */
@@ -54,7 +54,7 @@ export class Publisher {
   #declaredAt = Number.NEGATIVE_INFINITY;
   /** The channel on which the topology is being declared. */
   #declaring: ConfirmChannel | undefined;
-  #refused = false;
+  #rejected = false;
   #renewedAt = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
 
@@ -124,9 +124,9 @@ export class Publisher {
     // While blocked, the broker reads nothing: what is sent would only pile up in the socket.
     if (!channel || this.#waiting.length === 0 || this.#declaring === channel || this.#options.connection.blocked())
       return;
-    if (this.#refused && performance.now() - this.#renewedAt > REFUSED_CHANNEL_AGE_MS) {
+    if (this.#rejected && performance.now() - this.#renewedAt > REJECTED_CHANNEL_AGE_MS) {
       // Once everything that is under way has its outcome; the last one comes back here.
-      if (this.#inFlight.size === 0) this.#renewAfterRefusal();
+      if (this.#inFlight.size === 0) this.#renewAfterRejection();
       return;
     }
     if (performance.now() - this.#declaredAt < DECLARATION_MAX_AGE_MS) return channel;
@@ -137,10 +137,10 @@ export class Publisher {
     return;
   }
 
-  #renewAfterRefusal(): void {
-    this.#refused = false;
+  #renewAfterRejection(): void {
+    this.#rejected = false;
     this.#renewedAt = performance.now();
-    void this.#channel.renew('the broker refused an event');
+    void this.#channel.renew('the broker rejected an event');
   }
 
   async #declare(channel: ConfirmChannel): Promise<void> {
@@ -173,8 +173,8 @@ export class Publisher {
 
   #errorOf(flight: InFlight, channel: ConfirmChannel, fault: unknown): BusError | undefined {
     if (fault && this.#channel.current === channel) {
-      this.#refused = true;
-      return new BusError('refused', 'the broker refused it', fault);
+      this.#rejected = true;
+      return new BusError('rejected', 'the broker rejected it', fault);
     }
     if (fault) return new BusError('unavailable', `no confirm: ${this.health().detail ?? 'channel closed'}`, fault);
     if (flight.returned) return new BusError('unroutable', `no queue is bound for it to ${this.#exchange}`);

@@ -11,7 +11,7 @@ const NOT_AUTHORIZED = 5;
  * connection would grow on our disk (missed notifications are read over HTTP); and who connects with the client id of a
  * service's session would end it.
  */
-export function refusalOf(packet: ConnectPacket, prefix: string): AuthenticateError | undefined {
+export function rejectionOf(packet: ConnectPacket, prefix: string): AuthenticateError | undefined {
   const reason =
     (packet.will && 'a Will is a publish, and outsiders may not publish') ||
     (!packet.clean && 'outsiders get clean sessions only') ||

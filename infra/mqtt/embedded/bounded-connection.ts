@@ -87,7 +87,7 @@ function packetMeter(): (chunk: Buffer) => number {
       header++;
       if (header === 1) continue;
       length += (byte & 0x7f) * 128 ** (header - 2);
-      // The fourth length byte is the last, whatever it says; the parser behind refuses what is malformed.
+      // The fourth length byte is the last, whatever it says; the parser behind rejects what is malformed.
       if (byte >= 0x80 && header < 5) continue;
       largest = Math.max(largest, length);
       toSkip = length;

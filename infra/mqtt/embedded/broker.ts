@@ -6,7 +6,7 @@ import { Aedes, type AuthenticateError, type Client } from 'aedes';
 import type { Logger } from 'pino';
 import type { Connect } from '../connect.ts';
 import type { MqttPublisher } from '../port.ts';
-import { mayForward, maySubscribe, refusalOf } from './access.ts';
+import { mayForward, maySubscribe, rejectionOf } from './access.ts';
 import { createInsiders, type Insiders } from './inside.ts';
 import { createOutsiders, listen, portOf } from './outsiders.ts';
 import { createPublisher, MAX_UNDER_WAY } from './publisher.ts';
@@ -95,7 +95,7 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
 
 /** Aedes with the rules of access.ts; without them it grants everything to everyone. */
 function createBroker({ persistence }: Storage, insiders: Insiders, prefix: string): Promise<Aedes> {
-  const refusals = new WeakMap<Client, AuthenticateError>();
+  const rejections = new WeakMap<Client, AuthenticateError>();
   return Aedes.createBroker({
     persistence,
     drainTimeout: DRAIN_WITHIN_MS,
@@ -103,15 +103,15 @@ function createBroker({ persistence }: Storage, insiders: Insiders, prefix: stri
     queueLimit: MAX_EARLY_PACKETS,
     // Messages under way at a time: those of QoS 0, the one in the serial queue, and the broker's own.
     concurrency: MAX_UNDER_WAY + 100,
-    // The refusal waits for `authenticate`, whose answer the client gets to see.
+    // The rejection waits for `authenticate`, whose answer the client gets to see.
     preConnect(client, packet, callback) {
-      const refusal = insiders.include(client) ? undefined : refusalOf(packet, prefix);
-      if (refusal) refusals.set(client, refusal);
+      const rejection = insiders.include(client) ? undefined : rejectionOf(packet, prefix);
+      if (rejection) rejections.set(client, rejection);
       callback(null, true);
     },
     authenticate(client, _username, _password, callback) {
-      const refusal = refusals.get(client);
-      callback(refusal ?? null, refusal === undefined);
+      const rejection = rejections.get(client);
+      callback(rejection ?? null, rejection === undefined);
     },
     // Services do not publish over connections, so nobody does.
     authorizePublish: (_client, _packet, callback) => callback(new Error('publishing is for the services')),

@@ -4,7 +4,7 @@ import { BusError } from '../bus-error.ts';
 import type { MqttPublisher } from '../port.ts';
 import { createSerialQueue, QueueFull } from './serial-queue.ts';
 
-/** QoS 1 and 2 messages that may wait for their turn; more are refused. */
+/** QoS 1 and 2 messages that may wait for their turn; more are rejected. */
 const MAX_WAITING = 10_000;
 /** QoS 0 messages that may be under way to subscribers; more are dropped. */
 export const MAX_UNDER_WAY = 1_000;
@@ -34,7 +34,7 @@ export function createPublisher(broker: Aedes): MqttPublisher {
       );
       broker.publish(packet, (error) => {
         clearTimeout(timer);
-        if (error) reject(new BusError('refused', `the embedded broker: ${error.message}`, error));
+        if (error) reject(new BusError('rejected', `the embedded broker: ${error.message}`, error));
         else resolve();
       });
     });
@@ -56,7 +56,7 @@ export function createPublisher(broker: Aedes): MqttPublisher {
       await queue
         .run(() => publishNow(packet))
         .catch((error) => {
-          throw error instanceof QueueFull ? new BusError('refused', `the embedded broker: ${error.message}`) : error;
+          throw error instanceof QueueFull ? new BusError('rejected', `the embedded broker: ${error.message}`) : error;
         });
     },
     health: () => (closed ? { status: 'down', detail: 'closed' } : { status: 'up' }),

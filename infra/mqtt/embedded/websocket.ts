@@ -19,9 +19,9 @@ export function acceptWebSockets(server: Server, accept: (stream: Duplex, reques
   function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     if (request.url?.split('?')[0] !== PATH) {
       // Another listener's business, where there is one.
-      if (server.listenerCount('upgrade') === 1) refuse(socket, '404 Not Found');
+      if (server.listenerCount('upgrade') === 1) reject(socket, '404 Not Found');
     } else if (!isSameOrigin(request)) {
-      refuse(socket, '403 Forbidden');
+      reject(socket, '403 Forbidden');
     } else {
       sockets.handleUpgrade(request, socket, head, (webSocket) => accept(createWebSocketStream(webSocket), request));
     }
@@ -37,7 +37,7 @@ function isSameOrigin({ headers: { origin, host } }: IncomingMessage): boolean {
   return URL.canParse(origin) && new URL(origin).host === host?.toLowerCase();
 }
 
-function refuse(socket: Duplex, status: string): void {
+function reject(socket: Duplex, status: string): void {
   socket.on('error', () => socket.destroy());
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }

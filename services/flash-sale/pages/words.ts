@@ -1,5 +1,5 @@
-// What pages and problems say of a refusal, of a ticket and of numbers.
-import type { FlashSale, FlashSaleStatus, Refusal, TicketStatus } from '../../../contracts/flash-sales.ts';
+// What pages and problems say of a rejection, of a ticket and of numbers.
+import type { FlashSale, FlashSaleStatus, Rejection, TicketStatus } from '../../../contracts/flash-sales.ts';
 import { formatMoney } from '../../../contracts/money.ts';
 import { html, type Markup } from '../../../infra/http/html.ts';
 
@@ -10,7 +10,7 @@ interface Words {
 
 const closed: Words = { title: 'The sale is closed', detail: 'It takes no more buyers.' };
 
-const refused: Readonly<Record<Refusal, Words>> = {
+const rejected: Readonly<Record<Rejection, Words>> = {
   'queue-full': { title: 'The queue is full', detail: 'There are units left, but no place to wait. Try again later.' },
   'sold-out': {
     title: 'Sold out',
@@ -20,8 +20,8 @@ const refused: Readonly<Record<Refusal, Words>> = {
 };
 
 /** Why nobody, or not this buyer, gets a ticket now: the words of the problem and of the page. */
-export const refusalWords = (reason: Refusal, status: FlashSaleStatus): Words =>
-  reason === 'not-open' && status === 'closed' ? closed : refused[reason];
+export const rejectionWords = (reason: Rejection, status: FlashSaleStatus): Words =>
+  reason === 'not-open' && status === 'closed' ? closed : rejected[reason];
 
 /** `{position}` and `{wait}` stand for the place in the queue and for `about(…)` the time until it is reached. */
 export const ticketWords: Readonly<Record<TicketStatus, Words>> = {

@@ -3,7 +3,7 @@ import type {
   CreateFlashSaleRequest,
   FlashSale,
   FlashSaleStatus,
-  Refusal,
+  Rejection,
   Ticket,
 } from '../../../contracts/flash-sales.ts';
 import type { Database } from '../../../infra/database/port.ts';
@@ -55,7 +55,7 @@ interface SaleRow {
 export async function findSale(database: Database, id: string): Promise<FlashSale | undefined> {
   const [row] = await database.query<SaleRow>(
     `SELECT s.*, ${SCHEMA}.status_at(s, clock_timestamp()) AS status, r.queue_full, r.sold_out, r.not_open
-     FROM ${SCHEMA}.sales s LEFT JOIN ${SCHEMA}.refusals r ON r.sale_id = s.id WHERE s.id = $1`,
+     FROM ${SCHEMA}.sales s LEFT JOIN ${SCHEMA}.rejections r ON r.sale_id = s.id WHERE s.id = $1`,
     [id],
   );
   return (
@@ -77,7 +77,7 @@ export async function findSale(database: Database, id: string): Promise<FlashSal
         admitted: row.admitted,
         ordered: row.sold,
         released: row.released,
-        refused: {
+        rejected: {
           queueFull: row.queue_full ?? 0,
           soldOut: row.sold_out ?? 0,
           notOpen: row.not_open ?? 0,
@@ -89,8 +89,8 @@ export async function findSale(database: Database, id: string): Promise<FlashSal
 
 /** What the row decided about a request. */
 export interface Decision {
-  readonly outcome: 'admitted' | 'yours' | Refusal;
-  /** Null for a refusal. */
+  readonly outcome: 'admitted' | 'yours' | Rejection;
+  /** Null for a rejection. */
   readonly ticket_id: string | null;
   /** Null unless it was admitted. */
   readonly position: number | null;
@@ -141,16 +141,16 @@ export async function glance(
   return row;
 }
 
-export async function addRefusals(
+export async function addRejections(
   database: Database,
   saleId: string,
-  refused: Readonly<Record<Refusal, number>>,
+  rejected: Readonly<Record<Rejection, number>>,
 ): Promise<void> {
   await database.execute(
-    `INSERT INTO ${SCHEMA}.refusals AS r (sale_id, queue_full, sold_out, not_open) VALUES ($1, $2, $3, $4)
+    `INSERT INTO ${SCHEMA}.rejections AS r (sale_id, queue_full, sold_out, not_open) VALUES ($1, $2, $3, $4)
      ON CONFLICT (sale_id) DO UPDATE SET queue_full = r.queue_full + $2, sold_out = r.sold_out + $3,
        not_open = r.not_open + $4`,
-    [saleId, refused['queue-full'], refused['sold-out'], refused['not-open']],
+    [saleId, rejected['queue-full'], rejected['sold-out'], rejected['not-open']],
   );
 }
 

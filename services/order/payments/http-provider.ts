@@ -48,7 +48,7 @@ export function openHttpProvider({ url, timeoutMs }: HttpProviderOptions): Payme
         throw unknown(`${origin} gave no answer to ${method} for order ${orderId}: ${reasonOf(error)}`, error);
       });
     if (status >= 400 && status < 500 && !LATER.includes(status))
-      throw new Error(`the payment provider refuses ${method} for order ${orderId}: ${status} ${text.slice(0, 500)}`);
+      throw new Error(`the payment provider rejects ${method} for order ${orderId}: ${status} ${text.slice(0, 500)}`);
     const parsed = answers.safeParse(status === 200 ? parseJson(text) : undefined);
     if (!parsed.success)
       throw unknown(`${origin} answered ${method} for order ${orderId} with ${status} ${text.slice(0, 200)}`);

@@ -35,7 +35,7 @@ export interface PaymentProvider {
   close(): Promise<void>;
 }
 
-/** The provider gave no answer (away, refused, timed out, 5xx, unreadable): whether it acted is not known. */
+/** The provider gave no answer (away, rejected, timed out, 5xx, unreadable): whether it acted is not known. */
 export class PaymentUnknown extends Error {
   readonly code = 'payment-unknown';
   constructor(message: string, options?: { cause?: unknown }) {

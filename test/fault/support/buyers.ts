@@ -18,7 +18,7 @@ export interface BuyerAnswer {
   /** Of 202 and 200. */
   readonly ticketId?: string;
   readonly position?: number;
-  /** The name of the problem, where it was refused, and what was said of it. */
+  /** The name of the problem, where it was rejected, and what was said of it. */
   readonly problem?: string;
   readonly detail?: string;
   readonly retryAfter?: string;

@@ -52,7 +52,7 @@ export interface Bought {
 }
 
 /** What an overloaded gateway says before it has decided anything. */
-const isRefusedBeforehand = ({ status, text }: Answer) => status === 503 && text.includes('Too many requests at once');
+const isRejectedBeforehand = ({ status, text }: Answer) => status === 503 && text.includes('Too many requests at once');
 
 /** Buyers who remember every answer, for the checker. */
 export class Buyers {
@@ -63,7 +63,7 @@ export class Buyers {
     const answer = await eventually(
       async () => {
         const given = await buy(url, saleId, userId, headers);
-        return !isRefusedBeforehand(given) && given;
+        return !isRejectedBeforehand(given) && given;
       },
       { what: 'a decision' },
     );
@@ -92,7 +92,7 @@ export class Buyers {
   }
 }
 
-/** How many answers there are of each kind: by status, refusals by their problem as well. */
+/** How many answers there are of each kind: by status, rejections by their problem as well. */
 export function tally(bought: readonly Bought[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const { answer } of bought) {

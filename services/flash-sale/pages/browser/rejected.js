@@ -1,7 +1,7 @@
 // Tries again to get a ticket: after the time that the answer names, or when the button is pressed.
 import { about, announce, ask, backoffSeconds, createAlarm, element } from './waiting.js';
 
-const { userId, sale, waitSeconds } = element('refused').dataset;
+const { userId, sale, waitSeconds } = element('rejected').dataset;
 const form = element('retry');
 const tryButton = element('try');
 const stopButton = element('stop');
@@ -34,7 +34,7 @@ function offerToStop(/** @type {boolean} */ offered) {
 }
 
 /**
- * Never sooner than it was asked to; later by a random part, so that those who were refused together do not come
+ * Never sooner than it was asked to; later by a random part, so that those who were rejected together do not come
  * back together.
  * @param {number} seconds
  */
@@ -80,7 +80,7 @@ function heed(answer) {
     return;
   }
   show(body.title ?? 'It did not work', body.detail ?? '');
-  // Any refusal that names a time is worth another try.
+  // Any rejection that names a time is worth another try.
   if (status === 429 || retryAfter > 0) waitFor(Math.max(1, retryAfter));
   else end();
 }

@@ -1,13 +1,13 @@
 // Counts what is not an order, by reason. Nothing is dropped without being counted here.
 
-export interface Refusal {
+export interface Rejection {
   readonly reason: string;
   readonly count: number;
   /** Where it was met first: a line of the file or an invoice number. */
   readonly first: string;
 }
 
-export class Refusals {
+export class Rejections {
   readonly #byReason = new Map<string, { count: number; first: string }>();
 
   add(reason: string, where: string, count = 1): void {
@@ -16,7 +16,7 @@ export class Refusals {
     else this.#byReason.set(reason, { count, first: where });
   }
 
-  addAll(others: Refusals): void {
+  addAll(others: Rejections): void {
     for (const [reason, { count, first }] of others.#byReason) this.add(reason, first, count);
   }
 
@@ -27,7 +27,7 @@ export class Refusals {
   }
 
   /** The most frequent reason first. */
-  list(): Refusal[] {
+  list(): Rejection[] {
     return [...this.#byReason]
       .map(([reason, { count, first }]) => ({ reason, count, first }))
       .sort((a, b) => b.count - a.count);
