@@ -3,8 +3,8 @@
 // once and names the URL that is missing.
 import { z } from 'zod';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
-import { askAgainSettings } from '../infra/messaging/ask-again.ts';
 import { messagingFailpoints } from '../infra/messaging/failpoints.ts';
+import { resendSettings } from '../infra/messaging/resend.ts';
 import { watchdogSettings } from '../infra/messaging/watchdog.ts';
 import {
   ConfigError,
@@ -81,7 +81,7 @@ const variables = {
   ),
   RETRY_BASE_MS: variable(integer(1, 3_600_000), '1000', 'Delay before the second attempt; doubles, with jitter.'),
   RETRY_MAX_MS: variable(integer(1, 86_400_000), '60000', 'Longest delay between two attempts.'),
-  ...askAgainSettings,
+  ...resendSettings,
   INBOX_RETENTION_DAYS: variable(integer(1, 3_650), '7', 'Days that handled messages are remembered.'),
   LEASE_MS: variable(
     integer(100, 600_000),

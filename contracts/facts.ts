@@ -29,12 +29,12 @@ export const factsQuery = z.strictObject({
     .optional(),
 });
 
-/** POST /audit/order/ask-again, POST /audit/flash-sale/ask-again */
-export const askAgainRequest = z.strictObject({ ids });
+/** POST /audit/order/resend, POST /audit/flash-sale/resend */
+export const resendRequest = z.strictObject({ ids });
 const count = z.int().min(0);
 /** `asked`: of the ids, those whose question was sent. */
-export const askedAgain = z.object({ asked: count });
-export type AskedAgain = z.infer<typeof askedAgain>;
+export const resent = z.object({ asked: count });
+export type Resent = z.infer<typeof resent>;
 
 const userId = z.string();
 /** Until the service takes it up by itself, negative where that is overdue; null where it never will. */

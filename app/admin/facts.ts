@@ -2,7 +2,7 @@
 // inbox. Everything is bounded, and pages follow existing unique keys.
 import type { Router } from 'express';
 import { v7 as uuidv7 } from 'uuid';
-import { type AskedAgain, askAgainRequest, factsQuery, messagesQuery } from '../../contracts/facts.ts';
+import { factsQuery, messagesQuery, type Resent, resendRequest } from '../../contracts/facts.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { jsonBody, route } from '../../infra/http/app.ts';
@@ -25,7 +25,7 @@ export interface FactsOptions {
 export function factsRoutes(router: Router, { name, service, database, outbox }: FactsOptions): void {
   for (const [list, source] of Object.entries(service.facts)) factsRoute(router, list, source, database);
   messagesRoute(router, name, database);
-  if (service.resend) askAgainRoute(router, name, service.resend, { database, outbox });
+  if (service.resend) resendRoute(router, name, service.resend, { database, outbox });
 }
 
 /** GET /audit/<list> */
@@ -62,10 +62,10 @@ function messagesRoute(router: Router, name: ServiceName, database: Database): v
 }
 
 /**
- * POST /audit/<service>/ask-again: says anew, at once, what was asked last about the ids that are named. Under a new event
+ * POST /audit/<service>/resend: says anew, at once, what was asked last about the ids that are named. Under a new event
  * id: a service that remembers the old one would only repeat its answer, and to the new one it writes what is missing.
  */
-function askAgainRoute(
+function resendRoute(
   router: Router,
   name: ServiceName,
   { chosen, events }: Resend,
@@ -73,14 +73,14 @@ function askAgainRoute(
 ): void {
   const anew = `SELECT r."eventId" AS event_id, e.type, e.subject, e.time, e.data FROM (${events}) AS e
     JOIN json_to_recordset($1::json) AS r (id text, "eventId" uuid) ON r.id = e.subject`;
-  route(router, `/audit/${name}/ask-again`, {
+  route(router, `/audit/${name}/resend`, {
     post: [
       jsonBody,
       async (request, response) => {
-        const { ids } = parse(askAgainRequest, request.body);
+        const { ids } = parse(resendRequest, request.body);
         const named = JSON.stringify([...new Set(ids)].map((id) => ({ id, eventId: uuidv7() })));
         const asked = await outbox.writeAtOnce(database.background, 'bus', anew, [named], chosen);
-        const answer: AskedAgain = { asked };
+        const answer: Resent = { asked };
         response.status(202).json(answer);
       },
     ],

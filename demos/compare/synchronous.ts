@@ -51,7 +51,7 @@ async function serve(context: Context, resources: Resources, together: Together)
     await openParticipant('coupon', couponService, context),
     notify,
   ];
-  const placeOrder = createPlaceOrder({ database, outbox: order.outbox, askAgainMs: config.ASK_AGAIN_MS });
+  const placeOrder = createPlaceOrder({ database, outbox: order.outbox, resendAfterMs: config.RESEND_AFTER_MS });
 
   const placeAndComplete: PlaceOrder = async (request, key) => {
     const placed = await placeOrder(request, key);

@@ -67,7 +67,7 @@ export async function simulate({ url, settings, signal, onProgress }: RunOptions
       await client.connect(Math.min(settings.buyers, CONNECTIONS));
       const sale: Sell = { plan, settings, client, watch, tally, openingAt, signal, show };
       await sell(sale);
-      await askAgain(sale);
+      await retryUncertain(sale);
       await settle(watch, settings, signal, show);
       const tickets = await checkTickets({ http, sale: watch.latest, plan, tally, signal }, (done) =>
         show('checking tickets', done, tally.tickets.size),
@@ -152,7 +152,7 @@ async function sell({ plan, settings, client, watch, tally, openingAt, signal, s
 }
 
 /** Who lost an answer comes once more when all is calm, to learn of a ticket that came after it. */
-async function askAgain(sale: Sell): Promise<void> {
+async function retryUncertain(sale: Sell): Promise<void> {
   for (let round = 0; round < CALM_ROUNDS; round++) {
     const uncertain = sale.tally.takeUncertain();
     if (uncertain.length === 0) return;

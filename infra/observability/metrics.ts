@@ -62,8 +62,8 @@ export function createMetrics() {
       help: 'How long a request that may be rejected has waited for the event loop; absent while none come.',
       registers,
     }),
-    askedAgain: new Counter({
-      name: 'sluice_asked_again_total',
+    resent: new Counter({
+      name: 'sluice_resent_total',
       help: 'Questions that were repeated because their answers were overdue, by event type.',
       labelNames: ['type'] as const,
       registers,

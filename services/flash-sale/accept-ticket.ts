@@ -17,16 +17,16 @@ const WAIT_MS = 25;
 export interface AcceptTicketOptions {
   readonly database: Database;
   readonly outbox: Outbox;
-  readonly askAgainMs: number;
+  readonly resendAfterMs: number;
 }
 
 /** Does nothing for a ticket that is not queued. Rejects with DatabaseUnavailable. */
-export function createAcceptTicket({ database, outbox, askAgainMs }: AcceptTicketOptions) {
+export function createAcceptTicket({ database, outbox, resendAfterMs }: AcceptTicketOptions) {
   const commits = new GroupCommit<string, void>({
     run: async (ticketIds) => {
       failpoint('ticket.before-accept');
       const jobs = ticketIds.map((ticketId) => ({ ticketId, eventId: uuidv7() }));
-      await outbox.writeAtOnce(database, 'bus', ACCEPTED, [JSON.stringify(jobs), askAgainMs], ACCEPT);
+      await outbox.writeAtOnce(database, 'bus', ACCEPTED, [JSON.stringify(jobs), resendAfterMs], ACCEPT);
       return ticketIds.map(() => undefined);
     },
     key: (ticketId) => ticketId,

@@ -1,6 +1,6 @@
 import type { Event } from '../../contracts/events.ts';
 import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
-import { askAgainLoop } from '../../infra/messaging/ask-again.ts';
+import { resendLoop } from '../../infra/messaging/resend.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { createAcceptTicket, createGiveUpTicket } from './accept-ticket.ts';
@@ -12,7 +12,7 @@ import { flashSaleRoutes } from './routes.ts';
 import type { FlashSaleSettings } from './settings.ts';
 import { awaitPayments, releaseTickets, settleTickets } from './settle-tickets.ts';
 import { resendTickets, saleFacts, ticketFacts } from './store/facts.ts';
-import { ASK_AGAIN, ASKED_AGAIN } from './store/tickets.ts';
+import { RESEND, RESENT } from './store/tickets.ts';
 
 /** The path of POST /flash-sales/:id/purchases, in every form that the router takes. */
 const PURCHASES = /^\/flash-sales\/[^/?]+\/purchases\/?(?:\?|$)/i;
@@ -23,11 +23,11 @@ export interface FlashSaleContext extends ServiceContext<FlashSaleSettings> {
 
 export function flashSaleService(context: FlashSaleContext): Service<Event<Subscribed<'flash-sale'>>> {
   const { settings, database, outbox, queues, metrics, log } = context;
-  const askAgainMs = settings.ASK_AGAIN_MS;
+  const resendAfterMs = settings.RESEND_AFTER_MS;
   const drain = new Drain({
     database,
     queues,
-    accept: createAcceptTicket({ database, outbox, askAgainMs }),
+    accept: createAcceptTicket({ database, outbox, resendAfterMs }),
     giveUp: createGiveUpTicket({ database, log }),
     silenceMs: settings.WATCHDOG_MS,
     onRebuild: () => metrics.rebuilds.inc({ service: 'flash-sale' }),
@@ -40,7 +40,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     handlers: {
       'order.placed': settleTickets,
       'order.cancelled': releaseTickets(outbox),
-      'order.awaiting-payment': awaitPayments(askAgainMs),
+      'order.awaiting-payment': awaitPayments(resendAfterMs),
     },
     routes: (router) => {
       flashSaleRoutes(router, {
@@ -61,10 +61,10 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     loops: [
       admission,
       drain,
-      askAgainLoop({
+      resendLoop({
         question: 'flash-sale.ticket.accepted',
-        ask: (limit) => outbox.writeAtOnce(database.background, 'bus', ASKED_AGAIN, [askAgainMs, limit], ASK_AGAIN),
-        askAgainMs,
+        ask: (limit) => outbox.writeAtOnce(database.background, 'bus', RESENT, [resendAfterMs, limit], RESEND),
+        resendAfterMs,
         metrics,
         log,
       }),

@@ -41,11 +41,11 @@ export const releaseTickets = (outbox: Outbox): Handler<Event<'order.cancelled'>
 });
 
 /** order.awaiting-payment of a ticket → its holder is told so. */
-export const awaitPayments = (askAgainMs: number): Handler<Event<'order.awaiting-payment'>> => ({
+export const awaitPayments = (resendAfterMs: number): Handler<Event<'order.awaiting-payment'>> => ({
   handle: (tx, events) =>
     awaitPayment(
       tx,
       events.map(({ data }) => data).sort((a, b) => (a.ticketId < b.ticketId ? -1 : 1)),
-      askAgainMs,
+      resendAfterMs,
     ),
 });

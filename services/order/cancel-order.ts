@@ -17,15 +17,15 @@ const ROUNDS = 5;
 export interface CancelOrderOptions {
   readonly database: Database;
   readonly outbox: Outbox;
-  readonly askAgainMs: number;
+  readonly resendAfterMs: number;
 }
 
 /** Rejects with DatabaseUnavailable: then it is not known whether the order was cancelled. */
-export function createCancelOrder({ database, outbox, askAgainMs }: CancelOrderOptions) {
+export function createCancelOrder({ database, outbox, resendAfterMs }: CancelOrderOptions) {
   return async (orderId: string, reason: string | undefined): Promise<Cancelled> => {
     const request = JSON.stringify([{ orderId, eventId: uuidv7(), reason }]);
     for (let round = 1; round <= ROUNDS; round++) {
-      await outbox.writeAtOnce(database, 'bus', CHANGED, [request, askAgainMs], CANCEL);
+      await outbox.writeAtOnce(database, 'bus', CHANGED, [request, resendAfterMs], CANCEL);
       const found = await findState(database, orderId);
       if (!found) return 'not-found';
       if (found.state === 'cancelled') return 'cancelled';

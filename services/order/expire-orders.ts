@@ -14,17 +14,17 @@ const LIMIT = 200;
 export function expireOrders(options: {
   readonly database: Database;
   readonly outbox: Outbox;
-  readonly askAgainMs: number;
+  readonly resendAfterMs: number;
   readonly log: Logger;
 }): Loop {
-  const { database, outbox, askAgainMs, log } = options;
+  const { database, outbox, resendAfterMs, log } = options;
   return new Loop({
     name: 'expire orders',
     everyMs: EVERY_MS,
     log,
     turn: async () => {
       const eventIds = Array.from({ length: LIMIT }, () => uuidv7());
-      const expired = await outbox.writeAtOnce(database, 'bus', CHANGED, [eventIds, askAgainMs], EXPIRE);
+      const expired = await outbox.writeAtOnce(database, 'bus', CHANGED, [eventIds, resendAfterMs], EXPIRE);
       if (expired > 0) log.info({ count: expired }, 'cancelled: not paid in time');
       return expired === LIMIT;
     },

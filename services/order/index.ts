@@ -1,6 +1,6 @@
 import type { Event } from '../../contracts/events.ts';
 import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
-import { askAgainLoop } from '../../infra/messaging/ask-again.ts';
+import { resendLoop } from '../../infra/messaging/resend.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { createCancelOrder } from './cancel-order.ts';
 import { expireOrders } from './expire-orders.ts';
@@ -13,7 +13,7 @@ import { cancelAndPayRoutes, orderRoutes } from './routes.ts';
 import type { OrderSettings } from './settings.ts';
 import { settlePayments } from './settle-payments.ts';
 import { orderFacts, resendOrders, ticketOrderFacts } from './store/facts.ts';
-import { ASKED_AGAIN, askAgain, type Unanswered } from './store/orders.ts';
+import { RESENT, resendOverdue, type Unanswered } from './store/orders.ts';
 import { unitReturned } from './unit-returned.ts';
 
 /** Added to the payment provider's timeout, before somebody else asks what became of a payment. */
@@ -25,15 +25,15 @@ export interface OrderContext extends ServiceContext<OrderSettings> {
 
 export function orderService(context: OrderContext): Service<Event<Subscribed<'order'>>> {
   const { settings, database, outbox, payments: provider, metrics, log } = context;
-  const askAgainMs = settings.ASK_AGAIN_MS;
+  const resendAfterMs = settings.RESEND_AFTER_MS;
   const againMs = settings.PAYMENT_TIMEOUT_MS + SETTLE_AFTER_MS;
-  const payment = { database, outbox, provider, askAgainMs, againMs, log };
+  const payment = { database, outbox, provider, resendAfterMs, againMs, log };
   const asking = (status: Unanswered, question: 'order.placed' | 'order.cancelled') =>
-    askAgainLoop({
+    resendLoop({
       question,
       ask: (limit) =>
-        outbox.writeAtOnce(database.background, 'bus', ASKED_AGAIN, [askAgainMs, limit], askAgain(status)),
-      askAgainMs,
+        outbox.writeAtOnce(database.background, 'bus', RESENT, [resendAfterMs, limit], resendOverdue(status)),
+      resendAfterMs,
       metrics,
       log,
     });
@@ -47,15 +47,15 @@ export function orderService(context: OrderContext): Service<Event<Subscribed<'o
       'coupon.revoked': recordProgress,
       'notification.sent': recordProgress,
       'step.failed': recordProgress,
-      'flash-sale.ticket.accepted': placeForTicket(outbox, askAgainMs),
+      'flash-sale.ticket.accepted': placeForTicket(outbox, resendAfterMs),
       'flash-sale.ticket.closed': unitReturned,
     },
     routes: (router) => {
-      orderRoutes(router, database, createPlaceOrder({ database, outbox, askAgainMs }));
+      orderRoutes(router, database, createPlaceOrder({ database, outbox, resendAfterMs }));
       cancelAndPayRoutes(
         router,
         database,
-        createCancelOrder({ database, outbox, askAgainMs }),
+        createCancelOrder({ database, outbox, resendAfterMs }),
         createPayOrder(payment),
       );
     },
@@ -65,7 +65,7 @@ export function orderService(context: OrderContext): Service<Event<Subscribed<'o
     loops: [
       asking('placed', 'order.placed'),
       asking('cancelling', 'order.cancelled'),
-      expireOrders({ database: database.background, outbox, askAgainMs, log }),
+      expireOrders({ database: database.background, outbox, resendAfterMs, log }),
       settlePayments(payment),
     ],
   };

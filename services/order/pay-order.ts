@@ -20,14 +20,14 @@ export interface PaymentOptions {
   readonly database: Database;
   readonly outbox: Outbox;
   readonly provider: PaymentProvider;
-  readonly askAgainMs: number;
+  readonly resendAfterMs: number;
   /** After this, an attempt without a known outcome is taken up again: must exceed the provider's timeout. */
   readonly againMs: number;
   readonly log: Logger;
 }
 
 /** Asks the provider, and records what it says. */
-export function createSettle({ database, outbox, provider, askAgainMs, log }: PaymentOptions) {
+export function createSettle({ database, outbox, provider, resendAfterMs, log }: PaymentOptions) {
   return async (attempt: Attempt): Promise<'paid' | 'declined' | 'rejected' | 'unknown'> => {
     const { orderId, amount, currency, retries } = attempt;
     let outcome: 'approved' | 'declined' | 'rejected';
@@ -45,7 +45,7 @@ export function createSettle({ database, outbox, provider, askAgainMs, log }: Pa
     }
     if (outcome === 'approved') {
       failpoint('payment.after-charge');
-      await outbox.writeAtOnce(database, 'bus', CHANGED, [orderId, askAgainMs], CONFIRM_PAYMENT);
+      await outbox.writeAtOnce(database, 'bus', CHANGED, [orderId, resendAfterMs], CONFIRM_PAYMENT);
       return 'paid';
     }
     await endAttempt(database, attempt);

@@ -7,14 +7,14 @@ import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { newTicketOrder } from './order.ts';
 import { insertTicketOrders, STATE_FOR_TICKETS } from './store/orders.ts';
 
-export function placeForTicket(outbox: Outbox, askAgainMs: number): Handler<Event<'flash-sale.ticket.accepted'>> {
+export function placeForTicket(outbox: Outbox, resendAfterMs: number): Handler<Event<'flash-sale.ticket.accepted'>> {
   return {
     handle: async (tx, events) => {
       const orders = events
         .map(({ data }) => newTicketOrder(data, { id: uuidv7(), placedEventId: uuidv7(), awaitingEventId: uuidv7() }))
         // Two processes that insert the same tickets in opposite order would wait for each other.
         .sort((a, b) => (a.ticketId < b.ticketId ? -1 : 1));
-      await insertTicketOrders(tx, orders, askAgainMs);
+      await insertTicketOrders(tx, orders, resendAfterMs);
       await outbox.write(tx, 'bus', STATE_FOR_TICKETS, [orders.map(({ ticketId }) => ticketId)]);
     },
     repeat: (tx, ticketIds) => outbox.write(tx, 'bus', STATE_FOR_TICKETS, [ticketIds]),

@@ -17,17 +17,17 @@ type Placed = { readonly outcome: 'placed' | 'replayed'; readonly order: Order }
 export interface PlaceOrderOptions {
   readonly database: Database;
   readonly outbox: Outbox;
-  readonly askAgainMs: number;
+  readonly resendAfterMs: number;
 }
 
 export type PlaceOrder = (request: PlaceOrderRequest, key: string | undefined) => Promise<Placed>;
 
 /** Rejects with DatabaseUnavailable or Overloaded: then it is not known whether the order was placed. */
-export function createPlaceOrder({ database, outbox, askAgainMs }: PlaceOrderOptions): PlaceOrder {
+export function createPlaceOrder({ database, outbox, resendAfterMs }: PlaceOrderOptions): PlaceOrder {
   const commits = new GroupCommit<NewOrder & { event: string }, Date | undefined>({
     run: async (batch) => {
       const leaseMs = outbox.leaseMs('bus');
-      const placed = await insertOrders(database, batch, askAgainMs, leaseMs);
+      const placed = await insertOrders(database, batch, resendAfterMs, leaseMs);
       const events = batch.flatMap(({ id, placedEventId, event }): ClaimedRow[] => {
         const row = placed.get(id);
         if (!row) return [];

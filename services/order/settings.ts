@@ -1,9 +1,9 @@
 // The order service's part of the configuration.
-import { askAgainSettings } from '../../infra/messaging/ask-again.ts';
+import { resendSettings } from '../../infra/messaging/resend.ts';
 import { integer, optional, type SettingsOf, url, variable } from '../../infra/runtime/settings.ts';
 
 export const orderSettings = {
-  ...askAgainSettings,
+  ...resendSettings,
   PAYMENT_URL: optional(
     url('http', 'https')
       .refine((value) => !/\/\/[^/]*@/.test(value))

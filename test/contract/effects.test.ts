@@ -35,7 +35,7 @@ import { eventually } from '../setup/wait.ts';
 
 const { databaseUrl } = inject('servers');
 /** Nothing is asked again by itself. */
-const ASK_AGAIN_MS = 3_600_000;
+const RESEND_AFTER_MS = 3_600_000;
 
 let databases: Databases;
 let payments: PaymentsInside;
@@ -164,7 +164,7 @@ describe('order', () => {
       createCancelOrder({
         database: databases.database,
         outbox: new Outbox('sluice_order'),
-        askAgainMs: ASK_AGAIN_MS,
+        resendAfterMs: RESEND_AFTER_MS,
       })(orderId, undefined);
 
     test('shows a reversal that failed until it is reverted, whatever comes late', async () => {
@@ -232,7 +232,11 @@ describe('order', () => {
   test('the same key is the same order; with another body it is rejected', async () => {
     const { database } = databases;
     await open();
-    const placeOrder = createPlaceOrder({ database, outbox: new Outbox('sluice_order'), askAgainMs: ASK_AGAIN_MS });
+    const placeOrder = createPlaceOrder({
+      database,
+      outbox: new Outbox('sluice_order'),
+      resendAfterMs: RESEND_AFTER_MS,
+    });
     const request = { userId: 'alice', currency: 'GBP', items: [{ sku: 'MUG', quantity: 1, unitPrice: 1_999 }] };
     const key = randomUUID();
     const first = await placeOrder(request, key);
@@ -249,7 +253,7 @@ describe('order', () => {
         database: databases.database,
         outbox,
         provider,
-        askAgainMs: ASK_AGAIN_MS,
+        resendAfterMs: RESEND_AFTER_MS,
         againMs: 60_000,
         log,
       };
@@ -294,7 +298,11 @@ describe('order', () => {
       for (const field of ['payment', 'expiresAt', 'cancelReason'])
         expect(await shown(paying)).not.toHaveProperty(field);
 
-      const cancel = createCancelOrder({ database, outbox: new Outbox('sluice_order'), askAgainMs: ASK_AGAIN_MS });
+      const cancel = createCancelOrder({
+        database,
+        outbox: new Outbox('sluice_order'),
+        resendAfterMs: RESEND_AFTER_MS,
+      });
       expect(await cancel(paying, 'changed my mind')).toBe('cancelled');
       expect(await shown(paying)).toMatchObject({ status: 'cancelled', cancelReason: 'changed my mind' });
       const silent = await place(order);
@@ -318,7 +326,7 @@ describe('order', () => {
           database: databases.database,
           outbox: new Outbox('sluice_order'),
           provider: { ...provider, ...misbehaving },
-          askAgainMs: ASK_AGAIN_MS,
+          resendAfterMs: RESEND_AFTER_MS,
           againMs: AGAIN_MS,
           log: pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) }),
         });
@@ -354,7 +362,7 @@ describe('order', () => {
         const orderId = await place(order, 3_600);
         expect(await pay(orderId)).toBe('paid');
         const outbox = new Outbox('sluice_order');
-        const cancel = createCancelOrder({ database: databases.database, outbox, askAgainMs: ASK_AGAIN_MS });
+        const cancel = createCancelOrder({ database: databases.database, outbox, resendAfterMs: RESEND_AFTER_MS });
         await cancel(orderId, undefined);
         let calls = 0;
         let error: Error | undefined = new PaymentUnknown('no answer');
@@ -463,7 +471,7 @@ describe('flash-sale', () => {
     return { saleId, ticketIds: tickets.map(({ ticketId }) => ticketId) };
   }
   const acceptor = () =>
-    createAcceptTicket({ database: databases.database, outbox: new Outbox(schema), askAgainMs: ASK_AGAIN_MS });
+    createAcceptTicket({ database: databases.database, outbox: new Outbox(schema), resendAfterMs: RESEND_AFTER_MS });
 
   test('publishes that a ticket is closed to reply to its cancellation, and nothing that no service consumes', async () => {
     const { database } = databases;

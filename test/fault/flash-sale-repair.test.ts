@@ -31,7 +31,7 @@ const postgres = gatewaysOnPostgres(servers);
 const redis = gatewaysOnRedis(servers);
 const options = {
   shapes: [postgres, redis],
-  env: { ASK_AGAIN_MS: '500', LEASE_MS: '3000', PUBLISH_TIMEOUT_MS: '1000' },
+  env: { RESEND_AFTER_MS: '500', LEASE_MS: '3000', PUBLISH_TIMEOUT_MS: '1000' },
   prepare: ({ databaseUrl }: System) => keepJournal(String(databaseUrl)),
 };
 

@@ -31,7 +31,7 @@ vi.setConfig({ testTimeout: 120_000 });
 const servers = inject('servers');
 const options = {
   shapes: [gatewaysOnPostgres(servers), gatewaysOnRedis(servers)],
-  env: { ASK_AGAIN_MS: '3600000' },
+  env: { RESEND_AFTER_MS: '3600000' },
 };
 
 onEachShape(options, (on) => {

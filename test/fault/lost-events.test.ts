@@ -23,7 +23,7 @@ import { startSystem } from './support/system.ts';
 
 /** I7. The second question comes a second after the first, the third two seconds later, and so on. */
 const DONE_WITHIN_MS = 45_000;
-const env = { ASK_AGAIN_MS: '500' };
+const env = { RESEND_AFTER_MS: '500' };
 /** Long enough to be asked for twice and then paid, on a busy machine. */
 const HOLD_SECONDS = 8;
 /** Whose points cannot be stored at first, so that there is a step.failed to lose as well. */
@@ -140,7 +140,7 @@ test.each(losses)(
     // Asking shows.
     for (const [service, question] of questions) {
       const { url, output } = process(service);
-      expect(await metric(url, `sluice_asked_again_total{type="${question}"}`), question).toBeGreaterThan(0);
+      expect(await metric(url, `sluice_resent_total{type="${question}"}`), question).toBeGreaterThan(0);
       expect(await output()).toMatch(new RegExp(`"question":"${question}".*"asked again: the answers are overdue"`));
     }
   },

@@ -94,7 +94,7 @@ test('an acknowledgement comes later than RabbitMQ waits for one', async () => {
 
 test('a session on Mosquitto is taken over by others, who acknowledge what they are given', async () => {
   const schedule = newSchedule();
-  const { process, databaseUrl, prefix } = await startSystem({ ...resources, env: { ASK_AGAIN_MS: '500' } });
+  const { process, databaseUrl, prefix } = await startSystem({ ...resources, env: { RESEND_AFTER_MS: '500' } });
   const load = new Load({ urls: [process('order').url], schedule });
   let stolen = 0;
   for (let round = 0; round < rounds; round++) {

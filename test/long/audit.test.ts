@@ -95,7 +95,7 @@ describe.for(shapes)('%s', ([, shape]) => {
   beforeAll(async () => {
     if (!shape.available) return;
     // Nothing heals by itself: what is repaired was repaired by the audit.
-    system = await shape.start({ ASK_AGAIN_MS: '3600000' });
+    system = await shape.start({ RESEND_AFTER_MS: '3600000' });
     orders = system.url('order');
     sales = system.url('flash-sale');
     for (let count = 0; count < 8; count++) done.push(await placeOrder(orders, freshUser()));
@@ -178,12 +178,12 @@ describe.for(shapes)('%s', ([, shape]) => {
     const orphan = randomUUID();
     const [sold, , returned] = tickets;
     /** As an order is whose order.placed was lost before it reached anyone. */
-    const silent = (id: string, askAgain: string) => [
+    const silent = (id: string, resend: string) => [
       `INSERT INTO sluice_order.orders (id, user_id, currency, total, items, placed_event_id, created_at)
        SELECT '${id}', user_id, currency, total, items, gen_random_uuid(), now() - interval '1 hour'
        FROM sluice_order.orders
        WHERE id = '${idOf(done, 0)}'`,
-      `INSERT INTO sluice_order.progress (order_id, ask_again_at) VALUES ('${id}', ${askAgain})`,
+      `INSERT INTO sluice_order.progress (order_id, ask_again_at) VALUES ('${id}', ${resend})`,
     ];
     await damage(system, [
       `DELETE FROM sluice_points.entries WHERE order_id = '${idOf(done, 0)}'`,
@@ -296,7 +296,7 @@ describe.for(shapes)('%s', ([, shape]) => {
 const MANY = 100_000;
 
 test.skipIf(!onPostgres.available)(`${MANY} orders are audited in bounded memory`, async () => {
-  const system = await onPostgres.start({ ASK_AGAIN_MS: '3600000' });
+  const system = await onPostgres.start({ RESEND_AFTER_MS: '3600000' });
   try {
     const orders = `(SELECT n, (lpad(to_hex(1700000000000 + n), 12, '0') || '7abc8' || lpad(to_hex(n), 15, '0'))::uuid AS id
       FROM generate_series(1, ${MANY}) AS n) AS o`;
@@ -344,10 +344,10 @@ describe('what is asked under /audit', () => {
         'points/messages?ids=x',
       ])
         expect([question, (await call(`${url}/audit/${question}`)).status]).toEqual([question, 422]);
-      expect((await postJson(`${url}/audit/order/ask-again`, { ids })).status).toBe(422);
-      expect((await postJson(`${url}/audit/order/ask-again`, { orders: [] })).status).toBe(422);
+      expect((await postJson(`${url}/audit/order/resend`, { ids })).status).toBe(422);
+      expect((await postJson(`${url}/audit/order/resend`, { orders: [] })).status).toBe(422);
       // What there is not is asked for in vain, and nothing is said about it.
-      expect((await postJson(`${url}/audit/order/ask-again`, { ids: ids.slice(1) })).json()).toEqual({ asked: 0 });
+      expect((await postJson(`${url}/audit/order/resend`, { ids: ids.slice(1) })).json()).toEqual({ asked: 0 });
       expect((await call(`${url}/audit/flash-sale`)).status).toBe(404);
     } finally {
       await system.remove();

@@ -52,11 +52,11 @@ export const orderMutations: readonly Mutation[] = [
     failure: 'to deeply equal',
   },
   {
-    name: 'asking-again-off',
+    name: 'resend-off',
     lesson: 'A broker may lose what it confirmed. Nobody notices, unless whoever asked asks again.',
     changes: [
       {
-        file: 'infra/messaging/ask-again.ts',
+        file: 'infra/messaging/resend.ts',
         find: 'const asked = await ask(SWEEP_LIMIT);',
         replace: 'const asked = 0;',
       },

@@ -22,7 +22,7 @@ describe.for(shapes)('%s', ([, shape]) => {
   let orders: string;
   beforeAll(async () => {
     if (!shape.available) return;
-    system = await shape.start({ ASK_AGAIN_MS: '1000' });
+    system = await shape.start({ RESEND_AFTER_MS: '1000' });
     orders = system.url('order');
   });
   afterAll(() => system?.remove());

@@ -32,7 +32,12 @@ const shapes = [embedded, apart].map((shape) => [shape.name, shape] as [string, 
 
 /** So a message is dead after a moment, and nobody asks about it again meanwhile. */
 const ATTEMPTS = 2;
-const settings = { RETRY_ATTEMPTS: String(ATTEMPTS), RETRY_BASE_MS: '20', RETRY_MAX_MS: '20', ASK_AGAIN_MS: '600000' };
+const settings = {
+  RETRY_ATTEMPTS: String(ATTEMPTS),
+  RETRY_BASE_MS: '20',
+  RETRY_MAX_MS: '20',
+  RESEND_AFTER_MS: '600000',
+};
 
 /** How many orders points cannot handle, and coupon. */
 const LEDGER = 6;

@@ -32,7 +32,7 @@ describe.skipIf(!shape.available)(shape.name, () => {
   let url: string;
   let databaseUrl: string;
   beforeAll(async () => {
-    system = await shape.start({ RETRY_ATTEMPTS: '1', ASK_AGAIN_MS: '300' });
+    system = await shape.start({ RETRY_ATTEMPTS: '1', RESEND_AFTER_MS: '300' });
     url = system.url('order');
     databaseUrl = String(system.databaseUrl);
     await query(

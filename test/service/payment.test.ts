@@ -30,7 +30,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     system = await shape.start({
       PAYMENT_URL: payments.url,
       PAYMENT_TIMEOUT_MS: String(PAYMENT_TIMEOUT_MS),
-      ASK_AGAIN_MS: '1000',
+      RESEND_AFTER_MS: '1000',
     });
     orders = system.url('order');
     gateway = system.url('flash-sale');

@@ -15,7 +15,7 @@ import type { AnyService, ServiceContext } from '../../infra/runtime/service.ts'
 import { log } from './bus-stages.ts';
 
 const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
-const config = parseConfig({ ASK_AGAIN_MS: '100' });
+const config = parseConfig({ RESEND_AFTER_MS: '100' });
 
 /** Something that a service said. */
 interface Said {

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { ZodType } from 'zod';
 import { type EventType, eventSchemas, eventTypes } from '../../contracts/events.ts';
-import { askAgainRequest, factLists, factsPage, messagesAbout, messagesSummary } from '../../contracts/facts.ts';
+import { factLists, factsPage, messagesAbout, messagesSummary, resendRequest } from '../../contracts/facts.ts';
 import { createFlashSaleRequest, purchaseRequest } from '../../contracts/flash-sales.ts';
 import { cancelRequest, placeOrderRequest } from '../../contracts/orders.ts';
 import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
@@ -27,7 +27,7 @@ const requestSchemas: readonly (readonly [path: RegExp, schema: ZodType])[] = [
   [/^\/orders\/[^/]+\/cancel$/, cancelRequest],
   [/^\/flash-sales$/, createFlashSaleRequest],
   [/^\/flash-sales\/[^/]+\/purchases$/, purchaseRequest],
-  [/^\/audit\/[a-z-]+\/ask-again$/, askAgainRequest],
+  [/^\/audit\/[a-z-]+\/resend$/, resendRequest],
 ];
 
 const schemaOf = (schemas: typeof answerSchemas, { request }: RecordedAnswer) =>

@@ -3,7 +3,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
 import {
-  askedAgain,
   type Fact,
   type FactList,
   factLists,
@@ -13,6 +12,7 @@ import {
   type MessagesSummary,
   messagesAbout,
   messagesSummary,
+  resent,
   serviceOfList,
 } from '../../../contracts/facts.ts';
 import type { Page } from '../../../contracts/pages.ts';
@@ -68,11 +68,11 @@ export class FactsClient {
   }
 
   /** Makes a service ask again, at once, for what it waits for; resolves with how often it did. */
-  async askAgain(service: 'order' | 'flash-sale', ids: readonly string[]): Promise<number> {
+  async resend(service: 'order' | 'flash-sale', ids: readonly string[]): Promise<number> {
     let asked = 0;
     for (const some of inParts(ids)) {
-      const answer = await this.#request(service, 'POST', `/audit/${service}/ask-again`, { ids: some });
-      asked += expectBody(answer, { status: 202, schema: askedAgain, about: this.#at(service) }).asked;
+      const answer = await this.#request(service, 'POST', `/audit/${service}/resend`, { ids: some });
+      asked += expectBody(answer, { status: 202, schema: resent, about: this.#at(service) }).asked;
     }
     return asked;
   }

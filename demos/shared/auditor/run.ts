@@ -92,7 +92,7 @@ export async function repair({ client, settleMs, signal }: AuditOptions, { toAsk
   const ordersOfTickets = await client.facts('order/tickets', toAsk.tickets);
   const orders = [...toAsk.orders, ...[...ordersOfTickets.values()].map(({ orderId }) => orderId)];
   const tickets = toAsk.tickets.filter((id) => !ordersOfTickets.has(id));
-  const asked = (await client.askAgain('order', [...new Set(orders)])) + (await client.askAgain('flash-sale', tickets));
+  const asked = (await client.resend('order', [...new Set(orders)])) + (await client.resend('flash-sale', tickets));
 
   const unknown = (ids: readonly string[]): Wrong => new Map(ids.map((id) => [id, []]));
   await withProgress('mending ', toAsk.orders.length + toAsk.tickets.length, (update) => {

@@ -4,7 +4,7 @@ import type { SaleFact, TicketFact } from '../../../contracts/facts.ts';
 import { msBetween } from '../../../infra/database/sql.ts';
 import type { FactSource, Resend } from '../../../infra/runtime/service.ts';
 import { SCHEMA } from './sales.ts';
-import { ASKED_AGAIN } from './tickets.ts';
+import { RESENT } from './tickets.ts';
 
 const LIVE = "status NOT IN ('released', 'failed')";
 
@@ -64,4 +64,4 @@ export const ticketFacts: FactSource<TicketFact> = {
   of: (queryable, ids) => queryable.query(TICKETS_OF, [ids]),
 };
 
-export const resendTickets: Resend = { chosen: CHOSEN, events: ASKED_AGAIN };
+export const resendTickets: Resend = { chosen: CHOSEN, events: RESENT };

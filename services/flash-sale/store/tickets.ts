@@ -212,12 +212,12 @@ export async function failTicket(database: Database, ticketId: string, reason: s
 
 /**
  * Tickets have orders that wait for payment. Their units stay held. Whether they were paid is asked for once the time
- * to pay is over, `askAgainMs` later, if nobody has told by then.
+ * to pay is over, `resendAfterMs` later, if nobody has told by then.
  */
 export async function awaitPayment(
   tx: Transaction,
   reports: readonly { readonly ticketId: string; readonly orderId: string; readonly expiresAt: string }[],
-  askAgainMs: number,
+  resendAfterMs: number,
 ): Promise<void> {
   await tx.execute(
     `UPDATE ${SCHEMA}.tickets AS t
@@ -225,7 +225,7 @@ export async function awaitPayment(
        ask_again_at = GREATEST(r."expiresAt", now()) + $2::integer * ${MS}
      FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid, "expiresAt" timestamptz)
      WHERE t.id = r."ticketId" AND t.status = 'accepted'`,
-    [JSON.stringify(reports), askAgainMs],
+    [JSON.stringify(reports), resendAfterMs],
   );
 }
 
@@ -233,7 +233,7 @@ export async function awaitPayment(
  * CTEs: counts tickets as asked for whose order is overdue, or what became of its payment. $1: the first delay in milliseconds, doubled each time up
  * to an hour; $2: how many at the most.
  */
-export const ASK_AGAIN = `WITH overdue AS (
+export const RESEND = `WITH overdue AS (
     SELECT id FROM ${SCHEMA}.tickets WHERE status IN ('accepted', 'awaiting-payment') AND ask_again_at <= now()
     ORDER BY ask_again_at LIMIT $2 FOR UPDATE SKIP LOCKED
   ), asked AS (
@@ -243,4 +243,4 @@ export const ASK_AGAIN = `WITH overdue AS (
     FROM overdue WHERE t.id = overdue.id
     RETURNING t.*
   )`;
-export const ASKED_AGAIN = acceptedEvents('asked');
+export const RESENT = acceptedEvents('asked');

@@ -4,7 +4,7 @@ import { type StepName, type StepStatus, stepNames } from '../../../contracts/or
 import type { Queryable } from '../../../infra/database/port.ts';
 import { msBetween } from '../../../infra/database/sql.ts';
 import type { FactSource, Resend } from '../../../infra/runtime/service.ts';
-import { ASKED_AGAIN, SCHEMA } from './orders.ts';
+import { RESENT, SCHEMA } from './orders.ts';
 
 interface OrderRow extends Omit<OrderFact, 'steps'>, Record<StepName, StepStatus> {}
 
@@ -69,4 +69,4 @@ export const ticketOrderFacts: FactSource<TicketOrderFact> = {
   of: (queryable, ids) => queryable.query(TICKETS_OF, [ids]),
 };
 
-export const resendOrders: Resend = { chosen: CHOSEN, events: ASKED_AGAIN };
+export const resendOrders: Resend = { chosen: CHOSEN, events: RESENT };

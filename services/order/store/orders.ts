@@ -41,7 +41,7 @@ const PLACE = `WITH request AS (
 export async function insertOrders(
   database: Queryable,
   orders: readonly (NewOrder & { readonly event: string })[],
-  askAgainMs: number,
+  resendAfterMs: number,
   leaseMs: number,
 ): Promise<Map<string, { readonly created_at: Date; readonly position: number }>> {
   const rows = await database.query<{ id: string; created_at: Date; position: number }>(
@@ -51,7 +51,7 @@ export async function insertOrders(
        now() + $3::integer * interval '1 ms'
      FROM placed JOIN request USING (id)
      RETURNING subject AS id, time AS created_at, position`,
-    [JSON.stringify(orders), askAgainMs, leaseMs],
+    [JSON.stringify(orders), resendAfterMs, leaseMs],
   );
   return new Map(rows.map(({ id, ...row }) => [id, row]));
 }
@@ -150,9 +150,9 @@ export async function recordSteps(tx: Transaction, reported: readonly Reported[]
 export async function insertTicketOrders(
   tx: Transaction,
   orders: readonly NewTicketOrder[],
-  askAgainMs: number,
+  resendAfterMs: number,
 ): Promise<void> {
-  await tx.execute(`${PLACE} SELECT FROM placed`, [JSON.stringify(orders), askAgainMs]);
+  await tx.execute(`${PLACE} SELECT FROM placed`, [JSON.stringify(orders), resendAfterMs]);
 }
 
 /**
@@ -187,7 +187,7 @@ export type Unanswered = 'placed' | 'cancelling';
  * CTEs: counts orders as asked for whose steps are overdue. $1: the first delay in milliseconds, doubled each time up to
  * an hour; $2: how many at the most.
  */
-export const askAgain = (status: Unanswered) => `WITH overdue AS (
+export const resendOverdue = (status: Unanswered) => `WITH overdue AS (
     SELECT order_id FROM ${SCHEMA}.progress WHERE status = '${status}' AND ask_again_at <= now()
     ORDER BY ask_again_at LIMIT $2 FOR UPDATE SKIP LOCKED
   ), asked AS (
@@ -196,7 +196,7 @@ export const askAgain = (status: Unanswered) => `WITH overdue AS (
     FROM overdue WHERE p.order_id = overdue.order_id
     RETURNING p.*
   )`;
-export const ASKED_AGAIN = stateEvents('asked');
+export const RESENT = stateEvents('asked');
 
 const cancel = (request: string, states: string) => `${request}, changed AS (
     UPDATE ${SCHEMA}.progress AS p
@@ -208,7 +208,7 @@ const cancel = (request: string, states: string) => `${request}, changed AS (
     RETURNING p.*
   )`;
 
-/** CTEs: cancels an order, unless it is cancelled or being paid. $1: [{ orderId, eventId, reason? }]; $2: askAgainMs. */
+/** CTEs: cancels an order, unless it is cancelled or being paid. $1: [{ orderId, eventId, reason? }]; $2: resendAfterMs. */
 export const CANCEL = cancel(
   `WITH request AS (
     SELECT * FROM json_to_recordset($1::json) AS r ("orderId" uuid, "eventId" uuid, reason text)
@@ -216,7 +216,7 @@ export const CANCEL = cancel(
   "'awaiting-payment', 'firm'",
 );
 
-/** CTEs: cancels orders that were not paid in time, as many as there are event ids in $1 at the most; $2: askAgainMs. */
+/** CTEs: cancels orders that were not paid in time, as many as there are event ids in $1 at the most; $2: resendAfterMs. */
 export const EXPIRE = cancel(
   `WITH due AS (
     SELECT order_id FROM ${SCHEMA}.progress WHERE state = 'awaiting-payment' AND expires_at <= now()

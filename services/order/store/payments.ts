@@ -56,7 +56,7 @@ export function overdueAttempts(database: Database, againMs: number, limit: numb
   );
 }
 
-/** CTEs: an order is paid, and firm. $1: its id; $2: askAgainMs. Also where a later answer had put it back to waiting. */
+/** CTEs: an order is paid, and firm. $1: its id; $2: resendAfterMs. Also where a later answer had put it back to waiting. */
 export const CONFIRM_PAYMENT = `WITH changed AS (
     UPDATE ${SCHEMA}.progress AS p
     SET state = 'firm', paid_at = now(), charge_again_at = NULL, asked = 0, ask_again_at = now() + $2::integer * ${MS}

@@ -18,7 +18,7 @@ const settings = {
   PUBLISH_TIMEOUT_MS: '1000',
   RETRY_BASE_MS: '200',
   // Nothing is asked again, unless a test says so: it would repair what was lost.
-  ASK_AGAIN_MS: '3600000',
+  RESEND_AFTER_MS: '3600000',
 };
 
 export interface SystemOptions {

@@ -8,7 +8,7 @@ import { query } from './support/sql.ts';
 import { startSystem } from './support/system.ts';
 
 const ORDERS = 1_000;
-const ASK_AGAIN_MS = 500;
+const RESEND_AFTER_MS = 500;
 const HOUR_MS = 3_600_000;
 /** Of each kind of question, by one process: 100 in a sweep, and a sweep every 500 ms at the most. */
 const PER_SECOND = 200;
@@ -34,7 +34,7 @@ test('thousands of orders that are overdue at once are asked for at a bounded pa
     mqttUrl: servers.mosquittoUrl,
     processes: [['order'], ['order']],
     amqpUrl: servers.amqpUrl,
-    env: { ASK_AGAIN_MS: String(ASK_AGAIN_MS) },
+    env: { RESEND_AFTER_MS: String(RESEND_AFTER_MS) },
   });
   // Every question is written down. None is answered, because nobody else runs. And a sweep takes a while, so that those
   // of the two processes meet.
@@ -106,7 +106,7 @@ test('thousands of orders that are overdue at once are asked for at a bounded pa
     // Counted as often as it was asked: two for one due time would be one too many.
     expect(times.length, `order ${id}`).toBe(asked - first);
     for (const [index, began] of times.entries()) {
-      const delay = Math.min(ASK_AGAIN_MS * 2 ** (first + index + 1), HOUR_MS);
+      const delay = Math.min(RESEND_AFTER_MS * 2 ** (first + index + 1), HOUR_MS);
       if (delay === HOUR_MS) stopped++;
       const next = times[index + 1];
       if (next !== undefined && next < began + delay) tooSoon++;
@@ -146,6 +146,6 @@ function mostWithin(times: readonly number[], ms: number): number {
 /** How often a process says that it asked again, by question. */
 async function saidOf(url: string): Promise<Map<string, number>> {
   const { body } = await request(`${url}/metrics`);
-  const counted = (await body.text()).matchAll(/^sluice_asked_again_total\{type="([^"]+)"\} (\d+)$/gm);
+  const counted = (await body.text()).matchAll(/^sluice_resent_total\{type="([^"]+)"\} (\d+)$/gm);
   return new Map([...counted].map(([, type, value]) => [String(type), Number(value)]));
 }
