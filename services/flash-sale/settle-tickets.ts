@@ -35,9 +35,13 @@ export const releaseTickets = (outbox: Outbox): Handler<Event<'order.cancelled'>
   concerns: ofTicket,
   handle: async (tx, events) => {
     await release(tx, reports(events));
-    await outbox.write(tx, 'bus', RELEASED, [events.map(({ data }) => data.orderId)]);
+    await outbox.write(
+      tx,
+      RELEASED,
+      events.map(({ data }) => data.orderId),
+    );
   },
-  repeat: (tx, orderIds) => outbox.write(tx, 'bus', RELEASED, [orderIds]),
+  repeat: (tx, orderIds) => outbox.write(tx, RELEASED, orderIds),
 });
 
 /** order.awaiting-payment of a ticket → its holder is told so. */

@@ -15,8 +15,8 @@ import type { Handlers, OnDead } from '../../infra/messaging/handler.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { InboxWorker } from '../../infra/messaging/inbox-worker.ts';
-import { Outbox } from '../../infra/messaging/outbox.ts';
-import { publishToBus } from '../../infra/messaging/publish-to-bus.ts';
+import { NEW_EVENTS, Outbox } from '../../infra/messaging/outbox.ts';
+import { publishToBus } from '../../infra/messaging/publishers.ts';
 import { Relay } from '../../infra/messaging/relay.ts';
 import type { Service } from '../../infra/runtime/service.ts';
 import { eventually } from '../setup/wait.ts';
@@ -86,7 +86,8 @@ async function run<E extends CloudEvent>(
   const worker = new InboxWorker({ ...own, inbox, retentionDays: 1 });
   const publisher = { bus, catalogue, source: `/library/${name}`, onPublished: () => {} };
   const publish = (rows: Parameters<typeof publishToBus>[1]) => publishToBus(publisher, rows);
-  const relay = new Relay({ ...own, outbox, channel: 'bus', publish });
+  const relay = new Relay({ ...own, schema: schemaOf(name), channel: 'bus', publish });
+  outbox.connect('bus', relay);
   worker.start();
   relay.start();
   const subscription = await bus.subscribe(name, inbox);
@@ -120,9 +121,9 @@ test("another project's events are published, handled and reported dead, each th
     'book.lent': {
       handle: async (tx, events) => {
         if (events.some(({ data }) => data.reader === 'nobody')) throw new Error('no such reader');
-        await treasuryOutbox.writeEvents(
+        await treasuryOutbox.write(
           tx,
-          'bus',
+          NEW_EVENTS,
           events.map(({ subject, data }) => fine(subject, data.reader, 20)),
         );
       },
@@ -130,9 +131,9 @@ test("another project's events are published, handled and reported dead, each th
   };
   // What a dead message means is the service's business: here the desk gets a fine of nothing.
   const onDead: OnDead = (tx, dead) =>
-    treasuryOutbox.writeEvents(
+    treasuryOutbox.write(
       tx,
-      'bus',
+      NEW_EVENTS,
       dead.map(({ reportId, subject, failure }) => ({ ...fine(subject, failure, 0), id: reportId })),
     );
   const treasury = await run('treasury', bus, {
@@ -156,9 +157,8 @@ test("another project's events are published, handled and reported dead, each th
     data: { title: 'Middlemarch', reader },
   });
   await database.transaction((tx) =>
-    deskOutbox.writeEvents(tx, 'bus', [lent(good, 'dorothea'), lent(bad, 'nobody'), { ...lent(good, 'x'), data: {} }]),
+    deskOutbox.write(tx, NEW_EVENTS, [lent(good, 'dorothea'), lent(bad, 'nobody'), { ...lent(good, 'x'), data: {} }]),
   );
-  deskOutbox.wake('bus');
   await eventually(() => charged.length === 2, { what: 'both fines', timeoutMs: 20_000 });
 
   expect(charged.find(({ subject }) => subject === good)).toMatchObject({

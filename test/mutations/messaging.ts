@@ -76,7 +76,7 @@ export const messagingMutations: readonly Mutation[] = [
         file: 'infra/messaging/relay.ts',
         find: '    const unpublished = await publish(rows);',
         replace: `    for (const { position } of rows) this.#published.push(position);
-    await this.#turnOver();
+    await this.#claim();
     const unpublished = await publish(rows);`,
       },
     ],

@@ -57,8 +57,8 @@ export const orderMutations: readonly Mutation[] = [
     changes: [
       {
         file: 'infra/messaging/resend.ts',
-        find: 'const asked = await ask(SWEEP_LIMIT);',
-        replace: 'const asked = 0;',
+        find: 'const resent = await outbox.write(database.background, overdue, resendAfterMs, SWEEP_LIMIT);',
+        replace: 'const resent: never[] = [];',
       },
     ],
     tests: { files: [EFFECTS], pattern: 'whose answers are overdue is asked for again' },
@@ -90,9 +90,9 @@ export const orderMutations: readonly Mutation[] = [
       {
         file: 'services/order/store/orders.ts',
         find: `  )\`,
-  "'awaiting-payment'",`,
+    "'awaiting-payment'",`,
         replace: `  )\`,
-  "'awaiting-payment', 'paying'",`,
+    "'awaiting-payment', 'paying'",`,
       },
     ],
     tests: { files: [EFFECTS], pattern: 'does not expire while it is being paid' },
