@@ -21,11 +21,8 @@ export function revokeCoupon(outbox: Outbox, rules: CouponRules, validDays: numb
         tx,
         events.map(({ data }) => ({ orderId: data.orderId, eventId: uuidv7() })),
       );
-      await outbox.write(
-        tx,
-        RESULTS,
-        events.map(({ data }) => data.orderId),
-      );
+      const orderIds = events.map(({ data }) => data.orderId);
+      await outbox.write(tx, RESULTS, orderIds);
     },
     repeat: (tx, orderIds) => outbox.write(tx, RESULTS, orderIds),
   };

@@ -35,11 +35,8 @@ export const releaseTickets = (outbox: Outbox): Handler<Event<'order.cancelled'>
   concerns: ofTicket,
   handle: async (tx, events) => {
     await release(tx, reports(events));
-    await outbox.write(
-      tx,
-      RELEASED,
-      events.map(({ data }) => data.orderId),
-    );
+    const orderIds = events.map(({ data }) => data.orderId);
+    await outbox.write(tx, RELEASED, orderIds);
   },
   repeat: (tx, orderIds) => outbox.write(tx, RELEASED, orderIds),
 });

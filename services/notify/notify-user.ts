@@ -10,11 +10,8 @@ export const notifyOfPlacing = (outbox: Outbox): Handler<Event<'order.placed'>> 
   handle: async (tx, events) => {
     const notifications = events.map(({ data }) => notification(data, 'order.placed', placedText(data)));
     await outbox.write(tx, STORE_NOTIFICATIONS, notifications, 'order.placed');
-    await outbox.write(
-      tx,
-      SENT,
-      notifications.map(({ orderId }) => orderId),
-    );
+    const orderIds = notifications.map(({ orderId }) => orderId);
+    await outbox.write(tx, SENT, orderIds);
   },
   repeat: (tx, orderIds) => outbox.write(tx, SENT, orderIds),
 });
@@ -30,11 +27,8 @@ export const notifyOfCancelling = (outbox: Outbox): Handler<Event<'order.cancell
       notification(data, 'order.cancelled', cancelledText(data)),
     ]);
     await outbox.write(tx, STORE_NOTIFICATIONS, notifications, 'order.cancelled');
-    await outbox.write(
-      tx,
-      SENT,
-      events.map(({ data }) => data.orderId),
-    );
+    const orderIds = events.map(({ data }) => data.orderId);
+    await outbox.write(tx, SENT, orderIds);
   },
   repeat: (tx, orderIds) => outbox.write(tx, SENT, orderIds),
 });

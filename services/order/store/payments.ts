@@ -57,7 +57,7 @@ export function overdueAttempts(database: Database, againMs: number, limit: numb
   );
 }
 
-/** An order is paid, and firm, also if a later answer had put it back to waiting. */
+/** Confirms an order that is paid, also if a later response had set it back to waiting. */
 export const CONFIRM_PAYMENT = defineStatement({
   effects: `WITH changed AS (
     UPDATE ${SCHEMA}.progress AS p
