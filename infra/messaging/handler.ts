@@ -17,7 +17,7 @@ export interface Handler<E extends CloudEvent> {
    */
   handle(tx: Transaction, events: readonly E[]): Promise<void>;
   /** These subjects were asked for again: puts the answers they got back into the outbox. */
-  repeat?(tx: Transaction, subjects: readonly string[]): Promise<void>;
+  repeat?(tx: Transaction, subjects: readonly string[]): Promise<unknown>;
 }
 
 /** A handler for every type among `E`; one that serves several types gets their batch in one call. */
@@ -43,4 +43,4 @@ export interface DeadMessage {
  * Reports dead messages to whom they matter, in the transaction that marks them dead. Called again for those that arrive
  * once more: the report is the reply to them. Only for messages with a subject.
  */
-export type OnDead = (tx: Transaction, dead: readonly DeadMessage[]) => Promise<void>;
+export type OnDead = (tx: Transaction, dead: readonly DeadMessage[]) => Promise<unknown>;

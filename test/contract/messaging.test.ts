@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, t
 import type { Subscription } from '../../infra/bus/port.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { MAX_UNREADABLE } from '../../infra/messaging/inbox-worker.ts';
-import { type Channel, type ClaimedRow, Outbox } from '../../infra/messaging/outbox.ts';
+import { type Channel, defineStatement, Outbox, type OutboxRow } from '../../infra/messaging/outbox.ts';
 import { Relay, type Unpublished } from '../../infra/messaging/relay.ts';
 import { Watchdog } from '../../infra/messaging/watchdog.ts';
 import type { Health } from '../../infra/runtime/health.ts';
@@ -34,14 +34,15 @@ afterEach(async () => {
 
 describe('the relay', () => {
   /** What a transport took over, in its order. */
-  type Publish = (rows: readonly ClaimedRow[]) => Promise<Unpublished[]>;
+  type Publish = (rows: readonly OutboxRow[]) => Promise<Unpublished[]>;
 
   function startRelay(
     publish: Publish,
     { channel = 'bus' as Channel, leaseMs = 60_000, pollMs = 50, database = databases.database } = {},
   ) {
     const outbox = new Outbox(group.schema);
-    const relay = new Relay({ database, outbox, channel, publish, leaseMs, pollMs, log });
+    const relay = new Relay({ database, schema: group.schema, channel, publish, leaseMs, pollMs, log });
+    outbox.connect(channel, relay);
     relay.start();
     cleanUps.push(() => relay.stop());
     return { relay, outbox };
@@ -49,7 +50,7 @@ describe('the relay', () => {
 
   /** Takes everything over. */
   function taking() {
-    const taken: ClaimedRow[] = [];
+    const taken: OutboxRow[] = [];
     const publish: Publish = async (rows) => {
       taken.push(...rows);
       return [];
@@ -60,18 +61,21 @@ describe('the relay', () => {
   /** Writes events in a transaction of their own; answers their ids. */
   async function write(outbox: Outbox, count: number, channel: Channel = 'bus'): Promise<string[]> {
     const ids = Array.from({ length: count }, () => uuidv7());
-    await databases.database.transaction((tx) => outbox.write(tx, channel, EVENTS, [ids]));
+    await databases.database.transaction((tx) => outbox.write(tx, { ...EVENTS, channel }, ids));
     return ids;
   }
-  const EVENTS = `SELECT id AS event_id, 'points.awarded' AS type, 'subject' AS subject, now() AS time, '{}' AS data
-    FROM unnest($1::uuid[]) AS id`;
+  const EVENTS = defineStatement({
+    events: `SELECT id AS event_id, 'points.awarded' AS type, 'subject' AS subject, now() AS time, '{}' AS data
+      FROM unnest($1::uuid[]) AS id`,
+    params: (ids: readonly string[]) => [ids],
+  });
 
   const rows = () =>
     databases.database.query<{ event_id: string; failures: number; error: string | null; claimed: boolean }>(
       `SELECT event_id, failures, error, claimed_until > now() AS claimed FROM ${group.schema}.outbox ORDER BY position`,
     );
   const isEmpty = () => eventually(async () => (await rows()).length === 0, { what: 'the outbox is empty' });
-  const idsOf = (taken: readonly ClaimedRow[]) => taken.map(({ event_id }) => event_id);
+  const idsOf = (taken: readonly OutboxRow[]) => taken.map(({ event_id }) => event_id);
 
   test('publishes in the order of writing, and deletes only what was confirmed', async () => {
     const confirmed = deferred();
@@ -92,7 +96,7 @@ describe('the relay', () => {
     const { taken, publish } = taking();
     const { outbox } = startRelay(publish);
     const undone = databases.database.transaction(async (tx) => {
-      await outbox.write(tx, 'bus', EVENTS, [[uuidv7()]]);
+      await outbox.write(tx, EVENTS, [uuidv7()]);
       throw new Error('changed my mind');
     });
     await expect(undone).rejects.toThrow('changed my mind');
@@ -111,7 +115,7 @@ describe('the relay', () => {
 
   test('publishes again, the same, what a process took along that died before the confirm', async () => {
     const died = deferred();
-    const seen: ClaimedRow[] = [];
+    const seen: OutboxRow[] = [];
     const { outbox } = startRelay(
       async (batch) => {
         seen.push(...batch);
@@ -126,7 +130,7 @@ describe('the relay', () => {
     const { taken, publish } = taking();
     startRelay(publish);
     await eventually(() => taken.length >= 3, { what: 'another process publishes it' });
-    const same = ({ event_id, time, data }: ClaimedRow) => ({ event_id, time, data });
+    const same = ({ event_id, time, data }: OutboxRow) => ({ event_id, time, data });
     expect(taken.map(same)).toEqual(seen.map(same));
   });
 
@@ -141,7 +145,7 @@ describe('the relay', () => {
     });
     const ids = Array.from({ length: 5 }, () => uuidv7());
     bad = ids[2];
-    await databases.database.transaction((tx) => outbox.write(tx, 'bus', EVENTS, [ids]));
+    await databases.database.transaction((tx) => outbox.write(tx, EVENTS, ids));
     const later = await write(outbox, 5);
     const good = [...ids.filter((id) => id !== bad), ...later];
     await eventually(() => taken.length >= good.length, { what: 'the others are published' });

@@ -8,7 +8,7 @@ import type { Database } from '../../infra/database/port.ts';
 import type { AnyHandler } from '../../infra/messaging/handler.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
 import { InboxWorker } from '../../infra/messaging/inbox-worker.ts';
-import { Outbox } from '../../infra/messaging/outbox.ts';
+import { defineStatement, Outbox } from '../../infra/messaging/outbox.ts';
 import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
 import { failStep } from '../../services/points/fail-step.ts';
 import { log, type Peer } from './bus-stages.ts';
@@ -115,9 +115,12 @@ function recordingHandler(
   outbox: Outbox,
   { name, prepare, handle, repeat }: MemberOptions,
 ): AnyHandler {
-  const answers = `SELECT answer_id AS event_id, 'points.awarded' AS type, order_id AS subject, at AS time,
-      json_build_object('orderId', order_id, 'userId', 'alice', 'points', 1)::text AS data
-    FROM ${schema}.effects WHERE order_id = ANY($1::uuid[])`;
+  const replies = defineStatement({
+    events: `SELECT answer_id AS event_id, 'points.awarded' AS type, order_id AS subject, at AS time,
+        json_build_object('orderId', order_id, 'userId', 'alice', 'points', 1)::text AS data
+      FROM ${schema}.effects WHERE order_id = ANY($1::uuid[])`,
+    params: (orderIds: readonly string[]) => [orderIds],
+  });
   return {
     ...(prepare ? { prepare } : {}),
     handle: async (tx, events: readonly Event[]) => {
@@ -129,11 +132,11 @@ function recordingHandler(
       );
       handle?.(events);
       const orderIds = effects.map(({ order_id }) => order_id);
-      await outbox.write(tx, 'bus', answers, [orderIds]);
+      await outbox.write(tx, replies, orderIds);
     },
     repeat: async (tx, orderIds) => {
       await repeat?.(orderIds);
-      await outbox.write(tx, 'bus', answers, [orderIds]);
+      await outbox.write(tx, replies, orderIds);
     },
   };
 }
