@@ -118,7 +118,7 @@ export class FailedMessages {
     return this.#database.longRunning.execute(
       `UPDATE ${this.#table}
        SET status = 'retrying', attempts = 0, next_attempt_at = now(), claimed_until = NULL, handled_at = now(),
-         asked_again = false, reply_attempts = 0, reply_error = NULL
+         reply_requested = false, reply_attempts = 0, reply_error = NULL
        WHERE message_id IN (
          SELECT message_id FROM ${this.#table} WHERE ${SELECTED} AND original_bytes IS NULL
            AND ($6::uuid IS NOT NULL OR status = 'dead' OR claimed_until IS NULL OR claimed_until <= now())

@@ -13,7 +13,7 @@ export function decideCoupon(outbox: Outbox, rules: CouponRules, validDays: numb
       await insertDecisions(tx, decisions, validDays);
       await outbox.write(tx, 'bus', RESULTS, [decisions.map(({ orderId }) => orderId)]);
     },
-    repeat: (tx, orderIds) => outbox.write(tx, 'bus', RESULTS, [orderIds]),
+    resendReplies: (tx, orderIds) => outbox.write(tx, 'bus', RESULTS, [orderIds]),
   };
 }
 

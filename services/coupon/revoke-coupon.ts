@@ -23,7 +23,7 @@ export function revokeCoupon(outbox: Outbox, rules: CouponRules, validDays: numb
       );
       await outbox.write(tx, 'bus', RESULTS, [events.map(({ data }) => data.orderId)]);
     },
-    repeat: (tx, orderIds) => outbox.write(tx, 'bus', RESULTS, [orderIds]),
+    resendReplies: (tx, orderIds) => outbox.write(tx, 'bus', RESULTS, [orderIds]),
   };
 }
 

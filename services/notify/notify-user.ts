@@ -12,7 +12,7 @@ export const notifyOfPlacing = (outbox: Outbox): Handler<Event<'order.placed'>> 
     await storeNotifications(tx, outbox, notifications, 'order.placed');
     await outbox.write(tx, 'bus', SENT, [notifications.map(({ orderId }) => orderId)]);
   },
-  repeat: (tx, orderIds) => outbox.write(tx, 'bus', SENT, [orderIds]),
+  resendReplies: (tx, orderIds) => outbox.write(tx, 'bus', SENT, [orderIds]),
 });
 
 /**
@@ -28,7 +28,7 @@ export const notifyOfCancelling = (outbox: Outbox): Handler<Event<'order.cancell
     await storeNotifications(tx, outbox, notifications, 'order.cancelled');
     await outbox.write(tx, 'bus', SENT, [events.map(({ data }) => data.orderId)]);
   },
-  repeat: (tx, orderIds) => outbox.write(tx, 'bus', SENT, [orderIds]),
+  resendReplies: (tx, orderIds) => outbox.write(tx, 'bus', SENT, [orderIds]),
 });
 
 const notification = (

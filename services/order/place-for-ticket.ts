@@ -17,6 +17,6 @@ export function placeForTicket(outbox: Outbox, resendAfterMs: number): Handler<E
       await insertTicketOrders(tx, orders, resendAfterMs);
       await outbox.write(tx, 'bus', STATE_FOR_TICKETS, [orders.map(({ ticketId }) => ticketId)]);
     },
-    repeat: (tx, ticketIds) => outbox.write(tx, 'bus', STATE_FOR_TICKETS, [ticketIds]),
+    resendReplies: (tx, ticketIds) => outbox.write(tx, 'bus', STATE_FOR_TICKETS, [ticketIds]),
   };
 }

@@ -13,7 +13,7 @@ export function awardPoints(outbox: Outbox, perMajorUnit: number): Handler<Event
       await insertAwards(tx, awards);
       await outbox.write(tx, 'bus', RESULTS, [awards.map(({ orderId }) => orderId)]);
     },
-    repeat: (tx, orderIds) => outbox.write(tx, 'bus', RESULTS, [orderIds]),
+    resendReplies: (tx, orderIds) => outbox.write(tx, 'bus', RESULTS, [orderIds]),
   };
 }
 

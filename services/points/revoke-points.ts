@@ -21,6 +21,6 @@ export function revokePoints(outbox: Outbox, perMajorUnit: number): Handler<Even
       );
       await outbox.write(tx, 'bus', RESULTS, [orders.map(({ orderId }) => orderId)]);
     },
-    repeat: (tx, orderIds) => outbox.write(tx, 'bus', RESULTS, [orderIds]),
+    resendReplies: (tx, orderIds) => outbox.write(tx, 'bus', RESULTS, [orderIds]),
   };
 }

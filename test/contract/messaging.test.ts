@@ -5,7 +5,8 @@ import { v7 as uuidv7 } from 'uuid';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import type { Subscription } from '../../infra/bus/port.ts';
 import type { Database } from '../../infra/database/port.ts';
-import { MAX_UNREADABLE } from '../../infra/messaging/inbox-worker.ts';
+import { MAX_UNREADABLE } from '../../infra/messaging/inbox-pruner.ts';
+import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { type Channel, type ClaimedRow, Outbox } from '../../infra/messaging/outbox.ts';
 import { Relay, type Unpublished } from '../../infra/messaging/relay.ts';
 import { Watchdog } from '../../infra/messaging/watchdog.ts';
@@ -309,7 +310,7 @@ describe('the inbox', () => {
     await unfinished(victim, 1);
     const handled: string[] = [];
     const member = await join({ attempts: 3, prepare: async ({ id }) => void handled.push(id) });
-    await member.inbox.store([{ body: body(fresh) }]);
+    await member.inbox.enqueue([{ body: body(fresh) }]);
     await eventually(async () => (await status(killer))?.status === 'dead', { what: 'the killer is dead' });
     expect(await status(killer)).toMatchObject({ error: 'the process ended during each of 3 attempts' });
     await eventually(async () => (await status(victim))?.status === 'done', { what: 'the victim is done' });
@@ -324,7 +325,7 @@ describe('the inbox', () => {
     const released = deferred();
     const member = await join({ attempts: 1, leaseMs: 100, prepare: () => released.promise });
     cleanUps.push(released.resolve);
-    await member.inbox.store([{ body: body(slow) }]);
+    await member.inbox.enqueue([{ body: body(slow) }]);
     const expired = () =>
       databases.database.query(
         `SELECT FROM ${group.schema}.inbox WHERE message_id = $1 AND claimed_until < now() - interval '1 ms'`,
@@ -354,7 +355,7 @@ describe('the inbox', () => {
       },
     });
     let takenIn = false;
-    const handling = member.inbox.handle([{ body: body(id) }]).then(() => {
+    const handling = member.inbox.process([{ body: body(id) }]).then(() => {
       takenIn = true;
     });
     await begun.promise;
@@ -369,7 +370,7 @@ describe('the inbox', () => {
     const member = await join();
     expect(member.inbox.lastProgress).toBeUndefined();
     const before = performance.now();
-    await member.inbox.handle([{ body: body(uuidv7()) }]);
+    await member.inbox.process([{ body: body(uuidv7()) }]);
     expect(member.inbox.lastProgress).toBeGreaterThan(before);
   });
 
@@ -377,9 +378,9 @@ describe('the inbox', () => {
     const id = uuidv7();
     const member = await join();
     const message = { body: body(id) };
-    await member.inbox.handle([message, message]);
-    await member.inbox.handle([message]);
-    await member.inbox.store([message]);
+    await member.inbox.process([message, message]);
+    await member.inbox.process([message]);
+    await member.inbox.enqueue([message]);
     await eventually(() => member.outcomes.length === 4, { what: 'all are handled' });
     expect(await effects()).toEqual([{ event_id: id }]);
     expect(member.outcomes.toSorted()).toEqual(['done', 'repeated', 'repeated', 'repeated']);
@@ -393,27 +394,28 @@ describe('the inbox', () => {
         if (id === dead) throw new Error('no luck');
       },
     });
-    await member.inbox.handle([old, recent, dead].map((id) => ({ body: body(id) })));
+    await member.inbox.process([old, recent, dead].map((id) => ({ body: body(id) })));
     await databases.database.execute(
       `UPDATE ${group.schema}.inbox SET received_at = now() - interval '8 days' WHERE message_id = ANY($1::uuid[])`,
       [[old, dead]],
     );
-    expect(await member.inbox.rows.prune(databases.database, 7, 100)).toBe(1);
-    expect(await status(old)).toBeUndefined();
+    await join(); // and prunes as it starts
+    await eventually(async () => !(await status(old)), { what: 'the old message is deleted' });
     expect([(await status(recent))?.status, (await status(dead))?.status]).toEqual(['done', 'dead']);
   });
 
   test('what another process wrote while there was no room is handled once there is, without a poll', async () => {
     const released = deferred();
     const member = await join({ pollMs: 600_000, prefetch: 4, prepare: () => released.promise });
-    const store = () => member.inbox.store(Array.from({ length: 4 }, () => ({ body: body(uuidv7()) })));
-    await store();
-    await eventually(() => member.inbox.running === 4, { what: 'there is no room' });
+    const fill = () => member.inbox.enqueue(Array.from({ length: 4 }, () => ({ body: body(uuidv7()) })));
+    await fill();
+    await eventually(async () => (await member.inbox.backlog()) === 4, { what: 'there is no room' });
     const id = uuidv7();
     const row = { messageId: id, type: 'order.placed', subject: uuidv7(), body: body(id) };
-    await member.inbox.rows.add(databases.database, [row], 0);
+    const store = new InboxStore(group.schema);
+    await store.add(databases.database, [row], 0);
     member.inbox.wake();
-    expect(await member.inbox.rows.due(databases.database)).toBe(1);
+    expect(await store.countDue(databases.database)).toBe(1);
     released.resolve();
     await eventually(async () => (await status(id))?.status === 'done', { what: 'it is done' });
   });
@@ -421,7 +423,7 @@ describe('the inbox', () => {
   describe('asked for a reply that cannot be sent again', () => {
     const reply = async (id: string) => {
       const [row] = await databases.database.query<Reply>(
-        `SELECT status, attempts, error, reply_attempts, reply_error, asked_again, claimed_until
+        `SELECT status, attempts, error, reply_attempts, reply_error, reply_requested, claimed_until
          FROM ${group.schema}.inbox WHERE message_id = $1`,
         [id],
       );
@@ -431,7 +433,7 @@ describe('the inbox', () => {
       readonly status: string;
       readonly reply_attempts: number;
       readonly reply_error: string | null;
-      readonly asked_again: boolean;
+      readonly reply_requested: boolean;
       readonly claimed_until: Date | null;
     }
     const replies = async () => (await databases.database.query(`SELECT FROM ${group.schema}.outbox`)).length;
@@ -441,7 +443,7 @@ describe('the inbox', () => {
     async function joinMute() {
       const state = { left: Number.POSITIVE_INFINITY, bad: undefined as string | undefined, calls: 0 };
       const member = await join({
-        repeat: (orderIds) => {
+        resendReplies: (orderIds) => {
           state.calls++;
           if (state.left > 0 && (state.bad === undefined || orderIds.includes(state.bad))) {
             state.left--;
@@ -458,11 +460,11 @@ describe('the inbox', () => {
       async () => {
         const released = deferred();
         cleanUps.push(released.resolve);
-        const member = await join({ attempts: 1, leaseMs: 100, repeat: () => released.promise });
+        const member = await join({ attempts: 1, leaseMs: 100, resendReplies: () => released.promise });
         const [id, killer] = [uuidv7(), uuidv7()];
         const message = { body: body(id) };
-        await member.inbox.handle([message]);
-        await member.inbox.store([message]);
+        await member.inbox.process([message]);
+        await member.inbox.enqueue([message]);
         const expired = () =>
           databases.database.query(
             `SELECT FROM ${group.schema}.inbox WHERE message_id = $1 AND claimed_until < now() - interval '1 ms'`,
@@ -473,7 +475,7 @@ describe('the inbox', () => {
         await eventually(async () => (await status(killer))?.status === 'dead', {
           what: 'unfinished rows are looked for',
         });
-        expect(await reply(id)).toMatchObject({ status: 'done', reply_attempts: 1, asked_again: true });
+        expect(await reply(id)).toMatchObject({ status: 'done', reply_attempts: 1, reply_requested: true });
         released.resolve();
         await eventually(() => member.outcomes.includes('repeated'), { what: 'the reply is sent' });
         expect(givenUp(member)).toEqual([]);
@@ -484,19 +486,19 @@ describe('the inbox', () => {
       const { state, member } = await joinMute();
       const id = uuidv7();
       const message = { body: body(id) };
-      await member.inbox.handle([message]);
+      await member.inbox.process([message]);
       expect(await replies()).toBe(1);
-      await member.inbox.store([message]);
+      await member.inbox.enqueue([message]);
       await eventually(() => givenUp(member).length === 1, { what: 'the reply is given up' });
       expect(member.outcomes).toEqual(['done', 'reply-retrying', 'reply-retrying', 'reply-dead']);
-      const mute = { reply_attempts: 3, reply_error: 'no reply', asked_again: false, claimed_until: null };
+      const mute = { reply_attempts: 3, reply_error: 'no reply', reply_requested: false, claimed_until: null };
       expect(await reply(id)).toEqual({ status: 'done', attempts: 1, error: null, ...mute });
       expect(state.calls).toBe(3);
 
       state.left = 0;
-      await member.inbox.store([message]);
+      await member.inbox.enqueue([message]);
       await eventually(async () => (await replies()) === 2, { what: 'the reply is sent' });
-      const sent = { reply_attempts: 0, reply_error: null, asked_again: false, claimed_until: null };
+      const sent = { reply_attempts: 0, reply_error: null, reply_requested: false, claimed_until: null };
       expect(await reply(id)).toEqual({ status: 'done', attempts: 1, error: null, ...sent });
     });
 
@@ -504,25 +506,25 @@ describe('the inbox', () => {
       const { state, member } = await joinMute();
       const [id, fresh] = [uuidv7(), uuidv7()];
       const message = { body: body(id) };
-      await member.inbox.handle([message]);
-      await member.inbox.handle([message, { body: body(fresh) }]);
+      await member.inbox.process([message]);
+      await member.inbox.process([message, { body: body(fresh) }]);
       expect((await status(fresh))?.status).toBe('done');
       expect(member.outcomes.slice(0, 3).toSorted()).toEqual(['done', 'done', 'reply-retrying']);
       await eventually(() => givenUp(member).length === 1, { what: 'the reply is given up' });
-      expect(await reply(id)).toMatchObject({ status: 'done', reply_attempts: 3, asked_again: false });
+      expect(await reply(id)).toMatchObject({ status: 'done', reply_attempts: 3, reply_requested: false });
 
       state.left = 1;
-      await member.inbox.handle([message]);
+      await member.inbox.process([message]);
       await eventually(() => member.outcomes.includes('repeated'), { what: 'the row sends it' });
-      expect(await reply(id)).toMatchObject({ status: 'done', reply_error: null, asked_again: false });
+      expect(await reply(id)).toMatchObject({ status: 'done', reply_error: null, reply_requested: false });
     });
 
     test('sends the other replies of the batch', async () => {
       const { state, member } = await joinMute();
       const messages = [uuidv7(), uuidv7(), uuidv7()].map((id) => ({ id, body: body(id) }));
-      await member.inbox.handle(messages);
+      await member.inbox.process(messages);
       state.bad = (JSON.parse(String(messages[1]?.body)) as { subject: string }).subject;
-      await member.inbox.store(messages);
+      await member.inbox.enqueue(messages);
       await eventually(() => givenUp(member).length === 1, { what: 'the bad reply is given up' });
       await eventually(async () => (await replies()) === 5, { what: 'the good ones are sent' });
       const asked = await Promise.all(messages.map(({ id }) => reply(id)));
@@ -533,27 +535,27 @@ describe('the inbox', () => {
       const id = uuidv7();
       const member = await join({ attempts: 2, prepare: () => Promise.reject(new Error('no luck')) });
       const message = { body: body(id) };
-      await member.inbox.handle([message]);
+      await member.inbox.process([message]);
       await eventually(async () => (await status(id))?.status === 'dead', { what: 'it is dead' });
       await databases.database.script(`
         CREATE FUNCTION ${group.schema}.mute() RETURNS trigger LANGUAGE plpgsql AS
           $$ BEGIN RAISE EXCEPTION 'no reply'; END $$;
         CREATE TRIGGER mute BEFORE INSERT ON ${group.schema}.outbox EXECUTE FUNCTION ${group.schema}.mute()`);
-      await member.inbox.store([message]);
+      await member.inbox.enqueue([message]);
       await eventually(() => givenUp(member).length === 1, { what: 'the report is given up' });
       const dead = { status: 'dead', attempts: 2, error: 'no luck' };
       expect(await reply(id)).toMatchObject({
         ...dead,
         reply_attempts: 2,
         reply_error: 'no reply',
-        asked_again: false,
+        reply_requested: false,
       });
     });
 
     test('gives up one that ended the process in each of its attempts', async () => {
       const id = uuidv7();
       await databases.database.execute(
-        `INSERT INTO ${group.schema}.inbox (message_id, type, status, attempts, asked_again, reply_attempts, claimed_until)
+        `INSERT INTO ${group.schema}.inbox (message_id, type, status, attempts, reply_requested, reply_attempts, claimed_until)
          VALUES ($1, 'order.placed', 'done', 1, true, 3, now() - interval '1 s')`,
         [id],
       );
@@ -562,7 +564,7 @@ describe('the inbox', () => {
       expect(await reply(id)).toMatchObject({
         status: 'done',
         attempts: 1,
-        asked_again: false,
+        reply_requested: false,
         reply_error: 'the process ended during each of 3 attempts',
       });
       expect(state.calls).toBe(0);
@@ -573,8 +575,8 @@ describe('the inbox', () => {
     const id = uuidv7();
     const member = await join({ attempts: 1, prepare: () => Promise.reject(new Error('no luck')) });
     const message = { body: body(id) };
-    await member.inbox.handle([message]);
-    await member.inbox.handle([message]);
+    await member.inbox.process([message]);
+    await member.inbox.process([message]);
     const reports = () =>
       databases.database.query<{ event_id: string; type: string }>(`SELECT event_id, type FROM ${group.schema}.outbox`);
     const [first, second] = await eventually(
@@ -595,10 +597,10 @@ describe('the inbox', () => {
   test('a copy that nobody can read does not take the place of the event', async () => {
     const [arriving, stored] = [uuidv7(), uuidv7()];
     const member = await join();
-    await member.inbox.handle([{ body: garbled(arriving) }, { body: garbled(stored) }]);
+    await member.inbox.process([{ body: garbled(arriving) }, { body: garbled(stored) }]);
     expect([(await status(arriving))?.status, (await status(stored))?.status]).toEqual(['dead', 'dead']);
-    await member.inbox.handle([{ body: body(arriving) }]);
-    await member.inbox.store([{ body: body(stored) }]);
+    await member.inbox.process([{ body: body(arriving) }]);
+    await member.inbox.enqueue([{ body: body(stored) }]);
     await eventually(async () => (await status(stored))?.status === 'done', { what: 'the stored one is done' });
     expect(await status(arriving)).toMatchObject({ status: 'done', error: null });
     expect(member.outcomes.filter((outcome) => outcome === 'done')).toHaveLength(2);
@@ -611,14 +613,14 @@ describe('the inbox', () => {
     };
     const member = await join({ attempts: 1, prepare: () => Promise.reject(new Error('no luck')) });
     const old = uuidv7();
-    await member.inbox.handle([{ body: body(uuidv7()) }, { body: garbled(old) }]);
+    await member.inbox.process([{ body: body(uuidv7()) }, { body: garbled(old) }]);
     await databases.database.execute(
       `UPDATE ${group.schema}.inbox SET received_at = received_at - interval '1 day' WHERE status = 'dead'`,
     );
     // Types that are not for this service are no better than bytes that are no event.
     const foreign = (id: string) => Buffer.from(String(body(id)).replace('"order.placed"', '"order.cancelled"'));
     for (let batch = 0; batch < 11; batch++)
-      await member.inbox.handle(
+      await member.inbox.process(
         Array.from({ length: 100 }, (_, index) => ({ body: (index % 2 === 0 ? garbled : foreign)(uuidv7()) })),
       );
     // They are counted after every hundred.
@@ -642,7 +644,6 @@ describe('the inbox', () => {
         close: async () => {},
       };
       const watchdog = new Watchdog({
-        database: databases.database,
         inbox: member.inbox,
         subscription,
         silenceMs,
@@ -693,7 +694,7 @@ describe('the inbox', () => {
       const until = performance.now() + 3_000;
       await eventually(
         async () => {
-          await member.inbox.handle([{ body: body(uuidv7()) }]);
+          await member.inbox.process([{ body: body(uuidv7()) }]);
           return performance.now() > until;
         },
         { what: 'three times the silence is over' },

@@ -39,6 +39,8 @@ beforeEach(async () => {
     leaseMs: 10_000,
     prefetch: 100,
     maxRows: 100,
+    pollMs: 1_000,
+    retentionDays: 1,
     log,
   });
   const app = createApp(log, (router) => failedMessagesRoutes(router, [{ name: 'points', inbox }]));
@@ -66,12 +68,12 @@ describe('a message that is larger than any event', () => {
   const id = '019a0000-0000-7000-8000-000000000001';
   const large = (end = '.') => Buffer.from(JSON.stringify({ type: 'order.placed', text: 'x'.repeat(SIZE) }) + end);
 
-  test.for(['handle', 'store', 'bury'] as const)(
+  test.for(['process', 'enqueue', 'deadLetter'] as const)(
     'is stored up to its first 64 KiB, with its size (%s)',
-    async (way) => {
+    async (method) => {
       const body = large();
       for (let delivery = 1; delivery <= 2; delivery++)
-        await (way === 'bury' ? inbox.bury([{ body }], 'a reason') : inbox[way]([{ body }]));
+        await (method === 'deadLetter' ? inbox.deadLetter([{ body }], 'a reason') : inbox[method]([{ body }]));
       expect(await storedBytes()).toEqual([{ bytes: MAX_EVENT_BYTES }]);
       expect(await listed()).toMatchObject([
         {
@@ -86,12 +88,12 @@ describe('a message that is larger than any event', () => {
   );
 
   test('is told from another one that begins alike', async () => {
-    await inbox.handle([{ body: large('1') }, { body: large('2') }]);
+    await inbox.process([{ body: large('1') }, { body: large('2') }]);
     expect(await storedBytes()).toHaveLength(2);
   });
 
   test('cannot be retried, and that is said; what is with it is retried', async () => {
-    await inbox.handle([{ body: large() }, { body: Buffer.from('{}') }]);
+    await inbox.process([{ body: large() }, { body: Buffer.from('{}') }]);
     const message = (await listed()).find(({ truncated }) => truncated);
     const rejected = await post(`/${message?.id}/retry`);
     expect([rejected.status, rejected.json()]).toEqual([
@@ -140,7 +142,7 @@ describe('a message that is larger than any event', () => {
 });
 
 test('a body of 64 KiB is stored as it is, with its size', async () => {
-  await inbox.handle([{ body: Buffer.alloc(MAX_EVENT_BYTES, 'x') }]);
+  await inbox.process([{ body: Buffer.alloc(MAX_EVENT_BYTES, 'x') }]);
   expect(await listed()).toMatchObject([{ payloadBytes: MAX_EVENT_BYTES, truncated: false }]);
   expect(await storedBytes()).toEqual([{ bytes: MAX_EVENT_BYTES }]);
 });

@@ -53,7 +53,6 @@ async function watched(bus: Bus, options: MemberOptions = {}) {
   cleanUps.push(() => member.close());
   let rebuilds = 0;
   const watchdog = new Watchdog({
-    database: databases.database,
     inbox: member.inbox,
     subscription: member.subscription,
     silenceMs: SILENCE_MS,

@@ -30,8 +30,8 @@ export const messagingMutations: readonly Mutation[] = [
     changes: [
       {
         file: 'infra/messaging/inbox.ts',
-        find: "await Promise.all(ours.map(({ body, read }) => this.#attempt(read, body, 'arrival', 1)));",
-        replace: "void Promise.all(ours.map(({ body, read }) => this.#attempt(read, body, 'arrival', 1)));",
+        find: 'await Promise.all(messages.map(',
+        replace: 'void Promise.all(messages.map(',
       },
     ],
     tests: { files: [MESSAGING], pattern: 'what arrives counts as taken in when its effect is committed' },
@@ -47,8 +47,8 @@ export const messagingMutations: readonly Mutation[] = [
         replace: '',
       },
     ],
-    tests: { files: [RABBITMQ], pattern: 'a message that fails each delivery is buried' },
-    failure: 'the poison is buried',
+    tests: { files: [RABBITMQ], pattern: 'a message that fails each delivery is dead-lettered' },
+    failure: 'the poison is dead-lettered',
   },
   {
     name: 'puback-before-stored',
@@ -138,8 +138,8 @@ export const messagingMutations: readonly Mutation[] = [
     changes: [
       {
         file: 'infra/messaging/inbox-transactions.ts',
-        find: '    if (messages.length === 0) return;\n    const { rows, handlers }',
-        replace: '    if (messages.length >= 0) return;\n    const { rows, handlers }',
+        find: '    if (ids.length === 0) return;\n',
+        replace: '    if (ids.length >= 0) return;\n',
       },
     ],
     tests: { files: ['test/contract/effects.test.ts'], pattern: 'a question that is asked again gets the answer' },
