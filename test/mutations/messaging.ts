@@ -34,7 +34,7 @@ export const messagingMutations: readonly Mutation[] = [
         replace: 'void Promise.all(messages.map(',
       },
     ],
-    tests: { files: [MESSAGING], pattern: 'what arrives counts as taken in when its effect is committed' },
+    tests: { files: [MESSAGING], pattern: 'resolves only once the effect is committed' },
     failure: 'expected true to be false',
   },
   {
@@ -82,9 +82,9 @@ export const messagingMutations: readonly Mutation[] = [
     ],
     tests: {
       files: [MESSAGING],
-      pattern: 'what a process took along that died before the confirm',
+      pattern: 'publishes the same events again if a process dies',
     },
-    failure: 'another process publishes it',
+    failure: 'another process publishes the rows',
   },
   {
     name: 'publish-without-confirm',
@@ -128,13 +128,13 @@ export const messagingMutations: readonly Mutation[] = [
     const rows = await tx.query`,
       },
     ],
-    tests: { files: [MESSAGING], pattern: 'what is delivered again has no second effect' },
+    tests: { files: [MESSAGING], pattern: 'a message that is delivered again has no second effect' },
     failure: '+     "event_id"',
   },
   {
-    name: 'answers-not-repeated',
+    name: 'replies-not-resent',
     lesson:
-      'An answer can be lost as well. If a repeated question is only dropped as known, whoever asks waits for ever.',
+      'A reply can be lost, too. If a request that arrives again is only dropped as known, its sender waits for ever.',
     changes: [
       {
         file: 'infra/messaging/inbox-transactions.ts',
