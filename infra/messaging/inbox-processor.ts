@@ -1,14 +1,11 @@
 // One attempt at one message, and its outcome: done, to be retried after a delay, or dead. A message that was processed
 // before has only its reply resent, which is retried in the same way.
-import type { Logger } from 'pino';
-import type { Database } from '../database/port.ts';
 import { isUnavailable, retryUnavailable } from '../database/retry-unavailable.ts';
 import type { HandlingOutcome } from '../observability/log-format.ts';
 import { backoff } from '../runtime/backoff.ts';
-import type { EventCatalogue } from './catalogue.ts';
 import { storable } from './envelope.ts';
-import type { AnyHandlers, OnDead } from './handler.ts';
 import { type NewMessage, type ReadableMessage, readMessage, type UnreadableMessage } from './inbox-message.ts';
+import type { InboxOptions } from './inbox-options.ts';
 import type { ClaimedMessage, InboxStore } from './inbox-store.ts';
 import { InboxTransactions, type Origin } from './inbox-transactions.ts';
 import { ReplyStore } from './reply-store.ts';
@@ -16,23 +13,11 @@ import { ReplyStore } from './reply-store.ts';
 /** Stands for every type that the service does not handle. */
 const UNKNOWN = 'unknown';
 
-export interface InboxProcessorOptions {
-  readonly database: Database;
-  readonly schema: string;
+interface InboxProcessorOptions extends Omit<InboxOptions, 'onOutcome'> {
   readonly store: InboxStore;
-  readonly catalogue: EventCatalogue;
-  readonly handlers: AnyHandlers;
-  readonly onDead?: OnDead | undefined;
-  readonly subjectName?: string | undefined;
-  readonly attempts: number;
-  readonly retryBaseMs: number;
-  readonly retryMaxMs: number;
-  readonly prefetch: number;
-  readonly maxRows: number;
   /** Aborted when the inbox stops: the database is no longer waited for. */
   readonly signal: AbortSignal;
-  readonly log: Logger;
-  readonly onOutcome: (type: string, outcome: HandlingOutcome, seconds: number) => void;
+  readonly onOutcome: Required<InboxOptions>['onOutcome'];
   /** Called for each unreadable message that is recorded. */
   readonly onUnreadable: () => void;
 }
@@ -63,8 +48,8 @@ export class InboxProcessor {
   }
 
   /**
-   * One attempt at a message. Resolves when its outcome is recorded. Waits while the database is away: no attempt is
-   * charged, and the transport feels backpressure, as it limits how many messages wait here.
+   * One attempt at a message. Resolves when its outcome is recorded. While the database is away, it waits and no attempt
+   * is charged; the transport limits how many messages wait here.
    */
   async process(
     message: ReadableMessage | UnreadableMessage,
@@ -94,7 +79,7 @@ export class InboxProcessor {
   processClaimed(row: ClaimedMessage, { alone = false } = {}): Promise<void> {
     const { message_id: messageId, attempts } = row;
     if (!wasProcessed(row)) {
-      // Under the row's own id, whatever the body says.
+      // The row's id is the key, even if an unreadable body contains another one.
       const message = { ...readMessage(this.#options.catalogue, messageIn(row).body), messageId };
       return this.process(message, { origin: 'row', attempts, alone });
     }
@@ -108,7 +93,7 @@ export class InboxProcessor {
     );
   }
 
-  /** Marks a claimed row dead if its last attempt did not finish either; of a processed message, ends the resending. */
+  /** Marks a claimed row dead whose attempts are used up and never finished, or ends the attempts to resend its reply. */
   async markDead(row: ClaimedMessage): Promise<void> {
     const error = `the process ended during each of ${row.attempts - 1} attempts`;
     if (!wasProcessed(row)) return this.#recordDead(messageIn(row), 'row', { error, unreadable: false });
@@ -123,7 +108,7 @@ export class InboxProcessor {
     return this.#recordDead(message, 'arrival', { error: reason, unreadable: false });
   }
 
-  /** Runs `work`, or records its failure. The absence of the database is charged to neither. */
+  /** Runs `work` and reports its outcome; if it throws, the outcome that `recordFailure` returns. */
   async #attempt(
     message: NewMessage,
     work: () => Promise<HandlingOutcome>,

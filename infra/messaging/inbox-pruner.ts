@@ -1,7 +1,7 @@
 // Deletes messages that were done days ago, and unreadable ones beyond a limit.
-import type { Logger } from 'pino';
-import type { Database, Statements } from '../database/port.ts';
+import type { Statements } from '../database/port.ts';
 import { Loop } from '../runtime/loop.ts';
+import type { InboxOptions } from './inbox-options.ts';
 
 const EVERY_MS = 60_000;
 /** Rows in one statement. */
@@ -13,17 +13,8 @@ const BATCH = 10_000;
 export const MAX_UNREADABLE = 1_000;
 const UNREADABLE_BATCH = 100;
 
-export interface InboxPrunerOptions {
-  readonly database: Database;
-  readonly schema: string;
-  readonly retentionDays: number;
-  /** Called with the number of unreadable messages that were deleted. */
-  readonly onUnreadablePruned?: ((count: number) => void) | undefined;
-  readonly log: Logger;
-}
-
 export class InboxPruner {
-  readonly #options: InboxPrunerOptions;
+  readonly #options: InboxOptions;
   readonly #database: Statements;
   readonly #table: string;
   readonly #done: Loop;
@@ -31,7 +22,7 @@ export class InboxPruner {
   /** Recorded by this process since it started. */
   #unreadableCount = 0;
 
-  constructor(options: InboxPrunerOptions) {
+  constructor(options: InboxOptions) {
     this.#options = options;
     this.#database = options.database.longRunning;
     this.#table = `${options.schema}.inbox`;

@@ -2,12 +2,13 @@
 // the event that reports it. Messages that wait at the same time share a transaction; if it fails, each gets its own.
 import { v7 as uuidv7 } from 'uuid';
 import { GroupCommit } from '../database/group-commit.ts';
-import type { Database, Transaction } from '../database/port.ts';
+import type { Transaction } from '../database/port.ts';
 import type { HandlingOutcome } from '../observability/log-format.ts';
 import { groupBy } from '../runtime/group-by.ts';
 import { failpoint } from './failpoints.ts';
-import type { AnyHandler, AnyHandlers, OnDead } from './handler.ts';
+import type { AnyHandler } from './handler.ts';
 import type { NewMessage, ReadableMessage } from './inbox-message.ts';
+import type { InboxOptions } from './inbox-options.ts';
 import type { Failure, InboxStore } from './inbox-store.ts';
 import type { ReplyStore } from './reply-store.ts';
 
@@ -26,16 +27,10 @@ export interface Attempt {
   readonly origin: Origin;
 }
 
-export interface InboxTransactionsOptions {
-  readonly database: Database;
+interface InboxTransactionsOptions
+  extends Pick<InboxOptions, 'database' | 'handlers' | 'onDead' | 'prefetch' | 'maxRows'> {
   readonly store: InboxStore;
   readonly replies: ReplyStore;
-  readonly handlers: AnyHandlers;
-  readonly onDead?: OnDead | undefined;
-  /** Messages that a transport leaves unacknowledged at the most. */
-  readonly prefetch: number;
-  /** Rows that are processed at a time, at the most. */
-  readonly maxRows: number;
 }
 
 export class InboxTransactions {

@@ -1,27 +1,20 @@
 // Processes messages that wait in rows: those that a transport only stored, retries that are due, replies to be resent.
 // A process claims only as many rows as it has capacity for; several processes share the rows.
-import type { Logger } from 'pino';
-import type { Database } from '../database/port.ts';
 import { retryUnavailable } from '../database/retry-unavailable.ts';
 import { Loop } from '../runtime/loop.ts';
 import type { ReadableMessage } from './inbox-message.ts';
+import type { InboxOptions } from './inbox-options.ts';
 import type { InboxProcessor } from './inbox-processor.ts';
 import type { ClaimedMessage, InboxStore } from './inbox-store.ts';
 
 /** How often the worker looks for rows whose process ended during an attempt. */
 const UNFINISHED_EVERY_MS = 1_000;
 
-export interface InboxWorkerOptions {
-  readonly database: Database;
+interface InboxWorkerOptions extends InboxOptions {
   readonly store: InboxStore;
   readonly processor: InboxProcessor;
-  readonly attempts: number;
-  readonly leaseMs: number;
-  readonly maxRows: number;
-  readonly pollMs: number;
   /** Aborted when the inbox stops: no more rows are claimed. */
   readonly signal: AbortSignal;
-  readonly log: Logger;
 }
 
 export class InboxWorker {
@@ -30,10 +23,10 @@ export class InboxWorker {
   readonly #reclaiming: Loop;
   /** Claims of this process whose outcome is not recorded yet. A message retried meanwhile has two. */
   readonly #claims = new Set<{ readonly messageId: string }>();
-  /** Rows in the background, from before their claim to their outcome. */
+  /** Rows that use the capacity: those being claimed as they are stored, and those being processed. */
   #rows = 0;
   readonly #background = new Set<Promise<void>>();
-  /** Rows wait that exceeded the capacity. */
+  /** More rows may be due than there was capacity for. */
   #moreDue = false;
 
   constructor(options: InboxWorkerOptions) {
@@ -59,18 +52,16 @@ export class InboxWorker {
     while (this.#background.size > 0) await Promise.all(this.#background);
   }
 
-  /** Rows are due that may exceed the capacity. */
+  /** Claims due rows now, rather than at the next poll. */
   wake(): void {
     this.#moreDue = false;
     this.#claiming.wake();
   }
 
-  /** Stores messages. Those within the capacity are claimed at once, and processed without being read back. */
+  /** Stores messages. If they are within the capacity, claims them at once and processes them without reading them back. */
   enqueue(messages: readonly ReadableMessage[]): Promise<void> {
-    const isWithinCapacity = messages.length <= this.#capacity;
-    const storing = isWithinCapacity ? this.#storeClaimed(messages) : this.#storeUnclaimed(messages);
-    // The capacity is taken now: other messages may arrive while these are written.
-    this.#runInBackground(storing, isWithinCapacity ? messages.length : 0);
+    const storing = messages.length <= this.#capacity ? this.#storeClaimed(messages) : this.#storeUnclaimed(messages);
+    this.#track(storing);
     return storing;
   }
 
@@ -87,7 +78,14 @@ export class InboxWorker {
 
   async #storeClaimed(messages: readonly ReadableMessage[]): Promise<void> {
     const { leaseMs, processor } = this.#options;
-    const added = await this.#store(messages, leaseMs);
+    // The capacity is taken before they are written, because other messages may arrive meanwhile.
+    this.#rows += messages.length;
+    let added: Set<string>;
+    try {
+      added = await this.#store(messages, leaseMs);
+    } finally {
+      this.#release(messages.length);
+    }
     // The others are known: their replies are to be resent.
     if (added.size < messages.length) this.wake();
     for (const message of messages) {
@@ -137,10 +135,16 @@ export class InboxWorker {
   /** Processes a claimed row in the background, so that a slow message delays none behind it. */
   #start(messageId: string, work: () => Promise<void>): Promise<void> {
     const { log } = this.#options;
-    const attempt = this.#hold(messageId, work).catch((error) =>
-      log.warn({ messageId, error: String(error) }, 'the attempt has no outcome: retrying when its lease is over'),
-    );
-    this.#runInBackground(attempt, 1);
+    this.#rows++;
+    const attempt = this.#hold(messageId, work)
+      .catch((error) =>
+        log.warn(
+          { messageId, error: String(error) },
+          'outcome not recorded; the message is retried when its lease expires',
+        ),
+      )
+      .finally(() => this.#release(1));
+    this.#track(attempt);
     return attempt;
   }
 
@@ -155,16 +159,14 @@ export class InboxWorker {
     }
   }
 
-  /** Has `work` use the capacity for `rows`, and be waited for by stop(). */
-  #runInBackground(work: Promise<void>, rows: number): void {
-    this.#rows += rows;
-    const running = work
-      .catch(() => {}) // handled by the caller
-      .finally(() => {
-        this.#rows -= rows;
-        this.#background.delete(running);
-        if (this.#moreDue && this.#rows < this.#options.maxRows / 2) this.wake();
-      });
-    this.#background.add(running);
+  #release(rows: number): void {
+    this.#rows -= rows;
+    if (this.#moreDue && this.#rows < this.#options.maxRows / 2) this.wake();
+  }
+
+  /** Has stop() wait for `work`, whose rejection the caller handles. */
+  #track(work: Promise<void>): void {
+    const tracked = work.catch(() => {}).finally(() => this.#background.delete(tracked));
+    this.#background.add(tracked);
   }
 }

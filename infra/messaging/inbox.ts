@@ -5,48 +5,14 @@
 // A message's way: Inbox receives it; InboxWorker stores it and claims its row, if it is not processed on arrival;
 // InboxProcessor makes one attempt and records the outcome; InboxTransactions commits effects, replies and failures.
 import { setMaxListeners } from 'node:events';
-import type { Logger } from 'pino';
 import type { IncomingMessage, Receiver } from '../bus/port.ts';
-import type { Database } from '../database/port.ts';
-import type { HandlingOutcome } from '../observability/log-format.ts';
-import type { EventCatalogue } from './catalogue.ts';
 import { FailedMessages } from './failed-messages.ts';
-import type { AnyHandlers, OnDead } from './handler.ts';
 import { type ReadableMessage, readMessage, type UnreadableMessage } from './inbox-message.ts';
+import type { InboxOptions } from './inbox-options.ts';
 import { InboxProcessor } from './inbox-processor.ts';
 import { InboxPruner } from './inbox-pruner.ts';
 import { InboxStore } from './inbox-store.ts';
 import { InboxWorker } from './inbox-worker.ts';
-
-export interface InboxOptions {
-  readonly database: Database;
-  /** The service's schema, which holds the table. */
-  readonly schema: string;
-  readonly catalogue: EventCatalogue;
-  readonly handlers: AnyHandlers;
-  readonly onDead?: OnDead | undefined;
-  /** The name of a message's subject in log lines. */
-  readonly subjectName?: string | undefined;
-  /** Attempts at a message before it is dead, and the delays between them. */
-  readonly attempts: number;
-  readonly retryBaseMs: number;
-  readonly retryMaxMs: number;
-  /** After this, a claimed row may be claimed again: must exceed the slowest handler. */
-  readonly leaseMs: number;
-  /** Messages that a transport leaves unacknowledged at the most. */
-  readonly prefetch: number;
-  /** Rows that this process processes at a time, at the most. */
-  readonly maxRows: number;
-  /** How soon rows are found whose delay is over, or that another process wrote. */
-  readonly pollMs: number;
-  /** How long messages that are done are kept. */
-  readonly retentionDays: number;
-  readonly log: Logger;
-  /** Called for every message whose outcome is recorded. `type` is one of `handlers`, or `unknown`. */
-  readonly onOutcome?: (type: string, outcome: HandlingOutcome, seconds: number) => void;
-  /** Called with the number of unreadable messages that were deleted. */
-  readonly onUnreadablePruned?: (count: number) => void;
-}
 
 export class Inbox implements Receiver {
   readonly failed: FailedMessages;

@@ -53,7 +53,7 @@ test('clients get 503 with Retry-After while PostgreSQL accepts no connections',
     await query(postgres.url, `ALTER DATABASE ${name} CONNECTION LIMIT -1`);
   }
   const over = performance.now();
-  const fault = 'PostgreSQL accepts no connections';
+  const fault = 'PostgreSQL takes no more connections';
   const { failed } = await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
   expect(failed).toEqual([]);
   expect([...load.statuses.keys()].filter((status) => status !== 200 && status !== 201 && status !== 503)).toEqual([]);
@@ -86,7 +86,7 @@ test("clients get 503 with Retry-After while every connection of the process's p
     }
   }
   const over = performance.now();
-  const fault = "every connection of the process's pool in use";
+  const fault = "each connection of the process's pool taken";
   const { failed } = await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
   expect(failed).toEqual([]);
   expect(processes.map(({ pid }) => pid)).toEqual(pids);

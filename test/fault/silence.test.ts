@@ -118,7 +118,7 @@ test('no effect is lost if other clients take over MQTT sessions and acknowledge
   expect(stolen, 'no message was stolen, so the test proves nothing').toBeGreaterThan(0);
   await logs(process('points'), 'MQTT session lost its connection');
   const over = performance.now();
-  const fault = 'MQTT sessions taken over by other clients';
+  const fault = 'MQTT sessions taken over by others';
   await conclude({ fault, rounds, databaseUrl, load, over, withinMs: RESENT_WITHIN_MS });
 });
 

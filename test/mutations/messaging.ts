@@ -26,7 +26,7 @@ export const messagingMutations: readonly Mutation[] = [
   },
   {
     name: 'acknowledge-before-commit',
-    lesson: 'Whoever may acknowledge is told so by a promise: it must not resolve before the effect is committed.',
+    lesson: 'A transport acknowledges when a promise resolves: it must not resolve before the effect is committed.',
     changes: [
       {
         file: 'infra/messaging/inbox.ts',

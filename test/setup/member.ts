@@ -33,7 +33,7 @@ export interface MemberOptions {
   readonly prepare?: (event: Event) => Promise<void>;
   /** In the transaction, after the effects; throwing rolls them back. */
   readonly handle?: (events: readonly Event[]) => void;
-  /** Before a reply is sent again, in the transaction; throwing fails the attempt. */
+  /** Before replies are resent, in the transaction; throwing fails the attempt. */
   readonly resendReplies?: (orderIds: readonly string[]) => void | Promise<void>;
   /** Before the inbox is given what arrived. */
   readonly receive?: () => Promise<void>;
