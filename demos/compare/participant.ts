@@ -49,6 +49,9 @@ export async function openParticipant(
     leaseMs: config.LEASE_MS,
     prefetch: config.PREFETCH,
     maxRows: config.PREFETCH,
+    // Not started, so nothing polls or prunes.
+    pollMs: 1_000,
+    retentionDays: config.INBOX_RETENTION_DAYS,
     log,
   });
   // Of the orders that are under way.

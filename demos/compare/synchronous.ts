@@ -82,10 +82,10 @@ async function serve(context: Context, resources: Resources, together: Together)
 /** Does an order's steps and records their results. */
 async function complete(orderId: string, order: Participant, steps: readonly Participant[], together: Together) {
   await order.pass(orderId, async (placed) => {
-    if (together === 'parallel') await Promise.all(steps.map(({ inbox }) => inbox.handle(placed)));
-    else for (const { inbox } of steps) await inbox.handle(placed);
+    if (together === 'parallel') await Promise.all(steps.map(({ inbox }) => inbox.process(placed)));
+    else for (const { inbox } of steps) await inbox.process(placed);
   });
-  await Promise.all(steps.map(({ pass }) => pass(orderId, (results) => order.inbox.handle(results))));
+  await Promise.all(steps.map(({ pass }) => pass(orderId, (results) => order.inbox.process(results))));
 }
 
 function userRelay({ settings: config, database, log }: Context, { outbox }: Participant, { mqtt }: Resources): Relay {

@@ -37,7 +37,7 @@ export function openLocalBus({ database, topology, inboxOf }: LocalBusOptions): 
     try {
       const messages = batch.map(({ id, type, body }) => ({ id, type, body: Buffer.from(body) }));
       const receiver = receivers.get(group);
-      if (receiver) await receiver.store(messages);
+      if (receiver) await receiver.enqueue(messages);
       else await inboxes.get(group)?.add(database, messages.map(rowOf), 0);
       return [];
     } catch (error) {

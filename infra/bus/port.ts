@@ -32,18 +32,18 @@ export interface IncomingMessage {
 }
 
 /**
- * What a subscribing service offers its transport. Each promise resolves when every message of the batch is on disk:
- * only then may the transport acknowledge. They do not reject for a bad message or a failing handler (those are
- * recorded); they wait while the database is away, so a transport sees backpressure, not errors.
+ * The side of a transport that a subscribing service implements. A promise resolves when every message of the batch is on
+ * disk: only then may the transport acknowledge. A bad message or a failing handler is recorded and rejects nothing.
+ * While the database is away the promises wait, so a transport sees backpressure instead of errors.
  */
 export interface Receiver {
-  /** Handles the batch now. For transports that can leave many messages unacknowledged. May be called concurrently. */
-  handle(batch: readonly IncomingMessage[]): Promise<void>;
-  /** Keeps the batch, to be handled soon. For transports that must acknowledge one message before seeing the next. */
-  store(batch: readonly IncomingMessage[]): Promise<void>;
-  /** Records the batch as dead: the broker gave up on these. */
-  bury(batch: readonly IncomingMessage[], reason: string): Promise<void>;
-  /** Says that there are new rows in the inbox. For transports that write there themselves. */
+  /** Processes the batch now. For transports that can leave many messages unacknowledged. May be called concurrently. */
+  process(batch: readonly IncomingMessage[]): Promise<void>;
+  /** Stores the batch, to be processed soon. For transports that must acknowledge a message before they see the next. */
+  enqueue(batch: readonly IncomingMessage[]): Promise<void>;
+  /** Records messages as dead that the broker gave up on. */
+  deadLetter(batch: readonly IncomingMessage[], reason: string): Promise<void>;
+  /** Announces new rows in the inbox. For transports that write there themselves. */
   wake(): void;
 }
 

@@ -14,7 +14,7 @@ export function decideCoupon(outbox: Outbox, rules: CouponRules, validDays: numb
       const orderIds = decisions.map(({ orderId }) => orderId);
       await outbox.write(tx, RESULTS, orderIds);
     },
-    repeat: (tx, orderIds) => outbox.write(tx, RESULTS, orderIds),
+    resendReplies: (tx, orderIds) => outbox.write(tx, RESULTS, orderIds),
   };
 }
 

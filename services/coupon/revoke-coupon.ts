@@ -24,7 +24,7 @@ export function revokeCoupon(outbox: Outbox, rules: CouponRules, validDays: numb
       const orderIds = events.map(({ data }) => data.orderId);
       await outbox.write(tx, RESULTS, orderIds);
     },
-    repeat: (tx, orderIds) => outbox.write(tx, RESULTS, orderIds),
+    resendReplies: (tx, orderIds) => outbox.write(tx, RESULTS, orderIds),
   };
 }
 

@@ -13,7 +13,7 @@ export const notifyOfPlacing = (outbox: Outbox): Handler<Event<'order.placed'>> 
     const orderIds = notifications.map(({ orderId }) => orderId);
     await outbox.write(tx, SENT, orderIds);
   },
-  repeat: (tx, orderIds) => outbox.write(tx, SENT, orderIds),
+  resendReplies: (tx, orderIds) => outbox.write(tx, SENT, orderIds),
 });
 
 /**
@@ -30,7 +30,7 @@ export const notifyOfCancelling = (outbox: Outbox): Handler<Event<'order.cancell
     const orderIds = events.map(({ data }) => data.orderId);
     await outbox.write(tx, SENT, orderIds);
   },
-  repeat: (tx, orderIds) => outbox.write(tx, SENT, orderIds),
+  resendReplies: (tx, orderIds) => outbox.write(tx, SENT, orderIds),
 });
 
 const notification = (

@@ -18,6 +18,6 @@ export function placeForTicket(outbox: Outbox, resendAfterMs: number): Handler<E
       const ticketIds = orders.map(({ ticketId }) => ticketId);
       await outbox.write(tx, STATE_FOR_TICKETS, ticketIds);
     },
-    repeat: (tx, ticketIds) => outbox.write(tx, STATE_FOR_TICKETS, ticketIds),
+    resendReplies: (tx, ticketIds) => outbox.write(tx, STATE_FOR_TICKETS, ticketIds),
   };
 }

@@ -14,7 +14,7 @@ export function awardPoints(outbox: Outbox, perMajorUnit: number): Handler<Event
       const orderIds = awards.map(({ orderId }) => orderId);
       await outbox.write(tx, RESULTS, orderIds);
     },
-    repeat: (tx, orderIds) => outbox.write(tx, RESULTS, orderIds),
+    resendReplies: (tx, orderIds) => outbox.write(tx, RESULTS, orderIds),
   };
 }
 

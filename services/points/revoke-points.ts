@@ -22,6 +22,6 @@ export function revokePoints(outbox: Outbox, perMajorUnit: number): Handler<Even
       const orderIds = orders.map(({ orderId }) => orderId);
       await outbox.write(tx, RESULTS, orderIds);
     },
-    repeat: (tx, orderIds) => outbox.write(tx, RESULTS, orderIds),
+    resendReplies: (tx, orderIds) => outbox.write(tx, RESULTS, orderIds),
   };
 }

@@ -14,7 +14,6 @@ import type { CloudEvent } from '../../infra/messaging/catalogue.ts';
 import type { Handlers, OnDead } from '../../infra/messaging/handler.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
-import { InboxWorker } from '../../infra/messaging/inbox-worker.ts';
 import { NEW_EVENTS, Outbox } from '../../infra/messaging/outbox.ts';
 import { publishToBus } from '../../infra/messaging/publishers.ts';
 import { Relay } from '../../infra/messaging/relay.ts';
@@ -82,20 +81,17 @@ async function run<E extends CloudEvent>(
     prefetch: 10,
     retryBaseMs: 10,
     retryMaxMs: 10,
+    retentionDays: 1,
   });
-  const worker = new InboxWorker({ ...own, inbox, retentionDays: 1 });
   const publisher = { bus, catalogue, source: `/library/${name}`, onPublished: () => {} };
   const publish = (rows: Parameters<typeof publishToBus>[1]) => publishToBus(publisher, rows);
   const relay = new Relay({ ...own, schema: schemaOf(name), channel: 'bus', publish });
   outbox.connect('bus', relay);
-  worker.start();
+  inbox.start();
   relay.start();
   const subscription = await bus.subscribe(name, inbox);
   stops.push(async () => {
-    inbox.stop();
-    await subscription.close();
-    await worker.stop();
-    await inbox.idle();
+    await Promise.all([inbox.stop(), subscription.close()]);
     await relay.stop();
   });
   return inbox;

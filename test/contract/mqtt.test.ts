@@ -94,18 +94,18 @@ function sharedLocks() {
 }
 
 /** Keeps what it is given to store. */
-function keeper(store: (batch: readonly IncomingMessage[]) => Promise<void> = async () => {}) {
+function keeper(keep: (batch: readonly IncomingMessage[]) => Promise<void> = async () => {}) {
   const stored: string[] = [];
   const batches: number[] = [];
   const unused = () => Promise.reject(new Error('not for MQTT'));
   const receiver: Receiver = {
-    async store(batch) {
-      await store(batch);
+    async enqueue(batch) {
+      await keep(batch);
       batches.push(batch.length);
       stored.push(...batch.map(({ body }) => body.toString()));
     },
-    handle: unused,
-    bury: unused,
+    process: unused,
+    deadLetter: unused,
     wake: () => {},
   };
   return { receiver, stored, batches };

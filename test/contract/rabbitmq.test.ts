@@ -213,7 +213,7 @@ describe('consuming', () => {
     expect(subscription.health()).toEqual({ status: 'up' });
   });
 
-  test('a message that fails each delivery is buried, the others are handled', async () => {
+  test('a message that fails each delivery is dead-lettered, the others are processed', async () => {
     const bus = await openBus({ deliveryLimit: 3 });
     const poison = event();
     let deliveries = 0;
@@ -224,8 +224,8 @@ describe('consuming', () => {
     });
     await subscribe(bus, 'points', recorder);
     await bus.publish([poison]);
-    await eventually(() => recorder.buried.length > 0, { what: 'the poison is buried' });
-    expect(recorder.buried).toEqual([{ id: poison.id, reason: 'dead letter: delivery_limit' }]);
+    await eventually(() => recorder.deadLettered.length > 0, { what: 'the poison is dead-lettered' });
+    expect(recorder.deadLettered).toEqual([{ id: poison.id, reason: 'dead letter: delivery_limit' }]);
     expect(deliveries).toBe(4);
     await recorder.toHandle([await publishOne(bus)]);
   });

@@ -113,9 +113,9 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
       const stored: string[] = [];
       const unused = () => Promise.reject(new Error('not for MQTT'));
       const subscription = await bus.subscribe('points', {
-        store: async (batch) => void stored.push(...batch.map(({ body }) => body.toString())),
-        handle: unused,
-        bury: unused,
+        enqueue: async (batch) => void stored.push(...batch.map(({ body }) => body.toString())),
+        process: unused,
+        deadLetter: unused,
         wake: () => {},
       });
       cleanups.push(() => subscription.close());

@@ -27,15 +27,15 @@ export const messagingMutations: readonly Mutation[] = [
   },
   {
     name: 'acknowledge-before-commit',
-    lesson: 'The consumer acknowledges when a promise resolves: it must not resolve before the effect is committed.',
+    lesson: 'A transport acknowledges when a promise resolves: it must not resolve before the effect is committed.',
     changes: [
       {
         file: 'infra/messaging/inbox.ts',
-        find: "await Promise.all(ours.map(({ body, read }) => this.#attempt(read, body, 'arrival', 1)));",
-        replace: "void Promise.all(ours.map(({ body, read }) => this.#attempt(read, body, 'arrival', 1)));",
+        find: 'await Promise.all(messages.map(',
+        replace: 'void Promise.all(messages.map(',
       },
     ],
-    tests: { files: [MESSAGING], pattern: 'what arrives counts as taken in when its effect is committed' },
+    tests: { files: [MESSAGING], pattern: 'resolves only once the effect is committed' },
     failure: 'expected true to be false',
   },
   {
@@ -49,8 +49,8 @@ export const messagingMutations: readonly Mutation[] = [
         replace: '',
       },
     ],
-    tests: { files: [RABBITMQ], pattern: 'a message that fails each delivery is buried' },
-    failure: 'the poison is buried',
+    tests: { files: [RABBITMQ], pattern: 'a message that fails each delivery is dead-lettered' },
+    failure: 'the poison is dead-lettered',
   },
   {
     name: 'puback-before-stored',
@@ -85,9 +85,9 @@ export const messagingMutations: readonly Mutation[] = [
     ],
     tests: {
       files: [MESSAGING],
-      pattern: 'what a process took along that died before the confirm',
+      pattern: 'publishes the same events again if a process dies',
     },
-    failure: 'another process publishes it',
+    failure: 'another process publishes the rows',
   },
   {
     name: 'publish-without-confirm',
@@ -131,7 +131,7 @@ export const messagingMutations: readonly Mutation[] = [
     const rows = await tx.query`,
       },
     ],
-    tests: { files: [MESSAGING], pattern: 'what is delivered again has no second effect' },
+    tests: { files: [MESSAGING], pattern: 'a message that is delivered again has no second effect' },
     failure: '+     "event_id"',
   },
   {
@@ -140,8 +140,8 @@ export const messagingMutations: readonly Mutation[] = [
     changes: [
       {
         file: 'infra/messaging/inbox-transactions.ts',
-        find: '    if (messages.length === 0) return;\n    const { rows, handlers }',
-        replace: '    if (messages.length >= 0) return;\n    const { rows, handlers }',
+        find: '    if (ids.length === 0) return;\n',
+        replace: '    if (ids.length >= 0) return;\n',
       },
     ],
     tests: { files: ['test/contract/effects.test.ts'], pattern: 'replies to a repeated request' },

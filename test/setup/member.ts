@@ -7,7 +7,6 @@ import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
 import type { AnyHandler } from '../../infra/messaging/handler.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
-import { InboxWorker } from '../../infra/messaging/inbox-worker.ts';
 import { defineStatement, Outbox } from '../../infra/messaging/outbox.ts';
 import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
 import { failStep } from '../../services/points/fail-step.ts';
@@ -34,8 +33,8 @@ export interface MemberOptions {
   readonly prepare?: (event: Event) => Promise<void>;
   /** In the transaction, after the effects; throwing rolls them back. */
   readonly handle?: (events: readonly Event[]) => void;
-  /** Before a reply is sent again, in the transaction; throwing fails the attempt. */
-  readonly repeat?: (orderIds: readonly string[]) => void | Promise<void>;
+  /** Before replies are resent, in the transaction; throwing fails the attempt. */
+  readonly resendReplies?: (orderIds: readonly string[]) => void | Promise<void>;
   /** Before the inbox is given what arrived. */
   readonly receive?: () => Promise<void>;
   readonly attempts?: number;
@@ -49,33 +48,36 @@ export interface MemberOptions {
 
 export class Member {
   readonly inbox: Inbox;
-  readonly #worker: InboxWorker;
   readonly outcomes: HandlingOutcome[] = [];
   #subscription: Subscription | undefined;
 
   private constructor(database: Database, { schema }: Group, types: readonly string[], options: MemberOptions) {
     const { attempts = 3, retryMs = 20, prefetch = 50, leaseMs = 10_000, pollMs = 50 } = options;
     const outbox = new Outbox(schema);
-    const common = { database, attempts, maxRows: prefetch, leaseMs, log };
     const handler = recordingHandler(schema, outbox, options);
     this.inbox = new Inbox({
-      ...common,
-      prefetch,
+      database,
       schema,
       catalogue: eventSchemas,
       handlers: Object.fromEntries(types.map((type) => [type, handler])),
       onDead: failStep(outbox),
+      attempts,
       retryBaseMs: retryMs,
       retryMaxMs: retryMs,
+      leaseMs,
+      prefetch,
+      maxRows: prefetch,
+      pollMs,
+      retentionDays: 7,
+      log,
       onOutcome: (_type, outcome) => this.outcomes.push(outcome),
     });
-    this.#worker = new InboxWorker({ ...common, inbox: this.inbox, pollMs, retentionDays: 7 });
   }
 
   /** Subscribes the group, whose tables exist, over this peer's connections. */
   static async join({ bus, database }: Peer, topology: Topology, group: Group, options: MemberOptions = {}) {
     const member = new Member(database, group, topology.groups[group.name] ?? [], options);
-    member.#worker.start();
+    member.inbox.start();
     member.#subscription = await bus.subscribe(group.name, receiverOf(member.inbox, options));
     return member;
   }
@@ -85,27 +87,23 @@ export class Member {
     return this.#subscription;
   }
 
-  /** In the order of a service that stops. */
+  /** As a service stops. */
   async close(): Promise<void> {
-    this.inbox.stop();
-    await this.#subscription?.close();
-    await this.#worker.stop();
-    await this.inbox.idle();
+    await Promise.all([this.inbox.stop(), this.#subscription?.close()]);
   }
 
   /** Claims no more rows, and leaves those it has: the part of a kill -9 that is not about connections. */
   crash(): void {
-    this.inbox.stop();
-    void this.#worker.stop();
+    void this.inbox.stop();
   }
 }
 
 function receiverOf(inbox: Inbox, { receive }: MemberOptions): Receiver {
   if (!receive) return inbox;
   return {
-    handle: (batch) => receive().then(() => inbox.handle(batch)),
-    store: (batch) => receive().then(() => inbox.store(batch)),
-    bury: (batch, reason) => inbox.bury(batch, reason),
+    process: (batch) => receive().then(() => inbox.process(batch)),
+    enqueue: (batch) => receive().then(() => inbox.enqueue(batch)),
+    deadLetter: (batch, reason) => inbox.deadLetter(batch, reason),
     wake: () => inbox.wake(),
   };
 }
@@ -113,7 +111,7 @@ function receiverOf(inbox: Inbox, { receive }: MemberOptions): Receiver {
 function recordingHandler(
   schema: string,
   outbox: Outbox,
-  { name, prepare, handle, repeat }: MemberOptions,
+  { name, prepare, handle, resendReplies }: MemberOptions,
 ): AnyHandler {
   const replies = defineStatement({
     events: `SELECT answer_id AS event_id, 'points.awarded' AS type, order_id AS subject, at AS time,
@@ -134,8 +132,8 @@ function recordingHandler(
       const orderIds = effects.map(({ order_id }) => order_id);
       await outbox.write(tx, replies, orderIds);
     },
-    repeat: async (tx, orderIds) => {
-      await repeat?.(orderIds);
+    resendReplies: async (tx, orderIds) => {
+      await resendReplies?.(orderIds);
       await outbox.write(tx, replies, orderIds);
     },
   };

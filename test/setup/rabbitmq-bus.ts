@@ -39,26 +39,26 @@ afterEach(async () => {
 export class Recorder implements Receiver {
   readonly #before: (ids: readonly string[]) => Promise<void> | undefined;
   readonly handled: string[] = [];
-  readonly buried: { id: string; reason: string }[] = [];
+  readonly deadLettered: { id: string; reason: string }[] = [];
   batches = 0;
 
   constructor(before: (ids: readonly string[]) => Promise<void> | undefined = () => undefined) {
     this.#before = before;
   }
 
-  async handle(batch: readonly IncomingMessage[]): Promise<void> {
+  async process(batch: readonly IncomingMessage[]): Promise<void> {
     this.batches++;
     const ids = batch.map(idOf);
     await this.#before(ids);
     this.handled.push(...ids);
   }
 
-  async store(): Promise<void> {
+  async enqueue(): Promise<void> {
     throw new Error('RabbitMQ has no use for it');
   }
 
-  async bury(batch: readonly IncomingMessage[], reason: string): Promise<void> {
-    this.buried.push(...batch.map((message) => ({ id: idOf(message), reason })));
+  async deadLetter(batch: readonly IncomingMessage[], reason: string): Promise<void> {
+    this.deadLettered.push(...batch.map((message) => ({ id: idOf(message), reason })));
   }
 
   wake(): void {}

@@ -61,12 +61,14 @@ export async function openAlone(
     leaseMs: 10_000,
     prefetch: 100,
     maxRows: 100,
+    pollMs: 1_000,
+    retentionDays: 1,
     log,
   });
   return {
     service,
     async tell(...bodies) {
-      await inbox.handle(bodies.map((body) => ({ body })));
+      await inbox.process(bodies.map((body) => ({ body })));
       expect(await inbox.failed.list({}, undefined, 10)).toEqual([]);
     },
     forget: () => database.execute(`DELETE FROM ${schema}.inbox`),

@@ -55,7 +55,7 @@ export function createIntake(
       const stall = setTimeout(onTrouble, stallMs);
       try {
         const events = batch.filter(({ isProbe }) => !isProbe);
-        if (events.length > 0) await receiver.store(events);
+        if (events.length > 0) await receiver.enqueue(events);
         if (events.length < batch.length) probe?.arrived();
         acknowledge(batch);
       } catch (error) {

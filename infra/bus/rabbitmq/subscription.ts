@@ -35,12 +35,12 @@ export class RabbitmqSubscription implements Subscription {
     this.#events = new QueueConsumer({
       ...shared,
       queue: queueOf(topology, group),
-      handle: (batch) => receiver.handle(batch.map(incoming)),
+      handle: (batch) => receiver.process(batch.map(incoming)),
     });
     this.#deadLetters = new QueueConsumer({
       ...shared,
       queue: deadQueueOf(topology, group),
-      handle: (batch) => bury(receiver, batch),
+      handle: (batch) => deadLetter(receiver, batch),
     });
   }
 
@@ -109,7 +109,7 @@ export class RabbitmqSubscription implements Subscription {
 const incoming = ({ content }: ConsumeMessage): IncomingMessage => ({ body: content });
 
 /** Records dead letters under the reason that the broker gives, such as `delivery_limit`. */
-async function bury(receiver: Receiver, batch: readonly ConsumeMessage[]): Promise<void> {
+async function deadLetter(receiver: Receiver, batch: readonly ConsumeMessage[]): Promise<void> {
   const byReason = new Map<string, IncomingMessage[]>();
   for (const message of batch) {
     const headers = message.properties.headers;
@@ -118,5 +118,5 @@ async function bury(receiver: Receiver, batch: readonly ConsumeMessage[]): Promi
     messages.push(incoming(message));
     byReason.set(reason, messages);
   }
-  await Promise.all([...byReason].map(([reason, messages]) => receiver.bury(messages, `dead letter: ${reason}`)));
+  await Promise.all([...byReason].map(([reason, messages]) => receiver.deadLetter(messages, `dead letter: ${reason}`)));
 }
