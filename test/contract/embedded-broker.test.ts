@@ -12,8 +12,8 @@ import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { pino } from 'pino';
 import { afterEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { type EmbeddedBroker, startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
-import { announce } from '../../infra/mqtt/presence.ts';
+import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
+import { Presence } from '../../infra/mqtt/presence.ts';
 import { userTopic } from '../../infra/mqtt/topics.ts';
 import { eventually } from '../setup/wait.ts';
 
@@ -32,7 +32,7 @@ async function freshFolder(): Promise<string> {
 
 async function start(dataDir?: string, port = 0): Promise<EmbeddedBroker> {
   const folder = dataDir ?? (await freshFolder());
-  const broker = await startEmbeddedBroker({ dataDir: folder, host: '127.0.0.1', port, prefix, log });
+  const broker = await EmbeddedBroker.start({ dataDir: folder, host: '127.0.0.1', port, prefix, log });
   cleanups.push(() => broker.close());
   return broker;
 }
@@ -49,7 +49,7 @@ function collecting(client: MqttClient) {
 const outsider = (broker: EmbeddedBroker, options: IClientOptions = {}) =>
   collecting(mqtt.connect(`mqtt://127.0.0.1:${broker.port}`, { reconnectPeriod: 0, ...options }));
 
-const session = (broker: EmbeddedBroker) => collecting(broker.connectInside({ clientId: 'p-group', clean: false }));
+const session = (broker: EmbeddedBroker) => collecting(broker.connectInternal({ clientId: 'p-group', clean: false }));
 
 const connected = (client: MqttClient) =>
   new Promise<void>((resolve, reject) => {
@@ -148,7 +148,9 @@ describe('what is published', () => {
 
     const watcher = outsider(broker);
     await watcher.client.subscribeAsync('p/services/#', { qos: 1 });
-    announce({ broker, prefix, service: 'new', instance: '2', log });
+    const presence = new Presence({ broker, prefix, service: 'new', instance: '2', log });
+    presence.start();
+    cleanups.push(() => presence.stop());
     await eventually(() => watcher.received.length > 0, { what: 'the presence of the new process' });
     expect(watcher.received).toEqual(['online']);
   });
@@ -247,7 +249,7 @@ describe('WebSocket', () => {
   async function withHttp() {
     const broker = await start();
     const server = createServer((_request, response) => response.end('page'));
-    broker.handleWebSocket(server);
+    broker.acceptWebSockets(server);
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     cleanups.push(() => server.close());

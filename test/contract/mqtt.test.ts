@@ -7,18 +7,18 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { MqttClient } from 'mqtt';
 import { pino } from 'pino';
 import { afterEach, describe, expect, inject, test } from 'vitest';
-import { openMqttBus } from '../../infra/bus/mqtt/index.ts';
-import { createIntake } from '../../infra/bus/mqtt/intake.ts';
+import { InboundBuffer } from '../../infra/bus/mqtt/inbound-buffer.ts';
+import { MqttBus } from '../../infra/bus/mqtt/index.ts';
 import type { Bus, IncomingMessage, Receiver } from '../../infra/bus/port.ts';
 import { sessionOf, type Topology } from '../../infra/bus/topology.ts';
 import type { Lock } from '../../infra/database/port.ts';
 import type { ClaimedRow } from '../../infra/messaging/outbox.ts';
 import { publishToUsers } from '../../infra/messaging/publish-to-users.ts';
-import { openMqttClient } from '../../infra/mqtt/client.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
-import { startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
+import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
+import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
-import { announce } from '../../infra/mqtt/presence.ts';
+import { Presence } from '../../infra/mqtt/presence.ts';
 import { eventTopic, presenceTopic } from '../../infra/mqtt/topics.ts';
 import { startProxy } from '../setup/proxy.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
@@ -37,12 +37,12 @@ interface Broker {
 
 async function embedded(prefix: string): Promise<Broker> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-mqtt-'));
-  const broker = await startEmbeddedBroker({ dataDir, host: '127.0.0.1', port: 0, prefix, log });
+  const broker = await EmbeddedBroker.start({ dataDir, host: '127.0.0.1', port: 0, prefix, log });
   cleanups.push(
     () => rm(dataDir, { recursive: true }),
     () => broker.close(),
   );
-  return { connect: broker.connectInside, publisher: broker.publisher };
+  return { connect: broker.connectInternal, publisher: broker.publisher };
 }
 
 async function external(url: string): Promise<Broker> {
@@ -50,7 +50,7 @@ async function external(url: string): Promise<Broker> {
 }
 
 async function publisherTo(url: string, options: { publishTimeoutMs?: number; maxPending?: number } = {}) {
-  const publisher = openMqttClient({ url, log, ...options });
+  const publisher = new ExternalPublisher({ url, log, ...options });
   cleanups.push(() => publisher.close());
   await isUp(publisher);
   return publisher;
@@ -142,7 +142,7 @@ describe.for(brokers)('the bus over %s', ([, broker]) => {
       }
     });
     const open = (locks = database()): Bus => {
-      const bus = openMqttBus({ topology, publisher, connect, database: locks, log });
+      const bus = new MqttBus({ topology, publisher, connect, database: locks, log });
       cleanups.push(() => bus.close());
       return bus;
     };
@@ -287,7 +287,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     const topology = topologyFor(freshPrefix());
     const publisher = await publisherTo(through);
     const database = sharedLocks()();
-    const bus = openMqttBus({ topology, publisher, connect: connectTo(through), database, log });
+    const bus = new MqttBus({ topology, publisher, connect: connectTo(through), database, log });
     const { receiver, stored } = keeper(() => delay(2));
     const subscription = await bus.subscribe('points', receiver);
     cleanups.push(() => subscription.close());
@@ -311,7 +311,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     const publishTimeoutMs = 1_000;
     const publisher = await publisherTo(through, { publishTimeoutMs });
     const topology = topologyFor(freshPrefix());
-    const bus = openMqttBus({ topology, publisher, connect: connectTo(brokerUrl), database: sharedLocks()(), log });
+    const bus = new MqttBus({ topology, publisher, connect: connectTo(brokerUrl), database: sharedLocks()(), log });
     cleanups.push(() => bus.close());
     expect(await bus.publish(events(1))).toEqual([]);
     proxy.delay(publishTimeoutMs / 3);
@@ -339,7 +339,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     await expect(publisher.publish('t', 'x', { qos: 1 })).rejects.toMatchObject({ code: 'unavailable' });
     await publisher.publish('t', 'x', { qos: 0 });
 
-    const bus = openMqttBus({
+    const bus = new MqttBus({
       topology: topologyFor(freshPrefix()),
       publisher,
       connect: connectTo(through),
@@ -390,16 +390,21 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
       eventually(() => seen.at(-1) === payload, { what: `presence "${payload}"` });
 
     const stopped = await watch('stopped');
-    const presence = announce({ broker: { url: brokerUrl }, prefix, service: 'points', instance: 'stopped', log });
+    const announce = (url: string, instance: string) => {
+      const presence = new Presence({ broker: { url }, prefix, service: 'points', instance, log });
+      presence.start();
+      return presence;
+    };
+    const presence = announce(brokerUrl, 'stopped');
     await latest(stopped, 'online');
     await latest(await watch('stopped'), 'online');
-    await presence.close();
+    await presence.stop();
     await latest(stopped, '');
 
     const { proxy, url: through } = await proxyTo(brokerUrl);
     const crashed = await watch('crashed');
-    const doomed = announce({ broker: { url: through }, prefix, service: 'points', instance: 'crashed', log });
-    cleanups.push(() => doomed.close());
+    const doomed = announce(through, 'crashed');
+    cleanups.push(() => doomed.stop());
     await latest(crashed, 'online');
     proxy.reject(true);
     proxy.cut();
@@ -421,27 +426,27 @@ test('a store that takes too long is reported, holds at most 200 messages, and i
     finish = resolve;
   });
   const { receiver, stored, batches } = keeper(() => stuck);
-  let troubles = 0;
-  const intake = createIntake(receiver, 20, () => troubles++);
+  let stalls = 0;
+  const buffer = new InboundBuffer({ receiver, stallMs: 20, onStall: () => stalls++ });
   const receive = async () => {
     const client = connect({ clientId: 'p-points', clean: false });
     cleanups.push(() => endConnection(client));
     let received = 0;
     client.on('message', () => received++);
-    intake.attach(client);
+    buffer.attach(client);
     await client.subscribeAsync('p/events/a', { qos: 1 });
     return { client, received: () => received };
   };
 
   const first = await receive();
   for (const { body } of events(300)) void publisher.publish('p/events/a', body, { qos: 1 });
-  await eventually(() => troubles === 1 && first.received() >= 201, { what: 'the stall is noticed' });
+  await eventually(() => stalls === 1 && first.received() >= 201, { what: 'the stall is noticed' });
   // The first batch, here a single message, and those that wait behind it.
   expect(first.received()).toBe(201);
   finish();
   await eventually(() => stored.length === 300, { what: 'everything is stored' });
   expect(Math.max(...batches)).toBe(100);
-  await intake.idle();
+  await buffer.idle();
   await publisher.publish('p/events/a', 'after', { qos: 1 });
   await eventually(() => stored.length === 301, { what: 'the next message' });
   await endConnection(first.client);

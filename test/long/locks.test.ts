@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
-import { openMqttBus } from '../../infra/bus/mqtt/index.ts';
+import { MqttBus } from '../../infra/bus/mqtt/index.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
-import { openMqttClient } from '../../infra/mqtt/client.ts';
 import { connectTo } from '../../infra/mqtt/connect.ts';
+import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';
 import { openQueues } from '../../infra/queue/index.ts';
 import { Drain } from '../../services/flash-sale/drain.ts';
 import { PaymentUnknown } from '../../services/order/payments/port.ts';
@@ -106,10 +106,10 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
     const url = String(mosquittoUrl);
     const topology = { prefix: freshPrefix(), groups: { points: ['order.placed'] } };
     const openBus = async (locks: typeof one) => {
-      const publisher = openMqttClient({ url, log });
+      const publisher = new ExternalPublisher({ url, log });
       cleanups.push(() => publisher.close());
       await eventually(() => publisher.health().status === 'up', { what: 'the publisher is connected' });
-      const bus = openMqttBus({ topology, publisher, connect: connectTo(url), database: locks, log });
+      const bus = new MqttBus({ topology, publisher, connect: connectTo(url), database: locks, log });
       const stored: string[] = [];
       const unused = () => Promise.reject(new Error('not for MQTT'));
       const subscription = await bus.subscribe('points', {

@@ -55,12 +55,12 @@ export const messagingMutations: readonly Mutation[] = [
     lesson: 'PUBACK ends what an MQTT broker owes: a message that is only in memory then is lost with the process.',
     changes: [
       {
-        file: 'infra/bus/mqtt/intake.ts',
+        file: 'infra/bus/mqtt/inbound-buffer.ts',
         find: '      try {\n        const events = batch.filter(',
         replace: '      try {\n        acknowledge(batch);\n        const events = batch.filter(',
       },
       {
-        file: 'infra/bus/mqtt/intake.ts',
+        file: 'infra/bus/mqtt/inbound-buffer.ts',
         find: '        acknowledge(batch);\n      } catch',
         replace: '      } catch',
       },

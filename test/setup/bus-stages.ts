@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { type ConfirmChannel, connect as connectAmqp } from 'amqplib';
 import type { MqttClient } from 'mqtt';
 import { type Logger, pino } from 'pino';
-import { openLocalBus } from '../../infra/bus/local.ts';
-import { openMqttBus } from '../../infra/bus/mqtt/index.ts';
+import { LocalBus } from '../../infra/bus/local.ts';
+import { MqttBus } from '../../infra/bus/mqtt/index.ts';
 import type { Bus } from '../../infra/bus/port.ts';
-import { openRabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
+import { RabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
 import {
   deadExchangeOf,
   deadQueueOf,
@@ -22,9 +22,9 @@ import { openPglite } from '../../infra/database/pglite.ts';
 import type { Database, Lock } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
-import { openMqttClient } from '../../infra/mqtt/client.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
-import { startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
+import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
+import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';
 import { eventTopic } from '../../infra/mqtt/topics.ts';
 import type { ServerUrls } from '../servers/find.ts';
 import { freshDatabase } from './postgres.ts';
@@ -142,7 +142,7 @@ async function localBroker(databases: Databases): Promise<Broker> {
   return {
     openPeer: async (topology, schemaOf) => {
       const database = await databases.open();
-      const bus = openLocalBus({ database, topology, inboxOf: (group) => new InboxStore(schemaOf(group)) });
+      const bus = new LocalBus({ database, topology, inboxOf: (group) => new InboxStore(schemaOf(group)) });
       return { bus, database, cut: () => {}, crash: async () => {}, close: () => closeAll(bus, database) };
     },
     // What waits in a row and cannot be read, as after a change of schema.
@@ -171,7 +171,7 @@ async function amqpBroker(url: string, databases: Databases): Promise<Broker> {
     openPeer: async (topology) => {
       const { proxy, through } = await proxyTo(url);
       const database = await databases.open();
-      const bus = await openRabbitmqBus({ url: through, topology, log, prefetch: 50 });
+      const bus = new RabbitmqBus({ url: through, topology, log, prefetch: 50 });
       return {
         bus,
         database,
@@ -207,9 +207,9 @@ async function mqttBroker(url: string, databases: Databases): Promise<Broker> {
     openPeer: async (topology) => {
       const { proxy, through } = await proxyTo(url);
       const database = await databases.open();
-      const publisher = openMqttClient({ url: through, log });
+      const publisher = new ExternalPublisher({ url: through, log });
       const locks = tracked(database);
-      const bus = openMqttBus({ topology, publisher, connect: connectTo(through), database: locks, log });
+      const bus = new MqttBus({ topology, publisher, connect: connectTo(through), database: locks, log });
       await eventually(() => publisher.health().status === 'up', { what: 'the publisher is connected' });
       return {
         bus,
@@ -235,18 +235,18 @@ async function mqttBroker(url: string, databases: Databases): Promise<Broker> {
 
 async function embeddedBroker(databases: Databases): Promise<Broker> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-bus-'));
-  const broker = await startEmbeddedBroker({ dataDir, host: '127.0.0.1', port: 0, prefix: 'test', log });
+  const broker = await EmbeddedBroker.start({ dataDir, host: '127.0.0.1', port: 0, prefix: 'test', log });
   return {
     openPeer: async (topology) => {
       const clients: MqttClient[] = [];
       const connect: Connect = (options) => {
-        const client = broker.connectInside(options);
+        const client = broker.connectInternal(options);
         clients.push(client);
         return client;
       };
       const database = await databases.open();
       const locks = tracked(database);
-      const bus = openMqttBus({ topology, publisher: broker.publisher, connect, database: locks, log });
+      const bus = new MqttBus({ topology, publisher: broker.publisher, connect, database: locks, log });
       return {
         bus,
         database,
@@ -262,7 +262,7 @@ async function embeddedBroker(databases: Databases): Promise<Broker> {
     },
     inject: (topology, _schema, type, body) =>
       broker.publisher.publish(eventTopic(topology.prefix, type), body.toString(), { qos: 1 }),
-    forget: (topology) => endSessions(broker.connectInside, topology),
+    forget: (topology) => endSessions(broker.connectInternal, topology),
     close: async () => {
       await broker.close();
       await rm(dataDir, { recursive: true });

@@ -5,7 +5,7 @@ import { type Channel, connect } from 'amqplib';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, vi } from 'vitest';
 import type { Bus, IncomingMessage, OutgoingEvent, Receiver, Rejected } from '../../infra/bus/port.ts';
-import { openRabbitmqBus, type RabbitmqBusOptions } from '../../infra/bus/rabbitmq/index.ts';
+import { RabbitmqBus, type RabbitmqBusOptions } from '../../infra/bus/rabbitmq/index.ts';
 import type { Topology } from '../../infra/bus/topology.ts';
 import { type Rabbitmq, startRabbitmq } from '../servers/rabbitmq.ts';
 import { eventually, freshPrefix } from './wait.ts';
@@ -86,7 +86,7 @@ const idOf = ({ body }: IncomingMessage): string => (JSON.parse(body.toString())
 export const codesOf = (rejected: readonly Rejected[]) => [...new Set(rejected.map(({ error }) => error.code))];
 
 export async function openBus(options: Partial<RabbitmqBusOptions> = {}): Promise<Bus> {
-  const bus = await openRabbitmqBus({ url: server.amqpUrl, topology, log, ...options });
+  const bus = new RabbitmqBus({ url: server.amqpUrl, topology, log, ...options });
   cleanUps.push(() => bus.close());
   return bus;
 }

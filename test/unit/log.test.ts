@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
 import { createLog } from '../../infra/observability/log.ts';
 import { formatLogLine } from '../../infra/observability/log-format.ts';
-import { createLogMirror } from '../../infra/observability/log-mirror.ts';
+import { LogMirror } from '../../infra/observability/log-mirror.ts';
 import type { Health } from '../../infra/runtime/health.ts';
 import { deferred } from '../../infra/runtime/promises.ts';
 
@@ -148,7 +148,7 @@ describe('the mirror', () => {
 
   test('sends NDJSON batches on the topic of each service, QoS 0, a few times a second', async () => {
     const { published, publisher } = broker();
-    const mirror = createLogMirror('p');
+    const mirror = new LogMirror('p');
     mirror.write(lineOf('points', 'before the start'));
     mirror.start(publisher);
     mirror.write(lineOf('order', 'one'));
@@ -159,12 +159,12 @@ describe('the mirror', () => {
       { topic: 'p/logs/points', payload: lineOf('points', 'before the start'), qos: 0 },
       { topic: 'p/logs/order', payload: lineOf('order', 'one') + lineOf('order', 'two'), qos: 0 },
     ]);
-    await mirror.close();
+    await mirror.stop();
   });
 
   test('keeps the newest 1,000 lines while the broker is away, and says how many went', async () => {
     const { publisher, lines, set } = broker();
-    const mirror = createLogMirror('p');
+    const mirror = new LogMirror('p');
     mirror.start(publisher);
     set('down');
     for (let n = 0; n < 1_500; n++) mirror.write(lineOf('order', String(n)));
@@ -176,16 +176,16 @@ describe('the mirror', () => {
     expect(messages[0]?.msg).toBe('500');
     expect(messages.slice(0, 1_000).at(-1)?.msg).toBe('1499');
     expect(messages.slice(1_000)).toEqual([expect.objectContaining({ service: 'order', lines: 500 })]);
-    await mirror.close();
+    await mirror.stop();
   });
 
   test('never sends more than 64 KiB at a time', async () => {
     const { published, publisher, lines } = broker();
-    const mirror = createLogMirror('p');
+    const mirror = new LogMirror('p');
     mirror.start(publisher);
     for (let n = 0; n < 10; n++) mirror.write(lineOf('order', 'ü'.repeat(15_000)));
     mirror.write(lineOf('order', 'x'.repeat(64 * 1024)));
-    await mirror.close();
+    await mirror.stop();
     expect(lines()).toHaveLength(11);
     expect(lines().at(-1)).toContain('"lines":1');
     for (const { payload } of published) expect(Buffer.byteLength(payload)).toBeLessThanOrEqual(64 * 1024);
@@ -193,7 +193,7 @@ describe('the mirror', () => {
 
   test('a publisher that fails or hangs costs lines, nothing else', async () => {
     const { publisher, lines } = broker();
-    const mirror = createLogMirror('p');
+    const mirror = new LogMirror('p');
     let fails = true;
     mirror.start({
       ...publisher,
@@ -208,17 +208,17 @@ describe('the mirror', () => {
       'kept',
       'log lines were not mirrored',
     ]);
-    await mirror.close();
+    await mirror.stop();
   });
 
   test('sends the batches of a flush that is still running when the mirror is closed', async () => {
     const { publisher, lines } = broker();
-    const mirror = createLogMirror('p');
+    const mirror = new LogMirror('p');
     const sent = deferred();
     mirror.start({ ...publisher, publish: (...args) => sent.promise.then(() => publisher.publish(...args)) });
     for (let n = 0; n < 10; n++) mirror.write(lineOf('order', 'x'.repeat(15_000)));
     vi.advanceTimersByTime(250);
-    await mirror.close();
+    await mirror.stop();
     sent.resolve();
     await vi.waitFor(() => expect(lines()).toHaveLength(10));
   });
