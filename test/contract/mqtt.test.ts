@@ -294,7 +294,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
 
     for (let round = 0; round < 3; round++) {
       let rest = events(100, round * 100);
-      const cut = delay(10).then(() => proxy.cut());
+      const cut = delay(10).then(() => proxy.sever());
       while (rest.length > 0) {
         const rejected = new Set((await bus.publish(rest)).map(({ id }) => id));
         rest = rest.filter(({ id }) => rejected.has(id));
@@ -334,7 +334,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     const { proxy, url: through } = await proxyTo(brokerUrl);
     const publisher = await publisherTo(through);
     proxy.reject(true);
-    proxy.cut();
+    proxy.sever();
     await eventually(() => publisher.health().status === 'down', { what: 'the publisher sees it' });
     await expect(publisher.publish('t', 'x', { qos: 1 })).rejects.toMatchObject({ code: 'unavailable' });
     await publisher.publish('t', 'x', { qos: 0 });
@@ -360,7 +360,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     proxy.swallow(true);
     await expect(publisher.publish('t', 'x', { qos: 1 })).rejects.toMatchObject({ code: 'unconfirmed' });
     await eventually(() => publisher.health().status === 'down', { what: 'the connection is given up' });
-    proxy.cut();
+    proxy.sever();
     proxy.swallow(false);
     await isUp(publisher);
     await publisher.publish('t', 'x', { qos: 1 });
@@ -372,7 +372,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     proxy.swallow(true);
     const underWay = [1, 2].map((qos) => publisher.publish('t', 'x', { qos: qos as 1 | 2 }));
     await expect(publisher.publish('t', 'x', { qos: 1 })).rejects.toMatchObject({ code: 'rejected' });
-    proxy.cut();
+    proxy.sever();
     for (const publish of underWay) await expect(publish).rejects.toMatchObject({ code: 'unavailable' });
   });
 
@@ -407,7 +407,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     cleanups.push(() => doomed.stop());
     await latest(crashed, 'online');
     proxy.reject(true);
-    proxy.cut();
+    proxy.sever();
     await latest(crashed, 'offline');
     await clearRetained(brokerUrl, presenceTopic(prefix, 'points', 'crashed'));
   });

@@ -11,7 +11,7 @@ import {
   codesOf,
   event,
   events,
-  holder,
+  latch,
   openAdmin,
   openBus,
   PAUSES_MS,
@@ -146,7 +146,7 @@ describe('consuming', () => {
 
   test('a slow batch does not delay later ones, and is not acknowledged with them', async () => {
     const bus = await openBus();
-    const hold = holder();
+    const hold = latch();
     const slow = event();
     let begun = 0;
     const recorder = new Recorder((ids) => {
@@ -170,7 +170,7 @@ describe('consuming', () => {
 
   test('close() waits for running handlers, acknowledges what they did and leaves the rest', async () => {
     const bus = await openBus({ prefetch: 20 });
-    const hold = holder();
+    const hold = latch();
     const recorder = new Recorder(() => hold.released);
     const subscription = await subscribe(bus, 'points', recorder);
     const sent = events(50);
@@ -244,7 +244,7 @@ describe('broken connections', () => {
     const resets = async () => {
       for (let round = 0; round < 5; round++) {
         await recorder.toHandleAnother(500);
-        proxy.cut();
+        proxy.sever();
       }
     };
     const { accepted } = await publishDuring(resets(), bus);
@@ -271,7 +271,7 @@ describe('broken connections', () => {
     expect(codesOf(await bus.publish(events(100)))).toEqual(['unavailable']);
     expect(performance.now() - start).toBeLessThan(500 + PAUSES_MS);
     await eventually(() => bus.health().status === 'down', { what: 'the silence is noticed' });
-    proxy.cut();
+    proxy.sever();
     proxy.swallow(false);
     await recorder.toHandle([await publishOne(bus)]);
   });

@@ -61,12 +61,12 @@ test('its connections are reset, cut during set-up, and swallow everything', asy
 
   const faults: Record<string, () => Promise<void>> = {
     'connections to RabbitMQ reset': async () => {
-      proxy.cut();
+      proxy.sever();
       await schedule.runFor(200, 600);
     },
     'connections to RabbitMQ cut during set-up': async () => {
       for (let cut = 0; cut < 20; cut++) {
-        proxy.cut();
+        proxy.sever();
         await schedule.runFor(1, 150);
       }
     },
@@ -74,7 +74,7 @@ test('its connections are reset, cut during set-up, and swallow everything', asy
       proxy.swallow(true);
       await schedule.runFor(3_000, 5_000);
       // What was swallowed is lost with its connection.
-      proxy.cut();
+      proxy.sever();
       proxy.swallow(false);
     },
   };

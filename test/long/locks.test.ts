@@ -74,7 +74,7 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
       expect(lostAt).toBeLessThan(freeAt);
       expect(Number(lostAt) - silentAt).toBeLessThan(lostWithinMs + 1_000);
       await next?.release();
-      proxy.cut();
+      proxy.sever();
     },
   );
 
@@ -98,7 +98,7 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
     const startedAt = performance.now();
     await lock?.release();
     expect(performance.now() - startedAt).toBeLessThan(PROBE_MS + 1_000);
-    proxy.cut();
+    proxy.sever();
   });
 
   test.runIf(mosquittoUrl)('hands its MQTT session to the next process, which receives what comes', async () => {
@@ -134,7 +134,7 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
     expect(await second.bus.publish([{ id, type: 'order.placed', body: id }])).toEqual([]);
     await eventually(() => second.stored.includes(id), { what: 'it receives' });
     expect(first.stored).toEqual([]);
-    proxy.cut();
+    proxy.sever();
     proxy.swallow(false);
   });
 
@@ -186,7 +186,7 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
       await delay(1_500);
       // What had been claimed ends.
       expect(accepted - atLoss).toBeLessThanOrEqual(8);
-      proxy.cut();
+      proxy.sever();
     });
     await drain.stop();
   });
@@ -202,7 +202,7 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
 
     proxy.swallow(true);
     const taken = await eventually(() => other.tryLock('sluice embedded payment provider'), { what: 'it is free' });
-    proxy.cut();
+    proxy.sever();
     proxy.swallow(false);
     await expect(charge()).rejects.toBeInstanceOf(PaymentUnknown);
     await expect(provider.cancel(randomUUID())).rejects.toBeInstanceOf(PaymentUnknown);

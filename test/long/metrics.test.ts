@@ -181,7 +181,7 @@ describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
     expect(await known('sluice_messages_handled_total')).toBeGreaterThan(0);
     for (const service of services) expect((await consumers())[service]?.backlog).toBe(null);
 
-    proxy.cut();
+    proxy.sever();
     proxy.swallow(false);
     await eventually(
       async () => {

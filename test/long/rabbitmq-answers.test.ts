@@ -7,7 +7,7 @@ import {
   cleanUps,
   codesOf,
   event,
-  holder,
+  latch,
   openAdmin,
   openBus,
   PAUSES_MS,
@@ -124,7 +124,7 @@ describe('a broker that keeps an answer back', () => {
     const { proxy, bus } = await openBehindProxy();
     const points = await record(bus, 'points');
     const subscription = await subscribe(bus, 'points', points);
-    const hold = holder();
+    const hold = latch();
     let begun = 0;
     const coupon = new Recorder(() => {
       begun++;

@@ -18,9 +18,9 @@ import { Watchdog } from '../../infra/messaging/watchdog.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
 import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
 import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
+import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
 import { startDeafProxy } from '../setup/deaf-proxy.ts';
-import { createTables, type Group, Member, type MemberOptions } from '../setup/member.ts';
+import { createTables, type Group, GroupConsumer, type GroupConsumerOptions } from '../setup/group-consumer.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 const { databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl } = inject('servers');
@@ -46,10 +46,10 @@ afterEach(async () => {
 });
 
 /** A member of the group on this bus, and its watchdog. */
-async function watched(bus: Bus, options: MemberOptions = {}) {
+async function watched(bus: Bus, options: GroupConsumerOptions = {}) {
   const unused = async () => {};
-  const peer = { bus, database: databases.database, cut: () => {}, crash: unused, close: unused };
-  const member = await Member.join(peer, topology, group, { prefetch: PREFETCH, ...options });
+  const process = { bus, database: databases.database, sever: () => {}, crash: unused, close: unused };
+  const member = await GroupConsumer.join(process, topology, group, { prefetch: PREFETCH, ...options });
   cleanUps.push(() => member.close());
   let rebuilds = 0;
   const watchdog = new Watchdog({

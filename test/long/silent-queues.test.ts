@@ -22,7 +22,7 @@ describe.for([
       proxy.swallow(true);
       await eventually(() => queues.health().status === 'down', { what: 'it is down', timeoutMs: 25_000 });
       await expect(queues.remove('q')).rejects.toThrow();
-      proxy.cut();
+      proxy.sever();
       proxy.swallow(false);
       await eventually(() => queues.health().status === 'up', { what: 'it is up again', timeoutMs: 15_000 });
     },

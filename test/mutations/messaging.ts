@@ -21,7 +21,7 @@ export const messagingMutations: readonly Mutation[] = [
     } catch (error) {`,
       },
     ],
-    tests: { files: [BUS], pattern: 'AMQP on RabbitMQ what had arrived and was not stored' },
+    tests: { files: [BUS], pattern: 'AMQP on RabbitMQ delivers messages that a process had received and not stored' },
     failure: NEVER_CAME,
   },
   {
@@ -65,7 +65,7 @@ export const messagingMutations: readonly Mutation[] = [
         replace: '      } catch',
       },
     ],
-    tests: { files: [BUS], pattern: 'MQTT on Mosquitto what had arrived and was not stored' },
+    tests: { files: [BUS], pattern: 'MQTT on Mosquitto delivers messages that a process had received and not stored' },
     failure: NEVER_CAME,
   },
   {
@@ -97,7 +97,7 @@ export const messagingMutations: readonly Mutation[] = [
         replace: '    batch.settle(id, undefined);\n',
       },
     ],
-    tests: { files: [BUS], pattern: 'AMQP on RabbitMQ what is too large, or for nobody, is an error' },
+    tests: { files: [BUS], pattern: 'AMQP on RabbitMQ rejects oversized and unroutable events' },
     failure: UNROUTABLE,
   },
   {
@@ -110,7 +110,7 @@ export const messagingMutations: readonly Mutation[] = [
         replace: 'persistent: true, mandatory: false,',
       },
     ],
-    tests: { files: [BUS], pattern: 'AMQP on RabbitMQ what is too large, or for nobody, is an error' },
+    tests: { files: [BUS], pattern: 'AMQP on RabbitMQ rejects oversized and unroutable events' },
     failure: UNROUTABLE,
   },
   {

@@ -23,7 +23,7 @@ export const startEpmd = ([command, ...args]: readonly [string, ...string[]] = [
         args: [...args, '-port', String(port), '-address', '127.0.0.1'],
         env: { PATH: process.env.PATH ?? '' },
       }),
-      answers: async () => {
+      ready: async () => {
         const socket = connect(port, '127.0.0.1');
         try {
           await once(socket, 'connect');

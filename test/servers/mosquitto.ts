@@ -2,11 +2,11 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { serverFolder } from '../../demos/shared/folder.ts';
-import { mqttAnswers } from './answers.ts';
 import { containerRunner } from './container-runner.ts';
 import { freePort } from './ports.ts';
 import { processRunner } from './process-runner.ts';
 import { findPrograms } from './programs.ts';
+import { mqttReady } from './readiness.ts';
 import { type LocalServer, retryWithOtherPorts, startServer } from './server.ts';
 
 export interface Mosquitto extends LocalServer {
@@ -32,7 +32,7 @@ export function startMosquitto({ defaults = false }: MosquittoOptions = {}): Pro
     const server = await startServer({
       name: 'Mosquitto',
       runner,
-      answers: () => mqttAnswers(mqttUrl),
+      ready: () => mqttReady(mqttUrl),
       cleanSignal: 'SIGTERM',
     });
     return Object.assign(server, { mqttUrl });

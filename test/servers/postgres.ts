@@ -5,11 +5,11 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { serverFolder, type User } from '../../demos/shared/folder.ts';
-import { postgresAnswers } from './answers.ts';
 import { containerRunner } from './container-runner.ts';
 import { freePort } from './ports.ts';
 import { processRunner } from './process-runner.ts';
 import { findPrograms } from './programs.ts';
+import { postgresReady } from './readiness.ts';
 import { type LocalServer, retryWithOtherPorts, startServer } from './server.ts';
 
 const run = promisify(execFile);
@@ -31,7 +31,7 @@ export function startPostgres(): Promise<Postgres> {
     const server = await startServer({
       name: 'PostgreSQL',
       runner,
-      answers: () => postgresAnswers(url),
+      ready: () => postgresReady(url),
       cleanSignal: 'SIGINT',
     });
     return Object.assign(server, { url });

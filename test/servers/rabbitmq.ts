@@ -3,13 +3,13 @@
 import { randomUUID } from 'node:crypto';
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import { amqpAnswers, mqttAnswers } from './answers.ts';
 import { containerEngine } from './container-runner.ts';
 import { startEpmd } from './epmd.ts';
 import { freePort } from './ports.ts';
 import { findPrograms } from './programs.ts';
 import { inRoot, rabbitmq4Root } from './rabbitmq-4.ts';
 import { containerNode, type Node, type Ports, password, processNode, user } from './rabbitmq-node.ts';
+import { amqpReady, mqttReady } from './readiness.ts';
 import { type LocalServer, retryWithOtherPorts, startServer } from './server.ts';
 
 export interface Rabbitmq extends LocalServer {
@@ -104,9 +104,9 @@ async function startNode(ports: Ports, { runner, ctl }: Node): Promise<Rabbitmq>
   const server = await startServer({
     name: 'RabbitMQ',
     runner,
-    answers: async () => {
-      await amqpAnswers(amqpUrl);
-      await mqttAnswers(mqttUrl);
+    ready: async () => {
+      await amqpReady(amqpUrl);
+      await mqttReady(mqttUrl);
     },
     cleanSignal: 'SIGTERM',
   });

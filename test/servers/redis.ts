@@ -29,7 +29,7 @@ export function startRedis({ appendOnly = false }: RedisOptions = {}): Promise<L
     const server = await startServer({
       name: 'Redis',
       runner,
-      answers: () => redisAnswers(redisUrl),
+      ready: () => redisReady(redisUrl),
       cleanSignal: 'SIGTERM',
     });
     return Object.assign(server, { redisUrl });
@@ -56,7 +56,7 @@ const inContainer = (engine: string, port: number, appendOnly: boolean) =>
     command: ['valkey-server', '--protected-mode', 'no', '--dir', '/data', ...settings(appendOnly)],
   });
 
-async function redisAnswers(url: string): Promise<void> {
+async function redisReady(url: string): Promise<void> {
   const client = new Redis(url, { lazyConnect: true, retryStrategy: null, connectTimeout: 5_000 });
   // What breaks the connection is reported here as well as by the call under way.
   client.on('error', () => undefined);

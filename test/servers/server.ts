@@ -29,7 +29,7 @@ export interface ServerSpec {
   readonly name: string;
   readonly runner: Runner;
   /** Resolves when the server does its work, rejects when it does not (yet). Tried until it resolves. */
-  readonly answers: () => Promise<void>;
+  readonly ready: () => Promise<void>;
   /** Asks it to end in good order. */
   readonly cleanSignal: NodeJS.Signals;
 }
@@ -37,13 +37,13 @@ export interface ServerSpec {
 /** A slow machine needs 30 s for RabbitMQ. */
 const startTimeoutMs = 90_000;
 
-export async function startServer({ name, runner, answers, cleanSignal }: ServerSpec): Promise<LocalServer> {
+export async function startServer({ name, runner, ready, cleanSignal }: ServerSpec): Promise<LocalServer> {
   const start = async () => {
     await runner.start();
     const deadline = Date.now() + startTimeoutMs;
     for (;;) {
       try {
-        return await answers();
+        return await ready();
       } catch (error) {
         const ended = !(await runner.running());
         if (ended || Date.now() > deadline) {

@@ -5,17 +5,17 @@ import { Client } from 'pg';
 
 const timeoutMs = 5_000;
 
-export async function amqpAnswers(url: string): Promise<void> {
+export async function amqpReady(url: string): Promise<void> {
   const connection = await connectAmqp(url, { timeout: timeoutMs });
   await connection.close();
 }
 
-export async function mqttAnswers(url: string): Promise<void> {
+export async function mqttReady(url: string): Promise<void> {
   const client = await connectMqtt(url, { connectTimeout: timeoutMs, reconnectPeriod: 0 }, false);
   await client.endAsync();
 }
 
-export async function postgresAnswers(url: string): Promise<void> {
+export async function postgresReady(url: string): Promise<void> {
   const client = new Client({ connectionString: url, connectionTimeoutMillis: timeoutMs });
   // A connection that breaks reports so here as well as at the call under way.
   client.on('error', () => undefined);

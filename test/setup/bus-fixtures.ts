@@ -1,4 +1,4 @@
-// Where the bus suite runs: each adapter on each broker that it is made for, with ways to break what can break.
+// The fixtures of the bus suite: each adapter on each broker that it supports, and how to break connections and processes.
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -31,59 +31,59 @@ import { freshDatabase } from './postgres.ts';
 import { startProxy } from './proxy.ts';
 import { eventually } from './wait.ts';
 
-/** LOG_LEVEL=debug shows what the adapters say while a test is looked into. */
+/** LOG_LEVEL=debug shows the adapters' log. */
 export const log: Logger = pino({ level: process.env.LOG_LEVEL ?? 'silent' });
 
-/** A database, and one connection to it for each process that a test pretends to be. */
+/** A database, and a connection of its own for each process that a test simulates. */
 export interface Databases {
   readonly database: Database;
   open(): Promise<Database>;
   close(): Promise<void>;
 }
 
-/** One process on the bus: with connections and locks of its own. */
-export interface Peer {
+/** A simulated process on the bus, with connections and locks of its own. */
+export interface BusProcess {
   readonly bus: Bus;
   readonly database: Database;
-  /** Breaks every connection to the broker; each may be made again at once. */
-  cut(): void;
-  /** What kill -9 looks like from outside: connections end and do not come back, locks are free. */
+  /** Breaks every connection to the broker; new ones are accepted at once. */
+  sever(): void;
+  /** Looks like kill -9 from outside: connections end and do not come back, locks are released. */
   crash(): Promise<void>;
   close(): Promise<void>;
 }
 
 export interface Broker {
-  openPeer(topology: Topology, schemaOf: (group: string) => string): Promise<Peer>;
-  /** Puts bytes in a group's way that no publisher of ours would send, as an event of `type`. */
+  openProcess(topology: Topology, schemaOf: (group: string) => string): Promise<BusProcess>;
+  /** Sends a group bytes that no publisher of this project would send, as an event of `type`. */
   inject(topology: Topology, schema: string, type: string, body: Buffer): Promise<void>;
-  /** Messages that it keeps for a group that is away, where it can be asked. */
-  kept?(schema: string): Promise<number>;
+  /** Messages that wait for a group that is away; absent if the broker cannot count them. */
+  waiting?(schema: string): Promise<number>;
   /** Removes every name of the topology. */
   forget(topology: Topology): Promise<void>;
   close(): Promise<void>;
 }
 
-export interface Stage {
+export interface BusFixture {
   readonly name: string;
-  /** Whether its servers could be had. */
+  /** Whether its servers run. */
   readonly available: boolean;
-  /** Whether the broker is behind a network that can be cut. */
+  /** Whether the broker is behind a network whose connections can break. */
   readonly network: boolean;
-  /** Whether the members of a group share its events; where they do not, one holds them and the others stand by. */
+  /** Whether the processes of a group share its events; otherwise one receives them and the others stand by. */
   readonly shares: boolean;
-  /** Whether bytes that are no UTF-8 can come this way. */
+  /** Whether the broker transports bytes that are not UTF-8. */
   readonly anyBytes: boolean;
   readonly openDatabases: () => Promise<Databases>;
   readonly openBroker: (databases: Databases) => Promise<Broker>;
 }
 
-export function busStages({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl }: ServerUrls): Stage[] {
+export function busFixtures({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl }: ServerUrls): BusFixture[] {
   const postgres = () => postgresAt(String(databaseUrl));
   const openDatabases = databaseUrl ? postgres : pgliteInFolder;
-  const stage = { available: true, network: true, shares: true, anyBytes: true, openDatabases };
-  const local = { ...stage, network: false, openBroker: localBroker };
+  const fixture = { available: true, network: true, shares: true, anyBytes: true, openDatabases };
+  const local = { ...fixture, network: false, openBroker: localBroker };
   const mqtt = (url: string | undefined) => ({
-    ...stage,
+    ...fixture,
     available: url !== undefined,
     shares: false,
     openBroker: (databases: Databases) => mqttBroker(String(url), databases),
@@ -92,7 +92,7 @@ export function busStages({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl }:
     { ...local, name: 'local on PGlite', openDatabases: pgliteInFolder },
     { ...local, name: 'local on PostgreSQL', available: databaseUrl !== undefined, openDatabases: postgres },
     {
-      ...stage,
+      ...fixture,
       name: 'MQTT on the embedded broker',
       network: false,
       shares: false,
@@ -102,7 +102,7 @@ export function busStages({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl }:
     { ...mqtt(mosquittoUrl), name: 'MQTT on Mosquitto' },
     { ...mqtt(rabbitMqttUrl), name: "MQTT on RabbitMQ's plugin" },
     {
-      ...stage,
+      ...fixture,
       name: 'AMQP on RabbitMQ',
       available: amqpUrl !== undefined,
       openBroker: (databases) => amqpBroker(String(amqpUrl), databases),
@@ -129,7 +129,7 @@ export async function pgliteInFolder(): Promise<Databases> {
   const database = await openPglite({ dataDir });
   return {
     database,
-    // It has one session, which all share.
+    // It has one session, which all processes share.
     open: async () => ({ ...database, close: async () => {} }),
     close: async () => {
       await database.close();
@@ -140,22 +140,22 @@ export async function pgliteInFolder(): Promise<Databases> {
 
 async function localBroker(databases: Databases): Promise<Broker> {
   return {
-    openPeer: async (topology, schemaOf) => {
+    openProcess: async (topology, schemaOf) => {
       const database = await databases.open();
       const bus = new LocalBus({ database, topology, inboxOf: (group) => new InboxStore(schemaOf(group)) });
-      return { bus, database, cut: () => {}, crash: async () => {}, close: () => closeAll(bus, database) };
+      return { bus, database, sever: () => {}, crash: async () => {}, close: () => closeAll(bus, database) };
     },
-    // What waits in a row and cannot be read, as after a change of schema.
+    // As a row that cannot be read, for example after a change of schema.
     inject: async (_topology, schema, type, body) => {
-      const said = /"id":"([0-9A-Fa-f-]{36})"/.exec(body.toString());
-      const about = /"subject":"([0-9a-f-]{36})"/.exec(body.toString());
+      const id = /"id":"([0-9A-Fa-f-]{36})"/.exec(body.toString());
+      const subject = /"subject":"([0-9a-f-]{36})"/.exec(body.toString());
       await databases.database.execute(
         `INSERT INTO ${schema}.inbox (message_id, type, subject, status, body)
          VALUES ($1, $2, $3, 'pending', decode($4, 'base64'))`,
-        [said?.[1] ?? randomUUID(), type, about?.[1] ?? null, body.toString('base64')],
+        [id?.[1] ?? randomUUID(), type, subject?.[1] ?? null, body.toString('base64')],
       );
     },
-    kept: async (schema) => (await databases.database.query(`SELECT FROM ${schema}.inbox`)).length,
+    waiting: async (schema) => (await databases.database.query(`SELECT FROM ${schema}.inbox`)).length,
     forget: async () => {},
     close: async () => {},
   };
@@ -168,17 +168,17 @@ async function amqpBroker(url: string, databases: Databases): Promise<Broker> {
     await connection.close();
   };
   return {
-    openPeer: async (topology) => {
+    openProcess: async (topology) => {
       const { proxy, through } = await proxyTo(url);
       const database = await databases.open();
       const bus = new RabbitmqBus({ url: through, topology, log, prefetch: 50 });
       return {
         bus,
         database,
-        cut: proxy.cut,
+        sever: proxy.sever,
         crash: async () => {
           proxy.reject(true);
-          proxy.cut();
+          proxy.sever();
         },
         close: () => closeAll(bus, database, proxy),
       };
@@ -204,7 +204,7 @@ async function amqpBroker(url: string, databases: Databases): Promise<Broker> {
 async function mqttBroker(url: string, databases: Databases): Promise<Broker> {
   const connect = connectTo(url);
   return {
-    openPeer: async (topology) => {
+    openProcess: async (topology) => {
       const { proxy, through } = await proxyTo(url);
       const database = await databases.open();
       const publisher = new ExternalPublisher({ url: through, log });
@@ -214,10 +214,10 @@ async function mqttBroker(url: string, databases: Databases): Promise<Broker> {
       return {
         bus,
         database,
-        cut: proxy.cut,
+        sever: proxy.sever,
         crash: async () => {
           proxy.reject(true);
-          proxy.cut();
+          proxy.sever();
           await locks.releaseAll();
         },
         close: () => closeAll(bus, publisher, database, proxy),
@@ -237,7 +237,7 @@ async function embeddedBroker(databases: Databases): Promise<Broker> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-bus-'));
   const broker = await EmbeddedBroker.start({ dataDir, host: '127.0.0.1', port: 0, prefix: 'test', log });
   return {
-    openPeer: async (topology) => {
+    openProcess: async (topology) => {
       const clients: MqttClient[] = [];
       const connect: Connect = (options) => {
         const client = broker.connectInternal(options);
@@ -250,7 +250,7 @@ async function embeddedBroker(databases: Databases): Promise<Broker> {
       return {
         bus,
         database,
-        cut: () => {
+        sever: () => {
           for (const client of clients) client.stream.destroy();
         },
         crash: async () => {
@@ -281,7 +281,7 @@ async function proxyTo(url: string) {
   return { proxy, through: through.href };
 }
 
-/** A clean connection ends the session that a persistent one left at the broker. */
+/** A connection with a clean session ends the session that a persistent one left at the broker. */
 async function endSessions(connect: Connect, topology: Topology): Promise<void> {
   for (const group of Object.keys(topology.groups)) {
     const client = connect({ clientId: sessionOf(topology.prefix, group), clean: true });
@@ -290,7 +290,7 @@ async function endSessions(connect: Connect, topology: Topology): Promise<void> 
   }
 }
 
-/** The database's locks, which can be taken away as the end of the process would. */
+/** The database's locks, which can be released as the end of the process would release them. */
 function tracked(database: Database) {
   const held = new Set<Lock>();
   return {
