@@ -73,12 +73,12 @@ const buses: readonly [string, { readonly amqpUrl?: string | undefined; readonly
   ['MQTT', { env: { EVENT_BUS: 'mqtt' } }],
   ['local', { env: { EVENT_BUS: 'local' } }],
 ];
-const ways = { out: 'outbox', in: 'inbox' } as const;
-const losses = buses.flatMap(([bus, on]) => (['out', 'in'] as const).map((way) => [bus, way, on] as const));
+const tables = { out: 'outbox', in: 'inbox' } as const;
+const losses = buses.flatMap(([bus, on]) => (['out', 'in'] as const).map((direction) => [bus, direction, on] as const));
 
 test.each(losses)(
   'on bus %s, the first event of each type about each order is lost on its way %s',
-  async (...[bus, way, on]) => {
+  async (...[bus, direction, on]) => {
     const schedule = newSchedule();
     const payments = await startPaymentsInside();
     onTestFinished(() => payments.stop());
@@ -89,7 +89,7 @@ test.each(losses)(
       env: { ...env, ...on.env, RETRY_ATTEMPTS: '1', PAYMENT_URL: payments.url },
     });
     const { process, databaseUrl } = system;
-    await loseTheFirst(databaseUrl, ways[way]);
+    await loseTheFirst(databaseUrl, tables[direction]);
     await rejectPoints(databaseUrl);
 
     // Orders of the shop, of a sale, and of one whose orders wait for payment: some of each are cancelled.
@@ -124,7 +124,7 @@ test.each(losses)(
 
     const over = performance.now();
     const verdict = await conclude({
-      fault: `the first event of each type and order lost on its way ${way}, ${bus}`,
+      fault: `the first event of each type and order lost on its way ${direction}, ${bus}`,
       rounds: 1,
       databaseUrl,
       load,
@@ -135,7 +135,7 @@ test.each(losses)(
       withinMs: HOLD_SECONDS * 1_000 + DONE_WITHIN_MS,
     });
     expect(verdict.failed).toEqual([]);
-    expect(await lostTypes(databaseUrl)).toEqual(lossesOf[way]);
+    expect(await lostTypes(databaseUrl)).toEqual(lossesOf[direction]);
 
     // Asking shows.
     for (const [service, question] of questions) {

@@ -47,8 +47,8 @@ export const messagingMutations: readonly Mutation[] = [
         replace: '',
       },
     ],
-    tests: { files: [RABBITMQ], pattern: 'a message that fails each delivery is buried' },
-    failure: 'the poison is buried',
+    tests: { files: [RABBITMQ], pattern: 'dead-letters a message whose deliveries all fail' },
+    failure: 'the message is a dead letter',
   },
   {
     name: 'puback-before-stored',

@@ -1,4 +1,4 @@
-// Erlang's port mapper, by which RabbitMQ and rabbitmqctl find each other. Left alone, Erlang starts one for the whole
+// Erlang's port mapper, with which RabbitMQ and rabbitmqctl find each other. By default Erlang starts one for the whole
 // machine and leaves it running; this one is private, and ends with the last server that uses it.
 import { once } from 'node:events';
 import { connect } from 'node:net';
@@ -12,7 +12,7 @@ export interface Epmd {
   stop(): Promise<void>;
 }
 
-/** `command` is how to run it. */
+/** `command` runs it. */
 export const startEpmd = ([command, ...args]: readonly [string, ...string[]] = ['epmd']): Promise<Epmd> =>
   retryWithOtherPorts(async () => {
     const port = await freePort();

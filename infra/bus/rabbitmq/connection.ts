@@ -22,13 +22,13 @@ export interface ConnectionOptions {
   /** The name that the broker's tools show. */
   readonly name: string;
   /** How long the broker may take for a reply. */
-  readonly answerTimeoutMs: number;
+  readonly replyTimeoutMs: number;
   readonly log: Logger;
 }
 
 /** Connects in the background, again and again (100 ms to 5 s apart). */
 export class Connection {
-  readonly answerTimeoutMs: number;
+  readonly replyTimeoutMs: number;
   /** Channels that the broker was asked to close and has not closed. */
   readonly unclosed = new Set<Channel>();
   readonly #options: ConnectionOptions;
@@ -42,9 +42,9 @@ export class Connection {
   #closing: Promise<void> | undefined;
 
   constructor(options: ConnectionOptions) {
-    const { urls, name, answerTimeoutMs, log } = options;
+    const { urls, name, replyTimeoutMs, log } = options;
     this.#options = options;
-    this.answerTimeoutMs = answerTimeoutMs;
+    this.replyTimeoutMs = replyTimeoutMs;
     this.#nodes = new BrokerNodes(urls);
     this.#state = new ConnectionState({
       name: 'RabbitMQ client',
@@ -163,7 +163,7 @@ export class Connection {
     if (!model) return recovering.close();
     // close() alone would wait forever for the reply of a broker that is gone.
     const gone = new Promise((resolve) => model.once('close', resolve));
-    const deadline = setTimeout(() => socketOf(model).destroy(new Error('no answer to close')), CLOSE_TIMEOUT_MS);
+    const deadline = setTimeout(() => socketOf(model).destroy(new Error('no reply to close')), CLOSE_TIMEOUT_MS);
     await Promise.race([recovering.close(), gone]);
     clearTimeout(deadline);
   }
@@ -175,7 +175,7 @@ async function prepare(model: ChannelModel): Promise<void> {
   model.on('error', () => undefined);
   model.on('close', () => socketOf(model).destroy());
   // Recovery would take a connection that ended before it listened for an open one. One round trip shows the difference.
-  const silent = new Error(`no answer within ${HANDSHAKE_TIMEOUT_MS} ms`);
+  const silent = new Error(`no reply within ${HANDSHAKE_TIMEOUT_MS} ms`);
   const closed = new Promise((resolve) => model.once('close', resolve));
   const probe = await within(HANDSHAKE_TIMEOUT_MS, model.createChannel(), () => silent).catch(async (error) => {
     if (error !== silent) throw error; // the connection has ended

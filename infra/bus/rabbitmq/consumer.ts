@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import type { Health } from '../../runtime/health.ts';
 import { PendingSet } from '../../runtime/pending-set.ts';
 import type { Connection } from './connection.ts';
-import { answerOf, NoAnswer } from './deadlines.ts';
+import { ReplyTimeout, withDeadline } from './deadlines.ts';
 import { ResilientChannel } from './resilient-channel.ts';
 
 const CONSUMER_TAG = 'sluice'; // has to be unique per channel, and each has one consumer
@@ -92,10 +92,10 @@ export class QueueConsumer {
   /** Returns whether the broker replied. Messages that it delivers until then are handled too. */
   async #cancel({ channel }: Session): Promise<boolean> {
     const { connection } = this.#options;
-    const withinMs = Math.min(CANCEL_TIMEOUT_MS, connection.answerTimeoutMs);
-    return answerOf(connection, channel.cancel(CONSUMER_TAG), { withinMs }).then(
+    const withinMs = Math.min(CANCEL_TIMEOUT_MS, connection.replyTimeoutMs);
+    return withDeadline(connection, channel.cancel(CONSUMER_TAG), { withinMs }).then(
       () => true,
-      (error) => !(error instanceof NoAnswer), // a lost channel has no consumer either
+      (error) => !(error instanceof ReplyTimeout), // a lost channel has no consumer either
     );
   }
 

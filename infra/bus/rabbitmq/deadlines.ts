@@ -1,34 +1,36 @@
-// A deadline for each request to the broker: while a queue has no leader, or a node is about to fail, the broker may never
-// reply.
+// Deadlines for requests to the broker: while a queue has no leader, or when a node is about to fail, a reply may never
+// come.
 import type { Channel, ChannelModel } from 'amqplib';
 import type { Connection } from './connection.ts';
 
-/** Declaring needs many replies, and creating queues is slow: the deadline for all of it, in answerTimeoutMs. */
-const DECLARE_TIMEOUTS = 3;
-/** Channels that the broker does not close; beyond this number their connection is replaced. */
+/** Channels that the broker does not close; with more, their connection is replaced. */
 const MAX_UNCLOSED = 100;
 
-export class NoAnswer extends Error {
-  override readonly name = 'NoAnswer';
+export class ReplyTimeout extends Error {
+  override readonly name = 'ReplyTimeout';
 }
 
-interface AnswerOptions {
-  /** Default: the connection's answerTimeoutMs. */
+interface DeadlineOptions {
+  /** Default: the connection's replyTimeoutMs. */
   readonly withinMs?: number;
   /** Rejects with its reason when it aborts. */
   readonly signal?: AbortSignal;
 }
 
-/** Settles as `request` does, or rejects with NoAnswer. While the broker blocks the connection, the deadline waits. */
-export function answerOf<T>(connection: Connection, request: Promise<T>, options: AnswerOptions = {}): Promise<T> {
-  const { withinMs = connection.answerTimeoutMs, signal } = options;
+/** Settles as `request` does, or rejects with ReplyTimeout. A blocked connection prolongs the deadline. */
+export function withDeadline<T>(
+  connection: Connection,
+  request: Promise<T>,
+  options: DeadlineOptions = {},
+): Promise<T> {
+  const { withinMs = connection.replyTimeoutMs, signal } = options;
   return new Promise((resolve, reject) => {
     const fail = (error: unknown) => {
       end();
       reject(error);
     };
     const deadline = setInterval(() => {
-      if (!connection.blocked) fail(new NoAnswer(`no answer within ${withinMs} ms`));
+      if (!connection.blocked) fail(new ReplyTimeout(`no reply within ${withinMs} ms`));
     }, withinMs);
     const aborted = () => fail(signal?.reason);
     signal?.addEventListener('abort', aborted);
@@ -36,15 +38,15 @@ export function answerOf<T>(connection: Connection, request: Promise<T>, options
       clearInterval(deadline);
       signal?.removeEventListener('abort', aborted);
     };
-    request.then((answer) => {
+    request.then((reply) => {
       end();
-      resolve(answer);
+      resolve(reply);
     }, fail);
   });
 }
 
-/** The deadline for declaring queues. */
-export const declareTimeoutMs = ({ answerTimeoutMs }: Connection) => DECLARE_TIMEOUTS * answerTimeoutMs;
+/** The deadline for declaring all queues, which takes many replies and is slow. */
+export const declareTimeoutMs = ({ replyTimeoutMs }: Connection) => 3 * replyTimeoutMs;
 
 /** Opens a channel. If it does not open in time, its connection is replaced. */
 export async function openChannel<C extends Channel>(
@@ -56,9 +58,9 @@ export async function openChannel<C extends Channel>(
   if (!model) throw new Error('no connection to the broker');
   const opening = open(model);
   try {
-    return await answerOf(connection, opening, signal ? { signal } : {});
+    return await withDeadline(connection, opening, signal ? { signal } : {});
   } catch (error) {
-    if (error instanceof NoAnswer && connection.model === model) connection.reset('no channel opens');
+    if (error instanceof ReplyTimeout && connection.model === model) connection.reset('no channel opens');
     opening.then(
       (late) => closeChannel(connection, late),
       () => undefined,
@@ -79,5 +81,5 @@ export async function closeChannel(connection: Connection, channel: Channel): Pr
   const requested = channel.close().catch(() => undefined); // it was closed already
   const closed = Promise.race([ended, requested]).finally(() => unclosed.delete(channel));
   if (unclosed.size > MAX_UNCLOSED) connection.reset(`${unclosed.size} channels do not close`);
-  await answerOf(connection, closed).catch(() => undefined);
+  await withDeadline(connection, closed).catch(() => undefined);
 }

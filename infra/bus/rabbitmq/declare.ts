@@ -1,5 +1,5 @@
 // The queues, exchanges and bindings on RabbitMQ. Declaring is idempotent. If a queue exists with other arguments, the
-// broker closes the channel (406 PRECONDITION_FAILED), and the operator has to delete the queue.
+// broker closes the channel (406 PRECONDITION_FAILED), and the operator has to resolve the conflict.
 import type { Channel } from 'amqplib';
 import { deadExchangeOf, deadQueueOf, exchangeOf, queueOf, type Topology } from '../topology.ts';
 

@@ -29,7 +29,7 @@ export interface RabbitmqBusOptions {
    *  the prefix, because it is an argument of the queue. */
   readonly deliveryLimit?: number;
   /** How long the broker may take for any other reply: opening a channel, consuming, closing. */
-  readonly answerTimeoutMs?: number;
+  readonly replyTimeoutMs?: number;
 }
 
 /** Connects in the background: a broker that is away shows in health(), never as an exception. */
@@ -89,7 +89,7 @@ export class RabbitmqBus implements Bus {
   }
 
   #connect(purpose: string): Connection {
-    const { url, topology, log, answerTimeoutMs = 5_000 } = this.#options;
-    return new Connection({ urls: url, name: `${topology.prefix} ${purpose}`, answerTimeoutMs, log });
+    const { url, topology, log, replyTimeoutMs = 5_000 } = this.#options;
+    return new Connection({ urls: url, name: `${topology.prefix} ${purpose}`, replyTimeoutMs, log });
   }
 }

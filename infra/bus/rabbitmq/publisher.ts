@@ -9,7 +9,7 @@ import type { OutgoingEvent, Rejected } from '../port.ts';
 import { EVENT_CONTENT_TYPE } from '../port.ts';
 import { Batch } from './batch.ts';
 import type { Connection } from './connection.ts';
-import { answerOf, declareTimeoutMs } from './deadlines.ts';
+import { declareTimeoutMs, withDeadline } from './deadlines.ts';
 import { ResilientChannel } from './resilient-channel.ts';
 
 /** An older topology is declared again before the next event: a binding that is missing for only one of an event's groups
@@ -127,7 +127,7 @@ export class Publisher {
       return;
     }
     if (performance.now() - this.#declaredAt < DECLARATION_MAX_AGE_MS) return channel;
-    answerOf(connection, this.#declare(channel), { withinMs: declareTimeoutMs(connection) })
+    withDeadline(connection, this.#declare(channel), { withinMs: declareTimeoutMs(connection) })
       .catch((error: unknown) => this.#channel.renew(String(error)))
       .finally(() => this.#pump());
     return;

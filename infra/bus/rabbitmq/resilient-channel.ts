@@ -4,8 +4,9 @@ import type { Channel, ChannelModel } from 'amqplib';
 import type { Logger } from 'pino';
 import { backoff, isLogged } from '../../runtime/backoff.ts';
 import type { Health } from '../../runtime/health.ts';
+import { reasonOf } from '../../runtime/reason.ts';
 import type { Connection } from './connection.ts';
-import { answerOf, closeChannel, declareTimeoutMs, openChannel } from './deadlines.ts';
+import { closeChannel, declareTimeoutMs, openChannel, withDeadline } from './deadlines.ts';
 
 const RETRY_BASE_MS = 100;
 const RETRY_MAX_MS = 5_000;
@@ -159,7 +160,7 @@ export class ResilientChannel<C extends Channel> {
         lose(reason);
         void closeChannel(connection, opened);
       });
-      await answerOf(connection, ready, { withinMs: declareTimeoutMs(connection), signal: abandoned });
+      await withDeadline(connection, ready, { withinMs: declareTimeoutMs(connection), signal: abandoned });
       if (lost) throw new Error(this.#lastError);
       this.#current = opened;
       this.#readyAt = performance.now();
@@ -170,7 +171,7 @@ export class ResilientChannel<C extends Channel> {
       // Without await: a channel that hangs does not close either.
       if (channel) void closeChannel(connection, channel);
       if (abandoned.aborted) return;
-      this.#lastError = error instanceof Error ? error.message : String(error);
+      this.#lastError = reasonOf(error);
       this.#retryLater();
     }
   }
@@ -183,7 +184,7 @@ export class ResilientChannel<C extends Channel> {
     this.#retryTimer = setTimeout(() => {
       // A channel that was lost with its connection needs no line of its own.
       if (connection.model && isLogged(this.#failures))
-        log.warn({ channel: name, error: this.#lastError }, 'channel lost, opening another one');
+        log.warn({ channel: name, reason: this.#lastError }, 'channel lost, opening another one');
       void this.#try();
     }, delayMs);
   }

@@ -6,7 +6,7 @@ import type { IncomingMessage, Receiver, Subscription } from '../port.ts';
 import { deadQueueOf, queueOf, type Topology } from '../topology.ts';
 import type { Connection } from './connection.ts';
 import { QueueConsumer } from './consumer.ts';
-import { answerOf, closeChannel, NoAnswer, openChannel } from './deadlines.ts';
+import { closeChannel, openChannel, ReplyTimeout, withDeadline } from './deadlines.ts';
 
 export interface SubscriptionOptions {
   readonly connection: Connection;
@@ -79,7 +79,7 @@ export class RabbitmqSubscription implements Subscription {
     try {
       const channel = await openChannel(connection, (model) => model.createChannel());
       channel.on('error', () => undefined); // checkQueue rejects with the same error
-      const { messageCount, consumerCount } = await answerOf(connection, channel.checkQueue(this.#queue)).finally(
+      const { messageCount, consumerCount } = await withDeadline(connection, channel.checkQueue(this.#queue)).finally(
         () => {
           void closeChannel(connection, channel);
         },
@@ -88,7 +88,7 @@ export class RabbitmqSubscription implements Subscription {
       return messageCount;
     } catch (error) {
       log.debug({ err: error, queue: this.#queue }, 'backlog unknown');
-      if (!(error instanceof NoAnswer)) await this.#checkConsumed(false);
+      if (!(error instanceof ReplyTimeout)) await this.#checkConsumed(false);
       return undefined;
     }
   }
