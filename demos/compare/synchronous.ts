@@ -10,7 +10,7 @@ import { listen } from '../../infra/http/server.ts';
 import { publishToUsers } from '../../infra/messaging/publishers.ts';
 import { Relay } from '../../infra/messaging/relay.ts';
 import { createLog } from '../../infra/observability/log.ts';
-import { createMetrics } from '../../infra/observability/metrics.ts';
+import { Metrics } from '../../infra/observability/metrics.ts';
 import type { ServiceContext } from '../../infra/runtime/service.ts';
 import { couponService } from '../../services/coupon/index.ts';
 import { notifyService } from '../../services/notify/index.ts';
@@ -30,7 +30,7 @@ export async function startSynchronous(env: NodeJS.ProcessEnv, together: Togethe
   const resources = await openResources(config, log);
   try {
     return await serve(
-      { settings: config, database: resources.database, metrics: createMetrics(), log },
+      { settings: config, database: resources.database, metrics: new Metrics(), log },
       resources,
       together,
     );

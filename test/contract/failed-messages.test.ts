@@ -13,8 +13,8 @@ import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
 import { failStep } from '../../services/points/fail-step.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
-import { createTables } from '../setup/member.ts';
+import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
+import { createTables } from '../setup/group-consumer.ts';
 import { eventBody } from '../setup/service-alone.ts';
 
 const { databaseUrl } = inject('servers');

@@ -6,7 +6,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { serverFolder } from '../../demos/shared/folder.ts';
-import { openLocalBus } from '../../infra/bus/local.ts';
+import { LocalBus } from '../../infra/bus/local.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { openPglite } from '../../infra/database/pglite.ts';
 import type { Database } from '../../infra/database/port.ts';
@@ -66,7 +66,7 @@ afterEach(async () => {
 /** Wires a service to the bus as an application would. */
 async function run<E extends CloudEvent>(
   name: string,
-  bus: ReturnType<typeof openLocalBus>,
+  bus: LocalBus,
   service: Pick<Service<E>, 'handlers' | 'onDead' | 'subjectName'> & { readonly outbox: Outbox },
 ) {
   const { outbox, handlers, onDead, subjectName } = service;
@@ -98,7 +98,7 @@ async function run<E extends CloudEvent>(
 }
 
 test('publishes, handles and dead-letters events of another catalogue, each by its own schema', async () => {
-  const bus = openLocalBus({
+  const bus = new LocalBus({
     database,
     inboxOf: (group) => new InboxStore(schemaOf(group)),
     topology: { prefix: 'library', groups: { treasury: ['book.lent'], desk: ['fine.charged'] } },

@@ -12,8 +12,8 @@ import { Relay, type Unpublished } from '../../infra/messaging/relay.ts';
 import { Watchdog } from '../../infra/messaging/watchdog.ts';
 import type { Health } from '../../infra/runtime/health.ts';
 import { deferred } from '../../infra/runtime/promises.ts';
-import { type Databases, log, type Peer, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
-import { createTables, type Group, Member, type MemberOptions } from '../setup/member.ts';
+import { type BusProcess, type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
+import { createTables, type Group, GroupConsumer, type GroupConsumerOptions } from '../setup/group-consumer.ts';
 import { eventually } from '../setup/wait.ts';
 
 const { databaseUrl } = inject('servers');
@@ -262,15 +262,15 @@ describe('the inbox', () => {
   const topology = { prefix: 'none', groups: { points: ['order.placed'] } };
 
   /** A member of a group. No bus delivers to it: tests call its inbox or write its rows. */
-  async function join(options: MemberOptions = {}): Promise<Member> {
+  async function join(options: GroupConsumerOptions = {}): Promise<GroupConsumer> {
     const idle: Subscription = {
       health: (): Health => ({ status: 'up' }),
       backlog: async () => 0,
       rebuild: async () => {},
       close: async () => {},
     };
-    const peer = { bus: { subscribe: async () => idle }, database: databases.database } as unknown as Peer;
-    const member = await Member.join(peer, topology, group, options);
+    const peer = { bus: { subscribe: async () => idle }, database: databases.database } as unknown as BusProcess;
+    const member = await GroupConsumer.join(peer, topology, group, options);
     cleanUps.push(() => member.close());
     return member;
   }
@@ -443,7 +443,7 @@ describe('the inbox', () => {
       readonly claimed_until: Date | null;
     }
     const replies = async () => (await databases.database.query(`SELECT FROM ${group.schema}.outbox`)).length;
-    const givenUp = (member: Member) => member.outcomes.filter((outcome) => outcome === 'reply-dead');
+    const givenUp = (member: GroupConsumer) => member.outcomes.filter((outcome) => outcome === 'reply-dead');
 
     /** A member whose replies fail `state.left` times: all replies, or those about `state.bad`. */
     async function joinMute() {
@@ -640,7 +640,7 @@ describe('the inbox', () => {
 
   describe('under a watchdog', () => {
     /** Watches a subscription whose backlog makes no progress. */
-    function watch(member: Member, silenceMs = 90) {
+    function watch(member: GroupConsumer, silenceMs = 90) {
       let rebuilds = 0;
       const state: { backlog: number | undefined } = { backlog: 5 };
       const subscription: Subscription = {

@@ -147,7 +147,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
     await eventually(async () => (await atWork()) === 1, { what: 'it is under way' });
     proxy.swallow(true);
     expect(await ended).toBeInstanceOf(DatabaseUnavailable);
-    proxy.cut();
+    proxy.sever();
   });
 
   test("BullMQ's migrations may take longer too", async () => {

@@ -8,19 +8,19 @@ import { join } from 'node:path';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import type { EventData } from '../../contracts/events.ts';
-import { openLocalBus } from '../../infra/bus/local.ts';
-import { openMqttBus } from '../../infra/bus/mqtt/index.ts';
+import { LocalBus } from '../../infra/bus/local.ts';
+import { MqttBus } from '../../infra/bus/mqtt/index.ts';
 import type { Bus, OutgoingEvent } from '../../infra/bus/port.ts';
-import { openRabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
+import { RabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
 import { sessionOf, type Topology } from '../../infra/bus/topology.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { Watchdog } from '../../infra/messaging/watchdog.ts';
-import { openMqttClient } from '../../infra/mqtt/client.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
-import { startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
+import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
+import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';
+import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
 import { startDeafProxy } from '../setup/deaf-proxy.ts';
-import { createTables, type Group, Member, type MemberOptions } from '../setup/member.ts';
+import { createTables, type Group, GroupConsumer, type GroupConsumerOptions } from '../setup/group-consumer.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 const { databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl } = inject('servers');
@@ -46,10 +46,10 @@ afterEach(async () => {
 });
 
 /** A member of the group on this bus, and its watchdog. */
-async function watched(bus: Bus, options: MemberOptions = {}) {
+async function watched(bus: Bus, options: GroupConsumerOptions = {}) {
   const unused = async () => {};
-  const peer = { bus, database: databases.database, cut: () => {}, crash: unused, close: unused };
-  const member = await Member.join(peer, topology, group, { prefetch: PREFETCH, ...options });
+  const process = { bus, database: databases.database, sever: () => {}, crash: unused, close: unused };
+  const member = await GroupConsumer.join(process, topology, group, { prefetch: PREFETCH, ...options });
   cleanUps.push(() => member.close());
   let rebuilds = 0;
   const watchdog = new Watchdog({
@@ -116,14 +116,14 @@ async function expectEffects(ids: readonly string[], timeoutMs: number): Promise
 }
 
 const onMqtt = (connect: Connect, publisherUrl: string): Bus => {
-  const publisher = openMqttClient({ url: publisherUrl, log });
-  const bus = openMqttBus({ topology, publisher, connect, database: databases.database, log });
+  const publisher = new ExternalPublisher({ url: publisherUrl, log });
+  const bus = new MqttBus({ topology, publisher, connect, database: databases.database, log });
   cleanUps.push(() => publisher.close());
   return bus;
 };
 
 const deafBuses: [string, string | undefined, (url: string) => Promise<Bus>][] = [
-  ['RabbitMQ', amqpUrl, (url) => openRabbitmqBus({ url, topology, log, prefetch: PREFETCH })],
+  ['RabbitMQ', amqpUrl, async (url) => new RabbitmqBus({ url, topology, log, prefetch: PREFETCH })],
   ['MQTT on Mosquitto', mosquittoUrl, async (url) => onMqtt(connectTo(url), url)],
   ["MQTT on RabbitMQ's plugin", rabbitMqttUrl, async (url) => onMqtt(connectTo(url), url)],
 ];
@@ -186,13 +186,13 @@ async function onBroker(url: string): Promise<Opened> {
 
 async function onEmbeddedBroker(): Promise<Opened> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-silence-'));
-  const broker = await startEmbeddedBroker({ dataDir, host: '127.0.0.1', port: 0, prefix: topology.prefix, log });
+  const broker = await EmbeddedBroker.start({ dataDir, host: '127.0.0.1', port: 0, prefix: topology.prefix, log });
   cleanUps.push(
     () => rm(dataDir, { recursive: true }),
     () => broker.close(),
   );
-  const { publisher, connectInside: connect } = broker;
-  const bus = openMqttBus({ topology, publisher, connect, database: databases.database, log });
+  const { publisher, connectInternal: connect } = broker;
+  const bus = new MqttBus({ topology, publisher, connect, database: databases.database, log });
   return { bus, connect };
 }
 
@@ -249,7 +249,7 @@ test('is unhealthy while its handlers hang, and no effect is duplicated when the
     release = resolve;
   });
   cleanUps.push(() => release());
-  const bus = openLocalBus({ database: databases.database, topology, inboxOf: () => new InboxStore(group.schema) });
+  const bus = new LocalBus({ database: databases.database, topology, inboxOf: () => new InboxStore(group.schema) });
   // The lease expires before the handler returns, so the message may be claimed again meanwhile.
   const { watchdog } = await watched(bus, { prepare: () => held, leaseMs: 1_000, attempts: 100 });
   const ids = await publish(bus, 5);

@@ -22,7 +22,7 @@ describe.for([
       proxy.swallow(true);
       await eventually(() => queues.health().status === 'down', { what: 'the queues are down', timeoutMs: 25_000 });
       await expect(queues.remove('q')).rejects.toThrow();
-      proxy.cut();
+      proxy.sever();
       proxy.swallow(false);
       await eventually(() => queues.health().status === 'up', { what: 'the queues are up again', timeoutMs: 15_000 });
     },

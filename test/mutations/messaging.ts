@@ -22,7 +22,7 @@ export const messagingMutations: readonly Mutation[] = [
     } catch (error) {`,
       },
     ],
-    tests: { files: [BUS], pattern: 'AMQP on RabbitMQ what had arrived and was not stored' },
+    tests: { files: [BUS], pattern: 'AMQP on RabbitMQ delivers messages that a process had received and not stored' },
     failure: NEVER_CAME,
   },
   {
@@ -49,8 +49,8 @@ export const messagingMutations: readonly Mutation[] = [
         replace: '',
       },
     ],
-    tests: { files: [RABBITMQ], pattern: 'a message that fails each delivery is dead-lettered' },
-    failure: 'the poison is dead-lettered',
+    tests: { files: [RABBITMQ], pattern: 'dead-letters a message whose deliveries all fail' },
+    failure: 'the message is a dead letter',
   },
   {
     name: 'puback-before-stored',
@@ -58,17 +58,17 @@ export const messagingMutations: readonly Mutation[] = [
       'After PUBACK an MQTT broker forgets the message: if it is only in memory by then, it is lost with the process.',
     changes: [
       {
-        file: 'infra/bus/mqtt/intake.ts',
+        file: 'infra/bus/mqtt/inbound-buffer.ts',
         find: '      try {\n        const events = batch.filter(',
         replace: '      try {\n        acknowledge(batch);\n        const events = batch.filter(',
       },
       {
-        file: 'infra/bus/mqtt/intake.ts',
+        file: 'infra/bus/mqtt/inbound-buffer.ts',
         find: '        acknowledge(batch);\n      } catch',
         replace: '      } catch',
       },
     ],
-    tests: { files: [BUS], pattern: 'MQTT on Mosquitto what had arrived and was not stored' },
+    tests: { files: [BUS], pattern: 'MQTT on Mosquitto delivers messages that a process had received and not stored' },
     failure: NEVER_CAME,
   },
   {
@@ -100,7 +100,7 @@ export const messagingMutations: readonly Mutation[] = [
         replace: '    batch.settle(id, undefined);\n',
       },
     ],
-    tests: { files: [BUS], pattern: 'AMQP on RabbitMQ what is too large, or for nobody, is an error' },
+    tests: { files: [BUS], pattern: 'AMQP on RabbitMQ rejects oversized and unroutable events' },
     failure: UNROUTABLE,
   },
   {
@@ -113,7 +113,7 @@ export const messagingMutations: readonly Mutation[] = [
         replace: 'persistent: true, mandatory: false,',
       },
     ],
-    tests: { files: [BUS], pattern: 'AMQP on RabbitMQ what is too large, or for nobody, is an error' },
+    tests: { files: [BUS], pattern: 'AMQP on RabbitMQ rejects oversized and unroutable events' },
     failure: UNROUTABLE,
   },
   {

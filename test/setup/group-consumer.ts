@@ -1,5 +1,5 @@
-// A member of a group on a bus: an inbox with its worker, as a service runs them, whose handler records what it did in
-// a table without any unique key. So an effect that takes place twice is seen twice.
+// Consumes a group's events as a service does, with an inbox and its worker. The handler records its effects in a table
+// without any unique key, so an effect that takes place twice is visible twice.
 import { type Event, eventSchemas } from '../../contracts/events.ts';
 import type { Receiver, Subscription } from '../../infra/bus/port.ts';
 import type { Topology } from '../../infra/bus/topology.ts';
@@ -10,28 +10,28 @@ import { Inbox } from '../../infra/messaging/inbox.ts';
 import { defineStatement, Outbox } from '../../infra/messaging/outbox.ts';
 import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
 import { failStep } from '../../services/points/fail-step.ts';
-import { log, type Peer } from './bus-stages.ts';
+import { type BusProcess, log } from './bus-fixtures.ts';
 
 const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
 
 export interface Group {
   readonly name: string;
-  /** Of its tables: outbox, inbox, effects. */
+  /** The schema of its tables: outbox, inbox, effects. */
   readonly schema: string;
 }
 
-/** Makes the tables of a group. */
+/** Creates the tables of a group. */
 export async function createTables(database: Database, { schema }: Group): Promise<void> {
   await migrate(database, schema, await readMigrations(MESSAGING, 'messaging'));
   await database.script(`CREATE TABLE ${schema}.effects (
-    event_id uuid, order_id uuid, data json, member text, answer_id uuid DEFAULT gen_random_uuid(), at timestamptz DEFAULT now())`);
+    event_id uuid, order_id uuid, data json, consumer text, reply_id uuid DEFAULT gen_random_uuid(), at timestamptz DEFAULT now())`);
 }
 
-export interface MemberOptions {
+export interface GroupConsumerOptions {
   readonly name?: string;
-  /** Before the transaction; throwing fails the attempt. */
+  /** Called before the transaction; throwing fails the attempt. */
   readonly prepare?: (event: Event) => Promise<void>;
-  /** In the transaction, after the effects; throwing rolls them back. */
+  /** Called in the transaction, after the effects; throwing rolls them back. */
   readonly handle?: (events: readonly Event[]) => void;
   /** Before replies are resent, in the transaction; throwing fails the attempt. */
   readonly resendReplies?: (orderIds: readonly string[]) => void | Promise<void>;
@@ -40,18 +40,18 @@ export interface MemberOptions {
   readonly attempts?: number;
   readonly retryMs?: number;
   readonly prefetch?: number;
-  /** How long a row stays claimed by a member that is gone. */
+  /** How long a row stays claimed by a consumer that is gone. */
   readonly leaseMs?: number;
-  /** How often rows are looked for without a wake-up. */
+  /** The interval of polls without a wake-up. */
   readonly pollMs?: number;
 }
 
-export class Member {
+export class GroupConsumer {
   readonly inbox: Inbox;
   readonly outcomes: HandlingOutcome[] = [];
   #subscription: Subscription | undefined;
 
-  private constructor(database: Database, { schema }: Group, types: readonly string[], options: MemberOptions) {
+  private constructor(database: Database, { schema }: Group, types: readonly string[], options: GroupConsumerOptions) {
     const { attempts = 3, retryMs = 20, prefetch = 50, leaseMs = 10_000, pollMs = 50 } = options;
     const outbox = new Outbox(schema);
     const handler = recordingHandler(schema, outbox, options);
@@ -74,12 +74,17 @@ export class Member {
     });
   }
 
-  /** Subscribes the group, whose tables exist, over this peer's connections. */
-  static async join({ bus, database }: Peer, topology: Topology, group: Group, options: MemberOptions = {}) {
-    const member = new Member(database, group, topology.groups[group.name] ?? [], options);
-    member.inbox.start();
-    member.#subscription = await bus.subscribe(group.name, receiverOf(member.inbox, options));
-    return member;
+  /** Subscribes the group, whose tables exist, over this process's connections. */
+  static async join(
+    { bus, database }: BusProcess,
+    topology: Topology,
+    group: Group,
+    options: GroupConsumerOptions = {},
+  ) {
+    const consumer = new GroupConsumer(database, group, topology.groups[group.name] ?? [], options);
+    consumer.inbox.start();
+    consumer.#subscription = await bus.subscribe(group.name, receiverOf(consumer.inbox, options));
+    return consumer;
   }
 
   get subscription(): Subscription {
@@ -87,18 +92,18 @@ export class Member {
     return this.#subscription;
   }
 
-  /** As a service stops. */
+  /** In the order in which a service stops. */
   async close(): Promise<void> {
     await Promise.all([this.inbox.stop(), this.#subscription?.close()]);
   }
 
-  /** Claims no more rows, and leaves those it has: the part of a kill -9 that is not about connections. */
+  /** Claims no more rows, and leaves those it has: the effect of kill -9 apart from the connections. */
   crash(): void {
     void this.inbox.stop();
   }
 }
 
-function receiverOf(inbox: Inbox, { receive }: MemberOptions): Receiver {
+function receiverOf(inbox: Inbox, { receive }: GroupConsumerOptions): Receiver {
   if (!receive) return inbox;
   return {
     process: (batch) => receive().then(() => inbox.process(batch)),
@@ -111,7 +116,7 @@ function receiverOf(inbox: Inbox, { receive }: MemberOptions): Receiver {
 function recordingHandler(
   schema: string,
   outbox: Outbox,
-  { name, prepare, handle, resendReplies }: MemberOptions,
+  { name, prepare, handle, resendReplies }: GroupConsumerOptions,
 ): AnyHandler {
   const replies = defineStatement({
     events: `SELECT answer_id AS event_id, 'points.awarded' AS type, order_id AS subject, at AS time,
@@ -122,10 +127,15 @@ function recordingHandler(
   return {
     ...(prepare ? { prepare } : {}),
     handle: async (tx, events: readonly Event[]) => {
-      const effects = events.map(({ id, subject, data }) => ({ event_id: id, order_id: subject, data, member: name }));
+      const effects = events.map(({ id, subject, data }) => ({
+        event_id: id,
+        order_id: subject,
+        data,
+        consumer: name,
+      }));
       await tx.execute(
-        `INSERT INTO ${schema}.effects (event_id, order_id, data, member)
-         SELECT * FROM json_to_recordset($1::json) AS r (event_id uuid, order_id uuid, data json, member text)`,
+        `INSERT INTO ${schema}.effects (event_id, order_id, data, consumer)
+         SELECT * FROM json_to_recordset($1::json) AS r (event_id uuid, order_id uuid, data json, consumer text)`,
         [JSON.stringify(effects)],
       );
       handle?.(events);
