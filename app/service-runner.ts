@@ -8,10 +8,9 @@ import type { ServiceName } from '../contracts/services.ts';
 import type { Bus, OutgoingEvent, Subscription } from '../infra/bus/port.ts';
 import type { Database } from '../infra/database/port.ts';
 import { Inbox } from '../infra/messaging/inbox.ts';
-import type { Outbox } from '../infra/messaging/outbox.ts';
-import { publishToBus } from '../infra/messaging/publish-to-bus.ts';
-import { publishToUsers } from '../infra/messaging/publish-to-users.ts';
-import { Relay } from '../infra/messaging/relay.ts';
+import { type Channel, channels, type Outbox } from '../infra/messaging/outbox.ts';
+import { publishToBus, publishToUsers } from '../infra/messaging/publishers.ts';
+import { Relay, type RelayOptions } from '../infra/messaging/relay.ts';
 import { Watchdog } from '../infra/messaging/watchdog.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
 import { liveTopic } from '../infra/mqtt/topics.ts';
@@ -136,7 +135,7 @@ export class ServiceRunner {
     const { name: service, outbox, database, metrics } = this.#options;
     setOrRemove(metrics.backlog, { service }, this.#watchdog?.backlog);
     await Promise.all(
-      (['bus', 'user'] as const).map(async (channel) => {
+      channels.map(async (channel) => {
         const rows = within(MEASURED_WITHIN_MS, outbox.size(database, channel)).catch(() => undefined);
         setOrRemove(metrics.outbox, { service, channel }, await rows);
       }),
@@ -148,6 +147,7 @@ export class ServiceRunner {
     const database = this.#options.database.background;
     const common = {
       database,
+      schema: schemaOf(name),
       leaseMs: config.LEASE_MS,
       pollMs: POLL_MS[database.kind],
       log,
@@ -156,7 +156,6 @@ export class ServiceRunner {
       ...common,
       prefetch: config.PREFETCH,
       maxRows: MAX_ROWS,
-      schema: schemaOf(name),
       catalogue: eventSchemas,
       handlers: service.handlers,
       onDead: service.onDead,
@@ -172,15 +171,15 @@ export class ServiceRunner {
       onUnreadablePruned: (count) => metrics.unreadablePruned.inc({ service: name }, count),
     });
     const toBus = this.#busPublisher();
-    const relays = [
-      new Relay({ ...common, outbox, channel: 'bus', publish: (rows) => publishToBus(toBus, rows) }),
-      new Relay({
-        ...common,
-        outbox,
-        channel: 'user',
-        publish: (rows) => publishToUsers(mqtt, config.BUS_PREFIX, rows),
-      }),
-    ];
+    const publishers: Record<Channel, RelayOptions['publish']> = {
+      bus: (rows) => publishToBus(toBus, rows),
+      user: (rows) => publishToUsers(mqtt, config.BUS_PREFIX, rows),
+    };
+    const relays = channels.map((channel) => {
+      const relay = new Relay({ ...common, channel, publish: publishers[channel] });
+      outbox.connect(channel, relay);
+      return relay;
+    });
     return { inbox, relays };
   }
 

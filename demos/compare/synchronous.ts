@@ -3,10 +3,11 @@
 // one service to the next is replaced, by a call.
 import { type Config, parseConfig } from '../../app/config.ts';
 import { openResources, type Resources } from '../../app/resources.ts';
+import { schemaOf } from '../../app/schemas.ts';
 import type { RunningSluice } from '../../app/start.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { listen } from '../../infra/http/server.ts';
-import { publishToUsers } from '../../infra/messaging/publish-to-users.ts';
+import { publishToUsers } from '../../infra/messaging/publishers.ts';
 import { Relay } from '../../infra/messaging/relay.ts';
 import { createLog } from '../../infra/observability/log.ts';
 import { createMetrics } from '../../infra/observability/metrics.ts';
@@ -88,13 +89,15 @@ async function complete(orderId: string, order: Participant, steps: readonly Par
 }
 
 function userRelay({ settings: config, database, log }: Context, { outbox }: Participant, { mqtt }: Resources): Relay {
-  return new Relay({
+  const relay = new Relay({
     database,
-    outbox,
+    schema: schemaOf('notify'),
     channel: 'user',
     pollMs: 500,
     leaseMs: config.LEASE_MS,
     log,
     publish: (rows) => publishToUsers(mqtt, config.BUS_PREFIX, rows),
   });
+  outbox.connect('user', relay);
+  return relay;
 }

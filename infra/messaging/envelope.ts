@@ -2,10 +2,10 @@
 import { createHash } from 'node:crypto';
 import { MAX_EVENT_BYTES, type OutgoingEvent } from '../bus/port.ts';
 import { type CloudEvent, type EventCatalogue, schemaFor } from './catalogue.ts';
-import type { ClaimedRow } from './outbox.ts';
+import type { OutboxRow } from './outbox.ts';
 
 /** The event of an outbox row. Throws if the row does not match the schema of its type. */
-export function writeEvent(catalogue: EventCatalogue, row: ClaimedRow, source: string): OutgoingEvent {
+export function writeEvent(catalogue: EventCatalogue, row: OutboxRow, source: string): OutgoingEvent {
   const { event_id: id, type, subject } = row;
   const schema = schemaFor(catalogue, type);
   if (!schema) throw new TypeError(`unknown type ${type}`);

@@ -17,7 +17,7 @@ export interface Handler<E extends CloudEvent> {
    */
   handle(tx: Transaction, events: readonly E[]): Promise<void>;
   /** Puts the replies about these subjects into the outbox once more, because the requests arrived again. */
-  resendReplies?(tx: Transaction, subjects: readonly string[]): Promise<void>;
+  resendReplies?(tx: Transaction, subjects: readonly string[]): Promise<unknown>;
 }
 
 /** A handler for each type of `E`; one that handles several types is called once for all their events in a batch. */
@@ -43,4 +43,4 @@ export interface DeadMessage {
  * Reports dead messages to other services, in the transaction that marks them dead. Called again when such a message
  * arrives again: the report is its reply. Only called for messages with a subject.
  */
-export type OnDead = (tx: Transaction, dead: readonly DeadMessage[]) => Promise<void>;
+export type OnDead = (tx: Transaction, dead: readonly DeadMessage[]) => Promise<unknown>;

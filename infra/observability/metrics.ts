@@ -64,7 +64,7 @@ export function createMetrics() {
     }),
     resent: new Counter({
       name: 'sluice_resent_total',
-      help: 'Questions that were repeated because their answers were overdue, by event type.',
+      help: 'Requests that were resent because their replies were overdue, by event type.',
       labelNames: ['type'] as const,
       registers,
     }),

@@ -35,9 +35,10 @@ export const releaseTickets = (outbox: Outbox): Handler<Event<'order.cancelled'>
   accepts: ofTicket,
   handle: async (tx, events) => {
     await release(tx, reports(events));
-    await outbox.write(tx, 'bus', RELEASED, [events.map(({ data }) => data.orderId)]);
+    const orderIds = events.map(({ data }) => data.orderId);
+    await outbox.write(tx, RELEASED, orderIds);
   },
-  resendReplies: (tx, orderIds) => outbox.write(tx, 'bus', RELEASED, [orderIds]),
+  resendReplies: (tx, orderIds) => outbox.write(tx, RELEASED, orderIds),
 });
 
 /** order.awaiting-payment of a ticket → its holder is told so. */

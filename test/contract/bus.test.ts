@@ -368,7 +368,7 @@ describe.for(stages)('%s', ([, stage]) => {
     await toHaveHadEffect('points', good);
   });
 
-  onStage('an event that comes three times at once has one effect; asked again, its answer is repeated', async () => {
+  onStage('an event that arrives three times at once has one effect; its reply is resent', async () => {
     const peer = await openPeer();
     await join(peer, 'points');
     const event = orderPlaced();
@@ -390,7 +390,7 @@ describe.for(stages)('%s', ([, stage]) => {
     expect(await effects('points')).toEqual([event.id]);
   });
 
-  // As it is when a question was asked again while its broker, or its group, was away.
+  // As if a request is resent while its broker or its group is away.
   onStage('an event may stand several times in what is published, and in what waits for a group', async () => {
     const peer = await openPeer();
     const [twice, once, later] = [orderPlaced(), orderPlaced(), orderPlaced()];

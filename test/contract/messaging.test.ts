@@ -7,7 +7,7 @@ import type { Subscription } from '../../infra/bus/port.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { MAX_UNREADABLE } from '../../infra/messaging/inbox-pruner.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
-import { type Channel, type ClaimedRow, Outbox } from '../../infra/messaging/outbox.ts';
+import { type Channel, defineStatement, Outbox, type OutboxRow } from '../../infra/messaging/outbox.ts';
 import { Relay, type Unpublished } from '../../infra/messaging/relay.ts';
 import { Watchdog } from '../../infra/messaging/watchdog.ts';
 import type { Health } from '../../infra/runtime/health.ts';
@@ -35,14 +35,15 @@ afterEach(async () => {
 
 describe('the relay', () => {
   /** A transport: returns the rows that it did not take over. */
-  type Publish = (rows: readonly ClaimedRow[]) => Promise<Unpublished[]>;
+  type Publish = (rows: readonly OutboxRow[]) => Promise<Unpublished[]>;
 
   function startRelay(
     publish: Publish,
     { channel = 'bus' as Channel, leaseMs = 60_000, pollMs = 50, database = databases.database } = {},
   ) {
     const outbox = new Outbox(group.schema);
-    const relay = new Relay({ database, outbox, channel, publish, leaseMs, pollMs, log });
+    const relay = new Relay({ database, schema: group.schema, channel, publish, leaseMs, pollMs, log });
+    outbox.connect(channel, relay);
     relay.start();
     cleanUps.push(() => relay.stop());
     return { relay, outbox };
@@ -50,7 +51,7 @@ describe('the relay', () => {
 
   /** Takes over every row. */
   function taking() {
-    const taken: ClaimedRow[] = [];
+    const taken: OutboxRow[] = [];
     const publish: Publish = async (rows) => {
       taken.push(...rows);
       return [];
@@ -61,18 +62,21 @@ describe('the relay', () => {
   /** Writes events in a transaction; returns their ids. */
   async function write(outbox: Outbox, count: number, channel: Channel = 'bus'): Promise<string[]> {
     const ids = Array.from({ length: count }, () => uuidv7());
-    await databases.database.transaction((tx) => outbox.write(tx, channel, EVENTS, [ids]));
+    await databases.database.transaction((tx) => outbox.write(tx, { ...EVENTS, channel }, ids));
     return ids;
   }
-  const EVENTS = `SELECT id AS event_id, 'points.awarded' AS type, 'subject' AS subject, now() AS time, '{}' AS data
-    FROM unnest($1::uuid[]) AS id`;
+  const EVENTS = defineStatement({
+    events: `SELECT id AS event_id, 'points.awarded' AS type, 'subject' AS subject, now() AS time, '{}' AS data
+      FROM unnest($1::uuid[]) AS id`,
+    params: (ids: readonly string[]) => [ids],
+  });
 
   const rows = () =>
     databases.database.query<{ event_id: string; failures: number; error: string | null; claimed: boolean }>(
       `SELECT event_id, failures, error, claimed_until > now() AS claimed FROM ${group.schema}.outbox ORDER BY position`,
     );
   const isEmpty = () => eventually(async () => (await rows()).length === 0, { what: 'the outbox is empty' });
-  const idsOf = (taken: readonly ClaimedRow[]) => taken.map(({ event_id }) => event_id);
+  const idsOf = (taken: readonly OutboxRow[]) => taken.map(({ event_id }) => event_id);
 
   test('publishes rows in the order they were written, and deletes them once they are confirmed', async () => {
     const confirmed = deferred();
@@ -93,7 +97,7 @@ describe('the relay', () => {
     const { taken, publish } = taking();
     const { outbox } = startRelay(publish);
     const undone = databases.database.transaction(async (tx) => {
-      await outbox.write(tx, 'bus', EVENTS, [[uuidv7()]]);
+      await outbox.write(tx, EVENTS, [uuidv7()]);
       throw new Error('rolled back');
     });
     await expect(undone).rejects.toThrow('rolled back');
@@ -112,7 +116,7 @@ describe('the relay', () => {
 
   test('publishes the same events again if a process dies before they are confirmed', async () => {
     const died = deferred();
-    const seen: ClaimedRow[] = [];
+    const seen: OutboxRow[] = [];
     const { outbox } = startRelay(
       async (batch) => {
         seen.push(...batch);
@@ -127,7 +131,7 @@ describe('the relay', () => {
     const { taken, publish } = taking();
     startRelay(publish);
     await eventually(() => taken.length >= 3, { what: 'another process publishes the rows' });
-    const same = ({ event_id, time, data }: ClaimedRow) => ({ event_id, time, data });
+    const same = ({ event_id, time, data }: OutboxRow) => ({ event_id, time, data });
     expect(taken.map(same)).toEqual(seen.map(same));
   });
 
@@ -142,7 +146,7 @@ describe('the relay', () => {
     });
     const ids = Array.from({ length: 5 }, () => uuidv7());
     bad = ids[2];
-    await databases.database.transaction((tx) => outbox.write(tx, 'bus', EVENTS, [ids]));
+    await databases.database.transaction((tx) => outbox.write(tx, EVENTS, ids));
     const later = await write(outbox, 5);
     const good = [...ids.filter((id) => id !== bad), ...later];
     await eventually(() => taken.length >= good.length, { what: 'the others are published' });

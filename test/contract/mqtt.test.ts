@@ -12,8 +12,8 @@ import { createIntake } from '../../infra/bus/mqtt/intake.ts';
 import type { Bus, IncomingMessage, Receiver } from '../../infra/bus/port.ts';
 import { sessionOf, type Topology } from '../../infra/bus/topology.ts';
 import type { Lock } from '../../infra/database/port.ts';
-import type { ClaimedRow } from '../../infra/messaging/outbox.ts';
-import { publishToUsers } from '../../infra/messaging/publish-to-users.ts';
+import type { OutboxRow } from '../../infra/messaging/outbox.ts';
+import { publishToUsers } from '../../infra/messaging/publishers.ts';
 import { openMqttClient } from '../../infra/mqtt/client.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
 import { startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
@@ -321,7 +321,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     expect(rejected.length).toBeLessThan(200);
     expect(rejected.every(({ error }) => error.code === 'unavailable')).toBe(true);
     // What a relay does for texts to users.
-    const rows = Array.from({ length: 200 }, (_, position) => ({ subject: `u-${position}`, data: '{}' }) as ClaimedRow);
+    const rows = Array.from({ length: 200 }, (_, position) => ({ subject: `u-${position}`, data: '{}' }) as OutboxRow);
     const again = performance.now();
     const unpublished = await publishToUsers(publisher, topology.prefix, rows);
     expect(performance.now() - again).toBeLessThan(2 * publishTimeoutMs + 1_000);

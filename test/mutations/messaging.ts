@@ -1,4 +1,4 @@
-// Mistakes between a row and a handler: the outbox and its relay, the buses, the inbox.
+// Mutations between a row and a handler: the outbox and its relay, the buses, the inbox.
 import type { Mutation } from './mutation.ts';
 
 const BUS = 'test/contract/bus.test.ts';
@@ -10,7 +10,8 @@ const UNROUTABLE = '=> "unroutable"';
 export const messagingMutations: readonly Mutation[] = [
   {
     name: 'acknowledge-before-handling',
-    lesson: 'RabbitMQ forgets what is acknowledged: a process that dies while it handles a message takes it along.',
+    lesson:
+      'RabbitMQ forgets an acknowledged message: if the process dies while it handles the message, both are lost.',
     changes: [
       {
         file: 'infra/bus/rabbitmq/consumer.ts',
@@ -26,7 +27,7 @@ export const messagingMutations: readonly Mutation[] = [
   },
   {
     name: 'acknowledge-before-commit',
-    lesson: 'A transport acknowledges when a promise resolves: it must not resolve before the effect is committed.',
+    lesson: 'The consumer acknowledges when a promise resolves: it must not resolve before the effect is committed.',
     changes: [
       {
         file: 'infra/messaging/inbox.ts',
@@ -39,7 +40,8 @@ export const messagingMutations: readonly Mutation[] = [
   },
   {
     name: 'acknowledge-in-finally',
-    lesson: 'An acknowledgement in `finally` also acknowledges what failed: it is neither handled nor a dead letter.',
+    lesson:
+      'An acknowledgement in `finally` also covers a failed message, which is then neither handled nor a dead letter.',
     changes: [
       {
         file: 'infra/bus/rabbitmq/consumer.ts',
@@ -52,7 +54,8 @@ export const messagingMutations: readonly Mutation[] = [
   },
   {
     name: 'puback-before-stored',
-    lesson: 'PUBACK ends what an MQTT broker owes: a message that is only in memory then is lost with the process.',
+    lesson:
+      'After PUBACK an MQTT broker forgets the message: if it is only in memory by then, it is lost with the process.',
     changes: [
       {
         file: 'infra/bus/mqtt/intake.ts',
@@ -70,13 +73,13 @@ export const messagingMutations: readonly Mutation[] = [
   },
   {
     name: 'delete-before-confirm',
-    lesson: 'An outbox row that is deleted before the broker confirmed its event is the only copy, thrown away.',
+    lesson: 'Before the broker confirms an event, its outbox row is the only safe copy.',
     changes: [
       {
         file: 'infra/messaging/relay.ts',
         find: '    const unpublished = await publish(rows);',
         replace: `    for (const { position } of rows) this.#published.push(position);
-    await this.#turnOver();
+    await this.#claim();
     const unpublished = await publish(rows);`,
       },
     ],
@@ -88,7 +91,7 @@ export const messagingMutations: readonly Mutation[] = [
   },
   {
     name: 'publish-without-confirm',
-    lesson: 'That an event was written to a socket says nothing: the broker may reject it, or be gone.',
+    lesson: 'An event that was written to a socket may still be rejected, or lost with the broker.',
     changes: [
       {
         file: 'infra/bus/rabbitmq/publisher.ts',
@@ -102,7 +105,7 @@ export const messagingMutations: readonly Mutation[] = [
   },
   {
     name: 'publish-not-mandatory',
-    lesson: 'RabbitMQ confirms what no queue receives, too: only `mandatory` makes it say so.',
+    lesson: 'RabbitMQ confirms an event that no queue receives; only `mandatory` makes it return the event.',
     changes: [
       {
         file: 'infra/bus/rabbitmq/publisher.ts',
@@ -115,7 +118,7 @@ export const messagingMutations: readonly Mutation[] = [
   },
   {
     name: 'no-inbox-id',
-    lesson: 'Delivery is at least once: without a record of what was handled, a redelivery is a second effect.',
+    lesson: 'Delivery is at least once: without a record of handled messages, a redelivery has a second effect.',
     changes: [
       {
         file: 'infra/messaging/inbox-store.ts',
@@ -133,8 +136,7 @@ export const messagingMutations: readonly Mutation[] = [
   },
   {
     name: 'replies-not-resent',
-    lesson:
-      'A reply can be lost, too. If a request that arrives again is only dropped as known, its sender waits for ever.',
+    lesson: 'A reply can be lost too: if a repeated request is only dropped, its sender waits for ever.',
     changes: [
       {
         file: 'infra/messaging/inbox-transactions.ts',
@@ -142,7 +144,7 @@ export const messagingMutations: readonly Mutation[] = [
         replace: '    if (ids.length >= 0) return;\n',
       },
     ],
-    tests: { files: ['test/contract/effects.test.ts'], pattern: 'a question that is asked again gets the answer' },
+    tests: { files: ['test/contract/effects.test.ts'], pattern: 'replies to a repeated request' },
     failure: 'to deeply equal',
   },
 ];

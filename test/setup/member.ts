@@ -7,7 +7,7 @@ import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
 import type { AnyHandler } from '../../infra/messaging/handler.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
-import { Outbox } from '../../infra/messaging/outbox.ts';
+import { defineStatement, Outbox } from '../../infra/messaging/outbox.ts';
 import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
 import { failStep } from '../../services/points/fail-step.ts';
 import { log, type Peer } from './bus-stages.ts';
@@ -113,9 +113,12 @@ function recordingHandler(
   outbox: Outbox,
   { name, prepare, handle, resendReplies }: MemberOptions,
 ): AnyHandler {
-  const answers = `SELECT answer_id AS event_id, 'points.awarded' AS type, order_id AS subject, at AS time,
-      json_build_object('orderId', order_id, 'userId', 'alice', 'points', 1)::text AS data
-    FROM ${schema}.effects WHERE order_id = ANY($1::uuid[])`;
+  const replies = defineStatement({
+    events: `SELECT answer_id AS event_id, 'points.awarded' AS type, order_id AS subject, at AS time,
+        json_build_object('orderId', order_id, 'userId', 'alice', 'points', 1)::text AS data
+      FROM ${schema}.effects WHERE order_id = ANY($1::uuid[])`,
+    params: (orderIds: readonly string[]) => [orderIds],
+  });
   return {
     ...(prepare ? { prepare } : {}),
     handle: async (tx, events: readonly Event[]) => {
@@ -127,11 +130,11 @@ function recordingHandler(
       );
       handle?.(events);
       const orderIds = effects.map(({ order_id }) => order_id);
-      await outbox.write(tx, 'bus', answers, [orderIds]);
+      await outbox.write(tx, replies, orderIds);
     },
     resendReplies: async (tx, orderIds) => {
       await resendReplies?.(orderIds);
-      await outbox.write(tx, 'bus', answers, [orderIds]);
+      await outbox.write(tx, replies, orderIds);
     },
   };
 }
