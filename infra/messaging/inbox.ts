@@ -2,7 +2,7 @@
 // effect, so a redelivery changes nothing; a failing message is stored and retried here, so it never blocks the messages
 // behind it, and no transport needs a delay queue.
 //
-// A message's way: Inbox receives it; InboxWorker stores it and claims its row, if it is not processed on arrival;
+// The path of a message: Inbox receives it; unless it is processed on arrival, InboxWorker stores and claims its row;
 // InboxProcessor makes one attempt and records the outcome; InboxTransactions commits effects, replies and failures.
 import { setMaxListeners } from 'node:events';
 import type { IncomingMessage, Receiver } from '../bus/port.ts';
@@ -45,7 +45,7 @@ export class Inbox implements Receiver {
     this.worker = new InboxWorker({ ...options, store: this.#store, processor: this.#processor, signal });
   }
 
-  /** Starts to claim rows. Messages that a transport hands over are processed without it, too. */
+  /** Starts to claim rows. process() works without it. */
   start(): void {
     this.worker.start();
     this.#pruner.start();
@@ -96,7 +96,7 @@ export class Inbox implements Receiver {
     return readMessage(this.#options.catalogue, body);
   }
 
-  /** All but the events that their handler does not accept: the service acknowledges them without a trace. */
+  /** Drops events that their handler does not accept: they are acknowledged without a trace, and count as progress. */
   #accepted(batch: readonly IncomingMessage[]): (ReadableMessage | UnreadableMessage)[] {
     return batch
       .map(({ body }) => this.#read(body))

@@ -38,7 +38,7 @@ export interface Service<E extends CloudEvent> {
   /** The folder of its numbered SQL files. */
   readonly migrations: URL;
   readonly handlers: Handlers<E>;
-  /** What becomes of messages that are dead. */
+  /** Reports dead messages. */
   readonly onDead?: OnDead;
   /** What log lines call a message's subject. */
   readonly subjectName?: string;

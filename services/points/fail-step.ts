@@ -1,4 +1,4 @@
-// A message that is dead → step.failed: the order shows that its step waits for an operator.
+// A dead message → step.failed, so that the order shows that its step waits for an operator.
 import type { EventData } from '../../contracts/events.ts';
 import type { OnDead } from '../../infra/messaging/handler.ts';
 import { NEW_EVENTS, type Outbox } from '../../infra/messaging/outbox.ts';
