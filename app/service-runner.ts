@@ -93,7 +93,7 @@ export class ServiceRunner {
       database: database.background,
       inbox,
       subscription: this.#subscription,
-      silenceMs: config.WATCHDOG_MS,
+      stallMs: config.WATCHDOG_MS,
       log,
       onRebuild: () => metrics.rebuilds.inc({ service: name }),
     });

@@ -6,7 +6,7 @@ import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { Loop } from '../runtime/loop.ts';
 import { within } from '../runtime/promises.ts';
 import { integer, variable } from '../runtime/settings.ts';
-import { Silence } from '../runtime/silence.ts';
+import { StallDetector } from '../runtime/stall-detector.ts';
 import type { Inbox } from './inbox.ts';
 
 export const watchdogSettings = {
@@ -24,8 +24,8 @@ export interface WatchdogOptions {
   readonly database: Database;
   readonly inbox: Inbox;
   readonly subscription: Subscription;
-  /** A backlog without progress for this long is a silence. */
-  readonly silenceMs: number;
+  /** A consumer with a backlog and no progress for this long is stalled. */
+  readonly stallMs: number;
   readonly log: Logger;
   readonly onRebuild?: () => void;
 }
@@ -33,21 +33,21 @@ export interface WatchdogOptions {
 export class Watchdog {
   readonly #options: WatchdogOptions;
   readonly #loop: Loop;
-  readonly #silence: Silence;
+  readonly #stalls: StallDetector;
   readonly #everyMs: number;
   #backlog: { readonly messages: number; readonly at: number } | undefined;
 
   constructor(options: WatchdogOptions) {
     this.#options = options;
-    this.#silence = new Silence(options.silenceMs);
-    this.#everyMs = Math.min(5_000, options.silenceMs / 3);
+    this.#stalls = new StallDetector(options.stallMs);
+    this.#everyMs = Math.min(5_000, options.stallMs / 3);
     this.#loop = new Loop({
       name: 'watchdog',
       everyMs: this.#everyMs,
       log: options.log,
       turn: async () => {
         try {
-          await this.#look();
+          await this.#check();
         } catch (error) {
           this.#backlog = undefined;
           throw error;
@@ -75,17 +75,17 @@ export class Watchdog {
   }
 
   get healthy(): boolean {
-    return this.#silence.healthy;
+    return this.#stalls.healthy;
   }
 
-  async #look(): Promise<void> {
-    const { database, inbox, subscription, silenceMs, log, onRebuild } = this.#options;
+  async #check(): Promise<void> {
+    const { database, inbox, subscription, stallMs, log, onRebuild } = this.#options;
     let due: number;
     try {
       due = await inbox.rows.due(database);
     } catch (error) {
       // Without the database there can be no progress, and no consumer is to blame.
-      if (error instanceof DatabaseUnavailable) this.#silence.excuse();
+      if (error instanceof DatabaseUnavailable) this.#stalls.reset();
       throw error;
     }
     const atBroker = await this.#bounded(subscription.backlog());
@@ -94,9 +94,9 @@ export class Watchdog {
 
     const atLeast = here + (atBroker ?? 0);
     const known = atBroker !== undefined || here > 0;
-    if (!this.#silence.look(known ? atLeast : undefined, inbox.lastProgress ?? 0)) return;
-    const { rebuilds } = this.#silence;
-    log.error({ backlog: this.backlog, atLeast, silentMs: silenceMs, rebuilds }, 'no progress: rebuilding');
+    if (!this.#stalls.check(known ? atLeast : undefined, inbox.lastProgress ?? 0)) return;
+    const { rebuilds } = this.#stalls;
+    log.error({ backlog: this.backlog, atLeast, stallMs, rebuilds }, 'no progress: rebuilding');
     onRebuild?.();
     await this.#bounded(subscription.rebuild());
     inbox.wake();

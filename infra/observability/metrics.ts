@@ -57,8 +57,8 @@ export function createMetrics() {
       labelNames: ['reason'] as const,
       registers,
     }),
-    lateness: new Gauge({
-      name: 'sluice_event_loop_lateness_seconds',
+    eventLoopLag: new Gauge({
+      name: 'sluice_event_loop_lag_seconds',
       help: 'How long a request that may be rejected has waited for the event loop; absent while none come.',
       registers,
     }),

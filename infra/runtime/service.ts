@@ -56,7 +56,7 @@ export interface Service<E extends CloudEvent> {
    * Requests that come in floods: they are rejected before any work while this process has more than it can bear. Called
    * for every request.
    */
-  readonly mayReject?: (request: IncomingMessage) => boolean;
+  readonly isSheddable?: (request: IncomingMessage) => boolean;
   /** Work that goes on by itself. */
   readonly loops?: readonly Background[];
 }

@@ -1,6 +1,5 @@
 // Settings: environment variables, described where they are used, parsed together once at start.
 import { z } from 'zod';
-import { splitUrls } from './urls.ts';
 
 declare module 'zod' {
   interface GlobalMeta {
@@ -34,6 +33,9 @@ export const url = (...protocols: string[]) =>
     .string()
     .refine((value) => protocols.some((protocol) => value.startsWith(`${protocol}://`)) && readable(value))
     .meta({ allowed: `a URL such as ${protocols[0]}://user:password@host:port` });
+
+/** The URLs of a list separated by commas. A comma within a URL stays. */
+export const splitUrls = (list: string): string[] => list.split(/,\s*(?=[a-z]+:\/\/)/);
 
 /** One URL, or several separated by commas. */
 export const urls = (...protocols: string[]) => {

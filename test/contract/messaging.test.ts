@@ -632,7 +632,7 @@ describe('the inbox', () => {
 
   describe('watched', () => {
     /** A subscription with a backlog that nobody works on. */
-    function watch(member: Member, silenceMs = 90) {
+    function watch(member: Member, stallMs = 90) {
       let rebuilds = 0;
       const state: { backlog: number | undefined } = { backlog: 5 };
       const subscription: Subscription = {
@@ -645,7 +645,7 @@ describe('the inbox', () => {
         database: databases.database,
         inbox: member.inbox,
         subscription,
-        silenceMs,
+        stallMs,
         log,
       });
       watchdog.start();

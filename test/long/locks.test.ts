@@ -171,7 +171,7 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
         accepted++;
       },
       giveUp: async () => {},
-      silenceMs: 60_000,
+      stallMs: 60_000,
       onRebuild: () => {},
       log,
     });

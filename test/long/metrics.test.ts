@@ -82,10 +82,10 @@ describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
 
   test('nothing is said of progress before there was any, nor of the event loop before it was measured', async () => {
     for (const service of services) expect((await consumers())[service]).toMatchObject({ lastProgressAt: null });
-    expect(named(await metrics(), 'sluice_event_loop_lateness_seconds')).toEqual([]);
+    expect(named(await metrics(), 'sluice_event_loop_lag_seconds')).toEqual([]);
     await postJson(`${process.url}/flash-sales/${randomUUID()}/purchases`, { userId: 'ann' });
-    expect(named(await metrics(), 'sluice_event_loop_lateness_seconds')).toHaveLength(1);
-    await eventually(async () => named(await metrics(), 'sluice_event_loop_lateness_seconds').length === 0, {
+    expect(named(await metrics(), 'sluice_event_loop_lag_seconds')).toHaveLength(1);
+    await eventually(async () => named(await metrics(), 'sluice_event_loop_lag_seconds').length === 0, {
       what: 'it is not measured any more',
     });
   });

@@ -56,7 +56,7 @@ async function watched(bus: Bus, options: MemberOptions = {}) {
     database: databases.database,
     inbox: member.inbox,
     subscription: member.subscription,
-    silenceMs: SILENCE_MS,
+    stallMs: SILENCE_MS,
     log,
     onRebuild: () => rebuilds++,
   });

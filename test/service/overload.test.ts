@@ -7,13 +7,13 @@ import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CALM_MS } from '../../infra/http/lateness.ts';
+import { CALM_MS } from '../../infra/http/event-loop-lag.ts';
 import { type RejectionCounts, TOLERATED_MS } from '../../infra/http/overload.ts';
 import { eventually } from '../setup/wait.ts';
 
 /** Each request keeps the server's processor busy for this long. */
 const WORK_MS = 4;
-const MAX_LATENESS_MS = 150;
+const MAX_LAG_MS = 150;
 /** Far more connections than requests that can be answered in the allowed time. */
 const CROWD = 400;
 
@@ -129,13 +129,13 @@ afterAll(async () => {
 
 async function serve(kind: 'guarded' | 'unguarded') {
   const script = fileURLToPath(new URL('overload.child.ts', import.meta.url));
-  const child = fork(script, [kind, String(WORK_MS), String(MAX_LATENESS_MS)], { execArgv: ['--import', 'tsx'] });
+  const child = fork(script, [kind, String(WORK_MS), String(MAX_LAG_MS)], { execArgv: ['--import', 'tsx'] });
   children.push(child);
   const [port] = (await once(child, 'message')) as [number];
   const stats = async () => {
     child.send('stats');
     const [answer] = await once(child, 'message');
-    return answer as RejectionCounts & { latenessMs?: number };
+    return answer as RejectionCounts & { lagMs?: number };
   };
   return { port, stats };
 }
@@ -144,7 +144,7 @@ const bearable: Load = { perSecond: 0.8 * (1_000 / WORK_MS), forMs: 1_500 };
 /** Its connections: with no more, the loop is not late, whatever else the machine does. */
 const FEW = 2;
 /** From here on the guard has recognised the overload, but where the machine stood still; before, a burst is tolerated. */
-const RECOGNISED_MS = 2 * (MAX_LATENESS_MS + TOLERATED_MS);
+const RECOGNISED_MS = 2 * (MAX_LAG_MS + TOLERATED_MS);
 const forMs = RECOGNISED_MS + 2_000;
 
 /** What the server bears, ten times as much with a probe of its health meanwhile, and what it bears again. */
@@ -159,7 +159,7 @@ async function loadInTurn(kind: 'guarded' | 'unguarded') {
   ]);
   const rejectedInFlood = await stats();
   // For as long the guard tolerates no lateness; then it stops its timer, and knows of none.
-  await eventually(async () => (await stats()).latenessMs === undefined, {
+  await eventually(async () => (await stats()).lagMs === undefined, {
     what: 'it has been calm for a while',
     timeoutMs: CALM_MS + 10_000,
   });
@@ -192,7 +192,7 @@ describe('at ten times the load that a process can bear', () => {
   test('the rest is told when to come back, long before it would have been answered', () => {
     const rejected = guarded.flood.filter(({ status }) => status === 503);
     expect(rejected.length + accepted(guarded.flood).length).toBe(guarded.flood.length);
-    expect(rejected.length).toBe(guarded.rejectedInFlood.late);
+    expect(rejected.length).toBe(guarded.rejectedInFlood.lag);
     expect(rejected.length).toBeGreaterThan(accepted(guarded.flood).length);
     expect(rejected.every(({ retryAfter }) => retryAfter >= 1 && retryAfter <= 3)).toBe(true);
     expect(usual(rejected)).toBeLessThan(0.5 * usual(accepted(unguarded.flood)));
@@ -205,8 +205,8 @@ describe('at ten times the load that a process can bear', () => {
 
   test('before the flood nobody is rejected, and after it nobody is', () => {
     expect(accepted(guarded.before)).toHaveLength(guarded.before.length);
-    expect(guarded.rejectedBefore).toMatchObject({ inFlight: 0, late: 0 });
+    expect(guarded.rejectedBefore).toMatchObject({ inFlight: 0, lag: 0 });
     expect(accepted(guarded.after)).toHaveLength(guarded.after.length);
-    expect(guarded.rejectedAfter).toMatchObject({ inFlight: 0, late: guarded.rejectedInFlood.late });
+    expect(guarded.rejectedAfter).toMatchObject({ inFlight: 0, late: guarded.rejectedInFlood.lag });
   });
 });

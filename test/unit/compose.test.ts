@@ -57,7 +57,7 @@ const unused = {
   bus: {} as Bus,
   mqtt: {} as MqttPublisher,
   queues: undefined,
-  overload: { rejected: { inFlight: 0, late: 0 }, latenessMs: 0 },
+  overload: { rejected: { inFlight: 0, lag: 0 }, lagMs: 0 },
   metrics: createMetrics(),
   log: pino({ level: 'silent' }),
 };

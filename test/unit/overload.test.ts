@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
-import { LatenessLimit, LoopLateness } from '../../infra/http/lateness.ts';
+import { EventLoopLag, LoadShedder } from '../../infra/http/event-loop-lag.ts';
 import { OverloadGuard, type OverloadGuardOptions } from '../../infra/http/overload.ts';
 import { deferred } from '../../infra/runtime/promises.ts';
 import { eventually } from '../setup/wait.ts';
@@ -13,14 +13,14 @@ const TOLERATED_MS = 300;
 /** A loop whose every turn takes as long as is said; answers how many of `requests` a turn were accepted in each. */
 function turning() {
   let now = 1_000_000;
-  const lateness = new LoopLateness(now);
-  const limit = new LatenessLimit(MAX_MS, TOLERATED_MS, now);
+  const lag = new EventLoopLag(now);
+  const shedder = new LoadShedder(MAX_MS, TOLERATED_MS, now);
   const turn = (lengthMs: number, requests = 10) => {
-    lateness.tick(now);
-    limit.observe(lateness.at(now));
+    lag.tick(now);
+    shedder.observe(lag.at(now));
     let accepted = 0;
     for (let request = 0; request < requests; request++) {
-      if (limit.accepts(lateness.at(now), now)) accepted++;
+      if (shedder.accepts(lag.at(now), now)) accepted++;
       now += lengthMs / requests;
     }
     return accepted;
@@ -33,10 +33,10 @@ function turning() {
 
 describe('the lateness of the event loop', () => {
   test('a request that is handled late in a long turn counts from before the turn ahead of it', () => {
-    const lateness = new LoopLateness(0);
-    lateness.tick(10);
-    lateness.tick(80);
-    expect(lateness.at(130)).toBe(120);
+    const lag = new EventLoopLag(0);
+    lag.tick(10);
+    lag.tick(80);
+    expect(lag.at(130)).toBe(120);
   });
 
   test('short turns never reject, however many requests they bring', () => {
@@ -93,7 +93,7 @@ afterEach(async () => {
 });
 
 async function serve(listener: RequestListener, options: Partial<OverloadGuardOptions> = {}) {
-  const guard = new OverloadGuard({ applies: ({ method }) => method === 'POST', ...options });
+  const guard = new OverloadGuard({ isSheddable: ({ method }) => method === 'POST', ...options });
   const server = createServer(guard.guard(listener)).listen(0, '127.0.0.1');
   await once(server, 'listening');
   cleanups.push(() => {
@@ -138,7 +138,7 @@ describe('the guard', () => {
       status: 503,
       title: expect.any(String),
     });
-    expect(guard.rejected).toEqual({ inFlight: 1, late: 0 });
+    expect(guard.rejected).toEqual({ inFlight: 1, lag: 0 });
   });
 
   test('spreads the times to come back', async () => {
@@ -165,7 +165,7 @@ describe('the guard', () => {
     expect(await Promise.all(first)).toEqual([200, 200]);
     await eventually(() => guard.inFlight === 0, { what: 'none is under way' });
     expect(await send()).toBe(200);
-    expect(guard.rejected).toEqual({ inFlight: 1, late: 0 });
+    expect(guard.rejected).toEqual({ inFlight: 1, lag: 0 });
   });
 
   test('gives the place of a client that went away to another one', async () => {
@@ -228,33 +228,33 @@ describe('the guard', () => {
     const seen: number[] = [];
     const { guard, port } = await serve(
       (request, response) => {
-        if (request.method === 'POST') seen.push(guard.latenessMs ?? Number.NaN);
+        if (request.method === 'POST') seen.push(guard.lagMs ?? Number.NaN);
         const until = performance.now() + (request.method === 'GET' ? 200 : 0);
         while (performance.now() < until);
         echo(request, response);
       },
-      { maxLatenessMs: 100, toleratedMs: 300 },
+      { maxLagMs: 100, toleratedMs: 300 },
     );
     const [busy, buyer] = [talk(port), talk(port)];
     buyer.socket.write(post('{}'));
     await eventually(() => statuses(buyer.seen.text).length === 1, { what: 'the first answer' });
     for (const pause of [1, 2]) {
       const began = performance.now();
-      await eventually(() => performance.now() - began > 400 && (guard.latenessMs ?? 0) < 100, { what: 'calm' });
+      await eventually(() => performance.now() - began > 400 && (guard.lagMs ?? 0) < 100, { what: 'calm' });
       busy.socket.write(get);
       buyer.socket.write(post('{}'));
       await eventually(() => statuses(buyer.seen.text).length === 1 + pause, { what: 'the next answer' });
     }
-    expect(seen.slice(1).every((latenessMs) => latenessMs > 100)).toBe(true);
-    expect(guard.rejected.late).toBe(0);
+    expect(seen.slice(1).every((lagMs) => lagMs > 100)).toBe(true);
+    expect(guard.rejected.lag).toBe(0);
   });
 
   test('the watch ends by itself when no guarded request comes', async () => {
     const { guard, port } = await serve(echo);
     await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body: '{}' });
-    expect(guard.latenessMs).toBeGreaterThanOrEqual(0);
+    expect(guard.lagMs).toBeGreaterThanOrEqual(0);
     const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
     const watching = timers();
-    await eventually(() => timers() < watching && guard.latenessMs === undefined, { what: 'one timer less' });
+    await eventually(() => timers() < watching && guard.lagMs === undefined, { what: 'one timer less' });
   });
 });

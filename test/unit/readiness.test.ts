@@ -53,7 +53,7 @@ test('tells which servers are away, and nothing of their addresses or of the err
       bus,
       mqtt,
       queues: undefined,
-      overload: { rejected: { late: 0, busy: 0 }, latenessMs: 0 } as never,
+      overload: { rejected: { lag: 0, busy: 0 }, lagMs: 0 } as never,
       metrics: createMetrics(),
       stopping: () => false,
     }),

@@ -1,6 +1,6 @@
 // Where the broker is: one URL, or those of a cluster's nodes, which are tried in turn.
 import type { Options } from 'amqplib';
-import { splitUrls } from '../../runtime/urls.ts';
+import { splitUrls } from '../../runtime/settings.ts';
 
 /** A peer that falls silent is given up after two to three of these. A `?heartbeat=` in the URL goes before. */
 const HEARTBEAT_SECONDS = 10;

@@ -1,7 +1,7 @@
 // Connections to the embedded broker from outside, TCP and WebSocket: counted, bounded, and ended with the broker.
 import { createServer, type Server } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { MqttPortInUse } from '../../runtime/data-dir-errors.ts';
+import { MqttPortInUse } from '../../runtime/startup-error.ts';
 import { BoundedConnection } from './bounded-connection.ts';
 
 /** Connections at a time; more are turned away. */
