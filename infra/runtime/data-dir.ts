@@ -13,7 +13,7 @@ export class DataDirInUse extends StartupError {
 }
 
 /** The folder does not exist and cannot be created. */
-export class DataDirUnusable extends StartupError {
+class DataDirUnusable extends StartupError {
   override readonly name = 'DataDirUnusable';
   constructor(dataDir: string, cause: Error) {
     super(`${dataDir} cannot be used for data: ${cause.message}; set DATA_DIR to another folder`, { cause });
