@@ -1,7 +1,7 @@
 // The inbox's SQL. `schema` is one of our own names, never input.
 import { MAX_EVENT_BYTES } from '../bus/port.ts';
-import { countSome } from '../database/count.ts';
 import type { Queryable, Transaction } from '../database/port.ts';
+import { countSome } from '../database/sql.ts';
 import type { DeadMessage } from './handler.ts';
 
 /** A row that this process has claimed. */

@@ -3,7 +3,7 @@
 import { createPostgresBackend, Queue, runMigrations, Worker } from 'bullmq';
 import pg from 'pg';
 import type { Logger } from 'pino';
-import { telling, whileLocked } from '../database/migrate.ts';
+import { logWhileRunning, withMigrationLock } from '../database/migrate.ts';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { send, withClientOf } from '../database/postgres-connections.ts';
 import { retryConflicts } from '../database/retry-conflicts.ts';
@@ -93,7 +93,7 @@ function sqlBackend(server: SqlServer, prefix: string, pools: Map<string, SqlPoo
 /** BullMQ's migrations, like ours: without timeouts, told in the log, ended by a stop. */
 async function migrateQueues(database: Database, log: Logger): Promise<void> {
   const about = log.child({ schema: SCHEMA });
-  await whileLocked(database, about, async (tx) => {
+  await withMigrationLock(database, about, async (tx) => {
     const query: RunStatement = async (text, params) => {
       // BullMQ begins and commits by itself; the transaction is there already.
       if (/^(BEGIN|COMMIT|ROLLBACK)$/.test(text)) return { rows: [] };
@@ -102,7 +102,7 @@ async function migrateQueues(database: Database, log: Logger): Promise<void> {
       await tx.script(text);
       return { rows: [] };
     };
-    await telling(about, 'a migration is still running', () => runMigrations({ query } as never, SCHEMA));
+    await logWhileRunning(about, 'a migration is still running', () => runMigrations({ query } as never, SCHEMA));
   });
 }
 
