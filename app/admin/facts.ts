@@ -1,5 +1,5 @@
 // The routes under /audit/:service: the facts that `sluice audit` compares, and the contents of the service's outbox and
-// inbox. Everything is bounded, and pages follow existing unique keys.
+// inbox. Every response is bounded, and pages follow existing unique keys.
 import type { Router } from 'express';
 import { v7 as uuidv7 } from 'uuid';
 import { factsQuery, messagesQuery, type Resent, resendRequest } from '../../contracts/facts.ts';
@@ -12,7 +12,7 @@ import { countMessages, locateMessages } from '../../infra/messaging/stored-mess
 import type { AnyService, FactSource, Resend } from '../../infra/runtime/service.ts';
 import { schemaOf } from '../schemas.ts';
 
-/** All ids are greater. */
+/** Less than every id. */
 const FIRST = '00000000-0000-0000-0000-000000000000';
 
 export interface FactsOptions {
@@ -62,8 +62,8 @@ function messagesRoute(router: Router, name: ServiceName, database: Database): v
 }
 
 /**
- * POST /audit/<service>/resend: says anew, at once, what was asked last about the ids that are named. Under a new event
- * id: a service that remembers the old one would only repeat its answer, and to the new one it writes what is missing.
+ * POST /audit/<service>/resend: resends the last request about each of the ids at once, under a new event id. Under the
+ * old id a service would only resend its reply; under a new one it also writes the effects that are missing.
  */
 function resendRoute(
   router: Router,
@@ -71,7 +71,7 @@ function resendRoute(
   { chosen, events }: Resend,
   { database, outbox }: Pick<FactsOptions, 'database' | 'outbox'>,
 ): void {
-  const anew = `SELECT r."eventId" AS event_id, e.type, e.subject, e.time, e.data FROM (${events}) AS e
+  const requests = `SELECT r."eventId" AS event_id, e.type, e.subject, e.time, e.data FROM (${events}) AS e
     JOIN json_to_recordset($1::json) AS r (id text, "eventId" uuid) ON r.id = e.subject`;
   route(router, `/audit/${name}/resend`, {
     post: [
@@ -79,7 +79,7 @@ function resendRoute(
       async (request, response) => {
         const { ids } = parse(resendRequest, request.body);
         const named = JSON.stringify([...new Set(ids)].map((id) => ({ id, eventId: uuidv7() })));
-        const asked = await outbox.writeAtOnce(database.background, 'bus', anew, [named], chosen);
+        const asked = await outbox.writeAtOnce(database.background, 'bus', requests, [named], chosen);
         const answer: Resent = { asked };
         response.status(202).json(answer);
       },

@@ -3,7 +3,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { Loop } from '../../infra/runtime/loop.ts';
 import { eventually } from '../setup/wait.ts';
 
-test('a loop that goes on failing logs ever fewer of its failures, and that it works again', async () => {
+test('a loop that keeps failing logs fewer and fewer failures, and logs when it succeeds again', async () => {
   const lines: { msg: string; failures?: number }[] = [];
   let turns = 0;
   const loop = new Loop({
@@ -19,5 +19,5 @@ test('a loop that goes on failing logs ever fewer of its failures, and that it w
   onTestFinished(() => loop.stop());
   loop.start();
   await eventually(() => turns === 6, { what: 'the turn that succeeds', timeoutMs: 20_000 });
-  expect(lines.map(({ msg, failures }) => failures ?? msg)).toEqual([1, 2, 4, 'works again']);
+  expect(lines.map(({ msg, failures }) => failures ?? msg)).toEqual([1, 2, 4, 'succeeds again']);
 });
