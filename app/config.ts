@@ -1,6 +1,6 @@
 // The environment, parsed once at start: the settings of a process and of each service (services/*/settings.ts).
-// Anything without a URL runs embedded. Separate processes cannot share an embedded server, so their start fails and names
-// the missing URL.
+// Anything without a URL runs embedded. Separate processes cannot share an embedded server, so their start fails and
+// names the missing URL.
 import { z } from 'zod';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { messagingFailpoints } from '../infra/messaging/failpoints.ts';

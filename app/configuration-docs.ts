@@ -8,8 +8,8 @@ export const configurationDocs = (): Readonly<Record<string, string>> => ({
 });
 
 function envExample(): string {
-  const head = `# Every setting with its default. \`sluice start\` reads a file named .env in the folder in which it starts; variables of the
-# environment take precedence. An unset or empty variable has its default. Written by \`npm run docs\`.
+  const head = `# Every setting with its default, written by \`npm run docs\`. \`sluice start\` reads a file named .env in the folder in
+# which it starts; variables of the environment take precedence. An unset or empty variable has its default.
 `;
   const variables = describeVariables().map(
     ({ name, about, allowed, fallback = '' }) => `# ${about}\n# Allowed: ${allowed}.\n#${name}=${fallback}\n`,
@@ -32,9 +32,9 @@ function configurationPage(): string {
 
 <!-- Written by \`npm run docs\` from the settings in the code. Do not edit. -->
 
-Every setting is an environment variable. \`sluice start\` also reads a file named \`.env\` in the folder in which it starts;
-variables of the environment take precedence. An unset or empty variable has its default. A value that is not allowed stops
-the start with an error that names the variable and says what is allowed.
+Every setting is an environment variable. \`sluice start\` also reads a file named \`.env\` in the folder in which it
+starts; variables of the environment take precedence. An unset or empty variable has its default. A value that is not
+allowed stops the start with an error that names the variable and says what is allowed.
 
 ${sections.join('\n')}
 ${section('Renamed variables', ['former name', 'name'], renamed)}

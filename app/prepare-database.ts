@@ -45,8 +45,8 @@ export async function migrateSchemas(
 }
 
 /**
- * Retries `work` while the database is unavailable. Rejects with a StartupError after DATABASE_WAIT_MS, with the signal's
- * reason, or with any other error unchanged.
+ * Retries `work` while the database is unavailable. Rejects with a StartupError after DATABASE_WAIT_MS, with the
+ * signal's reason, or with any other error unchanged.
  */
 export async function retryUntilAvailable<T>({ config, log, signal }: Start, work: () => Promise<T>): Promise<T> {
   /** Counted from the first failure, because `work` may have run for long before it. */

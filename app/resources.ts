@@ -80,7 +80,10 @@ export class Resources {
     }
   }
 
-  /** On an external broker events have a connection of their own, so that they and notifications do not wait for each other. */
+  /**
+   * On an external broker events have a connection of their own, so that they and notifications do not wait for each
+   * other.
+   */
   #eventPublisher(): MqttPublisher {
     const { MQTT_URL: url, PUBLISH_TIMEOUT_MS: publishTimeoutMs } = this.#config;
     if (!url) return this.mqtt;

@@ -1,4 +1,5 @@
-// Runs one service: publishes its outbox, subscribes its inbox, watches its progress. Every service and every bus uses it.
+// Runs one service: publishes its outbox, subscribes its inbox, watches its progress. Every service and every bus uses
+// it.
 import type { Router } from 'express';
 import type { Logger } from 'pino';
 import { eventSchemas } from '../contracts/events.ts';

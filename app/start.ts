@@ -57,8 +57,8 @@ export interface RunningServices extends RunningSluice {
 }
 
 /**
- * Rejects with a ConfigError or a StartupError if a condition outside the program stops the start, and with the signal's
- * reason if the signal cancelled it.
+ * Rejects with a ConfigError or a StartupError if a condition outside the program stops the start, and with the
+ * signal's reason if the signal cancelled it.
  */
 export async function startSluice(options: StartOptions): Promise<RunningServices> {
   const sluice = new Sluice(options);

@@ -1,6 +1,6 @@
 // Compiles the program into dist/. `node bin/build.js` checks types and fails on a type error; `node bin/build.js
-// --if-stale` compiles without that check, and only if a source is newer than dist/. Concurrent builds are safe: each one
-// compiles into a folder of its own and then moves it to dist/.
+// --if-stale` compiles without that check, and only if a source is newer than dist/. Concurrent builds are safe: each
+// one compiles into a folder of its own and then moves it to dist/.
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, extname, join } from 'node:path';

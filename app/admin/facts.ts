@@ -1,5 +1,5 @@
-// The routes under /audit/:service: the facts that `sluice audit` compares, and the contents of the service's outbox and
-// inbox. Every response is bounded, and pages follow existing unique keys.
+// The routes under /audit/:service: the facts that `sluice audit` compares, and the contents of the service's outbox
+// and inbox. Every response is bounded, and pages follow existing unique keys.
 import type { Router } from 'express';
 import { v7 as uuidv7 } from 'uuid';
 import { factsQuery, messagesQuery, type Resent, resendRequest } from '../../contracts/facts.ts';

@@ -18,7 +18,9 @@ import type { FailedRow, RetrySelection } from '../../infra/messaging/failed-mes
 import type { Inbox } from '../../infra/messaging/inbox.ts';
 import type { ServiceRunner } from '../service-runner.ts';
 
-/** A message that is locked or being attempted is skipped, and the retry looks for it again this often, this many times. */
+/**
+ * A message that is locked or being attempted is skipped, and the retry looks for it again this often, this many times.
+ */
 const BUSY_MS = 100;
 const BUSY_ROUNDS = 20;
 
@@ -77,8 +79,8 @@ async function retryOne(inbox: Inbox, { params }: Request) {
 }
 
 /**
- * Retries in statements of bounded size. Without a `limit` it continues until no message is left, or until the remaining
- * ones have been busy for too long. It terminates, because a retried message no longer matches the selection.
+ * Retries in statements of bounded size. Without a `limit` it continues until no message is left, or until the
+ * remaining ones have been busy for too long. It terminates, because a retried message no longer matches the selection.
  */
 async function retryAll(
   inbox: Inbox,

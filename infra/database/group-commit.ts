@@ -1,5 +1,5 @@
-// Group commit: requests that arrive while a statement is in flight share the next one. Only one statement is in flight,
-// so batches grow with the load: a single request is a batch of its own, thousands share a few large batches.
+// Group commit: requests that arrive while a statement is in flight share the next one. Only one statement is in
+// flight, so batches grow with the load: a single request is a batch of its own, thousands share a few large batches.
 import { setTimeout as delay } from 'node:timers/promises';
 import { DatabaseUnavailable } from './port.ts';
 import { retryConflicts } from './retry-conflicts.ts';

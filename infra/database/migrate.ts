@@ -1,6 +1,6 @@
-// Migrations: numbered SQL files, each applied once, in order, in their schema. Several processes may start at once: the
-// first takes a lock, and the others find the schema migrated. A migration of a large table has no timeout, and the log
-// reports it while it runs.
+// Migrations: numbered SQL files, each applied once, in order, in their schema. Several processes may start at once:
+// the first takes a lock, and the others find the schema migrated. A migration of a large table has no timeout, and the
+// log reports it while it runs.
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
@@ -64,8 +64,8 @@ export async function withMigrationLock(
     );
     if (server && server.version < 140_000)
       throw new Error(`PostgreSQL 14 or newer is needed, this is ${Math.floor(server.version / 10_000)}`);
-    // One lock for all schemas, because concurrent CREATE SCHEMA IF NOT EXISTS statements fail. Polled, so that a stop need
-    // not wait for it.
+    // One lock for all schemas, because concurrent CREATE SCHEMA IF NOT EXISTS statements fail. Polled, so that a stop
+    // need not wait for it.
     const locked = async () => {
       while (!(await tryMigrationLock(tx))) await delay(LOCK_POLL_MS);
     };

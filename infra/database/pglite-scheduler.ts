@@ -11,10 +11,10 @@ export type Lane = 'foreground' | 'background';
 const BACKGROUND_WEIGHT = 4;
 
 /**
- * How long the database may work before the event loop's sockets and timers get a turn: as long as their last turn took,
- * within these bounds. PGlite resolves without leaving the current task, so without a limit it would block the thread;
- * with one statement per turn of the event loop, a flood of requests that need no database would leave it only a few
- * statements a second.
+ * How long the database may work before the event loop's sockets and timers get a turn: as long as their last turn
+ * took, within these bounds. PGlite resolves without leaving the current task, so without a limit it would block the
+ * thread; with one statement per turn of the event loop, a flood of requests that need no database would leave it only
+ * a few statements a second.
  */
 const MIN_SHARE_MS = 0.5;
 const MAX_SHARE_MS = 25;

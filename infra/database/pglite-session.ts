@@ -1,8 +1,8 @@
 // PostgreSQL's extended query protocol (PostgreSQL documentation, 53.2.3) over PGlite's one session.
 //
 // PGlite's own query() prepares each statement anew and crosses into WebAssembly six times for it, and planning is most
-// of the cost of a small statement. Here a statement is prepared once, and then bound and executed in one crossing, as pg
-// does with named statements.
+// of the cost of a small statement. Here a statement is prepared once, and then bound and executed in one crossing, as
+// pg does with named statements.
 import { type PGlite, protocol } from '@electric-sql/pglite';
 import pg from 'pg';
 import type { Queryable, Transaction } from './port.ts';

@@ -47,8 +47,8 @@ export interface Database extends Statements {
    */
   readonly background: Database;
   /**
-   * The same database, for statements that may take minutes on a large table and so have no timeout. PostgreSQL runs two
-   * at a time, on connections of their own; a third one rejects with DatabaseUnavailable after some seconds.
+   * The same database, for statements that may take minutes on a large table and so have no timeout. PostgreSQL runs
+   * two at a time, on connections of their own; a third one rejects with DatabaseUnavailable after some seconds.
    */
   readonly longRunning: Statements;
   /**

@@ -89,8 +89,8 @@ function queryableOf(client: pg.ClientBase, timeoutMs: number | undefined): Quer
 }
 
 /**
- * Runs one query. Rejects with DatabaseUnavailable if the connection or the server failed. This is decided here, so that an
- * error from inside a transaction's `work` is never taken for an outage.
+ * Runs one query. Rejects with DatabaseUnavailable if the connection or the server failed. This is decided here, so
+ * that an error from inside a transaction's `work` is never taken for an outage.
  */
 export async function send<Row extends object>(
   client: pg.ClientBase,

@@ -1,7 +1,7 @@
 // Session locks of PostgreSQL, each on a connection of its own.
 //
-// A connection can be dead without either end noticing. So the holder probes the server at intervals, and the server ends
-// a session that stopped probing. The holder gives up first, and only then can another process get the lock.
+// A connection can be dead without either end noticing. So the holder probes the server at intervals, and the server
+// ends a session that stopped probing. The holder gives up first, and only then can another process get the lock.
 import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import type { Lock } from './port.ts';

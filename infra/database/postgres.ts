@@ -1,5 +1,5 @@
-// PostgreSQL through pg: a pool for statements and transactions, a small pool for long-running ones, and one connection per
-// session lock.
+// PostgreSQL through pg: a pool for statements and transactions, a small pool for long-running ones, and one connection
+// per session lock.
 import pg from 'pg';
 import type { Logger } from 'pino';
 import type { Database } from './port.ts';

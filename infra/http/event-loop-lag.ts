@@ -1,6 +1,7 @@
 // How long requests wait for the event loop, and which of them to shed. A handler's clock does not see the time that a
 // request spends in its socket's buffer; EventLoopLag bounds that time from outside. It does not see how long a new
-// connection waits to be accepted: libuv accepts one per turn of the loop. Times are milliseconds of one monotonic clock.
+// connection waits to be accepted: libuv accepts one per turn of the loop. Times are milliseconds of one monotonic
+// clock.
 
 /** After this long without lag, a burst is tolerated again. Longer than the waves in which overload arrives. */
 export const CALM_MS = 2_000;
@@ -46,8 +47,9 @@ export class EventLoopLag {
 }
 
 /**
- * Decides which requests to accept at which lag. A burst or a pause (garbage collection) is tolerated; lag that lasts is
- * an overload. During an overload only requests within the limit are accepted, until the loop has been calm for CALM_MS.
+ * Decides which requests to accept at which lag. A burst or a pause (garbage collection) is tolerated; lag that lasts
+ * is an overload. During an overload only requests within the limit are accepted, until the loop has been calm for
+ * CALM_MS.
  */
 export class LoadShedder {
   readonly #maxLagMs: number;
@@ -57,7 +59,9 @@ export class LoadShedder {
   /** When the last request was accepted; in the future while STARVED_MS lets some through. */
   #acceptedAt: number;
 
-  /** An accepted request has waited at most `maxLagMs + toleratedMs`; during an overload `maxLagMs` (see STARVED_MS). */
+  /**
+   * An accepted request has waited at most `maxLagMs + toleratedMs`; during an overload `maxLagMs` (see STARVED_MS).
+   */
   constructor(maxLagMs: number, toleratedMs: number, now: number) {
     this.#maxLagMs = maxLagMs;
     this.#toleratedMs = toleratedMs;

@@ -1,6 +1,6 @@
 // Overload control: a guard in front of the application rejects sheddable requests cheaply, before any work, when too
-// many are in flight or the event loop lags. An accepted request gets its response in bounded time, however many come; a
-// rejection costs a small part of a response.
+// many are in flight or the event loop lags. An accepted request gets its response in bounded time, however many come;
+// a rejection costs a small part of a response.
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { CALM_MS, EventLoopLag, LoadShedder } from './event-loop-lag.ts';
 import { unavailable, WrittenProblem } from './problem.ts';
@@ -20,7 +20,9 @@ const MAX_IN_FLIGHT = 2_000;
 /** Lag that ends within this time is a burst or a pause (garbage collection), and no request is rejected for it. */
 export const TOLERATED_MS = 500;
 
-/** Resolution at which turns of the loop are told apart. Small against MAX_LAG_MS, large against the cost of a timer. */
+/**
+ * Resolution at which turns of the loop are told apart. Small against MAX_LAG_MS, large against the cost of a timer.
+ */
 const TICK_MS = 10;
 
 /** The rest of a body up to this size is read and discarded; for a longer one, closing the connection costs less. */
@@ -85,7 +87,9 @@ export class OverloadGuard {
     return { ...this.#rejected };
   }
 
-  /** How long a request that is handled now may have waited for the event loop. Undefined while no sheddable ones come. */
+  /**
+   * How long a request that is handled now may have waited for the event loop. Undefined while no sheddable ones come.
+   */
   get lagMs(): number | undefined {
     return this.#timer ? this.#lag.at(performance.now()) : undefined;
   }
@@ -142,8 +146,8 @@ export class OverloadGuard {
 }
 
 /**
- * Sends 503 without reading the body into memory. After a short body, which node:http discards once the response is sent,
- * the connection stays open; after a long one or one of unknown length it is closed.
+ * Sends 503 without reading the body into memory. After a short body, which node:http discards once the response is
+ * sent, the connection stays open; after a long one or one of unknown length it is closed.
  */
 function reject(request: IncomingMessage, response: ServerResponse): void {
   const { headers } = request;

@@ -1,15 +1,16 @@
 // Claims the jobs of one queue from BullMQ and runs them.
 //
-// BullMQ's own loop claims one job after the other, and starts none before it has claimed as many as may run at a time or
-// reached the limit. If a claim takes a millisecond, that turns an even pace into bursts; and after an outage the loop may
-// stop for good (taskforcesh/bullmq#4585). So this loop replaces it. Claims, locks, limiter, retries and stalled jobs are
-// BullMQ's.
+// BullMQ's own loop claims one job after the other, and starts none before it has claimed as many as may run at a time
+// or reached the limit. If a claim takes a millisecond, that turns an even pace into bursts; and after an outage the
+// loop may stop for good (taskforcesh/bullmq#4585). So this loop replaces it. Claims, locks, limiter, retries and
+// stalled jobs are BullMQ's.
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Job, UnrecoverableError } from 'bullmq';
 import type { Logger } from 'pino';
 import { Loop } from '../runtime/loop.ts';
+import { deferred } from '../runtime/promises.ts';
 import type { BullWorker } from './backend.ts';
 import type { Pace } from './pace.ts';
 
@@ -19,8 +20,8 @@ export const STALLED_CHECK_MS = 2_500;
 /** An idle worker polls for jobs at this interval, in case a notification was lost. */
 const IDLE_POLL_MS = 2_000;
 /**
- * The longest window of the limiter: one and a half slots at one job a second. A longer one was written by a process whose
- * clock is ahead; the process that takes over the queue clears it.
+ * The longest window of the limiter: one and a half slots at one job a second. A longer one was written by a process
+ * whose clock is ahead; the process that takes over the queue clears it.
  */
 const LIMITED_MAX_MS = 1_500;
 const OUTAGE_PAUSE_MS = 300;
@@ -41,6 +42,7 @@ export interface JobRunnerOptions {
 }
 
 interface Claim {
+  /** Whether the claim got a job and started it. */
   readonly started: boolean;
   /** Until the limiter lets another job start; 0 if it does now. */
   readonly limitedMs: number;
@@ -77,21 +79,21 @@ export class JobRunner {
 
   /** Waits for the running jobs and runs `work` before any other job starts. */
   async whilePaused<T>(work: () => Promise<T>): Promise<T> {
-    let release: () => void = () => undefined;
-    this.#paused = new Promise((resolve) => {
-      release = resolve;
-    });
+    const paused = deferred();
+    this.#paused = paused.promise;
     try {
       await this.#claiming;
       await Promise.all([...this.#running.values()].map(({ ended }) => ended));
       return await work();
     } finally {
       this.#paused = undefined;
-      release();
+      paused.resolve();
     }
   }
 
-  /** Starts no more jobs, waits for the running ones, and closes the worker. `sever` ends calls that still wait then. */
+  /**
+   * Starts no more jobs, waits for the running ones, and closes the worker. `sever` ends calls that still wait then.
+   */
   async stop(sever: () => void): Promise<void> {
     const { worker } = this.#options;
     this.#stopping.abort();
@@ -106,41 +108,49 @@ export class JobRunner {
   }
 
   async #run(): Promise<void> {
-    const { worker, concurrentClaims, pace } = this.#options;
-    const backend = worker.getBackend();
+    const { concurrency, concurrentClaims, pace } = this.#options;
     let count = 1;
     while (!this.#stopping.signal.aborted) {
       await this.#paused;
-      const free = this.#options.concurrency - this.#running.size;
+      const free = concurrency - this.#running.size;
       if (free <= 0) {
         await Promise.race([...this.#running.values()].map(({ ended }) => ended));
         continue;
       }
       try {
-        const claiming = Promise.allSettled(Array.from({ length: Math.min(count, free) }, () => this.#claim()));
-        this.#claiming = claiming;
-        const claimed = (await claiming).map((settled) => {
-          if (settled.status === 'rejected') throw settled.reason;
-          return settled.value;
-        });
-        const none = claimed.find(({ started }) => !started);
+        const empty = await this.#claimSome(Math.min(count, free));
         // The number of claims doubles while all succeed, so that few are in vain. If the limit was reached, the next
         // round claims a whole window's jobs, because a busy server delays each round.
-        const next = !none ? count * 2 : none.limitedMs > 0 ? pace.perSlot : 1;
+        const next = !empty ? count * 2 : empty.limitedMs > 0 ? pace.perSlot : 1;
         count = Math.min(next, concurrentClaims);
-        if (!none) continue;
-        if (none.limitedMs > 0) await this.#pause(Math.min(none.limitedMs, LIMITED_MAX_MS));
-        else if (!this.#stopping.signal.aborted) {
-          pace.markIdle();
-          const idleMs = none.delayedUntil > 0 ? Math.min(none.delayedUntil - Date.now(), IDLE_POLL_MS) : IDLE_POLL_MS;
-          if (idleMs > 0) await backend.waitForJob(Math.max(idleMs / 1000, backend.minimumBlockTimeout));
-        }
+        if (empty) await this.#waitForJob(empty);
       } catch (error) {
         count = 1;
         this.#fault(error);
         await this.#pause(OUTAGE_PAUSE_MS);
       }
     }
+  }
+
+  /** Claims `count` jobs at once. Resolves with a claim that got none, if there is one. */
+  async #claimSome(count: number): Promise<Claim | undefined> {
+    const claiming = Promise.allSettled(Array.from({ length: count }, () => this.#claim()));
+    this.#claiming = claiming;
+    const claims = (await claiming).map((settled) => {
+      if (settled.status === 'rejected') throw settled.reason;
+      return settled.value;
+    });
+    return claims.find(({ started }) => !started);
+  }
+
+  /** Resolves when another claim may succeed. */
+  async #waitForJob({ limitedMs, delayedUntil }: Claim): Promise<void> {
+    if (limitedMs > 0) return this.#pause(Math.min(limitedMs, LIMITED_MAX_MS));
+    if (this.#stopping.signal.aborted) return;
+    this.#options.pace.markIdle();
+    const backend = this.#options.worker.getBackend();
+    const idleMs = delayedUntil > 0 ? Math.min(delayedUntil - Date.now(), IDLE_POLL_MS) : IDLE_POLL_MS;
+    if (idleMs > 0) await backend.waitForJob(Math.max(idleMs / 1000, backend.minimumBlockTimeout));
   }
 
   /** Claims one job and starts it. */
@@ -165,8 +175,8 @@ export class JobRunner {
       () => undefined,
       (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
     );
-    // Repeated while the server is away, until stop(): an unreported job would run once more. A job that waits here counts
-    // as running, so at most `concurrency` of them wait.
+    // Repeated while the server is away, until stop(): an unreported job would run once more. A job that waits here
+    // counts as running, so at most `concurrency` of them wait.
     for (;;) {
       try {
         if (failure) await job.moveToFailed(failure, token, false);

@@ -110,8 +110,8 @@ export class BullPacedQueue implements PacedQueue {
   }
 
   /**
-   * A process that died while it removed the queue left it paused. Does nothing while the server is away, because BullMQ
-   * would wait for it; the next open() tries again.
+   * A process that died while it removed the queue left it paused. Does nothing while the server is away, because
+   * BullMQ would wait for it; the next open() tries again.
    */
   async #resume(): Promise<void> {
     const { queue } = this.#connections;

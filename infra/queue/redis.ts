@@ -1,5 +1,5 @@
-// Queues on Redis or Valkey, through ioredis. One connection serves all additions. Each queue's worker has two more: one
-// waits for jobs, the other one claims them and reports their results.
+// Queues on Redis or Valkey, through ioredis. One connection serves all additions. Each queue's worker has two more:
+// one waits for jobs, the other one claims them and reports their results.
 import { Queue, Worker } from 'bullmq';
 import { Redis, type RedisOptions } from 'ioredis';
 import type { Logger } from 'pino';
@@ -159,7 +159,8 @@ export class RedisBackend implements Backend {
 
   #check(): void {
     if (this.#producer.status === 'ready') void this.#readClock();
-    // An ioredis client whose reconnect delay is cut short at the wrong moment never reconnects (taskforcesh/bullmq#4585).
+    // An ioredis client whose reconnect delay is cut short at the wrong moment never reconnects
+    // (taskforcesh/bullmq#4585).
     const waitedMs = performance.now() - this.#reconnectingSince;
     if (this.#producer.status === 'reconnecting' && waitedMs > 2 * RECONNECT_MAX_MS)
       this.#producer.connect().catch(() => undefined);
@@ -179,7 +180,8 @@ export class RedisBackend implements Backend {
       await this.#clock.read();
       this.#failedReadings = 0;
     } catch {
-      // One failure may be a pause of this process; after two the connection only looks open, and commands would pile up.
+      // One failure may be a pause of this process; after two the connection only looks open, and commands would pile
+      // up.
       if (++this.#failedReadings >= 2) this.renewConnection();
     }
   }

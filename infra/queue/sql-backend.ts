@@ -1,5 +1,5 @@
-// BullMQ's queues in a database. Only one process drains a queue at a time, because BullMQ takes locks and windows by the
-// worker's clock there.
+// BullMQ's queues in a database. Only one process drains a queue at a time, because BullMQ takes locks and windows by
+// the worker's clock there.
 import { createPostgresBackend, Queue, Worker } from 'bullmq';
 import type { Health } from '../runtime/health.ts';
 import type { Backend, Connections, WorkerSettings } from './backend.ts';
@@ -15,7 +15,10 @@ export interface SqlServer {
   /** Whether additions of this process come back as notifications. */
   readonly notifies: boolean;
   readonly concurrentClaims: number;
-  /** `onJobs` is called when a queue may have new jobs; without a name, when any queue may. Rejects if the server is away. */
+  /**
+   * `onJobs` is called when a queue may have new jobs; without a name, when any queue may. Rejects if the server is
+   * away.
+   */
   start(onJobs: (queueName?: string) => void): Promise<void>;
   health(): Health;
   close(): Promise<void>;

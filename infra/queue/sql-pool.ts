@@ -1,5 +1,5 @@
-// The part of pg.Pool that BullMQ's PostgreSQL backend uses, on top of any function that runs a statement. All queues share
-// connections, whereas BullMQ would keep one connection per worker for notifications of new jobs.
+// The part of pg.Pool that BullMQ's PostgreSQL backend uses, on top of any function that runs a statement. All queues
+// share connections, whereas BullMQ would keep one connection per worker for notifications of new jobs.
 import { EventEmitter } from 'node:events';
 import type { PgPool, PgPoolClient, PgQueryResult } from 'bullmq';
 

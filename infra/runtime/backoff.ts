@@ -1,8 +1,8 @@
 // Delays between attempts.
 
 /**
- * Milliseconds before the next attempt after `failures` failed ones: doubles from `baseMs` to `maxMs`, with "equal jitter"
- * (half fixed, half random), so that work that failed together is not retried together.
+ * Milliseconds before the next attempt after `failures` failed ones: doubles from `baseMs` to `maxMs`, with "equal
+ * jitter" (half fixed, half random), so that work that failed together is not retried together.
  */
 export function backoff(failures: number, baseMs: number, maxMs: number, random = Math.random()): number {
   const ceiling = Math.min(maxMs, baseMs * 2 ** Math.min(failures - 1, 30));

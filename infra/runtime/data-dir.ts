@@ -1,5 +1,5 @@
-// One process at a time may use a data folder. LevelDB's lock belongs to the operating system and ends with the process,
-// even after kill -9, so no stale lock file is left to remove by hand.
+// One process at a time may use a data folder. LevelDB's lock belongs to the operating system and ends with the
+// process, even after kill -9, so no stale lock file is left to remove by hand.
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';

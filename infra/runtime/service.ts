@@ -53,8 +53,8 @@ export interface Service<E extends CloudEvent> {
   readonly facts: Readonly<Record<string, FactSource>>;
   readonly resend?: Resend;
   /**
-   * Whether a request may be rejected before any work while this process is overloaded: those that come in floods. Called
-   * for every request.
+   * Whether a request may be rejected before any work while this process is overloaded: those that come in floods.
+   * Called for every request.
    */
   readonly isSheddable?: (request: IncomingMessage) => boolean;
   /** Background work. */

@@ -83,7 +83,9 @@ export class ConfigError extends Error {
   }
 }
 
-/** Hides passwords for messages and logs, in each URL of a list: `postgres://me:secret@host` → `postgres://me:***@host`. */
+/**
+ * Hides passwords for messages and logs, in each URL of a list: `postgres://me:secret@host` → `postgres://me:***@host`.
+ */
 export const redactUrl = (list: string): string => splitUrls(list).map(redact).join(',');
 
 function redact(value: string): string {

@@ -22,7 +22,9 @@ export class Shutdown {
     this.#steps.push(step);
   }
 
-  /** Runs the steps, the last one first. A step that fails does not keep the others from running. Safe to call twice. */
+  /**
+   * Runs the steps, the last one first. A step that fails does not keep the others from running. Safe to call twice.
+   */
   run(): Promise<void> {
     this.#done ??= this.#run();
     return this.#done;

@@ -29,8 +29,8 @@ export class StallDetector {
 
   /**
    * Returns true if the consumer is stalled and must be rebuilt, and counts that rebuild. Call it at least three times
-   * per `stallMs`. `mark` is any number that changes with progress; an undefined `backlog` is unknown, and then no stall
-   * is detected.
+   * per `stallMs`. `mark` is any number that changes with progress; an undefined `backlog` is unknown, and then no
+   * stall is detected.
    */
   check(backlog: number | undefined, mark: number): boolean {
     const now = performance.now();

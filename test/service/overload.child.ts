@@ -1,4 +1,4 @@
-// A server whose work costs processor time, with or without the guard before it. Ends when it is disconnected.
+// A server whose work takes processor time, with or without the guard. Exits when it is disconnected.
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { OverloadGuard } from '../../infra/http/overload.ts';
@@ -21,7 +21,7 @@ const guard = new OverloadGuard({
   maxLagMs: Number(maxLagMs),
 });
 const server = createServer(guarded === 'guarded' ? guard.guard(listener) : listener);
-// Its clients may be kept waiting by a busy machine, and send on connections that they hold open.
+// On a busy machine a client may send after a long pause on a connection that it keeps open.
 server.keepAliveTimeout = 0;
 server.listen(0, '127.0.0.1', 1024, () => process.send?.((server.address() as AddressInfo).port));
 process.on('message', () => process.send?.({ ...guard.rejected, lagMs: guard.lagMs }));
