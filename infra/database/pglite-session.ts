@@ -116,9 +116,11 @@ function rowOf(columns: readonly Column[], fields: readonly (string | null)[]): 
   return row;
 }
 
+const INT8: number = pg.types.builtins.INT8;
+
 /** A `bigint` is read as a number: ours stay below 2^53. */
 const parserOf = (type: number): ((text: string) => unknown) =>
-  type === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(type, 'text');
+  type === INT8 ? Number : pg.types.getTypeParser(type, 'text');
 
 /** A parameter in PostgreSQL's text format. The caller passes JSON as text (see port.ts). */
 function toText(value: unknown): string | null {

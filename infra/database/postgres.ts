@@ -8,6 +8,7 @@ import { tryLock } from './postgres-lock.ts';
 import { LongRunning } from './postgres-long-running.ts';
 import { retryConflicts } from './retry-conflicts.ts';
 
+const INT8: number = pg.types.builtins.INT8;
 const CONNECT_TIMEOUT_MS = 5_000;
 /**
  * A connection that does not answer a statement for this long counts as dead: the slowest of ours takes well under a
@@ -69,6 +70,6 @@ export function openPostgres(options: PostgresOptions): Database {
 }
 
 function getTypeParser(oid: number, format?: 'text' | 'binary') {
-  if (oid === pg.types.builtins.INT8) return Number;
+  if (oid === INT8) return Number;
   return format === 'binary' ? pg.types.getTypeParser(oid, 'binary') : pg.types.getTypeParser(oid, 'text');
 }

@@ -24,7 +24,7 @@ const LABELS: Readonly<Record<string, readonly string[]>> = {
   outcome: ['done', 'repeated', 'retrying', 'dead', 'reply-retrying', 'reply-dead', 'admitted', 'yours', ...rejections],
   channel: ['bus', 'user'],
   by: ['row', 'hint'],
-  reason: ['inFlight', 'late'],
+  reason: ['inFlight', 'lag'],
 };
 
 interface Series {
