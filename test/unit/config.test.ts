@@ -23,7 +23,7 @@ describe('the configuration', () => {
     expect([config.DATABASE_URL, config.AMQP_URL, config.MQTT_URL]).toEqual([undefined, undefined, undefined]);
   });
 
-  test('takes an empty variable as unset', () => {
+  test('treats an empty variable as unset', () => {
     expect(parseConfig({ PORT: '', AMQP_URL: '' })).toEqual(parseConfig({}));
   });
 
