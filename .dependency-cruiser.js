@@ -1,7 +1,6 @@
-// Which folder may import which, checked by `npm run check`. Types count as well: an `import type` is a dependency like
-// any other.
+// Allowed imports between folders, checked by `npm run check`. An `import type` is a dependency, too.
 
-/** What each folder may import besides itself and libraries, from the bottom up. */
+/** The folders that each folder may import besides itself and libraries, from the bottom up. */
 const layers = {
   contracts: [],
   infra: [],
@@ -14,12 +13,12 @@ const layers = {
   test: ['contracts', 'infra', 'services', 'simulators', 'app', 'demos', 'cli', 'bin'],
 };
 
-/** The folders of infra from the bottom up: each may import those before it and no other, so they form no cycle. */
+/** The folders of infra from the bottom up: each may import only those before it, so they form no cycle. */
 const infraFolders = ['runtime', 'database', 'mqtt', 'bus', 'observability', 'messaging', 'queue', 'http'];
 
 /** The command that starts a simulator: it may import more than the rest of cli. */
 const simulatorCommand = 'cli/payment-provider.ts';
-/** The type of a service names the types of everything that a service is given, so it may import all of infra. */
+/** The type of a service refers to all types that a service is given, so it may import all of infra. */
 const serviceType = 'infra/runtime/service.ts';
 
 const inside = (...folders) => `^(${folders.join('|')})/`;
@@ -50,14 +49,14 @@ export default {
     ...infraRules,
     {
       name: 'layer-simulator-command',
-      comment: 'The command that starts a simulator is the only one that may import it.',
+      comment: 'Only the command that starts a simulator may import it.',
       severity: 'error',
       from: { path: exactly(simulatorCommand) },
       to: { dependencyTypes: ['local'], pathNot: inside('cli', ...layers.cli, 'simulators') },
     },
     {
       name: 'contracts-import-zod-only',
-      comment: 'contracts may import zod and nothing else, not even from Node.',
+      comment: 'contracts may import only zod, and nothing from Node.',
       severity: 'error',
       from: { path: inside('contracts') },
       to: { dependencyTypesNot: ['local'], pathNot: '^node_modules/zod/' },

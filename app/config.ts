@@ -1,6 +1,6 @@
-// The environment, parsed once at start: what a process needs, and each service's own part (services/*/settings.ts).
-// Anything without a URL runs embedded. Separate processes cannot share an embedded server, so the start then fails at
-// once and names the URL that is missing.
+// The environment, parsed once at start: the settings of a process and of each service (services/*/settings.ts).
+// Anything without a URL runs embedded. Separate processes cannot share an embedded server, so their start fails and
+// names the missing URL.
 import { z } from 'zod';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { messagingFailpoints } from '../infra/messaging/failpoints.ts';
@@ -31,33 +31,40 @@ import { pointsSettings } from '../services/points/settings.ts';
 export const failpoints = [...messagingFailpoints, ...flashSaleFailpoints, ...orderFailpoints] as const;
 export type Failpoint = (typeof failpoints)[number];
 
-const variables = {
+const processVariables = {
   HOST: variable(
     z
       .string()
       .regex(/^[A-Za-z0-9.:_-]+$/)
       .meta({ allowed: 'an address or host name' }),
     '127.0.0.1',
-    'Address to listen on, for HTTP and the embedded MQTT broker. Nothing is authenticated: open it with care.',
+    'Address that HTTP and the embedded MQTT broker listen on. Requests are not authenticated: expose it with care.',
   ),
   PORT: variable(integer(0, 65_535), '3000', 'HTTP port. 0 takes a free one.'),
   DATA_DIR: variable(z.string().min(1), '.data', 'Folder of the embedded database and broker. One process at a time.'),
+  STOP_TIMEOUT_MS: variable(integer(100, 600_000), '10000', 'How long a stop waits for running work.'),
+};
+
+const databaseVariables = {
   DATABASE_URL: optional(
     url('postgres', 'postgresql'),
     'PostgreSQL 14 or newer. Unset: PGlite in DATA_DIR. Needed by services in separate processes.',
   ),
-  DATABASE_POOL_SIZE: variable(integer(2, 200), '10', 'Connections to PostgreSQL of one process.'),
+  DATABASE_POOL_SIZE: variable(integer(2, 200), '10', 'Connections of one process to PostgreSQL.'),
   REDIS_URL: optional(
     url('redis', 'rediss'),
-    'Redis 6.2 or newer, or Valkey, for the pace of the flash-sale queues. Unset: the database paces them.',
+    'Redis 6.2 or newer, or Valkey, which paces the flash-sale queues. Unset: the database paces them.',
   ),
+};
+
+const brokerVariables = {
   AMQP_URL: optional(
     urls('amqp', 'amqps'),
-    'RabbitMQ 3.10 or newer, to carry the events; of a cluster, each node: they are tried in turn. Unset: see EVENT_BUS.',
+    'RabbitMQ 3.10 or newer, which carries the events. List each node of a cluster: they are tried in turn. Unset: see EVENT_BUS.',
   ),
   EVENT_BUS: optional(
     choice('local', 'rabbitmq', 'mqtt'),
-    'What carries the events. Unset: rabbitmq with AMQP_URL, otherwise local (the database all services share).',
+    'Transport of the events. Unset: rabbitmq if AMQP_URL is set, otherwise local (the database that all services share).',
   ),
   MQTT_URL: optional(
     url('mqtt', 'mqtts', 'ws', 'wss'),
@@ -70,14 +77,20 @@ const variables = {
       .regex(/^[A-Za-z0-9_-]{1,40}$/)
       .meta({ allowed: '1 to 40 characters of A-Z a-z 0-9 _ -' }),
     'sluice',
-    'Stands before every name on the brokers, so that several systems can share one.',
+    'Prefix of every name on the brokers, so that several systems can share one broker.',
   ),
-  LOG_LEVEL: variable(choice('trace', 'debug', 'info', 'warn', 'error'), 'info', 'Least level that is logged.'),
+};
+
+const logVariables = {
+  LOG_LEVEL: variable(choice('trace', 'debug', 'info', 'warn', 'error'), 'info', 'Lowest level that is logged.'),
   LOG_FORMAT: variable(choice('auto', 'pretty', 'json'), 'auto', 'auto: pretty on a terminal, JSON lines otherwise.'),
+};
+
+const messagingVariables = {
   RETRY_ATTEMPTS: variable(
     integer(1, 100),
     '5',
-    'Attempts at a message before it is dead, and at resending its reply.',
+    'Attempts to handle a message before it is dead, and attempts to resend its reply.',
   ),
   RETRY_BASE_MS: variable(integer(1, 3_600_000), '1000', 'Delay before the second attempt; doubles, with jitter.'),
   RETRY_MAX_MS: variable(integer(1, 86_400_000), '60000', 'Longest delay between two attempts.'),
@@ -86,33 +99,64 @@ const variables = {
   LEASE_MS: variable(
     integer(100, 600_000),
     '15000',
-    'What a process claimed (an event to publish, a message to handle) is taken up by others after this.',
+    'Lease of a process on an event to publish or a message to handle. Other processes take over when it expires.',
   ),
   PUBLISH_TIMEOUT_MS: variable(
     integer(50, 300_000),
     '5000',
     'How long an event may wait to be sent, and then for the broker to confirm it.',
   ),
-  PREFETCH: variable(integer(1, 10_000), '500', 'Messages that one service handles at a time.'),
+  PREFETCH: variable(integer(1, 10_000), '500', 'Messages that one service handles at the same time.'),
   ...watchdogSettings,
-  STOP_TIMEOUT_MS: variable(integer(100, 600_000), '10000', 'How long a stop waits for running work.'),
+};
+
+const testVariables = {
+  FAILPOINT: optional(choice(...failpoints), 'For tests: the process kills itself at this point.'),
+};
+
+/** Every variable, under the headings of docs/configuration.md. */
+const groups: readonly (readonly [title: string, variables: Variables])[] = [
+  ['Process', processVariables],
+  ['Database and queues', databaseVariables],
+  ['Event bus and MQTT broker', brokerVariables],
+  ['Logging', logVariables],
+  ['Messaging', messagingVariables],
+  ['Order service', orderSettings],
+  ['Points service', pointsSettings],
+  ['Coupon service', couponSettings],
+  ['Notify service', notifySettings],
+  ['Flash-sale service', flashSaleSettings],
+  ['Tests', testVariables],
+];
+
+const variables = {
+  ...processVariables,
+  ...databaseVariables,
+  ...brokerVariables,
+  ...logVariables,
+  ...messagingVariables,
   ...orderSettings,
   ...pointsSettings,
   ...couponSettings,
   ...notifySettings,
   ...flashSaleSettings,
-  FAILPOINT: optional(choice(...failpoints), 'For tests: the process is killed when it comes to this point.'),
+  ...testVariables,
 } satisfies Variables;
 
-/** What the code relies on between two variables: the first exceeds the second, or twice it. */
+/** Variables that were renamed. Setting one stops the start, because its value would have no effect. */
+export const renamedVariables: Readonly<Record<string, keyof typeof variables>> = {
+  ASK_AGAIN_MS: 'RESEND_AFTER_MS',
+};
+
+/** Constraints between two variables: `name` exceeds `times` the value of `exceeds`, or may equal it. */
 const relations = [
-  // A relay publishes what it has leased.
+  // A relay publishes an event before its lease expires.
   { name: 'LEASE_MS', exceeds: 'PUBLISH_TIMEOUT_MS', times: 2, orEquals: false },
-  // A claimed message is free again after its lease, also while it is handled.
+  // A message is handled before its lease expires.
   { name: 'LEASE_MS', exceeds: 'STEP_LATENCY_MS', times: 1, orEquals: false },
-  // A consumer whose handler takes long makes progress.
+  // A consumer with a slow handler is not taken for a stalled one.
   { name: 'WATCHDOG_MS', exceeds: 'STEP_LATENCY_MS', times: 1, orEquals: false },
-  // The longest of the delays is no shorter than the first.
+  // The longest delay is at least the first one.
   { name: 'RETRY_MAX_MS', exceeds: 'RETRY_BASE_MS', times: 1, orEquals: true },
 ] as const;
 
@@ -123,7 +167,7 @@ type Settings = SettingsOf<typeof variables>;
 
 type BusKind = 'local' | 'rabbitmq' | 'mqtt';
 
-/** What the environment says, checked. Durations are in milliseconds. */
+/** The checked configuration. Durations are in milliseconds. */
 export type Config = Settings & { readonly busKind: BusKind };
 
 /**
@@ -131,7 +175,7 @@ export type Config = Settings & { readonly busKind: BusKind };
  * Throws a ConfigError with every problem found.
  */
 export function parseConfig(env: NodeJS.ProcessEnv, services: readonly ServiceName[] = serviceNames): Config {
-  const config = parseSettings(variables, env);
+  const config = parseSettings(variables, env, renamedVariables);
   const busKind = config.EVENT_BUS ?? (config.AMQP_URL ? 'rabbitmq' : 'local');
   const problems = contradictions(config, busKind, services);
   if (problems.length > 0) throw new ConfigError(problems);
@@ -162,13 +206,15 @@ function contradictions(config: Settings, busKind: BusKind, services: readonly S
   return problems;
 }
 
-/** Every variable, for `--help` and `.env.example`. */
-export const describeVariables = (): VariableDescription[] =>
-  describe(variables).map(({ name, about, ...rest }) => ({
-    name,
-    ...rest,
-    about: [
-      about,
-      ...relations.filter((relation) => relation.name === name).map((each) => `Must ${required(each)}.`),
-    ].join(' '),
-  }));
+/** Every variable once, for `--help`, `.env.example` and docs/configuration.md. */
+export function describeVariables(): (VariableDescription & { readonly group: string })[] {
+  const described = new Set<string>();
+  return groups.flatMap(([group, members]) =>
+    describe(members)
+      .filter(({ name }) => !described.has(name) && described.add(name))
+      .map((variable) => ({ ...variable, group, about: [variable.about, ...constraintsOf(variable.name)].join(' ') })),
+  );
+}
+
+const constraintsOf = (name: string): string[] =>
+  relations.filter((relation) => relation.name === name).map((relation) => `Must ${required(relation)}.`);

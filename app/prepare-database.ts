@@ -1,4 +1,4 @@
-// Waits for a database that is itself starting, and brings the schemas up to date.
+// Waits for a database that is still starting, and migrates the schemas.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
@@ -9,15 +9,14 @@ import { StartupError } from '../infra/runtime/startup-error.ts';
 import type { Config } from './config.ts';
 import { schemaOf } from './schemas.ts';
 
-/** How long a start waits for a PostgreSQL that is itself starting. */
+/** How long a start waits for a PostgreSQL that is still starting. */
 const DATABASE_WAIT_MS = 30_000;
 const MESSAGING_MIGRATIONS = new URL('../infra/messaging/migrations/', import.meta.url);
 
-/** A start under way. */
 export interface Start {
   readonly config: Config;
   readonly log: Logger;
-  /** Ends it. */
+  /** Cancels the start. */
   readonly signal: AbortSignal;
 }
 
@@ -26,8 +25,8 @@ export const awaitDatabase = (database: Database, start: Start): Promise<void> =
   prepare(start, () => database.query('SELECT 1'));
 
 /**
- * Migrates the schemas of the services that run here. With the local bus also the inboxes of the others, as publishing
- * writes into them: an event is never published before there is a place for it.
+ * Migrates the schemas of the services in this process. With the local bus it also migrates the inboxes of all others,
+ * because publishing writes to them.
  */
 export async function migrateSchemas(
   database: Database,
@@ -46,11 +45,11 @@ export async function migrateSchemas(
 }
 
 /**
- * Runs `work` again until the database answers. Rejects with a StartupError if it does not within DATABASE_WAIT_MS, with
- * the signal's reason, and with every other error as it is.
+ * Retries `work` while the database is unavailable. Rejects with a StartupError after DATABASE_WAIT_MS, with the
+ * signal's reason, or with any other error unchanged.
  */
-export async function whenThere<T>({ config, log, signal }: Start, work: () => Promise<T>): Promise<T> {
-  /** From the first failure: what was done before may have taken long. */
+export async function retryUntilAvailable<T>({ config, log, signal }: Start, work: () => Promise<T>): Promise<T> {
+  /** Counted from the first failure, because `work` may have run for long before it. */
   let deadline: number | undefined;
   for (;;) {
     signal.throwIfAborted();
@@ -59,11 +58,11 @@ export async function whenThere<T>({ config, log, signal }: Start, work: () => P
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof DatabaseUnavailable)) throw error;
-      // A wrong password or a database that does not exist will not mend itself: SQLSTATE classes 28 and 3D.
+      // A wrong password or a missing database needs an operator: SQLSTATE classes 28 and 3D.
       const { code } = (error.cause ?? {}) as { code?: unknown };
-      const hopeless = typeof code === 'string' && /^(28|3D)/.test(code);
+      const isPermanent = typeof code === 'string' && /^(28|3D)/.test(code);
       deadline ??= performance.now() + DATABASE_WAIT_MS;
-      if (hopeless || performance.now() > deadline) {
+      if (isPermanent || performance.now() > deadline) {
         throw new StartupError(`the database at ${placeOf(config)} does not answer (DATABASE_URL): ${error.message}`, {
           cause: error,
         });
@@ -77,7 +76,7 @@ export async function whenThere<T>({ config, log, signal }: Start, work: () => P
 /** Runs a preparation step once the database is available. Any error stops the start with a plain message. */
 async function prepare(start: Start, work: () => Promise<unknown>): Promise<void> {
   try {
-    await whenThere(start, work);
+    await retryUntilAvailable(start, work);
   } catch (error) {
     start.signal.throwIfAborted();
     if (error instanceof StartupError) throw error;

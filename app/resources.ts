@@ -1,4 +1,4 @@
-// The outside world, as the configuration names it: what has no URL is embedded.
+// The servers that the configuration names; anything without a URL runs embedded.
 import type { Server } from 'node:http';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
@@ -20,74 +20,126 @@ import type { PresenceOptions } from '../infra/mqtt/presence.ts';
 import type { OpenQueuesOptions } from '../infra/queue/index.ts';
 import type { PacedQueues } from '../infra/queue/port.ts';
 import { lockDataDir } from '../infra/runtime/data-dir.ts';
+import { Shutdown } from '../infra/runtime/shutdown.ts';
 import { openHttpProvider } from '../services/order/payments/http-provider.ts';
 import type { PaymentProvider } from '../services/order/payments/port.ts';
 import { openExclusively } from '../simulators/payment-provider/exclusive.ts';
 import type { Config } from './config.ts';
 import { schemaOf } from './schemas.ts';
 
-export interface Resources {
+/** What a process opens once. The queues and the payment provider are opened when a service first asks for them. */
+export class Resources {
   readonly database: Database;
   readonly mqtt: MqttPublisher;
-  /** How a service says that it is there. */
+  /** The MQTT broker on which services announce their presence. */
   readonly presence: PresenceOptions['broker'];
-  /** Opens the bus, once the tables exist that a local one writes to. */
-  openBus(): Promise<Bus>;
-  /** Opens what paces the flash-sale queues. Safe to call twice. */
-  openQueues(): Promise<PacedQueues>;
-  /** What openQueues opened. */
-  queues(): PacedQueues | undefined;
-  /** Opens the payment provider. Safe to call twice. Rejects with a StartupError where the embedded one is in use. */
-  payments(): Promise<PaymentProvider>;
-  /** Serves the embedded broker's WebSocket, where there is one. */
-  attach(server: Server): void;
-  /** Closes everything but the bus. */
-  close(): Promise<void>;
+  readonly #config: Config;
+  readonly #log: Logger;
+  readonly #broker: Broker;
+  readonly #shutdown: Shutdown;
+  #queues: PacedQueues | undefined;
+  #payments: PaymentProvider | undefined;
+
+  constructor(config: Config, log: Logger, opened: { database: Database; broker: Broker; shutdown: Shutdown }) {
+    this.#config = config;
+    this.#log = log;
+    this.#broker = opened.broker;
+    this.#shutdown = opened.shutdown;
+    this.database = opened.database;
+    this.mqtt = opened.broker.publisher;
+    this.presence = config.MQTT_URL ? { url: config.MQTT_URL } : { publisher: this.mqtt };
+  }
+
+  /** Opens the bus. The inboxes must exist before, because the local bus writes to them. The caller closes the bus. */
+  async openBus(): Promise<Bus> {
+    const config = this.#config;
+    const topology: Topology = { prefix: config.BUS_PREFIX, groups: subscriptions };
+    switch (config.busKind) {
+      case 'local':
+        return new LocalBus({
+          database: this.database.background,
+          topology,
+          inboxOf: (group) => new InboxStore(schemaOf(group)),
+        });
+      case 'mqtt':
+        return new MqttBus({
+          topology,
+          publisher: this.#eventPublisher(),
+          connect: this.#broker.connect,
+          database: this.database,
+          log: this.#log,
+        });
+      case 'rabbitmq':
+        return new RabbitmqBus({
+          url: config.AMQP_URL ?? '',
+          topology,
+          log: this.#log,
+          confirmTimeoutMs: config.PUBLISH_TIMEOUT_MS,
+          prefetch: config.PREFETCH,
+        });
+    }
+  }
+
+  /**
+   * On an external broker events have a connection of their own, so that they and notifications do not wait for each
+   * other.
+   */
+  #eventPublisher(): MqttPublisher {
+    const { MQTT_URL: url, PUBLISH_TIMEOUT_MS: publishTimeoutMs } = this.#config;
+    if (!url) return this.mqtt;
+    const publisher = new ExternalPublisher({ url, log: this.#log, publishTimeoutMs });
+    this.#shutdown.add(() => publisher.close());
+    return publisher;
+  }
+
+  /** Opens the server of the paced queues. Safe to call twice. */
+  async openQueues(): Promise<PacedQueues> {
+    if (this.#queues) return this.#queues;
+    // Imported here, because the other services do not need it and start sooner without it.
+    const { openQueues } = await import('../infra/queue/index.ts');
+    const on = queueServer(this.#config, this.database);
+    const queues = await openQueues({ on, prefix: this.#config.BUS_PREFIX, log: this.#log });
+    this.#shutdown.add(() => queues.close());
+    this.#queues = queues;
+    return queues;
+  }
+
+  /** Undefined until openQueues() has been called. */
+  get queues(): PacedQueues | undefined {
+    return this.#queues;
+  }
+
+  /** Opens the payment provider. Safe to call twice. Rejects with a StartupError if the embedded one is in use. */
+  async payments(): Promise<PaymentProvider> {
+    if (this.#payments) return this.#payments;
+    const payments = await openPayments(this.#config, this.database, this.#log);
+    this.#shutdown.add(() => payments.close());
+    this.#payments = payments;
+    return payments;
+  }
+
+  /** Serves the embedded broker over WebSocket; does nothing with MQTT_URL. */
+  attach(server: Server): void {
+    this.#broker.attach(server);
+  }
+
+  /** Closes everything but the bus. Safe to call twice. */
+  close(): Promise<void> {
+    return this.#shutdown.run();
+  }
 }
 
 export async function openResources(config: Config, log: Logger): Promise<Resources> {
-  // Opened in this order, closed in the reverse.
-  const closing: (() => Promise<unknown>)[] = [];
-  const close = async () => {
-    for (const end of closing.splice(0).reverse()) await end();
-  };
+  const shutdown = new Shutdown(log);
   try {
-    if (!config.DATABASE_URL || !config.MQTT_URL) {
-      closing.push(await lockDataDir(config.DATA_DIR));
-    }
+    if (!config.DATABASE_URL || !config.MQTT_URL) shutdown.add(await lockDataDir(config.DATA_DIR));
     const broker = await openBroker(config, log);
-    closing.push(broker.close);
+    shutdown.add(() => broker.close());
     const database = await openDatabase(config, log);
-    closing.push(database.close);
-    let queues: PacedQueues | undefined;
-    let payments: PaymentProvider | undefined;
-    return {
-      database,
-      mqtt: broker.publisher,
-      presence: config.MQTT_URL ? { url: config.MQTT_URL } : { publisher: broker.publisher },
-      attach: broker.attach,
-      openBus: () => openBus({ config, database, broker, closing, log }),
-      openQueues: async () => {
-        if (!queues) {
-          // Imported here: the other services need none of it, and start sooner.
-          const { openQueues } = await import('../infra/queue/index.ts');
-          queues = await openQueues({ on: queueServer(config, database), prefix: config.BUS_PREFIX, log });
-          closing.push(queues.close);
-        }
-        return queues;
-      },
-      queues: () => queues,
-      payments: async () => {
-        if (!payments) {
-          payments = await openPayments(config, database, log);
-          closing.push(payments.close);
-        }
-        return payments;
-      },
-      close,
-    };
+    shutdown.add(() => database.close());
+    return new Resources(config, log, { database, broker, shutdown });
   } catch (error) {
-    await close();
+    await shutdown.run();
     throw error;
   }
 }
@@ -132,48 +184,8 @@ async function openPayments(config: Config, database: Database, log: Logger): Pr
   const { PAYMENT_URL, PAYMENT_TIMEOUT_MS: timeoutMs, DATA_DIR: dataDir } = config;
   if (PAYMENT_URL) return openHttpProvider({ url: PAYMENT_URL, timeoutMs });
   return openExclusively(database, log, async () => {
-    // Imported here: a provider elsewhere needs none of it.
+    // Imported here, because a process with PAYMENT_URL does not need it.
     const { openEmbeddedProvider } = await import('../simulators/payment-provider/embedded.ts');
     return openEmbeddedProvider({ dataDir, timeoutMs, log });
   });
-}
-
-const topologyOf = (config: Config): Topology => ({ prefix: config.BUS_PREFIX, groups: subscriptions });
-
-interface OpenBusOptions {
-  readonly config: Config;
-  readonly database: Database;
-  readonly broker: Broker;
-  /** Gets a step for each resource that the bus needs and does not close. */
-  readonly closing: (() => Promise<unknown>)[];
-  readonly log: Logger;
-}
-
-async function openBus({ config, database, broker, closing, log }: OpenBusOptions): Promise<Bus> {
-  const topology = topologyOf(config);
-  switch (config.busKind) {
-    case 'local':
-      return new LocalBus({
-        database: database.background,
-        topology,
-        inboxOf: (group) => new InboxStore(schemaOf(group)),
-      });
-    case 'mqtt': {
-      // Events have a connection of their own, so that neither they nor notifications and logs wait for each other.
-      let { publisher } = broker;
-      if (config.MQTT_URL) {
-        publisher = new ExternalPublisher({ url: config.MQTT_URL, log, publishTimeoutMs: config.PUBLISH_TIMEOUT_MS });
-        closing.push(() => publisher.close());
-      }
-      return new MqttBus({ topology, publisher, connect: broker.connect, database, log });
-    }
-    case 'rabbitmq':
-      return new RabbitmqBus({
-        url: config.AMQP_URL ?? '',
-        topology,
-        log,
-        confirmTimeoutMs: config.PUBLISH_TIMEOUT_MS,
-        prefetch: config.PREFETCH,
-      });
-  }
 }

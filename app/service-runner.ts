@@ -1,5 +1,5 @@
-// Runs one service: publishes its outbox, subscribes its inbox, watches its progress. The same for every service and
-// every bus.
+// Runs one service: publishes its outbox, subscribes its inbox, watches its progress. Every service and every bus uses
+// it.
 import type { Router } from 'express';
 import type { Logger } from 'pino';
 import { eventSchemas } from '../contracts/events.ts';
@@ -33,19 +33,19 @@ export interface ServiceRunnerOptions {
   readonly log: Logger;
 }
 
-/** Messages of one service that its inbox handles at a time, out of its table: some kilobytes each. */
+/** Messages that a service's inbox reads from its table at a time: some kilobytes each. */
 const MAX_ROWS = 1_000;
 
 /**
- * How often the tables are looked at for what no wake-up told of. In one process almost nothing is left to be found that
- * way, and PGlite runs one statement at a time; with PostgreSQL it is how events of other processes are found.
+ * Interval at which the tables are polled for rows without a wake-up. PostgreSQL is polled for the events of other
+ * processes. PGlite has one process, whose wake-ups find almost every row, and runs one statement at a time.
  */
 const POLL_MS = { pglite: 500, postgres: 100 };
 
-/** A database that does not answer must not hold up the other metrics: Prometheus gives up a scrape after 10 s. */
+/** An unavailable database must not delay the other metrics: Prometheus aborts a scrape after 10 s. */
 const MEASURED_WITHIN_MS = 5_000;
 
-/** What takes in and publishes messages, from one start to the next stop. */
+/** The parts that receive and publish messages, from one start to the next stop. */
 interface Consumer {
   readonly inbox: Inbox;
   readonly relays: readonly Relay[];
@@ -76,7 +76,7 @@ export class ServiceRunner {
     factsRoutes(router, this.#options);
   }
 
-  /** The service's schema must be up to date. */
+  /** Requires the service's schema to be migrated. */
   async start(): Promise<void> {
     const { name, service, bus, config, metrics, log } = this.#options;
     if (this.#stopped) this.#consumer = this.#createConsumer();
@@ -89,16 +89,16 @@ export class ServiceRunner {
     this.#watchdog = new Watchdog({
       inbox,
       subscription: this.#subscription,
-      silenceMs: config.WATCHDOG_MS,
+      stallMs: config.WATCHDOG_MS,
       log,
       onRebuild: () => metrics.rebuilds.inc({ service: name }),
     });
     this.#watchdog.start();
   }
 
-  /** Takes in no more messages and finishes those under way. Safe to call twice. */
+  /** Receives no more messages and finishes the running ones. Safe to call twice. */
   async stopIntake(): Promise<void> {
-    // The watchdog together with what it watches: it may be waiting for a rebuild, which closing gives up.
+    // The watchdog together with its subscription: it may wait for a rebuild, which closing aborts.
     await Promise.all([
       this.inbox.stop(),
       ...(this.#options.service.loops ?? []).map((loop) => loop.stop()),
@@ -108,13 +108,13 @@ export class ServiceRunner {
     this.#subscription = undefined;
   }
 
-  /** Publishes what is under way; the rest waits in the outbox for the next start. After stopIntake. */
+  /** Finishes the publishes in flight; the rest stays in the outbox for the next start. Call it after stopIntake. */
   async stopRelays(): Promise<void> {
     await Promise.all(this.#consumer.relays.map((relay) => relay.stop()));
     this.#stopped = true;
   }
 
-  /** False where something makes no progress, and rebuilding it did not help. */
+  /** False if the consumer or a loop is stalled and rebuilding it did not help. */
   get healthy(): boolean {
     const loops = this.#options.service.loops ?? [];
     return this.#watchdog?.healthy !== false && loops.every(({ healthy }) => healthy !== false);
@@ -130,7 +130,7 @@ export class ServiceRunner {
     };
   }
 
-  /** Sets the gauges, each of them only where its value is known now: see setOrRemove. */
+  /** Sets the gauges; a gauge whose value is unknown is removed (see setOrRemove). */
   async measure(): Promise<void> {
     const { name: service, outbox, database, metrics } = this.#options;
     setOrRemove(metrics.backlog, { service }, this.#watchdog?.backlog);

@@ -1,9 +1,10 @@
-// What a process consists of, and in which order its parts start and stop: each part adds the step that ends it, and a
-// stop takes the steps in the reverse order.
+// The parts of a process and the order in which they start and stop.
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import { type ServiceName, SUBJECT_NAME, serviceNames } from '../contracts/services.ts';
+import type { Bus } from '../infra/bus/port.ts';
+import type { Database } from '../infra/database/port.ts';
 import { vacuumLoops } from '../infra/database/vacuum.ts';
 import { createApp } from '../infra/http/app.ts';
 import { OverloadGuard } from '../infra/http/overload.ts';
@@ -23,7 +24,7 @@ import { pointsService } from '../services/points/index.ts';
 import { failedMessagesRoutes } from './admin/failed-messages.ts';
 import { operationsRoutes } from './admin/operations.ts';
 import { type Config, parseConfig } from './config.ts';
-import { awaitDatabase, migrateSchemas, whenThere } from './prepare-database.ts';
+import { awaitDatabase, migrateSchemas, retryUntilAvailable } from './prepare-database.ts';
 import { openResources, type Resources } from './resources.ts';
 import { schemaOf } from './schemas.ts';
 import { ServiceRunner } from './service-runner.ts';
@@ -40,14 +41,14 @@ const factories: Record<ServiceName, Factory> = {
 export interface StartOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly services?: readonly ServiceName[];
-  /** Ends the start, however long a migration takes. Once it runs, stop() does. */
+  /** Cancels the start, even during a long migration. After the start only stop() ends the process. */
   readonly signal?: AbortSignal;
 }
 
 export interface RunningSluice {
-  /** Where it answers HTTP. */
+  /** The URL of its HTTP server. */
   readonly url: string;
-  /** Stops the intake, finishes what is under way, closes everything. Rejects where that takes longer than allowed. */
+  /** Stops the intake, finishes running work, closes everything. Rejects if that exceeds STOP_TIMEOUT_MS. */
   stop(): Promise<void>;
 }
 
@@ -56,101 +57,166 @@ export interface RunningServices extends RunningSluice {
 }
 
 /**
- * Rejects with a ConfigError or a StartupError where something outside stops the start, and with the signal's reason
- * when that ended it.
+ * Rejects with a ConfigError or a StartupError if a condition outside the program stops the start, and with the
+ * signal's reason if the signal cancelled it.
  */
 export async function startSluice(options: StartOptions): Promise<RunningServices> {
-  const { env, services = serviceNames, signal = new AbortController().signal } = options;
-  const startedAt = performance.now();
-  const config = parseConfig(env, services);
-  const mirror = new LogMirror(config.BUS_PREFIX);
-  const pretty = config.LOG_FORMAT === 'pretty' || (config.LOG_FORMAT === 'auto' && process.stdout.isTTY === true);
-  const log = createLog({ level: config.LOG_LEVEL, pretty, mirror, subjectName: SUBJECT_NAME });
-  const metrics = new Metrics();
-  const shutdown = new Shutdown(log);
-  try {
-    // The outside world, or what is embedded for it.
-    const resources = await openResources(config, log);
-    shutdown.add(() => resources.close());
-    const { database, mqtt } = resources;
-    mirror.start(mqtt);
-    shutdown.add(() => mirror.stop());
+  const sluice = new Sluice(options);
+  await sluice.start();
+  return sluice;
+}
 
-    const interrupt = () => database.interrupt();
-    signal.addEventListener('abort', interrupt);
-    shutdown.add(async () => signal.removeEventListener('abort', interrupt));
+/** A service before it runs. */
+interface Created {
+  readonly name: ServiceName;
+  readonly service: AnyService;
+  readonly outbox: Outbox;
+  readonly log: Logger;
+}
 
-    // The services, on schemas that are up to date. Nothing is opened on a database before it answers.
-    const start = { config, log, signal };
-    await awaitDatabase(database, start);
-    const made: { name: ServiceName; outbox: Outbox; log: Logger; service: AnyService }[] = [];
-    for (const name of services) {
-      const outbox = new Outbox(schemaOf(name));
-      const context = { settings: config, database, outbox, metrics, log: log.child({ service: name }) };
-      const service = await whenThere(start, async () => factories[name](context, resources));
-      made.push({ name, outbox, log: context.log, service });
+/** Each part that starts adds the step that stops it; stop() runs the steps in reverse order. */
+class Sluice implements RunningServices {
+  readonly #services: readonly ServiceName[];
+  readonly #signal: AbortSignal;
+  readonly #config: Config;
+  readonly #mirror: LogMirror;
+  readonly #log: Logger;
+  readonly #metrics = new Metrics();
+  readonly #shutdown: Shutdown;
+  #runners: readonly ServiceRunner[] = [];
+  #url = '';
+  #stopped: Promise<void> | undefined;
+
+  constructor({ env, services = serviceNames, signal = new AbortController().signal }: StartOptions) {
+    this.#services = services;
+    this.#signal = signal;
+    this.#config = parseConfig(env, services);
+    const { BUS_PREFIX, LOG_FORMAT, LOG_LEVEL } = this.#config;
+    this.#mirror = new LogMirror(BUS_PREFIX);
+    const pretty = LOG_FORMAT === 'pretty' || (LOG_FORMAT === 'auto' && process.stdout.isTTY === true);
+    this.#log = createLog({ level: LOG_LEVEL, pretty, mirror: this.#mirror, subjectName: SUBJECT_NAME });
+    this.#shutdown = new Shutdown(this.#log);
+  }
+
+  get url(): string {
+    return this.#url;
+  }
+
+  get runners(): readonly ServiceRunner[] {
+    return this.#runners;
+  }
+
+  async start(): Promise<void> {
+    const startedAt = performance.now();
+    try {
+      const resources = await this.#openResources();
+      const { database } = resources;
+      const interrupt = () => database.interrupt();
+      this.#signal.addEventListener('abort', interrupt);
+      try {
+        const bus = await this.#startServices(resources);
+        await this.#serveHttp(resources, bus);
+        this.#announce(resources);
+        const startMs = Math.round(performance.now() - startedAt);
+        const facts = { url: this.#url, services: this.#services, database: database.kind, bus: bus.kind, startMs };
+        this.#log.info(facts, `ready on ${this.#url}`);
+      } finally {
+        this.#signal.removeEventListener('abort', interrupt);
+      }
+    } catch (error) {
+      await this.#shutdown.run();
+      this.#signal.throwIfAborted();
+      throw error;
     }
-    const migrations = new Map(made.map(({ name, service }) => [name, service.migrations]));
-    await migrateSchemas(database, start, migrations);
-    if (database.kind === 'pglite') {
-      const loops = vacuumLoops(database.background, services.map(schemaOf), log);
-      for (const loop of loops) loop.start();
-      shutdown.add(() => Promise.all(loops.map((loop) => loop.stop())));
-    }
+  }
 
-    // Messaging.
-    const bus = await resources.openBus();
-    shutdown.add(() => bus.close());
-    const runners = made.map((each) => new ServiceRunner({ ...each, config, database, bus, mqtt, metrics }));
-    // Added last, all intakes stop first: a relay may wait for an inbox that runs here.
-    shutdown.add(() => Promise.all(runners.map((runner) => runner.stopRelays())));
-    shutdown.add(() => Promise.all(runners.map((runner) => runner.stopIntake())));
-    // What takes long would hold up the stop: it is done after the next start.
-    shutdown.add(async () => database.interrupt());
-    for (const runner of runners) await runner.start();
-
-    // HTTP.
-    const overload = new OverloadGuard({
-      applies: (request) => runners.some(({ service }) => service.mayReject?.(request) ?? false),
+  stop(): Promise<void> {
+    this.#stopped ??= this.#shutdown.runWithin(this.#config.STOP_TIMEOUT_MS).then(() => {
+      this.#log.info('stopped');
+      this.#log.flush();
     });
-    shutdown.add(async () => overload.stop());
-    const queues = resources.queues();
-    const app = createApp(log, (router) => {
+    return this.#stopped;
+  }
+
+  async #openResources(): Promise<Resources> {
+    const resources = await openResources(this.#config, this.#log);
+    this.#shutdown.add(() => resources.close());
+    this.#mirror.start(resources.mqtt);
+    this.#shutdown.add(() => this.#mirror.stop());
+    return resources;
+  }
+
+  /** Starts the services on schemas that are up to date. Resolves with the bus. */
+  async #startServices(resources: Resources): Promise<Bus> {
+    const { database, mqtt } = resources;
+    const created = await this.#createServices(resources);
+    if (database.kind === 'pglite') this.#startVacuum(database.background);
+    const bus = await resources.openBus();
+    this.#shutdown.add(() => bus.close());
+    const runners = created.map(
+      (each) => new ServiceRunner({ ...each, config: this.#config, database, bus, mqtt, metrics: this.#metrics }),
+    );
+    // All intakes stop before any relay, because a relay may wait for an inbox of this process.
+    this.#shutdown.add(() => Promise.all(runners.map((runner) => runner.stopRelays())));
+    this.#shutdown.add(() => Promise.all(runners.map((runner) => runner.stopIntake())));
+    // Long-running statements would delay the stop; their work is done after the next start.
+    this.#shutdown.add(async () => database.interrupt());
+    for (const runner of runners) await runner.start();
+    this.#runners = runners;
+    return bus;
+  }
+
+  /** Waits for the database before anything is opened on it, and migrates it. */
+  async #createServices(resources: Resources): Promise<Created[]> {
+    const { database } = resources;
+    const start = { config: this.#config, log: this.#log, signal: this.#signal };
+    await awaitDatabase(database, start);
+    const created: Created[] = [];
+    for (const name of this.#services) {
+      const outbox = new Outbox(schemaOf(name));
+      const log = this.#log.child({ service: name });
+      const context = { settings: this.#config, database, outbox, metrics: this.#metrics, log };
+      const service = await retryUntilAvailable(start, async () => factories[name](context, resources));
+      created.push({ name, outbox, log, service });
+    }
+    await migrateSchemas(database, start, new Map(created.map(({ name, service }) => [name, service.migrations])));
+    return created;
+  }
+
+  #startVacuum(database: Database): void {
+    const loops = vacuumLoops(database, this.#services.map(schemaOf), this.#log);
+    for (const loop of loops) loop.start();
+    this.#shutdown.add(() => Promise.all(loops.map((loop) => loop.stop())));
+  }
+
+  async #serveHttp(resources: Resources, bus: Bus): Promise<void> {
+    const { database, mqtt, queues } = resources;
+    const runners = this.#runners;
+    const overload = new OverloadGuard({
+      isSheddable: (request) => runners.some(({ service }) => service.isSheddable?.(request) ?? false),
+    });
+    this.#shutdown.add(async () => overload.stop());
+    const app = createApp(this.#log, (router) => {
       for (const runner of runners) runner.routes(router);
       failedMessagesRoutes(router, runners);
-      const stopping = () => shutdown.begun;
+      const stopping = () => this.#shutdown.begun;
+      const metrics = this.#metrics;
       operationsRoutes(router, { runners, database, bus, mqtt, queues, overload, metrics, stopping });
     });
-    const http = await listen(overload.guard(app), config.HOST, config.PORT);
+    const http = await listen(overload.guard(app), this.#config.HOST, this.#config.PORT);
+    this.#shutdown.add(() => http.close());
     resources.attach(http.server);
-    shutdown.add(() => http.close());
+    this.#url = http.url;
+  }
 
-    // Presence is announced last, when requests are accepted.
+  /** Announces the services on the MQTT broker, once they are reachable. */
+  #announce({ presence: broker }: Resources): void {
     const instance = `${hostname()}-${process.pid}-${randomBytes(3).toString('hex')}`;
-    const presences = services.map(
-      (service) => new Presence({ broker: resources.presence, prefix: config.BUS_PREFIX, service, instance, log }),
+    const prefix = this.#config.BUS_PREFIX;
+    const presences = this.#services.map(
+      (service) => new Presence({ broker, prefix, service, instance, log: this.#log }),
     );
     for (const presence of presences) presence.start();
-    shutdown.add(() => Promise.all(presences.map((presence) => presence.stop())));
-    const startMs = Math.round(performance.now() - startedAt);
-    const what = { url: http.url, services, database: database.kind, bus: bus.kind, startMs };
-    log.info(what, `ready on ${http.url}`);
-    signal.removeEventListener('abort', interrupt);
-    let stopped: Promise<void> | undefined;
-    return {
-      url: http.url,
-      runners,
-      stop: () => {
-        stopped ??= shutdown.runWithin(config.STOP_TIMEOUT_MS).then(() => {
-          log.info('stopped');
-          log.flush();
-        });
-        return stopped;
-      },
-    };
-  } catch (error) {
-    await shutdown.run();
-    signal.throwIfAborted();
-    throw error;
+    this.#shutdown.add(() => Promise.all(presences.map((presence) => presence.stop())));
   }
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Starts the `sluice` command from a fresh checkout: checks what it needs, compiles what is stale, and goes on in the
-// same process, so that signals and exit codes are the command's own.
+// Starts the `sluice` command from a fresh checkout: checks Node and the dependencies, compiles stale sources, and runs
+// the command in the same process, so that signals and exit codes are its own.
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 

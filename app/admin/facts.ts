@@ -1,5 +1,5 @@
-// The routes under /audit/:service: the facts that `sluice audit` compares, and the contents of the service's outbox and
-// inbox. Everything is bounded, and pages follow existing unique keys.
+// The routes under /audit/:service: the facts that `sluice audit` compares, and the contents of the service's outbox
+// and inbox. Every response is bounded, and pages follow existing unique keys.
 import type { Router } from 'express';
 import { v7 as uuidv7 } from 'uuid';
 import { factsQuery, messagesQuery, type Resent, resendRequest } from '../../contracts/facts.ts';
@@ -12,7 +12,7 @@ import { countMessages, locateMessages } from '../../infra/messaging/stored-mess
 import type { AnyService, FactSource } from '../../infra/runtime/service.ts';
 import { schemaOf } from '../schemas.ts';
 
-/** All ids are greater. */
+/** Less than every id. */
 const FIRST = '00000000-0000-0000-0000-000000000000';
 
 export interface FactsOptions {

@@ -1,7 +1,7 @@
-// The routes under /failed-messages/:service: messages that a service's consumer could not handle. An operator
-// lists, reads and retries them here (`sluice failed`).
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { Router } from 'express';
+// The routes under /failed-messages/:service, with which an operator lists, reads and retries the messages that a
+// service's consumer could not handle (`sluice failed`).
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Request, RequestHandler, Router } from 'express';
 import {
   type FailedMessage,
   failedMessagesQuery,
@@ -18,81 +18,71 @@ import type { FailedRow, RetrySelection } from '../../infra/messaging/failed-mes
 import type { Inbox } from '../../infra/messaging/inbox.ts';
 import type { ServiceRunner } from '../service-runner.ts';
 
-/** A message that is locked or being attempted is passed over, and looked at again after this, so many times. */
+/**
+ * A message that is locked or being attempted is skipped, and the retry looks for it again this often, this many times.
+ */
 const BUSY_MS = 100;
 const BUSY_ROUNDS = 20;
 
-export function failedMessagesRoutes(router: Router, runners: readonly Pick<ServiceRunner, 'name' | 'inbox'>[]): void {
-  const inboxOf = (name: unknown) => {
-    const runner = runners.find((candidate) => candidate.name === name);
-    if (!runner)
-      throw notFound(`service in this process; there are ${runners.map((candidate) => candidate.name).join(', ')}`);
+type Runner = Pick<ServiceRunner, 'name' | 'inbox'>;
+
+export function failedMessagesRoutes(router: Router, runners: readonly Runner[]): void {
+  const inboxOf = ({ params: { service } }: Request): Inbox => {
+    const runner = runners.find(({ name }) => name === service);
+    if (!runner) throw notFound(`service in this process; there are ${runners.map(({ name }) => name).join(', ')}`);
     return runner.inbox;
   };
+  const answer =
+    (respond: (inbox: Inbox, request: Request) => Promise<{ status?: number; body: object }>): RequestHandler =>
+    async (request, response) => {
+      const { status = 200, body } = await respond(inboxOf(request), request);
+      response.status(status).json(body);
+    };
+  route(router, '/failed-messages/:service', { get: [answer(listFailed)] });
+  // Before the route with an id, because `retry` would match it.
+  route(router, '/failed-messages/:service/retry', { post: [answer(retryMatching)] });
+  route(router, '/failed-messages/:service/:id', { get: [answer(readFailed)] });
+  route(router, '/failed-messages/:service/:id/retry', { post: [answer(retryOne)] });
+}
 
-  route(router, '/failed-messages/:service', {
-    get: [
-      async (request, response) => {
-        const inbox = inboxOf(request.params.service);
-        const { after, limit, ...filter } = parse(failedMessagesQuery, request.query);
-        const rows = await inbox.failed.list(filter, after, limit + 1);
-        response.json(pageOf(rows.map(failedMessage), limit));
-      },
-    ],
-  });
+async function listFailed(inbox: Inbox, { query }: Request) {
+  const { after, limit, ...filter } = parse(failedMessagesQuery, query);
+  const rows = await inbox.failed.list(filter, after, limit + 1);
+  return { body: pageOf(rows.map(failedMessage), limit) };
+}
 
-  route(router, '/failed-messages/:service/retry', {
-    post: [
-      async (request, response) => {
-        const inbox = inboxOf(request.params.service);
-        const { dryRun, limit, ...selection } = parse(retryQuery, request.query);
-        if (dryRun) {
-          const preview: RetryPreview = await inbox.failed.count(selection);
-          response.json(preview);
-          return;
-        }
-        // None twice: one that fails again while others are retried waits for the next call. A time in the future would
-        // retry it again and again.
-        const { asOf, truncated } = await inbox.failed.count(selection);
-        const [failedBefore] = [selection.failedBefore ?? asOf, asOf].sort();
-        const result: RetryResult = { ...(await retryMany(inbox, { ...selection, failedBefore }, limit)), truncated };
-        response.status(202).json(result);
-      },
-    ],
-  });
+async function retryMatching(inbox: Inbox, { query }: Request) {
+  const { dryRun, limit, ...selection } = parse(retryQuery, query);
+  const preview: RetryPreview = await inbox.failed.count(selection);
+  if (dryRun) return { body: preview };
+  const { asOf, truncated } = preview;
+  // A message that fails again during this call waits for the next one. With a time in the future it would be retried
+  // again and again.
+  const [failedBefore] = [selection.failedBefore ?? asOf, asOf].sort();
+  const result: RetryResult = { ...(await retryAll(inbox, { ...selection, failedBefore }, limit)), truncated };
+  return { status: 202, body: result };
+}
 
-  // After /retry, which is no id.
-  route(router, '/failed-messages/:service/:id', {
-    get: [
-      async (request, response) => {
-        const inbox = inboxOf(request.params.service);
-        const row = await inbox.failed.find(parseId(request.params.id, 'failed message'));
-        if (!row) throw notFound('failed message');
-        response.json(failedMessage(row));
-      },
-    ],
-  });
+async function readFailed(inbox: Inbox, { params }: Request) {
+  const row = await inbox.failed.find(parseId(params.id, 'failed message'));
+  if (!row) throw notFound('failed message');
+  return { body: failedMessage(row) };
+}
 
-  route(router, '/failed-messages/:service/:id/retry', {
-    post: [
-      async (request, response) => {
-        const inbox = inboxOf(request.params.service);
-        const id = parseId(request.params.id, 'failed message');
-        const row = await inbox.failed.find(id);
-        if (row?.truncated) throw notStored(row);
-        if (!row || (await inbox.failed.retry({ id })) === 0) throw notFound('failed message');
-        inbox.wake();
-        response.status(202).json({ retried: 1 });
-      },
-    ],
-  });
+async function retryOne(inbox: Inbox, { params }: Request) {
+  const id = parseId(params.id, 'failed message');
+  const row = await inbox.failed.find(id);
+  if (row?.truncated) throw notStored(row);
+  if (!row || (await inbox.failed.retry({ id })) === 0) throw notFound('failed message');
+  inbox.wake();
+  return { status: 202, body: { retried: 1 } };
 }
 
 /**
- * In statements of bounded size. Without a `limit` it goes on until none is left, or until those that are left have
- * been busy for too long. Ends, as what is retried no longer matches.
+ * Retries in statements of bounded size. Without a `limit` it continues until no message is left, or until the
+ * remaining ones have been busy for too long. It terminates, because a retried message no longer matches the selection.
  */
-async function retryMany(
+async function retryAll(
   inbox: Inbox,
   selection: RetrySelection,
   limit: number | undefined,
@@ -106,7 +96,7 @@ async function retryMany(
     const { matching: left } = await inbox.failed.count(selection);
     if (limit !== undefined || left === 0 || busyRounds === BUSY_ROUNDS) return { retried, left };
     busyRounds++;
-    await sleep(BUSY_MS);
+    await delay(BUSY_MS);
   }
 }
 

@@ -1,4 +1,4 @@
-// The operator's routes: health, readiness, metrics. One set per process.
+// Health, readiness and metrics of this process.
 import type { Router } from 'express';
 import type { Readiness, ResourceState } from '../../contracts/operations.ts';
 import type { Bus } from '../../infra/bus/port.ts';
@@ -16,15 +16,15 @@ export interface OperationsOptions {
   readonly database: Database;
   readonly bus: Bus;
   readonly mqtt: MqttPublisher;
-  /** Only where something is queued in this process. */
+  /** Undefined if no service in this process uses queues. */
   readonly queues: PacedQueues | undefined;
-  readonly overload: Pick<OverloadGuard, 'rejected' | 'latenessMs'>;
+  readonly overload: Pick<OverloadGuard, 'rejected' | 'lagMs'>;
   readonly metrics: Metrics;
   /** Whether a stop has begun. */
   readonly stopping: () => boolean;
 }
 
-/** The database must answer within this to count as there. */
+/** A database that takes longer to answer counts as down. */
 const PING_TIMEOUT_MS = 1_000;
 
 export function operationsRoutes(router: Router, options: OperationsOptions): void {
@@ -67,8 +67,8 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
         await Promise.all(runners.map((runner) => runner.measure()));
         metrics.overload.reset();
         for (const [reason, count] of Object.entries(overload.rejected)) metrics.overload.inc({ reason }, count);
-        const { latenessMs } = overload;
-        setOrRemove(metrics.lateness, {}, latenessMs === undefined ? undefined : latenessMs / 1_000);
+        const { lagMs } = overload;
+        setOrRemove(metrics.eventLoopLag, {}, lagMs === undefined ? undefined : lagMs / 1_000);
         response.type(metrics.registry.contentType).send(await metrics.registry.metrics());
       },
     ],
@@ -78,5 +78,5 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
 const ping = (database: Database): Promise<ResourceState> =>
   within(PING_TIMEOUT_MS, database.query('SELECT 1')).then(
     () => ({ status: 'up' }),
-    () => ({ status: 'down', detail: 'no answer' }), // the error is in the logs of everything that needs it
+    () => ({ status: 'down', detail: 'no answer' }), // the parts that use the database log the error
   );

@@ -6,7 +6,7 @@ import { deadExchangeOf, deadQueueOf, exchangeOf, queueOf, sessionOf } from '../
 import { connectTo, endConnection } from '../../infra/mqtt/connect.ts';
 import { presenceTopic } from '../../infra/mqtt/topics.ts';
 import { within } from '../../infra/runtime/promises.ts';
-import { splitUrls } from '../../infra/runtime/urls.ts';
+import { splitUrls } from '../../infra/runtime/settings.ts';
 
 export interface Brokers {
   readonly AMQP_URL?: string;

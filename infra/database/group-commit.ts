@@ -1,5 +1,5 @@
-// Group commit: requests that arrive while a statement is on its way share the next one. One at a time, so that batches
-// grow with the load: with one request a batch of one at once, with thousands a few large ones.
+// Group commit: requests that arrive while a statement is in flight share the next one. Only one statement is in
+// flight, so batches grow with the load: a single request is a batch of its own, thousands share a few large batches.
 import { setTimeout as delay } from 'node:timers/promises';
 import { DatabaseUnavailable } from './port.ts';
 import { retryConflicts } from './retry-conflicts.ts';
@@ -13,19 +13,19 @@ export class Overloaded extends Error {
 }
 
 export interface GroupCommitOptions<In, Out> {
-  /** Does the work for a batch, durably, and answers in its order, one result each. Leaves nothing behind if it throws. */
+  /** Commits a batch and resolves with one result per item, in the same order. Commits nothing if it throws. */
   readonly run: (batch: In[]) => Promise<Out[]>;
-  /** What the batch is sorted by: two processes whose batches take the same keys in opposite order deadlock. */
+  /** Batches are sorted by it, because two processes that lock the same keys in opposite order deadlock. */
   readonly key: (item: In) => string;
   readonly maxBatch: number;
-  /** Items that may wait; a further one is rejected with `Overloaded`. */
+  /** Items that may wait; submit() rejects a further one with `Overloaded`. */
   readonly maxWaiting: number;
   /**
-   * How long to gather before the next batch, once one was large: what follows a large batch is many more items, and a
-   * transaction costs about the same for ten as for fifty. A small batch is followed at once.
+   * How long to collect items after a large batch: many more items follow one, and a transaction costs about the same
+   * for ten as for fifty. After a small batch the next one starts at once.
    */
   readonly gatherMs?: number;
-  /** How long the first item waits for others, where nobody is in a hurry. Default: no longer than for the same event. */
+  /** How long the first item waits for others. Default: for those of the same turn of the event loop. */
   readonly waitMs?: number;
 }
 
@@ -36,7 +36,7 @@ interface Waiting<In, Out> {
   readonly reject: (error: unknown) => void;
 }
 
-/** Items from which on a batch counts as large. */
+/** A batch with this many items is large. */
 const LARGE_BATCH = 10;
 
 export class GroupCommit<In, Out> {
@@ -48,7 +48,7 @@ export class GroupCommit<In, Out> {
     this.#options = options;
   }
 
-  /** Resolves with the item's result once it is committed; rejects with what went wrong for this item alone. */
+  /** Resolves with the item's result once it is committed; rejects with the error of this item alone. */
   submit(item: In): Promise<Out> {
     if (this.#waiting.length >= this.#options.maxWaiting) {
       return Promise.reject(new Overloaded(this.#options.maxWaiting));
@@ -57,7 +57,7 @@ export class GroupCommit<In, Out> {
       this.#waiting.push({ item, key: this.#options.key(item), resolve, reject });
       if (!this.#running) {
         this.#running = true;
-        // Requests that were read from the same socket event get into the same batch.
+        // After all sockets of this turn are read, so that their requests share a batch.
         const { waitMs } = this.#options;
         if (waitMs === undefined) setImmediate(() => void this.#drain());
         else setTimeout(() => void this.#drain(), waitMs);
@@ -72,7 +72,7 @@ export class GroupCommit<In, Out> {
       try {
         await this.#commit(batch);
       } catch (error) {
-        // The database is away: the rest of the batch and those behind would each wait for a time-out of their own.
+        // The database is unavailable, and each waiting item would run into a timeout of its own.
         rejectAll([...batch, ...this.#waiting.splice(0)], error);
       }
       const { gatherMs = 0, maxBatch } = this.#options;
@@ -81,7 +81,7 @@ export class GroupCommit<In, Out> {
     this.#running = false;
   }
 
-  /** Settles the items of a batch. Rejects with DatabaseUnavailable: those not settled by then cannot be committed now. */
+  /** Settles the items of a batch. Rejects with DatabaseUnavailable, and then some items are not settled. */
   async #commit(batch: readonly Waiting<In, Out>[]): Promise<void> {
     const isAlone = batch.length === 1;
     const run = () => this.#options.run(batch.map(({ item }) => item));
@@ -91,18 +91,18 @@ export class GroupCommit<In, Out> {
     } catch (error) {
       if (error instanceof DatabaseUnavailable) throw error;
       if (isAlone) return rejectAll(batch, error);
-      // A bad row, or a conflict: alone, a bad row fails alone, and a conflict is retried.
+      // Alone, a bad row does not fail its neighbours, and a conflict is retried.
       for (const waiting of batch) await this.#commit([waiting]);
       return;
     }
-    // It is committed, so it must not run again; but nobody knows which result belongs to which item.
+    // The batch is committed and must not run again, but its results cannot be matched to its items.
     if (results.length !== batch.length)
       return rejectAll(batch, new Error(`a batch of ${batch.length} was committed with ${results.length} results`));
     for (const [index, result] of results.entries()) batch[index]?.resolve(result);
   }
 }
 
-/** Those that are settled already stay as they are. */
+/** Does not change items that are already settled. */
 function rejectAll(batch: readonly Pick<Waiting<never, never>, 'reject'>[], error: unknown): void {
   for (const { reject } of batch) reject(error);
 }

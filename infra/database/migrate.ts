@@ -1,25 +1,25 @@
-// Migrations: numbered SQL files, each applied once, in order, in the schema they belong to. Safe when several
-// processes start at once: the first takes a lock, the others find the work done. On a grown table they may take as long
-// as they need, and the log says what is going on.
+// Migrations: numbered SQL files, each applied once, in order, in their schema. Several processes may start at once:
+// the first takes a lock, and the others find the schema migrated. A migration of a large table has no timeout, and the
+// log reports it while it runs.
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import type { Database, Transaction } from './port.ts';
 
-/** How often a process that waits for the lock asks for it. */
+/** How often a process that waits for the lock tries to take it. */
 const LOCK_POLL_MS = 100;
-/** The log is told of what takes longer than this, and again each time the interval has passed. */
-const TOLD_AFTER_MS = 1_000;
-const TOLD_EVERY_MS = 10_000;
+/** Work that takes longer than this is logged, and again after each interval. */
+const LOG_AFTER_MS = 1_000;
+const LOG_EVERY_MS = 10_000;
 const silent = pino({ level: 'silent' });
 
 export interface Migration {
   readonly name: string;
-  /** Statements with unqualified names: they run with `search_path` set to the schema. */
+  /** Statements with unqualified names, run with `search_path` set to the schema. */
   readonly sql: string;
 }
 
-/** The files `001_….sql`, `002_….sql` of a folder, in order; `set` tells apart the folders that share a schema. */
+/** The files `001_….sql`, `002_….sql` of a folder, in order. `set` distinguishes folders that share a schema. */
 export async function readMigrations(folder: URL, set: string): Promise<Migration[]> {
   const files = (await readdir(folder)).filter((file) => /^\d{3}_.*\.sql$/.test(file)).sort();
   return Promise.all(
@@ -27,14 +27,14 @@ export async function readMigrations(folder: URL, set: string): Promise<Migratio
   );
 }
 
-/** Brings a schema up to date. `schema` is one of our own names, never input. */
+/** Applies the migrations that a schema lacks. `schema` is a name from the code, never input. */
 export async function migrate(
   database: Pick<Database, 'longRunning'>,
   schema: string,
   migrations: readonly Migration[],
   log: Logger = silent,
 ): Promise<void> {
-  await whileLocked(database, log.child({ schema }), async (tx) => {
+  await withMigrationLock(database, log.child({ schema }), async (tx) => {
     await tx.script(`
       CREATE SCHEMA IF NOT EXISTS ${schema};
       CREATE TABLE IF NOT EXISTS ${schema}.migrations
@@ -44,17 +44,16 @@ export async function migrate(
     const applied = new Set((await tx.query<{ name: string }>('SELECT name FROM migrations')).map(({ name }) => name));
     for (const { name, sql } of migrations) {
       if (applied.has(name)) continue;
-      // The tables of a new schema are empty, so only those of an older one are worth a line each.
-      const about = log.child({ schema, migration: name });
-      about[applied.size > 0 ? 'info' : 'debug']('migrating');
-      await telling(about, 'a migration is still running', () => tx.script(sql));
+      const migrationLog = log.child({ schema, migration: name });
+      migrationLog[applied.size > 0 ? 'info' : 'debug']('migrating'); // in a new schema the tables are empty
+      await logWhileRunning(migrationLog, 'a migration is still running', () => tx.script(sql));
       await tx.execute('INSERT INTO migrations (name) VALUES ($1)', [name]);
     }
   });
 }
 
 /** Runs `work` in a transaction without timeouts, in one process at a time. */
-export async function whileLocked(
+export async function withMigrationLock(
   database: Pick<Database, 'longRunning'>,
   log: Logger,
   work: (tx: Transaction) => Promise<void>,
@@ -65,12 +64,12 @@ export async function whileLocked(
     );
     if (server && server.version < 140_000)
       throw new Error(`PostgreSQL 14 or newer is needed, this is ${Math.floor(server.version / 10_000)}`);
-    // One lock for all schemas: CREATE SCHEMA IF NOT EXISTS itself races with itself. Asked for again and again, so that
-    // a stop is not held up.
+    // One lock for all schemas, because concurrent CREATE SCHEMA IF NOT EXISTS statements fail. Polled, so that a stop
+    // need not wait for it.
     const locked = async () => {
       while (!(await tryMigrationLock(tx))) await delay(LOCK_POLL_MS);
     };
-    await telling(log, 'waiting to migrate: another process holds the migration lock', locked);
+    await logWhileRunning(log, 'waiting to migrate: another process holds the migration lock', locked);
     await work(tx);
   });
 }
@@ -82,14 +81,14 @@ async function tryMigrationLock(tx: Transaction): Promise<boolean> {
   return lock?.taken === true;
 }
 
-/** Says that `work` is under way while it takes long. */
-export async function telling(log: Logger, message: string, work: () => Promise<unknown>): Promise<void> {
+/** Logs `message` while `work` takes long. */
+export async function logWhileRunning(log: Logger, message: string, work: () => Promise<unknown>): Promise<void> {
   const startedAt = performance.now();
-  const tell = () => {
+  const logAgain = () => {
     log.info({ seconds: Math.round((performance.now() - startedAt) / 1_000) }, message);
-    timer = setTimeout(tell, TOLD_EVERY_MS);
+    timer = setTimeout(logAgain, LOG_EVERY_MS);
   };
-  let timer = setTimeout(tell, TOLD_AFTER_MS);
+  let timer = setTimeout(logAgain, LOG_AFTER_MS);
   try {
     await work();
   } finally {

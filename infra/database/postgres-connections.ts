@@ -1,28 +1,27 @@
-// Statements and transactions on the connections of a pool, and which errors mean the connection rather than the
-// statement.
+// Statements and transactions on the connections of a pool, and the errors that are the connection's rather than the
+// statement's.
 import { createHash } from 'node:crypto';
 import type pg from 'pg';
 import { DatabaseUnavailable, type Queryable, type Statements, type Transaction } from './port.ts';
 
-/** The longest that a timer takes (25 days); pg reads 0 as "the connection's". */
+/** The longest timer (25 days); pg takes 0 for the connection's own timeout. */
 export const NO_TIMEOUT_MS = 2 ** 31 - 1;
 
-/** How a pool's connections are used. */
-export interface Use {
-  /** Runs `work` with a connection of its own. */
+export interface StatementsOptions {
+  /** Runs `work` on a connection that nothing else uses meanwhile. */
   readonly withClient: <T>(work: (client: pg.PoolClient) => Promise<T>) => Promise<T>;
-  /** How long one statement may take. Default: as the connection says. */
+  /** Timeout of one statement. Default: the connection's. */
   readonly timeoutMs?: number;
 }
 
-/** Runs `work` with a connection of the pool, which replaces one that broke. */
+/** Runs `work` on a connection of the pool. A connection that broke is not returned to the pool. */
 export async function withClientOf<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-  // Nothing was sent yet: whatever went wrong, it is the connection.
+  // No statement was sent yet, so any error is the connection's.
   const client = await pool.connect().catch((error) => {
     throw new DatabaseUnavailable(error);
   });
   let broken: Error | undefined;
-  // A connection may end while its client is between two queries of ours: without a listener that ends the process.
+  // A connection may end between two queries; without a listener the error event would end the process.
   const onError = (error: Error) => {
     broken = error;
   };
@@ -38,7 +37,7 @@ export async function withClientOf<T>(pool: pg.Pool, work: (client: pg.PoolClien
   }
 }
 
-export function statementsOf({ withClient, timeoutMs }: Use): Statements {
+export function statementsOf({ withClient, timeoutMs }: StatementsOptions): Statements {
   return {
     query: (text, params) => withClient((client) => queryableOf(client, timeoutMs).query(text, params)),
     execute: (text, params) => withClient((client) => queryableOf(client, timeoutMs).execute(text, params)),
@@ -58,7 +57,7 @@ async function transactionOn<T>(
   work: (tx: Transaction) => Promise<T>,
   callbacks: (() => void)[],
 ): Promise<T> {
-  callbacks.length = 0; // after a conflict the work runs again: only those of the attempt that commits count
+  callbacks.length = 0; // an earlier attempt, rolled back after a conflict, may have added some
   await send(client, { text: 'BEGIN' });
   try {
     const transaction: Transaction = {
@@ -66,12 +65,12 @@ async function transactionOn<T>(
       afterCommit: (callback) => callbacks.push(callback),
     };
     const outcome = await work(transaction);
-    // PostgreSQL answers ROLLBACK where a statement failed before, even if `work` got over its error.
+    // The command of COMMIT is ROLLBACK if a statement failed before, even if `work` caught its error.
     const { command } = await send(client, statement('COMMIT', timeoutMs));
     if (command !== 'COMMIT') throw new Error('the transaction was rolled back: one of its statements failed');
     return outcome;
   } catch (error) {
-    // Where the connection is gone, so is the transaction; the first error is the one to tell.
+    // With the connection the transaction is gone, too; the first error is the one to report.
     if (!(error instanceof DatabaseUnavailable)) await send(client, { text: 'ROLLBACK' });
     throw error;
   }
@@ -90,8 +89,8 @@ function queryableOf(client: pg.ClientBase, timeoutMs: number | undefined): Quer
 }
 
 /**
- * Runs one query. Rejects with DatabaseUnavailable if the connection or the server failed. That is judged here, where
- * the query is sent: an error that the caller of a transaction throws is never taken for an outage, whatever it says.
+ * Runs one query. Rejects with DatabaseUnavailable if the connection or the server failed. This is decided here, so
+ * that an error from inside a transaction's `work` is never taken for an outage.
  */
 export async function send<Row extends object>(
   client: pg.ClientBase,
@@ -104,15 +103,15 @@ export async function send<Row extends object>(
   }
 }
 
-/** What to throw for an error of a connection or a query. */
+/** The error to throw for an error of a connection or a query. */
 export const orUnavailable = (error: unknown): unknown =>
   isUnavailable(error) ? new DatabaseUnavailable(error) : error;
 
-/** pg takes a timeout for each statement, which its types do not know. */
+/** pg takes a timeout per statement, which its types lack. */
 const statement = (text: string, timeoutMs: number | undefined): pg.QueryConfig & { query_timeout?: number } =>
   timeoutMs === undefined ? { text } : { text, query_timeout: timeoutMs };
 
-// Named statements are parsed and planned once per connection. The texts are the program's own, so there are few.
+// Named statements are parsed and planned once per connection. Their texts come from the code, so there are few.
 const names = new Map<string, string>();
 function statementName(text: string): string {
   let name = names.get(text);
@@ -123,7 +122,7 @@ function statementName(text: string): string {
   return name;
 }
 
-/** Whether the connection or the server failed, rather than the statement. SQLSTATE classes: PostgreSQL, appendix A. */
+/** Whether the connection or the server failed and not the statement. SQLSTATE classes: PostgreSQL, appendix A. */
 function isUnavailable(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';

@@ -1,19 +1,18 @@
 // Session locks of PostgreSQL, each on a connection of its own.
 //
-// A connection can be dead without either end being told. So the holder asks the server again and again whether it is
-// there, and the server ends a session that has stopped asking. The holder gives up first: until then nobody else gets
-// the lock.
+// A connection can be dead without either end noticing. So the holder probes the server at intervals, and the server
+// ends a session that stopped probing. The holder gives up first, and only then can another process get the lock.
 import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import type { Lock } from './port.ts';
 import { orUnavailable } from './postgres-connections.ts';
 
-/** The server ends a session that has not asked for this many times `probeMs`; the holder gives up after two. */
-const SERVER_WAITS = 3;
+/** The server ends a session after this many intervals without a probe; the holder gives up after two. */
+const SESSION_PROBES = 3;
 
 /**
- * Answers undefined when another session holds the lock. `probeMs`: between two questions, and how long the server may
- * take to answer one.
+ * Resolves with undefined if another session holds the lock. `probeMs`: the interval between probes, and the timeout of
+ * each.
  */
 export async function tryLock(settings: pg.ClientConfig, name: string, probeMs: number): Promise<Lock | undefined> {
   const client = new pg.Client({ ...settings, query_timeout: probeMs });
@@ -29,10 +28,10 @@ export async function tryLock(settings: pg.ClientConfig, name: string, probeMs: 
   });
   try {
     await client.connect();
-    // A TCP keepalive on the server's side would not do: a proxy between the two answers it by itself.
+    // TCP keepalive by the server does not suffice, because a proxy in between acknowledges it by itself.
     const { rows } = await client.query<{ taken: boolean }>(
       `SELECT set_config('idle_session_timeout', $2, false), pg_try_advisory_lock(hashtextextended($1, 0)) AS taken`,
-      [name, String(SERVER_WAITS * probeMs)],
+      [name, String(SESSION_PROBES * probeMs)],
     );
     if (!rows[0]?.taken) {
       await end(client, probeMs);
@@ -46,12 +45,12 @@ export async function tryLock(settings: pg.ClientConfig, name: string, probeMs: 
     };
     return { lost, release };
   } catch (error) {
-    await end(client, probeMs); // it may never have connected; the error to tell is the first one
+    await end(client, probeMs); // it may not be connected; the first error is the one to report
     throw orUnavailable(error);
   }
 }
 
-/** A server that does not answer the farewell is not waited for. */
+/** Waits at most `withinMs` for the server to confirm the end. */
 async function end(client: pg.Client, withinMs: number): Promise<void> {
   const deadline = setTimeout(() => socketOf(client).destroy(), withinMs);
   await client.end().catch(() => undefined);

@@ -1,17 +1,17 @@
-// Statements that may take minutes on a grown table: no timeout ends them. To tell a dead connection from a slow
-// statement, the server is asked now and then whether the session still exists.
+// Statements that may take minutes on a large table and have no timeout. To distinguish a dead connection from a slow
+// statement, another connection asks the server at intervals whether the session still exists.
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { DatabaseUnavailable, type Statements, type Transaction } from './port.ts';
 import { NO_TIMEOUT_MS, send, statementsOf, withClientOf } from './postgres-connections.ts';
 import { retryConflicts } from './retry-conflicts.ts';
 
-/** Transactions at a time. They have connections of their own, so that they take none from short statements. */
+/** Concurrent transactions, on connections of their own, so that short statements do not wait for them. */
 const CONNECTIONS = 2;
 
 /**
- * For one transaction: the timeouts of the role and of the database do not apply, and the server ends a statement whose
- * client is gone within a second (only on Linux it can tell).
+ * For one transaction: switches off the timeouts of the role and of the database, and has the server end a statement
+ * within a second after its client is gone (which it can detect only on Linux).
  */
 const SETTINGS = `SELECT set_config(name, CASE name WHEN 'client_connection_check_interval' THEN '1s' ELSE '0' END, true)
   FROM pg_settings
@@ -20,17 +20,17 @@ const SETTINGS = `SELECT set_config(name, CASE name WHEN 'client_connection_chec
 
 export interface LongRunningOptions {
   readonly settings: pg.ClientConfig;
-  /** How often the server is asked whether the session exists. */
+  /** Interval between two checks that the session exists. */
   readonly checkEveryMs: number;
   readonly log: Logger;
 }
 
 export class LongRunning {
-  /** Each runs in a transaction. */
+  /** Each statement runs in a transaction of its own. */
   readonly statements: Statements;
   readonly #options: LongRunningOptions;
   readonly #pool: pg.Pool;
-  readonly #underWay = new Set<pg.PoolClient>();
+  readonly #busy = new Set<pg.PoolClient>();
   #interrupted = false;
 
   constructor(options: LongRunningOptions) {
@@ -55,10 +55,10 @@ export class LongRunning {
     };
   }
 
-  /** Ends the statements under way; none begins after this. */
+  /** Ends the running statements and rejects later ones. */
   interrupt(): void {
     this.#interrupted = true;
-    for (const client of this.#underWay) cut(client);
+    for (const client of this.#busy) sever(client);
   }
 
   async close(): Promise<void> {
@@ -68,7 +68,7 @@ export class LongRunning {
 
   async #watch<T>(client: pg.PoolClient, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
     if (this.#interrupted) throw new DatabaseUnavailable('this process is stopping');
-    this.#underWay.add(client);
+    this.#busy.add(client);
     let checking: NodeJS.Timeout | undefined;
     try {
       const { rows } = await send<{ pid: number }>(client, { text: 'SELECT pg_backend_pid() AS pid' });
@@ -76,30 +76,30 @@ export class LongRunning {
       return await work(client);
     } finally {
       clearInterval(checking);
-      this.#underWay.delete(client);
+      this.#busy.delete(client);
     }
   }
 
-  /** Cuts the connection of a session that no longer exists, or when the server gives no answer to another client. */
+  /** Severs the connection if its session no longer exists or the server does not answer another client. */
   async #check(client: pg.PoolClient, pid: number | undefined): Promise<void> {
     const { settings, log } = this.#options;
     const other = new pg.Client(settings);
-    other.on('error', () => undefined); // the query rejects as well
+    other.on('error', () => undefined); // the query rejects with it
     try {
       await other.connect();
       const { rowCount } = await other.query('SELECT FROM pg_stat_activity WHERE pid = $1', [pid]);
       if (rowCount) return;
     } catch (error) {
-      if (error instanceof pg.DatabaseError) return; // an answer: such as "too many connections"
+      if (error instanceof pg.DatabaseError) return; // the server answers, for example "too many connections"
     } finally {
       other.end().catch(() => undefined);
     }
     log.warn({ pid }, 'a long-running statement lost its database session');
-    cut(client);
+    sever(client);
   }
 }
 
-/** What waits for the connection rejects; ended while idle, it takes no further statement. */
-function cut(client: pg.PoolClient): void {
+/** A statement that waits for the connection rejects; an idle connection takes no further statement. */
+function sever(client: pg.PoolClient): void {
   (client as pg.PoolClient & pg.Client).end().catch(() => undefined);
 }

@@ -1,33 +1,33 @@
-// PostgreSQL by pg: a pool for statements and transactions, a small one for those that may take long, and a connection of
-// its own for each session lock.
+// PostgreSQL through pg: a pool for statements and transactions, a small pool for long-running ones, and one connection
+// per session lock.
 import pg from 'pg';
 import type { Logger } from 'pino';
-import { int8 } from './encoding.ts';
 import type { Database } from './port.ts';
 import { statementsOf, withClientOf } from './postgres-connections.ts';
 import { tryLock } from './postgres-lock.ts';
 import { LongRunning } from './postgres-long-running.ts';
 import { retryConflicts } from './retry-conflicts.ts';
 
+const INT8: number = pg.types.builtins.INT8;
 const CONNECT_TIMEOUT_MS = 5_000;
 /**
- * A statement without an answer for this long means a dead connection: the slowest of ours takes well under a second.
- * What may take longer on a grown table is long-running.
+ * A connection that does not answer a statement for this long counts as dead: the slowest of ours takes well under a
+ * second. Statements that take longer on a large table use `longRunning`.
  */
 const QUERY_TIMEOUT_MS = 30_000;
-/** A lock whose connection is dead is lost within twice this. */
+/** A lock on a dead connection is lost within twice this. */
 const LOCK_PROBE_MS = 5_000;
-/** How soon TCP asks a peer that is silent; Node then asks every second, and gives up after ten. */
+/** When TCP starts to probe a silent peer; Node then probes every second and gives up after ten. */
 const KEEPALIVE_AFTER_MS = 10_000;
 /**
- * A process that is frozen in the middle of a transaction (suspended, swapped out) loses it after this: its locks would
- * hold up everyone else.
+ * The server ends a transaction whose process is frozen (suspended, swapped out) after this, because its locks block
+ * other processes.
  */
 const IDLE_IN_TRANSACTION_MS = 10_000;
 
 export interface PostgresOptions {
   readonly url: string;
-  /** Connections of this process at the most; locks and long-running statements come on top. */
+  /** Maximum number of connections, besides those of locks and long-running statements. */
   readonly poolSize: number;
   readonly log: Logger;
   /** Default QUERY_TIMEOUT_MS. */
@@ -49,7 +49,7 @@ export function openPostgres(options: PostgresOptions): Database {
     types: { getTypeParser },
   };
   const pool = new pg.Pool({ ...settings, max: poolSize });
-  // An idle connection that the server ends is not an error of any query; the pool replaces it.
+  // The server ended an idle connection: no query failed, and the pool opens another one.
   pool.on('error', (error) => log.warn({ error: error.message }, 'a database connection ended'));
   const longRunning = new LongRunning({ settings, checkEveryMs: queryTimeoutMs, log });
 
@@ -70,6 +70,6 @@ export function openPostgres(options: PostgresOptions): Database {
 }
 
 function getTypeParser(oid: number, format?: 'text' | 'binary') {
-  if (oid === int8) return Number;
+  if (oid === INT8) return Number;
   return format === 'binary' ? pg.types.getTypeParser(oid, 'binary') : pg.types.getTypeParser(oid, 'text');
 }

@@ -1,12 +1,12 @@
-// PGlite has no background processes, so no autovacuum: without this, every look into an outbox would step over all the
-// rows that ever were in it.
+// PGlite has no background processes and so no autovacuum. Without these loops, every query of an outbox would scan all
+// rows that were ever in it.
 import type { Logger } from 'pino';
 import { Loop } from '../runtime/loop.ts';
 import type { Database } from './port.ts';
 
-/** The outboxes turn over completely, again and again; they are small, so this takes about a millisecond. */
+/** All rows of an outbox are replaced all the time. The tables are small, so this takes about a millisecond. */
 const OUTBOXES_EVERY_MS = 10_000;
-/** Everything, with the planner's statistics: some 300 ms at a few hundred thousand rows, in which nothing else runs. */
+/** All tables and the planner's statistics: about 300 ms at a few hundred thousand rows, during which no query runs. */
 const ALL_EVERY_MS = 600_000;
 
 export function vacuumLoops(database: Database, schemas: readonly string[], log: Logger): Loop[] {

@@ -1,4 +1,4 @@
-// The HTTP application, apart from the server that listens: routes, bodies, errors.
+// The HTTP application without its server: routes, bodies, errors.
 import { isUtf8 } from 'node:buffer';
 import express, { type Express, type RequestHandler, Router } from 'express';
 import type { Logger } from 'pino';
@@ -8,19 +8,19 @@ export const MAX_BODY_BYTES = 1024 * 1024;
 
 const json = express.json({
   limit: MAX_BODY_BYTES,
-  strict: false, // any JSON value is read; the schema says what is wrong with it
+  strict: false, // a value that is no object is read, too, so that the schema can report it
   verify: (_request, _response, body) => {
     if (!isUtf8(body)) throw new TypeError('not UTF-8');
   },
 });
 
-/** Reads a JSON body into `request.body`; another media type is answered 415. */
+/** Reads a JSON body into `request.body`; another media type gets a 415. */
 export const jsonBody: RequestHandler = (request, response, next) => {
   if (request.is('application/json') === false) throw unsupportedMediaType();
   json(request, response, next);
 };
 
-/** The same where there may be none: clients say so by a length of 0, some without naming a type. */
+/** Reads an optional JSON body. A client that sends none may set Content-Length: 0 and no media type. */
 export const optionalJsonBody: RequestHandler = (request, response, next) => {
   if (request.get('content-length') === '0') next();
   else jsonBody(request, response, next);
@@ -28,20 +28,20 @@ export const optionalJsonBody: RequestHandler = (request, response, next) => {
 
 type Method = 'get' | 'post';
 
-/** Declares what a path answers; another method is answered 405. */
+/** Declares the handlers of a path; any other method gets a 405. */
 export function route(router: Router, path: string, handlers: { readonly [M in Method]?: RequestHandler[] }): void {
-  const here = router.route(path);
+  const target = router.route(path);
   const allowed: string[] = [];
   if (handlers.get) {
-    here.get(...handlers.get);
+    target.get(...handlers.get);
     allowed.push('GET', 'HEAD');
   }
   if (handlers.post) {
-    here.post(...handlers.post);
+    target.post(...handlers.post);
     allowed.push('POST');
   }
   const allow = allowed.join(', ');
-  here.all(() => {
+  target.all(() => {
     throw new Problem(405, 'method-not-allowed', {
       title: 'This method is not allowed here',
       detail: `Allowed: ${allow}.`,

@@ -1,4 +1,4 @@
-// What browsers send and ask for: bodies of HTML forms beside JSON, and answers as pages.
+// Requests of browsers: bodies from HTML forms besides JSON, and responses as pages.
 import { isUtf8 } from 'node:buffer';
 import express, { type Request, type RequestHandler } from 'express';
 import { jsonBody } from './app.ts';
@@ -23,7 +23,7 @@ const unsupported = () =>
     detail: `Send Content-Type: application/json or ${FORM}, in UTF-8.`,
   });
 
-/** The body parsers' errors, by their documented `type`, where what `problem.ts` says of them holds for JSON only. */
+/** Errors of the body parsers, by their documented `type`, for which the problem in problem.ts would name only JSON. */
 function problemOf(error: unknown, isForm: boolean): unknown {
   const type = error instanceof Error && 'type' in error ? error.type : undefined;
   if (type === 'charset.unsupported' || type === 'encoding.unsupported') return unsupported();
@@ -31,7 +31,7 @@ function problemOf(error: unknown, isForm: boolean): unknown {
   if (type === 'entity.too.large' || type === 'parameters.too.many') {
     return new Problem(413, 'body-too-large', {
       title: 'The body is too large',
-      detail: `Of a form, at most ${MAX_FORM_BYTES} bytes and ${MAX_FORM_FIELDS} fields are read.`,
+      detail: `A form may have at most ${MAX_FORM_BYTES} bytes and ${MAX_FORM_FIELDS} fields.`,
     });
   }
   if (type === 'entity.verify.failed') {
@@ -44,8 +44,8 @@ function problemOf(error: unknown, isForm: boolean): unknown {
 }
 
 /**
- * Reads a JSON body as `jsonBody` does, or the fields of a form, into `request.body`. A field that is sent more than
- * once is an array of strings. Another media type is answered 415.
+ * Reads a JSON body like `jsonBody`, or the fields of a form, into `request.body`. A field that is sent more than once
+ * becomes an array of strings. Another media type gets a 415.
  */
 export const formOrJsonBody: RequestHandler = (request, response, next) => {
   const type = request.is(['application/json', FORM]);
@@ -56,7 +56,7 @@ export const formOrJsonBody: RequestHandler = (request, response, next) => {
   );
 };
 
-/** Whether the Accept header puts text/html before application/json. Most programs name no HTML, which is seen at once. */
+/** Whether the Accept header prefers text/html to application/json. Checks first for the common case without HTML. */
 export function prefersHtml(request: Request): boolean {
   if (!request.headers.accept?.includes('text/html')) return false;
   return request.accepts(['application/json', 'text/html']) === 'text/html';

@@ -1,6 +1,6 @@
-// A template tag for HTML that escapes whatever is put into it.
+// A template tag for HTML that escapes interpolated values.
 
-/** Text that is HTML already. */
+/** HTML that needs no escaping. */
 export class Markup {
   readonly text: string;
 
@@ -33,8 +33,8 @@ function render(value: Value): string {
 }
 
 /**
- * Strings and numbers are escaped for elements and for quoted attributes (not for the inside of a script or a style);
- * Markup stays as it is; undefined and false are nothing.
+ * Strings and numbers are escaped for elements and quoted attributes, but not for scripts or styles; Markup is not
+ * escaped; undefined and false add nothing.
  */
 export function html(parts: TemplateStringsArray, ...values: readonly Value[]): Markup {
   let text = parts[0] ?? '';

@@ -1,4 +1,4 @@
-// RFC 9457 problem details: the one place where errors become HTTP answers.
+// RFC 9457 problem details. Errors become HTTP responses only here.
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { ErrorRequestHandler } from 'express';
 import type { Logger } from 'pino';
@@ -7,7 +7,7 @@ import { Overloaded } from '../database/group-commit.ts';
 import { ConcurrentUpdate, DatabaseUnavailable } from '../database/port.ts';
 
 export interface FieldError {
-  /** Where the fault is, such as `items.0.quantity`. */
+  /** The field, such as `items.0.quantity`. */
   readonly path: string;
   readonly message: string;
 }
@@ -39,14 +39,14 @@ export class Problem extends Error {
     this.headers = about.headers ?? {};
   }
 
-  /** The body of an answer. */
+  /** The body of the response. */
   toJSON() {
     const { name, title, status, detail, errors } = this;
     return { type: `/problems/${name}`, title, status, detail, errors };
   }
 }
 
-/** A problem as it goes over the wire: where the same one is sent many times, it is written once. */
+/** A problem serialized once, to be sent many times. */
 export class WrittenProblem {
   readonly #status: number;
   readonly #headers: OutgoingHttpHeaders;
@@ -79,14 +79,14 @@ export const unavailable = (detail: string, retryAfterSeconds = 1) =>
 
 export const concurrentUpdate = () => unavailable('Concurrent update, please retry.');
 
-/** What `error` means to a client. Undefined: it is a fault of ours. */
+/** The problem that a client sees. Undefined for an unexpected error. */
 function problemOf(error: unknown): Problem | undefined {
   if (error instanceof Problem) return error;
   if (error instanceof ZodError) {
     return new Problem(422, 'invalid-request', {
       title: 'The request is not valid',
-      detail: `${error.issues.length === 1 ? 'One field is not as it' : `${error.issues.length} fields are not as they`} should be.`,
-      // Bounded, as an answer to a large body with a fault in every item must not be larger than the body.
+      detail: error.issues.length === 1 ? 'Invalid field.' : `${error.issues.length} invalid fields.`,
+      // Bounded, so that the response to a large body with an error in every item stays smaller than that body.
       errors: error.issues.slice(0, 20).map(({ path, message }) => ({ path: path.join('.'), message })),
     });
   }
@@ -103,14 +103,17 @@ const malformedBody = () =>
     detail: 'It must be JSON in valid UTF-8.',
   });
 
-/** The body parser's errors, by their documented `type`; those of decompressing have zlib's `code` instead. */
+/** Errors of the body parser, by their documented `type`; errors of decompression have zlib's `code` instead. */
 function bodyProblemOf(error: unknown): Problem | undefined {
   const { type, status, code } = error as { type?: unknown; status?: unknown; code?: unknown };
   if (typeof code === 'string' && /^(Z_|ERR_)/.test(code) && status === 400) return malformedBody();
   if (typeof type !== 'string' || typeof status !== 'number') return undefined;
   switch (type) {
     case 'entity.too.large':
-      return new Problem(413, 'body-too-large', { title: 'The body is too large', detail: 'At most 1 MiB is read.' });
+      return new Problem(413, 'body-too-large', {
+        title: 'The body is too large',
+        detail: 'A body may have at most 1 MiB.',
+      });
     case 'charset.unsupported':
     case 'encoding.unsupported':
       return unsupportedMediaType();
@@ -130,7 +133,7 @@ export const unsupportedMediaType = () =>
     detail: 'Send Content-Type: application/json, in UTF-8.',
   });
 
-/** Express's error handler: answers a problem, never a stack trace. */
+/** Express's error handler: sends a problem, never a stack trace. */
 export function problemHandler(log: Logger): ErrorRequestHandler {
   return (error, request, response, next) => {
     let problem = problemOf(error);

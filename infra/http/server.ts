@@ -1,82 +1,86 @@
-// The listening server: starts with a clear error where the port is taken, and stops without cutting an answer short.
+// The listening server: fails with a clear error if it cannot listen, and stops without resetting a client.
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { type Deferred, deferred } from '../runtime/promises.ts';
 import { StartupError } from '../runtime/startup-error.ts';
 
-/** How long the server goes on answering after a stop began. */
+/** How long the server continues to answer after a stop began. */
 const LAME_DUCK_MS = 250;
 
-/** How long requests under way may take after that: a client that stops sending or reading must not hold up the rest. */
+/** How long requests in flight may take after that. A client that stops sending or reading must not delay the stop. */
 const DRAIN_MS = 3_000;
-
-export interface HttpServer {
-  readonly server: Server;
-  readonly url: string;
-  /** Goes on answering for a moment, each time as the connection's last answer; then listens no more. */
-  close(): Promise<void>;
-}
 
 export class PortInUse extends StartupError {
   constructor(variable: string, host: string, port: number, cause?: unknown) {
-    super(
-      `port ${port} on ${host} is in use: stop what uses it, or set ${variable} to another port (0 takes a free one)`,
-      {
-        cause,
-      },
-    );
+    const remedy = `stop what uses it, or set ${variable} to another port (0 takes a free one)`;
+    super(`port ${port} on ${host} is in use: ${remedy}`, { cause });
   }
 }
 
 export async function listen(handler: RequestListener, host: string, port: number): Promise<HttpServer> {
-  let closing = false;
-  let underWay = 0;
-  let answered: () => void = () => {};
-  const server = createServer((request, response) => {
-    // A connection that is kept alive would be reused for ever: while closing, each answer is the last on its own.
-    if (closing) response.setHeader('Connection', 'close');
-    underWay++;
-    response.once('close', () => {
-      underWay--;
-      if (underWay === 0) answered();
+  const http = new HttpServer(handler);
+  await http.start(host, port);
+  return http;
+}
+
+export class HttpServer {
+  readonly server: Server;
+  #url = '';
+  #inFlight = 0;
+  /** Resolved when the last request in flight is answered during a stop. */
+  #drained: Deferred | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(handler: RequestListener) {
+    this.server = createServer((request, response) => {
+      // A keep-alive connection would be reused for ever, so each response ends its connection during a stop.
+      if (this.#closing) response.setHeader('Connection', 'close');
+      this.#inFlight++;
+      response.once('close', () => {
+        this.#inFlight--;
+        if (this.#inFlight === 0) this.#drained?.resolve();
+      });
+      handler(request, response);
     });
-    handler(request, response);
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) =>
-      reject(
-        error.code === 'EADDRINUSE'
-          ? new PortInUse('PORT', host, port, error)
-          : new StartupError(
-              `cannot listen on HOST=${host}, PORT=${port} (${error.message}): set them to an address and a port of this machine`,
-              { cause: error },
-            ),
-      ),
-    );
-    server.listen(port, host, 1024, resolve);
-  });
-  const address = server.address() as AddressInfo;
-  const shown = address.family === 'IPv6' ? `[${address.address}]` : address.address;
-  const end = async () => {
-    closing = true;
-    // A client that keeps its connection learns from its next answer that it ends; a load balancer that this process
-    // is not ready. Closed at once, requests that are on their way would be reset.
+  }
+
+  /** Available after start(). */
+  get url(): string {
+    return this.#url;
+  }
+
+  async start(host: string, port: number): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.server.once('error', (error) => reject(listenError(error, host, port)));
+      this.server.listen(port, host, 1024, resolve);
+    });
+    const bound = this.server.address() as AddressInfo;
+    this.#url = `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
+  }
+
+  /** Answers for LAME_DUCK_MS more, with the last response of each connection, and then listens no more. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    // Clients learn from their next response that the connection ends, load balancers that this process is not ready.
+    // Closing at once would reset requests that are on their way.
     await delay(LAME_DUCK_MS);
-    // Not waited for: upgraded connections (MQTT over WebSocket) end with the broker.
-    server.close();
-    const drained = new Promise<void>((resolve) => {
-      answered = resolve;
-    });
-    if (underWay > 0) await Promise.race([drained, delay(DRAIN_MS)]);
-    server.closeAllConnections();
-  };
-  let ended: Promise<void> | undefined;
-  return {
-    server,
-    url: `http://${shown}:${address.port}`,
-    close: () => {
-      ended ??= end();
-      return ended;
-    },
-  };
+    // Not awaited, because upgraded connections (MQTT over WebSocket) end only with the broker.
+    this.server.close();
+    this.#drained = deferred();
+    if (this.#inFlight > 0) await Promise.race([this.#drained.promise, delay(DRAIN_MS)]);
+    this.server.closeAllConnections();
+  }
+}
+
+function listenError(error: NodeJS.ErrnoException, host: string, port: number): StartupError {
+  if (error.code === 'EADDRINUSE') return new PortInUse('PORT', host, port, error);
+  const remedy = 'set them to an address and a port of this machine';
+  return new StartupError(`cannot listen on HOST=${host}, PORT=${port} (${error.message}): ${remedy}`, {
+    cause: error,
+  });
 }

@@ -1,8 +1,8 @@
-// Input at the edge, checked against its schema.
+// Checks input against its schema.
 import { z } from 'zod';
 import { notFound } from './problem.ts';
 
-/** The parsed value, or a ZodError (422) whose paths begin with `name` where one is given. */
+/** Returns the parsed value, or throws a ZodError (422) whose paths begin with `name` if given. */
 export function parse<S extends z.ZodType>(schema: S, value: unknown, name?: string): z.output<S> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
@@ -12,13 +12,13 @@ export function parse<S extends z.ZodType>(schema: S, value: unknown, name?: str
   );
 }
 
-/** A part of a path that does not match its schema names nothing: 404. */
+/** Throws 404 for a path segment that does not match its schema, because no resource can have that name. */
 export function parsePath<S extends z.ZodType>(schema: S, value: unknown, what: string): z.output<S> {
   const parsed = schema.safeParse(value);
   if (!parsed.success) throw notFound(what);
   return parsed.data;
 }
 
-/** In lower case, as the database answers it. */
+/** In lower case, as in the database. */
 const id = z.uuid().toLowerCase();
 export const parseId = (value: unknown, what: string): string => parsePath(id, value, what);

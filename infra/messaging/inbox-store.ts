@@ -1,6 +1,6 @@
 // The SQL of the inbox's messages: received, claimed, and done or failed. `schema` is one of our own names, never input.
-import { countSome } from '../database/count.ts';
 import type { Queryable, Transaction } from '../database/port.ts';
+import { countSome } from '../database/sql.ts';
 import type { DeadMessage } from './handler.ts';
 import { MAX_STORED_BYTES, type NewMessage } from './inbox-message.ts';
 

@@ -4,8 +4,8 @@
 // A row is written with a lease for the relay of its own process, which gets it in memory after the commit: no row is
 // read back while all goes well. The relay's poll finds the rows that no process holds: the writer died, or its relay
 // was full or its transport down.
-import { countSome } from '../database/count.ts';
 import type { Database, Queryable, Transaction } from '../database/port.ts';
+import { countSome } from '../database/sql.ts';
 
 /** The destination of a row: the event bus, or a user's MQTT topic. One being down does not delay the other. */
 export const channels = ['bus', 'user'] as const;

@@ -6,7 +6,7 @@ import { DatabaseUnavailable } from '../database/port.ts';
 import { Loop } from '../runtime/loop.ts';
 import { within } from '../runtime/promises.ts';
 import { integer, variable } from '../runtime/settings.ts';
-import { Silence } from '../runtime/silence.ts';
+import { StallDetector } from '../runtime/stall-detector.ts';
 import type { Inbox } from './inbox.ts';
 
 export const watchdogSettings = {
@@ -23,8 +23,8 @@ const BROKER_WITHIN_MS = 10_000;
 export interface WatchdogOptions {
   readonly inbox: Inbox;
   readonly subscription: Subscription;
-  /** The consumer is rebuilt after this long with a backlog and without progress. */
-  readonly silenceMs: number;
+  /** A consumer with a backlog and no progress for this long is stalled. */
+  readonly stallMs: number;
   readonly log: Logger;
   readonly onRebuild?: () => void;
 }
@@ -32,14 +32,14 @@ export interface WatchdogOptions {
 export class Watchdog {
   readonly #options: WatchdogOptions;
   readonly #loop: Loop;
-  readonly #silence: Silence;
+  readonly #stalls: StallDetector;
   readonly #everyMs: number;
   #backlog: { readonly messages: number; readonly at: number } | undefined;
 
   constructor(options: WatchdogOptions) {
     this.#options = options;
-    this.#silence = new Silence(options.silenceMs);
-    this.#everyMs = Math.min(5_000, options.silenceMs / 3);
+    this.#stalls = new StallDetector(options.stallMs);
+    this.#everyMs = Math.min(5_000, options.stallMs / 3);
     this.#loop = new Loop({
       name: 'watchdog',
       everyMs: this.#everyMs,
@@ -74,17 +74,17 @@ export class Watchdog {
   }
 
   get healthy(): boolean {
-    return this.#silence.healthy;
+    return this.#stalls.healthy;
   }
 
   async #check(): Promise<void> {
-    const { inbox, subscription, silenceMs, log, onRebuild } = this.#options;
+    const { inbox, subscription, stallMs, log, onRebuild } = this.#options;
     let here: number;
     try {
       here = await inbox.backlog();
     } catch (error) {
-      // Without the database, no consumer can make progress.
-      if (error instanceof DatabaseUnavailable) this.#silence.excuse();
+      // Without the database there can be no progress, and no consumer is to blame.
+      if (error instanceof DatabaseUnavailable) this.#stalls.reset();
       throw error;
     }
     const atBroker = await this.#bounded(subscription.backlog());
@@ -92,9 +92,9 @@ export class Watchdog {
 
     const atLeast = here + (atBroker ?? 0);
     const isKnown = atBroker !== undefined || here > 0;
-    if (!this.#silence.look(isKnown ? atLeast : undefined, inbox.lastProgress ?? 0)) return;
-    const { rebuilds } = this.#silence;
-    log.error({ backlog: this.backlog, atLeast, silentMs: silenceMs, rebuilds }, 'no progress: rebuilding');
+    if (!this.#stalls.check(isKnown ? atLeast : undefined, inbox.lastProgress ?? 0)) return;
+    const { rebuilds } = this.#stalls;
+    log.error({ backlog: this.backlog, atLeast, stallMs, rebuilds }, 'no progress: rebuilding');
     onRebuild?.();
     await this.#bounded(subscription.rebuild());
     inbox.wake();

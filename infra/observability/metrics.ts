@@ -51,8 +51,8 @@ export class Metrics {
     'Requests rejected with 503 before any work, because the event loop lagged or too many were in progress.',
     'reason',
   );
-  readonly lateness = this.#gauge(
-    'sluice_event_loop_lateness_seconds',
+  readonly eventLoopLag = this.#gauge(
+    'sluice_event_loop_lag_seconds',
     'How long a request that may be rejected has waited for the event loop; absent while none come.',
   );
   readonly resent = this.#counter(

@@ -1,40 +1,40 @@
-// What a server of queues offers to the queues on it.
+// The servers that can hold the queues, behind one interface: Redis, PostgreSQL, PGlite.
 import type { IQueueBackend, JobProgress, Queue, Worker, WorkerOptions } from 'bullmq';
 import type { Health } from '../runtime/health.ts';
 import type { PacedQueues } from './port.ts';
 
 export type WorkerSettings = Pick<WorkerOptions, 'limiter' | 'lockDuration' | 'stalledInterval' | 'maxStalledCount'>;
 
-// biome-ignore lint/suspicious/noExplicitAny: the connection is of another type for each server
+// biome-ignore lint/suspicious/noExplicitAny: each server has connections of another type
 type BullQueue = Queue<object, void, string, object, void, string, IQueueBackend, any>;
 // biome-ignore lint/suspicious/noExplicitAny: likewise
 export type BullWorker = Worker<object, void, string, IQueueBackend, JobProgress, any>;
 
-/** BullMQ's two ends of one queue. */
-export interface Ends {
+/** BullMQ's objects for one queue. */
+export interface Connections {
   readonly queue: BullQueue;
-  /** Without a loop of its own. */
+  /** Not running: a JobRunner takes its jobs. */
   readonly worker: BullWorker;
-  /** Tells the worker of new jobs, where the server itself does not. */
+  /** Notifies the worker of new jobs if the server does not. */
   wake(): void;
-  /** Ends the connections of this queue in whatever state they are, so that what BullMQ still waits for fails. */
-  cut(): void;
+  /** Ends the queue's connections in any state, so that calls of BullMQ that wait for them fail. */
+  sever(): void;
 }
 
 export interface Backend {
   readonly kind: PacedQueues['kind'];
   readonly shared: boolean;
-  /** Milliseconds on the clock that the limiter's windows are told by. */
+  /** Concurrent claims on one queue: more than one if the server's round trip takes longer than its work. */
+  readonly concurrentClaims: number;
+  /** Milliseconds on the clock that times the limiter's windows. */
   now(): number;
-  /** Claims under way at a time for one queue: more than one where the server's answer takes longer than its work. */
-  readonly claims: number;
-  open(name: string, settings: WorkerSettings): Ends;
-  /** Leaves nothing of a queue. */
+  open(name: string, settings: WorkerSettings): Connections;
+  /** Removes everything of a queue. */
   remove(name: string): Promise<void>;
   /** Throws, at once, while the server is away. */
   assertReachable(): void;
-  /** An addition failed: time to see whether the connection is dead. */
-  suspect(): void;
+  /** Replaces a connection that looks dead, after an addition failed. */
+  renewConnection(): void;
   health(): Health;
   close(): Promise<void>;
 }

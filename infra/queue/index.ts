@@ -1,57 +1,85 @@
-// Opens the server of the paced queues: Redis where it is named, else the database.
+// Opens the server of the paced queues: Redis if it is configured, otherwise the database.
 import type { Logger } from 'pino';
 import type { Database } from '../database/port.ts';
+import type { Health } from '../runtime/health.ts';
 import { within } from '../runtime/promises.ts';
-import { pgliteBackend, postgresBackend } from './database.ts';
+import type { Backend } from './backend.ts';
+import { PgliteQueueServer, PostgresQueueServer } from './database.ts';
 import { BullPacedQueue } from './paced-queue.ts';
-import type { PacedQueues } from './port.ts';
-import { redisBackend } from './redis.ts';
+import type { PacedQueue, PacedQueueOptions, PacedQueues } from './port.ts';
+import { RedisBackend } from './redis.ts';
+import { SqlBackend } from './sql-backend.ts';
 
 /** How long a removal may take. */
 const REMOVE_MS = 10_000;
 
 export interface OpenQueuesOptions {
   /**
-   * Redis or Valkey, or PostgreSQL by its URL (through connections of its own; `database`, the same one, prepares the
-   * schema), or the PGlite that is open already.
+   * Redis or Valkey by its URL; PostgreSQL by its URL, for connections of the queues' own, and as the `database` whose
+   * schema is migrated; or the open PGlite.
    */
   readonly on:
     | { readonly redisUrl: string }
     | { readonly postgresUrl: string; readonly database: Database }
     | { readonly pglite: Database };
-  /** Keeps the queues of several systems on one server apart. */
+  /** Separates the queues of several systems on one server. */
   readonly prefix: string;
   readonly log: Logger;
 }
 
-/** Rejects when the database does not answer; Redis may come later. Safe when several processes open at once. */
-export async function openQueues({ on, prefix, log }: OpenQueuesOptions): Promise<PacedQueues> {
-  const backend = await ('redisUrl' in on
-    ? redisBackend({ url: on.redisUrl, prefix, log })
-    : 'postgresUrl' in on
-      ? postgresBackend({ ...on, prefix, log })
-      : pgliteBackend(on.pglite, prefix, log));
-  let closed: Promise<void> | undefined;
-  return {
-    kind: backend.kind,
-    shared: backend.shared,
-    open: async (options) => {
-      assertName(options.name);
-      if (!(options.perSecond >= 1 && options.perSecond <= 10_000))
-        throw new RangeError(`a queue's pace is 1 to 10,000 per second, not ${options.perSecond}`);
-      return BullPacedQueue.open(backend, options, log);
-    },
-    remove: async (name) => {
-      assertName(name);
-      backend.assertReachable();
-      await within(REMOVE_MS, backend.remove(name)); // BullMQ waits for a server that goes away meanwhile
-    },
-    health: backend.health,
-    close: () => {
-      closed ??= backend.close();
-      return closed;
-    },
-  };
+/** Rejects if the database does not answer; Redis may be away. Safe when several processes open at once. */
+export async function openQueues(options: OpenQueuesOptions): Promise<PacedQueues> {
+  const backend = backendOf(options);
+  try {
+    await backend.start();
+  } catch (error) {
+    await backend.close();
+    throw error;
+  }
+  return new BullPacedQueues(backend, options.log);
+}
+
+function backendOf({ on, prefix, log }: OpenQueuesOptions): RedisBackend | SqlBackend {
+  if ('redisUrl' in on) return new RedisBackend({ url: on.redisUrl, prefix, log });
+  const server = 'pglite' in on ? new PgliteQueueServer(on.pglite, log) : new PostgresQueueServer({ ...on, log });
+  return new SqlBackend(server, prefix);
+}
+
+class BullPacedQueues implements PacedQueues {
+  readonly kind: PacedQueues['kind'];
+  readonly shared: boolean;
+  readonly #backend: Backend;
+  readonly #log: Logger;
+  #closed: Promise<void> | undefined;
+
+  constructor(backend: Backend, log: Logger) {
+    this.kind = backend.kind;
+    this.shared = backend.shared;
+    this.#backend = backend;
+    this.#log = log;
+  }
+
+  async open(options: PacedQueueOptions): Promise<PacedQueue> {
+    assertName(options.name);
+    if (!(options.perSecond >= 1 && options.perSecond <= 10_000))
+      throw new RangeError(`a queue's pace is 1 to 10,000 per second, not ${options.perSecond}`);
+    return BullPacedQueue.open(this.#backend, options, this.#log);
+  }
+
+  async remove(name: string): Promise<void> {
+    assertName(name);
+    this.#backend.assertReachable();
+    await within(REMOVE_MS, this.#backend.remove(name)); // BullMQ waits for a server that goes away meanwhile
+  }
+
+  health(): Health {
+    return this.#backend.health();
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#backend.close();
+    return this.#closed;
+  }
 }
 
 function assertName(name: string): void {

@@ -1,38 +1,39 @@
-// Takes the jobs of one queue from BullMQ and runs them.
+// Claims the jobs of one queue from BullMQ and runs them.
 //
-// BullMQ's own loop claims one job after the other and begins none before it has claimed as many as may run at a time or
-// met the limit, which turns an even pace into bursts where a claim takes a millisecond; and after an outage it may stay
-// silent (taskforcesh/bullmq#4585). So the loop is ours. What a claim means, locks, limiter, retries and stalled jobs are
-// BullMQ's.
+// BullMQ's own loop claims one job after the other, and starts none before it has claimed as many as may run at a time
+// or reached the limit. If a claim takes a millisecond, that turns an even pace into bursts; and after an outage the
+// loop may stop for good (taskforcesh/bullmq#4585). So this loop replaces it. Claims, locks, limiter, retries and
+// stalled jobs are BullMQ's.
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Job, UnrecoverableError } from 'bullmq';
 import type { Logger } from 'pino';
 import { Loop } from '../runtime/loop.ts';
+import { deferred } from '../runtime/promises.ts';
 import type { BullWorker } from './backend.ts';
 import type { Pace } from './pace.ts';
 
-/** A dead worker's jobs run again after this and up to two checks. */
+/** The jobs of a dead worker run again after this plus up to two checks. */
 export const LOCK_MS = 10_000;
 export const STALLED_CHECK_MS = 2_500;
-/** A worker without jobs looks for some this often, should it not have been told of them. */
+/** An idle worker polls for jobs at this interval, in case a notification was lost. */
 const IDLE_POLL_MS = 2_000;
 /**
- * The longest window of the limiter: one and a half slots at one job a second. What says that it is to last longer was
- * written by a process whose clock is ahead, and is cleared by who takes over from it.
+ * The longest window of the limiter: one and a half slots at one job a second. A longer one was written by a process
+ * whose clock is ahead; the process that takes over the queue clears it.
  */
 const LIMITED_MAX_MS = 1_500;
 const OUTAGE_PAUSE_MS = 300;
-/** How long BullMQ may take for what it has to tell its server at the end. */
+/** How long BullMQ may take to report to its server when it closes. */
 const GRACE_MS = 2_000;
 
 export interface JobRunnerOptions {
   readonly worker: BullWorker;
-  /** Claims under way at a time, at most. */
-  readonly claims: number;
-  readonly pace: Pick<Pace, 'perSlot' | 'rest'>;
-  /** Jobs that run at a time. */
+  /** Maximum number of concurrent claims. */
+  readonly concurrentClaims: number;
+  readonly pace: Pick<Pace, 'perSlot' | 'markIdle'>;
+  /** Maximum number of running jobs. */
   readonly concurrency: number;
   readonly work: (id: string) => Promise<void>;
   readonly onGivenUp: (id: string, error: Error) => void;
@@ -41,10 +42,11 @@ export interface JobRunnerOptions {
 }
 
 interface Claim {
-  readonly began: boolean;
-  /** Until the limiter lets another job begin; 0 where it would now. */
+  /** Whether the claim got a job and started it. */
+  readonly started: boolean;
+  /** Until the limiter lets another job start; 0 if it does now. */
   readonly limitedMs: number;
-  /** When the next retry is due, by Date.now(); 0 where there is none. */
+  /** When the next retry is due, by Date.now(); 0 if there is none. */
   readonly delayedUntil: number;
 }
 
@@ -52,17 +54,17 @@ export class JobRunner {
   readonly #options: JobRunnerOptions;
   readonly #backgroundLoops: readonly Loop[];
   readonly #tokens = randomUUID();
-  #claims = 0;
-  /** The jobs that run, by the token of their lock. */
+  #claimCount = 0;
+  /** The running jobs, by the token of their lock. */
   readonly #running = new Map<string, { readonly id: string; readonly worked: Promise<void>; ended: Promise<void> }>();
   readonly #stopping = new AbortController();
   #claiming: Promise<unknown> | undefined;
-  #held: Promise<void> | undefined;
+  #paused: Promise<void> | undefined;
   #loop: Promise<void> | undefined;
 
   constructor(options: JobRunnerOptions) {
     this.#options = options;
-    setMaxListeners(0, this.#stopping.signal); // each job that waits out an outage listens
+    setMaxListeners(0, this.#stopping.signal); // each job that waits for the end of an outage adds one
     const { log } = options;
     this.#backgroundLoops = [
       new Loop({ name: 'queue locks', turn: () => this.#extendLocks(), everyMs: LOCK_MS / 3, log }),
@@ -75,65 +77,53 @@ export class JobRunner {
     this.#loop ??= this.#run();
   }
 
-  /** Runs `work` while no job runs and none begins. */
-  async hold<T>(work: () => Promise<T>): Promise<T> {
-    let release: () => void = () => undefined;
-    this.#held = new Promise((resolve) => {
-      release = resolve;
-    });
+  /** Waits for the running jobs and runs `work` before any other job starts. */
+  async whilePaused<T>(work: () => Promise<T>): Promise<T> {
+    const paused = deferred();
+    this.#paused = paused.promise;
     try {
       await this.#claiming;
       await Promise.all([...this.#running.values()].map(({ ended }) => ended));
       return await work();
     } finally {
-      this.#held = undefined;
-      release();
+      this.#paused = undefined;
+      paused.resolve();
     }
   }
 
-  /** Begins no more jobs, waits for those that run, and closes the worker; `cut` ends whatever still waits then. */
-  async stop(cut: () => void): Promise<void> {
+  /**
+   * Starts no more jobs, waits for the running ones, and closes the worker. `sever` ends calls that still wait then.
+   */
+  async stop(sever: () => void): Promise<void> {
     const { worker } = this.#options;
     this.#stopping.abort();
     const loops = Promise.all(this.#backgroundLoops.map((loop) => loop.stop()));
-    // A claim under way may still begin a job, so the loop comes first.
+    // The loop stops first, because a pending claim may still start a job.
     await withinGrace(Promise.all([worker.getBackend().disconnectBlocking(false), this.#loop]));
     await Promise.all([...this.#running.values()].map(({ worked }) => worked));
     await withinGrace(Promise.all([loops, ...[...this.#running.values()].map(({ ended }) => ended)]));
-    cut();
+    sever();
     await withinGrace(worker.close());
     await loops;
   }
 
   async #run(): Promise<void> {
-    const { worker, claims, pace } = this.#options;
-    const backend = worker.getBackend();
+    const { concurrency, concurrentClaims, pace } = this.#options;
     let count = 1;
     while (!this.#stopping.signal.aborted) {
-      await this.#held;
-      const free = this.#options.concurrency - this.#running.size;
+      await this.#paused;
+      const free = concurrency - this.#running.size;
       if (free <= 0) {
         await Promise.race([...this.#running.values()].map(({ ended }) => ended));
         continue;
       }
       try {
-        const claiming = Promise.allSettled(Array.from({ length: Math.min(count, free) }, () => this.#claim()));
-        this.#claiming = claiming;
-        const claimed = (await claiming).map((settled) => {
-          if (settled.status === 'rejected') throw settled.reason;
-          return settled.value;
-        });
-        const none = claimed.find(({ began }) => !began);
-        // More at a time as long as there are some, so that few ask in vain; and where only the limit was met, all of the
-        // next window's at once: where the server is busy, each round of claims waits its turn.
-        count = !none ? Math.min(count * 2, claims) : none.limitedMs > 0 ? Math.min(pace.perSlot, claims) : 1;
-        if (!none) continue;
-        if (none.limitedMs > 0) await this.#pause(Math.min(none.limitedMs, LIMITED_MAX_MS));
-        else if (!this.#stopping.signal.aborted) {
-          pace.rest();
-          const idleMs = none.delayedUntil > 0 ? Math.min(none.delayedUntil - Date.now(), IDLE_POLL_MS) : IDLE_POLL_MS;
-          if (idleMs > 0) await backend.waitForJob(Math.max(idleMs / 1000, backend.minimumBlockTimeout));
-        }
+        const empty = await this.#claimSome(Math.min(count, free));
+        // The number of claims doubles while all succeed, so that few are in vain. If the limit was reached, the next
+        // round claims a whole window's jobs, because a busy server delays each round.
+        const next = !empty ? count * 2 : empty.limitedMs > 0 ? pace.perSlot : 1;
+        count = Math.min(next, concurrentClaims);
+        if (empty) await this.#waitForJob(empty);
       } catch (error) {
         count = 1;
         this.#fault(error);
@@ -142,30 +132,51 @@ export class JobRunner {
     }
   }
 
-  /** Asks for one job and lets it begin. */
+  /** Claims `count` jobs at once. Resolves with a claim that got none, if there is one. */
+  async #claimSome(count: number): Promise<Claim | undefined> {
+    const claiming = Promise.allSettled(Array.from({ length: count }, () => this.#claim()));
+    this.#claiming = claiming;
+    const claims = (await claiming).map((settled) => {
+      if (settled.status === 'rejected') throw settled.reason;
+      return settled.value;
+    });
+    return claims.find(({ started }) => !started);
+  }
+
+  /** Resolves when another claim may succeed. */
+  async #waitForJob({ limitedMs, delayedUntil }: Claim): Promise<void> {
+    if (limitedMs > 0) return this.#pause(Math.min(limitedMs, LIMITED_MAX_MS));
+    if (this.#stopping.signal.aborted) return;
+    this.#options.pace.markIdle();
+    const backend = this.#options.worker.getBackend();
+    const idleMs = delayedUntil > 0 ? Math.min(delayedUntil - Date.now(), IDLE_POLL_MS) : IDLE_POLL_MS;
+    if (idleMs > 0) await backend.waitForJob(Math.max(idleMs / 1000, backend.minimumBlockTimeout));
+  }
+
+  /** Claims one job and starts it. */
   async #claim(): Promise<Claim> {
     const { worker } = this.#options;
-    const token = `${this.#tokens}:${this.#claims++}`;
+    const token = `${this.#tokens}:${this.#claimCount++}`;
     const [data, id, limitedMs = 0, delayedUntil = 0] = await worker.getBackend().moveToActive(token);
-    if (!data || !id) return { began: false, limitedMs, delayedUntil };
+    if (!data || !id) return { started: false, limitedMs, delayedUntil };
     const job = Job.fromJSON(worker, data, id);
     const worked = job.deferredFailure
-      ? Promise.reject(new UnrecoverableError(job.deferredFailure)) // its workers died too often
+      ? Promise.reject(new UnrecoverableError(job.deferredFailure)) // the job's workers died too often
       : this.#options.work(id);
     const running = { id, worked: worked.catch(() => undefined), ended: Promise.resolve() };
     this.#running.set(token, running);
-    running.ended = this.#end(job, id, worked, token).finally(() => this.#running.delete(token));
-    return { began: true, limitedMs: 0, delayedUntil: 0 };
+    running.ended = this.#report(job, id, worked, token).finally(() => this.#running.delete(token));
+    return { started: true, limitedMs: 0, delayedUntil: 0 };
   }
 
-  /** Tells BullMQ how an attempt ended. Never rejects. */
-  async #end(job: Job<object, void>, id: string, worked: Promise<void>, token: string): Promise<void> {
+  /** Reports the result of an attempt to BullMQ. Never rejects. */
+  async #report(job: Job<object, void>, id: string, worked: Promise<void>, token: string): Promise<void> {
     const failure = await worked.then(
       () => undefined,
       (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
     );
-    // While the server is away, until it is back or stop() is called: without an answer the job would run once more. Each
-    // job that waits here keeps its place, so there are at most `concurrency` of them.
+    // Repeated while the server is away, until stop(): an unreported job would run once more. A job that waits here
+    // counts as running, so at most `concurrency` of them wait.
     for (;;) {
       try {
         if (failure) await job.moveToFailed(failure, token, false);
@@ -173,7 +184,7 @@ export class JobRunner {
         break;
       } catch (error) {
         this.#fault(error);
-        // Otherwise the lock is lost: the job was forgotten, or it runs again elsewhere.
+        // Any other error means that the lock is lost: the job was removed, or it runs again elsewhere.
         if (!isOutage(error) || this.#stopping.signal.aborted) return;
         await this.#pause(OUTAGE_PAUSE_MS);
       }
@@ -203,21 +214,21 @@ export class JobRunner {
   }
 
   async #pause(ms: number): Promise<void> {
-    await delay(ms, undefined, { signal: this.#stopping.signal }).catch(() => undefined); // cut short by stop()
+    await delay(ms, undefined, { signal: this.#stopping.signal }).catch(() => undefined); // stop() ends the pause
   }
 }
 
-/** The code of a fault of the connection: what was asked for may succeed later. */
+/** Error code of a connection fault: the same call may succeed later. */
 export const OUTAGE = 'ECONNREFUSED';
 
 function isOutage(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === OUTAGE;
 }
 
-/** Resolves when `ending` has settled, or after the grace. */
-export async function withinGrace(ending: Promise<unknown> | undefined): Promise<void> {
+/** Resolves when `closing` has settled, or after GRACE_MS. */
+export async function withinGrace(closing: Promise<unknown> | undefined): Promise<void> {
   const enough = new AbortController();
   const grace = delay(GRACE_MS, undefined, { signal: enough.signal }).catch(() => undefined);
-  await Promise.race([Promise.resolve(ending).catch(() => undefined), grace]);
+  await Promise.race([Promise.resolve(closing).catch(() => undefined), grace]);
   enough.abort();
 }

@@ -1,36 +1,36 @@
 // An even pace from BullMQ's limiter.
 //
-// The limiter lets `max` jobs begin in a window, which opens with its first job and lasts `duration`. Left at a fixed
-// duration, every window opens a little late (a timer, a round trip, the jobs before it) and the lateness adds up: at a
-// window of 100 ms it costs some percent of the pace. So time is cut into slots, a window belongs to the slot it opens
-// in, and it lasts until that slot's end: lateness is made good by the same window. No slot has two windows, so the pace
-// is never exceeded. All who drain a queue must agree on the slots, so they are counted on the one clock of the queue's
-// server.
+// The limiter lets `max` jobs start in a window, which opens with its first job and lasts `duration`. With a fixed
+// duration every window opens a little late (a timer, a round trip, the jobs before it), and the delays add up: at a
+// window of 100 ms they cost some percent of the pace. So time is divided into slots, and a window lasts until the end
+// of the slot in which it opens: a window that opens late is shorter. No slot has two windows, so the pace is never
+// exceeded. All processes that drain a queue must agree on the slots, so these are counted on the queue server's clock.
 //
-// A slot that nobody came to in time is lost where several processes may drain: none of them knows what the others did.
-// Where there is one, it makes good for the last few slots that it missed while jobs were waiting.
+// A slot without a window is lost if several processes may drain, because none knows what the others did. A sole
+// process catches up the last few slots that it missed while jobs were waiting.
 
-/** A window that opens this part of a slot before the next one, by rounding or an error of the clock, belongs to that. */
+/** A window that opens by this part of a slot too early, through rounding or clock error, belongs to the next slot. */
 const EARLY = 0.25;
 
-/** About: short, so that a slot's jobs are no burst; long, so that a process in a flood of requests misses none. */
+/** Approximate: short enough to avoid bursts, long enough that a process under a flood of requests misses no slot. */
 const SLOT_MS = 200;
 
 export interface PaceOptions {
   readonly perSecond: number;
-  /** Slots that are made good at a time, at most. */
+  /** Maximum number of missed slots that one window catches up. */
   readonly catchUpSlots: number;
-  /** The time in milliseconds on the clock that all who drain the queue share. */
+  /** Milliseconds on the clock of the queue's server. */
   readonly now: () => number;
 }
 
-/** For the option `limiter` of a BullMQ worker, which reads `max` and `duration` anew each time that it asks for a job. */
+/** For a BullMQ worker's option `limiter`, whose `max` and `duration` it reads for each claim. */
 export class Pace {
   readonly #options: PaceOptions;
-  /** Jobs in one slot, and how long it is, exactly. */
+  /** Jobs in one slot. */
   readonly perSlot: number;
+  /** Exact length of a slot. */
   readonly #slotMs: number;
-  /** The slot of the last window, and how many jobs that one lets begin. */
+  /** The slot of the last window, and the number of jobs that the window lets start. */
   #slot: number | undefined;
   #max: number;
 
@@ -57,8 +57,8 @@ export class Pace {
     return Math.ceil((this.#slotAt(time) + 1) * this.#slotMs - time);
   }
 
-  /** No job was waiting: nothing is missed. */
-  rest(): void {
+  /** No job is waiting, so no slot is missed until the next one. */
+  markIdle(): void {
     this.#slot = undefined;
   }
 

@@ -1,40 +1,40 @@
-// One queue: BullMQ's queue and what runs its jobs, behind the port.
+// One queue: BullMQ's queue and the runner of its jobs, behind the port.
 import type { BulkJobOptions } from 'bullmq';
 import type { Logger } from 'pino';
 import { within } from '../runtime/promises.ts';
-import type { Backend, Ends } from './backend.ts';
+import type { Backend, Connections } from './backend.ts';
 import { JobRunner, LOCK_MS, STALLED_CHECK_MS, withinGrace } from './job-runner.ts';
 import { Pace } from './pace.ts';
 import type { PacedQueue, PacedQueueOptions } from './port.ts';
 
 const ATTEMPTS = 5;
 const RETRY_BASE_MS = 200;
-/** Deaths of its worker in mid-job that a job survives; then it is gone, for whoever keeps the truth to add again. */
+/** A job whose workers died this often is removed; the owner of the tickets adds it again. */
 const MAX_STALLED = 10;
-/** Jobs may take this long each and the pace is held; beyond the bound, less. */
+/** The pace holds for jobs that take up to this long, within the bounds of the concurrency. */
 const JOB_MS = 2_000;
 const MIN_CONCURRENCY = 20;
 const MAX_CONCURRENCY = 5_000;
-/** What a drain that is alone makes good at a time, after its process was busy: a moment's worth, so no burst. */
+/** Slots that a sole drain catches up at once after its process was busy: few enough to make no burst. */
 const CATCH_UP_SLOTS = 2;
-/** Jobs in one addition. */
+/** Jobs per addition. */
 const CHUNK = 500;
-/** How long the opening of a queue waits for a server that has just gone. */
-const END_PAUSE_MS = 2_000;
-/** The same fault is logged this often at most: each attempt reports it. */
+/** How long open() waits for a server that has just gone away. */
+const RESUME_MS = 2_000;
+/** Minimum interval between two log lines about the same fault, which every attempt reports. */
 const LOG_PAUSE_MS = 10_000;
 
 const jobOptions: Omit<BulkJobOptions, 'jobId'> = {
   attempts: ATTEMPTS,
   backoff: { type: 'exponential', delay: RETRY_BASE_MS, jitter: 0.5 },
-  // A job that was kept would swallow the next one of its id.
+  // A finished job that is kept would prevent the next one with its id.
   removeOnComplete: true,
   removeOnFail: true,
 };
 
 export class BullPacedQueue implements PacedQueue {
   readonly #backend: Backend;
-  readonly #ends: Ends;
+  readonly #connections: Connections;
   readonly #jobs: JobRunner;
   readonly #log: Logger;
   readonly #loggedAt = new Map<string, number>();
@@ -44,7 +44,7 @@ export class BullPacedQueue implements PacedQueue {
     const queue = new BullPacedQueue(backend, options, log);
     try {
       if (options.cleared) await queue.clear();
-      else await queue.#endPause();
+      else await queue.#resume();
     } catch (error) {
       await queue.close();
       throw error;
@@ -56,10 +56,10 @@ export class BullPacedQueue implements PacedQueue {
   private constructor(backend: Backend, { name, perSecond, work, onGivenUp }: PacedQueueOptions, log: Logger) {
     this.#backend = backend;
     this.#log = log.child({ queue: name });
-    const { now, claims, shared } = backend;
-    const pace = new Pace({ perSecond, now, catchUpSlots: shared ? 0 : CATCH_UP_SLOTS });
-    this.#ends = backend.open(name, {
-      // Own properties: for Redis, BullMQ serializes them with each claim.
+    const { concurrentClaims, shared } = backend;
+    const pace = new Pace({ perSecond, now: () => backend.now(), catchUpSlots: shared ? 0 : CATCH_UP_SLOTS });
+    this.#connections = backend.open(name, {
+      // Own properties, because for Redis BullMQ serializes them with each claim.
       limiter: {
         get max() {
           return pace.max;
@@ -69,16 +69,16 @@ export class BullPacedQueue implements PacedQueue {
         },
       },
       lockDuration: LOCK_MS,
-      // BullMQ makes at most one check in this time, whoever asks for it.
+      // BullMQ makes at most one check per interval, over all processes.
       stalledInterval: STALLED_CHECK_MS * 0.8,
       maxStalledCount: MAX_STALLED,
     });
-    const { queue, worker } = this.#ends;
+    const { queue, worker } = this.#connections;
     queue.on('error', (error) => this.#warn(error));
     worker.on('error', (error) => this.#warn(error));
     this.#jobs = new JobRunner({
       worker,
-      claims,
+      concurrentClaims,
       pace,
       concurrency: Math.min(MAX_CONCURRENCY, Math.max(MIN_CONCURRENCY, Math.ceil((perSecond * JOB_MS) / 1000))),
       work,
@@ -95,32 +95,32 @@ export class BullPacedQueue implements PacedQueue {
         .slice(start, start + CHUNK)
         .map((jobId) => ({ name: 'work', data: {}, opts: { ...jobOptions, jobId } }));
       try {
-        await this.#ends.queue.addBulk(jobs);
+        await this.#connections.queue.addBulk(jobs);
       } catch (error) {
-        this.#backend.suspect();
+        this.#backend.renewConnection();
         throw error;
       }
-      this.#ends.wake();
+      this.#connections.wake();
     }
   }
 
   async clear(): Promise<void> {
     this.#backend.assertReachable();
-    await this.#jobs.hold(() => this.#ends.queue.obliterate({ force: true }));
+    await this.#jobs.whilePaused(() => this.#connections.queue.obliterate({ force: true }));
   }
 
   /**
-   * A process that died while it removed the queue has left it paused. While the server is away nothing is asked, because
-   * BullMQ would wait for it; the next opening tries again.
+   * A process that died while it removed the queue left it paused. Does nothing while the server is away, because
+   * BullMQ would wait for it; the next open() tries again.
    */
-  async #endPause(): Promise<void> {
-    const { queue } = this.#ends;
+  async #resume(): Promise<void> {
+    const { queue } = this.#connections;
     const resume = async () => {
       if (await queue.isPaused()) await queue.resume();
     };
     try {
       this.#backend.assertReachable();
-      await within(END_PAUSE_MS, resume());
+      await within(RESUME_MS, resume());
     } catch (error) {
       this.#warn(error as Error);
     }
@@ -132,9 +132,8 @@ export class BullPacedQueue implements PacedQueue {
   }
 
   async #close(): Promise<void> {
-    const { queue, cut } = this.#ends;
-    await this.#jobs.stop(cut);
-    await withinGrace(queue.close());
+    await this.#jobs.stop(() => this.#connections.sever());
+    await withinGrace(this.#connections.queue.close());
   }
 
   #warn(error: Error): void {
@@ -142,6 +141,6 @@ export class BullPacedQueue implements PacedQueue {
     const last = this.#loggedAt.get(kind);
     if (last !== undefined && performance.now() - last < LOG_PAUSE_MS) return;
     this.#loggedAt.set(kind, performance.now());
-    this.#log.warn({ error: error.message }, "the queue's server reports a fault");
+    this.#log.warn({ error: error.message }, 'fault of the queue server');
   }
 }

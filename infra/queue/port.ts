@@ -1,40 +1,46 @@
-// Queues that are drained at an even pace. They give the pace, the retries and the taking up of work that a dead
-// process left, and nothing else: what they hold may be lost at any time, so whoever adds jobs keeps the truth in the
-// database, adds again what is missing, and does the work of a job idempotently.
+// Queues that are drained at an even pace. They provide the pace, retries, and the takeover of jobs from a dead
+// process, and nothing else. Jobs may be lost at any time: the caller keeps the truth in the database, adds missing
+// jobs again, and makes the work of a job idempotent.
 import type { Health } from '../runtime/health.ts';
 
 export interface PacedQueueOptions {
   /** 1 to 60 characters of A-Z a-z 0-9 - _ */
   readonly name: string;
-  /** 1 to 10,000, held by all processes that drain the queue together; evenly, not in bursts each second. */
+  /** 1 to 10,000, over all processes that drain the queue; evenly, not in one burst per second. */
   readonly perSecond: number;
-  /** The work of a job. Throwing asks for another attempt, with backoff. May run twice for one id. */
+  /** The work of a job. If it throws, the job is retried with backoff. May run twice for one id. */
   readonly work: (id: string) => Promise<void>;
-  /** The last attempt at a job threw; the job is gone. Must not throw. Not called for jobs that stalled too often. */
+  /**
+   * Called when the last attempt threw and the job is removed, but not for jobs that stalled too often. Must not throw.
+   */
   readonly onGivenUp: (id: string, error: Error) => void;
-  /** Forgets, before it begins, every job that there is: see clear(). */
+  /** Removes every job first: see clear(). */
   readonly cleared?: boolean;
 }
 
 /** A queue that this process drains, from open() until close(). */
 export interface PacedQueue {
   /**
-   * Adds a job for each id, in this order. An id whose job waits or runs is not added again; one whose job has ended is.
-   * Rejects, soon, where the queue's server is away; then some may have been added.
+   * Adds a job for each id, in this order, except for ids whose job is waiting or running. Rejects soon if the queue's
+   * server is away; some jobs may then have been added.
    */
   add(ids: readonly string[]): Promise<void>;
-  /** Forgets every job. For who begins anew from the database; no other process may be draining the queue. */
+  /**
+   * Removes every job, so that the caller can add them anew from the database. No other process may drain the queue.
+   */
   clear(): Promise<void>;
-  /** Begins no more jobs, waits for those that run, and forgets the connection. Safe to call twice. */
+  /** Starts no more jobs, waits for the running ones, and ends the connections. Safe to call twice. */
   close(): Promise<void>;
 }
 
 export interface PacedQueues {
   readonly kind: 'redis' | 'postgres' | 'pglite';
-  /** Whether several processes may drain one queue at a time. On a database only one may: its times are the worker's. */
+  /**
+   * Whether several processes may drain one queue at a time. On a database only one may: it uses the worker's clock.
+   */
   readonly shared: boolean;
   open(options: PacedQueueOptions): Promise<PacedQueue>;
-  /** Forgets everything of a queue that nobody drains any more. Rejects, soon, while the server is away. */
+  /** Removes a queue that no process drains any more. Rejects soon if the server is away. */
   remove(name: string): Promise<void>;
   health(): Health;
   /** Closes the connections; close the queues first. Safe to call twice. */

@@ -1,17 +1,17 @@
-// What BullMQ's PostgreSQL backend asks of pg.Pool, over whatever runs a statement. Its queues share the connections:
-// BullMQ itself would keep one connection of the pool for each worker, to be notified of new jobs.
+// The part of pg.Pool that BullMQ's PostgreSQL backend uses, on top of any function that runs a statement. All queues
+// share connections, whereas BullMQ would keep one connection per worker for notifications of new jobs.
 import { EventEmitter } from 'node:events';
 import type { PgPool, PgPoolClient, PgQueryResult } from 'bullmq';
 
 export type RunStatement = (text: string, params?: readonly unknown[]) => Promise<PgQueryResult>;
 
-/** The schema that BullMQ's statements find by the search_path, and that nothing of ours is in. */
+/** BullMQ's own schema, which its statements find by the search_path. */
 export const SCHEMA = 'bullmq';
 
-/** The channel on which BullMQ notifies its workers, with the queue's name as the payload. */
+/** BullMQ notifies its workers on this channel, with the queue's name as the payload. */
 export const JOBS_CHANNEL = 'bullmq_jobs';
 
-/** For one queue or worker; ending it leaves the connections alone. */
+/** For one queue or worker. Ending it does not end the connections. */
 export class SqlPool extends EventEmitter implements PgPool {
   readonly #run: RunStatement;
   readonly #clients = new Set<Client>();
@@ -35,13 +35,13 @@ export class SqlPool extends EventEmitter implements PgPool {
 
   async end(): Promise<void> {}
 
-  /** There may be new jobs. */
+  /** Notifies the queue's worker that there may be new jobs. */
   wake(queueName: string): void {
     for (const client of this.#clients) client.emit('notification', { channel: JOBS_CHANNEL, payload: queueName });
   }
 }
 
-/** BullMQ borrows one to check its schema, and one for as long as the worker lives, to be notified. */
+/** BullMQ borrows one to check its schema, and one for the life of a worker, for notifications. */
 class Client extends EventEmitter implements PgPoolClient {
   readonly #run: RunStatement;
   readonly #onRelease: () => void;
@@ -54,7 +54,7 @@ class Client extends EventEmitter implements PgPoolClient {
 
   // biome-ignore lint/suspicious/noExplicitAny: as in the interface
   async query<R = any>(text: string, params?: readonly unknown[]): Promise<PgQueryResult<R>> {
-    // Both concern a connection that this one does not have: notifications come by wake().
+    // Both configure a connection, which this client does not have: notifications come by wake().
     if (/^\s*LISTEN\b/i.test(text) || text.includes("set_config('application_name'")) return { rows: [] };
     return this.#run(text, params);
   }

@@ -1,13 +1,28 @@
-// One process at a time may use a data folder. LevelDB's lock is the operating system's: it ends with the process,
-// also with one that is killed, so there is never a stale lock file to remove by hand.
+// One process at a time may use a data folder. LevelDB's lock belongs to the operating system and ends with the
+// process, even after kill -9, so no stale lock file is left to remove by hand.
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
-import { DataDirInUse, DataDirUnusable } from './data-dir-errors.ts';
+import { StartupError } from './startup-error.ts';
+
+export class DataDirInUse extends StartupError {
+  override readonly name = 'DataDirInUse';
+  constructor(dataDir: string, cause: unknown) {
+    super(`${dataDir} is in use by another process: stop that process, or set DATA_DIR to another folder`, { cause });
+  }
+}
+
+/** The folder does not exist and cannot be created. */
+class DataDirUnusable extends StartupError {
+  override readonly name = 'DataDirUnusable';
+  constructor(dataDir: string, cause: Error) {
+    super(`${dataDir} cannot be used for data: ${cause.message}; set DATA_DIR to another folder`, { cause });
+  }
+}
 
 /**
- * Opens `<dataDir>/<name>`. Rejects with DataDirInUse where another process has it open, and with DataDirUnusable where
- * there can be no such folder.
+ * Opens `<dataDir>/<name>`. Rejects with DataDirInUse if another process has it open, and with DataDirUnusable if the
+ * folder cannot be created.
  */
 export async function openLevel(dataDir: string, name: string): Promise<ClassicLevel<string, Buffer>> {
   const folder = join(dataDir, name);
@@ -24,7 +39,7 @@ export async function openLevel(dataDir: string, name: string): Promise<ClassicL
   }
 }
 
-/** Takes the folder. Resolves with the function that frees it. */
+/** Locks the folder for this process. Resolves with the function that unlocks it. */
 export async function lockDataDir(dataDir: string): Promise<() => Promise<void>> {
   const lock = await openLevel(dataDir, 'lock');
   return () => lock.close();

@@ -1,8 +1,8 @@
-// Places where a test may kill the process as kill -9 would: FAILPOINT=name. They mark the moments between two durable
-// steps, where a crash must cost nothing but time. Each list of them makes its own function, so that a name that is not in
-// the list is a type error.
+// Failpoints, at which FAILPOINT=name kills the process like kill -9 in a test. They lie between two durable steps,
+// where a crash must cost only time. Each list of names makes a function of its own, so that an unknown name is a type
+// error.
 
-/** The function ends the process with SIGKILL if FAILPOINT names this place. */
+/** Returns a function that kills the process with SIGKILL if FAILPOINT is the given name. */
 export const failpointOf =
   <const Names extends readonly string[]>(_names: Names) =>
   (name: Names[number]): void => {

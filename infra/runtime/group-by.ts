@@ -1,4 +1,4 @@
-/** Map.groupBy, which Node.js has from version 21 on. */
+/** Map.groupBy, which Node 20 lacks. */
 export function groupBy<K, V>(items: Iterable<V>, keyOf: (item: V) => K): Map<K, V[]> {
   const groups = new Map<K, V[]>();
   for (const item of items) {

@@ -1,7 +1,7 @@
-// What a resource says of itself, for readiness.
+// The state of a resource, for GET /readyz.
 type HealthStatus = 'up' | 'degraded' | 'down';
 export interface Health {
   readonly status: HealthStatus;
-  /** For clients of GET /readyz: no text of an error, no address. Those are logged. */
+  /** Public, so it contains no error message and no address; those are logged. */
   readonly detail?: string;
 }

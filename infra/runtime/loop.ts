@@ -1,4 +1,4 @@
-// Background work that repeats: the relay, the inbox's worker, sweeps, the watchdog.
+// Repeated background work: the relay, the inbox's worker, sweeps, the watchdog.
 import type { Logger } from 'pino';
 import { backoff, isLogged } from './backoff.ts';
 
@@ -6,11 +6,11 @@ const FAILURE_BASE_MS = 200;
 const FAILURE_MAX_MS = 10_000;
 
 export interface LoopOptions {
-  /** What the loop does, for the log. */
+  /** For the log. */
   readonly name: string;
-  /** One turn. Answering true asks for the next one at once. Throwing asks for a pause that grows with each failure. */
+  /** One turn. After `true` the next turn starts at once; after an error, following a pause that grows per failure. */
   readonly turn: () => Promise<boolean>;
-  /** The pause after a turn that answered false. */
+  /** The pause after a turn that returned false. */
   readonly everyMs: number;
   readonly log: Logger;
 }
@@ -36,13 +36,13 @@ export class Loop {
     this.#running ??= this.#run();
   }
 
-  /** Cuts the pause short; the next turn begins after this call. Pauses after a failure are not cut. */
+  /** Ends the pause, so that a turn starts after this call. Does not end a pause after a failure. */
   wake(): void {
     this.#woken = true;
     if (this.#failures === 0) this.#endPause();
   }
 
-  /** Resolves when the turn under way has ended. */
+  /** Resolves when the running turn has ended. */
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#endPause();
@@ -55,7 +55,7 @@ export class Loop {
       this.#woken = false;
       try {
         const again = await turn();
-        if (this.#failures > 0) log.info({ loop: name }, 'works again');
+        if (this.#failures > 0) log.info({ loop: name }, 'succeeds again');
         this.#failures = 0;
         if (!again && !this.#woken) await this.#pause(everyMs);
       } catch (error) {
@@ -66,7 +66,7 @@ export class Loop {
         this.#failures++;
         const pauseMs = backoff(this.#failures, FAILURE_BASE_MS, FAILURE_MAX_MS);
         if (isLogged(this.#failures))
-          log.warn({ loop: name, failures: this.#failures, pauseMs, error: String(error) }, 'failed, trying again');
+          log.warn({ loop: name, failures: this.#failures, pauseMs, error: String(error) }, 'failed, retrying');
         await this.#pause(pauseMs);
       }
     }

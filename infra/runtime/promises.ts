@@ -1,4 +1,4 @@
-// Two small things that promises lack.
+// Promise helpers.
 
 export interface Deferred {
   readonly promise: Promise<void>;
@@ -6,7 +6,7 @@ export interface Deferred {
   readonly reject: (error: Error) => void;
 }
 
-/** Promise.withResolvers, which Node 20 does not have. */
+/** Promise.withResolvers, which Node 20 lacks. */
 export function deferred(): Deferred {
   let resolve: () => void = () => {};
   let reject: (error: Error) => void = () => {};
@@ -17,7 +17,7 @@ export function deferred(): Deferred {
   return { promise, resolve, reject };
 }
 
-/** Settles as `promise` does, or rejects after `timeoutMs`, with `late` where that is told. */
+/** Settles like `promise`, or rejects with `late()` after `timeoutMs`. */
 export function within<T>(
   timeoutMs: number,
   promise: Promise<T>,

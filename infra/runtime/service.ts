@@ -1,4 +1,4 @@
-// What a service is: these routes, these handlers, these tables. Each service's index.ts makes one.
+// The type of a service: its routes, handlers and tables. Each service's index.ts creates one.
 import type { IncomingMessage } from 'node:http';
 import type { Router } from 'express';
 import type { Logger } from 'pino';
@@ -10,7 +10,7 @@ import type { NamedRequest } from '../messaging/resend.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { Loop } from './loop.ts';
 
-/** What a service is made with; `Settings` is its part of the configuration. */
+/** `Settings`: the service's part of the configuration. */
 export interface ServiceContext<Settings> {
   readonly settings: Settings;
   readonly database: Database;
@@ -20,16 +20,16 @@ export interface ServiceContext<Settings> {
 }
 
 interface Background extends Pick<Loop, 'start' | 'stop'> {
-  /** False where it makes no progress and beginning anew did not help. */
+  /** False if it is stalled and restarting it did not help. */
   readonly healthy?: boolean;
 }
 
-/** What a service has stored, one fact for each id, in the order of the ids; for comparing services with each other. */
+/** The stored state of a service, one fact per id in the order of the ids, for comparing services with each other. */
 export interface FactSource<Fact extends { readonly id: string } = { readonly id: string }> {
-  /** Those after an id: at most `limit`; fewer only at the end. */
+  /** At most `limit` facts after an id; fewer only at the end. */
   after(database: Queryable, id: string, limit: number): Promise<Fact[]>;
   of(database: Queryable, ids: readonly string[]): Promise<Fact[]>;
-  /** Facts in one answer at the most, where each takes long: the longer, the more rows it is counted through. */
+  /** Maximum number of facts per response, if a fact takes long because it counts many rows. */
   readonly maxLimit?: number;
 }
 
@@ -40,21 +40,21 @@ export interface Service<E extends CloudEvent> {
   readonly handlers: Handlers<E>;
   /** Reports dead messages. */
   readonly onDead?: OnDead;
-  /** What log lines call a message's subject. */
+  /** Name of a message's subject in log lines. */
   readonly subjectName?: string;
   readonly routes: (router: Router) => void;
-  /** By the path below /audit/. */
+  /** Keyed by the path below /audit/. */
   readonly facts: Readonly<Record<string, FactSource>>;
   /** Resends the last request about each of the ids that are named: see defineResend. */
   readonly resend?: Statement<[requests: readonly NamedRequest[]]>;
   /**
-   * Requests that come in floods: they are rejected before any work while this process has more than it can bear. Called
-   * for every request.
+   * Whether a request may be rejected before any work while this process is overloaded: those that come in floods.
+   * Called for every request.
    */
-  readonly mayReject?: (request: IncomingMessage) => boolean;
-  /** Work that goes on by itself. */
+  readonly isSheddable?: (request: IncomingMessage) => boolean;
+  /** Background work. */
   readonly loops?: readonly Background[];
 }
 
-/** A service, where it does not matter which events it knows. */
+/** A service with any events. */
 export type AnyService = Omit<Service<CloudEvent>, 'handlers'> & { readonly handlers: AnyHandlers };

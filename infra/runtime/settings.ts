@@ -1,10 +1,9 @@
-// Settings: environment variables, described where they are used, parsed together once at start.
+// Settings: environment variables, described in the modules that use them and parsed together at the start.
 import { z } from 'zod';
-import { splitUrls } from './urls.ts';
 
 declare module 'zod' {
   interface GlobalMeta {
-    /** The values that a variable may have, in words: part of its error message. */
+    /** The values that a variable may have: a part of its error message. */
     readonly allowed?: string;
   }
 }
@@ -18,8 +17,8 @@ export const integer = (min: number, max: number) =>
     .pipe(z.int().min(min).max(max))
     .meta({ allowed: `an integer from ${min} to ${max}` });
 
-/** Whether it is a URL whose user and password can be decoded: a `%` in them must be written as `%25`. */
-function readable(value: string): boolean {
+/** Whether `value` is a URL with a user and password that can be decoded: a `%` in them must be written as `%25`. */
+function isReadable(value: string): boolean {
   try {
     const { username, password } = new URL(value);
     decodeURIComponent(username + password);
@@ -32,8 +31,11 @@ function readable(value: string): boolean {
 export const url = (...protocols: string[]) =>
   z
     .string()
-    .refine((value) => protocols.some((protocol) => value.startsWith(`${protocol}://`)) && readable(value))
+    .refine((value) => protocols.some((protocol) => value.startsWith(`${protocol}://`)) && isReadable(value))
     .meta({ allowed: `a URL such as ${protocols[0]}://user:password@host:port` });
+
+/** The URLs of a list separated by commas. A comma within a URL stays. */
+export const splitUrls = (list: string): string[] => list.split(/,\s*(?=[a-z]+:\/\/)/);
 
 /** One URL, or several separated by commas. */
 export const urls = (...protocols: string[]) => {
@@ -41,7 +43,7 @@ export const urls = (...protocols: string[]) => {
   return (
     z
       .string()
-      // A host name that ends in a comma would be one, by the letter.
+      // URL accepts a host name that contains a comma.
       .refine((value) =>
         splitUrls(value).every((each) => one.safeParse(each).success && !new URL(each).host.includes(',')),
       )
@@ -54,7 +56,7 @@ export const choice = <const T extends readonly [string, ...string[]]>(...values
 
 interface Variable<S extends z.ZodType> {
   readonly schema: S;
-  /** What the variable is worth when it is not set; undefined: nothing. */
+  /** Value of an unset variable; undefined: none. */
   readonly fallback?: string;
   readonly about: string;
 }
@@ -68,11 +70,11 @@ export const optional = <S extends z.ZodType>(schema: S, about: string) => ({ sc
 /** Variables by their names. */
 export type Variables = Readonly<Record<string, Variable<z.ZodType>>>;
 
-/** What they say, once they are parsed. */
+/** The parsed values of `V`. */
 export type SettingsOf<V extends Variables> = { readonly [K in keyof V]: z.output<V[K]['schema']> };
 
 export class ConfigError extends Error {
-  /** One sentence each, naming the variable. */
+  /** One sentence per problem, which names the variable. */
   readonly problems: readonly string[];
   constructor(problems: readonly string[]) {
     super(`configuration: ${problems.join('; ')}`);
@@ -81,12 +83,14 @@ export class ConfigError extends Error {
   }
 }
 
-/** `postgres://me:secret@host/db` as `postgres://me:***@host/db`: for messages and logs. Of a list, each URL. */
+/**
+ * Hides passwords for messages and logs, in each URL of a list: `postgres://me:secret@host` → `postgres://me:***@host`.
+ */
 export const redactUrl = (list: string): string => splitUrls(list).map(redact).join(',');
 
 function redact(value: string): string {
   if (!URL.canParse(value)) {
-    // A password that should have been percent-encoded may be what is wrong with it: all up to the last @ is hidden.
+    // The URL may be invalid because its password is not percent-encoded, so everything up to the last @ is hidden.
     return value.replace(/(:\/\/[^:/?#@]*):.*@/, '$1:***@');
   }
   const url = new URL(value);
@@ -96,8 +100,15 @@ function redact(value: string): string {
   return url.href;
 }
 
-/** Reads `variables` from `env`; an empty one counts as unset. Throws a ConfigError with every problem found. */
-export function parseSettings<V extends Variables>(variables: V, env: NodeJS.ProcessEnv): SettingsOf<V> {
+/**
+ * Reads `variables` from `env`; an empty one counts as unset. Throws a ConfigError with every problem found. `renamed`
+ * maps former names to current ones: a former name that is set is a problem.
+ */
+export function parseSettings<V extends Variables>(
+  variables: V,
+  env: NodeJS.ProcessEnv,
+  renamed: Readonly<Record<string, string>> = {},
+): SettingsOf<V> {
   const problems: string[] = [];
   const values: Record<string, unknown> = {};
   for (const [name, { schema, fallback }] of Object.entries(variables)) {
@@ -106,6 +117,8 @@ export function parseSettings<V extends Variables>(variables: V, env: NodeJS.Pro
     if (parsed.success) values[name] = parsed.data;
     else problems.push(`${name}=${redactUrl(given ?? '')} is not allowed: it must be ${allowed(schema)}`);
   }
+  for (const [former, current] of Object.entries(renamed))
+    if (env[former]) problems.push(`${former} is now called ${current}: rename it`);
   if (problems.length > 0) throw new ConfigError(problems);
   return values as SettingsOf<V>;
 }
@@ -122,7 +135,6 @@ export interface VariableDescription {
   readonly about: string;
 }
 
-/** For `--help` and `.env.example`. */
 export function describe(variables: Variables): VariableDescription[] {
   return Object.entries(variables).map(([name, { schema, fallback, about }]) => ({
     name,

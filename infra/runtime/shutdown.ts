@@ -1,4 +1,4 @@
-// The steps that end what a start has begun, in the reverse order: a start that fails leaves nothing behind.
+// Stops what a start has started, in reverse order, so that a start that fails leaves nothing running.
 import type { Logger } from 'pino';
 import { within } from './promises.ts';
 import { StartupError } from './startup-error.ts';
@@ -12,25 +12,27 @@ export class Shutdown {
     this.#log = log;
   }
 
-  /** Whether it has begun. */
+  /** Whether run() has been called. */
   get begun(): boolean {
     return this.#done !== undefined;
   }
 
-  /** Adds what ends the part that was just started. */
+  /** Adds the step that stops the part that has just started. */
   add(step: () => Promise<unknown>): void {
     this.#steps.push(step);
   }
 
-  /** Runs the steps, the last one first. A step that fails does not keep the others from running. Safe to call twice. */
+  /**
+   * Runs the steps, the last one first. A step that fails does not keep the others from running. Safe to call twice.
+   */
   run(): Promise<void> {
     this.#done ??= this.#run();
     return this.#done;
   }
 
-  /** The same; rejects if it takes longer than `timeoutMs` (STOP_TIMEOUT_MS). */
+  /** Like run(), but rejects after `timeoutMs` (STOP_TIMEOUT_MS). */
   runWithin(timeoutMs: number): Promise<void> {
-    const message = `the stop took longer than STOP_TIMEOUT_MS=${timeoutMs}: what was not finished is done after the next start`;
+    const message = `the stop took longer than STOP_TIMEOUT_MS=${timeoutMs}: unfinished work is done after the next start`;
     return within(timeoutMs, this.run(), () => new StartupError(message));
   }
 
@@ -39,8 +41,7 @@ export class Shutdown {
       try {
         await step();
       } catch (error) {
-        // The others are still to be ended; what is not finished is taken up after the next start.
-        this.#log.warn({ error: String(error) }, 'not ended cleanly');
+        this.#log.warn({ error: String(error) }, 'a part did not stop cleanly'); // the next start resumes its work
       }
     }
   }

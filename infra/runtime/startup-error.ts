@@ -1,4 +1,13 @@
-/** Something outside stops the start; the message says what to do about it and is shown without a stack trace. */
+/** A condition outside the program stops the start. Its message says what to do and is shown without a stack trace. */
 export class StartupError extends Error {
   override readonly name: string = 'StartupError';
+}
+
+/** Another program listens on the embedded broker's port. */
+export class MqttPortInUse extends StartupError {
+  override readonly name = 'MqttPortInUse';
+  constructor(host: string, port: number, cause: unknown) {
+    const remedy = 'set MQTT_PORT to another port (0 takes a free one), or MQTT_URL to a broker';
+    super(`MQTT_PORT ${port} on ${host} is in use: stop what uses it, or ${remedy}`, { cause });
+  }
 }

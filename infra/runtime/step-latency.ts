@@ -1,10 +1,10 @@
-// Work that takes time, so that demonstrations and tests have slow consumers.
+// Simulated work, so that demonstrations and tests have slow consumers.
 import { setTimeout as delay } from 'node:timers/promises';
 import { integer, variable } from './settings.ts';
 
 export const stepLatencySettings = {
-  STEP_LATENCY_MS: variable(integer(0, 60_000), '0', 'Work added to each message of a step, for demonstrations.'),
+  STEP_LATENCY_MS: variable(integer(0, 60_000), '0', 'Simulated work for each message of a step, for demonstrations.'),
 };
 
-/** Work that takes time, for demonstrations: STEP_LATENCY_MS, before the transaction, for all messages of a batch at once. */
+/** Waits STEP_LATENCY_MS before the transaction, for all messages of a batch at once. */
 export const stepLatency = (ms: number) => (ms === 0 ? {} : { prepare: () => delay(ms) });

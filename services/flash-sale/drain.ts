@@ -9,7 +9,7 @@ import { type Database, DatabaseUnavailable, type Lock } from '../../infra/datab
 import type { PacedQueue, PacedQueues } from '../../infra/queue/port.ts';
 import { Loop } from '../../infra/runtime/loop.ts';
 import { within } from '../../infra/runtime/promises.ts';
-import { Silence } from '../../infra/runtime/silence.ts';
+import { StallDetector } from '../../infra/runtime/stall-detector.ts';
 import {
   type DrainedSale,
   feed,
@@ -60,7 +60,7 @@ export interface DrainOptions {
   /** The last attempt at that failed. */
   readonly giveUp: (ticketId: string, error: Error) => Promise<void>;
   /** A queue that nobody leaves for this long, or for 10 s, is opened anew. */
-  readonly silenceMs: number;
+  readonly stallMs: number;
   /** A queue was opened anew. */
   readonly onRebuild: () => void;
   readonly log: Logger;
@@ -77,7 +77,7 @@ export class Drain {
   readonly #removing: Loop;
   readonly #draining = new Map<string, Draining>();
   /** Of each sale that is listed. They outlive its queue, which may fail to open. */
-  readonly #silences = new Map<string, Silence>();
+  readonly #stallDetectors = new Map<string, StallDetector>();
   readonly #closing = new Set<Promise<void>>();
   /** Sales whose queues this process has closed since it last removed some. */
   readonly #closed = new Set<string>();
@@ -109,7 +109,7 @@ export class Drain {
 
   /** False while some sale's tickets do not leave, and opening its queue anew did not help. */
   get healthy(): boolean {
-    return [...this.#silences.values()].every(({ healthy }) => healthy);
+    return [...this.#stallDetectors.values()].every(({ healthy }) => healthy);
   }
 
   /** Tickets were committed. */
@@ -124,11 +124,11 @@ export class Drain {
     if (!queues.shared && !(await this.#holdsLock())) return false;
     const sales = await listDrained(database, QUIET_MS, MAX_QUEUES).catch((error) => {
       // Without the database there can be no progress, and no queue is to blame.
-      if (error instanceof DatabaseUnavailable) for (const silence of this.#silences.values()) silence.excuse();
+      if (error instanceof DatabaseUnavailable) for (const detector of this.#stallDetectors.values()) detector.reset();
       throw error;
     });
     const ids = new Set(sales.map(({ id }) => id));
-    for (const id of this.#silences.keys()) if (!ids.has(id)) this.#silences.delete(id);
+    for (const id of this.#stallDetectors.keys()) if (!ids.has(id)) this.#stallDetectors.delete(id);
     const over = [...this.#draining].filter(([id]) => !ids.has(id));
     // At the same time: where the queues' server hangs, each would wait for a time-out of its own.
     await Promise.all(over.map(([id, { queue }]) => this.#putAway(id, queue)));
@@ -174,20 +174,23 @@ export class Drain {
 
   /** Whether tickets wait and none has left for too long, whichever process drains it. */
   #isSilent({ id, queued, left, drain_per_second: perSecond }: DrainedSale): boolean {
-    const { queues, silenceMs } = this.#options;
-    let silence = this.#silences.get(id);
-    if (!silence) {
-      silence = new Silence(Math.max(Math.min(SILENT_MS, silenceMs), (SILENT_TICKETS * 1_000) / perSecond));
-      this.#silences.set(id, silence);
+    const { queues, stallMs } = this.#options;
+    let detector = this.#stallDetectors.get(id);
+    if (!detector) {
+      detector = new StallDetector(Math.max(Math.min(SILENT_MS, stallMs), (SILENT_TICKETS * 1_000) / perSecond));
+      this.#stallDetectors.set(id, detector);
     }
     // Without the server of the queues there can be no progress, and no queue is to blame.
-    return silence.look(queues.health().status === 'down' ? undefined : queued, left);
+    return detector.check(queues.health().status === 'down' ? undefined : queued, left);
   }
 
   /** What its queue held is fed again to the next one. */
   async #dropQueue({ id, queued }: DrainedSale): Promise<void> {
     const { database, onRebuild, log } = this.#options;
-    log.warn({ sale: id, queued, rebuilds: this.#silences.get(id)?.rebuilds }, 'the queue is silent: opened anew');
+    log.warn(
+      { sale: id, queued, rebuilds: this.#stallDetectors.get(id)?.rebuilds },
+      'the queue is silent: opened anew',
+    );
     onRebuild();
     const draining = this.#draining.get(id);
     this.#draining.delete(id);
@@ -297,7 +300,7 @@ export class Drain {
   async #closeAll(): Promise<void> {
     const open = [...this.#draining.values()];
     this.#draining.clear();
-    this.#silences.clear();
+    this.#stallDetectors.clear();
     await Promise.all(open.map(({ queue }) => queue.close()));
   }
 }

@@ -29,7 +29,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     queues,
     accept: createAcceptTicket({ database, outbox, resendAfterMs }),
     giveUp: createGiveUpTicket({ database, log }),
-    silenceMs: settings.WATCHDOG_MS,
+    stallMs: settings.WATCHDOG_MS,
     onRebuild: () => metrics.rebuilds.inc({ service: 'flash-sale' }),
     log,
   });
@@ -57,7 +57,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     },
     resend: RESEND_NAMED,
     subjectName: SUBJECT_NAME,
-    mayReject: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),
+    isSheddable: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),
     loops: [admission, drain, resendLoop(context, 'flash-sale.ticket.accepted', RESEND_OVERDUE)],
   };
 }

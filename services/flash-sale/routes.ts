@@ -144,7 +144,7 @@ export function flashSaleRoutes(router: Router, options: FlashSaleRoutesOptions)
 const endsBeforeItBegins = () =>
   new Problem(422, 'invalid-request', {
     title: 'The request is not valid',
-    detail: 'One field is not as it should be.',
+    detail: 'Invalid field.',
     errors: [{ path: 'closesAt', message: 'must be in the future' }],
   });
 

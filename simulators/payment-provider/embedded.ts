@@ -1,7 +1,7 @@
 // The simulated payment provider inside this process, if PAYMENT_URL is not set. Like a real provider it is reached over
 // HTTP, at a random port of the loopback interface.
 import type { Logger } from 'pino';
-import { DataDirInUse } from '../../infra/runtime/data-dir-errors.ts';
+import { DataDirInUse } from '../../infra/runtime/data-dir.ts';
 import { StartupError } from '../../infra/runtime/startup-error.ts';
 import { openHttpProvider } from '../../services/order/payments/http-provider.ts';
 import type { PaymentProvider } from '../../services/order/payments/port.ts';

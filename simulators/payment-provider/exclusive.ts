@@ -1,7 +1,7 @@
 // A payment provider that only one process may use: two with books of their own would charge an order twice.
 import type { Logger } from 'pino';
-import { KeptLock } from '../../infra/database/kept-lock.ts';
 import type { Database } from '../../infra/database/port.ts';
+import { ResilientLock } from '../../infra/database/resilient-lock.ts';
 import { StartupError } from '../../infra/runtime/startup-error.ts';
 import { type PaymentProvider, PaymentUnknown } from '../../services/order/payments/port.ts';
 
@@ -11,8 +11,8 @@ export async function openExclusively(
   log: Logger,
   open: () => Promise<PaymentProvider>,
 ): Promise<PaymentProvider> {
-  const lock = new KeptLock(database, 'sluice embedded payment provider', log);
-  if (!(await lock.take()))
+  const lock = new ResilientLock(database, 'sluice embedded payment provider', log);
+  if (!(await lock.acquire()))
     throw new StartupError(
       'another process on this database has a payment provider embedded: set PAYMENT_URL for both, `sluice payment-provider` is one',
     );

@@ -1,5 +1,5 @@
-// What infra/database/port.ts promises, of both databases behind it, and what only PostgreSQL can show: several
-// connections, and a server that goes away.
+// The guarantees of infra/database/port.ts, for both databases behind it; for PostgreSQL also several connections, and
+// a server that goes away.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ const { databaseUrl } = inject('servers');
 const log = pino({ level: 'silent' });
 const openPool = (url: string) => openPostgres({ url, poolSize: 5, log });
 
-/** Somewhere to open databases; what is written stays until it is removed. */
+/** A place for a database, whose data stays until remove(). */
 interface Place {
   open(): Promise<Database>;
   remove(): Promise<void>;
@@ -58,7 +58,7 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
       ({ id }) => id,
     );
 
-  test('gives int8 and counts as numbers, timestamptz as Date, json parsed, uuid as text', async () => {
+  test('returns int8 and counts as numbers, timestamptz as Date, json parsed, uuid as text', async () => {
     const id = uuidv7();
     const at = new Date('2026-11-20T10:11:12.345Z');
     const rows = await database.query(
@@ -71,14 +71,14 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
     ]);
   });
 
-  test('takes JSON as text, arrays and objects alike', async () => {
+  test('accepts JSON as text, both arrays and objects', async () => {
     for (const value of [[1, 'two', { three: [] }], { quotes: `'"\\`, emoji: '🛒' }, 'text', 7, null]) {
       const rows = await database.query('SELECT $1::jsonb AS value', [JSON.stringify(value)]);
       expect(rows).toEqual([{ value }]);
     }
   });
 
-  test('takes arrays, for batches in one statement', async () => {
+  test('accepts arrays, for batches in one statement', async () => {
     const texts = ['plain', 'comma, quote " and \\ slash', '{braces}', '', 'NULL', null];
     const numbers = [0, -1, Number.MAX_SAFE_INTEGER, 3, 4, null];
     const uuids = texts.map(() => uuidv7());
@@ -89,13 +89,13 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
     expect(rows).toEqual(texts.map((text, i) => ({ text, number: numbers[i], uuid: uuids[i] })));
   });
 
-  test('says how many rows a statement changed', async () => {
+  test('returns the number of rows that a statement changed', async () => {
     expect(await database.execute("INSERT INTO entries (id) VALUES ('count-1'), ('count-2')")).toBe(2);
     expect(await database.execute("UPDATE entries SET amount = 1 WHERE id = 'count-1'")).toBe(1);
     expect(await database.execute("DELETE FROM entries WHERE id = 'not there'")).toBe(0);
   });
 
-  test('keeps what a transaction wrote and returns its result', async () => {
+  test('commits a transaction and returns its result', async () => {
     const result = await database.transaction(async (tx) => {
       await tx.execute("INSERT INTO entries (id) VALUES ('kept-1')");
       await tx.execute("INSERT INTO entries (id) VALUES ('kept-2')");
@@ -105,7 +105,7 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
     expect(await ids('kept-%')).toEqual(['kept-1', 'kept-2']);
   });
 
-  test('rolls back when the work throws, and throws the same', async () => {
+  test('rolls back if the work throws, and rethrows the error', async () => {
     const failure = new Error('changed my mind');
     const work = database.transaction(async (tx) => {
       await tx.execute("INSERT INTO entries (id) VALUES ('undone')");
@@ -129,7 +129,7 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
     expect(await ids('not away')).toEqual([]);
   });
 
-  test('runs afterCommit once the rows are committed, in order', async () => {
+  test('calls afterCommit once the rows are committed, in order', async () => {
     const seen: string[] = [];
     const visible: Promise<string[]>[] = [];
     await database.transaction(async (tx) => {
@@ -143,7 +143,7 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
     expect(await Promise.all(visible)).toEqual([['after-commit']]);
   });
 
-  test('rejects when the commit fails, and runs no afterCommit then', async () => {
+  test('rejects if the commit fails, and then calls no afterCommit', async () => {
     let called = false;
     const work = database.transaction(async (tx) => {
       tx.afterCommit(() => {
@@ -156,8 +156,8 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
     expect(await database.query('SELECT id FROM deferred')).toEqual([]);
   });
 
-  // PostgreSQL answers COMMIT with ROLLBACK, not with an error, when a statement of the transaction had failed.
-  test('rejects when the work hides the failure of one of its statements', async () => {
+  // PostgreSQL responds to COMMIT with ROLLBACK instead of an error if a statement of the transaction failed.
+  test('rejects if the work catches the error of a statement', async () => {
     let called = false;
     const work = database.transaction(async (tx) => {
       tx.afterCommit(() => {
@@ -171,7 +171,7 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
     expect(await ids('hidden')).toEqual([]);
   });
 
-  test('loses no update of transactions that run at the same time', async () => {
+  test('loses no update of concurrent transactions', async () => {
     await database.execute("INSERT INTO entries (id) VALUES ('counter')");
     const increment = () =>
       database.transaction(async (tx) => {
@@ -182,7 +182,7 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
     expect(await database.query("SELECT amount FROM entries WHERE id = 'counter'")).toEqual([{ amount: 30 }]);
   });
 
-  test('reports a unique violation as 23505 and goes on', async () => {
+  test('reports a unique violation as 23505 and stays usable', async () => {
     await database.execute("INSERT INTO entries (id) VALUES ('unique')");
     const again = (queryable: Queryable) => queryable.execute("INSERT INTO entries (id) VALUES ('unique')");
     await expect(again(database)).rejects.toMatchObject({ code: '23505' });
@@ -190,7 +190,7 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
     expect(await ids('unique')).toEqual(['unique']);
   });
 
-  test('rejects NUL in text with 22021 and goes on', async () => {
+  test('rejects NUL in text with 22021 and stays usable', async () => {
     await expect(database.query('SELECT $1::text', ['a\0b'])).rejects.toMatchObject({ code: '22021' });
     expect(await database.query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
   });
@@ -201,7 +201,7 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
     expect(await ids('script')).toEqual([]);
   });
 
-  test('gives a lock to one holder at a time', async () => {
+  test('grants a lock to one holder at a time', async () => {
     const lock = await database.tryLock('one holder');
     expect(lock).toBeDefined();
     expect(await database.tryLock('one holder')).toBeUndefined();
@@ -213,7 +213,7 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
     await Promise.all([next?.release(), other?.release()]);
   });
 
-  test('applies each migration once, also when two start at once', async () => {
+  test('applies each migration once, even if two processes start at once', async () => {
     const first = { name: 'a/001', sql: 'CREATE TABLE things (id int8); INSERT INTO things VALUES (1);' };
     const second = { name: 'a/002', sql: 'INSERT INTO things VALUES (2);' };
     const other = database.kind === 'pglite' ? database : await place.open();
@@ -230,7 +230,7 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
     expect(await database.query('SELECT id FROM failing.half')).toEqual([]);
   });
 
-  test('brings messaging tables that have grown up to date without rewriting them', async () => {
+  test('migrates large messaging tables without rewriting them', async () => {
     const [first, ...later] = await readMigrations(MESSAGING, 'messaging');
     if (!first) throw new Error('no migrations');
     await migrate(database, 'grown', [first]);
@@ -246,7 +246,7 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
     const before = await files();
     await migrate(database, 'grown', [first, ...later]);
     expect(await files()).toEqual(before);
-    // How long they have waited is not known: from now on it is.
+    // The age of existing rows is unknown; that of new rows is recorded.
     expect(
       await database.query(
         `SELECT count(*) AS rows, max(now() - written_at) < interval '1 minute' AS recent FROM grown.outbox`,
@@ -257,7 +257,7 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
     ).toEqual([{ rows: 1_000 }]);
   });
 
-  test('has everything again after it was closed and opened', async () => {
+  test('keeps all data when it is closed and opened again', async () => {
     await database.execute("INSERT INTO entries (id) VALUES ('durable')");
     await database.close();
     database = await place.open();
@@ -279,7 +279,7 @@ describe.runIf(databaseUrl)('PostgreSQL, from several connections', () => {
     await place.remove();
   });
 
-  test('gives a lock to one of twenty that ask at once', async () => {
+  test('grants a lock to one of twenty concurrent callers', async () => {
     const ready = gate(20);
     const locks = await Promise.all(
       Array.from({ length: 20 }, async (_, i) => {
@@ -292,9 +292,9 @@ describe.runIf(databaseUrl)('PostgreSQL, from several connections', () => {
     await taken[0]?.release();
   });
 
-  test('tells the holder of a lock that it is lost, and lets the next one have it', async () => {
+  test('notifies the holder of a lost lock, and grants it to the next caller', async () => {
     const lock = await one.tryLock('to be lost');
-    // Of this database only: other tests hold locks on the same server.
+    // Only in this database, because other tests hold locks on the same server.
     await other.query(
       `SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
        WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database()`,
@@ -304,7 +304,7 @@ describe.runIf(databaseUrl)('PostgreSQL, from several connections', () => {
     await next?.release();
   });
 
-  test('does not say "lost" of a lock that was released', async () => {
+  test('does not report a released lock as lost', async () => {
     const lock = await one.tryLock('released');
     let lost = false;
     void lock?.lost.then(() => {
@@ -317,7 +317,7 @@ describe.runIf(databaseUrl)('PostgreSQL, from several connections', () => {
     expect(lost).toBe(false);
   });
 
-  describe('that wait for each other', () => {
+  describe('that deadlock', () => {
     beforeAll(async () => {
       await one.script(`
         CREATE TABLE rows (id text PRIMARY KEY, amount int8 NOT NULL);
@@ -347,7 +347,7 @@ describe.runIf(databaseUrl)('PostgreSQL, from several connections', () => {
     ];
     const attempts = async () => (await one.query<{ n: number }>('SELECT last_value AS n FROM attempts'))[0]?.n;
 
-    /** Changes both rows in a transaction; the first attempts of two callers wait for each other. */
+    /** Changes both rows in a transaction; the first attempts of two callers deadlock. */
     function changing() {
       const firstChanged = gate(2);
       const counts = { begun: 0, committed: 0 };
@@ -362,14 +362,14 @@ describe.runIf(databaseUrl)('PostgreSQL, from several connections', () => {
       return { counts, change };
     }
 
-    test('commit both transactions: the one that PostgreSQL ended runs again', async () => {
+    test('commit both transactions: the one that PostgreSQL rolled back runs again', async () => {
       const { counts, change } = changing();
       await Promise.all([change(one, ['left', 'right']), change(other, ['right', 'left'])]);
       expect(await amounts()).toEqual(bothTwice);
       expect(counts).toEqual({ begun: 3, committed: 2 });
     });
 
-    test('commit both batches of one', async () => {
+    test('commit both batches with one item', async () => {
       const { counts, change } = changing();
       const commitOn = (database: Database) =>
         new GroupCommit<readonly string[], string>({
@@ -396,7 +396,7 @@ describe.runIf(databaseUrl)('PostgreSQL, from several connections', () => {
       expect(await attempts()).toBe(3);
     });
 
-    test.each(['40P01', '40001'])('are given up after five attempts: %s', async (code) => {
+    test.each(['40P01', '40001'])('fail after five attempts: %s', async (code) => {
       const statement = one.query('SELECT conflict($1)', [code]);
       await expect(statement).rejects.toBeInstanceOf(ConcurrentUpdate);
       expect(await attempts()).toBe(5);
@@ -410,18 +410,18 @@ describe.runIf(databaseUrl)('PostgreSQL, from several connections', () => {
       expect(await attempts()).toBe(10);
     });
 
-    test('are retried for statements that may take long, too', async () => {
+    test('are retried for long-running statements, too', async () => {
       await expect(one.longRunning.query('SELECT conflict($1)', ['40P01'])).rejects.toBeInstanceOf(ConcurrentUpdate);
       expect(await attempts()).toBe(5);
     });
 
-    test('and what fails for another reason is not run again', async () => {
+    test('are not retried after any other error', async () => {
       await expect(one.query('SELECT conflict($1)', ['23505'])).rejects.toMatchObject({ code: '23505' });
       expect(await attempts()).toBe(1);
     });
   });
 
-  test('a connection that ends in mid-transaction is "unavailable", and the next transaction has another', async () => {
+  test('a transaction whose connection ends rejects with DatabaseUnavailable, and the next one gets another connection', async () => {
     const work = one.transaction(async (tx) => {
       const [row] = await tx.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
       await other.query('SELECT pg_terminate_backend($1)', [row?.pid]);
@@ -444,7 +444,7 @@ describe('PostgreSQL, when its server goes away', () => {
     await server.stop();
   });
 
-  test('everything is "unavailable" until it is back, and nothing committed is gone', async () => {
+  test('every call rejects with DatabaseUnavailable until it is back, and no committed row is lost', async () => {
     await database.script("CREATE TABLE kept (id text); INSERT INTO kept VALUES ('before');");
     const lock = await database.tryLock('held');
     const interrupted = database.transaction(async (tx) => {

@@ -640,7 +640,7 @@ describe('the inbox', () => {
 
   describe('under a watchdog', () => {
     /** Watches a subscription whose backlog makes no progress. */
-    function watch(member: GroupConsumer, silenceMs = 90) {
+    function watch(member: GroupConsumer, stallMs = 90) {
       let rebuilds = 0;
       const state: { backlog: number | undefined } = { backlog: 5 };
       const subscription: Subscription = {
@@ -652,7 +652,7 @@ describe('the inbox', () => {
       const watchdog = new Watchdog({
         inbox: member.inbox,
         subscription,
-        silenceMs,
+        stallMs,
         log,
       });
       watchdog.start();

@@ -1,5 +1,5 @@
-// What infra/queue/port.ts promises, of each server behind it. What becomes of the queues when the server or a worker is
-// killed is in test/long/queue-outages.test.ts.
+// The guarantees of infra/queue/port.ts, for each server behind it. test/long/queue-outages.test.ts kills the server
+// and the workers.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,12 +21,12 @@ import { eventually, freshPrefix } from '../setup/wait.ts';
 const { databaseUrl, redisUrl } = inject('servers');
 const log = pino({ level: 'silent' });
 
-/** Something to open queues on. */
+/** A server for queues. */
 interface Place {
   readonly on: OpenQueuesOptions['on'];
-  /** What the server holds of the queues with this prefix. */
+  /** The keys or rows of the queues with this prefix. */
   left(prefix: string): Promise<string[]>;
-  /** As the beginning of a removal does. */
+  /** Pauses the queue like the first step of a removal. */
   pause(prefix: string, name: string): Promise<unknown>;
   remove(): Promise<void>;
 }
@@ -95,18 +95,18 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
   });
   afterAll(() => place.remove());
 
-  test('every id runs once, about in the order of adding', async () => {
+  test('every job runs once, approximately in the order of adding', async () => {
     const { queue, runs } = await openQueue(await open(place.on), { perSecond: 200 });
     const ids = uuids(120);
     await queue.add(ids.slice(0, 60));
     await queue.add(ids.slice(60));
     await eventually(() => runs.length >= ids.length, { what: 'all jobs have run' });
     expect(sorted(runs)).toEqual(sorted(ids));
-    // Two claims under way at a time may overtake each other.
+    // Two concurrent claims may overtake each other.
     expect(runs.every((id, place) => Math.abs(ids.indexOf(id) - place) <= 2)).toBe(true);
   });
 
-  test('an id whose job waits or runs is not added again, one whose job has ended is', async () => {
+  test('add() skips an id whose job is waiting or running, but not one whose job has ended', async () => {
     const { open: end, opened } = latch();
     const { queue, runs } = await openQueue(await open(place.on), { perSecond: 100, work: () => opened });
     const [first = '', second = '', ...others] = uuids(22);
@@ -126,7 +126,7 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
     expect(runs.filter((id) => id === second)).toHaveLength(1);
   });
 
-  test('a job that throws is tried again, with pauses that grow, and reported when given up', async () => {
+  test('a job that throws is retried with growing delays, and reported after its last attempt', async () => {
     const attempts = new Map<string, number[]>();
     const [stubborn = '', weak = ''] = uuids(2);
     const { queue, givenUp } = await openQueue(await open(place.on), {
@@ -137,7 +137,7 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
       },
     });
     await queue.add([stubborn, weak]);
-    await eventually(() => givenUp.length > 0, { what: 'the weak job is given up', timeoutMs: 20_000 });
+    await eventually(() => givenUp.length > 0, { what: 'the weak job has failed', timeoutMs: 20_000 });
     expect(givenUp.map(({ id, error }) => [id, error.message])).toEqual([[weak, 'attempt 5 failed']]);
     expect(attempts.get(stubborn)).toHaveLength(3);
     const [first = 0, second = 0, , fourth = 0, fifth = 0] = attempts.get(weak) ?? [];
@@ -148,25 +148,25 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
     await eventually(() => (attempts.get(weak)?.length ?? 0) > 5, { what: 'it can be added again' });
   });
 
-  test('jobs begin at the pace, evenly, and never above it', async () => {
+  test('jobs start evenly at the pace and never exceed it', async () => {
     const queues = await open(place.on);
     const { queue, beganAt } = await openQueue(queues, { perSecond: 100 });
     await queue.add(uuids(620));
-    await eventually(() => beganAt.length >= 620, { what: 'all have begun', timeoutMs: 30_000 });
-    /** The most that began in any stretch of this length, in milliseconds. */
+    await eventually(() => beganAt.length >= 620, { what: 'all have started', timeoutMs: 30_000 });
+    /** Maximum number of jobs that started in any interval of `ms`. */
     const most = (ms: number) =>
       Math.max(...beganAt.map((from, index) => beganAt.filter((time, at) => at >= index && time < from + ms).length));
-    // A slot lasts 200 ms and lets 20 jobs begin. A stretch may hold those of one slot more than fit in, which were due
-    // before and came late; and who drains alone makes good for up to two slots that it missed.
+    // A slot lasts 200 ms and lets 20 jobs start. An interval may contain the late jobs of one more slot than fits in,
+    // and a sole drain catches up to two missed slots.
     const atMost = (ms: number) => 20 * (Math.ceil(ms / 200) + 1 + (queues.shared ? 0 : 2));
     expect(most(500)).toBeLessThanOrEqual(atMost(500));
     expect(most(5_000)).toBeLessThanOrEqual(atMost(5_000));
-    // A machine that is busy with other tests may take the processor away, and what a slot misses is lost. But where it
-    // does not, there is no pause between two slots.
+    // On a busy machine a slot may be missed, and its jobs are not caught up. Otherwise no pause lies between two
+    // slots.
     expect(most(500)).toBeGreaterThanOrEqual(40);
   }, 60_000);
 
-  test('clear() forgets what waits, and the queue goes on', async () => {
+  test('clear() removes waiting jobs, and the queue continues', async () => {
     const { queue, runs } = await openQueue(await open(place.on), { perSecond: 20 });
     const ids = uuids(60);
     await queue.add(ids);
@@ -177,13 +177,13 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
     const [next = ''] = uuids(1);
     await queue.add([next]);
     await eventually(() => runs.includes(next), { what: 'a job added after clear() runs' });
-    // In order: had the others been there, they would have run before it.
+    // Jobs run in order, so the others would have run before it.
     expect(runs.filter((id) => forgotten.includes(id))).toEqual([]);
     await queue.add(forgotten.slice(0, 1));
-    await eventually(() => runs.includes(forgotten[0] ?? ''), { what: 'a forgotten id runs when added again' });
+    await eventually(() => runs.includes(forgotten[0] ?? ''), { what: 'a removed id runs when added again' });
   });
 
-  test('close() waits for what runs and begins nothing more', async () => {
+  test('close() waits for running jobs and starts no more', async () => {
     const { open: end, opened } = latch();
     const queues = await open(place.on);
     const { queue, runs } = await openQueue(queues, { perSecond: 20, work: () => opened });
@@ -199,14 +199,16 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
     end();
     await closing;
     await queue.close();
-    // Claims that were sent before close() still begin what they get, at most what one window lets begin.
+    // Claims sent before close() may still start jobs, at most as many as one window lets start.
     expect(runs.length).toBeLessThanOrEqual(begun + 4);
 
     const again = await openQueue(queues);
-    await eventually(() => new Set([...runs, ...again.runs]).size === 30, { what: 'the rest runs when opened again' });
+    await eventually(() => new Set([...runs, ...again.runs]).size === 30, {
+      what: 'the rest runs when the queue is opened again',
+    });
   });
 
-  test('twelve queues at once each run their own', async () => {
+  test('twelve queues at once each run their own jobs', async () => {
     const queues = await open(place.on);
     const opened = await Promise.all(
       Array.from({ length: 12 }, (_, index) => openQueue(queues, { name: `queue-${index}`, perSecond: 20 })),
@@ -218,7 +220,7 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
     expect(queues.health()).toEqual({ status: 'up' });
   });
 
-  test('systems with different prefixes do not meet, and opening at once is safe', async () => {
+  test('systems with different prefixes do not share jobs, and opening at once is safe', async () => {
     const [one, other] = await Promise.all([open(place.on), open(place.on)]);
     const [mine, theirs] = await Promise.all([openQueue(one), openQueue(other)]);
     const ids = uuids(20);
@@ -229,7 +231,7 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
     expect(one.shared).toBe(name === 'Redis');
   });
 
-  test('remove() leaves nothing of a queue, whatever its process left, and it can be opened again', async () => {
+  test('remove() leaves nothing of a queue in any state, and the queue can be opened again', async () => {
     const prefix = freshPrefix();
     const queues = await open(place.on, prefix);
     const { open: end, opened } = latch();
@@ -253,7 +255,7 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
     expect(again.runs).not.toContain(bad);
   });
 
-  test('a queue that somebody was removing who died halfway runs when it is opened again', async () => {
+  test('a queue whose removal was interrupted runs when it is opened again', async () => {
     const prefix = freshPrefix();
     const queues = await open(place.on, prefix);
     await (await openQueue(queues)).queue.close();
@@ -291,13 +293,13 @@ describe.skipIf(!redisUrl)('on Redis', () => {
     expect(second.runs.length).toBeGreaterThan(0);
     const times = [...first.beganAt, ...second.beganAt].sort((a, b) => a - b);
     const seconds = ((times.at(-1) ?? 0) - (times[0] ?? 0)) / 1000;
-    // The first and the last window do not last their whole time; and what began may be seen late, by up to a window.
+    // The first and the last window are shorter, and a start may be observed up to a window late.
     expect(seconds).toBeGreaterThan((400 / 100 - 3 * 0.2) / 1.02);
   });
 });
 
 describe.skipIf(!databaseUrl)('on PostgreSQL', () => {
-  test('however many queues are open, there are six connections', async () => {
+  test('any number of open queues uses six connections', async () => {
     const { url, drop } = await freshDatabase(String(databaseUrl));
     cleanups.push(drop);
     const queues = await openOnPostgres(url);
@@ -317,7 +319,7 @@ describe.skipIf(!databaseUrl)('on PostgreSQL', () => {
     expect(rows[0]?.count).toBeLessThanOrEqual(6);
   });
 
-  test('an error of our own on the way to the database is no outage: it is not repeated for ever', async () => {
+  test('an error inside this process is not taken for an outage and retried for ever', async () => {
     const { url, drop } = await freshDatabase(String(databaseUrl));
     cleanups.push(drop);
     const queues = await openOnPostgres(url);
@@ -338,7 +340,7 @@ describe.skipIf(!databaseUrl)('on PostgreSQL', () => {
     } as never);
     cleanups.push(() => broken.mockRestore());
     end();
-    // It waits until no job is under way: one whose end is told again and again never ends.
+    // clear() waits for running jobs: a job whose result is reported again and again would never end.
     await within(5_000, queue.clear());
     expect(told).toBe(1);
     expect(queues.health()).toEqual({ status: 'up' });
@@ -346,7 +348,7 @@ describe.skipIf(!databaseUrl)('on PostgreSQL', () => {
 });
 
 describe('on PGlite', () => {
-  test('our own transactions and migrations run correctly beside a queue', async () => {
+  test('transactions and migrations of the services run correctly beside a queue', async () => {
     const { database, on, remove } = await pglitePlace();
     try {
       await migrate(database, 'ours', [{ name: 'a/001.sql', sql: 'CREATE TABLE counter (value int8 NOT NULL)' }]);
@@ -357,13 +359,12 @@ describe('on PGlite', () => {
         (index % 2 === 0 ? database : database.background).transaction(async (tx) => {
           const [row] = await tx.query<{ value: number }>('SELECT value FROM ours.counter');
           await tx.execute('UPDATE ours.counter SET value = $1', [Number(row?.value) + 1]);
-          // A transaction whose statements are rolled back leaves nothing.
           if (index % 10 === 9) throw new Error('rolled back');
         }),
       );
       const [outcomes] = await Promise.all([Promise.allSettled(increments), queue.add(ids)]);
       expect(outcomes.filter(({ status }) => status === 'rejected')).toHaveLength(20);
-      // With the session's search_path set for BullMQ.
+      // The session's search_path is set for BullMQ.
       await migrate(database, 'ours', [{ name: 'a/002.sql', sql: 'CREATE TABLE later (id text PRIMARY KEY)' }]);
       await database.execute("INSERT INTO ours.later VALUES ('x')");
       await eventually(() => runs.length >= ids.length, { what: 'all jobs have run', timeoutMs: 20_000 });

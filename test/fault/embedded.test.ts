@@ -1,4 +1,4 @@
-// The whole system in one process, on nothing but its data folder, killed under load.
+// The whole system embedded in one process, killed under load.
 import { expect, test } from 'vitest';
 import { eventually } from '../setup/wait.ts';
 import { checkInvariants } from './support/checker.ts';
@@ -14,7 +14,7 @@ const DONE_WITHIN_MS = 30_000;
 test.each([
   { bus: 'local', kills: Math.max(2, rounds) },
   { bus: 'mqtt', kills: Math.max(2, rounds) },
-])('with the $bus bus it survives kill -9 under load', async ({ bus, kills }) => {
+])('survives kill -9 under load with the $bus bus', async ({ bus, kills }) => {
   const schedule = newSchedule();
   const { process, dataDir } = await createEmbedded({ EVENT_BUS: bus });
   await process.start();
@@ -30,10 +30,10 @@ test.each([
   const orderIds = [...load.log.values()].flatMap(
     ({ answers }) => answers.find(({ orderId }) => orderId)?.orderId ?? [],
   );
-  const done = eventually(() => isDone(process.url, orderIds, new Map()), { what: 'everything is done', timeoutMs });
+  const done = eventually(() => isDone(process.url, orderIds, new Map()), { what: 'all work is done', timeoutMs });
   const recoveryMs = await done.then(
     () => performance.now() - over,
-    () => null, // the checker says what is left
+    () => null, // the checker names what is left
   );
   expect(await process.stop()).toEqual({ code: 0, signal: null });
   const verdict = await checkInvariants({ dataDir }, load.log);
@@ -41,7 +41,7 @@ test.each([
   expect(verdict.failed).toEqual([]);
 });
 
-test('killed in its first start, it starts the next time', async () => {
+test('starts after its first start was killed', async () => {
   const schedule = newSchedule();
   const { process } = await createEmbedded({});
   for (let kill = 0; kill < rounds; kill++) {

@@ -1,4 +1,4 @@
-// PostgreSQL ends at once and comes back, as after a power failure, while orders flow.
+// PostgreSQL stops immediately and restarts, as after a power failure, while orders are placed.
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { type Postgres, startPostgres } from '../servers/postgres.ts';
 import { eventually } from '../setup/wait.ts';
@@ -12,14 +12,14 @@ import { startSystem } from './support/system.ts';
 const DONE_WITHIN_MS = 30_000;
 const servers = inject('servers');
 
-/** A server of its own, to be broken. */
+/** A server of this test, to be killed. */
 let postgres: Postgres;
 beforeAll(async () => {
   postgres = await startPostgres();
 });
 afterAll(() => postgres?.stop());
 
-test('while PostgreSQL is away clients are told when to come back, and nothing that was answered is lost', async () => {
+test('while PostgreSQL is away clients are told when to retry, and no confirmed order is lost', async () => {
   const schedule = newSchedule();
   const { processes, process, databaseUrl } = await startSystem({
     postgresUrl: postgres.url,
@@ -33,8 +33,8 @@ test('while PostgreSQL is away clients are told when to come back, and nothing t
     await schedule.runFor(0, 500);
     await postgres.kill('SIGQUIT'); // pg_ctl stop -m immediate
     const told = load.statuses.get(503) ?? 0;
-    // Long enough for a consumer that requeues what it cannot handle to use up every delivery limit.
-    await eventually(() => (load.statuses.get(503) ?? 0) > told + 100, { what: 'clients are answered 503' });
+    // Long enough for a consumer that requeued failed messages to exceed every delivery limit.
+    await eventually(() => (load.statuses.get(503) ?? 0) > told + 100, { what: 'clients get 503' });
     await schedule.runFor(1_000, 3_000);
     await postgres.restart();
   }

@@ -1,5 +1,5 @@
-// Locks of PostgreSQL whose connection dies without either end being told: the holder notices and stops, and only then
-// another one gets the lock.
+// Locks of PostgreSQL whose connection dies without either end noticing: the holder detects that and stops, and only
+// then another process gets the lock.
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -24,10 +24,10 @@ import { eventually, freshPrefix } from '../setup/wait.ts';
 const { databaseUrl, mosquittoUrl } = inject('servers');
 const root = new URL('../../', import.meta.url);
 const log = pino({ level: 'silent' });
-/** The holder gives up after twice this, the server after three times. */
+/** The holder gives up after two intervals, the server after three. */
 const PROBE_MS = 300;
 
-describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
+describe.runIf(databaseUrl)('a lock on a dead connection', () => {
   const cleanups: (() => unknown)[] = [];
   let database: FreshDatabase;
   beforeAll(async () => {
@@ -44,7 +44,7 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
     return opened;
   }
 
-  /** One process behind a network that can be silenced, and another beside it. */
+  /** One process whose network can be made to drop all packets, and another process. */
   async function twoProcesses(timing: { lockProbeMs?: number } = { lockProbeMs: PROBE_MS }) {
     const proxy = await startProxy(database.url);
     cleanups.push(() => proxy.close());
@@ -91,7 +91,7 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
     await lock?.release();
   });
 
-  test('is released without waiting for an answer', async () => {
+  test('is released without waiting for the server', async () => {
     const { proxy, one } = await twoProcesses();
     const lock = await one.tryLock('released');
     proxy.swallow(true);
@@ -138,7 +138,7 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
     proxy.swallow(false);
   });
 
-  test('ends the queues of a drain at once, also while a turn of it hangs', async () => {
+  test('closes the queues of a drain at once, even while a turn of it hangs', async () => {
     const { proxy, one, other } = await twoProcesses();
     await migrate(other, 'sluice_flash_sale', [
       ...(await readMigrations(new URL('infra/messaging/migrations/', root), 'messaging')),
@@ -171,27 +171,27 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
         accepted++;
       },
       giveUp: async () => {},
-      silenceMs: 60_000,
+      stallMs: 60_000,
       onRebuild: () => {},
       log,
     });
     drain.start();
     await eventually(() => accepted > 0, { what: 'it drains' });
-    // From now on its turns wait; the queue has jobs for another three seconds.
+    // From here on its turns block; the queue has jobs for another three seconds.
     await other.transaction(async (tx) => {
       await tx.execute('LOCK TABLE sluice_flash_sale.sales IN ACCESS EXCLUSIVE MODE');
       proxy.swallow(true);
       await lost;
       const atLoss = accepted;
       await delay(1_500);
-      // What had been claimed ends.
+      // Jobs that were claimed before still finish.
       expect(accepted - atLoss).toBeLessThanOrEqual(8);
       proxy.sever();
     });
     await drain.stop();
   });
 
-  test('ends the use of an embedded payment provider, until the lock is there again', async () => {
+  test('suspends the embedded payment provider until the lock is reacquired', async () => {
     const { proxy, one, other } = await twoProcesses();
     const dataDir = await mkdtemp(join(tmpdir(), 'sluice-locks-'));
     cleanups.push(() => rm(dataDir, { recursive: true }));
@@ -207,6 +207,6 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
     await expect(charge()).rejects.toBeInstanceOf(PaymentUnknown);
     await expect(provider.cancel(randomUUID())).rejects.toBeInstanceOf(PaymentUnknown);
     await taken?.release();
-    expect(await eventually(() => charge(), { what: 'payments go on' })).toBe('approved');
+    expect(await eventually(() => charge(), { what: 'payments are possible again' })).toBe('approved');
   });
 });

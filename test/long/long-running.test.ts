@@ -1,5 +1,5 @@
-// What may take longer than a statement usually may: migrations, waiting for their lock, pruning, counting. The usual
-// timeouts are short here, the client's and the server's, and what is asked for takes longer.
+// Long-running statements: migrations, waiting for their lock, pruning, counting. The timeouts of client and server are
+// shorter here than each of them takes.
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -10,11 +10,11 @@ import { type Logger, pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { factsRoutes } from '../../app/admin/facts.ts';
 import type { ServiceName } from '../../contracts/services.ts';
-import { COUNTED } from '../../infra/database/count.ts';
 import { type Migration, migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { openPglite } from '../../infra/database/pglite.ts';
 import { type Database, DatabaseUnavailable } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
+import { COUNTED } from '../../infra/database/sql.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { listen } from '../../infra/http/server.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
@@ -30,7 +30,7 @@ import { eventually } from '../setup/wait.ts';
 const { databaseUrl } = inject('servers');
 const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
 const FLASH_SALE = new URL('../../services/flash-sale/store/migrations/', import.meta.url);
-/** Of the client and of the server. */
+/** Timeout of the client and of the server. */
 const TIMEOUT_MS = 300;
 const LONGER_MS = 4 * TIMEOUT_MS;
 
@@ -44,7 +44,7 @@ const sleeping = (seconds: number): Migration => ({
   sql: `CREATE TABLE after_a_while (id int8); SELECT pg_sleep(${seconds});`,
 });
 
-/** A log that remembers what it was told. */
+/** A log that records its lines. */
 function listeningLog() {
   const lines: Record<string, unknown>[] = [];
   const log: Logger = pino({ level: 'info' }, { write: (line: string) => lines.push(JSON.parse(line)) });
@@ -77,7 +77,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
   const hold = (lock: string) => other.query(`SELECT pg_advisory_lock(${lock})`);
   const release = () => other.query('SELECT pg_advisory_unlock_all()');
   const migrationLock = "hashtextextended('sluice migrations', 0)";
-  /** Sessions of ours that are at work, or in a transaction. */
+  /** Number of other sessions that run a statement or have an open transaction. */
   const atWork = async () =>
     (
       await other.query(
@@ -86,7 +86,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
       )
     ).rowCount;
 
-  test('a migration may take longer than a statement, and the log says which one is running', async () => {
+  test('a migration may exceed the statement timeout, and the log names the running one', async () => {
     const { log, lines } = listeningLog();
     await migrate(database, 'slow', [sleeping(LONGER_MS / 1_000)], log);
     expect((await other.query('SELECT FROM slow.after_a_while')).rowCount).toBe(0);
@@ -94,7 +94,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
     expect(lines).toContainEqual(expect.objectContaining(running));
   });
 
-  test('a migration of tables that exist is told before it runs', async () => {
+  test('a migration of an existing schema is logged before it runs', async () => {
     const { log, lines } = listeningLog();
     await migrate(database, 'grown', [{ name: 'a/001.sql', sql: 'CREATE TABLE things (id int8)' }], log);
     expect(lines).toEqual([]);
@@ -102,11 +102,11 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
     expect(lines).toEqual([expect.objectContaining({ schema: 'grown', migration: 'a/002.sql', msg: 'migrating' })]);
   });
 
-  test('the migration lock is waited for as long as another process holds it, and the log says so', async () => {
+  test('a process waits for the migration lock while another one holds it, and logs that', async () => {
     const { log, lines } = listeningLog();
     await hold(migrationLock);
     const migrating = migrate(database, 'waiting', [sleeping(0)], log);
-    await eventually(() => lines.length > 0, { what: 'the log says that it waits' });
+    await eventually(() => lines.length > 0, { what: 'the wait is logged' });
     const message = 'waiting to migrate: another process holds the migration lock';
     expect(lines).toEqual([expect.objectContaining({ schema: 'waiting', msg: message })]);
     await release();
@@ -114,10 +114,10 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
     expect((await other.query('SELECT FROM waiting.after_a_while')).rowCount).toBe(0);
   });
 
-  test('a stop ends a migration at once: nothing of it is left, and the server is not at work on it', async () => {
+  test('a stop ends a migration at once: it is rolled back, and the server runs no statement of it', async () => {
     const migrating = migrate(database, 'stopped', [sleeping(600)]);
     const ended = migrating.catch((error) => error);
-    await eventually(async () => (await atWork()) === 1, { what: 'it is under way' });
+    await eventually(async () => (await atWork()) === 1, { what: 'it runs' });
     const startedAt = performance.now();
     database.interrupt();
     expect(await ended).toBeInstanceOf(DatabaseUnavailable);
@@ -138,19 +138,19 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
     expect(performance.now() - startedAt).toBeLessThan(1_000);
   });
 
-  test('a connection that went silent during a migration is told from a slow statement', async () => {
+  test('a dead connection during a migration is distinguished from a slow statement', async () => {
     const proxy = await startProxy(url);
     cleanups.push(() => proxy.close());
     const through = new URL(url);
     through.host = `127.0.0.1:${proxy.port}`;
     const ended = migrate(open(through.href), 'silent', [sleeping(1)]).catch((error) => error);
-    await eventually(async () => (await atWork()) === 1, { what: 'it is under way' });
+    await eventually(async () => (await atWork()) === 1, { what: 'it runs' });
     proxy.swallow(true);
     expect(await ended).toBeInstanceOf(DatabaseUnavailable);
     proxy.sever();
   });
 
-  test("BullMQ's migrations may take longer too", async () => {
+  test("BullMQ's migrations may exceed the statement timeout, too", async () => {
     await hold("x'42554c4c'::int, hashtext('bullmq')");
     const opening = openOnPostgres(url);
     await delay(LONGER_MS);
@@ -187,7 +187,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
         receivedAt,
       ]);
 
-    /** Has `work` wait for a table that is locked for longer than a statement usually may. */
+    /** Runs `work` while the table is locked for longer than the statement timeout. */
     async function whileLocked<T>(table: string, work: () => Promise<T>): Promise<T> {
       await other.query(`BEGIN; LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`);
       const working = work();
@@ -197,7 +197,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
       return working;
     }
 
-    test('pruning may take longer than a statement', async () => {
+    test('pruning may exceed the statement timeout', async () => {
       await insert('done', '2020-01-01');
       await other.query(`
         CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
@@ -210,7 +210,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
       await eventually(async () => (await left()) === 0, { what: 'the old row is gone' });
     });
 
-    test('failed messages are listed, counted and retried however many are looked through', async () => {
+    test('listing, counting and retrying failed messages may exceed the statement timeout', async () => {
       await insert('dead', '2026-01-01');
       const none = { error: 'no such error' };
       expect(await whileLocked('ours.inbox', () => inbox.failed.list(none, undefined, 10))).toEqual([]);
@@ -218,7 +218,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
       expect(await whileLocked('ours.inbox', () => inbox.failed.retry({}))).toBe(1);
     });
 
-    test('what an audit counts may take longer than a statement', async () => {
+    test('the counts of an audit may exceed the statement timeout', async () => {
       await migrate(database, 'sluice_order', await readMigrations(MESSAGING, 'messaging'));
       await migrate(database, 'sluice_flash_sale', [
         ...(await readMigrations(MESSAGING, 'messaging')),
@@ -237,7 +237,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
       expect(await whileLocked('sluice_flash_sale.tickets', () => statusOf('/audit/flash-sale?limit=5'))).toBe(200);
     });
 
-    test('rows are counted up to a million, so that a count takes no longer however many there are', async () => {
+    test('at most a million rows are counted, so that the duration of a count is bounded', async () => {
       await other.query(
         `INSERT INTO ours.outbox (channel, event_id, type, subject, time, data)
          SELECT 'bus', '00000000-0000-0000-0000-000000000000', '', '', now(), '' FROM generate_series(1, $1::int)`,
@@ -255,7 +255,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
 });
 
 describe('on PGlite', () => {
-  test('a stop ends a transaction after the statement under way, and nothing of it is left', async () => {
+  test('a stop rolls a transaction back after its running statement', async () => {
     const dataDir = await mkdtemp(join(tmpdir(), 'sluice-pglite-'));
     cleanups.push(() => rm(dataDir, { recursive: true }));
     const database = await openPglite({ dataDir });

@@ -24,7 +24,7 @@ const LABELS: Readonly<Record<string, readonly string[]>> = {
   outcome: ['done', 'repeated', 'retrying', 'dead', 'reply-retrying', 'reply-dead', 'admitted', 'yours', ...rejections],
   channel: ['bus', 'user'],
   by: ['row', 'hint'],
-  reason: ['inFlight', 'late'],
+  reason: ['inFlight', 'lag'],
 };
 
 interface Series {
@@ -82,11 +82,11 @@ describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
 
   test('reports no progress before there was any, and no event-loop lag before it was measured', async () => {
     for (const service of services) expect((await consumers())[service]).toMatchObject({ lastProgressAt: null });
-    expect(named(await metrics(), 'sluice_event_loop_lateness_seconds')).toEqual([]);
+    expect(named(await metrics(), 'sluice_event_loop_lag_seconds')).toEqual([]);
     await postJson(`${process.url}/flash-sales/${randomUUID()}/purchases`, { userId: 'ann' });
-    expect(named(await metrics(), 'sluice_event_loop_lateness_seconds')).toHaveLength(1);
-    await eventually(async () => named(await metrics(), 'sluice_event_loop_lateness_seconds').length === 0, {
-      what: 'it is no longer measured',
+    expect(named(await metrics(), 'sluice_event_loop_lag_seconds')).toHaveLength(1);
+    await eventually(async () => named(await metrics(), 'sluice_event_loop_lag_seconds').length === 0, {
+      what: 'it is not measured any more',
     });
   });
 

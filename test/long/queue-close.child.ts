@@ -1,5 +1,5 @@
-// A process that opens a queue on Redis, says so, and closes everything when its input ends. It must then end by itself,
-// whatever has become of Redis meanwhile.
+// A process that opens a queue on Redis, prints `open`, and closes everything when its input ends. It must then exit by
+// itself in any state of Redis.
 import { once } from 'node:events';
 import { pino } from 'pino';
 import { openQueues } from '../../infra/queue/index.ts';

@@ -1,4 +1,4 @@
-// What becomes of paced queues when their server or a worker is killed, stands still or forgets.
+// Paced queues whose server or worker is killed, frozen or emptied.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
@@ -14,13 +14,13 @@ import { eventually, freshPrefix } from '../setup/wait.ts';
 const { databaseUrl, redisUrl } = inject('servers');
 
 describe.skipIf(!redisUrl)('on Redis', () => {
-  test('the jobs of a worker that was killed run elsewhere', async () => {
+  test('the jobs of a killed worker run elsewhere', async () => {
     const prefix = freshPrefix();
     const child = startChild('queue.child.ts', String(redisUrl), prefix, 'q');
     const { queue, runs } = await openQueue(await open({ redisUrl: String(redisUrl) }, prefix), { perSecond: 100 });
     const ids = uuids(20);
     const held = linesOf(child);
-    // Both take from the queue; ids are added until the child has some.
+    // Both processes drain the queue; ids are added until the child has some.
     await eventually(
       async () => {
         if (held.length === 0) await queue.add(ids);
@@ -36,7 +36,7 @@ describe.skipIf(!redisUrl)('on Redis', () => {
     });
   }, 60_000);
 
-  test('while Redis is frozen adding fails within about a second, and afterwards it works again', async () => {
+  test('add() fails within about a second while Redis is frozen, and succeeds afterwards', async () => {
     const redis = await privateRedis();
     const { queue, runs } = await openQueue(await open({ redisUrl: redis.redisUrl }));
     const pid = Number(redis.pid);
@@ -46,11 +46,11 @@ describe.skipIf(!redisUrl)('on Redis', () => {
     expect(performance.now() - from).toBeLessThan(3_000);
     process.kill(pid, 'SIGCONT');
     const [id = ''] = uuids(1);
-    await eventually(() => queue.add([id]).then(() => true), { what: 'adding works again' });
+    await eventually(() => queue.add([id]).then(() => true), { what: 'add() succeeds' });
     await eventually(() => runs.includes(id), { what: 'the job runs' });
   });
 
-  test('Redis killed and back, empty: adding fails meanwhile, then the same queue goes on', async () => {
+  test('a queue fails add() while Redis is killed, and continues on the empty server after a restart', async () => {
     const redis = await privateRedis();
     const queues = await open({ redisUrl: redis.redisUrl });
     const { queue, runs } = await openQueue(queues, { perSecond: 100 });
@@ -69,10 +69,10 @@ describe.skipIf(!redisUrl)('on Redis', () => {
     const missing = lost.filter((id) => !runs.includes(id));
     expect(missing.length).toBeGreaterThan(0);
     await queue.add(missing);
-    await eventually(() => missing.every((id) => runs.includes(id)), { what: 'what was lost runs when added again' });
+    await eventually(() => missing.every((id) => runs.includes(id)), { what: 'lost jobs run when added again' });
   });
 
-  test('Redis flushed in mid-queue: what is added again runs', async () => {
+  test('jobs lost in a flush of Redis run when added again', async () => {
     const redis = await privateRedis();
     const { queue, runs } = await openQueue(await open({ redisUrl: redis.redisUrl }), {
       perSecond: 100,
@@ -90,8 +90,8 @@ describe.skipIf(!redisUrl)('on Redis', () => {
     await eventually(() => missing.every((id) => runs.includes(id)), { what: 'all have run' });
   });
 
-  test.each(['there', 'away'])(
-    'a process that closes its queues ends by itself, with Redis %s',
+  test.each(['up', 'away'])(
+    'a process that closes its queues exits by itself, with Redis %s',
     async (state) => {
       const redis = await privateRedis();
       const child = startChild('queue-close.child.ts', redis.redisUrl, freshPrefix());
@@ -107,7 +107,7 @@ describe.skipIf(!redisUrl)('on Redis', () => {
     60_000,
   );
 
-  test('a queue that is opened while Redis is away works once it is there', async () => {
+  test('a queue that is opened while Redis is away works once Redis is up', async () => {
     const redis = await privateRedis();
     await redis.kill();
     const queues = await open({ redisUrl: redis.redisUrl });
@@ -123,7 +123,7 @@ describe.skipIf(!redisUrl)('on Redis', () => {
 });
 
 describe.skipIf(!databaseUrl)('on PostgreSQL', () => {
-  test('a server that is restarted in mid-queue: the same queue goes on', async () => {
+  test('a queue continues after a restart of its server', async () => {
     const server: Postgres = await startPostgres();
     cleanups.push(() => server.stop());
     const queues = await openOnPostgres(server.url);

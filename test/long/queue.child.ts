@@ -1,4 +1,4 @@
-// A process that a test kills: it takes a job from a queue on Redis, prints its id, and never ends it.
+// A process that a test kills: it claims a job from a queue on Redis, prints its id, and never finishes it.
 import { pino } from 'pino';
 import { openQueues } from '../../infra/queue/index.ts';
 

@@ -55,7 +55,7 @@ async function watched(bus: Bus, options: GroupConsumerOptions = {}) {
   const watchdog = new Watchdog({
     inbox: member.inbox,
     subscription: member.subscription,
-    silenceMs: SILENCE_MS,
+    stallMs: SILENCE_MS,
     log,
     onRebuild: () => rebuilds++,
   });

@@ -1,4 +1,4 @@
-// A start that is stopped while the database keeps it waiting: it ends soon and cleanly, and leaves nothing half done.
+// A start that is stopped while it waits for the database: it exits soon and cleanly and leaves no partial work.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { eventually } from '../setup/wait.ts';
 const { databaseUrl } = inject('servers');
 
 describe.runIf(databaseUrl)('a start that is stopped', () => {
-  /** A start on a new database, with a session beside it. */
+  /** A process for a new database, and another session on that database. */
   async function prepare() {
     const { url, drop } = await freshDatabase(String(databaseUrl));
     onTestFinished(drop);
@@ -29,7 +29,7 @@ describe.runIf(databaseUrl)('a start that is stopped', () => {
     return { other, process };
   }
 
-  /** Stops it once its log has the line; it must end soon, and cleanly. */
+  /** Stops it once its log contains `line`, and expects a clean exit within 5 s. */
   async function stopOnce(process: ServiceProcess, line: string) {
     await process.launch();
     await eventually(async () => (await process.output()).includes(line), { what: line, timeoutMs: 30_000 });
@@ -46,7 +46,7 @@ describe.runIf(databaseUrl)('a start that is stopped', () => {
     await process.start();
   }, 60_000);
 
-  test('in the middle of a migration leaves nothing of it, and the server is not at work on it', async () => {
+  test('during a migration rolls it back, and the server runs no statement of it', async () => {
     const { other, process } = await prepare();
     await other.query(`
       CREATE FUNCTION slowly() RETURNS event_trigger LANGUAGE plpgsql AS

@@ -1,4 +1,4 @@
-// Starting and stopping: what is in the way of a start is named, a stop cuts no answer short, a restart keeps everything.
+// Starting and stopping: a failed start names its cause, a stop completes every response, a restart loses no data.
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -23,13 +23,13 @@ const run = promisify(execFile);
 let system: System;
 let sluice: ServiceProcess;
 beforeAll(async () => {
-  // What a killed process had claimed is free again after its lease.
+  // The claims of a killed process expire with their leases.
   system = await embedded.start({ LEASE_MS: '1500', PUBLISH_TIMEOUT_MS: '500' });
   sluice = system.processes('order')[0] as ServiceProcess;
 });
 afterAll(() => system?.remove());
 
-/** Runs `sluice start` where it cannot start; answers how it ended and what it said, without a stack. */
+/** Runs `sluice start` with an environment in which it must fail. Resolves with its exit code and error output. */
 async function startInVain(env: Readonly<Record<string, string>>, ...services: string[]) {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-vain-'));
   onTestFinished(() => rm(folder, { recursive: true }));
@@ -46,7 +46,7 @@ async function startInVain(env: Readonly<Record<string, string>>, ...services: s
   return { code: failed.code, stderr: failed.stderr, ms: performance.now() - startedAt };
 }
 
-test('stopped under load it answers whatever it took, and ends with 0', async () => {
+test('a stop under load completes every accepted request and exits with 0', async () => {
   const { url } = sluice;
   const agent = new Agent({ connections: 16, pipelining: 1 });
   onTestFinished(() => agent.destroy());
@@ -61,7 +61,7 @@ test('stopped under load it answers whatever it took, and ends with 0', async ()
   };
   const placed: string[] = [];
   const statuses = new Set<number>();
-  /** Places one order after the other until one is not answered, and answers the key of that one. */
+  /** Places orders until a request gets no response, and returns the key of that request. */
   const client = async () => {
     for (;;) {
       const key = randomUUID();
@@ -72,7 +72,7 @@ test('stopped under load it answers whatever it took, and ends with 0', async ()
     }
   };
   const clients = Array.from({ length: 16 }, client);
-  await eventually(() => placed.length > 200, { what: 'the load is on' });
+  await eventually(() => placed.length > 200, { what: 'the load has started' });
 
   const stopping = sluice.stop();
   const notReady = await eventually(
@@ -80,7 +80,7 @@ test('stopped under load it answers whatever it took, and ends with 0', async ()
       const answer = await call(`${url}/readyz`);
       return answer.status === 503 && answer;
     },
-    { what: 'it is no longer ready, and says so' },
+    { what: 'it reports that it is not ready' },
   );
   expect(notReady.json<Readiness>().status).toBe('down');
   expect(await stopping).toEqual({ code: 0, signal: null });
@@ -88,12 +88,12 @@ test('stopped under load it answers whatever it took, and ends with 0', async ()
   expect([...statuses]).toEqual([201]);
 
   await sluice.start();
-  // It had not taken them: connections that it never accepted end with its port.
+  // It had not accepted them: connections in the backlog end with the listening socket.
   for (const key of unanswered) expect((await place(key)).status).toBe(201);
   for (const id of placed.slice(-100)) await completed(url, id);
 }, 60_000);
 
-test('killed and started again it has everything, and goes on with what was not done', async () => {
+test('after kill -9 and a restart no data is lost and unfinished work is completed', async () => {
   const { url } = sluice;
   const userId = freshUser();
   const { id } = await placeOrder(url, userId);
@@ -108,7 +108,7 @@ test('killed and started again it has everything, and goes on with what was not 
   expect((await get<PointsPage>(`${url}/users/${userId}/points`)).balance).toBe(21 * balance);
 }, 60_000);
 
-test('a second start on the same data is rejected, and says which folder; the first one goes on', async () => {
+test('a second start on the same data folder fails and names the folder, and the first one is not affected', async () => {
   const { dataDir } = system;
   const { code, stderr } = await startInVain({ DATA_DIR: String(dataDir) });
   expect(code).toBe(1);
@@ -117,13 +117,13 @@ test('a second start on the same data is rejected, and says which folder; the fi
   await completed(sluice.url, (await placeOrder(sluice.url, freshUser())).id);
 });
 
-test('a data folder that cannot be is named, with the variable to change', async () => {
+test('a start with an unusable data folder names the folder and the variable to change', async () => {
   const { code, stderr } = await startInVain({ DATA_DIR: '/dev/null/data' });
   expect(code).toBe(1);
   expect(stderr).toMatch(/^error: \/dev\/null\/data cannot be used for data: ENOTDIR.*DATA_DIR/m);
 });
 
-/** Quicker to start with than to create an embedded one. */
+/** PostgreSQL if available, because creating an embedded database takes longer. */
 async function anyDatabase(): Promise<{ DATABASE_URL?: string }> {
   const { databaseUrl } = inject('servers');
   if (!databaseUrl) return {};
@@ -132,7 +132,7 @@ async function anyDatabase(): Promise<{ DATABASE_URL?: string }> {
   return { DATABASE_URL: url };
 }
 
-test.for(['PORT', 'MQTT_PORT'])('when its port is in use it says that %s is to be changed', async (variable) => {
+test.for(['PORT', 'MQTT_PORT'])('a start on a port in use says to change %s', async (variable) => {
   const port = await freePort();
   const squatter = createServer().listen(port, '127.0.0.1');
   onTestFinished(() => void squatter.close());
@@ -141,8 +141,8 @@ test.for(['PORT', 'MQTT_PORT'])('when its port is in use it says that %s is to b
   expect(stderr).toMatch(new RegExp(`${port} on 127\\.0\\.0\\.1 is in use: .*\\b${variable}\\b`));
 });
 
-test('services by themselves name what they must share with the others, before they do anything else', async () => {
-  const times: { vain: number; nothing: number }[] = [];
+test('a start of some services names the servers that they must share, before any other work', async () => {
+  const times: { failed: number; nothing: number }[] = [];
   for (let attempt = 0; attempt < 3; attempt++) {
     const { code, stderr, ms } = await startInVain({}, 'points');
     expect(code).toBe(2);
@@ -150,14 +150,14 @@ test('services by themselves name what they must share with the others, before t
     expect(stderr).toMatch(/MQTT_URL is missing/);
     const startedAt = performance.now();
     await run(process.execPath, [String(startOf()[0]), '--help']);
-    times.push({ vain: ms, nothing: performance.now() - startedAt });
+    times.push({ failed: ms, nothing: performance.now() - startedAt });
   }
-  // The same program, asked for next to nothing. The best of three each: the machine may be busy.
-  const fastest = (what: 'vain' | 'nothing') => Math.min(...times.map((each) => each[what]));
-  expect(fastest('vain')).toBeLessThan(3 * fastest('nothing'));
+  // Compared with the same program that prints its help. The best of three each, because the machine may be busy.
+  const fastest = (what: 'failed' | 'nothing') => Math.min(...times.map((each) => each[what]));
+  expect(fastest('failed')).toBeLessThan(3 * fastest('nothing'));
 });
 
-test('a bad value stops the start and says what is allowed', async () => {
+test('a bad value stops the start and names the allowed ones', async () => {
   const { code, stderr } = await startInVain({ PORT: '99999', LOG_LEVEL: 'loud' });
   expect(code).toBe(2);
   expect(stderr).toContain('PORT=99999 is not allowed: it must be an integer from 0 to 65535');

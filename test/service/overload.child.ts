@@ -1,9 +1,9 @@
-// A server whose work costs processor time, with or without the guard before it. Ends when it is disconnected.
+// A server whose work takes processor time, with or without the guard. Exits when it is disconnected.
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { OverloadGuard } from '../../infra/http/overload.ts';
 
-const [guarded, workMs, maxLatenessMs] = process.argv.slice(2);
+const [guarded, workMs, maxLagMs] = process.argv.slice(2);
 
 const listener: RequestListener = (request, response) => {
   if (request.url === '/healthz') {
@@ -17,14 +17,14 @@ const listener: RequestListener = (request, response) => {
   });
 };
 const guard = new OverloadGuard({
-  applies: (request) => request.method === 'POST',
-  maxLatenessMs: Number(maxLatenessMs),
+  isSheddable: (request) => request.method === 'POST',
+  maxLagMs: Number(maxLagMs),
 });
 const server = createServer(guarded === 'guarded' ? guard.guard(listener) : listener);
-// Its clients may be kept waiting by a busy machine, and send on connections that they hold open.
+// On a busy machine a client may send after a long pause on a connection that it keeps open.
 server.keepAliveTimeout = 0;
 server.listen(0, '127.0.0.1', 1024, () => process.send?.((server.address() as AddressInfo).port));
-process.on('message', () => process.send?.({ ...guard.rejected, latenessMs: guard.latenessMs }));
+process.on('message', () => process.send?.({ ...guard.rejected, lagMs: guard.lagMs }));
 process.on('disconnect', () => {
   guard.stop();
   server.close();

@@ -1,20 +1,20 @@
-// The guard under ten times the load that a process can bear. Only figures of one run are compared with each other, and
-// of them what one pause of a busy machine cannot shift: medians, and counts. How exactly the limit is kept, a unit test
-// tells, by a clock of its own.
+// The guard under ten times the load that a process can serve. Only figures of the same run are compared, and only
+// medians and counts, which one pause of a busy machine does not change. A unit test checks the exact limit with its
+// own clock.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CALM_MS } from '../../infra/http/lateness.ts';
+import { CALM_MS } from '../../infra/http/event-loop-lag.ts';
 import { type RejectionCounts, TOLERATED_MS } from '../../infra/http/overload.ts';
 import { eventually } from '../setup/wait.ts';
 
 /** Each request keeps the server's processor busy for this long. */
 const WORK_MS = 4;
-const MAX_LATENESS_MS = 150;
-/** Far more connections than requests that can be answered in the allowed time. */
+const MAX_LAG_MS = 150;
+/** Far more connections than requests that the server can serve within the allowed lag. */
 const CROWD = 400;
 
 interface Answer {
@@ -25,7 +25,9 @@ interface Answer {
   readonly latencyMs: number;
 }
 
-/** A keep-alive connection, one request at a time; answers must have a Content-Length or no body beyond one packet. */
+/**
+ * A keep-alive connection with one request at a time. A response needs a Content-Length or must fit into one packet.
+ */
 class Client {
   readonly #socket: Socket;
   #answered: ((head: string) => void) | undefined;
@@ -85,14 +87,14 @@ interface Load {
   readonly request?: string;
 }
 
-/** Connections that the server has accepted already: Node accepts one in each turn of its loop. */
+/** Opens connections and waits until the server has accepted them: Node accepts one per turn of its loop. */
 async function open(port: number, count: number): Promise<Client[]> {
   const clients = await Promise.all(Array.from({ length: count }, () => Client.connect(port)));
   await Promise.all(clients.map((client) => client.send(healthz, 0)));
   return clients;
 }
 
-/** Sends at a rate, on whatever connection is free: who has no answer does not ask again. Closes the connections. */
+/** Sends at a rate on free connections; a connection is free when it has its response. Closes the connections. */
 async function load(clients: Client[], { perSecond, forMs, request = purchase }: Load): Promise<Answer[]> {
   const free = [...clients];
   const answers: Promise<Answer>[] = [];
@@ -129,25 +131,25 @@ afterAll(async () => {
 
 async function serve(kind: 'guarded' | 'unguarded') {
   const script = fileURLToPath(new URL('overload.child.ts', import.meta.url));
-  const child = fork(script, [kind, String(WORK_MS), String(MAX_LATENESS_MS)], { execArgv: ['--import', 'tsx'] });
+  const child = fork(script, [kind, String(WORK_MS), String(MAX_LAG_MS)], { execArgv: ['--import', 'tsx'] });
   children.push(child);
   const [port] = (await once(child, 'message')) as [number];
   const stats = async () => {
     child.send('stats');
     const [answer] = await once(child, 'message');
-    return answer as RejectionCounts & { latenessMs?: number };
+    return answer as RejectionCounts & { lagMs?: number };
   };
   return { port, stats };
 }
 
 const bearable: Load = { perSecond: 0.8 * (1_000 / WORK_MS), forMs: 1_500 };
-/** Its connections: with no more, the loop is not late, whatever else the machine does. */
+/** Connections of a bearable load: so few that the loop does not lag even on a busy machine. */
 const FEW = 2;
-/** From here on the guard has recognised the overload, but where the machine stood still; before, a burst is tolerated. */
-const RECOGNISED_MS = 2 * (MAX_LATENESS_MS + TOLERATED_MS);
+/** By then the guard has recognised the overload, unless the machine stood still; before, it tolerates a burst. */
+const RECOGNISED_MS = 2 * (MAX_LAG_MS + TOLERATED_MS);
 const forMs = RECOGNISED_MS + 2_000;
 
-/** What the server bears, ten times as much with a probe of its health meanwhile, and what it bears again. */
+/** A bearable load, ten times as much together with health probes, and a bearable load again. */
 async function loadInTurn(kind: 'guarded' | 'unguarded') {
   const { port, stats } = await serve(kind);
   const before = await load(await open(port, FEW), bearable);
@@ -158,16 +160,16 @@ async function loadInTurn(kind: 'guarded' | 'unguarded') {
     load(probes, { perSecond: 50, forMs, request: healthz }),
   ]);
   const rejectedInFlood = await stats();
-  // For as long the guard tolerates no lateness; then it stops its timer, and knows of none.
-  await eventually(async () => (await stats()).latenessMs === undefined, {
-    what: 'it has been calm for a while',
+  // Until then the guard tolerates no lag; then it stops its timer and reports no lag.
+  await eventually(async () => (await stats()).lagMs === undefined, {
+    what: 'the guard has stopped its timer',
     timeoutMs: CALM_MS + 10_000,
   });
   const after = await load(await open(port, FEW), bearable);
   return { before, rejectedBefore, flood, health, rejectedInFlood, after, rejectedAfter: await stats() };
 }
 
-describe('at ten times the load that a process can bear', () => {
+describe('at ten times the load that a process can serve', () => {
   let guarded: Awaited<ReturnType<typeof loadInTurn>>;
   let unguarded: Awaited<ReturnType<typeof loadInTurn>>;
   beforeAll(async () => {
@@ -175,38 +177,38 @@ describe('at ten times the load that a process can bear', () => {
     unguarded = await loadInTurn('unguarded');
   });
 
-  /** The median of those that were sent once the overload was recognised. */
+  /** The median of the requests that were sent once the overload was recognised. */
   const usual = (answers: readonly Answer[]) => median(from(RECOGNISED_MS, answers));
 
-  test('what is accepted has not waited for the rest', () => {
-    // Without the guard everyone waits for the whole crowd's work, which is ten times the allowed lateness.
+  test('accepted requests do not wait for the others', () => {
+    // Without the guard each request waits for the work of all others, which is ten times the allowed lag.
     expect(usual(accepted(guarded.flood))).toBeLessThan(0.5 * usual(accepted(unguarded.flood)));
   });
 
-  test('it goes on accepting what it can, while it rejects the rest', () => {
+  test('it keeps accepting requests while it rejects others', () => {
     const perSecond = from(RECOGNISED_MS, accepted(guarded.flood)).length / ((forMs - RECOGNISED_MS) / 1_000);
-    // A tenth: the rejections, and other tests, take their share of the processors. A guard that starved would accept less.
+    // A tenth, because the rejections and other tests use the processors, too. A guard that starves would accept less.
     expect(perSecond).toBeGreaterThan(0.1 * (accepted(guarded.before).length / (bearable.forMs / 1_000)));
   });
 
-  test('the rest is told when to come back, long before it would have been answered', () => {
+  test('rejected requests are told when to retry, long before they would have been served', () => {
     const rejected = guarded.flood.filter(({ status }) => status === 503);
     expect(rejected.length + accepted(guarded.flood).length).toBe(guarded.flood.length);
-    expect(rejected.length).toBe(guarded.rejectedInFlood.late);
+    expect(rejected.length).toBe(guarded.rejectedInFlood.lag);
     expect(rejected.length).toBeGreaterThan(accepted(guarded.flood).length);
     expect(rejected.every(({ retryAfter }) => retryAfter >= 1 && retryAfter <= 3)).toBe(true);
     expect(usual(rejected)).toBeLessThan(0.5 * usual(accepted(unguarded.flood)));
   });
 
-  test('a route that is not guarded is answered always, and does not wait for the crowd either', () => {
+  test('routes that are not sheddable are always served, and do not wait for the others', () => {
     expect(accepted(guarded.health)).toHaveLength(guarded.health.length);
     expect(usual(guarded.health)).toBeLessThan(0.5 * usual(unguarded.health));
   });
 
-  test('before the flood nobody is rejected, and after it nobody is', () => {
+  test('before and after the flood no request is rejected', () => {
     expect(accepted(guarded.before)).toHaveLength(guarded.before.length);
-    expect(guarded.rejectedBefore).toMatchObject({ inFlight: 0, late: 0 });
+    expect(guarded.rejectedBefore).toMatchObject({ inFlight: 0, lag: 0 });
     expect(accepted(guarded.after)).toHaveLength(guarded.after.length);
-    expect(guarded.rejectedAfter).toMatchObject({ inFlight: 0, late: guarded.rejectedInFlood.late });
+    expect(guarded.rejectedAfter).toMatchObject({ inFlight: 0, lag: guarded.rejectedInFlood.lag });
   });
 });

@@ -1,6 +1,6 @@
-// A later version on what an earlier one has left: each recorded data folder and dump (test/fixtures) is migrated by the
-// current build, which reads it back as it was and completes what was under way. It does not matter when this runs:
-// all that was recorded with a time limit is past it, and a copy that is years older must end in the same way.
+// Upgrades: the current build migrates each recorded data folder and dump of an earlier version (test/fixtures), reads it
+// back unchanged and completes the unfinished work. The result does not depend on the date: all recorded time limits have
+// passed, and a copy with times of years ago must give the same result.
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -34,9 +34,9 @@ interface Upgrade {
   readonly version: string;
   readonly shape: RecordedShape;
   readonly settings?: Environment;
-  /** Whether everything is made years older first. */
+  /** Whether all times are first moved years into the past. */
   readonly aged?: true;
-  /** Whether nothing may be resent for the order whose event the MQTT broker has kept: it has to come from there. */
+  /** Whether resends are prevented for the order whose event the MQTT broker has kept, so that it arrives from there. */
   readonly onlyFromBroker?: true;
 }
 
@@ -64,12 +64,12 @@ END $$`;
 const later = (column: string, user: string) => `UPDATE sluice_order.progress SET ${column} = now() + interval '1 hour'
   WHERE order_id IN (SELECT id FROM sluice_order.orders WHERE user_id = '${user}')`;
 
-/** Keys of what is a time in an answer. */
+/** Keys of the times in a response. */
 const TIMES = new Set(['at', 'createdAt', 'expiresAt', 'opensAt', 'closesAt', 'receivedAt', 'nextAttemptAt']);
 
 function withoutTimes(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutTimes);
-  if (value?.constructor !== Object) return value; // also what matches anything of a kind
+  if (value?.constructor !== Object) return value; // also an asymmetric matcher of expect
   const entries = Object.entries(value).filter(([key]) => !TIMES.has(key));
   return Object.fromEntries(entries.map(([key, inner]) => [key, withoutTimes(inner)]));
 }
@@ -81,7 +81,7 @@ interface Restored {
   remove(): Promise<void>;
 }
 
-/** Not started yet. */
+/** A process that is not started yet. */
 async function restore({ version, shape, settings, aged, onlyFromBroker }: Upgrade, prefix: string): Promise<Restored> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-upgrade-'));
   const database = shape === 'postgres' ? await freshDatabase(String(databaseServer)) : undefined;
@@ -149,7 +149,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
 
   const idOf = (user: string) => String(recorded.orders.find(({ userId }) => userId === user)?.id);
   const wasPaying = (id: string) => recorded.states.some((order) => order.id === id && order.state === 'paying');
-  /** What becomes of a recorded order, once the one that can be paid is paid. */
+  /** The final status of a recorded order, after the test paid the payable one. */
   const endOf = ({ id, userId, status }: Order): Order['status'] => {
     if (status !== 'awaiting-payment') return status === 'cancelled' ? 'cancelled' : 'completed';
     return userId === 'payable' || wasPaying(id) ? 'completed' : 'cancelled';
@@ -159,14 +159,14 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     return Object.values(steps).every((step) => ends.includes(step.status));
   };
 
-  /** What was recorded, as far as it can be the same now. */
+  /** The recorded values that must not change. */
   const asRecorded = (value: object) => (aged ? withoutTimes(value) : value) as object;
   const expectAll = (now: readonly { readonly id: string }[], expected: readonly { readonly id: string }[]) => {
     const found = byId(now);
     expect(expected.map(({ id }) => found.get(id))).toMatchObject(asRecorded(expected));
   };
 
-  onShape('lists dead messages as they were, and the order shows the failed step', async () => {
+  onShape('lists dead messages unchanged, and the order shows the failed step', async () => {
     for (const service of serviceNames) {
       const { items } = await get<Page<FailedMessage>>(`${url}/failed-messages/${service}?status=dead`);
       const dead = recorded.failed[service].filter(({ status }) => status === 'dead');
@@ -177,19 +177,19 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     expect(steps.points.status).toBe('failed');
   });
 
-  onShape('answers a known idempotency key with its order', async () => {
+  onShape('responds to a known idempotency key with its order', async () => {
     const { key, request, orderId } = recorded.keyed;
     const answer = await postJson(`${url}/orders`, request, { 'idempotency-key': key });
     expect(answer.status, answer.text).toBe(200);
     expect(answer.json<Order>().id).toBe(orderId);
   });
 
-  onShape('takes the payment of an order that awaits it', async () => {
+  onShape('accepts the payment of an order that awaits it', async () => {
     const answer = await call(`${url}/orders/${idOf('payable')}/pay`, { method: 'POST' });
     expect(answer.status, answer.text).toBe(200);
   });
 
-  onShape('completes what was under way, and dead messages after a retry', async () => {
+  onShape('completes unfinished work, and dead messages after a retry', async () => {
     const dead = serviceNames.flatMap((service) =>
       recorded.failed[service].map((message) => ({ ...message, path: `/failed-messages/${service}/${message.id}` })),
     );
@@ -207,7 +207,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
         expect(underWay).toEqual([]);
         return true;
       },
-      { what: 'every order and ticket is at its end', timeoutMs: 20_000 },
+      { what: 'every order and ticket has its final status', timeoutMs: 20_000 },
     );
     orders = await readOrders(url);
     const now = byId(orders.orders);
@@ -216,7 +216,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     expect(orders.orders.filter((order) => !isAtItsEnd(order))).toEqual([]);
   });
 
-  onShape('reads orders back as recorded, whole if they had come to their end', async () => {
+  onShape('reads orders back as recorded, completely if they were final', async () => {
     const expected = recorded.orders.map((order) => {
       if (isAtItsEnd(order)) return order;
       const { steps: _, expiresAt: __, ...unchanged } = order;
@@ -265,14 +265,14 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     }
   });
 
-  onShape('leaves nothing in outboxes and inboxes but unreadable messages', async () => {
+  onShape('leaves only unreadable messages in outboxes and inboxes', async () => {
     const summaries = await eventually(
       async () => {
         const all = await Promise.all(serviceNames.map((name) => get<Summary>(`${url}/audit/${name}/messages`)));
         const waiting = all.flatMap(({ outbox, inbox }) => [outbox.bus, outbox.user, inbox.pending, inbox.retrying]);
         return waiting.every(({ rows }) => rows === 0) && all;
       },
-      { what: 'nothing waits', timeoutMs: 20_000 },
+      { what: 'no message is waiting', timeoutMs: 20_000 },
     );
     const unreadable = serviceNames.map((name) =>
       recorded.failed[name].filter(({ type }) => !isEventType(String(type))),
@@ -290,7 +290,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     expect(kindsOf('refund-due')).toEqual(['charged', 'cancelled']);
   });
 
-  onShape('takes new orders and purchases', async () => {
+  onShape('accepts new orders and purchases', async () => {
     const sale = sales.sales.find(({ status, holdSeconds }) => status === 'open' && holdSeconds === 0);
     const { ticketId } = ticketOf(await buy(url, String(sale?.id), freshUser()));
     const { id } = await placeOrder(url, freshUser());
@@ -299,7 +299,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     await eventually(async () => (await status()).status === 'ordered', { what: 'the ticket has its order' });
   });
 
-  onShape('passes sluice audit, which counts what was recorded', async () => {
+  onShape('passes sluice audit, which counts all recorded orders', async () => {
     const { stdout } = await run(process.execPath, [program, 'audit', '--url', url, '--settle', '10s', '--json']);
     const { counts } = JSON.parse(stdout) as { counts: object };
     const ends = recorded.orders.map(endOf);
@@ -319,7 +319,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     });
   });
 
-  onShape('stops cleanly, and keeps every migration of the earlier version as applied', async () => {
+  onShape('stops cleanly, and keeps the record of every migration of the earlier version', async () => {
     expect(await restored.process.stop()).toEqual({ code: 0, signal: null });
     const applied = await readJson<object>(fixture(version, 'migrations.json'));
     const reader = await openStored(restored.stored);

@@ -1,4 +1,4 @@
-// Compiles the program once per run, where it is stale: these tests start it as a process of its own.
+// Compiles stale sources once per run, because these tests start the program as a process.
 import { execFileSync } from 'node:child_process';
 
 export default function setup(): void {

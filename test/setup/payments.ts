@@ -1,5 +1,5 @@
-// The simulated payment provider as a process of its own, to be told how to behave, killed and started again on the same
-// port and books; and, for who only needs one that is well, inside this process.
+// The simulated payment provider as a process of its own, whose behaviour a test sets and which it kills and restarts
+// on the same port and ledger; or, for tests that need only a working one, inside this process.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,21 +18,21 @@ import { type LocalServer, retryWithOtherPorts, startServer } from '../servers/s
 const COMPILED = [fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))];
 const SOURCE = ['--import', import.meta.resolve('tsx'), fileURLToPath(new URL('../../cli/main.ts', import.meta.url))];
 
-/** For PAYMENT_URL where nobody pays: nothing listens there. */
+/** PAYMENT_URL for tests without payments: no server listens there. */
 export const NO_PAYMENTS = 'http://127.0.0.1:9';
 
 export type Told = z.input<typeof behaviour>;
 
 export interface Payments {
   readonly url: string;
-  /** Behaves like this from now on; what is left out is well. */
+  /** Sets the provider's behaviour; an omitted property behaves normally. */
   behave(told: Told): Promise<void>;
   behaviour(): Promise<Behaviour>;
-  /** Charges and cancellations that wait to be decided or answered. */
+  /** Number of charges and cancellations without a response. */
   underWay(): Promise<number>;
-  /** What its books hold of an order. */
+  /** The ledger entry of an order. */
   entry(orderId: string): Promise<LedgerEntry | undefined>;
-  /** All of its books, newest first. */
+  /** All ledger entries, newest first. */
   entries(): Promise<LedgerEntry[]>;
 }
 
@@ -41,7 +41,7 @@ export interface PaymentsProcess extends Payments, Pick<LocalServer, 'kill' | 'r
 export interface PaymentsOptions {
   /** Further arguments of `sluice payment-provider`. */
   readonly args?: readonly string[];
-  /** Runs the sources, where nothing has compiled them. */
+  /** Runs the sources instead of the compiled program. */
   readonly source?: boolean;
 }
 
@@ -68,7 +68,7 @@ export function startPayments({ args = [], source = false }: PaymentsOptions = {
 }
 
 export interface PaymentsInside extends Payments {
-  /** Ends it and removes its books. */
+  /** Stops it and removes its ledger. */
   stop(): Promise<void>;
 }
 

@@ -4,7 +4,7 @@ import { Client } from 'pg';
 
 export interface FreshDatabase {
   readonly url: string;
-  /** Drops it, with every connection that is still open. */
+  /** Drops it and ends its open connections. */
   drop(): Promise<void>;
 }
 

@@ -1,4 +1,4 @@
-// Paced queues as tests open them.
+// Paced queues for tests.
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { pino } from 'pino';
@@ -10,13 +10,13 @@ import { freshPrefix } from './wait.ts';
 
 const log = pino({ level: 'silent' });
 
-/** What ends with the test of whoever imports this, the last one first. */
+/** Called after each test of the importing file, the last one first. */
 export const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-/** On PostgreSQL, where no connections remain but those of the queues. */
+/** Opens queues on PostgreSQL without keeping any other connection. */
 export async function openOnPostgres(url: string): Promise<PacedQueues> {
   const database = openPostgres({ url, poolSize: 1, log });
   try {
@@ -32,7 +32,7 @@ export async function open(on: OpenQueuesOptions['on'], prefix = freshPrefix()):
   return queues;
 }
 
-/** A queue whose runs are written down. It ends with the test. */
+/** Opens a queue that records its runs, until the end of the test. */
 export async function openQueue(queues: PacedQueues, options: Partial<PacedQueueOptions> = {}) {
   const runs: string[] = [];
   const beganAt: number[] = [];
@@ -55,7 +55,7 @@ export async function openQueue(queues: PacedQueues, options: Partial<PacedQueue
 
 export const uuids = (count: number): string[] => Array.from({ length: count }, () => randomUUID());
 
-/** Every key of Redis that begins like this. */
+/** Every key in Redis that starts with `beginning`. */
 export async function keysOf(client: Redis, beginning: string): Promise<string[]> {
   const keys: string[] = [];
   for await (const some of client.scanStream({ match: `${beginning}*`, count: 1_000 }))
@@ -63,7 +63,7 @@ export async function keysOf(client: Redis, beginning: string): Promise<string[]
   return keys;
 }
 
-/** Every table of BullMQ's that has rows of a queue whose name begins like this, and how many. */
+/** The tables of BullMQ that have rows of a queue whose name starts with `beginning`, and the number of rows. */
 export async function rowsOf(query: (sql: string) => Promise<unknown[]>, beginning: string): Promise<string[]> {
   const tables = (await query(
     `SELECT table_name AS name FROM information_schema.columns WHERE table_schema = 'bullmq' AND column_name = 'queue'`,

@@ -1,5 +1,6 @@
-// PostgreSQL, RabbitMQ, Mosquitto and Redis, started once for all projects of a run that need them. Tests keep apart by fresh
-// databases and prefixes. `inject('servers')` gives their URLs; what is missing is undefined there, and a failure in CI.
+// PostgreSQL, RabbitMQ, Mosquitto and Redis, started once for all projects of a run that need them. Tests are isolated
+// by fresh databases and prefixes. `inject('servers')` returns their URLs; that of a missing server is undefined, and
+// fails in CI.
 import type { ProvidedContext } from 'vitest';
 import type { TestProject } from 'vitest/node';
 import { findServers, type ServerUrls, type SharedServers } from '../servers/find.ts';
@@ -9,7 +10,7 @@ declare module 'vitest' {
   interface ProvidedContext {
     servers: ServerUrls & {
       missing: string[];
-      /** Whether the fault suite can start RabbitMQ 4 as well. Not having it is no failure in CI: it may need a download. */
+      /** Whether the fault suite can start RabbitMQ 4. It is optional in CI, because it may need a download. */
       rabbitmq4: boolean;
     };
   }
@@ -28,7 +29,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const shared = holder.sluiceTestServers;
   shared.users += 1;
   const { urls, missing, stop } = await shared.servers;
-  // Looking for it may mean to fetch it: only where it is used.
+  // Only if it is used, because this may download it.
   const forFaults = project.name === 'fault';
   const rabbitmq4Missing = forFaults ? await whyNoRabbitmq4() : undefined;
 

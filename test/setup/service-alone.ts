@@ -1,5 +1,4 @@
-// A service with its own tables, its inbox and its outbox, and nothing around it: no bus delivers to it, and what it says
-// stays in its outbox.
+// One service with its tables, inbox and outbox, but without a bus: its events stay in its outbox.
 import { v7 as uuidv7 } from 'uuid';
 import { expect } from 'vitest';
 import { type Config, parseConfig } from '../../app/config.ts';
@@ -17,7 +16,7 @@ import { log } from './bus-fixtures.ts';
 const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
 const config = parseConfig({ RESEND_AFTER_MS: '100' });
 
-/** Something that a service said. */
+/** An event that a service emitted. */
 interface Said {
   readonly event_id: string;
   readonly type: string;
@@ -26,15 +25,15 @@ interface Said {
 
 export interface ServiceAlone {
   readonly service: AnyService;
-  /** Hands messages to it together. Resolves when they are handled; a handler that fails fails the test. */
+  /** Delivers messages as one batch. Resolves when they are handled; an error of a handler fails the test. */
   tell(...bodies: Buffer[]): Promise<void>;
-  /** As after INBOX_RETENTION_DAYS. */
+  /** Empties the inbox, as after INBOX_RETENTION_DAYS. */
   forget(): Promise<unknown>;
-  /** What it said about this order or ticket, in order. */
+  /** Its events about this order or ticket, in order. */
   said(subject: string): Promise<Said[]>;
 }
 
-/** Opened twice on one database, it is two processes of the service. */
+/** Opened twice on one database, it behaves like two processes of the service. */
 export async function openAlone(
   database: Database,
   name: ServiceName,
@@ -80,7 +79,7 @@ export async function openAlone(
   };
 }
 
-/** An event as it arrives. */
+/** An event as a message. */
 export function eventBody<T extends EventType>(type: T, subject: string, data: EventData<T>, id = uuidv7()): Buffer {
   const time = new Date().toISOString();
   const event = { specversion: '1.0', id, source: '/services/test', type, subject, time, data };

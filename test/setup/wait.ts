@@ -1,9 +1,9 @@
-// Waiting for facts instead of time, and names that keep tests apart.
+// Waiting for facts instead of time, and unique names that isolate tests.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface EventuallyOptions {
-  /** What is waited for, for the failure message: "the order is completed". */
+  /** The fact, for the failure message: "the order is completed". */
   readonly what: string;
   /** Default 10 s. */
   readonly timeoutMs?: number;
@@ -12,8 +12,8 @@ export interface EventuallyOptions {
 type Truthy<T> = Exclude<T, undefined | null | false | 0 | 0n | ''>;
 
 /**
- * Asks every 20 ms until `fact` answers something truthy, and returns that. A rejection (a failed `expect`, too) counts
- * as "not yet"; at the deadline the failure names what was waited for and what was seen last.
+ * Calls `fact` every 20 ms until it returns a truthy value, and returns that value. A rejection (also a failed
+ * `expect`) counts as "not yet". At the deadline it fails with `what` and the last result.
  */
 export async function eventually<T>(
   fact: () => T | Promise<T>,
@@ -37,10 +37,10 @@ export async function eventually<T>(
   }
 }
 
-/** A BUS_PREFIX that nobody else uses. It has at most 40 characters. */
+/** A unique BUS_PREFIX of at most 40 characters. */
 export const freshPrefix = () => `test-${randomUUID().replaceAll('-', '')}`;
 
-/** Holds `count` callers back until all of them have arrived, then releases them at once. */
+/** Blocks `count` callers until all have arrived, and then releases them at once. */
 export function gate(count: number): () => Promise<void> {
   let arrived = 0;
   let open: () => void = () => undefined;

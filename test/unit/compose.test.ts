@@ -1,4 +1,4 @@
-// The containers, as far as they can be checked without an engine: that they fit the configuration and the routes.
+// Checks the containers against the configuration and the routes, without a container engine.
 import { readFileSync } from 'node:fs';
 import { Router } from 'express';
 import { pino } from 'pino';
@@ -35,34 +35,34 @@ interface Container {
 }
 
 const read = (name: string) => readFileSync(new URL(`../../infra/deploy/${name}`, import.meta.url), 'utf8');
-/** As Compose does where nothing is set: `${NAME:-default}`. */
+/** Replaces `${NAME:-default}` with the default, as Compose does for an unset variable. */
 const withDefaults = (text: string) => text.replaceAll(/\$\{\w+:-([^}]*)\}/g, '$1');
 
 const containers: Record<string, Container> = parse(withDefaults(read('compose.yaml')), { merge: true }).services;
 const dockerfile = read('Dockerfile').replaceAll('\\\n', '');
 
-/** Numbers and all: an environment holds text. */
+/** Numbers become text, as in an environment. */
 const asText = (environment: object) =>
   Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, String(value)]));
 
-/** The services of ours that a container runs. */
+/** The services that a container runs. */
 const servicesIn = ({ image, command = [] }: Container) =>
   image === 'sluice' && command.includes('start') ? command.slice(command.indexOf('start') + 1) : [];
 const ours = Object.entries(containers).filter(([, container]) => servicesIn(container).length > 0);
 
-/** What routes are declared with. Nothing answers a request here, so nothing of it is used. */
+/** Dependencies of the routes, which are not used because no request is made. */
 const unused = {
   settings: parseConfig({}),
   database: {} as Database,
   bus: {} as Bus,
   mqtt: {} as MqttPublisher,
   queues: undefined,
-  overload: { rejected: { inFlight: 0, late: 0 }, latenessMs: 0 },
+  overload: { rejected: { inFlight: 0, lag: 0 }, lagMs: 0 },
   metrics: new Metrics(),
   log: pino({ level: 'silent' }),
 };
 
-/** What the map of nginx.conf says: its first pattern that matches, or else the default. */
+/** Evaluates the map of nginx.conf: the first pattern that matches, otherwise the default. */
 function proxyOf(conf: string): (path: string) => string | undefined {
   const map = /map \$uri \$service \{([^}]*)\}/.exec(conf)?.[1] ?? '';
   const lines = [...map.matchAll(/^\s*(?:~\*(\S+)|default)\s+(\S+);$/gm)];
@@ -110,7 +110,7 @@ describe('compose.yaml', () => {
     expect(dockerfile).toContain('CMD ["node", "dist/cli/main.js", "start"]');
   });
 
-  test.each(ours)('gives %s a configuration that it starts with', (name, { environment = {} }) => {
+  test.each(ours)('gives %s a valid configuration', (name, { environment = {} }) => {
     const imageEnv = Object.fromEntries(
       [...dockerfile.matchAll(/^ENV (.+)$/gm)].flatMap(([, line = '']) =>
         line.split(' ').map((pair) => pair.split('=')),
@@ -126,10 +126,10 @@ describe('compose.yaml', () => {
     }
   });
 
-  test('gives the order service a payment provider, which listens where it is looked for and is found healthy', () => {
+  test('gives the order service a payment provider at the configured address, with a working health check', () => {
     const { PAYMENT_URL } = containers.order?.environment ?? {};
     const { hostname, port } = new URL(PAYMENT_URL ?? '');
-    // The image's own check asks at its PORT, 3000.
+    // The image's health check uses its PORT, 3000.
     expect(port).toBe('3000');
     expect(containers[hostname]).toMatchObject({
       image: 'sluice',
@@ -142,7 +142,7 @@ describe('compose.yaml', () => {
     if (build === undefined) expect(image).toMatch(/^[a-z/-]+:\d+(-[a-z]+)?$/);
   });
 
-  test('builds its own image from a pinned one, and runs it as somebody who is not root', () => {
+  test('builds its image from a pinned one, and does not run it as root', () => {
     for (const [, from] of dockerfile.matchAll(/^FROM (\S+)/gm)) expect(from).toMatch(/^node:\d+-slim$/);
     expect(dockerfile).toMatch(/^USER node$/m);
   });
@@ -154,13 +154,13 @@ describe('compose.yaml', () => {
     },
   );
 
-  test('lets events through RabbitMQ, and nothing that is much larger', () => {
+  test('limits RabbitMQ messages to twice the size of an event', () => {
     const [, limit] = /^max_message_size = (\d+)$/m.exec(read('rabbitmq.conf')) ?? [];
     expect(Number(limit)).toBe(2 * MAX_EVENT_BYTES);
     expect(containers.rabbitmq?.volumes).toContain('./rabbitmq.conf:/etc/rabbitmq/conf.d/20-sluice.conf:ro');
   });
 
-  test('waits for what is checked to be healthy', () => {
+  test('waits only for containers with a health check', () => {
     expect(dockerfile).toMatch(/^HEALTHCHECK .*\/healthz/m);
     for (const [name, { image, healthcheck, depends_on: needs = {} }] of Object.entries(containers)) {
       if (image !== 'sluice') expect(healthcheck, name).toBeDefined();
@@ -176,23 +176,23 @@ describe('nginx.conf', () => {
   const conf = read('nginx.conf');
   const proxied = proxyOf(conf);
 
-  test.each(Object.entries(routesByService()))('sends every route of %s to it', (name, paths) => {
+  test.each(Object.entries(routesByService()))('proxies every route of %s to it', (name, paths) => {
     expect(paths.length).toBeGreaterThan(0);
     for (const path of paths) expect(proxied(path.replaceAll(/:\w+/g, 'a.1:@-')), path).toBe(name);
   });
 
-  test.each(serviceNames)("sends what is asked about %s's failed messages to it", (name) => {
+  test.each(serviceNames)("proxies the routes of %s's failed messages to it", (name) => {
     const paths = routesOf((router) => failedMessagesRoutes(router, []));
     expect(paths.length).toBeGreaterThan(0);
     for (const path of paths) expect(proxied(path.replace(':service', name).replace(':id', '1'))).toBe(name);
   });
 
-  test('sends what nobody knows to a service, which answers as agreed', () => {
+  test('proxies unknown paths to a service, which responds with a problem', () => {
     for (const path of ['/', '/healthz', '/users/a', '/users/a/b/points', '/failed-messages/x'])
       expect(proxied(path)).toBe('order');
   });
 
-  test('knows the containers by their names and ports', () => {
+  test('uses the names and ports of the containers', () => {
     expect(conf).toContain('proxy_pass http://$service:3000;');
     expect(conf).toContain('listen 80;');
     expect(containers.proxy?.ports).toEqual(['127.0.0.1:3000:80']);

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { describeVariables, parseConfig } from '../../app/config.ts';
+import { describeVariables, parseConfig, renamedVariables } from '../../app/config.ts';
+import { configurationDocs } from '../../app/configuration-docs.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import { ConfigError, redactUrl } from '../../infra/runtime/settings.ts';
 
@@ -16,13 +17,13 @@ const problemsOf = (env: NodeJS.ProcessEnv, services?: readonly ServiceName[]): 
 };
 
 describe('the configuration', () => {
-  test('needs nothing: what has no URL is embedded', () => {
+  test('needs nothing: anything without a URL runs embedded', () => {
     const config = parseConfig({});
     expect(config).toMatchObject({ HOST: '127.0.0.1', PORT: 3000, busKind: 'local' });
     expect([config.DATABASE_URL, config.AMQP_URL, config.MQTT_URL]).toEqual([undefined, undefined, undefined]);
   });
 
-  test('takes an empty variable as unset', () => {
+  test('treats an empty variable as unset', () => {
     expect(parseConfig({ PORT: '', AMQP_URL: '' })).toEqual(parseConfig({}));
   });
 
@@ -31,7 +32,7 @@ describe('the configuration', () => {
     [{ AMQP_URL: 'amqp://rabbitmq' }, 'rabbitmq'],
     [{ AMQP_URL: 'amqp://one:5672,amqp://me:a,b@two:5672, amqps://three' }, 'rabbitmq'],
     [{ EVENT_BUS: 'mqtt' }, 'mqtt'],
-  ])('chooses the bus by what is there: %j', (env, busKind) => {
+  ])('chooses the bus by the variables that are set: %j', (env, busKind) => {
     expect(parseConfig(env).busKind).toBe(busKind);
   });
 
@@ -61,12 +62,19 @@ describe('the configuration', () => {
     expect(problemsOf(env)).toEqual([typeof problem === 'string' ? problem : expect.stringMatching(problem)]);
   });
 
-  test('tells every problem at once', () => {
+  test('reports every problem at once', () => {
     const problems = problemsOf({ PORT: '-1', LOG_LEVEL: 'loud', AMQP_URL: 'http://rabbitmq' });
     expect(problems.map((problem) => problem.split('=')[0])).toEqual(['PORT', 'AMQP_URL', 'LOG_LEVEL']);
   });
 
-  test('shows no password', () => {
+  test.each(Object.entries(renamedVariables))('rejects %s, which is now called %s', (former, current) => {
+    const problem = `${former} is now called ${current}: rename it`;
+    expect(problemsOf({ [former]: '30000', PORT: '-1' })).toEqual([expect.stringMatching(/^PORT=/), problem]);
+    expect(problemsOf({ [former]: '' })).toEqual([]);
+    expect(Object.keys(parseConfig({}))).toContain(current);
+  });
+
+  test('hides passwords', () => {
     const [problem] = problemsOf({ DATABASE_URL: 'mysql://me:secret@host/db' });
     expect(problem).toContain('DATABASE_URL=mysql://me:***@host/db is not allowed');
     expect(problem).not.toContain('secret');
@@ -95,11 +103,11 @@ describe('the configuration', () => {
       'WATCHDOG_MS=14000 is not allowed: it must exceed STEP_LATENCY_MS=14000',
     ],
     [{ RETRY_BASE_MS: '90000' }, 'RETRY_MAX_MS=60000 is not allowed: it must be at least RETRY_BASE_MS=90000'],
-  ])('rejects what contradicts itself: %j', (env, problem) => {
+  ])('rejects contradictory variables: %j', (env, problem) => {
     expect(problemsOf(env)).toEqual([typeof problem === 'string' ? problem : expect.stringMatching(problem)]);
   });
 
-  test('takes values at the edge of what contradicts itself, and says in the help where that edge is', () => {
+  test('accepts values at the limit of a constraint, and states the constraint in the help', () => {
     const edge = { LEASE_MS: '10001', STEP_LATENCY_MS: '10000', WATCHDOG_MS: '10001', RETRY_BASE_MS: '60000' };
     expect(problemsOf(edge)).toEqual([]);
     const about = (name: string) => describeVariables().find((each) => each.name === name)?.about;
@@ -108,7 +116,7 @@ describe('the configuration', () => {
     expect(about('RETRY_MAX_MS')).toMatch(/Must be at least RETRY_BASE_MS\.$/);
   });
 
-  test('needs shared resources for services in separate processes, and says which', () => {
+  test('requires shared servers for services in separate processes, and names them', () => {
     expect(problemsOf({}, ['order', 'points'])).toEqual([
       expect.stringMatching(
         /^DATABASE_URL is missing: order, points without coupon, notify, flash-sale means several processes/,
@@ -120,7 +128,7 @@ describe('the configuration', () => {
     expect(problemsOf({ ...shared, PAYMENT_URL: 'http://payments:3010' }, ['order'])).toEqual([]);
   });
 
-  test('needs a payment provider only for the order service', () => {
+  test('requires a payment provider only for the order service', () => {
     const shared = { DATABASE_URL: 'postgres://db', MQTT_URL: 'mqtt://broker' };
     expect(problemsOf(shared, ['points', 'flash-sale'])).toEqual([]);
     expect(problemsOf(shared)).toEqual([]);
@@ -128,27 +136,18 @@ describe('the configuration', () => {
   });
 });
 
-describe('.env.example', () => {
-  const file = new URL('../../.env.example', import.meta.url);
-
-  test('lists every variable with its text, default and what is allowed (vitest --update writes it)', async () => {
-    const head = `# Everything that can be set, with its default. \`sluice start\` reads a file named .env in the folder it is started
-# in; what the environment says already stands. A variable that is unset or empty has its default.
-`;
-    const variables = describeVariables().map(
-      ({ name, about, allowed, fallback = '' }) => `# ${about}\n# Allowed: ${allowed}.\n#${name}=${fallback}\n`,
-    );
-    await expect([head, ...variables].join('\n')).toMatchFileSnapshot(file.pathname);
+describe('the documents about the settings', () => {
+  test.each(Object.entries(configurationDocs()))('%s is up to date (`npm run docs` writes it)', (path, text) => {
+    expect(readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')).toBe(text);
   });
 
-  test('changes nothing when all of it is uncommented', () => {
+  test('.env.example lists every variable, and changes nothing when all of it is uncommented', () => {
+    const file = new URL('../../.env.example', import.meta.url);
     const uncommented = readFileSync(file, 'utf8').replaceAll(/^#(?! )/gm, '');
     const env = parseEnv(uncommented);
-    expect(Object.keys(env).sort()).toEqual(
-      describeVariables()
-        .map(({ name }) => name)
-        .sort(),
-    );
+    const { busKind, ...variables } = parseConfig({});
+    expect(busKind).toBe('local');
+    expect(Object.keys(env).sort()).toEqual(Object.keys(variables).sort());
     expect(parseConfig(env as NodeJS.ProcessEnv)).toEqual(parseConfig({}));
   });
 });

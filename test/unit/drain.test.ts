@@ -34,7 +34,7 @@ function startDrain(list: () => object[], queue: Partial<PacedQueue> = {}) {
     },
     accept: async () => {},
     giveUp: async () => {},
-    silenceMs: 300,
+    stallMs: 300,
     onRebuild: () => seen.rebuilds++,
     log: pino({ level: 'silent' }),
   });

@@ -3,7 +3,7 @@ import { GroupCommit, Overloaded } from '../../infra/database/group-commit.ts';
 import { ConcurrentUpdate, DatabaseUnavailable } from '../../infra/database/port.ts';
 import { deferred } from '../../infra/runtime/promises.ts';
 
-/** Remembers its batches; `work` says what becomes of each. */
+/** A group commit that records its batches; `work` is the commit of each. */
 function committing(
   work: (batch: string[], run: number) => Promise<string[]> | string[],
   { maxBatch = 100, maxWaiting = 1_000 } = {},
@@ -24,13 +24,13 @@ const upperCase = (batch: string[]) => batch.map((item) => item.toUpperCase());
 const deadlock = () => Object.assign(new Error('deadlock detected'), { code: '40P01' });
 
 describe('group commit', () => {
-  test('who comes together shares a batch, sorted, and gets the own answer', async () => {
+  test('items submitted together share a sorted batch, and each gets its own result', async () => {
     const { commits, batches } = committing(upperCase);
     expect(await Promise.all(['c', 'a', 'b'].map((item) => commits.submit(item)))).toEqual(['C', 'A', 'B']);
     expect(batches).toEqual([['a', 'b', 'c']]);
   });
 
-  test('who comes while a batch is on its way shares the next one, and there is one at a time', async () => {
+  test('items submitted during a commit share the next batch, and only one commit runs at a time', async () => {
     const first = deferred();
     let running = 0;
     const { commits, batches } = committing(async (batch, run) => {
@@ -48,13 +48,13 @@ describe('group commit', () => {
     expect(batches).toEqual([['first'], ['x', 'y', 'z']]);
   });
 
-  test('a batch has a bound', async () => {
+  test('a batch has a maximum size', async () => {
     const { commits, batches } = committing(upperCase, { maxBatch: 2 });
     await Promise.all(['a', 'b', 'c', 'd', 'e'].map((item) => commits.submit(item)));
     expect(batches.map(({ length }) => length)).toEqual([2, 2, 1]);
   });
 
-  test('so has what waits', async () => {
+  test('the number of waiting items has a maximum', async () => {
     const { commits } = committing(upperCase, { maxWaiting: 2 });
     const [one, two, three] = ['a', 'b', 'c'].map((item) => commits.submit(item));
     await expect(three).rejects.toBeInstanceOf(Overloaded);
@@ -72,7 +72,7 @@ describe('group commit', () => {
     expect(batches).toEqual([['a', 'bad', 'c'], ['a'], ['bad'], ['c']]);
   });
 
-  test('after a deadlock it is tried again, not for ever', async () => {
+  test('a batch is retried after a deadlock, but not for ever', async () => {
     let left = 3;
     const { commits } = committing((batch) => {
       if (left-- > 0) throw deadlock();
@@ -88,7 +88,7 @@ describe('group commit', () => {
     expect(never.batches.length).toBeLessThanOrEqual(11);
   });
 
-  test('a batch of one is retried after a conflict as well, not for ever', async () => {
+  test('a batch with one item is retried after a conflict, but not for ever', async () => {
     let left = 3;
     const { commits, batches } = committing((batch) => {
       if (left-- > 0) throw deadlock();
@@ -104,7 +104,7 @@ describe('group commit', () => {
     expect(never.batches).toHaveLength(5);
   });
 
-  test('once the database is away, the rest of a bad batch and all that wait fail with it at once', async () => {
+  test('once the database is unavailable, the rest of a bad batch and all waiting items fail at once', async () => {
     const away = new DatabaseUnavailable(new Error('gone'));
     const later: Promise<string>[] = [];
     const { commits, batches } = committing((batch) => {
@@ -134,7 +134,7 @@ describe('group commit', () => {
     expect(batches).toHaveLength(1);
   });
 
-  test('while the database is away nobody is tried one by one', async () => {
+  test('while the database is unavailable items are not tried one by one', async () => {
     const { commits, batches } = committing(() => {
       throw new DatabaseUnavailable(new Error('gone'));
     });

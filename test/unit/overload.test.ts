@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
-import { LatenessLimit, LoopLateness } from '../../infra/http/lateness.ts';
+import { EventLoopLag, LoadShedder } from '../../infra/http/event-loop-lag.ts';
 import { OverloadGuard, type OverloadGuardOptions } from '../../infra/http/overload.ts';
 import { deferred } from '../../infra/runtime/promises.ts';
 import { eventually } from '../setup/wait.ts';
@@ -10,17 +10,17 @@ import { eventually } from '../setup/wait.ts';
 const MAX_MS = 100;
 const TOLERATED_MS = 300;
 
-/** A loop whose every turn takes as long as is said; answers how many of `requests` a turn were accepted in each. */
+/** An event loop with turns of a given length. A turn returns how many of its `requests` were accepted. */
 function turning() {
   let now = 1_000_000;
-  const lateness = new LoopLateness(now);
-  const limit = new LatenessLimit(MAX_MS, TOLERATED_MS, now);
+  const lag = new EventLoopLag(now);
+  const shedder = new LoadShedder(MAX_MS, TOLERATED_MS, now);
   const turn = (lengthMs: number, requests = 10) => {
-    lateness.tick(now);
-    limit.observe(lateness.at(now));
+    lag.tick(now);
+    shedder.observe(lag.at(now));
     let accepted = 0;
     for (let request = 0; request < requests; request++) {
-      if (limit.accepts(lateness.at(now), now)) accepted++;
+      if (shedder.accepts(lag.at(now), now)) accepted++;
       now += lengthMs / requests;
     }
     return accepted;
@@ -31,15 +31,15 @@ function turning() {
   };
 }
 
-describe('the lateness of the event loop', () => {
-  test('a request that is handled late in a long turn counts from before the turn ahead of it', () => {
-    const lateness = new LoopLateness(0);
-    lateness.tick(10);
-    lateness.tick(80);
-    expect(lateness.at(130)).toBe(120);
+describe('event-loop lag', () => {
+  test('the lag of a request in a long turn counts from before the previous turn', () => {
+    const lag = new EventLoopLag(0);
+    lag.tick(10);
+    lag.tick(80);
+    expect(lag.at(130)).toBe(120);
   });
 
-  test('short turns never reject, however many requests they bring', () => {
+  test('short turns reject no request, however many come', () => {
     expect(
       turning()
         .turns(1_000, 40)
@@ -47,38 +47,39 @@ describe('the lateness of the event loop', () => {
     ).toBe(true);
   });
 
-  test('one long pause rejects nobody', () => {
+  test('one long pause rejects no request', () => {
     const { turn, turns } = turning();
     turns(10, 5);
     turn(2_000, 1);
     expect(turns(10, 5)).toEqual(Array(10).fill(10));
   });
 
-  test('a lateness that lasts rejects', () => {
+  test('lag that lasts rejects requests', () => {
     const { turns } = turning();
     expect(turns(2, 200)).toEqual([10, 10]);
     expect(turns(4, 200).slice(1)).toEqual([0, 0, 0]);
   });
 
-  test('once an overload is recognised, only who is in time is accepted, with no second tolerance', () => {
+  test('during an overload only requests within the limit are accepted, without further tolerance', () => {
     const { turns, turn } = turning();
     turns(5, 200);
     turn(20);
     expect(turn(20)).toBe(10);
-    // The turn before took 20 ms: what comes within the next 80 ms is in time, the rest of this turn is not.
+    // The previous turn took 20 ms, so requests of the next 80 ms are within the limit and the rest of this turn is
+    // not.
     expect(turn(200)).toBe(5);
     expect(turn(20)).toBe(0);
     expect(turn(20)).toBe(10);
   });
 
-  test('after a calm time, a burst is tolerated again', () => {
+  test('after a calm period a burst is tolerated again', () => {
     const { turns, turn } = turning();
     turns(5, 200);
     turns(110, 20);
     expect(turn(200)).toBe(10);
   });
 
-  test('where rejecting does not help, some are accepted all the same', () => {
+  test('if rejecting does not help, some requests are accepted anyway', () => {
     const { turns } = turning();
     turns(5, 200);
     const accepted = turns(50, 200).reduce((sum, each) => sum + each, 0);
@@ -93,7 +94,7 @@ afterEach(async () => {
 });
 
 async function serve(listener: RequestListener, options: Partial<OverloadGuardOptions> = {}) {
-  const guard = new OverloadGuard({ applies: ({ method }) => method === 'POST', ...options });
+  const guard = new OverloadGuard({ isSheddable: ({ method }) => method === 'POST', ...options });
   const server = createServer(guard.guard(listener)).listen(0, '127.0.0.1');
   await once(server, 'listening');
   cleanups.push(() => {
@@ -104,7 +105,7 @@ async function serve(listener: RequestListener, options: Partial<OverloadGuardOp
   return { guard, port: (server.address() as AddressInfo).port };
 }
 
-/** A connection whose text is collected; `closed` is whether the server has ended it. */
+/** A connection that collects what it receives; `closed`: whether the server has ended it. */
 function talk(port: number): { socket: Socket; seen: { text: string; closed: boolean } } {
   const socket = connect(port, '127.0.0.1').setEncoding('latin1');
   const seen = { text: '', closed: false };
@@ -127,7 +128,7 @@ const echo: RequestListener = (request, response) => {
 };
 
 describe('the guard', () => {
-  test('rejects with a problem that says when to come back', async () => {
+  test('rejects with a problem that says when to retry', async () => {
     const { guard, port } = await serve(echo, { maxInFlight: 0 });
     const answer = await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body: '{}' });
     expect(answer.status).toBe(503);
@@ -138,18 +139,18 @@ describe('the guard', () => {
       status: 503,
       title: expect.any(String),
     });
-    expect(guard.rejected).toEqual({ inFlight: 1, late: 0 });
+    expect(guard.rejected).toEqual({ inFlight: 1, lag: 0 });
   });
 
-  test('spreads the times to come back', async () => {
+  test('spreads the times to retry', async () => {
     const { port } = await serve(echo, { maxInFlight: 0 });
     const { socket, seen } = talk(port);
     socket.write(post('{}').repeat(200));
-    await eventually(() => statuses(seen.text).length === 200, { what: '200 answers' });
+    await eventually(() => statuses(seen.text).length === 200, { what: '200 responses' });
     expect(new Set([...seen.text.matchAll(/Retry-After: (\d+)/g)].map(([, seconds]) => seconds)).size).toBe(3);
   });
 
-  test('lets as many in as may be under way, and the next one once an answer is sent', async () => {
+  test('accepts maxInFlight requests, and the next one once a response is sent', async () => {
     const gate = deferred();
     const { guard, port } = await serve(
       (_request, response) => {
@@ -159,25 +160,25 @@ describe('the guard', () => {
     );
     const send = async () => (await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body: '{}' })).status;
     const first = [send(), send()];
-    await eventually(() => guard.inFlight === 2, { what: 'two are under way' });
+    await eventually(() => guard.inFlight === 2, { what: 'two are in flight' });
     expect(await send()).toBe(503);
     gate.resolve();
     expect(await Promise.all(first)).toEqual([200, 200]);
-    await eventually(() => guard.inFlight === 0, { what: 'none is under way' });
+    await eventually(() => guard.inFlight === 0, { what: 'none is in flight' });
     expect(await send()).toBe(200);
-    expect(guard.rejected).toEqual({ inFlight: 1, late: 0 });
+    expect(guard.rejected).toEqual({ inFlight: 1, lag: 0 });
   });
 
-  test('gives the place of a client that went away to another one', async () => {
+  test('frees the slot of a client that went away', async () => {
     const { guard, port } = await serve(() => {}, { maxInFlight: 1 });
     const { socket } = talk(port);
     socket.write(post('{}'));
-    await eventually(() => guard.inFlight === 1, { what: 'it is under way' });
+    await eventually(() => guard.inFlight === 1, { what: 'it is in flight' });
     socket.destroy();
-    await eventually(() => guard.inFlight === 0, { what: 'none is under way' });
+    await eventually(() => guard.inFlight === 0, { what: 'none is in flight' });
   });
 
-  test('keeps no place for a body that does not come', async () => {
+  test('frees the slot of a request whose body does not arrive', async () => {
     const { guard, port } = await serve(echo, { maxInFlight: 1, bodyWithinMs: 100 });
     const { socket, seen } = talk(port);
     socket.write(post('{', 'Content-Length: 2\r\n'));
@@ -185,12 +186,12 @@ describe('the guard', () => {
     expect(guard.inFlight).toBe(0);
   });
 
-  test('answers requests that it does not apply to, whatever is under way', async () => {
+  test('accepts requests that are not sheddable at any load', async () => {
     const { port } = await serve(echo, { maxInFlight: 0 });
     expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200);
   });
 
-  test('rejects without a look at a short body, and the connection goes on', async () => {
+  test('rejects without reading a short body, and keeps the connection open', async () => {
     let handled = 0;
     const { port } = await serve(
       (request, response) => {
@@ -201,11 +202,11 @@ describe('the guard', () => {
     );
     const { socket, seen } = talk(port);
     const body = 'x'.repeat(10_000);
-    // The body comes in two parts, the second one after the answer, and two more requests behind it at once.
+    // The second half of the body follows after the response, together with two more requests.
     socket.write(post(body).slice(0, -5_000));
     await eventually(() => statuses(seen.text).length === 1, { what: 'the rejection' });
     socket.write(body.slice(0, 5_000) + post(body) + get);
-    await eventually(() => statuses(seen.text).length === 3, { what: 'three answers' });
+    await eventually(() => statuses(seen.text).length === 3, { what: 'three responses' });
     expect(statuses(seen.text)).toEqual(['503', '503', '200']);
     expect(seen.closed).toBe(false);
     expect(handled).toBe(1);
@@ -224,37 +225,37 @@ describe('the guard', () => {
     expect(seen.text).toMatch(/\r\nConnection: close\r\n/);
   });
 
-  test('two pauses with time between them are not one that lasts', async () => {
+  test('two pauses with an interval between them are not lag that lasts', async () => {
     const seen: number[] = [];
     const { guard, port } = await serve(
       (request, response) => {
-        if (request.method === 'POST') seen.push(guard.latenessMs ?? Number.NaN);
+        if (request.method === 'POST') seen.push(guard.lagMs ?? Number.NaN);
         const until = performance.now() + (request.method === 'GET' ? 200 : 0);
         while (performance.now() < until);
         echo(request, response);
       },
-      { maxLatenessMs: 100, toleratedMs: 300 },
+      { maxLagMs: 100, toleratedMs: 300 },
     );
     const [busy, buyer] = [talk(port), talk(port)];
     buyer.socket.write(post('{}'));
-    await eventually(() => statuses(buyer.seen.text).length === 1, { what: 'the first answer' });
+    await eventually(() => statuses(buyer.seen.text).length === 1, { what: 'the first response' });
     for (const pause of [1, 2]) {
       const began = performance.now();
-      await eventually(() => performance.now() - began > 400 && (guard.latenessMs ?? 0) < 100, { what: 'calm' });
+      await eventually(() => performance.now() - began > 400 && (guard.lagMs ?? 0) < 100, { what: 'calm' });
       busy.socket.write(get);
       buyer.socket.write(post('{}'));
-      await eventually(() => statuses(buyer.seen.text).length === 1 + pause, { what: 'the next answer' });
+      await eventually(() => statuses(buyer.seen.text).length === 1 + pause, { what: 'the next response' });
     }
-    expect(seen.slice(1).every((latenessMs) => latenessMs > 100)).toBe(true);
-    expect(guard.rejected.late).toBe(0);
+    expect(seen.slice(1).every((lagMs) => lagMs > 100)).toBe(true);
+    expect(guard.rejected.lag).toBe(0);
   });
 
-  test('the watch ends by itself when no guarded request comes', async () => {
+  test('the timer stops by itself without sheddable requests', async () => {
     const { guard, port } = await serve(echo);
     await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body: '{}' });
-    expect(guard.latenessMs).toBeGreaterThanOrEqual(0);
+    expect(guard.lagMs).toBeGreaterThanOrEqual(0);
     const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
     const watching = timers();
-    await eventually(() => timers() < watching && guard.latenessMs === undefined, { what: 'one timer less' });
+    await eventually(() => timers() < watching && guard.lagMs === undefined, { what: 'one timer less' });
   });
 });

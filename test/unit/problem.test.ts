@@ -7,9 +7,9 @@ import { type HttpServer, listen } from '../../infra/http/server.ts';
 let server: HttpServer | undefined;
 afterEach(() => server?.close());
 
-describe('a request that the database could not serve now', () => {
+describe('a request that the database cannot serve now', () => {
   test.each([new DatabaseUnavailable(new Error('gone')), new ConcurrentUpdate(new Error('deadlock detected'))])(
-    'is answered with 503 and when to come back: %s',
+    'gets a 503 with Retry-After: %s',
     async (error) => {
       const app = createApp(pino({ level: 'silent' }), (router) =>
         route(router, '/', { get: [() => Promise.reject(error)] }),

@@ -1,4 +1,4 @@
-// What GET /readyz tells while every server is away: which ones, and nothing of their addresses or of the errors.
+// GET /readyz while every server is away.
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -17,12 +17,12 @@ import { connectTo } from '../../infra/mqtt/connect.ts';
 import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';
 import { Metrics } from '../../infra/observability/metrics.ts';
 
-/** Nothing listens there. */
+/** No server listens at this address. */
 const AWAY = '127.0.0.1:9';
 const log = pino({ level: 'silent' });
 const receiver = {} as Receiver;
 
-test('tells which servers are away, and nothing of their addresses or of the errors', async () => {
+test('names the servers that are away, but not their addresses or errors', async () => {
   const topology = { prefix: 'test', groups: { points: ['order.placed'] } };
   const bus = new RabbitmqBus({ url: `amqp://shop:secret@${AWAY}`, topology, log });
   onTestFinished(() => bus.close());
@@ -55,7 +55,7 @@ test('tells which servers are away, and nothing of their addresses or of the err
       bus,
       mqtt,
       queues: undefined,
-      overload: { rejected: { late: 0, busy: 0 }, latenessMs: 0 } as never,
+      overload: { rejected: { lag: 0, busy: 0 }, lagMs: 0 } as never,
       metrics: new Metrics(),
       stopping: () => false,
     }),

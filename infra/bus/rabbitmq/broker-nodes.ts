@@ -1,6 +1,6 @@
 // The addresses of the broker: one URL, or the URLs of a cluster's nodes, which are tried in turn.
 import type { Options } from 'amqplib';
-import { splitUrls } from '../../runtime/urls.ts';
+import { splitUrls } from '../../runtime/settings.ts';
 
 /** The connection to a silent broker ends after two to three of these. A `?heartbeat=` in the URL takes precedence. */
 const HEARTBEAT_SECONDS = 10;

@@ -3,7 +3,7 @@
 import type { Server as HttpServer } from 'node:http';
 import { createServer, type Server } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { MqttPortInUse } from '../../runtime/data-dir-errors.ts';
+import { MqttPortInUse } from '../../runtime/startup-error.ts';
 import { BoundedConnection } from './bounded-connection.ts';
 import { acceptWebSockets } from './websocket.ts';
 

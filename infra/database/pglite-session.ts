@@ -1,0 +1,140 @@
+// PostgreSQL's extended query protocol (PostgreSQL documentation, 53.2.3) over PGlite's one session.
+//
+// PGlite's own query() prepares each statement anew and crosses into WebAssembly six times for it, and planning is most
+// of the cost of a small statement. Here a statement is prepared once, and then bound and executed in one crossing, as
+// pg does with named statements.
+import { type PGlite, protocol } from '@electric-sql/pglite';
+import pg from 'pg';
+import type { Queryable, Transaction } from './port.ts';
+
+interface Column {
+  readonly name: string;
+  readonly parse: (text: string) => unknown;
+}
+
+interface Prepared {
+  readonly name: string;
+  readonly columns: readonly Column[];
+}
+
+interface Result {
+  readonly rows: object[];
+  /** Such as `INSERT 0 5`, `UPDATE 5`, `CREATE TABLE`. */
+  readonly tag: string;
+}
+
+export class PgliteSession implements Queryable {
+  readonly #pglite: PGlite;
+  /** By text; the texts are the program's own, so there are few. */
+  readonly #prepared = new Map<string, Prepared>();
+
+  constructor(pglite: PGlite) {
+    this.#pglite = pglite;
+  }
+
+  async query<Row extends object>(text: string, params: readonly unknown[] = []): Promise<Row[]> {
+    return (await this.#run(text, params)).rows as Row[];
+  }
+
+  async execute(text: string, params: readonly unknown[] = []): Promise<number> {
+    return Number(/\d+$/.exec((await this.#run(text, params)).tag)?.[0] ?? 0);
+  }
+
+  async script(text: string): Promise<void> {
+    await this.#command(text);
+  }
+
+  /** Adds to `callbacks` those that are to be called now that the transaction is committed. */
+  async transaction<T>(work: (tx: Transaction) => Promise<T>, callbacks: (() => void)[]): Promise<T> {
+    await this.#command('BEGIN');
+    try {
+      const outcome = await work({
+        query: (text, params) => this.query(text, params),
+        execute: (text, params) => this.execute(text, params),
+        script: (text) => this.script(text),
+        afterCommit: (callback) => callbacks.push(callback),
+      });
+      // The tag of COMMIT is ROLLBACK if a statement failed before, even if `work` caught its error.
+      const tag = await this.#command('COMMIT');
+      if (tag !== 'COMMIT') throw new Error('the transaction was rolled back: one of its statements failed');
+      return outcome;
+    } catch (error) {
+      if (this.#pglite.isInTransaction()) await this.#command('ROLLBACK');
+      throw error;
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#pglite.close();
+  }
+
+  /** Runs statements without parameters; resolves with the last one's tag. */
+  async #command(text: string): Promise<string> {
+    return (await this.#exchange(protocol.serialize.query(text), [])).tag;
+  }
+
+  async #run(text: string, params: readonly unknown[]): Promise<Result> {
+    const { serialize } = protocol;
+    const { name, columns } = this.#prepared.get(text) ?? (await this.#prepare(text));
+    const bind = serialize.bind({ statement: name, values: params.map(toText) });
+    return this.#exchange(Buffer.concat([bind, serialize.execute({}), serialize.sync()]), columns);
+  }
+
+  async #prepare(text: string): Promise<Prepared> {
+    const { serialize } = protocol;
+    const name = `s${this.#prepared.size}`;
+    const { messages } = await this.#pglite.execProtocol(
+      Buffer.concat([serialize.parse({ name, text }), serialize.describe({ type: 'S', name }), serialize.sync()]),
+    );
+    const description = messages.find((message) => message instanceof protocol.messages.RowDescriptionMessage);
+    const columns = (description?.fields ?? []).map(({ name: column, dataTypeID }) => {
+      return { name: column, parse: parserOf(dataTypeID) };
+    });
+    const prepared = { name, columns };
+    this.#prepared.set(text, prepared);
+    return prepared;
+  }
+
+  async #exchange(message: Uint8Array, columns: readonly Column[]): Promise<Result> {
+    const { DataRowMessage, CommandCompleteMessage } = protocol.messages;
+    const rows: object[] = [];
+    let tag = '';
+    for (const reply of (await this.#pglite.execProtocol(message)).messages) {
+      if (reply instanceof DataRowMessage) rows.push(rowOf(columns, reply.fields));
+      else if (reply instanceof CommandCompleteMessage) tag = reply.text;
+    }
+    return { rows, tag };
+  }
+}
+
+function rowOf(columns: readonly Column[], fields: readonly (string | null)[]): object {
+  const row: Record<string, unknown> = {};
+  for (const [index, { name, parse }] of columns.entries()) {
+    const field = fields[index] ?? null;
+    row[name] = field === null ? null : parse(field);
+  }
+  return row;
+}
+
+const INT8: number = pg.types.builtins.INT8;
+
+/** A `bigint` is read as a number: ours stay below 2^53. */
+const parserOf = (type: number): ((text: string) => unknown) =>
+  type === INT8 ? Number : pg.types.getTypeParser(type, 'text');
+
+/** A parameter in PostgreSQL's text format. The caller passes JSON as text (see port.ts). */
+function toText(value: unknown): string | null {
+  if (value === null || value === undefined) return null;
+  if (typeof value === 'string') return value;
+  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return String(value);
+  if (value instanceof Date) return value.toISOString();
+  if (value instanceof Uint8Array) return `\\x${Buffer.from(value).toString('hex')}`;
+  if (Array.isArray(value)) return `{${value.map(arrayElement).join(',')}}`;
+  throw new TypeError(`a parameter may not be of type ${typeof value}: pass JSON as text`);
+}
+
+/** Quoted, so that commas, braces, quotes and the word NULL stand for themselves. */
+function arrayElement(value: unknown): string {
+  const text = toText(value);
+  return text === null ? 'NULL' : `"${text.replaceAll(/["\\]/g, '\\$&')}"`;
+}

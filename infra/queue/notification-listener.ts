@@ -1,0 +1,92 @@
+// One PostgreSQL connection that listens for the notifications of all queues and reconnects by itself.
+import pg from 'pg';
+import type { Logger } from 'pino';
+import { backoff } from '../runtime/backoff.ts';
+import { JOBS_CHANNEL } from './sql-pool.ts';
+
+const RECONNECT_BASE_MS = 100;
+const RECONNECT_MAX_MS = 1_000;
+/** A connection whose peer is gone looks open. A probe detects that within this and the query timeout. */
+const PROBE_EVERY_MS = 5_000;
+
+export interface NotificationListenerOptions {
+  readonly settings: pg.ClientConfig;
+  readonly onNotification: (queueName: string) => void;
+  /** Called after each connect: notifications before it may have been missed. */
+  readonly onConnect: () => void;
+  readonly log: Logger;
+}
+
+export class NotificationListener {
+  readonly #options: NotificationListenerOptions;
+  #client: pg.Client | undefined;
+  #reconnectTimer: NodeJS.Timeout | undefined;
+  #probeTimer: NodeJS.Timeout | undefined;
+  #failures = 0;
+  #stopped = false;
+  #connecting: Promise<void> | undefined;
+
+  constructor(options: NotificationListenerOptions) {
+    this.#options = options;
+  }
+
+  get connected(): boolean {
+    return this.#client !== undefined;
+  }
+
+  /** Rejects if the first connection fails. */
+  async start(): Promise<void> {
+    await this.#connect();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#reconnectTimer);
+    await this.#connecting?.catch(() => undefined);
+    clearInterval(this.#probeTimer);
+    await this.#client?.end();
+  }
+
+  async #connect(): Promise<void> {
+    const client = new pg.Client(this.#options.settings);
+    client.on('notification', ({ payload }) => {
+      if (payload) this.#options.onNotification(payload);
+    });
+    client.on('error', (error) => this.#lost(client, error));
+    client.on('end', () => this.#lost(client));
+    try {
+      await client.connect();
+      await client.query(`LISTEN ${JOBS_CHANNEL}`);
+    } catch (error) {
+      await client.end().catch(() => undefined);
+      throw error;
+    }
+    this.#client = client;
+    const probe = () => client.query('SELECT 1').catch((error: Error) => this.#lost(client, error));
+    this.#probeTimer = setInterval(() => void probe(), PROBE_EVERY_MS);
+    this.#failures = 0;
+    this.#options.onConnect();
+  }
+
+  /** Does nothing for a client that is not connected yet or was lost before. */
+  #lost(client: pg.Client, error?: Error): void {
+    if (this.#stopped || client !== this.#client) return;
+    this.#client = undefined;
+    clearInterval(this.#probeTimer);
+    this.#options.log.warn({ error: error?.message }, 'the database of the queues is away');
+    client.end().catch(() => undefined);
+    this.#reconnect();
+  }
+
+  #reconnect(): void {
+    if (this.#stopped) return;
+    this.#failures++;
+    const connect = () => {
+      this.#connecting = this.#connect().then(
+        () => this.#options.log.info('the database of the queues is back'),
+        () => this.#reconnect(),
+      );
+    };
+    this.#reconnectTimer = setTimeout(connect, backoff(this.#failures, RECONNECT_BASE_MS, RECONNECT_MAX_MS));
+  }
+}
