@@ -6,9 +6,10 @@ import { GroupCommit } from '../../infra/database/group-commit.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
-import { Admission } from '../../services/flash-sale/admission.ts';
+import { SaleAdmission } from '../../services/flash-sale/sale-admission.ts';
+import { enqueue } from '../../services/flash-sale/store/queue.ts';
 import { admit, type Decision, findSale, insertSale } from '../../services/flash-sale/store/sales.ts';
-import { ACCEPT, feed } from '../../services/flash-sale/store/tickets.ts';
+import { ACCEPT } from '../../services/flash-sale/store/tickets.ts';
 import type { Sale, Way } from './way.ts';
 
 const SCHEMA = 'sluice_flash_sale';
@@ -41,12 +42,12 @@ const openSale = (url: string, { id, stock, cap }: Sale) =>
 const queued = (url: string, { id }: Sale) =>
   withDatabase(url, async (database) => (await findSale(database, id))?.queue.length ?? Number.NaN);
 
-/** As each flash-sale process does, but for the hint in front, which only rejects. */
+/** As each flash-sale process does, but for the snapshot in front, which only rejects. */
 export const row: Way = {
   open: openSale,
   async connect(url, { id }) {
     const database = open(url);
-    const admission = new Admission({ database, onAdmitted: () => {}, log });
+    const admission = new SaleAdmission({ database, onAdmitted: () => {}, log });
     admission.start();
     return {
       decide: async (buyer) => (await admission.decide(id, buyer))?.outcome === 'admitted',
@@ -96,7 +97,10 @@ export const countTickets = (url: string, { id }: Sale): Promise<number> =>
 /** Finds the tickets in the queue as the service's sweeper does, and lets them out; answers how many there were. */
 export const completeTickets = (url: string, { id, cap }: Sale): Promise<number> =>
   withDatabase(url, async (database) => {
-    const jobs = (await feed(database, id, cap, 60_000)).map((ticketId) => ({ ticketId, eventId: uuidv7() }));
+    const jobs = (await enqueue(database, id, { window: cap, forMs: 60_000 })).map((ticketId) => ({
+      ticketId,
+      eventId: uuidv7(),
+    }));
     const accepted = await database.query(`${ACCEPT} SELECT id FROM accepted`, [JSON.stringify(jobs), 60_000]);
     return accepted.length;
   });

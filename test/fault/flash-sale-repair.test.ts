@@ -96,15 +96,15 @@ onEachShape(options, (on) => {
     });
     const [row] = await eventually(
       async () => {
-        const rows = await query<{ asked: number }>(
+        const rows = await query<{ resends: number }>(
           on.databaseUrl,
-          `SELECT min(asked)::int AS asked FROM sluice_flash_sale.tickets WHERE sale_id = '${sale.id}'`,
+          `SELECT min(resends)::int AS resends FROM sluice_flash_sale.tickets WHERE sale_id = '${sale.id}'`,
         );
-        return Number(rows[0]?.asked) > 1 && rows;
+        return Number(rows[0]?.resends) > 1 && rows;
       },
-      { what: 'the order service is asked again' },
+      { what: 'the requests to the order service are resent' },
     );
-    expect(row?.asked).toBeGreaterThan(1);
+    expect(row?.resends).toBeGreaterThan(1);
     for (const id of tickets) expect(await readTicket(on.url, sale.id, id)).toEqual({ status: 'accepted' });
     expect((await readSale(on.url, sale.id)).stock).toMatchObject({ remaining: 0, held: 30, sold: 0 });
     await shop.start();
@@ -177,7 +177,7 @@ const openedAnew = (system: System) =>
   eventually(
     async () => {
       const outputs = await Promise.all(system.processes('flash-sale').map((process) => process.output()));
-      return outputs.some((output) => output.includes('the queue is silent: opened anew'));
+      return outputs.some((output) => output.includes('queue stalled, reopening it'));
     },
     { what: 'the silent queue is opened anew', timeoutMs: 30_000 },
   );

@@ -167,7 +167,7 @@ test('Redis is away for longer than a silence, and comes back: no restart is ask
   await eventually(async () => (await readiness(gateway)).resources.queues?.status === 'down', {
     what: 'Redis is known to be away',
   });
-  const rebuilds = async () => (await gateway.output()).split('the queue is silent').length - 1;
+  const rebuilds = async () => (await gateway.output()).split('queue stalled').length - 1;
   const before = await rebuilds();
   const until = performance.now() + 6 * WATCHDOG_MS;
   const codes = new Set<number>();
@@ -194,7 +194,7 @@ test('a queue on Redis that gives nothing away: a restart is asked for, until it
   const queue = queueByHand(system);
   // As if the queue had given away all that it may. Opening it anew changes nothing of that.
   await queue.rateLimit(600_000);
-  await tells(gateway, 'the queue is silent: opened anew');
+  await tells(gateway, 'queue stalled, reopening it');
   await eventually(async () => (await healthCode(gateway)) === 503, {
     what: 'it asks for a restart',
     timeoutMs: 30_000,
@@ -212,7 +212,7 @@ test('a queue on Redis that was paused by hand is opened anew, and goes on', asy
   const { buyers, gateway, databaseUrl } = system;
   const queue = queueByHand(system);
   await queue.pause();
-  await tells(gateway, 'the queue is silent: opened anew');
+  await tells(gateway, 'queue stalled, reopening it');
   const over = performance.now();
   await buyers.moreAdmitted(120);
   const fault = 'a queue on Redis paused by hand';

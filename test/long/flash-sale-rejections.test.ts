@@ -3,8 +3,8 @@
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
 import type { PacedQueues } from '../../infra/queue/port.ts';
-import { Admission } from '../../services/flash-sale/admission.ts';
 import { flashSaleService } from '../../services/flash-sale/index.ts';
+import { SaleAdmission } from '../../services/flash-sale/sale-admission.ts';
 import { findSale, insertSale } from '../../services/flash-sale/store/sales.ts';
 import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
 import { openAlone } from '../setup/service-alone.ts';
@@ -46,7 +46,7 @@ describe.for(places)('on $place', ({ place, available, open }) => {
         holdSeconds: 0,
         opensAt: new Date(Date.now() + 3_600_000).toISOString(),
       });
-    const admission = new Admission({ database, onAdmitted: () => undefined, log });
+    const admission = new SaleAdmission({ database, onAdmitted: () => undefined, log });
     admission.start();
     onTestFinished(() => admission.stop());
     const reject = async (saleId: string, times: number) => {

@@ -170,8 +170,8 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
       accept: async () => {
         accepted++;
       },
-      giveUp: async () => {},
-      silenceMs: 60_000,
+      onFailed: async () => {},
+      stalledAfterMs: 60_000,
       onRebuild: () => {},
       log,
     });

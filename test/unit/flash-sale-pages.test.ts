@@ -18,11 +18,11 @@ import { createApp, route } from '../../infra/http/app.ts';
 import { formOrJsonBody, prefersHtml } from '../../infra/http/forms.ts';
 import { html } from '../../infra/http/html.ts';
 import { type HttpServer, listen } from '../../infra/http/server.ts';
+import { about } from '../../services/flash-sale/pages/messages.ts';
 import type { Page } from '../../services/flash-sale/pages/page.ts';
 import { rejectedPage } from '../../services/flash-sale/pages/rejected-page.ts';
 import { salePage } from '../../services/flash-sale/pages/sale-page.ts';
 import { ticketPage } from '../../services/flash-sale/pages/ticket-page.ts';
-import { about } from '../../services/flash-sale/pages/words.ts';
 
 const SALE_ID = '0197b2c4-0000-7000-8000-000000000001';
 const TICKET_ID = '0197b2c4-0000-7000-8000-000000000002';
@@ -64,7 +64,7 @@ function allPages(changes: Partial<FlashSale> = {}, userId = 'ada'): [string, Pa
     for (const reason of rejections)
       pages.push([
         `rejected, ${status}, ${reason}`,
-        rejectedPage(of, reason, userId, reason === 'sold-out' ? undefined : 7),
+        rejectedPage(of, { reason, userId, retryAfter: reason === 'sold-out' ? undefined : 7 }),
       ]);
   }
   for (const ticket of tickets) pages.push([`ticket, ${ticket.status}`, ticketPage(sale(changes), TICKET_ID, ticket)]);
@@ -310,7 +310,7 @@ function browse(page: Page, path: string, random = 0.5) {
 }
 
 const rejected = (changes: Partial<FlashSale> = {}, wait: number | undefined = 7, random = 0.5) =>
-  browse(rejectedPage(sale(changes), 'queue-full', 'ada', wait), '/anywhere', random);
+  browse(rejectedPage(sale(changes), { reason: 'queue-full', userId: 'ada', retryAfter: wait }), '/anywhere', random);
 const full = (retryAfter: string): Answer => ({ status: 429, retryAfter, body: { title: 'The queue is full' } });
 const STATUS_URL = `/flash-sales/${SALE_ID}/purchases/${TICKET_ID}`;
 const admitted: Answer = { status: 202, body: { ticketId: TICKET_ID, position: 3, statusUrl: STATUS_URL } };
@@ -347,7 +347,7 @@ describe('the page of who was rejected', () => {
 
   test('counts down where one sees it, and tells a screen reader once', async () => {
     const page = rejected();
-    expect(page.el('state').textContent).toMatch(/^Trying again by itself in 8 seconds/);
+    expect(page.el('state').textContent).toMatch(/^Trying again in 8 seconds/);
     page.answers.push(full('3'), full('3'), full('3'));
     await page.run();
     expect(page.el('state').textContent).toMatch(/in 4 seconds\. Tried 3 times\./);
@@ -390,7 +390,7 @@ describe('the page of who was rejected', () => {
     expect(page.el('stop').hidden).toBe(false);
     page.el('stop').dispatch('click');
     expect(page.isWaiting()).toBe(false);
-    expect(page.el('state').textContent).toMatch(/^Not trying/);
+    expect(page.el('state').textContent).toMatch(/^No longer trying/);
 
     page.answers.push(full('3'));
     page.el('retry').dispatch('submit');
@@ -399,7 +399,7 @@ describe('the page of who was rejected', () => {
     await page.settle();
     expect(page.asked).toHaveLength(1);
     expect(page.isWaiting()).toBe(false);
-    expect(page.el('state').textContent).toMatch(/^Not trying .* once/);
+    expect(page.el('state').textContent).toMatch(/^No longer trying.* once/);
     expect(page.el('stop').hidden).toBe(true);
   });
 
@@ -414,7 +414,7 @@ describe('the page of who was rejected', () => {
 
   test('waits for a sale that opens later, and for nothing where there is nothing to wait for', () => {
     const waits = (changes: Partial<FlashSale>, reason: (typeof rejections)[number], seconds?: number) => {
-      const page = rejectedPage(sale(changes), reason, 'ada', seconds);
+      const page = rejectedPage(sale(changes), { reason, userId: 'ada', retryAfter: seconds });
       return [browse(page, '/').isWaiting(), /<form[^>]* hidden>/.test(page.html)];
     };
     expect(waits({ status: 'scheduled' }, 'not-open', 3_600)).toEqual([true, false]);
@@ -425,7 +425,7 @@ describe('the page of who was rejected', () => {
   });
 
   test('works without scripts: a form, and no button that would do nothing', () => {
-    const { html: text } = rejectedPage(sale(), 'queue-full', 'ada', 7);
+    const { html: text } = rejectedPage(sale(), { reason: 'queue-full', userId: 'ada', retryAfter: 7 });
     expect(text).toContain(`<form id="retry" method="post" action="/flash-sales/${SALE_ID}/purchases" >`);
     expect(text).toContain('<input type="hidden" name="userId" value="ada">');
     expect(text).toContain('<button id="stop" type="button" hidden>');
@@ -503,12 +503,12 @@ describe('the page of a ticket', () => {
     );
     await page.run();
     expect(page.el('state').textContent).toBe(
-      'No answer just now. The ticket is kept. Asking again in about 16 seconds.',
+      'The shop is not responding. Your ticket is safe. Checking again in about 16 seconds.',
     );
     page.answers.push({ status: 404 });
     await page.run();
     expect(gaps(page.asked.map(({ at }) => at))).toEqual([2, 9, 8, 16]);
-    expect(page.el('title').textContent).toBe('There is no such ticket');
+    expect(page.el('title').textContent).toBe('This ticket does not exist');
     expect(page.isWaiting()).toBe(false);
   });
 
@@ -559,7 +559,7 @@ describe('the scripts', () => {
 
   test('hold nothing that would end them early', () => {
     for (const page of [
-      rejectedPage(sale(), 'queue-full', 'ada', 1),
+      rejectedPage(sale(), { reason: 'queue-full', userId: 'ada', retryAfter: 1 }),
       ticketPage(sale(), TICKET_ID, { status: 'queued' }),
     ])
       expect(scriptOf(page)).not.toMatch(/<!--|<script|^(?:import|export) /m);
