@@ -480,7 +480,7 @@ describe('flash-sale', () => {
     const { saleId, ticketIds } = await queue();
     const [ordered = '', failed = ''] = ticketIds;
     // Its queues are not touched: the drain is not started.
-    const queues = undefined as unknown as PacedQueues;
+    const queues = {} as PacedQueues;
     const { tell, said } = await openAlone(database, 'flash-sale', (context) =>
       flashSaleService({ ...context, queues }),
     );

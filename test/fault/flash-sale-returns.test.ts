@@ -9,17 +9,17 @@ import {
   admittedOf,
   Buyers,
   buy,
+  countByResult,
   createSale,
-  expectBooks,
+  expectBalanced,
   freshUsers,
   over,
   readSale,
   readTicket,
-  tally,
   ticketOf,
   watch,
 } from '../service/support/flash-sales.ts';
-import { type Told, tellCancelled, tellPlaced } from '../service/support/sale-hands.ts';
+import { type OrderReference, publishCancelled, publishPlaced } from '../service/support/sale-database.ts';
 import { gatewaysOnPostgres, gatewaysOnRedis } from '../service/support/systems.ts';
 import { eventually } from '../setup/wait.ts';
 import { isDrained } from './support/checker.ts';
@@ -38,10 +38,10 @@ onEachShape(options, (on) => {
   const onShape = on.test;
 
   /** Everything sold; answers who has what. */
-  async function sellOut(stock: number): Promise<{ sale: FlashSale; sold: Required<Told>[] }> {
+  async function sellOut(stock: number): Promise<{ sale: FlashSale; sold: Required<OrderReference>[] }> {
     const sale = await createSale(on.url, { stock, queueCap: 2 * stock, drainPerSecond: 200 });
     const bought = await new Buyers().rush(on.gateways, sale.id, freshUsers(2 * stock));
-    expect(tally(bought)).toEqual({ 202: stock, '409 sold-out': stock });
+    expect(countByResult(bought)).toEqual({ 202: stock, '409 sold-out': stock });
     await over(on.url, sale.id);
     const sold = await Promise.all(
       admittedOf(bought).map(async ({ userId, answer }) => {
@@ -56,14 +56,14 @@ onEachShape(options, (on) => {
     eventually(
       async () => {
         const sale = await readSale(on.url, saleId);
-        expectBooks(sale);
+        expectBalanced(sale);
         return sale.counts.released === count && sale;
       },
       { what: `${count} units are back`, timeoutMs: 30_000 },
     );
 
   /** At the order service, as their buyers would. */
-  const cancel = (orders: readonly Pick<Told, 'orderId'>[]) =>
+  const cancel = (orders: readonly Pick<OrderReference, 'orderId'>[]) =>
     Promise.all(
       orders.map(async ({ orderId }) => {
         const answer = await postJson(`${on.system.url('order')}/orders/${orderId}/cancel`, {});
@@ -117,7 +117,7 @@ onEachShape(options, (on) => {
 
   onShape('who gave a unit back may buy again: a new ticket, a new order', async () => {
     const { sale, sold } = await sellOut(1);
-    const [first] = sold as [Required<Told>];
+    const [first] = sold as [Required<OrderReference>];
     await cancel([first]);
     await released(sale.id, 1);
     const answer = await eventually(
@@ -145,8 +145,8 @@ onEachShape(options, (on) => {
       `SELECT cancelled_event_id AS id FROM sluice_order.progress WHERE order_id = '${twice[0]?.orderId}'`,
     );
     for (let turn = 0; turn < 3; turn++) {
-      await tellCancelled(on.databaseUrl, twice.slice(0, 1), () => String(first?.id));
-      await tellCancelled(on.databaseUrl, twice);
+      await publishCancelled(on.databaseUrl, twice.slice(0, 1), () => String(first?.id));
+      await publishCancelled(on.databaseUrl, twice);
     }
     await released(sale.id, 2);
     await handled();
@@ -158,11 +158,11 @@ onEachShape(options, (on) => {
 
   onShape('order.placed that comes again, before or after order.cancelled, sells nothing twice', async () => {
     const { sale, sold } = await sellOut(6);
-    await tellPlaced(on.databaseUrl, sold);
-    await tellPlaced(on.databaseUrl, sold);
+    await publishPlaced(on.databaseUrl, sold);
+    await publishPlaced(on.databaseUrl, sold);
     await cancel(sold.slice(0, 3));
     await released(sale.id, 3);
-    await tellPlaced(on.databaseUrl, sold);
+    await publishPlaced(on.databaseUrl, sold);
     await handled();
     expect(await readSale(on.url, sale.id)).toMatchObject({
       stock: { remaining: 3, held: 0, sold: 3 },
@@ -185,11 +185,11 @@ onEachShape(options, (on) => {
          WHEN (NEW.type = 'order.placed') EXECUTE FUNCTION keep()`,
     );
     const bought = await new Buyers().rush(on.gateways, sale.id, freshUsers(4));
-    expect(tally(bought)).toEqual({ 202: 4 });
+    expect(countByResult(bought)).toEqual({ 202: 4 });
     const kept = await eventually(
       async () => {
         const rows = await query<{ data: string }>(on.databaseUrl, 'SELECT data FROM kept');
-        return rows.length === 4 && rows.map(({ data }) => JSON.parse(data) as Required<Told>);
+        return rows.length === 4 && rows.map(({ data }) => JSON.parse(data) as Required<OrderReference>);
       },
       { what: 'the orders are placed, and nobody is told' },
     );
@@ -227,7 +227,7 @@ onEachShape(options, (on) => {
     );
     const waiting = () => count(on.databaseUrl, 'sluice_order.progress WHERE unit_to_return');
     expect(await waiting()).toBe(2);
-    await tellCancelled(on.databaseUrl, sold);
+    await publishCancelled(on.databaseUrl, sold);
     await eventually(async () => (await waiting()) === 0, { what: 'the units are known to be back' });
     expect((await readSale(on.url, sale.id)).counts).toMatchObject({ admitted: 2, ordered: 0, released: 2 });
   });
@@ -235,7 +235,7 @@ onEachShape(options, (on) => {
   onShape('cancellations of orders without a ticket, or with one of nobody, change nothing', async () => {
     const { sale } = await sellOut(2);
     const stranger = { ticketId: randomUUID(), orderId: randomUUID(), userId: freshUser() };
-    await tellCancelled(on.databaseUrl, [stranger]);
+    await publishCancelled(on.databaseUrl, [stranger]);
     const { id: orderId } = await placeOrder(on.system.url('order'), freshUser());
     await cancel([{ orderId }]);
     await handled();
