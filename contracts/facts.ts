@@ -32,8 +32,8 @@ export const factsQuery = z.strictObject({
 /** POST /audit/order/resend, POST /audit/flash-sale/resend */
 export const resendRequest = z.strictObject({ ids });
 const count = z.int().min(0);
-/** `asked`: of the ids, those whose question was sent. */
-export const resent = z.object({ asked: count });
+/** `resent`: the number of ids whose last request was resent. */
+export const resent = z.object({ resent: count });
 export type Resent = z.infer<typeof resent>;
 
 const userId = z.string();

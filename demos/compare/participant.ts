@@ -9,7 +9,7 @@ import { GroupCommit } from '../../infra/database/group-commit.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { writeEvent } from '../../infra/messaging/envelope.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
-import { type ClaimedRow, Outbox } from '../../infra/messaging/outbox.ts';
+import { Outbox, type OutboxRow } from '../../infra/messaging/outbox.ts';
 import type { AnyService, ServiceContext } from '../../infra/runtime/service.ts';
 
 export interface Participant {
@@ -49,20 +49,23 @@ export async function openParticipant(
     leaseMs: config.LEASE_MS,
     prefetch: config.PREFETCH,
     maxRows: config.PREFETCH,
+    // Not started, so nothing polls or prunes.
+    pollMs: 1_000,
+    retentionDays: config.INBOX_RETENTION_DAYS,
     log,
   });
   // Of the orders that are under way.
-  const written = new Map<string, ClaimedRow[]>();
+  const written = new Map<string, OutboxRow[]>();
   outbox.connect('bus', {
     leaseMs: () => config.LEASE_MS,
-    offer: (rows) => {
+    enqueue: (rows) => {
       for (const row of rows) written.set(row.subject, [...(written.get(row.subject) ?? []), row]);
     },
     wake: () => {}, // with a lease every row is handed over
   });
   const deletions = new GroupCommit<number, void>({
     run: async (positions) => {
-      await outbox.turnOver(database, 'bus', positions, config.LEASE_MS, 0);
+      await database.execute(`DELETE FROM ${schema}.outbox WHERE position = ANY($1::bigint[])`, [positions]);
       return positions.map(() => undefined);
     },
     key: () => '',

@@ -7,7 +7,7 @@ import type { Database } from '../../infra/database/port.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { failpoint } from './failpoints.ts';
 import { dequeue } from './store/queue.ts';
-import { ACCEPT, ACCEPTED, failTicket } from './store/tickets.ts';
+import { ACCEPT_TICKETS, failTicket } from './store/tickets.ts';
 
 /** Both limits are more than any queue runs at a time: tickets in one transaction, and jobs that wait for theirs. */
 const MAX_BATCH = 200;
@@ -34,7 +34,7 @@ export class TicketAcceptance {
       run: async (ticketIds) => {
         failpoint('ticket.before-accept');
         const jobs = ticketIds.map((ticketId) => ({ ticketId, eventId: uuidv7() }));
-        await outbox.writeAtOnce(database, 'bus', ACCEPTED, [JSON.stringify(jobs), resendAfterMs], ACCEPT);
+        await outbox.write(database, ACCEPT_TICKETS, jobs, resendAfterMs);
         return ticketIds.map(() => undefined);
       },
       key: (ticketId) => ticketId,

@@ -49,7 +49,7 @@ test('another process takes over from a drain with a silent database, and only o
     // More than the queue holds, so some were accepted meanwhile.
     await buyers.moreAdmitted(3 * terms.queueCap);
     expect(await count(databaseUrl, holds)).toBe(0);
-    proxy.cut();
+    proxy.sever();
     proxy.swallow(false);
   }
   const over = performance.now();

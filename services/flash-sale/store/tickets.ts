@@ -1,6 +1,8 @@
 // The flash-sale service's SQL of tickets that leave the queue: accepted, settled, released or failed, and resent while
 // their order is missing.
 import type { Database, Transaction } from '../../../infra/database/port.ts';
+import { defineStatement } from '../../../infra/messaging/outbox.ts';
+import { defineResend } from '../../../infra/messaging/resend.ts';
 import { MS, SCHEMA } from './sales.ts';
 
 /**
@@ -16,19 +18,7 @@ const updateTotals = (tickets: string, set: string, counts = '') => `locked AS M
     WHERE s.id = locked.id
   )`;
 
-/**
- * CTEs that take tickets out of the queue, to wait for their orders. $1: [{ ticketId, eventId }]; $2: milliseconds until
- * the request for the order is resent. Tickets that are not queued stay as they are.
- */
-export const ACCEPT = `WITH job AS (
-    SELECT * FROM json_to_recordset($1::json) AS j ("ticketId" uuid, "eventId" uuid)
-  ), accepted AS (
-    UPDATE ${SCHEMA}.tickets AS t SET status = 'accepted', accepted_at = now(), accepted_event_id = job."eventId",
-      resend_at = now() + $2::integer * ${MS}
-    FROM job WHERE t.id = job."ticketId" AND t.status = 'queued'
-    RETURNING t.*
-  ), ${updateTotals('accepted', 'queued = s.queued - n')}`;
-
+/** flash-sale.ticket.accepted; `tickets`: a CTE that returns their rows. */
 const acceptedEvents = (tickets: string) =>
   `SELECT t.accepted_event_id AS event_id, 'flash-sale.ticket.accepted' AS type, t.id::text AS subject,
      t.accepted_at AS time,
@@ -37,8 +27,22 @@ const acceptedEvents = (tickets: string) =>
        'holdSeconds', s.hold_seconds)::text AS data
    FROM ${tickets} t JOIN ${SCHEMA}.sales s ON s.id = t.sale_id`;
 
-/** flash-sale.ticket.accepted of the tickets that ACCEPT took out of the queue. */
-export const ACCEPTED = acceptedEvents('accepted');
+/** Takes tickets out of the queue, to wait for their orders. Tickets that are not queued stay as they are. */
+export const ACCEPT_TICKETS = defineStatement({
+  effects: `WITH job AS (
+    SELECT * FROM json_to_recordset($1::json) AS j ("ticketId" uuid, "eventId" uuid)
+  ), accepted AS (
+    UPDATE ${SCHEMA}.tickets AS t SET status = 'accepted', accepted_at = now(), accepted_event_id = job."eventId",
+      resend_at = now() + $2::integer * ${MS}
+    FROM job WHERE t.id = job."ticketId" AND t.status = 'queued'
+    RETURNING t.*
+  ), ${updateTotals('accepted', 'queued = s.queued - n')}`,
+  events: acceptedEvents('accepted'),
+  params: (jobs: readonly { readonly ticketId: string; readonly eventId: string }[], resendAfterMs: number) => [
+    JSON.stringify(jobs),
+    resendAfterMs,
+  ],
+});
 
 /** CTEs; $1: [{ ticketId, orderId }]. */
 const SETTLE = `WITH report AS (
@@ -85,12 +89,15 @@ export async function release(tx: Transaction, reports: string): Promise<void> {
 }
 
 /** flash-sale.ticket.closed, as it was first sent, of the released tickets of the orders in $1. */
-export const RELEASED = `SELECT c.closed_event_id AS event_id, 'flash-sale.ticket.closed' AS type, c.id::text AS subject,
+export const RELEASED = defineStatement({
+  events: `SELECT c.closed_event_id AS event_id, 'flash-sale.ticket.closed' AS type, c.id::text AS subject,
     c.closed_at AS time,
     json_strip_nulls(json_build_object('ticketId', c.id, 'saleId', c.sale_id, 'userId', c.user_id,
       'outcome', c.status, 'orderId', c.order_id, 'reason', c.reason))::text AS data
   FROM ${SCHEMA}.tickets c
-  WHERE c.order_id = ANY($1::uuid[]) AND c.status = 'released'`;
+  WHERE c.order_id = ANY($1::uuid[]) AND c.status = 'released'`,
+  params: (orderIds: readonly string[]) => [orderIds],
+});
 
 /** CTEs; $1: the ticket's id; $2: the reason. */
 const FAIL = `WITH closed AS (
@@ -127,10 +134,11 @@ export async function awaitPayment(
 }
 
 /**
- * CTEs that take accepted tickets whose order, or the outcome of its payment, is overdue, to be requested again. $1: the
- * first delay in milliseconds, doubled with each resend up to an hour; $2: the limit.
+ * Resends flash-sale.ticket.accepted of tickets whose order, or the outcome of its payment, is overdue, at most `limit`.
+ * `resendAfterMs`: the first delay, doubled each time up to an hour.
  */
-export const RESEND = `WITH overdue AS (
+export const RESEND_OVERDUE = defineStatement({
+  effects: `WITH overdue AS (
     SELECT id FROM ${SCHEMA}.tickets WHERE status IN ('accepted', 'awaiting-payment') AND resend_at <= now()
     ORDER BY resend_at LIMIT $2 FOR UPDATE SKIP LOCKED
   ), resent AS (
@@ -139,5 +147,17 @@ export const RESEND = `WITH overdue AS (
         resend_at = now() + LEAST($1::integer * ${MS} * 2 ^ LEAST(resends + 1, 20), interval '1 hour')
     FROM overdue WHERE t.id = overdue.id
     RETURNING t.*
-  )`;
-export const RESENT = acceptedEvents('resent');
+  )`,
+  events: acceptedEvents('resent'),
+  params: (resendAfterMs: number, limit: number) => [resendAfterMs, limit],
+});
+
+/** Resends flash-sale.ticket.accepted of the tickets that are named, if they wait for their order. */
+export const RESEND_NAMED = defineResend({
+  effects: `WITH resent AS (
+    SELECT * FROM ${SCHEMA}.tickets
+    WHERE id IN (SELECT r.id FROM json_to_recordset($1::json) AS r (id uuid))
+      AND status IN ('accepted', 'awaiting-payment')
+  )`,
+  events: acceptedEvents('resent'),
+});
