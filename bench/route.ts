@@ -9,7 +9,7 @@ import { purchaseRequest } from '../contracts/flash-sales.ts';
 import { placeOrderRequest } from '../contracts/orders.ts';
 import { MAX_BODY_BYTES } from '../infra/http/app.ts';
 import { Problem } from '../infra/http/problem.ts';
-import { rejectionWords } from '../services/flash-sale/pages/words.ts';
+import { rejectionMessage } from '../services/flash-sale/pages/messages.ts';
 import type { PeerKind } from './peer.ts';
 
 function expressRoute(path: string, handler: RequestHandler): RequestListener {
@@ -26,7 +26,7 @@ const listeners: Readonly<Record<PeerKind, () => RequestListener>> = {
       response.status(201).json(placeOrderRequest.parse(request.body));
     }),
   'flash-sale': () => {
-    const problem = new Problem(429, 'queue-full', rejectionWords('queue-full', 'open'));
+    const problem = new Problem(429, 'queue-full', rejectionMessage('queue-full', 'open'));
     return expressRoute('/flash-sales/:id/purchases', (request, response) => {
       purchaseRequest.parse(request.body);
       response.status(429).set('Retry-After', '1').type('application/problem+json').json(problem);

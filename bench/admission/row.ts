@@ -7,9 +7,10 @@ import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
-import { Admission } from '../../services/flash-sale/admission.ts';
+import { SaleAdmission } from '../../services/flash-sale/sale-admission.ts';
+import { enqueue } from '../../services/flash-sale/store/queue.ts';
 import { admit, type Decision, findSale, insertSale } from '../../services/flash-sale/store/sales.ts';
-import { ACCEPT_TICKETS, feed } from '../../services/flash-sale/store/tickets.ts';
+import { ACCEPT_TICKETS } from '../../services/flash-sale/store/tickets.ts';
 import type { Sale, Way } from './way.ts';
 
 const SCHEMA = 'sluice_flash_sale';
@@ -46,12 +47,12 @@ const openSale = (url: string, { id, stock, cap }: Sale) =>
 const queued = (url: string, { id }: Sale) =>
   withDatabase(url, async (database) => (await findSale(database, id))?.queue.length ?? Number.NaN);
 
-/** As each flash-sale process does, but for the hint in front, which only rejects. */
+/** As each flash-sale process does, but for the snapshot in front, which only rejects. */
 export const row: Way = {
   open: openSale,
   async connect(url, { id }) {
     const database = open(url);
-    const admission = new Admission({ database, onAdmitted: () => {}, log });
+    const admission = new SaleAdmission({ database, onAdmitted: () => {}, log });
     admission.start();
     return {
       decide: async (buyer) => (await admission.decide(id, buyer))?.outcome === 'admitted',
@@ -101,7 +102,8 @@ export const countTickets = (url: string, { id }: Sale): Promise<number> =>
 /** Finds the tickets in the queue as the service's sweeper does, and lets them out; answers how many there were. */
 export const completeTickets = (url: string, { id, cap }: Sale): Promise<number> =>
   withDatabase(url, async (database) => {
-    const jobs = (await feed(database, id, cap, 60_000)).map((ticketId) => ({ ticketId, eventId: uuidv7() }));
+    const ticketIds = await enqueue(database, id, { window: cap, forMs: 60_000 });
+    const jobs = ticketIds.map((ticketId) => ({ ticketId, eventId: uuidv7() }));
     const { length } = await new Outbox(SCHEMA).write(database, ACCEPT_TICKETS, jobs, 60_000);
     return length;
   });

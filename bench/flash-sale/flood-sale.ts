@@ -1,4 +1,4 @@
-// A flood of purchases, and who decided about them: the sale's row or the hint in front of it.
+// A flood of purchases, and who decided about them: the sale's row or the snapshot in front of it.
 import { samplesOf, totalOf } from '../../demos/shared/metrics.ts';
 import { type Flooded, flood } from '../flood.ts';
 import type { Load, Work } from '../load.ts';
@@ -7,7 +7,7 @@ import { metricsOf } from '../meter.ts';
 import type { System } from '../system.ts';
 
 export interface FloodedSale extends Flooded {
-  /** Share of the decisions that the sale's row was asked for, not the hint. */
+  /** Share of the decisions that the sale's row made, not the snapshot. */
   readonly byRow: number;
   /** From and to, in milliseconds of this machine's clock, which its databases tell time by as well. */
   readonly time: readonly [number, number];

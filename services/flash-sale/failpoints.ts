@@ -1,9 +1,9 @@
 import { failpointOf } from '../../infra/runtime/failpoint.ts';
 
 export const flashSaleFailpoints = [
-  'admission.before-commit', // requests gathered, nothing decided
-  'admission.after-commit', // tickets committed, nobody told
-  'ticket.before-accept', // its job has begun, nothing done
+  'admission.before-commit', // a batch of requests is complete, nothing is decided
+  'admission.after-commit', // tickets are committed, no buyer has the response
+  'ticket.before-accept', // the ticket's job runs, nothing is changed
 ] as const;
 
 export const failpoint = failpointOf(flashSaleFailpoints);

@@ -3,18 +3,18 @@ import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
 import { resendLoop } from '../../infra/messaging/resend.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
-import { createAcceptTicket, createGiveUpTicket } from './accept-ticket.ts';
-import { Admission } from './admission.ts';
+import { TicketAcceptance } from './accept-ticket.ts';
 import { Drain } from './drain.ts';
 import { createDecisionCounter } from './metrics.ts';
-import { createReadTicket } from './read-ticket.ts';
+import { TicketReader } from './read-ticket.ts';
 import { flashSaleRoutes } from './routes.ts';
+import { SaleAdmission } from './sale-admission.ts';
 import type { FlashSaleSettings } from './settings.ts';
 import { awaitPayments, releaseTickets, settleTickets } from './settle-tickets.ts';
 import { saleFacts, ticketFacts } from './store/facts.ts';
 import { RESEND_NAMED, RESEND_OVERDUE } from './store/tickets.ts';
 
-/** The path of POST /flash-sales/:id/purchases, in every form that the router takes. */
+/** The path of POST /flash-sales/:id/purchases, in every form that the router accepts. */
 const PURCHASES = /^\/flash-sales\/[^/?]+\/purchases\/?(?:\?|$)/i;
 
 export interface FlashSaleContext extends ServiceContext<FlashSaleSettings> {
@@ -24,17 +24,18 @@ export interface FlashSaleContext extends ServiceContext<FlashSaleSettings> {
 export function flashSaleService(context: FlashSaleContext): Service<Event<Subscribed<'flash-sale'>>> {
   const { settings, database, outbox, queues, metrics, log } = context;
   const resendAfterMs = settings.RESEND_AFTER_MS;
+  const acceptance = new TicketAcceptance({ database, outbox, resendAfterMs, log });
   const drain = new Drain({
     database,
     queues,
-    accept: createAcceptTicket({ database, outbox, resendAfterMs }),
-    giveUp: createGiveUpTicket({ database, log }),
-    stallMs: settings.WATCHDOG_MS,
+    accept: (ticketId) => acceptance.accept(ticketId),
+    onFailed: (ticketId, error) => acceptance.onFailed(ticketId, error),
+    stalledAfterMs: settings.WATCHDOG_MS,
     onRebuild: () => metrics.rebuilds.inc({ service: 'flash-sale' }),
     log,
   });
   const decisions = createDecisionCounter(metrics.registry);
-  const admission = new Admission({ database, onAdmitted: () => drain.wake(), log });
+  const admission = new SaleAdmission({ database, onAdmitted: () => drain.wake(), log });
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
     handlers: {
@@ -46,7 +47,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
       flashSaleRoutes(router, {
         database,
         admission,
-        readTicket: createReadTicket(database),
+        tickets: new TicketReader(database),
         decisions,
         onCreated: () => drain.wake(),
       });

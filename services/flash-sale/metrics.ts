@@ -1,4 +1,4 @@
-// What GET /metrics shows of flash sales, besides what it shows of every service.
+// The flash-sale service's own metrics.
 import { Counter, type Registry } from 'prom-client';
 
 export type DecisionCounter = ReturnType<typeof createDecisionCounter>;
@@ -6,7 +6,7 @@ export type DecisionCounter = ReturnType<typeof createDecisionCounter>;
 export const createDecisionCounter = (registry: Registry) =>
   new Counter({
     name: 'sluice_flash_sale_decisions_total',
-    help: "Answers to flash-sale purchases, by outcome; by the sale's row, or by a hint in this process.",
+    help: "Decisions about flash-sale purchases, by outcome; by the sale's row, or by a snapshot of it in memory.",
     labelNames: ['outcome', 'by'] as const,
     registers: [registry],
   });

@@ -1,6 +1,6 @@
-// What became of a ticket's order: it waits for payment, so the unit stays held; it was placed, so the unit is sold; or it
-// was cancelled, so the unit goes back. In whatever order they arrive, the end is the same: a ticket that has given its
-// unit back is not sold any more, and one that is sold does not wait any more.
+// Follows the order of a ticket: while it awaits payment, the unit stays held; once it is placed, the unit is sold; if it
+// is cancelled, the unit goes back to the sale. The order of the events does not matter: a ticket whose unit went back is
+// never sold afterwards, and a sold one never awaits payment again.
 import { v7 as uuidv7 } from 'uuid';
 import type { Event } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
@@ -9,7 +9,7 @@ import { awaitPayment, RELEASED, release, settle } from './store/tickets.ts';
 
 const ofTicket = ({ data }: Event<'order.placed' | 'order.cancelled'>) => data.ticketId !== undefined;
 
-/** One report for each ticket, in the order of their ids: two processes never wait for each other's rows. */
+/** JSON with one report per ticket, in the order of the ids, so that two processes never deadlock. */
 function reports(events: readonly Event<'order.placed' | 'order.cancelled'>[]): string {
   const byTicket = new Map(
     events.map(({ data }) => {
@@ -17,19 +17,19 @@ function reports(events: readonly Event<'order.placed' | 'order.cancelled'>[]): 
       return [data.ticketId ?? '', { ticketId: data.ticketId, orderId: data.orderId, eventId: uuidv7(), reason }];
     }),
   );
-  const inOrder = [...byTicket].sort(([one], [other]) => (one < other ? -1 : 1));
-  return JSON.stringify(inOrder.map(([, report]) => report));
+  const sorted = [...byTicket].sort(([a], [b]) => (a < b ? -1 : 1));
+  return JSON.stringify(sorted.map(([, report]) => report));
 }
 
-/** order.placed of a ticket → the unit is sold. Nothing is said: order.placed is the reply to what was asked here. */
+/** order.placed of a ticket → the unit is sold. Publishes nothing: order.placed is the reply to this service's request. */
 export const settleTickets: Handler<Event<'order.placed'>> = {
   accepts: ofTicket,
   handle: (tx, events) => settle(tx, reports(events)),
 };
 
 /**
- * order.cancelled of a ticket → the unit goes back → flash-sale.ticket.closed, which answers the order service: with the
- * same event each time, also where another message had said it.
+ * order.cancelled of a ticket → the unit goes back → flash-sale.ticket.closed, the reply to the order service: the same
+ * event each time, even if another message cancelled the ticket before.
  */
 export const releaseTickets = (outbox: Outbox): Handler<Event<'order.cancelled'>> => ({
   accepts: ofTicket,
@@ -41,7 +41,7 @@ export const releaseTickets = (outbox: Outbox): Handler<Event<'order.cancelled'>
   resendReplies: (tx, orderIds) => outbox.write(tx, RELEASED, orderIds),
 });
 
-/** order.awaiting-payment of a ticket → its holder is told so. */
+/** order.awaiting-payment of a ticket → the ticket shows it. */
 export const awaitPayments = (resendAfterMs: number): Handler<Event<'order.awaiting-payment'>> => ({
   handle: (tx, events) =>
     awaitPayment(

@@ -15,7 +15,7 @@ import { Outbox } from '../../infra/messaging/outbox.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
 import type { AnyService } from '../../infra/runtime/service.ts';
 import { couponService } from '../../services/coupon/index.ts';
-import { createAcceptTicket, createGiveUpTicket } from '../../services/flash-sale/accept-ticket.ts';
+import { TicketAcceptance } from '../../services/flash-sale/accept-ticket.ts';
 import { flashSaleService } from '../../services/flash-sale/index.ts';
 import { admit, findSale, findTickets, insertSale } from '../../services/flash-sale/store/sales.ts';
 import { notifyService } from '../../services/notify/index.ts';
@@ -472,15 +472,17 @@ describe('flash-sale', () => {
     await admit(database, saleId, tickets);
     return { saleId, ticketIds: tickets.map(({ ticketId }) => ticketId) };
   }
-  const acceptor = () =>
-    createAcceptTicket({ database: databases.database, outbox: new Outbox(schema), resendAfterMs: RESEND_AFTER_MS });
+  const newAcceptance = () => {
+    const { database } = databases;
+    return new TicketAcceptance({ database, outbox: new Outbox(schema), resendAfterMs: RESEND_AFTER_MS, log });
+  };
 
   test('publishes a closed ticket as the reply to a cancellation, and no event without a consumer', async () => {
     const { database } = databases;
     const { saleId, ticketIds } = await queue();
     const [ordered = '', failed = ''] = ticketIds;
     // The drain is not started, so the queues are not used.
-    const queues = undefined as unknown as PacedQueues;
+    const queues = {} as PacedQueues;
     const { tell, said } = await openAlone(database, 'flash-sale', (context) =>
       flashSaleService({ ...context, queues }),
     );
@@ -488,7 +490,8 @@ describe('flash-sale', () => {
       (await findTickets(database, saleId, [ticketId])).get(ticketId)?.status;
     const saidOf = async (ticketId: string) =>
       (await said(ticketId)).map(({ type, data }) => `${type} ${JSON.parse(data).outcome ?? ''}`.trim());
-    await acceptor()(ordered);
+    const acceptance = newAcceptance();
+    await acceptance.accept(ordered);
     const orderId = uuidv7();
     const firm = { currency: 'GBP', total: 5_900, itemCount: 1 };
     const about = { orderId, userId: 'alice', ticketId: ordered };
@@ -496,8 +499,7 @@ describe('flash-sale', () => {
     expect(await statusOf(ordered)).toBe('ordered');
     expect(await saidOf(ordered)).toEqual(['flash-sale.ticket.accepted']);
 
-    const giveUp = createGiveUpTicket({ database, log });
-    await giveUp(failed, Object.assign(new Error('value out of range'), { code: '22003' }));
+    await acceptance.onFailed(failed, Object.assign(new Error('value out of range'), { code: '22003' }));
     expect(await statusOf(failed)).toBe('failed');
     expect(await saidOf(failed)).toEqual([]);
     expect((await findSale(database, saleId))?.stock).toMatchObject({ remaining: 7, held: 2, sold: 1 });
@@ -510,11 +512,11 @@ describe('flash-sale', () => {
   test('a ticket leaves the queue once if its job runs twice', async () => {
     const { database } = databases;
     const { saleId, ticketIds } = await queue();
-    const accept = acceptor();
+    const acceptance = newAcceptance();
     const [first = '', ...rest] = ticketIds;
 
-    await Promise.all([accept(first), accept(first)]);
-    await accept(first);
+    await Promise.all([acceptance.accept(first), acceptance.accept(first)]);
+    await acceptance.accept(first);
     expect((await findSale(database, saleId))?.queue.length).toBe(3);
     const found = await findTickets(database, saleId, rest);
     expect(rest.map((id) => found.get(id)?.position)).toEqual([1, 2, 3]);

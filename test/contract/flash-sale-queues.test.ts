@@ -1,4 +1,4 @@
-// The drain removes the queues of sales that are over or quiet, also those that an earlier process left, and of no others.
+// The drain removes the queues of sales that are over, including those that an earlier process left, and no others.
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { flashSaleService } from '../../services/flash-sale/index.ts';
@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => databases?.close());
 
-/** A process that drains. */
+/** Starts a process that drains, and returns the function that stops it. */
 async function startDraining(prefix: string): Promise<() => Promise<void>> {
   const queues = await open({ pglite: databases.database }, prefix);
   const { service } = await openAlone(databases.database, 'flash-sale', (context) =>
@@ -61,23 +61,25 @@ const end = (saleId: string) =>
   ]);
 
 const empty = (saleId: string) =>
-  eventually(async () => (await findSale(databases.database, saleId))?.queue.length === 0, { what: 'it is drained' });
+  eventually(async () => (await findSale(databases.database, saleId))?.queue.length === 0, {
+    what: 'the queue is empty',
+  });
 const queuesOf = (prefix: string, saleId: string) =>
   rowsOf((sql) => databases.database.query(sql), `${prefix}.flash-sale-${saleId}`);
 
-test('embedded, nothing is left of a sale that has ended, in this process or before it began', async () => {
+test('removes the queue of a sale that ended while the process ran or before it started', async () => {
   const prefix = freshPrefix();
   const stop = await startDraining(prefix);
   const [running, ending, later] = [await sell(30), await sell(30), await sell(30)];
   for (const id of [running, ending, later]) await empty(id);
   await end(ending);
-  await eventually(async () => (await queuesOf(prefix, ending)).length === 0, { what: 'the first is removed' });
+  await eventually(async () => (await queuesOf(prefix, ending)).length === 0, { what: 'the first queue is removed' });
   for (const id of [running, later]) expect(await queuesOf(prefix, id)).not.toEqual([]);
   await stop();
   await end(later);
   expect(await queuesOf(prefix, later)).not.toEqual([]);
   await startDraining(prefix);
-  await eventually(async () => (await queuesOf(prefix, later)).length === 0, { what: 'the second is removed' });
+  await eventually(async () => (await queuesOf(prefix, later)).length === 0, { what: 'the second queue is removed' });
   await buy(running, 30);
   await empty(running);
 }, 60_000);

@@ -1,5 +1,5 @@
-// Ten times the cap at once meets the admission as it is, and one without the lock whose constraints are in place. That
-// this goes red where an admission checks and then adds is shown by test/mutations.
+// A burst of ten times the cap, at the real admission and at one without its lock but with its constraints. The mutation
+// check-then-add in test/mutations shows that these tests fail for an admission that checks and then adds.
 import { inject, test } from 'vitest';
 import { eventually } from '../setup/wait.ts';
 import { checkInvariants, isDrained, type Verdict } from './support/checker.ts';
@@ -12,15 +12,15 @@ const DONE_WITHIN_MS = 30_000;
 const servers = inject('servers');
 const terms = { stock: 100, queueCap: 50, drainPerSecond: 50 };
 
-test('ten times the cap in one burst at four gateways leaves the books right to the unit', async () => {
+test('ten times the cap in one burst at four gateways leaves the totals exact', async () => {
   const { verdict, recoveryMs } = await burstAfter();
   judge({ fault: 'ten times the cap at once, four gateways', rounds: 1, verdict, recoveryMs });
 });
 
-test('without its lock the constraints keep the books right', async () => {
+test('without the lock, the constraints keep the totals right', async () => {
   const { verdict, recoveryMs } = await burstAfter(WITHOUT_LOCK);
-  // A position is read beside the row, so it is only as exact as the lock makes it.
-  const violations = verdict.violations.filter((violation) => !violation.startsWith('I5: a position that it was not'));
+  // A position is computed apart from the row, so only the lock makes it exact.
+  const violations = verdict.violations.filter((violation) => !violation.startsWith('I5: a wrong position'));
   judge({
     fault: 'an admission without its lock',
     rounds: 1,
@@ -29,18 +29,18 @@ test('without its lock the constraints keep the books right', async () => {
   });
 });
 
-/** It reads what there is without holding on to it, and then waits before it adds. */
+/** Reads the row without locking it, and waits before it adds. */
 const WITHOUT_LOCK = `DO $mutation$
   DECLARE
     definition text := pg_get_functiondef('sluice_flash_sale.admit(uuid,json)'::regprocedure);
     mutant text := replace(definition, 'WHERE id = the_sale FOR NO KEY UPDATE;',
       'WHERE id = the_sale; PERFORM pg_sleep(0.01);');
   BEGIN
-    IF mutant = definition THEN RAISE EXCEPTION 'there is nothing to replace'; END IF;
+    IF mutant = definition THEN RAISE EXCEPTION 'nothing to replace'; END IF;
     EXECUTE mutant;
   END $mutation$`;
 
-/** Ten times the cap at once, at four gateways, once the database was changed by `mutation`. */
+/** Ten times the cap at once, at four gateways, after the database was changed by `mutation`. */
 async function burstAfter(mutation?: string): Promise<{ verdict: Verdict; recoveryMs: number | null }> {
   const schedule = newSchedule();
   const system = await startSaleSystem({
@@ -52,7 +52,7 @@ async function burstAfter(mutation?: string): Promise<{ verdict: Verdict; recove
   const { databaseUrl } = system;
   if (mutation) await query(databaseUrl, mutation);
   const { buyers } = await openSale(system, schedule, terms, 1);
-  // Each asks at two gateways at the same time.
+  // Each buyer uses two gateways at the same time.
   await buyers.burst((10 * terms.queueCap) / 2);
   const over = performance.now();
   await buyers.stop();
@@ -61,7 +61,7 @@ async function burstAfter(mutation?: string): Promise<{ verdict: Verdict; recove
     timeoutMs: DONE_WITHIN_MS,
   }).then(
     () => performance.now() - over,
-    () => null, // the checker says what is left
+    () => null, // the checker reports what is missing
   );
   return { verdict: await checkInvariants({ databaseUrl }, new Map(), buyers.log), recoveryMs };
 }

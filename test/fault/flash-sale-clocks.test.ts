@@ -1,5 +1,5 @@
-// Gateways whose clocks are wrong, and not alike: the database's time decides when a sale opens, and the queue keeps its
-// pace whoever drains it.
+// Gateways with wrong clocks that differ: the database's clock decides when a sale opens, and the queue keeps its pace
+// whichever process drains it.
 import { expect, inject, test } from 'vitest';
 import { eventually } from '../setup/wait.ts';
 import { Buyers } from './support/buyers.ts';
@@ -13,7 +13,7 @@ import { processOfTest, startSystem } from './support/system.ts';
 
 /** I7 */
 const DONE_WITHIN_MS = 30_000;
-/** From the death of the process that drains until another one does. */
+/** From the death of the process that drains until another one takes over. */
 const TAKEN_OVER_WITHIN_MS = 5_000;
 const MINUTE_MS = 60_000;
 const clock = new URL('support/shifted-clock.js', import.meta.url).href;
@@ -24,7 +24,7 @@ test.each([
   { pacedBy: 'Redis', redisUrl: servers.redisUrl },
   { pacedBy: 'PostgreSQL', redisUrl: undefined },
 ])(
-  "paced by $pacedBy, gateways five minutes early and late keep the database's time",
+  "paced by $pacedBy, gateways with clocks five minutes early and late follow the database's clock",
   async ({ pacedBy, redisUrl }) => {
     const schedule = newSchedule();
     const { databaseUrl, env } = await startSystem({
@@ -40,7 +40,7 @@ test.each([
       });
     const early = await gateway(5 * MINUTE_MS);
     const late = await gateway(-5 * MINUTE_MS);
-    // The early one first, so that it drains where only one does: its times are in the future for the other one.
+    // The early one first, so that it drains if only one may: its times are in the future for the other one.
     await early.start();
     await late.start();
     await keepJournal(databaseUrl);
@@ -76,7 +76,7 @@ test.each([
   },
 );
 
-/** As PostgreSQL's clock has it, in milliseconds since 1970. */
+/** By PostgreSQL's clock, in milliseconds since 1970. */
 async function now(databaseUrl: string): Promise<number> {
   const [row] = await query<{ now: number }>(
     databaseUrl,
@@ -85,25 +85,25 @@ async function now(databaseUrl: string): Promise<number> {
   return row?.now ?? Number.NaN;
 }
 
-/** Asks until somebody is admitted: nobody before the sale opens, everybody from then on. */
+/** Tries until a buyer is admitted: none before the sale opens, every one from then on. */
 async function expectToOpen(buyers: Buyers, url: string, databaseUrl: string, opensAt: number): Promise<void> {
-  let askedBefore = 0;
+  let triesBefore = 0;
   for (let open = false; !open; ) {
     const before = await now(databaseUrl);
-    const { status, problem } = await buyers.askOnce(url);
+    const { status, problem } = await buyers.tryOnce(url);
     const after = await now(databaseUrl);
     if (status === 503) continue; // the machine is too busy
     if (after < opensAt) {
-      askedBefore++;
+      triesBefore++;
       expect({ status, problem }).toEqual({ status: 409, problem: 'not-open' });
     }
     if (before >= opensAt) expect(status).toBe(202);
     open = status === 202;
   }
-  expect(askedBefore, 'too late to see it opening').toBeGreaterThan(0);
+  expect(triesBefore, 'too late to see the sale open').toBeGreaterThan(0);
 }
 
-/** By how many minutes the clocks are wrong of those who let tickets out of the queue since then: their events' ids tell. */
+/** Errors in minutes of the clocks that have accepted tickets since then, from the ids of the events. */
 async function drainersSince(databaseUrl: string, since: number): Promise<number[]> {
   const rows = await query<{ minutes: number }>(
     databaseUrl,

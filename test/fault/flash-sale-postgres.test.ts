@@ -1,4 +1,4 @@
-// PostgreSQL ends at once and comes back in the middle of a sale: it holds the tickets, and here the queue as well.
+// PostgreSQL, which holds the tickets and here also the queue, stops without warning and restarts during a sale.
 import { expect, inject, onTestFinished, test } from 'vitest';
 import { startPostgres } from '../servers/postgres.ts';
 import { eventually } from '../setup/wait.ts';
@@ -10,9 +10,9 @@ import { newSchedule, rounds } from './support/schedule.ts';
 const DONE_WITHIN_MS = 30_000;
 const servers = inject('servers');
 
-test('while PostgreSQL is away buyers are told when to come back, and nobody who was admitted is forgotten', async () => {
+test('without PostgreSQL, buyers get 503 with Retry-After, and every admitted buyer is served afterwards', async () => {
   const schedule = newSchedule();
-  // A server of its own, to be broken.
+  // A server of this test's own, to be killed.
   const postgres = await startPostgres();
   onTestFinished(() => postgres.stop());
   const system = await startSaleSystem({
@@ -30,8 +30,8 @@ test('while PostgreSQL is away buyers are told when to come back, and nobody who
     await buyers.moreAdmitted(60);
     await schedule.runFor(0, 500);
     await postgres.kill('SIGQUIT'); // pg_ctl stop -m immediate
-    const told = buyers.statuses.get(503) ?? 0;
-    await eventually(() => (buyers.statuses.get(503) ?? 0) > told + 100, { what: 'buyers are answered 503' });
+    const before = buyers.statuses.get(503) ?? 0;
+    await eventually(() => (buyers.statuses.get(503) ?? 0) > before + 100, { what: 'buyers get 503' });
     await schedule.runFor(500, 1_500);
     await postgres.restart();
   }

@@ -1,4 +1,4 @@
-// What is lost on the way from a ticket to its order is asked for again, and a queue is drained by whoever is there.
+// Events that are lost between a ticket and its order are requested again, and any process that runs drains the queues.
 import { describe, expect, inject, test, vi } from 'vitest';
 import type { Readiness } from '../../contracts/operations.ts';
 import { call } from '../service/support/api.ts';
@@ -6,13 +6,13 @@ import { onEachShape } from '../service/support/each-shape.ts';
 import {
   admittedOf,
   Buyers,
+  countByResult,
   createSale,
   freshUsers,
   gatewaysOf,
   over,
   readSale,
   readTicket,
-  tally,
   ticketOf,
 } from '../service/support/flash-sales.ts';
 import { gatewaysOnPostgres, gatewaysOnRedis, type System } from '../service/support/systems.ts';
@@ -23,7 +23,7 @@ import { keepJournal } from './support/sale-journal.ts';
 import type { ServiceProcess } from './support/service-process.ts';
 import { count, query } from './support/sql.ts';
 
-// Seconds where the machine is quiet.
+// Takes seconds on an idle machine.
 vi.setConfig({ testTimeout: 120_000 });
 
 const servers = inject('servers');
@@ -39,17 +39,17 @@ onEachShape(options, (on) => {
   const onShape = on.test;
   const buyers = new Buyers();
 
-  /** Tickets for that many users, by all gateways. */
+  /** That many users buy tickets, at all gateways. */
   async function admitted(count: number, changes: object = {}) {
     const sale = await createSale(on.url, { stock: count, queueCap: count, drainPerSecond: 100, ...changes });
     const bought = await buyers.rush(on.gateways, sale.id, freshUsers(count));
-    expect(tally(bought)).toEqual({ 202: count });
+    expect(countByResult(bought)).toEqual({ 202: count });
     return { sale, tickets: admittedOf(bought).map(({ answer }) => ticketOf(answer).ticketId) };
   }
 
   /**
-   * The first event of this type about each subject does not get into the table. Answers how many of a sale were lost:
-   * of the sale before, orders that are not completed yet may be asked for meanwhile.
+   * Keeps the first event of this type about each subject out of the table. Resolves with a function that ends this and
+   * returns how many events of a sale were lost; orders of an earlier sale may lose some too.
    */
   async function lose(table: string, type: string) {
     await query(
@@ -79,79 +79,85 @@ onEachShape(options, (on) => {
     ['order.placed on its way out', 'sluice_order.outbox', 'order.placed'],
     ['order.placed on its way to the flash sale', 'sluice_flash_sale.inbox', 'order.placed'],
   ];
-  onShape.for(losses)('%s is lost: it is asked for again, and every ticket has its one order', async ([, ...what]) => {
-    const lost = await lose(...what);
-    const { sale } = await admitted(30);
-    const done = await over(on.url, sale.id);
-    expect(await lost(sale.id)).toBe(30);
-    expect(done.counts).toMatchObject({ admitted: 30, ordered: 30, released: 0 });
-  });
+  onShape.for(losses)(
+    'when %s is lost, the request is resent, and every ticket gets exactly one order',
+    async ([, ...what]) => {
+      const lost = await lose(...what);
+      const { sale } = await admitted(30);
+      const done = await over(on.url, sale.id);
+      expect(await lost(sale.id)).toBe(30);
+      expect(done.counts).toMatchObject({ admitted: 30, ordered: 30, released: 0 });
+    },
+  );
 
-  onShape('while the order service is away tickets wait, and get their orders once it is back', async () => {
+  onShape('tickets wait while the order service is away, and get their orders when it is back', async () => {
     const [shop] = on.system.processes('order') as [ServiceProcess];
     expect((await shop.stop()).code).toBe(0);
     const { sale, tickets } = await admitted(30);
     await eventually(async () => (await readSale(on.url, sale.id)).queue.length === 0, {
-      what: 'all have left the queue',
+      what: 'all tickets have left the queue',
     });
     const [row] = await eventually(
       async () => {
-        const rows = await query<{ asked: number }>(
+        const rows = await query<{ resends: number }>(
           on.databaseUrl,
-          `SELECT min(asked)::int AS asked FROM sluice_flash_sale.tickets WHERE sale_id = '${sale.id}'`,
+          `SELECT min(resends)::int AS resends FROM sluice_flash_sale.tickets WHERE sale_id = '${sale.id}'`,
         );
-        return Number(rows[0]?.asked) > 1 && rows;
+        return Number(rows[0]?.resends) > 1 && rows;
       },
-      { what: 'the request is resent' },
+      { what: 'the requests to the order service are resent' },
     );
-    expect(row?.asked).toBeGreaterThan(1);
+    expect(row?.resends).toBeGreaterThan(1);
     for (const id of tickets) expect(await readTicket(on.url, sale.id, id)).toEqual({ status: 'accepted' });
     expect((await readSale(on.url, sale.id)).stock).toMatchObject({ remaining: 0, held: 30, sold: 0 });
     await shop.start();
     expect((await over(on.url, sale.id)).counts).toMatchObject({ ordered: 30, released: 0 });
   });
 
-  onShape('whoever is killed, another process goes on draining, also what it did not create', async () => {
-    const [first, second] = on.system.processes('flash-sale') as [ServiceProcess, ServiceProcess];
-    const pace = 20;
-    const sale = await createSale(first.url, { stock: 400, queueCap: 400, drainPerSecond: pace });
-    const left = async (at: string) => {
-      const { counts, queue } = await readSale(at, sale.id);
-      return counts.admitted - queue.length;
-    };
-    const come = async (at: string) =>
-      expect(tally(await buyers.rush([at], sale.id, freshUsers(60)))).toEqual({ 202: 60 });
-    // Nobody has bought yet: who created it may not even have opened its queue.
-    await first.kill();
-    await come(second.url);
-    await eventually(async () => (await left(second.url)) >= 10, { what: 'the other one drains it' });
-    await first.start();
-    // One of the two is whoever drained it until now.
-    for (const [victim, other] of [
-      [second, first],
-      [first, second],
-    ] as const) {
-      await come(victim.url);
-      await victim.kill();
-      const before = await left(other.url);
-      await eventually(async () => (await left(other.url)) >= before + 10, {
-        what: 'the other one goes on',
-        timeoutMs: 20_000,
-      });
-      await victim.start();
-    }
-    const paced = await query<{ most: number }>(
-      on.databaseUrl,
-      `SELECT max(n)::int AS most FROM (SELECT count(*) OVER (ORDER BY accepted_at
+  onShape(
+    'when a process is killed, another one continues to drain, including sales that it did not create',
+    async () => {
+      const [first, second] = on.system.processes('flash-sale') as [ServiceProcess, ServiceProcess];
+      const pace = 20;
+      const sale = await createSale(first.url, { stock: 400, queueCap: 400, drainPerSecond: pace });
+      const left = async (at: string) => {
+        const { counts, queue } = await readSale(at, sale.id);
+        return counts.admitted - queue.length;
+      };
+      const come = async (at: string) =>
+        expect(countByResult(await buyers.rush([at], sale.id, freshUsers(60)))).toEqual({ 202: 60 });
+      // No buyer came yet, so the process that created the sale may not even have opened its queue.
+      await first.kill();
+      await come(second.url);
+      await eventually(async () => (await left(second.url)) >= 10, { what: 'the other process drains the sale' });
+      await first.start();
+      // One of the two has drained it until now.
+      for (const [victim, other] of [
+        [second, first],
+        [first, second],
+      ] as const) {
+        await come(victim.url);
+        await victim.kill();
+        const before = await left(other.url);
+        await eventually(async () => (await left(other.url)) >= before + 10, {
+          what: 'the other process continues',
+          timeoutMs: 20_000,
+        });
+        await victim.start();
+      }
+      const paced = await query<{ most: number }>(
+        on.databaseUrl,
+        `SELECT max(n)::int AS most FROM (SELECT count(*) OVER (ORDER BY accepted_at
          RANGE BETWEEN CURRENT ROW AND interval '2 s' FOLLOWING) AS n
-       FROM sluice_flash_sale.tickets WHERE sale_id = '${sale.id}' AND accepted_at IS NOT NULL) AS stretches`,
-    );
-    // What had begun when its process died runs besides the others.
-    expect(paced[0]?.most).toBeLessThanOrEqual(2 * pace * 1.5 + 1);
-    expect((await over(on.url, sale.id)).counts).toMatchObject({ ordered: 180, released: 0 });
-  });
+       FROM sluice_flash_sale.tickets WHERE sale_id = '${sale.id}' AND accepted_at IS NOT NULL) AS intervals`,
+      );
+      // Jobs that were running when their process died run in addition to the others.
+      expect(paced[0]?.most).toBeLessThanOrEqual(2 * pace * 1.5 + 1);
+      expect((await over(on.url, sale.id)).counts).toMatchObject({ ordered: 180, released: 0 });
+    },
+  );
 
-  onShape('of all this nothing is lost and nothing is there twice', async () => {
+  onShape('nothing of all this is lost or duplicated', async () => {
     await eventually(() => isDrained(on.databaseUrl), { what: 'everything is done', timeoutMs: 25_000 });
     const verdict = await checkInvariants({ databaseUrl: on.databaseUrl }, new Map(), buyers.log);
     expect(verdict).toMatchObject({ violations: [], failed: [], lost: 0, duplicated: 0 });
@@ -159,33 +165,35 @@ onEachShape(options, (on) => {
   });
 });
 
-/** What is silent for this long is rebuilt. */
+/** A queue that stalls for this long is reopened. */
 const SOON = { WATCHDOG_MS: '3000' };
 
-/** A sale in the middle of being drained by a system of its own. */
+/** A sale that is being drained by a system of its own. */
 async function halfDrained(system: System) {
   const url = String(gatewaysOf(system)[0]);
   const sale = await createSale(url, { stock: 200, queueCap: 200, drainPerSecond: 20 });
   const bought = await new Buyers().rush(gatewaysOf(system), sale.id, freshUsers(100));
-  expect(tally(bought)).toEqual({ 202: 100 });
-  await eventually(async () => (await readSale(url, sale.id)).counts.ordered > 5, { what: 'it is being drained' });
+  expect(countByResult(bought)).toEqual({ 202: 100 });
+  await eventually(async () => (await readSale(url, sale.id)).counts.ordered > 5, {
+    what: 'the sale is being drained',
+  });
   return { url, sale };
 }
 
-/** Every process tells, in its log. */
-const openedAnew = (system: System) =>
+/** Some process logs it. */
+const reopened = (system: System) =>
   eventually(
     async () => {
       const outputs = await Promise.all(system.processes('flash-sale').map((process) => process.output()));
-      return outputs.some((output) => output.includes('the queue is silent: opened anew'));
+      return outputs.some((output) => output.includes('queue stalled, reopening it'));
     },
-    { what: 'the silent queue is opened anew', timeoutMs: 30_000 },
+    { what: 'the stalled queue is reopened', timeoutMs: 30_000 },
   );
 
-// Side by side: most of their time is the silence.
-describe.concurrent('a silent queue', () => {
+// At the same time, because most of it passes in silence.
+describe.concurrent('a stalled queue', () => {
   test.skipIf(!redis.available)(
-    'whose connections to Redis are open and dead is opened anew',
+    'is reopened if its connections to Redis are open but dead',
     async ({ onTestFinished }) => {
       const proxy = await startProxy(String(servers.redisUrl));
       onTestFinished(() => proxy.close());
@@ -199,30 +207,33 @@ describe.concurrent('a silent queue', () => {
           const { resources } = (await call(`${url}/readyz`)).json<Readiness>();
           return resources.queues?.status !== 'up';
         },
-        { what: 'it is noticed that Redis is silent' },
+        { what: 'the gateway notices that Redis is silent' },
       );
-      // Purchases are decided all the same.
-      expect(tally(await new Buyers().rush(gatewaysOf(system), sale.id, freshUsers(8)))).toEqual({ 202: 8 });
-      // Whatever was on its way is lost, and nobody is told: connections that are open now stay silent for ever.
+      // Purchases are still decided.
+      expect(countByResult(await new Buyers().rush(gatewaysOf(system), sale.id, freshUsers(8)))).toEqual({ 202: 8 });
+      // Data under way is lost without an error, and connections that are open now stay silent for ever.
       proxy.swallow(false);
       expect(before.queue.length).toBeGreaterThan(0);
       expect((await over(url, sale.id)).counts).toMatchObject({ ordered: 108, released: 0 });
     },
   );
 
-  test.skipIf(!postgres.available)('that PostgreSQL holds back for ever is opened anew', async ({ onTestFinished }) => {
-    const system = await postgres.start(SOON);
-    onTestFinished(() => system.remove());
-    const { url, sale } = await halfDrained(system);
-    // As by a process whose clock was years ahead.
-    const held = await query(
-      String(system.databaseUrl),
-      `INSERT INTO bullmq.rate_limit (queue, points, expire_at_ms)
+  test.skipIf(!postgres.available)(
+    'is reopened if PostgreSQL holds its jobs back for ever',
+    async ({ onTestFinished }) => {
+      const system = await postgres.start(SOON);
+      onTestFinished(() => system.remove());
+      const { url, sale } = await halfDrained(system);
+      // As a process with a clock that is years ahead would.
+      const held = await query(
+        String(system.databaseUrl),
+        `INSERT INTO bullmq.rate_limit (queue, points, expire_at_ms)
      VALUES ('${system.prefix}.flash-sale-${sale.id}', 1000000, 9000000000000)
      ON CONFLICT (queue) DO UPDATE SET points = 1000000, expire_at_ms = 9000000000000 RETURNING queue`,
-    );
-    expect(held.length).toBe(1);
-    await openedAnew(system);
-    expect((await over(url, sale.id)).counts).toMatchObject({ ordered: 100, released: 0 });
-  });
+      );
+      expect(held.length).toBe(1);
+      await reopened(system);
+      expect((await over(url, sale.id)).counts).toMatchObject({ ordered: 100, released: 0 });
+    },
+  );
 });

@@ -1,5 +1,5 @@
-// Units that come back: an order is cancelled, its unit is for sale again at once, and the books balance however often
-// and in whatever order the events arrive.
+// Returned units: when an order is cancelled, its unit is for sale again at once, and the totals balance however often and
+// in whatever order the events arrive.
 import { randomUUID } from 'node:crypto';
 import { expect, inject, vi } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
@@ -9,23 +9,23 @@ import {
   admittedOf,
   Buyers,
   buy,
+  countByResult,
   createSale,
-  expectBooks,
+  expectBalanced,
   freshUsers,
   over,
   readSale,
   readTicket,
-  tally,
   ticketOf,
   watch,
 } from '../service/support/flash-sales.ts';
-import { type Told, tellCancelled, tellPlaced } from '../service/support/sale-hands.ts';
+import { type OrderReference, publishCancelled, publishPlaced } from '../service/support/sale-database.ts';
 import { gatewaysOnPostgres, gatewaysOnRedis } from '../service/support/systems.ts';
 import { eventually } from '../setup/wait.ts';
 import { isDrained } from './support/checker.ts';
 import { count, query } from './support/sql.ts';
 
-// Seconds where the machine is quiet.
+// Takes seconds on an idle machine.
 vi.setConfig({ testTimeout: 120_000 });
 
 const servers = inject('servers');
@@ -37,11 +37,11 @@ const options = {
 onEachShape(options, (on) => {
   const onShape = on.test;
 
-  /** Everything sold; answers who has what. */
-  async function sellOut(stock: number): Promise<{ sale: FlashSale; sold: Required<Told>[] }> {
+  /** Sells out a sale; resolves with the tickets and orders of its buyers. */
+  async function sellOut(stock: number): Promise<{ sale: FlashSale; sold: Required<OrderReference>[] }> {
     const sale = await createSale(on.url, { stock, queueCap: 2 * stock, drainPerSecond: 200 });
     const bought = await new Buyers().rush(on.gateways, sale.id, freshUsers(2 * stock));
-    expect(tally(bought)).toEqual({ 202: stock, '409 sold-out': stock });
+    expect(countByResult(bought)).toEqual({ 202: stock, '409 sold-out': stock });
     await over(on.url, sale.id);
     const sold = await Promise.all(
       admittedOf(bought).map(async ({ userId, answer }) => {
@@ -56,14 +56,14 @@ onEachShape(options, (on) => {
     eventually(
       async () => {
         const sale = await readSale(on.url, saleId);
-        expectBooks(sale);
+        expectBalanced(sale);
         return sale.counts.released === count && sale;
       },
-      { what: `${count} units are back`, timeoutMs: 30_000 },
+      { what: `${count} units are returned`, timeoutMs: 30_000 },
     );
 
-  /** At the order service, as their buyers would. */
-  const cancel = (orders: readonly Pick<Told, 'orderId'>[]) =>
+  /** Cancels at the order service, as the buyers would. */
+  const cancel = (orders: readonly Pick<OrderReference, 'orderId'>[]) =>
     Promise.all(
       orders.map(async ({ orderId }) => {
         const answer = await postJson(`${on.system.url('order')}/orders/${orderId}/cancel`, {});
@@ -74,12 +74,12 @@ onEachShape(options, (on) => {
   const handled = () =>
     eventually(() => isDrained(on.databaseUrl), { what: 'everything is handled', timeoutMs: 30_000 });
 
-  onShape('a sale that is sold out sells a unit again within a second of its return, to someone else', async () => {
+  onShape('sells a returned unit of a sold-out sale to another buyer within a second', async () => {
     const { sale, sold } = await sellOut(10);
-    // Somebody keeps asking, so that every gateway knows very well that nothing is left.
+    // Requests without a pause, so that every gateway has a snapshot without units.
     const newcomers = freshUsers(100_000);
-    let asked = 0;
-    const asking = Promise.all(
+    let rejected = 0;
+    const buying = Promise.all(
       on.gateways.map(async (gateway, index) => {
         for (let turn = index, rejectedAt = 0; ; turn += on.gateways.length) {
           const sentAt = performance.now();
@@ -88,19 +88,19 @@ onEachShape(options, (on) => {
           if (answer.status === 503) continue; // too busy to decide
           if (answer.status !== 409) throw new Error(`${answer.status} ${answer.text}`);
           rejectedAt = sentAt;
-          asked++;
+          rejected++;
         }
       }),
     );
-    asking.catch(() => undefined);
-    await eventually(() => asked > 5 * on.gateways.length, { what: 'newcomers are rejected' });
-    // As many as there are gateways: each of them has to notice.
+    buying.catch(() => undefined);
+    await eventually(() => rejected > 5 * on.gateways.length, { what: 'newcomers are rejected' });
+    // One unit for each gateway, so that each of them has to notice.
     const cancelled = sold.slice(0, on.gateways.length);
     await cancel(cancelled);
     await released(sale.id, cancelled.length);
     const backAt = performance.now();
-    // Whoever asks a second later or more is not rejected any more, however long the answer takes.
-    for (const { rejectedAt } of await asking) expect(rejectedAt - backAt).toBeLessThan(1_000);
+    // A request that is sent a second later or more is not rejected, however long its response takes.
+    for (const { rejectedAt } of await buying) expect(rejectedAt - backAt).toBeLessThan(1_000);
     const done = await over(on.url, sale.id);
     expect(done).toMatchObject({
       status: 'sold-out',
@@ -110,14 +110,14 @@ onEachShape(options, (on) => {
     for (const { ticketId, orderId } of cancelled)
       expect(await readTicket(on.url, sale.id, ticketId)).toEqual({ status: 'released', orderId });
     const [seller, ...others] = cancelled;
-    // Who gave a unit back is a newcomer, and too late.
+    // A buyer whose unit was returned counts as a newcomer, and is too late.
     expect((await buy(on.url, sale.id, String(seller?.userId))).status).toBe(409);
     for (const { userId } of others) expect((await buy(on.url, sale.id, userId)).status).toBe(409);
   });
 
-  onShape('who gave a unit back may buy again: a new ticket, a new order', async () => {
+  onShape('a buyer whose unit was returned may buy again, with a new ticket and a new order', async () => {
     const { sale, sold } = await sellOut(1);
-    const [first] = sold as [Required<Told>];
+    const [first] = sold as [Required<OrderReference>];
     await cancel([first]);
     await released(sale.id, 1);
     const answer = await eventually(
@@ -125,7 +125,7 @@ onEachShape(options, (on) => {
         const given = await buy(on.url, sale.id, first.userId);
         return given.status === 202 && given;
       },
-      { what: 'it is for sale again' },
+      { what: 'the unit is for sale again' },
     );
     const { ticketId } = ticketOf(answer);
     expect(ticketId).not.toBe(first.ticketId);
@@ -136,7 +136,7 @@ onEachShape(options, (on) => {
     expect((await readSale(on.url, sale.id)).counts).toMatchObject({ admitted: 2, ordered: 1, released: 1 });
   });
 
-  onShape('order.cancelled twice, as one event and as two, gives the unit back once', async () => {
+  onShape('order.cancelled twice, as the same event and as two, returns the unit once', async () => {
     const { sale, sold } = await sellOut(5);
     const twice = sold.slice(0, 2);
     await cancel(twice);
@@ -145,8 +145,8 @@ onEachShape(options, (on) => {
       `SELECT cancelled_event_id AS id FROM sluice_order.progress WHERE order_id = '${twice[0]?.orderId}'`,
     );
     for (let turn = 0; turn < 3; turn++) {
-      await tellCancelled(on.databaseUrl, twice.slice(0, 1), () => String(first?.id));
-      await tellCancelled(on.databaseUrl, twice);
+      await publishCancelled(on.databaseUrl, twice.slice(0, 1), () => String(first?.id));
+      await publishCancelled(on.databaseUrl, twice);
     }
     await released(sale.id, 2);
     await handled();
@@ -156,13 +156,13 @@ onEachShape(options, (on) => {
     });
   });
 
-  onShape('order.placed that comes again, before or after order.cancelled, sells nothing twice', async () => {
+  onShape('a repeated order.placed, before or after order.cancelled, sells no unit twice', async () => {
     const { sale, sold } = await sellOut(6);
-    await tellPlaced(on.databaseUrl, sold);
-    await tellPlaced(on.databaseUrl, sold);
+    await publishPlaced(on.databaseUrl, sold);
+    await publishPlaced(on.databaseUrl, sold);
     await cancel(sold.slice(0, 3));
     await released(sale.id, 3);
-    await tellPlaced(on.databaseUrl, sold);
+    await publishPlaced(on.databaseUrl, sold);
     await handled();
     expect(await readSale(on.url, sale.id)).toMatchObject({
       stock: { remaining: 3, held: 0, sold: 3 },
@@ -172,9 +172,9 @@ onEachShape(options, (on) => {
       expect((await readTicket(on.url, sale.id, ticketId)).status).toBe('released');
   });
 
-  onShape('order.cancelled that arrives before order.placed gives the unit back, and it stays so', async () => {
+  onShape('order.cancelled that arrives before order.placed returns the unit for good', async () => {
     const sale = await createSale(on.url, { stock: 4, queueCap: 10, drainPerSecond: 200 });
-    // The events of this sale's orders are kept back until the cancellations are there.
+    // The events of this sale's orders are held back until the cancellations have arrived.
     await query(
       on.databaseUrl,
       `CREATE TABLE kept (LIKE sluice_order.outbox);
@@ -185,13 +185,13 @@ onEachShape(options, (on) => {
          WHEN (NEW.type = 'order.placed') EXECUTE FUNCTION keep()`,
     );
     const bought = await new Buyers().rush(on.gateways, sale.id, freshUsers(4));
-    expect(tally(bought)).toEqual({ 202: 4 });
+    expect(countByResult(bought)).toEqual({ 202: 4 });
     const kept = await eventually(
       async () => {
         const rows = await query<{ data: string }>(on.databaseUrl, 'SELECT data FROM kept');
-        return rows.length === 4 && rows.map(({ data }) => JSON.parse(data) as Required<Told>);
+        return rows.length === 4 && rows.map(({ data }) => JSON.parse(data) as Required<OrderReference>);
       },
-      { what: 'the orders are placed, and nobody is told' },
+      { what: 'the orders are placed, and their events are held back' },
     );
     expect((await readSale(on.url, sale.id)).stock).toMatchObject({ remaining: 0, held: 4, sold: 0 });
     await cancel(kept.slice(0, 3));
@@ -213,12 +213,12 @@ onEachShape(options, (on) => {
       expect((await readTicket(on.url, sale.id, ticketId)).status).toBe('released');
   });
 
-  onShape('order.cancelled in another event is answered as the first one was', async () => {
+  onShape('replies to order.cancelled in another event as to the first one', async () => {
     const { sale, sold } = await sellOut(2);
     await cancel(sold);
     await released(sale.id, 2);
     await handled();
-    // As if the answers had never come.
+    // As if the replies had never arrived.
     const ids = (key: 'orderId' | 'ticketId') => sold.map((each) => `'${each[key]}'`).join(', ');
     await query(
       on.databaseUrl,
@@ -227,22 +227,24 @@ onEachShape(options, (on) => {
     );
     const waiting = () => count(on.databaseUrl, 'sluice_order.progress WHERE unit_to_return');
     expect(await waiting()).toBe(2);
-    await tellCancelled(on.databaseUrl, sold);
-    await eventually(async () => (await waiting()) === 0, { what: 'the units are known to be back' });
+    await publishCancelled(on.databaseUrl, sold);
+    await eventually(async () => (await waiting()) === 0, {
+      what: 'the order service knows that the units are returned',
+    });
     expect((await readSale(on.url, sale.id)).counts).toMatchObject({ admitted: 2, ordered: 0, released: 2 });
   });
 
-  onShape('cancellations of orders without a ticket, or with one of nobody, change nothing', async () => {
+  onShape('cancellations of orders without a ticket, or with an unknown ticket, change nothing', async () => {
     const { sale } = await sellOut(2);
-    const stranger = { ticketId: randomUUID(), orderId: randomUUID(), userId: freshUser() };
-    await tellCancelled(on.databaseUrl, [stranger]);
+    const unknown = { ticketId: randomUUID(), orderId: randomUUID(), userId: freshUser() };
+    await publishCancelled(on.databaseUrl, [unknown]);
     const { id: orderId } = await placeOrder(on.system.url('order'), freshUser());
     await cancel([{ orderId }]);
     await handled();
     expect((await readSale(on.url, sale.id)).stock).toMatchObject({ remaining: 0, held: 0, sold: 2 });
   });
 
-  onShape('units go round and round under load, and the books balance all the while', async () => {
+  onShape('the totals balance while units are sold and returned under load', async () => {
     const sale = await createSale(on.url, { stock: 20, queueCap: 10, drainPerSecond: 200 });
     const watching = watch(on.gateways, sale.id);
     const newcomers = freshUsers(100_000);
@@ -254,27 +256,27 @@ onEachShape(options, (on) => {
         const answer = await buy(gateway, sale.id, userId);
         if (answer.status !== 202) continue;
         const { ticketId } = ticketOf(answer);
-        // Every other one changes their mind.
+        // Every other buyer cancels.
         if (turn % 2 === 0) continue;
         const { orderId } = await eventually(
           async () => {
             const ticket = await readTicket(gateway, sale.id, ticketId);
             return ticket.orderId !== undefined && ticket;
           },
-          { what: 'it is ordered' },
+          { what: 'the ticket is ordered' },
         );
         await cancel([{ orderId: String(orderId) }]);
         cancelled++;
       }
     };
     const clients = Promise.all([...on.gateways, ...on.gateways].map(client));
-    // Those who keep theirs use the stock up: then everything has been sold that was not given back.
+    // Buyers that keep their units use up the stock: then every unit that was not returned is sold.
     const soldOut = eventually(
       async () => {
         const { stock } = await readSale(on.url, sale.id);
         return stock.sold === stock.initial;
       },
-      { what: 'all are kept', timeoutMs: 60_000 },
+      { what: 'all units are kept', timeoutMs: 60_000 },
     );
     soldOut.catch(() => undefined);
     await Promise.race([clients, soldOut]);

@@ -1,5 +1,5 @@
-// The process that drains a sale loses its database without being told: its connections are open and silent. Another
-// one drains within seconds, and the first does not drain beside it when it is back.
+// The connections of the process that drains a sale to its database stay open but go silent. Another process takes over
+// within seconds, and the first one does not drain at the same time when its connections work again.
 import { expect, inject, test } from 'vitest';
 import { startProxy } from '../setup/proxy.ts';
 import { eventually } from '../setup/wait.ts';
@@ -10,14 +10,14 @@ import { sluice } from './support/service-process.ts';
 import { count } from './support/sql.ts';
 import { processOfTest } from './support/system.ts';
 
-/** I7. A lock whose connection is silent is free after 15 s. */
+/** I7. A lock with a silent connection is free after 15 s. */
 const DONE_WITHIN_MS = 30_000;
-/** Each takes half a minute. */
+/** Each round takes half a minute. */
 const rounds = 2;
 const servers = inject('servers');
 const terms = { stock: 100_000, queueCap: 60, drainPerSecond: 60 };
 
-test('a drain whose database went silent is taken over, and never drains beside the next one', async () => {
+test('another process takes over from a drain with a silent database, and only one drains at a time', async () => {
   const schedule = newSchedule();
   const system = await startSaleSystem({
     postgresUrl: servers.databaseUrl,
@@ -46,7 +46,7 @@ test('a drain whose database went silent is taken over, and never drains beside 
     await buyers.moreAdmitted(2 * terms.queueCap);
     await schedule.runFor(0, 500);
     proxy.swallow(true);
-    // More than the queue holds: some were accepted meanwhile.
+    // More than the queue holds, so some were accepted meanwhile.
     await buyers.moreAdmitted(3 * terms.queueCap);
     expect(await count(databaseUrl, holds)).toBe(0);
     proxy.sever();

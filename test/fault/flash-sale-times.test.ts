@@ -1,35 +1,35 @@
-// When a sale opens and closes, and the pace at which its queue is drained: by the clock of the database.
+// When a sale opens and closes, and the pace of its drain, by the database's clock.
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, inject, vi } from 'vitest';
 import { onEachShape } from '../service/support/each-shape.ts';
 import {
   admittedOf,
   Buyers,
+  countByResult,
   createSale,
   freshUsers,
   over,
   readSale,
   readTicket,
-  tally,
   ticketOf,
 } from '../service/support/flash-sales.ts';
 import { storedSales } from '../service/support/stored-sales.ts';
 import { embedded, gatewaysOnRedis } from '../service/support/systems.ts';
 import { eventually } from '../setup/wait.ts';
 
-// Seconds where the machine is quiet.
+// Takes seconds on an idle machine.
 vi.setConfig({ testTimeout: 120_000 });
 
 const servers = inject('servers');
 const shapes = [embedded, gatewaysOnRedis(servers)];
 
-/** What a hint may delay the opening by, and what a busy machine adds. */
+/** The delay that a snapshot may add to the opening, and some more for a busy machine. */
 const OPEN_WITHIN_MS = 150;
 const PER_SECOND = 60;
 const PACE_SECONDS = 5;
 const WINDOW_MS = 500;
 
-/** How many came for each unit of time, by least squares: windows at the ends count for no more than those between. */
+/** Tickets per unit of time, by least squares, so that the first and last intervals weigh no more than the others. */
 function slope(times: readonly number[]): number {
   const mean = times.reduce((sum, time) => sum + time, 0) / times.length;
   const middle = (times.length - 1) / 2;
@@ -42,7 +42,7 @@ onEachShape({ shapes }, (on) => {
 
   const at = (time: number) => new Date(time).toISOString();
 
-  /** When a sale's tickets were created, and left its queue. */
+  /** When the tickets of a sale were created and left its queue. */
   async function timesOf(saleId: string) {
     const { databaseUrl, dataDir } = on.system;
     const stopped = databaseUrl ? [] : on.system.processes('flash-sale');
@@ -53,8 +53,8 @@ onEachShape({ shapes }, (on) => {
     return sale;
   }
 
-  /** The best of a few: the machine may be busy. */
-  async function once(measure: () => Promise<void>): Promise<void> {
+  /** Passes if one of three attempts does, because the machine may be busy. */
+  async function upToThreeTimes(measure: () => Promise<void>): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await measure();
@@ -64,8 +64,8 @@ onEachShape({ shapes }, (on) => {
     }
   }
 
-  onShape('a sale opens when it is to open: for nobody sooner, and at no gateway later', () =>
-    once(async () => {
+  onShape('opens a sale on time at every gateway, and for no buyer sooner', () =>
+    upToThreeTimes(async () => {
       const opensAt = Date.now() + 1_500;
       const sale = await createSale(on.url, {
         stock: 100_000,
@@ -75,7 +75,7 @@ onEachShape({ shapes }, (on) => {
       });
       expect(sale.status).toBe('scheduled');
       const crowd = new Buyers();
-      /** Asks all the time, and answers how long after the opening it was rejected for the last time. */
+      /** Buys without a pause; resolves with the time from the opening to the last rejected request. */
       const press = async (gateway: string) => {
         const users = freshUsers(1_000);
         for (let turn = 0, rejectedAt = 0; ; turn++) {
@@ -84,7 +84,7 @@ onEachShape({ shapes }, (on) => {
           if (answer.status === 202) return rejectedAt - opensAt;
           expect(answer.json()).toMatchObject({ type: '/problems/not-open' });
           rejectedAt = sentAt;
-          // Not all of the machine's time is for asking.
+          // Leaves processor time for the gateways.
           await delay(5);
         }
       };
@@ -98,7 +98,7 @@ onEachShape({ shapes }, (on) => {
     }),
   );
 
-  onShape('when a sale closes, those in its queue still get their orders, and nobody else does', async () => {
+  onShape('after a sale has closed, the buyers in its queue still get their orders, and no others', async () => {
     const closesAt = Date.now() + 3_000;
     const sale = await createSale(on.url, {
       stock: 100,
@@ -115,13 +115,13 @@ onEachShape({ shapes }, (on) => {
         const now = await readSale(on.url, sale.id);
         return now.status === 'closed' && now;
       },
-      { what: 'it is closed' },
+      { what: 'the sale is closed' },
     );
     expect(Date.now()).toBeGreaterThanOrEqual(closesAt);
     expect(closed.queue.length).toBeGreaterThan(0);
-    // Rejected by every gateway, whatever it has seen before; and again by its hint.
+    // Rejected by every gateway, whatever its last snapshot says, and then by its new snapshot.
     for (let turn = 0; turn < 3; turn++)
-      expect(tally(await crowd.rush(on.gateways, sale.id, freshUsers(8)))).toEqual({ '409 not-open': 8 });
+      expect(countByResult(await crowd.rush(on.gateways, sale.id, freshUsers(8)))).toEqual({ '409 not-open': 8 });
     for (const { userId, answer } of holders) {
       const again = await crowd.buy(String(on.gateways.at(-1)), sale.id, userId);
       expect(again.status, again.text).toBe(200);
@@ -133,20 +133,22 @@ onEachShape({ shapes }, (on) => {
       expect((await readTicket(on.url, sale.id, ticketOf(answer).ticketId)).status).toBe('ordered');
   });
 
-  onShape('a full queue is drained evenly, at its own pace', () =>
-    once(async () => {
+  onShape('drains a full queue evenly, at the pace of its sale', () =>
+    upToThreeTimes(async () => {
       const count = PER_SECOND * PACE_SECONDS;
       const sale = await createSale(on.url, { stock: count, queueCap: count, drainPerSecond: PER_SECOND });
       const bought = await new Buyers().rush(on.gateways, sale.id, freshUsers(count));
       const boughtAt = performance.now();
-      expect(tally(bought)).toEqual({ 202: count });
-      // Asked meanwhile, a busy gateway would have less time for the queue.
-      await eventually(() => performance.now() > boughtAt + PACE_SECONDS * 1_000, { what: 'it is time' });
+      expect(countByResult(bought)).toEqual({ 202: count });
+      // Requests in the meantime would take processor time from the drain.
+      await eventually(() => performance.now() > boughtAt + PACE_SECONDS * 1_000, {
+        what: 'the drain had the time that it needs',
+      });
       await over(on.url, sale.id);
       const { tickets } = await timesOf(sale.id);
       const times = tickets.map(({ accepted_ms }) => Number(accepted_ms)).toSorted((a, b) => a - b);
       expect(times.length).toBe(count);
-      // First come, first served, as far as several processes can say who was first.
+      // First come, first served, as far as several processes can tell the order.
       const ranks = new Map(times.map((time, rank) => [time, rank]));
       const displaced = tickets.map(({ accepted_ms }, index) =>
         Math.abs(Number(ranks.get(Number(accepted_ms))) - index),
@@ -162,10 +164,10 @@ onEachShape({ shapes }, (on) => {
       console.info(
         `${on.shape.name}: ${perSecond.toFixed(2)}/s of ${PER_SECOND}, at most ${busiest} in ${WINDOW_MS} ms`,
       );
-      // Other tests may take the processor away, and what a slot misses is lost: the benchmark holds it to 2 %.
+      // Other tests may take processor time, and a missed slot is lost; the benchmark requires 2 %.
       expect(perSecond / PER_SECOND).toBeGreaterThan(0.75);
       expect(perSecond / PER_SECOND).toBeLessThan(1.03);
-      // No burst at each second's start.
+      // No burst at the start of each second.
       expect(busiest).toBeLessThanOrEqual(0.85 * PER_SECOND);
     }),
   );

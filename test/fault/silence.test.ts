@@ -167,7 +167,7 @@ test('/healthz asks for no restart while Redis is away, and the queue resumes wh
   await eventually(async () => (await readiness(gateway)).resources.queues?.status === 'down', {
     what: 'Redis is reported down',
   });
-  const rebuilds = async () => (await gateway.output()).split('the queue is silent').length - 1;
+  const rebuilds = async () => (await gateway.output()).split('queue stalled').length - 1;
   const before = await rebuilds();
   const until = performance.now() + 6 * WATCHDOG_MS;
   const codes = new Set<number>();
@@ -194,7 +194,7 @@ test('/healthz asks for a restart while a queue on Redis hands out no jobs', asy
   const queue = queueByHand(system);
   // Its rate limit is used up; reopening the queue does not change that.
   await queue.rateLimit(600_000);
-  await logs(gateway, 'the queue is silent: opened anew');
+  await logs(gateway, 'queue stalled, reopening it');
   await eventually(async () => (await healthCode(gateway)) === 503, {
     what: '/healthz asks for a restart',
     timeoutMs: 30_000,
@@ -212,7 +212,7 @@ test('a queue on Redis that was paused by hand is reopened and resumes', async (
   const { buyers, gateway, databaseUrl } = system;
   const queue = queueByHand(system);
   await queue.pause();
-  await logs(gateway, 'the queue is silent: opened anew');
+  await logs(gateway, 'queue stalled, reopening it');
   const over = performance.now();
   await buyers.moreAdmitted(120);
   const fault = 'a queue on Redis paused by hand';

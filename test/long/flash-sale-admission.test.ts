@@ -1,5 +1,5 @@
-// I4 and I5: what a crowd is told that comes all at once, and what is stored of it. Nobody is admitted beyond the cap or
-// the stock, nobody twice, and who is admitted gets an order like any other.
+// I4 and I5: the responses to a crowd that arrives all at once, and the stored result. No buyer is admitted beyond the cap
+// or the stock, none twice, and every admitted buyer gets an order like any other.
 import { expect, inject, vi } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { checkInvariants, isDrained } from '../fault/support/checker.ts';
@@ -9,25 +9,25 @@ import { onEachShape } from '../service/support/each-shape.ts';
 import {
   admittedOf,
   Buyers,
+  countByResult,
   createSale,
   freshUsers,
   over,
   readSale,
   readTicket,
-  tally,
   ticketOf,
   watch,
 } from '../service/support/flash-sales.ts';
-import { deadlocks, holdDrain } from '../service/support/sale-hands.ts';
+import { blockDrain, deadlocks } from '../service/support/sale-database.ts';
 import { storedSales } from '../service/support/stored-sales.ts';
 import { embedded, gatewaysOnPostgres, gatewaysOnRedis, type System } from '../service/support/systems.ts';
 import { eventually } from '../setup/wait.ts';
 
 const CAP = 40;
-// Seconds where the machine is quiet.
+// Takes seconds on an idle machine.
 vi.setConfig({ testTimeout: 120_000 });
 
-/** What a gateway remembers is at most this old, so whatever happened before is known to all of them. */
+/** The greatest age of a gateway's snapshot, so that every gateway knows what happened before. */
 const KNOWN_AFTER_MS = 1_000;
 
 const servers = inject('servers');
@@ -39,7 +39,7 @@ const prepare = async ({ databaseUrl }: System) => {
 
 onEachShape({ shapes, prepare }, (on) => {
   const onShape = on.test;
-  const whereSeparate = on.shape.separate ? onShape : () => {};
+  const onSeparate = on.shape.separate ? onShape : () => {};
   const buyers = new Buyers();
   const sales: string[] = [];
   const newSale = async (changes: object) => {
@@ -47,7 +47,7 @@ onEachShape({ shapes, prepare }, (on) => {
     sales.push(sale.id);
     return sale;
   };
-  /** Nothing crashes here, so every one of them is counted, soon. */
+  /** No process crashes here, so every rejection is counted soon. */
   const rejectionsCounted = (saleId: string, rejected: FlashSale['counts']['rejected']) =>
     eventually(
       async () => {
@@ -57,10 +57,10 @@ onEachShape({ shapes, prepare }, (on) => {
       { what: 'every rejection is counted' },
     );
 
-  /** A URL for each call, in turn. */
+  /** The gateways in turn. */
   const nextGateway = (index: number) => on.gateways[index % on.gateways.length] as string;
 
-  onShape('ten times the cap at once: the queue is filled to its cap and not by one more', async () => {
+  onShape('fills the queue exactly to its cap when ten times as many buyers arrive at once', async () => {
     const sale = await newSale({ stock: 1_000, queueCap: CAP, drainPerSecond: 10 });
     const watching = watch(on.gateways, sale.id);
     const bought = await buyers.rush(on.gateways, sale.id, freshUsers(10 * CAP));
@@ -69,12 +69,12 @@ onEachShape({ shapes, prepare }, (on) => {
     const left = after.counts.admitted - after.queue.length;
     expect(admitted.length).toBe(after.counts.admitted);
     expect(admitted.length).toBeGreaterThanOrEqual(CAP);
-    // A place is taken again only once someone has left it.
+    // A place is free again only after its ticket has left the queue.
     expect(admitted.length).toBeLessThanOrEqual(CAP + left);
-    expect(tally(bought)).toEqual({ 202: admitted.length, '429 queue-full': 10 * CAP - admitted.length });
+    expect(countByResult(bought)).toEqual({ 202: admitted.length, '429 queue-full': 10 * CAP - admitted.length });
 
     const done = await over(on.url, sale.id);
-    expect(await watching.stop()).toBeGreaterThan(0); // how full it was, the journal tells in the end
+    expect(await watching.stop()).toBeGreaterThan(0); // the exact length is checked by the journal at the end
     expect(done.counts).toMatchObject({ admitted: admitted.length, ordered: admitted.length, released: 0 });
     const orders = new Set<string>();
     for (const { answer } of admitted) {
@@ -90,13 +90,13 @@ onEachShape({ shapes, prepare }, (on) => {
     }
   });
 
-  whereSeparate('while nobody leaves the queue, exactly the cap is admitted, in exact positions', async () => {
+  onSeparate('admits exactly the cap, with exact positions, while no ticket leaves the queue', async () => {
     const { databaseUrl } = on;
     const sale = await newSale({ stock: 1_000, queueCap: CAP, drainPerSecond: 200 });
-    const release = await holdDrain(databaseUrl);
+    const release = await blockDrain(databaseUrl);
     try {
       const users = freshUsers(2 * CAP);
-      // Everyone five times, each time at another gateway.
+      // Every user five times, each time at another gateway.
       const bought = await buyers.rush(on.gateways, sale.id, Array.from({ length: 5 }, () => users).flat());
       const admitted = admittedOf(bought);
       expect(admitted.length).toBe(CAP);
@@ -104,13 +104,13 @@ onEachShape({ shapes, prepare }, (on) => {
       expect(byUser.size).toBe(CAP);
       const positions = admitted.map(({ answer }) => ticketOf(answer).position);
       expect(positions.toSorted((a, b) => a - b)).toEqual(Array.from({ length: CAP }, (_, index) => index + 1));
-      // Who was admitted, and asked again before or after, is told of the same ticket, unless nothing was decided yet.
+      // Other requests of an admitted buyer return the same ticket, unless nothing was decided yet.
       for (const { userId, answer } of bought.filter(({ answer }) => answer.status === 200)) {
         expect(ticketOf(answer).ticketId).toBe(byUser.get(userId));
       }
-      // Asked at the same time, another gateway may not know of the ticket yet: a test below gives it a second.
+      // At the same moment, another gateway may not know the ticket yet; a test below gives it a second.
       const rejected = bought.filter(({ answer }) => answer.status === 429);
-      expect(tally(rejected)).toEqual({ '429 queue-full': rejected.length });
+      expect(countByResult(rejected)).toEqual({ '429 queue-full': rejected.length });
 
       const stored = (await storedSales({ databaseUrl })).get(sale.id);
       const numbers = new Map(stored?.tickets.map(({ id, number }) => [id, number]));
@@ -129,44 +129,44 @@ onEachShape({ shapes, prepare }, (on) => {
     expect((await over(on.url, sale.id)).counts).toMatchObject({ admitted: CAP, ordered: CAP });
   });
 
-  onShape('who asks five times at once has one ticket, also once it is ordered', async () => {
+  onShape('gives a buyer one ticket for five requests at once, even after it is ordered', async () => {
     const users = freshUsers(30);
     const fiveTimes = users.flatMap((user) => Array.from({ length: 5 }, () => user));
     const sale = await newSale({ stock: 100, queueCap: 100, drainPerSecond: 100 });
     const bought = await buyers.rush(on.gateways, sale.id, fiveTimes);
-    expect(tally(bought)).toEqual({ 202: 30, 200: 120 });
+    expect(countByResult(bought)).toEqual({ 202: 30, 200: 120 });
     const byUser = new Map(admittedOf(bought).map(({ userId, answer }) => [userId, ticketOf(answer).ticketId]));
     expect(byUser.size).toBe(30);
     for (const { userId, answer } of bought) expect(ticketOf(answer).ticketId).toBe(byUser.get(userId));
     expect((await over(on.url, sale.id)).counts).toMatchObject({ admitted: 30, ordered: 30 });
 
     const again = await buyers.rush(on.gateways, sale.id, fiveTimes);
-    expect(tally(again)).toEqual({ 200: 150 });
+    expect(countByResult(again)).toEqual({ 200: 150 });
     for (const { userId, answer } of again) {
       expect(ticketOf(answer)).toMatchObject({ ticketId: byUser.get(userId), position: 0 });
     }
     expect((await readSale(on.url, sale.id)).counts.admitted).toBe(30);
   });
 
-  onShape('more queue than stock: every unit is sold, and not one more', async () => {
+  onShape('with more places than stock, sells every unit and no more', async () => {
     const sale = await newSale({ stock: 25, queueCap: 200, drainPerSecond: 200 });
     const bought = await buyers.rush(on.gateways, sale.id, freshUsers(250));
-    expect(tally(bought)).toEqual({ 202: 25, '409 sold-out': 225 });
+    expect(countByResult(bought)).toEqual({ 202: 25, '409 sold-out': 225 });
     const sold = await over(on.url, sale.id);
     expect(sold).toMatchObject({
       status: 'sold-out',
       stock: { initial: 25, remaining: 0, held: 0, sold: 25 },
       counts: { admitted: 25, ordered: 25, released: 0 },
     });
-    expect(tally(await buyers.rush(on.gateways, sale.id, freshUsers(20)))).toEqual({ '409 sold-out': 20 });
+    expect(countByResult(await buyers.rush(on.gateways, sale.id, freshUsers(20)))).toEqual({ '409 sold-out': 20 });
     await rejectionsCounted(sale.id, { queueFull: 0, soldOut: 245, notOpen: 0 });
   });
 
-  onShape('more stock than queue: who comes again while it is full gets a unit, until all are sold', async () => {
+  onShape('with more stock than places, buyers that repeat their requests get units until all are sold', async () => {
     const sale = await newSale({ stock: 60, queueCap: 10, drainPerSecond: 50 });
     const watching = watch(on.gateways, sale.id);
     const rejected = { queueFull: 0, soldOut: 0, notOpen: 0 };
-    /** Asks, at one gateway after the other, until there is a ticket or nothing left. */
+    /** Tries one gateway after the other, until the buyer has a ticket or the sale is sold out. */
     const persistent = async (userId: string, first: number) =>
       eventually(
         async () => {
@@ -181,7 +181,7 @@ onEachShape({ shapes, prepare }, (on) => {
             rejected.queueFull++;
           }
         },
-        { what: 'a decision for good' },
+        { what: 'a final decision' },
       );
     const outcomes = await Promise.all(freshUsers(75).map(persistent));
     expect(await watching.stop()).toBeGreaterThan(0);
@@ -192,7 +192,7 @@ onEachShape({ shapes, prepare }, (on) => {
     await rejectionsCounted(sale.id, rejected);
   });
 
-  onShape('in a flood, who holds a ticket is told so by every gateway, whatever it tells the others', async () => {
+  onShape('in a flood, every gateway returns the tickets of their holders while it rejects newcomers', async () => {
     const full = await newSale({ stock: 1_000, queueCap: 20, drainPerSecond: 5 });
     const soldOut = await newSale({ stock: 20, queueCap: 100, drainPerSecond: 200 });
     for (const sale of [full, soldOut]) {
@@ -216,21 +216,21 @@ onEachShape({ shapes, prepare }, (on) => {
         }),
       );
       await eventually(() => rejected > 50 && performance.now() - heldSince > KNOWN_AFTER_MS, {
-        what: 'the flood is on, and every gateway has looked again',
+        what: 'the flood has started, and every gateway has a new snapshot',
       });
-      const asked = await buyers.rush(
+      const repeated = await buyers.rush(
         on.gateways,
         sale.id,
         [...holders.keys()].flatMap((user) => Array.from({ length: 5 }, () => user)),
       );
       flooding = false;
       await flood;
-      expect(tally(asked)).toEqual({ 200: 5 * holders.size });
-      for (const { userId, answer } of asked) expect(ticketOf(answer).ticketId).toBe(holders.get(userId));
+      expect(countByResult(repeated)).toEqual({ 200: 5 * holders.size });
+      for (const { userId, answer } of repeated) expect(ticketOf(answer).ticketId).toBe(holders.get(userId));
     }
   });
 
-  whereSeparate('a ticket that one gateway gave is known to all of them within a second', async () => {
+  onSeparate('every gateway knows a ticket of another one within a second', async () => {
     const sale = await newSale({ stock: 1_000, queueCap: 5, drainPerSecond: 20 });
     const newcomers = () => buyers.rush(on.gateways, sale.id, freshUsers(20));
     for (let round = 0; round < 3; round++) {
@@ -239,10 +239,10 @@ onEachShape({ shapes, prepare }, (on) => {
           const admitted = admittedOf(await newcomers());
           return admitted.length > 0 && admitted.map(({ userId }) => userId);
         },
-        { what: 'somebody is admitted' },
+        { what: 'a buyer is admitted' },
       );
       const heldSince = performance.now();
-      // Others are rejected everywhere all the time, so that no gateway has to ask the row about anybody it does not know.
+      // Every gateway rejects others all the time, so that it sends no unknown buyer to the row.
       let rejected = 0;
       await eventually(
         async () => {
@@ -252,27 +252,27 @@ onEachShape({ shapes, prepare }, (on) => {
         { what: 'a second is over' },
       );
       expect(rejected).toBeGreaterThan(0);
-      const asked = await buyers.rush(
+      const repeated = await buyers.rush(
         on.gateways,
         sale.id,
         holders.flatMap((user) => on.gateways.map(() => user)),
       );
-      expect(tally(asked)).toEqual({ 200: asked.length });
+      expect(countByResult(repeated)).toEqual({ 200: repeated.length });
     }
   });
 
-  whereSeparate('sales side by side do not wait for each other in a circle', async () => {
+  onSeparate('sales at the same time cause no deadlock', async () => {
     const several = await Promise.all(
       Array.from({ length: 6 }, () => newSale({ stock: 200, queueCap: 200, drainPerSecond: 100 })),
     );
     const bought = await Promise.all(several.map((sale) => buyers.rush(on.gateways, sale.id, freshUsers(60))));
-    expect(bought.map(tally)).toEqual(several.map(() => ({ 202: 60 })));
+    expect(bought.map(countByResult)).toEqual(several.map(() => ({ 202: 60 })));
     for (const sale of several)
       expect((await over(on.url, sale.id)).counts).toMatchObject({ admitted: 60, ordered: 60 });
     expect(await deadlocks(on.databaseUrl)).toBe(0);
   });
 
-  onShape('what is stored of all this keeps every promise', async () => {
+  onShape('the stored result of all this violates no guarantee', async () => {
     for (const id of sales) await over(on.url, id);
     const { databaseUrl, dataDir } = on.system;
     const stored = databaseUrl ? { databaseUrl } : { dataDir: String(dataDir) };
@@ -283,7 +283,7 @@ onEachShape({ shapes, prepare }, (on) => {
     }
     const judged = await storedSales(stored);
     expect([...judged.keys()].sort()).toEqual(sales.toSorted());
-    // The first one was meant to be full.
+    // The queue of the first sale was full.
     expect(judged.get(String(sales[0]))?.longest).toBe(CAP);
     const verdict = await checkInvariants(stored, new Map(), buyers.log);
     expect(verdict).toMatchObject({ violations: [], failed: [], lost: 0, duplicated: 0 });

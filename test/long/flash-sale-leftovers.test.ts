@@ -1,4 +1,4 @@
-// Of a sale that has ended nothing is left at the server that paced its queue, whatever its processes went through.
+// When a sale has ended, the queue server keeps nothing of its queue, whatever happened to the processes.
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { serviceNames } from '../../contracts/services.ts';
@@ -30,17 +30,17 @@ describe.for(shapes)('paced by %s', ([pacedBy, shape]) => {
   });
 
   const databaseUrl = () => String(system.databaseUrl);
-  const left = () =>
+  const stored = () =>
     pacedBy === 'Redis'
       ? keysOf(redis, `${system.prefix}:`)
       : rowsOf((sql) => query(databaseUrl(), sql), `${system.prefix}.`);
-  const nothingIsLeft = () =>
+  const isRemoved = () =>
     eventually(
       async () => {
-        expect(await left()).toEqual([]);
+        expect(await stored()).toEqual([]);
         return true;
       },
-      { what: 'nothing is left', timeoutMs: 20_000 },
+      { what: 'the queues are removed', timeoutMs: 20_000 },
     );
   const buyAll = async (saleId: string, users: number) => {
     const gateways = gatewaysOf(system);
@@ -54,18 +54,18 @@ describe.for(shapes)('paced by %s', ([pacedBy, shape]) => {
   const queued = (saleId: string) =>
     count(databaseUrl(), `sluice_flash_sale.tickets WHERE sale_id = '${saleId}' AND status = 'queued'`);
 
-  onShape('that ends while it is drained', async () => {
+  onShape('removes the queue of a sale that ends while it is drained', async () => {
     const [url = ''] = gatewaysOf(system);
     const { id } = await createSale(url, { drainPerSecond: 20 });
     await buyAll(id, 50);
-    await eventually(async () => (await left()).length > 0, { what: 'there is a queue' });
+    await eventually(async () => (await stored()).length > 0, { what: 'the queue exists' });
     await end(id);
     await over(url, id);
-    await nothingIsLeft();
+    await isRemoved();
   });
 
   onShape(
-    'that ends while no process runs, with and without queued tickets',
+    'removes the queues of sales that end while no process runs, with and without queued tickets',
     async () => {
       const [url = ''] = gatewaysOf(system);
       const gateways = system.processes('flash-sale');
@@ -76,11 +76,11 @@ describe.for(shapes)('paced by %s', ([pacedBy, shape]) => {
       await Promise.all(gateways.map((each) => each.kill()));
       expect([await queued(drained.id), (await queued(waiting.id)) > 0]).toEqual([0, true]);
       for (const { id } of [drained, waiting]) await end(id);
-      expect((await left()).length).toBeGreaterThan(0);
+      expect((await stored()).length).toBeGreaterThan(0);
       await Promise.all(gateways.map((each) => each.start()));
       await over(url, waiting.id);
       expect((await readSale(url, waiting.id)).counts).toMatchObject({ admitted: 50, ordered: 50 });
-      await nothingIsLeft();
+      await isRemoved();
     },
     60_000,
   );

@@ -1,10 +1,10 @@
-// How many were rejected is counted sale by sale: one that cannot be counted is retried at growing intervals, and the
-// others do not notice.
+// Rejections are stored independently for each sale: a write that fails is retried at growing intervals, and delays no
+// other sale.
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
 import type { PacedQueues } from '../../infra/queue/port.ts';
-import { Admission } from '../../services/flash-sale/admission.ts';
 import { flashSaleService } from '../../services/flash-sale/index.ts';
+import { SaleAdmission } from '../../services/flash-sale/sale-admission.ts';
 import { findSale, insertSale } from '../../services/flash-sale/store/sales.ts';
 import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
 import { openAlone } from '../setup/service-alone.ts';
@@ -18,7 +18,7 @@ const places = [
 
 describe.for(places)('on $place', ({ place, available, open }) => {
   const there = test.skipIf(!available);
-  /** PGlite has one session, so no statement waits for another's lock. */
+  /** PGlite has a single session, in which no statement waits for a lock. */
   const withSessions = test.skipIf(!available || place === 'PGlite');
   let databases: Databases;
   beforeAll(async () => {
@@ -30,7 +30,7 @@ describe.for(places)('on $place', ({ place, available, open }) => {
   });
   afterAll(() => databases?.close());
 
-  /** Several sales that are not open yet, so that every purchase is rejected. */
+  /** Sales that are not open yet, so that every purchase is rejected. */
   async function startAdmission(sales: number) {
     const { database } = databases;
     const ids = Array.from({ length: sales }, () => uuidv7());
@@ -46,7 +46,7 @@ describe.for(places)('on $place', ({ place, available, open }) => {
         holdSeconds: 0,
         opensAt: new Date(Date.now() + 3_600_000).toISOString(),
       });
-    const admission = new Admission({ database, onAdmitted: () => undefined, log });
+    const admission = new SaleAdmission({ database, onAdmitted: () => undefined, log });
     admission.start();
     onTestFinished(() => admission.stop());
     const reject = async (saleId: string, times: number) => {
@@ -57,7 +57,7 @@ describe.for(places)('on $place', ({ place, available, open }) => {
     return { ids, admission, reject, counted };
   }
 
-  /** Before each write of this sale's counts, the database does `hindrance`. */
+  /** Makes the database run `hindrance` before each write of this sale's counts; resolves with a function that ends it. */
   async function hinder(saleId: string, hindrance: string): Promise<() => Promise<void>> {
     await databases.database.script(`
       CREATE SEQUENCE sluice_flash_sale.attempts;
@@ -75,7 +75,7 @@ describe.for(places)('on $place', ({ place, available, open }) => {
     return end;
   }
 
-  there('a sale that cannot be counted is retried with growing pauses, and the others are counted', async () => {
+  there('retries a write that fails with growing pauses, and stores the other sales', async () => {
     const { ids, reject, counted } = await startAdmission(3);
     const [bad = '', ...good] = ids;
     const endHindrance = await hinder(bad, "RAISE EXCEPTION 'no room for this sale'");
@@ -86,22 +86,23 @@ describe.for(places)('on $place', ({ place, available, open }) => {
       return row?.attempts ?? 0;
     };
     await reject(bad, 5);
-    await eventually(async () => (await attempts()) > 0, { what: 'it is tried' });
+    await eventually(async () => (await attempts()) > 0, { what: 'a write is tried' });
     for (const id of good) await reject(id, 7);
-    for (const id of good) await eventually(async () => (await counted(id)) === 7, { what: 'a good one is counted' });
+    for (const id of good) await eventually(async () => (await counted(id)) === 7, { what: 'another sale is stored' });
     const from = performance.now();
     const before = await attempts();
     await eventually(async () => (await attempts()) >= before + 3, { what: 'three more attempts' });
     expect(performance.now() - from).toBeGreaterThan(700);
     await reject(bad, 4);
     for (const id of good) await reject(id, 2);
-    for (const id of good) await eventually(async () => (await counted(id)) === 9, { what: 'it is counted on' });
+    for (const id of good)
+      await eventually(async () => (await counted(id)) === 9, { what: 'another sale is stored again' });
     expect(await counted(bad)).toBe(0);
     await endHindrance();
-    await eventually(async () => (await counted(bad)) === 9, { what: 'all of it is counted', timeoutMs: 15_000 });
+    await eventually(async () => (await counted(bad)) === 9, { what: 'all counts are stored', timeoutMs: 15_000 });
   });
 
-  withSessions('a sale whose count hangs holds up no other, nor the stop', async () => {
+  withSessions('a write that hangs delays neither other sales nor the stop', async () => {
     const { ids, admission, reject, counted } = await startAdmission(2);
     const [bad = '', good = ''] = ids;
     const lock = 4_713;
@@ -119,15 +120,15 @@ describe.for(places)('on $place', ({ place, available, open }) => {
           );
           return row?.waiting === 1;
         },
-        { what: 'its count hangs' },
+        { what: 'the write hangs' },
       );
       await reject(good, 3);
-      await eventually(async () => (await counted(good)) === 3, { what: 'the other one is counted' });
+      await eventually(async () => (await counted(good)) === 3, { what: 'the other sale is stored' });
       const from = performance.now();
       await admission.stop();
       expect(performance.now() - from).toBeLessThan(5_000);
     });
     await released;
-    await eventually(async () => (await counted(bad)) === 3, { what: 'what hung is counted after all' });
+    await eventually(async () => (await counted(bad)) === 3, { what: 'the write that hung is committed' });
   });
 });

@@ -170,8 +170,8 @@ describe.runIf(databaseUrl)('a lock on a dead connection', () => {
       accept: async () => {
         accepted++;
       },
-      giveUp: async () => {},
-      stallMs: 60_000,
+      onFailed: async () => {},
+      stalledAfterMs: 60_000,
       onRebuild: () => {},
       log,
     });

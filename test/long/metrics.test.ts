@@ -23,7 +23,7 @@ const LABELS: Readonly<Record<string, readonly string[]>> = {
   type: [...eventTypes, 'unknown'],
   outcome: ['done', 'repeated', 'retrying', 'dead', 'reply-retrying', 'reply-dead', 'admitted', 'yours', ...rejections],
   channel: ['bus', 'user'],
-  by: ['row', 'hint'],
+  by: ['row', 'snapshot'],
   reason: ['inFlight', 'lag'],
 };
 

@@ -3,9 +3,17 @@
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { call, completed, freshUser, placeOrder } from '../service/support/api.ts';
-import { Buyers, createSale, freshUsers, gatewaysOf, over, readSale, tally } from '../service/support/flash-sales.ts';
+import {
+  Buyers,
+  countByResult,
+  createSale,
+  freshUsers,
+  gatewaysOf,
+  over,
+  readSale,
+} from '../service/support/flash-sales.ts';
 import { holdPoints } from '../service/support/hold-points.ts';
-import { holdDrain } from '../service/support/sale-hands.ts';
+import { blockDrain } from '../service/support/sale-database.ts';
 import { gatewaysOnPostgres, type System } from '../service/support/systems.ts';
 import { eventually } from '../setup/wait.ts';
 
@@ -71,10 +79,10 @@ describe.skipIf(!shape.available)('a process that makes no progress', () => {
   test('names flash-sale if its queue does not drain, and is healthy once it does', async () => {
     const gateways = gatewaysOf(system);
     const url = String(gateways[0]);
-    const release = await holdDrain(databaseUrl);
+    const release = await blockDrain(databaseUrl);
     onTestFinished(release);
     const sale = await createSale(url, { drainPerSecond: 20 });
-    expect(tally(await new Buyers().rush(gateways, sale.id, freshUsers(20)))).toEqual({ 202: 20 });
+    expect(countByResult(await new Buyers().rush(gateways, sale.id, freshUsers(20)))).toEqual({ 202: 20 });
     const { url: drainer, health } = await unhealthy(gateways);
     expect(health).toEqual({ code: 503, status: 'down', silent: ['flash-sale'] });
     expect(await rebuildsOf(drainer, 'flash-sale')).toBeGreaterThan(3);

@@ -52,8 +52,8 @@ export const flashSaleMutations: readonly Mutation[] = [
     changes: [
       {
         file: 'services/flash-sale/store/tickets.ts',
-        find: 'SET queued = s.queued - n\n',
-        replace: 'SET queued = s.queued - 2 * n\n',
+        find: "updateTotals('accepted', 'queued = s.queued - n')",
+        replace: "updateTotals('accepted', 'queued = s.queued - 2 * n')",
       },
     ],
     tests: {

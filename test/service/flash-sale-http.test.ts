@@ -1,4 +1,4 @@
-// What programs and browsers are answered about flash sales: shapes, statuses, headers, and pages.
+// The HTTP responses about flash sales, for programs and browsers: bodies, statuses, headers and pages.
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 import type { FlashSale, Purchase, Rejection } from '../../contracts/flash-sales.ts';
 import type { Readiness } from '../../contracts/operations.ts';
@@ -20,7 +20,7 @@ import {
 } from './support/flash-sales.ts';
 import { embedded, gatewaysOnPostgres, type Shape, type System } from './support/systems.ts';
 
-// Seconds where the machine is quiet.
+// Takes seconds on an idle machine.
 vi.setConfig({ testTimeout: 120_000 });
 
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
@@ -40,7 +40,7 @@ describe.for(shapes)('%s', ([, shape]) => {
   afterAll(() => system?.remove());
 
   const soon = (ms: number) => new Date(Date.now() + ms).toISOString();
-  /** Nobody leaves its queue before the test is over but the first, or few. */
+  /** A sale with a full queue, which at most a few tickets leave before the test is over. */
   const fullSale = async (queueCap: number) => {
     const sale = await createSale(url, { stock: 1_000, queueCap, drainPerSecond: 1 });
     const users = freshUsers(2 * queueCap);
@@ -66,7 +66,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     });
   }
 
-  /** Where a browser is sent; the page there answers 200. */
+  /** Follows a browser's redirect to a page with status 200. */
   async function followed(answer: Answer): Promise<{ location: string; page: Answer }> {
     expect(answer.status, answer.text).toBe(303);
     expect(answer.headers.vary).toMatch(/\bAccept\b/i);
@@ -79,9 +79,9 @@ describe.for(shapes)('%s', ([, shape]) => {
   }
 
   describe('a sale', () => {
-    onShape('is answered as it was asked for, and where it is', async () => {
+    onShape('is created as requested, and Location names it', async () => {
       const opensAt = '2099-12-31T23:02:03.456Z';
-      const body = saleOf({ opensAt, closesAt: '2100-01-02T00:00:00Z', note: 'a field that nobody asked for' });
+      const body = saleOf({ opensAt, closesAt: '2100-01-02T00:00:00Z', note: 'an unknown field' });
       const answer = await postJson(`${url}/flash-sales`, body);
       expect(answer.status, answer.text).toBe(201);
       const sale = answer.json<FlashSale>();
@@ -107,7 +107,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       expect(read.headers.vary).toMatch(/\bAccept\b/i);
     });
 
-    onShape('opens at once and never closes, unless it is told when', async () => {
+    onShape('opens at once and never closes, unless the request says when', async () => {
       const sale = await createSale(url);
       expect(sale).toMatchObject({ status: 'open', opensAt: expect.stringMatching(INSTANT), closesAt: null });
       expect(Math.abs(Date.parse(sale.opensAt) - Date.now())).toBeLessThan(10_000);
@@ -115,39 +115,42 @@ describe.for(shapes)('%s', ([, shape]) => {
   });
 
   describe('a purchase', () => {
-    onShape('is 202 with a ticket and its place, then 200 with the same, also once it is ordered', async () => {
-      const sale = await createSale(url);
-      const userId = freshUser();
-      const answer = await buy(url, sale.id, userId);
-      expect(answer.status, answer.text).toBe(202);
-      const purchase = answer.json<Purchase>();
-      expect(purchase).toEqual({
-        ticketId: expect.stringMatching(UUID_V7),
-        position: 1,
-        statusUrl: `/flash-sales/${sale.id}/purchases/${purchase.ticketId}`,
-      });
-      expect(answer.headers.location).toBe(purchase.statusUrl);
-      expect(answer.headers.vary).toMatch(/\bAccept\b/i);
+    onShape(
+      'is 202 with a ticket and its position, then 200 with the same ticket, even after it is ordered',
+      async () => {
+        const sale = await createSale(url);
+        const userId = freshUser();
+        const answer = await buy(url, sale.id, userId);
+        expect(answer.status, answer.text).toBe(202);
+        const purchase = answer.json<Purchase>();
+        expect(purchase).toEqual({
+          ticketId: expect.stringMatching(UUID_V7),
+          position: 1,
+          statusUrl: `/flash-sales/${sale.id}/purchases/${purchase.ticketId}`,
+        });
+        expect(answer.headers.location).toBe(purchase.statusUrl);
+        expect(answer.headers.vary).toMatch(/\bAccept\b/i);
 
-      const ticket = await eventually(
-        async () => {
-          const now = await readTicket(url, sale.id, purchase.ticketId);
-          return now.status === 'ordered' && now;
-        },
-        { what: 'it is ordered' },
-      );
-      expect(ticket).toEqual({ status: 'ordered', orderId: expect.stringMatching(UUID_V7) });
-      const order = await completed(system.url('order'), String(ticket.orderId));
-      expect(order).toMatchObject({ userId, total: 5_900, currency: 'GBP' });
-      expect(order.items).toEqual([{ sku: 'LAMP', name: 'Lamp', quantity: 1, unitPrice: 5_900 }]);
+        const ticket = await eventually(
+          async () => {
+            const now = await readTicket(url, sale.id, purchase.ticketId);
+            return now.status === 'ordered' && now;
+          },
+          { what: 'the ticket is ordered' },
+        );
+        expect(ticket).toEqual({ status: 'ordered', orderId: expect.stringMatching(UUID_V7) });
+        const order = await completed(system.url('order'), String(ticket.orderId));
+        expect(order).toMatchObject({ userId, total: 5_900, currency: 'GBP' });
+        expect(order.items).toEqual([{ sku: 'LAMP', name: 'Lamp', quantity: 1, unitPrice: 5_900 }]);
 
-      const again = await buy(url, sale.id, userId);
-      expect([again.status, again.json()]).toEqual([200, { ...purchase, position: 0 }]);
-      expect(again.headers.location).toBe(purchase.statusUrl);
-      expect((await over(url, sale.id)).counts).toMatchObject({ admitted: 1, ordered: 1 });
-    });
+        const again = await buy(url, sale.id, userId);
+        expect([again.status, again.json()]).toEqual([200, { ...purchase, position: 0 }]);
+        expect(again.headers.location).toBe(purchase.statusUrl);
+        expect((await over(url, sale.id)).counts).toMatchObject({ admitted: 1, ordered: 1 });
+      },
+    );
 
-    onShape('takes a form as well, and answers programs in JSON all the same', async () => {
+    onShape('accepts a form too, and responds to programs in JSON', async () => {
       const sale = await createSale(url);
       const userId = freshUser();
       const form = await call(`${url}/flash-sales/${sale.id}/purchases`, {
@@ -163,11 +166,11 @@ describe.for(shapes)('%s', ([, shape]) => {
       }
     });
 
-    onShape('of a full queue is 429, with the time until it is worth coming back', async () => {
+    onShape('is 429 for a full queue, with the time until another attempt is worthwhile', async () => {
       const { sale, rejected } = await fullSale(20);
       const delays = new Set<number>();
       for (const user of freshUsers(30)) {
-        // By whom it was rejected makes no difference: the row, or the hint in the process.
+        // Rejections by the row and by the snapshot look the same.
         const answer = await buy(url, sale.id, user);
         if (answer.status !== 429) continue;
         expectRejected(answer, 429, 'queue-full');
@@ -175,21 +178,23 @@ describe.for(shapes)('%s', ([, shape]) => {
         delays.add(Number(answer.headers['retry-after']));
       }
       expectRejected(rejected, 429, 'queue-full');
-      // About twenty seconds, spread over half to one and a half of it.
+      // About twenty seconds, spread over half to one and a half times as much.
       expect(Math.min(...delays)).toBeGreaterThanOrEqual(8);
       expect(Math.max(...delays)).toBeLessThanOrEqual(31);
       expect(delays.size).toBeGreaterThan(5);
     });
 
     onShape(
-      'of a sale that is sold out is 409, and of one that is not open 409 with the time until it opens',
+      'is 409 for a sold-out sale, and 409 with the time until it opens for a sale that is not open',
       async () => {
         const soldOut = await createSale(url, { stock: 1 });
         expect((await buy(url, soldOut.id, freshUser())).status).toBe(202);
         const closed = await createSale(url, { closesAt: soon(300) });
-        await eventually(async () => (await readSale(url, closed.id)).status === 'closed', { what: 'it is closed' });
+        await eventually(async () => (await readSale(url, closed.id)).status === 'closed', {
+          what: 'the sale is closed',
+        });
         const scheduled = await createSale(url, { opensAt: soon(3_600_000) });
-        // Three times each: by the row, by what the gate has seen, by the hint.
+        // Three times each: by the row without and with a snapshot, and by the snapshot.
         for (let turn = 0; turn < 3; turn++) {
           const sold = await buy(url, soldOut.id, freshUser());
           expectRejected(sold, 409, 'sold-out');
@@ -222,18 +227,18 @@ describe.for(shapes)('%s', ([, shape]) => {
       },
     );
 
-    onShape('whoever closed it meanwhile, the rejection says so', async () => {
+    onShape('is rejected as closed although an earlier snapshot shows the sale as open', async () => {
       const sale = await createSale(url, { stock: 2, queueCap: 1, drainPerSecond: 1, closesAt: soon(4_000) });
-      // The gate has seen it open.
+      // The gateway reads the sale while it is open.
       expect((await buy(url, sale.id, freshUser())).status).toBe(202);
       for (const user of freshUsers(2)) await buy(url, sale.id, user);
-      await eventually(async () => (await readSale(url, sale.id)).status === 'closed', { what: 'it is closed' });
+      await eventually(async () => (await readSale(url, sale.id)).status === 'closed', { what: 'the sale is closed' });
       const answer = await buy(url, sale.id, freshUser());
       expectRejected(answer, 409, 'not-open');
       expect(answer.json()).toMatchObject({ title: 'The sale is closed' });
     });
 
-    onShape('who was told of an opening a while ago is told of it anew', async () => {
+    onShape('gets a shorter Retry-After the closer the opening is', async () => {
       const opensAt = Date.now() + 9_000;
       const sale = await createSale(url, { opensAt: new Date(opensAt).toISOString() });
       const early = await buy(url, sale.id, freshUser());
@@ -241,29 +246,32 @@ describe.for(shapes)('%s', ([, shape]) => {
       await eventually(() => Date.now() > opensAt - 5_000, { what: 'five seconds are left' });
       const later = await buy(url, sale.id, freshUser());
       expect(later.status).toBe(409);
-      // Or whoever does as told would come after the others.
+      // With the earlier value, an obedient buyer would come later than the others.
       expect(Number(later.headers['retry-after'])).toBeLessThanOrEqual(8);
     });
 
-    onShape('of a sale that fills as it opens is not sent back at once by those who saw it before', async () => {
-      const opensAt = Date.now() + 4_000;
-      const sale = await createSale(url, {
-        stock: 1_000,
-        queueCap: 60,
-        drainPerSecond: 1,
-        opensAt: new Date(opensAt).toISOString(),
-      });
-      expect((await buy(url, sale.id, freshUser())).status).toBe(409);
-      await eventually(() => Date.now() > opensAt + 20, { what: 'it is open' });
-      const bought = await new Buyers().rush([url], sale.id, freshUsers(180));
-      const rejected = bought.map(({ answer }) => answer).filter(({ status }) => status === 429);
-      expect(rejected.length).toBeGreaterThan(100);
-      expect(Math.min(...rejected.map(({ headers }) => Number(headers['retry-after'])))).toBeGreaterThanOrEqual(25);
-    });
+    onShape(
+      'is never rejected with the Retry-After of an older snapshot when the queue fills at the opening',
+      async () => {
+        const opensAt = Date.now() + 4_000;
+        const sale = await createSale(url, {
+          stock: 1_000,
+          queueCap: 60,
+          drainPerSecond: 1,
+          opensAt: new Date(opensAt).toISOString(),
+        });
+        expect((await buy(url, sale.id, freshUser())).status).toBe(409);
+        await eventually(() => Date.now() > opensAt + 20, { what: 'the sale is open' });
+        const bought = await new Buyers().rush([url], sale.id, freshUsers(180));
+        const rejected = bought.map(({ answer }) => answer).filter(({ status }) => status === 429);
+        expect(rejected.length).toBeGreaterThan(100);
+        expect(Math.min(...rejected.map(({ headers }) => Number(headers['retry-after'])))).toBeGreaterThanOrEqual(25);
+      },
+    );
   });
 
   describe('a browser', () => {
-    onShape('is shown the sale, sends its form, and is led to a page about its ticket', async () => {
+    onShape('gets the page of the sale, sends its form, and is redirected to the page of its ticket', async () => {
       const sale = await createSale(url, { name: 'Lamp <b>&"' });
       const page = await call(`${url}/flash-sales/${sale.id}`, { headers: asBrowser });
       expect(page.status).toBe(200);
@@ -278,7 +286,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       const { ticketId } = ticketOf(await buy(url, sale.id, userId));
       expect(location).toBe(`/flash-sales/${sale.id}/purchases/${ticketId}`);
       expect(ticketPage.text).toContain(ticketId);
-      // Who comes back is led to the same page, which ends with the order.
+      // A returning buyer is redirected to the same page, which ends with the order.
       expect((await followed(await buyByForm(url, sale.id, { userId }))).location).toBe(location);
       await over(url, sale.id);
       const { orderId } = await readTicket(url, sale.id, ticketId);
@@ -286,7 +294,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       expect(last.text).toContain(`/orders/${orderId}`);
     });
 
-    onShape('is led to the reason where there is no ticket', async () => {
+    onShape('is redirected to the page with the reason of a rejection', async () => {
       const { sale: full } = await fullSale(5);
       const soldOut = await createSale(url, { stock: 1 });
       await buy(url, soldOut.id, freshUser());
@@ -296,14 +304,14 @@ describe.for(shapes)('%s', ([, shape]) => {
         [scheduled.id, 'not-open', /not open yet/],
         [full.id, 'queue-full', /The queue is full/],
       ];
-      for (const [saleId, reason, words] of reasons) {
+      for (const [saleId, reason, message] of reasons) {
         await eventually(
           async () => {
             const answer = await buyByForm(url, saleId, { userId: freshUser() });
-            if (String(answer.headers.location).includes('/purchases/')) return false; // someone has left the queue
+            if (String(answer.headers.location).includes('/purchases/')) return false; // a ticket has left the queue
             const { location, page } = await followed(answer);
             expect(location).toContain(`/flash-sales/${saleId}/rejected?reason=${reason}&`);
-            expect(page.text).toMatch(words);
+            expect(page.text).toMatch(message);
             expect(page.text).not.toMatch(/<script[^>]+src=|<link[^>]+href=/);
             return true;
           },
@@ -313,7 +321,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     });
   });
 
-  onShape('the readiness of a gateway names its queues', async () => {
+  onShape('the readiness of a gateway includes its queues', async () => {
     const readiness = await get<Readiness>(`${url}/readyz`);
     expect(readiness.resources).toMatchObject({ queues: { status: 'up' } });
     expect(readiness.consumers).toHaveProperty('flash-sale');

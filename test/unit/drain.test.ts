@@ -1,4 +1,4 @@
-// The drain without a database or a queue: what it makes of a database and of queues that do not answer.
+// The drain on a fake database and fake queues that fail or do not respond.
 import { pino } from 'pino';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type Database, DatabaseUnavailable } from '../../infra/database/port.ts';
@@ -11,12 +11,12 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-/** A drain that asks `list` for the sales to be drained. */
+/** A drain that gets the sales to drain from `list`. */
 function startDrain(list: () => object[], queue: Partial<PacedQueue> = {}) {
   const seen = { rebuilds: 0, lists: 0 };
   const database = {
     query: async (text: string) => {
-      if (!text.includes('admitted - queued AS left')) return []; // no ticket needs a job
+      if (!text.includes('admitted - queued AS processed')) return []; // no ticket needs a job
       seen.lists++;
       return list();
     },
@@ -33,8 +33,8 @@ function startDrain(list: () => object[], queue: Partial<PacedQueue> = {}) {
       close: async () => {},
     },
     accept: async () => {},
-    giveUp: async () => {},
-    stallMs: 300,
+    onFailed: async () => {},
+    stalledAfterMs: 300,
     onRebuild: () => seen.rebuilds++,
     log: pino({ level: 'silent' }),
   });
@@ -44,13 +44,13 @@ function startDrain(list: () => object[], queue: Partial<PacedQueue> = {}) {
 }
 
 describe('the drain', () => {
-  const sale = (id: string) => ({ id, drain_per_second: 100, queued: 5, left: 0 });
+  const sale = (id: string) => ({ id, drainPerSecond: 100, queued: 5, processed: 0 });
 
-  // After the failures: with the time that they took, the queue has been silent for too long already.
+  // Including the time of the failures, the queue would have stalled.
   test.each([
     { error: new TypeError('not a function'), rebuilds: 1 },
     { error: new DatabaseUnavailable(new Error('gone')), rebuilds: 0 },
-  ])('a silent queue is excused by a database that is away, not by an error of our own: $error', async (each) => {
+  ])('does not count the time without a database as a stall, but the time after other errors: $error', async (each) => {
     const seen = startDrain(() => {
       if (seen.lists > 1 && seen.lists < 5) throw each.error;
       return seen.lists < 6 ? [sale('a')] : [];
@@ -59,7 +59,7 @@ describe('the drain', () => {
     expect(seen.rebuilds).toBe(each.rebuilds);
   });
 
-  test('queues that do not close are given up together', async () => {
+  test('waits for queues that do not close for two seconds in all, not for each', async () => {
     const sales = Array.from({ length: 10 }, (_, index) => sale(`sale-${index}`));
     const seen = startDrain(() => (seen.lists === 1 ? sales : []), { close: () => new Promise(() => {}) });
     await eventually(() => seen.lists > 2, { what: 'it goes on', timeoutMs: 6_000 });

@@ -38,7 +38,7 @@ describe('the arrivals', () => {
     expect(planOf({ ...options, patience: 9 }).visits).toEqual(planOf(options).visits);
   });
 
-  test('are in order: early birds, half of all within the first tenth of the time, and a tail to its end', () => {
+  test('are in order: a few before the opening, half of all within the first tenth of the time, and a tail to its end', () => {
     const times = planOf({ ...options, repeat: 0 }).visits.map(({ atMs }) => atMs);
     expect(times).toHaveLength(options.buyers);
     expect(times).toEqual(times.toSorted((a, b) => a - b));
@@ -50,7 +50,7 @@ describe('the arrivals', () => {
     expect(times.at(-1)).toBeLessThanOrEqual(10_000);
   });
 
-  test('come from different buyers, of whom some come twice and some give up at once', () => {
+  test('come from different buyers; some come twice, and some give up at once', () => {
     const { buyers, visits } = planOf(options);
     expect(new Set(buyers.map(({ userId }) => userId)).size).toBe(options.buyers);
     expect(visits.length / options.buyers).toBeCloseTo(1.05, 1.5);
@@ -60,7 +60,7 @@ describe('the arrivals', () => {
   });
 });
 
-test('the agenda hands out everything once, in order of time, when it is due', async () => {
+test('the agenda delivers every item once, in order of time, when it is due', async () => {
   const random = mulberry32(3);
   const now = performance.now();
   const times = Array.from({ length: 2_000 }, () => now + random() * 100);
@@ -79,7 +79,7 @@ test('the agenda hands out everything once, in order of time, when it is due', a
   agenda.clear();
   const later = dropped + 5;
   agenda.add(later, later);
-  await eventually(() => seen.includes(later), { what: 'what comes after it' });
+  await eventually(() => seen.includes(later), { what: 'the item after it' });
   expect(seen).not.toContain(dropped);
 });
 
@@ -89,7 +89,7 @@ describe('a buyer', () => {
   const full: PurchaseAnswer = { outcome: 'queue-full', retryAfterMs: 3_000 };
   const at = (nowMs: number, arrivedMs = nowMs) => ({ arrivedMs, nowMs });
 
-  test('comes again after Retry-After while there is patience', () => {
+  test('returns after Retry-After until its patience ends', () => {
     expect(nextVisit(full, patient, fresh, at(1_000), 0.5)).toEqual({
       atMs: 4_250,
       history: { returned: 1, failures: 0 },
@@ -99,14 +99,14 @@ describe('a buyer', () => {
     expect(nextVisit({ ...full, retryAfterMs: 31_000 }, patient, fresh, at(1_000), 0.5)).toBeUndefined();
   });
 
-  test('who was early comes at the opening, however late the answer', () => {
+  test('that was early returns at the opening, however late its response', () => {
     const early: PurchaseAnswer = { outcome: 'not-open', retryAfterMs: undefined };
     expect(nextVisit(early, { ...patient, patience: 0 }, fresh, at(-100), 0.1)?.atMs).toBe(50);
     expect(nextVisit(early, { ...patient, patience: 0 }, fresh, at(200, -5), 0.1)?.atMs).toBe(250);
     expect(nextVisit(early, { ...patient, patience: 0 }, fresh, at(200), 0.1)).toBeUndefined();
   });
 
-  test('asks again without a decision, for a while', () => {
+  test('repeats its request without a decision, for a while', () => {
     const lost: PurchaseAnswer = { outcome: 'error', lost: true, message: 'reset' };
     expect(nextVisit(lost, patient, fresh, at(0), 0)?.history).toEqual({ returned: 0, failures: 1 });
     expect(nextVisit({ outcome: 'overloaded', retryAfterMs: 1_000 }, patient, fresh, at(0), 0)?.atMs).toBe(1_000);
@@ -118,7 +118,7 @@ describe('a buyer', () => {
     { outcome: 'already', ticketId: 't', position: 0 },
     { outcome: 'sold-out', retryAfterMs: undefined },
     { outcome: 'error', lost: false, message: '422' },
-  ])('leaves when it is decided: $outcome', (answer) => {
+  ])('leaves after a decision: $outcome', (answer) => {
     expect(nextVisit(answer, patient, fresh, at(0), 0)).toBeUndefined();
   });
 });

@@ -1,12 +1,20 @@
-// The decisions about a sale that no row has to take, and the filter that says whose row has to be asked.
+// Decisions about a sale from memory: the pure ones, the snapshot that rejects newcomers, and the filter of its holders.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { FlashSaleStatus } from '../../contracts/flash-sales.ts';
-import { retryAfterSeconds } from '../../services/flash-sale/flash-sale.ts';
-import { freshForMs, Hint, keptForMs, type Seen, TRUSTED_MS } from '../../services/flash-sale/hint.ts';
-import { UserFilter } from '../../services/flash-sale/user-filter.ts';
+import { addUser, createBloomFilter, mayContain } from '../../services/flash-sale/bloom-filter.ts';
+import {
+  freshForMs,
+  keptForMs,
+  MAX_AGE_MS,
+  rejectionOf,
+  retryAfterSeconds,
+  type Snapshot,
+} from '../../services/flash-sale/flash-sale.ts';
+import { SaleSnapshot } from '../../services/flash-sale/sale-snapshot.ts';
+import type { Peek } from '../../services/flash-sale/store/sales.ts';
 
-const sale: Seen = {
+const sale: Snapshot = {
   status: 'open',
   remaining: 1_000,
   queued: 0,
@@ -14,10 +22,9 @@ const sale: Seen = {
   drainPerSecond: 50,
   opensInMs: -1_000,
 };
-const seen = (changes: Partial<Seen>): Seen => ({ ...sale, ...changes });
+const saleWith = (changes: Partial<Snapshot>): Snapshot => ({ ...sale, ...changes });
 
-/** Any sale that can be seen. */
-const anySale: fc.Arbitrary<Seen> = fc
+const anySale: fc.Arbitrary<Snapshot> = fc
   .record({
     status: fc.constantFrom<FlashSaleStatus>('scheduled', 'open', 'sold-out', 'closed'),
     queueCap: fc.integer({ min: 1, max: 1_000_000 }),
@@ -31,106 +38,157 @@ const anySale: fc.Arbitrary<Seen> = fc
     queued: Math.round(share * rest.queueCap),
     opensInMs: rest.status === 'scheduled' ? away : -away,
   }));
-const anyChance = fc.double({ min: 0, max: 1, noNaN: true });
-
+const anyRandom = fc.double({ min: 0, max: 1, noNaN: true });
 const anyAge = fc.double({ min: 0, max: 3_000, noNaN: true });
 
-describe('the hint', () => {
-  test.each<[string, Partial<Seen>, ReturnType<Hint['rejection']>]>([
-    ['nothing, while there are places', { queued: 99 }, undefined],
+/** A snapshot whose clock and row are the test's. */
+function snapshotOf(row: Snapshot, changes: Partial<Peek> = {}) {
+  const state = { now: 5_000, peeks: 0, row: { ...row, stock: 1_000, admitted: 0, users: [], ...changes } as Peek };
+  const snapshot = new SaleSnapshot({
+    peek: async () => {
+      state.peeks++;
+      return state.row;
+    },
+    onError: () => {},
+    now: () => state.now,
+  });
+  return { state, snapshot };
+}
+
+describe('a rejection from memory', () => {
+  test.each<[string, Partial<Snapshot>, ReturnType<typeof rejectionOf>]>([
+    ['no sale with free places in its queue', { queued: 99 }, undefined],
     ['a full queue', { queued: 100 }, 'queue-full'],
-    ['nothing, where the queue could take all units that are left', { queued: 0, remaining: 100 }, undefined],
-    ['a sale that is sold out, whether its queue is full or not', { status: 'sold-out', queued: 100 }, 'sold-out'],
+    ['no sale whose queue could take every unit left', { queued: 0, remaining: 100 }, undefined],
+    ['a sold-out sale, whether its queue is full or not', { status: 'sold-out', queued: 100 }, 'sold-out'],
     ['a sale that is not open yet', { status: 'scheduled', opensInMs: 1 }, 'not-open'],
-    ['a sale that is closed, whatever its queue', { status: 'closed', queued: 100 }, 'not-open'],
-  ])('rejects for %s', (_what, changes, rejection) => {
-    expect(new Hint(seen(changes), 0).rejection(0)).toBe(rejection);
+    ['a closed sale, whatever its queue', { status: 'closed', queued: 100 }, 'not-open'],
+  ])('is for %s', async (_what, changes, rejection) => {
+    const { snapshot } = snapshotOf(saleWith(changes));
+    await snapshot.read();
+    expect(snapshot.reject('ann')).toBe(rejection);
   });
 
-  test('is not believed for longer than a second, and is looked at again before', () => {
-    fc.assert(
-      fc.property(anySale, anyAge, (any, age) => {
-        const hint = new Hint(any, 5_000);
-        if (age >= TRUSTED_MS) expect(hint.rejection(5_000 + age)).toBeUndefined();
-        expect(hint.isStale(5_000 + age)).toBe(age >= freshForMs(any));
+  test('never uses a snapshot older than a second, and the snapshot is read again before', async () => {
+    await fc.assert(
+      fc.asyncProperty(anySale, anyAge, async (any, age) => {
+        const { state, snapshot } = snapshotOf(any);
+        await snapshot.read();
+        state.now += age;
+        const rejection = snapshot.reject('ann');
+        if (age >= MAX_AGE_MS) expect(rejection).toBeUndefined();
+        expect(state.peeks).toBe(age >= freshForMs(any) ? 2 : 1);
         expect(freshForMs(any)).toBeLessThanOrEqual(keptForMs(any) / 2);
-        expect(keptForMs(any)).toBeLessThanOrEqual(TRUSTED_MS);
+        expect(keptForMs(any)).toBeLessThanOrEqual(MAX_AGE_MS);
       }),
     );
   });
 
-  test('rejects nobody from the moment on when the sale opens', () => {
+  test('rejects nobody from the moment when the sale opens', () => {
     fc.assert(
       fc.property(anySale, fc.integer({ min: 1, max: 5_000 }), anyAge, (any, opensInMs, age) => {
-        const hint = new Hint({ ...any, status: 'scheduled', opensInMs }, 0);
-        expect(hint.rejection(age)).toBe(age < Math.min(opensInMs, TRUSTED_MS) ? 'not-open' : undefined);
+        const rejection = rejectionOf({ ...any, status: 'scheduled', opensInMs }, age, 0);
+        expect(rejection).toBe(age < Math.min(opensInMs, MAX_AGE_MS) ? 'not-open' : undefined);
       }),
     );
   });
 
-  test('lets as many newcomers ask as there are free places, some more, and then no more', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 0, max: 100 }), (places) => {
-        const hint = new Hint(seen({ queued: 100 - places, remaining: 1_000 }), 0);
-        let asked = 0;
-        while (asked < 1_000 && hint.rejection(1) === undefined) asked++;
-        if (places === 0) expect(asked).toBe(0);
-        else expect(asked).toBeGreaterThanOrEqual(places);
-        expect(asked).toBeLessThanOrEqual(places * 1.25 + 9);
-        expect(hint.rejection(1)).toBe('queue-full');
+  test('lets through as many newcomers as there are free places, some more, and then none', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 0, max: 100 }), async (places) => {
+        const { snapshot } = snapshotOf(saleWith({ queued: 100 - places, remaining: 1_000 }));
+        await snapshot.read();
+        let passed = 0;
+        while (passed < 1_000 && snapshot.reject(`user-${passed}`) === undefined) passed++;
+        if (places === 0) expect(passed).toBe(0);
+        else expect(passed).toBeGreaterThanOrEqual(places);
+        expect(passed).toBeLessThanOrEqual(places * 1.25 + 9);
+        expect(snapshot.reject('ann')).toBe('queue-full');
       }),
     );
   });
 
-  test('never says that the last units are sold while they are not', () => {
-    fc.assert(
-      fc.property(anySale, (any) => {
-        const open = new Hint({ ...any, status: 'open', remaining: Math.max(1, any.remaining) }, 0);
-        for (let asked = 0; asked < 50; asked++) expect(open.rejection(1)).not.toBe('sold-out');
+  test('never claims that the last units are sold', async () => {
+    await fc.assert(
+      fc.asyncProperty(anySale, async (any) => {
+        const { snapshot } = snapshotOf({ ...any, status: 'open', remaining: Math.max(1, any.remaining) });
+        await snapshot.read();
+        for (let index = 0; index < 50; index++) expect(snapshot.reject(`user-${index}`)).not.toBe('sold-out');
       }),
     );
   });
 
-  test('of a short queue is looked at while most of it still waits, so that the shop does not idle', () => {
-    expect(freshForMs(seen({ queueCap: 10, drainPerSecond: 100 }))).toBeCloseTo(12.5);
-    expect(freshForMs(seen({ queueCap: 1_000, drainPerSecond: 100 }))).toBe(100);
-    expect(freshForMs(seen({ queueCap: 1, drainPerSecond: 10_000 }))).toBe(10);
+  test('is never for a buyer who holds a ticket from any gateway', async () => {
+    const users = Array.from({ length: 50 }, (_, index) => `holder-${index}`);
+    const { state, snapshot } = snapshotOf(saleWith({ queued: 100 }), { admitted: 50, users });
+    await snapshot.read();
+    snapshot.addHolder('own-holder');
+    for (const user of [...users, 'own-holder']) expect(snapshot.reject(user)).toBeUndefined();
+    expect(snapshot.reject('newcomer')).toBe('queue-full');
+    state.row = { ...state.row, admitted: 51, users: ['later'] };
+    state.now += 100;
+    await snapshot.read();
+    expect(snapshot.reject('later')).toBeUndefined();
   });
 
-  test('is forgotten where nobody asks, the sooner the shorter the queue', () => {
-    expect(keptForMs(sale)).toBe(400);
-    expect(keptForMs(seen({ queueCap: 1, drainPerSecond: 10_000 }))).toBe(250);
-    expect(keptForMs(seen({ status: 'sold-out' }))).toBe(TRUSTED_MS);
+  test('needs every holder: if the table lacks tickets, the row decides about everyone', async () => {
+    const { state, snapshot } = snapshotOf(saleWith({ queued: 100 }), { admitted: 3, users: ['ann', 'bob'] });
+    const reading = snapshot.read();
+    state.row = { ...state.row, users: [] };
+    await reading;
+    expect(state.peeks).toBe(2);
+    expect(snapshot.reject('newcomer')).toBeUndefined();
   });
 });
 
-describe('when to come back', () => {
-  test('to a full queue: in half to one and a half of the time in which it drains', () => {
-    const full = seen({ queued: 1_000, queueCap: 1_000, drainPerSecond: 50 });
+describe('a snapshot', () => {
+  test('of a short queue is read again while most of the queue still waits, so that the shop does not idle', () => {
+    expect(freshForMs(saleWith({ queueCap: 10, drainPerSecond: 100 }))).toBeCloseTo(12.5);
+    expect(freshForMs(saleWith({ queueCap: 1_000, drainPerSecond: 100 }))).toBe(100);
+    expect(freshForMs(saleWith({ queueCap: 1, drainPerSecond: 10_000 }))).toBe(10);
+  });
+
+  test('is dropped without requests, the sooner the shorter the queue', async () => {
+    expect(keptForMs(sale)).toBe(400);
+    expect(keptForMs(saleWith({ queueCap: 1, drainPerSecond: 10_000 }))).toBe(250);
+    expect(keptForMs(saleWith({ status: 'sold-out' }))).toBe(MAX_AGE_MS);
+    const { state, snapshot } = snapshotOf(saleWith({ queued: 100 }));
+    await snapshot.read();
+    state.now += 399;
+    expect(snapshot.reject('ann')).toBe('queue-full');
+    await snapshot.read();
+    state.now += 400;
+    expect(snapshot.reject('ann')).toBeUndefined();
+  });
+});
+
+describe('Retry-After', () => {
+  test('of a full queue is half to one and a half times the time in which it drains', () => {
+    const full = saleWith({ queued: 1_000, queueCap: 1_000, drainPerSecond: 50 });
     expect(retryAfterSeconds('queue-full', full, 0)).toBe(10);
     expect(retryAfterSeconds('queue-full', full, 0.5)).toBe(20);
     expect(retryAfterSeconds('queue-full', full, 1)).toBe(30);
   });
 
-  test('to a sale that opens: not before it does, and within four seconds after', () => {
+  test('of a sale that is not open yet is never before it opens, and within four seconds after', () => {
     fc.assert(
-      fc.property(anySale, anyChance, (any, chance) => {
+      fc.property(anySale, anyRandom, (any, random) => {
         if (any.status !== 'scheduled') return;
-        const seconds = Number(retryAfterSeconds('not-open', any, chance));
+        const seconds = Number(retryAfterSeconds('not-open', any, random));
         expect(seconds * 1_000).toBeGreaterThanOrEqual(any.opensInMs);
         expect(seconds * 1_000).toBeLessThanOrEqual(any.opensInMs + 4_000);
       }),
     );
   });
 
-  test('to a sale that is closed or sold out: nobody knows', () => {
-    expect(retryAfterSeconds('not-open', seen({ status: 'closed' }), 0.5)).toBeUndefined();
-    expect(retryAfterSeconds('sold-out', seen({ status: 'sold-out' }), 0.5)).toBeUndefined();
+  test('is unset for a sale that is closed or sold out', () => {
+    expect(retryAfterSeconds('not-open', saleWith({ status: 'closed' }), 0.5)).toBeUndefined();
+    expect(retryAfterSeconds('sold-out', saleWith({ status: 'sold-out' }), 0.5)).toBeUndefined();
   });
 
-  test('it is always a whole number of seconds, at least one, and grows with the chance and the queue', () => {
+  test('is a whole number of seconds, at least one, and grows with the random number and the queue', () => {
     fc.assert(
-      fc.property(anySale, anyChance, anyChance, (any, one, other) => {
+      fc.property(anySale, anyRandom, anyRandom, (any, one, other) => {
         const [low, high] = [Math.min(one, other), Math.max(one, other)];
         const seconds = Number(retryAfterSeconds('queue-full', any, low));
         expect(Number.isSafeInteger(seconds)).toBe(true);
@@ -144,30 +202,30 @@ describe('when to come back', () => {
     );
   });
 
-  test('those who are rejected together do not come back together', () => {
-    const full = seen({ queued: 1_000, queueCap: 1_000, drainPerSecond: 50 });
+  test('spreads buyers who are rejected together', () => {
+    const full = saleWith({ queued: 1_000, queueCap: 1_000, drainPerSecond: 50 });
     const seconds = Array.from({ length: 100 }, (_, index) => retryAfterSeconds('queue-full', full, index / 100));
     expect(new Set(seconds).size).toBeGreaterThan(15);
   });
 });
 
-describe('who may have a ticket', () => {
+describe('the filter of holders', () => {
   const anyUser = fc.string({ unit: fc.constantFrom(...'abcXYZ019_.:@-'), minLength: 1, maxLength: 64 });
 
-  test('never "no" for someone who was added, however small or full the filter', () => {
+  test('never misses a user who was added, however small or full it is', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 1_000 }), fc.array(anyUser, { maxLength: 200 }), (expected, users) => {
-        const filter = new UserFilter(expected);
-        for (const user of users) filter.add(user);
-        expect(users.every((user) => filter.mayHave(user))).toBe(true);
+        const filter = createBloomFilter(expected);
+        for (const user of users) addUser(filter, user);
+        expect(users.every((user) => mayContain(filter, user))).toBe(true);
       }),
     );
   });
 
-  test('an empty one says "no" to everyone', () => {
+  test('contains nobody while it is empty', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 10 ** 9 }), anyUser, (expected, user) => {
-        expect(new UserFilter(Math.min(expected, 10 ** 6)).mayHave(user)).toBe(false);
+        expect(mayContain(createBloomFilter(Math.min(expected, 10 ** 6)), user)).toBe(false);
       }),
       { numRuns: 50 },
     );
@@ -175,22 +233,23 @@ describe('who may have a ticket', () => {
 
   test.each([
     ['numbered', (index: number) => `user-${index}`],
-    ['nearly alike', (index: number) => `${'u'.repeat(50)}${index.toString(36)}`],
-    ['in reverse', (index: number) => `${index.toString().split('').reverse().join('')}@example.org`],
-  ])('of %s newcomers fewer than one in ten is asked about, with as many holders as were expected', (_how, name) => {
-    const filter = new UserFilter(10_000);
-    for (let index = 0; index < 10_000; index++) filter.add(name(index));
+    ['similarly named', (index: number) => `${'u'.repeat(50)}${index.toString(36)}`],
+    ['reversely numbered', (index: number) => `${index.toString().split('').reverse().join('')}@example.org`],
+  ])('has false positives for fewer than one in ten %s newcomers, with as many holders as expected', (_how, name) => {
+    const filter = createBloomFilter(10_000);
+    for (let index = 0; index < 10_000; index++) addUser(filter, name(index));
     let maybe = 0;
-    for (let index = 10_000; index < 30_000; index++) if (filter.mayHave(name(index))) maybe++;
+    for (let index = 10_000; index < 30_000; index++) if (mayContain(filter, name(index))) maybe++;
     expect(maybe / 20_000).toBeLessThan(0.1);
   });
 
-  test('a sale of a thousand million units costs no more memory than one of a million', () => {
-    const filter = new UserFilter(1_000_000_000);
-    filter.add('ann');
-    expect(filter.mayHave('ann')).toBe(true);
+  test('needs no more memory for a thousand million units than for a million', () => {
+    const filter = createBloomFilter(1_000_000_000);
+    expect(filter.byteLength).toBe(createBloomFilter(1_000_000).byteLength);
+    addUser(filter, 'ann');
+    expect(mayContain(filter, 'ann')).toBe(true);
     let maybe = 0;
-    for (let index = 0; index < 1_000; index++) if (filter.mayHave(`user-${index}`)) maybe++;
+    for (let index = 0; index < 1_000; index++) if (mayContain(filter, `user-${index}`)) maybe++;
     expect(maybe).toBeLessThan(5);
   });
 });

@@ -1,5 +1,5 @@
-// The pages of a flash sale, as a browser gets them; their scripts run against a document with just the elements that
-// have an id, and a clock that the test moves.
+// The pages of a flash sale as a browser gets them. Their scripts run against a document with only the elements that have
+// an id, and with a clock that the test moves.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -18,11 +18,11 @@ import { createApp, route } from '../../infra/http/app.ts';
 import { formOrJsonBody, prefersHtml } from '../../infra/http/forms.ts';
 import { html } from '../../infra/http/html.ts';
 import { type HttpServer, listen } from '../../infra/http/server.ts';
+import { about } from '../../services/flash-sale/pages/messages.ts';
 import type { Page } from '../../services/flash-sale/pages/page.ts';
 import { rejectedPage } from '../../services/flash-sale/pages/rejected-page.ts';
 import { salePage } from '../../services/flash-sale/pages/sale-page.ts';
 import { ticketPage } from '../../services/flash-sale/pages/ticket-page.ts';
-import { about } from '../../services/flash-sale/pages/words.ts';
 
 const SALE_ID = '0197b2c4-0000-7000-8000-000000000001';
 const TICKET_ID = '0197b2c4-0000-7000-8000-000000000002';
@@ -64,7 +64,7 @@ function allPages(changes: Partial<FlashSale> = {}, userId = 'ada'): [string, Pa
     for (const reason of rejections)
       pages.push([
         `rejected, ${status}, ${reason}`,
-        rejectedPage(of, reason, userId, reason === 'sold-out' ? undefined : 7),
+        rejectedPage(of, { reason, userId, retryAfter: reason === 'sold-out' ? undefined : 7 }),
       ]);
   }
   for (const ticket of tickets) pages.push([`ticket, ${ticket.status}`, ticketPage(sale(changes), TICKET_ID, ticket)]);
@@ -99,16 +99,16 @@ describe('every page', () => {
       'Referrer-Policy': 'same-origin',
       Vary: 'Accept',
     });
-    // Neither would the policy let through.
+    // The policy would block both.
     expect(withoutInlines(page)).not.toMatch(/\sstyle=|\son[a-z]+=/);
   });
 
-  test.each(allPages())('%s: names nothing elsewhere', (_name, page) => {
+  test.each(allPages())('%s: loads and links nothing from other sites', (_name, page) => {
     expect(page.html).not.toMatch(/https?:|\/\/[a-z0-9]|@import|url\(/);
     for (const [, target] of page.html.matchAll(/\s(?:href|src|action)="([^"]*)"/g)) expect(target).toMatch(/^\/[a-z]/);
   });
 
-  test.each(allPages())('%s: has what readers of any kind need', (_name, page) => {
+  test.each(allPages())('%s: is accessible', (_name, page) => {
     expect(page.html).toMatch(/^<!doctype html>\n<html lang="en">/);
     expect(only(page, /<title>(.*?)<\/title>/g)).toMatch(/\S/);
     expect(only(page, /<h1[^>]*>(.*?)<\/h1>/g)).toMatch(/\S/);
@@ -126,9 +126,9 @@ describe('every page', () => {
   });
 
   const evil = `"><script>alert(1)</script>'</title></style><!--&amp;`;
-  test.each(allPages({ name: evil }, evil))('%s: what comes from data stays text', (_name, page) => {
+  test.each(allPages({ name: evil }, evil))('%s: shows data as text only', (_name, page) => {
     const plain = allPages().find(([name]) => name === _name)?.[1] as Page;
-    // The same elements, one by one, as with a harmless name.
+    // Exactly the same elements as with a harmless name.
     const tags = (of: Page) => withoutInlines(of).match(/<[!/a-z][a-z0-9]*/g);
     expect(tags(page)).toEqual(tags(plain));
     expect(page.html).not.toContain('alert(1)</script>');
@@ -141,7 +141,7 @@ describe('every page', () => {
     );
   });
 
-  test('text is readable in light and dark, by the WCAG contrast of its colours', () => {
+  test('has enough contrast in light and dark, by WCAG', () => {
     const style = only(salePage(sale()), /<style>(.*?)<\/style>/gs);
     const [light, dark] = [...style.matchAll(/:root \{(.*?)\}/gs)].map(
       ([, rules]) => new Map([...(rules ?? '').matchAll(/--([a-z-]+): #([0-9a-f]{6})/g)].map(([, k, v]) => [k, v])),
@@ -183,7 +183,7 @@ describe('the page of a sale', () => {
     }
   });
 
-  test('has no form once it is closed, and says when it opens before', () => {
+  test('has no form after closing, and shows the opening time before', () => {
     expect(salePage(sale({ status: 'closed' })).html).not.toContain('<form');
     expect(salePage(sale({ status: 'scheduled' })).html).toContain(
       '<time datetime="2030-01-02T03:04:05.678Z">2030-01-02 03:04:05 UTC</time>',
@@ -225,13 +225,13 @@ class FakeElement {
 }
 
 type Answer = { status: number; body?: unknown; retryAfter?: string } | 'no network';
-interface Asked {
+interface SentRequest {
   readonly at: number;
   readonly url: string;
   readonly init: { method?: string; body?: string; headers: Record<string, string> };
 }
 
-/** Runs the page's script in a browser of its own; `random` is what Math.random answers. */
+/** Runs the page's script in a fake browser; Math.random returns `random`. */
 function browse(page: Page, path: string, random = 0.5) {
   let now = 1_000_000;
   let timers: { id: number; at: number; run: () => void }[] = [];
@@ -245,7 +245,7 @@ function browse(page: Page, path: string, random = 0.5) {
       ([, attributes = '', id = '', text = '']) => [id, new FakeElement(attributes, text)],
     ),
   );
-  const asked: Asked[] = [];
+  const requests: SentRequest[] = [];
   const answers: Answer[] = [];
   const documentListeners = new Map<string, () => void>();
   const context = vm.createContext({
@@ -266,10 +266,10 @@ function browse(page: Page, path: string, random = 0.5) {
     AbortSignal: { timeout: () => undefined },
     clock: () => now,
     random: () => random,
-    fetch: async (url: string, init: Asked['init']) => {
-      asked.push({ at: now, url, init });
+    fetch: async (url: string, init: SentRequest['init']) => {
+      requests.push({ at: now, url, init });
       const answer = answers.shift();
-      if (answer === undefined) throw new Error('asked more often than the test answers');
+      if (answer === undefined) throw new Error('more requests than the test has responses');
       if (answer === 'no network') throw new TypeError('Failed to fetch');
       return {
         status: answer.status,
@@ -282,13 +282,13 @@ function browse(page: Page, path: string, random = 0.5) {
   vm.runInContext(`(() => {'use strict';${scriptOf(page)}})()`, context);
   const settle = () => new Promise((resolve) => setImmediate(resolve));
   return {
-    asked,
+    requests,
     answers,
     el: (id: string) => elements.get(id) as FakeElement,
     wentTo: () => wentTo,
     isWaiting: () => timers.length > 0,
     settle,
-    /** Moves the clock from timer to timer until all answers are used up, or no timer is left. */
+    /** Moves the clock from timer to timer until all responses are used or no timer is left. */
     async run() {
       await settle();
       while (answers.length > 0 && timers.length > 0) {
@@ -310,20 +310,20 @@ function browse(page: Page, path: string, random = 0.5) {
 }
 
 const rejected = (changes: Partial<FlashSale> = {}, wait: number | undefined = 7, random = 0.5) =>
-  browse(rejectedPage(sale(changes), 'queue-full', 'ada', wait), '/anywhere', random);
+  browse(rejectedPage(sale(changes), { reason: 'queue-full', userId: 'ada', retryAfter: wait }), '/anywhere', random);
 const full = (retryAfter: string): Answer => ({ status: 429, retryAfter, body: { title: 'The queue is full' } });
 const STATUS_URL = `/flash-sales/${SALE_ID}/purchases/${TICKET_ID}`;
 const admitted: Answer = { status: 202, body: { ticketId: TICKET_ID, position: 3, statusUrl: STATUS_URL } };
 const gaps = (times: readonly number[]) => times.slice(1).map((at, i) => (at - (times[i] ?? 0)) / 1_000);
 
-describe('the page of who was rejected', () => {
-  test('tries again after the time that each answer names, and goes to the ticket', async () => {
+describe('the page of a rejection', () => {
+  test('tries again after the time that each response names, and opens the ticket', async () => {
     const page = rejected();
     const start = page.now();
     page.answers.push(full('3'), full('20'), admitted);
     await page.run();
-    expect(gaps([start, ...page.asked.map(({ at }) => at)])).toEqual([7.875, 3.5, 22.5]);
-    expect(page.asked[0]).toMatchObject({
+    expect(gaps([start, ...page.requests.map(({ at }) => at)])).toEqual([7.875, 3.5, 22.5]);
+    expect(page.requests[0]).toMatchObject({
       url: `/flash-sales/${SALE_ID}/purchases`,
       init: {
         method: 'POST',
@@ -340,21 +340,21 @@ describe('the page of who was rejected', () => {
     const start = page.now();
     page.answers.push(full('1'), admitted);
     await page.run();
-    const [first = 0, second = 0] = gaps([start, ...page.asked.map(({ at }) => at)]);
+    const [first = 0, second = 0] = gaps([start, ...page.requests.map(({ at }) => at)]);
     expect(first).toBeCloseTo(random === 0 ? 100 : 105, 1);
     expect(second).toBeCloseTo(random === 0 ? 1 : 2, 1);
   });
 
-  test('counts down where one sees it, and tells a screen reader once', async () => {
+  test('shows a countdown, and announces the rejection to a screen reader once', async () => {
     const page = rejected();
-    expect(page.el('state').textContent).toMatch(/^Trying again by itself in 8 seconds/);
+    expect(page.el('state').textContent).toMatch(/^Trying again in 8 seconds/);
     page.answers.push(full('3'), full('3'), full('3'));
     await page.run();
     expect(page.el('state').textContent).toMatch(/in 4 seconds\. Tried 3 times\./);
     expect(page.el('announcement').textContent).toBe('The queue is full. ');
   });
 
-  test('ends with the reason when the sale is sold out, and tries again only when told to', async () => {
+  test('stops with the reason when the sale is sold out, and then tries only on request', async () => {
     const page = rejected();
     page.answers.push({ status: 409, body: { title: 'Sold out', detail: 'All gone.' } });
     await page.run();
@@ -368,53 +368,53 @@ describe('the page of who was rejected', () => {
     expect(page.wentTo()).toBe(STATUS_URL);
   });
 
-  test('a rejection that names a time is not the end', async () => {
+  test('tries again after any rejection that names a time', async () => {
     const page = rejected();
     page.answers.push({ status: 409, retryAfter: '30', body: { title: 'The sale is not open yet' } }, admitted);
     await page.run();
-    expect(gaps(page.asked.map(({ at }) => at))).toEqual([32.5]);
+    expect(gaps(page.requests.map(({ at }) => at))).toEqual([32.5]);
     expect(page.wentTo()).toBe(STATUS_URL);
   });
 
-  test('backs off without an answer, and heeds Retry-After of an overloaded shop', async () => {
+  test('backs off without a response, and respects Retry-After of an overloaded shop', async () => {
     const page = rejected({}, 1, 0);
     page.answers.push('no network', { status: 503 }, 'no network', { status: 503, retryAfter: '60' }, 'no network');
     page.answers.push(full('2'), 'no network', admitted);
     await page.run();
-    expect(gaps(page.asked.map(({ at }) => at))).toEqual([2, 4, 8, 60, 30, 2, 2]);
+    expect(gaps(page.requests.map(({ at }) => at))).toEqual([2, 4, 8, 60, 30, 2, 2]);
     expect(page.wentTo()).toBe(STATUS_URL);
   });
 
-  test('stops when told to, also while it is asking', async () => {
+  test('stops on request, even during an attempt', async () => {
     const page = rejected();
     expect(page.el('stop').hidden).toBe(false);
     page.el('stop').dispatch('click');
     expect(page.isWaiting()).toBe(false);
-    expect(page.el('state').textContent).toMatch(/^Not trying/);
+    expect(page.el('state').textContent).toMatch(/^No longer trying/);
 
     page.answers.push(full('3'));
     page.el('retry').dispatch('submit');
     page.el('retry').dispatch('submit');
     page.el('stop').dispatch('click');
     await page.settle();
-    expect(page.asked).toHaveLength(1);
+    expect(page.requests).toHaveLength(1);
     expect(page.isWaiting()).toBe(false);
-    expect(page.el('state').textContent).toMatch(/^Not trying .* once/);
+    expect(page.el('state').textContent).toMatch(/^No longer trying.* once/);
     expect(page.el('stop').hidden).toBe(true);
   });
 
-  test('catches up when a tab that slept is seen again', async () => {
+  test('catches up when a tab that slept becomes visible', async () => {
     const page = rejected();
     page.answers.push(admitted);
     await page.wakeAfter(3_000);
-    expect(page.asked).toHaveLength(0);
+    expect(page.requests).toHaveLength(0);
     await page.wakeAfter(60_000);
-    expect(page.asked).toHaveLength(1);
+    expect(page.requests).toHaveLength(1);
   });
 
-  test('waits for a sale that opens later, and for nothing where there is nothing to wait for', () => {
+  test('waits for a sale that opens later, and not for one that is sold out or closed', () => {
     const waits = (changes: Partial<FlashSale>, reason: (typeof rejections)[number], seconds?: number) => {
-      const page = rejectedPage(sale(changes), reason, 'ada', seconds);
+      const page = rejectedPage(sale(changes), { reason, userId: 'ada', retryAfter: seconds });
       return [browse(page, '/').isWaiting(), /<form[^>]* hidden>/.test(page.html)];
     };
     expect(waits({ status: 'scheduled' }, 'not-open', 3_600)).toEqual([true, false]);
@@ -424,8 +424,8 @@ describe('the page of who was rejected', () => {
     expect(waits({ status: 'closed' }, 'not-open')).toEqual([false, true]);
   });
 
-  test('works without scripts: a form, and no button that would do nothing', () => {
-    const { html: text } = rejectedPage(sale(), 'queue-full', 'ada', 7);
+  test('works without scripts: a form, and no button without a function', () => {
+    const { html: text } = rejectedPage(sale(), { reason: 'queue-full', userId: 'ada', retryAfter: 7 });
     expect(text).toContain(`<form id="retry" method="post" action="/flash-sales/${SALE_ID}/purchases" >`);
     expect(text).toContain('<input type="hidden" name="userId" value="ada">');
     expect(text).toContain('<button id="stop" type="button" hidden>');
@@ -452,8 +452,8 @@ describe('the page of a ticket', () => {
     expect(page.el('order-link').getAttribute('href')).toBe(`/orders/${ORDER_ID}`);
     expect(page.el('again').hidden).toBe(true);
     expect(page.isWaiting()).toBe(false);
-    expect(page.asked[0]).toMatchObject({ url: STATUS_URL, init: { headers: { Accept: 'application/json' } } });
-    expect(page.asked[0]?.init.method).toBeUndefined();
+    expect(page.requests[0]).toMatchObject({ url: STATUS_URL, init: { headers: { Accept: 'application/json' } } });
+    expect(page.requests[0]?.init.method).toBeUndefined();
   });
 
   test.each(['released', 'failed'] as const)('ends when the ticket is %s, and offers another try', async (status) => {
@@ -465,35 +465,32 @@ describe('the page of a ticket', () => {
     expect(page.el('announcement').textContent).toMatch(/went back to the sale/);
   });
 
-  test.each([0, 0.999])(
-    'asks once in 1 to 10 seconds, the less often the longer the queue before it (%d)',
-    async (random) => {
-      const pause = async (ticket: Ticket) => {
-        const page = follow(ticket, { drainPerSecond: 10 }, random);
-        const start = page.now();
-        page.answers.push({ status: 200, body: { status: 'ordered', orderId: ORDER_ID } });
-        await page.run();
-        return ((page.asked[0]?.at ?? 0) - start) / 1_000;
-      };
-      const pauses = [];
-      for (const position of [1, 100, 200, 1_000_000]) pauses.push(await pause({ status: 'queued', position }));
-      expect(pauses).toEqual([...pauses].sort((a, b) => a - b));
-      expect(pauses.map(Math.round)).toEqual(random === 0 ? [1, 3, 5, 8] : [1, 3, 6, 10]);
-      expect(Math.min(...pauses)).toBeGreaterThanOrEqual(1);
-      expect(Math.max(...pauses)).toBeLessThanOrEqual(10);
-    },
-  );
+  test.each([0, 0.999])('polls every 1 to 10 seconds, the less often the longer the wait (%d)', async (random) => {
+    const pause = async (ticket: Ticket) => {
+      const page = follow(ticket, { drainPerSecond: 10 }, random);
+      const start = page.now();
+      page.answers.push({ status: 200, body: { status: 'ordered', orderId: ORDER_ID } });
+      await page.run();
+      return ((page.requests[0]?.at ?? 0) - start) / 1_000;
+    };
+    const pauses = [];
+    for (const position of [1, 100, 200, 1_000_000]) pauses.push(await pause({ status: 'queued', position }));
+    expect(pauses).toEqual([...pauses].sort((a, b) => a - b));
+    expect(pauses.map(Math.round)).toEqual(random === 0 ? [1, 3, 5, 8] : [1, 3, 6, 10]);
+    expect(Math.min(...pauses)).toBeGreaterThanOrEqual(1);
+    expect(Math.max(...pauses)).toBeLessThanOrEqual(10);
+  });
 
-  test('asks less and less often while nothing changes', async () => {
+  test('polls less and less often while nothing changes', async () => {
     const page = follow({ status: 'accepted' }, {}, 0);
     page.answers.push(...Array.from({ length: 9 }, (): Answer => ({ status: 200, body: { status: 'accepted' } })));
     await page.run();
-    const pauses = gaps(page.asked.map(({ at }) => at));
+    const pauses = gaps(page.requests.map(({ at }) => at));
     expect(pauses).toEqual([...pauses].sort((a, b) => a - b));
     expect(pauses.at(-1)).toBe(8);
   });
 
-  test('backs off without an answer, says so, and ends where there is no such ticket', async () => {
+  test('backs off without a response, says so, and stops if there is no such ticket', async () => {
     const page = follow({ status: 'queued', position: 1 }, {}, 0);
     page.answers.push(
       'no network',
@@ -503,17 +500,17 @@ describe('the page of a ticket', () => {
     );
     await page.run();
     expect(page.el('state').textContent).toBe(
-      'No answer just now. The ticket is kept. Asking again in about 16 seconds.',
+      'The shop is not responding. Your ticket is safe. Checking again in about 16 seconds.',
     );
     page.answers.push({ status: 404 });
     await page.run();
-    expect(gaps(page.asked.map(({ at }) => at))).toEqual([2, 9, 8, 16]);
-    expect(page.el('title').textContent).toBe('There is no such ticket');
+    expect(gaps(page.requests.map(({ at }) => at))).toEqual([2, 9, 8, 16]);
+    expect(page.el('title').textContent).toBe('This ticket does not exist');
     expect(page.isWaiting()).toBe(false);
   });
 
   test.each(tickets)(
-    'without scripts: loads itself again while it is $status, as long as that can change',
+    'without scripts: reloads the page of a ticket that is $status, unless that is final',
     (ticket) => {
       const isFinal = ['ordered', 'released', 'failed'].includes(ticket.status);
       expect(
@@ -525,7 +522,7 @@ describe('the page of a ticket', () => {
     },
   );
 
-  test('says the place and the time from the start', () => {
+  test('shows position and waiting time without a script', () => {
     const { html: text } = ticketPage(sale({ drainPerSecond: 10 }), TICKET_ID, { status: 'queued', position: 1_234 });
     expect(text).toContain('>Number 1,234 in the queue</h1>');
     expect(text).toContain('in about 3 minutes.');
@@ -541,7 +538,7 @@ describe('the scripts', () => {
     expect([status, stdout]).toEqual([0, '']);
   });
 
-  test('name durations as the pages do', () => {
+  test('write durations as the pages do', () => {
     const source = readFileSync(`${folder}waiting.js`, 'utf8');
     const inBrowser = vm.runInNewContext(`${source.replaceAll('export ', '')}; about`) as typeof about;
     for (let seconds = 0; seconds < 1_000_000; seconds += 0.25 + seconds / 50)
@@ -557,16 +554,16 @@ describe('the scripts', () => {
     ]);
   });
 
-  test('hold nothing that would end them early', () => {
+  test('contain nothing that would end their element early', () => {
     for (const page of [
-      rejectedPage(sale(), 'queue-full', 'ada', 1),
+      rejectedPage(sale(), { reason: 'queue-full', userId: 'ada', retryAfter: 1 }),
       ticketPage(sale(), TICKET_ID, { status: 'queued' }),
     ])
       expect(scriptOf(page)).not.toMatch(/<!--|<script|^(?:import|export) /m);
   });
 });
 
-describe('what browsers send and ask for', () => {
+describe('the requests of browsers', () => {
   let server: HttpServer;
   beforeAll(async () => {
     const app = createApp(pino({ level: 'silent' }), (router) => {
@@ -585,7 +582,7 @@ describe('what browsers send and ask for', () => {
   };
   const FORM = 'application/x-www-form-urlencoded';
 
-  test('a form is read as JSON is', async () => {
+  test('a form is parsed like JSON', async () => {
     const expected = [200, { body: { userId: 'a@b' } }];
     expect(await post('application/json', '{"userId":"a@b"}')).toEqual(expected);
     expect(await post(FORM, 'userId=a%40b')).toEqual(expected);
@@ -593,7 +590,7 @@ describe('what browsers send and ask for', () => {
     expect(await post(FORM, '')).toEqual([200, { body: {} }]);
   });
 
-  test('what the contract rejects in JSON, it rejects in a form', async () => {
+  test('values that are invalid in JSON are invalid in a form', async () => {
     for (const body of [
       'userId=',
       'userId=a&userId=b',
@@ -608,7 +605,7 @@ describe('what browsers send and ask for', () => {
     }
   });
 
-  test('another type is told of both', async () => {
+  test('another content type gets 415, with both types', async () => {
     for (const [type, headers] of [
       ['text/plain', {}],
       ['application/json; charset=latin1', {}],
@@ -622,7 +619,7 @@ describe('what browsers send and ask for', () => {
     }
   });
 
-  test('a form that is too large, has too many fields or is no UTF-8 is rejected in words that fit', async () => {
+  test('a form that is too large, has too many fields or is not UTF-8 is rejected with a message about forms', async () => {
     for (const body of [`userId=${'a'.repeat(5_000)}`, 'a=1&'.repeat(50)])
       expect(await post(FORM, body)).toMatchObject([413, { detail: expect.stringContaining('A form may have') }]);
     expect(await post(FORM, Uint8Array.from([0x75, 0x3d, 0xff]))).toMatchObject([

@@ -1,21 +1,21 @@
-// The frame that all pages share, and the headers that keep a page to what it brings along.
+// The frame of all pages, and the headers that restrict a page to its own style and script.
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { html, Markup } from '../../../infra/http/html.ts';
 
-/** Sent with its headers as they are; the status is the route's. */
+/** A document and the headers to send with it. */
 export interface Page {
   readonly html: string;
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** Something to be written into a page, and the source expression that allows it there. */
+/** A style or script to embed in a page, and the source expression that allows it in the Content-Security-Policy. */
 export interface Inline {
   readonly text: Markup;
   readonly source: string;
 }
 
-// A browser hashes what its parser has made of the text: with line feeds only.
+// A browser computes the hash of the parsed text, in which every line ends with a single line feed.
 const read = (name: string) =>
   readFileSync(new URL(`./browser/${name}`, import.meta.url), 'utf8').replaceAll('\r\n', '\n');
 
@@ -24,7 +24,7 @@ function inline(text: string): Inline {
   return { text: new Markup(text), source: `'sha256-${hash}'` };
 }
 
-/** A script of `browser/`, with what it imports from there put in the place of the import. */
+/** A script of `browser/`; the text of each file that it imports from there replaces the import. */
 export function script(name: string): Inline {
   const whole = read(name).replace(/^import .* from '\.\/(.+)';$/gm, (_line, imported: string) =>
     read(imported).trimEnd(),
@@ -35,8 +35,8 @@ export function script(name: string): Inline {
 const style = inline(read('style.css'));
 
 /**
- * A whole document. `refreshSeconds` is for browsers that run no scripts, and unset where nothing more will happen.
- * `body` holds the only `h1`.
+ * A whole document; `body` contains its only `h1`. `refreshSeconds` is for browsers that run no scripts, and unset if the
+ * page cannot change any more.
  */
 export function page(parts: {
   title: string;
@@ -77,7 +77,7 @@ ${script && html`<script type="module">${script.text}</script>`}
       'Cache-Control': 'no-store',
       'Referrer-Policy': 'same-origin',
       'X-Content-Type-Options': 'nosniff',
-      // The same addresses answer programs in JSON.
+      // The same addresses send JSON to programs.
       Vary: 'Accept',
     },
   };

@@ -1,28 +1,26 @@
-// Why there is no ticket, for a browser. While the queue is full or the sale not open yet, the page tries again by itself.
+// Explains to a browser why there is no ticket. While the queue is full or the sale is not open yet, the page tries again.
 import type { FlashSale, Rejection } from '../../../contracts/flash-sales.ts';
 import { html } from '../../../infra/http/html.ts';
+import { about, goods, rejectionMessage, time } from './messages.ts';
 import { type Page, page, script } from './page.ts';
-import { about, goods, rejectionWords, time } from './words.ts';
 
 const tryAgain = script('rejected.js');
 
-/**
- * `retryAfterSeconds`: for `queue-full` what Retry-After says; for `not-open` how long until the sale opens, by the
- * database's clock. Without it, or when the sale is sold out, the page tries only when it is told to. A sale that has
- * closed meanwhile is shown as closed, whatever the reason was.
- */
-export function rejectedPage(
-  sale: FlashSale,
-  reason: Rejection,
-  userId: string,
-  retryAfterSeconds: number | undefined,
-): Page {
+export interface ShownRejection {
+  readonly reason: Rejection;
+  readonly userId: string;
+  /** In seconds, as in Retry-After. If unset, and if the sale is sold out, the page tries only when the buyer asks it to. */
+  readonly retryAfter?: number | undefined;
+}
+
+/** A sale that has closed since the rejection is shown as closed. */
+export function rejectedPage(sale: FlashSale, { reason, userId, retryAfter }: ShownRejection): Page {
   const isClosed = sale.status === 'closed';
   const hasOpened = reason === 'not-open' && (sale.status === 'open' || sale.status === 'sold-out');
   const { title, detail } = hasOpened
-    ? { title: 'The sale has opened', detail: 'It was not open when you asked.' }
-    : rejectionWords(isClosed ? 'not-open' : reason, sale.status);
-  const wait = isClosed || reason === 'sold-out' ? undefined : retryAfterSeconds;
+    ? { title: 'The sale has opened', detail: 'It was not open yet when you tried.' }
+    : rejectionMessage(isClosed ? 'not-open' : reason, sale.status);
+  const wait = isClosed || reason === 'sold-out' ? undefined : retryAfter;
   const opens = sale.status === 'scheduled' && html`It opens at ${time(sale.opensAt)}.`;
   return page({
     title: `${title} – ${sale.name}`,
@@ -31,15 +29,15 @@ export function rejectedPage(
 <p>${goods(sale)}</p>
 <h1 id="title">${title}</h1>
 <p id="detail">${detail} ${opens}</p>
-<p id="state">${wait !== undefined && `It is worth another try in about ${about(wait)}.`}</p>
+<p id="state">${wait !== undefined && `Please try again in about ${about(wait)}.`}</p>
 <form id="retry" method="post" action="/flash-sales/${sale.id}/purchases" ${isClosed && html`hidden`}>
 <input type="hidden" name="userId" value="${userId}">
 <button id="try">Try again now</button>
 <button id="stop" type="button" hidden>Stop trying</button>
-<p class="quiet">For the user <bdi>${userId}</bdi>.</p>
+<p class="quiet">Your user id: <bdi>${userId}</bdi></p>
 </form>
 <p id="announcement" class="heard" role="status"></p>
-<p class="quiet"><a href="/flash-sales/${sale.id}">The sale</a></p>
+<p class="quiet"><a href="/flash-sales/${sale.id}">About this sale</a></p>
 </main>`,
   });
 }

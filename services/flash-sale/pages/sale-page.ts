@@ -1,18 +1,18 @@
-// A flash sale as a browser shows it: what is sold, what is left, and a form to buy one.
+// The page of a flash sale: the product, the units left, and a form to buy one.
 import type { FlashSale, FlashSaleStatus } from '../../../contracts/flash-sales.ts';
 import { formatMoney } from '../../../contracts/money.ts';
 import { html } from '../../../infra/http/html.ts';
+import { count, time } from './messages.ts';
 import { type Page, page } from './page.ts';
-import { count, time } from './words.ts';
 
 const statuses: Readonly<Record<FlashSaleStatus, string>> = {
   scheduled: 'Not open yet',
   open: 'Open',
-  'sold-out': 'Sold out; units may come back',
+  'sold-out': 'Sold out, but units may become available again',
   closed: 'Closed',
 };
 
-/** The numbers are those of `sale`; the page does not change by itself, as somebody may be typing into it. */
+/** The page does not refresh itself, because a buyer may be typing into its form. */
 export function salePage(sale: FlashSale): Page {
   const { stock, queue, status } = sale;
   return page({
@@ -36,7 +36,7 @@ ${
 <button>Buy one</button>
 </form>`
 }
-<p class="quiet"><a href="/flash-sales/${sale.id}">Show the numbers as they are now</a></p>
+<p class="quiet"><a href="/flash-sales/${sale.id}">Show the current numbers</a></p>
 </main>`,
   });
 }

@@ -1,4 +1,4 @@
-// What the flash-sale service tells an audit.
+// The facts that the flash-sale service reports to an audit.
 
 import type { SaleFact, TicketFact } from '../../../contracts/facts.ts';
 import { msBetween } from '../../../infra/database/sql.ts';
@@ -9,17 +9,17 @@ const LIVE = "status NOT IN ('released', 'failed')";
 
 const selectTickets = (where: string, limit = '') => `SELECT id, user_id AS "userId", status, order_id AS "orderId",
     ${msBetween('greatest(created_at, accepted_at, closed_at)', 'now()')} AS "sinceMs",
-    CASE WHEN status IN ('accepted', 'awaiting-payment') THEN ${msBetween('now()', 'ask_again_at')} END AS "dueInMs"
+    CASE WHEN status IN ('accepted', 'awaiting-payment') THEN ${msBetween('now()', 'resend_at')} END AS "dueInMs"
   FROM ${SCHEMA}.tickets WHERE ${where} ORDER BY id ${limit}`;
 const TICKETS_AFTER = selectTickets('id > $1', 'LIMIT $2');
 const TICKETS_OF = selectTickets('id = ANY($1::uuid[])');
 
-/** Sales in one answer: each is counted through all of its tickets. */
+/** Sales in one response: each one costs a scan of all its tickets. */
 const MAX_SALES = 20;
-/** Users that a sale names. */
+/** Users with two live tickets that the fact of a sale names. */
 const MAX_NAMED = 20;
 
-/** The row and its tickets in one statement, so as of one moment. */
+/** The row and its tickets in one statement, so that both are of the same moment. */
 const selectSales = (where: string, limit = '') => `SELECT s.id, s.stock, s.remaining, s.queue_cap AS "queueCap",
     json_build_object('queued', s.queued, 'held', s.held, 'sold', s.sold, 'released', s.released,
       'admitted', s.admitted) AS row,

@@ -1,4 +1,4 @@
-// The flash-sale service's SQL of sales: creating, reading, deciding. What becomes of tickets is in tickets.ts.
+// The flash-sale service's SQL of sales: creating them, reading them, deciding about purchases, counting rejections.
 import type {
   CreateFlashSaleRequest,
   FlashSale,
@@ -7,12 +7,13 @@ import type {
   Ticket,
 } from '../../../contracts/flash-sales.ts';
 import type { Database } from '../../../infra/database/port.ts';
+import type { Snapshot } from '../flash-sale.ts';
 
 export const SCHEMA = 'sluice_flash_sale';
 
 export const MS = "interval '1 ms'";
 
-/** Answers false, and stores nothing, where the sale would be over before it begins. Now is the database's. */
+/** Returns false and stores nothing if the sale would end before it opens, by the database's clock. */
 export async function insertSale(database: Database, id: string, sale: CreateFlashSaleRequest): Promise<boolean> {
   const inserted = await database.execute(
     `INSERT INTO ${SCHEMA}.sales (id, sku, name, unit_price, currency, stock, remaining, queue_cap, drain_per_second,
@@ -87,16 +88,19 @@ export async function findSale(database: Database, id: string): Promise<FlashSal
   );
 }
 
-/** What the row decided about a request. */
+/** The row's decision about a request; `yours`: the buyer already holds a live ticket. */
 export interface Decision {
   readonly outcome: 'admitted' | 'yours' | Rejection;
   /** Null for a rejection. */
   readonly ticket_id: string | null;
-  /** Null unless it was admitted. */
+  /** Null unless the outcome is `admitted`. */
   readonly position: number | null;
 }
 
-/** In the order of the requests; empty for a sale that does not exist. See admit() in migrations/001_flash_sale.sql. */
+/**
+ * Decisions in the order of the requests; none for a sale that does not exist. See admit() in
+ * migrations/001_flash_sale.sql.
+ */
 export function admit(
   database: Database,
   saleId: string,
@@ -108,35 +112,29 @@ export function admit(
   ]);
 }
 
-/** A sale as it was at one moment, and who got a ticket since ticket number `after`: all as of one snapshot. */
-export interface Glance {
-  readonly status: FlashSaleStatus;
-  /** Until it opens; 0 or less once it has. */
-  readonly opens_in_ms: number;
-  readonly remaining: number;
-  readonly queued: number;
-  readonly queue_cap: number;
-  readonly drain_per_second: number;
+/** Users of new tickets that one peek returns. */
+const MAX_USERS = 10_000;
+
+/** A sale and the users of its newest tickets, both as of one moment. */
+export interface Peek extends Snapshot {
   readonly stock: number;
   readonly admitted: number;
-  /** The users of the tickets after `after`, at most `limit`, in the order of their numbers. */
+  /** The users of the tickets after number `after`, in the order of the numbers, up to MAX_USERS. */
   readonly users: readonly string[];
 }
 
-export async function glance(
-  database: Database,
-  saleId: string,
-  after: number,
-  limit: number,
-): Promise<Glance | undefined> {
-  const [row] = await database.query<Glance>(
-    `SELECT ${SCHEMA}.status_at(s, clock_timestamp()) AS status, s.remaining, s.queued, s.queue_cap, s.drain_per_second, s.stock,
-       s.admitted, extract(epoch FROM s.opens_at - clock_timestamp())::float8 * 1000 AS opens_in_ms,
+/** Undefined if there is no such sale. */
+export async function peek(database: Database, saleId: string, after: number): Promise<Peek | undefined> {
+  const [row] = await database.query<Peek>(
+    `SELECT ${SCHEMA}.status_at(s, clock_timestamp()) AS status, s.remaining, s.queued, s.queue_cap AS "queueCap",
+       s.drain_per_second AS "drainPerSecond", s.stock, s.admitted,
+       extract(epoch FROM s.opens_at - clock_timestamp())::float8 * 1000 AS "opensInMs",
        COALESCE((SELECT json_agg(t.user_id ORDER BY t.number) FROM (
-         SELECT user_id, number FROM ${SCHEMA}.tickets WHERE sale_id = $1 AND number > $2 ORDER BY number LIMIT $3
+         SELECT user_id, number FROM ${SCHEMA}.tickets WHERE sale_id = $1 AND number > $2 ORDER BY number
+         LIMIT ${MAX_USERS}
        ) AS t), '[]') AS users
      FROM ${SCHEMA}.sales s WHERE s.id = $1`,
-    [saleId, after, limit],
+    [saleId, after],
   );
   return row;
 }
@@ -154,7 +152,7 @@ export async function addRejections(
   );
 }
 
-/** Tickets of one sale as their holders see them, by id. The queue is walked once for all of them. */
+/** Tickets of one sale as their holders see them, by id. One pass over the queue finds the positions of all of them. */
 export async function findTickets(
   database: Database,
   saleId: string,
@@ -168,12 +166,13 @@ export async function findTickets(
   }>(
     `WITH wanted AS (
        SELECT id, number, status, order_id FROM ${SCHEMA}.tickets WHERE sale_id = $1 AND id = ANY($2::uuid[])
-     ), line AS (
+     ), queue AS (
        SELECT number, row_number() OVER (ORDER BY number) AS position FROM ${SCHEMA}.tickets
        WHERE sale_id = $1 AND status = 'queued'
          AND number <= (SELECT max(number) FROM wanted WHERE status = 'queued')
      )
-     SELECT wanted.id, wanted.status, wanted.order_id, line.position FROM wanted LEFT JOIN line USING (number)`,
+     SELECT wanted.id, wanted.status, wanted.order_id, queue.position
+     FROM wanted LEFT JOIN queue USING (number)`,
     [saleId, ids],
   );
   return new Map(

@@ -1,113 +1,21 @@
-// The flash-sale service's SQL of tickets, from the queue to their end: drained, settled, released, asked about.
+// The flash-sale service's SQL of tickets that leave the queue: accepted, settled, released or failed, and resent while
+// their order is missing.
 import type { Database, Transaction } from '../../../infra/database/port.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
 import { defineResend } from '../../../infra/messaging/resend.ts';
 import { MS, SCHEMA } from './sales.ts';
 
-/** A sale that is to be drained. */
-export interface DrainedSale {
-  readonly id: string;
-  readonly drain_per_second: number;
-  readonly queued: number;
-  /** Tickets that have left the queue. */
-  readonly left: number;
-}
-
-/** Has queued tickets, or is open and opened or admitted someone less than $1 milliseconds ago. */
-const IS_DRAINED = `(queued > 0
-  OR (opens_at <= now() AND (closes_at IS NULL OR closes_at > now())
-    AND GREATEST(opens_at, last_admission_at) > now() - $1::integer * ${MS}))`;
-
 /**
- * Sales with queued tickets, and those that are open and opened or admitted someone less than `quietMs` ago; at most
- * `limit`, those with queued tickets first.
+ * CTEs that update the totals of the sales of changed tickets; in `set`, `n` is the number of those tickets per sale.
+ * The sales are locked in the order of their ids, so that two processes with tickets of the same sales never deadlock.
  */
-export function listDrained(database: Database, quietMs: number, limit: number): Promise<DrainedSale[]> {
-  return database.query<DrainedSale>(
-    `SELECT id, drain_per_second, queued, admitted - queued AS left FROM ${SCHEMA}.sales
-     WHERE ${IS_DRAINED} ORDER BY (queued > 0) DESC, opens_at LIMIT $2`,
-    [quietMs, limit],
-  );
-}
-
-/** To be called before a sale's queue is opened: something of it may be left from now on. */
-export async function rememberQueue(database: Database, saleId: string): Promise<void> {
-  await database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = true WHERE id = $1 AND NOT has_queue`, [saleId]);
-}
-
-/**
- * Sales that are not to be drained and of whose queues something may be left, or that are among `closed`; at most
- * `limit`. In any order, so that those that cannot be removed hold up no others.
- */
-export async function listLeftQueues(
-  database: Database,
-  closed: readonly string[],
-  quietMs: number,
-  limit: number,
-): Promise<string[]> {
-  const rows = await database.query<{ id: string }>(
-    `SELECT id FROM ${SCHEMA}.sales WHERE (has_queue OR id = ANY($3::uuid[])) AND NOT ${IS_DRAINED}
-     ORDER BY random() LIMIT $2`,
-    [quietMs, limit, closed],
-  );
-  return rows.map(({ id }) => id);
-}
-
-/** Nothing is left of a sale's queue, unless it is to be drained again by now. */
-export async function forgetQueue(database: Database, saleId: string, quietMs: number): Promise<void> {
-  await database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = false WHERE id = $2 AND NOT ${IS_DRAINED}`, [
-    quietMs,
-    saleId,
-  ]);
-}
-
-/**
- * Takes the tickets at the head of a sale's queue, of its first `window`, that no job stands for, and counts them as
- * fed for `fedMs`. In order. Two processes never take the same ones.
- */
-export async function feed(database: Database, saleId: string, window: number, fedMs: number): Promise<string[]> {
-  const rows = await database.query<{ id: string; number: number }>(
-    `WITH head AS MATERIALIZED (
-       SELECT id, fed_until FROM ${SCHEMA}.tickets WHERE sale_id = $1 AND status = 'queued' ORDER BY number LIMIT $2
-     ), hungry AS MATERIALIZED (
-       SELECT id FROM ${SCHEMA}.tickets
-       WHERE id IN (SELECT id FROM head WHERE fed_until <= now()) AND status = 'queued' AND fed_until <= now()
-       FOR UPDATE SKIP LOCKED
-     )
-     UPDATE ${SCHEMA}.tickets AS t SET fed_until = now() + $3::float8 * ${MS}
-     FROM hungry WHERE t.id = hungry.id
-     RETURNING t.id, t.number`,
-    [saleId, window, fedMs],
-  );
-  return rows.sort((a, b) => a.number - b.number).map(({ id }) => id);
-}
-
-/** The jobs of these tickets are gone: they are due to be fed again. */
-export async function unfeed(database: Database, ids: readonly string[]): Promise<void> {
-  await database.execute(
-    `UPDATE ${SCHEMA}.tickets SET fed_until = '-infinity' WHERE id = ANY($1::uuid[]) AND status = 'queued'`,
-    [ids],
-  );
-}
-
-/** The jobs of all tickets of a sale are gone. Does not wait for tickets that are in the hands of a job now. */
-export async function unfeedAll(database: Database, saleId: string): Promise<void> {
-  await database.execute(
-    `WITH fed AS MATERIALIZED (
-       SELECT id FROM ${SCHEMA}.tickets
-       WHERE sale_id = $1 AND status = 'queued' AND fed_until > '-infinity' FOR UPDATE SKIP LOCKED
-     )
-     UPDATE ${SCHEMA}.tickets AS t SET fed_until = '-infinity' FROM fed WHERE t.id = fed.id`,
-    [saleId],
-  );
-}
-
-/**
- * CTE `in_line`: locks the sales of these changed tickets in the order of their ids. Two processes that have tickets of
- * the same sales would wait for each other in a circle, and everyone else for them.
- */
-const lockSales = (tickets: string) => `in_line AS MATERIALIZED (
+const updateTotals = (tickets: string, set: string, counts = '') => `locked AS MATERIALIZED (
     SELECT id FROM ${SCHEMA}.sales WHERE id IN (SELECT sale_id FROM ${tickets}) ORDER BY id FOR NO KEY UPDATE
+  ), totals AS (
+    UPDATE ${SCHEMA}.sales AS s SET ${set}
+    FROM (SELECT sale_id, count(*) AS n${counts} FROM ${tickets} GROUP BY sale_id) AS changed
+      JOIN locked ON locked.id = sale_id
+    WHERE s.id = locked.id
   )`;
 
 /** flash-sale.ticket.accepted; `tickets`: a CTE that returns their rows. */
@@ -119,20 +27,16 @@ const acceptedEvents = (tickets: string) =>
        'holdSeconds', s.hold_seconds)::text AS data
    FROM ${tickets} t JOIN ${SCHEMA}.sales s ON s.id = t.sale_id`;
 
-/** Lets tickets out of the queue, to wait for their orders. Tickets that are not queued are left alone. */
+/** Takes tickets out of the queue, to wait for their orders. Tickets that are not queued stay as they are. */
 export const ACCEPT_TICKETS = defineStatement({
   effects: `WITH job AS (
     SELECT * FROM json_to_recordset($1::json) AS j ("ticketId" uuid, "eventId" uuid)
   ), accepted AS (
     UPDATE ${SCHEMA}.tickets AS t SET status = 'accepted', accepted_at = now(), accepted_event_id = job."eventId",
-      ask_again_at = now() + $2::integer * ${MS}
+      resend_at = now() + $2::integer * ${MS}
     FROM job WHERE t.id = job."ticketId" AND t.status = 'queued'
     RETURNING t.*
-  ), ${lockSales('accepted')}, books AS (
-    UPDATE ${SCHEMA}.sales AS s SET queued = s.queued - n
-    FROM (SELECT sale_id, count(*) AS n FROM accepted GROUP BY sale_id) AS counted JOIN in_line ON in_line.id = sale_id
-    WHERE s.id = in_line.id
-  )`,
+  ), ${updateTotals('accepted', 'queued = s.queued - n')}`,
   events: acceptedEvents('accepted'),
   params: (jobs: readonly { readonly ticketId: string; readonly eventId: string }[], resendAfterMs: number) => [
     JSON.stringify(jobs),
@@ -147,15 +51,11 @@ const SETTLE = `WITH report AS (
     UPDATE ${SCHEMA}.tickets AS t SET status = 'ordered', order_id = r."orderId", closed_at = now()
     FROM report r WHERE t.id = r."ticketId" AND t.status IN ('accepted', 'awaiting-payment')
     RETURNING t.*
-  ), ${lockSales('closed')}, books AS (
-    UPDATE ${SCHEMA}.sales AS s SET held = s.held - n, sold = s.sold + n
-    FROM (SELECT sale_id, count(*) AS n FROM closed GROUP BY sale_id) AS counted JOIN in_line ON in_line.id = sale_id
-    WHERE s.id = in_line.id
-  )`;
+  ), ${updateTotals('closed', 'held = s.held - n, sold = s.sold + n')}`;
 
 /**
- * Tickets have their orders, their units are sold. `reports`: [{ ticketId, orderId }], as JSON. One that is not waiting
- * for its order is left alone: it has it already, or the order was cancelled before.
+ * Counts the units of tickets that got their orders as sold. `reports`: [{ ticketId, orderId }], as JSON. A ticket that
+ * is not waiting for its order stays as it is: it has its order already, or the order was cancelled before.
  */
 export async function settle(tx: Transaction, reports: string): Promise<void> {
   await tx.execute(`${SETTLE} SELECT FROM closed`, [reports]);
@@ -173,17 +73,16 @@ const RELEASE = `WITH report AS (
       closed_event_id = r."eventId"
     FROM report r JOIN before ON before.id = r."ticketId" WHERE t.id = before.id
     RETURNING t.*, before.status = 'ordered' AS was_sold
-  ), ${lockSales('closed')}, books AS (
-    UPDATE ${SCHEMA}.sales AS s SET remaining = s.remaining + n, released = s.released + n,
-      held = s.held - (n - n_sold), sold = s.sold - n_sold
-    FROM (SELECT sale_id, count(*) AS n, count(*) FILTER (WHERE was_sold) AS n_sold FROM closed GROUP BY sale_id)
-      AS counted JOIN in_line ON in_line.id = sale_id
-    WHERE s.id = in_line.id
-  )`;
+  ), ${updateTotals(
+    'closed',
+    `remaining = s.remaining + n, released = s.released + n,
+      held = s.held - (n - n_sold), sold = s.sold - n_sold`,
+    ', count(*) FILTER (WHERE was_sold) AS n_sold',
+  )}`;
 
 /**
- * Orders were cancelled, their units go back. `reports`: [{ ticketId, orderId, eventId, reason? }], as JSON. A ticket
- * that has given its unit back is left alone.
+ * Returns the units of tickets whose orders were cancelled to their sales. `reports`: [{ ticketId, orderId, eventId,
+ * reason? }], as JSON. A ticket whose unit went back before stays as it is.
  */
 export async function release(tx: Transaction, reports: string): Promise<void> {
   await tx.execute(`${RELEASE} SELECT FROM closed`, [reports]);
@@ -200,26 +99,24 @@ export const RELEASED = defineStatement({
   params: (orderIds: readonly string[]) => [orderIds],
 });
 
-/** CTEs; $1: the ticket's id; $2: why. */
+/** CTEs; $1: the ticket's id; $2: the reason. */
 const FAIL = `WITH closed AS (
     UPDATE ${SCHEMA}.tickets SET status = 'failed', reason = $2, closed_at = now()
     WHERE id = $1 AND status = 'queued'
     RETURNING *
-  ), ${lockSales('closed')}, books AS (
-    UPDATE ${SCHEMA}.sales AS s SET queued = s.queued - n, held = s.held - n, remaining = s.remaining + n,
-      released = s.released + n
-    FROM (SELECT sale_id, count(*) AS n FROM closed GROUP BY sale_id) AS counted JOIN in_line ON in_line.id = sale_id
-    WHERE s.id = in_line.id
-  )`;
+  ), ${updateTotals(
+    'closed',
+    'queued = s.queued - n, held = s.held - n, remaining = s.remaining + n, released = s.released + n',
+  )}`;
 
-/** A ticket could not be let out of the queue: it gives its unit back. One that has left the queue is left alone. */
+/** Fails a queued ticket and returns its unit to the sale. A ticket that is not queued stays as it is. */
 export async function failTicket(database: Database, ticketId: string, reason: string): Promise<void> {
   await database.execute(`${FAIL} SELECT FROM closed`, [ticketId, reason]);
 }
 
 /**
- * Tickets have orders that wait for payment. Their units stay held. Whether they were paid is asked for once the time
- * to pay is over, `resendAfterMs` later, if nobody has told by then.
+ * Records that the orders of tickets await payment; the units stay held. The request is resent `resendAfterMs` after the
+ * time to pay is over, unless the outcome is known by then.
  */
 export async function awaitPayment(
   tx: Transaction,
@@ -228,8 +125,8 @@ export async function awaitPayment(
 ): Promise<void> {
   await tx.execute(
     `UPDATE ${SCHEMA}.tickets AS t
-     SET status = 'awaiting-payment', order_id = r."orderId", asked = 0,
-       ask_again_at = GREATEST(r."expiresAt", now()) + $2::integer * ${MS}
+     SET status = 'awaiting-payment', order_id = r."orderId", resends = 0,
+       resend_at = GREATEST(r."expiresAt", now()) + $2::integer * ${MS}
      FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid, "expiresAt" timestamptz)
      WHERE t.id = r."ticketId" AND t.status = 'accepted'`,
     [JSON.stringify(reports), resendAfterMs],
@@ -242,25 +139,25 @@ export async function awaitPayment(
  */
 export const RESEND_OVERDUE = defineStatement({
   effects: `WITH overdue AS (
-    SELECT id FROM ${SCHEMA}.tickets WHERE status IN ('accepted', 'awaiting-payment') AND ask_again_at <= now()
-    ORDER BY ask_again_at LIMIT $2 FOR UPDATE SKIP LOCKED
-  ), asked AS (
+    SELECT id FROM ${SCHEMA}.tickets WHERE status IN ('accepted', 'awaiting-payment') AND resend_at <= now()
+    ORDER BY resend_at LIMIT $2 FOR UPDATE SKIP LOCKED
+  ), resent AS (
     UPDATE ${SCHEMA}.tickets AS t
-    SET asked = asked + 1,
-        ask_again_at = now() + LEAST($1::integer * ${MS} * 2 ^ LEAST(asked + 1, 20), interval '1 hour')
+    SET resends = resends + 1,
+        resend_at = now() + LEAST($1::integer * ${MS} * 2 ^ LEAST(resends + 1, 20), interval '1 hour')
     FROM overdue WHERE t.id = overdue.id
     RETURNING t.*
   )`,
-  events: acceptedEvents('asked'),
+  events: acceptedEvents('resent'),
   params: (resendAfterMs: number, limit: number) => [resendAfterMs, limit],
 });
 
 /** Resends flash-sale.ticket.accepted of the tickets that are named, if they wait for their order. */
 export const RESEND_NAMED = defineResend({
-  effects: `WITH asked AS (
+  effects: `WITH resent AS (
     SELECT * FROM ${SCHEMA}.tickets
     WHERE id IN (SELECT r.id FROM json_to_recordset($1::json) AS r (id uuid))
       AND status IN ('accepted', 'awaiting-payment')
   )`,
-  events: acceptedEvents('asked'),
+  events: acceptedEvents('resent'),
 });

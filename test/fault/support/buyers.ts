@@ -1,24 +1,24 @@
-// Clients that buy in a flash sale, steadily or all at once, and keep a log of every answer. One that gets no answer, or
-// a 503, asks again at the next gateway until it is answered; some ask at two gateways at the same time.
+// Clients that buy in a flash sale, steadily or all at once, and log every response. After no response or a 503, a client
+// sends its request to the next gateway, until it gets a decision; some clients use two gateways at the same time.
 import { setTimeout as delay } from 'node:timers/promises';
 import { Agent } from 'undici';
 import { eventually } from '../../setup/wait.ts';
 import type { Schedule } from './schedule.ts';
 
-/** Buyers that have no ticket yet, at the most: while nobody is admitted, no more arrive. */
+/** Buyers without a decision; beyond that, no further ones arrive. */
 const MAX_UNDER_WAY = 50;
 const ANSWER_WITHIN_MS = 5_000;
 const RETRY_MS = 100;
-/** Sooner than the gateway asks for, so that the queue is always pressed. */
+/** Shorter than Retry-After, so that there are always buyers for free places. */
 const IMPATIENT_MS = { min: 100, max: 400 };
 
-/** One request and what came of it. Unknown: no answer, so there may be a ticket or not. */
+/** The outcome of one request. Unknown: no response, so there may be a ticket or not. */
 export interface BuyerAnswer {
   readonly status: number | 'unknown';
   /** Of 202 and 200. */
   readonly ticketId?: string;
   readonly position?: number;
-  /** The name of the problem, where it was rejected, and what was said of it. */
+  /** Name and detail of the problem, if the request was rejected. */
   readonly problem?: string;
   readonly detail?: string;
   readonly retryAfter?: string;
@@ -34,15 +34,15 @@ interface LoggedBuyer {
 export type BuyerLog = ReadonlyMap<string, LoggedBuyer>;
 
 export interface BuyersOptions {
-  /** The gateways; each attempt goes to the next. */
+  /** The gateways; each request goes to the next one. */
   readonly urls: readonly string[];
   readonly saleId: string;
   readonly schedule: Schedule;
-  /** The share of those who ask at two gateways at the same time. */
+  /** Share of the buyers that use two gateways at the same time. */
   readonly twice?: number;
-  /** The users are named after it. Needed where several groups buy in one system. */
+  /** Prefix of the user ids; needed if several groups buy in one system. */
   readonly name?: string;
-  /** Called once for each ticket that is answered. */
+  /** Called once for each ticket in a response. */
   readonly onTicket?: (ticketId: string) => void;
 }
 
@@ -66,12 +66,12 @@ export class Buyers {
     this.#options = options;
   }
 
-  /** All answers, in the order of the buyers. */
+  /** All responses, in the order of the buyers. */
   get answers(): BuyerAnswer[] {
     return [...this.log.values()].flatMap(({ answers }) => answers);
   }
 
-  /** How often each status was answered. */
+  /** Responses by status. */
   get statuses(): ReadonlyMap<BuyerAnswer['status'], number> {
     const counts = new Map<BuyerAnswer['status'], number>();
     for (const { answers } of this.log.values())
@@ -79,7 +79,7 @@ export class Buyers {
     return counts;
   }
 
-  /** From now on so many arrive a second; who finds the queue full tries again. */
+  /** From now on, so many buyers arrive a second; they try again while the queue is full. */
   arrive(perSecond: number): void {
     this.#arriving ??= (async () => {
       while (!this.#stopping) {
@@ -89,27 +89,27 @@ export class Buyers {
     })();
   }
 
-  /** So many at once. Who finds the queue full goes away; resolves when all are answered. */
+  /** So many buyers at once; they leave if the queue is full. Resolves when all have a decision. */
   async burst(count: number): Promise<void> {
     await Promise.all(Array.from({ length: count }, () => this.#buy(false)));
   }
 
-  /** One more buyer, who asks once, at this gateway. */
-  async askOnce(url: string): Promise<BuyerAnswer> {
+  /** One more buyer, with a single request to this gateway. */
+  async tryOnce(url: string): Promise<BuyerAnswer> {
     const buyer = this.#newBuyer();
-    const answer = await this.#ask(buyer.userId, url);
+    const answer = await this.#request(buyer.userId, url);
     buyer.answers.push(answer);
     return answer;
   }
 
-  /** Resolves when `count` more buyers are told that they are admitted. */
+  /** Resolves when `count` more buyers have been admitted. */
   async moreAdmitted(count: number): Promise<void> {
     const admitted = () => this.statuses.get(202) ?? 0;
     const goal = admitted() + count;
     await eventually(() => admitted() >= goal, { what: `${count} more buyers are admitted`, timeoutMs: 60_000 });
   }
 
-  /** Nobody arrives any more; resolves when all are answered, or were given up after `withinMs`. */
+  /** No further buyers arrive; resolves when all have a decision or gave up after `withinMs`. */
   async stop(withinMs = 30_000): Promise<void> {
     this.#stopping = true;
     this.#giveUpAt = Math.min(this.#giveUpAt, performance.now() + withinMs);
@@ -128,18 +128,18 @@ export class Buyers {
   #buy(patient: boolean): Promise<void> {
     const { schedule, twice = 0.1 } = this.#options;
     const buyer = this.#newBuyer();
-    const asking = schedule.random() < twice ? 2 : 1;
-    const buying = Promise.all(Array.from({ length: asking }, () => this.#untilAnswered(buyer, patient)))
+    const gateways = schedule.random() < twice ? 2 : 1;
+    const buying = Promise.all(Array.from({ length: gateways }, () => this.#untilDecided(buyer, patient)))
       .then(() => undefined)
       .finally(() => this.#underWay.delete(buying));
     this.#underWay.add(buying);
     return buying;
   }
 
-  async #untilAnswered({ userId, answers }: Buyer, patient: boolean): Promise<void> {
+  async #untilDecided({ userId, answers }: Buyer, patient: boolean): Promise<void> {
     const { urls, schedule } = this.#options;
     for (;;) {
-      const answer = await this.#ask(userId, urls[this.#attempts++ % urls.length] as string);
+      const answer = await this.#request(userId, urls[this.#attempts++ % urls.length] as string);
       const { status, ticketId } = answer;
       if (ticketId !== undefined && !answers.some((other) => other.ticketId === ticketId))
         this.#options.onTicket?.(ticketId);
@@ -154,7 +154,7 @@ export class Buyers {
     }
   }
 
-  async #ask(userId: string, url: string): Promise<BuyerAnswer> {
+  async #request(userId: string, url: string): Promise<BuyerAnswer> {
     try {
       const { statusCode, headers, body } = await this.#agent.request({
         origin: url,

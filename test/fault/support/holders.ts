@@ -1,25 +1,25 @@
-// People who hold tickets: each waits until its order is there, and then pays for it, cancels it, pays and regrets it, or
-// leaves it alone. They keep a log of every answer. Who gets none, or a 503, asks again at the next shop, or goes away
-// without knowing whether it is paid.
+// Buyers that hold tickets: each waits for its order and then pays it, cancels it, pays and cancels it, or does nothing.
+// They log every response. After no response or a 503, a holder sends the request to the next shop, or leaves without
+// knowing whether the order is paid.
 import { setTimeout as delay } from 'node:timers/promises';
 import { Agent } from 'undici';
 import type { Schedule } from './schedule.ts';
 
 const ANSWER_WITHIN_MS = 5_000;
-const LOOK_MS = 300;
+const POLL_MS = 300;
 const RETRY_MS = 200;
-/** After a payment that was declined, by half of them each time. */
+/** Share of the holders that try again after a declined payment. */
 const PAYS_AGAIN = 0.5;
-/** After a payment of which nobody knows how it ended. */
+/** Share of the holders that leave after a payment with an unknown outcome. */
 const GOES_AWAY = 0.3;
 
 export type HolderStatus = number | 'unknown';
 
 interface LoggedHolder {
   readonly orderId?: string;
-  /** What each attempt to pay was answered, in order. */
+  /** The status of each attempt to pay, in order. */
   readonly payments: readonly HolderStatus[];
-  /** The cancellation was answered with 200. */
+  /** The cancellation got a 200. */
   readonly cancelled: boolean;
 }
 
@@ -27,16 +27,16 @@ interface LoggedHolder {
 export type HolderLog = ReadonlyMap<string, LoggedHolder>;
 
 export interface HoldersOptions {
-  /** Where tickets are read, and where orders are paid and cancelled; each attempt goes to the next. */
+  /** URLs for reading tickets, and for paying and cancelling orders; each request goes to the next one. */
   readonly gateways: readonly string[];
   readonly shops: readonly string[];
   readonly saleId: string;
   readonly schedule: Schedule;
-  /** The shares of those who pay, who cancel, and who do both. The others do nothing. */
+  /** Shares of the holders that pay, cancel, and pay and then cancel. The others do nothing. */
   readonly pay: number;
   readonly cancel: number;
   readonly regret: number;
-  /** They act at a random time within this, after their order is there. */
+  /** Holders act within this time after their order is placed, at random. */
   readonly withinMs: number;
 }
 
@@ -58,12 +58,12 @@ export class Holders {
     this.#options = options;
   }
 
-  /** What all attempts to pay were answered. */
+  /** The statuses of all attempts to pay. */
   get payments(): HolderStatus[] {
     return [...this.log.values()].flatMap(({ payments }) => payments);
   }
 
-  /** Somebody holds this ticket from now on. */
+  /** A holder acts on this ticket from now on. */
   readonly take = (ticketId: string): void => {
     const logged: Logged = { payments: [], cancelled: false };
     this.log.set(ticketId, logged);
@@ -71,7 +71,7 @@ export class Holders {
     this.#underWay.add(holding);
   };
 
-  /** Resolves when all have done what they want to, or gave up after `withinMs`. */
+  /** Resolves when all holders have acted, or gave up after `withinMs`. */
   async stop(withinMs = 30_000): Promise<void> {
     this.#giveUpAt = Math.min(this.#giveUpAt, performance.now() + withinMs);
     while (this.#underWay.size > 0) await Promise.all(this.#underWay);
@@ -98,7 +98,7 @@ export class Holders {
     while (performance.now() < this.#giveUpAt) {
       const { orderId } = await this.#request('GET', gateways, `/flash-sales/${saleId}/purchases/${ticketId}`);
       if (orderId !== undefined) return orderId;
-      await delay(LOOK_MS);
+      await delay(POLL_MS);
     }
     return undefined;
   }
@@ -142,5 +142,5 @@ export class Holders {
   }
 }
 
-/** Whether the answer leaves it open what was done. */
+/** Whether the response leaves the outcome unknown. */
 export const isUnknown = (status: HolderStatus): boolean => status === 'unknown' || status >= 500;

@@ -1,9 +1,9 @@
-// The independent checker of flash sales, by SQL of its own: the books, the cap, and what buyers were answered.
+// The independent checker of flash sales, with its own SQL: the totals, the cap, and the responses that buyers got.
 //
-//   I4  stock = remaining + held + sold, none negative, and as the tickets say; at most one live ticket per user
-//   I5  waiting and running tickets never exceeded the cap, not by one
+//   I4  stock = remaining + held + sold, none negative, all equal to the counts of tickets; at most one live ticket per user
+//   I5  waiting and running tickets never exceeded the cap
 //   every 202 is a ticket that is ordered, or released because its order was cancelled; every ordered ticket has exactly
-//   one order, and no order lacks its ticket
+//   one order, and every order of a sale has its ticket
 import type { BuyerLog } from './buyers.ts';
 import type { Findings } from './findings.ts';
 import { JOURNAL } from './sale-journal.ts';
@@ -52,7 +52,7 @@ export async function checkSales(findings: Findings, database: Reader, buyers: B
      FROM sluice_order.orders JOIN sluice_order.progress ON order_id = id WHERE ticket_id IS NOT NULL`,
   );
   for (const sale of sales) {
-    checkBooks(
+    checkTotals(
       findings,
       sale,
       tickets.filter(({ sale_id }) => sale_id === sale.id),
@@ -66,7 +66,7 @@ export async function checkSales(findings: Findings, database: Reader, buyers: B
 const isLive = ({ status }: TicketRow) => status !== 'released' && status !== 'failed';
 
 /** I4 */
-function checkBooks(findings: Findings, sale: SaleRow, tickets: readonly TicketRow[]): void {
+function checkTotals(findings: Findings, sale: SaleRow, tickets: readonly TicketRow[]): void {
   const { id, stock, remaining, held, sold } = sale;
   if (remaining + held + sold !== stock)
     findings.broken('I4: stock is not remaining + held + sold', `${id}: ${stock} = ${remaining} + ${held} + ${sold}`);
@@ -84,7 +84,7 @@ function checkBooks(findings: Findings, sale: SaleRow, tickets: readonly TicketR
   };
   for (const [name, count] of Object.entries(counted) as [keyof typeof counted, number][])
     if (sale[name] !== count)
-      findings.broken(`I4: ${name} is not what the tickets say`, `${id}: ${sale[name]}, not ${count}`);
+      findings.broken(`I4: ${name} differs from the tickets`, `${id}: ${sale[name]}, not ${count}`);
   const numbers = new Set(tickets.map(({ number }) => number));
   if (numbers.size !== tickets.length || Math.max(0, ...numbers) !== tickets.length)
     findings.broken('I4: tickets are not numbered without gaps', id);
@@ -96,7 +96,7 @@ function checkBooks(findings: Findings, sale: SaleRow, tickets: readonly TicketR
   }
 }
 
-/** One order for each ordered ticket, and no other. */
+/** Exactly one order for each ordered ticket. */
 function checkOrders(
   findings: Findings,
   sales: readonly SaleRow[],
@@ -115,16 +115,19 @@ function checkOrders(
     else if (prices.get(ticket.sale_id) !== order.total) findings.broken('I4: an order at another price', ticket.id);
     else if (ticket.order_id !== order.id) findings.broken('I4: the ticket names another order', ticket.id);
     else if (ticket.status !== (order.cancelled ? 'released' : 'ordered'))
-      findings.broken(`I4: ${ticket.status}, and its order is ${order.cancelled ? 'cancelled' : 'not'}`, ticket.id);
+      findings.broken(
+        `I4: a ticket is ${ticket.status} although its order is ${order.cancelled ? '' : 'not '}cancelled`,
+        ticket.id,
+      );
   }
   for (const { id, status } of tickets) {
-    if (status === 'ordered' && !ordered.has(id)) findings.lost('I4: ordered, and there is no order', id);
+    if (status === 'ordered' && !ordered.has(id)) findings.lost('I4: an ordered ticket without an order', id);
     if (status === 'queued' || status === 'accepted' || status === 'awaiting-payment')
       findings.lost(`I4: left ${status}`, id);
   }
 }
 
-/** An unknown outcome may be a ticket or none, but never two. */
+/** A request with an unknown outcome may have created one ticket or none, but not two. */
 function checkAnswers(
   findings: Findings,
   tickets: readonly TicketRow[],
@@ -135,23 +138,23 @@ function checkAnswers(
   const cancelled = new Set(orders.filter((order) => order.cancelled).map(({ ticket_id }) => ticket_id));
   for (const { userId, saleId, answers } of buyers.values()) {
     const answered = new Set(answers.flatMap(({ ticketId }) => ticketId ?? []));
-    if (answered.size > 1) findings.duplicated('I4: two tickets were answered to one buyer', userId);
+    if (answered.size > 1) findings.duplicated('I4: two tickets in the responses to one buyer', userId);
     if (answers.filter(({ status }) => status === 202).length > 1) findings.duplicated('I4: admitted twice', userId);
     if (!answers.some(({ status }) => status !== 'unknown' && status < 500))
-      findings.broken('I4: never answered', userId);
+      findings.broken('I4: a buyer without a decision', userId);
     for (const id of answered) {
       const ticket = byId.get(id);
       if (!ticket || ticket.user_id !== userId || ticket.sale_id !== saleId)
-        findings.lost('I4: a ticket was answered and is not there', id);
+        findings.lost('I4: a ticket of a response does not exist', id);
       else if (ticket.status !== 'ordered' && !cancelled.has(id))
-        findings.lost('I4: a ticket was answered and is not ordered', id);
+        findings.lost('I4: a ticket of a response is not ordered', id);
     }
   }
   for (const { id, user_id } of tickets)
-    if (!buyers.has(user_id)) findings.broken('I4: a ticket that nobody asked for', id);
+    if (!buyers.has(user_id)) findings.broken('I4: a ticket without a request', id);
 }
 
-/** I5, by the tickets' own times and, where there is one, by the journal; and each position that was answered. */
+/** I5, by the tickets' times and by the journal if there is one; and the position in each response. */
 async function checkCap(
   findings: Findings,
   database: Reader,
@@ -164,9 +167,9 @@ async function checkCap(
       if (length > (caps.get(sale_id) ?? 0))
         findings.broken(`I5: more than the cap, by the ${by}`, `${sale_id}: ${length} of ${caps.get(sale_id)}`);
   };
-  // created_at is taken while the sale's row is locked, accepted_at before the row is waited for. So whoever had left
-  // the queue when a ticket was admitted has an accepted_at before its created_at: what is counted here is never more
-  // than there was, and any excess is a true one.
+  // created_at is taken while the sale's row is locked, accepted_at before waiting for that lock. So every ticket that had
+  // left the queue when another was admitted has an accepted_at before the other's created_at: this count is never too
+  // high, and every excess is real.
   judge(
     await database.query(
       `SELECT sale_id::text, max(length)::int AS length FROM (
@@ -198,5 +201,5 @@ async function checkCap(
   for (const { answers } of buyers.values())
     for (const { status, ticketId = '', position } of answers)
       if (status === 202 && position !== lengthAt.get(ticketId))
-        findings.broken('I5: a position that it was not', `${ticketId}: ${position}, not ${lengthAt.get(ticketId)}`);
+        findings.broken('I5: a wrong position', `${ticketId}: ${position}, not ${lengthAt.get(ticketId)}`);
 }

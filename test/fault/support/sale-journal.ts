@@ -1,13 +1,13 @@
-// A journal of who entered and left a sale's queue, in the order in which that took effect: kept by triggers, so that
-// the cap can be judged exactly. A ticket's own times cannot do that, because accepted_at is the time at which its
-// transaction began, which is before it took effect.
+// A journal of the tickets that entered and left a sale's queue, in the order of the commits, written by triggers. It
+// allows an exact check of the cap. The times of the tickets do not, because accepted_at is the time at which the
+// transaction began.
 import { query } from './sql.ts';
 
 export const JOURNAL = 'public.queue_journal';
 
 /**
- * To be called before the sale begins. The triggers fire at the end of a statement, when it holds the lock on the
- * sale's row until its commit; so the numbers of the journal are in the order of the commits.
+ * To be called before the sale opens. The triggers fire at the end of a statement that holds the lock on the sale's row
+ * until its commit, so the positions in the journal are in the order of the commits.
  */
 export async function keepJournal(databaseUrl: string): Promise<void> {
   await query(

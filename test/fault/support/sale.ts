@@ -1,4 +1,4 @@
-// A flash sale on a system of several gateways: everything that a test of one needs to begin.
+// Starts a system with several gateways and a flash sale on it.
 
 import { request } from 'undici';
 import type { Environment } from '../../../demos/shared/child-process.ts';
@@ -23,9 +23,9 @@ export interface SaleTerms {
 export interface SaleSystemOptions {
   readonly postgresUrl: string | undefined;
   readonly mqttUrl: string | undefined;
-  /** Left out: the database carries the events. */
+  /** Unset: the database carries the events. */
   readonly amqpUrl?: string | undefined;
-  /** Left out: the database paces the queue. */
+  /** Unset: the database paces the queue. */
   readonly redisUrl?: string | undefined;
   /** Processes of the flash-sale service. */
   readonly gateways: number;
@@ -36,7 +36,7 @@ export interface SaleSystem extends System {
   readonly gateways: readonly ServiceProcess[];
 }
 
-/** Everything runs when this resolves, and ends with the test. */
+/** Resolves when all processes run; they end with the test. */
 export async function startSaleSystem(options: SaleSystemOptions): Promise<SaleSystem> {
   const { postgresUrl, mqttUrl, amqpUrl, redisUrl, gateways, env = {} } = options;
   const system = await startSystem({
@@ -53,7 +53,7 @@ export async function startSaleSystem(options: SaleSystemOptions): Promise<SaleS
   return { ...system, gateways: system.processes.slice(1) };
 }
 
-/** Creates a sale and answers its id. */
+/** Resolves with the id of a new sale. */
 export async function createSale({ url }: ServiceProcess, terms: SaleTerms): Promise<string> {
   const { statusCode, body } = await request(`${url}/flash-sales`, {
     method: 'POST',
@@ -61,11 +61,11 @@ export async function createSale({ url }: ServiceProcess, terms: SaleTerms): Pro
     body: JSON.stringify({ sku: 'lamp', name: 'Lamp', unitPrice: 5_999, currency: 'GBP', ...terms }),
   });
   const { id } = (await body.json()) as { id: string };
-  if (statusCode !== 201) throw new Error(`the sale was answered ${statusCode}`);
+  if (statusCode !== 201) throw new Error(`POST /flash-sales: ${statusCode}`);
   return id;
 }
 
-/** Creates a sale whose queue is journalled from its beginning, and buyers for it. */
+/** Creates a sale with a journal of its queue, and buyers for it. */
 export async function openSale(
   { databaseUrl, gateways }: Pick<SaleSystem, 'databaseUrl' | 'gateways'>,
   schedule: Schedule,
@@ -78,7 +78,7 @@ export async function openSale(
   return { saleId, buyers: new Buyers({ urls, saleId, schedule, ...(twice === undefined ? {} : { twice }) }) };
 }
 
-/** Tickets that left the queue in the busiest stretch of `seconds`, per second. */
+/** Tickets per second that left the queue in the busiest interval of `seconds`. */
 export async function fastestPace(databaseUrl: string, seconds: number): Promise<number> {
   const [row] = await query<{ most: number }>(
     databaseUrl,
@@ -86,7 +86,7 @@ export async function fastestPace(databaseUrl: string, seconds: number): Promise
        SELECT count(*) OVER (PARTITION BY sale_id ORDER BY accepted_at
          RANGE BETWEEN CURRENT ROW AND interval '${seconds} s' FOLLOWING) AS n
        FROM sluice_flash_sale.tickets WHERE accepted_at IS NOT NULL
-     ) AS stretches`,
+     ) AS intervals`,
   );
   return (row?.most ?? 0) / seconds;
 }

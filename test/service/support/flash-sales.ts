@@ -1,4 +1,4 @@
-// A client of the flash sales: creates them, buys at several gateways at once, and waits until what was admitted is over.
+// A client of flash sales: creates them, buys at several gateways at once, and waits until every ticket has its outcome.
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import type { FlashSale, Purchase, Ticket } from '../../../contracts/flash-sales.ts';
@@ -7,7 +7,7 @@ import { eventually, gate } from '../../setup/wait.ts';
 import { type Answer, call, get, postJson } from './api.ts';
 import type { System } from './systems.ts';
 
-/** 59.00 GBP: 59 points and a coupon of 2.95. Open at once, and unless told otherwise without an end. */
+/** 59.00 GBP: 59 points and a coupon of 2.95. By default it opens at once and never closes. */
 export const saleOf = (changes: object = {}) => ({
   sku: 'LAMP',
   name: 'Lamp',
@@ -32,13 +32,13 @@ export const readTicket = (url: string, saleId: string, ticketId: string) =>
 export const buy = (url: string, saleId: string, userId: string, headers: Readonly<Record<string, string>> = {}) =>
   postJson(`${url}/flash-sales/${saleId}/purchases`, { userId }, headers);
 
-/** The ticket of an answer that says there is one. */
+/** The ticket of a 200 or 202. */
 export function ticketOf(answer: Answer): Purchase {
   expect([200, 202], answer.text).toContain(answer.status);
   return answer.json<Purchase>();
 }
 
-/** Users that nobody else in the test run is. */
+/** User ids that no other test uses. */
 export function freshUsers(count: number): string[] {
   const name = randomUUID().slice(0, 8);
   return Array.from({ length: count }, (_, index) => `${name}-${index}`);
@@ -51,19 +51,19 @@ export interface Bought {
   readonly answer: Answer;
 }
 
-/** What an overloaded gateway says before it has decided anything. */
-const isRejectedBeforehand = ({ status, text }: Answer) => status === 503 && text.includes('Too many requests at once');
+/** Whether an overloaded gateway rejected the request before any work. */
+const isShed = ({ status, text }: Answer) => status === 503 && text.includes('Too many requests at once');
 
-/** Buyers who remember every answer, for the checker. */
+/** Buyers that log every response for the checker. */
 export class Buyers {
   readonly log = new Map<string, { userId: string; saleId: string; answers: BuyerAnswer[] }>();
 
-  /** A gateway that is too busy to decide is asked again. */
+  /** Repeats the request while the gateway is too busy to decide. */
   async buy(url: string, saleId: string, userId: string, headers?: Readonly<Record<string, string>>): Promise<Answer> {
     const answer = await eventually(
       async () => {
         const given = await buy(url, saleId, userId, headers);
-        return !isRejectedBeforehand(given) && given;
+        return !isShed(given) && given;
       },
       { what: 'a decision' },
     );
@@ -80,7 +80,7 @@ export class Buyers {
     return answer;
   }
 
-  /** All of them buy at once, each at the next gateway. A user may be named several times. */
+  /** All users buy at once, each at the next gateway. A user may be listed several times. */
   async rush(gateways: readonly string[], saleId: string, users: readonly string[]): Promise<Bought[]> {
     const together = gate(users.length);
     return Promise.all(
@@ -92,8 +92,8 @@ export class Buyers {
   }
 }
 
-/** How many answers there are of each kind: by status, rejections by their problem as well. */
-export function tally(bought: readonly Bought[]): Record<string, number> {
+/** Responses by status, and rejections also by problem, such as `{ 202: 5, '429 queue-full': 3 }`. */
+export function countByResult(bought: readonly Bought[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const { answer } of bought) {
     const problem = answer.status < 400 ? '' : ` ${answer.json<{ type: string }>().type.replace('/problems/', '')}`;
@@ -106,7 +106,7 @@ export function tally(bought: readonly Bought[]): Record<string, number> {
 export const admittedOf = (bought: readonly Bought[]) => bought.filter(({ answer }) => answer.status === 202);
 
 /** stock = remaining + held + sold, admitted = held + ordered + released, and the queue within its cap. */
-export function expectBooks({ stock, counts, queue }: FlashSale): void {
+export function expectBalanced({ stock, counts, queue }: FlashSale): void {
   expect(stock.initial).toBe(stock.remaining + stock.held + stock.sold);
   expect(counts.admitted).toBe(stock.held + counts.ordered + counts.released);
   expect(counts.ordered).toBe(stock.sold);
@@ -115,35 +115,35 @@ export function expectBooks({ stock, counts, queue }: FlashSale): void {
   expect(queue.length).toBeLessThanOrEqual(stock.held);
 }
 
-/** Waits until no unit is held: every ticket has its order or is over. */
+/** Waits until no unit is held: every ticket is ordered, released or failed. */
 export const over = (url: string, saleId: string, timeoutMs = 60_000): Promise<FlashSale> =>
   eventually(
     async () => {
       const sale = await readSale(url, saleId);
-      expectBooks(sale);
+      expectBalanced(sale);
       expect(sale.stock.held).toBe(0);
       return sale;
     },
-    { what: 'nothing is held any more', timeoutMs },
+    { what: 'no unit is held', timeoutMs },
   );
 
 export interface Watch {
-  /** Ends it; answers the longest queue that was seen. */
+  /** Resolves with the length of the longest queue that was read. */
   stop(): Promise<number>;
 }
 
-/** Reads the sale again and again, at each gateway in turn, and judges its books every time. */
+/** Reads the sale continuously, at each gateway in turn, and checks its totals every time. */
 export function watch(gateways: readonly string[], saleId: string): Watch {
   let stopped = false;
   let longest = 0;
   const watching = (async () => {
     for (let turn = 0; !stopped; turn++) {
       const sale = await readSale(gateways[turn % gateways.length] as string, saleId);
-      expectBooks(sale);
+      expectBalanced(sale);
       longest = Math.max(longest, sale.queue.length);
     }
   })();
-  watching.catch(() => undefined); // told by stop()
+  watching.catch(() => undefined); // stop() rejects with it
   return {
     async stop() {
       stopped = true;
@@ -153,7 +153,7 @@ export function watch(gateways: readonly string[], saleId: string): Watch {
   };
 }
 
-/** A page as a browser asks for it. */
+/** The Accept header of a browser. */
 export const asBrowser = { accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8' };
 
 export const buyByForm = (url: string, saleId: string, fields: Readonly<Record<string, string>>) =>

@@ -1,4 +1,4 @@
-// What is stored of a system's flash sales, with the times that no answer tells.
+// The stored flash sales and tickets of a system, with times that no response contains.
 import { openStored, type Stored } from '../../fault/support/stored.ts';
 
 interface StoredTicket {
@@ -15,11 +15,11 @@ interface StoredTicket {
 
 export interface StoredSale {
   readonly id: string;
-  /** In milliseconds, as the tickets' times. */
+  /** Milliseconds since 1970, as the times of the tickets. */
   readonly opens_ms: number;
-  /** The most tickets that were queued at one time, by the tickets' own times. */
+  /** The greatest number of queued tickets, computed from the tickets' times. */
   readonly longest: number;
-  /** In the order of their numbers. */
+  /** By number. */
   readonly tickets: readonly StoredTicket[];
 }
 
@@ -28,7 +28,7 @@ const TICKETS = `SELECT id::text, sale_id::text, number::int, user_id, status, o
     (extract(epoch FROM accepted_at) * 1000)::float8 AS accepted_ms
   FROM sluice_flash_sale.tickets ORDER BY sale_id, number`;
 
-/** A ticket is queued from its creation until it was accepted or closed: at each of these times the queue changes. */
+/** A ticket is in the queue from its creation until it is accepted or closed. */
 const SALES = `SELECT id::text, (extract(epoch FROM opens_at) * 1000)::float8 AS opens_ms, COALESCE((
     SELECT max(length) FROM (
       SELECT sum(change) OVER (ORDER BY at, change ROWS UNBOUNDED PRECEDING) AS length FROM (
@@ -37,7 +37,7 @@ const SALES = `SELECT id::text, (extract(epoch FROM opens_at) * 1000)::float8 AS
           WHERE sale_id = s.id AND status <> 'queued') AS changes) AS lengths), 0)::int AS longest
   FROM sluice_flash_sale.sales s`;
 
-/** By id. Of an embedded system only once its process has ended. */
+/** By id. An embedded system can be read only when its process has ended. */
 export async function storedSales(stored: Stored): Promise<Map<string, StoredSale>> {
   const database = await openStored(stored);
   try {

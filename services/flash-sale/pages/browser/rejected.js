@@ -1,12 +1,12 @@
-// Tries again to get a ticket: after the time that the answer names, or when the button is pressed.
-import { about, announce, ask, backoffSeconds, createAlarm, element } from './waiting.js';
+// Tries again to get a ticket: after the time that the response names, or when the buyer presses the button.
+import { about, announce, backoffSeconds, createAlarm, element, request, showMessage, showState } from './waiting.js';
 
 const { userId, sale, waitSeconds } = element('rejected').dataset;
 const form = element('retry');
 const tryButton = element('try');
 const stopButton = element('stop');
 const url = form.getAttribute('action') ?? '';
-const alarm = createAlarm((seconds) => state(`Trying again by itself in ${about(seconds)}. ${tried()}`));
+const alarm = createAlarm((seconds) => showState(`Trying again in ${about(seconds)}. ${tried()}`));
 let tries = 0;
 let failures = 0;
 let isTrying = false;
@@ -14,74 +14,67 @@ let isStopped = false;
 
 const tried = () => (tries === 0 ? '' : `Tried ${tries === 1 ? 'once' : `${tries} times`}.`);
 
-/** @param {string} text */
-function state(text) {
-  element('state').textContent = text;
-}
-
 /** @param {string} title @param {string} detail */
 function show(title, detail) {
-  element('title').textContent = title;
-  element('detail').textContent = detail;
-  document.title = `${title} – ${sale}`;
+  showMessage(title, detail, sale);
   announce(`${title}. ${detail}`);
 }
 
-/** A button that has the focus keeps it: what disappears would take it along. */
-function offerToStop(/** @type {boolean} */ offered) {
-  if (!offered && document.activeElement === stopButton) tryButton.focus();
-  stopButton.hidden = !offered;
+/** Hiding a button that has the focus loses the focus, so it moves on first. */
+function showStopButton(/** @type {boolean} */ shown) {
+  if (!shown && document.activeElement === stopButton) tryButton.focus();
+  stopButton.hidden = !shown;
 }
 
 /**
- * Never sooner than it was asked to; later by a random part, so that those who were rejected together do not come
- * back together.
+ * Tries again never sooner than asked, and later by a random part, so that buyers who were rejected together do not
+ * return together.
  * @param {number} seconds
  */
-function waitFor(seconds) {
+function tryAgainIn(seconds) {
   if (isStopped) return end();
-  offerToStop(true);
+  showStopButton(true);
   const atMostLater = Math.min(5, Math.max(1, seconds / 4));
   alarm.set(seconds + Math.random() * atMostLater, () => void attempt());
 }
 
 function end() {
-  offerToStop(false);
-  state(`Not trying by itself any more. ${tried()}`);
+  showStopButton(false);
+  showState(`No longer trying. ${tried()}`);
 }
 
-/** Never rejects: a request that gets no answer counts as a failed one. */
+/** Never rejects: a request without a response counts as a failure. */
 async function attempt() {
   if (isTrying) return;
   isTrying = true;
   alarm.clear();
   tries++;
-  state('Trying…');
-  const answer = await ask(url, { userId });
+  showState('Trying…');
+  const response = await request(url, { userId });
   isTrying = false;
-  heed(answer);
+  onResponse(response);
 }
 
-/** @param {Awaited<ReturnType<typeof ask>>} answer */
-function heed(answer) {
-  if (!answer || answer.status >= 500) {
+/** @param {Awaited<ReturnType<typeof request>>} response */
+function onResponse(response) {
+  if (!response || response.status >= 500) {
     failures++;
-    show('No answer just now', isStopped ? 'Try again later.' : 'This page goes on trying.');
-    waitFor(Math.max(answer?.retryAfter ?? 0, backoffSeconds(failures)));
+    show('The shop is not responding', isStopped ? 'Please try again later.' : 'This page keeps trying for you.');
+    tryAgainIn(backoffSeconds(failures, response?.retryAfter));
     return;
   }
   failures = 0;
-  const { status, retryAfter, body } = answer;
+  const { status, retryAfter, body } = response;
   if ((status === 200 || status === 202) && typeof body.statusUrl === 'string') {
-    offerToStop(false);
+    showStopButton(false);
     show('You are in the queue', 'A unit is held for you.');
-    state('Going to your ticket…');
+    showState('Opening your ticket…');
     location.replace(body.statusUrl);
     return;
   }
-  show(body.title ?? 'It did not work', body.detail ?? '');
+  show(body.title ?? 'Something went wrong', body.detail ?? '');
   // Any rejection that names a time is worth another try.
-  if (status === 429 || retryAfter > 0) waitFor(Math.max(1, retryAfter));
+  if (status === 429 || retryAfter > 0) tryAgainIn(Math.max(1, retryAfter));
   else end();
 }
 
@@ -94,10 +87,10 @@ form.addEventListener('submit', (event) => {
 stopButton.addEventListener('click', () => {
   isStopped = true;
   alarm.clear();
-  // Whoever is being tried for now is told how it ends.
-  if (!isTrying) end();
-  else offerToStop(false);
+  // The page still shows how a try under way ends.
+  if (isTrying) showStopButton(false);
+  else end();
   announce('Stopped trying.');
 });
 
-if (waitSeconds) waitFor(Number(waitSeconds));
+if (waitSeconds) tryAgainIn(Number(waitSeconds));

@@ -1,4 +1,4 @@
-// What the pages that wait have in common. It is put into them as text: see page.ts.
+// Shared by the pages that wait; page.ts copies this file into their scripts.
 
 /** @param {string} id */
 export function element(id) {
@@ -7,8 +7,20 @@ export function element(id) {
   return found;
 }
 
+/** The line about what the page is doing. @param {string} text */
+export function showState(text) {
+  element('state').textContent = text;
+}
+
+/** @param {string} title @param {string} detail @param {string | undefined} sale its name */
+export function showMessage(title, detail, sale) {
+  element('title').textContent = title;
+  element('detail').textContent = detail;
+  document.title = `${title} – ${sale}`;
+}
+
 /**
- * Tells a screen reader, once: what has been said already is not repeated.
+ * Makes a screen reader say something; the same text is not said twice in a row.
  * @param {string} text
  */
 export function announce(text) {
@@ -17,7 +29,7 @@ export function announce(text) {
 }
 
 /**
- * A duration in words; words.ts has the same.
+ * A duration, rounded up; messages.ts writes it the same way.
  * @param {number} seconds
  */
 export function about(seconds) {
@@ -29,14 +41,15 @@ export function about(seconds) {
 }
 
 /**
- * Doubles from 2 s to 30 s with every failure in a row.
- * @param {number} failures at least 1
+ * The pause after a failed request: 2 s, doubled with every further failure up to 30 s, or longer if the server says so.
+ * @param {number} failures in a row, at least 1
+ * @param {number | undefined} retryAfter in seconds
  */
-export const backoffSeconds = (failures) => Math.min(30, 2 ** failures);
+export const backoffSeconds = (failures, retryAfter = 0) => Math.max(retryAfter, Math.min(30, 2 ** failures));
 
 /**
- * An alarm that is set for one time at most. A tab that slept is late only until it is seen again.
- * @param {(secondsLeft: number) => void} onTick about once a second while it is set
+ * An alarm that is set for at most one time. In a tab that slept it rings as soon as the tab is visible again.
+ * @param {(secondsLeft: number) => void} onTick about once a second while the alarm is set
  */
 export function createAlarm(onTick) {
   let due = 0;
@@ -75,12 +88,12 @@ export function createAlarm(onTick) {
 }
 
 /**
- * Asks for JSON. Undefined where no answer came in 15 s; `body` is empty where it is no JSON; `retryAfter` is in
- * seconds, 0 where the answer does not say.
+ * Requests JSON. Resolves with undefined if there is no response within 15 s. `body` is empty if it is not JSON;
+ * `retryAfter` is in seconds, 0 if the response names none.
  * @param {string} url
- * @param {unknown} [json] posted, where it is given
+ * @param {unknown} [json] posted, if given
  */
-export async function ask(url, json) {
+export async function request(url, json) {
   try {
     const response = await fetch(url, {
       headers: { Accept: 'application/json', ...(json === undefined ? {} : { 'Content-Type': 'application/json' }) },

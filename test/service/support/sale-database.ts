@@ -1,19 +1,18 @@
-// What only someone with a hand on the database can do to a flash sale: hold its drain, and say again, in events of
-// their own, what became of orders.
+// Direct access to the database of a flash sale: blocks its drain, publishes events about orders, counts deadlocks.
 import { randomUUID } from 'node:crypto';
 import { Client } from 'pg';
 import { query } from '../../fault/support/sql.ts';
 
 const LOCK = 4_711;
 
-/** From now on no ticket leaves any queue, until the function that this answers is called. */
-export async function holdDrain(databaseUrl: string): Promise<() => Promise<void>> {
+/** From now on no ticket leaves any queue, until the returned function is called. */
+export async function blockDrain(databaseUrl: string): Promise<() => Promise<void>> {
   await query(
     databaseUrl,
-    `CREATE OR REPLACE FUNCTION wait_for_the_hand() RETURNS trigger LANGUAGE plpgsql AS $$
+    `CREATE OR REPLACE FUNCTION wait_for_test() RETURNS trigger LANGUAGE plpgsql AS $$
      BEGIN PERFORM pg_advisory_xact_lock_shared(${LOCK}); RETURN NEW; END $$;
-     CREATE OR REPLACE TRIGGER wait_for_the_hand BEFORE UPDATE OF status ON sluice_flash_sale.tickets
-       FOR EACH ROW WHEN (OLD.status = 'queued') EXECUTE FUNCTION wait_for_the_hand()`,
+     CREATE OR REPLACE TRIGGER wait_for_test BEFORE UPDATE OF status ON sluice_flash_sale.tickets
+       FOR EACH ROW WHEN (OLD.status = 'queued') EXECUTE FUNCTION wait_for_test()`,
   );
   const client = new Client({ connectionString: databaseUrl });
   await client.connect();
@@ -21,8 +20,8 @@ export async function holdDrain(databaseUrl: string): Promise<() => Promise<void
   return () => client.end();
 }
 
-/** An order as the events about it name it. */
-export interface Told {
+/** An order, in the fields of its events. */
+export interface OrderReference {
   readonly orderId: string;
   readonly userId: string;
   readonly ticketId?: string;
@@ -30,24 +29,32 @@ export interface Told {
 
 const placed = { currency: 'GBP', total: 5_900, itemCount: 1 };
 
-/** Says on the bus that orders are cancelled. The same `eventId` again is the same event again. */
-export const tellCancelled = (databaseUrl: string, orders: readonly Told[], eventId = () => randomUUID() as string) =>
-  tell(
+/** Publishes that orders are cancelled; an event with the same `eventId` is the same event again. */
+export const publishCancelled = (
+  databaseUrl: string,
+  orders: readonly OrderReference[],
+  eventId = () => randomUUID() as string,
+) =>
+  publish(
     databaseUrl,
     'order.cancelled',
     orders.map((order) => [eventId(), { ...order, reason: 'changed my mind', placed }]),
   );
 
-/** Says on the bus that orders are placed, in events of their own. */
-export const tellPlaced = (databaseUrl: string, orders: readonly Told[]) =>
-  tell(
+/** Publishes that orders are placed, in new events. */
+export const publishPlaced = (databaseUrl: string, orders: readonly OrderReference[]) =>
+  publish(
     databaseUrl,
     'order.placed',
     orders.map((order) => [randomUUID(), { ...order, ...placed }]),
   );
 
-/** As the order service would: by a row of its outbox. */
-async function tell(databaseUrl: string, type: string, events: readonly [id: string, data: Told][]): Promise<void> {
+/** By rows of the order service's outbox. */
+async function publish(
+  databaseUrl: string,
+  type: string,
+  events: readonly [id: string, data: OrderReference][],
+): Promise<void> {
   const rows = events.map(
     ([id, data]) => `('bus', '${id}', '${type}', '${data.orderId}', now(), '${JSON.stringify(data)}')`,
   );
@@ -57,7 +64,7 @@ async function tell(databaseUrl: string, type: string, events: readonly [id: str
   );
 }
 
-/** Two transactions that waited for each other, since the database was made. */
+/** Deadlocks since the database was created. */
 export async function deadlocks(databaseUrl: string): Promise<number> {
   const [row] = await query<{ deadlocks: string }>(
     databaseUrl,

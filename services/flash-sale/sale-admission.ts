@@ -1,0 +1,147 @@
+// Admission to the flash sales: a sale's row decides about every purchase, in batches of the requests that wait together;
+// a snapshot of the sale rejects most of a flood before it reaches the row.
+//
+// Memory is bounded: 5,000 waiting requests and a filter of at most 1 MiB for each sale with a request in the last minute.
+import type { Logger } from 'pino';
+import { v7 as uuidv7 } from 'uuid';
+import type { FlashSaleStatus, Rejection } from '../../contracts/flash-sales.ts';
+import { GroupCommit } from '../../infra/database/group-commit.ts';
+import type { Database } from '../../infra/database/port.ts';
+import { Loop } from '../../infra/runtime/loop.ts';
+import { failpoint } from './failpoints.ts';
+import { retryAfterSeconds, type Snapshot } from './flash-sale.ts';
+import { RejectionCounter } from './rejection-counter.ts';
+import { SaleSnapshot } from './sale-snapshot.ts';
+import { admit, type Decision, peek } from './store/sales.ts';
+
+/** Requests in one transaction. */
+const MAX_BATCH = 500;
+/** Requests to one sale that may wait; a further one is rejected with Overloaded. */
+const MAX_WAITING = 5_000;
+const STORE_REJECTIONS_MS = 250;
+/** A sale without requests for this long is forgotten. */
+const IDLE_MS = 60_000;
+
+export interface RejectedPurchase {
+  readonly outcome: Rejection;
+  /** Of the sale. */
+  readonly status: FlashSaleStatus;
+  /** Whole seconds until another attempt is worthwhile; undefined if that is unknown. */
+  readonly retryAfterSeconds: number | undefined;
+}
+
+/** `yours`: the buyer already holds a live ticket. */
+export type DecidedPurchase =
+  | { readonly outcome: 'admitted'; readonly ticketId: string; readonly position: number }
+  | { readonly outcome: 'yours'; readonly ticketId: string }
+  | RejectedPurchase;
+
+export interface SaleAdmissionOptions {
+  readonly database: Database;
+  /** Tickets were committed. */
+  readonly onAdmitted: () => void;
+  readonly log: Logger;
+}
+
+interface TicketRequest {
+  readonly ticketId: string;
+  readonly userId: string;
+}
+
+interface Sale {
+  readonly snapshot: SaleSnapshot;
+  readonly requests: GroupCommit<TicketRequest, Decision | undefined>;
+}
+
+export class SaleAdmission {
+  readonly #options: SaleAdmissionOptions;
+  /** Sales that exist; an id that belongs to none is in here only while it is being looked up. */
+  readonly #sales = new Map<string, Sale>();
+  readonly #rejections: RejectionCounter;
+  readonly #loop: Loop;
+
+  constructor(options: SaleAdmissionOptions) {
+    this.#options = options;
+    this.#rejections = new RejectionCounter(options.database.background, options.log);
+    this.#loop = new Loop({
+      name: 'store rejections',
+      everyMs: STORE_REJECTIONS_MS,
+      log: options.log,
+      turn: async () => {
+        this.#rejections.flush();
+        for (const [saleId, { snapshot }] of this.#sales) if (snapshot.idleMs > IDLE_MS) this.#sales.delete(saleId);
+        return false;
+      },
+    });
+  }
+
+  start(): void {
+    this.#loop.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+    await this.#rejections.stop();
+  }
+
+  /** The rejection of a purchase from memory alone; undefined if the row has to decide. */
+  reject(saleId: string, userId: string): RejectedPurchase | undefined {
+    const snapshot = this.#sales.get(saleId)?.snapshot;
+    const rejection = snapshot?.reject(userId);
+    return rejection && snapshot?.latest && this.#rejected(saleId, rejection, snapshot.latest);
+  }
+
+  /**
+   * The row's decision; undefined if there is no such sale. Rejects with DatabaseUnavailable or Overloaded: then the buyer
+   * may or may not hold a ticket, and the same request, sent again, tells.
+   */
+  async decide(saleId: string, userId: string): Promise<DecidedPurchase | undefined> {
+    const sale = this.#sales.get(saleId) ?? this.#open(saleId);
+    let decision: Decision | undefined;
+    try {
+      decision = await sale.requests.submit({ ticketId: uuidv7(), userId });
+    } finally {
+      if (!decision && !sale.snapshot.latest) this.#sales.delete(saleId);
+    }
+    if (!decision) return undefined;
+    const { outcome, ticket_id: ticketId, position } = decision;
+    if (outcome === 'admitted' && ticketId !== null && position !== null) return { outcome, ticketId, position };
+    if (outcome === 'yours' && ticketId !== null) return { outcome, ticketId };
+    if (outcome === 'admitted' || outcome === 'yours') throw new Error(`the row decided ${outcome} without a ticket`);
+    const snapshot = await sale.snapshot.read();
+    if (!snapshot) throw new Error(`sale ${saleId} no longer exists`);
+    return this.#rejected(saleId, outcome, snapshot);
+  }
+
+  #rejected(saleId: string, outcome: Rejection, snapshot: Snapshot): RejectedPurchase {
+    this.#rejections.add(saleId, outcome);
+    return { outcome, status: snapshot.status, retryAfterSeconds: retryAfterSeconds(outcome, snapshot, Math.random()) };
+  }
+
+  #open(saleId: string): Sale {
+    const { database, log } = this.#options;
+    const snapshot = new SaleSnapshot({
+      peek: (after) => peek(database, saleId, after),
+      onError: (error) => log.debug({ sale: saleId, error: String(error) }, 'snapshot of the sale not refreshed'),
+    });
+    const requests = new GroupCommit<TicketRequest, Decision | undefined>({
+      run: (batch) => this.#commit(saleId, snapshot, batch),
+      key: () => '', // one row, first come, first served
+      maxBatch: MAX_BATCH,
+      maxWaiting: MAX_WAITING,
+    });
+    const sale = { snapshot, requests };
+    this.#sales.set(saleId, sale);
+    return sale;
+  }
+
+  async #commit(saleId: string, snapshot: SaleSnapshot, batch: readonly TicketRequest[]) {
+    failpoint('admission.before-commit');
+    const decisions = await admit(this.#options.database, saleId, batch);
+    failpoint('admission.after-commit');
+    for (const [index, { userId }] of batch.entries())
+      if (decisions[index]?.outcome === 'admitted') snapshot.addHolder(userId);
+    if (decisions.some(({ outcome }) => outcome === 'admitted')) this.#options.onAdmitted();
+    return decisions.length === 0 ? batch.map(() => undefined) : decisions; // none: there is no such sale
+  }
+}

@@ -1,0 +1,116 @@
+// Rejects a flood of newcomers to one sale from memory, without a promise or a query, by a snapshot of the sale's row
+// and a Bloom filter of everyone who ever got a ticket.
+//
+// It admits nobody, and rejects only if the row, as it was at most a second ago, would reject too. Buyers who may hold a
+// ticket always reach the row, and if places in the queue are free, about as many newcomers reach it as there are places.
+//
+// The snapshot is read again while it is in use, well before it expires: otherwise the whole flood would reach the row
+// until it is back. Without requests it is dropped soon: otherwise the first buyers of a rush, all at once, would be
+// rejected for a state that has passed.
+import type { Rejection } from '../../contracts/flash-sales.ts';
+import { addUser, type BloomFilter, createBloomFilter, mayContain } from './bloom-filter.ts';
+import { attemptsFor, freshForMs, keptForMs, rejectionOf, type Snapshot } from './flash-sale.ts';
+import type { Peek } from './store/sales.ts';
+
+export interface SaleSnapshotOptions {
+  /** Reads the sale and the users of the tickets after number `after`; undefined if there is no such sale. */
+  readonly peek: (after: number) => Promise<Peek | undefined>;
+  /** A refresh in the background failed; the row decides until one succeeds. */
+  readonly onError: (error: unknown) => void;
+  /** Milliseconds of a monotonic clock. */
+  readonly now?: () => number;
+}
+
+export class SaleSnapshot {
+  readonly #peek: SaleSnapshotOptions['peek'];
+  readonly #onError: SaleSnapshotOptions['onError'];
+  readonly #now: () => number;
+  /** The last one that was read; kept for Retry-After when it may no longer reject. */
+  #latest: Snapshot | undefined;
+  /** A time before #latest was read. */
+  #readAt = 0;
+  /** False after an idle time, and while holders of tickets are unknown. */
+  #mayReject = false;
+  #attemptsLeft = 0;
+  /** Every user who got one of the tickets up to number #lastTicket. */
+  #holders: BloomFilter | undefined;
+  #lastTicket = 0;
+  #refreshing: Promise<void> | undefined;
+  #usedAt: number;
+
+  constructor({ peek, onError, now = () => performance.now() }: SaleSnapshotOptions) {
+    this.#peek = peek;
+    this.#onError = onError;
+    this.#now = now;
+    this.#usedAt = now();
+  }
+
+  /** Time since the last request, in milliseconds. */
+  get idleMs(): number {
+    return this.#now() - this.#usedAt;
+  }
+
+  /** The last snapshot, of any age; undefined until the sale is known to exist. */
+  get latest(): Snapshot | undefined {
+    return this.#latest;
+  }
+
+  /** Why a buyer gets no ticket; undefined if the row has to decide. */
+  reject(userId: string): Rejection | undefined {
+    const now = this.#now();
+    if (this.#latest && now - this.#usedAt >= keptForMs(this.#latest)) this.#mayReject = false;
+    this.#usedAt = now;
+    if (!this.#isFresh(now) && !this.#refreshing) this.#refresh().catch(this.#onError);
+    if (!this.#latest || !this.#mayReject || !this.#holders || mayContain(this.#holders, userId)) return undefined;
+    const rejection = rejectionOf(this.#latest, now - this.#readAt, this.#attemptsLeft);
+    if (!rejection) this.#attemptsLeft--;
+    return rejection;
+  }
+
+  /** A user got a ticket from this process. A refresh under way may have read the sale before that. */
+  addHolder(userId: string): void {
+    if (this.#holders) addUser(this.#holders, userId);
+  }
+
+  /** The latest snapshot, read again if it is not fresh. Rejects if the sale cannot be read and never was. */
+  async read(): Promise<Snapshot | undefined> {
+    if (!this.#isFresh(this.#now())) {
+      await this.#refresh().catch((error) => {
+        if (!this.#latest) throw error;
+      });
+    }
+    return this.#latest;
+  }
+
+  #isFresh(now: number): boolean {
+    return this.#mayReject && this.#latest !== undefined && now - this.#readAt < freshForMs(this.#latest);
+  }
+
+  #refresh(): Promise<void> {
+    this.#refreshing ??= this.#readAll().finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
+  /** Reads page after page of new tickets; each page holds more than all gateways admit while it is read. */
+  async #readAll(): Promise<void> {
+    for (;;) {
+      const readAt = this.#now();
+      const peek = await this.#peek(this.#lastTicket);
+      if (!peek) return;
+      const { stock, admitted, users, ...snapshot } = peek;
+      this.#holders ??= createBloomFilter(stock);
+      for (const user of users) addUser(this.#holders, user);
+      this.#lastTicket += users.length; // the numbers have no gaps
+      // Rejections need every holder up to this moment. If the table lacks tickets, the row decides about everyone.
+      const knowsAllHolders = this.#lastTicket >= admitted;
+      if (!knowsAllHolders && users.length > 0) continue;
+      this.#latest = snapshot;
+      this.#readAt = readAt;
+      this.#mayReject = knowsAllHolders;
+      this.#attemptsLeft = attemptsFor(snapshot);
+      return;
+    }
+  }
+}
