@@ -49,7 +49,7 @@ export interface Step {
 export interface Order {
   readonly id: string;
   readonly userId: string;
-  /** `placed` is firm, and `completed` once every step is done or skipped. */
+  /** `placed` is confirmed, and `completed` once every step is done or skipped. */
   readonly status: 'awaiting-payment' | 'placed' | 'completed' | 'cancelled';
   readonly currency: string;
   readonly total: number;

@@ -14,7 +14,9 @@ export function revokeCoupon(outbox: Outbox, rules: CouponRules, validDays: numb
     handle: async (tx, events) => {
       await insertDecisions(
         tx,
-        events.map(({ data }) => (data.placed ? decisionFor({ ...data, ...data.placed }, rules) : neverFirm(data))),
+        events.map(({ data }) =>
+          data.placed ? decisionFor({ ...data, ...data.placed }, rules) : neverConfirmed(data),
+        ),
         validDays,
       );
       await revokeDecisions(
@@ -27,11 +29,11 @@ export function revokeCoupon(outbox: Outbox, rules: CouponRules, validDays: numb
   };
 }
 
-const neverFirm = ({ orderId, userId }: EventData<'order.cancelled'>): NewDecision => ({
+const neverConfirmed = ({ orderId, userId }: EventData<'order.cancelled'>): NewDecision => ({
   id: uuidv7(),
   eventId: uuidv7(),
   orderId,
   userId,
   currency: null,
-  reason: 'cancelled before it was firm',
+  reason: 'cancelled before it was confirmed',
 });

@@ -16,7 +16,7 @@ export const notifyOfPlacing = (outbox: Outbox): Handler<Event<'order.placed'>> 
 });
 
 /**
- * Where the order was firm and its placing has not been heard of yet, that notification is stored as well but not sent:
+ * Where the order was confirmed and its placing has not been heard of yet, that notification is stored as well but not sent:
  * a user who reads "placed" after "cancelled" is misled, and the history is the same in whatever order the two arrive.
  */
 export const notifyOfCancelling = (outbox: Outbox): Handler<Event<'order.cancelled'>> => ({

@@ -12,9 +12,9 @@ import { recordProgress } from './record-progress.ts';
 import { cancelAndPayRoutes, orderRoutes } from './routes.ts';
 import type { OrderSettings } from './settings.ts';
 import { settlePayments } from './settle-payments.ts';
+import { stockReleased } from './stock-released.ts';
 import { orderFacts, resendOrders, ticketOrderFacts } from './store/facts.ts';
 import { RESENT, resendOverdue, type Unanswered } from './store/orders.ts';
-import { unitReturned } from './unit-returned.ts';
 
 /** Added to the payment provider's timeout, before somebody else asks what became of a payment. */
 const SETTLE_AFTER_MS = 1_000;
@@ -48,7 +48,7 @@ export function orderService(context: OrderContext): Service<Event<Subscribed<'o
       'notification.sent': recordProgress,
       'step.failed': recordProgress,
       'flash-sale.ticket.accepted': placeForTicket(outbox, resendAfterMs),
-      'flash-sale.ticket.closed': unitReturned,
+      'flash-sale.ticket.closed': stockReleased,
     },
     routes: (router) => {
       orderRoutes(router, database, createPlaceOrder({ database, outbox, resendAfterMs }));

@@ -32,7 +32,7 @@ export interface NewTicketOrder extends PlaceOrderRequest {
   readonly total: number;
   readonly placedEventId: string;
   readonly ticketId: string;
-  /** Time to pay in seconds; 0: the order is firm at once. */
+  /** Time to pay in seconds; 0: the order is confirmed at once. */
   readonly holdSeconds: number;
   readonly awaitingEventId: string | null;
 }
@@ -83,34 +83,25 @@ export function placedOrder(order: NewOrder, createdAt: Date): Order {
   };
 }
 
-/** Of each step whose reversal failed, when. */
+/** When the reversal of a step failed, by step. */
 export type FailedReversals = { readonly [S in StepName]?: string };
 
-/** Steps of one order as results reported them. */
-export type Reported = { readonly orderId: string; readonly failedReversals?: FailedReversals } & {
-  readonly [S in StepName]?: Step;
-};
-
-const rank: Record<Step['status'], number> = { pending: 0, failed: 1, done: 2, skipped: 2, reverted: 3 };
-
-/** What a batch of results says about each order; where two speak of one step, the one that is further along. */
-export function reportedSteps(events: readonly Event<StepResult>[]): Reported[] {
-  const orders = new Map<string, { orderId: string; failedReversals?: FailedReversals } & { [S in StepName]?: Step }>();
-  for (const event of events) {
-    const [name, step] = reportOf(event);
-    const { orderId } = event.data;
-    const order = orders.get(orderId) ?? { orderId };
-    const known = order[name];
-    if (!known || rank[step.status] > rank[known.status]) order[name] = step;
-    if (event.type === 'step.failed' && event.data.of === 'order.cancelled')
-      order.failedReversals = { ...order.failedReversals, [name]: event.time };
-    orders.set(orderId, order);
-  }
-  // Sorted, because two processes that update the same orders in opposite order deadlock.
-  return [...orders.values()].sort((a, b) => (a.orderId < b.orderId ? -1 : 1));
+/** What a result says about a step of its order. */
+export interface StepReport {
+  readonly orderId: string;
+  readonly name: StepName;
+  readonly step: Step;
+  /** The step could not be reverted after the order's cancellation. */
+  readonly reversalFailed: boolean;
 }
 
-function reportOf({ type, time: at, data }: Event<StepResult>): [StepName, Step] {
+export function stepReport(result: Event<StepResult>): StepReport {
+  const [name, step] = stepOf(result);
+  const reversalFailed = result.type === 'step.failed' && result.data.of === 'order.cancelled';
+  return { orderId: result.data.orderId, name, step, reversalFailed };
+}
+
+function stepOf({ type, time: at, data }: Event<StepResult>): [StepName, Step] {
   switch (type) {
     case 'points.awarded':
       return ['points', { status: 'done', at, detail: `${data.points} points` }];

@@ -63,7 +63,7 @@ export function createPayOrder(options: PaymentOptions) {
     if (outcome !== undefined && outcome !== 'paid') return outcome;
     const found = await findState(database, orderId);
     if (!found) return 'not-found';
-    return found.state === 'firm' && found.paid ? 'paid' : 'not-payable';
+    return found.state === 'confirmed' && found.paid ? 'paid' : 'not-payable';
   };
 }
 export type PayOrder = ReturnType<typeof createPayOrder>;

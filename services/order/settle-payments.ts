@@ -5,7 +5,7 @@ import { isLogged } from '../../infra/runtime/backoff.ts';
 import { Loop } from '../../infra/runtime/loop.ts';
 import { createSettle, type PaymentOptions } from './pay-order.ts';
 import { PaymentUnknown } from './payments/port.ts';
-import { givenBack, overdueAttempts, refundsRejected, takeGiveBacks } from './store/payments.ts';
+import { claimRefunds, markRefunded, overdueAttempts, refundsRejected } from './store/payments.ts';
 
 const EVERY_MS = 1_000;
 /** Of each kind in one turn, asked at the same time. */
@@ -28,7 +28,7 @@ export function settlePayments(options: PaymentOptions): Loop {
   };
 
   const giveBack = async () => {
-    const refunds = await takeGiveBacks(database.background, againMs, LIMIT);
+    const refunds = await claimRefunds(database.background, againMs, LIMIT);
     const done: string[] = [];
     const rejected: string[] = [];
     await Promise.all(
@@ -47,7 +47,7 @@ export function settlePayments(options: PaymentOptions): Loop {
         }
       }),
     );
-    if (done.length > 0) await givenBack(database.background, done);
+    if (done.length > 0) await markRefunded(database.background, done);
     if (rejected.length > 0) await refundsRejected(database.background, rejected);
     return refunds.length;
   };

@@ -1,4 +1,4 @@
-// order.cancelled → the award is taken back → points.revoked. An order that was firm gets its award first where it has
+// order.cancelled → the award is taken back → points.revoked. An order that was confirmed gets its award first where it has
 // none yet: the ledger is the same in whatever order the two events arrive, and a late order.placed changes nothing.
 import { v7 as uuidv7 } from 'uuid';
 import type { Event } from '../../contracts/events.ts';

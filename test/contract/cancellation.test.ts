@@ -14,7 +14,7 @@ const facts = { currency: 'GBP', total: 5_997, itemCount: 3 };
 const placed = (orderId: string) => eventBody('order.placed', orderId, { orderId, userId: 'alice', ...facts });
 const cancelled = (orderId: string) =>
   eventBody('order.cancelled', orderId, { orderId, userId: 'alice', reason: 'changed my mind', placed: facts });
-const neverFirm = (orderId: string) =>
+const neverConfirmed = (orderId: string) =>
   eventBody('order.cancelled', orderId, { orderId, userId: 'alice', reason: 'not paid in time' });
 
 const steps = [
@@ -26,7 +26,7 @@ const steps = [
       { kind: 'award', points: 59 },
       { kind: 'revoke', points: -59 },
     ],
-    endNeverFirm: [{ kind: 'revoke', points: 0 }],
+    endNeverConfirmed: [{ kind: 'revoke', points: 0 }],
     answer: 'points.revoked',
   },
   {
@@ -34,7 +34,7 @@ const steps = [
     create: couponService,
     stored: `SELECT amount, reason, revoked_at IS NOT NULL AS revoked FROM sluice_coupon.decisions WHERE order_id = $1`,
     end: [{ amount: 299, reason: null, revoked: true }],
-    endNeverFirm: [{ amount: null, reason: 'cancelled before it was firm', revoked: true }],
+    endNeverConfirmed: [{ amount: null, reason: 'cancelled before it was confirmed', revoked: true }],
     answer: 'coupon.revoked',
   },
   {
@@ -45,7 +45,7 @@ const steps = [
       { kind: 'order.cancelled', text: 'Your order of 3 items for 59.97 GBP is cancelled: changed my mind.' },
       { kind: 'order.placed', text: 'Thank you: your order of 3 items for 59.97 GBP is placed.' },
     ],
-    endNeverFirm: [{ kind: 'order.cancelled', text: 'Your order is cancelled: not paid in time.' }],
+    endNeverConfirmed: [{ kind: 'order.cancelled', text: 'Your order is cancelled: not paid in time.' }],
     answer: 'notification.sent',
   },
 ] as const;
@@ -63,7 +63,7 @@ describe.for(places)('on $place', ({ available, open }) => {
   });
   afterAll(() => databases?.close());
 
-  describe.for(steps)('$name', ({ name, create, stored, end, endNeverFirm, answer }) => {
+  describe.for(steps)('$name', ({ name, create, stored, end, endNeverConfirmed, answer }) => {
     const one = () => openAlone(databases.database, name, create);
     const endOf = (orderId: string) => databases.database.query(stored, [orderId]);
     /** The last thing that it said, which it must have said in reply to what it was told last. */
@@ -104,12 +104,12 @@ describe.for(places)('on $place', ({ available, open }) => {
       expect(said.slice(1)).toEqual(Array.from({ length: 1 + 2 * told.length }, () => revoked));
     });
 
-    there('of an order that was never firm leaves no effect to undo, and is answered', async () => {
+    there('of an order that was never confirmed leaves no effect to undo, and is answered', async () => {
       const service = await one();
       const orderId = uuidv7();
-      await service.tell(neverFirm(orderId));
-      await service.tell(neverFirm(orderId));
-      expect(await endOf(orderId)).toEqual(endNeverFirm);
+      await service.tell(neverConfirmed(orderId));
+      await service.tell(neverConfirmed(orderId));
+      expect(await endOf(orderId)).toEqual(endNeverConfirmed);
       expect((await service.said(orderId)).map(({ type }) => type)).toEqual([answer, answer]);
     });
 

@@ -58,7 +58,7 @@ test('thousands of orders that are overdue at once are asked for at a bounded pa
      INSERT INTO sluice_order.orders (id, user_id, currency, total, items, placed_event_id)
        SELECT id, 'user-' || n, 'GBP', 5900, '[{"sku":"lamp","quantity":1,"unitPrice":5900}]', gen_random_uuid() FROM made;
      INSERT INTO sluice_order.progress (order_id, asked, ask_again_at, state, cancelled_at, cancelled_event_id)
-       SELECT id, ${asked('n')}, now(), CASE WHEN cancelled THEN 'cancelled' ELSE 'firm' END,
+       SELECT id, ${asked('n')}, now(), CASE WHEN cancelled THEN 'cancelled' ELSE 'confirmed' END,
          CASE WHEN cancelled THEN now() END, CASE WHEN cancelled THEN gen_random_uuid() END FROM made;`,
   );
   const startedAt = performance.now();

@@ -135,7 +135,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(report).toMatchObject({
       ok: true,
       counts: {
-        orders: { firm: 10, cancelled: 4, awaitingPayment: 0 },
+        orders: { confirmed: 10, cancelled: 4, awaitingPayment: 0 },
         points: 18,
         coupons: 14,
         notifications: 18,
@@ -215,7 +215,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       'coupon-active': [idOf(undone, 0)],
       'points-not-revoked': [idOf(undone, 1)],
       'order-unaccounted': [forgotten],
-      'unit-not-returned': [String(returned?.ticketId)],
+      'stock-not-released': [String(returned?.ticketId)],
       'ticket-unaccounted': [unasked],
     };
     const lasting = { 'effect-other-user': [idOf(done, 3)], 'points-without-order': [orphan] };
@@ -315,7 +315,7 @@ test.skipIf(!onPostgres.available)(`${MANY} orders are audited in bounded memory
     // Their facts are some 100 MB as objects.
     const { code, report } = await sluiceAudit(system, ['--settle', '0s'], ['--max-old-space-size=48']);
     expect(report.counts).toMatchObject({
-      orders: { firm: MANY },
+      orders: { confirmed: MANY },
       points: MANY - 1,
       coupons: MANY,
       notifications: MANY,

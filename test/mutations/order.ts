@@ -43,13 +43,13 @@ export const orderMutations: readonly Mutation[] = [
     lesson: 'The same holds for two results about one order that are handled together.',
     changes: [
       {
-        file: 'services/order/order.ts',
-        find: 'if (!known || rank[step.status] > rank[known.status]) order[name] = step;',
-        replace: 'order[name] = step;',
+        file: 'services/order/store/orders.ts',
+        find: "step_rank(step) DESC, step->>'at'",
+        replace: 'step_rank(step)',
       },
     ],
-    tests: { files: ['test/unit/order.test.ts'], pattern: 'the one that is further along counts' },
-    failure: 'to deeply equal',
+    tests: { files: [EFFECTS], pattern: 'the one that is further along counts' },
+    failure: "expected 'failed' to be 'done'",
   },
   {
     name: 'resend-off',

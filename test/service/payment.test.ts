@@ -69,7 +69,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       { what: `order ${id} is cancelled`, timeoutMs: 20_000 },
     );
 
-  onShape('an order waits, its unit held, has no effects; once it is paid it is firm, and completed', async () => {
+  onShape('an order waits, its unit held, has no effects; once it is paid it is confirmed, and completed', async () => {
     const sale = await heldFor(LONG);
     const { id, ticketId, userId } = await held(sale);
     const waiting = await read(id);

@@ -9,7 +9,7 @@ export interface NewDecision {
   readonly eventId: string;
   readonly orderId: string;
   readonly userId: string;
-  /** Null for an order that was never firm. */
+  /** Null for an order that was never confirmed. */
   readonly currency: string | null;
   readonly amount?: number;
   readonly reason?: string;

@@ -1,7 +1,7 @@
 // The order service's SQL.
-import type { Order, Step } from '../../../contracts/orders.ts';
+import { type Order, type Step, type StepName, stepNames } from '../../../contracts/orders.ts';
 import type { Database, Queryable, Transaction } from '../../../infra/database/port.ts';
-import { type FailedReversals, type NewOrder, type NewTicketOrder, type Reported, shownStep } from '../order.ts';
+import { type FailedReversals, type NewOrder, type NewTicketOrder, type StepReport, shownStep } from '../order.ts';
 
 export const SCHEMA = 'sluice_order';
 
@@ -27,8 +27,8 @@ const PLACE = `WITH request AS (
     ON CONFLICT DO NOTHING
     RETURNING id, created_at
   ), progress AS (
-    INSERT INTO ${SCHEMA}.progress (order_id, ask_again_at, state, awaiting_event_id, expires_at)
-    SELECT id, created_at + $2::integer * ${MS}, CASE WHEN "awaitingEventId" IS NULL THEN 'firm' ELSE 'awaiting-payment' END,
+    INSERT INTO ${SCHEMA}.progress (order_id, resend_at, state, awaiting_event_id, expires_at)
+    SELECT id, created_at + $2::integer * ${MS}, CASE WHEN "awaitingEventId" IS NULL THEN 'confirmed' ELSE 'awaiting-payment' END,
       "awaitingEventId", CASE WHEN "awaitingEventId" IS NOT NULL THEN created_at + "holdSeconds" * interval '1 s' END
     FROM placed JOIN request USING (id)
   )`;
@@ -128,21 +128,29 @@ export async function listOrders(
   return rows.map(orderOf);
 }
 
+/** SQL of the report about a step that is furthest along; of several such, the earliest. */
+const furthestReport = (name: StepName) =>
+  `(array_agg(step ORDER BY ${SCHEMA}.step_rank(step) DESC, step->>'at') FILTER (WHERE name = '${name}'))[1] AS ${name}`;
+
 /**
- * Records what results say, each step only upwards. Results about orders that do not exist change nothing, nor does a
- * failed reversal of an order that is not cancelled.
+ * Records what results report, each step only upwards. Reports about unknown orders change nothing, nor does a failed
+ * reversal of an order that is not cancelled.
  */
-export async function recordSteps(tx: Transaction, reported: readonly Reported[]): Promise<void> {
+export async function recordSteps(tx: Transaction, reports: readonly StepReport[]): Promise<void> {
   await tx.execute(
     `UPDATE ${SCHEMA}.progress AS p
-     SET points = ${SCHEMA}.furthest(p.points, r.points), coupon = ${SCHEMA}.furthest(p.coupon, r.coupon),
-         notification = ${SCHEMA}.furthest(p.notification, r.notification),
+     SET ${stepNames.map((name) => `${name} = ${SCHEMA}.furthest(p.${name}, r.${name})`).join(', ')},
          failed_reversals = CASE p.state WHEN 'cancelled'
-           THEN p.failed_reversals || COALESCE(r."failedReversals", '{}') ELSE p.failed_reversals END
-     FROM json_to_recordset($1::json) AS r ("orderId" uuid, points jsonb, coupon jsonb, notification jsonb,
-       "failedReversals" jsonb)
+           THEN p.failed_reversals || COALESCE(r.failed_reversals, '{}') ELSE p.failed_reversals END
+     FROM (
+       SELECT "orderId", ${stepNames.map(furthestReport).join(', ')},
+         jsonb_object_agg(name, step->'at') FILTER (WHERE "reversalFailed") AS failed_reversals
+       FROM json_to_recordset($1::json) AS r ("orderId" uuid, name text, step jsonb, "reversalFailed" boolean)
+       GROUP BY "orderId"
+       ORDER BY "orderId" -- two processes that update the same orders in opposite order deadlock
+     ) AS r
      WHERE p.order_id = r."orderId"`,
-    [JSON.stringify(reported)],
+    [JSON.stringify(reports)],
   );
 }
 
@@ -160,18 +168,18 @@ export async function insertTicketOrders(
  * order.cancelled. `progress`: the rows to speak of, a table or a CTE that returns the changed ones.
  */
 const stateEvents = (progress: string) => `SELECT
-    CASE p.state WHEN 'cancelled' THEN p.cancelled_event_id WHEN 'firm' THEN o.placed_event_id
+    CASE p.state WHEN 'cancelled' THEN p.cancelled_event_id WHEN 'confirmed' THEN o.placed_event_id
       ELSE p.awaiting_event_id END AS event_id,
-    CASE p.state WHEN 'cancelled' THEN 'order.cancelled' WHEN 'firm' THEN 'order.placed'
+    CASE p.state WHEN 'cancelled' THEN 'order.cancelled' WHEN 'confirmed' THEN 'order.placed'
       ELSE 'order.awaiting-payment' END AS type,
     o.id::text AS subject,
-    CASE p.state WHEN 'cancelled' THEN p.cancelled_at WHEN 'firm' THEN COALESCE(p.paid_at, o.created_at)
+    CASE p.state WHEN 'cancelled' THEN p.cancelled_at WHEN 'confirmed' THEN COALESCE(p.paid_at, o.created_at)
       ELSE o.created_at END AS time,
     json_strip_nulls(CASE p.state
       WHEN 'cancelled' THEN json_build_object('orderId', o.id, 'userId', o.user_id, 'ticketId', o.ticket_id,
-        'reason', p.cancel_reason, 'placed', CASE WHEN p.expires_at IS NULL OR p.paid_at IS NOT NULL
+        'reason', p.cancel_reason, 'placed', CASE WHEN p.ever_confirmed
           THEN json_build_object('currency', o.currency, 'total', o.total, 'itemCount', json_array_length(o.items)) END)
-      WHEN 'firm' THEN json_build_object('orderId', o.id, 'userId', o.user_id, 'currency', o.currency,
+      WHEN 'confirmed' THEN json_build_object('orderId', o.id, 'userId', o.user_id, 'currency', o.currency,
         'total', o.total, 'itemCount', json_array_length(o.items), 'ticketId', o.ticket_id)
       ELSE json_build_object('orderId', o.id, 'userId', o.user_id, 'ticketId', o.ticket_id, 'currency', o.currency,
         'total', o.total, 'expiresAt', ${SCHEMA}.iso(p.expires_at)) END)::text AS data
@@ -180,7 +188,7 @@ const stateEvents = (progress: string) => `SELECT
 /** What became of the orders of the tickets in $1. */
 export const STATE_FOR_TICKETS = `${stateEvents(`${SCHEMA}.progress`)} WHERE o.ticket_id = ANY($1::uuid[])`;
 
-/** Questions that wait for answers: of a firm order's steps, or of a cancelled one's. */
+/** Questions that wait for answers: of a confirmed order's steps, or of a cancelled one's. */
 export type Unanswered = 'placed' | 'cancelling';
 
 /**
@@ -188,21 +196,21 @@ export type Unanswered = 'placed' | 'cancelling';
  * an hour; $2: how many at the most.
  */
 export const resendOverdue = (status: Unanswered) => `WITH overdue AS (
-    SELECT order_id FROM ${SCHEMA}.progress WHERE status = '${status}' AND ask_again_at <= now()
-    ORDER BY ask_again_at LIMIT $2 FOR UPDATE SKIP LOCKED
-  ), asked AS (
+    SELECT order_id FROM ${SCHEMA}.progress WHERE status = '${status}' AND resend_at <= now()
+    ORDER BY resend_at LIMIT $2 FOR UPDATE SKIP LOCKED
+  ), resent AS (
     UPDATE ${SCHEMA}.progress AS p
-    SET asked = asked + 1, ask_again_at = now() + ${backoff('asked + 1')}
+    SET resends = resends + 1, resend_at = now() + ${backoff('resends + 1')}
     FROM overdue WHERE p.order_id = overdue.order_id
     RETURNING p.*
   )`;
-export const RESENT = stateEvents('asked');
+export const RESENT = stateEvents('resent');
 
 const cancel = (request: string, states: string) => `${request}, changed AS (
     UPDATE ${SCHEMA}.progress AS p
     SET state = 'cancelled', cancelled_at = now(), cancelled_event_id = r."eventId", cancel_reason = r.reason,
-        unit_to_return = o.ticket_id IS NOT NULL, asked = 0, ask_again_at = now() + $2::integer * ${MS},
-        give_back_at = CASE WHEN p.attempt > 0 THEN now() END
+        stock_release_pending = o.ticket_id IS NOT NULL, resends = 0, resend_at = now() + $2::integer * ${MS},
+        refund_at = CASE WHEN p.attempt > 0 THEN now() END
     FROM request r JOIN ${SCHEMA}.orders o ON o.id = r."orderId"
     WHERE p.order_id = r."orderId" AND p.state IN (${states})
     RETURNING p.*
@@ -213,7 +221,7 @@ export const CANCEL = cancel(
   `WITH request AS (
     SELECT * FROM json_to_recordset($1::json) AS r ("orderId" uuid, "eventId" uuid, reason text)
   )`,
-  "'awaiting-payment', 'firm'",
+  "'awaiting-payment', 'confirmed'",
 );
 
 /** CTEs: cancels orders that were not paid in time, as many as there are event ids in $1 at the most; $2: resendAfterMs. */
@@ -233,16 +241,16 @@ export const EXPIRE = cancel(
 export const CHANGED = stateEvents('changed');
 
 /** The flash sale has the units of these orders back. */
-export async function unitsReturned(tx: Transaction, orderIds: readonly string[]): Promise<void> {
+export async function recordStockReleases(tx: Transaction, orderIds: readonly string[]): Promise<void> {
   await tx.execute(
-    `UPDATE ${SCHEMA}.progress SET unit_to_return = false
-     WHERE order_id = ANY($1::uuid[]) AND state = 'cancelled' AND unit_to_return`,
+    `UPDATE ${SCHEMA}.progress SET stock_release_pending = false
+     WHERE order_id = ANY($1::uuid[]) AND state = 'cancelled' AND stock_release_pending`,
     [orderIds],
   );
 }
 
 /** See migrations/003_cancellation_and_payment.sql. */
-export type OrderState = 'awaiting-payment' | 'paying' | 'firm' | 'cancelled';
+export type OrderState = 'awaiting-payment' | 'paying' | 'confirmed' | 'cancelled';
 
 /** Where an order stands; undefined where there is none. */
 export async function findState(

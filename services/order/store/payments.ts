@@ -56,10 +56,10 @@ export function overdueAttempts(database: Database, againMs: number, limit: numb
   );
 }
 
-/** CTEs: an order is paid, and firm. $1: its id; $2: resendAfterMs. Also where a later answer had put it back to waiting. */
+/** CTEs: an order is paid, and confirmed. $1: its id; $2: resendAfterMs. Also where a later answer had put it back to waiting. */
 export const CONFIRM_PAYMENT = `WITH changed AS (
     UPDATE ${SCHEMA}.progress AS p
-    SET state = 'firm', paid_at = now(), charge_again_at = NULL, asked = 0, ask_again_at = now() + $2::integer * ${MS}
+    SET state = 'confirmed', paid_at = now(), charge_again_at = NULL, resends = 0, resend_at = now() + $2::integer * ${MS}
     WHERE p.order_id = $1::uuid AND p.state IN ('paying', 'awaiting-payment')
     RETURNING p.*
   )`;
@@ -86,15 +86,15 @@ export interface DueRefund {
  * Takes up due refunds of cancelled orders, at most `limit`, each for `againMs` or, with each attempt, twice as long: up to
  * an hour once the provider has rejected it, because that ends only when somebody does something about it.
  */
-export function takeGiveBacks(database: Database, againMs: number, limit: number): Promise<DueRefund[]> {
+export function claimRefunds(database: Database, againMs: number, limit: number): Promise<DueRefund[]> {
   return database.query<DueRefund>(
     `WITH due AS (
-       SELECT order_id FROM ${SCHEMA}.progress WHERE give_back_at <= now()
-       ORDER BY give_back_at LIMIT $2 FOR UPDATE SKIP LOCKED
+       SELECT order_id FROM ${SCHEMA}.progress WHERE refund_at <= now()
+       ORDER BY refund_at LIMIT $2 FOR UPDATE SKIP LOCKED
      )
      UPDATE ${SCHEMA}.progress AS p
      SET refund_attempts = refund_attempts + 1,
-         give_back_at = now() + CASE WHEN refund_rejected THEN ${backoff('refund_attempts')}
+         refund_at = now() + CASE WHEN refund_rejected THEN ${backoff('refund_attempts')}
            ELSE ${backoff('refund_attempts', MAX_SILENCE)} END
      FROM due WHERE p.order_id = due.order_id
      RETURNING p.order_id AS "orderId", p.refund_attempts AS attempts, p.refund_rejected AS rejected`,
@@ -102,9 +102,9 @@ export function takeGiveBacks(database: Database, againMs: number, limit: number
   );
 }
 
-export async function givenBack(database: Database, orderIds: readonly string[]): Promise<void> {
+export async function markRefunded(database: Database, orderIds: readonly string[]): Promise<void> {
   await database.execute(
-    `UPDATE ${SCHEMA}.progress SET give_back_at = NULL, refund_rejected = false WHERE order_id = ANY($1::uuid[])`,
+    `UPDATE ${SCHEMA}.progress SET refund_at = NULL, refund_rejected = false WHERE order_id = ANY($1::uuid[])`,
     [orderIds],
   );
 }
@@ -113,7 +113,7 @@ export async function givenBack(database: Database, orderIds: readonly string[])
 export async function refundsRejected(database: Database, orderIds: readonly string[]): Promise<void> {
   await database.execute(
     `UPDATE ${SCHEMA}.progress SET refund_rejected = true
-     WHERE order_id = ANY($1::uuid[]) AND give_back_at IS NOT NULL`,
+     WHERE order_id = ANY($1::uuid[]) AND refund_at IS NOT NULL`,
     [orderIds],
   );
 }

@@ -1,9 +1,9 @@
 // The independent checker: what the promises say, judged from the clients' log and the databases alone, by SQL of its
 // own. It shares no code with the program, so a fault of the program cannot hide in it.
 //
-//   I1  every firm order has exactly one points entry, one coupon decision and one stored notification, and is completed;
+//   I1  every confirmed order has exactly one points entry, one coupon decision and one stored notification, and is completed;
 //       a cancelled one has its award taken back, no active coupon and the notification of that; one that was cancelled
-//       before it was firm has nothing to take back
+//       before it was confirmed has nothing to take back
 //   P   what the payment provider has charged are the orders that are paid, and no others; none of them has expired; and
 //       who was told that an order is paid, or that it is not, was told the truth
 //   I2  no effect without an order
@@ -113,7 +113,7 @@ export async function isDrained(databaseUrl: string): Promise<boolean> {
     );
     const [row] = await database.query<{ rest: number }>(
       `SELECT ((SELECT count(*) FROM sluice_order.progress
-           WHERE status NOT IN ('completed', 'cancelled') OR give_back_at IS NOT NULL)
+           WHERE status NOT IN ('completed', 'cancelled') OR refund_at IS NOT NULL)
          + (SELECT count(*) FROM sluice_flash_sale.tickets WHERE closed_at IS NULL) + ${left.join(' + ')})::int AS rest`,
     );
     return row?.rest === 0;
