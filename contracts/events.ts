@@ -121,3 +121,19 @@ export type Event<T extends EventType = EventType> = {
     data: EventData<K>;
   };
 }[T];
+
+/** The data of step.failed for a message that the service of `step` could not handle. */
+export const stepFailed =
+  (step: EventData<'step.failed'>['step']) =>
+  (message: {
+    subject: string;
+    messageId: string;
+    type: string | null;
+    failure: string;
+  }): EventData<'step.failed'> => ({
+    orderId: message.subject,
+    step,
+    eventId: message.messageId,
+    ...(message.type === null ? {} : { of: message.type }),
+    error: message.failure,
+  });

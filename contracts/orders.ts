@@ -37,7 +37,7 @@ export const cancelRequest = z.object({ reason: text(0, 200).optional() });
 
 export const stepNames = ['points', 'coupon', 'notification'] as const;
 export type StepName = (typeof stepNames)[number];
-export type StepStatus = 'pending' | 'failed' | 'done' | 'skipped' | 'reverted';
+type StepStatus = 'pending' | 'failed' | 'done' | 'skipped' | 'reverted';
 
 export interface Step {
   readonly status: StepStatus;

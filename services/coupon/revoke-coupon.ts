@@ -5,8 +5,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { Event, EventData } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import type { CouponRules } from './coupon.ts';
-import { decisionFor } from './decide-coupon.ts';
+import { type CouponRules, decisionFor } from './decide-coupon.ts';
 import { insertDecisions, type NewDecision, RESULTS, revokeDecisions } from './store/coupons.ts';
 
 export function revokeCoupon(outbox: Outbox, rules: CouponRules, validDays: number): Handler<Event<'order.cancelled'>> {

@@ -1,9 +1,9 @@
 // order.placed, order.cancelled → one notification of each kind, stored and sent to the user's topic → notification.sent.
 import { v7 as uuidv7 } from 'uuid';
 import type { Event, EventData } from '../../contracts/events.ts';
+import { formatMoney } from '../../contracts/money.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import { cancelledText, placedText } from './notification.ts';
 import { type NewNotification, SENT, storeNotifications } from './store/notifications.ts';
 
 export const notifyOfPlacing = (outbox: Outbox): Handler<Event<'order.placed'>> => ({
@@ -36,3 +36,13 @@ const notification = (
   kind: NewNotification['kind'],
   text: string,
 ): NewNotification => ({ id: uuidv7(), eventId: uuidv7(), orderId, userId, kind, text });
+
+type Placed = Pick<EventData<'order.placed'>, 'itemCount' | 'total' | 'currency'>;
+
+const describe = ({ itemCount, total, currency }: Placed) =>
+  `order of ${itemCount} ${itemCount === 1 ? 'item' : 'items'} for ${formatMoney(total, currency)}`;
+
+const placedText = (order: Placed) => `Thank you: your ${describe(order)} is placed.`;
+
+const cancelledText = ({ placed, reason }: EventData<'order.cancelled'>) =>
+  `Your ${placed ? describe(placed) : 'order'} is cancelled${reason ? `: ${reason}` : ''}.`;

@@ -14,9 +14,9 @@ import { openHttpProvider } from '../../services/order/payments/http-provider.ts
 import { type ChargeOutcome, type PaymentProvider, PaymentUnknown } from '../../services/order/payments/port.ts';
 import { approvals, type Behaviour, behaviour } from '../../simulators/payment-provider/behaviour.ts';
 import { openEmbeddedProvider } from '../../simulators/payment-provider/embedded.ts';
-import { openJournal } from '../../simulators/payment-provider/journal.ts';
+import { Journal } from '../../simulators/payment-provider/journal.ts';
 import { Ledger } from '../../simulators/payment-provider/ledger.ts';
-import { startSimulatedProvider } from '../../simulators/payment-provider/simulated-provider.ts';
+import { SimulatedProvider } from '../../simulators/payment-provider/simulated-provider.ts';
 import { type PaymentsProcess, startPayments, type Told } from '../setup/payments.ts';
 import { eventually, gate } from '../setup/wait.ts';
 
@@ -295,26 +295,26 @@ describe('inside the process', () => {
     const dataDir = await freshFolder();
     await open(dataDir);
     await expect(open(dataDir)).rejects.toThrow(/in use by another process.*PAYMENT_URL/);
-    await expect(startSimulatedProvider({ dataDir, port: 0, log })).rejects.toThrow(/in use by another process/);
+    await expect(SimulatedProvider.start({ dataDir, port: 0, log })).rejects.toThrow(/in use by another process/);
   });
 
   test('closed, it leaves whoever waits without an answer, at once', async () => {
     const dataDir = await freshFolder();
-    const simulated = await startSimulatedProvider({ dataDir, port: 0, behaviour: { decideLateMs: NEVER_MS }, log });
-    onTestFinished(() => simulated.close());
+    const simulated = await SimulatedProvider.start({ dataDir, port: 0, behaviour: { decideLateMs: NEVER_MS }, log });
+    onTestFinished(() => simulated.stop());
     const waiting = outcomeOf(client(simulated.url, NEVER_MS).charge(order()));
     const isWaiting = async () => (await (await fetch(`${simulated.url}/healthz`)).text()).includes('"underWay":1');
     await eventually(isWaiting, { what: 'the charge is under way' });
-    await simulated.close();
+    await simulated.stop();
     expect(await waiting).toBe('unknown');
   });
 
   test('a port that is taken is named', async () => {
     const dataDir = await freshFolder();
-    const first = await startSimulatedProvider({ dataDir, port: 0, log });
-    onTestFinished(() => first.close());
+    const first = await SimulatedProvider.start({ dataDir, port: 0, log });
+    onTestFinished(() => first.stop());
     const port = Number(new URL(first.url).port);
-    await expect(startSimulatedProvider({ dataDir: await freshFolder(), port, log })).rejects.toThrow(
+    await expect(SimulatedProvider.start({ dataDir: await freshFolder(), port, log })).rejects.toThrow(
       new RegExp(`port ${port} on 127\\.0\\.0\\.1 is in use: .*--port`),
     );
   });
@@ -411,13 +411,13 @@ describe('the journal', () => {
   test('drops a last line that was not written whole, and goes on after it', async () => {
     const folder = await freshFolder();
     const file = join(folder, 'journal.ndjson');
-    const first = await openJournal(file, () => undefined);
+    const first = await Journal.open(file, () => undefined);
     await Promise.all([1, 2, 3].map((n) => first.append({ n, text: 'é\n' })));
     await first.close();
     await appendFile(file, '{"n":4,"te');
 
     const replayed: unknown[] = [];
-    const second = await openJournal(file, (record) => replayed.push(record));
+    const second = await Journal.open(file, (record) => replayed.push(record));
     expect(replayed).toEqual([1, 2, 3].map((n) => ({ n, text: 'é\n' })));
     await second.append({ n: 5 });
     await second.close();
@@ -427,7 +427,7 @@ describe('the journal', () => {
   test('does not open where another line cannot be read, and says which', async () => {
     const file = join(await freshFolder(), 'journal.ndjson');
     await appendFile(file, '{"n":1}\n{"n":\n{"n":3}\n');
-    await expect(openJournal(file, () => undefined)).rejects.toThrow(/journal\.ndjson, line 2, cannot be read/);
+    await expect(Journal.open(file, () => undefined)).rejects.toThrow(/journal\.ndjson, line 2, cannot be read/);
   });
 });
 

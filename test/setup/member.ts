@@ -1,6 +1,6 @@
 // A member of a group on a bus: an inbox with its worker, as a service runs them, whose handler records what it did in
 // a table without any unique key. So an effect that takes place twice is seen twice.
-import { type Event, eventSchemas } from '../../contracts/events.ts';
+import { type Event, eventSchemas, stepFailed } from '../../contracts/events.ts';
 import type { Receiver, Subscription } from '../../infra/bus/port.ts';
 import type { Topology } from '../../infra/bus/topology.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
@@ -9,8 +9,8 @@ import type { AnyHandler } from '../../infra/messaging/handler.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
 import { InboxWorker } from '../../infra/messaging/inbox-worker.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
+import { reportDead } from '../../infra/messaging/report-dead.ts';
 import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
-import { failStep } from '../../services/points/fail-step.ts';
 import { log, type Peer } from './bus-stages.ts';
 
 const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
@@ -64,7 +64,7 @@ export class Member {
       schema,
       catalogue: eventSchemas,
       handlers: Object.fromEntries(types.map((type) => [type, handler])),
-      onDead: failStep(outbox),
+      onDead: reportDead(outbox, 'step.failed', stepFailed('points')),
       retryBaseMs: retryMs,
       retryMaxMs: retryMs,
       onOutcome: (_type, outcome) => this.outcomes.push(outcome),

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type CouponRules, decide } from '../../services/coupon/coupon.ts';
+import { type CouponRules, decide } from '../../services/coupon/decide-coupon.ts';
 
 const rules: CouponRules = { percent: 5, minMajorUnits: 50 };
 

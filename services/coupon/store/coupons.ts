@@ -1,6 +1,7 @@
 // The coupon service's SQL.
 import type { Coupon } from '../../../contracts/users.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
+import { newestFirst } from '../../../infra/database/sql.ts';
 
 const SCHEMA = 'sluice_coupon';
 
@@ -60,29 +61,15 @@ export const RESULTS = `SELECT COALESCE(revoked_event_id, event_id) AS event_id,
     END::text AS data
   FROM ${SCHEMA}.decisions WHERE order_id = ANY($1::uuid[])`;
 
-export async function listCoupons(
+export const listCoupons = (
   database: Database,
   userId: string,
   after: string | undefined,
   limit: number,
-): Promise<Coupon[]> {
-  const rows = await database.query<{
-    id: string;
-    order_id: string;
-    amount: number;
-    currency: string;
-    status: Coupon['status'];
-    expires_at: Date;
-  }>(
-    `SELECT id, order_id, amount, currency, expires_at,
+): Promise<Coupon[]> =>
+  database.query(
+    `SELECT id, order_id AS "orderId", amount, currency, ${SCHEMA}.iso(expires_at) AS "expiresAt",
        CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired' ELSE 'active' END AS status
-     FROM ${SCHEMA}.decisions
-     WHERE user_id = $1 AND amount IS NOT NULL AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3`,
+     FROM ${SCHEMA}.decisions WHERE user_id = $1 AND amount IS NOT NULL ${newestFirst()}`,
     [userId, after ?? null, limit],
   );
-  return rows.map(({ order_id, expires_at, ...coupon }) => ({
-    ...coupon,
-    orderId: order_id,
-    expiresAt: expires_at.toISOString(),
-  }));
-}

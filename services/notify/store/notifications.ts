@@ -1,6 +1,7 @@
 // The notify service's SQL.
 import type { Notification } from '../../../contracts/users.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
+import { newestFirst } from '../../../infra/database/sql.ts';
 import type { Outbox } from '../../../infra/messaging/outbox.ts';
 
 const SCHEMA = 'sluice_notify';
@@ -41,22 +42,14 @@ export const SENT = `SELECT DISTINCT ON (order_id) event_id, 'notification.sent'
     json_build_object('orderId', order_id, 'userId', user_id, 'notificationId', id, 'kind', kind)::text AS data
   FROM ${SCHEMA}.notifications WHERE order_id = ANY($1::uuid[]) ORDER BY order_id, kind`;
 
-export async function listNotifications(
+export const listNotifications = (
   database: Database,
   userId: string,
   after: string | undefined,
   limit: number,
-): Promise<Notification[]> {
-  const rows = await database.query<{
-    id: string;
-    order_id: string;
-    kind: Notification['kind'];
-    text: string;
-    at: Date;
-  }>(
-    `SELECT id, order_id, kind, text, at FROM ${SCHEMA}.notifications
-     WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3`,
+): Promise<Notification[]> =>
+  database.query(
+    `SELECT id, order_id AS "orderId", kind, text, ${SCHEMA}.iso(at) AS at FROM ${SCHEMA}.notifications
+     WHERE user_id = $1 ${newestFirst()}`,
     [userId, after ?? null, limit],
   );
-  return rows.map(({ id, order_id: orderId, kind, text, at }) => ({ id, orderId, kind, text, at: at.toISOString() }));
-}

@@ -1,6 +1,7 @@
 // The order service's SQL.
 import { type Order, type Step, type StepName, stepNames } from '../../../contracts/orders.ts';
 import type { Database, Queryable, Transaction } from '../../../infra/database/port.ts';
+import { newestFirst } from '../../../infra/database/sql.ts';
 import { type FailedReversals, type NewOrder, type NewTicketOrder, type StepReport, shownStep } from '../order.ts';
 
 export const SCHEMA = 'sluice_order';
@@ -114,17 +115,17 @@ export async function findOrderByKey(
   return row && { order: orderOf(row), requestHash: row.request_hash };
 }
 
-/** Newest first: ids are UUIDv7, so they are ordered by time. */
 export async function listOrders(
   database: Database,
   userId: string,
   after: string | undefined,
   limit: number,
 ): Promise<Order[]> {
-  const rows = await database.query<OrderRow>(
-    `${SELECT_ORDER} WHERE o.user_id = $1 AND ($2::uuid IS NULL OR o.id < $2) ORDER BY o.id DESC LIMIT $3`,
-    [userId, after ?? null, limit],
-  );
+  const rows = await database.query<OrderRow>(`${SELECT_ORDER} WHERE o.user_id = $1 ${newestFirst('o.id')}`, [
+    userId,
+    after ?? null,
+    limit,
+  ]);
   return rows.map(orderOf);
 }
 

@@ -1,6 +1,7 @@
 // The points service's SQL.
 import type { PointsEntry } from '../../../contracts/users.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
+import { newestFirst } from '../../../infra/database/sql.ts';
 
 const SCHEMA = 'sluice_points';
 
@@ -57,28 +58,14 @@ export async function readBalance(database: Database, userId: string): Promise<n
   return row?.balance ?? 0;
 }
 
-export async function listEntries(
+export const listEntries = (
   database: Database,
   userId: string,
   after: string | undefined,
   limit: number,
-): Promise<PointsEntry[]> {
-  const rows = await database.query<{
-    id: string;
-    order_id: string;
-    points: number;
-    kind: PointsEntry['kind'];
-    at: Date;
-  }>(
-    `SELECT id, order_id, points, kind, at FROM ${SCHEMA}.entries
-     WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3`,
+): Promise<PointsEntry[]> =>
+  database.query(
+    `SELECT id, order_id AS "orderId", points, kind, ${SCHEMA}.iso(at) AS at FROM ${SCHEMA}.entries
+     WHERE user_id = $1 ${newestFirst()}`,
     [userId, after ?? null, limit],
   );
-  return rows.map(({ id, order_id: orderId, points, kind, at }) => ({
-    id,
-    orderId,
-    points,
-    kind,
-    at: at.toISOString(),
-  }));
-}
