@@ -49,14 +49,14 @@ export const orderFact = z.object({
   state: z.enum(['awaiting-payment', 'paying', 'confirmed', 'cancelled']).nullable(),
   /** Whether it is confirmed, or was when it was cancelled. */
   everConfirmed: z.boolean(),
-  /** Whether it waits for something: for answers, to be paid or to expire, or for its payment to be given back. */
+  /** Whether it waits for something: for answers, to be paid or to expire, or for its refund. */
   open: z.boolean(),
-  /** Cancelled, and the flash sale has not answered yet. */
+  /** Cancelled, and the flash sale has not released the stock yet. */
   stockReleasePending: z.boolean(),
-  /** Cancelled, and the payment provider has not been told yet. */
+  /** Cancelled, and the payment provider has not confirmed the refund yet. */
   refundDue: z.boolean(),
   /**
-   * How often the provider was asked again about the payment under way, and was told to give the payment back. 0.1.0 does
+   * How often the provider was asked again about the payment under way, and was told to refund it. 0.1.0 does
    * not say.
    */
   chargeRetries: count.default(0),

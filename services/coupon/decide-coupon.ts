@@ -7,9 +7,9 @@ import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { insertDecisions, type NewDecision, RESULTS } from './store/coupons.ts';
 
 export interface CouponRules {
-  /** Of the total, rounded down. */
+  /** Of the total. The amount is rounded down. */
   readonly percent: number;
-  /** Least total, in major units, that earns a coupon. */
+  /** Smallest total, in major units, that earns a coupon. */
   readonly minMajorUnits: number;
 }
 
@@ -38,7 +38,7 @@ export const decisionFor = (
 
 type Decision = { readonly amount: number } | { readonly reason: string };
 
-/** A coupon for this order, or why there is none. */
+/** A coupon for the order, or the reason for none. */
 export function decide(
   { total, currency }: Pick<EventData<'order.placed'>, 'total' | 'currency'>,
   rules: CouponRules,

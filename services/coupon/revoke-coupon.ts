@@ -1,5 +1,5 @@
-// order.cancelled → the decision is revoked, and its coupon with it → coupon.revoked. An order that has no decision yet
-// gets it first, as if it had been placed: the end is the same in whatever order the two events arrive, and a late
+// order.cancelled → the decision is revoked, and its coupon with it → coupon.revoked. An order without a decision gets
+// one first, as if it had been placed. So the rows are the same in either order of the two events, and a late
 // order.placed changes nothing.
 import { v7 as uuidv7 } from 'uuid';
 import type { Event, EventData } from '../../contracts/events.ts';

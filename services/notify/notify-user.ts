@@ -1,4 +1,5 @@
-// order.placed, order.cancelled → one notification of each kind, stored and sent to the user's topic → notification.sent.
+// order.placed, order.cancelled → one notification of each kind, stored and published on the user's topic →
+// notification.sent.
 import { v7 as uuidv7 } from 'uuid';
 import type { Event, EventData } from '../../contracts/events.ts';
 import { formatMoney } from '../../contracts/money.ts';
@@ -16,8 +17,8 @@ export const notifyOfPlacing = (outbox: Outbox): Handler<Event<'order.placed'>> 
 });
 
 /**
- * Where the order was confirmed and its placing has not been heard of yet, that notification is stored as well but not sent:
- * a user who reads "placed" after "cancelled" is misled, and the history is the same in whatever order the two arrive.
+ * If the order was confirmed and its first notification is missing, that one is stored too, but not published: "placed"
+ * after "cancelled" would mislead the user. So the history is the same in either order of the two events.
  */
 export const notifyOfCancelling = (outbox: Outbox): Handler<Event<'order.cancelled'>> => ({
   handle: async (tx, events) => {

@@ -14,9 +14,9 @@ import type { OrderSettings } from './settings.ts';
 import { settlePayments } from './settle-payments.ts';
 import { stockReleased } from './stock-released.ts';
 import { orderFacts, resendOrders, ticketOrderFacts } from './store/facts.ts';
-import { RESENT, resendOverdue, type Unanswered } from './store/orders.ts';
+import { type AwaitingReplies, RESENT, resendOverdue } from './store/orders.ts';
 
-/** Added to the payment provider's timeout, before somebody else asks what became of a payment. */
+/** Added to the payment provider's timeout before the sweep takes over a payment whose outcome is unknown. */
 const SETTLE_AFTER_MS = 1_000;
 
 export interface OrderContext extends ServiceContext<OrderSettings> {
@@ -26,9 +26,9 @@ export interface OrderContext extends ServiceContext<OrderSettings> {
 export function orderService(context: OrderContext): Service<Event<Subscribed<'order'>>> {
   const { settings, database, outbox, payments: provider, metrics, log } = context;
   const resendAfterMs = settings.RESEND_AFTER_MS;
-  const againMs = settings.PAYMENT_TIMEOUT_MS + SETTLE_AFTER_MS;
-  const payment = { database, outbox, provider, resendAfterMs, againMs, log };
-  const asking = (status: Unanswered, question: 'order.placed' | 'order.cancelled') =>
+  const retryAfterMs = settings.PAYMENT_TIMEOUT_MS + SETTLE_AFTER_MS;
+  const payment = { database, outbox, provider, resendAfterMs, retryAfterMs, log };
+  const resending = (status: AwaitingReplies, question: 'order.placed' | 'order.cancelled') =>
     resendLoop({
       question,
       ask: (limit) =>
@@ -63,8 +63,8 @@ export function orderService(context: OrderContext): Service<Event<Subscribed<'o
     resend: resendOrders,
     subjectName: SUBJECT_NAME,
     loops: [
-      asking('placed', 'order.placed'),
-      asking('cancelling', 'order.cancelled'),
+      resending('placed', 'order.placed'),
+      resending('cancelling', 'order.cancelled'),
       expireOrders({ database: database.background, outbox, resendAfterMs, log }),
       settlePayments(payment),
     ],

@@ -1,4 +1,4 @@
-// What an order is, and the decisions about it. Pure: ids and times are handed in.
+// An order, and the decisions about it. Pure: callers pass ids and times.
 import { createHash } from 'node:crypto';
 import type { Event, EventData, StepResult } from '../../contracts/events.ts';
 import { formatMoney } from '../../contracts/money.ts';
@@ -26,13 +26,13 @@ export function newOrder(
   };
 }
 
-/** An order of one unit, for a flash sale's ticket. */
+/** An order of one unit for a flash sale's ticket. */
 export interface NewTicketOrder extends PlaceOrderRequest {
   readonly id: string;
   readonly total: number;
   readonly placedEventId: string;
   readonly ticketId: string;
-  /** Time to pay in seconds; 0: the order is confirmed at once. */
+  /** Time to pay in seconds; 0 confirms the order at once. */
   readonly holdSeconds: number;
   readonly awaitingEventId: string | null;
 }
@@ -57,7 +57,7 @@ export function newTicketOrder(
   };
 }
 
-/** What a request says, whatever the order of its keys or the white space: equal requests, equal fingerprints. */
+/** A hash of a request. Equal requests have equal fingerprints, regardless of white space and the order of keys. */
 export function fingerprint({ userId, currency, items }: PlaceOrderRequest): string {
   const canonical = [
     userId,
@@ -69,7 +69,7 @@ export function fingerprint({ userId, currency, items }: PlaceOrderRequest): str
 
 const pending: Step = { status: 'pending' };
 
-/** The order as it is answered to who placed it. */
+/** The response to placing an order. */
 export function placedOrder(order: NewOrder, createdAt: Date): Order {
   return {
     id: order.id,
@@ -112,7 +112,7 @@ function stepOf({ type, time: at, data }: Event<StepResult>): [StepName, Step] {
     case 'coupon.skipped':
       return ['coupon', { status: 'skipped', at, detail: data.reason }];
     case 'coupon.revoked':
-      return ['coupon', { status: 'reverted', at, detail: data.couponId ? 'revoked' : 'there was none' }];
+      return ['coupon', { status: 'reverted', at, detail: data.couponId ? 'revoked' : 'no coupon' }];
     case 'notification.sent':
       return ['notification', { status: data.kind === 'order.cancelled' ? 'reverted' : 'done', at }];
     case 'step.failed':
@@ -121,13 +121,13 @@ function stepOf({ type, time: at, data }: Event<StepResult>): [StepName, Step] {
 }
 
 /**
- * A step as clients see it. One whose reversal failed is failed until it is reverted, whatever the placing made of it.
- * The detail of a failed step is always the same sentence: 0.1.0 stored the service's internal error.
+ * A step as clients see it. After a failed reversal it is `failed` until it is reverted. The detail of a failed step is
+ * a fixed sentence, because 0.1.0 stored the service's internal error there.
  */
 export function shownStep(step: Step, reversalFailedAt: string | undefined): Step {
   if (reversalFailedAt !== undefined && step.status !== 'reverted')
     return { status: 'failed', at: reversalFailedAt, detail: 'the reversal failed; an operator can retry it' };
-  // jsonb keeps no order of keys; readers like to find the status first.
+  // The status comes first for readers: jsonb does not keep the order of keys.
   const { status, ...rest } = step;
   if (status === 'failed') return { status, ...rest, detail: 'the step failed; an operator can retry it' };
   return { status, ...rest };

@@ -1,4 +1,4 @@
-// The results of the steps, and what they mean for the orders. Nothing is answered to a result.
+// The results of the steps → the orders' progress. Results get no reply.
 import type { Event, StepResult } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import { stepReport } from './order.ts';

@@ -1,4 +1,4 @@
-// flash-sale.ticket.closed, released, for an order: its flash sale has the unit back, and need not be asked any more.
+// flash-sale.ticket.closed → the flash sale has released the stock of a cancelled order: its reply to order.cancelled.
 import type { Event } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import { recordStockReleases } from './store/orders.ts';

@@ -1,5 +1,5 @@
-// The misbehaviour that the simulated provider can be told to show. Its ledger stays right: a key is charged at most once,
-// and never after its cancellation.
+// The misbehaviour that the simulated provider can be told to show. Its ledger stays right: a key is charged at most
+// once, and never after its cancellation.
 import { z } from 'zod';
 
 const MAX_MS = 600_000;

@@ -1,5 +1,5 @@
-// The simulated payment provider inside this process, for when PAYMENT_URL is not set. Like a real provider it is called over
-// HTTP, on a random port of the loopback interface.
+// The simulated payment provider inside this process, for when PAYMENT_URL is not set. Like a real provider it is
+// called over HTTP, on a random port of the loopback interface.
 import type { Logger } from 'pino';
 import { DataDirInUse } from '../../infra/runtime/data-dir-errors.ts';
 import { StartupError } from '../../infra/runtime/startup-error.ts';

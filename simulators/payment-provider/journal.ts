@@ -1,5 +1,5 @@
-// An append-only file of JSON lines that survives kill -9 and power loss: a record is on the disk once append() resolves.
-// Records that wait together share one write and one fsync.
+// An append-only file of JSON lines that survives kill -9 and power loss: a record is on the disk once append()
+// resolves. Records that wait together share one write and one fsync.
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { GroupCommit } from '../../infra/database/group-commit.ts';

@@ -1,5 +1,5 @@
-// The simulated provider's ledger: the charge and the cancellation of each key. It is in memory, some hundred bytes per key,
-// and in a journal that is written before the provider responds.
+// The simulated provider's ledger: the charge and the cancellation of each key. It is in memory, some hundred bytes per
+// key, and in a journal that is written before the provider responds.
 import { join } from 'node:path';
 import { z } from 'zod';
 import { currency } from '../../contracts/money.ts';
@@ -51,8 +51,8 @@ export class Ledger {
   }
 
   /**
-   * `decide` resolves with whether the charge is approved. Equal concurrent charges share one decision; a settled key is
-   * not decided again. Rejects with KeyReused.
+   * `decide` resolves with whether the charge is approved. Equal concurrent charges share one decision; a settled key
+   * is not decided again. Rejects with KeyReused.
    */
   charge(charge: Charge, decide: () => Promise<boolean>): Promise<ChargeOutcome> {
     const { orderId } = charge;
@@ -78,7 +78,7 @@ export class Ledger {
     const { charge, cancelledAt } = account;
     return {
       orderId,
-      status: cancelledAt === undefined ? 'charged' : charge ? 'returned' : 'cancelled',
+      status: cancelledAt === undefined ? 'charged' : charge ? 'refunded' : 'cancelled',
       ...(charge && { amount: charge.amount, currency: charge.currency, chargedAt: charge.at }),
       ...(cancelledAt !== undefined && { cancelledAt }),
     };

@@ -1,5 +1,5 @@
-// A payment provider to develop and test against: an HTTP server with a ledger of its own. It can be told to decline, to
-// be slow, to be away and to respond late (behaviour.ts). It moves no money and authenticates no client.
+// A payment provider to develop and test against: an HTTP server with a ledger of its own. It can be told to decline,
+// to be slow, to be away and to respond late (behaviour.ts). It moves no money and authenticates no client.
 import { setMaxListeners } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';

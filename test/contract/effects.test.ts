@@ -287,7 +287,7 @@ describe('order', () => {
         outbox,
         provider,
         resendAfterMs: RESEND_AFTER_MS,
-        againMs: 60_000,
+        retryAfterMs: 60_000,
         log,
       };
       return createPayOrder(options)(orderId);
@@ -360,7 +360,7 @@ describe('order', () => {
           outbox: new Outbox('sluice_order'),
           provider: { ...provider, ...misbehaving },
           resendAfterMs: RESEND_AFTER_MS,
-          againMs: AGAIN_MS,
+          retryAfterMs: AGAIN_MS,
           log: pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) }),
         });
         loop.start();
@@ -431,7 +431,7 @@ describe('order', () => {
 
         error = undefined;
         await set(orderId, 'refund_at = now()');
-        await eventually(async () => (await payments.entry(orderId))?.status === 'returned', {
+        await eventually(async () => (await payments.entry(orderId))?.status === 'refunded', {
           what: 'it is refunded',
         });
         await eventually(async () => (await factOf(order.service, orderId))?.refundDue === false, {

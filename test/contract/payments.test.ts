@@ -177,7 +177,7 @@ describe('in a process of its own', () => {
     await provider.charge(charge);
     await provider.cancel(charge.orderId);
     const returned = await payments.entry(charge.orderId);
-    expect(returned).toMatchObject({ status: 'returned', amount: 1_999 });
+    expect(returned).toMatchObject({ status: 'refunded', amount: 1_999 });
     await provider.cancel(charge.orderId);
     expect(await provider.charge(charge)).toBe('declined');
     expect(await payments.entry(charge.orderId)).toEqual(returned);
@@ -260,7 +260,7 @@ describe('in a process of its own', () => {
     await payments.behave({ declineShare: 1 });
     expect(await provider.charge(charged)).toBe('approved');
     expect(await provider.charge(returned)).toBe('declined');
-    expect(await payments.entry(returned.orderId)).toMatchObject({ status: 'returned' });
+    expect(await payments.entry(returned.orderId)).toMatchObject({ status: 'refunded' });
     expect(await payments.entry(undecided.orderId)).toBeUndefined();
   });
 });

@@ -36,7 +36,7 @@ interface Ends {
   readonly paid: number;
   readonly expired: number;
   readonly cancelled: number;
-  readonly returned: number;
+  readonly refunded: number;
 }
 
 /** A sale whose orders are paid, cancelled, paid and cancelled, or left to expire; people arrive all the while. */
@@ -85,15 +85,15 @@ async function sell(): Promise<Selling> {
         withinMs: HOLD_SECONDS * 1_000 + DONE_WITHIN_MS,
       });
       expect(failed).toEqual([]);
-      const [ends] = await query<Omit<Ends, 'returned'>>(
+      const [ends] = await query<Omit<Ends, 'refunded'>>(
         databaseUrl,
         `SELECT count(*) FILTER (WHERE paid_at IS NOT NULL)::int AS paid,
            count(*) FILTER (WHERE cancel_reason = 'not paid in time')::int AS expired,
            count(*) FILTER (WHERE state = 'cancelled' AND cancel_reason IS NULL)::int AS cancelled
          FROM sluice_order.progress`,
       );
-      const returned = (await payments.entries()).filter(({ status }) => status === 'returned').length;
-      const all = { ...(ends as Omit<Ends, 'returned'>), returned };
+      const refunded = (await payments.entries()).filter(({ status }) => status === 'refunded').length;
+      const all = { ...(ends as Omit<Ends, 'refunded'>), refunded };
       // Otherwise the checker had nothing to judge.
       for (const [end, orders] of Object.entries(all)) expect(orders, end).toBeGreaterThan(0);
       return all;

@@ -125,7 +125,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       what: 'the unit is back',
     });
     // Whatever was charged under the order's key is given back.
-    await eventually(async () => (await payments.entry(id))?.status === 'returned', {
+    await eventually(async () => (await payments.entry(id))?.status === 'refunded', {
       what: 'the money is given back',
     });
   });
@@ -228,7 +228,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     });
     expect(await payments.entry(id)).toMatchObject({ status: 'charged' });
     await payments.behave({});
-    await eventually(async () => (await payments.entry(id))?.status === 'returned', {
+    await eventually(async () => (await payments.entry(id))?.status === 'refunded', {
       what: 'the money is given back',
       timeoutMs: 20_000,
     });

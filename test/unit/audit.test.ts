@@ -125,10 +125,10 @@ describe('an order beside its effects', () => {
     expect(waitsFor(paying)).toEqual(['the payment provider']);
     expect(waitsFor({ ...paying, chargeRetries: 3 })).toEqual(['the payment provider (attempt 4)']);
     const refund: OrderFact = { ...cancelled, refundDue: true, refundAttempts: 1 };
-    expect(waitsFor(refund)).toEqual(['the payment to be given back']);
-    expect(waitsFor({ ...refund, refundAttempts: 3 })).toEqual(['the payment to be given back (attempt 3)']);
+    expect(waitsFor(refund)).toEqual(['the refund']);
+    expect(waitsFor({ ...refund, refundAttempts: 3 })).toEqual(['the refund (attempt 3)']);
     expect(waitsFor({ ...refund, refundAttempts: 7, refundRejected: true })).toEqual([
-      'the payment to be given back (rejected by the provider, attempt 7)',
+      'the refund (rejected by the provider, attempt 7)',
     ]);
   });
 });

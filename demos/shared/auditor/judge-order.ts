@@ -110,4 +110,4 @@ export function waitsFor(order: OrderFact): string[] {
 const attempt = (number: number) => (number > 1 ? ` (attempt ${number})` : '');
 
 const refund = ({ refundRejected, refundAttempts }: OrderFact) =>
-  `the payment to be given back${refundRejected ? ` (rejected by the provider, attempt ${refundAttempts})` : attempt(refundAttempts)}`;
+  `the refund${refundRejected ? ` (rejected by the provider, attempt ${refundAttempts})` : attempt(refundAttempts)}`;

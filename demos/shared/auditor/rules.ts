@@ -50,8 +50,8 @@ export const rules = define({
   'ticket-other-user': { invariant: 'I4', text: 'the order of another user' },
   'ticket-too-early': { invariant: 'I4', text: 'an order, and the ticket is not out of the queue' },
   'ticket-not-confirmed': { invariant: 'I4', text: 'ordered, and the order is not confirmed' },
-  'stock-not-released': { invariant: 'I4', text: 'the order is cancelled, and its unit is not back', mends: true },
-  'stock-released': { invariant: 'I4', text: 'the unit is back, and the order is not cancelled' },
+  'stock-not-released': { invariant: 'I4', text: 'the order is cancelled, and its stock is not released', mends: true },
+  'stock-released': { invariant: 'I4', text: 'the stock is released, and the order is not cancelled' },
 
   'order-without-progress': { invariant: 'I6', text: 'nobody knows how far the order is' },
   'order-unaccounted': { invariant: 'I6', text: 'waits for answers that nobody asks for', mends: true },

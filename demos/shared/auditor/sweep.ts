@@ -98,7 +98,7 @@ export async function sweep(client: FactsClient, settleMs: number, onProgress: (
       if (ticket) counts.tickets++;
       if (ticket && waiting(ticket.status)) {
         counts.underWay.tickets++;
-        // Of one whose order waits for payment, or for its unit to be back, the order tells.
+        // Of one whose order waits for payment, or for its stock to be released, the order tells.
         const { sinceMs, dueInMs } = ticket;
         if (!order) overdue(overdueTickets, { id, waitsFor: ['its order'], sinceMs, dueInMs });
         else if (order.state === 'confirmed')

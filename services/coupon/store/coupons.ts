@@ -16,7 +16,7 @@ export interface NewDecision {
   readonly reason?: string;
 }
 
-/** Writes an order's decision, once: a second one for the same order changes nothing. */
+/** Writes one decision for each order; a second one changes nothing. */
 export async function insertDecisions(
   tx: Transaction,
   decisions: readonly NewDecision[],
@@ -28,13 +28,13 @@ export async function insertDecisions(
        CASE WHEN amount IS NOT NULL THEN now() + $2::integer * interval '1 day' END, reason, "eventId"
      FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text, currency text,
        amount bigint, reason text)
-     ORDER BY "orderId" -- a placing and a cancellation in two processes meet at the same keys
+     ORDER BY "orderId" -- two processes that write the same keys in opposite order deadlock
      ON CONFLICT (order_id) DO NOTHING`,
     [JSON.stringify(decisions), validDays],
   );
 }
 
-/** Revokes what was decided for orders, once. `eventId`: of the event that reports it. */
+/** Revokes the decision of each order, once. `eventId`: of the event that reports it. */
 export async function revokeDecisions(
   tx: Transaction,
   revokes: readonly { readonly orderId: string; readonly eventId: string }[],
@@ -47,7 +47,7 @@ export async function revokeDecisions(
   );
 }
 
-/** The last result of each of the orders in $1, as it was first reported. */
+/** The latest result of each order in $1: the same event each time. */
 export const RESULTS = `SELECT COALESCE(revoked_event_id, event_id) AS event_id,
     CASE WHEN revoked_at IS NOT NULL THEN 'coupon.revoked' WHEN amount IS NULL THEN 'coupon.skipped'
       ELSE 'coupon.issued' END AS type,

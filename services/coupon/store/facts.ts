@@ -1,4 +1,4 @@
-// What the coupon service tells an audit.
+// The coupon service's facts for the audit.
 import type { CouponFact } from '../../../contracts/facts.ts';
 import type { FactSource } from '../../../infra/runtime/service.ts';
 

@@ -1,4 +1,4 @@
-// What the notify service tells an audit.
+// The notify service's facts for the audit.
 import type { NotifyFact } from '../../../contracts/facts.ts';
 import type { FactSource } from '../../../infra/runtime/service.ts';
 

@@ -15,7 +15,10 @@ export interface NewNotification {
   readonly text: string;
 }
 
-/** Stores notifications, once for each order and kind; those of the kind `announced` that are new go to their users' topics. */
+/**
+ * Stores one notification for each order and kind, and publishes the new ones of kind `announced` on their users'
+ * topics.
+ */
 export async function storeNotifications(
   tx: Transaction,
   outbox: Outbox,
@@ -27,7 +30,7 @@ export async function storeNotifications(
       SELECT id, "orderId", "userId", kind, text, "eventId"
       FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text, kind text,
         text text)
-      ORDER BY "orderId", kind -- a placing and a cancellation in two processes meet at the same keys
+      ORDER BY "orderId", kind -- two processes that write the same keys in opposite order deadlock
       ON CONFLICT (order_id, kind) DO NOTHING
       RETURNING id, order_id, user_id, kind, text, at
     )`;
@@ -37,7 +40,7 @@ export async function storeNotifications(
   await outbox.write(tx, 'user', texts, [JSON.stringify(notifications), announced], stored);
 }
 
-/** The last result of each of the orders in $1, as it was first reported. */
+/** The latest result of each order in $1: the same event each time. */
 export const SENT = `SELECT DISTINCT ON (order_id) event_id, 'notification.sent' AS type, order_id AS subject, at AS time,
     json_build_object('orderId', order_id, 'userId', user_id, 'notificationId', id, 'kind', kind)::text AS data
   FROM ${SCHEMA}.notifications WHERE order_id = ANY($1::uuid[]) ORDER BY order_id, kind`;

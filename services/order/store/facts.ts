@@ -1,4 +1,4 @@
-// What the order service tells an audit, and how it is made to ask again for what is missing.
+// The order service's facts for the audit, and the events that the audit can have resent.
 import type { OrderFact, TicketOrderFact } from '../../../contracts/facts.ts';
 import { type Step, type StepName, stepNames } from '../../../contracts/orders.ts';
 import type { Queryable } from '../../../infra/database/port.ts';
@@ -14,7 +14,7 @@ interface OrderRow extends Omit<OrderFact, 'steps'> {
 
 const PENDING = `'{"status": "pending"}'`;
 
-/** `among`: which ids. Said of both tables, so that a join of their indexes begins where the page does. */
+/** `among`: the condition on ids. It applies to both tables, so that the join of their indexes starts at the page. */
 const selectOrders = (
   among: (id: string) => string,
   limit = '',
@@ -46,7 +46,7 @@ const orderFact = ({ steps, failedReversals, ...row }: OrderRow): OrderFact => {
 const readOrders = async (queryable: Queryable, text: string, params: readonly unknown[]) =>
   (await queryable.query<OrderRow>(text, params)).map(orderFact);
 
-/** The first order's own facts beside the count: there is a second one only where the unique key is gone. */
+/** The number of orders of each ticket, and the facts of the first. A second one exists only without the unique key. */
 const selectTickets = (where: string, limit = '') => `SELECT t.*, o.user_id AS "userId", p.state,
     coalesce(p.stock_release_pending, false) AS "stockReleasePending"
   FROM (
@@ -58,7 +58,7 @@ const selectTickets = (where: string, limit = '') => `SELECT t.*, o.user_id AS "
 const TICKETS_AFTER = selectTickets('ticket_id > $1', 'LIMIT $2');
 const TICKETS_OF = selectTickets('ticket_id = ANY($1::uuid[])');
 
-/** CTE: those that were named, to be asked for under new ids. $1: [{ id, eventId }]. */
+/** CTE: the chosen orders, whose events are sent under new ids. $1: [{ id, eventId }]. */
 const CHOSEN = `WITH resent AS (
     SELECT * FROM ${SCHEMA}.progress
     WHERE order_id IN (SELECT r.id FROM json_to_recordset($1::json) AS r (id uuid))

@@ -1,4 +1,5 @@
 // The order service's SQL.
+import type { OrderFact } from '../../../contracts/facts.ts';
 import { type Order, type Step, type StepName, stepNames } from '../../../contracts/orders.ts';
 import type { Database, Queryable, Transaction } from '../../../infra/database/port.ts';
 import { newestFirst } from '../../../infra/database/sql.ts';
@@ -8,7 +9,7 @@ export const SCHEMA = 'sluice_order';
 
 export const MS = "interval '1 ms'";
 
-/** SQL of a delay: $1 milliseconds, doubled `times` times, `max` at the most. */
+/** SQL of a delay: $1 milliseconds, doubled `times` times, at most `max`. */
 export const backoff = (times: string, max = "interval '1 hour'") =>
   `LEAST($1::integer * ${MS} * 2 ^ LEAST(${times}, 20), ${max})`;
 
@@ -131,7 +132,8 @@ export async function listOrders(
 
 /** SQL of the report about a step that is furthest along; of several such, the earliest. */
 const furthestReport = (name: StepName) =>
-  `(array_agg(step ORDER BY ${SCHEMA}.step_rank(step) DESC, step->>'at') FILTER (WHERE name = '${name}'))[1] AS ${name}`;
+  `(array_agg(step ORDER BY ${SCHEMA}.step_rank(step) DESC, step->>'at')
+         FILTER (WHERE name = '${name}'))[1] AS ${name}`;
 
 /**
  * Records what results report, each step only upwards. Reports about unknown orders change nothing, nor does a failed
@@ -155,7 +157,7 @@ export async function recordSteps(tx: Transaction, reports: readonly StepReport[
   );
 }
 
-/** Places the orders of tickets, each once: a ticket that has its order already gets no other. */
+/** Places the orders of tickets, one for each ticket however often this runs. */
 export async function insertTicketOrders(
   tx: Transaction,
   orders: readonly NewTicketOrder[],
@@ -165,8 +167,8 @@ export async function insertTicketOrders(
 }
 
 /**
- * The event that says what an order has become, the same one each time: order.awaiting-payment, order.placed or
- * order.cancelled. `progress`: the rows to speak of, a table or a CTE that returns the changed ones.
+ * The event of an order's state, the same one each time: order.awaiting-payment, order.placed or order.cancelled.
+ * `progress`: a table, or a CTE that returns the changed rows.
  */
 const stateEvents = (progress: string) => `SELECT
     CASE p.state WHEN 'cancelled' THEN p.cancelled_event_id WHEN 'confirmed' THEN o.placed_event_id
@@ -186,17 +188,17 @@ const stateEvents = (progress: string) => `SELECT
         'total', o.total, 'expiresAt', ${SCHEMA}.iso(p.expires_at)) END)::text AS data
   FROM ${progress} p JOIN ${SCHEMA}.orders o ON o.id = p.order_id`;
 
-/** What became of the orders of the tickets in $1. */
+/** The state of the orders of the tickets in $1. */
 export const STATE_FOR_TICKETS = `${stateEvents(`${SCHEMA}.progress`)} WHERE o.ticket_id = ANY($1::uuid[])`;
 
-/** Questions that wait for answers: of a confirmed order's steps, or of a cancelled one's. */
-export type Unanswered = 'placed' | 'cancelling';
+/** The statuses in which an order's latest event awaits replies. */
+export type AwaitingReplies = 'placed' | 'cancelling';
 
 /**
- * CTEs: counts orders as asked for whose steps are overdue. $1: the first delay in milliseconds, doubled each time up to
- * an hour; $2: how many at the most.
+ * CTEs: claims orders whose replies are overdue. $1: the first delay in milliseconds, doubled each time up to an hour;
+ * $2: how many orders at most.
  */
-export const resendOverdue = (status: Unanswered) => `WITH overdue AS (
+export const resendOverdue = (status: AwaitingReplies) => `WITH overdue AS (
     SELECT order_id FROM ${SCHEMA}.progress WHERE status = '${status}' AND resend_at <= now()
     ORDER BY resend_at LIMIT $2 FOR UPDATE SKIP LOCKED
   ), resent AS (
@@ -217,7 +219,9 @@ const cancel = (request: string, states: string) => `${request}, changed AS (
     RETURNING p.*
   )`;
 
-/** CTEs: cancels an order, unless it is cancelled or being paid. $1: [{ orderId, eventId, reason? }]; $2: resendAfterMs. */
+/**
+ * CTEs: cancels an order, unless it is cancelled or `paying`. $1: [{ orderId, eventId, reason? }]; $2: resendAfterMs.
+ */
 export const CANCEL = cancel(
   `WITH request AS (
     SELECT * FROM json_to_recordset($1::json) AS r ("orderId" uuid, "eventId" uuid, reason text)
@@ -225,7 +229,7 @@ export const CANCEL = cancel(
   "'awaiting-payment', 'confirmed'",
 );
 
-/** CTEs: cancels orders that were not paid in time, as many as there are event ids in $1 at the most; $2: resendAfterMs. */
+/** CTEs: cancels orders that are not paid in time, at most one for each event id in $1; $2: resendAfterMs. */
 export const EXPIRE = cancel(
   `WITH due AS (
     SELECT order_id FROM ${SCHEMA}.progress WHERE state = 'awaiting-payment' AND expires_at <= now()
@@ -238,10 +242,10 @@ export const EXPIRE = cancel(
   "'awaiting-payment'",
 );
 
-/** order.cancelled or order.placed of what CANCEL, EXPIRE or CONFIRM_PAYMENT have changed. */
+/** order.cancelled or order.placed of the orders that CANCEL, EXPIRE or CONFIRM_PAYMENT have changed. */
 export const CHANGED = stateEvents('changed');
 
-/** The flash sale has the units of these orders back. */
+/** Records that the flash sale has released the stock of these orders. */
 export async function recordStockReleases(tx: Transaction, orderIds: readonly string[]): Promise<void> {
   await tx.execute(
     `UPDATE ${SCHEMA}.progress SET stock_release_pending = false
@@ -250,10 +254,9 @@ export async function recordStockReleases(tx: Transaction, orderIds: readonly st
   );
 }
 
-/** See migrations/003_cancellation_and_payment.sql. */
-export type OrderState = 'awaiting-payment' | 'paying' | 'confirmed' | 'cancelled';
+/** See migrations/006_confirmed.sql. */
+type OrderState = NonNullable<OrderFact['state']>;
 
-/** Where an order stands; undefined where there is none. */
 export async function findState(
   database: Database,
   orderId: string,

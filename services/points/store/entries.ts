@@ -13,13 +13,13 @@ export interface Award {
   readonly points: number;
 }
 
-/** Writes an order's award, once: a second one for the same order changes nothing. */
+/** Writes one award for each order; a second one changes nothing. */
 export async function insertAwards(tx: Transaction, awards: readonly Award[]): Promise<void> {
   await tx.execute(
     `INSERT INTO ${SCHEMA}.entries (id, order_id, user_id, kind, points, event_id)
      SELECT id, "orderId", "userId", 'award', points, "eventId"
      FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text, points bigint)
-     ORDER BY "orderId" -- a placing and a cancellation in two processes meet at the same keys
+     ORDER BY "orderId" -- two processes that write the same keys in opposite order deadlock
      ON CONFLICT (order_id, kind) DO NOTHING`,
     [JSON.stringify(awards)],
   );
@@ -28,8 +28,8 @@ export async function insertAwards(tx: Transaction, awards: readonly Award[]): P
 export type Revoke = Omit<Award, 'points'>;
 
 /**
- * Takes back what orders were awarded, once. Of an order that has no award, an entry of 0. Concurrent awards are seen:
- * whoever revokes has written the award before, or waited for the one who did.
+ * Takes the award of each order back, once; without an award, by an entry of 0. No concurrent award is missed: the
+ * caller has inserted the award first, which waits for a concurrent insert of the same key.
  */
 export async function insertRevokes(tx: Transaction, revokes: readonly Revoke[]): Promise<void> {
   await tx.execute(
@@ -43,7 +43,7 @@ export async function insertRevokes(tx: Transaction, revokes: readonly Revoke[])
   );
 }
 
-/** The last result of each of the orders in $1, as it was first reported. */
+/** The latest result of each order in $1: the same event each time. */
 export const RESULTS = `SELECT DISTINCT ON (order_id) event_id,
     CASE kind WHEN 'award' THEN 'points.awarded' ELSE 'points.revoked' END AS type, order_id AS subject, at AS time,
     json_build_object('orderId', order_id, 'userId', user_id, 'points', abs(points))::text AS data

@@ -1,8 +1,8 @@
-// What the points service tells an audit.
+// The points service's facts for the audit.
 import type { PointsFact } from '../../../contracts/facts.ts';
 import type { FactSource } from '../../../infra/runtime/service.ts';
 
-/** The sum as far as a number is exact. */
+/** The sum is clamped to the integers that a JavaScript number holds exactly. */
 const facts = (where: string, limit = '') => `SELECT order_id AS id, min(user_id) AS "userId",
     count(*) FILTER (WHERE kind = 'award') AS awards, count(*) FILTER (WHERE kind = 'revoke') AS revokes,
     GREATEST(LEAST(sum(points), 9007199254740991), -9007199254740991)::bigint AS points
