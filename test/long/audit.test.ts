@@ -201,7 +201,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       `UPDATE sluice_flash_sale.tickets SET status = 'ordered' WHERE id = '${returned?.ticketId}'`,
       // A ticket has left the queue, and nobody asks for its order.
       `INSERT INTO sluice_flash_sale.tickets (id, sale_id, number, user_id, status, accepted_event_id, accepted_at,
-         resend_at)
+         ask_again_at)
        VALUES ('${unasked}', '${sale.id}', 4, 'late', 'accepted', gen_random_uuid(), now(), 'infinity')`,
       `UPDATE sluice_flash_sale.sales SET released = 0, sold = 3, held = 1, admitted = 4, remaining = stock - 4`,
       // The books are moved: a unit that is sold counts as held.
