@@ -137,7 +137,7 @@ test('embedded, the whole system is killed in the middle of a sale', async () =>
     () => null, // the checker says what is left
   );
   expect(await process.stop()).toEqual({ code: 0, signal: null });
-  const verdict = await checkInvariants({ dataDir }, new Map(), buyers.log);
+  const verdict = await checkInvariants({ dataDir }, { buyers: buyers.log });
   judge({ fault: 'kill -9 of the embedded process, in a sale', rounds: kills, verdict, recoveryMs });
   expect(verdict.failed).toEqual([]);
 });

@@ -1,5 +1,5 @@
-// I4 and I5: what a crowd is told that comes all at once, and what is stored of it. Nobody is admitted beyond the cap or
-// the stock, nobody twice, and who is admitted gets an order like any other.
+// I4 and I5: what a crowd is told that comes all at once, and what is stored of it. Nobody is admitted beyond the cap
+// or the stock, nobody twice, and who is admitted gets an order like any other.
 import { expect, inject, vi } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { checkInvariants, isDrained } from '../fault/support/checker.ts';
@@ -242,7 +242,8 @@ onEachShape({ shapes, prepare }, (on) => {
         { what: 'somebody is admitted' },
       );
       const heldSince = performance.now();
-      // Others are rejected everywhere all the time, so that no gateway has to ask the row about anybody it does not know.
+      // Others are rejected everywhere all the time, so that no gateway has to ask the row about anybody it does not
+      // know.
       let rejected = 0;
       await eventually(
         async () => {
@@ -285,7 +286,7 @@ onEachShape({ shapes, prepare }, (on) => {
     expect([...judged.keys()].sort()).toEqual(sales.toSorted());
     // The first one was meant to be full.
     expect(judged.get(String(sales[0]))?.longest).toBe(CAP);
-    const verdict = await checkInvariants(stored, new Map(), buyers.log);
+    const verdict = await checkInvariants(stored, { buyers: buyers.log });
     expect(verdict).toMatchObject({ violations: [], failed: [], lost: 0, duplicated: 0 });
     expect(verdict.orders).toBeGreaterThan(150);
     if (databaseUrl) expect(await deadlocks(databaseUrl)).toBe(0);
