@@ -1,5 +1,5 @@
-// What points, coupon and notify do with a cancellation: the end is the same whether it comes before, with or after the
-// placing, once or again, in one process or in two at once.
+// Cancellations at points, coupon and notify: the stored rows are the same whether the cancellation comes before, with
+// or after the placing, once or repeatedly, in one process or in two at the same time.
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { couponService } from '../../services/coupon/index.ts';
@@ -66,7 +66,7 @@ describe.for(places)('on $place', ({ available, open }) => {
   describe.for(steps)('$name', ({ name, create, stored, end, endNeverConfirmed, answer }) => {
     const one = () => openAlone(databases.database, name, create);
     const endOf = (orderId: string) => databases.database.query(stored, [orderId]);
-    /** The last thing that it said, which it must have said in reply to what it was told last. */
+    /** The latest event that the service wrote: the reply to the latest message. */
     const lastSaid = async ({ said }: ServiceAlone, orderId: string) => (await said(orderId)).at(-1);
 
     there.for<[string, (orderId: string) => (readonly Buffer[])[]]>([
@@ -87,7 +87,7 @@ describe.for(places)('on $place', ({ available, open }) => {
       expect(await lastSaid(service, orderId)).toMatchObject({ type: answer });
     });
 
-    there('every message after it gets its answer, the same event each time', async () => {
+    there('the reply to each later message is the same event', async () => {
       const service = await one();
       const orderId = uuidv7();
       const [early, cancellation] = [placed(orderId), cancelled(orderId)];
@@ -99,12 +99,12 @@ describe.for(places)('on $place', ({ available, open }) => {
       await service.forget();
       for (const message of told) await service.tell(message);
       const said = await service.said(orderId);
-      // One for the placing and one for the cancelling, and one for each message after.
+      // One reply to the placing, one to the cancellation, and one to each later message.
       expect(said).toHaveLength(2 + 2 * told.length);
       expect(said.slice(1)).toEqual(Array.from({ length: 1 + 2 * told.length }, () => revoked));
     });
 
-    there('of an order that was never confirmed leaves no effect to undo, and is answered', async () => {
+    there('of an order that was never confirmed gets a reply and leaves no effect to reverse', async () => {
       const service = await one();
       const orderId = uuidv7();
       await service.tell(neverConfirmed(orderId));
@@ -113,10 +113,10 @@ describe.for(places)('on $place', ({ available, open }) => {
       expect((await service.said(orderId)).map(({ type }) => type)).toEqual([answer, answer]);
     });
 
-    there('two processes that are told different things at the same moment agree', async () => {
+    there('two processes that handle the placing and the cancellation concurrently store the same rows', async () => {
       const [here, elsewhere] = [await one(), await openAlone(await databases.open(), name, create)];
       const orderIds = Array.from({ length: 40 }, () => uuidv7());
-      // In opposite orders, so that they meet at each other's keys.
+      // In opposite order, so that the processes conflict on keys.
       await Promise.all([here.tell(...orderIds.map(placed)), elsewhere.tell(...orderIds.map(cancelled).reverse())]);
       for (const orderId of orderIds) {
         expect(await endOf(orderId)).toEqual(end);

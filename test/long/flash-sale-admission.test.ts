@@ -1,5 +1,5 @@
-// I4 and I5: what a crowd is told that comes all at once, and what is stored of it. Nobody is admitted beyond the cap
-// or the stock, nobody twice, and who is admitted gets an order like any other.
+// I4 and I5: what a crowd is told that comes all at once, and what is stored of it. Nobody is admitted beyond the cap or
+// the stock, nobody twice, and who is admitted gets an order like any other.
 import { expect, inject, vi } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { checkInvariants, isDrained } from '../fault/support/checker.ts';
@@ -242,8 +242,7 @@ onEachShape({ shapes, prepare }, (on) => {
         { what: 'somebody is admitted' },
       );
       const heldSince = performance.now();
-      // Others are rejected everywhere all the time, so that no gateway has to ask the row about anybody it does not
-      // know.
+      // Others are rejected everywhere all the time, so that no gateway has to ask the row about anybody it does not know.
       let rejected = 0;
       await eventually(
         async () => {

@@ -9,18 +9,18 @@ const request: PlaceOrderRequest = { userId: 'alice', currency: 'GBP', items: [m
 const ids = { id: uuidv7(), placedEventId: uuidv7() };
 
 describe('a new order', () => {
-  test('is what was asked for, and what it comes to', () => {
+  test('has the items of its request, and their total', () => {
     const order = newOrder({ ...request, items: [mug, { sku: 'PIN', quantity: 2, unitPrice: 1 }] }, undefined, ids);
     expect(order).toMatchObject({ ...ids, userId: 'alice', currency: 'GBP', total: 5_999 });
     expect([order.idempotencyKey, order.requestHash]).toEqual([undefined, undefined]);
   });
 
-  test('remembers the request that used its key', () => {
+  test('keeps the fingerprint of the request that used its key', () => {
     const order = newOrder(request, 'key', ids);
     expect([order.idempotencyKey, order.requestHash]).toEqual(['key', fingerprint(request)]);
   });
 
-  test('is answered with its steps pending, and without what is nobody’s business', () => {
+  test('is shown with pending steps and without internal fields', () => {
     const order = newOrder(request, 'key', ids);
     expect(placedOrder(order, new Date('2026-11-20T10:11:12.345Z'))).toEqual({
       id: ids.id,
@@ -34,7 +34,7 @@ describe('a new order', () => {
 });
 
 describe('the fingerprint of a request', () => {
-  test('does not depend on the order of its keys', () => {
+  test('does not depend on the order of keys', () => {
     const { sku, name, quantity, unitPrice } = mug;
     const same = { items: [{ unitPrice, quantity, name, sku }], currency: 'GBP', userId: 'alice' };
     expect(fingerprint(same)).toBe(fingerprint(request));
@@ -49,11 +49,11 @@ describe('the fingerprint of a request', () => {
     ['absent name', { ...request, items: [{ sku: 'MUG', quantity: 3, unitPrice: 1_999 }] }],
     ['number of items', { ...request, items: [mug, mug] }],
   ];
-  test.each(others)('tells another %s', (_what, other) => {
+  test.each(others)('differs for another %s', (_what, other) => {
     expect(fingerprint(other)).not.toBe(fingerprint(request));
   });
 
-  test('tells items in another order, and borders between texts', () => {
+  test('differs for another order of items, and for other boundaries between texts', () => {
     const of = (...skus: string[]) =>
       fingerprint({ ...request, items: skus.map((sku) => ({ sku, quantity: 1, unitPrice: 1 })) });
     expect(of('a', 'b')).not.toBe(of('b', 'a'));
@@ -61,7 +61,7 @@ describe('the fingerprint of a request', () => {
   });
 });
 
-describe('what results say about orders', () => {
+describe('the report of a result', () => {
   const time = '2026-11-20T10:11:12.345Z';
   const event = <T extends StepResult>(type: T, data: EventData<T>): Event<StepResult> =>
     ({
@@ -79,7 +79,7 @@ describe('what results say about orders', () => {
   const awarded = event('points.awarded', { orderId, userId, points: 59 });
   const failed = (step: StepName) => event('step.failed', { orderId, step, eventId: uuidv7(), error: 'no luck' });
 
-  test('each result is about its step', () => {
+  test('each result reports its step', () => {
     const coupon = { orderId, userId, couponId: uuidv7(), amount: 299, currency: 'GBP', expiresAt: time };
     const sent = { orderId, userId, notificationId: uuidv7(), kind: 'order.placed' as const };
     const results = [
@@ -100,7 +100,7 @@ describe('what results say about orders', () => {
     );
   });
 
-  test('clients see no internal error, not even one that 0.1.0 stored', () => {
+  test('hides an internal error that 0.1.0 stored', () => {
     const stored = { status: 'failed', at: time, detail: 'connect ECONNREFUSED 10.1.2.3:5432' } as const;
     expect(shownStep(stored, undefined)).toEqual({
       status: 'failed',
