@@ -1,4 +1,4 @@
-// Mistakes in the workflow of an order: its effects, its steps, its payment.
+// Mistakes in the workflow of an order: effects, steps, payment.
 import type { Mutation } from './mutation.ts';
 
 const EFFECTS = 'test/contract/effects.test.ts';
@@ -7,7 +7,7 @@ export const orderMutations: readonly Mutation[] = [
   {
     name: 'no-business-key',
     lesson:
-      'The inbox forgets after days. Then only a key on the effect itself keeps an old message from a second one.',
+      'The inbox is pruned after days. From then on, only a unique key on the effect keeps an old message from a second one.',
     changes: [
       {
         file: 'services/points/store/migrations/001_entries.sql',
@@ -27,7 +27,7 @@ export const orderMutations: readonly Mutation[] = [
   },
   {
     name: 'step-moves-down',
-    lesson: 'Results come in any order: one that is late must not undo what is known already.',
+    lesson: 'Results arrive in any order: a late one must not overwrite a later state.',
     changes: [
       {
         file: 'services/order/store/migrations/001_orders.sql',
@@ -40,7 +40,7 @@ export const orderMutations: readonly Mutation[] = [
   },
   {
     name: 'step-moves-down-in-a-batch',
-    lesson: 'The same holds for two results about one order that are handled together.',
+    lesson: 'The same holds for two results about one order in one batch.',
     changes: [
       {
         file: 'services/order/store/orders.ts',
@@ -53,7 +53,7 @@ export const orderMutations: readonly Mutation[] = [
   },
   {
     name: 'resend-off',
-    lesson: 'A broker may lose what it confirmed. Nobody notices, unless whoever asked asks again.',
+    lesson: 'A broker may lose an event that it confirmed. Only a resend repairs that.',
     changes: [
       {
         file: 'infra/messaging/resend.ts',
@@ -66,7 +66,8 @@ export const orderMutations: readonly Mutation[] = [
   },
   {
     name: 'idempotency-key-ignored',
-    lesson: 'A client that saw no answer can only try again. Without its key, each try is another order.',
+    lesson:
+      'A client without a response can only repeat its request. Without the key, each repetition is another order.',
     changes: [
       {
         file: 'services/order/place-order.ts',
@@ -79,8 +80,7 @@ export const orderMutations: readonly Mutation[] = [
   },
   {
     name: 'expired-while-paying',
-    lesson:
-      'Between the charge and its answer nobody knows whether an order is paid: an expiry then takes money for nothing.',
+    lesson: 'Until the provider responds, an order may be charged: an expiry in between would charge for nothing.',
     changes: [
       {
         file: 'services/order/store/orders.ts',
@@ -100,7 +100,7 @@ export const orderMutations: readonly Mutation[] = [
   },
   {
     name: 'charge-with-a-fresh-key',
-    lesson: 'A charge whose answer is lost is tried again. Under another key the provider takes it for another charge.',
+    lesson: 'A charge without a response is repeated. Under another key the provider would charge again.',
     changes: [
       {
         file: 'services/order/pay-order.ts',
@@ -113,8 +113,7 @@ export const orderMutations: readonly Mutation[] = [
   },
   {
     name: 'late-placing-after-cancellation',
-    lesson:
-      'order.cancelled may come before order.placed. What it leaves behind must make the late one change nothing.',
+    lesson: 'order.cancelled may arrive before order.placed, which must then change nothing.',
     changes: [
       {
         file: 'services/points/revoke-points.ts',
