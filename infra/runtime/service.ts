@@ -32,6 +32,19 @@ export interface FactSource<Fact extends { readonly id: string } = { readonly id
   readonly maxLimit?: number;
 }
 
+/** The facts of a SELECT, which is called with its condition on `id` and its limit. */
+export function factsFrom<Fact extends { readonly id: string }>(
+  id: string,
+  select: (where: string, limit: string) => string,
+): FactSource<Fact> {
+  const after = select(`${id} > $1`, 'LIMIT $2');
+  const of = select(`${id} = ANY($1::uuid[])`, '');
+  return {
+    after: (queryable, last, limit) => queryable.query(after, [last, limit]),
+    of: (queryable, ids) => queryable.query(of, [ids]),
+  };
+}
+
 /** The SQL of sending anew what was requested last about the ids that are named. */
 export interface Resend {
   /** CTE `asked`, the rows of `asked` that `events` speak of; $1: [{ id, eventId }]. */

@@ -3,7 +3,7 @@ import type { OrderFact, TicketOrderFact } from '../../../contracts/facts.ts';
 import { type Step, type StepName, stepNames } from '../../../contracts/orders.ts';
 import type { Queryable } from '../../../infra/database/port.ts';
 import { msBetween } from '../../../infra/database/sql.ts';
-import type { FactSource, Resend } from '../../../infra/runtime/service.ts';
+import { type FactSource, factsFrom, type Resend } from '../../../infra/runtime/service.ts';
 import { type FailedReversals, shownStep } from '../order.ts';
 import { RESENT, SCHEMA } from './orders.ts';
 
@@ -47,16 +47,17 @@ const readOrders = async (queryable: Queryable, text: string, params: readonly u
   (await queryable.query<OrderRow>(text, params)).map(orderFact);
 
 /** The number of orders of each ticket, and the facts of the first. A second one exists only without the unique key. */
-const selectTickets = (where: string, limit = '') => `SELECT t.*, o.user_id AS "userId", p.state,
+export const ticketOrderFacts = factsFrom<TicketOrderFact>(
+  'ticket_id',
+  (where, limit) => `SELECT t.*, o.user_id AS "userId", p.state,
     coalesce(p.stock_release_pending, false) AS "stockReleasePending"
   FROM (
     SELECT ticket_id AS id, count(*) AS orders, min(id::text)::uuid AS "orderId" FROM ${SCHEMA}.orders
     WHERE ticket_id IS NOT NULL AND ${where} GROUP BY ticket_id ORDER BY ticket_id ${limit}
   ) AS t
   JOIN ${SCHEMA}.orders o ON o.id = t."orderId" LEFT JOIN ${SCHEMA}.progress p ON p.order_id = o.id
-  ORDER BY t.id`;
-const TICKETS_AFTER = selectTickets('ticket_id > $1', 'LIMIT $2');
-const TICKETS_OF = selectTickets('ticket_id = ANY($1::uuid[])');
+  ORDER BY t.id`,
+);
 
 /** CTE: the chosen orders, whose events are sent under new ids. $1: [{ id, eventId }]. */
 const CHOSEN = `WITH resent AS (
@@ -67,11 +68,6 @@ const CHOSEN = `WITH resent AS (
 export const orderFacts: FactSource<OrderFact> = {
   after: (queryable, id, limit) => readOrders(queryable, ORDERS_AFTER, [id, limit]),
   of: (queryable, ids) => readOrders(queryable, ORDERS_OF, [ids]),
-};
-
-export const ticketOrderFacts: FactSource<TicketOrderFact> = {
-  after: (queryable, id, limit) => queryable.query(TICKETS_AFTER, [id, limit]),
-  of: (queryable, ids) => queryable.query(TICKETS_OF, [ids]),
 };
 
 export const resendOrders: Resend = { chosen: CHOSEN, events: RESENT };
