@@ -1,6 +1,6 @@
 // The order service's SQL.
 import type { OrderFact } from '../../../contracts/facts.ts';
-import { type Order, type Step, type StepName, stepNames } from '../../../contracts/orders.ts';
+import { type Order, type StepName, stepNames } from '../../../contracts/orders.ts';
 import type { Database, Queryable, Transaction } from '../../../infra/database/port.ts';
 import { newestFirst } from '../../../infra/database/sql.ts';
 import { type FailedReversals, type NewOrder, type NewTicketOrder, type StepReport, shownStep } from '../order.ts';
@@ -58,46 +58,33 @@ export async function insertOrders(
   return new Map(rows.map(({ id, ...row }) => [id, row]));
 }
 
-interface OrderRow {
-  id: string;
-  user_id: string;
-  currency: string;
-  total: number;
-  items: Order['items'];
-  created_at: Date;
-  request_hash: string | null;
-  status: Order['status'] | 'cancelling';
-  state: OrderState;
-  expires_at: Date | null;
-  cancel_reason: string | null;
-  points: Step;
-  coupon: Step;
-  notification: Step;
-  failed_reversals: FailedReversals;
+interface OrderRow extends Omit<Order, 'expiresAt' | 'payment' | 'cancelReason'> {
+  readonly expiresAt: string | null;
+  readonly payment: 'in-progress' | null;
+  readonly cancelReason: string | null;
+  readonly requestHash: string | null;
+  readonly failedReversals: FailedReversals;
 }
 
-const SELECT_ORDER = `SELECT o.id, o.user_id, o.currency, o.total, o.items, o.created_at, o.request_hash,
-    p.status, p.state, p.expires_at, p.cancel_reason, p.points, p.coupon, p.notification,
-    p.failed_reversals
+const SELECT_ORDER = `SELECT o.id, o.user_id AS "userId",
+    CASE p.status WHEN 'cancelling' THEN 'cancelled' ELSE p.status END AS status,
+    o.currency, o.total, o.items, ${SCHEMA}.iso(o.created_at) AS "createdAt",
+    CASE p.status WHEN 'awaiting-payment' THEN ${SCHEMA}.iso(p.expires_at) END AS "expiresAt",
+    CASE p.state WHEN 'paying' THEN 'in-progress' END AS payment, p.cancel_reason AS "cancelReason",
+    json_build_object(${stepNames.map((name) => `'${name}', p.${name}`).join(', ')}) AS steps,
+    o.request_hash AS "requestHash", p.failed_reversals AS "failedReversals"
   FROM ${SCHEMA}.orders o JOIN ${SCHEMA}.progress p ON p.order_id = o.id`;
 
-const orderOf = (row: OrderRow): Order => ({
-  id: row.id,
-  userId: row.user_id,
-  status: row.status === 'cancelling' ? 'cancelled' : row.status,
-  currency: row.currency,
-  total: row.total,
-  items: row.items,
-  createdAt: row.created_at.toISOString(),
-  ...(row.status === 'awaiting-payment' && row.expires_at ? { expiresAt: row.expires_at.toISOString() } : {}),
-  ...(row.state === 'paying' ? { payment: 'in-progress' as const } : {}),
-  ...(row.cancel_reason ? { cancelReason: row.cancel_reason } : {}),
-  steps: {
-    points: shownStep(row.points, row.failed_reversals.points),
-    coupon: shownStep(row.coupon, row.failed_reversals.coupon),
-    notification: shownStep(row.notification, row.failed_reversals.notification),
-  },
-});
+function orderOf({ expiresAt, payment, cancelReason, requestHash, failedReversals, ...order }: OrderRow): Order {
+  const step = (name: StepName) => shownStep(order.steps[name], failedReversals[name]);
+  return {
+    ...order,
+    ...(expiresAt && { expiresAt }),
+    ...(payment && { payment }),
+    ...(cancelReason && { cancelReason }),
+    steps: { points: step('points'), coupon: step('coupon'), notification: step('notification') },
+  };
+}
 
 export async function findOrder(database: Database, id: string): Promise<Order | undefined> {
   const [row] = await database.query<OrderRow>(`${SELECT_ORDER} WHERE o.id = $1`, [id]);
@@ -113,7 +100,7 @@ export async function findOrderByKey(
     userId,
     key,
   ]);
-  return row && { order: orderOf(row), requestHash: row.request_hash };
+  return row && { order: orderOf(row), requestHash: row.requestHash };
 }
 
 export async function listOrders(
