@@ -1,5 +1,4 @@
--- One word for each concept: confirmed (was firm), resend (ask again), refund (give back), stock release (return a
--- unit).
+-- New names: confirmed (was firm), resend (ask again), refund (give back), stock release (unit to return).
 ALTER TABLE progress RENAME COLUMN asked TO resends; -- of the event whose replies are missing
 ALTER TABLE progress RENAME COLUMN ask_again_at TO resend_at;
 ALTER TABLE progress RENAME COLUMN give_back_at TO refund_at;
@@ -7,8 +6,7 @@ ALTER TABLE progress RENAME COLUMN unit_to_return TO stock_release_pending;
 ALTER TABLE progress RENAME CONSTRAINT paid_is_firm TO paid_is_confirmed;
 ALTER INDEX progress_giving_back RENAME TO progress_refunds;
 
--- `status` depends on `state`, so it goes first; its index goes with it. The statement after it rewrites the table,
--- once.
+-- `status` depends on `state`, so it is dropped first, and its index with it. The next statement rewrites the table once.
 --   awaiting-payment ⇄ paying → confirmed → cancelled, or awaiting-payment → cancelled
 -- `status` is computed here and nowhere else. 'cancelling': not every service has replied. Clients see 'cancelled'.
 ALTER TABLE progress DROP COLUMN status;
