@@ -86,13 +86,13 @@ function checksOf(rounds: readonly Round[], headroom: number): Check[] {
   // Faster towards the end is as little steady as slower.
   const drift = worst(({ sustained }) => Math.max(sustained.drift, 1 / sustained.drift));
   const growth = worst(({ sustained }) => sustained.backlogGrowth / completedInWindow(sustained));
-  const asked = worst(({ stored }) => stored.asked);
+  const resends = worst(({ stored }) => stored.resends);
   return [
     generatorCheck(worst(({ generatorCpu }) => generatorCpu)),
     headroomCheck(headroom, MIN_HEADROOM),
     { name: 'last third ÷ first third of the sustained load', value: drift, ok: drift <= MAX_DRIFT },
     { name: 'growth of the backlog, share of what was completed', value: growth, ok: growth <= MAX_BACKLOG_GROWTH },
-    { name: 'orders that had to be asked for again', value: asked, ok: asked === 0 },
+    { name: 'events of orders that were resent', value: resends, ok: resends === 0 },
     durabilityCheck(rounds.map(({ stored }) => stored.settings)),
   ];
 }

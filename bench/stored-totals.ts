@@ -9,8 +9,8 @@ export interface StoredTotals {
   /** Events and notifications that have not left yet, and messages that failed. */
   readonly outbox: number;
   readonly failed: number;
-  /** How often order.placed was sent again: a run that needs that was not keeping up. */
-  readonly asked: number;
+  /** How often order.placed was resent: a run that needs that does not keep up. */
+  readonly resends: number;
   /** The database's durability, as it was measured. */
   readonly settings: Readonly<Record<string, string>>;
 }
@@ -27,7 +27,7 @@ const COUNTS = `SELECT
   (SELECT count(*) FROM sluice_notify.notifications WHERE kind = 'order.placed') AS notifications,
   ${sumOf('outbox')} AS outbox,
   ${sumOf('inbox', "status IN ('retrying', 'dead')")} AS failed,
-  (SELECT COALESCE(sum(asked), 0) FROM sluice_order.progress) AS asked`;
+  (SELECT COALESCE(sum(resends), 0) FROM sluice_order.progress) AS resends`;
 
 const SETTINGS = `SELECT name, setting FROM pg_settings
   WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'server_version') ORDER BY name`;
@@ -51,7 +51,7 @@ export async function readTotals(query: Query): Promise<StoredTotals> {
     notifications: count('notifications'),
     outbox: count('outbox'),
     failed: count('failed'),
-    asked: count('asked'),
+    resends: count('resends'),
     settings,
   };
 }

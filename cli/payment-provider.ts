@@ -56,7 +56,7 @@ async function paymentProvider(options: PaymentProviderOptions, signal: AbortSig
   const { host, port, dataDir } = options;
   // Imported here, because the other commands need none of it.
   const { createLog } = await import('../infra/observability/log.ts');
-  const { startSimulatedProvider } = await import('../simulators/payment-provider/simulated-provider.ts');
+  const { SimulatedProvider } = await import('../simulators/payment-provider/simulated-provider.ts');
   const log = createLog({ level: 'debug', pretty: process.stdout.isTTY === true });
   const told = {
     declineShare: options.decline,
@@ -67,10 +67,10 @@ async function paymentProvider(options: PaymentProviderOptions, signal: AbortSig
     away: options.away,
   };
   try {
-    const provider = await startSimulatedProvider({ dataDir, host, port, behaviour: told, log });
+    const provider = await SimulatedProvider.start({ dataDir, host, port, behaviour: told, log });
     log.info({ url: provider.url }, `ready on ${provider.url}`);
     await aborted(signal);
-    await provider.close();
+    await provider.stop();
     log.info('stopped');
   } catch (error) {
     if (error instanceof StartupError) throw new CliError(error.message, { cause: error });

@@ -13,7 +13,7 @@ const ticketId = uuid;
 
 /** The data of each event type. A new type starts here; the envelope and the types below follow from it. */
 const eventData = {
-  /** The order is firm. `ticketId`: it was placed for a flash sale's ticket. */
+  /** The order is confirmed. `ticketId`: it was placed for a flash sale's ticket. */
   'order.placed': z.object({
     orderId,
     userId,
@@ -25,7 +25,7 @@ const eventData = {
   /** Its unit is held until it is paid or `expiresAt` is over. */
   'order.awaiting-payment': z.object({ orderId, userId, ticketId, currency, total: amount, expiresAt: instant }),
   /**
-   * `placed`: what order.placed said, for an order that was firm. So a service that hears of the cancellation first can
+   * `placed`: what order.placed said, for an order that was confirmed. So a service that hears of the cancellation first can
    * write the effect with its reversal, and the end is the same in whatever order the two arrive.
    */
   'order.cancelled': z.object({
@@ -121,3 +121,19 @@ export type Event<T extends EventType = EventType> = {
     data: EventData<K>;
   };
 }[T];
+
+/** The data of step.failed for a message that the service of `step` could not handle. */
+export const stepFailed =
+  (step: EventData<'step.failed'>['step']) =>
+  (message: {
+    subject: string;
+    messageId: string;
+    type: string | null;
+    failure: string;
+  }): EventData<'step.failed'> => ({
+    orderId: message.subject,
+    step,
+    eventId: message.messageId,
+    ...(message.type === null ? {} : { of: message.type }),
+    error: message.failure,
+  });

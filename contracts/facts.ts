@@ -46,17 +46,17 @@ export const orderFact = z.object({
   userId,
   ticketId: uuid.nullable(),
   /** Null: the order has no row that says how far it is. */
-  state: z.enum(['awaiting-payment', 'paying', 'firm', 'cancelled']).nullable(),
-  /** Whether it is firm, or was when it was cancelled. */
-  everFirm: z.boolean(),
-  /** Whether it waits for something: for answers, to be paid or to expire, or for its payment to be given back. */
+  state: z.enum(['awaiting-payment', 'paying', 'confirmed', 'cancelled']).nullable(),
+  /** Whether it is confirmed, or was when it was cancelled. */
+  everConfirmed: z.boolean(),
+  /** Whether it waits for something: for answers, to be paid or to expire, or for its refund. */
   open: z.boolean(),
-  /** Cancelled, and the flash sale has not answered yet. */
-  unitToReturn: z.boolean(),
-  /** Cancelled, and the payment provider has not been told yet. */
-  toGiveBack: z.boolean(),
+  /** Cancelled, and the flash sale has not released the stock yet. */
+  stockReleasePending: z.boolean(),
+  /** Cancelled, and the payment provider has not confirmed the refund yet. */
+  refundDue: z.boolean(),
   /**
-   * How often the provider was asked again about the payment under way, and was told to give the payment back. 0.1.0 does
+   * How often the provider was asked again about the payment under way, and was told to refund it. 0.1.0 does
    * not say.
    */
   chargeRetries: count.default(0),
@@ -89,7 +89,7 @@ const ticketOrderFact = z.object({
   orderId: uuid,
   userId,
   state: orderFact.shape.state,
-  unitToReturn: orderFact.shape.unitToReturn,
+  stockReleasePending: orderFact.shape.stockReleasePending,
 });
 export type TicketOrderFact = z.infer<typeof ticketOrderFact>;
 

@@ -37,7 +37,7 @@ export const cancelRequest = z.object({ reason: text(0, 200).optional() });
 
 export const stepNames = ['points', 'coupon', 'notification'] as const;
 export type StepName = (typeof stepNames)[number];
-export type StepStatus = 'pending' | 'failed' | 'done' | 'skipped' | 'reverted';
+type StepStatus = 'pending' | 'failed' | 'done' | 'skipped' | 'reverted';
 
 export interface Step {
   readonly status: StepStatus;
@@ -49,7 +49,7 @@ export interface Step {
 export interface Order {
   readonly id: string;
   readonly userId: string;
-  /** `placed` is firm, and `completed` once every step is done or skipped. */
+  /** `placed` is confirmed, and `completed` once every step is done or skipped. */
   readonly status: 'awaiting-payment' | 'placed' | 'completed' | 'cancelled';
   readonly currency: string;
   readonly total: number;

@@ -20,8 +20,8 @@ export type CancelAnswer = z.infer<typeof cancelAnswer>;
 /** What the simulated provider shows of a key: GET /charges and GET /charges/:orderId. */
 export const ledgerEntry = z.object({
   orderId: uuid,
-  /** `returned`: charged, then cancelled. `cancelled`: never charged, and never will be. Declined ones are not kept. */
-  status: z.enum(['charged', 'returned', 'cancelled']),
+  /** `refunded`: charged, then cancelled. `cancelled`: never charged, and never will be. Declined charges are not kept. */
+  status: z.enum(['charged', 'refunded', 'cancelled']),
   amount: z.int().optional(),
   currency: z.string().optional(),
   chargedAt: instant.optional(),

@@ -33,6 +33,19 @@ export interface FactSource<Fact extends { readonly id: string } = { readonly id
   readonly maxLimit?: number;
 }
 
+/** The facts of a SELECT, which is called with its condition on `id` and its limit. */
+export function factsFrom<Fact extends { readonly id: string }>(
+  id: string,
+  select: (where: string, limit: string) => string,
+): FactSource<Fact> {
+  const after = select(`${id} > $1`, 'LIMIT $2');
+  const of = select(`${id} = ANY($1::uuid[])`, '');
+  return {
+    after: (queryable, last, limit) => queryable.query(after, [last, limit]),
+    of: (queryable, ids) => queryable.query(of, [ids]),
+  };
+}
+
 /** `E`: the events that it subscribes to. */
 export interface Service<E extends CloudEvent> {
   /** The folder of its numbered SQL files. */

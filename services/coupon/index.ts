@@ -1,9 +1,9 @@
-import type { Event } from '../../contracts/events.ts';
+import { type Event, stepFailed } from '../../contracts/events.ts';
 import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
+import { reportDead } from '../../infra/messaging/report-dead.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { stepLatency } from '../../infra/runtime/step-latency.ts';
 import { decideCoupon } from './decide-coupon.ts';
-import { failStep } from './fail-step.ts';
 import { revokeCoupon } from './revoke-coupon.ts';
 import { couponRoutes } from './routes.ts';
 import type { CouponSettings } from './settings.ts';
@@ -22,7 +22,7 @@ export function couponService({ settings, database, outbox }: Context): Service<
       },
       'order.cancelled': revokeCoupon(outbox, rules, settings.COUPON_VALID_DAYS),
     },
-    onDead: failStep(outbox),
+    onDead: reportDead(outbox, 'step.failed', stepFailed('coupon')),
     subjectName: SUBJECT_NAME,
     routes: (router) => couponRoutes(router, database),
     facts: { coupon: couponFacts },

@@ -1,12 +1,11 @@
-// order.cancelled → the decision is revoked, and its coupon with it → coupon.revoked. An order that has no decision yet
-// gets it first, as if it had been placed: the end is the same in whatever order the two events arrive, and a late
+// order.cancelled → the decision is revoked, and its coupon with it → coupon.revoked. An order without a decision gets
+// one first, as if it had been placed. So the rows are the same in either order of the two events, and a late
 // order.placed changes nothing.
 import { v7 as uuidv7 } from 'uuid';
 import type { Event, EventData } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import type { CouponRules } from './coupon.ts';
-import { decisionFor } from './decide-coupon.ts';
+import { type CouponRules, decisionFor } from './decide-coupon.ts';
 import { insertDecisions, type NewDecision, RESULTS, revokeDecisions } from './store/coupons.ts';
 
 export function revokeCoupon(outbox: Outbox, rules: CouponRules, validDays: number): Handler<Event<'order.cancelled'>> {
@@ -14,7 +13,9 @@ export function revokeCoupon(outbox: Outbox, rules: CouponRules, validDays: numb
     handle: async (tx, events) => {
       await insertDecisions(
         tx,
-        events.map(({ data }) => (data.placed ? decisionFor({ ...data, ...data.placed }, rules) : neverFirm(data))),
+        events.map(({ data }) =>
+          data.placed ? decisionFor({ ...data, ...data.placed }, rules) : neverConfirmed(data),
+        ),
         validDays,
       );
       await revokeDecisions(
@@ -28,11 +29,11 @@ export function revokeCoupon(outbox: Outbox, rules: CouponRules, validDays: numb
   };
 }
 
-const neverFirm = ({ orderId, userId }: EventData<'order.cancelled'>): NewDecision => ({
+const neverConfirmed = ({ orderId, userId }: EventData<'order.cancelled'>): NewDecision => ({
   id: uuidv7(),
   eventId: uuidv7(),
   orderId,
   userId,
   currency: null,
-  reason: 'cancelled before it was firm',
+  reason: 'cancelled before it was confirmed',
 });

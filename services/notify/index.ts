@@ -1,8 +1,8 @@
-import type { Event } from '../../contracts/events.ts';
+import { type Event, stepFailed } from '../../contracts/events.ts';
 import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
+import { reportDead } from '../../infra/messaging/report-dead.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { stepLatency } from '../../infra/runtime/step-latency.ts';
-import { failStep } from './fail-step.ts';
 import { notifyOfCancelling, notifyOfPlacing } from './notify-user.ts';
 import { notifyRoutes } from './routes.ts';
 import type { NotifySettings } from './settings.ts';
@@ -17,7 +17,7 @@ export function notifyService({ settings, database, outbox }: Context): Service<
       'order.placed': { ...notifyOfPlacing(outbox), ...stepLatency(settings.STEP_LATENCY_MS) },
       'order.cancelled': notifyOfCancelling(outbox),
     },
-    onDead: failStep(outbox),
+    onDead: reportDead(outbox, 'step.failed', stepFailed('notification')),
     subjectName: SUBJECT_NAME,
     routes: (router) => notifyRoutes(router, database),
     facts: { notify: notifyFacts },

@@ -1,9 +1,10 @@
-// order.placed, order.cancelled → one notification of each kind, stored and sent to the user's topic → notification.sent.
+// order.placed, order.cancelled → one notification of each kind, stored and published on the user's topic →
+// notification.sent.
 import { v7 as uuidv7 } from 'uuid';
 import type { Event, EventData } from '../../contracts/events.ts';
+import { formatMoney } from '../../contracts/money.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import { cancelledText, placedText } from './notification.ts';
 import { type NewNotification, SENT, STORE_NOTIFICATIONS } from './store/notifications.ts';
 
 export const notifyOfPlacing = (outbox: Outbox): Handler<Event<'order.placed'>> => ({
@@ -17,8 +18,8 @@ export const notifyOfPlacing = (outbox: Outbox): Handler<Event<'order.placed'>> 
 });
 
 /**
- * Where the order was firm and its placing has not been heard of yet, that notification is stored as well but not sent:
- * a user who reads "placed" after "cancelled" is misled, and the history is the same in whatever order the two arrive.
+ * If the order was confirmed and its first notification is missing, that one is stored too, but not published: "placed"
+ * after "cancelled" would mislead the user. So the history is the same in either order of the two events.
  */
 export const notifyOfCancelling = (outbox: Outbox): Handler<Event<'order.cancelled'>> => ({
   handle: async (tx, events) => {
@@ -38,3 +39,13 @@ const notification = (
   kind: NewNotification['kind'],
   text: string,
 ): NewNotification => ({ id: uuidv7(), eventId: uuidv7(), orderId, userId, kind, text });
+
+type Placed = Pick<EventData<'order.placed'>, 'itemCount' | 'total' | 'currency'>;
+
+const describe = ({ itemCount, total, currency }: Placed) =>
+  `order of ${itemCount} ${itemCount === 1 ? 'item' : 'items'} for ${formatMoney(total, currency)}`;
+
+const placedText = (order: Placed) => `Thank you: your ${describe(order)} is placed.`;
+
+const cancelledText = ({ placed, reason }: EventData<'order.cancelled'>) =>
+  `Your ${placed ? describe(placed) : 'order'} is cancelled${reason ? `: ${reason}` : ''}.`;

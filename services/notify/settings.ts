@@ -1,4 +1,4 @@
-// The notify service's part of the configuration.
+// The notify service's settings.
 import type { SettingsOf } from '../../infra/runtime/settings.ts';
 import { stepLatencySettings } from '../../infra/runtime/step-latency.ts';
 

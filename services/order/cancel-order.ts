@@ -1,17 +1,18 @@
-// Cancelling an order: one conditional update with order.cancelled, whose answers take the effects back. What was
-// tried to be charged is given back by settle-payments.ts.
+// Cancelling an order: one conditional update writes order.cancelled, and each service reverts its effect. If a charge
+// was attempted, settle-payments.ts refunds it.
 import { v7 as uuidv7 } from 'uuid';
 import type { Database } from '../../infra/database/port.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { CANCEL_ORDERS, findState } from './store/orders.ts';
 
 /**
- * Cancelled now or before; or it is being paid at this moment, and nobody knows yet how that ends; or it changed again
- * each time that this was tried.
+ * - `cancelled`: now or before.
+ * - `being-paid`: a payment is under way, and its outcome is not known yet.
+ * - `changing`: the order changed concurrently in each round.
  */
 export type Cancelled = 'cancelled' | 'being-paid' | 'changing' | 'not-found';
 
-/** A payment that ends between the two statements of a round costs one: more are a sign that something else is wrong. */
+/** A payment that ends between the two statements of a round costs one round. */
 const ROUNDS = 5;
 
 export interface CancelOrderOptions {
@@ -20,7 +21,7 @@ export interface CancelOrderOptions {
   readonly resendAfterMs: number;
 }
 
-/** Rejects with DatabaseUnavailable: then it is not known whether the order was cancelled. */
+/** Rejects with DatabaseUnavailable; the order may then be cancelled or not. */
 export function createCancelOrder({ database, outbox, resendAfterMs }: CancelOrderOptions) {
   return async (orderId: string, reason: string | undefined): Promise<Cancelled> => {
     const request = { orderId, eventId: uuidv7(), reason };
@@ -30,7 +31,7 @@ export function createCancelOrder({ database, outbox, resendAfterMs }: CancelOrd
       if (!found) return 'not-found';
       if (found.state === 'cancelled') return 'cancelled';
       if (found.state === 'paying') return 'being-paid';
-      // The payment that was in the way has ended between the two statements.
+      // The payment ended between the two statements.
     }
     return 'changing';
   };

@@ -1,5 +1,5 @@
-// Orders that nobody paid in time are cancelled, judged by the database's clock. One that is being paid is never among
-// them: see the states in migrations/003_cancellation_and_payment.sql.
+// Cancels orders that are not paid in time, by the database's clock. An order whose payment is under way does not
+// expire: see the states in migrations/006_confirmed.sql.
 import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import type { Database } from '../../infra/database/port.ts';
@@ -8,7 +8,7 @@ import { Loop } from '../../infra/runtime/loop.ts';
 import { EXPIRE_ORDERS } from './store/orders.ts';
 
 const EVERY_MS = 1_000;
-/** In one statement; where there are more, the next one follows at once. */
+/** Orders in one statement; if more are due, the next statement follows at once. */
 const LIMIT = 200;
 
 export function expireOrders(options: {

@@ -1,8 +1,8 @@
 import { failpointOf } from '../../infra/runtime/failpoint.ts';
 
 export const orderFailpoints = [
-  'payment.before-charge', // the order is being paid, the provider was not asked
-  'payment.after-charge', // charged, and nobody wrote it down
+  'payment.before-charge', // the order is `paying`, the provider is not called yet
+  'payment.after-charge', // the provider has charged, the order is still `paying`
 ] as const;
 
 export const failpoint = failpointOf(orderFailpoints);

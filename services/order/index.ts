@@ -12,11 +12,11 @@ import { recordProgress } from './record-progress.ts';
 import { cancelAndPayRoutes, orderRoutes } from './routes.ts';
 import type { OrderSettings } from './settings.ts';
 import { settlePayments } from './settle-payments.ts';
+import { stockReleased } from './stock-released.ts';
 import { orderFacts, ticketOrderFacts } from './store/facts.ts';
 import { RESEND_CANCELLED, RESEND_NAMED, RESEND_PLACED } from './store/orders.ts';
-import { unitReturned } from './unit-returned.ts';
 
-/** Added to the payment provider's timeout, before somebody else asks what became of a payment. */
+/** Added to the payment provider's timeout before the sweep takes over a payment whose outcome is unknown. */
 const SETTLE_AFTER_MS = 1_000;
 
 export interface OrderContext extends ServiceContext<OrderSettings> {
@@ -26,8 +26,8 @@ export interface OrderContext extends ServiceContext<OrderSettings> {
 export function orderService(context: OrderContext): Service<Event<Subscribed<'order'>>> {
   const { settings, database, outbox, payments: provider, log } = context;
   const resendAfterMs = settings.RESEND_AFTER_MS;
-  const againMs = settings.PAYMENT_TIMEOUT_MS + SETTLE_AFTER_MS;
-  const payment = { database, outbox, provider, resendAfterMs, againMs, log };
+  const retryAfterMs = settings.PAYMENT_TIMEOUT_MS + SETTLE_AFTER_MS;
+  const payment = { database, outbox, provider, resendAfterMs, retryAfterMs, log };
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
     handlers: {
@@ -39,7 +39,7 @@ export function orderService(context: OrderContext): Service<Event<Subscribed<'o
       'notification.sent': recordProgress,
       'step.failed': recordProgress,
       'flash-sale.ticket.accepted': placeForTicket(outbox, resendAfterMs),
-      'flash-sale.ticket.closed': unitReturned,
+      'flash-sale.ticket.closed': stockReleased,
     },
     routes: (router) => {
       orderRoutes(router, database, createPlaceOrder({ database, outbox, resendAfterMs }));

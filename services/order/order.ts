@@ -1,4 +1,4 @@
-// What an order is, and the decisions about it. Pure: ids and times are handed in.
+// An order, and the decisions about it. Pure: callers pass ids and times.
 import { createHash } from 'node:crypto';
 import type { Event, EventData, StepResult } from '../../contracts/events.ts';
 import { formatMoney } from '../../contracts/money.ts';
@@ -26,13 +26,13 @@ export function newOrder(
   };
 }
 
-/** An order of one unit, for a flash sale's ticket. */
+/** An order of one unit for a flash sale's ticket. */
 export interface NewTicketOrder extends PlaceOrderRequest {
   readonly id: string;
   readonly total: number;
   readonly placedEventId: string;
   readonly ticketId: string;
-  /** Time to pay in seconds; 0: the order is firm at once. */
+  /** Time to pay in seconds; 0 confirms the order at once. */
   readonly holdSeconds: number;
   readonly awaitingEventId: string | null;
 }
@@ -57,7 +57,7 @@ export function newTicketOrder(
   };
 }
 
-/** What a request says, whatever the order of its keys or the white space: equal requests, equal fingerprints. */
+/** A hash of a request. Equal requests have equal fingerprints, regardless of white space and the order of keys. */
 export function fingerprint({ userId, currency, items }: PlaceOrderRequest): string {
   const canonical = [
     userId,
@@ -69,7 +69,7 @@ export function fingerprint({ userId, currency, items }: PlaceOrderRequest): str
 
 const pending: Step = { status: 'pending' };
 
-/** The order as it is answered to who placed it. */
+/** The response to placing an order. */
 export function placedOrder(order: NewOrder, createdAt: Date): Order {
   return {
     id: order.id,
@@ -83,34 +83,25 @@ export function placedOrder(order: NewOrder, createdAt: Date): Order {
   };
 }
 
-/** Of each step whose reversal failed, when. */
+/** When the reversal of a step failed, by step. */
 export type FailedReversals = { readonly [S in StepName]?: string };
 
-/** Steps of one order as results reported them. */
-export type Reported = { readonly orderId: string; readonly failedReversals?: FailedReversals } & {
-  readonly [S in StepName]?: Step;
-};
-
-const rank: Record<Step['status'], number> = { pending: 0, failed: 1, done: 2, skipped: 2, reverted: 3 };
-
-/** What a batch of results says about each order; where two speak of one step, the one that is further along. */
-export function reportedSteps(events: readonly Event<StepResult>[]): Reported[] {
-  const orders = new Map<string, { orderId: string; failedReversals?: FailedReversals } & { [S in StepName]?: Step }>();
-  for (const event of events) {
-    const [name, step] = reportOf(event);
-    const { orderId } = event.data;
-    const order = orders.get(orderId) ?? { orderId };
-    const known = order[name];
-    if (!known || rank[step.status] > rank[known.status]) order[name] = step;
-    if (event.type === 'step.failed' && event.data.of === 'order.cancelled')
-      order.failedReversals = { ...order.failedReversals, [name]: event.time };
-    orders.set(orderId, order);
-  }
-  // Sorted, because two processes that update the same orders in opposite order deadlock.
-  return [...orders.values()].sort((a, b) => (a.orderId < b.orderId ? -1 : 1));
+/** What a result says about a step of its order. */
+export interface StepReport {
+  readonly orderId: string;
+  readonly name: StepName;
+  readonly step: Step;
+  /** The step could not be reverted after the order's cancellation. */
+  readonly reversalFailed: boolean;
 }
 
-function reportOf({ type, time: at, data }: Event<StepResult>): [StepName, Step] {
+export function stepReport(result: Event<StepResult>): StepReport {
+  const [name, step] = stepOf(result);
+  const reversalFailed = result.type === 'step.failed' && result.data.of === 'order.cancelled';
+  return { orderId: result.data.orderId, name, step, reversalFailed };
+}
+
+function stepOf({ type, time: at, data }: Event<StepResult>): [StepName, Step] {
   switch (type) {
     case 'points.awarded':
       return ['points', { status: 'done', at, detail: `${data.points} points` }];
@@ -121,7 +112,7 @@ function reportOf({ type, time: at, data }: Event<StepResult>): [StepName, Step]
     case 'coupon.skipped':
       return ['coupon', { status: 'skipped', at, detail: data.reason }];
     case 'coupon.revoked':
-      return ['coupon', { status: 'reverted', at, detail: data.couponId ? 'revoked' : 'there was none' }];
+      return ['coupon', { status: 'reverted', at, detail: data.couponId ? 'revoked' : 'no coupon' }];
     case 'notification.sent':
       return ['notification', { status: data.kind === 'order.cancelled' ? 'reverted' : 'done', at }];
     case 'step.failed':
@@ -130,13 +121,13 @@ function reportOf({ type, time: at, data }: Event<StepResult>): [StepName, Step]
 }
 
 /**
- * A step as clients see it. One whose reversal failed is failed until it is reverted, whatever the placing made of it.
- * The detail of a failed step is always the same sentence: 0.1.0 stored the service's internal error.
+ * A step as clients see it. After a failed reversal it is `failed` until it is reverted. The detail of a failed step is
+ * a fixed sentence, because 0.1.0 stored the service's internal error there.
  */
 export function shownStep(step: Step, reversalFailedAt: string | undefined): Step {
   if (reversalFailedAt !== undefined && step.status !== 'reverted')
     return { status: 'failed', at: reversalFailedAt, detail: 'the reversal failed; an operator can retry it' };
-  // jsonb keeps no order of keys; readers like to find the status first.
+  // The status comes first for readers: jsonb does not keep the order of keys.
   const { status, ...rest } = step;
   if (status === 'failed') return { status, ...rest, detail: 'the step failed; an operator can retry it' };
   return { status, ...rest };

@@ -1,6 +1,6 @@
-// Paying an order: it is `paying` before the provider is asked, so that it cannot expire meanwhile, and it stays so until
-// somebody knows the outcome: this request, a repeated one, or the sweep (settle-payments.ts). The order's id is the
-// provider's idempotency key, so all of them get one charge.
+// Paying an order. The order is `paying` before the provider is called, so that it cannot expire meanwhile, and stays
+// so until the outcome is known to this request, a repeated one or the sweep (settle-payments.ts). The order's id is
+// the provider's idempotency key, so all of them together make one charge.
 import type { Logger } from 'pino';
 import type { Database } from '../../infra/database/port.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
@@ -11,8 +11,10 @@ import { findState } from './store/orders.ts';
 import { type Attempt, beginPayment, CONFIRM_PAYMENT, endAttempt } from './store/payments.ts';
 
 /**
- * `unknown`: the provider has not answered. It is asked again until it does, and until then the order cannot expire.
- * `rejected`: it does not take such a charge, which asking again does not mend; the order waits, and may expire.
+ * - `unknown`: the provider has not responded. The sweep repeats the call until it does; the order cannot expire
+ *   before.
+ * - `rejected`: the provider does not accept the charge, and a retry would not help. The order awaits payment, and may
+ *   expire.
  */
 export type Paid = 'paid' | 'declined' | 'rejected' | 'unknown' | 'not-payable' | 'not-found';
 
@@ -21,12 +23,12 @@ export interface PaymentOptions {
   readonly outbox: Outbox;
   readonly provider: PaymentProvider;
   readonly resendAfterMs: number;
-  /** After this, an attempt without a known outcome is taken up again: must exceed the provider's timeout. */
-  readonly againMs: number;
+  /** The sweep takes over an attempt without a known outcome after this. Must exceed the provider's timeout. */
+  readonly retryAfterMs: number;
   readonly log: Logger;
 }
 
-/** Asks the provider, and records what it says. */
+/** Returns a function that charges an order and records the outcome. */
 export function createSettle({ database, outbox, provider, resendAfterMs, log }: PaymentOptions) {
   return async (attempt: Attempt): Promise<'paid' | 'declined' | 'rejected' | 'unknown'> => {
     const { orderId, amount, currency, retries } = attempt;
@@ -37,10 +39,10 @@ export function createSettle({ database, outbox, provider, resendAfterMs, log }:
     } catch (error) {
       if (error instanceof PaymentUnknown) {
         if (isLogged(retries + 1))
-          log.warn({ orderId, attempts: retries + 1, error: error.message }, 'how a payment ended is not known');
+          log.warn({ orderId, attempts: retries + 1, error: error.message }, 'the outcome of a payment is unknown');
         return 'unknown';
       }
-      log.error({ orderId, error: String(error) }, 'the provider rejects this payment');
+      log.error({ orderId, error: String(error) }, 'the payment provider rejects a charge');
       outcome = 'rejected';
     }
     if (outcome === 'approved') {
@@ -53,17 +55,17 @@ export function createSettle({ database, outbox, provider, resendAfterMs, log }:
   };
 }
 
-/** Rejects with DatabaseUnavailable: then it is not known whether the order is paid, and paying again tells. */
+/** Rejects with DatabaseUnavailable; the order may then be paid or not, and paying again tells. */
 export function createPayOrder(options: PaymentOptions) {
-  const { database, againMs } = options;
+  const { database, retryAfterMs } = options;
   const settle = createSettle(options);
   return async (orderId: string): Promise<Paid> => {
-    const attempt = await beginPayment(database, orderId, againMs);
+    const attempt = await beginPayment(database, orderId, retryAfterMs);
     const outcome = attempt && (await settle(attempt));
     if (outcome !== undefined && outcome !== 'paid') return outcome;
     const found = await findState(database, orderId);
     if (!found) return 'not-found';
-    return found.state === 'firm' && found.paid ? 'paid' : 'not-payable';
+    return found.state === 'confirmed' && found.paid ? 'paid' : 'not-payable';
   };
 }
 export type PayOrder = ReturnType<typeof createPayOrder>;

@@ -1,5 +1,5 @@
-// flash-sale.ticket.accepted → the ticket's order, placed once, and the event that says what it has become: order.placed,
-// or order.awaiting-payment where the sale asks for payment. A repeated question gets the answer of that moment.
+// flash-sale.ticket.accepted → the ticket's order, placed once → order.placed, or order.awaiting-payment if the sale
+// requires payment. The reply to a resent request is the order's current state.
 import { v7 as uuidv7 } from 'uuid';
 import type { Event } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
@@ -12,7 +12,7 @@ export function placeForTicket(outbox: Outbox, resendAfterMs: number): Handler<E
     handle: async (tx, events) => {
       const orders = events
         .map(({ data }) => newTicketOrder(data, { id: uuidv7(), placedEventId: uuidv7(), awaitingEventId: uuidv7() }))
-        // Two processes that insert the same tickets in opposite order would wait for each other.
+        // Two processes that insert the same tickets in opposite order deadlock.
         .sort((a, b) => (a.ticketId < b.ticketId ? -1 : 1));
       await insertTicketOrders(tx, orders, resendAfterMs);
       const ticketIds = orders.map(({ ticketId }) => ticketId);

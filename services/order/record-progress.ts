@@ -1,9 +1,9 @@
-// The results of the steps, and what they mean for the orders. Nothing is answered to a result.
+// The results of the steps → the orders' progress. Results get no reply.
 import type { Event, StepResult } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
-import { reportedSteps } from './order.ts';
+import { stepReport } from './order.ts';
 import { recordSteps } from './store/orders.ts';
 
 export const recordProgress: Handler<Event<StepResult>> = {
-  handle: (tx, events) => recordSteps(tx, reportedSteps(events)),
+  handle: (tx, events) => recordSteps(tx, events.map(stepReport)),
 };

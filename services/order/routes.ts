@@ -10,7 +10,6 @@ import type { PayOrder } from './pay-order.ts';
 import type { PlaceOrder } from './place-order.ts';
 import { findOrder, listOrders } from './store/orders.ts';
 
-/** Placing and reading. */
 export function orderRoutes(router: Router, database: Database, placeOrder: PlaceOrder): void {
   route(router, '/orders', {
     post: [
@@ -43,13 +42,12 @@ export function orderRoutes(router: Router, database: Database, placeOrder: Plac
   route(router, '/orders/:id', {
     get: [
       async (request, response) => {
-        await answerWith(response, database, parseId(request.params.id, 'order'));
+        await respondWithOrder(response, database, parseId(request.params.id, 'order'));
       },
     ],
   });
 }
 
-/** What may become of an order later. */
 export function cancelAndPayRoutes(
   router: Router,
   database: Database,
@@ -66,12 +64,12 @@ export function cancelAndPayRoutes(
         if (cancelled === 'changing') throw concurrentUpdate();
         if (cancelled === 'being-paid') {
           throw new Problem(409, 'payment-under-way', {
-            title: 'The order is being paid at this moment',
-            detail: 'Cancel it once it is known whether that went through.',
+            title: 'A payment of the order is under way',
+            detail: 'Cancel the order once the outcome is known.',
             headers: { 'Retry-After': '2' },
           });
         }
-        await answerWith(response, database, id);
+        await respondWithOrder(response, database, id);
       },
     ],
   });
@@ -84,27 +82,33 @@ export function cancelAndPayRoutes(
           case 'declined':
             throw new Problem(402, 'payment-declined', {
               title: 'The payment was declined',
-              detail: 'Nothing was charged. It may be tried again until the order expires.',
+              detail: 'Nothing was charged. You can try again until the order expires.',
             });
           case 'rejected':
-            throw unavailable('The payment provider does not take this payment. The order waits until it expires.', 60);
+            throw unavailable(
+              'The payment provider rejects this payment. The order awaits payment until it expires.',
+              60,
+            );
           case 'unknown':
-            throw unavailable('The payment provider has not answered. It is asked until it does; ask here again.', 2);
+            throw unavailable(
+              'The payment provider has not responded yet. The payment is retried; please try again.',
+              2,
+            );
           case 'not-payable':
             throw new Problem(409, 'not-payable', {
               title: 'There is nothing to pay for this order',
-              detail: 'It has expired, is cancelled, or never had to be paid.',
+              detail: 'The order has expired, is cancelled, or requires no payment.',
             });
           case 'paid':
           case 'not-found':
-            await answerWith(response, database, id);
+            await respondWithOrder(response, database, id);
         }
       },
     ],
   });
 }
 
-async function answerWith(response: Response, database: Database, id: string): Promise<void> {
+async function respondWithOrder(response: Response, database: Database, id: string): Promise<void> {
   const order = await findOrder(database, id);
   if (!order) throw notFound('order');
   response.json(order);

@@ -1,4 +1,4 @@
-// The order service's part of the configuration.
+// The order service's settings.
 import { resendSettings } from '../../infra/messaging/resend.ts';
 import { integer, optional, type SettingsOf, url, variable } from '../../infra/runtime/settings.ts';
 
@@ -8,12 +8,12 @@ export const orderSettings = {
     url('http', 'https')
       .refine((value) => !/\/\/[^/]*@/.test(value))
       .meta({ allowed: 'a URL such as http://host:3010, without a user or password' }),
-    'Payment provider. Unset: a simulated one, with its books in DATA_DIR. Needed by the order service in a separate process.',
+    'Payment provider. Unset: a simulated one, with its ledger in DATA_DIR. Required to run the order service alone.',
   ),
   PAYMENT_TIMEOUT_MS: variable(
     integer(50, 300_000),
     '5000',
-    'How long the payment provider may take to answer; after that it is not known whether it acted.',
+    'Timeout of a call to the payment provider. After it, the outcome is unknown, and the call is repeated.',
   ),
 };
 export type OrderSettings = SettingsOf<typeof orderSettings>;

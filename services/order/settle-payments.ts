@@ -1,34 +1,34 @@
-// What a crash, a timeout or a provider that was away left open: payments whose outcome nobody learned are asked for
-// again, and what was charged for an order that is cancelled is given back, both with a growing delay. A refund that the
-// provider rejects is not dropped: `sluice audit` names it. Any number of processes may do this.
+// Settles the payments that a crash, a timeout or an outage of the provider left open: repeats charges without a known
+// outcome, and refunds the charges of cancelled orders, both with a growing delay. A refund that the provider rejects
+// stays due, and `sluice audit` names it. Any number of processes may run this at the same time.
 import { isLogged } from '../../infra/runtime/backoff.ts';
 import { Loop } from '../../infra/runtime/loop.ts';
 import { createSettle, type PaymentOptions } from './pay-order.ts';
 import { PaymentUnknown } from './payments/port.ts';
-import { givenBack, overdueAttempts, refundsRejected, takeGiveBacks } from './store/payments.ts';
+import { claimOverdueAttempts, claimRefunds, markRefunded, markRefundRejected } from './store/payments.ts';
 
 const EVERY_MS = 1_000;
-/** Of each kind in one turn, asked at the same time. */
+/** Charges, and refunds, in one turn; their calls run concurrently. */
 const LIMIT = 50;
 
 export function settlePayments(options: PaymentOptions): Loop {
-  const { database, provider, againMs, log } = options;
+  const { database, provider, retryAfterMs, log } = options;
   const settle = createSettle(options);
 
   const settleOverdue = async () => {
-    const overdue = await overdueAttempts(database.background, againMs, LIMIT);
+    const overdue = await claimOverdueAttempts(database.background, retryAfterMs, LIMIT);
     const outcomes = await Promise.allSettled(overdue.map(settle));
     for (const [index, outcome] of outcomes.entries()) {
       const { orderId } = overdue[index] ?? {};
       if (outcome.status === 'fulfilled') {
-        if (outcome.value !== 'unknown') log.info({ orderId, outcome: outcome.value }, 'asked how a payment ended');
+        if (outcome.value !== 'unknown') log.info({ orderId, outcome: outcome.value }, 'a payment is settled');
       } else log.error({ orderId, error: String(outcome.reason) }, 'a payment cannot be settled');
     }
     return overdue.length;
   };
 
-  const giveBack = async () => {
-    const refunds = await takeGiveBacks(database.background, againMs, LIMIT);
+  const refundDue = async () => {
+    const refunds = await claimRefunds(database.background, retryAfterMs, LIMIT);
     const done: string[] = [];
     const rejected: string[] = [];
     await Promise.all(
@@ -39,16 +39,19 @@ export function settlePayments(options: PaymentOptions): Loop {
         } catch (error) {
           const about = { orderId, attempts, error: String(error) };
           if (error instanceof PaymentUnknown) {
-            if (isLogged(attempts)) log.warn(about, 'whether a payment was given back is not known');
+            if (isLogged(attempts)) log.warn(about, 'the outcome of a refund is unknown');
             return;
           }
           rejected.push(orderId);
-          log[before ? 'warn' : 'error'](about, 'the provider rejects a refund: it is tried again, later each time');
+          log[before ? 'warn' : 'error'](
+            about,
+            'the payment provider rejects a refund; it is retried with a growing delay',
+          );
         }
       }),
     );
-    if (done.length > 0) await givenBack(database.background, done);
-    if (rejected.length > 0) await refundsRejected(database.background, rejected);
+    if (done.length > 0) await markRefunded(database.background, done);
+    if (rejected.length > 0) await markRefundRejected(database.background, rejected);
     return refunds.length;
   };
 
@@ -57,8 +60,8 @@ export function settlePayments(options: PaymentOptions): Loop {
     everyMs: EVERY_MS,
     log,
     turn: async () => {
-      const [settled, returned] = await Promise.all([settleOverdue(), giveBack()]);
-      return settled === LIMIT || returned === LIMIT;
+      const [settled, refunded] = await Promise.all([settleOverdue(), refundDue()]);
+      return settled === LIMIT || refunded === LIMIT;
     },
   });
 }

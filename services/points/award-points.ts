@@ -1,9 +1,9 @@
 // order.placed → one entry in the ledger → points.awarded.
 import { v7 as uuidv7 } from 'uuid';
 import type { Event, EventData } from '../../contracts/events.ts';
+import { minorUnitsPerMajor } from '../../contracts/money.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import { pointsFor } from './points.ts';
 import { type Award, insertAwards, RESULTS } from './store/entries.ts';
 
 export function awardPoints(outbox: Outbox, perMajorUnit: number): Handler<Event<'order.placed'>> {
@@ -28,3 +28,12 @@ export const awardFor = (
   userId: order.userId,
   points: pointsFor(order, perMajorUnit),
 });
+
+/** Points for an order: `perMajorUnit` for each whole major unit of the total (GBP 19.99: 19 units). */
+export function pointsFor(
+  { total, currency }: Pick<EventData<'order.placed'>, 'total' | 'currency'>,
+  perMajorUnit: number,
+): number {
+  const units = Math.floor(total / minorUnitsPerMajor(currency));
+  return Math.min(units * perMajorUnit, Number.MAX_SAFE_INTEGER);
+}

@@ -1,9 +1,9 @@
-import type { Event } from '../../contracts/events.ts';
+import { type Event, stepFailed } from '../../contracts/events.ts';
 import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
+import { reportDead } from '../../infra/messaging/report-dead.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { stepLatency } from '../../infra/runtime/step-latency.ts';
 import { awardPoints } from './award-points.ts';
-import { failStep } from './fail-step.ts';
 import { revokePoints } from './revoke-points.ts';
 import { pointsRoutes } from './routes.ts';
 import type { PointsSettings } from './settings.ts';
@@ -21,7 +21,7 @@ export function pointsService({ settings, database, outbox }: Context): Service<
       },
       'order.cancelled': revokePoints(outbox, settings.POINTS_PER_MAJOR_UNIT),
     },
-    onDead: failStep(outbox),
+    onDead: reportDead(outbox, 'step.failed', stepFailed('points')),
     subjectName: SUBJECT_NAME,
     routes: (router) => pointsRoutes(router, database),
     facts: { points: pointsFacts },

@@ -1,5 +1,6 @@
-// order.cancelled → the award is taken back → points.revoked. An order that was firm gets its award first where it has
-// none yet: the ledger is the same in whatever order the two events arrive, and a late order.placed changes nothing.
+// order.cancelled → an entry that takes the award back → points.revoked. If the order was confirmed and has no award
+// yet, the award is written first. So the ledger is the same in either order of the two events, and a late order.placed
+// changes nothing.
 import { v7 as uuidv7 } from 'uuid';
 import type { Event } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';

@@ -1,4 +1,4 @@
-// The points service's part of the configuration.
+// The points service's settings.
 import { integer, type SettingsOf, variable } from '../../infra/runtime/settings.ts';
 import { stepLatencySettings } from '../../infra/runtime/step-latency.ts';
 

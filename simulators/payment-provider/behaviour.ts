@@ -1,34 +1,34 @@
-// What the simulated provider can be told to do wrong. It never does wrong by its ledger: whatever it says or does not
-// say, a key is charged at most once and a cancelled one never.
+// The misbehaviour that the simulated provider can be told to show. Its ledger stays right: a key is charged at most
+// once, and never after its cancellation.
 import { z } from 'zod';
 
 const MAX_MS = 600_000;
 const milliseconds = z.int().min(0).max(MAX_MS).default(0);
 
-/** Applies to charges and cancellations, not to reading the ledger. What is left out is off. */
+/** Applies to charges and cancellations, not to reading the ledger. A field that is left out is off. */
 export const behaviour = z.strictObject({
-  /** Each n-th charge that is decided is declined: 1 declines all, 0 none. */
+  /** Declines each n-th charge that is decided: 1 declines all, 0 none. */
   declineEvery: z.int().min(0).max(1_000_000).default(0),
   /** The probability, 0 to 1, that a charge is declined. */
   declineShare: z.number().min(0).max(1).default(0),
-  /** A request waits this long before it is looked at; one whose client has hung up by then is forgotten. */
+  /** Waits before working on a request, and drops it if its client has hung up by then. */
   delayMs: milliseconds,
-  /** A charge is decided after this, whether or not somebody still waits for the answer. */
+  /** Decides a charge after this time, even if its client has hung up. */
   decideLateMs: milliseconds,
-  /** Acts at once, and answers after this. */
+  /** Acts at once, and responds after this time. */
   answerLateMs: milliseconds,
   /** Hangs up on every request. */
   away: z.boolean().default(false),
 });
 export type Behaviour = z.infer<typeof behaviour>;
 
-/** Decides one charge after the other by how the provider behaves at that time: whether it is approved. */
+/** Returns a function that decides the next charge by the current behaviour: true approves it. */
 export function approvals(current: () => Behaviour, random = Math.random): () => boolean {
   let decided = 0;
   return () => {
     const { declineEvery, declineShare } = current();
     decided++;
-    const unlucky = declineEvery > 0 && decided % declineEvery === 0;
-    return !unlucky && random() >= declineShare;
+    const isNth = declineEvery > 0 && decided % declineEvery === 0;
+    return !isNth && random() >= declineShare;
   };
 }

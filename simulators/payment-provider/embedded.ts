@@ -1,11 +1,11 @@
-// The simulated payment provider inside this process, if PAYMENT_URL is not set. Like a real provider it is reached over
-// HTTP, at a random port of the loopback interface.
+// The simulated payment provider inside this process, for when PAYMENT_URL is not set. Like a real provider it is
+// called over HTTP, on a random port of the loopback interface.
 import type { Logger } from 'pino';
 import { DataDirInUse } from '../../infra/runtime/data-dir.ts';
 import { StartupError } from '../../infra/runtime/startup-error.ts';
 import { openHttpProvider } from '../../services/order/payments/http-provider.ts';
 import type { PaymentProvider } from '../../services/order/payments/port.ts';
-import { startSimulatedProvider } from './simulated-provider.ts';
+import { SimulatedProvider } from './simulated-provider.ts';
 
 export interface EmbeddedProviderOptions {
   readonly dataDir: string;
@@ -13,12 +13,12 @@ export interface EmbeddedProviderOptions {
   readonly log: Logger;
 }
 
-/** Rejects with a StartupError where another process has the same books: each would charge what the other one has. */
+/** Rejects with a StartupError if another process uses the same ledger: two would charge one order twice. */
 export async function openEmbeddedProvider({ dataDir, timeoutMs, log }: EmbeddedProviderOptions) {
-  const simulated = await startSimulatedProvider({ dataDir, port: 0, log }).catch((error) => {
+  const simulated = await SimulatedProvider.start({ dataDir, port: 0, log }).catch((error) => {
     if (!(error instanceof DataDirInUse)) throw error;
     throw new StartupError(
-      `the payment provider's books in ${dataDir} are in use by another process: stop that one, or set PAYMENT_URL to a provider for both`,
+      `the payment provider's ledger in ${dataDir} is in use by another process: stop that one, or set PAYMENT_URL to a provider for both`,
       { cause: error },
     );
   });
@@ -28,7 +28,7 @@ export async function openEmbeddedProvider({ dataDir, timeoutMs, log }: Embedded
     ...provider,
     close: async () => {
       await provider.close();
-      await simulated.close();
+      await simulated.stop();
     },
   } satisfies PaymentProvider;
 }

@@ -1,11 +1,11 @@
-// A payment provider that only one process may use: two with books of their own would charge an order twice.
+// Lets one process on a database embed a payment provider: two with separate ledgers would charge one order twice.
 import type { Logger } from 'pino';
 import type { Database } from '../../infra/database/port.ts';
 import { ResilientLock } from '../../infra/database/resilient-lock.ts';
 import { StartupError } from '../../infra/runtime/startup-error.ts';
 import { type PaymentProvider, PaymentUnknown } from '../../services/order/payments/port.ts';
 
-/** Rejects with a StartupError when another process on this database has one. */
+/** Rejects with a StartupError if another process on this database embeds one. */
 export async function openExclusively(
   database: Pick<Database, 'tryLock'>,
   log: Logger,
@@ -14,10 +14,10 @@ export async function openExclusively(
   const lock = new ResilientLock(database, 'sluice embedded payment provider', log);
   if (!(await lock.acquire()))
     throw new StartupError(
-      'another process on this database has a payment provider embedded: set PAYMENT_URL for both, `sluice payment-provider` is one',
+      'another process on this database embeds a payment provider: set PAYMENT_URL for both, such as to `sluice payment-provider`',
     );
   const whileHeld = () => {
-    if (!lock.held) throw new PaymentUnknown('another process may have the payment provider embedded by now');
+    if (!lock.held) throw new PaymentUnknown('the lock is lost: another process may embed the payment provider now');
   };
   try {
     const provider = await open();

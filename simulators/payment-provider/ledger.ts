@@ -1,5 +1,5 @@
-// The simulated provider's books: what is charged and what is given back, per key. Kept in memory, some hundred bytes a
-// key, and in a journal that is written before anything is said.
+// The simulated provider's ledger: the charge and the cancellation of each key. It is in memory, some hundred bytes per
+// key, and in a journal that is written before the provider responds.
 import { join } from 'node:path';
 import { z } from 'zod';
 import { currency } from '../../contracts/money.ts';
@@ -7,7 +7,7 @@ import type { LedgerEntry } from '../../contracts/payments.ts';
 import { instant, uuid } from '../../contracts/text.ts';
 import { lockDataDir } from '../../infra/runtime/data-dir.ts';
 import type { Charge, ChargeOutcome } from '../../services/order/payments/port.ts';
-import { type Journal, openJournal } from './journal.ts';
+import { Journal } from './journal.ts';
 
 const record = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('charged'), orderId: uuid, amount: z.int(), currency, at: instant }),
@@ -15,34 +15,34 @@ const record = z.discriminatedUnion('kind', [
 ]);
 type Entry = z.infer<typeof record>;
 
-/** The key is charged with another amount or currency. */
+/** The key was charged with another amount or currency. */
 export class KeyReused extends Error {
   readonly code = 'key-reused';
 }
 
-interface Key {
+interface Account {
   readonly charge?: Charge & { readonly at: string };
   readonly cancelledAt?: string;
 }
 
 export class Ledger {
-  readonly #keys = new Map<string, Key>();
-  /** Every key in the order in which it was first written, for paging. */
-  readonly #order: string[] = [];
-  readonly #places = new Map<string, number>();
+  readonly #accounts = new Map<string, Account>();
+  /** The keys, oldest first, for paging; and the index of each. */
+  readonly #keys: string[] = [];
+  readonly #indexes = new Map<string, number>();
   readonly #deciding = new Map<string, { readonly charge: Charge; readonly outcome: Promise<ChargeOutcome> }>();
-  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #queues = new Map<string, Promise<unknown>>();
   #journal: Journal | undefined;
   #unlock: (() => Promise<void>) | undefined;
 
   private constructor() {}
 
-  /** Reads back what the folder holds. Rejects with DataDirInUse where another process uses it. */
+  /** Reads the folder's journal. Rejects with DataDirInUse if another process uses the folder. */
   static async open(folder: string): Promise<Ledger> {
     const ledger = new Ledger();
     ledger.#unlock = await lockDataDir(folder);
     try {
-      ledger.#journal = await openJournal(join(folder, 'journal.ndjson'), (line) => ledger.#apply(record.parse(line)));
+      ledger.#journal = await Journal.open(join(folder, 'journal.ndjson'), (line) => ledger.#apply(record.parse(line)));
     } catch (error) {
       await ledger.#unlock();
       throw error;
@@ -51,8 +51,8 @@ export class Ledger {
   }
 
   /**
-   * `decide` answers whether a charge is approved, after whatever time; it is asked once for all who ask for the same
-   * charge meanwhile, and not at all for what is settled already. Rejects with KeyReused.
+   * `decide` resolves with whether the charge is approved. Equal concurrent charges share one decision; a settled key
+   * is not decided again. Rejects with KeyReused.
    */
   charge(charge: Charge, decide: () => Promise<boolean>): Promise<ChargeOutcome> {
     const { orderId } = charge;
@@ -67,27 +67,27 @@ export class Ledger {
 
   async cancel(orderId: string): Promise<void> {
     await this.#inTurn(orderId, async () => {
-      if (this.#keys.get(orderId)?.cancelledAt === undefined)
+      if (this.#accounts.get(orderId)?.cancelledAt === undefined)
         await this.#write({ kind: 'cancelled', orderId, at: new Date().toISOString() });
     });
   }
 
   read(orderId: string): LedgerEntry | undefined {
-    const key = this.#keys.get(orderId);
-    if (!key) return undefined;
-    const { charge, cancelledAt } = key;
+    const account = this.#accounts.get(orderId);
+    if (!account) return undefined;
+    const { charge, cancelledAt } = account;
     return {
       orderId,
-      status: cancelledAt === undefined ? 'charged' : charge ? 'returned' : 'cancelled',
+      status: cancelledAt === undefined ? 'charged' : charge ? 'refunded' : 'cancelled',
       ...(charge && { amount: charge.amount, currency: charge.currency, chargedAt: charge.at }),
       ...(cancelledAt !== undefined && { cancelledAt }),
     };
   }
 
-  /** Up to `limit` keys, newest first; `after` is the last one of the page before. */
+  /** Up to `limit` entries, newest first; `after` is the last key of the page before. */
   page(limit: number, after?: string): LedgerEntry[] {
-    const end = after === undefined ? this.#order.length : (this.#places.get(after) ?? 0);
-    return this.#order
+    const end = after === undefined ? this.#keys.length : (this.#indexes.get(after) ?? 0);
+    return this.#keys
       .slice(Math.max(0, end - limit), end)
       .reverse()
       .flatMap((orderId) => this.read(orderId) ?? []);
@@ -103,9 +103,9 @@ export class Ledger {
     if (settled) return settled;
     const approved = await decide();
     return this.#inTurn(charge.orderId, async () => {
-      // It may have been cancelled meanwhile.
-      const now = this.#settled(charge);
-      if (now) return now;
+      // The key may have been cancelled during the decision.
+      const settledNow = this.#settled(charge);
+      if (settledNow) return settledNow;
       if (!approved) return 'declined';
       const { orderId, amount, currency } = charge;
       await this.#write({ kind: 'charged', orderId, amount, currency, at: new Date().toISOString() });
@@ -114,10 +114,11 @@ export class Ledger {
   }
 
   #settled(charge: Charge): ChargeOutcome | undefined {
-    const key = this.#keys.get(charge.orderId);
-    if (key?.cancelledAt !== undefined) return 'declined';
-    if (!key?.charge) return undefined;
-    if (!isSame(key.charge, charge)) throw new KeyReused(`charged with ${key.charge.amount} ${key.charge.currency}`);
+    const account = this.#accounts.get(charge.orderId);
+    if (account?.cancelledAt !== undefined) return 'declined';
+    if (!account?.charge) return undefined;
+    const { amount, currency } = account.charge;
+    if (!isSame(account.charge, charge)) throw new KeyReused(`charged with ${amount} ${currency}`);
     return 'approved';
   }
 
@@ -128,20 +129,22 @@ export class Ledger {
 
   #apply(entry: Entry): void {
     const { orderId, at } = entry;
-    if (!this.#keys.has(orderId)) this.#places.set(orderId, this.#order.push(orderId) - 1);
-    const key = this.#keys.get(orderId);
-    this.#keys.set(orderId, entry.kind === 'charged' ? { ...key, charge: entry } : { ...key, cancelledAt: at });
+    const account = this.#accounts.get(orderId);
+    if (!account) this.#indexes.set(orderId, this.#keys.push(orderId) - 1);
+    this.#accounts.set(orderId, {
+      ...account,
+      ...(entry.kind === 'charged' ? { charge: entry } : { cancelledAt: at }),
+    });
   }
 
-  /** One after the other for each key, as looking and writing are two steps. */
+  /** Runs the work of one key one after the other, because reading and writing are two steps. */
   async #inTurn<T>(orderId: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#turns.get(orderId) ?? Promise.resolve();
-    const turn = before.then(work, work);
-    this.#turns.set(orderId, turn);
+    const last = (this.#queues.get(orderId) ?? Promise.resolve()).then(work, work);
+    this.#queues.set(orderId, last);
     try {
-      return await turn;
+      return await last;
     } finally {
-      if (this.#turns.get(orderId) === turn) this.#turns.delete(orderId);
+      if (this.#queues.get(orderId) === last) this.#queues.delete(orderId);
     }
   }
 }

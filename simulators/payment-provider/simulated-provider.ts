@@ -1,7 +1,7 @@
-// A payment provider to try and test against: an HTTP server with books of its own, which can be told to decline, to be
-// slow, to be away and to answer late (behaviour.ts). It takes no money and asks nobody who they are.
-
-import { createServer } from 'node:http';
+// A payment provider to develop and test against: an HTTP server with a ledger of its own. It can be told to decline,
+// to be slow, to be away and to respond late (behaviour.ts). It moves no money and authenticates no client.
+import { setMaxListeners } from 'node:events';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -18,136 +18,159 @@ import { StartupError } from '../../infra/runtime/startup-error.ts';
 import { approvals, type Behaviour, behaviour } from './behaviour.ts';
 import { KeyReused, Ledger } from './ledger.ts';
 
-/** Requests that wait to be decided or answered; further ones are answered 503. */
+/** Charges and cancellations under way; further ones get a 503. */
 const MAX_UNDER_WAY = 10_000;
 
 export interface SimulatedProviderOptions {
-  /** Where its books are, in `payments/`. One process at a time. */
+  /** Holds the ledger, in `payments/`. One process at a time. */
   readonly dataDir: string;
   /** Default 127.0.0.1. */
   readonly host?: string;
   /** 0 takes a free one. */
   readonly port: number;
-  /** Default: all is well. */
+  /** Default: well-behaved. */
   readonly behaviour?: z.input<typeof behaviour>;
   readonly log: Logger;
 }
 
-export interface SimulatedProvider {
-  readonly url: string;
-  /** Hangs up on whoever waits; what was answered is in the journal. Safe to call twice. */
-  close(): Promise<void>;
-}
+export class SimulatedProvider {
+  readonly #ledger: Ledger;
+  readonly #log: Logger;
+  readonly #server: Server;
+  readonly #stop = new AbortController();
+  #behaviour: Behaviour;
+  readonly #approves = approvals(() => this.#behaviour);
+  #underWay = 0;
+  #stopped: Promise<void> | undefined;
 
-/** Rejects with a StartupError where the port or the books cannot be had. */
-export async function startSimulatedProvider(options: SimulatedProviderOptions): Promise<SimulatedProvider> {
-  const { dataDir, host = '127.0.0.1', port, log } = options;
-  const ledger = await Ledger.open(join(dataDir, 'payments'));
-  const ending = new AbortController();
-  const server = createServer(
-    createApp(log, (router) => routes(router, ledger, behaviour.parse(options.behaviour ?? {}), ending.signal, log)),
-  );
-  try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(port, host, resolve);
-    });
-  } catch (error) {
-    await ledger.close();
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw code === 'EADDRINUSE'
-      ? new PortInUse('--port', host, port, error)
-      : new StartupError(`the payment provider cannot listen on ${host}, port ${port}: ${message}`, { cause: error });
+  private constructor(ledger: Ledger, options: SimulatedProviderOptions) {
+    this.#ledger = ledger;
+    this.#log = options.log;
+    this.#behaviour = behaviour.parse(options.behaviour ?? {});
+    this.#server = createServer(createApp(options.log, (router) => this.#routes(router)));
+    // Each request under way listens once at a time.
+    setMaxListeners(MAX_UNDER_WAY, this.#stop.signal);
   }
-  const { address, family, port: bound } = server.address() as AddressInfo;
-  const end = async () => {
-    const closed = new Promise((resolve) => server.close(resolve));
-    server.closeAllConnections();
-    ending.abort();
+
+  /** Rejects with a StartupError if the port or the ledger is not available. */
+  static async start(options: SimulatedProviderOptions): Promise<SimulatedProvider> {
+    const { dataDir, host = '127.0.0.1', port } = options;
+    const ledger = await Ledger.open(join(dataDir, 'payments'));
+    const provider = new SimulatedProvider(ledger, options);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        provider.#server.once('error', reject);
+        provider.#server.listen(port, host, resolve);
+      });
+      return provider;
+    } catch (error) {
+      await ledger.close();
+      const { code, message } = error as NodeJS.ErrnoException;
+      throw code === 'EADDRINUSE'
+        ? new PortInUse('--port', host, port, error)
+        : new StartupError(`the payment provider cannot listen on ${host}, port ${port}: ${message}`, { cause: error });
+    }
+  }
+
+  get url(): string {
+    const { address, family, port } = this.#server.address() as AddressInfo;
+    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+  }
+
+  /** Hangs up on waiting clients; every outcome that was sent is in the journal. Safe to call twice. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#end();
+    return this.#stopped;
+  }
+
+  async #end(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#server.closeAllConnections();
+    this.#stop.abort();
     await closed;
-    await ledger.close();
-  };
-  let ended: Promise<void> | undefined;
-  return {
-    url: `http://${family === 'IPv6' ? `[${address}]` : address}:${bound}`,
-    close: () => {
-      ended ??= end();
-      return ended;
-    },
-  };
-}
+    await this.#ledger.close();
+  }
 
-function routes(router: Router, ledger: Ledger, initial: Behaviour, ending: AbortSignal, log: Logger): void {
-  let current = initial;
-  let underWay = 0;
-  const approves = approvals(() => current);
-  const pause = (ms: number) => (ms > 0 ? delay(ms, undefined, { signal: ending }) : Promise.resolve());
+  #routes(router: Router): void {
+    router.put(
+      '/charges/:orderId',
+      jsonBody,
+      this.#misbehaving((request) => this.#charge(request)),
+    );
+    router.delete(
+      '/charges/:orderId',
+      this.#misbehaving(async (request) => {
+        await this.#ledger.cancel(parseId(request.params.orderId, 'charge'));
+        return { outcome: 'cancelled' };
+      }),
+    );
+    router.get('/charges/:orderId', (request, response) => {
+      const entry = this.#ledger.read(parseId(request.params.orderId, 'charge'));
+      if (!entry) throw notFound('charge');
+      response.json(entry);
+    });
+    router.get('/charges', (request, response) => {
+      const { limit, after } = parse(pageQuery, request.query);
+      response.json(pageOf(this.#ledger.page(limit + 1, after), limit, 'orderId'));
+    });
+    router.put('/behaviour', jsonBody, (request, response) => {
+      this.#behaviour = parse(behaviour, request.body);
+      this.#log.info(this.#behaviour, 'behaves as told');
+      response.json(this.#behaviour);
+    });
+    router.get('/behaviour', (_request, response) => {
+      response.json(this.#behaviour);
+    });
+    router.get('/healthz', (_request, response) => {
+      response.json({ status: 'up', underWay: this.#underWay });
+    });
+  }
 
-  /** Answers what `work` does, behaving as told. */
-  const behaving =
-    (work: (request: Request) => Promise<ChargeAnswer | CancelAnswer>): RequestHandler =>
-    async (request, response) => {
-      const { away, delayMs, answerLateMs } = current;
+  /** Does the work and responds with its outcome, as badly as `behaviour` says. */
+  #misbehaving(work: (request: Request) => Promise<ChargeAnswer | CancelAnswer>): RequestHandler {
+    return async (request, response) => {
+      const { away, delayMs, answerLateMs } = this.#behaviour;
       if (away) {
         request.socket.destroy();
         return;
       }
-      if (underWay >= MAX_UNDER_WAY) throw unavailable('Too many requests are under way.');
-      underWay++;
+      if (this.#underWay >= MAX_UNDER_WAY) throw unavailable('Too many requests are under way.');
+      this.#underWay++;
       try {
-        await pause(delayMs);
+        await this.#pause(delayMs);
         if (request.socket.destroyed) return;
         const answer = await work(request);
-        log.debug({ orderId: request.params.orderId, ...answer }, answer.outcome);
-        await pause(answerLateMs);
+        this.#log.debug({ orderId: request.params.orderId, ...answer }, answer.outcome);
+        await this.#pause(answerLateMs);
         response.json(answer);
       } catch (error) {
-        if (!ending.aborted) throw error;
+        if (!this.#stop.signal.aborted) throw error;
       } finally {
-        underWay--;
+        this.#underWay--;
       }
     };
+  }
 
-  const charge = behaving(async (request) => {
+  async #charge(request: Request): Promise<ChargeAnswer> {
     const orderId = parseId(request.params.orderId, 'charge');
     const { amount, currency } = parse(chargeRequest, request.body);
-    const { decideLateMs } = current;
+    const { decideLateMs } = this.#behaviour;
+    const decide = async () => {
+      await this.#pause(decideLateMs);
+      return this.#approves();
+    };
     try {
-      const decide = () => pause(decideLateMs).then(approves);
-      return { outcome: await ledger.charge({ orderId, amount, currency }, decide) };
+      return { outcome: await this.#ledger.charge({ orderId, amount, currency }, decide) };
     } catch (error) {
       if (!(error instanceof KeyReused)) throw error;
       throw new Problem(422, 'idempotency-key-reused', {
-        title: 'This order is charged otherwise',
+        title: 'This order was charged with another amount',
         detail: `Order ${orderId} was ${error.message}, not with ${amount} ${currency}.`,
       });
     }
-  });
-  const cancel = behaving(async (request) => {
-    await ledger.cancel(parseId(request.params.orderId, 'charge'));
-    return { outcome: 'cancelled' };
-  });
+  }
 
-  router.put('/charges/:orderId', jsonBody, charge);
-  router.delete('/charges/:orderId', cancel);
-  router.get('/charges/:orderId', (request, response) => {
-    const entry = ledger.read(parseId(request.params.orderId, 'charge'));
-    if (!entry) throw notFound('charge');
-    response.json(entry);
-  });
-  router.get('/charges', (request, response) => {
-    const { limit, after } = parse(pageQuery, request.query);
-    response.json(pageOf(ledger.page(limit + 1, after), limit, 'orderId'));
-  });
-  router.put('/behaviour', jsonBody, (request, response) => {
-    current = parse(behaviour, request.body);
-    log.info(current, 'behaves as told');
-    response.json(current);
-  });
-  router.get('/behaviour', (_request, response) => {
-    response.json(current);
-  });
-  router.get('/healthz', (_request, response) => {
-    response.json({ status: 'up', underWay });
-  });
+  async #pause(ms: number): Promise<void> {
+    if (ms > 0) await delay(ms, undefined, { signal: this.#stop.signal });
+  }
 }

@@ -1,5 +1,5 @@
-// What points, coupon and notify do with a cancellation: the end is the same whether it comes before, with or after the
-// placing, once or again, in one process or in two at once.
+// Cancellations at points, coupon and notify: the stored rows are the same whether the cancellation comes before, with
+// or after the placing, once or repeatedly, in one process or in two at the same time.
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { couponService } from '../../services/coupon/index.ts';
@@ -14,7 +14,7 @@ const facts = { currency: 'GBP', total: 5_997, itemCount: 3 };
 const placed = (orderId: string) => eventBody('order.placed', orderId, { orderId, userId: 'alice', ...facts });
 const cancelled = (orderId: string) =>
   eventBody('order.cancelled', orderId, { orderId, userId: 'alice', reason: 'changed my mind', placed: facts });
-const neverFirm = (orderId: string) =>
+const neverConfirmed = (orderId: string) =>
   eventBody('order.cancelled', orderId, { orderId, userId: 'alice', reason: 'not paid in time' });
 
 const steps = [
@@ -26,7 +26,7 @@ const steps = [
       { kind: 'award', points: 59 },
       { kind: 'revoke', points: -59 },
     ],
-    endNeverFirm: [{ kind: 'revoke', points: 0 }],
+    endNeverConfirmed: [{ kind: 'revoke', points: 0 }],
     answer: 'points.revoked',
   },
   {
@@ -34,7 +34,7 @@ const steps = [
     create: couponService,
     stored: `SELECT amount, reason, revoked_at IS NOT NULL AS revoked FROM sluice_coupon.decisions WHERE order_id = $1`,
     end: [{ amount: 299, reason: null, revoked: true }],
-    endNeverFirm: [{ amount: null, reason: 'cancelled before it was firm', revoked: true }],
+    endNeverConfirmed: [{ amount: null, reason: 'cancelled before it was confirmed', revoked: true }],
     answer: 'coupon.revoked',
   },
   {
@@ -45,7 +45,7 @@ const steps = [
       { kind: 'order.cancelled', text: 'Your order of 3 items for 59.97 GBP is cancelled: changed my mind.' },
       { kind: 'order.placed', text: 'Thank you: your order of 3 items for 59.97 GBP is placed.' },
     ],
-    endNeverFirm: [{ kind: 'order.cancelled', text: 'Your order is cancelled: not paid in time.' }],
+    endNeverConfirmed: [{ kind: 'order.cancelled', text: 'Your order is cancelled: not paid in time.' }],
     answer: 'notification.sent',
   },
 ] as const;
@@ -63,10 +63,10 @@ describe.for(places)('on $place', ({ available, open }) => {
   });
   afterAll(() => databases?.close());
 
-  describe.for(steps)('$name', ({ name, create, stored, end, endNeverFirm, answer }) => {
+  describe.for(steps)('$name', ({ name, create, stored, end, endNeverConfirmed, answer }) => {
     const one = () => openAlone(databases.database, name, create);
     const endOf = (orderId: string) => databases.database.query(stored, [orderId]);
-    /** The last thing that it said, which it must have said in reply to what it was told last. */
+    /** The latest event that the service wrote: the reply to the latest message. */
     const lastSaid = async ({ said }: ServiceAlone, orderId: string) => (await said(orderId)).at(-1);
 
     there.for<[string, (orderId: string) => (readonly Buffer[])[]]>([
@@ -87,7 +87,7 @@ describe.for(places)('on $place', ({ available, open }) => {
       expect(await lastSaid(service, orderId)).toMatchObject({ type: answer });
     });
 
-    there('every message after it gets its answer, the same event each time', async () => {
+    there('the reply to each later message is the same event', async () => {
       const service = await one();
       const orderId = uuidv7();
       const [early, cancellation] = [placed(orderId), cancelled(orderId)];
@@ -99,24 +99,24 @@ describe.for(places)('on $place', ({ available, open }) => {
       await service.forget();
       for (const message of told) await service.tell(message);
       const said = await service.said(orderId);
-      // One for the placing and one for the cancelling, and one for each message after.
+      // One reply to the placing, one to the cancellation, and one to each later message.
       expect(said).toHaveLength(2 + 2 * told.length);
       expect(said.slice(1)).toEqual(Array.from({ length: 1 + 2 * told.length }, () => revoked));
     });
 
-    there('of an order that was never firm leaves no effect to undo, and is answered', async () => {
+    there('of an order that was never confirmed gets a reply and leaves no effect to reverse', async () => {
       const service = await one();
       const orderId = uuidv7();
-      await service.tell(neverFirm(orderId));
-      await service.tell(neverFirm(orderId));
-      expect(await endOf(orderId)).toEqual(endNeverFirm);
+      await service.tell(neverConfirmed(orderId));
+      await service.tell(neverConfirmed(orderId));
+      expect(await endOf(orderId)).toEqual(endNeverConfirmed);
       expect((await service.said(orderId)).map(({ type }) => type)).toEqual([answer, answer]);
     });
 
-    there('two processes that are told different things at the same moment agree', async () => {
+    there('two processes that handle the placing and the cancellation concurrently store the same rows', async () => {
       const [here, elsewhere] = [await one(), await openAlone(await databases.open(), name, create)];
       const orderIds = Array.from({ length: 40 }, () => uuidv7());
-      // In opposite orders, so that they meet at each other's keys.
+      // In opposite order, so that the processes conflict on keys.
       await Promise.all([here.tell(...orderIds.map(placed)), elsewhere.tell(...orderIds.map(cancelled).reverse())]);
       for (const orderId of orderIds) {
         expect(await endOf(orderId)).toEqual(end);

@@ -26,7 +26,7 @@ import { openHttpProvider } from '../../services/order/payments/http-provider.ts
 import { type PaymentProvider, PaymentUnknown } from '../../services/order/payments/port.ts';
 import { createPlaceOrder } from '../../services/order/place-order.ts';
 import { settlePayments } from '../../services/order/settle-payments.ts';
-import { findOrder, listOrders } from '../../services/order/store/orders.ts';
+import { findOrder, listOrders, recordSteps } from '../../services/order/store/orders.ts';
 import { pointsService } from '../../services/points/index.ts';
 import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
 import { type PaymentsInside, startPaymentsInside } from '../setup/payments.ts';
@@ -153,6 +153,39 @@ describe('order', () => {
     expect((await progressOf(orderId))?.points).toBe('done');
   });
 
+  test.each([
+    ['failed', 'done'],
+    ['done', 'failed'],
+  ] as const)('of results in one batch, %s before %s, the one that is further along counts', async (...statuses) => {
+    const order = await open();
+    const orderId = await place(order);
+    const at = '2026-11-20T10:11:12.345Z';
+    const reports = statuses.map((status) => ({
+      orderId,
+      name: 'points' as const,
+      step: { status, at },
+      reversalFailed: false,
+    }));
+    await databases.database.transaction((tx) => recordSteps(tx, reports));
+    expect((await progressOf(orderId))?.points).toBe('done');
+  });
+
+  test('batches about the same orders in opposite order do not deadlock', async () => {
+    const order = await open();
+    const orderIds: string[] = [];
+    while (orderIds.length < 20) orderIds.push(await place(order));
+    const record = (ids: readonly string[], status: 'failed' | 'done') =>
+      databases.database.transaction((tx) =>
+        recordSteps(
+          tx,
+          ids.map((orderId) => ({ orderId, name: 'points', step: { status }, reversalFailed: false })),
+        ),
+      );
+    for (let round = 0; round < 10; round++)
+      await Promise.all([record(orderIds, 'failed'), record(orderIds.toReversed(), 'done')]);
+    expect((await progressOf(String(orderIds[0])))?.points).toBe('done');
+  });
+
   describe('with a dead message', () => {
     const failed = (orderId: string, of?: string) =>
       eventBody('step.failed', orderId, { orderId, step: 'points', eventId: uuidv7(), of, error: 'no luck' });
@@ -254,7 +287,7 @@ describe('order', () => {
         outbox,
         provider,
         resendAfterMs: RESEND_AFTER_MS,
-        againMs: 60_000,
+        retryAfterMs: 60_000,
         log,
       };
       return createPayOrder(options)(orderId);
@@ -274,7 +307,7 @@ describe('order', () => {
       expect((await progressOf(paying))?.state).toBe('paying');
       await payments.behave({});
       expect(await pay(paying)).toBe('paid');
-      expect(await progressOf(paying)).toMatchObject({ state: 'firm' });
+      expect(await progressOf(paying)).toMatchObject({ state: 'confirmed' });
     });
 
     test('shows its payment in progress, its expiry and its cancel reason, in the list too', async () => {
@@ -327,7 +360,7 @@ describe('order', () => {
           outbox: new Outbox('sluice_order'),
           provider: { ...provider, ...misbehaving },
           resendAfterMs: RESEND_AFTER_MS,
-          againMs: AGAIN_MS,
+          retryAfterMs: AGAIN_MS,
           log: pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) }),
         });
         loop.start();
@@ -337,7 +370,7 @@ describe('order', () => {
       const set = (orderId: string, what: string) =>
         databases.database.execute(`UPDATE sluice_order.progress SET ${what} WHERE order_id = $1`, [orderId]);
       /** Makes the next call due; resolves, after that call, with the delay of the following one in milliseconds. */
-      async function delayAfter(orderId: string, column: 'give_back_at' | 'charge_again_at', calls: () => number) {
+      async function delayAfter(orderId: string, column: 'refund_at' | 'charge_again_at', calls: () => number) {
         const before = calls();
         await set(orderId, `${column} = now() - interval '1 ms'`);
         await eventually(() => calls() > before, { what: 'the provider is called' });
@@ -373,7 +406,7 @@ describe('order', () => {
             throw error;
           },
         });
-        const delay = () => delayAfter(orderId, 'give_back_at', () => calls);
+        const delay = () => delayAfter(orderId, 'refund_at', () => calls);
         await set(orderId, 'refund_attempts = 50');
         isAbout(await delay(), 15_000);
         expect((await factOf(order.service, orderId))?.refundRejected).toBe(false);
@@ -390,7 +423,7 @@ describe('order', () => {
         });
         expect(await factOf(order.service, orderId)).toMatchObject({
           open: true,
-          toGiveBack: true,
+          refundDue: true,
           refundAttempts: 51,
           dueInMs: expect.any(Number),
         });
@@ -399,11 +432,11 @@ describe('order', () => {
         expect(rejections.map(({ level }) => level === ERROR)).toEqual([true, false, false, false, false]);
 
         error = undefined;
-        await set(orderId, 'give_back_at = now()');
-        await eventually(async () => (await payments.entry(orderId))?.status === 'returned', {
+        await set(orderId, 'refund_at = now()');
+        await eventually(async () => (await payments.entry(orderId))?.status === 'refunded', {
           what: 'the payment is refunded',
         });
-        await eventually(async () => (await factOf(order.service, orderId))?.toGiveBack === false, {
+        await eventually(async () => (await factOf(order.service, orderId))?.refundDue === false, {
           what: 'no refund is pending',
         });
         expect(await factOf(order.service, orderId)).toMatchObject({ refundRejected: false });
@@ -493,9 +526,9 @@ describe('flash-sale', () => {
     const acceptance = newAcceptance();
     await acceptance.accept(ordered);
     const orderId = uuidv7();
-    const firm = { currency: 'GBP', total: 5_900, itemCount: 1 };
+    const confirmed = { currency: 'GBP', total: 5_900, itemCount: 1 };
     const about = { orderId, userId: 'alice', ticketId: ordered };
-    await tell(eventBody('order.placed', orderId, { ...about, ...firm }));
+    await tell(eventBody('order.placed', orderId, { ...about, ...confirmed }));
     expect(await statusOf(ordered)).toBe('ordered');
     expect(await saidOf(ordered)).toEqual(['flash-sale.ticket.accepted']);
 
@@ -504,7 +537,7 @@ describe('flash-sale', () => {
     expect(await saidOf(failed)).toEqual([]);
     expect((await findSale(database, saleId))?.stock).toMatchObject({ remaining: 7, held: 2, sold: 1 });
 
-    await tell(eventBody('order.cancelled', orderId, { ...about, placed: firm }));
+    await tell(eventBody('order.cancelled', orderId, { ...about, placed: confirmed }));
     expect(await statusOf(ordered)).toBe('released');
     expect(await saidOf(ordered)).toEqual(['flash-sale.ticket.accepted', 'flash-sale.ticket.closed released']);
   });

@@ -4,15 +4,15 @@ import { randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest';
 import { failedMessagesRoutes } from '../../app/admin/failed-messages.ts';
-import { eventSchemas } from '../../contracts/events.ts';
+import { eventSchemas, stepFailed } from '../../contracts/events.ts';
 import type { RetryResult } from '../../contracts/operations.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { listen } from '../../infra/http/server.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
+import { reportDead } from '../../infra/messaging/report-dead.ts';
 import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
-import { failStep } from '../../services/points/fail-step.ts';
 import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
 import { createTables } from '../setup/group-consumer.ts';
 import { eventBody } from '../setup/service-alone.ts';
@@ -51,7 +51,7 @@ describe.each(Object.entries(places))('%s', (_name, openDatabases) => {
         },
       },
       catalogue: eventSchemas,
-      onDead: failStep(new Outbox(schema)),
+      onDead: reportDead(new Outbox(schema), 'step.failed', stepFailed('points')),
       attempts: 1,
       retryBaseMs: 10,
       retryMaxMs: 10,

@@ -1,5 +1,5 @@
-// The payment port on the simulated provider, over HTTP: what is never known twice is never charged twice. In a process
-// of its own, as `sluice payment-provider` runs it, and inside the process, where PAYMENT_URL is not set.
+// The payment port on the simulated provider, over HTTP: no order is charged twice. The provider runs in a process of
+// its own, as `sluice payment-provider`, and inside the process, as without PAYMENT_URL.
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { appendFile, mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -14,15 +14,15 @@ import { openHttpProvider } from '../../services/order/payments/http-provider.ts
 import { type ChargeOutcome, type PaymentProvider, PaymentUnknown } from '../../services/order/payments/port.ts';
 import { approvals, type Behaviour, behaviour } from '../../simulators/payment-provider/behaviour.ts';
 import { openEmbeddedProvider } from '../../simulators/payment-provider/embedded.ts';
-import { openJournal } from '../../simulators/payment-provider/journal.ts';
+import { Journal } from '../../simulators/payment-provider/journal.ts';
 import { Ledger } from '../../simulators/payment-provider/ledger.ts';
-import { startSimulatedProvider } from '../../simulators/payment-provider/simulated-provider.ts';
+import { SimulatedProvider } from '../../simulators/payment-provider/simulated-provider.ts';
 import { type PaymentsProcess, startPayments, type Told } from '../setup/payments.ts';
 import { eventually, gate } from '../setup/wait.ts';
 
 const log = pino({ level: 'silent' });
 const TIMEOUT_MS = 5_000;
-/** What a late provider takes, where a test waits for it. */
+/** The delay of a late provider, in tests that wait for it. */
 const LATE_MS = 2_000;
 /** Longer than any test waits. */
 const NEVER_MS = 600_000;
@@ -61,7 +61,7 @@ describe('in a process of its own', () => {
   const underWay = (count: number) =>
     eventually(async () => (await payments.underWay()) >= count, { what: `${count} requests are under way` });
 
-  test('the command is told by its flags how to behave', () => {
+  test('the flags of the command set its behaviour', () => {
     expect(told).toEqual({
       declineShare: 0.25,
       declineEvery: 3,
@@ -72,7 +72,7 @@ describe('in a process of its own', () => {
     });
   });
 
-  test('a charge is approved, and the same one answers so again without charging more', async () => {
+  test('repeating an approved charge resolves with approved and charges nothing more', async () => {
     const provider = client(payments.url);
     const charge = order();
     expect(await provider.charge(charge)).toBe('approved');
@@ -81,13 +81,13 @@ describe('in a process of its own', () => {
     expect((await payments.entries()).filter(({ orderId }) => orderId === charge.orderId)).toHaveLength(1);
   });
 
-  test('an order that costs nothing is charged as any other', async () => {
+  test('an order with a total of 0 is charged like any other', async () => {
     const charge = order(0);
     expect(await client(payments.url).charge(charge)).toBe('approved');
     expect(await payments.entry(charge.orderId)).toMatchObject({ status: 'charged', amount: 0 });
   });
 
-  test('charged by many at the same time, an order is charged once', async () => {
+  test('concurrent charges of one order are one charge', async () => {
     const provider = client(payments.url);
     const charge = order();
     const arrive = gate(20);
@@ -96,7 +96,7 @@ describe('in a process of its own', () => {
     expect((await payments.entries()).filter(({ orderId }) => orderId === charge.orderId)).toHaveLength(1);
   });
 
-  test('a declined charge charges nothing, and may be approved when it is tried again', async () => {
+  test('a declined charge charges nothing, and a later attempt may be approved', async () => {
     await payments.behave({ declineShare: 1 });
     const provider = client(payments.url);
     const charge = order();
@@ -111,7 +111,7 @@ describe('in a process of its own', () => {
   test.each([
     ['another amount', { amount: 1 }],
     ['another currency', { currency: 'EUR' }],
-  ])('%s under the same key is rejected, which is no "unknown", and changes nothing', async (_, other) => {
+  ])('%s under the same key is rejected, not unknown, and changes nothing', async (_, other) => {
     const provider = client(payments.url);
     const charge = order();
     await provider.charge(charge);
@@ -122,7 +122,7 @@ describe('in a process of its own', () => {
     expect(await payments.entry(charge.orderId)).toMatchObject({ status: 'charged', amount: 1_999, currency: 'GBP' });
   });
 
-  test('an answer that comes too late is unknown; the charge was made, and asked again it answers so', async () => {
+  test('a response after the timeout is unknown; repeating the charge resolves with its outcome', async () => {
     await payments.behave({ answerLateMs: NEVER_MS });
     const charge = order();
     const charging = outcomeOf(client(payments.url, LATE_MS).charge(charge));
@@ -133,7 +133,7 @@ describe('in a process of its own', () => {
     expect(await payments.entry(charge.orderId)).toEqual(charged);
   });
 
-  test('what is decided late is charged though nobody waits any more; who asks meanwhile waits for that decision', async () => {
+  test('a charge is decided even if its client has left, and an equal charge meanwhile shares the decision', async () => {
     await payments.behave({ decideLateMs: LATE_MS });
     const before = await payments.underWay();
     const charges = [order(), order()] as const;
@@ -143,13 +143,13 @@ describe('in a process of its own', () => {
     await leaving.close();
     expect(await Promise.all(outcomes)).toEqual(['unknown', 'unknown']);
     for (const { orderId } of charges) expect(await payments.entry(orderId)).toBeUndefined();
-    // Whoever is decided anew would have to wait longer than this client does.
+    // A new decision would take longer than this client waits.
     await payments.behave({ decideLateMs: NEVER_MS });
     expect(await client(payments.url).charge(charges[0])).toBe('approved');
     await eventually(() => payments.entry(charges[1].orderId), { what: 'the other one is charged' });
   });
 
-  test('a request whose client hangs up before it is looked at is forgotten', async () => {
+  test('a request whose client hangs up during the delay is dropped', async () => {
     await payments.behave({ delayMs: LATE_MS });
     const before = await payments.underWay();
     const charge = order();
@@ -158,12 +158,12 @@ describe('in a process of its own', () => {
     await underWay(before + 1);
     await leaving.close();
     expect(await outcome).toBe('unknown');
-    // One that came later is at its end: by then the time of the first one was over as well.
+    // A later request is done, so the delay of the first one is over too.
     expect(await client(payments.url).charge(order())).toBe('approved');
     expect(await payments.entry(charge.orderId)).toBeUndefined();
   });
 
-  test('cancelled before any charge, a key is never charged', async () => {
+  test('a key that is cancelled before any charge is never charged', async () => {
     const provider = client(payments.url);
     const charge = order();
     await provider.cancel(charge.orderId);
@@ -171,19 +171,19 @@ describe('in a process of its own', () => {
     expect(await payments.entry(charge.orderId)).toMatchObject({ status: 'cancelled' });
   });
 
-  test('cancelled after the charge, it is given back once and not charged again', async () => {
+  test('a key that is cancelled after its charge is refunded once and not charged again', async () => {
     const provider = client(payments.url);
     const charge = order();
     await provider.charge(charge);
     await provider.cancel(charge.orderId);
-    const returned = await payments.entry(charge.orderId);
-    expect(returned).toMatchObject({ status: 'returned', amount: 1_999 });
+    const refunded = await payments.entry(charge.orderId);
+    expect(refunded).toMatchObject({ status: 'refunded', amount: 1_999 });
     await provider.cancel(charge.orderId);
     expect(await provider.charge(charge)).toBe('declined');
-    expect(await payments.entry(charge.orderId)).toEqual(returned);
+    expect(await payments.entry(charge.orderId)).toEqual(refunded);
   });
 
-  test('cancelled while a charge is on its way, it is not charged', async () => {
+  test('a key that is cancelled while a charge is under way is not charged', async () => {
     await payments.behave({ decideLateMs: LATE_MS });
     const before = await payments.underWay();
     const provider = client(payments.url);
@@ -195,7 +195,7 @@ describe('in a process of its own', () => {
     expect(await payments.entry(charge.orderId)).toMatchObject({ status: 'cancelled' });
   });
 
-  test('while it is away nothing is known of charges and cancellations, and nothing happens', async () => {
+  test('while the provider is away, charges and cancellations are unknown and change nothing', async () => {
     const provider = client(payments.url);
     const [charge, charged] = [order(), order()];
     await provider.charge(charged);
@@ -208,7 +208,7 @@ describe('in a process of its own', () => {
     expect(await provider.charge(charge)).toBe('approved');
   });
 
-  test('shows its books page by page, newest first', async () => {
+  test('shows its ledger page by page, newest first', async () => {
     const provider = client(payments.url);
     const charges = Array.from({ length: 5 }, () => order());
     for (const charge of charges) await provider.charge(charge);
@@ -230,7 +230,7 @@ describe('in a process of its own', () => {
     [`/charges/${randomUUID()}`, 'x'.repeat(2 * 1024 * 1024), 413],
     ['/behaviour', { awy: true }, 422],
     ['/behaviour', { declineShare: 2 }, 422],
-  ])('rejects what it cannot understand: PUT %s', async (path, body, status) => {
+  ])('rejects an invalid request: PUT %s', async (path, body, status) => {
     const answer = await fetch(`${payments.url}${path}`, {
       method: 'PUT',
       headers: { 'content-type': 'application/json' },
@@ -240,16 +240,16 @@ describe('in a process of its own', () => {
     expect(answer.headers.get('content-type')).toMatch(/^application\/problem\+json/);
   });
 
-  test('kill -9 forgets no charge, answered or not, and makes none that was not decided', async () => {
+  test('kill -9 loses no charge and makes none that was not decided', async () => {
     await payments.behave({ answerLateMs: NEVER_MS });
     const before = await payments.underWay();
     const provider = client(payments.url, NEVER_MS);
-    const [charged, returned, undecided] = [order(), order(), order()];
-    const unanswered = [charged, returned].map((charge) => outcomeOf(provider.charge(charge)));
-    for (const { orderId } of [charged, returned])
+    const [charged, refunded, undecided] = [order(), order(), order()];
+    const unanswered = [charged, refunded].map((charge) => outcomeOf(provider.charge(charge)));
+    for (const { orderId } of [charged, refunded])
       await eventually(() => payments.entry(orderId), { what: 'it is charged' });
     await payments.behave({ decideLateMs: NEVER_MS });
-    await provider.cancel(returned.orderId);
+    await provider.cancel(refunded.orderId);
     unanswered.push(outcomeOf(provider.charge(undecided)));
     await underWay(before + 3);
 
@@ -259,8 +259,8 @@ describe('in a process of its own', () => {
     await payments.restart();
     await payments.behave({ declineShare: 1 });
     expect(await provider.charge(charged)).toBe('approved');
-    expect(await provider.charge(returned)).toBe('declined');
-    expect(await payments.entry(returned.orderId)).toMatchObject({ status: 'returned' });
+    expect(await provider.charge(refunded)).toBe('declined');
+    expect(await payments.entry(refunded.orderId)).toMatchObject({ status: 'refunded' });
     expect(await payments.entry(undecided.orderId)).toBeUndefined();
   });
 });
@@ -277,7 +277,7 @@ describe('inside the process', () => {
     return { ...provider, close };
   };
 
-  test('it is the same provider, and its books outlive it', async () => {
+  test('its ledger outlives it', async () => {
     const dataDir = await freshFolder();
     const [charge, cancelled] = [order(), order()];
     const before = await open(dataDir);
@@ -291,43 +291,43 @@ describe('inside the process', () => {
     expect(await after.charge(cancelled)).toBe('declined');
   });
 
-  test('books that are in use are not shared, and the error names PAYMENT_URL', async () => {
+  test('a ledger that is in use is not shared, and the error names PAYMENT_URL', async () => {
     const dataDir = await freshFolder();
     await open(dataDir);
     await expect(open(dataDir)).rejects.toThrow(/in use by another process.*PAYMENT_URL/);
-    await expect(startSimulatedProvider({ dataDir, port: 0, log })).rejects.toThrow(/in use by another process/);
+    await expect(SimulatedProvider.start({ dataDir, port: 0, log })).rejects.toThrow(/in use by another process/);
   });
 
-  test('closed, it leaves whoever waits without an answer, at once', async () => {
+  test('stopping it hangs up on waiting clients at once', async () => {
     const dataDir = await freshFolder();
-    const simulated = await startSimulatedProvider({ dataDir, port: 0, behaviour: { decideLateMs: NEVER_MS }, log });
-    onTestFinished(() => simulated.close());
+    const simulated = await SimulatedProvider.start({ dataDir, port: 0, behaviour: { decideLateMs: NEVER_MS }, log });
+    onTestFinished(() => simulated.stop());
     const waiting = outcomeOf(client(simulated.url, NEVER_MS).charge(order()));
     const isWaiting = async () => (await (await fetch(`${simulated.url}/healthz`)).text()).includes('"underWay":1');
     await eventually(isWaiting, { what: 'the charge is under way' });
-    await simulated.close();
+    await simulated.stop();
     expect(await waiting).toBe('unknown');
   });
 
-  test('a port that is taken is named', async () => {
+  test('the error for a port that is in use names the port', async () => {
     const dataDir = await freshFolder();
-    const first = await startSimulatedProvider({ dataDir, port: 0, log });
-    onTestFinished(() => first.close());
+    const first = await SimulatedProvider.start({ dataDir, port: 0, log });
+    onTestFinished(() => first.stop());
     const port = Number(new URL(first.url).port);
-    await expect(startSimulatedProvider({ dataDir: await freshFolder(), port, log })).rejects.toThrow(
+    await expect(SimulatedProvider.start({ dataDir: await freshFolder(), port, log })).rejects.toThrow(
       new RegExp(`port ${port} on 127\\.0\\.0\\.1 is in use: .*--port`),
     );
   });
 });
 
-describe('an answer that is none', () => {
+describe('an unclear response', () => {
   async function answering(listener: RequestListener): Promise<PaymentProvider> {
     const server = createServer(listener).listen(0, '127.0.0.1');
     onTestFinished(() => {
       server.close();
       server.closeAllConnections();
     });
-    await eventually(() => server.listening, { what: 'it listens' });
+    await eventually(() => server.listening, { what: 'the server listens' });
     return client(`http://127.0.0.1:${(server.address() as AddressInfo).port}/pay/`, 500);
   }
 
@@ -346,7 +346,7 @@ describe('an answer that is none', () => {
     await expect(provider.cancel(randomUUID())).rejects.toThrow(PaymentUnknown);
   });
 
-  test('a path in the URL stands before every route', async () => {
+  test('a path in the URL is the prefix of every route', async () => {
     const charge = order();
     const asked: string[] = [];
     const provider = await answering((request, response) => {
@@ -366,7 +366,7 @@ describe('the ledger', () => {
     return { ledger, journal: join(folder, 'journal.ndjson') };
   };
 
-  test('those who charge one order at the same time share one decision', async () => {
+  test('concurrent equal charges share one decision', async () => {
     const { ledger } = await open();
     const charge = order();
     const decisions: ((approved: boolean) => void)[] = [];
@@ -384,7 +384,7 @@ describe('the ledger', () => {
     expect(decisions).toHaveLength(2);
   });
 
-  test('of two amounts for one order at the same time, one is charged and the other rejected', async () => {
+  test('of two concurrent amounts for one order, one is charged and the other rejected', async () => {
     const { ledger } = await open();
     const charge = order();
     const answers = await Promise.allSettled(
@@ -394,7 +394,7 @@ describe('the ledger', () => {
     expect(ledger.page(10)).toMatchObject([{ orderId: charge.orderId, amount: 1_999 }]);
   });
 
-  test('what it answers is on the disk', async () => {
+  test('an outcome is on the disk before it is returned', async () => {
     const { ledger, journal } = await open();
     await Promise.all(
       Array.from({ length: 200 }, async () => {
@@ -408,31 +408,31 @@ describe('the ledger', () => {
 });
 
 describe('the journal', () => {
-  test('drops a last line that was not written whole, and goes on after it', async () => {
+  test('drops an incomplete last line, and appends after it', async () => {
     const folder = await freshFolder();
     const file = join(folder, 'journal.ndjson');
-    const first = await openJournal(file, () => undefined);
+    const first = await Journal.open(file, () => undefined);
     await Promise.all([1, 2, 3].map((n) => first.append({ n, text: 'é\n' })));
     await first.close();
     await appendFile(file, '{"n":4,"te');
 
     const replayed: unknown[] = [];
-    const second = await openJournal(file, (record) => replayed.push(record));
+    const second = await Journal.open(file, (record) => replayed.push(record));
     expect(replayed).toEqual([1, 2, 3].map((n) => ({ n, text: 'é\n' })));
     await second.append({ n: 5 });
     await second.close();
     expect(await readFile(file, 'utf8')).toMatch(/^(\{"n":[123],"text":"é\\n"\}\n){3}\{"n":5\}\n$/);
   });
 
-  test('does not open where another line cannot be read, and says which', async () => {
+  test('does not open if another line cannot be read, and names it', async () => {
     const file = join(await freshFolder(), 'journal.ndjson');
     await appendFile(file, '{"n":1}\n{"n":\n{"n":3}\n');
-    await expect(openJournal(file, () => undefined)).rejects.toThrow(/journal\.ndjson, line 2, cannot be read/);
+    await expect(Journal.open(file, () => undefined)).rejects.toThrow(/journal\.ndjson, line 2, cannot be read/);
   });
 });
 
 describe('a behaviour', () => {
-  test('declines each n-th charge, or a share of them', () => {
+  test('declines each n-th charge, or a share of charges', () => {
     const outcomes = (told: Told, random?: () => number) => {
       const approves = approvals(() => behaviour.parse(told), random);
       return Array.from({ length: 6 }, () => approves());

@@ -1,5 +1,5 @@
-// Half of all orders are cancelled, before, while and after their steps are done, and every service is killed at the
-// moments between two durable steps: the end is what it is where nothing breaks.
+// Half of all orders are cancelled, before, during and after their steps, and every service is killed between two
+// durable steps. The orders end as they do without faults.
 import { expect, inject, test, vi } from 'vitest';
 import { type Failpoint, failpoints } from '../../app/config.ts';
 import { Buyers } from './support/buyers.ts';
@@ -12,7 +12,7 @@ import type { ServiceProcess } from './support/service-process.ts';
 import { count } from './support/sql.ts';
 import { startSystem } from './support/system.ts';
 
-// Seconds for a round where the machine is quiet.
+// A round takes seconds on an idle machine.
 vi.setConfig({ testTimeout: 300_000 });
 
 /** I7 */
@@ -21,7 +21,7 @@ const CANCELS = 0.5;
 const servers = inject('servers');
 const resources = { postgresUrl: servers.databaseUrl, mqttUrl: servers.mosquittoUrl, amqpUrl: servers.amqpUrl };
 
-/** Those that every service passes. */
+/** The failpoints that every service passes. */
 const messaging = failpoints.filter((name) => /^(outbox|inbox)\./.test(name));
 
 test.each(messaging)('each service crashes at %s while half of the orders are cancelled', async (failpoint) => {
@@ -38,7 +38,7 @@ test.each(messaging)('each service crashes at %s while half of the orders are ca
   for (let round = 0; round < rounds; round++) {
     const consumers = (['points', 'coupon', 'notify', 'flash-sale'] as const).map(process);
     await Promise.all(consumers.map((each) => crash(each, failpoint)));
-    // After the others, because it is needed for them to have something to do.
+    // The order service comes last, because the others get their work from it.
     await crash(process('order'), failpoint);
   }
   const over = performance.now();
@@ -61,7 +61,7 @@ test.each(messaging)('each service crashes at %s while half of the orders are ca
   }
 });
 
-/** Starts it anew with the failpoint, sees it die there by itself, and starts it without. */
+/** Restarts the service with the failpoint, waits until it dies there, and starts it without. */
 async function crash(service: ServiceProcess, failpoint: Failpoint): Promise<void> {
   await service.kill();
   await service.launch({ FAILPOINT: failpoint });

@@ -36,7 +36,7 @@ test.each([
     () => null, // the checker names what is left
   );
   expect(await process.stop()).toEqual({ code: 0, signal: null });
-  const verdict = await checkInvariants({ dataDir }, load.log);
+  const verdict = await checkInvariants({ dataDir }, { log: load.log });
   judge({ fault: `kill -9 of the embedded process, ${bus} bus`, rounds: kills, verdict, recoveryMs });
   expect(verdict.failed).toEqual([]);
 });

@@ -63,5 +63,5 @@ async function burstAfter(mutation?: string): Promise<{ verdict: Verdict; recove
     () => performance.now() - over,
     () => null, // the checker reports what is missing
   );
-  return { verdict: await checkInvariants({ databaseUrl }, new Map(), buyers.log), recoveryMs };
+  return { verdict: await checkInvariants({ databaseUrl }, { buyers: buyers.log }), recoveryMs };
 }

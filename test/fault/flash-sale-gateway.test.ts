@@ -140,7 +140,7 @@ test('loses no ticket when the embedded system is killed during a sale', async (
     () => null, // the checker reports what is missing
   );
   expect(await process.stop()).toEqual({ code: 0, signal: null });
-  const verdict = await checkInvariants({ dataDir }, new Map(), buyers.log);
+  const verdict = await checkInvariants({ dataDir }, { buyers: buyers.log });
   judge({ fault: 'kill -9 of the embedded process, in a sale', rounds: kills, verdict, recoveryMs });
   expect(verdict.failed).toEqual([]);
 });

@@ -159,7 +159,7 @@ onEachShape(options, (on) => {
 
   onShape('nothing of all this is lost or duplicated', async () => {
     await eventually(() => isDrained(on.databaseUrl), { what: 'everything is done', timeoutMs: 25_000 });
-    const verdict = await checkInvariants({ databaseUrl: on.databaseUrl }, new Map(), buyers.log);
+    const verdict = await checkInvariants({ databaseUrl: on.databaseUrl }, { buyers: buyers.log });
     expect(verdict).toMatchObject({ violations: [], failed: [], lost: 0, duplicated: 0 });
     expect(verdict.orders).toBe(buyers.log.size);
   });

@@ -222,10 +222,10 @@ onEachShape(options, (on) => {
     const ids = (key: 'orderId' | 'ticketId') => sold.map((each) => `'${each[key]}'`).join(', ');
     await query(
       on.databaseUrl,
-      `UPDATE sluice_order.progress SET unit_to_return = true WHERE order_id IN (${ids('orderId')});
+      `UPDATE sluice_order.progress SET stock_release_pending = true WHERE order_id IN (${ids('orderId')});
        DELETE FROM sluice_order.inbox WHERE type = 'flash-sale.ticket.closed' AND subject IN (${ids('ticketId')})`,
     );
-    const waiting = () => count(on.databaseUrl, 'sluice_order.progress WHERE unit_to_return');
+    const waiting = () => count(on.databaseUrl, 'sluice_order.progress WHERE stock_release_pending');
     expect(await waiting()).toBe(2);
     await publishCancelled(on.databaseUrl, sold);
     await eventually(async () => (await waiting()) === 0, {

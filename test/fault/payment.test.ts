@@ -1,6 +1,6 @@
-// Orders that are paid while the provider misbehaves and the order service is killed: never paid and expired, never
-// charged and not paid, every unit sold or free, and who was told how a payment ended was told the truth. Judged by the
-// provider's own books.
+// Orders are paid while the provider misbehaves and the order service is killed. None is paid and expired, or charged
+// and not paid; every unit is sold or free; every response about a payment is true. Judged by the provider's own
+// ledger.
 import { expect, inject, onTestFinished, test, vi } from 'vitest';
 import { type PaymentsProcess, startPayments, type Told } from '../setup/payments.ts';
 import { Buyers } from './support/buyers.ts';
@@ -12,10 +12,10 @@ import type { ServiceProcess } from './support/service-process.ts';
 import { query } from './support/sql.ts';
 import { startSystem } from './support/system.ts';
 
-// Seconds for a round where the machine is quiet.
+// A round takes seconds on an idle machine.
 vi.setConfig({ testTimeout: 300_000 });
 
-/** I7. Beside the time that units are held. */
+/** I7, in addition to the hold. */
 const DONE_WITHIN_MS = 45_000;
 const HOLD_SECONDS = 4;
 const PAYMENT_TIMEOUT_MS = 500;
@@ -28,7 +28,7 @@ interface Selling {
   readonly shops: readonly [ServiceProcess, ServiceProcess];
   readonly buyers: Buyers;
   readonly holders: Holders;
-  /** The fault is over: everything comes to its end. Answers how many orders there are of each kind. */
+  /** Ends the fault, and waits until all orders are at their end. Resolves with the number of orders by kind. */
   conclude(fault: string, faultRounds: number): Promise<Ends>;
 }
 
@@ -36,10 +36,10 @@ interface Ends {
   readonly paid: number;
   readonly expired: number;
   readonly cancelled: number;
-  readonly returned: number;
+  readonly refunded: number;
 }
 
-/** A sale whose orders are paid, cancelled, paid and cancelled, or left to expire; people arrive all the while. */
+/** A sale whose orders are paid, cancelled, paid and cancelled, or left to expire, while buyers keep arriving. */
 async function sell(): Promise<Selling> {
   const schedule = newSchedule();
   const payments = await startPayments();
@@ -61,7 +61,7 @@ async function sell(): Promise<Selling> {
     pay: 0.6,
     cancel: 0.1,
     regret: 0.15,
-    // Some are late.
+    // Some pay too late.
     withinMs: HOLD_SECONDS * 1_000 + 1_000,
   });
   const buyers = new Buyers({ urls: [gateway.url], saleId, schedule, onTicket: holders.take });
@@ -85,23 +85,23 @@ async function sell(): Promise<Selling> {
         withinMs: HOLD_SECONDS * 1_000 + DONE_WITHIN_MS,
       });
       expect(failed).toEqual([]);
-      const [ends] = await query<Omit<Ends, 'returned'>>(
+      const [ends] = await query<Omit<Ends, 'refunded'>>(
         databaseUrl,
         `SELECT count(*) FILTER (WHERE paid_at IS NOT NULL)::int AS paid,
            count(*) FILTER (WHERE cancel_reason = 'not paid in time')::int AS expired,
            count(*) FILTER (WHERE state = 'cancelled' AND cancel_reason IS NULL)::int AS cancelled
          FROM sluice_order.progress`,
       );
-      const returned = (await payments.entries()).filter(({ status }) => status === 'returned').length;
-      const all = { ...(ends as Omit<Ends, 'returned'>), returned };
-      // Otherwise the checker had nothing to judge.
+      const refunded = (await payments.entries()).filter(({ status }) => status === 'refunded').length;
+      const all = { ...(ends as Omit<Ends, 'refunded'>), refunded };
+      // Without orders of each kind, the checker would have nothing to judge.
       for (const [end, orders] of Object.entries(all)) expect(orders, end).toBeGreaterThan(0);
       return all;
     },
   };
 }
 
-const wrongs: readonly (Told | 'killed')[] = [
+const misbehaviours: readonly (Told | 'killed')[] = [
   { declineShare: 0.5 },
   { delayMs: 2 * PAYMENT_TIMEOUT_MS },
   { answerLateMs: 2 * PAYMENT_TIMEOUT_MS },
@@ -110,15 +110,15 @@ const wrongs: readonly (Told | 'killed')[] = [
   'killed',
 ];
 
-test('the payment provider declines, is slow, answers late, is away and is killed', async () => {
+test('survives a payment provider that declines, is slow, responds late, is unreachable and is killed', async () => {
   const { schedule, payments, buyers, holders, conclude } = await sell();
   for (let round = 0; round < rounds; round++) {
-    for (const wrong of schedule.shuffled(wrongs)) {
+    for (const misbehaviour of schedule.shuffled(misbehaviours)) {
       await buyers.moreAdmitted(10);
-      if (wrong === 'killed') await payments.kill();
-      else await payments.behave(wrong);
+      if (misbehaviour === 'killed') await payments.kill();
+      else await payments.behave(misbehaviour);
       await schedule.runFor(1_000, 2_000);
-      if (wrong === 'killed') await payments.restart();
+      if (misbehaviour === 'killed') await payments.restart();
       else await payments.behave({});
     }
   }
@@ -127,7 +127,7 @@ test('the payment provider declines, is slow, answers late, is away and is kille
   for (const status of [200, 402, 503]) expect(statuses).toContain(status);
 });
 
-test('the processes of the order service are killed every two seconds while orders are paid', async () => {
+test('survives kills of the order service every two seconds while orders are paid', async () => {
   const kills = Math.max(2, rounds);
   const { schedule, payments, shops, conclude } = await sell();
   await payments.behave({ declineShare: 0.2, delayMs: 50, answerLateMs: 50 });
@@ -143,7 +143,7 @@ test('the processes of the order service are killed every two seconds while orde
 });
 
 test.each(['payment.before-charge', 'payment.after-charge'] as const)(
-  'both processes of the order service crash at %s',
+  'survives crashes of both order processes at %s',
   async (failpoint) => {
     const { payments, shops, conclude } = await sell();
     await payments.behave({ declineShare: 0.2 });

@@ -1,5 +1,5 @@
-// Resends if thousands of replies are overdue at once, by two processes on one database: no more requests a second than
-// the limit, one resend for each due time, and each delay twice the last one, up to an hour.
+// Resending when many orders are overdue at once, by two processes on one database: no more events per second than
+// stated, none twice for one due time, and with a delay that doubles up to an hour.
 import { request } from 'undici';
 import { expect, inject, test } from 'vitest';
 import { eventually } from '../setup/wait.ts';
@@ -10,16 +10,16 @@ import { startSystem } from './support/system.ts';
 const ORDERS = 1_000;
 const RESEND_AFTER_MS = 500;
 const HOUR_MS = 3_600_000;
-/** Limit for each type of request and process: 100 in a sweep, and at most one sweep every 500 ms. */
+/** Events of one type by one process: 100 in a sweep, and a sweep every 500 ms at most. */
 const PER_SECOND = 200;
 const PROCESSES = 2;
-/** At most two sweeps of a process fall into this: slightly less than a second, because clocks differ. */
+/** Contains at most two sweeps of a process. A little less than a second, because clocks differ. */
 const WINDOW_MS = 990;
 const servers = inject('servers');
 
 const types = ['order.placed', 'order.cancelled'] as const;
 
-/** One request as it was written to the outbox. */
+/** An event as it was written to the outbox. */
 interface Resent {
   readonly type: (typeof types)[number];
   readonly subject: string;
@@ -28,7 +28,7 @@ interface Resent {
   readonly written: number;
 }
 
-test('two processes resend for thousands of overdue orders at a bounded rate', async () => {
+test('two processes resend the events of thousands of overdue orders at a bounded rate', async () => {
   const { processes, databaseUrl } = await startSystem({
     postgresUrl: servers.databaseUrl,
     mqttUrl: servers.mosquittoUrl,
@@ -36,50 +36,50 @@ test('two processes resend for thousands of overdue orders at a bounded rate', a
     amqpUrl: servers.amqpUrl,
     env: { RESEND_AFTER_MS: String(RESEND_AFTER_MS) },
   });
-  // A trigger records each request. No reply comes, because no other service runs. A sweep is slow, so that those of the
-  // two processes overlap.
+  // A trigger records every event. No reply comes, because no other service runs. A sweep takes long, so that those of
+  // the two processes overlap.
   await query(
     databaseUrl,
-    `CREATE TABLE asked (type text, subject text, began timestamptz, written timestamptz);
-     CREATE FUNCTION note_asked() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-       INSERT INTO public.asked VALUES (NEW.type, NEW.subject, now(), clock_timestamp());
+    `CREATE TABLE resent (type text, subject text, began timestamptz, written timestamptz);
+     CREATE FUNCTION record_resent() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+       INSERT INTO public.resent VALUES (NEW.type, NEW.subject, now(), clock_timestamp());
        RETURN NEW;
      END $$;
-     CREATE TRIGGER note_asked BEFORE INSERT ON sluice_order.outbox FOR EACH ROW EXECUTE FUNCTION note_asked();
+     CREATE TRIGGER record_resent BEFORE INSERT ON sluice_order.outbox FOR EACH ROW EXECUTE FUNCTION record_resent();
      CREATE FUNCTION take_a_while() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(random() * 0.8); RETURN NULL; END $$;
      CREATE TRIGGER take_a_while AFTER INSERT ON sluice_order.outbox FOR EACH STATEMENT EXECUTE FUNCTION take_a_while()`,
   );
-  // A thousand of each type; half of them were never resent, the others up to 30 times.
-  const asked = (order: string) => `CASE WHEN ${order} % 2 = 0 THEN 0 ELSE (${order} / 2) % 31 END`;
+  // A thousand orders of each kind: half without a resend so far, the others with up to 30.
+  const resendsOf = (order: string) => `CASE WHEN ${order} % 2 = 0 THEN 0 ELSE (${order} / 2) % 31 END`;
   await query(
     databaseUrl,
     `CREATE TABLE made AS SELECT gen_random_uuid() AS id, n, n > ${ORDERS} AS cancelled
        FROM generate_series(1, ${2 * ORDERS}) AS n;
      INSERT INTO sluice_order.orders (id, user_id, currency, total, items, placed_event_id)
        SELECT id, 'user-' || n, 'GBP', 5900, '[{"sku":"lamp","quantity":1,"unitPrice":5900}]', gen_random_uuid() FROM made;
-     INSERT INTO sluice_order.progress (order_id, asked, ask_again_at, state, cancelled_at, cancelled_event_id)
-       SELECT id, ${asked('n')}, now(), CASE WHEN cancelled THEN 'cancelled' ELSE 'firm' END,
+     INSERT INTO sluice_order.progress (order_id, resends, resend_at, state, cancelled_at, cancelled_event_id)
+       SELECT id, ${resendsOf('n')}, now(), CASE WHEN cancelled THEN 'cancelled' ELSE 'confirmed' END,
          CASE WHEN cancelled THEN now() END, CASE WHEN cancelled THEN gen_random_uuid() END FROM made;`,
   );
   const startedAt = performance.now();
-  const resentOrders = () =>
-    query<{ orders: number }>(databaseUrl, 'SELECT count(DISTINCT subject)::int AS orders FROM asked');
-  await eventually(async () => (await resentOrders())[0]?.orders === 2 * ORDERS, {
-    what: 'each order has a resend',
+  const ordersResent = () =>
+    query<{ orders: number }>(databaseUrl, 'SELECT count(DISTINCT subject)::int AS orders FROM resent');
+  await eventually(async () => (await ordersResent())[0]?.orders === 2 * ORDERS, {
+    what: 'an event of every order is resent',
     timeoutMs: 60_000,
   });
   const recoveryMs = performance.now() - startedAt;
-  const often = `SELECT 1 FROM asked GROUP BY subject HAVING count(*) >= 3 LIMIT 1`;
+  const often = `SELECT 1 FROM resent GROUP BY subject HAVING count(*) >= 3 LIMIT 1`;
   await eventually(async () => (await query(databaseUrl, often)).length > 0, {
-    what: 'some orders have a third resend',
+    what: 'some are resent a third time',
     timeoutMs: 60_000,
   });
-  // The processes go on, so the test judges a snapshot.
+  // The processes keep resending, so the test judges a snapshot.
   await query(
     databaseUrl,
     `BEGIN ISOLATION LEVEL REPEATABLE READ;
-     CREATE TABLE log AS SELECT * FROM asked;
-     CREATE TABLE state AS SELECT p.*, ${asked('n')} AS asked_at_first FROM sluice_order.progress p JOIN made ON id = order_id;
+     CREATE TABLE log AS SELECT * FROM resent;
+     CREATE TABLE state AS SELECT p.*, ${resendsOf('n')} AS resends_at_first FROM sluice_order.progress p JOIN made ON id = order_id;
      COMMIT`,
   );
 
@@ -89,22 +89,22 @@ test('two processes resend for thousands of overdue orders at a bounded rate', a
        (extract(epoch FROM written) * 1000)::float8 AS written FROM log ORDER BY written`,
   );
   for (const type of types) {
-    const times = log.filter((row) => row.type === type).map(({ written }) => written);
+    const times = log.filter((event) => event.type === type).map(({ written }) => written);
     expect(mostWithin(times, WINDOW_MS), type).toBeLessThanOrEqual(PROCESSES * PER_SECOND);
   }
 
   const bySubject = new Map<string, number[]>();
   for (const { subject, began } of log) bySubject.set(subject, [...(bySubject.get(subject) ?? []), began]);
-  const state = await query<{ id: string; asked: number; asked_at_first: number; due: number }>(
+  const state = await query<{ id: string; resends: number; first: number; due: number }>(
     databaseUrl,
-    `SELECT order_id AS id, asked, asked_at_first, (extract(epoch FROM ask_again_at) * 1000)::float8 AS due FROM state`,
+    `SELECT order_id AS id, resends, resends_at_first AS first, (extract(epoch FROM resend_at) * 1000)::float8 AS due FROM state`,
   );
   let tooSoon = 0;
   let stopped = 0;
-  for (const { id, asked, asked_at_first: first, due } of state) {
+  for (const { id, resends, first, due } of state) {
     const times = (bySubject.get(id) ?? []).sort((a, b) => a - b);
-    // One resend for each count: two for one due time are a fault.
-    expect(times.length, `order ${id}`).toBe(asked - first);
+    // Each resend is counted: two for one due time would be one too many.
+    expect(times.length, `order ${id}`).toBe(resends - first);
     for (const [index, began] of times.entries()) {
       const delay = Math.min(RESEND_AFTER_MS * 2 ** (first + index + 1), HOUR_MS);
       if (delay === HOUR_MS) stopped++;
@@ -116,11 +116,11 @@ test('two processes resend for thousands of overdue orders at a bounded rate', a
   expect(tooSoon, 'resent before it was due').toBe(0);
   expect(stopped).toBeGreaterThan(ORDERS / 4);
 
-  // Both processes resent, as their metrics and logs show.
-  const counted = await Promise.all(processes.map(({ url }) => resendsOf(url)));
-  for (const [index, each] of counted.entries()) {
+  // Both processes resent events, and report it.
+  const reported = await Promise.all(processes.map(({ url }) => reportedOf(url)));
+  for (const [index, each] of reported.entries()) {
     for (const type of types) expect(each.get(type), `${type} by process ${index}`).toBeGreaterThan(0);
-    expect(await processes[index]?.output()).toContain('resent: the replies are overdue');
+    expect(await processes[index]?.output()).toContain('asked again: the answers are overdue');
   }
   reportFault({
     fault: `${2 * ORDERS} orders overdue at once, two processes`,
@@ -143,8 +143,8 @@ function mostWithin(times: readonly number[], ms: number): number {
   return most;
 }
 
-/** The resends that a process counts, by type. */
-async function resendsOf(url: string): Promise<Map<string, number>> {
+/** The resends that a process reports, by event type. */
+async function reportedOf(url: string): Promise<Map<string, number>> {
   const { body } = await request(`${url}/metrics`);
   const counted = (await body.text()).matchAll(/^sluice_resent_total\{type="([^"]+)"\} (\d+)$/gm);
   return new Map([...counted].map(([, type, value]) => [String(type), Number(value)]));

@@ -117,7 +117,7 @@ test('disconnects clients that stop reading, and delivers 2,000 notifications to
     expect(orders.size).toBeLessThan(orderIds.length);
   }
   expect(await process.stop()).toEqual({ code: 0, signal: null });
-  const verdict = await checkInvariants({ dataDir }, load.log);
+  const verdict = await checkInvariants({ dataDir }, { log: load.log });
   judge({ fault: 'MQTT clients that stop reading, 2,000 orders at once', rounds: 1, verdict, recoveryMs });
   expect(verdict.failed).toEqual([]);
   expect([...load.statuses.keys()].filter((status) => status !== 200 && status !== 201)).toEqual([]);

@@ -135,7 +135,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(report).toMatchObject({
       ok: true,
       counts: {
-        orders: { firm: 10, cancelled: 4, awaitingPayment: 0 },
+        orders: { confirmed: 10, cancelled: 4, awaitingPayment: 0 },
         points: 18,
         coupons: 14,
         notifications: 18,
@@ -183,7 +183,7 @@ describe.for(shapes)('%s', ([, shape]) => {
        SELECT '${id}', user_id, currency, total, items, gen_random_uuid(), now() - interval '1 hour'
        FROM sluice_order.orders
        WHERE id = '${idOf(done, 0)}'`,
-      `INSERT INTO sluice_order.progress (order_id, ask_again_at) VALUES ('${id}', ${resend})`,
+      `INSERT INTO sluice_order.progress (order_id, resend_at) VALUES ('${id}', ${resend})`,
     ];
     await damage(system, [
       `DELETE FROM sluice_points.entries WHERE order_id = '${idOf(done, 0)}'`,
@@ -201,7 +201,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       `UPDATE sluice_flash_sale.tickets SET status = 'ordered' WHERE id = '${returned?.ticketId}'`,
       // A ticket has left the queue, and nobody asks for its order.
       `INSERT INTO sluice_flash_sale.tickets (id, sale_id, number, user_id, status, accepted_event_id, accepted_at,
-         ask_again_at)
+         resend_at)
        VALUES ('${unasked}', '${sale.id}', 4, 'late', 'accepted', gen_random_uuid(), now(), 'infinity')`,
       `UPDATE sluice_flash_sale.sales SET released = 0, sold = 3, held = 1, admitted = 4, remaining = stock - 4`,
       // The books are moved: a unit that is sold counts as held.
@@ -215,7 +215,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       'coupon-active': [idOf(undone, 0)],
       'points-not-revoked': [idOf(undone, 1)],
       'order-unaccounted': [forgotten],
-      'unit-not-returned': [String(returned?.ticketId)],
+      'stock-not-released': [String(returned?.ticketId)],
       'ticket-unaccounted': [unasked],
     };
     const lasting = { 'effect-other-user': [idOf(done, 3)], 'points-without-order': [orphan] };
@@ -303,7 +303,7 @@ test.skipIf(!onPostgres.available)(`${MANY} orders are audited in bounded memory
     await damage(system, [
       `INSERT INTO sluice_order.orders (id, user_id, currency, total, items, placed_event_id)
        SELECT id, 'ann', 'GBP', 5900, '[{}]', gen_random_uuid() FROM ${orders}`,
-      `INSERT INTO sluice_order.progress (order_id, points, coupon, notification, ask_again_at)
+      `INSERT INTO sluice_order.progress (order_id, points, coupon, notification, resend_at)
        SELECT id, '{"status":"done"}', '{"status":"done"}', '{"status":"done"}', now() FROM ${orders}`,
       `INSERT INTO sluice_points.entries (id, order_id, user_id, kind, points, event_id)
        SELECT gen_random_uuid(), id, 'ann', 'award', 59, gen_random_uuid() FROM ${orders} WHERE n <> 77777`,
@@ -315,7 +315,7 @@ test.skipIf(!onPostgres.available)(`${MANY} orders are audited in bounded memory
     // Their facts are some 100 MB as objects.
     const { code, report } = await sluiceAudit(system, ['--settle', '0s'], ['--max-old-space-size=48']);
     expect(report.counts).toMatchObject({
-      orders: { firm: MANY },
+      orders: { confirmed: MANY },
       points: MANY - 1,
       coupons: MANY,
       notifications: MANY,

@@ -285,7 +285,7 @@ onEachShape({ shapes, prepare }, (on) => {
     expect([...judged.keys()].sort()).toEqual(sales.toSorted());
     // The queue of the first sale was full.
     expect(judged.get(String(sales[0]))?.longest).toBe(CAP);
-    const verdict = await checkInvariants(stored, new Map(), buyers.log);
+    const verdict = await checkInvariants(stored, { buyers: buyers.log });
     expect(verdict).toMatchObject({ violations: [], failed: [], lost: 0, duplicated: 0 });
     expect(verdict.orders).toBeGreaterThan(150);
     if (databaseUrl) expect(await deadlocks(databaseUrl)).toBe(0);

@@ -41,14 +41,14 @@ function expectNothingLost({ phases, audit, failures, longestBacklog, seconds }:
   expect(answered).toBeGreaterThan(0);
   const { counts, offences } = audit.report;
   expect(offences).toEqual([]);
-  expect(counts.orders.firm).toBeGreaterThanOrEqual(answered);
+  expect(counts.orders.confirmed).toBeGreaterThanOrEqual(answered);
   expect(counts).toMatchObject({
-    points: counts.orders.firm,
-    coupons: counts.orders.firm,
-    notifications: counts.orders.firm,
+    points: counts.orders.confirmed,
+    coupons: counts.orders.confirmed,
+    notifications: counts.orders.confirmed,
     underWay: { orders: 0 },
   });
-  expect(longestBacklog).toBeLessThanOrEqual(counts.orders.firm);
+  expect(longestBacklog).toBeLessThanOrEqual(counts.orders.confirmed);
 }
 
 test(

@@ -17,7 +17,7 @@ export const orderMutations: readonly Mutation[] = [
       {
         file: 'services/points/store/entries.ts',
         find: `(id uuid, "eventId" uuid, "orderId" uuid, "userId" text, points bigint)
-     ORDER BY "orderId" -- a placing and a cancellation in two processes meet at the same keys
+     ORDER BY "orderId" -- two processes that write the same keys in opposite order deadlock
      ON CONFLICT (order_id, kind) DO NOTHING`,
         replace: '(id uuid, "eventId" uuid, "orderId" uuid, "userId" text, points bigint)',
       },
@@ -43,13 +43,13 @@ export const orderMutations: readonly Mutation[] = [
     lesson: 'The same holds for two results about one order in one batch.',
     changes: [
       {
-        file: 'services/order/order.ts',
-        find: 'if (!known || rank[step.status] > rank[known.status]) order[name] = step;',
-        replace: 'order[name] = step;',
+        file: 'services/order/store/orders.ts',
+        find: "step_rank(step) DESC, step->>'at'",
+        replace: 'step_rank(step)',
       },
     ],
-    tests: { files: ['test/unit/order.test.ts'], pattern: 'the one that is further along counts' },
-    failure: 'to deeply equal',
+    tests: { files: [EFFECTS], pattern: 'the one that is further along counts' },
+    failure: "expected 'failed' to be 'done'",
   },
   {
     name: 'resend-off',

@@ -1,4 +1,4 @@
-// Cancelling orders over HTTP, in both shapes that the system runs in: every effect is taken back, whenever it comes.
+// Cancelling orders over HTTP, in both shapes of the system: every effect is reverted, whenever the cancellation comes.
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 import { run as sluice } from '../../cli/program.ts';
@@ -28,7 +28,7 @@ describe.for(shapes)('%s', ([, shape]) => {
   afterAll(() => system?.remove());
 
   const cancel = (id: string, body: unknown = {}) => postJson(`${orders}/orders/${id}/cancel`, body);
-  const isUndone = (id: string) =>
+  const isReverted = (id: string) =>
     eventually(
       async () => {
         const order = await get<Order>(`${orders}/orders/${id}`);
@@ -36,8 +36,8 @@ describe.for(shapes)('%s', ([, shape]) => {
       },
       { what: `every step of order ${id} is reverted`, timeoutMs: 20_000 },
     );
-  /** What a user has, once the order is undone. */
-  const expectUndone = async (userId: string) => {
+  /** A user's points, coupons and notifications, once the order is reverted. */
+  const expectReverted = async (userId: string) => {
     const points = await get<PointsPage>(`${system.url('points')}/users/${userId}/points`);
     expect(points.balance).toBe(0);
     expect(points.items.map(({ kind, points }) => ({ kind, points }))).toEqual([
@@ -50,14 +50,14 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(notified.items.map(({ kind }) => kind).sort()).toEqual(['order.cancelled', 'order.placed']);
   };
 
-  onShape('a completed order is cancelled, and everything that it caused is taken back', async () => {
+  onShape('cancelling a completed order reverts all of its effects', async () => {
     const userId = freshUser();
     const { id } = await placeOrder(orders, userId);
     await completed(orders, id);
     const answer = await cancel(id, { reason: 'changed my mind' });
     expect(answer.status).toBe(200);
     expect(answer.json<Order>()).toMatchObject({ id, status: 'cancelled' });
-    const order = await isUndone(id);
+    const order = await isReverted(id);
     const at = expect.stringMatching(/Z$/);
     expect(order.status).toBe('cancelled');
     expect(order.steps).toEqual({
@@ -65,32 +65,32 @@ describe.for(shapes)('%s', ([, shape]) => {
       coupon: { status: 'reverted', at, detail: 'revoked' },
       notification: { status: 'reverted', at },
     });
-    await expectUndone(userId);
+    await expectReverted(userId);
     const notified = await get<Page<Notification>>(`${system.url('notify')}/users/${userId}/notifications`);
     expect(notified.items[0]?.text).toBe('Your order of 1 item for 59.97 GBP is cancelled: changed my mind.');
 
-    // Repeated: the same, and nothing happens again.
+    // Repeating the cancellation changes nothing.
     const again = await cancel(id, { reason: 'once more' });
     expect([again.status, again.json<Order>()]).toEqual([200, order]);
-    await expectUndone(userId);
+    await expectReverted(userId);
   });
 
-  onShape('orders that are cancelled in the moment they are placed end the same', async () => {
+  onShape('orders that are cancelled right after they are placed are reverted too', async () => {
     const userIds = Array.from({ length: 20 }, freshUser);
     const ids = await Promise.all(
       userIds.map(async (userId) => {
         const { id } = await placeOrder(orders, userId);
-        // Without a body, as most clients will.
+        // Without a body, as most clients send it.
         const answer = await call(`${orders}/orders/${id}/cancel`, { method: 'POST' });
         expect([answer.status, answer.json<Order>().status]).toEqual([200, 'cancelled']);
         return id;
       }),
     );
-    for (const id of ids) await isUndone(id);
-    for (const userId of userIds) await expectUndone(userId);
+    for (const id of ids) await isReverted(id);
+    for (const userId of userIds) await expectReverted(userId);
   });
 
-  onShape('`sluice order` says why the order of its key is cancelled', async () => {
+  onShape('`sluice order` reports why the order of its key is cancelled', async () => {
     const [userId, key] = [freshUser(), randomUUID()];
     const placed = await postJson(`${orders}/orders`, orderOf(userId), { 'Idempotency-Key': key });
     const { id } = placed.json<Order>();
@@ -106,7 +106,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     }
   });
 
-  onShape('of twenty cancellations at once, over all processes, one counts', async () => {
+  onShape('twenty concurrent cancellations, over all processes, have the effect of one', async () => {
     const userId = freshUser();
     const { id } = await placeOrder(orders, userId);
     const together = gate(20);
@@ -118,11 +118,11 @@ describe.for(shapes)('%s', ([, shape]) => {
       }),
     );
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
-    await isUndone(id);
-    await expectUndone(userId);
+    await isReverted(id);
+    await expectReverted(userId);
   });
 
-  onShape('a flash sale gets the unit back, and sells it again', async () => {
+  onShape('a flash sale releases the stock and sells it again', async () => {
     const gateway = system.url('flash-sale');
     const sale = await createSale(gateway, { stock: 1, queueCap: 5, drainPerSecond: 100 });
     const [first, second] = [freshUser(), freshUser()];
@@ -135,13 +135,13 @@ describe.for(shapes)('%s', ([, shape]) => {
       what: 'the sale is open again',
     });
     expect(await readTicket(gateway, sale.id, ticketId)).toEqual({ status: 'released', orderId });
-    await isUndone(String(orderId));
+    await isReverted(String(orderId));
     const bought = await eventually(
       async () => {
         const answer = await buy(gateway, sale.id, second);
         return answer.status === 202 && ticketOf(answer);
       },
-      { what: 'the next buyer gets the unit' },
+      { what: 'the next buyer gets a ticket' },
     );
     const done = await over(gateway, sale.id);
     expect(done).toMatchObject({ stock: { remaining: 0, held: 0, sold: 1 }, counts: { admitted: 2, released: 1 } });
@@ -149,7 +149,7 @@ describe.for(shapes)('%s', ([, shape]) => {
   });
 
   whereSeparate(
-    'an order that changes each time that it is to be cancelled is left, with word to come again',
+    'an order that changes concurrently in each round is not cancelled, and the client is asked to retry',
     async () => {
       const { id } = await placeOrder(orders, freshUser());
       await query(
@@ -166,28 +166,28 @@ describe.for(shapes)('%s', ([, shape]) => {
       });
       await query(String(system.databaseUrl), 'DROP TRIGGER change_first ON sluice_order.progress');
       expect((await cancel(id)).json<Order>()).toMatchObject({ id, status: 'cancelled' });
-      await isUndone(id);
+      await isReverted(id);
     },
   );
 
-  describe('what cannot be', () => {
-    onShape('an order that does not exist is not found', async () => {
+  describe('rejects', () => {
+    onShape('an unknown order', async () => {
       for (const id of [randomUUID(), 'none']) expect((await cancel(id)).status).toBe(404);
     });
 
     onShape.for<[string, number, unknown]>([
       ['a reason that is too long', 422, { reason: 'x'.repeat(201) }],
       ['a reason with NUL', 422, { reason: 'a\u0000b' }],
-      ['a reason that is no text', 422, { reason: 7 }],
-      ['a body that is no object', 422, '[]'],
-      ['a body that is no JSON', 400, '{'],
-    ])('%s is answered %d, and cancels nothing', async ([, status, body]) => {
+      ['a reason that is not text', 422, { reason: 7 }],
+      ['a body that is not an object', 422, '[]'],
+      ['a body that is not JSON', 400, '{'],
+    ])('%s with %d, and cancels nothing', async ([, status, body]) => {
       const { id } = await placeOrder(orders, freshUser());
       expect((await cancel(id, body)).status).toBe(status);
       expect((await completed(orders, id)).status).toBe('completed');
     });
 
-    onShape('another method is answered with the one there is', async () => {
+    onShape('another method, and names the allowed one', async () => {
       for (const what of ['cancel', 'pay']) {
         const answer = await call(`${orders}/orders/${randomUUID()}/${what}`);
         expect([answer.status, answer.headers.allow]).toEqual([405, 'POST']);

@@ -1,5 +1,5 @@
-// Reversals that fail: the cancelled order shows which, the audit names it, and once the cause is removed and the message
-// is retried, everything is taken back.
+// Failed reversals: the cancelled order shows them, the audit names them, and a retry after the cause is removed completes
+// them.
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test, vi } from 'vitest';
 import { run as sluice } from '../../cli/program.ts';
 import type { FailedMessage } from '../../contracts/operations.ts';
@@ -67,55 +67,62 @@ describe.skipIf(!shape.available)(shape.name, () => {
     return JSON.parse(printed) as AuditReport;
   }
 
-  test.for(reversals)('of $step', async ({ step, service, table, reverses }) => {
-    const userId = freshUser();
-    const { id } = await placeOrder(url, userId);
-    await completed(url, id);
-    await query(
-      databaseUrl,
-      `CREATE TRIGGER reject BEFORE INSERT OR UPDATE ON ${table} FOR EACH ROW WHEN (${reverses})
-         EXECUTE FUNCTION reject()`,
-    );
-    const mend = () => query(databaseUrl, `DROP TRIGGER IF EXISTS reject ON ${table}`);
-    onTestFinished(async () => void (await mend()));
-    await postJson(`${url}/orders/${id}/cancel`, {});
-
-    const order = await stepIs(id, step, 'failed');
-    expect(order.status).toBe('cancelled');
-    expect(order.steps[step]).toEqual({
-      status: 'failed',
-      at: expect.stringMatching(/Z$/),
-      detail: 'the reversal failed; an operator can retry it',
-    });
-    for (const other of stepNames.filter((name) => name !== step)) await stepIs(id, other, 'reverted');
-    // The operator sees the error, the client does not.
-    const [dead] = (await get<Page<FailedMessage>>(`${url}/failed-messages/${service}`)).items;
-    expect(dead).toMatchObject({ subject: id, type: 'order.cancelled', error: 'cannot reach 10.1.2.3' });
-    expect(JSON.stringify(order)).not.toContain('10.1.2.3');
-    const [listed] = (await get<Page<Order>>(`${url}/orders?userId=${userId}`)).items;
-    expect(listed?.steps[step].status).toBe('failed');
-
-    const { overdue } = await audit();
-    expect(overdue).toMatchObject([
-      { id, waitsFor: [`${step} (failed)`], messages: expect.arrayContaining([`dead at ${service}: order.cancelled`]) },
-    ]);
-
-    // The cancellation is resent all the while, and each reply says the same.
-    const asked = async () => {
-      const [row] = await query<{ asked: number }>(
+  test.for(reversals)(
+    'a failed reversal of $step is shown, named by the audit, and completed by a retry',
+    async ({ step, service, table, reverses }) => {
+      const userId = freshUser();
+      const { id } = await placeOrder(url, userId);
+      await completed(url, id);
+      await query(
         databaseUrl,
-        `SELECT asked FROM sluice_order.progress WHERE order_id = '${id}'`,
+        `CREATE TRIGGER reject BEFORE INSERT OR UPDATE ON ${table} FOR EACH ROW WHEN (${reverses})
+         EXECUTE FUNCTION reject()`,
       );
-      return Number(row?.asked);
-    };
-    const before = await asked();
-    await eventually(async () => (await asked()) > before, { what: 'it is resent', timeoutMs: 20_000 });
-    expect((await read(id)).steps[step].status).toBe('failed');
+      const removeCause = () => query(databaseUrl, `DROP TRIGGER IF EXISTS reject ON ${table}`);
+      onTestFinished(async () => void (await removeCause()));
+      await postJson(`${url}/orders/${id}/cancel`, {});
 
-    await mend();
-    const [process] = system.processes(service);
-    if (process) await retryDead(process, service);
-    expect((await stepIs(id, step, 'reverted')).status).toBe('cancelled');
-    expect((await audit()).overdue).toEqual([]);
-  });
+      const order = await stepIs(id, step, 'failed');
+      expect(order.status).toBe('cancelled');
+      expect(order.steps[step]).toEqual({
+        status: 'failed',
+        at: expect.stringMatching(/Z$/),
+        detail: 'the reversal failed; an operator can retry it',
+      });
+      for (const other of stepNames.filter((name) => name !== step)) await stepIs(id, other, 'reverted');
+      // Only operators see the error.
+      const [dead] = (await get<Page<FailedMessage>>(`${url}/failed-messages/${service}`)).items;
+      expect(dead).toMatchObject({ subject: id, type: 'order.cancelled', error: 'cannot reach 10.1.2.3' });
+      expect(JSON.stringify(order)).not.toContain('10.1.2.3');
+      const [listed] = (await get<Page<Order>>(`${url}/orders?userId=${userId}`)).items;
+      expect(listed?.steps[step].status).toBe('failed');
+
+      const { overdue } = await audit();
+      expect(overdue).toMatchObject([
+        {
+          id,
+          waitsFor: [`${step} (failed)`],
+          messages: expect.arrayContaining([`dead at ${service}: order.cancelled`]),
+        },
+      ]);
+
+      // Resending the cancellation changes nothing: the reply to it is the same failure.
+      const resends = async () => {
+        const [row] = await query<{ resends: number }>(
+          databaseUrl,
+          `SELECT resends FROM sluice_order.progress WHERE order_id = '${id}'`,
+        );
+        return Number(row?.resends);
+      };
+      const before = await resends();
+      await eventually(async () => (await resends()) > before, { what: 'it is resent', timeoutMs: 20_000 });
+      expect((await read(id)).steps[step].status).toBe('failed');
+
+      await removeCause();
+      const [process] = system.processes(service);
+      if (process) await retryDead(process, service);
+      expect((await stepIs(id, step, 'reverted')).status).toBe('cancelled');
+      expect((await audit()).overdue).toEqual([]);
+    },
+  );
 });

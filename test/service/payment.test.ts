@@ -1,5 +1,5 @@
-// Orders that wait for payment: paid, declined, not paid in time, cancelled, and paid at a provider that is slow, away or
-// answers late. Never paid and expired, never charged twice: judged by the provider's own books.
+// Orders that await payment: paid, declined, not paid in time, cancelled, and paid at a provider that is slow,
+// unreachable or late. None is paid and expired, and none is charged twice, by the provider's own ledger.
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
@@ -13,7 +13,7 @@ import { embedded, type Shape, type System, separateProcesses } from './support/
 
 const servers = inject('servers');
 const shapes = [embedded, separateProcesses(servers)].map((shape) => [shape.name, shape] as [string, Shape]);
-/** Long enough for an answer on a busy machine, short enough to be waited for. */
+/** Long enough for a response on a busy machine, short enough for tests that wait for it. */
 const PAYMENT_TIMEOUT_MS = 1_000;
 const LONG = 3_600;
 
@@ -44,7 +44,7 @@ describe.for(shapes)('%s', ([, shape]) => {
   const read = (id: string) => get<Order>(`${orders}/orders/${id}`);
   const pay = (id: string, url = orders) => call(`${url}/orders/${id}/pay`, { method: 'POST' });
 
-  /** Buys one, and waits until it waits for payment. */
+  /** Buys a unit, and resolves when its order awaits payment. */
   async function held(
     sale: FlashSale,
     userId = freshUser(),
@@ -55,7 +55,7 @@ describe.for(shapes)('%s', ([, shape]) => {
         const ticket = await readTicket(gateway, sale.id, ticketId);
         return ticket.status === 'awaiting-payment' && ticket;
       },
-      { what: 'the ticket waits for payment' },
+      { what: 'the ticket awaits payment' },
     );
     return { id: String(orderId), ticketId, userId };
   }
@@ -69,7 +69,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       { what: `order ${id} is cancelled`, timeoutMs: 20_000 },
     );
 
-  onShape('an order waits, its unit held, has no effects; once it is paid it is firm, and completed', async () => {
+  onShape('an order that awaits payment holds its unit and has no effects; once paid, it is completed', async () => {
     const sale = await heldFor(LONG);
     const { id, ticketId, userId } = await held(sale);
     const waiting = await read(id);
@@ -80,7 +80,7 @@ describe.for(shapes)('%s', ([, shape]) => {
 
     const paid = await pay(id);
     expect(paid.status).toBe(200);
-    // Its effects may be there before the answer is.
+    // The effects may exist before the response is sent.
     expect(['placed', 'completed']).toContain(paid.json<Order>().status);
     expect(paid.json<Order>().expiresAt).toBeUndefined();
     const done = await completed(orders, id);
@@ -93,7 +93,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(await payments.entry(id)).toMatchObject({ status: 'charged', amount: 5_900, currency: 'GBP' });
   });
 
-  onShape('a payment that is declined charges nothing, and may be tried again', async () => {
+  onShape('a declined payment charges nothing, and can be tried again', async () => {
     const { id } = await held(await heldFor(LONG));
     await payments.behave({ declineEvery: 1 });
     for (let attempt = 0; attempt < 2; attempt++) {
@@ -107,10 +107,10 @@ describe.for(shapes)('%s', ([, shape]) => {
     await completed(orders, id);
   });
 
-  onShape('a payment that the provider does not take leaves the order waiting: it can be cancelled', async () => {
+  onShape('an order whose payment the provider rejects still awaits payment, and can be cancelled', async () => {
     const sale = await heldFor(LONG);
     const { id } = await held(sale);
-    // Under this key there is another amount already, so that it rejects ours.
+    // The key is charged with another amount already, so the provider rejects the order's.
     const other = await call(`${payments.url}/charges/${id}`, {
       method: 'PUT',
       headers: { 'content-type': 'application/json' },
@@ -122,36 +122,39 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect((await read(id)).status).toBe('awaiting-payment');
     expect((await call(`${orders}/orders/${id}/cancel`, { method: 'POST' })).status).toBe(200);
     await eventually(async () => (await readSale(gateway, sale.id)).stock.remaining === 1, {
-      what: 'the unit is back',
+      what: 'the stock is released',
     });
-    // Whatever was charged under the order's key is given back.
-    await eventually(async () => (await payments.entry(id))?.status === 'returned', {
-      what: 'the money is given back',
+    // The charge under the order's key is refunded.
+    await eventually(async () => (await payments.entry(id))?.status === 'refunded', {
+      what: 'the charge is refunded',
     });
   });
 
-  onShape('who does not pay in time gets nothing, the unit is free again, and it is too late to pay', async () => {
-    const sale = await heldFor(1);
-    const { id, ticketId, userId } = await held(sale);
-    const order = await isCancelled(id);
-    expect(order.expiresAt).toBeUndefined();
-    expect(order.cancelReason).toBe('not paid in time');
-    await eventually(async () => (await readSale(gateway, sale.id)).stock.remaining === 1, {
-      what: 'the unit is back',
-    });
-    expect((await readTicket(gateway, sale.id, ticketId)).status).toBe('released');
-    const answer = await pay(id);
-    expect([answer.status, answer.json<{ type: string }>().type]).toEqual([409, '/problems/not-payable']);
-    expect(await payments.entry(id)).toBeUndefined();
-    // Every service is told, and none has an effect to undo.
-    await eventually(async () => Object.values((await read(id)).steps).every(({ status }) => status === 'reverted'), {
-      what: 'every service has answered',
-    });
-    const points = await get<PointsPage>(`${system.url('points')}/users/${userId}/points`);
-    expect(points).toMatchObject({ balance: 0, items: [{ kind: 'revoke', points: 0 }] });
-  });
+  onShape(
+    'an order that is not paid in time is cancelled, releases its stock, and cannot be paid any more',
+    async () => {
+      const sale = await heldFor(1);
+      const { id, ticketId, userId } = await held(sale);
+      const order = await isCancelled(id);
+      expect(order.expiresAt).toBeUndefined();
+      expect(order.cancelReason).toBe('not paid in time');
+      await eventually(async () => (await readSale(gateway, sale.id)).stock.remaining === 1, {
+        what: 'the stock is released',
+      });
+      expect((await readTicket(gateway, sale.id, ticketId)).status).toBe('released');
+      const answer = await pay(id);
+      expect([answer.status, answer.json<{ type: string }>().type]).toEqual([409, '/problems/not-payable']);
+      expect(await payments.entry(id)).toBeUndefined();
+      // Every service replies, and none has an effect to reverse.
+      await eventually(async () => Object.values((await read(id)).steps).every(({ status }) => status === 'reverted'), {
+        what: 'every service has replied',
+      });
+      const points = await get<PointsPage>(`${system.url('points')}/users/${userId}/points`);
+      expect(points).toMatchObject({ balance: 0, items: [{ kind: 'revoke', points: 0 }] });
+    },
+  );
 
-  onShape('twenty payments at once, over all processes, are one charge', async () => {
+  onShape('twenty concurrent payments, over all processes, are one charge', async () => {
     const { id } = await held(await heldFor(LONG));
     await payments.behave({ delayMs: 200 });
     const together = gate(20);
@@ -166,46 +169,43 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect((await payments.entries()).filter(({ orderId }) => orderId === id)).toMatchObject([{ status: 'charged' }]);
   });
 
-  onShape(
-    'a provider that answers too late: nobody knows at first, the order does not expire, and it is paid',
-    async () => {
-      const sale = await heldFor(2);
-      const { id } = await held(sale);
-      await payments.behave({ answerLateMs: 60_000 });
-      const answer = await pay(id);
-      expect(answer.status).toBe(503);
-      expect(Number(answer.headers['retry-after'])).toBeGreaterThanOrEqual(1);
-      expect(await payments.entry(id)).toMatchObject({ status: 'charged' });
-      // Past the time to pay it still waits for the provider.
-      await eventually(async () => Date.parse(String((await read(id)).expiresAt)) < Date.now() - 1_500, {
-        what: 'the time to pay is over, and the sweep has come by',
-      });
-      expect((await read(id)).status).toBe('awaiting-payment');
-      await payments.behave({});
-      await completed(orders, id);
-      expect((await over(gateway, sale.id)).stock).toMatchObject({ remaining: 0, sold: 1 });
-      expect(await payments.entry(id)).toMatchObject({ status: 'charged' });
-    },
-  );
+  onShape('an order whose charge is approved after the timeout does not expire, and is paid', async () => {
+    const sale = await heldFor(2);
+    const { id } = await held(sale);
+    await payments.behave({ answerLateMs: 60_000 });
+    const answer = await pay(id);
+    expect(answer.status).toBe(503);
+    expect(Number(answer.headers['retry-after'])).toBeGreaterThanOrEqual(1);
+    expect(await payments.entry(id)).toMatchObject({ status: 'charged' });
+    // After the time to pay, the order still waits for the provider.
+    await eventually(async () => Date.parse(String((await read(id)).expiresAt)) < Date.now() - 1_500, {
+      what: 'the time to pay is over, and a sweep has run',
+    });
+    expect((await read(id)).status).toBe('awaiting-payment');
+    await payments.behave({});
+    await completed(orders, id);
+    expect((await over(gateway, sale.id)).stock).toMatchObject({ remaining: 0, sold: 1 });
+    expect(await payments.entry(id)).toMatchObject({ status: 'charged' });
+  });
 
-  onShape('a provider that decides late to decline: the order expires after that, not before', async () => {
+  onShape('an order whose charge is declined after the timeout expires then, not before', async () => {
     const sale = await heldFor(2);
     const { id } = await held(sale);
     await payments.behave({ decideLateMs: 6_000 });
     expect((await pay(id)).status).toBe(503);
     await eventually(async () => Date.parse(String((await read(id)).expiresAt)) < Date.now() - 1_500, {
-      what: 'the time to pay is over, and the sweep has come by',
+      what: 'the time to pay is over, and a sweep has run',
     });
     expect((await read(id)).status).toBe('awaiting-payment');
     await payments.behave({ declineEvery: 1 });
     await isCancelled(id);
     await over(gateway, sale.id);
     expect((await readSale(gateway, sale.id)).stock).toMatchObject({ remaining: 1, held: 0, sold: 0 });
-    // A payment was tried, so the provider was told that the order is over.
-    await eventually(async () => (await payments.entry(id))?.status === 'cancelled', { what: 'the provider knows' });
+    // A charge was attempted, so the key is cancelled at the provider.
+    await eventually(async () => (await payments.entry(id))?.status === 'cancelled', { what: 'the key is cancelled' });
   });
 
-  onShape('while the provider is away nobody pays, and a payment begun is settled once it is back', async () => {
+  onShape('a payment that was begun while the provider is unreachable is settled once it is back', async () => {
     const { id } = await held(await heldFor(LONG));
     await payments.behave({ away: true });
     expect((await pay(id)).status).toBe(503);
@@ -217,35 +217,35 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(await payments.entry(id)).toMatchObject({ status: 'charged' });
   });
 
-  onShape('an order that was paid and is cancelled is given back once', async () => {
+  onShape('the charge of a paid order that is cancelled is refunded', async () => {
     const sale = await heldFor(LONG);
     const { id } = await held(sale);
     expect((await pay(id)).status).toBe(200);
     await payments.behave({ away: true });
     expect((await call(`${orders}/orders/${id}/cancel`, { method: 'POST' })).status).toBe(200);
     await eventually(async () => (await readSale(gateway, sale.id)).stock.remaining === 1, {
-      what: 'the unit is back',
+      what: 'the stock is released',
     });
     expect(await payments.entry(id)).toMatchObject({ status: 'charged' });
     await payments.behave({});
-    await eventually(async () => (await payments.entry(id))?.status === 'returned', {
-      what: 'the money is given back',
+    await eventually(async () => (await payments.entry(id))?.status === 'refunded', {
+      what: 'the charge is refunded',
       timeoutMs: 20_000,
     });
   });
 
-  onShape('an order that waits can be cancelled, and then not be paid', async () => {
+  onShape('an order that awaits payment can be cancelled, and cannot be paid afterwards', async () => {
     const sale = await heldFor(LONG);
     const { id } = await held(sale);
     expect((await call(`${orders}/orders/${id}/cancel`, { method: 'POST' })).status).toBe(200);
     expect((await pay(id)).status).toBe(409);
     await eventually(async () => (await readSale(gateway, sale.id)).stock.remaining === 1, {
-      what: 'the unit is back',
+      what: 'the stock is released',
     });
     expect(await payments.entry(id)).toBeUndefined();
   });
 
-  onShape('there is nothing to pay for an order of the shop, and none that does not exist', async () => {
+  onShape('an order of the shop and an unknown order cannot be paid', async () => {
     const { id } = await placeOrder(orders, freshUser());
     expect((await pay(id)).status).toBe(409);
     expect((await pay(randomUUID())).status).toBe(404);
@@ -253,7 +253,7 @@ describe.for(shapes)('%s', ([, shape]) => {
   });
 
   onShape(
-    'payments and the end of the time to pay at the same moment: paid and sold, or expired and free',
+    'payments around the end of the time to pay leave orders paid and sold, or expired and released',
     async () => {
       const stock = 40;
       const holdSeconds = 2;
@@ -262,9 +262,9 @@ describe.for(shapes)('%s', ([, shape]) => {
       const tickets = await Promise.all(Array.from({ length: stock }, () => held(sale)));
       const answers = await Promise.all(
         tickets.map(async ({ id }, index) => {
-          // On a busy machine some have expired by now, and no longer say when.
+          // On a busy machine some orders have expired by now, and no longer have expiresAt.
           const expiresAt = Date.parse((await read(id)).createdAt) + holdSeconds * 1_000;
-          // Around the very end, spread over a second and a half.
+          // Spread over 1.5 s around the end.
           const at = expiresAt - 750 + (index / stock) * 1_500;
           await eventually(() => Date.now() >= at, { what: 'its moment' });
           return { id, status: (await pay(id)).status };

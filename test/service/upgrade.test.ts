@@ -18,7 +18,7 @@ import { serviceNames } from '../../contracts/services.ts';
 import type { Environment } from '../../demos/shared/child-process.ts';
 import { createServiceProcess, type ServiceProcess, sluice } from '../fault/support/service-process.ts';
 import { openStored, type Stored } from '../fault/support/stored.ts';
-import { fixture, type RecordedShape, readJson, recordedVersions, unpack } from '../fixtures/folder.ts';
+import { fixture, type RecordedShape, readJson, recordedVersions, renamed, unpack } from '../fixtures/folder.ts';
 import { type Recorded, readOrders, readSales, type StoredOrders, type StoredSales } from '../fixtures/stored.ts';
 import { freshDatabase } from '../setup/postgres.ts';
 import { eventually } from '../setup/wait.ts';
@@ -138,7 +138,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
 
   beforeAll(async () => {
     if (shape === 'postgres' && databaseServer === undefined) return;
-    recorded = await readJson(fixture(version, `${shape}/stored.json`));
+    recorded = renamed(await readJson<Recorded>(fixture(version, `${shape}/stored.json`)));
     restored = await restore(upgrade, recorded.prefix);
     await restored.process.start().catch(async (error) => {
       throw new Error(`${error}\n${(await restored.process.output()).slice(-2_000)}`, { cause: error });
@@ -305,14 +305,16 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     const ends = recorded.orders.map(endOf);
     const cancelled = ends.filter((end) => end === 'cancelled').length;
     const withoutOrder = recorded.tickets.filter(({ status }) => status === 'queued' || status === 'accepted').length;
-    const firm = ends.length - cancelled + withoutOrder + 2;
-    const everFirm = new Map(recorded.states.map((order) => [order.id, order.everFirm]));
-    const reversals = recorded.orders.filter((order) => endOf(order) === 'cancelled' && everFirm.get(order.id)).length;
+    const confirmed = ends.length - cancelled + withoutOrder + 2;
+    const everConfirmed = new Map(recorded.states.map((order) => [order.id, order.everConfirmed]));
+    const reversals = recorded.orders.filter(
+      (order) => endOf(order) === 'cancelled' && everConfirmed.get(order.id),
+    ).length;
     expect(counts).toMatchObject({
-      orders: { firm, cancelled, awaitingPayment: 0 },
-      points: firm + cancelled + reversals,
-      coupons: firm + cancelled,
-      notifications: firm + cancelled + reversals,
+      orders: { confirmed, cancelled, awaitingPayment: 0 },
+      points: confirmed + cancelled + reversals,
+      coupons: confirmed + cancelled,
+      notifications: confirmed + cancelled + reversals,
       sales: recorded.sales.length,
       tickets: recorded.tickets.length + 1,
       underWay: { orders: 0, tickets: 0, overdue: 0 },

@@ -1,4 +1,4 @@
-// The order workflow as its clients meet it, in both shapes that the system runs in.
+// The order workflow over HTTP, in both shapes of the system.
 import { connect as connectAmqp } from 'amqplib';
 import mqtt from 'mqtt';
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
@@ -11,7 +11,7 @@ import { eventually, gate } from '../setup/wait.ts';
 import { call, completed, freshUser, get, mugs, orderOf, pages, placeOrder, postJson } from './support/api.ts';
 import { embedded, type Shape, type System, separateProcesses } from './support/systems.ts';
 
-/** Work that each step takes, so that steps one after the other could not be as fast as steps side by side. */
+/** The latency of each step: sequential steps cannot be as fast as concurrent ones. */
 const STEP_LATENCY_MS = 100;
 
 const servers = inject('servers');
@@ -30,7 +30,7 @@ describe.for(shapes)('%s', ([, shape]) => {
   });
   afterAll(() => system?.remove());
 
-  onShape('an order is answered at once, as it was placed, and completed after', async () => {
+  onShape('an order is accepted at once, and completed afterwards', async () => {
     const userId = freshUser();
     const answer = await postJson(`${orders}/orders`, orderOf(userId));
     expect(answer.status).toBe(201);
@@ -60,7 +60,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     });
   });
 
-  onShape('its points, coupon and notification are there for the user, once each', async () => {
+  onShape('an order has one points entry, one coupon and one notification', async () => {
     const userId = freshUser();
     const { id: orderId } = await placeOrder(orders, userId);
     await completed(orders, orderId);
@@ -93,7 +93,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     });
   });
 
-  onShape('a small order earns no coupon, and is completed; one for nothing earns zero points', async () => {
+  onShape('a small order earns no coupon, and an order with a total of 0 earns 0 points', async () => {
     const userId = freshUser();
     const small = await placeOrder(orders, userId, [{ sku: 'PIN', quantity: 1, unitPrice: 4_999 }]);
     const free = await placeOrder(orders, userId, [{ sku: 'FLYER', quantity: 1, unitPrice: 0 }]);
@@ -106,7 +106,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect((await get<Page<Coupon>>(`${system.url('coupon')}/users/${userId}/coupons`)).items).toEqual([]);
   });
 
-  onShape('the steps are worked on side by side', async () => {
+  onShape('the steps run concurrently', async () => {
     const firstMs: number[] = [];
     const apartMs: number[] = [];
     for (let count = 0; count < 10; count++) {
@@ -117,11 +117,11 @@ describe.for(shapes)('%s', ([, shape]) => {
       apartMs.push(Math.max(...times) - Math.min(...times));
     }
     expect(Math.min(...firstMs)).toBeGreaterThanOrEqual(STEP_LATENCY_MS - 1);
-    // One after the other, the last of three could never be done sooner than two steps after the first.
+    // Sequential steps would be at least two latencies apart.
     expect(Math.min(...apartMs)).toBeLessThan(2 * STEP_LATENCY_MS - 2);
   });
 
-  onShape('the notification reaches the user by MQTT, and nobody else', async () => {
+  onShape('the notification is published over MQTT, to its user only', async () => {
     // Percent-encoded in the topic, dots too.
     const userId = `${freshUser()}@b.c`.slice(-64);
     const topicOf = (user: string) =>
@@ -154,7 +154,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       );
     }
 
-    onShape('makes one order of twenty requests at once, and tells the other nineteen', async () => {
+    onShape('makes one order of twenty concurrent requests, and marks the other nineteen as replayed', async () => {
       const userId = freshUser();
       const answers = await twentyTimes(orderOf(userId), 'once');
       const created = answers.filter(({ status }) => status === 201);
@@ -167,7 +167,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       expect((await get<Page<Order>>(`${orders}/orders?userId=${userId}`)).items).toHaveLength(1);
     });
 
-    onShape('answers the order as it is by now', async () => {
+    onShape('returns the current state of the order', async () => {
       const userId = freshUser();
       const key = { 'idempotency-key': 'again' };
       const { id } = (await postJson(`${orders}/orders`, orderOf(userId), key)).json<Order>();
@@ -177,13 +177,13 @@ describe.for(shapes)('%s', ([, shape]) => {
       expect(later.json<Order>()).toEqual(await get<Order>(`${orders}/orders/${id}`));
     });
 
-    onShape('takes the same body in other words, and rejects another', async () => {
+    onShape('accepts the same body in another notation, and rejects a different one', async () => {
       const userId = freshUser();
       const send = (body: unknown) => postJson(`${orders}/orders`, body, { 'idempotency-key': 'quoted "key" ~' });
       const { id } = (await send(orderOf(userId))).json<Order>();
-      const inOtherWords = `{ "items" : [ {"unitPrice":1.999e3,"quantity":3,"name":"M\\u0075g","sku":"MUG"} ],
+      const inOtherNotation = `{ "items" : [ {"unitPrice":1.999e3,"quantity":3,"name":"M\\u0075g","sku":"MUG"} ],
         "currency":"GBP", "unknown": "field", "userId":"${userId}" }`;
-      expect((await send(inOtherWords)).json<Order>().id).toBe(id);
+      expect((await send(inOtherNotation)).json<Order>().id).toBe(id);
 
       const other = await send(orderOf(userId, [{ sku: 'MUG', name: 'Mug', quantity: 4, unitPrice: 1_999 }]));
       expect(other.status).toBe(422);
@@ -191,7 +191,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       expect((await get<Page<Order>>(`${orders}/orders?userId=${userId}`)).items).toHaveLength(1);
     });
 
-    onShape("is the user's own", async () => {
+    onShape('is scoped to the user', async () => {
       const key = { 'idempotency-key': 'shared' };
       const [one, other] = [freshUser(), freshUser()];
       const first = await postJson(`${orders}/orders`, orderOf(one), key);
@@ -201,7 +201,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     });
   });
 
-  onShape('lists are walked through page by page, newest first, and end', async () => {
+  onShape('lists have pages, newest first', async () => {
     const userId = freshUser();
     const placed: string[] = [];
     for (let count = 0; count < 6; count++) placed.push((await placeOrder(orders, userId)).id);
@@ -213,7 +213,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       newestFirst.slice(0, 4),
       newestFirst.slice(4),
     ]);
-    // A last page that is full is the last all the same.
+    // A full last page has no next one.
     expect(idsOf(await pages<Order>(`${orders}/orders?userId=${userId}&limit=3`))).toEqual([
       newestFirst.slice(0, 3),
       newestFirst.slice(3),
@@ -236,7 +236,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     }
   });
 
-  onShape('each process tells whether it is ready, alive, and what it does', async () => {
+  onShape('each process reports readiness, health and metrics', async () => {
     for (const service of serviceNames) {
       const url = system.url(service);
       const readiness = await eventually(
@@ -244,16 +244,16 @@ describe.for(shapes)('%s', ([, shape]) => {
           const now = await get<Readiness>(`${url}/readyz`);
           return now.status === 'up' && now.consumers[service]?.backlog === 0 && now;
         },
-        { what: `${service} is up and has nothing to do` },
+        { what: `${service} is up without a backlog` },
       );
       expect(readiness.resources).toEqual({
         database: { status: 'up' },
         bus: { status: 'up' },
         mqtt: { status: 'up' },
-        // Whoever runs the flash sale runs its queues.
+        // The queues run in the processes of the flash-sale service.
         ...('flash-sale' in readiness.consumers ? { queues: { status: 'up' } } : {}),
       });
-      // No order here has a ticket, so the flash sale may never have had a message.
+      // No order has a ticket here, so the flash sale may not have had a message.
       const never = service === 'flash-sale' && readiness.consumers[service]?.lastProgressAt === null;
       expect(readiness.consumers[service]).toEqual({
         status: 'up',
@@ -264,7 +264,7 @@ describe.for(shapes)('%s', ([, shape]) => {
 
       const metrics = await call(`${url}/metrics`);
       expect(metrics.headers['content-type']).toMatch(/^text\/plain; version=/);
-      // No order here has a ticket, so the flash sale had nothing to handle.
+      // No order has a ticket here, so the flash sale has handled no message.
       const handled = new RegExp(`^sluice_messages_handled_total{.*service="${service}".*} \\d+$`, 'm');
       if (service === 'flash-sale') expect(metrics.text).not.toMatch(handled);
       else expect(metrics.text).toMatch(handled);
@@ -277,7 +277,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     }
   });
 
-  onShape('what failed is listed for each service, and only for those there are', async () => {
+  onShape('failed messages are listed for each service, and an unknown service is 404', async () => {
     for (const service of serviceNames) {
       expect(await get<Page<FailedMessage>>(`${system.url(service)}/failed-messages/${service}`)).toEqual({
         items: [],
@@ -292,7 +292,7 @@ describe.for(shapes)('%s', ([, shape]) => {
   });
 
   whereSeparate(
-    'while points is away, orders are answered, the other steps go on; then points catches up',
+    'while points is down, orders are accepted and their other steps done; then points catches up',
     async () => {
       const points = system.processes('points');
       for (const process of points) expect(await process.stop()).toEqual({ code: 0, signal: null });
@@ -316,7 +316,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     },
   );
 
-  whereSeparate('what nobody can read is listed as dead, and retried on demand', async () => {
+  whereSeparate('an unreadable message is listed as dead, and retried on demand', async () => {
     const connection = await connectAmqp(String(servers.amqpUrl));
     onTestFinished(() => connection.close());
     const channel = await connection.createConfirmChannel();
@@ -326,7 +326,9 @@ describe.for(shapes)('%s', ([, shape]) => {
     await channel.waitForConfirms();
 
     const list = `${system.url('points')}/failed-messages/points`;
-    const dead = await eventually(async () => (await get<Page<FailedMessage>>(list)).items[0], { what: 'it is dead' });
+    const dead = await eventually(async () => (await get<Page<FailedMessage>>(list)).items[0], {
+      what: 'the message is dead',
+    });
     expect(dead).toEqual({
       id: expect.any(String),
       type: 'order.placed',
@@ -340,7 +342,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       payloadBytes: Buffer.byteLength(poison),
       truncated: false,
     });
-    // The order's own step is done, and a failure of something else about it does not undo that.
+    // The failure does not change the order's step, which is done.
     expect((await completed(orders, subject)).steps.points).toMatchObject({ status: 'done' });
 
     for (const [filter, matches] of [
@@ -355,9 +357,9 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect([retry.status, retry.json()]).toEqual([202, { retried: 1 }]);
     const again = await call(`${list}/retry?status=dead&type=points.awarded`, { method: 'POST' });
     expect([again.status, again.json()]).toEqual([202, { retried: 0, left: 0, truncated: 0 }]);
-    // It is as unreadable as before.
+    // The message is still unreadable.
     await eventually(async () => (await get<Page<FailedMessage>>(`${list}?status=dead`)).items.length === 1, {
-      what: 'it is dead again',
+      what: 'the message is dead again',
     });
   });
 });

@@ -1,6 +1,6 @@
 // Consumes a group's events as a service does, with an inbox and its worker. The handler records its effects in a table
 // without any unique key, so an effect that takes place twice is visible twice.
-import { type Event, eventSchemas } from '../../contracts/events.ts';
+import { type Event, eventSchemas, stepFailed } from '../../contracts/events.ts';
 import type { Receiver, Subscription } from '../../infra/bus/port.ts';
 import type { Topology } from '../../infra/bus/topology.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
@@ -8,8 +8,8 @@ import type { Database } from '../../infra/database/port.ts';
 import type { AnyHandler } from '../../infra/messaging/handler.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
 import { defineStatement, Outbox } from '../../infra/messaging/outbox.ts';
+import { reportDead } from '../../infra/messaging/report-dead.ts';
 import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
-import { failStep } from '../../services/points/fail-step.ts';
 import { type BusProcess, log } from './bus-fixtures.ts';
 
 const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
@@ -60,7 +60,7 @@ export class GroupConsumer {
       schema,
       catalogue: eventSchemas,
       handlers: Object.fromEntries(types.map((type) => [type, handler])),
-      onDead: failStep(outbox),
+      onDead: reportDead(outbox, 'step.failed', stepFailed('points')),
       attempts,
       retryBaseMs: retryMs,
       retryMaxMs: retryMs,

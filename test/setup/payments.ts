@@ -10,7 +10,7 @@ import { z } from 'zod';
 import { type LedgerEntry, ledgerEntry, ledgerPage } from '../../contracts/payments.ts';
 import { serverFolder } from '../../demos/shared/folder.ts';
 import { type Behaviour, behaviour } from '../../simulators/payment-provider/behaviour.ts';
-import { startSimulatedProvider } from '../../simulators/payment-provider/simulated-provider.ts';
+import { SimulatedProvider } from '../../simulators/payment-provider/simulated-provider.ts';
 import { freePort } from '../servers/ports.ts';
 import { processRunner } from '../servers/process-runner.ts';
 import { type LocalServer, retryWithOtherPorts, startServer } from '../servers/server.ts';
@@ -74,11 +74,11 @@ export interface PaymentsInside extends Payments {
 
 export async function startPaymentsInside(): Promise<PaymentsInside> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-payments-'));
-  const provider = await startSimulatedProvider({ dataDir, port: 0, log: pino({ level: 'silent' }) });
+  const provider = await SimulatedProvider.start({ dataDir, port: 0, log: pino({ level: 'silent' }) });
   return {
     ...at(provider.url),
     stop: async () => {
-      await provider.close();
+      await provider.stop();
       await rm(dataDir, { recursive: true });
     },
   };

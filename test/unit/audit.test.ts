@@ -15,15 +15,15 @@ const id = randomUUID();
 const userId = 'ann';
 const steps = (status: OrderFact['steps']['points']) => ({ points: status, coupon: status, notification: status });
 
-const firm: OrderFact = {
+const confirmed: OrderFact = {
   id,
   userId,
   ticketId: null,
-  state: 'firm',
-  everFirm: true,
+  state: 'confirmed',
+  everConfirmed: true,
   open: false,
-  unitToReturn: false,
-  toGiveBack: false,
+  stockReleasePending: false,
+  refundDue: false,
   chargeRetries: 0,
   refundAttempts: 0,
   refundRejected: false,
@@ -31,20 +31,20 @@ const firm: OrderFact = {
   sinceMs: 1_000,
   dueInMs: null,
 };
-const cancelled: OrderFact = { ...firm, state: 'cancelled', steps: steps('reverted') };
-const neverFirm: OrderFact = { ...cancelled, everFirm: false };
+const cancelled: OrderFact = { ...confirmed, state: 'cancelled', steps: steps('reverted') };
+const neverConfirmed: OrderFact = { ...cancelled, everConfirmed: false };
 const waits: OrderFact = {
-  ...firm,
+  ...confirmed,
   state: 'awaiting-payment',
-  everFirm: false,
+  everConfirmed: false,
   open: true,
   steps: steps('pending'),
   dueInMs: 5,
 };
-const open: OrderFact = { ...firm, open: true, steps: steps('pending'), dueInMs: 5 };
+const open: OrderFact = { ...confirmed, open: true, steps: steps('pending'), dueInMs: 5 };
 
 const complete: OrderFacts = {
-  order: firm,
+  order: confirmed,
   points: { id, userId, awards: 1, revokes: 0, points: 59 },
   coupon: { id, userId, active: 1, revoked: 0, skipped: 0 },
   notify: { id, userId, placed: 1, cancelled: 0 },
@@ -56,7 +56,7 @@ const undone: OrderFacts = {
   notify: { ...complete.notify, cancelled: 1 },
 };
 const neverBegun: OrderFacts = {
-  order: neverFirm,
+  order: neverConfirmed,
   points: { ...undone.points, awards: 0 },
   coupon: { ...complete.coupon, active: 0, skipped: 1 },
   notify: { ...undone.notify, placed: 0 },
@@ -68,7 +68,7 @@ describe('an order beside its effects', () => {
     ['completed, without a coupon', { ...complete, coupon: { ...complete.coupon, active: 0, skipped: 1 } }],
     ['cancelled', undone],
     ['cancelled, without a coupon', { ...undone, coupon: { ...undone.coupon, revoked: 0, skipped: 1 } }],
-    ['cancelled before it was firm', neverBegun],
+    ['cancelled before it was confirmed', neverBegun],
     ['waiting for payment', { order: waits }],
     ['under way, no effect yet', { order: open }],
     ['under way, every effect there', { ...complete, order: open }],
@@ -86,7 +86,7 @@ describe('an order beside its effects', () => {
   });
 
   test.each<[RuleName[], Partial<OrderFacts>]>([
-    [['points-missing', 'coupon-missing', 'notification-missing'], { order: firm }],
+    [['points-missing', 'coupon-missing', 'notification-missing'], { order: confirmed }],
     [['points-not-revoked'], { ...undone, points: { ...undone.points, revokes: 0, points: 59 } }],
     [['points-not-zero'], { ...undone, points: { ...undone.points, points: 1 } }],
     [['points-missing', 'points-not-zero'], { ...undone, points: { ...undone.points, awards: 0, points: -59 } }],
@@ -104,8 +104,8 @@ describe('an order beside its effects', () => {
     [['effect-too-early'], { ...neverBegun, points: { ...undone.points, awards: 1 } }],
     [['effect-too-early'], { order: waits, notify: complete.notify }],
     [['effect-other-user'], { ...complete, points: { ...complete.points, userId: 'bob' } }],
-    [['step-wrong'], { ...complete, order: { ...firm, open: true, steps: steps('reverted'), dueInMs: 5 } }],
-    [['order-without-progress'], { ...complete, order: { ...firm, state: null } }],
+    [['step-wrong'], { ...complete, order: { ...confirmed, open: true, steps: steps('reverted'), dueInMs: 5 } }],
+    [['order-without-progress'], { ...complete, order: { ...confirmed, state: null } }],
     [['order-unaccounted'], { ...complete, order: { ...open, dueInMs: null } }],
     [['order-unaccounted'], { order: { ...open, dueInMs: MAX_DUE_MS } }],
     [['points-without-order'], { points: complete.points }],
@@ -117,19 +117,18 @@ describe('an order beside its effects', () => {
   test('says what it waits for', () => {
     expect(waitsFor(waits)).toEqual(['payment']);
     expect(waitsFor({ ...open, steps: { ...steps('done'), coupon: 'failed' } })).toEqual(['coupon (failed)']);
-    expect(waitsFor({ ...cancelled, unitToReturn: true, steps: { ...steps('reverted'), points: 'done' } })).toEqual([
-      'points',
-      'flash sale',
-    ]);
+    expect(
+      waitsFor({ ...cancelled, stockReleasePending: true, steps: { ...steps('reverted'), points: 'done' } }),
+    ).toEqual(['points', 'flash sale']);
     expect(waitsFor({ ...cancelled, steps: { ...steps('reverted'), points: 'failed' } })).toEqual(['points (failed)']);
     const paying: OrderFact = { ...waits, state: 'paying' };
     expect(waitsFor(paying)).toEqual(['the payment provider']);
     expect(waitsFor({ ...paying, chargeRetries: 3 })).toEqual(['the payment provider (attempt 4)']);
-    const refund: OrderFact = { ...cancelled, toGiveBack: true, refundAttempts: 1 };
-    expect(waitsFor(refund)).toEqual(['the payment to be given back']);
-    expect(waitsFor({ ...refund, refundAttempts: 3 })).toEqual(['the payment to be given back (attempt 3)']);
+    const refund: OrderFact = { ...cancelled, refundDue: true, refundAttempts: 1 };
+    expect(waitsFor(refund)).toEqual(['the refund']);
+    expect(waitsFor({ ...refund, refundAttempts: 3 })).toEqual(['the refund (attempt 3)']);
     expect(waitsFor({ ...refund, refundAttempts: 7, refundRejected: true })).toEqual([
-      'the payment to be given back (rejected by the provider, attempt 7)',
+      'the refund (rejected by the provider, attempt 7)',
     ]);
   });
 });
@@ -138,7 +137,7 @@ describe('a ticket beside its order', () => {
   const orderId = randomUUID();
   const sold: TicketFact = { id, userId, status: 'ordered', orderId, sinceMs: 1, dueInMs: null };
   const held: TicketFact = { ...sold, status: 'accepted', orderId: null, dueInMs: 5 };
-  const placed: TicketOrderFact = { id, orders: 1, orderId, userId, state: 'firm', unitToReturn: false };
+  const placed: TicketOrderFact = { id, orders: 1, orderId, userId, state: 'confirmed', stockReleasePending: false };
   const over: TicketOrderFact = { ...placed, state: 'cancelled' };
 
   test.each<[string, { ticket?: TicketFact; order?: TicketOrderFact }]>([
@@ -152,7 +151,7 @@ describe('a ticket beside its order', () => {
       { ticket: { ...held, status: 'awaiting-payment', orderId }, order: { ...placed, state: 'paying' } },
     ],
     ['released', { ticket: { ...sold, status: 'released' }, order: over }],
-    ['about to be released', { ticket: sold, order: { ...over, unitToReturn: true } }],
+    ['about to be released', { ticket: sold, order: { ...over, stockReleasePending: true } }],
   ])('is right: %s', (_, facts) => {
     expect(judgeTicket(facts)).toEqual([]);
   });
@@ -164,10 +163,10 @@ describe('a ticket beside its order', () => {
     [['ticket-orders-doubled'], { ticket: sold, order: { ...placed, orders: 2 } }],
     [['ticket-other-user'], { ticket: sold, order: { ...placed, userId: 'bob' } }],
     [['ticket-too-early'], { ticket: { ...held, status: 'queued' }, order: placed }],
-    [['ticket-not-firm'], { ticket: sold, order: { ...placed, state: 'awaiting-payment' } }],
-    [['unit-not-returned'], { ticket: sold, order: over }],
-    [['unit-not-returned'], { ticket: held, order: over }],
-    [['unit-returned'], { ticket: { ...sold, status: 'released' }, order: placed }],
+    [['ticket-not-confirmed'], { ticket: sold, order: { ...placed, state: 'awaiting-payment' } }],
+    [['stock-not-released'], { ticket: sold, order: over }],
+    [['stock-not-released'], { ticket: held, order: over }],
+    [['stock-released'], { ticket: { ...sold, status: 'released' }, order: placed }],
     [['ticket-unaccounted'], { ticket: { ...held, dueInMs: null } }],
   ])('is wrong: %j', (rules, facts) => {
     expect(judgeTicket(facts)).toEqual(rules);

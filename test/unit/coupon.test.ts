@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type CouponRules, decide } from '../../services/coupon/coupon.ts';
+import { type CouponRules, decide } from '../../services/coupon/decide-coupon.ts';
 
 const rules: CouponRules = { percent: 5, minMajorUnits: 50 };
 
@@ -16,13 +16,13 @@ test.each([
   expect(decide({ total, currency }, rules)).toEqual(decision);
 });
 
-test('a coupon of nothing is none', () => {
+test('an amount that rounds down to 0 is no coupon', () => {
   const reason = '5 % of the total is less than the smallest coin';
   expect(decide({ total: 19, currency: 'JPY' }, { percent: 5, minMajorUnits: 0 })).toEqual({ reason });
   expect(decide({ total: 5_000, currency: 'GBP' }, { percent: 0, minMajorUnits: 50 })).toHaveProperty('reason');
 });
 
-test('an amount is the exact percentage rounded down, however large the total', () => {
+test('the amount is the exact percentage, rounded down, of any total', () => {
   const percents = fc.integer({ min: 1, max: 100 });
   fc.assert(
     fc.property(fc.integer({ min: 100, max: Number.MAX_SAFE_INTEGER }), percents, (total, percent) => {

@@ -9,16 +9,16 @@ describe('money', () => {
     ['KWD', 1_000],
     ['IQD', 1_000], // where Intl says 1
     ['CLF', 10_000],
-  ])('%s has %i minor units in a major one, as ISO 4217 says', (code, units) => {
+  ])('%s has %i minor units in a major unit, by ISO 4217', (code, units) => {
     expect(minorUnitsPerMajor(code)).toBe(units);
     expect(currency.safeParse(code).success).toBe(true);
   });
 
-  test.each(['gbp', 'GBP ', 'XYZ', 'XAU', '', 'constructor', null])('%j is no currency', (code) => {
+  test.each(['gbp', 'GBP ', 'XYZ', 'XAU', '', 'constructor', null])('%j is not a currency', (code) => {
     expect(currency.safeParse(code).success).toBe(false);
   });
 
-  test('a code that is none has no minor units', () => {
+  test('an unknown code has no minor units', () => {
     expect(() => minorUnitsPerMajor('XYZ')).toThrow(RangeError);
   });
 
@@ -33,7 +33,7 @@ describe('money', () => {
     expect(formatMoney(amount, code)).toBe(written);
   });
 
-  test('no digit is lost in writing', () => {
+  test('formatting loses no digit', () => {
     const codes = fc.constantFrom('GBP', 'JPY', 'KWD', 'CLF');
     fc.assert(
       fc.property(fc.maxSafeNat(), codes, (amount, code) => {

@@ -2,25 +2,25 @@ import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, test } from 'vitest';
 import type { Event, EventData, StepResult } from '../../contracts/events.ts';
 import type { PlaceOrderRequest, StepName } from '../../contracts/orders.ts';
-import { fingerprint, newOrder, placedOrder, reportedSteps, shownStep } from '../../services/order/order.ts';
+import { fingerprint, newOrder, placedOrder, shownStep, stepReport } from '../../services/order/order.ts';
 
 const mug = { sku: 'MUG', name: 'Mug', quantity: 3, unitPrice: 1_999 };
 const request: PlaceOrderRequest = { userId: 'alice', currency: 'GBP', items: [mug] };
 const ids = { id: uuidv7(), placedEventId: uuidv7() };
 
 describe('a new order', () => {
-  test('is what was asked for, and what it comes to', () => {
+  test('has the items of its request, and their total', () => {
     const order = newOrder({ ...request, items: [mug, { sku: 'PIN', quantity: 2, unitPrice: 1 }] }, undefined, ids);
     expect(order).toMatchObject({ ...ids, userId: 'alice', currency: 'GBP', total: 5_999 });
     expect([order.idempotencyKey, order.requestHash]).toEqual([undefined, undefined]);
   });
 
-  test('remembers the request that used its key', () => {
+  test('keeps the fingerprint of the request that used its key', () => {
     const order = newOrder(request, 'key', ids);
     expect([order.idempotencyKey, order.requestHash]).toEqual(['key', fingerprint(request)]);
   });
 
-  test('is answered with its steps pending, and without what is nobody’s business', () => {
+  test('is shown with pending steps and without internal fields', () => {
     const order = newOrder(request, 'key', ids);
     expect(placedOrder(order, new Date('2026-11-20T10:11:12.345Z'))).toEqual({
       id: ids.id,
@@ -34,7 +34,7 @@ describe('a new order', () => {
 });
 
 describe('the fingerprint of a request', () => {
-  test('does not depend on the order of its keys', () => {
+  test('does not depend on the order of keys', () => {
     const { sku, name, quantity, unitPrice } = mug;
     const same = { items: [{ unitPrice, quantity, name, sku }], currency: 'GBP', userId: 'alice' };
     expect(fingerprint(same)).toBe(fingerprint(request));
@@ -49,11 +49,11 @@ describe('the fingerprint of a request', () => {
     ['absent name', { ...request, items: [{ sku: 'MUG', quantity: 3, unitPrice: 1_999 }] }],
     ['number of items', { ...request, items: [mug, mug] }],
   ];
-  test.each(others)('tells another %s', (_what, other) => {
+  test.each(others)('differs for another %s', (_what, other) => {
     expect(fingerprint(other)).not.toBe(fingerprint(request));
   });
 
-  test('tells items in another order, and borders between texts', () => {
+  test('differs for another order of items, and for other boundaries between texts', () => {
     const of = (...skus: string[]) =>
       fingerprint({ ...request, items: skus.map((sku) => ({ sku, quantity: 1, unitPrice: 1 })) });
     expect(of('a', 'b')).not.toBe(of('b', 'a'));
@@ -61,7 +61,7 @@ describe('the fingerprint of a request', () => {
   });
 });
 
-describe('what results say about orders', () => {
+describe('the report of a result', () => {
   const time = '2026-11-20T10:11:12.345Z';
   const event = <T extends StepResult>(type: T, data: EventData<T>): Event<StepResult> =>
     ({
@@ -79,26 +79,28 @@ describe('what results say about orders', () => {
   const awarded = event('points.awarded', { orderId, userId, points: 59 });
   const failed = (step: StepName) => event('step.failed', { orderId, step, eventId: uuidv7(), error: 'no luck' });
 
-  test('each result is about its step', () => {
+  test('each result reports its step', () => {
     const coupon = { orderId, userId, couponId: uuidv7(), amount: 299, currency: 'GBP', expiresAt: time };
     const sent = { orderId, userId, notificationId: uuidv7(), kind: 'order.placed' as const };
-    expect(reportedSteps([awarded, event('coupon.issued', coupon), event('notification.sent', sent)])).toEqual([
-      {
-        orderId,
-        points: { status: 'done', at: time, detail: '59 points' },
-        coupon: { status: 'done', at: time, detail: '2.99 GBP' },
-        notification: { status: 'done', at: time },
-      },
-    ]);
-    expect(reportedSteps([event('coupon.skipped', { orderId, userId, reason: 'too small' })])).toEqual([
-      { orderId, coupon: { status: 'skipped', at: time, detail: 'too small' } },
-    ]);
-    expect(reportedSteps([failed('notification')])).toEqual([
-      { orderId, notification: { status: 'failed', at: time } },
-    ]);
+    const results = [
+      awarded,
+      event('coupon.issued', coupon),
+      event('notification.sent', sent),
+      event('coupon.skipped', { orderId, userId, reason: 'too small' }),
+      failed('notification'),
+    ];
+    expect(results.map(stepReport)).toEqual(
+      [
+        { name: 'points', step: { status: 'done', at: time, detail: '59 points' } },
+        { name: 'coupon', step: { status: 'done', at: time, detail: '2.99 GBP' } },
+        { name: 'notification', step: { status: 'done', at: time } },
+        { name: 'coupon', step: { status: 'skipped', at: time, detail: 'too small' } },
+        { name: 'notification', step: { status: 'failed', at: time } },
+      ].map((report) => ({ orderId, ...report, reversalFailed: false })),
+    );
   });
 
-  test('clients see no internal error, not even one that 0.1.0 stored', () => {
+  test('hides an internal error that 0.1.0 stored', () => {
     const stored = { status: 'failed', at: time, detail: 'connect ECONNREFUSED 10.1.2.3:5432' } as const;
     expect(shownStep(stored, undefined)).toEqual({
       status: 'failed',
@@ -107,30 +109,13 @@ describe('what results say about orders', () => {
     });
   });
 
-  test('a reversal that failed is told beside the step', () => {
+  test('a step that cannot be reverted is a failed reversal', () => {
     const data = { orderId, step: 'points' as const, eventId: uuidv7(), of: 'order.cancelled', error: 'no luck' };
-    expect(reportedSteps([awarded, event('step.failed', data)])).toEqual([
-      {
-        orderId,
-        points: { status: 'done', at: time, detail: '59 points' },
-        failedReversals: { points: time },
-      },
-    ]);
-  });
-
-  test('of two about one step the one that is further along counts, in whatever order they come', () => {
-    for (const events of [
-      [awarded, failed('points')],
-      [failed('points'), awarded],
-    ]) {
-      expect(reportedSteps(events)).toEqual([{ orderId, points: { status: 'done', at: time, detail: '59 points' } }]);
-    }
-  });
-
-  test('orders come sorted, so that two processes lock them in the same order', () => {
-    const of = (last: string) =>
-      event('points.awarded', { orderId: `01993a5e-0000-7000-8000-00000000000${last}`, userId, points: 1 });
-    const sorted = reportedSteps([of('3'), of('1'), of('2'), of('1')]).map((report) => report.orderId.at(-1));
-    expect(sorted).toEqual(['1', '2', '3']);
+    expect(stepReport(event('step.failed', data))).toEqual({
+      orderId,
+      name: 'points',
+      step: { status: 'failed', at: time },
+      reversalFailed: true,
+    });
   });
 });

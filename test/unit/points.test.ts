@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { pointsFor } from '../../services/points/points.ts';
+import { pointsFor } from '../../services/points/award-points.ts';
 
 test.each([
   [1_999, 'GBP', 1, 19],
@@ -10,11 +10,11 @@ test.each([
   [1_999, 'KWD', 1, 1],
   [1_999, 'GBP', 10, 190],
   [1_999, 'GBP', 0, 0],
-])('%i %s at %i for each whole major unit are %i points', (total, currency, perMajorUnit, points) => {
+])('%i %s at %i points for each whole major unit: %i points', (total, currency, perMajorUnit, points) => {
   expect(pointsFor({ total, currency }, perMajorUnit)).toBe(points);
 });
 
-test('however large the total, points can be counted exactly', () => {
+test('the points of any total are a safe integer', () => {
   fc.assert(
     fc.property(
       fc.maxSafeNat(),

@@ -42,10 +42,10 @@ function judgePoints(order: OrderFact, fact: PointsFact | undefined): RuleName[]
   const { awards = 0, revokes = 0, points = 0 } = fact ?? {};
   const wrong: RuleName[] = [];
   if (awards > 1 || revokes > 1) wrong.push('points-doubled');
-  if (awards > 0 && !order.everFirm) wrong.push('effect-too-early');
+  if (awards > 0 && !order.everConfirmed) wrong.push('effect-too-early');
   if (order.state !== 'cancelled' && revokes > 0) wrong.push('points-revoked');
   if (!settled(order, 'points')) return wrong;
-  if (order.everFirm && awards === 0) wrong.push('points-missing');
+  if (order.everConfirmed && awards === 0) wrong.push('points-missing');
   if (order.state === 'cancelled') {
     if (revokes === 0) wrong.push('points-not-revoked');
     else if (points !== 0) wrong.push('points-not-zero');
@@ -57,8 +57,11 @@ function judgeCoupon(order: OrderFact, fact: CouponFact | undefined): RuleName[]
   const { active = 0, revoked = 0, skipped = 0 } = fact ?? {};
   const wrong: RuleName[] = [];
   if (active + revoked + skipped > 1) wrong.push('coupon-doubled');
-  // Of an order that was cancelled before it was firm, the decision is that there is no coupon.
-  if ((order.state !== 'cancelled' && !order.everFirm && skipped > 0) || (!order.everFirm && active + revoked > 0))
+  // Of an order that was cancelled before it was confirmed, the decision is that there is no coupon.
+  if (
+    (order.state !== 'cancelled' && !order.everConfirmed && skipped > 0) ||
+    (!order.everConfirmed && active + revoked > 0)
+  )
     wrong.push('effect-too-early');
   if (order.state !== 'cancelled' && revoked > 0) wrong.push('coupon-revoked');
   if (!settled(order, 'coupon')) return wrong;
@@ -71,10 +74,10 @@ function judgeNotifications(order: OrderFact, fact: NotifyFact | undefined): Rul
   const { placed = 0, cancelled = 0 } = fact ?? {};
   const wrong: RuleName[] = [];
   if (placed > 1 || cancelled > 1) wrong.push('notification-doubled');
-  if (placed > 0 && !order.everFirm) wrong.push('effect-too-early');
+  if (placed > 0 && !order.everConfirmed) wrong.push('effect-too-early');
   if (order.state !== 'cancelled' && cancelled > 0) wrong.push('notification-wrong');
   if (!settled(order, 'notification')) return wrong;
-  if ((order.everFirm && placed === 0) || (order.state === 'cancelled' && cancelled === 0))
+  if ((order.everConfirmed && placed === 0) || (order.state === 'cancelled' && cancelled === 0))
     wrong.push('notification-missing');
   return wrong;
 }
@@ -91,7 +94,7 @@ export const willBeTakenUp = (dueInMs: number | null) => dueInMs !== null && due
 
 /** What an open order waits for. */
 export function waitsFor(order: OrderFact): string[] {
-  const { state, steps, unitToReturn, toGiveBack } = order;
+  const { state, steps, stockReleasePending, refundDue } = order;
   if (state === 'awaiting-payment') return ['payment'];
   if (state === 'paying') return [`the payment provider${attempt(order.chargeRetries + 1)}`];
   const end = state === 'cancelled' ? ['reverted'] : ['done', 'skipped'];
@@ -99,12 +102,12 @@ export function waitsFor(order: OrderFact): string[] {
     ...stepNames
       .filter((name) => !end.includes(steps[name]))
       .map((name) => (steps[name] === 'failed' ? `${name} (failed)` : name)),
-    ...(unitToReturn ? ['flash sale'] : []),
-    ...(toGiveBack ? [refund(order)] : []),
+    ...(stockReleasePending ? ['flash sale'] : []),
+    ...(refundDue ? [refund(order)] : []),
   ];
 }
 
 const attempt = (number: number) => (number > 1 ? ` (attempt ${number})` : '');
 
 const refund = ({ refundRejected, refundAttempts }: OrderFact) =>
-  `the payment to be given back${refundRejected ? ` (rejected by the provider, attempt ${refundAttempts})` : attempt(refundAttempts)}`;
+  `the refund${refundRejected ? ` (rejected by the provider, attempt ${refundAttempts})` : attempt(refundAttempts)}`;

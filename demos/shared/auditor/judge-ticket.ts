@@ -20,19 +20,19 @@ function judgeWithoutOrder({ status, orderId, dueInMs }: TicketFact): RuleName[]
   return waiting(status) && !willBeTakenUp(dueInMs) ? ['ticket-unaccounted'] : [];
 }
 
-function judgeWithOrder({ status, dueInMs }: TicketFact, { state, unitToReturn }: TicketOrderFact): RuleName[] {
+function judgeWithOrder({ status, dueInMs }: TicketFact, { state, stockReleasePending }: TicketOrderFact): RuleName[] {
   switch (status) {
     case 'queued':
     case 'failed':
       return ['ticket-too-early'];
     case 'released':
-      return state === 'cancelled' ? [] : ['unit-returned'];
+      return state === 'cancelled' ? [] : ['stock-released'];
     case 'ordered':
-      if (state === 'cancelled') return unitToReturn ? [] : ['unit-not-returned'];
-      return state === 'firm' ? [] : ['ticket-not-firm'];
+      if (state === 'cancelled') return stockReleasePending ? [] : ['stock-not-released'];
+      return state === 'confirmed' ? [] : ['ticket-not-confirmed'];
     case 'accepted':
     case 'awaiting-payment':
-      if (state === 'cancelled' && !unitToReturn) return ['unit-not-returned'];
+      if (state === 'cancelled' && !stockReleasePending) return ['stock-not-released'];
       return willBeTakenUp(dueInMs) ? [] : ['ticket-unaccounted'];
   }
 }

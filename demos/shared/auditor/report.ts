@@ -50,9 +50,9 @@ export const offencesOf = ({ offences }: AuditResult): AuditReport['offences'] =
 
 export function renderAuditReport(report: AuditReport): string[] {
   const { counts, tookMs, repaired } = report;
-  const { firm, cancelled, awaitingPayment } = counts.orders;
+  const { confirmed, cancelled, awaitingPayment } = counts.orders;
   const lines = [
-    `audited  ${count(firm + cancelled + awaitingPayment)} orders (${count(firm)} firm, ${count(cancelled)} cancelled, ` +
+    `audited  ${count(confirmed + cancelled + awaitingPayment)} orders (${count(confirmed)} confirmed, ${count(cancelled)} cancelled, ` +
       `${count(awaitingPayment)} awaiting payment), ${count(counts.points)} points entries, ${count(counts.coupons)} ` +
       `coupon decisions, ${count(counts.notifications)} notifications, ${count(counts.tickets)} tickets of ` +
       `${count(counts.sales)} sales, in ${duration(tookMs)}`,

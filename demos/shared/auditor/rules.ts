@@ -10,7 +10,7 @@ interface Rule {
 const define = <Name extends string>(named: Record<Name, Rule>): Readonly<Record<Name, Rule>> => named;
 
 export const invariants = {
-  I1: 'every firm order has one points entry, one coupon decision and its notification; a cancelled one keeps nothing',
+  I1: 'every confirmed order has one points entry, one coupon decision and its notification; a cancelled one keeps nothing',
   I2: 'no effect without an order',
   I4: 'stock = remaining + held + sold, as the tickets say; a user has one live ticket at most, a ticket one order',
   I6: 'each request without a reply has been sent, and will be resent',
@@ -30,7 +30,7 @@ export const rules = define({
   'notification-missing': { invariant: 'I1', text: 'no notification', mends: true },
   'notification-doubled': { invariant: 'I1', text: 'more than one notification of a kind' },
   'notification-wrong': { invariant: 'I1', text: 'a notification of what is not so' },
-  'effect-too-early': { invariant: 'I1', text: 'an effect, and the order was never firm' },
+  'effect-too-early': { invariant: 'I1', text: 'an effect, and the order was never confirmed' },
   'effect-other-user': { invariant: 'I1', text: 'an effect for another user than the order’s' },
   'step-wrong': { invariant: 'I1', text: 'a step counts as reverted, and the order is not cancelled' },
 
@@ -49,9 +49,9 @@ export const rules = define({
   'ticket-orders-doubled': { invariant: 'I4', text: 'a ticket with more than one order' },
   'ticket-other-user': { invariant: 'I4', text: 'the order of another user' },
   'ticket-too-early': { invariant: 'I4', text: 'an order, and the ticket is not out of the queue' },
-  'ticket-not-firm': { invariant: 'I4', text: 'ordered, and the order is not firm' },
-  'unit-not-returned': { invariant: 'I4', text: 'the order is cancelled, and its unit is not back', mends: true },
-  'unit-returned': { invariant: 'I4', text: 'the unit is back, and the order is not cancelled' },
+  'ticket-not-confirmed': { invariant: 'I4', text: 'ordered, and the order is not confirmed' },
+  'stock-not-released': { invariant: 'I4', text: 'the order is cancelled, and its stock is not released', mends: true },
+  'stock-released': { invariant: 'I4', text: 'the stock is released, and the order is not cancelled' },
 
   'order-without-progress': { invariant: 'I6', text: 'nobody knows how far the order is' },
   'order-unaccounted': { invariant: 'I6', text: 'waits for answers that nobody asks for', mends: true },

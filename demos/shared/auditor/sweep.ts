@@ -21,7 +21,7 @@ export interface Overdue {
 }
 
 export interface Counts {
-  orders: { firm: number; cancelled: number; awaitingPayment: number };
+  orders: { confirmed: number; cancelled: number; awaitingPayment: number };
   points: number;
   coupons: number;
   notifications: number;
@@ -44,7 +44,7 @@ export interface Sweep {
 /** `onProgress` is told how many orders and tickets were looked at so far. */
 export async function sweep(client: FactsClient, settleMs: number, onProgress: (seen: number) => void): Promise<Sweep> {
   const counts: Counts = {
-    orders: { firm: 0, cancelled: 0, awaitingPayment: 0 },
+    orders: { confirmed: 0, cancelled: 0, awaitingPayment: 0 },
     points: 0,
     coupons: 0,
     notifications: 0,
@@ -98,10 +98,10 @@ export async function sweep(client: FactsClient, settleMs: number, onProgress: (
       if (ticket) counts.tickets++;
       if (ticket && waiting(ticket.status)) {
         counts.underWay.tickets++;
-        // Of one whose order waits for payment, or for its unit to be back, the order tells.
+        // Of one whose order waits for payment, or for its stock to be released, the order tells.
         const { sinceMs, dueInMs } = ticket;
         if (!order) overdue(overdueTickets, { id, waitsFor: ['its order'], sinceMs, dueInMs });
-        else if (order.state === 'firm')
+        else if (order.state === 'confirmed')
           overdue(overdueTickets, { id, waitsFor: ['word that its order is placed'], sinceMs, dueInMs });
       }
       const wrong = judgeTicket(facts);
@@ -122,7 +122,7 @@ export async function sweep(client: FactsClient, settleMs: number, onProgress: (
 }
 
 function countOrder(counts: Counts, { order, points, coupon, notify }: Partial<OrderFacts>): void {
-  if (order?.state === 'firm') counts.orders.firm++;
+  if (order?.state === 'confirmed') counts.orders.confirmed++;
   else if (order?.state === 'cancelled') counts.orders.cancelled++;
   else if (order) counts.orders.awaitingPayment++;
   if (points) counts.points += points.awards + points.revokes;

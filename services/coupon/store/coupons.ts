@@ -1,6 +1,7 @@
 // The coupon service's SQL.
 import type { Coupon } from '../../../contracts/users.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
+import { newestFirst } from '../../../infra/database/sql.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
 
 const SCHEMA = 'sluice_coupon';
@@ -10,13 +11,13 @@ export interface NewDecision {
   readonly eventId: string;
   readonly orderId: string;
   readonly userId: string;
-  /** Null for an order that was never firm. */
+  /** Null for an order that was never confirmed. */
   readonly currency: string | null;
   readonly amount?: number;
   readonly reason?: string;
 }
 
-/** Writes an order's decision, once: a second one for the same order changes nothing. */
+/** Writes one decision for each order; a second one changes nothing. */
 export async function insertDecisions(
   tx: Transaction,
   decisions: readonly NewDecision[],
@@ -28,13 +29,13 @@ export async function insertDecisions(
        CASE WHEN amount IS NOT NULL THEN now() + $2::integer * interval '1 day' END, reason, "eventId"
      FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text, currency text,
        amount bigint, reason text)
-     ORDER BY "orderId" -- a placing and a cancellation in two processes meet at the same keys
+     ORDER BY "orderId" -- two processes that write the same keys in opposite order deadlock
      ON CONFLICT (order_id) DO NOTHING`,
     [JSON.stringify(decisions), validDays],
   );
 }
 
-/** Revokes what was decided for orders, once. `eventId`: of the event that reports it. */
+/** Revokes the decision of each order, once. `eventId`: of the event that reports it. */
 export async function revokeDecisions(
   tx: Transaction,
   revokes: readonly { readonly orderId: string; readonly eventId: string }[],
@@ -47,7 +48,7 @@ export async function revokeDecisions(
   );
 }
 
-/** The last result of each of the orders in $1, as it was first reported. */
+/** The latest result of each order: the same event each time. */
 export const RESULTS = defineStatement({
   events: `SELECT COALESCE(revoked_event_id, event_id) AS event_id,
     CASE WHEN revoked_at IS NOT NULL THEN 'coupon.revoked' WHEN amount IS NULL THEN 'coupon.skipped'
@@ -64,29 +65,15 @@ export const RESULTS = defineStatement({
   params: (orderIds: readonly string[]) => [orderIds],
 });
 
-export async function listCoupons(
+export const listCoupons = (
   database: Database,
   userId: string,
   after: string | undefined,
   limit: number,
-): Promise<Coupon[]> {
-  const rows = await database.query<{
-    id: string;
-    order_id: string;
-    amount: number;
-    currency: string;
-    status: Coupon['status'];
-    expires_at: Date;
-  }>(
-    `SELECT id, order_id, amount, currency, expires_at,
+): Promise<Coupon[]> =>
+  database.query(
+    `SELECT id, order_id AS "orderId", amount, currency, ${SCHEMA}.iso(expires_at) AS "expiresAt",
        CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired' ELSE 'active' END AS status
-     FROM ${SCHEMA}.decisions
-     WHERE user_id = $1 AND amount IS NOT NULL AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3`,
+     FROM ${SCHEMA}.decisions WHERE user_id = $1 AND amount IS NOT NULL ${newestFirst()}`,
     [userId, after ?? null, limit],
   );
-  return rows.map(({ order_id, expires_at, ...coupon }) => ({
-    ...coupon,
-    orderId: order_id,
-    expiresAt: expires_at.toISOString(),
-  }));
-}

@@ -1,6 +1,7 @@
 // The notify service's SQL.
 import type { Notification } from '../../../contracts/users.ts';
 import type { Database } from '../../../infra/database/port.ts';
+import { newestFirst } from '../../../infra/database/sql.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
 
 const SCHEMA = 'sluice_notify';
@@ -22,7 +23,7 @@ export const STORE_NOTIFICATIONS = defineStatement({
       SELECT id, "orderId", "userId", kind, text, "eventId"
       FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text, kind text,
         text text)
-      ORDER BY "orderId", kind -- a placing and a cancellation in two processes meet at the same keys
+      ORDER BY "orderId", kind -- two processes that write the same keys in opposite order deadlock
       ON CONFLICT (order_id, kind) DO NOTHING
       RETURNING id, order_id, user_id, kind, text, at
     )`,
@@ -35,7 +36,7 @@ export const STORE_NOTIFICATIONS = defineStatement({
   ],
 });
 
-/** The last result of each of the orders in $1, as it was first reported. */
+/** The latest result of each order: the same event each time. */
 export const SENT = defineStatement({
   events: `SELECT DISTINCT ON (order_id) event_id, 'notification.sent' AS type, order_id AS subject, at AS time,
     json_build_object('orderId', order_id, 'userId', user_id, 'notificationId', id, 'kind', kind)::text AS data
@@ -43,22 +44,14 @@ export const SENT = defineStatement({
   params: (orderIds: readonly string[]) => [orderIds],
 });
 
-export async function listNotifications(
+export const listNotifications = (
   database: Database,
   userId: string,
   after: string | undefined,
   limit: number,
-): Promise<Notification[]> {
-  const rows = await database.query<{
-    id: string;
-    order_id: string;
-    kind: Notification['kind'];
-    text: string;
-    at: Date;
-  }>(
-    `SELECT id, order_id, kind, text, at FROM ${SCHEMA}.notifications
-     WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3`,
+): Promise<Notification[]> =>
+  database.query(
+    `SELECT id, order_id AS "orderId", kind, text, ${SCHEMA}.iso(at) AS at FROM ${SCHEMA}.notifications
+     WHERE user_id = $1 ${newestFirst()}`,
     [userId, after ?? null, limit],
   );
-  return rows.map(({ id, order_id: orderId, kind, text, at }) => ({ id, orderId, kind, text, at: at.toISOString() }));
-}

@@ -1,20 +1,21 @@
-// The payment provider over HTTP (api.ts). Every call is repeatable, so whatever is no clear answer is PaymentUnknown.
+// The payment provider over HTTP (contracts/payments.ts). Every call may be repeated, so anything but a clear response
+// is PaymentUnknown.
 import { Pool } from 'undici';
 import type { z } from 'zod';
 import { cancelAnswer, chargeAnswer, type chargeRequest } from '../../../contracts/payments.ts';
 import { type PaymentProvider, PaymentUnknown } from './port.ts';
 
-/** Calls under way at a time; further ones wait, within their own time. */
+/** Concurrent calls; further ones wait, and waiting counts towards their timeout. */
 const CONNECTIONS = 64;
-/** An answer has some ten bytes. */
-const MAX_ANSWER_BYTES = 16 * 1024;
-/** Statuses below 500 that say "later": request timeout, too early, too many requests. */
-const LATER = [408, 425, 429];
+/** A response has some ten bytes. */
+const MAX_RESPONSE_BYTES = 16 * 1024;
+/** Statuses below 500 after which a call may be repeated: request timeout, too early, too many requests. */
+const RETRYABLE = [408, 425, 429];
 
 export interface HttpProviderOptions {
-  /** http or https; a path stands before every route. */
+  /** http or https; a path is the prefix of every route. */
   readonly url: string;
-  /** From a call to the end of its answer. */
+  /** From a call to the end of its response. */
   readonly timeoutMs: number;
 }
 
@@ -26,14 +27,13 @@ export function openHttpProvider({ url, timeoutMs }: HttpProviderOptions): Payme
     connectTimeout: timeoutMs,
     headersTimeout: timeoutMs,
     bodyTimeout: timeoutMs,
-    maxResponseSize: MAX_ANSWER_BYTES,
+    maxResponseSize: MAX_RESPONSE_BYTES,
   });
 
   const call = async <S extends z.ZodType>(
     method: 'PUT' | 'DELETE',
     orderId: string,
-    answers: S,
-    body?: z.infer<typeof chargeRequest>,
+    { schema, body }: { readonly schema: S; readonly body?: z.infer<typeof chargeRequest> },
   ): Promise<z.output<S>> => {
     const { status, text } = await pool
       .request({
@@ -43,31 +43,32 @@ export function openHttpProvider({ url, timeoutMs }: HttpProviderOptions): Payme
         body: body ? JSON.stringify(body) : null,
         signal: AbortSignal.timeout(timeoutMs),
       })
-      .then(async (answer) => ({ status: answer.statusCode, text: await answer.body.text() }))
+      .then(async (response) => ({ status: response.statusCode, text: await response.body.text() }))
       .catch((error) => {
-        throw unknown(`${origin} gave no answer to ${method} for order ${orderId}: ${reasonOf(error)}`, error);
+        throw unknown(`${origin} did not respond to ${method} for order ${orderId}: ${reasonOf(error)}`, error);
       });
-    if (status >= 400 && status < 500 && !LATER.includes(status))
+    if (status >= 400 && status < 500 && !RETRYABLE.includes(status))
       throw new Error(`the payment provider rejects ${method} for order ${orderId}: ${status} ${text.slice(0, 500)}`);
-    const parsed = answers.safeParse(status === 200 ? parseJson(text) : undefined);
+    const parsed = schema.safeParse(status === 200 ? parseJson(text) : undefined);
     if (!parsed.success)
-      throw unknown(`${origin} answered ${method} for order ${orderId} with ${status} ${text.slice(0, 200)}`);
+      throw unknown(`${origin} responded to ${method} for order ${orderId} with ${status} ${text.slice(0, 200)}`);
     return parsed.data;
   };
 
   return {
     charge: async ({ orderId, amount, currency }) =>
-      (await call('PUT', orderId, chargeAnswer, { amount, currency })).outcome,
+      (await call('PUT', orderId, { schema: chargeAnswer, body: { amount, currency } })).outcome,
     cancel: async (orderId) => {
-      await call('DELETE', orderId, cancelAnswer);
+      await call('DELETE', orderId, { schema: cancelAnswer });
     },
     close: () => pool.destroy(),
   };
 }
 
-const unknown = (what: string, cause?: unknown) => new PaymentUnknown(`the payment provider at ${what}`, { cause });
+const unknown = (message: string, cause?: unknown) =>
+  new PaymentUnknown(`the payment provider at ${message}`, { cause });
 
-/** Of a host with several addresses, the first one's. */
+/** For a host with several addresses, the reason of the first. */
 function reasonOf(error: unknown): string {
   const first = error instanceof AggregateError ? error.errors[0] : error;
   return first instanceof Error ? first.message : String(first);

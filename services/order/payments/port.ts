@@ -1,5 +1,5 @@
-// What the order service needs of whoever takes the money. The order's id is the idempotency key of every call, so
-// that whoever does not know what happened may ask again and never charges twice.
+// The payment provider, as the order service needs it. The order's id is the idempotency key of every call, so a caller
+// that got no response repeats the call without charging twice.
 
 export interface Charge {
   /** The idempotency key: one order, at most one charge. */
@@ -11,31 +11,31 @@ export interface Charge {
 }
 
 /**
- * - `approved`: the amount is charged. This is final: the same charge answers `approved` again and charges nothing more
- *   (until it is cancelled).
- * - `declined`: nothing is charged, or what was charged is given back. It may be tried again and may then be approved,
- *   unless the key was cancelled: then it is declined for good.
+ * - `approved`: the amount is charged. Repeating the charge resolves with `approved` and charges nothing more, until
+ *   the key is cancelled.
+ * - `declined`: nothing is charged, or the charge is refunded. A later attempt may be approved, unless the key is
+ *   cancelled.
  */
 export type ChargeOutcome = 'approved' | 'declined';
 
 export interface PaymentProvider {
   /**
-   * Charges an order once, however often and however concurrently it is asked.
-   * Rejects with PaymentUnknown where no answer came: it may have been charged, or may yet be. Ask again, or cancel.
-   * Any other rejection is a mistake of the caller's (another amount under the same key), which repeating does not mend.
+   * Charges an order once, however often and concurrently it is called. Rejects with PaymentUnknown if no response
+   * came: the order is charged, will be or will not, so repeat the call or cancel the key. Any other rejection is the
+   * caller's mistake, such as another amount under the same key, and repeating does not help.
    */
   charge(charge: Charge): Promise<ChargeOutcome>;
   /**
-   * Ends an order's key: what was charged under it is given back, once, and nothing can be charged under it later, not
-   * even by a charge that is on its way. Works before any charge; repeated, it changes nothing.
-   * Rejects with PaymentUnknown where no answer came: repeat it until it resolves.
+   * Ends an order's key: refunds its charge, once, and prevents later charges, including one that is on its way. Works
+   * before any charge; repeating it changes nothing. Rejects with PaymentUnknown if no response came: repeat it until
+   * it resolves.
    */
   cancel(orderId: string): Promise<void>;
-  /** Ends the connections; calls on their way reject with PaymentUnknown. */
+  /** Closes the connections; calls under way reject with PaymentUnknown. */
   close(): Promise<void>;
 }
 
-/** The provider gave no answer (away, rejected, timed out, 5xx, unreadable): whether it acted is not known. */
+/** The provider gave no clear response (unreachable, timeout, 5xx, unreadable) and may have acted or not. */
 export class PaymentUnknown extends Error {
   readonly code = 'payment-unknown';
   constructor(message: string, options?: { cause?: unknown }) {

@@ -1,15 +1,17 @@
 // The order service's SQL.
-import type { Order, Step } from '../../../contracts/orders.ts';
+import type { OrderFact } from '../../../contracts/facts.ts';
+import { type Order, type StepName, stepNames } from '../../../contracts/orders.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
+import { newestFirst } from '../../../infra/database/sql.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
 import { defineResend } from '../../../infra/messaging/resend.ts';
-import { type FailedReversals, type NewOrder, type NewTicketOrder, type Reported, shownStep } from '../order.ts';
+import { type FailedReversals, type NewOrder, type NewTicketOrder, type StepReport, shownStep } from '../order.ts';
 
 export const SCHEMA = 'sluice_order';
 
 export const MS = "interval '1 ms'";
 
-/** SQL of a delay: $1 milliseconds, doubled `times` times, `max` at the most. */
+/** SQL of a delay: $1 milliseconds, doubled `times` times, at most `max`. */
 export const backoff = (times: string, max = "interval '1 hour'") =>
   `LEAST($1::integer * ${MS} * 2 ^ LEAST(${times}, 20), ${max})`;
 
@@ -29,8 +31,8 @@ const PLACE = `WITH request AS (
     ON CONFLICT DO NOTHING
     RETURNING id, created_at
   ), progress AS (
-    INSERT INTO ${SCHEMA}.progress (order_id, ask_again_at, state, awaiting_event_id, expires_at)
-    SELECT id, created_at + $2::integer * ${MS}, CASE WHEN "awaitingEventId" IS NULL THEN 'firm' ELSE 'awaiting-payment' END,
+    INSERT INTO ${SCHEMA}.progress (order_id, resend_at, state, awaiting_event_id, expires_at)
+    SELECT id, created_at + $2::integer * ${MS}, CASE WHEN "awaitingEventId" IS NULL THEN 'confirmed' ELSE 'awaiting-payment' END,
       "awaitingEventId", CASE WHEN "awaitingEventId" IS NOT NULL THEN created_at + "holdSeconds" * interval '1 s' END
     FROM placed JOIN request USING (id)
   )`;
@@ -47,46 +49,33 @@ export const PLACE_ORDERS = defineStatement({
   ],
 });
 
-interface OrderRow {
-  id: string;
-  user_id: string;
-  currency: string;
-  total: number;
-  items: Order['items'];
-  created_at: Date;
-  request_hash: string | null;
-  status: Order['status'] | 'cancelling';
-  state: OrderState;
-  expires_at: Date | null;
-  cancel_reason: string | null;
-  points: Step;
-  coupon: Step;
-  notification: Step;
-  failed_reversals: FailedReversals;
+interface OrderRow extends Omit<Order, 'expiresAt' | 'payment' | 'cancelReason'> {
+  readonly expiresAt: string | null;
+  readonly payment: 'in-progress' | null;
+  readonly cancelReason: string | null;
+  readonly requestHash: string | null;
+  readonly failedReversals: FailedReversals;
 }
 
-const SELECT_ORDER = `SELECT o.id, o.user_id, o.currency, o.total, o.items, o.created_at, o.request_hash,
-    p.status, p.state, p.expires_at, p.cancel_reason, p.points, p.coupon, p.notification,
-    p.failed_reversals
+const SELECT_ORDER = `SELECT o.id, o.user_id AS "userId",
+    CASE p.status WHEN 'cancelling' THEN 'cancelled' ELSE p.status END AS status,
+    o.currency, o.total, o.items, ${SCHEMA}.iso(o.created_at) AS "createdAt",
+    CASE p.status WHEN 'awaiting-payment' THEN ${SCHEMA}.iso(p.expires_at) END AS "expiresAt",
+    CASE p.state WHEN 'paying' THEN 'in-progress' END AS payment, p.cancel_reason AS "cancelReason",
+    json_build_object(${stepNames.map((name) => `'${name}', p.${name}`).join(', ')}) AS steps,
+    o.request_hash AS "requestHash", p.failed_reversals AS "failedReversals"
   FROM ${SCHEMA}.orders o JOIN ${SCHEMA}.progress p ON p.order_id = o.id`;
 
-const orderOf = (row: OrderRow): Order => ({
-  id: row.id,
-  userId: row.user_id,
-  status: row.status === 'cancelling' ? 'cancelled' : row.status,
-  currency: row.currency,
-  total: row.total,
-  items: row.items,
-  createdAt: row.created_at.toISOString(),
-  ...(row.status === 'awaiting-payment' && row.expires_at ? { expiresAt: row.expires_at.toISOString() } : {}),
-  ...(row.state === 'paying' ? { payment: 'in-progress' as const } : {}),
-  ...(row.cancel_reason ? { cancelReason: row.cancel_reason } : {}),
-  steps: {
-    points: shownStep(row.points, row.failed_reversals.points),
-    coupon: shownStep(row.coupon, row.failed_reversals.coupon),
-    notification: shownStep(row.notification, row.failed_reversals.notification),
-  },
-});
+function orderOf({ expiresAt, payment, cancelReason, requestHash, failedReversals, ...order }: OrderRow): Order {
+  const step = (name: StepName) => shownStep(order.steps[name], failedReversals[name]);
+  return {
+    ...order,
+    ...(expiresAt && { expiresAt }),
+    ...(payment && { payment }),
+    ...(cancelReason && { cancelReason }),
+    steps: { points: step('points'), coupon: step('coupon'), notification: step('notification') },
+  };
+}
 
 export async function findOrder(database: Database, id: string): Promise<Order | undefined> {
   const [row] = await database.query<OrderRow>(`${SELECT_ORDER} WHERE o.id = $1`, [id]);
@@ -102,42 +91,51 @@ export async function findOrderByKey(
     userId,
     key,
   ]);
-  return row && { order: orderOf(row), requestHash: row.request_hash };
+  return row && { order: orderOf(row), requestHash: row.requestHash };
 }
 
-/** Newest first: ids are UUIDv7, so they are ordered by time. */
 export async function listOrders(
   database: Database,
   userId: string,
   after: string | undefined,
   limit: number,
 ): Promise<Order[]> {
-  const rows = await database.query<OrderRow>(
-    `${SELECT_ORDER} WHERE o.user_id = $1 AND ($2::uuid IS NULL OR o.id < $2) ORDER BY o.id DESC LIMIT $3`,
-    [userId, after ?? null, limit],
-  );
+  const rows = await database.query<OrderRow>(`${SELECT_ORDER} WHERE o.user_id = $1 ${newestFirst('o.id')}`, [
+    userId,
+    after ?? null,
+    limit,
+  ]);
   return rows.map(orderOf);
 }
 
+/** SQL of the report about a step that is furthest along; of several such, the earliest. */
+const furthestReport = (name: StepName) =>
+  `(array_agg(step ORDER BY ${SCHEMA}.step_rank(step) DESC, step->>'at')
+         FILTER (WHERE name = '${name}'))[1] AS ${name}`;
+
 /**
- * Records what results say, each step only upwards. Results about orders that do not exist change nothing, nor does a
- * failed reversal of an order that is not cancelled.
+ * Records what results report, each step only upwards. Reports about unknown orders change nothing, nor does a failed
+ * reversal of an order that is not cancelled.
  */
-export async function recordSteps(tx: Transaction, reported: readonly Reported[]): Promise<void> {
+export async function recordSteps(tx: Transaction, reports: readonly StepReport[]): Promise<void> {
   await tx.execute(
     `UPDATE ${SCHEMA}.progress AS p
-     SET points = ${SCHEMA}.furthest(p.points, r.points), coupon = ${SCHEMA}.furthest(p.coupon, r.coupon),
-         notification = ${SCHEMA}.furthest(p.notification, r.notification),
+     SET ${stepNames.map((name) => `${name} = ${SCHEMA}.furthest(p.${name}, r.${name})`).join(', ')},
          failed_reversals = CASE p.state WHEN 'cancelled'
-           THEN p.failed_reversals || COALESCE(r."failedReversals", '{}') ELSE p.failed_reversals END
-     FROM json_to_recordset($1::json) AS r ("orderId" uuid, points jsonb, coupon jsonb, notification jsonb,
-       "failedReversals" jsonb)
+           THEN p.failed_reversals || COALESCE(r.failed_reversals, '{}') ELSE p.failed_reversals END
+     FROM (
+       SELECT "orderId", ${stepNames.map(furthestReport).join(', ')},
+         jsonb_object_agg(name, step->'at') FILTER (WHERE "reversalFailed") AS failed_reversals
+       FROM json_to_recordset($1::json) AS r ("orderId" uuid, name text, step jsonb, "reversalFailed" boolean)
+       GROUP BY "orderId"
+       ORDER BY "orderId" -- two processes that update the same orders in opposite order deadlock
+     ) AS r
      WHERE p.order_id = r."orderId"`,
-    [JSON.stringify(reported)],
+    [JSON.stringify(reports)],
   );
 }
 
-/** Places the orders of tickets, each once: a ticket that has its order already gets no other. */
+/** Places the orders of tickets, one for each ticket however often this runs. */
 export async function insertTicketOrders(
   tx: Transaction,
   orders: readonly NewTicketOrder[],
@@ -147,28 +145,28 @@ export async function insertTicketOrders(
 }
 
 /**
- * The event that says what an order has become, the same one each time: order.awaiting-payment, order.placed or
- * order.cancelled. `progress`: the rows to speak of, a table or a CTE that returns the changed ones.
+ * The event of an order's state, the same one each time: order.awaiting-payment, order.placed or order.cancelled.
+ * `progress`: a table, or a CTE that returns the changed rows.
  */
 const stateEvents = (progress: string) => `SELECT
-    CASE p.state WHEN 'cancelled' THEN p.cancelled_event_id WHEN 'firm' THEN o.placed_event_id
+    CASE p.state WHEN 'cancelled' THEN p.cancelled_event_id WHEN 'confirmed' THEN o.placed_event_id
       ELSE p.awaiting_event_id END AS event_id,
-    CASE p.state WHEN 'cancelled' THEN 'order.cancelled' WHEN 'firm' THEN 'order.placed'
+    CASE p.state WHEN 'cancelled' THEN 'order.cancelled' WHEN 'confirmed' THEN 'order.placed'
       ELSE 'order.awaiting-payment' END AS type,
     o.id::text AS subject,
-    CASE p.state WHEN 'cancelled' THEN p.cancelled_at WHEN 'firm' THEN COALESCE(p.paid_at, o.created_at)
+    CASE p.state WHEN 'cancelled' THEN p.cancelled_at WHEN 'confirmed' THEN COALESCE(p.paid_at, o.created_at)
       ELSE o.created_at END AS time,
     json_strip_nulls(CASE p.state
       WHEN 'cancelled' THEN json_build_object('orderId', o.id, 'userId', o.user_id, 'ticketId', o.ticket_id,
-        'reason', p.cancel_reason, 'placed', CASE WHEN p.expires_at IS NULL OR p.paid_at IS NOT NULL
+        'reason', p.cancel_reason, 'placed', CASE WHEN p.ever_confirmed
           THEN json_build_object('currency', o.currency, 'total', o.total, 'itemCount', json_array_length(o.items)) END)
-      WHEN 'firm' THEN json_build_object('orderId', o.id, 'userId', o.user_id, 'currency', o.currency,
+      WHEN 'confirmed' THEN json_build_object('orderId', o.id, 'userId', o.user_id, 'currency', o.currency,
         'total', o.total, 'itemCount', json_array_length(o.items), 'ticketId', o.ticket_id)
       ELSE json_build_object('orderId', o.id, 'userId', o.user_id, 'ticketId', o.ticket_id, 'currency', o.currency,
         'total', o.total, 'expiresAt', ${SCHEMA}.iso(p.expires_at)) END)::text AS data
   FROM ${progress} p JOIN ${SCHEMA}.orders o ON o.id = p.order_id`;
 
-/** What became of the orders of the tickets in $1. */
+/** The state events of the orders of tickets. */
 export const STATE_FOR_TICKETS = defineStatement({
   events: `${stateEvents(`${SCHEMA}.progress`)} WHERE o.ticket_id = ANY($1::uuid[])`,
   params: (ticketIds: readonly string[]) => [ticketIds],
@@ -181,15 +179,15 @@ export const STATE_FOR_TICKETS = defineStatement({
 const resendOverdue = (status: 'placed' | 'cancelling') =>
   defineStatement({
     effects: `WITH overdue AS (
-    SELECT order_id FROM ${SCHEMA}.progress WHERE status = '${status}' AND ask_again_at <= now()
-    ORDER BY ask_again_at LIMIT $2 FOR UPDATE SKIP LOCKED
-  ), asked AS (
+    SELECT order_id FROM ${SCHEMA}.progress WHERE status = '${status}' AND resend_at <= now()
+    ORDER BY resend_at LIMIT $2 FOR UPDATE SKIP LOCKED
+  ), resent AS (
     UPDATE ${SCHEMA}.progress AS p
-    SET asked = asked + 1, ask_again_at = now() + ${backoff('asked + 1')}
+    SET resends = resends + 1, resend_at = now() + ${backoff('resends + 1')}
     FROM overdue WHERE p.order_id = overdue.order_id
     RETURNING p.*
   )`,
-    events: stateEvents('asked'),
+    events: stateEvents('resent'),
     params: (resendAfterMs: number, limit: number) => [resendAfterMs, limit],
   });
 export const RESEND_PLACED = resendOverdue('placed');
@@ -197,18 +195,18 @@ export const RESEND_CANCELLED = resendOverdue('cancelling');
 
 /** Resends the last event of the orders that are named. */
 export const RESEND_NAMED = defineResend({
-  effects: `WITH asked AS (
+  effects: `WITH resent AS (
     SELECT * FROM ${SCHEMA}.progress
     WHERE order_id IN (SELECT r.id FROM json_to_recordset($1::json) AS r (id uuid))
   )`,
-  events: stateEvents('asked'),
+  events: stateEvents('resent'),
 });
 
 const cancel = (request: string, states: string) => `${request}, changed AS (
     UPDATE ${SCHEMA}.progress AS p
     SET state = 'cancelled', cancelled_at = now(), cancelled_event_id = r."eventId", cancel_reason = r.reason,
-        unit_to_return = o.ticket_id IS NOT NULL, asked = 0, ask_again_at = now() + $2::integer * ${MS},
-        give_back_at = CASE WHEN p.attempt > 0 THEN now() END
+        stock_release_pending = o.ticket_id IS NOT NULL, resends = 0, resend_at = now() + $2::integer * ${MS},
+        refund_at = CASE WHEN p.attempt > 0 THEN now() END
     FROM request r JOIN ${SCHEMA}.orders o ON o.id = r."orderId"
     WHERE p.order_id = r."orderId" AND p.state IN (${states})
     RETURNING p.*
@@ -229,7 +227,7 @@ export const CANCEL_ORDERS = defineStatement({
     `WITH request AS (
     SELECT * FROM json_to_recordset($1::json) AS r ("orderId" uuid, "eventId" uuid, reason text)
   )`,
-    "'awaiting-payment', 'firm'",
+    "'awaiting-payment', 'confirmed'",
   ),
   events: CHANGED,
   params: (cancellations: readonly Cancellation[], resendAfterMs: number) => [
@@ -255,19 +253,18 @@ export const EXPIRE_ORDERS = defineStatement({
   params: (eventIds: readonly string[], resendAfterMs: number) => [eventIds, resendAfterMs],
 });
 
-/** The flash sale has the units of these orders back. */
-export async function unitsReturned(tx: Transaction, orderIds: readonly string[]): Promise<void> {
+/** Records that the flash sale has released the stock of these orders. */
+export async function recordStockReleases(tx: Transaction, orderIds: readonly string[]): Promise<void> {
   await tx.execute(
-    `UPDATE ${SCHEMA}.progress SET unit_to_return = false
-     WHERE order_id = ANY($1::uuid[]) AND state = 'cancelled' AND unit_to_return`,
+    `UPDATE ${SCHEMA}.progress SET stock_release_pending = false
+     WHERE order_id = ANY($1::uuid[]) AND state = 'cancelled' AND stock_release_pending`,
     [orderIds],
   );
 }
 
-/** See migrations/003_cancellation_and_payment.sql. */
-export type OrderState = 'awaiting-payment' | 'paying' | 'firm' | 'cancelled';
+/** See migrations/006_confirmed.sql. */
+type OrderState = NonNullable<OrderFact['state']>;
 
-/** Where an order stands; undefined where there is none. */
 export async function findState(
   database: Database,
   orderId: string,

@@ -1,6 +1,7 @@
 // The points service's SQL.
 import type { PointsEntry } from '../../../contracts/users.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
+import { newestFirst } from '../../../infra/database/sql.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
 
 const SCHEMA = 'sluice_points';
@@ -13,13 +14,13 @@ export interface Award {
   readonly points: number;
 }
 
-/** Writes an order's award, once: a second one for the same order changes nothing. */
+/** Writes one award for each order; a second one changes nothing. */
 export async function insertAwards(tx: Transaction, awards: readonly Award[]): Promise<void> {
   await tx.execute(
     `INSERT INTO ${SCHEMA}.entries (id, order_id, user_id, kind, points, event_id)
      SELECT id, "orderId", "userId", 'award', points, "eventId"
      FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text, points bigint)
-     ORDER BY "orderId" -- a placing and a cancellation in two processes meet at the same keys
+     ORDER BY "orderId" -- two processes that write the same keys in opposite order deadlock
      ON CONFLICT (order_id, kind) DO NOTHING`,
     [JSON.stringify(awards)],
   );
@@ -28,8 +29,8 @@ export async function insertAwards(tx: Transaction, awards: readonly Award[]): P
 export type Revoke = Omit<Award, 'points'>;
 
 /**
- * Takes back what orders were awarded, once. Of an order that has no award, an entry of 0. Concurrent awards are seen:
- * whoever revokes has written the award before, or waited for the one who did.
+ * Takes the award of each order back, once; without an award, by an entry of 0. No concurrent award is missed: the
+ * caller has inserted the award first, which waits for a concurrent insert of the same key.
  */
 export async function insertRevokes(tx: Transaction, revokes: readonly Revoke[]): Promise<void> {
   await tx.execute(
@@ -43,7 +44,7 @@ export async function insertRevokes(tx: Transaction, revokes: readonly Revoke[])
   );
 }
 
-/** The last result of each of the orders in $1, as it was first reported. */
+/** The latest result of each order: the same event each time. */
 export const RESULTS = defineStatement({
   events: `SELECT DISTINCT ON (order_id) event_id,
     CASE kind WHEN 'award' THEN 'points.awarded' ELSE 'points.revoked' END AS type, order_id AS subject, at AS time,
@@ -61,28 +62,14 @@ export async function readBalance(database: Database, userId: string): Promise<n
   return row?.balance ?? 0;
 }
 
-export async function listEntries(
+export const listEntries = (
   database: Database,
   userId: string,
   after: string | undefined,
   limit: number,
-): Promise<PointsEntry[]> {
-  const rows = await database.query<{
-    id: string;
-    order_id: string;
-    points: number;
-    kind: PointsEntry['kind'];
-    at: Date;
-  }>(
-    `SELECT id, order_id, points, kind, at FROM ${SCHEMA}.entries
-     WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3`,
+): Promise<PointsEntry[]> =>
+  database.query(
+    `SELECT id, order_id AS "orderId", points, kind, ${SCHEMA}.iso(at) AS at FROM ${SCHEMA}.entries
+     WHERE user_id = $1 ${newestFirst()}`,
     [userId, after ?? null, limit],
   );
-  return rows.map(({ id, order_id: orderId, points, kind, at }) => ({
-    id,
-    orderId,
-    points,
-    kind,
-    at: at.toISOString(),
-  }));
-}

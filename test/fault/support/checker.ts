@@ -1,15 +1,16 @@
-// The independent checker: what the promises say, judged from the clients' log and the databases alone, by SQL of its
-// own. It shares no code with the program, so a fault of the program cannot hide in it.
+// The independent checker: judges the guarantees by the clients' log and the databases alone, with SQL of its own. It
+// shares no code with the program, so it cannot share its mistakes.
 //
-//   I1  every firm order has exactly one points entry, one coupon decision and one stored notification, and is completed;
-//       a cancelled one has its award taken back, no active coupon and the notification of that; one that was cancelled
-//       before it was firm has nothing to take back
-//   P   what the payment provider has charged are the orders that are paid, and no others; none of them has expired; and
-//       who was told that an order is paid, or that it is not, was told the truth
-//   I2  no effect without an order
-//   I3  a retried Idempotency-Key is the same order; an answered order is there
-//   I4, I5  flash sales: see sale-checker.ts
-//   I6  nothing is unaccounted for: outboxes empty, nothing pending in an inbox; what is retrying or dead is listed
+//   I1  Every confirmed order is completed and has exactly one points entry, one coupon decision and one stored
+//       notification. A cancelled order has its award revoked, no active coupon, and a notification of the cancellation.
+//       An order that was never confirmed has nothing to reverse.
+//   P   The payment provider has charged exactly the paid orders, and none of them expired. Every response to a payment
+//       was true.
+//   I2  No effect without an order.
+//   I3  A repeated Idempotency-Key is the same order, and an accepted order is stored.
+//   I4, I5  Flash sales: see sale-checker.ts.
+//   I6  Every message is accounted for: outboxes are empty, no inbox has pending messages, and retrying or dead ones are
+//       listed.
 import type { LedgerEntry } from '../../../contracts/payments.ts';
 import type { BuyerLog } from './buyers.ts';
 import { Findings } from './findings.ts';
@@ -28,38 +29,39 @@ interface FailedRow {
 }
 
 export interface Verdict {
-  /** Orders that are stored. */
+  /** Stored orders. */
   readonly orders: number;
-  /** Orders and tickets that were answered and are not there, that lack an effect, or that did not come to their end. */
+  /** Accepted orders and tickets that are not stored, lack an effect, or are not at their end. */
   readonly lost: number;
-  /** Orders beyond the first of a key or ticket, live tickets beyond the first of a user, effects beyond the first of an
-   *  order. */
+  /** Second orders of a key or ticket, second live tickets of a user, and second effects of an order. */
   readonly duplicated: number;
-  /** What is broken, one sentence each: empty where every invariant holds. */
+  /** One sentence for each violated invariant. */
   readonly violations: readonly string[];
   readonly failed: readonly FailedRow[];
 }
 
-/** Their schemas are named after them. */
+export interface Observed {
+  /** Every response to clients. */
+  readonly log?: ClientLog;
+  readonly buyers?: BuyerLog;
+  readonly holders?: HolderLog;
+  /** The payment provider's entries. */
+  readonly ledger?: readonly LedgerEntry[] | undefined;
+}
+
+/** As their schemas name them. */
 const SERVICES = ['order', 'points', 'coupon', 'notify', 'flash_sale'];
 const WAITING = `status = 'pending' OR reply_requested`;
 
-/**
- * `log`, `buyers` and `holders` are everything that clients were answered; `books` everything that the payment provider
- * knows.
- */
 export async function checkInvariants(
   stored: Stored,
-  log: ClientLog,
-  buyers: BuyerLog = new Map(),
-  books?: readonly LedgerEntry[],
-  holders: HolderLog = new Map(),
+  { log = new Map(), buyers = new Map(), holders = new Map(), ledger }: Observed,
 ): Promise<Verdict> {
   const database = await openStored(stored);
   try {
     const orders = await database.query<OrderRow>(
       `SELECT o.id::text, o.user_id, o.total::text, o.idempotency_key AS key, p.status, p.state = 'cancelled' AS cancelled,
-         p.expires_at IS NULL OR p.paid_at IS NOT NULL AS was_firm, p.paid_at IS NOT NULL AS paid,
+         p.expires_at IS NULL OR p.paid_at IS NOT NULL AS was_confirmed, p.paid_at IS NOT NULL AS paid,
          COALESCE(p.cancel_reason = 'not paid in time', false) AS expired
        FROM sluice_order.orders o LEFT JOIN sluice_order.progress p ON p.order_id = o.id`,
     );
@@ -77,20 +79,23 @@ export async function checkInvariants(
     checkKeys(findings, orders, log);
     for (const { id, status, cancelled } of orders)
       if (status !== (cancelled ? 'cancelled' : 'completed')) findings.lost(`I1: left ${status}`, id);
-    checkEffects(findings, 'points entry', orders, points, ({ total, cancelled, was_firm }) => {
-      const earned = was_firm ? Math.floor(Number(total) / 100) : 0;
-      return { ...(was_firm ? { award: earned } : {}), ...(cancelled ? { revoke: -earned } : {}) };
-    });
-    checkEffects(findings, 'coupon decision', orders, coupons, ({ total, cancelled, was_firm }) => {
+    const pointsOf: Expected = ({ total, cancelled, was_confirmed }) => {
+      const earned = was_confirmed ? Math.floor(Number(total) / 100) : 0;
+      return { ...(was_confirmed ? { award: earned } : {}), ...(cancelled ? { revoke: -earned } : {}) };
+    };
+    const couponOf: Expected = ({ total, cancelled, was_confirmed }) => {
       // 5 % from 50.00 on
-      const amount = was_firm && Number(total) >= 5_000 ? Math.floor(Number(total) * 0.05) : null;
+      const amount = was_confirmed && Number(total) >= 5_000 ? Math.floor(Number(total) * 0.05) : null;
       return cancelled ? { revoked: amount } : { active: amount };
-    });
-    checkEffects(findings, 'notification', orders, notifications, ({ cancelled, was_firm }) => ({
-      ...(was_firm ? { 'order.placed': null } : {}),
+    };
+    const notificationsOf: Expected = ({ cancelled, was_confirmed }) => ({
+      ...(was_confirmed ? { 'order.placed': null } : {}),
       ...(cancelled ? { 'order.cancelled': null } : {}),
-    }));
-    if (books) checkPayments(findings, orders, books);
+    });
+    checkEffects(findings, orders, { name: 'points entry', rows: points, expected: pointsOf });
+    checkEffects(findings, orders, { name: 'coupon decision', rows: coupons, expected: couponOf });
+    checkEffects(findings, orders, { name: 'notification', rows: notifications, expected: notificationsOf });
+    if (ledger) checkPayments(findings, orders, ledger);
     checkHolders(findings, orders, holders);
     await checkSales(findings, database, buyers);
     for (const service of SERVICES) await checkMessaging(findings, database, service);
@@ -100,10 +105,7 @@ export async function checkInvariants(
   }
 }
 
-/**
- * Whether there is nothing left to do: every stored order completed or cancelled, every ticket at its end, outboxes empty, nothing
- * pending in an inbox.
- */
+/** Whether every order and ticket is at its end, every outbox empty, and no inbox has pending or retrying messages. */
 export async function isDrained(databaseUrl: string): Promise<boolean> {
   const database = await openStored({ databaseUrl });
   try {
@@ -113,7 +115,7 @@ export async function isDrained(databaseUrl: string): Promise<boolean> {
     );
     const [row] = await database.query<{ rest: number }>(
       `SELECT ((SELECT count(*) FROM sluice_order.progress
-           WHERE status NOT IN ('completed', 'cancelled') OR give_back_at IS NOT NULL)
+           WHERE status NOT IN ('completed', 'cancelled') OR refund_at IS NOT NULL)
          + (SELECT count(*) FROM sluice_flash_sale.tickets WHERE closed_at IS NULL) + ${left.join(' + ')})::int AS rest`,
     );
     return row?.rest === 0;
@@ -129,7 +131,7 @@ interface OrderRow {
   readonly key: string | null;
   readonly status: string | null;
   readonly cancelled: boolean;
-  readonly was_firm: boolean;
+  readonly was_confirmed: boolean;
   readonly paid: boolean;
   readonly expired: boolean;
 }
@@ -141,7 +143,7 @@ interface EffectRow {
   readonly amount: string | null;
 }
 
-/** I3. An unknown outcome may be an order or none, but never two. */
+/** I3. After an unknown outcome there may be one order or none, but never two. */
 function checkKeys(findings: Findings, orders: readonly OrderRow[], log: ClientLog): void {
   const stored = new Set(orders.map(({ id }) => id));
   const byKey = new Map<string, OrderRow>();
@@ -164,13 +166,14 @@ function checkKeys(findings: Findings, orders: readonly OrderRow[], log: ClientL
   }
 }
 
-/** I1 and I2 for one effect; `expected` is what an order must have of it: the amount of each kind, and no other kind. */
+/** The effects that an order must have: the amount of each kind, and no other kind. */
+type Expected = (order: OrderRow) => Readonly<Record<string, number | null>>;
+
+/** I1 and I2 for one effect. */
 function checkEffects(
   findings: Findings,
-  effect: string,
   orders: readonly OrderRow[],
-  rows: readonly EffectRow[],
-  expected: (order: OrderRow) => Readonly<Record<string, number | null>>,
+  { name: effect, rows, expected }: { name: string; rows: readonly EffectRow[]; expected: Expected },
 ): void {
   const byOrder = new Map<string, EffectRow[]>(orders.map(({ id }) => [id, []]));
   for (const row of rows) {
@@ -195,9 +198,9 @@ function checkEffects(
 }
 
 /** P */
-function checkPayments(findings: Findings, orders: readonly OrderRow[], books: readonly LedgerEntry[]): void {
-  const byOrder = new Map(books.map((entry) => [entry.orderId, entry]));
-  if (byOrder.size !== books.length) findings.broken('P: two entries of one order', 'in the books');
+function checkPayments(findings: Findings, orders: readonly OrderRow[], ledger: readonly LedgerEntry[]): void {
+  const byOrder = new Map(ledger.map((entry) => [entry.orderId, entry]));
+  if (byOrder.size !== ledger.length) findings.broken('P: two entries of one order', 'in the ledger');
   for (const { id, total, paid, cancelled, expired } of orders) {
     if (paid && expired) findings.broken('P: paid, and expired', id);
     const entry = byOrder.get(id);
@@ -205,13 +208,13 @@ function checkPayments(findings: Findings, orders: readonly OrderRow[], books: r
     const charged = entry?.status === 'charged';
     if (charged && entry.amount !== Number(total)) findings.broken('P: another amount is charged', id);
     if (charged && !paid) findings.lost('P: charged, and not paid', id);
-    if (charged && cancelled) findings.broken('P: charged, cancelled, and not given back', id);
+    if (charged && cancelled) findings.broken('P: charged, cancelled, and not refunded', id);
     if (paid && !cancelled && !charged) findings.broken('P: paid, and not charged', id);
   }
   for (const id of byOrder.keys()) findings.broken('P: charged without an order', id);
 }
 
-/** P, as it was answered. An unknown outcome may be a payment or none. */
+/** P, by the responses to buyers. After an unknown outcome the order may be paid or not. */
 function checkHolders(findings: Findings, orders: readonly OrderRow[], holders: HolderLog): void {
   const byId = new Map(orders.map((order) => [order.id, order]));
   for (const { orderId, payments, cancelled } of holders.values()) {

@@ -1,4 +1,4 @@
-// The end of a fault: everything that was accepted is done in time, nothing is lost, nothing is there twice.
+// The end of a fault: all accepted work is done in time, nothing is lost and nothing is duplicated.
 import { expect } from 'vitest';
 import type { Payments } from '../../setup/payments.ts';
 import { eventually } from '../../setup/wait.ts';
@@ -14,17 +14,17 @@ export interface Ending {
   readonly databaseUrl: string;
   readonly load?: Load;
   readonly buyers?: Buyers | readonly Buyers[];
-  /** Who pay for and cancel what the buyers got. */
+  /** They pay for and cancel the buyers' orders. */
   readonly holders?: Holders | readonly Holders[];
-  /** Where orders are paid. */
+  /** The payment provider. */
   readonly payments?: Pick<Payments, 'entries'>;
-  /** When the fault was over, as performance.now() tells time. */
+  /** The end of the fault, by performance.now(). */
   readonly over: number;
-  /** I7: how long after the fault was over everything must be done. */
+  /** I7: all work must be done this long after the end of the fault. */
   readonly withinMs: number;
 }
 
-/** Stops the load, waits until everything is done (I7), reports, and fails where an invariant is broken. */
+/** Stops the load, waits until all work is done (I7), reports, and fails if an invariant is violated. */
 export async function conclude({
   fault,
   rounds,
@@ -47,10 +47,12 @@ export async function conclude({
   );
   const verdict = await checkInvariants(
     { databaseUrl },
-    load?.log ?? new Map(),
-    merged(buying),
-    await payments?.entries(),
-    merged(holding),
+    {
+      log: load?.log ?? new Map(),
+      buyers: merged(buying),
+      holders: merged(holding),
+      ledger: await payments?.entries(),
+    },
   );
   judge({ fault, rounds, verdict, recoveryMs });
   return verdict;

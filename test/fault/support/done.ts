@@ -1,14 +1,16 @@
-// Whether a process has done everything, as it tells itself: nobody else can open an embedded database.
+// Whether a process has done all its work, by its own HTTP routes: no other process can open an embedded database.
 import { request } from 'undici';
 import type { Order } from '../../../contracts/orders.ts';
 import { serviceNames } from '../../../contracts/services.ts';
 import type { BuyerLog } from './buyers.ts';
 
-/** The orders and tickets that were answered have come to their end, and nothing is left in an outbox. It runs all services. */
+/**
+ * Whether the accepted orders and tickets are at their end and all outboxes are empty. The process runs all services.
+ */
 export async function isDone(url: string, orderIds: readonly string[], buyers: BuyerLog): Promise<boolean> {
   const { body: metrics } = await request(`${url}/metrics`);
   const outboxes = (await metrics.text()).split('\n').filter((line) => line.startsWith('sluice_outbox_rows{'));
-  // One that is not known is not there.
+  // An outbox of unknown size has no line.
   if (outboxes.length < 2 * serviceNames.length || !outboxes.every((line) => line.endsWith(' 0'))) return false;
   const ordered = [];
   for (const { saleId, answers } of buyers.values()) {
@@ -23,7 +25,7 @@ export async function isDone(url: string, orderIds: readonly string[], buyers: B
   return true;
 }
 
-/** A cancelled order is called that from the beginning, and is at its end once everything is taken back. */
+/** The status is `cancelled` from the beginning; the order is at its end once every step is reverted. */
 function isAtItsEnd({ status, steps }: Partial<Order>): boolean {
   if (status === 'completed') return true;
   return status === 'cancelled' && Object.values(steps ?? {}).every((step) => step.status === 'reverted');

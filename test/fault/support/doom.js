@@ -1,5 +1,5 @@
-// Loaded into the points service before it starts (node --import): the process dies as by kill -9, each time that it is
-// about to store the points of the order DOOMED_ORDER.
+// Loaded into the points service before it starts (node --import). Kills the process with SIGKILL each time before it
+// stores the points of the order DOOMED_ORDER.
 import pg from 'pg';
 
 const { query } = pg.Client.prototype;

@@ -1,4 +1,4 @@
-// What a checker has found to be broken.
+// The violations that a checker has found.
 
 export class Findings {
   readonly #lost = new Set<string>();
@@ -21,7 +21,7 @@ export class Findings {
     this.broken(what, subject);
   }
 
-  /** One sentence for each kind of violation, with how many there are and the first few. */
+  /** One sentence for each kind of violation, with its number and the first subjects. */
   verdict(): { readonly lost: number; readonly duplicated: number; readonly violations: readonly string[] } {
     const violations = [...this.#subjects].map(
       ([what, subjects]) => `${what}: ${subjects.length} (${subjects.slice(0, 3).join(', ')})`,

@@ -1,22 +1,22 @@
-// Clients that place orders at a steady pace and keep a log of every answer. One that gets no answer, or a 503, asks
-// again under the same Idempotency-Key until it is answered. One in ten sends its request twice at the same time, and one
-// in ten cancels the order soon after.
+// Clients that place orders at a steady rate and log every response. Without a response, or after a 503, a client
+// repeats the request under the same Idempotency-Key. One in ten sends its request twice at the same time, and one in
+// ten cancels the order soon after.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Agent } from 'undici';
 import { eventually } from '../../setup/wait.ts';
 import type { Schedule } from './schedule.ts';
 
-/** Requests under way at the most: while nobody answers, no more are made. */
+/** Concurrent requests; without responses, no more are sent. */
 const MAX_UNDER_WAY = 64;
 const ANSWER_WITHIN_MS = 5_000;
 const RETRY_MS = 100;
 const TWICE = 0.1;
 const CANCELS = 0.1;
-/** After the answer: before, while and after the steps are done. */
+/** After the response, so before, during or after the steps. */
 const CANCELS_WITHIN_MS = 500;
 
-/** One request and what came of it. Unknown: no answer, so the order may be placed or not. */
+/** The outcome of one request. `unknown`: no response, so the order may be placed or not. */
 export interface Answer {
   readonly status: number | 'unknown';
   readonly orderId?: string;
@@ -28,7 +28,7 @@ interface LoggedOrder {
   readonly userId: string;
   readonly total: number;
   readonly answers: readonly Answer[];
-  /** Its cancellation was answered. */
+  /** Its cancellation got a response. */
   readonly cancelled: boolean;
 }
 
@@ -36,7 +36,7 @@ interface LoggedOrder {
 export type ClientLog = ReadonlyMap<string, LoggedOrder>;
 
 export interface LoadOptions {
-  /** Where orders are placed; each attempt goes to the next. */
+  /** The order processes; each attempt goes to the next. */
   readonly urls: readonly string[];
   readonly schedule: Schedule;
   /** Orders a second. */
@@ -68,7 +68,7 @@ export class Load {
     this.#running = this.#run();
   }
 
-  /** How often each status was answered. */
+  /** The number of responses by status. */
   get statuses(): ReadonlyMap<Answer['status'], number> {
     const counts = new Map<Answer['status'], number>();
     for (const { answers } of this.log.values())
@@ -76,13 +76,13 @@ export class Load {
     return counts;
   }
 
-  /** Resolves when `count` more orders are answered. */
+  /** Resolves when `count` more orders are placed. */
   async morePlaced(count: number): Promise<void> {
     const goal = this.#placed + count;
     await eventually(() => this.#placed >= goal, { what: `${count} more orders are placed`, timeoutMs: 60_000 });
   }
 
-  /** Makes no more orders; resolves when all that were made are answered, or were given up after `withinMs`. */
+  /** Stops new orders. Resolves when all orders have a response, or after `withinMs`. */
   async stop(withinMs = 30_000): Promise<void> {
     this.#stopping = true;
     this.#giveUpAt = Math.min(this.#giveUpAt, performance.now() + withinMs);
@@ -109,7 +109,7 @@ export class Load {
     const items = Array.from({ length: schedule.between(1, 3) }, (_, index) => ({
       sku: `sku-${index}`,
       quantity: schedule.between(1, 3),
-      // From nothing to totals that earn a coupon.
+      // From 0 to totals that earn a coupon.
       unitPrice: schedule.between(0, 3_000),
     }));
     order.total = items.reduce((sum, { quantity, unitPrice }) => sum + quantity * unitPrice, 0);

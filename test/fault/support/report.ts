@@ -1,4 +1,4 @@
-// One line for each fault, collected over all test files: test-results/faults.json, and a table when the run ends.
+// One line for each fault of all test files: in test-results/faults.json, and in a table at the end of the run.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,11 +11,11 @@ export interface FaultResult {
   readonly orders: number;
   readonly lost: number;
   readonly duplicated: number;
-  /** From the end of the fault until everything was done; null: not within the stated time. */
+  /** From the end of the fault until all work was done; null if that took longer than allowed. */
   readonly recoveryMs: number | null;
 }
 
-/** Test files run one after the other, so nobody else writes meanwhile. */
+/** Test files run one after the other, so there is no concurrent writer. */
 export function reportFault(result: FaultResult): void {
   mkdirSync(dirname(file), { recursive: true });
   writeFileSync(file, `${JSON.stringify([...readResults(), result], undefined, 2)}\n`);
@@ -23,7 +23,7 @@ export function reportFault(result: FaultResult): void {
 
 const readResults = (): FaultResult[] => (existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : []);
 
-/** For Vitest's globalSetup: forgets the last run, and prints this one at its end. */
+/** Vitest's globalSetup: removes the last run's results, and prints this run's at its end. */
 export default function setup(): () => void {
   rmSync(file, { force: true });
   return () => {

@@ -1,8 +1,8 @@
-// How often and when faults happen. A schedule is random and its seed is printed: FAULT_SEED repeats it.
+// The number and times of faults. A schedule is random and prints its seed; FAULT_SEED repeats it.
 import { randomInt } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** How often each fault is repeated. The short form is 1. */
+/** Repetitions of each fault. The short form is 1. */
 export const rounds = Number(process.env.FAULT_ROUNDS ?? 5);
 
 export interface Schedule {
@@ -11,7 +11,7 @@ export interface Schedule {
   random(): number;
   /** An integer from `min` to `max`. */
   between(min: number, max: number): number;
-  /** Lets the system run for a random time between the two: the fault then meets it wherever it is. */
+  /** Waits for a random time between the two, so that the fault meets the system in a random state. */
   runFor(minMs: number, maxMs: number): Promise<void>;
   shuffled<T>(items: readonly T[]): T[];
 }
@@ -40,7 +40,7 @@ export function newSchedule(): Schedule {
   };
 }
 
-/** Tommy Ettinger's generator: small, and good enough for schedules. */
+/** Tommy Ettinger's generator, small and good enough for schedules. */
 function mulberry32(seed: number): () => number {
   let state = seed;
   return () => {

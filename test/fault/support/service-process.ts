@@ -1,4 +1,4 @@
-// The compiled program as a process of its own, to be killed, stopped and started again on the same port and data.
+// The compiled program in a process of its own, which tests kill, stop and start again on the same port and data.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,13 +16,13 @@ const READY_WITHIN_MS = 60_000;
 
 export interface ServiceProcess {
   readonly url: string;
-  /** Undefined while it does not run. */
+  /** Undefined while the process does not run. */
   readonly pid: number | undefined;
-  /** Starts it and resolves when it is ready. */
+  /** Resolves when the process is ready. */
   start(extra?: Environment): Promise<void>;
-  /** Starts it without waiting for anything. */
+  /** Resolves without waiting for readiness. */
   launch(extra?: Environment): Promise<void>;
-  /** How it ended; rejects when it still runs after that time. */
+  /** Resolves when the process has ended; rejects if it still runs after that time. */
   ended(withinMs: number): Promise<Exit>;
   /** kill -9 */
   kill(): Promise<Exit>;
@@ -30,16 +30,16 @@ export interface ServiceProcess {
   stop(): Promise<Exit>;
   /** SIGSTOP and SIGCONT, as a suspended machine or an overloaded host does. */
   freeze(frozen: boolean): void;
-  /** All that it printed since it was created. */
+  /** Its output since it was created. */
   output(): Promise<string>;
   /** Kills it and removes its output. */
   remove(): Promise<void>;
 }
 
-/** What Node runs for these services; none: all of them. */
+/** Node's arguments that start these services, or all of them if none is named. */
 export const sluice = (...services: string[]): string[] => [program, 'start', ...services];
 
-/** `args` are what Node runs, in a folder that is empty, so that it finds no settings there. Not started yet. */
+/** Node runs with `args` in an empty folder, which has no settings. The process is not started yet. */
 export async function createServiceProcess(
   name: string,
   args: readonly string[],

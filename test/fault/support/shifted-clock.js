@@ -1,4 +1,4 @@
-// Loaded into a process before it starts (node --import): its clock is wrong by CLOCK_SHIFT_MS.
+// Loaded into a process before it starts (node --import). Shifts its clock by CLOCK_SHIFT_MS.
 const shiftMs = Number(process.env.CLOCK_SHIFT_MS);
 const trueNow = Date.now;
 const now = () => trueNow() + shiftMs;

@@ -1,4 +1,4 @@
-// SQL by hand against a system's database.
+// Single SQL statements on a system's database.
 import { Client } from 'pg';
 
 export async function query<Row extends object>(databaseUrl: string, sql: string): Promise<Row[]> {

@@ -1,4 +1,4 @@
-// What a system has stored, read by SQL from outside it.
+// Reads a system's database by SQL from outside the system.
 import { join } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
 import { Client } from 'pg';
@@ -17,7 +17,7 @@ export async function openStored(stored: Stored): Promise<Reader> {
     return { query: async <Row>(sql: string) => (await pglite.query<Row>(sql)).rows, close: () => pglite.close() };
   }
   const client = new Client({ connectionString: stored.databaseUrl });
-  client.on('error', () => undefined); // the query under way rejects with it as well
+  client.on('error', () => undefined); // the query under way rejects with the same error
   await client.connect();
   return {
     query: async <Row>(sql: string) => (await client.query(sql)).rows as Row[],

@@ -1,5 +1,4 @@
-// Services in separate processes on servers that they share, or all of them in one process with nothing beside it.
-
+// Services in separate processes on shared servers, or all services embedded in one process.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,21 +12,21 @@ import { freshPrefix } from '../../setup/wait.ts';
 import { createServiceProcess, type ServiceProcess, sluice } from './service-process.ts';
 
 const settings = {
-  // Short, so that what waits for them is soon over.
+  // Short, because tests wait for them.
   LEASE_MS: '3000',
   PUBLISH_TIMEOUT_MS: '1000',
   RETRY_BASE_MS: '200',
-  // No resends unless a test sets it: they would repair, and so hide, a loss.
+  // Nothing is resent unless a test sets this: a resend would hide a loss.
   RESEND_AFTER_MS: '3600000',
 };
 
 export interface SystemOptions {
-  /** The system gets a database of its own on this server. */
+  /** The server on which the system gets a database of its own. */
   readonly postgresUrl: string | undefined;
   readonly mqttUrl: string | undefined;
-  /** Left out: the MQTT broker carries the events. */
+  /** Without it, the MQTT broker carries the events. */
   readonly amqpUrl?: string | undefined;
-  /** The services of each process; unless told otherwise each has its own. */
+  /** The services of each process. Default: a process for each service. */
   readonly processes?: readonly (readonly ServiceName[])[];
   readonly env?: Environment;
 }
@@ -35,14 +34,14 @@ export interface SystemOptions {
 export interface System {
   readonly databaseUrl: string;
   readonly prefix: string;
-  /** What every process was started with. */
+  /** The environment of every process. */
   readonly env: Environment;
   readonly processes: readonly ServiceProcess[];
   /** The first process that runs this service. */
   process(service: ServiceName): ServiceProcess;
 }
 
-/** Everything runs when this resolves, and ends with the test. */
+/** Resolves when all processes are ready. They end with the test. */
 export async function startSystem(options: SystemOptions): Promise<System> {
   const { postgresUrl, mqttUrl, amqpUrl, processes = serviceNames.map((name) => [name]) } = options;
   if (!postgresUrl || !mqttUrl)
@@ -77,7 +76,7 @@ export interface Embedded {
   readonly process: ServiceProcess;
 }
 
-/** Everything in one process and one folder. Not started yet; both end with the test. */
+/** All services in one process and one folder, not started yet. Both end with the test. */
 export async function createEmbedded(env: Environment): Promise<Embedded> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-data-'));
   onTestFinished(() => rm(dataDir, { recursive: true }));
@@ -91,7 +90,7 @@ export async function createEmbedded(env: Environment): Promise<Embedded> {
   return { dataDir, process };
 }
 
-/** A process that ends with the test; where the test failed, its last words are shown. */
+/** A process that ends with the test. If the test fails, its last warnings are printed. */
 export async function processOfTest(name: string, args: readonly string[], env: Environment): Promise<ServiceProcess> {
   const created = await createServiceProcess(name, args, env);
   onTestFinished(async ({ task }) => {
