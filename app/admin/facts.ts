@@ -79,8 +79,8 @@ function resendRoute(
       async (request, response) => {
         const { ids } = parse(resendRequest, request.body);
         const named = JSON.stringify([...new Set(ids)].map((id) => ({ id, eventId: uuidv7() })));
-        const asked = await outbox.writeAtOnce(database.background, 'bus', anew, [named], chosen);
-        const answer: Resent = { asked };
+        const resent = await outbox.writeAtOnce(database.background, 'bus', anew, [named], chosen);
+        const answer: Resent = { resent };
         response.status(202).json(answer);
       },
     ],

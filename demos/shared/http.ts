@@ -1,31 +1,32 @@
-// A small HTTP client: JSON in, JSON out, every answer with the time it took. It does not retry; its caller knows whether
-// asking again is safe.
+// A small HTTP client: JSON in, JSON out, with the time that each request took. It does not retry, because only the
+// caller knows whether resending a request is safe.
 import { type Dispatcher, Pool } from 'undici';
 import type { z } from 'zod';
+import { problem } from '../../contracts/problems.ts';
 import { CliError, messageOf } from './errors.ts';
 import { printable } from './terminal.ts';
 
-/** How long a connection may take, and then each silence of the server. */
+/** The time limits for connecting, and for each wait for more data from the server. */
 const CONNECT_TIMEOUT_MS = 5_000;
 const SILENCE_TIMEOUT_MS = 10_000;
-/** For what a server may have to count through its tables. */
+/** The silence allowed for requests that make a server count its tables. */
 export const COUNTING_TIMEOUT_MS = 600_000;
-/** The largest order is far below; anything larger is not Sluice. */
+/** The largest order is far smaller; a larger response is not from Sluice. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
 export interface HttpAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly text: string;
-  /** The parsed JSON, or undefined where the text is none. */
+  /** The parsed JSON, or undefined if the text is not JSON. */
   readonly body: unknown;
-  /** From sending the request to the end of the answer. */
+  /** From sending the request to the end of the response. */
   readonly ms: number;
 }
 
-/** There was no answer. */
+/** The server did not respond. */
 export class NoAnswer extends CliError {
-  /** Whether the request may have reached the server, so that nobody knows whether it did what was asked. */
+  /** Whether the request may have reached the server, so that its outcome is unknown. */
   readonly sent: boolean;
   constructor(message: string, sent: boolean, cause: unknown) {
     super(message, { cause });
@@ -33,7 +34,7 @@ export class NoAnswer extends CliError {
   }
 }
 
-/** Errors before a connection: what was asked for was not even sent. */
+/** Errors before the connection is open: the request was not sent. */
 const notSent = new Set([
   'ECONNREFUSED',
   'ENOTFOUND',
@@ -49,9 +50,9 @@ export interface HttpRequest {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** An answer as it came, not parsed. */
+/** A response before parsing. */
 export interface RawAnswer {
-  /** 0: there was none, and `text` says why. */
+  /** 0: the server did not respond, and `text` is the reason. */
   readonly status: number;
   readonly retryAfter: unknown;
   /** As Latin-1. */
@@ -64,12 +65,12 @@ export class HttpClient {
   readonly #pool: Pool;
   readonly #url: URL;
   readonly #silenceMs: number;
-  /** What stands before every path. */
+  /** The path of the URL, which is prefixed to every request's path. */
   readonly #base: string;
 
   /**
-   * At most `connections` requests are under way at a time; further ones wait. `silenceMs`: how long the server may say
-   * nothing.
+   * At most `connections` requests are under way at a time; further ones wait. `silenceMs`: how long the server may
+   * send nothing.
    */
   constructor(url: string, connections = 1, silenceMs = SILENCE_TIMEOUT_MS) {
     this.#url = new URL(url);
@@ -111,7 +112,7 @@ export class HttpClient {
     }
   }
 
-  /** For thousands of requests a second: neither a promise nor parsing. `onAnswer` is called exactly once. */
+  /** For thousands of requests a second: uses no promise and does not parse. Calls `onAnswer` exactly once. */
   post(path: string, json: string, onAnswer: (answer: RawAnswer) => void): void {
     const headers = ['content-type', 'application/json', 'accept', 'application/json'];
     this.#pool.dispatch(
@@ -120,7 +121,7 @@ export class HttpClient {
     );
   }
 
-  /** Ends every connection; requests under way fail. */
+  /** Closes every connection; requests under way fail. */
   close(): Promise<void> {
     return this.#pool.destroy();
   }
@@ -173,7 +174,7 @@ class RawAnswerReader implements Dispatcher.DispatchHandler {
   }
 }
 
-/** The error's code; of a host with several addresses, the first one's. */
+/** The error's code. For a host with several addresses, the code for the first address. */
 function codeOf(error: unknown): string | undefined {
   const first = error instanceof AggregateError ? error.errors[0] : error;
   return first instanceof Error && 'code' in first && typeof first.code === 'string' ? first.code : undefined;
@@ -187,33 +188,27 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    return undefined; // an answer without JSON is told by its status
+    return undefined; // the caller looks at the status
   }
 }
 
-/** What an answer with an error status says, in a few words: the problem's title, and apart from it the particulars. */
+/**
+ * An error response in a few words: the problem's title, and its particulars. Any other server's errors are accepted.
+ */
 export function problemOf({ status, body }: HttpAnswer): { title: string; detail: string } {
-  const problem = typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {};
-  const title = typeof problem.title === 'string' ? problem.title : `HTTP ${status}`;
-  const fields = Array.isArray(problem.errors) ? problem.errors.map(fieldOf).filter((field) => field !== '') : [];
-  const detail = typeof problem.detail === 'string' ? problem.detail : '';
-  return { title: printable(title), detail: printable([detail, ...fields].filter((part) => part !== '').join('; ')) };
-}
-
-function fieldOf(error: unknown): string {
-  if (typeof error !== 'object' || error === null) return '';
-  const { path, message } = error as Record<string, unknown>;
-  return typeof message === 'string' ? `${String(path)} ${message}` : '';
+  const { title = `HTTP ${status}`, detail, errors = [] } = problem.partial().safeParse(body).data ?? {};
+  const particulars = [detail, ...errors.map(({ path, message }) => `${path} ${message}`)];
+  return { title: printable(title), detail: printable(particulars.filter(Boolean).join('; ')) };
 }
 
 export interface Expected<T> {
   readonly status: number;
   readonly schema: z.ZodType<T>;
-  /** What was asked about, for the message: `order 0199c2b0-…`. */
+  /** The subject of the error message, such as `order 0199c2b0-…`. */
   readonly about: string;
 }
 
-/** The body of an answer; a CliError where that is another one than was expected. */
+/** The parsed body. Throws a CliError if the response has another status or another shape. */
 export function expectBody<T>(answer: HttpAnswer, { status, schema, about }: Expected<T>): T {
   if (answer.status !== status) {
     const { title, detail } = problemOf(answer);
@@ -222,5 +217,7 @@ export function expectBody<T>(answer: HttpAnswer, { status, schema, about }: Exp
   const parsed = schema.safeParse(answer.body);
   if (parsed.success) return parsed.data;
   const { path, message } = parsed.error.issues[0] ?? { path: [], message: '' };
-  throw new CliError(`${about}: unexpected answer (${path.join('.') || 'body'}: ${message}): is this a Sluice server?`);
+  throw new CliError(
+    `${about}: unexpected response (${path.join('.') || 'body'}: ${message}): is this a Sluice server?`,
+  );
 }

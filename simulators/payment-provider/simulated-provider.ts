@@ -9,7 +9,7 @@ import type { Request, RequestHandler, Router } from 'express';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
 import { pageOf, pageQuery } from '../../contracts/pages.ts';
-import { type CancelAnswer, type ChargeAnswer, chargeRequest } from '../../contracts/payments.ts';
+import { type CancelResponse, type ChargeResponse, chargeRequest } from '../../contracts/payments.ts';
 import { createApp, jsonBody } from '../../infra/http/app.ts';
 import { notFound, Problem, unavailable } from '../../infra/http/problem.ts';
 import { PortInUse } from '../../infra/http/server.ts';
@@ -85,7 +85,7 @@ function routes(router: Router, ledger: Ledger, initial: Behaviour, ending: Abor
 
   /** Answers what `work` does, behaving as told. */
   const behaving =
-    (work: (request: Request) => Promise<ChargeAnswer | CancelAnswer>): RequestHandler =>
+    (work: (request: Request) => Promise<ChargeResponse | CancelResponse>): RequestHandler =>
     async (request, response) => {
       const { away, delayMs, answerLateMs } = current;
       if (away) {

@@ -72,7 +72,7 @@ export class FactsClient {
     let asked = 0;
     for (const some of inParts(ids)) {
       const answer = await this.#request(service, 'POST', `/audit/${service}/resend`, { ids: some });
-      asked += expectBody(answer, { status: 202, schema: resent, about: this.#at(service) }).asked;
+      asked += expectBody(answer, { status: 202, schema: resent, about: this.#at(service) }).resent;
     }
     return asked;
   }

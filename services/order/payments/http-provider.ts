@@ -1,7 +1,7 @@
 // The payment provider over HTTP (api.ts). Every call is repeatable, so whatever is no clear answer is PaymentUnknown.
 import { Pool } from 'undici';
 import type { z } from 'zod';
-import { cancelAnswer, chargeAnswer, type chargeRequest } from '../../../contracts/payments.ts';
+import { cancelResponse, type chargeRequest, chargeResponse } from '../../../contracts/payments.ts';
 import { type PaymentProvider, PaymentUnknown } from './port.ts';
 
 /** Calls under way at a time; further ones wait, within their own time. */
@@ -57,9 +57,9 @@ export function openHttpProvider({ url, timeoutMs }: HttpProviderOptions): Payme
 
   return {
     charge: async ({ orderId, amount, currency }) =>
-      (await call('PUT', orderId, chargeAnswer, { amount, currency })).outcome,
+      (await call('PUT', orderId, chargeResponse, { amount, currency })).outcome,
     cancel: async (orderId) => {
-      await call('DELETE', orderId, cancelAnswer);
+      await call('DELETE', orderId, cancelResponse);
     },
     close: () => pool.destroy(),
   };
