@@ -1,5 +1,5 @@
-// A service as the product makes it, without what runs it: its tables, its handlers behind its inbox, its outbox.
-// Whoever holds it stands where otherwise the relay, the bus and the inbox's worker stand.
+// A service of the product (its tables, its handlers behind its inbox, its outbox) without the relay, the bus and the
+// inbox's worker. Its caller passes the events on.
 import type { Config } from '../../app/config.ts';
 import { schemaOf } from '../../app/schemas.ts';
 import { eventSchemas } from '../../contracts/events.ts';
@@ -16,13 +16,13 @@ export interface Participant {
   readonly service: AnyService;
   readonly inbox: Inbox;
   readonly outbox: Outbox;
-  /** Hands the events that an order has caused here to `receive`, and deletes them from the outbox once it resolved. */
+  /** Passes the events that an order caused in this service to `receive`, then deletes them from the outbox. */
   pass(orderId: string, receive: (events: readonly IncomingMessage[]) => Promise<void>): Promise<void>;
 }
 
 const MESSAGING_MIGRATIONS = new URL('../../infra/messaging/migrations/', import.meta.url);
 
-/** Brings the service's schema up to date and wires the service to its inbox and outbox. */
+/** Migrates the service's schema and connects the service to its inbox and outbox. */
 export async function openParticipant(
   name: ServiceName,
   create: (context: ServiceContext<Config>) => AnyService,
@@ -51,14 +51,30 @@ export async function openParticipant(
     maxRows: config.PREFETCH,
     log,
   });
-  // Of the orders that are under way.
+  const written = takeWritten(outbox, context);
+  return {
+    service,
+    inbox,
+    outbox,
+    pass: async (orderId, receive) => {
+      const rows = written.take(orderId);
+      await receive(
+        rows.map((row) => ({ body: Buffer.from(writeEvent(eventSchemas, row, `/services/${name}`).body) })),
+      );
+      await Promise.all(rows.map(({ position }) => written.delete(position)));
+    },
+  };
+}
+
+/** Takes the rows of the outbox as they are written, in place of a relay. Holds the rows of orders under way. */
+function takeWritten(outbox: Outbox, { database, settings: config }: Omit<ServiceContext<Config>, 'outbox'>) {
   const written = new Map<string, ClaimedRow[]>();
   outbox.connect('bus', {
     leaseMs: () => config.LEASE_MS,
     offer: (rows) => {
       for (const row of rows) written.set(row.subject, [...(written.get(row.subject) ?? []), row]);
     },
-    wake: () => {}, // with a lease every row is handed over
+    wake: () => {}, // with a lease, every row is handed over
   });
   const deletions = new GroupCommit<number, void>({
     run: async (positions) => {
@@ -70,16 +86,11 @@ export async function openParticipant(
     maxWaiting: 5_000,
   });
   return {
-    service,
-    inbox,
-    outbox,
-    pass: async (orderId, receive) => {
+    take: (orderId: string): ClaimedRow[] => {
       const rows = written.get(orderId) ?? [];
       written.delete(orderId);
-      await receive(
-        rows.map((row) => ({ body: Buffer.from(writeEvent(eventSchemas, row, `/services/${name}`).body) })),
-      );
-      await Promise.all(rows.map(({ position }) => deletions.submit(position)));
+      return rows;
     },
+    delete: (position: number) => deletions.submit(position),
   };
 }
