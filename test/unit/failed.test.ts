@@ -30,7 +30,7 @@ describe('an age', () => {
     ['10m', 600],
     ['2h', 7_200],
     ['3650d', 315_360_000],
-  ])('%s is %i seconds', (given, seconds) => expect(parseAge(given)).toBe(seconds));
+  ])('%s is %i seconds', (given, seconds) => expect(parseAge(given)).toBe(seconds * 1_000));
 
   test.each(['', '10', 'm', '-1h', '1.5h', '1 h', '1w', '3651d', '999999999d', '1h30m'])('%s is none', (given) => {
     expect(() => parseAge(given)).toThrow(InvalidArgumentError);
@@ -38,9 +38,15 @@ describe('an age', () => {
 });
 
 describe('a filter', () => {
-  const filter = { type: 'order.placed', status: 'dead', error: '100% & more', olderThan: 600, newerThan: 0 } as const;
+  const filter = {
+    type: 'order.placed',
+    status: 'dead',
+    error: '100% & more',
+    olderThan: 600_000,
+    newerThan: 0,
+  } as const;
 
-  test('is a query that both calls understand', () => {
+  test('is a query that both routes accept', () => {
     const query = queryOf({ service: ['points'], ...filter });
     const parsed = {
       type: 'order.placed',
@@ -53,7 +59,7 @@ describe('a filter', () => {
     expect(failedMessagesQuery.parse(query)).toEqual({ ...parsed, limit: 50 });
   });
 
-  test('is narrow as soon as it says anything', () => {
+  test('is narrow with any option', () => {
     expect(isNarrow({})).toBe(false);
     expect(isNarrow({ service: ['points'] })).toBe(true);
     for (const [name, value] of Object.entries(filter)) expect(isNarrow({ [name]: value }), name).toBe(true);
@@ -61,7 +67,7 @@ describe('a filter', () => {
 });
 
 describe('as text', () => {
-  test('a list is a line for each, harmless to a terminal', () => {
+  test('a list has a line for each message, without control characters', () => {
     const lines = renderList([message({ error: `\u001b[2Jbad\n${'x'.repeat(200)}` })], false);
     expect(lines).toHaveLength(2);
     expect(lines[1]).toMatch(
@@ -71,7 +77,7 @@ describe('as text', () => {
     expect(renderList([message()], true).at(-1)).toBe('the newest 1; there are more: see --limit');
   });
 
-  test('lists of several services are one, the newest first', () => {
+  test('lists of several services are merged, newest first', () => {
     const [a, b, c] = [
       message({ id: 'a', receivedAt: '2026-11-20T10:00:00.000Z' }),
       message({ id: 'b', service: 'coupon', receivedAt: '2026-11-20T12:00:00.000Z' }),
@@ -85,12 +91,12 @@ describe('as text', () => {
     ['{"a":12345678901234567890}', ['  {"a":12345678901234567890}']],
     ['not\tJSON\nat all', ['  not\uFFFDJSON', '  at all']],
     ['', ['  ']],
-  ])('the payload %j is laid out, or as it arrived', (payload, lines) => {
+  ])('shows the payload %j over several lines, or as it arrived', (payload, lines) => {
     const shown = renderMessage('points', { ...message(), payload });
     expect(shown.slice(shown.indexOf('payload:') + 1)).toEqual(lines);
   });
 
-  test('a message says when it is tried next, and where its payload is cut', () => {
+  test('a message shows its next attempt, and that its payload is truncated', () => {
     const shown = renderMessage('points', {
       ...message({ status: 'retrying', attempts: 1, nextAttemptAt: '2026-11-20T16:16:58.000Z', type: null }),
       payload: 'x'.repeat(65_536),
@@ -105,7 +111,7 @@ describe('as text', () => {
     );
   });
 
-  test('a run that has not begun has everything left', () => {
+  test('a run that has not begun has all messages left', () => {
     const asOf = '2026-11-20T16:15:58.123456Z';
     const previews = new Map([
       ['points', { matching: 1_200, truncated: 0, asOf }],
@@ -122,7 +128,7 @@ describe('as text', () => {
     expect(renderRetries(new RetryRun(new Map()), false)).toEqual(['no failed message matches']);
   });
 
-  test('a run says what it cannot retry', () => {
+  test('a run shows how many messages it cannot retry', () => {
     const previews = (matching: number) => new Map([['points', { matching, truncated: 2, asOf: '' }] as const]);
     const cannot = '2 cannot be retried: only their first 64 KiB are stored';
     expect(renderRetries(new RetryRun(previews(1)), true)).toEqual([
@@ -134,11 +140,11 @@ describe('as text', () => {
   });
 });
 
-test('a server whose empty pages are followed by others is no list, and is not asked for ever', async () => {
-  let asked = 0;
+test('stops at an empty page that has a next page', async () => {
+  let requests = 0;
   const http: Pick<HttpClient, 'request'> = {
     request: async () => {
-      if (++asked > 3) throw new Error('asked again and again');
+      if (++requests > 3) throw new Error('follows empty pages');
       return { status: 200, headers: {}, text: '', body: { items: [], next: message().id }, ms: 1 };
     },
   };
@@ -165,7 +171,7 @@ describe('the command line', () => {
 
   const id = '019a0000-0000-7000-8000-000000000001';
 
-  test.each([[[]], [['list']], [['show']], [['retry']]])('helps with an example: failed %j', async (command) => {
+  test.each([[[]], [['list']], [['show']], [['retry']]])('shows an example in the help: failed %j', async (command) => {
     expect(await run(['failed', ...command, '--help'])).toBe(0);
     expect(out).toMatch(/Examples?:\n +\$ sluice failed/);
   });
@@ -175,22 +181,22 @@ describe('the command line', () => {
     [['lst'], /Did you mean list/],
     [['list', '--service', 'billing'], /--service.*Allowed choices are order, points/],
     [['list', '--limit', '1001'], /--limit.*an integer from 1 to 1000/],
-    [['list', '--older-than', 'long'], /--older-than.*such as 30s, 10m, 2h or 7d/],
+    [['list', '--older-than', 'long'], /--older-than.*such as 30s or 5m, up to 3650d/],
     [['list', '--error', ''], /--error/],
     [['show', 'points', '7'], /'id'.*UUID/],
     [['show', 'points'], /missing required argument 'id'/],
-    [['retry'], /^error: nothing was retried: .*--all says so\n$/],
+    [['retry'], /^error: nothing was retried: .*add --all\n$/],
     [['retry', 'points'], /missing argument 'id'.*--service/],
     [['retry', 'points', id, '--all'], /do not go with an id/],
     [['retry', 'points', id, '--error', 'x'], /do not go with an id/],
     [['retry', '--all', '--rate', '0'], /--rate.*an integer from 1 to 10000/],
-  ])('rejects what it cannot understand and exits with 2: failed %j', async (argv, message) => {
+  ])('rejects a usage error and exits with 2: failed %j', async (argv, message) => {
     expect(await run(['failed', ...argv])).toBe(2);
     expect(err).toMatch(message);
   });
 
   test.each([[['list', '--url', 'http://127.0.0.1:1'], /^error: cannot reach http:\/\/127\.0\.0\.1:1: .*\n$/]])(
-    'says in one line what it could not do and exits with 1: failed %j',
+    'reports a failure in one line and exits with 1: failed %j',
     async (argv, message) => {
       expect(await run(['failed', ...argv])).toBe(1);
       expect(err).toMatch(message);
