@@ -3,18 +3,18 @@ import type { Server } from 'node:http';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { subscriptions } from '../contracts/services.ts';
-import { openLocalBus } from '../infra/bus/local.ts';
-import { openMqttBus } from '../infra/bus/mqtt/index.ts';
+import { LocalBus } from '../infra/bus/local.ts';
+import { MqttBus } from '../infra/bus/mqtt/index.ts';
 import type { Bus } from '../infra/bus/port.ts';
-import { openRabbitmqBus } from '../infra/bus/rabbitmq/index.ts';
+import { RabbitmqBus } from '../infra/bus/rabbitmq/index.ts';
 import type { Topology } from '../infra/bus/topology.ts';
 import { openPglite } from '../infra/database/pglite.ts';
 import type { Database } from '../infra/database/port.ts';
 import { openPostgres } from '../infra/database/postgres.ts';
 import { InboxStore } from '../infra/messaging/inbox-store.ts';
-import { openMqttClient } from '../infra/mqtt/client.ts';
 import { type Connect, connectTo } from '../infra/mqtt/connect.ts';
-import { startEmbeddedBroker } from '../infra/mqtt/embedded/broker.ts';
+import { EmbeddedBroker } from '../infra/mqtt/embedded/broker.ts';
+import { ExternalPublisher } from '../infra/mqtt/external-publisher.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
 import type { PresenceOptions } from '../infra/mqtt/presence.ts';
 import type { OpenQueuesOptions } from '../infra/queue/index.ts';
@@ -66,7 +66,7 @@ export async function openResources(config: Config, log: Logger): Promise<Resour
       mqtt: broker.publisher,
       presence: config.MQTT_URL ? { url: config.MQTT_URL } : { publisher: broker.publisher },
       attach: broker.attach,
-      openBus: () => openBus(config, database, broker, log),
+      openBus: () => openBus({ config, database, broker, closing, log }),
       openQueues: async () => {
         if (!queues) {
           // Imported here: the other services need none of it, and start sooner.
@@ -101,10 +101,10 @@ interface Broker {
 
 async function openBroker(config: Config, log: Logger): Promise<Broker> {
   if (config.MQTT_URL) {
-    const publisher = openMqttClient({ url: config.MQTT_URL, log, publishTimeoutMs: config.PUBLISH_TIMEOUT_MS });
-    return { publisher, connect: connectTo(config.MQTT_URL), attach: () => {}, close: publisher.close };
+    const publisher = new ExternalPublisher({ url: config.MQTT_URL, log, publishTimeoutMs: config.PUBLISH_TIMEOUT_MS });
+    return { publisher, connect: connectTo(config.MQTT_URL), attach: () => {}, close: () => publisher.close() };
   }
-  const broker = await startEmbeddedBroker({
+  const broker = await EmbeddedBroker.start({
     dataDir: config.DATA_DIR,
     host: config.HOST,
     port: config.MQTT_PORT,
@@ -114,8 +114,8 @@ async function openBroker(config: Config, log: Logger): Promise<Broker> {
   log.info({ url: `mqtt://${config.HOST}:${broker.port}` }, 'MQTT broker embedded');
   return {
     publisher: broker.publisher,
-    connect: broker.connectInside,
-    attach: (server) => broker.handleWebSocket(server),
+    connect: broker.connectInternal,
+    attach: (server) => broker.acceptWebSockets(server),
     close: () => broker.close(),
   };
 }
@@ -140,37 +140,35 @@ async function openPayments(config: Config, database: Database, log: Logger): Pr
 
 const topologyOf = (config: Config): Topology => ({ prefix: config.BUS_PREFIX, groups: subscriptions });
 
-async function openBus(config: Config, database: Database, broker: Broker, log: Logger): Promise<Bus> {
+interface OpenBusOptions {
+  readonly config: Config;
+  readonly database: Database;
+  readonly broker: Broker;
+  /** Gets a step for each resource that the bus needs and does not close. */
+  readonly closing: (() => Promise<unknown>)[];
+  readonly log: Logger;
+}
+
+async function openBus({ config, database, broker, closing, log }: OpenBusOptions): Promise<Bus> {
   const topology = topologyOf(config);
   switch (config.busKind) {
     case 'local':
-      return openLocalBus({
+      return new LocalBus({
         database: database.background,
         topology,
         inboxOf: (group) => new InboxStore(schemaOf(group)),
       });
     case 'mqtt': {
-      // Events go out on a connection of their own: notifications and logs do not wait behind them, nor they behind those.
-      const own = config.MQTT_URL
-        ? openMqttClient({ url: config.MQTT_URL, log, publishTimeoutMs: config.PUBLISH_TIMEOUT_MS })
-        : undefined;
-      const bus = openMqttBus({
-        topology,
-        publisher: own ?? broker.publisher,
-        connect: broker.connect,
-        database,
-        log,
-      });
-      return {
-        ...bus,
-        close: async () => {
-          await bus.close();
-          await own?.close();
-        },
-      };
+      // Events have a connection of their own, so that neither they nor notifications and logs wait for each other.
+      let { publisher } = broker;
+      if (config.MQTT_URL) {
+        publisher = new ExternalPublisher({ url: config.MQTT_URL, log, publishTimeoutMs: config.PUBLISH_TIMEOUT_MS });
+        closing.push(() => publisher.close());
+      }
+      return new MqttBus({ topology, publisher, connect: broker.connect, database, log });
     }
     case 'rabbitmq':
-      return openRabbitmqBus({
+      return new RabbitmqBus({
         url: config.AMQP_URL ?? '',
         topology,
         log,

@@ -8,11 +8,9 @@ import type { ServiceName } from '../contracts/services.ts';
 import type { Bus, OutgoingEvent, Subscription } from '../infra/bus/port.ts';
 import type { Database } from '../infra/database/port.ts';
 import { Inbox } from '../infra/messaging/inbox.ts';
-import { InboxWorker } from '../infra/messaging/inbox-worker.ts';
-import type { Outbox } from '../infra/messaging/outbox.ts';
-import { publishToBus } from '../infra/messaging/publish-to-bus.ts';
-import { publishToUsers } from '../infra/messaging/publish-to-users.ts';
-import { Relay } from '../infra/messaging/relay.ts';
+import { type Channel, channels, type Outbox } from '../infra/messaging/outbox.ts';
+import { publishToBus, publishToUsers } from '../infra/messaging/publishers.ts';
+import { Relay, type RelayOptions } from '../infra/messaging/relay.ts';
 import { Watchdog } from '../infra/messaging/watchdog.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
 import { liveTopic } from '../infra/mqtt/topics.ts';
@@ -50,7 +48,6 @@ const MEASURED_WITHIN_MS = 5_000;
 /** What takes in and publishes messages, from one start to the next stop. */
 interface Consumer {
   readonly inbox: Inbox;
-  readonly worker: InboxWorker;
   readonly relays: readonly Relay[];
 }
 
@@ -81,16 +78,15 @@ export class ServiceRunner {
 
   /** The service's schema must be up to date. */
   async start(): Promise<void> {
-    const { name, service, bus, database, config, metrics, log } = this.#options;
+    const { name, service, bus, config, metrics, log } = this.#options;
     if (this.#stopped) this.#consumer = this.#createConsumer();
     this.#stopped = false;
-    const { inbox, worker, relays } = this.#consumer;
-    worker.start();
+    const { inbox, relays } = this.#consumer;
+    inbox.start();
     for (const relay of relays) relay.start();
     for (const loop of service.loops ?? []) loop.start();
     this.#subscription = await bus.subscribe(name, inbox);
     this.#watchdog = new Watchdog({
-      database: database.background,
       inbox,
       subscription: this.#subscription,
       silenceMs: config.WATCHDOG_MS,
@@ -102,17 +98,14 @@ export class ServiceRunner {
 
   /** Takes in no more messages and finishes those under way. Safe to call twice. */
   async stopIntake(): Promise<void> {
-    const { inbox, worker } = this.#consumer;
-    inbox.stop();
     // The watchdog together with what it watches: it may be waiting for a rebuild, which closing gives up.
     await Promise.all([
+      this.inbox.stop(),
       ...(this.#options.service.loops ?? []).map((loop) => loop.stop()),
       this.#watchdog?.stop(),
       this.#subscription?.close(),
     ]);
     this.#subscription = undefined;
-    await worker.stop();
-    await inbox.idle();
   }
 
   /** Publishes what is under way; the rest waits in the outbox for the next start. After stopIntake. */
@@ -142,7 +135,7 @@ export class ServiceRunner {
     const { name: service, outbox, database, metrics } = this.#options;
     setOrRemove(metrics.backlog, { service }, this.#watchdog?.backlog);
     await Promise.all(
-      (['bus', 'user'] as const).map(async (channel) => {
+      channels.map(async (channel) => {
         const rows = within(MEASURED_WITHIN_MS, outbox.size(database, channel)).catch(() => undefined);
         setOrRemove(metrics.outbox, { service, channel }, await rows);
       }),
@@ -154,44 +147,40 @@ export class ServiceRunner {
     const database = this.#options.database.background;
     const common = {
       database,
+      schema: schemaOf(name),
       leaseMs: config.LEASE_MS,
-      maxRows: MAX_ROWS,
-      attempts: config.RETRY_ATTEMPTS,
       pollMs: POLL_MS[database.kind],
       log,
     };
     const inbox = new Inbox({
       ...common,
+      maxRows: MAX_ROWS,
       prefetch: config.PREFETCH,
-      schema: schemaOf(name),
       catalogue: eventSchemas,
       handlers: service.handlers,
       onDead: service.onDead,
       subjectName: service.subjectName,
+      attempts: config.RETRY_ATTEMPTS,
       retryBaseMs: config.RETRY_BASE_MS,
       retryMaxMs: config.RETRY_MAX_MS,
+      retentionDays: config.INBOX_RETENTION_DAYS,
       onOutcome: (type, outcome, seconds) => {
         metrics.handled.inc({ service: name, type, outcome });
         metrics.handling.observe({ service: name }, seconds);
       },
-    });
-    const worker = new InboxWorker({
-      ...common,
-      inbox,
-      retentionDays: config.INBOX_RETENTION_DAYS,
       onUnreadablePruned: (count) => metrics.unreadablePruned.inc({ service: name }, count),
     });
     const toBus = this.#busPublisher();
-    const relays = [
-      new Relay({ ...common, outbox, channel: 'bus', publish: (rows) => publishToBus(toBus, rows) }),
-      new Relay({
-        ...common,
-        outbox,
-        channel: 'user',
-        publish: (rows) => publishToUsers(mqtt, config.BUS_PREFIX, rows),
-      }),
-    ];
-    return { inbox, worker, relays };
+    const publishers: Record<Channel, RelayOptions['publish']> = {
+      bus: (rows) => publishToBus(toBus, rows),
+      user: (rows) => publishToUsers(mqtt, config.BUS_PREFIX, rows),
+    };
+    const relays = channels.map((channel) => {
+      const relay = new Relay({ ...common, channel, publish: publishers[channel] });
+      outbox.connect(channel, relay);
+      return relay;
+    });
+    return { inbox, relays };
   }
 
   #busPublisher() {

@@ -9,10 +9,10 @@ import { createApp } from '../infra/http/app.ts';
 import { OverloadGuard } from '../infra/http/overload.ts';
 import { listen } from '../infra/http/server.ts';
 import { Outbox } from '../infra/messaging/outbox.ts';
-import { announce } from '../infra/mqtt/presence.ts';
+import { Presence } from '../infra/mqtt/presence.ts';
 import { createLog } from '../infra/observability/log.ts';
-import { createLogMirror } from '../infra/observability/log-mirror.ts';
-import { createMetrics } from '../infra/observability/metrics.ts';
+import { LogMirror } from '../infra/observability/log-mirror.ts';
+import { Metrics } from '../infra/observability/metrics.ts';
 import type { AnyService, ServiceContext } from '../infra/runtime/service.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
 import { couponService } from '../services/coupon/index.ts';
@@ -63,10 +63,10 @@ export async function startSluice(options: StartOptions): Promise<RunningService
   const { env, services = serviceNames, signal = new AbortController().signal } = options;
   const startedAt = performance.now();
   const config = parseConfig(env, services);
-  const mirror = createLogMirror(config.BUS_PREFIX);
+  const mirror = new LogMirror(config.BUS_PREFIX);
   const pretty = config.LOG_FORMAT === 'pretty' || (config.LOG_FORMAT === 'auto' && process.stdout.isTTY === true);
   const log = createLog({ level: config.LOG_LEVEL, pretty, mirror, subjectName: SUBJECT_NAME });
-  const metrics = createMetrics();
+  const metrics = new Metrics();
   const shutdown = new Shutdown(log);
   try {
     // The outside world, or what is embedded for it.
@@ -74,7 +74,7 @@ export async function startSluice(options: StartOptions): Promise<RunningService
     shutdown.add(() => resources.close());
     const { database, mqtt } = resources;
     mirror.start(mqtt);
-    shutdown.add(() => mirror.close());
+    shutdown.add(() => mirror.stop());
 
     const interrupt = () => database.interrupt();
     signal.addEventListener('abort', interrupt);
@@ -125,12 +125,13 @@ export async function startSluice(options: StartOptions): Promise<RunningService
     resources.attach(http.server);
     shutdown.add(() => http.close());
 
-    // Only now it says that it is there.
+    // Presence is announced last, when requests are accepted.
     const instance = `${hostname()}-${process.pid}-${randomBytes(3).toString('hex')}`;
-    const presences = services.map((service) =>
-      announce({ broker: resources.presence, prefix: config.BUS_PREFIX, service, instance, log }),
+    const presences = services.map(
+      (service) => new Presence({ broker: resources.presence, prefix: config.BUS_PREFIX, service, instance, log }),
     );
-    shutdown.add(() => Promise.all(presences.map((presence) => presence.close())));
+    for (const presence of presences) presence.start();
+    shutdown.add(() => Promise.all(presences.map((presence) => presence.stop())));
     const startMs = Math.round(performance.now() - startedAt);
     const what = { url: http.url, services, database: database.kind, bus: bus.kind, startMs };
     log.info(what, `ready on ${http.url}`);

@@ -141,7 +141,7 @@ async function startProcess(
   const server = await startServer({
     name: `sluice ${name}`,
     runner,
-    answers: async () => {
+    ready: async () => {
       const { status } = await fetch(`${url}/readyz`);
       if (status !== 200) throw new Error(`/readyz answers ${status}`);
     },

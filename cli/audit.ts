@@ -69,12 +69,12 @@ async function runAudit(options: Options, signal: AbortSignal): Promise<void> {
   const auditing = { client, settleMs: options.settle, signal };
   try {
     const first = await audit(auditing);
-    const asks = options.repair && first.toAsk.orders.length + first.toAsk.tickets.length > 0;
-    const asked = asks ? await repair(auditing, first) : 0;
-    const last = asks ? await audit(auditing) : first;
+    const repairs = options.repair && first.toResend.orders.length + first.toResend.tickets.length > 0;
+    const resent = repairs ? await repair(auditing, first) : 0;
+    const last = repairs ? await audit(auditing) : first;
     const report: AuditReport = {
       ...reportOf(last, { startedAt, settleMs: options.settle }),
-      ...(options.repair ? { repaired: { asked, offencesBefore: offencesOf(first) } } : {}),
+      ...(options.repair ? { repaired: { resent, offencesBefore: offencesOf(first) } } : {}),
     };
     if (options.json) printJson(report);
     else for (const line of renderAuditReport(report)) print(line);

@@ -9,7 +9,7 @@ import { jsonBody, route } from '../../infra/http/app.ts';
 import { parse } from '../../infra/http/validate.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { countMessages, locateMessages } from '../../infra/messaging/stored-messages.ts';
-import type { AnyService, FactSource, Resend } from '../../infra/runtime/service.ts';
+import type { AnyService, FactSource } from '../../infra/runtime/service.ts';
 import { schemaOf } from '../schemas.ts';
 
 /** All ids are greater. */
@@ -22,10 +22,11 @@ export interface FactsOptions {
   readonly outbox: Outbox;
 }
 
-export function factsRoutes(router: Router, { name, service, database, outbox }: FactsOptions): void {
+export function factsRoutes(router: Router, options: FactsOptions): void {
+  const { name, service, database } = options;
   for (const [list, source] of Object.entries(service.facts)) factsRoute(router, list, source, database);
   messagesRoute(router, name, database);
-  if (service.resend) resendRoute(router, name, service.resend, { database, outbox });
+  resendRoute(router, options);
 }
 
 /** GET /audit/<list> */
@@ -61,27 +62,19 @@ function messagesRoute(router: Router, name: ServiceName, database: Database): v
   });
 }
 
-/**
- * POST /audit/<service>/resend: says anew, at once, what was asked last about the ids that are named. Under a new event
- * id: a service that remembers the old one would only repeat its answer, and to the new one it writes what is missing.
- */
-function resendRoute(
-  router: Router,
-  name: ServiceName,
-  { chosen, events }: Resend,
-  { database, outbox }: Pick<FactsOptions, 'database' | 'outbox'>,
-): void {
-  const anew = `SELECT r."eventId" AS event_id, e.type, e.subject, e.time, e.data FROM (${events}) AS e
-    JOIN json_to_recordset($1::json) AS r (id text, "eventId" uuid) ON r.id = e.subject`;
+/** POST /audit/<service>/resend: resends, at once, the last request about each id that is named. */
+function resendRoute(router: Router, { name, service, database, outbox }: FactsOptions): void {
+  const { resend } = service;
+  if (!resend) return;
   route(router, `/audit/${name}/resend`, {
     post: [
       jsonBody,
       async (request, response) => {
         const { ids } = parse(resendRequest, request.body);
-        const named = JSON.stringify([...new Set(ids)].map((id) => ({ id, eventId: uuidv7() })));
-        const resent = await outbox.writeAtOnce(database.background, 'bus', anew, [named], chosen);
-        const answer: Resent = { resent };
-        response.status(202).json(answer);
+        const requests = [...new Set(ids)].map((id) => ({ id, eventId: uuidv7() }));
+        const { length: count } = await outbox.write(database.background, resend, requests);
+        const body: Resent = { resent: count };
+        response.status(202).json(body);
       },
     ],
   });

@@ -6,13 +6,15 @@ import { GroupCommit } from '../../infra/database/group-commit.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
+import { Outbox } from '../../infra/messaging/outbox.ts';
 import { Admission } from '../../services/flash-sale/admission.ts';
 import { admit, type Decision, findSale, insertSale } from '../../services/flash-sale/store/sales.ts';
-import { ACCEPT, feed } from '../../services/flash-sale/store/tickets.ts';
+import { ACCEPT_TICKETS, feed } from '../../services/flash-sale/store/tickets.ts';
 import type { Sale, Way } from './way.ts';
 
 const SCHEMA = 'sluice_flash_sale';
-const migrations = new URL('../../services/flash-sale/store/migrations/', import.meta.url);
+const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
+const FLASH_SALE = new URL('../../services/flash-sale/store/migrations/', import.meta.url);
 
 /** Connections of one gateway: the service's default. */
 const POOL_SIZE = 10;
@@ -31,7 +33,10 @@ async function withDatabase<T>(url: string, work: (database: Database) => Promis
 
 const openSale = (url: string, { id, stock, cap }: Sale) =>
   withDatabase(url, async (database) => {
-    await migrate(database, SCHEMA, await readMigrations(migrations, 'flash-sale'));
+    await migrate(database, SCHEMA, [
+      ...(await readMigrations(MESSAGING, 'messaging')),
+      ...(await readMigrations(FLASH_SALE, 'flash-sale')),
+    ]);
     await insertSale(database, id, {
       ...{ sku: 'sku', name: 'name', unitPrice: 100, currency: 'GBP', drainPerSecond: 100, holdSeconds: 0 },
       ...{ stock, queueCap: cap },
@@ -97,8 +102,8 @@ export const countTickets = (url: string, { id }: Sale): Promise<number> =>
 export const completeTickets = (url: string, { id, cap }: Sale): Promise<number> =>
   withDatabase(url, async (database) => {
     const jobs = (await feed(database, id, cap, 60_000)).map((ticketId) => ({ ticketId, eventId: uuidv7() }));
-    const accepted = await database.query(`${ACCEPT} SELECT id FROM accepted`, [JSON.stringify(jobs), 60_000]);
-    return accepted.length;
+    const { length } = await new Outbox(SCHEMA).write(database, ACCEPT_TICKETS, jobs, 60_000);
+    return length;
   });
 
 export const postgresVersion = (url: string): Promise<string> =>

@@ -7,9 +7,10 @@ import type { ServiceName } from '../../contracts/services.ts';
 import type { IncomingMessage } from '../../infra/bus/port.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
+import type { Database } from '../../infra/database/port.ts';
 import { writeEvent } from '../../infra/messaging/envelope.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
-import { type ClaimedRow, Outbox } from '../../infra/messaging/outbox.ts';
+import { Outbox, type OutboxRow } from '../../infra/messaging/outbox.ts';
 import type { AnyService, ServiceContext } from '../../infra/runtime/service.ts';
 
 export interface Participant {
@@ -49,9 +50,12 @@ export async function openParticipant(
     leaseMs: config.LEASE_MS,
     prefetch: config.PREFETCH,
     maxRows: config.PREFETCH,
+    // Not started, so nothing polls or prunes.
+    pollMs: 1_000,
+    retentionDays: config.INBOX_RETENTION_DAYS,
     log,
   });
-  const written = takeWritten(outbox, context);
+  const written = new WrittenRows(outbox, schema, database, config.LEASE_MS);
   return {
     service,
     inbox,
@@ -66,31 +70,37 @@ export async function openParticipant(
   };
 }
 
-/** Takes the rows of the outbox as they are written, in place of a relay. Holds the rows of orders under way. */
-function takeWritten(outbox: Outbox, { database, settings: config }: Omit<ServiceContext<Config>, 'outbox'>) {
-  const written = new Map<string, ClaimedRow[]>();
-  outbox.connect('bus', {
-    leaseMs: () => config.LEASE_MS,
-    offer: (rows) => {
-      for (const row of rows) written.set(row.subject, [...(written.get(row.subject) ?? []), row]);
-    },
-    wake: () => {}, // with a lease, every row is handed over
-  });
-  const deletions = new GroupCommit<number, void>({
-    run: async (positions) => {
-      await outbox.turnOver(database, 'bus', positions, config.LEASE_MS, 0);
-      return positions.map(() => undefined);
-    },
-    key: () => '',
-    maxBatch: 500,
-    maxWaiting: 5_000,
-  });
-  return {
-    take: (orderId: string): ClaimedRow[] => {
-      const rows = written.get(orderId) ?? [];
-      written.delete(orderId);
-      return rows;
-    },
-    delete: (position: number) => deletions.submit(position),
-  };
+/** Takes the rows of an outbox as they are written, in place of a relay, and holds those of orders under way. */
+class WrittenRows {
+  readonly #byOrder = new Map<string, OutboxRow[]>();
+  readonly #deletions: GroupCommit<number, void>;
+
+  constructor(outbox: Outbox, schema: string, database: Database, leaseMs: number) {
+    outbox.connect('bus', {
+      leaseMs: () => leaseMs,
+      enqueue: (rows) => {
+        for (const row of rows) this.#byOrder.set(row.subject, [...(this.#byOrder.get(row.subject) ?? []), row]);
+      },
+      wake: () => {}, // with a lease, every row is enqueued
+    });
+    this.#deletions = new GroupCommit<number, void>({
+      run: async (positions) => {
+        await database.execute(`DELETE FROM ${schema}.outbox WHERE position = ANY($1::bigint[])`, [positions]);
+        return positions.map(() => undefined);
+      },
+      key: () => '',
+      maxBatch: 500,
+      maxWaiting: 5_000,
+    });
+  }
+
+  take(orderId: string): OutboxRow[] {
+    const rows = this.#byOrder.get(orderId) ?? [];
+    this.#byOrder.delete(orderId);
+    return rows;
+  }
+
+  delete(position: number): Promise<void> {
+    return this.#deletions.submit(position);
+  }
 }

@@ -2,13 +2,14 @@
 // the product's routes, use case, handlers, inboxes, outboxes and tables; calls replace the bus between the services.
 import { type Config, parseConfig } from '../../app/config.ts';
 import { openResources, type Resources } from '../../app/resources.ts';
+import { schemaOf } from '../../app/schemas.ts';
 import type { RunningSluice } from '../../app/start.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { listen } from '../../infra/http/server.ts';
-import { publishToUsers } from '../../infra/messaging/publish-to-users.ts';
+import { publishToUsers } from '../../infra/messaging/publishers.ts';
 import { Relay } from '../../infra/messaging/relay.ts';
 import { createLog } from '../../infra/observability/log.ts';
-import { createMetrics } from '../../infra/observability/metrics.ts';
+import { Metrics } from '../../infra/observability/metrics.ts';
 import type { ServiceContext } from '../../infra/runtime/service.ts';
 import { couponService } from '../../services/coupon/index.ts';
 import { notifyService } from '../../services/notify/index.ts';
@@ -28,7 +29,7 @@ export async function startSynchronous(env: NodeJS.ProcessEnv, stepOrder: StepOr
   const resources = await openResources(config, log);
   try {
     return await serve(
-      { settings: config, database: resources.database, metrics: createMetrics(), log },
+      { settings: config, database: resources.database, metrics: new Metrics(), log },
       resources,
       stepOrder,
     );
@@ -80,20 +81,22 @@ async function serve(context: Context, resources: Resources, stepOrder: StepOrde
 /** Runs an order's steps and records their results. */
 async function complete(orderId: string, order: Participant, steps: readonly Participant[], stepOrder: StepOrder) {
   await order.pass(orderId, async (placed) => {
-    if (stepOrder === 'parallel') await Promise.all(steps.map(({ inbox }) => inbox.handle(placed)));
-    else for (const { inbox } of steps) await inbox.handle(placed);
+    if (stepOrder === 'parallel') await Promise.all(steps.map(({ inbox }) => inbox.process(placed)));
+    else for (const { inbox } of steps) await inbox.process(placed);
   });
-  await Promise.all(steps.map(({ pass }) => pass(orderId, (results) => order.inbox.handle(results))));
+  await Promise.all(steps.map(({ pass }) => pass(orderId, (results) => order.inbox.process(results))));
 }
 
 function userRelay({ settings: config, database, log }: Context, { outbox }: Participant, { mqtt }: Resources): Relay {
-  return new Relay({
+  const relay = new Relay({
     database,
-    outbox,
+    schema: schemaOf('notify'),
     channel: 'user',
     pollMs: 500,
     leaseMs: config.LEASE_MS,
     log,
     publish: (rows) => publishToUsers(mqtt, config.BUS_PREFIX, rows),
   });
+  outbox.connect('user', relay);
+  return relay;
 }

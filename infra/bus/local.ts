@@ -1,21 +1,22 @@
-// The local bus: where all services share one database, publishing is writing into the inboxes of the subscribed
-// groups. A group that runs in this process takes its rows on at once; those of others are found by their workers'
-// polls, and several processes on one PostgreSQL share them by SKIP LOCKED.
-
+// The local bus, for services that share one database: publishing writes into the inboxes of the subscribed groups. A
+// group of this process claims its rows at once. The rows of other groups are found by the polls of their workers, and
+// several processes on one PostgreSQL share them with SKIP LOCKED.
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
-import { BusError } from '../mqtt/bus-error.ts';
-import type { Bus, OutgoingEvent, Receiver, Rejected } from './port.ts';
-import { MAX_EVENT_BYTES } from './port.ts';
+import { BusError } from '../mqtt/port.ts';
+import type { Health } from '../runtime/health.ts';
+import { PendingSet } from '../runtime/pending-set.ts';
+import { publishError } from './outgoing.ts';
+import type { Bus, OutgoingEvent, Receiver, Rejected, Subscription } from './port.ts';
 import { groupsFor, type Topology } from './topology.ts';
 
 export interface LocalBusOptions {
   readonly database: Database;
   readonly topology: Topology;
-  /** A group's inbox, whose table must exist. */
+  /** The inbox of a group, whose table must exist. */
   readonly inboxOf: (group: string) => GroupInbox;
 }
 
-/** Where messages wait for a group that does not run in this process. */
+/** The inbox of a group that does not run in this process. */
 interface GroupInbox {
   /** Stores messages for the process that claims them first. */
   add(database: Database, messages: readonly StoredMessage[], leaseMs: 0): Promise<unknown>;
@@ -28,76 +29,80 @@ interface StoredMessage {
   readonly body: Buffer;
 }
 
-export function openLocalBus({ database, topology, inboxOf }: LocalBusOptions): Bus {
-  const inboxes = new Map(Object.keys(topology.groups).map((group) => [group, inboxOf(group)]));
-  const receivers = new Map<string, Receiver>();
-  const publishing = new Set<Promise<unknown>>();
+export class LocalBus implements Bus {
+  readonly kind = 'local';
+  readonly #database: Database;
+  readonly #topology: Topology;
+  readonly #inboxes: ReadonlyMap<string, GroupInbox>;
+  readonly #receivers = new Map<string, Receiver>();
+  readonly #publishing = new PendingSet();
 
-  const deliver = async (group: string, batch: readonly OutgoingEvent[]): Promise<Rejected[]> => {
-    try {
-      const messages = batch.map(({ id, type, body }) => ({ id, type, body: Buffer.from(body) }));
-      const receiver = receivers.get(group);
-      if (receiver) await receiver.store(messages);
-      else await inboxes.get(group)?.add(database, messages.map(rowOf), 0);
-      return [];
-    } catch (error) {
-      const code = error instanceof DatabaseUnavailable ? 'unavailable' : 'rejected';
-      return batch.map(({ id }) => ({ id, error: new BusError(code, (error as Error).message, error) }));
-    }
-  };
+  constructor({ database, topology, inboxOf }: LocalBusOptions) {
+    this.#database = database;
+    this.#topology = topology;
+    this.#inboxes = new Map(Object.keys(topology.groups).map((group) => [group, inboxOf(group)]));
+  }
 
-  const publish = async (events: readonly OutgoingEvent[]): Promise<Rejected[]> => {
+  publish(events: readonly OutgoingEvent[]): Promise<Rejected[]> {
+    return this.#publishing.add(this.#publish(events));
+  }
+
+  async subscribe(group: string, receiver: Receiver): Promise<Subscription> {
+    if (!this.#inboxes.has(group)) throw new RangeError(`the topology has no group ${group}`);
+    this.#receivers.set(group, receiver);
+    return {
+      health: () => ({ status: 'up' }),
+      backlog: async () => 0, // the inbox counts its rows itself
+      rebuild: async () => receiver.wake(),
+      close: async () => {
+        if (this.#receivers.get(group) === receiver) this.#receivers.delete(group);
+        await this.#publishing.settled();
+      },
+    };
+  }
+
+  health(): Health {
+    return { status: 'up' };
+  }
+
+  close(): Promise<void> {
+    return this.#publishing.settled();
+  }
+
+  async #publish(events: readonly OutgoingEvent[]): Promise<Rejected[]> {
     const rejected: Rejected[] = [];
     const batches = new Map<string, OutgoingEvent[]>();
     for (const event of events) {
-      const bytes = Buffer.byteLength(event.body);
-      if (bytes > MAX_EVENT_BYTES) {
-        const error = new BusError('oversized', `${bytes} bytes, allowed ${MAX_EVENT_BYTES}`);
+      const error = publishError(this.#topology, event);
+      if (error) {
         rejected.push({ id: event.id, error });
         continue;
       }
-      const groups = groupsFor(topology, event.type);
-      if (groups.length === 0) {
-        rejected.push({ id: event.id, error: new BusError('unroutable', `no group receives ${event.type}`) });
-      }
-      for (const group of groups) {
+      for (const group of groupsFor(this.#topology, event.type)) {
         const batch = batches.get(group);
         if (batch) batch.push(event);
         else batches.set(group, [event]);
       }
     }
-    const undelivered = await Promise.all([...batches].map(([group, batch]) => deliver(group, batch)));
+    const undelivered = await Promise.all([...batches].map(([group, batch]) => this.#deliver(group, batch)));
     return rejected.concat(...undelivered);
-  };
+  }
 
-  return {
-    kind: 'local',
-    publish: (events) => {
-      const running = publish(events).finally(() => publishing.delete(running));
-      publishing.add(running);
-      return running;
-    },
-    subscribe: async (group, receiver) => {
-      if (!inboxes.has(group)) throw new RangeError(`${group} is no group of the topology`);
-      receivers.set(group, receiver);
-      return {
-        health: () => ({ status: 'up' }),
-        backlog: async () => 0, // what waits is in the inbox, which counts it itself
-        rebuild: async () => receiver.wake(),
-        close: async () => {
-          if (receivers.get(group) === receiver) receivers.delete(group);
-          await Promise.all(publishing);
-        },
-      };
-    },
-    health: () => ({ status: 'up' }),
-    close: async () => {
-      await Promise.all(publishing);
-    },
-  };
+  async #deliver(group: string, batch: readonly OutgoingEvent[]): Promise<Rejected[]> {
+    try {
+      const messages = batch.map(({ id, type, body }) => ({ id, type, body: Buffer.from(body) }));
+      const receiver = this.#receivers.get(group);
+      if (receiver) await receiver.enqueue(messages);
+      else await this.#inboxes.get(group)?.add(this.#database, messages.map(rowOf), 0);
+      return [];
+    } catch (error) {
+      const code = error instanceof DatabaseUnavailable ? 'unavailable' : 'rejected';
+      return batch.map(({ id }) => ({ id, error: new BusError(code, (error as Error).message, error) }));
+    }
+  }
 }
 
-/** The subject is read from the body, as from any transport: the events that come here were written by the relay. */
+/** The subject is read from the body, as with every transport. The relay wrote this body, so it is well-formed. */
 function rowOf({ id, type, body }: { id: string; type: string; body: Buffer }): StoredMessage {
   const { subject } = JSON.parse(body.toString()) as { subject: string };
   return { messageId: id, type, subject, body };

@@ -1,6 +1,6 @@
-// Every name on a broker is built here and nowhere else.
+// Every name on RabbitMQ, and of MQTT sessions, is built here. MQTT topics are built in mqtt/topics.ts.
 
-/** Which groups there are and which event types each receives; `prefix` (BUS_PREFIX) stands before every name. */
+/** The groups and the event types that each receives; every name begins with `prefix` (BUS_PREFIX). */
 export interface Topology {
   readonly prefix: string;
   readonly groups: Readonly<Record<string, readonly string[]>>;
@@ -10,12 +10,10 @@ export interface Topology {
 export const groupsFor = (topology: Topology, type: string): string[] =>
   Object.keys(topology.groups).filter((group) => topology.groups[group]?.includes(type));
 
-// RabbitMQ
 export const exchangeOf = (topology: Topology) => `${topology.prefix}.events`;
 export const deadExchangeOf = (topology: Topology) => `${topology.prefix}.dead`;
 export const queueOf = (topology: Topology, group: string) => `${topology.prefix}.${group}`;
 export const deadQueueOf = (topology: Topology, group: string) => `${topology.prefix}.${group}.dead`;
 
-// MQTT: the topics are in mqtt/topics.ts.
-/** The id of the one MQTT session that a group's events wait in. */
+/** The client id of the one MQTT session that keeps a group's events. */
 export const sessionOf = (prefix: string, group: string) => `${prefix}-${group}`;

@@ -1,12 +1,11 @@
-// Between rows and the wire: CloudEvents 1.0, structured JSON. Received bytes are trusted only after their schema.
+// Events on the wire: CloudEvents 1.0, structured JSON. Received bytes are trusted only once they match their schema.
 import { createHash } from 'node:crypto';
-import type { OutgoingEvent } from '../bus/port.ts';
-import { MAX_EVENT_BYTES } from '../bus/port.ts';
+import { MAX_EVENT_BYTES, type OutgoingEvent } from '../bus/port.ts';
 import { type CloudEvent, type EventCatalogue, schemaFor } from './catalogue.ts';
-import type { ClaimedRow } from './outbox.ts';
+import type { OutboxRow } from './outbox.ts';
 
-/** The event of an outbox row, as it goes over the wire. Throws if the row does not match the schema of its type. */
-export function writeEvent(catalogue: EventCatalogue, row: ClaimedRow, source: string): OutgoingEvent {
+/** The event of an outbox row. Throws if the row does not match the schema of its type. */
+export function writeEvent(catalogue: EventCatalogue, row: OutboxRow, source: string): OutgoingEvent {
   const { event_id: id, type, subject } = row;
   const schema = schemaFor(catalogue, type);
   if (!schema) throw new TypeError(`unknown type ${type}`);
@@ -23,9 +22,9 @@ export function writeEvent(catalogue: EventCatalogue, row: ClaimedRow, source: s
   return { id, type, body: JSON.stringify(schema.parse(event)) };
 }
 
-/** What could be made out of a body that is not an event we know. */
-export interface Unreadable {
-  /** The event's id, or a UUID made of the body's SHA-256 where it has none, so that a redelivery is the same row. */
+/** The readable fields of a body that matches no schema. */
+interface Unreadable {
+  /** The event's id; without one, a UUID of the body's SHA-256, so that a redelivery is the same row. */
   readonly messageId: string;
   readonly type: string | undefined;
   readonly subject: string | undefined;
@@ -35,7 +34,7 @@ export interface Unreadable {
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-export type ReadEvent = { readonly event: CloudEvent } | { readonly unreadable: Unreadable };
+type ReadEvent = { readonly event: CloudEvent } | { readonly unreadable: Unreadable };
 
 export function readEvent(catalogue: EventCatalogue, body: Uint8Array): ReadEvent {
   let json: unknown;
@@ -51,7 +50,7 @@ export function readEvent(catalogue: EventCatalogue, body: Uint8Array): ReadEven
     if (parsed.success) return { event: parsed.data };
     error = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ');
   } catch (cause) {
-    error = (cause as Error).message;
+    error = cause instanceof Error ? cause.message : String(cause);
   }
   const id = field(json, 'id');
   const subject = field(json, 'subject');
@@ -65,15 +64,15 @@ export function readEvent(catalogue: EventCatalogue, body: Uint8Array): ReadEven
 }
 
 function field(json: unknown, name: 'id' | 'type' | 'subject'): string | undefined {
-  const value = typeof json === 'object' && json !== null ? (json as Record<string, unknown>)[name] : undefined;
+  const value: unknown = typeof json === 'object' && json !== null ? Reflect.get(json, name) : undefined;
   return typeof value === 'string' ? value : undefined;
 }
 
-/** Text that came from outside, as PostgreSQL can keep it, at most 1,000 characters. */
+/** Untrusted text as PostgreSQL can store it, cut to 1,000 characters. */
 export const storable = <T extends string | undefined>(value: T): T =>
   value?.slice(0, 1000).replaceAll('\u0000', '\uFFFD').toWellFormed() as T;
 
-/** A UUIDv8 (RFC 9562, 5.8) made of the bytes' SHA-256. */
+/** A UUIDv8 (RFC 9562, 5.8) of the bytes' SHA-256. */
 function uuidOfBytes(bytes: Uint8Array): string {
   const hash = createHash('sha256').update(bytes).digest().subarray(0, 16);
   hash[6] = ((hash[6] ?? 0) & 0x0f) | 0x80;

@@ -1,10 +1,11 @@
+// Points between two durable steps, where a test can kill the process.
 import { failpointOf } from '../runtime/failpoint.ts';
 
 export const messagingFailpoints = [
-  'outbox.before-publish', // committed, not yet published
-  'outbox.before-delete', // published and confirmed, not yet deleted
-  'inbox.before-transaction', // received, nothing done
-  'inbox.after-commit', // done, not yet acknowledged
+  'outbox.before-publish', // the row is committed, its event is not published
+  'outbox.before-delete', // the event is published and confirmed, its row is not deleted
+  'inbox.before-transaction', // the message is received, nothing else
+  'inbox.after-commit', // the effects are committed, the message is not acknowledged
 ] as const;
 
 export const failpoint = failpointOf(messagingFailpoints);

@@ -1,46 +1,46 @@
-// What a service writes for each event type it subscribes to.
+// The handlers that a service writes: one for each event type it subscribes to.
 import type { Transaction } from '../database/port.ts';
 import type { CloudEvent } from './catalogue.ts';
 
 export interface Handler<E extends CloudEvent> {
-  /** Whether the event says anything to this service; where not, it is acknowledged and leaves no trace. Pure. */
-  concerns?(event: E): boolean;
+  /** Returns false for an event that does not concern the service: it is acknowledged without a trace. Pure. */
+  accepts?(event: E): boolean;
   /**
-   * Work that takes time or leaves the database: done before the transaction, for all messages of a batch at once.
-   * Repeated with each attempt.
+   * Work that takes time or leaves the database. Runs before the transaction, for all messages of a batch at once, and
+   * again with each attempt.
    */
   prepare?(event: E): Promise<void>;
   /**
-   * The effects of a batch, and their answers into the outbox, in the transaction that marks the messages done.
-   * Throwing rolls all of it back: the batch is then handled one message at a time, and what still fails is retried.
-   * The same subject may come again in another message: a business key must make the second effect impossible.
+   * Writes the effects of a batch, and the replies into the outbox, in the transaction that marks the messages done. If
+   * it throws, all of that is rolled back: the messages are then handled one by one, and those that still fail are
+   * retried. A subject may come again in another message, so a business key must rule out a second effect.
    */
   handle(tx: Transaction, events: readonly E[]): Promise<void>;
-  /** These subjects were asked for again: puts the answers they got back into the outbox. */
-  repeat?(tx: Transaction, subjects: readonly string[]): Promise<void>;
+  /** Puts the replies about these subjects into the outbox once more, because the requests arrived again. */
+  resendReplies?(tx: Transaction, subjects: readonly string[]): Promise<unknown>;
 }
 
-/** A handler for every type among `E`; one that serves several types gets their batch in one call. */
+/** A handler for each type of `E`; one that handles several types is called once for all their events in a batch. */
 export type Handlers<E extends CloudEvent> = { readonly [T in E['type']]: Handler<Extract<E, { readonly type: T }>> };
 
-/** The same, where the types are not known: the inbox has checked each event against its schema. */
+/** Handlers whose types are not known here: the inbox checks each event with its schema. */
 export type AnyHandler = Handler<CloudEvent>;
 export type AnyHandlers = { readonly [type: string]: AnyHandler | undefined };
 
-/** A message that is dead, for the event that reports it. */
+/** A dead message, as the event that reports it needs it. */
 export interface DeadMessage {
   readonly messageId: string;
   readonly type: string | null;
   readonly subject: string;
-  /** For the event that reports it: the same each time it is reported. */
+  /** The id of the event that reports it, the same each time. */
   readonly reportId: string;
-  /** The kind of failure, for anyone to read. The error itself is for operators, in the inbox. */
+  /** The kind of failure, which any client may read. The error itself stays in the inbox, for operators. */
   readonly failure: string;
   readonly at: Date;
 }
 
 /**
- * Reports dead messages to whom they matter, in the transaction that marks them dead. Called again for those that arrive
- * once more: the report is the reply to them. Only for messages with a subject.
+ * Reports dead messages to other services, in the transaction that marks them dead. Called again when such a message
+ * arrives again: the report is its reply. Only called for messages with a subject.
  */
-export type OnDead = (tx: Transaction, dead: readonly DeadMessage[]) => Promise<void>;
+export type OnDead = (tx: Transaction, dead: readonly DeadMessage[]) => Promise<unknown>;

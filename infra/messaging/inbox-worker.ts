@@ -1,111 +1,172 @@
-// Handles what waits in an inbox's rows: messages that a transport only stored, attempts that are due, answers to be
-// repeated; and forgets, after days, what was handled.
-import type { Logger } from 'pino';
-import type { Database } from '../database/port.ts';
+// Processes messages that wait in rows: those that a transport only stored, retries that are due, replies to be resent.
+// A process claims only as many rows as it has capacity for; several processes share the rows.
+import { retryUnavailable } from '../database/retry-unavailable.ts';
 import { Loop } from '../runtime/loop.ts';
-import type { Inbox } from './inbox.ts';
+import type { ReadableMessage } from './inbox-message.ts';
+import type { InboxOptions } from './inbox-options.ts';
+import type { InboxProcessor } from './inbox-processor.ts';
+import type { ClaimedMessage, InboxStore } from './inbox-store.ts';
 
-/** How often rows are looked for whose process ended during an attempt. */
+/** How often the worker looks for rows whose process ended during an attempt. */
 const UNFINISHED_EVERY_MS = 1_000;
-const PRUNE_EVERY_MS = 60_000;
-const PRUNE_BATCH = 10_000;
-/**
- * Unreadable messages that are kept, the newest: a flood of them must not fill the disk. They are counted again after so
- * many more, so there may be that many above for a moment, in each process.
- */
-export const MAX_UNREADABLE = 1_000;
-const UNREADABLE_BATCH = 100;
 
-export interface InboxWorkerOptions {
-  readonly database: Database;
-  readonly inbox: Inbox;
-  /** A claimed row is free again after this: must exceed the slowest handler. */
-  readonly leaseMs: number;
-  /** The inbox's. */
-  readonly maxRows: number;
-  /** Attempts at a message before it is dead. */
-  readonly attempts: number;
-  /** How soon rows are found whose delay is over, or that another process wrote. */
-  readonly pollMs: number;
-  readonly retentionDays: number;
-  /** So many unreadable messages were forgotten. */
-  readonly onUnreadablePruned?: (count: number) => void;
-  readonly log: Logger;
+interface InboxWorkerOptions extends InboxOptions {
+  readonly store: InboxStore;
+  readonly processor: InboxProcessor;
+  /** Aborted when the inbox stops: no more rows are claimed. */
+  readonly signal: AbortSignal;
 }
 
 export class InboxWorker {
   readonly #options: InboxWorkerOptions;
   readonly #claiming: Loop;
-  readonly #loops: Loop[];
-  /** Recorded by this process since it began. */
-  #unreadable = 0;
+  readonly #reclaiming: Loop;
+  /** Claims of this process whose outcome is not recorded yet. A message retried meanwhile has two. */
+  readonly #claims = new Set<{ readonly messageId: string }>();
+  /** Rows that use the capacity: those being claimed as they are stored, and those being processed. */
+  #rows = 0;
+  readonly #background = new Set<Promise<void>>();
+  /** More rows may be due than there was capacity for. */
+  #moreDue = false;
 
   constructor(options: InboxWorkerOptions) {
     this.#options = options;
-    const { log, inbox, pollMs } = options;
+    const { pollMs, log } = options;
     this.#claiming = new Loop({ name: 'inbox', everyMs: pollMs, log, turn: () => this.#claim() });
-    inbox.onWake(() => this.#claiming.wake());
-    const unreadable = new Loop({
-      name: 'prune unreadable',
-      everyMs: PRUNE_EVERY_MS,
+    this.#reclaiming = new Loop({
+      name: 'unfinished',
+      everyMs: UNFINISHED_EVERY_MS,
       log,
-      turn: () => this.#pruneUnreadable(),
+      turn: () => this.#claimUnfinished(),
     });
-    inbox.onUnreadable(() => {
-      if (++this.#unreadable % UNREADABLE_BATCH === 0) unreadable.wake();
-    });
-    this.#loops = [
-      this.#claiming,
-      new Loop({ name: 'unfinished', everyMs: UNFINISHED_EVERY_MS, log, turn: () => this.#claimUnfinished() }),
-      new Loop({ name: 'prune', everyMs: PRUNE_EVERY_MS, log, turn: () => this.#prune() }),
-      unreadable,
-    ];
   }
 
   start(): void {
-    for (const loop of this.#loops) loop.start();
+    this.#claiming.start();
+    this.#reclaiming.start();
   }
 
-  /** Claims no more. */
+  /** Resolves when the rows of this process are recorded or left to their lease. */
   async stop(): Promise<void> {
-    await Promise.all(this.#loops.map((loop) => loop.stop()));
+    await Promise.all([this.#claiming.stop(), this.#reclaiming.stop()]);
+    while (this.#background.size > 0) await Promise.all(this.#background);
+  }
+
+  /** Claims due rows now, rather than at the next poll. */
+  wake(): void {
+    this.#moreDue = false;
+    this.#claiming.wake();
+  }
+
+  /** Stores messages. If they are within the capacity, claims them at once and processes them without reading them back. */
+  enqueue(messages: readonly ReadableMessage[]): Promise<void> {
+    const storing = messages.length <= this.#capacity ? this.#storeClaimed(messages) : this.#storeUnclaimed(messages);
+    this.#track(storing);
+    return storing;
+  }
+
+  /** Processes claimed rows, each as an attempt of its own. Resolves when all are recorded or left to their lease. */
+  async processClaimed(rows: readonly ClaimedMessage[]): Promise<void> {
+    const { processor } = this.#options;
+    await Promise.all(rows.map((row) => this.#start(row.message_id, () => processor.processClaimed(row))));
+  }
+
+  get #capacity(): number {
+    const { signal, maxRows } = this.#options;
+    return signal.aborted ? 0 : Math.max(0, maxRows - this.#rows);
+  }
+
+  async #storeClaimed(messages: readonly ReadableMessage[]): Promise<void> {
+    const { leaseMs, processor } = this.#options;
+    // The capacity is taken before they are written, because other messages may arrive meanwhile.
+    this.#rows += messages.length;
+    let added: Set<string>;
+    try {
+      added = await this.#store(messages, leaseMs);
+    } finally {
+      this.#release(messages.length);
+    }
+    // The others are known: their replies are to be resent.
+    if (added.size < messages.length) this.wake();
+    for (const message of messages) {
+      // `delete` lets only one through if the batch holds an id twice.
+      if (added.delete(message.messageId))
+        void this.#start(message.messageId, () => processor.process(message, { origin: 'row', attempts: 1 }));
+    }
+  }
+
+  async #storeUnclaimed(messages: readonly ReadableMessage[]): Promise<void> {
+    await this.#store(messages, 0);
+    this.wake();
+    this.#moreDue = true;
+  }
+
+  #store(messages: readonly ReadableMessage[], leaseMs: number): Promise<Set<string>> {
+    const { database, store } = this.#options;
+    return retryUnavailable(() => store.add(database, messages, leaseMs), this.#options);
   }
 
   async #claim(): Promise<boolean> {
-    const { database, inbox, leaseMs, maxRows } = this.#options;
-    const { room } = inbox;
-    // With little room it waits for more, rather than claim row by row: the inbox wakes it.
-    if (room < maxRows / 2) {
-      inbox.takeOn([], true);
+    const { database, store, leaseMs, maxRows } = this.#options;
+    const capacity = this.#capacity;
+    // Waits for more capacity, rather than claim row by row: the end of an attempt wakes it.
+    if (capacity < maxRows / 2) {
+      this.#moreDue = true;
       return false;
     }
-    const rows = await inbox.rows.claim(database, leaseMs, room);
-    inbox.takeOn(rows, rows.length === room);
+    const rows = await store.claimDue(database, leaseMs, capacity);
+    if (rows.length === capacity) this.#moreDue = true;
+    void this.processClaimed(rows);
     return false;
   }
 
-  /** One after the other, each in a transaction of its own: one that ends the process again takes nobody along. */
+  /** One row at a time, alone in its transaction: a message that ends the process again takes no other along. */
   async #claimUnfinished(): Promise<boolean> {
-    const { database, inbox, leaseMs, attempts } = this.#options;
-    const row = await inbox.rows.claimUnfinished(database, leaseMs, inbox.runningRows);
+    const { database, store, processor, leaseMs, attempts } = this.#options;
+    const running = [...this.#claims].map(({ messageId }) => messageId);
+    const row = await store.claimUnfinished(database, leaseMs, running);
     if (!row) return false;
-    if (row.attempts > attempts) await inbox.giveUp(row);
-    else await inbox.handleRow(row, true);
+    await this.#hold(row.message_id, () =>
+      row.attempts > attempts ? processor.markDead(row) : processor.processClaimed(row, { alone: true }),
+    );
     return true;
   }
 
-  async #prune(): Promise<boolean> {
-    const { database, inbox, retentionDays } = this.#options;
-    return (await inbox.rows.prune(database.longRunning, retentionDays, PRUNE_BATCH)) === PRUNE_BATCH;
+  /** Processes a claimed row in the background, so that a slow message delays none behind it. */
+  #start(messageId: string, work: () => Promise<void>): Promise<void> {
+    const { log } = this.#options;
+    this.#rows++;
+    const attempt = this.#hold(messageId, work)
+      .catch((error) =>
+        log.warn(
+          { messageId, error: String(error) },
+          'outcome not recorded; the message is retried when its lease expires',
+        ),
+      )
+      .finally(() => this.#release(1));
+    this.#track(attempt);
+    return attempt;
   }
 
-  async #pruneUnreadable(): Promise<boolean> {
-    const { database, inbox, onUnreadablePruned, log } = this.#options;
-    const pruned = await inbox.rows.pruneUnreadable(database, MAX_UNREADABLE, PRUNE_BATCH);
-    if (pruned > 0) {
-      log.warn({ pruned, kept: MAX_UNREADABLE }, 'the oldest unreadable messages are forgotten: who sends them?');
-      onUnreadablePruned?.(pruned);
+  /** Keeps this process from claiming the row as unfinished, however long `work` takes. */
+  async #hold(messageId: string, work: () => Promise<void>): Promise<void> {
+    const claim = { messageId };
+    this.#claims.add(claim);
+    try {
+      await work();
+    } finally {
+      this.#claims.delete(claim);
     }
-    return pruned === PRUNE_BATCH;
+  }
+
+  #release(rows: number): void {
+    this.#rows -= rows;
+    if (this.#moreDue && this.#rows < this.#options.maxRows / 2) this.wake();
+  }
+
+  /** Has stop() wait for `work`, whose rejection the caller handles. */
+  #track(work: Promise<void>): void {
+    const tracked = work.catch(() => {}).finally(() => this.#background.delete(tracked));
+    this.#background.add(tracked);
   }
 }

@@ -1,57 +1,66 @@
-// The relay publishes an outbox's rows and deletes those that the broker confirmed. It may crash anywhere: what was not
-// confirmed or not deleted is published again once its lease has run out, under the same id.
+// The relay publishes the rows of an outbox and deletes those that the broker confirmed. It may crash at any point: a row
+// that is not confirmed or not deleted is published again, under the same id, once its lease has run out.
 import type { Logger } from 'pino';
 import type { Database } from '../database/port.ts';
 import { backoff } from '../runtime/backoff.ts';
 import { Loop } from '../runtime/loop.ts';
 import { failpoint } from './failpoints.ts';
-import type { Channel, ClaimedRow, Outbox, RelayDoor } from './outbox.ts';
+import type { Channel, OutboxRow, RelayHandle } from './outbox.ts';
 
-/** Rows in one publish, and published rows that wait to be deleted, at the most. */
+/** Most rows in one publish, and most published rows that wait to be deleted. */
 const BATCH = 200;
-/** Rows handed over in memory that may wait; beyond, rows are written unclaimed and found by a later poll. */
+/** Most rows in memory; further ones are written without a lease, for a later poll. */
 const MAX_WAITING = 5_000;
-/** Delays of a row that the broker rejects: it waits by itself, the others go on. */
+/** Delays of a row that the broker rejects; the rows behind it go on. */
 const REJECTED_BASE_MS = 1_000;
 const REJECTED_MAX_MS = 60_000;
 
 /** A row that was not published, and why. */
 export interface Unpublished {
-  readonly row: ClaimedRow;
+  readonly row: OutboxRow;
   readonly error: string;
-  /** Nothing gets through, not just this row. */
+  /** No row gets through, not only this one. */
   readonly transportDown: boolean;
+}
+
+interface Release {
+  readonly position: number;
+  readonly delayMs: number;
+  /** Null keeps the row's last error. */
+  readonly error: string | null;
 }
 
 export interface RelayOptions {
   readonly database: Database;
-  readonly outbox: Outbox;
+  /** The schema of the outbox. */
+  readonly schema: string;
   readonly channel: Channel;
-  /** Publishes the rows; answers those that were not. Answers within `leaseMs`, and never rejects. */
-  readonly publish: (rows: readonly ClaimedRow[]) => Promise<Unpublished[]>;
+  /** Publishes rows and resolves, within `leaseMs`, with those that were not published. Never rejects. */
+  readonly publish: (rows: readonly OutboxRow[]) => Promise<Unpublished[]>;
   readonly leaseMs: number;
-  /** How often published rows are deleted and rows are looked for that nobody holds. */
+  /** How often published rows are deleted and rows without a lease are claimed. */
   readonly pollMs: number;
   readonly log: Logger;
 }
 
-export class Relay implements RelayDoor {
+export class Relay implements RelayHandle {
   readonly #options: RelayOptions;
+  readonly #table: string;
   readonly #loop: Loop;
-  /** Claimed by this process, not published yet. */
-  #waiting: ClaimedRow[] = [];
+  /** Rows that this process has claimed and not yet published. */
+  #waiting: OutboxRow[] = [];
   /** Positions of rows that are published and not yet deleted. */
   #published: number[] = [];
-  #lastTurnOver = Number.NEGATIVE_INFINITY;
-  /** There may be rows that nobody has claimed: the next turn looks, however recent the last look. */
+  #lastClaim = Number.NEGATIVE_INFINITY;
+  /** Rows without a lease may exist: the next turn claims, however recent the last claim. */
   #unclaimed = true;
   #running = false;
 
   constructor(options: RelayOptions) {
     this.#options = options;
-    const { outbox, channel, pollMs, log } = options;
+    const { schema, channel, pollMs, log } = options;
+    this.#table = `${schema}.outbox`;
     this.#loop = new Loop({ name: `relay ${channel}`, everyMs: pollMs, log, turn: () => this.#turn() });
-    outbox.connect(channel, this);
   }
 
   start(): void {
@@ -59,13 +68,13 @@ export class Relay implements RelayDoor {
     this.#loop.start();
   }
 
-  /** Ends after the batch under way; what is not published is given back, for others or for the next start. */
+  /** Finishes the batch under way and releases the other rows, for another process or the next start. */
   async stop(): Promise<void> {
     this.#running = false;
     await this.#loop.stop();
-    const { database, outbox, channel, leaseMs } = this.#options;
-    if (this.#published.length > 0) await outbox.turnOver(database, channel, this.#published.splice(0), leaseMs, 0);
-    if (this.#waiting.length > 0) await outbox.giveBack(database, this.#waiting.splice(0));
+    if (this.#published.length > 0) await this.#deletePublishedAndClaim(0);
+    const waiting = this.#waiting.splice(0);
+    await this.#releaseClaims(waiting.map(({ position }) => ({ position, delayMs: 0, error: null })));
   }
 
   leaseMs(): number {
@@ -73,7 +82,7 @@ export class Relay implements RelayDoor {
     return takesMore ? this.#options.leaseMs : 0;
   }
 
-  offer(rows: readonly ClaimedRow[]): void {
+  enqueue(rows: readonly OutboxRow[]): void {
     this.#waiting.push(...rows);
     this.#loop.wake();
   }
@@ -84,33 +93,30 @@ export class Relay implements RelayDoor {
   }
 
   async #turn(): Promise<boolean> {
-    const due = this.#unclaimed || performance.now() - this.#lastTurnOver >= this.#options.pollMs;
-    if (due || this.#published.length >= BATCH) await this.#turnOver();
+    const due = this.#unclaimed || performance.now() - this.#lastClaim >= this.#options.pollMs;
+    if (due || this.#published.length >= BATCH) await this.#claim();
     const rows = this.#waiting.splice(0, BATCH);
     if (rows.length > 0) await this.#publish(rows);
-    // Without a pause while there is more: after an outage the backlog goes as fast as it is published.
+    // No pause while rows are left: after an outage the backlog goes as fast as it can be published.
     return this.#waiting.length > 0 || this.#unclaimed;
   }
 
-  /** Deletes what was published and claims what nobody holds. */
-  async #turnOver(): Promise<void> {
-    const { database, outbox, channel, leaseMs } = this.#options;
-    // Before the look: a wake-up that comes during it may tell of rows that it does not see.
+  async #claim(): Promise<void> {
+    // Reset first: a wake-up during the statement may be about rows that the statement does not see.
     this.#unclaimed = false;
-    const rows = await outbox.turnOver(database, channel, this.#published, leaseMs, BATCH).catch((error) => {
+    const rows = await this.#deletePublishedAndClaim(BATCH).catch((error) => {
       this.#unclaimed = true;
       throw error;
     });
-    this.#published = [];
-    this.#lastTurnOver = performance.now();
-    // Where a lease ran out while its row waited here, it is only renewed: published twice, rows that come too fast
-    // would come ever faster.
+    this.#lastClaim = performance.now();
+    // A row whose lease ran out while it waited here has only a new lease: if it were published twice, a backlog would
+    // grow ever faster.
     const held = new Set(this.#waiting.map(({ position }) => position));
     this.#waiting.push(...rows.filter(({ position }) => !held.has(position)));
     if (rows.length === BATCH) this.#unclaimed = true;
   }
 
-  async #publish(rows: readonly ClaimedRow[]): Promise<void> {
+  async #publish(rows: readonly OutboxRow[]): Promise<void> {
     const { channel, publish, log } = this.#options;
     failpoint('outbox.before-publish');
     const unpublished = await publish(rows);
@@ -119,24 +125,54 @@ export class Relay implements RelayDoor {
     for (const { position } of rows) if (!kept.has(position)) this.#published.push(position);
     if (unpublished.length === 0) return;
 
+    const releases: Release[] = unpublished.map(({ row, error, transportDown }) => ({
+      position: row.position,
+      delayMs: transportDown ? 0 : backoff(row.failures + 1, REJECTED_BASE_MS, REJECTED_MAX_MS),
+      error: error.slice(0, 1000),
+    }));
     const down = unpublished.find(({ transportDown }) => transportDown);
-    await this.#release(unpublished, down !== undefined);
-    // The loop pauses before it claims again; until then rows are left where they are safe.
+    if (down) {
+      for (const { position } of this.#waiting.splice(0))
+        releases.push({ position, delayMs: 0, error: 'transport down' });
+    }
+    await this.#releaseClaims(releases);
+    // The loop pauses before it claims again.
     if (down) throw new Error(`${unpublished.length} of ${rows.length} not published: ${down.error}`);
     for (const { row, error } of unpublished)
       log.error({ channel, event: row.type, id: row.event_id, failures: row.failures + 1, error }, 'event rejected');
   }
 
-  async #release(unpublished: readonly Unpublished[], transportDown: boolean): Promise<void> {
-    const { database, outbox } = this.#options;
-    const rows = unpublished.map(({ row, error, transportDown }) => ({
-      position: row.position,
-      delayMs: transportDown ? 0 : backoff(row.failures + 1, REJECTED_BASE_MS, REJECTED_MAX_MS),
-      error: error.slice(0, 1000),
-    }));
-    if (transportDown) {
-      for (const { position } of this.#waiting.splice(0)) rows.push({ position, delayMs: 0, error: 'transport down' });
-    }
-    await outbox.release(database, rows);
+  /**
+   * Deletes the published rows and claims up to `limit` due ones, in their order: one statement, so that no transaction
+   * is open during a publish. Rows that another relay has locked are skipped. A published row whose lease ran out is
+   * not claimed: of a deletion and an update of one row in one statement, PostgreSQL does only one.
+   */
+  async #deletePublishedAndClaim(limit: number): Promise<OutboxRow[]> {
+    const { database, channel, leaseMs } = this.#options;
+    const rows = await database.query<OutboxRow>(
+      `WITH published AS (DELETE FROM ${this.#table} WHERE position = ANY($1::bigint[]))
+       UPDATE ${this.#table} SET claimed_until = now() + $2::integer * interval '1 ms'
+       WHERE position IN (
+         SELECT position FROM ${this.#table}
+         WHERE channel = $3 AND claimed_until <= now() AND position <> ALL ($1::bigint[])
+         ORDER BY position LIMIT $4 FOR UPDATE SKIP LOCKED)
+       RETURNING position, event_id, type, subject, time, data, failures`,
+      [this.#published, leaseMs, channel, limit],
+    );
+    this.#published = [];
+    return rows.sort((a, b) => a.position - b.position);
+  }
+
+  /** Makes rows due again after their delay; a delay counts as a failure of the row. */
+  async #releaseClaims(rows: readonly Release[]): Promise<void> {
+    if (rows.length === 0) return;
+    await this.#options.database.execute(
+      `UPDATE ${this.#table} AS o
+       SET claimed_until = now() + r."delayMs" * interval '1 ms', error = COALESCE(r.error, o.error),
+         failures = failures + CASE WHEN r."delayMs" > 0 THEN 1 ELSE 0 END
+       FROM json_to_recordset($1::json) AS r (position bigint, "delayMs" integer, error text)
+       WHERE o.position = r.position`,
+      [JSON.stringify(rows)],
+    );
   }
 }

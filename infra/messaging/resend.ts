@@ -1,43 +1,73 @@
-// Whoever asks repeats until answered. Every service answers a repeated question with the answer it gave, so even a
-// broker that forgets costs time, never an effect.
+// Requests are resent until a reply arrives. A service replies to a repeated request with the event that it published the
+// first time, so even a broker that loses messages costs time and never an effect.
 import type { Logger } from 'pino';
+import type { Database } from '../database/port.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import { Loop } from '../runtime/loop.ts';
-import { integer, variable } from '../runtime/settings.ts';
+import { integer, type SettingsOf, variable } from '../runtime/settings.ts';
+import { defineStatement, type Outbox, type Statement } from './outbox.ts';
 
 export const resendSettings = {
   RESEND_AFTER_MS: variable(
     integer(100, 3_600_000),
     '30000',
-    'A request without a reply is sent again after this; doubles up to an hour.',
+    'Delay before a request without a reply is resent; doubles each time, up to an hour.',
   ),
 };
 
 const SWEEP_MS = 500;
-/** Questions in one sweep: at most twice as many a second and process, so that asking is never the load. */
+/** Most requests in one sweep, so at most twice as many a second and process: resending is never the load. */
 const SWEEP_LIMIT = 100;
 
-export function resendLoop(options: {
-  /** The event that asks. */
-  readonly question: string;
-  /** Puts the questions that are overdue back into the outbox, at most `limit`; answers how many. */
-  readonly ask: (limit: number) => Promise<number>;
-  readonly resendAfterMs: number;
+interface ResendContext {
+  readonly settings: SettingsOf<typeof resendSettings>;
+  readonly database: Database;
+  readonly outbox: Outbox;
   readonly metrics: Metrics;
   readonly log: Logger;
-}): Loop {
-  const { question, ask, resendAfterMs, metrics, log } = options;
+}
+
+/**
+ * Resends the requests of type `request` whose replies are overdue: `overdue` chooses them, at most `limit`, and sets the
+ * time of the next resend, `resendAfterMs` doubled with each one.
+ */
+export function resendLoop(
+  context: ResendContext,
+  request: string,
+  overdue: Statement<[resendAfterMs: number, limit: number]>,
+): Loop {
+  const { settings, database, outbox, metrics, log } = context;
+  const resendAfterMs = settings.RESEND_AFTER_MS;
   return new Loop({
-    name: `ask again ${question}`,
+    name: `resend ${request}`,
     everyMs: Math.min(SWEEP_MS, resendAfterMs),
     log,
     turn: async () => {
-      const asked = await ask(SWEEP_LIMIT);
-      if (asked > 0) {
-        metrics.resent.inc({ type: question }, asked);
-        log.info({ count: asked, question }, 'asked again: the answers are overdue');
+      const resent = await outbox.write(database.background, overdue, resendAfterMs, SWEEP_LIMIT);
+      if (resent.length > 0) {
+        metrics.resent.inc({ type: request }, resent.length);
+        log.info({ count: resent.length, request }, 'resent: the replies are overdue');
       }
       return false;
     },
   });
 }
+
+/** A subject whose last request is to be resent, and the new event id for it. */
+export interface NamedRequest {
+  readonly id: string;
+  readonly eventId: string;
+}
+
+/**
+ * The statement of POST /audit/:service/resend, from the CTEs and events of a service; $1 in them: [{ id, eventId }]. The
+ * events get new ids: a service that knows the old id would only resend its reply, and for a new one it also writes what
+ * is missing.
+ */
+export const defineResend = ({ effects, events }: { readonly effects: string; readonly events: string }) =>
+  defineStatement({
+    effects,
+    events: `SELECT r."eventId" AS event_id, e.type, e.subject, e.time, e.data FROM (${events}) AS e
+      JOIN json_to_recordset($1::json) AS r (id text, "eventId" uuid) ON r.id = e.subject`,
+    params: (requests: readonly NamedRequest[]) => [JSON.stringify(requests)],
+  });

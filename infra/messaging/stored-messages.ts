@@ -1,23 +1,26 @@
-// What a service's outbox and inbox hold, for whoever looks for messages that are under way.
+// The messages in a service's outbox and inbox, for audits: how many, and where a subject's messages are.
 import type { Queryable } from '../database/port.ts';
 import { msBetween } from '../database/sql.ts';
+import { FAILED } from './failed-messages.ts';
 
 interface Waiting {
   readonly rows: number;
-  /** Age of the oldest one; null where there is none. */
+  /** Age of the oldest one; null if there are none. */
   readonly oldestMs: number | null;
+}
+
+interface DeadRow {
+  readonly id: string;
+  readonly type: string | null;
+  readonly subject: string | null;
+  readonly error: string;
 }
 
 export interface StoredMessages {
   readonly outbox: { readonly bus: Waiting; readonly user: Waiting };
   readonly inbox: { readonly pending: Waiting; readonly retrying: Waiting; readonly dead: Waiting };
-  /** Of the dead ones, the latest. */
-  readonly dead: {
-    readonly id: string;
-    readonly type: string | null;
-    readonly subject: string | null;
-    readonly error: string;
-  }[];
+  /** The latest dead messages. */
+  readonly dead: readonly DeadRow[];
 }
 
 export interface MessageLocation {
@@ -33,23 +36,21 @@ const MAX_DEAD = 20;
 
 /** `schema` is one of our own names, never input. */
 export async function countMessages(database: Queryable, schema: string): Promise<StoredMessages> {
-  const rows = await database.query<{ place: string; rows: number; oldest_ms: number | null }>(
-    `SELECT channel AS place, count(*) AS rows, ${msBetween('min(written_at)', 'now()')} AS oldest_ms
+  const rows = await database.query<Waiting & { readonly place: string }>(
+    `SELECT channel AS place, count(*) AS rows, ${msBetween('min(written_at)', 'now()')} AS "oldestMs"
      FROM ${schema}.outbox GROUP BY channel
      UNION ALL
      SELECT 'pending', count(*), ${msBetween('min(received_at)', 'now()')} FROM ${schema}.inbox WHERE status = 'pending'
      UNION ALL
-     SELECT status, count(*), ${msBetween('min(received_at)', 'now()')} FROM ${schema}.inbox
-     WHERE status IN ('retrying', 'dead') GROUP BY status`,
+     SELECT status, count(*), ${msBetween('min(received_at)', 'now()')} FROM ${schema}.inbox WHERE ${FAILED} GROUP BY status`,
   );
-  const dead = await database.query<StoredMessages['dead'][number]>(
+  const dead = await database.query<DeadRow>(
     `SELECT message_id AS id, type, subject, coalesce(error, '') AS error FROM ${schema}.inbox
-     WHERE status IN ('retrying', 'dead') AND status = 'dead'
-     ORDER BY received_at DESC, message_id DESC LIMIT ${MAX_DEAD}`,
+     WHERE ${FAILED} AND status = 'dead' ORDER BY received_at DESC, message_id DESC LIMIT ${MAX_DEAD}`,
   );
-  const at = (place: string) => {
-    const found = rows.find((row) => row.place === place);
-    return { rows: found?.rows ?? 0, oldestMs: found?.oldest_ms ?? null };
+  const at = (place: string): Waiting => {
+    const { rows: count = 0, oldestMs = null } = rows.find((row) => row.place === place) ?? {};
+    return { rows: count, oldestMs };
   };
   return {
     outbox: { bus: at('bus'), user: at('user') },
@@ -58,21 +59,20 @@ export async function countMessages(database: Queryable, schema: string): Promis
   };
 }
 
-/** Where messages about these subjects are. Each SELECT by an index of what is not done: the done ones may be millions. */
+/** Finds the messages about these subjects. Each SELECT uses an index that leaves out the done ones, possibly millions. */
 export function locateMessages(
   database: Queryable,
   schema: string,
-  ids: readonly string[],
+  subjects: readonly string[],
 ): Promise<MessageLocation[]> {
-  return database.query<MessageLocation>(
+  return database.query(
     `SELECT subject, event_id AS id, type, 'outbox' AS place FROM ${schema}.outbox
      WHERE channel = 'bus' AND subject = ANY($1::text[])
      UNION ALL
      SELECT subject::text, message_id, type, status FROM ${schema}.inbox
      WHERE status = 'pending' AND subject = ANY($1::uuid[])
      UNION ALL
-     SELECT subject::text, message_id, type, status FROM ${schema}.inbox
-     WHERE status IN ('retrying', 'dead') AND subject = ANY($1::uuid[])`,
-    [ids],
+     SELECT subject::text, message_id, type, status FROM ${schema}.inbox WHERE ${FAILED} AND subject = ANY($1::uuid[])`,
+    [subjects],
   );
 }

@@ -1,8 +1,8 @@
-// Watches that a consumer with a backlog makes progress. A silent one is rebuilt; where that does not help, the process
-// says that it is not healthy and is restarted from outside.
+// Watches that a consumer with a backlog makes progress. Rebuilds one that does not; if that does not help, the process
+// reports itself unhealthy, so that its supervisor restarts it.
 import type { Logger } from 'pino';
 import type { Subscription } from '../bus/port.ts';
-import { type Database, DatabaseUnavailable } from '../database/port.ts';
+import { DatabaseUnavailable } from '../database/port.ts';
 import { Loop } from '../runtime/loop.ts';
 import { within } from '../runtime/promises.ts';
 import { integer, variable } from '../runtime/settings.ts';
@@ -13,18 +13,17 @@ export const watchdogSettings = {
   WATCHDOG_MS: variable(
     integer(100, 3_600_000),
     '30000',
-    'A consumer with a backlog that handles nothing for this long is rebuilt.',
+    'A consumer with a backlog is rebuilt if it processes nothing for this long.',
   ),
 };
 
-/** A rebuild that takes longer goes on by itself. */
+/** The broker's time for each request. A rebuild that takes longer continues in the background. */
 const BROKER_WITHIN_MS = 10_000;
 
 export interface WatchdogOptions {
-  readonly database: Database;
   readonly inbox: Inbox;
   readonly subscription: Subscription;
-  /** A backlog without progress for this long is a silence. */
+  /** The consumer is rebuilt after this long with a backlog and without progress. */
   readonly silenceMs: number;
   readonly log: Logger;
   readonly onRebuild?: () => void;
@@ -47,7 +46,7 @@ export class Watchdog {
       log: options.log,
       turn: async () => {
         try {
-          await this.#look();
+          await this.#check();
         } catch (error) {
           this.#backlog = undefined;
           throw error;
@@ -66,10 +65,10 @@ export class Watchdog {
     this.#backlog = undefined;
   }
 
-  /** Messages that wait or are under way; null while the database or the broker does not tell. */
+  /** Messages that wait or are being processed; null while the database or the broker cannot count them. */
   get backlog(): number | null {
     if (!this.#backlog) return null;
-    // While a look gets no answer, the count before it says nothing about now.
+    // A check that hangs leaves the count of the one before.
     const isStale = performance.now() - this.#backlog.at > BROKER_WITHIN_MS + 2 * this.#everyMs;
     return isStale ? null : this.#backlog.messages;
   }
@@ -78,23 +77,22 @@ export class Watchdog {
     return this.#silence.healthy;
   }
 
-  async #look(): Promise<void> {
-    const { database, inbox, subscription, silenceMs, log, onRebuild } = this.#options;
-    let due: number;
+  async #check(): Promise<void> {
+    const { inbox, subscription, silenceMs, log, onRebuild } = this.#options;
+    let here: number;
     try {
-      due = await inbox.rows.due(database);
+      here = await inbox.backlog();
     } catch (error) {
-      // Without the database there can be no progress, and no consumer is to blame.
+      // Without the database, no consumer can make progress.
       if (error instanceof DatabaseUnavailable) this.#silence.excuse();
       throw error;
     }
     const atBroker = await this.#bounded(subscription.backlog());
-    const here = due + inbox.running;
     this.#backlog = atBroker === undefined ? undefined : { messages: here + atBroker, at: performance.now() };
 
     const atLeast = here + (atBroker ?? 0);
-    const known = atBroker !== undefined || here > 0;
-    if (!this.#silence.look(known ? atLeast : undefined, inbox.lastProgress ?? 0)) return;
+    const isKnown = atBroker !== undefined || here > 0;
+    if (!this.#silence.look(isKnown ? atLeast : undefined, inbox.lastProgress ?? 0)) return;
     const { rebuilds } = this.#silence;
     log.error({ backlog: this.backlog, atLeast, silentMs: silenceMs, rebuilds }, 'no progress: rebuilding');
     onRebuild?.();
@@ -102,9 +100,9 @@ export class Watchdog {
     inbox.wake();
   }
 
-  /** A broker that hangs must not silence the watchdog as well. */
-  #bounded<T>(asked: Promise<T>): Promise<T | undefined> {
-    return within(BROKER_WITHIN_MS, asked).catch((error) => {
+  /** A broker that hangs must not stop the watchdog, too. */
+  #bounded<T>(request: Promise<T>): Promise<T | undefined> {
+    return within(BROKER_WITHIN_MS, request).catch((error) => {
       this.#options.log.warn({ error: String(error) }, 'the broker did not answer the watchdog');
       return undefined;
     });

@@ -1,10 +1,10 @@
-// How this project uses mqtt.js: MQTT 3.1.1, reconnecting for ever, keeping nothing in memory for later.
+// How this project uses mqtt.js: MQTT 3.1.1, endless reconnects, no messages kept in memory for later.
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 
-/** Makes a connection to one broker, external or embedded; the options say who connects. */
+/** Makes a connection to one broker, external or embedded, for the client that the options describe. */
 export type Connect = (options: IClientOptions) => MqttClient;
 
-/** Options that every connection shares. The caller's come on top. */
+/** Options that every connection shares; a caller's own options override them. */
 export const connectionDefaults: IClientOptions = {
   protocolVersion: 4,
   // Seconds. Pings find a dead connection after one and a half times this.
@@ -14,32 +14,28 @@ export const connectionDefaults: IClientOptions = {
   // A broker that is starting may reject at first.
   reconnectOnConnackError: true,
   queueQoSZero: false,
-  // Whoever subscribes does so at each 'connect', and sees the outcome.
+  // A subscriber subscribes at each 'connect', and so sees the outcome.
   resubscribe: false,
 };
 
-/** Connects in the background to the broker at `url` and never throws for one that is away. */
+/** Connects to the broker at `url` in the background. Never throws if the broker is away. */
 export const connectTo =
   (url: string): Connect =>
   (options) =>
     mqtt.connect(url, { ...connectionDefaults, ...options });
 
-/** How long a broker may take to see a DISCONNECT off before the socket is destroyed. */
-const FAREWELL_MS = 1_000;
+/** How long a broker may take to handle a DISCONNECT before the socket is destroyed. */
+const DISCONNECT_TIMEOUT_MS = 1_000;
 
-/** Ends a connection for good: with a DISCONNECT where it is up (so no Will is sent), at once where it is not. */
+/** Ends a connection for good: with a DISCONNECT if it is up (so the broker sends no Will), else at once. */
 export async function endConnection(client: MqttClient): Promise<void> {
   if (!client.connected) return client.endAsync(true);
-  const deadline = setTimeout(() => client.stream.destroy(), FAREWELL_MS);
-  // What still waits for an acknowledgement would hold a clean end up for ever.
+  const deadline = setTimeout(() => client.stream.destroy(), DISCONNECT_TIMEOUT_MS);
+  // endAsync() waits without limit for messages that are not acknowledged.
   for (const id of Object.keys(client.outgoing)) client.removeOutgoingMessage(Number(id));
   await client.endAsync();
   clearTimeout(deadline);
 }
 
-/** Cuts a connection without a word, as the network would; mqtt.js connects again. */
-export const cutConnection = (client: MqttClient): void => void client.stream.destroy();
-
-/** Some socket errors (both addresses of localhost rejected) carry only a code. */
-export const reasonOf = (error: unknown): string =>
-  error instanceof Error ? error.message || String((error as NodeJS.ErrnoException).code ?? error.name) : String(error);
+/** Destroys the socket without a DISCONNECT, as a network failure does; mqtt.js connects again. */
+export const breakConnection = (client: MqttClient): void => void client.stream.destroy();

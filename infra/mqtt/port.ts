@@ -1,17 +1,36 @@
-// Publishing to the MQTT broker, embedded or external. Subscribing to events is the bus adapter's business (bus/mqtt/).
+// Publishing to the MQTT broker, embedded or external. Subscribing to events is the job of bus/mqtt/.
 import type { Health } from '../runtime/health.ts';
 
-interface PublishOptions {
+export interface PublishOptions {
   readonly qos: 0 | 1 | 2;
   readonly retain?: boolean;
 }
 
 export interface MqttPublisher {
   /**
-   * QoS 1 and 2: resolves once the broker has stored the message; rejects where it is away or silent for the timeout.
-   * QoS 0: resolves at once, and drops the message while the broker is away or slow to read (bounded, lossy by design).
+   * QoS 1 and 2: resolves once the broker has stored the message; rejects with a BusError if the broker is away or does
+   * not answer in time. QoS 0: resolves at once, and drops the message while the broker is away or reads too slowly.
    */
   publish(topic: string, payload: string, options: PublishOptions): Promise<void>;
   health(): Health;
+  /** Waits for pending publishes, then disconnects. Safe to call twice. */
   close(): Promise<void>;
+}
+
+type BusErrorCode =
+  | 'unavailable' // no connection, or it broke before the confirm
+  | 'unconfirmed' // no confirm in time
+  | 'unroutable' // no queue would have received it
+  | 'rejected' // by the broker (nack, full queue), or because too many publishes are pending
+  | 'oversized'; // larger than MAX_EVENT_BYTES
+
+/** Why a broker did not take a message over. */
+export class BusError extends Error {
+  override readonly name = 'BusError';
+  readonly code: BusErrorCode;
+
+  constructor(code: BusErrorCode, message: string, cause?: unknown) {
+    super(message, { cause });
+    this.code = code;
+  }
 }

@@ -1,75 +1,86 @@
-// Says that a service is there, on `<prefix>/services/<service>/<instance>`: `online`, retained and repeated, because
-// RabbitMQ's MQTT plugin gives no retained message to a wildcard subscription. A clean stop clears it; what dies
-// without one is `offline` by its Last Will.
+// Announces that a service runs, on `<prefix>/services/<service>/<instance>`: `online`, retained and repeated, because
+// RabbitMQ's MQTT plugin delivers no retained message to a wildcard subscription. A clean stop clears the topic; after a
+// crash the broker publishes the Last Will, `offline`.
 import type { Logger } from 'pino';
-import { connectTo, endConnection, reasonOf } from './connect.ts';
+import { reasonOf } from '../runtime/reason.ts';
+import { connectTo, endConnection } from './connect.ts';
 import type { MqttPublisher } from './port.ts';
 import { presenceTopic } from './topics.ts';
 
 export interface PresenceOptions {
   /**
    * `url`: an external broker, to which each service opens a small connection of its own that carries its Last Will.
-   * `publisher`: the embedded broker, which needs no Will: it dies with its services, and starts with a clean slate.
+   * `publisher`: the embedded broker, which needs no Will: it dies with its services, and clears their presence when it
+   * starts.
    */
   readonly broker: { readonly url: string } | { readonly publisher: MqttPublisher };
   readonly prefix: string;
   readonly service: string;
-  /** Tells processes that run the same service apart. */
+  /** Distinguishes processes that run the same service. */
   readonly instance: string;
   readonly log: Logger;
 }
 
-export interface Presence {
-  /** Clears the announcement. Safe to call twice. */
-  close(): Promise<void>;
-}
-
 const REPEAT_EVERY_MS = 10_000;
 
-/** Announces in the background; a broker that is away is announced to when it is back. */
-export function announce({ broker, prefix, service, instance, log }: PresenceOptions): Presence {
-  const topic = presenceTopic(prefix, service, instance);
-  const carrier = 'url' in broker ? ownConnection(broker.url, topic) : shared(broker.publisher, topic);
-  const say = (payload: string) =>
-    carrier.publish(payload).catch((error) => log.debug({ reason: reasonOf(error) }, 'presence was not announced'));
+export class Presence {
+  readonly #log: Logger;
+  readonly #transport: Transport;
+  #timer: NodeJS.Timeout | undefined;
+  #stopping: Promise<void> | undefined;
 
-  carrier.whenReady(() => void say('online'));
-  const timer = setInterval(() => void say('online'), REPEAT_EVERY_MS);
-  let closing: Promise<void> | undefined;
-  return {
-    close() {
-      clearInterval(timer);
-      closing ??= say('').then(carrier.close);
-      return closing;
-    },
-  };
+  constructor({ broker, prefix, service, instance, log }: PresenceOptions) {
+    const topic = presenceTopic(prefix, service, instance);
+    this.#log = log;
+    this.#transport = 'url' in broker ? ownConnection(broker.url, topic) : shared(broker.publisher, topic);
+  }
+
+  /** Announces in the background, also to a broker that is away now. */
+  start(): void {
+    const announce = () => void this.#publish('online');
+    this.#transport.onReady(announce);
+    this.#timer = setInterval(announce, REPEAT_EVERY_MS);
+  }
+
+  /** Clears the announcement. Safe to call twice. */
+  stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#stopping ??= this.#publish('').then(() => this.#transport.close());
+    return this.#stopping;
+  }
+
+  #publish(payload: string): Promise<void> {
+    return this.#transport
+      .publish(payload)
+      .catch((error) => this.#log.debug({ reason: reasonOf(error) }, 'presence was not announced'));
+  }
 }
 
-interface Carrier {
+interface Transport {
   publish(payload: string): Promise<void>;
-  whenReady(callback: () => void): void;
+  onReady(callback: () => void): void;
   close(): Promise<void>;
 }
 
-/** QoS 0: a broker handles one connection's packets in order, so the last word is heard before the DISCONNECT. */
-function ownConnection(url: string, topic: string): Carrier {
+/** QoS 0: a broker handles one connection's packets in order, so the last message arrives before the DISCONNECT. */
+function ownConnection(url: string, topic: string): Transport {
   const client = connectTo(url)({
     clean: true,
     will: { topic, payload: Buffer.from('offline'), qos: 1, retain: true },
   });
-  // mqtt.js tries again by itself, and whoever needs the broker for more than this reports that it is away.
+  // mqtt.js reconnects, and the publisher of the same process logs the outage.
   client.on('error', () => {});
   return {
     async publish(payload) {
       if (client.connected) client.publish(topic, payload, { qos: 0, retain: true });
     },
-    whenReady: (callback) => void client.on('connect', callback),
+    onReady: (callback) => void client.on('connect', callback),
     close: () => endConnection(client),
   };
 }
 
-const shared = (publisher: MqttPublisher, topic: string): Carrier => ({
+const shared = (publisher: MqttPublisher, topic: string): Transport => ({
   publish: (payload) => publisher.publish(topic, payload, { qos: 1, retain: true }),
-  whenReady: (callback) => callback(),
+  onReady: (callback) => callback(),
   close: async () => {},
 });

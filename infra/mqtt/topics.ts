@@ -1,13 +1,14 @@
-// Every MQTT topic is built here and nowhere else; `prefix` (BUS_PREFIX) stands before every one.
+// Every MQTT topic is built here; `prefix` is BUS_PREFIX.
+
 /** Dots in a type become slashes; RabbitMQ's plugin would turn them into slashes anyway. */
 const levels = (type: string) => type.replaceAll('.', '/');
 export const eventTopic = (prefix: string, type: string) => `${prefix}/events/${levels(type)}`;
-/** Where a group's session sends itself a message now and then, to see that it is delivered. */
+/** A group sends itself messages on this topic, to see whether its session delivers. */
 export const probeTopic = (prefix: string, group: string) => `${prefix}/probes/${group}`;
 export const liveTopic = (prefix: string, type: string) => `${prefix}/live/${levels(type)}`;
 export const logTopic = (prefix: string, service: string) => `${prefix}/logs/${service}`;
 export const presenceTopic = (prefix: string, service: string, instance: string) =>
   `${prefix}/services/${service}/${instance}`;
-/** A user's topic. Percent-encoded, dots too, so that an id is always one level and no wildcard. */
+/** Percent-encoded, dots too, so that any user id is exactly one topic level without wildcards. */
 export const userTopic = (prefix: string, userId: string) =>
   `${prefix}/users/${encodeURIComponent(userId).replaceAll('.', '%2E')}/notifications`;

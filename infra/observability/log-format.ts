@@ -1,4 +1,4 @@
-// One log line for people: what a terminal shows of `npm start`, and what `sluice logs` prints of the lines it follows.
+// One log line for people, on the terminal of `npm start` and in the output of `sluice logs`.
 //
 //   12:00:01.123  points      ✓ order.placed          019a…3f9c2e    3 ms  done
 //   12:00:01.140  coupon      ↻ order.placed          019a…3f9c2e   12 ms  retrying  deadlock detected
@@ -22,20 +22,20 @@ const marks: Record<HandlingOutcome, { mark: string; color: number }> = {
 const isOutcome = (value: unknown): value is HandlingOutcome =>
   typeof value === 'string' && Object.hasOwn(marks, value);
 
-/** What a line says by position, or to nobody: not repeated as `key=value`. */
+/** Fields that have a place of their own in the line, or none at all; others are shown as `key=value`. */
 const placed = new Set(['level', 'time', 'pid', 'hostname', 'service', 'msg', 'err']);
 const placedInAction = [...placed, 'event', 'ms', 'outcome'];
 
 export interface LineFormat {
   /** ANSI colours. */
   readonly color: boolean;
-  /** What services call a message's subject. */
+  /** The log field with a message's subject: `orderId`. */
   readonly subjectName?: string | undefined;
 }
 
 /**
- * One JSON log line, parsed, as text without a line break at its end. Lines may come from anyone who can publish to the
- * broker, so control characters, which a terminal would obey, are taken out.
+ * One parsed JSON log line as text, without a line break at its end. Any client that may publish to the broker can send log
+ * lines, so control characters, which a terminal would execute, are removed.
  */
 export function formatLogLine(line: object, { color: colored, subjectName = 'subject' }: LineFormat): string {
   const fields = line as Record<string, unknown>;
@@ -52,16 +52,16 @@ export function formatLogLine(line: object, { color: colored, subjectName = 'sub
       duration.padStart(7),
       paint(color, fields.outcome),
     ];
-    return `${head}  ${action.join('  ')}${said(fields, new Set([...placedInAction, subjectName]), paint)}`;
+    return `${head}  ${action.join('  ')}${rest(fields, new Set([...placedInAction, subjectName]), paint)}`;
   }
   const [mark, color] = level >= 50 ? ['✗', 31] : level >= 40 ? ['!', 33] : ['·', 90];
-  return `${head}  ${paint(color, mark)}${said(fields, placed, paint)}`;
+  return `${head}  ${paint(color, mark)}${rest(fields, placed, paint)}`;
 }
 
-/** The message, the error and whatever other fields there are; an error's stack on lines of its own. */
-function said(fields: Record<string, unknown>, known: ReadonlySet<string>, paint: (c: number, t: string) => string) {
+/** The message, the error and all other fields; an error's stack on lines of its own. */
+function rest(fields: Record<string, unknown>, known: ReadonlySet<string>, paint: (c: number, t: string) => string) {
   const parts: string[] = [];
-  // A consumer's action needs no sentence where the message only says the outcome again.
+  // The message of a consumer's line may only repeat the outcome.
   if (fields.msg !== undefined && fields.msg !== fields.outcome) parts.push(plain(fields.msg));
   const error = fields.err as { message?: unknown; stack?: unknown } | null | undefined;
   if (error?.message !== undefined && error.message !== fields.msg) parts.push(plain(error.message));
@@ -83,11 +83,11 @@ function timeOf(time: unknown): string {
   return `${clock}.${String(date.getMilliseconds()).padStart(3, '0')}`;
 }
 
-/** A UUIDv7 starts with its time and differs at its end: `019a…3f9c2e`. */
+/** UUIDv7s begin with the time and differ at the end: `019a…3f9c2e`. */
 const shortId = (id: string) => (id.length > 11 ? `${id.slice(0, 4)}…${id.slice(-6)}` : id);
 
 function plain(value: unknown): string {
   const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? String(value));
-  // Line breaks and tabs among them.
+  // Line breaks and tabs included.
   return text.replace(/\p{Cc}+/gu, ' ');
 }

@@ -1,79 +1,80 @@
-// Copies the log to the MQTT broker, `<prefix>/logs/<service>`, for `sluice logs` and the live view: NDJSON batches,
-// QoS 0, bounded and lossy by design. It can neither slow nor fail a service: a line is put into a ring in memory and
-// that is all. It never logs anything itself, or its own failures would feed it.
+// Copies the log to the MQTT broker, `<prefix>/logs/<service>`, for `sluice logs` and the live view: NDJSON batches, QoS 0,
+// bounded and lossy by design. It can neither slow nor fail a service, because a line only goes into a buffer in memory. It
+// logs nothing itself: its own failures would come back to it.
 import type { DestinationStream } from 'pino';
 import type { MqttPublisher } from '../mqtt/port.ts';
 import { logTopic } from '../mqtt/topics.ts';
 
-/** Lines of one service that wait, for example while the broker is away. Beyond, the oldest go. */
+/** Lines per service that wait, for example while the broker is away; beyond that the oldest are dropped. */
 const MAX_WAITING_LINES = 1_000;
 const MAX_BATCH_BYTES = 64 * 1024;
 const FLUSH_EVERY_MS = 250;
 
-export interface LogMirror extends DestinationStream {
-  /** Starts sending; lines written before wait. Apart from the construction, because publishers log, too. */
-  start(publisher: MqttPublisher): void;
-  /** Sends what waits and stops. Does not close the publisher. Safe to call twice. */
-  close(): Promise<void>;
-}
-
-/** What waits of one service. How many lines were lost is said in its next batch. */
+/** One service's waiting lines. The next batch reports how many were lost. */
 interface Waiting {
   lines: string[];
   lost: number;
 }
 
-export function createLogMirror(prefix: string): LogMirror {
-  const services = new Map<string, Waiting>();
-  let publisher: MqttPublisher | undefined;
-  let timer: NodeJS.Timeout | undefined;
+export class LogMirror implements DestinationStream {
+  readonly #prefix: string;
+  readonly #services = new Map<string, Waiting>();
+  #publisher: MqttPublisher | undefined;
+  #timer: NodeJS.Timeout | undefined;
 
-  function waitingOf(service: string): Waiting {
-    const known = services.get(service);
-    if (known) return known;
-    const waiting: Waiting = { lines: [], lost: 0 };
-    services.set(service, waiting);
+  constructor(prefix: string) {
+    this.#prefix = prefix;
+  }
+
+  /** Starts sending, with the lines written before. The publisher comes late because it needs the log. */
+  start(publisher: MqttPublisher): void {
+    this.#publisher = publisher;
+    this.#timer ??= setInterval(() => void this.#flush(), FLUSH_EVERY_MS);
+  }
+
+  write(line: string): void {
+    const waiting = this.#waitingOf(serviceOf(line));
+    if (Buffer.byteLength(line) > MAX_BATCH_BYTES) waiting.lost++;
+    else if (waiting.lines.push(line) > MAX_WAITING_LINES) {
+      waiting.lines.shift();
+      waiting.lost++;
+    }
+  }
+
+  /** Sends the waiting lines and stops. Does not close the publisher. Safe to call twice. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#flush();
+    this.#publisher = undefined;
+  }
+
+  #waitingOf(service: string): Waiting {
+    let waiting = this.#services.get(service);
+    if (!waiting) {
+      waiting = { lines: [], lost: 0 };
+      this.#services.set(service, waiting);
+    }
     return waiting;
   }
 
-  async function flush(): Promise<void> {
-    // Closing forgets the publisher while a flush may still wait for it.
-    const target = publisher;
-    if (!target || target.health().status === 'down') return;
-    for (const [service, waiting] of services) {
+  async #flush(): Promise<void> {
+    // stop() may clear #publisher while this flush is still waiting.
+    const publisher = this.#publisher;
+    if (!publisher || publisher.health().status === 'down') return;
+    for (const [service, waiting] of this.#services) {
       const { lines, lost } = waiting;
       if (lost > 0) lines.push(lossLine(service, lost));
       waiting.lines = [];
       waiting.lost = 0;
       for (const batch of batches(lines)) {
-        const sent = target.publish(logTopic(prefix, service), batch.join(''), { qos: 0 });
+        const sent = publisher.publish(logTopic(this.#prefix, service), batch.join(''), { qos: 0 });
         await sent.catch(() => (waiting.lost += batch.length));
       }
     }
   }
-
-  return {
-    write(line) {
-      const waiting = waitingOf(serviceOf(line));
-      if (Buffer.byteLength(line) > MAX_BATCH_BYTES) waiting.lost++;
-      else if (waiting.lines.push(line) > MAX_WAITING_LINES) {
-        waiting.lines.shift();
-        waiting.lost++;
-      }
-    },
-    start(to) {
-      publisher = to;
-      timer ??= setInterval(() => void flush(), FLUSH_EVERY_MS);
-    },
-    async close() {
-      clearInterval(timer);
-      await flush();
-      publisher = undefined;
-    },
-  };
 }
 
-/** Read off the raw line, because parsing every line would double the log's cost. Child bindings stand first in it. */
+/** By a pattern, because parsing every line would double the cost of the log. Child bindings come first in a line. */
 const serviceOf = (line: string): string => /"service":"([A-Za-z0-9_-]+)"/.exec(line)?.[1] ?? 'main';
 
 const lossLine = (service: string, count: number) =>

@@ -1,82 +1,83 @@
-// What GET /metrics shows, in Prometheus' text format. The values of a label are a closed set that this program defines
-// (services, event types, outcomes): a text from outside would be a time series of its own, and there is no end of those.
+// The metrics of GET /metrics, in Prometheus' text format. The values of each label are a closed set that this program
+// defines (services, event types, outcomes): each text from outside would add a time series, without limit.
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
-export function createMetrics() {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
-  const registers = [registry];
-  return {
-    registry,
-    published: new Counter({
-      name: 'sluice_events_published_total',
-      help: 'Events that the broker confirmed, by service and type.',
-      labelNames: ['service', 'type'] as const,
-      registers,
-    }),
-    handled: new Counter({
-      name: 'sluice_messages_handled_total',
-      help: 'Messages whose outcome is recorded, by service, type and outcome; type unknown: none that the service handles.',
-      labelNames: ['service', 'type', 'outcome'] as const,
-      registers,
-    }),
-    handling: new Histogram({
-      name: 'sluice_message_handling_seconds',
-      help: 'From a message reaching the service to its outcome being recorded.',
-      labelNames: ['service'] as const,
-      buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10],
-      registers,
-    }),
-    backlog: new Gauge({
-      name: 'sluice_consumer_backlog',
-      help: 'Messages that wait or are under way, by service; of rows a million at the most; absent while unknown.',
-      labelNames: ['service'] as const,
-      registers,
-    }),
-    outbox: new Gauge({
-      name: 'sluice_outbox_rows',
-      help: 'Events that are committed and not yet confirmed, by service and channel; a million at the most; absent while unknown.',
-      labelNames: ['service', 'channel'] as const,
-      registers,
-    }),
-    unreadablePruned: new Counter({
-      name: 'sluice_unreadable_messages_pruned_total',
-      help: 'Dead messages that nobody could read and that were forgotten, as there were too many, by service.',
-      labelNames: ['service'] as const,
-      registers,
-    }),
-    rebuilds: new Counter({
-      name: 'sluice_consumer_rebuilds_total',
-      help: 'Consumers that the watchdog rebuilt, by service.',
-      labelNames: ['service'] as const,
-      registers,
-    }),
-    overload: new Counter({
-      name: 'sluice_overload_rejections_total',
-      help: 'Requests rejected with 503 before any work: the event loop was late, or too many were under way.',
-      labelNames: ['reason'] as const,
-      registers,
-    }),
-    lateness: new Gauge({
-      name: 'sluice_event_loop_lateness_seconds',
-      help: 'How long a request that may be rejected has waited for the event loop; absent while none come.',
-      registers,
-    }),
-    resent: new Counter({
-      name: 'sluice_resent_total',
-      help: 'Questions that were repeated because their answers were overdue, by event type.',
-      labelNames: ['type'] as const,
-      registers,
-    }),
-  };
-}
+export class Metrics {
+  readonly registry = new Registry();
 
-export type Metrics = ReturnType<typeof createMetrics>;
+  readonly published = this.#counter(
+    'sluice_events_published_total',
+    'Events that the broker confirmed, by service and type.',
+    'service',
+    'type',
+  );
+  readonly handled = this.#counter(
+    'sluice_messages_handled_total',
+    'Messages with a recorded outcome, by service, type and outcome; type unknown: one that the service does not handle.',
+    'service',
+    'type',
+    'outcome',
+  );
+  readonly handling = new Histogram({
+    name: 'sluice_message_handling_seconds',
+    help: 'From the arrival of a message at the service to its recorded outcome.',
+    labelNames: ['service'],
+    buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10],
+    registers: [this.registry],
+  });
+  readonly backlog = this.#gauge(
+    'sluice_consumer_backlog',
+    'Messages that wait or are being handled, by service; rows are counted up to a million; absent while unknown.',
+    'service',
+  );
+  readonly outbox = this.#gauge(
+    'sluice_outbox_rows',
+    'Events that are committed and not confirmed, by service and channel; at most a million; absent while unknown.',
+    'service',
+    'channel',
+  );
+  readonly unreadablePruned = this.#counter(
+    'sluice_unreadable_messages_pruned_total',
+    'Unreadable dead messages that were deleted because there were too many, by service.',
+    'service',
+  );
+  readonly rebuilds = this.#counter(
+    'sluice_consumer_rebuilds_total',
+    'Consumers that the watchdog rebuilt, by service.',
+    'service',
+  );
+  readonly overload = this.#counter(
+    'sluice_overload_rejections_total',
+    'Requests rejected with 503 before any work, because the event loop lagged or too many were in progress.',
+    'reason',
+  );
+  readonly lateness = this.#gauge(
+    'sluice_event_loop_lateness_seconds',
+    'How long a request that may be rejected has waited for the event loop; absent while none come.',
+  );
+  readonly resent = this.#counter(
+    'sluice_resent_total',
+    'Requests that were resent because their replies were overdue, by event type.',
+    'type',
+  );
+
+  constructor() {
+    collectDefaultMetrics({ register: this.registry });
+  }
+
+  #counter<Label extends string = never>(name: string, help: string, ...labelNames: Label[]): Counter<Label> {
+    return new Counter({ name, help, labelNames, registers: [this.registry] });
+  }
+
+  #gauge<Label extends string = never>(name: string, help: string, ...labelNames: Label[]): Gauge<Label> {
+    return new Gauge({ name, help, labelNames, registers: [this.registry] });
+  }
+}
 
 /**
  * Sets a gauge, or removes its series while the value is unknown. Prometheus then marks the series as stale: absent() can
- * alert on it and sums go on without it. A 0 would be a false all-clear, the last value would look fresh, and NaN would
- * make every sum over it NaN.
+ * alert on it, and sums leave it out. A 0 would be a false all-clear, the last value would look current, and NaN would make
+ * every sum over it NaN.
  */
 export function setOrRemove<Label extends string>(
   gauge: Gauge<Label>,

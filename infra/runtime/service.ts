@@ -5,7 +5,8 @@ import type { Logger } from 'pino';
 import type { Database, Queryable } from '../database/port.ts';
 import type { CloudEvent } from '../messaging/catalogue.ts';
 import type { AnyHandlers, Handlers, OnDead } from '../messaging/handler.ts';
-import type { Outbox } from '../messaging/outbox.ts';
+import type { Outbox, Statement } from '../messaging/outbox.ts';
+import type { NamedRequest } from '../messaging/resend.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { Loop } from './loop.ts';
 
@@ -32,26 +33,20 @@ export interface FactSource<Fact extends { readonly id: string } = { readonly id
   readonly maxLimit?: number;
 }
 
-/** The SQL of sending anew what was requested last about the ids that are named. */
-export interface Resend {
-  /** CTE `asked`, the rows of `asked` that `events` speak of; $1: [{ id, eventId }]. */
-  readonly chosen: string;
-  readonly events: string;
-}
-
 /** `E`: the events that it subscribes to. */
 export interface Service<E extends CloudEvent> {
   /** The folder of its numbered SQL files. */
   readonly migrations: URL;
   readonly handlers: Handlers<E>;
-  /** What becomes of messages that are dead. */
+  /** Reports dead messages. */
   readonly onDead?: OnDead;
   /** What log lines call a message's subject. */
   readonly subjectName?: string;
   readonly routes: (router: Router) => void;
   /** By the path below /audit/. */
   readonly facts: Readonly<Record<string, FactSource>>;
-  readonly resend?: Resend;
+  /** Resends the last request about each of the ids that are named: see defineResend. */
+  readonly resend?: Statement<[requests: readonly NamedRequest[]]>;
   /**
    * Requests that come in floods: they are rejected before any work while this process has more than it can bear. Called
    * for every request.

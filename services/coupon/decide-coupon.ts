@@ -11,9 +11,10 @@ export function decideCoupon(outbox: Outbox, rules: CouponRules, validDays: numb
     handle: async (tx, events) => {
       const decisions = events.map(({ data }) => decisionFor(data, rules));
       await insertDecisions(tx, decisions, validDays);
-      await outbox.write(tx, 'bus', RESULTS, [decisions.map(({ orderId }) => orderId)]);
+      const orderIds = decisions.map(({ orderId }) => orderId);
+      await outbox.write(tx, RESULTS, orderIds);
     },
-    repeat: (tx, orderIds) => outbox.write(tx, 'bus', RESULTS, [orderIds]),
+    resendReplies: (tx, orderIds) => outbox.write(tx, RESULTS, orderIds),
   };
 }
 

@@ -21,9 +21,10 @@ export function revokeCoupon(outbox: Outbox, rules: CouponRules, validDays: numb
         tx,
         events.map(({ data }) => ({ orderId: data.orderId, eventId: uuidv7() })),
       );
-      await outbox.write(tx, 'bus', RESULTS, [events.map(({ data }) => data.orderId)]);
+      const orderIds = events.map(({ data }) => data.orderId);
+      await outbox.write(tx, RESULTS, orderIds);
     },
-    repeat: (tx, orderIds) => outbox.write(tx, 'bus', RESULTS, [orderIds]),
+    resendReplies: (tx, orderIds) => outbox.write(tx, RESULTS, orderIds),
   };
 }
 

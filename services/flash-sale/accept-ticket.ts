@@ -6,7 +6,7 @@ import { GroupCommit } from '../../infra/database/group-commit.ts';
 import type { Database } from '../../infra/database/port.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { failpoint } from './failpoints.ts';
-import { ACCEPT, ACCEPTED, failTicket, unfeed } from './store/tickets.ts';
+import { ACCEPT_TICKETS, failTicket, unfeed } from './store/tickets.ts';
 
 /** Tickets in one transaction, and jobs that may wait for theirs: more than any queue runs at a time. */
 const MAX_BATCH = 200;
@@ -26,7 +26,7 @@ export function createAcceptTicket({ database, outbox, resendAfterMs }: AcceptTi
     run: async (ticketIds) => {
       failpoint('ticket.before-accept');
       const jobs = ticketIds.map((ticketId) => ({ ticketId, eventId: uuidv7() }));
-      await outbox.writeAtOnce(database, 'bus', ACCEPTED, [JSON.stringify(jobs), resendAfterMs], ACCEPT);
+      await outbox.write(database, ACCEPT_TICKETS, jobs, resendAfterMs);
       return ticketIds.map(() => undefined);
     },
     key: (ticketId) => ticketId,

@@ -11,8 +11,8 @@ import { createReadTicket } from './read-ticket.ts';
 import { flashSaleRoutes } from './routes.ts';
 import type { FlashSaleSettings } from './settings.ts';
 import { awaitPayments, releaseTickets, settleTickets } from './settle-tickets.ts';
-import { resendTickets, saleFacts, ticketFacts } from './store/facts.ts';
-import { RESEND, RESENT } from './store/tickets.ts';
+import { saleFacts, ticketFacts } from './store/facts.ts';
+import { RESEND_NAMED, RESEND_OVERDUE } from './store/tickets.ts';
 
 /** The path of POST /flash-sales/:id/purchases, in every form that the router takes. */
 const PURCHASES = /^\/flash-sales\/[^/?]+\/purchases\/?(?:\?|$)/i;
@@ -55,19 +55,9 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
       'flash-sale': saleFacts,
       'flash-sale/tickets': ticketFacts,
     },
-    resend: resendTickets,
+    resend: RESEND_NAMED,
     subjectName: SUBJECT_NAME,
     mayReject: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),
-    loops: [
-      admission,
-      drain,
-      resendLoop({
-        question: 'flash-sale.ticket.accepted',
-        ask: (limit) => outbox.writeAtOnce(database.background, 'bus', RESENT, [resendAfterMs, limit], RESEND),
-        resendAfterMs,
-        metrics,
-        log,
-      }),
-    ],
+    loops: [admission, drain, resendLoop(context, 'flash-sale.ticket.accepted', RESEND_OVERDUE)],
   };
 }

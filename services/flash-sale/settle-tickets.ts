@@ -23,7 +23,7 @@ function reports(events: readonly Event<'order.placed' | 'order.cancelled'>[]): 
 
 /** order.placed of a ticket → the unit is sold. Nothing is said: order.placed is the reply to what was asked here. */
 export const settleTickets: Handler<Event<'order.placed'>> = {
-  concerns: ofTicket,
+  accepts: ofTicket,
   handle: (tx, events) => settle(tx, reports(events)),
 };
 
@@ -32,12 +32,13 @@ export const settleTickets: Handler<Event<'order.placed'>> = {
  * same event each time, also where another message had said it.
  */
 export const releaseTickets = (outbox: Outbox): Handler<Event<'order.cancelled'>> => ({
-  concerns: ofTicket,
+  accepts: ofTicket,
   handle: async (tx, events) => {
     await release(tx, reports(events));
-    await outbox.write(tx, 'bus', RELEASED, [events.map(({ data }) => data.orderId)]);
+    const orderIds = events.map(({ data }) => data.orderId);
+    await outbox.write(tx, RELEASED, orderIds);
   },
-  repeat: (tx, orderIds) => outbox.write(tx, 'bus', RELEASED, [orderIds]),
+  resendReplies: (tx, orderIds) => outbox.write(tx, RELEASED, orderIds),
 });
 
 /** order.awaiting-payment of a ticket → its holder is told so. */

@@ -1,14 +1,14 @@
-// A message that is dead → step.failed: the order shows that its step waits for an operator.
+// A dead message → step.failed, so that the order shows that its step waits for an operator.
 import type { EventData } from '../../contracts/events.ts';
 import type { OnDead } from '../../infra/messaging/handler.ts';
-import type { Outbox } from '../../infra/messaging/outbox.ts';
+import { NEW_EVENTS, type Outbox } from '../../infra/messaging/outbox.ts';
 
 export const failStep =
   (outbox: Outbox): OnDead =>
   (tx, dead) =>
-    outbox.writeEvents(
+    outbox.write(
       tx,
-      'bus',
+      NEW_EVENTS,
       dead.map(({ reportId, messageId, type, subject, failure, at }) => {
         const data: EventData<'step.failed'> = {
           orderId: subject,

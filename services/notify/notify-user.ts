@@ -4,15 +4,16 @@ import type { Event, EventData } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { cancelledText, placedText } from './notification.ts';
-import { type NewNotification, SENT, storeNotifications } from './store/notifications.ts';
+import { type NewNotification, SENT, STORE_NOTIFICATIONS } from './store/notifications.ts';
 
 export const notifyOfPlacing = (outbox: Outbox): Handler<Event<'order.placed'>> => ({
   handle: async (tx, events) => {
     const notifications = events.map(({ data }) => notification(data, 'order.placed', placedText(data)));
-    await storeNotifications(tx, outbox, notifications, 'order.placed');
-    await outbox.write(tx, 'bus', SENT, [notifications.map(({ orderId }) => orderId)]);
+    await outbox.write(tx, STORE_NOTIFICATIONS, notifications, 'order.placed');
+    const orderIds = notifications.map(({ orderId }) => orderId);
+    await outbox.write(tx, SENT, orderIds);
   },
-  repeat: (tx, orderIds) => outbox.write(tx, 'bus', SENT, [orderIds]),
+  resendReplies: (tx, orderIds) => outbox.write(tx, SENT, orderIds),
 });
 
 /**
@@ -25,10 +26,11 @@ export const notifyOfCancelling = (outbox: Outbox): Handler<Event<'order.cancell
       ...(data.placed ? [notification(data, 'order.placed', placedText(data.placed))] : []),
       notification(data, 'order.cancelled', cancelledText(data)),
     ]);
-    await storeNotifications(tx, outbox, notifications, 'order.cancelled');
-    await outbox.write(tx, 'bus', SENT, [events.map(({ data }) => data.orderId)]);
+    await outbox.write(tx, STORE_NOTIFICATIONS, notifications, 'order.cancelled');
+    const orderIds = events.map(({ data }) => data.orderId);
+    await outbox.write(tx, SENT, orderIds);
   },
-  repeat: (tx, orderIds) => outbox.write(tx, 'bus', SENT, [orderIds]),
+  resendReplies: (tx, orderIds) => outbox.write(tx, SENT, orderIds),
 });
 
 const notification = (

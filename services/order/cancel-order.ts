@@ -3,7 +3,7 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Database } from '../../infra/database/port.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import { CANCEL, CHANGED, findState } from './store/orders.ts';
+import { CANCEL_ORDERS, findState } from './store/orders.ts';
 
 /**
  * Cancelled now or before; or it is being paid at this moment, and nobody knows yet how that ends; or it changed again
@@ -23,9 +23,9 @@ export interface CancelOrderOptions {
 /** Rejects with DatabaseUnavailable: then it is not known whether the order was cancelled. */
 export function createCancelOrder({ database, outbox, resendAfterMs }: CancelOrderOptions) {
   return async (orderId: string, reason: string | undefined): Promise<Cancelled> => {
-    const request = JSON.stringify([{ orderId, eventId: uuidv7(), reason }]);
+    const request = { orderId, eventId: uuidv7(), reason };
     for (let round = 1; round <= ROUNDS; round++) {
-      await outbox.writeAtOnce(database, 'bus', CHANGED, [request, resendAfterMs], CANCEL);
+      await outbox.write(database, CANCEL_ORDERS, [request], resendAfterMs);
       const found = await findState(database, orderId);
       if (!found) return 'not-found';
       if (found.state === 'cancelled') return 'cancelled';

@@ -5,7 +5,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { Database } from '../../infra/database/port.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { Loop } from '../../infra/runtime/loop.ts';
-import { CHANGED, EXPIRE } from './store/orders.ts';
+import { EXPIRE_ORDERS } from './store/orders.ts';
 
 const EVERY_MS = 1_000;
 /** In one statement; where there are more, the next one follows at once. */
@@ -24,7 +24,7 @@ export function expireOrders(options: {
     log,
     turn: async () => {
       const eventIds = Array.from({ length: LIMIT }, () => uuidv7());
-      const expired = await outbox.writeAtOnce(database, 'bus', CHANGED, [eventIds, resendAfterMs], EXPIRE);
+      const { length: expired } = await outbox.write(database, EXPIRE_ORDERS, eventIds, resendAfterMs);
       if (expired > 0) log.info({ count: expired }, 'cancelled: not paid in time');
       return expired === LIMIT;
     },

@@ -12,8 +12,8 @@ import { recordProgress } from './record-progress.ts';
 import { cancelAndPayRoutes, orderRoutes } from './routes.ts';
 import type { OrderSettings } from './settings.ts';
 import { settlePayments } from './settle-payments.ts';
-import { orderFacts, resendOrders, ticketOrderFacts } from './store/facts.ts';
-import { RESENT, resendOverdue, type Unanswered } from './store/orders.ts';
+import { orderFacts, ticketOrderFacts } from './store/facts.ts';
+import { RESEND_CANCELLED, RESEND_NAMED, RESEND_PLACED } from './store/orders.ts';
 import { unitReturned } from './unit-returned.ts';
 
 /** Added to the payment provider's timeout, before somebody else asks what became of a payment. */
@@ -24,19 +24,10 @@ export interface OrderContext extends ServiceContext<OrderSettings> {
 }
 
 export function orderService(context: OrderContext): Service<Event<Subscribed<'order'>>> {
-  const { settings, database, outbox, payments: provider, metrics, log } = context;
+  const { settings, database, outbox, payments: provider, log } = context;
   const resendAfterMs = settings.RESEND_AFTER_MS;
   const againMs = settings.PAYMENT_TIMEOUT_MS + SETTLE_AFTER_MS;
   const payment = { database, outbox, provider, resendAfterMs, againMs, log };
-  const asking = (status: Unanswered, question: 'order.placed' | 'order.cancelled') =>
-    resendLoop({
-      question,
-      ask: (limit) =>
-        outbox.writeAtOnce(database.background, 'bus', RESENT, [resendAfterMs, limit], resendOverdue(status)),
-      resendAfterMs,
-      metrics,
-      log,
-    });
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
     handlers: {
@@ -60,11 +51,11 @@ export function orderService(context: OrderContext): Service<Event<Subscribed<'o
       );
     },
     facts: { order: orderFacts, 'order/tickets': ticketOrderFacts },
-    resend: resendOrders,
+    resend: RESEND_NAMED,
     subjectName: SUBJECT_NAME,
     loops: [
-      asking('placed', 'order.placed'),
-      asking('cancelling', 'order.cancelled'),
+      resendLoop(context, 'order.placed', RESEND_PLACED),
+      resendLoop(context, 'order.cancelled', RESEND_CANCELLED),
       expireOrders({ database: database.background, outbox, resendAfterMs, log }),
       settlePayments(payment),
     ],

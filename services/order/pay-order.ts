@@ -7,7 +7,7 @@ import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { isLogged } from '../../infra/runtime/backoff.ts';
 import { failpoint } from './failpoints.ts';
 import { type PaymentProvider, PaymentUnknown } from './payments/port.ts';
-import { CHANGED, findState } from './store/orders.ts';
+import { findState } from './store/orders.ts';
 import { type Attempt, beginPayment, CONFIRM_PAYMENT, endAttempt } from './store/payments.ts';
 
 /**
@@ -45,7 +45,7 @@ export function createSettle({ database, outbox, provider, resendAfterMs, log }:
     }
     if (outcome === 'approved') {
       failpoint('payment.after-charge');
-      await outbox.writeAtOnce(database, 'bus', CHANGED, [orderId, resendAfterMs], CONFIRM_PAYMENT);
+      await outbox.write(database, CONFIRM_PAYMENT, orderId, resendAfterMs);
       return 'paid';
     }
     await endAttempt(database, attempt);

@@ -15,8 +15,9 @@ export function placeForTicket(outbox: Outbox, resendAfterMs: number): Handler<E
         // Two processes that insert the same tickets in opposite order would wait for each other.
         .sort((a, b) => (a.ticketId < b.ticketId ? -1 : 1));
       await insertTicketOrders(tx, orders, resendAfterMs);
-      await outbox.write(tx, 'bus', STATE_FOR_TICKETS, [orders.map(({ ticketId }) => ticketId)]);
+      const ticketIds = orders.map(({ ticketId }) => ticketId);
+      await outbox.write(tx, STATE_FOR_TICKETS, ticketIds);
     },
-    repeat: (tx, ticketIds) => outbox.write(tx, 'bus', STATE_FOR_TICKETS, [ticketIds]),
+    resendReplies: (tx, ticketIds) => outbox.write(tx, STATE_FOR_TICKETS, ticketIds),
   };
 }

@@ -4,9 +4,9 @@ import type { EventData } from '../../contracts/events.ts';
 import type { Order, PlaceOrderRequest } from '../../contracts/orders.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
 import type { Database } from '../../infra/database/port.ts';
-import type { ClaimedRow, Outbox } from '../../infra/messaging/outbox.ts';
+import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { fingerprint, type NewOrder, newOrder, placedOrder } from './order.ts';
-import { findOrderByKey, insertOrders } from './store/orders.ts';
+import { findOrderByKey, PLACE_ORDERS } from './store/orders.ts';
 
 /** Orders in one statement, and requests that may wait for theirs; a further one is told to come back later. */
 const MAX_BATCH = 200;
@@ -26,18 +26,9 @@ export type PlaceOrder = (request: PlaceOrderRequest, key: string | undefined) =
 export function createPlaceOrder({ database, outbox, resendAfterMs }: PlaceOrderOptions): PlaceOrder {
   const commits = new GroupCommit<NewOrder & { event: string }, Date | undefined>({
     run: async (batch) => {
-      const leaseMs = outbox.leaseMs('bus');
-      const placed = await insertOrders(database, batch, resendAfterMs, leaseMs);
-      const events = batch.flatMap(({ id, placedEventId, event }): ClaimedRow[] => {
-        const row = placed.get(id);
-        if (!row) return [];
-        const { position, created_at: time } = row;
-        return [
-          { position, event_id: placedEventId, type: 'order.placed', subject: id, time, data: event, failures: 0 },
-        ];
-      });
-      outbox.committed('bus', events, leaseMs);
-      return batch.map(({ id }) => placed.get(id)?.created_at);
+      const events = await outbox.write(database, PLACE_ORDERS, batch, resendAfterMs);
+      const createdAt = new Map(events.map(({ subject, time }) => [subject, time]));
+      return batch.map(({ id }) => createdAt.get(id));
     },
     // Orders without a key conflict with nobody.
     key: ({ userId, idempotencyKey }) => (idempotencyKey === undefined ? '' : `${userId} ${idempotencyKey}`),

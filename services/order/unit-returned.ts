@@ -4,6 +4,6 @@ import type { Handler } from '../../infra/messaging/handler.ts';
 import { unitsReturned } from './store/orders.ts';
 
 export const unitReturned: Handler<Event<'flash-sale.ticket.closed'>> = {
-  concerns: ({ data }) => data.outcome === 'released' && data.orderId !== undefined,
+  accepts: ({ data }) => data.outcome === 'released' && data.orderId !== undefined,
   handle: (tx, events) => unitsReturned(tx, events.map(({ data }) => data.orderId ?? '').sort()),
 };

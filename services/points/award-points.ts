@@ -11,9 +11,10 @@ export function awardPoints(outbox: Outbox, perMajorUnit: number): Handler<Event
     handle: async (tx, events) => {
       const awards = events.map(({ data }) => awardFor(data, perMajorUnit));
       await insertAwards(tx, awards);
-      await outbox.write(tx, 'bus', RESULTS, [awards.map(({ orderId }) => orderId)]);
+      const orderIds = awards.map(({ orderId }) => orderId);
+      await outbox.write(tx, RESULTS, orderIds);
     },
-    repeat: (tx, orderIds) => outbox.write(tx, 'bus', RESULTS, [orderIds]),
+    resendReplies: (tx, orderIds) => outbox.write(tx, RESULTS, orderIds),
   };
 }
 

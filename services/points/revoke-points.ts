@@ -19,8 +19,9 @@ export function revokePoints(outbox: Outbox, perMajorUnit: number): Handler<Even
         tx,
         orders.map(({ orderId, userId }) => ({ id: uuidv7(), eventId: uuidv7(), orderId, userId })),
       );
-      await outbox.write(tx, 'bus', RESULTS, [orders.map(({ orderId }) => orderId)]);
+      const orderIds = orders.map(({ orderId }) => orderId);
+      await outbox.write(tx, RESULTS, orderIds);
     },
-    repeat: (tx, orderIds) => outbox.write(tx, 'bus', RESULTS, [orderIds]),
+    resendReplies: (tx, orderIds) => outbox.write(tx, RESULTS, orderIds),
   };
 }

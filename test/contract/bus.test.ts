@@ -1,5 +1,5 @@
-// What every event bus promises (infra/bus/port.ts), together with the inbox that it delivers to: the same tests over
-// each adapter on each broker. What is particular to one of them has a file of its own.
+// The guarantees of every event bus (infra/bus/port.ts), together with the inbox that it delivers to: the same tests for
+// each adapter on each broker. Behaviour of a single adapter is tested in a file of its own.
 import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
@@ -8,21 +8,21 @@ import type { EventData, EventType } from '../../contracts/events.ts';
 import type { OutgoingEvent } from '../../infra/bus/port.ts';
 import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import type { Topology } from '../../infra/bus/topology.ts';
-import { type Broker, busStages, type Databases, type Peer } from '../setup/bus-stages.ts';
-import { createTables, type Group, Member, type MemberOptions } from '../setup/member.ts';
+import { type Broker, type BusProcess, busFixtures, type Databases } from '../setup/bus-fixtures.ts';
+import { createTables, type Group, GroupConsumer, type GroupConsumerOptions } from '../setup/group-consumer.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
-/** For what goes over several brokers' timers: reconnecting, leases. */
+/** For tests that wait for several timers: reconnects, leases. */
 const SLOW = { timeoutMs: 20_000 };
 
-const stages = busStages(inject('servers')).map((stage) => [stage.name, stage] as const);
+const fixtures = busFixtures(inject('servers')).map((fixture) => [fixture.name, fixture] as const);
 
-describe.for(stages)('%s', ([, stage]) => {
-  const onStage = test.skipIf(!stage.available);
-  // What a transport cannot do by its nature is not a test that was left out.
-  const notHere = () => {};
-  const onNetwork = stage.network ? onStage : notHere;
-  const whereShared = stage.shares ? onStage : notHere;
+describe.for(fixtures)('%s', ([, fixture]) => {
+  const busTest = test.skipIf(!fixture.available);
+  // A test that does not apply to a transport is not reported as skipped.
+  const notApplicable = () => {};
+  const networkTest = fixture.network ? busTest : notApplicable;
+  const sharingTest = fixture.shares ? busTest : notApplicable;
 
   let databases: Databases;
   let broker: Broker;
@@ -32,9 +32,9 @@ describe.for(stages)('%s', ([, stage]) => {
   const latches: (() => void)[] = [];
 
   beforeAll(async () => {
-    if (!stage.available) return;
-    databases = await stage.openDatabases();
-    broker = await stage.openBroker(databases);
+    if (!fixture.available) return;
+    databases = await fixture.openDatabases();
+    broker = await fixture.openBroker(databases);
   });
   afterAll(async () => {
     await broker?.close();
@@ -42,7 +42,7 @@ describe.for(stages)('%s', ([, stage]) => {
   });
 
   beforeEach(async () => {
-    if (!stage.available) return;
+    if (!fixture.available) return;
     topology = {
       prefix: freshPrefix(),
       groups: { points: ['order.placed'], coupon: ['order.placed'], order: ['points.awarded', 'coupon.skipped'] },
@@ -64,24 +64,24 @@ describe.for(stages)('%s', ([, stage]) => {
     return group.schema;
   };
 
-  async function openPeer(): Promise<Peer> {
-    const peer = await broker.openPeer(topology, schemaOf);
-    cleanUps.push(() => peer.close());
-    return peer;
+  async function openProcess(): Promise<BusProcess> {
+    const process = await broker.openProcess(topology, schemaOf);
+    cleanUps.push(() => process.close());
+    return process;
   }
 
-  async function join(peer: Peer, name: string, options: MemberOptions = {}): Promise<Member> {
-    const member = await Member.join(peer, topology, { name, schema: schemaOf(name) }, options);
-    cleanUps.push(() => member.close());
-    return member;
+  async function join(process: BusProcess, name: string, options: GroupConsumerOptions = {}): Promise<GroupConsumer> {
+    const consumer = await GroupConsumer.join(process, topology, { name, schema: schemaOf(name) }, options);
+    cleanUps.push(() => consumer.close());
+    return consumer;
   }
 
-  /** Publishes until everything is taken over, as the relay does. */
-  async function publish(peer: Peer, events: readonly OutgoingEvent[]): Promise<void> {
+  /** Publishes until every event is taken over, as the relay does. */
+  async function publish(process: BusProcess, events: readonly OutgoingEvent[]): Promise<void> {
     let rest = events;
     await eventually(
       async () => {
-        const rejected = new Set((await peer.bus.publish(rest)).map(({ id }) => id));
+        const rejected = new Set((await process.bus.publish(rest)).map(({ id }) => id));
         rest = rest.filter(({ id }) => rejected.has(id));
         return rest.length === 0;
       },
@@ -89,17 +89,17 @@ describe.for(stages)('%s', ([, stage]) => {
     );
   }
 
-  /** The ids of the events that had their effect, once for each time. */
+  /** The event id of every effect. */
   const effects = async (group: string): Promise<string[]> =>
     (
       await databases.database.query<{ event_id: string }>(`SELECT event_id FROM ${schemaOf(group)}.effects ORDER BY 1`)
     ).map(({ event_id }) => event_id);
 
-  const effectsBy = async (group: string, member: string): Promise<number> =>
-    (await databases.database.query(`SELECT FROM ${schemaOf(group)}.effects WHERE member = $1`, [member])).length;
+  const effectsBy = async (group: string, consumer: string): Promise<number> =>
+    (await databases.database.query(`SELECT FROM ${schemaOf(group)}.effects WHERE consumer = $1`, [consumer])).length;
 
-  /** Waits until every one of the events had its effect; there may be no second one, and none of another event. */
-  async function toHaveHadEffect(group: string, events: readonly OutgoingEvent[]): Promise<void> {
+  /** Waits until every event has had its effect, and expects no other effects. */
+  async function expectEffects(group: string, events: readonly OutgoingEvent[]): Promise<void> {
     const ids = events.map(({ id }) => id).sort();
     await eventually(async () => new Set(await effects(group)).size >= ids.length, {
       what: `${ids.length} events have their effect on ${group}`,
@@ -108,9 +108,9 @@ describe.for(stages)('%s', ([, stage]) => {
     expect(await effects(group)).toEqual(ids);
   }
 
-  const failed = (member: Member) => member.inbox.failed.list({}, undefined, 1_000);
+  const failed = (consumer: GroupConsumer) => consumer.inbox.failed.list({}, undefined, 1_000);
 
-  /** Something for a handler to wait for, released at the end of the test at the latest. */
+  /** Blocks handlers until it is released, at the latest when the test ends. */
   function latch() {
     let release = () => {};
     const released = new Promise<void>((resolve) => {
@@ -120,15 +120,15 @@ describe.for(stages)('%s', ([, stage]) => {
     return { released, release };
   }
 
-  onStage('each event reaches each of its groups, and no other, byte for byte', async () => {
-    const peer = await openPeer();
-    // What fails is kept as it arrived.
+  busTest('delivers each event, byte for byte, to each of its groups and to no other', async () => {
+    const process = await openProcess();
+    // The inbox keeps failed messages as they arrived.
     const failing = {
       prepare: () => Promise.reject(new Error('kept for the test')),
       retryMs: 60_000,
     };
-    const members = new Map<string, Member>();
-    for (const name of groups.keys()) members.set(name, await join(peer, name, failing));
+    const consumers = new Map<string, GroupConsumer>();
+    for (const name of groups.keys()) consumers.set(name, await join(process, name, failing));
 
     const { id, type, body } = orderPlaced();
     const bodies = [
@@ -143,66 +143,69 @@ describe.for(stages)('%s', ([, stage]) => {
       return { id: own, type, body: text.replaceAll(id, own) };
     });
     const awarded = pointsAwarded();
-    await publish(peer, [...placed, awarded]);
+    await publish(process, [...placed, awarded]);
 
     const received = async (name: string) =>
-      (await failed(members.get(name) as Member)).map((row) => Buffer.from(row.body ?? []).toString()).sort();
+      (await failed(consumers.get(name) as GroupConsumer)).map((row) => Buffer.from(row.body ?? []).toString()).sort();
     for (const [name, sent] of [
       ['points', placed],
       ['coupon', placed],
       ['order', [awarded]],
     ] as const) {
-      await eventually(async () => (await received(name)).length >= sent.length, { what: `${name} has them`, ...SLOW });
+      await eventually(async () => (await received(name)).length >= sent.length, {
+        what: `${name} has received them`,
+        ...SLOW,
+      });
       expect(await received(name)).toEqual(sent.map((event) => event.body).sort());
     }
   });
 
-  onStage(
-    '2,000 events that are published at the same time all arrive, once',
+  busTest(
+    'delivers 2,000 events that are published at the same time, each once',
     async () => {
-      const [one, other] = [await openPeer(), await openPeer()];
+      const [one, other] = [await openProcess(), await openProcess()];
       await join(one, 'points');
       await join(other, 'coupon');
       const events = Array.from({ length: 2_000 }, () => orderPlaced());
       const batches = Array.from({ length: 40 }, (_, index) => events.slice(index * 50, index * 50 + 50));
       await Promise.all(batches.map((batch, index) => publish(index % 2 ? one : other, batch)));
-      await toHaveHadEffect('points', events);
-      await toHaveHadEffect('coupon', events);
+      await expectEffects('points', events);
+      await expectEffects('coupon', events);
     },
     60_000,
   );
 
-  onStage('a group that was never there, or is away, finds what it missed', async () => {
-    const peer = await openPeer();
+  busTest('keeps events for a group that has never run, or is away', async () => {
+    const process = await openProcess();
     const early = [orderPlaced(), orderPlaced()];
-    await publish(peer, early);
-    const member = await join(peer, 'points');
-    await toHaveHadEffect('points', early);
-    await member.close();
+    await publish(process, early);
+    const consumer = await join(process, 'points');
+    await expectEffects('points', early);
+    await consumer.close();
 
     const missed = [orderPlaced(), orderPlaced()];
-    await publish(peer, missed);
-    await join(peer, 'points');
-    await toHaveHadEffect('points', [...early, ...missed]);
+    await publish(process, missed);
+    await join(process, 'points');
+    await expectEffects('points', [...early, ...missed]);
   });
 
-  onStage('what is published is with the broker, though the publisher dies right after', async () => {
-    const doomed = await openPeer();
+  busTest('keeps published events when the publisher dies right after', async () => {
+    const doomed = await openProcess();
     const events = Array.from({ length: 100 }, () => orderPlaced());
     await publish(doomed, events);
-    if (broker.kept) expect(await broker.kept(schemaOf('points'))).toBe(events.length);
+    if (broker.waiting) expect(await broker.waiting(schemaOf('points'))).toBe(events.length);
     await doomed.crash();
-    await join(await openPeer(), 'points');
-    await toHaveHadEffect('points', events);
+    await join(await openProcess(), 'points');
+    await expectEffects('points', events);
   });
 
-  onStage('a handler that throws is called again, and holds up nobody', async () => {
-    const peer = await openPeer();
+  busTest('calls a handler that throws again, without delaying other messages', async () => {
+    const process = await openProcess();
     const bad = orderPlaced();
     const good = Array.from({ length: 20 }, () => orderPlaced());
     const { released, release } = latch();
     let attempts = 0;
-    const member = await join(peer, 'points', {
+    const consumer = await join(process, 'points', {
       attempts: 100,
       handle: (events) => {
         if (!events.some(({ id }) => id === bad.id)) return;
@@ -213,19 +216,19 @@ describe.for(stages)('%s', ([, stage]) => {
         if (id === bad.id && attempts > 0) await released;
       },
     });
-    await publish(peer, [...good.slice(0, 10), bad, ...good.slice(10)]);
-    await toHaveHadEffect('points', good);
-    expect(await failed(member)).toMatchObject([{ message_id: bad.id, status: 'retrying', error: 'not yet' }]);
+    await publish(process, [...good.slice(0, 10), bad, ...good.slice(10)]);
+    await expectEffects('points', good);
+    expect(await failed(consumer)).toMatchObject([{ message_id: bad.id, status: 'retrying', error: 'not yet' }]);
     release();
-    await toHaveHadEffect('points', [...good, bad]);
-    expect(await failed(member)).toEqual([]);
+    await expectEffects('points', [...good, bad]);
+    expect(await failed(consumer)).toEqual([]);
   });
 
-  onStage('after its last attempt a message is dead: listed with its reason, reported, retried on demand', async () => {
-    const peer = await openPeer();
+  busTest('lists a message as dead after its last attempt, reports it, and retries it on demand', async () => {
+    const process = await openProcess();
     let broken = true;
     const attempts: string[] = [];
-    const member = await join(peer, 'points', {
+    const consumer = await join(process, 'points', {
       attempts: 3,
       prepare: async ({ id }) => {
         attempts.push(id);
@@ -233,14 +236,14 @@ describe.for(stages)('%s', ([, stage]) => {
       },
     });
     const event = orderPlaced();
-    await publish(peer, [event]);
-    const dead = await eventually(async () => (await failed(member)).find(({ status }) => status === 'dead'), {
-      what: 'it is dead',
+    await publish(process, [event]);
+    const dead = await eventually(async () => (await failed(consumer)).find(({ status }) => status === 'dead'), {
+      what: 'the message is dead',
     });
     expect(dead).toMatchObject({ message_id: event.id, type: event.type, attempts: 3, error: 'the bank says no' });
     expect(attempts).toEqual([event.id, event.id, event.id]);
     expect(Buffer.from(dead.body ?? []).toString()).toBe(event.body);
-    const [report] = await answers('points');
+    const [report] = await replies('points');
     expect(report).toMatchObject({ type: 'step.failed', subject: subjectOf(event) });
     expect(JSON.parse(report?.data ?? '')).toMatchObject({
       eventId: event.id,
@@ -250,14 +253,14 @@ describe.for(stages)('%s', ([, stage]) => {
     expect(report?.data).not.toContain('the bank says no');
 
     broken = false;
-    expect(await member.inbox.failed.retry({ id: event.id })).toBe(1);
-    member.inbox.wake();
-    await toHaveHadEffect('points', [event]);
-    expect(await failed(member)).toEqual([]);
+    expect(await consumer.inbox.failed.retry({ id: event.id })).toBe(1);
+    consumer.inbox.wake();
+    await expectEffects('points', [event]);
+    expect(await failed(consumer)).toEqual([]);
   });
 
-  onStage('what was being handled when its process died is handled by another', async () => {
-    const doomed = await openPeer();
+  busTest('handles messages of a process that died while handling them', async () => {
+    const doomed = await openProcess();
     const { released } = latch();
     let begun = 0;
     const first = await join(doomed, 'points', {
@@ -269,16 +272,16 @@ describe.for(stages)('%s', ([, stage]) => {
     });
     const events = Array.from({ length: 5 }, () => orderPlaced());
     await publish(doomed, events);
-    await eventually(() => begun === events.length, { what: 'all are being handled' });
+    await eventually(() => begun === events.length, { what: 'all events are being handled' });
     first.crash();
     await doomed.crash();
-    await join(await openPeer(), 'points');
-    await toHaveHadEffect('points', events);
+    await join(await openProcess(), 'points');
+    await expectEffects('points', events);
   });
 
-  // On a broker: the local bus has no moment between arriving and being stored.
-  onNetwork('what had arrived and was not stored when its process died is delivered to another', async () => {
-    const doomed = await openPeer();
+  // Not on the local bus, where messages arrive by being stored.
+  networkTest('delivers messages that a process had received and not stored when it died', async () => {
+    const doomed = await openProcess();
     const { released } = latch();
     let arrived = false;
     const first = await join(doomed, 'points', {
@@ -289,23 +292,23 @@ describe.for(stages)('%s', ([, stage]) => {
     });
     const events = Array.from({ length: 5 }, () => orderPlaced());
     await publish(doomed, events);
-    await eventually(() => arrived, { what: 'something has arrived' });
+    await eventually(() => arrived, { what: 'a message has arrived' });
     expect(await effects('points')).toEqual([]);
     first.crash();
     await doomed.crash();
-    await join(await openPeer(), 'points');
-    await toHaveHadEffect('points', events);
+    await join(await openProcess(), 'points');
+    await expectEffects('points', events);
   });
 
-  whereShared('the members of a group share its events', async () => {
-    const peers = { left: await openPeer(), right: await openPeer() };
+  sharingTest('distributes the events of a group among its processes', async () => {
+    const processes = { left: await openProcess(), right: await openProcess() };
     const { released, release } = latch();
     const busy = new Set<string>();
-    for (const [name, peer] of Object.entries(peers)) {
-      await join(peer, 'points', {
+    for (const [name, process] of Object.entries(processes)) {
+      await join(process, 'points', {
         name,
         prefetch: 10,
-        // Nobody goes on before both have something to do.
+        // Neither continues before both have a message.
         prepare: () => {
           busy.add(name);
           if (busy.size === 2) release();
@@ -314,113 +317,113 @@ describe.for(stages)('%s', ([, stage]) => {
       });
     }
     const events = Array.from({ length: 200 }, () => orderPlaced());
-    await publish(peers.left, events);
-    await toHaveHadEffect('points', events);
+    await publish(processes.left, events);
+    await expectEffects('points', events);
     const [left, right] = [await effectsBy('points', 'left'), await effectsBy('points', 'right')];
     expect(left + right).toBe(200);
     expect(Math.min(left, right)).toBeGreaterThan(0);
   });
 
-  onStage('when one member leaves, the other goes on', async () => {
-    const [one, other] = [await openPeer(), await openPeer()];
+  busTest('continues in one process of a group when another one stops', async () => {
+    const [one, other] = [await openProcess(), await openProcess()];
     const leaving = await join(one, 'points');
     await join(other, 'points');
     const before = Array.from({ length: 20 }, () => orderPlaced());
     await publish(other, before);
-    await toHaveHadEffect('points', before);
+    await expectEffects('points', before);
     await leaving.close();
     const after = Array.from({ length: 20 }, () => orderPlaced());
     await publish(other, after);
-    await toHaveHadEffect('points', [...before, ...after]);
+    await expectEffects('points', [...before, ...after]);
   });
 
-  onNetwork('connections that are destroyed come back, and nothing is lost', async () => {
-    const peer = await openPeer();
-    const member = await join(peer, 'points');
+  networkTest('restores broken connections without losing events', async () => {
+    const process = await openProcess();
+    const consumer = await join(process, 'points');
     const events: OutgoingEvent[] = [];
     for (let round = 0; round < 3; round++) {
       const batch = Array.from({ length: 50 }, () => orderPlaced());
-      const publishing = publish(peer, batch);
-      peer.cut();
+      const publishing = publish(process, batch);
+      process.sever();
       await publishing;
       events.push(...batch);
     }
-    await toHaveHadEffect('points', events);
-    await eventually(() => member.subscription.health().status === 'up', { what: 'the subscription is up', ...SLOW });
-    await eventually(() => peer.bus.health().status === 'up', { what: 'the bus is up', ...SLOW });
+    await expectEffects('points', events);
+    await eventually(() => consumer.subscription.health().status === 'up', { what: 'the subscription is up', ...SLOW });
+    await eventually(() => process.bus.health().status === 'up', { what: 'the bus is up', ...SLOW });
   });
 
-  onStage('what is too large, or for nobody, is an error; what is published with it is not', async () => {
-    const peer = await openPeer();
-    await join(peer, 'points');
+  busTest('rejects oversized and unroutable events, and publishes the others of the batch', async () => {
+    const process = await openProcess();
+    await join(process, 'points');
     const oversized = orderPlaced();
-    const tooLarge = { ...oversized, body: oversized.body.padEnd(MAX_EVENT_BYTES + 1) };
-    const forNobody = stepFailed();
+    const oversizedEvent = { ...oversized, body: oversized.body.padEnd(MAX_EVENT_BYTES + 1) };
+    const unroutable = stepFailed();
     const good = [orderPlaced(), orderPlaced()];
-    const rejected = await peer.bus.publish([tooLarge, ...good.slice(0, 1), forNobody, ...good.slice(1)]);
+    const rejected = await process.bus.publish([oversizedEvent, ...good.slice(0, 1), unroutable, ...good.slice(1)]);
     const codes = new Map(rejected.map(({ id, error }) => [id, error.code]));
     expect(codes).toEqual(
       new Map([
-        [tooLarge.id, 'oversized'],
-        [forNobody.id, 'unroutable'],
+        [oversizedEvent.id, 'oversized'],
+        [unroutable.id, 'unroutable'],
       ]),
     );
-    await toHaveHadEffect('points', good);
+    await expectEffects('points', good);
   });
 
-  onStage('an event that comes three times at once has one effect; asked again, its answer is repeated', async () => {
-    const peer = await openPeer();
-    await join(peer, 'points');
+  busTest('has one effect of an event that arrives three times at once, and resends the reply', async () => {
+    const process = await openProcess();
+    await join(process, 'points');
     const event = orderPlaced();
-    await Promise.all([1, 2, 3].map(() => publish(peer, [event])));
-    await toHaveHadEffect('points', [event]);
-    const answered = await eventually(async () => (await answers('points')).length, { what: 'it is answered' });
+    await Promise.all([1, 2, 3].map(() => publish(process, [event])));
+    await expectEffects('points', [event]);
+    const replied = await eventually(async () => (await replies('points')).length, { what: 'a reply is written' });
 
-    // Others may still be on their way: one more makes one more answer, sooner or later.
-    await publish(peer, [event]);
-    await eventually(async () => (await answers('points')).length > answered, {
-      what: 'the answer is repeated',
+    // Copies may still be in transit: one more event causes at least one more reply.
+    await publish(process, [event]);
+    await eventually(async () => (await replies('points')).length > replied, {
+      what: 'the reply is resent',
       ...SLOW,
     });
-    const given = await answers('points');
+    const written = await replies('points');
     expect(
-      new Set(given.map(({ event_id, type, data, time }) => JSON.stringify([event_id, type, data, time]))).size,
+      new Set(written.map(({ event_id, type, data, time }) => JSON.stringify([event_id, type, data, time]))).size,
     ).toBe(1);
-    expect(given[0]?.subject).toBe(subjectOf(event));
+    expect(written[0]?.subject).toBe(subjectOf(event));
     expect(await effects('points')).toEqual([event.id]);
   });
 
-  // As it is when a question was asked again while its broker, or its group, was away.
-  onStage('an event may stand several times in what is published, and in what waits for a group', async () => {
-    const peer = await openPeer();
+  // As after resends while the broker or the group was away.
+  busTest('accepts an event that is contained several times in a batch, or in the queue of a group', async () => {
+    const process = await openProcess();
     const [twice, once, later] = [orderPlaced(), orderPlaced(), orderPlaced()];
-    expect(await peer.bus.publish([twice, once, twice])).toEqual([]);
-    await publish(peer, [twice]);
-    await join(peer, 'points');
-    await toHaveHadEffect('points', [twice, once]);
-    await publish(peer, [later]);
-    await toHaveHadEffect('points', [twice, once, later]);
+    expect(await process.bus.publish([twice, once, twice])).toEqual([]);
+    await publish(process, [twice]);
+    await join(process, 'points');
+    await expectEffects('points', [twice, once]);
+    await publish(process, [later]);
+    await expectEffects('points', [twice, once, later]);
   });
 
-  onStage('what cannot be read is dead at once, with a reason, and holds up nobody', async () => {
-    const peer = await openPeer();
+  busTest('records unreadable messages as dead at once, with a reason, without delaying others', async () => {
+    const process = await openProcess();
     const before = Array.from({ length: 5 }, () => orderPlaced());
     const after = Array.from({ length: 5 }, () => orderPlaced());
-    await publish(peer, before);
+    await publish(process, before);
     const { released, release } = latch();
-    const member = await join(peer, 'points', { prepare: () => released });
-    const poison = unreadable().filter(({ body }) => stage.anyBytes || isUtf8(body));
+    const consumer = await join(process, 'points', { prepare: () => released });
+    const poison = unreadable().filter(({ body }) => fixture.anyBytes || isUtf8(body));
     for (const { body } of poison) await broker.inject(topology, schemaOf('points'), 'order.placed', body);
-    await publish(peer, after);
+    await publish(process, after);
     release();
 
-    await toHaveHadEffect('points', [...before, ...after]);
+    await expectEffects('points', [...before, ...after]);
     const dead = await eventually(
       async () => {
-        const rows = await failed(member);
+        const rows = await failed(consumer);
         return rows.length >= poison.length && rows;
       },
-      { what: 'all poison is dead', ...SLOW },
+      { what: 'all unreadable messages are dead', ...SLOW },
     );
     const reasons = new Map(
       dead.map(({ body, status, error }) => [Buffer.from(body ?? []).toString('base64'), `${status}: ${error}`]),
@@ -429,27 +432,27 @@ describe.for(stages)('%s', ([, stage]) => {
     for (const { body, reason } of poison)
       expect(reasons.get(body.subarray(0, 65_536).toString('base64'))).toMatch(reason);
     expect(dead).toHaveLength(poison.length);
-    // The order hears of those that say which one they are about.
-    const about = poison.flatMap(({ subject }) => subject ?? []);
-    const reported = (await answers('points')).filter(({ type }) => type === 'step.failed');
-    expect(reported.map(({ subject }) => subject).sort()).toEqual(about.sort());
+    // A dead message that names its order is reported to it.
+    const reportable = poison.flatMap(({ subject }) => subject ?? []);
+    const reported = (await replies('points')).filter(({ type }) => type === 'step.failed');
+    expect(reported.map(({ subject }) => subject).sort()).toEqual(reportable.sort());
   });
 
-  onStage('closing a member ends the handlers that run, and leaves the rest for later, undone', async () => {
-    const peer = await openPeer();
+  busTest('finishes running handlers on close, and leaves other messages untouched', async () => {
+    const process = await openProcess();
     const { released, release } = latch();
     const handling: string[] = [];
-    const member = await join(peer, 'points', {
+    const consumer = await join(process, 'points', {
       prepare: ({ id }) => {
         handling.push(id);
         return released;
       },
     });
     const events = Array.from({ length: 200 }, () => orderPlaced());
-    await publish(peer, events);
-    await eventually(() => handling.length >= 10, { what: 'some are being handled' });
+    await publish(process, events);
+    await eventually(() => handling.length >= 10, { what: 'some events are being handled' });
     let closed = false;
-    const closing = member.close().then(() => {
+    const closing = consumer.close().then(() => {
       closed = true;
     });
     expect(closed).toBe(false);
@@ -457,35 +460,35 @@ describe.for(stages)('%s', ([, stage]) => {
     await closing;
     expect(await effects('points')).toEqual(handling.sort());
 
-    const next = await join(peer, 'points');
-    await toHaveHadEffect('points', events);
-    // What the first one did is not delivered again.
+    const next = await join(process, 'points');
+    await expectEffects('points', events);
+    // Messages that the first one handled are not delivered again.
     expect(next.outcomes).toEqual(events.slice(handling.length).map(() => 'done'));
   });
 
-  onStage('closing the bus waits for what is being published', async () => {
-    const peer = await openPeer();
+  busTest('waits for pending publishes on close of the bus', async () => {
+    const process = await openProcess();
     const events = Array.from({ length: 200 }, () => orderPlaced());
-    const publishing = peer.bus.publish(events);
-    await peer.bus.close();
+    const publishing = process.bus.publish(events);
+    await process.bus.close();
     const rejected = new Set((await publishing).map(({ id }) => id));
     expect(rejected).toEqual(new Set());
-    await join(await openPeer(), 'points');
-    await toHaveHadEffect('points', events);
+    await join(await openProcess(), 'points');
+    await expectEffects('points', events);
   });
 
-  onStage('ids are the same in any case', async () => {
-    const peer = await openPeer();
-    await join(peer, 'points');
+  busTest('treats ids that differ only in case as equal', async () => {
+    const process = await openProcess();
+    await join(process, 'points');
     const event = orderPlaced();
-    const shouting = event.body.replaceAll(event.id, event.id.toUpperCase());
-    await broker.inject(topology, schemaOf('points'), 'order.placed', Buffer.from(shouting));
-    await publish(peer, [event]);
-    await toHaveHadEffect('points', [event]);
+    const upperCase = event.body.replaceAll(event.id, event.id.toUpperCase());
+    await broker.inject(topology, schemaOf('points'), 'order.placed', Buffer.from(upperCase));
+    await publish(process, [event]);
+    await expectEffects('points', [event]);
   });
 
-  /** What waits in the group's outbox. */
-  const answers = (group: string) =>
+  /** The events in the group's outbox. */
+  const replies = (group: string) =>
     databases.database.query<{ event_id: string; type: string; subject: string; time: Date; data: string }>(
       `SELECT event_id, type, subject, time, data FROM ${schemaOf(group)}.outbox ORDER BY position`,
     );
@@ -523,7 +526,7 @@ function stepFailed(): OutgoingEvent {
 
 const subjectOf = ({ body }: OutgoingEvent) => (JSON.parse(body) as { subject: string }).subject;
 
-/** Bodies that are no event of this system, why they are not, and the order that they are about, where they say. */
+/** Bodies that are not valid events of this system, the reason, and the order that they name, if any. */
 function unreadable(): { body: Buffer; reason: RegExp; subject?: string }[] {
   const changed = (changes: object, reason: RegExp) => {
     const { body } = orderPlaced();
@@ -546,7 +549,7 @@ function unreadable(): { body: Buffer; reason: RegExp; subject?: string }[] {
   ];
 }
 
-/** It is not even looked into. */
+/** Rejected by its size, without parsing. */
 function tooLarge() {
   const { body } = orderPlaced();
   return { body: Buffer.from(body.padEnd(1_000_000)), reason: /dead: unreadable: 1000000 bytes, allowed 65536/ };

@@ -1,5 +1,5 @@
-// What the services do with what they are told, each alone with its tables: the end is the same whether a message comes
-// once, again, late, or after the inbox has forgotten it. Cancellations have a file of their own.
+// The effects of messages, each service on its own with its tables: the result is the same if a message arrives once,
+// twice, late, or after its inbox row is pruned. Cancellations are tested in cancellation.test.ts.
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
@@ -28,13 +28,13 @@ import { createPlaceOrder } from '../../services/order/place-order.ts';
 import { settlePayments } from '../../services/order/settle-payments.ts';
 import { findOrder, listOrders } from '../../services/order/store/orders.ts';
 import { pointsService } from '../../services/points/index.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
+import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
 import { type PaymentsInside, startPaymentsInside } from '../setup/payments.ts';
 import { eventBody, openAlone, type ServiceAlone } from '../setup/service-alone.ts';
 import { eventually } from '../setup/wait.ts';
 
 const { databaseUrl } = inject('servers');
-/** Nothing is asked again by itself. */
+/** No request is resent during a test. */
 const RESEND_AFTER_MS = 3_600_000;
 
 let databases: Databases;
@@ -44,7 +44,7 @@ const cleanUps: (() => unknown)[] = [];
 beforeAll(async () => {
   databases = databaseUrl ? await postgresAt(databaseUrl) : await pgliteInFolder();
   payments = await startPaymentsInside();
-  // Short: what is behind a provider that does not answer is to be seen soon.
+  // Short, so that a provider that does not respond delays a test only briefly.
   provider = openHttpProvider({ url: payments.url, timeoutMs: 500 });
 });
 afterAll(async () => {
@@ -65,11 +65,11 @@ const steps = [
   ['notify', notifyService, 'sluice_notify.notifications', 'notification.sent'],
 ] as const;
 
-describe.for(steps)('%s', ([name, create, effects, answer]) => {
+describe.for(steps)('%s', ([name, create, effects, reply]) => {
   const effectsOf = (orderId: string) =>
     databases.database.query(`SELECT * FROM ${effects} WHERE order_id = $1`, [orderId]);
 
-  test('an order that comes again once the inbox has forgotten it has no second effect, and the same answer', async () => {
+  test('gives an order that arrives again after the inbox is pruned no second effect, and the same reply', async () => {
     const { tell, forget, said } = await openAlone(databases.database, name, create);
     const orderId = uuidv7();
     const message = placed(orderId);
@@ -79,24 +79,24 @@ describe.for(steps)('%s', ([name, create, effects, answer]) => {
     await tell(message);
     await tell(placed(orderId)); // in another message
     expect(await effectsOf(orderId)).toEqual([effect]);
-    const answers = await said(orderId);
-    expect(answers.map(({ type }) => type)).toEqual([answer, answer, answer]);
-    expect(new Set(answers.map((given) => JSON.stringify(given))).size).toBe(1);
+    const replies = await said(orderId);
+    expect(replies.map(({ type }) => type)).toEqual([reply, reply, reply]);
+    expect(new Set(replies.map((each) => JSON.stringify(each))).size).toBe(1);
   });
 
-  test('a question that is asked again gets the answer that was given', async () => {
+  test('replies to a repeated request with the same event', async () => {
     const { tell, said } = await openAlone(databases.database, name, create);
     const orderId = uuidv7();
     const message = placed(orderId);
     await tell(message);
     await tell(message);
     const [first, second, ...more] = await said(orderId);
-    expect(first).toMatchObject({ type: answer });
+    expect(first).toMatchObject({ type: reply });
     expect([second, ...more]).toEqual([first]);
   });
 });
 
-/** What the order service answers at /audit/order and below. */
+/** The response of the order service at /audit/order and below. */
 async function auditOf(service: AnyService, path: string): Promise<unknown> {
   const outbox = new Outbox('sluice_order');
   const app = createApp(log, (router) =>
@@ -111,7 +111,7 @@ describe('order', () => {
   const open = () =>
     openAlone(databases.database, 'order', (context) => orderService({ ...context, payments: provider }));
 
-  /** Its asking again, expiring and settling run until the end of the test. */
+  /** Runs the loops of the service (resend, expire, settle) until the end of the test. */
   function startLoops({ service }: ServiceAlone): void {
     for (const loop of service.loops ?? []) {
       loop.start();
@@ -119,7 +119,7 @@ describe('order', () => {
     }
   }
 
-  /** Places an order for a ticket; answers its id. `holdSeconds`: its time to pay. */
+  /** Places an order for a ticket and returns its id. `holdSeconds`: its time to pay. */
   async function place({ tell }: ServiceAlone, holdSeconds = 0): Promise<string> {
     const ticketId = randomUUID();
     const item = { sku: 'LAMP', name: 'Lamp', unitPrice: 5_900 };
@@ -140,7 +140,7 @@ describe('order', () => {
     return row;
   };
 
-  test('a step only moves up, in whatever order its results come', async () => {
+  test('a step only moves up, in any order of its results', async () => {
     const { tell, ...order } = await open();
     const orderId = await place({ tell, ...order });
     const failed = () =>
@@ -153,7 +153,7 @@ describe('order', () => {
     expect((await progressOf(orderId))?.points).toBe('done');
   });
 
-  describe('of which a message is dead', () => {
+  describe('with a dead message', () => {
     const failed = (orderId: string, of?: string) =>
       eventBody('step.failed', orderId, { orderId, step: 'points', eventId: uuidv7(), of, error: 'no luck' });
     const awarded = (orderId: string) => eventBody('points.awarded', orderId, { orderId, userId: 'alice', points: 59 });
@@ -167,7 +167,7 @@ describe('order', () => {
         resendAfterMs: RESEND_AFTER_MS,
       })(orderId, undefined);
 
-    test('shows a reversal that failed until it is reverted, whatever comes late', async () => {
+    test('shows a failed reversal until the step is reverted, despite late results', async () => {
       const order = await open();
       const orderId = await place(order);
       await order.tell(awarded(orderId));
@@ -185,7 +185,7 @@ describe('order', () => {
       expect(await statusOf(orderId)).toBe('reverted');
     });
 
-    test('is not touched by a failure of another message, nor of a cancellation that was not', async () => {
+    test('ignores the failure of another message, and of a cancellation that did not happen', async () => {
       const order = await open();
       const orderId = await place(order);
       await order.tell(awarded(orderId));
@@ -196,29 +196,29 @@ describe('order', () => {
     });
   });
 
-  test('whose answers are overdue is asked for again, by the same event', async () => {
+  test('resends the same event while replies are overdue', async () => {
     const order = await open();
     const orderId = await place(order);
     startLoops(order);
-    const questions = await eventually(
+    const requests = await eventually(
       async () => {
-        const asked = await order.said(orderId);
-        return asked.length >= 3 && asked;
+        const sent = await order.said(orderId);
+        return sent.length >= 3 && sent;
       },
-      { what: 'it is asked for again, twice', timeoutMs: 5_000 },
+      { what: 'the request is resent twice', timeoutMs: 5_000 },
     );
-    expect(questions[0]).toMatchObject({ type: 'order.placed' });
-    expect(new Set(questions.map((question) => JSON.stringify(question))).size).toBe(1);
+    expect(requests[0]).toMatchObject({ type: 'order.placed' });
+    expect(new Set(requests.map((request) => JSON.stringify(request))).size).toBe(1);
   });
 
-  test('an event that is sent again is as old as its row, not as what it tells of', async () => {
+  test('a resent event is as old as its outbox row, not as its cause', async () => {
     const order = await open();
     const orderId = await place(order);
     await databases.database.script(`
       DELETE FROM sluice_order.outbox;
       UPDATE sluice_order.orders SET created_at = now() - interval '3 hours' WHERE id = '${orderId}'`);
     startLoops(order);
-    await eventually(async () => (await order.said(orderId)).length > 0, { what: 'it is asked for again' });
+    await eventually(async () => (await order.said(orderId)).length > 0, { what: 'the request is resent' });
     const [event] = await databases.database.query<{ old: boolean }>(
       `SELECT time < now() - interval '2 hours' AS old FROM sluice_order.outbox WHERE subject = $1`,
       [orderId],
@@ -229,7 +229,7 @@ describe('order', () => {
     expect(outbox.bus.oldestMs).toBeLessThan(60_000);
   });
 
-  test('the same key is the same order; with another body it is rejected', async () => {
+  test('the same idempotency key is the same order; with another body it is rejected', async () => {
     const { database } = databases;
     await open();
     const placeOrder = createPlaceOrder({
@@ -248,7 +248,7 @@ describe('order', () => {
   describe('that waits for payment', () => {
     const pay = (orderId: string) => {
       const outbox = new Outbox('sluice_order');
-      // Nobody else takes up the attempt.
+      // No sweep takes up the attempt.
       const options = {
         database: databases.database,
         outbox,
@@ -260,16 +260,16 @@ describe('order', () => {
       return createPayOrder(options)(orderId);
     };
 
-    test('does not expire while it is being paid, however long that takes', async () => {
+    test('does not expire while it is being paid', async () => {
       const order = await open();
       startLoops(order);
       await payments.behave({ answerLateMs: 60_000 });
       cleanUps.push(() => payments.behave({}));
       const paying = await place(order, 2);
       expect(await pay(paying)).toBe('unknown');
-      const unpaid = await place(order, 2); // it expires later than the other one would
+      const unpaid = await place(order, 2); // expires later than `paying` would
       await eventually(async () => (await progressOf(unpaid))?.state === 'cancelled', {
-        what: 'the unpaid one expires',
+        what: 'the unpaid order expires',
       });
       expect((await progressOf(paying))?.state).toBe('paying');
       await payments.behave({});
@@ -277,7 +277,7 @@ describe('order', () => {
       expect(await progressOf(paying)).toMatchObject({ state: 'firm' });
     });
 
-    test('shows a payment in progress, when it expires, and why it is cancelled, also in the list', async () => {
+    test('shows its payment in progress, its expiry and its cancel reason, in the list too', async () => {
       const { database } = databases;
       const order = await open();
       const shown = async (orderId: string) => {
@@ -311,15 +311,15 @@ describe('order', () => {
 
       const unpaid = await place(order, 1);
       startLoops(order);
-      await eventually(async () => (await progressOf(unpaid))?.state === 'cancelled', { what: 'it expires' });
+      await eventually(async () => (await progressOf(unpaid))?.state === 'cancelled', { what: 'the order expires' });
       expect(await shown(unpaid)).toMatchObject({ status: 'cancelled', cancelReason: 'not paid in time' });
       expect(await shown(unpaid)).not.toHaveProperty('expiresAt');
     });
 
-    describe('at a provider that does not do its part', () => {
+    describe('at a provider that rejects or does not respond', () => {
       const AGAIN_MS = 2_000;
 
-      /** Settles payments with this provider until the end of the test; answers the lines that it logs. */
+      /** Settles payments with this provider until the end of the test; returns its log lines about an order. */
       function settleWith(misbehaving: Partial<PaymentProvider>) {
         const lines: { level: number; msg: string; orderId?: string }[] = [];
         const loop = settlePayments({
@@ -336,7 +336,7 @@ describe('order', () => {
       }
       const set = (orderId: string, what: string) =>
         databases.database.execute(`UPDATE sluice_order.progress SET ${what} WHERE order_id = $1`, [orderId]);
-      /** Makes the next call due, and answers how long the one after it waits then: in milliseconds, once it is done. */
+      /** Makes the next call due; resolves, after that call, with the delay of the following one in milliseconds. */
       async function delayAfter(orderId: string, column: 'give_back_at' | 'charge_again_at', calls: () => number) {
         const before = calls();
         await set(orderId, `${column} = now() - interval '1 ms'`);
@@ -347,7 +347,7 @@ describe('order', () => {
         );
         return Number(row?.ms);
       }
-      /** Some of it has passed since. */
+      /** Part of the delay has passed by now. */
       const isAbout = (ms: number, expected: number) => {
         expect(ms).toBeLessThanOrEqual(expected);
         expect(ms).toBeGreaterThan(expected / 2);
@@ -357,7 +357,7 @@ describe('order', () => {
         return factsPage(orderFact).parse(await auditOf(service, `?ids=${orderId}`)).items[0];
       }
 
-      test('a refund that it rejects is tried more and more rarely, named to the audit, and never dropped', async () => {
+      test('a rejected refund is retried with a growing delay, shown to the audit, and never dropped', async () => {
         const order = await open();
         const orderId = await place(order, 3_600);
         expect(await pay(orderId)).toBe('paid');
@@ -385,7 +385,9 @@ describe('order', () => {
         isAbout(await delay(), 8 * AGAIN_MS);
         await set(orderId, 'refund_attempts = 50');
         isAbout(await delay(), 3_600_000);
-        await eventually(async () => (await factOf(order.service, orderId))?.refundRejected, { what: 'it is told' });
+        await eventually(async () => (await factOf(order.service, orderId))?.refundRejected, {
+          what: 'the audit shows the rejection',
+        });
         expect(await factOf(order.service, orderId)).toMatchObject({
           open: true,
           toGiveBack: true,
@@ -399,15 +401,15 @@ describe('order', () => {
         error = undefined;
         await set(orderId, 'give_back_at = now()');
         await eventually(async () => (await payments.entry(orderId))?.status === 'returned', {
-          what: 'it is refunded',
+          what: 'the payment is refunded',
         });
         await eventually(async () => (await factOf(order.service, orderId))?.toGiveBack === false, {
-          what: 'it is over',
+          what: 'no refund is pending',
         });
         expect(await factOf(order.service, orderId)).toMatchObject({ refundRejected: false });
       });
 
-      test('a payment whose outcome it does not tell is asked for more and more rarely', async () => {
+      test('a payment with an unknown outcome is retried with a growing delay', async () => {
         const order = await open();
         const orderId = await place(order, 3_600);
         await payments.behave({ away: true });
@@ -427,7 +429,7 @@ describe('order', () => {
         await set(orderId, 'charge_retries = 50');
         isAbout(await delay(), 15_000);
 
-        // The buyer may ask at any time, and an attempt that ended leaves nothing to a later one.
+        // A buyer may pay at any time, and a new attempt starts with the first delay.
         await payments.behave({ declineEvery: 1 });
         expect(await pay(orderId)).toBe('declined');
         await payments.behave({ away: true });
@@ -436,7 +438,7 @@ describe('order', () => {
       });
     });
 
-    test('is charged once, though the answer to the first attempt is lost', async () => {
+    test('is charged once if the response to the first attempt is lost', async () => {
       const orderId = await place(await open(), 3_600);
       const before = (await payments.entries()).length;
       await payments.behave({ answerLateMs: 60_000 });
@@ -457,7 +459,7 @@ describe('flash-sale', () => {
     ['flash-sale', new URL('../../services/flash-sale/store/migrations/', import.meta.url)],
   ];
 
-  /** A sale with a queued ticket for each of four buyers; answers its id and theirs. */
+  /** Creates a sale with a queued ticket for each of four buyers; returns its id and theirs. */
   async function queue(): Promise<{ saleId: string; ticketIds: string[] }> {
     const { database } = databases;
     const migrations = await Promise.all(MIGRATIONS.map(([set, folder]) => readMigrations(folder, set)));
@@ -473,11 +475,11 @@ describe('flash-sale', () => {
   const acceptor = () =>
     createAcceptTicket({ database: databases.database, outbox: new Outbox(schema), resendAfterMs: RESEND_AFTER_MS });
 
-  test('publishes that a ticket is closed to reply to its cancellation, and nothing that no service consumes', async () => {
+  test('publishes a closed ticket as the reply to a cancellation, and no event without a consumer', async () => {
     const { database } = databases;
     const { saleId, ticketIds } = await queue();
     const [ordered = '', failed = ''] = ticketIds;
-    // Its queues are not touched: the drain is not started.
+    // The drain is not started, so the queues are not used.
     const queues = undefined as unknown as PacedQueues;
     const { tell, said } = await openAlone(database, 'flash-sale', (context) =>
       flashSaleService({ ...context, queues }),
@@ -505,7 +507,7 @@ describe('flash-sale', () => {
     expect(await saidOf(ordered)).toEqual(['flash-sale.ticket.accepted', 'flash-sale.ticket.closed released']);
   });
 
-  test('a ticket whose job runs again has left the queue once', async () => {
+  test('a ticket leaves the queue once if its job runs twice', async () => {
     const { database } = databases;
     const { saleId, ticketIds } = await queue();
     const accept = acceptor();

@@ -1,12 +1,12 @@
-// A process with an embedded broker that a test kills: it makes a session, announces itself, and publishes numbers for
-// that session for ever, printing each one that is confirmed.
+// A process with an embedded broker, to be killed by a test. It creates a session, announces its presence, publishes numbers
+// to that session without end, and prints each confirmed one.
 import { pino } from 'pino';
-import { startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
-import { announce } from '../../infra/mqtt/presence.ts';
+import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
+import { Presence } from '../../infra/mqtt/presence.ts';
 
 const [dataDir = ''] = process.argv.slice(2);
 const log = pino({ level: 'silent' });
-const { publisher, connectInside } = await startEmbeddedBroker({
+const { publisher, connectInternal } = await EmbeddedBroker.start({
   dataDir,
   host: '127.0.0.1',
   port: 0,
@@ -14,10 +14,10 @@ const { publisher, connectInside } = await startEmbeddedBroker({
   log,
 });
 
-const session = connectInside({ clientId: 'p-group', clean: false });
+const session = connectInternal({ clientId: 'p-group', clean: false });
 await session.subscribeAsync('p/events/number', { qos: 1 });
 await session.endAsync();
-announce({ broker: { publisher }, prefix: 'p', service: 'doomed', instance: '1', log });
+new Presence({ broker: { publisher }, prefix: 'p', service: 'doomed', instance: '1', log }).start();
 
 const publishNext = async (number: number): Promise<void> => {
   await publisher.publish('p/events/number', String(number), { qos: 2 });

@@ -1,4 +1,4 @@
-// The MQTT broker inside the process: what it stores, whom it lets in, and what it does to those who misbehave.
+// The MQTT broker inside the process: its storage, the access of external clients, and its limits for them.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -12,8 +12,8 @@ import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { pino } from 'pino';
 import { afterEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { type EmbeddedBroker, startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
-import { announce } from '../../infra/mqtt/presence.ts';
+import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
+import { Presence } from '../../infra/mqtt/presence.ts';
 import { userTopic } from '../../infra/mqtt/topics.ts';
 import { eventually } from '../setup/wait.ts';
 
@@ -32,12 +32,12 @@ async function freshFolder(): Promise<string> {
 
 async function start(dataDir?: string, port = 0): Promise<EmbeddedBroker> {
   const folder = dataDir ?? (await freshFolder());
-  const broker = await startEmbeddedBroker({ dataDir: folder, host: '127.0.0.1', port, prefix, log });
+  const broker = await EmbeddedBroker.start({ dataDir: folder, host: '127.0.0.1', port, prefix, log });
   cleanups.push(() => broker.close());
   return broker;
 }
 
-/** Ends with the test. Collects what it receives. */
+/** Records the messages that the client receives. Ends with the test. */
 function collecting(client: MqttClient) {
   const received: string[] = [];
   client.on('message', (_topic, payload) => received.push(payload.toString()));
@@ -46,10 +46,10 @@ function collecting(client: MqttClient) {
   return { client, received };
 }
 
-const outsider = (broker: EmbeddedBroker, options: IClientOptions = {}) =>
+const externalClient = (broker: EmbeddedBroker, options: IClientOptions = {}) =>
   collecting(mqtt.connect(`mqtt://127.0.0.1:${broker.port}`, { reconnectPeriod: 0, ...options }));
 
-const session = (broker: EmbeddedBroker) => collecting(broker.connectInside({ clientId: 'p-group', clean: false }));
+const session = (broker: EmbeddedBroker) => collecting(broker.connectInternal({ clientId: 'p-group', clean: false }));
 
 const connected = (client: MqttClient) =>
   new Promise<void>((resolve, reject) => {
@@ -60,8 +60,8 @@ const closed = (client: MqttClient) => new Promise<void>((resolve) => client.onc
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => String(index));
 const sorted = (values: Iterable<string>) => [...values].sort((a, b) => Number(a) - Number(b));
 
-describe('what is published', () => {
-  test('2,000 publishes at once all reach a connected session, without a reconnect', async () => {
+describe('publishing', () => {
+  test('delivers 2,000 concurrent publishes to a connected session, without a reconnect', async () => {
     const broker = await start();
     const { client, received } = session(broker);
     let connects = 0;
@@ -77,11 +77,11 @@ describe('what is published', () => {
     expect(connects).toBe(1);
   });
 
-  test('a QoS 1 message is not lost among QoS 0 messages that overtake it', async () => {
+  test('loses no QoS 1 message when QoS 0 messages overtake it', async () => {
     const broker = await start();
-    const { client, received } = outsider(broker);
+    const { client, received } = externalClient(broker);
     await client.subscribeAsync(['p/users/u/notifications', 'p/live/#'], { qos: 1 });
-    // A session on the same topic, so that storing takes time enough to be overtaken.
+    // A session on the same topic makes storing slow enough to be overtaken.
     await session(broker).client.subscribeAsync('p/users/u/notifications', { qos: 1 });
 
     for (const n of numbers(300)) {
@@ -90,13 +90,13 @@ describe('what is published', () => {
       await stored;
     }
 
-    const kept = () => received.filter((payload) => payload !== 'live');
-    await eventually(() => kept().length >= 300, { what: 'all 300 notifications' });
-    expect(kept()).toEqual(numbers(300));
+    const notifications = () => received.filter((payload) => payload !== 'live');
+    await eventually(() => notifications().length >= 300, { what: 'all 300 notifications' });
+    expect(notifications()).toEqual(numbers(300));
     expect(received).toContain('live');
   });
 
-  test('a session that was away gets what it missed, also after a restart', async () => {
+  test('delivers missed messages to a session, also after a restart', async () => {
     const dataDir = await freshFolder();
     const before = await start(dataDir);
     const { client } = session(before);
@@ -110,27 +110,24 @@ describe('what is published', () => {
     expect(sorted(received)).toEqual(numbers(50));
   });
 
-  test.each([1, 2] as const)(
-    'a session keeps what it was sent and has not acknowledged, published with QoS %i',
-    async (qos) => {
-      const broker = await start();
-      const { client } = session(broker);
-      await client.subscribeAsync('p/events/a', { qos: 1 });
-      await client.endAsync();
-      for (const n of numbers(10)) await broker.publisher.publish('p/events/a', n, { qos });
+  test.each([1, 2] as const)('keeps unacknowledged messages in a session, published with QoS %i', async (qos) => {
+    const broker = await start();
+    const { client } = session(broker);
+    await client.subscribeAsync('p/events/a', { qos: 1 });
+    await client.endAsync();
+    for (const n of numbers(10)) await broker.publisher.publish('p/events/a', n, { qos });
 
-      const forgetful = session(broker);
-      forgetful.client.handleMessage = (_packet, callback) => callback(new Error('not stored'));
-      await eventually(() => forgetful.received.length >= 10, { what: 'all are sent' });
-      await forgetful.client.endAsync(true);
+    const forgetful = session(broker);
+    forgetful.client.handleMessage = (_packet, callback) => callback(new Error('not stored'));
+    await eventually(() => forgetful.received.length >= 10, { what: 'all messages are sent' });
+    await forgetful.client.endAsync(true);
 
-      const { received } = session(broker);
-      await eventually(() => received.length >= 10, { what: 'all are sent again' });
-      expect(sorted(received)).toEqual(numbers(10));
-    },
-  );
+    const { received } = session(broker);
+    await eventually(() => received.length >= 10, { what: 'all messages are sent again' });
+    expect(sorted(received)).toEqual(numbers(10));
+  });
 
-  test('kill -9 loses no confirmed message, and leaves no presence behind', async () => {
+  test('loses no confirmed message after kill -9, and clears the presence of the killed process', async () => {
     const dataDir = await freshFolder();
     const script = fileURLToPath(new URL('embedded-broker.child.ts', import.meta.url));
     const child = spawn(process.execPath, ['--import', 'tsx', script, dataDir], {
@@ -146,20 +143,22 @@ describe('what is published', () => {
     const { received } = session(broker);
     await eventually(() => [...confirmed].every((n) => received.includes(n)), { what: 'every confirmed message' });
 
-    const watcher = outsider(broker);
+    const watcher = externalClient(broker);
     await watcher.client.subscribeAsync('p/services/#', { qos: 1 });
-    announce({ broker, prefix, service: 'new', instance: '2', log });
+    const presence = new Presence({ broker, prefix, service: 'new', instance: '2', log });
+    presence.start();
+    cleanups.push(() => presence.stop());
     await eventually(() => watcher.received.length > 0, { what: 'the presence of the new process' });
     expect(watcher.received).toEqual(['online']);
   });
 });
 
-describe('outsiders', () => {
-  test('subscribe to logs, presence, the live view and one user at a time, and to nothing else', async () => {
-    const { client } = outsider(await start());
+describe('external clients', () => {
+  test('may subscribe to logs, presence, the live view and one user at a time, and to nothing else', async () => {
+    const { client } = externalClient(await start());
     const granted = async (topic: string) => {
-      const answer = await client.subscribeAsync(topic, { qos: 1 }).catch((error) => error as { code: number });
-      return Array.isArray(answer);
+      const result = await client.subscribeAsync(topic, { qos: 1 }).catch((error) => error as { code: number });
+      return Array.isArray(result);
     };
     const allowed = ['p/logs/#', 'p/logs/points', 'p/services/+/+', 'p/live/#', 'p/users/u%2E1/notifications'];
     for (const topic of [...allowed, userTopic(prefix, 'a.b@c')]) expect(await granted(topic), topic).toBe(true);
@@ -175,49 +174,49 @@ describe('outsiders', () => {
     for (const topic of [...rejected, ...others]) expect(await granted(topic), topic).toBe(false);
   });
 
-  test('publish nowhere: they are disconnected, and nobody receives it', async () => {
+  test('are disconnected when they publish, and their message reaches no subscriber', async () => {
     const broker = await start();
-    const insider = session(broker);
-    await insider.client.subscribeAsync('#', { qos: 1 });
+    const internal = session(broker);
+    await internal.client.subscribeAsync('#', { qos: 1 });
     for (const topic of ['p/events/order/placed', 'p/users/u/notifications', 'elsewhere']) {
-      const { client } = outsider(broker);
+      const { client } = externalClient(broker);
       await connected(client);
       client.publish(topic, 'forged', { qos: 1 });
       await closed(client);
     }
     await broker.publisher.publish('p/events/end', 'end', { qos: 1 });
-    await eventually(() => insider.received.includes('end'), { what: 'the last message' });
-    expect(insider.received).toEqual(['end']);
+    await eventually(() => internal.received.includes('end'), { what: 'the last message' });
+    expect(internal.received).toEqual(['end']);
   });
 
   test.for<[string, IClientOptions]>([
     ['a Will', { will: { topic: 'p/events/a', payload: Buffer.from('forged'), qos: 1, retain: false } }],
-    ['a session that stays', { clientId: 'mine', clean: false }],
+    ['a persistent session', { clientId: 'mine', clean: false }],
     ["the client id of a service's session", { clientId: 'p-points' }],
   ])('are rejected with %s', async ([, options]) => {
-    const { client } = outsider(await start(), options);
+    const { client } = externalClient(await start(), options);
     await expect(connected(client)).rejects.toThrow('Not authorized');
   });
 
-  test('are cut off when they announce a packet larger than 16 KiB, however slowly', async () => {
+  test('are disconnected when they announce a packet larger than 16 KiB, even byte by byte', async () => {
     const broker = await start();
     const socket = connectSocket(broker.port, '127.0.0.1');
     cleanups.push(() => socket.destroy());
     await once(socket, 'connect');
-    const cut = once(socket.resume(), 'close');
+    const closing = once(socket.resume(), 'close');
     // CONNECT, remaining length 1 MiB in three bytes, byte by byte.
     for (const byte of [0x10, 0x80, 0x80, 0x40]) {
       socket.write(Buffer.from([byte]));
       await new Promise(setImmediate);
     }
-    await cut;
+    await closing;
   });
 
-  test('who stop reading are cut off, and hold up nobody', async () => {
+  test('are disconnected when they stop reading, without delaying others', async () => {
     const broker = await start();
-    const frozen = outsider(broker);
-    const lively = outsider(broker);
-    for (const { client } of [frozen, lively]) await client.subscribeAsync('p/users/u/notifications', { qos: 1 });
+    const frozen = externalClient(broker);
+    const reading = externalClient(broker);
+    for (const { client } of [frozen, reading]) await client.subscribeAsync('p/users/u/notifications', { qos: 1 });
     let thaw = () => {};
     frozen.client.handleMessage = (_packet, callback) => {
       thaw = callback;
@@ -231,14 +230,14 @@ describe('outsiders', () => {
       slowest = Math.max(slowest, performance.now() - startedAt);
     }
 
-    await eventually(() => lively.received.length === 300, { what: 'everything at the one who reads' });
-    // Its own end learns of it when it reads again.
+    await eventually(() => reading.received.length === 300, { what: 'the reading client has everything' });
+    // The frozen client sees the disconnect when it reads again.
     const gone = closed(frozen.client);
     frozen.client.handleMessage = (_packet, callback) => callback();
     thaw();
     await gone;
     expect(frozen.received.length).toBeLessThan(300);
-    // Aedes alone would have waited for its drain timeout, 10 s; a busy machine may stand still for a part of that.
+    // Aedes alone would wait for its drain timeout of 10 s. The limit leaves room for pauses of a busy machine.
     expect(slowest).toBeLessThan(5_000);
   });
 });
@@ -247,7 +246,7 @@ describe('WebSocket', () => {
   async function withHttp() {
     const broker = await start();
     const server = createServer((_request, response) => response.end('page'));
-    broker.handleWebSocket(server);
+    broker.acceptWebSockets(server);
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     cleanups.push(() => server.close());
@@ -257,7 +256,7 @@ describe('WebSocket', () => {
     return { broker, host, open };
   }
 
-  test('serves pages of the same origin, and programs, which send none', async () => {
+  test('accepts pages of the same origin, and programs, which send no origin', async () => {
     const { broker, host, open } = await withHttp();
     for (const headers of [{ Origin: `http://${host}` }, {}]) {
       const { client, received } = open(headers);
@@ -279,7 +278,7 @@ describe('WebSocket', () => {
 });
 
 describe('starting', () => {
-  test('a second process on the same folder is rejected, and told what to do', async () => {
+  test('rejects a folder that another process uses, and says what to do', async () => {
     const dataDir = await freshFolder();
     const first = await start(dataDir);
     await expect(start(dataDir)).rejects.toMatchObject({
@@ -290,7 +289,7 @@ describe('starting', () => {
     await (await start(dataDir)).close();
   });
 
-  test('a port that is taken is rejected, the folder is free again, and the variable is named', async () => {
+  test('rejects a port that is in use, names the variable, and releases the folder', async () => {
     const { port } = await start();
     const dataDir = await freshFolder();
     await expect(start(dataDir, port)).rejects.toMatchObject({
@@ -300,11 +299,11 @@ describe('starting', () => {
     await start(dataDir);
   });
 
-  test('closing stores what was published before, and rejects what comes after', async () => {
+  test('stores pending publishes on close, and rejects later ones', async () => {
     const broker = await start();
-    const underWay = numbers(100).map((n) => broker.publisher.publish('p/events/a', n, { qos: 1 }));
+    const pending = numbers(100).map((n) => broker.publisher.publish('p/events/a', n, { qos: 1 }));
     await broker.close();
-    await Promise.all(underWay);
+    await Promise.all(pending);
     await expect(broker.publisher.publish('p/events/a', 'late', { qos: 1 })).rejects.toMatchObject({
       code: 'unavailable',
     });

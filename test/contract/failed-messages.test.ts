@@ -1,5 +1,5 @@
-// A retry of failed messages meets one that is busy: its reply is being resent, or an attempt is under way. The claims
-// are taken by hand, as another process of the service takes them, so that each meeting takes place.
+// Retrying a failed message while it is busy: its reply is being resent, or an attempt is under way. The tests claim rows
+// themselves, as another process of the service would, so that each conflict occurs.
 import { randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest';
@@ -9,11 +9,12 @@ import type { RetryResult } from '../../contracts/operations.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { listen } from '../../infra/http/server.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
+import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
 import { failStep } from '../../services/points/fail-step.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
-import { createTables } from '../setup/member.ts';
+import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
+import { createTables } from '../setup/group-consumer.ts';
 import { eventBody } from '../setup/service-alone.ts';
 
 const { databaseUrl } = inject('servers');
@@ -38,7 +39,7 @@ describe.each(Object.entries(places))('%s', (_name, openDatabases) => {
     await createTables(databases.database, { name: 'points', schema });
     broken = true;
     outcomes = [];
-    // Without a worker: no row is claimed unless a test claims it.
+    // Not started, so only the tests claim rows.
     inbox = new Inbox({
       database: databases.database,
       schema,
@@ -57,6 +58,8 @@ describe.each(Object.entries(places))('%s', (_name, openDatabases) => {
       leaseMs: LEASE_MS,
       prefetch: 10,
       maxRows: 10,
+      pollMs: 1_000,
+      retentionDays: 1,
       log,
       onOutcome: (_type, outcome) => outcomes.push(outcome),
     });
@@ -66,17 +69,17 @@ describe.each(Object.entries(places))('%s', (_name, openDatabases) => {
     const orderId = uuidv7();
     return eventBody('order.placed', orderId, { orderId, userId: 'alice', currency: 'GBP', total: 100, itemCount: 1 });
   };
-  const claim = (leaseMs = LEASE_MS) => inbox.rows.claim(databases.database, leaseMs, 10);
+  const claim = (leaseMs = LEASE_MS) => new InboxStore(schema).claimDue(databases.database, leaseMs, 10);
   const rows = () =>
     databases.database.query<{ status: string; attempts: number; claimed: boolean }>(
       `SELECT status, attempts, claimed_until IS NOT NULL AS claimed FROM ${schema}.inbox ORDER BY received_at`,
     );
 
-  /** A dead message that came again, and the claim of the process that resends its reply. */
+  /** A dead message that arrived again, as claimed by the process that resends its reply. */
   async function resending() {
     const message = { body: orderPlaced() };
-    await inbox.handle([message]);
-    await inbox.store([message]);
+    await inbox.process([message]);
+    await inbox.enqueue([message]);
     const claimed = await claim();
     expect(claimed).toMatchObject([{ status: 'dead' }]);
     return claimed;
@@ -96,36 +99,33 @@ describe.each(Object.entries(places))('%s', (_name, openDatabases) => {
   }
 
   test('retries a dead message whose reply is being resent', async () => {
-    const resend = await resending();
+    const claimed = await resending();
     broken = false;
     expect(await retryAll()).toEqual({ retried: 1, left: 0, truncated: 0 });
-    inbox.takeOn(resend);
-    await inbox.idle();
-    inbox.takeOn(await claim());
-    await inbox.idle();
+    await inbox.worker.processClaimed(claimed);
+    await inbox.worker.processClaimed(await claim());
     expect(await rows()).toEqual([{ status: 'done', attempts: 1, claimed: false }]);
     expect(outcomes).toEqual(['dead', 'repeated', 'done']);
   });
 
-  test('a resend that ends late leaves the claim of the new attempt alone', async () => {
-    const resend = await resending();
-    await inbox.failed.retry({ id: resend[0]?.message_id });
+  test('a reply that is resent late leaves the claim of the new attempt as it is', async () => {
+    const claimed = await resending();
+    await inbox.failed.retry({ id: claimed[0]?.message_id });
     expect(await claim()).toMatchObject([{ status: 'retrying', attempts: 1 }]);
-    inbox.takeOn(resend);
-    await inbox.idle();
+    await inbox.worker.processClaimed(claimed);
     expect(await rows()).toEqual([{ status: 'retrying', attempts: 1, claimed: true }]);
     expect(await claim()).toEqual([]);
   });
 
-  test('waits for an attempt that ends soon, and retries the message of one that did not finish', async () => {
-    await inbox.handle([{ body: orderPlaced() }, { body: orderPlaced() }]);
+  test('waits for an attempt that ends soon, and retries a message whose attempt did not finish', async () => {
+    await inbox.process([{ body: orderPlaced() }, { body: orderPlaced() }]);
     await inbox.failed.retry({ status: 'dead' });
     expect(await claim(500)).toMatchObject([{ status: 'retrying' }]);
     expect(await retryAll()).toEqual({ retried: 2, left: 0, truncated: 0 });
   });
 
-  test('does not wait for long, and tells how many messages it has not retried', async () => {
-    await inbox.handle([{ body: orderPlaced() }, { body: orderPlaced() }]);
+  test('stops waiting after a while, and returns how many messages it has not retried', async () => {
+    await inbox.process([{ body: orderPlaced() }, { body: orderPlaced() }]);
     await inbox.failed.retry({ status: 'dead' });
     expect(await claim()).toMatchObject([{ status: 'retrying' }]);
     expect(await retryAll()).toEqual({ retried: 1, left: 1, truncated: 0 });

@@ -1,12 +1,12 @@
-// The messaging with another project's events: infra knows no order. Two services of a lending library, on a catalogue of
-// two events, over the bus that needs nothing but a database.
+// Messaging with the events of another project, because infra/ must not depend on orders: two services of a lending
+// library, with a catalogue of two events, on the local bus.
 import { rm } from 'node:fs/promises';
 import { pino } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { serverFolder } from '../../demos/shared/folder.ts';
-import { openLocalBus } from '../../infra/bus/local.ts';
+import { LocalBus } from '../../infra/bus/local.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { openPglite } from '../../infra/database/pglite.ts';
 import type { Database } from '../../infra/database/port.ts';
@@ -14,9 +14,8 @@ import type { CloudEvent } from '../../infra/messaging/catalogue.ts';
 import type { Handlers, OnDead } from '../../infra/messaging/handler.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
-import { InboxWorker } from '../../infra/messaging/inbox-worker.ts';
-import { Outbox } from '../../infra/messaging/outbox.ts';
-import { publishToBus } from '../../infra/messaging/publish-to-bus.ts';
+import { NEW_EVENTS, Outbox } from '../../infra/messaging/outbox.ts';
+import { publishToBus } from '../../infra/messaging/publishers.ts';
 import { Relay } from '../../infra/messaging/relay.ts';
 import type { Service } from '../../infra/runtime/service.ts';
 import { eventually } from '../setup/wait.ts';
@@ -41,7 +40,7 @@ type Lent = z.infer<(typeof catalogue)['book.lent']>;
 type Charged = z.infer<(typeof catalogue)['fine.charged']>;
 
 const schemaOf = (group: string) => `library_${group}`;
-/** What the services log. */
+/** Log lines of the services. */
 const lines: Record<string, unknown>[] = [];
 const log = pino({ base: null }, { write: (line: string) => lines.push(JSON.parse(line)) });
 const common = { leaseMs: 5_000, attempts: 1, maxRows: 100, pollMs: 50 };
@@ -64,10 +63,10 @@ afterEach(async () => {
   for (const stop of stops.splice(0).reverse()) await stop();
 });
 
-/** A service's part on the bus, as an application would wire it. */
+/** Wires a service to the bus as an application would. */
 async function run<E extends CloudEvent>(
   name: string,
-  bus: ReturnType<typeof openLocalBus>,
+  bus: LocalBus,
   service: Pick<Service<E>, 'handlers' | 'onDead' | 'subjectName'> & { readonly outbox: Outbox },
 ) {
   const { outbox, handlers, onDead, subjectName } = service;
@@ -82,26 +81,24 @@ async function run<E extends CloudEvent>(
     prefetch: 10,
     retryBaseMs: 10,
     retryMaxMs: 10,
+    retentionDays: 1,
   });
-  const worker = new InboxWorker({ ...own, inbox, retentionDays: 1 });
   const publisher = { bus, catalogue, source: `/library/${name}`, onPublished: () => {} };
   const publish = (rows: Parameters<typeof publishToBus>[1]) => publishToBus(publisher, rows);
-  const relay = new Relay({ ...own, outbox, channel: 'bus', publish });
-  worker.start();
+  const relay = new Relay({ ...own, schema: schemaOf(name), channel: 'bus', publish });
+  outbox.connect('bus', relay);
+  inbox.start();
   relay.start();
   const subscription = await bus.subscribe(name, inbox);
   stops.push(async () => {
-    inbox.stop();
-    await subscription.close();
-    await worker.stop();
-    await inbox.idle();
+    await Promise.all([inbox.stop(), subscription.close()]);
     await relay.stop();
   });
   return inbox;
 }
 
-test("another project's events are published, handled and reported dead, each through its own schema", async () => {
-  const bus = openLocalBus({
+test('publishes, handles and dead-letters events of another catalogue, each by its own schema', async () => {
+  const bus = new LocalBus({
     database,
     inboxOf: (group) => new InboxStore(schemaOf(group)),
     topology: { prefix: 'library', groups: { treasury: ['book.lent'], desk: ['fine.charged'] } },
@@ -120,19 +117,19 @@ test("another project's events are published, handled and reported dead, each th
     'book.lent': {
       handle: async (tx, events) => {
         if (events.some(({ data }) => data.reader === 'nobody')) throw new Error('no such reader');
-        await treasuryOutbox.writeEvents(
+        await treasuryOutbox.write(
           tx,
-          'bus',
+          NEW_EVENTS,
           events.map(({ subject, data }) => fine(subject, data.reader, 20)),
         );
       },
     },
   };
-  // What a dead message means is the service's business: here the desk gets a fine of nothing.
+  // A service decides what a dead message causes: here, a fine of 0 pence.
   const onDead: OnDead = (tx, dead) =>
-    treasuryOutbox.writeEvents(
+    treasuryOutbox.write(
       tx,
-      'bus',
+      NEW_EVENTS,
       dead.map(({ reportId, subject, failure }) => ({ ...fine(subject, failure, 0), id: reportId })),
     );
   const treasury = await run('treasury', bus, {
@@ -156,9 +153,8 @@ test("another project's events are published, handled and reported dead, each th
     data: { title: 'Middlemarch', reader },
   });
   await database.transaction((tx) =>
-    deskOutbox.writeEvents(tx, 'bus', [lent(good, 'dorothea'), lent(bad, 'nobody'), { ...lent(good, 'x'), data: {} }]),
+    deskOutbox.write(tx, NEW_EVENTS, [lent(good, 'dorothea'), lent(bad, 'nobody'), { ...lent(good, 'x'), data: {} }]),
   );
-  deskOutbox.wake('bus');
   await eventually(() => charged.length === 2, { what: 'both fines', timeoutMs: 20_000 });
 
   expect(charged.find(({ subject }) => subject === good)).toMatchObject({
@@ -170,11 +166,11 @@ test("another project's events are published, handled and reported dead, each th
     pence: 0,
   });
   expect(await treasury.failed.list({ status: 'dead' }, undefined, 10)).toMatchObject([{ subject: bad }]);
-  // What does not match its schema never leaves.
+  // An event that does not match its schema is never published.
   expect(await database.query(`SELECT type, error FROM ${schemaOf('desk')}.outbox`)).toMatchObject([
     { type: 'book.lent', error: expect.stringContaining('title') },
   ]);
-  // A log line calls the subject what the service calls it.
+  // Log lines name the subject by the service's `subjectName`.
   const handled = (service: string) => lines.filter((line) => line.service === service && line.outcome === 'done');
   expect(handled('treasury')).toMatchObject([{ event: 'book.lent', bookId: good }]);
   expect(handled('desk').map(({ subject }) => subject)).toEqual(expect.arrayContaining([good, bad]));

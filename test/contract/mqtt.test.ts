@@ -1,5 +1,5 @@
-// What is particular to MQTT, against the embedded broker, Mosquitto and RabbitMQ's plugin: sessions and who holds
-// them, publishing over a connection that breaks, presence. What every bus promises is in the bus suite.
+// Behaviour specific to MQTT, on the embedded broker, Mosquitto and RabbitMQ's plugin: sessions and their locks, publishing
+// over a connection that breaks, presence. The guarantees of every bus are tested by the bus suite.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,18 +7,18 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { MqttClient } from 'mqtt';
 import { pino } from 'pino';
 import { afterEach, describe, expect, inject, test } from 'vitest';
-import { openMqttBus } from '../../infra/bus/mqtt/index.ts';
-import { createIntake } from '../../infra/bus/mqtt/intake.ts';
+import { InboundBuffer } from '../../infra/bus/mqtt/inbound-buffer.ts';
+import { MqttBus } from '../../infra/bus/mqtt/index.ts';
 import type { Bus, IncomingMessage, Receiver } from '../../infra/bus/port.ts';
 import { sessionOf, type Topology } from '../../infra/bus/topology.ts';
 import type { Lock } from '../../infra/database/port.ts';
-import type { ClaimedRow } from '../../infra/messaging/outbox.ts';
-import { publishToUsers } from '../../infra/messaging/publish-to-users.ts';
-import { openMqttClient } from '../../infra/mqtt/client.ts';
+import type { OutboxRow } from '../../infra/messaging/outbox.ts';
+import { publishToUsers } from '../../infra/messaging/publishers.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
-import { startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
+import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
+import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
-import { announce } from '../../infra/mqtt/presence.ts';
+import { Presence } from '../../infra/mqtt/presence.ts';
 import { eventTopic, presenceTopic } from '../../infra/mqtt/topics.ts';
 import { startProxy } from '../setup/proxy.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
@@ -37,12 +37,12 @@ interface Broker {
 
 async function embedded(prefix: string): Promise<Broker> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-mqtt-'));
-  const broker = await startEmbeddedBroker({ dataDir, host: '127.0.0.1', port: 0, prefix, log });
+  const broker = await EmbeddedBroker.start({ dataDir, host: '127.0.0.1', port: 0, prefix, log });
   cleanups.push(
     () => rm(dataDir, { recursive: true }),
     () => broker.close(),
   );
-  return { connect: broker.connectInside, publisher: broker.publisher };
+  return { connect: broker.connectInternal, publisher: broker.publisher };
 }
 
 async function external(url: string): Promise<Broker> {
@@ -50,7 +50,7 @@ async function external(url: string): Promise<Broker> {
 }
 
 async function publisherTo(url: string, options: { publishTimeoutMs?: number; maxPending?: number } = {}) {
-  const publisher = openMqttClient({ url, log, ...options });
+  const publisher = new ExternalPublisher({ url, log, ...options });
   cleanups.push(() => publisher.close());
   await isUp(publisher);
   return publisher;
@@ -59,7 +59,7 @@ async function publisherTo(url: string, options: { publishTimeoutMs?: number; ma
 const isUp = (publisher: MqttPublisher) =>
   eventually(() => publisher.health().status === 'up', { what: 'the publisher is connected' });
 
-/** The host and port of a URL, seen through a proxy. */
+/** A proxy to the host and port of a URL, and the URL through it. */
 async function proxyTo(url: string) {
   const proxy = await startProxy(url);
   cleanups.push(() => proxy.close());
@@ -68,22 +68,22 @@ async function proxyTo(url: string) {
   return { proxy, url: through.href };
 }
 
-/** Locks as several processes share them in one database, from which a test can cut a process off. */
+/** Locks that several simulated processes share, as in one database; a test can disconnect a process from them. */
 function sharedLocks() {
   const holders = new Map<string, object>();
   return () => {
     const lost = new Map<string, () => void>();
-    let cutOff = false;
+    let disconnected = false;
     return {
       async tryLock(name: string): Promise<Lock | undefined> {
-        if (cutOff) throw new Error('the database is away');
+        if (disconnected) throw new Error('the database is away');
         if (holders.has(name)) return undefined;
         holders.set(name, lost);
         const promise = new Promise<void>((resolve) => lost.set(name, resolve));
         return { lost: promise, release: async () => void holders.delete(name) };
       },
-      cutOff() {
-        cutOff = true;
+      disconnect() {
+        disconnected = true;
         for (const [name, lose] of lost) {
           holders.delete(name);
           lose();
@@ -93,19 +93,19 @@ function sharedLocks() {
   };
 }
 
-/** Keeps what it is given to store. */
-function keeper(store: (batch: readonly IncomingMessage[]) => Promise<void> = async () => {}) {
+/** A receiver that records the messages it stores. */
+function recorder(enqueue: (batch: readonly IncomingMessage[]) => Promise<void> = async () => {}) {
   const stored: string[] = [];
   const batches: number[] = [];
-  const unused = () => Promise.reject(new Error('not for MQTT'));
+  const unused = () => Promise.reject(new Error('not called with MQTT'));
   const receiver: Receiver = {
-    async store(batch) {
-      await store(batch);
+    async enqueue(batch) {
+      await enqueue(batch);
       batches.push(batch.length);
       stored.push(...batch.map(({ body }) => body.toString()));
     },
-    handle: unused,
-    bury: unused,
+    process: unused,
+    deadLetter: unused,
     wake: () => {},
   };
   return { receiver, stored, batches };
@@ -128,13 +128,13 @@ const brokers: [string, ((prefix: string) => Promise<Broker>) | undefined][] = [
 ];
 
 describe.for(brokers)('the bus over %s', ([, broker]) => {
-  /** A broker, and as many processes as are opened on it, which share their locks. */
+  /** A broker and the processes that are opened on it, which share their locks. */
   async function setUp() {
     const topology = topologyFor(freshPrefix());
     const { connect, publisher } = await (broker as NonNullable<typeof broker>)(topology.prefix);
     const database = sharedLocks();
     cleanups.push(async () => {
-      // A clean connection ends the session that a persistent one left at the broker.
+      // A connection with a clean session ends the session that a persistent one left at the broker.
       for (const group of Object.keys(topology.groups)) {
         const client = connect({ clientId: sessionOf(topology.prefix, group), clean: true });
         await new Promise((resolve) => client.once('connect', resolve));
@@ -142,7 +142,7 @@ describe.for(brokers)('the bus over %s', ([, broker]) => {
       }
     });
     const open = (locks = database()): Bus => {
-      const bus = openMqttBus({ topology, publisher, connect, database: locks, log });
+      const bus = new MqttBus({ topology, publisher, connect, database: locks, log });
       cleanups.push(() => bus.close());
       return bus;
     };
@@ -155,13 +155,13 @@ describe.for(brokers)('the bus over %s', ([, broker]) => {
   }
   const withBroker = test.skipIf(!broker);
 
-  withBroker('what is published before a group has ever run waits for it', async () => {
+  withBroker('keeps events that are published before a group has ever run', async () => {
     const { open, subscribe } = await setUp();
     const early = [...events(20), event('20', 'coupon.issued')];
     expect(await open().publish(early)).toEqual([]);
 
-    const points = keeper();
-    const order = keeper();
+    const points = recorder();
+    const order = recorder();
     const later = open();
     await subscribe(later, 'points', points.receiver);
     await subscribe(later, 'order', order.receiver);
@@ -170,10 +170,10 @@ describe.for(brokers)('the bus over %s', ([, broker]) => {
     expect(order.stored).toEqual([event('20').body]);
   });
 
-  withBroker('a thousand events arrive, in batches', async () => {
+  withBroker('delivers a thousand events, in batches', async () => {
     const { open, subscribe } = await setUp();
     const bus = open();
-    const { receiver, stored, batches } = keeper(() => delay(5));
+    const { receiver, stored, batches } = recorder(() => delay(5));
     await subscribe(bus, 'points', receiver);
     expect(await bus.publish(events(1_000))).toEqual([]);
     await eventually(() => new Set(stored).size >= 1_000, { what: 'all events', timeoutMs: 20_000 });
@@ -182,42 +182,45 @@ describe.for(brokers)('the bus over %s', ([, broker]) => {
     expect(Math.max(...batches)).toBeLessThanOrEqual(100);
   });
 
-  withBroker('a message is acknowledged only once it is stored, so whoever takes over gets it', async () => {
-    const { open, subscribe, database } = await setUp();
-    const itsDatabase = database();
-    const holder = open(itsDatabase);
-    let asked = 0;
-    let letGo = () => {};
-    const stuck = new Promise<void>((resolve) => {
-      letGo = resolve;
-    });
-    cleanups.push(() => letGo());
-    const first = keeper((batch) => {
-      asked += batch.length;
-      return stuck;
-    });
-    await subscribe(holder, 'points', first.receiver);
-    const standby = keeper();
-    const second = await subscribe(open(), 'points', standby.receiver);
-    expect(second.health()).toEqual({ status: 'up', detail: 'standby' });
+  withBroker(
+    'acknowledges a message after it is stored, so that a process that takes over gets the others',
+    async () => {
+      const { open, subscribe, database } = await setUp();
+      const holderDatabase = database();
+      const holder = open(holderDatabase);
+      let storing = 0;
+      let release = () => {};
+      const stuck = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      cleanups.push(() => release());
+      const first = recorder((batch) => {
+        storing += batch.length;
+        return stuck;
+      });
+      await subscribe(holder, 'points', first.receiver);
+      const standby = recorder();
+      const second = await subscribe(open(), 'points', standby.receiver);
+      expect(second.health()).toEqual({ status: 'up', detail: 'standby' });
 
-    expect(await holder.publish(events(5))).toEqual([]);
-    await eventually(() => asked > 0, { what: 'the holder stores' });
-    expect(standby.stored).toEqual([]);
+      expect(await holder.publish(events(5))).toEqual([]);
+      await eventually(() => storing > 0, { what: 'the first process stores' });
+      expect(standby.stored).toEqual([]);
 
-    itsDatabase.cutOff();
-    await eventually(() => new Set(standby.stored).size >= 5, { what: 'the events at the one who took over' });
-    expect(distinct(standby.stored)).toEqual(bodies(5));
-    // A session's messages come with the connection, ahead of the answer to its subscription.
-    await eventually(() => second.health().detail === undefined, { what: 'its subscription is confirmed' });
-    expect(second.health()).toEqual({ status: 'up' });
-  });
+      holderDatabase.disconnect();
+      await eventually(() => new Set(standby.stored).size >= 5, { what: 'the standby process has the events' });
+      expect(distinct(standby.stored)).toEqual(bodies(5));
+      // A session's messages come with the connection, before the broker confirms the subscription.
+      await eventually(() => second.health().detail === undefined, { what: 'its subscription is confirmed' });
+      expect(second.health()).toEqual({ status: 'up' });
+    },
+  );
 
-  withBroker('a store that fails is repeated, after a pause', async () => {
+  withBroker('receives messages again, after a pause, if storing them failed', async () => {
     const { open, subscribe } = await setUp();
     const bus = open();
     let failures = 0;
-    const { receiver, stored } = keeper(async () => {
+    const { receiver, stored } = recorder(async () => {
       if (failures++ === 0) throw new Error('not stored');
     });
     await subscribe(bus, 'points', receiver);
@@ -226,32 +229,32 @@ describe.for(brokers)('the bus over %s', ([, broker]) => {
     expect(distinct(stored)).toEqual(bodies(3));
   });
 
-  withBroker('closing finishes and acknowledges the store under way', async () => {
+  withBroker('finishes and acknowledges the running store on close', async () => {
     const { open, subscribe } = await setUp();
     const bus = open();
-    let letGo: (() => void) | undefined;
-    const first = keeper(
+    let release: (() => void) | undefined;
+    const first = recorder(
       () =>
         new Promise((resolve) => {
-          letGo = resolve;
+          release = resolve;
         }),
     );
     const subscription = await subscribe(bus, 'points', first.receiver);
     await bus.publish(events(1));
-    const finish = await eventually(() => letGo, { what: 'a store under way' });
+    const finish = await eventually(() => release, { what: 'a store is running' });
     const closing = subscription.close();
     finish();
     await closing;
     expect(first.stored).toEqual(bodies(1));
 
-    const second = keeper();
+    const second = recorder();
     await subscribe(bus, 'points', second.receiver);
     await bus.publish([event('last')]);
     await eventually(() => second.stored.length > 0, { what: 'the next event' });
     expect(second.stored).toEqual([event('last').body]);
   });
 
-  withBroker('what has no subscriber or is too large is not taken', async () => {
+  withBroker('rejects events that are oversized or have no subscriber', async () => {
     const { open } = await setUp();
     const large = { ...event('large'), body: 'x'.repeat(64 * 1024 + 1) };
     const rejected = await open().publish([event('nobody', 'nobody.listens'), large, event('fine')]);
@@ -261,10 +264,10 @@ describe.for(brokers)('the bus over %s', ([, broker]) => {
     ]);
   });
 
-  withBroker('a rebuilt subscription goes on receiving', async () => {
+  withBroker('continues to receive after a rebuild', async () => {
     const { open, subscribe } = await setUp();
     const bus = open();
-    const { receiver, stored } = keeper();
+    const { receiver, stored } = recorder();
     const subscription = await subscribe(bus, 'points', receiver);
     await subscription.rebuild();
     await bus.publish(events(10));
@@ -282,36 +285,39 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
   const withBroker = test.skipIf(!url);
   const brokerUrl = url as string;
 
-  withBroker('the bus survives a connection that is cut, again and again', async () => {
+  withBroker('loses no event when the connection breaks again and again', async () => {
     const { proxy, url: through } = await proxyTo(brokerUrl);
     const topology = topologyFor(freshPrefix());
     const publisher = await publisherTo(through);
     const database = sharedLocks()();
-    const bus = openMqttBus({ topology, publisher, connect: connectTo(through), database, log });
-    const { receiver, stored } = keeper(() => delay(2));
+    const bus = new MqttBus({ topology, publisher, connect: connectTo(through), database, log });
+    const { receiver, stored } = recorder(() => delay(2));
     const subscription = await bus.subscribe('points', receiver);
     cleanups.push(() => subscription.close());
 
     for (let round = 0; round < 3; round++) {
       let rest = events(100, round * 100);
-      const cut = delay(10).then(() => proxy.cut());
+      const severed = delay(10).then(() => proxy.sever());
       while (rest.length > 0) {
         const rejected = new Set((await bus.publish(rest)).map(({ id }) => id));
         rest = rest.filter(({ id }) => rejected.has(id));
         if (rest.length > 0) await isUp(publisher);
       }
-      await cut;
+      await severed;
     }
-    await eventually(() => new Set(stored).size >= 300, { what: 'every event that was taken', timeoutMs: 20_000 });
+    await eventually(() => new Set(stored).size >= 300, {
+      what: 'every accepted event has arrived',
+      timeoutMs: 20_000,
+    });
     expect(distinct(stored)).toEqual(distinct(bodies(300)));
   });
 
-  withBroker('a batch is answered within twice the timeout, also while the broker is slow', async () => {
+  withBroker('settles a batch within twice the timeout while the broker is slow', async () => {
     const { proxy, url: through } = await proxyTo(brokerUrl);
     const publishTimeoutMs = 1_000;
     const publisher = await publisherTo(through, { publishTimeoutMs });
     const topology = topologyFor(freshPrefix());
-    const bus = openMqttBus({ topology, publisher, connect: connectTo(brokerUrl), database: sharedLocks()(), log });
+    const bus = new MqttBus({ topology, publisher, connect: connectTo(brokerUrl), database: sharedLocks()(), log });
     cleanups.push(() => bus.close());
     expect(await bus.publish(events(1))).toEqual([]);
     proxy.delay(publishTimeoutMs / 3);
@@ -320,8 +326,8 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     expect(performance.now() - startedAt).toBeLessThan(2 * publishTimeoutMs + 1_000);
     expect(rejected.length).toBeLessThan(200);
     expect(rejected.every(({ error }) => error.code === 'unavailable')).toBe(true);
-    // What a relay does for texts to users.
-    const rows = Array.from({ length: 200 }, (_, position) => ({ subject: `u-${position}`, data: '{}' }) as ClaimedRow);
+    // As the relay publishes notifications.
+    const rows = Array.from({ length: 200 }, (_, position) => ({ subject: `u-${position}`, data: '{}' }) as OutboxRow);
     const again = performance.now();
     const unpublished = await publishToUsers(publisher, topology.prefix, rows);
     expect(performance.now() - again).toBeLessThan(2 * publishTimeoutMs + 1_000);
@@ -330,16 +336,16 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     expect(await bus.publish(events(200, 200))).toEqual([]);
   });
 
-  withBroker('a publish fails at once while the broker is away, and works when it is back', async () => {
+  withBroker('rejects a publish at once while the broker is away, and recovers', async () => {
     const { proxy, url: through } = await proxyTo(brokerUrl);
     const publisher = await publisherTo(through);
     proxy.reject(true);
-    proxy.cut();
-    await eventually(() => publisher.health().status === 'down', { what: 'the publisher sees it' });
+    proxy.sever();
+    await eventually(() => publisher.health().status === 'down', { what: 'the publisher is down' });
     await expect(publisher.publish('t', 'x', { qos: 1 })).rejects.toMatchObject({ code: 'unavailable' });
     await publisher.publish('t', 'x', { qos: 0 });
 
-    const bus = openMqttBus({
+    const bus = new MqttBus({
       topology: topologyFor(freshPrefix()),
       publisher,
       connect: connectTo(through),
@@ -354,58 +360,66 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     await publisher.publish('t', 'x', { qos: 2 });
   });
 
-  withBroker('a connection that swallows everything is noticed by the first publish, and replaced', async () => {
+  withBroker('replaces a connection that drops everything, after the first publish times out', async () => {
     const { proxy, url: through } = await proxyTo(brokerUrl);
     const publisher = await publisherTo(through, { publishTimeoutMs: 300 });
     proxy.swallow(true);
     await expect(publisher.publish('t', 'x', { qos: 1 })).rejects.toMatchObject({ code: 'unconfirmed' });
-    await eventually(() => publisher.health().status === 'down', { what: 'the connection is given up' });
-    proxy.cut();
+    await eventually(() => publisher.health().status === 'down', { what: 'the connection is closed' });
+    proxy.sever();
     proxy.swallow(false);
     await isUp(publisher);
     await publisher.publish('t', 'x', { qos: 1 });
   });
 
-  withBroker('a publish under way fails when its connection breaks, and a bound holds', async () => {
+  withBroker('rejects pending publishes when the connection breaks, and publishes beyond the limit', async () => {
     const { proxy, url: through } = await proxyTo(brokerUrl);
     const publisher = await publisherTo(through, { maxPending: 2 });
     proxy.swallow(true);
-    const underWay = [1, 2].map((qos) => publisher.publish('t', 'x', { qos: qos as 1 | 2 }));
+    const pending = [1, 2].map((qos) => publisher.publish('t', 'x', { qos: qos as 1 | 2 }));
     await expect(publisher.publish('t', 'x', { qos: 1 })).rejects.toMatchObject({ code: 'rejected' });
-    proxy.cut();
-    for (const publish of underWay) await expect(publish).rejects.toMatchObject({ code: 'unavailable' });
+    proxy.sever();
+    for (const publish of pending) await expect(publish).rejects.toMatchObject({ code: 'unavailable' });
   });
 
-  withBroker('presence: online, repeated for late comers, cleared by a stop, offline after a crash', async () => {
-    const prefix = freshPrefix();
-    const watch = async (instance: string) => {
-      const client = connectTo(brokerUrl)({});
-      cleanups.push(() => endConnection(client));
-      const seen: string[] = [];
-      client.on('message', (_topic, payload) => seen.push(payload.toString()));
-      await client.subscribeAsync(presenceTopic(prefix, 'points', instance), { qos: 1 });
-      return seen;
-    };
-    const latest = (seen: string[], payload: string) =>
-      eventually(() => seen.at(-1) === payload, { what: `presence "${payload}"` });
+  withBroker(
+    'announces presence: online, repeated for late subscribers, cleared by a stop, offline after a crash',
+    async () => {
+      const prefix = freshPrefix();
+      const watch = async (instance: string) => {
+        const client = connectTo(brokerUrl)({});
+        cleanups.push(() => endConnection(client));
+        const seen: string[] = [];
+        client.on('message', (_topic, payload) => seen.push(payload.toString()));
+        await client.subscribeAsync(presenceTopic(prefix, 'points', instance), { qos: 1 });
+        return seen;
+      };
+      const latest = (seen: string[], payload: string) =>
+        eventually(() => seen.at(-1) === payload, { what: `presence "${payload}"` });
 
-    const stopped = await watch('stopped');
-    const presence = announce({ broker: { url: brokerUrl }, prefix, service: 'points', instance: 'stopped', log });
-    await latest(stopped, 'online');
-    await latest(await watch('stopped'), 'online');
-    await presence.close();
-    await latest(stopped, '');
+      const stopped = await watch('stopped');
+      const announce = (url: string, instance: string) => {
+        const presence = new Presence({ broker: { url }, prefix, service: 'points', instance, log });
+        presence.start();
+        return presence;
+      };
+      const presence = announce(brokerUrl, 'stopped');
+      await latest(stopped, 'online');
+      await latest(await watch('stopped'), 'online');
+      await presence.stop();
+      await latest(stopped, '');
 
-    const { proxy, url: through } = await proxyTo(brokerUrl);
-    const crashed = await watch('crashed');
-    const doomed = announce({ broker: { url: through }, prefix, service: 'points', instance: 'crashed', log });
-    cleanups.push(() => doomed.close());
-    await latest(crashed, 'online');
-    proxy.reject(true);
-    proxy.cut();
-    await latest(crashed, 'offline');
-    await clearRetained(brokerUrl, presenceTopic(prefix, 'points', 'crashed'));
-  });
+      const { proxy, url: through } = await proxyTo(brokerUrl);
+      const crashed = await watch('crashed');
+      const crashing = announce(through, 'crashed');
+      cleanups.push(() => crashing.stop());
+      await latest(crashed, 'online');
+      proxy.reject(true);
+      proxy.sever();
+      await latest(crashed, 'offline');
+      await clearRetained(brokerUrl, presenceTopic(prefix, 'points', 'crashed'));
+    },
+  );
 });
 
 async function clearRetained(url: string, topic: string): Promise<void> {
@@ -414,34 +428,34 @@ async function clearRetained(url: string, topic: string): Promise<void> {
   await endConnection(client);
 }
 
-test('a store that takes too long is reported, holds at most 200 messages, and is acknowledged at its end', async () => {
+test('the inbound buffer reports a stall, holds at most 200 messages, and acknowledges them when they are stored', async () => {
   const { connect, publisher } = await embedded('p');
   let finish = () => {};
   const stuck = new Promise<void>((resolve) => {
     finish = resolve;
   });
-  const { receiver, stored, batches } = keeper(() => stuck);
-  let troubles = 0;
-  const intake = createIntake(receiver, 20, () => troubles++);
+  const { receiver, stored, batches } = recorder(() => stuck);
+  let stalls = 0;
+  const buffer = new InboundBuffer({ receiver, stallMs: 20, onStall: () => stalls++ });
   const receive = async () => {
     const client = connect({ clientId: 'p-points', clean: false });
     cleanups.push(() => endConnection(client));
     let received = 0;
     client.on('message', () => received++);
-    intake.attach(client);
+    buffer.attach(client);
     await client.subscribeAsync('p/events/a', { qos: 1 });
     return { client, received: () => received };
   };
 
   const first = await receive();
   for (const { body } of events(300)) void publisher.publish('p/events/a', body, { qos: 1 });
-  await eventually(() => troubles === 1 && first.received() >= 201, { what: 'the stall is noticed' });
-  // The first batch, here a single message, and those that wait behind it.
+  await eventually(() => stalls === 1 && first.received() >= 201, { what: 'the stall is noticed' });
+  // The first batch, here a single message, and 200 that wait behind it.
   expect(first.received()).toBe(201);
   finish();
   await eventually(() => stored.length === 300, { what: 'everything is stored' });
   expect(Math.max(...batches)).toBe(100);
-  await intake.idle();
+  await buffer.idle();
   await publisher.publish('p/events/a', 'after', { qos: 1 });
   await eventually(() => stored.length === 301, { what: 'the next message' });
   await endConnection(first.client);
@@ -452,6 +466,6 @@ test('a store that takes too long is reported, holds at most 200 messages, and i
   expect(second.received()).toBe(1);
 });
 
-test('events go out on their own topics, with the dots of their type as slashes', () => {
+test('an event topic has the dots of the event type as slashes', () => {
   expect(eventTopic('p', 'flash-sale.ticket.accepted')).toBe('p/events/flash-sale/ticket/accepted');
 });

@@ -1,16 +1,16 @@
-// Deliberate mistakes in migrations (test/mutations) must be in what is in force: a mistake in a definition that a later
-// migration replaces is noticed by no test, and says nothing about the tests.
+// A mutation of a migration (test/mutations) must change the final schema: if a later migration redefines the same
+// object, no test can detect the mutation.
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import type { Migration } from '../../infra/database/migrate.ts';
 import { allMigrations } from '../fixtures/migrations.ts';
-import { makesDifference } from '../mutations/in-force.ts';
 import { type Change, changed } from '../mutations/mutation.ts';
 import { mutations } from '../mutations/mutations.ts';
-import { type Databases, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
+import { makesDifference } from '../mutations/schema-difference.ts';
+import { type Databases, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
 
 const { databaseUrl } = inject('servers');
 
-describe('a mistake in a migration', () => {
+describe('a mutation of a migration', () => {
   const inMigrations = mutations.flatMap(({ name, changes }) =>
     changes.filter(({ file }) => file.endsWith('.sql')).map((change) => [name, change] as const),
   );
@@ -22,20 +22,20 @@ describe('a mistake in a migration', () => {
   });
   afterAll(() => databases?.close());
 
-  /** Those of the schema that the change is in, and the same with the change. */
-  async function isInForce(change: Change, later: readonly Migration[] = []): Promise<boolean> {
+  /** Whether the change alters the schema that its own migrations and the `later` ones make. */
+  async function takesEffect(change: Change, later: readonly Migration[] = []): Promise<boolean> {
     const [, set = 'messaging', file] =
       /(?:services\/([^/]+)\/store|infra\/messaging)\/migrations\/(.+)/.exec(change.file) ?? [];
     const ofSchema = all.filter(({ name }) => name.startsWith('messaging/') || name.startsWith(`${set}/`));
     expect(ofSchema.map(({ name }) => name)).toContain(`${set}/${file}`);
-    const changedOnes = ofSchema.map((migration) =>
+    const mutated = ofSchema.map((migration) =>
       migration.name === `${set}/${file}` ? { ...migration, sql: changed(migration.sql, change) } : migration,
     );
-    return makesDifference(databases.database, [...ofSchema, ...later], [...changedOnes, ...later]);
+    return makesDifference(databases.database, [...ofSchema, ...later], [...mutated, ...later]);
   }
 
-  test.for(inMigrations)('%s is in force: no later migration defines the same anew', async ([, change]) => {
-    expect(await isInForce(change)).toBe(true);
+  test.for(inMigrations)('%s takes effect: no later migration redefines the same object', async ([, change]) => {
+    expect(await takesEffect(change)).toBe(true);
   });
 
   test.for([
@@ -45,8 +45,8 @@ describe('a mistake in a migration', () => {
       'step-moves-down',
       'CREATE OR REPLACE FUNCTION furthest(known jsonb, reported jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE RETURN known',
     ],
-  ] as const)('is not in force once a later one defines %s anew', async ([, name, sql]) => {
-    const [, change] = inMigrations.find(([mistake]) => mistake === name) ?? [];
-    expect(await isInForce(change as Change, [{ name: 'later/999.sql', sql }])).toBe(false);
+  ] as const)('takes no effect if a later migration redefines %s', async ([, name, sql]) => {
+    const [, change] = inMigrations.find(([mutation]) => mutation === name) ?? [];
+    expect(await takesEffect(change as Change, [{ name: 'later/999.sql', sql }])).toBe(false);
   });
 });

@@ -1,5 +1,5 @@
-// What is specific to the bus on RabbitMQ: its failures. What every bus guarantees is tested by the contract suite, and what
-// happens when the broker keeps an answer back by test/long/rabbitmq-answers.test.ts.
+// Failures that are specific to the bus on RabbitMQ. The guarantees of every bus are tested by the bus suite, a broker that
+// withholds its replies by test/long/rabbitmq-replies.test.ts.
 import { once } from 'node:events';
 import { type AddressInfo, connect as connectTcp, createServer } from 'node:net';
 import { describe, expect, test, vi } from 'vitest';
@@ -11,7 +11,7 @@ import {
   codesOf,
   event,
   events,
-  holder,
+  latch,
   openAdmin,
   openBus,
   PAUSES_MS,
@@ -26,23 +26,23 @@ import {
 import { eventually } from '../setup/wait.ts';
 
 describe('publishing', () => {
-  test('2,000 concurrent publishes share a window of 100 and all arrive', async () => {
+  test('delivers 2,000 concurrent publishes through a window of 100', async () => {
     const bus = await openBus({ maxUnconfirmed: 100 });
     const recorder = await record(bus, 'points');
     const sent = events(2_000);
-    const answers = await Promise.all(sent.map((one) => bus.publish([one])));
-    expect(answers.flat()).toEqual([]);
+    const rejected = await Promise.all(sent.map((one) => bus.publish([one])));
+    expect(rejected.flat()).toEqual([]);
     await recorder.toHandle(sent.map(({ id }) => id));
   });
 
-  test('an event is published though no group has been there yet, and waits for it', async () => {
+  test('keeps an event for a group that has never run', async () => {
     const bus = await openBus();
     const id = await publishOne(bus);
     const recorder = await record(bus, 'coupon');
     await recorder.toHandle([id]);
   });
 
-  test('an oversized event is rejected, its neighbours are not', async () => {
+  test('rejects an oversized event, and publishes the others of the batch', async () => {
     const bus = await openBus();
     const largest = event('x'.repeat(MAX_EVENT_BYTES));
     const tooLarge = event('ü'.repeat(MAX_EVENT_BYTES / 2 + 1));
@@ -50,7 +50,7 @@ describe('publishing', () => {
     expect(rejected.map(({ id, error }) => [id, error.code])).toEqual([[tooLarge.id, 'oversized']]);
   });
 
-  test('a full queue rejects', async () => {
+  test('rejects events while a queue is full', async () => {
     const bus = await openBus();
     await publishOne(bus);
     await server.ctl(
@@ -66,7 +66,7 @@ describe('publishing', () => {
     await eventually(rejectedOnly, { what: 'events are rejected' });
   });
 
-  test('without its exchange an event is not published; the next ones are', async () => {
+  test('rejects events without their exchange, and declares it again for the next ones', async () => {
     const bus = await openBus();
     const recorder = await record(bus, 'points');
     await publishOne(bus);
@@ -78,7 +78,7 @@ describe('publishing', () => {
     await recorder.toHandle([await publishOne(bus)]);
   });
 
-  test('an event that no queue is bound for is unroutable; the next ones are published', async () => {
+  test('rejects an event without a binding as unroutable, and binds the queues again for the next ones', async () => {
     const bus = await openBus();
     const recorder = await record(bus, 'points');
     await publishOne(bus);
@@ -91,7 +91,7 @@ describe('publishing', () => {
     await recorder.toHandle(next.map(({ id }) => id));
   });
 
-  test('a queue that only one of the groups has lost is declared again, at the latest 30 s later', async () => {
+  test('declares the missing queue of a single group again within 30 s', async () => {
     const bus = await openBus();
     await publishOne(bus);
     const admin = await openAdmin();
@@ -102,7 +102,7 @@ describe('publishing', () => {
     expect((await admin.checkQueue(queueOf(topology, 'points'))).messageCount).toBe(1);
   });
 
-  test('a queue that hangs leaves its events unconfirmed, those of others get through', async () => {
+  test('leaves the events of a hanging queue unconfirmed, and publishes those of others', async () => {
     const groups = { points: ['order.placed'], order: ['points.awarded'] };
     const bus = await openBus({ topology: { ...topology, groups }, confirmTimeoutMs: 500 });
     await publishOne(bus);
@@ -112,17 +112,17 @@ describe('publishing', () => {
     await publishOne(bus, 'points.awarded');
 
     await wakeUp();
-    // Confirms of the first hundreds may come by now, and must not be taken for these.
+    // Late confirms of the first batches must not count for these events.
     const next = events(100);
     await eventually(async () => (await bus.publish(next)).length === 0, {
-      what: 'publishing goes on',
+      what: 'publishing continues',
       timeoutMs: 20_000,
     });
     const recorder = await record(bus, 'points');
     await recorder.toHandle(next.map(({ id }) => id));
   }, 60_000);
 
-  test('close() waits for what is being published, and nothing is published after it', async () => {
+  test('close() waits for pending publishes and rejects later ones', async () => {
     const bus = await openBus();
     const publishing = bus.publish(events(500));
     const closing = bus.close();
@@ -134,19 +134,19 @@ describe('publishing', () => {
 });
 
 describe('consuming', () => {
-  test('messages that arrive together are handled together', async () => {
+  test('handles messages that arrive together in one batch', async () => {
     const bus = await openBus();
     const sent = events(2_000);
     await bus.publish(sent);
     const recorder = await record(bus, 'points');
     await recorder.toHandle(sent.map(({ id }) => id));
-    // How many the broker sends at a time is its own affair, and the busier it is, the fewer.
+    // The size of a batch depends on the broker; a busy one sends smaller ones.
     expect(recorder.batches).toBeLessThan(sent.length / 2);
   });
 
-  test('a slow batch does not delay later ones, and is not acknowledged with them', async () => {
+  test('a slow batch neither delays later ones nor is acknowledged with them', async () => {
     const bus = await openBus();
-    const hold = holder();
+    const hold = latch();
     const slow = event();
     let begun = 0;
     const recorder = new Recorder((ids) => {
@@ -156,21 +156,21 @@ describe('consuming', () => {
     });
     const subscription = await subscribe(bus, 'points', recorder);
     await bus.publish([slow]);
-    await eventually(() => begun === 1, { what: 'the slow one has begun' });
-    // Far more than the prefetch: these are acknowledged before it.
+    await eventually(() => begun === 1, { what: 'the slow event is being handled' });
+    // Far more than the prefetch, so some are acknowledged before the slow one.
     const later = events(1_000);
     await bus.publish(later);
     await recorder.toHandle(later.map(({ id }) => id));
     await subscription.rebuild();
-    await eventually(() => begun === 2, { what: 'the slow one has begun again' });
+    await eventually(() => begun === 2, { what: 'the slow event is being handled again' });
     expect(recorder.handled).not.toContain(slow.id);
     hold.release();
     await recorder.toHandle([slow.id]);
   });
 
-  test('close() waits for running handlers, acknowledges what they did and leaves the rest', async () => {
+  test('close() waits for running handlers, acknowledges their messages and leaves the others', async () => {
     const bus = await openBus({ prefetch: 20 });
-    const hold = holder();
+    const hold = latch();
     const recorder = new Recorder(() => hold.released);
     const subscription = await subscribe(bus, 'points', recorder);
     const sent = events(50);
@@ -187,18 +187,18 @@ describe('consuming', () => {
     expect(next.handled).toHaveLength(30);
   });
 
-  test('a queue deleted under its consumer is back within seconds', async () => {
+  test('declares a queue again that was deleted while it was consumed', async () => {
     const bus = await openBus();
     const recorder = new Recorder();
     const subscription = await subscribe(bus, 'points', recorder);
     const admin = await openAdmin();
     await admin.deleteQueue(queueOf(topology, 'points'));
     await eventually(() => subscription.health().status === 'down', { what: 'the consumer is cancelled' });
-    await eventually(() => subscription.health().status === 'up', { what: 'it consumes again' });
+    await eventually(() => subscription.health().status === 'up', { what: 'the subscription is up again' });
     await recorder.toHandle([await publishOne(bus)]);
   });
 
-  test('rebuild() gets what a handler never finished delivered again', async () => {
+  test('rebuild() lets unfinished messages be delivered again', async () => {
     const bus = await openBus();
     let stuck = true;
     const recorder = new Recorder(() => (stuck ? new Promise(() => {}) : undefined));
@@ -213,7 +213,7 @@ describe('consuming', () => {
     expect(subscription.health()).toEqual({ status: 'up' });
   });
 
-  test('a message that fails each delivery is buried, the others are handled', async () => {
+  test('dead-letters a message whose deliveries all fail, and handles the others', async () => {
     const bus = await openBus({ deliveryLimit: 3 });
     const poison = event();
     let deliveries = 0;
@@ -224,27 +224,27 @@ describe('consuming', () => {
     });
     await subscribe(bus, 'points', recorder);
     await bus.publish([poison]);
-    await eventually(() => recorder.buried.length > 0, { what: 'the poison is buried' });
-    expect(recorder.buried).toEqual([{ id: poison.id, reason: 'dead letter: delivery_limit' }]);
+    await eventually(() => recorder.deadLettered.length > 0, { what: 'the message is a dead letter' });
+    expect(recorder.deadLettered).toEqual([{ id: poison.id, reason: 'dead letter: delivery_limit' }]);
     expect(deliveries).toBe(4);
     await recorder.toHandle([await publishOne(bus)]);
   });
 
-  test('an unknown group is rejected', async () => {
+  test('rejects an unknown group', async () => {
     const bus = await openBus();
     await expect(bus.subscribe('unknown', new Recorder())).rejects.toThrow('unknown');
   });
 });
 
 describe('broken connections', () => {
-  test('resets while events are published and consumed lose nothing', async () => {
+  test('loses no event when connections are reset while publishing and consuming', async () => {
     const { proxy, url } = await openProxy();
     const bus = await openBus({ url });
     const recorder = await record(bus, 'points');
     const resets = async () => {
       for (let round = 0; round < 5; round++) {
         await recorder.toHandleAnother(500);
-        proxy.cut();
+        proxy.sever();
       }
     };
     const { accepted } = await publishDuring(resets(), bus);
@@ -252,15 +252,15 @@ describe('broken connections', () => {
     expect(accepted.length).toBeGreaterThan(500);
   });
 
-  test('connections that end while they are being set up are made again', async () => {
-    // Bytes from the server: within its greeting, after it, after the tuning, and while channels and queues are made.
+  test('connects again when connections end during set-up', async () => {
+    // Bytes from the server: within its greeting, after it, after the tuning, and while channels and queues are created.
     const url = await openLimitedProxy([8, 500, 540, 560, 580, 620, 700]);
     const bus = await openBus({ url });
     await publishOne(bus);
     expect(bus.health()).toEqual({ status: 'up' });
   });
 
-  test('a broker that swallows everything gets publish() to answer in time, and is found again', async () => {
+  test('publish() settles in time on a connection that drops everything, and recovers', async () => {
     const { proxy, url } = await openProxy();
     const bus = await openBus({ url, confirmTimeoutMs: 500 });
     const recorder = await record(bus, 'points');
@@ -270,13 +270,13 @@ describe('broken connections', () => {
     expect(codesOf(await bus.publish(events(100)))).toEqual(['unconfirmed']);
     expect(codesOf(await bus.publish(events(100)))).toEqual(['unavailable']);
     expect(performance.now() - start).toBeLessThan(500 + PAUSES_MS);
-    await eventually(() => bus.health().status === 'down', { what: 'the silence is noticed' });
-    proxy.cut();
+    await eventually(() => bus.health().status === 'down', { what: 'the bus is down' });
+    proxy.sever();
     proxy.swallow(false);
     await recorder.toHandle([await publishOne(bus)]);
   });
 
-  test('close() comes to an end though the broker swallows everything', async () => {
+  test('close() ends in time on a connection that drops everything', async () => {
     const { proxy, url } = await openProxy('?heartbeat=60');
     const bus = await openBus({ url, confirmTimeoutMs: 500 });
     const subscription = await bus.subscribe('points', new Recorder());
@@ -289,7 +289,7 @@ describe('broken connections', () => {
     expect(performance.now() - start).toBeLessThan(8_000);
   });
 
-  test('a bus that opens while the broker is away works once it is there', async () => {
+  test('a bus that is opened while the broker is away works when the broker is back', async () => {
     const { proxy, url } = await openProxy();
     proxy.reject(true);
     const bus = await openBus({ url, confirmTimeoutMs: 200 });
@@ -304,14 +304,14 @@ describe('broken connections', () => {
   });
 });
 
-describe('a broker in trouble', () => {
-  test('while its disk is full publish() answers in time, consumers go on, and all resumes after', async () => {
+describe('a failing broker', () => {
+  test('publish() settles in time while the disk is full, consumers continue, and publishing resumes', async () => {
     const bus = await openBus({ confirmTimeoutMs: 500, maxUnconfirmed: 50 });
     const before = await publishOne(bus);
     cleanUps.push(() => server.ctl('set_disk_free_limit', '50MB'));
     await server.ctl('set_disk_free_limit', '9000GB');
-    // The broker tells its connections of the alarm a moment later.
-    await eventually(async () => (await bus.publish(events(1))).length === 1, { what: 'the alarm holds' });
+    // The broker announces the alarm to its connections with a delay.
+    await eventually(async () => (await bus.publish(events(1))).length === 1, { what: 'the alarm is in force' });
     for (let round = 0; round < 3; round++) {
       const start = performance.now();
       const rejected = await bus.publish(events(1_000));
@@ -328,13 +328,13 @@ describe('a broker in trouble', () => {
   });
 
   test(
-    'killed and restarted while events are published, it loses none that was accepted',
+    'loses no accepted event when it is killed and restarted while events are published',
     async () => {
       const bus = await openBus();
       const recorder = await record(bus, 'points');
       const crash = async () => {
         await recorder.toHandleAnother(500);
-        // RabbitMQ saves its directory of queues now and then. One that is missing there comes back without a leader.
+        // RabbitMQ saves its directory of queues periodically. A queue that is missing there comes back without a leader.
         await server.ctl('eval', '[dets:sync(Table) || Table <- dets:all()].');
         await server.kill();
         await server.restart();
@@ -348,7 +348,7 @@ describe('a broker in trouble', () => {
   );
 });
 
-/** Publishes batches of 100 while `fault` goes on. Answers the ids that were accepted, and why others were not. */
+/** Publishes batches of 100 until `fault` resolves. Returns the accepted ids, and the error codes of the others. */
 async function publishDuring(fault: Promise<void>, bus: Bus) {
   const accepted: string[] = [];
   const codes = new Set<string>();
@@ -368,7 +368,7 @@ async function publishDuring(fault: Promise<void>, bus: Bus) {
   return { accepted, codes };
 }
 
-/** Makes the queue's leader hang; answers how to end that. */
+/** Makes the queue's leader hang; returns a function that ends that. */
 async function suspendQueue(queue: string): Promise<() => Promise<unknown>> {
   const leader = `whereis('%2F_${queue}')`;
   const waker = `'waker of ${queue}'`;
@@ -394,7 +394,7 @@ async function openProxy(query = '?heartbeat=1'): Promise<{ proxy: TcpProxy; url
   return { proxy, url: url.href };
 }
 
-/** A proxy that ends its first connections after so many bytes from the server, and forwards the others. */
+/** A proxy that ends each of its first connections after a number of bytes from the server, and forwards later ones. */
 async function openLimitedProxy(limits: readonly number[]): Promise<string> {
   const url = new URL(server.amqpUrl);
   const target = Number(url.port);

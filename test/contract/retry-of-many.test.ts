@@ -1,5 +1,5 @@
-// The calls that list and retry failed messages, and what is stored of those that are unreadable, on an inbox whose rows
-// no worker claims: what they change can be counted.
+// The routes that list and retry failed messages, and what the inbox stores of unreadable ones. The inbox is not started,
+// so the tests can count the rows that a call changes.
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { failedMessagesRoutes } from '../../app/admin/failed-messages.ts';
@@ -12,8 +12,8 @@ import { createApp } from '../../infra/http/app.ts';
 import { type HttpServer, listen } from '../../infra/http/server.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
 import { call, get } from '../service/support/api.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
-import { createTables } from '../setup/member.ts';
+import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
+import { createTables } from '../setup/group-consumer.ts';
 
 const { databaseUrl } = inject('servers');
 
@@ -39,6 +39,8 @@ beforeEach(async () => {
     leaseMs: 10_000,
     prefetch: 100,
     maxRows: 100,
+    pollMs: 1_000,
+    retentionDays: 1,
     log,
   });
   const app = createApp(log, (router) => failedMessagesRoutes(router, [{ name: 'points', inbox }]));
@@ -48,7 +50,7 @@ afterEach(() => http?.close());
 
 const post = (path: string) => call(`${http.url}/failed-messages/points${path}`, { method: 'POST' });
 
-test('a run that is to take what fails in the future comes to an end, and retries each message once', async () => {
+test('retries each message once, even if failedBefore is in the future', async () => {
   await databases.database.execute(
     `INSERT INTO ${schema}.inbox (message_id, type, status, error, handled_at)
      SELECT gen_random_uuid(), 'order.placed', 'dead', 'no luck', now() FROM generate_series(1, 2300)`,
@@ -66,12 +68,12 @@ describe('a message that is larger than any event', () => {
   const id = '019a0000-0000-7000-8000-000000000001';
   const large = (end = '.') => Buffer.from(JSON.stringify({ type: 'order.placed', text: 'x'.repeat(SIZE) }) + end);
 
-  test.for(['handle', 'store', 'bury'] as const)(
-    'is stored up to its first 64 KiB, with its size (%s)',
-    async (way) => {
+  test.for(['process', 'enqueue', 'deadLetter'] as const)(
+    'is cut to its first 64 KiB and stored with its size (%s)',
+    async (method) => {
       const body = large();
       for (let delivery = 1; delivery <= 2; delivery++)
-        await (way === 'bury' ? inbox.bury([{ body }], 'a reason') : inbox[way]([{ body }]));
+        await (method === 'deadLetter' ? inbox.deadLetter([{ body }], 'a reason') : inbox[method]([{ body }]));
       expect(await storedBytes()).toEqual([{ bytes: MAX_EVENT_BYTES }]);
       expect(await listed()).toMatchObject([
         {
@@ -85,13 +87,13 @@ describe('a message that is larger than any event', () => {
     },
   );
 
-  test('is told from another one that begins alike', async () => {
-    await inbox.handle([{ body: large('1') }, { body: large('2') }]);
+  test('is not confused with another one that begins alike', async () => {
+    await inbox.process([{ body: large('1') }, { body: large('2') }]);
     expect(await storedBytes()).toHaveLength(2);
   });
 
-  test('cannot be retried, and that is said; what is with it is retried', async () => {
-    await inbox.handle([{ body: large() }, { body: Buffer.from('{}') }]);
+  test('cannot be retried and is counted as truncated; other messages are retried', async () => {
+    await inbox.process([{ body: large() }, { body: Buffer.from('{}') }]);
     const message = (await listed()).find(({ truncated }) => truncated);
     const rejected = await post(`/${message?.id}/retry`);
     expect([rejected.status, rejected.json()]).toEqual([
@@ -115,13 +117,16 @@ describe('a message that is larger than any event', () => {
     ]);
   });
 
-  test('is cut as well where an earlier version stored all of it', async () => {
+  test('is cut by a migration if an earlier version stored all of it', async () => {
     const earlier = `e_${randomUUID().replaceAll('-', '')}`;
     const migrations = await readMigrations(new URL('../../infra/messaging/migrations/', import.meta.url), 'messaging');
     await migrate(
       databases.database,
       earlier,
-      migrations.filter(({ name }) => !name.endsWith('_unreadable.sql')),
+      migrations.slice(
+        0,
+        migrations.findIndex(({ name }) => name.endsWith('_unreadable.sql')),
+      ),
     );
     await databases.database.execute(
       `INSERT INTO ${earlier}.inbox (message_id, status, body, unreadable)
@@ -139,8 +144,8 @@ describe('a message that is larger than any event', () => {
   });
 });
 
-test('a body of 64 KiB is stored as it is, with its size', async () => {
-  await inbox.handle([{ body: Buffer.alloc(MAX_EVENT_BYTES, 'x') }]);
+test('a body of 64 KiB is stored uncut, with its size', async () => {
+  await inbox.process([{ body: Buffer.alloc(MAX_EVENT_BYTES, 'x') }]);
   expect(await listed()).toMatchObject([{ payloadBytes: MAX_EVENT_BYTES, truncated: false }]);
   expect(await storedBytes()).toEqual([{ bytes: MAX_EVENT_BYTES }]);
 });

@@ -1,5 +1,5 @@
-// Services in processes of their own on RabbitMQ and PostgreSQL, killed under load: at any time, and at the moments
-// between two durable steps.
+// Services in separate processes on RabbitMQ and PostgreSQL, killed under load: at random times, and between two
+// durable steps.
 import { expect, inject, test } from 'vitest';
 import { type Failpoint, failpoints } from '../../app/config.ts';
 import { conclude } from './support/conclude.ts';
@@ -13,7 +13,7 @@ const DONE_WITHIN_MS = 30_000;
 const servers = inject('servers');
 const resources = { postgresUrl: servers.databaseUrl, mqttUrl: servers.mosquittoUrl, amqpUrl: servers.amqpUrl };
 
-test('the order service is killed every two seconds', async () => {
+test('loses no order if the order service is killed every two seconds', async () => {
   const schedule = newSchedule();
   const kills = Math.max(2, rounds);
   const { process, databaseUrl } = await startSystem(resources);
@@ -30,10 +30,12 @@ test('the order service is killed every two seconds', async () => {
   expect(failed).toEqual([]);
 });
 
-/** Those that every service passes. */
+/** The failpoints that every service passes. */
 const messaging = failpoints.filter((name) => /^(outbox|inbox)\./.test(name));
 
-test(`each service crashes at ${messaging.join(', ')}`, { timeout: messaging.length * 180_000 }, async () => {
+test(`loses no order if each service crashes at ${messaging.join(', ')}`, {
+  timeout: messaging.length * 180_000,
+}, async () => {
   const schedule = newSchedule();
   const { process, databaseUrl } = await startSystem(resources);
   for (const failpoint of messaging) {
@@ -42,7 +44,7 @@ test(`each service crashes at ${messaging.join(', ')}`, { timeout: messaging.len
       await Promise.all(
         [process('points'), process('coupon'), process('notify')].map((each) => crash(each, failpoint)),
       );
-      // After the others, because it is needed for them to have something to do.
+      // Last, because the other services need its events.
       await crash(process('order'), failpoint);
     }
     const fault = `crash at ${failpoint}, each service`;
@@ -52,7 +54,7 @@ test(`each service crashes at ${messaging.join(', ')}`, { timeout: messaging.len
   }
 });
 
-test('a process is frozen for longer than its leases, while others do its work', async () => {
+test('loses no order if a process is frozen for longer than its leases while others do its work', async () => {
   const schedule = newSchedule();
   const { processes, databaseUrl, env } = await startSystem({
     ...resources,
@@ -74,7 +76,7 @@ test('a process is frozen for longer than its leases, while others do its work',
   expect(failed).toEqual([]);
 });
 
-/** Starts it anew with the failpoint, sees it die there by itself, and starts it without. */
+/** Restarts the service with the failpoint, waits until it dies there, and restarts it without. */
 async function crash(service: ServiceProcess, failpoint: Failpoint): Promise<void> {
   await service.kill();
   await service.launch({ FAILPOINT: failpoint });

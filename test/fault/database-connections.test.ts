@@ -1,4 +1,4 @@
-// PostgreSQL is there, and no connection to it is free: clients are told when to come back, and nothing is lost.
+// PostgreSQL runs, but no connection is free: clients get 503 with Retry-After, and no order is lost.
 import { Client } from 'pg';
 import { request } from 'undici';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
@@ -15,9 +15,9 @@ const DONE_WITHIN_MS = 30_000;
 const servers = inject('servers');
 const POOL_SIZE = 3;
 
-/** A server of its own, whose limits are changed. */
+/** A private server, because its limits are changed. */
 let postgres: Postgres;
-/** Of a user with no more rights than it needs: a superuser is let in beyond the limits. */
+/** For a user without superuser rights: the limits do not apply to a superuser. */
 let userUrl: string;
 beforeAll(async () => {
   postgres = await startPostgres();
@@ -36,7 +36,7 @@ const start = () =>
     env: { DATABASE_POOL_SIZE: String(POOL_SIZE) },
   });
 
-test('clients are told when to come back while PostgreSQL takes no more connections', async () => {
+test('clients get 503 with Retry-After while PostgreSQL accepts no connections', async () => {
   const schedule = newSchedule();
   const { processes, process, databaseUrl } = await start();
   const pids = processes.map(({ pid }) => pid);
@@ -45,10 +45,10 @@ test('clients are told when to come back while PostgreSQL takes no more connecti
   for (let round = 0; round < rounds; round++) {
     await load.morePlaced(40);
     await schedule.runFor(0, 500);
-    const told = load.statuses.get(503) ?? 0;
+    const before = load.statuses.get(503) ?? 0;
     await query(postgres.url, `ALTER DATABASE ${name} CONNECTION LIMIT 0`);
     await query(postgres.url, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}'`);
-    await eventually(() => (load.statuses.get(503) ?? 0) > told + 50, { what: 'clients are answered 503' });
+    await eventually(() => (load.statuses.get(503) ?? 0) > before + 50, { what: 'clients get 503' });
     await schedule.runFor(500, 1_500);
     await query(postgres.url, `ALTER DATABASE ${name} CONNECTION LIMIT -1`);
   }
@@ -61,7 +61,7 @@ test('clients are told when to come back while PostgreSQL takes no more connecti
   expect(processes.map(({ pid }) => pid)).toEqual(pids);
 });
 
-test("clients are told when to come back while each connection of the process's own pool is taken", async () => {
+test("clients get 503 with Retry-After while every connection of the process's pool is in use", async () => {
   const schedule = newSchedule();
   const { processes, process, databaseUrl } = await start();
   const pids = processes.map(({ pid }) => pid);
@@ -71,11 +71,11 @@ test("clients are told when to come back while each connection of the process's 
     await schedule.runFor(0, 500);
     const holder = new Client({ connectionString: databaseUrl });
     await holder.connect();
-    // Whoever reads or writes an order waits, with a connection in hand.
+    // A request that reads or writes an order now waits while it holds a connection.
     await holder.query('BEGIN; LOCK TABLE sluice_order.orders IN ACCESS EXCLUSIVE MODE');
     try {
       const readers = Array.from({ length: 4 * POOL_SIZE }, () => listOrders(process('order').url));
-      // The first to have got one wait with it until the lock is gone.
+      // The requests that got a connection hold it until the lock is released.
       const rejected = (await firstOf(readers, 3 * POOL_SIZE)) as Rejection[];
       expect(rejected.map(({ status }) => status)).toEqual(rejected.map(() => 503));
       expectRetryAfter(rejected);
@@ -104,7 +104,7 @@ async function listOrders(url: string): Promise<Rejection> {
   return { status: statusCode, ...(typeof retryAfter === 'string' ? { retryAfter } : {}) };
 }
 
-/** What the first `count` of them resolve to. */
+/** Resolves with the first `count` results. */
 function firstOf<T>(promises: readonly Promise<T>[], count: number): Promise<T[]> {
   return new Promise((resolve, reject) => {
     const first: T[] = [];

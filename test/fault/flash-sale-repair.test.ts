@@ -102,7 +102,7 @@ onEachShape(options, (on) => {
         );
         return Number(rows[0]?.asked) > 1 && rows;
       },
-      { what: 'the order service is asked again' },
+      { what: 'the request is resent' },
     );
     expect(row?.asked).toBeGreaterThan(1);
     for (const id of tickets) expect(await readTicket(on.url, sale.id, id)).toEqual({ status: 'accepted' });

@@ -49,7 +49,7 @@ test('a drain whose database went silent is taken over, and never drains beside 
     // More than the queue holds: some were accepted meanwhile.
     await buyers.moreAdmitted(3 * terms.queueCap);
     expect(await count(databaseUrl, holds)).toBe(0);
-    proxy.cut();
+    proxy.sever();
     proxy.swallow(false);
   }
   const over = performance.now();

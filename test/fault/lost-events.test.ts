@@ -1,6 +1,5 @@
-// Events that a broker forgets: whoever asked asks again, and gets the answer that was given. Here, and only here,
-// orders are asked for again soon.
-
+// Events that a broker loses: the request is resent and gets the same reply. Only these tests resend soon; in others a
+// resend would repair, and so hide, a loss.
 import { request } from 'undici';
 import { expect, inject, onTestFinished, test } from 'vitest';
 import { schemaOf } from '../../app/schemas.ts';
@@ -21,23 +20,23 @@ import { retryDead } from './support/service-process.ts';
 import { count, query } from './support/sql.ts';
 import { startSystem } from './support/system.ts';
 
-/** I7. The second question comes a second after the first, the third two seconds later, and so on. */
+/** I7. The first resend comes after half a second, the second a second later, and so on. */
 const DONE_WITHIN_MS = 45_000;
 const env = { RESEND_AFTER_MS: '500' };
-/** Long enough to be asked for twice and then paid, on a busy machine. */
+/** Long enough for two resends and a payment on a busy machine. */
 const HOLD_SECONDS = 8;
-/** Whose points cannot be stored at first, so that there is a step.failed to lose as well. */
+/** A user whose points cannot be stored at first, so that a step.failed can be lost too. */
 const UNLUCKY = 'user-1';
 const servers = inject('servers');
 const resources = { postgresUrl: servers.databaseUrl, mqttUrl: servers.mosquittoUrl };
 
-test("each service's queue is deleted by hand while orders flow", async () => {
+test("loses no order if each service's queue is deleted by hand during the load", async () => {
   const schedule = newSchedule();
   const { process, databaseUrl, prefix } = await startSystem({
     ...resources,
     amqpUrl: servers.amqpUrl,
-    // RabbitMQ does not always tell the consumer of a quorum queue that it is gone, where a publisher declares it again
-    // at once. Then the watchdog finds that the consumer is silent.
+    // If a publisher declares a deleted quorum queue again at once, RabbitMQ does not always cancel its consumer. Then
+    // the watchdog rebuilds the silent consumer.
     env: { ...env, WATCHDOG_MS: '2000' },
   });
   const broker = await openBroker(servers.amqpUrl ?? '', prefix);
@@ -53,14 +52,14 @@ test("each service's queue is deleted by hand while orders flow", async () => {
   await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
 });
 
-test('a queue is purged by hand while its service is away', async () => {
+test('loses no order if a queue is purged while its service is stopped', async () => {
   const schedule = newSchedule();
   const { process, databaseUrl, prefix } = await startSystem({ ...resources, amqpUrl: servers.amqpUrl, env });
   const broker = await openBroker(servers.amqpUrl ?? '', prefix);
   const load = new Load({ urls: [process('order').url], schedule });
   await process('coupon').stop();
   await load.morePlaced(30);
-  await eventually(async () => (await broker.purge('coupon')) > 0, { what: 'there is something to purge' });
+  await eventually(async () => (await broker.purge('coupon')) > 0, { what: 'the queue has messages to purge' });
   await process('coupon').start();
   const over = performance.now();
   const fault = 'a queue purged by hand';
@@ -73,12 +72,12 @@ const buses: readonly [string, { readonly amqpUrl?: string | undefined; readonly
   ['MQTT', { env: { EVENT_BUS: 'mqtt' } }],
   ['local', { env: { EVENT_BUS: 'local' } }],
 ];
-const ways = { out: 'outbox', in: 'inbox' } as const;
-const losses = buses.flatMap(([bus, on]) => (['out', 'in'] as const).map((way) => [bus, way, on] as const));
+const tables = ['outbox', 'inbox'] as const;
+const losses = buses.flatMap(([bus, on]) => tables.map((table) => [bus, table, on] as const));
 
 test.each(losses)(
-  'on bus %s, the first event of each type about each order is lost on its way %s',
-  async (...[bus, way, on]) => {
+  'on the %s bus, resends the first event of each type and order if it is lost at the %s',
+  async (...[bus, table, on]) => {
     const schedule = newSchedule();
     const payments = await startPaymentsInside();
     onTestFinished(() => payments.stop());
@@ -89,10 +88,10 @@ test.each(losses)(
       env: { ...env, ...on.env, RETRY_ATTEMPTS: '1', PAYMENT_URL: payments.url },
     });
     const { process, databaseUrl } = system;
-    await loseTheFirst(databaseUrl, ways[way]);
+    await loseTheFirst(databaseUrl, table);
     await rejectPoints(databaseUrl);
 
-    // Orders of the shop, of a sale, and of one whose orders wait for payment: some of each are cancelled.
+    // Orders of the shop, of a sale, and of a sale whose orders wait for payment; some of each are cancelled.
     const gateways = [process('flash-sale').url];
     const shops = [process('order').url];
     const load = new Load({ urls: shops, schedule, pace: 20, cancels: 0.3 });
@@ -116,7 +115,7 @@ test.each(losses)(
     const failed = `sluice_order.orders JOIN sluice_order.progress ON order_id = id
     WHERE ${ofUser} AND points->>'status' = 'failed'`;
     await eventually(async () => (await count(databaseUrl, failed)) === orders, {
-      what: 'failed steps are told, though the telling was lost',
+      what: 'the orders show failed steps, although the first step.failed of each is lost',
       timeoutMs: DONE_WITHIN_MS,
     });
     await query(databaseUrl, 'DROP TRIGGER reject ON sluice_points.entries');
@@ -124,7 +123,7 @@ test.each(losses)(
 
     const over = performance.now();
     const verdict = await conclude({
-      fault: `the first event of each type and order lost on its way ${way}, ${bus}`,
+      fault: `the first event of each type and order lost on its way ${table === 'outbox' ? 'out' : 'in'}, ${bus}`,
       rounds: 1,
       databaseUrl,
       load,
@@ -135,18 +134,18 @@ test.each(losses)(
       withinMs: HOLD_SECONDS * 1_000 + DONE_WITHIN_MS,
     });
     expect(verdict.failed).toEqual([]);
-    expect(await lostTypes(databaseUrl)).toEqual(lossesOf[way]);
+    expect(await lostTypes(databaseUrl)).toEqual(lossesOf[table]);
 
-    // Asking shows.
-    for (const [service, question] of questions) {
+    // The log and the metrics show the resends.
+    for (const [service, type] of requests) {
       const { url, output } = process(service);
-      expect(await metric(url, `sluice_resent_total{type="${question}"}`), question).toBeGreaterThan(0);
-      expect(await output()).toMatch(new RegExp(`"question":"${question}".*"asked again: the answers are overdue"`));
+      expect(await metric(url, `sluice_resent_total{type="${type}"}`), type).toBeGreaterThan(0);
+      expect(await output()).toMatch(new RegExp(`"request":"${type}".*"resent: the replies are overdue"`));
     }
   },
 );
 
-test('Mosquitto with its defaults as the bus is killed while every consumer is away', async () => {
+test('loses no order if Mosquitto, the bus, is killed with its defaults while all consumers are stopped', async () => {
   const schedule = newSchedule();
   const mosquitto = await startMosquitto({ defaults: true });
   onTestFinished(() => mosquitto.stop());
@@ -165,25 +164,25 @@ test('Mosquitto with its defaults as the bus is killed while every consumer is a
   await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
 });
 
-const questions = [
+const requests = [
   ['order', 'order.placed'],
   ['order', 'order.cancelled'],
   ['flash-sale', 'flash-sale.ticket.accepted'],
 ] as const;
 
-/** What must have been lost on its way out: every type there is, and of those that say several things each of them. */
-const spoken: Partial<Record<EventType, readonly string[]>> = {
+/** Types whose events differ by `kind` or `outcome`: each of them must be lost at an outbox. */
+const variants: Partial<Record<EventType, readonly string[]>> = {
   'notification.sent': ['order.cancelled', 'order.placed'],
   'flash-sale.ticket.closed': ['released'],
 };
 const lossesOf = {
-  out: eventTypes.flatMap((type) => spoken[type]?.map((what) => `${type} ${what}`) ?? [type]).sort(),
-  in: serviceNames.flatMap((service) => subscriptions[service].map((type) => `${type} to ${service}`)).sort(),
+  outbox: eventTypes.flatMap((type) => variants[type]?.map((what) => `${type} ${what}`) ?? [type]).sort(),
+  inbox: serviceNames.flatMap((service) => subscriptions[service].map((type) => `${type} to ${service}`)).sort(),
 };
 
 /**
- * From now on the first event of each type about each subject does not get into the table: of an outbox, as if the
- * broker had confirmed and forgotten it; of an inbox, as if it had been acknowledged and forgotten.
+ * Drops the first event of each type and subject at the outboxes, as if the broker had confirmed and lost it, or at the
+ * inboxes, as if the service had acknowledged and lost it.
  */
 async function loseTheFirst(databaseUrl: string, table: 'outbox' | 'inbox'): Promise<void> {
   const what = {
@@ -219,7 +218,7 @@ async function lostTypes(databaseUrl: string): Promise<string[]> {
   return rows.map(({ what }) => what).sort();
 }
 
-/** A counter's value, 0 where it was never counted. */
+/** The value of a counter; 0 if it has no series. */
 async function metric(url: string, series: string): Promise<number> {
   const { body } = await request(`${url}/metrics`);
   const line = (await body.text()).split('\n').find((each) => each.startsWith(`${series} `));

@@ -1,4 +1,4 @@
-// Messages that cannot be handled: they end dead, with a reason, and hold up nothing.
+// Unreadable messages become dead with a reason and delay no others.
 import { randomUUID } from 'node:crypto';
 import { request } from 'undici';
 import { expect, inject, test } from 'vitest';
@@ -14,7 +14,7 @@ import { startSystem } from './support/system.ts';
 const DONE_WITHIN_MS = 30_000;
 const servers = inject('servers');
 
-/** An event as the points service gets it. */
+/** An event as the points service receives it. */
 const placedEvent = (changes: object = {}) => {
   const orderId = randomUUID();
   return {
@@ -30,7 +30,7 @@ const placedEvent = (changes: object = {}) => {
   };
 };
 
-test('what cannot be read is dead with a reason, is listed, and holds up nothing', async () => {
+test('an unreadable message becomes dead with a reason, is listed, and delays no others', async () => {
   const schedule = newSchedule();
   const { process, databaseUrl, prefix } = await startSystem({
     postgresUrl: servers.databaseUrl,
@@ -43,8 +43,8 @@ test('what cannot be read is dead with a reason, is listed, and holds up nothing
   const poison: Record<string, string | Buffer> = {
     'not JSON': '{"specversion":',
     'not UTF-8': Buffer.from([0xff, 0xfe, 0x00, 0x01]),
-    'nothing at all': '',
-    'no event': '[1, 2, 3]',
+    'an empty body': '',
+    'not an event': '[1, 2, 3]',
     'a wrong schema': JSON.stringify(placedEvent({ data: { orderId: 7 } })),
     'an unknown type': JSON.stringify(placedEvent({ type: 'order.exploded' })),
     "another service's type": JSON.stringify(
@@ -55,11 +55,11 @@ test('what cannot be read is dead with a reason, is listed, and holds up nothing
     'a NUL': JSON.stringify(placedEvent({ data: { orderId: randomUUID(), userId: '\u0000' } })),
   };
   await broker.send('points', schedule.shuffled(Object.values(poison)));
-  // Repeated deliveries are the same rows.
+  // A second delivery adds no rows.
   await broker.send('points', schedule.shuffled(Object.values(poison)));
   const dead = () => count(databaseUrl, `sluice_points.inbox WHERE status = 'dead'`);
   const amount = Object.keys(poison).length;
-  await eventually(async () => (await dead()) === amount, { what: 'all of them are dead' });
+  await eventually(async () => (await dead()) === amount, { what: 'all unreadable messages are dead' });
   await load.morePlaced(20);
 
   const { statusCode, body } = await request(`${process('points').url}/failed-messages/points?status=dead`);

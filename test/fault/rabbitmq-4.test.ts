@@ -1,4 +1,4 @@
-// RabbitMQ 4, where the other tests may have an older one: what the bus promises, and the broker killed under load.
+// RabbitMQ 4, if the other tests run with an older version: the guarantees of the bus, and the broker killed under load.
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -13,9 +13,9 @@ import { startSystem } from './support/system.ts';
 const DONE_WITHIN_MS = 30_000;
 const servers = inject('servers');
 
-// Where it cannot be had, the end of the run says so and how to get it.
+// If it is missing, the end of the run says how to get it.
 describe.skipIf(!servers.rabbitmq4)('RabbitMQ 4', () => {
-  test('killed and restarted while events are published, it loses none that it confirmed', async () => {
+  test('loses no confirmed event when it is killed and restarted while events are published', async () => {
     const schedule = newSchedule();
     const rabbitmq = await startRabbitmq({ version: 4 });
     onTestFinished(() => rabbitmq.stop());
@@ -41,7 +41,7 @@ describe.skipIf(!servers.rabbitmq4)('RabbitMQ 4', () => {
     expect([...load.statuses.keys()].filter((status) => status !== 200 && status !== 201)).toEqual([]);
   });
 
-  test('keeps what the contract tests say of RabbitMQ', { timeout: 420_000 }, async () => {
+  test('passes the contract tests of RabbitMQ', { timeout: 420_000 }, async () => {
     const { PATH = '', HOME = '' } = process.env;
     const run = promisify(execFile)(
       process.execPath,
@@ -49,8 +49,8 @@ describe.skipIf(!servers.rabbitmq4)('RabbitMQ 4', () => {
         'node_modules/vitest/vitest.mjs',
         'run',
         ...['--project', 'contract', '--project', 'long', 'test/contract/bus.test.ts'],
-        ...['test/contract/rabbitmq.test.ts', 'test/long/rabbitmq-answers.test.ts'],
-        // The stages of the bus suite that are elsewhere.
+        ...['test/contract/rabbitmq.test.ts', 'test/long/rabbitmq-replies.test.ts'],
+        // Without the fixtures of the bus suite for other brokers.
         ...['--testNamePattern', '^(?!\\s*(local on|MQTT on the embedded|MQTT on Mosquitto))'],
       ],
       {
@@ -70,7 +70,7 @@ describe.skipIf(!servers.rabbitmq4)('RabbitMQ 4', () => {
     const { stdout } = await run.catch((error: { stdout?: string; stderr?: string }) => {
       throw new Error(`the contract tests failed:\n${`${error.stdout}${error.stderr}`.slice(-6_000)}`);
     });
-    // All three files, and not none.
+    // Proves that all three files ran.
     expect(stdout).toMatch(/Test Files.*3 passed/);
   });
 });

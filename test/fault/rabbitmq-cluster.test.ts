@@ -1,4 +1,4 @@
-// A cluster of three RabbitMQ nodes of which one is killed, then another: the service goes on with the two others.
+// A cluster of three RabbitMQ nodes, killed one after the other: the system continues on the two others.
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { type Rabbitmq, startRabbitmqCluster } from '../servers/rabbitmq.ts';
 import { eventually } from '../setup/wait.ts';
@@ -10,7 +10,7 @@ import { startSystem } from './support/system.ts';
 
 /** I7 */
 const DONE_WITHIN_MS = 30_000;
-/** Of one node. Most of it is RabbitMQ's start. */
+/** For one node; mostly the start of RabbitMQ. */
 const KILL_MS = 60_000;
 const servers = inject('servers');
 
@@ -21,7 +21,7 @@ beforeAll(async () => {
 afterAll(() => Promise.all(cluster.map((node) => node.stop())));
 
 test(
-  'each node is killed in turn; events flow while it is away, and none is lost',
+  'delivers events while each node in turn is killed, and loses none',
   async () => {
     const schedule = newSchedule();
     const { processes, process, databaseUrl, prefix } = await startSystem({
@@ -33,8 +33,8 @@ test(
     const load = new Load({ urls: [process('order').url], schedule });
     await load.morePlaced(20);
     for (const [queue, members] of await membersOf(prefix)) expect(members, queue).toBe(3);
-    // RabbitMQ 3.10 writes down which part of a new queue's log a node has seen only later, and loses confirmed messages
-    // when it is killed before.
+    // RabbitMQ 3.10 saves the position in a new queue's log with a delay, and loses confirmed messages if it is killed
+    // before.
     for (const node of cluster) await node.ctl('eval', '[dets:sync(Table) || Table <- dets:all()].');
 
     for (let round = 0; round < rounds; round++) {
@@ -46,11 +46,11 @@ test(
         const [last] = await query<{ id: string }>(databaseUrl, 'SELECT max(id::text) AS id FROM sluice_order.orders');
         const open = `sluice_order.progress WHERE order_id <= '${last?.id}' AND status NOT IN ('completed', 'cancelled')`;
         await eventually(async () => (await count(databaseUrl, open)) === 0, {
-          what: 'what was placed is completed while the node is away',
+          what: 'all placed orders are completed while the node is away',
           timeoutMs: DONE_WITHIN_MS,
         });
         await node.restart();
-        await eventually(() => allMembersRun(prefix), { what: 'it is a member again', timeoutMs: 60_000 });
+        await eventually(() => allMembersRun(prefix), { what: 'the node is a member again', timeoutMs: 60_000 });
       }
     }
     const over = performance.now();
@@ -63,12 +63,12 @@ test(
   60_000 + rounds * 3 * KILL_MS,
 );
 
-/** How many nodes each queue of the system is on. */
+/** The number of nodes of each queue of the system. */
 async function membersOf(prefix: string): Promise<[name: string, members: number][]> {
   return (await listQueues('members')).filter(([name]) => name.startsWith(prefix));
 }
 
-/** Whether every queue of the system runs on all nodes, so that it can do without one. */
+/** Whether every queue of the system runs on all nodes, so that the next one may be killed. */
 async function allMembersRun(prefix: string): Promise<boolean> {
   const online = (await listQueues('online')).filter(([name]) => name.startsWith(prefix));
   return online.length > 0 && online.every(([, nodes]) => nodes === cluster.length);

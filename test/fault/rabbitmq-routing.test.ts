@@ -1,5 +1,5 @@
-// RabbitMQ is there, and something between an event and its queue is not: a channel, a binding, the exchange, the right
-// to declare them.
+// RabbitMQ runs, and a part of the route from an event to its queue is missing: a channel, a binding, the exchange, or the
+// permission to declare them.
 import { request } from 'undici';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { exchangeOf, queueOf } from '../../infra/bus/topology.ts';
@@ -24,7 +24,7 @@ beforeAll(async () => {
 });
 afterAll(() => rabbitmq?.stop());
 
-test('every channel is closed by the broker while the connections stay', async () => {
+test('recovers when the broker closes every channel and the connections stay open', async () => {
   const schedule = newSchedule();
   const { process, databaseUrl } = await startSystem({ ...resources, amqpUrl: rabbitmq.amqpUrl });
   const load = new Load({ urls: [process('order').url], schedule });
@@ -33,38 +33,40 @@ test('every channel is closed by the broker while the connections stay', async (
   for (let round = 0; round < rounds; round++) {
     await load.morePlaced(20);
     await schedule.runFor(0, 500);
-    // As if each had asked for a queue that there is not, which is an error of the channel alone. Not those that are
-    // opened for one question: where both sides close a channel at once, amqplib gives the connection up.
-    const question = `{'queue.declare', 0, <<"no such queue">>, true, false, false, false, false, []}`;
+    // As if each had used a queue that does not exist, which is an error of the channel alone. Channels for a single request
+    // are excluded: if both sides close a channel at once, amqplib ends the connection.
+    const declaration = `{'queue.declare', 0, <<"no such queue">>, true, false, false, false, false, []}`;
     expect(
       await evaluate(`Kept = [Channel || Channel <- rabbit_channel:list(),
           [{confirm, Confirm}, {consumer_count, Consumers}] <- [catch rabbit_channel:info(Channel, [confirm, consumer_count])],
           Confirm orelse Consumers > 0],
-        [rabbit_channel:do(Channel, ${question}) || Channel <- Kept], length(Kept)`),
+        [rabbit_channel:do(Channel, ${declaration}) || Channel <- Kept], length(Kept)`),
     ).not.toBe('0');
   }
   const over = performance.now();
   const fault = 'every channel closed by RabbitMQ';
   const { failed } = await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
   expect(failed).toEqual([]);
-  // All but a few: what RabbitMQ still delivers on a channel after closing it makes amqplib give its connection up.
+  // Most of them: if RabbitMQ delivers on a channel after closing it, amqplib ends the connection.
   const now = await connectionPids();
   const kept = connections.filter((pid) => now.includes(pid));
   expect(kept.length, 'only the channels were closed').toBeGreaterThan(connections.length / 2);
   expectOnlySuccess(load);
 });
 
-test('events whose bindings are gone stay in their outbox, loudly, until they are bound again', async () => {
+test('keeps events without a binding in their outbox, with a warning, until they are bound again', async () => {
   const schedule = newSchedule();
   const { process, databaseUrl, prefix } = await startSystem({ ...resources, amqpUrl: rabbitmq.amqpUrl });
   const load = new Load({ urls: [process('order').url], schedule });
   const points = process('points');
   for (let round = 0; round < rounds; round++) {
     await load.morePlaced(20);
-    const told = await warnings(points, 'no queue is bound');
+    const before = await warnings(points, 'no queue is bound');
     // Only the order service receives points.awarded.
     await evaluate(deleteBindings(prefix, 'order', 'points.awarded'));
-    await eventually(async () => (await warnings(points, 'no queue is bound')) > told, { what: 'it is logged' });
+    await eventually(async () => (await warnings(points, 'no queue is bound')) > before, {
+      what: 'the warning is logged',
+    });
   }
   const over = performance.now();
   const fault = 'bindings removed by hand';
@@ -73,7 +75,7 @@ test('events whose bindings are gone stay in their outbox, loudly, until they ar
   expectOnlySuccess(load);
 });
 
-test('without its exchange, and the right to declare it, nothing is published and nothing is lost', async () => {
+test('loses no event without its exchange and without the permission to declare it', async () => {
   const schedule = newSchedule();
   const { process, databaseUrl, prefix } = await startSystem({ ...resources, amqpUrl: rabbitmq.amqpUrl });
   const order = process('order');
@@ -88,17 +90,19 @@ test('without its exchange, and the right to declare it, nothing is published an
       before.has(key) ? [] : (answers.find(({ orderId }) => orderId)?.orderId ?? []),
     );
     expect(since.length).toBeGreaterThan(0);
-    expect(await ordersInOutbox(databaseUrl), 'none is published').toEqual(expect.arrayContaining(since));
-    await eventually(async () => (await warnings(order, 'no exchange|ACCESS_REFUSED')) > 0, { what: 'it is logged' });
+    expect(await ordersInOutbox(databaseUrl), 'no event is published').toEqual(expect.arrayContaining(since));
+    await eventually(async () => (await warnings(order, 'no exchange|ACCESS_REFUSED')) > 0, {
+      what: 'the warning is logged',
+    });
     const { statusCode, body } = await request(`${order.url}/readyz`);
     expect(await body.text()).toMatch(/"status":"(down|degraded)"/);
-    expect(statusCode, 'orders are taken all the same').toBe(200);
+    expect(statusCode, 'orders are accepted meanwhile').toBe(200);
     await rabbitmq.ctl('set_permissions', 'sluice', '.*', '.*', '.*');
     const arePublished = async () => {
       const waiting = new Set(await ordersInOutbox(databaseUrl));
       return since.every((id) => !waiting.has(id));
     };
-    await eventually(arePublished, { what: 'they are published', timeoutMs: 20_000 });
+    await eventually(arePublished, { what: 'the events are published', timeoutMs: 20_000 });
   }
   const over = performance.now();
   const fault = 'no exchange, and no right to declare it';
@@ -107,7 +111,7 @@ test('without its exchange, and the right to declare it, nothing is published an
   expectOnlySuccess(load);
 });
 
-/** Those whose `order.placed` is not published yet. */
+/** Orders whose `order.placed` is not published yet. */
 async function ordersInOutbox(databaseUrl: string): Promise<string[]> {
   const sql = `SELECT subject FROM sluice_order.outbox WHERE type = 'order.placed'`;
   return (await query<{ subject: string }>(databaseUrl, sql)).map(({ subject }) => subject);
@@ -129,7 +133,7 @@ const deleteBindings = (prefix: string, service: string, type: string) =>
   `rabbit_binding:remove({binding, ${erlang('exchange', exchangeOf(topologyOf(prefix)))}, <<"${type}">>,
      ${erlang('queue', queueOf(topologyOf(prefix), service))}, []}, fun(_, _) -> ok end, <<"by hand">>)`;
 
-/** How many of the process's warnings and errors speak of that. */
+/** The number of the process's warnings and errors that match. */
 async function warnings({ output }: ServiceProcess, pattern: string): Promise<number> {
   const matches = new RegExp(pattern);
   return (await output()).split('\n').filter((line) => /"level":[45]0/.test(line) && matches.test(line)).length;

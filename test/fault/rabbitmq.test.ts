@@ -1,5 +1,5 @@
-// RabbitMQ killed, filled up, out of reach in the ways that networks have, and with a message that nobody survives.
-// Orders are answered meanwhile.
+// RabbitMQ killed, with a full disk, unreachable in the ways in which networks fail, and with a message that kills every
+// consumer. Orders are accepted meanwhile.
 import { request } from 'undici';
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from 'vitest';
 import { type Rabbitmq, startRabbitmq } from '../servers/rabbitmq.ts';
@@ -26,7 +26,7 @@ beforeAll(async () => {
 });
 afterAll(() => rabbitmq?.stop());
 
-test('killed and restarted while events are published, it loses none that it confirmed', async () => {
+test('loses no confirmed event when it is killed and restarted while events are published', async () => {
   const schedule = newSchedule();
   const { process, databaseUrl } = await startSystem({ ...resources, amqpUrl: rabbitmq.amqpUrl });
   const load = new Load({ urls: [process('order').url], schedule });
@@ -49,32 +49,32 @@ test('killed and restarted while events are published, it loses none that it con
   expectOnlySuccess(load);
 });
 
-test('its connections are reset, cut during set-up, and swallow everything', async () => {
+test('recovers when connections are reset, reset during set-up, or drop everything', async () => {
   const schedule = newSchedule();
   const proxy = await startProxy(rabbitmq.amqpUrl);
   onTestFinished(() => proxy.close());
   const amqpUrl = new URL(rabbitmq.amqpUrl);
   amqpUrl.port = String(proxy.port);
-  amqpUrl.searchParams.set('heartbeat', '1'); // seconds: a silent connection is given up after two to three of these
+  amqpUrl.searchParams.set('heartbeat', '1'); // seconds: a silent connection ends after two to three of these
   const { processes, process, databaseUrl } = await startSystem({ ...resources, amqpUrl: amqpUrl.href });
   const pids = processes.map(({ pid }) => pid);
 
   const faults: Record<string, () => Promise<void>> = {
     'connections to RabbitMQ reset': async () => {
-      proxy.cut();
+      proxy.sever();
       await schedule.runFor(200, 600);
     },
     'connections to RabbitMQ cut during set-up': async () => {
-      for (let cut = 0; cut < 20; cut++) {
-        proxy.cut();
+      for (let reset = 0; reset < 20; reset++) {
+        proxy.sever();
         await schedule.runFor(1, 150);
       }
     },
     'connections to RabbitMQ swallow everything': async () => {
       proxy.swallow(true);
       await schedule.runFor(3_000, 5_000);
-      // What was swallowed is lost with its connection.
-      proxy.cut();
+      // The dropped bytes are lost, so the connections have to end.
+      proxy.sever();
       proxy.swallow(false);
     },
   };
@@ -91,13 +91,13 @@ test('its connections are reset, cut during set-up, and swallow everything', asy
   expect(processes.map(({ pid }) => pid)).toEqual(pids);
 });
 
-test('while its disk is full orders are answered, consumers go on and memory is bounded', async () => {
+test('accepts orders, consumes and bounds memory while its disk is full', async () => {
   const schedule = newSchedule();
   const { process, databaseUrl, prefix } = await startSystem({ ...resources, amqpUrl: rabbitmq.amqpUrl });
   const order = process('order');
   const points = process('points');
   const load = new Load({ urls: [order.url], schedule, pace: 100 });
-  // A backlog that is at the broker when its disk fills up.
+  // A backlog at the broker before its disk is full.
   await points.stop();
   await load.morePlaced(100);
   const broker = await openBroker(rabbitmq.amqpUrl, prefix);
@@ -123,14 +123,14 @@ test('while its disk is full orders are answered, consumers go on and memory is 
   expectOnlySuccess(load);
 });
 
-test('a message that kills its consumer each time ends dead, and those around it are handled', async () => {
+test('records a message that kills its consumer each time as dead, and handles the others', async () => {
   const schedule = newSchedule();
   const { process, databaseUrl, prefix, env } = await startSystem({
     ...resources,
     amqpUrl: rabbitmq.amqpUrl,
     env: { PREFETCH: '10', RETRY_ATTEMPTS: '2' },
   });
-  // The queue's own limit of 20 would only take longer.
+  // The default limit of 20 would only take longer.
   await rabbitmq.ctl('set_policy', prefix, `^${prefix}\\.points$`, '{"delivery-limit":3}', '--apply-to', 'queues');
   onTestFinished(async () => {
     await rabbitmq.ctl('clear_policy', prefix);
@@ -151,7 +151,7 @@ test('a message that kills its consumer each time ends dead, and those around it
   const done = () => count(databaseUrl, 'sluice_points.entries');
   const dead = () => count(databaseUrl, `sluice_points.inbox WHERE status = 'dead'`);
   let deaths = 0;
-  /** As an orchestrator would, whenever it ends. */
+  /** Restarts the process when it ends, as an orchestrator does. */
   const keepRunningUntil = (fact: () => Promise<boolean>, what: string) =>
     eventually(
       async () => {
@@ -165,15 +165,15 @@ test('a message that kills its consumer each time ends dead, and those around it
       { what, timeoutMs: 60_000 },
     );
 
-  // RabbitMQ gives up on it, and on those that were in hand with it each time.
+  // RabbitMQ dead-letters it, and the messages that were unacknowledged with it each time.
   await keepRunningUntil(async () => (await done()) + (await dead()) === all, 'each message is handled or dead');
   expect(await dead()).toBeGreaterThanOrEqual(1);
-  // Replayed, each is tried alone after it was once in a process that ended.
-  await eventually(() => retryDead(points, 'points').then(() => true), { what: 'the dead are replayed' });
+  // After a retry, a message that was in a process that ended is tried alone.
+  await eventually(() => retryDead(points, 'points').then(() => true), { what: 'the dead messages are retried' });
   await keepRunningUntil(async () => (await done()) === all - 1 && (await dead()) === 1, 'all others are handled');
   expect(deaths).toBeGreaterThan(3);
 
-  // Mended, it goes through.
+  // A fixed consumer handles it.
   await points.kill();
   await process('points').start();
   await retryDead(process('points'), 'points');

@@ -1,4 +1,4 @@
-// Every event three times, concurrently and in any order, also a cancellation before its placing.
+// Every event is delivered three times, concurrently and shuffled; half of the cancellations arrive before the placing.
 import { expect, inject, test } from 'vitest';
 import { serviceNames } from '../../contracts/services.ts';
 import { eventually } from '../setup/wait.ts';
@@ -16,10 +16,10 @@ const DONE_WITHIN_MS = 30_000;
 const servers = inject('servers');
 const resources = { postgresUrl: servers.databaseUrl, mqttUrl: servers.mosquittoUrl, amqpUrl: servers.amqpUrl };
 
-test('every event three times, concurrently and shuffled, leaves what it leaves once and in order', async () => {
+test('events that arrive three times, shuffled, have the same effects as once and in order', async () => {
   const schedule = newSchedule();
-  // Two processes of each service, so that the three of one event meet in different processes; and few events at a time,
-  // so that what comes first is handled first.
+  // Two processes of each service, so that the copies of one event meet in different processes; a small prefetch, so
+  // that events are handled in the order of their arrival.
   const { processes, process, databaseUrl, prefix } = await startSystem({
     ...resources,
     processes: [['order'], ['points', 'coupon', 'notify', 'flash-sale'], ['points', 'coupon', 'notify', 'flash-sale']],
@@ -28,7 +28,7 @@ test('every event three times, concurrently and shuffled, leaves what it leaves 
   const broker = await openBroker(servers.amqpUrl ?? '', prefix);
   const consumers = processes.slice(1);
 
-  // While the consumers are away, each order.placed and each order.cancelled is made three, and these are shuffled.
+  // While the consumers are stopped, each order.placed and order.cancelled is published three times, shuffled.
   await Promise.all(consumers.map((each) => each.stop()));
   const tap = await broker.tap();
   const load = new Load({ urls: [process('order').url], schedule, cancels: 0.5 });
@@ -39,24 +39,24 @@ test('every event three times, concurrently and shuffled, leaves what it leaves 
   await eventually(() => once(tap.events).length === orders + cancelled, {
     what: 'the events of all orders are published',
   });
-  const told = once(tap.events);
+  const published = once(tap.events);
   for (const service of ['points', 'coupon', 'notify']) await broker.purge(service);
-  const shuffled = schedule.shuffled(threeTimes(told));
+  const shuffled = schedule.shuffled(threeTimes(published));
   const early = cancelledFirst(shuffled);
   expect(early).toBeGreaterThan(0.25 * cancelled);
   expect(early).toBeLessThan(0.75 * cancelled);
   await broker.publish(shuffled);
   await Promise.all(consumers.map((each) => each.start()));
-  await eventually(() => isDrained(databaseUrl), { what: 'everything is done', timeoutMs: DONE_WITHIN_MS });
+  await eventually(() => isDrained(databaseUrl), { what: 'all messages are handled', timeoutMs: DONE_WITHIN_MS });
   const before = await endState(databaseUrl);
-  expect(await effects(databaseUrl)).toEqual(await undisturbed(told, orders));
+  expect(await effects(databaseUrl)).toEqual(await undisturbed(published, orders));
 
-  // Then all events of all types.
+  // Then all events of all types are repeated.
   await broker.publish(schedule.shuffled(threeTimes(once(tap.events))));
   const over = performance.now();
   await eventually(
     async () => (await Promise.all(serviceNames.map(broker.waiting))).every((waiting) => waiting === 0),
-    { what: 'the repeated events are taken in', timeoutMs: DONE_WITHIN_MS },
+    { what: 'the repeated events are consumed', timeoutMs: DONE_WITHIN_MS },
   );
   const fault = 'every event three times, shuffled, half of the cancellations early';
   const { failed } = await conclude({ fault, rounds: 1, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
@@ -64,13 +64,13 @@ test('every event three times, concurrently and shuffled, leaves what it leaves 
   expect(await endState(databaseUrl)).toEqual(before);
 });
 
-/** A relay that saw no confirmation in time has published an event again. */
+/** Removes copies: a relay publishes an event again if it gets no confirmation in time. */
 const once = (events: readonly Tapped[]) => [
   ...new Map(events.map((event) => [event.body.toString(), event])).values(),
 ];
 const threeTimes = (events: readonly Tapped[]) => events.flatMap((event) => [event, event, event]);
 
-/** Orders of which order.cancelled stands before order.placed. */
+/** The number of orders whose order.cancelled comes before their order.placed. */
 function cancelledFirst(events: readonly Tapped[]): number {
   const first = new Map<string, string>();
   for (const { type, body } of events) {
@@ -80,7 +80,7 @@ function cancelledFirst(events: readonly Tapped[]): number {
   return [...first.values()].filter((type) => type === 'order.cancelled').length;
 }
 
-/** Everything that the events have an effect on. */
+/** All rows that the events change. */
 async function endState(databaseUrl: string): Promise<unknown> {
   const tables = [
     'sluice_order.progress',
@@ -93,7 +93,7 @@ async function endState(databaseUrl: string): Promise<unknown> {
   return rows;
 }
 
-/** What the events left, without the ids and times that differ from run to run. */
+/** The effects of the events, without ids and times, which differ between runs. */
 async function effects(databaseUrl: string) {
   const [points, coupons, notifications] = await Promise.all(
     [
@@ -106,7 +106,7 @@ async function effects(databaseUrl: string) {
   return { points, coupons, notifications };
 }
 
-/** What the same events leave in a system of its own, each published once, in the order in which they were. */
+/** The effects of the same events in another system, each published once and in order. */
 async function undisturbed(events: readonly Tapped[], orders: number): Promise<Awaited<ReturnType<typeof effects>>> {
   const { databaseUrl, prefix } = await startSystem({ ...resources, processes: [['points', 'coupon', 'notify']] });
   const broker = await openBroker(servers.amqpUrl ?? '', prefix);
@@ -119,7 +119,7 @@ async function undisturbed(events: readonly Tapped[], orders: number): Promise<A
       const [row] = await query<{ handled: number }>(databaseUrl, `SELECT (${handled.join(' + ')})::int AS handled`);
       return row?.handled === 3 * events.length;
     },
-    { what: 'all events are handled, undisturbed', timeoutMs: DONE_WITHIN_MS },
+    { what: 'all events are handled in order', timeoutMs: DONE_WITHIN_MS },
   );
   const end = await effects(databaseUrl);
   expect(end.coupons).toHaveLength(orders);

@@ -1,5 +1,5 @@
-// Asking again where a great deal is overdue at once, for two processes on one database: no more questions a second than
-// stated, none twice for one due time, and each time after twice as long, up to an hour.
+// Resends if thousands of replies are overdue at once, by two processes on one database: no more requests a second than
+// the limit, one resend for each due time, and each delay twice the last one, up to an hour.
 import { request } from 'undici';
 import { expect, inject, test } from 'vitest';
 import { eventually } from '../setup/wait.ts';
@@ -10,25 +10,25 @@ import { startSystem } from './support/system.ts';
 const ORDERS = 1_000;
 const RESEND_AFTER_MS = 500;
 const HOUR_MS = 3_600_000;
-/** Of each kind of question, by one process: 100 in a sweep, and a sweep every 500 ms at the most. */
+/** Limit for each type of request and process: 100 in a sweep, and at most one sweep every 500 ms. */
 const PER_SECOND = 200;
 const PROCESSES = 2;
-/** Within this at most two sweeps of a process can be: it is a little less than a second, for the clocks' sake. */
+/** At most two sweeps of a process fall into this: slightly less than a second, because clocks differ. */
 const WINDOW_MS = 990;
 const servers = inject('servers');
 
-const questions = ['order.placed', 'order.cancelled'] as const;
+const types = ['order.placed', 'order.cancelled'] as const;
 
-/** One question as it was put into the outbox. */
-interface Asked {
-  readonly type: (typeof questions)[number];
+/** One request as it was written to the outbox. */
+interface Resent {
+  readonly type: (typeof types)[number];
   readonly subject: string;
   /** When its transaction began and when it was written, in ms. */
   readonly began: number;
   readonly written: number;
 }
 
-test('thousands of orders that are overdue at once are asked for at a bounded pace, by two processes', async () => {
+test('two processes resend for thousands of overdue orders at a bounded rate', async () => {
   const { processes, databaseUrl } = await startSystem({
     postgresUrl: servers.databaseUrl,
     mqttUrl: servers.mosquittoUrl,
@@ -36,8 +36,8 @@ test('thousands of orders that are overdue at once are asked for at a bounded pa
     amqpUrl: servers.amqpUrl,
     env: { RESEND_AFTER_MS: String(RESEND_AFTER_MS) },
   });
-  // Every question is written down. None is answered, because nobody else runs. And a sweep takes a while, so that those
-  // of the two processes meet.
+  // A trigger records each request. No reply comes, because no other service runs. A sweep is slow, so that those of the
+  // two processes overlap.
   await query(
     databaseUrl,
     `CREATE TABLE asked (type text, subject text, began timestamptz, written timestamptz);
@@ -49,7 +49,7 @@ test('thousands of orders that are overdue at once are asked for at a bounded pa
      CREATE FUNCTION take_a_while() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(random() * 0.8); RETURN NULL; END $$;
      CREATE TRIGGER take_a_while AFTER INSERT ON sluice_order.outbox FOR EACH STATEMENT EXECUTE FUNCTION take_a_while()`,
   );
-  // Of each kind a thousand, half of them never asked for yet, the others up to 30 times already.
+  // A thousand of each type; half of them were never resent, the others up to 30 times.
   const asked = (order: string) => `CASE WHEN ${order} % 2 = 0 THEN 0 ELSE (${order} / 2) % 31 END`;
   await query(
     databaseUrl,
@@ -62,19 +62,19 @@ test('thousands of orders that are overdue at once are asked for at a bounded pa
          CASE WHEN cancelled THEN now() END, CASE WHEN cancelled THEN gen_random_uuid() END FROM made;`,
   );
   const startedAt = performance.now();
-  const everyoneAsked = () =>
+  const resentOrders = () =>
     query<{ orders: number }>(databaseUrl, 'SELECT count(DISTINCT subject)::int AS orders FROM asked');
-  await eventually(async () => (await everyoneAsked())[0]?.orders === 2 * ORDERS, {
-    what: 'every order is asked for',
+  await eventually(async () => (await resentOrders())[0]?.orders === 2 * ORDERS, {
+    what: 'each order has a resend',
     timeoutMs: 60_000,
   });
   const recoveryMs = performance.now() - startedAt;
   const often = `SELECT 1 FROM asked GROUP BY subject HAVING count(*) >= 3 LIMIT 1`;
   await eventually(async () => (await query(databaseUrl, often)).length > 0, {
-    what: 'some are asked for a third time',
+    what: 'some orders have a third resend',
     timeoutMs: 60_000,
   });
-  // Those that run on ask on: what is judged is what stands there at one moment.
+  // The processes go on, so the test judges a snapshot.
   await query(
     databaseUrl,
     `BEGIN ISOLATION LEVEL REPEATABLE READ;
@@ -83,14 +83,14 @@ test('thousands of orders that are overdue at once are asked for at a bounded pa
      COMMIT`,
   );
 
-  const log = await query<Asked>(
+  const log = await query<Resent>(
     databaseUrl,
     `SELECT type, subject, (extract(epoch FROM began) * 1000)::float8 AS began,
        (extract(epoch FROM written) * 1000)::float8 AS written FROM log ORDER BY written`,
   );
-  for (const question of questions) {
-    const times = log.filter(({ type }) => type === question).map(({ written }) => written);
-    expect(mostWithin(times, WINDOW_MS), question).toBeLessThanOrEqual(PROCESSES * PER_SECOND);
+  for (const type of types) {
+    const times = log.filter((row) => row.type === type).map(({ written }) => written);
+    expect(mostWithin(times, WINDOW_MS), type).toBeLessThanOrEqual(PROCESSES * PER_SECOND);
   }
 
   const bySubject = new Map<string, number[]>();
@@ -103,7 +103,7 @@ test('thousands of orders that are overdue at once are asked for at a bounded pa
   let stopped = 0;
   for (const { id, asked, asked_at_first: first, due } of state) {
     const times = (bySubject.get(id) ?? []).sort((a, b) => a - b);
-    // Counted as often as it was asked: two for one due time would be one too many.
+    // One resend for each count: two for one due time are a fault.
     expect(times.length, `order ${id}`).toBe(asked - first);
     for (const [index, began] of times.entries()) {
       const delay = Math.min(RESEND_AFTER_MS * 2 ** (first + index + 1), HOUR_MS);
@@ -113,14 +113,14 @@ test('thousands of orders that are overdue at once are asked for at a bounded pa
       if (next === undefined) expect(due - began, `the next time after ${first + index + 1}`).toBeCloseTo(delay, 0);
     }
   }
-  expect(tooSoon, 'asked again before it was due').toBe(0);
+  expect(tooSoon, 'resent before it was due').toBe(0);
   expect(stopped).toBeGreaterThan(ORDERS / 4);
 
-  // Both asked, and say so.
-  const said = await Promise.all(processes.map(({ url }) => saidOf(url)));
-  for (const [index, each] of said.entries()) {
-    for (const question of questions) expect(each.get(question), `${question} by process ${index}`).toBeGreaterThan(0);
-    expect(await processes[index]?.output()).toContain('asked again: the answers are overdue');
+  // Both processes resent, as their metrics and logs show.
+  const counted = await Promise.all(processes.map(({ url }) => resendsOf(url)));
+  for (const [index, each] of counted.entries()) {
+    for (const type of types) expect(each.get(type), `${type} by process ${index}`).toBeGreaterThan(0);
+    expect(await processes[index]?.output()).toContain('resent: the replies are overdue');
   }
   reportFault({
     fault: `${2 * ORDERS} orders overdue at once, two processes`,
@@ -132,7 +132,7 @@ test('thousands of orders that are overdue at once are asked for at a bounded pa
   });
 });
 
-/** The most of these ascending times that lie within any stretch of `ms`. */
+/** The largest number of these ascending times in any interval of `ms`. */
 function mostWithin(times: readonly number[], ms: number): number {
   let most = 0;
   let first = 0;
@@ -143,8 +143,8 @@ function mostWithin(times: readonly number[], ms: number): number {
   return most;
 }
 
-/** How often a process says that it asked again, by question. */
-async function saidOf(url: string): Promise<Map<string, number>> {
+/** The resends that a process counts, by type. */
+async function resendsOf(url: string): Promise<Map<string, number>> {
   const { body } = await request(`${url}/metrics`);
   const counted = (await body.text()).matchAll(/^sluice_resent_total\{type="([^"]+)"\} (\d+)$/gm);
   return new Map([...counted].map(([, type, value]) => [String(type), Number(value)]));

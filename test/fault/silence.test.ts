@@ -1,7 +1,7 @@
-// Consumers that fall silent under load, in whole processes: the broker closes their channels, an acknowledgement comes
-// too late, their session is taken over, the server of their queue goes and comes back. Each is back by itself; /healthz
-// asks for a restart only where that may help. More of them, on the buses alone, are in test/contract/silence.test.ts;
-// deleted queues in lost-events.test.ts, connections that swallow everything in rabbitmq.test.ts.
+// Consumers that stop receiving under load, in whole processes: the broker closes their channels, an acknowledgement
+// comes too late, another client takes over their session, Redis goes away and comes back. Each consumer recovers by
+// itself; /healthz asks for a restart only if that may help. test/long/silent-consumers.test.ts tests the buses alone,
+// lost-events.test.ts deleted queues, rabbitmq.test.ts connections that swallow everything.
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { request } from 'undici';
@@ -22,25 +22,25 @@ import { startSystem } from './support/system.ts';
 
 /** I7. Reconnecting alone may take 5 s. */
 const DONE_WITHIN_MS = 30_000;
-/** I7 where events are lost and asked for again: after half a second, and then after twice as long each time. */
-const ASKED_WITHIN_MS = 45_000;
+/** I7 if events are lost and their requests resent: after half a second, then after twice as long each time. */
+const RESENT_WITHIN_MS = 45_000;
 const WATCHDOG_MS = 1_000;
 const servers = inject('servers');
 const resources = { postgresUrl: servers.databaseUrl, mqttUrl: servers.mosquittoUrl };
 
-/** A server of its own, which ends with the test: nobody else's channels are closed. */
+/** A private server until the test ends, so that no other test's channels are closed. */
 async function ownRabbitmq(): Promise<Rabbitmq> {
   const rabbitmq = await startRabbitmq();
   onTestFinished(() => rabbitmq.stop());
   return rabbitmq;
 }
 
-const tells = (process: ServiceProcess, what: string | RegExp, timeoutMs = 20_000) =>
-  eventually(async () => (await process.output()).search(what) >= 0, { what: `its log says ${what}`, timeoutMs });
+const logs = (process: ServiceProcess, what: string | RegExp, timeoutMs = 20_000) =>
+  eventually(async () => (await process.output()).search(what) >= 0, { what: `it logs ${what}`, timeoutMs });
 
 /**
- * As if each consumer had acknowledged what was never delivered, which is error 406; so many times, some time apart.
- * Answers how many channels were closed.
+ * Has RabbitMQ close each consumer's channel with error 406, as if the consumer had acknowledged an unknown delivery: once
+ * a second, so many times. Returns how many channels were closed.
  */
 async function closeConsumers(rabbitmq: Rabbitmq, times: number): Promise<number> {
   const answer = await rabbitmq.ctl(
@@ -54,7 +54,7 @@ async function closeConsumers(rabbitmq: Rabbitmq, times: number): Promise<number
   return Number(answer);
 }
 
-test("RabbitMQ closes every consumer's channel, again and again", async () => {
+test('consumers resume each time RabbitMQ closes their channels', async () => {
   const rabbitmq = await ownRabbitmq();
   const schedule = newSchedule();
   const { processes, process, databaseUrl } = await startSystem({ ...resources, amqpUrl: rabbitmq.amqpUrl });
@@ -64,15 +64,15 @@ test("RabbitMQ closes every consumer's channel, again and again", async () => {
   expect(await closeConsumers(rabbitmq, rounds)).toBeGreaterThanOrEqual(2 * processes.length);
   const over = performance.now();
   // A delivery that RabbitMQ sent before it closed the channel makes amqplib give up the whole connection.
-  for (const each of processes) await tells(each, /unknown delivery tag 4711000|Frame on unknown channel/);
+  for (const each of processes) await logs(each, /unknown delivery tag 4711000|Frame on unknown channel/);
   await load.morePlaced(40);
   const fault = "RabbitMQ closes the consumers' channels";
   await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
 });
 
-test('an acknowledgement comes later than RabbitMQ waits for one', async () => {
+test('consumers resume after RabbitMQ timed out an acknowledgement', async () => {
   const rabbitmq = await ownRabbitmq();
-  // Milliseconds; it looks every minute otherwise. For the channels that are opened from now on.
+  // In milliseconds, for channels opened from now on. By default RabbitMQ checks once a minute.
   await rabbitmq.ctl(
     'eval',
     'application:set_env(rabbit, consumer_timeout, 2000), application:set_env(rabbit, channel_tick_interval, 500).',
@@ -83,7 +83,7 @@ test('an acknowledgement comes later than RabbitMQ waits for one', async () => {
   await load.morePlaced(40);
   const release = await holdPoints(databaseUrl);
   await load.morePlaced(40);
-  await tells(process('points'), 'Timeout value used: 2000 ms', 60_000);
+  await logs(process('points'), 'Timeout value used: 2000 ms', 60_000);
   await load.morePlaced(40);
   const over = performance.now();
   await release();
@@ -92,7 +92,7 @@ test('an acknowledgement comes later than RabbitMQ waits for one', async () => {
   expect(failed).toEqual([]);
 });
 
-test('a session on Mosquitto is taken over by others, who acknowledge what they are given', async () => {
+test('no effect is lost if other clients take over MQTT sessions and acknowledge their messages', async () => {
   const schedule = newSchedule();
   const { process, databaseUrl, prefix } = await startSystem({ ...resources, env: { RESEND_AFTER_MS: '500' } });
   const load = new Load({ urls: [process('order').url], schedule });
@@ -100,7 +100,7 @@ test('a session on Mosquitto is taken over by others, who acknowledge what they 
   for (let round = 0; round < rounds; round++) {
     for (const service of schedule.shuffled(['order', 'points', 'coupon', 'notify'] as const)) {
       await load.morePlaced(20);
-      // Thrown out when the service comes back, a second later.
+      // Disconnected a second later, when the service reconnects.
       const thief = connectTo(String(servers.mosquittoUrl))({
         clientId: sessionOf(prefix, service),
         clean: false,
@@ -111,15 +111,15 @@ test('a session on Mosquitto is taken over by others, who acknowledge what they 
       thief.on('close', () => {
         out = true;
       });
-      await eventually(() => out, { what: `${service} has its session again` });
+      await eventually(() => out, { what: `${service} has taken its session back` });
       await endConnection(thief);
     }
   }
-  expect(stolen, 'a theft of nothing proves nothing').toBeGreaterThan(0);
-  await tells(process('points'), 'MQTT session lost its connection');
+  expect(stolen, 'no message was stolen, so the test proves nothing').toBeGreaterThan(0);
+  await logs(process('points'), 'MQTT session lost its connection');
   const over = performance.now();
   const fault = 'MQTT sessions taken over by others';
-  await conclude({ fault, rounds, databaseUrl, load, over, withinMs: ASKED_WITHIN_MS });
+  await conclude({ fault, rounds, databaseUrl, load, over, withinMs: RESENT_WITHIN_MS });
 });
 
 async function healthCode({ url }: ServiceProcess): Promise<number> {
@@ -150,7 +150,7 @@ async function saleOnRedis() {
   return { ...system, redis, saleId, buyers, gateway: system.gateways[0] as ServiceProcess };
 }
 
-/** The sale's queue on Redis as an operator reaches it by hand, past the service. Closed when the test ends. */
+/** The sale's queue on Redis, opened without the service. Closed when the test ends. */
 function queueByHand({ redis, saleId, prefix }: Awaited<ReturnType<typeof saleOnRedis>>): Queue {
   const connection = new Redis(redis.redisUrl, { maxRetriesPerRequest: null });
   const queue = new Queue(`flash-sale-${saleId}`, { connection, prefix });
@@ -161,11 +161,11 @@ function queueByHand({ redis, saleId, prefix }: Awaited<ReturnType<typeof saleOn
   return queue;
 }
 
-test('Redis is away for longer than a silence, and comes back: no restart is asked for', async () => {
+test('/healthz asks for no restart while Redis is away, and the queue resumes when it is back', async () => {
   const { redis, buyers, gateway, databaseUrl } = await saleOnRedis();
   await redis.kill();
   await eventually(async () => (await readiness(gateway)).resources.queues?.status === 'down', {
-    what: 'Redis is known to be away',
+    what: 'Redis is reported down',
   });
   const rebuilds = async () => (await gateway.output()).split('the queue is silent').length - 1;
   const before = await rebuilds();
@@ -176,10 +176,10 @@ test('Redis is away for longer than a silence, and comes back: no restart is ask
       codes.add(await healthCode(gateway));
       return performance.now() > until;
     },
-    { what: 'six times the silence is over' },
+    { what: 'six times the limit has passed' },
   );
   expect([...codes]).toEqual([200]);
-  expect(await rebuilds(), 'the queue is not to blame').toBe(before);
+  expect(await rebuilds(), 'a queue is not rebuilt while Redis is away').toBe(before);
   await redis.restart();
   const over = performance.now();
   await buyers.moreAdmitted(120);
@@ -188,15 +188,15 @@ test('Redis is away for longer than a silence, and comes back: no restart is ask
   await conclude({ fault, rounds: 1, databaseUrl, buyers, over, withinMs: DONE_WITHIN_MS });
 });
 
-test('a queue on Redis that gives nothing away: a restart is asked for, until it does', async () => {
+test('/healthz asks for a restart while a queue on Redis hands out no jobs', async () => {
   const system = await saleOnRedis();
   const { buyers, gateway, databaseUrl } = system;
   const queue = queueByHand(system);
-  // As if the queue had given away all that it may. Opening it anew changes nothing of that.
+  // Its rate limit is used up; reopening the queue does not change that.
   await queue.rateLimit(600_000);
-  await tells(gateway, 'the queue is silent: opened anew');
+  await logs(gateway, 'the queue is silent: opened anew');
   await eventually(async () => (await healthCode(gateway)) === 503, {
-    what: 'it asks for a restart',
+    what: '/healthz asks for a restart',
     timeoutMs: 30_000,
   });
   await queue.removeRateLimitKey();
@@ -207,12 +207,12 @@ test('a queue on Redis that gives nothing away: a restart is asked for, until it
   await conclude({ fault, rounds: 1, databaseUrl, buyers, over, withinMs: DONE_WITHIN_MS });
 });
 
-test('a queue on Redis that was paused by hand is opened anew, and goes on', async () => {
+test('a queue on Redis that was paused by hand is reopened and resumes', async () => {
   const system = await saleOnRedis();
   const { buyers, gateway, databaseUrl } = system;
   const queue = queueByHand(system);
   await queue.pause();
-  await tells(gateway, 'the queue is silent: opened anew');
+  await logs(gateway, 'the queue is silent: opened anew');
   const over = performance.now();
   await buyers.moreAdmitted(120);
   const fault = 'a queue on Redis paused by hand';

@@ -1,5 +1,5 @@
-// Those who cannot keep up: a consumer whose work is slow, and clients of the embedded broker that stop reading while
-// two thousand notifications go out. The others do not notice.
+// A slow consumer, and clients of the embedded broker that stop reading while 2,000 notifications are published: other
+// consumers and clients are not affected.
 import mqtt, { type MqttClient } from 'mqtt';
 import { expect, inject, onTestFinished, test } from 'vitest';
 import { userTopic } from '../../infra/mqtt/topics.ts';
@@ -17,7 +17,7 @@ import { createEmbedded, startSystem } from './support/system.ts';
 const DONE_WITHIN_MS = 30_000;
 const servers = inject('servers');
 
-test('a consumer whose work is slow delays nobody else', async () => {
+test('a slow consumer does not delay the others', async () => {
   const schedule = newSchedule();
   const { process, databaseUrl } = await startSystem({
     postgresUrl: servers.databaseUrl,
@@ -25,12 +25,12 @@ test('a consumer whose work is slow delays nobody else', async () => {
     amqpUrl: servers.amqpUrl,
   });
   const load = new Load({ urls: [process('order').url], schedule });
-  await load.morePlaced(50); // with everything warm
+  await load.morePlaced(50); // as a warm-up
   const all = await delays(databaseUrl, load, 100);
   await process('points').stop();
   await process('points').start({ STEP_LATENCY_MS: '2000', PREFETCH: '5' });
   const beside = await delays(databaseUrl, load, 200);
-  // It was slow, and what waited for it grew.
+  // The points service was slow, and its backlog grew.
   expect(beside.points).toBeGreaterThan(1_000);
   for (const service of ['coupon', 'notify'] as const)
     expect(beside[service], `${service}, ${JSON.stringify({ all, beside })}`).toBeLessThan(2 * all[service] + 200);
@@ -45,8 +45,8 @@ test('a consumer whose work is slow delays nobody else', async () => {
 });
 
 /**
- * Of the next `orders` orders: how long each service's median effect came after the order, in ms. What is not there yet
- * when coupon and notification are counts as it is now.
+ * Places `orders` orders and returns the median delay from order to effect for each service, in ms. If an effect is missing
+ * when all coupons and notifications exist, its delay counts up to that time.
  */
 async function delays(databaseUrl: string, load: Load, orders: number) {
   const [since] = await query<{ at: Date }>(databaseUrl, 'SELECT clock_timestamp() AS at');
@@ -68,14 +68,14 @@ async function delays(databaseUrl: string, load: Load, orders: number) {
       );
       return row?.left === '0' && row;
     },
-    { what: 'coupons and notifications of these orders are there', timeoutMs: 30_000 },
+    { what: 'coupons and notifications of these orders exist', timeoutMs: 30_000 },
   );
 }
 
-test('clients that stop reading are dropped, and 2,000 notifications at once reach those who read', async () => {
+test('disconnects clients that stop reading, and delivers 2,000 notifications to a client that reads', async () => {
   const schedule = newSchedule();
   const port = await freePort();
-  // The reason why a client was dropped is a matter of debugging.
+  // The reason for a disconnect is logged at level debug.
   const { process, dataDir } = await createEmbedded({ MQTT_PORT: String(port), LOG_LEVEL: 'debug' });
   await process.start();
   const url = `mqtt://127.0.0.1:${port}`;
@@ -85,13 +85,13 @@ test('clients that stop reading are dropped, and 2,000 notifications at once rea
   const frozen = [await subscribe(url, live), await subscribe(`${process.url.replace('http', 'ws')}/mqtt`, live)];
   const thaw = frozen.map(({ client }) => freeze(client));
 
-  // As fast as they are answered.
+  // As fast as responses arrive.
   const load = new Load({ urls: [process.url], schedule, pace: 1_000 });
   await load.morePlaced(2_000);
-  const dropped = async () =>
+  const disconnected = async () =>
     (await process.output()).match(/too far behind in reading|reads too slowly/g)?.length ?? 0;
-  await eventually(async () => (await dropped()) >= frozen.length, {
-    what: 'those who do not read are dropped',
+  await eventually(async () => (await disconnected()) >= frozen.length, {
+    what: 'the clients that do not read are disconnected',
     timeoutMs: 30_000,
   });
   const over = performance.now();
@@ -100,12 +100,12 @@ test('clients that stop reading are dropped, and 2,000 notifications at once rea
     ({ answers }) => answers.find(({ orderId }) => orderId)?.orderId ?? [],
   );
   const done = eventually(() => isDone(process.url, orderIds, new Map()), {
-    what: 'everything is done',
+    what: 'all orders are completed',
     timeoutMs: DONE_WITHIN_MS,
   });
   const recoveryMs = await done.then(
     () => performance.now() - over,
-    () => null, // the checker says what is left
+    () => null, // the checker reports the rest
   );
   await eventually(() => reader.orders.size >= orderIds.length, { what: 'the reader has every notification' });
   expect(reader.orders).toEqual(new Set(orderIds));
@@ -125,7 +125,7 @@ test('clients that stop reading are dropped, and 2,000 notifications at once rea
 
 interface Subscriber {
   readonly client: MqttClient;
-  /** Orders that a notification came for. */
+  /** Orders with a received notification. */
   readonly orders: ReadonlySet<string>;
   connects(): number;
 }

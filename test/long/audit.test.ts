@@ -234,7 +234,7 @@ describe.for(shapes)('%s', ([, shape]) => {
 
     const repaired = await sluiceAudit(system, ['--settle', '3s', '--repair']);
     expect(repaired.code).toBe(1);
-    expect(repaired.report.repaired?.asked).toBe(Object.keys(mendable).length + 1);
+    expect(repaired.report.repaired?.resent).toBe(Object.keys(mendable).length + 1);
     expect(found({ ...report, offences: repaired.report.repaired?.offencesBefore ?? [] })).toEqual(found(report));
     // On a busy machine the answers may take longer than that.
     await eventually(
@@ -347,7 +347,7 @@ describe('what is asked under /audit', () => {
       expect((await postJson(`${url}/audit/order/resend`, { ids })).status).toBe(422);
       expect((await postJson(`${url}/audit/order/resend`, { orders: [] })).status).toBe(422);
       // What there is not is asked for in vain, and nothing is said about it.
-      expect((await postJson(`${url}/audit/order/resend`, { ids: ids.slice(1) })).json()).toEqual({ asked: 0 });
+      expect((await postJson(`${url}/audit/order/resend`, { ids: ids.slice(1) })).json()).toEqual({ resent: 0 });
       expect((await call(`${url}/audit/flash-sale`)).status).toBe(404);
     } finally {
       await system.remove();

@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
-import { openMqttBus } from '../../infra/bus/mqtt/index.ts';
+import { MqttBus } from '../../infra/bus/mqtt/index.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
-import { openMqttClient } from '../../infra/mqtt/client.ts';
 import { connectTo } from '../../infra/mqtt/connect.ts';
+import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';
 import { openQueues } from '../../infra/queue/index.ts';
 import { Drain } from '../../services/flash-sale/drain.ts';
 import { PaymentUnknown } from '../../services/order/payments/port.ts';
@@ -74,7 +74,7 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
       expect(lostAt).toBeLessThan(freeAt);
       expect(Number(lostAt) - silentAt).toBeLessThan(lostWithinMs + 1_000);
       await next?.release();
-      proxy.cut();
+      proxy.sever();
     },
   );
 
@@ -98,7 +98,7 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
     const startedAt = performance.now();
     await lock?.release();
     expect(performance.now() - startedAt).toBeLessThan(PROBE_MS + 1_000);
-    proxy.cut();
+    proxy.sever();
   });
 
   test.runIf(mosquittoUrl)('hands its MQTT session to the next process, which receives what comes', async () => {
@@ -106,16 +106,16 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
     const url = String(mosquittoUrl);
     const topology = { prefix: freshPrefix(), groups: { points: ['order.placed'] } };
     const openBus = async (locks: typeof one) => {
-      const publisher = openMqttClient({ url, log });
+      const publisher = new ExternalPublisher({ url, log });
       cleanups.push(() => publisher.close());
       await eventually(() => publisher.health().status === 'up', { what: 'the publisher is connected' });
-      const bus = openMqttBus({ topology, publisher, connect: connectTo(url), database: locks, log });
+      const bus = new MqttBus({ topology, publisher, connect: connectTo(url), database: locks, log });
       const stored: string[] = [];
       const unused = () => Promise.reject(new Error('not for MQTT'));
       const subscription = await bus.subscribe('points', {
-        store: async (batch) => void stored.push(...batch.map(({ body }) => body.toString())),
-        handle: unused,
-        bury: unused,
+        enqueue: async (batch) => void stored.push(...batch.map(({ body }) => body.toString())),
+        process: unused,
+        deadLetter: unused,
         wake: () => {},
       });
       cleanups.push(() => subscription.close());
@@ -134,7 +134,7 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
     expect(await second.bus.publish([{ id, type: 'order.placed', body: id }])).toEqual([]);
     await eventually(() => second.stored.includes(id), { what: 'it receives' });
     expect(first.stored).toEqual([]);
-    proxy.cut();
+    proxy.sever();
     proxy.swallow(false);
   });
 
@@ -186,7 +186,7 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
       await delay(1_500);
       // What had been claimed ends.
       expect(accepted - atLoss).toBeLessThanOrEqual(8);
-      proxy.cut();
+      proxy.sever();
     });
     await drain.stop();
   });
@@ -202,7 +202,7 @@ describe.runIf(databaseUrl)('a lock whose connection went silent', () => {
 
     proxy.swallow(true);
     const taken = await eventually(() => other.tryLock('sluice embedded payment provider'), { what: 'it is free' });
-    proxy.cut();
+    proxy.sever();
     proxy.swallow(false);
     await expect(charge()).rejects.toBeInstanceOf(PaymentUnknown);
     await expect(provider.cancel(randomUUID())).rejects.toBeInstanceOf(PaymentUnknown);

@@ -18,7 +18,7 @@ import { openPostgres } from '../../infra/database/postgres.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { listen } from '../../infra/http/server.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
-import { InboxWorker } from '../../infra/messaging/inbox-worker.ts';
+import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import type { AnyService } from '../../infra/runtime/service.ts';
 import { saleFacts } from '../../services/flash-sale/store/facts.ts';
@@ -147,7 +147,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
     await eventually(async () => (await atWork()) === 1, { what: 'it is under way' });
     proxy.swallow(true);
     expect(await ended).toBeInstanceOf(DatabaseUnavailable);
-    proxy.cut();
+    proxy.sever();
   });
 
   test("BullMQ's migrations may take longer too", async () => {
@@ -174,6 +174,8 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
         leaseMs: 1_000,
         prefetch: 1,
         maxRows: 1,
+        pollMs: 1_000,
+        retentionDays: 7,
         log: pino({ level: 'silent' }),
       });
     });
@@ -202,18 +204,8 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
           'BEGIN PERFORM pg_sleep(${LONGER_MS / 1_000}); RETURN OLD; END';
         CREATE TRIGGER slowly BEFORE DELETE ON ours.inbox FOR EACH ROW EXECUTE FUNCTION slowly();
       `);
-      const worker = new InboxWorker({
-        database,
-        inbox,
-        leaseMs: 1_000,
-        maxRows: 1,
-        attempts: 1,
-        pollMs: 1_000,
-        retentionDays: 7,
-        log: pino({ level: 'silent' }),
-      });
-      worker.start();
-      cleanups.push(() => worker.stop());
+      inbox.start();
+      cleanups.push(() => inbox.stop());
       const left = async () => (await other.query('SELECT FROM ours.inbox')).rowCount;
       await eventually(async () => (await left()) === 0, { what: 'the old row is gone' });
     });
@@ -257,7 +249,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
       const patient = openPostgres({ url, poolSize: 2, log: pino({ level: 'silent' }) });
       cleanups.push(() => patient.close());
       expect(await outbox.size(patient.longRunning, 'bus')).toBe(COUNTED);
-      expect(await inbox.rows.due(patient.longRunning)).toBe(COUNTED);
+      expect(await new InboxStore('ours').countDue(patient.longRunning)).toBe(COUNTED);
     }, 120_000);
   });
 });

@@ -1,5 +1,5 @@
-// What GET /metrics and GET /readyz may say: labels from closed sets whatever comes from outside, and nothing that is not
-// known at that moment.
+// GET /metrics and GET /readyz: labels are from closed sets for any input, and values that are unknown at that moment are
+// absent.
 import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { eventTypes } from '../../contracts/events.ts';
@@ -17,7 +17,7 @@ const { databaseUrl, amqpUrl, mosquittoUrl, redisUrl } = inject('servers');
 const available = databaseUrl !== undefined && amqpUrl !== undefined && mosquittoUrl !== undefined;
 const services = ['points', 'flash-sale'] as const;
 
-/** Every label of ours, with all the values that it may have. */
+/** Every label, with all its possible values. */
 const LABELS: Readonly<Record<string, readonly string[]>> = {
   service: services,
   type: [...eventTypes, 'unknown'],
@@ -32,7 +32,7 @@ interface Series {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-/** Of the program; those that tell of the process come from Node itself. */
+/** The series of this program; those about the process come from prom-client. */
 function seriesIn(text: string): Series[] {
   const lines = text.split('\n').filter((line) => line.startsWith('sluice_'));
   return lines.map((line) => {
@@ -80,18 +80,18 @@ describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
     return (await query<{ dead: number }>(database.url, sql))[0]?.dead;
   };
 
-  test('nothing is said of progress before there was any, nor of the event loop before it was measured', async () => {
+  test('reports no progress before there was any, and no event-loop lag before it was measured', async () => {
     for (const service of services) expect((await consumers())[service]).toMatchObject({ lastProgressAt: null });
     expect(named(await metrics(), 'sluice_event_loop_lateness_seconds')).toEqual([]);
     await postJson(`${process.url}/flash-sales/${randomUUID()}/purchases`, { userId: 'ann' });
     expect(named(await metrics(), 'sluice_event_loop_lateness_seconds')).toHaveLength(1);
     await eventually(async () => named(await metrics(), 'sluice_event_loop_lateness_seconds').length === 0, {
-      what: 'it is not measured any more',
+      what: 'it is no longer measured',
     });
   });
 
-  /** Bytes of every kind that a queue lets through, each with a text of its own wherever a text can stand. */
-  function rubbish(): (string | Buffer)[] {
+  /** Invalid messages of every kind, each with a unique text in every text field. */
+  function invalidMessages(): (string | Buffer)[] {
     const text = randomUUID();
     const event = {
       specversion: '1.0',
@@ -115,13 +115,15 @@ describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
     ];
   }
 
-  /** Messages, requests and purchases that name things which are not there. */
+  /** Messages, requests and purchases that name things that do not exist. */
   async function flood(broker: Broker, times: number): Promise<void> {
     const before = Number(await deadIn('points'));
-    const messages = Array.from({ length: times }, rubbish).flat();
+    const messages = Array.from({ length: times }, invalidMessages).flat();
     for (const service of services) await broker.send(service, messages);
-    await eventually(async () => (await deadIn('points')) === before + messages.length, { what: 'all are dead' });
-    await eventually(async () => (await broker.waiting('flash-sale')) === 0, { what: 'all are read' });
+    await eventually(async () => (await deadIn('points')) === before + messages.length, {
+      what: 'all messages are dead',
+    });
+    await eventually(async () => (await broker.waiting('flash-sale')) === 0, { what: 'all messages are consumed' });
     for (let request = 0; request < times; request++) {
       const text = randomUUID();
       await call(`${process.url}/${text}?${text}`, { method: 'DELETE', headers: { 'user-agent': text } });
@@ -129,10 +131,12 @@ describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
       await postJson(`${process.url}/failed-messages/points/retry?type=${text}`, {});
     }
     await call(`${process.url}/failed-messages/points/retry`, { method: 'POST' });
-    await eventually(async () => (await deadIn('points')) === before + messages.length, { what: 'all are dead again' });
+    await eventually(async () => (await deadIn('points')) === before + messages.length, {
+      what: 'all messages are dead again',
+    });
   }
 
-  test('no text from outside becomes a label, and no number of messages adds a series', async () => {
+  test('no text from outside becomes a label, and more messages add no series', async () => {
     const broker = await openBroker(String(amqpUrl), prefix);
     await flood(broker, 2);
     const first = await metrics();
@@ -150,7 +154,7 @@ describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
     expect((await consumers()).points?.lastProgressAt).toMatch(/Z$/);
   }, 60_000);
 
-  test('a flood of what nobody can read fills no disk, and is told', async () => {
+  test('prunes a flood of unreadable messages, and reports it', async () => {
     const broker = await openBroker(String(amqpUrl), prefix);
     const pruned = async () => {
       const { text } = await call(`${process.url}/metrics`);
@@ -162,14 +166,14 @@ describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
       Array.from({ length: 1_500 }, () => randomUUID()),
     );
     await eventually(async () => Number(await deadIn('points')) + (await pruned()) === before + 1_500, {
-      what: 'each is dead, or forgotten',
+      what: 'each is dead or pruned',
       timeoutMs: 20_000,
     });
-    await eventually(async () => Number(await deadIn('points')) <= 1_100, { what: 'the oldest are forgotten' });
+    await eventually(async () => Number(await deadIn('points')) <= 1_100, { what: 'the oldest are pruned' });
     expect(await process.output()).toContain('the oldest unreadable messages are forgotten');
   }, 60_000);
 
-  test('while the database does not answer, what only it knows is absent; the counters go on', async () => {
+  test('while the database is away, values that it stores are absent and counters continue', async () => {
     const gauges = ['sluice_outbox_rows', 'sluice_consumer_backlog'];
     const known = async (name: string) => named(await metrics(), name).length;
     await eventually(async () => (await known('sluice_consumer_backlog')) === services.length, { what: 'a backlog' });
@@ -181,7 +185,7 @@ describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
     expect(await known('sluice_messages_handled_total')).toBeGreaterThan(0);
     for (const service of services) expect((await consumers())[service]?.backlog).toBe(null);
 
-    proxy.cut();
+    proxy.sever();
     proxy.swallow(false);
     await eventually(
       async () => {
@@ -190,7 +194,7 @@ describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
         const { status } = await get<Readiness>(`${process.url}/readyz`);
         return status === 'up';
       },
-      { what: 'all is known again', timeoutMs: 30_000 },
+      { what: 'all values are known again', timeoutMs: 30_000 },
     );
   }, 90_000);
 });

@@ -1,6 +1,6 @@
-// Consumers that fall silent in the ways that brokers, networks and handlers have: the watchdog rebuilds them, nothing
-// is lost or done twice, and a process in which that does not help says so. The same in whole processes, with /healthz,
-// is in test/service and test/fault.
+// Consumers that make no progress because of a broker, a network or a handler: the watchdog rebuilds them, no effect is
+// lost or duplicated, and the watchdog is unhealthy if rebuilding does not help. silent-services.test.ts and
+// test/fault/silence.test.ts test the same in whole processes, with /healthz.
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -8,23 +8,23 @@ import { join } from 'node:path';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import type { EventData } from '../../contracts/events.ts';
-import { openLocalBus } from '../../infra/bus/local.ts';
-import { openMqttBus } from '../../infra/bus/mqtt/index.ts';
+import { LocalBus } from '../../infra/bus/local.ts';
+import { MqttBus } from '../../infra/bus/mqtt/index.ts';
 import type { Bus, OutgoingEvent } from '../../infra/bus/port.ts';
-import { openRabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
+import { RabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
 import { sessionOf, type Topology } from '../../infra/bus/topology.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { Watchdog } from '../../infra/messaging/watchdog.ts';
-import { openMqttClient } from '../../infra/mqtt/client.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
-import { startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
+import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
+import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';
+import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
 import { startDeafProxy } from '../setup/deaf-proxy.ts';
-import { createTables, type Group, Member, type MemberOptions } from '../setup/member.ts';
+import { createTables, type Group, GroupConsumer, type GroupConsumerOptions } from '../setup/group-consumer.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 const { databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl } = inject('servers');
-/** More than a healthy consumer on a busy machine needs for a batch. */
+/** Longer than a healthy consumer needs for a batch on a busy machine. */
 const SILENCE_MS = 600;
 const PREFETCH = 20;
 
@@ -46,14 +46,13 @@ afterEach(async () => {
 });
 
 /** A member of the group on this bus, and its watchdog. */
-async function watched(bus: Bus, options: MemberOptions = {}) {
+async function watched(bus: Bus, options: GroupConsumerOptions = {}) {
   const unused = async () => {};
-  const peer = { bus, database: databases.database, cut: () => {}, crash: unused, close: unused };
-  const member = await Member.join(peer, topology, group, { prefetch: PREFETCH, ...options });
+  const process = { bus, database: databases.database, sever: () => {}, crash: unused, close: unused };
+  const member = await GroupConsumer.join(process, topology, group, { prefetch: PREFETCH, ...options });
   cleanUps.push(() => member.close());
   let rebuilds = 0;
   const watchdog = new Watchdog({
-    database: databases.database,
     inbox: member.inbox,
     subscription: member.subscription,
     silenceMs: SILENCE_MS,
@@ -63,7 +62,7 @@ async function watched(bus: Bus, options: MemberOptions = {}) {
   watchdog.start();
   cleanUps.push(() => watchdog.stop());
   await eventually(() => watchdog.backlog === 0 && member.subscription.health().status === 'up', {
-    what: 'it consumes, and has nothing to do',
+    what: 'it is subscribed and has no backlog',
   });
   return { member, watchdog, rebuilds: () => rebuilds };
 }
@@ -84,7 +83,7 @@ function orderPlaced(): OutgoingEvent {
   return { id, type: 'order.placed', body };
 }
 
-/** Publishes so many, until each is taken over; answers their ids. */
+/** Publishes events until each is confirmed; returns their ids. */
 async function publish(bus: Bus, count: number): Promise<string[]> {
   const all = Array.from({ length: count }, orderPlaced);
   let rest = all;
@@ -99,7 +98,7 @@ async function publish(bus: Bus, count: number): Promise<string[]> {
   return all.map(({ id }) => id);
 }
 
-/** Waits until each of these has had its effect, and expects that none had it twice. */
+/** Waits until each of these events has its effect, and expects none to have it twice. */
 async function expectEffects(ids: readonly string[], timeoutMs: number): Promise<void> {
   const effects = async () => {
     const rows = await databases.database.query<{ event_id: string }>(`SELECT event_id FROM ${group.schema}.effects`);
@@ -109,24 +108,27 @@ async function expectEffects(ids: readonly string[], timeoutMs: number): Promise
     const seen = new Set(await effects());
     return ids.filter((id) => !seen.has(id)).length;
   };
-  await eventually(async () => (await missing()) === 0, { what: `each of ${ids.length} has its effect`, timeoutMs });
+  await eventually(async () => (await missing()) === 0, {
+    what: `each of ${ids.length} events has its effect`,
+    timeoutMs,
+  });
   expect((await effects()).sort()).toEqual([...ids].sort());
 }
 
 const onMqtt = (connect: Connect, publisherUrl: string): Bus => {
-  const publisher = openMqttClient({ url: publisherUrl, log });
-  const bus = openMqttBus({ topology, publisher, connect, database: databases.database, log });
+  const publisher = new ExternalPublisher({ url: publisherUrl, log });
+  const bus = new MqttBus({ topology, publisher, connect, database: databases.database, log });
   cleanUps.push(() => publisher.close());
   return bus;
 };
 
 const deafBuses: [string, string | undefined, (url: string) => Promise<Bus>][] = [
-  ['RabbitMQ', amqpUrl, (url) => openRabbitmqBus({ url, topology, log, prefetch: PREFETCH })],
+  ['RabbitMQ', amqpUrl, async (url) => new RabbitmqBus({ url, topology, log, prefetch: PREFETCH })],
   ['MQTT on Mosquitto', mosquittoUrl, async (url) => onMqtt(connectTo(url), url)],
   ["MQTT on RabbitMQ's plugin", rabbitMqttUrl, async (url) => onMqtt(connectTo(url), url)],
 ];
 
-describe.for(deafBuses)('a connection to %s that lives and delivers nothing', ([, url, openBus]) => {
+describe.for(deafBuses)('a connection to %s that stays open and delivers nothing', ([, url, openBus]) => {
   const withBroker = test.skipIf(!url);
 
   async function setUp() {
@@ -137,37 +139,37 @@ describe.for(deafBuses)('a connection to %s that lives and delivers nothing', ([
     return { proxy, bus, ...(await watched(bus)) };
   }
 
-  withBroker('is replaced, and everything that waited is done once', async () => {
+  withBroker('is replaced, and each waiting message has its effect once', async () => {
     const { proxy, bus, watchdog, rebuilds } = await setUp();
     proxy.deafen(true);
-    // More than the broker hands out unacknowledged: those it counts as on their way.
+    // More than the prefetch: the broker does not count the delivered ones as backlog.
     const ids = await publish(bus, 3 * PREFETCH);
-    await eventually(() => rebuilds() === 1, { what: 'it is rebuilt' });
+    await eventually(() => rebuilds() === 1, { what: 'the subscription is rebuilt' });
     proxy.deafen(false);
     await expectEffects(ids, 10 * SILENCE_MS);
     expect(watchdog.healthy).toBe(true);
   });
 
-  withBroker('is not healthy where replacing it does not help, until it delivers again', async () => {
+  withBroker('is unhealthy if replacing it does not help, until it delivers again', async () => {
     const { proxy, bus, watchdog, rebuilds } = await setUp();
     proxy.deafen(true);
     const ids = await publish(bus, 3 * PREFETCH);
-    await eventually(() => !watchdog.healthy, { what: 'it is not healthy', timeoutMs: 20_000 });
+    await eventually(() => !watchdog.healthy, { what: 'the watchdog is unhealthy', timeoutMs: 20_000 });
     expect(rebuilds()).toBeGreaterThan(3);
     proxy.deafen(false);
     await expectEffects(ids, 10 * SILENCE_MS);
-    await eventually(() => watchdog.healthy, { what: 'it is healthy again' });
+    await eventually(() => watchdog.healthy, { what: 'the watchdog is healthy again' });
   });
 
-  withBroker('is none where there is nothing to deliver', async () => {
+  withBroker('is not replaced while there is nothing to deliver', async () => {
     const { watchdog, rebuilds } = await setUp();
     const until = performance.now() + 6 * SILENCE_MS;
-    await eventually(() => performance.now() > until, { what: 'six times the silence is over' });
+    await eventually(() => performance.now() > until, { what: 'six times the limit has passed' });
     expect([rebuilds(), watchdog.healthy, watchdog.backlog]).toEqual([0, true, 0]);
   });
 });
 
-/** Opens a bus and answers how others connect to the broker. */
+/** A bus, and how other clients connect to its broker. */
 type Opened = { readonly bus: Bus; readonly connect: Connect };
 
 const mqttBrokers: [string, boolean, () => Promise<Opened>][] = [
@@ -184,19 +186,19 @@ async function onBroker(url: string): Promise<Opened> {
 
 async function onEmbeddedBroker(): Promise<Opened> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-silence-'));
-  const broker = await startEmbeddedBroker({ dataDir, host: '127.0.0.1', port: 0, prefix: topology.prefix, log });
+  const broker = await EmbeddedBroker.start({ dataDir, host: '127.0.0.1', port: 0, prefix: topology.prefix, log });
   cleanUps.push(
     () => rm(dataDir, { recursive: true }),
     () => broker.close(),
   );
-  const { publisher, connectInside: connect } = broker;
-  const bus = openMqttBus({ topology, publisher, connect, database: databases.database, log });
+  const { publisher, connectInternal: connect } = broker;
+  const bus = new MqttBus({ topology, publisher, connect, database: databases.database, log });
   return { bus, connect };
 }
 
-describe.for(mqttBrokers)('a session on %s that others take over', ([, available, open]) => {
+describe.for(mqttBrokers)('a session on %s that another client takes over', ([, available, open]) => {
   const withBroker = test.skipIf(!available);
-  /** The consumer tries again a second after it was thrown out. */
+  /** The consumer reconnects a second after it was disconnected. */
   const BACK_WITHIN_MS = 5_000;
 
   async function setUp() {
@@ -205,19 +207,19 @@ describe.for(mqttBrokers)('a session on %s that others take over', ([, available
     return { bus, connect, ...(await watched(bus)) };
   }
 
-  /** Connects under the consumer's id, `times` times: it is thrown out in between, when the consumer comes back. */
+  /** Connects with the consumer's id, `times` times: each time the consumer reconnects, this client is disconnected. */
   async function takeOver(connect: Connect, times: number, clean: boolean): Promise<void> {
     let taken = 0;
     const client = connect({ clientId: sessionOf(topology.prefix, 'points'), clean, reconnectPeriod: 500 });
     cleanUps.push(() => client.endAsync(true));
-    // It acknowledges nothing: what it is given is the session's still.
+    // It acknowledges nothing, so the session keeps its messages.
     client.handleMessage = (_packet, next) => next(new Error('not acknowledged'));
     client.on('connect', () => taken++);
-    await eventually(() => taken >= times, { what: `it is taken over ${times} times`, timeoutMs: 20_000 });
+    await eventually(() => taken >= times, { what: `the session is taken over ${times} times`, timeoutMs: 20_000 });
     await endConnection(client);
   }
 
-  withBroker('by one that comes again and again loses nothing, and is back once that has left', async () => {
+  withBroker('several times loses no message, and is up once that client has left', async () => {
     const { bus, connect, member, watchdog } = await setUp();
     const before = await publish(bus, 10);
     const taking = takeOver(connect, 3, false);
@@ -228,31 +230,31 @@ describe.for(mqttBrokers)('a session on %s that others take over', ([, available
     expect([member.subscription.health(), watchdog.healthy]).toEqual([{ status: 'up' }, true]);
   });
 
-  withBroker('by one that ends it receives what is published once that has left', async () => {
+  withBroker('and discards receives the messages that are published after that client has left', async () => {
     const { bus, connect, member } = await setUp();
     const before = await publish(bus, 10);
     await expectEffects(before, BACK_WITHIN_MS);
     await takeOver(connect, 1, true);
     await eventually(() => member.subscription.health().status === 'up', {
-      what: 'it is back',
+      what: 'the subscription is up again',
       timeoutMs: BACK_WITHIN_MS,
     });
     await expectEffects([...before, ...(await publish(bus, 10))], BACK_WITHIN_MS);
   });
 });
 
-test('while handlers hang it is not healthy, and nothing is done twice when they end', async () => {
+test('is unhealthy while its handlers hang, and no effect is duplicated when they return', async () => {
   let release = () => {};
   const held = new Promise<void>((resolve) => {
     release = resolve;
   });
   cleanUps.push(() => release());
-  const bus = openLocalBus({ database: databases.database, topology, inboxOf: () => new InboxStore(group.schema) });
-  // The lease is over before the handler is, so it is tried again meanwhile.
+  const bus = new LocalBus({ database: databases.database, topology, inboxOf: () => new InboxStore(group.schema) });
+  // The lease expires before the handler returns, so the message may be claimed again meanwhile.
   const { watchdog } = await watched(bus, { prepare: () => held, leaseMs: 1_000, attempts: 100 });
   const ids = await publish(bus, 5);
-  await eventually(() => !watchdog.healthy, { what: 'it is not healthy', timeoutMs: 20_000 });
+  await eventually(() => !watchdog.healthy, { what: 'the watchdog is unhealthy', timeoutMs: 20_000 });
   release();
   await expectEffects(ids, 10 * SILENCE_MS);
-  await eventually(() => watchdog.healthy, { what: 'it is healthy again' });
+  await eventually(() => watchdog.healthy, { what: 'the watchdog is healthy again' });
 });

@@ -1,4 +1,4 @@
-// Servers of the queues that keep their connections open and answer nothing.
+// Queue servers that keep their connections open and no longer respond.
 import { describe, expect, inject, test } from 'vitest';
 import { startProxy } from '../setup/proxy.ts';
 import { cleanups, open, openOnPostgres } from '../setup/queues.ts';
@@ -11,7 +11,7 @@ describe.for([
   ['PostgreSQL', databaseUrl, openOnPostgres],
 ] as const)('%s', ([name, serverUrl, openAt]) => {
   test.skipIf(!serverUrl)(
-    `${name} that no longer answers is down, though its connections stay open`,
+    `${name} is reported down when it no longer responds, although its connections stay open`,
     async () => {
       const proxy = await startProxy(String(serverUrl));
       cleanups.push(() => proxy.close());
@@ -20,11 +20,11 @@ describe.for([
       const queues = await openAt(through.href);
       expect(queues.health()).toEqual({ status: 'up' });
       proxy.swallow(true);
-      await eventually(() => queues.health().status === 'down', { what: 'it is down', timeoutMs: 25_000 });
+      await eventually(() => queues.health().status === 'down', { what: 'the queues are down', timeoutMs: 25_000 });
       await expect(queues.remove('q')).rejects.toThrow();
-      proxy.cut();
+      proxy.sever();
       proxy.swallow(false);
-      await eventually(() => queues.health().status === 'up', { what: 'it is up again', timeoutMs: 15_000 });
+      await eventually(() => queues.health().status === 'up', { what: 'the queues are up again', timeoutMs: 15_000 });
     },
     60_000,
   );

@@ -1,5 +1,5 @@
-// GET /healthz: 503 where something makes no progress and rebuilding it did not help, so that an orchestrator restarts
-// the process; 200 again if it gets going, and wherever there is nothing to do.
+// GET /healthz: 503 if a service makes no progress and rebuilding its consumer did not help, so that an orchestrator
+// restarts the process; 200 once there is progress or no backlog.
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { call, completed, freshUser, placeOrder } from '../service/support/api.ts';
@@ -10,12 +10,12 @@ import { gatewaysOnPostgres, type System } from '../service/support/systems.ts';
 import { eventually } from '../setup/wait.ts';
 
 const shape = gatewaysOnPostgres(inject('servers'));
-/** More than a batch takes on a busy machine. */
+/** Longer than a batch takes on a busy machine. */
 const WATCHDOG_MS = 1_000;
-/** Four silences, each with a look every third of it, and as long again for the machine. */
+/** Four times WATCHDOG_MS, with a check every third of it, and a margin for a busy machine. */
 const UNHEALTHY_WITHIN_MS = 30_000;
 
-describe.skipIf(!shape.available)('a process in which something hangs', () => {
+describe.skipIf(!shape.available)('a process that makes no progress', () => {
   let system: System;
   let orders: string;
   let databaseUrl: string;
@@ -39,7 +39,7 @@ describe.skipIf(!shape.available)('a process in which something hangs', () => {
     );
   };
 
-  /** Which of these says that it is not healthy, and what it says. */
+  /** The first of these to be unhealthy, and its response. */
   const unhealthy = (urls: readonly string[]) =>
     eventually(
       async () => {
@@ -49,13 +49,13 @@ describe.skipIf(!shape.available)('a process in which something hangs', () => {
         }
         return undefined;
       },
-      { what: 'it says that it is not healthy', timeoutMs: UNHEALTHY_WITHIN_MS },
+      { what: 'a process is unhealthy', timeoutMs: UNHEALTHY_WITHIN_MS },
     );
 
   const healthyAgain = (url: string) =>
-    eventually(async () => (await healthOf(url)).code === 200, { what: 'it is healthy again' });
+    eventually(async () => (await healthOf(url)).code === 200, { what: 'the process is healthy again' });
 
-  test('names the service whose messages are not handled, and is healthy once they are', async () => {
+  test('names a service that handles no messages, and is healthy once it does', async () => {
     const release = await holdPoints(databaseUrl);
     const placed = await Promise.all(Array.from({ length: 5 }, () => placeOrder(orders, freshUser())));
     const { health } = await unhealthy([orders]);
@@ -68,7 +68,7 @@ describe.skipIf(!shape.available)('a process in which something hangs', () => {
     await healthyAgain(orders);
   }, 60_000);
 
-  test('names the flash sale whose tickets do not leave their queue, and is healthy once they do', async () => {
+  test('names flash-sale if its queue does not drain, and is healthy once it does', async () => {
     const gateways = gatewaysOf(system);
     const url = String(gateways[0]);
     const release = await holdDrain(databaseUrl);
@@ -78,7 +78,7 @@ describe.skipIf(!shape.available)('a process in which something hangs', () => {
     const { url: drainer, health } = await unhealthy(gateways);
     expect(health).toEqual({ code: 503, status: 'down', silent: ['flash-sale'] });
     expect(await rebuildsOf(drainer, 'flash-sale')).toBeGreaterThan(3);
-    // Who only stands by to drain has nothing to answer for.
+    // A standby is healthy: it has nothing to drain.
     for (const other of gateways.filter((gateway) => gateway !== drainer))
       expect(await healthOf(other)).toEqual(healthy);
     expect((await readSale(url, sale.id)).queue.length).toBe(20);
@@ -89,7 +89,7 @@ describe.skipIf(!shape.available)('a process in which something hangs', () => {
     await healthyAgain(drainer);
   }, 90_000);
 
-  test('where nothing waits every process stays healthy', async () => {
+  test('is healthy while it has no backlog', async () => {
     const until = performance.now() + 5 * WATCHDOG_MS;
     const seen: unknown[] = [];
     await eventually(
@@ -97,7 +97,7 @@ describe.skipIf(!shape.available)('a process in which something hangs', () => {
         for (const url of [orders, ...gatewaysOf(system)]) seen.push(await healthOf(url));
         return performance.now() > until;
       },
-      { what: 'five times the silence is over' },
+      { what: 'five times the limit has passed' },
     );
     expect(seen.filter((health) => JSON.stringify(health) !== JSON.stringify(healthy))).toEqual([]);
   });

@@ -1,4 +1,4 @@
-// A copy of the source tree in a temporary folder, to make mistakes in.
+// A copy of the source tree in a temporary folder, for mutations.
 import { cp, symlink } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,11 +9,11 @@ export const sourceRoot = fileURLToPath(new URL('../../', import.meta.url));
 
 export interface Copy {
   readonly root: string;
-  /** It is removed when this process dies, too. */
+  /** Removes the copy; the death of this process removes it too. */
   remove(): Promise<void>;
 }
 
-/** What is made from the sources, belongs to somebody, or is linked. */
+/** Leaves out build results, local data, and node_modules, which is linked. */
 const isSource = (path: string) =>
   !/^(node_modules|\.git|\.env|\.data|\.dist-.*|dist|coverage|[a-z]+-results)$/.test(path);
 

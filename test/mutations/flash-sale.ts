@@ -1,10 +1,10 @@
-// Mistakes in the books of a flash sale.
+// Mutations of the counters of a flash sale.
 import type { Mutation } from './mutation.ts';
 
 const MIGRATION = 'services/flash-sale/store/migrations/001_flash_sale.sql';
 const BURST = { files: ['test/fault/flash-sale-burst.test.ts'], pattern: '^ten times the cap in one burst' };
 
-/** At this point the admissions of four gateways wait for each other, for half a second at the most. */
+/** Makes the admissions of four gateways wait for each other at this point, at most half a second. */
 const UNTIL_ALL_HAVE_CHECKED = `
   PERFORM pg_advisory_xact_lock_shared(4711);
   FOR turn IN 1..50 LOOP
@@ -16,15 +16,14 @@ const UNTIL_ALL_HAVE_CHECKED = `
 export const flashSaleMutations: readonly Mutation[] = [
   {
     name: 'check-then-add',
-    lesson:
-      'Between reading how many there are and adding one, others read the same: the cap and the stock are exceeded.',
+    lesson: 'Between reading a counter and adding one, others read the same value: cap and stock are exceeded.',
     changes: [
       {
         file: MIGRATION,
         find: 'WHERE id = the_sale FOR NO KEY UPDATE;',
         replace: `WHERE id = the_sale; ${UNTIL_ALL_HAVE_CHECKED}`,
       },
-      // The constraints, which would keep the books right without the lock: that is a test of its own.
+      // The constraints would keep the counters correct without the lock.
       { file: MIGRATION, find: ' CHECK (queued BETWEEN 0 AND queue_cap)', replace: '' },
       {
         file: MIGRATION,
@@ -38,7 +37,7 @@ export const flashSaleMutations: readonly Mutation[] = [
   {
     name: 'second-ticket',
     lesson:
-      'One ticket per user holds only where the row that decides looks at who has one, and a unique index stands behind it.',
+      'One ticket per user is guaranteed only if the admission checks the live tickets and a unique index backs it.',
     changes: [
       { file: MIGRATION, find: 't.user_id IN (SELECT request.user_id FROM request)', replace: 'false' },
       { file: MIGRATION, find: 'CREATE UNIQUE INDEX tickets_live', replace: 'CREATE INDEX tickets_live' },
@@ -49,7 +48,7 @@ export const flashSaleMutations: readonly Mutation[] = [
   {
     name: 'queue-counted-down-twice',
     lesson:
-      'A length that is kept must change exactly with what it counts. Here a constraint turns the mistake into a failure.',
+      'A stored length must change exactly with the rows that it counts; a constraint turns the mistake into an error.',
     changes: [
       {
         file: 'services/flash-sale/store/tickets.ts',
@@ -59,7 +58,7 @@ export const flashSaleMutations: readonly Mutation[] = [
     ],
     tests: {
       files: ['test/contract/effects.test.ts'],
-      pattern: 'a ticket whose job runs again has left the queue once',
+      pattern: 'a ticket leaves the queue once if its job runs twice',
     },
     failure: 'expected 2 to be 3',
   },

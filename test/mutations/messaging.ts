@@ -1,4 +1,4 @@
-// Mistakes between a row and a handler: the outbox and its relay, the buses, the inbox.
+// Mutations between a row and a handler: the outbox and its relay, the buses, the inbox.
 import type { Mutation } from './mutation.ts';
 
 const BUS = 'test/contract/bus.test.ts';
@@ -10,7 +10,8 @@ const UNROUTABLE = '=> "unroutable"';
 export const messagingMutations: readonly Mutation[] = [
   {
     name: 'acknowledge-before-handling',
-    lesson: 'RabbitMQ forgets what is acknowledged: a process that dies while it handles a message takes it along.',
+    lesson:
+      'RabbitMQ forgets an acknowledged message: if the process dies while it handles the message, both are lost.',
     changes: [
       {
         file: 'infra/bus/rabbitmq/consumer.ts',
@@ -21,25 +22,26 @@ export const messagingMutations: readonly Mutation[] = [
     } catch (error) {`,
       },
     ],
-    tests: { files: [BUS], pattern: 'AMQP on RabbitMQ what had arrived and was not stored' },
+    tests: { files: [BUS], pattern: 'AMQP on RabbitMQ delivers messages that a process had received and not stored' },
     failure: NEVER_CAME,
   },
   {
     name: 'acknowledge-before-commit',
-    lesson: 'Whoever may acknowledge is told so by a promise: it must not resolve before the effect is committed.',
+    lesson: 'A transport acknowledges when a promise resolves: it must not resolve before the effect is committed.',
     changes: [
       {
         file: 'infra/messaging/inbox.ts',
-        find: "await Promise.all(ours.map(({ body, read }) => this.#attempt(read, body, 'arrival', 1)));",
-        replace: "void Promise.all(ours.map(({ body, read }) => this.#attempt(read, body, 'arrival', 1)));",
+        find: 'await Promise.all(messages.map(',
+        replace: 'void Promise.all(messages.map(',
       },
     ],
-    tests: { files: [MESSAGING], pattern: 'what arrives counts as taken in when its effect is committed' },
+    tests: { files: [MESSAGING], pattern: 'resolves only once the effect is committed' },
     failure: 'expected true to be false',
   },
   {
     name: 'acknowledge-in-finally',
-    lesson: 'An acknowledgement in `finally` also acknowledges what failed: it is neither handled nor a dead letter.',
+    lesson:
+      'An acknowledgement in `finally` also covers a failed message, which is then neither handled nor a dead letter.',
     changes: [
       {
         file: 'infra/bus/rabbitmq/consumer.ts',
@@ -47,48 +49,49 @@ export const messagingMutations: readonly Mutation[] = [
         replace: '',
       },
     ],
-    tests: { files: [RABBITMQ], pattern: 'a message that fails each delivery is buried' },
-    failure: 'the poison is buried',
+    tests: { files: [RABBITMQ], pattern: 'dead-letters a message whose deliveries all fail' },
+    failure: 'the message is a dead letter',
   },
   {
     name: 'puback-before-stored',
-    lesson: 'PUBACK ends what an MQTT broker owes: a message that is only in memory then is lost with the process.',
+    lesson:
+      'After PUBACK an MQTT broker forgets the message: if it is only in memory by then, it is lost with the process.',
     changes: [
       {
-        file: 'infra/bus/mqtt/intake.ts',
+        file: 'infra/bus/mqtt/inbound-buffer.ts',
         find: '      try {\n        const events = batch.filter(',
         replace: '      try {\n        acknowledge(batch);\n        const events = batch.filter(',
       },
       {
-        file: 'infra/bus/mqtt/intake.ts',
+        file: 'infra/bus/mqtt/inbound-buffer.ts',
         find: '        acknowledge(batch);\n      } catch',
         replace: '      } catch',
       },
     ],
-    tests: { files: [BUS], pattern: 'MQTT on Mosquitto what had arrived and was not stored' },
+    tests: { files: [BUS], pattern: 'MQTT on Mosquitto delivers messages that a process had received and not stored' },
     failure: NEVER_CAME,
   },
   {
     name: 'delete-before-confirm',
-    lesson: 'An outbox row that is deleted before the broker confirmed its event is the only copy, thrown away.',
+    lesson: 'Before the broker confirms an event, its outbox row is the only safe copy.',
     changes: [
       {
         file: 'infra/messaging/relay.ts',
         find: '    const unpublished = await publish(rows);',
         replace: `    for (const { position } of rows) this.#published.push(position);
-    await this.#turnOver();
+    await this.#claim();
     const unpublished = await publish(rows);`,
       },
     ],
     tests: {
       files: [MESSAGING],
-      pattern: 'what a process took along that died before the confirm',
+      pattern: 'publishes the same events again if a process dies',
     },
-    failure: 'another process publishes it',
+    failure: 'another process publishes the rows',
   },
   {
     name: 'publish-without-confirm',
-    lesson: 'That an event was written to a socket says nothing: the broker may reject it, or be gone.',
+    lesson: 'An event that was written to a socket may still be rejected, or lost with the broker.',
     changes: [
       {
         file: 'infra/bus/rabbitmq/publisher.ts',
@@ -97,12 +100,12 @@ export const messagingMutations: readonly Mutation[] = [
         replace: '    batch.settle(id, undefined);\n',
       },
     ],
-    tests: { files: [BUS], pattern: 'AMQP on RabbitMQ what is too large, or for nobody, is an error' },
+    tests: { files: [BUS], pattern: 'AMQP on RabbitMQ rejects oversized and unroutable events' },
     failure: UNROUTABLE,
   },
   {
     name: 'publish-not-mandatory',
-    lesson: 'RabbitMQ confirms what no queue receives, too: only `mandatory` makes it say so.',
+    lesson: 'RabbitMQ confirms an event that no queue receives; only `mandatory` makes it return the event.',
     changes: [
       {
         file: 'infra/bus/rabbitmq/publisher.ts',
@@ -110,12 +113,12 @@ export const messagingMutations: readonly Mutation[] = [
         replace: 'persistent: true, mandatory: false,',
       },
     ],
-    tests: { files: [BUS], pattern: 'AMQP on RabbitMQ what is too large, or for nobody, is an error' },
+    tests: { files: [BUS], pattern: 'AMQP on RabbitMQ rejects oversized and unroutable events' },
     failure: UNROUTABLE,
   },
   {
     name: 'no-inbox-id',
-    lesson: 'Delivery is at least once: without a record of what was handled, a redelivery is a second effect.',
+    lesson: 'Delivery is at least once: without a record of handled messages, a redelivery has a second effect.',
     changes: [
       {
         file: 'infra/messaging/inbox-store.ts',
@@ -128,21 +131,20 @@ export const messagingMutations: readonly Mutation[] = [
     const rows = await tx.query`,
       },
     ],
-    tests: { files: [MESSAGING], pattern: 'what is delivered again has no second effect' },
+    tests: { files: [MESSAGING], pattern: 'a message that is delivered again has no second effect' },
     failure: '+     "event_id"',
   },
   {
-    name: 'answers-not-repeated',
-    lesson:
-      'An answer can be lost as well. If a repeated question is only dropped as known, whoever asks waits for ever.',
+    name: 'replies-not-resent',
+    lesson: 'A reply can be lost too: if a repeated request is only dropped, its sender waits for ever.',
     changes: [
       {
         file: 'infra/messaging/inbox-transactions.ts',
-        find: '    if (messages.length === 0) return;\n    const { rows, handlers }',
-        replace: '    if (messages.length >= 0) return;\n    const { rows, handlers }',
+        find: '    if (ids.length === 0) return;\n',
+        replace: '    if (ids.length >= 0) return;\n',
       },
     ],
-    tests: { files: ['test/contract/effects.test.ts'], pattern: 'a question that is asked again gets the answer' },
+    tests: { files: ['test/contract/effects.test.ts'], pattern: 'replies to a repeated request' },
     failure: 'to deeply equal',
   },
 ];

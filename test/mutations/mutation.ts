@@ -1,38 +1,38 @@
-// A deliberate mistake: text of the program that is replaced, and the tests that must notice.
+// A mutation: a mistake made on purpose by replacing source text, and the tests that must detect it.
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 export interface Change {
   /** Relative to the root of the source tree. */
   readonly file: string;
-  /** Stands there exactly once. */
+  /** Occurs exactly once in the file. */
   readonly find: string;
   readonly replace: string;
 }
 
 export interface Mutation {
   readonly name: string;
-  /** What is wrong now, and what a reader learns from it. */
+  /** The mistake, and why it matters. */
   readonly lesson: string;
   readonly changes: readonly Change[];
-  /** The cheapest ones that notice. */
+  /** The fastest tests that detect it. */
   readonly tests: {
     readonly files: readonly string[];
-    /** A regular expression on the tests' full names, as `vitest -t` takes it. */
+    /** A regular expression for the tests' full names, as in `vitest -t`. */
     readonly pattern: string;
   };
-  /** What the failure says, in part: a test that fails for another reason has not noticed. */
+  /** Part of the failure: a test that fails for another reason has not detected the mutation. */
   readonly failure: string;
 }
 
-/** The file's text with the change in it. Throws where the text to be replaced is not there exactly once. */
+/** Returns the text with the change made. Throws unless the text to replace occurs exactly once. */
 export function changed(text: string, { file, find, replace }: Change): string {
   const parts = text.split(find);
   if (parts.length !== 2) throw new Error(`${file} holds this ${parts.length - 1} times, not once:\n${find}`);
   return parts.join(replace);
 }
 
-/** The files that the mistake changes, before and after. Rejects if one of its places is not found exactly once. */
+/** The changed files before and after the mutation. Rejects unless each text to replace occurs exactly once. */
 async function filesOf({ changes }: Mutation, root: string) {
   const before = new Map<string, string>();
   const after = new Map<string, string>();
@@ -44,8 +44,8 @@ async function filesOf({ changes }: Mutation, root: string) {
   return { before, after };
 }
 
-/** Why the mistake cannot be made in the tree at `root`; undefined if each of its places is found exactly once. */
-export async function whyNotFound(mutation: Mutation, root: string): Promise<string | undefined> {
+/** Why the mutation cannot be made in the tree at `root`; undefined if it can. */
+export async function whyImpossible(mutation: Mutation, root: string): Promise<string | undefined> {
   try {
     await filesOf(mutation, root);
     return undefined;
@@ -54,7 +54,7 @@ export async function whyNotFound(mutation: Mutation, root: string): Promise<str
   }
 }
 
-/** Makes the mistake in the tree at `root`; resolves with a function that takes it back. */
+/** Makes the mutation in the tree at `root`; resolves with a function that undoes it. */
 export async function apply(mutation: Mutation, root: string): Promise<() => Promise<void>> {
   const { before, after } = await filesOf(mutation, root);
   const write = async (files: ReadonlyMap<string, string>) => {

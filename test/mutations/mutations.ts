@@ -1,4 +1,4 @@
-// Every mistake there is. A new one: its text must be found exactly once, and a test must notice.
+// All mutations. To add one: its text must occur exactly once, and a test must detect it.
 import { flashSaleMutations } from './flash-sale.ts';
 import { messagingMutations } from './messaging.ts';
 import type { Mutation } from './mutation.ts';

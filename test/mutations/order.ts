@@ -1,4 +1,4 @@
-// Mistakes in the workflow of an order: its effects, its steps, its payment.
+// Mutations of the workflow of an order: its effects, its steps, its payment.
 import type { Mutation } from './mutation.ts';
 
 const EFFECTS = 'test/contract/effects.test.ts';
@@ -7,7 +7,7 @@ export const orderMutations: readonly Mutation[] = [
   {
     name: 'no-business-key',
     lesson:
-      'The inbox forgets after days. Then only a key on the effect itself keeps an old message from a second one.',
+      'Inbox rows are pruned after days. Then only a key on the effect prevents a second effect of an old message.',
     changes: [
       {
         file: 'services/points/store/migrations/001_entries.sql',
@@ -22,12 +22,12 @@ export const orderMutations: readonly Mutation[] = [
         replace: '(id uuid, "eventId" uuid, "orderId" uuid, "userId" text, points bigint)',
       },
     ],
-    tests: { files: [EFFECTS], pattern: '^points an order that comes again once the inbox has forgotten it' },
+    tests: { files: [EFFECTS], pattern: '^points gives an order that arrives again after the inbox is pruned' },
     failure: 'to deeply equal',
   },
   {
     name: 'step-moves-down',
-    lesson: 'Results come in any order: one that is late must not undo what is known already.',
+    lesson: 'Results arrive in any order: a late one must not undo a newer state.',
     changes: [
       {
         file: 'services/order/store/migrations/001_orders.sql',
@@ -40,7 +40,7 @@ export const orderMutations: readonly Mutation[] = [
   },
   {
     name: 'step-moves-down-in-a-batch',
-    lesson: 'The same holds for two results about one order that are handled together.',
+    lesson: 'The same holds for two results about one order in one batch.',
     changes: [
       {
         file: 'services/order/order.ts',
@@ -53,20 +53,20 @@ export const orderMutations: readonly Mutation[] = [
   },
   {
     name: 'resend-off',
-    lesson: 'A broker may lose what it confirmed. Nobody notices, unless whoever asked asks again.',
+    lesson: 'A broker may lose an event that it confirmed. Only a resend repairs that.',
     changes: [
       {
         file: 'infra/messaging/resend.ts',
-        find: 'const asked = await ask(SWEEP_LIMIT);',
-        replace: 'const asked = 0;',
+        find: 'const resent = await outbox.write(database.background, overdue, resendAfterMs, SWEEP_LIMIT);',
+        replace: 'const resent: never[] = [];',
       },
     ],
-    tests: { files: [EFFECTS], pattern: 'whose answers are overdue is asked for again' },
-    failure: 'it is asked for again, twice',
+    tests: { files: [EFFECTS], pattern: 'resends the same event while replies are overdue' },
+    failure: 'the request is resent twice',
   },
   {
     name: 'idempotency-key-ignored',
-    lesson: 'A client that saw no answer can only try again. Without its key, each try is another order.',
+    lesson: 'A client without a response can only retry. Without its idempotency key, each retry is another order.',
     changes: [
       {
         file: 'services/order/place-order.ts',
@@ -74,13 +74,12 @@ export const orderMutations: readonly Mutation[] = [
         replace: 'newOrder(request, undefined, {',
       },
     ],
-    tests: { files: [EFFECTS], pattern: 'the same key is the same order' },
+    tests: { files: [EFFECTS], pattern: 'the same idempotency key is the same order' },
     failure: '"replayed"',
   },
   {
     name: 'expired-while-paying',
-    lesson:
-      'Between the charge and its answer nobody knows whether an order is paid: an expiry then takes money for nothing.',
+    lesson: 'Between a charge and its response an order may be paid: if it expires then, the buyer pays for nothing.',
     changes: [
       {
         file: 'services/order/store/orders.ts',
@@ -90,9 +89,9 @@ export const orderMutations: readonly Mutation[] = [
       {
         file: 'services/order/store/orders.ts',
         find: `  )\`,
-  "'awaiting-payment'",`,
+    "'awaiting-payment'",`,
         replace: `  )\`,
-  "'awaiting-payment', 'paying'",`,
+    "'awaiting-payment', 'paying'",`,
       },
     ],
     tests: { files: [EFFECTS], pattern: 'does not expire while it is being paid' },
@@ -100,7 +99,7 @@ export const orderMutations: readonly Mutation[] = [
   },
   {
     name: 'charge-with-a-fresh-key',
-    lesson: 'A charge whose answer is lost is tried again. Under another key the provider takes it for another charge.',
+    lesson: 'A charge without a response is retried. Under another key the provider charges a second time.',
     changes: [
       {
         file: 'services/order/pay-order.ts',
@@ -108,13 +107,13 @@ export const orderMutations: readonly Mutation[] = [
         replace: 'provider.charge({ orderId: crypto.randomUUID(), amount, currency })',
       },
     ],
-    tests: { files: [EFFECTS], pattern: 'is charged once, though the answer to the first attempt is lost' },
+    tests: { files: [EFFECTS], pattern: 'is charged once if the response to the first attempt is lost' },
     failure: 'to have a length of',
   },
   {
     name: 'late-placing-after-cancellation',
     lesson:
-      'order.cancelled may come before order.placed. What it leaves behind must make the late one change nothing.',
+      'order.cancelled may arrive before order.placed. It must leave rows that make the late event change nothing.',
     changes: [
       {
         file: 'services/points/revoke-points.ts',

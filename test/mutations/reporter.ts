@@ -1,5 +1,5 @@
-// Tells vitest.ts what became of each test: a vitest reporter that writes to the file named in MUTATIONS_REPORT. Unlike
-// vitest's own JSON it says how what was expected differs from what was there.
+// A vitest reporter for vitest.ts: writes the result of each test to the file in MUTATIONS_REPORT. Unlike vitest's own
+// JSON it contains the difference between expected and actual values.
 import { writeFileSync } from 'node:fs';
 import { stripVTControlCharacters } from 'node:util';
 import type { Reporter, SerializedError, TestCase, TestModule } from 'vitest/node';
@@ -7,16 +7,16 @@ import type { Reporter, SerializedError, TestCase, TestModule } from 'vitest/nod
 export interface RanTest {
   /** Relative to the root of the tree. */
   readonly file: string;
-  /** As `vitest -t` sees it. */
+  /** The full name, as `vitest -t` matches it. */
   readonly name: string;
-  /** Why it failed; undefined: it passed. */
+  /** Undefined if the test passed. */
   readonly failure?: string;
 }
 
 export interface Report {
-  /** Those that ran to their end: none that was skipped or never began. */
+  /** Tests that ran to the end; skipped ones are left out. */
   readonly tests: readonly RanTest[];
-  /** What went wrong outside of any test: a file that cannot be loaded, servers that do not start. */
+  /** Errors outside of any test: a file that cannot be loaded, servers that do not start. */
   readonly problems: readonly string[];
 }
 

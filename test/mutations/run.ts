@@ -1,7 +1,7 @@
-// `npm run test:mutations`: whether the tests can go red. Each deliberate mistake is made in a copy of the source tree,
-// and the tests that should notice are run there: first without any mistake, where they must be green, then with each,
-// where they must be red. Progress goes to stderr, the table to stdout; the exit code is 1 where a mistake goes
-// unnoticed, and where one could not be made: its place is not found, or its tests were red before.
+// `npm run test:mutations` tests the tests: it makes each mutation in a copy of the source tree and runs the tests that
+// must detect it. They must pass without any mutation and fail with it. Progress goes to stderr, the table to stdout.
+// The exit code is 1 if a mutation is not detected, or if it cannot be made: its text is not found, or its tests fail
+// without it.
 import { Command } from 'commander';
 import { CliError } from '../../demos/shared/errors.ts';
 import { untilInterrupted } from '../../demos/shared/interrupt.ts';
@@ -16,25 +16,25 @@ interface Options {
 }
 
 const command = new Command('test:mutations')
-  .description('makes deliberate mistakes in a copy of the source tree and requires the tests to go red')
-  .option('--only <names...>', 'these mistakes only')
-  .option('--list', 'say what mistakes there are, and try none')
+  .description('makes mistakes on purpose in a copy of the source tree and requires the tests to fail')
+  .option('--only <names...>', 'make only these mutations')
+  .option('--list', 'list the mutations and make none')
   .action(async ({ only, list }: Options) => {
     const chosen = only ? only.map(named) : mutations;
     if (list) return printList(chosen);
     const startedAt = performance.now();
     const verdicts = await untilInterrupted((signal) => tryAll(chosen, signal));
     printVerdicts(verdicts);
-    const red = verdicts.filter(({ outcome }) => outcome === 'red').length;
+    const detected = verdicts.filter(({ outcome }) => outcome === 'detected').length;
     const failed = verdicts.filter(({ outcome }) => outcome === 'failed').length;
-    const ended = `${red} of ${verdicts.length} mistakes noticed${failed > 0 ? `, ${failed} failed` : ''}`;
+    const ended = `${detected} of ${verdicts.length} mutations detected${failed > 0 ? `, ${failed} failed` : ''}`;
     print(`\n${ended}, in ${seconds(performance.now() - startedAt)} s`);
-    if (red < verdicts.length) process.exitCode = 1;
+    if (detected < verdicts.length) process.exitCode = 1;
   });
 
 function named(name: string): Mutation {
   const found = mutations.find((mutation) => mutation.name === name);
-  if (!found) throw new CliError(`there is no mistake named ${name}: --list says what there is`);
+  if (!found) throw new CliError(`no mutation is named ${name}; list them with --list`);
   return found;
 }
 
@@ -42,9 +42,7 @@ function printList(chosen: readonly Mutation[]): void {
   for (const { name, lesson, changes, tests } of chosen) {
     print(paint('bold', name));
     print(`  ${lesson}`);
-    print(
-      `  in ${[...new Set(changes.map(({ file }) => file))].join(', ')}; to be noticed by ${tests.files.join(', ')}`,
-    );
+    print(`  in ${[...new Set(changes.map(({ file }) => file))].join(', ')}; detected by ${tests.files.join(', ')}`);
   }
 }
 
@@ -58,7 +56,7 @@ function printVerdicts(verdicts: readonly Verdict[]): void {
     outcome,
     seconds(ms),
   ]);
-  for (const line of columns([['mistake', 'noticed by', 'tests', 'result', 'seconds'], ...rows], { indent: '' }))
+  for (const line of columns([['mutation', 'detected by', 'tests', 'result', 'seconds'], ...rows], { indent: '' }))
     print(line);
   for (const { mutation, why } of verdicts) if (why) print(`\n${mutation.name}: ${why}`);
 }

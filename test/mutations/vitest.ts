@@ -1,4 +1,4 @@
-// Runs tests of a source tree in a process of their own and reads what became of each.
+// Runs tests of a source tree in another process and reads the result of each.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, rm } from 'node:fs/promises';
@@ -6,25 +6,25 @@ import { join } from 'node:path';
 import { startGuard } from '../../demos/shared/guard.ts';
 import type { RanTest, Report } from './reporter.ts';
 
-/** Between asking a run to end and killing it: servers that tests started want to be ended by them. */
+/** From SIGINT to SIGKILL: the tests need time to stop the servers that they started. */
 const END_WITHIN_MS = 15_000;
 
 export interface Run {
   /** The source tree. */
   readonly root: string;
-  /** Relative to it. */
+  /** Relative to `root`. */
   readonly files: readonly string[];
-  /** On the tests' full names. */
+  /** A regular expression for the tests' full names. */
   readonly pattern: string;
   readonly env: Readonly<Record<string, string>>;
-  /** End with the first test that fails. */
+  /** Whether to end with the first failure. */
   readonly bail: boolean;
   readonly withinMs: number;
-  /** Ends the run. */
+  /** Aborts the run. */
   readonly signal: AbortSignal;
 }
 
-/** Tests that ran to their end: what was skipped or never began is not among them. Rejects where there is no report. */
+/** Resolves with the tests that ran to the end; skipped ones are left out. Rejects if there is no report. */
 export async function runTests({
   root,
   files,
@@ -37,13 +37,13 @@ export async function runTests({
   const report = join(root, `.report-${process.pid}.json`);
   const options = ['--reporter=./test/mutations/reporter.ts', '--cache=false', ...(bail ? ['--bail=1'] : [])];
   const vitest = join(root, 'node_modules/vitest/vitest.mjs');
-  // Whatever becomes of this process, the tests end with it.
+  // The tests end with this process, even if it is killed.
   const guard = await startGuard('[ -z "$last" ] || kill -s KILL -- "-$last"');
   const child = spawn(process.execPath, [vitest, 'run', ...files, '-t', pattern, ...options], {
     cwd: root,
     env: { ...process.env, ...env, MUTATIONS_REPORT: report },
     stdio: ['ignore', 'pipe', 'pipe'],
-    detached: true, // a process group of its own: all of it is ended, and Ctrl-C reaches it only from here
+    detached: true, // its own process group, so that all of it can be killed, and Ctrl-C does not reach it
   });
   guard.tell(String(child.pid ?? ''));
   let output = '';
@@ -58,7 +58,7 @@ export async function runTests({
   try {
     if (late.aborted) onLate();
     await ended;
-    guard.tell(''); // by now the number may be someone else's
+    guard.tell(''); // from here on another process may get this id
     if (late.aborted) throw new Error(signal.aborted ? 'interrupted' : `not done within ${withinMs / 1_000} s`);
     const text = await readFile(report, 'utf8').catch(() => {
       throw new Error(`no test ran\n${output}`);
@@ -77,7 +77,7 @@ async function end(child: ChildProcess, ended: Promise<unknown>): Promise<void> 
     try {
       if (child.pid !== undefined) process.kill(-child.pid, name);
     } catch {
-      // It has ended.
+      // The group has ended.
     }
   };
   signalGroup('SIGINT');

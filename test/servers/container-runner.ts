@@ -1,4 +1,4 @@
-// Runs a server in a container, by docker or podman: the way for machines that have an engine and none of the servers.
+// Runs a server in a container, with docker or podman, on machines without the server itself.
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { promisify } from 'node:util';
@@ -7,14 +7,14 @@ import type { Runner } from './server.ts';
 
 const run = promisify(execFile);
 
-/** The engine that answers, if any. */
+/** The installed and running engine, if any. */
 export async function containerEngine(): Promise<string | undefined> {
   for (const engine of ['docker', 'podman']) {
     try {
       await run(engine, ['info'], { timeout: 10_000 });
       return engine;
     } catch {
-      // Not installed, or its daemon does not run: the next one.
+      // Not installed, or its daemon does not run: try the next one.
     }
   }
   return undefined;
@@ -45,7 +45,7 @@ export async function containerRunner({
   const name = `sluice-${randomUUID()}`;
   const guard = await startGuard('"$1" rm --force --volumes "$2"', engine, name);
   const cli = async (...args: string[]) => (await run(engine, args, { maxBuffer: 64 * 1024 * 1024 })).stdout.trim();
-  // One call answers both: a pid of 0 means that it does not run.
+  // A pid of 0 means that the container does not run.
   const inspectPid = async () => Number(await cli('inspect', '--format', '{{.State.Pid}}', name)) || undefined;
   let created = false;
   let pid: number | undefined;

@@ -1,4 +1,4 @@
-// Installs servers from Debian's packages, without starting the instance that each package would set up.
+// Installs servers from Debian's packages, without starting the instance that each package sets up.
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
@@ -10,10 +10,10 @@ export const canInstall = () => process.getuid?.() === 0 && existsSync('/usr/bin
 
 let queue: Promise<unknown> = Promise.resolve();
 
-/** One at a time, as dpkg wants it; waits up to 5 minutes for an installation that another process runs. */
+/** One at a time, as dpkg requires; waits up to 5 minutes for an installation that another process runs. */
 export function installPackage(name: string): Promise<void> {
   const turn = queue.then(() => install(name));
-  queue = turn.catch(() => undefined); // its caller gets the error; the next one starts all the same
+  queue = turn.catch(() => undefined); // its caller gets the error; the next installation starts anyway
   return turn;
 }
 
@@ -33,19 +33,19 @@ async function install(name: string): Promise<void> {
   }
 }
 
-/** Debian's own switches: exit code 101 forbids to start a service, and PostgreSQL's first cluster is not created. */
+/** Debian's own switches: exit code 101 prevents the start of services, the other file PostgreSQL's first cluster. */
 async function preventAutostart(): Promise<() => Promise<void>> {
   const written = [
     await writeNew('/usr/sbin/policy-rc.d', '#!/bin/sh\nexit 101\n', 0o755),
     await writeNew('/etc/postgresql-common/createcluster.conf', 'create_main_cluster = false\n', 0o644),
   ];
   return async () => {
-    // The second file stays: it is read again when PostgreSQL's next version comes.
+    // The second file stays, for installations of later PostgreSQL versions.
     if (written[0]) await rm('/usr/sbin/policy-rc.d');
   };
 }
 
-/** Leaves a file that is there already as it is: it is the administrator's. */
+/** Leaves an existing file unchanged: it is the administrator's. */
 async function writeNew(file: string, text: string, mode: number): Promise<boolean> {
   if (existsSync(file)) return false;
   await mkdir(file.slice(0, file.lastIndexOf('/')), { recursive: true });

@@ -1,4 +1,4 @@
-// Erlang's port mapper, by which RabbitMQ and rabbitmqctl find each other. Left alone, Erlang starts one for the whole
+// Erlang's port mapper, with which RabbitMQ and rabbitmqctl find each other. By default Erlang starts one for the whole
 // machine and leaves it running; this one is private, and ends with the last server that uses it.
 import { once } from 'node:events';
 import { connect } from 'node:net';
@@ -12,7 +12,7 @@ export interface Epmd {
   stop(): Promise<void>;
 }
 
-/** `command` is how to run it. */
+/** `command` runs it. */
 export const startEpmd = ([command, ...args]: readonly [string, ...string[]] = ['epmd']): Promise<Epmd> =>
   retryWithOtherPorts(async () => {
     const port = await freePort();
@@ -23,7 +23,7 @@ export const startEpmd = ([command, ...args]: readonly [string, ...string[]] = [
         args: [...args, '-port', String(port), '-address', '127.0.0.1'],
         env: { PATH: process.env.PATH ?? '' },
       }),
-      answers: async () => {
+      ready: async () => {
         const socket = connect(port, '127.0.0.1');
         try {
           await once(socket, 'connect');

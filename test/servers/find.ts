@@ -1,5 +1,5 @@
-// The servers that tests and benchmarks share. Each is named by a URL, or else started here: from programs that are
-// installed, from Debian's packages, or in a container, whichever can be had first.
+// The servers that tests and benchmarks share. A server without a URL in the environment is started here: from installed
+// programs, else from Debian's packages, else in a container.
 import { startMosquitto } from './mosquitto.ts';
 import { startPostgres } from './postgres.ts';
 import { ServerMissing } from './programs.ts';
@@ -18,13 +18,13 @@ export interface ServerUrls {
 
 export interface SharedServers {
   readonly urls: ServerUrls;
-  /** One line for each server that could not be had, saying how to get it. */
+  /** One line for each missing server, with how to get it. */
   readonly missing: readonly string[];
-  /** Ends what was started here. */
+  /** Stops the servers that were started here. */
   stop(): Promise<void>;
 }
 
-/** Starts them all at once. Rejects, with all of them ended again, when one that can be had does not start. */
+/** Starts all servers at once. If one that is available does not start, stops the others and rejects. */
 export async function findServers(): Promise<SharedServers> {
   const { TEST_DATABASE_URL, TEST_AMQP_URL, TEST_RABBITMQ_MQTT_URL, TEST_MQTT_URL, TEST_REDIS_URL } = process.env;
   const urls: ServerUrls = {};

@@ -1,12 +1,12 @@
-// A private Mosquitto on the loopback interface, open to everyone.
+// A private Mosquitto on the loopback interface, without authentication.
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { serverFolder } from '../../demos/shared/folder.ts';
-import { mqttAnswers } from './answers.ts';
 import { containerRunner } from './container-runner.ts';
 import { freePort } from './ports.ts';
 import { processRunner } from './process-runner.ts';
 import { findPrograms } from './programs.ts';
+import { mqttReady } from './readiness.ts';
 import { type LocalServer, retryWithOtherPorts, startServer } from './server.ts';
 
 export interface Mosquitto extends LocalServer {
@@ -15,8 +15,8 @@ export interface Mosquitto extends LocalServer {
 
 export interface MosquittoOptions {
   /**
-   * Sessions as Mosquitto keeps them unless told otherwise: saved every 30 minutes, and what exceeds 1,000 waiting
-   * messages per client is dropped. Without this they are saved every second and may grow without limit.
+   * Mosquitto's default settings: sessions are saved every 30 minutes, and messages beyond 1,000 per client are dropped.
+   * Without this option they are saved every second and may grow without limit.
    */
   readonly defaults?: boolean;
 }
@@ -32,7 +32,7 @@ export function startMosquitto({ defaults = false }: MosquittoOptions = {}): Pro
     const server = await startServer({
       name: 'Mosquitto',
       runner,
-      answers: () => mqttAnswers(mqttUrl),
+      ready: () => mqttReady(mqttUrl),
       cleanSignal: 'SIGTERM',
     });
     return Object.assign(server, { mqttUrl });
@@ -52,7 +52,7 @@ const configuration = (listener: string, folder: string, defaults: boolean) =>
 async function installed(programs: string, port: number, defaults: boolean) {
   const folder = await serverFolder('mosquitto');
   const file = join(folder, 'mosquitto.conf');
-  // Started by root it would change to a user of its own, who may not write here.
+  // If root starts it, Mosquitto changes to a user of its own that may not write here.
   const user = process.getuid?.() === 0 ? '\nuser root\n' : '\n';
   await writeFile(file, configuration(`${port} 127.0.0.1`, folder, defaults) + user);
   return processRunner(folder, { command: join(programs, 'mosquitto'), args: ['-c', file], env: {} });

@@ -1,15 +1,15 @@
-// A private PostgreSQL on the loopback interface that trusts everyone there. It writes as durably as in production
-// (fsync is on), so what a test learns by killing it is true.
+// A private PostgreSQL on the loopback interface, without passwords. It writes as durably as in production (fsync is on), so
+// a test may kill it to check durability.
 import { execFile } from 'node:child_process';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { serverFolder, type User } from '../../demos/shared/folder.ts';
-import { postgresAnswers } from './answers.ts';
 import { containerRunner } from './container-runner.ts';
 import { freePort } from './ports.ts';
 import { processRunner } from './process-runner.ts';
 import { findPrograms } from './programs.ts';
+import { postgresReady } from './readiness.ts';
 import { type LocalServer, retryWithOtherPorts, startServer } from './server.ts';
 
 const run = promisify(execFile);
@@ -19,7 +19,7 @@ export interface Postgres extends LocalServer {
   readonly url: string;
 }
 
-/** Signals mean to it: SIGINT a fast shutdown, SIGQUIT an immediate one, SIGTERM one that waits for its clients. */
+/** PostgreSQL's signals: SIGINT is a fast shutdown, SIGQUIT an immediate one, SIGTERM waits for the clients. */
 export function startPostgres(): Promise<Postgres> {
   return retryWithOtherPorts(async () => {
     const programs = await findPrograms('postgres');
@@ -31,7 +31,7 @@ export function startPostgres(): Promise<Postgres> {
     const server = await startServer({
       name: 'PostgreSQL',
       runner,
-      answers: () => postgresAnswers(url),
+      ready: () => postgresReady(url),
       cleanSignal: 'SIGINT',
     });
     return Object.assign(server, { url });
@@ -64,17 +64,17 @@ async function installed(programs: string, port: number) {
   });
 }
 
-/** PostgreSQL rejects to run as root. */
+/** PostgreSQL does not run as root. */
 async function unprivilegedUser(): Promise<User> {
   for (const name of ['postgres', 'nobody']) {
     try {
       const [uid, gid] = await Promise.all([run('id', ['-u', name]), run('id', ['-g', name])]);
       return { uid: Number(uid.stdout), gid: Number(gid.stdout) };
     } catch {
-      // No such user here: the next one.
+      // No such user: try the next one.
     }
   }
-  throw new Error('PostgreSQL rejects to run as root, and there is neither a user postgres nor nobody');
+  throw new Error('PostgreSQL does not run as root, and this machine has neither a user postgres nor nobody');
 }
 
 const inContainer = (engine: string, port: number) =>

@@ -1,4 +1,4 @@
-// Runs a server as a process of our own: in a process group of its own, its output in a file, never left behind.
+// Runs a server as a child process in a process group of its own, with its output in a file. It never outlives the tests.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Child, type Program, Supervisor } from '../../demos/shared/child-process.ts';
@@ -8,7 +8,7 @@ import type { Runner } from './server.ts';
 
 export type Command = Required<Pick<Program, 'command'>> & Pick<Program, 'args' | 'env' | 'user'>;
 
-/** `folder` holds everything of this server and is removed with it; then `onRemoved` is called. */
+/** `folder` contains all files of the server and is removed with it; then `onRemoved` is called. */
 export async function processRunner(
   folder: string,
   command: Command,

@@ -1,4 +1,4 @@
-// Process trees: PostgreSQL's backends leave their server's process group, so killing "all of it" means its descendants.
+// Process trees. PostgreSQL's backends leave their server's process group, so a whole server is killed by its descendants.
 import { execFile } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -7,14 +7,14 @@ import { promisify } from 'node:util';
 export interface ProcessEntry {
   readonly pid: number;
   readonly parent: number;
-  /** Milliseconds so far, with those of children that have ended and were waited for; 0 where there is no /proc. */
+  /** CPU time so far, including that of children that have ended and were waited for; 0 on systems without /proc. */
   readonly cpuMs: number;
 }
 
-/** Linux counts CPU time in these, on every platform that Node runs on (sysconf(_SC_CLK_TCK) is 100). */
+/** Linux's unit of CPU time, on every platform that Node runs on (sysconf(_SC_CLK_TCK) is 100). */
 const TICK_MS = 10;
 
-/** Every process but the zombies, which have ended and only wait for their parent to notice. */
+/** All processes except zombies. */
 export async function listProcesses(): Promise<ProcessEntry[]> {
   if (process.platform !== 'linux') {
     const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'pid=,ppid=,stat=']);
@@ -24,11 +24,11 @@ export async function listProcesses(): Promise<ProcessEntry[]> {
       .filter((fields) => fields.length === 3 && !fields[2]?.startsWith('Z'))
       .map(([pid, parent]) => ({ pid: Number(pid), parent: Number(parent), cpuMs: 0 }));
   }
-  // Not `ps`: slim container images come without it.
+  // Not `ps`, which slim container images do not have.
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const entries = await Promise.all(
     pids.map(async (pid) => {
-      // It may end while we look.
+      // The process may end meanwhile.
       const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
       // proc(5): "pid (name) state ppid …"; the name may hold spaces and parentheses. utime to cstime are fields 14 to 17.
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
@@ -40,15 +40,15 @@ export async function listProcesses(): Promise<ProcessEntry[]> {
   return entries.filter((entry) => entry !== undefined);
 }
 
-/** A process and its descendants, out of `all`. */
+/** The ids of a process and its descendants among `all`. */
 export function treeOf(root: number, all: readonly ProcessEntry[]): number[] {
   const found = [root];
-  // `found` grows while it is walked, so this reaches every generation.
+  // `found` grows during the iteration, so this reaches every generation.
   for (const pid of found) found.push(...all.filter((entry) => entry.parent === pid).map((entry) => entry.pid));
   return found;
 }
 
-/** Passes over a process that has ended meanwhile. */
+/** Ignores a process that has ended meanwhile. */
 function killNow(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
@@ -57,7 +57,7 @@ function killNow(pid: number): void {
   }
 }
 
-/** `kill -9` for a process and all its descendants; resolves when they have ended, rejects after 10 s. */
+/** Kills a process and all its descendants (SIGKILL); resolves when they have ended, rejects after 10 s. */
 export async function killTree(root: number): Promise<void> {
   const tree = treeOf(root, await listProcesses());
   for (const pid of tree) killNow(pid);

@@ -1,4 +1,4 @@
-// Finds the programs of a server: installed already, else as Debian's package, else as a container image.
+// Finds the programs of a server: installed, else from Debian's package, else in a container image.
 import { existsSync, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { containerEngine } from './container-runner.ts';
@@ -6,12 +6,12 @@ import { canInstall, installPackage } from './debian.ts';
 
 export type ServerName = 'rabbitmq' | 'postgres' | 'mosquitto' | 'redis';
 
-/** Where a server's programs are: in a folder of this machine (`program` is there), or in a container image. */
+/** The location of a server's programs: a folder of this machine that contains `program`, or a container image. */
 export type Programs =
   | { readonly kind: 'installed'; readonly folder: string; readonly program: string }
   | { readonly kind: 'container'; readonly engine: string };
 
-/** A server that this machine cannot run; the message says how to get it. */
+/** This machine cannot run the server; the message says how to get it. */
 export class ServerMissing extends Error {
   constructor(name: ServerName, cause?: unknown) {
     const { title, debianPackage, variable } = known[name];
@@ -23,7 +23,7 @@ export class ServerMissing extends Error {
   }
 }
 
-/** Debian keeps PostgreSQL's server programs off the PATH, one folder per version. Newest first. */
+/** Debian keeps PostgreSQL's server programs outside the PATH, one folder per version. Newest first. */
 function debianPostgresFolders(): string[] {
   const root = '/usr/lib/postgresql';
   if (!existsSync(root)) return [];
@@ -37,7 +37,7 @@ const known = {
   rabbitmq: {
     title: 'RabbitMQ',
     programs: ['rabbitmq-server'],
-    // Before the PATH, where Debian has a wrapper that changes to the user of the system's own instance.
+    // Before the PATH, which has Debian's wrapper that changes to the user of the system's own instance.
     folders: () => ['/usr/lib/rabbitmq/bin', ...path(), '/opt/homebrew/sbin', '/usr/local/sbin'],
     debianPackage: 'rabbitmq-server',
     variable: 'TEST_AMQP_URL',

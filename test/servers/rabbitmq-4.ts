@@ -1,5 +1,5 @@
-// RabbitMQ 4 where the system has an older one: Debian 13's packages, unpacked into a folder beside the system, with
-// their own C library, shell and Erlang. Its programs see that folder as their root. Nothing is installed.
+// RabbitMQ 4 on a system with an older version: Debian 13's packages, unpacked into a folder together with their own C
+// library, shell and Erlang. The programs run with that folder as their root. Nothing is installed.
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -11,21 +11,21 @@ import { canInstall } from './debian.ts';
 
 const run = promisify(execFile);
 const SUITE = 'trixie';
-/** The server, and what Debian's packages take for granted. */
+/** The server, and the packages that Debian's dependencies omit because every Debian has them. */
 const PACKAGES = ['rabbitmq-server', 'base-files', 'bash', 'coreutils', 'dash', 'grep', 'mawk', 'sed'];
 const PROGRAMS = 'usr/lib/rabbitmq/bin';
 
-/** The folder that is the root of RabbitMQ 4. Kept for the next time, 150 MB, in the user's cache. */
+/** The root folder of RabbitMQ 4, 150 MB in the user's cache, kept for later runs. */
 const rootFolder = () => join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'sluice', 'rabbitmq-4');
 
 /**
- * The root folder, unpacked now if it is not there yet (65 MB are fetched, from where this machine's packages come from;
- * 10 s). Rejects, saying why, where that cannot be: it takes root on a Debian, and a mirror that answers.
+ * The root folder, unpacked now if it does not exist yet (downloads 65 MB from this machine's Debian mirror; 10 s). Rejects
+ * with the reason if that is impossible: it requires Debian, root and a mirror that is reachable.
  */
 export async function rabbitmq4Root(): Promise<string> {
   const root = rootFolder();
-  if (!canInstall()) throw new Error('unpacking it beside the system takes root, and apt');
-  // What running it needs: neither is to be had in every container.
+  if (!canInstall()) throw new Error('unpacking it requires root, and apt');
+  // Running it requires mount namespaces, which not every container allows.
   await run('unshare', ['--mount', 'true']);
   if (existsSync(root)) return root;
   const work = `${root}-${randomUUID()}`;
@@ -38,7 +38,7 @@ export async function rabbitmq4Root(): Promise<string> {
   return root;
 }
 
-/** How to run one of its programs: what it mounts is its own, and gone when it ends. */
+/** The command for one of its programs. Its mounts are private, and disappear when it ends. */
 export function inRoot(root: string, program: string): [command: string, ...args: string[]] {
   const script =
     'root=$1; for folder in /proc /dev "$2"; do mkdir -p "$root$folder"; mount --rbind "$folder" "$root$folder"; done; shift 2; exec chroot "$root" "$@"';
@@ -46,7 +46,7 @@ export function inRoot(root: string, program: string): [command: string, ...args
   return ['unshare', '--mount', 'sh', '-c', script, 'sh', root, tmpdir(), path];
 }
 
-/** Lets apt fetch them with lists and a cache of its own, as if nothing were installed. Answers the packages' files. */
+/** Downloads the packages with apt, with lists and a cache of their own, as if none were installed. Returns their files. */
 async function download(folder: string): Promise<string[]> {
   for (const part of ['state/lists/partial', 'cache/archives/partial'])
     await mkdir(join(folder, part), { recursive: true });
@@ -78,12 +78,12 @@ async function download(folder: string): Promise<string[]> {
   return (await readdir(archives)).filter((name) => name.endsWith('.deb')).map((name) => join(archives, name));
 }
 
-/** Where this machine gets Debian's packages from. */
+/** The URL of this machine's Debian mirror. */
 async function mirror(): Promise<string> {
   const targets = async () => {
     const wanted = ['Origin: Debian', 'Component: main', 'Created-By: Packages'];
     const { stdout } = await run('apt-get', ['indextargets', '--format', '$(CODENAME) $(REPO_URI)', ...wanted]);
-    // Of "bookworm", "bookworm-updates" and the like, the first.
+    // The first of "bookworm", "bookworm-updates" and similar.
     return stdout.match(/^\w+ (\S+)$/m)?.[1];
   };
   let found = await targets();
@@ -91,17 +91,17 @@ async function mirror(): Promise<string> {
     await run('apt-get', ['-qq', 'update'], { timeout: 300_000 });
     found = await targets();
   }
-  if (!found) throw new Error('this machine gets no packages from Debian');
+  if (!found) throw new Error('this machine has no Debian mirror');
   return found;
 }
 
 async function unpack(packages: readonly string[], root: string): Promise<void> {
   await mkdir(root, { recursive: true });
-  // First the one with /bin and /lib, which are links that the others' files go through.
+  // First the package with the links /bin and /lib, through which files of the others are written.
   const ordered = [...packages].sort((a, b) => Number(b.includes('/base-files_')) - Number(a.includes('/base-files_')));
   for (const archive of ordered) await run('dpkg-deb', ['--extract', archive, root]);
-  // What the packages' own scripts would do, as far as it is needed.
+  // The necessary part of the packages' own scripts.
   await symlink('mawk', join(root, 'usr/bin/awk'));
   await writeFile(join(root, 'etc/hosts'), '127.0.0.1 localhost\n');
-  if (!existsSync(join(root, PROGRAMS, 'rabbitmq-server'))) throw new Error('the packages hold no RabbitMQ');
+  if (!existsSync(join(root, PROGRAMS, 'rabbitmq-server'))) throw new Error('the packages do not contain RabbitMQ');
 }

@@ -1,4 +1,4 @@
-// What one RabbitMQ node needs: its configuration, and an environment that keeps it away from the system's files.
+// One RabbitMQ node: its configuration, and an environment that keeps it apart from the system's files.
 import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import type { Runner } from './server.ts';
 
 const run = promisify(execFile);
 
-// Not RabbitMQ's own `guest`, who may only connect from the same machine, and to a container we are another one.
+// Not RabbitMQ's own user `guest`, which may connect only from the same machine, and so not to a container.
 export const user = 'sluice';
 export const password = 'sluice';
 
@@ -25,12 +25,12 @@ export interface Node {
   readonly ctl: (...args: string[]) => Promise<string>;
 }
 
-/** What the nodes of a cluster share. */
+/** Settings that the nodes of a cluster share. */
 export interface Erlang {
-  /** How to run one of RabbitMQ's programs. */
+  /** The command for one of RabbitMQ's programs. */
   readonly command: (program: string) => readonly [command: string, ...args: string[]];
   readonly epmdPort: number;
-  /** The secret by which nodes and rabbitmqctl trust each other. */
+  /** The secret with which nodes and rabbitmqctl authenticate each other. */
   readonly cookie: string;
 }
 
@@ -45,7 +45,7 @@ const configuration = (host: string, ports: Ports) =>
     '',
   ].join('\n');
 
-/** `onRemoved` runs after the node is removed, perhaps more than once. */
+/** `onRemoved` is called after the node is removed, possibly more than once. */
 export async function processNode(
   erlang: Erlang,
   name: string,
@@ -64,8 +64,8 @@ export async function processNode(
   const env = {
     PATH: process.env.PATH ?? '',
     LANG: 'C.UTF-8',
-    HOME: folder, // where Erlang looks for the cookie
-    // For every Erlang that RabbitMQ's programs start: it would start a port mapper of its own where ours just ended.
+    HOME: folder, // Erlang reads the cookie here
+    // For every Erlang that RabbitMQ's programs start: it would start a port mapper of its own if ours has just ended.
     ERL_AFLAGS: '-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}',
     ERL_EPMD_PORT: String(epmdPort),
     RABBITMQ_DIST_PORT: String(await freePort()),

@@ -1,26 +1,26 @@
-// A private RabbitMQ with its MQTT plugin, on the loopback interface, apart from any instance of the system's: with
-// node name, cookie, folder and port mapper of its own. Or several that form a cluster.
+// A private RabbitMQ with its MQTT plugin, or a cluster of several, on the loopback interface. It has its own node name,
+// cookie, folder and port mapper, apart from any instance of the system.
 import { randomUUID } from 'node:crypto';
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import { amqpAnswers, mqttAnswers } from './answers.ts';
 import { containerEngine } from './container-runner.ts';
 import { startEpmd } from './epmd.ts';
 import { freePort } from './ports.ts';
 import { findPrograms } from './programs.ts';
 import { inRoot, rabbitmq4Root } from './rabbitmq-4.ts';
 import { containerNode, type Node, type Ports, password, processNode, user } from './rabbitmq-node.ts';
+import { amqpReady, mqttReady } from './readiness.ts';
 import { type LocalServer, retryWithOtherPorts, startServer } from './server.ts';
 
 export interface Rabbitmq extends LocalServer {
   readonly amqpUrl: string;
   readonly mqttUrl: string;
-  /** Runs `rabbitmqctl` against it and returns what it printed, without headings; rejects when that fails. Takes one to two seconds. */
+  /** Runs `rabbitmqctl` on it and returns the output without headings. Takes one to two seconds. */
   ctl(...args: string[]): Promise<string>;
 }
 
 export interface RabbitmqOptions {
-  /** What is on this machine already where it is left out, or what TEST_RABBITMQ says. See findRabbitmq4. */
+  /** Default: the value of TEST_RABBITMQ, else any installed version. See findRabbitmq4. */
   readonly version?: 4 | undefined;
 }
 
@@ -30,13 +30,13 @@ export async function startRabbitmq(options: RabbitmqOptions = {}): Promise<Rabb
   return node;
 }
 
-/** Each node is stopped by itself. More than one need RabbitMQ's programs on this machine. */
+/** Each node is stopped separately. More than one require RabbitMQ's programs on this machine. */
 export const startRabbitmqCluster = (size: number, options: RabbitmqOptions = {}): Promise<Rabbitmq[]> =>
   retryWithOtherPorts(async () => {
     const { version = process.env.TEST_RABBITMQ === '4' ? 4 : undefined } = options;
     const programs = await (version === 4 ? findRabbitmq4() : findPrograms('rabbitmq'));
     if (programs.kind !== 'container') return startNodes(programs, size);
-    if (size > 1) throw new Error("a cluster needs RabbitMQ's programs on this machine (Debian: rabbitmq-server)");
+    if (size > 1) throw new Error("a cluster requires RabbitMQ's programs on this machine (Debian: rabbitmq-server)");
     const ports = await freePorts();
     return [await startNode(ports, await containerNode(programs.engine, ports))];
   });
@@ -46,12 +46,12 @@ type Unpacked = { readonly kind: 'unpacked'; readonly root: string };
 type Container = { readonly kind: 'container'; readonly engine: string };
 
 /**
- * RabbitMQ 4: the one that is installed where it is no older, else Debian 13's beside the system, else a container.
- * Rejects with how to get it where there is no way.
+ * RabbitMQ 4: the installed one if it is not older, else Debian 13's packages unpacked, else a container. Otherwise rejects
+ * with how to get it.
  */
 export async function findRabbitmq4(): Promise<Installed | Unpacked | Container> {
   const programs = await findPrograms('rabbitmq');
-  // Of Debian and Homebrew alike, the version is part of the folder that the programs really are in.
+  // On Debian and with Homebrew, the version is part of the real path of the programs.
   if (programs.kind === 'installed') {
     const path = await realpath(join(programs.folder, 'rabbitmq-server'));
     if (Number(/rabbitmq(?:_server)?[-/](\d+)\./.exec(path)?.[1]) >= 4) return programs;
@@ -104,9 +104,9 @@ async function startNode(ports: Ports, { runner, ctl }: Node): Promise<Rabbitmq>
   const server = await startServer({
     name: 'RabbitMQ',
     runner,
-    answers: async () => {
-      await amqpAnswers(amqpUrl);
-      await mqttAnswers(mqttUrl);
+    ready: async () => {
+      await amqpReady(amqpUrl);
+      await mqttReady(mqttUrl);
     },
     cleanSignal: 'SIGTERM',
   });

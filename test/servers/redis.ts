@@ -1,5 +1,5 @@
-// A private Redis or Valkey on the loopback interface, open to everyone. It begins empty and, unless told otherwise,
-// forgets everything when it ends.
+// A private Redis or Valkey on the loopback interface, without authentication. It starts empty and by default keeps nothing
+// on disk.
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { serverFolder } from '../../demos/shared/folder.ts';
@@ -14,7 +14,7 @@ export interface LocalRedis extends LocalServer {
 }
 
 export interface RedisOptions {
-  /** Writes what it holds to a file, each second, and reads it when it starts again. */
+  /** Saves its data to a file every second, and loads it on restart. */
   readonly appendOnly?: boolean;
 }
 
@@ -29,7 +29,7 @@ export function startRedis({ appendOnly = false }: RedisOptions = {}): Promise<L
     const server = await startServer({
       name: 'Redis',
       runner,
-      answers: () => redisAnswers(redisUrl),
+      ready: () => redisReady(redisUrl),
       cleanSignal: 'SIGTERM',
     });
     return Object.assign(server, { redisUrl });
@@ -52,16 +52,16 @@ const inContainer = (engine: string, port: number, appendOnly: boolean) =>
     engine,
     image: 'docker.io/valkey/valkey:8',
     ports: { [port]: 6379 },
-    // Only this machine's loopback interface leads into the container.
+    // The container is reachable only through this machine's loopback interface.
     command: ['valkey-server', '--protected-mode', 'no', '--dir', '/data', ...settings(appendOnly)],
   });
 
-async function redisAnswers(url: string): Promise<void> {
+async function redisReady(url: string): Promise<void> {
   const client = new Redis(url, { lazyConnect: true, retryStrategy: null, connectTimeout: 5_000 });
-  // What breaks the connection is reported here as well as by the call under way.
+  // A connection that breaks emits this event in addition to rejecting the pending call.
   client.on('error', () => undefined);
   try {
-    // Resolves when the server has read its file.
+    // Resolves when the server has loaded its file.
     await client.connect();
     await client.ping();
   } finally {

@@ -1,24 +1,23 @@
-// A private server, whatever it runs in (a process of ours or a container): started, watched until it answers, killed,
-// restarted, removed.
+// A private server in a child process or a container: start, wait until it is ready, kill, restart, remove.
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface LocalServer {
   /** Its main process, or undefined while it is down. */
   readonly pid: number | undefined;
-  /** SIGKILL (the default) takes the whole process tree, any other signal goes to the main process. Resolves when it
-   *  has ended, rejects after 30 s. */
+  /** SIGKILL (the default) kills the whole process tree, any other signal goes to the main process. Resolves when the
+   *  process has ended, rejects after 30 s. */
   kill(signal?: NodeJS.Signals): Promise<void>;
-  /** Same ports, same data; ends it cleanly first if it runs. Resolves when it answers. */
+  /** Same ports, same data; stops it cleanly first if it runs. Resolves when it is ready. */
   restart(): Promise<void>;
-  /** Ends it and removes everything it left on disk. Safe to call twice. */
+  /** Ends it and removes its files. Safe to call twice. */
   stop(): Promise<void>;
 }
 
-/** What a server runs in. */
+/** Runs a server in a child process or a container. */
 export interface Runner {
   readonly pid: number | undefined;
   start(): Promise<void>;
-  /** False once it has ended by itself or by a signal. */
+  /** False after it has ended, by itself or by a signal. */
   running(): Promise<boolean>;
   kill(signal: NodeJS.Signals): Promise<void>;
   log(): Promise<string>;
@@ -28,27 +27,29 @@ export interface Runner {
 export interface ServerSpec {
   readonly name: string;
   readonly runner: Runner;
-  /** Resolves when the server does its work, rejects when it does not (yet). Tried until it resolves. */
-  readonly answers: () => Promise<void>;
-  /** Asks it to end in good order. */
+  /** Resolves if the server works, else rejects. Called until it resolves. */
+  readonly ready: () => Promise<void>;
+  /** The signal for a clean end. */
   readonly cleanSignal: NodeJS.Signals;
 }
 
-/** A slow machine needs 30 s for RabbitMQ. */
+/** A slow machine takes 30 s to start RabbitMQ. */
 const startTimeoutMs = 90_000;
 
-export async function startServer({ name, runner, answers, cleanSignal }: ServerSpec): Promise<LocalServer> {
+export async function startServer({ name, runner, ready, cleanSignal }: ServerSpec): Promise<LocalServer> {
   const start = async () => {
     await runner.start();
     const deadline = Date.now() + startTimeoutMs;
     for (;;) {
       try {
-        return await answers();
+        return await ready();
       } catch (error) {
         const ended = !(await runner.running());
         if (ended || Date.now() > deadline) {
-          const what = ended ? 'ended before it answered' : `did not answer within ${startTimeoutMs / 1000} s`;
-          throw new Error(`${name} ${what}; its last words:\n${(await runner.log()).slice(-4000)}`, { cause: error });
+          const problem = ended ? 'ended before it was ready' : `was not ready within ${startTimeoutMs / 1000} s`;
+          throw new Error(`${name} ${problem}; its last output:\n${(await runner.log()).slice(-4000)}`, {
+            cause: error,
+          });
         }
         await delay(100);
       }
@@ -74,7 +75,7 @@ export async function startServer({ name, runner, answers, cleanSignal }: Server
   };
 }
 
-/** Starts again, with other ports, when another program took a port between choosing and listening; three times. */
+/** Starts again, up to three times, if another program takes a port between choosing and listening. */
 export async function retryWithOtherPorts<T>(start: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -88,7 +89,7 @@ export async function retryWithOtherPorts<T>(start: () => Promise<T>): Promise<T
   }
 }
 
-/** Servers that end together. */
+/** Servers that are stopped together. */
 export class ServerGroup {
   readonly #servers: LocalServer[] = [];
 

@@ -1,5 +1,5 @@
-// What an operator does about messages that failed: a ledger that rejects some customers is found, mended, and their
-// messages are retried until their orders are complete. By `sluice failed`, and by the HTTP calls below it.
+// An operator handles failed messages: a ledger rejects some users; the operator finds and removes the cause and retries
+// their messages until their orders are completed, with `sluice failed` and with the HTTP routes that it uses.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ import { embedded, onServers, type Shape, type System } from './support/systems.
 const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const servers = inject('servers');
 
-/** Points in a process of their own: what one URL answers is not all there is. */
+/** Points runs in its own process, so one URL does not list every failed message. */
 const apart = onServers(
   'two processes on PostgreSQL',
   servers,
@@ -30,7 +30,7 @@ const apart = onServers(
 );
 const shapes = [embedded, apart].map((shape) => [shape.name, shape] as [string, Shape]);
 
-/** So a message is dead after a moment, and nobody asks about it again meanwhile. */
+/** A message is dead after a moment, and no request is resent meanwhile. */
 const ATTEMPTS = 2;
 const settings = {
   RETRY_ATTEMPTS: String(ATTEMPTS),
@@ -39,7 +39,7 @@ const settings = {
   RESEND_AFTER_MS: '600000',
 };
 
-/** How many orders points cannot handle, and coupon. */
+/** Orders that points fails to handle, and orders that coupon fails to handle. */
 const LEDGER = 6;
 const VOUCHERS = 2;
 
@@ -52,7 +52,7 @@ const reject = (table: string, users: string, message: string) => `
 const BREAK =
   reject('sluice_points.entries', 'ledger', 'the ledger is 100%% full') +
   reject('sluice_coupon.decisions', 'voucher', 'no paper for vouchers');
-const MEND = 'DROP TRIGGER reject ON sluice_points.entries; DROP TRIGGER reject ON sluice_coupon.decisions;';
+const REPAIR = 'DROP TRIGGER reject ON sluice_points.entries; DROP TRIGGER reject ON sluice_coupon.decisions;';
 
 interface Ended {
   readonly code: number;
@@ -61,7 +61,7 @@ interface Ended {
   readonly ms: number;
 }
 
-/** Runs the command in this process: a process of its own takes a second to start, and there are many. */
+/** Runs the command in this process: starting a process takes a second each time. */
 async function sluiceFailed(url: string, ...[command = '', ...args]: string[]): Promise<Ended> {
   const written = { stdout: '', stderr: '' };
   const spies = (['stdout', 'stderr'] as const).map((name) =>
@@ -90,7 +90,7 @@ interface Retried {
   readonly left: number;
 }
 
-/** The document that a command printed, which was to end with `code`. */
+/** The JSON that a command printed. Fails if its exit code was not `expected`. */
 function documentOf<T>({ code, stdout, stderr }: Ended, expected = 0): T {
   expect(code, stderr).toBe(expected);
   return JSON.parse(stdout) as T;
@@ -101,11 +101,11 @@ describe.for(shapes)('%s', ([, shape]) => {
   const whereApart = shape.separate ? onShape : () => {};
 
   let system: System;
-  /** Of the points service. */
+  /** The URL of the points service. */
   let url: string;
   const orders: { ledger: Order[]; vouchers: Order[] } = { ledger: [], vouchers: [] };
 
-  /** Changes the database behind the services' backs; one that is embedded, while they do not run. */
+  /** Changes the database directly; an embedded one while the services are stopped. */
   async function operate(sql: string): Promise<void> {
     if (system.databaseUrl !== undefined) {
       await query(system.databaseUrl, sql);
@@ -149,7 +149,7 @@ describe.for(shapes)('%s', ([, shape]) => {
   });
   afterAll(() => system?.remove());
 
-  onShape('list names what failed, the newest first, and why', async () => {
+  onShape('list shows the failed messages with their errors, newest first', async () => {
     const { items, more } = documentOf<Listed>(await sluiceFailed(url, 'list', '--service', 'points', '--json'));
     expect(more).toBe(false);
     expect(items.map(({ subject }) => String(subject)).sort()).toEqual(orders.ledger.map(({ id }) => id).sort());
@@ -174,7 +174,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(stdout).toMatch(/^the newest 2; there are more: see --limit$/m);
   });
 
-  onShape('a filter narrows down, and takes an error as it is written', async () => {
+  onShape('a filter selects messages, and matches an error literally', async () => {
     const matching = async (...filter: string[]) => {
       const args = ['retry', '--service', 'points', '--dry-run', '--json', ...filter];
       const { matching } = documentOf<Retried>(await sluiceFailed(url, ...args));
@@ -193,7 +193,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(await matching('--newer-than', '0s')).toBe(0);
   });
 
-  onShape('show has the payload as it arrived', async () => {
+  onShape('show prints the payload as it arrived', async () => {
     const [message] = await messagesOf('points');
     const { code, stdout } = await sluiceFailed(url, 'show', 'points', String(message?.id));
     expect(code).toBe(0);
@@ -205,7 +205,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(JSON.parse(message?.payload ?? '')).toMatchObject({ id: message?.id, subject: message?.subject });
   });
 
-  onShape('what is not there is said, and nothing is retried by mistake', async () => {
+  onShape('reports an unknown message, and retries none without a filter, an id or --all', async () => {
     const before = await preview();
     const none = '019a0000-0000-7000-8000-000000000000';
     for (const command of ['show', 'retry']) {
@@ -219,12 +219,12 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect((await sluiceFailed(url, 'retry', '--service', 'points', '--dry-run')).stdout).toBe(
       `  points  ${LEDGER} would be retried\n${LEDGER} would be retried\n`,
     );
-    // Neither was anything retried before the first of these, as its time tells.
+    // None was retried since the first preview.
     expect((await preview(`&failedBefore=${before.asOf}`)).matching).toBe(LEDGER);
     expect((await messagesOf('points', '?status=dead')).length).toBe(LEDGER);
   });
 
-  onShape('the HTTP calls reject a filter that they do not understand', async () => {
+  onShape('the HTTP routes reject an invalid filter', async () => {
     for (const [filter, field] of [
       ['limit=0', 'limit'],
       ['limit=1001', 'limit'],
@@ -246,21 +246,21 @@ describe.for(shapes)('%s', ([, shape]) => {
       expect((await call(`${list('points')}/${id}`)).status).toBe(404);
   });
 
-  onShape('what fails again is not retried again in the same run, nor are more than the rate in a second', async () => {
+  onShape('a run retries each message once, and at most --rate messages a second', async () => {
     const { asOf } = await preview();
-    // Each window is long enough for all of the last one's messages to be dead again.
+    // Within a second, all messages of the second before are dead again.
     const run = await sluiceFailed(url, 'retry', '--service', 'points', '--rate', '2', '--json');
     expect(documentOf<Retried>(run)).toMatchObject({ matching: LEDGER, retried: LEDGER, left: 0 });
     expect(run.ms).toBeGreaterThan((LEDGER / 2 - 1) * 1_000);
     await allDead('points', LEDGER);
     for (const { attempts } of await messagesOf('points')) expect(attempts).toBe(ATTEMPTS);
-    // Each of them was: none is as it was before the run.
+    // Each message was retried.
     expect((await preview(`&failedBefore=${asOf}`)).matching).toBe(0);
   });
 
-  onShape('Ctrl-C ends a run between two requests, and says what is left', async () => {
+  onShape('Ctrl-C ends a run between two requests, and prints how many messages are left', async () => {
     const { asOf } = await preview();
-    const notYet = async () => (await preview(`&failedBefore=${asOf}`)).matching;
+    const notRetried = async () => (await preview(`&failedBefore=${asOf}`)).matching;
     const args = [program, 'failed', 'retry', '--service', 'points', '--rate', '1', '--json'];
     const run = spawn(process.execPath, args, {
       env: { PATH: process.env.PATH ?? '', SLUICE_URL: url },
@@ -272,7 +272,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     let stderr = '';
     run.stdout.on('data', (chunk) => (stdout += String(chunk)));
     run.stderr.on('data', (chunk) => (stderr += String(chunk)));
-    await eventually(async () => (await notYet()) < LEDGER, { what: 'the run has begun' });
+    await eventually(async () => (await notRetried()) < LEDGER, { what: 'the run has begun' });
     run.kill('SIGINT');
     expect(await ended).toEqual([130, null]);
     expect(stderr).toBe('interrupted\n');
@@ -280,11 +280,11 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(retried).toBeGreaterThan(0);
     expect(left).toBeGreaterThan(0);
     expect(retried + left).toBe(LEDGER);
-    expect(await notYet()).toBe(left);
+    expect(await notRetried()).toBe(left);
     await allDead('points', LEDGER);
   });
 
-  whereApart('services that run elsewhere are told in one line; one that was asked for is an error', async () => {
+  whereApart('names services that run in other processes in one line, and fails if --service names one', async () => {
     const orderUrl = system.url('order');
     const listed = await sluiceFailed(orderUrl, 'list', '--json');
     expect(documentOf<Listed>(listed).items.map(({ service }) => service)).toEqual(['coupon', 'coupon']);
@@ -297,7 +297,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect([code, stderr]).toEqual([1, expect.stringMatching(/^error: points .*: 404 There is no such service/)]);
   });
 
-  whereApart('a message that is being recorded is passed over, not waited for', async () => {
+  whereApart('a locked message is skipped', async () => {
     const client = new Client({ connectionString: system.databaseUrl });
     await client.connect();
     onTestFinished(() => client.end());
@@ -308,12 +308,12 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(rows).toHaveLength(1);
     const answer = await post(`/retry?limit=${LEDGER}`);
     expect([answer.status, answer.json<RetryResult>()]).toEqual([202, { retried: LEDGER - 1, left: 1, truncated: 0 }]);
-    // A call without a limit retries it as soon as it is recorded.
+    // A call without a limit retries the message once it is unlocked.
     await allDead('points', LEDGER);
     const { asOf } = await preview();
     const retryAll = post('/retry');
     await eventually(async () => (await preview(`&failedBefore=${asOf}`)).matching === 1, {
-      what: 'one is passed over',
+      what: 'the locked message is skipped',
     });
     await client.query('ROLLBACK');
     const all = await retryAll;
@@ -321,15 +321,15 @@ describe.for(shapes)('%s', ([, shape]) => {
     await allDead('points', LEDGER);
   });
 
-  // From here on the cause is removed.
+  // From here on, the cause of the failures is removed.
   onShape(
-    'mended and retried, the oldest first, the orders are completed',
+    'a retry completes the orders once the cause is removed, the oldest message first',
     async () => {
       // Two were received long ago; they become the oldest.
       const aged = (await messagesOf('points')).slice(0, 2);
       const ids = aged.map(({ id }) => `'${id}'`).join();
       await operate(
-        `${MEND} UPDATE sluice_points.inbox SET received_at = received_at - interval '2 hours' WHERE message_id IN (${ids})`,
+        `${REPAIR} UPDATE sluice_points.inbox SET received_at = received_at - interval '2 hours' WHERE message_id IN (${ids})`,
       );
       for (const { status, steps } of await Promise.all(
         orders.ledger.map(({ id }) => get<Order>(`${system.url('order')}/orders/${id}`)),
@@ -339,7 +339,7 @@ describe.for(shapes)('%s', ([, shape]) => {
           {
             status: 'failed',
             at: expect.stringMatching(/Z$/),
-            // Not the error that the operator is shown.
+            // Not the error, which only operators see.
             detail: 'the step failed; an operator can retry it',
           },
         ]);
@@ -378,9 +378,9 @@ describe.for(shapes)('%s', ([, shape]) => {
       expect([again.code, again.stdout]).toEqual([0, 'no failed message matches\n']);
     },
     60_000,
-  ); // an embedded system is stopped and started
+  ); // restarts an embedded system
 
-  onShape('one is retried under its id', async () => {
+  onShape('retries one message by its id', async () => {
     const [first, second] = await messagesOf('coupon');
     const couponUrl = system.url('coupon');
     const dry = await sluiceFailed(couponUrl, 'retry', 'coupon', String(first?.id), '--dry-run');

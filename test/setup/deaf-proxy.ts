@@ -1,28 +1,26 @@
-// A TCP proxy to an AMQP or MQTT broker that can keep back deliveries and forward everything else: connecting,
-// publishing, heartbeats and questions work as ever, and consumers hear nothing.
+// A TCP proxy to an AMQP or MQTT broker that can drop deliveries and forward everything else: connecting, publishing,
+// heartbeats and requests work as usual, and consumers receive nothing.
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 export interface DeafProxy {
-  /** The broker's, through the proxy. */
+  /** The broker's URL through the proxy. */
   readonly url: string;
   /**
-   * While on, what the broker delivers is dropped, and nobody is told. A connection (AMQP: a channel) that has lost a
-   * delivery goes on losing them when it is off again, until it is replaced: no network closes such a gap.
+   * While on, the broker's deliveries are dropped without an error. A connection (AMQP: a channel) that has lost a delivery
+   * goes on losing them after it is off again, until it is replaced: no network closes such a gap.
    */
   deafen(on: boolean): void;
-  /**
-   * AMQP: drops these answers of the broker, each named by its class and method ("20.11"), as one that hangs never gives
-   * them. A channel that waits for one waits for ever.
-   */
+  /** AMQP: drops these replies, named by class and method ("20.11"), as if the broker hung. A channel that waits for one
+   *  waits forever. */
   withhold(methods: readonly string[]): void;
   close(): Promise<void>;
 }
 
 interface Protocol {
-  /** The length of the packet that these bytes begin with, or undefined where they are too few to tell. */
+  /** The length of the packet at the start of these bytes, or undefined if they are too few to know it. */
   lengthOf(bytes: Buffer): number | undefined;
-  /** For one connection: whether a packet is to be dropped. */
+  /** For one connection: returns whether to drop a packet. */
   createFilter(isDeaf: () => boolean, withheld: (method: string) => boolean): (packet: Buffer) => boolean;
 }
 
@@ -81,11 +79,11 @@ export async function startDeafProxy(brokerUrl: string): Promise<DeafProxy> {
   };
 }
 
-/** AMQP 0-9-1, section 4.2.3: type, channel, size, payload, end. A delivery is basic.deliver, a header and bodies. */
+/** AMQP 0-9-1, section 4.2.3: type, channel, size, payload, end. A delivery is a basic.deliver, a header and bodies. */
 const amqp: Protocol = {
   lengthOf: (bytes) => (bytes.length < 7 ? undefined : 7 + bytes.readUInt32BE(3) + 1),
   createFilter(isDeaf, withheld) {
-    /** Channels that have lost a delivery, and those on which the frames of a dropped one are under way. */
+    /** Channels that have lost a delivery, and channels whose next frames belong to a dropped delivery. */
     const deaf = new Set<number>();
     const dropping = new Set<number>();
     return (frame) => {

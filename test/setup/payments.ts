@@ -58,7 +58,7 @@ export function startPayments({ args = [], source = false }: PaymentsOptions = {
     const server = await startServer({
       name: 'sluice payment-provider',
       runner,
-      answers: async () => {
+      ready: async () => {
         await payments.underWay();
       },
       cleanSignal: 'SIGTERM',

@@ -1,16 +1,16 @@
-// A TCP proxy between a client and its server, to break the connection in the ways that networks do.
+// A TCP proxy between a client and its server that breaks connections as networks do.
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { freePort } from '../servers/ports.ts';
 
 export interface Proxy {
   readonly port: number;
-  /** Resets every connection there is (RST, so that both ends see an error); new ones are accepted. */
-  cut(): void;
-  /** While on, nothing is forwarded in either direction and nobody is told: connections stay open and silent. What was
-   *  swallowed is lost, so cut() before switching it off again. */
+  /** Resets every open connection (RST, so that both ends see an error); new ones are accepted. */
+  sever(): void;
+  /** While on, connections stay open, and everything that is sent in either direction is dropped without an error. The
+   *  dropped bytes are lost, so call sever() before switching it off. */
   swallow(on: boolean): void;
-  /** What the server sends arrives so much later. */
+  /** Delays everything that the server sends. */
   delay(ms: number): void;
   /** While on, new connections are reset at once. */
   reject(on: boolean): void;
@@ -33,7 +33,7 @@ export async function startProxy(target: Target | string): Promise<Proxy> {
   const track = (socket: Socket, peer: Socket, lag: () => number) => {
     sockets.add(socket);
     socket.setNoDelay(true);
-    // No backpressure on purpose: what tests send fits in memory.
+    // Without backpressure: all that tests send fits in memory.
     socket.on('data', (chunk) => {
       if (swallowing) return;
       if (lag() > 0) setTimeout(() => peer.write(chunk), lag());
@@ -42,7 +42,7 @@ export async function startProxy(target: Target | string): Promise<Proxy> {
     socket.on('end', () => {
       if (!swallowing) peer.end();
     });
-    // An error is always followed by 'close', where the other side is ended as well.
+    // 'close' follows every error, and ends the other side too.
     socket.on('error', () => undefined);
     socket.on('close', () => {
       sockets.delete(socket);
@@ -58,7 +58,7 @@ export async function startProxy(target: Target | string): Promise<Proxy> {
     track(client, upstream, () => 0);
     track(upstream, client, () => delayMs);
   });
-  const cut = () => {
+  const sever = () => {
     for (const socket of sockets) socket.resetAndDestroy();
   };
   const listenPort = await freePort();
@@ -66,7 +66,7 @@ export async function startProxy(target: Target | string): Promise<Proxy> {
   await once(server, 'listening');
   return {
     port: listenPort,
-    cut,
+    sever,
     swallow(on) {
       swallowing = on;
     },
@@ -78,7 +78,7 @@ export async function startProxy(target: Target | string): Promise<Proxy> {
     },
     async close() {
       server.close();
-      cut();
+      sever();
       await once(server, 'close');
     },
   };

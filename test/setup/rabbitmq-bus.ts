@@ -1,24 +1,24 @@
-// The bus on RabbitMQ as the tests of its failures open it: on a server of the file's own, since they kill it, fill its disk
-// and keep its answers back. The server ends with the file that imports this, the rest with each test.
+// The bus on RabbitMQ for the tests of its failures. Each test file that imports this has a server of its own, because its
+// tests kill the server, fill its disk and withhold its replies. Everything else ends with each test.
 import { randomUUID } from 'node:crypto';
 import { type Channel, connect } from 'amqplib';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, vi } from 'vitest';
 import type { Bus, IncomingMessage, OutgoingEvent, Receiver, Rejected } from '../../infra/bus/port.ts';
-import { openRabbitmqBus, type RabbitmqBusOptions } from '../../infra/bus/rabbitmq/index.ts';
+import { RabbitmqBus, type RabbitmqBusOptions } from '../../infra/bus/rabbitmq/index.ts';
 import type { Topology } from '../../infra/bus/topology.ts';
 import { type Rabbitmq, startRabbitmq } from '../servers/rabbitmq.ts';
 import { eventually, freshPrefix } from './wait.ts';
 
 const log = pino({ level: process.env.LOG_LEVEL ?? 'silent' });
 export const SERVER_START_MS = 120_000;
-/** A busy machine stands still now and then; a caller that waited for the broker would wait for ever. */
+/** The slack for a busy machine that pauses; a caller that waits for the broker would wait forever. */
 export const PAUSES_MS = 5_000;
 
 export let server: Rabbitmq;
 export let topology: Topology;
 export const cleanUps: (() => Promise<unknown>)[] = [];
-/** Handlers that are held: released first, since closing a subscription waits for them. */
+/** Blocked handlers: released first, because closing a subscription waits for them. */
 const releases: (() => void)[] = [];
 
 beforeAll(async () => {
@@ -35,30 +35,30 @@ afterEach(async () => {
   vi.restoreAllMocks();
 });
 
-/** Remembers what it was given, after `before` has allowed it. */
+/** Records the messages that it gets, after `before` has resolved. */
 export class Recorder implements Receiver {
   readonly #before: (ids: readonly string[]) => Promise<void> | undefined;
   readonly handled: string[] = [];
-  readonly buried: { id: string; reason: string }[] = [];
+  readonly deadLettered: { id: string; reason: string }[] = [];
   batches = 0;
 
   constructor(before: (ids: readonly string[]) => Promise<void> | undefined = () => undefined) {
     this.#before = before;
   }
 
-  async handle(batch: readonly IncomingMessage[]): Promise<void> {
+  async process(batch: readonly IncomingMessage[]): Promise<void> {
     this.batches++;
     const ids = batch.map(idOf);
     await this.#before(ids);
     this.handled.push(...ids);
   }
 
-  async store(): Promise<void> {
-    throw new Error('RabbitMQ has no use for it');
+  async enqueue(): Promise<void> {
+    throw new Error('not called with RabbitMQ');
   }
 
-  async bury(batch: readonly IncomingMessage[], reason: string): Promise<void> {
-    this.buried.push(...batch.map((message) => ({ id: idOf(message), reason })));
+  async deadLetter(batch: readonly IncomingMessage[], reason: string): Promise<void> {
+    this.deadLettered.push(...batch.map((message) => ({ id: idOf(message), reason })));
   }
 
   wake(): void {}
@@ -86,7 +86,7 @@ const idOf = ({ body }: IncomingMessage): string => (JSON.parse(body.toString())
 export const codesOf = (rejected: readonly Rejected[]) => [...new Set(rejected.map(({ error }) => error.code))];
 
 export async function openBus(options: Partial<RabbitmqBusOptions> = {}): Promise<Bus> {
-  const bus = await openRabbitmqBus({ url: server.amqpUrl, topology, log, ...options });
+  const bus = new RabbitmqBus({ url: server.amqpUrl, topology, log, ...options });
   cleanUps.push(() => bus.close());
   return bus;
 }
@@ -103,7 +103,7 @@ export async function record(bus: Bus, group: string): Promise<Recorder> {
   return recorder;
 }
 
-/** Publishes one event, trying new ones until one is taken over; answers its id. */
+/** Publishes new events until one is taken over; resolves with its id. */
 export const publishOne = (bus: Bus, type = 'order.placed'): Promise<string> =>
   eventually(
     async () => {
@@ -113,7 +113,7 @@ export const publishOne = (bus: Bus, type = 'order.placed'): Promise<string> =>
     { what: 'an event is published', timeoutMs: 20_000 },
   ) as Promise<string>;
 
-export function holder() {
+export function latch() {
   let release = () => {};
   const released = new Promise<void>((resolve) => {
     release = resolve;
@@ -126,6 +126,6 @@ export async function openAdmin(): Promise<Channel> {
   const connection = await connect(server.amqpUrl);
   cleanUps.push(() => connection.close());
   const channel = await connection.createChannel();
-  channel.on('error', () => undefined); // what was asked for rejects with it
+  channel.on('error', () => undefined); // the request rejects with it
   return channel;
 }

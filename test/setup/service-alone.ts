@@ -10,9 +10,9 @@ import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
-import { createMetrics } from '../../infra/observability/metrics.ts';
+import { Metrics } from '../../infra/observability/metrics.ts';
 import type { AnyService, ServiceContext } from '../../infra/runtime/service.ts';
-import { log } from './bus-stages.ts';
+import { log } from './bus-fixtures.ts';
 
 const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
 const config = parseConfig({ RESEND_AFTER_MS: '100' });
@@ -42,7 +42,7 @@ export async function openAlone(
 ): Promise<ServiceAlone> {
   const schema = schemaOf(name);
   const outbox = new Outbox(schema);
-  const service = create({ settings: config, database, outbox, metrics: createMetrics(), log });
+  const service = create({ settings: config, database, outbox, metrics: new Metrics(), log });
   const migrations = [
     ...(await readMigrations(MESSAGING, 'messaging')),
     ...(await readMigrations(service.migrations, name)),
@@ -61,12 +61,14 @@ export async function openAlone(
     leaseMs: 10_000,
     prefetch: 100,
     maxRows: 100,
+    pollMs: 1_000,
+    retentionDays: 1,
     log,
   });
   return {
     service,
     async tell(...bodies) {
-      await inbox.handle(bodies.map((body) => ({ body })));
+      await inbox.process(bodies.map((body) => ({ body })));
       expect(await inbox.failed.list({}, undefined, 10)).toEqual([]);
     },
     forget: () => database.execute(`DELETE FROM ${schema}.inbox`),

@@ -13,7 +13,7 @@ import { type Bus, MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
-import { createMetrics } from '../../infra/observability/metrics.ts';
+import { Metrics } from '../../infra/observability/metrics.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
 import type { AnyService, ServiceContext } from '../../infra/runtime/service.ts';
 import { couponService } from '../../services/coupon/index.ts';
@@ -58,7 +58,7 @@ const unused = {
   mqtt: {} as MqttPublisher,
   queues: undefined,
   overload: { rejected: { inFlight: 0, late: 0 }, latenessMs: 0 },
-  metrics: createMetrics(),
+  metrics: new Metrics(),
   log: pino({ level: 'silent' }),
 };
 

@@ -1,4 +1,4 @@
-// What goes over the wire, written and read: every event type, and what is none.
+// Writing and reading events of every type, and bodies that are not events.
 import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, test } from 'vitest';
 import { type EventData, type EventType, eventSchemas, eventTypes, isEventType } from '../../contracts/events.ts';
@@ -64,7 +64,7 @@ const written = (type: EventType = 'order.placed') =>
   JSON.parse(writeEvent(eventSchemas, row(type, examples[type]), '/services/order').body) as Record<string, unknown>;
 
 describe('an event', () => {
-  test.each(eventTypes)('%s is a CloudEvent, and read as it was written', (type) => {
+  test.each(eventTypes)('%s is a CloudEvent and is read back unchanged', (type) => {
     const source = row(type, examples[type]);
     const { id, body } = writeEvent(eventSchemas, source, '/services/order');
     expect(JSON.parse(body)).toEqual({
@@ -81,33 +81,33 @@ describe('an event', () => {
   });
 
   test.each([
-    ['a type that does not exist', row('order.teleported', {})],
+    ['an unknown type', row('order.teleported', {})],
     ['data of another type', row('order.placed', examples['points.awarded'])],
-    ['data that is missing', row('order.placed', {})],
+    ['missing data', row('order.placed', {})],
   ])('is not written with %s', (_what, wrong) => {
     expect(() => writeEvent(eventSchemas, wrong, '/services/order')).toThrow();
   });
 
-  test('may have fields that this version does not know', () => {
+  test('may have unknown fields', () => {
     const { event } = readEvent(eventSchemas, bytes({ ...written(), traceparent: '00-x' })) as { event: object };
     expect(event).toMatchObject({ type: 'order.placed', subject: orderId });
   });
 
-  test('has its ids in lower case, however they were written', () => {
+  test('is read with its ids in lower case', () => {
     const shouted = { ...written(), id: String(written().id).toUpperCase() };
     const { event } = readEvent(eventSchemas, bytes(shouted)) as { event: { id: string } };
     expect(event.id).toBe(shouted.id.toLowerCase());
   });
 });
 
-describe('what is no event', () => {
+describe('an unreadable body', () => {
   const unreadable = (body: Uint8Array) => {
     const read = readEvent(eventSchemas, body);
-    if ('event' in read) throw new Error('it was read');
+    if ('event' in read) throw new Error('the body is readable');
     return read.unreadable;
   };
 
-  test('keeps its id, type and subject where it says them', () => {
+  test('keeps its id, type and subject if it has them', () => {
     const wrong: Record<string, unknown> = { ...written(), data: {} };
     expect(unreadable(bytes(wrong))).toEqual({
       messageId: wrong.id,
@@ -117,7 +117,7 @@ describe('what is no event', () => {
     });
   });
 
-  test('without an id has one that is made of its bytes, the same each time', () => {
+  test('without an id gets one that is derived from its bytes', () => {
     const one = unreadable(bytes('{"type":"order.placed"}')).messageId;
     expect(one).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
     expect(unreadable(bytes('{"type":"order.placed"}')).messageId).toBe(one);
@@ -125,22 +125,26 @@ describe('what is no event', () => {
   });
 
   test.each([
-    ['no JSON', bytes('{'), /JSON/],
-    ['nothing', bytes(''), /JSON/],
-    ['no UTF-8', Buffer.from([0x22, 0xff, 0x22]), /utf-8/i],
+    ['invalid JSON', bytes('{'), /JSON/],
+    ['an empty body', bytes(''), /JSON/],
+    ['invalid UTF-8', Buffer.from([0x22, 0xff, 0x22]), /utf-8/i],
     ['null', bytes('null'), /no type/],
     ['an unknown type', bytes({ type: 'order.teleported' }), /unknown type order\.teleported/],
-    ['a type from JavaScript’s own', bytes({ type: '__proto__' }), /unknown type __proto__/],
-    ['too large', bytes(JSON.stringify(written()).padEnd(MAX_EVENT_BYTES + 1)), /65537 bytes, allowed 65536/],
-  ])('%s says so', (_what, body, error) => {
+    ['the type __proto__', bytes({ type: '__proto__' }), /unknown type __proto__/],
+    [
+      'a body that is too large',
+      bytes(JSON.stringify(written()).padEnd(MAX_EVENT_BYTES + 1)),
+      /65537 bytes, allowed 65536/,
+    ],
+  ])('%s is named in the error', (_what, body, error) => {
     expect(unreadable(body).error).toMatch(error);
   });
 
-  test('the largest event is not too large', () => {
+  test('does not include a body of exactly the size limit', () => {
     expect(readEvent(eventSchemas, bytes(JSON.stringify(written()).padEnd(MAX_EVENT_BYTES)))).toHaveProperty('event');
   });
 
-  test('can be kept, whatever its type says', () => {
+  test('has a type and an error that PostgreSQL can store', () => {
     const { type, error } = unreadable(bytes({ type: `a\u0000b\ud800${'c'.repeat(2_000)}` }));
     for (const text of [type, storable(error)]) {
       expect(text).not.toContain('\u0000');
@@ -150,7 +154,7 @@ describe('what is no event', () => {
   });
 });
 
-test('every event type has someone who listens to it, and no service listens to what does not exist', () => {
+test('every event type has a subscriber, and every subscription is an event type', () => {
   const subscribed = serviceNames.flatMap((name) => subscriptions[name] as readonly string[]);
   expect(new Set(subscribed)).toEqual(new Set(eventTypes));
   expect(subscribed.every(isEventType)).toBe(true);

@@ -23,7 +23,7 @@ const message = (changes: Partial<ListedMessage> = {}): ListedMessage => ({
   ...changes,
 });
 
-describe('an age', () => {
+describe('parseAge()', () => {
   test.each([
     ['0s', 0],
     ['30s', 30],
@@ -32,7 +32,7 @@ describe('an age', () => {
     ['3650d', 315_360_000],
   ])('%s is %i seconds', (given, seconds) => expect(parseAge(given)).toBe(seconds * 1_000));
 
-  test.each(['', '10', 'm', '-1h', '1.5h', '1 h', '1w', '3651d', '999999999d', '1h30m'])('%s is none', (given) => {
+  test.each(['', '10', 'm', '-1h', '1.5h', '1 h', '1w', '3651d', '999999999d', '1h30m'])('rejects %j', (given) => {
     expect(() => parseAge(given)).toThrow(InvalidArgumentError);
   });
 });
@@ -46,7 +46,7 @@ describe('a filter', () => {
     newerThan: 0,
   } as const;
 
-  test('is a query that both routes accept', () => {
+  test('becomes a query that both routes accept', () => {
     const query = queryOf({ service: ['points'], ...filter });
     const parsed = {
       type: 'order.placed',
@@ -59,7 +59,7 @@ describe('a filter', () => {
     expect(failedMessagesQuery.parse(query)).toEqual({ ...parsed, limit: 50 });
   });
 
-  test('is narrow with any option', () => {
+  test('is narrow as soon as it has any condition', () => {
     expect(isNarrow({})).toBe(false);
     expect(isNarrow({ service: ['points'] })).toBe(true);
     for (const [name, value] of Object.entries(filter)) expect(isNarrow({ [name]: value }), name).toBe(true);
@@ -67,7 +67,7 @@ describe('a filter', () => {
 });
 
 describe('as text', () => {
-  test('a list has a line for each message, without control characters', () => {
+  test('a list has one line per message, without control characters', () => {
     const lines = renderList([message({ error: `\u001b[2Jbad\n${'x'.repeat(200)}` })], false);
     expect(lines).toHaveLength(2);
     expect(lines[1]).toMatch(
@@ -77,7 +77,7 @@ describe('as text', () => {
     expect(renderList([message()], true).at(-1)).toBe('the newest 1; there are more: see --limit');
   });
 
-  test('lists of several services are merged, newest first', () => {
+  test('the lists of several services are merged, newest first', () => {
     const [a, b, c] = [
       message({ id: 'a', receivedAt: '2026-11-20T10:00:00.000Z' }),
       message({ id: 'b', service: 'coupon', receivedAt: '2026-11-20T12:00:00.000Z' }),
@@ -91,12 +91,12 @@ describe('as text', () => {
     ['{"a":12345678901234567890}', ['  {"a":12345678901234567890}']],
     ['not\tJSON\nat all', ['  not\uFFFDJSON', '  at all']],
     ['', ['  ']],
-  ])('shows the payload %j over several lines, or as it arrived', (payload, lines) => {
+  ])('the payload %j is formatted if it is JSON', (payload, lines) => {
     const shown = renderMessage('points', { ...message(), payload });
     expect(shown.slice(shown.indexOf('payload:') + 1)).toEqual(lines);
   });
 
-  test('a message shows its next attempt, and that its payload is truncated', () => {
+  test('a message shows its next attempt, and that its payload is cut', () => {
     const shown = renderMessage('points', {
       ...message({ status: 'retrying', attempts: 1, nextAttemptAt: '2026-11-20T16:16:58.000Z', type: null }),
       payload: 'x'.repeat(65_536),
@@ -111,7 +111,7 @@ describe('as text', () => {
     );
   });
 
-  test('a run that has not begun has all messages left', () => {
+  test('a run that has not begun counts every message as left', () => {
     const asOf = '2026-11-20T16:15:58.123456Z';
     const previews = new Map([
       ['points', { matching: 1_200, truncated: 0, asOf }],
@@ -128,7 +128,7 @@ describe('as text', () => {
     expect(renderRetries(new RetryRun(new Map()), false)).toEqual(['no failed message matches']);
   });
 
-  test('a run shows how many messages it cannot retry', () => {
+  test('a run names the messages that it cannot retry', () => {
     const previews = (matching: number) => new Map([['points', { matching, truncated: 2, asOf: '' }] as const]);
     const cannot = '2 cannot be retried: only their first 64 KiB are stored';
     expect(renderRetries(new RetryRun(previews(1)), true)).toEqual([
@@ -140,11 +140,11 @@ describe('as text', () => {
   });
 });
 
-test('stops at an empty page that has a next page', async () => {
+test('stops listing if a server announces a page after an empty one', async () => {
   let requests = 0;
   const http: Pick<HttpClient, 'request'> = {
     request: async () => {
-      if (++requests > 3) throw new Error('follows empty pages');
+      if (++requests > 3) throw new Error('too many requests');
       return { status: 200, headers: {}, text: '', body: { items: [], next: message().id }, ms: 1 };
     },
   };
@@ -171,7 +171,7 @@ describe('the command line', () => {
 
   const id = '019a0000-0000-7000-8000-000000000001';
 
-  test.each([[[]], [['list']], [['show']], [['retry']]])('shows an example in the help: failed %j', async (command) => {
+  test.each([[[]], [['list']], [['show']], [['retry']]])('shows help with an example: failed %j', async (command) => {
     expect(await run(['failed', ...command, '--help'])).toBe(0);
     expect(out).toMatch(/Examples?:\n +\$ sluice failed/);
   });
@@ -190,13 +190,13 @@ describe('the command line', () => {
     [['retry', 'points', id, '--all'], /do not go with an id/],
     [['retry', 'points', id, '--error', 'x'], /do not go with an id/],
     [['retry', '--all', '--rate', '0'], /--rate.*an integer from 1 to 10000/],
-  ])('rejects a usage error and exits with 2: failed %j', async (argv, message) => {
+  ])('rejects invalid arguments and exits with 2: failed %j', async (argv, message) => {
     expect(await run(['failed', ...argv])).toBe(2);
     expect(err).toMatch(message);
   });
 
   test.each([[['list', '--url', 'http://127.0.0.1:1'], /^error: cannot reach http:\/\/127\.0\.0\.1:1: .*\n$/]])(
-    'reports a failure in one line and exits with 1: failed %j',
+    'prints the error in one line and exits with 1: failed %j',
     async (argv, message) => {
       expect(await run(['failed', ...argv])).toBe(1);
       expect(err).toMatch(message);

@@ -1,4 +1,4 @@
-// `npm run check` fails on each fault that it is there for: its own steps, run in a folder of files that have one each.
+// `npm run check` finds each kind of fault: its steps run in a folder with one fault in each file.
 import { exec, execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,7 @@ const steps = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
 /** Each file's path and text. */
 type Files = Readonly<Record<string, string>>;
 
-/** A folder that is set up as the project is, and holds only these files. */
+/** Makes a folder with the project's configuration and only these files. */
 function folderOf(files: Files): string {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-lint-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
@@ -29,7 +29,7 @@ function folderOf(files: Files): string {
   return folder;
 }
 
-/** Runs the step of the check that begins with `tool`, and answers what it says. It must fail. */
+/** Runs the step of the check that begins with `tool` and resolves with its output. The step must fail. */
 async function failing(tool: string, files: Files, options = ''): Promise<string> {
   const step = steps.split(' && ').find((each) => each.split(' ')[0] === tool);
   const env = { ...process.env, PATH: `${join(root, 'node_modules/.bin')}:${process.env.PATH}`, NO_COLOR: '1' };
@@ -44,10 +44,10 @@ async function failing(tool: string, files: Files, options = ''): Promise<string
 }
 
 describe('promises', () => {
-  /** What each file does wrong, and the rule that says so. */
+  /** The fault of each file, and the rule that finds it. */
   const faults: Readonly<Record<string, { readonly rule: string; readonly text: string }>> = {
-    'a promise that nobody awaits': { rule: 'no-floating-promises', text: 'export const run = () => { save(); };' },
-    'an async function that is called and forgotten': {
+    'a promise that is not awaited': { rule: 'no-floating-promises', text: 'export const run = () => { save(); };' },
+    'an async function that is called and not awaited': {
       rule: 'no-floating-promises',
       text: '(async () => { await save(); })();',
     },
@@ -68,12 +68,15 @@ describe('promises', () => {
       text: '[1].forEach(async () => { await save(); });',
     },
     'a promise as a condition': { rule: 'no-misused-promises', text: 'export const saved = save() ? 1 : 2;' },
-    'a promise in a text': { rule: 'no-base-to-string', text: 'export const text = `saved: $' + '{save()}`;' },
+    'a promise in a template literal': {
+      rule: 'no-base-to-string',
+      text: 'export const text = `saved: $' + '{save()}`;',
+    },
     'a promise that leaves the try block before it rejects': {
       rule: 'return-await',
       text: 'export async function run() { try { return save(); } catch { return 0; } }',
     },
-    'an await of something that is no promise': { rule: 'await-thenable', text: 'export const two = await 2;' },
+    'an await of a value that is not a promise': { rule: 'await-thenable', text: 'export const two = await 2;' },
   };
 
   test('are awaited or handled', async () => {
@@ -105,7 +108,7 @@ describe('layers', () => {
   interface Import {
     readonly from: string;
     readonly to: string;
-    /** Forbids it; undefined where it is allowed. */
+    /** The rule that forbids the import; undefined if it is allowed. */
     readonly rule: string | undefined;
   }
   type Folders = readonly string[];
@@ -115,7 +118,7 @@ describe('layers', () => {
   const forbid = (from: Folders, to: Folders) => pairs(from, to, (each) => `layer-${each.split('/')[0]}`);
 
   const imports: readonly Import[] = [
-    // Each layer imports those below it, and none above.
+    // Each layer imports only the layers below it.
     ...layers.flatMap((layer, at) => [
       ...forbid([layer], layers.slice(0, at)),
       ...allow([layer], layers.slice(at)),
@@ -132,12 +135,12 @@ describe('layers', () => {
         ...allow([`services/${service}/store`], [`services/${service}`]),
       ];
     }),
-    // A simulator stands beside the services, and nothing but the composition needs it.
+    // Only the composition imports a simulator.
     ...allow(['simulators'], ['infra/bus', 'services/order/payments']),
     ...forbid(['simulators'], ['services/order', 'app', 'demos', 'cli', 'bench', 'test/servers']),
     ...allow(['app'], ['simulators']),
     ...forbid(['cli', 'demos', 'services/order', 'infra/bus'], ['simulators']),
-    // Benchmarks and tests import anything but one another.
+    // Benchmarks and tests import everything but one another.
     ...allow(['bench', 'test/unit'], [...layers, 'simulators']),
     ...allow(['bench'], ['test/servers']),
     ...forbid(['bench'], ['test/setup', 'test/unit']),
@@ -148,7 +151,7 @@ describe('layers', () => {
     ...pairs(['infra/runtime'], ['infra/database'], () => 'infra-runtime'),
   ];
 
-  test('import only what is below them, however it is imported', async () => {
+  test('import only lower layers, in every form of import', async () => {
     const files: Record<string, string> = {};
     const expected: string[] = [];
     for (const [n, { from, to, rule }] of imports.entries()) {
@@ -164,7 +167,7 @@ describe('layers', () => {
     expect(violations(await failing('depcruise', files))).toEqual(expected.sort());
   });
 
-  test('contracts import zod and nothing else', async () => {
+  test('contracts import only zod', async () => {
     const library = (name: string) => ({
       [`node_modules/${name}/package.json`]: JSON.stringify({ name, main: 'index.js' }),
       [`node_modules/${name}/index.js`]: '',
@@ -182,7 +185,7 @@ describe('layers', () => {
     ]);
   });
 
-  test('the command that starts a simulator is the only one that imports it', async () => {
+  test('a simulator is imported only by the command that starts it', async () => {
     const text = "import '../simulators/payment-provider/target.ts';\n";
     const found = await failing('depcruise', {
       'simulators/payment-provider/target.ts': 'export const x = 1;\n',
@@ -196,7 +199,7 @@ describe('layers', () => {
     ]);
   });
 
-  test('nothing is imported in a way that the rules do not see', async () => {
+  test('imports that the rules cannot see are forbidden', async () => {
     const files = {
       'app/a.ts': 'export type A = 1;\n',
       'infra/type.ts': "export type A = import('../app/a.ts').A;\n",
@@ -217,7 +220,7 @@ describe('layers', () => {
       (self: string, other: string) =>
         `import type { ${other} } from './${other}.ts';\nexport type ${self} = ${other}[];\n`,
     ],
-  ])('%s do not import each other', async (_what, text) => {
+  ])('%s do not import each other in a cycle', async (_what, text) => {
     const found = await failing('depcruise', {
       'infra/bus/a.ts': text('a', 'b'),
       'infra/bus/b.ts': text('b', 'c'),
@@ -228,7 +231,7 @@ describe('layers', () => {
     );
   });
 
-  test('neither tests nor benchmarks are built', () => {
+  test('tests and benchmarks are not built', () => {
     const build = ['-p', 'tsconfig.build.json', '--listFilesOnly'];
     const files = execFileSync(join(root, 'node_modules/.bin/tsc'), build, { cwd: root, encoding: 'utf8' });
     const paths = files.trim().split('\n');
@@ -241,7 +244,7 @@ describe('layers', () => {
     [...output.matchAll(/error (\S+: \S+ → \S+)/g)].map(([, violation]) => String(violation)).sort();
 });
 
-test('what is exported is used', async () => {
+test('every export is used', async () => {
   const found = await failing('knip', {
     'cli/main.ts': "import { used } from './a.ts';\nconsole.log(used);\n",
     'cli/a.ts': 'export const used = 1;\nexport const unused = 2;\nexport interface Unused {}\n',
@@ -252,7 +255,7 @@ test('what is exported is used', async () => {
   expect(found).toMatch(/^cli\/b\.ts/m);
 });
 
-test('a function returns on every path, and what is imported for its effect exists', async () => {
+test('a function returns on every path, and a module imported for its effect exists', async () => {
   const found = await failing('tsc', {
     'cli/a.ts': 'export function a(n: number) {\n  if (n > 1) return 1;\n}\n',
     'cli/b.ts': "import './missing.ts';\n",

@@ -8,14 +8,14 @@ const messages = (entries: LogEntry[]) =>
   entries.map((entry) => (entry.kind === 'line' ? (entry.line as { msg?: string }).msg : entry.state));
 
 describe('a batch of log lines', () => {
-  test('is read line by line; one that cannot be read is counted and costs no other', () => {
+  test('is read line by line; an unreadable line is counted and skipped', () => {
     const reader = new LogReader({ prefix: 'sluice' });
     const payload = Buffer.concat([batch({ msg: 'a' }), Buffer.from('{"msg":\n[1]\n7\n'), batch({ msg: 'b' })]);
     expect(messages(reader.read(topic, payload))).toEqual(['a', 'b']);
     expect(reader.unreadable).toBe(3);
   });
 
-  test('is filtered by least severity and by order', () => {
+  test('is filtered by minimum level and by order', () => {
     const lines = batch(
       { level: 30, orderId: 'o1', msg: 'info' },
       { level: 40, orderId: 'o1', msg: 'warn' },
@@ -42,7 +42,7 @@ describe('presence', () => {
     expect(says(reader, 'a', 'online')).toEqual(['online']);
   });
 
-  test('that is cleared says stopped, where anybody had been there', () => {
+  test('that is cleared is shown as stopped, if the instance was known', () => {
     const reader = new LogReader({ prefix: 'sluice' });
     expect(says(reader, 'a', '')).toEqual([]);
     says(reader, 'a', 'online');
@@ -51,7 +51,7 @@ describe('presence', () => {
     ]);
   });
 
-  test('in other words is counted as unreadable', () => {
+  test('with an unknown state is counted as unreadable', () => {
     const reader = new LogReader({ prefix: 'sluice' });
     expect(says(reader, 'a', 'on fire')).toEqual([]);
     expect(reader.unreadable).toBe(1);

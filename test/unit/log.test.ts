@@ -1,11 +1,11 @@
-// The log as people and programs see it, and its copy on the MQTT broker.
+// The log for people and for programs, and its copy on the MQTT broker.
 import { spawnSync } from 'node:child_process';
 import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
 import { createLog } from '../../infra/observability/log.ts';
 import { formatLogLine } from '../../infra/observability/log-format.ts';
-import { createLogMirror } from '../../infra/observability/log-mirror.ts';
+import { LogMirror } from '../../infra/observability/log-mirror.ts';
 import type { Health } from '../../infra/runtime/health.ts';
 import { deferred } from '../../infra/runtime/promises.ts';
 
@@ -37,7 +37,7 @@ describe('a formatted line', () => {
     ).toBe('12:00:01.123  flash-sale  ✗ order.awaiting-payment  019a…3f9c2e  1234 ms  dead  no such user  attempts=5');
   });
 
-  test('says the same with colours', () => {
+  test('has the same text with colours', () => {
     const coloured = formatLogLine(line, { color: true, subjectName });
     expect(coloured).toContain('\u001b[32m');
     expect(stripVTControlCharacters(coloured)).toBe(formatLogLine(line, { color: false, subjectName }));
@@ -65,7 +65,7 @@ describe('a formatted line', () => {
     expect(formatLogLine(hostile, { color: false, subjectName })).not.toMatch(/\p{Cc}/u);
   });
 
-  test('takes whatever anyone sends as a line', () => {
+  test('accepts any object as a line', () => {
     for (const odd of [
       {},
       { time: 'never' },
@@ -89,14 +89,14 @@ describe('the log', () => {
     const mirror = collect();
     const log = createLog({ level: 'info', pretty: false, destination, mirror }).child({ service: 'points' });
     log.info(action, 'done');
-    log.debug('not this');
+    log.debug('below the level');
     expect(destination.lines.map((text) => JSON.parse(text))).toEqual([
       { level: 30, time: expect.any(Number), service: 'points', ...action, msg: 'done' },
     ]);
     expect(mirror.lines).toEqual(destination.lines);
   });
 
-  test('writes lines for people where that is asked for, and JSON to the mirror all the same', () => {
+  test('writes lines for people if they are asked for, and JSON to the mirror', () => {
     const destination = collect();
     const mirror = collect();
     createLog({ level: 'debug', pretty: true, subjectName, destination, mirror })
@@ -127,7 +127,7 @@ describe('the mirror', () => {
   beforeEach(() => void vi.useFakeTimers());
   afterEach(() => void vi.useRealTimers());
 
-  /** A broker that can be away, and keeps what it gets. */
+  /** A broker that can be away, and records what is published. */
   function broker() {
     const published: { topic: string; payload: string; qos: number }[] = [];
     let status: Health['status'] = 'up';
@@ -148,7 +148,7 @@ describe('the mirror', () => {
 
   test('sends NDJSON batches on the topic of each service, QoS 0, a few times a second', async () => {
     const { published, publisher } = broker();
-    const mirror = createLogMirror('p');
+    const mirror = new LogMirror('p');
     mirror.write(lineOf('points', 'before the start'));
     mirror.start(publisher);
     mirror.write(lineOf('order', 'one'));
@@ -159,12 +159,12 @@ describe('the mirror', () => {
       { topic: 'p/logs/points', payload: lineOf('points', 'before the start'), qos: 0 },
       { topic: 'p/logs/order', payload: lineOf('order', 'one') + lineOf('order', 'two'), qos: 0 },
     ]);
-    await mirror.close();
+    await mirror.stop();
   });
 
-  test('keeps the newest 1,000 lines while the broker is away, and says how many went', async () => {
+  test('keeps the newest 1,000 lines while the broker is away, and reports the number of lost ones', async () => {
     const { publisher, lines, set } = broker();
-    const mirror = createLogMirror('p');
+    const mirror = new LogMirror('p');
     mirror.start(publisher);
     set('down');
     for (let n = 0; n < 1_500; n++) mirror.write(lineOf('order', String(n)));
@@ -176,24 +176,24 @@ describe('the mirror', () => {
     expect(messages[0]?.msg).toBe('500');
     expect(messages.slice(0, 1_000).at(-1)?.msg).toBe('1499');
     expect(messages.slice(1_000)).toEqual([expect.objectContaining({ service: 'order', lines: 500 })]);
-    await mirror.close();
+    await mirror.stop();
   });
 
-  test('never sends more than 64 KiB at a time', async () => {
+  test('sends batches of at most 64 KiB', async () => {
     const { published, publisher, lines } = broker();
-    const mirror = createLogMirror('p');
+    const mirror = new LogMirror('p');
     mirror.start(publisher);
     for (let n = 0; n < 10; n++) mirror.write(lineOf('order', 'ü'.repeat(15_000)));
     mirror.write(lineOf('order', 'x'.repeat(64 * 1024)));
-    await mirror.close();
+    await mirror.stop();
     expect(lines()).toHaveLength(11);
     expect(lines().at(-1)).toContain('"lines":1');
     for (const { payload } of published) expect(Buffer.byteLength(payload)).toBeLessThanOrEqual(64 * 1024);
   });
 
-  test('a publisher that fails or hangs costs lines, nothing else', async () => {
+  test('loses only lines when a publisher fails', async () => {
     const { publisher, lines } = broker();
-    const mirror = createLogMirror('p');
+    const mirror = new LogMirror('p');
     let fails = true;
     mirror.start({
       ...publisher,
@@ -208,17 +208,17 @@ describe('the mirror', () => {
       'kept',
       'log lines were not mirrored',
     ]);
-    await mirror.close();
+    await mirror.stop();
   });
 
-  test('sends the batches of a flush that is still running when the mirror is closed', async () => {
+  test('sends all batches of a flush that is still running when the mirror stops', async () => {
     const { publisher, lines } = broker();
-    const mirror = createLogMirror('p');
+    const mirror = new LogMirror('p');
     const sent = deferred();
     mirror.start({ ...publisher, publish: (...args) => sent.promise.then(() => publisher.publish(...args)) });
     for (let n = 0; n < 10; n++) mirror.write(lineOf('order', 'x'.repeat(15_000)));
     vi.advanceTimersByTime(250);
-    await mirror.close();
+    await mirror.stop();
     sent.resolve();
     await vi.waitFor(() => expect(lines()).toHaveLength(10));
   });

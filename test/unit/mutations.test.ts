@@ -1,4 +1,4 @@
-// The list that `npm run test:mutations` works through, as far as it can be judged without making the mistakes.
+// Checks the list of `npm run test:mutations` without making the mutations.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -7,8 +7,8 @@ import { changed } from '../mutations/mutation.ts';
 import { mutations } from '../mutations/mutations.ts';
 import { tryAll } from '../mutations/try.ts';
 
-describe('a mistake', () => {
-  test.each(mutations)('$name: its text stands there once, and so do its tests', ({ changes, tests }) => {
+describe('a mutation', () => {
+  test.each(mutations)('$name: its text occurs once, and its test files exist', ({ changes, tests }) => {
     const texts = new Map<string, string>();
     for (const change of changes) {
       const text = texts.get(change.file) ?? readFileSync(join(sourceRoot, change.file), 'utf8');
@@ -18,12 +18,12 @@ describe('a mistake', () => {
     expect(() => new RegExp(tests.pattern)).not.toThrow();
   });
 
-  test('has a name of its own', () => {
+  test('has a unique name', () => {
     const names = mutations.map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
   });
 
-  test('whose text is not there, or twice, is an error', () => {
+  test('is an error if its text is missing or occurs twice', () => {
     const change = { file: 'a.ts', find: 'x = 1', replace: 'x = 2' };
     expect(changed('let x = 1;', change)).toBe('let x = 2;');
     expect(() => changed('let y = 1;', change)).toThrow('a.ts holds this 0 times, not once');
@@ -31,9 +31,9 @@ describe('a mistake', () => {
   });
 
   test.each([
-    { file: 'package.json', find: 'a text that nobody wrote', why: 'package.json holds this 0 times, not once' },
+    { file: 'package.json', find: 'a text that is not there', why: 'package.json holds this 0 times, not once' },
     { file: 'moved/away.ts', find: 'x', why: 'moved/away.ts' },
-  ])('whose place in $file is not found has failed', async ({ file, find, why }) => {
+  ])('has failed if its text is not found in $file', async ({ file, find, why }) => {
     const lost = {
       ...mutations[0],
       name: 'lost',

@@ -8,14 +8,14 @@ import { expect, onTestFinished, test } from 'vitest';
 import { operationsRoutes } from '../../app/admin/operations.ts';
 import type { ServiceRunner } from '../../app/service-runner.ts';
 import type { Readiness } from '../../contracts/operations.ts';
-import { holdSession } from '../../infra/bus/mqtt/session.ts';
+import { ExclusiveConsumer } from '../../infra/bus/mqtt/exclusive-consumer.ts';
 import type { Receiver } from '../../infra/bus/port.ts';
-import { openRabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
+import { RabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { createApp } from '../../infra/http/app.ts';
-import { openMqttClient } from '../../infra/mqtt/client.ts';
 import { connectTo } from '../../infra/mqtt/connect.ts';
-import { createMetrics } from '../../infra/observability/metrics.ts';
+import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';
+import { Metrics } from '../../infra/observability/metrics.ts';
 
 /** Nothing listens there. */
 const AWAY = '127.0.0.1:9';
@@ -24,17 +24,19 @@ const receiver = {} as Receiver;
 
 test('tells which servers are away, and nothing of their addresses or of the errors', async () => {
   const topology = { prefix: 'test', groups: { points: ['order.placed'] } };
-  const bus = await openRabbitmqBus({ url: `amqp://shop:secret@${AWAY}`, topology, log });
+  const bus = new RabbitmqBus({ url: `amqp://shop:secret@${AWAY}`, topology, log });
   onTestFinished(() => bus.close());
   const amqp = await bus.subscribe('points', receiver);
   onTestFinished(() => amqp.close());
-  const mqtt = openMqttClient({ url: `mqtt://${AWAY}`, log });
+  const mqtt = new ExternalPublisher({ url: `mqtt://${AWAY}`, log });
   onTestFinished(() => mqtt.close());
   const session = (tryLock: Database['tryLock']) => {
     const options = { id: 'test-points', topics: [], probeTopic: 'probe', publisher: mqtt, log };
-    const held = holdSession({ ...options, connect: connectTo(`mqtt://${AWAY}`), database: { tryLock } }, receiver);
-    onTestFinished(() => held.close());
-    return held;
+    const connect = connectTo(`mqtt://${AWAY}`);
+    const consumer = new ExclusiveConsumer({ ...options, connect, database: { tryLock } }, receiver);
+    void consumer.start();
+    onTestFinished(() => consumer.close());
+    return consumer;
   };
   const connecting = session(async () => ({ lost: new Promise(() => {}), release: async () => {} }));
   const locking = session(() => Promise.reject(new Error(`connect ECONNREFUSED ${AWAY}`)));
@@ -54,7 +56,7 @@ test('tells which servers are away, and nothing of their addresses or of the err
       mqtt,
       queues: undefined,
       overload: { rejected: { late: 0, busy: 0 }, latenessMs: 0 } as never,
-      metrics: createMetrics(),
+      metrics: new Metrics(),
       stopping: () => false,
     }),
   );

@@ -11,7 +11,7 @@ import { responseSchema } from '../../contracts/responses.ts';
 import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import { fixture, recordedVersions } from '../fixtures/folder.ts';
 import { migrationHashes } from '../fixtures/migrations.ts';
-import type { RecordedAnswer } from '../fixtures/stage.ts';
+import type { RecordedAnswer } from '../fixtures/recorded-system.ts';
 
 /** Names, values and routes of 0.1.0 that were renamed without an alias, because 0.1.0 was not released. */
 const renamed: readonly (readonly [before: string, now: string])[] = [

@@ -67,14 +67,14 @@ export class FactsClient {
     return found;
   }
 
-  /** Makes a service ask again, at once, for what it waits for; resolves with how often it did. */
+  /** Makes a service resend its last request about each id, at once; resolves with the number of requests. */
   async resend(service: 'order' | 'flash-sale', ids: readonly string[]): Promise<number> {
-    let asked = 0;
+    let count = 0;
     for (const some of inParts(ids)) {
       const answer = await this.#request(service, 'POST', `/audit/${service}/resend`, { ids: some });
-      asked += expectBody(answer, { status: 202, schema: resent, about: this.#at(service) }).resent;
+      count += expectBody(answer, { status: 202, schema: resent, about: this.#at(service) }).resent;
     }
-    return asked;
+    return count;
   }
 
   async close(): Promise<void> {

@@ -24,8 +24,8 @@ export interface AuditReport {
   }[];
   readonly overdue: readonly UnderWay[];
   readonly messages: AuditResult['messages'];
-  /** With --repair: how many orders and tickets were asked for again, and the offences before. */
-  readonly repaired?: { readonly asked: number; readonly offencesBefore: AuditReport['offences'] };
+  /** With --repair: the number of requests that were resent, and the offences before. */
+  readonly repaired?: { readonly resent: number; readonly offencesBefore: AuditReport['offences'] };
 }
 
 /** `startedAt` by performance.now(). */
@@ -68,7 +68,7 @@ export function renderAuditReport(report: AuditReport): string[] {
   lines.push('', ...renderUnderWay(report), ...renderMessages(report));
   if (repaired) {
     const before = totalOffences(repaired.offencesBefore);
-    lines.push('', `asked again for ${count(repaired.asked)}; before that, ${count(before)} × broken`);
+    lines.push('', `${count(repaired.resent)} requests resent; before that, ${count(before)} × broken`);
   }
   return lines;
 }
@@ -76,7 +76,11 @@ export function renderAuditReport(report: AuditReport): string[] {
 function renderOffence({ text, total, ids, mends }: AuditReport['offences'][number]): string[] {
   const shown = ids.slice(0, SHOWN).map((id) => `        ${printable(id)}`);
   const more = total > shown.length ? [`        and ${count(total - shown.length)} more`] : [];
-  return [`      ${paint('red', text)}: ${count(total)}${mends ? ' (--repair asks again)' : ''}`, ...shown, ...more];
+  return [
+    `      ${paint('red', text)}: ${count(total)}${mends ? ' (--repair resends the request)' : ''}`,
+    ...shown,
+    ...more,
+  ];
 }
 
 function renderUnderWay({ counts: { underWay }, overdue, settleMs }: AuditReport): string[] {
@@ -84,10 +88,10 @@ function renderUnderWay({ counts: { underWay }, overdue, settleMs }: AuditReport
   if (orders + tickets === 0) return ['under way  nothing: every order and ticket is at its end'];
   const lines = [
     `under way  ${count(orders)} orders and ${count(tickets)} tickets; ${count(underWay.overdue)} for more than ` +
-      `${duration(settleMs)}${underWay.overdue > 0 ? ' (--repair asks again)' : ''}`,
+      `${duration(settleMs)}${underWay.overdue > 0 ? ' (--repair resends the requests)' : ''}`,
   ];
   for (const { id, waitsFor, sinceMs, dueInMs, messages } of overdue.slice(0, SHOWN)) {
-    const due = dueInMs === null ? 'never asks again' : `asks again in ${duration(Math.max(0, dueInMs))}`;
+    const due = dueInMs === null ? 'never resent' : `resent in ${duration(Math.max(0, dueInMs))}`;
     lines.push(`  ${id}  for ${duration(sinceMs)}: ${waitsFor.join(', ')}; ${[...messages, due].join('; ')}`);
   }
   if (underWay.overdue > SHOWN) lines.push(`  and ${count(underWay.overdue - SHOWN)} more`);

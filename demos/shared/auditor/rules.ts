@@ -13,7 +13,7 @@ export const invariants = {
   I1: 'every firm order has one points entry, one coupon decision and its notification; a cancelled one keeps nothing',
   I2: 'no effect without an order',
   I4: 'stock = remaining + held + sold, as the tickets say; a user has one live ticket at most, a ticket one order',
-  I6: 'whatever waits for an answer has asked, and will ask again',
+  I6: 'each request without a reply has been sent, and will be resent',
 } as const;
 export type Invariant = keyof typeof invariants;
 

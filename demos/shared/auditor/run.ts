@@ -27,7 +27,7 @@ export interface AuditResult {
   readonly overdue: readonly UnderWay[];
   readonly messages: Readonly<Record<ServiceName, MessagesSummary>>;
   /** What asking again may mend. */
-  readonly toAsk: { readonly orders: readonly string[]; readonly tickets: readonly string[] };
+  readonly toResend: { readonly orders: readonly string[]; readonly tickets: readonly string[] };
 }
 
 /** Of those that are overdue, the ones that are named. */
@@ -61,11 +61,11 @@ export async function audit({ client, settleMs, signal }: AuditOptions): Promise
     offences: seen.offences.list(),
     overdue: await whereabouts(client, [...seen.overdueOrders, ...seen.overdueTickets].slice(0, MAX_NAMED_OVERDUE)),
     messages: Object.fromEntries(messages) as Record<ServiceName, MessagesSummary>,
-    toAsk: toAsk(seen, orders, tickets),
+    toResend: toResend(seen, orders, tickets),
   };
 }
 
-function toAsk(seen: Sweep, orders: Wrong, tickets: Wrong): AuditResult['toAsk'] {
+function toResend(seen: Sweep, orders: Wrong, tickets: Wrong): AuditResult['toResend'] {
   const ids = (overdue: readonly Overdue[]) => overdue.map(({ id }) => id);
   return {
     orders: [...new Set([...mendable(orders), ...ids(seen.overdueOrders)])],
@@ -85,17 +85,17 @@ async function whereabouts(client: FactsClient, overdue: readonly Overdue[]): Pr
 }
 
 /**
- * Asks again for what is missing, in events of new ids, and waits until nothing that was wrong is wrong any more, for
- * `settleMs` at the most. Resolves with how many orders and tickets were asked for.
+ * Resends the requests about what is missing, in events of new ids, and waits until nothing that was wrong is wrong any
+ * more, for `settleMs` at the most. Resolves with the number of requests.
  */
-export async function repair({ client, settleMs, signal }: AuditOptions, { toAsk }: AuditResult): Promise<number> {
-  const ordersOfTickets = await client.facts('order/tickets', toAsk.tickets);
-  const orders = [...toAsk.orders, ...[...ordersOfTickets.values()].map(({ orderId }) => orderId)];
-  const tickets = toAsk.tickets.filter((id) => !ordersOfTickets.has(id));
-  const asked = (await client.resend('order', [...new Set(orders)])) + (await client.resend('flash-sale', tickets));
+export async function repair({ client, settleMs, signal }: AuditOptions, { toResend }: AuditResult): Promise<number> {
+  const ordersOfTickets = await client.facts('order/tickets', toResend.tickets);
+  const orders = [...toResend.orders, ...[...ordersOfTickets.values()].map(({ orderId }) => orderId)];
+  const tickets = toResend.tickets.filter((id) => !ordersOfTickets.has(id));
+  const resent = (await client.resend('order', [...new Set(orders)])) + (await client.resend('flash-sale', tickets));
 
   const unknown = (ids: readonly string[]): Wrong => new Map(ids.map((id) => [id, []]));
-  await withProgress('mending ', toAsk.orders.length + toAsk.tickets.length, (update) => {
+  await withProgress('mending ', toResend.orders.length + toResend.tickets.length, (update) => {
     const options = (all: readonly string[]) => ({
       settleMs,
       signal,
@@ -103,8 +103,8 @@ export async function repair({ client, settleMs, signal }: AuditOptions, { toAsk
     });
     return Promise.all([
       settle(unknown(orders), (ids) => lookAtOrders(client, ids), options(orders)),
-      settle(unknown(toAsk.tickets), (ids) => lookAtTickets(client, ids), options(toAsk.tickets)),
+      settle(unknown(toResend.tickets), (ids) => lookAtTickets(client, ids), options(toResend.tickets)),
     ]);
   });
-  return asked;
+  return resent;
 }

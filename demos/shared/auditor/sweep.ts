@@ -9,7 +9,7 @@ import { Offences, Suspects } from './offences.ts';
 
 /** Orders, and tickets, that are looked at again; those beyond are offences as they were seen. */
 const MAX_SUSPECTS = 10_000;
-/** Orders under way that are named, and, with --repair, asked for again. */
+/** Orders under way that are named, and, with --repair, requested again. */
 const MAX_OVERDUE = 10_000;
 
 /** An order or a ticket that is under way for longer than that should take. */

@@ -1,19 +1,16 @@
-// One call of publish(): which of its events are still to be sent, and what became of the others.
-
-import { BusError } from '../../mqtt/bus-error.ts';
+// One call of publish(): its events that are still to be sent, and the outcome of the others.
+import type { BusError } from '../../mqtt/port.ts';
+import { sizeError } from '../outgoing.ts';
 import type { OutgoingEvent, Rejected } from '../port.ts';
-import { MAX_EVENT_BYTES } from '../port.ts';
-
-const tooLarge = ({ body }: OutgoingEvent) => Buffer.byteLength(body) > MAX_EVENT_BYTES;
 
 export class Batch {
-  /** As performance.now() tells time. */
+  /** By performance.now(). */
   readonly since = performance.now();
   /** Resolves when every event has been settled. */
   readonly outcome: Promise<Rejected[]>;
   readonly #resolve: (rejected: Rejected[]) => void;
   readonly #rejected: Rejected[] = [];
-  readonly #sendable: readonly OutgoingEvent[];
+  readonly #sendable: OutgoingEvent[] = [];
   #next = 0;
   #unsettled: number;
 
@@ -24,16 +21,16 @@ export class Batch {
       resolve = settle;
     });
     this.#resolve = resolve;
-    for (const { id, type } of events.filter(tooLarge)) {
-      const error = new BusError('oversized', `${type} is larger than ${MAX_EVENT_BYTES} bytes`);
-      this.#rejected.push({ id, error });
+    for (const event of events) {
+      const error = sizeError(event);
+      if (error) this.#rejected.push({ id: event.id, error });
+      else this.#sendable.push(event);
     }
-    this.#sendable = this.#rejected.length === 0 ? events : events.filter((event) => !tooLarge(event));
     this.#unsettled = this.#sendable.length;
     if (this.#unsettled === 0) this.#resolve(this.#rejected);
   }
 
-  /** Takes the next event to send, or answers undefined when none is left. */
+  /** Takes the next event to send; undefined if none is left. */
   takeNext(): OutgoingEvent | undefined {
     return this.#sendable[this.#next++];
   }
@@ -42,14 +39,14 @@ export class Batch {
     return this.#next >= this.#sendable.length;
   }
 
-  /** Gives an event that was taken its outcome: an error, or none where the broker has taken it over. */
+  /** Records the outcome of an event that was taken: an error, or undefined if the broker has taken it over. */
   settle(id: string, error: BusError | undefined): void {
     if (error) this.#rejected.push({ id, error });
     this.#unsettled--;
     if (this.#unsettled === 0) this.#resolve(this.#rejected);
   }
 
-  /** Settles what has not been taken. */
+  /** Rejects the events that have not been taken. */
   rejectRest(error: BusError): void {
     for (let event = this.takeNext(); event; event = this.takeNext()) this.settle(event.id, error);
   }

@@ -1,33 +1,33 @@
-// Consumes one queue in batches. Messages that arrive in one turn of the event loop are handled together, batches
-// concurrently, and each is acknowledged when its handler has resolved; the prefetch bounds what is in hand.
+// Consumes one queue in batches: the messages that arrive in one turn of the event loop. Batches are handled concurrently,
+// and each is acknowledged when its handler has resolved. The prefetch limits the unacknowledged messages.
 import type { Channel, ConsumeMessage } from 'amqplib';
 import type { Logger } from 'pino';
 import type { Health } from '../../runtime/health.ts';
-import { KeptChannel } from './channel.ts';
+import { PendingSet } from '../../runtime/pending-set.ts';
 import type { Connection } from './connection.ts';
-import { answerOf, NoAnswer } from './deadlines.ts';
+import { ReplyTimeout, withDeadline } from './deadlines.ts';
+import { ResilientChannel } from './resilient-channel.ts';
 
-const CONSUMER_TAG = 'sluice'; // unique per channel, and there is one consumer on each
-
-/** At the end there are few messages left to wait for, and a stop has its own deadline. */
+const CONSUMER_TAG = 'sluice'; // has to be unique per channel, and each has one consumer
+/** Short, because a stop has a deadline of its own. */
 const CANCEL_TIMEOUT_MS = 2_000;
 
 export interface QueueConsumerOptions {
   readonly connection: Connection;
   readonly queue: string;
-  /** Messages that the broker leaves unacknowledged at a time. */
+  /** Unacknowledged messages at a time. */
   readonly prefetch: number;
-  /** Declares the queue and what it needs, on every new channel. */
+  /** Declares the queue, on every new channel. */
   readonly declare: (channel: Channel) => Promise<void>;
   /** Resolves when the batch may be acknowledged. When it rejects, the batch is requeued. */
   readonly handle: (batch: readonly ConsumeMessage[]) => Promise<void>;
   readonly log: Logger;
 }
 
-/** What was delivered on one channel: it can be acknowledged on this channel only, and not once it is closed. */
+/** The deliveries of one channel: they can be acknowledged on this channel only, and not after it is closed. */
 interface Session {
   readonly channel: Channel;
-  /** Delivered and not yet given to the handler. */
+  /** Delivered and not yet passed to the handler. */
   readonly arrived: ConsumeMessage[];
   /** Batches that are being handled, in order of delivery. */
   readonly handling: Set<readonly ConsumeMessage[]>;
@@ -36,17 +36,17 @@ interface Session {
 
 export class QueueConsumer {
   readonly #options: QueueConsumerOptions;
-  readonly #channel: KeptChannel<Channel>;
-  readonly #running = new Set<Promise<void>>();
+  readonly #channel: ResilientChannel<Channel>;
+  readonly #running = new PendingSet();
   #session: Session | undefined;
-  /** Messages whose handler has not ended, of lost channels too. */
-  #inHand = 0;
+  /** Messages that are being handled, those of lost channels included. */
+  #inProgress = 0;
   #closing: Promise<void> | undefined;
 
   constructor(options: QueueConsumerOptions) {
     const { connection, queue, log } = options;
     this.#options = options;
-    this.#channel = new KeptChannel({
+    this.#channel = new ResilientChannel({
       connection,
       name: queue,
       open: (model) => model.createChannel(),
@@ -59,12 +59,12 @@ export class QueueConsumer {
     return this.#channel.health();
   }
 
-  /** Resolves when the attempt under way to consume, if any, has succeeded or failed. */
+  /** Resolves when the current attempt to consume, if any, has succeeded or failed. */
   settled(): Promise<void> {
     return this.#channel.settled();
   }
 
-  /** Leaves what is being handled to be delivered again, and consumes on a new channel. */
+  /** Consumes on a new channel, on which messages that are being handled are delivered again. */
   async rebuild(): Promise<void> {
     if (this.#closing) return;
     const session = this.#session;
@@ -72,7 +72,7 @@ export class QueueConsumer {
     await this.#channel.renew('rebuilding');
   }
 
-  /** Cancels, handles and acknowledges what was delivered before, then closes the channel. */
+  /** Cancels the consumer, handles and acknowledges the messages delivered before, then closes the channel. */
   close(): Promise<void> {
     this.#closing ??= this.#drain();
     return this.#closing;
@@ -81,21 +81,21 @@ export class QueueConsumer {
   async #drain(): Promise<void> {
     this.#channel.retire();
     const session = this.#session;
-    const answered = session?.open && (await this.#cancel(session));
+    const cancelled = session?.open && (await this.#cancel(session));
     if (session?.open) this.#dispatch(session);
-    while (this.#running.size > 0) await Promise.all(this.#running);
+    while (this.#running.size > 0) await this.#running.settled();
     if (session) session.open = false;
     const closing = this.#channel.close();
-    if (answered) await closing; // a channel that hangs does not close either
+    if (cancelled) await closing; // a channel that hangs does not close either
   }
 
-  /** Answers whether the broker did. What it delivers until then is handled as well. */
+  /** Returns whether the broker replied. Messages that it delivers until then are handled too. */
   async #cancel({ channel }: Session): Promise<boolean> {
     const { connection } = this.#options;
-    const withinMs = Math.min(CANCEL_TIMEOUT_MS, connection.answerTimeoutMs);
-    return answerOf(connection, channel.cancel(CONSUMER_TAG), { withinMs }).then(
+    const withinMs = Math.min(CANCEL_TIMEOUT_MS, connection.replyTimeoutMs);
+    return withDeadline(connection, channel.cancel(CONSUMER_TAG), { withinMs }).then(
       () => true,
-      (error) => !(error instanceof NoAnswer), // the channel is lost: cancelled too
+      (error) => !(error instanceof ReplyTimeout), // a lost channel has no consumer either
     );
   }
 
@@ -121,20 +121,19 @@ export class QueueConsumer {
     if (session.arrived.length === 1) setImmediate(() => this.#dispatch(session));
   }
 
-  /** Handlers of lost channels may still run, on messages that are delivered again meanwhile. So the receiver has up to
-   *  two prefetches in hand, and one more may wait here, however often channels are lost. */
+  /** Handlers of lost channels may still run while their messages are delivered again. So the receiver gets up to two
+   *  prefetches at a time, and one more may wait here, however often channels are lost. */
   #dispatch(session: Session): void {
-    const room = 2 * this.#options.prefetch - this.#inHand;
+    const room = 2 * this.#options.prefetch - this.#inProgress;
     if (!session.open || session.arrived.length === 0 || room <= 0) return;
     const batch = session.arrived.splice(0, room);
     session.handling.add(batch);
-    this.#inHand += batch.length;
+    this.#inProgress += batch.length;
     const run = this.#handle(session, batch).finally(() => {
-      this.#inHand -= batch.length;
+      this.#inProgress -= batch.length;
       if (this.#session) this.#dispatch(this.#session);
-      this.#running.delete(run);
     });
-    this.#running.add(run);
+    void this.#running.add(run);
   }
 
   async #handle(session: Session, batch: readonly ConsumeMessage[]): Promise<void> {
@@ -146,7 +145,7 @@ export class QueueConsumer {
       handled = false;
       log.error({ err: error, queue, messages: batch.length }, 'batch not handled, requeueing it');
     }
-    if (!session.open) return; // its channel is gone, and with it the right to acknowledge: it is delivered again
+    if (!session.open) return; // without its channel the batch cannot be acknowledged: it is delivered again
     try {
       settle(session, batch, handled);
     } catch (error) {
@@ -159,7 +158,7 @@ function settle({ channel, handling }: Session, batch: readonly ConsumeMessage[]
   const [oldest] = handling;
   handling.delete(batch);
   const last = batch.at(-1);
-  // What was delivered before the oldest batch is settled, so one frame acknowledges up to its end.
+  // Everything before the oldest batch is acknowledged already, so one frame acknowledges up to its end.
   if (handled && batch === oldest && last) channel.ack(last, true);
   else if (handled) for (const message of batch) channel.ack(message);
   else for (const message of batch) channel.reject(message, true);

@@ -1,32 +1,36 @@
-// What is asked of the broker, with a deadline each: while a queue has no leader, or a node is about to die, it may never
-// answer, and says nothing.
+// Deadlines for requests to the broker: while a queue has no leader, or when a node is about to fail, a reply may never
+// come.
 import type { Channel, ChannelModel } from 'amqplib';
 import type { Connection } from './connection.ts';
 
-/** Declaring takes many answers, and a broker takes its time to make queues: so many times as long in all. */
-const DECLARING_TIMES = 3;
-/** Channels of a connection that the broker does not close; with more, the connection is replaced. */
+/** Channels that the broker does not close; with more, their connection is replaced. */
 const MAX_UNCLOSED = 100;
 
-export class NoAnswer extends Error {}
+export class ReplyTimeout extends Error {
+  override readonly name = 'ReplyTimeout';
+}
 
-export interface AnswerOptions {
-  /** Default: the connection's answerTimeoutMs. */
+interface DeadlineOptions {
+  /** Default: the connection's replyTimeoutMs. */
   readonly withinMs?: number;
   /** Rejects with its reason when it aborts. */
   readonly signal?: AbortSignal;
 }
 
-/** Settles as `asked` does, or rejects with NoAnswer. A broker that reads nothing from a connection has its time. */
-export function answerOf<T>(connection: Connection, asked: Promise<T>, options: AnswerOptions = {}): Promise<T> {
-  const { withinMs = connection.answerTimeoutMs, signal } = options;
+/** Settles as `request` does, or rejects with ReplyTimeout. A blocked connection prolongs the deadline. */
+export function withDeadline<T>(
+  connection: Connection,
+  request: Promise<T>,
+  options: DeadlineOptions = {},
+): Promise<T> {
+  const { withinMs = connection.replyTimeoutMs, signal } = options;
   return new Promise((resolve, reject) => {
     const fail = (error: unknown) => {
       end();
       reject(error);
     };
     const deadline = setInterval(() => {
-      if (!connection.blocked()) fail(new NoAnswer(`no answer within ${withinMs} ms`));
+      if (!connection.blocked) fail(new ReplyTimeout(`no reply within ${withinMs} ms`));
     }, withinMs);
     const aborted = () => fail(signal?.reason);
     signal?.addEventListener('abort', aborted);
@@ -34,29 +38,29 @@ export function answerOf<T>(connection: Connection, asked: Promise<T>, options: 
       clearInterval(deadline);
       signal?.removeEventListener('abort', aborted);
     };
-    asked.then((answer) => {
+    request.then((reply) => {
       end();
-      resolve(answer);
+      resolve(reply);
     }, fail);
   });
 }
 
-/** How long what declares queues may take. */
-export const declaringMs = ({ answerTimeoutMs }: Connection) => DECLARING_TIMES * answerTimeoutMs;
+/** The deadline for declaring all queues, which takes many replies and is slow. */
+export const declareTimeoutMs = ({ replyTimeoutMs }: Connection) => 3 * replyTimeoutMs;
 
-/** Opens a channel. A connection on which none opens in time is replaced. */
+/** Opens a channel. If it does not open in time, its connection is replaced. */
 export async function openChannel<C extends Channel>(
   connection: Connection,
   open: (model: ChannelModel) => Promise<C>,
   signal?: AbortSignal,
 ): Promise<C> {
-  const model = connection.model();
+  const { model } = connection;
   if (!model) throw new Error('no connection to the broker');
   const opening = open(model);
   try {
-    return await answerOf(connection, opening, signal ? { signal } : {});
+    return await withDeadline(connection, opening, signal ? { signal } : {});
   } catch (error) {
-    if (error instanceof NoAnswer && connection.model() === model) connection.reset('no channel opens');
+    if (error instanceof ReplyTimeout && connection.model === model) connection.reset('no channel opens');
     opening.then(
       (late) => closeChannel(connection, late),
       () => undefined,
@@ -66,16 +70,16 @@ export async function openChannel<C extends Channel>(
 }
 
 /**
- * Resolves once the channel is closed, by whatever, or when the broker does not close it in time: it is left behind then.
- * (channel.close() alone never returns when the connection ends.)
+ * Resolves when the channel is closed, or abandoned because the broker does not close it in time. (channel.close() alone
+ * never settles when the connection ends.)
  */
 export async function closeChannel(connection: Connection, channel: Channel): Promise<void> {
   const { unclosed } = connection;
   if (unclosed.has(channel)) return;
   unclosed.add(channel);
   const ended = new Promise<void>((resolve) => channel.once('close', () => resolve()));
-  const asked = channel.close().catch(() => undefined); // it was closed already
-  const closed = Promise.race([ended, asked]).finally(() => unclosed.delete(channel));
+  const requested = channel.close().catch(() => undefined); // it was closed already
+  const closed = Promise.race([ended, requested]).finally(() => unclosed.delete(channel));
   if (unclosed.size > MAX_UNCLOSED) connection.reset(`${unclosed.size} channels do not close`);
-  await answerOf(connection, closed).catch(() => undefined);
+  await withDeadline(connection, closed).catch(() => undefined);
 }

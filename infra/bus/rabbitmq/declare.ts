@@ -1,12 +1,12 @@
-// The queues, exchanges and bindings on RabbitMQ. Declaring is idempotent; a queue that exists with other arguments
-// closes the channel (406 PRECONDITION_FAILED) and is the operator's to resolve.
+// The queues, exchanges and bindings on RabbitMQ. Declaring is idempotent. If a queue exists with other arguments, the
+// broker closes the channel (406 PRECONDITION_FAILED), and the operator has to resolve the conflict.
 import type { Channel } from 'amqplib';
 import { deadExchangeOf, deadQueueOf, exchangeOf, queueOf, type Topology } from '../topology.ts';
 
-/** From RabbitMQ 4.0 an unset limit means 20, and a dead letter beyond its limit would be dropped. 3.x knows no -1. */
+/** From RabbitMQ 4.0 an unset limit means 20, and a dead letter beyond its limit is dropped. 3.x does not accept -1. */
 const NO_DELIVERY_LIMIT = 2 ** 31 - 1;
 
-/** Declares what one group needs. The dead-letter queue comes first: nothing may die before it has a place to go. */
+/** Declares one group's queues. The dead-letter queue comes first: no message may become a dead letter before it exists. */
 export async function declareGroup(channel: Channel, topology: Topology, group: string, deliveryLimit: number) {
   const queue = queueOf(topology, group);
   const deadQueue = deadQueueOf(topology, group);
@@ -33,7 +33,7 @@ export async function declareGroup(channel: Channel, topology: Topology, group: 
   for (const type of topology.groups[group] ?? []) await channel.bindQueue(queue, exchangeOf(topology), type);
 }
 
-/** Declares everything: a publisher does, so that no event is published before the queues it belongs in exist. */
+/** Declares all groups' queues. Publishers do so too, so that no event is published before its queues exist. */
 export async function declareTopology(channel: Channel, topology: Topology, deliveryLimit: number) {
   for (const group of Object.keys(topology.groups)) await declareGroup(channel, topology, group, deliveryLimit);
 }

@@ -1,39 +1,39 @@
-// Publishing with confirms. The events of all publish() calls go out in order of arrival, through one window of
+// Publishing with confirms. The events of all publish() calls are sent in order of arrival, through one window of
 // unconfirmed messages: at most `maxUnconfirmed` of at most MAX_EVENT_BYTES each are in memory, here or in the socket.
 import type { ConfirmChannel } from 'amqplib';
 import type { Logger } from 'pino';
-import { BusError } from '../../mqtt/bus-error.ts';
+import { BusError } from '../../mqtt/port.ts';
 import type { Health } from '../../runtime/health.ts';
+import { PendingSet } from '../../runtime/pending-set.ts';
 import type { OutgoingEvent, Rejected } from '../port.ts';
 import { EVENT_CONTENT_TYPE } from '../port.ts';
-import { exchangeOf, type Topology } from '../topology.ts';
 import { Batch } from './batch.ts';
-import { KeptChannel } from './channel.ts';
 import type { Connection } from './connection.ts';
-import { answerOf, declaringMs } from './deadlines.ts';
-import { declareTopology } from './declare.ts';
+import { declareTimeoutMs, withDeadline } from './deadlines.ts';
+import { ResilientChannel } from './resilient-channel.ts';
 
-/** Older than this, and the topology is declared again before the next event: a binding that is missing for one of an
- *  event's groups causes no return. */
+/** An older topology is declared again before the next event: a binding that is missing for only one of an event's groups
+ *  causes no return. */
 const DECLARATION_MAX_AGE_MS = 30_000;
 /**
- * A channel that was rejected an event is replaced, at most this often. In RabbitMQ 3.10 one whose first event for a quorum
- * queue comes right after a node has died goes on asking that node: it rejects every event for the queue while the node is
- * away, though the queue has a new leader. (4.0 asks each node.)
+ * After a rejected event the channel is replaced, at most this often. In RabbitMQ 3.10, a channel whose first event for a
+ * quorum queue comes right after a node has failed goes on using that node: it rejects every event for the queue while the
+ * node is away, although the queue has a new leader. (4.0 tries each node.)
  */
-const REJECTED_CHANNEL_AGE_MS = 1_000;
+const REPLACE_CHANNEL_EVERY_MS = 1_000;
 
 export interface PublisherOptions {
-  /** The publisher's own. */
+  /** Not shared: the publisher closes it. */
   readonly connection: Connection;
-  readonly topology: Topology;
-  readonly deliveryLimit: number;
+  readonly exchange: string;
+  /** Declares the exchange and every group's queues. */
+  readonly declare: (channel: ConfirmChannel) => Promise<void>;
   readonly confirmTimeoutMs: number;
   readonly maxUnconfirmed: number;
   readonly log: Logger;
 }
 
-/** A message without a confirm. */
+/** A message that is not confirmed yet. */
 interface InFlight {
   readonly batch: Batch;
   readonly id: string;
@@ -43,26 +43,25 @@ interface InFlight {
 
 export class Publisher {
   readonly #options: PublisherOptions;
-  readonly #exchange: string;
-  readonly #channel: KeptChannel<ConfirmChannel>;
-  readonly #endWatch: () => void;
-  /** Both in order of time, so the first is the oldest. */
+  readonly #channel: ResilientChannel<ConfirmChannel>;
+  readonly #stopWatching: () => void;
+  /** Both in order of time: the first is the oldest. */
   readonly #waiting: Batch[] = [];
   readonly #inFlight = new Set<InFlight>();
-  readonly #running = new Set<Promise<Rejected[]>>();
+  readonly #publishing = new PendingSet();
   #deadline: NodeJS.Timeout | undefined;
   #declaredAt = Number.NEGATIVE_INFINITY;
   /** The channel on which the topology is being declared. */
   #declaring: ConfirmChannel | undefined;
+  /** Whether this channel has rejected an event. */
   #rejected = false;
   #renewedAt = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
 
   constructor(options: PublisherOptions) {
-    const { connection, topology, log } = options;
+    const { connection, log } = options;
     this.#options = options;
-    this.#exchange = exchangeOf(topology);
-    this.#channel = new KeptChannel({
+    this.#channel = new ResilientChannel({
       connection,
       name: 'publisher',
       open: (model) => model.createConfirmChannel(),
@@ -73,40 +72,38 @@ export class Publisher {
       onReady: () => this.#pump(),
       log,
     });
-    this.#endWatch = connection.onChange(() => this.#pump());
+    this.#stopWatching = connection.onChange(() => this.#pump());
   }
 
   health(): Health {
     return this.#channel.health();
   }
 
-  /** Answers within twice `confirmTimeoutMs`: that long an event waits to be sent, and that long for its confirm. */
+  /** Resolves within twice `confirmTimeoutMs`: the limit for an event to be sent, and again for its confirm. */
   publish(events: readonly OutgoingEvent[]): Promise<Rejected[]> {
     const batch = new Batch(events);
     if (this.#closing) batch.rejectRest(new BusError('unavailable', 'the bus is closed'));
     if (batch.allTaken) return batch.outcome;
     this.#waiting.push(batch);
-    this.#running.add(batch.outcome);
-    void batch.outcome.then(() => this.#running.delete(batch.outcome));
     this.#pump();
-    return batch.outcome;
+    return this.#publishing.add(batch.outcome);
   }
 
-  /** Waits for publishes under way, then closes the connection. */
+  /** Waits for pending publishes, then closes the connection. */
   close(): Promise<void> {
     this.#closing ??= this.#drain();
     return this.#closing;
   }
 
   async #drain(): Promise<void> {
-    await Promise.all(this.#running);
+    await this.#publishing.settled();
     clearTimeout(this.#deadline);
-    this.#endWatch();
+    this.#stopWatching();
     this.#channel.retire();
     await this.#options.connection.close();
   }
 
-  /** Sends what waits, as far as the window goes. */
+  /** Sends waiting events while the window has room. */
   #pump(): void {
     const channel = this.#usableChannel();
     while (channel && this.#inFlight.size < this.#options.maxUnconfirmed) {
@@ -121,17 +118,16 @@ export class Publisher {
 
   #usableChannel(): ConfirmChannel | undefined {
     const channel = this.#channel.current;
-    // While blocked, the broker reads nothing: what is sent would only pile up in the socket.
-    if (!channel || this.#waiting.length === 0 || this.#declaring === channel || this.#options.connection.blocked())
-      return;
-    if (this.#rejected && performance.now() - this.#renewedAt > REJECTED_CHANNEL_AGE_MS) {
-      // Once everything that is under way has its outcome; the last one comes back here.
+    const { connection } = this.#options;
+    // While blocked, the broker reads nothing: events would only pile up in the socket.
+    if (!channel || this.#waiting.length === 0 || this.#declaring === channel || connection.blocked) return;
+    if (this.#rejected && performance.now() - this.#renewedAt > REPLACE_CHANNEL_EVERY_MS) {
+      // Not before every event in flight has its outcome; the last outcome calls #pump() again.
       if (this.#inFlight.size === 0) this.#renewAfterRejection();
       return;
     }
     if (performance.now() - this.#declaredAt < DECLARATION_MAX_AGE_MS) return channel;
-    const { connection } = this.#options;
-    answerOf(connection, this.#declare(channel), { withinMs: declaringMs(connection) })
+    withDeadline(connection, this.#declare(channel), { withinMs: declareTimeoutMs(connection) })
       .catch((error: unknown) => this.#channel.renew(String(error)))
       .finally(() => this.#pump());
     return;
@@ -144,10 +140,9 @@ export class Publisher {
   }
 
   async #declare(channel: ConfirmChannel): Promise<void> {
-    const { topology, deliveryLimit } = this.#options;
     this.#declaring = channel;
     try {
-      await declareTopology(channel, topology, deliveryLimit);
+      await this.#options.declare(channel);
       this.#declaredAt = performance.now();
     } finally {
       if (this.#declaring === channel) this.#declaring = undefined;
@@ -159,8 +154,8 @@ export class Publisher {
     this.#inFlight.add(flight);
     const properties = { persistent: true, mandatory: true, contentType: EVENT_CONTENT_TYPE, messageId: id };
     try {
-      channel.publish(this.#exchange, type, Buffer.from(body), properties, (fault: unknown) => {
-        // A late confirm: its outcome was given when it timed out.
+      channel.publish(this.#options.exchange, type, Buffer.from(body), properties, (fault: unknown) => {
+        // A late confirm, after the event has timed out.
         if (!this.#inFlight.delete(flight)) return;
         batch.settle(id, this.#errorOf(flight, channel, fault));
         this.#pump();
@@ -174,20 +169,21 @@ export class Publisher {
   #errorOf(flight: InFlight, channel: ConfirmChannel, fault: unknown): BusError | undefined {
     if (fault && this.#channel.current === channel) {
       this.#rejected = true;
-      return new BusError('rejected', 'the broker rejected it', fault);
+      return new BusError('rejected', 'the broker rejected the event', fault);
     }
     if (fault) return new BusError('unavailable', `no confirm: ${this.health().detail ?? 'channel closed'}`, fault);
-    if (flight.returned) return new BusError('unroutable', `no queue is bound for it to ${this.#exchange}`);
+    if (flight.returned)
+      return new BusError('unroutable', `no queue is bound to ${this.#options.exchange} for this event`);
     return undefined;
   }
 
-  /** Comes before the confirm. Whatever is missing, the next event declares it again. */
+  /** A return comes before the confirm. The next event declares the missing queue or binding again. */
   #returned(id: unknown): void {
     for (const flight of this.#inFlight) if (flight.id === id) flight.returned = true;
     this.#declaredAt = Number.NEGATIVE_INFINITY;
   }
 
-  /** One timer for all: the oldest message or batch is due first. */
+  /** One timer for all, because the oldest message or batch is due first. */
   #watchDeadline(): void {
     if (this.#deadline) return;
     const [oldest] = this.#inFlight;
@@ -207,17 +203,17 @@ export class Publisher {
     );
   }
 
-  /** Gives up on what has been unconfirmed or waiting since `limit` or longer. */
+  /** Rejects events that have been unconfirmed or waiting since `limit` or longer. */
   #expire(limit: number): void {
     const { confirmTimeoutMs } = this.#options;
     const [oldest] = this.#inFlight;
     if (oldest && oldest.sentAt <= limit) {
-      // Nobody knows what this channel still delivers or confirms, so none of its messages is waited for.
+      // The state of this channel's other messages is unknown, so all of them are rejected.
       const unconfirmed = new BusError('unconfirmed', `no confirm within ${confirmTimeoutMs} ms`);
-      const given = [...this.#inFlight];
+      const unsettled = [...this.#inFlight];
       this.#inFlight.clear();
       void this.#channel.renew(unconfirmed.message);
-      for (const { batch, id } of given) batch.settle(id, unconfirmed);
+      for (const { batch, id } of unsettled) batch.settle(id, unconfirmed);
     }
     for (let batch = this.#waiting[0]; batch && batch.since <= limit; batch = this.#waiting[0]) {
       this.#waiting.shift();

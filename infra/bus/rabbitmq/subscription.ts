@@ -1,4 +1,4 @@
-// A group's subscription: its queue, and its dead-letter queue, which the same receiver records as dead.
+// A group's subscription: its queue, and its dead-letter queue, whose messages the same receiver records as dead.
 import type { Channel, ConsumeMessage } from 'amqplib';
 import type { Logger } from 'pino';
 import type { Health } from '../../runtime/health.ts';
@@ -6,8 +6,7 @@ import type { IncomingMessage, Receiver, Subscription } from '../port.ts';
 import { deadQueueOf, queueOf, type Topology } from '../topology.ts';
 import type { Connection } from './connection.ts';
 import { QueueConsumer } from './consumer.ts';
-import { answerOf, closeChannel, NoAnswer, openChannel } from './deadlines.ts';
-import { declareGroup } from './declare.ts';
+import { closeChannel, openChannel, ReplyTimeout, withDeadline } from './deadlines.ts';
 
 export interface SubscriptionOptions {
   readonly connection: Connection;
@@ -15,36 +14,38 @@ export interface SubscriptionOptions {
   readonly group: string;
   readonly receiver: Receiver;
   readonly prefetch: number;
-  readonly deliveryLimit: number;
+  /** Declares the group's queues. */
+  readonly declare: (channel: Channel) => Promise<void>;
   readonly log: Logger;
 }
 
 export class RabbitmqSubscription implements Subscription {
   readonly #options: SubscriptionOptions;
+  readonly #queue: string;
   readonly #events: QueueConsumer;
   readonly #deadLetters: QueueConsumer;
   #counting: Promise<number | undefined> | undefined;
-  /** Whether the last look found the queue without a consumer. */
+  /** Whether the last check found the queue without a consumer. */
   #wasLost = false;
 
   constructor(options: SubscriptionOptions) {
-    const { connection, topology, group, receiver, prefetch, deliveryLimit, log } = options;
+    const { connection, topology, group, receiver, prefetch, declare, log } = options;
     this.#options = options;
-    const declare = (channel: Channel) => declareGroup(channel, topology, group, deliveryLimit);
+    this.#queue = queueOf(topology, group);
     const shared = { connection, prefetch, declare, log };
     this.#events = new QueueConsumer({
       ...shared,
-      queue: queueOf(topology, group),
-      handle: (batch) => receiver.handle(batch.map(incoming)),
+      queue: this.#queue,
+      handle: (batch) => receiver.process(batch.map(incoming)),
     });
     this.#deadLetters = new QueueConsumer({
       ...shared,
       queue: deadQueueOf(topology, group),
-      handle: (batch) => bury(receiver, batch),
+      handle: (batch) => deadLetter(receiver, batch),
     });
   }
 
-  /** Resolves when the attempt under way to subscribe, if any, has succeeded or failed. */
+  /** Resolves when the current attempt to subscribe, if any, has succeeded or failed. */
   async settled(): Promise<void> {
     await Promise.all([this.#events.settled(), this.#deadLetters.settled()]);
   }
@@ -71,35 +72,36 @@ export class RabbitmqSubscription implements Subscription {
     await Promise.all([this.#events.close(), this.#deadLetters.close()]);
   }
 
-  /** On a channel of its own: asking for a queue that does not exist closes the channel. */
+  /** On a channel of its own: checking a queue that does not exist closes the channel. */
   async #count(): Promise<number | undefined> {
-    const { connection, topology, group, log } = this.#options;
-    const queue = queueOf(topology, group);
-    if (!connection.model()) return undefined;
+    const { connection, log } = this.#options;
+    if (!connection.model) return undefined;
     try {
       const channel = await openChannel(connection, (model) => model.createChannel());
       channel.on('error', () => undefined); // checkQueue rejects with the same error
-      const { messageCount, consumerCount } = await answerOf(connection, channel.checkQueue(queue)).finally(() => {
-        void closeChannel(connection, channel);
-      });
-      await this.#look(consumerCount > 0);
+      const { messageCount, consumerCount } = await withDeadline(connection, channel.checkQueue(this.#queue)).finally(
+        () => {
+          void closeChannel(connection, channel);
+        },
+      );
+      await this.#checkConsumed(consumerCount > 0);
       return messageCount;
     } catch (error) {
-      log.debug({ err: error, queue }, 'backlog unknown');
-      if (!(error instanceof NoAnswer)) await this.#look(false);
+      log.debug({ err: error, queue: this.#queue }, 'backlog unknown');
+      if (!(error instanceof ReplyTimeout)) await this.#checkConsumed(false);
       return undefined;
     }
   }
 
   /**
-   * RabbitMQ does not always tell that a quorum queue was deleted (seen with 3.10, where another client declared it again
-   * within milliseconds): the consumer then waits for ever at a queue that is no more. Once may be a passing state.
+   * RabbitMQ does not always report that a quorum queue was deleted (seen with 3.10, when another client declared it again
+   * within milliseconds): the consumer would wait forever on the old queue. A single check may find a passing state, so
+   * it takes two.
    */
-  async #look(consumed: boolean): Promise<void> {
-    const { topology, group, log } = this.#options;
+  async #checkConsumed(consumed: boolean): Promise<void> {
     const lost = !consumed && this.#events.health().status === 'up';
     if (lost && this.#wasLost) {
-      log.warn({ queue: queueOf(topology, group) }, 'the queue does not know its consumer: consuming anew');
+      this.#options.log.warn({ queue: this.#queue }, 'the queue has lost its consumer, consuming again');
       await this.rebuild();
     }
     this.#wasLost = lost && !this.#wasLost;
@@ -109,7 +111,7 @@ export class RabbitmqSubscription implements Subscription {
 const incoming = ({ content }: ConsumeMessage): IncomingMessage => ({ body: content });
 
 /** Records dead letters under the reason that the broker gives, such as `delivery_limit`. */
-async function bury(receiver: Receiver, batch: readonly ConsumeMessage[]): Promise<void> {
+async function deadLetter(receiver: Receiver, batch: readonly ConsumeMessage[]): Promise<void> {
   const byReason = new Map<string, IncomingMessage[]>();
   for (const message of batch) {
     const headers = message.properties.headers;
@@ -118,5 +120,5 @@ async function bury(receiver: Receiver, batch: readonly ConsumeMessage[]): Promi
     messages.push(incoming(message));
     byReason.set(reason, messages);
   }
-  await Promise.all([...byReason].map(([reason, messages]) => receiver.bury(messages, `dead letter: ${reason}`)));
+  await Promise.all([...byReason].map(([reason, messages]) => receiver.deadLetter(messages, `dead letter: ${reason}`)));
 }

@@ -1,29 +1,30 @@
-// A connection from outside, as the embedded broker may see it: no packet larger than a bound on its way in, and on its
-// way out a buffer that is large enough to never hold up others, with a limit on how long its owner may not read.
+// The connection of an external client, with limits that protect the embedded broker: on the size of incoming packets,
+// on the bytes that wait for the client, and on how long the client may read nothing.
 //
-// Aedes waits for the drain of every subscriber of a message before the message counts as published, so one browser
-// that stops reading would stop them all. It does not get to wait while the buffer here is below its high-water mark.
+// Aedes waits for the drain of every subscriber of a message before it counts the message as published, so one browser
+// that stops reading would stop them all. Aedes never waits while the buffer here is below its high-water mark.
 import { Duplex } from 'node:stream';
 
-/** What an outsider may say: CONNECT, SUBSCRIBE, acknowledgements and pings. All fit easily. */
+/** External clients send CONNECT, SUBSCRIBE, acknowledgements and pings, all of which are far smaller. */
 const MAX_PACKET_BYTES = 16 * 1024;
-/** Bytes that wait for an outsider to read them. The broker forwards nothing more beyond half of it. */
+/** Bytes that may wait for the client. The broker forwards no message beyond half of it. */
 const OUTGOING_BYTES = 1024 * 1024;
-/** Who reads nothing for this long while something waits is gone, or might as well be. */
-const FROZEN_AFTER_MS = 10_000;
+/** A client that reads nothing for this long while bytes wait is disconnected. */
+const READ_TIMEOUT_MS = 10_000;
 
 export class BoundedConnection extends Duplex {
   readonly #inner: Duplex;
-  readonly #frozenAfterMs: number;
+  readonly #readTimeoutMs: number;
   readonly #measure = packetMeter();
-  #frozen: NodeJS.Timeout | undefined;
+  #readTimer: NodeJS.Timeout | undefined;
 
-  constructor(inner: Duplex, frozenAfterMs = FROZEN_AFTER_MS) {
+  constructor(inner: Duplex, readTimeoutMs = READ_TIMEOUT_MS) {
     super({ writableHighWaterMark: OUTGOING_BYTES, readableHighWaterMark: MAX_PACKET_BYTES, decodeStrings: true });
     this.#inner = inner;
-    this.#frozenAfterMs = frozenAfterMs;
+    this.#readTimeoutMs = readTimeoutMs;
     inner.on('data', (chunk: Buffer) => {
-      if (this.#measure(chunk) > MAX_PACKET_BYTES) this.destroy(new Error('packet larger than an outsider may send'));
+      if (this.#measure(chunk) > MAX_PACKET_BYTES)
+        this.destroy(new Error('packet larger than an external client may send'));
       else if (!this.push(chunk)) inner.pause();
     });
     inner.on('end', () => this.push(null));
@@ -31,7 +32,7 @@ export class BoundedConnection extends Duplex {
     inner.on('close', () => this.destroy());
   }
 
-  /** Whether so much waits to be read already that nothing of this size should be added. */
+  /** Whether too many bytes wait already to add this many. */
   isBehind(bytes: number): boolean {
     return this.writableLength + bytes > OUTGOING_BYTES / 2;
   }
@@ -41,10 +42,10 @@ export class BoundedConnection extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
-    // Called back when the operating system has taken the bytes, so that writableLength is all that waits.
-    this.#frozen = setTimeout(() => this.destroy(new Error('reads too slowly')), this.#frozenAfterMs);
+    // The callback comes when the operating system has taken the bytes, so writableLength counts all that wait.
+    this.#readTimer = setTimeout(() => this.destroy(new Error('reads too slowly')), this.#readTimeoutMs);
     this.#inner.write(chunk, (error) => {
-      clearTimeout(this.#frozen);
+      clearTimeout(this.#readTimer);
       callback(error);
     });
   }
@@ -58,16 +59,16 @@ export class BoundedConnection extends Duplex {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    clearTimeout(this.#frozen);
+    clearTimeout(this.#readTimer);
     this.#inner.destroy();
     callback(error);
   }
 }
 
 /**
- * Follows a stream of MQTT packets and answers, for each chunk, the size of the largest packet begun so far (0 where
- * its length is not complete yet): a packet is a type byte, its remaining length in one to four bytes, seven bits
- * each, lowest first (MQTT 3.1.1, section 2.2.3), and that many bytes.
+ * Follows a stream of MQTT packets and returns, for each chunk, the size of the largest packet so far (0 before the first
+ * length is complete). A packet is a type byte, its remaining length in one to four bytes of seven bits each, lowest
+ * first (MQTT 3.1.1, section 2.2.3), and that many bytes.
  */
 function packetMeter(): (chunk: Buffer) => number {
   let toSkip = 0;
@@ -87,7 +88,7 @@ function packetMeter(): (chunk: Buffer) => number {
       header++;
       if (header === 1) continue;
       length += (byte & 0x7f) * 128 ** (header - 2);
-      // The fourth length byte is the last, whatever it says; the parser behind rejects what is malformed.
+      // The fourth length byte is the last; Aedes' parser rejects malformed ones.
       if (byte >= 0x80 && header < 5) continue;
       largest = Math.max(largest, length);
       toSkip = length;

@@ -1,17 +1,18 @@
-// The MQTT broker inside the process, where MQTT_URL is not set: Aedes, over TCP and WebSocket, with its sessions on
-// disk. What it stored survives kill -9 (not a power cut: LevelDB does not sync each write).
+// The MQTT broker inside the process, for systems without MQTT_URL: Aedes, over TCP and WebSocket. Sessions and retained
+// messages are stored in `<dataDir>/mqtt` and survive kill -9 (not a power cut: LevelDB does not sync each write).
 import type { EventEmitter } from 'node:events';
 import type { Server as HttpServer } from 'node:http';
+import { type Duplex, duplexPair } from 'node:stream';
 import { Aedes, type AuthenticateError, type Client } from 'aedes';
+import createPersistence, { type LevelPersistence } from 'aedes-persistence-level';
+import type { ClassicLevel } from 'classic-level';
+import { type IClientOptions, MqttClient } from 'mqtt';
 import type { Logger } from 'pino';
-import type { Connect } from '../connect.ts';
-import type { MqttPublisher } from '../port.ts';
+import { openLevel } from '../../runtime/data-dir.ts';
+import { connectionDefaults } from '../connect.ts';
 import { mayForward, maySubscribe, rejectionOf } from './access.ts';
-import { createInsiders, type Insiders } from './inside.ts';
-import { createOutsiders, listen, portOf } from './outsiders.ts';
-import { createPublisher, MAX_UNDER_WAY } from './publisher.ts';
-import { openStorage, type Storage } from './storage.ts';
-import { acceptWebSockets } from './websocket.ts';
+import { ExternalClients } from './external-clients.ts';
+import { EmbeddedPublisher, MAX_LOSSY_IN_FLIGHT } from './publisher.ts';
 
 export interface EmbeddedBrokerOptions {
   readonly dataDir: string;
@@ -22,90 +23,125 @@ export interface EmbeddedBrokerOptions {
   readonly log: Logger;
 }
 
-export interface EmbeddedBroker {
-  /** The TCP port it listens on. */
-  readonly port: number;
-  readonly publisher: MqttPublisher;
-  /** A trusted client, over memory: it may subscribe to everything and keep a session. Whoever opens it ends it. */
-  readonly connectInside: Connect;
-  /** Accepts MQTT over WebSocket on /mqtt, from the server's own pages and from programs. */
-  handleWebSocket(server: HttpServer): void;
-  /** Stores what was published so far, disconnects everyone and frees the folder. Safe to call twice. */
-  close(): Promise<void>;
-}
-
-/** A service that takes nothing for this long is disconnected; its session goes on collecting. */
-const DRAIN_WITHIN_MS = 10_000;
-/** What connects must say CONNECT within this. */
-const CONNECT_WITHIN_MS = 10_000;
+/** A service that accepts no packet for this long is disconnected; its session goes on collecting. */
+const DRAIN_TIMEOUT_MS = 10_000;
+/** A connection must send CONNECT within this time. */
+const CONNECT_TIMEOUT_MS = 10_000;
 /** Packets that a client may send ahead of its CONNACK. */
 const MAX_EARLY_PACKETS = 42;
 
-/** Rejects with DataDirInUse or MqttPortInUse where another process is in the way. */
-export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promise<EmbeddedBroker> {
-  const { dataDir, host, port, prefix, log } = options;
-  const storage = await openStorage(dataDir);
-  const insiders: Insiders = createInsiders(() => broker);
-  const broker = await createBroker(storage, insiders, prefix);
-  // Not among Aedes's typed events, but emitted, and fatal without a listener.
-  (broker as EventEmitter).on('error', (error: Error) => log.error({ err: error }, 'embedded MQTT broker'));
-  broker.on('clientError', (client, error) => log.debug({ client: client.id, reason: error.message }, 'MQTT client'));
-  broker.on('connectionError', (_client, error) => log.debug({ reason: error.message }, 'MQTT connection'));
-  const closeBroker = async () => {
-    await new Promise<void>((resolve) => broker.close(resolve));
-    await storage.close();
-  };
+export class EmbeddedBroker {
+  readonly publisher: EmbeddedPublisher;
+  readonly #level: ClassicLevel<string, Buffer>;
+  readonly #aedes: Aedes;
+  readonly #internalClients: WeakSet<Client>;
+  readonly #externalClients: ExternalClients;
+  #port = 0;
+  #closing: Promise<void> | undefined;
 
-  const publisher = createPublisher(broker);
-  // A process that was killed could not clear its presence.
-  for await (const { topic } of storage.persistence.createRetainedStreamCombi([`${prefix}/services/#`])) {
-    await publisher.publish(topic as string, '', { qos: 1, retain: true });
+  private constructor(level: ClassicLevel<string, Buffer>, aedes: Aedes, internalClients: WeakSet<Client>) {
+    this.#level = level;
+    this.#aedes = aedes;
+    this.#internalClients = internalClients;
+    this.#externalClients = new ExternalClients((connection) => aedes.handle(connection));
+    this.publisher = new EmbeddedPublisher(aedes);
   }
 
-  const outsiders = createOutsiders((connection) => broker.handle(connection));
-  const server = await listen(host, port, outsiders.admit).catch(async (error) => {
-    await closeBroker();
-    throw error;
-  });
-  const stopWebSockets: (() => void)[] = [];
+  /** Rejects with DataDirInUse or MqttPortInUse if another process uses the folder or the port. */
+  static async start({ dataDir, host, port, prefix, log }: EmbeddedBrokerOptions): Promise<EmbeddedBroker> {
+    const level = await openLevel(dataDir, 'mqtt');
+    const persistence = persistenceIn(level);
+    const internalClients = new WeakSet<Client>();
+    const aedes = await createAedes(persistence, internalClients, prefix);
+    // Not among Aedes's typed events, but emitted, and fatal without a listener.
+    (aedes as EventEmitter).on('error', (error: Error) => log.error({ err: error }, 'embedded MQTT broker'));
+    aedes.on('clientError', (client, error) => log.debug({ client: client.id, reason: error.message }, 'MQTT client'));
+    aedes.on('connectionError', (_client, error) => log.debug({ reason: error.message }, 'MQTT connection'));
+    const broker = new EmbeddedBroker(level, aedes, internalClients);
+    try {
+      await broker.#clearPresence(persistence, prefix);
+      broker.#port = await broker.#externalClients.listen(host, port);
+      return broker;
+    } catch (error) {
+      await broker.#closeAedes();
+      throw error;
+    }
+  }
 
-  async function close(): Promise<void> {
-    for (const stop of stopWebSockets) stop();
-    const stopped = new Promise((resolve) => server.close(resolve));
-    await publisher.close();
-    outsiders.disconnectAll();
-    await closeBroker();
+  /** The TCP port. */
+  get port(): number {
+    return this.#port;
+  }
+
+  /**
+   * Connects a client of this process, over memory: it may subscribe to everything and keep a session. The caller ends
+   * the connection.
+   */
+  readonly connectInternal = (options: IClientOptions): MqttClient =>
+    // An error without a listener, such as a connection that ends, would be thrown.
+    new MqttClient(() => this.#openStream(), { ...connectionDefaults, ...options }).on('error', () => {});
+
+  /** Accepts MQTT over WebSocket on /mqtt, from the server's own pages and from programs. */
+  acceptWebSockets(server: HttpServer): void {
+    this.#externalClients.acceptWebSockets(server);
+  }
+
+  /** Stores pending publishes, disconnects all clients and releases the folder. Safe to call twice. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const stopped = this.#externalClients.stopListening();
+    await this.publisher.close();
+    this.#externalClients.disconnect();
+    await this.#closeAedes();
     await stopped;
   }
-  let closing: Promise<void> | undefined;
 
-  return {
-    port: portOf(server),
-    publisher,
-    connectInside: insiders.connect,
-    handleWebSocket(httpServer) {
-      stopWebSockets.push(acceptWebSockets(httpServer, outsiders.admit));
-    },
-    close() {
-      closing ??= close();
-      return closing;
-    },
-  };
+  async #closeAedes(): Promise<void> {
+    await new Promise<void>((resolve) => this.#aedes.close(resolve));
+    await this.#level.close();
+  }
+
+  /** A process that was killed could not clear its presence. */
+  async #clearPresence(persistence: LevelPersistence, prefix: string): Promise<void> {
+    for await (const { topic } of persistence.createRetainedStreamCombi([`${prefix}/services/#`]))
+      await this.publisher.publish(topic, '', { qos: 1, retain: true });
+  }
+
+  #openStream(): Duplex {
+    const [ours, theirs] = duplexPair();
+    ours.once('close', () => theirs.destroy());
+    theirs.once('close', () => ours.destroy());
+    if (this.#aedes.closed) ours.destroy();
+    else this.#internalClients.add(this.#aedes.handle(theirs));
+    return ours;
+  }
 }
 
-/** Aedes with the rules of access.ts; without them it grants everything to everyone. */
-function createBroker({ persistence }: Storage, insiders: Insiders, prefix: string): Promise<Aedes> {
+function persistenceIn(level: ClassicLevel<string, Buffer>): LevelPersistence {
+  return Object.assign(createPersistence(level), {
+    // No Will is stored here (access.ts). Aedes deletes one at each CONNECT, and would leave the rejection of a delete on
+    // a closed database unhandled.
+    delWill: async () => undefined,
+  });
+}
+
+/** Aedes with the rules of access.ts; without them it grants everything to every client. */
+function createAedes(persistence: LevelPersistence, internalClients: WeakSet<Client>, prefix: string): Promise<Aedes> {
   const rejections = new WeakMap<Client, AuthenticateError>();
   return Aedes.createBroker({
     persistence,
-    drainTimeout: DRAIN_WITHIN_MS,
-    connectTimeout: CONNECT_WITHIN_MS,
+    drainTimeout: DRAIN_TIMEOUT_MS,
+    connectTimeout: CONNECT_TIMEOUT_MS,
     queueLimit: MAX_EARLY_PACKETS,
-    // Messages under way at a time: those of QoS 0, the one in the serial queue, and the broker's own.
-    concurrency: MAX_UNDER_WAY + 100,
-    // The rejection waits for `authenticate`, whose answer the client gets to see.
+    // Messages in flight: those of QoS 0, the one that is being stored, and the broker's own.
+    concurrency: MAX_LOSSY_IN_FLIGHT + 100,
+    // The client is told of the rejection in `authenticate`, not here.
     preConnect(client, packet, callback) {
-      const rejection = insiders.include(client) ? undefined : rejectionOf(packet, prefix);
+      const rejection = internalClients.has(client) ? undefined : rejectionOf(packet, prefix);
       if (rejection) rejections.set(client, rejection);
       callback(null, true);
     },
@@ -113,10 +149,10 @@ function createBroker({ persistence }: Storage, insiders: Insiders, prefix: stri
       const rejection = rejections.get(client);
       callback(rejection ?? null, rejection === undefined);
     },
-    // Services do not publish over connections, so nobody does.
-    authorizePublish: (_client, _packet, callback) => callback(new Error('publishing is for the services')),
+    // Services publish without a connection, so no connection may.
+    authorizePublish: (_client, _packet, callback) => callback(new Error('only services may publish')),
     authorizeSubscribe(client, subscription, callback) {
-      callback(null, insiders.include(client) || maySubscribe(subscription.topic, prefix) ? subscription : null);
+      callback(null, internalClients.has(client) || maySubscribe(subscription.topic, prefix) ? subscription : null);
     },
     authorizeForward: (client, packet) => (mayForward(client, packet) ? packet : null),
   });

@@ -1,68 +1,77 @@
-// Publishing to the embedded broker from inside the process, which is the one way that Aedes stores before it confirms.
+// Publishing to the embedded broker from inside its process. Only on this path does Aedes store before it confirms.
 import type { Aedes, PublishPacket } from 'aedes';
-import { BusError } from '../bus-error.ts';
-import type { MqttPublisher } from '../port.ts';
-import { createSerialQueue, QueueFull } from './serial-queue.ts';
+import type { Health } from '../../runtime/health.ts';
+import { BusError, type MqttPublisher, type PublishOptions } from '../port.ts';
+import { PublishQueue } from '../publish-queue.ts';
 
 /** QoS 1 and 2 messages that may wait for their turn; more are rejected. */
-const MAX_WAITING = 10_000;
-/** QoS 0 messages that may be under way to subscribers; more are dropped. */
-export const MAX_UNDER_WAY = 1_000;
-/** A message that neither fails nor is stored within this is given up, so that those behind it get their turn. */
-const STORE_WITHIN_MS = 20_000;
+const MAX_PENDING = 10_000;
+/** QoS 0 messages on their way to subscribers; more are dropped. */
+export const MAX_LOSSY_IN_FLIGHT = 1_000;
+/** A message that is not stored within this time fails, so that the next one gets its turn. */
+const STORE_TIMEOUT_MS = 20_000;
 
 /**
  * Aedes skips a QoS 1 or 2 message for a subscriber that was sent one with a higher broker counter already, and counts
- * at publish, before it stores. So these go one after the other. QoS 0 overtakes them, under a broker id, and with it
- * a counter, of its own.
+ * at publish, before it stores. So these messages are published one at a time. QoS 0 messages overtake them, under a
+ * broker id with a counter of its own.
  *
- * QoS 2 is published as 1: here it promises no more, and nobody subscribes with more. Aedes sends what waited in a session
- * with the QoS that it was published with, not with the one that was granted; and of QoS 2 it forgets the contents at
+ * QoS 2 is published as QoS 1: the guarantee is the same here, and no client subscribes with more. Aedes sends the
+ * messages of a session with the QoS of the publish, not with the granted one, and with QoS 2 it forgets the contents at
  * the PUBREC, which clients send before they have stored anything.
  */
-export function createPublisher(broker: Aedes): MqttPublisher {
-  const queue = createSerialQueue(MAX_WAITING);
-  const lossyId = `${broker.id}-qos0`;
-  let underWay = 0;
-  let closed = false;
+export class EmbeddedPublisher implements MqttPublisher {
+  readonly #aedes: Aedes;
+  readonly #queue = new PublishQueue({ maxInFlight: 1, maxPending: MAX_PENDING });
+  #lossyInFlight = 0;
+  #closed = false;
 
-  function publishNow(packet: PublishPacket & { brokerId?: string }): Promise<void> {
+  constructor(aedes: Aedes) {
+    this.#aedes = aedes;
+  }
+
+  async publish(topic: string, payload: string, { qos, retain = false }: PublishOptions): Promise<void> {
+    const packet = {
+      cmd: 'publish',
+      topic,
+      payload: Buffer.from(payload),
+      qos: qos === 2 ? 1 : qos,
+      retain,
+      dup: false,
+    } as const;
+    // A retained message is stored too, so it takes its turn.
+    if (qos === 0 && !retain) return this.#publishLossy(packet);
+    if (this.#closed) throw new BusError('unavailable', 'the embedded broker is closing');
+    await this.#queue.run(() => this.#store(packet));
+  }
+
+  health(): Health {
+    return this.#closed ? { status: 'down', detail: 'closed' } : { status: 'up' };
+  }
+
+  close(): Promise<void> {
+    this.#closed = true;
+    return this.#queue.idle();
+  }
+
+  #publishLossy(packet: PublishPacket): void {
+    if (this.#closed || this.#lossyInFlight >= MAX_LOSSY_IN_FLIGHT) return;
+    this.#lossyInFlight++;
+    const lossy: PublishPacket & { brokerId: string } = { ...packet, brokerId: `${this.#aedes.id}-qos0` };
+    this.#aedes.publish(lossy, () => this.#lossyInFlight--);
+  }
+
+  #store(packet: PublishPacket): Promise<void> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
-        () => reject(new BusError('unconfirmed', `the embedded broker did not store within ${STORE_WITHIN_MS} ms`)),
-        STORE_WITHIN_MS,
+        () => reject(new BusError('unconfirmed', `the embedded broker did not store within ${STORE_TIMEOUT_MS} ms`)),
+        STORE_TIMEOUT_MS,
       );
-      broker.publish(packet, (error) => {
+      this.#aedes.publish(packet, (error) => {
         clearTimeout(timer);
         if (error) reject(new BusError('rejected', `the embedded broker: ${error.message}`, error));
         else resolve();
       });
     });
   }
-
-  return {
-    async publish(topic, payload, { qos, retain = false }) {
-      const sent = qos === 2 ? 1 : qos;
-      const packet = { cmd: 'publish', topic, payload: Buffer.from(payload), qos: sent, retain, dup: false } as const;
-      // A retained message is stored, so it takes its turn as well.
-      if (qos === 0 && !retain) {
-        if (closed || underWay >= MAX_UNDER_WAY) return;
-        underWay++;
-        const lossy: PublishPacket & { brokerId: string } = { ...packet, brokerId: lossyId };
-        broker.publish(lossy, () => underWay--);
-        return;
-      }
-      if (closed) throw new BusError('unavailable', 'the embedded broker is closing');
-      await queue
-        .run(() => publishNow(packet))
-        .catch((error) => {
-          throw error instanceof QueueFull ? new BusError('rejected', `the embedded broker: ${error.message}`) : error;
-        });
-    },
-    health: () => (closed ? { status: 'down', detail: 'closed' } : { status: 'up' }),
-    async close() {
-      closed = true;
-      await queue.idle();
-    },
-  };
 }

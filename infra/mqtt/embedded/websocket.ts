@@ -1,15 +1,15 @@
-// MQTT over WebSocket on the HTTP server, at /mqtt, for the pages that this server itself has sent: browsers let any
-// site open a WebSocket to any server, so the Origin header decides.
+// MQTT over WebSocket on the HTTP server, at /mqtt, for this server's own pages and for programs. Browsers let any site
+// open a WebSocket to any server, so the Origin header is checked.
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { createWebSocketStream, WebSocketServer } from 'ws';
 
 const PATH = '/mqtt';
-/** The largest WebSocket frame from outside. Several MQTT packets may share one. */
+/** The largest WebSocket frame from a client. Several MQTT packets may share one. */
 const MAX_FRAME_BYTES = 64 * 1024;
 
-/** Hands each accepted connection to `accept`. The result stops accepting; connections that are open stay so. */
-export function acceptWebSockets(server: Server, accept: (stream: Duplex, request: IncomingMessage) => void) {
+/** Calls `accept` with each new connection. Returns a function that stops accepting; open connections stay open. */
+export function acceptWebSockets(server: Server, accept: (stream: Duplex) => void): () => void {
   const sockets = new WebSocketServer({
     noServer: true,
     maxPayload: MAX_FRAME_BYTES,
@@ -18,12 +18,12 @@ export function acceptWebSockets(server: Server, accept: (stream: Duplex, reques
 
   function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     if (request.url?.split('?')[0] !== PATH) {
-      // Another listener's business, where there is one.
+      // Another listener, if there is one, handles other paths.
       if (server.listenerCount('upgrade') === 1) reject(socket, '404 Not Found');
     } else if (!isSameOrigin(request)) {
       reject(socket, '403 Forbidden');
     } else {
-      sockets.handleUpgrade(request, socket, head, (webSocket) => accept(createWebSocketStream(webSocket), request));
+      sockets.handleUpgrade(request, socket, head, (webSocket) => accept(createWebSocketStream(webSocket)));
     }
   }
 
@@ -31,7 +31,7 @@ export function acceptWebSockets(server: Server, accept: (stream: Duplex, reques
   return () => void server.off('upgrade', upgrade);
 }
 
-/** Programs send no Origin; a browser always does, and the page's own server is the one that it calls here. */
+/** Programs send no Origin, browsers always do. */
 function isSameOrigin({ headers: { origin, host } }: IncomingMessage): boolean {
   if (origin === undefined) return true;
   return URL.canParse(origin) && new URL(origin).host === host?.toLowerCase();

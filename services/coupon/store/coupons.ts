@@ -1,6 +1,7 @@
 // The coupon service's SQL.
 import type { Coupon } from '../../../contracts/users.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
+import { defineStatement } from '../../../infra/messaging/outbox.ts';
 
 const SCHEMA = 'sluice_coupon';
 
@@ -47,7 +48,8 @@ export async function revokeDecisions(
 }
 
 /** The last result of each of the orders in $1, as it was first reported. */
-export const RESULTS = `SELECT COALESCE(revoked_event_id, event_id) AS event_id,
+export const RESULTS = defineStatement({
+  events: `SELECT COALESCE(revoked_event_id, event_id) AS event_id,
     CASE WHEN revoked_at IS NOT NULL THEN 'coupon.revoked' WHEN amount IS NULL THEN 'coupon.skipped'
       ELSE 'coupon.issued' END AS type,
     order_id AS subject, COALESCE(revoked_at, at) AS time,
@@ -58,7 +60,9 @@ export const RESULTS = `SELECT COALESCE(revoked_event_id, event_id) AS event_id,
       ELSE json_build_object('orderId', order_id, 'userId', user_id, 'couponId', id, 'amount', amount,
         'currency', currency, 'expiresAt', ${SCHEMA}.iso(expires_at))
     END::text AS data
-  FROM ${SCHEMA}.decisions WHERE order_id = ANY($1::uuid[])`;
+  FROM ${SCHEMA}.decisions WHERE order_id = ANY($1::uuid[])`,
+  params: (orderIds: readonly string[]) => [orderIds],
+});
 
 export async function listCoupons(
   database: Database,

@@ -1,10 +1,9 @@
-// What the flash-sale service tells an audit, and how it is made to ask again for orders that are missing.
+// What the flash-sale service tells an audit.
 
 import type { SaleFact, TicketFact } from '../../../contracts/facts.ts';
 import { msBetween } from '../../../infra/database/sql.ts';
-import type { FactSource, Resend } from '../../../infra/runtime/service.ts';
+import type { FactSource } from '../../../infra/runtime/service.ts';
 import { SCHEMA } from './sales.ts';
-import { RESENT } from './tickets.ts';
 
 const LIVE = "status NOT IN ('released', 'failed')";
 
@@ -46,13 +45,6 @@ const selectSales = (where: string, limit = '') => `SELECT s.id, s.stock, s.rema
 const SALES_AFTER = selectSales('id > $1', 'LIMIT $2');
 const SALES_OF = selectSales('id = ANY($1::uuid[])');
 
-/** CTE: those that were named, to be asked for under new ids. $1: [{ id, eventId }]. */
-const CHOSEN = `WITH asked AS (
-    SELECT * FROM ${SCHEMA}.tickets
-    WHERE id IN (SELECT r.id FROM json_to_recordset($1::json) AS r (id uuid))
-      AND status IN ('accepted', 'awaiting-payment')
-  )`;
-
 export const saleFacts: FactSource<SaleFact> = {
   after: (queryable, id, limit) => queryable.query(SALES_AFTER, [id, limit]),
   of: (queryable, ids) => queryable.query(SALES_OF, [ids]),
@@ -63,5 +55,3 @@ export const ticketFacts: FactSource<TicketFact> = {
   after: (queryable, id, limit) => queryable.query(TICKETS_AFTER, [id, limit]),
   of: (queryable, ids) => queryable.query(TICKETS_OF, [ids]),
 };
-
-export const resendTickets: Resend = { chosen: CHOSEN, events: RESENT };

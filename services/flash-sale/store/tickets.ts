@@ -1,5 +1,7 @@
 // The flash-sale service's SQL of tickets, from the queue to their end: drained, settled, released, asked about.
 import type { Database, Transaction } from '../../../infra/database/port.ts';
+import { defineStatement } from '../../../infra/messaging/outbox.ts';
+import { defineResend } from '../../../infra/messaging/resend.ts';
 import { MS, SCHEMA } from './sales.ts';
 
 /** A sale that is to be drained. */
@@ -108,11 +110,18 @@ const lockSales = (tickets: string) => `in_line AS MATERIALIZED (
     SELECT id FROM ${SCHEMA}.sales WHERE id IN (SELECT sale_id FROM ${tickets}) ORDER BY id FOR NO KEY UPDATE
   )`;
 
-/**
- * CTEs: lets tickets out of the queue, to wait for their orders. $1: [{ ticketId, eventId }]; $2: milliseconds until
- * the order service is asked again. Tickets that are not queued are left alone.
- */
-export const ACCEPT = `WITH job AS (
+/** flash-sale.ticket.accepted; `tickets`: a CTE that returns their rows. */
+const acceptedEvents = (tickets: string) =>
+  `SELECT t.accepted_event_id AS event_id, 'flash-sale.ticket.accepted' AS type, t.id::text AS subject,
+     t.accepted_at AS time,
+     json_build_object('ticketId', t.id, 'saleId', s.id, 'userId', t.user_id, 'currency', s.currency,
+       'item', json_build_object('sku', s.sku, 'name', s.name, 'unitPrice', s.unit_price),
+       'holdSeconds', s.hold_seconds)::text AS data
+   FROM ${tickets} t JOIN ${SCHEMA}.sales s ON s.id = t.sale_id`;
+
+/** Lets tickets out of the queue, to wait for their orders. Tickets that are not queued are left alone. */
+export const ACCEPT_TICKETS = defineStatement({
+  effects: `WITH job AS (
     SELECT * FROM json_to_recordset($1::json) AS j ("ticketId" uuid, "eventId" uuid)
   ), accepted AS (
     UPDATE ${SCHEMA}.tickets AS t SET status = 'accepted', accepted_at = now(), accepted_event_id = job."eventId",
@@ -123,18 +132,13 @@ export const ACCEPT = `WITH job AS (
     UPDATE ${SCHEMA}.sales AS s SET queued = s.queued - n
     FROM (SELECT sale_id, count(*) AS n FROM accepted GROUP BY sale_id) AS counted JOIN in_line ON in_line.id = sale_id
     WHERE s.id = in_line.id
-  )`;
-
-const acceptedEvents = (tickets: string) =>
-  `SELECT t.accepted_event_id AS event_id, 'flash-sale.ticket.accepted' AS type, t.id::text AS subject,
-     t.accepted_at AS time,
-     json_build_object('ticketId', t.id, 'saleId', s.id, 'userId', t.user_id, 'currency', s.currency,
-       'item', json_build_object('sku', s.sku, 'name', s.name, 'unitPrice', s.unit_price),
-       'holdSeconds', s.hold_seconds)::text AS data
-   FROM ${tickets} t JOIN ${SCHEMA}.sales s ON s.id = t.sale_id`;
-
-/** flash-sale.ticket.accepted of what ACCEPT has let out. */
-export const ACCEPTED = acceptedEvents('accepted');
+  )`,
+  events: acceptedEvents('accepted'),
+  params: (jobs: readonly { readonly ticketId: string; readonly eventId: string }[], resendAfterMs: number) => [
+    JSON.stringify(jobs),
+    resendAfterMs,
+  ],
+});
 
 /** CTEs; $1: [{ ticketId, orderId }]. */
 const SETTLE = `WITH report AS (
@@ -186,12 +190,15 @@ export async function release(tx: Transaction, reports: string): Promise<void> {
 }
 
 /** flash-sale.ticket.closed, as it was first sent, of the released tickets of the orders in $1. */
-export const RELEASED = `SELECT c.closed_event_id AS event_id, 'flash-sale.ticket.closed' AS type, c.id::text AS subject,
+export const RELEASED = defineStatement({
+  events: `SELECT c.closed_event_id AS event_id, 'flash-sale.ticket.closed' AS type, c.id::text AS subject,
     c.closed_at AS time,
     json_strip_nulls(json_build_object('ticketId', c.id, 'saleId', c.sale_id, 'userId', c.user_id,
       'outcome', c.status, 'orderId', c.order_id, 'reason', c.reason))::text AS data
   FROM ${SCHEMA}.tickets c
-  WHERE c.order_id = ANY($1::uuid[]) AND c.status = 'released'`;
+  WHERE c.order_id = ANY($1::uuid[]) AND c.status = 'released'`,
+  params: (orderIds: readonly string[]) => [orderIds],
+});
 
 /** CTEs; $1: the ticket's id; $2: why. */
 const FAIL = `WITH closed AS (
@@ -230,10 +237,11 @@ export async function awaitPayment(
 }
 
 /**
- * CTEs: counts tickets as asked for whose order is overdue, or what became of its payment. $1: the first delay in milliseconds, doubled each time up
- * to an hour; $2: how many at the most.
+ * Resends flash-sale.ticket.accepted of tickets whose order, or the outcome of its payment, is overdue, at most `limit`.
+ * `resendAfterMs`: the first delay, doubled each time up to an hour.
  */
-export const RESEND = `WITH overdue AS (
+export const RESEND_OVERDUE = defineStatement({
+  effects: `WITH overdue AS (
     SELECT id FROM ${SCHEMA}.tickets WHERE status IN ('accepted', 'awaiting-payment') AND ask_again_at <= now()
     ORDER BY ask_again_at LIMIT $2 FOR UPDATE SKIP LOCKED
   ), asked AS (
@@ -242,5 +250,17 @@ export const RESEND = `WITH overdue AS (
         ask_again_at = now() + LEAST($1::integer * ${MS} * 2 ^ LEAST(asked + 1, 20), interval '1 hour')
     FROM overdue WHERE t.id = overdue.id
     RETURNING t.*
-  )`;
-export const RESENT = acceptedEvents('asked');
+  )`,
+  events: acceptedEvents('asked'),
+  params: (resendAfterMs: number, limit: number) => [resendAfterMs, limit],
+});
+
+/** Resends flash-sale.ticket.accepted of the tickets that are named, if they wait for their order. */
+export const RESEND_NAMED = defineResend({
+  effects: `WITH asked AS (
+    SELECT * FROM ${SCHEMA}.tickets
+    WHERE id IN (SELECT r.id FROM json_to_recordset($1::json) AS r (id uuid))
+      AND status IN ('accepted', 'awaiting-payment')
+  )`,
+  events: acceptedEvents('asked'),
+});

@@ -1,10 +1,10 @@
-// What the order service tells an audit, and how it is made to ask again for what is missing.
+// What the order service tells an audit.
 import type { OrderFact, TicketOrderFact } from '../../../contracts/facts.ts';
 import { type StepName, type StepStatus, stepNames } from '../../../contracts/orders.ts';
 import type { Queryable } from '../../../infra/database/port.ts';
 import { msBetween } from '../../../infra/database/sql.ts';
-import type { FactSource, Resend } from '../../../infra/runtime/service.ts';
-import { RESENT, SCHEMA } from './orders.ts';
+import type { FactSource } from '../../../infra/runtime/service.ts';
+import { SCHEMA } from './orders.ts';
 
 interface OrderRow extends Omit<OrderFact, 'steps'>, Record<StepName, StepStatus> {}
 
@@ -53,12 +53,6 @@ const selectTickets = (where: string, limit = '') => `SELECT t.*, o.user_id AS "
 const TICKETS_AFTER = selectTickets('ticket_id > $1', 'LIMIT $2');
 const TICKETS_OF = selectTickets('ticket_id = ANY($1::uuid[])');
 
-/** CTE: those that were named, to be asked for under new ids. $1: [{ id, eventId }]. */
-const CHOSEN = `WITH asked AS (
-    SELECT * FROM ${SCHEMA}.progress
-    WHERE order_id IN (SELECT r.id FROM json_to_recordset($1::json) AS r (id uuid))
-  )`;
-
 export const orderFacts: FactSource<OrderFact> = {
   after: (queryable, id, limit) => readOrders(queryable, ORDERS_AFTER, [id, limit]),
   of: (queryable, ids) => readOrders(queryable, ORDERS_OF, [ids]),
@@ -68,5 +62,3 @@ export const ticketOrderFacts: FactSource<TicketOrderFact> = {
   after: (queryable, id, limit) => queryable.query(TICKETS_AFTER, [id, limit]),
   of: (queryable, ids) => queryable.query(TICKETS_OF, [ids]),
 };
-
-export const resendOrders: Resend = { chosen: CHOSEN, events: RESENT };

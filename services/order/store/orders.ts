@@ -1,6 +1,8 @@
 // The order service's SQL.
 import type { Order, Step } from '../../../contracts/orders.ts';
-import type { Database, Queryable, Transaction } from '../../../infra/database/port.ts';
+import type { Database, Transaction } from '../../../infra/database/port.ts';
+import { defineStatement } from '../../../infra/messaging/outbox.ts';
+import { defineResend } from '../../../infra/messaging/resend.ts';
 import { type FailedReversals, type NewOrder, type NewTicketOrder, type Reported, shownStep } from '../order.ts';
 
 export const SCHEMA = 'sluice_order';
@@ -33,28 +35,17 @@ const PLACE = `WITH request AS (
     FROM placed JOIN request USING (id)
   )`;
 
-/**
- * Places a batch in one statement: orders with their keys, their progress, and their outbox rows, claimed for
- * `leaseMs`. An order whose key is in use already is left out. Returns when each of the others was created, and where
- * its event stands in the outbox, by the order's id.
- */
-export async function insertOrders(
-  database: Queryable,
-  orders: readonly (NewOrder & { readonly event: string })[],
-  resendAfterMs: number,
-  leaseMs: number,
-): Promise<Map<string, { readonly created_at: Date; readonly position: number }>> {
-  const rows = await database.query<{ id: string; created_at: Date; position: number }>(
-    `${PLACE}
-     INSERT INTO ${SCHEMA}.outbox (channel, event_id, type, subject, time, data, claimed_until)
-     SELECT 'bus', request."placedEventId", 'order.placed', request.id, placed.created_at, request.event,
-       now() + $3::integer * interval '1 ms'
-     FROM placed JOIN request USING (id)
-     RETURNING subject AS id, time AS created_at, position`,
-    [JSON.stringify(orders), resendAfterMs, leaseMs],
-  );
-  return new Map(rows.map(({ id, ...row }) => [id, row]));
-}
+/** Places a batch: orders, their progress and order.placed. An order whose key is in use already is left out. */
+export const PLACE_ORDERS = defineStatement({
+  effects: PLACE,
+  events: `SELECT request."placedEventId" AS event_id, 'order.placed' AS type, request.id AS subject,
+      placed.created_at AS time, request.event AS data
+    FROM placed JOIN request USING (id)`,
+  params: (orders: readonly (NewOrder & { readonly event: string })[], resendAfterMs: number) => [
+    JSON.stringify(orders),
+    resendAfterMs,
+  ],
+});
 
 interface OrderRow {
   id: string;
@@ -178,16 +169,18 @@ const stateEvents = (progress: string) => `SELECT
   FROM ${progress} p JOIN ${SCHEMA}.orders o ON o.id = p.order_id`;
 
 /** What became of the orders of the tickets in $1. */
-export const STATE_FOR_TICKETS = `${stateEvents(`${SCHEMA}.progress`)} WHERE o.ticket_id = ANY($1::uuid[])`;
-
-/** Questions that wait for answers: of a firm order's steps, or of a cancelled one's. */
-export type Unanswered = 'placed' | 'cancelling';
+export const STATE_FOR_TICKETS = defineStatement({
+  events: `${stateEvents(`${SCHEMA}.progress`)} WHERE o.ticket_id = ANY($1::uuid[])`,
+  params: (ticketIds: readonly string[]) => [ticketIds],
+});
 
 /**
- * CTEs: counts orders as asked for whose steps are overdue. $1: the first delay in milliseconds, doubled each time up to
- * an hour; $2: how many at the most.
+ * Resends order.placed (status `placed`) or order.cancelled (`cancelling`) of orders whose replies are overdue, at most
+ * `limit`. `resendAfterMs`: the first delay, doubled each time up to an hour.
  */
-export const resendOverdue = (status: Unanswered) => `WITH overdue AS (
+const resendOverdue = (status: 'placed' | 'cancelling') =>
+  defineStatement({
+    effects: `WITH overdue AS (
     SELECT order_id FROM ${SCHEMA}.progress WHERE status = '${status}' AND ask_again_at <= now()
     ORDER BY ask_again_at LIMIT $2 FOR UPDATE SKIP LOCKED
   ), asked AS (
@@ -195,8 +188,21 @@ export const resendOverdue = (status: Unanswered) => `WITH overdue AS (
     SET asked = asked + 1, ask_again_at = now() + ${backoff('asked + 1')}
     FROM overdue WHERE p.order_id = overdue.order_id
     RETURNING p.*
-  )`;
-export const RESENT = stateEvents('asked');
+  )`,
+    events: stateEvents('asked'),
+    params: (resendAfterMs: number, limit: number) => [resendAfterMs, limit],
+  });
+export const RESEND_PLACED = resendOverdue('placed');
+export const RESEND_CANCELLED = resendOverdue('cancelling');
+
+/** Resends the last event of the orders that are named. */
+export const RESEND_NAMED = defineResend({
+  effects: `WITH asked AS (
+    SELECT * FROM ${SCHEMA}.progress
+    WHERE order_id IN (SELECT r.id FROM json_to_recordset($1::json) AS r (id uuid))
+  )`,
+  events: stateEvents('asked'),
+});
 
 const cancel = (request: string, states: string) => `${request}, changed AS (
     UPDATE ${SCHEMA}.progress AS p
@@ -208,17 +214,34 @@ const cancel = (request: string, states: string) => `${request}, changed AS (
     RETURNING p.*
   )`;
 
-/** CTEs: cancels an order, unless it is cancelled or being paid. $1: [{ orderId, eventId, reason? }]; $2: resendAfterMs. */
-export const CANCEL = cancel(
-  `WITH request AS (
+interface Cancellation {
+  readonly orderId: string;
+  readonly eventId: string;
+  readonly reason: string | undefined;
+}
+
+/** order.cancelled or order.placed of the rows that a CTE `changed` returns. */
+export const CHANGED = stateEvents('changed');
+
+/** Cancels orders, unless they are cancelled or being paid. */
+export const CANCEL_ORDERS = defineStatement({
+  effects: cancel(
+    `WITH request AS (
     SELECT * FROM json_to_recordset($1::json) AS r ("orderId" uuid, "eventId" uuid, reason text)
   )`,
-  "'awaiting-payment', 'firm'",
-);
+    "'awaiting-payment', 'firm'",
+  ),
+  events: CHANGED,
+  params: (cancellations: readonly Cancellation[], resendAfterMs: number) => [
+    JSON.stringify(cancellations),
+    resendAfterMs,
+  ],
+});
 
-/** CTEs: cancels orders that were not paid in time, as many as there are event ids in $1 at the most; $2: resendAfterMs. */
-export const EXPIRE = cancel(
-  `WITH due AS (
+/** Cancels orders that were not paid in time, at most one for each event id. */
+export const EXPIRE_ORDERS = defineStatement({
+  effects: cancel(
+    `WITH due AS (
     SELECT order_id FROM ${SCHEMA}.progress WHERE state = 'awaiting-payment' AND expires_at <= now()
     ORDER BY expires_at LIMIT cardinality($1::uuid[]) FOR UPDATE SKIP LOCKED
   ), request AS (
@@ -226,11 +249,11 @@ export const EXPIRE = cancel(
     FROM (SELECT order_id, row_number() OVER () AS n FROM due) AS due
     JOIN unnest($1::uuid[]) WITH ORDINALITY AS ids (id, n) USING (n)
   )`,
-  "'awaiting-payment'",
-);
-
-/** order.cancelled or order.placed of what CANCEL, EXPIRE or CONFIRM_PAYMENT have changed. */
-export const CHANGED = stateEvents('changed');
+    "'awaiting-payment'",
+  ),
+  events: CHANGED,
+  params: (eventIds: readonly string[], resendAfterMs: number) => [eventIds, resendAfterMs],
+});
 
 /** The flash sale has the units of these orders back. */
 export async function unitsReturned(tx: Transaction, orderIds: readonly string[]): Promise<void> {

@@ -1,6 +1,7 @@
 // The order service's SQL of payments: one order is paid, at most once, and one that is cancelled is given back.
 import type { Database } from '../../../infra/database/port.ts';
-import { backoff, MS, SCHEMA } from './orders.ts';
+import { defineStatement } from '../../../infra/messaging/outbox.ts';
+import { backoff, CHANGED, MS, SCHEMA } from './orders.ts';
 
 /** An attempt to pay, as the provider is asked for it. */
 export interface Attempt {
@@ -56,13 +57,17 @@ export function overdueAttempts(database: Database, againMs: number, limit: numb
   );
 }
 
-/** CTEs: an order is paid, and firm. $1: its id; $2: resendAfterMs. Also where a later answer had put it back to waiting. */
-export const CONFIRM_PAYMENT = `WITH changed AS (
+/** Confirms an order that is paid, also if a later response had set it back to waiting. */
+export const CONFIRM_PAYMENT = defineStatement({
+  effects: `WITH changed AS (
     UPDATE ${SCHEMA}.progress AS p
     SET state = 'firm', paid_at = now(), charge_again_at = NULL, asked = 0, ask_again_at = now() + $2::integer * ${MS}
     WHERE p.order_id = $1::uuid AND p.state IN ('paying', 'awaiting-payment')
     RETURNING p.*
-  )`;
+  )`,
+  events: CHANGED,
+  params: (orderId: string, resendAfterMs: number) => [orderId, resendAfterMs],
+});
 
 /** The attempt was declined: the order waits again, and may expire. */
 export async function endAttempt(database: Database, { orderId, attempt }: Attempt): Promise<void> {

@@ -1,6 +1,7 @@
 // The points service's SQL.
 import type { PointsEntry } from '../../../contracts/users.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
+import { defineStatement } from '../../../infra/messaging/outbox.ts';
 
 const SCHEMA = 'sluice_points';
 
@@ -43,10 +44,13 @@ export async function insertRevokes(tx: Transaction, revokes: readonly Revoke[])
 }
 
 /** The last result of each of the orders in $1, as it was first reported. */
-export const RESULTS = `SELECT DISTINCT ON (order_id) event_id,
+export const RESULTS = defineStatement({
+  events: `SELECT DISTINCT ON (order_id) event_id,
     CASE kind WHEN 'award' THEN 'points.awarded' ELSE 'points.revoked' END AS type, order_id AS subject, at AS time,
     json_build_object('orderId', order_id, 'userId', user_id, 'points', abs(points))::text AS data
-  FROM ${SCHEMA}.entries WHERE order_id = ANY($1::uuid[]) ORDER BY order_id, kind DESC`;
+  FROM ${SCHEMA}.entries WHERE order_id = ANY($1::uuid[]) ORDER BY order_id, kind DESC`,
+  params: (orderIds: readonly string[]) => [orderIds],
+});
 
 export async function readBalance(database: Database, userId: string): Promise<number> {
   const [row] = await database.query<{ balance: number }>(

@@ -1,4 +1,4 @@
-// RabbitMQ as whoever operates it by hand sees it: queues looked at, emptied, deleted, written to.
+// RabbitMQ as an operator uses it by hand: inspects, purges and deletes queues, and writes to them.
 import { connect } from 'amqplib';
 import { onTestFinished } from 'vitest';
 import { exchangeOf, queueOf } from '../../../infra/bus/topology.ts';
@@ -7,17 +7,17 @@ export interface Broker {
   /** Messages that wait for the service. */
   waiting(service: string): Promise<number>;
   deleteQueue(service: string): Promise<void>;
-  /** Removes what waits; returns how much it was. */
+  /** Removes all waiting messages; returns their number. */
   purge(service: string): Promise<number>;
-  /** Puts bytes into a service's queue as they are, past the exchange. Resolves when all are confirmed. */
+  /** Sends bytes to a service's queue, bypassing the exchange. Resolves when all are confirmed. */
   send(service: string, bodies: readonly (string | Buffer)[]): Promise<void>;
-  /** Publishes events, each to every service that subscribed to its type. Resolves when all are confirmed. */
+  /** Publishes events to the services that subscribe to their types. Resolves when all are confirmed. */
   publish(events: readonly Tapped[]): Promise<void>;
-  /** From now on keeps a copy of every event that is published. */
+  /** From now on copies every published event. */
   tap(): Promise<{ readonly events: readonly Tapped[] }>;
 }
 
-/** An event as it went over the wire. */
+/** An event as it was sent. */
 export interface Tapped {
   readonly type: string;
   readonly body: Buffer;

@@ -42,7 +42,7 @@ export interface Verdict {
 
 /** Their schemas are named after them. */
 const SERVICES = ['order', 'points', 'coupon', 'notify', 'flash_sale'];
-const WAITING = `status = 'pending' OR asked_again`;
+const WAITING = `status = 'pending' OR reply_requested`;
 
 /**
  * `log`, `buyers` and `holders` are everything that clients were answered; `books` everything that the payment provider

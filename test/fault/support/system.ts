@@ -17,7 +17,7 @@ const settings = {
   LEASE_MS: '3000',
   PUBLISH_TIMEOUT_MS: '1000',
   RETRY_BASE_MS: '200',
-  // Nothing is asked again, unless a test says so: it would repair what was lost.
+  // No resends unless a test sets it: they would repair, and so hide, a loss.
   RESEND_AFTER_MS: '3600000',
 };
 

@@ -1,11 +1,10 @@
-// Whether a mistake in a migration makes a difference in the end: where a later migration of its set defines the same
-// function, constraint, column or index anew, the mistake is not in force, and no test can notice it.
-
+// Whether two versions of a set of migrations make different schemas. A mutation makes no difference if a later
+// migration redefines the same function, constraint, column or index; then no test can detect it.
 import type { Migration } from '../../infra/database/migrate.ts';
 import { migrate } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
 
-/** What there is in a schema after its migrations, as PostgreSQL itself writes it. */
+/** The objects of a schema, as PostgreSQL writes them. */
 const DEFINITIONS = `
   SELECT 'column ' || table_name || ' ' || concat_ws(' ', column_name, data_type, is_nullable, column_default,
     generation_expression) AS definition FROM information_schema.columns WHERE table_schema = $1
@@ -22,16 +21,16 @@ const DEFINITIONS = `
 
 let schemas = 0;
 
-/** In a schema of its own, whose name is the same in every answer. */
+/** The definitions that migrations make in a new schema, with its name replaced. */
 async function definitions(database: Database, migrations: readonly Migration[]): Promise<string> {
   schemas += 1;
-  const schema = `in_force_${schemas}_`;
+  const schema = `difference_${schemas}_`;
   await migrate(database, schema, migrations);
   const rows = await database.query<{ definition: string }>(DEFINITIONS, [schema]);
   return rows.map(({ definition }) => definition.replaceAll(schema, 'schema')).join('\n');
 }
 
-/** Whether other migrations, of the same names, make another schema. */
+/** Whether migrations of the same names make another schema. */
 export async function makesDifference(
   database: Database,
   migrations: readonly Migration[],

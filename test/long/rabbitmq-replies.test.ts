@@ -1,4 +1,4 @@
-// A RabbitMQ that keeps an answer back: nothing waits for it for long, and work goes on over another channel.
+// A RabbitMQ that withholds a reply: no caller waits for it for long, and work continues on another channel.
 import { describe, expect, test, vi } from 'vitest';
 import type { RabbitmqBusOptions } from '../../infra/bus/rabbitmq/index.ts';
 import { queueOf } from '../../infra/bus/topology.ts';
@@ -7,7 +7,7 @@ import {
   cleanUps,
   codesOf,
   event,
-  holder,
+  latch,
   openAdmin,
   openBus,
   PAUSES_MS,
@@ -20,8 +20,8 @@ import {
 } from '../setup/rabbitmq-bus.ts';
 import { eventually } from '../setup/wait.ts';
 
-describe('a broker that keeps an answer back', () => {
-  const answers = {
+describe('a broker that withholds a reply', () => {
+  const replies = {
     'opening a channel': '20.11',
     'asking for confirms': '85.11',
     'declaring an exchange': '40.11',
@@ -32,14 +32,14 @@ describe('a broker that keeps an answer back', () => {
     'ending a consumer': '60.31',
     'closing a channel': '20.41',
   };
-  const answerTimeoutMs = 300;
+  const replyTimeoutMs = 300;
 
-  /** A bus through a proxy that can keep answers back. */
-  async function openBehindProxy(options: Partial<RabbitmqBusOptions> = {}, kept: readonly string[] = []) {
+  /** A bus through a proxy that can withhold replies. */
+  async function openBehindProxy(options: Partial<RabbitmqBusOptions> = {}, withheld: readonly string[] = []) {
     const proxy = await startDeafProxy(server.amqpUrl);
     cleanUps.push(() => proxy.close());
-    proxy.withhold(kept);
-    return { proxy, bus: await openBus({ url: proxy.url, answerTimeoutMs, ...options }) };
+    proxy.withhold(withheld);
+    return { proxy, bus: await openBus({ url: proxy.url, replyTimeoutMs, ...options }) };
   }
 
   test.for([
@@ -49,20 +49,20 @@ describe('a broker that keeps an answer back', () => {
     'binding a queue',
     'setting the prefetch',
     'consuming',
-  ] as const)('%s: subscribing is tried anew, on another channel', async (what) => {
-    const { proxy, bus } = await openBehindProxy({}, [answers[what]]);
+  ] as const)('%s: subscribing succeeds on another channel', async (what) => {
+    const { proxy, bus } = await openBehindProxy({}, [replies[what]]);
     const recorder = new Recorder();
     const subscription = await subscribe(bus, 'points', recorder);
     expect(subscription.health().status).toBe('down');
     proxy.withhold([]);
     await recorder.toHandle([await publishOne(bus)]);
-    await eventually(() => subscription.health().status === 'up', { what: 'dead letters are read as well' });
+    await eventually(() => subscription.health().status === 'up', { what: 'dead letters are consumed too' });
   });
 
   test.for(['opening a channel', 'asking for confirms', 'declaring a queue', 'binding a queue'] as const)(
-    '%s: publishing is answered in time, and goes on with another channel',
+    '%s: publishing settles in time, and continues on another channel',
     async (what) => {
-      const { proxy, bus } = await openBehindProxy({ confirmTimeoutMs: 500 }, [answers[what]]);
+      const { proxy, bus } = await openBehindProxy({ confirmTimeoutMs: 500 }, [replies[what]]);
       expect(codesOf(await bus.publish([event()]))).toEqual(['unavailable']);
       proxy.withhold([]);
       await publishOne(bus);
@@ -70,40 +70,40 @@ describe('a broker that keeps an answer back', () => {
     },
   );
 
-  test('while the topology is declared again: publishing goes on with another channel', async () => {
+  test('redeclaring the topology: publishing continues on another channel', async () => {
     const { proxy, bus } = await openBehindProxy({ confirmTimeoutMs: 500 });
     await publishOne(bus);
     const now = performance.now.bind(performance);
     vi.spyOn(performance, 'now').mockImplementation(() => now() + 30_000);
-    proxy.withhold([answers['declaring a queue']]);
+    proxy.withhold([replies['declaring a queue']]);
     expect(codesOf(await bus.publish([event()]))).toEqual(['unavailable']);
     proxy.withhold([]);
     await publishOne(bus);
   });
 
-  test('a rebuild makes a new attempt and does not wait for the one that hangs', async () => {
-    const { proxy, bus } = await openBehindProxy({ answerTimeoutMs: 60_000 });
+  test('a rebuild makes a new attempt without waiting for the hanging one', async () => {
+    const { proxy, bus } = await openBehindProxy({ replyTimeoutMs: 60_000 });
     const recorder = new Recorder();
     const subscription = await subscribe(bus, 'points', recorder);
-    proxy.withhold([answers.consuming]);
+    proxy.withhold([replies.consuming]);
     const admin = await openAdmin();
     await admin.deleteQueue(queueOf(topology, 'points'));
     await eventually(() => subscription.health().status === 'down', { what: 'the consumer is cancelled' });
     const hangs = async () => (await (await openAdmin()).checkQueue(queueOf(topology, 'points'))).consumerCount === 1;
-    await eventually(hangs, { what: 'the broker has kept its answer back' });
+    await eventually(hangs, { what: 'the broker has withheld its reply' });
     proxy.withhold([]);
     await subscription.rebuild();
     expect(subscription.health()).toEqual({ status: 'up' });
     await recorder.toHandle([await publishOne(bus)]);
   });
 
-  test('a connection on which no channel opens any more is replaced', async () => {
+  test('a connection on which no more channels open is replaced', async () => {
     const { proxy, bus } = await openBehindProxy();
     const recorder = new Recorder();
     const subscription = await subscribe(bus, 'points', recorder);
     const connections = async () => (await server.ctl('list_connections', 'pid')).trim();
     const before = await connections();
-    proxy.withhold([answers['opening a channel']]);
+    proxy.withhold([replies['opening a channel']]);
     await subscription.rebuild();
     expect(subscription.health().status).toBe('down');
     proxy.withhold([]);
@@ -111,20 +111,20 @@ describe('a broker that keeps an answer back', () => {
     expect(await connections()).not.toBe(before);
   });
 
-  test('the backlog is unknown, and known again after', async () => {
+  test('the backlog is unknown, and known again later', async () => {
     const { proxy, bus } = await openBehindProxy();
     const subscription = await subscribe(bus, 'points', new Recorder());
-    proxy.withhold([answers['declaring a queue']]);
+    proxy.withhold([replies['declaring a queue']]);
     expect(await subscription.backlog()).toBeUndefined();
     proxy.withhold([]);
     expect(await subscription.backlog()).toBe(0);
   });
 
-  test('a channel that does not close is left behind, and disturbs no other group', async () => {
+  test('a channel that does not close is abandoned, without affecting other groups', async () => {
     const { proxy, bus } = await openBehindProxy();
     const points = await record(bus, 'points');
     const subscription = await subscribe(bus, 'points', points);
-    const hold = holder();
+    const hold = latch();
     let begun = 0;
     const coupon = new Recorder(() => {
       begun++;
@@ -133,22 +133,22 @@ describe('a broker that keeps an answer back', () => {
     await subscribe(bus, 'coupon', coupon);
     const id = await publishOne(bus);
     await eventually(() => begun === 1, { what: 'it is being handled' });
-    proxy.withhold([answers['closing a channel']]);
+    proxy.withhold([replies['closing a channel']]);
     for (let round = 0; round < 3; round++) await subscription.rebuild();
     expect(subscription.health()).toEqual({ status: 'up' });
     hold.release();
     await coupon.toHandle([id]);
     const next = await publishOne(bus);
     await Promise.all([points.toHandle([id, next]), coupon.toHandle([next])]);
-    // Not delivered again: its channel was never lost.
+    // Each delivered once: the channel was never lost.
     expect(coupon.handled).toEqual([id, next]);
   });
 
-  test('closing comes to an end', async () => {
+  test('closing ends in time', async () => {
     const { proxy, bus } = await openBehindProxy();
     const subscription = await subscribe(bus, 'points', new Recorder());
     await publishOne(bus);
-    proxy.withhold([answers['ending a consumer'], answers['closing a channel']]);
+    proxy.withhold([replies['ending a consumer'], replies['closing a channel']]);
     const startedAt = performance.now();
     await subscription.close();
     await bus.close();

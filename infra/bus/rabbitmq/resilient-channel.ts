@@ -1,26 +1,27 @@
-// Keeps one channel open. amqplib's recovery ends at the connection: a channel that the broker closes (something is
-// missing or was declared otherwise, an acknowledgement took too long) stays closed.
+// Keeps one channel open. amqplib restores connections, not channels: one that the broker closes (a queue is missing or was
+// declared with other arguments, an acknowledgement took too long) stays closed.
 import type { Channel, ChannelModel } from 'amqplib';
 import type { Logger } from 'pino';
 import { backoff, isLogged } from '../../runtime/backoff.ts';
 import type { Health } from '../../runtime/health.ts';
+import { reasonOf } from '../../runtime/reason.ts';
 import type { Connection } from './connection.ts';
-import { answerOf, closeChannel, declaringMs, openChannel } from './deadlines.ts';
+import { closeChannel, declareTimeoutMs, openChannel, withDeadline } from './deadlines.ts';
 
 const RETRY_BASE_MS = 100;
 const RETRY_MAX_MS = 5_000;
 
-export interface KeptChannelOptions<C extends Channel> {
+export interface ResilientChannelOptions<C extends Channel> {
   readonly connection: Connection;
-  /** What the channel is for, in logs. */
+  /** The purpose of the channel, for the log. */
   readonly name: string;
   readonly open: (model: ChannelModel) => Promise<C>;
   /**
-   * Makes a new channel usable. Runs again on every renewal; rejecting closes the channel, and another is tried. So does
-   * calling `lose`, at any time after.
+   * Prepares a new channel, each time one is opened. If it rejects, or calls `lose` at any later time, the channel is
+   * closed and another one opened.
    */
   readonly setUp: (channel: C, lose: (reason: string) => void) => Promise<void>;
-  /** The channel is set up and now `current`. */
+  /** Called when a channel is set up and `current`. */
   readonly onReady?: () => void;
   readonly log: Logger;
 }
@@ -29,28 +30,28 @@ export interface KeptChannelOptions<C extends Channel> {
 interface Attempt {
   readonly model: ChannelModel | undefined;
   readonly ended: Promise<void>;
-  /** Leaves it to itself: what the broker still answers is of no interest. */
+  /** Stops waiting for the broker's replies. */
   readonly abandon: () => void;
 }
 
-export class KeptChannel<C extends Channel> {
-  readonly #options: KeptChannelOptions<C>;
-  readonly #endWatch: () => void;
+export class ResilientChannel<C extends Channel> {
+  readonly #options: ResilientChannelOptions<C>;
+  readonly #stopWatching: () => void;
   #current: C | undefined;
   #attempt: Attempt | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
   #failures = 0;
   #readyAt = 0;
-  #trouble = 'not opened yet';
+  #lastError = 'not opened yet';
   #retired = false;
 
-  constructor(options: KeptChannelOptions<C>) {
+  constructor(options: ResilientChannelOptions<C>) {
     this.#options = options;
-    this.#endWatch = options.connection.onChange(() => this.#connectionChanged());
+    this.#stopWatching = options.connection.onChange(() => this.#connectionChanged());
     void this.#try();
   }
 
-  /** The open channel that is set up, or undefined while there is none. */
+  /** The open channel, set up; undefined while there is none. */
   get current(): C | undefined {
     return this.#current;
   }
@@ -61,14 +62,14 @@ export class KeptChannel<C extends Channel> {
     return { status: 'down', detail: 'no channel to the broker' };
   }
 
-  /** Resolves when the attempt to open it that is under way, if any, has succeeded or failed. */
+  /** Resolves when the current attempt to open the channel, if any, has succeeded or failed. */
   async settled(): Promise<void> {
     await this.#attempt?.ended;
   }
 
   /**
-   * Closes the channel, or gives up the attempt to open it, and opens another one. Resolves when that has succeeded or
-   * failed; it is then tried again.
+   * Replaces the channel, or the current attempt to open one. Resolves when the first attempt to open the new one has
+   * succeeded or failed; further attempts follow.
    */
   async renew(reason: string): Promise<void> {
     const { connection, name, log } = this.#options;
@@ -76,16 +77,16 @@ export class KeptChannel<C extends Channel> {
     this.#abandonAttempt();
     if (channel) {
       log.warn({ channel: name, reason }, 'renewing the channel');
-      // One after the other: a broker that confirms the close, or else the next open, has read all that was buffered.
+      // Close before open: when the broker confirms either, it has read everything that was buffered.
       await closeChannel(connection, channel);
     }
     await this.#try();
   }
 
-  /** From now on a lost channel stays lost, and one that is not open yet is not opened. */
+  /** Opens no more channels; an open one stays open. */
   retire(): void {
     this.#retired = true;
-    this.#endWatch();
+    this.#stopWatching();
     clearTimeout(this.#retryTimer);
     this.#abandonAttempt();
   }
@@ -96,9 +97,9 @@ export class KeptChannel<C extends Channel> {
     if (channel) await closeChannel(this.#options.connection, channel);
   }
 
-  /** An attempt on a connection that has ended would only wait for its deadline. */
+  /** An attempt on a connection that has ended would only reach its deadline. */
   #connectionChanged(): void {
-    if (this.#attempt?.model !== this.#options.connection.model()) this.#abandonAttempt();
+    if (this.#attempt?.model !== this.#options.connection.model) this.#abandonAttempt();
     void this.#try();
   }
 
@@ -109,14 +110,14 @@ export class KeptChannel<C extends Channel> {
 
   #release(reason: string): C | undefined {
     const channel = this.#current;
-    // A channel that lived for a while starts over at the shortest delay; one that dies at once does not.
+    // After a channel that lasted for a while, the delays start again at the shortest one.
     if (channel && performance.now() - this.#readyAt > RETRY_MAX_MS) this.#failures = 0;
     this.#current = undefined;
-    this.#trouble = reason;
+    this.#lastError = reason;
     return channel;
   }
 
-  /** Never rejects: an attempt that fails is followed by another one. */
+  /** Never rejects: another attempt follows one that fails. */
   #try(): Promise<void> {
     clearTimeout(this.#retryTimer);
     this.#attempt ??= this.#begin();
@@ -125,7 +126,7 @@ export class KeptChannel<C extends Channel> {
 
   #begin(): Attempt {
     const abandoned = new AbortController();
-    const model = this.#options.connection.model();
+    const model = this.#options.connection.model;
     const ended = this.#open(abandoned.signal).finally(() => {
       if (this.#attempt === attempt) this.#attempt = undefined;
     });
@@ -135,42 +136,42 @@ export class KeptChannel<C extends Channel> {
 
   async #open(abandoned: AbortSignal): Promise<void> {
     const { connection, name, open, setUp, onReady, log } = this.#options;
-    // Without a connection there is nothing to try: the next one comes back here.
-    if (!connection.model() || this.#current || this.#retired) return;
+    // Without a connection there is no attempt: #connectionChanged() makes it later.
+    if (!connection.model || this.#current || this.#retired) return;
     let channel: C | undefined;
     let lost = false;
     try {
       const opened = await openChannel(connection, open, abandoned);
       channel = opened;
       opened.on('error', (error) => {
-        this.#trouble = error.message;
+        this.#lastError = error.message;
       });
       const lose = (reason: string) => {
         if (lost) return;
         lost = true;
-        this.#trouble = reason;
+        this.#lastError = reason;
         if (this.#current !== opened) return;
         this.#release(reason);
         this.#retryLater();
       };
-      // Before amqplib's own listener, so that confirm callbacks called from there find the channel gone.
-      opened.prependListener('close', () => lose(this.#trouble));
+      // Before amqplib's own listener, whose confirm callbacks must find the channel gone.
+      opened.prependListener('close', () => lose(this.#lastError));
       const ready = setUp(opened, (reason) => {
         lose(reason);
         void closeChannel(connection, opened);
       });
-      await answerOf(connection, ready, { withinMs: declaringMs(connection), signal: abandoned });
-      if (lost) throw new Error(this.#trouble);
+      await withDeadline(connection, ready, { withinMs: declareTimeoutMs(connection), signal: abandoned });
+      if (lost) throw new Error(this.#lastError);
       this.#current = opened;
       this.#readyAt = performance.now();
-      this.#trouble = 'channel closed';
+      this.#lastError = 'channel closed';
       log.debug({ channel: name }, 'channel open');
       onReady?.();
     } catch (error) {
-      // Not waited for: a channel that hangs does not close either.
+      // Without await: a channel that hangs does not close either.
       if (channel) void closeChannel(connection, channel);
       if (abandoned.aborted) return;
-      this.#trouble = error instanceof Error ? error.message : String(error);
+      this.#lastError = reasonOf(error);
       this.#retryLater();
     }
   }
@@ -181,9 +182,9 @@ export class KeptChannel<C extends Channel> {
     this.#failures++;
     const delayMs = backoff(this.#failures, RETRY_BASE_MS, RETRY_MAX_MS);
     this.#retryTimer = setTimeout(() => {
-      // The channel may have gone with its connection, which tells so itself.
-      if (connection.model() && isLogged(this.#failures))
-        log.warn({ channel: name, error: this.#trouble }, 'channel lost, opening another one');
+      // A channel that was lost with its connection needs no line of its own.
+      if (connection.model && isLogged(this.#failures))
+        log.warn({ channel: name, reason: this.#lastError }, 'channel lost, opening another one');
       void this.#try();
     }, delayMs);
   }

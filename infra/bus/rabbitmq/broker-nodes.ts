@@ -1,14 +1,14 @@
-// Where the broker is: one URL, or those of a cluster's nodes, which are tried in turn.
+// The addresses of the broker: one URL, or the URLs of a cluster's nodes, which are tried in turn.
 import type { Options } from 'amqplib';
 import { splitUrls } from '../../runtime/urls.ts';
 
-/** A peer that falls silent is given up after two to three of these. A `?heartbeat=` in the URL goes before. */
+/** The connection to a silent broker ends after two to three of these. A `?heartbeat=` in the URL takes precedence. */
 const HEARTBEAT_SECONDS = 10;
 
-export class Addresses {
+export class BrokerNodes {
   readonly #nodes: readonly Required<Address>[];
-  #at = 0;
-  /** What to connect to. This one object always: amqplib reads it again for each attempt. */
+  #index = 0;
+  /** The node to connect to. Always the same object: amqplib reads it again at each attempt. */
   readonly current: Address;
 
   /** One URL, or several separated by commas. */
@@ -26,16 +26,16 @@ export class Addresses {
     return `${this.current.hostname}:${this.current.port}`;
   }
 
-  /** Turns to the next node; after the last one comes the first. */
+  /** Selects the next node; after the last one comes the first. */
   advance(): void {
-    this.#at = (this.#at + 1) % this.#nodes.length;
-    Object.assign(this.current, this.#nodes[this.#at]);
+    this.#index = (this.#index + 1) % this.#nodes.length;
+    Object.assign(this.current, this.#nodes[this.#index]);
   }
 }
 
 type Address = Omit<Options.Connect, 'credentials' | 'maxFrameSize'>;
 
-/** With every field, so that none is left of the node before. */
+/** Sets every field, so that advance() leaves none of the previous node. */
 function parse(text: string): Required<Address> {
   const { protocol, hostname, port, username, password, pathname, searchParams } = new URL(text);
   const tls = protocol === 'amqps:';

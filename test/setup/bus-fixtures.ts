@@ -1,4 +1,4 @@
-// Where the bus suite runs: each adapter on each broker that it is made for, with ways to break what can break.
+// The fixtures of the bus suite: each adapter on each broker that it supports, and how to break connections and processes.
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { type ConfirmChannel, connect as connectAmqp } from 'amqplib';
 import type { MqttClient } from 'mqtt';
 import { type Logger, pino } from 'pino';
-import { openLocalBus } from '../../infra/bus/local.ts';
-import { openMqttBus } from '../../infra/bus/mqtt/index.ts';
+import { LocalBus } from '../../infra/bus/local.ts';
+import { MqttBus } from '../../infra/bus/mqtt/index.ts';
 import type { Bus } from '../../infra/bus/port.ts';
-import { openRabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
+import { RabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
 import {
   deadExchangeOf,
   deadQueueOf,
@@ -22,68 +22,68 @@ import { openPglite } from '../../infra/database/pglite.ts';
 import type { Database, Lock } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
-import { openMqttClient } from '../../infra/mqtt/client.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
-import { startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
+import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
+import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';
 import { eventTopic } from '../../infra/mqtt/topics.ts';
 import type { ServerUrls } from '../servers/find.ts';
 import { freshDatabase } from './postgres.ts';
 import { startProxy } from './proxy.ts';
 import { eventually } from './wait.ts';
 
-/** LOG_LEVEL=debug shows what the adapters say while a test is looked into. */
+/** LOG_LEVEL=debug shows the adapters' log. */
 export const log: Logger = pino({ level: process.env.LOG_LEVEL ?? 'silent' });
 
-/** A database, and one connection to it for each process that a test pretends to be. */
+/** A database, and a connection of its own for each process that a test simulates. */
 export interface Databases {
   readonly database: Database;
   open(): Promise<Database>;
   close(): Promise<void>;
 }
 
-/** One process on the bus: with connections and locks of its own. */
-export interface Peer {
+/** A simulated process on the bus, with connections and locks of its own. */
+export interface BusProcess {
   readonly bus: Bus;
   readonly database: Database;
-  /** Breaks every connection to the broker; each may be made again at once. */
-  cut(): void;
-  /** What kill -9 looks like from outside: connections end and do not come back, locks are free. */
+  /** Breaks every connection to the broker; new ones are accepted at once. */
+  sever(): void;
+  /** Looks like kill -9 from outside: connections end and do not come back, locks are released. */
   crash(): Promise<void>;
   close(): Promise<void>;
 }
 
 export interface Broker {
-  openPeer(topology: Topology, schemaOf: (group: string) => string): Promise<Peer>;
-  /** Puts bytes in a group's way that no publisher of ours would send, as an event of `type`. */
+  openProcess(topology: Topology, schemaOf: (group: string) => string): Promise<BusProcess>;
+  /** Sends a group bytes that no publisher of this project would send, as an event of `type`. */
   inject(topology: Topology, schema: string, type: string, body: Buffer): Promise<void>;
-  /** Messages that it keeps for a group that is away, where it can be asked. */
-  kept?(schema: string): Promise<number>;
+  /** Messages that wait for a group that is away; absent if the broker cannot count them. */
+  waiting?(schema: string): Promise<number>;
   /** Removes every name of the topology. */
   forget(topology: Topology): Promise<void>;
   close(): Promise<void>;
 }
 
-export interface Stage {
+export interface BusFixture {
   readonly name: string;
-  /** Whether its servers could be had. */
+  /** Whether its servers run. */
   readonly available: boolean;
-  /** Whether the broker is behind a network that can be cut. */
+  /** Whether the broker is behind a network whose connections can break. */
   readonly network: boolean;
-  /** Whether the members of a group share its events; where they do not, one holds them and the others stand by. */
+  /** Whether the processes of a group share its events; otherwise one receives them and the others stand by. */
   readonly shares: boolean;
-  /** Whether bytes that are no UTF-8 can come this way. */
+  /** Whether the broker transports bytes that are not UTF-8. */
   readonly anyBytes: boolean;
   readonly openDatabases: () => Promise<Databases>;
   readonly openBroker: (databases: Databases) => Promise<Broker>;
 }
 
-export function busStages({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl }: ServerUrls): Stage[] {
+export function busFixtures({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl }: ServerUrls): BusFixture[] {
   const postgres = () => postgresAt(String(databaseUrl));
   const openDatabases = databaseUrl ? postgres : pgliteInFolder;
-  const stage = { available: true, network: true, shares: true, anyBytes: true, openDatabases };
-  const local = { ...stage, network: false, openBroker: localBroker };
+  const fixture = { available: true, network: true, shares: true, anyBytes: true, openDatabases };
+  const local = { ...fixture, network: false, openBroker: localBroker };
   const mqtt = (url: string | undefined) => ({
-    ...stage,
+    ...fixture,
     available: url !== undefined,
     shares: false,
     openBroker: (databases: Databases) => mqttBroker(String(url), databases),
@@ -92,7 +92,7 @@ export function busStages({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl }:
     { ...local, name: 'local on PGlite', openDatabases: pgliteInFolder },
     { ...local, name: 'local on PostgreSQL', available: databaseUrl !== undefined, openDatabases: postgres },
     {
-      ...stage,
+      ...fixture,
       name: 'MQTT on the embedded broker',
       network: false,
       shares: false,
@@ -102,7 +102,7 @@ export function busStages({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl }:
     { ...mqtt(mosquittoUrl), name: 'MQTT on Mosquitto' },
     { ...mqtt(rabbitMqttUrl), name: "MQTT on RabbitMQ's plugin" },
     {
-      ...stage,
+      ...fixture,
       name: 'AMQP on RabbitMQ',
       available: amqpUrl !== undefined,
       openBroker: (databases) => amqpBroker(String(amqpUrl), databases),
@@ -129,7 +129,7 @@ export async function pgliteInFolder(): Promise<Databases> {
   const database = await openPglite({ dataDir });
   return {
     database,
-    // It has one session, which all share.
+    // It has one session, which all processes share.
     open: async () => ({ ...database, close: async () => {} }),
     close: async () => {
       await database.close();
@@ -140,22 +140,22 @@ export async function pgliteInFolder(): Promise<Databases> {
 
 async function localBroker(databases: Databases): Promise<Broker> {
   return {
-    openPeer: async (topology, schemaOf) => {
+    openProcess: async (topology, schemaOf) => {
       const database = await databases.open();
-      const bus = openLocalBus({ database, topology, inboxOf: (group) => new InboxStore(schemaOf(group)) });
-      return { bus, database, cut: () => {}, crash: async () => {}, close: () => closeAll(bus, database) };
+      const bus = new LocalBus({ database, topology, inboxOf: (group) => new InboxStore(schemaOf(group)) });
+      return { bus, database, sever: () => {}, crash: async () => {}, close: () => closeAll(bus, database) };
     },
-    // What waits in a row and cannot be read, as after a change of schema.
+    // As a row that cannot be read, for example after a change of schema.
     inject: async (_topology, schema, type, body) => {
-      const said = /"id":"([0-9A-Fa-f-]{36})"/.exec(body.toString());
-      const about = /"subject":"([0-9a-f-]{36})"/.exec(body.toString());
+      const id = /"id":"([0-9A-Fa-f-]{36})"/.exec(body.toString());
+      const subject = /"subject":"([0-9a-f-]{36})"/.exec(body.toString());
       await databases.database.execute(
         `INSERT INTO ${schema}.inbox (message_id, type, subject, status, body)
          VALUES ($1, $2, $3, 'pending', decode($4, 'base64'))`,
-        [said?.[1] ?? randomUUID(), type, about?.[1] ?? null, body.toString('base64')],
+        [id?.[1] ?? randomUUID(), type, subject?.[1] ?? null, body.toString('base64')],
       );
     },
-    kept: async (schema) => (await databases.database.query(`SELECT FROM ${schema}.inbox`)).length,
+    waiting: async (schema) => (await databases.database.query(`SELECT FROM ${schema}.inbox`)).length,
     forget: async () => {},
     close: async () => {},
   };
@@ -168,17 +168,17 @@ async function amqpBroker(url: string, databases: Databases): Promise<Broker> {
     await connection.close();
   };
   return {
-    openPeer: async (topology) => {
+    openProcess: async (topology) => {
       const { proxy, through } = await proxyTo(url);
       const database = await databases.open();
-      const bus = await openRabbitmqBus({ url: through, topology, log, prefetch: 50 });
+      const bus = new RabbitmqBus({ url: through, topology, log, prefetch: 50 });
       return {
         bus,
         database,
-        cut: proxy.cut,
+        sever: proxy.sever,
         crash: async () => {
           proxy.reject(true);
-          proxy.cut();
+          proxy.sever();
         },
         close: () => closeAll(bus, database, proxy),
       };
@@ -204,20 +204,20 @@ async function amqpBroker(url: string, databases: Databases): Promise<Broker> {
 async function mqttBroker(url: string, databases: Databases): Promise<Broker> {
   const connect = connectTo(url);
   return {
-    openPeer: async (topology) => {
+    openProcess: async (topology) => {
       const { proxy, through } = await proxyTo(url);
       const database = await databases.open();
-      const publisher = openMqttClient({ url: through, log });
+      const publisher = new ExternalPublisher({ url: through, log });
       const locks = tracked(database);
-      const bus = openMqttBus({ topology, publisher, connect: connectTo(through), database: locks, log });
+      const bus = new MqttBus({ topology, publisher, connect: connectTo(through), database: locks, log });
       await eventually(() => publisher.health().status === 'up', { what: 'the publisher is connected' });
       return {
         bus,
         database,
-        cut: proxy.cut,
+        sever: proxy.sever,
         crash: async () => {
           proxy.reject(true);
-          proxy.cut();
+          proxy.sever();
           await locks.releaseAll();
         },
         close: () => closeAll(bus, publisher, database, proxy),
@@ -235,22 +235,22 @@ async function mqttBroker(url: string, databases: Databases): Promise<Broker> {
 
 async function embeddedBroker(databases: Databases): Promise<Broker> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-bus-'));
-  const broker = await startEmbeddedBroker({ dataDir, host: '127.0.0.1', port: 0, prefix: 'test', log });
+  const broker = await EmbeddedBroker.start({ dataDir, host: '127.0.0.1', port: 0, prefix: 'test', log });
   return {
-    openPeer: async (topology) => {
+    openProcess: async (topology) => {
       const clients: MqttClient[] = [];
       const connect: Connect = (options) => {
-        const client = broker.connectInside(options);
+        const client = broker.connectInternal(options);
         clients.push(client);
         return client;
       };
       const database = await databases.open();
       const locks = tracked(database);
-      const bus = openMqttBus({ topology, publisher: broker.publisher, connect, database: locks, log });
+      const bus = new MqttBus({ topology, publisher: broker.publisher, connect, database: locks, log });
       return {
         bus,
         database,
-        cut: () => {
+        sever: () => {
           for (const client of clients) client.stream.destroy();
         },
         crash: async () => {
@@ -262,7 +262,7 @@ async function embeddedBroker(databases: Databases): Promise<Broker> {
     },
     inject: (topology, _schema, type, body) =>
       broker.publisher.publish(eventTopic(topology.prefix, type), body.toString(), { qos: 1 }),
-    forget: (topology) => endSessions(broker.connectInside, topology),
+    forget: (topology) => endSessions(broker.connectInternal, topology),
     close: async () => {
       await broker.close();
       await rm(dataDir, { recursive: true });
@@ -281,7 +281,7 @@ async function proxyTo(url: string) {
   return { proxy, through: through.href };
 }
 
-/** A clean connection ends the session that a persistent one left at the broker. */
+/** A connection with a clean session ends the session that a persistent one left at the broker. */
 async function endSessions(connect: Connect, topology: Topology): Promise<void> {
   for (const group of Object.keys(topology.groups)) {
     const client = connect({ clientId: sessionOf(topology.prefix, group), clean: true });
@@ -290,7 +290,7 @@ async function endSessions(connect: Connect, topology: Topology): Promise<void> 
   }
 }
 
-/** The database's locks, which can be taken away as the end of the process would. */
+/** The database's locks, which can be released as the end of the process would release them. */
 function tracked(database: Database) {
   const held = new Set<Lock>();
   return {

@@ -1,0 +1,196 @@
+// Consumes a group's MQTT session while this process has its lock, and stands by while another process has it.
+import { setTimeout as delay } from 'node:timers/promises';
+import type { MqttClient } from 'mqtt';
+import type { Lock } from '../../database/port.ts';
+import { endConnection } from '../../mqtt/connect.ts';
+import { ConnectionState } from '../../runtime/connection-state.ts';
+import type { Health } from '../../runtime/health.ts';
+import { deferred } from '../../runtime/promises.ts';
+import { reasonOf } from '../../runtime/reason.ts';
+import type { Receiver, Subscription } from '../port.ts';
+import { InboundBuffer } from './inbound-buffer.ts';
+import { connectSession, KEEPALIVE_SECONDS, releaseLock, type SessionOptions, subscribeSession } from './session.ts';
+
+/** A batch that takes longer to store has its connection ended, before the broker or mqtt.js would take it for dead. */
+const STALL_MS = (KEEPALIVE_SECONDS * 1000) / 2;
+/** Pause before another attempt to get the lock, and before reconnecting after a stall. */
+const RETRY_MS = 1_000;
+/** Health detail while another process holds the session. */
+const STANDBY = 'standby';
+
+/** Why a connection was ended. */
+type EndReason = 'closed' | 'lock lost' | 'rebuild' | 'stalled';
+
+export class ExclusiveConsumer implements Subscription {
+  readonly #options: SessionOptions;
+  readonly #buffer: InboundBuffer;
+  readonly #state: ConnectionState;
+  readonly #closing = new AbortController();
+  readonly #closed: Promise<EndReason>;
+  readonly #established = deferred();
+  readonly #attempted = deferred();
+  /** The state of the last probe. One that was pending when the connection broke may be lost with the broker. */
+  #probe: 'unknown' | 'pending' | 'arrived' = 'unknown';
+  /** Ends the current connection, if there is one. */
+  #interrupt: (reason: EndReason) => void = () => {};
+  #running: Promise<void> | undefined;
+
+  constructor(options: SessionOptions, receiver: Receiver) {
+    const { id, probeTopic, log } = options;
+    this.#options = options;
+    this.#state = new ConnectionState({ name: 'MQTT session', log, fields: () => ({ session: id }) });
+    this.#closed = new Promise((resolve) => {
+      this.#closing.signal.addEventListener('abort', () => resolve('closed'));
+    });
+    this.#buffer = new InboundBuffer({
+      receiver,
+      stallMs: STALL_MS,
+      onStall: (error) => {
+        if (error) log.error({ err: error, session: id }, 'received messages could not be stored');
+        this.#interrupt('stalled');
+      },
+      probe: {
+        topic: probeTopic,
+        arrived: () => {
+          this.#probe = 'arrived';
+        },
+      },
+    });
+  }
+
+  /** Resolves when the session exists at the broker: this process has subscribed, or another process holds it. */
+  get established(): Promise<void> {
+    return this.#established.promise;
+  }
+
+  /** Resolves when it is established or the first attempt has failed. */
+  get attempted(): Promise<void> {
+    return this.#attempted.promise;
+  }
+
+  /** Consumes in the background. Resolves after close(). */
+  start(): Promise<void> {
+    this.#running ??= this.#run();
+    return this.#running;
+  }
+
+  health(): Health {
+    return this.#state.health;
+  }
+
+  /**
+   * MQTT offers no way to count waiting messages. So this publishes a probe to the session now and then: until the probe
+   * arrives, at least one message waits.
+   */
+  async backlog(): Promise<number | undefined> {
+    const { probeTopic, publisher, log, id } = this.#options;
+    const { status, detail } = this.health();
+    if (status !== 'up') return undefined;
+    if (detail === STANDBY) return 0;
+    if (this.#probe === 'pending') return 1;
+    const last = this.#probe;
+    this.#probe = 'pending';
+    publisher.publish(probeTopic, '', { qos: 1 }).catch((error) => {
+      log.debug({ session: id, reason: reasonOf(error) }, 'probe not published');
+      this.#probe = 'unknown';
+    });
+    return last === 'arrived' ? 0 : undefined;
+  }
+
+  async rebuild(): Promise<void> {
+    this.#interrupt('rebuild');
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#closing.signal.aborted) {
+      const lock = await this.#takeLock();
+      if (lock) await this.#consumeWhileLocked(lock);
+      await this.#pause();
+    }
+  }
+
+  /** Ends early on close. */
+  #pause(): Promise<void> {
+    return delay(RETRY_MS, undefined, { signal: this.#closing.signal }).catch(() => {});
+  }
+
+  async #takeLock(): Promise<Lock | undefined> {
+    try {
+      const lock = await this.#options.database.tryLock(this.#options.id);
+      if (!lock) this.#isUp(STANDBY);
+      return lock;
+    } catch (error) {
+      this.#isDown('no lock', error);
+      return undefined;
+    }
+  }
+
+  async #consumeWhileLocked(lock: Lock): Promise<void> {
+    const { log, id } = this.#options;
+    const over = Promise.race([this.#closed, lock.lost.then((): EndReason => 'lock lost')]);
+    // Every wait below is raced against `over`, so this loop ends when the consumer is closed or its lock is lost.
+    for (;;) {
+      const reason = await this.#consumeUntil(over);
+      if (reason !== 'closed') log.warn({ session: id, reason }, 'MQTT session interrupted');
+      // Before the database can store again, a new connection would only receive the same messages.
+      const resume = () => this.#buffer.idle().then(() => this.#pause());
+      const next = reason === 'stalled' ? await Promise.race([over, resume()]) : reason;
+      if (next === 'lock lost') return;
+      if (next === 'closed') {
+        await this.#buffer.idle();
+        return releaseLock(lock, this.#options);
+      }
+    }
+  }
+
+  async #consumeUntil(over: Promise<EndReason>): Promise<EndReason> {
+    this.#state.reset('connecting');
+    const client = connectSession(this.#options);
+    this.#buffer.attach(client);
+    client.on('connect', () => void this.#subscribe(client));
+    client.on('error', (error) => this.#isDown('no connection', error));
+    client.on('close', () => {
+      this.#probe = 'unknown';
+      if (this.#state.health.status !== 'down') this.#isDown('the connection broke');
+    });
+    const interrupted = new Promise<EndReason>((resolve) => {
+      this.#interrupt = resolve;
+    });
+    const reason = await Promise.race([over, interrupted]);
+    this.#interrupt = () => {};
+    this.#state.reset(reason);
+    this.#buffer.detach();
+    if (reason === 'closed') await this.#buffer.idle();
+    await endConnection(client);
+    return reason;
+  }
+
+  async #subscribe(client: MqttClient): Promise<void> {
+    try {
+      await subscribeSession(client, this.#options);
+      this.#isUp();
+    } catch (error) {
+      // Otherwise the connection broke, and the next one subscribes again.
+      if (!client.connected) return;
+      this.#state.degraded('the broker rejected the subscription');
+      this.#attempted.resolve();
+      this.#options.log.error({ err: error, session: this.#options.id }, 'the MQTT broker rejected the subscription');
+    }
+  }
+
+  #isUp(detail?: string): void {
+    this.#state.up(detail);
+    this.#established.resolve();
+    this.#attempted.resolve();
+  }
+
+  #isDown(detail: string, error?: unknown): void {
+    this.#state.down(detail, error);
+    this.#attempted.resolve();
+  }
+}
