@@ -36,7 +36,7 @@ export function timeUpTo(max: number, units: readonly (keyof typeof UNIT_MS)[]) 
     const ms = unit === undefined ? Number.NaN : Number(digits) * UNIT_MS[unit];
     if (ms <= max * UNIT_MS[last]) return ms;
     throw new InvalidArgumentError(
-      `It must be an integer and a unit (${units.join(', ')}), such as 30${units[0]} or 5m, up to ${max}${last}.`,
+      `It must be an integer and a unit (${units.join(', ')}), such as 30s or 5m, up to ${max}${last}.`,
     );
   };
 }

@@ -37,7 +37,7 @@ async function start(services: ServiceName[], signal: AbortSignal): Promise<void
   }
 }
 
-/** After STOP_TIMEOUT_MS, parts that have not stopped would keep the process alive. Unfinished work is in the database. */
+/** Parts that have not stopped in STOP_TIMEOUT_MS would keep the process alive. Unfinished work is in the database. */
 function exitAtOnce(error: unknown): never {
   note(`error: ${messageOf(error)}`);
   process.exit(1);

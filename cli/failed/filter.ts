@@ -19,9 +19,17 @@ export const parseAge = timeUpTo(MAX_AGE_SECONDS / 86_400, ['s', 'm', 'h', 'd'])
 export const withFilter = (command: Command): Command =>
   command
     .addOption(new Option('--service <name...>', 'only of these services (default: all)').choices(serviceNames))
-    .option('--type <type>', 'only of this event type', matching(failedMessagesQuery.shape.type))
+    .option(
+      '--type <type>',
+      'only of this event type',
+      matching(failedMessagesQuery.shape.type, 'It must be 1 to 200 characters.'),
+    )
     .addOption(new Option('--status <status>', 'only with this status (default: both)').choices(['dead', 'retrying']))
-    .option('--error <text>', 'only if the error contains this text', matching(failedMessagesQuery.shape.error))
+    .option(
+      '--error <text>',
+      'only if the error contains this text',
+      matching(failedMessagesQuery.shape.error, 'It must be 1 to 1,000 characters.'),
+    )
     .option('--older-than <age>', 'only if received longer ago than this: 30s, 10m, 2h, 7d', parseAge)
     .option('--newer-than <age>', 'only if received within this time', parseAge);
 
