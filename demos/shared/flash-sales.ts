@@ -14,16 +14,16 @@ export async function createSale(
   sale: Omit<CreateFlashSaleRequest, 'holdSeconds'>,
   signal?: AbortSignal,
 ): Promise<FlashSale> {
-  const answer = await http.request('POST', '/flash-sales', { json: sale, signal });
-  if (answer.status === 404)
+  const response = await http.request('POST', '/flash-sales', { json: sale, signal });
+  if (response.status === 404)
     throw new CliError('the sale was not created: is this a Sluice server that runs the flash-sale service?');
-  return expectBody(answer, { status: 201, schema: flashSale, about: 'the sale was not created' });
+  return expectBody(response, { status: 201, schema: flashSale, about: 'the sale was not created' });
 }
 
 /** Rejects with a CliError if the server does not respond with the sale. */
 export async function readSale(http: HttpClient, saleId: string, signal?: AbortSignal): Promise<FlashSale> {
-  const answer = await http.request('GET', `/flash-sales/${saleId}`, { signal });
-  return expectBody(answer, { status: 200, schema: flashSale, about: `sale ${saleId}` });
+  const response = await http.request('GET', `/flash-sales/${saleId}`, { signal });
+  return expectBody(response, { status: 200, schema: flashSale, about: `sale ${saleId}` });
 }
 
 export async function readTicket(
@@ -32,6 +32,6 @@ export async function readTicket(
   ticketId: string,
   signal: AbortSignal,
 ): Promise<Ticket> {
-  const answer = await http.request('GET', `/flash-sales/${saleId}/purchases/${ticketId}`, { signal });
-  return expectBody(answer, { status: 200, schema: ticket, about: `ticket ${ticketId}` });
+  const response = await http.request('GET', `/flash-sales/${saleId}/purchases/${ticketId}`, { signal });
+  return expectBody(response, { status: 200, schema: ticket, about: `ticket ${ticketId}` });
 }

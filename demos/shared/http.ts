@@ -12,9 +12,9 @@ const SILENCE_TIMEOUT_MS = 10_000;
 /** The silence allowed for requests that make a server count its tables. */
 export const COUNTING_TIMEOUT_MS = 600_000;
 /** The largest order is far smaller; a larger response is not from Sluice. */
-const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
 
-export interface HttpAnswer {
+export interface HttpResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly text: string;
@@ -25,7 +25,7 @@ export interface HttpAnswer {
 }
 
 /** The server did not respond. */
-export class NoAnswer extends CliError {
+export class NoResponse extends CliError {
   /** Whether the request may have reached the server, so that its outcome is unknown. */
   readonly sent: boolean;
   constructor(message: string, sent: boolean, cause: unknown) {
@@ -51,7 +51,7 @@ export interface HttpRequest {
 }
 
 /** A response before parsing. */
-export interface RawAnswer {
+export interface RawResponse {
   /** 0: the server did not respond, and `text` is the reason. */
   readonly status: number;
   readonly retryAfter: unknown;
@@ -81,26 +81,26 @@ export class HttpClient {
       connectTimeout: CONNECT_TIMEOUT_MS,
       headersTimeout: silenceMs,
       bodyTimeout: silenceMs,
-      maxResponseSize: MAX_ANSWER_BYTES,
+      maxResponseSize: MAX_RESPONSE_BYTES,
     });
   }
 
-  /** Rejects with NoAnswer, or with the signal's AbortError. `path` starts with a slash. */
-  async request(method: 'GET' | 'POST', path: string, request: HttpRequest = {}): Promise<HttpAnswer> {
+  /** Rejects with NoResponse, or with the signal's AbortError. `path` starts with a slash. */
+  async request(method: 'GET' | 'POST', path: string, request: HttpRequest = {}): Promise<HttpResponse> {
     const { signal, json, headers } = request;
     const startedAt = performance.now();
     try {
-      const answer = await this.#pool.request({
+      const response = await this.#pool.request({
         method,
         path: this.#base + path,
         headers: { ...(json === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
         body: json === undefined ? null : JSON.stringify(json),
         ...(signal && { signal }),
       });
-      const text = await answer.body.text();
+      const text = await response.body.text();
       return {
-        status: answer.statusCode,
-        headers: flatten(answer.headers),
+        status: response.statusCode,
+        headers: flatten(response.headers),
         text,
         body: parseJson(text),
         ms: performance.now() - startedAt,
@@ -108,16 +108,16 @@ export class HttpClient {
     } catch (error) {
       signal?.throwIfAborted();
       const code = codeOf(error);
-      throw new NoAnswer(this.#explain(code, error), code === undefined || !notSent.has(code), error);
+      throw new NoResponse(this.#explain(code, error), code === undefined || !notSent.has(code), error);
     }
   }
 
-  /** For thousands of requests a second: uses no promise and does not parse. Calls `onAnswer` exactly once. */
-  post(path: string, json: string, onAnswer: (answer: RawAnswer) => void): void {
+  /** For thousands of requests a second: uses no promise and does not parse. Calls `onResponse` exactly once. */
+  post(path: string, json: string, onResponse: (response: RawResponse) => void): void {
     const headers = ['content-type', 'application/json', 'accept', 'application/json'];
     this.#pool.dispatch(
       { method: 'POST', path: this.#base + path, headers, body: json },
-      new RawAnswerReader(onAnswer),
+      new RawResponseReader(onResponse),
     );
   }
 
@@ -130,24 +130,24 @@ export class HttpClient {
     const { origin } = this.#url;
     if (code === 'ECONNREFUSED') return `cannot reach ${origin}: is \`npm start\` running?`;
     if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT')
-      return `no answer from ${origin} within ${this.#silenceMs} ms`;
+      return `no response from ${origin} within ${this.#silenceMs} ms`;
     const reason = messageOf(error) || code;
     return code !== undefined && notSent.has(code)
       ? `cannot reach ${origin}: ${reason}`
-      : `no answer from ${origin}: ${reason}`;
+      : `no response from ${origin}: ${reason}`;
   }
 }
 
-class RawAnswerReader implements Dispatcher.DispatchHandler {
-  readonly #onAnswer: (answer: RawAnswer) => void;
+class RawResponseReader implements Dispatcher.DispatchHandler {
+  readonly #onResponse: (response: RawResponse) => void;
   readonly #askedAt = performance.now();
   #waitedMs = 0;
   #status = 0;
   #retryAfter: unknown;
   #text = '';
 
-  constructor(onAnswer: (answer: RawAnswer) => void) {
-    this.#onAnswer = onAnswer;
+  constructor(onResponse: (response: RawResponse) => void) {
+    this.#onResponse = onResponse;
   }
 
   onRequestStart(): void {
@@ -165,12 +165,12 @@ class RawAnswerReader implements Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     const [status, retryAfter, text, waitedMs] = [this.#status, this.#retryAfter, this.#text, this.#waitedMs];
-    this.#onAnswer({ status, retryAfter, text, waitedMs });
+    this.#onResponse({ status, retryAfter, text, waitedMs });
   }
 
   onResponseError(_controller: unknown, error: Error): void {
     const text = messageOf(error) || error.name;
-    this.#onAnswer({ status: 0, retryAfter: undefined, text, waitedMs: this.#waitedMs });
+    this.#onResponse({ status: 0, retryAfter: undefined, text, waitedMs: this.#waitedMs });
   }
 }
 
@@ -195,7 +195,7 @@ function parseJson(text: string): unknown {
 /**
  * An error response in a few words: the problem's title, and its particulars. Any other server's errors are accepted.
  */
-export function problemOf({ status, body }: HttpAnswer): { title: string; detail: string } {
+export function problemOf({ status, body }: HttpResponse): { title: string; detail: string } {
   const { title = `HTTP ${status}`, detail, errors = [] } = problem.partial().safeParse(body).data ?? {};
   const particulars = [detail, ...errors.map(({ path, message }) => `${path} ${message}`)];
   return { title: printable(title), detail: printable(particulars.filter(Boolean).join('; ')) };
@@ -209,12 +209,12 @@ export interface Expected<T> {
 }
 
 /** The parsed body. Throws a CliError if the response has another status or another shape. */
-export function expectBody<T>(answer: HttpAnswer, { status, schema, about }: Expected<T>): T {
-  if (answer.status !== status) {
-    const { title, detail } = problemOf(answer);
-    throw new CliError(`${about}: ${answer.status} ${title}${detail ? `: ${detail}` : ''}`);
+export function expectBody<T>(response: HttpResponse, { status, schema, about }: Expected<T>): T {
+  if (response.status !== status) {
+    const { title, detail } = problemOf(response);
+    throw new CliError(`${about}: ${response.status} ${title}${detail ? `: ${detail}` : ''}`);
   }
-  const parsed = schema.safeParse(answer.body);
+  const parsed = schema.safeParse(response.body);
   if (parsed.success) return parsed.data;
   const { path, message } = parsed.error.issues[0] ?? { path: [], message: '' };
   throw new CliError(

@@ -1,6 +1,6 @@
 // A client of the order service.
 import { type Order, type OrderItem, order, type PlaceOrderRequest, stepNames } from '../../contracts/orders.ts';
-import { expectBody, type HttpAnswer, type HttpClient, NoAnswer, problemOf } from './http.ts';
+import { expectBody, type HttpClient, type HttpResponse, NoResponse, problemOf } from './http.ts';
 
 /** 59.97 GBP: enough for points and for a coupon (from 50 GBP). */
 export const mugs: readonly OrderItem[] = [{ sku: 'MUG', name: 'Mug', quantity: 3, unitPrice: 1_999 }];
@@ -38,22 +38,22 @@ export async function placeOrder(
   body: PlaceOrderRequest,
   { key, signal }: { key: string; signal: AbortSignal },
 ): Promise<Placed | RejectedOrder | Unavailable> {
-  let answer: HttpAnswer;
+  let response: HttpResponse;
   try {
-    answer = await http.request('POST', '/orders', { json: body, headers: { 'idempotency-key': key }, signal });
+    response = await http.request('POST', '/orders', { json: body, headers: { 'idempotency-key': key }, signal });
   } catch (error) {
-    if (!(error instanceof NoAnswer)) throw error;
+    if (!(error instanceof NoResponse)) throw error;
     return { kind: 'unavailable', reason: error.message, unknown: error.sent, retryAfterMs: undefined };
   }
-  const { status, headers, ms } = answer;
+  const { status, headers, ms } = response;
   if (status === 200 || status === 201)
     return {
       kind: 'placed',
-      order: expectBody(answer, { status, schema: order, about: 'the order' }),
+      order: expectBody(response, { status, schema: order, about: 'the order' }),
       replayed: headers['idempotency-replayed'] === 'true',
       ms,
     };
-  const { title, detail } = problemOf(answer);
+  const { title, detail } = problemOf(response);
   if (status >= 500 || TEMPORARY.has(status))
     return {
       kind: 'unavailable',
@@ -66,8 +66,8 @@ export async function placeOrder(
 
 /** Rejects with a CliError if the server does not respond with the order. */
 export async function readOrder(http: HttpClient, id: string, signal: AbortSignal): Promise<Order> {
-  const answer = await http.request('GET', `/orders/${id}`, { signal });
-  return expectBody(answer, { status: 200, schema: order, about: `order ${id}` });
+  const response = await http.request('GET', `/orders/${id}`, { signal });
+  return expectBody(response, { status: 200, schema: order, about: `order ${id}` });
 }
 
 /** Retry-After in whole seconds; Sluice sends no dates. */
