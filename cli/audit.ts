@@ -1,4 +1,4 @@
-// `sluice audit`: proves the promises over everything stored, by what each service tells of its own tables.
+// `sluice audit`: checks the guarantees against everything stored, from the facts that each service reports.
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { FactsClient } from '../demos/shared/auditor/facts-client.ts';
@@ -13,7 +13,7 @@ import { audit, repair } from '../demos/shared/auditor/run.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { count, print, printJson } from '../demos/shared/terminal.ts';
-import { jsonOption, urlOf, urlOption } from './options.ts';
+import { jsonOption, timeUpTo, urlOf, urlOption } from './options.ts';
 
 type Urls = Readonly<Partial<Record<ServiceName, string>>>;
 
@@ -25,43 +25,32 @@ interface Options {
   readonly json?: true;
 }
 
-const MAX_SETTLE_MS = 3_600_000;
-
 const examples = `
 Examples:
   $ sluice audit
   $ sluice audit --repair --settle 10s
   $ sluice audit --url http://127.0.0.1:3001 --at points=http://127.0.0.1:3002 --at coupon=http://127.0.0.1:3003
 
-Exit code 0: every promise holds. What is under way is not broken, nor is what nobody could handle: it is listed.`;
+Exit code 0: every guarantee holds. Work in progress and dead messages violate no guarantee; they are listed.`;
 
 export const auditCommand = () =>
   new Command('audit')
-    .description('prove the promises over everything stored: orders and their effects, sales and their tickets')
+    .description('check the guarantees against everything stored: orders and their effects, sales and their tickets')
     .addOption(
-      new Option('--settle <time>', 'how long what looks wrong is looked at again, such as 500ms, 60s or 5m')
-        .argParser(parseTime)
+      new Option('--settle <time>', 'how long to recheck possible violations, such as 500ms, 60s or 5m')
+        .argParser(timeUpTo(60, ['ms', 's', 'm']))
         .default(60_000, '60s'),
     )
-    .option('--repair', 'resend the requests for what is missing, then audit again')
+    .option('--repair', 'resend the requests for missing effects, then audit again')
     .addOption(urlOption())
     .addOption(
-      new Option('--at <service=url>', 'repeatable; where a service answers that is not at --url')
+      new Option('--at <service=url>', 'URL of a service that does not run at --url, repeatable')
         .argParser(addUrl)
         .default({}, 'all at --url'),
     )
     .addOption(jsonOption())
     .addHelpText('after', examples)
     .action((options: Options) => untilInterrupted((signal) => runAudit(options, signal)));
-
-const msOf = { ms: 1, s: 1_000, m: 60_000 } as const;
-
-function parseTime(given: string): number {
-  const [, value, unit = 's'] = /^(\d+(?:\.\d+)?)(ms|s|m)?$/.exec(given) ?? [];
-  const ms = Math.round(Number(value) * msOf[unit as keyof typeof msOf]);
-  if (ms >= 0 && ms <= MAX_SETTLE_MS) return ms;
-  throw new InvalidArgumentError('It must be a time from 0s to 60m, such as 500ms, 60s or 5m.');
-}
 
 function addUrl(given: string, before: Urls): Urls {
   const [, name, url] = /^([a-z-]+)=(.+)$/.exec(given) ?? [];
@@ -71,6 +60,8 @@ function addUrl(given: string, before: Urls): Urls {
     `It must be service=url, such as points=http://127.0.0.1:3002; services are ${serviceNames.join(', ')}.`,
   );
 }
+
+const guaranteeViolations = (total: number) => `${count(total)} guarantee violation${total === 1 ? '' : 's'}`;
 
 async function runAudit(options: Options, signal: AbortSignal): Promise<void> {
   const client = new FactsClient((service) => options.at[service] ?? options.url, signal);
@@ -87,7 +78,7 @@ async function runAudit(options: Options, signal: AbortSignal): Promise<void> {
     };
     if (options.json) printJson(report);
     else for (const line of renderAuditReport(report)) print(line);
-    if (!report.ok) throw new CliError(`${count(totalOffences(report.offences))} × a promise is broken`);
+    if (!report.ok) throw new CliError(guaranteeViolations(totalOffences(report.offences)));
   } finally {
     await client.close();
   }

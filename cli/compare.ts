@@ -1,4 +1,4 @@
-// `sluice compare`: why there is a bus. The same order, handled in three ways, measured from outside.
+// `sluice compare`: measures the same order with three strategies, to show what the bus is for.
 import { Command } from 'commander';
 import { renderComparison } from '../demos/compare/report.ts';
 import { svgOf } from '../demos/compare/svg.ts';
@@ -22,24 +22,26 @@ Examples:
   $ sluice compare
   $ sluice compare --work 50 --clients 64 --svg compare.svg
 
-Everything runs here, one way after the other: the same handlers, called before the answer or over the bus after it,
-behind HTTP, on the embedded database in a temporary folder. It needs nothing and leaves nothing.`;
+All strategies run in this process, one at a time, behind HTTP: the same handlers, called before the response or over the
+bus after it. The embedded database is in a temporary folder, which is removed.
+
+Exit code 1 if the strategies did not store the same effects, or if an order is not completed in time.`;
 
 export const compareCommand = () =>
   new Command('compare')
-    .description('measure the same order handled one step after the other, in parallel, and over the bus')
-    // Three steps one after the other must stay below the HTTP client's patience of 10 s.
-    .option('--work <ms>', 'work in each of the three steps', numberBetween(0, 3_000), 100)
-    .option('--orders <n>', 'orders of each client', numberBetween(1, 200), 30)
-    .option('--clients <n>', 'clients at once, for the orders per second', numberBetween(1, 100), 32)
-    .option('--svg <file>', 'write the chart to this file')
+    .description('measure the same order with its steps one after the other, in parallel, and over the bus')
+    // Three steps one after the other must take less than the HTTP client's timeout of 10 s.
+    .option('--work <ms>', 'duration of the work in each of the three steps', numberBetween(0, 3_000), 100)
+    .option('--orders <n>', 'orders per client', numberBetween(1, 200), 30)
+    .option('--clients <n>', 'concurrent clients when orders per second are measured', numberBetween(1, 100), 32)
+    .option('--svg <file>', 'write the chart to this SVG file')
     .addOption(jsonOption())
     .addHelpText('after', examples)
     .action((options: CompareOptions) => untilInterrupted((signal) => run(options, signal)));
 
 async function run({ work: workMs, orders, clients, svg, json }: CompareOptions, signal: AbortSignal): Promise<void> {
   await expectWritable(svg);
-  // Imported here, because the other commands need none of it.
+  // Imported here, because no other command needs it.
   const { compare } = await import('../demos/compare/run.ts');
   const comparison = await compare({ workMs, orders, clients }, signal);
   if (json) printJson(comparison);
@@ -47,12 +49,12 @@ async function run({ work: workMs, orders, clients, svg, json }: CompareOptions,
   if (svg !== undefined) await writeOutput(svg, svgOf(comparison));
   if (comparison.differences.length > 0) throw new CliError(comparison.differences.join('\n'));
   if (json) return;
-  const total = comparison.ways.reduce((sum, { effects }) => sum + effects.orders, 0);
+  const total = comparison.strategies.reduce((sum, { effects }) => sum + effects.orders, 0);
   print();
   print(
     paint(
       'green',
-      `All ${count(total)} orders are completed: points, coupon and notification, once each, the same for each way.`,
+      `All ${count(total)} orders are completed with points, coupon and notification, once each, for every strategy.`,
     ),
   );
 }

@@ -1,5 +1,5 @@
-// `sluice failed`: lists, shows and retries the messages that a service could not handle.
-import { Argument, Command, InvalidArgumentError } from 'commander';
+// `sluice failed`: lists, shows and retries messages that a service could not handle.
+import { Argument, Command } from 'commander';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { uuid } from '../contracts/text.ts';
 import { CliError, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
@@ -11,7 +11,7 @@ import { askEach, FailedMessages } from './failed/client.ts';
 import { type FilterOptions, isNarrow, queryOf, withFilter } from './failed/filter.ts';
 import { newestFirst, renderList, renderMessage, renderRetries } from './failed/render.ts';
 import { RetryRun } from './failed/retry.ts';
-import { jsonOption, urlOption } from './options.ts';
+import { jsonOption, matching, urlOption } from './options.ts';
 
 interface ListOptions extends FilterOptions {
   readonly url: string;
@@ -35,14 +35,16 @@ interface RetryOptions extends FilterOptions {
 const MAX_LISTED = 1_000;
 const MAX_RATE = 10_000;
 
+const eventId = matching(uuid, 'It must be a UUID from `sluice failed list`.');
+
 const examples = `
 Examples:
   $ sluice failed list
   $ sluice failed show points 019a2b3c-…
   $ sluice failed retry --service points --error 'connection refused'
 
-A message that fails is tried again with growing delays ('retrying'); after the last attempt it is 'dead' and waits here
-for you. Mend the cause, then retry: it is handled as if it had just arrived.`;
+A message that fails is retried with growing delays (status 'retrying'). After the last attempt it is 'dead' and kept. Fix
+the cause, then retry the message: it is handled as if it had just arrived.`;
 
 const listExamples = `
 Examples:
@@ -50,7 +52,7 @@ Examples:
   $ sluice failed list --service points --service coupon --type order.placed --error 'out of range'
   $ sluice failed list --json | jq -r '.items[] | [.service, .id] | @tsv'
 
-Newest first. Ages are since a message arrived, by the database's clock.`;
+Newest first. An age counts from the arrival of a message, by the database's clock.`;
 
 const showExamples = `
 Example:
@@ -62,12 +64,14 @@ Examples:
   $ sluice failed retry --service points --older-than 10m --dry-run
   $ sluice failed retry --all --rate 500
 
-The oldest first. Only what had failed before the run began is retried, each message once, with a fresh set of attempts;
-what fails again is listed again. Ctrl-C ends the run between two requests and says what is left.`;
+Oldest first. Each message that failed before the run began is retried once, with a fresh set of attempts. If it fails
+again, it is listed again. Ctrl-C ends the run between two requests and prints how many messages are left.
+
+Exit code 1 if a message could not be retried.`;
 
 export const failedCommand = () =>
   new Command('failed')
-    .description('list, show and retry messages that could not be handled')
+    .description('list, show and retry messages that a service could not handle')
     .addHelpText('after', examples)
     .addCommand(listCommand())
     .addCommand(showCommand())
@@ -75,7 +79,7 @@ export const failedCommand = () =>
 
 const listCommand = () =>
   withFilter(new Command('list').description('list failed messages, newest first'))
-    .option('--limit <n>', 'at most so many', numberBetween(1, MAX_LISTED), 50)
+    .option('--limit <n>', 'largest number of messages', numberBetween(1, MAX_LISTED), 50)
     .addOption(urlOption())
     .addOption(jsonOption())
     .addHelpText('after', listExamples)
@@ -84,8 +88,8 @@ const listCommand = () =>
 const showCommand = () =>
   new Command('show')
     .description('show one failed message with its error and payload')
-    .addArgument(new Argument('<service>', 'whose message it is').choices(serviceNames))
-    .argument('<id>', "the event's id", parseId)
+    .addArgument(new Argument('<service>', 'the service that received it').choices(serviceNames))
+    .argument('<id>', "the event's id", eventId)
     .addOption(urlOption())
     .addOption(jsonOption())
     .addHelpText('after', showExamples)
@@ -96,29 +100,23 @@ const showCommand = () =>
 const retryCommand = () =>
   withFilter(
     new Command('retry')
-      .description('give failed messages fresh attempts: one, or all that match')
-      .addArgument(new Argument('[service]', 'of one message: whose it is').choices(serviceNames))
-      .argument('[id]', "of one message: the event's id", parseId),
+      .description('retry failed messages with fresh attempts: one message, or all that match')
+      .addArgument(new Argument('[service]', 'for one message: the service that received it').choices(serviceNames))
+      .argument('[id]', "for one message: the event's id", eventId),
   )
-    .option('--all', 'everything that failed, where no filter is given')
-    .option('--dry-run', 'say how many there are, and change nothing')
-    .option('--rate <n>', 'messages per second, at most', numberBetween(1, MAX_RATE), 50)
+    .option('--all', 'all failed messages, if there is no filter')
+    .option('--dry-run', 'print how many messages match, and change nothing')
+    .option('--rate <n>', 'largest number of messages per second', numberBetween(1, MAX_RATE), 50)
     .addOption(urlOption())
     .addOption(jsonOption())
     .addHelpText('after', retryExamples)
     .action((service: ServiceName | undefined, id: string | undefined, options: RetryOptions, command: Command) => {
       if (service === undefined) return untilInterrupted((signal) => retryMatching(options, signal));
-      if (id === undefined) command.error("error: missing argument 'id': which message? All of a service: --service");
-      if (isNarrow(options) || options.all)
-        command.error('error: one message, or those that match: filters and --all do not go with an id');
+      if (id === undefined)
+        command.error("error: missing argument 'id' of the message; to retry all messages of a service, use --service");
+      if (isNarrow(options) || options.all) command.error('error: filters and --all do not go with an id');
       return untilInterrupted((signal) => retryOne(service, id, options, signal));
     });
-
-function parseId(given: string): string {
-  const parsed = uuid.safeParse(given);
-  if (parsed.success) return parsed.data;
-  throw new InvalidArgumentError('It must be a UUID, as `sluice failed list` shows it.');
-}
 
 async function withClient<T>(url: string, work: (messages: FailedMessages) => Promise<T>): Promise<T> {
   const http = new HttpClient(url, 1, COUNTING_TIMEOUT_MS);
@@ -153,7 +151,7 @@ const retryOne = (service: ServiceName, id: string, { url, dryRun, json }: Retry
       const { truncated, payloadBytes } = await messages.find(service, id, signal);
       if (truncated)
         throw new CliError(
-          `${service} ${id}: cannot be retried: of its ${count(payloadBytes)} bytes only the first 64 KiB are stored`,
+          `${service} ${id} cannot be retried: only the first 64 KiB of its ${count(payloadBytes)} bytes are stored`,
         );
     } else await messages.retryOne(service, id, signal);
     if (json) printJson({ dryRun: dryRun ?? false, service, id, retried: dryRun ? 0 : 1 });
@@ -165,7 +163,7 @@ const retryMatching = (options: RetryOptions, signal: AbortSignal) =>
     const { rate, service: named, url, all, json } = options;
     const dryRun = options.dryRun ?? false;
     if (!isNarrow(options) && !all && !dryRun)
-      throw new CliError('nothing was retried: without a filter this retries everything that failed; --all says so', {
+      throw new CliError('nothing was retried: to retry all failed messages without a filter, add --all', {
         exitCode: USAGE_EXIT_CODE,
       });
     const query = queryOf(options);
@@ -182,5 +180,6 @@ const retryMatching = (options: RetryOptions, signal: AbortSignal) =>
     if (json) printJson({ dryRun, matching, truncated, retried, left, services });
     else for (const line of renderRetries(run, dryRun)) print(line);
     if (failure !== undefined) throw failure;
-    if (!dryRun && left > 0) throw new CliError(`${count(left)} are being handled just now; run it again`);
+    if (!dryRun && left > 0)
+      throw new CliError(`${count(left)} messages are being handled; run it again to retry them`);
   });

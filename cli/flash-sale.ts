@@ -1,4 +1,5 @@
-// `sluice flash-sale`: a crowd comes to a sale, over HTTP, and the books are held against what the buyers were told.
+// `sluice flash-sale`: simulates a sale with many buyers over HTTP, and compares the sale's totals with their
+// responses.
 import { Command, Option } from 'commander';
 import { MAX_DRAIN_PER_SECOND, MAX_QUEUE_CAP, MAX_STOCK } from '../contracts/flash-sales.ts';
 import { createDisplay } from '../demos/flash-sale/display.ts';
@@ -30,30 +31,37 @@ Examples:
   $ sluice flash-sale
   $ sluice flash-sale --buyers 2000 --stock 300 --queue 50 --drain 60 --report sale.html
 
-Half of the buyers come within the first tenth of the time, some a moment too early. Who is told that the queue is full
-comes again after Retry-After, as often as this buyer's patience lasts; a third leaves at once. Requests without an
-answer are sent again, which is safe: a buyer with a ticket gets the same ticket. The same seed gives the same buyers at
-the same times.`;
+Half of the buyers arrive within the first tenth of the time, some of them before the sale opens. If the queue is full,
+a third of the buyers leave at once; the others come back after Retry-After, up to --patience times. Requests without a
+response are resent, which is safe: a buyer who already holds a ticket gets the same one back. The same seed gives the
+same buyers at the same times.
+
+Exit code 1 if the sale's totals do not match the buyers' responses.`;
 
 export const flashSaleCommand = () =>
   new Command('flash-sale')
-    .description('simulate a flash sale: send a crowd of buyers, show what becomes of them, and check the books')
-    .option('--buyers <n>', 'different buyers', numberBetween(1, 200_000), 10_000)
-    .option('--stock <units>', 'units for sale, one for each buyer', numberBetween(1, MAX_STOCK), 500)
-    .option('--queue <n>', 'tickets that wait at a time, at most', numberBetween(1, MAX_QUEUE_CAP), 200)
-    .option('--drain <n>', 'orders per second', numberBetween(1, MAX_DRAIN_PER_SECOND), 100)
-    .option('--seconds <s>', 'in which all buyers come first', numberBetween(0.1, 3_600, 'number'), 10)
-    .option('--seed <n>', 'of the random numbers', numberBetween(0, 2 ** 32 - 1), 7)
-    .option('--repeat <percent>', 'buyers who come twice', numberBetween(0, 100, 'number'), 5)
-    .option('--patience <times>', 'how often a buyer comes again, at most', numberBetween(0, 100), 3)
-    .option('--timeout <s>', 'how much later than at its pace the queue may be done', numberBetween(0, 86_400), 120)
+    .description('simulate a flash sale: send buyers, show what they get, and check the totals of the sale')
+    .option('--buyers <n>', 'number of different buyers', numberBetween(1, 200_000), 10_000)
+    .option('--stock <units>', 'units for sale; each buyer gets at most one', numberBetween(1, MAX_STOCK), 500)
+    .option('--queue <n>', 'largest number of waiting tickets', numberBetween(1, MAX_QUEUE_CAP), 200)
+    .option('--drain <n>', 'orders per second that leave the queue', numberBetween(1, MAX_DRAIN_PER_SECOND), 100)
+    .option('--seconds <s>', 'seconds within which all buyers arrive', numberBetween(0.1, 3_600, 'number'), 10)
+    .option('--seed <n>', 'seed of the random numbers', numberBetween(0, 2 ** 32 - 1), 7)
+    .option('--repeat <percent>', 'percentage of buyers who buy twice', numberBetween(0, 100, 'number'), 5)
+    .option(
+      '--patience <times>',
+      'how many times a buyer comes back to a full queue, at most',
+      numberBetween(0, 100),
+      3,
+    )
+    .option('--timeout <s>', 'how many seconds longer than its pace the queue may take', numberBetween(0, 86_400), 120)
     .addOption(
-      new Option('--url <url>', 'where Sluice answers (default: an embedded system, started for this)')
+      new Option('--url <url>', 'URL of the Sluice server (default: an embedded system, started for this)')
         .env('SLUICE_URL')
         .argParser(urlOf('http', 'https')),
     )
-    .option('--report <file>', 'write a page with charts to this file (HTML)')
-    .option('--svg <file>', 'write the charts to this file')
+    .option('--report <file>', 'write a report with charts to this HTML file')
+    .option('--svg <file>', 'write the charts to this SVG file')
     .addOption(jsonOption())
     .addHelpText('after', examples)
     .action((options: FlashSaleOptions) => untilInterrupted((signal) => flashSale(options, signal)));
@@ -73,7 +81,7 @@ async function flashSale(options: FlashSaleOptions, signal: AbortSignal): Promis
 
 async function runWith(options: FlashSaleOptions, signal: AbortSignal): Promise<Run> {
   if (options.url !== undefined) return run(options.url, options, signal);
-  note('no --url and no SLUICE_URL: starting an embedded system for this, in a temporary folder');
+  note('no --url and no SLUICE_URL: starting an embedded system in a temporary folder');
   const system = await startEmbedded({ name: 'flash-sale', signal });
   try {
     return await run(system.process.url, options, signal);

@@ -1,6 +1,7 @@
-// `sluice logs`: follows the services' logs from any machine that reaches the MQTT broker.
-import { Command, InvalidArgumentError, Option } from 'commander';
+// `sluice logs`: follows the services' logs, from any machine that reaches the MQTT broker.
+import { Command, Option } from 'commander';
 import type { MqttClient } from 'mqtt';
+import { z } from 'zod';
 import { SUBJECT_NAME, serviceNames } from '../contracts/services.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
@@ -11,7 +12,7 @@ import { formatLogLine } from '../infra/observability/log-format.ts';
 import { reasonOf } from '../infra/runtime/reason.ts';
 import { redactUrl } from '../infra/runtime/settings.ts';
 import { type Level, type LogEntry, LogReader, levels } from './logs/reader.ts';
-import { urlOf } from './options.ts';
+import { matching, urlOf } from './options.ts';
 
 interface LogsOptions {
   readonly mqttUrl: string;
@@ -22,41 +23,38 @@ interface LogsOptions {
   readonly json?: true;
 }
 
+const prefix = z.string().regex(/^[A-Za-z0-9_-]{1,40}$/, 'must be 1 to 40 characters of A-Z a-z 0-9 _ -');
+
 const examples = `
 Examples:
-  $ sluice logs --level warn                          what goes wrong, in all services
+  $ sluice logs --level warn                          warnings and errors of all services
   $ sluice logs --service points --service coupon
   $ sluice logs --json --order 019a2b… | jq .msg      NDJSON for programs
 
-Logs over MQTT may have gaps, by design: they never slow a service down. Ctrl-C ends.`;
+Logs over MQTT may have gaps, by design, so that they never slow a service down. Ctrl-C ends the command.`;
 
 export const logsCommand = () =>
   new Command('logs')
     .description("follow the services' logs over MQTT")
     .addOption(
-      new Option('--mqtt-url <url>', 'the MQTT broker')
+      new Option('--mqtt-url <url>', 'URL of the MQTT broker')
         .env('MQTT_URL')
         .default('mqtt://127.0.0.1:1883')
         .argParser(urlOf('mqtt', 'mqtts', 'ws', 'wss')),
     )
     .addOption(
-      new Option('--prefix <prefix>', 'what stands before every topic')
+      new Option('--prefix <prefix>', 'prefix of every topic')
         .env('BUS_PREFIX')
         .default('sluice')
-        .argParser(parsePrefix),
+        .argParser(matching(prefix)),
     )
-    // `main` is what a process logs about itself.
+    // `main`: the log of a process about itself.
     .addOption(new Option('--service <name...>', 'only these services').choices([...serviceNames, 'main']))
-    .addOption(new Option('--level <level>', 'only lines of this level or a more severe one').choices(levels))
+    .addOption(new Option('--level <level>', 'only lines of this level or higher').choices(levels))
     .option('--order <id>', 'only lines about this order')
-    .option('--json', 'print JSON, one line each')
+    .option('--json', 'print each line as JSON')
     .addHelpText('after', examples)
     .action((options: LogsOptions) => untilInterrupted((signal) => logs(options, signal)));
-
-function parsePrefix(given: string): string {
-  if (/^[A-Za-z0-9_-]{1,40}$/.test(given)) return given;
-  throw new InvalidArgumentError('It must be 1 to 40 characters of A-Z a-z 0-9 _ -.');
-}
 
 async function logs(options: LogsOptions, signal: AbortSignal): Promise<void> {
   const { prefix, service: services = ['+'] } = options;
@@ -68,37 +66,37 @@ async function logs(options: LogsOptions, signal: AbortSignal): Promise<void> {
     for (const entry of reader.read(topic, payload)) print(options.json ? jsonOf(entry) : textOf(entry));
   });
   try {
-    await Promise.race([failure(client, redactUrl(options.mqttUrl), topics), aborted(signal)]);
+    await Promise.race([follow(client, redactUrl(options.mqttUrl), topics), aborted(signal)]);
   } finally {
     await endConnection(client);
-    if (reader.unreadable > 0) note(`log lines that could not be read: ${count(reader.unreadable)}`);
+    if (reader.unreadable > 0) note(`${count(reader.unreadable)} messages could not be read`);
   }
 }
 
-/** Keeps the subscriptions up, and says when the connection comes and goes. Rejects when that cannot succeed. */
-function failure(client: MqttClient, url: string, topics: string[]): Promise<never> {
+/** Keeps the subscriptions open and notes each loss of the connection. Rejects if the first connection fails. */
+function follow(client: MqttClient, url: string, topics: string[]): Promise<never> {
   return new Promise((_, reject) => {
     let state: 'new' | 'connected' | 'lost' = 'new';
-    const giveUp = (reason: string) =>
+    const fail = (reason: string) =>
       reject(new CliError(`cannot reach ${url}: ${reason}; is \`npm start\` or the MQTT broker running?`));
     client.on('connect', () => {
-      note(paint('dim', state === 'new' ? `following ${url}` : `connected to ${url} again`, process.stderr));
+      note(paint('dim', state === 'new' ? `following ${url}` : `reconnected to ${url}`, process.stderr));
       state = 'connected';
       client.subscribe(topics, { qos: 0 }, (error, granted) => {
-        // Where the connection broke meanwhile, the next 'connect' subscribes again.
+        // If the connection was lost meanwhile, the next 'connect' subscribes again.
         const rejected = granted?.some(({ qos }) => qos >= 128) ?? false;
         if (rejected || (error && client.connected))
           reject(new CliError(`${url} rejects the subscription to ${topics.join(', ')}`));
       });
     });
-    // The first connection has to succeed; a later one is waited for.
+    // Only the first connection must succeed; the client retries later ones.
     client.on('error', (error) => {
-      if (state === 'new') giveUp(reasonOf(error));
+      if (state === 'new') fail(reasonOf(error));
     });
     client.on('close', () => {
-      if (client.disconnecting) return; // that is us
-      if (state === 'new') giveUp('the connection was closed');
-      if (state === 'connected') note(paint('yellow', `connection to ${url} lost, trying again`, process.stderr));
+      if (client.disconnecting) return; // closed by this command
+      if (state === 'new') fail('the connection was closed');
+      if (state === 'connected') note(paint('yellow', `lost the connection to ${url}, reconnecting`, process.stderr));
       if (state === 'connected') state = 'lost';
     });
   });

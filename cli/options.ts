@@ -1,5 +1,6 @@
-// Options that several commands share, and the parsers that name what is allowed.
+// Options that several commands share, and parsers whose errors name the allowed values.
 import { InvalidArgumentError, Option } from 'commander';
+import type { z } from 'zod';
 import { currency } from '../contracts/money.ts';
 import { userId } from '../contracts/text.ts';
 
@@ -14,17 +15,34 @@ export function urlOf(...protocols: readonly string[]) {
   };
 }
 
-/** For an option whose values a contract's schema describes. */
-function matching(schema: typeof currency | typeof userId) {
+/** For an option whose values a schema describes. `otherwise` replaces the schema's own error. */
+export function matching(schema: z.ZodType<string | undefined>, otherwise?: string) {
   return (given: string): string => {
-    const parsed = schema.safeParse(given);
-    if (!parsed.success) throw new InvalidArgumentError(`It ${parsed.error.issues[0]?.message}.`);
-    return parsed.data;
+    const { success, data, error } = schema.safeParse(given);
+    if (success && data !== undefined) return data;
+    const message = error?.issues[0]?.message ?? '';
+    throw new InvalidArgumentError(otherwise ?? (message.startsWith('must') ? `It ${message}.` : `${message}.`));
+  };
+}
+
+const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** For an option that takes a time in one of these units, up to `max` of the last one. Milliseconds. */
+export function timeUpTo(max: number, units: readonly (keyof typeof UNIT_MS)[]) {
+  const last = units.at(-1) ?? 'ms';
+  return (given: string): number => {
+    const [, digits, givenUnit] = /^(\d{1,9})([a-z]+)$/.exec(given) ?? [];
+    const unit = units.find((name) => name === givenUnit);
+    const ms = unit === undefined ? Number.NaN : Number(digits) * UNIT_MS[unit];
+    if (ms <= max * UNIT_MS[last]) return ms;
+    throw new InvalidArgumentError(
+      `It must be an integer and a unit (${units.join(', ')}), such as 30s or 5m, up to ${max}${last}.`,
+    );
   };
 }
 
 export const urlOption = () =>
-  new Option('--url <url>', 'where Sluice answers')
+  new Option('--url <url>', 'URL of the Sluice server')
     .env('SLUICE_URL')
     .default('http://127.0.0.1:3000')
     .argParser(urlOf('http', 'https'));
@@ -35,4 +53,4 @@ export const currencyOption = () =>
   new Option('--currency <code>', 'ISO 4217 code').default('GBP').argParser(matching(currency));
 
 export const userOption = () =>
-  new Option('--user <id>', 'whose order it is').default('guest').argParser(matching(userId));
+  new Option('--user <id>', 'user who places the order').default('guest').argParser(matching(userId));

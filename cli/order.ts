@@ -1,24 +1,23 @@
-// `sluice order`: places one order and watches what happens because of it.
+// `sluice order`: places one order and follows its steps.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { formatMoney } from '../contracts/money.ts';
-import { idempotencyKey, type Order, type OrderItem, type StepName, stepNames } from '../contracts/orders.ts';
+import {
+  idempotencyKey,
+  type Order,
+  type OrderItem,
+  orderItem,
+  type StepName,
+  stepNames,
+} from '../contracts/orders.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
-import {
-  completedAfterMs,
-  mugs,
-  orderItem,
-  type Placed,
-  placeOrder,
-  readOrder,
-  sinceAcceptance,
-} from '../demos/shared/orders.ts';
+import { completedAfterMs, mugs, type Placed, placeOrder, readOrder, sinceAcceptance } from '../demos/shared/orders.ts';
 import { duration, paint, print, printable, printJson } from '../demos/shared/terminal.ts';
-import { currencyOption, jsonOption, urlOption, userOption } from './options.ts';
+import { currencyOption, jsonOption, matching, urlOption, userOption } from './options.ts';
 
 interface OrderOptions {
   readonly url: string;
@@ -36,7 +35,9 @@ const examples = `
 Examples:
   $ sluice order
   $ sluice order --user alice --item MUG:2:1999 --item TEAPOT:1:4250   2 mugs at 19.99 and a teapot at 42.50
-  $ sluice order --user alice --key 2024-0001                          asked again, the same key answers the same order`;
+  $ sluice order --user alice --key 2024-0001                          resent with the same key: returns the same order
+
+Exit code 1 if the order is not completed within --timeout.`;
 
 export const orderCommand = () =>
   new Command('order')
@@ -44,12 +45,15 @@ export const orderCommand = () =>
     .addOption(userOption())
     .addOption(currencyOption())
     .addOption(
-      new Option('--item <sku:quantity:unitPrice>', 'repeatable; the price in the minor unit: 1999 is 19.99 GBP')
+      new Option(
+        '--item <sku:quantity:unitPrice>',
+        'item of the order, repeatable; the price is in the minor unit: 1999 is 19.99 GBP',
+      )
         .argParser(addItem)
         .default(mugs, 'MUG:3:1999'),
     )
-    .option('--key <key>', 'Idempotency-Key (default: a new one)', parseKey)
-    .option('--timeout <s>', 'how long to wait for the steps', numberBetween(0, 86_400), 30)
+    .option('--key <key>', 'Idempotency-Key (default: a new one)', matching(idempotencyKey))
+    .option('--timeout <s>', 'how long to wait for the steps, in seconds', numberBetween(0, 86_400), 30)
     .addOption(urlOption())
     .addOption(jsonOption())
     .addHelpText('after', examples)
@@ -57,30 +61,25 @@ export const orderCommand = () =>
 
 function addItem(given: string, before: readonly OrderItem[]): OrderItem[] {
   const items = before === mugs ? [] : before;
-  // The sku may contain colons; the numbers are the last two parts.
+  // The sku may contain colons; the last two parts are the numbers.
   const [, sku = '', quantity, unitPrice] = /^(.*):(\d+):(\d+)$/.exec(given) ?? [];
   const parsed = orderItem.safeParse({ sku, quantity: Number(quantity), unitPrice: Number(unitPrice) });
   if (parsed.success) return [...items, parsed.data];
   throw new InvalidArgumentError(
-    'It must be sku:quantity:unitPrice, such as MUG:2:1999: a sku of 1 to 64 characters, a quantity from 1 to 1,000,000, ' +
-      'and an integer price in the minor unit from 0 to 1,000,000,000.',
+    'It must be sku:quantity:unitPrice, such as MUG:2:1999: a sku of 1 to 64 characters, a quantity from 1 to ' +
+      '1,000,000, and an integer price in the minor unit from 0 to 1,000,000,000.',
   );
 }
 
-function parseKey(given: string): string {
-  if (idempotencyKey.safeParse(given).success) return given;
-  throw new InvalidArgumentError('It must be 1 to 255 printable ASCII characters.');
+/** The order's status and its reason. */
+function statusOf({ status, payment, cancelReason }: Order): string {
+  const reason = payment === 'in-progress' ? 'its payment is in progress' : printable(cancelReason ?? '');
+  return reason === '' ? status : `${status} (${reason})`;
 }
 
-/** The order's status, with what explains it. */
-function standing({ status, payment, cancelReason }: Order): string {
-  const because = payment === 'in-progress' ? 'its payment is in progress' : printable(cancelReason ?? '');
-  return because === '' ? status : `${status} (${because})`;
-}
-
-/** Where to look for a step that is not done because its service fails. */
+/** For a step that failed, where its error is found. */
 const hint = ({ steps }: Order): string =>
-  Object.values(steps).some(({ status }) => status === 'failed') ? '; `sluice failed` lists why' : '';
+  Object.values(steps).some(({ status }) => status === 'failed') ? '; `sluice failed list` shows why' : '';
 
 async function order(options: OrderOptions, signal: AbortSignal): Promise<void> {
   const http = new HttpClient(options.url);
@@ -88,11 +87,11 @@ async function order(options: OrderOptions, signal: AbortSignal): Promise<void> 
     const placed = await place(http, options, signal);
     if (!options.json) for (const line of renderAcceptance(placed)) print(line);
     const final = await follow(http, placed.order, options, signal);
-    if (options.json) printJson({ replayed: placed.replayed, answeredInMs: placed.ms, order: final });
-    if (final.status === 'cancelled') throw new CliError(`order ${final.id} is ${standing(final)}${hint(final)}`);
+    if (options.json) printJson({ replayed: placed.replayed, responseMs: placed.ms, order: final });
+    if (final.status === 'cancelled') throw new CliError(`order ${final.id} is ${statusOf(final)}${hint(final)}`);
     if (final.status !== 'completed')
       throw new CliError(
-        `order ${final.id} is ${standing(final)}, not completed, after ${options.timeout} s${hint(final)}`,
+        `order ${final.id} is ${statusOf(final)}, not completed, after ${options.timeout} s${hint(final)}`,
       );
     if (!options.json) print(`completed ${duration(completedAfterMs(final))} after acceptance`);
   } finally {
@@ -103,23 +102,23 @@ async function order(options: OrderOptions, signal: AbortSignal): Promise<void> 
 async function place(http: HttpClient, options: OrderOptions, signal: AbortSignal): Promise<Placed> {
   const key = options.key ?? randomUUID();
   const { user: userId, currency, item: items } = options;
-  const answer = await placeOrder(http, { userId, currency, items: [...items] }, { key, signal });
-  if (answer.kind === 'placed') return answer;
-  if (answer.kind === 'rejected')
-    throw new CliError(`the order was rejected: ${[answer.title, answer.detail].filter(Boolean).join(': ')}`);
-  const again = answer.unknown ? `; whether it was placed is unknown, ask again with --key '${key}'` : '';
-  throw new CliError(`${answer.reason}${again}`);
+  const outcome = await placeOrder(http, { userId, currency, items: [...items] }, { key, signal });
+  if (outcome.kind === 'placed') return outcome;
+  if (outcome.kind === 'rejected')
+    throw new CliError(`the order was rejected: ${[outcome.title, outcome.detail].filter(Boolean).join(': ')}`);
+  const retry = outcome.unknown ? `; the order may have been placed, so retry with --key '${key}'` : '';
+  throw new CliError(`${outcome.reason}${retry}`);
 }
 
 function renderAcceptance({ order, replayed, ms }: Placed): string[] {
   const { id, total, currency, userId } = order;
-  const verb = replayed ? 'was there already, answered' : 'answered';
+  const verb = replayed ? 'already placed, returned' : 'accepted';
   return [`order ${paint('bold', id)}, ${formatMoney(total, currency)} for ${userId}: ${verb} in ${ms.toFixed(1)} ms`];
 }
 
 /**
- * Shows each step as it ends; resolves with the order once it is completed or cancelled, or as it was last seen when
- * the time is over. A read that fails meanwhile is tried again: the order itself is safe.
+ * Prints each step as it ends. Resolves with the order once it is completed or cancelled, or with its last state at the
+ * timeout. A read that fails before the timeout is retried, because the order itself is safe.
  */
 async function follow(http: HttpClient, placed: Order, options: OrderOptions, signal: AbortSignal): Promise<Order> {
   const deadline = performance.now() + options.timeout * 1_000;

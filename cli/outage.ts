@@ -1,5 +1,5 @@
-// `sluice outage`: what it means that services are decoupled. One of them goes away under a flow of orders, and comes
-// back; nobody who orders notices, and nothing is lost.
+// `sluice outage`: shows that the services are decoupled. One of them stops during a steady flow of orders and starts
+// again; clients notice nothing, and no order is lost.
 import { setMaxListeners } from 'node:events';
 import { Command, Option } from 'commander';
 import { runCourse, type Settings, type Show } from '../demos/outage/course.ts';
@@ -34,26 +34,27 @@ Examples:
   $ sluice outage
   $ sluice outage --service notify --rate 200 --seconds 20 --svg outage.svg
 
-It starts a system of its own and removes it again; no running one is touched. With nothing set that is the embedded
-system, whose service is stopped inside its process. With DATABASE_URL, MQTT_URL (and AMQP_URL for RabbitMQ) each
-service is a process, in a database and under a prefix made for this; the user of DATABASE_URL must be allowed to create
-databases.
+The command starts a system of its own, and removes it at the end; it does not touch a running system. Without further
+settings this is the embedded system, and the service is stopped inside its process. With DATABASE_URL, MQTT_URL (and
+AMQP_URL for RabbitMQ) each service is a process, with a new database and a new prefix; the user of DATABASE_URL must be
+allowed to create databases.
 
-An order waits for a service while it is accepted and the order service has no answer of that service for it. Times of
-answers count from the moment at which an order was to be sent. Exit code 1 where an order was not answered 2xx, where
-the backlog stays, or where anything is missing in the end.`;
+An order waits for a service from its acceptance until the order service has that service's reply. Response times count
+from the moment at which the order was due to be sent.
+
+Exit code 1 if any order did not get a 2xx, if the backlog remains, or if an effect is missing at the end.`;
 
 export const outageCommand = () =>
   new Command('outage')
-    .description('stop a service under a steady flow of orders, start it again, and show that only time was lost')
-    .addOption(new Option('--service <name>', 'which one is stopped').choices(steps).default('points'))
-    .option('--rate <n>', 'orders a second', numberBetween(1, 1_000), 100)
-    .option('--before <s>', 'seconds with all services, first', numberBetween(1, 60), 5)
-    .option('--seconds <s>', 'how long the service is away', numberBetween(1, 300), 10)
-    .option('--timeout <s>', 'how long catching up may take', numberBetween(1, 600), 120)
-    .option('--kill', 'kill -9 its process instead of stopping it')
-    .option('--data <folder>', 'keep the embedded data here (default: a folder that is removed)')
-    .option('--svg <file>', 'write the chart to this file')
+    .description('stop a service during a steady flow of orders, start it again, and show that no order is lost')
+    .addOption(new Option('--service <name>', 'service to stop').choices(steps).default('points'))
+    .option('--rate <n>', 'orders per second', numberBetween(1, 1_000), 100)
+    .option('--before <s>', 'seconds with all services before the outage', numberBetween(1, 60), 5)
+    .option('--seconds <s>', 'seconds without the service', numberBetween(1, 300), 10)
+    .option('--timeout <s>', 'how many seconds the backlog may take', numberBetween(1, 600), 120)
+    .option('--kill', 'kill its process with SIGKILL instead of stopping it')
+    .option('--data <folder>', 'keep the embedded data in this folder (default: a temporary one)')
+    .option('--svg <file>', 'write the chart to this SVG file')
     .addOption(jsonOption())
     .addHelpText('after', examples)
     .action((options: OutageOptions) => untilInterrupted((signal) => outage(options, signal)));
@@ -71,25 +72,25 @@ async function outage(options: OutageOptions, signal: AbortSignal): Promise<void
 async function demonstrate(options: OutageOptions, signal: AbortSignal): Promise<Summary> {
   const { service, rate, before, seconds, timeout, kill = false, data } = options;
   const settings: Settings = { service, rate, beforeSeconds: before, awaySeconds: seconds, timeoutSeconds: timeout };
-  note('starting a system for this');
+  note('starting a system for this command');
   const system = await startSystem({ env: process.env, kill, data, signal });
   try {
     const either = AbortSignal.any([signal, system.broken]);
-    setMaxListeners(0, either); // each request under way listens; the requests are bounded, not the listeners
+    setMaxListeners(0, either); // each request under way has a listener, and the number of requests is bounded
     const show = showOn(settings, options.json === true);
     show.event(`${system.shape}; ${rate} orders a second`);
     const course = await runCourse(system, settings, show, either);
     return summarize(course, system, await verify(system, course.accepted, either));
   } catch (error) {
     signal.throwIfAborted();
-    // Whatever failed then, it failed because of this.
+    // A broken system is the cause of any other error.
     throw system.broken.aborted ? system.broken.reason : error;
   } finally {
     await system.close();
   }
 }
 
-/** The course goes to stdout, line by line; to stderr, and only to a terminal, where stdout is for JSON. */
+/** Prints the progress to stdout, or with --json to stderr if that is a terminal. */
 function showOn(settings: Settings, json: boolean): Show {
   const stream = json ? process.stderr : process.stdout;
   if (json && !stream.isTTY) return { event: () => {}, second: () => {} };

@@ -1,4 +1,4 @@
-// `sluice payment-provider`: the simulated payment provider as a process of its own.
+// `sluice payment-provider`: runs the simulated payment provider as a process.
 import { Command, Option } from 'commander';
 import { CliError } from '../demos/shared/errors.ts';
 import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
@@ -21,44 +21,48 @@ const examples = `
 Examples:
   $ sluice payment-provider &
   $ PAYMENT_URL=http://127.0.0.1:3010 sluice start
-  $ sluice payment-provider --decline 0.1 --delay 200      a tenth is declined, each answer takes 0.2 s
+  $ sluice payment-provider --decline 0.1 --delay 200      declines a tenth, each response takes 0.2 s
 
-While it runs: PUT /behaviour with { declineEvery, declineShare, delayMs, decideLateMs, answerLateMs, away } changes how
-it behaves, GET /charges shows its books. Whatever it is told, an order is charged at most once. No money moves.`;
+While it runs, PUT /behaviour with { declineEvery, declineShare, delayMs, decideLateMs, answerLateMs, away } changes its
+behaviour, and GET /charges shows its ledger. With any behaviour, an order is charged at most once. No money moves.`;
 
 const milliseconds = (flags: string, about: string) =>
   new Option(`${flags} <ms>`, about).argParser(numberBetween(0, 600_000));
 
 export const paymentProviderCommand = () =>
   new Command('payment-provider')
-    .description('run a simulated payment provider, which can be told to misbehave, until SIGINT or SIGTERM')
+    .description('run a simulated payment provider, which can be made to misbehave, until SIGINT or SIGTERM')
     .addOption(new Option('--host <address>', 'address to listen on').env('HOST').default('127.0.0.1'))
     .addOption(
-      new Option('--port <port>', 'port; 0 takes a free one').default(3010).argParser(numberBetween(0, 65_535)),
+      new Option('--port <port>', 'port to listen on; 0 takes a free one')
+        .default(3010)
+        .argParser(numberBetween(0, 65_535)),
     )
-    .addOption(new Option('--data-dir <folder>', 'where its books are kept').env('DATA_DIR').default('.data'))
+    .addOption(new Option('--data-dir <folder>', 'folder for its ledger').env('DATA_DIR').default('.data'))
     .addOption(
-      new Option('--decline <share>', 'decline this share of the charges, at random').argParser(
+      new Option('--decline <share>', 'decline this share of the charges at random, from 0 to 1').argParser(
         numberBetween(0, 1, 'number'),
       ),
     )
     .addOption(
-      new Option('--decline-every <n>', 'decline each n-th charge; 1: all').argParser(numberBetween(0, 1_000_000)),
+      new Option('--decline-every <n>', 'decline each n-th charge; 1 declines all').argParser(
+        numberBetween(0, 1_000_000),
+      ),
     )
-    .addOption(milliseconds('--delay', 'wait before looking at a request'))
-    .addOption(milliseconds('--decide-late', 'decide a charge after this, also when nobody waits any more'))
-    .addOption(milliseconds('--answer-late', 'act at once, answer after this'))
-    .option('--away', 'hang up on every request')
+    .addOption(milliseconds('--delay', 'wait before a request is handled'))
+    .addOption(milliseconds('--decide-late', 'decide a charge after this time, even if the client has disconnected'))
+    .addOption(milliseconds('--answer-late', 'act at once, but respond after this time'))
+    .option('--away', 'close the connection of every request')
     .addHelpText('after', examples)
     .action((options: PaymentProviderOptions) => untilInterrupted((signal) => paymentProvider(options, signal)));
 
 async function paymentProvider(options: PaymentProviderOptions, signal: AbortSignal): Promise<void> {
   const { host, port, dataDir } = options;
-  // Imported here, because the other commands need none of it.
+  // Imported here, because no other command needs it.
   const { createLog } = await import('../infra/observability/log.ts');
   const { SimulatedProvider } = await import('../simulators/payment-provider/simulated-provider.ts');
   const log = createLog({ level: 'debug', pretty: process.stdout.isTTY === true });
-  const told = {
+  const behaviour = {
     declineShare: options.decline,
     declineEvery: options.declineEvery,
     delayMs: options.delay,
@@ -67,7 +71,7 @@ async function paymentProvider(options: PaymentProviderOptions, signal: AbortSig
     away: options.away,
   };
   try {
-    const provider = await SimulatedProvider.start({ dataDir, host, port, behaviour: told, log });
+    const provider = await SimulatedProvider.start({ dataDir, host, port, behaviour, log });
     log.info({ url: provider.url }, `ready on ${provider.url}`);
     await aborted(signal);
     await provider.stop();

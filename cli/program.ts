@@ -1,4 +1,4 @@
-// The `sluice` command: which subcommands there are, and how they end.
+// The `sluice` command: its subcommands and exit codes.
 import { Command, CommanderError } from 'commander';
 import { CliError, INTERRUPTED_EXIT_CODE, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
 import { note, paint } from '../demos/shared/terminal.ts';
@@ -28,15 +28,15 @@ const subcommands = [
 
 function createProgram(): Command {
   const program = new Command('sluice')
-    .description('A message-driven order workflow: answer at once, work in parallel, lose nothing.')
-    .showHelpAfterError('(add --help for what is allowed)')
+    .description('A message-driven order workflow: respond at once, work in parallel, lose nothing.')
+    .showHelpAfterError('(--help shows what is allowed)')
     .addHelpText('after', '\nExample:\n  $ sluice start &\n  $ sluice order --user alice')
     .exitOverride();
   for (const subcommand of subcommands) program.addCommand(inheriting(program, subcommand()));
   return program;
 }
 
-/** Commander hands settings down to commands of its own making only; this does so at every depth. */
+/** Commander passes settings only to commands that it creates itself; this passes them on at every depth. */
 function inheriting(parent: Command, command: Command): Command {
   command.copyInheritedSettings(parent);
   for (const subcommand of command.commands) inheriting(command, subcommand);
@@ -44,15 +44,15 @@ function inheriting(parent: Command, command: Command): Command {
 }
 
 /**
- * Runs `sluice` with `argv` (without node and script); resolves with the exit code: 0 only where the command did what it
- * says, 2 for what cannot be understood, 130 after Ctrl-C, otherwise 1.
+ * Runs `sluice` with `argv` (without node and script). Resolves with the exit code: 0 only if the command succeeded, 2
+ * after a usage error, 130 after Ctrl-C, otherwise 1.
  */
 export async function run(argv: readonly string[]): Promise<number> {
   try {
     await createProgram().parseAsync(argv, { from: 'user' });
     return 0;
   } catch (error) {
-    // Commander has said what was wrong (or shown the help that was asked for).
+    // Commander has printed the error or the help.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE_EXIT_CODE;
     if (error instanceof CliError && error.exitCode === INTERRUPTED_EXIT_CODE) {
       note(error.message);

@@ -1,11 +1,11 @@
-// `sluice replay FILE`: places a real shop's invoices as orders, and accounts for every line of the file.
+// `sluice replay FILE`: places the invoices of a CSV file as orders, and accounts for every line of the file.
 import { Command, Option } from 'commander';
+import { Counters } from '../demos/replay/counters.ts';
 import { readLines } from '../demos/replay/csv.ts';
 import { Follower, type FollowOptions } from '../demos/replay/follow.ts';
 import { type Collected, collectInvoices } from '../demos/replay/invoices.ts';
 import { placeAll } from '../demos/replay/place.ts';
 import { type ReplayReport, renderReport, shortcomings } from '../demos/replay/report.ts';
-import { Tally } from '../demos/replay/tally.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
@@ -29,24 +29,29 @@ Examples:
   $ sluice replay samples/online-retail-2010-12-01_to_03.csv --max
   $ sluice replay samples/online-retail-2010-12-01_to_03.csv --speed 7200   two hours of the shop in a second
 
-The columns are those of UCI's Online Retail. The invoice number is the Idempotency-Key: a replay that was cut short is
-run again, and places nothing twice. Prices are decimal, in the major unit of --currency.`;
+The columns are those of UCI's Online Retail. Prices are decimal, in the major unit of --currency. The invoice number is
+the Idempotency-Key, so an interrupted replay can be run again: no invoice is ordered twice.
+
+Exit code 1 if a line or invoice is not accounted for, if an invoice got no response, or if an order is not completed.`;
 
 export const replayCommand = () =>
   new Command('replay')
-    .description(
-      'place the orders of a CSV of invoice lines, wait until they are completed, and account for every line',
-    )
-    .argument('<file>', 'CSV with the columns of Online Retail')
+    .description('place the invoices of a CSV file as orders, wait for their completion, and account for every line')
+    .argument('<file>', 'CSV file with the columns of Online Retail')
     .addOption(
-      new Option('--speed <times>', 'times faster than it happened')
+      new Option('--speed <times>', 'how many times faster than the invoices were written')
         .default(3_600)
         .argParser(numberBetween(0.001, 1_000_000, 'number')),
     )
-    .addOption(new Option('--max', 'as fast as orders are accepted').conflicts('speed'))
-    .option('--concurrency <n>', 'requests under way at a time', numberBetween(1, 1_000), 32)
-    .option('--retry-seconds <s>', 'how long one invoice is tried again', numberBetween(0, 3_600), 60)
-    .option('--timeout <s>', 'how long to wait for completion, after the last is placed', numberBetween(0, 86_400), 120)
+    .addOption(new Option('--max', 'place orders as fast as they are accepted').conflicts('speed'))
+    .option('--concurrency <n>', 'largest number of concurrent requests', numberBetween(1, 1_000), 32)
+    .option('--retry-seconds <s>', 'how long to retry an invoice, in seconds', numberBetween(0, 3_600), 60)
+    .option(
+      '--timeout <s>',
+      'how long to wait for completion after the last order, in seconds',
+      numberBetween(0, 86_400),
+      120,
+    )
     .addOption(currencyOption())
     .addOption(urlOption())
     .addOption(jsonOption())
@@ -57,8 +62,8 @@ async function replay(file: string, options: ReplayOptions, signal: AbortSignal)
   const collected = await read(file, options, signal);
   const http = new HttpClient(options.url, options.concurrency);
   try {
-    await http.request('GET', '/healthz', { signal }); // only whether anybody is there, before waiting for retries
-    const report = await run(file, collected, http, options, signal);
+    await http.request('GET', '/healthz', { signal }); // fails at once if the server is not running
+    const report: ReplayReport = { file, ...(await run(collected, http, options, signal)) };
     if (options.json) printJson(report);
     else for (const line of renderReport(report)) print(line);
     const problems = shortcomings(report);
@@ -77,13 +82,12 @@ const read = (file: string, { currency }: ReplayOptions, signal: AbortSignal): P
   );
 
 async function run(
-  file: string,
   collected: Collected,
   http: HttpClient,
   { currency, concurrency, ...options }: ReplayOptions,
   signal: AbortSignal,
-): Promise<ReplayReport> {
-  const tally = new Tally(collected);
+): Promise<Omit<ReplayReport, 'file'>> {
+  const counters = new Counters(collected);
   const follower = new Follower();
   const total = collected.invoices.length;
   const speed = options.max ? undefined : options.speed;
@@ -92,19 +96,19 @@ async function run(
   try {
     await withProgress('placing   ', total, (update) =>
       placeAll(collected.invoices, { http, currency, speed, concurrency, retryMs, signal }, (placement) => {
-        tally.add(placement);
-        if (placement.kind === 'ordered') follower.see(placement.order);
-        update(tally.placements);
+        counters.add(placement);
+        if (placement.kind === 'ordered') follower.record(placement.order);
+        update(counters.placements);
       }),
     );
   } catch (error) {
     if (signal.aborted)
-      note(`${count(tally.placements)} of ${count(total)} invoices were answered; run it again to go on`);
+      note(`${count(counters.placements)} of ${count(total)} invoices were processed; run it again to resume`);
     throw error;
   }
   const placingMs = performance.now() - startedAt;
   await waitFor(follower, { http, concurrency, timeoutMs: options.timeout * 1_000, signal });
-  return tally.report(file, placingMs, follower);
+  return counters.report(placingMs, follower);
 }
 
 async function waitFor(follower: Follower, options: FollowOptions): Promise<void> {

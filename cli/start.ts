@@ -11,14 +11,14 @@ import { StartupError } from '../infra/runtime/startup-error.ts';
 
 export const startCommand = () =>
   new Command('start')
-    .description('run the services, all in one process or just those named, until SIGINT or SIGTERM')
-    .addArgument(new Argument('[service...]', 'which services (default: all)').choices(serviceNames))
+    .description('run all services, or those named, in one process until SIGINT or SIGTERM')
+    .addArgument(new Argument('[service...]', 'services to run (default: all)').choices(serviceNames))
     .addHelpText('after', help)
     .action((services: ServiceName[]) => untilInterrupted((signal) => start(services, signal)));
 
 async function start(services: ServiceName[], signal: AbortSignal): Promise<void> {
-  if (existsSync('.env')) process.loadEnvFile('.env'); // what the environment says already stands
-  // Imported here, because the other commands need none of it.
+  if (existsSync('.env')) process.loadEnvFile('.env'); // variables that are already set win
+  // Imported here, because no other command needs it.
   const { startSluice } = await import('../app/start.ts');
   try {
     const sluice = await startSluice({
@@ -27,7 +27,7 @@ async function start(services: ServiceName[], signal: AbortSignal): Promise<void
       signal,
     });
     await aborted(signal);
-    await sluice.stop().catch(endAtOnce);
+    await sluice.stop().catch(exitAtOnce);
   } catch (error) {
     if (error === signal.reason) return note('stopped before it was ready');
     if (error instanceof ConfigError)
@@ -37,8 +37,8 @@ async function start(services: ServiceName[], signal: AbortSignal): Promise<void
   }
 }
 
-/** What has not ended within STOP_TIMEOUT_MS would keep the process alive. What is not finished is in the database. */
-function endAtOnce(error: unknown): never {
+/** Parts that have not stopped in STOP_TIMEOUT_MS would keep the process alive. Unfinished work is in the database. */
+function exitAtOnce(error: unknown): never {
   note(`error: ${messageOf(error)}`);
   process.exit(1);
 }
@@ -50,11 +50,12 @@ function help(): string {
   });
   return `
 Examples:
-  $ sluice start                  everything, embedded, data in .data/
-  $ sluice start order points     two of the services; they share DATABASE_URL, MQTT_URL (AMQP_URL, PAYMENT_URL)
+  $ sluice start                  all services, embedded, with their data in .data/
+  $ sluice start order points     two services; processes share DATABASE_URL, MQTT_URL (AMQP_URL, PAYMENT_URL)
 
 Environment:
 ${variables.join('\n')}
 
-The first SIGINT or SIGTERM stops cleanly, a second one at once. A bad variable stops the start, with exit code 2.`;
+The first SIGINT or SIGTERM stops the services cleanly, a second one at once. With an invalid variable the command does
+not start; its exit code is 2.`;
 }

@@ -1,6 +1,6 @@
-// Every event that services say to each other: CloudEvents 1.0, structured JSON. Publishing and receiving both parse
-// with these schemas; the type is read from the body, never from a topic or routing key. Events carry totals, counts
-// and ids, never an order's items, so that they stay below infra/bus's MAX_EVENT_BYTES.
+// The events that services exchange: CloudEvents 1.0, structured JSON. Publishing and receiving both parse with these
+// schemas; the type is read from the body, never from a topic or routing key. Events carry totals, counts and ids,
+// never an order's items, so that they stay below infra/bus's MAX_EVENT_BYTES.
 import { z } from 'zod';
 import { MAX_HOLD_SECONDS } from './flash-sales.ts';
 import { currency } from './money.ts';
@@ -11,9 +11,9 @@ const amount = z.int().min(0);
 const orderId = uuid;
 const ticketId = uuid;
 
-/** The data of each event type. A new type starts here; the envelope and the types below follow from it. */
+/** The data of each event type. To add an event, add it here; the envelopes and types below are derived. */
 const eventData = {
-  /** The order is confirmed. `ticketId`: it was placed for a flash sale's ticket. */
+  /** The order is confirmed. `ticketId`: the flash-sale ticket that it was placed for. */
   'order.placed': z.object({
     orderId,
     userId,
@@ -22,11 +22,11 @@ const eventData = {
     itemCount: z.int().min(1),
     ticketId: ticketId.optional(),
   }),
-  /** Its unit is held until it is paid or `expiresAt` is over. */
+  /** The unit is held until the order is paid or `expiresAt` has passed. */
   'order.awaiting-payment': z.object({ orderId, userId, ticketId, currency, total: amount, expiresAt: instant }),
   /**
-   * `placed`: what order.placed said, for an order that was confirmed. So a service that hears of the cancellation first can
-   * write the effect with its reversal, and the end is the same in whatever order the two arrive.
+   * `placed`: the data of order.placed, if the order was confirmed. A service that receives the cancellation first
+   * writes the effect together with its reversal, so both orders of arrival lead to the same result.
    */
   'order.cancelled': z.object({
     orderId,
@@ -39,12 +39,13 @@ const eventData = {
   'points.revoked': z.object({ orderId, userId, points: amount }),
   'coupon.issued': z.object({ orderId, userId, couponId: uuid, amount, currency, expiresAt: instant }),
   'coupon.skipped': z.object({ orderId, userId, reason: text(1, 200) }),
-  /** `couponId`: there had been one. */
+  /** Without `couponId`, the order had no coupon. */
   'coupon.revoked': z.object({ orderId, userId, couponId: uuid.optional() }),
   'notification.sent': z.object({ orderId, userId, notificationId: uuid, kind: z.enum(notificationKinds) }),
   /**
-   * A message of this order is dead. `of`: its type, which 0.1.0 did not say. `error`: the kind of failure; the error
-   * itself stays in the service's inbox, for operators. 0.1.0 wrote it here, so it must not reach clients.
+   * A message about this order is dead. `of` is the type of that message; 0.1.0 did not send it. `error` is the kind of
+   * failure; the full error stays in the service's inbox, for operators. 0.1.0 sent the full error here, so this field
+   * must not reach clients.
    */
   'step.failed': z.object({
     orderId,
@@ -53,19 +54,20 @@ const eventData = {
     of: z.string().max(1000).optional(),
     error: z.string().max(1000),
   }),
-  /** The ticket has left the queue: its order may be placed now, once. */
+  /** The ticket has left the queue, so its order may be placed, once. */
   'flash-sale.ticket.accepted': z.object({
     ticketId,
     saleId: uuid,
     userId,
     currency,
     item: z.object({ sku: text(1, 64), name: text(1, 200), unitPrice: amount }),
-    /** How long the unit is held for payment; 0: none is asked for. */
+    /** How long the unit is held for payment; 0: the order needs no payment. */
     holdSeconds: z.int().min(0).max(MAX_HOLD_SECONDS).default(0),
   }),
   /**
-   * The reply to order.cancelled of a ticket's order: its unit is back. Only `released` is published. Nobody consumes the
-   * other outcomes, so their loss could not be repaired; they stay readable, because 0.1.0 published them.
+   * The reply to order.cancelled of a ticket's order: its unit was returned to the stock. Only `released` is published.
+   * The other outcomes have no consumer, so a loss could not be repaired; they stay readable because 0.1.0 published
+   * them.
    */
   'flash-sale.ticket.closed': z.object({
     ticketId,
@@ -79,7 +81,7 @@ const eventData = {
 
 export type EventType = keyof typeof eventData;
 export const eventTypes = Object.keys(eventData) as EventType[];
-/** What a step of an order answers. */
+/** The replies of an order's steps. */
 export type StepResult =
   | 'points.awarded'
   | 'points.revoked'
@@ -108,7 +110,7 @@ export const eventSchemas = Object.fromEntries(eventTypes.map((type) => [type, e
 
 export type EventData<T extends EventType = EventType> = z.infer<(typeof eventData)[T]>;
 
-/** An event as it stands on the bus; of several types, told apart by `type`. `subject` is the order's or ticket's id. */
+/** An event on the bus. `type` discriminates the union; `subject` is the order's or ticket's id. */
 export type Event<T extends EventType = EventType> = {
   [K in T]: {
     specversion: '1.0';

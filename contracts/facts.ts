@@ -1,19 +1,20 @@
-// GET /audit/:service and below: what each service has stored, as facts that whoever wants to can compare. One fact for
-// each order or ticket, in the order of its id, so that the services' facts are joined by reading each once. Rows are
-// counted, whatever unique keys promise. Times are milliseconds by the clock of the service's database.
+// GET /audit/:service and the routes below it: what each service has stored, as facts for an audit to compare. Each
+// order, ticket or sale has one fact, sorted by its id, so that an audit joins the services' facts in one pass. Rows
+// are counted even if a unique key allows only one. Times are milliseconds by the clock of the service's database.
 import { z } from 'zod';
-import { stepNames } from './orders.ts';
+import { ticketStatus } from './flash-sales.ts';
+import { stepNames, stepStatus } from './orders.ts';
 import { pageSchema } from './pages.ts';
 import type { ServiceName } from './services.ts';
 import { uuid } from './text.ts';
 
-/** Facts in one answer, and ids in one question. */
+/** Facts in one response, and ids in one request. */
 const MAX_FACTS = 5_000;
 export const MAX_IDS = 200;
 
 const ids = z.array(uuid).min(1).max(MAX_IDS);
 
-/** `ids`, separated by commas: only those. Otherwise the facts after the id `after`, in the order of the ids. */
+/** Either the facts of `ids`, separated by commas, or the facts after the id `after`, sorted by id. */
 export const factsQuery = z.strictObject({
   after: uuid.optional(),
   limit: z
@@ -32,12 +33,12 @@ export const factsQuery = z.strictObject({
 /** POST /audit/order/resend, POST /audit/flash-sale/resend */
 export const resendRequest = z.strictObject({ ids });
 const count = z.int().min(0);
-/** `resent`: the number of ids whose last request was resent. */
+/** For how many of the ids a request was resent. */
 export const resent = z.object({ resent: count });
 export type Resent = z.infer<typeof resent>;
 
 const userId = z.string();
-/** Until the service takes it up by itself, negative where that is overdue; null where it never will. */
+/** Until the service acts on it by itself; negative if that is overdue, null if it never will. */
 const dueInMs = z.int().nullable();
 
 /** GET /audit/order, by order. */
@@ -61,10 +62,10 @@ export const orderFact = z.object({
    */
   chargeRetries: count.default(0),
   refundAttempts: count.default(0),
-  /** Whether the provider rejected that. It is tried again. */
+  /** Whether the provider rejected the refund. It is retried. */
   refundRejected: z.boolean().default(false),
-  steps: z.record(z.enum(stepNames), z.enum(['pending', 'failed', 'done', 'skipped', 'reverted'])),
-  /** Since it was placed, paid or cancelled, whichever was last. */
+  steps: z.record(z.enum(stepNames), stepStatus),
+  /** Since it was placed, paid or cancelled, whichever came last. */
   sinceMs: z.int(),
   dueInMs,
 });
@@ -74,7 +75,7 @@ export type OrderFact = z.infer<typeof orderFact>;
 const pointsFact = z.object({ id: uuid, userId, awards: count, revokes: count, points: z.int() });
 export type PointsFact = z.infer<typeof pointsFact>;
 
-/** GET /audit/coupon, by order: its decisions. An expired coupon is active here: nobody took it back. */
+/** GET /audit/coupon, by order: its decisions. An expired coupon counts as active, because it was not revoked. */
 const couponFact = z.object({ id: uuid, userId, active: count, revoked: count, skipped: count });
 export type CouponFact = z.infer<typeof couponFact>;
 
@@ -82,7 +83,7 @@ export type CouponFact = z.infer<typeof couponFact>;
 const notifyFact = z.object({ id: uuid, userId, placed: count, cancelled: count });
 export type NotifyFact = z.infer<typeof notifyFact>;
 
-/** GET /audit/order/tickets, by ticket: the orders that were placed for it; the rest is said of the first. */
+/** GET /audit/order/tickets, by ticket: how many orders were placed for it, and the facts of the first one. */
 const ticketOrderFact = z.object({
   id: uuid,
   orders: count,
@@ -97,45 +98,45 @@ export type TicketOrderFact = z.infer<typeof ticketOrderFact>;
 const ticketFact = z.object({
   id: uuid,
   userId,
-  status: z.enum(['queued', 'accepted', 'awaiting-payment', 'ordered', 'released', 'failed']),
+  status: ticketStatus,
   orderId: uuid.nullable(),
   sinceMs: z.int(),
   dueInMs,
 });
 export type TicketFact = z.infer<typeof ticketFact>;
 
-const books = z.object({ queued: z.int(), held: z.int(), sold: z.int(), released: z.int(), admitted: z.int() });
+const totals = z.object({ queued: z.int(), held: z.int(), sold: z.int(), released: z.int(), admitted: z.int() });
 
-/** GET /audit/flash-sale, by sale: the row, and the same as its tickets have it, both of one moment. */
+/** GET /audit/flash-sale, by sale: the totals in its row and the totals of its tickets, in one snapshot. */
 const saleFact = z.object({
   id: uuid,
   stock: z.int(),
   remaining: z.int(),
   queueCap: z.int(),
-  row: books,
-  tickets: books.extend({
+  row: totals,
+  tickets: totals.extend({
     /** The last ticket's number. */
     lastNumber: z.int(),
-    /** Users with more than one live ticket: how many, and the first of them. */
+    /** How many users hold more than one live ticket, and the first of these users. */
     doubled: count,
     doubledUsers: z.array(userId),
   }),
 });
 export type SaleFact = z.infer<typeof saleFact>;
 
-/** How much is waiting somewhere, and how long the oldest of it has been there. */
+/** How many rows are waiting, and the age of the oldest. */
 const waiting = z.object({ rows: count, oldestMs: z.int().nullable() });
 
-/** GET /audit/:service/messages: what its outbox and inbox hold. */
+/** GET /audit/:service/messages: how many messages its outbox and inbox hold. */
 export const messagesSummary = z.object({
   outbox: z.object({ bus: waiting, user: waiting }),
   inbox: z.object({ pending: waiting, retrying: waiting, dead: waiting }),
-  /** Of the dead ones, the latest. */
+  /** The latest dead messages. */
   dead: z.array(z.object({ id: uuid, type: z.string().nullable(), subject: uuid.nullable(), error: z.string() })),
 });
 export type MessagesSummary = z.infer<typeof messagesSummary>;
 
-/** GET /audit/:service/messages?ids=: where messages about these orders or tickets are. */
+/** GET /audit/:service/messages?ids=: the locations of messages about these orders or tickets. */
 export const messagesAbout = z.object({
   items: z.array(
     z.object({
@@ -150,10 +151,10 @@ export const messagesAbout = z.object({
 export type MessageAbout = z.infer<typeof messagesAbout>['items'][number];
 export const messagesQuery = z.strictObject({ ids: factsQuery.shape.ids });
 
-/** A page of facts. The end is where `next` is null; a service may add rows after that. */
+/** The service may add rows after the page whose `next` is null. */
 export const factsPage = <Fact extends z.ZodType>(fact: Fact) => pageSchema(fact, MAX_FACTS);
 
-/** Each list of facts, by what follows /audit/. */
+/** The lists of facts, by their path below /audit/. */
 export const factLists = {
   order: orderFact,
   'order/tickets': ticketOrderFact,
@@ -166,5 +167,5 @@ export const factLists = {
 export type FactList = keyof typeof factLists;
 export type Fact<L extends FactList> = z.infer<(typeof factLists)[L]>;
 
-/** Who answers for a list. */
+/** The service that serves a list. */
 export const serviceOfList = (list: FactList): ServiceName => list.split('/')[0] as ServiceName;

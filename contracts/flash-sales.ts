@@ -1,9 +1,9 @@
 // POST /flash-sales, GET /flash-sales/:id, POST /flash-sales/:id/purchases, GET /flash-sales/:id/purchases/:ticketId
 import { z } from 'zod';
 import { currency } from './money.ts';
-import { instant, text, userId } from './text.ts';
+import { instant, text, userId, uuid } from './text.ts';
 
-/** In whole units, one per ticket. */
+/** In units; each ticket takes one. */
 export const MAX_STOCK = 1_000_000_000;
 /** Waiting and running tickets together. */
 export const MAX_QUEUE_CAP = 1_000_000;
@@ -11,7 +11,7 @@ export const MAX_DRAIN_PER_SECOND = 10_000;
 /** A day. */
 export const MAX_HOLD_SECONDS = 86_400;
 
-/** A time that any PostgreSQL can keep. */
+/** A time within the range of every PostgreSQL timestamp. */
 const moment = instant.refine((at) => /^2[01]\d\d/.test(at), 'must be in the years 2000 to 2199');
 
 export const createFlashSaleRequest = z
@@ -23,11 +23,11 @@ export const createFlashSaleRequest = z
     stock: z.int().min(1).max(MAX_STOCK),
     queueCap: z.int().min(1).max(MAX_QUEUE_CAP),
     drainPerSecond: z.int().min(1).max(MAX_DRAIN_PER_SECOND),
-    /** Unset: at once. */
+    /** Unset: the sale opens at once. */
     opensAt: moment.optional(),
-    /** Unset: it stays open until it is sold out. */
+    /** Unset: the sale stays open until it is sold out. */
     closesAt: moment.optional(),
-    /** How long a unit is held for its order to be paid; 0: no payment is asked for. */
+    /** How long a unit is held until its order is paid; 0: the order needs no payment. */
     holdSeconds: z.int().min(0).max(MAX_HOLD_SECONDS).default(0),
   })
   .refine(({ opensAt, closesAt }) => !opensAt || !closesAt || Date.parse(opensAt) < Date.parse(closesAt), {
@@ -38,55 +38,56 @@ export type CreateFlashSaleRequest = z.infer<typeof createFlashSaleRequest>;
 
 export const purchaseRequest = z.object({ userId });
 
-export type FlashSaleStatus = 'scheduled' | 'open' | 'sold-out' | 'closed';
+const count = z.int().min(0);
 
-export interface FlashSale {
-  readonly id: string;
-  readonly sku: string;
-  readonly name: string;
-  readonly unitPrice: number;
-  readonly currency: string;
-  readonly queueCap: number;
-  readonly drainPerSecond: number;
-  readonly opensAt: string;
-  readonly closesAt: string | null;
-  readonly holdSeconds: number;
-  readonly status: FlashSaleStatus;
-  /** initial = remaining + held + sold; `held` are the units of tickets that are queued or wait for their order. */
-  readonly stock: {
-    readonly initial: number;
-    readonly remaining: number;
-    readonly held: number;
-    readonly sold: number;
-  };
-  /** Waiting and running tickets. */
-  readonly queue: { readonly length: number; readonly cap: number };
-  /** admitted = held + ordered + released. Rejections are counted best-effort: a crash loses those of the last moments. */
-  readonly counts: {
-    readonly admitted: number;
-    readonly ordered: number;
-    /** Tickets whose unit went back: released or failed. */
-    readonly released: number;
-    readonly rejected: { readonly queueFull: number; readonly soldOut: number; readonly notOpen: number };
-  };
-}
+export const flashSale = z.object({
+  id: uuid,
+  sku: z.string(),
+  name: z.string(),
+  unitPrice: count,
+  currency,
+  queueCap: count,
+  drainPerSecond: count,
+  opensAt: instant,
+  closesAt: instant.nullable(),
+  holdSeconds: count,
+  status: z.enum(['scheduled', 'open', 'sold-out', 'closed']),
+  /** initial = remaining + held + sold. `held` units belong to tickets that are queued or wait for their order. */
+  stock: z.object({ initial: count, remaining: z.int(), held: z.int(), sold: z.int() }),
+  /** `length` counts waiting and running tickets. */
+  queue: z.object({ length: z.int(), cap: count }),
+  /** admitted = held + ordered + released. */
+  counts: z.object({
+    admitted: count,
+    ordered: count,
+    /** Tickets whose unit was returned to the stock: released or failed. */
+    released: count,
+    /** Counted best-effort: a crash loses the rejections of the last moments. */
+    rejected: z.object({ queueFull: count, soldOut: count, notOpen: count }),
+  }),
+});
+export type FlashSale = z.infer<typeof flashSale>;
+export type FlashSaleStatus = FlashSale['status'];
 
 export const rejections = ['not-open', 'sold-out', 'queue-full'] as const;
 export type Rejection = (typeof rejections)[number];
 
-/** The answer to who is admitted (202), or has a live ticket already (200). */
-export interface Purchase {
-  readonly ticketId: string;
-  /** Queued tickets before this one, plus one; 0 once it has left the queue. */
-  readonly position: number;
-  readonly statusUrl: string;
-}
+/** The response to an admitted buyer (202), and to a buyer who already holds a live ticket (200). */
+export const purchase = z.object({
+  ticketId: uuid,
+  /** One more than the number of queued tickets ahead; 0 once the ticket has left the queue. */
+  position: count,
+  statusUrl: z.string(),
+});
+export type Purchase = z.infer<typeof purchase>;
 
-export type TicketStatus = 'queued' | 'accepted' | 'awaiting-payment' | 'ordered' | 'released' | 'failed';
+export const ticketStatus = z.enum(['queued', 'accepted', 'awaiting-payment', 'ordered', 'released', 'failed']);
+export type TicketStatus = z.infer<typeof ticketStatus>;
 
-export interface Ticket {
-  readonly status: TicketStatus;
-  /** Only while it is queued. */
-  readonly position?: number;
-  readonly orderId?: string;
-}
+export const ticket = z.object({
+  status: ticketStatus,
+  /** Only while the ticket is queued. */
+  position: z.int().min(1).optional(),
+  orderId: uuid.optional(),
+});
+export type Ticket = z.infer<typeof ticket>;

@@ -1,5 +1,6 @@
-// Money is an integer in the currency's minor unit. The exponents are ISO 4217's (list one, with the amendments up to 2025),
-// not Intl's: Intl follows the CLDR, which gives, for example, the Iraqi dinar no decimals where ISO gives three.
+// Money is an integer in the currency's minor unit. The exponents are ISO 4217's (list one, with the amendments up to
+// 2025), not Intl's: Intl follows the CLDR, which for example gives the Iraqi dinar no decimals, while ISO 4217 gives
+// it three.
 import { z } from 'zod';
 
 const codesByExponent: Record<number, string> = {

@@ -1,9 +1,9 @@
-// GET /failed-messages/:service, one of them, and the retry calls; GET /readyz
+// /failed-messages/:service and the routes below it; GET /healthz, GET /readyz
 import { z } from 'zod';
-import { pageQuery } from './pages.ts';
-import { text } from './text.ts';
+import { pageQuery, pageSchema } from './pages.ts';
+import { instant, text, uuid } from './text.ts';
 
-/** Messages that one retry call with a `limit` takes at the most. */
+/** The largest `limit` of one retry call. */
 export const MAX_RETRY_LIMIT = 1_000;
 /** Ten years. */
 export const MAX_AGE_SECONDS = 315_360_000;
@@ -19,26 +19,26 @@ const integer = (min: number, max: number) =>
 const filter = {
   status: z.enum(['retrying', 'dead']).optional(),
   type: text(1, 200).optional(),
-  /** A part of the error, taken literally. */
+  /** A substring of the error, without wildcards. */
   error: text(1, 1_000).optional(),
-  /** Received longer ago than this, by the database's clock. */
+  /** The age since the message was received, by the database's clock. */
   olderThanSeconds: integer(0, MAX_AGE_SECONDS).optional(),
   newerThanSeconds: integer(0, MAX_AGE_SECONDS).optional(),
 };
 export const failedMessagesQuery = pageQuery.extend(filter);
-/** Strict: a filter that is misspelt would retry everything. */
+/** Strict, because a misspelt filter would retry everything. */
 export const retryQuery = z.strictObject({
   ...filter,
-  /** Says how many there are, and changes nothing. */
+  /** Counts the messages that match and changes nothing. */
   dryRun: z
     .enum(['true', 'false'])
     .transform((value) => value === 'true')
     .default(false),
-  /** At most so many, the oldest first. Without it, all of them; the call then waits up to 2 s for busy ones. */
+  /** Retries the oldest first. Without a limit, the call retries all and waits up to 2 s for busy messages. */
   limit: integer(1, MAX_RETRY_LIMIT).optional(),
   /**
-   * Only messages that last failed, or were last retried, before this: `asOf` of a dry run. So a run of several calls
-   * retries none twice.
+   * Only messages that last failed, or were last retried, before this time. With `asOf` of a dry run, a run of several
+   * calls retries no message twice.
    */
   failedBefore: z.iso
     .datetime({ precision: 6 })
@@ -46,58 +46,74 @@ export const retryQuery = z.strictObject({
     .optional(),
 });
 
-/** What a dry run answers. */
-export interface RetryPreview {
-  /** Messages that match and can be retried. */
-  readonly matching: number;
-  /** Messages that match and cannot: see FailedMessage. */
-  readonly truncated: number;
-  /** The database's time of this count, to the microsecond. */
-  readonly asOf: string;
-}
+const count = z.int().min(0);
 
-export interface RetryResult {
+/** The response to a dry run. */
+export const retryPreview = z.object({
+  /** Messages that match and can be retried. */
+  matching: count,
+  /** Messages that match and cannot be retried: see failedMessage. */
+  truncated: count,
+  /** The database's time of this count, to the microsecond. */
+  asOf: z.string(),
+});
+export type RetryPreview = z.infer<typeof retryPreview>;
+
+export const retryResult = z.object({
   /** Messages that were given fresh attempts. */
-  readonly retried: number;
+  retried: count,
   /**
-   * Messages that match and that this call, or this run of calls, has not retried: beyond the `limit`, or busy, which is
+   * Messages that match and that this call (or this run of calls) has not retried: they exceed the `limit`, or they are
    * locked or being attempted.
    */
-  readonly left: number;
-  /** Messages that match and cannot be retried: see FailedMessage. */
-  readonly truncated: number;
-}
+  left: count,
+  /** Messages that match and cannot be retried: see failedMessage. */
+  truncated: count,
+});
+export type RetryResult = z.infer<typeof retryResult>;
 
-export interface FailedMessage {
+/** The response to a retry of one message. */
+export const retriedOne = z.object({ retried: z.literal(1) });
+
+export const failedMessage = z.object({
   /** The event's id. */
-  readonly id: string;
-  readonly type: string | null;
-  readonly subject: string | null;
-  readonly status: 'retrying' | 'dead';
-  readonly attempts: number;
-  readonly error: string | null;
-  readonly nextAttemptAt: string | null;
-  readonly receivedAt: string;
+  id: uuid,
+  type: z.string().nullable(),
+  subject: z.string().nullable(),
+  status: z.enum(['retrying', 'dead']),
+  attempts: count,
+  error: z.string().nullable(),
+  nextAttemptAt: instant.nullable(),
+  receivedAt: instant,
   /** As it arrived, its first 64 KiB; bytes that are not UTF-8 are shown as U+FFFD. */
-  readonly payload: string;
+  payload: z.string(),
   /** The size of the message as it arrived. */
-  readonly payloadBytes: number;
-  /** It was larger than 64 KiB, and the rest is not stored: it cannot be retried. */
-  readonly truncated: boolean;
-}
+  payloadBytes: count,
+  /** The message exceeded 64 KiB. The rest is not stored, so it cannot be retried. */
+  truncated: z.boolean(),
+});
+export type FailedMessage = z.infer<typeof failedMessage>;
+export const failedMessagesPage = pageSchema(failedMessage);
 
-export interface ResourceState {
-  readonly status: 'up' | 'degraded' | 'down';
-  readonly detail?: string;
-}
-export interface ConsumerState extends ResourceState {
-  /** Messages that wait or are under way; null while the database or the broker does not tell. */
-  readonly backlog: number | null;
+const status = z.enum(['up', 'degraded', 'down']);
+
+/** `silent`: the services whose consumer makes no progress and was rebuilt in vain. */
+export const health = z.object({ status, silent: z.array(z.string()) });
+
+const resourceState = z.object({ status, detail: z.string().optional() });
+export type ResourceState = z.infer<typeof resourceState>;
+
+const consumerState = resourceState.extend({
+  /** Messages that wait or are under way; null if the database or the broker does not report it. */
+  backlog: count.nullable(),
   /** When a message's outcome was last recorded; null before the first one since the process started. */
-  readonly lastProgressAt: string | null;
-}
-export interface Readiness {
-  readonly status: 'up' | 'degraded' | 'down';
-  readonly resources: Readonly<Record<string, ResourceState>>;
-  readonly consumers: Readonly<Record<string, ConsumerState>>;
-}
+  lastProgressAt: instant.nullable(),
+});
+export type ConsumerState = z.infer<typeof consumerState>;
+
+export const readiness = z.object({
+  status,
+  resources: z.record(z.string(), resourceState),
+  consumers: z.record(z.string(), consumerState),
+});
+export type Readiness = z.infer<typeof readiness>;

@@ -1,19 +1,21 @@
 // POST /orders, GET /orders/:id, GET /orders?userId=, POST /orders/:id/cancel, POST /orders/:id/pay
 import { z } from 'zod';
 import { currency } from './money.ts';
-import { text, userId } from './text.ts';
+import { pageSchema } from './pages.ts';
+import { instant, text, userId, uuid } from './text.ts';
 
 const MAX_TOTAL = Number.MAX_SAFE_INTEGER;
 
-const item = z.object({
+/** One item of an order. */
+export const orderItem = z.object({
   sku: text(1, 64),
   name: text(0, 200).optional(),
   quantity: z.int().min(1).max(1_000_000),
   unitPrice: z.int().min(0).max(1_000_000_000),
 });
-export type OrderItem = z.infer<typeof item>;
+export type OrderItem = z.infer<typeof orderItem>;
 
-/** In minor units. Exact as long as it is at most MAX_TOTAL; the largest possible sum is 2e18, so it is checked. */
+/** In minor units. Exact up to MAX_TOTAL; placeOrderRequest rejects larger totals, which can reach 2e18. */
 export const totalOf = (items: readonly Pick<OrderItem, 'quantity' | 'unitPrice'>[]) =>
   items.reduce((sum, { quantity, unitPrice }) => sum + quantity * unitPrice, 0);
 
@@ -21,7 +23,7 @@ export const placeOrderRequest = z.object({
   userId,
   currency,
   items: z
-    .array(item)
+    .array(orderItem)
     .min(1)
     .max(2_000)
     .refine((items) => totalOf(items) <= MAX_TOTAL, `the total must be at most ${MAX_TOTAL}`),
@@ -37,29 +39,34 @@ export const cancelRequest = z.object({ reason: text(0, 200).optional() });
 
 export const stepNames = ['points', 'coupon', 'notification'] as const;
 export type StepName = (typeof stepNames)[number];
-type StepStatus = 'pending' | 'failed' | 'done' | 'skipped' | 'reverted';
 
-export interface Step {
-  readonly status: StepStatus;
-  /** When it came to this, by the clock of the service's database. */
-  readonly at?: string;
-  readonly detail?: string;
-}
+export const stepStatus = z.enum(['pending', 'failed', 'done', 'skipped', 'reverted']);
+export type StepStatus = z.infer<typeof stepStatus>;
 
-export interface Order {
-  readonly id: string;
-  readonly userId: string;
-  /** `placed` is confirmed, and `completed` once every step is done or skipped. */
-  readonly status: 'awaiting-payment' | 'placed' | 'completed' | 'cancelled';
-  readonly currency: string;
-  readonly total: number;
-  readonly items: readonly OrderItem[];
-  readonly createdAt: string;
-  /** While it awaits payment: when it is cancelled otherwise. */
-  readonly expiresAt?: string;
-  /** While it awaits payment: the provider has been asked for it, and the outcome is not known yet. */
-  readonly payment?: 'in-progress';
-  /** Of a cancelled order: the reason that was given, or that it was not paid in time. */
-  readonly cancelReason?: string;
-  readonly steps: Readonly<Record<StepName, Step>>;
-}
+const step = z.object({
+  status: stepStatus,
+  /** When the step reached this status, by the clock of the service's database. */
+  at: instant.optional(),
+  detail: z.string().optional(),
+});
+export type Step = z.infer<typeof step>;
+
+export const order = z.object({
+  id: uuid,
+  userId,
+  /** A `placed` order is confirmed; it is `completed` once every step is done or skipped. */
+  status: z.enum(['awaiting-payment', 'placed', 'completed', 'cancelled']),
+  currency,
+  total: z.int().min(0),
+  items: z.array(orderItem),
+  createdAt: instant,
+  /** Only while the order awaits payment: when it is cancelled if it has not been paid. */
+  expiresAt: instant.optional(),
+  /** Only while the order awaits payment: the payment provider has been asked and has not given an outcome. */
+  payment: z.literal('in-progress').optional(),
+  /** Only of a cancelled order: the reason given by the client, or `not paid in time`. */
+  cancelReason: z.string().optional(),
+  steps: z.object({ points: step, coupon: step, notification: step } satisfies Record<StepName, z.ZodType>),
+});
+export type Order = z.infer<typeof order>;
+export const ordersPage = pageSchema(order);

@@ -1,4 +1,4 @@
-// Lists answer `{ items, next }`, newest first; `next` is the cursor for `?after=`, null at the end.
+// Lists return `{ items, next }`, newest first. `next` is the cursor for `?after=`, or null on the last page.
 import { z } from 'zod';
 import { userId, uuid } from './text.ts';
 
@@ -14,29 +14,26 @@ export const pageQuery = z.object({
 
 export const userQuery = pageQuery.extend({ userId });
 
-export interface Page<Item> {
-  readonly items: readonly Item[];
-  readonly next: string | null;
-}
-
 /**
- * A page as a client reads it, of at most `most` items. Pages that others follow have items, so a client that reads them
- * all comes to an end.
+ * A page of at most `maxItems` items. A page with a `next` has at least one item, so a client that follows `next`
+ * reaches the end.
  */
-export const pageSchema = <Item extends z.ZodType>(item: Item, most = 200) =>
+export const pageSchema = <Item extends z.ZodType>(item: Item, maxItems = 200) =>
   z
-    .object({ items: z.array(item).max(most), next: uuid.nullable() })
-    .refine((page: Page<unknown>) => page.next === null || page.items.length > 0, {
+    .object({ items: z.array(item).max(maxItems), next: uuid.nullable() })
+    .refine(({ items, next }) => next === null || items.length > 0, {
       path: ['next'],
       message: 'follows an empty page',
     });
 
-/** A page of at most `limit` items out of up to `limit + 1` that were read. `id`: what the items are known by. */
+export type Page<Item> = z.infer<ReturnType<typeof pageSchema<z.ZodType<Item>>>>;
+
+/** A page of at most `limit` items, out of up to `limit + 1` that were read. The last item's `id` is the cursor. */
 export function pageOf<Item extends { readonly [id in Id]: string }, Id extends string = 'id'>(
   read: readonly Item[],
   limit: number,
   id: Id = 'id' as Id,
-): Page<Item> {
+): { items: Item[]; next: string | null } {
   const items = read.slice(0, limit);
   return { items, next: read.length > limit ? (items.at(-1)?.[id] ?? null) : null };
 }

@@ -1,9 +1,8 @@
-// The payment provider's HTTP interface, as its client and the simulated provider both parse it:
+// The payment provider's HTTP interface, for its client and for the simulated provider:
 //
-//   PUT    /charges/:orderId   { amount, currency }  ─► 200 { outcome: 'approved' | 'declined' }
-//   DELETE /charges/:orderId                         ─► 200 { outcome: 'cancelled' }
 //
-// 422: the key is charged with another amount or currency. Anything else is no answer (port.ts: PaymentUnknown).
+// 422: the key was charged with another amount or currency. After any other response the outcome is unknown (port.ts:
+// PaymentUnknown).
 import { z } from 'zod';
 import { currency } from './money.ts';
 import { pageSchema } from './pages.ts';
@@ -11,13 +10,13 @@ import { instant, uuid } from './text.ts';
 
 export const chargeRequest = z.strictObject({ amount: z.int().min(0), currency });
 
-export const chargeAnswer = z.object({ outcome: z.enum(['approved', 'declined']) });
-export type ChargeAnswer = z.infer<typeof chargeAnswer>;
+export const chargeResponse = z.object({ outcome: z.enum(['approved', 'declined']) });
+export type ChargeResponse = z.infer<typeof chargeResponse>;
 
-export const cancelAnswer = z.object({ outcome: z.literal('cancelled') });
-export type CancelAnswer = z.infer<typeof cancelAnswer>;
+export const cancelResponse = z.object({ outcome: z.literal('cancelled') });
+export type CancelResponse = z.infer<typeof cancelResponse>;
 
-/** What the simulated provider shows of a key: GET /charges and GET /charges/:orderId. */
+/** GET /charges and GET /charges/:orderId of the simulated provider. */
 export const ledgerEntry = z.object({
   orderId: uuid,
   /** `refunded`: charged, then cancelled. `cancelled`: never charged, and never will be. Declined charges are not kept. */

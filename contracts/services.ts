@@ -1,5 +1,5 @@
-// Who there is, and who listens to what. Static, because publishers declare every consumer's queue as well:
-// an event is never published before the queues it belongs in exist.
+// The services and their subscriptions. They are static because publishers also declare every consumer's queue, so that
+// no event is published before its queues exist.
 import type { EventType } from './events.ts';
 
 export const subscriptions = {
@@ -24,5 +24,5 @@ export type ServiceName = keyof typeof subscriptions;
 export const serviceNames = Object.keys(subscriptions) as ServiceName[];
 export type Subscribed<S extends ServiceName> = (typeof subscriptions)[S][number];
 
-/** What log lines call a message's subject. */
+/** The field of a log line that holds a message's subject. */
 export const SUBJECT_NAME = 'orderId';

@@ -1,4 +1,4 @@
-// Strings as every part of the system can keep them: PostgreSQL stores no U+0000, and a lone surrogate has no UTF-8 form.
+// Strings that every part of the system can store: PostgreSQL stores no U+0000, and a lone surrogate has no UTF-8 form.
 import { z } from 'zod';
 
 const storable = (value: string) => !value.includes('\u0000') && value.isWellFormed();
@@ -11,8 +11,8 @@ export const userId = z
   .string()
   .regex(/^[A-Za-z0-9_.:@-]{1,64}$/, 'must be 1 to 64 characters of A-Z a-z 0-9 _ . : @ -');
 
-/** Times travel as ISO 8601 in UTC, and come from the database's clock. */
+/** ISO 8601 in UTC, from the database's clock. */
 export const instant = z.iso.datetime();
 
-/** An id made by this system. In lower case, as the database answers it, so that equal ids are equal strings. */
+/** An id made by this system. In lower case, as the database returns it, so that equal ids are equal strings. */
 export const uuid = z.uuid().toLowerCase();

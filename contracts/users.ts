@@ -1,31 +1,43 @@
-// GET /users/:id/points, /coupons, /notifications
-import type { Page } from './pages.ts';
+// GET /users/:userId/points, /coupons, /notifications
+import { z } from 'zod';
+import { currency } from './money.ts';
+import { pageSchema } from './pages.ts';
+import { instant, uuid } from './text.ts';
 
-export interface PointsEntry {
-  readonly id: string;
-  readonly orderId: string;
-  readonly points: number;
-  readonly kind: 'award' | 'revoke';
-  readonly at: string;
-}
-export type PointsPage = Page<PointsEntry> & { readonly balance: number };
+const pointsEntry = z.object({
+  id: uuid,
+  orderId: uuid,
+  /** Negative for a revocation. */
+  points: z.int(),
+  kind: z.enum(['award', 'revoke']),
+  at: instant,
+});
+export type PointsEntry = z.infer<typeof pointsEntry>;
 
-export interface Coupon {
-  readonly id: string;
-  readonly orderId: string;
-  readonly amount: number;
-  readonly currency: string;
-  readonly status: 'active' | 'revoked' | 'expired';
-  readonly expiresAt: string;
-}
+/** `balance` is the sum of all entries, not only of those on this page. */
+export const pointsPage = pageSchema(pointsEntry).safeExtend({ balance: z.int() });
+export type PointsPage = z.infer<typeof pointsPage>;
+
+const coupon = z.object({
+  id: uuid,
+  orderId: uuid,
+  amount: z.int().min(0),
+  currency,
+  status: z.enum(['active', 'revoked', 'expired']),
+  expiresAt: instant,
+});
+export type Coupon = z.infer<typeof coupon>;
+export const couponsPage = pageSchema(coupon);
 
 export const notificationKinds = ['order.placed', 'order.cancelled'] as const;
 
-/** Also what is published to the user's MQTT topic; `id` tells repeats apart. */
-export interface Notification {
-  readonly id: string;
-  readonly orderId: string;
-  readonly kind: (typeof notificationKinds)[number];
-  readonly text: string;
-  readonly at: string;
-}
+/** Also published to the user's MQTT topic. `id` identifies a message that arrives twice. */
+const notification = z.object({
+  id: uuid,
+  orderId: uuid,
+  kind: z.enum(notificationKinds),
+  text: z.string(),
+  at: instant,
+});
+export type Notification = z.infer<typeof notification>;
+export const notificationsPage = pageSchema(notification);

@@ -1,55 +1,46 @@
-// Which failed messages: the options that `sluice failed` takes, and the same as a query of the HTTP API.
-import { type Command, InvalidArgumentError, Option } from 'commander';
+// The options of `sluice failed` that select messages, and the query of the HTTP API that they stand for.
+import { type Command, Option } from 'commander';
 import { failedMessagesQuery, MAX_AGE_SECONDS } from '../../contracts/operations.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
+import { matching, timeUpTo } from '../options.ts';
 
 export interface FilterOptions {
   readonly service?: readonly ServiceName[];
   readonly type?: string;
   readonly status?: 'dead' | 'retrying';
   readonly error?: string;
-  /** Seconds. */
+  /** Milliseconds, in whole seconds. */
   readonly olderThan?: number;
   readonly newerThan?: number;
 }
 
-const SECONDS = { s: 1, m: 60, h: 3_600, d: 86_400 };
-
-/** `30s`, `10m`, `2h`, `7d` in seconds. */
-export function parseAge(given: string): number {
-  const [, digits = '', unit] = /^(\d{1,9})([smhd])$/.exec(given) ?? [];
-  const seconds = unit === undefined ? Number.NaN : Number(digits) * SECONDS[unit as keyof typeof SECONDS];
-  if (seconds <= MAX_AGE_SECONDS) return seconds;
-  throw new InvalidArgumentError(
-    `It must be a number and a unit, such as 30s, 10m, 2h or 7d, at most ${MAX_AGE_SECONDS / SECONDS.d}d.`,
-  );
-}
-
-function matching(name: 'type' | 'error') {
-  const schema = failedMessagesQuery.shape[name];
-  return (given: string): string => {
-    const parsed = schema.safeParse(given);
-    if (parsed.success) return given;
-    throw new InvalidArgumentError(`${parsed.error.issues[0]?.message}.`);
-  };
-}
+export const parseAge = timeUpTo(MAX_AGE_SECONDS / 86_400, ['s', 'm', 'h', 'd']);
 
 export const withFilter = (command: Command): Command =>
   command
-    .addOption(new Option('--service <name...>', 'of these services (default: of all)').choices(serviceNames))
-    .option('--type <type>', 'of this event type', matching('type'))
-    .addOption(new Option('--status <status>', 'only these (default: both)').choices(['dead', 'retrying']))
-    .option('--error <text>', 'whose error contains this, literally', matching('error'))
-    .option('--older-than <age>', 'received longer ago than this: 30s, 10m, 2h, 7d', parseAge)
-    .option('--newer-than <age>', 'received within this', parseAge);
+    .addOption(new Option('--service <name...>', 'only of these services (default: all)').choices(serviceNames))
+    .option(
+      '--type <type>',
+      'only of this event type',
+      matching(failedMessagesQuery.shape.type, 'It must be 1 to 200 characters.'),
+    )
+    .addOption(new Option('--status <status>', 'only with this status (default: both)').choices(['dead', 'retrying']))
+    .option(
+      '--error <text>',
+      'only if the error contains this text',
+      matching(failedMessagesQuery.shape.error, 'It must be 1 to 1,000 characters.'),
+    )
+    .option('--older-than <age>', 'only if received longer ago than this: 30s, 10m, 2h, 7d', parseAge)
+    .option('--newer-than <age>', 'only if received within this time', parseAge);
 
-/** Whether anything narrows down what is meant. */
+/** Whether the options exclude any message. */
 export const isNarrow = ({ service, type, status, error, olderThan, newerThan }: FilterOptions): boolean =>
   [service, type, status, error, olderThan, newerThan].some((option) => option !== undefined);
 
-/** Apart from the service, which is in the path. */
+/** All but the service, which is in the path. */
 export function queryOf({ type, status, error, olderThan, newerThan }: FilterOptions): Record<string, string> {
-  const query = { type, status, error, olderThanSeconds: olderThan, newerThanSeconds: newerThan };
+  const seconds = (ms: number | undefined) => (ms === undefined ? undefined : ms / 1_000);
+  const query = { type, status, error, olderThanSeconds: seconds(olderThan), newerThanSeconds: seconds(newerThan) };
   return Object.fromEntries(
     Object.entries(query).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]])),
   );

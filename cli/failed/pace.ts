@@ -1,4 +1,4 @@
-// At most so many a second.
+// Limits a rate per second.
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const WINDOW_MS = 1_000;
@@ -14,8 +14,9 @@ export class Pace {
   }
 
   /**
-   * How many may be done now, at least one. Where none may, waits until a whole second has passed since the last was
-   * done: so no second sees more than the rate, however the server's answers are spread. Rejects when `signal` aborts.
+   * How many are allowed now, at least one. If the current second is used up, waits until a whole second has passed
+   * since the last use: no second exceeds the rate, however the server's responses are spread. Rejects when `signal`
+   * aborts.
    */
   async room(signal: AbortSignal): Promise<number> {
     if (this.#room <= 0) {
@@ -25,7 +26,7 @@ export class Pace {
     return this.#room;
   }
 
-  /** That many were done, the last of them just now. */
+  /** Records that `done` were done just now. */
   use(done: number): void {
     if (done === 0) return;
     this.#room -= done;

@@ -1,11 +1,11 @@
-// Failed messages as text.
+// Failed messages as text for a terminal.
 import type { FailedMessage } from '../../contracts/operations.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import { columns, count, paint, printable } from '../../demos/shared/terminal.ts';
 import type { ListedMessage } from './client.ts';
 import type { RetryRun, ServiceRetries } from './retry.ts';
 
-/** An error in a list; `show` has all of it. */
+/** The length of an error in a list; `show` prints all of it. */
 const MAX_ERROR = 100;
 
 const statusColors = { dead: 'red', retrying: 'yellow' } as const;
@@ -56,13 +56,13 @@ export function renderMessage(service: ServiceName, message: FailedMessage): str
   ];
 }
 
-/** JSON over several lines, where that shows the same: not of numbers that would be rounded, or of names that repeat. */
+/** JSON over several lines, unless parsing loses something: rounded numbers, repeated names. */
 function laidOut(payload: string): string {
   try {
     const value: unknown = JSON.parse(payload);
     if (JSON.stringify(value) === payload.trim()) return JSON.stringify(value, null, 2);
   } catch {
-    // Shown as it arrived.
+    // Not JSON: shown as it arrived.
   }
   return payload;
 }
@@ -74,10 +74,10 @@ export function renderRetries(
   const truncated =
     run.truncated > 0 ? [`${count(run.truncated)} cannot be retried: only their first 64 KiB are stored`] : [];
   if (run.matching === 0) return run.truncated > 0 ? truncated : ['no failed message matches'];
-  const concerned = run.services.filter(({ matching }) => matching > 0);
+  const matched = run.services.filter(({ matching }) => matching > 0);
   const line = ({ retried, left, matching }: Omit<ServiceRetries, 'service'>) =>
     dryRun ? `${count(matching)} would be retried` : `${count(retried)} retried, ${count(left)} left`;
-  return [...columns(concerned.map((each) => [each.service, line(each)])), line(run), ...truncated];
+  return [...columns(matched.map((each) => [each.service, line(each)])), line(run), ...truncated];
 }
 
 /** 2026-11-20T16:15:58.123Z as `2026-11-20 16:15:58Z`. */

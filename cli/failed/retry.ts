@@ -1,74 +1,68 @@
-// Retries what failed before the run began, service by service, at a bounded rate. What fails again meanwhile is not
-// retried again: the database's time at the beginning tells the two apart.
+// Retries the messages that failed before the run began, service by service, at a bounded rate. A message that fails
+// again during the run is not retried again: the database's time at the beginning separates the two.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MAX_RETRY_LIMIT, type RetryPreview } from '../../contracts/operations.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import type { FailedMessages, Query } from './client.ts';
 import { Pace } from './pace.ts';
 
-/** Messages that are being handled at the moment are passed over, and looked at again after this, so many times. */
+/** Messages that are being handled are skipped, and retried after this pause, at most this many times. */
 const BUSY_MS = 200;
 const BUSY_ROUNDS = 25;
 
 export interface ServiceRetries {
   readonly service: ServiceName;
-  /** Before the run began. */
+  /** When the run began. */
   readonly matching: number;
-  readonly retried: number;
-  /** Not retried, as far as is known. */
-  readonly left: number;
+  retried: number;
+  /** Not retried, by the last response. */
+  left: number;
 }
 
-/** What is to be retried, and what became of it so far. */
+/** A run of retries and its progress. */
 export class RetryRun {
-  readonly #services: Map<ServiceName, ServiceRetries>;
-  readonly #asOf: Map<ServiceName, string>;
+  readonly services: readonly Readonly<ServiceRetries>[];
   /** Messages that match and cannot be retried. */
   readonly truncated: number;
+  readonly #runs: readonly { readonly progress: ServiceRetries; readonly failedBefore: string }[];
 
   constructor(previews: ReadonlyMap<ServiceName, RetryPreview>) {
-    const entries = [...previews];
-    this.#asOf = new Map(entries.map(([service, { asOf }]) => [service, asOf]));
-    this.truncated = sum(entries.map(([, { truncated }]) => truncated));
-    this.#services = new Map(
-      entries.map(([service, { matching }]) => [service, { service, matching, retried: 0, left: matching }]),
-    );
-  }
-
-  get services(): ServiceRetries[] {
-    return [...this.#services.values()];
+    this.#runs = [...previews].map(([service, { matching, asOf }]) => ({
+      progress: { service, matching, retried: 0, left: matching },
+      failedBefore: asOf,
+    }));
+    this.services = this.#runs.map(({ progress }) => progress);
+    this.truncated = [...previews.values()].reduce((sum, { truncated }) => sum + truncated, 0);
   }
 
   get matching(): number {
-    return sum(this.services.map(({ matching }) => matching));
+    return this.#sum('matching');
   }
 
   get retried(): number {
-    return sum(this.services.map(({ retried }) => retried));
+    return this.#sum('retried');
   }
 
   get left(): number {
-    return sum(this.services.map(({ left }) => left));
+    return this.#sum('left');
   }
 
-  /** At most `rate` a second. Rejects when `signal` aborts, between two requests. */
+  /** At most `rate` messages per second. Rejects when `signal` aborts, between two requests. */
   async retryAll(
     messages: Pick<FailedMessages, 'retry'>,
     query: Query,
     { rate, signal, onProgress }: { rate: number; signal: AbortSignal; onProgress: () => void },
   ): Promise<void> {
     const pace = new Pace(rate);
-    for (const { service } of this.services) {
-      const bounded = { ...query, failedBefore: this.#asOf.get(service) ?? '' };
-      // Each round retries some, which then no longer match, or is one of BUSY_ROUNDS.
-      for (let busyRounds = 0; ; ) {
-        const before = this.#services.get(service);
-        if (!before || before.left === 0 || busyRounds === BUSY_ROUNDS) break;
+    for (const { progress, failedBefore } of this.#runs) {
+      // Terminates: each round retries messages, which then no longer match, or counts as one of BUSY_ROUNDS.
+      for (let busyRounds = 0; progress.left > 0 && busyRounds < BUSY_ROUNDS; ) {
         const limit = Math.min(MAX_RETRY_LIMIT, await pace.room(signal));
         signal.throwIfAborted();
-        const { retried, left } = await messages.retry(service, bounded, limit);
+        const { retried, left } = await messages.retry(progress.service, { ...query, failedBefore }, limit);
         pace.use(retried);
-        this.#services.set(service, { ...before, retried: before.retried + retried, left });
+        progress.retried += retried;
+        progress.left = left;
         onProgress();
         if (retried > 0 || left === 0) continue;
         busyRounds++;
@@ -77,6 +71,8 @@ export class RetryRun {
     }
     signal.throwIfAborted();
   }
-}
 
-const sum = (numbers: readonly number[]) => numbers.reduce((total, each) => total + each, 0);
+  #sum(count: 'matching' | 'retried' | 'left'): number {
+    return this.services.reduce((sum, service) => sum + service[count], 0);
+  }
+}

@@ -1,5 +1,5 @@
-// What arrives on the log and presence topics, as entries to show. Anyone who can publish there may have written it, so
-// what cannot be read is counted, never fatal.
+// Reads messages of the log and presence topics. Any publisher may have written them, so an unreadable message is
+// counted and never fatal.
 import { presenceTopic } from '../../infra/mqtt/topics.ts';
 
 /** Least severe first; the values are pino's. */
@@ -11,26 +11,26 @@ export type LogEntry =
   | { readonly kind: 'line'; readonly line: object }
   | { readonly kind: 'presence'; readonly service: string; readonly instance: string; readonly state: Presence };
 
-/** `stopped` on purpose; `offline`: the broker says so, because the process is gone without a word. */
+/** `stopped`: the process stopped cleanly. `offline`: the broker lost its connection (Last Will). */
 export type Presence = 'online' | 'offline' | 'stopped';
 
 export interface Filter {
   readonly prefix: string;
-  /** Lines less severe are left out. */
+  /** The lowest level to show. */
   readonly level?: Level;
-  /** Only lines about this order; presence is shown all the same. */
+  /** Only lines about this order. Presence is always shown. */
   readonly order?: string;
 }
 
-/** Instances whose state is remembered, to show changes only; with more, all states are shown once more. */
+/** Instances whose state is kept, to show changes only. Beyond that, all states are shown once more. */
 const MAX_INSTANCES = 10_000;
 
 export class LogReader {
   readonly #filter: Filter;
-  /** What stands before `<service>/<instance>` in a presence topic. */
+  /** The part of a presence topic before `<service>/<instance>`. */
   readonly #presencePrefix: string;
   readonly #present = new Map<string, Presence>();
-  /** Lines and presence messages that could not be read. */
+  /** The number of unreadable lines and presence messages. */
   unreadable = 0;
 
   constructor(filter: Filter) {
@@ -42,7 +42,7 @@ export class LogReader {
     return topic.startsWith(this.#presencePrefix) ? this.#readPresence(topic, payload) : this.#readBatch(payload);
   }
 
-  /** NDJSON. One bad line does not cost its neighbours. */
+  /** NDJSON. A bad line does not affect the other lines. */
   #readBatch(payload: Buffer): LogEntry[] {
     const entries: LogEntry[] = [];
     for (const text of payload.toString().split('\n')) {
@@ -60,7 +60,7 @@ export class LogReader {
     return (level === undefined || severity >= severities[level]) && (order === undefined || line.orderId === order);
   }
 
-  /** Services repeat their presence; only a change is an entry. */
+  /** Services repeat their presence; only changes are entries. */
   #readPresence(topic: string, payload: Buffer): LogEntry[] {
     const [service, instance] = topic.slice(this.#presencePrefix.length).split('/');
     const state = payload.length === 0 ? 'stopped' : payload.toString();

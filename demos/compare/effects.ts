@@ -1,9 +1,11 @@
-// What is stored for a shop's orders, read over HTTP after the measurement: every way of handling them must end with the
-// same, each order completed, with its points, its coupon and its notification, once each.
+// The stored effects of a shop's orders, read over HTTP after the measurement. With every strategy each order must be
+// completed, with its points, its coupon and its notification, once each.
+import { ordersPage } from '../../contracts/orders.ts';
+import { couponsPage, notificationsPage, pointsPage } from '../../contracts/users.ts';
 import { groupBy } from '../../infra/runtime/group-by.ts';
 import { HttpClient } from '../shared/http.ts';
+import { readList } from './lists.ts';
 import type { Shop } from './measure.ts';
-import { readList } from './pages.ts';
 
 export interface Effects {
   readonly orders: number;
@@ -11,20 +13,28 @@ export interface Effects {
   readonly points: number;
   readonly coupons: number;
   readonly notifications: number;
-  /** What became of an order, apart from ids and times; more than one where two orders ended differently. */
+  /** The distinct outcomes of the orders, without ids and times: a single one if all orders ended alike. */
   readonly outcomes: readonly string[];
 }
 
 export async function readEffects({ url, userId }: Shop, signal: AbortSignal): Promise<Effects> {
   const http = new HttpClient(url);
+  const user = `/users/${userId}`;
   try {
-    const orders = await readList(http, 'orders', userId, signal);
-    const points = await readList(http, 'points', userId, signal);
-    const coupons = await readList(http, 'coupons', userId, signal);
-    const notifications = await readList(http, 'notifications', userId, signal);
-    const effects = groupBy([...points, ...coupons, ...notifications], ({ orderId }) => orderId);
+    const orders = await readList(http, { path: `/orders?userId=${userId}`, schema: ordersPage }, signal);
+    const points = await readList(http, { path: `${user}/points`, schema: pointsPage }, signal);
+    const coupons = await readList(http, { path: `${user}/coupons`, schema: couponsPage }, signal);
+    const notifications = await readList(http, { path: `${user}/notifications`, schema: notificationsPage }, signal);
+    const effects = groupBy(
+      [
+        ...points.map(({ orderId, kind, points }) => ({ orderId, effect: { kind, points } })),
+        ...coupons.map(({ orderId, status, amount, currency }) => ({ orderId, effect: { status, amount, currency } })),
+        ...notifications.map(({ orderId, kind, text }) => ({ orderId, effect: { kind, text } })),
+      ],
+      ({ orderId }) => orderId,
+    );
     const outcomes = orders.map(({ id, status }) =>
-      JSON.stringify([status, ...(effects.get(id) ?? []).map(({ orderId, ...effect }) => effect)]),
+      JSON.stringify([status, ...(effects.get(id) ?? []).map(({ effect }) => effect)]),
     );
     return {
       orders: orders.length,
@@ -39,20 +49,20 @@ export async function readEffects({ url, userId }: Shop, signal: AbortSignal): P
   }
 }
 
-/** Why the ways did not end with the same for their `total` orders each; empty where they did. */
+/** How the strategies' effects differ from each other or from `total` orders each; empty if they do not. */
 export function differences(all: readonly Effects[], total: number): string[] {
-  const counts = (effects: Effects) => [
-    effects.orders,
-    effects.completed,
-    effects.points,
-    effects.coupons,
-    effects.notifications,
+  const counts = ({ orders, completed, points, coupons, notifications }: Effects) => [
+    orders,
+    completed,
+    points,
+    coupons,
+    notifications,
   ];
   const outcomes = new Set(all.flatMap((effects) => effects.outcomes));
   return [
     ...(all.every((effects) => counts(effects).every((count) => count === total))
       ? []
-      : [`not every way stored ${total} orders with one effect of each kind: ${JSON.stringify(all.map(counts))}`]),
+      : [`not every strategy stored ${total} orders with one effect of each kind: ${JSON.stringify(all.map(counts))}`]),
     ...(outcomes.size === 1 ? [] : [`orders ended differently: ${[...outcomes].join(' | ')}`]),
   ];
 }

@@ -1,28 +1,28 @@
-// What clients see of a shop: how soon an order is answered, how soon it is completed, and how many orders a crowd gets
-// completed. The same requests whatever handles them: the clients cannot tell a bus from a call.
+// Measures a shop from outside: how soon an order is accepted, how soon it is completed, and how many orders per second
+// are completed for many clients. The requests are the same for every strategy.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Order } from '../../contracts/orders.ts';
+import { type Order, ordersPage } from '../../contracts/orders.ts';
 import { concurrently } from '../shared/concurrently.ts';
 import { CliError } from '../shared/errors.ts';
 import { HttpClient } from '../shared/http.ts';
 import { mugs, placeOrder, readOrder } from '../shared/orders.ts';
 import { type Latency, latencyOf } from '../shared/statistics.ts';
-import { readPage } from './pages.ts';
+import { readPage } from './lists.ts';
 
-/** Orders before those that count, so that code is compiled and caches are filled. */
+/** Orders before the measurement, so that code is compiled and caches are filled. */
 const WARM_UP = 10;
-/** How often a client asks whether its order is completed: what is measured may be late by this. */
+/** How often a client polls its order, and so the error of a measured completion time. */
 const POLL_MS = 5;
-/** The same for a crowd's orders, by the page. */
+/** The same when polling the orders of many clients, by the page. */
 const CROWD_POLL_MS = 50;
-/** The longest that orders may take after the last answer. */
+/** The time limit for completion after the last response. */
 const COMPLETION_TIMEOUT_MS = 60_000;
 
 export interface Measured {
-  /** One client with one order at a time, from sending the request to the end of the answer. */
-  readonly answerMs: Latency;
-  /** The same client, from sending the request until an answer says that the order is completed. */
+  /** One client with one order at a time, from sending the request to the end of the response. */
+  readonly responseMs: Latency;
+  /** The same client, from sending the request until a response shows the order as completed. */
   readonly completedMs: Latency;
   /** All clients at once, from the first request until the last order is completed. */
   readonly completedPerSecond: number;
@@ -30,23 +30,23 @@ export interface Measured {
 
 export interface Shop {
   readonly url: string;
-  /** Whose orders they all are; nobody else's. */
+  /** The user of all orders, and of no others. */
   readonly userId: string;
 }
 
 export interface Load {
-  /** Of each client. */
+  /** For each client. */
   readonly orders: number;
   readonly clients: number;
-  /** Called for each order, once it is answered. */
+  /** Called after each order. */
   readonly onOrder: () => void;
   readonly signal: AbortSignal;
 }
 
-/** How many orders a shop gets in all. */
+/** The number of orders that a shop receives. */
 export const totalOrders = ({ orders, clients }: Pick<Load, 'orders' | 'clients'>) => WARM_UP + orders * (1 + clients);
 
-/** Rejects where an order is not accepted, or not completed in time. */
+/** Rejects if an order is not accepted, or not completed in time. */
 export async function measure(shop: Shop, load: Load): Promise<Measured> {
   const http = new HttpClient(shop.url, load.clients);
   try {
@@ -59,20 +59,20 @@ export async function measure(shop: Shop, load: Load): Promise<Measured> {
 }
 
 async function oneByOne(http: HttpClient, { userId }: Shop, { orders, onOrder, signal }: Load) {
-  const answers: number[] = [];
+  const responses: number[] = [];
   const completions: number[] = [];
   for (let index = 0; index < orders; index++) {
     const sentAt = performance.now();
     const order = await place(http, userId, signal);
-    answers.push(performance.now() - sentAt);
+    responses.push(performance.now() - sentAt);
     await untilCompleted(http, order, signal);
     completions.push(performance.now() - sentAt);
     onOrder();
   }
-  return { answerMs: latency(answers), completedMs: latency(completions) };
+  return { responseMs: latency(responses), completedMs: latency(completions) };
 }
 
-/** Every client places its next order as soon as the last one is answered. Resolves with completed orders per second. */
+/** Each client places its next order as soon as the last one is accepted. Resolves with completed orders per second. */
 async function crowd(http: HttpClient, { userId }: Shop, { orders, clients, onOrder, signal }: Load): Promise<number> {
   const total = orders * clients;
   const startedAt = performance.now();
@@ -100,16 +100,17 @@ async function untilCompleted(http: HttpClient, order: Order, signal: AbortSigna
 
 async function untilAllCompleted(http: HttpClient, userId: string, signal: AbortSignal): Promise<void> {
   const deadline = performance.now() + COMPLETION_TIMEOUT_MS;
-  // The newest come first and are completed last, so it is the first page that is asked for again and again.
+  // The newest orders come first and are completed last, so the first page is polled until all of its orders are.
+  const list = { path: `/orders?userId=${userId}`, schema: ordersPage };
   for (let after: string | null | undefined; after !== null; ) {
-    const { items: orders, next } = await readPage(http, 'orders', userId, after, signal);
+    const { items: orders, next } = await readPage(http, list, after, signal);
     if (orders.every(({ status }) => status === 'completed')) after = next;
     else if (performance.now() > deadline) throw new CliError(`orders of ${userId} ${tooLate}`);
     else await sleep(CROWD_POLL_MS, undefined, { signal });
   }
 }
 
-const tooLate = `not completed ${COMPLETION_TIMEOUT_MS / 1_000} s after the last answer`;
+const tooLate = `not completed ${COMPLETION_TIMEOUT_MS / 1_000} s after the last response`;
 
 function latency(values: readonly number[]): Latency {
   const found = latencyOf(values);

@@ -1,5 +1,5 @@
-// A service as the product makes it, without what runs it: its tables, its handlers behind its inbox, its outbox.
-// Whoever holds it stands where otherwise the relay, the bus and the inbox's worker stand.
+// A service of the product (its tables, its handlers behind its inbox, its outbox) without the relay, the bus and the
+// inbox's worker. Its caller passes the events on.
 import type { Config } from '../../app/config.ts';
 import { schemaOf } from '../../app/schemas.ts';
 import { eventSchemas } from '../../contracts/events.ts';
@@ -7,6 +7,7 @@ import type { ServiceName } from '../../contracts/services.ts';
 import type { IncomingMessage } from '../../infra/bus/port.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
+import type { Database } from '../../infra/database/port.ts';
 import { writeEvent } from '../../infra/messaging/envelope.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
 import { Outbox, type OutboxRow } from '../../infra/messaging/outbox.ts';
@@ -16,13 +17,13 @@ export interface Participant {
   readonly service: AnyService;
   readonly inbox: Inbox;
   readonly outbox: Outbox;
-  /** Hands the events that an order has caused here to `receive`, and deletes them from the outbox once it resolved. */
+  /** Passes the events that an order caused in this service to `receive`, then deletes them from the outbox. */
   pass(orderId: string, receive: (events: readonly IncomingMessage[]) => Promise<void>): Promise<void>;
 }
 
 const MESSAGING_MIGRATIONS = new URL('../../infra/messaging/migrations/', import.meta.url);
 
-/** Brings the service's schema up to date and wires the service to its inbox and outbox. */
+/** Migrates the service's schema and connects the service to its inbox and outbox. */
 export async function openParticipant(
   name: ServiceName,
   create: (context: ServiceContext<Config>) => AnyService,
@@ -54,35 +55,52 @@ export async function openParticipant(
     retentionDays: config.INBOX_RETENTION_DAYS,
     log,
   });
-  // Of the orders that are under way.
-  const written = new Map<string, OutboxRow[]>();
-  outbox.connect('bus', {
-    leaseMs: () => config.LEASE_MS,
-    enqueue: (rows) => {
-      for (const row of rows) written.set(row.subject, [...(written.get(row.subject) ?? []), row]);
-    },
-    wake: () => {}, // with a lease every row is handed over
-  });
-  const deletions = new GroupCommit<number, void>({
-    run: async (positions) => {
-      await database.execute(`DELETE FROM ${schema}.outbox WHERE position = ANY($1::bigint[])`, [positions]);
-      return positions.map(() => undefined);
-    },
-    key: () => '',
-    maxBatch: 500,
-    maxWaiting: 5_000,
-  });
+  const written = new WrittenRows(outbox, schema, database, config.LEASE_MS);
   return {
     service,
     inbox,
     outbox,
     pass: async (orderId, receive) => {
-      const rows = written.get(orderId) ?? [];
-      written.delete(orderId);
+      const rows = written.take(orderId);
       await receive(
         rows.map((row) => ({ body: Buffer.from(writeEvent(eventSchemas, row, `/services/${name}`).body) })),
       );
-      await Promise.all(rows.map(({ position }) => deletions.submit(position)));
+      await Promise.all(rows.map(({ position }) => written.delete(position)));
     },
   };
+}
+
+/** Takes the rows of an outbox as they are written, in place of a relay, and holds those of orders under way. */
+class WrittenRows {
+  readonly #byOrder = new Map<string, OutboxRow[]>();
+  readonly #deletions: GroupCommit<number, void>;
+
+  constructor(outbox: Outbox, schema: string, database: Database, leaseMs: number) {
+    outbox.connect('bus', {
+      leaseMs: () => leaseMs,
+      enqueue: (rows) => {
+        for (const row of rows) this.#byOrder.set(row.subject, [...(this.#byOrder.get(row.subject) ?? []), row]);
+      },
+      wake: () => {}, // with a lease, every row is enqueued
+    });
+    this.#deletions = new GroupCommit<number, void>({
+      run: async (positions) => {
+        await database.execute(`DELETE FROM ${schema}.outbox WHERE position = ANY($1::bigint[])`, [positions]);
+        return positions.map(() => undefined);
+      },
+      key: () => '',
+      maxBatch: 500,
+      maxWaiting: 5_000,
+    });
+  }
+
+  take(orderId: string): OutboxRow[] {
+    const rows = this.#byOrder.get(orderId) ?? [];
+    this.#byOrder.delete(orderId);
+    return rows;
+  }
+
+  delete(position: number): Promise<void> {
+    return this.#deletions.submit(position);
+  }
 }

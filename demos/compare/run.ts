@@ -1,5 +1,5 @@
-// The three ways of handling an order, each running for real in this process while it is measured: the same database
-// folder, the same handlers, the same work.
+// Runs and measures three strategies for handling an order, one at a time in this process, on the same data folder and
+// with the same handlers and the same work.
 import { rm } from 'node:fs/promises';
 import { type RunningSluice, startSluice } from '../../app/start.ts';
 import { serverFolder } from '../shared/folder.ts';
@@ -8,23 +8,23 @@ import { differences, type Effects, readEffects } from './effects.ts';
 import { type Measured, measure, totalOrders } from './measure.ts';
 import { startSynchronous } from './synchronous.ts';
 
-export interface Way extends Measured {
-  readonly way: string;
+export interface Measurement extends Measured {
+  readonly strategy: string;
   readonly effects: Effects;
 }
 
 export interface Comparison {
   /** Work in each of the three steps, in milliseconds. */
   readonly workMs: number;
-  /** Of each client; there is one client first, and then `clients` at once. */
+  /** The orders of each client: first of one client alone, then of `clients` clients at once. */
   readonly orders: number;
   readonly clients: number;
-  readonly ways: readonly Way[];
-  /** Why the ways cannot be compared; empty where all ended with the same. */
+  readonly strategies: readonly Measurement[];
+  /** Differences in the stored effects, which make the comparison invalid; empty if there are none. */
   readonly differences: readonly string[];
 }
 
-const starts: readonly [way: string, start: (env: NodeJS.ProcessEnv) => Promise<RunningSluice>][] = [
+const starts: readonly [strategy: string, start: (env: NodeJS.ProcessEnv) => Promise<RunningSluice>][] = [
   ['one after the other', (env) => startSynchronous(env, 'sequence')],
   ['in parallel', (env) => startSynchronous(env, 'parallel')],
   ['over the bus', (env) => startSluice({ env })],
@@ -36,19 +36,19 @@ export async function compare(
 ): Promise<Comparison> {
   const dataDir = await serverFolder('compare');
   try {
-    // Nothing of this process's environment: what is compared is what runs embedded, with the defaults.
+    // Without this process's environment: the embedded system runs with its defaults.
     const env = { DATA_DIR: dataDir, PORT: '0', MQTT_PORT: '0', STEP_LATENCY_MS: String(workMs), LOG_LEVEL: 'error' };
     const total = totalOrders({ orders, clients });
-    const ways: Way[] = [];
-    for (const [way, start] of starts) {
+    const strategies: Measurement[] = [];
+    for (const [strategy, start] of starts) {
       signal.throwIfAborted();
-      await withProgress(way.padEnd(19), total, async (update) => {
-        let answered = 0;
+      await withProgress(strategy.padEnd(19), total, async (update) => {
+        let placed = 0;
         const running = await start(env);
         try {
-          const shop = { url: running.url, userId: `customer-${ways.length + 1}` };
-          const measured = await measure(shop, { orders, clients, onOrder: () => update(++answered), signal });
-          ways.push({ way, ...measured, effects: await readEffects(shop, signal) });
+          const shop = { url: running.url, userId: `customer-${strategies.length + 1}` };
+          const measured = await measure(shop, { orders, clients, onOrder: () => update(++placed), signal });
+          strategies.push({ strategy, ...measured, effects: await readEffects(shop, signal) });
         } finally {
           await running.stop();
         }
@@ -58,9 +58,9 @@ export async function compare(
       workMs,
       orders,
       clients,
-      ways,
+      strategies,
       differences: differences(
-        ways.map(({ effects }) => effects),
+        strategies.map(({ effects }) => effects),
         total,
       ),
     };

@@ -1,34 +1,34 @@
-// The comparison as a picture: two bars for each way, to the same scale.
+// The comparison as an SVG chart: two bars for each strategy, to the same scale.
 import { type Color, svgDocument } from '../shared/svg.ts';
 import { milliseconds } from '../shared/terminal.ts';
-import type { Comparison, Way } from './run.ts';
+import type { Comparison, Measurement } from './run.ts';
 
 const WIDTH = 760;
 const LEFT = 190;
-/** Where the longest bar ends; its value stands behind it. */
+/** The end of the longest bar; its value is written after it. */
 const RIGHT = 660;
 /** The legend above the bars. */
 const TOP = 26;
-/** The height of one way: two bars and the gap to the next way. */
+/** The height of one strategy: two bars and a gap. */
 const GROUP = 76;
 const BAR = 22;
 
-const colors: Readonly<Record<'answered' | 'completed', Color>> = { answered: 'green', completed: 'blue' };
+const colors: Readonly<Record<'response' | 'completed', Color>> = { response: 'green', completed: 'blue' };
 
-export function svgOf({ workMs, clients, ways }: Comparison): string {
-  const longest = Math.max(...ways.flatMap(({ answerMs, completedMs }) => [answerMs.p50, completedMs.p50]));
+export function svgOf({ workMs, clients, strategies }: Comparison): string {
+  const longest = Math.max(...strategies.flatMap(({ responseMs, completedMs }) => [responseMs.p50, completedMs.p50]));
   const scale = (ms: number) => Math.max(1, Math.round(((RIGHT - LEFT) * ms) / longest));
-  const described = ways.map(
-    ({ way, answerMs, completedMs }) =>
-      `${way}: answered in ${milliseconds(answerMs.p50)}, completed in ${milliseconds(completedMs.p50)}`,
+  const described = strategies.map(
+    ({ strategy, responseMs, completedMs }) =>
+      `${strategy}: response in ${milliseconds(responseMs.p50)}, completed in ${milliseconds(completedMs.p50)}`,
   );
   return svgDocument({
     title: `The same order, with ${workMs} ms of work in each of its three steps`,
-    subtitle: `until it is answered and until it is completed (p50), and what ${clients} clients at once get completed`,
+    subtitle: `time to the response and to completion (p50), and orders per second with ${clients} clients`,
     description: `${described.join('; ')}.`,
     width: WIDTH,
-    height: TOP + ways.length * GROUP,
-    body: [legend(), ...ways.map((way, index) => group(way, TOP + index * GROUP, scale))].join('\n'),
+    height: TOP + strategies.length * GROUP,
+    body: [legend(), ...strategies.map((strategy, index) => group(strategy, TOP + index * GROUP, scale))].join('\n'),
   });
 }
 
@@ -40,12 +40,16 @@ const legend = () =>
     )
     .join('\n');
 
-function group({ way, answerMs, completedMs, completedPerSecond }: Way, top: number, scale: (ms: number) => number) {
+function group(
+  { strategy, responseMs, completedMs, completedPerSecond }: Measurement,
+  top: number,
+  scale: (ms: number) => number,
+) {
   const bar = (color: Color, ms: number, y: number) =>
     `<rect class="${color}" x="${LEFT}" y="${y}" width="${scale(ms)}" height="${BAR}" rx="2"/>
 <text x="${LEFT + scale(ms) + 8}" y="${y + 16}">${milliseconds(ms)}</text>`;
-  return `<text class="heading" x="12" y="${top + 17}">${way}</text>
+  return `<text class="heading" x="12" y="${top + 17}">${strategy}</text>
 <text class="tick" x="12" y="${top + 40}">${Math.round(completedPerSecond)} orders/s</text>
-${bar(colors.answered, answerMs.p50, top)}
+${bar(colors.response, responseMs.p50, top)}
 ${bar(colors.completed, completedMs.p50, top + BAR + 4)}`;
 }

@@ -1,6 +1,5 @@
-// The same shop without a bus, to compare with: POST /orders does the steps itself and answers when they are done. Its
-// parts are the product's own: routes, use case, handlers, inboxes, outboxes, tables. Only what carries the events from
-// one service to the next is replaced, by a call.
+// The same shop without a bus, for the comparison: POST /orders runs the steps and responds when they are done. It uses
+// the product's routes, use case, handlers, inboxes, outboxes and tables; calls replace the bus between the services.
 import { type Config, parseConfig } from '../../app/config.ts';
 import { openResources, type Resources } from '../../app/resources.ts';
 import { schemaOf } from '../../app/schemas.ts';
@@ -21,10 +20,10 @@ import { findOrder } from '../../services/order/store/orders.ts';
 import { pointsService } from '../../services/points/index.ts';
 import { openParticipant, type Participant } from './participant.ts';
 
-/** How the steps of one order are done: one after the other, or at once. */
-export type Together = 'sequence' | 'parallel';
+/** How the steps of one order run. */
+export type StepOrder = 'sequence' | 'parallel';
 
-export async function startSynchronous(env: NodeJS.ProcessEnv, together: Together): Promise<RunningSluice> {
+export async function startSynchronous(env: NodeJS.ProcessEnv, stepOrder: StepOrder): Promise<RunningSluice> {
   const config = parseConfig(env);
   const log = createLog({ level: config.LOG_LEVEL, pretty: false });
   const resources = await openResources(config, log);
@@ -32,7 +31,7 @@ export async function startSynchronous(env: NodeJS.ProcessEnv, together: Togethe
     return await serve(
       { settings: config, database: resources.database, metrics: new Metrics(), log },
       resources,
-      together,
+      stepOrder,
     );
   } catch (error) {
     await resources.close();
@@ -42,7 +41,7 @@ export async function startSynchronous(env: NodeJS.ProcessEnv, together: Togethe
 
 type Context = Omit<ServiceContext<Config>, 'outbox'>;
 
-async function serve(context: Context, resources: Resources, together: Together): Promise<RunningSluice> {
+async function serve(context: Context, resources: Resources, stepOrder: StepOrder): Promise<RunningSluice> {
   const { settings: config, database, log } = context;
   const payments = await resources.payments();
   const order = await openParticipant('order', (own) => orderService({ ...own, payments }), context);
@@ -57,7 +56,7 @@ async function serve(context: Context, resources: Resources, together: Together)
   const placeAndComplete: PlaceOrder = async (request, key) => {
     const placed = await placeOrder(request, key);
     if (placed.outcome !== 'placed') return placed;
-    await complete(placed.order.id, order, steps, together);
+    await complete(placed.order.id, order, steps, stepOrder);
     return { ...placed, order: (await findOrder(database, placed.order.id)) ?? placed.order };
   };
   const app = createApp(log, (router) => {
@@ -65,7 +64,7 @@ async function serve(context: Context, resources: Resources, together: Together)
     for (const { service } of steps) service.routes(router);
   });
 
-  // What goes to users' devices leaves in the background here as well.
+  // Notifications to users' devices are published in the background, as in the product.
   const toUsers = userRelay(context, notify, resources);
   toUsers.start();
   const http = await listen(app, config.HOST, config.PORT);
@@ -79,10 +78,10 @@ async function serve(context: Context, resources: Resources, together: Together)
   };
 }
 
-/** Does an order's steps and records their results. */
-async function complete(orderId: string, order: Participant, steps: readonly Participant[], together: Together) {
+/** Runs an order's steps and records their results. */
+async function complete(orderId: string, order: Participant, steps: readonly Participant[], stepOrder: StepOrder) {
   await order.pass(orderId, async (placed) => {
-    if (together === 'parallel') await Promise.all(steps.map(({ inbox }) => inbox.process(placed)));
+    if (stepOrder === 'parallel') await Promise.all(steps.map(({ inbox }) => inbox.process(placed)));
     else for (const { inbox } of steps) await inbox.process(placed);
   });
   await Promise.all(steps.map(({ pass }) => pass(orderId, (results) => order.inbox.process(results))));

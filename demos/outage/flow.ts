@@ -2,7 +2,7 @@
 // before. So a service that falters is not spared, and a late answer counts from when its order was meant to be sent.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HttpClient, NoAnswer } from '../shared/http.ts';
+import { HttpClient, NoResponse } from '../shared/http.ts';
 import { mugs } from '../shared/orders.ts';
 
 const CONNECTIONS = 64;
@@ -97,7 +97,7 @@ export class Flow {
         this.accepted.push(String((answer.body as { id?: unknown } | undefined)?.id));
     } catch (error) {
       if (signal.aborted) return; // nobody is interested any more
-      if (!(error instanceof NoAnswer)) throw error;
+      if (!(error instanceof NoResponse)) throw error;
     }
     this.answers.push({ dueMs: dueAt - origin, atMs: performance.now() - origin, status });
   }

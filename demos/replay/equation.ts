@@ -1,5 +1,5 @@
-// The account of a replay: what was read must be what was ordered and what was rejected, for lines and for invoices. The
-// three are counted in different places (the reader, the server's answers, the rejections), so that it can fail to close.
+// The equation of a replay: read = ordered + rejected + failed, for lines and for invoices. Each term is counted in a
+// different place (the reader, the server's responses, the rejections), so a lost line keeps the equation from closing.
 import type { Rejection, Rejections } from './rejections.ts';
 
 export interface Equation {
@@ -7,7 +7,7 @@ export interface Equation {
   readonly ordered: number;
   /** By reason, the most frequent first. */
   readonly rejected: readonly Rejection[];
-  /** What nobody answered for, by reason. Empty in a run that did what it says. */
+  /** Without a response, by reason. Empty after a successful run. */
   readonly failed: readonly Rejection[];
   readonly closes: boolean;
 }
@@ -16,6 +16,3 @@ export function equation(read: number, ordered: number, rejected: Rejections, fa
   const closes = read === ordered + rejected.total + failed.total;
   return { read, ordered, rejected: rejected.list(), failed: failed.list(), closes };
 }
-
-export const sumOf = (rejections: readonly Rejection[]): number =>
-  rejections.reduce((sum, { count }) => sum + count, 0);

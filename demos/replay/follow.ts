@@ -1,4 +1,4 @@
-// Waits until placed orders are completed, by asking for each one that is still open, round after round.
+// Waits until placed orders are completed, by polling the open ones in rounds.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Order } from '../../contracts/orders.ts';
 import { concurrently } from '../shared/concurrently.ts';
@@ -22,15 +22,15 @@ export interface Incomplete {
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 1_000;
 
-/** Some placed orders: which are completed, how long that took, and which are not (yet). */
+/** Tracks placed orders: which are completed, how long that took, and which are still open. */
 export class Follower {
   readonly #open = new Map<string, string>();
   readonly #cancelled = new Set<string>();
-  /** How long after acceptance each completed order's last step was done, in milliseconds by the database's clock. */
+  /** From each completed order's acceptance to its last step, in milliseconds by the database's clock. */
   readonly completedAfterMs: number[] = [];
 
-  /** Takes up an order, or what has become of it. */
-  see(order: Order): void {
+  /** Records a placed order, or its new state. */
+  record(order: Order): void {
     this.#open.delete(order.id);
     if (order.status === 'completed') this.completedAfterMs.push(completedAfterMs(order));
     else if (order.status === 'cancelled') this.#cancelled.add(order.id);
@@ -48,7 +48,7 @@ export class Follower {
     try {
       for (let pause = FIRST_PAUSE_MS; this.#open.size > 0; pause = Math.min(LONGEST_PAUSE_MS, pause * 1.5)) {
         await concurrently([...this.#open.keys()], concurrency, deadline, async (id, either) => {
-          await this.#ask(http, id, either);
+          await this.#poll(http, id, either);
           onProgress();
         });
         if (this.#open.size > 0) await sleep(pause, undefined, { signal: deadline });
@@ -59,12 +59,12 @@ export class Follower {
     }
   }
 
-  async #ask(http: HttpClient, id: string, signal: AbortSignal): Promise<void> {
+  async #poll(http: HttpClient, id: string, signal: AbortSignal): Promise<void> {
     try {
-      this.see(await readOrder(http, id, signal));
+      this.record(await readOrder(http, id, signal));
     } catch (error) {
       if (!(error instanceof CliError)) throw error;
-      this.#open.set(id, error.message); // not an answer about the order: it is asked for again in the next round
+      this.#open.set(id, error.message); // the next round polls it again
     }
   }
 }

@@ -1,5 +1,5 @@
-// Gathers lines into invoices. All of them are held in memory before the first order is placed, because the lines of
-// one invoice need not be adjacent; memory is bounded by the file (all of Online Retail, 541,909 lines, fits in 400 MB).
+// Groups lines into invoices. All are held in memory before the first order is placed, because the lines of an invoice
+// need not be adjacent. The file bounds the memory: all of Online Retail, 541,909 lines, fits in 400 MB.
 import { type OrderItem, placeOrderRequest } from '../../contracts/orders.ts';
 import type { CsvLine } from './csv.ts';
 import { beyondTheContract, isCreditNote, isInvoiceNumber, judgeLine } from './line.ts';
@@ -13,17 +13,17 @@ export interface Invoice {
   readonly items: OrderItem[];
 }
 
-/** A file, read: everything in it is in exactly one of `invoices` and the rejections. */
+/** The contents of a file. Each line and invoice is either in `invoices` or in the rejections. */
 export interface Collected {
   readonly linesRead: number;
   readonly invoicesRead: number;
-  /** In the order in which they were written. */
+  /** Sorted by the time of writing. */
   readonly invoices: readonly Invoice[];
   readonly rejectedLines: Rejections;
   readonly rejectedInvoices: Rejections;
 }
 
-/** `onLine` hears how many lines have been read, for each. */
+/** Calls `onLine` for each line, with the number of lines read so far. */
 export async function collectInvoices(
   lines: AsyncIterable<CsvLine> | Iterable<CsvLine>,
   currency: string,
@@ -52,11 +52,13 @@ export async function collectInvoices(
     else if (invoice.userId === userId) invoice.items.push(item);
     else reject('another customer than the invoice has');
   }
-  return { linesRead, invoicesRead: seen.size, rejectedLines, ...sort(seen, byNumber, rejectedLines) };
+  return { linesRead, invoicesRead: seen.size, rejectedLines, ...judgeInvoices(seen, byNumber, rejectedLines) };
 }
 
-/** Tells what can be ordered from what cannot; an invoice beyond the bounds of an order takes its lines with it. */
-function sort(seen: ReadonlySet<string>, byNumber: ReadonlyMap<string, Invoice>, rejectedLines: Rejections) {
+/**
+ * Separates the invoices that can be ordered. If an invoice exceeds the bounds of an order, all its lines are rejected.
+ */
+function judgeInvoices(seen: ReadonlySet<string>, byNumber: ReadonlyMap<string, Invoice>, rejectedLines: Rejections) {
   const rejectedInvoices = new Rejections();
   const invoices: Invoice[] = [];
   for (const number of seen) {

@@ -1,25 +1,24 @@
-// One line of an invoice as an item of an order, or the reason why it is none. Lines such as POST (postage) are not
-// goods but belong to what the customer pays: with a quantity and a price they are items like any other.
+// Converts a line of an invoice into an item of an order, or rejects it with a reason. Lines such as POST (postage) are
+// not goods, but the customer pays for them: with a quantity and a price, they are items like any other.
 import type { z } from 'zod';
-import { idempotencyKey, type OrderItem } from '../../contracts/orders.ts';
+import { idempotencyKey, type OrderItem, orderItem } from '../../contracts/orders.ts';
 import { userId } from '../../contracts/text.ts';
-import { orderItem } from '../shared/orders.ts';
 import type { Cells } from './csv.ts';
 import { toMinorUnits } from './money.ts';
 import { readTime } from './time.ts';
 
-/** Whose order it is where the shop did not know the customer. */
+/** The user for orders of unknown customers. */
 const GUEST = 'guest';
 
 export type Judged =
   | { readonly kind: 'item'; readonly item: OrderItem; readonly userId: string; readonly at: number }
   | { readonly kind: 'rejected'; readonly reason: string };
 
-/** The invoice number goes out as Idempotency-Key, so it has to be one. */
+/** The invoice number is sent as Idempotency-Key, so it must be a valid one. */
 export const isInvoiceNumber = (value: string): boolean => idempotencyKey.safeParse(value).success;
 export const isCreditNote = (invoiceNo: string): boolean => /^C/i.test(invoiceNo);
 
-/** Judges a line by what it says itself; the first reason that applies is given. `at` is in milliseconds. */
+/** Judges a line by its own cells. A rejection has the first reason that applies. `at` is in milliseconds. */
 export function judgeLine(cells: Cells, currency: string): Judged {
   const rejected = (reason: string): Judged => ({ kind: 'rejected', reason });
   if (!isInvoiceNumber(cells.InvoiceNo)) return rejected('no invoice number');
@@ -49,7 +48,7 @@ export function judgeLine(cells: Cells, currency: string): Judged {
   return { kind: 'item', item: item.data, userId: customer.data, at };
 }
 
-/** The first problem, in the contract's own words. */
+/** The first violation, in the contract's words. */
 export const beyondTheContract = (error: z.ZodError): string => {
   const { path, message } = error.issues[0] ?? { path: [], message: '' };
   return `not what an order may hold: ${[...path, message].join(' ')}`;

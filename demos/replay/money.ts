@@ -6,7 +6,8 @@ const DECIMAL = /^(-?)(\d*)(?:\.(\d*))?$/;
 
 /**
  * `2.55`, `GBP` as 255. Zeros beyond the currency's decimals are dropped; other digits there are `too-precise`, because
- * rounding would change what the customer pays. The sign is kept. Larger than 2^53-1: not exact, for the caller to reject.
+ * rounding would change what the customer pays. The sign is kept. Results above 2^53-1 are not exact; the caller
+ * rejects them.
  */
 export function toMinorUnits(decimal: string, currency: string): number | 'unreadable' | 'too-precise' {
   const [, sign = '', whole = '', fraction = ''] = DECIMAL.exec(decimal) ?? [];

@@ -1,11 +1,14 @@
-// Counts what is not an order, by reason. Nothing is dropped without being counted here.
+// Counts rejected lines and invoices by reason. Everything that is not ordered is counted here.
 
 export interface Rejection {
   readonly reason: string;
   readonly count: number;
-  /** Where it was met first: a line of the file or an invoice number. */
+  /** The first occurrence: a line of the file or an invoice number. */
   readonly first: string;
 }
+
+export const sumOf = (rejections: readonly { readonly count: number }[]): number =>
+  rejections.reduce((sum, { count }) => sum + count, 0);
 
 export class Rejections {
   readonly #byReason = new Map<string, { count: number; first: string }>();
@@ -16,14 +19,8 @@ export class Rejections {
     else this.#byReason.set(reason, { count, first: where });
   }
 
-  addAll(others: Rejections): void {
-    for (const [reason, { count, first }] of others.#byReason) this.add(reason, first, count);
-  }
-
   get total(): number {
-    let total = 0;
-    for (const { count } of this.#byReason.values()) total += count;
-    return total;
+    return sumOf([...this.#byReason.values()]);
   }
 
   /** The most frequent reason first. */

@@ -1,36 +1,36 @@
-// What a replay ends with: the equations of lines and of invoices, and what became of the orders.
+// The report of a replay: the equations of lines and of invoices, and the state of the orders.
 import type { Latency } from '../shared/statistics.ts';
 import { columns, count, duration, paint, printable } from '../shared/terminal.ts';
-import { type Equation, sumOf } from './equation.ts';
+import type { Equation } from './equation.ts';
 import type { Incomplete } from './follow.ts';
-import type { Rejection } from './rejections.ts';
+import { type Rejection, sumOf } from './rejections.ts';
 
 export interface ReplayReport {
   readonly file: string;
   readonly lines: Equation;
   readonly invoices: Equation;
   readonly orders: {
-    /** Made by this run. */
+    /** Placed by this run. */
     readonly placed: number;
-    /** Made by an earlier run: the same invoice number answers with the same order. */
+    /** Placed by an earlier run: the same invoice number returns the same order. */
     readonly alreadyThere: number;
     readonly completed: number;
     readonly incomplete: readonly Incomplete[];
   };
-  /** From the first request to the last answer. */
+  /** From the first request to the last response. */
   readonly placingMs: number;
-  /** From an order's acceptance to its last step, in milliseconds by the database's clock; null where none completed. */
+  /** From acceptance to the last step of an order, in milliseconds by the database's clock; null if none is completed. */
   readonly completedAfterMs: Latency | null;
 }
 
-/** Why the run did not do what it says; empty when it did. */
+/** The reasons why the run failed; empty if it succeeded. */
 export function shortcomings({ lines, invoices, orders }: ReplayReport): string[] {
   const failed = sumOf(invoices.failed);
   const rejectedAll = orders.placed + orders.alreadyThere === 0;
   return [
     ...(lines.closes ? [] : ['the equation of lines does not close']),
     ...(invoices.closes ? [] : ['the equation of invoices does not close']),
-    ...(failed > 0 ? [`${count(failed)} invoices got no answer`] : []),
+    ...(failed > 0 ? [`${count(failed)} invoices got no response`] : []),
     ...(orders.incomplete.length > 0 ? [`${count(orders.incomplete.length)} orders are not completed`] : []),
     ...(rejectedAll ? ['no order was placed'] : []),
   ];

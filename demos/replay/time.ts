@@ -1,12 +1,11 @@
-// When an invoice was written. Only the differences matter (the pace of a replay), so the shop's local time is read as
-// if it were UTC.
+// The time of an invoice. Only differences matter (for the pace of a replay), so the shop's local time is read as UTC.
 
 const MONTH_FIRST = /^(\d{1,2})\/(\d{1,2})\/(\d{4}|\d{2}) (\d{1,2}):(\d{2})(?::(\d{2}))?$/;
 const YEAR_FIRST = /^(\d{4})-(\d{2})-(\d{2})[ T](\d{2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?$/;
 
 /**
- * Milliseconds of `12/1/10 8:26`, `12/1/2010 8:26` (month/day/year, as in the dataset) or `2010-12-01 08:26:00` (as
- * spreadsheets export it); undefined for anything else, and for days that the calendar does not have.
+ * The milliseconds of `12/1/10 8:26`, `12/1/2010 8:26` (month/day/year, as in the dataset) or `2010-12-01 08:26:00` (as
+ * spreadsheets export it); undefined for any other text, and for days that do not exist.
  */
 export function readTime(value: string): number | undefined {
   const [, month, day, year, ...clock] = MONTH_FIRST.exec(value) ?? [];

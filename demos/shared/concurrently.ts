@@ -1,9 +1,9 @@
-// A bounded number of things at a time.
+// Bounded concurrency.
 import { setMaxListeners } from 'node:events';
 
 /**
- * Runs `work` for every item, at most `limit` at a time, started in the order of the items. When one rejects, or
- * `signal` aborts, the signal that the others got aborts and no further item is started; rejects with the first error
+ * Runs `work` for every item, at most `limit` at a time, started in the order of the items. When one rejects or
+ * `signal` aborts, the signal passed to the others aborts and no further item is started. Rejects with the first error
  * once all have ended.
  */
 export async function concurrently<T>(
@@ -14,7 +14,7 @@ export async function concurrently<T>(
 ): Promise<void> {
   const failed = new AbortController();
   const either = AbortSignal.any([signal, failed.signal]);
-  setMaxListeners(0, either); // one listener or two for each of `limit`
+  setMaxListeners(0, either); // each of `limit` workers adds one or two listeners
   const errors: unknown[] = [];
   const remaining = items[Symbol.iterator]();
   const worker = async () => {

@@ -1,5 +1,5 @@
-// How a command fails: with one line that says what is wrong and what to do, and an exit code. Anything else that is
-// thrown is a bug and keeps its stack.
+// The errors of commands: one line that says what is wrong and what to do, and an exit code. Any other error is a bug
+// and is printed with its stack.
 
 export class CliError extends Error {
   readonly exitCode: number;
@@ -10,9 +10,9 @@ export class CliError extends Error {
   }
 }
 
-/** What was asked for cannot be understood; nothing was tried. */
+/** A usage error: the command did nothing. */
 export const USAGE_EXIT_CODE = 2;
-/** Ended by Ctrl-C before it was done, as shells count it: 128 + SIGINT. */
+/** Interrupted by Ctrl-C, by the convention of shells: 128 + SIGINT. */
 export const INTERRUPTED_EXIT_CODE = 130;
 
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

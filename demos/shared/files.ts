@@ -1,11 +1,11 @@
-// Files that a command writes at its end: reports and charts.
+// The files that a command writes at its end: reports and charts.
 import { constants } from 'node:fs';
 import { access, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CliError, messageOf } from './errors.ts';
 import { note } from './terminal.ts';
 
-/** Rejects before the work where the folder of a file that is written after it is not there, or not writable. */
+/** Call before the work: rejects if the folder of an output file does not exist or is not writable. */
 export async function expectWritable(...files: readonly (string | undefined)[]): Promise<void> {
   for (const file of files) {
     if (file !== undefined) await access(dirname(file), constants.W_OK).catch((error) => cannotWrite(file, error));

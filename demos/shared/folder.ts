@@ -1,4 +1,4 @@
-// A temporary folder for a server's data, owned by the user that the server runs as.
+// A temporary folder for a server's data, owned by the user who runs the server.
 import { chown, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

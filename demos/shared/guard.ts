@@ -1,12 +1,12 @@
-// Cleans up even when this process is killed: a shell in a session of its own waits on a pipe from here and does its
-// work at the pipe's end, which comes when the guard is closed or when this process dies, in whatever way.
+// Cleans up even if this process is killed: a shell in its own session reads from a pipe and runs its script when the
+// pipe closes, which happens when the guard is closed and when this process dies in any way.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
 export interface Guard {
-  /** Tells the script what there is to clean up now: `$last` in it is the last line told. */
+  /** Sends a line to the script, where `$last` is the last line sent, such as the resources to clean up now. */
   tell(line: string): void;
-  /** Runs the script now and resolves when it is done. Safe to call twice. */
+  /** Runs the script and resolves when it has ended. Safe to call twice. */
   close(): Promise<void>;
 }
 
@@ -14,7 +14,7 @@ export interface Guard {
 export async function startGuard(script: string, ...args: string[]): Promise<Guard> {
   const shell = `while read -r line; do last=$line; done; ${script}`;
   const child = spawn('sh', ['-c', shell, 'guard', ...args], {
-    detached: true, // a session of its own: Ctrl-C in the terminal does not reach it
+    detached: true, // its own session, which Ctrl-C in the terminal does not reach
     stdio: ['pipe', 'ignore', 'ignore'],
     cwd: '/',
   });

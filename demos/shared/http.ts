@@ -1,31 +1,32 @@
-// A small HTTP client: JSON in, JSON out, every answer with the time it took. It does not retry; its caller knows whether
-// asking again is safe.
+// A small HTTP client: JSON in, JSON out, with the time that each request took. It does not retry, because only the
+// caller knows whether resending a request is safe.
 import { type Dispatcher, Pool } from 'undici';
 import type { z } from 'zod';
+import { problem } from '../../contracts/problems.ts';
 import { CliError, messageOf } from './errors.ts';
 import { printable } from './terminal.ts';
 
-/** How long a connection may take, and then each silence of the server. */
+/** The time limits for connecting, and for each wait for more data from the server. */
 const CONNECT_TIMEOUT_MS = 5_000;
 const SILENCE_TIMEOUT_MS = 10_000;
-/** For what a server may have to count through its tables. */
+/** The silence allowed for requests that make a server count its tables. */
 export const COUNTING_TIMEOUT_MS = 600_000;
-/** The largest order is far below; anything larger is not Sluice. */
-const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+/** The largest order is far smaller; a larger response is not from Sluice. */
+const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
 
-export interface HttpAnswer {
+export interface HttpResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly text: string;
-  /** The parsed JSON, or undefined where the text is none. */
+  /** The parsed JSON, or undefined if the text is not JSON. */
   readonly body: unknown;
-  /** From sending the request to the end of the answer. */
+  /** From sending the request to the end of the response. */
   readonly ms: number;
 }
 
-/** There was no answer. */
-export class NoAnswer extends CliError {
-  /** Whether the request may have reached the server, so that nobody knows whether it did what was asked. */
+/** The server did not respond. */
+export class NoResponse extends CliError {
+  /** Whether the request may have reached the server, so that its outcome is unknown. */
   readonly sent: boolean;
   constructor(message: string, sent: boolean, cause: unknown) {
     super(message, { cause });
@@ -33,7 +34,7 @@ export class NoAnswer extends CliError {
   }
 }
 
-/** Errors before a connection: what was asked for was not even sent. */
+/** Errors before the connection is open: the request was not sent. */
 const notSent = new Set([
   'ECONNREFUSED',
   'ENOTFOUND',
@@ -49,9 +50,9 @@ export interface HttpRequest {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** An answer as it came, not parsed. */
-export interface RawAnswer {
-  /** 0: there was none, and `text` says why. */
+/** A response before parsing. */
+export interface RawResponse {
+  /** 0: the server did not respond, and `text` is the reason. */
   readonly status: number;
   readonly retryAfter: unknown;
   /** As Latin-1. */
@@ -64,12 +65,12 @@ export class HttpClient {
   readonly #pool: Pool;
   readonly #url: URL;
   readonly #silenceMs: number;
-  /** What stands before every path. */
+  /** The path of the URL, which is prefixed to every request's path. */
   readonly #base: string;
 
   /**
-   * At most `connections` requests are under way at a time; further ones wait. `silenceMs`: how long the server may say
-   * nothing.
+   * At most `connections` requests are under way at a time; further ones wait. `silenceMs`: how long the server may
+   * send nothing.
    */
   constructor(url: string, connections = 1, silenceMs = SILENCE_TIMEOUT_MS) {
     this.#url = new URL(url);
@@ -80,26 +81,26 @@ export class HttpClient {
       connectTimeout: CONNECT_TIMEOUT_MS,
       headersTimeout: silenceMs,
       bodyTimeout: silenceMs,
-      maxResponseSize: MAX_ANSWER_BYTES,
+      maxResponseSize: MAX_RESPONSE_BYTES,
     });
   }
 
-  /** Rejects with NoAnswer, or with the signal's AbortError. `path` starts with a slash. */
-  async request(method: 'GET' | 'POST', path: string, request: HttpRequest = {}): Promise<HttpAnswer> {
+  /** Rejects with NoResponse, or with the signal's AbortError. `path` starts with a slash. */
+  async request(method: 'GET' | 'POST', path: string, request: HttpRequest = {}): Promise<HttpResponse> {
     const { signal, json, headers } = request;
     const startedAt = performance.now();
     try {
-      const answer = await this.#pool.request({
+      const response = await this.#pool.request({
         method,
         path: this.#base + path,
         headers: { ...(json === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
         body: json === undefined ? null : JSON.stringify(json),
         ...(signal && { signal }),
       });
-      const text = await answer.body.text();
+      const text = await response.body.text();
       return {
-        status: answer.statusCode,
-        headers: flatten(answer.headers),
+        status: response.statusCode,
+        headers: flatten(response.headers),
         text,
         body: parseJson(text),
         ms: performance.now() - startedAt,
@@ -107,20 +108,20 @@ export class HttpClient {
     } catch (error) {
       signal?.throwIfAborted();
       const code = codeOf(error);
-      throw new NoAnswer(this.#explain(code, error), code === undefined || !notSent.has(code), error);
+      throw new NoResponse(this.#explain(code, error), code === undefined || !notSent.has(code), error);
     }
   }
 
-  /** For thousands of requests a second: neither a promise nor parsing. `onAnswer` is called exactly once. */
-  post(path: string, json: string, onAnswer: (answer: RawAnswer) => void): void {
+  /** For thousands of requests a second: uses no promise and does not parse. Calls `onResponse` exactly once. */
+  post(path: string, json: string, onResponse: (response: RawResponse) => void): void {
     const headers = ['content-type', 'application/json', 'accept', 'application/json'];
     this.#pool.dispatch(
       { method: 'POST', path: this.#base + path, headers, body: json },
-      new RawAnswerReader(onAnswer),
+      new RawResponseReader(onResponse),
     );
   }
 
-  /** Ends every connection; requests under way fail. */
+  /** Closes every connection; requests under way fail. */
   close(): Promise<void> {
     return this.#pool.destroy();
   }
@@ -129,24 +130,24 @@ export class HttpClient {
     const { origin } = this.#url;
     if (code === 'ECONNREFUSED') return `cannot reach ${origin}: is \`npm start\` running?`;
     if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT')
-      return `no answer from ${origin} within ${this.#silenceMs} ms`;
+      return `no response from ${origin} within ${this.#silenceMs} ms`;
     const reason = messageOf(error) || code;
     return code !== undefined && notSent.has(code)
       ? `cannot reach ${origin}: ${reason}`
-      : `no answer from ${origin}: ${reason}`;
+      : `no response from ${origin}: ${reason}`;
   }
 }
 
-class RawAnswerReader implements Dispatcher.DispatchHandler {
-  readonly #onAnswer: (answer: RawAnswer) => void;
+class RawResponseReader implements Dispatcher.DispatchHandler {
+  readonly #onResponse: (response: RawResponse) => void;
   readonly #askedAt = performance.now();
   #waitedMs = 0;
   #status = 0;
   #retryAfter: unknown;
   #text = '';
 
-  constructor(onAnswer: (answer: RawAnswer) => void) {
-    this.#onAnswer = onAnswer;
+  constructor(onResponse: (response: RawResponse) => void) {
+    this.#onResponse = onResponse;
   }
 
   onRequestStart(): void {
@@ -164,16 +165,16 @@ class RawAnswerReader implements Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     const [status, retryAfter, text, waitedMs] = [this.#status, this.#retryAfter, this.#text, this.#waitedMs];
-    this.#onAnswer({ status, retryAfter, text, waitedMs });
+    this.#onResponse({ status, retryAfter, text, waitedMs });
   }
 
   onResponseError(_controller: unknown, error: Error): void {
     const text = messageOf(error) || error.name;
-    this.#onAnswer({ status: 0, retryAfter: undefined, text, waitedMs: this.#waitedMs });
+    this.#onResponse({ status: 0, retryAfter: undefined, text, waitedMs: this.#waitedMs });
   }
 }
 
-/** The error's code; of a host with several addresses, the first one's. */
+/** The error's code. For a host with several addresses, the code for the first address. */
 function codeOf(error: unknown): string | undefined {
   const first = error instanceof AggregateError ? error.errors[0] : error;
   return first instanceof Error && 'code' in first && typeof first.code === 'string' ? first.code : undefined;
@@ -187,40 +188,36 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    return undefined; // an answer without JSON is told by its status
+    return undefined; // the caller looks at the status
   }
 }
 
-/** What an answer with an error status says, in a few words: the problem's title, and apart from it the particulars. */
-export function problemOf({ status, body }: HttpAnswer): { title: string; detail: string } {
-  const problem = typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {};
-  const title = typeof problem.title === 'string' ? problem.title : `HTTP ${status}`;
-  const fields = Array.isArray(problem.errors) ? problem.errors.map(fieldOf).filter((field) => field !== '') : [];
-  const detail = typeof problem.detail === 'string' ? problem.detail : '';
-  return { title: printable(title), detail: printable([detail, ...fields].filter((part) => part !== '').join('; ')) };
-}
-
-function fieldOf(error: unknown): string {
-  if (typeof error !== 'object' || error === null) return '';
-  const { path, message } = error as Record<string, unknown>;
-  return typeof message === 'string' ? `${String(path)} ${message}` : '';
+/**
+ * An error response in a few words: the problem's title, and its particulars. Any other server's errors are accepted.
+ */
+export function problemOf({ status, body }: HttpResponse): { title: string; detail: string } {
+  const { title = `HTTP ${status}`, detail, errors = [] } = problem.partial().safeParse(body).data ?? {};
+  const particulars = [detail, ...errors.map(({ path, message }) => `${path} ${message}`)];
+  return { title: printable(title), detail: printable(particulars.filter(Boolean).join('; ')) };
 }
 
 export interface Expected<T> {
   readonly status: number;
   readonly schema: z.ZodType<T>;
-  /** What was asked about, for the message: `order 0199c2b0-…`. */
+  /** The subject of the error message, such as `order 0199c2b0-…`. */
   readonly about: string;
 }
 
-/** The body of an answer; a CliError where that is another one than was expected. */
-export function expectBody<T>(answer: HttpAnswer, { status, schema, about }: Expected<T>): T {
-  if (answer.status !== status) {
-    const { title, detail } = problemOf(answer);
-    throw new CliError(`${about}: ${answer.status} ${title}${detail ? `: ${detail}` : ''}`);
+/** The parsed body. Throws a CliError if the response has another status or another shape. */
+export function expectBody<T>(response: HttpResponse, { status, schema, about }: Expected<T>): T {
+  if (response.status !== status) {
+    const { title, detail } = problemOf(response);
+    throw new CliError(`${about}: ${response.status} ${title}${detail ? `: ${detail}` : ''}`);
   }
-  const parsed = schema.safeParse(answer.body);
+  const parsed = schema.safeParse(response.body);
   if (parsed.success) return parsed.data;
   const { path, message } = parsed.error.issues[0] ?? { path: [], message: '' };
-  throw new CliError(`${about}: unexpected answer (${path.join('.') || 'body'}: ${message}): is this a Sluice server?`);
+  throw new CliError(
+    `${about}: unexpected response (${path.join('.') || 'body'}: ${message}): is this a Sluice server?`,
+  );
 }

@@ -1,16 +1,16 @@
-// Ctrl-C: the first one asks the command to end cleanly, a second one ends the process at once.
+// Ctrl-C: the first one ends the command cleanly, a second one ends the process at once.
 import { setMaxListeners } from 'node:events';
 import { CliError, INTERRUPTED_EXIT_CODE } from './errors.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
 /**
- * Runs `work` with a signal that aborts on SIGINT, on SIGTERM, and when whoever reads our output is gone
- * (`sluice … | head`). A second signal exits with 1. Rejects as interrupted where `work` rejects after that.
+ * Runs `work` with a signal that aborts on SIGINT, on SIGTERM, and when the reader of stdout closes it (`sluice … |
+ * head`). A second signal exits with 1. If `work` rejects after an abort, rejects as interrupted.
  */
 export async function untilInterrupted<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
-  setMaxListeners(0, controller.signal); // each request under way listens; the requests are bounded, not the listeners
+  setMaxListeners(0, controller.signal); // each request under way has a listener, and the number of requests is bounded
   const onSignal = () => {
     if (controller.signal.aborted) process.exit(1);
     controller.abort();

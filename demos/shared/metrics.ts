@@ -1,11 +1,11 @@
-// What a process says in its metrics, in Prometheus' text format.
+// Reads a process's metrics in Prometheus' text format.
 
 export interface MetricSample {
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
 }
 
-/** Each value of a metric that has labels. */
+/** The values of a metric with labels. */
 export function samplesOf(text: string, metric: string): MetricSample[] {
   const lines = text.matchAll(new RegExp(`^${metric}\\{([^}]*)\\} (\\S+)$`, 'gm'));
   return Array.from(lines, ([, labels = '', value]) => ({
@@ -18,7 +18,7 @@ export function samplesOf(text: string, metric: string): MetricSample[] {
 
 export const totalOf = (samples: readonly MetricSample[]): number => samples.reduce((sum, { value }) => sum + value, 0);
 
-/** The services that do an order's steps, and the results that end a step. */
+/** The services that run an order's steps, and the results that end a step. */
 export const stepResults = {
   points: ['points.awarded'],
   coupon: ['coupon.issued', 'coupon.skipped'],
@@ -27,7 +27,7 @@ export const stepResults = {
 export type StepService = keyof typeof stepResults;
 export type PerService = Readonly<Record<StepService, number>>;
 
-/** For how many orders the order service has recorded each step, as its metrics say. */
+/** For how many orders the order service has recorded each step, by its metrics. */
 export function recordedSteps(text: string): PerService {
   const done = samplesOf(text, 'sluice_messages_handled_total').filter(
     ({ labels }) => labels.service === 'order' && labels.outcome === 'done',

@@ -1,4 +1,3 @@
-// An option of a command line that takes a number.
 import { InvalidArgumentError } from 'commander';
 
 /** For an option that takes a number from `min` to `max`. */

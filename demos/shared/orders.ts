@@ -1,79 +1,59 @@
-// The order service as the commands meet it, over HTTP.
-import { z } from 'zod';
-import {
-  type Order,
-  type OrderItem,
-  type PlaceOrderRequest,
-  placeOrderRequest,
-  stepNames,
-} from '../../contracts/orders.ts';
-import { instant, uuid } from '../../contracts/text.ts';
-import { expectBody, type HttpAnswer, type HttpClient, NoAnswer, problemOf } from './http.ts';
+// A client of the order service.
+import { type Order, type OrderItem, order, type PlaceOrderRequest, stepNames } from '../../contracts/orders.ts';
+import { expectBody, type HttpClient, type HttpResponse, NoResponse, problemOf } from './http.ts';
 
-/** 59.97, so that there are points and a coupon (from 50 on). */
+/** 59.97 GBP: enough for points and for a coupon (from 50 GBP). */
 export const mugs: readonly OrderItem[] = [{ sku: 'MUG', name: 'Mug', quantity: 3, unitPrice: 1_999 }];
-
-/** One item of an order, as the contract bounds it. */
-export const orderItem = placeOrderRequest.shape.items.element;
-
-/** What the commands rely on in an answer: enough to tell an order from something else. */
-const answeredOrder = z.looseObject({
-  id: uuid,
-  status: z.string(),
-  createdAt: instant,
-  items: z.array(z.unknown()),
-  steps: z.record(z.enum(stepNames), z.looseObject({ status: z.string(), at: instant.optional() })),
-}) as unknown as z.ZodType<Order>;
 
 export interface Placed {
   readonly kind: 'placed';
   readonly order: Order;
-  /** It was there already: an earlier request under the same key had placed it. */
+  /** An earlier request with the same key had placed the order. */
   readonly replayed: boolean;
   readonly ms: number;
 }
 
-/** The order as such is not acceptable; asking again changes nothing. */
+/** The order is not acceptable; retrying does not help. */
 export interface RejectedOrder {
   readonly kind: 'rejected';
   readonly title: string;
   readonly detail: string;
 }
 
-/** Not now: asking again under the same key is safe, and may succeed. */
+/** The server cannot take the order now. Retrying with the same key is safe, and may succeed. */
 export interface Unavailable {
   readonly kind: 'unavailable';
   readonly reason: string;
-  /** Nobody knows whether the order was placed. */
+  /** Whether the order was placed is unknown. */
   readonly unknown: boolean;
   readonly retryAfterMs: number | undefined;
 }
 
-/** Statuses below 500 that speak of the moment, not of the order. */
+/** Statuses below 500 that do not depend on the order, so that a retry may succeed. */
 const TEMPORARY = new Set([408, 425, 429]);
 
-/** Asks once. Rejects when `signal` aborts, and where what answers is not Sluice. */
+/** Sends the request once. Rejects when `signal` aborts, and if the server is not Sluice. */
 export async function placeOrder(
   http: HttpClient,
   body: PlaceOrderRequest,
   { key, signal }: { key: string; signal: AbortSignal },
 ): Promise<Placed | RejectedOrder | Unavailable> {
-  let answer: HttpAnswer;
+  let response: HttpResponse;
   try {
-    answer = await http.request('POST', '/orders', { json: body, headers: { 'idempotency-key': key }, signal });
+    response = await http.request('POST', '/orders', { json: body, headers: { 'idempotency-key': key }, signal });
   } catch (error) {
-    if (!(error instanceof NoAnswer)) throw error;
+    if (!(error instanceof NoResponse)) throw error;
     return { kind: 'unavailable', reason: error.message, unknown: error.sent, retryAfterMs: undefined };
   }
-  const { status, headers, ms } = answer;
+  const { status, headers, ms } = response;
   if (status === 200 || status === 201)
     return {
       kind: 'placed',
-      order: expectBody(answer, { status, schema: answeredOrder, about: 'the order' }),
+      order: expectBody(response, { status, schema: order, about: 'the order' }),
       replayed: headers['idempotency-replayed'] === 'true',
       ms,
     };
-  const { title, detail } = problemOf(answer);
+  const { title, detail } = problemOf(response);
   if (status >= 500 || TEMPORARY.has(status))
     return {
       kind: 'unavailable',
@@ -84,20 +64,20 @@ export async function placeOrder(
   return { kind: 'rejected', title, detail };
 }
 
-/** The order as it is now. Rejects with a CliError where there is no answer or not this one. */
+/** Rejects with a CliError if the server does not respond with the order. */
 export async function readOrder(http: HttpClient, id: string, signal: AbortSignal): Promise<Order> {
-  const answer = await http.request('GET', `/orders/${id}`, { signal });
-  return expectBody(answer, { status: 200, schema: answeredOrder, about: `order ${id}` });
+  const response = await http.request('GET', `/orders/${id}`, { signal });
+  return expectBody(response, { status: 200, schema: order, about: `order ${id}` });
 }
 
-/** Only whole seconds: Sluice sends no dates. */
+/** Retry-After in whole seconds; Sluice sends no dates. */
 const retryAfterOf = (header: string | undefined): number | undefined =>
   header !== undefined && /^\d{1,6}$/.test(header) ? Number(header) * 1_000 : undefined;
 
 /** Milliseconds from the order's acceptance to `at`, both by the database's clock. */
 export const sinceAcceptance = (order: Order, at: string): number => Date.parse(at) - Date.parse(order.createdAt);
 
-/** How long after its acceptance a completed order's last step was done. */
+/** From a completed order's acceptance to the end of its last step, in milliseconds. */
 export function completedAfterMs(order: Order): number {
   return Math.max(0, ...stepNames.map((name) => sinceAcceptance(order, order.steps[name].at ?? order.createdAt)));
 }

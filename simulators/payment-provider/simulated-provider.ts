@@ -9,7 +9,7 @@ import type { Request, RequestHandler, Router } from 'express';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
 import { pageOf, pageQuery } from '../../contracts/pages.ts';
-import { type CancelAnswer, type ChargeAnswer, chargeRequest } from '../../contracts/payments.ts';
+import { type CancelResponse, type ChargeResponse, chargeRequest } from '../../contracts/payments.ts';
 import { createApp, jsonBody } from '../../infra/http/app.ts';
 import { notFound, Problem, unavailable } from '../../infra/http/problem.ts';
 import { PortInUse } from '../../infra/http/server.ts';
@@ -127,7 +127,7 @@ export class SimulatedProvider {
   }
 
   /** Does the work and responds with its outcome, as badly as `behaviour` says. */
-  #misbehaving(work: (request: Request) => Promise<ChargeAnswer | CancelAnswer>): RequestHandler {
+  #misbehaving(work: (request: Request) => Promise<ChargeResponse | CancelResponse>): RequestHandler {
     return async (request, response) => {
       const { away, delayMs, answerLateMs } = this.#behaviour;
       if (away) {
@@ -151,7 +151,7 @@ export class SimulatedProvider {
     };
   }
 
-  async #charge(request: Request): Promise<ChargeAnswer> {
+  async #charge(request: Request): Promise<ChargeResponse> {
     const orderId = parseId(request.params.orderId, 'charge');
     const { amount, currency } = parse(chargeRequest, request.body);
     const { decideLateMs } = this.#behaviour;

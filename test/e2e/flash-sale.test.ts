@@ -15,11 +15,11 @@ const sluice = (args: readonly string[], env: NodeJS.ProcessEnv = {}) =>
     maxBuffer: 16 * 1024 * 1024,
   });
 
-/** On a slow machine the queue drains slowly: buyers must not have left before the stock is sold. */
+/** The queue drains slowly on a slow machine, and buyers must not leave before the stock is sold. */
 const untilSoldOut = ['--patience', '50'];
 
-/** Independent of the service's own queries: its books, next to what its tickets and the orders add up to. */
-const BOOKS = `SELECT s.stock, s.remaining, s.held, s.sold, s.queued, s.admitted, s.released,
+/** Independent of the service's own queries: the sale's totals, next to the sums of its tickets and orders. */
+const TOTALS = `SELECT s.stock, s.remaining, s.held, s.sold, s.queued, s.admitted, s.released,
     count(t.*) AS tickets, count(DISTINCT t.user_id) AS users, count(DISTINCT t.number) AS numbers,
     min(t.number) AS first, max(t.number) AS last,
     count(*) FILTER (WHERE t.status = 'ordered') AS ordered,
@@ -29,31 +29,31 @@ const BOOKS = `SELECT s.stock, s.remaining, s.held, s.sold, s.queued, s.admitted
   LEFT JOIN sluice_order.orders o ON o.id = t.order_id AND o.user_id = t.user_id
   WHERE s.id = $1 GROUP BY s.id`;
 
-async function readBooks(dataDir: string, saleId: string): Promise<Record<string, number>> {
+async function readTotals(dataDir: string, saleId: string): Promise<Record<string, number>> {
   const database = await PGlite.create({ dataDir: join(dataDir, 'database') });
   try {
-    const { rows } = await database.query<Record<string, unknown>>(BOOKS, [saleId]);
+    const { rows } = await database.query<Record<string, unknown>>(TOTALS, [saleId]);
     return Object.fromEntries(Object.entries(rows[0] ?? {}).map(([name, value]) => [name, Number(value)]));
   } finally {
     await database.close();
   }
 }
 
-test('what the simulator counts is what the database holds', async () => {
+test('the simulator counts what the database holds', async () => {
   const system = await embedded.start();
   try {
     const [process] = system.processes('flash-sale');
-    if (!process) throw new Error('it runs');
+    if (!process) throw new Error('no process runs the service');
     const { stdout } = await sluice(
       [...'--json --buyers 1500 --stock 100 --queue 40 --drain 50 --seconds 3'.split(' '), ...untilSoldOut],
       { SLUICE_URL: process.url },
     );
     const summary: Summary = JSON.parse(stdout);
     await process.stop();
-    const books = await readBooks(String(system.dataDir), summary.saleId);
+    const totals = await readTotals(String(system.dataDir), summary.saleId);
 
-    // All that can be sold is sold, to as many different users, each with an order of their own.
-    expect(books).toEqual({
+    // The whole stock is sold to different users, each with one order.
+    expect(totals).toEqual({
       stock: 100,
       remaining: 0,
       held: 0,
@@ -71,21 +71,25 @@ test('what the simulator counts is what the database holds', async () => {
       orders: 100,
     });
     const { buyers, requests, tickets, sale } = summary;
-    expect(buyers.admitted).toBe(books.users);
+    expect(buyers.admitted).toBe(totals.users);
     expect(tickets).toEqual({
-      distinct: books.tickets,
+      distinct: totals.tickets,
       shared: 0,
       buyersWithTwo: 0,
-      ordered: books.ordered,
-      released: books.released,
+      ordered: totals.ordered,
+      released: totals.released,
       unfinished: 0,
-      orders: books.orders,
+      orders: totals.orders,
     });
-    expect(sale.stock).toEqual({ initial: books.stock, remaining: 0, held: 0, sold: books.sold });
-    expect(sale.counts).toMatchObject({ admitted: books.admitted, ordered: books.ordered, released: books.released });
+    expect(sale.stock).toEqual({ initial: totals.stock, remaining: 0, held: 0, sold: totals.sold });
+    expect(sale.counts).toMatchObject({
+      admitted: totals.admitted,
+      ordered: totals.ordered,
+      released: totals.released,
+    });
     expect(summary.equations.filter(({ holds }) => !holds)).toEqual([]);
 
-    // Nobody is lost: everybody was let in or told why not.
+    // Each buyer is admitted or gets a reason.
     const rejected = Object.values(buyers.rejected).reduce((sum, count) => sum + count, 0);
     expect(buyers).toMatchObject({ total: 1_500, unanswered: 0 });
     expect(buyers.admitted + rejected).toBe(1_500);
@@ -97,7 +101,7 @@ test('what the simulator counts is what the database holds', async () => {
   }
 }, 180_000);
 
-test('starts a system of its own where none is named, writes the reports, and leaves nothing else', async () => {
+test('starts its own system without --url, writes the reports, and leaves nothing else', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-test-'));
   try {
     const report = join(folder, 'sale.html');
@@ -118,7 +122,7 @@ test('starts a system of its own where none is named, writes the reports, and le
   }
 }, 180_000);
 
-test('fails with one line that says what to do where nobody answers', async () => {
+test('fails with one line that says what to do if no server runs at --url', async () => {
   await expect(sluice(['--url', 'http://127.0.0.1:1'])).rejects.toMatchObject({
     code: 1,
     stdout: '',
@@ -131,6 +135,6 @@ test.each([
   [['--seconds', 'soon'], /--seconds.*a number from 0.1 to 3600/],
   [['--queue', '1000001'], /--queue.*an integer from 1 to 1000000/],
   [['--url', 'ftp://here'], /--url.*http:\/\/ or https:\/\//],
-])('names what is allowed: %j', async (args, message) => {
+])('names the allowed values: %j', async (args, message) => {
   await expect(sluice(args)).rejects.toMatchObject({ code: 2, stderr: expect.stringMatching(message) });
 });

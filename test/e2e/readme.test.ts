@@ -1,5 +1,5 @@
-// What README.md tells a reader to type is typed here: in a clean copy of what git knows, against the system that its
-// first commands start. A command is tested where `<!-- tested: name -->` stands above its block.
+// Runs the commands of README.md in a clean copy of the repository, against the system that its first commands start. A
+// block is tested if `<!-- tested: name -->` stands above it.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFile, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
@@ -35,7 +35,7 @@ beforeAll(async () => {
   const { stdout } = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root });
   for (const file of stdout.split('\0').filter(Boolean)) {
     await mkdir(join(copy, dirname(file)), { recursive: true });
-    // One that is deleted and not yet committed as such is still listed.
+    // Git still lists a deleted file until the deletion is committed.
     await copyFile(join(root, file), join(copy, file)).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error;
     });
@@ -50,7 +50,7 @@ afterAll(async () => {
   await rm(copy, { recursive: true, force: true });
 });
 
-/** A line of the README, as a shell takes it. */
+/** Runs a line of the README in a shell. */
 const type = (line: string) => run('sh', ['-c', line], { cwd: copy, env });
 const block = (name: string): string[] => {
   const lines = blocks.get(name);
@@ -58,13 +58,13 @@ const block = (name: string): string[] => {
   return lines;
 };
 
-test('npm start runs the whole system, and says where', async () => {
-  // Installing takes a minute and asks the registry; what it would install is here.
+test('npm start runs the whole system and logs its URL', async () => {
+  // Installing takes a minute and needs the registry, so the installed modules are linked instead.
   const [install, start = ''] = block('start');
   expect(install).toBe('npm ci');
   await symlink(join(root, 'node_modules'), join(copy, 'node_modules'));
 
-  // In a process group of its own, as a terminal would start it.
+  // In its own process group, as a terminal starts it.
   system = spawn('sh', ['-c', `exec ${start}`], { cwd: copy, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   const group = -Number(system.pid);
   const guard = await startGuard('kill -s KILL -- "$1"', String(group));
@@ -74,23 +74,26 @@ test('npm start runs the whole system, and says where', async () => {
     await exited;
   };
   for (const stream of [system.stdout, system.stderr]) stream?.on('data', (chunk) => (output += String(chunk)));
-  await eventually(() => output.includes(`ready on ${env.SLUICE_URL}`), { what: 'it is ready', timeoutMs: 90_000 });
+  await eventually(() => output.includes(`ready on ${env.SLUICE_URL}`), {
+    what: 'the system is ready',
+    timeoutMs: 90_000,
+  });
   const { statusCode, body } = await request(`${env.SLUICE_URL}/readyz`);
   await body.dump();
   expect(statusCode).toBe(200);
 }, 120_000);
 
-test('npx sluice order places an order and sees its steps come in', async () => {
+test('npx sluice order places an order and shows its steps', async () => {
   for (const line of block('order')) {
     const { stdout } = await type(line);
-    expect(stdout).toMatch(/^order [0-9a-f-]{36}, 59\.94 GBP for ann: answered in [\d.]+ ms$/m);
+    expect(stdout).toMatch(/^order [0-9a-f-]{36}, 59\.94 GBP for ann: accepted in [\d.]+ ms$/m);
     for (const step of ['points', 'coupon', 'notification'])
       expect(stdout).toMatch(new RegExp(`^ +${step} +done`, 'm'));
     expect(stdout).toMatch(/^completed .* after acceptance$/m);
   }
 }, 60_000);
 
-test('npx sluice replay accounts for every line of a real shop’s days', async () => {
+test('npx sluice replay accounts for every line of the sample', async () => {
   for (const line of block('replay')) {
     const { stdout } = await type(line);
     expect(stdout).toMatch(/^lines +7,419 read = [\d,]+ ordered \+ [\d,]+ rejected +closes$/m);
@@ -103,10 +106,10 @@ test('npx sluice replay accounts for every line of a real shop’s days', async 
   }
 }, 120_000);
 
-test('Ctrl-C stops it cleanly', async () => {
+test('Ctrl-C stops the system cleanly', async () => {
   const exited = once(system, 'exit');
   process.kill(-Number(system.pid), 'SIGINT');
-  // npm ends when the system has, and tells the shell that it was interrupted.
+  // npm ends after the system, and reports the interrupt to the shell.
   await exited;
   await expect(request(`${env.SLUICE_URL}/healthz`)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
   expect(output).not.toMatch(/\berror\b/i);

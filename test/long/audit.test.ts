@@ -223,7 +223,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     const books = [`${sale.id}: held 2, by its tickets 1`, `${sale.id}: sold 2, by its tickets 3`];
     expect(found(report)).toEqual({ ...mendable, ...lasting, 'sale-books': books });
     expect(code).toBe(1);
-    expect(errors).toMatch(/^error: 12 × a promise is broken\n$/);
+    expect(errors).toMatch(/^error: 12 guarantee violations\n$/);
     for (const { rule, mends } of report.offences) expect([rule, mends]).toEqual([rule, rule in mendable]);
     // What will be asked for is not broken: it is under way, and named.
     expect(report.overdue.map(({ id }) => id)).toContain(lost);

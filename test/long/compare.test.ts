@@ -8,7 +8,7 @@ import type { Comparison } from '../../demos/compare/run.ts';
 
 const run = promisify(execFile);
 
-test('compares three ways that end with the same effects, and the bus answers long before the others', async () => {
+test('compares three strategies with the same effects, of which the bus responds long before the others', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-test-'));
   try {
     const svg = join(folder, 'compare.svg');
@@ -17,12 +17,12 @@ test('compares three ways that end with the same effects, and the bus answers lo
       ['dist/cli/main.js', 'compare', '--json', '--orders', '5', '--clients', '8', '--svg', svg],
       { env: { ...process.env, TMPDIR: folder } },
     );
-    const { workMs, ways, differences }: Comparison = JSON.parse(stdout);
+    const { workMs, strategies, differences }: Comparison = JSON.parse(stdout);
 
-    expect(ways.map(({ way }) => way)).toEqual(['one after the other', 'in parallel', 'over the bus']);
+    expect(strategies.map(({ strategy }) => strategy)).toEqual(['one after the other', 'in parallel', 'over the bus']);
     expect(differences).toEqual([]);
-    const orders = 10 + 5 + 5 * 8; // to warm up, by one client, by eight
-    for (const { effects } of ways) {
+    const orders = 10 + 5 + 5 * 8; // warm-up, one client, eight clients
+    for (const { effects } of strategies) {
       expect(effects).toMatchObject({
         orders,
         completed: orders,
@@ -30,24 +30,24 @@ test('compares three ways that end with the same effects, and the bus answers lo
         coupons: orders,
         notifications: orders,
       });
-      expect(effects.outcomes).toEqual(ways[0]?.effects.outcomes);
+      expect(effects.outcomes).toEqual(strategies[0]?.effects.outcomes);
       expect(effects.outcomes).toHaveLength(1);
     }
 
-    const [sequence, parallel, bus] = ways;
-    if (!sequence || !parallel || !bus) throw new Error('three ways');
-    // Work that takes time cannot be faster than that, however fast the machine.
-    expect(sequence.answerMs.p50).toBeGreaterThanOrEqual(3 * workMs);
-    expect(parallel.answerMs.p50).toBeGreaterThanOrEqual(workMs);
+    const [sequence, parallel, bus] = strategies;
+    if (!sequence || !parallel || !bus) throw new Error('not three strategies');
+    // No machine is faster than the work itself.
+    expect(sequence.responseMs.p50).toBeGreaterThanOrEqual(3 * workMs);
+    expect(parallel.responseMs.p50).toBeGreaterThanOrEqual(workMs);
     expect(bus.completedMs.p50).toBeGreaterThanOrEqual(workMs);
-    expect(bus.answerMs.p50).toBeLessThan(workMs);
-    expect(parallel.answerMs.p50).toBeLessThan(sequence.answerMs.p50);
-    expect(bus.answerMs.p50).toBeLessThan(parallel.answerMs.p50);
+    expect(bus.responseMs.p50).toBeLessThan(workMs);
+    expect(parallel.responseMs.p50).toBeLessThan(sequence.responseMs.p50);
+    expect(bus.responseMs.p50).toBeLessThan(parallel.responseMs.p50);
     expect(bus.completedMs.p50).toBeLessThan(sequence.completedMs.p50);
 
-    const picture = await readFile(svg, 'utf8');
-    expect(picture).toMatch(/^<svg [\s\S]*prefers-color-scheme: dark[\s\S]*<\/svg>\n$/);
-    for (const { way } of ways) expect(picture).toContain(`>${way}</text>`);
+    const chart = await readFile(svg, 'utf8');
+    expect(chart).toMatch(/^<svg [\s\S]*prefers-color-scheme: dark[\s\S]*<\/svg>\n$/);
+    for (const { strategy } of strategies) expect(chart).toContain(`>${strategy}</text>`);
     expect(await readdir(folder)).toEqual(['compare.svg']);
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -23,12 +23,12 @@ describe('the command line', () => {
       ...['start', 'order', 'replay', 'flash-sale', 'compare', 'logs', 'payment-provider', 'failed', 'audit', 'outage'],
       '',
     ].map((command) => [command === '' ? [] : [command]]),
-  )('helps with an example: %j', async (command) => {
+  )('shows an example in the help: %j', async (command) => {
     expect(await run([...command, '--help'])).toBe(0);
     expect(out).toMatch(/Examples?:\n +\$ sluice/);
   });
 
-  test('names every environment variable in the help of start', async () => {
+  test('lists the environment variables in the help of start', async () => {
     await run(['start', '--help']);
     for (const name of ['DATABASE_URL', 'AMQP_URL', 'MQTT_URL', 'PORT', 'DATA_DIR']) expect(out).toContain(name);
   });
@@ -49,7 +49,7 @@ describe('the command line', () => {
     [['start', 'oder'], /Allowed choices are order, points/],
     [['logs', '--level', 'loud'], /Allowed choices are trace, debug/],
     [['logs', '--prefix', '#'], /--prefix.*1 to 40 characters/],
-  ])('rejects what it cannot understand, says what is allowed and exits with 2: %j', async (argv, message) => {
+  ])('rejects a usage error, names the allowed values and exits with 2: %j', async (argv, message) => {
     expect(await run(argv)).toBe(2);
     expect(err).toMatch(message);
   });
@@ -64,7 +64,7 @@ describe('the command line', () => {
       /^error: cannot reach mqtt:\/\/me:\*\*\*@127\.0\.0\.1:1: .*\n$/,
     ],
     [['replay', 'none.csv'], /^error: cannot read none\.csv: .*\n$/],
-  ])('says in one line what it could not do and exits with 1: %j', async (argv, message) => {
+  ])('reports a failure in one line and exits with 1: %j', async (argv, message) => {
     expect(await run(argv)).toBe(1);
     expect(err).toMatch(message);
     expect(out).toBe('');

@@ -11,14 +11,14 @@ const stored = (changes: Partial<Effects> = {}): Effects => ({
   ...changes,
 });
 
-test('finds no difference where every order ended alike, once', () => {
+test('finds no difference if every order ended alike, once', () => {
   expect(differences([stored(), stored(), stored()], 7)).toEqual([]);
 });
 
 test.each([
-  ['an order that is not completed', { completed: 6 }, /not every way stored 7 orders/],
-  ['points that were awarded twice', { points: 8 }, /not every way stored 7 orders/],
-  ['a notification that is missing', { notifications: 6 }, /not every way stored 7 orders/],
+  ['an order that is not completed', { completed: 6 }, /not every strategy stored 7 orders/],
+  ['points that were awarded twice', { points: 8 }, /not every strategy stored 7 orders/],
+  ['a notification that is missing', { notifications: 6 }, /not every strategy stored 7 orders/],
   ['an effect that is not the same', { outcomes: ['58 points'] }, /ended differently: 59 points \| 58 points/],
 ])('finds %s', (_, changes, difference) => {
   expect(differences([stored(), stored(), stored(changes)], 7)).toEqual([expect.stringMatching(difference)]);

@@ -4,7 +4,7 @@ import { concurrently } from '../../demos/shared/concurrently.ts';
 
 const never = new AbortController().signal;
 
-test('works on every item once, in order, never on more than the limit', async () => {
+test('works on every item once, in order, and never on more than the limit', async () => {
   const started: number[] = [];
   let running = 0;
   let most = 0;
@@ -18,7 +18,7 @@ test('works on every item once, in order, never on more than the limit', async (
   expect(most).toBe(7);
 });
 
-test('rejects with the first error once the others, told by their signal, have ended', async () => {
+test('aborts the others after the first error, and rejects with it once they have ended', async () => {
   let ended = 0;
   const work = concurrently([0, 1, 2, 3], 3, never, async (item, signal) => {
     if (item === 0) throw new Error('first');
@@ -26,10 +26,10 @@ test('rejects with the first error once the others, told by their signal, have e
     ended++;
   });
   await expect(work).rejects.toThrow('first');
-  expect(ended).toBe(2); // and the fourth was not started
+  expect(ended).toBe(2); // the fourth was not started
 });
 
-test('rejects when its signal aborts, also where no work notices', async () => {
+test('rejects when its signal aborts, even if no work notices', async () => {
   const controller = new AbortController();
   const seen: number[] = [];
   const work = concurrently([0, 1, 2], 1, controller.signal, async (item) => {

@@ -16,18 +16,18 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-// Were it not looked at first, each of these would start a system.
+// Without the early check, each of these would start a system.
 test.each([
   ['compare', '--svg'],
   ['outage', '--svg'],
   ['flash-sale', '--svg'],
   ['flash-sale', '--report'],
-])('%s %s names the file that cannot be written, before it begins', async (command, option) => {
+])('%s %s names a file that cannot be written, before the work', async (command, option) => {
   const file = join(tmpdir(), 'no such folder', 'file');
   expect(await run([command, option, file])).toBe(1);
   expect(err).toMatch(/^error: cannot write .*no such folder\/file: ENOENT.*\n$/);
 });
 
-test('a new file in a folder that is there can be written', async () => {
+test('accepts a new file in an existing folder', async () => {
   await expectWritable(undefined, join(tmpdir(), 'new.html'), 'new.svg');
 });

@@ -49,7 +49,7 @@ describe('the sample', () => {
     expect(counts(collected.rejectedInvoices)).toEqual({ 'credit note': 36, 'nothing to sell': 45 });
   });
 
-  test('comes in the order in which the invoices were written', async () => {
+  test('is sorted by the time of the invoices', async () => {
     const { invoices } = await collectInvoices(readLines(sample), 'GBP');
     const times = invoices.map(({ at }) => at);
     expect(times).toEqual(times.toSorted((a, b) => a - b));
@@ -79,7 +79,7 @@ describe('a price', () => {
     expect(toMinorUnits(decimal, currency)).toBe(expected);
   });
 
-  test('keeps every digit, whatever the amount', () => {
+  test('keeps every digit of any amount', () => {
     fc.assert(
       fc.property(fc.nat({ max: 1_000_000_000 }), (pence) => {
         const digits = String(pence).padStart(3, '0');
@@ -149,13 +149,13 @@ describe('a line', () => {
     { StockCode: 'x'.repeat(65) },
     { Description: 'x'.repeat(201) },
     { Description: 'a\u0000b' },
-  ])('beyond the contract is rejected before it is sent', (change) => {
+  ])('beyond the bounds of the contract is rejected before it is sent', (change) => {
     expect(reasonFor(change)).toMatch(/^not what an order may hold: (sku|name|quantity|unitPrice) /);
   });
 });
 
 describe('an invoice', () => {
-  test('is gathered from lines that are not adjacent', async () => {
+  test('may have lines that are not adjacent', async () => {
     const lines = linesOf({ StockCode: 'A' }, { InvoiceNo: '2', StockCode: 'B' }, { StockCode: 'C' });
     const { invoices } = await collectInvoices(lines, 'GBP');
     expect(invoices.map(({ number, items }) => [number, items.map(({ sku }) => sku)])).toEqual([
@@ -164,12 +164,12 @@ describe('an invoice', () => {
     ]);
   });
 
-  test('keeps a line that it has twice', async () => {
+  test('keeps a duplicate line', async () => {
     const { invoices } = await collectInvoices(linesOf({}, {}), 'GBP');
     expect(invoices[0]?.items).toHaveLength(2);
   });
 
-  test('has one customer: a line with another one is rejected', async () => {
+  test('has one customer: a line with another customer is rejected', async () => {
     const { invoices, rejectedLines } = await collectInvoices(linesOf({}, { CustomerID: '1' }), 'GBP');
     expect(invoices[0]?.items).toHaveLength(1);
     expect(counts(rejectedLines)).toEqual({ 'another customer than the invoice has': 1 });
@@ -185,7 +185,7 @@ describe('an invoice', () => {
     ]);
   });
 
-  test('is in the account even where no line of it could be read', async () => {
+  test('is counted even if none of its lines can be read', async () => {
     const collected = await collectInvoices(
       [{ number: 2, cells: undefined }, ...linesOf({ InvoiceNo: '7', Quantity: '?' })],
       'GBP',
@@ -196,7 +196,7 @@ describe('an invoice', () => {
     expect(counts(collected.rejectedInvoices)).toEqual({ 'nothing to sell': 1 });
   });
 
-  test('and every line of it is either an item or rejected, whatever the file says', async () => {
+  test('and each of its lines is either ordered or rejected, for any file', async () => {
     const cell = fc.oneof(fc.constantFrom('', '0', '-1', '1', '2.5', 'C1', '12/1/10 8:26', 'x'), fc.string());
     const cells = fc.record({
       InvoiceNo: fc.oneof(fc.constantFrom('1', '2', 'C3'), cell),
@@ -236,7 +236,7 @@ describe('a file', () => {
     return allLines(file);
   };
 
-  test('may have a BOM, any line ends, blank lines, quoted commas and its columns in another order', async () => {
+  test('may have a BOM, any line endings, blank lines, quoted commas and its columns in another order', async () => {
     const lines = await read(
       '\uFEFFUnitPrice,InvoiceNo,StockCode,Description,Quantity,InvoiceDate,CustomerID,Extra\r\n' +
         '2.55,1,A,"MUG, WHITE",6,12/1/10 8:26,,x\n\n1.00,2,B,12" RULER , 1,12/1/10 8:26,7,x\r3,3,C,"A ""B""",1,12/1/10 8:26,,',
@@ -251,7 +251,7 @@ describe('a file', () => {
     expect(lines[0]?.cells?.Description).toBe('MUG £5');
   });
 
-  test('may have lines with too few or too many cells, which are passed on as such', async () => {
+  test('may have lines with too few or too many cells, which have no cells', async () => {
     const lines = await read(`${HEADER}\n1,A\n1,A,B,1,12/1/10 8:26,5,,UK,more\n1,A,B,1,12/1/10 8:26,5,,UK\n`);
     expect(lines.map(({ cells }) => cells !== undefined)).toEqual([false, false, true]);
   });
@@ -263,13 +263,13 @@ describe('a file', () => {
     [`${HEADER},Quantity`, /has the column Quantity twice/],
     [`${HEADER}\n1,A,"MUG,1,12/1/10 8:26,5,,UK\n2,B\n`, /quote.* line 3/i],
     [`${HEADER}\n1,A,"MUG,1\n${'2,B,CUP,1\n'.repeat(10_000)}`, /record/i],
-  ])('that cannot be understood is rejected as a whole: %#', async (content, message) => {
+  ])('that cannot be parsed is rejected as a whole: %#', async (content, message) => {
     await expect(read(content)).rejects.toThrow(message);
   });
 
-  test('that is missing, or is a folder, is named', async () => {
+  test('that is missing or a folder is named in the error', async () => {
     await expect(allLines(join(folder, 'none.csv'))).rejects.toThrow(/cannot read .*none\.csv/);
-    await expect(allLines(folder)).rejects.toThrow(/is not a file/);
+    await expect(allLines(folder)).rejects.toThrow(/cannot read .*EISDIR/);
   });
 });
 
@@ -280,13 +280,13 @@ describe('the equation', () => {
     return rejections;
   };
 
-  test('closes when what was read was ordered, rejected or failed', () => {
+  test('closes if every line read was ordered, rejected or failed', () => {
     const closed = equation(10, 5, rejected({ 'no price': 1, 'credit note': 2 }), rejected({ 'no answer': 2 }));
     expect(closed.closes).toBe(true);
     expect(closed.rejected.map(({ reason }) => reason)).toEqual(['credit note', 'no price']);
   });
 
-  test.each([4, 6])('does not close when one is missing or counted twice', (ordered) => {
+  test.each([4, 6])('does not close if one is missing or counted twice', (ordered) => {
     expect(equation(10, ordered, rejected({ 'no price': 5 }), rejected({})).closes).toBe(false);
   });
 });

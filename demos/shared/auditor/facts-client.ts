@@ -18,7 +18,7 @@ import {
 import type { Page } from '../../../contracts/pages.ts';
 import type { ServiceName } from '../../../contracts/services.ts';
 import { CliError } from '../errors.ts';
-import { COUNTING_TIMEOUT_MS, expectBody, type HttpAnswer, HttpClient, problemOf } from '../http.ts';
+import { COUNTING_TIMEOUT_MS, expectBody, HttpClient, type HttpResponse, problemOf } from '../http.ts';
 
 /** A million of them is some 500 answers; two such answers of each service are the memory that a sweep takes. */
 const PAGE = 2_000;
@@ -90,7 +90,7 @@ export class FactsClient {
     return expectBody(await this.#request(service, 'GET', path), { status: 200, schema, about: this.#at(service) });
   }
 
-  async #request(service: ServiceName, method: 'GET' | 'POST', path: string, json?: unknown): Promise<HttpAnswer> {
+  async #request(service: ServiceName, method: 'GET' | 'POST', path: string, json?: unknown): Promise<HttpResponse> {
     for (let attempt = 1; ; attempt++) {
       const answer = await this.#client(service).request(method, path, { signal: this.#signal, json });
       if (answer.status === 404) {

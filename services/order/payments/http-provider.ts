@@ -2,7 +2,7 @@
 // is PaymentUnknown.
 import { Pool } from 'undici';
 import type { z } from 'zod';
-import { cancelAnswer, chargeAnswer, type chargeRequest } from '../../../contracts/payments.ts';
+import { cancelResponse, type chargeRequest, chargeResponse } from '../../../contracts/payments.ts';
 import { type PaymentProvider, PaymentUnknown } from './port.ts';
 
 /** Concurrent calls; further ones wait, and waiting counts towards their timeout. */
@@ -57,9 +57,9 @@ export function openHttpProvider({ url, timeoutMs }: HttpProviderOptions): Payme
 
   return {
     charge: async ({ orderId, amount, currency }) =>
-      (await call('PUT', orderId, { schema: chargeAnswer, body: { amount, currency } })).outcome,
+      (await call('PUT', orderId, { schema: chargeResponse, body: { amount, currency } })).outcome,
     cancel: async (orderId) => {
-      await call('DELETE', orderId, { schema: cancelAnswer });
+      await call('DELETE', orderId, { schema: cancelResponse });
     },
     close: () => pool.destroy(),
   };

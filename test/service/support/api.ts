@@ -1,15 +1,16 @@
-// A client of the HTTP API, as thin as can be: it says what was answered and judges nothing.
+// A thin client of the HTTP API. It parses every response with its schema, and leaves the rest to the tests.
 import { randomUUID } from 'node:crypto';
 import { request } from 'undici';
 import type { Order, OrderItem } from '../../../contracts/orders.ts';
 import type { Page } from '../../../contracts/pages.ts';
+import { parseResponse } from '../../setup/response.ts';
 import { eventually } from '../../setup/wait.ts';
 
 export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly text: string;
-  /** The body, where it is JSON. Whoever asked knows its shape. */
+  /** The body of a JSON response. `call` has parsed it with the schema of its route; `T` is the type of that schema. */
   json<T>(): T;
 }
 
@@ -20,10 +21,17 @@ export interface Call {
 }
 
 export async function call(url: string, { method = 'GET', headers = {}, body }: Call = {}): Promise<Answer> {
-  // On a connection of its own: one that is kept may be closed by the server in the moment that it is used again.
+  // On a new connection: the server may close a kept one at the moment of its next use.
   const answer = await request(url, { method, headers, reset: true, ...(body === undefined ? {} : { body }) });
   const text = await answer.body.text();
-  return { status: answer.statusCode, headers: answer.headers, text, json: <T>() => JSON.parse(text) as T };
+  const { statusCode: status, headers: received } = answer;
+  const contentType = received['content-type']?.toString();
+  const parsed = parseResponse({ method, url, status, contentType, text });
+  const json = <T>(): T => {
+    if (parsed === undefined) throw new Error(`${method} ${url}: ${status} ${contentType} is no JSON: ${text}`);
+    return parsed as T;
+  };
+  return { status, headers: received, text, json };
 }
 
 export const postJson = (url: string, body: unknown, headers: Readonly<Record<string, string>> = {}) =>
@@ -39,7 +47,7 @@ export const get = async <T>(url: string): Promise<T> => {
   return answer.json<T>();
 };
 
-/** A user that nobody else in the test run is. */
+/** A user that no other test uses. */
 export const freshUser = () => `user-${randomUUID()}`;
 
 /** 59.97 GBP: 59 points and a coupon of 2.99. */
@@ -62,7 +70,7 @@ export const completed = (url: string, id: string): Promise<Order> =>
     { what: `order ${id} is completed`, timeoutMs: 20_000 },
   );
 
-/** Every page of a list, one after the other. `url` has no cursor. */
+/** The items of each page of a list. `url` has no cursor. */
 export async function pages<Item>(url: string): Promise<(readonly Item[])[]> {
   const all: (readonly Item[])[] = [];
   for (let after: string | null | undefined; after !== null; ) {

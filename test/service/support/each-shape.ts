@@ -1,39 +1,39 @@
-// A block of tests for each of several shapes of the system, on one system that is started for all of them.
+// Runs a block of tests on each of several shapes of the system. The tests of a shape share one system.
 import { afterAll, beforeAll, describe, type TestAPI, test } from 'vitest';
 import type { Environment } from '../../../demos/shared/child-process.ts';
 import { gatewaysOf } from './flash-sales.ts';
 import type { Shape, System } from './systems.ts';
 
-/** What the tests of one shape run on. All but `shape` and `test` is there once they run. */
-export interface Stage {
+/** The fixture of one shape's tests. All but `shape` and `test` is available only while a test runs. */
+export interface Fixture {
   readonly shape: Shape;
-  /** As vitest's, and skipped where the shape's servers could not be had. */
+  /** Vitest's `test`, skipped if the shape's servers are not available. */
   readonly test: Pick<TestAPI, 'for'> & ((name: string, run: () => unknown) => void);
   readonly system: System;
-  /** Where flash sales are served, one URL for each process. */
+  /** The URLs of the processes that serve flash sales. */
   readonly gateways: string[];
   /** Any of the gateways. */
   readonly url: string;
-  /** Throws where the database is inside the process. */
+  /** Throws if the database is inside the process. */
   readonly databaseUrl: string;
 }
 
-export interface StageOptions {
+interface FixtureOptions {
   readonly shapes: readonly Shape[];
   readonly env?: Environment;
   /** Runs once, before the first test. */
   readonly prepare?: (system: System) => Promise<void>;
 }
 
-/** The system is started with `env`, and removed after the last test. */
+/** Starts the system with `env` before the first test, and removes it after the last one. */
 export function onEachShape(
-  { shapes, env = {}, prepare = async () => {} }: StageOptions,
-  tests: (stage: Stage) => void,
+  { shapes, env = {}, prepare = async () => {} }: FixtureOptions,
+  tests: (fixture: Fixture) => void,
 ): void {
   describe.for(shapes.map((shape) => [shape.name, shape] as const))('%s', ([, shape]) => {
     let started: System | undefined;
     const system = () => {
-      if (!started) throw new Error(`there is no system: ${shape.name}`);
+      if (!started) throw new Error(`the system is not running: ${shape.name}`);
       return started;
     };
     beforeAll(async () => {

@@ -1,11 +1,11 @@
-// What only someone with a hand on the database can do to the points service: make its handlers hang.
+// Makes the handlers of the points service hang, by a lock in its database.
 import { Client } from 'pg';
 import { onTestFinished } from 'vitest';
 import { query } from '../../fault/support/sql.ts';
 
 const LOCK = 4_712;
 
-/** From now on nobody is awarded points: each attempt hangs until the function that this answers is called. */
+/** Makes each attempt to award points hang until the returned function is called. */
 export async function holdPoints(databaseUrl: string): Promise<() => Promise<void>> {
   await query(
     databaseUrl,

@@ -1,6 +1,5 @@
-// The shapes in which the system runs: everything in one process with nothing beside it, a process for each service (two
-// for orders) on RabbitMQ, PostgreSQL and Mosquitto, and several gateways of flash sales on one database.
-
+// The shapes of the system under test: all services embedded in one process, a process for each service (two for
+// orders) on RabbitMQ, PostgreSQL and Mosquitto, and several flash-sale gateways on one database.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,25 +15,25 @@ export interface System {
   readonly prefix: string;
   /** The MQTT broker that carries notifications. */
   readonly mqttUrl: string;
-  /** Undefined where the database is inside the process. */
+  /** Undefined if the database is inside the process. */
   readonly databaseUrl?: string;
-  /** Where an embedded system keeps everything. */
+  /** The data folder of an embedded system. */
   readonly dataDir?: string;
-  /** The processes that run this service, at least one. */
+  /** The processes that run this service; at least one. */
   processes(service: ServiceName): ServiceProcess[];
-  /** Where this service answers. */
+  /** The URL of a process that runs this service. */
   url(service: ServiceName): string;
-  /** Ends it and removes what it left. */
+  /** Stops the system and removes its data. */
   remove(): Promise<void>;
 }
 
 export interface Shape {
   readonly name: string;
-  /** Whether its servers could be had. */
+  /** Whether its servers are available. */
   readonly available: boolean;
-  /** Whether a service can be stopped by itself. */
+  /** Whether each service can be stopped separately. */
   readonly separate: boolean;
-  /** Resolves when everything is ready. */
+  /** Resolves when the system is ready. */
   readonly start: (env?: Environment) => Promise<System>;
 }
 
@@ -68,13 +67,13 @@ export const embedded: Shape = {
 };
 
 export interface ServerOptions {
-  /** What carries the events. Default: rabbitmq. */
+  /** The event bus. Default: rabbitmq. */
   readonly bus?: 'rabbitmq' | 'local';
-  /** What paces the queues. Default: the database. */
+  /** The backend of the paced queues. Default: the database. */
   readonly pace?: 'redis' | 'database';
 }
 
-/** `processes`: the services of each process. */
+/** `processes` lists the services of each process. */
 export const onServers = (
   name: string,
   { databaseUrl, amqpUrl, mosquittoUrl, redisUrl }: ServerUrls,
@@ -138,11 +137,11 @@ export const separateProcesses = (servers: ServerUrls): Shape =>
 
 const workflow = serviceNames.filter((name) => name !== 'flash-sale');
 
-/** Two gateways of flash sales, and the orders behind them, with nothing but a database. */
+/** Two flash-sale gateways and a process for the other services, on a database only. */
 export const gatewaysOnPostgres = (servers: ServerUrls): Shape =>
   onServers('two gateways on PostgreSQL', servers, [workflow, ['flash-sale'], ['flash-sale']], { bus: 'local' });
 
-/** Four gateways, whose queues are paced by Redis. */
+/** Four flash-sale gateways, with queues in Redis. */
 export const gatewaysOnRedis = (servers: ServerUrls): Shape =>
   onServers(
     'four gateways on Redis, RabbitMQ and PostgreSQL',
@@ -151,7 +150,7 @@ export const gatewaysOnRedis = (servers: ServerUrls): Shape =>
     { pace: 'redis' },
   );
 
-/** Starts them all; where one fails, shows its last words and leaves nothing behind. */
+/** Starts all processes. If one fails, removes the system and throws with the end of their output. */
 async function startOr(remove: () => Promise<void>, processes: readonly ServiceProcess[]): Promise<void> {
   try {
     await Promise.all(processes.map((process) => process.start()));
@@ -162,7 +161,7 @@ async function startOr(remove: () => Promise<void>, processes: readonly ServiceP
   }
 }
 
-/** Starts once more where another program took a port between its choice and its use. */
+/** Starts once more if another program took a chosen port before its use. */
 function withFreePorts(start: Shape['start']): Shape['start'] {
   return (env) =>
     start(env).catch((error) => {

@@ -1,4 +1,4 @@
-// Adds up what the server answered, next to what the reader counted.
+// Counts the server's responses, next to the counts of the CSV reader.
 import { latencyOf } from '../shared/statistics.ts';
 import { equation } from './equation.ts';
 import type { Follower } from './follow.ts';
@@ -7,23 +7,23 @@ import type { Placement } from './place.ts';
 import { Rejections } from './rejections.ts';
 import type { ReplayReport } from './report.ts';
 
-export class Tally {
+export class Counters {
   readonly #collected: Collected;
-  /** By id: two invoices answered with one order are one order, and the equation does not close. */
+  /** A set of ids: if two invoices get the same order, it counts once and the equation does not close. */
   readonly #orderIds = new Set<string>();
   #orderedLines = 0;
   #replayed = 0;
   #placements = 0;
-  readonly #rejected = { lines: new Rejections(), invoices: new Rejections() };
+  /** Begins with the rejections of the CSV reader. */
+  readonly #rejected: { readonly lines: Rejections; readonly invoices: Rejections };
   readonly #failed = { lines: new Rejections(), invoices: new Rejections() };
 
   constructor(collected: Collected) {
     this.#collected = collected;
-    this.#rejected.lines.addAll(collected.rejectedLines);
-    this.#rejected.invoices.addAll(collected.rejectedInvoices);
+    this.#rejected = { lines: collected.rejectedLines, invoices: collected.rejectedInvoices };
   }
 
-  /** Invoices that have been answered or given up. */
+  /** Invoices that got a response or were given up. */
   get placements(): number {
     return this.#placements;
   }
@@ -32,7 +32,7 @@ export class Tally {
     this.#placements++;
     if (placement.kind === 'ordered') {
       this.#orderIds.add(placement.order.id);
-      this.#orderedLines += placement.order.items.length; // what the server says it took, not what was sent
+      this.#orderedLines += placement.order.items.length; // the lines that the server accepted, not those sent
       if (placement.replayed) this.#replayed++;
       return;
     }
@@ -42,11 +42,10 @@ export class Tally {
     invoices.add(reason, `invoice ${invoice.number}`);
   }
 
-  report(file: string, placingMs: number, follower: Follower): ReplayReport {
+  report(placingMs: number, follower: Follower): Omit<ReplayReport, 'file'> {
     const { linesRead, invoicesRead } = this.#collected;
     const ordered = this.#orderIds.size;
     return {
-      file,
       lines: equation(linesRead, this.#orderedLines, this.#rejected.lines, this.#failed.lines),
       invoices: equation(invoicesRead, ordered, this.#rejected.invoices, this.#failed.invoices),
       orders: {
