@@ -1,8 +1,8 @@
-// Reads what `node --cpu-prof` wrote: where a process spent its time, by function and by module.
+// Reads the profiles of `node --cpu-prof`: where a process spent its time, by function and by module.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Window } from './measure.ts';
+import type { Window } from './interval.ts';
 
 /** https://chromedevtools.github.io/devtools-protocol/tot/Profiler/#type-Profile; times in microseconds. */
 interface CpuProfile {
@@ -19,24 +19,24 @@ interface ProfileNode {
 
 export interface Share {
   readonly name: string;
-  /** Of the process's busy time: 1 is all of it. */
+  /** Of the process's busy time, from 0 to 1. */
   readonly share: number;
 }
 
 interface ProfileSummary {
-  /** Of the time that the process ran, how much it was busy. */
+  /** The share of its running time in which the process was busy. */
   readonly busy: number;
-  /** Each without what it calls, largest first. */
+  /** Each without the functions it calls, largest first. */
   readonly functions: readonly Share[];
   readonly modules: readonly Share[];
-  /** Functions with everything they call, largest first. */
+  /** Functions with all functions they call, largest first. */
   readonly inclusive: readonly Share[];
 }
 
 /** By phase and process. */
 export type Profiles = Readonly<Record<string, Readonly<Record<string, ProfileSummary>>>>;
 
-/** Of what the named processes wrote into `folder`, what falls into each phase. */
+/** Summarizes the profiles of the named processes in `folder`, by phase. */
 export async function summarizePhases(
   folder: string,
   processes: readonly string[],
@@ -55,7 +55,7 @@ export async function summarizePhases(
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const IDLE = '(idle)';
 
-/** Of what `file` holds, what falls into the window. */
+/** Summarizes the part of a profile that is in the window. */
 async function summarizeProfile(file: string, [begin, end]: Window): Promise<ProfileSummary> {
   const { nodes, samples, timeDeltas, startTime } = JSON.parse(await readFile(file, 'utf8')) as CpuProfile;
   const selfTimes = new Map<number, number>();
@@ -73,7 +73,7 @@ async function summarizeProfile(file: string, [begin, end]: Window): Promise<Pro
   let busyTime = 0;
   let totalTime = 0;
 
-  /** Returns the node's time with everything below it. A function that is on the stack already is not counted twice. */
+  /** Returns the node's time with everything below it. A function that is on the stack already counts once. */
   const visit = (node: ProfileNode, stack: readonly string[]): number => {
     const name = functionOf(node);
     const self = selfTimes.get(node.id) ?? 0;
@@ -111,7 +111,7 @@ function functionOf({ callFrame: { functionName, url, lineNumber } }: ProfileNod
   return `${functionName || '(anonymous)'} ${shortOf(url)}:${lineNumber + 1}`;
 }
 
-/** A package, a file of our own, or what Node itself is. */
+/** A package, a file of this repository, or a part of Node.js. */
 function moduleOf({ callFrame: { functionName, url } }: ProfileNode): string {
   if (url === '') return functionName.startsWith('(') ? functionName : '(native)';
   if (url.startsWith('wasm:')) return 'WebAssembly (PGlite)';

@@ -1,18 +1,18 @@
-// `sluice audit`: proves the promises over everything stored, by what each service tells of its own tables.
+// `sluice audit`: proves the guarantees over everything stored, from what each service reports of its own tables.
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { FactsClient } from '../demos/shared/auditor/facts-client.ts';
 import {
   type AuditReport,
-  offencesOf,
   renderAuditReport,
   reportOf,
-  totalOffences,
+  violationCount,
+  violationsOf,
 } from '../demos/shared/auditor/report.ts';
 import { audit, repair } from '../demos/shared/auditor/run.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
-import { count, print, printJson } from '../demos/shared/terminal.ts';
+import { print, printJson } from '../demos/shared/terminal.ts';
 import { jsonOption, urlOf, urlOption } from './options.ts';
 
 type Urls = Readonly<Partial<Record<ServiceName, string>>>;
@@ -33,17 +33,17 @@ Examples:
   $ sluice audit --repair --settle 10s
   $ sluice audit --url http://127.0.0.1:3001 --at points=http://127.0.0.1:3002 --at coupon=http://127.0.0.1:3003
 
-Exit code 0: every promise holds. What is under way is not broken, nor is what nobody could handle: it is listed.`;
+Exit code 0: every guarantee holds. Orders in progress and dead messages are listed; they violate none.`;
 
 export const auditCommand = () =>
   new Command('audit')
-    .description('prove the promises over everything stored: orders and their effects, sales and their tickets')
+    .description('prove the guarantees over everything stored: orders and their effects, sales and their tickets')
     .addOption(
       new Option('--settle <time>', 'how long what looks wrong is looked at again, such as 500ms, 60s or 5m')
         .argParser(parseTime)
         .default(60_000, '60s'),
     )
-    .option('--repair', 'ask again for what is missing, then audit again')
+    .option('--repair', 'resend the requests for what is missing, then audit again')
     .addOption(urlOption())
     .addOption(
       new Option('--at <service=url>', 'repeatable; where a service answers that is not at --url')
@@ -78,16 +78,16 @@ async function runAudit(options: Options, signal: AbortSignal): Promise<void> {
   const auditing = { client, settleMs: options.settle, signal };
   try {
     const first = await audit(auditing);
-    const asks = options.repair && first.toAsk.orders.length + first.toAsk.tickets.length > 0;
-    const asked = asks ? await repair(auditing, first) : 0;
-    const last = asks ? await audit(auditing) : first;
+    const repairs = options.repair && first.toResend.orders.length + first.toResend.tickets.length > 0;
+    const resent = repairs ? await repair(auditing, first) : 0;
+    const last = repairs ? await audit(auditing) : first;
     const report: AuditReport = {
       ...reportOf(last, { startedAt, settleMs: options.settle }),
-      ...(options.repair ? { repaired: { asked, offencesBefore: offencesOf(first) } } : {}),
+      ...(options.repair ? { repaired: { resent, violationsBefore: violationsOf(first) } } : {}),
     };
     if (options.json) printJson(report);
     else for (const line of renderAuditReport(report)) print(line);
-    if (!report.ok) throw new CliError(`${count(totalOffences(report.offences))} × a promise is broken`);
+    if (!report.ok) throw new CliError(violationCount(report.violations));
   } finally {
     await client.close();
   }

@@ -1,9 +1,9 @@
-// `sluice outage`: what it means that services are decoupled. One of them goes away under a flow of orders, and comes
-// back; nobody who orders notices, and nothing is lost.
+// `sluice outage`: shows what decoupled services mean. One of them goes away under a flow of orders and comes back; buyers
+// do not notice, and nothing is lost.
 import { setMaxListeners } from 'node:events';
 import { Command, Option } from 'commander';
-import { runCourse, type Settings, type Show } from '../demos/outage/course.ts';
 import { headLine, renderSummary, secondLine } from '../demos/outage/report.ts';
+import { runScenario, type Settings, type Show } from '../demos/outage/scenario.ts';
 import { startSystem } from '../demos/outage/start-system.ts';
 import { type Summary, summarize } from '../demos/outage/summary.ts';
 import { svgOf } from '../demos/outage/svg.ts';
@@ -34,20 +34,20 @@ Examples:
   $ sluice outage
   $ sluice outage --service notify --rate 200 --seconds 20 --svg outage.svg
 
-It starts a system of its own and removes it again; no running one is touched. With nothing set that is the embedded
-system, whose service is stopped inside its process. With DATABASE_URL, MQTT_URL (and AMQP_URL for RabbitMQ) each
-service is a process, in a database and under a prefix made for this; the user of DATABASE_URL must be allowed to create
+The command starts a system of its own and removes it again; no running one is touched. Without settings that is the
+embedded system, whose service is stopped inside its process. With DATABASE_URL, MQTT_URL (and AMQP_URL for RabbitMQ)
+each service is a process, in a new database and under a new prefix; the user of DATABASE_URL must be allowed to create
 databases.
 
-An order waits for a service while it is accepted and the order service has no answer of that service for it. Times of
-answers count from the moment at which an order was to be sent. Exit code 1 where an order was not answered 2xx, where
-the backlog stays, or where anything is missing in the end.`;
+An accepted order waits for a service until the order service has that service's reply. Latencies count from the time at
+which an order was due. Exit code 1 if any order did not get a 2xx, if the backlog stays, or if anything is missing in
+the end.`;
 
 export const outageCommand = () =>
   new Command('outage')
     .description('stop a service under a steady flow of orders, start it again, and show that only time was lost')
-    .addOption(new Option('--service <name>', 'which one is stopped').choices(steps).default('points'))
-    .option('--rate <n>', 'orders a second', numberBetween(1, 1_000), 100)
+    .addOption(new Option('--service <name>', 'the service to stop').choices(steps).default('points'))
+    .option('--rate <n>', 'orders per second', numberBetween(1, 1_000), 100)
     .option('--before <s>', 'seconds with all services, first', numberBetween(1, 60), 5)
     .option('--seconds <s>', 'how long the service is away', numberBetween(1, 300), 10)
     .option('--timeout <s>', 'how long catching up may take', numberBetween(1, 600), 120)
@@ -77,19 +77,19 @@ async function demonstrate(options: OutageOptions, signal: AbortSignal): Promise
     const either = AbortSignal.any([signal, system.broken]);
     setMaxListeners(0, either); // each request under way listens; the requests are bounded, not the listeners
     const show = showOn(settings, options.json === true);
-    show.event(`${system.shape}; ${rate} orders a second`);
-    const course = await runCourse(system, settings, show, either);
-    return summarize(course, system, await verify(system, course.accepted, either));
+    show.event(`${system.shape}; ${rate} orders per second`);
+    const scenario = await runScenario({ system, settings, show, signal: either });
+    return summarize(scenario, system, await verify(system, scenario.accepted, either));
   } catch (error) {
     signal.throwIfAborted();
-    // Whatever failed then, it failed because of this.
+    // A process that ended by itself is the cause of any other error.
     throw system.broken.aborted ? system.broken.reason : error;
   } finally {
     await system.close();
   }
 }
 
-/** The course goes to stdout, line by line; to stderr, and only to a terminal, where stdout is for JSON. */
+/** The display goes to stdout, line by line; to stderr, and only to a terminal, where stdout is for JSON. */
 function showOn(settings: Settings, json: boolean): Show {
   const stream = json ? process.stderr : process.stdout;
   if (json && !stream.isTTY) return { event: () => {}, second: () => {} };

@@ -1,11 +1,11 @@
 // `sluice replay FILE`: places a real shop's invoices as orders, and accounts for every line of the file.
 import { Command, Option } from 'commander';
+import { Counters } from '../demos/replay/counters.ts';
 import { readLines } from '../demos/replay/csv.ts';
 import { Follower, type FollowOptions } from '../demos/replay/follow.ts';
 import { type Collected, collectInvoices } from '../demos/replay/invoices.ts';
 import { placeAll } from '../demos/replay/place.ts';
 import { type ReplayReport, renderReport, shortcomings } from '../demos/replay/report.ts';
-import { Tally } from '../demos/replay/tally.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
@@ -83,7 +83,7 @@ async function run(
   { currency, concurrency, ...options }: ReplayOptions,
   signal: AbortSignal,
 ): Promise<ReplayReport> {
-  const tally = new Tally(collected);
+  const counters = new Counters(collected);
   const follower = new Follower();
   const total = collected.invoices.length;
   const speed = options.max ? undefined : options.speed;
@@ -92,19 +92,19 @@ async function run(
   try {
     await withProgress('placing   ', total, (update) =>
       placeAll(collected.invoices, { http, currency, speed, concurrency, retryMs, signal }, (placement) => {
-        tally.add(placement);
+        counters.add(placement);
         if (placement.kind === 'ordered') follower.see(placement.order);
-        update(tally.placements);
+        update(counters.placements);
       }),
     );
   } catch (error) {
     if (signal.aborted)
-      note(`${count(tally.placements)} of ${count(total)} invoices were answered; run it again to go on`);
+      note(`${count(counters.placements)} of ${count(total)} invoices were answered; run it again to go on`);
     throw error;
   }
   const placingMs = performance.now() - startedAt;
   await waitFor(follower, { http, concurrency, timeoutMs: options.timeout * 1_000, signal });
-  return tally.report(file, placingMs, follower);
+  return counters.report(file, placingMs, follower);
 }
 
 async function waitFor(follower: Follower, options: FollowOptions): Promise<void> {

@@ -104,7 +104,7 @@ const ticketFact = z.object({
 });
 export type TicketFact = z.infer<typeof ticketFact>;
 
-const books = z.object({ queued: z.int(), held: z.int(), sold: z.int(), released: z.int(), admitted: z.int() });
+const totals = z.object({ queued: z.int(), held: z.int(), sold: z.int(), released: z.int(), admitted: z.int() });
 
 /** GET /audit/flash-sale, by sale: the row, and the same as its tickets have it, both of one moment. */
 const saleFact = z.object({
@@ -112,8 +112,8 @@ const saleFact = z.object({
   stock: z.int(),
   remaining: z.int(),
   queueCap: z.int(),
-  row: books,
-  tickets: books.extend({
+  row: totals,
+  tickets: totals.extend({
     /** The last ticket's number. */
     lastNumber: z.int(),
     /** Users with more than one live ticket: how many, and the first of them. */

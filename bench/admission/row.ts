@@ -9,7 +9,7 @@ import { openPostgres } from '../../infra/database/postgres.ts';
 import { Admission } from '../../services/flash-sale/admission.ts';
 import { admit, type Decision, findSale, insertSale } from '../../services/flash-sale/store/sales.ts';
 import { ACCEPT, feed } from '../../services/flash-sale/store/tickets.ts';
-import type { Sale, Way } from './way.ts';
+import type { Sale, Strategy } from './strategy.ts';
 
 const SCHEMA = 'sluice_flash_sale';
 const migrations = new URL('../../services/flash-sale/store/migrations/', import.meta.url);
@@ -41,8 +41,8 @@ const openSale = (url: string, { id, stock, cap }: Sale) =>
 const queued = (url: string, { id }: Sale) =>
   withDatabase(url, async (database) => (await findSale(database, id))?.queue.length ?? Number.NaN);
 
-/** As each flash-sale process does, but for the hint in front, which only rejects. */
-export const row: Way = {
+/** As in each flash-sale process, but without the hint in front, which only rejects. */
+export const row: Strategy = {
   open: openSale,
   async connect(url, { id }) {
     const database = open(url);
@@ -60,7 +60,7 @@ export const row: Way = {
 };
 
 /** Without group commit, for comparison: a transaction for each request, one after the other in each gateway. */
-export const rowOneByOne: Way = {
+export const rowOneByOne: Strategy = {
   open: openSale,
   async connect(url, { id }) {
     const database = open(url);
@@ -83,7 +83,7 @@ export const rowOneByOne: Way = {
   queued,
 };
 
-/** Tickets of a sale by themselves, counted apart from its books. */
+/** The tickets of a sale, counted independently of its totals. */
 export const countTickets = (url: string, { id }: Sale): Promise<number> =>
   withDatabase(url, async (database) => {
     const [count] = await database.query<{ tickets: number }>(
@@ -93,7 +93,7 @@ export const countTickets = (url: string, { id }: Sale): Promise<number> =>
     return count?.tickets ?? Number.NaN;
   });
 
-/** Finds the tickets in the queue as the service's sweeper does, and lets them out; answers how many there were. */
+/** Lets the tickets out of the queue, found as the service's sweeper finds them; resolves with their number. */
 export const completeTickets = (url: string, { id, cap }: Sale): Promise<number> =>
   withDatabase(url, async (database) => {
     const jobs = (await feed(database, id, cap, 60_000)).map((ticketId) => ({ ticketId, eventId: uuidv7() }));

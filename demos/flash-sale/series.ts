@@ -1,16 +1,16 @@
-// The run over time, in equal steps: what the charts draw and the report's table lists.
-import { type RejectedOutcome, rejectedOutcomes } from './purchase-outcome.ts';
+// The run over time in equal steps, for the charts and the report's table.
+import { type RejectedOutcome, rejectedOutcomes } from './purchases.ts';
 import type { Run } from './run.ts';
 
 interface Step {
-  /** Where the step begins, after the opening, in milliseconds. */
+  /** The step's begin, after the opening, in milliseconds. */
   readonly atMs: number;
-  /** Requests of buyers who came first, and of those who came again. */
+  /** Requests of first attempts, and of buyers who came again. */
   readonly arrivals: number;
   readonly returns: number;
   readonly rejected: Readonly<Record<RejectedOutcome, number>>;
   readonly orders: number;
-  /** The queue's length where it was looked at last in this step; undefined: it was not. */
+  /** The queue's length in the step's last sample; undefined without one. */
   readonly queue: number | undefined;
 }
 
@@ -24,14 +24,14 @@ export interface Series {
   readonly drainPerSecond: number;
 }
 
-/** The finest of these with which there are not too many steps for a chart. */
+/** The finest of these that leaves few enough steps for a chart. */
 const STEPS_MS = [250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000];
 const MOST_STEPS = 80;
 
-export function seriesOf({ tally, tickets, samples, settings }: Run): Series {
+export function seriesOf({ counters, tickets, samples, settings }: Run): Series {
   const orders = tickets.flatMap(({ orderedMs }) => orderedMs ?? []);
-  const rejected = rejectedOutcomes.map((outcome) => tally.answersOf(outcome).atMs);
-  const { first, again } = tally.arrivals;
+  const rejected = rejectedOutcomes.map((outcome) => counters.answers[outcome].atMs);
+  const { first, again } = counters.arrivals;
   const all = [first, again, orders, ...rejected];
   const earliest = Math.min(0, ...all.map((times) => times.reduce((a, b) => Math.min(a, b), 0)));
   const latest = Math.max(1_000, ...all.map((times) => times.reduce((a, b) => Math.max(a, b), 0)));

@@ -1,5 +1,5 @@
-// `sluice audit` on running systems: a whole one holds, each kind of damage is found by its id and nothing else is, and
-// --repair mends what asking again can mend.
+// `sluice audit` on running systems: an undamaged one passes, each kind of damage is found by its id and nothing else is, and
+// --repair repairs what a resend can repair.
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -57,9 +57,9 @@ async function sluiceAudit(
   return { code, report: JSON.parse(out), errors };
 }
 
-/** What is broken, by rule: the ids, sorted. */
-const found = ({ offences }: AuditReport) =>
-  Object.fromEntries(offences.map(({ rule, total, ids }) => [rule, total === ids.length ? [...ids].sort() : total]));
+/** The violations by rule: the ids, sorted. */
+const found = ({ violations }: AuditReport) =>
+  Object.fromEntries(violations.map(({ rule, total, ids }) => [rule, total === ids.length ? [...ids].sort() : total]));
 
 /** By hand on the database. An embedded one only opens once its process has ended. */
 async function damage(system: System, statements: readonly string[]): Promise<void> {
@@ -171,7 +171,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     });
   });
 
-  onShape('each damage is found by its id, and what asking again can mend, --repair mends', async () => {
+  onShape('each damage is found by its id, and --repair repairs what a resend can repair', async () => {
     const lost = randomUUID();
     const forgotten = randomUUID();
     const unasked = randomUUID();
@@ -199,16 +199,16 @@ describe.for(shapes)('%s', ([, shape]) => {
       ...silent(forgotten, "'infinity'"),
       // The unit of an order that is cancelled is sold again.
       `UPDATE sluice_flash_sale.tickets SET status = 'ordered' WHERE id = '${returned?.ticketId}'`,
-      // A ticket has left the queue, and nobody asks for its order.
+      // A ticket has left the queue, and no resend of its request is due.
       `INSERT INTO sluice_flash_sale.tickets (id, sale_id, number, user_id, status, accepted_event_id, accepted_at,
          ask_again_at)
        VALUES ('${unasked}', '${sale.id}', 4, 'late', 'accepted', gen_random_uuid(), now(), 'infinity')`,
       `UPDATE sluice_flash_sale.sales SET released = 0, sold = 3, held = 1, admitted = 4, remaining = stock - 4`,
-      // The books are moved: a unit that is sold counts as held.
+      // The totals are changed: a unit that is sold counts as held.
       `UPDATE sluice_flash_sale.sales SET sold = sold - 1, held = held + 1`,
     ]);
 
-    const mendable = {
+    const repairable = {
       'points-missing': [idOf(done, 0)],
       'coupon-missing': [idOf(done, 1)],
       'notification-missing': [idOf(done, 2)],
@@ -220,11 +220,12 @@ describe.for(shapes)('%s', ([, shape]) => {
     };
     const lasting = { 'effect-other-user': [idOf(done, 3)], 'points-without-order': [orphan] };
     const { code, report, errors } = await sluiceAudit(system, ['--settle', '500ms']);
-    const books = [`${sale.id}: held 2, by its tickets 1`, `${sale.id}: sold 2, by its tickets 3`];
-    expect(found(report)).toEqual({ ...mendable, ...lasting, 'sale-books': books });
+    const totals = [`${sale.id}: held 2, by its tickets 1`, `${sale.id}: sold 2, by its tickets 3`];
+    expect(found(report)).toEqual({ ...repairable, ...lasting, 'sale-totals': totals });
     expect(code).toBe(1);
-    expect(errors).toMatch(/^error: 12 × a promise is broken\n$/);
-    for (const { rule, mends } of report.offences) expect([rule, mends]).toEqual([rule, rule in mendable]);
+    expect(errors).toMatch(/^error: 12 guarantee violations\n$/);
+    for (const violation of report.violations)
+      expect([violation.rule, violation.repairable]).toEqual([violation.rule, violation.rule in repairable]);
     // What will be asked for is not broken: it is under way, and named.
     expect(report.overdue.map(({ id }) => id)).toContain(lost);
     expect(report.overdue.find(({ id }) => id === lost)).toMatchObject({
@@ -234,18 +235,18 @@ describe.for(shapes)('%s', ([, shape]) => {
 
     const repaired = await sluiceAudit(system, ['--settle', '3s', '--repair']);
     expect(repaired.code).toBe(1);
-    expect(repaired.report.repaired?.asked).toBe(Object.keys(mendable).length + 1);
-    expect(found({ ...report, offences: repaired.report.repaired?.offencesBefore ?? [] })).toEqual(found(report));
+    expect(repaired.report.repaired?.resent).toBe(Object.keys(repairable).length + 1);
+    expect(found({ ...report, violations: repaired.report.repaired?.violationsBefore ?? [] })).toEqual(found(report));
     // On a busy machine the answers may take longer than that.
     await eventually(
       async () => {
         const after = found((await sluiceAudit(system, ['--settle', '0s'])).report);
-        // The books are off by as much as they were.
+        // The totals are off by as much as they were.
         const off = [`${sale.id}: held 1, by its tickets 0`, `${sale.id}: sold 2, by its tickets 3`];
-        expect(after).toEqual({ ...lasting, 'sale-books': off });
+        expect(after).toEqual({ ...lasting, 'sale-totals': off });
         return true;
       },
-      { what: 'what can be mended is mended', timeoutMs: 60_000 },
+      { what: 'everything repairable is repaired', timeoutMs: 60_000 },
     );
     for (const id of [lost, forgotten])
       expect(await get<Order>(`${orders}/orders/${id}`)).toMatchObject({ status: 'completed' });
@@ -320,8 +321,8 @@ test.skipIf(!onPostgres.available)(`${MANY} orders are audited in bounded memory
       coupons: MANY,
       notifications: MANY,
     });
-    expect(report.offences).toMatchObject([{ rule: 'points-missing', total: 1 }]);
-    expect(report.offences[0]?.ids[0]).toMatch(/-000000012fd1$/);
+    expect(report.violations).toMatchObject([{ rule: 'points-missing', total: 1 }]);
+    expect(report.violations[0]?.ids[0]).toMatch(/-000000012fd1$/);
     expect(code).toBe(1);
   } finally {
     await system.remove();

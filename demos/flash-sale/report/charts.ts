@@ -1,11 +1,10 @@
-// The charts of a sale, below each other on one time axis: what comes in, what is rejected, what waits, what goes out.
+// The charts of a sale, below each other on one time axis: requests, rejections, queue, orders.
 import type { Color } from '../../shared/svg.ts';
 import { count } from '../../shared/terminal.ts';
 import { type Panel, panelsDocument } from '../../shared/time-chart.ts';
-import { outcomeNames, type RejectedOutcome, rejectedOutcomes } from '../purchase-outcome.ts';
+import { outcomeNames, type RejectedOutcome, rejectedOutcomes } from '../purchases.ts';
 import type { Series } from '../series.ts';
-import type { Summary } from '../summary.ts';
-import { perSecond, seconds } from './figures.ts';
+import { perSecond, type Summary } from '../summary.ts';
 
 const rejectionColors: Readonly<Record<RejectedOutcome, Color>> = {
   'queue-full': 'yellow',
@@ -64,6 +63,9 @@ export function panelsOf(summary: Summary, series: Series): Panel[] {
     },
   ];
 }
+
+/** Milliseconds as seconds: `0.25`, `3`. */
+export const seconds = (ms: number): string => String(Math.round(ms) / 1_000);
 
 /** All charts as one SVG document. */
 export function svgOf(summary: Summary, series: Series): string {

@@ -1,16 +1,14 @@
-// The report as one HTML page that needs nothing else: no scripts, no fonts, no pictures from elsewhere.
+// The report as one self-contained HTML page: no scripts, no fonts, no pictures from elsewhere.
 
 import { html, Markup } from '../../../infra/http/html.ts';
 import { chartStyle } from '../../shared/svg.ts';
 import { count, duration } from '../../shared/terminal.ts';
 import { panelElement } from '../../shared/time-chart.ts';
 import { fairnessSentence } from '../fairness.ts';
-import { outcomeNames, purchaseOutcomes, rejectedOutcomes } from '../purchase-outcome.ts';
+import { outcomeNames, purchaseOutcomes, rejectedOutcomes } from '../purchases.ts';
 import type { Series } from '../series.ts';
-import { failures, type Summary } from '../summary.ts';
-import { panelsOf } from './charts.ts';
-import { perSecond, seconds } from './figures.ts';
-import { sumOfRejections } from './terminal.ts';
+import { failures, perSecond, type Summary, sumOfRejections } from '../summary.ts';
+import { panelsOf, seconds } from './charts.ts';
 
 const pageStyle = `
   :root { color-scheme: light dark; }
@@ -77,7 +75,7 @@ ${panelsOf(summary, series).map(
 <h2>Buyers and requests</h2>
 ${answers(summary)}
 ${fairness !== null && html`<h2>Fairness</h2>\n<p>${fairnessSentence(fairness)} <span class="dim">Rank correlation of arrival and order: ${fairness.rankCorrelation.toFixed(4)}, over ${count(fairness.orders)} orders.</span></p>`}
-<h2>The books</h2>
+<h2>Totals</h2>
 ${equations(summary)}
 <h2>Figures</h2>
 ${figures(series)}
@@ -128,7 +126,7 @@ function answers({ buyers, requests, latencyMs, connections, longestWaitMs }: Su
       ];
     });
   return table(
-    `Buyers by how it ended for them, requests by answer. Times count from the moment that the buyer came; waiting for one of ${connections} connections is part of them (at most ${duration(longestWaitMs)}).`,
+    `Buyers by final outcome, requests by answer. Times count from the buyer's arrival, including the wait for one of ${connections} connections (at most ${duration(longestWaitMs)}).`,
     ['Answer', 'Buyers', 'Requests', 'p50', 'p95', 'p99', 'Longest'],
     [...rows, ['In all', count(buyers.total), count(requests.sent), '', '', '', '']],
   );

@@ -1,9 +1,8 @@
-// The summary as the terminal shows it.
+// The summary for the terminal.
 import { columns, count, duration, paint, printable } from '../../shared/terminal.ts';
 import { fairnessSentence } from '../fairness.ts';
-import { outcomeNames, purchaseOutcomes, rejectedOutcomes } from '../purchase-outcome.ts';
-import type { Summary } from '../summary.ts';
-import { perSecond } from './figures.ts';
+import { outcomeNames, purchaseOutcomes, rejectedOutcomes } from '../purchases.ts';
+import { perSecond, type Summary, sumOfRejections } from '../summary.ts';
 
 const MOST_ERRORS = 5;
 const dim = (text: string) => paint('dim', text);
@@ -37,7 +36,7 @@ export function renderSummary(summary: Summary): string[] {
     `queue      ${count(longestQueue)} at its longest, of at most ${count(settings.queue)}`,
     ...(fairness ? [`fairness   ${fairnessSentence(fairness)}`] : []),
     '',
-    `answers, from the moment that a buyer comes (waiting for one of ${summary.connections} connections included: at most ${duration(summary.longestWaitMs)})`,
+    `answers, from the buyer's arrival (including the wait for one of ${summary.connections} connections: at most ${duration(summary.longestWaitMs)})`,
     ...columns([['', 'p50', 'p95', 'p99', 'max'].map(dim), ...latencyRows(summary)], { align: 'right' }),
     '',
     ...columns(
@@ -49,9 +48,6 @@ export function renderSummary(summary: Summary): string[] {
     ),
   ];
 }
-
-export const sumOfRejections = ({ requests }: Summary): number =>
-  rejectedOutcomes.reduce((sum, outcome) => sum + requests.answered[outcome], 0);
 
 const latencyRows = ({ latencyMs }: Summary): string[][] =>
   purchaseOutcomes.flatMap((outcome) => {

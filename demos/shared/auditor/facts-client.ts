@@ -1,5 +1,5 @@
-// The services' facts over HTTP, checked against the contract. Everything asked here may be asked again; a service that
-// is not available for a moment is.
+// Reads the services' facts over HTTP, checked against the contract. Every request is safe to repeat, and is repeated when
+// a service answers 503.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
 import {
@@ -20,11 +20,11 @@ import type { ServiceName } from '../../../contracts/services.ts';
 import { CliError } from '../errors.ts';
 import { COUNTING_TIMEOUT_MS, expectBody, type HttpAnswer, HttpClient, problemOf } from '../http.ts';
 
-/** A million of them is some 500 answers; two such answers of each service are the memory that a sweep takes. */
+/** A million facts take 500 requests; a sweep has two pages of each service in memory. */
 const PAGE = 2_000;
 const TRIES = 5;
 const PAUSE_MS = 500;
-/** To one address: a page of each service, and the next one of each. */
+/** To one address: two pages of each service. */
 const CONNECTIONS = 8;
 
 export class FactsClient {
@@ -43,7 +43,7 @@ export class FactsClient {
     return this.#facts(list, `limit=${PAGE}${cursor}`);
   }
 
-  /** The facts of these ids, of those that there are; any number of ids. */
+  /** The facts of those of these ids that exist, for any number of ids. */
   async facts<L extends FactList>(list: L, ids: readonly string[]): Promise<Map<string, Fact<L>>> {
     const facts = new Map<string, Fact<L>>();
     for (const some of inParts(ids)) {
@@ -57,7 +57,7 @@ export class FactsClient {
     return this.#get(service, `/audit/${service}/messages`, messagesSummary);
   }
 
-  /** Where messages about these orders or tickets are, at this service. */
+  /** The messages about these orders or tickets at this service, with where each is. */
   async messagesAbout(service: ServiceName, ids: readonly string[]): Promise<MessageAbout[]> {
     const found: MessageAbout[] = [];
     for (const some of inParts(ids)) {
@@ -67,7 +67,7 @@ export class FactsClient {
     return found;
   }
 
-  /** Makes a service ask again, at once, for what it waits for; resolves with how often it did. */
+  /** Makes a service resend its pending requests at once; resolves with the number of orders or tickets. */
   async resend(service: 'order' | 'flash-sale', ids: readonly string[]): Promise<number> {
     let asked = 0;
     for (const some of inParts(ids)) {

@@ -1,18 +1,21 @@
-// What an order and its effects must look like beside each other. Pure.
+// Judges an order beside its effects. Pure functions.
 import type { CouponFact, NotifyFact, OrderFact, PointsFact } from '../../../contracts/facts.ts';
 import { type StepName, stepNames } from '../../../contracts/orders.ts';
 import type { RuleName } from './rules.ts';
 
+/** The facts about one id, of the services that have any. */
+export type Seen<Facts> = { readonly [Name in keyof Facts]?: Facts[Name] | undefined };
+
 export type OrderFacts = { order: OrderFact; points: PointsFact; coupon: CouponFact; notify: NotifyFact };
 
 /**
- * Beyond this, nobody takes a waiting order up: questions are repeated each hour at the latest, and whoever may pay has
- * a day at the most. The rest is for clocks and for what is late.
+ * An open order whose next action is due later than this is stuck: requests are resent at least every hour, and a buyer
+ * has a day at most to pay. The rest allows for clocks that differ and for late actions.
  */
 export const MAX_DUE_MS = (24 + 2) * 3_600_000;
 
-/** What is wrong with an order: nothing, unless a promise is broken. What is under way is not wrong. */
-export function judgeOrder({ order, points, coupon, notify }: Partial<OrderFacts>): RuleName[] {
+/** The rules that an order violates. An order in progress violates none. */
+export function judgeOrder({ order, points, coupon, notify }: Seen<OrderFacts>): RuleName[] {
   if (!order) {
     const orphans: RuleName[] = [];
     if (points) orphans.push('points-without-order');
@@ -32,7 +35,7 @@ export function judgeOrder({ order, points, coupon, notify }: Partial<OrderFacts
   return wrong;
 }
 
-/** A step that is done, skipped or reverted has its effect; before that, it may have it or not. */
+/** A settled step has its effect; before that, the effect may be there or not. */
 const settled = (order: OrderFact, step: StepName) =>
   order.state === 'cancelled'
     ? order.steps[step] === 'reverted'
@@ -57,7 +60,7 @@ function judgeCoupon(order: OrderFact, fact: CouponFact | undefined): RuleName[]
   const { active = 0, revoked = 0, skipped = 0 } = fact ?? {};
   const wrong: RuleName[] = [];
   if (active + revoked + skipped > 1) wrong.push('coupon-doubled');
-  // Of an order that was cancelled before it was firm, the decision is that there is no coupon.
+  // If an order was cancelled before it was firm, the decision is that there is no coupon.
   if ((order.state !== 'cancelled' && !order.everFirm && skipped > 0) || (!order.everFirm && active + revoked > 0))
     wrong.push('effect-too-early');
   if (order.state !== 'cancelled' && revoked > 0) wrong.push('coupon-revoked');
@@ -83,13 +86,14 @@ function judgeProgress(order: OrderFact): RuleName[] {
   const wrong: RuleName[] = [];
   if (order.state !== 'cancelled' && stepNames.some((name) => order.steps[name] === 'reverted'))
     wrong.push('step-wrong');
-  if (order.open && !willBeTakenUp(order.dueInMs)) wrong.push('order-unaccounted');
+  if (order.open && !isDue(order.dueInMs)) wrong.push('order-unaccounted');
   return wrong;
 }
 
-export const willBeTakenUp = (dueInMs: number | null) => dueInMs !== null && dueInMs < MAX_DUE_MS;
+/** Whether the next action is due soon enough. */
+export const isDue = (dueInMs: number | null) => dueInMs !== null && dueInMs < MAX_DUE_MS;
 
-/** What an open order waits for. */
+/** The names of what an open order waits for. */
 export function waitsFor(order: OrderFact): string[] {
   const { state, steps, unitToReturn, toGiveBack } = order;
   if (state === 'awaiting-payment') return ['payment'];

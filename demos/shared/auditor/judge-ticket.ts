@@ -1,12 +1,12 @@
-// What a flash sale's tickets must look like beside the orders that were placed for them, and its books beside its
-// tickets. Pure.
+// Judges a flash sale's tickets beside the orders that were placed for them, and its totals beside its tickets. Pure
+// functions.
 import type { SaleFact, TicketFact, TicketOrderFact } from '../../../contracts/facts.ts';
-import { willBeTakenUp } from './judge-order.ts';
+import { isDue, type Seen } from './judge-order.ts';
 import type { RuleName } from './rules.ts';
 
 export type TicketFacts = { ticket: TicketFact; order: TicketOrderFact };
 
-export function judgeTicket({ ticket, order }: Partial<TicketFacts>): RuleName[] {
+export function judgeTicket({ ticket, order }: Seen<TicketFacts>): RuleName[] {
   if (!ticket) return order ? ['order-without-ticket'] : [];
   const wrong: RuleName[] = [];
   if (order && order.orders > 1) wrong.push('ticket-orders-doubled');
@@ -17,7 +17,7 @@ export function judgeTicket({ ticket, order }: Partial<TicketFacts>): RuleName[]
 
 function judgeWithoutOrder({ status, orderId, dueInMs }: TicketFact): RuleName[] {
   if (status === 'ordered' || orderId !== null) return ['ticket-without-order'];
-  return waiting(status) && !willBeTakenUp(dueInMs) ? ['ticket-unaccounted'] : [];
+  return waiting(status) && !isDue(dueInMs) ? ['ticket-unaccounted'] : [];
 }
 
 function judgeWithOrder({ status, dueInMs }: TicketFact, { state, unitToReturn }: TicketOrderFact): RuleName[] {
@@ -33,13 +33,13 @@ function judgeWithOrder({ status, dueInMs }: TicketFact, { state, unitToReturn }
     case 'accepted':
     case 'awaiting-payment':
       if (state === 'cancelled' && !unitToReturn) return ['unit-not-returned'];
-      return willBeTakenUp(dueInMs) ? [] : ['ticket-unaccounted'];
+      return isDue(dueInMs) ? [] : ['ticket-unaccounted'];
   }
 }
 
 export const waiting = (status: TicketFact['status']) => status === 'accepted' || status === 'awaiting-payment';
 
-/** What is wrong, and with which user or number where it is one of those. */
+/** The rules that a sale violates, each with the sale and the number or user that is wrong. */
 export function judgeSale({ id, stock, remaining, queueCap, row, tickets }: SaleFact): [RuleName, string][] {
   const wrong: [RuleName, string][] = [];
   if (remaining + row.held + row.sold !== stock)
@@ -48,9 +48,10 @@ export function judgeSale({ id, stock, remaining, queueCap, row, tickets }: Sale
     if (units < 0) wrong.push(['sale-negative', `${id}: ${name} ${units}`]);
   if (row.queued > queueCap) wrong.push(['sale-over-cap', `${id}: ${row.queued} of ${queueCap}`]);
   for (const [name, units] of Object.entries(row) as [keyof typeof row, number][])
-    if (units !== tickets[name]) wrong.push(['sale-books', `${id}: ${name} ${units}, by its tickets ${tickets[name]}`]);
+    if (units !== tickets[name])
+      wrong.push(['sale-totals', `${id}: ${name} ${units}, by its tickets ${tickets[name]}`]);
   if (tickets.lastNumber !== tickets.admitted)
-    wrong.push(['sale-books', `${id}: ${tickets.admitted} tickets, the last one has number ${tickets.lastNumber}`]);
+    wrong.push(['sale-totals', `${id}: ${tickets.admitted} tickets, the last one has number ${tickets.lastNumber}`]);
   for (const user of tickets.doubledUsers) wrong.push(['ticket-doubled', `${id}: ${user}`]);
   return wrong;
 }

@@ -1,11 +1,11 @@
-// What an audit found, as text and as JSON.
+// The result of an audit, as text and as JSON.
 import type { MessagesSummary } from '../../../contracts/facts.ts';
 import { serviceNames } from '../../../contracts/services.ts';
 import { columns, count, duration, paint, printable } from '../terminal.ts';
 import { type Invariant, invariants, rules } from './rules.ts';
 import type { AuditResult, UnderWay } from './run.ts';
 
-/** Of each offence, the ids that are printed; the JSON has more. */
+/** Ids that are printed of each rule; the JSON has more. */
 const SHOWN = 10;
 
 export interface AuditReport {
@@ -13,19 +13,19 @@ export interface AuditReport {
   readonly tookMs: number;
   readonly settleMs: number;
   readonly counts: AuditResult['counts'];
-  readonly offences: readonly {
+  readonly violations: readonly {
     readonly rule: string;
     readonly invariant: Invariant;
     readonly text: string;
     readonly total: number;
     readonly ids: readonly string[];
-    /** Whether --repair may mend it. */
-    readonly mends: boolean;
+    /** Whether --repair may repair it. */
+    readonly repairable: boolean;
   }[];
   readonly overdue: readonly UnderWay[];
   readonly messages: AuditResult['messages'];
-  /** With --repair: how many orders and tickets were asked for again, and the offences before. */
-  readonly repaired?: { readonly asked: number; readonly offencesBefore: AuditReport['offences'] };
+  /** With --repair: the number of orders and tickets whose requests were resent, and the violations before. */
+  readonly repaired?: { readonly resent: number; readonly violationsBefore: AuditReport['violations'] };
 }
 
 /** `startedAt` by performance.now(). */
@@ -33,19 +33,25 @@ export function reportOf(
   result: AuditResult,
   { startedAt, settleMs }: { readonly startedAt: number; readonly settleMs: number },
 ): AuditReport {
-  const offences = offencesOf(result);
+  const violations = violationsOf(result);
   const tookMs = Math.round(performance.now() - startedAt);
   const { counts, overdue, messages } = result;
-  return { ok: offences.length === 0, tookMs, settleMs, counts, offences, overdue, messages };
+  return { ok: violations.length === 0, tookMs, settleMs, counts, violations, overdue, messages };
 }
 
-export const totalOffences = (offences: AuditReport['offences']): number =>
-  offences.reduce((sum, { total }) => sum + total, 0);
+const totalOf = (violations: AuditReport['violations']): number =>
+  violations.reduce((sum, { total }) => sum + total, 0);
 
-export const offencesOf = ({ offences }: AuditResult): AuditReport['offences'] =>
-  offences.map(({ rule, total, ids }) => {
-    const { invariant, text, mends = false } = rules[rule];
-    return { rule, invariant, text, total, ids, mends };
+/** `12 guarantee violations` */
+export function violationCount(violations: AuditReport['violations']): string {
+  const total = totalOf(violations);
+  return `${count(total)} guarantee violation${total === 1 ? '' : 's'}`;
+}
+
+export const violationsOf = ({ violations }: AuditResult): AuditReport['violations'] =>
+  violations.map(({ rule, total, ids }) => {
+    const { invariant, text, repairable = false } = rules[rule];
+    return { rule, invariant, text, total, ids, repairable };
   });
 
 export function renderAuditReport(report: AuditReport): string[] {
@@ -59,35 +65,39 @@ export function renderAuditReport(report: AuditReport): string[] {
     '',
   ];
   for (const invariant of Object.keys(invariants) as Invariant[]) {
-    const offences = report.offences.filter((offence) => offence.invariant === invariant);
-    const total = totalOffences(offences);
-    const verdict = total === 0 ? paint('green', 'holds') : paint('red', `${count(total)} × broken`);
+    const violations = report.violations.filter((violation) => violation.invariant === invariant);
+    const verdict = violations.length === 0 ? paint('green', 'holds') : paint('red', violationCount(violations));
     lines.push(`${paint('bold', invariant)}  ${invariants[invariant]}: ${verdict}`);
-    for (const offence of offences) lines.push(...renderOffence(offence));
+    for (const violation of violations) lines.push(...renderViolation(violation));
   }
   lines.push('', ...renderUnderWay(report), ...renderMessages(report));
-  if (repaired) {
-    const before = totalOffences(repaired.offencesBefore);
-    lines.push('', `asked again for ${count(repaired.asked)}; before that, ${count(before)} × broken`);
-  }
+  if (repaired)
+    lines.push(
+      '',
+      `resent requests for ${count(repaired.resent)}; before: ${violationCount(repaired.violationsBefore)}`,
+    );
   return lines;
 }
 
-function renderOffence({ text, total, ids, mends }: AuditReport['offences'][number]): string[] {
+function renderViolation({ text, total, ids, repairable }: AuditReport['violations'][number]): string[] {
   const shown = ids.slice(0, SHOWN).map((id) => `        ${printable(id)}`);
   const more = total > shown.length ? [`        and ${count(total - shown.length)} more`] : [];
-  return [`      ${paint('red', text)}: ${count(total)}${mends ? ' (--repair asks again)' : ''}`, ...shown, ...more];
+  return [
+    `      ${paint('red', text)}: ${count(total)}${repairable ? ' (--repair resends its request)' : ''}`,
+    ...shown,
+    ...more,
+  ];
 }
 
 function renderUnderWay({ counts: { underWay }, overdue, settleMs }: AuditReport): string[] {
   const { orders, tickets } = underWay;
-  if (orders + tickets === 0) return ['under way  nothing: every order and ticket is at its end'];
+  if (orders + tickets === 0) return ['under way  none: every order and ticket is final'];
   const lines = [
     `under way  ${count(orders)} orders and ${count(tickets)} tickets; ${count(underWay.overdue)} for more than ` +
-      `${duration(settleMs)}${underWay.overdue > 0 ? ' (--repair asks again)' : ''}`,
+      `${duration(settleMs)}${underWay.overdue > 0 ? ' (--repair resends their requests)' : ''}`,
   ];
   for (const { id, waitsFor, sinceMs, dueInMs, messages } of overdue.slice(0, SHOWN)) {
-    const due = dueInMs === null ? 'never asks again' : `asks again in ${duration(Math.max(0, dueInMs))}`;
+    const due = dueInMs === null ? 'no resend is due' : `next resend in ${duration(Math.max(0, dueInMs))}`;
     lines.push(`  ${id}  for ${duration(sinceMs)}: ${waitsFor.join(', ')}; ${[...messages, due].join('; ')}`);
   }
   if (underWay.overdue > SHOWN) lines.push(`  and ${count(underWay.overdue - SHOWN)} more`);

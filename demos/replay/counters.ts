@@ -7,7 +7,7 @@ import type { Placement } from './place.ts';
 import { Rejections } from './rejections.ts';
 import type { ReplayReport } from './report.ts';
 
-export class Tally {
+export class Counters {
   readonly #collected: Collected;
   /** By id: two invoices answered with one order are one order, and the equation does not close. */
   readonly #orderIds = new Set<string>();
