@@ -4,7 +4,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import amqp, { type Channel, type ConfirmChannel, type ConsumeMessage } from 'amqplib';
 import { v7 as uuidv7 } from 'uuid';
-import type { Event, EventData, EventType, StepResult } from '../contracts/events.ts';
+import type { Event, EventType, StepResult } from '../contracts/events.ts';
 import { type ServiceName, subscriptions } from '../contracts/services.ts';
 import { EVENT_CONTENT_TYPE } from '../infra/bus/port.ts';
 import { declareTopology } from '../infra/bus/rabbitmq/declare.ts';
@@ -31,8 +31,8 @@ const fail = (error: unknown): never => {
   process.exit(1);
 };
 
-function eventOf<T extends 'order.placed' | StepResult>(type: T, source: ServiceName, data: EventData<T>): string {
-  return JSON.stringify({
+const eventOf = (type: EventType, source: ServiceName, data: { orderId: string; [name: string]: unknown }): string =>
+  JSON.stringify({
     specversion: '1.0',
     id: uuidv7(),
     source: `/services/${source}`,
@@ -42,7 +42,6 @@ function eventOf<T extends 'order.placed' | StepResult>(type: T, source: Service
     datacontenttype: 'application/json',
     data,
   });
-}
 
 /** Resolves when the broker has confirmed the message. */
 const publish = (channel: ConfirmChannel, type: EventType, body: string) =>
@@ -62,34 +61,20 @@ function placeOrders(channel: ConfirmChannel): void {
   }
 }
 
-/** The reply of each service to order.placed. */
-const replies: Partial<Record<ServiceName, (order: EventData<'order.placed'>) => [EventType, string]>> = {
-  points: ({ orderId, userId }) => [
-    'points.awarded',
-    eventOf('points.awarded', 'points', { orderId, userId, points: 123 }),
-  ],
-  coupon: ({ orderId, userId }) => [
-    'coupon.issued',
-    eventOf('coupon.issued', 'coupon', {
-      orderId,
-      userId,
-      couponId: uuidv7(),
-      amount: 617,
-      currency: 'GBP',
-      expiresAt: new Date().toISOString(),
-    }),
-  ],
-  notify: ({ orderId, userId }) => [
-    'notification.sent',
-    eventOf('notification.sent', 'notify', { orderId, userId, notificationId: uuidv7(), kind: 'order.placed' }),
-  ],
+const expiresAt = new Date().toISOString();
+/** The reply of each service to order.placed, without the order's id and user. */
+const replies: Partial<Record<ServiceName, () => [EventType, object]>> = {
+  points: () => ['points.awarded', { points: 123 }],
+  coupon: () => ['coupon.issued', { couponId: uuidv7(), amount: 617, currency: 'GBP', expiresAt }],
+  notify: () => ['notification.sent', { notificationId: uuidv7(), kind: 'order.placed' }],
 };
 
 async function handle(service: ServiceName, message: ConsumeMessage, publisher: ConfirmChannel): Promise<void> {
   const event = JSON.parse(message.content.toString()) as Event<'order.placed' | StepResult>;
   if (event.type === 'order.placed') {
-    const reply = replies[service];
-    if (reply) await publish(publisher, ...reply(event.data));
+    const { orderId, userId } = event.data;
+    const [type, data] = replies[service]?.() ?? [];
+    if (type) await publish(publisher, type, eventOf(type, service, { orderId, userId, ...data }));
     return;
   }
   const results = (open.get(event.data.orderId) ?? 0) + 1;

@@ -15,7 +15,7 @@ export interface Target {
   readonly most?: number;
 }
 
-export interface Figure {
+interface Figure {
   /** Undefined for the bare route, which all modes share. */
   readonly mode?: Mode;
   readonly phase?: string;
@@ -28,7 +28,7 @@ export interface Figure {
   readonly met?: boolean;
 }
 
-export interface Check {
+interface Check {
   readonly name: string;
   readonly value: number;
   readonly ok: boolean;

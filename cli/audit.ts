@@ -2,13 +2,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { FactsClient } from '../demos/shared/auditor/facts-client.ts';
-import {
-  type AuditReport,
-  renderAuditReport,
-  reportOf,
-  violationCount,
-  violationsOf,
-} from '../demos/shared/auditor/report.ts';
+import { renderAuditReport, reportOf, violationCount, violationsOf } from '../demos/shared/auditor/report.ts';
 import { audit, repair } from '../demos/shared/auditor/run.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
@@ -81,10 +75,8 @@ async function runAudit(options: Options, signal: AbortSignal): Promise<void> {
     const repairs = options.repair && first.toResend.orders.length + first.toResend.tickets.length > 0;
     const resent = repairs ? await repair(auditing, first) : 0;
     const last = repairs ? await audit(auditing) : first;
-    const report: AuditReport = {
-      ...reportOf(last, { startedAt, settleMs: options.settle }),
-      ...(options.repair ? { repaired: { resent, violationsBefore: violationsOf(first) } } : {}),
-    };
+    const repaired = options.repair && { resent, violationsBefore: violationsOf(first) };
+    const report = reportOf(last, { startedAt, settleMs: options.settle, repaired });
     if (options.json) printJson(report);
     else for (const line of renderAuditReport(report)) print(line);
     if (!report.ok) throw new CliError(violationCount(report.violations));

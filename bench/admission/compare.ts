@@ -46,7 +46,7 @@ export async function compareAdmission({ rounds }: { rounds: number }): Promise<
     for (const { strategy, what, stock, run } of disturbances) {
       note(`disturbance ${disturbed.length + 1} of ${disturbances.length} …`);
       const outcome = await run(await open(strategy, stock), gateways, (name: ServerName) => servers[name]);
-      disturbed.push({ strategy, what, stock, ...outcome });
+      disturbed.push({ strategy, what, stock, longest: outcome.admitted, ...outcome });
     }
     const versions = [rabbitmqVersion(urls.rabbitmq), redisVersion(urls.redis), postgresVersion(urls.postgres)];
     return { versions: await Promise.all(versions), buyers: BUYERS, gateways: GATEWAYS, bursts, disturbed };

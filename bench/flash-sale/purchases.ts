@@ -7,7 +7,7 @@ export const PACE = 100;
 /** Enough to keep a server busy, few enough not to overload it. */
 export const CONNECTIONS = 256;
 /** For bare routes, which do not look at the id. */
-export const ANY_SALE = '01990000-0000-7000-8000-000000000000';
+const ANY_SALE = '01990000-0000-7000-8000-000000000000';
 
 /** Decisions: admitted, rejected by the sale (not open, sold out), queue full. No decision: the process is too busy. */
 export const [ADMITTED, OVER, FULL, BUSY] = [202, 409, 429, 503] as const;

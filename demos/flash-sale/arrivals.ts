@@ -2,7 +2,7 @@
 import { decaying, mulberry32, type Random } from './random.ts';
 import type { Settings } from './settings.ts';
 
-export interface Buyer {
+interface Buyer {
   readonly userId: string;
   /** How often this buyer comes again after a full queue. */
   readonly patience: number;

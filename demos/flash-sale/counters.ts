@@ -1,4 +1,5 @@
 // What the buyers were answered, counted by the simulator: an independent check of the sale's own totals.
+import { recordOf } from '../shared/record-of.ts';
 import { type PurchaseAnswer, type PurchaseOutcome, purchaseOutcomes, type RejectedOutcome } from './purchases.ts';
 
 /** Two numbers per answer of an outcome, in milliseconds; `atMs` after the opening. */
@@ -19,13 +20,13 @@ export interface TicketSeen {
 /** A buyer's final outcome: `admitted`, or the reason of the last rejection. */
 export type Ending = 'admitted' | RejectedOutcome | 'error';
 
-export const byOutcome = <T>(value: (outcome: PurchaseOutcome) => T): Record<PurchaseOutcome, T> =>
-  Object.fromEntries(purchaseOutcomes.map((outcome) => [outcome, value(outcome)])) as Record<PurchaseOutcome, T>;
-
 export class Counters {
   /** When requests left, after the opening: for the first attempt of a visit, and for further ones. */
   readonly arrivals = { first: [] as number[], again: [] as number[] };
-  readonly answers: Readonly<Record<PurchaseOutcome, Answers>> = byOutcome(() => ({ atMs: [], latencyMs: [] }));
+  readonly answers: Readonly<Record<PurchaseOutcome, Answers>> = recordOf(purchaseOutcomes, () => ({
+    atMs: [],
+    latencyMs: [],
+  }));
   /** Every ticket that a buyer was told of, once. */
   readonly tickets = new Map<string, TicketSeen>();
   readonly #endings: Ending[];

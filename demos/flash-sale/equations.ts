@@ -4,16 +4,13 @@ import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { count } from '../shared/terminal.ts';
 import type { Ending } from './counters.ts';
 import { outcomeNames, type PurchaseOutcome, purchaseOutcomes } from './purchases.ts';
+import type { Settings } from './settings.ts';
 
 export interface Totals {
-  readonly buyers: number;
+  readonly settings: Pick<Settings, 'buyers' | 'stock' | 'queue'>;
+  /** Buyers by final outcome. */
   readonly endings: Readonly<Record<Ending, number>>;
-  readonly sent: number;
-  /** Requests by answer. */
-  readonly answered: Readonly<Record<PurchaseOutcome, number>>;
-  /** Units that were requested for the sale. */
-  readonly stock: number;
-  readonly queueCap: number;
+  readonly requests: { readonly sent: number; readonly answered: Readonly<Record<PurchaseOutcome, number>> };
   readonly longestQueue: number;
   readonly sale: Pick<FlashSale, 'stock' | 'counts'>;
   readonly tickets: TicketCounts;
@@ -42,8 +39,9 @@ export interface Equation {
   readonly holds: boolean;
 }
 
-export function equationsOf(totals: Totals): Equation[] {
-  const { buyers, endings, sent, answered, stock, queueCap, longestQueue, sale, tickets } = totals;
+export function equationsOf({ settings, endings, requests, longestQueue, sale, tickets }: Totals): Equation[] {
+  const { buyers, stock, queue } = settings;
+  const { sent, answered } = requests;
   const { initial, remaining, held, sold } = sale.stock;
   const { admitted, ordered, released } = sale.counts;
   const { distinct, shared, buyersWithTwo, unfinished, orders } = tickets;
@@ -79,7 +77,7 @@ export function equationsOf(totals: Totals): Equation[] {
       `${count(orders)} orders, each of its ticket's buyer = ${count(tickets.ordered)} ordered tickets = ${count(ordered)} ordered, ${count(sold)} sold by the sale`,
       orders === tickets.ordered && tickets.ordered === ordered && ordered === sold,
     ],
-    ['queue', `${count(longestQueue)} at its longest, of at most ${count(queueCap)}`, longestQueue <= queueCap],
+    ['queue', `${count(longestQueue)} at its longest, of at most ${count(queue)}`, longestQueue <= queue],
     ['requests', `${count(sent)} sent = ${byAnswer.join(' + ')}`, sent === answers],
     [
       'buyers',

@@ -25,7 +25,7 @@ const CALM_ROUNDS = 5;
 const POLL_MS = 150;
 
 /** The sale as it was seen at one time. */
-export interface Sample {
+interface Sample {
   /** After the opening, in milliseconds. */
   readonly atMs: number;
   readonly queue: number;

@@ -1,100 +1,57 @@
 // The result of a run: the figures of the terminal, of the report, and of --json.
-import type { FlashSale } from '../../contracts/flash-sales.ts';
+import { recordOf } from '../shared/record-of.ts';
 import { type Latency, latencyOf } from '../shared/statistics.ts';
-import { count } from '../shared/terminal.ts';
+import { count, duration } from '../shared/terminal.ts';
 import type { CheckedTicket } from './check-tickets.ts';
-import { byOutcome, type Counters } from './counters.ts';
+import type { Counters } from './counters.ts';
 import { type Equation, equationsOf, type TicketCounts } from './equations.ts';
-import { type Fairness, fairnessOf } from './fairness.ts';
-import {
-  CONNECTIONS,
-  type PurchaseOutcome,
-  purchaseOutcomes,
-  type RejectedOutcome,
-  rejectedOutcomes,
-} from './purchases.ts';
+import { fairnessOf } from './fairness.ts';
+import { CONNECTIONS, outcomeNames, type PurchaseOutcome, purchaseOutcomes, rejectedOutcomes } from './purchases.ts';
 import type { Run } from './run.ts';
-import type { Settings } from './settings.ts';
 
-export interface Summary {
-  readonly settings: Settings;
-  readonly url: string;
-  readonly saleId: string;
-  readonly buyers: {
-    readonly total: number;
-    readonly admitted: number;
-    /** By the reason of the last rejection. */
-    readonly rejected: Readonly<Record<RejectedOutcome, number>>;
-    readonly unanswered: number;
-  };
-  readonly requests: {
-    readonly sent: number;
-    /** By buyers who came again: the queue was full, the sale was not open yet, or there was no decision. */
-    readonly again: number;
-    readonly answered: Readonly<Record<PurchaseOutcome, number>>;
-  };
-  readonly tickets: TicketCounts;
-  /** From the first order's acceptance to the last one's; null for fewer than two. */
-  readonly ordersPerSecond: number | null;
-  /** From the first to the last. Not a throughput: rejections sell nothing. */
-  readonly rejectionsPerSecond: number | null;
-  readonly longestQueue: number;
-  /** By answer, from the buyer's arrival, including the wait for one of `connections`. */
-  readonly latencyMs: Readonly<Partial<Record<PurchaseOutcome, Latency>>>;
-  readonly connections: number;
-  /** The longest wait for a connection. */
-  readonly longestWaitMs: number;
-  /** Null for fewer than two orders. */
-  readonly fairness: Fairness | null;
-  readonly sale: Pick<FlashSale, 'stock' | 'queue' | 'counts'>;
-  /** Responses outside the contract, and requests without one, by message. */
-  readonly errors: readonly { readonly message: string; readonly count: number }[];
-  readonly equations: readonly Equation[];
-}
+export type Summary = ReturnType<typeof summarize>;
 
-export function summarize({ settings, url, sale, counters, tickets, samples }: Run): Summary {
+export function summarize({ settings, url, sale, counters, tickets, samples }: Run) {
   const { stock, queue, counts } = sale;
-  const { admitted, error: unanswered, ...rejected } = counters.endings();
-  const answered = byOutcome((outcome) => counters.countOf(outcome));
+  const endings = counters.endings();
+  const { admitted, error: unanswered, ...rejected } = endings;
+  const requests = {
+    sent: counters.sent,
+    /** By buyers who came again: the queue was full, the sale was not open yet, or there was no decision. */
+    again: counters.arrivals.again.length,
+    answered: recordOf(purchaseOutcomes, (outcome) => counters.countOf(outcome)),
+  };
   const longestQueue = samples.reduce((max, sample) => Math.max(max, sample.queue), counters.longestQueue);
   const ticketCounts = countTickets(tickets, counters);
   return {
     settings,
     url,
     saleId: sale.id,
+    /** `rejected`: by the reason of the last rejection. */
     buyers: { total: settings.buyers, admitted, rejected, unanswered },
-    requests: { sent: counters.sent, again: counters.arrivals.again.length, answered },
+    requests,
     tickets: ticketCounts,
+    /** From the first order's acceptance to the last one's; null for fewer than two. */
     ordersPerSecond: rateOf(tickets.flatMap(({ orderedMs }) => orderedMs ?? [])),
+    /** From the first to the last. Not a throughput: rejections sell nothing. */
     rejectionsPerSecond: rateOf(rejectedOutcomes.flatMap((outcome) => counters.answers[outcome].atMs)),
     longestQueue,
-    latencyMs: Object.fromEntries(
-      purchaseOutcomes.flatMap((outcome) => {
-        const latency = latencyOf(counters.answers[outcome].latencyMs);
-        return latency ? [[outcome, latency]] : [];
-      }),
-    ),
+    /** By answer, from the buyer's arrival, including the wait for one of `connections`. */
+    latencyMs: latencies(counters),
     connections: CONNECTIONS,
+    /** The longest wait for a connection. */
     longestWaitMs: counters.longestWaitMs,
+    /** Null for fewer than two orders. */
     fairness: fairnessOf(served(tickets)) ?? null,
     sale: { stock, queue, counts },
+    /** Responses outside the contract, and requests without one, by message. */
     errors: counters.errors,
-    equations: equationsOf({
-      buyers: settings.buyers,
-      endings: counters.endings(),
-      sent: counters.sent,
-      answered,
-      stock: settings.stock,
-      queueCap: settings.queue,
-      longestQueue,
-      sale,
-      tickets: ticketCounts,
-    }),
+    equations: equationsOf({ settings, endings, requests, longestQueue, sale, tickets: ticketCounts }),
   };
 }
 
 /** The equations that do not hold. */
-export const failures = ({ equations }: Summary): readonly Equation[] => equations.filter(({ holds }) => !holds);
+export const failures = ({ equations }: Summary): Equation[] => equations.filter(({ holds }) => !holds);
 
 export const sumOfRejections = ({ requests }: Summary): number =>
   rejectedOutcomes.reduce((sum, outcome) => sum + requests.answered[outcome], 0);
@@ -102,6 +59,33 @@ export const sumOfRejections = ({ requests }: Summary): number =>
 /** `99.8/s`, `1,546/s`; a dash without a rate. */
 export const perSecond = (rate: number | null): string =>
   rate === null ? '–' : `${rate < 200 ? rate.toFixed(1) : count(Math.round(rate))}/s`;
+
+/** A row for each answer that was given: buyers, requests, p50, p95, p99 and longest latency; and one for all. */
+export function outcomeRows({ buyers, requests, latencyMs }: Summary): string[][] {
+  const buyersBy: Partial<Record<PurchaseOutcome, number>> = {
+    ...buyers.rejected,
+    admitted: buyers.admitted,
+    error: buyers.unanswered,
+  };
+  const rows = purchaseOutcomes
+    .filter((outcome) => requests.answered[outcome] > 0)
+    .map((outcome) => {
+      const { p50 = 0, p95 = 0, p99 = 0, max = 0 } = latencyMs[outcome] ?? {};
+      const ended = buyersBy[outcome];
+      return [
+        outcomeNames[outcome],
+        ended === undefined ? '' : count(ended),
+        count(requests.answered[outcome]),
+        ...[p50, p95, p99, max].map(duration),
+      ];
+    });
+  return [...rows, ['in all', count(buyers.total), count(requests.sent), '', '', '', '']];
+}
+
+function latencies({ answers }: Counters): Partial<Record<PurchaseOutcome, Latency>> {
+  const found = purchaseOutcomes.map((outcome) => [outcome, latencyOf(answers[outcome].latencyMs)] as const);
+  return Object.fromEntries(found.filter(([, latency]) => latency !== undefined));
+}
 
 /** The tickets whose arrival and order are both known. */
 const served = (tickets: readonly CheckedTicket[]) =>

@@ -3,8 +3,7 @@ import { type Latency, latencyOf } from '../shared/statistics.ts';
 import { count } from '../shared/terminal.ts';
 
 import { type Answer, byStatus, isAccepted, latencyMsOf } from './flow.ts';
-import type { Scenario, Settings } from './scenario.ts';
-import type { Second } from './seconds.ts';
+import type { Scenario } from './scenario.ts';
 import type { OutageSystem } from './system.ts';
 import type { Verification } from './verification.ts';
 
@@ -19,55 +18,41 @@ export interface OutagePhase {
   readonly latencyMs: Latency | null;
 }
 
-export interface Summary {
-  readonly settings: Settings;
-  readonly shape: string;
-  /** Of its names on the brokers; null if embedded. */
-  readonly prefix: string | null;
-  readonly phases: readonly OutagePhase[];
-  /** The service was gone between these, in milliseconds after the first second began. */
-  readonly goneMs: number;
-  readonly readyMs: number;
-  /** Orders that waited for the service, at most. */
-  readonly longestBacklog: number;
-  /** From the request to start until it was ready, and until its backlog was no longer than before; null: never. */
-  readonly readyAfterMs: number;
-  readonly caughtUpAfterMs: number | null;
-  /** Every accepted order was completed in time. */
-  readonly completed: boolean;
-  readonly audit: Verification;
-  readonly seconds: readonly Second[];
-  /** Why the demonstration failed; empty if it did not. */
-  readonly failures: readonly string[];
-}
+export type Summary = ReturnType<typeof summarize>;
 
 export function summarize(
   scenario: Scenario,
   { shape, prefix }: Pick<OutageSystem, 'shape' | 'prefix'>,
   audit: Verification,
-): Summary {
+) {
   const { settings, answers, samples, seconds, stopMs, goneMs, backMs, readyMs, caughtUpMs, completedMs } = scenario;
-  const phases = [
+  const waiting = samples.filter(({ atMs }) => atMs >= stopMs).map((sample) => sample.waiting[settings.service]);
+  const phases: OutagePhase[] = [
     phaseOf('before', answers, 0, stopMs),
     phaseOf('during', answers, stopMs, readyMs),
     phaseOf('after', answers, readyMs, Number.POSITIVE_INFINITY),
   ];
-  const waiting = samples.filter(({ atMs }) => atMs >= stopMs).map((sample) => sample.waiting[settings.service]);
-  const summary = {
+  return {
     settings,
     shape,
+    /** Of its names on the brokers; null if embedded. */
     prefix: prefix ?? null,
     phases,
+    /** The service was gone between these, in milliseconds after the first second began. */
     goneMs: Math.round(goneMs),
     readyMs: Math.round(readyMs),
+    /** Orders that waited for the service, at most. */
     longestBacklog: Math.max(0, ...waiting),
+    /** From the request to start until it was ready, and until its backlog was no longer than before; null: never. */
     readyAfterMs: Math.round(readyMs - backMs),
     caughtUpAfterMs: caughtUpMs === undefined ? null : Math.round(caughtUpMs - backMs),
+    /** Every accepted order was completed in time. */
     completed: completedMs !== undefined,
     audit,
     seconds,
+    /** Why the demonstration failed; empty if it did not. */
+    failures: failuresOf(scenario, audit),
   };
-  return { ...summary, failures: failuresOf(summary, answers) };
 }
 
 /** The sums over the phases. */
@@ -89,15 +74,16 @@ function phaseOf(name: OutagePhase['name'], answers: readonly Answer[], fromMs: 
   };
 }
 
-function failuresOf(summary: Omit<Summary, 'failures'>, answers: readonly Answer[]): string[] {
-  const { settings, caughtUpAfterMs, completed, audit } = summary;
+function failuresOf({ settings, answers, caughtUpMs, completedMs }: Scenario, audit: Verification): string[] {
   const { service, timeoutSeconds } = settings;
   const others = answers.filter((answer) => !isAccepted(answer));
   const reasons = Object.entries(byStatus(others)).map(([status, times]) => `${count(times)} × ${statusText(status)}`);
   return [
     ...(others.length > 0 ? [`${count(others.length)} orders did not get a 2xx: ${reasons.join(', ')}`] : []),
-    ...(caughtUpAfterMs === null ? [`${service} has not caught up ${timeoutSeconds} s after it was back`] : []),
-    ...(completed ? [] : [`not every order is completed ${timeoutSeconds} s after the last one was placed`]),
+    ...(caughtUpMs === undefined ? [`${service} has not caught up ${timeoutSeconds} s after it was back`] : []),
+    ...(completedMs === undefined
+      ? [`not every order is completed ${timeoutSeconds} s after the last one was placed`]
+      : []),
     ...audit.findings,
   ];
 }

@@ -2,8 +2,9 @@
 // recorded. So a service's backlog is known while the service is away: accepted orders without its reply.
 import { CliError } from '../shared/errors.ts';
 import { HttpClient } from '../shared/http.ts';
-import { type PerService, recordedSteps, type StepService } from '../shared/metrics.ts';
+import { type PerService, recordedSteps } from '../shared/metrics.ts';
 import { Poller } from '../shared/poller.ts';
+import { recordOf } from '../shared/record-of.ts';
 import { steps } from './system.ts';
 
 const EVERY_MS = 200;
@@ -66,17 +67,11 @@ export class Watch {
     const recorded = recordedSteps(text);
     const baseline = this.#baseline ?? recorded;
     this.#baseline = baseline;
-    const done = perService((step) => recorded[step] - baseline[step]);
-    const waiting = perService((step) => Math.max(0, acceptedBefore - done[step]));
+    const done = recordOf(steps, (step) => recorded[step] - baseline[step]);
+    const waiting = recordOf(steps, (step) => Math.max(0, acceptedBefore - done[step]));
     const sample = { atMs, done, waiting, completed: Math.min(...steps.map((step) => done[step])) };
     this.samples.push(sample);
     if (this.#origin > 0) onSample(sample);
     return sample;
   }
 }
-
-const perService = (of: (step: StepService) => number): PerService => ({
-  points: of('points'),
-  coupon: of('coupon'),
-  notify: of('notify'),
-});

@@ -11,12 +11,12 @@ import { seriesOf } from '../../demos/flash-sale/series.ts';
 import { failures, type Summary, summarize } from '../../demos/flash-sale/summary.ts';
 
 const totals: Totals = {
-  buyers: 100,
+  settings: { buyers: 100, stock: 11, queue: 5 },
   endings: { admitted: 12, 'queue-full': 50, 'sold-out': 38, 'not-open': 0, overloaded: 0, error: 0 },
-  sent: 160,
-  answered: { admitted: 12, already: 3, 'queue-full': 100, 'sold-out': 40, 'not-open': 2, overloaded: 2, error: 1 },
-  stock: 11,
-  queueCap: 5,
+  requests: {
+    sent: 160,
+    answered: { admitted: 12, already: 3, 'queue-full': 100, 'sold-out': 40, 'not-open': 2, overloaded: 2, error: 1 },
+  },
   longestQueue: 5,
   sale: {
     stock: { initial: 11, remaining: 0, held: 0, sold: 11 },
@@ -34,11 +34,11 @@ test('every equation of consistent totals holds', () => {
   expect(equationsOf(totals)).toHaveLength(9);
 });
 
-const { sale, tickets, endings, answered } = totals;
+const { settings, sale, tickets, endings, requests } = totals;
 test.each<[string, Partial<Totals>, string[]]>([
   ['a lost unit', { sale: { ...sale, stock: { ...sale.stock, sold: 10 } } }, ['stock', 'orders']],
   ['a unit sold twice', { sale: { ...sale, stock: { ...sale.stock, remaining: -1, sold: 12 } } }, ['stock', 'orders']],
-  ['another stock than was requested', { stock: 10 }, ['stock']],
+  ['another stock than was requested', { settings: { ...settings, stock: 10 } }, ['stock']],
   ['an admission without an outcome', { sale: { ...sale, counts: { ...sale.counts, released: 0 } } }, ['admitted']],
   ['a ticket that no buyer was told of', { tickets: { ...tickets, distinct: 11, released: 0 } }, ['tickets']],
   ['a ticket for two', { tickets: { ...tickets, shared: 1 } }, ['one each']],
@@ -46,8 +46,12 @@ test.each<[string, Partial<Totals>, string[]]>([
   ['a ticket that never ends', { tickets: { ...tickets, released: 0, unfinished: 1 } }, ['final']],
   ['a missing order, or one of another buyer', { tickets: { ...tickets, orders: 10 } }, ['orders']],
   ['a queue too long by one', { longestQueue: 6 }, ['queue']],
-  ['a missing answer', { sent: 161 }, ['requests']],
-  ['an answer too many', { answered: { ...answered, 'sold-out': 41 } }, ['requests']],
+  ['a missing answer', { requests: { ...requests, sent: 161 } }, ['requests']],
+  [
+    'an answer too many',
+    { requests: { ...requests, answered: { ...requests.answered, 'sold-out': 41 } } },
+    ['requests'],
+  ],
   ['a buyer without an answer', { endings: { ...endings, 'sold-out': 37, error: 1 } }, ['buyers']],
   ['a missing buyer', { endings: { ...endings, 'sold-out': 37 } }, ['buyers']],
 ])('finds %s', (_, changed, names) => {
@@ -177,14 +181,14 @@ test('two live tickets of one buyer are found; one after a released one is fine'
 });
 
 test('the series counts every request, rejection and order once', () => {
-  const { steps, stepMs, fromMs } = seriesOf(smallRun());
-  const sum = (value: (step: (typeof steps)[number]) => number) => steps.reduce((all, step) => all + value(step), 0);
+  const { arrivals, returns, rejected, orders, queue, stepMs, fromMs } = seriesOf(smallRun());
+  const sum = (...lists: (readonly number[])[]) => lists.flat().reduce((all, value) => all + value, 0);
   expect([stepMs, fromMs]).toEqual([250, -250]);
-  expect(sum(({ arrivals }) => arrivals)).toBe(4);
-  expect(sum(({ returns }) => returns)).toBe(2);
-  expect(sum(({ rejected }) => rejected['queue-full'] + rejected['sold-out'] + rejected['not-open'])).toBe(3);
-  expect(steps.map(({ orders }) => orders).slice(0, 3)).toEqual([0, 0, 1]);
-  expect(steps.map(({ queue }) => queue).slice(0, 3)).toEqual([undefined, 1, 0]);
+  expect(sum(arrivals)).toBe(4);
+  expect(sum(returns)).toBe(2);
+  expect(sum(rejected['queue-full'], rejected['sold-out'], rejected['not-open'])).toBe(3);
+  expect(orders.slice(0, 3)).toEqual([0, 0, 1]);
+  expect(queue.slice(0, 3)).toEqual([undefined, 1, 0]);
 });
 
 const report = (change: Partial<Summary> = {}) => {

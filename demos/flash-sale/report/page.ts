@@ -5,9 +5,9 @@ import { chartStyle } from '../../shared/svg.ts';
 import { count, duration } from '../../shared/terminal.ts';
 import { panelElement } from '../../shared/time-chart.ts';
 import { fairnessSentence } from '../fairness.ts';
-import { outcomeNames, purchaseOutcomes, rejectedOutcomes } from '../purchases.ts';
+import { outcomeNames, rejectedOutcomes } from '../purchases.ts';
 import type { Series } from '../series.ts';
-import { failures, perSecond, type Summary, sumOfRejections } from '../summary.ts';
+import { failures, outcomeRows, perSecond, type Summary, sumOfRejections } from '../summary.ts';
 import { panelsOf, seconds } from './charts.ts';
 
 const pageStyle = `
@@ -106,29 +106,12 @@ function facts(summary: Summary): Markup {
   return html`<dl>\n${list.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>\n`)}</dl>`;
 }
 
-function answers({ buyers, requests, latencyMs, connections, longestWaitMs }: Summary): Markup {
-  const buyersBy: Partial<Record<string, number>> = {
-    ...buyers.rejected,
-    admitted: buyers.admitted,
-    error: buyers.unanswered,
-  };
-  const rows = purchaseOutcomes
-    .filter((outcome) => requests.answered[outcome] > 0)
-    .map((outcome) => {
-      const latency = latencyMs[outcome];
-      const times = latency ? [latency.p50, latency.p95, latency.p99, latency.max].map(duration) : ['', '', '', ''];
-      const ended = buyersBy[outcome];
-      return [
-        outcomeNames[outcome],
-        ended === undefined ? '' : count(ended),
-        count(requests.answered[outcome]),
-        ...times,
-      ];
-    });
+function answers(summary: Summary): Markup {
+  const { connections, longestWaitMs } = summary;
   return table(
     `Buyers by final outcome, requests by answer. Times count from the buyer's arrival, including the wait for one of ${connections} connections (at most ${duration(longestWaitMs)}).`,
     ['Answer', 'Buyers', 'Requests', 'p50', 'p95', 'p99', 'Longest'],
-    [...rows, ['In all', count(buyers.total), count(requests.sent), '', '', '', '']],
+    outcomeRows(summary),
   );
 }
 
@@ -140,16 +123,18 @@ function equations({ equations: all }: Summary): Markup {
   return html`<div class="wide"><table><tbody>\n${rows}</tbody></table></div>`;
 }
 
-function figures({ steps, stepMs }: Series): Markup {
+function figures(series: Series): Markup {
+  const { fromMs, stepMs, arrivals, returns, rejected, orders } = series;
   const head = ['From', 'First attempts', 'Came again', ...rejectedOutcomes.map((outcome) => outcomeNames[outcome])];
-  const rows = steps.map(({ atMs, arrivals, returns, rejected, queue, orders }) => [
-    `${seconds(atMs)} s`,
-    ...[arrivals, returns, ...rejectedOutcomes.map((outcome) => rejected[outcome])].map(count),
+  const counts = [arrivals, returns, ...rejectedOutcomes.map((outcome) => rejected[outcome])];
+  const rows = series.queue.map((queue, step) => [
+    `${seconds(fromMs + step * stepMs)} s`,
+    ...counts.map((values) => count(values[step] ?? 0)),
     queue === undefined ? '' : count(queue),
-    count(orders),
+    count(orders[step] ?? 0),
   ]);
-  const caption = `In steps of ${seconds(stepMs)} s from the opening: requests, rejections by reason, the queue's length as last seen, orders.`;
-  return html`<details><summary>What the charts show, as a table</summary>\n${table(caption, [...head, 'Queue', 'Orders'], rows)}\n</details>`;
+  const caption = `In steps of ${seconds(stepMs)} s from the opening: requests, rejections by reason, the queue's length in the last sample, orders.`;
+  return html`<details><summary>The charts as a table</summary>\n${table(caption, [...head, 'Queue', 'Orders'], rows)}\n</details>`;
 }
 
 function table(caption: string, head: readonly string[], rows: readonly (readonly string[])[]): Markup {

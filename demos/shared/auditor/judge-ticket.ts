@@ -1,18 +1,23 @@
 // Judges a flash sale's tickets beside the orders that were placed for them, and its totals beside its tickets. Pure
 // functions.
 import type { SaleFact, TicketFact, TicketOrderFact } from '../../../contracts/facts.ts';
-import { isDue, type Seen } from './judge-order.ts';
+import { isDue, type Seen, violated } from './judge-order.ts';
 import type { RuleName } from './rules.ts';
 
 export type TicketFacts = { ticket: TicketFact; order: TicketOrderFact };
 
 export function judgeTicket({ ticket, order }: Seen<TicketFacts>): RuleName[] {
   if (!ticket) return order ? ['order-without-ticket'] : [];
-  const wrong: RuleName[] = [];
-  if (order && order.orders > 1) wrong.push('ticket-orders-doubled');
-  else if (order && ticket.orderId !== null && ticket.orderId !== order.orderId) wrong.push('ticket-other-order');
-  if (order && order.userId !== ticket.userId) wrong.push('ticket-other-user');
-  return [...wrong, ...(order ? judgeWithOrder(ticket, order) : judgeWithoutOrder(ticket))];
+  if (!order) return judgeWithoutOrder(ticket);
+  const { orderId, userId } = ticket;
+  return [
+    ...violated({
+      'ticket-orders-doubled': order.orders > 1,
+      'ticket-other-order': order.orders <= 1 && orderId !== null && orderId !== order.orderId,
+      'ticket-other-user': order.userId !== userId,
+    }),
+    ...judgeWithOrder(ticket, order),
+  ];
 }
 
 function judgeWithoutOrder({ status, orderId, dueInMs }: TicketFact): RuleName[] {

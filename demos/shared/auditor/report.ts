@@ -3,56 +3,43 @@ import type { MessagesSummary } from '../../../contracts/facts.ts';
 import { serviceNames } from '../../../contracts/services.ts';
 import { columns, count, duration, paint, printable } from '../terminal.ts';
 import { type Invariant, invariants, rules } from './rules.ts';
-import type { AuditResult, UnderWay } from './run.ts';
+import type { AuditResult } from './run.ts';
 
 /** Ids that are printed of each rule; the JSON has more. */
 const SHOWN = 10;
 
-export interface AuditReport {
-  readonly ok: boolean;
-  readonly tookMs: number;
-  readonly settleMs: number;
-  readonly counts: AuditResult['counts'];
-  readonly violations: readonly {
-    readonly rule: string;
-    readonly invariant: Invariant;
-    readonly text: string;
-    readonly total: number;
-    readonly ids: readonly string[];
-    /** Whether --repair may repair it. */
-    readonly repairable: boolean;
-  }[];
-  readonly overdue: readonly UnderWay[];
-  readonly messages: AuditResult['messages'];
-  /** With --repair: the number of orders and tickets whose requests were resent, and the violations before. */
-  readonly repaired?: { readonly resent: number; readonly violationsBefore: AuditReport['violations'] };
+export type AuditReport = ReturnType<typeof reportOf>;
+type ReportedViolations = ReturnType<typeof violationsOf>;
+
+/** With --repair: the number of orders and tickets whose requests were resent, and the violations before. */
+export interface Repaired {
+  readonly resent: number;
+  readonly violationsBefore: ReportedViolations;
 }
 
 /** `startedAt` by performance.now(). */
 export function reportOf(
   result: AuditResult,
-  { startedAt, settleMs }: { readonly startedAt: number; readonly settleMs: number },
-): AuditReport {
+  { startedAt, settleMs, repaired }: { startedAt: number; settleMs: number; repaired?: Repaired | undefined },
+) {
   const violations = violationsOf(result);
   const tookMs = Math.round(performance.now() - startedAt);
   const { counts, overdue, messages } = result;
-  return { ok: violations.length === 0, tookMs, settleMs, counts, violations, overdue, messages };
+  const ok = violations.length === 0;
+  return { ok, tookMs, settleMs, counts, violations, overdue, messages, ...(repaired && { repaired }) };
 }
 
-const totalOf = (violations: AuditReport['violations']): number =>
-  violations.reduce((sum, { total }) => sum + total, 0);
+export const violationsOf = ({ violations }: AuditResult) =>
+  violations.map((violation) => {
+    const { invariant, text, repairable = false } = rules[violation.rule];
+    return { ...violation, invariant, text, repairable };
+  });
 
 /** `12 guarantee violations` */
-export function violationCount(violations: AuditReport['violations']): string {
-  const total = totalOf(violations);
+export function violationCount(violations: ReportedViolations): string {
+  const total = violations.reduce((sum, violation) => sum + violation.total, 0);
   return `${count(total)} guarantee violation${total === 1 ? '' : 's'}`;
 }
-
-export const violationsOf = ({ violations }: AuditResult): AuditReport['violations'] =>
-  violations.map(({ rule, total, ids }) => {
-    const { invariant, text, repairable = false } = rules[rule];
-    return { rule, invariant, text, total, ids, repairable };
-  });
 
 export function renderAuditReport(report: AuditReport): string[] {
   const { counts, tookMs, repaired } = report;
@@ -71,15 +58,12 @@ export function renderAuditReport(report: AuditReport): string[] {
     for (const violation of violations) lines.push(...renderViolation(violation));
   }
   lines.push('', ...renderUnderWay(report), ...renderMessages(report));
-  if (repaired)
-    lines.push(
-      '',
-      `resent requests for ${count(repaired.resent)}; before: ${violationCount(repaired.violationsBefore)}`,
-    );
+  const before = repaired && violationCount(repaired.violationsBefore);
+  if (repaired) lines.push('', `resent requests for ${count(repaired.resent)} orders and tickets; before: ${before}`);
   return lines;
 }
 
-function renderViolation({ text, total, ids, repairable }: AuditReport['violations'][number]): string[] {
+function renderViolation({ text, total, ids, repairable }: ReportedViolations[number]): string[] {
   const shown = ids.slice(0, SHOWN).map((id) => `        ${printable(id)}`);
   const more = total > shown.length ? [`        and ${count(total - shown.length)} more`] : [];
   return [
