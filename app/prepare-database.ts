@@ -59,7 +59,7 @@ export async function whenThere<T>({ config, log, signal }: Start, work: () => P
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof DatabaseUnavailable)) throw error;
-      // A wrong password or a database that does not exist will not mend itself: SQLSTATE classes 28 and 3D.
+      // A wrong password or a database that does not exist does not fix itself: SQLSTATE classes 28 and 3D.
       const { code } = (error.cause ?? {}) as { code?: unknown };
       const hopeless = typeof code === 'string' && /^(28|3D)/.test(code);
       deadline ??= performance.now() + DATABASE_WAIT_MS;

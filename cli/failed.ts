@@ -42,7 +42,7 @@ Examples:
   $ sluice failed retry --service points --error 'connection refused'
 
 A message that fails is tried again with growing delays ('retrying'); after the last attempt it is 'dead' and waits here
-for you. Mend the cause, then retry: it is handled as if it had just arrived.`;
+for you. Fix the cause, then retry: it is handled as if it had just arrived.`;
 
 const listExamples = `
 Examples:

@@ -1,4 +1,4 @@
-// `sluice flash-sale`: a crowd comes to a sale, over HTTP, and the books are held against what the buyers were told.
+// `sluice flash-sale`: sends a crowd of buyers to a sale, over HTTP, and checks the sale's totals against what they were told.
 import { Command, Option } from 'commander';
 import { MAX_DRAIN_PER_SECOND, MAX_QUEUE_CAP, MAX_STOCK } from '../contracts/flash-sales.ts';
 import { createDisplay } from '../demos/flash-sale/display.ts';
@@ -37,7 +37,7 @@ the same times.`;
 
 export const flashSaleCommand = () =>
   new Command('flash-sale')
-    .description('simulate a flash sale: send a crowd of buyers, show what becomes of them, and check the books')
+    .description('simulate a flash sale: send a crowd of buyers, show their outcomes, and check the totals')
     .option('--buyers <n>', 'different buyers', numberBetween(1, 200_000), 10_000)
     .option('--stock <units>', 'units for sale, one for each buyer', numberBetween(1, MAX_STOCK), 500)
     .option('--queue <n>', 'tickets that wait at a time, at most', numberBetween(1, MAX_QUEUE_CAP), 200)

@@ -24,7 +24,7 @@ Examples:
   $ sluice payment-provider --decline 0.1 --delay 200      a tenth is declined, each answer takes 0.2 s
 
 While it runs: PUT /behaviour with { declineEvery, declineShare, delayMs, decideLateMs, answerLateMs, away } changes how
-it behaves, GET /charges shows its books. Whatever it is told, an order is charged at most once. No money moves.`;
+it behaves, GET /charges shows its ledger. Whatever it is told, an order is charged at most once. No money moves.`;
 
 const milliseconds = (flags: string, about: string) =>
   new Option(`${flags} <ms>`, about).argParser(numberBetween(0, 600_000));
@@ -36,7 +36,7 @@ export const paymentProviderCommand = () =>
     .addOption(
       new Option('--port <port>', 'port; 0 takes a free one').default(3010).argParser(numberBetween(0, 65_535)),
     )
-    .addOption(new Option('--data-dir <folder>', 'where its books are kept').env('DATA_DIR').default('.data'))
+    .addOption(new Option('--data-dir <folder>', 'where its ledger is kept').env('DATA_DIR').default('.data'))
     .addOption(
       new Option('--decline <share>', 'decline this share of the charges, at random').argParser(
         numberBetween(0, 1, 'number'),

@@ -1,5 +1,5 @@
 // Checks what is stored in the end: audits the whole system, and checks that every order that got a 2xx exists and has all
-// its steps done. The audit alone does not know which orders buyers were promised.
+// its steps done. The audit alone does not know which orders were accepted.
 import type { OrderFact } from '../../contracts/facts.ts';
 import { FactsClient } from '../shared/auditor/facts-client.ts';
 import { type AuditReport, reportOf } from '../shared/auditor/report.ts';

@@ -12,7 +12,7 @@ import { type Attempt, beginPayment, CONFIRM_PAYMENT, endAttempt } from './store
 
 /**
  * `unknown`: the provider has not answered. It is asked again until it does, and until then the order cannot expire.
- * `rejected`: it does not take such a charge, which asking again does not mend; the order waits, and may expire.
+ * `rejected`: it does not take such a charge, which a retry does not change; the order waits, and may expire.
  */
 export type Paid = 'paid' | 'declined' | 'rejected' | 'unknown' | 'not-payable' | 'not-found';
 

@@ -8,7 +8,7 @@ export const orderSettings = {
     url('http', 'https')
       .refine((value) => !/\/\/[^/]*@/.test(value))
       .meta({ allowed: 'a URL such as http://host:3010, without a user or password' }),
-    'Payment provider. Unset: a simulated one, with its books in DATA_DIR. Needed by the order service in a separate process.',
+    'Payment provider. Unset: a simulated one, with its ledger in DATA_DIR. Needed by the order service in a separate process.',
   ),
   PAYMENT_TIMEOUT_MS: variable(
     integer(50, 300_000),

@@ -13,12 +13,12 @@ export interface EmbeddedProviderOptions {
   readonly log: Logger;
 }
 
-/** Rejects with a StartupError where another process has the same books: each would charge what the other one has. */
+/** Rejects with a StartupError where another process uses the same ledger: each would charge what the other one has. */
 export async function openEmbeddedProvider({ dataDir, timeoutMs, log }: EmbeddedProviderOptions) {
   const simulated = await startSimulatedProvider({ dataDir, port: 0, log }).catch((error) => {
     if (!(error instanceof DataDirInUse)) throw error;
     throw new StartupError(
-      `the payment provider's books in ${dataDir} are in use by another process: stop that one, or set PAYMENT_URL to a provider for both`,
+      `the payment provider's ledger in ${dataDir} is in use by another process: stop that one, or set PAYMENT_URL to a provider for both`,
       { cause: error },
     );
   });

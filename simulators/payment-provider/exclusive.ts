@@ -1,4 +1,4 @@
-// A payment provider that only one process may use: two with books of their own would charge an order twice.
+// A payment provider that only one process may use: two with ledgers of their own would charge an order twice.
 import type { Logger } from 'pino';
 import { KeptLock } from '../../infra/database/kept-lock.ts';
 import type { Database } from '../../infra/database/port.ts';

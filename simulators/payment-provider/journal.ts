@@ -64,7 +64,7 @@ async function read(handle: FileHandle, file: string, replay: (record: unknown) 
       try {
         replay(JSON.parse(rest.toString('utf8', 0, end)));
       } catch (error) {
-        throw new StartupError(`${file}, line ${number}, cannot be read: mend it or move the file away`, {
+        throw new StartupError(`${file}, line ${number}, cannot be read: repair it or move the file away`, {
           cause: error,
         });
       }

@@ -1,4 +1,4 @@
-// The simulated provider's books: what is charged and what is given back, per key. Kept in memory, some hundred bytes a
+// The simulated provider's ledger: what is charged and what is given back, per key. Kept in memory, some hundred bytes a
 // key, and in a journal that is written before anything is said.
 import { join } from 'node:path';
 import { z } from 'zod';

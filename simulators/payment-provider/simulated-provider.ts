@@ -1,4 +1,4 @@
-// A payment provider to try and test against: an HTTP server with books of its own, which can be told to decline, to be
+// A payment provider to try and test against: an HTTP server with a ledger of its own, which can be told to decline, to be
 // slow, to be away and to answer late (behaviour.ts). It takes no money and asks nobody who they are.
 
 import { createServer } from 'node:http';
@@ -22,7 +22,7 @@ import { KeyReused, Ledger } from './ledger.ts';
 const MAX_UNDER_WAY = 10_000;
 
 export interface SimulatedProviderOptions {
-  /** Where its books are, in `payments/`. One process at a time. */
+  /** Where its ledger is, in `payments/`. One process at a time. */
   readonly dataDir: string;
   /** Default 127.0.0.1. */
   readonly host?: string;
@@ -39,7 +39,7 @@ export interface SimulatedProvider {
   close(): Promise<void>;
 }
 
-/** Rejects with a StartupError where the port or the books cannot be had. */
+/** Rejects with a StartupError where the port or the ledger cannot be had. */
 export async function startSimulatedProvider(options: SimulatedProviderOptions): Promise<SimulatedProvider> {
   const { dataDir, host = '127.0.0.1', port, log } = options;
   const ledger = await Ledger.open(join(dataDir, 'payments'));

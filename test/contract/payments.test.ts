@@ -208,7 +208,7 @@ describe('in a process of its own', () => {
     expect(await provider.charge(charge)).toBe('approved');
   });
 
-  test('shows its books page by page, newest first', async () => {
+  test('shows its ledger page by page, newest first', async () => {
     const provider = client(payments.url);
     const charges = Array.from({ length: 5 }, () => order());
     for (const charge of charges) await provider.charge(charge);
@@ -277,7 +277,7 @@ describe('inside the process', () => {
     return { ...provider, close };
   };
 
-  test('it is the same provider, and its books outlive it', async () => {
+  test('it is the same provider, and its ledger outlives it', async () => {
     const dataDir = await freshFolder();
     const [charge, cancelled] = [order(), order()];
     const before = await open(dataDir);
@@ -291,7 +291,7 @@ describe('inside the process', () => {
     expect(await after.charge(cancelled)).toBe('declined');
   });
 
-  test('books that are in use are not shared, and the error names PAYMENT_URL', async () => {
+  test('a ledger that is in use is not shared, and the error names PAYMENT_URL', async () => {
     const dataDir = await freshFolder();
     await open(dataDir);
     await expect(open(dataDir)).rejects.toThrow(/in use by another process.*PAYMENT_URL/);

@@ -18,8 +18,8 @@ const sluice = (args: readonly string[], env: NodeJS.ProcessEnv = {}) =>
 /** On a slow machine the queue drains slowly: buyers must not have left before the stock is sold. */
 const untilSoldOut = ['--patience', '50'];
 
-/** Independent of the service's own queries: its books, next to what its tickets and the orders add up to. */
-const BOOKS = `SELECT s.stock, s.remaining, s.held, s.sold, s.queued, s.admitted, s.released,
+/** Independent of the service's own queries: its totals, and the sums over its tickets and orders. */
+const TOTALS = `SELECT s.stock, s.remaining, s.held, s.sold, s.queued, s.admitted, s.released,
     count(t.*) AS tickets, count(DISTINCT t.user_id) AS users, count(DISTINCT t.number) AS numbers,
     min(t.number) AS first, max(t.number) AS last,
     count(*) FILTER (WHERE t.status = 'ordered') AS ordered,
@@ -29,10 +29,10 @@ const BOOKS = `SELECT s.stock, s.remaining, s.held, s.sold, s.queued, s.admitted
   LEFT JOIN sluice_order.orders o ON o.id = t.order_id AND o.user_id = t.user_id
   WHERE s.id = $1 GROUP BY s.id`;
 
-async function readBooks(dataDir: string, saleId: string): Promise<Record<string, number>> {
+async function readTotals(dataDir: string, saleId: string): Promise<Record<string, number>> {
   const database = await PGlite.create({ dataDir: join(dataDir, 'database') });
   try {
-    const { rows } = await database.query<Record<string, unknown>>(BOOKS, [saleId]);
+    const { rows } = await database.query<Record<string, unknown>>(TOTALS, [saleId]);
     return Object.fromEntries(Object.entries(rows[0] ?? {}).map(([name, value]) => [name, Number(value)]));
   } finally {
     await database.close();
@@ -50,10 +50,10 @@ test('what the simulator counts is what the database holds', async () => {
     );
     const summary: Summary = JSON.parse(stdout);
     await process.stop();
-    const books = await readBooks(String(system.dataDir), summary.saleId);
+    const totals = await readTotals(String(system.dataDir), summary.saleId);
 
     // All that can be sold is sold, to as many different users, each with an order of their own.
-    expect(books).toEqual({
+    expect(totals).toEqual({
       stock: 100,
       remaining: 0,
       held: 0,
@@ -71,18 +71,22 @@ test('what the simulator counts is what the database holds', async () => {
       orders: 100,
     });
     const { buyers, requests, tickets, sale } = summary;
-    expect(buyers.admitted).toBe(books.users);
+    expect(buyers.admitted).toBe(totals.users);
     expect(tickets).toEqual({
-      distinct: books.tickets,
+      distinct: totals.tickets,
       shared: 0,
       buyersWithTwo: 0,
-      ordered: books.ordered,
-      released: books.released,
+      ordered: totals.ordered,
+      released: totals.released,
       unfinished: 0,
-      orders: books.orders,
+      orders: totals.orders,
     });
-    expect(sale.stock).toEqual({ initial: books.stock, remaining: 0, held: 0, sold: books.sold });
-    expect(sale.counts).toMatchObject({ admitted: books.admitted, ordered: books.ordered, released: books.released });
+    expect(sale.stock).toEqual({ initial: totals.stock, remaining: 0, held: 0, sold: totals.sold });
+    expect(sale.counts).toMatchObject({
+      admitted: totals.admitted,
+      ordered: totals.ordered,
+      released: totals.released,
+    });
     expect(summary.equations.filter(({ holds }) => !holds)).toEqual([]);
 
     // Nobody is lost: everybody was let in or told why not.

@@ -12,12 +12,12 @@ const DONE_WITHIN_MS = 30_000;
 const servers = inject('servers');
 const terms = { stock: 100, queueCap: 50, drainPerSecond: 50 };
 
-test('ten times the cap in one burst at four gateways leaves the books right to the unit', async () => {
+test('ten times the cap in one burst at four gateways leaves the totals right to the unit', async () => {
   const { verdict, recoveryMs } = await burstAfter();
   judge({ fault: 'ten times the cap at once, four gateways', rounds: 1, verdict, recoveryMs });
 });
 
-test('without its lock the constraints keep the books right', async () => {
+test('without its lock the constraints keep the totals right', async () => {
   const { verdict, recoveryMs } = await burstAfter(WITHOUT_LOCK);
   // A position is read beside the row, so it is only as exact as the lock makes it.
   const violations = verdict.violations.filter((violation) => !violation.startsWith('I5: a position that it was not'));

@@ -6,13 +6,13 @@ import { onEachShape } from '../service/support/each-shape.ts';
 import {
   admittedOf,
   Buyers,
+  countOutcomes,
   createSale,
   freshUsers,
   gatewaysOf,
   over,
   readSale,
   readTicket,
-  tally,
   ticketOf,
 } from '../service/support/flash-sales.ts';
 import { gatewaysOnPostgres, gatewaysOnRedis, type System } from '../service/support/systems.ts';
@@ -43,7 +43,7 @@ onEachShape(options, (on) => {
   async function admitted(count: number, changes: object = {}) {
     const sale = await createSale(on.url, { stock: count, queueCap: count, drainPerSecond: 100, ...changes });
     const bought = await buyers.rush(on.gateways, sale.id, freshUsers(count));
-    expect(tally(bought)).toEqual({ 202: count });
+    expect(countOutcomes(bought)).toEqual({ 202: count });
     return { sale, tickets: admittedOf(bought).map(({ answer }) => ticketOf(answer).ticketId) };
   }
 
@@ -120,7 +120,7 @@ onEachShape(options, (on) => {
       return counts.admitted - queue.length;
     };
     const come = async (at: string) =>
-      expect(tally(await buyers.rush([at], sale.id, freshUsers(60)))).toEqual({ 202: 60 });
+      expect(countOutcomes(await buyers.rush([at], sale.id, freshUsers(60)))).toEqual({ 202: 60 });
     // Nobody has bought yet: who created it may not even have opened its queue.
     await first.kill();
     await come(second.url);
@@ -167,7 +167,7 @@ async function halfDrained(system: System) {
   const url = String(gatewaysOf(system)[0]);
   const sale = await createSale(url, { stock: 200, queueCap: 200, drainPerSecond: 20 });
   const bought = await new Buyers().rush(gatewaysOf(system), sale.id, freshUsers(100));
-  expect(tally(bought)).toEqual({ 202: 100 });
+  expect(countOutcomes(bought)).toEqual({ 202: 100 });
   await eventually(async () => (await readSale(url, sale.id)).counts.ordered > 5, { what: 'it is being drained' });
   return { url, sale };
 }
@@ -202,7 +202,7 @@ describe.concurrent('a silent queue', () => {
         { what: 'it is noticed that Redis is silent' },
       );
       // Purchases are decided all the same.
-      expect(tally(await new Buyers().rush(gatewaysOf(system), sale.id, freshUsers(8)))).toEqual({ 202: 8 });
+      expect(countOutcomes(await new Buyers().rush(gatewaysOf(system), sale.id, freshUsers(8)))).toEqual({ 202: 8 });
       // Whatever was on its way is lost, and nobody is told: connections that are open now stay silent for ever.
       proxy.swallow(false);
       expect(before.queue.length).toBeGreaterThan(0);

@@ -1,4 +1,4 @@
-// Units that come back: an order is cancelled, its unit is for sale again at once, and the books balance however often
+// Units that come back: an order is cancelled, its unit is for sale again at once, and the totals balance however often
 // and in whatever order the events arrive.
 import { randomUUID } from 'node:crypto';
 import { expect, inject, vi } from 'vitest';
@@ -9,13 +9,13 @@ import {
   admittedOf,
   Buyers,
   buy,
+  countOutcomes,
   createSale,
   expectBooks,
   freshUsers,
   over,
   readSale,
   readTicket,
-  tally,
   ticketOf,
   watch,
 } from '../service/support/flash-sales.ts';
@@ -41,7 +41,7 @@ onEachShape(options, (on) => {
   async function sellOut(stock: number): Promise<{ sale: FlashSale; sold: Required<Told>[] }> {
     const sale = await createSale(on.url, { stock, queueCap: 2 * stock, drainPerSecond: 200 });
     const bought = await new Buyers().rush(on.gateways, sale.id, freshUsers(2 * stock));
-    expect(tally(bought)).toEqual({ 202: stock, '409 sold-out': stock });
+    expect(countOutcomes(bought)).toEqual({ 202: stock, '409 sold-out': stock });
     await over(on.url, sale.id);
     const sold = await Promise.all(
       admittedOf(bought).map(async ({ userId, answer }) => {
@@ -185,7 +185,7 @@ onEachShape(options, (on) => {
          WHEN (NEW.type = 'order.placed') EXECUTE FUNCTION keep()`,
     );
     const bought = await new Buyers().rush(on.gateways, sale.id, freshUsers(4));
-    expect(tally(bought)).toEqual({ 202: 4 });
+    expect(countOutcomes(bought)).toEqual({ 202: 4 });
     const kept = await eventually(
       async () => {
         const rows = await query<{ data: string }>(on.databaseUrl, 'SELECT data FROM kept');
@@ -242,7 +242,7 @@ onEachShape(options, (on) => {
     expect((await readSale(on.url, sale.id)).stock).toMatchObject({ remaining: 0, held: 0, sold: 2 });
   });
 
-  onShape('units go round and round under load, and the books balance all the while', async () => {
+  onShape('units go round and round under load, and the totals balance all the while', async () => {
     const sale = await createSale(on.url, { stock: 20, queueCap: 10, drainPerSecond: 200 });
     const watching = watch(on.gateways, sale.id);
     const newcomers = freshUsers(100_000);

@@ -5,12 +5,12 @@ import { onEachShape } from '../service/support/each-shape.ts';
 import {
   admittedOf,
   Buyers,
+  countOutcomes,
   createSale,
   freshUsers,
   over,
   readSale,
   readTicket,
-  tally,
   ticketOf,
 } from '../service/support/flash-sales.ts';
 import { storedSales } from '../service/support/stored-sales.ts';
@@ -121,7 +121,7 @@ onEachShape({ shapes }, (on) => {
     expect(closed.queue.length).toBeGreaterThan(0);
     // Rejected by every gateway, whatever it has seen before; and again by its hint.
     for (let turn = 0; turn < 3; turn++)
-      expect(tally(await crowd.rush(on.gateways, sale.id, freshUsers(8)))).toEqual({ '409 not-open': 8 });
+      expect(countOutcomes(await crowd.rush(on.gateways, sale.id, freshUsers(8)))).toEqual({ '409 not-open': 8 });
     for (const { userId, answer } of holders) {
       const again = await crowd.buy(String(on.gateways.at(-1)), sale.id, userId);
       expect(again.status, again.text).toBe(200);
@@ -139,7 +139,7 @@ onEachShape({ shapes }, (on) => {
       const sale = await createSale(on.url, { stock: count, queueCap: count, drainPerSecond: PER_SECOND });
       const bought = await new Buyers().rush(on.gateways, sale.id, freshUsers(count));
       const boughtAt = performance.now();
-      expect(tally(bought)).toEqual({ 202: count });
+      expect(countOutcomes(bought)).toEqual({ 202: count });
       // Asked meanwhile, a busy gateway would have less time for the queue.
       await eventually(() => performance.now() > boughtAt + PACE_SECONDS * 1_000, { what: 'it is time' });
       await over(on.url, sale.id);

@@ -1,6 +1,6 @@
 // Orders that are paid while the provider misbehaves and the order service is killed: never paid and expired, never
 // charged and not paid, every unit sold or free, and who was told how a payment ended was told the truth. Judged by the
-// provider's own books.
+// provider's own ledger.
 import { expect, inject, onTestFinished, test, vi } from 'vitest';
 import { type PaymentsProcess, startPayments, type Told } from '../setup/payments.ts';
 import { Buyers } from './support/buyers.ts';

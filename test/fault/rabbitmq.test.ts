@@ -173,7 +173,7 @@ test('a message that kills its consumer each time ends dead, and those around it
   await keepRunningUntil(async () => (await done()) === all - 1 && (await dead()) === 1, 'all others are handled');
   expect(deaths).toBeGreaterThan(3);
 
-  // Mended, it goes through.
+  // Once it is fixed, it goes through.
   await points.kill();
   await process('points').start();
   await retryDead(process('points'), 'points');

@@ -9,12 +9,12 @@ import { onEachShape } from '../service/support/each-shape.ts';
 import {
   admittedOf,
   Buyers,
+  countOutcomes,
   createSale,
   freshUsers,
   over,
   readSale,
   readTicket,
-  tally,
   ticketOf,
   watch,
 } from '../service/support/flash-sales.ts';
@@ -71,7 +71,7 @@ onEachShape({ shapes, prepare }, (on) => {
     expect(admitted.length).toBeGreaterThanOrEqual(CAP);
     // A place is taken again only once someone has left it.
     expect(admitted.length).toBeLessThanOrEqual(CAP + left);
-    expect(tally(bought)).toEqual({ 202: admitted.length, '429 queue-full': 10 * CAP - admitted.length });
+    expect(countOutcomes(bought)).toEqual({ 202: admitted.length, '429 queue-full': 10 * CAP - admitted.length });
 
     const done = await over(on.url, sale.id);
     expect(await watching.stop()).toBeGreaterThan(0); // how full it was, the journal tells in the end
@@ -110,7 +110,7 @@ onEachShape({ shapes, prepare }, (on) => {
       }
       // Asked at the same time, another gateway may not know of the ticket yet: a test below gives it a second.
       const rejected = bought.filter(({ answer }) => answer.status === 429);
-      expect(tally(rejected)).toEqual({ '429 queue-full': rejected.length });
+      expect(countOutcomes(rejected)).toEqual({ '429 queue-full': rejected.length });
 
       const stored = (await storedSales({ databaseUrl })).get(sale.id);
       const numbers = new Map(stored?.tickets.map(({ id, number }) => [id, number]));
@@ -134,14 +134,14 @@ onEachShape({ shapes, prepare }, (on) => {
     const fiveTimes = users.flatMap((user) => Array.from({ length: 5 }, () => user));
     const sale = await newSale({ stock: 100, queueCap: 100, drainPerSecond: 100 });
     const bought = await buyers.rush(on.gateways, sale.id, fiveTimes);
-    expect(tally(bought)).toEqual({ 202: 30, 200: 120 });
+    expect(countOutcomes(bought)).toEqual({ 202: 30, 200: 120 });
     const byUser = new Map(admittedOf(bought).map(({ userId, answer }) => [userId, ticketOf(answer).ticketId]));
     expect(byUser.size).toBe(30);
     for (const { userId, answer } of bought) expect(ticketOf(answer).ticketId).toBe(byUser.get(userId));
     expect((await over(on.url, sale.id)).counts).toMatchObject({ admitted: 30, ordered: 30 });
 
     const again = await buyers.rush(on.gateways, sale.id, fiveTimes);
-    expect(tally(again)).toEqual({ 200: 150 });
+    expect(countOutcomes(again)).toEqual({ 200: 150 });
     for (const { userId, answer } of again) {
       expect(ticketOf(answer)).toMatchObject({ ticketId: byUser.get(userId), position: 0 });
     }
@@ -151,14 +151,14 @@ onEachShape({ shapes, prepare }, (on) => {
   onShape('more queue than stock: every unit is sold, and not one more', async () => {
     const sale = await newSale({ stock: 25, queueCap: 200, drainPerSecond: 200 });
     const bought = await buyers.rush(on.gateways, sale.id, freshUsers(250));
-    expect(tally(bought)).toEqual({ 202: 25, '409 sold-out': 225 });
+    expect(countOutcomes(bought)).toEqual({ 202: 25, '409 sold-out': 225 });
     const sold = await over(on.url, sale.id);
     expect(sold).toMatchObject({
       status: 'sold-out',
       stock: { initial: 25, remaining: 0, held: 0, sold: 25 },
       counts: { admitted: 25, ordered: 25, released: 0 },
     });
-    expect(tally(await buyers.rush(on.gateways, sale.id, freshUsers(20)))).toEqual({ '409 sold-out': 20 });
+    expect(countOutcomes(await buyers.rush(on.gateways, sale.id, freshUsers(20)))).toEqual({ '409 sold-out': 20 });
     await rejectionsCounted(sale.id, { queueFull: 0, soldOut: 245, notOpen: 0 });
   });
 
@@ -225,7 +225,7 @@ onEachShape({ shapes, prepare }, (on) => {
       );
       flooding = false;
       await flood;
-      expect(tally(asked)).toEqual({ 200: 5 * holders.size });
+      expect(countOutcomes(asked)).toEqual({ 200: 5 * holders.size });
       for (const { userId, answer } of asked) expect(ticketOf(answer).ticketId).toBe(holders.get(userId));
     }
   });
@@ -257,7 +257,7 @@ onEachShape({ shapes, prepare }, (on) => {
         sale.id,
         holders.flatMap((user) => on.gateways.map(() => user)),
       );
-      expect(tally(asked)).toEqual({ 200: asked.length });
+      expect(countOutcomes(asked)).toEqual({ 200: asked.length });
     }
   });
 
@@ -266,13 +266,13 @@ onEachShape({ shapes, prepare }, (on) => {
       Array.from({ length: 6 }, () => newSale({ stock: 200, queueCap: 200, drainPerSecond: 100 })),
     );
     const bought = await Promise.all(several.map((sale) => buyers.rush(on.gateways, sale.id, freshUsers(60))));
-    expect(bought.map(tally)).toEqual(several.map(() => ({ 202: 60 })));
+    expect(bought.map(countOutcomes)).toEqual(several.map(() => ({ 202: 60 })));
     for (const sale of several)
       expect((await over(on.url, sale.id)).counts).toMatchObject({ admitted: 60, ordered: 60 });
     expect(await deadlocks(on.databaseUrl)).toBe(0);
   });
 
-  onShape('what is stored of all this keeps every promise', async () => {
+  onShape('everything stored by these tests violates no guarantee', async () => {
     for (const id of sales) await over(on.url, id);
     const { databaseUrl, dataDir } = on.system;
     const stored = databaseUrl ? { databaseUrl } : { dataDir: String(dataDir) };

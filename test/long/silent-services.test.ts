@@ -3,7 +3,15 @@
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { call, completed, freshUser, placeOrder } from '../service/support/api.ts';
-import { Buyers, createSale, freshUsers, gatewaysOf, over, readSale, tally } from '../service/support/flash-sales.ts';
+import {
+  Buyers,
+  countOutcomes,
+  createSale,
+  freshUsers,
+  gatewaysOf,
+  over,
+  readSale,
+} from '../service/support/flash-sales.ts';
 import { holdPoints } from '../service/support/hold-points.ts';
 import { holdDrain } from '../service/support/sale-hands.ts';
 import { gatewaysOnPostgres, type System } from '../service/support/systems.ts';
@@ -74,7 +82,7 @@ describe.skipIf(!shape.available)('a process in which something hangs', () => {
     const release = await holdDrain(databaseUrl);
     onTestFinished(release);
     const sale = await createSale(url, { drainPerSecond: 20 });
-    expect(tally(await new Buyers().rush(gateways, sale.id, freshUsers(20)))).toEqual({ 202: 20 });
+    expect(countOutcomes(await new Buyers().rush(gateways, sale.id, freshUsers(20)))).toEqual({ 202: 20 });
     const { url: drainer, health } = await unhealthy(gateways);
     expect(health).toEqual({ code: 503, status: 'down', silent: ['flash-sale'] });
     expect(await rebuildsOf(drainer, 'flash-sale')).toBeGreaterThan(3);

@@ -1,4 +1,4 @@
-// Mistakes in the books of a flash sale.
+// Mistakes in the totals of a flash sale.
 import type { Mutation } from './mutation.ts';
 
 const MIGRATION = 'services/flash-sale/store/migrations/001_flash_sale.sql';
@@ -24,7 +24,7 @@ export const flashSaleMutations: readonly Mutation[] = [
         find: 'WHERE id = the_sale FOR NO KEY UPDATE;',
         replace: `WHERE id = the_sale; ${UNTIL_ALL_HAVE_CHECKED}`,
       },
-      // The constraints, which would keep the books right without the lock: that is a test of its own.
+      // The constraints, which would keep the totals right without the lock: that is a test of its own.
       { file: MIGRATION, find: ' CHECK (queued BETWEEN 0 AND queue_cap)', replace: '' },
       {
         file: MIGRATION,

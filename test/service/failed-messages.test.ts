@@ -1,4 +1,4 @@
-// What an operator does about messages that failed: a ledger that rejects some customers is found, mended, and their
+// What an operator does about messages that failed: a ledger that rejects some customers is found, repaired, and their
 // messages are retried until their orders are complete. By `sluice failed`, and by the HTTP calls below it.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -52,7 +52,7 @@ const reject = (table: string, users: string, message: string) => `
 const BREAK =
   reject('sluice_points.entries', 'ledger', 'the ledger is 100%% full') +
   reject('sluice_coupon.decisions', 'voucher', 'no paper for vouchers');
-const MEND = 'DROP TRIGGER reject ON sluice_points.entries; DROP TRIGGER reject ON sluice_coupon.decisions;';
+const REPAIR = 'DROP TRIGGER reject ON sluice_points.entries; DROP TRIGGER reject ON sluice_coupon.decisions;';
 
 interface Ended {
   readonly code: number;
@@ -323,13 +323,13 @@ describe.for(shapes)('%s', ([, shape]) => {
 
   // From here on the cause is removed.
   onShape(
-    'mended and retried, the oldest first, the orders are completed',
+    'repaired and retried, the oldest first, the orders are completed',
     async () => {
       // Two were received long ago; they become the oldest.
       const aged = (await messagesOf('points')).slice(0, 2);
       const ids = aged.map(({ id }) => `'${id}'`).join();
       await operate(
-        `${MEND} UPDATE sluice_points.inbox SET received_at = received_at - interval '2 hours' WHERE message_id IN (${ids})`,
+        `${REPAIR} UPDATE sluice_points.inbox SET received_at = received_at - interval '2 hours' WHERE message_id IN (${ids})`,
       );
       for (const { status, steps } of await Promise.all(
         orders.ledger.map(({ id }) => get<Order>(`${system.url('order')}/orders/${id}`)),

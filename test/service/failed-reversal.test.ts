@@ -76,8 +76,8 @@ describe.skipIf(!shape.available)(shape.name, () => {
       `CREATE TRIGGER reject BEFORE INSERT OR UPDATE ON ${table} FOR EACH ROW WHEN (${reverses})
          EXECUTE FUNCTION reject()`,
     );
-    const mend = () => query(databaseUrl, `DROP TRIGGER IF EXISTS reject ON ${table}`);
-    onTestFinished(async () => void (await mend()));
+    const repair = () => query(databaseUrl, `DROP TRIGGER IF EXISTS reject ON ${table}`);
+    onTestFinished(async () => void (await repair()));
     await postJson(`${url}/orders/${id}/cancel`, {});
 
     const order = await stepIs(id, step, 'failed');
@@ -112,7 +112,7 @@ describe.skipIf(!shape.available)(shape.name, () => {
     await eventually(async () => (await asked()) > before, { what: 'it is resent', timeoutMs: 20_000 });
     expect((await read(id)).steps[step].status).toBe('failed');
 
-    await mend();
+    await repair();
     const [process] = system.processes(service);
     if (process) await retryDead(process, service);
     expect((await stepIs(id, step, 'reverted')).status).toBe('cancelled');

@@ -1,5 +1,5 @@
 // Orders that wait for payment: paid, declined, not paid in time, cancelled, and paid at a provider that is slow, away or
-// answers late. Never paid and expired, never charged twice: judged by the provider's own books.
+// answers late. Never paid and expired, never charged twice: judged by the provider's own ledger.
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';

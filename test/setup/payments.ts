@@ -1,5 +1,5 @@
 // The simulated payment provider as a process of its own, to be told how to behave, killed and started again on the same
-// port and books; and, for who only needs one that is well, inside this process.
+// port and ledger; and, for who only needs one that is well, inside this process.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -30,9 +30,9 @@ export interface Payments {
   behaviour(): Promise<Behaviour>;
   /** Charges and cancellations that wait to be decided or answered. */
   underWay(): Promise<number>;
-  /** What its books hold of an order. */
+  /** What its ledger hold of an order. */
   entry(orderId: string): Promise<LedgerEntry | undefined>;
-  /** All of its books, newest first. */
+  /** All of its ledger, newest first. */
   entries(): Promise<LedgerEntry[]>;
 }
 
@@ -68,7 +68,7 @@ export function startPayments({ args = [], source = false }: PaymentsOptions = {
 }
 
 export interface PaymentsInside extends Payments {
-  /** Ends it and removes its books. */
+  /** Ends it and removes its ledger. */
   stop(): Promise<void>;
 }
 

@@ -15,7 +15,7 @@ export interface AuditOptions {
   readonly signal: AbortSignal;
 }
 
-export interface UnderWay extends Overdue {
+interface UnderWay extends Overdue {
   /** Where messages about it are, such as `dead at points: order.placed`. */
   readonly messages: readonly string[];
 }

@@ -119,7 +119,7 @@ export const ACCEPT = `WITH job AS (
       ask_again_at = now() + $2::integer * ${MS}
     FROM job WHERE t.id = job."ticketId" AND t.status = 'queued'
     RETURNING t.*
-  ), ${lockSales('accepted')}, books AS (
+  ), ${lockSales('accepted')}, totals AS (
     UPDATE ${SCHEMA}.sales AS s SET queued = s.queued - n
     FROM (SELECT sale_id, count(*) AS n FROM accepted GROUP BY sale_id) AS counted JOIN in_line ON in_line.id = sale_id
     WHERE s.id = in_line.id
@@ -143,7 +143,7 @@ const SETTLE = `WITH report AS (
     UPDATE ${SCHEMA}.tickets AS t SET status = 'ordered', order_id = r."orderId", closed_at = now()
     FROM report r WHERE t.id = r."ticketId" AND t.status IN ('accepted', 'awaiting-payment')
     RETURNING t.*
-  ), ${lockSales('closed')}, books AS (
+  ), ${lockSales('closed')}, totals AS (
     UPDATE ${SCHEMA}.sales AS s SET held = s.held - n, sold = s.sold + n
     FROM (SELECT sale_id, count(*) AS n FROM closed GROUP BY sale_id) AS counted JOIN in_line ON in_line.id = sale_id
     WHERE s.id = in_line.id
@@ -169,7 +169,7 @@ const RELEASE = `WITH report AS (
       closed_event_id = r."eventId"
     FROM report r JOIN before ON before.id = r."ticketId" WHERE t.id = before.id
     RETURNING t.*, before.status = 'ordered' AS was_sold
-  ), ${lockSales('closed')}, books AS (
+  ), ${lockSales('closed')}, totals AS (
     UPDATE ${SCHEMA}.sales AS s SET remaining = s.remaining + n, released = s.released + n,
       held = s.held - (n - n_sold), sold = s.sold - n_sold
     FROM (SELECT sale_id, count(*) AS n, count(*) FILTER (WHERE was_sold) AS n_sold FROM closed GROUP BY sale_id)
@@ -198,7 +198,7 @@ const FAIL = `WITH closed AS (
     UPDATE ${SCHEMA}.tickets SET status = 'failed', reason = $2, closed_at = now()
     WHERE id = $1 AND status = 'queued'
     RETURNING *
-  ), ${lockSales('closed')}, books AS (
+  ), ${lockSales('closed')}, totals AS (
     UPDATE ${SCHEMA}.sales AS s SET queued = s.queued - n, held = s.held - n, remaining = s.remaining + n,
       released = s.released + n
     FROM (SELECT sale_id, count(*) AS n FROM closed GROUP BY sale_id) AS counted JOIN in_line ON in_line.id = sale_id

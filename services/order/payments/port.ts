@@ -22,7 +22,7 @@ export interface PaymentProvider {
   /**
    * Charges an order once, however often and however concurrently it is asked.
    * Rejects with PaymentUnknown where no answer came: it may have been charged, or may yet be. Ask again, or cancel.
-   * Any other rejection is a mistake of the caller's (another amount under the same key), which repeating does not mend.
+   * Any other rejection is a mistake of the caller's (another amount under the same key), which a retry does not fix.
    */
   charge(charge: Charge): Promise<ChargeOutcome>;
   /**

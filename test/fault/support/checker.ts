@@ -45,14 +45,14 @@ const SERVICES = ['order', 'points', 'coupon', 'notify', 'flash_sale'];
 const WAITING = `status = 'pending' OR asked_again`;
 
 /**
- * `log`, `buyers` and `holders` are everything that clients were answered; `books` everything that the payment provider
+ * `log`, `buyers` and `holders` are everything that clients were answered; `ledger` everything that the payment provider
  * knows.
  */
 export async function checkInvariants(
   stored: Stored,
   log: ClientLog,
   buyers: BuyerLog = new Map(),
-  books?: readonly LedgerEntry[],
+  ledger?: readonly LedgerEntry[],
   holders: HolderLog = new Map(),
 ): Promise<Verdict> {
   const database = await openStored(stored);
@@ -90,7 +90,7 @@ export async function checkInvariants(
       ...(was_firm ? { 'order.placed': null } : {}),
       ...(cancelled ? { 'order.cancelled': null } : {}),
     }));
-    if (books) checkPayments(findings, orders, books);
+    if (ledger) checkPayments(findings, orders, ledger);
     checkHolders(findings, orders, holders);
     await checkSales(findings, database, buyers);
     for (const service of SERVICES) await checkMessaging(findings, database, service);
@@ -195,9 +195,9 @@ function checkEffects(
 }
 
 /** P */
-function checkPayments(findings: Findings, orders: readonly OrderRow[], books: readonly LedgerEntry[]): void {
-  const byOrder = new Map(books.map((entry) => [entry.orderId, entry]));
-  if (byOrder.size !== books.length) findings.broken('P: two entries of one order', 'in the books');
+function checkPayments(findings: Findings, orders: readonly OrderRow[], ledger: readonly LedgerEntry[]): void {
+  const byOrder = new Map(ledger.map((entry) => [entry.orderId, entry]));
+  if (byOrder.size !== ledger.length) findings.broken('P: two entries of one order', 'in the ledger');
   for (const { id, total, paid, cancelled, expired } of orders) {
     if (paid && expired) findings.broken('P: paid, and expired', id);
     const entry = byOrder.get(id);

@@ -1,4 +1,4 @@
-// The independent checker of flash sales, by SQL of its own: the books, the cap, and what buyers were answered.
+// The independent checker of flash sales, by SQL of its own: the totals, the cap, and what buyers were answered.
 //
 //   I4  stock = remaining + held + sold, none negative, and as the tickets say; at most one live ticket per user
 //   I5  waiting and running tickets never exceeded the cap, not by one

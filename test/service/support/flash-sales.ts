@@ -93,7 +93,7 @@ export class Buyers {
 }
 
 /** How many answers there are of each kind: by status, rejections by their problem as well. */
-export function tally(bought: readonly Bought[]): Record<string, number> {
+export function countOutcomes(bought: readonly Bought[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const { answer } of bought) {
     const problem = answer.status < 400 ? '' : ` ${answer.json<{ type: string }>().type.replace('/problems/', '')}`;
@@ -132,7 +132,7 @@ export interface Watch {
   stop(): Promise<number>;
 }
 
-/** Reads the sale again and again, at each gateway in turn, and judges its books every time. */
+/** Reads the sale again and again, at each gateway in turn, and judges its totals every time. */
 export function watch(gateways: readonly string[], saleId: string): Watch {
   let stopped = false;
   let longest = 0;
