@@ -21,7 +21,7 @@ export type FloodPhase = (typeof phases)[number];
 export interface FloodedSale extends Flooded {
   /** Share of the decisions that the sale's row made, not the hint in front of it. */
   readonly byRow: number;
-  /** The measured time in milliseconds of this machine's clock, which its databases use as well. */
+  /** The measured time in milliseconds of this machine's clock, which its databases use too. */
   readonly time: readonly [number, number];
 }
 

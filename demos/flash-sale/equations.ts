@@ -1,5 +1,5 @@
-// The equations that must hold after a sale. The simulator counts what the buyers were told, the service counts what the
-// sale did: wherever possible, the two sides of an equation come from different places, so each can fail.
+// The equations that must hold after a sale. The simulator counts the buyers' answers, the service counts the
+// sale's events: if possible, the two sides of an equation come from different places, so each can fail.
 import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { count } from '../shared/terminal.ts';
 import type { Ending } from './counters.ts';

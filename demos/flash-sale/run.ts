@@ -24,7 +24,7 @@ const CALM_MS = 1_000;
 const CALM_ROUNDS = 5;
 const POLL_MS = 150;
 
-/** The sale as it was seen at one time. */
+/** The sale at one time. */
 interface Sample {
   /** After the opening, in milliseconds. */
   readonly atMs: number;

@@ -8,21 +8,21 @@ import type { EventData, EventType } from '../../contracts/events.ts';
 import type { OutgoingEvent } from '../../infra/bus/port.ts';
 import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import type { Topology } from '../../infra/bus/topology.ts';
-import { type Broker, busStages, type Databases, type Peer } from '../setup/bus-stages.ts';
+import { type Broker, busFixtures, type Databases, type Peer } from '../setup/bus-fixtures.ts';
 import { createTables, type Group, Member, type MemberOptions } from '../setup/member.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 /** For what goes over several brokers' timers: reconnecting, leases. */
 const SLOW = { timeoutMs: 20_000 };
 
-const stages = busStages(inject('servers')).map((stage) => [stage.name, stage] as const);
+const fixtures = busFixtures(inject('servers')).map((fixture) => [fixture.name, fixture] as const);
 
-describe.for(stages)('%s', ([, stage]) => {
-  const onStage = test.skipIf(!stage.available);
+describe.for(fixtures)('%s', ([, fixture]) => {
+  const onFixture = test.skipIf(!fixture.available);
   // What a transport cannot do by its nature is not a test that was left out.
   const notHere = () => {};
-  const onNetwork = stage.network ? onStage : notHere;
-  const whereShared = stage.shares ? onStage : notHere;
+  const onNetwork = fixture.network ? onFixture : notHere;
+  const whereShared = fixture.shares ? onFixture : notHere;
 
   let databases: Databases;
   let broker: Broker;
@@ -32,9 +32,9 @@ describe.for(stages)('%s', ([, stage]) => {
   const latches: (() => void)[] = [];
 
   beforeAll(async () => {
-    if (!stage.available) return;
-    databases = await stage.openDatabases();
-    broker = await stage.openBroker(databases);
+    if (!fixture.available) return;
+    databases = await fixture.openDatabases();
+    broker = await fixture.openBroker(databases);
   });
   afterAll(async () => {
     await broker?.close();
@@ -42,7 +42,7 @@ describe.for(stages)('%s', ([, stage]) => {
   });
 
   beforeEach(async () => {
-    if (!stage.available) return;
+    if (!fixture.available) return;
     topology = {
       prefix: freshPrefix(),
       groups: { points: ['order.placed'], coupon: ['order.placed'], order: ['points.awarded', 'coupon.skipped'] },
@@ -120,7 +120,7 @@ describe.for(stages)('%s', ([, stage]) => {
     return { released, release };
   }
 
-  onStage('each event reaches each of its groups, and no other, byte for byte', async () => {
+  onFixture('each event reaches each of its groups, and no other, byte for byte', async () => {
     const peer = await openPeer();
     // What fails is kept as it arrived.
     const failing = {
@@ -157,7 +157,7 @@ describe.for(stages)('%s', ([, stage]) => {
     }
   });
 
-  onStage(
+  onFixture(
     '2,000 events that are published at the same time all arrive, once',
     async () => {
       const [one, other] = [await openPeer(), await openPeer()];
@@ -172,7 +172,7 @@ describe.for(stages)('%s', ([, stage]) => {
     60_000,
   );
 
-  onStage('a group that was never there, or is away, finds what it missed', async () => {
+  onFixture('a group that was never there, or is away, finds what it missed', async () => {
     const peer = await openPeer();
     const early = [orderPlaced(), orderPlaced()];
     await publish(peer, early);
@@ -186,7 +186,7 @@ describe.for(stages)('%s', ([, stage]) => {
     await toHaveHadEffect('points', [...early, ...missed]);
   });
 
-  onStage('what is published is with the broker, though the publisher dies right after', async () => {
+  onFixture('what is published is with the broker, though the publisher dies right after', async () => {
     const doomed = await openPeer();
     const events = Array.from({ length: 100 }, () => orderPlaced());
     await publish(doomed, events);
@@ -196,7 +196,7 @@ describe.for(stages)('%s', ([, stage]) => {
     await toHaveHadEffect('points', events);
   });
 
-  onStage('a handler that throws is called again, and holds up nobody', async () => {
+  onFixture('a handler that throws is called again, and holds up nobody', async () => {
     const peer = await openPeer();
     const bad = orderPlaced();
     const good = Array.from({ length: 20 }, () => orderPlaced());
@@ -221,42 +221,45 @@ describe.for(stages)('%s', ([, stage]) => {
     expect(await failed(member)).toEqual([]);
   });
 
-  onStage('after its last attempt a message is dead: listed with its reason, reported, retried on demand', async () => {
-    const peer = await openPeer();
-    let broken = true;
-    const attempts: string[] = [];
-    const member = await join(peer, 'points', {
-      attempts: 3,
-      prepare: async ({ id }) => {
-        attempts.push(id);
-        if (broken) throw new Error('the bank says no');
-      },
-    });
-    const event = orderPlaced();
-    await publish(peer, [event]);
-    const dead = await eventually(async () => (await failed(member)).find(({ status }) => status === 'dead'), {
-      what: 'it is dead',
-    });
-    expect(dead).toMatchObject({ message_id: event.id, type: event.type, attempts: 3, error: 'the bank says no' });
-    expect(attempts).toEqual([event.id, event.id, event.id]);
-    expect(Buffer.from(dead.body ?? []).toString()).toBe(event.body);
-    const [report] = await answers('points');
-    expect(report).toMatchObject({ type: 'step.failed', subject: subjectOf(event) });
-    expect(JSON.parse(report?.data ?? '')).toMatchObject({
-      eventId: event.id,
-      of: event.type,
-      error: 'the message was not handled',
-    });
-    expect(report?.data).not.toContain('the bank says no');
+  onFixture(
+    'after its last attempt a message is dead: listed with its reason, reported, retried on demand',
+    async () => {
+      const peer = await openPeer();
+      let broken = true;
+      const attempts: string[] = [];
+      const member = await join(peer, 'points', {
+        attempts: 3,
+        prepare: async ({ id }) => {
+          attempts.push(id);
+          if (broken) throw new Error('the bank says no');
+        },
+      });
+      const event = orderPlaced();
+      await publish(peer, [event]);
+      const dead = await eventually(async () => (await failed(member)).find(({ status }) => status === 'dead'), {
+        what: 'it is dead',
+      });
+      expect(dead).toMatchObject({ message_id: event.id, type: event.type, attempts: 3, error: 'the bank says no' });
+      expect(attempts).toEqual([event.id, event.id, event.id]);
+      expect(Buffer.from(dead.body ?? []).toString()).toBe(event.body);
+      const [report] = await answers('points');
+      expect(report).toMatchObject({ type: 'step.failed', subject: subjectOf(event) });
+      expect(JSON.parse(report?.data ?? '')).toMatchObject({
+        eventId: event.id,
+        of: event.type,
+        error: 'the message was not handled',
+      });
+      expect(report?.data).not.toContain('the bank says no');
 
-    broken = false;
-    expect(await member.inbox.failed.retry({ id: event.id })).toBe(1);
-    member.inbox.wake();
-    await toHaveHadEffect('points', [event]);
-    expect(await failed(member)).toEqual([]);
-  });
+      broken = false;
+      expect(await member.inbox.failed.retry({ id: event.id })).toBe(1);
+      member.inbox.wake();
+      await toHaveHadEffect('points', [event]);
+      expect(await failed(member)).toEqual([]);
+    },
+  );
 
-  onStage('what was being handled when its process died is handled by another', async () => {
+  onFixture('what was being handled when its process died is handled by another', async () => {
     const doomed = await openPeer();
     const { released } = latch();
     let begun = 0;
@@ -321,7 +324,7 @@ describe.for(stages)('%s', ([, stage]) => {
     expect(Math.min(left, right)).toBeGreaterThan(0);
   });
 
-  onStage('when one member leaves, the other goes on', async () => {
+  onFixture('when one member leaves, the other goes on', async () => {
     const [one, other] = [await openPeer(), await openPeer()];
     const leaving = await join(one, 'points');
     await join(other, 'points');
@@ -350,7 +353,7 @@ describe.for(stages)('%s', ([, stage]) => {
     await eventually(() => peer.bus.health().status === 'up', { what: 'the bus is up', ...SLOW });
   });
 
-  onStage('what is too large, or for nobody, is an error; what is published with it is not', async () => {
+  onFixture('what is too large, or for nobody, is an error; what is published with it is not', async () => {
     const peer = await openPeer();
     await join(peer, 'points');
     const oversized = orderPlaced();
@@ -368,7 +371,7 @@ describe.for(stages)('%s', ([, stage]) => {
     await toHaveHadEffect('points', good);
   });
 
-  onStage('an event that comes three times at once has one effect; asked again, its answer is repeated', async () => {
+  onFixture('an event that comes three times at once has one effect; asked again, its answer is repeated', async () => {
     const peer = await openPeer();
     await join(peer, 'points');
     const event = orderPlaced();
@@ -391,7 +394,7 @@ describe.for(stages)('%s', ([, stage]) => {
   });
 
   // As it is when a question was asked again while its broker, or its group, was away.
-  onStage('an event may stand several times in what is published, and in what waits for a group', async () => {
+  onFixture('an event may stand several times in what is published, and in what waits for a group', async () => {
     const peer = await openPeer();
     const [twice, once, later] = [orderPlaced(), orderPlaced(), orderPlaced()];
     expect(await peer.bus.publish([twice, once, twice])).toEqual([]);
@@ -402,14 +405,14 @@ describe.for(stages)('%s', ([, stage]) => {
     await toHaveHadEffect('points', [twice, once, later]);
   });
 
-  onStage('what cannot be read is dead at once, with a reason, and holds up nobody', async () => {
+  onFixture('what cannot be read is dead at once, with a reason, and holds up nobody', async () => {
     const peer = await openPeer();
     const before = Array.from({ length: 5 }, () => orderPlaced());
     const after = Array.from({ length: 5 }, () => orderPlaced());
     await publish(peer, before);
     const { released, release } = latch();
     const member = await join(peer, 'points', { prepare: () => released });
-    const poison = unreadable().filter(({ body }) => stage.anyBytes || isUtf8(body));
+    const poison = unreadable().filter(({ body }) => fixture.anyBytes || isUtf8(body));
     for (const { body } of poison) await broker.inject(topology, schemaOf('points'), 'order.placed', body);
     await publish(peer, after);
     release();
@@ -435,7 +438,7 @@ describe.for(stages)('%s', ([, stage]) => {
     expect(reported.map(({ subject }) => subject).sort()).toEqual(about.sort());
   });
 
-  onStage('closing a member ends the handlers that run, and leaves the rest for later, undone', async () => {
+  onFixture('closing a member ends the handlers that run, and leaves the rest for later, undone', async () => {
     const peer = await openPeer();
     const { released, release } = latch();
     const handling: string[] = [];
@@ -463,7 +466,7 @@ describe.for(stages)('%s', ([, stage]) => {
     expect(next.outcomes).toEqual(events.slice(handling.length).map(() => 'done'));
   });
 
-  onStage('closing the bus waits for what is being published', async () => {
+  onFixture('closing the bus waits for what is being published', async () => {
     const peer = await openPeer();
     const events = Array.from({ length: 200 }, () => orderPlaced());
     const publishing = peer.bus.publish(events);
@@ -474,7 +477,7 @@ describe.for(stages)('%s', ([, stage]) => {
     await toHaveHadEffect('points', events);
   });
 
-  onStage('ids are the same in any case', async () => {
+  onFixture('ids are the same in any case', async () => {
     const peer = await openPeer();
     await join(peer, 'points');
     const event = orderPlaced();

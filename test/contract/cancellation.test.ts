@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { couponService } from '../../services/coupon/index.ts';
 import { notifyService } from '../../services/notify/index.ts';
 import { pointsService } from '../../services/points/index.ts';
-import { type Databases, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
+import { type Databases, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
 import { eventBody, openAlone, type ServiceAlone } from '../setup/service-alone.ts';
 
 const { databaseUrl } = inject('servers');

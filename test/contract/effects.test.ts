@@ -28,7 +28,7 @@ import { createPlaceOrder } from '../../services/order/place-order.ts';
 import { settlePayments } from '../../services/order/settle-payments.ts';
 import { findOrder, listOrders } from '../../services/order/store/orders.ts';
 import { pointsService } from '../../services/points/index.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
+import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
 import { type PaymentsInside, startPaymentsInside } from '../setup/payments.ts';
 import { eventBody, openAlone, type ServiceAlone } from '../setup/service-alone.ts';
 import { eventually } from '../setup/wait.ts';

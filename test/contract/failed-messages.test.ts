@@ -12,7 +12,7 @@ import { Inbox } from '../../infra/messaging/inbox.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
 import { failStep } from '../../services/points/fail-step.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
+import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
 import { createTables } from '../setup/member.ts';
 import { eventBody } from '../setup/service-alone.ts';
 

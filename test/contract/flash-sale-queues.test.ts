@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { flashSaleService } from '../../services/flash-sale/index.ts';
 import { admit, findSale, insertSale } from '../../services/flash-sale/store/sales.ts';
-import { type Databases, pgliteInFolder } from '../setup/bus-stages.ts';
+import { type Databases, pgliteInFolder } from '../setup/bus-fixtures.ts';
 import { cleanups, open, rowsOf } from '../setup/queues.ts';
 import { openAlone } from '../setup/service-alone.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';

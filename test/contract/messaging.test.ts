@@ -11,7 +11,7 @@ import { Relay, type Unpublished } from '../../infra/messaging/relay.ts';
 import { Watchdog } from '../../infra/messaging/watchdog.ts';
 import type { Health } from '../../infra/runtime/health.ts';
 import { deferred } from '../../infra/runtime/promises.ts';
-import { type Databases, log, type Peer, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
+import { type Databases, log, type Peer, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
 import { createTables, type Group, Member, type MemberOptions } from '../setup/member.ts';
 import { eventually } from '../setup/wait.ts';
 

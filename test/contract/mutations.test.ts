@@ -6,7 +6,7 @@ import { allMigrations } from '../fixtures/migrations.ts';
 import { makesDifference } from '../mutations/in-force.ts';
 import { type Change, changed } from '../mutations/mutation.ts';
 import { mutations } from '../mutations/mutations.ts';
-import { type Databases, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
+import { type Databases, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
 
 const { databaseUrl } = inject('servers');
 

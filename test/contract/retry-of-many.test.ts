@@ -12,7 +12,7 @@ import { createApp } from '../../infra/http/app.ts';
 import { type HttpServer, listen } from '../../infra/http/server.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
 import { call, get } from '../service/support/api.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
+import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
 import { createTables } from '../setup/member.ts';
 
 const { databaseUrl } = inject('servers');

@@ -50,7 +50,7 @@ describe.skipIf(!servers.rabbitmq4)('RabbitMQ 4', () => {
         'run',
         ...['--project', 'contract', '--project', 'long', 'test/contract/bus.test.ts'],
         ...['test/contract/rabbitmq.test.ts', 'test/long/rabbitmq-answers.test.ts'],
-        // The stages of the bus suite that are elsewhere.
+        // The fixtures of the bus suite that run elsewhere.
         ...['--testNamePattern', '^(?!\\s*(local on|MQTT on the embedded|MQTT on Mosquitto))'],
       ],
       {

@@ -6,7 +6,7 @@ import type { PacedQueues } from '../../infra/queue/port.ts';
 import { Admission } from '../../services/flash-sale/admission.ts';
 import { flashSaleService } from '../../services/flash-sale/index.ts';
 import { findSale, insertSale } from '../../services/flash-sale/store/sales.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
+import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
 import { openAlone } from '../setup/service-alone.ts';
 import { eventually } from '../setup/wait.ts';
 

@@ -18,7 +18,7 @@ import { Watchdog } from '../../infra/messaging/watchdog.ts';
 import { openMqttClient } from '../../infra/mqtt/client.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
 import { startEmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-stages.ts';
+import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
 import { startDeafProxy } from '../setup/deaf-proxy.ts';
 import { createTables, type Group, Member, type MemberOptions } from '../setup/member.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';

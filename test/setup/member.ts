@@ -11,7 +11,7 @@ import { InboxWorker } from '../../infra/messaging/inbox-worker.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
 import { failStep } from '../../services/points/fail-step.ts';
-import { log, type Peer } from './bus-stages.ts';
+import { log, type Peer } from './bus-fixtures.ts';
 
 const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
 

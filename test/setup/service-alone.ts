@@ -12,7 +12,7 @@ import { Inbox } from '../../infra/messaging/inbox.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import { createMetrics } from '../../infra/observability/metrics.ts';
 import type { AnyService, ServiceContext } from '../../infra/runtime/service.ts';
-import { log } from './bus-stages.ts';
+import { log } from './bus-fixtures.ts';
 
 const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
 const config = parseConfig({ RESEND_AFTER_MS: '100' });

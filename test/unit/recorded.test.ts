@@ -10,7 +10,7 @@ import { cancelRequest, placeOrderRequest } from '../../contracts/orders.ts';
 import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import { fixture, recordedVersions } from '../fixtures/folder.ts';
 import { migrationHashes } from '../fixtures/migrations.ts';
-import type { RecordedAnswer } from '../fixtures/stage.ts';
+import type { RecordedAnswer } from '../fixtures/recorded-system.ts';
 
 const escaped = (path: string) => new RegExp(`^/audit/${path}(\\?|$)`);
 

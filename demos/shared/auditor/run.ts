@@ -55,8 +55,8 @@ export async function audit(options: AuditOptions): Promise<AuditResult> {
 }
 
 /**
- * Resends the requests for what is missing, in events with new ids, and waits until nothing that was wrong is wrong any
- * more, for `settleMs` at most. Resolves with the number of orders and tickets whose requests were resent.
+ * Resends the requests for what is missing, in events with new ids, and waits until all of it is right,
+ * for `settleMs` at most. Resolves with the number of orders and tickets whose requests were resent.
  */
 export async function repair(options: AuditOptions, { toResend }: AuditResult): Promise<number> {
   const { client } = options;

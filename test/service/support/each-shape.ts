@@ -5,7 +5,7 @@ import { gatewaysOf } from './flash-sales.ts';
 import type { Shape, System } from './systems.ts';
 
 /** What the tests of one shape run on. All but `shape` and `test` is there once they run. */
-export interface Stage {
+export interface Fixture {
   readonly shape: Shape;
   /** As vitest's, and skipped where the shape's servers could not be had. */
   readonly test: Pick<TestAPI, 'for'> & ((name: string, run: () => unknown) => void);
@@ -18,7 +18,7 @@ export interface Stage {
   readonly databaseUrl: string;
 }
 
-export interface StageOptions {
+export interface FixtureOptions {
   readonly shapes: readonly Shape[];
   readonly env?: Environment;
   /** Runs once, before the first test. */
@@ -27,8 +27,8 @@ export interface StageOptions {
 
 /** The system is started with `env`, and removed after the last test. */
 export function onEachShape(
-  { shapes, env = {}, prepare = async () => {} }: StageOptions,
-  tests: (stage: Stage) => void,
+  { shapes, env = {}, prepare = async () => {} }: FixtureOptions,
+  tests: (fixture: Fixture) => void,
 ): void {
   describe.for(shapes.map((shape) => [shape.name, shape] as const))('%s', ([, shape]) => {
     let started: System | undefined;

@@ -63,7 +63,7 @@ export interface Broker {
   close(): Promise<void>;
 }
 
-export interface Stage {
+export interface BusFixture {
   readonly name: string;
   /** Whether its servers could be had. */
   readonly available: boolean;
@@ -77,13 +77,13 @@ export interface Stage {
   readonly openBroker: (databases: Databases) => Promise<Broker>;
 }
 
-export function busStages({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl }: ServerUrls): Stage[] {
+export function busFixtures({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl }: ServerUrls): BusFixture[] {
   const postgres = () => postgresAt(String(databaseUrl));
   const openDatabases = databaseUrl ? postgres : pgliteInFolder;
-  const stage = { available: true, network: true, shares: true, anyBytes: true, openDatabases };
-  const local = { ...stage, network: false, openBroker: localBroker };
+  const fixture = { available: true, network: true, shares: true, anyBytes: true, openDatabases };
+  const local = { ...fixture, network: false, openBroker: localBroker };
   const mqtt = (url: string | undefined) => ({
-    ...stage,
+    ...fixture,
     available: url !== undefined,
     shares: false,
     openBroker: (databases: Databases) => mqttBroker(String(url), databases),
@@ -92,7 +92,7 @@ export function busStages({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl }:
     { ...local, name: 'local on PGlite', openDatabases: pgliteInFolder },
     { ...local, name: 'local on PostgreSQL', available: databaseUrl !== undefined, openDatabases: postgres },
     {
-      ...stage,
+      ...fixture,
       name: 'MQTT on the embedded broker',
       network: false,
       shares: false,
@@ -102,7 +102,7 @@ export function busStages({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl }:
     { ...mqtt(mosquittoUrl), name: 'MQTT on Mosquitto' },
     { ...mqtt(rabbitMqttUrl), name: "MQTT on RabbitMQ's plugin" },
     {
-      ...stage,
+      ...fixture,
       name: 'AMQP on RabbitMQ',
       available: amqpUrl !== undefined,
       openBroker: (databases) => amqpBroker(String(amqpUrl), databases),
