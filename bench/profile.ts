@@ -58,47 +58,35 @@ const IDLE = '(idle)';
 /** Summarizes the part of a profile that is in the window. */
 async function summarizeProfile(file: string, [begin, end]: Window): Promise<ProfileSummary> {
   const { nodes, samples, timeDeltas, startTime } = JSON.parse(await readFile(file, 'utf8')) as CpuProfile;
-  const selfTimes = new Map<number, number>();
-  let at = startTime;
+  const byId = new Map(nodes.map((node) => [node.id, { ...node, name: functionOf(node), module: moduleOf(node) }]));
+  const parents = new Map(nodes.flatMap(({ id, children = [] }) => children.map((child) => [child, id] as const)));
+  const functions = new Map<string, number>();
+  const modules = new Map<string, number>();
+  const inclusive = new Map<string, number>();
+  let [at, busyTime, totalTime] = [startTime, 0, 0];
   samples.forEach((id, index) => {
     const delta = timeDeltas[index] ?? 0;
     at += delta;
-    if (at >= begin && at <= end) selfTimes.set(id, (selfTimes.get(id) ?? 0) + delta);
+    const node = byId.get(id);
+    if (at < begin || at > end || !node) return;
+    totalTime += delta;
+    if (node.callFrame.functionName === IDLE) return;
+    busyTime += delta;
+    add(functions, node.name, delta);
+    add(modules, node.module, delta);
+    const stack = new Set<string>(); // a function that is on the stack twice counts once
+    for (let above: number | undefined = id; above !== undefined; above = parents.get(above))
+      stack.add(byId.get(above)?.name ?? '');
+    for (const name of stack) add(inclusive, name, delta);
   });
-
-  const byFunction = new Map<string, number>();
-  const byModule = new Map<string, number>();
-  const inclusive = new Map<string, number>();
-  const byId = new Map(nodes.map((node) => [node.id, node]));
-  let busyTime = 0;
-  let totalTime = 0;
-
-  /** Returns the node's time with everything below it. A function that is on the stack already counts once. */
-  const visit = (node: ProfileNode, stack: readonly string[]): number => {
-    const name = functionOf(node);
-    const self = selfTimes.get(node.id) ?? 0;
-    totalTime += self;
-    if (node.callFrame.functionName !== IDLE) {
-      busyTime += self;
-      add(byFunction, name, self);
-      add(byModule, moduleOf(node), self);
-    }
-    const isOuter = !stack.includes(name);
-    const below = (node.children ?? []).map((id) => byId.get(id)).filter((child) => child !== undefined);
-    const total = below.reduce((sum, child) => sum + visit(child, [...stack, name]), self);
-    if (isOuter) add(inclusive, name, total);
-    return total;
-  };
-  const [root] = nodes;
-  if (root) visit(root, []);
 
   const ranked = (times: ReadonlyMap<string, number>): Share[] =>
     [...times].map(([name, time]) => ({ name, share: time / busyTime })).sort((a, b) => b.share - a.share);
-  for (const frame of ['(root)', IDLE, '(program)', '(garbage collector)']) inclusive.delete(frame);
+  for (const frame of ['(root)', '(program)', '(garbage collector)']) inclusive.delete(frame);
   return {
     busy: busyTime / totalTime,
-    functions: ranked(byFunction),
-    modules: ranked(byModule),
+    functions: ranked(functions),
+    modules: ranked(modules),
     inclusive: ranked(inclusive),
   };
 }

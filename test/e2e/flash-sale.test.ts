@@ -15,7 +15,7 @@ const sluice = (args: readonly string[], env: NodeJS.ProcessEnv = {}) =>
     maxBuffer: 16 * 1024 * 1024,
   });
 
-/** On a slow machine the queue drains slowly: buyers must not have left before the stock is sold. */
+/** On a slow machine the queue drains slowly; buyers must not leave before the stock is sold. */
 const untilSoldOut = ['--patience', '50'];
 
 /** Independent of the service's own queries: its totals, and the sums over its tickets and orders. */
@@ -39,7 +39,7 @@ async function readTotals(dataDir: string, saleId: string): Promise<Record<strin
   }
 }
 
-test('what the simulator counts is what the database holds', async () => {
+test('the simulator counts what the database holds', async () => {
   const system = await embedded.start();
   try {
     const [process] = system.processes('flash-sale');
@@ -52,7 +52,7 @@ test('what the simulator counts is what the database holds', async () => {
     await process.stop();
     const totals = await readTotals(String(system.dataDir), summary.saleId);
 
-    // All that can be sold is sold, to as many different users, each with an order of their own.
+    // The whole stock is sold, to as many different users, each with an order of their own.
     expect(totals).toEqual({
       stock: 100,
       remaining: 0,
@@ -89,7 +89,7 @@ test('what the simulator counts is what the database holds', async () => {
     });
     expect(summary.equations.filter(({ holds }) => !holds)).toEqual([]);
 
-    // Nobody is lost: everybody was let in or told why not.
+    // Every buyer was admitted or told why not.
     const rejected = Object.values(buyers.rejected).reduce((sum, count) => sum + count, 0);
     expect(buyers).toMatchObject({ total: 1_500, unanswered: 0 });
     expect(buyers.admitted + rejected).toBe(1_500);
@@ -101,7 +101,7 @@ test('what the simulator counts is what the database holds', async () => {
   }
 }, 180_000);
 
-test('starts a system of its own where none is named, writes the reports, and leaves nothing else', async () => {
+test('starts a system of its own without --url, writes the reports, and leaves nothing else', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-test-'));
   try {
     const report = join(folder, 'sale.html');
@@ -122,7 +122,7 @@ test('starts a system of its own where none is named, writes the reports, and le
   }
 }, 180_000);
 
-test('fails with one line that says what to do where nobody answers', async () => {
+test('fails with one line that says what to do if no server answers', async () => {
   await expect(sluice(['--url', 'http://127.0.0.1:1'])).rejects.toMatchObject({
     code: 1,
     stdout: '',

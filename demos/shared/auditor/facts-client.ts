@@ -45,12 +45,8 @@ export class FactsClient {
 
   /** The facts of those of these ids that exist, for any number of ids. */
   async facts<L extends FactList>(list: L, ids: readonly string[]): Promise<Map<string, Fact<L>>> {
-    const facts = new Map<string, Fact<L>>();
-    for (const some of inParts(ids)) {
-      const { items } = await this.#facts(list, `ids=${some.join(',')}`);
-      for (const fact of items) facts.set(fact.id, fact);
-    }
-    return facts;
+    const pages = await inParts(ids, (part) => this.#facts(list, `ids=${part.join(',')}`));
+    return new Map(pages.flatMap(({ items }) => items.map((fact) => [fact.id, fact] as const)));
   }
 
   messages(service: ServiceName): Promise<MessagesSummary> {
@@ -59,22 +55,18 @@ export class FactsClient {
 
   /** The messages about these orders or tickets at this service, with where each is. */
   async messagesAbout(service: ServiceName, ids: readonly string[]): Promise<MessageAbout[]> {
-    const found: MessageAbout[] = [];
-    for (const some of inParts(ids)) {
-      const path = `/audit/${service}/messages?ids=${some.join(',')}`;
-      found.push(...(await this.#get(service, path, messagesAbout)).items);
-    }
-    return found;
+    const path = `/audit/${service}/messages`;
+    const pages = await inParts(ids, (part) => this.#get(service, `${path}?ids=${part.join(',')}`, messagesAbout));
+    return pages.flatMap(({ items }) => items);
   }
 
   /** Makes a service resend its pending requests at once; resolves with the number of orders or tickets. */
   async resend(service: 'order' | 'flash-sale', ids: readonly string[]): Promise<number> {
-    let asked = 0;
-    for (const some of inParts(ids)) {
-      const answer = await this.#request(service, 'POST', `/audit/${service}/resend`, { ids: some });
-      asked += expectBody(answer, { status: 202, schema: resent, about: this.#at(service) }).asked;
-    }
-    return asked;
+    const counts = await inParts(ids, async (part) => {
+      const answer = await this.#request(service, 'POST', `/audit/${service}/resend`, { ids: part });
+      return expectBody(answer, { status: 202, schema: resent, about: this.#at(service) }).asked;
+    });
+    return counts.reduce((sum, count) => sum + count, 0);
   }
 
   async close(): Promise<void> {
@@ -116,6 +108,10 @@ export class FactsClient {
   }
 }
 
-function* inParts(ids: readonly string[]): Generator<readonly string[]> {
-  for (let start = 0; start < ids.length; start += MAX_IDS) yield ids.slice(start, start + MAX_IDS);
+/** One request after the other, each with as many ids as it may have. */
+async function inParts<T>(ids: readonly string[], request: (part: readonly string[]) => Promise<T>): Promise<T[]> {
+  const results: T[] = [];
+  for (let start = 0; start < ids.length; start += MAX_IDS)
+    results.push(await request(ids.slice(start, start + MAX_IDS)));
+  return results;
 }
