@@ -111,7 +111,7 @@ class Generator {
     return connection;
   }
 
-  /** Uses the connections that have waited longest, because servers end those that are idle for seconds. */
+  /** Uses the connections that have waited longest, because servers close idle ones after seconds. */
   #send(): void {
     while (this.#sent < this.#allowed) {
       const connection = this.#ready.shift();

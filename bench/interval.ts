@@ -21,7 +21,7 @@ export interface Interval {
   readonly perSecond: Readonly<Record<number, number>>;
   /** Share of one CPU that the load generator used. */
   readonly generatorCpu: number;
-  /** Shares of one CPU by process; a server's with those of its children. Empty without /proc. */
+  /** Shares of one CPU by process; a server's includes its children. Empty without /proc. */
   readonly cpu: Readonly<Record<string, number>>;
   readonly window: Window;
 }

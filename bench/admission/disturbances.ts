@@ -1,5 +1,5 @@
-// What each strategy does when something breaks in mid-sale. All buyers count that were told they are admitted, also those
-// that the server has forgotten.
+// How each strategy takes a failure in mid-sale. Every buyer who was told "admitted" counts, even if the server has
+// forgotten it.
 
 import type { LocalServer } from '../../test/servers/server.ts';
 import type { Target } from './gateway.ts';

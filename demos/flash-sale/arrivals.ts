@@ -8,7 +8,7 @@ interface Buyer {
   readonly patience: number;
 }
 
-/** A buyer's visit. A buyer who comes twice makes two, each with the buyer's patience. */
+/** A buyer's visit. Some buyers make two, each with the buyer's patience. */
 interface Visit {
   /** Index of the buyer. */
   readonly buyer: number;

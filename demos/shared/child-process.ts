@@ -125,7 +125,7 @@ export class Child {
   }
 }
 
-/** A script with a channel, at whose end it must exit: so it also ends when this process dies. */
+/** A script with a channel. It must exit when the channel closes, so it also ends when this process dies. */
 export const forkScript = (name: string, script: URL, args: readonly string[] = []): Child =>
   new Child(name, fork(fileURLToPath(script), args, { env: { ...process.env, NODE_ENV: 'production' } }));
 

@@ -105,15 +105,9 @@ export interface EmbeddedOptions {
   readonly signal: AbortSignal;
 }
 
-export interface EmbeddedSluice {
-  readonly process: SluiceProcess;
-  readonly broken: AbortSignal;
-  /** Ends the process and removes the folder. */
-  close(): Promise<void>;
-}
-
-/** Everything embedded, in one other process, so that clients and system do not share a thread. */
-export async function startEmbedded({ name, dataDir, signal }: EmbeddedOptions): Promise<EmbeddedSluice> {
+/** Everything embedded, in one other process, so that clients and system do not share a thread. `close` also removes the
+ *  folder. */
+export async function startEmbedded({ name, dataDir, signal }: EmbeddedOptions) {
   const processes = await SluiceProcesses.open(name);
   const close = () => processes.close();
   try {

@@ -43,7 +43,7 @@ export class FactsClient {
     return this.#facts(list, `limit=${PAGE}${cursor}`);
   }
 
-  /** The facts of those of these ids that exist, for any number of ids. */
+  /** The facts of any number of ids. Ids without a fact are left out. */
   async facts<L extends FactList>(list: L, ids: readonly string[]): Promise<Map<string, Fact<L>>> {
     const pages = await inParts(ids, (part) => this.#facts(list, `ids=${part.join(',')}`));
     return new Map(pages.flatMap(({ items }) => items.map((fact) => [fact.id, fact] as const)));

@@ -1,5 +1,5 @@
-// An audit from its first request to its report: everything is read once, candidates are looked at again, and those that
-// are still wrong are violations.
+// An audit from its first request to its report: everything is read once, candidates are looked at again, and
+// candidates that are still wrong become violations.
 import type { MessagesSummary } from '../../../contracts/facts.ts';
 import { type ServiceName, serviceNames } from '../../../contracts/services.ts';
 import { withProgress } from '../terminal.ts';
@@ -23,7 +23,7 @@ interface UnderWay extends Overdue {
 export interface AuditResult {
   readonly counts: Counts;
   readonly violations: readonly Violation[];
-  /** The first of those that take longer than the settle time. */
+  /** The first orders and tickets that take longer than the settle time. */
   readonly overdue: readonly UnderWay[];
   readonly messages: Readonly<Record<ServiceName, MessagesSummary>>;
   /** Ids for which a resend may repair something. */

@@ -7,7 +7,7 @@ import { judgeSale, judgeTicket, type TicketFacts, waiting } from './judge-ticke
 import { mergeJoin } from './merge-join.ts';
 import { Candidates, Violations } from './violations.ts';
 
-/** Orders, and tickets, that are looked at again; those beyond are violations as they were seen. */
+/** Limit for orders, and for tickets, to look at again. Beyond it, a candidate counts as a violation at once. */
 const MAX_CANDIDATES = 10_000;
 /** Overdue orders, and tickets, that are named and, with --repair, resent. */
 const MAX_OVERDUE = 10_000;
@@ -27,7 +27,7 @@ export interface Counts {
   notifications: number;
   sales: number;
   tickets: number;
-  /** Not final yet; `overdue` counts those that take longer than the settle time. */
+  /** Not final yet; `overdue`: for longer than the settle time. */
   underWay: { orders: number; tickets: number; overdue: number };
 }
 
@@ -43,7 +43,7 @@ export class Sweep {
   };
   readonly orders = new Candidates(MAX_CANDIDATES);
   readonly tickets = new Candidates(MAX_CANDIDATES);
-  /** Those that are certain, and those without room among the candidates. */
+  /** Certain violations, and candidates beyond the limit. */
   readonly violations = new Violations();
   readonly overdueOrders: Overdue[] = [];
   readonly overdueTickets: Overdue[] = [];
