@@ -1,38 +1,38 @@
-// What RabbitMQ and amqplib alone could do: a process that sends the system's messages through the system's queues,
-// each persistent and confirmed, each acknowledged once its answer is confirmed, and without a database. The services
-// must not be running. Arguments: the broker's URL, seconds to warm up, seconds to measure.
+// The limit that RabbitMQ and amqplib set: a process that sends the system's messages through the system's queues, each
+// persistent and confirmed, each acknowledged once its reply is confirmed, without a database. The services must not be
+// running. Arguments: the broker's URL, seconds to warm up, seconds to measure.
 import { setTimeout as delay } from 'node:timers/promises';
 import amqp, { type Channel, type ConfirmChannel, type ConsumeMessage } from 'amqplib';
 import { v7 as uuidv7 } from 'uuid';
-import type { Event, EventData, EventType, StepResult } from '../contracts/events.ts';
+import type { Event, EventType, StepResult } from '../contracts/events.ts';
 import { type ServiceName, subscriptions } from '../contracts/services.ts';
 import { EVENT_CONTENT_TYPE } from '../infra/bus/port.ts';
 import { declareTopology } from '../infra/bus/rabbitmq/declare.ts';
 import { exchangeOf, queueOf, type Topology } from '../infra/bus/topology.ts';
-import { MAX_OPEN } from './orders.ts';
+import { MAX_OPEN } from './bodies.ts';
 
-/** As the services set them. */
+/** As in the services. */
 const PREFETCH = 200;
 const DELIVERY_LIMIT = 20;
 const RESULTS_PER_ORDER = 3;
 
 const topology: Topology = { prefix: 'sluice', groups: subscriptions };
-/** Results that arrived, of the orders that are not completed. */
+/** Results so far, by order that is not completed. */
 const open = new Map<string, number>();
 let completed = 0;
 /** Delivered and not acknowledged. */
 let inHand = 0;
 let stopping = false;
-/** Called at the end, when no message is left. */
+/** Called when no message is left after the measurement. */
 let allDone = () => {};
-/** Without one message, the loop is no longer the one to compare with. */
+/** A lost message makes the comparison invalid. */
 const fail = (error: unknown): never => {
   console.error(error);
   process.exit(1);
 };
 
-function eventOf<T extends 'order.placed' | StepResult>(type: T, source: ServiceName, data: EventData<T>): string {
-  return JSON.stringify({
+const eventOf = (type: EventType, source: ServiceName, data: { orderId: string; [name: string]: unknown }): string =>
+  JSON.stringify({
     specversion: '1.0',
     id: uuidv7(),
     source: `/services/${source}`,
@@ -42,9 +42,8 @@ function eventOf<T extends 'order.placed' | StepResult>(type: T, source: Service
     datacontenttype: 'application/json',
     data,
   });
-}
 
-/** Resolves when the broker has confirmed it. */
+/** Resolves when the broker has confirmed the message. */
 const publish = (channel: ConfirmChannel, type: EventType, body: string) =>
   new Promise<void>((resolve, reject) => {
     const properties = { persistent: true, mandatory: true, contentType: EVENT_CONTENT_TYPE, messageId: uuidv7() };
@@ -62,34 +61,20 @@ function placeOrders(channel: ConfirmChannel): void {
   }
 }
 
-/** What each service answers to order.placed. */
-const answers: Partial<Record<ServiceName, (order: EventData<'order.placed'>) => [EventType, string]>> = {
-  points: ({ orderId, userId }) => [
-    'points.awarded',
-    eventOf('points.awarded', 'points', { orderId, userId, points: 123 }),
-  ],
-  coupon: ({ orderId, userId }) => [
-    'coupon.issued',
-    eventOf('coupon.issued', 'coupon', {
-      orderId,
-      userId,
-      couponId: uuidv7(),
-      amount: 617,
-      currency: 'GBP',
-      expiresAt: new Date().toISOString(),
-    }),
-  ],
-  notify: ({ orderId, userId }) => [
-    'notification.sent',
-    eventOf('notification.sent', 'notify', { orderId, userId, notificationId: uuidv7(), kind: 'order.placed' }),
-  ],
+const expiresAt = new Date().toISOString();
+/** The reply of each service to order.placed, without the order's id and user. */
+const replies: Partial<Record<ServiceName, () => [EventType, object]>> = {
+  points: () => ['points.awarded', { points: 123 }],
+  coupon: () => ['coupon.issued', { couponId: uuidv7(), amount: 617, currency: 'GBP', expiresAt }],
+  notify: () => ['notification.sent', { notificationId: uuidv7(), kind: 'order.placed' }],
 };
 
 async function handle(service: ServiceName, message: ConsumeMessage, publisher: ConfirmChannel): Promise<void> {
   const event = JSON.parse(message.content.toString()) as Event<'order.placed' | StepResult>;
   if (event.type === 'order.placed') {
-    const answer = answers[service];
-    if (answer) await publish(publisher, ...answer(event.data));
+    const { orderId, userId } = event.data;
+    const [type, data] = replies[service]?.() ?? [];
+    if (type) await publish(publisher, type, eventOf(type, service, { orderId, userId, ...data }));
     return;
   }
   const results = (open.get(event.data.orderId) ?? 0) + 1;

@@ -1,145 +1,149 @@
 // The load generator, a process of its own: keeps a fixed number of connections busy with requests, as long as the
-// benchmark allows more of them, and reports how they were answered, how soon, and what that cost itself.
+// benchmark allows more of them, and reports the responses, their latency, and its own CPU time.
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import type { Latency } from '../demos/shared/statistics.ts';
-import { purchaseBody } from './flash-sale/purchase-body.ts';
-import { orderBodies } from './orders.ts';
+import { orderBodies, purchaseBody } from './bodies.ts';
 import { BROKEN, RawConnection, serializePost } from './raw-http.ts';
 
 export type Command =
-  /** Counts from zero, and connects: `idle` follows. `url` is where the bodies are posted. */
-  | { readonly type: 'open'; readonly url: string; readonly body: Body; readonly connections: number }
-  /** Requests may be sent until there are `upTo` since the last `open`. */
+  /** Counts from zero and connects; an `idle` sample follows. */
+  | ({ readonly type: 'open' } & Requests)
+  /** Allows requests until there are `upTo` since the last `open`. */
   | { readonly type: 'allow'; readonly upTo: number }
   | { readonly type: 'sample' };
 
-/** Orders of a shop, over and over; or purchases, each by a user who has not come before. */
-export type Body = 'order' | 'purchase';
+export interface Requests {
+  readonly url: string;
+  /** A shop's orders, over and over; or purchases, each by a new user. */
+  readonly body: 'order' | 'purchase';
+  readonly connections: number;
+}
 
-/** In milliseconds, from the request's first byte to the answer's last one. */
+/** In milliseconds, from the request's first byte to the response's last one. */
 export type RequestLatency = Pick<Latency, 'p50' | 'p99' | 'max'>;
 
 export interface Sample {
-  /** `idle`: everything that was allowed is answered. */
+  /** `idle`: every allowed request has its response. */
   readonly type: 'sample' | 'idle';
   /** As last allowed: tells which command an `idle` belongs to. */
   readonly allowed: number;
-  /** Answers since `open`, by status. */
-  readonly answers: Readonly<Record<number, number>>;
-  /** Of the answers since the last sample, by status. */
+  /** Since `open`, by status. */
+  readonly responses: Readonly<Record<number, number>>;
+  /** Of the responses since the last sample, by status. */
   readonly latency: Readonly<Record<number, RequestLatency>>;
-  /** Since the first `allow`, and the CPU that this process used in that time. */
+  /** Since the first `allow`, and the CPU time of this process since then. */
   readonly elapsedMs: number;
   readonly cpuMs: number;
 }
 
-/** A server that is gone is not asked as fast as it rejects. */
+/** Before the next request to a server that is gone, which would fail at once. */
 const BROKEN_PAUSE_MS = 100;
 
-let opened = 0;
-let connections: RawConnection[] = [];
-let waiting: RawConnection[] = [];
-let requestAt: (index: number) => Buffer;
-let allowed = 0;
-let sent = 0;
-let answers: Record<number, number> = {};
-/** In microseconds, by status. */
-const latencies = new Map<number, RecordableHistogram>();
-let startedAt = 0;
-let cpuAtStart = process.cpuUsage();
+class Generator {
+  readonly #requestAt: (index: number) => Buffer;
+  readonly #connections: readonly RawConnection[];
+  readonly #ready: RawConnection[] = [];
+  readonly #responses: Record<number, number> = {};
+  /** In microseconds, by status. */
+  readonly #latencies = new Map<number, RecordableHistogram>();
+  #allowed = 0;
+  #sent = 0;
+  #startedAt = 0;
+  #cpuAtStart = process.cpuUsage();
+  #closed = false;
 
-function requestsTo(url: URL, body: Body): (index: number) => Buffer {
-  const request = (text: string) => serializePost(url.host, url.pathname, text);
-  if (body === 'purchase') return (index) => request(purchaseBody(index));
-  const orders = orderBodies().map(request);
-  return (index) => orders[index % orders.length] as Buffer;
-}
+  constructor({ url, body, connections }: Requests) {
+    const target = new URL(url);
+    const request = (text: string) => serializePost(target.host, target.pathname, text);
+    const orders = body === 'order' ? orderBodies().map(request) : [];
+    this.#requestAt =
+      body === 'order' ? (index) => orders[index % orders.length] as Buffer : (index) => request(purchaseBody(index));
+    this.#connections = Array.from({ length: connections }, () => this.#connect(target));
+  }
 
-function open(url: URL, body: Body, count: number): void {
-  for (const connection of connections.splice(0)) connection.close();
-  const current = ++opened;
-  waiting = [];
-  requestAt = requestsTo(url, body);
-  allowed = sent = 0;
-  answers = {};
-  latencies.clear();
-  connections = Array.from({ length: count }, () => {
-    const free = () => {
-      if (current !== opened) return;
-      waiting.push(connection);
-      pump();
+  allow(upTo: number): void {
+    if (this.#sent === 0) {
+      this.#startedAt = performance.now();
+      this.#cpuAtStart = process.cpuUsage();
+    }
+    this.#allowed = upTo;
+    this.#send();
+  }
+
+  report(type: Sample['type']): void {
+    const { user, system } = process.cpuUsage(this.#cpuAtStart);
+    process.send?.({
+      type,
+      allowed: this.#allowed,
+      responses: this.#responses,
+      latency: this.#takeLatencies(),
+      elapsedMs: performance.now() - this.#startedAt,
+      cpuMs: (user + system) / 1_000,
+    } satisfies Sample);
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const connection of this.#connections) connection.close();
+  }
+
+  #connect(target: URL): RawConnection {
+    const count = (status: number) => {
+      this.#responses[status] = (this.#responses[status] ?? 0) + 1;
     };
-    const connection = new RawConnection(url, {
-      onReady: free,
-      onAnswer: (status, ms) => {
-        answers[status] = (answers[status] ?? 0) + 1;
-        record(status, ms);
-        free();
+    const ready = () => {
+      if (this.#closed) return;
+      this.#ready.push(connection);
+      this.#send();
+    };
+    const connection = new RawConnection(target, {
+      onReady: ready,
+      onResponse: (status, ms) => {
+        count(status);
+        this.#record(status, ms);
+        ready();
       },
       onBroken: () => {
-        answers[BROKEN] = (answers[BROKEN] ?? 0) + 1;
-        setTimeout(free, BROKEN_PAUSE_MS);
+        count(BROKEN);
+        setTimeout(ready, BROKEN_PAUSE_MS);
       },
     });
     return connection;
-  });
-}
-
-function record(status: number, ms: number): void {
-  let histogram = latencies.get(status);
-  if (!histogram) {
-    histogram = createHistogram();
-    latencies.set(status, histogram);
   }
-  histogram.record(Math.max(1, Math.round(ms * 1_000)));
-}
 
-function takeLatencies(): Record<number, RequestLatency> {
-  const taken = [...latencies].map(([status, histogram]) => {
-    const ms = (percentile: number) => histogram.percentile(percentile) / 1_000;
-    return [status, { p50: ms(50), p99: ms(99), max: histogram.max / 1_000 }] as const;
-  });
-  latencies.clear();
-  return Object.fromEntries(taken);
-}
-
-/** Sends on the connections that have waited longest, as servers end those that are idle for seconds. */
-function pump(): void {
-  while (sent < allowed) {
-    const connection = waiting.shift();
-    if (!connection) return;
-    connection.send(requestAt(sent++));
+  /** Uses the connections that have waited longest, because servers close idle ones after seconds. */
+  #send(): void {
+    while (this.#sent < this.#allowed) {
+      const connection = this.#ready.shift();
+      if (!connection) return;
+      connection.send(this.#requestAt(this.#sent++));
+    }
+    if (this.#ready.length === this.#connections.length) this.report('idle');
   }
-  if (waiting.length === connections.length) report('idle');
-}
 
-function allow(upTo: number): void {
-  if (sent === 0) {
-    startedAt = performance.now();
-    cpuAtStart = process.cpuUsage();
+  #record(status: number, ms: number): void {
+    const histogram = this.#latencies.get(status) ?? createHistogram();
+    this.#latencies.set(status, histogram);
+    histogram.record(Math.max(1, Math.round(ms * 1_000)));
   }
-  allowed = upTo;
-  pump();
+
+  #takeLatencies(): Record<number, RequestLatency> {
+    const taken = [...this.#latencies].map(([status, histogram]) => {
+      const ms = (percentile: number) => histogram.percentile(percentile) / 1_000;
+      return [status, { p50: ms(50), p99: ms(99), max: histogram.max / 1_000 }] as const;
+    });
+    this.#latencies.clear();
+    return Object.fromEntries(taken);
+  }
 }
 
-function report(type: Sample['type']): void {
-  const { user, system } = process.cpuUsage(cpuAtStart);
-  const elapsedMs = performance.now() - startedAt;
-  const cpuMs = (user + system) / 1_000;
-  process.send?.({ type, allowed, answers, latency: takeLatencies(), elapsedMs, cpuMs } satisfies Sample);
-}
-
+let generator: Generator | undefined;
 process.on('message', (command: Command) => {
-  switch (command.type) {
-    case 'open':
-      return open(new URL(command.url), command.body, command.connections);
-    case 'allow':
-      return allow(command.upTo);
-    case 'sample':
-      return report('sample');
-  }
+  if (command.type === 'open') {
+    generator?.close();
+    generator = new Generator(command);
+  } else if (command.type === 'allow') generator?.allow(command.upTo);
+  else generator?.report('sample');
 });
-// The benchmark is over, or has died.
-process.on('disconnect', () => {
-  for (const connection of connections) connection.close();
-});
+// The benchmark has ended or died.
+process.on('disconnect', () => generator?.close());

@@ -1,28 +1,24 @@
 // The benchmark's side of the load generator.
 import { setTimeout as delay } from 'node:timers/promises';
 import { forkScript } from '../demos/shared/child-process.ts';
-import type { Body, Command, Sample } from './generator.ts';
+import type { Command, Requests, Sample } from './generator.ts';
 import { BROKEN } from './raw-http.ts';
 
-/** Connections that the generator keeps busy with orders: as many are unanswered at a time. */
+/** Connections that the generator keeps busy with orders. */
 const ORDER_CONNECTIONS = 128;
 /**
- * A connection is there for its client before the server has accepted it, and Node.js accepts one in a turn of its event
- * loop: at once while it is idle, and not for seconds where a flood begins meanwhile. So it gets the time to.
+ * A client has its connection before the server has accepted it. Node.js accepts one connection in each turn of its event
+ * loop: at once while it is idle, but only after seconds if a flood begins meanwhile. So the server gets this time.
  */
 const ACCEPTED_WITHIN_MS = 1_000;
 /** Longer than the slowest burst. */
-const ANSWER_WITHIN_MS = 120_000;
+const REPORT_WITHIN_MS = 120_000;
 
-/** What is sent, where to, on how many connections, and the expected statuses; any other status is a fault. */
-export interface Work {
-  readonly url: string;
-  readonly body: Body;
-  readonly connections: number;
+export interface Work extends Requests {
+  /** Statuses; any other one is a fault. */
   readonly expected: readonly number[];
 }
 
-/** Orders to the system, or to the bare route, at `url`. */
 export const ordersTo = (url: string): Work => ({
   url: `${url}/orders`,
   body: 'order',
@@ -30,65 +26,52 @@ export const ordersTo = (url: string): Work => ({
   expected: [201],
 });
 
-export const answersOf = ({ answers }: Sample): number => Object.values(answers).reduce((sum, count) => sum + count, 0);
+export const responseCount = ({ responses }: Sample): number =>
+  Object.values(responses).reduce((sum, count) => sum + count, 0);
 
 export class Load {
   readonly #child = forkScript('the load generator', new URL('generator.ts', import.meta.url));
   #expected: readonly number[] = [];
 
-  /** Counts from zero again; resolves when all connections are there, and accepted by a server that is idle. */
-  async open({ expected, ...work }: Work): Promise<void> {
+  /** Counts from zero again; resolves when all connections are open, and accepted by a server that is idle. */
+  async open({ expected, ...requests }: Work): Promise<void> {
     this.#expected = expected;
-    const connected = this.#receive(({ type, allowed }) => type === 'idle' && allowed === 0);
-    this.#tell({ type: 'open', ...work });
-    await connected;
+    await this.#ask({ type: 'open', ...requests }, ({ type, allowed }) => type === 'idle' && allowed === 0);
     await delay(ACCEPTED_WITHIN_MS);
   }
 
-  /** Requests may be sent until there are `upTo` since `open`. */
+  /** Allows requests until there are `upTo` since `open`. */
   allow(upTo: number): void {
-    this.#tell({ type: 'allow', upTo });
+    this.#child.send({ type: 'allow', upTo } satisfies Command);
   }
 
   sample(): Promise<Sample> {
-    const answer = this.#receive(({ type }) => type === 'sample');
-    this.#tell({ type: 'sample' });
-    return answer;
+    return this.#ask({ type: 'sample' }, ({ type }) => type === 'sample');
   }
 
-  /** Sends `count` after `open`; resolves when all are answered. */
-  send(count: number): Promise<Sample> {
-    return this.#until(count);
+  /** Sends requests until there are `upTo` since `open`; resolves when every request has its response. */
+  send(upTo: number): Promise<Sample> {
+    return this.#ask({ type: 'allow', upTo }, ({ type, allowed }) => type === 'idle' && allowed === upTo);
   }
 
-  /** Sends no more; resolves when what was sent is answered. */
+  /** Sends no more requests; resolves when every request has its response. */
   finish(): Promise<Sample> {
-    return this.#until(0);
+    return this.send(0);
   }
 
   close(): Promise<unknown> {
     return this.#child.end();
   }
 
-  #until(upTo: number): Promise<Sample> {
-    const answer = this.#receive(({ type, allowed }) => type === 'idle' && allowed === upTo);
-    this.allow(upTo);
-    return answer;
-  }
-
-  #tell(command: Command): void {
-    this.#child.send(command);
-  }
-
-  /** Rejects where the generator ended, an answer was not as expected, or nothing comes in time. */
-  #receive(isAnswer: (sample: Sample) => boolean): Promise<Sample> {
-    return this.#child.receive(ANSWER_WITHIN_MS, (message) => {
+  /** Rejects if the generator ended, a response had an unexpected status, or no report comes in time. */
+  #ask(command: Command, isReply: (sample: Sample) => boolean): Promise<Sample> {
+    return this.#child.ask(command, REPORT_WITHIN_MS, (message) => {
       const sample = message as Sample;
-      if (!isAnswer(sample)) return undefined;
-      const unexpected = Object.entries(sample.answers)
+      if (!isReply(sample)) return undefined;
+      const unexpected = Object.entries(sample.responses)
         .filter(([status]) => !this.#expected.includes(Number(status)))
-        .map(([status, count]) => (Number(status) === BROKEN ? `${count} not at all` : `${count} with ${status}`));
-      if (unexpected.length > 0) throw new Error(`answered ${unexpected}`);
+        .map(([status, count]) => (Number(status) === BROKEN ? `${count} × none` : `${count} × ${status}`));
+      if (unexpected.length > 0) throw new Error(`unexpected responses: ${unexpected.join(', ')}`);
       return sample;
     });
   }

@@ -1,11 +1,11 @@
-// `npm run bench`: how close the system comes to the limits of what it is built on. Everything is a ratio of two rates
-// taken in one run, because a rate alone says more about the machine. Results go to stdout, progress to stderr.
+// `npm run bench`: how close the system comes to the limits of what it is built on. Figures are ratios of two rates of the
+// same run, because a rate alone says more about the machine. Results go to stdout, progress to stderr.
 import { writeFile } from 'node:fs/promises';
 import { Argument, Command } from 'commander';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { print } from '../demos/shared/terminal.ts';
 import { compareAdmission } from './admission/compare.ts';
-import { renderResult } from './admission/render.ts';
+import { renderComparison } from './admission/render.ts';
 import { flashSaleBenchmark } from './flash-sale/benchmark.ts';
 import { orderBenchmark } from './order-benchmark.ts';
 import { runBenchmark } from './run.ts';
@@ -21,15 +21,15 @@ interface Options {
 
 const rounds = (command: Command, count: number) =>
   command
-    .option('--rounds <count>', 'how often everything is measured; medians count', numberBetween(1, 20), count)
-    .option('--json <file>', 'write everything measured to this file as well');
+    .option('--rounds <count>', 'rounds; the report has medians over them', numberBetween(1, 20), count)
+    .option('--json <file>', 'also write all measurements to this file');
 
 const measuring = (command: Command, count: number, seconds: number, load: string) =>
   rounds(command, count)
     .addArgument(new Argument('[system...]', 'embedded: one process; separate: a process per service').choices(MODES))
     .option('--seconds <count>', `how long ${load}, after a warm-up`, numberBetween(5, 600), seconds)
-    .option('--short', 'one short round, to see that it works: its figures are not steady')
-    .option('--profile', 'profile the processes even where every reach is met');
+    .option('--short', 'one short round, to see that it works; its figures are not steady')
+    .option('--profile', 'profile the processes even if every target is met');
 
 const modesOf = (systems: readonly Mode[]) => (systems.length > 0 ? systems : MODES);
 
@@ -48,10 +48,10 @@ measuring(program.command('flash-sale'), 2, 10, 'the queue is flooded')
   );
 
 rounds(program.command('admission'), 5)
-  .description('where the cap of a flash sale could be enforced, and what goes wrong there')
+  .description('compare strategies of enforcing the cap of a flash sale')
   .action(async ({ rounds, json }: Options) => {
     const result = await compareAdmission({ rounds });
-    print(renderResult(result));
+    print(renderComparison(result));
     if (json) await writeFile(json, `${JSON.stringify(result, null, 2)}\n`);
   });
 

@@ -1,8 +1,8 @@
-// Reads what `node --cpu-prof` wrote: where a process spent its time, by function and by module.
+// Reads the profiles of `node --cpu-prof`: where a process spent its time, by function and by module.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Window } from './measure.ts';
+import type { Window } from './interval.ts';
 
 /** https://chromedevtools.github.io/devtools-protocol/tot/Profiler/#type-Profile; times in microseconds. */
 interface CpuProfile {
@@ -19,24 +19,24 @@ interface ProfileNode {
 
 export interface Share {
   readonly name: string;
-  /** Of the process's busy time: 1 is all of it. */
+  /** Of the process's busy time, from 0 to 1. */
   readonly share: number;
 }
 
 interface ProfileSummary {
-  /** Of the time that the process ran, how much it was busy. */
+  /** The share of its running time in which the process was busy. */
   readonly busy: number;
-  /** Each without what it calls, largest first. */
+  /** Each without the functions it calls, largest first. */
   readonly functions: readonly Share[];
   readonly modules: readonly Share[];
-  /** Functions with everything they call, largest first. */
+  /** Functions with all functions they call, largest first. */
   readonly inclusive: readonly Share[];
 }
 
 /** By phase and process. */
 export type Profiles = Readonly<Record<string, Readonly<Record<string, ProfileSummary>>>>;
 
-/** Of what the named processes wrote into `folder`, what falls into each phase. */
+/** Summarizes the profiles of the named processes in `folder`, by phase. */
 export async function summarizePhases(
   folder: string,
   processes: readonly string[],
@@ -55,50 +55,38 @@ export async function summarizePhases(
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const IDLE = '(idle)';
 
-/** Of what `file` holds, what falls into the window. */
+/** Summarizes the part of a profile that is in the window. */
 async function summarizeProfile(file: string, [begin, end]: Window): Promise<ProfileSummary> {
   const { nodes, samples, timeDeltas, startTime } = JSON.parse(await readFile(file, 'utf8')) as CpuProfile;
-  const selfTimes = new Map<number, number>();
-  let at = startTime;
+  const byId = new Map(nodes.map((node) => [node.id, { ...node, name: functionOf(node), module: moduleOf(node) }]));
+  const parents = new Map(nodes.flatMap(({ id, children = [] }) => children.map((child) => [child, id] as const)));
+  const functions = new Map<string, number>();
+  const modules = new Map<string, number>();
+  const inclusive = new Map<string, number>();
+  let [at, busyTime, totalTime] = [startTime, 0, 0];
   samples.forEach((id, index) => {
     const delta = timeDeltas[index] ?? 0;
     at += delta;
-    if (at >= begin && at <= end) selfTimes.set(id, (selfTimes.get(id) ?? 0) + delta);
+    const node = byId.get(id);
+    if (at < begin || at > end || !node) return;
+    totalTime += delta;
+    if (node.callFrame.functionName === IDLE) return;
+    busyTime += delta;
+    add(functions, node.name, delta);
+    add(modules, node.module, delta);
+    const stack = new Set<string>(); // a function that is on the stack twice counts once
+    for (let above: number | undefined = id; above !== undefined; above = parents.get(above))
+      stack.add(byId.get(above)?.name ?? '');
+    for (const name of stack) add(inclusive, name, delta);
   });
-
-  const byFunction = new Map<string, number>();
-  const byModule = new Map<string, number>();
-  const inclusive = new Map<string, number>();
-  const byId = new Map(nodes.map((node) => [node.id, node]));
-  let busyTime = 0;
-  let totalTime = 0;
-
-  /** Returns the node's time with everything below it. A function that is on the stack already is not counted twice. */
-  const visit = (node: ProfileNode, stack: readonly string[]): number => {
-    const name = functionOf(node);
-    const self = selfTimes.get(node.id) ?? 0;
-    totalTime += self;
-    if (node.callFrame.functionName !== IDLE) {
-      busyTime += self;
-      add(byFunction, name, self);
-      add(byModule, moduleOf(node), self);
-    }
-    const isOuter = !stack.includes(name);
-    const below = (node.children ?? []).map((id) => byId.get(id)).filter((child) => child !== undefined);
-    const total = below.reduce((sum, child) => sum + visit(child, [...stack, name]), self);
-    if (isOuter) add(inclusive, name, total);
-    return total;
-  };
-  const [root] = nodes;
-  if (root) visit(root, []);
 
   const ranked = (times: ReadonlyMap<string, number>): Share[] =>
     [...times].map(([name, time]) => ({ name, share: time / busyTime })).sort((a, b) => b.share - a.share);
-  for (const frame of ['(root)', IDLE, '(program)', '(garbage collector)']) inclusive.delete(frame);
+  for (const frame of ['(root)', '(program)', '(garbage collector)']) inclusive.delete(frame);
   return {
     busy: busyTime / totalTime,
-    functions: ranked(byFunction),
-    modules: ranked(byModule),
+    functions: ranked(functions),
+    modules: ranked(modules),
     inclusive: ranked(inclusive),
   };
 }
@@ -111,7 +99,7 @@ function functionOf({ callFrame: { functionName, url, lineNumber } }: ProfileNod
   return `${functionName || '(anonymous)'} ${shortOf(url)}:${lineNumber + 1}`;
 }
 
-/** A package, a file of our own, or what Node itself is. */
+/** A package, a file of this repository, or a part of Node.js. */
 function moduleOf({ callFrame: { functionName, url } }: ProfileNode): string {
   if (url === '') return functionName.startsWith('(') ? functionName : '(native)';
   if (url.startsWith('wasm:')) return 'WebAssembly (PGlite)';

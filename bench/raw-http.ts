@@ -1,5 +1,5 @@
-// A connection of the load generator: writes requests that were serialized before, and reads of the answers no more
-// than where they end. An HTTP client library would cost as much as the server that is measured.
+// A connection of the load generator: writes serialized requests, and parses responses only as far as needed to find
+// their end. An HTTP client library would cost as much as the server that is measured.
 import { connect, type Socket } from 'node:net';
 
 /** `POST path` with a JSON body, as it goes over the wire. */
@@ -10,25 +10,25 @@ export function serializePost(host: string, path: string, body: string): Buffer 
   );
 }
 
-/** In place of a status: the connection broke before the answer. */
+/** Instead of a status: the connection broke before the response. */
 export const BROKEN = 0;
 
 export interface ConnectionEvents {
-  /** Once, when it can be used. */
+  /** Once, when it is connected. */
   readonly onReady: () => void;
   /** Once for each send(), with the milliseconds since then, unless the connection breaks first. */
-  readonly onAnswer: (status: number, ms: number) => void;
-  /** Before it was ready, or instead of an answer. The next send() connects anew. */
+  readonly onResponse: (status: number, ms: number) => void;
+  /** Before it was ready, or instead of a response. The next send() connects again. */
   readonly onBroken: () => void;
 }
 
 export class RawConnection {
   readonly #url: URL;
   readonly #events: ConnectionEvents;
-  /** Undefined when the server has ended the connection, as it does after idle seconds. */
+  /** Undefined after the server ended the connection, as it does with idle ones. */
   #socket: Socket | undefined;
   #received: Buffer = Buffer.alloc(0);
-  /** Connecting for the first time, or waiting for an answer. */
+  /** Connecting for the first time, or waiting for a response. */
   #busy = true;
   #sentAt = 0;
 
@@ -77,10 +77,10 @@ export class RawConnection {
     if (headEnd < 0) return;
     const head = this.#received.toString('latin1', 0, headEnd);
     const length = /\r\ncontent-length: *(\d+)/i.exec(head)?.[1];
-    if (length === undefined) throw new Error(`an answer without Content-Length: ${head}`);
+    if (length === undefined) throw new Error(`a response without Content-Length: ${head}`);
     if (this.#received.length < headEnd + 4 + Number(length)) return;
     this.#received = Buffer.alloc(0);
     this.#busy = false;
-    this.#events.onAnswer(Number(head.slice(9, 12)), performance.now() - this.#sentAt);
+    this.#events.onResponse(Number(head.slice(9, 12)), performance.now() - this.#sentAt);
   }
 }

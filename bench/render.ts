@@ -1,25 +1,22 @@
-// The report and the profiles as tables for people.
+// The report and the profiles as tables.
 import { columns } from '../demos/shared/terminal.ts';
-import type { BenchmarkReport, Reach, Unit } from './figures.ts';
+import type { BenchmarkReport, Target, Unit } from './figures.ts';
 import type { Profiles, Share } from './profile.ts';
 import type { Mode } from './system.ts';
 
-const reachText = ({ least, most }: Reach) => (most === undefined ? `≥ ${least}` : `${least} – ${most}`);
+const targetText = ({ least, most }: Target) => (most === undefined ? `≥ ${least}` : `${least} – ${most}`);
 
-/** `load`: while what the CPU was measured. */
-export function renderReport(
-  { figures, checks, cpu, durability, environment }: BenchmarkReport<unknown>,
-  load: string,
-): string {
+/** `load`: the load under which the CPU time was measured. */
+export function renderReport({ figures, checks, cpu, durability, environment }: BenchmarkReport, load: string): string {
   const show = (value: number, unit: Unit) =>
     unit === '/s' ? Math.round(value).toLocaleString('en-GB') : value.toFixed(unit === 'ratio' ? 3 : 1);
-  const rows = figures.map(({ mode, phase, name, unit, median, min, max, reach, met }) => [
+  const rows = figures.map(({ mode, phase, name, unit, median, min, max, target, met }) => [
     mode ?? '',
     phase ?? '',
     name,
     show(median, unit) + (unit === 'ratio' ? '' : ` ${unit}`),
     `${show(min, unit)} – ${show(max, unit)}`,
-    reach === undefined ? '' : reachText(reach),
+    target === undefined ? '' : targetText(target),
     met === undefined ? '' : met ? 'met' : 'NOT MET',
   ]);
   const percent = (shares: Readonly<Record<string, number>>) =>
@@ -27,9 +24,9 @@ export function renderReport(
   return [
     `Node ${environment.node}, ${environment.cpus} × ${environment.cpu}, rounds: ${environment.rounds}`,
     '',
-    ...columns([['', '', '', 'median', 'min – max', 'reach', ''], ...rows]),
+    ...columns([['', '', '', 'median', 'min – max', 'target', ''], ...rows]),
     '',
-    'Can it be trusted?',
+    'Checks of the measurement:',
     ...columns(checks.map(({ name, value, ok }) => [name, value.toFixed(2), ok ? 'ok' : 'NOT OK'])),
     '',
     `CPU ${load}, of one core:`,
@@ -50,7 +47,7 @@ export function renderReport(
 const TOP_MODULES = 8;
 const TOP_FUNCTIONS = 12;
 
-/** Where each process spent its busy time in these phases. */
+/** The functions and modules in which each process spent its busy time in these phases. */
 export function renderProfiles(mode: Mode, profiles: Profiles, phases: readonly string[]): string {
   const top = (shares: readonly Share[], count: number) =>
     columns(
@@ -61,7 +58,7 @@ export function renderProfiles(mode: Mode, profiles: Profiles, phases: readonly 
     .flatMap((phase) => Object.entries(profiles[phase] ?? {}).map(([name, summary]) => ({ phase, name, ...summary })))
     .flatMap(({ phase, name, busy, modules, functions }) => [
       '',
-      `${mode}, ${phase}, process ${name}: busy ${Math.round(busy * 100)} % of the time; of that, without what they call,`,
+      `${mode}, ${phase}, process ${name}: busy ${Math.round(busy * 100)} % of the time; of that, without the functions they call,`,
       '  modules:',
       ...top(modules, TOP_MODULES),
       '  functions:',

@@ -1,7 +1,7 @@
-// What the system is measured against, each a process of its own, with the settings that Sluice's own application has: a
-// bare Express route that reads an order, checks it against the same schema and echoes it (`route.js order`); one that
-// reads a purchase, checks it likewise and rejects it with the words of the flash sale (`route.js flash-sale`); and a
-// bare node:http server that answers without looking (`route.js http`), to see that the load generator could do more.
+// Bare routes to compare the system with, each a process of its own with the settings of Sluice's application: an Express
+// route that parses an order with the same schema and echoes it (`route.js order`); one that parses a purchase and
+// rejects it as the flash sale does (`route.js flash-sale`); and a node:http server that ignores the request
+// (`route.js http`), to show that the load generator could do more.
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express, { type RequestHandler } from 'express';
@@ -10,7 +10,7 @@ import { placeOrderRequest } from '../contracts/orders.ts';
 import { MAX_BODY_BYTES } from '../infra/http/app.ts';
 import { Problem } from '../infra/http/problem.ts';
 import { rejectionMessage } from '../services/flash-sale/pages/messages.ts';
-import type { PeerKind } from './peer.ts';
+import type { RouteKind } from './child-processes.ts';
 
 function expressRoute(path: string, handler: RequestHandler): RequestListener {
   const app = express();
@@ -20,7 +20,7 @@ function expressRoute(path: string, handler: RequestHandler): RequestListener {
   return app;
 }
 
-const listeners: Readonly<Record<PeerKind, () => RequestListener>> = {
+const listeners: Readonly<Record<RouteKind, () => RequestListener>> = {
   order: () =>
     expressRoute('/orders', (request, response) => {
       response.status(201).json(placeOrderRequest.parse(request.body));
@@ -38,7 +38,7 @@ const listeners: Readonly<Record<PeerKind, () => RequestListener>> = {
   },
 };
 
-const server = createServer(listeners[process.argv[2] as PeerKind]());
+const server = createServer(listeners[process.argv[2] as RouteKind]());
 server.listen(0, '127.0.0.1', () => process.send?.(`http://127.0.0.1:${(server.address() as AddressInfo).port}`));
 process.on('disconnect', () => {
   server.close();

@@ -1,67 +1,74 @@
-// Runs a benchmark: the bare routes, the rounds in each mode, the report, and where the time goes where a reach is missed.
+// Runs a benchmark: the bare routes, the rounds in each mode, the report, and profiles of phases that miss a target. A
+// round measures the bare route before and after the system, so that other work of the machine affects both.
 import { rm, writeFile } from 'node:fs/promises';
 import { serverFolder } from '../demos/shared/folder.ts';
 import { note, print } from '../demos/shared/terminal.ts';
-import { type BenchmarkReport, missedPhases } from './figures.ts';
-import { answeredPerSecond, floodRoute } from './flood.ts';
+import { type Route, type RouteKind, startRoute } from './child-processes.ts';
+import { createReport, missedPhases, type ReportSpec, type Round } from './figures.ts';
+import { type Durations, type Flooded, flood } from './flood.ts';
 import { Load, type Work } from './load.ts';
-import type { Durations } from './measure.ts';
-import { type Peer, type PeerKind, startPeer } from './peer.ts';
-import type { Profiles } from './profile.ts';
+import { type Profiles, summarizePhases } from './profile.ts';
 import { renderProfiles, renderReport } from './render.ts';
-import type { Mode } from './system.ts';
+import { type Mode, type System, startSystem } from './system.ts';
 
-export interface Benchmark<Round> {
+export interface Benchmark<Measured> extends ReportSpec<Measured> {
   readonly rounds: number;
-  readonly route: PeerKind;
-  /** What is sent to the bare node:http server at `url`, and for how long. */
-  readonly echo: { readonly work: (url: string) => Work; readonly durations: Durations };
+  readonly route: RouteKind;
+  readonly routeWork: (url: string) => Work;
+  readonly routeDurations: Durations;
   readonly phases: readonly string[];
-  runRound(mode: Mode, load: Load, route: Peer): Promise<Round>;
-  report(rounds: readonly Round[], echoPerSecond: number): BenchmarkReport<Round>;
-  /** The load under which the report's CPU shares were measured. */
-  readonly cpuDuring: string;
-  profileRound(mode: Mode, load: Load, folder: string): Promise<Profiles>;
+  /** Processes whose profiles matter. */
+  readonly profiled: (mode: Mode) => readonly string[];
+  /** Whether Redis paces the flash sales' queues. */
+  readonly redis: boolean;
+  /** Measures all phases on a fresh system and stops its services, which makes them write their profiles. */
+  readonly measure: (load: Load, system: System) => Promise<Measured>;
 }
 
 export interface RunOptions {
-  /** Profile every phase, not only those in which a reach is missed. */
+  /** Profile every phase, not only those that miss a target. */
   readonly profile?: boolean | undefined;
   /** A file for everything that was measured. */
   readonly json?: string | undefined;
 }
 
-export async function runBenchmark<Round>(
-  benchmark: Benchmark<Round>,
+export async function runBenchmark<Measured>(
+  benchmark: Benchmark<Measured>,
   modes: readonly Mode[],
   options: RunOptions,
 ): Promise<void> {
   const load = new Load();
-  const route = await startPeer(benchmark.route);
+  const floodRoute = ({ url, pid }: Route, expected = benchmark.routeWork(url).expected): Promise<Flooded> =>
+    flood(load, {
+      work: { ...benchmark.routeWork(url), expected },
+      pids: { route: pid },
+      durations: benchmark.routeDurations,
+    });
+  const route = await startRoute(benchmark.route);
   try {
     note('bare node:http …');
-    const echo = await startPeer('http');
-    const { work, durations } = benchmark.echo;
-    const echoPerSecond = answeredPerSecond(await floodRoute(load, work(echo.url), echo, durations));
-    await echo.close();
+    const http = await startRoute('http');
+    const echo = await floodRoute(http, [201]);
+    await http.close();
 
-    const rounds: Round[] = [];
+    const rounds: Round<Measured>[] = [];
     for (let round = 1; round <= benchmark.rounds; round++) {
       for (const mode of modes) {
         note(`round ${round} of ${benchmark.rounds}: ${mode} …`);
-        rounds.push(await benchmark.runRound(mode, load, route));
+        const before = await floodRoute(route);
+        const measured = await measureSystem(benchmark, load, mode);
+        rounds.push({ mode, route: [before, await floodRoute(route)], ...measured });
       }
     }
-    const report = benchmark.report(rounds, echoPerSecond);
+    const report = createReport(benchmark, rounds, echo);
     print(renderReport(report, benchmark.cpuDuring));
 
-    // A reach that is not met is reported with where the time goes.
     const profiles: Partial<Record<Mode, Profiles>> = {};
     for (const mode of modes) {
       const phases = options.profile ? benchmark.phases : missedPhases(report, mode);
       if (phases.length === 0) continue;
       note(`profile: ${mode} …`);
-      profiles[mode] = await inFolder((folder) => benchmark.profileRound(mode, load, folder));
+      profiles[mode] = await profileSystem(benchmark, load, mode);
       print(renderProfiles(mode, profiles[mode], phases));
     }
     if (options.json) await writeFile(options.json, `${JSON.stringify({ ...report, profiles }, null, 2)}\n`);
@@ -71,10 +78,28 @@ export async function runBenchmark<Round>(
   }
 }
 
-async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
+/** On fresh data each time. */
+async function measureSystem<Measured>(
+  { measure, redis }: Benchmark<Measured>,
+  load: Load,
+  mode: Mode,
+  profileFolder?: string,
+): Promise<Measured> {
+  const system = await startSystem(mode, { redis, profileFolder });
+  try {
+    return await measure(load, system);
+  } finally {
+    await system.remove();
+  }
+}
+
+/** Where each process spends its time. Profiling has a cost, so no rate of this round counts. */
+async function profileSystem<Measured>(benchmark: Benchmark<Measured>, load: Load, mode: Mode): Promise<Profiles> {
   const folder = await serverFolder('profile');
   try {
-    return await work(folder);
+    const measured = await measureSystem(benchmark, load, mode, folder);
+    const windows = benchmark.phases.map((phase) => [phase, benchmark.windowOf(measured, phase)] as const);
+    return await summarizePhases(folder, benchmark.profiled(mode), Object.fromEntries(windows));
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

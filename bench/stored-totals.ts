@@ -1,16 +1,7 @@
-// What the databases hold after a run: the proof that what was counted as completed really is.
+// What the databases hold after a run: the proof that the completed orders really are complete.
 
 export interface StoredTotals {
-  readonly orders: number;
-  readonly completed: number;
-  readonly points: number;
-  readonly coupons: number;
-  readonly notifications: number;
-  /** Events and notifications that have not left yet, and messages that failed. */
-  readonly outbox: number;
-  readonly failed: number;
-  /** How often order.placed was resent: a run that needs that does not keep up. */
-  readonly resends: number;
+  readonly counts: Readonly<Record<string, number>>;
   /** The database's durability, as it was measured. */
   readonly settings: Readonly<Record<string, string>>;
 }
@@ -19,6 +10,7 @@ const services = ['order', 'points', 'coupon', 'notify'];
 const sumOf = (table: string, condition = 'true') =>
   services.map((service) => `(SELECT count(*) FROM sluice_${service}.${table} WHERE ${condition})`).join(' + ');
 
+/** `asked`: how often order.placed was resent. A run that needs that was not keeping up. */
 const COUNTS = `SELECT
   (SELECT count(*) FROM sluice_order.orders) AS orders,
   (SELECT count(*) FROM sluice_order.progress WHERE status = 'completed') AS completed,
@@ -32,34 +24,22 @@ const COUNTS = `SELECT
 const SETTINGS = `SELECT name, setting FROM pg_settings
   WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'server_version') ORDER BY name`;
 
-/** Asks the database directly, whoever serves it. int8 comes as text or as bigint: it depends on the driver. */
+/** A query on either database. An int8 is text or a bigint, depending on the driver. */
 export type Query = (sql: string, params?: unknown[]) => Promise<Record<string, unknown>[]>;
 
-/** The database's durability, as it says itself. */
+/** The database's durability, as the database reports it. */
 export const readSettings = async (query: Query): Promise<Record<string, string>> =>
   Object.fromEntries((await query(SETTINGS)).map(({ name, setting }) => [String(name), String(setting)]));
 
 export async function readTotals(query: Query): Promise<StoredTotals> {
-  const [counts = {}] = await query(COUNTS);
-  const settings = await readSettings(query);
-  const count = (name: string) => Number(counts[name]);
-  return {
-    orders: count('orders'),
-    completed: count('completed'),
-    points: count('points'),
-    coupons: count('coupons'),
-    notifications: count('notifications'),
-    outbox: count('outbox'),
-    failed: count('failed'),
-    resends: count('resends'),
-    settings,
-  };
+  const [row = {}] = await query(COUNTS);
+  const counts = Object.fromEntries(Object.entries(row).map(([name, value]) => [name, Number(value)]));
+  return { counts, settings: await readSettings(query) };
 }
 
-/** Throws where a promise was broken while it was measured: then no rate counts. */
-export function assertComplete(totals: StoredTotals, accepted: number): void {
-  const { orders, completed, points, coupons, notifications, outbox, failed } = totals;
-  const effects = [orders, completed, points, coupons, notifications];
-  if (effects.every((count) => count === accepted) && outbox === 0 && failed === 0) return;
-  throw new Error(`${accepted} orders were accepted, and the databases hold ${JSON.stringify(totals)}`);
+/** Throws if a guarantee was violated during the run: then no rate counts. */
+export function assertComplete({ counts }: StoredTotals, accepted: number): void {
+  const perOrder = ['orders', 'completed', 'points', 'coupons', 'notifications'];
+  if (perOrder.every((name) => counts[name] === accepted) && counts.outbox === 0 && counts.failed === 0) return;
+  throw new Error(`${accepted} orders were accepted, but the databases hold ${JSON.stringify(counts)}`);
 }

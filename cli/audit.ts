@@ -4,15 +4,15 @@ import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { FactsClient } from '../demos/shared/auditor/facts-client.ts';
 import {
   type AuditReport,
-  offencesOf,
   renderAuditReport,
   reportOf,
-  totalOffences,
+  violationCount,
+  violationsOf,
 } from '../demos/shared/auditor/report.ts';
 import { audit, repair } from '../demos/shared/auditor/run.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
-import { count, print, printJson } from '../demos/shared/terminal.ts';
+import { print, printJson } from '../demos/shared/terminal.ts';
 import { jsonOption, timeUpTo, urlOf, urlOption } from './options.ts';
 
 type Urls = Readonly<Partial<Record<ServiceName, string>>>;
@@ -61,8 +61,6 @@ function addUrl(given: string, before: Urls): Urls {
   );
 }
 
-const guaranteeViolations = (total: number) => `${count(total)} guarantee violation${total === 1 ? '' : 's'}`;
-
 async function runAudit(options: Options, signal: AbortSignal): Promise<void> {
   const client = new FactsClient((service) => options.at[service] ?? options.url, signal);
   const startedAt = performance.now();
@@ -74,11 +72,11 @@ async function runAudit(options: Options, signal: AbortSignal): Promise<void> {
     const last = repairs ? await audit(auditing) : first;
     const report: AuditReport = {
       ...reportOf(last, { startedAt, settleMs: options.settle }),
-      ...(options.repair ? { repaired: { resent, offencesBefore: offencesOf(first) } } : {}),
+      ...(options.repair ? { repaired: { resent, violationsBefore: violationsOf(first) } } : {}),
     };
     if (options.json) printJson(report);
     else for (const line of renderAuditReport(report)) print(line);
-    if (!report.ok) throw new CliError(guaranteeViolations(totalOffences(report.offences)));
+    if (!report.ok) throw new CliError(violationCount(report.violations));
   } finally {
     await client.close();
   }

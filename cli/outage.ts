@@ -2,8 +2,8 @@
 // again; clients notice nothing, and no order is lost.
 import { setMaxListeners } from 'node:events';
 import { Command, Option } from 'commander';
-import { runCourse, type Settings, type Show } from '../demos/outage/course.ts';
 import { headLine, renderSummary, secondLine } from '../demos/outage/report.ts';
+import { runScenario, type Settings, type Show } from '../demos/outage/scenario.ts';
 import { startSystem } from '../demos/outage/start-system.ts';
 import { type Summary, summarize } from '../demos/outage/summary.ts';
 import { svgOf } from '../demos/outage/svg.ts';
@@ -78,9 +78,9 @@ async function demonstrate(options: OutageOptions, signal: AbortSignal): Promise
     const either = AbortSignal.any([signal, system.broken]);
     setMaxListeners(0, either); // each request under way has a listener, and the number of requests is bounded
     const show = showOn(settings, options.json === true);
-    show.event(`${system.shape}; ${rate} orders a second`);
-    const course = await runCourse(system, settings, show, either);
-    return summarize(course, system, await verify(system, course.accepted, either));
+    show.event(`${system.shape}; ${rate} orders per second`);
+    const scenario = await runScenario({ system, settings, show, signal: either });
+    return summarize(scenario, system, await verify(system, scenario.accepted, either));
   } catch (error) {
     signal.throwIfAborted();
     // A broken system is the cause of any other error.

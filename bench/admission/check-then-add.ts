@@ -1,6 +1,6 @@
-// The cap as a question before the work: count the queue's jobs, and add one if there is room. BullMQ on Redis.
+// The cap as a check before the work: counts the queue's jobs, and adds one if there is room. BullMQ on Redis.
 import { Queue } from 'bullmq';
-import type { Sale, Way } from './way.ts';
+import type { Sale, Strategy } from './strategy.ts';
 
 const queueOf = (url: string, { id }: Sale) => new Queue(id, { connection: { url }, skipMetasUpdate: true });
 
@@ -9,7 +9,7 @@ async function count(queue: Queue): Promise<{ queued: number; sold: number }> {
   return { queued: waiting + active, sold: waiting + active + completed };
 }
 
-export const checkThenAdd: Way = {
+export const checkThenAdd: Strategy = {
   async open() {},
 
   async connect(url, sale) {

@@ -1,46 +1,64 @@
-// Where could the cap of a flash sale be enforced, and what goes wrong there? Each way is offered the same bursts, and
-// then the disturbance that it is most likely to meet.
+// Where could the cap of a flash sale be enforced, and what goes wrong there? Each strategy gets the same bursts, and then
+// the disturbance that it is most likely to meet.
 import { note } from '../../demos/shared/terminal.ts';
-import { measureBurst, openSale } from './bursts.ts';
-import { type Disturbed, disturbances } from './disturbances.ts';
-import { Gateways } from './gateways.ts';
-import type { Result, Rounds } from './render.ts';
-import { startServers } from './servers.ts';
-import { titles, wayNames } from './ways.ts';
+import { startPostgres } from '../../test/servers/postgres.ts';
+import { startRabbitmq } from '../../test/servers/rabbitmq.ts';
+import { startRedis } from '../../test/servers/redis.ts';
+import { ServerGroup } from '../../test/servers/server.ts';
+import { disturbances } from './disturbances.ts';
+import type { Target } from './gateway.ts';
+import { BUYERS, GATEWAYS, Gateways, openSale } from './gateways.ts';
+import { rabbitmqVersion } from './rabbitmq.ts';
+import { redisVersion } from './redis-counter.ts';
+import type { Burst, Bursts, Comparison, Disturbed } from './render.ts';
+import { postgresVersion } from './row.ts';
+import { type ServerName, type StrategyName, strategies } from './strategies.ts';
 
-const GATEWAYS = 4;
-const BUYERS = 1_000;
-const CAP = 100;
-/** More than the cap, so that the cap is the limit, and less, so that the stock is. */
+/** Above the cap, so that the cap is the limit, and below it, so that the stock is. */
 const STOCKS = [1_000, 60];
 
-/** Starts servers of its own and ends them, whatever happens. `rounds`: of the bursts, each on a fresh sale. */
-export async function compareAdmission({ rounds }: { rounds: number }): Promise<Result> {
+/** Starts private servers and ends them, also on an error. `rounds`: of the bursts, each on a fresh sale. */
+export async function compareAdmission({ rounds }: { rounds: number }): Promise<Comparison> {
   note('starting RabbitMQ, Redis and PostgreSQL …');
-  const servers = await startServers();
-  const gateways = new Gateways(GATEWAYS);
+  const group = new ServerGroup();
+  const gateways = new Gateways();
   try {
-    const bursts: Rounds[] = [];
-    for (const way of wayNames) {
-      note(`${titles[way]} …`);
+    // One after the other: a start that fails leaves nothing behind.
+    const rabbitmq = group.add(await startRabbitmq());
+    const redis = group.add(await startRedis());
+    const postgres = group.add(await startPostgres());
+    const servers = { rabbitmq, redis, postgres };
+    const urls = { rabbitmq: rabbitmq.amqpUrl, redis: redis.redisUrl, postgres: postgres.url };
+    const open = (name: StrategyName, stock: number) => openSale(name, urls[strategies[name].server], stock);
+
+    const bursts: Bursts[] = [];
+    for (const strategy of Object.keys(strategies) as StrategyName[]) {
+      note(`${strategies[strategy].title} …`);
       for (const stock of STOCKS) {
-        // Code that runs for the first time, here and in the servers, does not count.
-        await measureBurst(gateways, await openSale(servers, way, stock, CAP), BUYERS);
-        const results = [];
-        for (let round = 1; round <= rounds; round++) {
-          results.push(await measureBurst(gateways, await openSale(servers, way, stock, CAP), BUYERS));
-        }
-        bursts.push({ way, stock, cap: CAP, rounds: results });
+        // The first burst does not count: code runs for the first time in it, here and in the servers.
+        await burst(gateways, await open(strategy, stock));
+        const results: Burst[] = [];
+        for (let round = 1; round <= rounds; round++) results.push(await burst(gateways, await open(strategy, stock)));
+        bursts.push({ strategy, stock, rounds: results });
       }
     }
     const disturbed: Disturbed[] = [];
-    for (const disturb of disturbances) {
+    for (const { strategy, what, stock, run } of disturbances) {
       note(`disturbance ${disturbed.length + 1} of ${disturbances.length} …`);
-      disturbed.push(await disturb({ servers, gateways, buyers: BUYERS, cap: CAP }));
+      const outcome = await run(await open(strategy, stock), gateways, (name: ServerName) => servers[name]);
+      disturbed.push({ strategy, what, stock, longest: outcome.admitted, ...outcome });
     }
-    return { versions: servers.versions, buyers: BUYERS, gateways: GATEWAYS, bursts, disturbed };
+    const versions = [rabbitmqVersion(urls.rabbitmq), redisVersion(urls.redis), postgresVersion(urls.postgres)];
+    return { versions: await Promise.all(versions), buyers: BUYERS, gateways: GATEWAYS, bursts, disturbed };
   } finally {
     await gateways.close();
-    await servers.stop();
+    await group.stop();
   }
+}
+
+/** No buyer leaves the queue meanwhile, so its length at the end is its longest. */
+async function burst(gateways: Gateways, target: Target): Promise<Burst> {
+  const { admitted, elapsedMs } = await gateways.burst(target);
+  const queued = await strategies[target.strategy].queued(target.url, target.sale);
+  return { admitted, queued, decisionsPerSecond: (BUYERS / elapsedMs) * 1_000 };
 }

@@ -1,135 +1,124 @@
-// What each way does when something happens in mid-sale. Buyers who were told that they are in count, whatever the
-// server remembers of them.
-import { openSale } from './bursts.ts';
-import { type Gateways, killedAfterDeciding } from './gateways.ts';
+// How each strategy takes a failure in mid-sale. Every buyer who was told "admitted" counts, even if the server has
+// forgotten it.
+
+import type { LocalServer } from '../../test/servers/server.ts';
+import type { Target } from './gateway.ts';
+import { CAP, type Gateways, killedAfterDeciding } from './gateways.ts';
 import { holdMessages } from './rabbitmq.ts';
 import { completeWork, counted, withRedis } from './redis-counter.ts';
 import { completeTickets, countTickets } from './row.ts';
-import type { Servers } from './servers.ts';
-import { type WayName, ways } from './ways.ts';
+import { type ServerName, type StrategyName, strategies } from './strategies.ts';
 
-export interface Disturbed {
-  readonly way: WayName;
-  readonly what: string;
-  readonly stock: number;
-  readonly cap: number;
-  /** Buyers who were told that they are in. */
+interface Outcome {
+  /** Buyers that were told they are admitted. */
   readonly admitted: number;
-  /** Of those, at the most at a time in the queue. */
-  readonly longest: number;
+  /** The most of them in the queue at a time, if not all of them. */
+  readonly longest?: number;
   readonly note: string;
 }
 
-interface Experiment {
-  readonly servers: Servers;
-  readonly gateways: Gateways;
-  readonly buyers: number;
-  readonly cap: number;
+interface Disturbance {
+  readonly strategy: StrategyName;
+  readonly what: string;
+  readonly stock: number;
+  readonly run: (target: Target, gateways: Gateways, server: (name: ServerName) => LocalServer) => Promise<Outcome>;
 }
 
-export type Disturbance = (experiment: Experiment) => Promise<Disturbed>;
+/** Above the cap and below twice the cap, so that too many admissions are too many units as well. */
+const SCARCE = CAP * 1.5;
+const PLENTY = CAP * 10;
+const FEW = CAP / 10;
+const PREFETCH = CAP / 2;
 
-/** More than the cap, and less than twice that: so that too many places become too many units as well. */
-const scarce = (cap: number) => Math.floor(cap * 1.5);
-const plenty = (cap: number) => cap * 10;
-const few = (cap: number) => Math.floor(cap / 10);
+const queued = ({ strategy, url, sale }: Target) => strategies[strategy].queued(url, sale);
 
-const heldByConsumer =
-  (way: 'rabbitmq-quorum' | 'rabbitmq-classic'): Disturbance =>
-  async ({ servers, gateways, buyers, cap }) => {
-    const target = await openSale(servers, way, plenty(cap), cap);
-    const prefetch = Math.floor(cap / 2);
-    const holder = await holdMessages(target.url, target.sale, prefetch);
+const consumer: Omit<Disturbance, 'strategy'> = {
+  what: `a consumer works on ${PREFETCH}`,
+  stock: PLENTY,
+  async run(target, gateways) {
+    const holder = await holdMessages(target.url, target.sale, PREFETCH);
     try {
-      const { admitted } = await gateways.burst(target, buyers);
-      const ready = await ways[way].queued(target.url, target.sale);
-      return {
-        ...{ way, what: `a consumer works on ${prefetch}`, stock: target.sale.stock, cap, admitted },
-        longest: ready + holder.held,
-        note: `${ready} ready + ${holder.held} unacknowledged`,
-      };
+      const admitted = await gateways.admit(target);
+      const ready = await queued(target);
+      return { admitted, longest: ready + holder.held, note: `${ready} ready + ${holder.held} unacknowledged` };
     } finally {
       await holder.close();
     }
-  };
-
-const flushed: Disturbance = async ({ servers, gateways, buyers, cap }) => {
-  const target = await openSale(servers, 'redis-counter', scarce(cap), cap);
-  const { admitted: before } = await gateways.burst(target, buyers);
-  await withRedis(target.url, (redis) => redis.flushall());
-  const { admitted: after } = await gateways.burst(target, buyers);
-  return {
-    ...{ way: 'redis-counter', what: 'FLUSHALL', stock: target.sale.stock, cap, admitted: before + after },
-    longest: before + after,
-    note: `${before} before, ${after} after; the counter says ${await counted(target.url, target.sale)}`,
-  };
-};
-
-const restored: Disturbance = async ({ servers, gateways, buyers, cap }) => {
-  const target = await openSale(servers, 'redis-counter', scarce(cap), cap);
-  const { admitted: early } = await gateways.burst(target, few(cap) * 2);
-  await withRedis(target.url, (redis) => redis.save());
-  const { admitted: late } = await gateways.burst(target, buyers);
-  await servers.redis.kill('SIGKILL');
-  await servers.redis.restart();
-  const found = await counted(target.url, target.sale);
-  const { admitted: after } = await gateways.burst(target, buyers);
-  const admitted = early + late + after;
-  return {
-    ...{ way: 'redis-counter', what: 'killed, back with an older copy', stock: target.sale.stock, cap, admitted },
-    longest: admitted,
-    note: `${early + late} before, found ${found} in the copy, ${after} after`,
-  };
-};
-
-const clientKilledCounting: Disturbance = async ({ servers, gateways, buyers, cap }) => {
-  const target = await openSale(servers, 'redis-counter', plenty(cap), cap);
-  const lost = await killedAfterDeciding(target, few(cap));
-  const { admitted: first } = await gateways.burst(target, buyers);
-  const done = await completeWork(target.url, target.sale);
-  const left = await counted(target.url, target.sale);
-  const { admitted: second } = await gateways.burst(target, buyers);
-  return {
-    ...{ way: 'redis-counter', what: 'a gateway killed after counting' },
-    ...{ stock: target.sale.stock, cap, admitted: lost + first + second },
-    longest: lost + first,
-    note: `all ${done} jobs done, the counter says ${left}: only ${second} places left, for good`,
-  };
-};
-
-const databaseKilled: Disturbance = async ({ servers, gateways, buyers, cap }) => {
-  const target = await openSale(servers, 'row', scarce(cap), cap);
-  const { admitted: before } = await gateways.burst(target, cap / 2);
-  await servers.postgres.kill('SIGKILL');
-  await servers.postgres.restart();
-  const { admitted: after } = await gateways.burst(target, buyers);
-  return {
-    ...{ way: 'row', what: 'PostgreSQL killed and restarted', stock: target.sale.stock, cap, admitted: before + after },
-    longest: await ways.row.queued(target.url, target.sale),
-    note: `${before} before, ${after} after; ${await countTickets(target.url, target.sale)} tickets`,
-  };
-};
-
-const clientKilledCommitted: Disturbance = async ({ servers, gateways, buyers, cap }) => {
-  const target = await openSale(servers, 'row', plenty(cap), cap);
-  const unanswered = await killedAfterDeciding(target, few(cap));
-  const { admitted: first } = await gateways.burst(target, buyers);
-  const longest = await ways.row.queued(target.url, target.sale);
-  const done = await completeTickets(target.url, target.sale);
-  const { admitted: second } = await gateways.burst(target, buyers);
-  return {
-    ...{ way: 'row', what: 'a gateway killed after its commit', stock: target.sale.stock, cap },
-    ...{ admitted: unanswered + first + second, longest },
-    note: `all ${done} tickets found and done, ${unanswered} of the killed gateway: ${second} places again`,
-  };
+  },
 };
 
 export const disturbances: readonly Disturbance[] = [
-  heldByConsumer('rabbitmq-quorum'),
-  heldByConsumer('rabbitmq-classic'),
-  flushed,
-  restored,
-  clientKilledCounting,
-  databaseKilled,
-  clientKilledCommitted,
+  { strategy: 'rabbitmq-quorum', ...consumer },
+  { strategy: 'rabbitmq-classic', ...consumer },
+  {
+    strategy: 'redis-counter',
+    what: 'FLUSHALL',
+    stock: SCARCE,
+    async run(target, gateways) {
+      const before = await gateways.admit(target);
+      await withRedis(target.url, (redis) => redis.flushall());
+      const after = await gateways.admit(target);
+      const left = await counted(target.url, target.sale);
+      return { admitted: before + after, note: `${before} before, ${after} after; the counter says ${left}` };
+    },
+  },
+  {
+    strategy: 'redis-counter',
+    what: 'killed, back with an older copy',
+    stock: SCARCE,
+    async run(target, gateways, server) {
+      const saved = await gateways.admit(target, FEW * 2);
+      await withRedis(target.url, (redis) => redis.save());
+      const before = saved + (await gateways.admit(target));
+      await killAndRestart(server('redis'));
+      const found = await counted(target.url, target.sale);
+      const after = await gateways.admit(target);
+      return { admitted: before + after, note: `${before} before, found ${found} in the copy, ${after} after` };
+    },
+  },
+  {
+    strategy: 'redis-counter',
+    what: 'a gateway killed after counting',
+    stock: PLENTY,
+    async run(target, gateways) {
+      const longest = (await killedAfterDeciding(target, FEW)) + (await gateways.admit(target));
+      const done = await completeWork(target.url, target.sale);
+      const left = await counted(target.url, target.sale);
+      const again = await gateways.admit(target);
+      const note = `all ${done} jobs done, the counter says ${left}: only ${again} places left, for good`;
+      return { admitted: longest + again, longest, note };
+    },
+  },
+  {
+    strategy: 'row',
+    what: 'PostgreSQL killed and restarted',
+    stock: SCARCE,
+    async run(target, gateways, server) {
+      const before = await gateways.admit(target, CAP / 2);
+      await killAndRestart(server('postgres'));
+      const after = await gateways.admit(target);
+      const tickets = await countTickets(target.url, target.sale);
+      const note = `${before} before, ${after} after; ${tickets} tickets`;
+      return { admitted: before + after, longest: await queued(target), note };
+    },
+  },
+  {
+    strategy: 'row',
+    what: 'a gateway killed after its commit',
+    stock: PLENTY,
+    async run(target, gateways) {
+      const unanswered = await killedAfterDeciding(target, FEW);
+      const first = await gateways.admit(target);
+      const longest = await queued(target);
+      const done = await completeTickets(target.url, target.sale);
+      const again = await gateways.admit(target);
+      const note = `all ${done} tickets found and done, ${unanswered} of the killed gateway: ${again} places again`;
+      return { admitted: unanswered + first + again, longest, note };
+    },
+  },
 ];
+
+async function killAndRestart(server: LocalServer): Promise<void> {
+  await server.kill('SIGKILL');
+  await server.restart();
+}

@@ -1,77 +1,65 @@
-// One gateway process: connects, waits for the gate, asks for all its buyers at once and tells how it went. It ends
-// when it is disconnected, also because the experiment died.
-import type { Client, Sale } from './way.ts';
-import { type WayName, ways } from './ways.ts';
+// A gateway process: connects, waits for the start of the burst, requests a place for all its buyers at once, and replies
+// with the number that were admitted. It ends when it is disconnected, also because its parent died.
+import { type StrategyName, strategies } from './strategies.ts';
+import type { Client, Sale } from './strategy.ts';
 
+/** Where a burst goes: a strategy, its server, a sale, and another sale for practice. */
+export interface Target {
+  readonly strategy: StrategyName;
+  readonly url: string;
+  readonly sale: Sale;
+  readonly practice: Sale;
+}
+
+/** `open` connects to the sale after some practice. `decide-only` begins no work and then waits to be killed. */
 export type Command =
-  /** Connects to the sale, after some practice on another one. Answered by `ready`. */
-  | { readonly type: 'open'; readonly way: WayName; readonly url: string; readonly sale: Sale; readonly practice: Sale }
-  /** Asks for this many buyers at once. Answered by `done`; the connection is closed then. */
-  | { readonly type: 'burst'; readonly buyers: number }
-  /** Asks for this many buyers, begins no work, and waits to be killed. Answered by `done`. */
-  | { readonly type: 'decide-only'; readonly buyers: number };
-
-export type Answer =
-  | { readonly type: 'ready' }
-  | {
-      readonly type: 'done';
-      readonly admitted: number;
-      /** Neither admitted nor rejected: the connection broke, or the server failed. */
-      readonly unknown: number;
-      /** One of the errors. */
-      readonly error?: string;
-    };
+  | { readonly type: 'open'; readonly target: Target }
+  | { readonly type: 'burst' | 'decide-only'; readonly buyers: number };
 
 const PRACTICE_BUYERS = 250;
 
 let client: Client | undefined;
-let asked = 0;
+let buyerCount = 0;
 
-async function ask(client: Client, buyers: number, alsoBegin: boolean): Promise<Answer> {
+/** Resolves with the number of admitted buyers; rejects if the outcome of any is unknown. */
+async function burst(client: Client, type: 'burst' | 'decide-only', buyers: number): Promise<number> {
   const one = async () => {
     // BullMQ wants an id that is no number, without colons.
-    const buyer = `buyer-${process.pid}-${++asked}`;
+    const buyer = `buyer-${process.pid}-${++buyerCount}`;
     const admitted = await client.decide(buyer);
-    if (admitted && alsoBegin) await client.begin?.(buyer);
+    if (admitted && type === 'burst') await client.begin?.(buyer);
     return admitted;
   };
-  const results = await Promise.allSettled(Array.from({ length: buyers }, one));
-  const failures = results.filter((result) => result.status === 'rejected');
-  const admitted = results.filter((result) => result.status === 'fulfilled' && result.value).length;
-  return {
-    type: 'done',
-    admitted,
-    unknown: failures.length,
-    ...(failures[0] && { error: String(failures[0].reason) }),
-  };
+  const results = await Promise.all(Array.from({ length: buyers }, one));
+  return results.filter((admitted) => admitted).length;
 }
 
-async function handle(command: Command): Promise<Answer> {
+async function handle(command: Command): Promise<number> {
   if (command.type === 'open') {
-    const { way, url, sale, practice } = command;
-    const practising = await ways[way].connect(url, practice);
-    await ask(practising, PRACTICE_BUYERS, true);
+    const { strategy, url, sale, practice } = command.target;
+    const practising = await strategies[strategy].connect(url, practice);
+    await burst(practising, 'burst', PRACTICE_BUYERS);
     await practising.close();
-    client = await ways[way].connect(url, sale);
-    return { type: 'ready' };
+    client = await strategies[strategy].connect(url, sale);
+    return 0;
   }
   if (!client) throw new Error('a burst before a sale was opened');
-  const done = await ask(client, command.buyers, command.type === 'burst');
+  const admitted = await burst(client, command.type, command.buyers);
   if (command.type === 'burst') {
     await client.close();
     client = undefined;
   }
-  return done;
+  return admitted;
 }
 
 process.on('message', (command: Command) => {
   handle(command).then(
-    (answer) => process.send?.(answer),
+    (admitted) => process.send?.(admitted),
     (error: unknown) => {
-      console.error(error);
+      console.error(error); // the parent reports that this process ended
       process.exit(1);
     },
   );
 });
-// Not closed in good order: a client may be waiting for a server that is gone, and nothing of it is worth keeping.
+// Without closing: the client may be waiting for a server that is gone, and nothing of it is worth keeping.
 process.on('disconnect', () => process.exit());

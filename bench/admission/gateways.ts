@@ -1,44 +1,42 @@
-// The gateway processes as the experiment uses them: all get ready, then all are released at once.
+// The gateway processes: all connect first, then all start the burst at the same time.
+import { v7 as uuidv7 } from 'uuid';
 import { type Child, forkScript } from '../../demos/shared/child-process.ts';
-import type { Answer, Command } from './gateway.ts';
-import type { Sale } from './way.ts';
-import type { WayName } from './ways.ts';
+import type { Command, Target } from './gateway.ts';
+import { type StrategyName, strategies } from './strategies.ts';
+import type { Sale } from './strategy.ts';
 
+export const GATEWAYS = 4;
+export const BUYERS = 1_000;
+export const CAP = 100;
 /** Longer than the slowest burst. */
 const ANSWER_WITHIN_MS = 60_000;
 
-export interface Burst {
-  /** Buyers who were told that they are in; all others were rejected. */
-  readonly admitted: number;
-  /** From the gate's opening until the last answer. */
-  readonly elapsedMs: number;
-}
-
-/** What a burst is sent to: a way, its server, a sale, and another sale for practice. */
-export interface Target {
-  readonly way: WayName;
-  readonly url: string;
-  readonly sale: Sale;
-  readonly practice: Sale;
+/** A fresh sale, and one to practise on that has room for everyone. */
+export async function openSale(strategy: StrategyName, url: string, stock: number): Promise<Target> {
+  const sale: Sale = { id: uuidv7(), stock, cap: CAP };
+  const practice: Sale = { id: uuidv7(), stock: 1_000_000, cap: 1_000_000 };
+  await strategies[strategy].open(url, practice);
+  await strategies[strategy].open(url, sale);
+  return { strategy, url, sale, practice };
 }
 
 export class Gateways {
-  readonly #children: readonly Child[];
+  readonly #children = Array.from({ length: GATEWAYS }, forkGateway);
 
-  constructor(count: number) {
-    this.#children = Array.from({ length: count }, forkGateway);
-  }
-
-  /** `buyers` in all, shared among the processes, all at the same time. Rejects where one of them got no answer. */
-  async burst(target: Target, buyers: number): Promise<Burst> {
+  /** Shares the buyers among the processes. `elapsedMs`: from the common start until the last decision. */
+  async burst(target: Target, buyers = BUYERS): Promise<{ admitted: number; elapsedMs: number }> {
     const children = this.#children;
-    await Promise.all(children.map((child) => tell(child, { type: 'open', ...target })));
+    await Promise.all(children.map((child) => tell(child, { type: 'open', target })));
     const startedAt = performance.now();
     const share = (index: number) => Math.floor((buyers + index) / children.length); // they add up to `buyers`
-    const answers = await Promise.all(
+    const counts = await Promise.all(
       children.map((child, index) => tell(child, { type: 'burst', buyers: share(index) })),
     );
-    return { admitted: admittedIn(target.way, answers), elapsedMs: performance.now() - startedAt };
+    return { admitted: counts.reduce((sum, count) => sum + count, 0), elapsedMs: performance.now() - startedAt };
+  }
+
+  async admit(target: Target, buyers = BUYERS): Promise<number> {
+    return (await this.burst(target, buyers)).admitted;
   }
 
   async close(): Promise<void> {
@@ -46,29 +44,18 @@ export class Gateways {
   }
 }
 
-/** A gateway is killed after its buyers were decided on, before their work begins. Answers how many were admitted. */
+/** Kills a gateway between the decisions about its buyers and their work. Resolves with the number admitted. */
 export async function killedAfterDeciding(target: Target, buyers: number): Promise<number> {
   const child = forkGateway();
   try {
-    await tell(child, { type: 'open', ...target });
-    return admittedIn(target.way, [await tell(child, { type: 'decide-only', buyers })]);
+    await tell(child, { type: 'open', target });
+    return await tell(child, { type: 'decide-only', buyers });
   } finally {
     await child.end('SIGKILL');
   }
 }
 
-function admittedIn(way: WayName, answers: readonly Answer[]): number {
-  let admitted = 0;
-  for (const answer of answers) {
-    if (answer.type !== 'done') throw new Error(`a gateway answered ${answer.type}`);
-    if (answer.unknown > 0)
-      throw new Error(`${way}: ${answer.unknown} buyers got no answer, one of them: ${answer.error}`);
-    admitted += answer.admitted;
-  }
-  return admitted;
-}
-
-/** Rejects where the process ended or says nothing in time. */
-const tell = (child: Child, command: Command) => child.ask<Answer>(command, ANSWER_WITHIN_MS);
+/** Rejects if the process ended, or does not reply in time. */
+const tell = (child: Child, command: Command) => child.ask<number>(command, ANSWER_WITHIN_MS);
 
 const forkGateway = () => forkScript('a gateway', new URL('gateway.ts', import.meta.url));

@@ -1,7 +1,7 @@
-// The cap as the length limit of a queue in RabbitMQ: what exceeds it is rejected (x-overflow: reject-publish), which a
-// publisher learns by its confirm. A queue knows nothing of a stock.
+// The cap as the length limit of a queue in RabbitMQ: messages beyond it are rejected (x-overflow: reject-publish), which
+// the publisher learns from the confirm. A queue knows nothing about a stock.
 import amqp, { type ChannelModel } from 'amqplib';
-import type { Sale, Way } from './way.ts';
+import type { Sale, Strategy } from './strategy.ts';
 
 type QueueType = 'quorum' | 'classic';
 
@@ -14,7 +14,7 @@ async function withConnection<T>(url: string, work: (connection: ChannelModel) =
   }
 }
 
-export const lengthLimit = (type: QueueType): Way => ({
+export const lengthLimit = (type: QueueType): Strategy => ({
   open: (url, { id, cap }) =>
     withConnection(url, async (connection) => {
       const channel = await connection.createChannel();
@@ -43,7 +43,7 @@ export const lengthLimit = (type: QueueType): Way => ({
   queued: readyMessages,
 });
 
-/** Messages that no consumer holds. */
+/** The count leaves out messages that a consumer holds. */
 function readyMessages(url: string, { id }: Sale): Promise<number> {
   return withConnection(url, async (connection) => {
     const channel = await connection.createChannel();

@@ -1,12 +1,11 @@
-// The cap as a counter in Redis: one script compares and counts, so nothing comes between. The work begins afterwards,
-// with a push to a list; when it is done, the counter goes down.
+// The cap as a counter in Redis: one script compares and counts atomically. The work begins afterwards, with a push to a
+// list; when it is done, the counter is decremented.
 import { Redis } from 'ioredis';
-import type { Sale, Way } from './way.ts';
+import type { Sale, Strategy } from './strategy.ts';
 
 /**
- * Answers 1 and counts the buyer, or 0.
- *
- * KEYS[1] buyers in the queue, KEYS[2] units sold: both count from nothing. ARGV[1] cap, ARGV[2] stock.
+ * Returns 1 and counts the buyer, or returns 0. KEYS[1] buyers in the queue, KEYS[2] units sold, both from 0. ARGV[1] cap,
+ * ARGV[2] stock.
  */
 const COUNT_IF_ROOM = `
 local queued = tonumber(redis.call('GET', KEYS[1]) or '0')
@@ -28,7 +27,7 @@ export async function withRedis<T>(url: string, work: (redis: Redis) => Promise<
   }
 }
 
-export const redisCounter: Way = {
+export const redisCounter: Strategy = {
   async open() {},
 
   async connect(url, sale) {
@@ -47,11 +46,11 @@ export const redisCounter: Way = {
   queued: (url, sale) => withRedis(url, (redis) => redis.llen(keysOf(sale).work)),
 };
 
-/** What the counter says, whatever is true. */
+/** The counter's value, right or wrong. */
 export const counted = (url: string, sale: Sale): Promise<number> =>
   withRedis(url, async (redis) => Number(await redis.get(keysOf(sale).queued)));
 
-/** Does all the work that was begun, and counts it off; answers how much it was. */
+/** Does all the work that was begun and decrements the counter; resolves with the number of jobs. */
 export const completeWork = (url: string, sale: Sale): Promise<number> =>
   withRedis(url, async (redis) => {
     const { queued, work } = keysOf(sale);

@@ -1,27 +1,41 @@
-// The experiment's result as tables for people.
+// The comparison as tables.
 import { median } from '../../demos/shared/statistics.ts';
 import { columns, count } from '../../demos/shared/terminal.ts';
-import type { BurstResult } from './bursts.ts';
-import type { Disturbed } from './disturbances.ts';
-import { titles, type WayName } from './ways.ts';
+import { CAP } from './gateways.ts';
+import { type StrategyName, strategies } from './strategies.ts';
 
-/** Several rounds with the same sale. */
-export interface Rounds {
-  readonly way: WayName;
-  readonly stock: number;
-  readonly cap: number;
-  readonly rounds: readonly BurstResult[];
+export interface Burst {
+  readonly admitted: number;
+  /** The longest queue, as the server counts it. */
+  readonly queued: number;
+  readonly decisionsPerSecond: number;
 }
 
-export interface Result {
+/** Several rounds with the same terms. */
+export interface Bursts {
+  readonly strategy: StrategyName;
+  readonly stock: number;
+  readonly rounds: readonly Burst[];
+}
+
+export interface Disturbed {
+  readonly strategy: StrategyName;
+  readonly what: string;
+  readonly stock: number;
+  readonly admitted: number;
+  readonly longest: number;
+  readonly note: string;
+}
+
+export interface Comparison {
   readonly versions: readonly string[];
   readonly buyers: number;
   readonly gateways: number;
-  readonly bursts: readonly Rounds[];
+  readonly bursts: readonly Bursts[];
   readonly disturbed: readonly Disturbed[];
 }
 
-/** One number where all rounds agree, otherwise the smallest and the largest. */
+/** One number if all rounds agree, otherwise the smallest and the largest. */
 function range(values: readonly number[]): string {
   const [min, max] = [Math.min(...values), Math.max(...values)];
   return min === max ? count(min) : `${count(min)} – ${count(max)}`;
@@ -29,40 +43,33 @@ function range(values: readonly number[]): string {
 
 const overshoot = (more: number) => (more > 0 ? `+${count(more)}` : count(more));
 
-export function renderResult({ versions, buyers, gateways, bursts, disturbed }: Result): string {
-  const burstRows = bursts.map(({ way, stock, cap, rounds }) => {
+export function renderComparison({ versions, buyers, gateways, bursts, disturbed }: Comparison): string {
+  const burstRows = bursts.map(({ strategy, stock, rounds }) => {
     const admitted = rounds.map((round) => round.admitted);
     return [
-      titles[way],
+      strategies[strategy].title,
       count(stock),
-      count(cap),
       range(admitted),
-      overshoot(Math.max(...admitted) - Math.min(stock, cap)),
+      overshoot(Math.max(...admitted) - Math.min(stock, CAP)),
       range(rounds.map(({ queued }) => queued)),
       count(Math.round(median(rounds.map(({ decisionsPerSecond }) => decisionsPerSecond)))),
     ];
   });
-  const disturbedRows = disturbed.map(({ way, what, stock, cap, admitted, longest, note }) => [
-    titles[way],
+  const disturbedRows = disturbed.map(({ strategy, what, stock, admitted, longest, note }) => [
+    strategies[strategy].title,
     what,
-    count(stock),
-    count(cap),
-    count(admitted),
-    count(longest),
-    overshoot(Math.max(0, longest - cap)),
+    ...[stock, admitted, longest].map(count),
+    overshoot(Math.max(0, longest - CAP)),
     overshoot(Math.max(0, admitted - stock)),
     note,
   ]);
   return [
     `${versions.join(', ')}, Node.js ${process.versions.node}`,
     '',
-    `Bursts of ${count(buyers)} buyers from ${gateways} processes, all at once, into an empty queue that nobody leaves`,
-    ...columns([['', 'stock', 'cap', 'admitted', 'over', 'longest queue', 'decisions/s'], ...burstRows]),
+    `Bursts of ${count(buyers)} buyers from ${gateways} processes, all at once, into an empty queue with a cap of ${CAP} that no buyer leaves`,
+    ...columns([['', 'stock', 'admitted', 'over', 'longest queue', 'decisions/s'], ...burstRows]),
     '',
     'The same with a disturbance in mid-sale',
-    ...columns([
-      ['', 'disturbance', 'stock', 'cap', 'admitted', 'longest queue', 'over', 'oversold', ''],
-      ...disturbedRows,
-    ]),
+    ...columns([['', 'disturbance', 'stock', 'admitted', 'longest queue', 'over', 'oversold', ''], ...disturbedRows]),
   ].join('\n');
 }

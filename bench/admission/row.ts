@@ -11,7 +11,7 @@ import { SaleAdmission } from '../../services/flash-sale/sale-admission.ts';
 import { enqueue } from '../../services/flash-sale/store/queue.ts';
 import { admit, type Decision, findSale, insertSale } from '../../services/flash-sale/store/sales.ts';
 import { ACCEPT_TICKETS } from '../../services/flash-sale/store/tickets.ts';
-import type { Sale, Way } from './way.ts';
+import type { Sale, Strategy } from './strategy.ts';
 
 const SCHEMA = 'sluice_flash_sale';
 const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
@@ -47,8 +47,8 @@ const openSale = (url: string, { id, stock, cap }: Sale) =>
 const queued = (url: string, { id }: Sale) =>
   withDatabase(url, async (database) => (await findSale(database, id))?.queue.length ?? Number.NaN);
 
-/** As each flash-sale process does, but for the snapshot in front, which only rejects. */
-export const row: Way = {
+/** As in each flash-sale process, but without the hint in front, which only rejects. */
+export const row: Strategy = {
   open: openSale,
   async connect(url, { id }) {
     const database = open(url);
@@ -66,7 +66,7 @@ export const row: Way = {
 };
 
 /** Without group commit, for comparison: a transaction for each request, one after the other in each gateway. */
-export const rowOneByOne: Way = {
+export const rowOneByOne: Strategy = {
   open: openSale,
   async connect(url, { id }) {
     const database = open(url);
@@ -89,7 +89,7 @@ export const rowOneByOne: Way = {
   queued,
 };
 
-/** Tickets of a sale by themselves, counted apart from its books. */
+/** The tickets of a sale, counted independently of its totals. */
 export const countTickets = (url: string, { id }: Sale): Promise<number> =>
   withDatabase(url, async (database) => {
     const [count] = await database.query<{ tickets: number }>(
@@ -99,7 +99,7 @@ export const countTickets = (url: string, { id }: Sale): Promise<number> =>
     return count?.tickets ?? Number.NaN;
   });
 
-/** Finds the tickets in the queue as the service's sweeper does, and lets them out; answers how many there were. */
+/** Lets the tickets out of the queue, found as the service's sweeper finds them; resolves with their number. */
 export const completeTickets = (url: string, { id, cap }: Sale): Promise<number> =>
   withDatabase(url, async (database) => {
     const ticketIds = await enqueue(database, id, { window: cap, forMs: 60_000 });

@@ -1,23 +1,22 @@
-// What the databases hold after the floods, against what the buyers were told.
-
+// Checks what the databases hold after the floods against what the buyers were told.
 import { BROKEN } from '../raw-http.ts';
 import type { Query } from '../stored-totals.ts';
 import { ADMITTED, FULL, OVER } from './purchases.ts';
 
-/** What was asked of a sale, and answered. */
-export interface Asked {
+/** A flooded sale, as the load generator saw it. */
+export interface Seen {
   readonly saleId: string;
-  readonly answers: Readonly<Record<number, number>>;
-  /** In milliseconds of the clock that the database tells time by. */
+  readonly responses: Readonly<Record<number, number>>;
+  /** The measured time, in milliseconds of the database's clock. */
   readonly time: readonly [number, number];
-  /** Whether every ticket has had the time to become an order. */
+  /** Whether every ticket has had time to become an order. */
   readonly ordered: boolean;
 }
 
 export interface StoredSale {
-  /** Tickets that left the queue per second, in the time that was measured. */
+  /** Tickets that left the queue per second in the measured time. */
   readonly drainedPerSecond: number;
-  /** Rejections that were answered and that the sale did not count. Counted best-effort: 0 where nothing crashed. */
+  /** Rejections that the sale did not count. It counts them best-effort: 0 unless a process crashed. */
   readonly uncounted: number;
 }
 
@@ -37,28 +36,30 @@ const COUNTS = `SELECT s.stock, s.remaining, s.held, s.sold, s.queued, s.queue_c
   ) AS t
   WHERE s.id = $1`;
 
-/** Throws where a book does not balance, or where someone was told what is not so. */
-export async function checkSale(query: Query, { saleId, answers, time, ordered }: Asked): Promise<StoredSale> {
+/** Throws if the totals do not balance, or if a buyer was told something that is not so. */
+export async function checkSale(query: Query, { saleId, responses, time, ordered }: Seen): Promise<StoredSale> {
   const [row = {}] = await query(COUNTS, [saleId, ...time]);
   const n = (name: string) => Number(row[name]);
-  const told = answers[ADMITTED] ?? 0;
+  const told = responses[ADMITTED] ?? 0;
   const balanced =
     n('remaining') + n('held') + n('sold') === n('stock') &&
     n('held') + n('sold') + n('released') === n('admitted') &&
     n('queued') === n('waiting') &&
     n('queued') <= n('queue_cap');
-  // Whose connection broke was told nothing.
-  const most = told + (answers[BROKEN] ?? 0);
+  // A buyer whose connection broke was told nothing.
+  const most = told + (responses[BROKEN] ?? 0);
   const asTold =
     n('admitted') >= told && n('admitted') <= most && n('tickets') === n('admitted') && n('users') === n('admitted');
   const complete =
     n('orders') === n('ordered') && n('sold') === n('ordered') && (!ordered || n('ordered') === n('admitted'));
   if (!balanced || !asTold || !complete) {
-    throw new Error(`${told} were told that they are in, and the database holds ${JSON.stringify(row, textOfBigint)}`);
+    throw new Error(
+      `${told} buyers were told they are admitted, but the database holds ${JSON.stringify(row, textOfBigint)}`,
+    );
   }
   return {
     drainedPerSecond: n('drained') / ((time[1] - time[0]) / 1_000),
-    uncounted: Math.max(0, (answers[FULL] ?? 0) + (answers[OVER] ?? 0) - n('queue_full') - n('over')),
+    uncounted: Math.max(0, (responses[FULL] ?? 0) + (responses[OVER] ?? 0) - n('queue_full') - n('over')),
   };
 }
 

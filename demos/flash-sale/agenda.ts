@@ -1,5 +1,5 @@
-// What is to happen when, with one timer for all of it: a heap by time. Timers for each of thousands of buyers would
-// take the processor from the system that they visit.
+// Future items in a heap by time, with one timer for all of them. A timer for each of thousands of buyers would take CPU
+// time from the system that they visit.
 
 interface Entry<T> {
   readonly at: number;
@@ -8,12 +8,12 @@ interface Entry<T> {
 
 export class Agenda<T> {
   readonly #onDue: (item: T, at: number) => void;
-  /** A binary heap: each entry is at most as late as the two at twice its index, plus one and two. */
+  /** A binary heap: no entry is later than the two at twice its index plus one and plus two. */
   readonly #heap: Entry<T>[] = [];
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
 
-  /** `onDue` gets each item once its time, by performance.now(), has come: in the order of the times. */
+  /** `onDue` gets each item once, at its time by performance.now(), in the order of the times. */
   constructor(onDue: (item: T, at: number) => void) {
     this.#onDue = onDue;
   }
@@ -23,7 +23,7 @@ export class Agenda<T> {
     this.#arm();
   }
 
-  /** Drops what is not due yet. */
+  /** Drops all items that are not due yet. */
   clear(): void {
     this.#heap.length = 0;
     clearTimeout(this.#timer);

@@ -1,19 +1,20 @@
-// Who comes when, drawn from a seed before anything is sent: the crowd does not wait for the server's answers.
+// The times at which buyers come, drawn from a seed before the first request: the crowd does not wait for the server.
 import { decaying, mulberry32, type Random } from './random.ts';
+import type { Settings } from './settings.ts';
 
-export interface Buyer {
+interface Buyer {
   readonly userId: string;
-  /** How often this buyer comes again after the queue was full. */
+  /** How often this buyer comes again after a full queue. */
   readonly patience: number;
 }
 
-/** A buyer at the door. Who comes twice makes two visits, and each has the buyer's patience. */
+/** A buyer's visit. Some buyers make two, each with the buyer's patience. */
 interface Visit {
   /** Index of the buyer. */
   readonly buyer: number;
   /** After the opening, in milliseconds; negative: an early bird. */
   readonly atMs: number;
-  /** Not the first time of this visit. */
+  /** A repetition of an earlier visit. */
   readonly again?: boolean;
 }
 
@@ -23,23 +24,14 @@ export interface Plan {
   readonly visits: readonly Visit[];
 }
 
-export interface PlanOptions {
-  readonly seed: number;
-  readonly buyers: number;
-  /** In which all buyers arrive first. */
-  readonly seconds: number;
-  /** Percent of the buyers who come twice. */
-  readonly repeat: number;
-  /** The most patient buyer's. */
-  readonly patience: number;
-}
+export type PlanOptions = Pick<Settings, 'seed' | 'buyers' | 'seconds' | 'repeat' | 'patience'>;
 
 const EARLY = { share: 0.02, byMs: 400 };
-/** At the opening: with the tail's beginning, about half of all within the first tenth of the time. */
+/** At the opening. With the beginning of the tail, about half of all come within the first tenth of the time. */
 const SPIKE = { share: 0.5, meanOfTime: 1 / 20 };
 const TAIL = { meanOfTime: 1 / 2 };
 const GIVE_UP_AT_ONCE = 0.3;
-/** The longest until somebody presses the button a second time. */
+/** The longest pause before a second visit. */
 const TWICE_WITHIN_MS = 2_000;
 
 export function planOf({ seed, buyers: count, seconds, repeat, patience }: PlanOptions): Plan {
@@ -49,7 +41,7 @@ export function planOf({ seed, buyers: count, seconds, repeat, patience }: PlanO
   const visits: Visit[] = [];
   for (let buyer = 0; buyer < count; buyer++) {
     const atMs = arrival(random, seconds * 1_000);
-    // Every number is drawn for everybody: another patience, or share of those who come twice, moves no arrival.
+    // Every number is drawn for every buyer, so other settings for patience and second visits move no arrival.
     const patient = { leaves: random() < GIVE_UP_AT_ONCE, share: random() };
     const twice = { comes: random() * 100 < repeat, afterMs: random() * TWICE_WITHIN_MS };
     buyers.push({

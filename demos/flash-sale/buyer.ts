@@ -1,22 +1,28 @@
-// What a buyer does after an answer: come again, or leave.
+// A buyer's reaction to an answer: come again, or leave.
 import { backoff } from '../../infra/runtime/backoff.ts';
-import type { Buyer } from './arrivals.ts';
-import type { PurchaseAnswer } from './purchase-outcome.ts';
+import type { PurchaseAnswer } from './purchases.ts';
 
-/** What has happened on one visit so far. */
+/** What happened on one visit so far. */
 export interface History {
   /** Times that the buyer came again because the queue was full. */
   readonly returned: number;
-  /** Times in a row without a decision: no answer, or 503. */
+  /** Attempts in a row without a decision: no answer, or 503. */
   readonly failures: number;
 }
 
-/** Who is told to wait longer than this leaves. */
+/** Times are in milliseconds after the opening. */
+export interface Attempt {
+  readonly history: History;
+  readonly arrivedMs: number;
+  readonly nowMs: number;
+}
+
+/** A buyer who is told to wait longer leaves. */
 const LONGEST_WAIT_MS = 30_000;
-/** Nobody comes back to the millisecond. */
+/** Buyers do not come back to the millisecond. */
 const LATE_BY_UP_TO_MS = 500;
 const NOT_OPEN_PAUSE_MS = 1_000;
-/** Asking again after a lost answer is not patience: it is the same request. */
+/** A retry after a lost answer needs no patience: it is the same request. */
 const MAX_FAILURES = 10;
 const FAILURE_BASE_MS = 200;
 const FAILURE_MAX_MS = 3_000;
@@ -27,13 +33,11 @@ export interface Return {
   readonly history: History;
 }
 
-/** When the buyer, who came at `arrivedMs`, comes again; undefined: never. Times count from the opening; `random` is at
- *  least 0 and below 1. */
+/** When the buyer comes again; undefined: never. `random` is at least 0 and below 1. */
 export function nextVisit(
   answer: PurchaseAnswer,
-  { patience }: Buyer,
-  { returned, failures }: History,
-  { arrivedMs, nowMs }: { readonly arrivedMs: number; readonly nowMs: number },
+  { patience }: { readonly patience: number },
+  { history: { returned, failures }, arrivedMs, nowMs }: Attempt,
   random: number,
 ): Return | undefined {
   const again = (afterMs: number): Return | undefined =>
@@ -53,7 +57,7 @@ export function nextVisit(
     case 'sold-out':
       return undefined;
     case 'not-open':
-      // Who was early knows the time of the opening.
+      // An early bird knows the time of the opening.
       return arrivedMs < 0
         ? { atMs: Math.max(0, nowMs) + random * LATE_BY_UP_TO_MS, history: { returned, failures: 0 } }
         : again(NOT_OPEN_PAUSE_MS);

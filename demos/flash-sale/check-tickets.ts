@@ -1,4 +1,4 @@
-// What became of every ticket that a buyer was told of: each is asked for once when the sale is over.
+// Reads every ticket that a buyer was told of, once, when the sale is over.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FlashSale, TicketStatus } from '../../contracts/flash-sales.ts';
 import { concurrently } from '../shared/concurrently.ts';
@@ -7,44 +7,44 @@ import { readTicket } from '../shared/flash-sales.ts';
 import type { HttpClient } from '../shared/http.ts';
 import { readOrder } from '../shared/orders.ts';
 import type { Plan } from './arrivals.ts';
-import type { Tally, TicketSeen } from './tally.ts';
+import type { TicketSeen } from './counters.ts';
 
 /** Tickets that are read at a time. */
 export const READERS = 16;
 
 export interface CheckedTicket extends TicketSeen {
   readonly userId: string;
-  /** Undefined: it could not be read. */
+  /** Undefined: the ticket could not be read. */
   readonly status: TicketStatus | undefined;
   readonly orderId: string | undefined;
-  /** Whose order it is. */
+  /** The user of the order. */
   readonly orderedBy: string | undefined;
-  /** When its order was accepted, after the opening, by the database's clock; undefined: there is no such order. */
+  /** When its order was accepted, after the opening, by the database's clock; undefined: no order was found. */
   readonly orderedMs: number | undefined;
 }
 
 export interface CheckOptions {
   readonly http: HttpClient;
   readonly sale: FlashSale;
-  readonly plan: Plan;
-  readonly tally: Tally;
+  readonly buyers: Plan['buyers'];
+  readonly seen: ReadonlyMap<string, TicketSeen>;
   readonly signal: AbortSignal;
 }
 
-/** Asks for each ticket, and for the order that it became. */
+/** Reads each ticket, and the order that it became. */
 export async function checkTickets(
-  { http, sale, plan, tally, signal }: CheckOptions,
+  { http, sale, buyers, seen: tickets, signal }: CheckOptions,
   onChecked: (done: number) => void,
 ): Promise<CheckedTicket[]> {
   const checked: CheckedTicket[] = [];
   const opensAt = Date.parse(sale.opensAt);
-  await concurrently(tally.tickets.values(), READERS, signal, async (seen, either) => {
+  await concurrently(tickets.values(), READERS, signal, async (seen, either) => {
     const ticket = await patiently(() => readTicket(http, sale.id, seen.ticketId, either), either);
     const orderId = ticket?.orderId;
     const order = orderId === undefined ? undefined : await patiently(() => readOrder(http, orderId, either), either);
     checked.push({
       ...seen,
-      userId: plan.buyers[seen.buyer]?.userId ?? '',
+      userId: buyers[seen.buyer]?.userId ?? '',
       status: ticket?.status,
       orderId,
       orderedBy: order?.userId,
@@ -58,7 +58,7 @@ export async function checkTickets(
 const ATTEMPTS = 5;
 const PAUSE_MS = 500;
 
-/** What cannot be read after some attempts is undefined, and found by the equations. */
+/** Undefined if some attempts fail; the equations find that. */
 async function patiently<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
   for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
     try {

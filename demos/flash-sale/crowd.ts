@@ -1,59 +1,69 @@
-// Sends the buyers in when they come, however the server answers (an open loop), and again when they decide so.
-
+// Sends the buyers at their times, however the server answers (an open loop), and again when they decide to come again.
 import { Agenda } from './agenda.ts';
 import type { Plan } from './arrivals.ts';
 import { type History, nextVisit } from './buyer.ts';
+import type { Counters } from './counters.ts';
 import type { PurchaseClient } from './purchases.ts';
 import type { Random } from './random.ts';
-import type { Tally } from './tally.ts';
 
-interface Attempt {
+interface Request {
   readonly buyer: number;
   readonly again: boolean;
   readonly history: History;
 }
 
 export interface CrowdOptions {
-  readonly plan: Plan;
+  readonly buyers: Plan['buyers'];
   readonly client: PurchaseClient;
-  readonly tally: Tally;
+  readonly counters: Counters;
   /** The moment of the opening, by performance.now(). */
   readonly openingAt: number;
   readonly random: Random;
-  readonly signal: AbortSignal;
 }
 
-/** Resolves when every buyer is in or has left. Rejects when `signal` aborts. */
-export function letIn({ plan, client, tally, openingAt, random, signal }: CrowdOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let pending = plan.visits.length;
-    const agenda = new Agenda<Attempt>((attempt, at) => send(attempt, at - openingAt));
-    const onAbort = () => {
-      agenda.clear();
-      reject(signal.reason);
-    };
-    const leave = () => {
-      pending--;
-      if (pending > 0) return;
-      signal.removeEventListener('abort', onAbort);
-      resolve();
-    };
-    const send = ({ buyer, again, history }: Attempt, arrivedMs: number) => {
-      const who = plan.buyers[buyer];
-      if (!who) throw new RangeError(`there is no buyer ${buyer}`);
-      tally.send(arrivedMs, again);
-      client.buy(who.userId, (answer, waitedMs) => {
-        const nowMs = performance.now() - openingAt;
-        tally.answer(buyer, answer, arrivedMs, nowMs, waitedMs);
-        if (signal.aborted) return;
-        const next = nextVisit(answer, who, history, { arrivedMs, nowMs }, random());
-        if (next) agenda.add(openingAt + next.atMs, { buyer, again: true, history: next.history });
-        else leave();
-      });
-    };
-    if (signal.aborted) return onAbort();
+export class Crowd {
+  readonly #options: CrowdOptions;
+  readonly #agenda = new Agenda<Request>((request, at) => this.#send(request, at - this.#options.openingAt));
+  #pending = 0;
+  #resolve = () => {};
+
+  constructor(options: CrowdOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when every visitor has a ticket or has left. Rejects when `signal` aborts. */
+  async run(visits: Plan['visits'], signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    this.#pending = visits.length;
+    let onAbort = () => {};
+    const left = new Promise<void>((resolve, reject) => {
+      this.#resolve = resolve;
+      onAbort = () => reject(signal.reason);
+    });
     signal.addEventListener('abort', onAbort, { once: true });
-    for (const { buyer, atMs, again = false } of plan.visits)
-      agenda.add(openingAt + atMs, { buyer, again, history: { returned: 0, failures: 0 } });
-  });
+    for (const { buyer, atMs, again = false } of visits)
+      this.#agenda.add(this.#options.openingAt + atMs, { buyer, again, history: { returned: 0, failures: 0 } });
+    try {
+      await left;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      this.#pending = 0;
+      this.#agenda.clear();
+    }
+  }
+
+  #send({ buyer, again, history }: Request, arrivedMs: number): void {
+    const { buyers, client, counters, openingAt, random } = this.#options;
+    const visitor = buyers[buyer];
+    if (!visitor) throw new RangeError(`there is no buyer ${buyer}`);
+    counters.send(arrivedMs, again);
+    client.buy(visitor.userId, (answer, waitedMs) => {
+      const nowMs = performance.now() - openingAt;
+      counters.answer(buyer, answer, { arrivedMs, atMs: nowMs, waitedMs });
+      if (this.#pending === 0) return; // aborted
+      const next = nextVisit(answer, visitor, { history, arrivedMs, nowMs }, random());
+      if (next) this.#agenda.add(openingAt + next.atMs, { buyer, again: true, history: next.history });
+      else if (--this.#pending === 0) this.#resolve();
+    });
+  }
 }

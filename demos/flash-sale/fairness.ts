@@ -1,13 +1,13 @@
-// Whether who came first was served first.
+// Whether buyers are served in the order of their arrival.
 
 export interface Fairness {
   /** Admitted buyers whose order is known. */
   readonly orders: number;
   /** Spearman's rank correlation of arrival and order: 1 is the same order, 0 is none, −1 is the reverse. */
   readonly rankCorrelation: number;
-  /** How far from the place of their arrival buyers were served, on average, in places. */
+  /** The mean distance between a buyer's places by arrival and by order. */
   readonly meanShift: number;
-  /** The same of the one that was moved farthest. */
+  /** The largest such distance. */
   readonly maxShift: number;
 }
 
@@ -41,7 +41,7 @@ function ranks(values: readonly number[]): number[] {
   return places;
 }
 
-/** Pearson's, which of ranks is Spearman's. Where all have the same place, nobody was passed over: 1. */
+/** Pearson's correlation, which of ranks is Spearman's. 1 if all have the same place: no buyer was passed over. */
 function correlation(xs: readonly number[], ys: readonly number[]): number {
   const mean = (xs.length + 1) / 2; // of places, with ties too
   let xy = 0;
@@ -56,13 +56,13 @@ function correlation(xs: readonly number[], ys: readonly number[]): number {
   return xx === 0 || yy === 0 ? 1 : xy / Math.sqrt(xx * yy);
 }
 
-/** The same in a sentence. */
+/** The fairness in a sentence. */
 export function fairnessSentence({ rankCorrelation, meanShift, maxShift }: Fairness): string {
   const verdict =
     rankCorrelation >= 0.99
-      ? 'Who came first was served first'
+      ? 'Buyers were served in the order of their arrival'
       : rankCorrelation >= 0.9
-        ? 'Who came first was mostly served first'
-        : 'Who came first was not always served first';
-  return `${verdict}: on average, an order came ${meanShift.toFixed(1)} places from the place of its buyer's arrival (at most ${Math.round(maxShift)}).`;
+        ? 'Buyers were mostly served in the order of their arrival'
+        : 'Buyers were not always served in the order of their arrival';
+  return `${verdict}: on average, an order was ${meanShift.toFixed(1)} places away from its buyer's arrival (at most ${Math.round(maxShift)}).`;
 }

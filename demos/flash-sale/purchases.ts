@@ -1,11 +1,44 @@
-// POST /flash-sales/:id/purchases, thousands of times and as cheaply as can be: this process shares the machine with
-// the system that it visits. Bounded connections; requests beyond them wait here.
+// POST /flash-sales/:id/purchases, thousands of times and at little cost, because this process shares the machine with
+// the system that it visits. The connections are bounded; further requests wait here.
 import { HttpClient } from '../shared/http.ts';
-import type { PurchaseAnswer } from './purchase-outcome.ts';
+
+/** `already`: the buyer's live ticket again. `overloaded`: 503, a retry tells whether there is a ticket. `error`: any
+ *  other response, or none. */
+export const purchaseOutcomes = [
+  'admitted',
+  'already',
+  'queue-full',
+  'sold-out',
+  'not-open',
+  'overloaded',
+  'error',
+] as const;
+export type PurchaseOutcome = (typeof purchaseOutcomes)[number];
+
+/** The outcomes without a ticket. */
+export const rejectedOutcomes = ['queue-full', 'sold-out', 'not-open', 'overloaded'] as const;
+export type RejectedOutcome = (typeof rejectedOutcomes)[number];
+
+/** For the terminal and the report. */
+export const outcomeNames: Readonly<Record<PurchaseOutcome, string>> = {
+  admitted: 'admitted',
+  already: 'yours already',
+  'queue-full': 'queue full',
+  'sold-out': 'sold out',
+  'not-open': 'not open',
+  overloaded: 'overloaded',
+  error: 'error',
+};
+
+export type PurchaseAnswer =
+  | { readonly outcome: 'admitted' | 'already'; readonly ticketId: string; readonly position: number }
+  | { readonly outcome: RejectedOutcome; readonly retryAfterMs: number | undefined }
+  /** `lost`: the decision is unknown, and a retry is safe. */
+  | { readonly outcome: 'error'; readonly lost: boolean; readonly message: string };
 
 export const CONNECTIONS = 512;
 
-/** `waitedMs`: for a free connection, as part of the time until the answer. */
+/** `waitedMs`: for a free connection, part of the time until the answer. */
 export type OnAnswer = (answer: PurchaseAnswer, waitedMs: number) => void;
 
 export class PurchaseClient {
@@ -18,8 +51,8 @@ export class PurchaseClient {
   }
 
   /**
-   * Makes connections, as buyers have who look at the page before the sale opens: a server accepts new ones slowly while
-   * it is flooded. Resolves when all are there, or could not be.
+   * Opens connections, like those of buyers who look at the page before the sale opens: a flooded server accepts new ones
+   * slowly. Resolves when all are open, or could not be opened.
    */
   async connect(count: number): Promise<void> {
     await Promise.allSettled(Array.from({ length: count }, () => this.#http.request('GET', '/healthz')));
@@ -36,13 +69,13 @@ export class PurchaseClient {
     );
   }
 
-  /** Ends every connection; requests under way are answered with an error. */
+  /** Ends every connection; open requests get an error. */
   close(): Promise<void> {
     return this.#http.close();
   }
 }
 
-/** What an answer says. Rejections are told by the problem's name, without parsing the rest. */
+/** Rejections are recognised by the problem's name, without parsing the rest. */
 export function readAnswer(status: number, retryAfter: unknown, body: string): PurchaseAnswer {
   if (status === 202 || status === 200) return ticketOf(status, body) ?? unexpected(status, body);
   const retryAfterMs = typeof retryAfter === 'string' && /^\d{1,6}$/.test(retryAfter) ? +retryAfter * 1_000 : undefined;
@@ -66,5 +99,5 @@ function ticketOf(status: number, body: string): PurchaseAnswer | undefined {
 const unexpected = (status: number, body: string): PurchaseAnswer => ({
   outcome: 'error',
   lost: status >= 500,
-  message: `unexpected answer: ${status} ${body.slice(0, 200)}`,
+  message: `unexpected response: ${status} ${body.slice(0, 200)}`,
 });

@@ -1,4 +1,4 @@
-// Random numbers that are the same for the same seed, on every machine.
+// Random numbers: the same for the same seed, on every machine.
 
 /** The next number, at least 0 and below 1. */
 export type Random = () => number;
@@ -14,6 +14,6 @@ export function mulberry32(seed: number): Random {
   };
 }
 
-/** Exponentially distributed with this mean, but for what would exceed `max`: a decay that ends there. */
+/** Exponentially distributed with this mean, truncated at `max`. */
 export const decaying = (random: Random, mean: number, max: number): number =>
   -mean * Math.log1p(-random() * -Math.expm1(-max / mean));

@@ -2,44 +2,54 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { CliError } from '../shared/errors.ts';
-import { createSale } from '../shared/flash-sales.ts';
+import { createSale, readSale } from '../shared/flash-sales.ts';
 import { HttpClient } from '../shared/http.ts';
+import { Poller } from '../shared/poller.ts';
 import { type Plan, planOf } from './arrivals.ts';
 import { type CheckedTicket, checkTickets, READERS } from './check-tickets.ts';
-import { letIn } from './crowd.ts';
+import { Counters } from './counters.ts';
+import { Crowd } from './crowd.ts';
 import { CONNECTIONS, PurchaseClient } from './purchases.ts';
 import { mulberry32 } from './random.ts';
 import type { Settings } from './settings.ts';
-import { Tally } from './tally.ts';
-import { isSettled, type Sample, Watch } from './watch.ts';
 
-/** Between the creation and the opening: time for every process to know of the sale, and for early birds. */
+/** Between the creation and the opening: time for every process to learn of the sale, and for early birds. */
 const OPENS_AFTER_MS = 1_500;
-/** The sale closes this long after everything should be over, so that none stays open for ever. */
+/** The sale closes this long after everything should be over, so that it does not stay open forever. */
 const CLOSES_AFTER_MS = 5 * 60_000;
-/** HTTP dates are whole seconds, so clocks that differ by less are taken as the same. */
+/** HTTP dates are whole seconds, so clocks that differ by less count as equal. */
 const SAME_CLOCK_MS = 2_000;
-/** After the crowd has left, requests that it gave up are still decided. */
+/** After the crowd has left, requests that it gave up are still being decided. */
 const CALM_MS = 1_000;
 const CALM_ROUNDS = 5;
+const POLL_MS = 150;
+
+/** The sale at one time. */
+interface Sample {
+  /** After the opening, in milliseconds. */
+  readonly atMs: number;
+  readonly queue: number;
+  readonly admitted: number;
+  readonly ordered: number;
+}
 
 export interface Run {
   readonly settings: Settings;
   readonly url: string;
   /** As it was read last. */
   readonly sale: FlashSale;
-  readonly tally: Tally;
+  readonly counters: Counters;
   readonly tickets: readonly CheckedTicket[];
   readonly samples: readonly Sample[];
 }
 
 type SimulationPhase = 'waiting for the opening' | 'buyers arrive' | 'the queue drains' | 'checking tickets';
 
-/** What there is to show while it runs. */
+/** For the display while it runs. */
 export interface Progress {
   readonly phase: SimulationPhase;
   readonly sale: FlashSale;
-  readonly tally: Tally;
+  readonly counters: Counters;
   /** Of the phase. */
   readonly done: number;
   readonly total: number;
@@ -53,37 +63,31 @@ export interface RunOptions {
   readonly onProgress: (progress: Progress) => void;
 }
 
-export async function simulate({ url, settings, signal, onProgress }: RunOptions): Promise<Run> {
-  const plan = planOf(settings);
-  const tally = new Tally(settings.buyers);
+export async function simulate(options: RunOptions): Promise<Run> {
+  const { url, settings, signal } = options;
   const http = new HttpClient(url, READERS);
   try {
-    const { sale, openingAt } = await announce(http, settings, signal);
-    const client = new PurchaseClient(url, sale.id);
-    const watch = new Watch(url, sale, openingAt);
+    const announced = await announce(http, settings, signal);
+    const simulation = new Simulation(options, announced);
     try {
-      const show = (phase: SimulationPhase, done: number, total: number) =>
-        onProgress({ phase, sale: watch.latest, tally, done, total });
-      await client.connect(Math.min(settings.buyers, CONNECTIONS));
-      const sale: Sell = { plan, settings, client, watch, tally, openingAt, signal, show };
-      await sell(sale);
-      await retryUncertain(sale);
-      await settle(watch, settings, signal, show);
-      const tickets = await checkTickets({ http, sale: watch.latest, plan, tally, signal }, (done) =>
-        show('checking tickets', done, tally.tickets.size),
-      );
-      await watch.look(signal); // so that the books are not older than the tickets
-      return { settings, url, sale: watch.latest, tally, tickets, samples: watch.samples };
+      return await simulation.run(http);
     } finally {
-      await Promise.all([client.close(), watch.close()]);
+      await simulation.close();
     }
   } finally {
     await http.close();
   }
 }
 
-/** Creates the sale, opening soon: `openingAt` is that moment by performance.now(). */
-async function announce(http: HttpClient, { stock, queue, drain, seconds, seed }: Settings, signal: AbortSignal) {
+interface Announced {
+  readonly sale: FlashSale;
+  /** The moment of the opening, by performance.now(). */
+  readonly openingAt: number;
+}
+
+/** Creates the sale, opening soon. */
+async function announce(http: HttpClient, settings: Settings, signal: AbortSignal): Promise<Announced> {
+  const { stock, queue, drain, seconds, seed } = settings;
   const ahead = await clockAhead(http, signal);
   const opensAt = Date.now() + ahead + OPENS_AFTER_MS;
   const openingAt = performance.now() + OPENS_AFTER_MS;
@@ -102,73 +106,110 @@ async function announce(http: HttpClient, { stock, queue, drain, seconds, seed }
   return { sale: await createSale(http, request, signal), openingAt };
 }
 
-/** How far the system's clock, which judges the opening, is ahead of this machine's, in milliseconds. */
+/** How far the system's clock, which decides about the opening, is ahead of this machine's, in milliseconds. */
 async function clockAhead(http: HttpClient, signal: AbortSignal): Promise<number> {
-  // Asked of the orders, because they are needed at the end: a URL that serves none is found before the sale.
+  // From a list of orders, because orders are read at the end: a URL without them is found before the sale.
   const { status, headers } = await http.request('GET', '/orders?userId=buyer&limit=1', { signal });
   if (status === 404)
-    throw new CliError('there are no orders at that URL: give one where both flash sales and orders are answered');
+    throw new CliError('there are no orders at that URL: give one that serves both flash sales and orders');
   const ahead = Date.parse(headers.date ?? '') - Date.now();
   return Math.abs(ahead) > SAME_CLOCK_MS ? ahead : 0;
 }
 
-type Show = (phase: SimulationPhase, done: number, total: number) => void;
+class Simulation {
+  readonly #options: RunOptions;
+  readonly #plan: Plan;
+  readonly #counters: Counters;
+  readonly #openingAt: number;
+  readonly #client: PurchaseClient;
+  readonly #crowd: Crowd;
+  /** On a connection of its own, so that it does not wait behind the buyers. */
+  readonly #http: HttpClient;
+  readonly #poller: Poller<FlashSale>;
+  readonly #samples: Sample[] = [];
+  #sale: FlashSale;
 
-interface Sell {
-  readonly plan: Plan;
-  readonly settings: Settings;
-  readonly client: PurchaseClient;
-  readonly watch: Watch;
-  readonly tally: Tally;
-  readonly openingAt: number;
-  readonly signal: AbortSignal;
-  readonly show: Show;
-}
-
-/** Resolves when every buyer is in or has left. */
-async function sell({ plan, settings, client, watch, tally, openingAt, signal, show }: Sell): Promise<void> {
-  const failed = new AbortController();
-  const either = AbortSignal.any([signal, failed.signal]);
-  const random = mulberry32(settings.seed + 1);
-  let left = false;
-  const crowd = letIn({ plan, client, tally, openingAt, random, signal: either }).then(() => {
-    left = true;
-  });
-  const watching = watch
-    .until(() => {
-      const phase = performance.now() < openingAt ? 'waiting for the opening' : 'buyers arrive';
-      show(phase, tally.arrivals.first.length, plan.visits.length);
-      return left;
-    }, either)
-    .catch((error) => {
-      failed.abort(error); // the buyers stay away from a sale that cannot be seen
-      throw error;
-    });
-  // The first to fail says why; the other has ended by then or ends with it.
-  const [watched, sold] = await Promise.allSettled([watching, crowd]);
-  signal.throwIfAborted();
-  if (watched.status === 'rejected') throw watched.reason;
-  if (sold.status === 'rejected') throw sold.reason;
-}
-
-/** Who lost an answer comes once more when all is calm, to learn of a ticket that came after it. */
-async function retryUncertain(sale: Sell): Promise<void> {
-  for (let round = 0; round < CALM_ROUNDS; round++) {
-    const uncertain = sale.tally.takeUncertain();
-    if (uncertain.length === 0) return;
-    await sleep(CALM_MS, undefined, { signal: sale.signal });
-    const atMs = performance.now() - sale.openingAt;
-    const visits = uncertain.map((buyer) => ({ buyer, atMs, again: true }));
-    await sell({ ...sale, plan: { ...sale.plan, visits } });
+  constructor(options: RunOptions, { sale, openingAt }: Announced) {
+    const { url, settings, signal } = options;
+    this.#options = options;
+    this.#plan = planOf(settings);
+    this.#counters = new Counters(settings.buyers);
+    this.#openingAt = openingAt;
+    this.#client = new PurchaseClient(url, sale.id);
+    const { buyers } = this.#plan;
+    const random = mulberry32(settings.seed + 1);
+    this.#crowd = new Crowd({ buyers, client: this.#client, counters: this.#counters, openingAt, random });
+    this.#http = new HttpClient(url, 1);
+    this.#poller = new Poller(() => this.#look(), POLL_MS, signal);
+    this.#sale = sale;
   }
-}
 
-/** Waits until no ticket is under way, or until that takes too long: then the books are judged as they are. */
-async function settle(watch: Watch, { queue, drain, timeoutSeconds }: Settings, signal: AbortSignal, show: Show) {
-  const deadline = performance.now() + (timeoutSeconds + queue / drain) * 1_000;
-  await watch.until((sale) => {
-    const { ordered, released, admitted } = sale.counts;
-    show('the queue drains', ordered + released, admitted);
-    return isSettled(sale) || performance.now() > deadline;
-  }, signal);
+  /** `http` reads the tickets and orders. */
+  async run(http: HttpClient): Promise<Run> {
+    const { url, settings, signal } = this.#options;
+    await this.#client.connect(Math.min(settings.buyers, CONNECTIONS));
+    await this.#sell(this.#plan.visits);
+    await this.#retryUncertain();
+    await this.#settle();
+    const [buyers, seen] = [this.#plan.buyers, this.#counters.tickets];
+    const tickets = await checkTickets({ http, sale: this.#sale, buyers, seen, signal }, (done) =>
+      this.#show('checking tickets', done, seen.size),
+    );
+    await this.#look(); // so that the sale's totals are not older than the tickets
+    return { settings, url, sale: this.#sale, counters: this.#counters, tickets, samples: this.#samples };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#client.close(), this.#http.close()]);
+  }
+
+  /** Resolves when every visitor has a ticket or has left. Ends the visits of a sale that cannot be read. */
+  async #sell(visits: Plan['visits']): Promise<void> {
+    const { signal } = this.#options;
+    const failed = new AbortController();
+    const crowd = this.#crowd.run(visits, AbortSignal.any([signal, failed.signal]));
+    try {
+      await this.#poller.during(crowd, () => {
+        const phase = performance.now() < this.#openingAt ? 'waiting for the opening' : 'buyers arrive';
+        this.#show(phase, this.#counters.arrivals.first.length, this.#plan.visits.length);
+      });
+    } catch (error) {
+      failed.abort(error);
+      await crowd.catch(() => {});
+      throw error;
+    }
+  }
+
+  /** A buyer who lost an answer comes once more when all is calm, to learn of a ticket that came after it. */
+  async #retryUncertain(): Promise<void> {
+    for (let round = 0; round < CALM_ROUNDS; round++) {
+      const uncertain = this.#counters.takeUncertain();
+      if (uncertain.length === 0) return;
+      await sleep(CALM_MS, undefined, { signal: this.#options.signal });
+      const atMs = performance.now() - this.#openingAt;
+      await this.#sell(uncertain.map((buyer) => ({ buyer, atMs, again: true })));
+    }
+  }
+
+  /** Waits until no ticket is open, or until the time is over: then the totals are judged as they are. */
+  async #settle(): Promise<void> {
+    const { queue, drain, timeoutSeconds } = this.#options.settings;
+    const deadline = performance.now() + (timeoutSeconds + queue / drain) * 1_000;
+    await this.#poller.until(({ queue, stock, counts }) => {
+      this.#show('the queue drains', counts.ordered + counts.released, counts.admitted);
+      return queue.length === 0 && stock.held === 0;
+    }, deadline);
+  }
+
+  async #look(): Promise<FlashSale> {
+    this.#sale = await readSale(this.#http, this.#sale.id, this.#options.signal);
+    const { queue, counts } = this.#sale;
+    const atMs = performance.now() - this.#openingAt;
+    this.#samples.push({ atMs, queue: queue.length, admitted: counts.admitted, ordered: counts.ordered });
+    return this.#sale;
+  }
+
+  #show(phase: SimulationPhase, done: number, total: number): void {
+    this.#options.onProgress({ phase, sale: this.#sale, counters: this.#counters, done, total });
+  }
 }

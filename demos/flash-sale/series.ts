@@ -1,38 +1,31 @@
-// The run over time, in equal steps: what the charts draw and the report's table lists.
-import { type RejectedOutcome, rejectedOutcomes } from './purchase-outcome.ts';
+// The run over time in equal steps, for the charts and the report's table.
+import { recordOf } from '../shared/record-of.ts';
+import { type RejectedOutcome, rejectedOutcomes } from './purchases.ts';
 import type { Run } from './run.ts';
 
-interface Step {
-  /** Where the step begins, after the opening, in milliseconds. */
-  readonly atMs: number;
-  /** Requests of buyers who came first, and of those who came again. */
-  readonly arrivals: number;
-  readonly returns: number;
-  readonly rejected: Readonly<Record<RejectedOutcome, number>>;
-  readonly orders: number;
-  /** The queue's length where it was looked at last in this step; undefined: it was not. */
-  readonly queue: number | undefined;
-}
-
+/** Each list has a value per step; times in milliseconds after the opening. */
 export interface Series {
   readonly stepMs: number;
   readonly fromMs: number;
   readonly toMs: number;
-  readonly steps: readonly Step[];
+  /** Requests of first attempts, and of buyers who came again. */
+  readonly arrivals: readonly number[];
+  readonly returns: readonly number[];
+  readonly rejected: Readonly<Record<RejectedOutcome, readonly number[]>>;
+  readonly orders: readonly number[];
+  /** The queue's length in the step's last sample; undefined without one. */
+  readonly queue: readonly (number | undefined)[];
   readonly samples: readonly { readonly atMs: number; readonly queue: number }[];
-  readonly queueCap: number;
-  readonly drainPerSecond: number;
 }
 
-/** The finest of these with which there are not too many steps for a chart. */
+/** The finest of these that leaves few enough steps for a chart. */
 const STEPS_MS = [250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000];
 const MOST_STEPS = 80;
 
-export function seriesOf({ tally, tickets, samples, settings }: Run): Series {
+export function seriesOf({ counters, tickets, samples }: Run): Series {
+  const { first, again } = counters.arrivals;
   const orders = tickets.flatMap(({ orderedMs }) => orderedMs ?? []);
-  const rejected = rejectedOutcomes.map((outcome) => tally.answersOf(outcome).atMs);
-  const { first, again } = tally.arrivals;
-  const all = [first, again, orders, ...rejected];
+  const all = [first, again, orders, ...rejectedOutcomes.map((outcome) => counters.answers[outcome].atMs)];
   const earliest = Math.min(0, ...all.map((times) => times.reduce((a, b) => Math.min(a, b), 0)));
   const latest = Math.max(1_000, ...all.map((times) => times.reduce((a, b) => Math.max(a, b), 0)));
   const stepMs = STEPS_MS.find((step) => (latest - earliest) / step <= MOST_STEPS) ?? (latest - earliest) / MOST_STEPS;
@@ -45,29 +38,17 @@ export function seriesOf({ tally, tickets, samples, settings }: Run): Series {
     for (const time of times) counts[stepOf(time)] = (counts[stepOf(time)] ?? 0) + 1;
     return counts;
   };
-
-  const [firsts, agains, ordered] = [histogram(first), histogram(again), histogram(orders)];
-  const rejections = rejected.map(histogram);
   const seen = samples.filter(({ atMs }) => atMs >= fromMs && atMs < toMs);
   const queue = new Map(seen.map((sample) => [stepOf(sample.atMs), sample.queue]));
-  const steps = Array.from({ length: size }, (_, index): Step => {
-    const rejectedHere = rejectedOutcomes.map((outcome, row) => [outcome, rejections[row]?.[index] ?? 0]);
-    return {
-      atMs: fromMs + index * stepMs,
-      arrivals: firsts[index] ?? 0,
-      returns: agains[index] ?? 0,
-      rejected: Object.fromEntries(rejectedHere) as Record<RejectedOutcome, number>,
-      orders: ordered[index] ?? 0,
-      queue: queue.get(index),
-    };
-  });
   return {
     stepMs,
     fromMs,
     toMs,
-    steps,
+    arrivals: histogram(first),
+    returns: histogram(again),
+    rejected: recordOf(rejectedOutcomes, (outcome) => histogram(counters.answers[outcome].atMs)),
+    orders: histogram(orders),
+    queue: Array.from({ length: size }, (_, step) => queue.get(step)),
     samples: seen,
-    queueCap: settings.queue,
-    drainPerSecond: settings.drain,
   };
 }

@@ -1,4 +1,4 @@
-// What a simulation is asked to do.
+// The settings of a simulation.
 
 export interface Settings {
   readonly buyers: number;
@@ -8,13 +8,13 @@ export interface Settings {
   readonly queue: number;
   /** Orders per second. */
   readonly drain: number;
-  /** In which all buyers arrive first. */
+  /** The time in which all buyers make their first visit. */
   readonly seconds: number;
   readonly seed: number;
   /** Percent of the buyers who come twice. */
   readonly repeat: number;
-  /** How often the most patient buyer comes again after the queue was full. */
+  /** How often the most patient buyer comes again after a full queue. */
   readonly patience: number;
-  /** How long orders may take beyond what the queue needs at its pace, after the last buyer left. */
+  /** How long orders may take after the last buyer left, beyond the time that the queue needs at its pace. */
   readonly timeoutSeconds: number;
 }

@@ -1,115 +1,93 @@
-// What a run comes to: the figures of the terminal, of the report, and of --json.
-import type { FlashSale } from '../../contracts/flash-sales.ts';
+// The result of a run: the figures of the terminal, of the report, and of --json.
+import { recordOf } from '../shared/record-of.ts';
 import { type Latency, latencyOf } from '../shared/statistics.ts';
+import { count, duration } from '../shared/terminal.ts';
 import type { CheckedTicket } from './check-tickets.ts';
-import { type Books, type Equation, equationsOf, type TicketCounts } from './equations.ts';
-import { type Fairness, fairnessOf } from './fairness.ts';
-import { type PurchaseOutcome, purchaseOutcomes, type RejectedOutcome, rejectedOutcomes } from './purchase-outcome.ts';
-import { CONNECTIONS } from './purchases.ts';
+import type { Counters } from './counters.ts';
+import { type Equation, equationsOf, type TicketCounts } from './equations.ts';
+import { fairnessOf } from './fairness.ts';
+import { CONNECTIONS, outcomeNames, type PurchaseOutcome, purchaseOutcomes, rejectedOutcomes } from './purchases.ts';
 import type { Run } from './run.ts';
-import type { Settings } from './settings.ts';
-import type { Tally } from './tally.ts';
 
-export interface Summary {
-  readonly settings: Settings;
-  readonly url: string;
-  readonly saleId: string;
-  readonly buyers: {
-    readonly total: number;
-    readonly admitted: number;
-    /** By the last reason that they were told. */
-    readonly rejected: Readonly<Record<RejectedOutcome, number>>;
-    readonly unanswered: number;
-  };
-  readonly requests: {
-    readonly sent: number;
-    /** Because a buyer came again: the queue was full, it was not open yet, or there was no decision. */
-    readonly again: number;
-    readonly answered: Readonly<Record<PurchaseOutcome, number>>;
-  };
-  readonly tickets: TicketCounts;
-  /** From the first order to the last, by the times of their acceptance; null for fewer than two. */
-  readonly ordersPerSecond: number | null;
-  /** Rejected requests, from the first to the last. No throughput: nothing was sold by them. */
-  readonly rejectionsPerSecond: number | null;
-  readonly longestQueue: number;
-  /** By answer: from the moment that the buyer came, waiting for one of `connections` included. */
-  readonly latencyMs: Readonly<Partial<Record<PurchaseOutcome, Latency>>>;
-  readonly connections: number;
-  /** The longest that a request waited for one of them. */
-  readonly longestWaitMs: number;
-  /** Null for fewer than two orders. */
-  readonly fairness: Fairness | null;
-  readonly sale: Pick<FlashSale, 'stock' | 'queue' | 'counts'>;
-  /** Answers that are none of the contract's, and requests without one, by message. */
-  readonly errors: readonly { readonly message: string; readonly count: number }[];
-  readonly equations: readonly Equation[];
-}
+export type Summary = ReturnType<typeof summarize>;
 
-export function summarize(run: Run): Summary {
-  const { settings, url, sale, tally, tickets } = run;
+export function summarize({ settings, url, sale, counters, tickets, samples }: Run) {
   const { stock, queue, counts } = sale;
-  const endings = tally.endings();
-  const answered = byOutcome((outcome) => tally.countOf(outcome));
-  const longestQueue = run.samples.reduce((max, sample) => Math.max(max, sample.queue), tally.longestQueue);
-  const ticketCounts = countTickets(tickets, tally);
-  const books: Books = {
-    buyers: settings.buyers,
-    endings,
-    sent: tally.sent,
-    answered,
-    stock: settings.stock,
-    queueCap: settings.queue,
-    longestQueue,
-    sale,
-    tickets: ticketCounts,
+  const endings = counters.endings();
+  const { admitted, error: unanswered, ...rejected } = endings;
+  const requests = {
+    sent: counters.sent,
+    /** By buyers who came again: the queue was full, the sale was not open yet, or there was no decision. */
+    again: counters.arrivals.again.length,
+    answered: recordOf(purchaseOutcomes, (outcome) => counters.countOf(outcome)),
   };
+  const longestQueue = samples.reduce((max, sample) => Math.max(max, sample.queue), counters.longestQueue);
+  const ticketCounts = countTickets(tickets, counters);
   return {
     settings,
     url,
     saleId: sale.id,
-    buyers: {
-      total: settings.buyers,
-      admitted: endings.admitted,
-      rejected: {
-        'queue-full': endings['queue-full'],
-        'sold-out': endings['sold-out'],
-        'not-open': endings['not-open'],
-        overloaded: endings.overloaded,
-      },
-      unanswered: endings.error,
-    },
-    requests: { sent: tally.sent, again: tally.arrivals.again.length, answered },
+    /** `rejected`: by the reason of the last rejection. */
+    buyers: { total: settings.buyers, admitted, rejected, unanswered },
+    requests,
     tickets: ticketCounts,
+    /** From the first order's acceptance to the last one's; null for fewer than two. */
     ordersPerSecond: rateOf(tickets.flatMap(({ orderedMs }) => orderedMs ?? [])),
-    rejectionsPerSecond: rateOf(rejectedOutcomes.flatMap((outcome) => tally.answersOf(outcome).atMs)),
+    /** From the first to the last. Not a throughput: rejections sell nothing. */
+    rejectionsPerSecond: rateOf(rejectedOutcomes.flatMap((outcome) => counters.answers[outcome].atMs)),
     longestQueue,
-    latencyMs: latencies(tally),
+    /** By answer, from the buyer's arrival, including the wait for one of `connections`. */
+    latencyMs: latencies(counters),
     connections: CONNECTIONS,
-    longestWaitMs: tally.longestWaitMs,
+    /** The longest wait for a connection. */
+    longestWaitMs: counters.longestWaitMs,
+    /** Null for fewer than two orders. */
     fairness: fairnessOf(served(tickets)) ?? null,
     sale: { stock, queue, counts },
-    errors: tally.errors,
-    equations: equationsOf(books),
+    /** Responses outside the contract, and requests without one, by message. */
+    errors: counters.errors,
+    equations: equationsOf({ settings, endings, requests, longestQueue, sale, tickets: ticketCounts }),
   };
 }
 
 /** The equations that do not hold. */
-export const failures = ({ equations }: Summary): readonly Equation[] => equations.filter(({ holds }) => !holds);
+export const failures = ({ equations }: Summary): Equation[] => equations.filter(({ holds }) => !holds);
 
-const byOutcome = <T>(value: (outcome: PurchaseOutcome) => T): Record<PurchaseOutcome, T> =>
-  Object.fromEntries(purchaseOutcomes.map((outcome) => [outcome, value(outcome)])) as Record<PurchaseOutcome, T>;
+export const sumOfRejections = ({ requests }: Summary): number =>
+  rejectedOutcomes.reduce((sum, outcome) => sum + requests.answered[outcome], 0);
 
-function latencies(tally: Tally): Partial<Record<PurchaseOutcome, Latency>> {
-  const found: Partial<Record<PurchaseOutcome, Latency>> = {};
-  for (const outcome of purchaseOutcomes) {
-    const latency = latencyOf(tally.answersOf(outcome).latencyMs);
-    if (latency) found[outcome] = latency;
-  }
-  return found;
+/** `99.8/s`, `1,546/s`; a dash without a rate. */
+export const perSecond = (rate: number | null): string =>
+  rate === null ? '–' : `${rate < 200 ? rate.toFixed(1) : count(Math.round(rate))}/s`;
+
+/** A row for each answer that was given: buyers, requests, p50, p95, p99 and longest latency; and one for all. */
+export function outcomeRows({ buyers, requests, latencyMs }: Summary): string[][] {
+  const buyersBy: Partial<Record<PurchaseOutcome, number>> = {
+    ...buyers.rejected,
+    admitted: buyers.admitted,
+    error: buyers.unanswered,
+  };
+  const rows = purchaseOutcomes
+    .filter((outcome) => requests.answered[outcome] > 0)
+    .map((outcome) => {
+      const { p50 = 0, p95 = 0, p99 = 0, max = 0 } = latencyMs[outcome] ?? {};
+      const ended = buyersBy[outcome];
+      return [
+        outcomeNames[outcome],
+        ended === undefined ? '' : count(ended),
+        count(requests.answered[outcome]),
+        ...[p50, p95, p99, max].map(duration),
+      ];
+    });
+  return [...rows, ['in all', count(buyers.total), count(requests.sent), '', '', '', '']];
 }
 
-/** Those whose admission and order are both known. */
+function latencies({ answers }: Counters): Partial<Record<PurchaseOutcome, Latency>> {
+  const found = purchaseOutcomes.map((outcome) => [outcome, latencyOf(answers[outcome].latencyMs)] as const);
+  return Object.fromEntries(found.filter(([, latency]) => latency !== undefined));
+}
+
+/** The tickets whose arrival and order are both known. */
 const served = (tickets: readonly CheckedTicket[]) =>
   tickets.flatMap(({ arrivedMs, orderedMs }) =>
     arrivedMs === undefined || orderedMs === undefined ? [] : [{ arrivedAt: arrivedMs, servedAt: orderedMs }],
@@ -122,20 +100,21 @@ function rateOf(times: readonly number[]): number | null {
   return last > first ? ((times.length - 1) * 1_000) / (last - first) : null;
 }
 
-function countTickets(tickets: readonly CheckedTicket[], tally: Tally): TicketCounts {
-  const released = tickets.filter(({ status }) => status === 'released' || status === 'failed');
+function countTickets(tickets: readonly CheckedTicket[], { sharedTickets }: Counters): TicketCounts {
+  const isReleased = ({ status }: CheckedTicket) => status === 'released' || status === 'failed';
+  const released = tickets.filter(isReleased).length;
   const ordered = tickets.filter(({ status }) => status === 'ordered');
-  const live = tickets.filter(({ status }) => status !== 'released' && status !== 'failed');
   const holders = new Map<number, number>();
-  for (const { buyer } of live) holders.set(buyer, (holders.get(buyer) ?? 0) + 1);
+  for (const { buyer } of tickets.filter((ticket) => !isReleased(ticket)))
+    holders.set(buyer, (holders.get(buyer) ?? 0) + 1);
   const orders = ordered.filter(({ orderId, orderedBy, userId }) => orderId !== undefined && orderedBy === userId);
   return {
     distinct: tickets.length,
-    shared: tally.sharedTickets,
+    shared: sharedTickets,
     buyersWithTwo: [...holders.values()].filter((held) => held > 1).length,
     ordered: ordered.length,
-    released: released.length,
-    unfinished: tickets.length - ordered.length - released.length,
+    released,
+    unfinished: tickets.length - ordered.length - released,
     orders: new Set(orders.map(({ orderId }) => orderId)).size,
   };
 }

@@ -1,5 +1,5 @@
-// A steady flow of orders: an open loop, which sends the next order when its time has come, whatever became of the ones
-// before. So a service that falters is not spared, and a late answer counts from when its order was meant to be sent.
+// A steady flow of orders: an open loop, which sends each order at its time, whatever happened to the ones before. So a
+// slow service gets no relief, and latency counts from the time at which an order was due.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HttpClient, NoResponse } from '../shared/http.ts';
@@ -7,19 +7,18 @@ import { mugs } from '../shared/orders.ts';
 
 const CONNECTIONS = 64;
 
-/** What became of one order. Times are in milliseconds. */
+/** The answer to one order. Times are in milliseconds after `origin`. */
 export interface Answer {
-  /** When its order was to be sent, after `origin`. */
+  /** When its order was due to be sent. */
   readonly dueMs: number;
-  /** When the answer was there, after `origin`. */
   readonly atMs: number;
-  /** The HTTP status; 0: there was no answer. */
+  /** The HTTP status; 0: no answer. */
   readonly status: number;
 }
 
 export const isAccepted = ({ status }: Answer): boolean => status >= 200 && status < 300;
 
-/** How many there are of each status; `none`: requests that were given up without an answer. */
+/** Answers by status; `none`: requests without one. */
 export function byStatus(answers: readonly Answer[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const { status } of answers) {
@@ -29,14 +28,14 @@ export function byStatus(answers: readonly Answer[]): Record<string, number> {
   return counts;
 }
 
-/** From when its order was to be sent, to a tenth of a millisecond. */
+/** From the time at which the order was due, to a tenth of a millisecond. */
 export const latencyMsOf = ({ dueMs, atMs }: Answer): number => Math.round((atMs - dueMs) * 10) / 10;
 
 export interface FlowOptions {
   readonly url: string;
-  /** Orders a second. */
+  /** Orders per second. */
   readonly rate: number;
-  /** Whose orders they are, in turn. */
+  /** Users that order, in turn. */
   readonly users: readonly string[];
   /** The zero of all times, by performance.now(). */
   readonly origin: number;
@@ -44,9 +43,9 @@ export interface FlowOptions {
 }
 
 export class Flow {
-  /** In the order in which they came. */
+  /** In the order of their arrival. */
   readonly answers: Answer[] = [];
-  /** The ids of the orders that were answered 2xx. */
+  /** Ids of the orders that got a 2xx. */
   readonly accepted: string[] = [];
   readonly #options: FlowOptions;
   readonly #http: HttpClient;
@@ -60,7 +59,7 @@ export class Flow {
     this.#running = this.#run();
   }
 
-  /** Sends no more and resolves when every order has its answer, which the client's timeouts see to. */
+  /** Sends no more orders; resolves when every order has its answer, which the client's timeouts guarantee. */
   async end(): Promise<void> {
     this.#ended.abort();
     await this.#running;
@@ -75,8 +74,7 @@ export class Flow {
     for (let index = 0; !over.aborted; index++) {
       const dueAt = startedAt + (index * 1_000) / rate;
       const early = dueAt - performance.now();
-      // What is rejected is the pause of a flow that has ended.
-      if (early > 0) await sleep(early, undefined, { signal: over }).catch(() => {});
+      if (early > 0) await sleep(early, undefined, { signal: over }).catch(() => {}); // the flow has ended
       if (over.aborted) return;
       const order = this.#place(users[index % users.length] ?? 'guest', dueAt).finally(() =>
         this.#underWay.delete(order),
@@ -96,7 +94,7 @@ export class Flow {
       if (answer.status >= 200 && answer.status < 300)
         this.accepted.push(String((answer.body as { id?: unknown } | undefined)?.id));
     } catch (error) {
-      if (signal.aborted) return; // nobody is interested any more
+      if (signal.aborted) return;
       if (!(error instanceof NoResponse)) throw error;
     }
     this.answers.push({ dueMs: dueAt - origin, atMs: performance.now() - origin, status });

@@ -1,12 +1,12 @@
-// An outage on a terminal or in a log: a line a second, with what waits for the stopped service as a bar, and a summary.
+// An outage on a terminal or in a log: a line per second, with the stopped service's backlog as a bar, and a summary.
 import { renderAuditReport } from '../shared/auditor/report.ts';
 import { bar, columns, count, duration, milliseconds, paint } from '../shared/terminal.ts';
-import type { Settings } from './course.ts';
+import type { Settings } from './scenario.ts';
 import type { Second } from './seconds.ts';
 import { type Summary, statusText } from './summary.ts';
 import { steps } from './system.ts';
 
-/** Characters of the bar of what is expected at most; what is longer is cut. */
+/** Characters of the bar for the longest expected backlog; longer bars are cut. */
 const BAR_WIDTH = 30;
 const widths = { second: 6, answers: 19, p95: 10, completed: 11, waiting: 8 };
 
@@ -45,7 +45,7 @@ export function secondLine(
 
 export function renderSummary(summary: Summary): string[] {
   const { settings, phases, goneMs, readyMs, longestBacklog, readyAfterMs, caughtUpAfterMs, failures } = summary;
-  const head = ['', 'orders', 'answered 2xx', 'p50', 'p95', 'max'];
+  const head = ['', 'orders', 'got 2xx', 'p50', 'p95', 'max'];
   const rows = phases.map(({ name, orders, accepted, latencyMs }) => [
     name,
     count(orders),
@@ -63,7 +63,7 @@ export function renderSummary(summary: Summary): string[] {
     '',
     ...renderAuditReport(summary.audit.report),
     ...(failures.length === 0
-      ? ['', paint('green', `Every order was answered 2xx while ${settings.service} was away, and nothing is missing.`)]
+      ? ['', paint('green', `Every order got a 2xx while ${settings.service} was away, and nothing is missing.`)]
       : []),
   ];
 }

@@ -1,4 +1,4 @@
-// One second of the course, as it is shown.
+// One second of the scenario, for the display.
 import type { PerService } from '../shared/metrics.ts';
 import { latencyOf } from '../shared/statistics.ts';
 import { type Answer, byStatus, isAccepted, latencyMsOf } from './flow.ts';
@@ -7,19 +7,19 @@ import type { Sample } from './watch.ts';
 export interface Second {
   /** The first one is 1. */
   readonly second: number;
-  /** Answers that came in it, by status; `none`: requests that were given up without one. */
+  /** Answers in this second, by status; `none`: requests without one. */
   readonly answers: Readonly<Record<string, number>>;
-  /** Of these answers, from when their orders were to be sent; null where none came. */
+  /** Of the 2xx among them, from the time at which their orders were due; null without any. */
   readonly p95Ms: number | null;
-  /** Orders that were completed in it. */
+  /** Orders completed in this second. */
   readonly completed: number;
-  /** Orders that waited for each service at its end. */
+  /** The backlog of each service at the end of this second. */
   readonly waiting: PerService;
 }
 
 const NOTHING: PerService = { points: 0, coupon: 0, notify: 0 };
 
-/** `answers` and `samples` in the order of time. Only their ends are looked at: this is called every second. */
+/** `answers` and `samples` in the order of time. Reads only their ends, because it is called every second. */
 export function secondOf(second: number, answers: readonly Answer[], samples: readonly Sample[]): Second {
   const fromMs = (second - 1) * 1_000;
   const toMs = second * 1_000;

@@ -1,6 +1,6 @@
-// The services in processes of their own, on servers that are there: in a database made for this and dropped again, and
-// under a prefix of its own on the brokers, so that other systems on them do not notice. Only `kill -9` of this command
-// leaves those behind; the processes end all the same.
+// The services in processes of their own, on existing servers: in a database that is created and dropped, and under a
+// prefix of its own on the brokers, so that other systems on them are not affected. Only `kill -9` of this command leaves
+// these behind; the processes end even then.
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import type { ServiceName } from '../../contracts/services.ts';
@@ -12,7 +12,7 @@ import { note } from '../shared/terminal.ts';
 import type { OutageSystem } from './system.ts';
 import { forgetNames } from './tidy.ts';
 
-/** The flash sale consumes what orders emit; it is not what is watched, and shares a process. */
+/** The flash sale consumes events of orders but is not watched, so it shares a process. */
 const processServices: readonly (readonly [ServiceName, ...ServiceName[]])[] = [
   ['order', 'flash-sale'],
   ['points'],
@@ -20,8 +20,8 @@ const processServices: readonly (readonly [ServiceName, ...ServiceName[]])[] = [
   ['notify'],
 ];
 
-/** The order service must be told of a payment provider. No order here is paid, and nobody's provider is to be asked. */
-const NOBODY = 'http://127.0.0.1:1';
+/** The order service needs a payment provider. No order is paid here, and no real provider may be called. */
+const NO_PROVIDER = 'http://127.0.0.1:1';
 
 export interface SeparateOptions {
   readonly kill: boolean;
@@ -46,7 +46,7 @@ export async function startSeparate(servers: Servers, { kill, signal }: Separate
   };
   const database = new URL(servers.DATABASE_URL);
   database.pathname = `/${name}`;
-  const env = { ...servers, DATABASE_URL: database.href, BUS_PREFIX: prefix, PORT: '0', PAYMENT_URL: NOBODY };
+  const env = { ...servers, DATABASE_URL: database.href, BUS_PREFIX: prefix, PORT: '0', PAYMENT_URL: NO_PROVIDER };
   const started = new Map<ServiceName, SluiceProcess>();
   const start = async (services: readonly [ServiceName, ...ServiceName[]]) => {
     started.set(services[0], await processes.start(services, env, signal));
@@ -81,7 +81,7 @@ const busOf = ({ AMQP_URL, EVENT_BUS }: Environment): string =>
 
 async function administer(databaseUrl: string, sql: string): Promise<void> {
   const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 5_000 });
-  client.on('error', () => {}); // a connection that breaks fails the query
+  client.on('error', () => {}); // a broken connection fails the query
   try {
     await client.connect();
     await client.query(sql);
@@ -92,7 +92,7 @@ async function administer(databaseUrl: string, sql: string): Promise<void> {
   }
 }
 
-/** What cannot be removed is named; it must not hide what went before. */
+/** Reports a failure without hiding the error that led here. */
 async function attempt(what: string, work: () => Promise<void>): Promise<void> {
   await work().catch((error) => note(`not removed: ${what}: ${messageOf(error)}`));
 }

@@ -1,5 +1,5 @@
-// Starts the system for an outage: always a private one, never one that is in use. Anything without a URL runs embedded;
-// with PostgreSQL and an MQTT broker, each service is a process.
+// Starts the system for an outage: always a private one, never one in use. Anything without a URL runs embedded; with
+// PostgreSQL and an MQTT broker, each service is a process.
 import { resolve } from 'node:path';
 import { CliError, USAGE_EXIT_CODE } from '../shared/errors.ts';
 import { startEmbedded } from '../shared/sluice-processes.ts';
@@ -15,7 +15,7 @@ export interface SystemOptions {
   readonly signal: AbortSignal;
 }
 
-/** Rejects with a CliError where the environment or the options contradict each other. */
+/** Rejects with a CliError if the environment or the options contradict each other. */
 export async function startSystem(options: SystemOptions): Promise<OutageSystem> {
   const { env, kill, data, signal } = options;
   const { DATABASE_URL, MQTT_URL, AMQP_URL, EVENT_BUS } = env;

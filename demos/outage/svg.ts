@@ -1,4 +1,4 @@
-// An outage as a picture: answers, what waited, and completions, below each other on one time axis.
+// An outage as a picture: answers, backlog and completions, below each other on one time axis.
 import { count, duration } from '../shared/terminal.ts';
 import { type Panel, panelsDocument } from '../shared/time-chart.ts';
 import { type Summary, totalsOf } from './summary.ts';
@@ -9,7 +9,7 @@ export function svgOf(summary: Summary): string {
   const back =
     caughtUpAfterMs === null ? 'it did not catch up' : `it caught up ${duration(caughtUpAfterMs)} after its start`;
   const head = {
-    title: `${count(rate)} orders a second, ${service} away for ${duration(readyMs - goneMs)}`,
+    title: `${count(rate)} orders per second, ${service} away for ${duration(readyMs - goneMs)}`,
     subtitle: `${shape}; ${back}`,
   };
   const axis = { fromMs: 0, toMs: Math.max(1, seconds.length) * 1_000, stepMs: 1_000 };
@@ -20,7 +20,7 @@ function panelsOf(summary: Summary): Panel[] {
   const { settings, seconds, goneMs, readyMs, longestBacklog } = summary;
   const { service } = settings;
   const { orders, accepted } = totalsOf(summary);
-  /** The answers of each second, of those that are to be shown. */
+  /** The number of selected answers in each second. */
   const answersWhere = (shown: (status: string, away: boolean) => boolean) =>
     seconds.map(({ second, answers }) => {
       const middleMs = (second - 0.5) * 1_000;
@@ -32,7 +32,7 @@ function panelsOf(summary: Summary): Panel[] {
     {
       id: 'answers',
       title: 'Answers per second',
-      description: `${count(accepted)} of ${count(orders)} orders were answered 2xx.`,
+      description: `${count(accepted)} of ${count(orders)} orders got a 2xx.`,
       stacks: [
         {
           name: `2xx, ${service} runs`,
@@ -60,7 +60,7 @@ function panelsOf(summary: Summary): Panel[] {
     {
       id: 'completed',
       title: 'Completed orders per second',
-      description: 'Orders whose steps were all done, by the second in which they came to that.',
+      description: 'Orders by the second in which their last step was done.',
       stacks: [{ name: 'completed', color: 'blue', values: seconds.map(({ completed }) => completed) }],
     },
   ];

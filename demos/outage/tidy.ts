@@ -1,4 +1,4 @@
-// Removes what services have left under a prefix on the brokers: queues and exchanges, sessions, retained presence.
+// Removes everything that services leave under a prefix on the brokers: queues, exchanges, sessions, retained presence.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectAmqp } from 'amqplib';
 import { serviceNames, subscriptions } from '../../contracts/services.ts';
@@ -14,11 +14,11 @@ export interface Brokers {
   readonly EVENT_BUS?: string;
 }
 
-/** How long a broker may take to connect, and to send what it retained. */
+/** How long a broker may take to connect, and to send its retained messages. */
 const CONNECT_WITHIN_MS = 5_000;
 const RETAINED_WITHIN_MS = 300;
 
-/** The services must have ended. Rejects where a broker is away. */
+/** After the services have ended. Rejects if a broker is away. */
 export async function forgetNames({ AMQP_URL, MQTT_URL, EVENT_BUS }: Brokers, prefix: string): Promise<void> {
   if (AMQP_URL) await forgetQueues(splitUrls(AMQP_URL), prefix);
   await forgetPresence(MQTT_URL, prefix);
@@ -27,7 +27,7 @@ export async function forgetNames({ AMQP_URL, MQTT_URL, EVENT_BUS }: Brokers, pr
     for (const service of serviceNames) await withMqtt(MQTT_URL, sessionOf(prefix, service), async () => {});
 }
 
-/** `urls`: the nodes of a cluster, of which the first that answers does it. */
+/** Uses the first node of the cluster that answers. */
 async function forgetQueues([url = '', ...others]: readonly string[], prefix: string): Promise<void> {
   const topology = { prefix, groups: subscriptions };
   const connection = await connectAmqp(url, { timeout: CONNECT_WITHIN_MS }).catch((error) => {
@@ -35,7 +35,7 @@ async function forgetQueues([url = '', ...others]: readonly string[], prefix: st
     return undefined;
   });
   if (!connection) return forgetQueues(others, prefix);
-  connection.on('error', () => {}); // told by the calls that fail
+  connection.on('error', () => {}); // the calls that fail report it
   try {
     const channel = await connection.createChannel();
     for (const service of serviceNames) {
@@ -49,7 +49,7 @@ async function forgetQueues([url = '', ...others]: readonly string[], prefix: st
   }
 }
 
-/** A clean stop clears a process's own presence; what was killed left its Last Will. */
+/** A process that stops cleanly clears its presence; a killed one leaves its Last Will. */
 const forgetPresence = (url: string, prefix: string) =>
   withMqtt(url, `${prefix}-tidy`, async (client) => {
     const retained = new Set<string>();
@@ -67,7 +67,7 @@ async function withMqtt(
   work: (client: ReturnType<ReturnType<typeof connectTo>>) => Promise<void>,
 ): Promise<void> {
   const client = connectTo(url)({ clientId, clean: true });
-  client.on('error', () => {}); // it tries again until the time is over
+  client.on('error', () => {}); // it retries until the time is over
   try {
     const connected = new Promise((resolve) => client.once('connect', resolve));
     await within(

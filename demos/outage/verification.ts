@@ -1,6 +1,5 @@
-// What is stored in the end: the audit of the whole system, and, for every order that was answered 2xx, that it is there
-// and has all its steps done. The audit cannot know what those who ordered were told.
-
+// Checks what is stored in the end: audits the whole system, and checks that every order that got a 2xx exists and has all
+// its steps done. The audit alone does not know which orders were accepted.
 import type { OrderFact } from '../../contracts/facts.ts';
 import { FactsClient } from '../shared/auditor/facts-client.ts';
 import { type AuditReport, reportOf } from '../shared/auditor/report.ts';
@@ -8,17 +7,17 @@ import { audit } from '../shared/auditor/run.ts';
 import { count } from '../shared/terminal.ts';
 import type { OutageSystem } from './system.ts';
 
-/** How long what looks wrong is looked at again. Everything is completed before. */
+/** The audit's settle time. Every order is completed before. */
 const SETTLE_MS = 5_000;
 const MOST_IDS = 10;
 
 export interface Verification {
   readonly report: AuditReport;
-  /** What does not hold, with the ids of the first ones concerned; empty where everything does. */
+  /** The problems, each with its first ids; empty if there are none. */
   readonly findings: readonly string[];
 }
 
-/** `accepted`: the ids of the orders that were answered 2xx. */
+/** `accepted`: the ids of the orders that got a 2xx. */
 export async function verify(
   system: OutageSystem,
   accepted: readonly string[],
@@ -30,14 +29,14 @@ export async function verify(
     const facts = await client.facts('order', accepted);
     const result = await audit({ client, settleMs: SETTLE_MS, signal });
     const report = reportOf(result, { startedAt, settleMs: SETTLE_MS });
-    const offences = report.offences.flatMap(({ text, total, ids }) => finding(text, ids, total));
-    return { report, findings: [...findingsOf(facts, accepted), ...offences] };
+    const violations = report.violations.flatMap(({ text, total, ids }) => finding(text, ids, total));
+    return { report, findings: [...findingsOf(facts, accepted), ...violations] };
   } finally {
     await client.close();
   }
 }
 
-/** What became of accepted orders otherwise than it should. */
+/** Accepted orders that are missing or not completed. */
 export function findingsOf(facts: ReadonlyMap<string, OrderFact>, accepted: readonly string[]): string[] {
   const unfinished = accepted.filter((id) => {
     const fact = facts.get(id);
@@ -45,7 +44,7 @@ export function findingsOf(facts: ReadonlyMap<string, OrderFact>, accepted: read
   });
   return [
     ...finding(
-      'accepted orders are not there',
+      'accepted orders are missing',
       accepted.filter((id) => !facts.has(id)),
     ),
     ...finding('accepted orders are not completed', unfinished),

@@ -1,4 +1,4 @@
-// Child processes: started, listened to, ended by their id within a deadline, and never left behind.
+// Child processes: started, listened to, ended by their id within a deadline, never left behind.
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { printable } from './terminal.ts';
 
 /** Longer than a service's own STOP_TIMEOUT_MS. */
 const END_WITHIN_MS = 15_000;
-/** Lines of its output that are kept, to be shown if it fails. */
+/** The last lines of its output are kept for the message if it fails. */
 const LAST_LINES = 5;
 
 export type Environment = Readonly<Record<string, string>>;
@@ -40,8 +40,8 @@ export class Child {
         resolve(this.#exit);
       });
     });
-    process.on('error', () => {}); // of its channel; what counts is that it ends, or does not answer
-    // Reads on and on, so that the pipes never fill.
+    process.on('error', () => {}); // errors of its channel show as an exit or a missing reply
+    // Reads all output, so that the pipes never fill.
     for (const stream of [process.stdout, process.stderr])
       stream?.setEncoding('utf8').on('data', (text: string) => {
         this.#lastLines.push(...text.split('\n').filter((line) => line !== ''));
@@ -49,7 +49,7 @@ export class Child {
       });
   }
 
-  /** Undefined once it has ended: by then the number may be another process's. */
+  /** Undefined after its end, when another process may have the same number. */
   get pid(): number | undefined {
     return this.#exit ? undefined : this.#process.pid;
   }
@@ -59,12 +59,12 @@ export class Child {
     return this.#exit;
   }
 
-  /** Whether nobody here has told it to end. */
+  /** Whether it ended without end(). */
   get endedByItself(): boolean {
     return this.#exit !== undefined && !this.#told;
   }
 
-  /** What it printed last. */
+  /** The end of its output. */
   get lastLines(): string {
     return this.#lastLines.map(printable).join('\n');
   }
@@ -75,8 +75,8 @@ export class Child {
   }
 
   /**
-   * The first of its messages from now on that `pick` makes something of. Rejects if it ends before, after `withinMs`,
-   * and with what `pick` throws.
+   * Resolves with the first value that `pick` returns for one of its further messages. Rejects if the process ends before,
+   * after `withinMs`, and with an error of `pick`.
    */
   async receive<T>(withinMs: number, pick = (message: unknown) => message as T | undefined): Promise<T> {
     let onMessage = (_message: unknown) => {};
@@ -91,9 +91,9 @@ export class Child {
       };
     });
     const ended = this.exited.then((exit): never => {
-      throw new CliError(`${this.name} ended (${exitText(exit)}) before it answered`);
+      throw new CliError(`${this.name} ended (${exitText(exit)}) before it replied`);
     });
-    const late = () => new CliError(`${this.name} has not answered within ${withinMs / 1_000} s`);
+    const late = () => new CliError(`${this.name} did not reply within ${withinMs / 1_000} s`);
     this.#process.on('message', onMessage);
     try {
       return await within(withinMs, Promise.race([received, ended]), late);
@@ -102,18 +102,18 @@ export class Child {
     }
   }
 
-  /** Sends a message and resolves with the answer, as `receive` does. */
+  /** Sends a message and resolves with the reply, as `receive` does. */
   ask<T>(message: object, withinMs: number, pick?: (message: unknown) => T | undefined): Promise<T> {
-    const answer = this.receive<T>(withinMs, pick);
+    const reply = this.receive<T>(withinMs, pick);
     this.send(message);
-    return answer;
+    return reply;
   }
 
   signal(name: NodeJS.Signals): void {
     this.#process.kill(name);
   }
 
-  /** Resolves when it has ended. SIGTERM is followed by SIGKILL if it takes too long. */
+  /** Resolves when it has ended. Sends SIGKILL if it takes too long. */
   async end(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<Exit> {
     this.#told = true;
     if (this.#exit) return this.#exit;
@@ -125,7 +125,7 @@ export class Child {
   }
 }
 
-/** A script with a channel to it, which ends by itself when that is closed: also when this process dies. */
+/** A script with a channel. It must exit when the channel closes, so it also ends when this process dies. */
 export const forkScript = (name: string, script: URL, args: readonly string[] = []): Child =>
   new Child(name, fork(fileURLToPath(script), args, { env: { ...process.env, NODE_ENV: 'production' } }));
 
@@ -135,15 +135,15 @@ export interface Program {
   /** Default: Node.js. */
   readonly command?: string;
   readonly args: readonly string[];
-  /** The whole environment: nothing is inherited, so that no setting of this process has an effect. */
+  /** The whole environment: no setting of this process is inherited. */
   readonly env: Environment;
-  /** What it prints is added to this file; left out: the last lines are kept, and there is a channel to it. */
+  /** Its output is appended to this file. Default: the last lines are kept, and there is a channel to it. */
   readonly outputFile?: string;
   /** Default: the user of this process. */
   readonly user?: User | undefined;
 }
 
-/** Child processes and their folder, which is removed at the end. They end with this process, even if it is killed. */
+/** Child processes and their folder, which is removed at the end. They end with this process, even if that is killed. */
 export class Supervisor {
   readonly folder: string;
   readonly #guard: Guard;
@@ -155,7 +155,7 @@ export class Supervisor {
   }
 
   static async open(folder: string): Promise<Supervisor> {
-    // Removes twice, because a process that is just ending may still create a file.
+    // Removes twice, because a process that is ending may still create a file.
     const remove = 'rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }';
     const script = `for pid in $last; do kill -s KILL -- "-$pid"; done; ${remove}`;
     return new Supervisor(folder, await startGuard(script, folder));
@@ -169,8 +169,8 @@ export class Supervisor {
         cwd: this.folder,
         env: { ...env },
         stdio: output === undefined ? ['ignore', 'pipe', 'pipe', 'ipc'] : ['ignore', output, output],
-        // It leads a process group, which the guard kills. Ctrl-C in the terminal reaches this process only, which then
-        // ends that one in good order.
+        // Leads a process group, which the guard kills. Ctrl-C in the terminal reaches only this process, which then ends
+        // the child cleanly.
         detached: true,
         ...user,
       });

@@ -10,8 +10,8 @@ const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
 const PROGRAM = fileURLToPath(new URL(`./sluice.child.${extension}`, import.meta.url));
 
 const READY_WITHIN_MS = 60_000;
-/** For stopping and starting a service within a process. */
-const ASK_WITHIN_MS = 30_000;
+/** To stop or start a service within a process. */
+const REPLY_WITHIN_MS = 30_000;
 
 /** To the process: stop a service that runs in it, or start it again. One at a time. */
 export interface ServiceRequest {
@@ -19,11 +19,10 @@ export interface ServiceRequest {
   readonly service: ServiceName;
 }
 
-/** From the process: it answers HTTP there; it did what was asked; or why not. */
+/** From the process: its URL once it is ready; the request is done; or why it failed. */
 export type ServiceReply = { readonly readyAt: string } | { readonly done: true } | { readonly failed: string };
 
 export class SluiceProcess {
-  /** Where it answers. */
   readonly url: string;
   readonly #child: Child;
 
@@ -32,9 +31,9 @@ export class SluiceProcess {
     this.#child = child;
   }
 
-  /** Resolves when the service is stopped, or runs again; the process goes on. */
+  /** Resolves when the service is stopped, or runs again; the process keeps running. */
   async ask(request: ServiceRequest): Promise<void> {
-    const reply = await this.#child.ask<ServiceReply>(request, ASK_WITHIN_MS);
+    const reply = await this.#child.ask<ServiceReply>(request, REPLY_WITHIN_MS);
     if ('failed' in reply)
       throw new CliError(`${this.#child.name}: ${request.action} ${request.service}: ${reply.failed}`);
   }
@@ -52,7 +51,7 @@ export class SluiceProcesses {
     this.#supervisor = supervisor;
   }
 
-  /** In a temporary folder, in which there are no settings. */
+  /** In a temporary folder without a settings file. */
   static async open(name: string): Promise<SluiceProcesses> {
     return new SluiceProcesses(await Supervisor.open(await serverFolder(name)));
   }
@@ -61,12 +60,12 @@ export class SluiceProcesses {
     return this.#supervisor.folder;
   }
 
-  /** Aborts with a CliError when a process has ended by itself. */
+  /** Aborts with a CliError when a process ends by itself. */
   get broken(): AbortSignal {
     return this.#broken.signal;
   }
 
-  /** Resolves when it is ready. `services`: none means all. Its environment is `env` and nothing of ours. */
+  /** Resolves when it is ready. No `services` means all. It inherits nothing of this process's environment. */
   async start(services: readonly ServiceName[], env: Environment, signal: AbortSignal): Promise<SluiceProcess> {
     const name = services.length === 0 ? 'the system' : services.join(' and ');
     const common = { PATH: process.env.PATH ?? '', NODE_ENV: 'production', LOG_FORMAT: 'json', LOG_LEVEL: 'warn' };
@@ -106,15 +105,9 @@ export interface EmbeddedOptions {
   readonly signal: AbortSignal;
 }
 
-export interface EmbeddedSluice {
-  readonly process: SluiceProcess;
-  readonly broken: AbortSignal;
-  /** Ends the process and removes the folder. */
-  close(): Promise<void>;
-}
-
-/** Everything embedded, in one process: apart from this one, so that clients and system do not share a thread. */
-export async function startEmbedded({ name, dataDir, signal }: EmbeddedOptions): Promise<EmbeddedSluice> {
+/** Everything embedded, in one other process, so that clients and system do not share a thread. `close` also removes the
+ *  folder. */
+export async function startEmbedded({ name, dataDir, signal }: EmbeddedOptions) {
   const processes = await SluiceProcesses.open(name);
   const close = () => processes.close();
   try {

@@ -1,13 +1,13 @@
-// A process of its own for the services named as arguments (none: all), started by a demonstration: it says where it
-// answers, stops and starts one of its services on request, and ends cleanly on SIGTERM, or when its parent is gone.
+// A child process for the services named as arguments (none: all), started by a demonstration: reports its URL, stops and
+// starts one of its services on request, and ends cleanly on SIGTERM, or when its parent is gone.
 import { startSluice } from '../../app/start.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
 import { messageOf } from './errors.ts';
 import type { ServiceReply, ServiceRequest } from './sluice-processes.ts';
 import { StoppableServices } from './stoppable-services.ts';
 
-const reply = (what: ServiceReply) => {
-  if (process.connected) process.send?.(what);
+const reply = (message: ServiceReply) => {
+  if (process.connected) process.send?.(message);
 };
 const failed = (error: unknown) => reply({ failed: messageOf(error) });
 
@@ -15,7 +15,7 @@ const named = serviceNames.filter((name) => process.argv.slice(2).includes(name)
 const services: readonly ServiceName[] = named.length > 0 ? named : serviceNames;
 try {
   const running = await startSluice({ env: process.env, services });
-  const parts = new StoppableServices(running.runners);
+  const stoppable = new StoppableServices(running.runners);
   let ending = false;
   const end = () => {
     if (ending) return;
@@ -24,14 +24,14 @@ try {
       () => {
         if (process.connected) process.disconnect();
       },
-      // A part that has not stopped in time would keep the process alive; unfinished work is in the database.
+      // A service that does not stop in time would keep the process alive; unfinished work is in the database.
       () => process.exit(1),
     );
   };
   process.on('SIGTERM', end);
   process.on('disconnect', end);
   process.on('message', ({ action, service }: ServiceRequest) => {
-    const changed = action === 'stop' ? parts.stop(service) : parts.start(service);
+    const changed = action === 'stop' ? stoppable.stop(service) : stoppable.start(service);
     changed.then(() => reply({ done: true }), failed);
   });
   reply({ readyAt: running.url });

@@ -1,6 +1,6 @@
-// Percentiles and medians of what was measured.
+// Percentiles and medians of measurements.
 
-/** Milliseconds; nearest-rank percentiles, so each is a value that was measured. */
+/** Milliseconds. Nearest-rank percentiles, so each is a measured value. */
 export interface Latency {
   readonly count: number;
   readonly p50: number;
@@ -17,7 +17,7 @@ export function latencyOf(values: readonly number[]): Latency | undefined {
   return { count: sorted.length, p50: rank(0.5), p95: rank(0.95), p99: rank(0.99), max: rank(1) };
 }
 
-/** Of an even number of values, the mean of the two in the middle. NaN for no values. */
+/** The mean of the two middle values if their number is even. NaN for no values. */
 export function median(values: readonly number[]): number {
   const sorted = Float64Array.from(values).sort();
   return (Number(sorted[(sorted.length - 1) >> 1]) + Number(sorted[sorted.length >> 1])) / 2;

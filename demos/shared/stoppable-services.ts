@@ -1,4 +1,4 @@
-// Services of one process that are stopped and started apart from the others. Only the outage needs it.
+// Stops and starts services of one process independently of the others. Only the outage needs it.
 import type { ServiceRunner } from '../../app/service-runner.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 
@@ -11,8 +11,8 @@ export class StoppableServices {
   }
 
   /**
-   * Ends the service's part on the bus: it takes in nothing and publishes nothing, and what is for it waits. Its routes go
-   * on answering. Only for services without loops of their own, which run as long as the process.
+   * Disconnects the service from the bus: it neither consumes nor publishes, and messages for it wait. Its routes keep
+   * working. Only for services without loops of their own, which run as long as the process.
    */
   async stop(name: ServiceName): Promise<void> {
     const runner = this.#find(name);

@@ -1,4 +1,4 @@
-// Pictures that need nothing else: one palette for light and for dark screens, and the frame of an SVG document.
+// Self-contained pictures: one palette for light and dark screens, and the frame of an SVG document.
 
 /** The palette by name, for light and dark screens. Print always uses the light one. */
 const colors = {
@@ -44,18 +44,18 @@ export interface Picture {
   readonly title: string;
   /** Below the title. */
   readonly subtitle: string;
-  /** What one sees, in words. */
+  /** The chart in words, for screen readers and captions. */
   readonly description: string;
   /** In user units. */
   readonly width: number;
-  /** Of the body, which begins below the head. */
+  /** Of the body, below the head. */
   readonly height: number;
   readonly body: string;
 }
 
 const HEAD = 66;
 
-/** An SVG document without anything outside it. Every text in it is our own, so nothing needs escaping. */
+/** A self-contained SVG document. All its texts are our own, so nothing needs escaping. */
 export function svgDocument({ title, subtitle, description, width, height: below, body }: Picture): string {
   const height = HEAD + below + 8;
   return `<svg class="chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-labelledby="title desc">

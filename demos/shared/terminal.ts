@@ -1,4 +1,4 @@
-// What the commands show: colours (none with NO_COLOR or into a file), columns, bars, progress. Results go to stdout,
+// Output of the commands: colours (none with NO_COLOR or into a file), columns, bars, progress. Results go to stdout,
 // everything about the run to stderr, so that `sluice … --json | jq` works with a progress bar on the screen.
 import { stripVTControlCharacters, styleText } from 'node:util';
 
@@ -15,7 +15,7 @@ export const note = (line: string): void => {
   process.stderr.write(`${line}\n`);
 };
 
-/** Text from elsewhere (a server, a file), harmless to a terminal: no control characters, so no escape sequences. */
+/** Makes text from a server or a file safe for a terminal: without control characters there are no escape sequences. */
 export const printable = (text: string): string => text.replace(/\p{Cc}/gu, '\uFFFD');
 
 /** 1234567 as `1,234,567`. */
@@ -29,7 +29,7 @@ export function duration(ms: number): string {
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
-/** Milliseconds, with a decimal where it tells something: `2.9 ms`, `318 ms`. */
+/** Milliseconds, with a decimal below 10: `2.9 ms`, `318 ms`. */
 export const milliseconds = (ms: number): string => `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
 
 export interface ColumnsOptions {
@@ -70,7 +70,7 @@ export interface Gauge {
   readonly color?: 'cyan' | 'yellow';
 }
 
-/** A line of `width` characters of which the part that is done is coloured, and both numbers. */
+/** A line of `width` characters with the done part coloured, and both numbers. */
 export function gauge({ done, total, width = 28, color = 'cyan' }: Gauge, stream: NodeJS.WriteStream): string {
   const filled = total === 0 ? 0 : Math.round(Math.min(1, done / total) * width);
   const line = paint(color, '━'.repeat(filled), stream) + paint('dim', '━'.repeat(width - filled), stream);
@@ -80,8 +80,8 @@ export function gauge({ done, total, width = 28, color = 'cyan' }: Gauge, stream
 const REDRAW_MS = 100;
 
 /**
- * Draws lines again and again in the same place, on a terminal; elsewhere nothing. `lines` gets the time since the start.
- * Returns what removes them: what comes next starts on a clean line.
+ * Redraws lines in the same place, only on a terminal. `lines` gets the time since the start. Returns a function that
+ * removes them, so that further output starts on a clean line.
  */
 export function redraw(
   lines: (ms: number) => readonly string[],
@@ -92,7 +92,7 @@ export function redraw(
   const draw = () => {
     const shown = lines(performance.now() - startedAt);
     const up = shown.length > 1 ? `\x1b[${shown.length - 1}A` : '';
-    // Without wrapping: a line that took two rows would not be found again.
+    // Without wrapping, because redrawing assumes one row per line.
     stream.write(`\r\x1b[J\x1b[?7l${shown.join('\n')}\x1b[?7h\r${up}`);
   };
   draw();
@@ -103,7 +103,7 @@ export function redraw(
   };
 }
 
-/** Shows how much of `total` is done while `work` goes on, which says so as often as it likes. Without a total, a count. */
+/** Shows how much of `total` is done while `work` goes on; without a total, a count. `update` is cheap. */
 export async function withProgress<T>(
   label: string,
   total: number | undefined,

@@ -18,7 +18,7 @@ interface Stack {
 export interface Panel {
   readonly id: string;
   readonly title: string;
-  /** What one sees, in words. */
+  /** The chart in words, for screen readers and captions. */
   readonly description: string;
   /** Bars, the first at the bottom. */
   readonly stacks: readonly Stack[];
@@ -39,7 +39,7 @@ export interface TimeAxis {
   readonly stepMs: number;
 }
 
-/** One panel as an SVG element, for a page that has the style. Every text in it is our own, so nothing needs escaping. */
+/** One panel as an SVG element, for a page with the style. All its texts are our own, so nothing needs escaping. */
 export const panelElement = (panel: Panel, axis: TimeAxis): string =>
   `<svg class="chart" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-labelledby="${panel.id}-title ${panel.id}-desc">
 <title id="${panel.id}-title">${panel.title}</title>
@@ -104,7 +104,7 @@ const totals = (stacks: readonly Stack[]): number[] =>
 
 type Scale = (value: number) => number;
 
-/** One path for each stack: hundreds of bars are a few kilobytes. */
+/** One path per stack, so hundreds of bars take a few kilobytes. */
 function bars(stacks: readonly Stack[], { fromMs, stepMs }: TimeAxis, x: Scale, y: Scale): string[] {
   const below: number[] = (stacks[0]?.values ?? []).map(() => 0);
   return stacks.map(({ color, values }) => {
@@ -130,7 +130,7 @@ function area({ points }: NonNullable<Panel['line']>, x: Scale, y: Scale): strin
 <path class="line" d="M${path}"/>`;
 }
 
-/** Right of the title, from the right edge inwards. A limit that is off the scale is named all the same. */
+/** Right of the title, from the right edge inwards. It also names a limit that is off the scale. */
 function legend(stacks: readonly Stack[], line: Panel['line'], limit: Panel['limit']): string {
   const entries = [
     ...stacks.filter(({ values }) => values.some((value) => value > 0)),

@@ -15,10 +15,10 @@ const sluice = (args: readonly string[], env: NodeJS.ProcessEnv = {}) =>
     maxBuffer: 16 * 1024 * 1024,
   });
 
-/** The queue drains slowly on a slow machine, and buyers must not leave before the stock is sold. */
+/** On a slow machine the queue drains slowly; buyers must not leave before the stock is sold. */
 const untilSoldOut = ['--patience', '50'];
 
-/** Independent of the service's own queries: the sale's totals, next to the sums of its tickets and orders. */
+/** Independent of the service's own queries: its totals, and the sums over its tickets and orders. */
 const TOTALS = `SELECT s.stock, s.remaining, s.held, s.sold, s.queued, s.admitted, s.released,
     count(t.*) AS tickets, count(DISTINCT t.user_id) AS users, count(DISTINCT t.number) AS numbers,
     min(t.number) AS first, max(t.number) AS last,
@@ -52,7 +52,7 @@ test('the simulator counts what the database holds', async () => {
     await process.stop();
     const totals = await readTotals(String(system.dataDir), summary.saleId);
 
-    // The whole stock is sold to different users, each with one order.
+    // The whole stock is sold, to as many different users, each with an order of their own.
     expect(totals).toEqual({
       stock: 100,
       remaining: 0,
@@ -89,7 +89,7 @@ test('the simulator counts what the database holds', async () => {
     });
     expect(summary.equations.filter(({ holds }) => !holds)).toEqual([]);
 
-    // Each buyer is admitted or gets a reason.
+    // Every buyer was admitted or told why not.
     const rejected = Object.values(buyers.rejected).reduce((sum, count) => sum + count, 0);
     expect(buyers).toMatchObject({ total: 1_500, unanswered: 0 });
     expect(buyers.admitted + rejected).toBe(1_500);
@@ -101,7 +101,7 @@ test('the simulator counts what the database holds', async () => {
   }
 }, 180_000);
 
-test('starts its own system without --url, writes the reports, and leaves nothing else', async () => {
+test('starts a system of its own without --url, writes the reports, and leaves nothing else', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-test-'));
   try {
     const report = join(folder, 'sale.html');
@@ -122,7 +122,7 @@ test('starts its own system without --url, writes the reports, and leaves nothin
   }
 }, 180_000);
 
-test('fails with one line that says what to do if no server runs at --url', async () => {
+test('fails with one line that says what to do if no server answers', async () => {
   await expect(sluice(['--url', 'http://127.0.0.1:1'])).rejects.toMatchObject({
     code: 1,
     stdout: '',

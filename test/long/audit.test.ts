@@ -1,5 +1,5 @@
-// `sluice audit` on running systems: a whole one holds, each kind of damage is found by its id and nothing else is, and
-// --repair mends what asking again can mend.
+// `sluice audit` on running systems: an undamaged one passes, each kind of damage is found by its id and nothing else is,
+// and --repair repairs what a resend can repair.
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -57,11 +57,11 @@ async function sluiceAudit(
   return { code, report: JSON.parse(out), errors };
 }
 
-/** What is broken, by rule: the ids, sorted. */
-const found = ({ offences }: AuditReport) =>
-  Object.fromEntries(offences.map(({ rule, total, ids }) => [rule, total === ids.length ? [...ids].sort() : total]));
+/** The violations by rule: the ids, sorted. */
+const found = ({ violations }: AuditReport) =>
+  Object.fromEntries(violations.map(({ rule, total, ids }) => [rule, total === ids.length ? [...ids].sort() : total]));
 
-/** By hand on the database. An embedded one only opens once its process has ended. */
+/** Changes the database directly. An embedded one opens only after its process has ended. */
 async function damage(system: System, statements: readonly string[]): Promise<void> {
   const sql = statements.join(';\n');
   if (system.databaseUrl) {
@@ -85,16 +85,16 @@ describe.for(shapes)('%s', ([, shape]) => {
   let system: System;
   let orders: string;
   let sales: string;
-  /** Completed, and cancelled ones. */
+  /** Completed and cancelled orders. */
   const done: Order[] = [];
   const undone: Order[] = [];
   let sale: FlashSale;
-  /** Of the sale, by its buyers: two are sold, the order of the third is cancelled. */
+  /** The sale's tickets by buyer: two are sold, the order of the third is cancelled. */
   const tickets: { userId: string; ticketId: string; orderId: string }[] = [];
 
   beforeAll(async () => {
     if (!shape.available) return;
-    // Nothing heals by itself: what is repaired was repaired by the audit.
+    // No resend is due during the tests, so every repair is the audit's.
     system = await shape.start({ RESEND_AFTER_MS: '3600000' });
     orders = system.url('order');
     sales = system.url('flash-sale');
@@ -129,7 +129,7 @@ describe.for(shapes)('%s', ([, shape]) => {
   };
   const idOf = (list: readonly Order[], index: number) => String(list[index]?.id);
 
-  onShape('what is whole holds, and every order and ticket is counted', async () => {
+  onShape('an undamaged system passes, and every order and ticket is counted', async () => {
     const { code, report } = await sluiceAudit(system, ['--settle', '30s']);
     expect(found(report)).toEqual({});
     expect(report).toMatchObject({
@@ -148,7 +148,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(code).toBe(0);
   });
 
-  onShape('while orders are placed and cancelled, nothing is called broken that is only under way', async () => {
+  onShape('orders in progress are no violations while orders are placed and cancelled', async () => {
     let stopped = false;
     const customers = Array.from({ length: 4 }, async () => {
       for (let count = 0; !stopped; count++) {
@@ -171,13 +171,13 @@ describe.for(shapes)('%s', ([, shape]) => {
     });
   });
 
-  onShape('each damage is found by its id, and what asking again can mend, --repair mends', async () => {
+  onShape('each damage is found by its id, and --repair repairs what a resend can repair', async () => {
     const lost = randomUUID();
     const forgotten = randomUUID();
     const unasked = randomUUID();
     const orphan = randomUUID();
     const [sold, , returned] = tickets;
-    /** As an order is whose order.placed was lost before it reached anyone. */
+    /** An order like one whose order.placed was lost before any service received it. */
     const silent = (id: string, resend: string) => [
       `INSERT INTO sluice_order.orders (id, user_id, currency, total, items, placed_event_id, created_at)
        SELECT '${id}', user_id, currency, total, items, gen_random_uuid(), now() - interval '1 hour'
@@ -197,18 +197,18 @@ describe.for(shapes)('%s', ([, shape]) => {
        VALUES (gen_random_uuid(), '${orphan}', 'nobody', 'award', 5, gen_random_uuid())`,
       ...silent(lost, "now() + interval '1 hour'"),
       ...silent(forgotten, "'infinity'"),
-      // The unit of an order that is cancelled is sold again.
+      // A cancelled order's unit counts as sold again.
       `UPDATE sluice_flash_sale.tickets SET status = 'ordered' WHERE id = '${returned?.ticketId}'`,
-      // A ticket has left the queue, and nobody asks for its order.
+      // A ticket has left the queue, and no resend of its request is due.
       `INSERT INTO sluice_flash_sale.tickets (id, sale_id, number, user_id, status, accepted_event_id, accepted_at,
          resend_at)
        VALUES ('${unasked}', '${sale.id}', 4, 'late', 'accepted', gen_random_uuid(), now(), 'infinity')`,
       `UPDATE sluice_flash_sale.sales SET released = 0, sold = 3, held = 1, admitted = 4, remaining = stock - 4`,
-      // The books are moved: a unit that is sold counts as held.
+      // The totals are changed: a unit that is sold counts as held.
       `UPDATE sluice_flash_sale.sales SET sold = sold - 1, held = held + 1`,
     ]);
 
-    const mendable = {
+    const repairable = {
       'points-missing': [idOf(done, 0)],
       'coupon-missing': [idOf(done, 1)],
       'notification-missing': [idOf(done, 2)],
@@ -220,12 +220,13 @@ describe.for(shapes)('%s', ([, shape]) => {
     };
     const lasting = { 'effect-other-user': [idOf(done, 3)], 'points-without-order': [orphan] };
     const { code, report, errors } = await sluiceAudit(system, ['--settle', '500ms']);
-    const books = [`${sale.id}: held 2, by its tickets 1`, `${sale.id}: sold 2, by its tickets 3`];
-    expect(found(report)).toEqual({ ...mendable, ...lasting, 'sale-books': books });
+    const totals = [`${sale.id}: held 2, by its tickets 1`, `${sale.id}: sold 2, by its tickets 3`];
+    expect(found(report)).toEqual({ ...repairable, ...lasting, 'sale-totals': totals });
     expect(code).toBe(1);
     expect(errors).toMatch(/^error: 12 guarantee violations\n$/);
-    for (const { rule, mends } of report.offences) expect([rule, mends]).toEqual([rule, rule in mendable]);
-    // What will be asked for is not broken: it is under way, and named.
+    for (const violation of report.violations)
+      expect([violation.rule, violation.repairable]).toEqual([violation.rule, violation.rule in repairable]);
+    // An order with a resend due violates nothing: it is in progress, and named.
     expect(report.overdue.map(({ id }) => id)).toContain(lost);
     expect(report.overdue.find(({ id }) => id === lost)).toMatchObject({
       waitsFor: ['points', 'coupon', 'notification'],
@@ -234,30 +235,30 @@ describe.for(shapes)('%s', ([, shape]) => {
 
     const repaired = await sluiceAudit(system, ['--settle', '3s', '--repair']);
     expect(repaired.code).toBe(1);
-    expect(repaired.report.repaired?.resent).toBe(Object.keys(mendable).length + 1);
-    expect(found({ ...report, offences: repaired.report.repaired?.offencesBefore ?? [] })).toEqual(found(report));
-    // On a busy machine the answers may take longer than that.
+    expect(repaired.report.repaired?.resent).toBe(Object.keys(repairable).length + 1);
+    expect(found({ ...report, violations: repaired.report.repaired?.violationsBefore ?? [] })).toEqual(found(report));
+    // On a busy machine the replies may take longer than that.
     await eventually(
       async () => {
         const after = found((await sluiceAudit(system, ['--settle', '0s'])).report);
-        // The books are off by as much as they were.
+        // The totals are off by as much as they were.
         const off = [`${sale.id}: held 1, by its tickets 0`, `${sale.id}: sold 2, by its tickets 3`];
-        expect(after).toEqual({ ...lasting, 'sale-books': off });
+        expect(after).toEqual({ ...lasting, 'sale-totals': off });
         return true;
       },
-      { what: 'what can be mended is mended', timeoutMs: 60_000 },
+      { what: 'everything repairable is repaired', timeoutMs: 60_000 },
     );
     for (const id of [lost, forgotten])
       expect(await get<Order>(`${orders}/orders/${id}`)).toMatchObject({ status: 'completed' });
     const ordered = await readTicket(sales, sale.id, unasked);
     expect(ordered.status).toBe('ordered');
     expect((await readTicket(sales, sale.id, String(sold?.ticketId))).orderId).toBe(sold?.orderId);
-    // And who was told before was not told again.
+    // A user with a notification gets no second one.
     const { items } = await get<{ items: unknown[] }>(`${system.url('notify')}/users/${done[0]?.userId}/notifications`);
-    expect(items.length).toBe(3); // of the order itself, and of the two that were made out of it
+    expect(items.length).toBe(3); // of the order itself, and of the two orders made out of it
   });
 
-  onShape('without its unique keys, what stands there twice is found', async () => {
+  onShape('duplicates are found when the unique keys are gone', async () => {
     const before = found((await sluiceAudit(system, ['--settle', '0s'])).report);
     const [one, two] = tickets;
     await damage(system, [
@@ -284,9 +285,9 @@ describe.for(shapes)('%s', ([, shape]) => {
       'notification-doubled': [idOf(done, 6)],
       'ticket-orders-doubled': [two?.ticketId],
       'ticket-doubled': [`${sale.id}: ${two?.userId}`],
-      // Its effects are still its first user's.
+      // Its effects still name its first user.
       'effect-other-user': [idOf(done, 3), String(one?.orderId)].sort(),
-      // Of the two orders of that ticket, the first is another user's.
+      // The first of that ticket's two orders is another user's.
       'ticket-other-user': [two?.ticketId],
     });
     expect(code).toBe(1);
@@ -320,15 +321,15 @@ test.skipIf(!onPostgres.available)(`${MANY} orders are audited in bounded memory
       coupons: MANY,
       notifications: MANY,
     });
-    expect(report.offences).toMatchObject([{ rule: 'points-missing', total: 1 }]);
-    expect(report.offences[0]?.ids[0]).toMatch(/-000000012fd1$/);
+    expect(report.violations).toMatchObject([{ rule: 'points-missing', total: 1 }]);
+    expect(report.violations[0]?.ids[0]).toMatch(/-000000012fd1$/);
     expect(code).toBe(1);
   } finally {
     await system.remove();
   }
 });
 
-describe('what is asked under /audit', () => {
+describe('the routes under /audit', () => {
   test.skipIf(!onPostgres.available)('is bounded, and checked', async () => {
     const system = await onPostgres.start();
     try {
@@ -346,8 +347,8 @@ describe('what is asked under /audit', () => {
         expect([question, (await call(`${url}/audit/${question}`)).status]).toEqual([question, 422]);
       expect((await postJson(`${url}/audit/order/resend`, { ids })).status).toBe(422);
       expect((await postJson(`${url}/audit/order/resend`, { orders: [] })).status).toBe(422);
-      // What there is not is asked for in vain, and nothing is said about it.
-      expect((await postJson(`${url}/audit/order/resend`, { ids: ids.slice(1) })).json()).toEqual({ resent: 0 });
+      // Ids that do not exist are ignored.
+      expect((await postJson(`${url}/audit/order/resend`, { ids: ids.slice(1) })).json()).toEqual({ asked: 0 });
       expect((await call(`${url}/audit/flash-sale`)).status).toBe(404);
     } finally {
       await system.remove();

@@ -10,7 +10,7 @@ import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { startSluice } from '../../app/start.ts';
 import type { Readiness } from '../../contracts/operations.ts';
 import type { Summary } from '../../demos/outage/summary.ts';
-import { Watch } from '../../demos/outage/watch.ts';
+import { type Sample, Watch } from '../../demos/outage/watch.ts';
 import { HttpClient } from '../../demos/shared/http.ts';
 import { placeOrder, readOrder } from '../../demos/shared/orders.ts';
 import { StoppableServices } from '../../demos/shared/stoppable-services.ts';
@@ -33,14 +33,14 @@ const outage = (args: string, env: NodeJS.ProcessEnv = {}) =>
     env: { PATH: process.env.PATH, TMPDIR: folder, ...env },
   });
 
-/** What holds for every outage that went as it should; the counts are made in different places. */
+/** Holds after every successful outage; the counts come from different places. */
 function expectNothingLost({ phases, audit, failures, longestBacklog, seconds }: Summary): void {
   expect(failures).toEqual([]);
   for (const { orders, accepted } of phases) expect(accepted).toBe(orders);
   const answered = seconds.reduce((sum, { answers }) => sum + (answers['201'] ?? 0), 0);
   expect(answered).toBeGreaterThan(0);
-  const { counts, offences } = audit.report;
-  expect(offences).toEqual([]);
+  const { counts, violations } = audit.report;
+  expect(violations).toEqual([]);
   expect(counts.orders.confirmed).toBeGreaterThanOrEqual(answered);
   expect(counts).toMatchObject({
     points: counts.orders.confirmed,
@@ -52,7 +52,7 @@ function expectNothingLost({ phases, audit, failures, longestBacklog, seconds }:
 }
 
 test(
-  'a service of the embedded system goes and comes back: all orders are answered, it catches up, nothing is lost',
+  'a service of the embedded system is away for a while: all orders are accepted, it catches up, nothing is lost',
   async () => {
     const svg = join(folder, 'outage.svg');
     const { stdout } = await outage(`--json --rate 20 --before 1 --seconds 4 --svg ${svg}`);
@@ -62,7 +62,7 @@ test(
     const { seconds, goneMs, readyMs, caughtUpAfterMs, longestBacklog } = summary;
     expect(caughtUpAfterMs).not.toBeNull();
     expect(longestBacklog).toBeGreaterThan(40);
-    // While it was away, no order could be completed, and no other service was waited for instead.
+    // While it was away, no order was completed, and no other service had a longer backlog.
     const lastAway = seconds.findLast(({ second }) => (second - 1) * 1_000 > goneMs && second * 1_000 < readyMs);
     expect(lastAway).toMatchObject({ completed: 0 });
     expect(lastAway?.waiting.coupon).toBeLessThan(Number(lastAway?.waiting.points));
@@ -75,7 +75,7 @@ test(
 );
 
 test(
-  'a service is stopped and started within a process, which says so',
+  'a service is stopped and started within a process, and its readiness shows it',
   async () => {
     const env = { DATA_DIR: folder, PORT: '0', MQTT_PORT: '0', LOG_LEVEL: 'error' };
     const sluice = await startSluice({ env });
@@ -111,17 +111,16 @@ test(
       await eventually(async () => (await order()).status === 'completed', { what: 'completion', timeoutMs: 30_000 });
       await expect(services.stop('order')).rejects.toThrow('order has loops of its own');
 
-      // What was recorded before does not count as an answer to the orders that are watched.
-      const watch = await Watch.open({ url: sluice.url, signal });
+      // Steps that were recorded before do not count as steps of the watched orders.
+      let accepted = 0;
+      const watch = new Watch({ url: sluice.url, signal, accepted: () => accepted, onSample: () => {} });
       try {
-        let accepted = 0;
-        watch.begin({ origin: performance.now(), accepted: () => accepted, onSample: () => {} });
+        await watch.start(0);
         await placeOrder(http, place, { key: 'l', signal });
         accepted = 1;
         const none = { points: 0, coupon: 0, notify: 0 };
-        expect(await watch.until(({ waiting }) => Object.values(waiting).every((count) => count === 0), 30_000)).toBe(
-          true,
-        );
+        const isIdle = ({ waiting }: Sample) => Object.values(waiting).every((count) => count === 0);
+        expect(await watch.poller.until(isIdle, performance.now() + 30_000)).toBe(true);
         expect(watch.samples.at(-1)).toMatchObject({
           waiting: none,
           done: { points: 1, coupon: 1, notify: 1 },
@@ -141,7 +140,7 @@ test(
 const { databaseUrl, amqpUrl, mosquittoUrl } = inject('servers');
 
 test.skipIf(!databaseUrl || !amqpUrl || !mosquittoUrl)(
-  'a process that is killed and started again loses nothing, and the servers are left as they were',
+  'a killed and restarted process loses nothing, and nothing is left behind on the servers',
   async () => {
     const env = { DATABASE_URL: databaseUrl, AMQP_URL: amqpUrl, MQTT_URL: mosquittoUrl };
     const { stdout, stderr } = await outage('--json --service coupon --kill --rate 20 --before 1 --seconds 3', env);
@@ -204,7 +203,7 @@ async function startOutage(env: NodeJS.ProcessEnv = {}) {
   let err = '';
   command.stdout.on('data', (chunk) => (out += String(chunk)));
   command.stderr.on('data', (chunk) => (err += String(chunk)));
-  await eventually(() => /× 201/.test(out), { what: 'orders are answered', timeoutMs: 90_000 });
+  await eventually(() => /× 201/.test(out), { what: 'orders are accepted', timeoutMs: 90_000 });
   const children = await childrenOf(command);
   expect(children.some(({ command }) => command.includes('sluice.child.js'))).toBe(true);
   const ended = async () => {
@@ -252,11 +251,11 @@ test.skipIf(!databaseUrl || !mosquittoUrl)(
 );
 
 test(
-  'fails and says why where a process ends that nobody stopped',
+  'fails with the reason when a process ends by itself',
   async () => {
     const { children, ended } = await startOutage();
-    const member = children.find(({ command }) => command.includes('sluice.child.js'));
-    process.kill(Number(member?.pid), 'SIGKILL');
+    const child = children.find(({ command }) => command.includes('sluice.child.js'));
+    process.kill(Number(child?.pid), 'SIGKILL');
     const { code, err } = await ended();
     expect(code).toBe(1);
     expect(err).toContain('error: the system ended by itself (SIGKILL)');
@@ -265,7 +264,7 @@ test(
   TIMEOUT_MS,
 );
 
-test('names what is allowed, and what is missing', async () => {
+test('names the allowed values and the missing settings', async () => {
   await expect(outage('--service order')).rejects.toMatchObject({
     code: 2,
     stderr: expect.stringMatching(/Allowed choices are points, coupon, notify/),

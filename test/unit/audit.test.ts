@@ -1,15 +1,15 @@
-// What an audit makes of the facts: of an order beside its effects, of a ticket beside its order, of streams that are
-// joined, of suspects that are looked at again.
+// How an audit judges facts: an order beside its effects, a ticket beside its order; how it joins streams and looks at
+// candidates again.
 import { randomUUID } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { OrderFact, SaleFact, TicketFact, TicketOrderFact } from '../../contracts/facts.ts';
 import type { Page } from '../../contracts/pages.ts';
 import { judgeOrder, MAX_DUE_MS, type OrderFacts, waitsFor } from '../../demos/shared/auditor/judge-order.ts';
 import { judgeSale, judgeTicket } from '../../demos/shared/auditor/judge-ticket.ts';
-import { settle, type Wrong } from '../../demos/shared/auditor/look-again.ts';
+import { settle } from '../../demos/shared/auditor/look-again.ts';
 import { mergeJoin } from '../../demos/shared/auditor/merge-join.ts';
-import { MAX_NAMED, Offences, Suspects } from '../../demos/shared/auditor/offences.ts';
 import type { RuleName } from '../../demos/shared/auditor/rules.ts';
+import { Candidates, MAX_NAMED, Violations, type Wrong } from '../../demos/shared/auditor/violations.ts';
 
 const id = randomUUID();
 const userId = 'ann';
@@ -173,12 +173,12 @@ describe('a ticket beside its order', () => {
   });
 });
 
-describe('the books of a sale', () => {
-  const books = { queued: 1, held: 3, sold: 4, released: 2, admitted: 9 };
-  const tickets = { ...books, lastNumber: 9, doubled: 0, doubledUsers: [] };
-  const sale: SaleFact = { id, stock: 10, remaining: 3, queueCap: 1, row: books, tickets };
+describe('the totals of a sale', () => {
+  const totals = { queued: 1, held: 3, sold: 4, released: 2, admitted: 9 };
+  const tickets = { ...totals, lastNumber: 9, doubled: 0, doubledUsers: [] };
+  const sale: SaleFact = { id, stock: 10, remaining: 3, queueCap: 1, row: totals, tickets };
 
-  test('are right where the row and the tickets agree', () => {
+  test('are right if the row and the tickets agree', () => {
     expect(judgeSale(sale)).toEqual([]);
   });
 
@@ -186,11 +186,11 @@ describe('the books of a sale', () => {
     ['sale-stock', { remaining: 4 }],
     ['sale-negative', { stock: 6, remaining: -1 }],
     ['sale-over-cap', { queueCap: 0 }],
-    ['sale-books', { tickets: { ...tickets, sold: 5 } }],
-    ['sale-books', { tickets: { ...tickets, lastNumber: 10 } }],
+    ['sale-totals', { tickets: { ...tickets, sold: 5 } }],
+    ['sale-totals', { tickets: { ...tickets, lastNumber: 10 } }],
     ['ticket-doubled', { tickets: { ...tickets, doubled: 1, doubledUsers: ['ann'] } }],
   ])('are wrong: %s', (rule, change) => {
-    expect(judgeSale({ ...sale, ...change }).map(([broken]) => broken)).toEqual([rule]);
+    expect(judgeSale({ ...sale, ...change }).map(([violated]) => violated)).toEqual([rule]);
   });
 });
 
@@ -212,7 +212,7 @@ describe('a merge join', () => {
     return seen;
   };
 
-  test('visits each id once, in order, with what the streams have of it, over the pages’ ends', async () => {
+  test('visits each id once, in order, with the facts of every stream, across pages', async () => {
     expect(await join(['a', 'b', 'd', 'e', 'f'], ['b', 'c', 'd', 'g', 'h', 'i'])).toEqual([
       'a<',
       'b<>',
@@ -238,14 +238,14 @@ describe('a merge join', () => {
     expect(asked).toEqual([undefined, 'b']);
   });
 
-  test('takes no stream that is out of order or goes round in a circle', async () => {
+  test('rejects a stream that is out of order or repeats itself', async () => {
     const circle = async () => ({ items: [{ id: 'a' }, { id: 'b' }], next: 'b' });
     await expect(mergeJoin<{ only: { id: string } }>({ only: circle }, () => {})).rejects.toThrow(
       /only: a comes after b/,
     );
   });
 
-  test('fails where a stream does', async () => {
+  test('fails if a stream fails', async () => {
     const away = async () => Promise.reject(new Error('away'));
     await expect(mergeJoin<{ only: { id: string } }>({ only: away }, () => {})).rejects.toThrow('away');
   });
@@ -255,7 +255,7 @@ describe('a second look', () => {
   const signal = new AbortController().signal;
   const wrong = (...ids: string[]): Wrong => new Map(ids.map((each) => [each, ['points-missing']]));
 
-  test('is repeated until nothing is wrong, and asks only about what still was', async () => {
+  test('is repeated until nothing is wrong, and covers only the ids that still were', async () => {
     const asked: (readonly string[])[] = [];
     const left = await settle(
       wrong('a', 'b'),
@@ -269,12 +269,12 @@ describe('a second look', () => {
     expect(asked).toEqual([['a', 'b'], ['b']]);
   });
 
-  test('ends with what is wrong once the time is over', async () => {
+  test('ends with the ids that are still wrong when the time is over', async () => {
     const left = await settle(wrong('a', 'b'), async () => wrong('b'), { settleMs: 50, signal, onProgress: () => {} });
     expect([...left.keys()]).toEqual(['b']);
   });
 
-  test('is one look where there is no time', async () => {
+  test('is a single look if there is no time to settle', async () => {
     let looks = 0;
     const look = async () => {
       looks++;
@@ -285,13 +285,13 @@ describe('a second look', () => {
   });
 });
 
-test('what is found is counted in full, and named as far as there is room', () => {
-  const offences = new Offences();
-  for (let n = 0; n < MAX_NAMED + 5; n++) offences.add('points-missing', String(n));
-  expect(offences.list()).toEqual([
+test('violations are counted in full, and named up to a limit', () => {
+  const violations = new Violations();
+  for (let n = 0; n < MAX_NAMED + 5; n++) violations.add('points-missing', String(n));
+  expect(violations.list()).toEqual([
     { rule: 'points-missing', total: MAX_NAMED + 5, ids: Array.from({ length: MAX_NAMED }, (_, n) => String(n)) },
   ]);
-  const suspects = new Suspects(1);
-  expect([suspects.add('a', []), suspects.add('b', [])]).toEqual([true, false]);
-  expect([...suspects.ids.keys()]).toEqual(['a']);
+  const candidates = new Candidates(1);
+  expect([candidates.add('a', []), candidates.add('b', [])]).toEqual([true, false]);
+  expect([...candidates.ids.keys()]).toEqual(['a']);
 });

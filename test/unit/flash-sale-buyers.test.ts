@@ -2,8 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Agenda } from '../../demos/flash-sale/agenda.ts';
 import { type PlanOptions, planOf } from '../../demos/flash-sale/arrivals.ts';
 import { nextVisit } from '../../demos/flash-sale/buyer.ts';
-import type { PurchaseAnswer } from '../../demos/flash-sale/purchase-outcome.ts';
-import { readAnswer } from '../../demos/flash-sale/purchases.ts';
+import { type PurchaseAnswer, readAnswer } from '../../demos/flash-sale/purchases.ts';
 import { decaying, mulberry32 } from '../../demos/flash-sale/random.ts';
 import { eventually } from '../setup/wait.ts';
 
@@ -50,7 +49,7 @@ describe('the arrivals', () => {
     expect(times.at(-1)).toBeLessThanOrEqual(10_000);
   });
 
-  test('come from different buyers; some come twice, and some give up at once', () => {
+  test('come from different buyers, some of them twice, and some without patience', () => {
     const { buyers, visits } = planOf(options);
     expect(new Set(buyers.map(({ userId }) => userId)).size).toBe(options.buyers);
     expect(visits.length / options.buyers).toBeCloseTo(1.05, 1.5);
@@ -60,7 +59,7 @@ describe('the arrivals', () => {
   });
 });
 
-test('the agenda delivers every item once, in order of time, when it is due', async () => {
+test('the agenda hands out every item once, in order of time, when it is due', async () => {
   const random = mulberry32(3);
   const now = performance.now();
   const times = Array.from({ length: 2_000 }, () => now + random() * 100);
@@ -79,7 +78,7 @@ test('the agenda delivers every item once, in order of time, when it is due', as
   agenda.clear();
   const later = dropped + 5;
   agenda.add(later, later);
-  await eventually(() => seen.includes(later), { what: 'the item after it' });
+  await eventually(() => seen.includes(later), { what: 'the later item' });
   expect(seen).not.toContain(dropped);
 });
 
@@ -87,30 +86,30 @@ describe('a buyer', () => {
   const patient = { userId: 'a', patience: 2 };
   const fresh = { returned: 0, failures: 0 };
   const full: PurchaseAnswer = { outcome: 'queue-full', retryAfterMs: 3_000 };
-  const at = (nowMs: number, arrivedMs = nowMs) => ({ arrivedMs, nowMs });
+  const at = (nowMs: number, { arrivedMs = nowMs, history = fresh } = {}) => ({ arrivedMs, nowMs, history });
 
-  test('returns after Retry-After until its patience ends', () => {
-    expect(nextVisit(full, patient, fresh, at(1_000), 0.5)).toEqual({
+  test('comes again after Retry-After while patience lasts', () => {
+    expect(nextVisit(full, patient, at(1_000), 0.5)).toEqual({
       atMs: 4_250,
       history: { returned: 1, failures: 0 },
     });
-    expect(nextVisit(full, patient, { returned: 2, failures: 0 }, at(1_000), 0.5)).toBeUndefined();
-    expect(nextVisit(full, { ...patient, patience: 0 }, fresh, at(1_000), 0.5)).toBeUndefined();
-    expect(nextVisit({ ...full, retryAfterMs: 31_000 }, patient, fresh, at(1_000), 0.5)).toBeUndefined();
+    expect(nextVisit(full, patient, at(1_000, { history: { returned: 2, failures: 0 } }), 0.5)).toBeUndefined();
+    expect(nextVisit(full, { ...patient, patience: 0 }, at(1_000), 0.5)).toBeUndefined();
+    expect(nextVisit({ ...full, retryAfterMs: 31_000 }, patient, at(1_000), 0.5)).toBeUndefined();
   });
 
-  test('that was early returns at the opening, however late its response', () => {
+  test('who came early comes again at the opening, however late the answer is', () => {
     const early: PurchaseAnswer = { outcome: 'not-open', retryAfterMs: undefined };
-    expect(nextVisit(early, { ...patient, patience: 0 }, fresh, at(-100), 0.1)?.atMs).toBe(50);
-    expect(nextVisit(early, { ...patient, patience: 0 }, fresh, at(200, -5), 0.1)?.atMs).toBe(250);
-    expect(nextVisit(early, { ...patient, patience: 0 }, fresh, at(200), 0.1)).toBeUndefined();
+    expect(nextVisit(early, { ...patient, patience: 0 }, at(-100), 0.1)?.atMs).toBe(50);
+    expect(nextVisit(early, { ...patient, patience: 0 }, at(200, { arrivedMs: -5 }), 0.1)?.atMs).toBe(250);
+    expect(nextVisit(early, { ...patient, patience: 0 }, at(200), 0.1)).toBeUndefined();
   });
 
-  test('repeats its request without a decision, for a while', () => {
+  test('retries a few times without a decision', () => {
     const lost: PurchaseAnswer = { outcome: 'error', lost: true, message: 'reset' };
-    expect(nextVisit(lost, patient, fresh, at(0), 0)?.history).toEqual({ returned: 0, failures: 1 });
-    expect(nextVisit({ outcome: 'overloaded', retryAfterMs: 1_000 }, patient, fresh, at(0), 0)?.atMs).toBe(1_000);
-    expect(nextVisit(lost, patient, { returned: 0, failures: 10 }, at(0), 0)).toBeUndefined();
+    expect(nextVisit(lost, patient, at(0), 0)?.history).toEqual({ returned: 0, failures: 1 });
+    expect(nextVisit({ outcome: 'overloaded', retryAfterMs: 1_000 }, patient, at(0), 0)?.atMs).toBe(1_000);
+    expect(nextVisit(lost, patient, at(0, { history: { returned: 0, failures: 10 } }), 0)).toBeUndefined();
   });
 
   test.each<PurchaseAnswer>([
@@ -119,7 +118,7 @@ describe('a buyer', () => {
     { outcome: 'sold-out', retryAfterMs: undefined },
     { outcome: 'error', lost: false, message: '422' },
   ])('leaves after a decision: $outcome', (answer) => {
-    expect(nextVisit(answer, patient, fresh, at(0), 0)).toBeUndefined();
+    expect(nextVisit(answer, patient, at(0), 0)).toBeUndefined();
   });
 });
 
@@ -133,6 +132,6 @@ test.each<[number, string | undefined, string, unknown]>([
   [409, undefined, '{"type":"/problems/not-open"}', { outcome: 'not-open' }],
   [503, '1', '{"type":"/problems/unavailable"}', { outcome: 'overloaded', retryAfterMs: 1_000 }],
   [500, undefined, '{}', { outcome: 'error', lost: true }],
-])('reads an answer: %i, Retry-After %s, %s', (status, retryAfter, body, answer) => {
+])('reads a response: %i, Retry-After %s, %s', (status, retryAfter, body, answer) => {
   expect(readAnswer(status, retryAfter, body)).toMatchObject(answer as object);
 });

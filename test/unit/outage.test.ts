@@ -1,9 +1,9 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import type { OrderFact } from '../../contracts/facts.ts';
-import type { Course } from '../../demos/outage/course.ts';
 import type { Answer } from '../../demos/outage/flow.ts';
 import { secondLine } from '../../demos/outage/report.ts';
+import type { Scenario } from '../../demos/outage/scenario.ts';
 import { secondOf } from '../../demos/outage/seconds.ts';
 import { startSystem } from '../../demos/outage/start-system.ts';
 import { summarize } from '../../demos/outage/summary.ts';
@@ -20,11 +20,11 @@ const sample = (atMs: number, points: number, completed: number): Sample => ({
   completed,
 });
 
-describe('what the order service has recorded', () => {
+describe('the steps that the order service has recorded', () => {
   const line = (service: string, type: string, outcome: string, count: number) =>
     `sluice_messages_handled_total{service="${service}",type="${type}",outcome="${outcome}"} ${count}`;
 
-  test('is counted by step, each answer once, whatever else the metrics hold', () => {
+  test('are counted by step, each reply once, among other metrics', () => {
     const metrics = [
       '# HELP sluice_messages_handled_total Messages whose outcome is recorded, by service, type and outcome.',
       '# TYPE sluice_messages_handled_total counter',
@@ -40,7 +40,7 @@ describe('what the order service has recorded', () => {
     expect(recordedSteps(metrics)).toEqual({ points: 40, coupon: 42, notify: 1_500 });
   });
 
-  test('is nothing before the first answer', () => {
+  test('are 0 before the first reply', () => {
     expect(recordedSteps('')).toEqual({ points: 0, coupon: 0, notify: 0 });
   });
 });
@@ -56,7 +56,7 @@ describe('a second', () => {
   ];
   const samples = [sample(800, 3, 4), sample(1_200, 5, 6), sample(1_999, 8, 9), sample(2_100, 20, 30)];
 
-  test('has the answers that came in it, and latencies from when the orders were to be sent', () => {
+  test('has its answers, and latencies from the times at which the orders were due', () => {
     expect(secondOf(2, answers, samples)).toEqual({
       second: 2,
       answers: { 201: 2, 503: 1, none: 1 },
@@ -66,7 +66,7 @@ describe('a second', () => {
     });
   });
 
-  test('in which nothing came has no latency, and the backlog that was seen last', () => {
+  test('without answers has no latency, and the backlog of the last sample', () => {
     expect(secondOf(4, answers, samples)).toEqual({
       second: 4,
       answers: {},
@@ -76,7 +76,7 @@ describe('a second', () => {
     });
   });
 
-  test('is a line with a bar of what waits, to the scale of what is expected at most', () => {
+  test('is a line with a bar of the backlog, scaled to the longest expected one', () => {
     const settings = { service: 'points', rate: 10, beforeSeconds: 1, awaySeconds: 4, timeoutSeconds: 1 } as const;
     const plain = new PassThrough() as unknown as NodeJS.WriteStream; // not a terminal: no colours
     const second = { second: 7, answers: { 201: 9, none: 1 }, p95Ms: 3.4, completed: 0 };
@@ -90,7 +90,7 @@ describe('a second', () => {
 });
 
 /** The service went at 1 s and was back at 3 s, ready at 3.5 s; 4 s in all. */
-const course: Course = {
+const scenario: Scenario = {
   settings: { service: 'points', rate: 2, beforeSeconds: 1, awaySeconds: 2, timeoutSeconds: 30 },
   answers: [-500, 0, 500, 1_000, 1_500, 2_000, 2_500, 3_000, 3_500].map((dueMs) => answer(dueMs, dueMs + 10)),
   accepted: [],
@@ -113,8 +113,8 @@ const system = { shape: 'embedded' };
 const clean = { findings: [] } as unknown as Parameters<typeof summarize>[2];
 
 describe('the summary', () => {
-  test('tells the answers before, during and after, by when the orders were to be sent', () => {
-    const summary = summarize(course, system, clean);
+  test('counts the answers before, during and after, by the times at which the orders were due', () => {
+    const summary = summarize(scenario, system, clean);
     expect(summary.phases.map(({ name, orders, accepted }) => [name, orders, accepted])).toEqual([
       ['before', 2, 2], // the order before the first second only warms up
       ['during', 5, 5],
@@ -130,15 +130,15 @@ describe('the summary', () => {
     });
   });
 
-  test('fails for an order that was not answered 2xx, in any phase', () => {
-    const answers = [...course.answers, answer(-100, 0, 503), answer(1_200, 1_300, 503), answer(1_200, 9_000, 0)];
-    const { failures, phases } = summarize({ ...course, answers }, system, clean);
-    expect(failures).toEqual(['3 orders were not answered 2xx: 2 × 503, 1 × no answer']);
+  test('fails for an order without a 2xx, in any phase', () => {
+    const answers = [...scenario.answers, answer(-100, 0, 503), answer(1_200, 1_300, 503), answer(1_200, 9_000, 0)];
+    const { failures, phases } = summarize({ ...scenario, answers }, system, clean);
+    expect(failures).toEqual(['3 orders did not get a 2xx: 2 × 503, 1 × no answer']);
     expect(phases[1]).toMatchObject({ orders: 7, accepted: 5, others: { 503: 1, none: 1 } });
   });
 
-  test('fails where the backlog stays, where orders are not completed, and for what the audit finds', () => {
-    const late = { ...course, caughtUpMs: undefined, completedMs: undefined };
+  test('fails if the backlog stays, if orders are not completed, and for findings of the audit', () => {
+    const late = { ...scenario, caughtUpMs: undefined, completedMs: undefined };
     const findings = ['something is missing: 1: x'];
     expect(summarize(late, system, { ...clean, findings }).failures).toEqual([
       'points has not caught up 30 s after it was back',
@@ -147,11 +147,11 @@ describe('the summary', () => {
     ]);
   });
 
-  test('is drawn as a picture that says what it shows', () => {
-    const picture = svgOf(summarize(course, system, clean));
+  test('is drawn as a picture with its numbers', () => {
+    const picture = svgOf(summarize(scenario, system, clean));
     expect(picture).toMatch(/^<svg [\s\S]*prefers-color-scheme: dark[\s\S]*<\/svg>\n$/);
-    expect(picture).toContain('>2 orders a second, points away for 2.40 s</text>');
-    expect(picture).toContain('8 of 8 orders were answered 2xx.');
+    expect(picture).toContain('>2 orders per second, points away for 2.40 s</text>');
+    expect(picture).toContain('8 of 8 orders got a 2xx.');
     expect(picture).toContain('6 orders waited for points at the most.');
     expect(picture).not.toMatch(/NaN|undefined|Infinity/);
   });
@@ -163,7 +163,7 @@ test.each([
   [{ EVENT_BUS: 'mqtt' }, {}, /both DATABASE_URL and MQTT_URL/],
   [{}, { kill: true }, /--kill needs services in processes of their own/],
   [{ DATABASE_URL: 'postgres://h/d', MQTT_URL: 'mqtt://h' }, { data: 'here' }, /--data is for the embedded system/],
-])('what contradicts itself is rejected before anything is started: %j %j', async (env, options, message) => {
+])('contradicting options are rejected before anything is started: %j %j', async (env, options, message) => {
   const { signal } = new AbortController();
   await expect(startSystem({ env, kill: false, data: undefined, signal, ...options })).rejects.toMatchObject({
     exitCode: 2,
@@ -171,7 +171,7 @@ test.each([
   });
 });
 
-test('an accepted order that is not there, or not completed, is found', () => {
+test('an accepted order that is missing or not completed is found', () => {
   const fact = (id: string, points: 'done' | 'pending'): [string, OrderFact] => [
     id,
     { id, steps: { points, coupon: 'skipped', notification: 'done' } } as OrderFact,
@@ -179,7 +179,7 @@ test('an accepted order that is not there, or not completed, is found', () => {
   const facts = new Map([fact('a', 'done'), fact('b', 'pending')]);
   expect(findingsOf(facts, ['a'])).toEqual([]);
   expect(findingsOf(facts, ['a', 'b', 'c'])).toEqual([
-    'accepted orders are not there: 1: c',
+    'accepted orders are missing: 1: c',
     'accepted orders are not completed: 1: b',
   ]);
 });

@@ -1,11 +1,10 @@
-// The charts of a sale, below each other on one time axis: what comes in, what is rejected, what waits, what goes out.
+// The charts of a sale, below each other on one time axis: requests, rejections, queue, orders.
 import type { Color } from '../../shared/svg.ts';
 import { count } from '../../shared/terminal.ts';
 import { type Panel, panelsDocument } from '../../shared/time-chart.ts';
-import { outcomeNames, type RejectedOutcome, rejectedOutcomes } from '../purchase-outcome.ts';
+import { outcomeNames, type RejectedOutcome, rejectedOutcomes } from '../purchases.ts';
 import type { Series } from '../series.ts';
-import type { Summary } from '../summary.ts';
-import { perSecond, seconds } from './figures.ts';
+import { perSecond, type Summary } from '../summary.ts';
 
 const rejectionColors: Readonly<Record<RejectedOutcome, Color>> = {
   'queue-full': 'yellow',
@@ -16,9 +15,9 @@ const rejectionColors: Readonly<Record<RejectedOutcome, Color>> = {
 
 export function panelsOf(summary: Summary, series: Series): Panel[] {
   const { settings, requests, tickets, longestQueue } = summary;
-  const { steps, stepMs, samples } = series;
-  const rates = (values: readonly number[]) => values.map((value) => (value * 1_000) / stepMs);
-  const busiest = Math.max(0, ...rates(steps.map(({ arrivals, returns }) => arrivals + returns)));
+  const { arrivals, returns } = series;
+  const rates = (counts: readonly number[]) => counts.map((value) => (value * 1_000) / series.stepMs);
+  const busiest = Math.max(0, ...rates(arrivals.map((first, step) => first + (returns[step] ?? 0))));
   const rejected = rejectedOutcomes
     .filter((outcome) => requests.answered[outcome] > 0)
     .map((outcome) => `${count(requests.answered[outcome])} ${outcomeNames[outcome]}`);
@@ -29,8 +28,8 @@ export function panelsOf(summary: Summary, series: Series): Panel[] {
       title: 'Requests per second',
       description: `${count(requests.sent)} requests, ${count(Math.round(busiest))} per second at the most, ${count(requests.again)} of them by buyers who came again.`,
       stacks: [
-        { name: 'first attempt', color: 'blue', values: rates(steps.map(({ arrivals }) => arrivals)) },
-        { name: 'came again', color: 'sky', values: rates(steps.map(({ returns }) => returns)) },
+        { name: 'first attempt', color: 'blue', values: rates(arrivals) },
+        { name: 'came again', color: 'sky', values: rates(returns) },
       ],
       limit: drain,
     },
@@ -41,7 +40,7 @@ export function panelsOf(summary: Summary, series: Series): Panel[] {
       stacks: rejectedOutcomes.map((outcome) => ({
         name: outcomeNames[outcome],
         color: rejectionColors[outcome],
-        values: rates(steps.map((step) => step.rejected[outcome])),
+        values: rates(series.rejected[outcome]),
       })),
     },
     {
@@ -51,7 +50,7 @@ export function panelsOf(summary: Summary, series: Series): Panel[] {
       stacks: [],
       line: {
         name: 'waiting and running',
-        points: samples.map(({ atMs, queue }) => ({ atMs, value: queue })),
+        points: series.samples.map(({ atMs, queue }) => ({ atMs, value: queue })),
       },
       limit: { name: `cap ${count(settings.queue)}`, value: settings.queue },
     },
@@ -59,11 +58,14 @@ export function panelsOf(summary: Summary, series: Series): Panel[] {
       id: 'orders',
       title: 'Orders per second',
       description: `${count(tickets.ordered)} orders at ${perSecond(summary.ordersPerSecond)}; the queue drains at ${count(settings.drain)} per second.`,
-      stacks: [{ name: 'orders', color: 'green', values: rates(steps.map(({ orders }) => orders)) }],
+      stacks: [{ name: 'orders', color: 'green', values: rates(series.orders) }],
       limit: drain,
     },
   ];
 }
+
+/** Milliseconds as seconds: `0.25`, `3`. */
+export const seconds = (ms: number): string => String(Math.round(ms) / 1_000);
 
 /** All charts as one SVG document. */
 export function svgOf(summary: Summary, series: Series): string {

@@ -1,16 +1,14 @@
-// The report as one HTML page that needs nothing else: no scripts, no fonts, no pictures from elsewhere.
+// The report as one self-contained HTML page: no scripts, no fonts, no pictures from elsewhere.
 
 import { html, Markup } from '../../../infra/http/html.ts';
 import { chartStyle } from '../../shared/svg.ts';
 import { count, duration } from '../../shared/terminal.ts';
 import { panelElement } from '../../shared/time-chart.ts';
 import { fairnessSentence } from '../fairness.ts';
-import { outcomeNames, purchaseOutcomes, rejectedOutcomes } from '../purchase-outcome.ts';
+import { outcomeNames, rejectedOutcomes } from '../purchases.ts';
 import type { Series } from '../series.ts';
-import { failures, type Summary } from '../summary.ts';
-import { panelsOf } from './charts.ts';
-import { perSecond, seconds } from './figures.ts';
-import { sumOfRejections } from './terminal.ts';
+import { failures, outcomeRows, perSecond, type Summary, sumOfRejections } from '../summary.ts';
+import { panelsOf, seconds } from './charts.ts';
 
 const pageStyle = `
   :root { color-scheme: light dark; }
@@ -77,7 +75,7 @@ ${panelsOf(summary, series).map(
 <h2>Buyers and requests</h2>
 ${answers(summary)}
 ${fairness !== null && html`<h2>Fairness</h2>\n<p>${fairnessSentence(fairness)} <span class="dim">Rank correlation of arrival and order: ${fairness.rankCorrelation.toFixed(4)}, over ${count(fairness.orders)} orders.</span></p>`}
-<h2>The books</h2>
+<h2>Totals</h2>
 ${equations(summary)}
 <h2>Figures</h2>
 ${figures(series)}
@@ -108,29 +106,12 @@ function facts(summary: Summary): Markup {
   return html`<dl>\n${list.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>\n`)}</dl>`;
 }
 
-function answers({ buyers, requests, latencyMs, connections, longestWaitMs }: Summary): Markup {
-  const buyersBy: Partial<Record<string, number>> = {
-    ...buyers.rejected,
-    admitted: buyers.admitted,
-    error: buyers.unanswered,
-  };
-  const rows = purchaseOutcomes
-    .filter((outcome) => requests.answered[outcome] > 0)
-    .map((outcome) => {
-      const latency = latencyMs[outcome];
-      const times = latency ? [latency.p50, latency.p95, latency.p99, latency.max].map(duration) : ['', '', '', ''];
-      const ended = buyersBy[outcome];
-      return [
-        outcomeNames[outcome],
-        ended === undefined ? '' : count(ended),
-        count(requests.answered[outcome]),
-        ...times,
-      ];
-    });
+function answers(summary: Summary): Markup {
+  const { connections, longestWaitMs } = summary;
   return table(
-    `Buyers by how it ended for them, requests by answer. Times count from the moment that the buyer came; waiting for one of ${connections} connections is part of them (at most ${duration(longestWaitMs)}).`,
+    `Buyers by final outcome, requests by answer. Times count from the buyer's arrival, including the wait for one of ${connections} connections (at most ${duration(longestWaitMs)}).`,
     ['Answer', 'Buyers', 'Requests', 'p50', 'p95', 'p99', 'Longest'],
-    [...rows, ['In all', count(buyers.total), count(requests.sent), '', '', '', '']],
+    outcomeRows(summary),
   );
 }
 
@@ -142,16 +123,18 @@ function equations({ equations: all }: Summary): Markup {
   return html`<div class="wide"><table><tbody>\n${rows}</tbody></table></div>`;
 }
 
-function figures({ steps, stepMs }: Series): Markup {
+function figures(series: Series): Markup {
+  const { fromMs, stepMs, arrivals, returns, rejected, orders } = series;
   const head = ['From', 'First attempts', 'Came again', ...rejectedOutcomes.map((outcome) => outcomeNames[outcome])];
-  const rows = steps.map(({ atMs, arrivals, returns, rejected, queue, orders }) => [
-    `${seconds(atMs)} s`,
-    ...[arrivals, returns, ...rejectedOutcomes.map((outcome) => rejected[outcome])].map(count),
+  const counts = [arrivals, returns, ...rejectedOutcomes.map((outcome) => rejected[outcome])];
+  const rows = series.queue.map((queue, step) => [
+    `${seconds(fromMs + step * stepMs)} s`,
+    ...counts.map((values) => count(values[step] ?? 0)),
     queue === undefined ? '' : count(queue),
-    count(orders),
+    count(orders[step] ?? 0),
   ]);
-  const caption = `In steps of ${seconds(stepMs)} s from the opening: requests, rejections by reason, the queue's length as last seen, orders.`;
-  return html`<details><summary>What the charts show, as a table</summary>\n${table(caption, [...head, 'Queue', 'Orders'], rows)}\n</details>`;
+  const caption = `In steps of ${seconds(stepMs)} s from the opening: requests, rejections by reason, the queue's length in the last sample, orders.`;
+  return html`<details><summary>The charts as a table</summary>\n${table(caption, [...head, 'Queue', 'Orders'], rows)}\n</details>`;
 }
 
 function table(caption: string, head: readonly string[], rows: readonly (readonly string[])[]): Markup {

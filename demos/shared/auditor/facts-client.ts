@@ -1,5 +1,5 @@
-// The services' facts over HTTP, checked against the contract. Everything asked here may be asked again; a service that
-// is not available for a moment is.
+// Reads the services' facts over HTTP, checked against the contract. Every request is safe to repeat, and is repeated when
+// a service answers 503.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
 import {
@@ -20,11 +20,11 @@ import type { ServiceName } from '../../../contracts/services.ts';
 import { CliError } from '../errors.ts';
 import { COUNTING_TIMEOUT_MS, expectBody, HttpClient, type HttpResponse, problemOf } from '../http.ts';
 
-/** A million of them is some 500 answers; two such answers of each service are the memory that a sweep takes. */
+/** A million facts take 500 requests; a sweep has two pages of each service in memory. */
 const PAGE = 2_000;
 const TRIES = 5;
 const PAUSE_MS = 500;
-/** To one address: a page of each service, and the next one of each. */
+/** To one address: two pages of each service. */
 const CONNECTIONS = 8;
 
 export class FactsClient {
@@ -43,38 +43,30 @@ export class FactsClient {
     return this.#facts(list, `limit=${PAGE}${cursor}`);
   }
 
-  /** The facts of these ids, of those that there are; any number of ids. */
+  /** The facts of any number of ids. Ids without a fact are left out. */
   async facts<L extends FactList>(list: L, ids: readonly string[]): Promise<Map<string, Fact<L>>> {
-    const facts = new Map<string, Fact<L>>();
-    for (const some of inParts(ids)) {
-      const { items } = await this.#facts(list, `ids=${some.join(',')}`);
-      for (const fact of items) facts.set(fact.id, fact);
-    }
-    return facts;
+    const pages = await inParts(ids, (part) => this.#facts(list, `ids=${part.join(',')}`));
+    return new Map(pages.flatMap(({ items }) => items.map((fact) => [fact.id, fact] as const)));
   }
 
   messages(service: ServiceName): Promise<MessagesSummary> {
     return this.#get(service, `/audit/${service}/messages`, messagesSummary);
   }
 
-  /** Where messages about these orders or tickets are, at this service. */
+  /** The messages about these orders or tickets at this service, with where each is. */
   async messagesAbout(service: ServiceName, ids: readonly string[]): Promise<MessageAbout[]> {
-    const found: MessageAbout[] = [];
-    for (const some of inParts(ids)) {
-      const path = `/audit/${service}/messages?ids=${some.join(',')}`;
-      found.push(...(await this.#get(service, path, messagesAbout)).items);
-    }
-    return found;
+    const path = `/audit/${service}/messages`;
+    const pages = await inParts(ids, (part) => this.#get(service, `${path}?ids=${part.join(',')}`, messagesAbout));
+    return pages.flatMap(({ items }) => items);
   }
 
-  /** Makes a service resend its last request about each id, at once; resolves with the number of requests. */
+  /** Makes a service resend its pending requests at once; resolves with the number of orders or tickets. */
   async resend(service: 'order' | 'flash-sale', ids: readonly string[]): Promise<number> {
-    let count = 0;
-    for (const some of inParts(ids)) {
-      const answer = await this.#request(service, 'POST', `/audit/${service}/resend`, { ids: some });
-      count += expectBody(answer, { status: 202, schema: resent, about: this.#at(service) }).resent;
-    }
-    return count;
+    const counts = await inParts(ids, async (part) => {
+      const answer = await this.#request(service, 'POST', `/audit/${service}/resend`, { ids: part });
+      return expectBody(answer, { status: 202, schema: resent, about: this.#at(service) }).resent;
+    });
+    return counts.reduce((sum, count) => sum + count, 0);
   }
 
   async close(): Promise<void> {
@@ -116,6 +108,10 @@ export class FactsClient {
   }
 }
 
-function* inParts(ids: readonly string[]): Generator<readonly string[]> {
-  for (let start = 0; start < ids.length; start += MAX_IDS) yield ids.slice(start, start + MAX_IDS);
+/** One request after the other, each with as many ids as it may have. */
+async function inParts<T>(ids: readonly string[], request: (part: readonly string[]) => Promise<T>): Promise<T[]> {
+  const results: T[] = [];
+  for (let start = 0; start < ids.length; start += MAX_IDS)
+    results.push(await request(ids.slice(start, start + MAX_IDS)));
+  return results;
 }

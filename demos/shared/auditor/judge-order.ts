@@ -1,98 +1,76 @@
-// What an order and its effects must look like beside each other. Pure.
+// Judges an order beside its effects. Pure functions.
 import type { CouponFact, NotifyFact, OrderFact, PointsFact } from '../../../contracts/facts.ts';
 import { type StepName, stepNames } from '../../../contracts/orders.ts';
 import type { RuleName } from './rules.ts';
 
+/** The facts about one id, of the services that have any. */
+export type Seen<Facts> = { readonly [Name in keyof Facts]?: Facts[Name] | undefined };
+
 export type OrderFacts = { order: OrderFact; points: PointsFact; coupon: CouponFact; notify: NotifyFact };
 
 /**
- * Beyond this, nobody takes a waiting order up: questions are repeated each hour at the latest, and whoever may pay has
- * a day at the most. The rest is for clocks and for what is late.
+ * An open order whose next action is due later than this is stuck: requests are resent at least every hour, and a buyer
+ * has a day at most to pay. The rest allows for clocks that differ and for late actions.
  */
 export const MAX_DUE_MS = (24 + 2) * 3_600_000;
 
-/** What is wrong with an order: nothing, unless a promise is broken. What is under way is not wrong. */
-export function judgeOrder({ order, points, coupon, notify }: Partial<OrderFacts>): RuleName[] {
-  if (!order) {
-    const orphans: RuleName[] = [];
-    if (points) orphans.push('points-without-order');
-    if (coupon) orphans.push('coupon-without-order');
-    if (notify) orphans.push('notification-without-order');
-    return orphans;
-  }
+/** The rules with a true condition. */
+export const violated = (conditions: Partial<Record<RuleName, boolean>>): RuleName[] =>
+  (Object.keys(conditions) as RuleName[]).filter((rule) => conditions[rule]);
+
+/** The rules that an order violates. An order in progress violates none. */
+export function judgeOrder({ order, points, coupon, notify }: Seen<OrderFacts>): RuleName[] {
+  if (!order)
+    return violated({
+      'points-without-order': points !== undefined,
+      'coupon-without-order': coupon !== undefined,
+      'notification-without-order': notify !== undefined,
+    });
   if (order.state === null) return ['order-without-progress'];
-  const wrong = [
-    ...judgePoints(order, points),
-    ...judgeCoupon(order, coupon),
-    ...judgeNotifications(order, notify),
-    ...judgeProgress(order),
+  const { state, everConfirmed, steps, open, userId, dueInMs } = order;
+  const cancelled = state === 'cancelled';
+  /** A settled step has its effect; before that, the effect may be there or not. */
+  const settled = (step: StepName) => (cancelled ? ['reverted'] : ['done', 'skipped']).includes(steps[step]);
+  const { awards = 0, revokes = 0, points: balance = 0 } = points ?? {};
+  const { active = 0, revoked = 0, skipped = 0 } = coupon ?? {};
+  const decisions = active + revoked + skipped;
+  const { placed = 0, cancelled: cancellations = 0 } = notify ?? {};
+  return [
+    ...violated({
+      'points-doubled': awards > 1 || revokes > 1,
+      'effect-too-early': awards > 0 && !everConfirmed,
+      'points-revoked': !cancelled && revokes > 0,
+      'points-missing': settled('points') && everConfirmed && awards === 0,
+      'points-not-revoked': settled('points') && cancelled && revokes === 0,
+      'points-not-zero': settled('points') && cancelled && revokes > 0 && balance !== 0,
+    }),
+    ...violated({
+      'coupon-doubled': decisions > 1,
+      // If an order was cancelled before it was confirmed, the decision is that there is no coupon.
+      'effect-too-early': !everConfirmed && (active + revoked > 0 || (!cancelled && skipped > 0)),
+      'coupon-revoked': !cancelled && revoked > 0,
+      'coupon-missing': settled('coupon') && decisions === 0,
+      'coupon-active': settled('coupon') && cancelled && active > 0,
+    }),
+    ...violated({
+      'notification-doubled': placed > 1 || cancellations > 1,
+      'effect-too-early': placed > 0 && !everConfirmed,
+      'notification-wrong': !cancelled && cancellations > 0,
+      'notification-missing':
+        settled('notification') && ((everConfirmed && placed === 0) || (cancelled && cancellations === 0)),
+    }),
+    ...violated({
+      'step-wrong': !cancelled && stepNames.some((name) => steps[name] === 'reverted'),
+      'order-unaccounted': open && !isDue(dueInMs),
+      'effect-other-user': [points, coupon, notify].some((effect) => effect && effect.userId !== userId),
+    }),
   ];
-  if ([points, coupon, notify].some((effect) => effect && effect.userId !== order.userId))
-    wrong.push('effect-other-user');
-  return wrong;
 }
 
-/** A step that is done, skipped or reverted has its effect; before that, it may have it or not. */
-const settled = (order: OrderFact, step: StepName) =>
-  order.state === 'cancelled'
-    ? order.steps[step] === 'reverted'
-    : order.steps[step] === 'done' || order.steps[step] === 'skipped';
+/** Whether the next action is due soon enough. */
+export const isDue = (dueInMs: number | null) => dueInMs !== null && dueInMs < MAX_DUE_MS;
 
-function judgePoints(order: OrderFact, fact: PointsFact | undefined): RuleName[] {
-  const { awards = 0, revokes = 0, points = 0 } = fact ?? {};
-  const wrong: RuleName[] = [];
-  if (awards > 1 || revokes > 1) wrong.push('points-doubled');
-  if (awards > 0 && !order.everConfirmed) wrong.push('effect-too-early');
-  if (order.state !== 'cancelled' && revokes > 0) wrong.push('points-revoked');
-  if (!settled(order, 'points')) return wrong;
-  if (order.everConfirmed && awards === 0) wrong.push('points-missing');
-  if (order.state === 'cancelled') {
-    if (revokes === 0) wrong.push('points-not-revoked');
-    else if (points !== 0) wrong.push('points-not-zero');
-  }
-  return wrong;
-}
-
-function judgeCoupon(order: OrderFact, fact: CouponFact | undefined): RuleName[] {
-  const { active = 0, revoked = 0, skipped = 0 } = fact ?? {};
-  const wrong: RuleName[] = [];
-  if (active + revoked + skipped > 1) wrong.push('coupon-doubled');
-  // Of an order that was cancelled before it was confirmed, the decision is that there is no coupon.
-  if (
-    (order.state !== 'cancelled' && !order.everConfirmed && skipped > 0) ||
-    (!order.everConfirmed && active + revoked > 0)
-  )
-    wrong.push('effect-too-early');
-  if (order.state !== 'cancelled' && revoked > 0) wrong.push('coupon-revoked');
-  if (!settled(order, 'coupon')) return wrong;
-  if (active + revoked + skipped === 0) wrong.push('coupon-missing');
-  if (order.state === 'cancelled' && active > 0) wrong.push('coupon-active');
-  return wrong;
-}
-
-function judgeNotifications(order: OrderFact, fact: NotifyFact | undefined): RuleName[] {
-  const { placed = 0, cancelled = 0 } = fact ?? {};
-  const wrong: RuleName[] = [];
-  if (placed > 1 || cancelled > 1) wrong.push('notification-doubled');
-  if (placed > 0 && !order.everConfirmed) wrong.push('effect-too-early');
-  if (order.state !== 'cancelled' && cancelled > 0) wrong.push('notification-wrong');
-  if (!settled(order, 'notification')) return wrong;
-  if ((order.everConfirmed && placed === 0) || (order.state === 'cancelled' && cancelled === 0))
-    wrong.push('notification-missing');
-  return wrong;
-}
-
-function judgeProgress(order: OrderFact): RuleName[] {
-  const wrong: RuleName[] = [];
-  if (order.state !== 'cancelled' && stepNames.some((name) => order.steps[name] === 'reverted'))
-    wrong.push('step-wrong');
-  if (order.open && !willBeTakenUp(order.dueInMs)) wrong.push('order-unaccounted');
-  return wrong;
-}
-
-export const willBeTakenUp = (dueInMs: number | null) => dueInMs !== null && dueInMs < MAX_DUE_MS;
-
-/** What an open order waits for. */
+/** The names of what an open order waits for. */
 export function waitsFor(order: OrderFact): string[] {
   const { state, steps, stockReleasePending, refundDue } = order;
   if (state === 'awaiting-payment') return ['payment'];

@@ -1,23 +1,28 @@
-// What a flash sale's tickets must look like beside the orders that were placed for them, and its books beside its
-// tickets. Pure.
+// Judges a flash sale's tickets beside the orders that were placed for them, and its totals beside its tickets. Pure
+// functions.
 import type { SaleFact, TicketFact, TicketOrderFact } from '../../../contracts/facts.ts';
-import { willBeTakenUp } from './judge-order.ts';
+import { isDue, type Seen, violated } from './judge-order.ts';
 import type { RuleName } from './rules.ts';
 
 export type TicketFacts = { ticket: TicketFact; order: TicketOrderFact };
 
-export function judgeTicket({ ticket, order }: Partial<TicketFacts>): RuleName[] {
+export function judgeTicket({ ticket, order }: Seen<TicketFacts>): RuleName[] {
   if (!ticket) return order ? ['order-without-ticket'] : [];
-  const wrong: RuleName[] = [];
-  if (order && order.orders > 1) wrong.push('ticket-orders-doubled');
-  else if (order && ticket.orderId !== null && ticket.orderId !== order.orderId) wrong.push('ticket-other-order');
-  if (order && order.userId !== ticket.userId) wrong.push('ticket-other-user');
-  return [...wrong, ...(order ? judgeWithOrder(ticket, order) : judgeWithoutOrder(ticket))];
+  if (!order) return judgeWithoutOrder(ticket);
+  const { orderId, userId } = ticket;
+  return [
+    ...violated({
+      'ticket-orders-doubled': order.orders > 1,
+      'ticket-other-order': order.orders <= 1 && orderId !== null && orderId !== order.orderId,
+      'ticket-other-user': order.userId !== userId,
+    }),
+    ...judgeWithOrder(ticket, order),
+  ];
 }
 
 function judgeWithoutOrder({ status, orderId, dueInMs }: TicketFact): RuleName[] {
   if (status === 'ordered' || orderId !== null) return ['ticket-without-order'];
-  return waiting(status) && !willBeTakenUp(dueInMs) ? ['ticket-unaccounted'] : [];
+  return waiting(status) && !isDue(dueInMs) ? ['ticket-unaccounted'] : [];
 }
 
 function judgeWithOrder({ status, dueInMs }: TicketFact, { state, stockReleasePending }: TicketOrderFact): RuleName[] {
@@ -33,13 +38,13 @@ function judgeWithOrder({ status, dueInMs }: TicketFact, { state, stockReleasePe
     case 'accepted':
     case 'awaiting-payment':
       if (state === 'cancelled' && !stockReleasePending) return ['stock-not-released'];
-      return willBeTakenUp(dueInMs) ? [] : ['ticket-unaccounted'];
+      return isDue(dueInMs) ? [] : ['ticket-unaccounted'];
   }
 }
 
 export const waiting = (status: TicketFact['status']) => status === 'accepted' || status === 'awaiting-payment';
 
-/** What is wrong, and with which user or number where it is one of those. */
+/** The rules that a sale violates, each with the sale and the number or user that is wrong. */
 export function judgeSale({ id, stock, remaining, queueCap, row, tickets }: SaleFact): [RuleName, string][] {
   const wrong: [RuleName, string][] = [];
   if (remaining + row.held + row.sold !== stock)
@@ -48,9 +53,10 @@ export function judgeSale({ id, stock, remaining, queueCap, row, tickets }: Sale
     if (units < 0) wrong.push(['sale-negative', `${id}: ${name} ${units}`]);
   if (row.queued > queueCap) wrong.push(['sale-over-cap', `${id}: ${row.queued} of ${queueCap}`]);
   for (const [name, units] of Object.entries(row) as [keyof typeof row, number][])
-    if (units !== tickets[name]) wrong.push(['sale-books', `${id}: ${name} ${units}, by its tickets ${tickets[name]}`]);
+    if (units !== tickets[name])
+      wrong.push(['sale-totals', `${id}: ${name} ${units}, by its tickets ${tickets[name]}`]);
   if (tickets.lastNumber !== tickets.admitted)
-    wrong.push(['sale-books', `${id}: ${tickets.admitted} tickets, the last one has number ${tickets.lastNumber}`]);
+    wrong.push(['sale-totals', `${id}: ${tickets.admitted} tickets, the last one has number ${tickets.lastNumber}`]);
   for (const user of tickets.doubledUsers) wrong.push(['ticket-doubled', `${id}: ${user}`]);
   return wrong;
 }

@@ -1,22 +1,27 @@
-// The second look at what seemed wrong, and the third, until it is right or the time to settle is over. Each looks at the
-// order both before and after its effects: what is wrong in both is wrong, and not a change that was seen halfway.
+// Candidates are looked at again until they are right or the time to settle is over. Each look reads the order both before
+// and after its effects: a violation counts only if it is there both times, so a change seen halfway is none.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { serviceNames } from '../../../contracts/services.ts';
 import type { FactsClient } from './facts-client.ts';
 import { judgeOrder } from './judge-order.ts';
 import { judgeTicket } from './judge-ticket.ts';
 import type { RuleName } from './rules.ts';
+import type { Wrong } from './violations.ts';
 
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 3_000;
 
-export type Wrong = ReadonlyMap<string, readonly RuleName[]>;
+export interface SettleOptions {
+  readonly settleMs: number;
+  readonly signal: AbortSignal;
+  readonly onProgress: (left: number) => void;
+}
 
-/** What is still wrong after `settleMs`. Returns sooner where nothing is. */
+/** Resolves with what is still wrong after `settleMs`, or as soon as nothing is. */
 export async function settle(
   wrong: Wrong,
   look: (ids: readonly string[]) => Promise<Wrong>,
-  { settleMs, signal, onProgress }: { settleMs: number; signal: AbortSignal; onProgress: (left: number) => void },
+  { settleMs, signal, onProgress }: SettleOptions,
 ): Promise<Wrong> {
   const deadline = performance.now() + settleMs;
   let left = wrong;
@@ -30,7 +35,7 @@ export async function settle(
   return left;
 }
 
-/** What is wrong with these orders now. */
+/** The rules that these orders violate now. */
 export async function lookAtOrders(client: FactsClient, ids: readonly string[]): Promise<Wrong> {
   const before = await client.facts('order', ids);
   const [points, coupons, notifications] = await Promise.all([
@@ -39,46 +44,42 @@ export async function lookAtOrders(client: FactsClient, ids: readonly string[]):
     client.facts('notify', ids),
   ]);
   const after = await client.facts('order', ids);
-  const wrong = both(ids, (id, first) =>
+  const judge = (id: string, orders: typeof before) =>
     judgeOrder({
-      ...present('order', (first ? before : after).get(id)),
-      ...present('points', points.get(id)),
-      ...present('coupon', coupons.get(id)),
-      ...present('notify', notifications.get(id)),
-    }),
-  );
-  return exceptAccountedFor(client, wrong, 'order-unaccounted');
+      order: orders.get(id),
+      points: points.get(id),
+      coupon: coupons.get(id),
+      notify: notifications.get(id),
+    });
+  const wrong = inBoth(ids, (id) => [judge(id, before), judge(id, after)]);
+  return withoutPendingMessages(client, wrong, 'order-unaccounted');
 }
 
-/** What is wrong with these tickets now. */
+/** The rules that these tickets violate now. */
 export async function lookAtTickets(client: FactsClient, ids: readonly string[]): Promise<Wrong> {
   const before = await client.facts('order/tickets', ids);
   const tickets = await client.facts('flash-sale/tickets', ids);
   const after = await client.facts('order/tickets', ids);
-  const wrong = both(ids, (id, first) =>
-    judgeTicket({
-      ...present('order', (first ? before : after).get(id)),
-      ...present('ticket', tickets.get(id)),
-    }),
-  );
-  return exceptAccountedFor(client, wrong, 'ticket-unaccounted');
+  const judge = (id: string, orders: typeof before) => judgeTicket({ order: orders.get(id), ticket: tickets.get(id) });
+  const wrong = inBoth(ids, (id) => [judge(id, before), judge(id, after)]);
+  return withoutPendingMessages(client, wrong, 'ticket-unaccounted');
 }
 
-const present = <Name extends string, T>(name: Name, fact: T | undefined): { [K in Name]?: T } =>
-  (fact === undefined ? {} : { [name]: fact }) as { [K in Name]?: T };
-
-function both(ids: readonly string[], judge: (id: string, first: boolean) => RuleName[]): Map<string, RuleName[]> {
+function inBoth(
+  ids: readonly string[],
+  judge: (id: string) => readonly [RuleName[], RuleName[]],
+): Map<string, RuleName[]> {
   const wrong = new Map<string, RuleName[]>();
   for (const id of ids) {
-    const first = new Set(judge(id, true));
-    const rules = judge(id, false).filter((rule) => first.has(rule));
+    const [before, after] = judge(id);
+    const rules = after.filter((rule) => before.includes(rule));
     if (rules.length > 0) wrong.set(id, rules);
   }
   return wrong;
 }
 
-/** Nobody will ask again; but while a message about it waits somewhere, retrying and dead ones too, it is not lost. */
-async function exceptAccountedFor(
+/** No resend is due; but while a message about it waits somewhere, also a retrying or dead one, it is not lost. */
+async function withoutPendingMessages(
   client: FactsClient,
   wrong: Map<string, RuleName[]>,
   rule: RuleName,

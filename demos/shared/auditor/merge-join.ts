@@ -1,5 +1,5 @@
-// A merge join: several streams of facts, each in the order of its ids, read once and side by side. Two pages of each
-// are in memory: the one that is looked at, and the next one, which is on its way meanwhile.
+// A merge join: reads several streams of facts once and side by side, each in the order of its ids. Two pages of each are
+// in memory: the current one, and the next one, which is requested ahead.
 import type { Page } from '../../../contracts/pages.ts';
 import { CliError } from '../errors.ts';
 
@@ -26,7 +26,7 @@ class Stream<T extends Identified> {
     return this.#items[this.#index];
   }
 
-  /** Whether the next head must be waited for. */
+  /** Whether the next page must arrive before there is a head again. */
   get dry(): boolean {
     return this.#index === this.#items.length && this.#coming !== undefined;
   }
@@ -49,14 +49,14 @@ class Stream<T extends Identified> {
 
   #fetch(after: string | undefined): Promise<Page<T>> {
     const coming = this.#read(after);
-    coming.catch(() => undefined); // told where it is waited for
+    coming.catch(() => undefined); // refill() reports it
     return coming;
   }
 }
 
 /**
- * Calls `visit` for each id that any of the streams has, in the order of the ids, with what the streams have of it.
- * Rejects where a stream cannot be read or is not in order.
+ * Calls `visit` for each id in any of the streams, in the order of the ids, with the facts about it. Rejects if a stream
+ * cannot be read or is out of order.
  */
 export async function mergeJoin<Facts extends Record<string, Identified>>(
   reads: { readonly [Name in keyof Facts]: ReadPage<Facts[Name]> },
@@ -64,7 +64,7 @@ export async function mergeJoin<Facts extends Record<string, Identified>>(
 ): Promise<void> {
   const names = Object.keys(reads) as (keyof Facts & string)[];
   const streams = names.map((name) => ({ name, stream: new Stream<Facts[typeof name]>(name, reads[name]) }));
-  // Ends, as ids only grow and no page that others follow is empty.
+  // Ends, because ids only grow and only the last page can be empty.
   for (;;) {
     let id: string | undefined;
     for (const { stream } of streams) {

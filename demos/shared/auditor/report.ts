@@ -1,52 +1,45 @@
-// What an audit found, as text and as JSON.
+// The result of an audit, as text and as JSON.
 import type { MessagesSummary } from '../../../contracts/facts.ts';
 import { serviceNames } from '../../../contracts/services.ts';
 import { columns, count, duration, paint, printable } from '../terminal.ts';
 import { type Invariant, invariants, rules } from './rules.ts';
-import type { AuditResult, UnderWay } from './run.ts';
+import type { AuditResult } from './run.ts';
 
-/** Of each offence, the ids that are printed; the JSON has more. */
+/** Ids that are printed of each rule; the JSON has more. */
 const SHOWN = 10;
 
-export interface AuditReport {
-  readonly ok: boolean;
-  readonly tookMs: number;
-  readonly settleMs: number;
-  readonly counts: AuditResult['counts'];
-  readonly offences: readonly {
-    readonly rule: string;
-    readonly invariant: Invariant;
-    readonly text: string;
-    readonly total: number;
-    readonly ids: readonly string[];
-    /** Whether --repair may mend it. */
-    readonly mends: boolean;
-  }[];
-  readonly overdue: readonly UnderWay[];
-  readonly messages: AuditResult['messages'];
-  /** With --repair: the number of requests that were resent, and the offences before. */
-  readonly repaired?: { readonly resent: number; readonly offencesBefore: AuditReport['offences'] };
+export type AuditReport = ReturnType<typeof reportOf>;
+type ReportedViolations = ReturnType<typeof violationsOf>;
+
+/** With --repair: the number of orders and tickets whose requests were resent, and the violations before. */
+export interface Repaired {
+  readonly resent: number;
+  readonly violationsBefore: ReportedViolations;
 }
 
 /** `startedAt` by performance.now(). */
 export function reportOf(
   result: AuditResult,
-  { startedAt, settleMs }: { readonly startedAt: number; readonly settleMs: number },
-): AuditReport {
-  const offences = offencesOf(result);
+  { startedAt, settleMs, repaired }: { startedAt: number; settleMs: number; repaired?: Repaired | undefined },
+) {
+  const violations = violationsOf(result);
   const tookMs = Math.round(performance.now() - startedAt);
   const { counts, overdue, messages } = result;
-  return { ok: offences.length === 0, tookMs, settleMs, counts, offences, overdue, messages };
+  const ok = violations.length === 0;
+  return { ok, tookMs, settleMs, counts, violations, overdue, messages, ...(repaired && { repaired }) };
 }
 
-export const totalOffences = (offences: AuditReport['offences']): number =>
-  offences.reduce((sum, { total }) => sum + total, 0);
-
-export const offencesOf = ({ offences }: AuditResult): AuditReport['offences'] =>
-  offences.map(({ rule, total, ids }) => {
-    const { invariant, text, mends = false } = rules[rule];
-    return { rule, invariant, text, total, ids, mends };
+export const violationsOf = ({ violations }: AuditResult) =>
+  violations.map((violation) => {
+    const { invariant, text, repairable = false } = rules[violation.rule];
+    return { ...violation, invariant, text, repairable };
   });
+
+/** `12 guarantee violations` */
+export function violationCount(violations: ReportedViolations): string {
+  const total = violations.reduce((sum, violation) => sum + violation.total, 0);
+  return `${count(total)} guarantee violation${total === 1 ? '' : 's'}`;
+}
 
 export function renderAuditReport(report: AuditReport): string[] {
   const { counts, tookMs, repaired } = report;
@@ -59,25 +52,22 @@ export function renderAuditReport(report: AuditReport): string[] {
     '',
   ];
   for (const invariant of Object.keys(invariants) as Invariant[]) {
-    const offences = report.offences.filter((offence) => offence.invariant === invariant);
-    const total = totalOffences(offences);
-    const verdict = total === 0 ? paint('green', 'holds') : paint('red', `${count(total)} × broken`);
+    const violations = report.violations.filter((violation) => violation.invariant === invariant);
+    const verdict = violations.length === 0 ? paint('green', 'holds') : paint('red', violationCount(violations));
     lines.push(`${paint('bold', invariant)}  ${invariants[invariant]}: ${verdict}`);
-    for (const offence of offences) lines.push(...renderOffence(offence));
+    for (const violation of violations) lines.push(...renderViolation(violation));
   }
   lines.push('', ...renderUnderWay(report), ...renderMessages(report));
-  if (repaired) {
-    const before = totalOffences(repaired.offencesBefore);
-    lines.push('', `${count(repaired.resent)} requests resent; before that, ${count(before)} × broken`);
-  }
+  const before = repaired && violationCount(repaired.violationsBefore);
+  if (repaired) lines.push('', `resent requests for ${count(repaired.resent)} orders and tickets; before: ${before}`);
   return lines;
 }
 
-function renderOffence({ text, total, ids, mends }: AuditReport['offences'][number]): string[] {
+function renderViolation({ text, total, ids, repairable }: ReportedViolations[number]): string[] {
   const shown = ids.slice(0, SHOWN).map((id) => `        ${printable(id)}`);
   const more = total > shown.length ? [`        and ${count(total - shown.length)} more`] : [];
   return [
-    `      ${paint('red', text)}: ${count(total)}${mends ? ' (--repair resends the request)' : ''}`,
+    `      ${paint('red', text)}: ${count(total)}${repairable ? ' (--repair resends its request)' : ''}`,
     ...shown,
     ...more,
   ];
@@ -85,13 +75,13 @@ function renderOffence({ text, total, ids, mends }: AuditReport['offences'][numb
 
 function renderUnderWay({ counts: { underWay }, overdue, settleMs }: AuditReport): string[] {
   const { orders, tickets } = underWay;
-  if (orders + tickets === 0) return ['under way  nothing: every order and ticket is at its end'];
+  if (orders + tickets === 0) return ['under way  none: every order and ticket is final'];
   const lines = [
     `under way  ${count(orders)} orders and ${count(tickets)} tickets; ${count(underWay.overdue)} for more than ` +
-      `${duration(settleMs)}${underWay.overdue > 0 ? ' (--repair resends the requests)' : ''}`,
+      `${duration(settleMs)}${underWay.overdue > 0 ? ' (--repair resends their requests)' : ''}`,
   ];
   for (const { id, waitsFor, sinceMs, dueInMs, messages } of overdue.slice(0, SHOWN)) {
-    const due = dueInMs === null ? 'never resent' : `resent in ${duration(Math.max(0, dueInMs))}`;
+    const due = dueInMs === null ? 'no resend is due' : `next resend in ${duration(Math.max(0, dueInMs))}`;
     lines.push(`  ${id}  for ${duration(sinceMs)}: ${waitsFor.join(', ')}; ${[...messages, due].join('; ')}`);
   }
   if (underWay.overdue > SHOWN) lines.push(`  and ${count(underWay.overdue - SHOWN)} more`);

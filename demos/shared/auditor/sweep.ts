@@ -1,18 +1,18 @@
-// Reads everything once. What looks wrong is only suspected: the facts of different services, and of different pages, are
-// of different moments.
-import type { SaleFact } from '../../../contracts/facts.ts';
+// Reads everything once. What looks wrong is only a candidate, because the facts of different services, and of different
+// pages, are of different moments.
+import type { FactList, SaleFact } from '../../../contracts/facts.ts';
 import type { FactsClient } from './facts-client.ts';
 import { judgeOrder, type OrderFacts, waitsFor } from './judge-order.ts';
 import { judgeSale, judgeTicket, type TicketFacts, waiting } from './judge-ticket.ts';
 import { mergeJoin } from './merge-join.ts';
-import { Offences, Suspects } from './offences.ts';
+import { Candidates, Violations } from './violations.ts';
 
-/** Orders, and tickets, that are looked at again; those beyond are offences as they were seen. */
-const MAX_SUSPECTS = 10_000;
-/** Orders under way that are named, and, with --repair, requested again. */
+/** Limit for orders, and for tickets, to look at again. Beyond it, a candidate counts as a violation at once. */
+const MAX_CANDIDATES = 10_000;
+/** Overdue orders, and tickets, that are named and, with --repair, resent. */
 const MAX_OVERDUE = 10_000;
 
-/** An order or a ticket that is under way for longer than that should take. */
+/** An order or a ticket that takes longer than it should. */
 export interface Overdue {
   readonly id: string;
   readonly waitsFor: readonly string[];
@@ -27,23 +27,12 @@ export interface Counts {
   notifications: number;
   sales: number;
   tickets: number;
-  /** Not at their end yet; `overdue`, of those, for longer than the settle time. */
+  /** Not final yet; `overdue`: for longer than the settle time. */
   underWay: { orders: number; tickets: number; overdue: number };
 }
 
-export interface Sweep {
-  readonly counts: Counts;
-  readonly orders: Suspects;
-  readonly tickets: Suspects;
-  /** What is known for sure, and what there was no room to look at again. */
-  readonly offences: Offences;
-  readonly overdueOrders: readonly Overdue[];
-  readonly overdueTickets: readonly Overdue[];
-}
-
-/** `onProgress` is told how many orders and tickets were looked at so far. */
-export async function sweep(client: FactsClient, settleMs: number, onProgress: (seen: number) => void): Promise<Sweep> {
-  const counts: Counts = {
+export class Sweep {
+  readonly counts: Counts = {
     orders: { confirmed: 0, cancelled: 0, awaitingPayment: 0 },
     points: 0,
     coupons: 0,
@@ -52,80 +41,88 @@ export async function sweep(client: FactsClient, settleMs: number, onProgress: (
     tickets: 0,
     underWay: { orders: 0, tickets: 0, overdue: 0 },
   };
-  const offences = new Offences();
-  const orders = new Suspects(MAX_SUSPECTS);
-  const tickets = new Suspects(MAX_SUSPECTS);
-  const overdueOrders: Overdue[] = [];
-  const overdueTickets: Overdue[] = [];
-  const overdue = (list: Overdue[], entry: Overdue) => {
-    if (entry.sinceMs < settleMs) return;
-    counts.underWay.overdue++;
-    if (list.length < MAX_OVERDUE) list.push(entry);
-  };
-  let seen = 0;
+  readonly orders = new Candidates(MAX_CANDIDATES);
+  readonly tickets = new Candidates(MAX_CANDIDATES);
+  /** Certain violations, and candidates beyond the limit. */
+  readonly violations = new Violations();
+  readonly overdueOrders: Overdue[] = [];
+  readonly overdueTickets: Overdue[] = [];
+  readonly #settleMs: number;
 
-  await mergeJoin<OrderFacts>(
-    {
-      order: (after) => client.page('order', after),
-      points: (after) => client.page('points', after),
-      coupon: (after) => client.page('coupon', after),
-      notify: (after) => client.page('notify', after),
-    },
-    (id, facts) => {
-      onProgress(++seen);
-      countOrder(counts, facts);
-      const { order } = facts;
-      if (order?.open) {
-        counts.underWay.orders++;
-        // A buyer is not late before the time to pay is over; a provider that had to be asked again is.
-        const waits = order.state === 'awaiting-payment' || (order.state === 'paying' && order.chargeRetries === 0);
-        const sinceMs = waits ? -(order.dueInMs ?? 0) : order.sinceMs;
-        overdue(overdueOrders, { id, waitsFor: waitsFor(order), sinceMs, dueInMs: order.dueInMs });
-      }
-      const wrong = judgeOrder(facts);
-      if (wrong.length > 0 && !orders.add(id, wrong)) for (const rule of wrong) offences.add(rule, id);
-    },
-  );
+  constructor(settleMs: number) {
+    this.#settleMs = settleMs;
+  }
 
-  await mergeJoin<TicketFacts>(
-    {
-      ticket: (after) => client.page('flash-sale/tickets', after),
-      order: (after) => client.page('order/tickets', after),
-    },
-    (id, facts) => {
-      onProgress(++seen);
-      const { ticket, order } = facts;
-      if (ticket) counts.tickets++;
-      if (ticket && waiting(ticket.status)) {
-        counts.underWay.tickets++;
-        // Of one whose order waits for payment, or for its stock to be released, the order tells.
-        const { sinceMs, dueInMs } = ticket;
-        if (!order) overdue(overdueTickets, { id, waitsFor: ['its order'], sinceMs, dueInMs });
-        else if (order.state === 'confirmed')
-          overdue(overdueTickets, { id, waitsFor: ['word that its order is placed'], sinceMs, dueInMs });
-      }
-      const wrong = judgeTicket(facts);
-      if (wrong.length > 0 && !tickets.add(id, wrong)) for (const rule of wrong) offences.add(rule, id);
-    },
-  );
+  /** `onProgress` gets the number of orders and tickets that were read so far. */
+  async run(client: FactsClient, onProgress: (read: number) => void): Promise<void> {
+    const read =
+      <L extends FactList>(list: L) =>
+      (after: string | undefined) =>
+        client.page(list, after);
+    let done = 0;
+    await mergeJoin<OrderFacts>(
+      { order: read('order'), points: read('points'), coupon: read('coupon'), notify: read('notify') },
+      (id, facts) => {
+        onProgress(++done);
+        this.#visitOrder(id, facts);
+      },
+    );
+    await mergeJoin<TicketFacts>({ ticket: read('flash-sale/tickets'), order: read('order/tickets') }, (id, facts) => {
+      onProgress(++done);
+      this.#visitTicket(id, facts);
+    });
+    await mergeJoin<{ sale: SaleFact }>({ sale: read('flash-sale') }, (_, { sale }) => {
+      if (sale) this.#visitSale(sale);
+    });
+  }
 
-  // A sale's row and its tickets are of one moment: what is wrong there needs no second look.
-  await mergeJoin<{ sale: SaleFact }>({ sale: (after) => client.page('flash-sale', after) }, (_, { sale }) => {
-    if (!sale) return;
-    counts.sales++;
-    for (const [rule, what] of judgeSale(sale)) offences.add(rule, what);
+  #visitOrder(id: string, facts: Partial<OrderFacts>): void {
+    const { order, points, coupon, notify } = facts;
+    const { counts } = this;
+    if (order?.state === 'confirmed') counts.orders.confirmed++;
+    else if (order?.state === 'cancelled') counts.orders.cancelled++;
+    else if (order) counts.orders.awaitingPayment++;
+    if (points) counts.points += points.awards + points.revokes;
+    if (coupon) counts.coupons += coupon.active + coupon.revoked + coupon.skipped;
+    if (notify) counts.notifications += notify.placed + notify.cancelled;
+    if (order?.open) {
+      counts.underWay.orders++;
+      // A buyer is late only after the time to pay is over; a provider is as soon as a charge had to be retried.
+      const inTime = order.state === 'awaiting-payment' || (order.state === 'paying' && order.chargeRetries === 0);
+      const sinceMs = inTime ? -(order.dueInMs ?? 0) : order.sinceMs;
+      this.#addIfOverdue(this.overdueOrders, { id, waitsFor: waitsFor(order), sinceMs, dueInMs: order.dueInMs });
+    }
+    const wrong = judgeOrder(facts);
+    if (wrong.length > 0 && !this.orders.add(id, wrong)) for (const rule of wrong) this.violations.add(rule, id);
+  }
+
+  #visitTicket(id: string, facts: Partial<TicketFacts>): void {
+    const { ticket, order } = facts;
+    if (ticket) this.counts.tickets++;
+    if (ticket && waiting(ticket.status)) {
+      this.counts.underWay.tickets++;
+      // If the order waits for payment, or for its unit to be released, the order is what is listed as overdue.
+      const { sinceMs, dueInMs } = ticket;
+      if (!order) this.#addIfOverdue(this.overdueTickets, { id, waitsFor: ['its order'], sinceMs, dueInMs });
+      else if (order.state === 'confirmed')
+        this.#addIfOverdue(this.overdueTickets, { id, waitsFor: ['the news of its order'], sinceMs, dueInMs });
+    }
+    const wrong = judgeTicket(facts);
+    if (wrong.length > 0 && !this.tickets.add(id, wrong)) for (const rule of wrong) this.violations.add(rule, id);
+  }
+
+  /** A sale's row and its tickets are of one moment, so a violation needs no second look. */
+  #visitSale(sale: SaleFact): void {
+    this.counts.sales++;
+    for (const [rule, what] of judgeSale(sale)) this.violations.add(rule, what);
     const { doubled, doubledUsers } = sale.tickets;
     const unnamed = doubled - doubledUsers.length;
-    if (unnamed > 0) offences.add('ticket-doubled', `${sale.id}: ${unnamed} more users`, unnamed);
-  });
-  return { counts, orders, tickets, offences, overdueOrders, overdueTickets };
-}
+    if (unnamed > 0) this.violations.add('ticket-doubled', `${sale.id}: ${unnamed} more users`, unnamed);
+  }
 
-function countOrder(counts: Counts, { order, points, coupon, notify }: Partial<OrderFacts>): void {
-  if (order?.state === 'confirmed') counts.orders.confirmed++;
-  else if (order?.state === 'cancelled') counts.orders.cancelled++;
-  else if (order) counts.orders.awaitingPayment++;
-  if (points) counts.points += points.awards + points.revokes;
-  if (coupon) counts.coupons += coupon.active + coupon.revoked + coupon.skipped;
-  if (notify) counts.notifications += notify.placed + notify.cancelled;
+  #addIfOverdue(list: Overdue[], entry: Overdue): void {
+    if (entry.sinceMs < this.#settleMs) return;
+    this.counts.underWay.overdue++;
+    if (list.length < MAX_OVERDUE) list.push(entry);
+  }
 }

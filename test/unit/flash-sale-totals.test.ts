@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { CheckedTicket } from '../../demos/flash-sale/check-tickets.ts';
-import { type Books, equationsOf } from '../../demos/flash-sale/equations.ts';
+import { Counters } from '../../demos/flash-sale/counters.ts';
+import { equationsOf, type Totals } from '../../demos/flash-sale/equations.ts';
 import { fairnessOf } from '../../demos/flash-sale/fairness.ts';
 import { svgOf } from '../../demos/flash-sale/report/charts.ts';
 import { reportPage } from '../../demos/flash-sale/report/page.ts';
@@ -8,15 +9,14 @@ import { renderSummary } from '../../demos/flash-sale/report/terminal.ts';
 import type { Run } from '../../demos/flash-sale/run.ts';
 import { seriesOf } from '../../demos/flash-sale/series.ts';
 import { failures, type Summary, summarize } from '../../demos/flash-sale/summary.ts';
-import { Tally } from '../../demos/flash-sale/tally.ts';
 
-const books: Books = {
-  buyers: 100,
+const totals: Totals = {
+  settings: { buyers: 100, stock: 11, queue: 5 },
   endings: { admitted: 12, 'queue-full': 50, 'sold-out': 38, 'not-open': 0, overloaded: 0, error: 0 },
-  sent: 160,
-  answered: { admitted: 12, already: 3, 'queue-full': 100, 'sold-out': 40, 'not-open': 2, overloaded: 2, error: 1 },
-  stock: 11,
-  queueCap: 5,
+  requests: {
+    sent: 160,
+    answered: { admitted: 12, already: 3, 'queue-full': 100, 'sold-out': 40, 'not-open': 2, overloaded: 2, error: 1 },
+  },
   longestQueue: 5,
   sale: {
     stock: { initial: 11, remaining: 0, held: 0, sold: 11 },
@@ -24,41 +24,41 @@ const books: Books = {
   },
   tickets: { distinct: 12, shared: 0, buyersWithTwo: 0, ordered: 11, released: 1, unfinished: 0, orders: 11 },
 };
-const failed = (changed: Partial<Books>) =>
-  equationsOf({ ...books, ...changed })
+const failed = (changed: Partial<Totals>) =>
+  equationsOf({ ...totals, ...changed })
     .filter(({ holds }) => !holds)
     .map(({ name }) => name);
 
-test('every equation of a right book holds', () => {
+test('every equation of consistent totals holds', () => {
   expect(failed({})).toEqual([]);
-  expect(equationsOf(books)).toHaveLength(9);
+  expect(equationsOf(totals)).toHaveLength(9);
 });
 
-const { sale, tickets, endings, answered } = books;
-test.each<[string, Partial<Books>, string[]]>([
-  ['a unit that is lost', { sale: { ...sale, stock: { ...sale.stock, sold: 10 } } }, ['stock', 'orders']],
-  [
-    'a unit that is sold twice',
-    { sale: { ...sale, stock: { ...sale.stock, remaining: -1, sold: 12 } } },
-    ['stock', 'orders'],
-  ],
-  ['another stock than was asked for', { stock: 10 }, ['stock']],
-  ['an admission that came to nothing', { sale: { ...sale, counts: { ...sale.counts, released: 0 } } }, ['admitted']],
-  ['a ticket that nobody was told of', { tickets: { ...tickets, distinct: 11, released: 0 } }, ['tickets']],
+const { settings, sale, tickets, endings, requests } = totals;
+test.each<[string, Partial<Totals>, string[]]>([
+  ['a lost unit', { sale: { ...sale, stock: { ...sale.stock, sold: 10 } } }, ['stock', 'orders']],
+  ['a unit sold twice', { sale: { ...sale, stock: { ...sale.stock, remaining: -1, sold: 12 } } }, ['stock', 'orders']],
+  ['another stock than was requested', { settings: { ...settings, stock: 10 } }, ['stock']],
+  ['an admission without an outcome', { sale: { ...sale, counts: { ...sale.counts, released: 0 } } }, ['admitted']],
+  ['a ticket that no buyer was told of', { tickets: { ...tickets, distinct: 11, released: 0 } }, ['tickets']],
   ['a ticket for two', { tickets: { ...tickets, shared: 1 } }, ['one each']],
   ['two tickets for one', { tickets: { ...tickets, buyersWithTwo: 1 } }, ['one each']],
-  ['a ticket that is never done', { tickets: { ...tickets, released: 0, unfinished: 1 } }, ['final']],
-  ['an order that is missing, or of somebody else', { tickets: { ...tickets, orders: 10 } }, ['orders']],
-  ['a queue that was too long by one', { longestQueue: 6 }, ['queue']],
-  ['an answer that is missing', { sent: 161 }, ['requests']],
-  ['an answer too many', { answered: { ...answered, 'sold-out': 41 } }, ['requests']],
+  ['a ticket that never ends', { tickets: { ...tickets, released: 0, unfinished: 1 } }, ['final']],
+  ['a missing order, or one of another buyer', { tickets: { ...tickets, orders: 10 } }, ['orders']],
+  ['a queue too long by one', { longestQueue: 6 }, ['queue']],
+  ['a missing answer', { requests: { ...requests, sent: 161 } }, ['requests']],
+  [
+    'an answer too many',
+    { requests: { ...requests, answered: { ...requests.answered, 'sold-out': 41 } } },
+    ['requests'],
+  ],
   ['a buyer without an answer', { endings: { ...endings, 'sold-out': 37, error: 1 } }, ['buyers']],
-  ['a buyer who is missing', { endings: { ...endings, 'sold-out': 37 } }, ['buyers']],
+  ['a missing buyer', { endings: { ...endings, 'sold-out': 37 } }, ['buyers']],
 ])('finds %s', (_, changed, names) => {
   expect(failed(changed)).toEqual(names);
 });
 
-test('fairness tells the same order from none and from the reverse', () => {
+test('fairness distinguishes the same order, no order and the reverse order', () => {
   const served = (order: number[]) => fairnessOf(order.map((servedAt, arrivedAt) => ({ arrivedAt, servedAt })));
   expect(served([1, 2, 3, 4])).toEqual({ orders: 4, rankCorrelation: 1, meanShift: 0, maxShift: 0 });
   expect(served([4, 3, 2, 1])).toMatchObject({ rankCorrelation: -1, meanShift: 2, maxShift: 3 });
@@ -70,10 +70,10 @@ test('fairness tells the same order from none and from the reverse', () => {
 
 /** Three buyers for one unit: one is admitted, comes again and loses an answer; one is rejected; one too early. */
 function smallRun(change: Partial<CheckedTicket> = {}): Run {
-  const tally = new Tally(3);
-  const ask = (buyer: number, atMs: number, answer: Parameters<Tally['answer']>[1], again = false) => {
-    tally.send(atMs, again);
-    tally.answer(buyer, answer, atMs, atMs + 8, 1);
+  const counters = new Counters(3);
+  const ask = (buyer: number, atMs: number, answer: Parameters<Counters['answer']>[1], again = false) => {
+    counters.send(atMs, again);
+    counters.answer(buyer, answer, { arrivedMs: atMs, atMs: atMs + 8, waitedMs: 1 });
   };
   ask(2, -200, { outcome: 'not-open', retryAfterMs: undefined });
   ask(0, 10, { outcome: 'admitted', ticketId: 'ticket-1', position: 1 });
@@ -111,7 +111,7 @@ function smallRun(change: Partial<CheckedTicket> = {}): Run {
       queue: { length: 0, cap: 1 },
       counts: { admitted: 1, ordered: 1, released: 0, rejected: { queueFull: 1, soldOut: 1, notOpen: 1 } },
     },
-    tally,
+    counters,
     tickets: [
       {
         ticketId: 'ticket-1',
@@ -132,7 +132,7 @@ function smallRun(change: Partial<CheckedTicket> = {}): Run {
   };
 }
 
-test('a summary counts buyers, requests and tickets apart', () => {
+test('a summary counts buyers, requests and tickets separately', () => {
   const summary = summarize(smallRun());
   expect(failures(summary)).toEqual([]);
   expect(summary).toMatchObject({
@@ -152,7 +152,7 @@ test('a summary counts buyers, requests and tickets apart', () => {
 });
 
 test.each<[string, Partial<CheckedTicket>, string[]]>([
-  ['an order of somebody else', { orderedBy: 'buyer-7-2' }, ['orders']],
+  ['an order of another buyer', { orderedBy: 'buyer-7-2' }, ['orders']],
   ['a ticket that is still queued', { status: 'queued', orderId: undefined }, ['final', 'orders']],
   ['a ticket that could not be read', { status: undefined, orderId: undefined }, ['final', 'orders']],
 ])('a run with %s fails, and the terminal says so', (_, change, names) => {
@@ -161,14 +161,15 @@ test.each<[string, Partial<CheckedTicket>, string[]]>([
   expect(renderSummary(summary).filter((line) => line.includes('DOES NOT HOLD'))).toHaveLength(names.length);
 });
 
-test('a ticket that was told to two buyers is found', () => {
+test('a ticket given to two buyers is found', () => {
   const run = smallRun();
-  run.tally.send(500, false);
-  run.tally.answer(1, { outcome: 'admitted', ticketId: 'ticket-1', position: 1 }, 500, 510, 0);
+  run.counters.send(500, false);
+  const admitted = { outcome: 'admitted', ticketId: 'ticket-1', position: 1 } as const;
+  run.counters.answer(1, admitted, { arrivedMs: 500, atMs: 510, waitedMs: 0 });
   expect(failures(summarize(run)).map(({ name }) => name)).toContain('one each');
 });
 
-test('two live tickets of one buyer are found, a second one after a released one is fine', () => {
+test('two live tickets of one buyer are found; one after a released one is fine', () => {
   const withTwo = (status: 'ordered' | 'released') => {
     const run = smallRun();
     const [ticket] = run.tickets;
@@ -180,14 +181,14 @@ test('two live tickets of one buyer are found, a second one after a released one
 });
 
 test('the series counts every request, rejection and order once', () => {
-  const { steps, stepMs, fromMs } = seriesOf(smallRun());
-  const sum = (value: (step: (typeof steps)[number]) => number) => steps.reduce((all, step) => all + value(step), 0);
+  const { arrivals, returns, rejected, orders, queue, stepMs, fromMs } = seriesOf(smallRun());
+  const sum = (...lists: (readonly number[])[]) => lists.flat().reduce((all, value) => all + value, 0);
   expect([stepMs, fromMs]).toEqual([250, -250]);
-  expect(sum(({ arrivals }) => arrivals)).toBe(4);
-  expect(sum(({ returns }) => returns)).toBe(2);
-  expect(sum(({ rejected }) => rejected['queue-full'] + rejected['sold-out'] + rejected['not-open'])).toBe(3);
-  expect(steps.map(({ orders }) => orders).slice(0, 3)).toEqual([0, 0, 1]);
-  expect(steps.map(({ queue }) => queue).slice(0, 3)).toEqual([undefined, 1, 0]);
+  expect(sum(arrivals)).toBe(4);
+  expect(sum(returns)).toBe(2);
+  expect(sum(rejected['queue-full'], rejected['sold-out'], rejected['not-open'])).toBe(3);
+  expect(orders.slice(0, 3)).toEqual([0, 0, 1]);
+  expect(queue.slice(0, 3)).toEqual([undefined, 1, 0]);
 });
 
 const report = (change: Partial<Summary> = {}) => {
@@ -195,7 +196,7 @@ const report = (change: Partial<Summary> = {}) => {
   return reportPage({ ...summarize(run), ...change }, seriesOf(run));
 };
 
-test('the report is one well-formed page that needs nothing from elsewhere and says the numbers', () => {
+test('the report is one well-formed, self-contained page with the numbers', () => {
   const page = report();
   expect(page).toMatch(/^<!doctype html>\n<html lang="en">/);
   expect(openTags(page)).toEqual([]);
@@ -213,7 +214,7 @@ test('the report is one well-formed page that needs nothing from elsewhere and s
   expect(page).toContain('<th scope="row">queue full</th><td>1</td><td>1</td><td>8 ms</td>');
 });
 
-test('the report says what does not hold, and shows foreign text as text', () => {
+test('the report names equations that do not hold, and escapes foreign text', () => {
   const page = report({
     url: 'http://sluice.test/?a=<b>"',
     equations: [{ name: 'stock', text: '2 = 0 + 1', holds: false }],
@@ -224,7 +225,7 @@ test('the report says what does not hold, and shows foreign text as text', () =>
   expect(openTags(page)).toEqual([]);
 });
 
-test('the charts are one SVG document for light and dark, without anything outside it', () => {
+test('the charts are one self-contained SVG document for light and dark', () => {
   const run = smallRun();
   const svg = svgOf(summarize(run), seriesOf(run));
   expect(svg).toMatch(/^<svg [\s\S]*prefers-color-scheme: dark[\s\S]*<\/svg>\n$/);

@@ -1,20 +1,20 @@
-// What was found: for each rule how many, and the first ids. Bounded, whatever is found.
+// What an audit found: for each rule the number of violations and the first ids. Memory is bounded, however many there are.
 import { type RuleName, rules } from './rules.ts';
 
 /** Ids that are kept of each rule. */
 export const MAX_NAMED = 100;
 
-export interface Offence {
+export interface Violation {
   readonly rule: RuleName;
   readonly total: number;
   /** The first of them: orders, tickets, or sales with what is wrong there. */
   readonly ids: readonly string[];
 }
 
-export class Offences {
+export class Violations {
   readonly #found = new Map<RuleName, { total: number; ids: string[] }>();
 
-  /** `times`: how often, where only one of them has a name. */
+  /** `times` is above 1 if one entry stands for several violations. */
   add(rule: RuleName, id: string, times = 1): void {
     const found = this.#found.get(rule) ?? { total: 0, ids: [] };
     found.total += times;
@@ -22,12 +22,8 @@ export class Offences {
     this.#found.set(rule, found);
   }
 
-  get total(): number {
-    return [...this.#found.values()].reduce((sum, { total }) => sum + total, 0);
-  }
-
   /** In the order of the rules. */
-  list(): Offence[] {
+  list(): Violation[] {
     return (Object.keys(rules) as RuleName[]).flatMap((rule) => {
       const found = this.#found.get(rule);
       return found ? [{ rule, ...found }] : [];
@@ -35,8 +31,11 @@ export class Offences {
   }
 }
 
-/** Ids to be looked at again, with what seems to be wrong: as many as there is room for, the others only counted. */
-export class Suspects {
+/** Rules that each id seems to violate. */
+export type Wrong = ReadonlyMap<string, readonly RuleName[]>;
+
+/** Ids to look at again, with the rules that they seem to violate; at most `room` of them. */
+export class Candidates {
   readonly ids = new Map<string, readonly RuleName[]>();
   readonly #room: number;
 
@@ -44,7 +43,7 @@ export class Suspects {
     this.#room = room;
   }
 
-  /** Whether it was taken. */
+  /** Returns false if there was no room. */
   add(id: string, wrong: readonly RuleName[]): boolean {
     if (this.ids.size >= this.#room) return false;
     this.ids.set(id, wrong);
@@ -52,6 +51,6 @@ export class Suspects {
   }
 }
 
-/** The ids of what asking again may mend. */
-export const mendable = (wrong: ReadonlyMap<string, readonly RuleName[]>): string[] =>
-  [...wrong].flatMap(([id, broken]) => (broken.some((rule) => rules[rule].mends) ? [id] : []));
+/** The ids with a violation that a resend may repair. */
+export const repairableIds = (wrong: Wrong): string[] =>
+  [...wrong].flatMap(([id, violated]) => (violated.some((rule) => rules[rule].repairable) ? [id] : []));

@@ -1,18 +1,18 @@
-// Processes that the benchmark starts beside the system: what it is measured against.
+// Child processes that the benchmark compares the system with.
 import { forkScript } from '../demos/shared/child-process.ts';
 
 const START_WITHIN_MS = 30_000;
 
-export interface Peer {
+export interface Route {
   readonly url: string;
   readonly pid: number;
   close(): Promise<unknown>;
 }
 
-/** A bare Express route for what the system is asked, or a bare node:http server (route.ts). */
-export type PeerKind = 'order' | 'flash-sale' | 'http';
+/** A bare Express route that reads orders or purchases, or a bare node:http server (route.ts). */
+export type RouteKind = 'order' | 'flash-sale' | 'http';
 
-export async function startPeer(kind: PeerKind): Promise<Peer> {
+export async function startRoute(kind: RouteKind): Promise<Route> {
   const child = forkScript(`the bare route ${kind}`, new URL('route.ts', import.meta.url), [kind]);
   try {
     return { url: await child.receive<string>(START_WITHIN_MS), pid: child.pid ?? 0, close: () => child.end() };

@@ -1,0 +1,62 @@
+// Measures between two observations: rates of responses, and CPU time of the load generator and of processes with all
+// their descendants, also of servers that report none themselves (from Linux's /proc).
+import { listProcesses, treeOf } from '../test/servers/processes.ts';
+import type { Sample } from './generator.ts';
+import type { Load } from './load.ts';
+
+/** From and to, in microseconds of the monotonic clock that CPU profiles use. */
+export type Window = readonly [number, number];
+export const micros = () => Number(process.hrtime.bigint() / 1_000n);
+
+export type Pids = Readonly<Record<string, number>>;
+
+interface Observation {
+  readonly sample: Sample;
+  readonly cpuMs: Readonly<Record<string, number>>;
+  readonly at: number;
+}
+
+export interface Interval {
+  /** Responses by status. */
+  readonly perSecond: Readonly<Record<number, number>>;
+  /** Share of one CPU that the load generator used. */
+  readonly generatorCpu: number;
+  /** Shares of one CPU by process; a server's includes its children. Empty without /proc. */
+  readonly cpu: Readonly<Record<string, number>>;
+  readonly window: Window;
+}
+
+/** `pids`: the processes whose CPU time counts, by name. */
+export async function observe(load: Load, pids: Pids): Promise<Observation> {
+  const [sample, cpuMs] = await Promise.all([load.sample(), cpuTimes(pids)]);
+  return { sample, cpuMs, at: micros() };
+}
+
+export function intervalBetween(begin: Observation, end: Observation): Interval {
+  const elapsedMs = end.sample.elapsedMs - begin.sample.elapsedMs;
+  const growth = (from: Readonly<Record<string, number>>, to: Readonly<Record<string, number>>, scale: number) =>
+    Object.fromEntries(
+      Object.entries(to).map(([name, value]) => [name, ((value - (from[name] ?? 0)) * scale) / elapsedMs]),
+    );
+  return {
+    perSecond: growth(begin.sample.responses, end.sample.responses, 1_000),
+    generatorCpu: (end.sample.cpuMs - begin.sample.cpuMs) / elapsedMs,
+    cpu: growth(begin.cpuMs, end.cpuMs, 1),
+    window: [begin.at, end.at],
+  };
+}
+
+/** The rate of responses with one of these statuses. */
+export const rateOf = ({ perSecond }: Pick<Interval, 'perSecond'>, ...statuses: readonly number[]): number =>
+  statuses.reduce((sum, status) => sum + (perSecond[status] ?? 0), 0);
+
+async function cpuTimes(pids: Pids): Promise<Record<string, number>> {
+  if (process.platform !== 'linux') return {};
+  const all = await listProcesses();
+  return Object.fromEntries(
+    Object.entries(pids).map(([name, root]) => {
+      const tree = treeOf(root, all);
+      return [name, all.filter(({ pid }) => tree.includes(pid)).reduce((sum, { cpuMs }) => sum + cpuMs, 0)];
+    }),
+  );
+}

@@ -1,0 +1,118 @@
+// What the buyers were answered, counted by the simulator: an independent check of the sale's own totals.
+import { recordOf } from '../shared/record-of.ts';
+import { type PurchaseAnswer, type PurchaseOutcome, purchaseOutcomes, type RejectedOutcome } from './purchases.ts';
+
+/** Two numbers per answer of an outcome, in milliseconds; `atMs` after the opening. */
+interface Answers {
+  readonly atMs: number[];
+  /** From the buyer's arrival, so the time in this client counts. */
+  readonly latencyMs: number[];
+}
+
+export interface TicketSeen {
+  readonly ticketId: string;
+  /** Index of the buyer. */
+  readonly buyer: number;
+  /** The arrival with the admitted attempt, after the opening; undefined: that answer was lost. */
+  readonly arrivedMs: number | undefined;
+}
+
+/** A buyer's final outcome: `admitted`, or the reason of the last rejection. */
+export type Ending = 'admitted' | RejectedOutcome | 'error';
+
+export class Counters {
+  /** When requests left, after the opening: for the first attempt of a visit, and for further ones. */
+  readonly arrivals = { first: [] as number[], again: [] as number[] };
+  readonly answers: Readonly<Record<PurchaseOutcome, Answers>> = recordOf(purchaseOutcomes, () => ({
+    atMs: [],
+    latencyMs: [],
+  }));
+  /** Every ticket that a buyer was told of, once. */
+  readonly tickets = new Map<string, TicketSeen>();
+  readonly #endings: Ending[];
+  readonly #errors = new Map<string, number>();
+  readonly #uncertain = new Set<number>();
+  #sharedTickets = 0;
+  #longestQueue = 0;
+  #longestWaitMs = 0;
+
+  constructor(buyers: number) {
+    this.#endings = new Array(buyers).fill('error');
+  }
+
+  /** A request leaves, for a buyer who came at `arrivedMs`. */
+  send(arrivedMs: number, again: boolean): void {
+    this.arrivals[again ? 'again' : 'first'].push(arrivedMs);
+  }
+
+  answer(buyer: number, answer: PurchaseAnswer, times: { arrivedMs: number; atMs: number; waitedMs: number }): void {
+    const { arrivedMs, atMs, waitedMs } = times;
+    const { outcome } = answer;
+    this.answers[outcome].atMs.push(atMs);
+    this.answers[outcome].latencyMs.push(atMs - arrivedMs);
+    this.#longestWaitMs = Math.max(this.#longestWaitMs, waitedMs);
+    if (outcome === 'admitted' || outcome === 'already') {
+      this.#uncertain.delete(buyer);
+      this.#endings[buyer] = 'admitted';
+      this.#seeTicket(answer.ticketId, buyer, outcome === 'admitted' ? arrivedMs : undefined);
+      this.#longestQueue = Math.max(this.#longestQueue, answer.position);
+      return;
+    }
+    if (this.#endings[buyer] !== 'admitted') {
+      this.#endings[buyer] = outcome;
+      if (outcome === 'error' && answer.lost) this.#uncertain.add(buyer);
+    }
+    if (outcome === 'error') this.#errors.set(answer.message, (this.#errors.get(answer.message) ?? 0) + 1);
+  }
+
+  #seeTicket(ticketId: string, buyer: number, arrivedMs: number | undefined): void {
+    const known = this.tickets.get(ticketId);
+    if (known && known.buyer !== buyer) this.#sharedTickets++;
+    else this.tickets.set(ticketId, { ticketId, buyer, arrivedMs: arrivedMs ?? known?.arrivedMs });
+  }
+
+  /**
+   * Buyers who lost an answer and know of no ticket, each once: the server may have decided the request after the client
+   * gave it up, and after another one was rejected.
+   */
+  takeUncertain(): number[] {
+    const buyers = [...this.#uncertain];
+    this.#uncertain.clear();
+    return buyers;
+  }
+
+  get sent(): number {
+    return this.arrivals.first.length + this.arrivals.again.length;
+  }
+
+  countOf(outcome: PurchaseOutcome): number {
+    return this.answers[outcome].atMs.length;
+  }
+
+  /** Answers with a ticket of another buyer. */
+  get sharedTickets(): number {
+    return this.#sharedTickets;
+  }
+
+  /** Buyers by final outcome. */
+  endings(): Record<Ending, number> {
+    const counts = { admitted: 0, 'queue-full': 0, 'sold-out': 0, 'not-open': 0, overloaded: 0, error: 0 };
+    for (const ending of this.#endings) counts[ending]++;
+    return counts;
+  }
+
+  /** The highest position of an admission, which is the queue's length with the new request. */
+  get longestQueue(): number {
+    return this.#longestQueue;
+  }
+
+  /** The longest wait of a request for a free connection of this client. */
+  get longestWaitMs(): number {
+    return this.#longestWaitMs;
+  }
+
+  /** The most frequent first. */
+  get errors(): { readonly message: string; readonly count: number }[] {
+    return [...this.#errors].map(([message, count]) => ({ message, count })).sort((a, b) => b.count - a.count);
+  }
+}

@@ -1,0 +1,132 @@
+// The scenario of an outage: orders flow, a service goes away, comes back and catches up; then the flow ends, and every
+// accepted order is completed.
+import { randomBytes } from 'node:crypto';
+import type { StepService } from '../shared/metrics.ts';
+import { type Answer, Flow } from './flow.ts';
+import { type Second, secondOf } from './seconds.ts';
+import { type OutageSystem, steps } from './system.ts';
+import { type Sample, Watch } from './watch.ts';
+
+/** Orders before the first second that counts, so that code is compiled and caches are filled. */
+const WARM_UP_MS = 2_000;
+/** The flow goes on for this long after the backlog is gone. */
+const CALM_MS = 3_000;
+/** Orders of a single user would make long lists. */
+const USERS = 10;
+
+export interface Settings {
+  readonly service: StepService;
+  /** Orders per second. */
+  readonly rate: number;
+  readonly beforeSeconds: number;
+  /** How long the service is away. */
+  readonly awaySeconds: number;
+  /** How long catching up may take, and then completing the rest. */
+  readonly timeoutSeconds: number;
+}
+
+/** What happened. Times are in milliseconds after the first second that counts began. */
+export interface Scenario {
+  readonly settings: Settings;
+  /** Including those before the first second that counts. */
+  readonly answers: readonly Answer[];
+  readonly accepted: readonly string[];
+  readonly samples: readonly Sample[];
+  readonly seconds: readonly Second[];
+  /** The stop was requested. */
+  readonly stopMs: number;
+  /** The service was gone. */
+  readonly goneMs: number;
+  /** Its start was requested. */
+  readonly backMs: number;
+  /** It was ready. */
+  readonly readyMs: number;
+  /** Its backlog was no longer than before the stop; undefined: not in time. */
+  readonly caughtUpMs: number | undefined;
+  /** Every accepted order was completed; undefined: not in time. */
+  readonly completedMs: number | undefined;
+}
+
+/** The display while it runs. */
+export interface Show {
+  second(second: Second): void;
+  /** An event in a few words. */
+  event(text: string): void;
+}
+
+export interface ScenarioOptions {
+  readonly system: OutageSystem;
+  readonly settings: Settings;
+  readonly show: Show;
+  readonly signal: AbortSignal;
+}
+
+export async function runScenario({ system, settings, show, signal }: ScenarioOptions): Promise<Scenario> {
+  const url = system.urlOf('order');
+  const seconds: Second[] = [];
+  let flow: Flow | undefined;
+  const watch = new Watch({
+    url,
+    signal,
+    accepted: () => flow?.accepted.length ?? 0,
+    onSample: ({ atMs }) => {
+      while (flow && atMs >= (seconds.length + 1) * 1_000) {
+        const second = secondOf(seconds.length + 1, flow.answers, watch.samples);
+        seconds.push(second);
+        show.second(second);
+      }
+    },
+  });
+  try {
+    const origin = await watch.start(WARM_UP_MS);
+    const run = randomBytes(4).toString('hex'); // other users than in an earlier run on the same data
+    const users = Array.from({ length: USERS }, (_, index) => `outage-${run}-${index}`);
+    flow = new Flow({ url, rate: settings.rate, users, origin, signal });
+    const times = await outage({ system, settings, show, signal }, { watch, flow, origin });
+    const { answers, accepted } = flow;
+    return { settings, answers, accepted, samples: watch.samples, seconds, ...times };
+  } finally {
+    await Promise.all([flow?.end(), watch.close()]);
+  }
+}
+
+type Times = Pick<Scenario, 'stopMs' | 'goneMs' | 'backMs' | 'readyMs' | 'caughtUpMs' | 'completedMs'>;
+
+async function outage(
+  { system, settings, show }: ScenarioOptions,
+  { watch, flow, origin }: { readonly watch: Watch; readonly flow: Flow; readonly origin: number },
+): Promise<Times> {
+  const { service, rate, beforeSeconds, awaySeconds, timeoutSeconds } = settings;
+  const { poller, samples } = watch;
+  const now = () => performance.now() - origin;
+  const untilMs = (ms: number) => poller.until(({ atMs }) => atMs >= ms);
+  const inTime = (done: (sample: Sample) => boolean) => poller.until(done, performance.now() + timeoutSeconds * 1_000);
+
+  await untilMs(beforeSeconds * 1_000);
+  const usual = usualBacklog(samples, service, rate);
+  const stopMs = now();
+  await poller.during(system.stop(service));
+  const goneMs = now();
+  show.event(`${service} is stopped`);
+  await untilMs(goneMs + awaySeconds * 1_000);
+
+  const backMs = now();
+  show.event(`${service} is started again`);
+  await poller.during(system.start(service));
+  const readyMs = now();
+  const caughtUp = await inTime(({ waiting }) => waiting[service] <= usual);
+  const caughtUpMs = caughtUp ? samples.at(-1)?.atMs : undefined;
+  if (caughtUp) {
+    show.event(`${service} has caught up`);
+    await untilMs(now() + CALM_MS);
+  }
+  await poller.during(flow.end());
+  const completed = await inTime(({ waiting }) => steps.every((step) => waiting[step] === 0));
+  return { stopMs, goneMs, backMs, readyMs, caughtUpMs, completedMs: completed ? now() : undefined };
+}
+
+/** The service's longest backlog while it runs: with orders flowing, a few are always waiting. */
+function usualBacklog(samples: readonly Sample[], service: StepService, rate: number): number {
+  const before = samples.filter(({ atMs }) => atMs >= 0).map(({ waiting }) => waiting[service]);
+  return Math.max(Math.ceil(rate / 5), ...before);
+}
