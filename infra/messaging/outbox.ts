@@ -4,7 +4,6 @@
 // Whoever writes a row claims it for the relay of its own process at once, by a lease, and hands it over in memory after
 // the commit: nothing is read back while all goes well. Rows that nobody holds (the process died, the relay was busy or
 // its transport away, a request was resent) are found by the relay's poll.
-
 import type { Database, Queryable, Transaction } from '../database/port.ts';
 import { countSome } from '../database/sql.ts';
 
