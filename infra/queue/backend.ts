@@ -28,6 +28,7 @@ export interface Backend {
   readonly concurrentClaims: number;
   /** Milliseconds on the clock that times the limiter's windows. */
   now(): number;
+  start(): Promise<void>;
   open(name: string, settings: WorkerSettings): Connections;
   /** Removes everything of a queue. */
   remove(name: string): Promise<void>;

@@ -9,7 +9,7 @@ import { retryConflicts } from '../database/retry-conflicts.ts';
 import type { Health } from '../runtime/health.ts';
 import { OUTAGE } from './job-runner.ts';
 import { NotificationListener } from './notification-listener.ts';
-import type { SqlServer } from './sql-backend.ts';
+import { SqlBackend } from './sql-backend.ts';
 import { type RunStatement, SCHEMA } from './sql-pool.ts';
 
 /** Connections of a process for all of its queues, besides the one that listens. */
@@ -34,15 +34,16 @@ async function migrateQueues(database: Database, log: Logger): Promise<void> {
   });
 }
 
-export class PgliteQueueServer implements SqlServer {
+export class PgliteBackend extends SqlBackend {
   readonly kind = 'pglite';
-  readonly notifies = false;
+  protected readonly notifies = false;
   /** PGlite runs them one after the other, but all in one turn of its scheduler. */
   readonly concurrentClaims = 64;
   readonly #database: Database;
   readonly #log: Logger;
 
-  constructor(database: Database, log: Logger) {
+  constructor(database: Database, prefix: string, log: Logger) {
+    super(prefix);
     this.#database = database;
     this.#log = log;
   }
@@ -53,37 +54,38 @@ export class PgliteQueueServer implements SqlServer {
     await this.#database.background.script(`SET search_path TO ${SCHEMA}`);
   }
 
-  /** In the foreground: a claim that waits behind all background work would come after its window. */
-  readonly run: RunStatement = async (text, params) => ({ rows: await this.#database.query(text, params) });
-
   health(): Health {
     return { status: 'up' };
   }
 
   async close(): Promise<void> {}
+
+  /** In the foreground: a claim that waits behind all background work would come after its window. */
+  protected readonly run: RunStatement = async (text, params) => ({ rows: await this.#database.query(text, params) });
 }
 
-export interface PostgresQueueServerOptions {
+export interface PostgresBackendOptions {
   readonly postgresUrl: string;
   /** The same database, for the migrations. */
   readonly database: Database;
+  readonly prefix: string;
   readonly log: Logger;
 }
 
 /** Holds up to 6 connections, however many queues are open. */
-export class PostgresQueueServer implements SqlServer {
+export class PostgresBackend extends SqlBackend {
   readonly kind = 'postgres';
-  readonly notifies = true;
+  protected readonly notifies = true;
   /** BullMQ serialises them, one commit each. */
   readonly concurrentClaims = 2;
-  readonly #options: PostgresQueueServerOptions;
-  readonly #settings: pg.ClientConfig;
+  readonly #options: PostgresBackendOptions;
   readonly #pool: pg.Pool;
-  #listener: NotificationListener | undefined;
+  readonly #listener: NotificationListener;
 
-  constructor(options: PostgresQueueServerOptions) {
+  constructor(options: PostgresBackendOptions) {
+    super(options.prefix);
     this.#options = options;
-    this.#settings = {
+    const settings: pg.ClientConfig = {
       connectionString: options.postgresUrl,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       query_timeout: QUERY_TIMEOUT_MS,
@@ -92,19 +94,29 @@ export class PostgresQueueServer implements SqlServer {
       // A queue may be lost, so its commits do not wait for the disk.
       options: `-c search_path=${SCHEMA} -c synchronous_commit=off`,
     };
-    this.#pool = new pg.Pool({ ...this.#settings, max: POOL_SIZE });
+    this.#pool = new pg.Pool({ ...settings, max: POOL_SIZE });
     this.#pool.on('error', () => undefined); // an idle connection ended, and the pool opens another one
+    this.#listener = new NotificationListener({ settings, wake: (name) => this.wake(name), log: options.log });
   }
 
-  async start(onJobs: (queueName?: string) => void): Promise<void> {
-    const { database, log } = this.#options;
-    await migrateQueues(database, log);
-    const settings = this.#settings;
-    this.#listener = new NotificationListener({ settings, onNotification: onJobs, onConnect: () => onJobs(), log });
+  /** Rejects if the server does not answer. */
+  async start(): Promise<void> {
+    await migrateQueues(this.#options.database, this.#options.log);
     await this.#listener.start();
   }
 
-  readonly run: RunStatement = async (text, params) => {
+  health(): Health {
+    return this.#listener.connected
+      ? { status: 'up' }
+      : { status: 'down', detail: 'the database of the queues is away' };
+  }
+
+  async close(): Promise<void> {
+    await this.#listener.stop();
+    await this.#pool.end();
+  }
+
+  protected readonly run: RunStatement = async (text, params) => {
     const query = { text, ...(params ? { values: [...params] } : {}) };
     try {
       return await retryConflicts(() => withClientOf(this.#pool, (client) => send(client, query)));
@@ -112,17 +124,6 @@ export class PostgresQueueServer implements SqlServer {
       throw error instanceof DatabaseUnavailable ? asOutage(error) : error;
     }
   };
-
-  health(): Health {
-    return this.#listener?.connected
-      ? { status: 'up' }
-      : { status: 'down', detail: 'the database of the queues is away' };
-  }
-
-  async close(): Promise<void> {
-    await this.#listener?.stop();
-    await this.#pool.end();
-  }
 }
 
 /** The form in which BullMQ and JobRunner recognise an outage. */

@@ -4,11 +4,10 @@ import type { Database } from '../database/port.ts';
 import type { Health } from '../runtime/health.ts';
 import { within } from '../runtime/promises.ts';
 import type { Backend } from './backend.ts';
-import { PgliteQueueServer, PostgresQueueServer } from './database.ts';
+import { PgliteBackend, PostgresBackend } from './database.ts';
 import { BullPacedQueue } from './paced-queue.ts';
 import type { PacedQueue, PacedQueueOptions, PacedQueues } from './port.ts';
 import { RedisBackend } from './redis.ts';
-import { SqlBackend } from './sql-backend.ts';
 
 /** How long a removal may take. */
 const REMOVE_MS = 10_000;
@@ -39,10 +38,9 @@ export async function openQueues(options: OpenQueuesOptions): Promise<PacedQueue
   return new BullPacedQueues(backend, options.log);
 }
 
-function backendOf({ on, prefix, log }: OpenQueuesOptions): RedisBackend | SqlBackend {
+function backendOf({ on, prefix, log }: OpenQueuesOptions): Backend {
   if ('redisUrl' in on) return new RedisBackend({ url: on.redisUrl, prefix, log });
-  const server = 'pglite' in on ? new PgliteQueueServer(on.pglite, log) : new PostgresQueueServer({ ...on, log });
-  return new SqlBackend(server, prefix);
+  return 'pglite' in on ? new PgliteBackend(on.pglite, prefix, log) : new PostgresBackend({ ...on, prefix, log });
 }
 
 class BullPacedQueues implements PacedQueues {

@@ -11,9 +11,11 @@ const PROBE_EVERY_MS = 5_000;
 
 export interface NotificationListenerOptions {
   readonly settings: pg.ClientConfig;
-  readonly onNotification: (queueName: string) => void;
-  /** Called after each connect: notifications before it may have been missed. */
-  readonly onConnect: () => void;
+  /**
+   * Called with a queue that has new jobs, and without a name after each connect, when notifications may have been
+   * missed.
+   */
+  readonly wake: (queueName?: string) => void;
   readonly log: Logger;
 }
 
@@ -50,7 +52,7 @@ export class NotificationListener {
   async #connect(): Promise<void> {
     const client = new pg.Client(this.#options.settings);
     client.on('notification', ({ payload }) => {
-      if (payload) this.#options.onNotification(payload);
+      if (payload) this.#options.wake(payload);
     });
     client.on('error', (error) => this.#lost(client, error));
     client.on('end', () => this.#lost(client));
@@ -65,7 +67,7 @@ export class NotificationListener {
     const probe = () => client.query('SELECT 1').catch((error: Error) => this.#lost(client, error));
     this.#probeTimer = setInterval(() => void probe(), PROBE_EVERY_MS);
     this.#failures = 0;
-    this.#options.onConnect();
+    this.#options.wake();
   }
 
   /** Does nothing for a client that is not connected yet or was lost before. */

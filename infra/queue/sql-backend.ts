@@ -9,42 +9,29 @@ import { type RunStatement, SqlPool } from './sql-pool.ts';
 /** Approximate number of events that BullMQ keeps per queue; they are not used. */
 const KEPT_EVENTS = 100;
 
-export interface SqlServer {
-  readonly kind: 'postgres' | 'pglite';
-  readonly run: RunStatement;
-  /** Whether additions of this process come back as notifications. */
-  readonly notifies: boolean;
-  readonly concurrentClaims: number;
-  /**
-   * `onJobs` is called when a queue may have new jobs; without a name, when any queue may. Rejects if the server is
-   * away.
-   */
-  start(onJobs: (queueName?: string) => void): Promise<void>;
-  health(): Health;
-  close(): Promise<void>;
-}
-
-export class SqlBackend implements Backend {
-  readonly kind: SqlServer['kind'];
+export abstract class SqlBackend implements Backend {
+  abstract readonly kind: Backend['kind'];
   readonly shared = false;
-  readonly concurrentClaims: number;
-  readonly #server: SqlServer;
+  abstract readonly concurrentClaims: number;
+  /** Whether additions of this process come back as notifications. */
+  protected abstract readonly notifies: boolean;
+  protected abstract readonly run: RunStatement;
   readonly #prefix: string;
   /** The workers' pools, by the queue's full name. */
   readonly #pools = new Map<string, SqlPool>();
 
-  constructor(server: SqlServer, prefix: string) {
-    this.kind = server.kind;
-    this.concurrentClaims = server.concurrentClaims;
-    this.#server = server;
+  constructor(prefix: string) {
     this.#prefix = prefix;
   }
 
-  start(): Promise<void> {
-    return this.#server.start((queueName) => {
-      if (queueName !== undefined) this.#pools.get(queueName)?.wake(queueName);
-      else for (const [name, pool] of this.#pools) pool.wake(name);
-    });
+  abstract start(): Promise<void>;
+  abstract health(): Health;
+  abstract close(): Promise<void>;
+
+  /** Wakes the worker of a queue that may have new jobs; without a name, all workers. */
+  protected wake(fullName?: string): void {
+    if (fullName !== undefined) this.#pools.get(fullName)?.wake(fullName);
+    else for (const [name, pool] of this.#pools) pool.wake(name);
   }
 
   now(): number {
@@ -61,7 +48,7 @@ export class SqlBackend implements Backend {
       queue: new Queue(fullName, queueOptions, createPostgresBackend),
       worker: new Worker(fullName, null, workerOptions, createPostgresBackend),
       wake: () => {
-        if (!this.#server.notifies) pool.wake(fullName);
+        if (!this.notifies) pool.wake(fullName);
       },
       sever: () => {
         if (this.#pools.get(fullName) === pool) this.#pools.delete(fullName);
@@ -82,23 +69,15 @@ export class SqlBackend implements Backend {
   }
 
   assertReachable(): void {
-    const { status, detail } = this.#server.health();
+    const { status, detail } = this.health();
     if (status === 'down') throw new Error(detail);
   }
 
-  /** The server's connections are probed by themselves. */
+  /** Does nothing: the pool replaces a dead connection after the query timeout. */
   renewConnection(): void {}
 
-  health(): Health {
-    return this.#server.health();
-  }
-
-  close(): Promise<void> {
-    return this.#server.close();
-  }
-
   #newPool(): SqlPool {
-    return new SqlPool(this.#server.run);
+    return new SqlPool(this.run);
   }
 
   /** All systems share one schema, so the prefix is a part of the name. */
