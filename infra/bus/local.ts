@@ -7,7 +7,7 @@ import type { Health } from '../runtime/health.ts';
 import { PendingSet } from '../runtime/pending-set.ts';
 import { publishError } from './outgoing.ts';
 import type { Bus, OutgoingEvent, Receiver, Rejected, Subscription } from './port.ts';
-import { groupsFor, type Topology } from './topology.ts';
+import type { Topology } from './topology.ts';
 
 export interface LocalBusOptions {
   readonly database: Database;
@@ -71,21 +71,17 @@ export class LocalBus implements Bus {
 
   async #publish(events: readonly OutgoingEvent[]): Promise<Rejected[]> {
     const rejected: Rejected[] = [];
-    const batches = new Map<string, OutgoingEvent[]>();
+    const accepted: OutgoingEvent[] = [];
     for (const event of events) {
       const error = publishError(this.#topology, event);
-      if (error) {
-        rejected.push({ id: event.id, error });
-        continue;
-      }
-      for (const group of groupsFor(this.#topology, event.type)) {
-        const batch = batches.get(group);
-        if (batch) batch.push(event);
-        else batches.set(group, [event]);
-      }
+      if (error) rejected.push({ id: event.id, error });
+      else accepted.push(event);
     }
-    const undelivered = await Promise.all([...batches].map(([group, batch]) => this.#deliver(group, batch)));
-    return rejected.concat(...undelivered);
+    const deliveries = Object.entries(this.#topology.groups).map(([group, types]) => {
+      const batch = accepted.filter(({ type }) => types.includes(type));
+      return batch.length > 0 ? this.#deliver(group, batch) : [];
+    });
+    return rejected.concat(...(await Promise.all(deliveries)));
   }
 
   async #deliver(group: string, batch: readonly OutgoingEvent[]): Promise<Rejected[]> {

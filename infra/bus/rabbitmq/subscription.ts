@@ -1,6 +1,7 @@
 // A group's subscription: its queue, and its dead-letter queue, whose messages the same receiver records as dead.
 import type { Channel, ConsumeMessage } from 'amqplib';
 import type { Logger } from 'pino';
+import { groupBy } from '../../runtime/group-by.ts';
 import type { Health } from '../../runtime/health.ts';
 import type { IncomingMessage, Receiver, Subscription } from '../port.ts';
 import { deadQueueOf, queueOf, type Topology } from '../topology.ts';
@@ -112,13 +113,11 @@ const incoming = ({ content }: ConsumeMessage): IncomingMessage => ({ body: cont
 
 /** Records dead letters under the reason that the broker gives, such as `delivery_limit`. */
 async function deadLetter(receiver: Receiver, batch: readonly ConsumeMessage[]): Promise<void> {
-  const byReason = new Map<string, IncomingMessage[]>();
-  for (const message of batch) {
-    const headers = message.properties.headers;
-    const reason = headers?.['x-first-death-reason'] ?? headers?.['x-death']?.[0]?.reason ?? 'no reason given';
-    const messages = byReason.get(reason) ?? [];
-    messages.push(incoming(message));
-    byReason.set(reason, messages);
-  }
-  await Promise.all([...byReason].map(([reason, messages]) => receiver.deadLetter(messages, `dead letter: ${reason}`)));
+  const byReason = groupBy(batch, deathReasonOf);
+  await Promise.all(
+    [...byReason].map(([reason, messages]) => receiver.deadLetter(messages.map(incoming), `dead letter: ${reason}`)),
+  );
 }
+
+const deathReasonOf = ({ properties: { headers } }: ConsumeMessage): string =>
+  headers?.['x-first-death-reason'] ?? headers?.['x-death']?.[0]?.reason ?? 'no reason given';
