@@ -288,10 +288,13 @@ describe.for(shapes)('%s', ([, shape]) => {
     const orderUrl = system.url('order');
     const listed = await sluiceFailed(orderUrl, 'list', '--json');
     expect(documentOf<Listed>(listed).items.map(({ service }) => service)).toEqual(['coupon', 'coupon']);
-    expect(listed.stderr).toBe(`${orderUrl} does not run points: ask their own process with --url\n`);
+    expect(listed.stderr).toBe(`${orderUrl} does not run points: use the --url of the process that does\n`);
     for (const args of [['list'], ['retry', '--dry-run'], ['retry']]) {
       const { code, stderr } = await sluiceFailed(orderUrl, ...args, '--service', 'coupon', 'points');
-      expect([code, stderr]).toEqual([1, `error: ${orderUrl} does not run points: ask their own process with --url\n`]);
+      expect([code, stderr]).toEqual([
+        1,
+        `error: ${orderUrl} does not run points: use the --url of the process that does\n`,
+      ]);
     }
     const { code, stderr } = await sluiceFailed(orderUrl, 'show', 'points', String(orders.ledger[0]?.id));
     expect([code, stderr]).toEqual([1, expect.stringMatching(/^error: points .*: 404 There is no such service/)]);
