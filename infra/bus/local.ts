@@ -77,14 +77,17 @@ export class LocalBus implements Bus {
       if (error) rejected.push({ id: event.id, error });
       else accepted.push(event);
     }
-    const deliveries = Object.entries(this.#topology.groups).map(([group, types]) => {
-      const batch = accepted.filter(({ type }) => types.includes(type));
-      return batch.length > 0 ? this.#deliver(group, batch) : [];
-    });
+    const deliveries = Object.entries(this.#topology.groups).map(([group, types]) =>
+      this.#deliver(
+        group,
+        accepted.filter(({ type }) => types.includes(type)),
+      ),
+    );
     return rejected.concat(...(await Promise.all(deliveries)));
   }
 
   async #deliver(group: string, batch: readonly OutgoingEvent[]): Promise<Rejected[]> {
+    if (batch.length === 0) return [];
     try {
       const messages = batch.map(({ id, type, body }) => ({ id, type, body: Buffer.from(body) }));
       const receiver = this.#receivers.get(group);
