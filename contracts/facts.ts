@@ -56,10 +56,7 @@ export const orderFact = z.object({
   stockReleasePending: z.boolean(),
   /** Cancelled, and the payment provider has not confirmed the refund yet. */
   refundDue: z.boolean(),
-  /**
-   * How often the provider was asked again about the payment under way, and was told to refund it. 0.1.0 does
-   * not say.
-   */
+  /** Retries of the charge in progress, and attempts at the refund. 0.1.0 does not send these. */
   chargeRetries: count.default(0),
   refundAttempts: count.default(0),
   /** Whether the provider rejected the refund. It is retried. */

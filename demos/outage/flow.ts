@@ -1,5 +1,5 @@
-// A steady flow of orders: an open loop, which sends each order at its time, whatever happened to the ones before. So a
-// slow service gets no relief, and latency counts from the time at which an order was due.
+// A steady flow of orders: an open loop sends each order at its time, even if earlier ones are unanswered. So a slow
+// service gets no relief, and latency counts from the time at which an order was due.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HttpClient, NoResponse } from '../shared/http.ts';

@@ -120,7 +120,7 @@ test('two processes resend the events of thousands of overdue orders at a bounde
   const reported = await Promise.all(processes.map(({ url }) => reportedOf(url)));
   for (const [index, each] of reported.entries()) {
     for (const type of types) expect(each.get(type), `${type} by process ${index}`).toBeGreaterThan(0);
-    expect(await processes[index]?.output()).toContain('asked again: the answers are overdue');
+    expect(await processes[index]?.output()).toContain('resent: the replies are overdue');
   }
   reportFault({
     fault: `${2 * ORDERS} orders overdue at once, two processes`,

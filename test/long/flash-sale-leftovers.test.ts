@@ -1,4 +1,4 @@
-// When a sale has ended, the queue server keeps nothing of its queue, whatever happened to the processes.
+// When a sale has ended, the queue server keeps nothing of its queue, even if the processes died.
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { serviceNames } from '../../contracts/services.ts';

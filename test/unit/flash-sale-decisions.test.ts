@@ -62,7 +62,7 @@ describe('a rejection from memory', () => {
     ['no sale whose queue could take every unit left', { queued: 0, remaining: 100 }, undefined],
     ['a sold-out sale, whether its queue is full or not', { status: 'sold-out', queued: 100 }, 'sold-out'],
     ['a sale that is not open yet', { status: 'scheduled', opensInMs: 1 }, 'not-open'],
-    ['a closed sale, whatever its queue', { status: 'closed', queued: 100 }, 'not-open'],
+    ['a closed sale with a full queue', { status: 'closed', queued: 100 }, 'not-open'],
   ])('is for %s', async (_what, changes, rejection) => {
     const { snapshot } = snapshotOf(saleWith(changes));
     await snapshot.read();
