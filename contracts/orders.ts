@@ -41,7 +41,6 @@ export const stepNames = ['points', 'coupon', 'notification'] as const;
 export type StepName = (typeof stepNames)[number];
 
 export const stepStatus = z.enum(['pending', 'failed', 'done', 'skipped', 'reverted']);
-type StepStatus = z.infer<typeof stepStatus>;
 
 const step = z.object({
   status: stepStatus,

@@ -1,5 +1,5 @@
 // Runs the commands of README.md in a clean copy of the repository, against the system that its first commands start. A
-// block is tested if `<!-- tested: name -->` stands above it.
+// block is tested if `<!-- tested: name -->` stands above it. README.zh-CN.md has the same commands.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFile, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
@@ -16,8 +16,8 @@ const run = promisify(execFile);
 const root = resolve(import.meta.dirname, '../..');
 
 /** The commands of each tested block, by its name. */
-async function testedBlocks(): Promise<Map<string, string[]>> {
-  const readme = await readFile(join(root, 'README.md'), 'utf8');
+async function testedBlocks(file: string): Promise<Map<string, string[]>> {
+  const readme = await readFile(join(root, file), 'utf8');
   const blocks = readme.matchAll(/<!-- tested: ([a-z-]+) -->\n```sh\n([\s\S]*?)\n```/g);
   return new Map(Array.from(blocks, ([, name = '', text = '']) => [name, text.split('\n')]));
 }
@@ -30,7 +30,7 @@ let output = '';
 let endSystem: () => Promise<void>;
 
 beforeAll(async () => {
-  blocks = await testedBlocks();
+  blocks = await testedBlocks('README.md');
   copy = await mkdtemp(join(tmpdir(), 'sluice-copy-'));
   const { stdout } = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root });
   for (const file of stdout.split('\0').filter(Boolean)) {
@@ -57,6 +57,10 @@ const block = (name: string): string[] => {
   if (!lines) throw new Error(`README.md has no block that is tested as ${name}: ${[...blocks.keys()].join(', ')}`);
   return lines;
 };
+
+test('README.zh-CN.md has the same commands', async () => {
+  expect(await testedBlocks('README.zh-CN.md')).toEqual(blocks);
+});
 
 test('npm start runs the whole system and logs its URL', async () => {
   // Installing takes a minute and needs the registry, so the installed modules are linked instead.
