@@ -119,7 +119,7 @@ function recordingHandler(
   { name, prepare, handle, resendReplies }: GroupConsumerOptions,
 ): AnyHandler {
   const replies = defineStatement({
-    events: `SELECT answer_id AS event_id, 'points.awarded' AS type, order_id AS subject, at AS time,
+    events: `SELECT reply_id AS event_id, 'points.awarded' AS type, order_id AS subject, at AS time,
         json_build_object('orderId', order_id, 'userId', 'alice', 'points', 1)::text AS data
       FROM ${schema}.effects WHERE order_id = ANY($1::uuid[])`,
     params: (orderIds: readonly string[]) => [orderIds],
