@@ -330,12 +330,12 @@ test.skipIf(!onPostgres.available)(`${MANY} orders are audited in bounded memory
 });
 
 describe('the routes under /audit', () => {
-  test.skipIf(!onPostgres.available)('is bounded, and checked', async () => {
+  test.skipIf(!onPostgres.available)('reject requests out of bounds, and ignore unknown ids', async () => {
     const system = await onPostgres.start();
     try {
       const url = system.url('order');
       const ids = Array.from({ length: 201 }, () => randomUUID());
-      for (const question of [
+      for (const query of [
         'order?limit=0',
         'order?limit=5001',
         'order?after=1',
@@ -344,11 +344,11 @@ describe('the routes under /audit', () => {
         'points?limt=1',
         'points/messages?ids=x',
       ])
-        expect([question, (await call(`${url}/audit/${question}`)).status]).toEqual([question, 422]);
+        expect([query, (await call(`${url}/audit/${query}`)).status]).toEqual([query, 422]);
       expect((await postJson(`${url}/audit/order/resend`, { ids })).status).toBe(422);
       expect((await postJson(`${url}/audit/order/resend`, { orders: [] })).status).toBe(422);
       // Ids that do not exist are ignored.
-      expect((await postJson(`${url}/audit/order/resend`, { ids: ids.slice(1) })).json()).toEqual({ asked: 0 });
+      expect((await postJson(`${url}/audit/order/resend`, { ids: ids.slice(1) })).json()).toEqual({ resent: 0 });
       expect((await call(`${url}/audit/flash-sale`)).status).toBe(404);
     } finally {
       await system.remove();

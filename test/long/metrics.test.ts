@@ -170,7 +170,7 @@ describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
       timeoutMs: 20_000,
     });
     await eventually(async () => Number(await deadIn('points')) <= 1_100, { what: 'the oldest are pruned' });
-    expect(await process.output()).toContain('the oldest unreadable messages are forgotten');
+    expect(await process.output()).toContain('deleted the oldest unreadable messages');
   }, 60_000);
 
   test('while the database is away, values that it stores are absent and counters continue', async () => {
