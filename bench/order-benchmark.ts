@@ -105,7 +105,7 @@ function checks(rounds: readonly OrderRound[]) {
   // A rate that grows is as unsteady as one that falls.
   const drift = worst(({ sustained }) => Math.max(sustained.drift, 1 / sustained.drift));
   const growth = worst(({ sustained }) => sustained.backlogGrowth / completedInWindow(sustained));
-  const resent = worst(({ stored }) => stored.counts.asked ?? Number.NaN);
+  const resent = worst(({ stored }) => stored.counts.resends ?? Number.NaN);
   return [
     { name: 'last third ÷ first third of the sustained load', value: drift, ok: drift <= MAX_DRIFT },
     { name: 'growth of the backlog, share of the completed orders', value: growth, ok: growth <= MAX_BACKLOG_GROWTH },

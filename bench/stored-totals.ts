@@ -10,7 +10,7 @@ const services = ['order', 'points', 'coupon', 'notify'];
 const sumOf = (table: string, condition = 'true') =>
   services.map((service) => `(SELECT count(*) FROM sluice_${service}.${table} WHERE ${condition})`).join(' + ');
 
-/** `asked`: how often order.placed was resent. A run that needs that was not keeping up. */
+/** `resends`: how often order.placed was resent. A run that needs resends is not keeping up. */
 const COUNTS = `SELECT
   (SELECT count(*) FROM sluice_order.orders) AS orders,
   (SELECT count(*) FROM sluice_order.progress WHERE status = 'completed') AS completed,
