@@ -8,7 +8,7 @@ export const orderSettings = {
     url('http', 'https')
       .refine((value) => !/\/\/[^/]*@/.test(value))
       .meta({ allowed: 'a URL such as http://host:3010, without a user or password' }),
-    'Payment provider. Unset: simulated, with its ledger in DATA_DIR. Required for separate processes.',
+    'Payment provider. Unset: simulated, with its ledger in DATA_DIR. Required if the order service runs without the others.',
   ),
   PAYMENT_TIMEOUT_MS: variable(
     integer(50, 300_000),
