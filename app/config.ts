@@ -41,26 +41,26 @@ const processVariables = {
     'Address that HTTP and the embedded MQTT broker listen on. Requests are not authenticated: expose it with care.',
   ),
   PORT: variable(integer(0, 65_535), '3000', 'HTTP port. 0 takes a free one.'),
-  DATA_DIR: variable(z.string().min(1), '.data', 'Folder of the embedded database and broker. One process at a time.'),
+  DATA_DIR: variable(z.string().min(1), '.data', 'Data folder of the embedded servers. One process at a time.'),
   STOP_TIMEOUT_MS: variable(integer(100, 600_000), '10000', 'How long a stop waits for running work.'),
 };
 
 const databaseVariables = {
   DATABASE_URL: optional(
     url('postgres', 'postgresql'),
-    'PostgreSQL 14 or newer. Unset: PGlite in DATA_DIR. Needed by services in separate processes.',
+    'PostgreSQL 14 or newer. Unset: PGlite in DATA_DIR. Required for separate processes.',
   ),
   DATABASE_POOL_SIZE: variable(integer(2, 200), '10', 'Connections of one process to PostgreSQL.'),
   REDIS_URL: optional(
     url('redis', 'rediss'),
-    'Redis 6.2 or newer, or Valkey, which paces the flash-sale queues. Unset: the database paces them.',
+    'Redis 6.2 or newer, or Valkey, for the job queue of the flash sales. Unset: the queue is in the database.',
   ),
 };
 
 const brokerVariables = {
   AMQP_URL: optional(
     urls('amqp', 'amqps'),
-    'RabbitMQ 3.10 or newer, which carries the events. List each node of a cluster: they are tried in turn. Unset: see EVENT_BUS.',
+    'RabbitMQ 3.10 or newer, which carries the events. Cluster nodes, separated by commas, are tried in turn. Unset: see EVENT_BUS.',
   ),
   EVENT_BUS: optional(
     choice('local', 'rabbitmq', 'mqtt'),
@@ -68,7 +68,7 @@ const brokerVariables = {
   ),
   MQTT_URL: optional(
     url('mqtt', 'mqtts', 'ws', 'wss'),
-    'MQTT 3.1.1 broker for notifications, presence and logs. Unset: embedded. Needed by services in separate processes.',
+    'MQTT 3.1.1 broker for notifications, presence and logs. Unset: embedded. Required for separate processes.',
   ),
   MQTT_PORT: variable(integer(0, 65_535), '1883', 'TCP port of the embedded MQTT broker. 0 takes a free one.'),
   BUS_PREFIX: variable(
@@ -90,16 +90,16 @@ const messagingVariables = {
   RETRY_ATTEMPTS: variable(
     integer(1, 100),
     '5',
-    'Attempts to handle a message before it is dead, and attempts to resend its reply.',
+    'Attempts to handle a message before it is dead. Also the attempts to resend its reply.',
   ),
   RETRY_BASE_MS: variable(integer(1, 3_600_000), '1000', 'Delay before the second attempt; doubles, with jitter.'),
   RETRY_MAX_MS: variable(integer(1, 86_400_000), '60000', 'Longest delay between two attempts.'),
   ...resendSettings,
-  INBOX_RETENTION_DAYS: variable(integer(1, 3_650), '7', 'Days that handled messages are remembered.'),
+  INBOX_RETENTION_DAYS: variable(integer(1, 3_650), '7', 'Days for which handled messages are kept.'),
   LEASE_MS: variable(
     integer(100, 600_000),
     '15000',
-    'Lease of a process on an event to publish or a message to handle. Other processes take over when it expires.',
+    'How long a process claims an event to publish or a message to handle. Then other processes may take it over.',
   ),
   PUBLISH_TIMEOUT_MS: variable(
     integer(50, 300_000),

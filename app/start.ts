@@ -41,7 +41,7 @@ const factories: Record<ServiceName, Factory> = {
 export interface StartOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly services?: readonly ServiceName[];
-  /** Cancels the start, even during a long migration. After the start only stop() ends the process. */
+  /** Cancels the start, even during a long migration. After the start it has no effect: call stop(). */
   readonly signal?: AbortSignal;
 }
 
@@ -57,7 +57,7 @@ export interface RunningServices extends RunningSluice {
 }
 
 /**
- * Rejects with a ConfigError or a StartupError if a condition outside the program stops the start, and with the
+ * Rejects with a ConfigError or a StartupError if the configuration or the environment prevents the start, and with the
  * signal's reason if the signal cancelled it.
  */
 export async function startSluice(options: StartOptions): Promise<RunningServices> {
@@ -159,14 +159,14 @@ class Sluice implements RunningServices {
     // All intakes stop before any relay, because a relay may wait for an inbox of this process.
     this.#shutdown.add(() => Promise.all(runners.map((runner) => runner.stopRelays())));
     this.#shutdown.add(() => Promise.all(runners.map((runner) => runner.stopIntake())));
-    // Long-running statements would delay the stop; their work is done after the next start.
+    // Long-running statements would delay the stop. They run again after the next start.
     this.#shutdown.add(async () => database.interrupt());
     for (const runner of runners) await runner.start();
     this.#runners = runners;
     return bus;
   }
 
-  /** Waits for the database before anything is opened on it, and migrates it. */
+  /** Waits for the database, creates the services, and migrates their schemas. */
   async #createServices(resources: Resources): Promise<Created[]> {
     const { database } = resources;
     const start = { config: this.#config, log: this.#log, signal: this.#signal };

@@ -31,7 +31,7 @@ Examples:
   $ sluice audit --repair --settle 10s
   $ sluice audit --url http://127.0.0.1:3001 --at points=http://127.0.0.1:3002 --at coupon=http://127.0.0.1:3003
 
-Exit code 0: every guarantee holds. Work in progress and dead messages violate no guarantee; they are listed.`;
+Exit code 1 if a guarantee is violated. Work in progress and dead messages violate no guarantee; they are listed.`;
 
 export const auditCommand = () =>
   new Command('audit')

@@ -43,8 +43,8 @@ Examples:
   $ sluice failed show points 019a2b3c-…
   $ sluice failed retry --service points --error 'connection refused'
 
-A message that fails is retried with growing delays (status 'retrying'). After the last attempt it is 'dead' and kept. Fix
-the cause, then retry the message: it is handled as if it had just arrived.`;
+A message that fails is retried with growing delays (status 'retrying'). After the last attempt it is 'dead' and kept.
+Fix the cause, then retry the message: it is handled as if it had just arrived.`;
 
 const listExamples = `
 Examples:
@@ -104,7 +104,7 @@ const retryCommand = () =>
       .addArgument(new Argument('[service]', 'for one message: the service that received it').choices(serviceNames))
       .argument('[id]', "for one message: the event's id", eventId),
   )
-    .option('--all', 'all failed messages, if there is no filter')
+    .option('--all', 'retry all failed messages; required without a filter')
     .option('--dry-run', 'print how many messages match, and change nothing')
     .option('--rate <n>', 'largest number of messages per second', numberBetween(1, MAX_RATE), 50)
     .addOption(urlOption())

@@ -40,21 +40,16 @@ Exit code 1 if the sale's totals do not match the buyers' responses.`;
 
 export const flashSaleCommand = () =>
   new Command('flash-sale')
-    .description('simulate a flash sale: send buyers, show what they get, and check the totals of the sale')
+    .description('simulate a flash sale: send buyers, show their responses, and check the totals of the sale')
     .option('--buyers <n>', 'number of different buyers', numberBetween(1, 200_000), 10_000)
     .option('--stock <units>', 'units for sale; each buyer gets at most one', numberBetween(1, MAX_STOCK), 500)
     .option('--queue <n>', 'largest number of waiting tickets', numberBetween(1, MAX_QUEUE_CAP), 200)
     .option('--drain <n>', 'orders per second that leave the queue', numberBetween(1, MAX_DRAIN_PER_SECOND), 100)
     .option('--seconds <s>', 'seconds within which all buyers arrive', numberBetween(0.1, 3_600, 'number'), 10)
     .option('--seed <n>', 'seed of the random numbers', numberBetween(0, 2 ** 32 - 1), 7)
-    .option('--repeat <percent>', 'percentage of buyers who buy twice', numberBetween(0, 100, 'number'), 5)
-    .option(
-      '--patience <times>',
-      'how many times a buyer comes back to a full queue, at most',
-      numberBetween(0, 100),
-      3,
-    )
-    .option('--timeout <s>', 'how many seconds longer than its pace the queue may take', numberBetween(0, 86_400), 120)
+    .option('--repeat <percent>', 'percentage of buyers who send a second purchase', numberBetween(0, 100, 'number'), 5)
+    .option('--patience <times>', 'how often a buyer comes back after a full queue, at most', numberBetween(0, 100), 3)
+    .option('--timeout <s>', 'seconds for the last orders, on top of queue ÷ drain', numberBetween(0, 86_400), 120)
     .addOption(
       new Option('--url <url>', 'URL of the Sluice server (default: an embedded system, started for this)')
         .env('SLUICE_URL')

@@ -34,15 +34,15 @@ Examples:
   $ sluice outage
   $ sluice outage --service notify --rate 200 --seconds 20 --svg outage.svg
 
-The command starts a system of its own, and removes it at the end; it does not touch a running system. Without further
-settings this is the embedded system, and the service is stopped inside its process. With DATABASE_URL, MQTT_URL (and
-AMQP_URL for RabbitMQ) each service is a process, with a new database and a new prefix; the user of DATABASE_URL must be
-allowed to create databases.
+The command starts a system of its own, and removes it at the end; it does not touch a running system. By default
+this is the embedded system, and the service is stopped inside its process. With DATABASE_URL and MQTT_URL (and AMQP_URL
+for RabbitMQ), each service is a process, with a new database and a new prefix; the user of DATABASE_URL must be allowed
+to create databases.
 
-An order waits for a service from its acceptance until the order service has that service's reply. Response times count
-from the moment at which the order was due to be sent.
+"Waiting for points" counts accepted orders to which the points service has not yet replied. Response times count from
+the moment at which the order was due to be sent.
 
-Exit code 1 if any order did not get a 2xx, if the backlog remains, or if an effect is missing at the end.`;
+Exit code 1 if any order did not get a 2xx, if the backlog does not drain in time, or if an effect is missing.`;
 
 export const outageCommand = () =>
   new Command('outage')
@@ -51,7 +51,7 @@ export const outageCommand = () =>
     .option('--rate <n>', 'orders per second', numberBetween(1, 1_000), 100)
     .option('--before <s>', 'seconds with all services before the outage', numberBetween(1, 60), 5)
     .option('--seconds <s>', 'seconds without the service', numberBetween(1, 300), 10)
-    .option('--timeout <s>', 'how many seconds the backlog may take', numberBetween(1, 600), 120)
+    .option('--timeout <s>', 'how long the backlog may take to drain, in seconds', numberBetween(1, 600), 120)
     .option('--kill', 'kill its process with SIGKILL instead of stopping it')
     .option('--data <folder>', 'keep the embedded data in this folder (default: a temporary one)')
     .option('--svg <file>', 'write the chart to this SVG file')

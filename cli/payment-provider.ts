@@ -24,7 +24,7 @@ Examples:
   $ sluice payment-provider --decline 0.1 --delay 200      declines a tenth, each response takes 0.2 s
 
 While it runs, PUT /behaviour with { declineEvery, declineShare, delayMs, decideLateMs, answerLateMs, away } changes its
-behaviour, and GET /charges shows its ledger. With any behaviour, an order is charged at most once. No money moves.`;
+behaviour, and GET /charges shows its ledger. In every case, an order is charged at most once. No money moves.`;
 
 const milliseconds = (flags: string, about: string) =>
   new Option(`${flags} <ms>`, about).argParser(numberBetween(0, 600_000));
@@ -51,8 +51,8 @@ export const paymentProviderCommand = () =>
     )
     .addOption(milliseconds('--delay', 'wait before a request is handled'))
     .addOption(milliseconds('--decide-late', 'decide a charge after this time, even if the client has disconnected'))
-    .addOption(milliseconds('--answer-late', 'act at once, but respond after this time'))
-    .option('--away', 'close the connection of every request')
+    .addOption(milliseconds('--answer-late', 'act immediately, but respond after this time'))
+    .option('--away', 'close the connection of every request without a response')
     .addHelpText('after', examples)
     .action((options: PaymentProviderOptions) => untilInterrupted((signal) => paymentProvider(options, signal)));
 

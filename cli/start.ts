@@ -51,11 +51,11 @@ function help(): string {
   return `
 Examples:
   $ sluice start                  all services, embedded, with their data in .data/
-  $ sluice start order points     two services; processes share DATABASE_URL, MQTT_URL (AMQP_URL, PAYMENT_URL)
+  $ sluice start order points     two of the services; needs DATABASE_URL, MQTT_URL and PAYMENT_URL
 
 Environment:
 ${variables.join('\n')}
 
-The first SIGINT or SIGTERM stops the services cleanly, a second one at once. With an invalid variable the command does
-not start; its exit code is 2.`;
+The first SIGINT or SIGTERM stops the services cleanly, a second one at once. With an invalid variable, the services
+do not start and the exit code is 2.`;
 }

@@ -1,6 +1,6 @@
 // The inbox stands between a transport and a service's handlers. A message's id is recorded in the transaction of its
-// effect, so a redelivery changes nothing; a failing message is stored and retried here, so it never blocks the messages
-// behind it, and no transport needs a delay queue.
+// effect, so a redelivery changes nothing. A failing message is stored and retried here, so it never blocks the
+// messages behind it, and no transport needs a delay queue.
 //
 // The path of a message: Inbox receives it; unless it is processed on arrival, InboxWorker stores and claims its row;
 // InboxProcessor makes one attempt and records the outcome; InboxTransactions commits effects, replies and failures.
@@ -28,7 +28,7 @@ export class Inbox implements Receiver {
     this.#options = options;
     const { database, schema, onOutcome } = options;
     const { signal } = this.#stopping;
-    setMaxListeners(0, signal); // each message that waits for the database listens
+    setMaxListeners(0, signal); // each message that waits for the database adds a listener
     this.failed = new FailedMessages(database, schema);
     this.#store = new InboxStore(schema);
     this.#pruner = new InboxPruner(options);
@@ -52,15 +52,15 @@ export class Inbox implements Receiver {
   }
 
   /**
-   * Claims no more rows, and no longer waits for a database that is away: a message of the transport then rejects and
-   * stays with it. Resolves when the rows of this process are recorded or left to their lease.
+   * Claims no more rows, and no longer waits for an unavailable database: process() and enqueue() then reject, and the
+   * transport keeps the message. Resolves when this process's rows have an outcome or are left to their lease.
    */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await Promise.all([this.worker.stop(), this.#pruner.stop()]);
   }
 
-  /** When an outcome was last recorded, by the clock of performance.now(); undefined before the first one. */
+  /** When the last outcome was recorded, as of performance.now(); undefined before the first one. */
   get lastProgress(): number | undefined {
     return this.#lastProgress;
   }
@@ -96,7 +96,7 @@ export class Inbox implements Receiver {
     return readMessage(this.#options.catalogue, body);
   }
 
-  /** Drops events that their handler does not accept: they are acknowledged without a trace, and count as progress. */
+  /** Drops events that their handler does not accept: they are acknowledged but not stored, and count as progress. */
   #accepted(batch: readonly IncomingMessage[]): (ReadableMessage | UnreadableMessage)[] {
     return batch
       .map(({ body }) => this.#read(body))

@@ -1,13 +1,13 @@
 // The outbox: an event is a row, written in the transaction that causes it. So an event is published if and only if its
 // cause is committed. Services write the rows here; relay.ts publishes them.
 //
-// A row is written with a lease for the relay of its own process, which gets it in memory after the commit: no row is
-// read back while all goes well. The relay's poll finds the rows that no process holds: the writer died, or its relay
-// was full or its transport down.
+// A row is written with a lease for the relay of its own process, which gets it in memory after the commit: it is not read
+// back from the table. The relay's poll finds rows without a valid lease: their process died, or its relay was full or
+// its transport was down when they were written.
 import type { Database, Queryable, Transaction } from '../database/port.ts';
 import { countSome } from '../database/sql.ts';
 
-/** The destination of a row: the event bus, or a user's MQTT topic. One being down does not delay the other. */
+/** The destination of a row: the event bus, or a user's MQTT topic. An outage of one does not delay the other. */
 export const channels = ['bus', 'user'] as const;
 export type Channel = (typeof channels)[number];
 
@@ -23,7 +23,7 @@ export interface OutboxRow {
   readonly failures: number;
 }
 
-/** SQL that causes events, and the types of its parameters: one value, made by `defineStatement` where the SQL is. */
+/** SQL that causes events, with the types of its parameters. Made by `defineStatement`, beside the service's SQL. */
 export interface Statement<Params extends readonly unknown[]> {
   /** Default: `bus`. */
   readonly channel?: Channel;
@@ -57,11 +57,11 @@ export const NEW_EVENTS = defineStatement({
 
 /** The relay of a channel, as the outbox sees it. */
 export interface RelayHandle {
-  /** The lease for rows that are written now, in milliseconds; 0 while the relay takes none. */
+  /** The lease for rows that are written now, in milliseconds; 0 while the relay accepts no rows. */
   leaseMs(): number;
-  /** Takes rows that are committed with that lease. */
+  /** Accepts rows that were committed with that lease. */
   enqueue(rows: readonly OutboxRow[]): void;
-  /** Reports that rows without a lease are committed. A lost report costs the relay's poll interval. */
+  /** Announces rows that were committed without a lease. Without the call, the next poll finds them. */
   wake(): void;
 }
 
@@ -74,14 +74,14 @@ export class Outbox {
     this.#table = `${schema}.outbox`;
   }
 
-  /** Sets the relay that takes this process's rows of a channel, instead of the one before. */
+  /** Sets the relay for this process's rows of a channel, in place of an earlier one. */
   connect(channel: Channel, relay: RelayHandle): void {
     this.#relays.set(channel, relay);
   }
 
   /**
-   * Runs a statement and writes its events, in one statement: inside `on`, or on its own if `on` is a database, so that
-   * its locks are never held across a round trip. Resolves with the rows of the events.
+   * Runs a statement and writes its events as one SQL statement: in the transaction `on`, or on its own if `on` is a
+   * database, so that no lock is held across a round trip. Resolves with the rows of the events.
    */
   async write<Params extends readonly unknown[]>(
     on: Database | Transaction,
@@ -109,7 +109,7 @@ export class Outbox {
     return rows;
   }
 
-  /** The number of rows that wait or are being published, counted up to COUNTED. */
+  /** The number of rows that wait or are being published, at most COUNTED. */
   size(database: Queryable, channel: Channel): Promise<number> {
     return countSome(database, `${this.#table} WHERE channel = $1`, [channel]);
   }

@@ -1,5 +1,5 @@
-// The relay publishes the rows of an outbox and deletes those that the broker confirmed. It may crash at any point: a row
-// that is not confirmed or not deleted is published again, under the same id, once its lease has run out.
+// The relay publishes the rows of an outbox and deletes those that the broker confirmed. It may crash at any point: a
+// row that was not confirmed or not deleted is published again, under the same id, once its lease has expired.
 import type { Logger } from 'pino';
 import type { Database } from '../database/port.ts';
 import { backoff } from '../runtime/backoff.ts';
@@ -7,11 +7,11 @@ import { Loop } from '../runtime/loop.ts';
 import { failpoint } from './failpoints.ts';
 import type { Channel, OutboxRow, RelayHandle } from './outbox.ts';
 
-/** Most rows in one publish, and most published rows that wait to be deleted. */
+/** Maximum number of rows in one publish. As many published rows are deleted without waiting for the next poll. */
 const BATCH = 200;
-/** Most rows in memory; further ones are written without a lease, for a later poll. */
+/** Rows in memory, from which on further ones are written without a lease, for a later poll. */
 const MAX_WAITING = 5_000;
-/** Delays of a row that the broker rejects; the rows behind it go on. */
+/** Backoff of a row that the broker rejects. It does not delay the rows behind it. */
 const REJECTED_BASE_MS = 1_000;
 const REJECTED_MAX_MS = 60_000;
 
@@ -19,7 +19,7 @@ const REJECTED_MAX_MS = 60_000;
 export interface Unpublished {
   readonly row: OutboxRow;
   readonly error: string;
-  /** No row gets through, not only this one. */
+  /** No row can be published, not only this one. */
   readonly transportDown: boolean;
 }
 
@@ -68,7 +68,7 @@ export class Relay implements RelayHandle {
     this.#loop.start();
   }
 
-  /** Finishes the batch under way and releases the other rows, for another process or the next start. */
+  /** Finishes the current batch and releases the other rows, for another process or the next start. */
   async stop(): Promise<void> {
     this.#running = false;
     await this.#loop.stop();
@@ -97,20 +97,20 @@ export class Relay implements RelayHandle {
     if (due || this.#published.length >= BATCH) await this.#claim();
     const rows = this.#waiting.splice(0, BATCH);
     if (rows.length > 0) await this.#publish(rows);
-    // No pause while rows are left: after an outage the backlog goes as fast as it can be published.
+    // No pause while rows are left: after an outage, the backlog is published as fast as possible.
     return this.#waiting.length > 0 || this.#unclaimed;
   }
 
   async #claim(): Promise<void> {
-    // Reset first: a wake-up during the statement may be about rows that the statement does not see.
+    // Reset first: rows that are announced during the statement may not be visible to it.
     this.#unclaimed = false;
     const rows = await this.#deletePublishedAndClaim(BATCH).catch((error) => {
       this.#unclaimed = true;
       throw error;
     });
     this.#lastClaim = performance.now();
-    // A row whose lease ran out while it waited here has only a new lease: if it were published twice, a backlog would
-    // grow ever faster.
+    // A row whose lease expired while it waited here is claimed again and already in memory. Publishing it twice would
+    // make a backlog grow even faster.
     const held = new Set(this.#waiting.map(({ position }) => position));
     this.#waiting.push(...rows.filter(({ position }) => !held.has(position)));
     if (rows.length === BATCH) this.#unclaimed = true;
@@ -136,7 +136,7 @@ export class Relay implements RelayHandle {
         releases.push({ position, delayMs: 0, error: 'transport down' });
     }
     await this.#releaseClaims(releases);
-    // The loop pauses before it claims again.
+    // The error makes the loop pause before it claims again.
     if (down) throw new Error(`${unpublished.length} of ${rows.length} not published: ${down.error}`);
     for (const { row, error } of unpublished)
       log.error({ channel, event: row.type, id: row.event_id, failures: row.failures + 1, error }, 'event rejected');
@@ -144,7 +144,7 @@ export class Relay implements RelayHandle {
 
   /**
    * Deletes the published rows and claims up to `limit` due ones, in their order: one statement, so that no transaction
-   * is open during a publish. Rows that another relay has locked are skipped. A published row whose lease ran out is
+   * is open during a publish. Rows that another relay has locked are skipped. A published row whose lease expired is
    * not claimed: of a deletion and an update of one row in one statement, PostgreSQL does only one.
    */
   async #deletePublishedAndClaim(limit: number): Promise<OutboxRow[]> {
@@ -163,7 +163,7 @@ export class Relay implements RelayHandle {
     return rows.sort((a, b) => a.position - b.position);
   }
 
-  /** Makes rows due again after their delay; a delay counts as a failure of the row. */
+  /** Makes rows due again after their delay. A row with a delay gets one more failure. */
   async #releaseClaims(rows: readonly Release[]): Promise<void> {
     if (rows.length === 0) return;
     await this.#options.database.execute(

@@ -125,7 +125,7 @@ export function parseSettings<V extends Variables>(
 
 function allowed(schema: z.ZodType): string {
   const meta = schema instanceof z.ZodOptional ? (schema.unwrap() as z.ZodType).meta() : schema.meta();
-  return meta?.allowed ?? 'a non-empty text';
+  return meta?.allowed ?? 'a non-empty string';
 }
 
 export interface VariableDescription {

@@ -3,7 +3,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { integer, variable } from './settings.ts';
 
 export const stepLatencySettings = {
-  STEP_LATENCY_MS: variable(integer(0, 60_000), '0', 'Simulated work for each message of a step, for demonstrations.'),
+  STEP_LATENCY_MS: variable(
+    integer(0, 60_000),
+    '0',
+    'Simulated work in the points, coupon and notify services, for demonstrations.',
+  ),
 };
 
 /** Waits STEP_LATENCY_MS before the transaction, for all messages of a batch at once. */

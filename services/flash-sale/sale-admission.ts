@@ -1,7 +1,7 @@
-// Admission to the flash sales: a sale's row decides about every purchase, in batches of the requests that wait together;
-// a snapshot of the sale rejects most of a flood before it reaches the row.
+// Admission to flash sales: a sale's row decides about purchases, in batches of the requests that wait together. In a
+// flood, a snapshot of the sale rejects most requests before they reach the row.
 //
-// Memory is bounded: 5,000 waiting requests and a filter of at most 1 MiB for each sale with a request in the last minute.
+// For each sale with a request in the last minute, memory holds at most 5,000 requests and a filter of up to 1 MiB.
 import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import type { FlashSaleStatus, Rejection } from '../../contracts/flash-sales.ts';
@@ -38,7 +38,7 @@ export type DecidedPurchase =
 
 export interface SaleAdmissionOptions {
   readonly database: Database;
-  /** Tickets were committed. */
+  /** Called after tickets were committed. */
   readonly onAdmitted: () => void;
   readonly log: Logger;
 }
@@ -84,7 +84,7 @@ export class SaleAdmission {
     await this.#rejections.stop();
   }
 
-  /** The rejection of a purchase from memory alone; undefined if the row has to decide. */
+  /** Rejects a purchase from memory alone; undefined if the row has to decide. */
   reject(saleId: string, userId: string): RejectedPurchase | undefined {
     const snapshot = this.#sales.get(saleId)?.snapshot;
     const rejection = snapshot?.reject(userId);
@@ -92,8 +92,8 @@ export class SaleAdmission {
   }
 
   /**
-   * The row's decision; undefined if there is no such sale. Rejects with DatabaseUnavailable or Overloaded: then the buyer
-   * may or may not hold a ticket, and the same request, sent again, tells.
+   * The row's decision; undefined if there is no such sale. Rejects with DatabaseUnavailable or Overloaded: then the
+   * buyer may or may not hold a ticket, and sending the same request again is safe.
    */
   async decide(saleId: string, userId: string): Promise<DecidedPurchase | undefined> {
     const sale = this.#sales.get(saleId) ?? this.#open(saleId);

@@ -16,7 +16,7 @@ import { stockReleased } from './stock-released.ts';
 import { orderFacts, ticketOrderFacts } from './store/facts.ts';
 import { RESEND_CANCELLED, RESEND_NAMED, RESEND_PLACED } from './store/orders.ts';
 
-/** Added to the payment provider's timeout before the sweep takes over a payment whose outcome is unknown. */
+/** Time after the payment provider's timeout until settlePayments takes over a payment without a known outcome. */
 const SETTLE_AFTER_MS = 1_000;
 
 export interface OrderContext extends ServiceContext<OrderSettings> {

@@ -1,4 +1,4 @@
-// Placing an order: one statement for all requests that wait together, and the answer once it is committed.
+// Placing an order: one statement for all requests that wait together, and the response once it is committed.
 import { v7 as uuidv7 } from 'uuid';
 import type { EventData } from '../../contracts/events.ts';
 import type { Order, PlaceOrderRequest } from '../../contracts/orders.ts';
@@ -8,7 +8,7 @@ import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { fingerprint, type NewOrder, newOrder, placedOrder } from './order.ts';
 import { findOrderByKey, PLACE_ORDERS } from './store/orders.ts';
 
-/** Orders in one statement, and requests that may wait for theirs; a further one is told to come back later. */
+/** Orders in one statement, and requests that may wait for a statement; a further one is rejected with Overloaded. */
 const MAX_BATCH = 200;
 const MAX_WAITING = 5_000;
 
@@ -22,7 +22,7 @@ export interface PlaceOrderOptions {
 
 export type PlaceOrder = (request: PlaceOrderRequest, key: string | undefined) => Promise<Placed>;
 
-/** Rejects with DatabaseUnavailable or Overloaded: then it is not known whether the order was placed. */
+/** Rejects with Overloaded (nothing was placed) or DatabaseUnavailable (the order may have been placed). */
 export function createPlaceOrder({ database, outbox, resendAfterMs }: PlaceOrderOptions): PlaceOrder {
   const commits = new GroupCommit<NewOrder & { event: string }, Date | undefined>({
     run: async (batch) => {
@@ -30,7 +30,7 @@ export function createPlaceOrder({ database, outbox, resendAfterMs }: PlaceOrder
       const createdAt = new Map(events.map(({ subject, time }) => [subject, time]));
       return batch.map(({ id }) => createdAt.get(id));
     },
-    // Orders without a key conflict with nobody.
+    // Orders without a key never conflict.
     key: ({ userId, idempotencyKey }) => (idempotencyKey === undefined ? '' : `${userId} ${idempotencyKey}`),
     maxBatch: MAX_BATCH,
     maxWaiting: MAX_WAITING,
@@ -41,7 +41,7 @@ export function createPlaceOrder({ database, outbox, resendAfterMs }: PlaceOrder
     const createdAt = await commits.submit({ ...order, event: placedEvent(order) });
     if (createdAt) return { outcome: 'placed', order: placedOrder(order, createdAt) };
 
-    // The key was taken, by a request that is committed by now.
+    // Another request with this key has been committed.
     const winner = await findOrderByKey(database, request.userId, key ?? '');
     if (!winner) throw new Error(`no order under the idempotency key that was in use by ${request.userId}`);
     return winner.requestHash === fingerprint(request)

@@ -8,12 +8,12 @@ export const orderSettings = {
     url('http', 'https')
       .refine((value) => !/\/\/[^/]*@/.test(value))
       .meta({ allowed: 'a URL such as http://host:3010, without a user or password' }),
-    'Payment provider. Unset: a simulated one, with its ledger in DATA_DIR. Required to run the order service alone.',
+    'Payment provider. Unset: simulated, with its ledger in DATA_DIR. Required if the order service runs without the others.',
   ),
   PAYMENT_TIMEOUT_MS: variable(
     integer(50, 300_000),
     '5000',
-    'Timeout of a call to the payment provider. After it, the outcome is unknown, and the call is repeated.',
+    'Timeout of a call to the payment provider. After a timeout the outcome is unknown, and the call is repeated.',
   ),
 };
 export type OrderSettings = SettingsOf<typeof orderSettings>;

@@ -1,4 +1,4 @@
-// order.placed → one entry in the ledger → points.awarded.
+// Awarding points: order.placed → one entry in the user's ledger → points.awarded.
 import { v7 as uuidv7 } from 'uuid';
 import type { Event, EventData } from '../../contracts/events.ts';
 import { minorUnitsPerMajor } from '../../contracts/money.ts';

@@ -11,6 +11,7 @@ import type { Snapshot } from '../flash-sale.ts';
 
 export const SCHEMA = 'sluice_flash_sale';
 
+/** Multiplied by a number, an interval of that many milliseconds. */
 export const MS = "interval '1 ms'";
 
 /** Returns false and stores nothing if the sale would end before it opens, by the database's clock. */
@@ -123,7 +124,7 @@ export interface Peek extends Snapshot {
   readonly users: readonly string[];
 }
 
-/** Undefined if there is no such sale. */
+/** Reads a sale for a snapshot; undefined if there is no such sale. */
 export async function peek(database: Database, saleId: string, after: number): Promise<Peek | undefined> {
   const [row] = await database.query<Peek>(
     `SELECT ${SCHEMA}.status_at(s, clock_timestamp()) AS status, s.remaining, s.queued, s.queue_cap AS "queueCap",
@@ -152,7 +153,7 @@ export async function addRejections(
   );
 }
 
-/** Tickets of one sale as their holders see them, by id. One pass over the queue finds the positions of all of them. */
+/** Tickets of one sale as clients see them, by id. One pass over the queue finds all their positions. */
 export async function findTickets(
   database: Database,
   saleId: string,
