@@ -4,22 +4,17 @@
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { BusError } from '../mqtt/port.ts';
 import type { Health } from '../runtime/health.ts';
-import { PendingSet } from '../runtime/pending-set.ts';
-import { publishError } from './outgoing.ts';
 import type { Bus, OutgoingEvent, Receiver, Rejected, Subscription } from './port.ts';
-import type { Topology } from './topology.ts';
+import { publishError, type Topology, typesOf } from './topology.ts';
 
 export interface LocalBusOptions {
   readonly database: Database;
   readonly topology: Topology;
   /** The inbox of a group, whose table must exist. */
-  readonly inboxOf: (group: string) => GroupInbox;
-}
-
-/** The inbox of a group that does not run in this process. */
-interface GroupInbox {
-  /** Stores messages for the process that claims them first. */
-  add(database: Database, messages: readonly StoredMessage[], leaseMs: 0): Promise<unknown>;
+  readonly inboxOf: (group: string) => {
+    /** Stores messages for the process that claims them first. */
+    add(database: Database, messages: readonly StoredMessage[], leaseMs: 0): Promise<unknown>;
+  };
 }
 
 interface StoredMessage {
@@ -31,24 +26,23 @@ interface StoredMessage {
 
 export class LocalBus implements Bus {
   readonly kind = 'local';
-  readonly #database: Database;
-  readonly #topology: Topology;
-  readonly #inboxes: ReadonlyMap<string, GroupInbox>;
+  readonly #options: LocalBusOptions;
   readonly #receivers = new Map<string, Receiver>();
-  readonly #publishing = new PendingSet();
+  /** Resolves when every publish so far has settled. */
+  #published: Promise<unknown> = Promise.resolve();
 
-  constructor({ database, topology, inboxOf }: LocalBusOptions) {
-    this.#database = database;
-    this.#topology = topology;
-    this.#inboxes = new Map(Object.keys(topology.groups).map((group) => [group, inboxOf(group)]));
+  constructor(options: LocalBusOptions) {
+    this.#options = options;
   }
 
   publish(events: readonly OutgoingEvent[]): Promise<Rejected[]> {
-    return this.#publishing.add(this.#publish(events));
+    const outcome = this.#publish(events);
+    this.#published = Promise.all([this.#published, outcome]).then(() => undefined);
+    return outcome;
   }
 
   async subscribe(group: string, receiver: Receiver): Promise<Subscription> {
-    if (!this.#inboxes.has(group)) throw new RangeError(`the topology has no group ${group}`);
+    typesOf(this.#options.topology, group);
     this.#receivers.set(group, receiver);
     return {
       health: () => ({ status: 'up' }),
@@ -56,7 +50,7 @@ export class LocalBus implements Bus {
       rebuild: async () => receiver.wake(),
       close: async () => {
         if (this.#receivers.get(group) === receiver) this.#receivers.delete(group);
-        await this.#publishing.settled();
+        await this.#published;
       },
     };
   }
@@ -65,34 +59,32 @@ export class LocalBus implements Bus {
     return { status: 'up' };
   }
 
-  close(): Promise<void> {
-    return this.#publishing.settled();
+  async close(): Promise<void> {
+    await this.#published;
   }
 
   async #publish(events: readonly OutgoingEvent[]): Promise<Rejected[]> {
+    const { topology } = this.#options;
     const rejected: Rejected[] = [];
     const accepted: OutgoingEvent[] = [];
     for (const event of events) {
-      const error = publishError(this.#topology, event);
+      const error = publishError(topology, event);
       if (error) rejected.push({ id: event.id, error });
       else accepted.push(event);
     }
-    const deliveries = Object.entries(this.#topology.groups).map(([group, types]) =>
-      this.#deliver(
-        group,
-        accepted.filter(({ type }) => types.includes(type)),
-      ),
-    );
+    const deliveries = Object.entries(topology.groups).map(([group, types]) => {
+      const batch = accepted.filter(({ type }) => types.includes(type));
+      return this.#deliver(group, batch);
+    });
     return rejected.concat(...(await Promise.all(deliveries)));
   }
 
   async #deliver(group: string, batch: readonly OutgoingEvent[]): Promise<Rejected[]> {
     if (batch.length === 0) return [];
     try {
-      const messages = batch.map(({ id, type, body }) => ({ id, type, body: Buffer.from(body) }));
       const receiver = this.#receivers.get(group);
-      if (receiver) await receiver.enqueue(messages);
-      else await this.#inboxes.get(group)?.add(this.#database, messages.map(rowOf), 0);
+      if (receiver) await receiver.enqueue(batch.map(({ body }) => ({ body: Buffer.from(body) })));
+      else await this.#options.inboxOf(group).add(this.#options.database, batch.map(rowOf), 0);
       return [];
     } catch (error) {
       const code = error instanceof DatabaseUnavailable ? 'unavailable' : 'rejected';
@@ -102,7 +94,7 @@ export class LocalBus implements Bus {
 }
 
 /** The subject is read from the body, as with every transport. The relay wrote this body, so it is well-formed. */
-function rowOf({ id, type, body }: { id: string; type: string; body: Buffer }): StoredMessage {
-  const { subject } = JSON.parse(body.toString()) as { subject: string };
-  return { messageId: id, type, subject, body };
+function rowOf({ id, type, body }: OutgoingEvent): StoredMessage {
+  const { subject } = JSON.parse(body) as { subject: string };
+  return { messageId: id, type, subject, body: Buffer.from(body) };
 }

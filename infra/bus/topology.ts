@@ -1,4 +1,6 @@
-// Every name on RabbitMQ, and of MQTT sessions, is built here. MQTT topics are built in mqtt/topics.ts.
+// Which groups receive which events, and every name on RabbitMQ and of MQTT sessions. MQTT topics: mqtt/topics.ts.
+import { BusError } from '../mqtt/port.ts';
+import { MAX_EVENT_BYTES, type OutgoingEvent } from './port.ts';
 
 /** The groups and the event types that each receives; every name begins with `prefix` (BUS_PREFIX). */
 export interface Topology {
@@ -6,14 +8,30 @@ export interface Topology {
   readonly groups: Readonly<Record<string, readonly string[]>>;
 }
 
-/** The groups that receive events of this type. */
-export const groupsFor = (topology: Topology, type: string): string[] =>
-  Object.keys(topology.groups).filter((group) => topology.groups[group]?.includes(type));
-
 export const exchangeOf = (topology: Topology) => `${topology.prefix}.events`;
 export const deadExchangeOf = (topology: Topology) => `${topology.prefix}.dead`;
 export const queueOf = (topology: Topology, group: string) => `${topology.prefix}.${group}`;
 export const deadQueueOf = (topology: Topology, group: string) => `${topology.prefix}.${group}.dead`;
-
 /** The client id of the one MQTT session that keeps a group's events. */
 export const sessionOf = (prefix: string, group: string) => `${prefix}-${group}`;
+
+/** The event types of a group. Throws a RangeError if there is no such group. */
+export function typesOf({ groups }: Topology, group: string): readonly string[] {
+  const types = groups[group];
+  if (!types) throw new RangeError(`the topology has no group ${group}`);
+  return types;
+}
+
+/** Why the event is too large, or undefined. */
+export function sizeError({ type, body }: OutgoingEvent): BusError | undefined {
+  const bytes = Buffer.byteLength(body);
+  if (bytes <= MAX_EVENT_BYTES) return undefined;
+  return new BusError('oversized', `${type} has ${bytes} bytes, allowed ${MAX_EVENT_BYTES}`);
+}
+
+/** Why a transport that does not itself report events without a subscriber may not take this one, or undefined. */
+export function publishError({ groups }: Topology, event: OutgoingEvent): BusError | undefined {
+  const error = sizeError(event);
+  if (error || Object.values(groups).some((types) => types.includes(event.type))) return error;
+  return new BusError('unroutable', `no group subscribes to ${event.type}`);
+}

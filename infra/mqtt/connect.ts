@@ -36,6 +36,3 @@ export async function endConnection(client: MqttClient): Promise<void> {
   await client.endAsync();
   clearTimeout(deadline);
 }
-
-/** Destroys the socket without a DISCONNECT, as a network failure does; mqtt.js connects again. */
-export const breakConnection = (client: MqttClient): void => void client.stream.destroy();

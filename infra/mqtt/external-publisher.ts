@@ -4,11 +4,11 @@ import type { MqttClient } from 'mqtt';
 import type { Logger } from 'pino';
 import { ConnectionState } from '../runtime/connection-state.ts';
 import type { Health } from '../runtime/health.ts';
-import { deferred } from '../runtime/promises.ts';
+import { PendingSet } from '../runtime/pending-set.ts';
+import { deferred, within } from '../runtime/promises.ts';
 import { reasonOf } from '../runtime/reason.ts';
-import { breakConnection, connectTo, endConnection } from './connect.ts';
+import { connectTo, endConnection } from './connect.ts';
 import { BusError, type MqttPublisher, type PublishOptions } from './port.ts';
-import { PublishQueue } from './publish-queue.ts';
 
 export interface ExternalPublisherOptions {
   readonly url: string;
@@ -32,19 +32,22 @@ const NOT_CONNECTED = 'no connection to the MQTT broker';
 export class ExternalPublisher implements MqttPublisher {
   readonly #client: MqttClient;
   readonly #state: ConnectionState;
-  readonly #queue: PublishQueue;
-  readonly #publishTimeoutMs: number;
+  readonly #options: Required<ExternalPublisherOptions>;
+  readonly #pending = new PendingSet();
+  /** Publishes that wait for their turn, first come, first served. */
+  readonly #waiting = new Set<() => void>();
+  /** Publishes that have had their turn and have not settled. */
+  #active = 0;
   /** How to fail each publish that the broker has not acknowledged. */
   readonly #inFlight = new Set<(error: BusError) => void>();
   /** When the broker last sent something. */
   #lastReceivedAt = 0;
   #closing: Promise<void> | undefined;
 
-  constructor({ url, log, publishTimeoutMs = 5_000, maxPending = 1_000 }: ExternalPublisherOptions) {
-    this.#client = connectTo(url)({ clean: true });
-    this.#state = new ConnectionState({ name: 'MQTT publisher', log });
-    this.#queue = new PublishQueue({ maxInFlight: MAX_IN_FLIGHT, maxPending, maxWaitMs: publishTimeoutMs });
-    this.#publishTimeoutMs = publishTimeoutMs;
+  constructor(options: ExternalPublisherOptions) {
+    this.#options = { publishTimeoutMs: 5_000, maxPending: 1_000, ...options };
+    this.#client = connectTo(options.url)({ clean: true });
+    this.#state = new ConnectionState({ name: 'MQTT publisher', log: options.log });
     this.#client.on('connect', () => this.#state.up());
     this.#client.on('packetreceive', () => {
       this.#lastReceivedAt = performance.now();
@@ -61,7 +64,9 @@ export class ExternalPublisher implements MqttPublisher {
       return;
     }
     if (this.#closing) throw new BusError('unavailable', 'the MQTT publisher is closed');
-    await this.#queue.run(() => this.#publishAcknowledged(topic, payload, options));
+    const { maxPending } = this.#options;
+    if (this.#pending.size >= maxPending) throw new BusError('rejected', `${maxPending} publishes are pending`);
+    await this.#pending.add(this.#publishInTurn(topic, payload, options));
   }
 
   health(): Health {
@@ -70,7 +75,7 @@ export class ExternalPublisher implements MqttPublisher {
 
   /** Waits for pending publishes, each of which settles within twice its timeout. */
   close(): Promise<void> {
-    this.#closing ??= this.#queue.idle().then(() => endConnection(this.#client));
+    this.#closing ??= this.#pending.settled().then(() => endConnection(this.#client));
     return this.#closing;
   }
 
@@ -84,8 +89,35 @@ export class ExternalPublisher implements MqttPublisher {
     for (const fail of this.#inFlight) fail(new BusError('unavailable', 'the connection to the MQTT broker broke'));
   }
 
+  async #publishInTurn(topic: string, payload: string, options: PublishOptions): Promise<void> {
+    if (this.#active < MAX_IN_FLIGHT) this.#active++;
+    else await this.#turn();
+    try {
+      await this.#publishAcknowledged(topic, payload, options);
+    } finally {
+      const [next] = this.#waiting;
+      if (next) next();
+      else this.#active--;
+    }
+  }
+
+  #turn(): Promise<void> {
+    const { publishTimeoutMs } = this.#options;
+    const { promise, resolve } = deferred();
+    const begin = () => {
+      this.#waiting.delete(begin);
+      resolve();
+    };
+    this.#waiting.add(begin);
+    return within(publishTimeoutMs, promise, () => {
+      this.#waiting.delete(begin);
+      return new BusError('unavailable', `not sent to the MQTT broker within ${publishTimeoutMs} ms`);
+    });
+  }
+
   async #publishAcknowledged(topic: string, payload: string, options: PublishOptions): Promise<void> {
     if (!this.#connected) throw new BusError('unavailable', `${NOT_CONNECTED}: ${this.#state.lastError}`);
+    const { publishTimeoutMs } = this.#options;
     const client = this.#client;
     const { promise, resolve, reject } = deferred();
     const startedAt = performance.now();
@@ -101,10 +133,10 @@ export class ExternalPublisher implements MqttPublisher {
     // mqtt.js counts ids up to 65,535 before it starts again, so a late acknowledgement meets no newer message.
     messageId = client.getLastMessageId();
     const timer = setTimeout(() => {
-      fail(new BusError('unconfirmed', `the MQTT broker did not acknowledge within ${this.#publishTimeoutMs} ms`));
-      // A broker that has sent nothing since is unreachable over this connection; a new one may work.
-      if (this.#lastReceivedAt < startedAt) breakConnection(client);
-    }, this.#publishTimeoutMs);
+      fail(new BusError('unconfirmed', `the MQTT broker did not acknowledge within ${publishTimeoutMs} ms`));
+      // A broker that has sent nothing since is unreachable over this connection; mqtt.js makes a new one.
+      if (this.#lastReceivedAt < startedAt) client.stream.destroy();
+    }, publishTimeoutMs);
     this.#inFlight.add(fail);
     try {
       await promise;

@@ -4,13 +4,7 @@
 //   12:00:01.140  coupon      ↻ order.placed          019a…3f9c2e   12 ms  retrying  deadlock detected
 //   12:00:02.001  main        · listening  url=http://127.0.0.1:3000
 
-/**
- * How a consumer's work on one message ended. `repeated`: it had been done before, and its answer was sent again;
- * `reply-…`: and its answer could not be sent again, so far or for good.
- */
-export type HandlingOutcome = 'done' | 'repeated' | 'retrying' | 'dead' | 'reply-retrying' | 'reply-dead';
-
-const marks: Record<HandlingOutcome, { mark: string; color: number }> = {
+const marks = {
   done: { mark: '✓', color: 32 },
   repeated: { mark: '=', color: 36 },
   retrying: { mark: '↻', color: 33 },
@@ -19,6 +13,12 @@ const marks: Record<HandlingOutcome, { mark: string; color: number }> = {
   'reply-dead': { mark: '✗', color: 31 },
 };
 
+/**
+ * How a consumer's work on one message ended. `repeated`: it had been done before, and its reply was resent; `reply-…`:
+ * and its reply could not be resent, so far or for good.
+ */
+export type HandlingOutcome = keyof typeof marks;
+
 const isOutcome = (value: unknown): value is HandlingOutcome =>
   typeof value === 'string' && Object.hasOwn(marks, value);
 
@@ -26,18 +26,13 @@ const isOutcome = (value: unknown): value is HandlingOutcome =>
 const placed = new Set(['level', 'time', 'pid', 'hostname', 'service', 'msg', 'err']);
 const placedInAction = [...placed, 'event', 'ms', 'outcome'];
 
-export interface LineFormat {
-  /** ANSI colours. */
-  readonly color: boolean;
-  /** The log field with a message's subject: `orderId`. */
-  readonly subjectName?: string | undefined;
-}
-
 /**
- * One parsed JSON log line as text, without a line break at its end. Any client that may publish to the broker can send log
- * lines, so control characters, which a terminal would execute, are removed.
+ * One parsed JSON log line as text, with ANSI colours if `color`, without a line break at its end. `subjectName` is the
+ * field with a message's subject: `orderId`. Any client that may publish to the broker can send log lines, so control
+ * characters, which a terminal would execute, are removed.
  */
-export function formatLogLine(line: object, { color: colored, subjectName = 'subject' }: LineFormat): string {
+export function formatLogLine(line: object, format: { color: boolean; subjectName?: string | undefined }): string {
+  const { color: colored, subjectName = 'subject' } = format;
   const fields = line as Record<string, unknown>;
   const paint = (color: number, text: string) => (colored ? `\u001b[${color}m${text}\u001b[0m` : text);
   const level = typeof fields.level === 'number' ? fields.level : 30;
@@ -78,9 +73,7 @@ function rest(fields: Record<string, unknown>, known: ReadonlySet<string>, paint
 function timeOf(time: unknown): string {
   const date = new Date(typeof time === 'number' || typeof time === 'string' ? time : Number.NaN);
   if (Number.isNaN(date.getTime())) return '--:--:--.---';
-  const two = (n: number) => String(n).padStart(2, '0');
-  const clock = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
-  return `${clock}.${String(date.getMilliseconds()).padStart(3, '0')}`;
+  return `${date.toTimeString().slice(0, 8)}.${String(date.getMilliseconds()).padStart(3, '0')}`;
 }
 
 /** UUIDv7s begin with the time and differ at the end: `019a…3f9c2e`. */

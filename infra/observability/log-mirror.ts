@@ -10,15 +10,10 @@ const MAX_WAITING_LINES = 1_000;
 const MAX_BATCH_BYTES = 64 * 1024;
 const FLUSH_EVERY_MS = 250;
 
-/** One service's waiting lines. The next batch reports how many were lost. */
-interface Waiting {
-  lines: string[];
-  lost: number;
-}
-
 export class LogMirror implements DestinationStream {
   readonly #prefix: string;
-  readonly #services = new Map<string, Waiting>();
+  /** The waiting lines of each service. The next batch reports how many were lost. */
+  readonly #services = new Map<string, { lines: string[]; lost: number }>();
   #publisher: MqttPublisher | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -33,7 +28,9 @@ export class LogMirror implements DestinationStream {
   }
 
   write(line: string): void {
-    const waiting = this.#waitingOf(serviceOf(line));
+    const service = serviceOf(line);
+    const waiting = this.#services.get(service) ?? { lines: [], lost: 0 };
+    this.#services.set(service, waiting);
     if (Buffer.byteLength(line) > MAX_BATCH_BYTES) waiting.lost++;
     else if (waiting.lines.push(line) > MAX_WAITING_LINES) {
       waiting.lines.shift();
@@ -46,15 +43,6 @@ export class LogMirror implements DestinationStream {
     clearInterval(this.#timer);
     await this.#flush();
     this.#publisher = undefined;
-  }
-
-  #waitingOf(service: string): Waiting {
-    let waiting = this.#services.get(service);
-    if (!waiting) {
-      waiting = { lines: [], lost: 0 };
-      this.#services.set(service, waiting);
-    }
-    return waiting;
   }
 
   async #flush(): Promise<void> {
@@ -81,18 +69,17 @@ const lossLine = (service: string, count: number) =>
   `${JSON.stringify({ level: 40, time: Date.now(), service, lines: count, msg: 'log lines were not mirrored' })}\n`;
 
 /** Whole lines, in order, in batches of at most MAX_BATCH_BYTES. No line is longer than that. */
-function* batches(lines: readonly string[]): Generator<string[]> {
-  let batch: string[] = [];
-  let bytes = 0;
+function batches(lines: readonly string[]): string[][] {
+  const all: string[][] = [];
+  let bytes = MAX_BATCH_BYTES;
   for (const line of lines) {
     const size = Buffer.byteLength(line);
-    if (bytes + size > MAX_BATCH_BYTES) {
-      yield batch;
-      batch = [];
-      bytes = 0;
-    }
-    batch.push(line);
     bytes += size;
+    if (bytes > MAX_BATCH_BYTES) {
+      all.push([]);
+      bytes = size;
+    }
+    all.at(-1)?.push(line);
   }
-  if (batch.length > 0) yield batch;
+  return all;
 }

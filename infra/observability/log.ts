@@ -22,17 +22,12 @@ export interface LogOptions {
 const MAX_BUFFERED_BYTES = 8 * 1024 * 1024;
 
 export function createLog({ level, pretty, subjectName, destination = standardOutput(), mirror }: LogOptions): Logger {
-  const shown: DestinationStream = pretty ? prettyInto(destination, subjectName) : destination;
+  const format = (line: string) => `${formatLogLine(JSON.parse(line) as object, { color: true, subjectName })}\n`;
+  const shown = pretty ? { write: (line: string) => destination.write(format(line)) } : destination;
   const sink = mirror ? multistream([shown, mirror].map((stream) => ({ level, stream }))) : shown;
   // Without pid and host name, which the log collector adds.
   return pino({ level, base: null }, sink);
 }
 
 /** Writes in the background; the rest is written when the process exits, also by process.exit(). */
-function standardOutput(): DestinationStream {
-  return pino.destination({ dest: 1, sync: false, maxLength: MAX_BUFFERED_BYTES });
-}
-
-const prettyInto = (destination: DestinationStream, subjectName: string | undefined): DestinationStream => ({
-  write: (line) => destination.write(`${formatLogLine(JSON.parse(line) as object, { color: true, subjectName })}\n`),
-});
+const standardOutput = () => pino.destination({ dest: 1, sync: false, maxLength: MAX_BUFFERED_BYTES });

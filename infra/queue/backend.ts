@@ -1,6 +1,7 @@
 // The servers that can hold the queues, behind one interface: Redis, PostgreSQL, PGlite.
 import type { IQueueBackend, JobProgress, Queue, Worker, WorkerOptions } from 'bullmq';
 import type { Health } from '../runtime/health.ts';
+import { within } from '../runtime/promises.ts';
 import type { PacedQueues } from './port.ts';
 
 export type WorkerSettings = Pick<WorkerOptions, 'limiter' | 'lockDuration' | 'stalledInterval' | 'maxStalledCount'>;
@@ -38,4 +39,31 @@ export interface Backend {
   renewConnection(): void;
   health(): Health;
   close(): Promise<void>;
+}
+
+/** Error code of a connection fault: the same call may succeed later. */
+export const OUTAGE = 'ECONNREFUSED';
+
+/** Approximate number of events that BullMQ keeps per queue; they are not used. */
+export const streams = { events: { maxLen: 100 } };
+
+/** How long BullMQ may take to report to its server when it closes. */
+const GRACE_MS = 2_000;
+
+/** Resolves when `closing` has settled, or after GRACE_MS. */
+export const withinGrace = (closing: Promise<unknown>): Promise<unknown> =>
+  within(GRACE_MS, closing).catch(() => undefined);
+
+/**
+ * Removes everything of a queue, then what `more` removes. The queue has skipMetasUpdate: with metadata it would write
+ * its settings beside the data that is removed.
+ */
+export async function obliterate(queue: BullQueue, more = async () => {}): Promise<void> {
+  queue.on('error', () => undefined); // the calls below reject with it
+  try {
+    await queue.obliterate({ force: true });
+    await more();
+  } finally {
+    await withinGrace(queue.close());
+  }
 }

@@ -7,10 +7,9 @@ import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { send, withClientOf } from '../database/postgres-connections.ts';
 import { retryConflicts } from '../database/retry-conflicts.ts';
 import type { Health } from '../runtime/health.ts';
-import { OUTAGE } from './job-runner.ts';
+import { OUTAGE } from './backend.ts';
 import { NotificationListener } from './notification-listener.ts';
-import { SqlBackend } from './sql-backend.ts';
-import { type RunStatement, SCHEMA } from './sql-pool.ts';
+import { type RunStatement, SCHEMA, SqlBackend } from './sql-backend.ts';
 
 /** Connections of a process for all of its queues, besides the one that listens. */
 const POOL_SIZE = 5;
@@ -64,29 +63,24 @@ export class PgliteBackend extends SqlBackend {
   protected readonly run: RunStatement = async (text, params) => ({ rows: await this.#database.query(text, params) });
 }
 
-export interface PostgresBackendOptions {
-  readonly postgresUrl: string;
-  /** The same database, for the migrations. */
-  readonly database: Database;
-  readonly prefix: string;
-  readonly log: Logger;
-}
-
 /** Holds up to 6 connections, however many queues are open. */
 export class PostgresBackend extends SqlBackend {
   readonly kind = 'postgres';
   protected readonly notifies = true;
   /** BullMQ serialises them, one commit each. */
   readonly concurrentClaims = 2;
-  readonly #options: PostgresBackendOptions;
+  readonly #database: Database;
+  readonly #log: Logger;
   readonly #pool: pg.Pool;
   readonly #listener: NotificationListener;
 
-  constructor(options: PostgresBackendOptions) {
-    super(options.prefix);
-    this.#options = options;
+  /** `database` is the same one, for the migrations. */
+  constructor(url: string, database: Database, prefix: string, log: Logger) {
+    super(prefix);
+    this.#database = database;
+    this.#log = log;
     const settings: pg.ClientConfig = {
-      connectionString: options.postgresUrl,
+      connectionString: url,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       query_timeout: QUERY_TIMEOUT_MS,
       keepAlive: true,
@@ -96,12 +90,12 @@ export class PostgresBackend extends SqlBackend {
     };
     this.#pool = new pg.Pool({ ...settings, max: POOL_SIZE });
     this.#pool.on('error', () => undefined); // an idle connection ended, and the pool opens another one
-    this.#listener = new NotificationListener({ settings, wake: (name) => this.wake(name), log: options.log });
+    this.#listener = new NotificationListener(settings, (name) => this.wake(name), log);
   }
 
   /** Rejects if the server does not answer. */
   async start(): Promise<void> {
-    await migrateQueues(this.#options.database, this.#options.log);
+    await migrateQueues(this.#database, this.#log);
     await this.#listener.start();
   }
 
@@ -121,11 +115,9 @@ export class PostgresBackend extends SqlBackend {
     try {
       return await retryConflicts(() => withClientOf(this.#pool, (client) => send(client, query)));
     } catch (error) {
-      throw error instanceof DatabaseUnavailable ? asOutage(error) : error;
+      if (!(error instanceof DatabaseUnavailable)) throw error;
+      // BullMQ and JobRunner recognise an outage by its code.
+      throw Object.assign(new Error(error.message, { cause: error }), { code: OUTAGE });
     }
   };
 }
-
-/** The form in which BullMQ and JobRunner recognise an outage. */
-const asOutage = (error: DatabaseUnavailable) =>
-  Object.assign(new Error(error.message, { cause: error }), { code: OUTAGE });

@@ -1,12 +1,11 @@
 // Opens the server of the paced queues: Redis if it is configured, otherwise the database.
 import type { Logger } from 'pino';
 import type { Database } from '../database/port.ts';
-import type { Health } from '../runtime/health.ts';
 import { within } from '../runtime/promises.ts';
 import type { Backend } from './backend.ts';
 import { PgliteBackend, PostgresBackend } from './database.ts';
 import { BullPacedQueue } from './paced-queue.ts';
-import type { PacedQueue, PacedQueueOptions, PacedQueues } from './port.ts';
+import type { PacedQueues } from './port.ts';
 import { RedisBackend } from './redis.ts';
 
 /** How long a removal may take. */
@@ -27,57 +26,41 @@ export interface OpenQueuesOptions {
 }
 
 /** Rejects if the database does not answer; Redis may be away. Safe when several processes open at once. */
-export async function openQueues(options: OpenQueuesOptions): Promise<PacedQueues> {
-  const backend = backendOf(options);
+export async function openQueues({ on, prefix, log }: OpenQueuesOptions): Promise<PacedQueues> {
+  const backend = backendOf(on, prefix, log);
   try {
     await backend.start();
   } catch (error) {
     await backend.close();
     throw error;
   }
-  return new BullPacedQueues(backend, options.log);
+  let closing: Promise<void> | undefined;
+  return {
+    kind: backend.kind,
+    shared: backend.shared,
+    async open(queue) {
+      assertName(queue.name);
+      if (!(queue.perSecond >= 1 && queue.perSecond <= 10_000))
+        throw new RangeError(`a queue's pace is 1 to 10,000 per second, not ${queue.perSecond}`);
+      return BullPacedQueue.open(backend, queue, log);
+    },
+    async remove(name) {
+      assertName(name);
+      backend.assertReachable();
+      await within(REMOVE_MS, backend.remove(name)); // BullMQ waits for a server that goes away meanwhile
+    },
+    health: () => backend.health(),
+    close() {
+      closing ??= backend.close();
+      return closing;
+    },
+  };
 }
 
-function backendOf({ on, prefix, log }: OpenQueuesOptions): Backend {
-  if ('redisUrl' in on) return new RedisBackend({ url: on.redisUrl, prefix, log });
-  return 'pglite' in on ? new PgliteBackend(on.pglite, prefix, log) : new PostgresBackend({ ...on, prefix, log });
-}
-
-class BullPacedQueues implements PacedQueues {
-  readonly kind: PacedQueues['kind'];
-  readonly shared: boolean;
-  readonly #backend: Backend;
-  readonly #log: Logger;
-  #closed: Promise<void> | undefined;
-
-  constructor(backend: Backend, log: Logger) {
-    this.kind = backend.kind;
-    this.shared = backend.shared;
-    this.#backend = backend;
-    this.#log = log;
-  }
-
-  async open(options: PacedQueueOptions): Promise<PacedQueue> {
-    assertName(options.name);
-    if (!(options.perSecond >= 1 && options.perSecond <= 10_000))
-      throw new RangeError(`a queue's pace is 1 to 10,000 per second, not ${options.perSecond}`);
-    return BullPacedQueue.open(this.#backend, options, this.#log);
-  }
-
-  async remove(name: string): Promise<void> {
-    assertName(name);
-    this.#backend.assertReachable();
-    await within(REMOVE_MS, this.#backend.remove(name)); // BullMQ waits for a server that goes away meanwhile
-  }
-
-  health(): Health {
-    return this.#backend.health();
-  }
-
-  close(): Promise<void> {
-    this.#closed ??= this.#backend.close();
-    return this.#closed;
-  }
+function backendOf(on: OpenQueuesOptions['on'], prefix: string, log: Logger): Backend {
+  if ('redisUrl' in on) return new RedisBackend(on.redisUrl, prefix, log);
+  if ('pglite' in on) return new PgliteBackend(on.pglite, prefix, log);
+  return new PostgresBackend(on.postgresUrl, on.database, prefix, log);
 }
 
 function assertName(name: string): void {

@@ -11,8 +11,9 @@ import { Job, UnrecoverableError } from 'bullmq';
 import type { Logger } from 'pino';
 import { Loop } from '../runtime/loop.ts';
 import { deferred } from '../runtime/promises.ts';
-import type { BullWorker } from './backend.ts';
+import { type BullWorker, OUTAGE, withinGrace } from './backend.ts';
 import type { Pace } from './pace.ts';
+import type { PacedQueueOptions } from './port.ts';
 
 /** The jobs of a dead worker run again after this plus up to two checks. */
 export const LOCK_MS = 10_000;
@@ -25,18 +26,14 @@ const IDLE_POLL_MS = 2_000;
  */
 const LIMITED_MAX_MS = 1_500;
 const OUTAGE_PAUSE_MS = 300;
-/** How long BullMQ may take to report to its server when it closes. */
-const GRACE_MS = 2_000;
 
-export interface JobRunnerOptions {
+export interface JobRunnerOptions extends Pick<PacedQueueOptions, 'work' | 'onGivenUp'> {
   readonly worker: BullWorker;
   /** Maximum number of concurrent claims. */
   readonly concurrentClaims: number;
   readonly pace: Pick<Pace, 'perSlot' | 'markIdle'>;
   /** Maximum number of running jobs. */
   readonly concurrency: number;
-  readonly work: (id: string) => Promise<void>;
-  readonly onGivenUp: (id: string, error: Error) => void;
   readonly onFault: (error: Error) => void;
   readonly log: Logger;
 }
@@ -83,7 +80,7 @@ export class JobRunner {
     this.#paused = paused.promise;
     try {
       await this.#claiming;
-      await Promise.all([...this.#running.values()].map(({ ended }) => ended));
+      await Promise.all(this.#ended());
       return await work();
     } finally {
       this.#paused = undefined;
@@ -91,9 +88,7 @@ export class JobRunner {
     }
   }
 
-  /**
-   * Starts no more jobs, waits for the running ones, and closes the worker. `sever` ends calls that still wait then.
-   */
+  /** Starts no more jobs, waits for the running ones, and closes the worker. `sever` ends calls that still wait then. */
   async stop(sever: () => void): Promise<void> {
     const { worker } = this.#options;
     this.#stopping.abort();
@@ -101,7 +96,7 @@ export class JobRunner {
     // The loop stops first, because a pending claim may still start a job.
     await withinGrace(Promise.all([worker.getBackend().disconnectBlocking(false), this.#loop]));
     await Promise.all([...this.#running.values()].map(({ worked }) => worked));
-    await withinGrace(Promise.all([loops, ...[...this.#running.values()].map(({ ended }) => ended)]));
+    await withinGrace(Promise.all([loops, ...this.#ended()]));
     sever();
     await withinGrace(worker.close());
     await loops;
@@ -114,7 +109,7 @@ export class JobRunner {
       await this.#paused;
       const free = concurrency - this.#running.size;
       if (free <= 0) {
-        await Promise.race([...this.#running.values()].map(({ ended }) => ended));
+        await Promise.race(this.#ended());
         continue;
       }
       try {
@@ -171,10 +166,7 @@ export class JobRunner {
 
   /** Reports the result of an attempt to BullMQ. Never rejects. */
   async #report(job: Job<object, void>, id: string, worked: Promise<void>, token: string): Promise<void> {
-    const failure = await worked.then(
-      () => undefined,
-      (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
-    );
+    const failure = await worked.then(() => undefined, asError);
     // Repeated while the server is away, until stop(): an unreported job would run once more. A job that waits here
     // counts as running, so at most `concurrency` of them wait.
     for (;;) {
@@ -195,11 +187,9 @@ export class JobRunner {
 
   async #extendLocks(): Promise<boolean> {
     const running = [...this.#running];
-    if (running.length > 0) {
-      const ids = running.map(([, { id }]) => id);
-      const tokens = running.map(([token]) => token);
-      await this.#options.worker.extendJobLocks(ids, tokens, LOCK_MS);
-    }
+    const ids = running.map(([, { id }]) => id);
+    const tokens = running.map(([token]) => token);
+    if (ids.length > 0) await this.#options.worker.extendJobLocks(ids, tokens, LOCK_MS);
     return false;
   }
 
@@ -208,9 +198,13 @@ export class JobRunner {
     return false;
   }
 
+  /** Settles with the running jobs. */
+  #ended(): Promise<void>[] {
+    return [...this.#running.values()].map(({ ended }) => ended);
+  }
+
   #fault(error: unknown): void {
-    if (!this.#stopping.signal.aborted)
-      this.#options.onFault(error instanceof Error ? error : new Error(String(error)));
+    if (!this.#stopping.signal.aborted) this.#options.onFault(asError(error));
   }
 
   async #pause(ms: number): Promise<void> {
@@ -218,17 +212,6 @@ export class JobRunner {
   }
 }
 
-/** Error code of a connection fault: the same call may succeed later. */
-export const OUTAGE = 'ECONNREFUSED';
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
 
-function isOutage(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === OUTAGE;
-}
-
-/** Resolves when `closing` has settled, or after GRACE_MS. */
-export async function withinGrace(closing: Promise<unknown> | undefined): Promise<void> {
-  const enough = new AbortController();
-  const grace = delay(GRACE_MS, undefined, { signal: enough.signal }).catch(() => undefined);
-  await Promise.race([Promise.resolve(closing).catch(() => undefined), grace]);
-  enough.abort();
-}
+const isOutage = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === OUTAGE;

@@ -2,25 +2,17 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { backoff } from '../runtime/backoff.ts';
-import { JOBS_CHANNEL } from './sql-pool.ts';
+import { JOBS_CHANNEL } from './sql-backend.ts';
 
 const RECONNECT_BASE_MS = 100;
 const RECONNECT_MAX_MS = 1_000;
 /** A connection whose peer is gone looks open. A probe detects that within this and the query timeout. */
 const PROBE_EVERY_MS = 5_000;
 
-export interface NotificationListenerOptions {
-  readonly settings: pg.ClientConfig;
-  /**
-   * Called with a queue that has new jobs, and without a name after each connect, when notifications may have been
-   * missed.
-   */
-  readonly wake: (queueName?: string) => void;
-  readonly log: Logger;
-}
-
 export class NotificationListener {
-  readonly #options: NotificationListenerOptions;
+  readonly #settings: pg.ClientConfig;
+  readonly #wake: (queueName?: string) => void;
+  readonly #log: Logger;
   #client: pg.Client | undefined;
   #reconnectTimer: NodeJS.Timeout | undefined;
   #probeTimer: NodeJS.Timeout | undefined;
@@ -28,8 +20,14 @@ export class NotificationListener {
   #stopped = false;
   #connecting: Promise<void> | undefined;
 
-  constructor(options: NotificationListenerOptions) {
-    this.#options = options;
+  /**
+   * Calls `wake` with a queue that has new jobs, and without a name after each connect, when notifications may have been
+   * missed.
+   */
+  constructor(settings: pg.ClientConfig, wake: (queueName?: string) => void, log: Logger) {
+    this.#settings = settings;
+    this.#wake = wake;
+    this.#log = log;
   }
 
   get connected(): boolean {
@@ -50,9 +48,9 @@ export class NotificationListener {
   }
 
   async #connect(): Promise<void> {
-    const client = new pg.Client(this.#options.settings);
+    const client = new pg.Client(this.#settings);
     client.on('notification', ({ payload }) => {
-      if (payload) this.#options.wake(payload);
+      if (payload) this.#wake(payload);
     });
     client.on('error', (error) => this.#lost(client, error));
     client.on('end', () => this.#lost(client));
@@ -67,7 +65,7 @@ export class NotificationListener {
     const probe = () => client.query('SELECT 1').catch((error: Error) => this.#lost(client, error));
     this.#probeTimer = setInterval(() => void probe(), PROBE_EVERY_MS);
     this.#failures = 0;
-    this.#options.wake();
+    this.#wake();
   }
 
   /** Does nothing for a client that is not connected yet or was lost before. */
@@ -75,7 +73,7 @@ export class NotificationListener {
     if (this.#stopped || client !== this.#client) return;
     this.#client = undefined;
     clearInterval(this.#probeTimer);
-    this.#options.log.warn({ error: error?.message }, 'the database of the queues is away');
+    this.#log.warn({ error: error?.message }, 'the database of the queues is away');
     client.end().catch(() => undefined);
     this.#reconnect();
   }
@@ -85,7 +83,7 @@ export class NotificationListener {
     this.#failures++;
     const connect = () => {
       this.#connecting = this.#connect().then(
-        () => this.#options.log.info('the database of the queues is back'),
+        () => this.#log.info('the database of the queues is back'),
         () => this.#reconnect(),
       );
     };

@@ -15,17 +15,10 @@ const EARLY = 0.25;
 /** Approximate: short enough to avoid bursts, long enough that a process under a flood of requests misses no slot. */
 const SLOT_MS = 200;
 
-export interface PaceOptions {
-  readonly perSecond: number;
-  /** Maximum number of missed slots that one window catches up. */
-  readonly catchUpSlots: number;
-  /** Milliseconds on the clock of the queue's server. */
-  readonly now: () => number;
-}
-
 /** For a BullMQ worker's option `limiter`, whose `max` and `duration` it reads for each claim. */
 export class Pace {
-  readonly #options: PaceOptions;
+  readonly #catchUpSlots: number;
+  readonly #now: () => number;
   /** Jobs in one slot. */
   readonly perSlot: number;
   /** Exact length of a slot. */
@@ -34,18 +27,20 @@ export class Pace {
   #slot: number | undefined;
   #max: number;
 
-  constructor(options: PaceOptions) {
-    this.#options = options;
-    this.perSlot = Math.max(1, Math.round((options.perSecond * SLOT_MS) / 1000));
-    this.#slotMs = (this.perSlot * 1000) / options.perSecond;
+  /** A window catches up at most `catchUpSlots` missed slots. `now` gives milliseconds on the queue server's clock. */
+  constructor(perSecond: number, catchUpSlots: number, now: () => number) {
+    this.#catchUpSlots = catchUpSlots;
+    this.#now = now;
+    this.perSlot = Math.max(1, Math.round((perSecond * SLOT_MS) / 1000));
+    this.#slotMs = (this.perSlot * 1000) / perSecond;
     this.#max = this.perSlot;
   }
 
   get max(): number {
-    const slot = this.#slotAt(this.#options.now());
+    const slot = this.#slotAt(this.#now());
     if (slot !== this.#slot) {
       const missed = this.#slot === undefined ? 0 : Math.max(0, slot - this.#slot - 1);
-      this.#max = this.perSlot * (1 + Math.min(missed, this.#options.catchUpSlots));
+      this.#max = this.perSlot * (1 + Math.min(missed, this.#catchUpSlots));
       this.#slot = slot;
     }
     return this.#max;
@@ -53,7 +48,7 @@ export class Pace {
 
   /** Milliseconds. */
   get duration(): number {
-    const time = this.#options.now();
+    const time = this.#now();
     return Math.ceil((this.#slotAt(time) + 1) * this.#slotMs - time);
   }
 

@@ -2,13 +2,11 @@
 import type { BulkJobOptions } from 'bullmq';
 import type { Logger } from 'pino';
 import { within } from '../runtime/promises.ts';
-import type { Backend, Connections } from './backend.ts';
-import { JobRunner, LOCK_MS, STALLED_CHECK_MS, withinGrace } from './job-runner.ts';
+import { type Backend, type Connections, withinGrace } from './backend.ts';
+import { JobRunner, LOCK_MS, STALLED_CHECK_MS } from './job-runner.ts';
 import { Pace } from './pace.ts';
 import type { PacedQueue, PacedQueueOptions } from './port.ts';
 
-const ATTEMPTS = 5;
-const RETRY_BASE_MS = 200;
 /** A job whose workers died this often is removed; the owner of the tickets adds it again. */
 const MAX_STALLED = 10;
 /** The pace holds for jobs that take up to this long, within the bounds of the concurrency. */
@@ -25,8 +23,8 @@ const RESUME_MS = 2_000;
 const LOG_PAUSE_MS = 10_000;
 
 const jobOptions: Omit<BulkJobOptions, 'jobId'> = {
-  attempts: ATTEMPTS,
-  backoff: { type: 'exponential', delay: RETRY_BASE_MS, jitter: 0.5 },
+  attempts: 5,
+  backoff: { type: 'exponential', delay: 200, jitter: 0.5 },
   // A finished job that is kept would prevent the next one with its id.
   removeOnComplete: true,
   removeOnFail: true,
@@ -57,7 +55,7 @@ export class BullPacedQueue implements PacedQueue {
     this.#backend = backend;
     this.#log = log.child({ queue: name });
     const { concurrentClaims, shared } = backend;
-    const pace = new Pace({ perSecond, now: () => backend.now(), catchUpSlots: shared ? 0 : CATCH_UP_SLOTS });
+    const pace = new Pace(perSecond, shared ? 0 : CATCH_UP_SLOTS, () => backend.now());
     this.#connections = backend.open(name, {
       // Own properties, because for Redis BullMQ serializes them with each claim.
       limiter: {

@@ -4,8 +4,7 @@ import { Queue, Worker } from 'bullmq';
 import { Redis, type RedisOptions } from 'ioredis';
 import type { Logger } from 'pino';
 import type { Health } from '../runtime/health.ts';
-import type { Backend, Connections, WorkerSettings } from './backend.ts';
-import { withinGrace } from './job-runner.ts';
+import { type Backend, type Connections, obliterate, streams, type WorkerSettings } from './backend.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const RECONNECT_MAX_MS = 500;
@@ -13,8 +12,6 @@ const RECONNECT_MAX_MS = 500;
 const ADD_TIMEOUT_MS = 1_000;
 /** Interval at which the server's clock is read and the workers' connections are probed. */
 const CHECK_EVERY_MS = 5_000;
-/** Approximate number of events that BullMQ keeps per queue; they are not used. */
-const KEPT_EVENTS = 100;
 
 const connectionOptions = {
   connectTimeout: CONNECT_TIMEOUT_MS,
@@ -22,20 +19,15 @@ const connectionOptions = {
   keepAlive: 10_000,
 } satisfies RedisOptions;
 
-export interface RedisBackendOptions {
-  readonly url: string;
-  /** Prefix of every key. */
-  readonly prefix: string;
-  readonly log: Logger;
-}
-
 export class RedisBackend implements Backend {
   readonly kind = 'redis';
   readonly shared = true;
   readonly concurrentClaims = 64;
-  readonly #options: RedisBackendOptions;
+  readonly #url: string;
+  readonly #prefix: string;
   readonly #producer: Redis;
-  readonly #clock: ServerClock;
+  /** This process's monotonic clock plus this is Redis's time, without a round trip. */
+  #clockDifferenceMs = performance.timeOrigin;
   /** All connections of the workers. */
   readonly #connections = new Set<Redis>();
   /** Those that claim jobs. */
@@ -47,9 +39,10 @@ export class RedisBackend implements Backend {
   #reconnectingSince = 0;
   #failedReadings = 0;
 
-  constructor(options: RedisBackendOptions) {
-    const { url, log } = options;
-    this.#options = options;
+  /** Every key begins with `prefix`. */
+  constructor(url: string, prefix: string, log: Logger) {
+    this.#url = url;
+    this.#prefix = prefix;
     this.#producer = new Redis(url, {
       ...connectionOptions,
       lazyConnect: true,
@@ -59,7 +52,6 @@ export class RedisBackend implements Backend {
       maxRetriesPerRequest: 0,
       commandTimeout: ADD_TIMEOUT_MS,
     });
-    this.#clock = new ServerClock(this.#producer);
     this.#producer.on('reconnecting', () => {
       this.#reconnectingSince = performance.now();
     });
@@ -70,28 +62,40 @@ export class RedisBackend implements Backend {
     this.#producer.on('ready', () => {
       this.#isAway = false;
       log.info('connected to Redis');
-      this.#clock.read().catch(() => undefined); // the next reading suffices
+      this.#readClock().catch(() => undefined); // the next reading suffices
     });
   }
 
   /** Resolves even if the server is away: connections are then retried in the background. */
   async start(): Promise<void> {
     await this.#producer.connect().then(
-      () => this.#clock.read(),
+      () => this.#readClock(),
       () => undefined, // logged above, and retried
     );
     this.#checking = setInterval(() => this.#check(), CHECK_EVERY_MS);
   }
 
   now(): number {
-    return this.#clock.now();
+    return performance.now() + this.#clockDifferenceMs;
   }
 
   open(name: string, settings: WorkerSettings): Connections {
-    const { prefix } = this.#options;
-    const { claiming, own } = this.#connectWorker();
+    const prefix = this.#prefix;
+    // BullMQ requires null: its worker waits for the server to come back. The concurrency bounds the waiting commands.
+    const claiming = new Redis(this.#url, { ...connectionOptions, maxRetriesPerRequest: null });
+    const own: Redis[] = [];
+    const keep = (connection: Redis): Redis => {
+      connection.on('error', () => undefined); // the worker reports it
+      own.push(connection);
+      this.#connections.add(connection);
+      return connection;
+    };
+    // BullMQ makes a copy, which waits for jobs.
+    const duplicate = claiming.duplicate.bind(claiming);
+    keep(claiming).duplicate = (override) => keep(duplicate(override));
+    this.#claiming.add(claiming);
     return {
-      queue: new Queue(name, { connection: this.#producer, prefix, streams: { events: { maxLen: KEPT_EVENTS } } }),
+      queue: new Queue(name, { connection: this.#producer, prefix, streams }),
       worker: new Worker(name, null, { ...settings, connection: claiming, prefix, autorun: false }),
       wake: () => undefined,
       sever: () => {
@@ -105,16 +109,10 @@ export class RedisBackend implements Backend {
   }
 
   async remove(name: string): Promise<void> {
-    // With metadata the queue would write its settings beside the keys that are removed.
-    const options = { connection: this.#producer, prefix: this.#options.prefix, skipMetasUpdate: true };
-    const queue = new Queue(name, options);
-    queue.on('error', () => undefined); // the calls below reject with it
-    try {
-      await queue.obliterate({ force: true });
+    const queue = new Queue(name, { connection: this.#producer, prefix: this.#prefix, skipMetasUpdate: true });
+    await obliterate(queue, async () => {
       await this.#producer.del(queue.toKey('limiter')); // BullMQ leaves this key to expire
-    } finally {
-      await withinGrace(queue.close());
-    }
+    });
   }
 
   assertReachable(): void {
@@ -138,27 +136,12 @@ export class RedisBackend implements Backend {
     this.#producer.disconnect();
   }
 
-  /** The connection that claims jobs, and a list of it and the one that BullMQ makes as its copy. */
-  #connectWorker(): { readonly claiming: Redis; readonly own: readonly Redis[] } {
-    // BullMQ requires null: its worker waits for the server to come back. The concurrency bounds the waiting commands.
-    const claiming = new Redis(this.#options.url, { ...connectionOptions, maxRetriesPerRequest: null });
-    claiming.on('error', () => undefined); // the worker reports it
-    const own = [claiming];
-    const duplicate = claiming.duplicate.bind(claiming);
-    claiming.duplicate = (override) => {
-      const copy = duplicate(override);
-      copy.on('error', () => undefined);
-      own.push(copy);
-      this.#connections.add(copy);
-      return copy;
-    };
-    this.#claiming.add(claiming);
-    this.#connections.add(claiming);
-    return { claiming, own };
-  }
-
   #check(): void {
-    if (this.#producer.status === 'ready') void this.#readClock();
+    const clockFailed = () => {
+      // One failure may be a pause of this process; after two the connection only looks open, and commands would pile up.
+      if (++this.#failedReadings >= 2) this.renewConnection();
+    };
+    if (this.#producer.status === 'ready') this.#readClock().catch(clockFailed);
     // An ioredis client whose reconnect delay is cut short at the wrong moment never reconnects
     // (taskforcesh/bullmq#4585).
     const waitedMs = performance.now() - this.#reconnectingSince;
@@ -175,41 +158,17 @@ export class RedisBackend implements Backend {
     }
   }
 
-  async #readClock(): Promise<void> {
-    try {
-      await this.#clock.read();
-      this.#failedReadings = 0;
-    } catch {
-      // One failure may be a pause of this process; after two the connection only looks open, and commands would pile
-      // up.
-      if (++this.#failedReadings >= 2) this.renewConnection();
-    }
-  }
-}
-
-/** Redis's time without a round trip: this process's monotonic clock plus the last measured difference to Redis's. */
-class ServerClock {
-  readonly #redis: Redis;
-  #differenceMs = performance.timeOrigin;
-
-  constructor(redis: Redis) {
-    this.#redis = redis;
-  }
-
-  now(): number {
-    return performance.now() + this.#differenceMs;
-  }
-
   /** Measures three times; the reading with the shortest round trip is the most exact. */
-  async read(): Promise<void> {
-    let bestMs = Number.POSITIVE_INFINITY;
+  async #readClock(): Promise<void> {
+    let bestMs = Infinity;
     for (let reading = 0; reading < 3; reading++) {
       const askedAt = performance.now();
-      const [seconds, microseconds] = await this.#redis.time();
+      const [seconds, microseconds] = await this.#producer.time();
       const tookMs = performance.now() - askedAt;
       if (tookMs >= bestMs) continue;
       bestMs = tookMs;
-      this.#differenceMs = Number(seconds) * 1000 + Number(microseconds) / 1000 - (askedAt + tookMs / 2);
+      this.#clockDifferenceMs = Number(seconds) * 1000 + Number(microseconds) / 1000 - (askedAt + tookMs / 2);
     }
+    this.#failedReadings = 0;
   }
 }

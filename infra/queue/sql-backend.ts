@@ -1,13 +1,17 @@
 // BullMQ's queues in a database. Only one process drains a queue at a time, because BullMQ takes locks and windows by
 // the worker's clock there.
-import { createPostgresBackend, Queue, Worker } from 'bullmq';
+import { EventEmitter } from 'node:events';
+import { createPostgresBackend, type PgPool, type PgPoolClient, type PgQueryResult, Queue, Worker } from 'bullmq';
 import type { Health } from '../runtime/health.ts';
-import type { Backend, Connections, WorkerSettings } from './backend.ts';
-import { withinGrace } from './job-runner.ts';
-import { type RunStatement, SqlPool } from './sql-pool.ts';
+import { type Backend, type Connections, obliterate, streams, type WorkerSettings } from './backend.ts';
 
-/** Approximate number of events that BullMQ keeps per queue; they are not used. */
-const KEPT_EVENTS = 100;
+export type RunStatement = (text: string, params?: readonly unknown[]) => Promise<PgQueryResult>;
+
+/** BullMQ's own schema, which its statements find by the search_path. */
+export const SCHEMA = 'bullmq';
+
+/** BullMQ notifies its workers on this channel, with the queue's name as the payload. */
+export const JOBS_CHANNEL = 'bullmq_jobs';
 
 export abstract class SqlBackend implements Backend {
   abstract readonly kind: Backend['kind'];
@@ -40,12 +44,11 @@ export abstract class SqlBackend implements Backend {
 
   open(name: string, settings: WorkerSettings): Connections {
     const fullName = this.#fullName(name);
-    const pool = this.#newPool();
+    const pool = new SqlPool(this.run);
     this.#pools.set(fullName, pool);
-    const queueOptions = { connection: this.#newPool(), streams: { events: { maxLen: KEPT_EVENTS } } };
     const workerOptions = { ...settings, connection: pool, autorun: false };
     return {
-      queue: new Queue(fullName, queueOptions, createPostgresBackend),
+      queue: new Queue(fullName, { connection: new SqlPool(this.run), streams }, createPostgresBackend),
       worker: new Worker(fullName, null, workerOptions, createPostgresBackend),
       wake: () => {
         if (!this.notifies) pool.wake(fullName);
@@ -56,16 +59,9 @@ export abstract class SqlBackend implements Backend {
     };
   }
 
-  async remove(name: string): Promise<void> {
-    // With metadata the queue would write its settings beside the rows that are removed.
-    const options = { connection: this.#newPool(), skipMetasUpdate: true };
-    const queue = new Queue(this.#fullName(name), options, createPostgresBackend);
-    queue.on('error', () => undefined); // the calls below reject with it
-    try {
-      await queue.obliterate({ force: true });
-    } finally {
-      await withinGrace(queue.close());
-    }
+  remove(name: string): Promise<void> {
+    const options = { connection: new SqlPool(this.run), skipMetasUpdate: true };
+    return obliterate(new Queue(this.#fullName(name), options, createPostgresBackend));
   }
 
   assertReachable(): void {
@@ -76,12 +72,44 @@ export abstract class SqlBackend implements Backend {
   /** Does nothing: the pool replaces a dead connection after the query timeout. */
   renewConnection(): void {}
 
-  #newPool(): SqlPool {
-    return new SqlPool(this.run);
-  }
-
   /** All systems share one schema, so the prefix is a part of the name. */
   #fullName(name: string): string {
     return `${this.#prefix}.${name}`;
+  }
+}
+
+/**
+ * The part of pg.Pool that BullMQ's PostgreSQL backend uses, for one queue or worker, on top of any function that runs a
+ * statement. Also its own client, which BullMQ borrows to check its schema, and for the life of a worker for
+ * notifications. All queues share connections, whereas BullMQ would keep one connection per worker.
+ */
+class SqlPool extends EventEmitter implements PgPool, PgPoolClient {
+  readonly #run: RunStatement;
+
+  constructor(run: RunStatement) {
+    super();
+    this.#run = run;
+  }
+
+  // The type of a row is BullMQ's assertion, as with pg.
+  // biome-ignore lint/suspicious/noExplicitAny: as in the interface
+  async query<R = any>(text: string, params?: readonly unknown[]): Promise<PgQueryResult<R>> {
+    // Both configure a connection, which this pool does not have: notifications come by wake().
+    if (/^\s*LISTEN\b/i.test(text) || text.includes("set_config('application_name'")) return { rows: [] };
+    return this.#run(text, params);
+  }
+
+  async connect(): Promise<PgPoolClient> {
+    return this;
+  }
+
+  release(): void {}
+
+  /** Does not end the connections. */
+  async end(): Promise<void> {}
+
+  /** Notifies the queue's worker that there may be new jobs. */
+  wake(queueName: string): void {
+    this.emit('notification', { channel: JOBS_CHANNEL, payload: queueName });
   }
 }

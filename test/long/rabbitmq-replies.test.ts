@@ -1,6 +1,6 @@
 // A RabbitMQ that withholds a reply: no caller waits for it for long, and work continues on another channel.
 import { describe, expect, test, vi } from 'vitest';
-import type { RabbitmqBusOptions } from '../../infra/bus/rabbitmq/index.ts';
+import type { RabbitmqBusOptions } from '../../infra/bus/rabbitmq/options.ts';
 import { queueOf } from '../../infra/bus/topology.ts';
 import { startDeafProxy } from '../setup/deaf-proxy.ts';
 import {

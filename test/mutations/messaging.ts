@@ -95,9 +95,8 @@ export const messagingMutations: readonly Mutation[] = [
     changes: [
       {
         file: 'infra/bus/rabbitmq/publisher.ts',
-        find: `    this.#inFlight.add(flight);
-`,
-        replace: '    batch.settle(id, undefined);\n',
+        find: '    this.#inFlight.add(pending);\n',
+        replace: '    pending.settle();\n',
       },
     ],
     tests: { files: [BUS], pattern: 'AMQP on RabbitMQ rejects oversized and unroutable events' },

@@ -1,16 +1,35 @@
-// Consumes a group's MQTT session while this process has its lock, and stands by while another process has it.
+// A group's session at the MQTT broker keeps the group's messages under one client id. Two connections with the same id
+// would disconnect each other forever, so a lock in the database decides which process consumes the session; the others
+// stand by.
+import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { MqttClient } from 'mqtt';
-import type { Lock } from '../../database/port.ts';
-import { endConnection } from '../../mqtt/connect.ts';
+import type { Logger } from 'pino';
+import type { Database, Lock } from '../../database/port.ts';
+import { type Connect, endConnection } from '../../mqtt/connect.ts';
+import type { MqttPublisher } from '../../mqtt/port.ts';
 import { ConnectionState } from '../../runtime/connection-state.ts';
 import type { Health } from '../../runtime/health.ts';
-import { deferred } from '../../runtime/promises.ts';
+import { deferred, within } from '../../runtime/promises.ts';
 import { reasonOf } from '../../runtime/reason.ts';
 import type { Receiver, Subscription } from '../port.ts';
 import { InboundBuffer } from './inbound-buffer.ts';
-import { connectSession, KEEPALIVE_SECONDS, releaseLock, type SessionOptions, subscribeSession } from './session.ts';
 
+export interface SessionOptions {
+  /** Client id, and name of the lock. */
+  readonly id: string;
+  readonly topics: readonly string[];
+  /** A topic that only this session subscribes to. */
+  readonly probeTopic: string;
+  /** Publishes probes; not over the session's own connection. */
+  readonly publisher: Pick<MqttPublisher, 'publish'>;
+  readonly connect: Connect;
+  readonly database: Pick<Database, 'tryLock'>;
+  readonly log: Logger;
+}
+
+/** Between pings. */
+const KEEPALIVE_SECONDS = 30;
 /** A batch that takes longer to store has its connection ended, before the broker or mqtt.js would take it for dead. */
 const STALL_MS = (KEEPALIVE_SECONDS * 1000) / 2;
 /** Pause before another attempt to get the lock, and before reconnecting after a stall. */
@@ -26,9 +45,13 @@ export class ExclusiveConsumer implements Subscription {
   readonly #buffer: InboundBuffer;
   readonly #state: ConnectionState;
   readonly #closing = new AbortController();
-  readonly #closed: Promise<EndReason>;
+  readonly #closed = once(this.#closing.signal, 'abort').then((): EndReason => 'closed');
   readonly #established = deferred();
   readonly #attempted = deferred();
+  /** Resolves when the session exists at the broker: this process has subscribed, or another process holds it. */
+  readonly established = this.#established.promise;
+  /** Resolves when it is established or the first attempt has failed. */
+  readonly attempted = this.#attempted.promise;
   /** The state of the last probe. One that was pending when the connection broke may be lost with the broker. */
   #probe: 'unknown' | 'pending' | 'arrived' = 'unknown';
   /** Ends the current connection, if there is one. */
@@ -39,9 +62,6 @@ export class ExclusiveConsumer implements Subscription {
     const { id, probeTopic, log } = options;
     this.#options = options;
     this.#state = new ConnectionState({ name: 'MQTT session', log, fields: () => ({ session: id }) });
-    this.#closed = new Promise((resolve) => {
-      this.#closing.signal.addEventListener('abort', () => resolve('closed'));
-    });
     this.#buffer = new InboundBuffer({
       receiver,
       stallMs: STALL_MS,
@@ -49,23 +69,11 @@ export class ExclusiveConsumer implements Subscription {
         if (error) log.error({ err: error, session: id }, 'received messages could not be stored');
         this.#interrupt('stalled');
       },
-      probe: {
-        topic: probeTopic,
-        arrived: () => {
-          this.#probe = 'arrived';
-        },
+      probeTopic,
+      onProbe: () => {
+        this.#probe = 'arrived';
       },
     });
-  }
-
-  /** Resolves when the session exists at the broker: this process has subscribed, or another process holds it. */
-  get established(): Promise<void> {
-    return this.#established.promise;
-  }
-
-  /** Resolves when it is established or the first attempt has failed. */
-  get attempted(): Promise<void> {
-    return this.#attempted.promise;
   }
 
   /** Consumes in the background. Resolves after close(). */
@@ -114,11 +122,6 @@ export class ExclusiveConsumer implements Subscription {
     }
   }
 
-  /** Ends early on close. */
-  #pause(): Promise<void> {
-    return delay(RETRY_MS, undefined, { signal: this.#closing.signal }).catch(() => {});
-  }
-
   async #takeLock(): Promise<Lock | undefined> {
     try {
       const lock = await this.#options.database.tryLock(this.#options.id);
@@ -128,6 +131,11 @@ export class ExclusiveConsumer implements Subscription {
       this.#isDown('no lock', error);
       return undefined;
     }
+  }
+
+  /** Ends early on close. */
+  #pause(): Promise<void> {
+    return delay(RETRY_MS, undefined, { signal: this.#closing.signal }).catch(() => {});
   }
 
   async #consumeWhileLocked(lock: Lock): Promise<void> {
@@ -192,5 +200,38 @@ export class ExclusiveConsumer implements Subscription {
   #isDown(detail: string, error?: unknown): void {
     this.#state.down(detail, error);
     this.#attempted.resolve();
+  }
+}
+
+const connectSession = ({ id, connect }: SessionOptions): MqttClient =>
+  connect({ clientId: id, clean: false, keepalive: KEEPALIVE_SECONDS });
+
+const subscribeSession = (client: MqttClient, { topics, probeTopic }: SessionOptions): Promise<unknown> =>
+  client.subscribeAsync([...topics, probeTopic], { qos: 1 });
+
+/** A lock that cannot be released is released when its database connection ends. */
+const releaseLock = (lock: Lock, { id, log }: SessionOptions): Promise<void> =>
+  lock.release().catch((error) => log.debug({ session: id, reason: reasonOf(error) }, 'lock not released'));
+
+/**
+ * Creates the session and its subscriptions without receiving anything, so that the broker keeps events for a group that
+ * has never run. Resolves without doing so if another process holds the session; rejects if the broker does not answer
+ * within `timeoutMs`.
+ */
+export async function declareSession(options: SessionOptions, timeoutMs: number): Promise<void> {
+  const lock = await options.database.tryLock(options.id);
+  if (!lock) return;
+  const client = connectSession(options);
+  try {
+    // Messages that wait already are not acknowledged, so they stay in the session.
+    client.handleMessage = (_packet, next) => next(new Error('not received here'));
+    const subscribed = new Promise((resolve, reject) => {
+      client.on('close', () => reject(new Error('the broker is away')));
+      client.on('connect', () => void subscribeSession(client, options).then(resolve, reject));
+    });
+    await within(timeoutMs, subscribed);
+  } finally {
+    await endConnection(client);
+    await releaseLock(lock, options);
   }
 }

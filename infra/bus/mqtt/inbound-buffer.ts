@@ -18,13 +18,9 @@ export interface InboundBufferOptions {
   readonly stallMs: number;
   /** Called when storing a batch takes longer than `stallMs`, and with the error when storing fails. */
   readonly onStall: (error?: unknown) => void;
-  readonly probe?: Probe;
-}
-
-interface Probe {
-  readonly topic: string;
-  /** Called when a message on the topic has arrived, behind everything that was published before it. */
-  readonly arrived: () => void;
+  readonly probeTopic?: string;
+  /** Called when a message on the probe topic has arrived, behind everything that was published before it. */
+  readonly onProbe?: () => void;
 }
 
 interface BufferedMessage extends IncomingMessage {
@@ -72,7 +68,7 @@ export class InboundBuffer {
   }
 
   #receive(packet: IPublishPacket, stream: MqttClient['stream'], next: () => void): void {
-    const isProbe = packet.topic === this.#options.probe?.topic;
+    const isProbe = packet.topic === this.#options.probeTopic;
     this.#waiting.push({ body: bytesOf(packet), isProbe, messageId: packet.messageId, stream });
     if (this.#waiting.length < MAX_WAITING) next();
     else this.#resume = next;
@@ -82,7 +78,7 @@ export class InboundBuffer {
   }
 
   async #storeAll(): Promise<void> {
-    const { receiver, stallMs, onStall, probe } = this.#options;
+    const { receiver, stallMs, onStall, onProbe } = this.#options;
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, MAX_BATCH);
       this.#resume();
@@ -90,7 +86,7 @@ export class InboundBuffer {
       try {
         const events = batch.filter(({ isProbe }) => !isProbe);
         if (events.length > 0) await receiver.enqueue(events);
-        if (events.length < batch.length) probe?.arrived();
+        if (events.length < batch.length) onProbe?.();
         acknowledge(batch);
       } catch (error) {
         onStall(error);
@@ -106,8 +102,7 @@ const bytesOf = ({ payload }: IPublishPacket): Buffer => (typeof payload === 'st
 /** Writes a PUBACK (MQTT 3.1.1, section 3.4) for each message whose connection is still open. */
 function acknowledge(batch: readonly BufferedMessage[]): void {
   for (const { messageId, stream } of batch) {
-    if (messageId !== undefined && stream.writable) {
+    if (messageId !== undefined && stream.writable)
       stream.write(Buffer.from([0x40, 0x02, messageId >> 8, messageId & 0xff]));
-    }
   }
 }

@@ -3,8 +3,6 @@
 //
 // A broker keeps nothing for a session that never existed. So before the first event is published, the session of every
 // group is created, also that of a group which runs elsewhere or not yet.
-import type { Logger } from 'pino';
-import type { Database } from '../../database/port.ts';
 import type { Connect } from '../../mqtt/connect.ts';
 import { BusError, type MqttPublisher } from '../../mqtt/port.ts';
 import { eventTopic, probeTopic } from '../../mqtt/topics.ts';
@@ -12,21 +10,16 @@ import type { Health } from '../../runtime/health.ts';
 import { PendingSet } from '../../runtime/pending-set.ts';
 import { within } from '../../runtime/promises.ts';
 import { reasonOf } from '../../runtime/reason.ts';
-import { publishError } from '../outgoing.ts';
 import type { Bus, OutgoingEvent, Receiver, Rejected, Subscription } from '../port.ts';
-import { sessionOf, type Topology } from '../topology.ts';
-import { ExclusiveConsumer } from './exclusive-consumer.ts';
-import { declareSession, type SessionOptions } from './session.ts';
+import { publishError, sessionOf, type Topology, typesOf } from '../topology.ts';
+import { declareSession, ExclusiveConsumer, type SessionOptions } from './exclusive-consumer.ts';
 
-export interface MqttBusOptions {
+export interface MqttBusOptions extends Pick<SessionOptions, 'database' | 'log'> {
   readonly topology: Topology;
-  /** Publishes the events. Its owner closes it, after the bus. */
+  /** Publishes the events and probes. Its owner closes it, after the bus. */
   readonly publisher: MqttPublisher;
   /** Opens the groups' connections: connectTo(url) for an external broker, connectInternal of the embedded one. */
   readonly connect: Connect;
-  /** Its locks decide which process consumes a group's session. */
-  readonly database: Pick<Database, 'tryLock'>;
-  readonly log: Logger;
 }
 
 /** Events that the publisher gets at a time: a relay's batch, so that the whole batch shares the publisher's timeout. */
@@ -39,7 +32,7 @@ export class MqttBus implements Bus {
   readonly #options: MqttBusOptions;
   readonly #consumers = new Map<string, ExclusiveConsumer>();
   readonly #publishing = new PendingSet();
-  #declared: Promise<void> | undefined;
+  #declared: Promise<unknown> | undefined;
   #closed = false;
 
   constructor(options: MqttBusOptions) {
@@ -79,59 +72,40 @@ export class MqttBus implements Bus {
       const error = new BusError('unavailable', `the MQTT sessions do not exist: ${reasonOf(cause)}`, cause);
       return events.map(({ id }) => ({ id, error }));
     }
+    const { topology, publisher } = this.#options;
     const rejected: Rejected[] = [];
     const rest = events.values();
     const publishNext = async () => {
       for (const event of rest) {
-        await this.#publishOne(event).catch((error) => rejected.push({ id: event.id, error: asBusError(error) }));
+        const { id, type, body } = event;
+        const publish = () => publisher.publish(eventTopic(topology.prefix, type), body, { qos: 2 });
+        const error = publishError(topology, event) ?? (await publish().then(() => undefined, asBusError));
+        if (error) rejected.push({ id, error });
       }
     };
     await Promise.all(Array.from({ length: Math.min(PUBLISH_WINDOW, events.length) }, publishNext));
     return rejected;
   }
 
-  async #publishOne(event: OutgoingEvent): Promise<void> {
-    const { topology, publisher } = this.#options;
-    const error = publishError(topology, event);
-    if (error) throw error;
-    await publisher.publish(eventTopic(topology.prefix, event.type), event.body, { qos: 2 });
-  }
-
   /** Creates every group's session, once; after a failure the next call tries again. */
-  #declareAll(): Promise<void> {
-    this.#declared ??= Promise.all(
-      Object.keys(this.#options.topology.groups).map((group) => this.#declare(group)),
-    ).then(
-      () => {},
-      (error) => {
-        this.#declared = undefined;
-        throw error;
-      },
-    );
+  #declareAll(): Promise<unknown> {
+    const declare = (group: string): Promise<void> => {
+      const consumer = this.#consumers.get(group);
+      if (consumer) return within(DECLARE_TIMEOUT_MS, consumer.established);
+      return declareSession(this.#sessionOptions(group), DECLARE_TIMEOUT_MS);
+    };
+    this.#declared ??= Promise.all(Object.keys(this.#options.topology.groups).map(declare)).catch((error) => {
+      this.#declared = undefined;
+      throw error;
+    });
     return this.#declared;
   }
 
-  #declare(group: string): Promise<void> {
-    const consumer = this.#consumers.get(group);
-    return consumer
-      ? within(DECLARE_TIMEOUT_MS, consumer.established)
-      : declareSession(this.#sessionOptions(group), DECLARE_TIMEOUT_MS);
-  }
-
   #sessionOptions(group: string): SessionOptions {
-    const { topology, publisher, connect, database, log } = this.#options;
-    const { prefix, groups } = topology;
-    const types = groups[group];
-    if (!types) throw new RangeError(`the topology has no group ${group}`);
-    return {
-      id: sessionOf(prefix, group),
-      topics: types.map((type) => eventTopic(prefix, type)),
-      probeTopic: probeTopic(prefix, group),
-      publisher,
-      connect,
-      database,
-      log,
-    };
+    const { topology, ...shared } = this.#options;
+    const { prefix } = topology;
+    const topics = typesOf(topology, group).map((type) => eventTopic(prefix, type));
+    return { ...shared, id: sessionOf(prefix, group), topics, probeTopic: probeTopic(prefix, group) };
   }
 }
 

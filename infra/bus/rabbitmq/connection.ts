@@ -1,11 +1,13 @@
 // One connection to the broker. amqplib's recovery restores it; this class adds its state, deadlines and cluster nodes.
+import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
-import { type Channel, type ChannelModel, connect, type RecoveringChannelModel } from 'amqplib';
+import { type Channel, type ChannelModel, connect, type Options, type RecoveringChannelModel } from 'amqplib';
 import type { Logger } from 'pino';
 import { ConnectionState } from '../../runtime/connection-state.ts';
 import type { Health } from '../../runtime/health.ts';
 import { deferred, within } from '../../runtime/promises.ts';
-import { BrokerNodes } from './broker-nodes.ts';
+import { splitUrls } from '../../runtime/settings.ts';
+import type { BusSettings } from './options.ts';
 
 /** For a broker that accepts the connection and then sends nothing. */
 const HANDSHAKE_TIMEOUT_MS = 5_000;
@@ -13,44 +15,45 @@ const HANDSHAKE_TIMEOUT_MS = 5_000;
 const RETRY_MAX_MS = 5_000;
 /** For a broker that does not confirm the close. */
 const CLOSE_TIMEOUT_MS = 2_000;
+/** The connection to a silent broker ends after two to three of these. A `?heartbeat=` in the URL takes precedence. */
+const HEARTBEAT_SECONDS = 10;
 const NOT_CONNECTED = 'no connection to the broker';
 
-export interface ConnectionOptions {
-  /** One URL, or the URLs of a cluster's nodes, separated by commas. If a node cannot be reached or is lost, the next
-   *  attempt goes to the next node. */
-  readonly urls: string;
-  /** The name that the broker's tools show. */
-  readonly name: string;
-  /** How long the broker may take for a reply. */
-  readonly replyTimeoutMs: number;
-  readonly log: Logger;
-}
-
-/** Connects in the background, again and again (100 ms to 5 s apart). */
-export class Connection {
+/**
+ * Connects in the background, again and again (100 ms to 5 s apart). Emits `change` when a connection was made or lost,
+ * blocked or unblocked.
+ */
+export class Connection extends EventEmitter<{ change: [] }> {
   readonly replyTimeoutMs: number;
   /** Channels that the broker was asked to close and has not closed. */
   readonly unclosed = new Set<Channel>();
-  readonly #options: ConnectionOptions;
-  readonly #nodes: BrokerNodes;
+  /** The name that the broker's tools show. */
+  readonly #name: string;
+  readonly #log: Logger;
+  /** The nodes of the cluster, which are tried in turn. */
+  readonly #nodes: readonly Node[];
+  /** The node to connect to. Always the same object: amqplib reads it again at each attempt. */
+  readonly #node: Node;
   readonly #state: ConnectionState;
-  readonly #listeners = new Set<() => void>();
   readonly #attempted = deferred();
+  /** Resolves when the first attempt to connect has succeeded or failed. */
+  readonly attempted = this.#attempted.promise;
   readonly #recovering: Promise<RecoveringChannelModel>;
+  #nodeIndex = 0;
   #model: ChannelModel | undefined;
   #blocked = false;
   #closing: Promise<void> | undefined;
 
-  constructor(options: ConnectionOptions) {
-    const { urls, name, replyTimeoutMs, log } = options;
-    this.#options = options;
+  constructor({ url, topology, replyTimeoutMs, log }: BusSettings, purpose: string) {
+    super();
+    this.setMaxListeners(0);
     this.replyTimeoutMs = replyTimeoutMs;
-    this.#nodes = new BrokerNodes(urls);
-    this.#state = new ConnectionState({
-      name: 'RabbitMQ client',
-      log,
-      fields: () => ({ connection: name, node: this.#nodes.name }),
-    });
+    this.#name = `${topology.prefix} ${purpose}`;
+    this.#log = log;
+    this.#nodes = splitUrls(url).map(parseUrl);
+    this.#node = { ...(this.#nodes[0] as Node) };
+    const fields = () => ({ connection: this.#name, node: `${this.#node.hostname}:${this.#node.port}` });
+    this.#state = new ConnectionState({ name: 'RabbitMQ client', log, fields });
     this.#recovering = this.#connect();
   }
 
@@ -64,19 +67,8 @@ export class Connection {
     return this.#blocked;
   }
 
-  /** Resolves when the first attempt to connect has succeeded or failed. */
-  get attempted(): Promise<void> {
-    return this.#attempted.promise;
-  }
-
   health(): Health {
     return this.#state.health;
-  }
-
-  /** Calls `listener` when a connection was made or lost, blocked or unblocked. Returns a function that ends that. */
-  onChange(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
   }
 
   /** Breaks the connection, so that a new one is made. */
@@ -91,14 +83,14 @@ export class Connection {
   }
 
   async #connect(): Promise<RecoveringChannelModel> {
-    const recovering = await connect(this.#nodes.current, {
+    const recovering = await connect(this.#node, {
       noDelay: true,
       keepAlive: true,
       timeout: HANDSHAKE_TIMEOUT_MS,
-      clientProperties: { connection_name: this.#options.name },
+      clientProperties: { connection_name: this.#name },
       recovery: {
         initialDelay: 100,
-        maxDelay: RETRY_MAX_MS / this.#nodes.count,
+        maxDelay: RETRY_MAX_MS / this.#nodes.length,
         factor: 2,
         jitter: 0.3,
         waitForConnect: false,
@@ -125,7 +117,7 @@ export class Connection {
     this.#model = model;
     this.#state.up();
     this.#attempted.resolve();
-    this.#changed();
+    this.emit('change');
   }
 
   #disconnected(error: Error): void {
@@ -133,26 +125,22 @@ export class Connection {
     this.#model = undefined;
     this.#blocked = false;
     this.#state.down(NOT_CONNECTED, error);
-    this.#nodes.advance();
+    this.#nodeIndex = (this.#nodeIndex + 1) % this.#nodes.length;
+    Object.assign(this.#node, this.#nodes[this.#nodeIndex]);
     this.#attempted.resolve();
-    if (wasConnected) this.#changed();
+    if (wasConnected) this.emit('change');
   }
 
   #setBlocked(blocked: boolean, reason?: string): void {
-    const { name, log } = this.#options;
     this.#blocked = blocked;
     if (blocked) {
-      log.warn({ connection: name, reason }, 'blocked by the broker');
+      this.#log.warn({ connection: this.#name, reason }, 'blocked by the broker');
       this.#state.degraded('blocked by the broker');
     } else {
-      log.info({ connection: name }, 'unblocked by the broker');
+      this.#log.info({ connection: this.#name }, 'unblocked by the broker');
       this.#state.up();
     }
-    this.#changed();
-  }
-
-  #changed(): void {
-    for (const listener of this.#listeners) listener();
+    this.emit('change');
   }
 
   async #disconnect(): Promise<void> {
@@ -190,3 +178,24 @@ async function prepare(model: ChannelModel): Promise<void> {
 
 /** amqplib ends the socket and never destroys it: a silent broker would keep it, and all that is buffered, forever. */
 const socketOf = (model: ChannelModel) => (model.connection as unknown as { stream: Duplex }).stream;
+
+type Node = Required<Omit<Options.Connect, 'credentials' | 'maxFrameSize'>>;
+
+/** Sets every field, so that no field of the previous node stays. */
+function parseUrl(text: string): Node {
+  const { protocol, hostname, port, username, password, pathname, searchParams } = new URL(text);
+  const tls = protocol === 'amqps:';
+  const anonymous = username === '' && password === '';
+  return {
+    protocol: tls ? 'amqps' : 'amqp',
+    hostname: hostname.replace(/^\[|\]$/g, ''), // around an IPv6 address
+    port: Number(port) || (tls ? 5671 : 5672),
+    username: anonymous ? 'guest' : decodeURIComponent(username),
+    password: anonymous ? 'guest' : decodeURIComponent(password),
+    vhost: pathname.slice(1), // amqplib decodes it; empty is "/"
+    heartbeat: Number(/^\d+$/.exec(searchParams.get('heartbeat') ?? '')?.[0] ?? HEARTBEAT_SECONDS),
+    channelMax: Number(searchParams.get('channelMax') ?? 0),
+    frameMax: Number(searchParams.get('frameMax') ?? 131_072),
+    locale: searchParams.get('locale') ?? 'en_US',
+  };
+}

@@ -1,27 +1,24 @@
 // Consumes one queue in batches: the messages that arrive in one turn of the event loop. Batches are handled concurrently,
 // and each is acknowledged when its handler has resolved. The prefetch limits the unacknowledged messages.
 import type { Channel, ConsumeMessage } from 'amqplib';
-import type { Logger } from 'pino';
 import type { Health } from '../../runtime/health.ts';
 import { PendingSet } from '../../runtime/pending-set.ts';
 import type { Connection } from './connection.ts';
 import { ReplyTimeout, withDeadline } from './deadlines.ts';
+import { declareGroup } from './declare.ts';
+import type { BusSettings } from './options.ts';
 import { ResilientChannel } from './resilient-channel.ts';
 
 const CONSUMER_TAG = 'sluice'; // has to be unique per channel, and each has one consumer
 /** Short, because a stop has a deadline of its own. */
 const CANCEL_TIMEOUT_MS = 2_000;
 
-export interface QueueConsumerOptions {
+export interface QueueConsumerOptions extends Pick<BusSettings, 'topology' | 'deliveryLimit' | 'prefetch' | 'log'> {
   readonly connection: Connection;
+  readonly group: string;
   readonly queue: string;
-  /** Unacknowledged messages at a time. */
-  readonly prefetch: number;
-  /** Declares the queue, on every new channel. */
-  readonly declare: (channel: Channel) => Promise<void>;
   /** Resolves when the batch may be acknowledged. When it rejects, the batch is requeued. */
   readonly handle: (batch: readonly ConsumeMessage[]) => Promise<void>;
-  readonly log: Logger;
 }
 
 /** The deliveries of one channel: they can be acknowledged on this channel only, and not after it is closed. */
@@ -100,13 +97,13 @@ export class QueueConsumer {
   }
 
   async #consume(channel: Channel, lose: (reason: string) => void): Promise<void> {
-    const { queue, prefetch, declare } = this.#options;
+    const { topology, group, queue, deliveryLimit, prefetch } = this.#options;
     const session: Session = { channel, arrived: [], handling: new Set(), open: true };
     channel.on('close', () => {
       session.open = false;
       session.arrived.length = 0;
     });
-    await declare(channel);
+    await declareGroup(channel, topology, group, deliveryLimit);
     await channel.prefetch(prefetch);
     this.#session = session;
     const receive = (message: ConsumeMessage | null) => {

@@ -10,20 +10,15 @@ export class ReplyTimeout extends Error {
   override readonly name = 'ReplyTimeout';
 }
 
-interface DeadlineOptions {
-  /** Default: the connection's replyTimeoutMs. */
-  readonly withinMs?: number;
-  /** Rejects with its reason when it aborts. */
-  readonly signal?: AbortSignal;
-}
-
-/** Settles as `request` does, or rejects with ReplyTimeout. A blocked connection prolongs the deadline. */
+/**
+ * Settles as `request` does, or rejects with ReplyTimeout, or with the signal's reason when it aborts. A blocked connection
+ * prolongs the deadline.
+ */
 export function withDeadline<T>(
   connection: Connection,
   request: Promise<T>,
-  options: DeadlineOptions = {},
+  { withinMs = connection.replyTimeoutMs, signal }: { withinMs?: number; signal?: AbortSignal } = {},
 ): Promise<T> {
-  const { withinMs = connection.replyTimeoutMs, signal } = options;
   return new Promise((resolve, reject) => {
     const fail = (error: unknown) => {
       end();

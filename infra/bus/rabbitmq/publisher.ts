@@ -1,15 +1,15 @@
 // Publishing with confirms. The events of all publish() calls are sent in order of arrival, through one window of
 // unconfirmed messages: at most `maxUnconfirmed` of at most MAX_EVENT_BYTES each are in memory, here or in the socket.
 import type { ConfirmChannel } from 'amqplib';
-import type { Logger } from 'pino';
 import { BusError } from '../../mqtt/port.ts';
 import type { Health } from '../../runtime/health.ts';
 import { PendingSet } from '../../runtime/pending-set.ts';
-import type { OutgoingEvent, Rejected } from '../port.ts';
-import { EVENT_CONTENT_TYPE } from '../port.ts';
-import { Batch } from './batch.ts';
+import { EVENT_CONTENT_TYPE, type OutgoingEvent, type Rejected } from '../port.ts';
+import { exchangeOf, sizeError } from '../topology.ts';
 import type { Connection } from './connection.ts';
 import { declareTimeoutMs, withDeadline } from './deadlines.ts';
+import { declareTopology } from './declare.ts';
+import type { BusSettings } from './options.ts';
 import { ResilientChannel } from './resilient-channel.ts';
 
 /** An older topology is declared again before the next event: a binding that is missing for only one of an event's groups
@@ -22,32 +22,23 @@ const DECLARATION_MAX_AGE_MS = 30_000;
  */
 const REPLACE_CHANNEL_EVERY_MS = 1_000;
 
-export interface PublisherOptions {
-  /** Not shared: the publisher closes it. */
-  readonly connection: Connection;
-  readonly exchange: string;
-  /** Declares the exchange and every group's queues. */
-  readonly declare: (channel: ConfirmChannel) => Promise<void>;
-  readonly confirmTimeoutMs: number;
-  readonly maxUnconfirmed: number;
-  readonly log: Logger;
-}
-
-/** A message that is not confirmed yet. */
-interface InFlight {
-  readonly batch: Batch;
-  readonly id: string;
-  readonly sentAt: number;
+/** An event that waits to be sent, and then for its confirm. */
+interface Pending {
+  readonly event: OutgoingEvent;
+  /** When the present wait began, by performance.now(). */
+  since: number;
   returned: boolean;
+  readonly settle: (error?: BusError) => void;
 }
 
 export class Publisher {
-  readonly #options: PublisherOptions;
+  readonly #connection: Connection;
+  readonly #settings: BusSettings;
+  readonly #exchange: string;
   readonly #channel: ResilientChannel<ConfirmChannel>;
-  readonly #stopWatching: () => void;
   /** Both in order of time: the first is the oldest. */
-  readonly #waiting: Batch[] = [];
-  readonly #inFlight = new Set<InFlight>();
+  readonly #waiting = new Set<Pending>();
+  readonly #inFlight = new Set<Pending>();
   readonly #publishing = new PendingSet();
   #deadline: NodeJS.Timeout | undefined;
   #declaredAt = Number.NEGATIVE_INFINITY;
@@ -58,9 +49,11 @@ export class Publisher {
   #renewedAt = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
 
-  constructor(options: PublisherOptions) {
-    const { connection, log } = options;
-    this.#options = options;
+  /** The connection is not shared: the publisher closes it. */
+  constructor(connection: Connection, settings: BusSettings) {
+    this.#connection = connection;
+    this.#settings = settings;
+    this.#exchange = exchangeOf(settings.topology);
     this.#channel = new ResilientChannel({
       connection,
       name: 'publisher',
@@ -69,10 +62,10 @@ export class Publisher {
         channel.on('return', (message) => this.#returned(message.properties.messageId));
         await this.#declare(channel);
       },
-      onReady: () => this.#pump(),
-      log,
+      onReady: this.#pump,
+      log: settings.log,
     });
-    this.#stopWatching = connection.onChange(() => this.#pump());
+    connection.on('change', this.#pump);
   }
 
   health(): Health {
@@ -81,12 +74,13 @@ export class Publisher {
 
   /** Resolves within twice `confirmTimeoutMs`: the limit for an event to be sent, and again for its confirm. */
   publish(events: readonly OutgoingEvent[]): Promise<Rejected[]> {
-    const batch = new Batch(events);
-    if (this.#closing) batch.rejectRest(new BusError('unavailable', 'the bus is closed'));
-    if (batch.allTaken) return batch.outcome;
-    this.#waiting.push(batch);
+    const closed = this.#closing && new BusError('unavailable', 'the bus is closed');
+    const outcomes = events.map(async (event): Promise<Rejected[]> => {
+      const error = sizeError(event) ?? closed ?? (await this.#enqueue(event));
+      return error ? [{ id: event.id, error }] : [];
+    });
     this.#pump();
-    return this.#publishing.add(batch.outcome);
+    return this.#publishing.add(Promise.all(outcomes).then((rejected) => rejected.flat()));
   }
 
   /** Waits for pending publishes, then closes the connection. */
@@ -98,127 +92,124 @@ export class Publisher {
   async #drain(): Promise<void> {
     await this.#publishing.settled();
     clearTimeout(this.#deadline);
-    this.#stopWatching();
+    this.#connection.off('change', this.#pump);
     this.#channel.retire();
-    await this.#options.connection.close();
+    await this.#connection.close();
+  }
+
+  #enqueue(event: OutgoingEvent): Promise<BusError | undefined> {
+    return new Promise((settle) => this.#waiting.add({ event, since: performance.now(), returned: false, settle }));
   }
 
   /** Sends waiting events while the window has room. */
-  #pump(): void {
+  readonly #pump = (): void => {
     const channel = this.#usableChannel();
-    while (channel && this.#inFlight.size < this.#options.maxUnconfirmed) {
-      const batch = this.#waiting[0];
-      const event = batch?.takeNext();
-      if (!batch || !event) break;
-      if (batch.allTaken) this.#waiting.shift();
-      this.#send(channel, batch, event);
+    for (const pending of this.#waiting) {
+      if (!channel || this.#inFlight.size >= this.#settings.maxUnconfirmed) break;
+      this.#waiting.delete(pending);
+      this.#send(channel, pending);
     }
     this.#watchDeadline();
-  }
+  };
 
   #usableChannel(): ConfirmChannel | undefined {
     const channel = this.#channel.current;
-    const { connection } = this.#options;
+    const connection = this.#connection;
     // While blocked, the broker reads nothing: events would only pile up in the socket.
-    if (!channel || this.#waiting.length === 0 || this.#declaring === channel || connection.blocked) return;
+    if (!channel || this.#waiting.size === 0 || this.#declaring === channel || connection.blocked) return;
     if (this.#rejected && performance.now() - this.#renewedAt > REPLACE_CHANNEL_EVERY_MS) {
       // Not before every event in flight has its outcome; the last outcome calls #pump() again.
-      if (this.#inFlight.size === 0) this.#renewAfterRejection();
+      if (this.#inFlight.size > 0) return;
+      this.#rejected = false;
+      this.#renewedAt = performance.now();
+      void this.#channel.renew('the broker rejected an event');
       return;
     }
     if (performance.now() - this.#declaredAt < DECLARATION_MAX_AGE_MS) return channel;
     withDeadline(connection, this.#declare(channel), { withinMs: declareTimeoutMs(connection) })
       .catch((error: unknown) => this.#channel.renew(String(error)))
-      .finally(() => this.#pump());
+      .finally(this.#pump);
     return;
-  }
-
-  #renewAfterRejection(): void {
-    this.#rejected = false;
-    this.#renewedAt = performance.now();
-    void this.#channel.renew('the broker rejected an event');
   }
 
   async #declare(channel: ConfirmChannel): Promise<void> {
     this.#declaring = channel;
     try {
-      await this.#options.declare(channel);
+      const { topology, deliveryLimit } = this.#settings;
+      await declareTopology(channel, topology, deliveryLimit);
       this.#declaredAt = performance.now();
     } finally {
       if (this.#declaring === channel) this.#declaring = undefined;
     }
   }
 
-  #send(channel: ConfirmChannel, batch: Batch, { id, type, body }: OutgoingEvent): void {
-    const flight: InFlight = { batch, id, sentAt: performance.now(), returned: false };
-    this.#inFlight.add(flight);
+  #send(channel: ConfirmChannel, pending: Pending): void {
+    const { id, type, body } = pending.event;
+    pending.since = performance.now();
+    this.#inFlight.add(pending);
     const properties = { persistent: true, mandatory: true, contentType: EVENT_CONTENT_TYPE, messageId: id };
     try {
-      channel.publish(this.#options.exchange, type, Buffer.from(body), properties, (fault: unknown) => {
+      channel.publish(this.#exchange, type, Buffer.from(body), properties, (fault: unknown) => {
         // A late confirm, after the event has timed out.
-        if (!this.#inFlight.delete(flight)) return;
-        batch.settle(id, this.#errorOf(flight, channel, fault));
+        if (!this.#inFlight.delete(pending)) return;
+        pending.settle(this.#errorOf(pending, channel, fault));
         this.#pump();
       });
     } catch (cause) {
-      this.#inFlight.delete(flight);
-      batch.settle(id, new BusError('unavailable', 'not sent', cause));
+      this.#inFlight.delete(pending);
+      pending.settle(new BusError('unavailable', 'not sent', cause));
     }
   }
 
-  #errorOf(flight: InFlight, channel: ConfirmChannel, fault: unknown): BusError | undefined {
+  #errorOf({ returned }: Pending, channel: ConfirmChannel, fault: unknown): BusError | undefined {
     if (fault && this.#channel.current === channel) {
       this.#rejected = true;
       return new BusError('rejected', 'the broker rejected the event', fault);
     }
     if (fault) return new BusError('unavailable', `no confirm: ${this.health().detail ?? 'channel closed'}`, fault);
-    if (flight.returned)
-      return new BusError('unroutable', `no queue is bound to ${this.#options.exchange} for this event`);
+    if (returned) return new BusError('unroutable', `no queue is bound to ${this.#exchange} for this event`);
     return undefined;
   }
 
   /** A return comes before the confirm. The next event declares the missing queue or binding again. */
   #returned(id: unknown): void {
-    for (const flight of this.#inFlight) if (flight.id === id) flight.returned = true;
+    for (const pending of this.#inFlight) if (pending.event.id === id) pending.returned = true;
     this.#declaredAt = Number.NEGATIVE_INFINITY;
   }
 
-  /** One timer for all, because the oldest message or batch is due first. */
+  /** One timer for all, because the oldest event is due first. */
   #watchDeadline(): void {
     if (this.#deadline) return;
-    const [oldest] = this.#inFlight;
-    const since = Math.min(
-      oldest?.sentAt ?? Number.POSITIVE_INFINITY,
-      this.#waiting[0]?.since ?? Number.POSITIVE_INFINITY,
-    );
-    if (since === Number.POSITIVE_INFINITY) return;
-    const dueAt = since + this.#options.confirmTimeoutMs;
-    this.#deadline = setTimeout(
-      () => {
-        this.#deadline = undefined;
-        this.#expire(performance.now() - this.#options.confirmTimeoutMs);
-        this.#watchDeadline();
-      },
-      Math.ceil(dueAt - performance.now()),
-    );
+    const [sent] = this.#inFlight;
+    const [waiting] = this.#waiting;
+    const since = Math.min(sent?.since ?? Infinity, waiting?.since ?? Infinity);
+    if (since === Infinity) return;
+    const { confirmTimeoutMs } = this.#settings;
+    const expire = () => {
+      this.#deadline = undefined;
+      this.#expire(performance.now() - confirmTimeoutMs);
+      this.#watchDeadline();
+    };
+    this.#deadline = setTimeout(expire, Math.ceil(since + confirmTimeoutMs - performance.now()));
   }
 
   /** Rejects events that have been unconfirmed or waiting since `limit` or longer. */
   #expire(limit: number): void {
-    const { confirmTimeoutMs } = this.#options;
+    const { confirmTimeoutMs } = this.#settings;
     const [oldest] = this.#inFlight;
-    if (oldest && oldest.sentAt <= limit) {
+    if (oldest && oldest.since <= limit) {
       // The state of this channel's other messages is unknown, so all of them are rejected.
       const unconfirmed = new BusError('unconfirmed', `no confirm within ${confirmTimeoutMs} ms`);
       const unsettled = [...this.#inFlight];
       this.#inFlight.clear();
       void this.#channel.renew(unconfirmed.message);
-      for (const { batch, id } of unsettled) batch.settle(id, unconfirmed);
+      for (const { settle } of unsettled) settle(unconfirmed);
     }
-    for (let batch = this.#waiting[0]; batch && batch.since <= limit; batch = this.#waiting[0]) {
-      this.#waiting.shift();
-      const { detail = 'too many events are unconfirmed' } = this.health();
-      batch.rejectRest(new BusError('unavailable', `not sent within ${confirmTimeoutMs} ms: ${detail}`));
+    const { detail = 'too many events are unconfirmed' } = this.health();
+    for (const pending of this.#waiting) {
+      if (pending.since > limit) break;
+      this.#waiting.delete(pending);
+      pending.settle(new BusError('unavailable', `not sent within ${confirmTimeoutMs} ms: ${detail}`));
     }
   }
 }

@@ -26,19 +26,11 @@ export interface ResilientChannelOptions<C extends Channel> {
   readonly log: Logger;
 }
 
-/** One attempt to open the channel and set it up. */
-interface Attempt {
-  readonly model: ChannelModel | undefined;
-  readonly ended: Promise<void>;
-  /** Stops waiting for the broker's replies. */
-  readonly abandon: () => void;
-}
-
 export class ResilientChannel<C extends Channel> {
   readonly #options: ResilientChannelOptions<C>;
-  readonly #stopWatching: () => void;
   #current: C | undefined;
-  #attempt: Attempt | undefined;
+  /** The attempt to open the channel and set it up; `abandoned` ends its wait for the broker's replies. */
+  #attempt: { model: ChannelModel | undefined; ended: Promise<void>; abandoned: AbortController } | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
   #failures = 0;
   #readyAt = 0;
@@ -47,7 +39,7 @@ export class ResilientChannel<C extends Channel> {
 
   constructor(options: ResilientChannelOptions<C>) {
     this.#options = options;
-    this.#stopWatching = options.connection.onChange(() => this.#connectionChanged());
+    options.connection.on('change', this.#connectionChanged);
     void this.#try();
   }
 
@@ -86,7 +78,7 @@ export class ResilientChannel<C extends Channel> {
   /** Opens no more channels; an open one stays open. */
   retire(): void {
     this.#retired = true;
-    this.#stopWatching();
+    this.#options.connection.off('change', this.#connectionChanged);
     clearTimeout(this.#retryTimer);
     this.#abandonAttempt();
   }
@@ -98,13 +90,13 @@ export class ResilientChannel<C extends Channel> {
   }
 
   /** An attempt on a connection that has ended would only reach its deadline. */
-  #connectionChanged(): void {
+  readonly #connectionChanged = (): void => {
     if (this.#attempt?.model !== this.#options.connection.model) this.#abandonAttempt();
     void this.#try();
-  }
+  };
 
   #abandonAttempt(): void {
-    this.#attempt?.abandon();
+    this.#attempt?.abandoned.abort();
     this.#attempt = undefined;
   }
 
@@ -120,18 +112,13 @@ export class ResilientChannel<C extends Channel> {
   /** Never rejects: another attempt follows one that fails. */
   #try(): Promise<void> {
     clearTimeout(this.#retryTimer);
-    this.#attempt ??= this.#begin();
-    return this.#attempt.ended;
-  }
-
-  #begin(): Attempt {
+    if (this.#attempt) return this.#attempt.ended;
     const abandoned = new AbortController();
-    const model = this.#options.connection.model;
     const ended = this.#open(abandoned.signal).finally(() => {
-      if (this.#attempt === attempt) this.#attempt = undefined;
+      if (this.#attempt?.ended === ended) this.#attempt = undefined;
     });
-    const attempt = { model, ended, abandon: () => abandoned.abort() };
-    return attempt;
+    this.#attempt = { model: this.#options.connection.model, ended, abandoned };
+    return ended;
   }
 
   async #open(abandoned: AbortSignal): Promise<void> {

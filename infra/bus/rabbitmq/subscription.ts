@@ -1,23 +1,18 @@
 // A group's subscription: its queue, and its dead-letter queue, whose messages the same receiver records as dead.
-import type { Channel, ConsumeMessage } from 'amqplib';
-import type { Logger } from 'pino';
+import type { ConsumeMessage } from 'amqplib';
 import { groupBy } from '../../runtime/group-by.ts';
 import type { Health } from '../../runtime/health.ts';
 import type { IncomingMessage, Receiver, Subscription } from '../port.ts';
-import { deadQueueOf, queueOf, type Topology } from '../topology.ts';
+import { deadQueueOf, queueOf } from '../topology.ts';
 import type { Connection } from './connection.ts';
 import { QueueConsumer } from './consumer.ts';
 import { closeChannel, openChannel, ReplyTimeout, withDeadline } from './deadlines.ts';
+import type { BusSettings } from './options.ts';
 
-export interface SubscriptionOptions {
+export interface SubscriptionOptions extends BusSettings {
   readonly connection: Connection;
-  readonly topology: Topology;
   readonly group: string;
   readonly receiver: Receiver;
-  readonly prefetch: number;
-  /** Declares the group's queues. */
-  readonly declare: (channel: Channel) => Promise<void>;
-  readonly log: Logger;
 }
 
 export class RabbitmqSubscription implements Subscription {
@@ -30,20 +25,13 @@ export class RabbitmqSubscription implements Subscription {
   #wasLost = false;
 
   constructor(options: SubscriptionOptions) {
-    const { connection, topology, group, receiver, prefetch, declare, log } = options;
+    const { topology, group, receiver } = options;
     this.#options = options;
-    this.#queue = queueOf(topology, group);
-    const shared = { connection, prefetch, declare, log };
-    this.#events = new QueueConsumer({
-      ...shared,
-      queue: this.#queue,
-      handle: (batch) => receiver.process(batch.map(incoming)),
-    });
-    this.#deadLetters = new QueueConsumer({
-      ...shared,
-      queue: deadQueueOf(topology, group),
-      handle: (batch) => deadLetter(receiver, batch),
-    });
+    const queue = queueOf(topology, group);
+    this.#queue = queue;
+    this.#events = new QueueConsumer({ ...options, queue, handle: (batch) => receiver.process(batch.map(incoming)) });
+    const handle = (batch: readonly ConsumeMessage[]) => deadLetter(receiver, batch);
+    this.#deadLetters = new QueueConsumer({ ...options, queue: deadQueueOf(topology, group), handle });
   }
 
   /** Resolves when the current attempt to subscribe, if any, has succeeded or failed. */
@@ -80,11 +68,8 @@ export class RabbitmqSubscription implements Subscription {
     try {
       const channel = await openChannel(connection, (model) => model.createChannel());
       channel.on('error', () => undefined); // checkQueue rejects with the same error
-      const { messageCount, consumerCount } = await withDeadline(connection, channel.checkQueue(this.#queue)).finally(
-        () => {
-          void closeChannel(connection, channel);
-        },
-      );
+      const checked = withDeadline(connection, channel.checkQueue(this.#queue));
+      const { messageCount, consumerCount } = await checked.finally(() => void closeChannel(connection, channel));
       await this.#checkConsumed(consumerCount > 0);
       return messageCount;
     } catch (error) {

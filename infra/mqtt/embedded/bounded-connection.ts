@@ -14,17 +14,14 @@ const READ_TIMEOUT_MS = 10_000;
 
 export class BoundedConnection extends Duplex {
   readonly #inner: Duplex;
-  readonly #readTimeoutMs: number;
   readonly #measure = packetMeter();
   #readTimer: NodeJS.Timeout | undefined;
 
-  constructor(inner: Duplex, readTimeoutMs = READ_TIMEOUT_MS) {
+  constructor(inner: Duplex) {
     super({ writableHighWaterMark: OUTGOING_BYTES, readableHighWaterMark: MAX_PACKET_BYTES, decodeStrings: true });
     this.#inner = inner;
-    this.#readTimeoutMs = readTimeoutMs;
     inner.on('data', (chunk: Buffer) => {
-      if (this.#measure(chunk) > MAX_PACKET_BYTES)
-        this.destroy(new Error('packet larger than an external client may send'));
+      if (this.#measure(chunk) > MAX_PACKET_BYTES) this.destroy(new Error('packet too large for an external client'));
       else if (!this.push(chunk)) inner.pause();
     });
     inner.on('end', () => this.push(null));
@@ -43,7 +40,7 @@ export class BoundedConnection extends Duplex {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
     // The callback comes when the operating system has taken the bytes, so writableLength counts all that wait.
-    this.#readTimer = setTimeout(() => this.destroy(new Error('reads too slowly')), this.#readTimeoutMs);
+    this.#readTimer = setTimeout(() => this.destroy(new Error('reads too slowly')), READ_TIMEOUT_MS);
     this.#inner.write(chunk, (error) => {
       clearTimeout(this.#readTimer);
       callback(error);

@@ -14,15 +14,6 @@ import { mayForward, maySubscribe, rejectionOf } from './access.ts';
 import { ExternalClients } from './external-clients.ts';
 import { EmbeddedPublisher, MAX_LOSSY_IN_FLIGHT } from './publisher.ts';
 
-export interface EmbeddedBrokerOptions {
-  readonly dataDir: string;
-  readonly host: string;
-  /** 0 takes a free one. */
-  readonly port: number;
-  readonly prefix: string;
-  readonly log: Logger;
-}
-
 /** A service that accepts no packet for this long is disconnected; its session goes on collecting. */
 const DRAIN_TIMEOUT_MS = 10_000;
 /** A connection must send CONNECT within this time. */
@@ -47,10 +38,17 @@ export class EmbeddedBroker {
     this.publisher = new EmbeddedPublisher(aedes);
   }
 
-  /** Rejects with DataDirInUse or MqttPortInUse if another process uses the folder or the port. */
-  static async start({ dataDir, host, port, prefix, log }: EmbeddedBrokerOptions): Promise<EmbeddedBroker> {
+  /**
+   * Port 0 takes a free one. Rejects with DataDirInUse or MqttPortInUse if another process uses the folder or the port.
+   */
+  static async start(
+    options: Record<'dataDir' | 'host' | 'prefix', string> & { readonly port: number; readonly log: Logger },
+  ): Promise<EmbeddedBroker> {
+    const { dataDir, host, port, prefix, log } = options;
     const level = await openLevel(dataDir, 'mqtt');
-    const persistence = persistenceIn(level);
+    // No Will is stored here (access.ts). Aedes deletes one at each CONNECT, and would leave the rejection of a delete on
+    // a closed database unhandled.
+    const persistence = Object.assign(createPersistence(level), { delWill: async () => undefined });
     const internalClients = new WeakSet<Client>();
     const aedes = await createAedes(persistence, internalClients, prefix);
     // Not among Aedes's typed events, but emitted, and fatal without a listener.
@@ -119,14 +117,6 @@ export class EmbeddedBroker {
     else this.#internalClients.add(this.#aedes.handle(theirs));
     return ours;
   }
-}
-
-function persistenceIn(level: ClassicLevel<string, Buffer>): LevelPersistence {
-  return Object.assign(createPersistence(level), {
-    // No Will is stored here (access.ts). Aedes deletes one at each CONNECT, and would leave the rejection of a delete on
-    // a closed database unhandled.
-    delWill: async () => undefined,
-  });
 }
 
 /** Aedes with the rules of access.ts; without them it grants everything to every client. */

@@ -1,25 +1,32 @@
 // Connections to the embedded broker from outside its process, over TCP and WebSocket: limited in number and in what
 // they may buffer, and closed with the broker.
-import type { Server as HttpServer } from 'node:http';
-import { createServer, type Server } from 'node:net';
+import type { Server as HttpServer, IncomingMessage } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { createWebSocketStream, WebSocketServer } from 'ws';
 import { MqttPortInUse } from '../../runtime/startup-error.ts';
 import { BoundedConnection } from './bounded-connection.ts';
-import { acceptWebSockets } from './websocket.ts';
 
 /** Connections at a time; more are rejected. */
 const MAX_CONNECTIONS = 1_000;
+const WEBSOCKET_PATH = '/mqtt';
+/** The largest WebSocket frame from a client. Several MQTT packets may share one. */
+const MAX_FRAME_BYTES = 64 * 1024;
 
 export class ExternalClients {
   readonly #handle: (connection: BoundedConnection) => void;
   readonly #connections = new Set<BoundedConnection>();
-  readonly #tcp: Server;
-  readonly #stopWebSockets: (() => void)[] = [];
+  readonly #tcp = createServer({ noDelay: true }, (socket) => this.#accept(socket));
+  readonly #webSockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: MAX_FRAME_BYTES,
+    handleProtocols: (offered) => offered.has('mqtt') && 'mqtt',
+  });
+  readonly #stopUpgrades: (() => void)[] = [];
 
   /** `handle` is called with each accepted connection. */
   constructor(handle: (connection: BoundedConnection) => void) {
     this.#handle = handle;
-    this.#tcp = createServer({ noDelay: true }, (socket) => this.#accept(socket));
   }
 
   /** Resolves with the TCP port. Rejects with MqttPortInUse if another program listens there. */
@@ -29,20 +36,30 @@ export class ExternalClients {
         reject(error.code === 'EADDRINUSE' ? new MqttPortInUse(host, port, error) : error),
       );
       this.#tcp.listen(port, host, () => {
-        const address = this.#tcp.address();
-        if (address === null || typeof address === 'string') reject(new Error('the MQTT listener has no port'));
-        else resolve(address.port);
+        resolve((this.#tcp.address() as AddressInfo).port);
       });
     });
   }
 
+  /** Browsers let any site open a WebSocket to any server, so the Origin header is checked. */
   acceptWebSockets(server: HttpServer): void {
-    this.#stopWebSockets.push(acceptWebSockets(server, (stream) => this.#accept(stream)));
+    const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      if (request.url?.split('?')[0] !== WEBSOCKET_PATH) {
+        // Another listener, if there is one, handles other paths.
+        if (server.listenerCount('upgrade') === 1) reject(socket, '404 Not Found');
+      } else if (isSameOrigin(request)) {
+        this.#webSockets.handleUpgrade(request, socket, head, (client) => this.#accept(createWebSocketStream(client)));
+      } else {
+        reject(socket, '403 Forbidden');
+      }
+    };
+    server.on('upgrade', upgrade);
+    this.#stopUpgrades.push(() => server.off('upgrade', upgrade));
   }
 
   /** Accepts no more connections. Resolves when the last one is closed; see disconnect(). */
   stopListening(): Promise<void> {
-    for (const stop of this.#stopWebSockets) stop();
+    for (const stop of this.#stopUpgrades) stop();
     return new Promise((resolve) => this.#tcp.close(() => resolve()));
   }
 
@@ -62,4 +79,15 @@ export class ExternalClients {
     connection.once('close', () => this.#connections.delete(connection));
     this.#handle(connection);
   }
+}
+
+/** Programs send no Origin, browsers always do. */
+function isSameOrigin({ headers: { origin, host } }: IncomingMessage): boolean {
+  if (origin === undefined) return true;
+  return URL.canParse(origin) && new URL(origin).host === host?.toLowerCase();
+}
+
+function reject(socket: Duplex, status: string): void {
+  socket.on('error', () => socket.destroy());
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }

@@ -2,7 +2,6 @@
 import type { Aedes, PublishPacket } from 'aedes';
 import type { Health } from '../../runtime/health.ts';
 import { BusError, type MqttPublisher, type PublishOptions } from '../port.ts';
-import { PublishQueue } from '../publish-queue.ts';
 
 /** QoS 1 and 2 messages that may wait for their turn; more are rejected. */
 const MAX_PENDING = 10_000;
@@ -22,7 +21,9 @@ const STORE_TIMEOUT_MS = 20_000;
  */
 export class EmbeddedPublisher implements MqttPublisher {
   readonly #aedes: Aedes;
-  readonly #queue = new PublishQueue({ maxInFlight: 1, maxPending: MAX_PENDING });
+  /** Resolves when every message so far is stored or has failed. */
+  #stored: Promise<void> = Promise.resolve();
+  #pending = 0;
   #lossyInFlight = 0;
   #closed = false;
 
@@ -31,18 +32,16 @@ export class EmbeddedPublisher implements MqttPublisher {
   }
 
   async publish(topic: string, payload: string, { qos, retain = false }: PublishOptions): Promise<void> {
-    const packet = {
-      cmd: 'publish',
-      topic,
-      payload: Buffer.from(payload),
-      qos: qos === 2 ? 1 : qos,
-      retain,
-      dup: false,
-    } as const;
+    const message = { topic, payload: Buffer.from(payload), qos: qos === 0 ? 0 : 1, retain } as const;
+    const packet = { ...message, cmd: 'publish', dup: false } as const;
     // A retained message is stored too, so it takes its turn.
     if (qos === 0 && !retain) return this.#publishLossy(packet);
     if (this.#closed) throw new BusError('unavailable', 'the embedded broker is closing');
-    await this.#queue.run(() => this.#store(packet));
+    if (this.#pending >= MAX_PENDING) throw new BusError('rejected', `${MAX_PENDING} publishes are pending`);
+    this.#pending++;
+    const stored = this.#stored.then(() => this.#store(packet)).finally(() => this.#pending--);
+    this.#stored = stored.catch(() => {});
+    return stored;
   }
 
   health(): Health {
@@ -51,13 +50,13 @@ export class EmbeddedPublisher implements MqttPublisher {
 
   close(): Promise<void> {
     this.#closed = true;
-    return this.#queue.idle();
+    return this.#stored;
   }
 
   #publishLossy(packet: PublishPacket): void {
     if (this.#closed || this.#lossyInFlight >= MAX_LOSSY_IN_FLIGHT) return;
     this.#lossyInFlight++;
-    const lossy: PublishPacket & { brokerId: string } = { ...packet, brokerId: `${this.#aedes.id}-qos0` };
+    const lossy = { ...packet, brokerId: `${this.#aedes.id}-qos0` };
     this.#aedes.publish(lossy, () => this.#lossyInFlight--);
   }
 
