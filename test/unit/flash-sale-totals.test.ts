@@ -126,8 +126,8 @@ function smallRun(change: Partial<CheckedTicket> = {}): Run {
       },
     ],
     samples: [
-      { atMs: 50, queue: 1, admitted: 1, ordered: 0 },
-      { atMs: 300, queue: 0, admitted: 1, ordered: 1 },
+      { atMs: 50, queue: 1 },
+      { atMs: 300, queue: 0 },
     ],
   };
 }
