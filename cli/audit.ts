@@ -71,7 +71,7 @@ async function runAudit(options: Options, signal: AbortSignal): Promise<void> {
     const resent = repairs ? await repair(auditing, first) : 0;
     const last = repairs ? await audit(auditing) : first;
     const report: AuditReport = {
-      ...reportOf(last, { startedAt, settleMs: options.settle }),
+      ...reportOf(last, startedAt, options.settle),
       ...(options.repair ? { repaired: { resent, violationsBefore: violationsOf(first) } } : {}),
     };
     if (options.json) printJson(report);

@@ -3,7 +3,7 @@
 import { setMaxListeners } from 'node:events';
 import { Command, Option } from 'commander';
 import { headLine, renderSummary, secondLine } from '../demos/outage/report.ts';
-import { runScenario, type Settings, type Show } from '../demos/outage/scenario.ts';
+import { runScenario, type Settings } from '../demos/outage/scenario.ts';
 import { startSystem } from '../demos/outage/start-system.ts';
 import { type Summary, summarize } from '../demos/outage/summary.ts';
 import { svgOf } from '../demos/outage/svg.ts';
@@ -91,7 +91,7 @@ async function demonstrate(options: OutageOptions, signal: AbortSignal): Promise
 }
 
 /** Prints the progress to stdout, or with --json to stderr if that is a terminal. */
-function showOn(settings: Settings, json: boolean): Show {
+function showOn(settings: Settings, json: boolean): Parameters<typeof runScenario>[0]['show'] {
   const stream = json ? process.stderr : process.stdout;
   if (json && !stream.isTTY) return { event: () => {}, second: () => {} };
   const line = (text: string) => stream.write(`${text}\n`);

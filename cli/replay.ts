@@ -2,10 +2,10 @@
 import { Command, Option } from 'commander';
 import { Counters } from '../demos/replay/counters.ts';
 import { readLines } from '../demos/replay/csv.ts';
-import { Follower, type FollowOptions } from '../demos/replay/follow.ts';
+import { Follower } from '../demos/replay/follow.ts';
 import { type Collected, collectInvoices } from '../demos/replay/invoices.ts';
 import { placeAll } from '../demos/replay/place.ts';
-import { type ReplayReport, renderReport, shortcomings } from '../demos/replay/report.ts';
+import { renderReport, shortcomings } from '../demos/replay/report.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
@@ -63,7 +63,7 @@ async function replay(file: string, options: ReplayOptions, signal: AbortSignal)
   const http = new HttpClient(options.url, options.concurrency);
   try {
     await http.request('GET', '/healthz', { signal }); // fails at once if the server is not running
-    const report: ReplayReport = { file, ...(await run(collected, http, options, signal)) };
+    const report = { file, ...(await run(collected, http, options, signal)) };
     if (options.json) printJson(report);
     else for (const line of renderReport(report)) print(line);
     const problems = shortcomings(report);
@@ -86,7 +86,7 @@ async function run(
   http: HttpClient,
   { currency, concurrency, ...options }: ReplayOptions,
   signal: AbortSignal,
-): Promise<Omit<ReplayReport, 'file'>> {
+) {
   const counters = new Counters(collected);
   const follower = new Follower();
   const total = collected.invoices.length;
@@ -107,12 +107,9 @@ async function run(
     throw error;
   }
   const placingMs = performance.now() - startedAt;
-  await waitFor(follower, { http, concurrency, timeoutMs: options.timeout * 1_000, signal });
-  return counters.report(placingMs, follower);
-}
-
-async function waitFor(follower: Follower, options: FollowOptions): Promise<void> {
   const done = () => follower.completedAfterMs.length;
-  const total = done() + follower.incomplete().length;
-  await withProgress('completing', total, (update) => follower.wait(options, () => update(done())));
+  await withProgress('completing', done() + follower.incomplete().length, (update) =>
+    follower.wait({ http, concurrency, timeoutMs: options.timeout * 1_000, signal }, () => update(done())),
+  );
+  return counters.report(placingMs, follower);
 }

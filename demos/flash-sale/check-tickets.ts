@@ -23,17 +23,11 @@ export interface CheckedTicket extends TicketSeen {
   readonly orderedMs: number | undefined;
 }
 
-export interface CheckOptions {
-  readonly http: HttpClient;
-  readonly sale: FlashSale;
-  readonly buyers: Plan['buyers'];
-  readonly seen: ReadonlyMap<string, TicketSeen>;
-  readonly signal: AbortSignal;
-}
-
 /** Reads each ticket, and the order that it became. */
 export async function checkTickets(
-  { http, sale, buyers, seen: tickets, signal }: CheckOptions,
+  { http, sale, signal }: { http: HttpClient; sale: FlashSale; signal: AbortSignal },
+  tickets: ReadonlyMap<string, TicketSeen>,
+  buyers: Plan['buyers'],
   onChecked: (done: number) => void,
 ): Promise<CheckedTicket[]> {
   const checked: CheckedTicket[] = [];

@@ -2,13 +2,6 @@
 import { recordOf } from '../shared/record-of.ts';
 import { type PurchaseAnswer, type PurchaseOutcome, purchaseOutcomes, type RejectedOutcome } from './purchases.ts';
 
-/** Two numbers per answer of an outcome, in milliseconds; `atMs` after the opening. */
-interface Answers {
-  readonly atMs: number[];
-  /** From the buyer's arrival, so the time in this client counts. */
-  readonly latencyMs: number[];
-}
-
 export interface TicketSeen {
   readonly ticketId: string;
   /** Index of the buyer. */
@@ -23,18 +16,19 @@ export type Ending = 'admitted' | RejectedOutcome | 'error';
 export class Counters {
   /** When requests left, after the opening: for the first attempt of a visit, and for further ones. */
   readonly arrivals = { first: [] as number[], again: [] as number[] };
-  readonly answers: Readonly<Record<PurchaseOutcome, Answers>> = recordOf(purchaseOutcomes, () => ({
-    atMs: [],
-    latencyMs: [],
-  }));
+  /** Of each answer of an outcome: when it came, after the opening, and the time from the buyer's arrival, in this client. */
+  readonly answers = recordOf(purchaseOutcomes, () => ({ atMs: [] as number[], latencyMs: [] as number[] }));
   /** Every ticket that a buyer was told of, once. */
   readonly tickets = new Map<string, TicketSeen>();
   readonly #endings: Ending[];
   readonly #errors = new Map<string, number>();
   readonly #uncertain = new Set<number>();
-  #sharedTickets = 0;
-  #longestQueue = 0;
-  #longestWaitMs = 0;
+  /** Answers with a ticket of another buyer. */
+  sharedTickets = 0;
+  /** The highest position of an admission, which is the queue's length with the new request. */
+  longestQueue = 0;
+  /** The longest wait of a request for a free connection of this client. */
+  longestWaitMs = 0;
 
   constructor(buyers: number) {
     this.#endings = new Array(buyers).fill('error');
@@ -50,12 +44,12 @@ export class Counters {
     const { outcome } = answer;
     this.answers[outcome].atMs.push(atMs);
     this.answers[outcome].latencyMs.push(atMs - arrivedMs);
-    this.#longestWaitMs = Math.max(this.#longestWaitMs, waitedMs);
+    this.longestWaitMs = Math.max(this.longestWaitMs, waitedMs);
     if (outcome === 'admitted' || outcome === 'already') {
       this.#uncertain.delete(buyer);
       this.#endings[buyer] = 'admitted';
       this.#seeTicket(answer.ticketId, buyer, outcome === 'admitted' ? arrivedMs : undefined);
-      this.#longestQueue = Math.max(this.#longestQueue, answer.position);
+      this.longestQueue = Math.max(this.longestQueue, answer.position);
       return;
     }
     if (this.#endings[buyer] !== 'admitted') {
@@ -67,7 +61,7 @@ export class Counters {
 
   #seeTicket(ticketId: string, buyer: number, arrivedMs: number | undefined): void {
     const known = this.tickets.get(ticketId);
-    if (known && known.buyer !== buyer) this.#sharedTickets++;
+    if (known && known.buyer !== buyer) this.sharedTickets++;
     else this.tickets.set(ticketId, { ticketId, buyer, arrivedMs: arrivedMs ?? known?.arrivedMs });
   }
 
@@ -89,26 +83,11 @@ export class Counters {
     return this.answers[outcome].atMs.length;
   }
 
-  /** Answers with a ticket of another buyer. */
-  get sharedTickets(): number {
-    return this.#sharedTickets;
-  }
-
   /** Buyers by final outcome. */
   endings(): Record<Ending, number> {
     const counts = { admitted: 0, 'queue-full': 0, 'sold-out': 0, 'not-open': 0, overloaded: 0, error: 0 };
     for (const ending of this.#endings) counts[ending]++;
     return counts;
-  }
-
-  /** The highest position of an admission, which is the queue's length with the new request. */
-  get longestQueue(): number {
-    return this.#longestQueue;
-  }
-
-  /** The longest wait of a request for a free connection of this client. */
-  get longestWaitMs(): number {
-    return this.#longestWaitMs;
   }
 
   /** The most frequent first. */

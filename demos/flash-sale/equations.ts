@@ -32,14 +32,8 @@ export interface TicketCounts {
   readonly orders: number;
 }
 
-export interface Equation {
-  readonly name: string;
-  /** With its numbers. */
-  readonly text: string;
-  readonly holds: boolean;
-}
-
-export function equationsOf({ settings, endings, requests, longestQueue, sale, tickets }: Totals): Equation[] {
+/** Each with its name, its numbers in a `text`, and whether it holds. */
+export function equationsOf({ settings, endings, requests, longestQueue, sale, tickets }: Totals) {
   const { buyers, stock, queue } = settings;
   const { sent, answered } = requests;
   const { initial, remaining, held, sold } = sale.stock;

@@ -1,27 +1,18 @@
 // Whether buyers are served in the order of their arrival.
 
-export interface Fairness {
-  /** Admitted buyers whose order is known. */
-  readonly orders: number;
-  /** Spearman's rank correlation of arrival and order: 1 is the same order, 0 is none, −1 is the reverse. */
-  readonly rankCorrelation: number;
-  /** The mean distance between a buyer's places by arrival and by order. */
-  readonly meanShift: number;
-  /** The largest such distance. */
-  readonly maxShift: number;
-}
+export type Fairness = NonNullable<ReturnType<typeof fairnessOf>>;
 
-/** `arrivedAt` and `servedAt` of each buyer, on any scale; equal times share a place. Undefined for fewer than two. */
-export function fairnessOf(
-  buyers: readonly { readonly arrivedAt: number; readonly servedAt: number }[],
-): Fairness | undefined {
-  if (buyers.length < 2) return undefined;
+/** `arrivedAt` and `servedAt` of each buyer, on any scale; equal times share a place. Null for fewer than two. */
+export function fairnessOf(buyers: readonly { readonly arrivedAt: number; readonly servedAt: number }[]) {
+  if (buyers.length < 2) return null;
   const arrived = ranks(buyers.map(({ arrivedAt }) => arrivedAt));
   const served = ranks(buyers.map(({ servedAt }) => servedAt));
   const shifts = arrived.map((rank, index) => Math.abs(rank - (served[index] ?? 0)));
   return {
     orders: buyers.length,
+    /** Spearman's: 1 is the same order, 0 is none, −1 is the reverse. */
     rankCorrelation: correlation(arrived, served),
+    /** The distance between a buyer's places by arrival and by order, on average and at most. */
     meanShift: shifts.reduce((sum, shift) => sum + shift, 0) / shifts.length,
     maxShift: shifts.reduce((max, shift) => Math.max(max, shift), 0),
   };

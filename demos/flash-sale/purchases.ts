@@ -2,25 +2,9 @@
 // the system that it visits. The connections are bounded; further requests wait here.
 import { HttpClient } from '../shared/http.ts';
 
-/** `already`: the buyer's live ticket again. `overloaded`: 503, a retry tells whether there is a ticket. `error`: any
+/** The outcomes as the terminal and the report name them. `already`: the buyer's live ticket again. `overloaded`: 503, a retry tells whether there is a ticket. `error`: any
  *  other response, or none. */
-export const purchaseOutcomes = [
-  'admitted',
-  'already',
-  'queue-full',
-  'sold-out',
-  'not-open',
-  'overloaded',
-  'error',
-] as const;
-export type PurchaseOutcome = (typeof purchaseOutcomes)[number];
-
-/** The outcomes without a ticket. */
-export const rejectedOutcomes = ['queue-full', 'sold-out', 'not-open', 'overloaded'] as const;
-export type RejectedOutcome = (typeof rejectedOutcomes)[number];
-
-/** For the terminal and the report. */
-export const outcomeNames: Readonly<Record<PurchaseOutcome, string>> = {
+export const outcomeNames = {
   admitted: 'admitted',
   already: 'yours already',
   'queue-full': 'queue full',
@@ -29,6 +13,12 @@ export const outcomeNames: Readonly<Record<PurchaseOutcome, string>> = {
   overloaded: 'overloaded',
   error: 'error',
 };
+export type PurchaseOutcome = keyof typeof outcomeNames;
+export const purchaseOutcomes = Object.keys(outcomeNames) as PurchaseOutcome[];
+
+/** The outcomes without a ticket. */
+export const rejectedOutcomes = ['queue-full', 'sold-out', 'not-open', 'overloaded'] as const;
+export type RejectedOutcome = (typeof rejectedOutcomes)[number];
 
 export type PurchaseAnswer =
   | { readonly outcome: 'admitted' | 'already'; readonly ticketId: string; readonly position: number }
@@ -37,9 +27,6 @@ export type PurchaseAnswer =
   | { readonly outcome: 'error'; readonly lost: boolean; readonly message: string };
 
 export const CONNECTIONS = 512;
-
-/** `waitedMs`: for a free connection, part of the time until the answer. */
-export type OnAnswer = (answer: PurchaseAnswer, waitedMs: number) => void;
 
 export class PurchaseClient {
   readonly #http: HttpClient;
@@ -58,14 +45,14 @@ export class PurchaseClient {
     await Promise.allSettled(Array.from({ length: count }, () => this.#http.request('GET', '/healthz')));
   }
 
-  /** Calls `onAnswer` exactly once, with the answer or the error. */
-  buy(userId: string, onAnswer: OnAnswer): void {
+  /**
+   * Calls `onAnswer` exactly once, with the answer or the error. `waitedMs`: for a free connection, part of the time until
+   * the answer.
+   */
+  buy(userId: string, onAnswer: (answer: PurchaseAnswer, waitedMs: number) => void): void {
     // Our own ids need no escaping.
     this.#http.post(this.#path, `{"userId":"${userId}"}`, ({ status, retryAfter, text, waitedMs }) =>
-      onAnswer(
-        status === 0 ? { outcome: 'error', lost: true, message: text } : readAnswer(status, retryAfter, text),
-        waitedMs,
-      ),
+      onAnswer(readAnswer(status, retryAfter, text), waitedMs),
     );
   }
 
@@ -75,8 +62,9 @@ export class PurchaseClient {
   }
 }
 
-/** Rejections are recognised by the problem's name, without parsing the rest. */
+/** Rejections are recognised by the problem's name, without parsing the rest. Status 0: no response, for this reason. */
 export function readAnswer(status: number, retryAfter: unknown, body: string): PurchaseAnswer {
+  if (status === 0) return { outcome: 'error', lost: true, message: body };
   if (status === 202 || status === 200) return ticketOf(status, body) ?? unexpected(status, body);
   const retryAfterMs = typeof retryAfter === 'string' && /^\d{1,6}$/.test(retryAfter) ? +retryAfter * 1_000 : undefined;
   if (status === 429 && body.includes('/problems/queue-full')) return { outcome: 'queue-full', retryAfterMs };

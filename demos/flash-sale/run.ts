@@ -24,14 +24,8 @@ const CALM_MS = 1_000;
 const CALM_ROUNDS = 5;
 const POLL_MS = 150;
 
-/** The sale at one time. */
-interface Sample {
-  /** After the opening, in milliseconds. */
-  readonly atMs: number;
-  readonly queue: number;
-  readonly admitted: number;
-  readonly ordered: number;
-}
+/** The sale's queue at one time, in milliseconds after the opening. */
+type Sample = { readonly atMs: number; readonly queue: number };
 
 export interface Run {
   readonly settings: Settings;
@@ -43,11 +37,9 @@ export interface Run {
   readonly samples: readonly Sample[];
 }
 
-type SimulationPhase = 'waiting for the opening' | 'buyers arrive' | 'the queue drains' | 'checking tickets';
-
 /** For the display while it runs. */
 export interface Progress {
-  readonly phase: SimulationPhase;
+  readonly phase: 'waiting for the opening' | 'buyers arrive' | 'the queue drains' | 'checking tickets';
   readonly sale: FlashSale;
   readonly counters: Counters;
   /** Of the phase. */
@@ -79,14 +71,10 @@ export async function simulate(options: RunOptions): Promise<Run> {
   }
 }
 
-interface Announced {
-  readonly sale: FlashSale;
-  /** The moment of the opening, by performance.now(). */
-  readonly openingAt: number;
-}
+type Announced = Awaited<ReturnType<typeof announce>>;
 
-/** Creates the sale, opening soon. */
-async function announce(http: HttpClient, settings: Settings, signal: AbortSignal): Promise<Announced> {
+/** Creates the sale, opening soon: `openingAt`, by performance.now(). */
+async function announce(http: HttpClient, settings: Settings, signal: AbortSignal) {
   const { stock, queue, drain, seconds, seed } = settings;
   const ahead = await clockAhead(http, signal);
   const opensAt = Date.now() + ahead + OPENS_AFTER_MS;
@@ -151,8 +139,8 @@ class Simulation {
     await this.#sell(this.#plan.visits);
     await this.#retryUncertain();
     await this.#settle();
-    const [buyers, seen] = [this.#plan.buyers, this.#counters.tickets];
-    const tickets = await checkTickets({ http, sale: this.#sale, buyers, seen, signal }, (done) =>
+    const seen = this.#counters.tickets;
+    const tickets = await checkTickets({ http, sale: this.#sale, signal }, seen, this.#plan.buyers, (done) =>
       this.#show('checking tickets', done, seen.size),
     );
     await this.#look(); // so that the sale's totals are not older than the tickets
@@ -203,13 +191,11 @@ class Simulation {
 
   async #look(): Promise<FlashSale> {
     this.#sale = await readSale(this.#http, this.#sale.id, this.#options.signal);
-    const { queue, counts } = this.#sale;
-    const atMs = performance.now() - this.#openingAt;
-    this.#samples.push({ atMs, queue: queue.length, admitted: counts.admitted, ordered: counts.ordered });
+    this.#samples.push({ atMs: performance.now() - this.#openingAt, queue: this.#sale.queue.length });
     return this.#sale;
   }
 
-  #show(phase: SimulationPhase, done: number, total: number): void {
+  #show(phase: Progress['phase'], done: number, total: number): void {
     this.#options.onProgress({ phase, sale: this.#sale, counters: this.#counters, done, total });
   }
 }

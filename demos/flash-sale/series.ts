@@ -1,28 +1,16 @@
 // The run over time in equal steps, for the charts and the report's table.
 import { recordOf } from '../shared/record-of.ts';
-import { type RejectedOutcome, rejectedOutcomes } from './purchases.ts';
+import { rejectedOutcomes } from './purchases.ts';
 import type { Run } from './run.ts';
 
-/** Each list has a value per step; times in milliseconds after the opening. */
-export interface Series {
-  readonly stepMs: number;
-  readonly fromMs: number;
-  readonly toMs: number;
-  /** Requests of first attempts, and of buyers who came again. */
-  readonly arrivals: readonly number[];
-  readonly returns: readonly number[];
-  readonly rejected: Readonly<Record<RejectedOutcome, readonly number[]>>;
-  readonly orders: readonly number[];
-  /** The queue's length in the step's last sample; undefined without one. */
-  readonly queue: readonly (number | undefined)[];
-  readonly samples: readonly { readonly atMs: number; readonly queue: number }[];
-}
+export type Series = ReturnType<typeof seriesOf>;
 
 /** The finest of these that leaves few enough steps for a chart. */
 const STEPS_MS = [250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000];
 const MOST_STEPS = 80;
 
-export function seriesOf({ counters, tickets, samples }: Run): Series {
+/** Each list has a value per step; times in milliseconds after the opening. */
+export function seriesOf({ counters, tickets, samples }: Run) {
   const { first, again } = counters.arrivals;
   const orders = tickets.flatMap(({ orderedMs }) => orderedMs ?? []);
   const all = [first, again, orders, ...rejectedOutcomes.map((outcome) => counters.answers[outcome].atMs)];
@@ -44,10 +32,12 @@ export function seriesOf({ counters, tickets, samples }: Run): Series {
     stepMs,
     fromMs,
     toMs,
+    /** Requests of first attempts, and of buyers who came again. */
     arrivals: histogram(first),
     returns: histogram(again),
     rejected: recordOf(rejectedOutcomes, (outcome) => histogram(counters.answers[outcome].atMs)),
     orders: histogram(orders),
+    /** The queue's length in the step's last sample; undefined without one. */
     queue: Array.from({ length: size }, (_, step) => queue.get(step)),
     samples: seen,
   };

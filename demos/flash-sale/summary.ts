@@ -4,7 +4,7 @@ import { type Latency, latencyOf } from '../shared/statistics.ts';
 import { count, duration } from '../shared/terminal.ts';
 import type { CheckedTicket } from './check-tickets.ts';
 import type { Counters } from './counters.ts';
-import { type Equation, equationsOf, type TicketCounts } from './equations.ts';
+import { equationsOf, type TicketCounts } from './equations.ts';
 import { fairnessOf } from './fairness.ts';
 import { CONNECTIONS, outcomeNames, type PurchaseOutcome, purchaseOutcomes, rejectedOutcomes } from './purchases.ts';
 import type { Run } from './run.ts';
@@ -42,7 +42,7 @@ export function summarize({ settings, url, sale, counters, tickets, samples }: R
     /** The longest wait for a connection. */
     longestWaitMs: counters.longestWaitMs,
     /** Null for fewer than two orders. */
-    fairness: fairnessOf(served(tickets)) ?? null,
+    fairness: fairnessOf(served(tickets)),
     sale: { stock, queue, counts },
     /** Responses outside the contract, and requests without one, by message. */
     errors: counters.errors,
@@ -51,7 +51,7 @@ export function summarize({ settings, url, sale, counters, tickets, samples }: R
 }
 
 /** The equations that do not hold. */
-export const failures = ({ equations }: Summary): Equation[] => equations.filter(({ holds }) => !holds);
+export const failures = ({ equations }: Summary) => equations.filter(({ holds }) => !holds);
 
 export const sumOfRejections = ({ requests }: Summary): number =>
   rejectedOutcomes.reduce((sum, outcome) => sum + requests.answered[outcome], 0);

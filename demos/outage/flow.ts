@@ -2,7 +2,7 @@
 // service gets no relief, and latency counts from the time at which an order was due.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HttpClient, NoResponse } from '../shared/http.ts';
+import { HttpClient, type HttpResponse, NoResponse } from '../shared/http.ts';
 import { mugs } from '../shared/orders.ts';
 
 const CONNECTIONS = 64;
@@ -31,7 +31,7 @@ export function byStatus(answers: readonly Answer[]): Record<string, number> {
 /** From the time at which the order was due, to a tenth of a millisecond. */
 export const latencyMsOf = ({ dueMs, atMs }: Answer): number => Math.round((atMs - dueMs) * 10) / 10;
 
-export interface FlowOptions {
+interface FlowOptions {
   readonly url: string;
   /** Orders per second. */
   readonly rate: number;
@@ -87,16 +87,15 @@ export class Flow {
     const { origin, signal } = this.#options;
     const json = { userId, currency: 'GBP', items: mugs };
     const headers = { 'idempotency-key': randomUUID() };
-    let status = 0;
+    let response: HttpResponse | undefined;
     try {
-      const answer = await this.#http.request('POST', '/orders', { json, headers, signal });
-      status = answer.status;
-      if (answer.status >= 200 && answer.status < 300)
-        this.accepted.push(String((answer.body as { id?: unknown } | undefined)?.id));
+      response = await this.#http.request('POST', '/orders', { json, headers, signal });
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof NoResponse)) throw error;
     }
-    this.answers.push({ dueMs: dueAt - origin, atMs: performance.now() - origin, status });
+    const answer = { dueMs: dueAt - origin, atMs: performance.now() - origin, status: response?.status ?? 0 };
+    if (isAccepted(answer)) this.accepted.push(String((response?.body as { id?: unknown } | undefined)?.id));
+    this.answers.push(answer);
   }
 }

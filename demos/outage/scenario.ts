@@ -2,7 +2,7 @@
 // accepted order is completed.
 import { randomBytes } from 'node:crypto';
 import type { StepService } from '../shared/metrics.ts';
-import { type Answer, Flow } from './flow.ts';
+import { Flow } from './flow.ts';
 import { type Second, secondOf } from './seconds.ts';
 import { type OutageSystem, steps } from './system.ts';
 import { type Sample, Watch } from './watch.ts';
@@ -25,43 +25,18 @@ export interface Settings {
   readonly timeoutSeconds: number;
 }
 
-/** What happened. Times are in milliseconds after the first second that counts began. */
-export interface Scenario {
-  readonly settings: Settings;
-  /** Including those before the first second that counts. */
-  readonly answers: readonly Answer[];
-  readonly accepted: readonly string[];
-  readonly samples: readonly Sample[];
-  readonly seconds: readonly Second[];
-  /** The stop was requested. */
-  readonly stopMs: number;
-  /** The service was gone. */
-  readonly goneMs: number;
-  /** Its start was requested. */
-  readonly backMs: number;
-  /** It was ready. */
-  readonly readyMs: number;
-  /** Its backlog was no longer than before the stop; undefined: not in time. */
-  readonly caughtUpMs: number | undefined;
-  /** Every accepted order was completed; undefined: not in time. */
-  readonly completedMs: number | undefined;
-}
+/** What happened. Times are in milliseconds after the first second that counts began; answers include earlier ones. */
+export type Scenario = Awaited<ReturnType<typeof runScenario>>;
 
-/** The display while it runs. */
-export interface Show {
-  second(second: Second): void;
-  /** An event in a few words. */
-  event(text: string): void;
-}
-
-export interface ScenarioOptions {
+interface ScenarioOptions {
   readonly system: OutageSystem;
   readonly settings: Settings;
-  readonly show: Show;
+  /** The display while it runs; an event is a few words. */
+  readonly show: { second(second: Second): void; event(text: string): void };
   readonly signal: AbortSignal;
 }
 
-export async function runScenario({ system, settings, show, signal }: ScenarioOptions): Promise<Scenario> {
+export async function runScenario({ system, settings, show, signal }: ScenarioOptions) {
   const url = system.urlOf('order');
   const seconds: Second[] = [];
   let flow: Flow | undefined;
@@ -83,19 +58,20 @@ export async function runScenario({ system, settings, show, signal }: ScenarioOp
     const users = Array.from({ length: USERS }, (_, index) => `outage-${run}-${index}`);
     flow = new Flow({ url, rate: settings.rate, users, origin, signal });
     const times = await outage({ system, settings, show, signal }, { watch, flow, origin });
-    const { answers, accepted } = flow;
-    return { settings, answers, accepted, samples: watch.samples, seconds, ...times };
+    return { settings, answers: flow.answers, accepted: flow.accepted, samples: watch.samples, seconds, ...times };
   } finally {
     await Promise.all([flow?.end(), watch.close()]);
   }
 }
 
-type Times = Pick<Scenario, 'stopMs' | 'goneMs' | 'backMs' | 'readyMs' | 'caughtUpMs' | 'completedMs'>;
-
+/**
+ * When the stop was requested, when the service was gone, when its start was requested, and when it was ready; when its
+ * backlog was no longer than before the stop, and when every accepted order was completed (undefined: not in time).
+ */
 async function outage(
   { system, settings, show }: ScenarioOptions,
   { watch, flow, origin }: { readonly watch: Watch; readonly flow: Flow; readonly origin: number },
-): Promise<Times> {
+) {
   const { service, rate, beforeSeconds, awaySeconds, timeoutSeconds } = settings;
   const { poller, samples } = watch;
   const now = () => performance.now() - origin;

@@ -4,23 +4,15 @@ import { latencyOf } from '../shared/statistics.ts';
 import { type Answer, byStatus, isAccepted, latencyMsOf } from './flow.ts';
 import type { Sample } from './watch.ts';
 
-export interface Second {
-  /** The first one is 1. */
-  readonly second: number;
-  /** Answers in this second, by status; `none`: requests without one. */
-  readonly answers: Readonly<Record<string, number>>;
-  /** Of the 2xx among them, from the time at which their orders were due; null without any. */
-  readonly p95Ms: number | null;
-  /** Orders completed in this second. */
-  readonly completed: number;
-  /** The backlog of each service at the end of this second. */
-  readonly waiting: PerService;
-}
+export type Second = ReturnType<typeof secondOf>;
 
 const NOTHING: PerService = { points: 0, coupon: 0, notify: 0 };
 
-/** `answers` and `samples` in the order of time. Reads only their ends, because it is called every second. */
-export function secondOf(second: number, answers: readonly Answer[], samples: readonly Sample[]): Second {
+/**
+ * `second` counts from 1; `answers` and `samples` are in the order of time. Reads only their ends, because it is called
+ * every second.
+ */
+export function secondOf(second: number, answers: readonly Answer[], samples: readonly Sample[]) {
   const fromMs = (second - 1) * 1_000;
   const toMs = second * 1_000;
   const within = answers
@@ -31,8 +23,10 @@ export function secondOf(second: number, answers: readonly Answer[], samples: re
   return {
     second,
     answers: byStatus(within),
+    /** Of the 2xx, from the time at which their orders were due; null without any. */
     p95Ms: latencyOf(within.filter(isAccepted).map(latencyMsOf))?.p95 ?? null,
     completed: (last?.completed ?? 0) - (before?.completed ?? 0),
+    /** The backlog of each service at the end of this second. */
     waiting: last?.waiting ?? NOTHING,
   };
 }

@@ -10,30 +10,19 @@ import { CliError, messageOf } from '../shared/errors.ts';
 import { type SluiceProcess, SluiceProcesses } from '../shared/sluice-processes.ts';
 import { note } from '../shared/terminal.ts';
 import type { OutageSystem } from './system.ts';
-import { forgetNames } from './tidy.ts';
+import { type Brokers, forgetNames } from './tidy.ts';
 
+type Services = readonly [ServiceName, ...ServiceName[]];
 /** The flash sale consumes events of orders but is not watched, so it shares a process. */
-const processServices: readonly (readonly [ServiceName, ...ServiceName[]])[] = [
-  ['order', 'flash-sale'],
-  ['points'],
-  ['coupon'],
-  ['notify'],
-];
+const processServices: readonly Services[] = [['order', 'flash-sale'], ['points'], ['coupon'], ['notify']];
 
 /** The order service needs a payment provider. No order is paid here, and no real provider may be called. */
 const NO_PROVIDER = 'http://127.0.0.1:1';
 
-export interface SeparateOptions {
-  readonly kill: boolean;
-  readonly signal: AbortSignal;
-}
-
-interface Servers extends Environment {
-  readonly DATABASE_URL: string;
-  readonly MQTT_URL: string;
-}
-
-export async function startSeparate(servers: Servers, { kill, signal }: SeparateOptions): Promise<OutageSystem> {
+export async function startSeparate(
+  servers: Environment & Brokers & { readonly DATABASE_URL: string },
+  { kill, signal }: { readonly kill: boolean; readonly signal: AbortSignal },
+): Promise<OutageSystem> {
   const name = `sluice_outage_${randomBytes(6).toString('hex')}`;
   const prefix = name.replaceAll('_', '-');
   const processes = await SluiceProcesses.open('outage');
@@ -48,7 +37,7 @@ export async function startSeparate(servers: Servers, { kill, signal }: Separate
   database.pathname = `/${name}`;
   const env = { ...servers, DATABASE_URL: database.href, BUS_PREFIX: prefix, PORT: '0', PAYMENT_URL: NO_PROVIDER };
   const started = new Map<ServiceName, SluiceProcess>();
-  const start = async (services: readonly [ServiceName, ...ServiceName[]]) => {
+  const start = async (services: Services) => {
     started.set(services[0], await processes.start(services, env, signal));
   };
   const processOf = (service: ServiceName): SluiceProcess => {

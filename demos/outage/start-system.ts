@@ -6,7 +6,7 @@ import { startEmbedded } from '../shared/sluice-processes.ts';
 import { startSeparate } from './separate.ts';
 import type { OutageSystem } from './system.ts';
 
-export interface SystemOptions {
+interface SystemOptions {
   readonly env: NodeJS.ProcessEnv;
   /** Ends the service's process by SIGKILL instead of SIGTERM. */
   readonly kill: boolean;
@@ -16,8 +16,7 @@ export interface SystemOptions {
 }
 
 /** Rejects with a CliError if the environment or the options contradict each other. */
-export async function startSystem(options: SystemOptions): Promise<OutageSystem> {
-  const { env, kill, data, signal } = options;
+export async function startSystem({ env, kill, data, signal }: SystemOptions): Promise<OutageSystem> {
   const { DATABASE_URL, MQTT_URL, AMQP_URL, EVENT_BUS } = env;
   if (DATABASE_URL && MQTT_URL) {
     if (data !== undefined) throw usage('--data is for the embedded system: unset DATABASE_URL and MQTT_URL for that');
@@ -29,13 +28,6 @@ export async function startSystem(options: SystemOptions): Promise<OutageSystem>
       'services in processes of their own need both DATABASE_URL and MQTT_URL, and AMQP_URL for RabbitMQ; unset all of them, and EVENT_BUS, for the embedded system',
     );
   if (kill) throw usage('--kill needs services in processes of their own: set DATABASE_URL and MQTT_URL');
-  return startInOne(data, signal);
-}
-
-const usage = (message: string) => new CliError(message, { exitCode: USAGE_EXIT_CODE });
-
-/** One process, in which the service's part is stopped and started. */
-async function startInOne(data: string | undefined, signal: AbortSignal): Promise<OutageSystem> {
   const dataDir = data === undefined ? undefined : resolve(data);
   const { process, broken, close } = await startEmbedded({ name: 'outage', dataDir, signal });
   return {
@@ -47,3 +39,5 @@ async function startInOne(data: string | undefined, signal: AbortSignal): Promis
     close,
   };
 }
+
+const usage = (message: string) => new CliError(message, { exitCode: USAGE_EXIT_CODE });

@@ -1,22 +1,10 @@
 // The result of an outage: did buyers notice, how long was the backlog, how soon was it gone, is anything missing.
-import { type Latency, latencyOf } from '../shared/statistics.ts';
+import { latencyOf } from '../shared/statistics.ts';
 import { count } from '../shared/terminal.ts';
-
 import { type Answer, byStatus, isAccepted, latencyMsOf } from './flow.ts';
 import type { Scenario } from './scenario.ts';
 import type { OutageSystem } from './system.ts';
 import type { Verification } from './verification.ts';
-
-export interface OutagePhase {
-  readonly name: 'before' | 'during' | 'after';
-  /** Orders that were due in this phase, and the number of 2xx among their answers. */
-  readonly orders: number;
-  readonly accepted: number;
-  /** The other answers by status; `none`: no answer. */
-  readonly others: Readonly<Record<string, number>>;
-  /** Of the accepted orders, from the time at which they were due; null without any. */
-  readonly latencyMs: Latency | null;
-}
 
 export type Summary = ReturnType<typeof summarize>;
 
@@ -27,7 +15,7 @@ export function summarize(
 ) {
   const { settings, answers, samples, seconds, stopMs, goneMs, backMs, readyMs, caughtUpMs, completedMs } = scenario;
   const waiting = samples.filter(({ atMs }) => atMs >= stopMs).map((sample) => sample.waiting[settings.service]);
-  const phases: OutagePhase[] = [
+  const phases = [
     phaseOf('before', answers, 0, stopMs),
     phaseOf('during', answers, stopMs, readyMs),
     phaseOf('after', answers, readyMs, Number.POSITIVE_INFINITY),
@@ -56,20 +44,22 @@ export function summarize(
 }
 
 /** The sums over the phases. */
-export const totalsOf = ({ phases }: Pick<Summary, 'phases'>): Pick<OutagePhase, 'orders' | 'accepted'> => ({
+export const totalsOf = ({ phases }: Pick<Summary, 'phases'>) => ({
   orders: phases.reduce((sum, { orders }) => sum + orders, 0),
   accepted: phases.reduce((sum, { accepted }) => sum + accepted, 0),
 });
 
 /** The orders that were due from `fromMs` until before `toMs`. */
-function phaseOf(name: OutagePhase['name'], answers: readonly Answer[], fromMs: number, toMs: number): OutagePhase {
+function phaseOf(name: 'before' | 'during' | 'after', answers: readonly Answer[], fromMs: number, toMs: number) {
   const within = answers.filter(({ dueMs }) => dueMs >= fromMs && dueMs < toMs);
   const accepted = within.filter(isAccepted);
   return {
     name,
     orders: within.length,
+    /** With a 2xx; the other answers are counted by status. */
     accepted: accepted.length,
     others: byStatus(within.filter((answer) => !isAccepted(answer))),
+    /** Of the accepted orders, from the time at which they were due; null without any. */
     latencyMs: latencyOf(accepted.map(latencyMsOf)) ?? null,
   };
 }

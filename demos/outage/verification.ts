@@ -28,7 +28,7 @@ export async function verify(
   try {
     const facts = await client.facts('order', accepted);
     const result = await audit({ client, settleMs: SETTLE_MS, signal });
-    const report = reportOf(result, { startedAt, settleMs: SETTLE_MS });
+    const report = reportOf(result, startedAt, SETTLE_MS);
     const violations = report.violations.flatMap(({ text, total, ids }) => finding(text, ids, total));
     return { report, findings: [...findingsOf(facts, accepted), ...violations] };
   } finally {

@@ -20,7 +20,7 @@ export interface Sample {
   readonly completed: number;
 }
 
-export interface WatchOptions {
+interface WatchOptions {
   /** Of the order service. */
   readonly url: string;
   readonly signal: AbortSignal;

@@ -1,11 +1,9 @@
 // Counts the server's responses, next to the counts of the CSV reader.
 import { latencyOf } from '../shared/statistics.ts';
-import { equation } from './equation.ts';
+import { equation, Rejections } from './equation.ts';
 import type { Follower } from './follow.ts';
 import type { Collected } from './invoices.ts';
 import type { Placement } from './place.ts';
-import { Rejections } from './rejections.ts';
-import type { ReplayReport } from './report.ts';
 
 export class Counters {
   readonly #collected: Collected;
@@ -13,7 +11,8 @@ export class Counters {
   readonly #orderIds = new Set<string>();
   #orderedLines = 0;
   #replayed = 0;
-  #placements = 0;
+  /** Invoices that got a response or were given up. */
+  placements = 0;
   /** Begins with the rejections of the CSV reader. */
   readonly #rejected: { readonly lines: Rejections; readonly invoices: Rejections };
   readonly #failed = { lines: new Rejections(), invoices: new Rejections() };
@@ -23,13 +22,8 @@ export class Counters {
     this.#rejected = { lines: collected.rejectedLines, invoices: collected.rejectedInvoices };
   }
 
-  /** Invoices that got a response or were given up. */
-  get placements(): number {
-    return this.#placements;
-  }
-
   add(placement: Placement): void {
-    this.#placements++;
+    this.placements++;
     if (placement.kind === 'ordered') {
       this.#orderIds.add(placement.order.id);
       this.#orderedLines += placement.order.items.length; // the lines that the server accepted, not those sent
@@ -42,19 +36,23 @@ export class Counters {
     invoices.add(reason, `invoice ${invoice.number}`);
   }
 
-  report(placingMs: number, follower: Follower): Omit<ReplayReport, 'file'> {
+  /** `placingMs`: from the first request to the last response. */
+  report(placingMs: number, follower: Follower) {
     const { linesRead, invoicesRead } = this.#collected;
     const ordered = this.#orderIds.size;
     return {
       lines: equation(linesRead, this.#orderedLines, this.#rejected.lines, this.#failed.lines),
       invoices: equation(invoicesRead, ordered, this.#rejected.invoices, this.#failed.invoices),
       orders: {
+        /** By this run. */
         placed: ordered - this.#replayed,
+        /** By an earlier run: the same invoice number returns the same order. */
         alreadyThere: this.#replayed,
         completed: follower.completedAfterMs.length,
         incomplete: follower.incomplete(),
       },
       placingMs,
+      /** From acceptance to the last step of an order, by the database's clock; null if none is completed. */
       completedAfterMs: latencyOf(follower.completedAfterMs) ?? null,
     };
   }

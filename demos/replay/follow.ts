@@ -3,21 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Order } from '../../contracts/orders.ts';
 import { concurrently } from '../shared/concurrently.ts';
 import { CliError } from '../shared/errors.ts';
-import type { HttpClient } from '../shared/http.ts';
 import { completedAfterMs, readOrder } from '../shared/orders.ts';
-
-export interface FollowOptions {
-  readonly http: HttpClient;
-  readonly concurrency: number;
-  readonly timeoutMs: number;
-  readonly signal: AbortSignal;
-}
-
-export interface Incomplete {
-  readonly id: string;
-  /** The order's status, or why it could not be read. */
-  readonly state: string;
-}
+import type { PlaceOptions } from './place.ts';
 
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 1_000;
@@ -37,18 +24,32 @@ export class Follower {
     else this.#open.set(order.id, order.status);
   }
 
-  incomplete(): Incomplete[] {
+  /** With the order's status, or why it could not be read. */
+  incomplete(): { id: string; state: string }[] {
     const cancelled = [...this.#cancelled].map((id) => ({ id, state: 'cancelled' }));
     return [...[...this.#open].map(([id, state]) => ({ id, state })), ...cancelled];
   }
 
   /** Resolves when all are completed or cancelled, or after `timeoutMs`. Rejects only when `signal` aborts. */
-  async wait({ http, concurrency, timeoutMs, signal }: FollowOptions, onProgress: () => void): Promise<void> {
+  async wait(
+    {
+      http,
+      concurrency,
+      timeoutMs,
+      signal,
+    }: Pick<PlaceOptions, 'http' | 'concurrency' | 'signal'> & { timeoutMs: number },
+    onProgress: () => void,
+  ): Promise<void> {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
     try {
       for (let pause = FIRST_PAUSE_MS; this.#open.size > 0; pause = Math.min(LONGEST_PAUSE_MS, pause * 1.5)) {
         await concurrently([...this.#open.keys()], concurrency, deadline, async (id, either) => {
-          await this.#poll(http, id, either);
+          try {
+            this.record(await readOrder(http, id, either));
+          } catch (error) {
+            if (!(error instanceof CliError)) throw error;
+            this.#open.set(id, error.message); // the next round polls it again
+          }
           onProgress();
         });
         if (this.#open.size > 0) await sleep(pause, undefined, { signal: deadline });
@@ -56,15 +57,6 @@ export class Follower {
     } catch (error) {
       signal.throwIfAborted();
       if (!deadline.aborted) throw error;
-    }
-  }
-
-  async #poll(http: HttpClient, id: string, signal: AbortSignal): Promise<void> {
-    try {
-      this.record(await readOrder(http, id, signal));
-    } catch (error) {
-      if (!(error instanceof CliError)) throw error;
-      this.#open.set(id, error.message); // the next round polls it again
     }
   }
 }

@@ -2,8 +2,8 @@
 // need not be adjacent. The file bounds the memory: all of Online Retail, 541,909 lines, fits in 400 MB.
 import { type OrderItem, placeOrderRequest } from '../../contracts/orders.ts';
 import type { CsvLine } from './csv.ts';
+import { Rejections } from './equation.ts';
 import { beyondTheContract, isCreditNote, isInvoiceNumber, judgeLine } from './line.ts';
-import { Rejections } from './rejections.ts';
 
 export interface Invoice {
   readonly number: string;
@@ -13,22 +13,17 @@ export interface Invoice {
   readonly items: OrderItem[];
 }
 
-/** The contents of a file. Each line and invoice is either in `invoices` or in the rejections. */
-export interface Collected {
-  readonly linesRead: number;
-  readonly invoicesRead: number;
-  /** Sorted by the time of writing. */
-  readonly invoices: readonly Invoice[];
-  readonly rejectedLines: Rejections;
-  readonly rejectedInvoices: Rejections;
-}
+export type Collected = Awaited<ReturnType<typeof collectInvoices>>;
 
-/** Calls `onLine` for each line, with the number of lines read so far. */
+/**
+ * Each line and invoice of the file is then either in `invoices`, sorted by the time of writing, or in the rejections.
+ * Calls `onLine` for each line, with the number of lines read so far.
+ */
 export async function collectInvoices(
   lines: AsyncIterable<CsvLine> | Iterable<CsvLine>,
   currency: string,
   onLine: (linesRead: number) => void = () => {},
-): Promise<Collected> {
+) {
   const seen = new Set<string>();
   const byNumber = new Map<string, Invoice>();
   const rejectedLines = new Rejections();

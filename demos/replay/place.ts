@@ -35,7 +35,7 @@ export async function placeAll(
   options: PlaceOptions,
   onPlaced: (placement: Placement) => void,
 ): Promise<void> {
-  const failures = new Failures();
+  const failures: Failures = { since: undefined };
   const startedAt = performance.now();
   const firstAt = invoices[0]?.at ?? 0;
   // A free worker takes the next invoice and waits until it is due. So invoices start in order, and an invoice that is
@@ -53,11 +53,10 @@ async function place(invoice: Invoice, options: PlaceOptions, failures: Failures
   const startedAt = performance.now();
   for (let attempt = 1; ; attempt++) {
     const outcome = await placeOrder(http, body, { key: invoice.number, signal });
-    if (outcome.kind !== 'unavailable') failures.reset();
-    if (outcome.kind === 'placed')
-      return { kind: 'ordered', order: outcome.order, replayed: outcome.replayed, invoice };
+    failures.since = outcome.kind === 'unavailable' ? (failures.since ?? performance.now()) : undefined;
+    if (outcome.kind === 'placed') return { ...outcome, kind: 'ordered', invoice };
     if (outcome.kind === 'rejected') return { kind: 'rejected', reason: outcome.title, invoice };
-    const giveUpAt = Math.min(startedAt, failures.since()) + retryMs;
+    const giveUpAt = Math.min(startedAt, failures.since ?? startedAt) + retryMs;
     const retryAt = performance.now() + (outcome.retryAfterMs ?? backoff(attempt, BACKOFF_BASE_MS, BACKOFF_MAX_MS));
     if (retryAt >= giveUpAt) return { kind: 'failed', reason: outcome.reason, invoice };
     await until(retryAt, signal);
@@ -65,16 +64,7 @@ async function place(invoice: Invoice, options: PlaceOptions, failures: Failures
 }
 
 /** The start of the current failure. All invoices share it, so an unavailable server is waited for only once. */
-class Failures {
-  #since: number | undefined;
-  since(): number {
-    this.#since ??= performance.now();
-    return this.#since;
-  }
-  reset(): void {
-    this.#since = undefined;
-  }
-}
+type Failures = { since: number | undefined };
 
 async function until(time: number, signal: AbortSignal): Promise<void> {
   for (let ms = time - performance.now(); ms > 0; ms = time - performance.now())

@@ -1,27 +1,9 @@
 // The report of a replay: the equations of lines and of invoices, and the state of the orders.
-import type { Latency } from '../shared/statistics.ts';
 import { columns, count, duration, paint, printable } from '../shared/terminal.ts';
-import type { Equation } from './equation.ts';
-import type { Incomplete } from './follow.ts';
-import { type Rejection, sumOf } from './rejections.ts';
+import type { Counters } from './counters.ts';
+import { type Equation, type ListedRejections, sumOf } from './equation.ts';
 
-export interface ReplayReport {
-  readonly file: string;
-  readonly lines: Equation;
-  readonly invoices: Equation;
-  readonly orders: {
-    /** Placed by this run. */
-    readonly placed: number;
-    /** Placed by an earlier run: the same invoice number returns the same order. */
-    readonly alreadyThere: number;
-    readonly completed: number;
-    readonly incomplete: readonly Incomplete[];
-  };
-  /** From the first request to the last response. */
-  readonly placingMs: number;
-  /** From acceptance to the last step of an order, in milliseconds by the database's clock; null if none is completed. */
-  readonly completedAfterMs: Latency | null;
-}
+type ReplayReport = ReturnType<Counters['report']>;
 
 /** The reasons why the run failed; empty if it succeeded. */
 export function shortcomings({ lines, invoices, orders }: ReplayReport): string[] {
@@ -43,6 +25,7 @@ export function renderReport({ lines, invoices, orders, placingMs, completedAfte
   const completed = `${count(orders.completed)} of ${count(total)}`;
   const shown = orders.incomplete.slice(0, MOST_IDS);
   const more = orders.incomplete.length - shown.length;
+  const latency = (['p50', 'p99', 'max'] as const).map((name) => `${name} ${duration(completedAfterMs?.[name] ?? 0)}`);
   return [
     ...renderEquation('lines', lines),
     ...renderEquation('invoices', invoices),
@@ -50,7 +33,7 @@ export function renderReport({ lines, invoices, orders, placingMs, completedAfte
     `completed  ${orders.incomplete.length === 0 ? completed : paint('red', completed)}`,
     ...shown.map(({ id, state }) => `           ${id}  ${printable(state)}`),
     ...(more > 0 ? [`           and ${count(more)} more (--json lists them)`] : []),
-    ...(completedAfterMs ? [`after acceptance  ${renderLatency(completedAfterMs)}`] : []),
+    ...(completedAfterMs ? [`after acceptance  ${latency.join(', ')}`] : []),
   ];
 }
 
@@ -64,7 +47,7 @@ function renderEquation(name: string, { read, ordered, rejected, failed, closes 
   ];
 }
 
-const renderReasons = (rejections: readonly Rejection[]): string[] =>
+const renderReasons = (rejections: ListedRejections): string[] =>
   columns(
     rejections.map(({ reason, count: times, first }) => [
       count(times).padStart(6),
@@ -73,6 +56,3 @@ const renderReasons = (rejections: readonly Rejection[]): string[] =>
     ]),
     { indent: '         ' },
   );
-
-const renderLatency = ({ p50, p99, max }: Latency): string =>
-  `p50 ${duration(p50)}, p99 ${duration(p99)}, max ${duration(max)}`;

@@ -14,9 +14,8 @@ export function readTime(value: string): number | undefined {
   return isoYear ? fromParts(isoYear, isoMonth, isoDay, isoClock) : undefined;
 }
 
-function fromParts(year: string, month: string | undefined, day: string | undefined, clock: (string | undefined)[]) {
-  const two = (part: string | undefined) => (part ?? '0').padStart(2, '0');
-  const [hour, minute, second] = clock;
+function fromParts(year: string, month = '', day = '', [hour, minute, second]: readonly (string | undefined)[]) {
+  const two = (part = '0') => part.padStart(2, '0');
   const date = `${year}-${two(month)}-${two(day)}`;
   const time = Date.parse(`${date}T${two(hour)}:${two(minute)}:${two(second)}Z`);
   // Date.parse moves 31 February into March; it is rejected instead.

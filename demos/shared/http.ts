@@ -44,12 +44,6 @@ const notSent = new Set([
   'UND_ERR_CONNECT_TIMEOUT',
 ]);
 
-export interface HttpRequest {
-  readonly signal?: AbortSignal | undefined;
-  readonly json?: unknown;
-  readonly headers?: Readonly<Record<string, string>>;
-}
-
 /** A response before parsing. */
 export interface RawResponse {
   /** 0: the server did not respond, and `text` is the reason. */
@@ -86,8 +80,15 @@ export class HttpClient {
   }
 
   /** Rejects with NoResponse, or with the signal's AbortError. `path` starts with a slash. */
-  async request(method: 'GET' | 'POST', path: string, request: HttpRequest = {}): Promise<HttpResponse> {
-    const { signal, json, headers } = request;
+  async request(
+    method: 'GET' | 'POST',
+    path: string,
+    {
+      signal,
+      json,
+      headers,
+    }: { signal?: AbortSignal | undefined; json?: unknown; headers?: Record<string, string> } = {},
+  ): Promise<HttpResponse> {
     const startedAt = performance.now();
     try {
       const response = await this.#pool.request({
@@ -201,15 +202,14 @@ export function problemOf({ status, body }: HttpResponse): { title: string; deta
   return { title: printable(title), detail: printable(particulars.filter(Boolean).join('; ')) };
 }
 
-export interface Expected<T> {
-  readonly status: number;
-  readonly schema: z.ZodType<T>;
-  /** The subject of the error message, such as `order 0199c2b0-…`. */
-  readonly about: string;
-}
-
-/** The parsed body. Throws a CliError if the response has another status or another shape. */
-export function expectBody<T>(response: HttpResponse, { status, schema, about }: Expected<T>): T {
+/**
+ * The parsed body. Throws a CliError if the response has another status or another shape. `about`: the subject of the
+ * error message, such as `order 0199c2b0-…`.
+ */
+export function expectBody<T>(
+  response: HttpResponse,
+  { status, schema, about }: { status: number; schema: z.ZodType<T>; about: string },
+): T {
   if (response.status !== status) {
     const { title, detail } = problemOf(response);
     throw new CliError(`${about}: ${response.status} ${title}${detail ? `: ${detail}` : ''}`);

@@ -97,17 +97,12 @@ export class SluiceProcesses {
   }
 }
 
-export interface EmbeddedOptions {
-  /** Of the temporary folder. */
-  readonly name: string;
-  /** Default: in the temporary folder, which is removed. */
-  readonly dataDir?: string | undefined;
-  readonly signal: AbortSignal;
-}
-
-/** Everything embedded, in one other process, so that clients and system do not share a thread. `close` also removes the
- *  folder. */
-export async function startEmbedded({ name, dataDir, signal }: EmbeddedOptions) {
+/**
+ * Everything embedded, in one other process, so that clients and system do not share a thread. Without a `dataDir`, the
+ * data is in the temporary folder with this `name`, which `close` removes.
+ */
+export async function startEmbedded(options: { name: string; dataDir?: string | undefined; signal: AbortSignal }) {
+  const { name, dataDir, signal } = options;
   const processes = await SluiceProcesses.open(name);
   const close = () => processes.close();
   try {

@@ -19,6 +19,7 @@ import type { Page } from '../../../contracts/pages.ts';
 import type { ServiceName } from '../../../contracts/services.ts';
 import { CliError } from '../errors.ts';
 import { COUNTING_TIMEOUT_MS, expectBody, HttpClient, type HttpResponse, problemOf } from '../http.ts';
+import type { ReadPage } from './merge-join.ts';
 
 /** A million facts take 500 requests; a sweep has two pages of each service in memory. */
 const PAGE = 2_000;
@@ -37,10 +38,9 @@ export class FactsClient {
     this.#signal = signal;
   }
 
-  /** The facts after that id, in the order of their ids. */
-  page<L extends FactList>(list: L, after: string | undefined): Promise<Page<Fact<L>>> {
-    const cursor = after === undefined ? '' : `&after=${after}`;
-    return this.#facts(list, `limit=${PAGE}${cursor}`);
+  /** Reads the facts of a list in the order of their ids. */
+  pages<L extends FactList>(list: L): ReadPage<Fact<L>> {
+    return (after) => this.#facts(list, `limit=${PAGE}${after === undefined ? '' : `&after=${after}`}`);
   }
 
   /** The facts of any number of ids. Ids without a fact are left out. */
@@ -55,8 +55,9 @@ export class FactsClient {
 
   /** The messages about these orders or tickets at this service, with where each is. */
   async messagesAbout(service: ServiceName, ids: readonly string[]): Promise<MessageAbout[]> {
-    const path = `/audit/${service}/messages`;
-    const pages = await inParts(ids, (part) => this.#get(service, `${path}?ids=${part.join(',')}`, messagesAbout));
+    const pages = await inParts(ids, (part) =>
+      this.#get(service, `/audit/${service}/messages?ids=${part.join(',')}`, messagesAbout),
+    );
     return pages.flatMap(({ items }) => items);
   }
 

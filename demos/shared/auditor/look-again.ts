@@ -1,6 +1,7 @@
 // Candidates are looked at again until they are right or the time to settle is over. Each look reads the order both before
 // and after its effects: a violation counts only if it is there both times, so a change seen halfway is none.
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Fact, FactList } from '../../../contracts/facts.ts';
 import { serviceNames } from '../../../contracts/services.ts';
 import type { FactsClient } from './facts-client.ts';
 import { judgeOrder } from './judge-order.ts';
@@ -11,17 +12,11 @@ import type { Wrong } from './violations.ts';
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 3_000;
 
-export interface SettleOptions {
-  readonly settleMs: number;
-  readonly signal: AbortSignal;
-  readonly onProgress: (left: number) => void;
-}
-
 /** Resolves with what is still wrong after `settleMs`, or as soon as nothing is. */
 export async function settle(
   wrong: Wrong,
   look: (ids: readonly string[]) => Promise<Wrong>,
-  { settleMs, signal, onProgress }: SettleOptions,
+  { settleMs, signal, onProgress }: { settleMs: number; signal: AbortSignal; onProgress: (left: number) => void },
 ): Promise<Wrong> {
   const deadline = performance.now() + settleMs;
   let left = wrong;
@@ -35,59 +30,43 @@ export async function settle(
   return left;
 }
 
-/** The rules that these orders violate now. */
-export async function lookAtOrders(client: FactsClient, ids: readonly string[]): Promise<Wrong> {
-  const before = await client.facts('order', ids);
-  const [points, coupons, notifications] = await Promise.all([
-    client.facts('points', ids),
-    client.facts('coupon', ids),
-    client.facts('notify', ids),
-  ]);
-  const after = await client.facts('order', ids);
-  const judge = (id: string, orders: typeof before) =>
-    judgeOrder({
-      order: orders.get(id),
-      points: points.get(id),
-      coupon: coupons.get(id),
-      notify: notifications.get(id),
-    });
-  const wrong = inBoth(ids, (id) => [judge(id, before), judge(id, after)]);
-  return withoutPendingMessages(client, wrong, 'order-unaccounted');
-}
+export const lookAtOrders = (client: FactsClient, ids: readonly string[]): Promise<Wrong> =>
+  lookTwice(client, ids, { list: 'order', unaccounted: 'order-unaccounted' }, async () => {
+    const [points, coupon, notify] = await Promise.all([
+      client.facts('points', ids),
+      client.facts('coupon', ids),
+      client.facts('notify', ids),
+    ]);
+    return (id, order) => judgeOrder({ order, points: points.get(id), coupon: coupon.get(id), notify: notify.get(id) });
+  });
 
-/** The rules that these tickets violate now. */
-export async function lookAtTickets(client: FactsClient, ids: readonly string[]): Promise<Wrong> {
-  const before = await client.facts('order/tickets', ids);
-  const tickets = await client.facts('flash-sale/tickets', ids);
-  const after = await client.facts('order/tickets', ids);
-  const judge = (id: string, orders: typeof before) => judgeTicket({ order: orders.get(id), ticket: tickets.get(id) });
-  const wrong = inBoth(ids, (id) => [judge(id, before), judge(id, after)]);
-  return withoutPendingMessages(client, wrong, 'ticket-unaccounted');
-}
+export const lookAtTickets = (client: FactsClient, ids: readonly string[]): Promise<Wrong> =>
+  lookTwice(client, ids, { list: 'order/tickets', unaccounted: 'ticket-unaccounted' }, async () => {
+    const tickets = await client.facts('flash-sale/tickets', ids);
+    return (id, order) => judgeTicket({ order, ticket: tickets.get(id) });
+  });
 
-function inBoth(
+/** The rules that these ids violate now: by the orders in `list`, read both before and after what `readOthers` reads. */
+async function lookTwice<L extends FactList>(
+  client: FactsClient,
   ids: readonly string[],
-  judge: (id: string) => readonly [RuleName[], RuleName[]],
-): Map<string, RuleName[]> {
+  { list, unaccounted }: { list: L; unaccounted: RuleName },
+  readOthers: () => Promise<(id: string, order: Fact<L> | undefined) => RuleName[]>,
+): Promise<Wrong> {
+  const before = await client.facts(list, ids);
+  const judge = await readOthers();
+  const after = await client.facts(list, ids);
   const wrong = new Map<string, RuleName[]>();
   for (const id of ids) {
-    const [before, after] = judge(id);
-    const rules = after.filter((rule) => before.includes(rule));
+    const earlier = judge(id, before.get(id));
+    const rules = judge(id, after.get(id)).filter((rule) => earlier.includes(rule));
     if (rules.length > 0) wrong.set(id, rules);
   }
-  return wrong;
-}
-
-/** No resend is due; but while a message about it waits somewhere, also a retrying or dead one, it is not lost. */
-async function withoutPendingMessages(
-  client: FactsClient,
-  wrong: Map<string, RuleName[]>,
-  rule: RuleName,
-): Promise<Map<string, RuleName[]>> {
-  const unaccounted = [...wrong].flatMap(([id, rules]) => (rules.includes(rule) ? [id] : []));
-  const messages = await Promise.all(serviceNames.map((service) => client.messagesAbout(service, unaccounted)));
+  // No resend is due; but while a message about it waits somewhere, also a retrying or dead one, it is not lost.
+  const suspected = ids.filter((id) => wrong.get(id)?.includes(unaccounted));
+  const messages = await Promise.all(serviceNames.map((service) => client.messagesAbout(service, suspected)));
   for (const { subject } of messages.flat()) {
-    const rest = wrong.get(subject)?.filter((each) => each !== rule) ?? [];
+    const rest = wrong.get(subject)?.filter((rule) => rule !== unaccounted) ?? [];
     if (rest.length > 0) wrong.set(subject, rest);
     else wrong.delete(subject);
   }

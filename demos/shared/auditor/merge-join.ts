@@ -3,54 +3,21 @@
 import type { Page } from '../../../contracts/pages.ts';
 import { CliError } from '../errors.ts';
 
-export interface Identified {
-  readonly id: string;
-}
+type Identified = { readonly id: string };
 /** Reads the page after that id, or the first one. */
 export type ReadPage<T> = (after: string | undefined) => Promise<Page<T>>;
 
-class Stream<T extends Identified> {
-  readonly #name: string;
-  readonly #read: ReadPage<T>;
-  #items: readonly T[] = [];
-  #index = 0;
-  #coming: Promise<Page<T>> | undefined;
-
-  constructor(name: string, read: ReadPage<T>) {
-    this.#name = name;
-    this.#read = read;
-    this.#coming = this.#fetch(undefined);
-  }
-
-  get head(): T | undefined {
-    return this.#items[this.#index];
-  }
-
-  /** Whether the next page must arrive before there is a head again. */
-  get dry(): boolean {
-    return this.#index === this.#items.length && this.#coming !== undefined;
-  }
-
-  async refill(): Promise<void> {
-    const last = this.#items.at(-1)?.id;
-    const { items, next } = (await this.#coming) ?? { items: [], next: null };
-    this.#coming = next === null ? undefined : this.#fetch(next);
-    for (const [index, { id }] of items.entries()) {
-      const before = items[index - 1]?.id ?? last;
-      if (before !== undefined && id <= before) throw new CliError(`${this.#name}: ${id} comes after ${before}`);
+async function* inOrder<T extends Identified>(name: string, read: ReadPage<T>): AsyncGenerator<T, undefined> {
+  let before = '';
+  for (let coming: Promise<Page<T>> | undefined = read(undefined); coming; ) {
+    const { items, next }: Page<T> = await coming;
+    coming = next === null ? undefined : read(next);
+    coming?.catch(() => {}); // reported when this page is needed
+    for (const item of items) {
+      if (item.id <= before) throw new CliError(`${name}: ${item.id} comes after ${before}`);
+      before = item.id;
+      yield item;
     }
-    this.#items = items;
-    this.#index = 0;
-  }
-
-  drop(): void {
-    this.#index++;
-  }
-
-  #fetch(after: string | undefined): Promise<Page<T>> {
-    const coming = this.#read(after);
-    coming.catch(() => undefined); // refill() reports it
-    return coming;
   }
 }
 
@@ -63,22 +30,21 @@ export async function mergeJoin<Facts extends Record<string, Identified>>(
   visit: (id: string, facts: Partial<Facts>) => void,
 ): Promise<void> {
   const names = Object.keys(reads) as (keyof Facts & string)[];
-  const streams = names.map((name) => ({ name, stream: new Stream<Facts[typeof name]>(name, reads[name]) }));
-  // Ends, because ids only grow and only the last page can be empty.
+  const streams = await Promise.all(
+    names.map(async (name) => {
+      const items = inOrder<Facts[typeof name]>(name, reads[name]);
+      return { name, items, head: (await items.next()).value };
+    }),
+  );
   for (;;) {
     let id: string | undefined;
-    for (const { stream } of streams) {
-      while (stream.dry) await stream.refill();
-      const head = stream.head;
-      if (head !== undefined && (id === undefined || head.id < id)) id = head.id;
-    }
+    for (const { head } of streams) if (head && (id === undefined || head.id < id)) id = head.id;
     if (id === undefined) return;
     const facts: Partial<Facts> = {};
-    for (const { name, stream } of streams) {
-      const head = stream.head;
-      if (head?.id !== id) continue;
-      facts[name] = head;
-      stream.drop();
+    for (const stream of streams) {
+      if (stream.head?.id !== id) continue;
+      facts[stream.name] = stream.head;
+      stream.head = (await stream.items.next()).value;
     }
     visit(id, facts);
   }

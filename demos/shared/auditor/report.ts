@@ -2,31 +2,24 @@
 import type { MessagesSummary } from '../../../contracts/facts.ts';
 import { serviceNames } from '../../../contracts/services.ts';
 import { columns, count, duration, paint, printable } from '../terminal.ts';
-import { type Invariant, invariants, rules } from './rules.ts';
+import { invariants, rules } from './rules.ts';
 import type { AuditResult } from './run.ts';
 
 /** Ids that are printed of each rule; the JSON has more. */
 const SHOWN = 10;
 
-export type AuditReport = ReturnType<typeof reportOf>;
+export type AuditReport = ReturnType<typeof reportOf> & {
+  /** With --repair: the number of orders and tickets whose requests were resent, and the violations before. */
+  readonly repaired?: { readonly resent: number; readonly violationsBefore: ReportedViolations };
+};
 type ReportedViolations = ReturnType<typeof violationsOf>;
 
-/** With --repair: the number of orders and tickets whose requests were resent, and the violations before. */
-export interface Repaired {
-  readonly resent: number;
-  readonly violationsBefore: ReportedViolations;
-}
-
 /** `startedAt` by performance.now(). */
-export function reportOf(
-  result: AuditResult,
-  { startedAt, settleMs, repaired }: { startedAt: number; settleMs: number; repaired?: Repaired | undefined },
-) {
+export function reportOf(result: AuditResult, startedAt: number, settleMs: number) {
   const violations = violationsOf(result);
   const tookMs = Math.round(performance.now() - startedAt);
   const { counts, overdue, messages } = result;
-  const ok = violations.length === 0;
-  return { ok, tookMs, settleMs, counts, violations, overdue, messages, ...(repaired && { repaired }) };
+  return { ok: violations.length === 0, tookMs, settleMs, counts, violations, overdue, messages };
 }
 
 export const violationsOf = ({ violations }: AuditResult) =>
@@ -51,11 +44,10 @@ export function renderAuditReport(report: AuditReport): string[] {
       `${count(counts.sales)} sales, in ${duration(tookMs)}`,
     '',
   ];
-  for (const invariant of Object.keys(invariants) as Invariant[]) {
+  for (const [invariant, guarantee] of Object.entries(invariants)) {
     const violations = report.violations.filter((violation) => violation.invariant === invariant);
     const verdict = violations.length === 0 ? paint('green', 'holds') : paint('red', violationCount(violations));
-    lines.push(`${paint('bold', invariant)}  ${invariants[invariant]}: ${verdict}`);
-    for (const violation of violations) lines.push(...renderViolation(violation));
+    lines.push(`${paint('bold', invariant)}  ${guarantee}: ${verdict}`, ...violations.flatMap(renderViolation));
   }
   lines.push('', ...renderUnderWay(report), ...renderMessages(report));
   const before = repaired && violationCount(repaired.violationsBefore);

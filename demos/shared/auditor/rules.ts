@@ -1,21 +1,16 @@
 // What can be wrong, each with the guarantee that it violates.
 
-interface Rule {
-  readonly invariant: 'I1' | 'I2' | 'I4' | 'I6';
-  readonly text: string;
-  /** Whether a resend repairs it. Otherwise a person has to look at it. */
-  readonly repairable?: true;
-}
-
-const define = <Name extends string>(named: Record<Name, Rule>): Readonly<Record<Name, Rule>> => named;
-
 export const invariants = {
   I1: 'every confirmed order has one points entry, one coupon decision and its notification; a cancelled one keeps nothing',
   I2: 'no effect without an order',
   I4: 'stock = remaining + held + sold, as the tickets say; a user has at most one live ticket, a ticket one order',
   I6: 'everything that waits for a reply has sent its request, and a resend is due',
 } as const;
-export type Invariant = keyof typeof invariants;
+
+/** `repairable`: a resend repairs it. Otherwise a person has to look at it. */
+type Rule = { readonly invariant: keyof typeof invariants; readonly text: string; readonly repairable?: true };
+
+const define = <Name extends string>(named: Record<Name, Rule>): Readonly<Record<Name, Rule>> => named;
 
 export const rules = define({
   'points-missing': { invariant: 'I1', text: 'no points entry', repairable: true },

@@ -5,8 +5,8 @@ import { type ServiceName, serviceNames } from '../../../contracts/services.ts';
 import { withProgress } from '../terminal.ts';
 import type { FactsClient } from './facts-client.ts';
 import { lookAtOrders, lookAtTickets, settle } from './look-again.ts';
-import { type Counts, type Overdue, Sweep } from './sweep.ts';
-import { repairableIds, type Violation, type Wrong } from './violations.ts';
+import { type Overdue, Sweep } from './sweep.ts';
+import { repairableIds, type Wrong } from './violations.ts';
 
 export interface AuditOptions {
   readonly client: FactsClient;
@@ -15,24 +15,11 @@ export interface AuditOptions {
   readonly signal: AbortSignal;
 }
 
-interface UnderWay extends Overdue {
-  /** Where messages about it are, such as `dead at points: order.placed`. */
-  readonly messages: readonly string[];
-}
-
-export interface AuditResult {
-  readonly counts: Counts;
-  readonly violations: readonly Violation[];
-  /** The first orders and tickets that take longer than the settle time. */
-  readonly overdue: readonly UnderWay[];
-  readonly messages: Readonly<Record<ServiceName, MessagesSummary>>;
-  /** Ids for which a resend may repair something. */
-  readonly toResend: { readonly orders: readonly string[]; readonly tickets: readonly string[] };
-}
+export type AuditResult = Awaited<ReturnType<typeof audit>>;
 
 const MAX_NAMED_OVERDUE = 20;
 
-export async function audit(options: AuditOptions): Promise<AuditResult> {
+export async function audit(options: AuditOptions) {
   const { client, settleMs } = options;
   const sweep = new Sweep(settleMs);
   await withProgress('reading ', undefined, (update) => sweep.run(client, update));
@@ -48,8 +35,10 @@ export async function audit(options: AuditOptions): Promise<AuditResult> {
   return {
     counts,
     violations: violations.list(),
+    /** The first orders and tickets that take longer than the settle time. */
     overdue: await withMessageLocations(client, overdue),
     messages: Object.fromEntries(messages) as Record<ServiceName, MessagesSummary>,
+    /** Ids for which a resend may repair something. */
     toResend: { orders: toResend(orders, overdueOrders), tickets: toResend(tickets, overdueTickets) },
   };
 }
@@ -82,15 +71,15 @@ function settleBoth(
       left[kind] = still;
       update(total - left.orders - left.tickets);
     };
-    const options = { settleMs, signal };
     return Promise.all([
-      settle(orders, (ids) => lookAtOrders(client, ids), { ...options, onProgress: onProgress('orders') }),
-      settle(tickets, (ids) => lookAtTickets(client, ids), { ...options, onProgress: onProgress('tickets') }),
+      settle(orders, (ids) => lookAtOrders(client, ids), { settleMs, signal, onProgress: onProgress('orders') }),
+      settle(tickets, (ids) => lookAtTickets(client, ids), { settleMs, signal, onProgress: onProgress('tickets') }),
     ]);
   });
 }
 
-async function withMessageLocations(client: FactsClient, overdue: readonly Overdue[]): Promise<UnderWay[]> {
+/** Adds where messages about each are, such as `dead at points: order.placed`. */
+async function withMessageLocations(client: FactsClient, overdue: readonly Overdue[]) {
   const ids = overdue.map(({ id }) => id);
   const locations = new Map<string, string[]>(ids.map((id) => [id, []]));
   for (const service of serviceNames)

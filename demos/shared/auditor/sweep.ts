@@ -1,10 +1,11 @@
 // Reads everything once. What looks wrong is only a candidate, because the facts of different services, and of different
 // pages, are of different moments.
-import type { FactList, SaleFact } from '../../../contracts/facts.ts';
+import type { SaleFact } from '../../../contracts/facts.ts';
 import type { FactsClient } from './facts-client.ts';
 import { judgeOrder, type OrderFacts, waitsFor } from './judge-order.ts';
 import { judgeSale, judgeTicket, type TicketFacts, waiting } from './judge-ticket.ts';
 import { mergeJoin } from './merge-join.ts';
+import type { RuleName } from './rules.ts';
 import { Candidates, Violations } from './violations.ts';
 
 /** Limit for orders, and for tickets, to look at again. Beyond it, a candidate counts as a violation at once. */
@@ -20,25 +21,15 @@ export interface Overdue {
   readonly dueInMs: number | null;
 }
 
-export interface Counts {
-  orders: { confirmed: number; cancelled: number; awaitingPayment: number };
-  points: number;
-  coupons: number;
-  notifications: number;
-  sales: number;
-  tickets: number;
-  /** Not final yet; `overdue`: for longer than the settle time. */
-  underWay: { orders: number; tickets: number; overdue: number };
-}
-
 export class Sweep {
-  readonly counts: Counts = {
+  readonly counts = {
     orders: { confirmed: 0, cancelled: 0, awaitingPayment: 0 },
     points: 0,
     coupons: 0,
     notifications: 0,
     sales: 0,
     tickets: 0,
+    /** Not final yet; `overdue`: for longer than the settle time. */
     underWay: { orders: 0, tickets: 0, overdue: 0 },
   };
   readonly orders = new Candidates(MAX_CANDIDATES);
@@ -55,23 +46,27 @@ export class Sweep {
 
   /** `onProgress` gets the number of orders and tickets that were read so far. */
   async run(client: FactsClient, onProgress: (read: number) => void): Promise<void> {
-    const read =
-      <L extends FactList>(list: L) =>
-      (after: string | undefined) =>
-        client.page(list, after);
     let done = 0;
     await mergeJoin<OrderFacts>(
-      { order: read('order'), points: read('points'), coupon: read('coupon'), notify: read('notify') },
+      {
+        order: client.pages('order'),
+        points: client.pages('points'),
+        coupon: client.pages('coupon'),
+        notify: client.pages('notify'),
+      },
       (id, facts) => {
         onProgress(++done);
         this.#visitOrder(id, facts);
       },
     );
-    await mergeJoin<TicketFacts>({ ticket: read('flash-sale/tickets'), order: read('order/tickets') }, (id, facts) => {
-      onProgress(++done);
-      this.#visitTicket(id, facts);
-    });
-    await mergeJoin<{ sale: SaleFact }>({ sale: read('flash-sale') }, (_, { sale }) => {
+    await mergeJoin<TicketFacts>(
+      { ticket: client.pages('flash-sale/tickets'), order: client.pages('order/tickets') },
+      (id, facts) => {
+        onProgress(++done);
+        this.#visitTicket(id, facts);
+      },
+    );
+    await mergeJoin<{ sale: SaleFact }>({ sale: client.pages('flash-sale') }, (_, { sale }) => {
       if (sale) this.#visitSale(sale);
     });
   }
@@ -92,8 +87,7 @@ export class Sweep {
       const sinceMs = inTime ? -(order.dueInMs ?? 0) : order.sinceMs;
       this.#addIfOverdue(this.overdueOrders, { id, waitsFor: waitsFor(order), sinceMs, dueInMs: order.dueInMs });
     }
-    const wrong = judgeOrder(facts);
-    if (wrong.length > 0 && !this.orders.add(id, wrong)) for (const rule of wrong) this.violations.add(rule, id);
+    this.#suspect(this.orders, id, judgeOrder(facts));
   }
 
   #visitTicket(id: string, facts: Partial<TicketFacts>): void {
@@ -103,12 +97,11 @@ export class Sweep {
       this.counts.underWay.tickets++;
       // If the order waits for payment, or for its unit to be released, the order is what is listed as overdue.
       const { sinceMs, dueInMs } = ticket;
-      if (!order) this.#addIfOverdue(this.overdueTickets, { id, waitsFor: ['its order'], sinceMs, dueInMs });
-      else if (order.state === 'confirmed')
-        this.#addIfOverdue(this.overdueTickets, { id, waitsFor: ['the news of its order'], sinceMs, dueInMs });
+      const waitsFor = [order ? 'the news of its order' : 'its order'];
+      if (!order || order.state === 'confirmed')
+        this.#addIfOverdue(this.overdueTickets, { id, waitsFor, sinceMs, dueInMs });
     }
-    const wrong = judgeTicket(facts);
-    if (wrong.length > 0 && !this.tickets.add(id, wrong)) for (const rule of wrong) this.violations.add(rule, id);
+    this.#suspect(this.tickets, id, judgeTicket(facts));
   }
 
   /** A sale's row and its tickets are of one moment, so a violation needs no second look. */
@@ -118,6 +111,10 @@ export class Sweep {
     const { doubled, doubledUsers } = sale.tickets;
     const unnamed = doubled - doubledUsers.length;
     if (unnamed > 0) this.violations.add('ticket-doubled', `${sale.id}: ${unnamed} more users`, unnamed);
+  }
+
+  #suspect(candidates: Candidates, id: string, wrong: readonly RuleName[]): void {
+    if (wrong.length > 0 && !candidates.add(id, wrong)) for (const rule of wrong) this.violations.add(rule, id);
   }
 
   #addIfOverdue(list: Overdue[], entry: Overdue): void {

@@ -4,14 +4,8 @@ import { type RuleName, rules } from './rules.ts';
 /** Ids that are kept of each rule. */
 export const MAX_NAMED = 100;
 
-export interface Violation {
-  readonly rule: RuleName;
-  readonly total: number;
-  /** The first of them: orders, tickets, or sales with what is wrong there. */
-  readonly ids: readonly string[];
-}
-
 export class Violations {
+  /** `ids`: the first orders, tickets, or sales with what is wrong there. */
   readonly #found = new Map<RuleName, { total: number; ids: string[] }>();
 
   /** `times` is above 1 if one entry stands for several violations. */
@@ -23,7 +17,7 @@ export class Violations {
   }
 
   /** In the order of the rules. */
-  list(): Violation[] {
+  list() {
     return (Object.keys(rules) as RuleName[]).flatMap((rule) => {
       const found = this.#found.get(rule);
       return found ? [{ rule, ...found }] : [];
