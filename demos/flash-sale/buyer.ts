@@ -17,7 +17,7 @@ export interface Attempt {
   readonly nowMs: number;
 }
 
-/** A buyer who is told to wait longer leaves. */
+/** The longest Retry-After that a buyer accepts; a longer one makes the buyer leave. */
 const LONGEST_WAIT_MS = 30_000;
 /** Buyers do not come back to the millisecond. */
 const LATE_BY_UP_TO_MS = 500;

@@ -96,7 +96,7 @@ describe('the log', () => {
     expect(mirror.lines).toEqual(destination.lines);
   });
 
-  test('writes lines for people if they are asked for, and JSON to the mirror', () => {
+  test('writes readable lines if they are configured, and JSON to the mirror', () => {
     const destination = collect();
     const mirror = collect();
     createLog({ level: 'debug', pretty: true, subjectName, destination, mirror })
