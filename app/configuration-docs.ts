@@ -1,4 +1,5 @@
 // The documents about the settings, generated from their descriptions in the code. `npm run docs` writes them.
+import { groupBy } from '../infra/runtime/group-by.ts';
 import { describeVariables, renamedVariables } from './config.ts';
 
 /** The contents of the generated files, by path below the project's root. */
@@ -18,14 +19,14 @@ function envExample(): string {
 }
 
 function configurationPage(): string {
-  const groups = new Map<string, string[]>();
-  for (const { group, name, fallback, about, allowed } of describeVariables()) {
-    const rows = groups.get(group) ?? [];
-    rows.push(row(code(name), fallback === undefined ? '' : code(fallback), about, allowed));
-    groups.set(group, rows);
-  }
-  const sections = [...groups].map(([title, rows]) =>
-    section(title, ['variable', 'default', 'meaning', 'allowed'], rows),
+  const sections = Array.from(
+    groupBy(describeVariables(), ({ group }) => group),
+    ([title, variables]) => {
+      const rows = variables.map(({ name, fallback, about, allowed }) =>
+        row(code(name), fallback === undefined ? '' : code(fallback), about, allowed),
+      );
+      return section(title, ['variable', 'default', 'meaning', 'allowed'], rows);
+    },
   );
   const renamed = Object.entries(renamedVariables).map(([former, current]) => row(code(former), code(current)));
   return `# Configuration

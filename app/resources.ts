@@ -12,12 +12,11 @@ import { openPglite } from '../infra/database/pglite.ts';
 import type { Database } from '../infra/database/port.ts';
 import { openPostgres } from '../infra/database/postgres.ts';
 import { InboxStore } from '../infra/messaging/inbox-store.ts';
-import { type Connect, connectTo } from '../infra/mqtt/connect.ts';
+import { connectTo } from '../infra/mqtt/connect.ts';
 import { EmbeddedBroker } from '../infra/mqtt/embedded/broker.ts';
 import { ExternalPublisher } from '../infra/mqtt/external-publisher.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
 import type { PresenceOptions } from '../infra/mqtt/presence.ts';
-import type { OpenQueuesOptions } from '../infra/queue/index.ts';
 import type { PacedQueues } from '../infra/queue/port.ts';
 import { lockDataDir } from '../infra/runtime/data-dir.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
@@ -86,10 +85,7 @@ export class Resources {
    */
   #eventPublisher(): MqttPublisher {
     const { MQTT_URL: url, PUBLISH_TIMEOUT_MS: publishTimeoutMs } = this.#config;
-    if (!url) return this.mqtt;
-    const publisher = new ExternalPublisher({ url, log: this.#log, publishTimeoutMs });
-    this.#shutdown.add(() => publisher.close());
-    return publisher;
+    return url ? this.#own(new ExternalPublisher({ url, log: this.#log, publishTimeoutMs })) : this.mqtt;
   }
 
   /** Opens the server of the paced queues. Safe to call twice. */
@@ -97,11 +93,12 @@ export class Resources {
     if (this.#queues) return this.#queues;
     // Imported here, because the other services do not need it and start sooner without it.
     const { openQueues } = await import('../infra/queue/index.ts');
-    const on = queueServer(this.#config, this.database);
-    const queues = await openQueues({ on, prefix: this.#config.BUS_PREFIX, log: this.#log });
-    this.#shutdown.add(() => queues.close());
-    this.#queues = queues;
-    return queues;
+    const { REDIS_URL, DATABASE_URL, BUS_PREFIX: prefix } = this.#config;
+    const { database } = this;
+    const ofDatabase = DATABASE_URL ? { postgresUrl: DATABASE_URL, database } : { pglite: database };
+    const on = REDIS_URL ? { redisUrl: REDIS_URL } : ofDatabase;
+    this.#queues = this.#own(await openQueues({ on, prefix, log: this.#log }));
+    return this.#queues;
   }
 
   /** Undefined until openQueues() has been called. */
@@ -111,16 +108,19 @@ export class Resources {
 
   /** Opens the payment provider. Safe to call twice. Rejects with a StartupError if the embedded one is in use. */
   async payments(): Promise<PaymentProvider> {
-    if (this.#payments) return this.#payments;
-    const payments = await openPayments(this.#config, this.database, this.#log);
-    this.#shutdown.add(() => payments.close());
-    this.#payments = payments;
-    return payments;
+    this.#payments ??= this.#own(await openPayments(this.#config, this.database, this.#log));
+    return this.#payments;
+  }
+
+  /** Closes it with all others. */
+  #own<R extends { close(): Promise<unknown> }>(resource: R): R {
+    this.#shutdown.add(() => resource.close());
+    return resource;
   }
 
   /** Serves the embedded broker over WebSocket; does nothing with MQTT_URL. */
   attach(server: Server): void {
-    this.#broker.attach(server);
+    this.#broker.attach?.(server);
   }
 
   /** Closes everything but the bus. Safe to call twice. */
@@ -144,30 +144,21 @@ export async function openResources(config: Config, log: Logger): Promise<Resour
   }
 }
 
-interface Broker {
-  readonly publisher: MqttPublisher;
-  readonly connect: Connect;
-  readonly attach: (server: Server) => void;
-  readonly close: () => Promise<void>;
-}
+type Broker = Awaited<ReturnType<typeof openBroker>>;
 
-async function openBroker(config: Config, log: Logger): Promise<Broker> {
-  if (config.MQTT_URL) {
-    const publisher = new ExternalPublisher({ url: config.MQTT_URL, log, publishTimeoutMs: config.PUBLISH_TIMEOUT_MS });
-    return { publisher, connect: connectTo(config.MQTT_URL), attach: () => {}, close: () => publisher.close() };
+async function openBroker(config: Config, log: Logger) {
+  const { MQTT_URL: url, HOST: host, PUBLISH_TIMEOUT_MS: publishTimeoutMs } = config;
+  if (url) {
+    const publisher = new ExternalPublisher({ url, log, publishTimeoutMs });
+    return { publisher, connect: connectTo(url), close: () => publisher.close() };
   }
-  const broker = await EmbeddedBroker.start({
-    dataDir: config.DATA_DIR,
-    host: config.HOST,
-    port: config.MQTT_PORT,
-    prefix: config.BUS_PREFIX,
-    log,
-  });
-  log.info({ url: `mqtt://${config.HOST}:${broker.port}` }, 'MQTT broker embedded');
+  const { DATA_DIR: dataDir, MQTT_PORT: port, BUS_PREFIX: prefix } = config;
+  const broker = await EmbeddedBroker.start({ dataDir, host, port, prefix, log });
+  log.info({ url: `mqtt://${host}:${broker.port}` }, 'MQTT broker embedded');
   return {
     publisher: broker.publisher,
     connect: broker.connectInternal,
-    attach: (server) => broker.acceptWebSockets(server),
+    attach: (server: Server) => broker.acceptWebSockets(server),
     close: () => broker.close(),
   };
 }
@@ -176,9 +167,6 @@ async function openDatabase(config: Config, log: Logger): Promise<Database> {
   if (config.DATABASE_URL) return openPostgres({ url: config.DATABASE_URL, poolSize: config.DATABASE_POOL_SIZE, log });
   return openPglite({ dataDir: join(config.DATA_DIR, 'database') });
 }
-
-const queueServer = ({ REDIS_URL, DATABASE_URL }: Config, database: Database): OpenQueuesOptions['on'] =>
-  REDIS_URL ? { redisUrl: REDIS_URL } : DATABASE_URL ? { postgresUrl: DATABASE_URL, database } : { pglite: database };
 
 async function openPayments(config: Config, database: Database, log: Logger): Promise<PaymentProvider> {
   const { PAYMENT_URL, PAYMENT_TIMEOUT_MS: timeoutMs, DATA_DIR: dataDir } = config;

@@ -143,7 +143,7 @@ export class ServiceRunner {
   }
 
   #createConsumer(): Consumer {
-    const { name, service, outbox, config, mqtt, metrics, log } = this.#options;
+    const { name, service, outbox, config, bus, mqtt, metrics, log } = this.#options;
     const database = this.#options.database.background;
     const common = {
       database,
@@ -170,7 +170,15 @@ export class ServiceRunner {
       },
       onUnreadablePruned: (count) => metrics.unreadablePruned.inc({ service: name }, count),
     });
-    const toBus = this.#busPublisher();
+    const toBus = {
+      bus,
+      catalogue: eventSchemas,
+      source: `/services/${name}`,
+      onPublished({ type, body }: OutgoingEvent) {
+        metrics.published.inc({ service: name, type });
+        void mqtt.publish(liveTopic(config.BUS_PREFIX, type), body, { qos: 0 }); // lossy, never rejects
+      },
+    };
     const publishers: Record<Channel, RelayOptions['publish']> = {
       bus: (rows) => publishToBus(toBus, rows),
       user: (rows) => publishToUsers(mqtt, config.BUS_PREFIX, rows),
@@ -181,14 +189,5 @@ export class ServiceRunner {
       return relay;
     });
     return { inbox, relays };
-  }
-
-  #busPublisher() {
-    const { name, bus, mqtt, config, metrics } = this.#options;
-    const onPublished = ({ type, body }: OutgoingEvent) => {
-      metrics.published.inc({ service: name, type });
-      void mqtt.publish(liveTopic(config.BUS_PREFIX, type), body, { qos: 0 }); // lossy, never rejects
-    };
-    return { bus, catalogue: eventSchemas, source: `/services/${name}`, onPublished };
   }
 }

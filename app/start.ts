@@ -4,7 +4,6 @@ import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import { type ServiceName, SUBJECT_NAME, serviceNames } from '../contracts/services.ts';
 import type { Bus } from '../infra/bus/port.ts';
-import type { Database } from '../infra/database/port.ts';
 import { vacuumLoops } from '../infra/database/vacuum.ts';
 import { createApp } from '../infra/http/app.ts';
 import { OverloadGuard } from '../infra/http/overload.ts';
@@ -27,7 +26,7 @@ import { type Config, parseConfig } from './config.ts';
 import { awaitDatabase, migrateSchemas, retryUntilAvailable } from './prepare-database.ts';
 import { openResources, type Resources } from './resources.ts';
 import { schemaOf } from './schemas.ts';
-import { ServiceRunner } from './service-runner.ts';
+import { ServiceRunner, type ServiceRunnerOptions } from './service-runner.ts';
 
 type Factory = (context: ServiceContext<Config>, resources: Resources) => AnyService | Promise<AnyService>;
 const factories: Record<ServiceName, Factory> = {
@@ -67,12 +66,7 @@ export async function startSluice(options: StartOptions): Promise<RunningService
 }
 
 /** A service before it runs. */
-interface Created {
-  readonly name: ServiceName;
-  readonly service: AnyService;
-  readonly outbox: Outbox;
-  readonly log: Logger;
-}
+type Created = Pick<ServiceRunnerOptions, 'name' | 'service' | 'outbox' | 'log'>;
 
 /** Each part that starts adds the step that stops it; stop() runs the steps in reverse order. */
 class Sluice implements RunningServices {
@@ -109,7 +103,10 @@ class Sluice implements RunningServices {
   async start(): Promise<void> {
     const startedAt = performance.now();
     try {
-      const resources = await this.#openResources();
+      const resources = await openResources(this.#config, this.#log);
+      this.#shutdown.add(() => resources.close());
+      this.#mirror.start(resources.mqtt);
+      this.#shutdown.add(() => this.#mirror.stop());
       const { database } = resources;
       const interrupt = () => database.interrupt();
       this.#signal.addEventListener('abort', interrupt);
@@ -138,19 +135,12 @@ class Sluice implements RunningServices {
     return this.#stopped;
   }
 
-  async #openResources(): Promise<Resources> {
-    const resources = await openResources(this.#config, this.#log);
-    this.#shutdown.add(() => resources.close());
-    this.#mirror.start(resources.mqtt);
-    this.#shutdown.add(() => this.#mirror.stop());
-    return resources;
-  }
-
   /** Starts the services on schemas that are up to date. Resolves with the bus. */
   async #startServices(resources: Resources): Promise<Bus> {
     const { database, mqtt } = resources;
     const created = await this.#createServices(resources);
-    if (database.kind === 'pglite') this.#startVacuum(database.background);
+    if (database.kind === 'pglite')
+      this.#startAll(vacuumLoops(database.background, this.#services.map(schemaOf), this.#log));
     const bus = await resources.openBus();
     this.#shutdown.add(() => bus.close());
     const runners = created.map(
@@ -183,14 +173,13 @@ class Sluice implements RunningServices {
     return created;
   }
 
-  #startVacuum(database: Database): void {
-    const loops = vacuumLoops(database, this.#services.map(schemaOf), this.#log);
-    for (const loop of loops) loop.start();
-    this.#shutdown.add(() => Promise.all(loops.map((loop) => loop.stop())));
+  /** Starts parts that stop together. */
+  #startAll(parts: readonly { start(): void; stop(): Promise<unknown> }[]): void {
+    for (const part of parts) part.start();
+    this.#shutdown.add(() => Promise.all(parts.map((part) => part.stop())));
   }
 
   async #serveHttp(resources: Resources, bus: Bus): Promise<void> {
-    const { database, mqtt, queues } = resources;
     const runners = this.#runners;
     const overload = new OverloadGuard({
       isSheddable: (request) => runners.some(({ service }) => service.isSheddable?.(request) ?? false),
@@ -200,8 +189,7 @@ class Sluice implements RunningServices {
       for (const runner of runners) runner.routes(router);
       failedMessagesRoutes(router, runners);
       const stopping = () => this.#shutdown.begun;
-      const metrics = this.#metrics;
-      operationsRoutes(router, { runners, database, bus, mqtt, queues, overload, metrics, stopping });
+      operationsRoutes(router, { runners, resources, bus, overload, metrics: this.#metrics, stopping });
     });
     const http = await listen(overload.guard(app), this.#config.HOST, this.#config.PORT);
     this.#shutdown.add(() => http.close());
@@ -213,10 +201,8 @@ class Sluice implements RunningServices {
   #announce({ presence: broker }: Resources): void {
     const instance = `${hostname()}-${process.pid}-${randomBytes(3).toString('hex')}`;
     const prefix = this.#config.BUS_PREFIX;
-    const presences = this.#services.map(
-      (service) => new Presence({ broker, prefix, service, instance, log: this.#log }),
+    this.#startAll(
+      this.#services.map((service) => new Presence({ broker, prefix, service, instance, log: this.#log })),
     );
-    for (const presence of presences) presence.start();
-    this.#shutdown.add(() => Promise.all(presences.map((presence) => presence.stop())));
   }
 }

@@ -2,6 +2,7 @@
 // measurement itself can be trusted.
 import { cpus } from 'node:os';
 import { median } from '../demos/shared/statistics.ts';
+import { groupBy } from '../infra/runtime/group-by.ts';
 import type { Flooded } from './flood.ts';
 import type { Window } from './interval.ts';
 import { BROKEN } from './raw-http.ts';
@@ -15,78 +16,40 @@ export interface Target {
   readonly most?: number;
 }
 
-interface Figure {
+/** What one round contributes to a figure. A figure that no round has a value for is left out. */
+export interface Measurement {
   /** Undefined for the bare route, which all modes share. */
-  readonly mode?: Mode;
-  readonly phase?: string;
-  readonly name: string;
-  readonly median: number;
-  readonly min: number;
-  readonly max: number;
-  readonly unit: Unit;
-  readonly target?: Target;
-  readonly met?: boolean;
-}
-
-interface Check {
-  readonly name: string;
-  readonly value: number;
-  readonly ok: boolean;
-}
-
-/** One round; `route`: floods of the bare route before and after the system was measured. */
-export type Round<Measured> = Measured & { readonly mode: Mode; readonly route: readonly [Flooded, Flooded] };
-
-export interface FigureSpec<Measured> {
   readonly phase?: string;
   readonly name: string;
   readonly unit: Unit;
-  /** Values of a round. A figure without any value is left out. */
-  readonly values: (round: Round<Measured>) => readonly number[];
-  /** By mode, or for all modes. */
-  readonly target?: Target | Readonly<Record<Mode, Target>>;
+  readonly values: readonly number[];
+  readonly target?: Target | undefined;
 }
 
-/** Figures of a phase with one value per round, or none. */
-export const figuresOf =
-  <Measured>(phase: string) =>
-  (
-    name: string,
-    unit: Unit,
-    value: (round: Round<Measured>) => number | undefined,
-    target?: FigureSpec<Measured>['target'],
-  ): FigureSpec<Measured> => ({
-    ...{ phase, name, unit, values: (round) => [value(round) ?? []].flat() },
-    ...(target && { target }),
-  });
+/** The bare route, flooded before and after the system was measured. */
+export type RouteFloods = readonly [Flooded, Flooded];
 
-/** How a benchmark's rounds become a report. */
-export interface ReportSpec<Measured> {
-  readonly routeFigures: readonly FigureSpec<Measured>[];
-  readonly figures: readonly FigureSpec<Measured>[];
-  /** The checks that only this benchmark has. */
-  readonly checks: (rounds: readonly Round<Measured>[]) => readonly Check[];
-  /** The load generator must be able to send this many times faster than the bare route responds. */
-  readonly minHeadroom: number;
-  /** Shares of one CPU that the load generator used when it must not have been the limit. */
-  readonly generatorCpu: (round: Round<Measured>) => readonly number[];
-  readonly settings: (round: Round<Measured>) => Readonly<Record<string, string>>;
+/** The measurement of one system. */
+export interface Measured {
+  readonly figures: (route: RouteFloods) => readonly Measurement[];
+  /** Each value must be at most `most`; the worst round counts. */
+  readonly checks: (route: RouteFloods) => readonly { name: string; value: number; most: number }[];
+  /** The times of the phases, for the profiles. */
+  readonly windows: Readonly<Record<string, Window>>;
+  /** The database's durability, as the database reports it. */
+  readonly settings: Readonly<Record<string, string>>;
   /** Shares of one CPU by process, under the main load. */
-  readonly cpu: (round: Round<Measured>) => Readonly<Record<string, number>>;
-  /** The main load, in words. */
-  readonly cpuDuring: string;
-  readonly windowOf: (measured: Measured, phase: string) => Window;
+  readonly cpu: Readonly<Record<string, number>>;
+  /** Shares of one CPU that the load generator used when it must not have been the limit. */
+  readonly generatorCpu: readonly number[];
+  /** All that was measured, for --json. */
+  readonly raw: object;
 }
 
-export interface BenchmarkReport {
-  readonly environment: Readonly<Record<string, string | number>>;
-  readonly figures: readonly Figure[];
-  readonly checks: readonly Check[];
-  /** Durability as the databases report it, by mode. */
-  readonly durability: Readonly<Record<string, Readonly<Record<string, string>>>>;
-  /** By mode, of the last round. */
-  readonly cpu: Readonly<Record<string, Readonly<Record<string, number>>>>;
-  readonly rounds: readonly unknown[];
+export interface Round {
+  readonly mode: Mode;
+  readonly route: RouteFloods;
+  readonly measured: Measured;
 }
 
 /** A generator that is closer to one whole CPU than this limits the rate. */
@@ -98,75 +61,78 @@ const answeredPerSecond = ({ perSecond }: Flooded): number =>
   Object.entries(perSecond).reduce((sum, [status, rate]) => (Number(status) === BROKEN ? sum : sum + rate), 0);
 
 /** Requests per second that the bare route answered in this round. */
-export const routeRate = ({ route: [before, after] }: Round<unknown>): number =>
+export const routeRate = ([before, after]: RouteFloods): number =>
   (answeredPerSecond(before) + answeredPerSecond(after)) / 2;
 
-export const routeRateFigure = (name: string): FigureSpec<unknown> => ({
+export const routeRateFigure = (name: string, route: RouteFloods): Measurement => ({
   name,
   unit: '/s',
-  values: ({ route }) => route.map(answeredPerSecond),
+  values: route.map(answeredPerSecond),
 });
 
-/** `echo`: the flood of a bare node:http server. */
-export function createReport<Measured>(
-  spec: ReportSpec<Measured>,
-  rounds: readonly Round<Measured>[],
-  echo: Flooded,
-): BenchmarkReport {
-  const modes = MODES.map((mode) => ({ mode, ofMode: rounds.filter((round) => round.mode === mode) })).filter(
-    ({ ofMode }) => ofMode.length > 0,
-  );
-  const lastOf = <T>(pick: (round: Round<Measured>) => T): Record<string, T> =>
-    Object.fromEntries(modes.map(({ mode, ofMode }) => [mode, pick(ofMode.at(-1) as Round<Measured>)]));
-  const headroom = answeredPerSecond(echo) / median(rounds.flatMap(({ route }) => route.map(answeredPerSecond)));
-  const generatorCpu = Math.max(...rounds.flatMap(spec.generatorCpu));
-  const weakened = Math.max(...rounds.map((round) => weakSettings(spec.settings(round))));
+export type BenchmarkReport = ReturnType<typeof createReport>;
+
+/** `echo`: the flood of a bare node:http server, which must answer `minHeadroom` times faster than the bare route. */
+export function createReport(rounds: readonly Round[], echo: Flooded, minHeadroom: number) {
+  const lastOf = <T>(pick: (measured: Measured) => T): Record<string, T> =>
+    Object.fromEntries(rounds.map(({ mode, measured }) => [mode, pick(measured)]));
+  const routes = rounds.flatMap(({ route }) => route);
+  const headroom = answeredPerSecond(echo) / median(routes.map(answeredPerSecond));
+  const checks = rounds.flatMap(({ route, measured }) => [
+    {
+      name: 'load generator, share of one CPU',
+      value: Math.max(...route.map(({ generatorCpu }) => generatorCpu), ...measured.generatorCpu),
+      most: MAX_GENERATOR_CPU,
+    },
+    ...measured.checks(route),
+    {
+      name: `of ${durable.join(', ')}: not on`,
+      value: durable.filter((name) => measured.settings[name] !== 'on').length,
+      most: 0,
+    },
+  ]);
   return {
     environment: {
       node: process.version,
       platform: `${process.platform} ${process.arch}`,
       cpus: cpus().length,
       cpu: cpus()[0]?.model ?? 'unknown',
-      rounds: rounds.length / modes.length,
+      rounds: rounds.length / MODES.filter((mode) => rounds.some((round) => round.mode === mode)).length,
     },
-    figures: [
-      ...spec.routeFigures.flatMap((figure) => figureOf(figure, rounds)),
-      ...modes.flatMap(({ mode, ofMode }) => spec.figures.flatMap((figure) => figureOf(figure, ofMode, mode))),
-    ],
+    figures: figuresOf(rounds),
     checks: [
-      { name: 'load generator, share of one CPU', value: generatorCpu, ok: generatorCpu <= MAX_GENERATOR_CPU },
-      { name: 'bare node:http ÷ bare Express route', value: headroom, ok: headroom >= spec.minHeadroom },
-      ...spec.checks(rounds),
-      { name: `of ${durable.join(', ')}: not on`, value: weakened, ok: weakened === 0 },
+      { name: 'bare node:http ÷ bare Express route', value: headroom, ok: headroom >= minHeadroom },
+      ...Array.from(
+        groupBy(checks, ({ name }) => name),
+        ([name, all]) => {
+          const value = Math.max(...all.map((check) => check.value));
+          return { name, value, ok: all.every(({ most }) => value <= most) };
+        },
+      ),
     ],
-    durability: lastOf(spec.settings),
-    cpu: lastOf(spec.cpu),
-    rounds,
+    /** By mode, of the last round; so is `cpu`. */
+    durability: lastOf(({ settings }) => settings),
+    cpu: lastOf(({ cpu }) => cpu),
+    rounds: rounds.map(({ mode, route, measured }) => ({ mode, route, ...measured.raw })),
   };
 }
 
-const weakSettings = (settings: Readonly<Record<string, string>>) =>
-  durable.filter((name) => settings[name] !== 'on').length;
-
-function figureOf<Measured>(
-  { phase, name, unit, values: valuesOf, target: targets }: FigureSpec<Measured>,
-  rounds: readonly Round<Measured>[],
-  mode?: Mode,
-): Figure[] {
-  const values = rounds.flatMap(valuesOf);
-  if (values.length === 0) return [];
-  const target = targets && 'least' in targets ? targets : mode && targets?.[mode];
-  const middle = median(values);
-  const met = target && middle >= target.least && middle <= (target.most ?? Number.POSITIVE_INFINITY);
-  return [
-    {
-      ...(mode && { mode }),
-      ...(phase && { phase }),
-      name,
-      ...{ median: middle, min: Math.min(...values), max: Math.max(...values), unit },
-      ...(target && { target, met: met === true }),
+/** Those of the bare route, then those of each mode, each in the order in which the rounds name them. */
+function figuresOf(rounds: readonly Round[]) {
+  const named = rounds.flatMap(({ mode, route, measured }) =>
+    measured.figures(route).map((figure) => ({ ...figure, mode: figure.phase ? mode : undefined })),
+  );
+  return Array.from(groupBy(named, ({ mode, phase, name }) => [mode, phase, name].join()).values()).flatMap(
+    (figure) => {
+      const values = figure.flatMap((ofRound) => ofRound.values);
+      return figure.slice(0, values.length > 0 ? 1 : 0).map(({ mode, phase, name, unit, target }) => {
+        const middle = median(values);
+        const met = target && middle >= target.least && middle <= (target.most ?? Number.POSITIVE_INFINITY);
+        const [min, max] = [Math.min(...values), Math.max(...values)];
+        return { mode, phase, name, median: middle, min, max, unit, target, met };
+      });
     },
-  ];
+  );
 }
 
 /** Phases in which a mode missed a target. */

@@ -1,7 +1,7 @@
 // A flood: as many requests as the connections carry, each response followed by the next request.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { RequestLatency } from './generator.ts';
-import { type Interval, intervalBetween, observe, type Pids } from './interval.ts';
+import { type Interval, intervalBetween, observe } from './interval.ts';
 import type { Load, Work } from './load.ts';
 
 const UNLIMITED = 1_000_000_000;
@@ -18,24 +18,23 @@ export interface Flooded extends Interval {
   readonly latency: Readonly<Record<number, RequestLatency>>;
 }
 
-export interface Flood {
-  readonly work: Work;
-  /** The processes whose CPU time counts, by name. */
-  readonly pids: Pids;
-  readonly durations: Durations;
-  /** Called when the measured time begins and when it ends. */
-  readonly onMeasure?: () => Promise<void>;
-}
-
-/** Floods for `warmUp` and `measured`; resolves when every request has its response. */
-export async function flood(load: Load, { work, pids, durations, onMeasure }: Flood): Promise<Flooded> {
+/**
+ * Floods for `warmUp` and `measured`; resolves when every request has its response. `pids`: the processes whose CPU time
+ * counts, by name. `onMeasure` is called when the measured time begins and when it ends.
+ */
+export async function flood(
+  load: Load,
+  work: Work,
+  { warmUp, measured }: Durations,
+  { pids, onMeasure }: { pids: Readonly<Record<string, number>>; onMeasure?: () => Promise<void> },
+): Promise<Flooded> {
   const look = async () => (await Promise.all([observe(load, pids), onMeasure?.()]))[0];
   await load.open(work);
   load.allow(UNLIMITED);
-  await delay(durations.warmUp * 1_000);
+  await delay(warmUp * 1_000);
   const begin = await look();
-  await delay(durations.measured * 1_000);
+  await delay(measured * 1_000);
   const end = await look();
-  const { responses } = await load.finish();
+  const { responses } = await load.send(0);
   return { ...intervalBetween(begin, end), responses, latency: end.sample.latency };
 }

@@ -2,7 +2,6 @@
 // benchmark allows more of them, and reports the responses, their latency, and its own CPU time.
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import type { Latency } from '../demos/shared/statistics.ts';
-import { orderBodies, purchaseBody } from './bodies.ts';
 import { BROKEN, RawConnection, serializePost } from './raw-http.ts';
 
 export type Command =
@@ -38,6 +37,22 @@ export interface Sample {
 
 /** Before the next request to a server that is gone, which would fail at once. */
 const BROKEN_PAUSE_MS = 100;
+/** Order bodies before they repeat; enough users that no row is hotter than in a shop. */
+const VARIETY = 1_000;
+
+/** Sizes and prices vary as a shop's do, so some orders earn a coupon and others do not. */
+const orderBody = (index: number) => ({
+  userId: `user-${index}`,
+  currency: 'GBP',
+  items: Array.from({ length: 1 + (index % 4) }, (_, i) => ({
+    sku: `SKU-${(index * 7 + i * 13) % 500}`,
+    name: 'White hanging heart T-light holder',
+    quantity: 1 + ((index + i) % 6),
+    unitPrice: 95 + ((index * 31 + i * 17) % 2_500),
+  })),
+});
+/** By a new user, whose number has leading zeros, so that all purchase bodies have the same length. */
+const purchaseBody = (index: number) => ({ userId: `buyer-${String(index).padStart(9, '0')}` });
 
 class Generator {
   readonly #requestAt: (index: number) => Buffer;
@@ -54,10 +69,9 @@ class Generator {
 
   constructor({ url, body, connections }: Requests) {
     const target = new URL(url);
-    const request = (text: string) => serializePost(target.host, target.pathname, text);
-    const orders = body === 'order' ? orderBodies().map(request) : [];
-    this.#requestAt =
-      body === 'order' ? (index) => orders[index % orders.length] as Buffer : (index) => request(purchaseBody(index));
+    const request = (content: object) => serializePost(target.host, target.pathname, JSON.stringify(content));
+    const orders = body === 'order' ? Array.from({ length: VARIETY }, (_, index) => request(orderBody(index))) : [];
+    this.#requestAt = (index) => orders[index % VARIETY] ?? request(purchaseBody(index));
     this.#connections = Array.from({ length: connections }, () => this.#connect(target));
   }
 
@@ -88,9 +102,6 @@ class Generator {
   }
 
   #connect(target: URL): RawConnection {
-    const count = (status: number) => {
-      this.#responses[status] = (this.#responses[status] ?? 0) + 1;
-    };
     const ready = () => {
       if (this.#closed) return;
       this.#ready.push(connection);
@@ -99,12 +110,11 @@ class Generator {
     const connection = new RawConnection(target, {
       onReady: ready,
       onResponse: (status, ms) => {
-        count(status);
         this.#record(status, ms);
         ready();
       },
       onBroken: () => {
-        count(BROKEN);
+        this.#record(BROKEN);
         setTimeout(ready, BROKEN_PAUSE_MS);
       },
     });
@@ -121,7 +131,9 @@ class Generator {
     if (this.#ready.length === this.#connections.length) this.report('idle');
   }
 
-  #record(status: number, ms: number): void {
+  #record(status: number, ms?: number): void {
+    this.#responses[status] = (this.#responses[status] ?? 0) + 1;
+    if (ms === undefined) return;
     const histogram = this.#latencies.get(status) ?? createHistogram();
     this.#latencies.set(status, histogram);
     histogram.record(Math.max(1, Math.round(ms * 1_000)));

@@ -1,40 +1,35 @@
 // Measures between two observations: rates of responses, and CPU time of the load generator and of processes with all
 // their descendants, also of servers that report none themselves (from Linux's /proc).
 import { listProcesses, treeOf } from '../test/servers/processes.ts';
-import type { Sample } from './generator.ts';
 import type { Load } from './load.ts';
 
 /** From and to, in microseconds of the monotonic clock that CPU profiles use. */
 export type Window = readonly [number, number];
 export const micros = () => Number(process.hrtime.bigint() / 1_000n);
 
-export type Pids = Readonly<Record<string, number>>;
-
-interface Observation {
-  readonly sample: Sample;
-  readonly cpuMs: Readonly<Record<string, number>>;
-  readonly at: number;
-}
+/** By status or by process. */
+type Numbers = Readonly<Record<string, number>>;
 
 export interface Interval {
   /** Responses by status. */
-  readonly perSecond: Readonly<Record<number, number>>;
+  readonly perSecond: Numbers;
   /** Share of one CPU that the load generator used. */
   readonly generatorCpu: number;
   /** Shares of one CPU by process; a server's includes its children. Empty without /proc. */
-  readonly cpu: Readonly<Record<string, number>>;
+  readonly cpu: Numbers;
   readonly window: Window;
 }
 
 /** `pids`: the processes whose CPU time counts, by name. */
-export async function observe(load: Load, pids: Pids): Promise<Observation> {
+export async function observe(load: Load, pids: Numbers) {
   const [sample, cpuMs] = await Promise.all([load.sample(), cpuTimes(pids)]);
   return { sample, cpuMs, at: micros() };
 }
+type Observation = Awaited<ReturnType<typeof observe>>;
 
 export function intervalBetween(begin: Observation, end: Observation): Interval {
   const elapsedMs = end.sample.elapsedMs - begin.sample.elapsedMs;
-  const growth = (from: Readonly<Record<string, number>>, to: Readonly<Record<string, number>>, scale: number) =>
+  const growth = (from: Numbers, to: Numbers, scale: number) =>
     Object.fromEntries(
       Object.entries(to).map(([name, value]) => [name, ((value - (from[name] ?? 0)) * scale) / elapsedMs]),
     );
@@ -50,7 +45,7 @@ export function intervalBetween(begin: Observation, end: Observation): Interval 
 export const rateOf = ({ perSecond }: Pick<Interval, 'perSecond'>, ...statuses: readonly number[]): number =>
   statuses.reduce((sum, status) => sum + (perSecond[status] ?? 0), 0);
 
-async function cpuTimes(pids: Pids): Promise<Record<string, number>> {
+async function cpuTimes(pids: Numbers): Promise<Numbers> {
   if (process.platform !== 'linux') return {};
   const all = await listProcesses();
   return Object.fromEntries(

@@ -1,4 +1,4 @@
-// The benchmark's side of the load generator.
+// The benchmark's side of the load generator: what it sends, which responses it expects, and its reports.
 import { setTimeout as delay } from 'node:timers/promises';
 import { forkScript } from '../demos/shared/child-process.ts';
 import type { Command, Requests, Sample } from './generator.ts';
@@ -6,6 +6,8 @@ import { BROKEN } from './raw-http.ts';
 
 /** Connections that the generator keeps busy with orders. */
 const ORDER_CONNECTIONS = 128;
+/** With purchases: enough to keep a server busy, few enough not to overload it. */
+export const PURCHASE_CONNECTIONS = 256;
 /**
  * A client has its connection before the server has accepted it. Node.js accepts one connection in each turn of its event
  * loop: at once while it is idle, but only after seconds if a flood begins meanwhile. So the server gets this time.
@@ -24,6 +26,19 @@ export const ordersTo = (url: string): Work => ({
   body: 'order',
   connections: ORDER_CONNECTIONS,
   expected: [201],
+});
+
+/** Decisions: admitted, rejected by the sale (not open, sold out), queue full. No decision: the process is too busy. */
+export const [ADMITTED, OVER, FULL, BUSY] = [202, 409, 429, 503] as const;
+
+/** For bare routes, which do not look at the id. */
+const ANY_SALE = '01990000-0000-7000-8000-000000000000';
+
+export const purchasesTo = (url: string, saleId = ANY_SALE, connections = PURCHASE_CONNECTIONS): Work => ({
+  url: `${url}/flash-sales/${saleId}/purchases`,
+  body: 'purchase',
+  connections,
+  expected: [ADMITTED, OVER, FULL, BUSY, BROKEN],
 });
 
 export const responseCount = ({ responses }: Sample): number =>
@@ -49,14 +64,9 @@ export class Load {
     return this.#ask({ type: 'sample' }, ({ type }) => type === 'sample');
   }
 
-  /** Sends requests until there are `upTo` since `open`; resolves when every request has its response. */
+  /** Sends requests until there are `upTo` since `open`, or no more; resolves when every request has its response. */
   send(upTo: number): Promise<Sample> {
     return this.#ask({ type: 'allow', upTo }, ({ type, allowed }) => type === 'idle' && allowed === upTo);
-  }
-
-  /** Sends no more requests; resolves when every request has its response. */
-  finish(): Promise<Sample> {
-    return this.send(0);
   }
 
   close(): Promise<unknown> {

@@ -1,36 +1,32 @@
 // The measurements of orders: the rate at which a busy system completes them, and how it takes a burst.
-import { MAX_OPEN } from './bodies.ts';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Durations } from './flood.ts';
-import { type Interval, intervalBetween, micros, observe, rateOf, type Window } from './interval.ts';
+import { intervalBetween, micros, observe, rateOf, type Window } from './interval.ts';
 import { type Load, ordersTo, responseCount } from './load.ts';
-import { Meter, type Reading } from './meter.ts';
+import { outboxRows, POLL_MS, type Reading, readCompleted, untilCompleted } from './metrics.ts';
 import type { System } from './system.ts';
 
-export interface Sustained extends Interval {
-  readonly completedPerSecond: number;
-  readonly acceptedPerSecond: number;
-  /** All orders, including those of the warm-up and of the end. */
-  readonly accepted: number;
-  /** The completion rate in the window's last third divided by that in its first: 1 if it is steady. */
-  readonly drift: number;
-  /** Orders not completed plus events not published: at the window's end minus at its begin. */
-  readonly backlogGrowth: number;
-}
+/** Accepted orders that are not completed, at a time, while the load is sustained. */
+export const MAX_OPEN = 2_000;
+
+export type Sustained = Awaited<ReturnType<typeof measureSustained>>;
 
 /**
  * Keeps the system as busy as it can be with at most MAX_OPEN orders open, measures the rate of completion, and waits
  * until every order is completed.
  */
-export async function measureSustained(load: Load, system: System, durations: Durations): Promise<Sustained> {
-  const meter = new Meter(system);
+export async function measureSustained(load: Load, system: System, durations: Durations) {
   const readings: Reading[] = [];
-  const keepBusy = (seconds: number) =>
-    meter.poll(seconds, (reading) => {
+  const keepBusy = async (seconds: number) => {
+    for (const until = performance.now() + seconds * 1_000; performance.now() < until; await delay(POLL_MS)) {
+      const reading = await readCompleted(system);
       readings.push(reading);
       load.allow(reading.completed + MAX_OPEN);
-    });
+    }
+  };
   const look = async () => {
-    const [reading, rows, observed] = await Promise.all([meter.read(), meter.outboxRows(), observe(load, system.pids)]);
+    const observing = observe(load, system.pids);
+    const [reading, rows, observed] = await Promise.all([readCompleted(system), outboxRows(system), observing]);
     readings.push(reading);
     return { ...observed, reading, backlog: responseCount(observed.sample) - reading.completed + rows };
   };
@@ -42,55 +38,51 @@ export async function measureSustained(load: Load, system: System, durations: Du
   await keepBusy(durations.measured);
   const end = await look();
 
-  const accepted = responseCount(await load.finish());
-  await meter.untilCompleted(accepted);
+  const accepted = responseCount(await load.send(0));
+  await untilCompleted(system, accepted);
   const interval = intervalBetween(begin, end);
   return {
     ...interval,
     completedPerSecond: completionRate(begin.reading, end.reading),
     acceptedPerSecond: rateOf(interval, 201),
+    /** All orders, including those of the warm-up and of the end. */
     accepted,
     drift: driftOf(readings),
+    /** Orders not completed plus events not published. */
     backlogGrowth: end.backlog - begin.backlog,
   };
 }
 
-export interface Burst {
-  readonly orders: number;
-  readonly acceptedPerSecond: number;
-  /** Until the last order is accepted. */
-  readonly completedPerSecond: number;
-  /** From the first order until all are completed. */
-  readonly completedAfterSeconds: number;
-  readonly generatorCpu: number;
-  /** Until the last order is accepted. */
-  readonly window: Window;
-}
+export type Burst = Awaited<ReturnType<typeof measureBurst>>;
 
 /** Orders as fast as they are accepted, into an idle system. */
-export async function measureBurst(load: Load, system: System, orders: number): Promise<Burst> {
-  const meter = new Meter(system);
-  const begin = await meter.read();
+export async function measureBurst(load: Load, system: System, orders: number) {
+  const begin = await readCompleted(system);
   await load.open(ordersTo(system.url));
   const from = micros();
   const sent = await load.send(orders);
-  const to = micros();
-  const accepted = await meter.read();
-  const end = await meter.untilCompleted(begin.completed + orders);
+  const window: Window = [from, micros()];
+  const accepted = await readCompleted(system);
+  const end = await untilCompleted(system, begin.completed + orders);
   return {
     orders,
     acceptedPerSecond: (orders / sent.elapsedMs) * 1_000,
+    /** Until the last order is accepted; so is `window`. */
     completedPerSecond: completionRate(begin, accepted),
+    /** From the first order until all are completed. */
     completedAfterSeconds: (end.at - begin.at) / 1_000,
     generatorCpu: sent.cpuMs / sent.elapsedMs,
-    window: [from, to],
+    window,
   };
 }
 
 /** Orders completed per second between two readings. */
 const completionRate = (from: Reading, to: Reading) => ((to.completed - from.completed) / (to.at - from.at)) * 1_000;
 
-/** `readings` in the order of time. */
+/**
+ * The completion rate in the last third of the time divided by that in the first: 1 if it is steady. `readings` are in
+ * the order of time.
+ */
 function driftOf(readings: readonly Reading[]): number {
   const [first, last] = [readings[0], readings.at(-1)];
   if (!first || !last) return Number.NaN;

@@ -6,35 +6,16 @@ import type { Window } from './interval.ts';
 
 /** https://chromedevtools.github.io/devtools-protocol/tot/Profiler/#type-Profile; times in microseconds. */
 interface CpuProfile {
-  readonly nodes: readonly ProfileNode[];
+  readonly nodes: readonly { id: number; callFrame: CallFrame; children?: readonly number[] }[];
   readonly samples: readonly number[];
   readonly timeDeltas: readonly number[];
   readonly startTime: number;
 }
-interface ProfileNode {
-  readonly id: number;
-  readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number };
-  readonly children?: readonly number[];
-}
+type CallFrame = Readonly<{ functionName: string; url: string; lineNumber: number }>;
 
-export interface Share {
-  readonly name: string;
-  /** Of the process's busy time, from 0 to 1. */
-  readonly share: number;
-}
-
-interface ProfileSummary {
-  /** The share of its running time in which the process was busy. */
-  readonly busy: number;
-  /** Each without the functions it calls, largest first. */
-  readonly functions: readonly Share[];
-  readonly modules: readonly Share[];
-  /** Functions with all functions they call, largest first. */
-  readonly inclusive: readonly Share[];
-}
-
+type Summary = ReturnType<typeof summarize>;
 /** By phase and process. */
-export type Profiles = Readonly<Record<string, Readonly<Record<string, ProfileSummary>>>>;
+export type Profiles = Readonly<Record<string, Readonly<Record<string, Summary>>>>;
 
 /** Summarizes the profiles of the named processes in `folder`, by phase. */
 export async function summarizePhases(
@@ -42,67 +23,77 @@ export async function summarizePhases(
   processes: readonly string[],
   phases: Readonly<Record<string, Window>>,
 ): Promise<Profiles> {
-  const profiles: Record<string, Record<string, ProfileSummary>> = {};
-  for (const [phase, window] of Object.entries(phases)) {
-    profiles[phase] = {};
-    for (const name of processes) {
-      profiles[phase][name] = await summarizeProfile(join(folder, `${name}.cpuprofile`), window);
-    }
+  const profiles: Record<string, Record<string, Summary>> = {};
+  for (const name of processes) {
+    const profile = JSON.parse(await readFile(join(folder, `${name}.cpuprofile`), 'utf8')) as CpuProfile;
+    for (const [phase, window] of Object.entries(phases))
+      profiles[phase] = { ...profiles[phase], [name]: summarize(profile, window) };
   }
   return profiles;
 }
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const IDLE = '(idle)';
+/** Adds times by name. */
+class Times {
+  readonly #times = new Map<string, number>();
 
-/** Summarizes the part of a profile that is in the window. */
-async function summarizeProfile(file: string, [begin, end]: Window): Promise<ProfileSummary> {
-  const { nodes, samples, timeDeltas, startTime } = JSON.parse(await readFile(file, 'utf8')) as CpuProfile;
-  const byId = new Map(nodes.map((node) => [node.id, { ...node, name: functionOf(node), module: moduleOf(node) }]));
+  add(name: string, time: number): void {
+    this.#times.set(name, (this.#times.get(name) ?? 0) + time);
+  }
+
+  /** As shares of `total`, from 0 to 1, largest first. */
+  shares(total: number): { name: string; share: number }[] {
+    return Array.from(this.#times, ([name, time]) => ({ name, share: time / total })).sort((a, b) => b.share - a.share);
+  }
+}
+
+/** The part of a profile that is in the window. */
+function summarize({ nodes, samples, timeDeltas, startTime }: CpuProfile, [begin, end]: Window) {
+  const byId = new Map(
+    nodes.map(({ id, callFrame }) => [id, { function: functionOf(callFrame), module: moduleOf(callFrame) }]),
+  );
   const parents = new Map(nodes.flatMap(({ id, children = [] }) => children.map((child) => [child, id] as const)));
-  const functions = new Map<string, number>();
-  const modules = new Map<string, number>();
-  const inclusive = new Map<string, number>();
+  const [functions, modules, inclusive] = [new Times(), new Times(), new Times()];
   let [at, busyTime, totalTime] = [startTime, 0, 0];
   samples.forEach((id, index) => {
     const delta = timeDeltas[index] ?? 0;
     at += delta;
-    const node = byId.get(id);
-    if (at < begin || at > end || !node) return;
+    const frame = byId.get(id);
+    if (at < begin || at > end || !frame) return;
     totalTime += delta;
-    if (node.callFrame.functionName === IDLE) return;
+    if (frame.function === '(idle)') return;
     busyTime += delta;
-    add(functions, node.name, delta);
-    add(modules, node.module, delta);
+    functions.add(frame.function, delta);
+    modules.add(frame.module, delta);
     const stack = new Set<string>(); // a function that is on the stack twice counts once
     for (let above: number | undefined = id; above !== undefined; above = parents.get(above))
-      stack.add(byId.get(above)?.name ?? '');
-    for (const name of stack) add(inclusive, name, delta);
+      stack.add(byId.get(above)?.function ?? '');
+    for (const name of stack) if (!FRAMES.includes(name)) inclusive.add(name, delta);
   });
-
-  const ranked = (times: ReadonlyMap<string, number>): Share[] =>
-    [...times].map(([name, time]) => ({ name, share: time / busyTime })).sort((a, b) => b.share - a.share);
-  for (const frame of ['(root)', '(program)', '(garbage collector)']) inclusive.delete(frame);
   return {
+    /** The share of its running time in which the process was busy. Of the busy time are the following shares. */
     busy: busyTime / totalTime,
-    functions: ranked(functions),
-    modules: ranked(modules),
-    inclusive: ranked(inclusive),
+    /** Each without the functions it calls. */
+    functions: functions.shares(busyTime),
+    modules: modules.shares(busyTime),
+    /** Functions with all functions they call. */
+    inclusive: inclusive.shares(busyTime),
   };
 }
+/** Frames of the profiler that call everything or nothing. */
+const FRAMES = ['(root)', '(program)', '(garbage collector)'];
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const WASM = 'WebAssembly (PGlite)';
 
-const add = (times: Map<string, number>, name: string, time: number) => times.set(name, (times.get(name) ?? 0) + time);
-
-function functionOf({ callFrame: { functionName, url, lineNumber } }: ProfileNode): string {
+function functionOf({ functionName, url, lineNumber }: CallFrame): string {
   if (url === '') return functionName || '(native)';
-  if (url.startsWith('wasm:')) return 'WebAssembly (PGlite)';
+  if (url.startsWith('wasm:')) return WASM;
   return `${functionName || '(anonymous)'} ${shortOf(url)}:${lineNumber + 1}`;
 }
 
 /** A package, a file of this repository, or a part of Node.js. */
-function moduleOf({ callFrame: { functionName, url } }: ProfileNode): string {
+function moduleOf({ functionName, url }: CallFrame): string {
   if (url === '') return functionName.startsWith('(') ? functionName : '(native)';
-  if (url.startsWith('wasm:')) return 'WebAssembly (PGlite)';
+  if (url.startsWith('wasm:')) return WASM;
   if (url.startsWith('node:')) return url.split('/').slice(0, 2).join('/');
   return packageOf(url) ?? shortOf(url);
 }

@@ -1,7 +1,7 @@
 // The report and the profiles as tables.
 import { columns } from '../demos/shared/terminal.ts';
 import type { BenchmarkReport, Target, Unit } from './figures.ts';
-import type { Profiles, Share } from './profile.ts';
+import type { Profiles } from './profile.ts';
 import type { Mode } from './system.ts';
 
 const targetText = ({ least, most }: Target) => (most === undefined ? `≥ ${least}` : `${least} – ${most}`);
@@ -49,7 +49,7 @@ const TOP_FUNCTIONS = 12;
 
 /** The functions and modules in which each process spent its busy time in these phases. */
 export function renderProfiles(mode: Mode, profiles: Profiles, phases: readonly string[]): string {
-  const top = (shares: readonly Share[], count: number) =>
+  const top = (shares: readonly { name: string; share: number }[], count: number) =>
     columns(
       shares.slice(0, count).map(({ name, share }) => [`${(share * 100).toFixed(1)} %`.padStart(6), name]),
       { indent: '    ' },

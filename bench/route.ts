@@ -10,7 +10,6 @@ import { placeOrderRequest } from '../contracts/orders.ts';
 import { MAX_BODY_BYTES } from '../infra/http/app.ts';
 import { Problem } from '../infra/http/problem.ts';
 import { rejectionMessage } from '../services/flash-sale/pages/messages.ts';
-import type { RouteKind } from './child-processes.ts';
 
 function expressRoute(path: string, handler: RequestHandler): RequestListener {
   const app = express();
@@ -20,7 +19,7 @@ function expressRoute(path: string, handler: RequestHandler): RequestListener {
   return app;
 }
 
-const listeners: Readonly<Record<RouteKind, () => RequestListener>> = {
+const listeners = {
   order: () =>
     expressRoute('/orders', (request, response) => {
       response.status(201).json(placeOrderRequest.parse(request.body));
@@ -36,7 +35,8 @@ const listeners: Readonly<Record<RouteKind, () => RequestListener>> = {
     request.resume();
     request.on('end', () => response.writeHead(201, { 'Content-Length': 2 }).end('{}'));
   },
-};
+} satisfies Record<string, () => RequestListener>;
+export type RouteKind = keyof typeof listeners;
 
 const server = createServer(listeners[process.argv[2] as RouteKind]());
 server.listen(0, '127.0.0.1', () => process.send?.(`http://127.0.0.1:${(server.address() as AddressInfo).port}`));

@@ -1,21 +1,24 @@
 // Runs a benchmark: the bare routes, the rounds in each mode, the report, and profiles of phases that miss a target. A
 // round measures the bare route before and after the system, so that other work of the machine affects both.
 import { rm, writeFile } from 'node:fs/promises';
+import { forkScript } from '../demos/shared/child-process.ts';
 import { serverFolder } from '../demos/shared/folder.ts';
 import { note, print } from '../demos/shared/terminal.ts';
-import { type Route, type RouteKind, startRoute } from './child-processes.ts';
-import { createReport, missedPhases, type ReportSpec, type Round } from './figures.ts';
+import { createReport, type Measured, missedPhases, type Round } from './figures.ts';
 import { type Durations, type Flooded, flood } from './flood.ts';
 import { Load, type Work } from './load.ts';
 import { type Profiles, summarizePhases } from './profile.ts';
 import { renderProfiles, renderReport } from './render.ts';
+import type { RouteKind } from './route.ts';
 import { type Mode, type System, startSystem } from './system.ts';
+import { using } from './using.ts';
 
-export interface Benchmark<Measured> extends ReportSpec<Measured> {
-  readonly rounds: number;
+export interface Benchmark {
   readonly route: RouteKind;
   readonly routeWork: (url: string) => Work;
   readonly routeDurations: Durations;
+  /** The load generator must be able to send this many times faster than the bare route responds. */
+  readonly minHeadroom: number;
   readonly phases: readonly string[];
   /** Processes whose profiles matter. */
   readonly profiled: (mode: Mode) => readonly string[];
@@ -23,84 +26,89 @@ export interface Benchmark<Measured> extends ReportSpec<Measured> {
   readonly redis: boolean;
   /** Measures all phases on a fresh system and stops its services, which makes them write their profiles. */
   readonly measure: (load: Load, system: System) => Promise<Measured>;
+  /** The main load, in words. */
+  readonly cpuDuring: string;
 }
 
 export interface RunOptions {
+  readonly rounds: number;
   /** Profile every phase, not only those that miss a target. */
   readonly profile?: boolean | undefined;
   /** A file for everything that was measured. */
   readonly json?: string | undefined;
 }
 
-export async function runBenchmark<Measured>(
-  benchmark: Benchmark<Measured>,
-  modes: readonly Mode[],
-  options: RunOptions,
-): Promise<void> {
-  const load = new Load();
-  const floodRoute = ({ url, pid }: Route, expected = benchmark.routeWork(url).expected): Promise<Flooded> =>
-    flood(load, {
-      work: { ...benchmark.routeWork(url), expected },
-      pids: { route: pid },
-      durations: benchmark.routeDurations,
-    });
-  const route = await startRoute(benchmark.route);
-  try {
-    note('bare node:http …');
-    const http = await startRoute('http');
-    const echo = await floodRoute(http, [201]);
-    await http.close();
+const ROUTE_STARTED_WITHIN_MS = 30_000;
 
-    const rounds: Round<Measured>[] = [];
-    for (let round = 1; round <= benchmark.rounds; round++) {
+/** Starts a bare route and hands over a function that floods it. */
+const withRoute = <T>(
+  { routeWork, routeDurations }: Benchmark,
+  kind: RouteKind,
+  load: Load,
+  work: (flood: () => Promise<Flooded>) => Promise<T>,
+): Promise<T> =>
+  using(
+    forkScript(`the bare route ${kind}`, new URL('route.ts', import.meta.url), [kind]),
+    (child) => child.end(),
+    async (child) => {
+      const requests = routeWork(await child.receive<string>(ROUTE_STARTED_WITHIN_MS));
+      const expected = kind === 'http' ? [201] : requests.expected;
+      const pids = { route: child.pid ?? 0 };
+      return work(() => flood(load, { ...requests, expected }, routeDurations, { pids }));
+    },
+  );
+
+export const runBenchmark = (benchmark: Benchmark, modes: readonly Mode[], options: RunOptions): Promise<void> =>
+  using(
+    new Load(),
+    (load) => load.close(),
+    async (load) => {
+      note('bare node:http …');
+      const echo = await withRoute(benchmark, 'http', load, (floodHttp) => floodHttp());
+      const rounds = await measureRounds(benchmark, modes, options.rounds, load);
+      const report = createReport(rounds, echo, benchmark.minHeadroom);
+      print(renderReport(report, benchmark.cpuDuring));
+
+      const profiles: Partial<Record<Mode, Profiles>> = {};
       for (const mode of modes) {
-        note(`round ${round} of ${benchmark.rounds}: ${mode} …`);
-        const before = await floodRoute(route);
-        const measured = await measureSystem(benchmark, load, mode);
-        rounds.push({ mode, route: [before, await floodRoute(route)], ...measured });
+        const phases = options.profile ? benchmark.phases : missedPhases(report, mode);
+        if (phases.length === 0) continue;
+        note(`profile: ${mode} …`);
+        profiles[mode] = await profileSystem(benchmark, load, mode);
+        print(renderProfiles(mode, profiles[mode], phases));
       }
-    }
-    const report = createReport(benchmark, rounds, echo);
-    print(renderReport(report, benchmark.cpuDuring));
+      if (options.json) await writeFile(options.json, `${JSON.stringify({ ...report, profiles }, null, 2)}\n`);
+    },
+  );
 
-    const profiles: Partial<Record<Mode, Profiles>> = {};
-    for (const mode of modes) {
-      const phases = options.profile ? benchmark.phases : missedPhases(report, mode);
-      if (phases.length === 0) continue;
-      note(`profile: ${mode} …`);
-      profiles[mode] = await profileSystem(benchmark, load, mode);
-      print(renderProfiles(mode, profiles[mode], phases));
-    }
-    if (options.json) await writeFile(options.json, `${JSON.stringify({ ...report, profiles }, null, 2)}\n`);
-  } finally {
-    await route.close();
-    await load.close();
-  }
-}
+const measureRounds = (benchmark: Benchmark, modes: readonly Mode[], rounds: number, load: Load): Promise<Round[]> =>
+  withRoute(benchmark, benchmark.route, load, async (floodRoute) => {
+    const measurements: Round[] = [];
+    for (let round = 1; round <= rounds; round++)
+      for (const mode of modes) {
+        note(`round ${round} of ${rounds}: ${mode} …`);
+        const before = await floodRoute();
+        const measured = await measureSystem(benchmark, load, mode);
+        measurements.push({ mode, route: [before, await floodRoute()], measured });
+      }
+    return measurements;
+  });
 
 /** On fresh data each time. */
-async function measureSystem<Measured>(
-  { measure, redis }: Benchmark<Measured>,
-  load: Load,
-  mode: Mode,
-  profileFolder?: string,
-): Promise<Measured> {
-  const system = await startSystem(mode, { redis, profileFolder });
-  try {
-    return await measure(load, system);
-  } finally {
-    await system.remove();
-  }
-}
+const measureSystem = ({ measure, redis }: Benchmark, load: Load, mode: Mode, profileFolder?: string) =>
+  using(
+    startSystem(mode, redis, profileFolder),
+    (system) => system.remove(),
+    (system) => measure(load, system),
+  );
 
 /** Where each process spends its time. Profiling has a cost, so no rate of this round counts. */
-async function profileSystem<Measured>(benchmark: Benchmark<Measured>, load: Load, mode: Mode): Promise<Profiles> {
-  const folder = await serverFolder('profile');
-  try {
-    const measured = await measureSystem(benchmark, load, mode, folder);
-    const windows = benchmark.phases.map((phase) => [phase, benchmark.windowOf(measured, phase)] as const);
-    return await summarizePhases(folder, benchmark.profiled(mode), Object.fromEntries(windows));
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-}
+const profileSystem = (benchmark: Benchmark, load: Load, mode: Mode): Promise<Profiles> =>
+  using(
+    serverFolder('profile'),
+    (folder) => rm(folder, { recursive: true, force: true }),
+    async (folder) => {
+      const { windows } = await measureSystem(benchmark, load, mode, folder);
+      return summarizePhases(folder, benchmark.profiled(mode), windows);
+    },
+  );

@@ -1,11 +1,5 @@
 // What the databases hold after a run: the proof that the completed orders really are complete.
 
-export interface StoredTotals {
-  readonly counts: Readonly<Record<string, number>>;
-  /** The database's durability, as it was measured. */
-  readonly settings: Readonly<Record<string, string>>;
-}
-
 const services = ['order', 'points', 'coupon', 'notify'];
 const sumOf = (table: string, condition = 'true') =>
   services.map((service) => `(SELECT count(*) FROM sluice_${service}.${table} WHERE ${condition})`).join(' + ');
@@ -31,15 +25,12 @@ export type Query = (sql: string, params?: unknown[]) => Promise<Record<string, 
 export const readSettings = async (query: Query): Promise<Record<string, string>> =>
   Object.fromEntries((await query(SETTINGS)).map(({ name, setting }) => [String(name), String(setting)]));
 
-export async function readTotals(query: Query): Promise<StoredTotals> {
+/** Throws if a guarantee was violated during the run: then no rate counts. */
+export async function readTotals(query: Query, accepted: number) {
   const [row = {}] = await query(COUNTS);
   const counts = Object.fromEntries(Object.entries(row).map(([name, value]) => [name, Number(value)]));
-  return { counts, settings: await readSettings(query) };
-}
-
-/** Throws if a guarantee was violated during the run: then no rate counts. */
-export function assertComplete({ counts }: StoredTotals, accepted: number): void {
   const perOrder = ['orders', 'completed', 'points', 'coupons', 'notifications'];
-  if (perOrder.every((name) => counts[name] === accepted) && counts.outbox === 0 && counts.failed === 0) return;
-  throw new Error(`${accepted} orders were accepted, but the databases hold ${JSON.stringify(counts)}`);
+  if (!perOrder.every((name) => counts[name] === accepted) || counts.outbox !== 0 || counts.failed !== 0)
+    throw new Error(`${accepted} orders were accepted, but the databases hold ${JSON.stringify(counts)}`);
+  return { counts, settings: await readSettings(query) };
 }

@@ -15,98 +15,62 @@ import { startRabbitmq } from '../test/servers/rabbitmq.ts';
 import { startRedis } from '../test/servers/redis.ts';
 import { type LocalServer, ServerGroup, startServer } from '../test/servers/server.ts';
 import type { Query } from './stored-totals.ts';
+import { using } from './using.ts';
 
 export type Mode = 'embedded' | 'separate';
-
 export const MODES: readonly Mode[] = ['embedded', 'separate'];
-
-export interface SystemOptions {
-  /** Where each process writes a CPU profile when it stops. */
-  readonly profileFolder?: string | undefined;
-  /** Lets Redis pace the flash sales' queues, when separate. */
-  readonly redis?: boolean;
-}
-
-interface Process {
-  readonly server: LocalServer;
-  readonly url: string;
-  readonly folder: string;
-}
-
-/** How to read the database while the services are stopped. */
-type Database = { readonly query: Query; readonly close: () => Promise<void> };
 
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const COMMON = { HOST: '127.0.0.1', NODE_ENV: 'production', LOG_FORMAT: 'json' };
 
-export class System {
-  /** By name; the order service's URL is `order`, or the whole system's `all`. */
-  readonly urls: Readonly<Record<string, string>>;
-  /** Main processes by name, the servers' too; a server's children are found by their parent. */
-  readonly pids: Readonly<Record<string, number>>;
-  /** Undefined when embedded. */
-  readonly amqpUrl: string | undefined;
-  readonly #group: ServerGroup;
-  readonly #services: readonly LocalServer[];
-  readonly #openDatabase: () => Promise<Database>;
+export type System = Awaited<ReturnType<typeof startSystem>>;
 
-  constructor(group: ServerGroup, processes: Readonly<Record<string, Process>>, servers: Servers | undefined) {
-    this.#group = group;
-    this.#services = Object.values(processes).map(({ server }) => server);
-    this.urls = mapValues(processes, ({ url }) => url);
-    this.amqpUrl = servers?.env.AMQP_URL;
-    const services = mapValues(processes, ({ server }) => server);
-    this.pids = mapValues({ ...services, ...servers?.running }, ({ pid }) => pid ?? 0);
-    // An embedded database is in DATA_DIR's default, below the process's own folder.
-    const dataDir = join(processes.all?.folder ?? '', '.data', 'database');
-    this.#openDatabase = servers ? () => openPostgres(servers.env.DATABASE_URL) : () => openPglite(dataDir);
-  }
-
-  /** Of the order service. */
-  get url(): string {
-    return this.urls.order ?? this.urls.all ?? '';
-  }
-
-  get flashSaleUrl(): string {
-    return this.urls['flash-sale'] ?? this.urls.all ?? '';
-  }
-
-  /** Stops the services cleanly and lets `read` query what they stored; the servers keep running. */
-  async stopServices<T>(read: (query: Query) => Promise<T>): Promise<T> {
-    await Promise.all(this.#services.map((server) => server.kill('SIGTERM')));
-    const database = await this.#openDatabase();
-    try {
-      return await read(database.query);
-    } finally {
-      await database.close();
-    }
-  }
-
-  /** Ends all processes and removes all data. Safe to call twice. */
-  remove(): Promise<void> {
-    return this.#group.stop();
-  }
-}
-
-/** A start that fails leaves nothing behind. */
-export async function startSystem(mode: Mode, { profileFolder, redis }: SystemOptions = {}): Promise<System> {
+/**
+ * A start that fails leaves nothing behind. `redis`: Redis paces the flash sales' queues, when separate. Each process
+ * writes a CPU profile to `profileFolder` when it stops.
+ */
+export async function startSystem(mode: Mode, redis: boolean, profileFolder?: string) {
   const group = new ServerGroup();
   try {
-    const servers = mode === 'separate' ? await startServers(group, redis === true) : undefined;
+    const servers = mode === 'separate' ? await startServers(group, redis) : undefined;
     const env = { ...COMMON, ...(servers?.env ?? { MQTT_PORT: '0' }) };
-    const processes: Record<string, Process> = {};
+    const processes: Awaited<ReturnType<typeof startProcess>>[] = [];
     for (const name of servers ? serviceNames : ['all']) {
       const started = await startProcess(name, env, profileFolder);
-      processes[name] = { ...started, server: group.add(started.server) };
+      group.add(started.server);
+      processes.push(started);
     }
-    return new System(group, processes, servers);
+    const urlOf = (service: string) => processes.find(({ name }) => name === service || name === 'all')?.url ?? '';
+    const running = Object.entries<LocalServer>({
+      ...Object.fromEntries(processes.map(({ name, server }) => [name, server])),
+      ...servers?.running,
+    });
+    // An embedded database is in DATA_DIR's default, below the process's own folder.
+    const dataDir = join(processes[0]?.folder ?? '', '.data', 'database');
+    return {
+      mode,
+      /** Of the order service. */
+      url: urlOf('order'),
+      flashSaleUrl: urlOf('flash-sale'),
+      /** Of all processes. */
+      urls: processes.map(({ url }) => url),
+      /** Main processes by name, the servers' too; a server's children are found by their parent. */
+      pids: Object.fromEntries(running.map(([name, { pid = 0 }]) => [name, pid])),
+      /** Undefined when embedded. */
+      amqpUrl: servers?.env.AMQP_URL,
+      /** Stops the services cleanly and lets `read` query what they stored; the servers keep running. */
+      async stopServices<T>(read: (query: Query) => Promise<T>): Promise<T> {
+        await Promise.all(processes.map(({ server }) => server.kill('SIGTERM')));
+        return servers ? queryPostgres(servers.env.DATABASE_URL, read) : queryPglite(dataDir, read);
+      },
+      /** Ends all processes and removes all data. Safe to call twice. */
+      remove: () => group.stop(),
+    };
   } catch (error) {
     await group.stop();
     throw error;
   }
 }
-
-type Servers = Awaited<ReturnType<typeof startServers>>;
 
 /** One after the other, so that the group has all servers that were started. */
 async function startServers(group: ServerGroup, withRedis: boolean) {
@@ -127,11 +91,7 @@ async function startServers(group: ServerGroup, withRedis: boolean) {
 }
 
 /** `name`: a service, or `all`. */
-async function startProcess(
-  name: string,
-  env: Readonly<Record<string, string>>,
-  profileFolder: string | undefined,
-): Promise<Process> {
+async function startProcess(name: string, env: Readonly<Record<string, string>>, profileFolder: string | undefined) {
   const folder = await serverFolder(`bench-${name}`);
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
@@ -148,22 +108,22 @@ async function startProcess(
     if (status !== 200) throw new Error(`/readyz answers ${status}`);
   };
   const server = await startServer({ name: `sluice ${name}`, runner, ready, cleanSignal: 'SIGTERM' });
-  return { server, url, folder };
+  return { name, server, url, folder };
 }
 
-async function openPostgres(url: string): Promise<Database> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  return { query: async (sql, params) => (await client.query(sql, params)).rows, close: () => client.end() };
-}
+const queryPostgres = <T>(url: string, read: (query: Query) => Promise<T>): Promise<T> =>
+  using(
+    new pg.Client({ connectionString: url }),
+    (client) => client.end(),
+    async (client) => {
+      await client.connect();
+      return read(async (sql, params) => (await client.query(sql, params)).rows);
+    },
+  );
 
-async function openPglite(dataDir: string): Promise<Database> {
-  const pglite = await PGlite.create({ dataDir });
-  return {
-    query: async (sql, params) => (await pglite.query<Record<string, unknown>>(sql, params)).rows,
-    close: () => pglite.close(),
-  };
-}
-
-const mapValues = <T, R>(values: Readonly<Record<string, T>>, map: (value: T) => R): Record<string, R> =>
-  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, map(value)]));
+const queryPglite = <T>(dataDir: string, read: (query: Query) => Promise<T>): Promise<T> =>
+  using(
+    PGlite.create({ dataDir }),
+    (pglite) => pglite.close(),
+    (pglite) => read(async (sql, params) => (await pglite.query<Record<string, unknown>>(sql, params)).rows),
+  );

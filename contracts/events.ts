@@ -4,10 +4,9 @@
 import { z } from 'zod';
 import { MAX_HOLD_SECONDS } from './flash-sales.ts';
 import { currency } from './money.ts';
-import { instant, text, userId, uuid } from './text.ts';
+import { count as amount, instant, text, userId, uuid } from './text.ts';
 import { notificationKinds } from './users.ts';
 
-const amount = z.int().min(0);
 const orderId = uuid;
 const ticketId = uuid;
 
@@ -82,14 +81,7 @@ const eventData = {
 export type EventType = keyof typeof eventData;
 export const eventTypes = Object.keys(eventData) as EventType[];
 /** The replies of an order's steps. */
-export type StepResult =
-  | 'points.awarded'
-  | 'points.revoked'
-  | 'coupon.issued'
-  | 'coupon.skipped'
-  | 'coupon.revoked'
-  | 'notification.sent'
-  | 'step.failed';
+export type StepResult = Exclude<EventType, `order.${string}` | `flash-sale.${string}`>;
 export const isEventType = (type: string): type is EventType => Object.hasOwn(eventData, type);
 
 const envelopeOf = <T extends EventType>(type: T) =>
@@ -111,28 +103,14 @@ export const eventSchemas = Object.fromEntries(eventTypes.map((type) => [type, e
 export type EventData<T extends EventType = EventType> = z.infer<(typeof eventData)[T]>;
 
 /** An event on the bus. `type` discriminates the union; `subject` is the order's or ticket's id. */
-export type Event<T extends EventType = EventType> = {
-  [K in T]: {
-    specversion: '1.0';
-    id: string;
-    source: string;
-    type: K;
-    subject: string;
-    time: string;
-    datacontenttype: 'application/json';
-    data: EventData<K>;
-  };
-}[T];
+export type Event<T extends EventType = EventType> = { [K in T]: z.infer<(typeof eventSchemas)[K]> }[T];
 
 /** The data of step.failed for a message that the service of `step` could not handle. */
 export const stepFailed =
   (step: EventData<'step.failed'>['step']) =>
-  (message: {
-    subject: string;
-    messageId: string;
-    type: string | null;
-    failure: string;
-  }): EventData<'step.failed'> => ({
+  (
+    message: Record<'subject' | 'messageId' | 'failure', string> & { type: string | null },
+  ): EventData<'step.failed'> => ({
     orderId: message.subject,
     step,
     eventId: message.messageId,

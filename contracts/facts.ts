@@ -6,7 +6,7 @@ import { ticketStatus } from './flash-sales.ts';
 import { stepNames, stepStatus } from './orders.ts';
 import { pageSchema } from './pages.ts';
 import type { ServiceName } from './services.ts';
-import { uuid } from './text.ts';
+import { count, integerText, uuid } from './text.ts';
 
 /** Facts in one response, and ids in one request. */
 const MAX_FACTS = 5_000;
@@ -17,12 +17,7 @@ const ids = z.array(uuid).min(1).max(MAX_IDS);
 /** Either the facts of `ids`, separated by commas, or the facts after the id `after`, sorted by id. */
 export const factsQuery = z.strictObject({
   after: uuid.optional(),
-  limit: z
-    .string()
-    .regex(/^\d{1,4}$/, `must be an integer from 1 to ${MAX_FACTS}`)
-    .transform(Number)
-    .pipe(z.int().min(1).max(MAX_FACTS))
-    .default(1_000),
+  limit: integerText(1, MAX_FACTS).default(1_000),
   ids: z
     .string()
     .transform((list) => list.split(','))
@@ -32,7 +27,6 @@ export const factsQuery = z.strictObject({
 
 /** POST /audit/order/resend, POST /audit/flash-sale/resend */
 export const resendRequest = z.strictObject({ ids });
-const count = z.int().min(0);
 /** For how many of the ids a request was resent. */
 export const resent = z.object({ resent: count });
 export type Resent = z.infer<typeof resent>;

@@ -1,7 +1,7 @@
 // POST /flash-sales, GET /flash-sales/:id, POST /flash-sales/:id/purchases, GET /flash-sales/:id/purchases/:ticketId
 import { z } from 'zod';
 import { currency } from './money.ts';
-import { instant, text, userId, uuid } from './text.ts';
+import { count, instant, text, userId, uuid } from './text.ts';
 
 /** In units; each ticket takes one. */
 export const MAX_STOCK = 1_000_000_000;
@@ -37,8 +37,6 @@ export const createFlashSaleRequest = z
 export type CreateFlashSaleRequest = z.infer<typeof createFlashSaleRequest>;
 
 export const purchaseRequest = z.object({ userId });
-
-const count = z.int().min(0);
 
 export const flashSale = z.object({
   id: uuid,

@@ -1,20 +1,12 @@
 // /failed-messages/:service and the routes below it; GET /healthz, GET /readyz
 import { z } from 'zod';
 import { pageQuery, pageSchema } from './pages.ts';
-import { instant, text, uuid } from './text.ts';
+import { count, instant, integerText, text, uuid } from './text.ts';
 
 /** The largest `limit` of one retry call. */
 export const MAX_RETRY_LIMIT = 1_000;
 /** Ten years. */
 export const MAX_AGE_SECONDS = 315_360_000;
-
-/** A whole number in a query string. */
-const integer = (min: number, max: number) =>
-  z
-    .string()
-    .regex(/^\d{1,9}$/, `must be an integer from ${min} to ${max}`)
-    .transform(Number)
-    .pipe(z.int().min(min).max(max));
 
 const filter = {
   status: z.enum(['retrying', 'dead']).optional(),
@@ -22,8 +14,8 @@ const filter = {
   /** A substring of the error, without wildcards. */
   error: text(1, 1_000).optional(),
   /** The age since the message was received, by the database's clock. */
-  olderThanSeconds: integer(0, MAX_AGE_SECONDS).optional(),
-  newerThanSeconds: integer(0, MAX_AGE_SECONDS).optional(),
+  olderThanSeconds: integerText(0, MAX_AGE_SECONDS).optional(),
+  newerThanSeconds: integerText(0, MAX_AGE_SECONDS).optional(),
 };
 export const failedMessagesQuery = pageQuery.extend(filter);
 /** Strict, because a misspelt filter would retry everything. */
@@ -35,7 +27,7 @@ export const retryQuery = z.strictObject({
     .transform((value) => value === 'true')
     .default(false),
   /** Retries the oldest first. Without a limit, the call retries all and waits up to 2 s for busy messages. */
-  limit: integer(1, MAX_RETRY_LIMIT).optional(),
+  limit: integerText(1, MAX_RETRY_LIMIT).optional(),
   /**
    * Only messages that last failed, or were last retried, before this time. With `asOf` of a dry run, a run of several
    * calls retries no message twice.
@@ -45,8 +37,6 @@ export const retryQuery = z.strictObject({
     .refine((value) => value >= '1970', 'must not be before 1970')
     .optional(),
 });
-
-const count = z.int().min(0);
 
 /** The response to a dry run. */
 export const retryPreview = z.object({

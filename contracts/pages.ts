@@ -1,14 +1,9 @@
 // Lists return `{ items, next }`, newest first. `next` is the cursor for `?after=`, or null on the last page.
 import { z } from 'zod';
-import { userId, uuid } from './text.ts';
+import { integerText, userId, uuid } from './text.ts';
 
 export const pageQuery = z.object({
-  limit: z
-    .string()
-    .regex(/^\d{1,3}$/, 'must be an integer from 1 to 200')
-    .transform(Number)
-    .pipe(z.int().min(1).max(200))
-    .default(50),
+  limit: integerText(1, 200).default(50),
   after: uuid.optional(),
 });
 

@@ -1,6 +1,4 @@
-// The payment provider's HTTP interface, for its client and for the simulated provider:
-//
-//
+// The payment provider's HTTP interface, for its client and for the simulated provider: PUT and DELETE /charges/:orderId.
 // 422: the key was charged with another amount or currency. After any other response the outcome is unknown (port.ts:
 // PaymentUnknown).
 import { z } from 'zod';

@@ -1,4 +1,5 @@
-// Strings that every part of the system can store: PostgreSQL stores no U+0000, and a lone surrogate has no UTF-8 form.
+// The fields that several contracts share. Every part of the system can store a `text`: PostgreSQL stores no U+0000, and
+// a lone surrogate has no UTF-8 form.
 import { z } from 'zod';
 
 const storable = (value: string) => !value.includes('\u0000') && value.isWellFormed();
@@ -10,6 +11,16 @@ export const text = (min: number, max: number) =>
 export const userId = z
   .string()
   .regex(/^[A-Za-z0-9_.:@-]{1,64}$/, 'must be 1 to 64 characters of A-Z a-z 0-9 _ . : @ -');
+
+export const count = z.int().min(0);
+
+/** A whole number in a query string. */
+export const integerText = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,9}$/, `must be an integer from ${min} to ${max}`)
+    .transform(Number)
+    .pipe(z.int().min(min).max(max));
 
 /** ISO 8601 in UTC, from the database's clock. */
 export const instant = z.iso.datetime();

@@ -1,23 +1,19 @@
 // Health, readiness and metrics of this process.
-import type { Router } from 'express';
+import type { RequestHandler, Router } from 'express';
 import type { Readiness, ResourceState } from '../../contracts/operations.ts';
 import type { Bus } from '../../infra/bus/port.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { route } from '../../infra/http/app.ts';
 import type { OverloadGuard } from '../../infra/http/overload.ts';
-import type { MqttPublisher } from '../../infra/mqtt/port.ts';
 import { type Metrics, setOrRemove } from '../../infra/observability/metrics.ts';
-import type { PacedQueues } from '../../infra/queue/port.ts';
 import { within } from '../../infra/runtime/promises.ts';
+import type { Resources } from '../resources.ts';
 import type { ServiceRunner } from '../service-runner.ts';
 
 export interface OperationsOptions {
   readonly runners: readonly ServiceRunner[];
-  readonly database: Database;
+  readonly resources: Pick<Resources, 'database' | 'mqtt' | 'queues'>;
   readonly bus: Bus;
-  readonly mqtt: MqttPublisher;
-  /** Undefined if no service in this process uses queues. */
-  readonly queues: PacedQueues | undefined;
   readonly overload: Pick<OverloadGuard, 'rejected' | 'lagMs'>;
   readonly metrics: Metrics;
   /** Whether a stop has begun. */
@@ -28,50 +24,37 @@ export interface OperationsOptions {
 const PING_TIMEOUT_MS = 1_000;
 
 export function operationsRoutes(router: Router, options: OperationsOptions): void {
-  const { runners, database, bus, mqtt, queues, overload, metrics, stopping } = options;
-  route(router, '/healthz', {
-    get: [
-      (_request, response) => {
-        const silent = runners.filter(({ healthy }) => !healthy).map(({ name }) => name);
-        response.status(silent.length === 0 ? 200 : 503).json({ status: silent.length === 0 ? 'up' : 'down', silent });
-      },
-    ],
+  const { runners, resources, bus, overload, metrics, stopping } = options;
+  const get = (path: string, handler: RequestHandler) => route(router, path, { get: [handler] });
+
+  get('/healthz', (_request, response) => {
+    const silent = runners.filter(({ healthy }) => !healthy).map(({ name }) => name);
+    response.status(silent.length === 0 ? 200 : 503).json({ status: silent.length === 0 ? 'up' : 'down', silent });
   });
 
-  route(router, '/readyz', {
-    get: [
-      async (_request, response) => {
-        const states = {
-          database: await ping(database),
-          bus: bus.health(),
-          mqtt: mqtt.health(),
-          ...(queues ? { queues: queues.health() } : {}),
-        };
-        const consumers = Object.fromEntries(runners.map((runner) => [runner.name, runner.state()]));
-        const ready = !stopping() && states.database.status === 'up';
-        const allUp = [...Object.values(states), ...Object.values(consumers)].every(({ status }) => status === 'up');
-        const readiness: Readiness = {
-          status: ready ? (allUp ? 'up' : 'degraded') : 'down',
-          resources: states,
-          consumers,
-        };
-        if (!ready) response.set('Retry-After', '1');
-        response.status(ready ? 200 : 503).json(readiness);
-      },
-    ],
+  get('/readyz', async (_request, response) => {
+    const { database, mqtt, queues } = resources;
+    const states = {
+      database: await ping(database),
+      bus: bus.health(),
+      mqtt: mqtt.health(),
+      ...(queues && { queues: queues.health() }),
+    };
+    const consumers = Object.fromEntries(runners.map((runner) => [runner.name, runner.state()]));
+    const ready = !stopping() && states.database.status === 'up';
+    const allUp = [...Object.values(states), ...Object.values(consumers)].every(({ status }) => status === 'up');
+    const status = ready ? (allUp ? 'up' : 'degraded') : 'down';
+    if (!ready) response.set('Retry-After', '1');
+    response.status(ready ? 200 : 503).json({ status, resources: states, consumers } satisfies Readiness);
   });
 
-  route(router, '/metrics', {
-    get: [
-      async (_request, response) => {
-        await Promise.all(runners.map((runner) => runner.measure()));
-        metrics.overload.reset();
-        for (const [reason, count] of Object.entries(overload.rejected)) metrics.overload.inc({ reason }, count);
-        const { lagMs } = overload;
-        setOrRemove(metrics.eventLoopLag, {}, lagMs === undefined ? undefined : lagMs / 1_000);
-        response.type(metrics.registry.contentType).send(await metrics.registry.metrics());
-      },
-    ],
+  get('/metrics', async (_request, response) => {
+    await Promise.all(runners.map((runner) => runner.measure()));
+    metrics.overload.reset();
+    for (const [reason, count] of Object.entries(overload.rejected)) metrics.overload.inc({ reason }, count);
+    const { lagMs } = overload;
+    setOrRemove(metrics.eventLoopLag, {}, lagMs === undefined ? undefined : lagMs / 1_000);
+    response.type(metrics.registry.contentType).send(await metrics.registry.metrics());
   });
 }
 

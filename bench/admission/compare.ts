@@ -9,8 +9,7 @@ import { disturbances } from './disturbances.ts';
 import type { Target } from './gateway.ts';
 import { BUYERS, GATEWAYS, Gateways, openSale } from './gateways.ts';
 import { rabbitmqVersion } from './rabbitmq.ts';
-import { redisVersion } from './redis-counter.ts';
-import type { Burst, Bursts, Comparison, Disturbed } from './render.ts';
+import { redisVersion } from './redis.ts';
 import { postgresVersion } from './row.ts';
 import { type ServerName, type StrategyName, strategies } from './strategies.ts';
 
@@ -18,7 +17,7 @@ import { type ServerName, type StrategyName, strategies } from './strategies.ts'
 const STOCKS = [1_000, 60];
 
 /** Starts private servers and ends them, also on an error. `rounds`: of the bursts, each on a fresh sale. */
-export async function compareAdmission({ rounds }: { rounds: number }): Promise<Comparison> {
+export async function compareAdmission({ rounds }: { rounds: number }) {
   note('starting RabbitMQ, Redis and PostgreSQL …');
   const group = new ServerGroup();
   const gateways = new Gateways();
@@ -31,18 +30,18 @@ export async function compareAdmission({ rounds }: { rounds: number }): Promise<
     const urls = { rabbitmq: rabbitmq.amqpUrl, redis: redis.redisUrl, postgres: postgres.url };
     const open = (name: StrategyName, stock: number) => openSale(name, urls[strategies[name].server], stock);
 
-    const bursts: Bursts[] = [];
+    const bursts = [];
     for (const strategy of Object.keys(strategies) as StrategyName[]) {
       note(`${strategies[strategy].title} …`);
       for (const stock of STOCKS) {
         // The first burst does not count: code runs for the first time in it, here and in the servers.
         await burst(gateways, await open(strategy, stock));
-        const results: Burst[] = [];
+        const results: Awaited<ReturnType<typeof burst>>[] = [];
         for (let round = 1; round <= rounds; round++) results.push(await burst(gateways, await open(strategy, stock)));
         bursts.push({ strategy, stock, rounds: results });
       }
     }
-    const disturbed: Disturbed[] = [];
+    const disturbed = [];
     for (const { strategy, what, stock, run } of disturbances) {
       note(`disturbance ${disturbed.length + 1} of ${disturbances.length} …`);
       const outcome = await run(await open(strategy, stock), gateways, (name: ServerName) => servers[name]);
@@ -57,7 +56,7 @@ export async function compareAdmission({ rounds }: { rounds: number }): Promise<
 }
 
 /** No buyer leaves the queue meanwhile, so its length at the end is its longest. */
-async function burst(gateways: Gateways, target: Target): Promise<Burst> {
+async function burst(gateways: Gateways, target: Target) {
   const { admitted, elapsedMs } = await gateways.burst(target);
   const queued = await strategies[target.strategy].queued(target.url, target.sale);
   return { admitted, queued, decisionsPerSecond: (BUYERS / elapsedMs) * 1_000 };

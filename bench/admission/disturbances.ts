@@ -4,24 +4,24 @@
 import type { LocalServer } from '../../test/servers/server.ts';
 import type { Target } from './gateway.ts';
 import { CAP, type Gateways, killedAfterDeciding } from './gateways.ts';
-import { holdMessages } from './rabbitmq.ts';
-import { completeWork, counted, withRedis } from './redis-counter.ts';
+import { whileHolding } from './rabbitmq.ts';
+import { completeWork, counted, withRedis } from './redis.ts';
 import { completeTickets, countTickets } from './row.ts';
 import { type ServerName, type StrategyName, strategies } from './strategies.ts';
-
-interface Outcome {
-  /** Buyers that were told they are admitted. */
-  readonly admitted: number;
-  /** The most of them in the queue at a time, if not all of them. */
-  readonly longest?: number;
-  readonly note: string;
-}
 
 interface Disturbance {
   readonly strategy: StrategyName;
   readonly what: string;
   readonly stock: number;
-  readonly run: (target: Target, gateways: Gateways, server: (name: ServerName) => LocalServer) => Promise<Outcome>;
+  /**
+   * Resolves with the number of buyers that were told they are admitted. `longest`: the most of them in the queue at a
+   * time, if not all of them.
+   */
+  readonly run: (
+    target: Target,
+    gateways: Gateways,
+    server: (name: ServerName) => LocalServer,
+  ) => Promise<{ admitted: number; longest?: number; note: string }>;
 }
 
 /** Above the cap and below twice the cap, so that too many admissions are too many units as well. */
@@ -35,16 +35,12 @@ const queued = ({ strategy, url, sale }: Target) => strategies[strategy].queued(
 const consumer: Omit<Disturbance, 'strategy'> = {
   what: `a consumer works on ${PREFETCH}`,
   stock: PLENTY,
-  async run(target, gateways) {
-    const holder = await holdMessages(target.url, target.sale, PREFETCH);
-    try {
+  run: (target, gateways) =>
+    whileHolding(target.url, target.sale, PREFETCH, async (held) => {
       const admitted = await gateways.admit(target);
       const ready = await queued(target);
-      return { admitted, longest: ready + holder.held, note: `${ready} ready + ${holder.held} unacknowledged` };
-    } finally {
-      await holder.close();
-    }
-  },
+      return { admitted, longest: ready + held(), note: `${ready} ready + ${held()} unacknowledged` };
+    }),
 };
 
 export const disturbances: readonly Disturbance[] = [

@@ -1,6 +1,7 @@
 // The gateway processes: all connect first, then all start the burst at the same time.
 import { v7 as uuidv7 } from 'uuid';
 import { type Child, forkScript } from '../../demos/shared/child-process.ts';
+import { using } from '../using.ts';
 import type { Command, Target } from './gateway.ts';
 import { type StrategyName, strategies } from './strategies.ts';
 import type { Sale } from './strategy.ts';
@@ -45,15 +46,15 @@ export class Gateways {
 }
 
 /** Kills a gateway between the decisions about its buyers and their work. Resolves with the number admitted. */
-export async function killedAfterDeciding(target: Target, buyers: number): Promise<number> {
-  const child = forkGateway();
-  try {
-    await tell(child, { type: 'open', target });
-    return await tell(child, { type: 'decide-only', buyers });
-  } finally {
-    await child.end('SIGKILL');
-  }
-}
+export const killedAfterDeciding = (target: Target, buyers: number): Promise<number> =>
+  using(
+    forkGateway(),
+    (child) => child.end('SIGKILL'),
+    async (child) => {
+      await tell(child, { type: 'open', target });
+      return tell(child, { type: 'decide-only', buyers });
+    },
+  );
 
 /** Rejects if the process ended, or does not reply in time. */
 const tell = (child: Child, command: Command) => child.ask<number>(command, ANSWER_WITHIN_MS);

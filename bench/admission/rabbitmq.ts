@@ -1,20 +1,14 @@
 // The cap as the length limit of a queue in RabbitMQ: messages beyond it are rejected (x-overflow: reject-publish), which
 // the publisher learns from the confirm. A queue knows nothing about a stock.
 import amqp, { type ChannelModel } from 'amqplib';
+import { using } from '../using.ts';
 import type { Sale, Strategy } from './strategy.ts';
 
-type QueueType = 'quorum' | 'classic';
+const open = (url: string) => amqp.connect(url, { noDelay: true });
+const withConnection = <T>(url: string, work: (connection: ChannelModel) => Promise<T>): Promise<T> =>
+  using(open(url), (connection) => connection.close(), work);
 
-async function withConnection<T>(url: string, work: (connection: ChannelModel) => Promise<T>): Promise<T> {
-  const connection = await amqp.connect(url, { noDelay: true });
-  try {
-    return await work(connection);
-  } finally {
-    await connection.close();
-  }
-}
-
-export const lengthLimit = (type: QueueType): Strategy => ({
+export const lengthLimit = (type: 'quorum' | 'classic'): Strategy => ({
   open: (url, { id, cap }) =>
     withConnection(url, async (connection) => {
       const channel = await connection.createChannel();
@@ -25,7 +19,7 @@ export const lengthLimit = (type: QueueType): Strategy => ({
     }),
 
   async connect(url, { id }) {
-    const connection = await amqp.connect(url, { noDelay: true });
+    const connection = await open(url);
     const channel = await connection.createConfirmChannel();
     return {
       decide: (buyer) =>
@@ -40,39 +34,30 @@ export const lengthLimit = (type: QueueType): Strategy => ({
     };
   },
 
-  queued: readyMessages,
+  /** The count leaves out messages that a consumer holds. */
+  queued: (url, { id }) =>
+    withConnection(url, async (connection) => {
+      const channel = await connection.createChannel();
+      return (await channel.checkQueue(id)).messageCount;
+    }),
 });
 
-/** The count leaves out messages that a consumer holds. */
-function readyMessages(url: string, { id }: Sale): Promise<number> {
-  return withConnection(url, async (connection) => {
+/** Meanwhile, a consumer takes as many messages as it may and finishes none. `held`: the number it has taken. */
+export const whileHolding = <T>(
+  url: string,
+  { id }: Sale,
+  prefetch: number,
+  work: (held: () => number) => Promise<T>,
+): Promise<T> =>
+  withConnection(url, async (connection) => {
     const channel = await connection.createChannel();
-    return (await channel.checkQueue(id)).messageCount;
+    await channel.prefetch(prefetch);
+    let held = 0;
+    await channel.consume(id, () => {
+      held++;
+    });
+    return work(() => held);
   });
-}
-
-export interface Holder {
-  /** Messages taken and not acknowledged. */
-  readonly held: number;
-  close(): Promise<void>;
-}
-
-/** A consumer that takes as many messages as it may and finishes none. */
-export async function holdMessages(url: string, { id }: Sale, prefetch: number): Promise<Holder> {
-  const connection = await amqp.connect(url, { noDelay: true });
-  const channel = await connection.createChannel();
-  await channel.prefetch(prefetch);
-  let held = 0;
-  await channel.consume(id, () => {
-    held++;
-  });
-  return {
-    get held() {
-      return held;
-    },
-    close: () => connection.close(),
-  };
-}
 
 export const rabbitmqVersion = (url: string): Promise<string> =>
   withConnection(url, async ({ connection }) => `RabbitMQ ${connection.serverProperties.version}`);

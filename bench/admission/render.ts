@@ -1,39 +1,11 @@
 // The comparison as tables.
 import { median } from '../../demos/shared/statistics.ts';
 import { columns, count } from '../../demos/shared/terminal.ts';
+import type { compareAdmission } from './compare.ts';
 import { CAP } from './gateways.ts';
-import { type StrategyName, strategies } from './strategies.ts';
+import { strategies } from './strategies.ts';
 
-export interface Burst {
-  readonly admitted: number;
-  /** The longest queue, as the server counts it. */
-  readonly queued: number;
-  readonly decisionsPerSecond: number;
-}
-
-/** Several rounds with the same terms. */
-export interface Bursts {
-  readonly strategy: StrategyName;
-  readonly stock: number;
-  readonly rounds: readonly Burst[];
-}
-
-export interface Disturbed {
-  readonly strategy: StrategyName;
-  readonly what: string;
-  readonly stock: number;
-  readonly admitted: number;
-  readonly longest: number;
-  readonly note: string;
-}
-
-export interface Comparison {
-  readonly versions: readonly string[];
-  readonly buyers: number;
-  readonly gateways: number;
-  readonly bursts: readonly Bursts[];
-  readonly disturbed: readonly Disturbed[];
-}
+type Comparison = Awaited<ReturnType<typeof compareAdmission>>;
 
 /** One number if all rounds agree, otherwise the smallest and the largest. */
 function range(values: readonly number[]): string {

@@ -11,6 +11,7 @@ import { SaleAdmission } from '../../services/flash-sale/sale-admission.ts';
 import { enqueue } from '../../services/flash-sale/store/queue.ts';
 import { admit, type Decision, findSale, insertSale } from '../../services/flash-sale/store/sales.ts';
 import { ACCEPT_TICKETS } from '../../services/flash-sale/store/tickets.ts';
+import { using } from '../using.ts';
 import type { Sale, Strategy } from './strategy.ts';
 
 const SCHEMA = 'sluice_flash_sale';
@@ -23,14 +24,8 @@ const POOL_SIZE = 10;
 const log = pino({ level: 'silent' });
 const open = (url: string) => openPostgres({ url, poolSize: POOL_SIZE, log });
 
-async function withDatabase<T>(url: string, work: (database: Database) => Promise<T>): Promise<T> {
-  const database = open(url);
-  try {
-    return await work(database);
-  } finally {
-    await database.close();
-  }
-}
+const withDatabase = <T>(url: string, work: (database: Database) => Promise<T>): Promise<T> =>
+  using(open(url), (database) => database.close(), work);
 
 const openSale = (url: string, { id, stock, cap }: Sale) =>
   withDatabase(url, async (database) => {

@@ -1,16 +1,10 @@
 // The strategies that are compared, by name: main process and gateways find them here.
-import { checkThenAdd } from './check-then-add.ts';
 import { lengthLimit } from './rabbitmq.ts';
-import { redisCounter } from './redis-counter.ts';
+import { checkThenAdd, redisCounter } from './redis.ts';
 import { row, rowOneByOne } from './row.ts';
 import type { Strategy } from './strategy.ts';
 
 export type ServerName = 'rabbitmq' | 'redis' | 'postgres';
-
-interface Compared extends Strategy {
-  readonly title: string;
-  readonly server: ServerName;
-}
 
 export const strategies = {
   'rabbitmq-quorum': {
@@ -27,6 +21,6 @@ export const strategies = {
   'redis-counter': { title: 'Redis, counter in a script', server: 'redis', ...redisCounter },
   row: { title: "PostgreSQL, the sale's row, group commit", server: 'postgres', ...row },
   'row-one-by-one': { title: "PostgreSQL, the sale's row, one by one", server: 'postgres', ...rowOneByOne },
-} as const satisfies Record<string, Compared>;
+} as const satisfies Record<string, Strategy & { title: string; server: ServerName }>;
 
 export type StrategyName = keyof typeof strategies;

@@ -1,24 +1,8 @@
 // Checks what the databases hold after the floods against what the buyers were told.
+import { ADMITTED, FULL, OVER } from '../load.ts';
 import { BROKEN } from '../raw-http.ts';
 import type { Query } from '../stored-totals.ts';
-import { ADMITTED, FULL, OVER } from './purchases.ts';
-
-/** A flooded sale, as the load generator saw it. */
-export interface Seen {
-  readonly saleId: string;
-  readonly responses: Readonly<Record<number, number>>;
-  /** The measured time, in milliseconds of the database's clock. */
-  readonly time: readonly [number, number];
-  /** Whether every ticket has had time to become an order. */
-  readonly ordered: boolean;
-}
-
-export interface StoredSale {
-  /** Tickets that left the queue per second in the measured time. */
-  readonly drainedPerSecond: number;
-  /** Rejections that the sale did not count. It counts them best-effort: 0 unless a process crashed. */
-  readonly uncounted: number;
-}
+import type { FloodedSale, StoredSale } from './report.ts';
 
 const COUNTS = `SELECT s.stock, s.remaining, s.held, s.sold, s.queued, s.queue_cap, s.admitted, s.released,
     COALESCE(r.queue_full, 0) AS queue_full, COALESCE(r.sold_out + r.not_open, 0) AS over, t.*
@@ -36,8 +20,14 @@ const COUNTS = `SELECT s.stock, s.remaining, s.held, s.sold, s.queued, s.queue_c
   ) AS t
   WHERE s.id = $1`;
 
-/** Throws if the totals do not balance, or if a buyer was told something that is not so. */
-export async function checkSale(query: Query, { saleId, responses, time, ordered }: Seen): Promise<StoredSale> {
+/**
+ * Throws if the totals do not balance, or if a buyer was told something that is not so. `ordered`: every ticket has had
+ * time to become an order.
+ */
+export async function checkSale(
+  query: Query,
+  { saleId, responses, time, ordered }: Pick<FloodedSale, 'responses' | 'time'> & { saleId: string; ordered: boolean },
+): Promise<StoredSale> {
   const [row = {}] = await query(COUNTS, [saleId, ...time]);
   const n = (name: string) => Number(row[name]);
   const told = responses[ADMITTED] ?? 0;

@@ -49,12 +49,12 @@ test('names the servers that are away, but not their addresses or errors', async
         ([name, subscription]) =>
           ({ name, healthy: true, state: () => subscription.health() }) as unknown as ServiceRunner,
       ),
-      database: {
-        query: () => Promise.reject(new Error(`connect ECONNREFUSED ${AWAY}`)),
-      } as unknown as Database,
+      resources: {
+        database: { query: () => Promise.reject(new Error(`connect ECONNREFUSED ${AWAY}`)) } as unknown as Database,
+        mqtt,
+        queues: undefined,
+      },
       bus,
-      mqtt,
-      queues: undefined,
       overload: { rejected: { lag: 0, busy: 0 }, lagMs: 0 } as never,
       metrics: new Metrics(),
       stopping: () => false,

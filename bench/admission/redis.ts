@@ -1,7 +1,41 @@
-// The cap as a counter in Redis: one script compares and counts atomically. The work begins afterwards, with a push to a
-// list; when it is done, the counter is decremented.
+// The cap in Redis: as a check before the work, and as a counter.
+import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
+import { using } from '../using.ts';
 import type { Sale, Strategy } from './strategy.ts';
+
+const queueOf = (url: string, { id }: Sale) => new Queue(id, { connection: { url }, skipMetasUpdate: true });
+
+async function count(queue: Queue): Promise<{ queued: number; sold: number }> {
+  const { waiting = 0, active = 0, completed = 0 } = await queue.getJobCounts('waiting', 'active', 'completed');
+  return { queued: waiting + active, sold: waiting + active + completed };
+}
+
+/** Counts the queue's jobs, and adds one if there is room. BullMQ on Redis. */
+export const checkThenAdd: Strategy = {
+  async open() {},
+
+  async connect(url, sale) {
+    const queue = queueOf(url, sale);
+    await queue.waitUntilReady();
+    return {
+      async decide(buyer) {
+        const { queued, sold } = await count(queue);
+        if (queued >= sale.cap || sold >= sale.stock) return false;
+        await queue.add('purchase', { buyer }, { jobId: buyer });
+        return true;
+      },
+      close: () => queue.close(),
+    };
+  },
+
+  queued: (url, sale) =>
+    using(
+      queueOf(url, sale),
+      (queue) => queue.close(),
+      async (queue) => (await count(queue)).queued,
+    ),
+};
 
 /**
  * Returns 1 and counts the buyer, or returns 0. KEYS[1] buyers in the queue, KEYS[2] units sold, both from 0. ARGV[1] cap,
@@ -18,15 +52,13 @@ return 1
 
 const keysOf = ({ id }: Sale) => ({ queued: `{${id}}:queued`, sold: `{${id}}:sold`, work: `{${id}}:work` });
 
-export async function withRedis<T>(url: string, work: (redis: Redis) => Promise<T>): Promise<T> {
-  const redis = new Redis(url);
-  try {
-    return await work(redis);
-  } finally {
-    redis.disconnect();
-  }
-}
+export const withRedis = <T>(url: string, work: (redis: Redis) => Promise<T>): Promise<T> =>
+  using(new Redis(url), (redis) => redis.disconnect(), work);
 
+/**
+ * One script compares and counts atomically. The work begins afterwards, with a push to a list; when it is done, the
+ * counter is decremented.
+ */
 export const redisCounter: Strategy = {
   async open() {},
 
