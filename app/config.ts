@@ -43,7 +43,11 @@ const groups = {
       'Address that HTTP and the embedded MQTT broker listen on. Requests are not authenticated: expose it with care.',
     ),
     PORT: variable(integer(0, 65_535), '3000', 'HTTP port. 0 takes a free one.'),
-    DATA_DIR: variable(z.string().min(1), '.data', 'Data folder of the embedded servers. One process at a time.'),
+    DATA_DIR: variable(
+      z.string().min(1),
+      '.data',
+      'Data folder of the embedded servers. One `sluice start` at a time.',
+    ),
     STOP_TIMEOUT_MS: variable(integer(100, 600_000), '10000', 'How long a stop waits for running work.'),
   },
   'Database and queues': {
@@ -102,9 +106,9 @@ const groups = {
     PUBLISH_TIMEOUT_MS: variable(
       integer(50, 300_000),
       '5000',
-      'How long an event may wait to be sent, and then for the broker to confirm it.',
+      'How long an event may wait to be sent, and again as long for the confirm of the broker.',
     ),
-    PREFETCH: variable(integer(1, 10_000), '500', 'Messages that one service handles at the same time.'),
+    PREFETCH: variable(integer(1, 10_000), '500', 'Unacknowledged messages that one consumer may hold.'),
     ...watchdogSettings,
   },
   'Order service': orderSettings,

@@ -32,7 +32,7 @@ Examples:
   $ sluice flash-sale --buyers 2000 --stock 300 --queue 50 --drain 60 --report sale.html
 
 Half of the buyers arrive within the first tenth of the time, some of them before the sale opens. If the queue is full,
-a third of the buyers leave at once; the others come back after Retry-After, up to --patience times. Requests without a
+30 % of the buyers leave at once; the others come back after Retry-After, up to --patience times. Requests without a
 response are resent, which is safe: a buyer who already holds a ticket gets the same one back. The same seed gives the
 same buyers at the same times.
 

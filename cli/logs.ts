@@ -49,7 +49,12 @@ export const logsCommand = () =>
         .argParser(matching(prefix)),
     )
     // `main`: the log of a process about itself.
-    .addOption(new Option('--service <name...>', 'only these; main: the process').choices([...serviceNames, 'main']))
+    .addOption(
+      new Option('--service <name...>', 'only lines of these services; main: lines of no service').choices([
+        ...serviceNames,
+        'main',
+      ]),
+    )
     .addOption(new Option('--level <level>', 'only lines of this level or higher').choices(levels))
     .option('--order <id>', 'only lines about this order')
     .option('--json', 'print each line as JSON')

@@ -52,7 +52,7 @@ export const outageCommand = () =>
     .option('--before <s>', 'seconds with all services before the outage', numberBetween(1, 60), 5)
     .option('--seconds <s>', 'seconds without the service', numberBetween(1, 300), 10)
     .option('--timeout <s>', 'how long the backlog may take to drain, in seconds', numberBetween(1, 600), 120)
-    .option('--kill', 'kill its process with SIGKILL instead of stopping it')
+    .option('--kill', 'kill its process with SIGKILL instead of stopping it; needs DATABASE_URL and MQTT_URL')
     .option('--data <folder>', 'keep the embedded data in this folder (default: a temporary one)')
     .option('--svg <file>', 'write the chart to this SVG file')
     .addOption(jsonOption())

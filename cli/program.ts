@@ -30,7 +30,7 @@ function createProgram(): Command {
   const program = new Command('sluice')
     .description('A message-driven order workflow: respond at once, work in parallel, lose nothing.')
     .showHelpAfterError('(--help shows what is allowed)')
-    .addHelpText('after', '\nExample:\n  $ sluice start &\n  $ sluice order --user alice')
+    .addHelpText('after', '\nExample:\n  $ sluice start\n  $ sluice order --user alice     in a second terminal')
     .exitOverride();
   for (const subcommand of subcommands) program.addCommand(inheriting(program, subcommand()));
   return program;

@@ -22,7 +22,7 @@ test('without the lock, the constraints keep the totals right', async () => {
   // A position is computed apart from the row, so only the lock makes it exact.
   const violations = verdict.violations.filter((violation) => !violation.startsWith('I5: a wrong position'));
   judge({
-    fault: 'an admission without its lock',
+    fault: 'admission without the lock on the row of the sale',
     rounds: 1,
     verdict: { ...verdict, violations },
     recoveryMs,
