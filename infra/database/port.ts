@@ -1,7 +1,7 @@
 // The database port: PostgreSQL through pg, or embedded as PGlite, with the same behaviour.
 //
 // Parameters are $1, $2, …; a JSON parameter is passed as text (JSON.stringify) and cast in the SQL, because the two
-// drivers disagree on arrays. Results: int8 as number (up to 2^53-1), timestamptz as Date, json and jsonb parsed. Text
+// drivers disagree on arrays; undefined is null. Results: int8 as number (up to 2^53-1), timestamptz as Date, json and jsonb parsed. Text
 // holds no U+0000.
 
 export interface Queryable {
@@ -79,5 +79,14 @@ export class DatabaseUnavailable extends Error {
   constructor(cause: unknown) {
     super(`database unavailable: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
     this.name = 'DatabaseUnavailable';
+  }
+}
+
+/** Too much work waits for the database, and further work is rejected. */
+export class Overloaded extends Error {
+  readonly code = 'overloaded';
+  constructor(limit: number) {
+    super(`more than ${limit} requests are waiting for the database`);
+    this.name = 'Overloaded';
   }
 }

@@ -3,10 +3,11 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
 import type { Database } from './port.ts';
-import { statementsOf, withClientOf } from './postgres-connections.ts';
+import { sessionOn, withClientOf } from './postgres-connections.ts';
 import { tryLock } from './postgres-lock.ts';
 import { LongRunning } from './postgres-long-running.ts';
-import { retryConflicts } from './retry-conflicts.ts';
+import { retryConflicts } from './retry.ts';
+import { statementsThrough } from './statements.ts';
 
 const INT8: number = pg.types.builtins.INT8;
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -58,7 +59,7 @@ export function openPostgres(options: PostgresOptions): Database {
     get background() {
       return database;
     },
-    ...statementsOf({ withClient: (work) => retryConflicts(() => withClientOf(pool, work)) }),
+    ...statementsThrough((work) => retryConflicts(() => withClientOf(pool, (client) => work(sessionOn(client))))),
     longRunning: longRunning.statements,
     interrupt: () => longRunning.interrupt(),
     tryLock: (name) => tryLock(settings, name, lockProbeMs),

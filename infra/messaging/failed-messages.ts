@@ -46,7 +46,7 @@ const SELECTED = `${FAILED} AND ($1::text IS NULL OR status = $1) AND ($2::text 
   AND ($7::timestamptz IS NULL OR COALESCE(handled_at, received_at) < $7)`;
 const paramsOf = (selection: RetrySelection) => {
   const { status, type, error, olderThanSeconds, newerThanSeconds, id, failedBefore } = selection;
-  return [status, type, error, olderThanSeconds, newerThanSeconds, id, failedBefore].map((param) => param ?? null);
+  return [status, type, error, olderThanSeconds, newerThanSeconds, id, failedBefore];
 };
 
 const COLUMNS = `message_id, type, subject, status, attempts, error, next_attempt_at, received_at, body,
@@ -70,7 +70,7 @@ export class FailedMessages {
          AND ($8::uuid IS NULL OR (received_at, message_id) <
            (SELECT received_at, message_id FROM ${this.#table} WHERE message_id = $8))
        ORDER BY received_at DESC, message_id DESC LIMIT $9`,
-      [...paramsOf(filter), after ?? null, limit],
+      [...paramsOf(filter), after, limit],
     );
   }
 

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Router } from 'express';
 import type { Logger } from 'pino';
 import type { Database, Queryable } from '../database/port.ts';
-import type { CloudEvent } from '../messaging/catalogue.ts';
+import type { CloudEvent } from '../messaging/envelope.ts';
 import type { AnyHandlers, Handlers, OnDead } from '../messaging/handler.ts';
 import type { Outbox, Statement } from '../messaging/outbox.ts';
 import type { NamedRequest } from '../messaging/resend.ts';
@@ -17,11 +17,6 @@ export interface ServiceContext<Settings> {
   readonly outbox: Outbox;
   readonly metrics: Metrics;
   readonly log: Logger;
-}
-
-interface Background extends Pick<Loop, 'start' | 'stop'> {
-  /** False if it is stalled and restarting it did not help. */
-  readonly healthy?: boolean;
 }
 
 /** The stored state of a service, one fact per id in the order of the ids, for comparing services with each other. */
@@ -65,8 +60,8 @@ export interface Service<E extends CloudEvent> {
    * Called for every request.
    */
   readonly isSheddable?: (request: IncomingMessage) => boolean;
-  /** Background work. */
-  readonly loops?: readonly Background[];
+  /** Background work. `healthy`: false if it is stalled and restarting it did not help. */
+  readonly loops?: readonly (Pick<Loop, 'start' | 'stop'> & { readonly healthy?: boolean })[];
 }
 
 /** A service with any events. */

@@ -128,18 +128,5 @@ function allowed(schema: z.ZodType): string {
   return meta?.allowed ?? 'a non-empty string';
 }
 
-export interface VariableDescription {
-  readonly name: string;
-  readonly fallback: string | undefined;
-  readonly allowed: string;
-  readonly about: string;
-}
-
-export function describe(variables: Variables): VariableDescription[] {
-  return Object.entries(variables).map(([name, { schema, fallback, about }]) => ({
-    name,
-    fallback,
-    allowed: allowed(schema),
-    about,
-  }));
-}
+export const describe = (variables: Variables) =>
+  Object.entries(variables).map(([name, { schema, ...rest }]) => ({ name, allowed: allowed(schema), ...rest }));
