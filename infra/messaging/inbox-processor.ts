@@ -79,7 +79,7 @@ export class InboxProcessor {
     }
     const work = async () => {
       await this.#transactions.resendReply(messageId, { alone });
-      return 'repeated' as const;
+      return 'reply-resent' as const;
     };
     return this.#attempt(messageIn(row), work, (error) => this.#recordReplyFailure(row, error));
   }

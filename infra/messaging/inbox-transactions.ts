@@ -121,7 +121,7 @@ export class InboxTransactions {
       );
       const again = batch.filter((_, index) => !isNew[index]);
       await this.#resendReplies(tx, idsOf(ofOrigin(again, 'arrival')));
-      return isNew.map((each): HandlingOutcome => (each ? 'done' : 'repeated'));
+      return isNew.map((each): HandlingOutcome => (each ? 'done' : 'reply-resent'));
     });
     failpoint('inbox.after-commit');
     return outcomes;

@@ -54,7 +54,7 @@ export function resendLoop(
 }
 
 /** A subject whose last request is to be resent, and the new event id for it. */
-export interface NamedRequest {
+export interface ResendRequest {
   readonly id: string;
   readonly eventId: string;
 }
@@ -69,5 +69,5 @@ export const defineResend = ({ effects, events }: { readonly effects: string; re
     effects,
     events: `SELECT r."eventId" AS event_id, e.type, e.subject, e.time, e.data FROM (${events}) AS e
       JOIN json_to_recordset($1::json) AS r (id text, "eventId" uuid) ON r.id = e.subject`,
-    params: (requests: readonly NamedRequest[]) => [JSON.stringify(requests)],
+    params: (requests: readonly ResendRequest[]) => [JSON.stringify(requests)],
   });

@@ -6,7 +6,7 @@ import type { Database, Queryable } from '../database/port.ts';
 import type { CloudEvent } from '../messaging/envelope.ts';
 import type { AnyHandlers, Handlers, OnDead } from '../messaging/handler.ts';
 import type { Outbox, Statement } from '../messaging/outbox.ts';
-import type { NamedRequest } from '../messaging/resend.ts';
+import type { ResendRequest } from '../messaging/resend.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { Loop } from './loop.ts';
 
@@ -54,7 +54,7 @@ export interface Service<E extends CloudEvent> {
   /** Keyed by the path below /audit/. */
   readonly facts: Readonly<Record<string, FactSource>>;
   /** Resends the last request about each of the ids that are named: see defineResend. */
-  readonly resend?: Statement<[requests: readonly NamedRequest[]]>;
+  readonly resend?: Statement<[requests: readonly ResendRequest[]]>;
   /**
    * Whether a request may be rejected before any work while this process is overloaded: those that come in floods.
    * Called for every request.

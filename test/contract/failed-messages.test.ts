@@ -105,7 +105,7 @@ describe.each(Object.entries(places))('%s', (_name, openDatabases) => {
     await inbox.worker.processClaimed(claimed);
     await inbox.worker.processClaimed(await claim());
     expect(await rows()).toEqual([{ status: 'done', attempts: 1, claimed: false }]);
-    expect(outcomes).toEqual(['dead', 'repeated', 'done']);
+    expect(outcomes).toEqual(['dead', 'reply-resent', 'done']);
   });
 
   test('a reply that is resent late leaves the claim of the new attempt as it is', async () => {

@@ -388,7 +388,7 @@ describe('the inbox', () => {
     await member.inbox.enqueue([message]);
     await eventually(() => member.outcomes.length === 4, { what: 'all outcomes are recorded' });
     expect(await effects()).toEqual([{ event_id: id }]);
-    expect(member.outcomes.toSorted()).toEqual(['done', 'repeated', 'repeated', 'repeated']);
+    expect(member.outcomes.toSorted()).toEqual(['done', 'reply-resent', 'reply-resent', 'reply-resent']);
   });
 
   test('deletes messages that were done long ago, and keeps failed ones', async () => {
@@ -482,7 +482,7 @@ describe('the inbox', () => {
         });
         expect(await reply(id)).toMatchObject({ status: 'done', reply_attempts: 1, reply_requested: true });
         released.resolve();
-        await eventually(() => member.outcomes.includes('repeated'), { what: 'the reply is resent' });
+        await eventually(() => member.outcomes.includes('reply-resent'), { what: 'the reply is resent' });
         expect(givenUp(member)).toEqual([]);
       },
     );
@@ -520,7 +520,7 @@ describe('the inbox', () => {
 
       state.left = 1;
       await member.inbox.process([message]);
-      await eventually(() => member.outcomes.includes('repeated'), { what: 'the row resends it' });
+      await eventually(() => member.outcomes.includes('reply-resent'), { what: 'the row resends it' });
       expect(await reply(id)).toMatchObject({ status: 'done', reply_error: null, reply_requested: false });
     });
 
