@@ -2,7 +2,7 @@
 // flight, so batches grow with the load: a single request is a batch of its own, thousands share a few large batches.
 import { setTimeout as delay } from 'node:timers/promises';
 import { DatabaseUnavailable, Overloaded } from './port.ts';
-import { retryConflicts } from './retry.ts';
+import { retryConflicts } from './statements.ts';
 
 export interface GroupCommitOptions<In, Out> {
   /** Commits a batch and resolves with one result per item, in the same order. Commits nothing if it throws. */

@@ -4,8 +4,7 @@
 // of the cost of a small statement. Here a statement is prepared once, and then bound and executed in one crossing, as
 // pg does with named statements.
 import { type PGlite, protocol } from '@electric-sql/pglite';
-import pg from 'pg';
-import type { Session } from './statements.ts';
+import { parserOf, type Session } from './statements.ts';
 
 interface Column {
   readonly name: string;
@@ -99,12 +98,6 @@ function rowOf(columns: readonly Column[], fields: readonly (string | null)[]): 
   }
   return row;
 }
-
-const INT8: number = pg.types.builtins.INT8;
-
-/** A `bigint` is read as a number: ours stay below 2^53. */
-const parserOf = (type: number): ((text: string) => unknown) =>
-  type === INT8 ? Number : pg.types.getTypeParser(type, 'text');
 
 /** A parameter in PostgreSQL's text format. The caller passes JSON as text (see port.ts). */
 function toText(value: unknown): string | null {

@@ -4,7 +4,6 @@ import pg from 'pg';
 import type { Logger } from 'pino';
 import { DatabaseUnavailable, type Statements, type Transaction } from './port.ts';
 import { NO_TIMEOUT_MS, send, sessionOn, withClientOf } from './postgres-connections.ts';
-import { retryConflicts } from './retry.ts';
 import { queryableThrough, type Session, statementsThrough } from './statements.ts';
 
 /** Concurrent transactions, on connections of their own, so that short statements do not wait for them. */
@@ -40,7 +39,7 @@ export class LongRunning {
     this.#pool = new pg.Pool({ ...settings, max: CONNECTIONS });
     this.#pool.on('error', (error) => log.warn({ error: error.message }, 'a database connection ended'));
     const { transaction } = statementsThrough((work) =>
-      retryConflicts(() => withClientOf(this.#pool, (client) => this.#watch(client, work))),
+      withClientOf(this.#pool, (client) => this.#watch(client, work)),
     );
     const withoutTimeout = <T>(work: (tx: Transaction) => Promise<T>) =>
       transaction(async (tx) => {

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { MAX_EVENT_BYTES, type OutgoingEvent } from '../bus/port.ts';
+import { reasonOf } from '../runtime/health.ts';
 import type { OutboxRow } from './outbox.ts';
 
 /** CloudEvents 1.0 as structured JSON. `subject` is the UUID of the order, ticket or other thing that the event is about. */
@@ -82,7 +83,7 @@ export function readMessage(catalogue: EventCatalogue, body: Uint8Array): Readab
     if (event) return { messageId: event.id, type: event.type, subject: event.subject, body, event };
     error = mismatch.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ');
   } catch (cause) {
-    error = cause instanceof Error ? cause.message : String(cause);
+    error = reasonOf(cause);
   }
   const id = field(json, 'id');
   const subject = field(json, 'subject');

@@ -86,9 +86,7 @@ export class FailedMessages {
    * Counts the messages that match and can be retried, and those that match and are truncated. `asOf` is the database's
    * time of this count, to be used as `failedBefore`.
    */
-  async count(
-    selection: RetrySelection,
-  ): Promise<{ readonly matching: number; readonly truncated: number; readonly asOf: string }> {
+  async count(selection: RetrySelection) {
     const [row] = await this.#database.longRunning.query<{ matching: number; truncated: number; asOf: string }>(
       `SELECT count(*) FILTER (WHERE original_bytes IS NULL) AS matching,
          count(*) FILTER (WHERE original_bytes IS NOT NULL) AS truncated,

@@ -1,11 +1,18 @@
 // One attempt at one message, and its outcome: done, to be retried after a delay, or dead. A message that was processed
 // before has only its reply resent, which is retried in the same way.
-import { isUnavailable, retryUnavailable } from '../database/retry.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { DatabaseUnavailable, Overloaded } from '../database/port.ts';
 import type { HandlingOutcome } from '../observability/log-format.ts';
 import { backoff } from '../runtime/backoff.ts';
+import { reasonOf } from '../runtime/health.ts';
 import { type NewMessage, type ReadableMessage, readMessage, storable, type UnreadableMessage } from './envelope.ts';
 import type { ClaimedMessage, InboxStore } from './inbox-store.ts';
 import { type InboxOptions, InboxTransactions, type Origin } from './inbox-transactions.ts';
+
+/** Pauses while the database is away. */
+const UNAVAILABLE_BASE_MS = 100;
+const UNAVAILABLE_MAX_MS = 5_000;
 
 /** Stands for every type that the service does not handle. */
 const UNKNOWN = 'unknown';
@@ -137,7 +144,7 @@ export class InboxProcessor {
 
   #failure(error: unknown, attempts: number) {
     const { retryBaseMs, retryMaxMs } = this.#options;
-    return { error: storable(messageOf(error)), delayMs: backoff(attempts, retryBaseMs, retryMaxMs) };
+    return { error: storable(reasonOf(error)), delayMs: backoff(attempts, retryBaseMs, retryMaxMs) };
   }
 
   #recordDead(message: NewMessage, origin: Origin, about: { error: string; unreadable: boolean }): Promise<void> {
@@ -166,7 +173,7 @@ export class InboxProcessor {
     const line = { event: type, [subjectName]: subject, ms: Math.round(ms * 10) / 10, outcome };
     if (error === undefined) return log.info(line);
     const isFinal = outcome === 'dead' || outcome === 'reply-dead';
-    log[isFinal ? 'error' : 'warn']({ ...line, messageId, error: messageOf(error) });
+    log[isFinal ? 'error' : 'warn']({ ...line, messageId, error: reasonOf(error) });
   }
 }
 
@@ -179,4 +186,21 @@ const messageIn = ({ message_id: messageId, type, subject, body }: ClaimedMessag
   body: body ?? new Uint8Array(),
 });
 
-const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
+/** Runs `work` again until the database is available for it. Rejects with its error once `signal` is aborted. */
+export async function retryUnavailable<T>(
+  work: () => Promise<T>,
+  { signal, log }: { readonly signal: AbortSignal; readonly log: Logger },
+): Promise<T> {
+  for (let failures = 1; ; failures++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isUnavailable(error) || signal.aborted) throw error;
+      if (failures === 1) log.warn({ error: error.message }, 'waiting for the database');
+      await delay(backoff(failures, UNAVAILABLE_BASE_MS, UNAVAILABLE_MAX_MS), undefined, { signal });
+    }
+  }
+}
+
+const isUnavailable = (error: unknown): error is DatabaseUnavailable | Overloaded =>
+  error instanceof DatabaseUnavailable || error instanceof Overloaded;

@@ -54,18 +54,13 @@ interface Attempt {
   readonly origin: Origin;
 }
 
-interface InboxTransactionsOptions
-  extends Pick<InboxOptions, 'database' | 'handlers' | 'onDead' | 'prefetch' | 'maxRows'> {
-  readonly store: InboxStore;
-}
-
 export class InboxTransactions {
-  readonly #options: InboxTransactionsOptions;
+  readonly #options: InboxOptions & { readonly store: InboxStore };
   readonly #shared: GroupCommit<Attempt, HandlingOutcome>;
   readonly #alone: GroupCommit<Attempt, HandlingOutcome>;
   readonly #resends: GroupCommit<string, string>;
 
-  constructor(options: InboxTransactionsOptions) {
+  constructor(options: InboxOptions & { readonly store: InboxStore }) {
     this.#options = options;
     const { prefetch, maxRows } = options;
     const attempts = {

@@ -1,10 +1,9 @@
 // Processes messages that wait in rows: those that a transport only stored, retries that are due, replies to be resent.
 // A process claims only as many rows as it has capacity for; several processes share the rows.
-import { retryUnavailable } from '../database/retry.ts';
 import { Loop } from '../runtime/loop.ts';
 import { PendingSet } from '../runtime/promises.ts';
 import type { ReadableMessage } from './envelope.ts';
-import type { InboxProcessor, InboxProcessorOptions } from './inbox-processor.ts';
+import { type InboxProcessor, type InboxProcessorOptions, retryUnavailable } from './inbox-processor.ts';
 import type { ClaimedMessage } from './inbox-store.ts';
 
 /** How often the worker looks for rows whose process ended during an attempt. */

@@ -175,20 +175,15 @@ export class Relay implements RelayHandle {
   }
 }
 
-interface BusPublisherOptions {
-  readonly bus: Bus;
-  readonly catalogue: EventCatalogue;
-  /** The `source` of the events, such as `/services/order`. */
-  readonly source: string;
-  /** Called for each event that the broker has confirmed. */
-  readonly onPublished: (event: OutgoingEvent) => void;
-}
-
-/** Channel `bus`: each row becomes an event on the bus. */
+/**
+ * Channel `bus`: each row becomes an event on the bus, with `source` such as `/services/order`. Calls `onPublished` for each
+ * event that the broker has confirmed.
+ */
 export async function publishToBus(
-  { bus, catalogue, source, onPublished }: BusPublisherOptions,
+  options: { bus: Bus; catalogue: EventCatalogue; source: string; onPublished: (event: OutgoingEvent) => void },
   rows: readonly OutboxRow[],
 ): Promise<Unpublished[]> {
+  const { bus, catalogue, source, onPublished } = options;
   const unpublished: Unpublished[] = [];
   const outgoing: { row: OutboxRow; event: OutgoingEvent }[] = [];
   for (const row of rows) {

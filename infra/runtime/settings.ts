@@ -76,9 +76,9 @@ export type SettingsOf<V extends Variables> = { readonly [K in keyof V]: z.outpu
 export class ConfigError extends Error {
   /** One sentence per problem, which names the variable. */
   readonly problems: readonly string[];
+  override readonly name = 'ConfigError';
   constructor(problems: readonly string[]) {
     super(`configuration: ${problems.join('; ')}`);
-    this.name = 'ConfigError';
     this.problems = problems;
   }
 }
