@@ -67,9 +67,9 @@ export function statementsThrough(runOnce: <T>(work: (on: Session) => Promise<T>
 }
 
 /**
- * Retries `work` after a deadlock or a serialization failure: PostgreSQL rolls one of the transactions back, and the same
- * work may succeed a moment later. After the last attempt it rejects with ConcurrentUpdate, which an outer call does not
- * retry, so that attempts do not multiply.
+ * Retries `work` after a deadlock or a serialization failure: PostgreSQL rolls one of the transactions back, and the
+ * same work may succeed a moment later. After the last attempt it rejects with ConcurrentUpdate, which an outer call
+ * does not retry, so that attempts do not multiply.
  */
 export async function retryConflicts<T>(work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {

@@ -54,8 +54,8 @@ function formProblemOf(error: unknown, isForm: boolean): unknown {
 }
 
 /**
- * Reads a JSON body like `jsonBody`, or the fields of an HTML form, into `request.body`. A field that is sent more than once
- * becomes an array of strings. Another media type gets a 415.
+ * Reads a JSON body like `jsonBody`, or the fields of an HTML form, into `request.body`. A field that is sent more than
+ * once becomes an array of strings. Another media type gets a 415.
  */
 export const formOrJsonBody: RequestHandler = (request, response, next) => {
   const type = request.is(['application/json', FORM]);

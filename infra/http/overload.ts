@@ -10,13 +10,13 @@ export const TOLERATED_MS = 500;
 
 const DEFAULTS = {
   /**
-   * How long a request may have waited for the event loop. More than some hundred connections cause in a process that is
-   * still being compiled and runs the embedded database; less than a shopper takes for a fault.
+   * How long a request may have waited for the event loop. More than some hundred connections cause in a process that
+   * is still being compiled and runs the embedded database; less than a shopper takes for a fault.
    */
   maxLagMs: 500,
   /**
-   * Sheddable requests in flight in one process. They wait for the next group commit: at some thousand decisions a second
-   * this is half a second's work. More of them would only wait longer and hold memory.
+   * Sheddable requests in flight in one process. They wait for the next group commit: at some thousand decisions a
+   * second this is half a second's work. More of them would only wait longer and hold memory.
    */
   maxInFlight: 2_000,
   toleratedMs: TOLERATED_MS,

@@ -1,12 +1,12 @@
-// Events on the wire: CloudEvents 1.0, structured JSON. Received bytes are trusted only once they match the schema of their
-// type. Messaging works with any catalogue of schemas; this project's is contracts/events.ts.
+// Events on the wire: CloudEvents 1.0, structured JSON. Received bytes are trusted only once they match the schema of
+// their type. Messaging works with any catalogue of schemas; this project's is contracts/events.ts.
 import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { MAX_EVENT_BYTES, type OutgoingEvent } from '../bus/port.ts';
 import { reasonOf } from '../runtime/health.ts';
 import type { OutboxRow } from './outbox.ts';
 
-/** CloudEvents 1.0 as structured JSON. `subject` is the UUID of the order, ticket or other thing that the event is about. */
+/** CloudEvents 1.0 as structured JSON. `subject` is the UUID of what the event is about, such as an order. */
 export interface CloudEvent<Type extends string = string, Data = unknown> {
   readonly specversion: '1.0';
   /** A UUID. */

@@ -30,7 +30,7 @@ export interface FailedFilter {
 
 export interface RetrySelection extends FailedFilter {
   readonly id?: string | undefined;
-  /** Excludes messages that have failed or were retried since this time. Ages count from it, too, instead of from now. */
+  /** Excludes messages that failed or were retried since this time. Ages count from it, too, instead of from now. */
   readonly failedBefore?: string | undefined;
 }
 

@@ -55,8 +55,8 @@ export class InboxProcessor {
   }
 
   /**
-   * One attempt at a message. Resolves when its outcome is recorded. While the database is away, it waits and no attempt
-   * is charged; the transport limits how many messages wait here.
+   * One attempt at a message. Resolves when its outcome is recorded. While the database is away, it waits and no
+   * attempt is charged; the transport limits how many messages wait here.
    */
   async process(message: ReadableMessage | UnreadableMessage, options: AttemptOptions): Promise<void> {
     if ('error' in message) return this.#recordUnreadable(message, options.origin, message.error);
@@ -91,7 +91,7 @@ export class InboxProcessor {
     return this.#attempt(messageIn(row), work, (error) => this.#recordReplyFailure(row, error));
   }
 
-  /** Marks a claimed row dead whose attempts are used up and never finished, or ends the attempts to resend its reply. */
+  /** Marks a claimed row dead whose attempts never finished and are used up, or ends those to resend its reply. */
   markDead(row: ClaimedMessage): Promise<void> {
     const error = `the process ended during each of ${row.attempts - 1} attempts`;
     if (!wasProcessed(row)) return this.#recordDead(messageIn(row), 'row', { error, unreadable: false });

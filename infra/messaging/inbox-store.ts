@@ -1,5 +1,5 @@
-// The SQL of the inbox: messages are received, claimed, and done or failed. If a message that was processed before (status
-// 'done' or 'dead') arrives again, its reply is resent; what its row says about its own processing does not change.
+// The SQL of the inbox: messages are received, claimed, and done or failed. If a message that was processed before
+// (status 'done' or 'dead') arrives again, its reply is resent, and its row keeps what it says about the processing.
 import type { Queryable, Transaction } from '../database/port.ts';
 import { countSome } from '../database/sql.ts';
 import { MAX_STORED_BYTES, type NewMessage } from './envelope.ts';
@@ -55,7 +55,8 @@ export class InboxStore {
     const rows = await database.query<{ message_id: string; is_new: boolean }>(
       `INSERT INTO ${this.#table} AS i (message_id, type, subject, status, body, attempts, claimed_until)
        SELECT "messageId", type, subject, 'pending', convert_to(body, 'UTF8'),
-         CASE WHEN $2::integer > 0 THEN 1 ELSE 0 END, CASE WHEN $2::integer > 0 THEN now() + $2::integer * interval '1 ms' END
+         CASE WHEN $2::integer > 0 THEN 1 ELSE 0 END,
+         CASE WHEN $2::integer > 0 THEN now() + $2::integer * interval '1 ms' END
        FROM json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid, body text)
        ON CONFLICT (message_id) DO UPDATE
          SET reply_requested = NOT i.unreadable, unreadable = false,
@@ -132,8 +133,8 @@ export class InboxStore {
        FROM json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid)
        ON CONFLICT (message_id) DO UPDATE
          SET status = 'done', unreadable = false, body = NULL, original_bytes = NULL, error = NULL, failure_id = NULL,
-             type = excluded.type, subject = excluded.subject, reply_requested = false, reply_attempts = 0, reply_error = NULL,
-             claimed_until = NULL, handled_at = now()
+             type = excluded.type, subject = excluded.subject, reply_requested = false, reply_attempts = 0,
+             reply_error = NULL, claimed_until = NULL, handled_at = now()
          WHERE i.unreadable
        RETURNING message_id`,
       [rowsOf(messages)],
@@ -149,8 +150,8 @@ export class InboxStore {
     if (messages.length === 0) return new Set();
     const rows = await tx.query<{ message_id: string }>(
       `UPDATE ${this.#table}
-       SET status = 'done', unreadable = false, body = NULL, error = NULL, claimed_until = NULL, reply_requested = false,
-           reply_attempts = 0, reply_error = NULL, handled_at = now()
+       SET status = 'done', unreadable = false, body = NULL, error = NULL, claimed_until = NULL,
+           reply_requested = false, reply_attempts = 0, reply_error = NULL, handled_at = now()
        WHERE message_id = ANY($1::uuid[]) AND ${UNPROCESSED}
        RETURNING message_id`,
       [messages.map(({ messageId }) => messageId)],
@@ -214,8 +215,8 @@ export class InboxStore {
   }
 
   /**
-   * Has the row resend the reply, because it could not be resent in the transaction of the arrival. Returns false if the
-   * message was not processed before.
+   * Has the row resend the reply, because it could not be resent in the transaction of the arrival. Returns false if
+   * the message was not processed before.
    */
   async requestReply(database: Queryable, id: string, { error, delayMs }: ReplyFailure): Promise<boolean> {
     const requested = await database.execute(
@@ -244,7 +245,7 @@ export class InboxStore {
     );
   }
 
-  /** Ends successful attempts. A message that was retried meanwhile keeps its claim: the claim is that of its attempt. */
+  /** Ends successful attempts. A message that was retried meanwhile keeps its claim, which is that of its attempt. */
   async completeReplies(tx: Transaction, ids: readonly string[]): Promise<void> {
     await tx.execute(
       `UPDATE ${this.#table}

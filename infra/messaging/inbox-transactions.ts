@@ -1,5 +1,5 @@
-// What the inbox does in one transaction each: the effects of messages with their replies, resent replies, a failure with
-// the event that reports it. Messages that wait at the same time share a transaction; if it fails, each gets its own.
+// What the inbox does in one transaction each: the effects of messages with their replies, resent replies, a failure
+// with the event that reports it. Messages that wait at the same time share a transaction; if it fails, each has one.
 import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import { GroupCommit } from '../database/group-commit.ts';

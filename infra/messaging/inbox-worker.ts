@@ -48,7 +48,7 @@ export class InboxWorker {
     this.#claiming.wake();
   }
 
-  /** Stores messages. If they are within the capacity, claims them at once and processes them without reading them back. */
+  /** Stores messages. Within the capacity, claims them at once and processes them without reading them back. */
   enqueue(messages: readonly ReadableMessage[]): Promise<void> {
     const storing = messages.length <= this.#capacity ? this.#storeClaimed(messages) : this.#storeUnclaimed(messages);
     return this.#background.add(storing);

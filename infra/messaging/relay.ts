@@ -176,8 +176,8 @@ export class Relay implements RelayHandle {
 }
 
 /**
- * Channel `bus`: each row becomes an event on the bus, with `source` such as `/services/order`. Calls `onPublished` for each
- * event that the broker has confirmed.
+ * Channel `bus`: each row becomes an event on the bus, with `source` such as `/services/order`. Calls `onPublished` for
+ * each event that the broker has confirmed.
  */
 export async function publishToBus(
   options: { bus: Bus; catalogue: EventCatalogue; source: string; onPublished: (event: OutgoingEvent) => void },

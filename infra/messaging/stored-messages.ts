@@ -52,7 +52,7 @@ export async function countMessages(database: Queryable, schema: string): Promis
   };
 }
 
-/** Finds the messages about these subjects. Each SELECT uses an index that leaves out the done ones, possibly millions. */
+/** Finds the messages about these subjects. Each SELECT uses an index without the done ones, possibly millions. */
 export function locateMessages(
   database: Queryable,
   schema: string,
