@@ -16,7 +16,6 @@ import {
   type SettingsOf,
   url,
   urls,
-  type VariableDescription,
   type Variables,
   variable,
 } from '../infra/runtime/settings.ts';
@@ -190,7 +189,7 @@ function contradictions(config: Settings, busKind: Config['busKind'], services: 
 }
 
 /** Every variable once, for `--help`, `.env.example` and docs/configuration.md. */
-export function describeVariables(): (VariableDescription & { readonly group: string })[] {
+export function describeVariables() {
   const described = new Set<string>();
   return Object.entries(groups).flatMap(([group, members]) =>
     describe(members)

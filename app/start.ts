@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import { type ServiceName, SUBJECT_NAME, serviceNames } from '../contracts/services.ts';
 import type { Bus } from '../infra/bus/port.ts';
-import { vacuumLoops } from '../infra/database/vacuum.ts';
+import { vacuumLoops } from '../infra/database/pglite.ts';
 import { createApp } from '../infra/http/app.ts';
 import { OverloadGuard } from '../infra/http/overload.ts';
 import { listen } from '../infra/http/server.ts';

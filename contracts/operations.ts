@@ -87,8 +87,8 @@ export const failedMessagesPage = pageSchema(failedMessage);
 
 const status = z.enum(['up', 'degraded', 'down']);
 
-/** `silent`: the services whose consumer makes no progress and was rebuilt in vain. */
-export const health = z.object({ status, silent: z.array(z.string()) });
+/** `stalled`: the services whose consumer makes no progress and was rebuilt in vain. */
+export const health = z.object({ status, stalled: z.array(z.string()) });
 
 const resourceState = z.object({ status, detail: z.string().optional() });
 export type ResourceState = z.infer<typeof resourceState>;

@@ -2,6 +2,9 @@
 // a lone surrogate has no UTF-8 form.
 import { z } from 'zod';
 
+/** What every schema of this process says about a missing value, unless it has its own words. */
+z.config({ customError: ({ input }) => (input === undefined ? 'is required' : undefined) });
+
 const storable = (value: string) => !value.includes('\u0000') && value.isWellFormed();
 
 /** A string of `min` to `max` characters (UTF-16 units) without NUL and without lone surrogates. */

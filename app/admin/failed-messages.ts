@@ -11,9 +11,8 @@ import {
   retryQuery,
 } from '../../contracts/operations.ts';
 import { pageOf } from '../../contracts/pages.ts';
-import { route } from '../../infra/http/app.ts';
+import { parse, parseId, route } from '../../infra/http/app.ts';
 import { notFound, Problem } from '../../infra/http/problem.ts';
-import { parse, parseId } from '../../infra/http/validate.ts';
 import type { FailedRow, RetrySelection } from '../../infra/messaging/failed-messages.ts';
 import type { Inbox } from '../../infra/messaging/inbox.ts';
 import type { ServiceRunner } from '../service-runner.ts';

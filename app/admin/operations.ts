@@ -28,8 +28,9 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
   const get = (path: string, handler: RequestHandler) => route(router, path, { get: [handler] });
 
   get('/healthz', (_request, response) => {
-    const silent = runners.filter(({ healthy }) => !healthy).map(({ name }) => name);
-    response.status(silent.length === 0 ? 200 : 503).json({ status: silent.length === 0 ? 'up' : 'down', silent });
+    const stalled = runners.filter(({ healthy }) => !healthy).map(({ name }) => name);
+    const isUp = stalled.length === 0;
+    response.status(isUp ? 200 : 503).json({ status: isUp ? 'up' : 'down', stalled });
   });
 
   get('/readyz', async (_request, response) => {

@@ -1,16 +1,8 @@
 // Group commit: requests that arrive while a statement is in flight share the next one. Only one statement is in
 // flight, so batches grow with the load: a single request is a batch of its own, thousands share a few large batches.
 import { setTimeout as delay } from 'node:timers/promises';
-import { DatabaseUnavailable } from './port.ts';
-import { retryConflicts } from './retry-conflicts.ts';
-
-export class Overloaded extends Error {
-  readonly code = 'overloaded';
-  constructor(limit: number) {
-    super(`more than ${limit} requests are waiting for the database`);
-    this.name = 'Overloaded';
-  }
-}
+import { DatabaseUnavailable, Overloaded } from './port.ts';
+import { retryConflicts } from './statements.ts';
 
 export interface GroupCommitOptions<In, Out> {
   /** Commits a batch and resolves with one result per item, in the same order. Commits nothing if it throws. */

@@ -67,18 +67,17 @@ export async function withMigrationLock(
     // One lock for all schemas, because concurrent CREATE SCHEMA IF NOT EXISTS statements fail. Polled, so that a stop
     // need not wait for it.
     const locked = async () => {
-      while (!(await tryMigrationLock(tx))) await delay(LOCK_POLL_MS);
+      for (;;) {
+        const [lock] = await tx.query<{ taken: boolean }>(
+          "SELECT pg_try_advisory_xact_lock(hashtextextended('sluice migrations', 0)) AS taken",
+        );
+        if (lock?.taken) return;
+        await delay(LOCK_POLL_MS);
+      }
     };
     await logWhileRunning(log, 'waiting to migrate: another process holds the migration lock', locked);
     await work(tx);
   });
-}
-
-async function tryMigrationLock(tx: Transaction): Promise<boolean> {
-  const [lock] = await tx.query<{ taken: boolean }>(
-    "SELECT pg_try_advisory_xact_lock(hashtextextended('sluice migrations', 0)) AS taken",
-  );
-  return lock?.taken === true;
 }
 
 /** Logs `message` while `work` takes long. */

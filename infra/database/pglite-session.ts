@@ -4,8 +4,7 @@
 // of the cost of a small statement. Here a statement is prepared once, and then bound and executed in one crossing, as
 // pg does with named statements.
 import { type PGlite, protocol } from '@electric-sql/pglite';
-import pg from 'pg';
-import type { Queryable, Transaction } from './port.ts';
+import { parserOf, type Session } from './statements.ts';
 
 interface Column {
   readonly name: string;
@@ -23,7 +22,7 @@ interface Result {
   readonly tag: string;
 }
 
-export class PgliteSession implements Queryable {
+export class PgliteSession implements Session {
   readonly #pglite: PGlite;
   /** By text; the texts are the program's own, so there are few. */
   readonly #prepared = new Map<string, Prepared>();
@@ -41,27 +40,11 @@ export class PgliteSession implements Queryable {
   }
 
   async script(text: string): Promise<void> {
-    await this.#command(text);
+    await this.command(text);
   }
 
-  /** Adds to `callbacks` those that are to be called now that the transaction is committed. */
-  async transaction<T>(work: (tx: Transaction) => Promise<T>, callbacks: (() => void)[]): Promise<T> {
-    await this.#command('BEGIN');
-    try {
-      const outcome = await work({
-        query: (text, params) => this.query(text, params),
-        execute: (text, params) => this.execute(text, params),
-        script: (text) => this.script(text),
-        afterCommit: (callback) => callbacks.push(callback),
-      });
-      // The tag of COMMIT is ROLLBACK if a statement failed before, even if `work` caught its error.
-      const tag = await this.#command('COMMIT');
-      if (tag !== 'COMMIT') throw new Error('the transaction was rolled back: one of its statements failed');
-      return outcome;
-    } catch (error) {
-      if (this.#pglite.isInTransaction()) await this.#command('ROLLBACK');
-      throw error;
-    }
+  async rollback(): Promise<void> {
+    if (this.#pglite.isInTransaction()) await this.command('ROLLBACK');
   }
 
   close(): Promise<void> {
@@ -69,7 +52,7 @@ export class PgliteSession implements Queryable {
   }
 
   /** Runs statements without parameters; resolves with the last one's tag. */
-  async #command(text: string): Promise<string> {
+  async command(text: string): Promise<string> {
     return (await this.#exchange(protocol.serialize.query(text), [])).tag;
   }
 
@@ -115,12 +98,6 @@ function rowOf(columns: readonly Column[], fields: readonly (string | null)[]): 
   }
   return row;
 }
-
-const INT8: number = pg.types.builtins.INT8;
-
-/** A `bigint` is read as a number: ours stay below 2^53. */
-const parserOf = (type: number): ((text: string) => unknown) =>
-  type === INT8 ? Number : pg.types.getTypeParser(type, 'text');
 
 /** A parameter in PostgreSQL's text format. The caller passes JSON as text (see port.ts). */
 function toText(value: unknown): string | null {

@@ -2,25 +2,37 @@
 // transaction at a time; all other queries wait.
 import { setImmediate } from 'node:timers/promises';
 import { PGlite } from '@electric-sql/pglite';
-import { type Lane, LaneScheduler } from './pglite-scheduler.ts';
+import type { Logger } from 'pino';
+import { Loop } from '../runtime/loop.ts';
 import { PgliteSession } from './pglite-session.ts';
 import { type Database, DatabaseUnavailable, type Lock, type Queryable, type Statements } from './port.ts';
+import { queryableThrough, statementsThrough } from './statements.ts';
+
+/** Foreground: a client waits for the result. */
+type Lane = 'foreground' | 'background';
+
+/**
+ * Database time that the background gets per millisecond of the foreground while both have work waiting. A foreground
+ * statement comes with three times as much HTTP work in the same thread, so this is about an even share.
+ */
+const BACKGROUND_WEIGHT = 4;
+
+/**
+ * How long the database may work before the event loop's sockets and timers get a turn: as long as their last turn
+ * took, within these bounds. PGlite resolves without leaving the current task, so without a limit it would block the
+ * thread; with one statement per turn of the event loop, a flood of requests that need no database would leave it only
+ * a few statements a second.
+ */
+const MIN_SHARE_MS = 0.5;
+const MAX_SHARE_MS = 25;
 
 /** Creates `dataDir` if it does not exist: the first start takes a few seconds. */
 export async function openPglite({ dataDir }: { readonly dataDir: string }): Promise<Database> {
-  const instance = new PgliteInstance(new PgliteSession(await PGlite.create({ dataDir })));
-  const longRunning = instance.longRunning();
-  const background: Database = {
-    ...instance.lane('background'),
-    longRunning,
-    get background() {
-      return background;
-    },
-  };
-  return { ...instance.lane('foreground'), longRunning, background };
+  return new PgliteInstance(new PgliteSession(await PGlite.create({ dataDir }))).database;
 }
 
 class PgliteInstance {
+  readonly database: Database;
   readonly #session: PgliteSession;
   readonly #scheduler = new LaneScheduler();
   /** Names suffice as session locks, because only this process uses the database. */
@@ -30,64 +42,48 @@ class PgliteInstance {
 
   constructor(session: PgliteSession) {
     this.#session = session;
-  }
-
-  lane(lane: Lane): Omit<Database, 'background' | 'longRunning'> {
-    return {
-      kind: 'pglite',
-      ...this.#statements(lane),
-      tryLock: (name) => this.#tryLock(name),
+    const inBackground = this.#statements('background');
+    const shared = {
+      kind: 'pglite' as const,
+      longRunning: this.#interruptible(inBackground),
+      tryLock: async (name: string) => this.#tryLock(name),
       interrupt: () => {
         this.#interrupted = true;
       },
       close: () => {
-        this.#closed ??= this.#scheduler.run('background', () => this.#session.close());
+        this.#closed ??= this.#scheduler.run('background', () => session.close());
         return this.#closed;
       },
     };
-  }
-
-  longRunning(): Statements {
-    const statements = this.#statements('background');
-    return {
-      ...this.#interruptible(statements),
-      transaction: (work) =>
-        statements.transaction((tx) =>
-          work({ ...this.#interruptible(tx), afterCommit: (callback) => tx.afterCommit(callback) }),
-        ),
+    const background: Database = {
+      ...shared,
+      ...inBackground,
+      get background() {
+        return background;
+      },
     };
+    this.database = { ...shared, ...this.#statements('foreground'), background };
   }
 
   #statements(lane: Lane): Statements {
-    const [scheduler, session] = [this.#scheduler, this.#session];
-    return {
-      query: (text, params) => scheduler.run(lane, () => session.query(text, params)),
-      execute: (text, params) => scheduler.run(lane, () => session.execute(text, params)),
-      script: (text) => scheduler.run(lane, () => session.script(text)),
-      transaction: async (work) => {
-        const callbacks: (() => void)[] = [];
-        const result = await scheduler.run(lane, () => session.transaction(work, callbacks));
-        for (const callback of callbacks) callback();
-        return result;
-      },
-    };
+    return statementsThrough((work) => this.#scheduler.run(lane, () => work(this.#session)));
   }
 
   /** A statement blocks the thread to its end, so a stop can interrupt only between two statements. */
-  #interruptible(queryable: Queryable): Queryable {
-    const ifNotInterrupted = async <T>(run: () => Promise<T>): Promise<T> => {
-      await setImmediate();
-      if (this.#interrupted) throw new DatabaseUnavailable('this process is stopping');
-      return run();
-    };
+  #interruptible(statements: Statements): Statements {
+    const unlessInterrupted = (queryable: Queryable) =>
+      queryableThrough(async (call) => {
+        await setImmediate();
+        if (this.#interrupted) throw new DatabaseUnavailable('this process is stopping');
+        return call(queryable);
+      });
     return {
-      query: (text, params) => ifNotInterrupted(() => queryable.query(text, params)),
-      execute: (text, params) => ifNotInterrupted(() => queryable.execute(text, params)),
-      script: (text) => ifNotInterrupted(() => queryable.script(text)),
+      ...unlessInterrupted(statements),
+      transaction: (work) => statements.transaction((tx) => work({ ...tx, ...unlessInterrupted(tx) })),
     };
   }
 
-  async #tryLock(name: string): Promise<Lock | undefined> {
+  #tryLock(name: string): Lock | undefined {
     if (this.#locks.has(name)) return undefined;
     this.#locks.add(name);
     return {
@@ -97,4 +93,78 @@ class PgliteInstance {
       },
     };
   }
+}
+
+/** Decides which statement runs next, so that neither lane waits for ever. */
+class LaneScheduler {
+  readonly #waiting: Record<Lane, (() => Promise<void>)[]> = { foreground: [], background: [] };
+  /** Milliseconds used by each lane since both last had work waiting. */
+  readonly #usedMs: Record<Lane, number> = { foreground: 0, background: 0 };
+  #running = false;
+  #shareMs = MIN_SHARE_MS;
+
+  /** Resolves with the result of `work`, which runs alone. */
+  run<T>(lane: Lane, work: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#waiting[lane].push(() => work().then(resolve, reject));
+      if (!this.#running) void this.#drain();
+    });
+  }
+
+  async #drain(): Promise<void> {
+    this.#running = true;
+    let since = performance.now();
+    for (;;) {
+      const lane = this.#nextLane();
+      const work = this.#waiting[lane].shift();
+      if (!work) break;
+      const startedAt = performance.now();
+      await work();
+      // The caller may queue its next statement before the next one is chosen.
+      await new Promise<void>((resolve) => process.nextTick(resolve));
+      const doneAt = performance.now();
+      this.#usedMs[lane] += doneAt - startedAt;
+      if (doneAt - since < this.#shareMs) continue;
+      await setImmediate();
+      since = performance.now();
+      this.#shareMs = Math.min(MAX_SHARE_MS, Math.max(MIN_SHARE_MS, since - doneAt));
+    }
+    this.#running = false;
+  }
+
+  #nextLane(): Lane {
+    const { foreground, background } = this.#waiting;
+    if (foreground.length > 0 && background.length > 0)
+      return this.#usedMs.foreground * BACKGROUND_WEIGHT <= this.#usedMs.background ? 'foreground' : 'background';
+    // A lane that runs alone saves up no time.
+    this.#usedMs.foreground = 0;
+    this.#usedMs.background = 0;
+    return foreground.length > 0 ? 'foreground' : 'background';
+  }
+}
+
+/** All rows of an outbox are replaced all the time. The tables are small, so this takes about a millisecond. */
+const OUTBOXES_EVERY_MS = 10_000;
+/** All tables and the planner's statistics: about 300 ms at a few hundred thousand rows, during which no query runs. */
+const ALL_EVERY_MS = 600_000;
+
+/**
+ * PGlite has no background processes and so no autovacuum. Without these loops, every query of an outbox would scan all
+ * rows that were ever in it.
+ */
+export function vacuumLoops(database: Database, schemas: readonly string[], log: Logger): Loop[] {
+  const vacuum = (name: string, everyMs: number, statement: string) => {
+    let first = true;
+    const turn = async () => {
+      if (!first) await database.script(statement);
+      first = false;
+      return false;
+    };
+    return new Loop({ name, everyMs, log, turn });
+  };
+  const outboxes = schemas.map((schema) => `${schema}.outbox`).join(', ');
+  return [
+    vacuum('vacuum outboxes', OUTBOXES_EVERY_MS, `VACUUM ${outboxes}`),
+    vacuum('vacuum', ALL_EVERY_MS, 'VACUUM (ANALYZE)'),
+  ];
 }

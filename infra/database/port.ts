@@ -1,8 +1,9 @@
 // The database port: PostgreSQL through pg, or embedded as PGlite, with the same behaviour.
 //
 // Parameters are $1, $2, …; a JSON parameter is passed as text (JSON.stringify) and cast in the SQL, because the two
-// drivers disagree on arrays. Results: int8 as number (up to 2^53-1), timestamptz as Date, json and jsonb parsed. Text
-// holds no U+0000.
+// drivers disagree on arrays; undefined is null. Results: int8 as number (up to 2^53-1), timestamptz as Date, json and
+// jsonb parsed. Text holds no U+0000.
+import { reasonOf } from '../runtime/health.ts';
 
 export interface Queryable {
   /** Runs one statement and returns its rows. */
@@ -66,18 +67,24 @@ export interface Database extends Statements {
 
 /** The transaction conflicted with concurrent ones in every attempt and is not committed. */
 export class ConcurrentUpdate extends Error {
-  readonly code = 'concurrent-update';
+  override readonly name = 'ConcurrentUpdate';
   constructor(cause: unknown) {
-    super(`concurrent update: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
-    this.name = 'ConcurrentUpdate';
+    super(`concurrent update: ${reasonOf(cause)}`, { cause });
   }
 }
 
 /** The connection or the server failed, not the statement: the same statement may succeed later. */
 export class DatabaseUnavailable extends Error {
-  readonly code = 'database-unavailable';
+  override readonly name = 'DatabaseUnavailable';
   constructor(cause: unknown) {
-    super(`database unavailable: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
-    this.name = 'DatabaseUnavailable';
+    super(`database unavailable: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** Too much work waits for the database, and further work is rejected. */
+export class Overloaded extends Error {
+  override readonly name = 'Overloaded';
+  constructor(limit: number) {
+    super(`more than ${limit} requests are waiting for the database`);
   }
 }

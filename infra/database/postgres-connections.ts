@@ -1,18 +1,11 @@
-// Statements and transactions on the connections of a pool, and the errors that are the connection's rather than the
-// statement's.
+// Sessions on the connections of a pool, and the errors that are the connection's rather than the statement's.
 import { createHash } from 'node:crypto';
 import type pg from 'pg';
-import { DatabaseUnavailable, type Queryable, type Statements, type Transaction } from './port.ts';
+import { DatabaseUnavailable } from './port.ts';
+import type { Session } from './statements.ts';
 
 /** The longest timer (25 days); pg takes 0 for the connection's own timeout. */
 export const NO_TIMEOUT_MS = 2 ** 31 - 1;
-
-export interface StatementsOptions {
-  /** Runs `work` on a connection that nothing else uses meanwhile. */
-  readonly withClient: <T>(work: (client: pg.PoolClient) => Promise<T>) => Promise<T>;
-  /** Timeout of one statement. Default: the connection's. */
-  readonly timeoutMs?: number;
-}
 
 /** Runs `work` on a connection of the pool. A connection that broke is not returned to the pool. */
 export async function withClientOf<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
@@ -37,46 +30,8 @@ export async function withClientOf<T>(pool: pg.Pool, work: (client: pg.PoolClien
   }
 }
 
-export function statementsOf({ withClient, timeoutMs }: StatementsOptions): Statements {
-  return {
-    query: (text, params) => withClient((client) => queryableOf(client, timeoutMs).query(text, params)),
-    execute: (text, params) => withClient((client) => queryableOf(client, timeoutMs).execute(text, params)),
-    script: (text) => withClient((client) => queryableOf(client, timeoutMs).script(text)),
-    transaction: async (work) => {
-      const callbacks: (() => void)[] = [];
-      const result = await withClient((client) => transactionOn(client, timeoutMs, work, callbacks));
-      for (const callback of callbacks) callback();
-      return result;
-    },
-  };
-}
-
-async function transactionOn<T>(
-  client: pg.ClientBase,
-  timeoutMs: number | undefined,
-  work: (tx: Transaction) => Promise<T>,
-  callbacks: (() => void)[],
-): Promise<T> {
-  callbacks.length = 0; // an earlier attempt, rolled back after a conflict, may have added some
-  await send(client, { text: 'BEGIN' });
-  try {
-    const transaction: Transaction = {
-      ...queryableOf(client, timeoutMs),
-      afterCommit: (callback) => callbacks.push(callback),
-    };
-    const outcome = await work(transaction);
-    // The command of COMMIT is ROLLBACK if a statement failed before, even if `work` caught its error.
-    const { command } = await send(client, statement('COMMIT', timeoutMs));
-    if (command !== 'COMMIT') throw new Error('the transaction was rolled back: one of its statements failed');
-    return outcome;
-  } catch (error) {
-    // With the connection the transaction is gone, too; the first error is the one to report.
-    if (!(error instanceof DatabaseUnavailable)) await send(client, { text: 'ROLLBACK' });
-    throw error;
-  }
-}
-
-function queryableOf(client: pg.ClientBase, timeoutMs: number | undefined): Queryable {
+/** `timeoutMs`: of one statement. Default: the connection's. */
+export function sessionOn(client: pg.ClientBase, timeoutMs?: number): Session {
   const run = <Row extends object>(text: string, params: readonly unknown[] = []) =>
     send<Row>(client, { ...statement(text, timeoutMs), name: statementName(text), values: [...params] });
   return {
@@ -84,6 +39,11 @@ function queryableOf(client: pg.ClientBase, timeoutMs: number | undefined): Quer
     execute: async (text, params) => (await run(text, params)).rowCount ?? 0,
     script: async (text) => {
       await send(client, statement(text, timeoutMs));
+    },
+    command: async (text) => (await send(client, text === 'COMMIT' ? statement(text, timeoutMs) : { text })).command,
+    rollback: async (error) => {
+      // With the connection the transaction is gone, too; the first error is the one to report.
+      if (!(error instanceof DatabaseUnavailable)) await send(client, { text: 'ROLLBACK' });
     },
   };
 }

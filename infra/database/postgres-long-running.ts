@@ -3,8 +3,8 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { DatabaseUnavailable, type Statements, type Transaction } from './port.ts';
-import { NO_TIMEOUT_MS, send, statementsOf, withClientOf } from './postgres-connections.ts';
-import { retryConflicts } from './retry-conflicts.ts';
+import { NO_TIMEOUT_MS, send, sessionOn, withClientOf } from './postgres-connections.ts';
+import { queryableThrough, type Session, statementsThrough } from './statements.ts';
 
 /** Concurrent transactions, on connections of their own, so that short statements do not wait for them. */
 const CONNECTIONS = 2;
@@ -18,7 +18,7 @@ const SETTINGS = `SELECT set_config(name, CASE name WHEN 'client_connection_chec
   WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout')
     OR name = 'client_connection_check_interval' AND version() LIKE '%linux%'`;
 
-export interface LongRunningOptions {
+interface LongRunningOptions {
   readonly settings: pg.ClientConfig;
   /** Interval between two checks that the session exists. */
   readonly checkEveryMs: number;
@@ -38,21 +38,15 @@ export class LongRunning {
     this.#options = options;
     this.#pool = new pg.Pool({ ...settings, max: CONNECTIONS });
     this.#pool.on('error', (error) => log.warn({ error: error.message }, 'a database connection ended'));
-    const { transaction } = statementsOf({
-      withClient: (work) => retryConflicts(() => withClientOf(this.#pool, (client) => this.#watch(client, work))),
-      timeoutMs: NO_TIMEOUT_MS,
-    });
+    const { transaction } = statementsThrough((work) =>
+      withClientOf(this.#pool, (client) => this.#watch(client, work)),
+    );
     const withoutTimeout = <T>(work: (tx: Transaction) => Promise<T>) =>
       transaction(async (tx) => {
         await tx.query(SETTINGS);
         return work(tx);
       });
-    this.statements = {
-      transaction: withoutTimeout,
-      query: (text, params) => withoutTimeout((tx) => tx.query(text, params)),
-      execute: (text, params) => withoutTimeout((tx) => tx.execute(text, params)),
-      script: (text) => withoutTimeout((tx) => tx.script(text)),
-    };
+    this.statements = { ...queryableThrough(withoutTimeout), transaction: withoutTimeout };
   }
 
   /** Ends the running statements and rejects later ones. */
@@ -66,14 +60,14 @@ export class LongRunning {
     await this.#pool.end();
   }
 
-  async #watch<T>(client: pg.PoolClient, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  async #watch<T>(client: pg.PoolClient, work: (on: Session) => Promise<T>): Promise<T> {
     if (this.#interrupted) throw new DatabaseUnavailable('this process is stopping');
     this.#busy.add(client);
     let checking: NodeJS.Timeout | undefined;
     try {
       const { rows } = await send<{ pid: number }>(client, { text: 'SELECT pg_backend_pid() AS pid' });
       checking = setInterval(() => void this.#check(client, rows[0]?.pid), this.#options.checkEveryMs);
-      return await work(client);
+      return await work(sessionOn(client, NO_TIMEOUT_MS));
     } finally {
       clearInterval(checking);
       this.#busy.delete(client);

@@ -3,12 +3,11 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
 import type { Database } from './port.ts';
-import { statementsOf, withClientOf } from './postgres-connections.ts';
+import { sessionOn, withClientOf } from './postgres-connections.ts';
 import { tryLock } from './postgres-lock.ts';
 import { LongRunning } from './postgres-long-running.ts';
-import { retryConflicts } from './retry-conflicts.ts';
+import { parserOf, statementsThrough } from './statements.ts';
 
-const INT8: number = pg.types.builtins.INT8;
 const CONNECT_TIMEOUT_MS = 5_000;
 /**
  * A connection that does not answer a statement for this long counts as dead: the slowest of ours takes well under a
@@ -46,7 +45,7 @@ export function openPostgres(options: PostgresOptions): Database {
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEPALIVE_AFTER_MS,
     application_name: 'sluice',
-    types: { getTypeParser },
+    types: { getTypeParser: parserOf },
   };
   const pool = new pg.Pool({ ...settings, max: poolSize });
   // The server ended an idle connection: no query failed, and the pool opens another one.
@@ -58,7 +57,7 @@ export function openPostgres(options: PostgresOptions): Database {
     get background() {
       return database;
     },
-    ...statementsOf({ withClient: (work) => retryConflicts(() => withClientOf(pool, work)) }),
+    ...statementsThrough((work) => withClientOf(pool, (client) => work(sessionOn(client)))),
     longRunning: longRunning.statements,
     interrupt: () => longRunning.interrupt(),
     tryLock: (name) => tryLock(settings, name, lockProbeMs),
@@ -67,9 +66,4 @@ export function openPostgres(options: PostgresOptions): Database {
     },
   };
   return database;
-}
-
-function getTypeParser(oid: number, format?: 'text' | 'binary') {
-  if (oid === INT8) return Number;
-  return format === 'binary' ? pg.types.getTypeParser(oid, 'binary') : pg.types.getTypeParser(oid, 'text');
 }

@@ -1,4 +1,5 @@
 // A session lock that is reacquired after its connection is lost, as soon as no other process holds it.
+import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Database, Lock } from './port.ts';
@@ -10,7 +11,7 @@ export class ResilientLock {
   readonly #name: string;
   readonly #log: Logger;
   readonly #releasing = new AbortController();
-  readonly #released: Promise<undefined>;
+  readonly #released = once(this.#releasing.signal, 'abort');
   #lock: Lock | undefined;
   #watching: Promise<void> | undefined;
 
@@ -18,8 +19,6 @@ export class ResilientLock {
     this.#database = database;
     this.#name = name;
     this.#log = log;
-    const { signal } = this.#releasing;
-    this.#released = new Promise((resolve) => signal.addEventListener('abort', () => resolve(undefined)));
   }
 
   /** The protected work may continue only while this is true. */

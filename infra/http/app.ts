@@ -1,17 +1,20 @@
-// The HTTP application without its server: routes, bodies, errors.
+// The HTTP application without its server: routes, and requests whose parts are checked before a handler uses them.
 import { isUtf8 } from 'node:buffer';
-import express, { type Express, type RequestHandler, Router } from 'express';
+import express, { type Express, type Request, type RequestHandler, Router } from 'express';
 import type { Logger } from 'pino';
-import { notFound, Problem, problemHandler, unsupportedMediaType } from './problem.ts';
+import { z } from 'zod';
+import { bodyTooLarge, malformedBody, notFound, Problem, problemHandler, unsupportedMediaType } from './problem.ts';
 
 export const MAX_BODY_BYTES = 1024 * 1024;
+
+const verifyUtf8 = (_request: unknown, _response: unknown, body: Buffer) => {
+  if (!isUtf8(body)) throw new TypeError('not UTF-8');
+};
 
 const json = express.json({
   limit: MAX_BODY_BYTES,
   strict: false, // a value that is no object is read, too, so that the schema can report it
-  verify: (_request, _response, body) => {
-    if (!isUtf8(body)) throw new TypeError('not UTF-8');
-  },
+  verify: verifyUtf8,
 });
 
 /** Reads a JSON body into `request.body`; another media type gets a 415. */
@@ -26,21 +29,59 @@ export const optionalJsonBody: RequestHandler = (request, response, next) => {
   else jsonBody(request, response, next);
 };
 
-type Method = 'get' | 'post';
+const FORM = 'application/x-www-form-urlencoded';
+const MAX_FORM_BYTES = 4096;
+const MAX_FORM_FIELDS = 20;
+
+const form = express.urlencoded({
+  extended: false,
+  limit: MAX_FORM_BYTES,
+  parameterLimit: MAX_FORM_FIELDS,
+  verify: verifyUtf8,
+});
+
+const unsupported = () => unsupportedMediaType(`Send Content-Type: application/json or ${FORM}, in UTF-8.`);
+
+/** Errors of the body parsers, by their documented `type`, for which the problem in problem.ts would name only JSON. */
+function formProblemOf(error: unknown, isForm: boolean): unknown {
+  const type = error instanceof Error && 'type' in error ? error.type : undefined;
+  if (type === 'charset.unsupported' || type === 'encoding.unsupported') return unsupported();
+  if (!isForm) return error;
+  if (type === 'entity.too.large' || type === 'parameters.too.many')
+    return bodyTooLarge(`A form may have at most ${MAX_FORM_BYTES} bytes and ${MAX_FORM_FIELDS} fields.`);
+  if (type === 'entity.verify.failed') return malformedBody('A form must be valid UTF-8.');
+  return error;
+}
+
+/**
+ * Reads a JSON body like `jsonBody`, or the fields of an HTML form, into `request.body`. A field that is sent more than
+ * once becomes an array of strings. Another media type gets a 415.
+ */
+export const formOrJsonBody: RequestHandler = (request, response, next) => {
+  const type = request.is(['application/json', FORM]);
+  if (type === false) throw unsupported();
+  const isForm = type === FORM;
+  (isForm ? form : jsonBody)(request, response, (error?: unknown) =>
+    error === undefined ? next() : next(formProblemOf(error, isForm)),
+  );
+};
+
+/** Whether the Accept header prefers text/html to application/json. Checks first for the common case without HTML. */
+export function prefersHtml(request: Request): boolean {
+  if (!request.headers.accept?.includes('text/html')) return false;
+  return request.accepts(['application/json', 'text/html']) === 'text/html';
+}
 
 /** Declares the handlers of a path; any other method gets a 405. */
-export function route(router: Router, path: string, handlers: { readonly [M in Method]?: RequestHandler[] }): void {
+export function route(
+  router: Router,
+  path: string,
+  handlers: { get?: RequestHandler[]; post?: RequestHandler[] },
+): void {
   const target = router.route(path);
-  const allowed: string[] = [];
-  if (handlers.get) {
-    target.get(...handlers.get);
-    allowed.push('GET', 'HEAD');
-  }
-  if (handlers.post) {
-    target.post(...handlers.post);
-    allowed.push('POST');
-  }
-  const allow = allowed.join(', ');
+  if (handlers.get) target.get(...handlers.get);
+  if (handlers.post) target.post(...handlers.post);
+  const allow = [...(handlers.get ? ['GET', 'HEAD'] : []), ...(handlers.post ? ['POST'] : [])].join(', ');
   target.all(() => {
     throw new Problem(405, 'method-not-allowed', {
       title: 'This method is not allowed here',
@@ -65,3 +106,24 @@ export function createApp(log: Logger, declare: (router: Router) => void): Expre
   app.use(problemHandler(log));
   return app;
 }
+
+/** Returns the parsed value, or throws a ZodError (422) whose paths begin with `name` if given. */
+export function parse<S extends z.ZodType>(schema: S, value: unknown, name?: string): z.output<S> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issues = parsed.error.issues;
+  throw new z.ZodError(
+    name === undefined ? issues : issues.map((issue) => ({ ...issue, path: [name, ...issue.path] })),
+  );
+}
+
+/** Throws 404 for a path segment that does not match its schema, because no resource can have that name. */
+export function parsePath<S extends z.ZodType>(schema: S, value: unknown, what: string): z.output<S> {
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) throw notFound(what);
+  return parsed.data;
+}
+
+/** In lower case, as in the database. */
+const id = z.uuid().toLowerCase();
+export const parseId = (value: unknown, what: string): string => parsePath(id, value, what);

@@ -20,12 +20,11 @@ const STARVED_MS = 1_000;
  * the wait; eventLoopUtilization is 1 for a loop that is merely busy.
  */
 export class EventLoopLag {
-  #tick: number;
-  #tickBefore: number;
+  #tick = 0;
+  #tickBefore = 0;
 
   constructor(now: number) {
-    this.#tick = now;
-    this.#tickBefore = now;
+    this.reset(now);
   }
 
   /** Call it from a timer: once per turn, or less often if turns are short. */

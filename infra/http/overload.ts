@@ -5,50 +5,39 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import { CALM_MS, EventLoopLag, LoadShedder } from './event-loop-lag.ts';
 import { unavailable, WrittenProblem } from './problem.ts';
 
-/**
- * How long a request may have waited for the event loop. More than some hundred connections cause in a process that is
- * still being compiled and runs the embedded database; less than a shopper takes for a fault.
- */
-const MAX_LAG_MS = 500;
-
-/**
- * Sheddable requests in flight in one process. They wait for the next group commit: at some thousand decisions a second
- * this is half a second's work. More of them would only wait longer and hold memory.
- */
-const MAX_IN_FLIGHT = 2_000;
-
 /** Lag that ends within this time is a burst or a pause (garbage collection), and no request is rejected for it. */
 export const TOLERATED_MS = 500;
 
-/**
- * Resolution at which turns of the loop are told apart. Small against MAX_LAG_MS, large against the cost of a timer.
- */
+const DEFAULTS = {
+  /**
+   * How long a request may have waited for the event loop. More than some hundred connections cause in a process that
+   * is still being compiled and runs the embedded database; less than a shopper takes for a fault.
+   */
+  maxLagMs: 500,
+  /**
+   * Sheddable requests in flight in one process. They wait for the next group commit: at some thousand decisions a
+   * second this is half a second's work. More of them would only wait longer and hold memory.
+   */
+  maxInFlight: 2_000,
+  toleratedMs: TOLERATED_MS,
+  /** Sheddable bodies are small. A body that takes longer would occupy a slot that other requests need. */
+  bodyWithinMs: 5_000,
+};
+
+/** Resolution at which turns of the loop are told apart. Small against maxLagMs, large against the cost of a timer. */
 const TICK_MS = 10;
 
 /** The rest of a body up to this size is read and discarded; for a longer one, closing the connection costs less. */
 const MAX_DRAINED_BYTES = 16 * 1024;
 
-/** Sheddable bodies are small. A body that takes longer would occupy a slot that other requests need. */
-const BODY_WITHIN_MS = 5_000;
-
-export interface OverloadGuardOptions {
+export interface OverloadGuardOptions extends Partial<typeof DEFAULTS> {
   /** Whether a request may be rejected. Called for every request, so it must be cheap. */
   readonly isSheddable: (request: IncomingMessage) => boolean;
-  /** Default MAX_IN_FLIGHT. */
-  readonly maxInFlight?: number;
-  /** Default MAX_LAG_MS. */
-  readonly maxLagMs?: number;
-  /** Default TOLERATED_MS. */
-  readonly toleratedMs?: number;
-  /** Default BODY_WITHIN_MS. */
-  readonly bodyWithinMs?: number;
 }
 
-/** Rejected requests by reason. */
+/** Rejected requests by reason: maxInFlight requests were in flight, or the event loop lagged. */
 export interface RejectionCounts {
-  /** maxInFlight requests were in flight. */
   readonly inFlight: number;
-  /** The event loop lagged. */
   readonly lag: number;
 }
 
@@ -58,9 +47,7 @@ const rejections = [1, 2, 3].map(
 );
 
 export class OverloadGuard {
-  readonly #isSheddable: (request: IncomingMessage) => boolean;
-  readonly #maxInFlight: number;
-  readonly #bodyWithinMs: number;
+  readonly #options: Required<OverloadGuardOptions>;
   readonly #shedder: LoadShedder;
   readonly #lag = new EventLoopLag(performance.now());
   readonly #rejected = { inFlight: 0, lag: 0 };
@@ -69,12 +56,8 @@ export class OverloadGuard {
   #lastRequestAt = 0;
 
   constructor(options: OverloadGuardOptions) {
-    const { isSheddable, maxInFlight = MAX_IN_FLIGHT, bodyWithinMs = BODY_WITHIN_MS } = options;
-    const { maxLagMs = MAX_LAG_MS, toleratedMs = TOLERATED_MS } = options;
-    this.#isSheddable = isSheddable;
-    this.#maxInFlight = maxInFlight;
-    this.#bodyWithinMs = bodyWithinMs;
-    this.#shedder = new LoadShedder(maxLagMs, toleratedMs, performance.now());
+    this.#options = { ...DEFAULTS, ...options };
+    this.#shedder = new LoadShedder(this.#options.maxLagMs, this.#options.toleratedMs, performance.now());
   }
 
   /** Sheddable requests that were accepted and have no response yet. */
@@ -97,11 +80,11 @@ export class OverloadGuard {
   /** A listener that rejects a request or passes it on. Several listeners may share one guard, and then its limits. */
   guard(listener: RequestListener): RequestListener {
     return (request, response) => {
-      if (!this.#isSheddable(request)) return listener(request, response);
+      if (!this.#options.isSheddable(request)) return listener(request, response);
       const now = performance.now();
       this.#lastRequestAt = now;
       this.#startTimer(now);
-      if (this.#inFlight >= this.#maxInFlight) {
+      if (this.#inFlight >= this.#options.maxInFlight) {
         this.#rejected.inFlight++;
         return reject(request, response);
       }
@@ -124,7 +107,7 @@ export class OverloadGuard {
     this.#inFlight++;
     const bodyTimeout = setTimeout(() => {
       if (!request.complete) request.destroy();
-    }, this.#bodyWithinMs);
+    }, this.#options.bodyWithinMs);
     response.once('close', () => {
       this.#inFlight--;
       clearTimeout(bodyTimeout);

@@ -3,45 +3,32 @@ import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { ErrorRequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { ZodError } from 'zod';
-import { Overloaded } from '../database/group-commit.ts';
-import { ConcurrentUpdate, DatabaseUnavailable } from '../database/port.ts';
+import { ConcurrentUpdate, DatabaseUnavailable, Overloaded } from '../database/port.ts';
 
-export interface FieldError {
-  /** The field, such as `items.0.quantity`. */
-  readonly path: string;
-  readonly message: string;
+interface ProblemDetails {
+  readonly title: string;
+  readonly detail?: string | undefined;
+  /** `path`: of the field, such as `items.0.quantity`. */
+  readonly errors?: readonly { readonly path: string; readonly message: string }[];
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 export class Problem extends Error {
   readonly status: number;
   override readonly name: string;
-  readonly title: string;
-  readonly detail: string | undefined;
-  readonly errors: readonly FieldError[] | undefined;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly details: ProblemDetails;
 
-  constructor(
-    status: number,
-    name: string,
-    about: {
-      title: string;
-      detail?: string | undefined;
-      errors?: readonly FieldError[];
-      headers?: Readonly<Record<string, string>>;
-    },
-  ) {
-    super(about.detail ?? about.title);
+  constructor(status: number, name: string, details: ProblemDetails) {
+    super(details.detail ?? details.title);
     this.status = status;
     this.name = name;
-    this.title = about.title;
-    this.detail = about.detail;
-    this.errors = about.errors;
-    this.headers = about.headers ?? {};
+    this.details = details;
   }
 
   /** The body of the response. */
   toJSON() {
-    const { name, title, status, detail, errors } = this;
+    const { name, status } = this;
+    const { title, detail, errors } = this.details;
     return { type: `/problems/${name}`, title, status, detail, errors };
   }
 }
@@ -58,7 +45,7 @@ export class WrittenProblem {
     this.#headers = {
       'Content-Type': 'application/problem+json; charset=utf-8',
       'Content-Length': this.#body.length,
-      ...problem.headers,
+      ...problem.details.headers,
     };
   }
 
@@ -97,11 +84,14 @@ function problemOf(error: unknown): Problem | undefined {
   return bodyProblemOf(error);
 }
 
-const malformedBody = () =>
-  new Problem(400, 'malformed-body', {
-    title: 'The body cannot be read',
-    detail: 'It must be JSON in valid UTF-8.',
-  });
+export const malformedBody = (detail = 'It must be JSON in valid UTF-8.') =>
+  new Problem(400, 'malformed-body', { title: 'The body cannot be read', detail });
+
+export const bodyTooLarge = (detail = 'A body may have at most 1 MiB.') =>
+  new Problem(413, 'body-too-large', { title: 'The body is too large', detail });
+
+export const unsupportedMediaType = (detail = 'Send Content-Type: application/json, in UTF-8.') =>
+  new Problem(415, 'unsupported-media-type', { title: 'This media type is not supported', detail });
 
 /** Errors of the body parser, by their documented `type`; errors of decompression have zlib's `code` instead. */
 function bodyProblemOf(error: unknown): Problem | undefined {
@@ -110,10 +100,7 @@ function bodyProblemOf(error: unknown): Problem | undefined {
   if (typeof type !== 'string' || typeof status !== 'number') return undefined;
   switch (type) {
     case 'entity.too.large':
-      return new Problem(413, 'body-too-large', {
-        title: 'The body is too large',
-        detail: 'A body may have at most 1 MiB.',
-      });
+      return bodyTooLarge();
     case 'charset.unsupported':
     case 'encoding.unsupported':
       return unsupportedMediaType();
@@ -126,12 +113,6 @@ function bodyProblemOf(error: unknown): Problem | undefined {
       return status < 500 ? new Problem(status, 'bad-request', { title: 'The request cannot be read' }) : undefined;
   }
 }
-
-export const unsupportedMediaType = () =>
-  new Problem(415, 'unsupported-media-type', {
-    title: 'This media type is not supported',
-    detail: 'Send Content-Type: application/json, in UTF-8.',
-  });
 
 /** Express's error handler: sends a problem, never a stack trace. */
 export function problemHandler(log: Logger): ErrorRequestHandler {

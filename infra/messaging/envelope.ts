@@ -1,14 +1,37 @@
-// Events on the wire: CloudEvents 1.0, structured JSON. Received bytes are trusted only once they match their schema.
+// Events on the wire: CloudEvents 1.0, structured JSON. Received bytes are trusted only once they match the schema of
+// their type. Messaging works with any catalogue of schemas; this project's is contracts/events.ts.
 import { createHash } from 'node:crypto';
+import type { z } from 'zod';
 import { MAX_EVENT_BYTES, type OutgoingEvent } from '../bus/port.ts';
-import { type CloudEvent, type EventCatalogue, schemaFor } from './catalogue.ts';
+import { reasonOf } from '../runtime/health.ts';
 import type { OutboxRow } from './outbox.ts';
+
+/** CloudEvents 1.0 as structured JSON. `subject` is the UUID of what the event is about, such as an order. */
+export interface CloudEvent<Type extends string = string, Data = unknown> {
+  readonly specversion: '1.0';
+  /** A UUID. */
+  readonly id: string;
+  readonly source: string;
+  readonly type: Type;
+  readonly subject: string;
+  /** ISO 8601, in UTC. */
+  readonly time: string;
+  readonly datacontenttype: 'application/json';
+  readonly data: Data;
+}
+
+/** The schema of the whole envelope by type. An event is parsed both when it is written and when it is read. */
+export type EventCatalogue = Readonly<Record<string, z.ZodType<CloudEvent>>>;
+
+function schemaFor(catalogue: EventCatalogue, type: string): z.ZodType<CloudEvent> {
+  const schema = Object.hasOwn(catalogue, type) ? catalogue[type] : undefined;
+  if (!schema) throw new TypeError(`unknown type ${type}`);
+  return schema;
+}
 
 /** The event of an outbox row. Throws if the row does not match the schema of its type. */
 export function writeEvent(catalogue: EventCatalogue, row: OutboxRow, source: string): OutgoingEvent {
   const { event_id: id, type, subject } = row;
-  const schema = schemaFor(catalogue, type);
-  if (!schema) throw new TypeError(`unknown type ${type}`);
   const event = {
     specversion: '1.0',
     id,
@@ -19,24 +42,36 @@ export function writeEvent(catalogue: EventCatalogue, row: OutboxRow, source: st
     datacontenttype: 'application/json',
     data: JSON.parse(row.data),
   };
-  return { id, type, body: JSON.stringify(schema.parse(event)) };
+  return { id, type, body: JSON.stringify(schemaFor(catalogue, type).parse(event)) };
 }
 
-/** The readable fields of a body that matches no schema. */
-interface Unreadable {
+/** How much of a body is stored. A longer one exceeds every event, so it is unreadable. */
+export const MAX_STORED_BYTES = MAX_EVENT_BYTES;
+
+export interface NewMessage {
   /** The event's id; without one, a UUID of the body's SHA-256, so that a redelivery is the same row. */
   readonly messageId: string;
   readonly type: string | undefined;
   readonly subject: string | undefined;
+  /** At most MAX_STORED_BYTES. */
+  readonly body: Uint8Array;
+  /** The message's size, if `body` is only its beginning. */
+  readonly originalBytes?: number | undefined;
+}
+
+export interface ReadableMessage extends NewMessage {
+  readonly event: CloudEvent;
+}
+
+/** The body matches no schema; type and subject are set if they can be read. */
+export interface UnreadableMessage extends NewMessage {
   readonly error: string;
 }
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-type ReadEvent = { readonly event: CloudEvent } | { readonly unreadable: Unreadable };
-
-export function readEvent(catalogue: EventCatalogue, body: Uint8Array): ReadEvent {
+export function readMessage(catalogue: EventCatalogue, body: Uint8Array): ReadableMessage | UnreadableMessage {
   let json: unknown;
   let error: string;
   try {
@@ -44,23 +79,22 @@ export function readEvent(catalogue: EventCatalogue, body: Uint8Array): ReadEven
     json = JSON.parse(utf8.decode(body));
     const type = field(json, 'type');
     if (type === undefined) throw new TypeError('no type');
-    const schema = schemaFor(catalogue, type);
-    if (!schema) throw new TypeError(`unknown type ${type}`);
-    const parsed = schema.safeParse(json);
-    if (parsed.success) return { event: parsed.data };
-    error = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ');
+    const { data: event, error: mismatch } = schemaFor(catalogue, type).safeParse(json);
+    if (event) return { messageId: event.id, type: event.type, subject: event.subject, body, event };
+    error = mismatch.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ');
   } catch (cause) {
-    error = cause instanceof Error ? cause.message : String(cause);
+    error = reasonOf(cause);
   }
   const id = field(json, 'id');
   const subject = field(json, 'subject');
-  const unreadable = {
+  return {
     messageId: id !== undefined && UUID.test(id) ? id : uuidOfBytes(body),
     type: storable(field(json, 'type')),
     subject: subject !== undefined && UUID.test(subject) ? subject : undefined,
+    body: body.subarray(0, MAX_STORED_BYTES),
+    originalBytes: body.byteLength > MAX_STORED_BYTES ? body.byteLength : undefined,
     error: `unreadable: ${error}`,
   };
-  return { unreadable };
 }
 
 function field(json: unknown, name: 'id' | 'type' | 'subject'): string | undefined {

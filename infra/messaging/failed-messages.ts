@@ -30,7 +30,7 @@ export interface FailedFilter {
 
 export interface RetrySelection extends FailedFilter {
   readonly id?: string | undefined;
-  /** Excludes messages that have failed or were retried since this time. Ages count from it, too, instead of from now. */
+  /** Excludes messages that failed or were retried since this time. Ages count from it, too, instead of from now. */
   readonly failedBefore?: string | undefined;
 }
 
@@ -46,7 +46,7 @@ const SELECTED = `${FAILED} AND ($1::text IS NULL OR status = $1) AND ($2::text 
   AND ($7::timestamptz IS NULL OR COALESCE(handled_at, received_at) < $7)`;
 const paramsOf = (selection: RetrySelection) => {
   const { status, type, error, olderThanSeconds, newerThanSeconds, id, failedBefore } = selection;
-  return [status, type, error, olderThanSeconds, newerThanSeconds, id, failedBefore].map((param) => param ?? null);
+  return [status, type, error, olderThanSeconds, newerThanSeconds, id, failedBefore];
 };
 
 const COLUMNS = `message_id, type, subject, status, attempts, error, next_attempt_at, received_at, body,
@@ -70,7 +70,7 @@ export class FailedMessages {
          AND ($8::uuid IS NULL OR (received_at, message_id) <
            (SELECT received_at, message_id FROM ${this.#table} WHERE message_id = $8))
        ORDER BY received_at DESC, message_id DESC LIMIT $9`,
-      [...paramsOf(filter), after ?? null, limit],
+      [...paramsOf(filter), after, limit],
     );
   }
 
@@ -86,9 +86,7 @@ export class FailedMessages {
    * Counts the messages that match and can be retried, and those that match and are truncated. `asOf` is the database's
    * time of this count, to be used as `failedBefore`.
    */
-  async count(
-    selection: RetrySelection,
-  ): Promise<{ readonly matching: number; readonly truncated: number; readonly asOf: string }> {
+  async count(selection: RetrySelection) {
     const [row] = await this.#database.longRunning.query<{ matching: number; truncated: number; asOf: string }>(
       `SELECT count(*) FILTER (WHERE original_bytes IS NULL) AS matching,
          count(*) FILTER (WHERE original_bytes IS NOT NULL) AS truncated,

@@ -1,6 +1,7 @@
 // The handlers that a service writes: one for each event type it subscribes to.
 import type { Transaction } from '../database/port.ts';
-import type { CloudEvent } from './catalogue.ts';
+import type { CloudEvent } from './envelope.ts';
+import { NEW_EVENTS, type Outbox } from './outbox.ts';
 
 export interface Handler<E extends CloudEvent> {
   /** Returns false for an event that does not concern the service: it is acknowledged without a trace. Pure. */
@@ -44,3 +45,14 @@ export interface DeadMessage {
  * arrives again: the report is its reply. Only called for messages with a subject.
  */
 export type OnDead = (tx: Transaction, dead: readonly DeadMessage[]) => Promise<unknown>;
+
+/** Reports each dead message with an event of this type, whose data says which message and why. */
+export const reportDead =
+  (outbox: Outbox, type: string, data: (dead: DeadMessage) => object): OnDead =>
+  (tx, dead) => {
+    const events = dead.map((message) => {
+      const { reportId: id, subject, at: time } = message;
+      return { id, type, subject, time, data: data(message) };
+    });
+    return outbox.write(tx, NEW_EVENTS, events);
+  };

@@ -1,23 +1,26 @@
 // One attempt at one message, and its outcome: done, to be retried after a delay, or dead. A message that was processed
 // before has only its reply resent, which is retried in the same way.
-import { isUnavailable, retryUnavailable } from '../database/retry-unavailable.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { DatabaseUnavailable, Overloaded } from '../database/port.ts';
 import type { HandlingOutcome } from '../observability/log-format.ts';
 import { backoff } from '../runtime/backoff.ts';
-import { storable } from './envelope.ts';
-import { type NewMessage, type ReadableMessage, readMessage, type UnreadableMessage } from './inbox-message.ts';
-import type { InboxOptions } from './inbox-options.ts';
+import { reasonOf } from '../runtime/health.ts';
+import { type NewMessage, type ReadableMessage, readMessage, storable, type UnreadableMessage } from './envelope.ts';
 import type { ClaimedMessage, InboxStore } from './inbox-store.ts';
-import { InboxTransactions, type Origin } from './inbox-transactions.ts';
-import { ReplyStore } from './reply-store.ts';
+import { type InboxOptions, InboxTransactions, type Origin } from './inbox-transactions.ts';
+
+/** Pauses while the database is away. */
+const UNAVAILABLE_BASE_MS = 100;
+const UNAVAILABLE_MAX_MS = 5_000;
 
 /** Stands for every type that the service does not handle. */
 const UNKNOWN = 'unknown';
 
-interface InboxProcessorOptions extends Omit<InboxOptions, 'onOutcome'> {
+export interface InboxProcessorOptions extends InboxOptions {
   readonly store: InboxStore;
-  /** Aborted when the inbox stops: the database is no longer waited for. */
+  /** Aborted when the inbox stops: the database is no longer waited for, and no more rows are claimed. */
   readonly signal: AbortSignal;
-  readonly onOutcome: Required<InboxOptions>['onOutcome'];
   /** Called for each unreadable message that is recorded. */
   readonly onUnreadable: () => void;
 }
@@ -30,16 +33,20 @@ interface AttemptOptions {
   readonly alone?: boolean;
 }
 
+/** `error`: for the log. */
+interface Outcome {
+  readonly outcome: HandlingOutcome;
+  readonly error?: unknown;
+}
+
 export class InboxProcessor {
   readonly #options: InboxProcessorOptions;
-  readonly #replies: ReplyStore;
   readonly #transactions: InboxTransactions;
   #running = 0;
 
   constructor(options: InboxProcessorOptions) {
     this.#options = options;
-    this.#replies = new ReplyStore(options.schema);
-    this.#transactions = new InboxTransactions({ ...options, replies: this.#replies });
+    this.#transactions = new InboxTransactions(options);
   }
 
   /** Messages that are being processed. */
@@ -48,28 +55,22 @@ export class InboxProcessor {
   }
 
   /**
-   * One attempt at a message. Resolves when its outcome is recorded. While the database is away, it waits and no attempt
-   * is charged; the transport limits how many messages wait here.
+   * One attempt at a message. Resolves when its outcome is recorded. While the database is away, it waits and no
+   * attempt is charged; the transport limits how many messages wait here.
    */
-  async process(
-    message: ReadableMessage | UnreadableMessage,
-    { origin, attempts, alone = false }: AttemptOptions,
-  ): Promise<void> {
-    if ('error' in message) return this.#recordUnreadable(message, origin, message.error);
+  async process(message: ReadableMessage | UnreadableMessage, options: AttemptOptions): Promise<void> {
+    if ('error' in message) return this.#recordUnreadable(message, options.origin, message.error);
     const { event } = message;
     const handler = this.#options.handlers[event.type];
-    if (!handler) return this.#recordUnreadable(message, origin, `${event.type} is not for this service`);
+    if (!handler) return this.#recordUnreadable(message, options.origin, `${event.type} is not for this service`);
 
+    const work = async () => {
+      await handler.prepare?.(event);
+      return this.#transactions.commit({ message, origin: options.origin }, options);
+    };
     this.#running++;
     try {
-      await this.#attempt(
-        message,
-        async () => {
-          await handler.prepare?.(event);
-          return this.#transactions.commit({ message, handler, origin }, { alone });
-        },
-        (error) => this.#recordFailure(message, error, { origin, attempts }),
-      );
+      await this.#attempt(message, work, (error) => this.#recordFailure(message, error, options));
     } finally {
       this.#running--;
     }
@@ -83,23 +84,18 @@ export class InboxProcessor {
       const message = { ...readMessage(this.#options.catalogue, messageIn(row).body), messageId };
       return this.process(message, { origin: 'row', attempts, alone });
     }
-    return this.#attempt(
-      messageIn(row),
-      async () => {
-        await this.#transactions.resendReply(messageId, { alone });
-        return 'repeated';
-      },
-      (error) => this.#recordReplyFailure(row, error),
-    );
+    const work = async () => {
+      await this.#transactions.resendReply(messageId, { alone });
+      return 'reply-resent' as const;
+    };
+    return this.#attempt(messageIn(row), work, (error) => this.#recordReplyFailure(row, error));
   }
 
-  /** Marks a claimed row dead whose attempts are used up and never finished, or ends the attempts to resend its reply. */
-  async markDead(row: ClaimedMessage): Promise<void> {
+  /** Marks a claimed row dead whose attempts never finished and are used up, or ends those to resend its reply. */
+  markDead(row: ClaimedMessage): Promise<void> {
     const error = `the process ended during each of ${row.attempts - 1} attempts`;
     if (!wasProcessed(row)) return this.#recordDead(messageIn(row), 'row', { error, unreadable: false });
-    const startedAt = performance.now();
-    const outcome = await this.#whenAvailable(() => this.#recordReplyFailure(row, error));
-    this.#report(messageIn(row), outcome, { startedAt, error });
+    return this.#record(messageIn(row), async () => ({ outcome: await this.#recordReplyFailure(row, error), error }));
   }
 
   /** Records an arrival as dead. */
@@ -109,21 +105,19 @@ export class InboxProcessor {
   }
 
   /** Runs `work` and reports its outcome; if it throws, the outcome that `recordFailure` returns. */
-  async #attempt(
+  #attempt(
     message: NewMessage,
     work: () => Promise<HandlingOutcome>,
     recordFailure: (error: unknown) => Promise<HandlingOutcome>,
   ): Promise<void> {
-    const startedAt = performance.now();
-    const { outcome, error } = await this.#whenAvailable(async () => {
+    return this.#record(message, async () => {
       try {
-        return { outcome: await work(), error: undefined };
+        return { outcome: await work() };
       } catch (error) {
         if (isUnavailable(error)) throw error;
         return { outcome: await recordFailure(error), error };
       }
     });
-    this.#report(message, outcome, { startedAt, error });
   }
 
   async #recordFailure(
@@ -131,38 +125,35 @@ export class InboxProcessor {
     error: unknown,
     { origin, attempts }: AttemptOptions,
   ): Promise<HandlingOutcome> {
+    const { database, store } = this.#options;
     const status = attempts >= this.#options.attempts ? 'dead' : 'retrying';
     const failure = this.#failure(error, attempts);
     const isRecorded = await this.#transactions.fail(message, origin, { ...failure, status, unreadable: false });
     if (isRecorded) return status;
     // The message was processed before, so its reply has failed: from now on, the row resends it.
-    const isRequested = await this.#replies.request(this.#options.database, message.messageId, failure);
+    const isRequested = await store.requestReply(database, message.messageId, failure);
     return isRequested ? 'reply-retrying' : status;
   }
 
-  async #recordReplyFailure(
-    { message_id: messageId, attempts }: ClaimedMessage,
-    error: unknown,
-  ): Promise<HandlingOutcome> {
+  async #recordReplyFailure({ message_id, attempts }: ClaimedMessage, error: unknown): Promise<HandlingOutcome> {
+    const { database, store } = this.#options;
     const isLast = attempts >= this.#options.attempts;
-    await this.#replies.fail(this.#options.database, messageId, { ...this.#failure(error, attempts), isLast });
+    await store.failReply(database, message_id, { ...this.#failure(error, attempts), isLast });
     return isLast ? 'reply-dead' : 'reply-retrying';
   }
 
-  #failure(error: unknown, attempts: number): { readonly error: string; readonly delayMs: number } {
+  #failure(error: unknown, attempts: number) {
     const { retryBaseMs, retryMaxMs } = this.#options;
-    return { error: storable(messageOf(error)), delayMs: backoff(attempts, retryBaseMs, retryMaxMs) };
+    return { error: storable(reasonOf(error)), delayMs: backoff(attempts, retryBaseMs, retryMaxMs) };
   }
 
-  async #recordDead(
-    message: NewMessage,
-    origin: Origin,
-    { error, unreadable }: { readonly error: string; readonly unreadable: boolean },
-  ): Promise<void> {
-    const startedAt = performance.now();
-    const failure = { status: 'dead', error: storable(error), delayMs: 0, unreadable } as const;
-    await this.#whenAvailable(() => this.#transactions.fail(message, origin, failure));
-    this.#report(message, 'dead', { startedAt, error });
+  #recordDead(message: NewMessage, origin: Origin, about: { error: string; unreadable: boolean }): Promise<void> {
+    const { error, unreadable } = about;
+    return this.#record(message, async () => {
+      const failure = { status: 'dead', error: storable(error), delayMs: 0, unreadable } as const;
+      await this.#transactions.fail(message, origin, failure);
+      return { outcome: 'dead', error };
+    });
   }
 
   async #recordUnreadable(message: NewMessage, origin: Origin, error: string): Promise<void> {
@@ -170,28 +161,23 @@ export class InboxProcessor {
     this.#options.onUnreadable();
   }
 
-  #whenAvailable<T>(work: () => Promise<T>): Promise<T> {
-    return retryUnavailable(work, this.#options);
-  }
-
-  #report(
-    { messageId, type = UNKNOWN, subject }: NewMessage,
-    outcome: HandlingOutcome,
-    { startedAt, error }: { readonly startedAt: number; readonly error: unknown },
-  ): void {
+  /** Runs `work` once the database is available, and reports its outcome. */
+  async #record(message: NewMessage, work: () => Promise<Outcome>): Promise<void> {
     const { log, handlers, onOutcome, subjectName = 'subject' } = this.#options;
+    const startedAt = performance.now();
+    const { outcome, error } = await retryUnavailable(work, this.#options);
     const ms = performance.now() - startedAt;
+    const { messageId, type = UNKNOWN, subject } = message;
     // A message from outside may name any type, and each would be a time series of its own.
-    onOutcome(Object.hasOwn(handlers, type) ? type : UNKNOWN, outcome, ms / 1000);
+    onOutcome?.(Object.hasOwn(handlers, type) ? type : UNKNOWN, outcome, ms / 1000);
     const line = { event: type, [subjectName]: subject, ms: Math.round(ms * 10) / 10, outcome };
-    if (error === undefined) log.info(line);
-    else log[isFinal(outcome) ? 'error' : 'warn']({ ...line, messageId, error: messageOf(error) });
+    if (error === undefined) return log.info(line);
+    const isFinal = outcome === 'dead' || outcome === 'reply-dead';
+    log[isFinal ? 'error' : 'warn']({ ...line, messageId, error: reasonOf(error) });
   }
 }
 
 const wasProcessed = ({ status }: ClaimedMessage) => status === 'done' || status === 'dead';
-
-const isFinal = (outcome: HandlingOutcome) => outcome === 'dead' || outcome === 'reply-dead';
 
 const messageIn = ({ message_id: messageId, type, subject, body }: ClaimedMessage): NewMessage => ({
   messageId,
@@ -200,4 +186,21 @@ const messageIn = ({ message_id: messageId, type, subject, body }: ClaimedMessag
   body: body ?? new Uint8Array(),
 });
 
-const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
+/** Runs `work` again until the database is available for it. Rejects with its error once `signal` is aborted. */
+export async function retryUnavailable<T>(
+  work: () => Promise<T>,
+  { signal, log }: { readonly signal: AbortSignal; readonly log: Logger },
+): Promise<T> {
+  for (let failures = 1; ; failures++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isUnavailable(error) || signal.aborted) throw error;
+      if (failures === 1) log.warn({ error: error.message }, 'waiting for the database');
+      await delay(backoff(failures, UNAVAILABLE_BASE_MS, UNAVAILABLE_MAX_MS), undefined, { signal });
+    }
+  }
+}
+
+const isUnavailable = (error: unknown): error is DatabaseUnavailable | Overloaded =>
+  error instanceof DatabaseUnavailable || error instanceof Overloaded;

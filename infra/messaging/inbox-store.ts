@@ -1,8 +1,9 @@
-// The SQL of the inbox's messages: received, claimed, and done or failed. `schema` is one of our own names, never input.
+// The SQL of the inbox: messages are received, claimed, and done or failed. If a message that was processed before
+// (status 'done' or 'dead') arrives again, its reply is resent, and its row keeps what it says about the processing.
 import type { Queryable, Transaction } from '../database/port.ts';
 import { countSome } from '../database/sql.ts';
+import { MAX_STORED_BYTES, type NewMessage } from './envelope.ts';
 import type { DeadMessage } from './handler.ts';
-import { MAX_STORED_BYTES, type NewMessage } from './inbox-message.ts';
 
 /** A row that this process has claimed. */
 export interface ClaimedMessage {
@@ -27,12 +28,21 @@ export interface Failure {
   readonly unreadable: boolean;
 }
 
+/** A failed attempt at resending a reply. */
+type ReplyFailure = Pick<Failure, 'error' | 'delayMs'>;
+
+/** Rows that one statement deletes at the most. */
+export const PRUNE_BATCH = 10_000;
+/** The newest unreadable messages are kept: a flood of them must not fill the disk. */
+export const MAX_UNREADABLE = 1_000;
+
 const UNPROCESSED = "status IN ('pending', 'retrying')";
 const WAITING = `(${UNPROCESSED} OR reply_requested)`;
 
 export class InboxStore {
   readonly #table: string;
 
+  /** `schema` is one of our own names, never input. */
   constructor(schema: string) {
     this.#table = `${schema}.inbox`;
   }
@@ -42,15 +52,11 @@ export class InboxStore {
    * resent; a readable copy replaces an unreadable one. Returns the ids of the messages to be processed.
    */
   async add(database: Queryable, messages: readonly NewMessage[], leaseMs: number): Promise<Set<string>> {
-    const once = new Map(
-      messages.map(
-        ({ messageId, type, subject, body }) => [messageId, { messageId, type, subject, body: text(body) }] as const,
-      ),
-    );
     const rows = await database.query<{ message_id: string; is_new: boolean }>(
       `INSERT INTO ${this.#table} AS i (message_id, type, subject, status, body, attempts, claimed_until)
        SELECT "messageId", type, subject, 'pending', convert_to(body, 'UTF8'),
-         CASE WHEN $2::integer > 0 THEN 1 ELSE 0 END, CASE WHEN $2::integer > 0 THEN now() + $2::integer * interval '1 ms' END
+         CASE WHEN $2::integer > 0 THEN 1 ELSE 0 END,
+         CASE WHEN $2::integer > 0 THEN now() + $2::integer * interval '1 ms' END
        FROM json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid, body text)
        ON CONFLICT (message_id) DO UPDATE
          SET reply_requested = NOT i.unreadable, unreadable = false,
@@ -65,8 +71,7 @@ export class InboxStore {
              claimed_until = CASE WHEN i.unreadable THEN excluded.claimed_until ELSE i.claimed_until END
          WHERE i.status IN ('done', 'dead')
        RETURNING message_id, status = 'pending' AS is_new`,
-      // Sorted, because two processes that write the same ids in opposite order deadlock.
-      [JSON.stringify([...once.values()].sort((a, b) => (a.messageId < b.messageId ? -1 : 1))), leaseMs],
+      [rowsOf(messages, text), leaseMs],
     );
     return idsOf(rows.filter(({ is_new }) => is_new));
   }
@@ -122,20 +127,17 @@ export class InboxStore {
    */
   async claimNew(tx: Transaction, messages: readonly NewMessage[]): Promise<Set<string>> {
     if (messages.length === 0) return new Set();
-    const once = new Map(
-      messages.map(({ messageId, type, subject }) => [messageId, { messageId, type, subject }] as const),
-    );
     const rows = await tx.query<{ message_id: string }>(
       `INSERT INTO ${this.#table} AS i (message_id, type, subject, status, attempts, handled_at)
        SELECT "messageId", type, subject, 'done', 1, now()
        FROM json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid)
        ON CONFLICT (message_id) DO UPDATE
          SET status = 'done', unreadable = false, body = NULL, original_bytes = NULL, error = NULL, failure_id = NULL,
-             type = excluded.type, subject = excluded.subject, reply_requested = false, reply_attempts = 0, reply_error = NULL,
-             claimed_until = NULL, handled_at = now()
+             type = excluded.type, subject = excluded.subject, reply_requested = false, reply_attempts = 0,
+             reply_error = NULL, claimed_until = NULL, handled_at = now()
          WHERE i.unreadable
        RETURNING message_id`,
-      [JSON.stringify([...once.values()])],
+      [rowsOf(messages)],
     );
     return idsOf(rows);
   }
@@ -148,8 +150,8 @@ export class InboxStore {
     if (messages.length === 0) return new Set();
     const rows = await tx.query<{ message_id: string }>(
       `UPDATE ${this.#table}
-       SET status = 'done', unreadable = false, body = NULL, error = NULL, claimed_until = NULL, reply_requested = false,
-           reply_attempts = 0, reply_error = NULL, handled_at = now()
+       SET status = 'done', unreadable = false, body = NULL, error = NULL, claimed_until = NULL,
+           reply_requested = false, reply_attempts = 0, reply_error = NULL, handled_at = now()
        WHERE message_id = ANY($1::uuid[]) AND ${UNPROCESSED}
        RETURNING message_id`,
       [messages.map(({ messageId }) => messageId)],
@@ -172,24 +174,16 @@ export class InboxStore {
    * message is known.
    */
   async addFailed(tx: Transaction, message: NewMessage, failure: Failure): Promise<boolean> {
+    const { messageId, type, subject, originalBytes } = message;
+    const { status, error, delayMs, failureId, unreadable } = failure;
+    const body = Buffer.from(message.body).toString('base64');
     const added = await tx.execute(
       `INSERT INTO ${this.#table}
          (message_id, type, subject, status, body, attempts, error, next_attempt_at, failure_id, unreadable,
           original_bytes, handled_at)
        VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6, now() + $7::integer * interval '1 ms', $8, $9, $10, now())
        ON CONFLICT (message_id) DO NOTHING`,
-      [
-        message.messageId,
-        message.type ?? null,
-        message.subject ?? null,
-        failure.status,
-        Buffer.from(message.body).toString('base64'),
-        failure.error,
-        failure.delayMs,
-        failure.failureId ?? null,
-        failure.unreadable,
-        message.originalBytes ?? null,
-      ],
+      [messageId, type, subject, status, body, error, delayMs, failureId, unreadable, originalBytes],
     );
     return added > 0;
   }
@@ -203,7 +197,7 @@ export class InboxStore {
            original_bytes = CASE WHEN octet_length(body) > ${MAX_STORED_BYTES} THEN octet_length(body) ELSE original_bytes END,
            body = substring(body FROM 1 FOR ${MAX_STORED_BYTES})
        WHERE message_id = $1 AND ${UNPROCESSED}`,
-      [id, failure.status, failure.error, failure.delayMs, failure.failureId ?? null, failure.unreadable],
+      [id, failure.status, failure.error, failure.delayMs, failure.failureId, failure.unreadable],
     );
   }
 
@@ -219,9 +213,81 @@ export class InboxStore {
       [ids],
     );
   }
+
+  /**
+   * Has the row resend the reply, because it could not be resent in the transaction of the arrival. Returns false if
+   * the message was not processed before.
+   */
+  async requestReply(database: Queryable, id: string, { error, delayMs }: ReplyFailure): Promise<boolean> {
+    const requested = await database.execute(
+      `UPDATE ${this.#table}
+       SET reply_requested = true, reply_error = $2,
+           reply_attempts = CASE WHEN reply_requested THEN reply_attempts ELSE 0 END,
+           next_attempt_at = CASE WHEN reply_requested THEN next_attempt_at ELSE now() + $3::integer * interval '1 ms' END
+       WHERE message_id = $1 AND status IN ('done', 'dead')`,
+      [id, error, delayMs],
+    );
+    return requested > 0;
+  }
+
+  /** Ends a failed attempt; the last one ends the request, until the message arrives once more. */
+  async failReply(
+    database: Queryable,
+    id: string,
+    failure: ReplyFailure & { readonly isLast: boolean },
+  ): Promise<void> {
+    await database.execute(
+      `UPDATE ${this.#table}
+       SET reply_requested = NOT $4::boolean, reply_error = $2, next_attempt_at = now() + $3::integer * interval '1 ms',
+           claimed_until = NULL
+       WHERE message_id = $1 AND status IN ('done', 'dead')`,
+      [id, failure.error, failure.delayMs, failure.isLast],
+    );
+  }
+
+  /** Ends successful attempts. A message that was retried meanwhile keeps its claim, which is that of its attempt. */
+  async completeReplies(tx: Transaction, ids: readonly string[]): Promise<void> {
+    await tx.execute(
+      `UPDATE ${this.#table}
+       SET reply_requested = false, claimed_until = NULL, reply_attempts = 0, reply_error = NULL
+       WHERE message_id = ANY($1::uuid[]) AND status IN ('done', 'dead')`,
+      [ids],
+    );
+  }
+
+  /** Deletes messages that were done days ago, at most PRUNE_BATCH. Returns how many. */
+  pruneDone(database: Queryable, retentionDays: number): Promise<number> {
+    return database.execute(
+      `DELETE FROM ${this.#table} WHERE message_id IN (
+         SELECT message_id FROM ${this.#table}
+         WHERE status = 'done' AND NOT reply_requested AND received_at < now() - $1::integer * interval '1 day' LIMIT $2)`,
+      [retentionDays, PRUNE_BATCH],
+    );
+  }
+
+  /** Deletes the oldest unreadable messages beyond MAX_UNREADABLE, at most PRUNE_BATCH. Returns how many. */
+  pruneUnreadable(database: Queryable): Promise<number> {
+    return database.execute(
+      // The outer condition again: a readable copy may have replaced the row meanwhile.
+      `DELETE FROM ${this.#table} WHERE unreadable AND status = 'dead' AND message_id IN (
+         SELECT message_id FROM ${this.#table} WHERE unreadable AND status = 'dead'
+         ORDER BY received_at DESC, message_id DESC OFFSET $1 LIMIT $2)`,
+      [MAX_UNREADABLE, PRUNE_BATCH],
+    );
+  }
 }
 
 const idsOf = (rows: readonly { readonly message_id: string }[]) => new Set(rows.map(({ message_id }) => message_id));
+
+/**
+ * The rows as JSON, one for each id. Sorted, because two processes that write the same ids in opposite order deadlock.
+ */
+function rowsOf(messages: readonly NewMessage[], textOf?: (body: Uint8Array) => string): string {
+  const rows = new Map<string, object>();
+  for (const { messageId, type, subject, body } of messages)
+    rows.set(messageId, { messageId, type, subject, body: textOf?.(body) });
+  return JSON.stringify([...rows].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row));
+}
 
 /** Only bodies of readable events come here, so they are UTF-8. */
 const text = (body: Uint8Array) => Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString();

@@ -1,16 +1,44 @@
-// What the inbox does in one transaction each: the effects of messages with their replies, resent replies, a failure with
-// the event that reports it. Messages that wait at the same time share a transaction; if it fails, each gets its own.
+// What the inbox does in one transaction each: the effects of messages with their replies, resent replies, a failure
+// with the event that reports it. Messages that wait at the same time share a transaction; if it fails, each has one.
+import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import { GroupCommit } from '../database/group-commit.ts';
-import type { Transaction } from '../database/port.ts';
+import type { Database, Transaction } from '../database/port.ts';
 import type { HandlingOutcome } from '../observability/log-format.ts';
-import { groupBy } from '../runtime/group-by.ts';
+import type { EventCatalogue, NewMessage, ReadableMessage } from './envelope.ts';
 import { failpoint } from './failpoints.ts';
-import type { AnyHandler } from './handler.ts';
-import type { NewMessage, ReadableMessage } from './inbox-message.ts';
-import type { InboxOptions } from './inbox-options.ts';
+import type { AnyHandlers, OnDead } from './handler.ts';
 import type { Failure, InboxStore } from './inbox-store.ts';
-import type { ReplyStore } from './reply-store.ts';
+
+export interface InboxOptions {
+  readonly database: Database;
+  /** The service's schema, which holds the table. */
+  readonly schema: string;
+  readonly catalogue: EventCatalogue;
+  readonly handlers: AnyHandlers;
+  readonly onDead?: OnDead | undefined;
+  /** The name of a message's subject in log lines. */
+  readonly subjectName?: string | undefined;
+  /** Attempts at a message before it is dead, and the delays between them. */
+  readonly attempts: number;
+  readonly retryBaseMs: number;
+  readonly retryMaxMs: number;
+  /** After this, a claimed row may be claimed again: must exceed the slowest handler. */
+  readonly leaseMs: number;
+  /** Messages that a transport leaves unacknowledged at the most. */
+  readonly prefetch: number;
+  /** Rows that this process processes at a time, at the most. */
+  readonly maxRows: number;
+  /** How soon rows are found whose delay is over, or that another process wrote. */
+  readonly pollMs: number;
+  /** How long messages that are done are kept. */
+  readonly retentionDays: number;
+  readonly log: Logger;
+  /** Called for every message whose outcome is recorded. `type` is one of `handlers`, or `unknown`. */
+  readonly onOutcome?: (type: string, outcome: HandlingOutcome, seconds: number) => void;
+  /** Called with the number of unreadable messages that were deleted. */
+  readonly onUnreadablePruned?: (count: number) => void;
+}
 
 /** Messages in one transaction at the most. */
 const MAX_BATCH = 500;
@@ -20,26 +48,19 @@ const GATHER_MS = 20;
 /** A message has just arrived, or it waits in a row that this process has claimed. */
 export type Origin = 'arrival' | 'row';
 
-/** An attempt at a readable message. */
-export interface Attempt {
+/** An attempt at a message of a type that has a handler. */
+interface Attempt {
   readonly message: ReadableMessage;
-  readonly handler: AnyHandler;
   readonly origin: Origin;
 }
 
-interface InboxTransactionsOptions
-  extends Pick<InboxOptions, 'database' | 'handlers' | 'onDead' | 'prefetch' | 'maxRows'> {
-  readonly store: InboxStore;
-  readonly replies: ReplyStore;
-}
-
 export class InboxTransactions {
-  readonly #options: InboxTransactionsOptions;
+  readonly #options: InboxOptions & { readonly store: InboxStore };
   readonly #shared: GroupCommit<Attempt, HandlingOutcome>;
   readonly #alone: GroupCommit<Attempt, HandlingOutcome>;
-  readonly #resends: GroupCommit<string, undefined>;
+  readonly #resends: GroupCommit<string, string>;
 
-  constructor(options: InboxTransactionsOptions) {
+  constructor(options: InboxOptions & { readonly store: InboxStore }) {
     this.#options = options;
     const { prefetch, maxRows } = options;
     const attempts = {
@@ -48,18 +69,11 @@ export class InboxTransactions {
       // Twice, because a transport that lost its connection redelivers the messages that are being processed.
       maxWaiting: 2 * prefetch + maxRows,
     };
-    this.#shared = new GroupCommit({ ...attempts, maxBatch: MAX_BATCH, gatherMs: GATHER_MS });
+    const shared = { maxBatch: MAX_BATCH, gatherMs: GATHER_MS };
+    this.#shared = new GroupCommit({ ...attempts, ...shared });
     this.#alone = new GroupCommit({ ...attempts, maxBatch: 1 });
-    this.#resends = new GroupCommit({
-      run: async (ids) => {
-        await this.#resendBatch(ids);
-        return ids.map(() => undefined);
-      },
-      key: (id) => id,
-      maxBatch: MAX_BATCH,
-      gatherMs: GATHER_MS,
-      maxWaiting: maxRows,
-    });
+    const resend = (ids: string[]) => this.#resendBatch(ids);
+    this.#resends = new GroupCommit({ ...shared, run: resend, key: (id) => id, maxWaiting: maxRows });
   }
 
   /** Commits the effects of a message together with the message's id. */
@@ -95,35 +109,35 @@ export class InboxTransactions {
       const claimed = await store.claimNew(tx, ofOrigin(batch, 'arrival'));
       for (const id of await store.markDone(tx, ofOrigin(batch, 'row'))) claimed.add(id);
       // `delete` lets only one through if the batch holds an id twice.
-      const isClaimed = batch.map(({ message }) => claimed.delete(message.messageId));
-
-      const byHandler = groupBy(
-        batch.filter((_, index) => isClaimed[index]),
-        ({ handler }) => handler,
-      );
-      for (const [handler, attempts] of byHandler) {
-        await handler.handle(
-          tx,
-          attempts.map(({ message }) => message.event),
-        );
-      }
-      const again = batch.filter((_, index) => !isClaimed[index]);
-      await this.#resendReplies(
+      const isNew = batch.map(({ message }) => claimed.delete(message.messageId));
+      await this.#handle(
         tx,
-        ofOrigin(again, 'arrival').map(({ messageId }) => messageId),
+        batch.filter((_, index) => isNew[index]),
       );
-      return isClaimed.map((isNew): HandlingOutcome => (isNew ? 'done' : 'repeated'));
+      const again = batch.filter((_, index) => !isNew[index]);
+      await this.#resendReplies(tx, idsOf(ofOrigin(again, 'arrival')));
+      return isNew.map((each): HandlingOutcome => (each ? 'done' : 'reply-resent'));
     });
     failpoint('inbox.after-commit');
     return outcomes;
   }
 
-  async #resendBatch(ids: readonly string[]): Promise<void> {
-    const { database, replies } = this.#options;
+  async #handle(tx: Transaction, attempts: readonly Attempt[]): Promise<void> {
+    const { handlers } = this.#options;
+    const events = attempts.map(({ message }) => message.event);
+    for (const handler of new Set(events.map(({ type }) => handlers[type]))) {
+      const its = events.filter(({ type }) => handlers[type] === handler);
+      await handler?.handle(tx, its);
+    }
+  }
+
+  async #resendBatch(ids: string[]): Promise<string[]> {
+    const { database, store } = this.#options;
     await database.transaction(async (tx) => {
       await this.#resendReplies(tx, ids);
-      await replies.complete(tx, ids);
+      await store.completeReplies(tx, ids);
     });
+    return ids;
   }
 
   /** Puts the replies to messages that were processed before into the outbox: the report of a dead one is its reply. */
@@ -131,15 +145,11 @@ export class InboxTransactions {
     if (ids.length === 0) return;
     const { store, handlers } = this.#options;
     const known = await store.known(tx, ids);
-    const done = groupBy(
-      known.filter(({ status }) => status === 'done'),
-      ({ type }) => handlers[type ?? ''],
-    );
-    for (const [handler, rows] of done) {
-      await handler?.resendReplies?.(
-        tx,
-        rows.flatMap(({ subject }) => subject ?? []),
-      );
+    const handlerOf = ({ type }: (typeof known)[number]) => handlers[type ?? ''];
+    const done = known.filter(({ status }) => status === 'done');
+    for (const handler of new Set(done.map(handlerOf))) {
+      const subjects = done.flatMap((row) => (handlerOf(row) === handler ? (row.subject ?? []) : []));
+      await handler?.resendReplies?.(tx, subjects);
     }
     const dead = known.filter(({ status }) => status === 'dead').map(({ message_id }) => message_id);
     if (dead.length > 0) await this.#reportDead(tx, dead);
@@ -152,6 +162,8 @@ export class InboxTransactions {
     if (dead.length > 0) await onDead(tx, dead);
   }
 }
+
+const idsOf = (messages: readonly NewMessage[]) => messages.map(({ messageId }) => messageId);
 
 const ofOrigin = (batch: readonly Attempt[], origin: Origin) =>
   batch.filter((attempt) => attempt.origin === origin).map(({ message }) => message);

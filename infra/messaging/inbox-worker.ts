@@ -1,44 +1,34 @@
 // Processes messages that wait in rows: those that a transport only stored, retries that are due, replies to be resent.
 // A process claims only as many rows as it has capacity for; several processes share the rows.
-import { retryUnavailable } from '../database/retry-unavailable.ts';
 import { Loop } from '../runtime/loop.ts';
-import type { ReadableMessage } from './inbox-message.ts';
-import type { InboxOptions } from './inbox-options.ts';
-import type { InboxProcessor } from './inbox-processor.ts';
-import type { ClaimedMessage, InboxStore } from './inbox-store.ts';
+import { PendingSet } from '../runtime/promises.ts';
+import type { ReadableMessage } from './envelope.ts';
+import { type InboxProcessor, type InboxProcessorOptions, retryUnavailable } from './inbox-processor.ts';
+import type { ClaimedMessage } from './inbox-store.ts';
 
 /** How often the worker looks for rows whose process ended during an attempt. */
 const UNFINISHED_EVERY_MS = 1_000;
 
-interface InboxWorkerOptions extends InboxOptions {
-  readonly store: InboxStore;
-  readonly processor: InboxProcessor;
-  /** Aborted when the inbox stops: no more rows are claimed. */
-  readonly signal: AbortSignal;
-}
-
 export class InboxWorker {
-  readonly #options: InboxWorkerOptions;
+  readonly #processor: InboxProcessor;
+  readonly #options: InboxProcessorOptions;
   readonly #claiming: Loop;
   readonly #reclaiming: Loop;
   /** Claims of this process whose outcome is not recorded yet. A message retried meanwhile has two. */
   readonly #claims = new Set<{ readonly messageId: string }>();
   /** Rows that use the capacity: those being claimed as they are stored, and those being processed. */
   #rows = 0;
-  readonly #background = new Set<Promise<void>>();
+  readonly #background = new PendingSet();
   /** More rows may be due than there was capacity for. */
   #moreDue = false;
 
-  constructor(options: InboxWorkerOptions) {
+  constructor(processor: InboxProcessor, options: InboxProcessorOptions) {
+    this.#processor = processor;
     this.#options = options;
-    const { pollMs, log } = options;
-    this.#claiming = new Loop({ name: 'inbox', everyMs: pollMs, log, turn: () => this.#claim() });
-    this.#reclaiming = new Loop({
-      name: 'unfinished',
-      everyMs: UNFINISHED_EVERY_MS,
-      log,
-      turn: () => this.#claimUnfinished(),
-    });
+    const { pollMs: everyMs, log } = options;
+    this.#claiming = new Loop({ name: 'inbox', everyMs, log, turn: () => this.#claim() });
+    const turn = () => this.#claimUnfinished();
+    this.#reclaiming = new Loop({ name: 'unfinished', everyMs: UNFINISHED_EVERY_MS, log, turn });
   }
 
   start(): void {
@@ -49,7 +39,7 @@ export class InboxWorker {
   /** Resolves when the rows of this process are recorded or left to their lease. */
   async stop(): Promise<void> {
     await Promise.all([this.#claiming.stop(), this.#reclaiming.stop()]);
-    while (this.#background.size > 0) await Promise.all(this.#background);
+    while (this.#background.size > 0) await this.#background.settled();
   }
 
   /** Claims due rows now, rather than at the next poll. */
@@ -58,17 +48,15 @@ export class InboxWorker {
     this.#claiming.wake();
   }
 
-  /** Stores messages. If they are within the capacity, claims them at once and processes them without reading them back. */
+  /** Stores messages. Within the capacity, claims them at once and processes them without reading them back. */
   enqueue(messages: readonly ReadableMessage[]): Promise<void> {
     const storing = messages.length <= this.#capacity ? this.#storeClaimed(messages) : this.#storeUnclaimed(messages);
-    this.#track(storing);
-    return storing;
+    return this.#background.add(storing);
   }
 
   /** Processes claimed rows, each as an attempt of its own. Resolves when all are recorded or left to their lease. */
   async processClaimed(rows: readonly ClaimedMessage[]): Promise<void> {
-    const { processor } = this.#options;
-    await Promise.all(rows.map((row) => this.#start(row.message_id, () => processor.processClaimed(row))));
+    await Promise.all(rows.map((row) => this.#start(row.message_id, () => this.#processor.processClaimed(row))));
   }
 
   get #capacity(): number {
@@ -77,12 +65,11 @@ export class InboxWorker {
   }
 
   async #storeClaimed(messages: readonly ReadableMessage[]): Promise<void> {
-    const { leaseMs, processor } = this.#options;
     // The capacity is taken before they are written, because other messages may arrive meanwhile.
     this.#rows += messages.length;
     let added: Set<string>;
     try {
-      added = await this.#store(messages, leaseMs);
+      added = await this.#store(messages, this.#options.leaseMs);
     } finally {
       this.#release(messages.length);
     }
@@ -91,7 +78,7 @@ export class InboxWorker {
     for (const message of messages) {
       // `delete` lets only one through if the batch holds an id twice.
       if (added.delete(message.messageId))
-        void this.#start(message.messageId, () => processor.process(message, { origin: 'row', attempts: 1 }));
+        void this.#start(message.messageId, () => this.#processor.process(message, { origin: 'row', attempts: 1 }));
     }
   }
 
@@ -122,30 +109,27 @@ export class InboxWorker {
 
   /** One row at a time, alone in its transaction: a message that ends the process again takes no other along. */
   async #claimUnfinished(): Promise<boolean> {
-    const { database, store, processor, leaseMs, attempts } = this.#options;
+    const { database, store, leaseMs, attempts } = this.#options;
     const running = [...this.#claims].map(({ messageId }) => messageId);
     const row = await store.claimUnfinished(database, leaseMs, running);
     if (!row) return false;
+    const isUsedUp = row.attempts > attempts;
     await this.#hold(row.message_id, () =>
-      row.attempts > attempts ? processor.markDead(row) : processor.processClaimed(row, { alone: true }),
+      isUsedUp ? this.#processor.markDead(row) : this.#processor.processClaimed(row, { alone: true }),
     );
     return true;
   }
 
   /** Processes a claimed row in the background, so that a slow message delays none behind it. */
   #start(messageId: string, work: () => Promise<void>): Promise<void> {
-    const { log } = this.#options;
     this.#rows++;
     const attempt = this.#hold(messageId, work)
-      .catch((error) =>
-        log.warn(
-          { messageId, error: String(error) },
-          'outcome not recorded; the message is retried when its lease expires',
-        ),
-      )
+      .catch((error) => {
+        const about = { messageId, error: String(error) };
+        this.#options.log.warn(about, 'outcome not recorded; the message is retried when its lease expires');
+      })
       .finally(() => this.#release(1));
-    this.#track(attempt);
-    return attempt;
+    return this.#background.add(attempt);
   }
 
   /** Keeps this process from claiming the row as unfinished, however long `work` takes. */
@@ -162,11 +146,5 @@ export class InboxWorker {
   #release(rows: number): void {
     this.#rows -= rows;
     if (this.#moreDue && this.#rows < this.#options.maxRows / 2) this.wake();
-  }
-
-  /** Has stop() wait for `work`, whose rejection the caller handles. */
-  #track(work: Promise<void>): void {
-    const tracked = work.catch(() => {}).finally(() => this.#background.delete(tracked));
-    this.#background.add(tracked);
   }
 }

@@ -6,13 +6,17 @@
 // InboxProcessor makes one attempt and records the outcome; InboxTransactions commits effects, replies and failures.
 import { setMaxListeners } from 'node:events';
 import type { IncomingMessage, Receiver } from '../bus/port.ts';
+import { Loop } from '../runtime/loop.ts';
+import { type ReadableMessage, readMessage, type UnreadableMessage } from './envelope.ts';
 import { FailedMessages } from './failed-messages.ts';
-import { type ReadableMessage, readMessage, type UnreadableMessage } from './inbox-message.ts';
-import type { InboxOptions } from './inbox-options.ts';
 import { InboxProcessor } from './inbox-processor.ts';
-import { InboxPruner } from './inbox-pruner.ts';
-import { InboxStore } from './inbox-store.ts';
+import { InboxStore, MAX_UNREADABLE, PRUNE_BATCH } from './inbox-store.ts';
+import type { InboxOptions } from './inbox-transactions.ts';
 import { InboxWorker } from './inbox-worker.ts';
+
+const PRUNE_EVERY_MS = 60_000;
+/** Unreadable messages are pruned again after this many, so each process may exceed their limit by it for a moment. */
+const UNREADABLE_BATCH = 100;
 
 export class Inbox implements Receiver {
   readonly failed: FailedMessages;
@@ -20,35 +24,45 @@ export class Inbox implements Receiver {
   readonly #options: InboxOptions;
   readonly #store: InboxStore;
   readonly #processor: InboxProcessor;
-  readonly #pruner: InboxPruner;
+  readonly #pruneDone: Loop;
+  readonly #pruneUnreadable: Loop;
   readonly #stopping = new AbortController();
+  /** Recorded by this process since it started. */
+  #unreadable = 0;
   #lastProgress: number | undefined;
 
   constructor(options: InboxOptions) {
     this.#options = options;
-    const { database, schema, onOutcome } = options;
+    const { database, schema, retentionDays, onOutcome, log } = options;
     const { signal } = this.#stopping;
     setMaxListeners(0, signal); // each message that waits for the database adds a listener
     this.failed = new FailedMessages(database, schema);
     this.#store = new InboxStore(schema);
-    this.#pruner = new InboxPruner(options);
-    this.#processor = new InboxProcessor({
+    const parts = {
       ...options,
       store: this.#store,
       signal,
-      onOutcome: (...outcome) => {
+      onOutcome: (...outcome: Parameters<Required<InboxOptions>['onOutcome']>) => {
         this.#lastProgress = performance.now();
         onOutcome?.(...outcome);
       },
-      onUnreadable: () => this.#pruner.countUnreadable(),
-    });
-    this.worker = new InboxWorker({ ...options, store: this.#store, processor: this.#processor, signal });
+      onUnreadable: () => {
+        if (++this.#unreadable % UNREADABLE_BATCH === 0) this.#pruneUnreadable.wake();
+      },
+    };
+    this.#processor = new InboxProcessor(parts);
+    this.worker = new InboxWorker(this.#processor, parts);
+    const pruning = (name: string, prune: () => Promise<number>) =>
+      new Loop({ name, everyMs: PRUNE_EVERY_MS, log, turn: async () => (await prune()) === PRUNE_BATCH });
+    this.#pruneDone = pruning('prune', () => this.#store.pruneDone(database.longRunning, retentionDays));
+    this.#pruneUnreadable = pruning('prune unreadable', () => this.#deleteUnreadable());
   }
 
   /** Starts to claim rows. process() works without it. */
   start(): void {
     this.worker.start();
-    this.#pruner.start();
+    this.#pruneDone.start();
+    this.#pruneUnreadable.start();
   }
 
   /**
@@ -57,7 +71,7 @@ export class Inbox implements Receiver {
    */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await Promise.all([this.worker.stop(), this.#pruner.stop()]);
+    await Promise.all([this.worker.stop(), this.#pruneDone.stop(), this.#pruneUnreadable.stop()]);
   }
 
   /** When the last outcome was recorded, as of performance.now(); undefined before the first one. */
@@ -106,5 +120,16 @@ export class Inbox implements Receiver {
         this.#lastProgress = performance.now();
         return false;
       });
+  }
+
+  async #deleteUnreadable(): Promise<number> {
+    const { database, log, onUnreadablePruned } = this.#options;
+    const pruned = await this.#store.pruneUnreadable(database.longRunning);
+    if (pruned > 0) {
+      const about = { pruned, kept: MAX_UNREADABLE };
+      log.warn(about, 'deleted the oldest unreadable messages: find out which client sends them');
+      onUnreadablePruned?.(pruned);
+    }
+    return pruned;
   }
 }

@@ -1,9 +1,9 @@
 // The outbox: an event is a row, written in the transaction that causes it. So an event is published if and only if its
 // cause is committed. Services write the rows here; relay.ts publishes them.
 //
-// A row is written with a lease for the relay of its own process, which gets it in memory after the commit: it is not read
-// back from the table. The relay's poll finds rows without a valid lease: their process died, or its relay was full or
-// its transport was down when they were written.
+// A row is written with a lease for the relay of its own process, which gets it in memory after the commit: it is not
+// read back from the table. The relay's poll finds rows without a valid lease: their process died, or its relay was
+// full or its transport was down when they were written.
 import type { Database, Queryable, Transaction } from '../database/port.ts';
 import { countSome } from '../database/sql.ts';
 

@@ -1,9 +1,14 @@
 // The relay publishes the rows of an outbox and deletes those that the broker confirmed. It may crash at any point: a
-// row that was not confirmed or not deleted is published again, under the same id, once its lease has expired.
+// row that was not confirmed or not deleted is published again, under the same id, once its lease has expired. How the
+// rows of a channel are published is at the end.
 import type { Logger } from 'pino';
+import type { Bus, OutgoingEvent } from '../bus/port.ts';
 import type { Database } from '../database/port.ts';
+import type { MqttPublisher } from '../mqtt/port.ts';
+import { userTopic } from '../mqtt/topics.ts';
 import { backoff } from '../runtime/backoff.ts';
 import { Loop } from '../runtime/loop.ts';
+import { type EventCatalogue, writeEvent } from './envelope.ts';
 import { failpoint } from './failpoints.ts';
 import type { Channel, OutboxRow, RelayHandle } from './outbox.ts';
 
@@ -21,13 +26,6 @@ export interface Unpublished {
   readonly error: string;
   /** No row can be published, not only this one. */
   readonly transportDown: boolean;
-}
-
-interface Release {
-  readonly position: number;
-  readonly delayMs: number;
-  /** Null keeps the row's last error. */
-  readonly error: string | null;
 }
 
 export interface RelayOptions {
@@ -74,7 +72,7 @@ export class Relay implements RelayHandle {
     await this.#loop.stop();
     if (this.#published.length > 0) await this.#deletePublishedAndClaim(0);
     const waiting = this.#waiting.splice(0);
-    await this.#releaseClaims(waiting.map(({ position }) => ({ position, delayMs: 0, error: null })));
+    await this.#releaseClaims(waiting.map(({ position }) => ({ position, delayMs: 0 })));
   }
 
   leaseMs(): number {
@@ -125,7 +123,7 @@ export class Relay implements RelayHandle {
     for (const { position } of rows) if (!kept.has(position)) this.#published.push(position);
     if (unpublished.length === 0) return;
 
-    const releases: Release[] = unpublished.map(({ row, error, transportDown }) => ({
+    const releases = unpublished.map(({ row, error, transportDown }) => ({
       position: row.position,
       delayMs: transportDown ? 0 : backoff(row.failures + 1, REJECTED_BASE_MS, REJECTED_MAX_MS),
       error: error.slice(0, 1000),
@@ -164,7 +162,7 @@ export class Relay implements RelayHandle {
   }
 
   /** Makes rows due again after their delay. A row with a delay gets one more failure. */
-  async #releaseClaims(rows: readonly Release[]): Promise<void> {
+  async #releaseClaims(rows: readonly { position: number; delayMs: number; error?: string }[]): Promise<void> {
     if (rows.length === 0) return;
     await this.#options.database.execute(
       `UPDATE ${this.#table} AS o
@@ -175,4 +173,50 @@ export class Relay implements RelayHandle {
       [JSON.stringify(rows)],
     );
   }
+}
+
+/**
+ * Channel `bus`: each row becomes an event on the bus, with `source` such as `/services/order`. Calls `onPublished` for
+ * each event that the broker has confirmed.
+ */
+export async function publishToBus(
+  options: { bus: Bus; catalogue: EventCatalogue; source: string; onPublished: (event: OutgoingEvent) => void },
+  rows: readonly OutboxRow[],
+): Promise<Unpublished[]> {
+  const { bus, catalogue, source, onPublished } = options;
+  const unpublished: Unpublished[] = [];
+  const outgoing: { row: OutboxRow; event: OutgoingEvent }[] = [];
+  for (const row of rows) {
+    try {
+      outgoing.push({ row, event: writeEvent(catalogue, row, source) });
+    } catch (error) {
+      unpublished.push({ row, error: (error as Error).message, transportDown: false });
+    }
+  }
+  // A resent event may be in the outbox twice; publishing it once is enough.
+  const events = [...new Map(outgoing.map(({ event }) => [event.id, event])).values()];
+  const rejected = new Map((await bus.publish(events)).map(({ id, error }) => [id, error]));
+  for (const { row, event } of outgoing) {
+    const error = rejected.get(event.id);
+    if (error) {
+      const transportDown = error.code === 'unavailable' || error.code === 'unconfirmed';
+      unpublished.push({ row, error: error.message, transportDown });
+    } else onPublished(event);
+  }
+  return unpublished;
+}
+
+/** Channel `user`: the data of each row goes to its user's MQTT topic, at least once. */
+export async function publishToUsers(
+  mqtt: MqttPublisher,
+  prefix: string,
+  rows: readonly OutboxRow[],
+): Promise<Unpublished[]> {
+  const published = await Promise.allSettled(
+    rows.map((row) => mqtt.publish(userTopic(prefix, row.subject), row.data, { qos: 1 })),
+  );
+  return rows.flatMap((row, index) => {
+    const outcome = published[index];
+    return outcome?.status === 'rejected' ? [{ row, error: String(outcome.reason), transportDown: true }] : [];
+  });
 }

@@ -1,5 +1,5 @@
-// Requests are resent until a reply arrives. A service replies to a repeated request with the event that it published the
-// first time, so even a broker that loses messages costs time and never an effect.
+// Requests are resent until a reply arrives. A service replies to a repeated request with the event that it published
+// the first time, so even a broker that loses messages costs time and never an effect.
 import type { Logger } from 'pino';
 import type { Database } from '../database/port.ts';
 import type { Metrics } from '../observability/metrics.ts';
@@ -28,8 +28,8 @@ interface ResendContext {
 }
 
 /**
- * Resends the requests of type `request` whose replies are overdue: `overdue` chooses them, at most `limit`, and sets the
- * time of the next resend, `resendAfterMs` doubled with each one.
+ * Resends the requests of type `request` whose replies are overdue: `overdue` chooses them, at most `limit`, and sets
+ * the time of the next resend, `resendAfterMs` doubled with each one.
  */
 export function resendLoop(
   context: ResendContext,
@@ -54,20 +54,20 @@ export function resendLoop(
 }
 
 /** A subject whose last request is to be resent, and the new event id for it. */
-export interface NamedRequest {
+export interface ResendRequest {
   readonly id: string;
   readonly eventId: string;
 }
 
 /**
- * The statement of POST /audit/:service/resend, from the CTEs and events of a service; $1 in them: [{ id, eventId }]. The
- * events get new ids: a service that knows the old id would only resend its reply, and for a new one it also writes what
- * is missing.
+ * The statement of POST /audit/:service/resend, from the CTEs and events of a service; $1 in them: [{ id, eventId }].
+ * The events get new ids: a service that knows the old id would only resend its reply, and for a new one it also writes
+ * what is missing.
  */
 export const defineResend = ({ effects, events }: { readonly effects: string; readonly events: string }) =>
   defineStatement({
     effects,
     events: `SELECT r."eventId" AS event_id, e.type, e.subject, e.time, e.data FROM (${events}) AS e
       JOIN json_to_recordset($1::json) AS r (id text, "eventId" uuid) ON r.id = e.subject`,
-    params: (requests: readonly NamedRequest[]) => [JSON.stringify(requests)],
+    params: (requests: readonly ResendRequest[]) => [JSON.stringify(requests)],
   });

@@ -9,18 +9,11 @@ interface Waiting {
   readonly oldestMs: number | null;
 }
 
-interface DeadRow {
-  readonly id: string;
-  readonly type: string | null;
-  readonly subject: string | null;
-  readonly error: string;
-}
-
 export interface StoredMessages {
   readonly outbox: { readonly bus: Waiting; readonly user: Waiting };
   readonly inbox: { readonly pending: Waiting; readonly retrying: Waiting; readonly dead: Waiting };
   /** The latest dead messages. */
-  readonly dead: readonly DeadRow[];
+  readonly dead: readonly { id: string; type: string | null; subject: string | null; error: string }[];
 }
 
 export interface MessageLocation {
@@ -44,7 +37,7 @@ export async function countMessages(database: Queryable, schema: string): Promis
      UNION ALL
      SELECT status, count(*), ${msBetween('min(received_at)', 'now()')} FROM ${schema}.inbox WHERE ${FAILED} GROUP BY status`,
   );
-  const dead = await database.query<DeadRow>(
+  const dead = await database.query<StoredMessages['dead'][number]>(
     `SELECT message_id AS id, type, subject, coalesce(error, '') AS error FROM ${schema}.inbox
      WHERE ${FAILED} AND status = 'dead' ORDER BY received_at DESC, message_id DESC LIMIT ${MAX_DEAD}`,
   );
@@ -59,7 +52,7 @@ export async function countMessages(database: Queryable, schema: string): Promis
   };
 }
 
-/** Finds the messages about these subjects. Each SELECT uses an index that leaves out the done ones, possibly millions. */
+/** Finds the messages about these subjects. Each SELECT uses an index without the done ones, possibly millions. */
 export function locateMessages(
   database: Queryable,
   schema: string,

@@ -45,12 +45,7 @@ export class Watchdog {
       everyMs: this.#everyMs,
       log: options.log,
       turn: async () => {
-        try {
-          await this.#check();
-        } catch (error) {
-          this.#backlog = undefined;
-          throw error;
-        }
+        await this.#check();
         return false;
       },
     });
@@ -83,6 +78,7 @@ export class Watchdog {
     try {
       here = await inbox.backlog();
     } catch (error) {
+      this.#backlog = undefined;
       // Without the database there can be no progress, and no consumer is to blame.
       if (error instanceof DatabaseUnavailable) this.#stalls.reset();
       throw error;

@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { logWhileRunning, withMigrationLock } from '../database/migrate.ts';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { send, withClientOf } from '../database/postgres-connections.ts';
-import { retryConflicts } from '../database/retry-conflicts.ts';
+import { retryConflicts } from '../database/statements.ts';
 import type { Health } from '../runtime/health.ts';
 import { OUTAGE } from './backend.ts';
 import { NotificationListener } from './notification-listener.ts';

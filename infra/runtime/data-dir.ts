@@ -12,22 +12,15 @@ export class DataDirInUse extends StartupError {
   }
 }
 
-/** The folder does not exist and cannot be created. */
-class DataDirUnusable extends StartupError {
-  override readonly name = 'DataDirUnusable';
-  constructor(dataDir: string, cause: Error) {
-    super(`${dataDir} cannot be used for data: ${cause.message}; set DATA_DIR to another folder`, { cause });
-  }
-}
-
 /**
- * Opens `<dataDir>/<name>`. Rejects with DataDirInUse if another process has it open, and with DataDirUnusable if the
+ * Opens `<dataDir>/<name>`. Rejects with DataDirInUse if another process has it open, and with a StartupError if the
  * folder cannot be created.
  */
 export async function openLevel(dataDir: string, name: string): Promise<ClassicLevel<string, Buffer>> {
   const folder = join(dataDir, name);
   await mkdir(folder, { recursive: true }).catch((error) => {
-    throw new DataDirUnusable(dataDir, error);
+    const message = `${dataDir} cannot be used for data: ${error.message}; set DATA_DIR to another folder`;
+    throw new StartupError(message, { cause: error });
   });
   const level = new ClassicLevel<string, Buffer>(folder, { valueEncoding: 'buffer' });
   try {

@@ -1,7 +1,70 @@
 // The state of a resource, for GET /readyz.
-type HealthStatus = 'up' | 'degraded' | 'down';
+import type { Logger } from 'pino';
+
 export interface Health {
-  readonly status: HealthStatus;
+  readonly status: 'up' | 'degraded' | 'down';
   /** Public, so it contains no error message and no address; those are logged. */
   readonly detail?: string;
+}
+
+/** What an error says, for the log. A host with several addresses has an error for each: the first counts. */
+export function reasonOf(error: unknown): string {
+  const first: unknown = error instanceof AggregateError ? (error.errors[0] ?? error) : error;
+  return first instanceof Error ? first.message || first.name : String(first);
+}
+
+export interface ConnectionStateOptions {
+  /** The subject of the log lines: "MQTT session". */
+  readonly name: string;
+  readonly log: Logger;
+  /** Further fields of the log lines, as they are at that moment. */
+  readonly fields?: () => object;
+}
+
+/** The state of a connection that is restored in the background, with one log line per outage. */
+export class ConnectionState {
+  readonly #options: ConnectionStateOptions;
+  #health: Health = { status: 'down', detail: 'connecting' };
+  #lastError: string | undefined;
+
+  constructor(options: ConnectionStateOptions) {
+    this.#options = options;
+  }
+
+  get health(): Health {
+    return this.#health;
+  }
+
+  /** Why there is no connection, in the words of the last error. For the log: it may name addresses. */
+  get lastError(): string {
+    return this.#lastError ?? this.#health.detail ?? 'none';
+  }
+
+  up(detail?: string): void {
+    const { name, log, fields } = this.#options;
+    if (this.#health.status === 'down') log.info({ ...fields?.(), detail }, `${name} is up`);
+    this.#health = detail === undefined ? { status: 'up' } : { status: 'up', detail };
+    this.#lastError = undefined;
+  }
+
+  /** Connected, with a limitation. */
+  degraded(detail: string): void {
+    this.#health = { status: 'degraded', detail };
+  }
+
+  /** Logs a reason that is not that of the last failure. `detail` is public, the error is for the log only. */
+  down(detail: string, error?: unknown): void {
+    const { name, log, fields } = this.#options;
+    const reason = error === undefined ? detail : reasonOf(error);
+    const wasConnected = this.#health.status !== 'down';
+    if (wasConnected || reason !== this.#lastError)
+      log.warn({ ...fields?.(), reason }, wasConnected ? `${name} lost its connection` : `${name} is down`);
+    this.#health = { status: 'down', detail };
+    this.#lastError = reason;
+  }
+
+  /** Down on purpose, which is not logged. */
+  reset(detail: string): void {
+    this.#health = { status: 'down', detail };
+  }
 }

@@ -3,10 +3,10 @@ import type { IncomingMessage } from 'node:http';
 import type { Router } from 'express';
 import type { Logger } from 'pino';
 import type { Database, Queryable } from '../database/port.ts';
-import type { CloudEvent } from '../messaging/catalogue.ts';
+import type { CloudEvent } from '../messaging/envelope.ts';
 import type { AnyHandlers, Handlers, OnDead } from '../messaging/handler.ts';
 import type { Outbox, Statement } from '../messaging/outbox.ts';
-import type { NamedRequest } from '../messaging/resend.ts';
+import type { ResendRequest } from '../messaging/resend.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { Loop } from './loop.ts';
 
@@ -17,11 +17,6 @@ export interface ServiceContext<Settings> {
   readonly outbox: Outbox;
   readonly metrics: Metrics;
   readonly log: Logger;
-}
-
-interface Background extends Pick<Loop, 'start' | 'stop'> {
-  /** False if it is stalled and restarting it did not help. */
-  readonly healthy?: boolean;
 }
 
 /** The stored state of a service, one fact per id in the order of the ids, for comparing services with each other. */
@@ -59,14 +54,14 @@ export interface Service<E extends CloudEvent> {
   /** Keyed by the path below /audit/. */
   readonly facts: Readonly<Record<string, FactSource>>;
   /** Resends the last request about each of the ids that are named: see defineResend. */
-  readonly resend?: Statement<[requests: readonly NamedRequest[]]>;
+  readonly resend?: Statement<[requests: readonly ResendRequest[]]>;
   /**
    * Whether a request may be rejected before any work while this process is overloaded: those that come in floods.
    * Called for every request.
    */
   readonly isSheddable?: (request: IncomingMessage) => boolean;
-  /** Background work. */
-  readonly loops?: readonly Background[];
+  /** Background work. `healthy`: false if it is stalled and restarting it did not help. */
+  readonly loops?: readonly (Pick<Loop, 'start' | 'stop'> & { readonly healthy?: boolean })[];
 }
 
 /** A service with any events. */

@@ -76,9 +76,9 @@ export type SettingsOf<V extends Variables> = { readonly [K in keyof V]: z.outpu
 export class ConfigError extends Error {
   /** One sentence per problem, which names the variable. */
   readonly problems: readonly string[];
+  override readonly name = 'ConfigError';
   constructor(problems: readonly string[]) {
     super(`configuration: ${problems.join('; ')}`);
-    this.name = 'ConfigError';
     this.problems = problems;
   }
 }
@@ -128,18 +128,5 @@ function allowed(schema: z.ZodType): string {
   return meta?.allowed ?? 'a non-empty string';
 }
 
-export interface VariableDescription {
-  readonly name: string;
-  readonly fallback: string | undefined;
-  readonly allowed: string;
-  readonly about: string;
-}
-
-export function describe(variables: Variables): VariableDescription[] {
-  return Object.entries(variables).map(([name, { schema, fallback, about }]) => ({
-    name,
-    fallback,
-    allowed: allowed(schema),
-    about,
-  }));
-}
+export const describe = (variables: Variables) =>
+  Object.entries(variables).map(([name, { schema, ...rest }]) => ({ name, allowed: allowed(schema), ...rest }));

@@ -32,8 +32,8 @@ export class Shutdown {
 
   /** Like run(), but rejects after `timeoutMs` (STOP_TIMEOUT_MS). */
   runWithin(timeoutMs: number): Promise<void> {
-    const message = `the stop took longer than STOP_TIMEOUT_MS=${timeoutMs}: unfinished work is done after the next start`;
-    return within(timeoutMs, this.run(), () => new StartupError(message));
+    const late = `the stop took longer than STOP_TIMEOUT_MS=${timeoutMs}: unfinished work is done after the next start`;
+    return within(timeoutMs, this.run(), () => new StartupError(late));
   }
 
   async #run(): Promise<void> {

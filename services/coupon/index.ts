@@ -1,6 +1,6 @@
 import { type Event, stepFailed } from '../../contracts/events.ts';
 import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
-import { reportDead } from '../../infra/messaging/report-dead.ts';
+import { reportDead } from '../../infra/messaging/handler.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { stepLatency } from '../../infra/runtime/step-latency.ts';
 import { decideCoupon } from './decide-coupon.ts';

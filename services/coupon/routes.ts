@@ -2,8 +2,7 @@ import type { Router } from 'express';
 import { pageOf, pageQuery } from '../../contracts/pages.ts';
 import { userId } from '../../contracts/text.ts';
 import type { Database } from '../../infra/database/port.ts';
-import { route } from '../../infra/http/app.ts';
-import { parse, parsePath } from '../../infra/http/validate.ts';
+import { parse, parsePath, route } from '../../infra/http/app.ts';
 import { listCoupons } from './store/coupons.ts';
 
 export function couponRoutes(router: Router, database: Database): void {

@@ -12,7 +12,7 @@ import { SaleAdmission } from './sale-admission.ts';
 import type { FlashSaleSettings } from './settings.ts';
 import { awaitPayments, releaseTickets, settleTickets } from './settle-tickets.ts';
 import { saleFacts, ticketFacts } from './store/facts.ts';
-import { RESEND_NAMED, RESEND_OVERDUE } from './store/tickets.ts';
+import { RESEND_BY_ID, RESEND_OVERDUE } from './store/tickets.ts';
 
 /** The path of POST /flash-sales/:id/purchases, in every form that the router accepts. */
 const PURCHASES = /^\/flash-sales\/[^/?]+\/purchases\/?(?:\?|$)/i;
@@ -56,7 +56,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
       'flash-sale': saleFacts,
       'flash-sale/tickets': ticketFacts,
     },
-    resend: RESEND_NAMED,
+    resend: RESEND_BY_ID,
     subjectName: SUBJECT_NAME,
     isSheddable: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),
     loops: [admission, drain, resendLoop(context, 'flash-sale.ticket.accepted', RESEND_OVERDUE)],

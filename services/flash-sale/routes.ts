@@ -10,10 +10,8 @@ import {
 } from '../../contracts/flash-sales.ts';
 import { userId } from '../../contracts/text.ts';
 import type { Database } from '../../infra/database/port.ts';
-import { jsonBody, route } from '../../infra/http/app.ts';
-import { formOrJsonBody, prefersHtml } from '../../infra/http/forms.ts';
+import { formOrJsonBody, jsonBody, parse, parseId, prefersHtml, route } from '../../infra/http/app.ts';
 import { notFound } from '../../infra/http/problem.ts';
-import { parse, parseId } from '../../infra/http/validate.ts';
 import type { DecisionCounter } from './metrics.ts';
 import type { Page } from './pages/page.ts';
 import { rejectedPage } from './pages/rejected-page.ts';

@@ -2,8 +2,7 @@ import type { Router } from 'express';
 import { pageOf, pageQuery } from '../../contracts/pages.ts';
 import { userId } from '../../contracts/text.ts';
 import type { Database } from '../../infra/database/port.ts';
-import { route } from '../../infra/http/app.ts';
-import { parse, parsePath } from '../../infra/http/validate.ts';
+import { parse, parsePath, route } from '../../infra/http/app.ts';
 import { listNotifications } from './store/notifications.ts';
 
 export function notifyRoutes(router: Router, database: Database): void {

@@ -14,7 +14,7 @@ import type { OrderSettings } from './settings.ts';
 import { settlePayments } from './settle-payments.ts';
 import { stockReleased } from './stock-released.ts';
 import { orderFacts, ticketOrderFacts } from './store/facts.ts';
-import { RESEND_CANCELLED, RESEND_NAMED, RESEND_PLACED } from './store/orders.ts';
+import { RESEND_BY_ID, RESEND_CANCELLED, RESEND_PLACED } from './store/orders.ts';
 
 /** Time after the payment provider's timeout until settlePayments takes over a payment without a known outcome. */
 const SETTLE_AFTER_MS = 1_000;
@@ -51,7 +51,7 @@ export function orderService(context: OrderContext): Service<Event<Subscribed<'o
       );
     },
     facts: { order: orderFacts, 'order/tickets': ticketOrderFacts },
-    resend: RESEND_NAMED,
+    resend: RESEND_BY_ID,
     subjectName: SUBJECT_NAME,
     loops: [
       resendLoop(context, 'order.placed', RESEND_PLACED),

@@ -8,10 +8,10 @@ import { eventSchemas, stepFailed } from '../../contracts/events.ts';
 import type { RetryResult } from '../../contracts/operations.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { listen } from '../../infra/http/server.ts';
+import { reportDead } from '../../infra/messaging/handler.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
-import { reportDead } from '../../infra/messaging/report-dead.ts';
 import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
 import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
 import { createTables } from '../setup/group-consumer.ts';
@@ -105,7 +105,7 @@ describe.each(Object.entries(places))('%s', (_name, openDatabases) => {
     await inbox.worker.processClaimed(claimed);
     await inbox.worker.processClaimed(await claim());
     expect(await rows()).toEqual([{ status: 'done', attempts: 1, claimed: false }]);
-    expect(outcomes).toEqual(['dead', 'repeated', 'done']);
+    expect(outcomes).toEqual(['dead', 'reply-resent', 'done']);
   });
 
   test('a reply that is resent late leaves the claim of the new attempt as it is', async () => {

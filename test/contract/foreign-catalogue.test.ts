@@ -10,13 +10,12 @@ import { LocalBus } from '../../infra/bus/local.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { openPglite } from '../../infra/database/pglite.ts';
 import type { Database } from '../../infra/database/port.ts';
-import type { CloudEvent } from '../../infra/messaging/catalogue.ts';
+import type { CloudEvent } from '../../infra/messaging/envelope.ts';
 import type { Handlers, OnDead } from '../../infra/messaging/handler.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { NEW_EVENTS, Outbox } from '../../infra/messaging/outbox.ts';
-import { publishToBus } from '../../infra/messaging/publishers.ts';
-import { Relay } from '../../infra/messaging/relay.ts';
+import { publishToBus, Relay } from '../../infra/messaging/relay.ts';
 import type { Service } from '../../infra/runtime/service.ts';
 import { eventually } from '../setup/wait.ts';
 

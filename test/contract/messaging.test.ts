@@ -5,8 +5,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import type { Subscription } from '../../infra/bus/port.ts';
 import type { Database } from '../../infra/database/port.ts';
-import { MAX_UNREADABLE } from '../../infra/messaging/inbox-pruner.ts';
-import { InboxStore } from '../../infra/messaging/inbox-store.ts';
+import { InboxStore, MAX_UNREADABLE } from '../../infra/messaging/inbox-store.ts';
 import { type Channel, defineStatement, Outbox, type OutboxRow } from '../../infra/messaging/outbox.ts';
 import { Relay, type Unpublished } from '../../infra/messaging/relay.ts';
 import { Watchdog } from '../../infra/messaging/watchdog.ts';
@@ -389,7 +388,7 @@ describe('the inbox', () => {
     await member.inbox.enqueue([message]);
     await eventually(() => member.outcomes.length === 4, { what: 'all outcomes are recorded' });
     expect(await effects()).toEqual([{ event_id: id }]);
-    expect(member.outcomes.toSorted()).toEqual(['done', 'repeated', 'repeated', 'repeated']);
+    expect(member.outcomes.toSorted()).toEqual(['done', 'reply-resent', 'reply-resent', 'reply-resent']);
   });
 
   test('deletes messages that were done long ago, and keeps failed ones', async () => {
@@ -483,7 +482,7 @@ describe('the inbox', () => {
         });
         expect(await reply(id)).toMatchObject({ status: 'done', reply_attempts: 1, reply_requested: true });
         released.resolve();
-        await eventually(() => member.outcomes.includes('repeated'), { what: 'the reply is resent' });
+        await eventually(() => member.outcomes.includes('reply-resent'), { what: 'the reply is resent' });
         expect(givenUp(member)).toEqual([]);
       },
     );
@@ -521,7 +520,7 @@ describe('the inbox', () => {
 
       state.left = 1;
       await member.inbox.process([message]);
-      await eventually(() => member.outcomes.includes('repeated'), { what: 'the row resends it' });
+      await eventually(() => member.outcomes.includes('reply-resent'), { what: 'the row resends it' });
       expect(await reply(id)).toMatchObject({ status: 'done', reply_error: null, reply_requested: false });
     });
 

@@ -13,7 +13,7 @@ import type { Bus, IncomingMessage, Receiver } from '../../infra/bus/port.ts';
 import { sessionOf, type Topology } from '../../infra/bus/topology.ts';
 import type { Lock } from '../../infra/database/port.ts';
 import type { OutboxRow } from '../../infra/messaging/outbox.ts';
-import { publishToUsers } from '../../infra/messaging/publishers.ts';
+import { publishToUsers } from '../../infra/messaging/relay.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
 import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
 import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';

@@ -36,9 +36,9 @@ describe.skipIf(!shape.available)('a process that makes no progress', () => {
 
   const healthOf = async (url: string) => {
     const answer = await call(`${url}/healthz`);
-    return { code: answer.status, ...answer.json<{ status: string; silent: string[] }>() };
+    return { code: answer.status, ...answer.json<{ status: string; stalled: string[] }>() };
   };
-  const healthy = { code: 200, status: 'up', silent: [] };
+  const healthy = { code: 200, status: 'up', stalled: [] };
 
   const rebuildsOf = async (url: string, service: string) => {
     const { text } = await call(`${url}/metrics`);
@@ -67,7 +67,7 @@ describe.skipIf(!shape.available)('a process that makes no progress', () => {
     const release = await holdPoints(databaseUrl);
     const placed = await Promise.all(Array.from({ length: 5 }, () => placeOrder(orders, freshUser())));
     const { health } = await unhealthy([orders]);
-    expect(health).toEqual({ code: 503, status: 'down', silent: ['points'] });
+    expect(health).toEqual({ code: 503, status: 'down', stalled: ['points'] });
     expect(await rebuildsOf(orders, 'points')).toBeGreaterThan(3);
     expect(await rebuildsOf(orders, 'coupon')).toBe(0);
 
@@ -84,7 +84,7 @@ describe.skipIf(!shape.available)('a process that makes no progress', () => {
     const sale = await createSale(url, { drainPerSecond: 20 });
     expect(countByResult(await new Buyers().rush(gateways, sale.id, freshUsers(20)))).toEqual({ 202: 20 });
     const { url: drainer, health } = await unhealthy(gateways);
-    expect(health).toEqual({ code: 503, status: 'down', silent: ['flash-sale'] });
+    expect(health).toEqual({ code: 503, status: 'down', stalled: ['flash-sale'] });
     expect(await rebuildsOf(drainer, 'flash-sale')).toBeGreaterThan(3);
     // A standby is healthy: it has nothing to drain.
     for (const other of gateways.filter((gateway) => gateway !== drainer))

@@ -121,13 +121,11 @@ export const messagingMutations: readonly Mutation[] = [
     changes: [
       {
         file: 'infra/messaging/inbox-store.ts',
-        find: `      messages.map(({ messageId, type, subject }) => [messageId, { messageId, type, subject }] as const),
-    );
-    const rows = await tx.query`,
-        replace: `      messages.map(({ messageId, type, subject }) => [messageId, { messageId, type, subject }] as const),
-    );
-    if (once.size > 0) return new Set(once.keys());
-    const rows = await tx.query`,
+        find: `    const rows = await tx.query<{ message_id: string }>(
+      \`INSERT INTO`,
+        replace: `    if (messages.length > 0) return new Set(messages.map(({ messageId }) => messageId));
+    const rows = await tx.query<{ message_id: string }>(
+      \`INSERT INTO`,
       },
     ],
     tests: { files: [MESSAGING], pattern: 'a message that is delivered again has no second effect' },

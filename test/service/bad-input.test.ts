@@ -133,6 +133,11 @@ describe.for(shapes)('%s', ([, shape]) => {
       ['unitPrice 0.1', withItem({ unitPrice: 0.1 }), 'items.0.unitPrice'],
       ['total 2^53', with_({ items: upToTheTotal(254_740_992) }), 'items'],
     ];
+    onShape('says which fields are missing', async () => {
+      const missing = ['userId', 'currency', 'items'].map((path) => ({ path, message: 'is required' }));
+      expect((await postOrder({})).json()).toMatchObject({ errors: missing });
+    });
+
     onShape.for(rejected)('rejects %s and names the field', async ([, body, path]) => {
       expectFault(await postOrder(body), path);
       const userId = (body as { userId?: unknown } | null | undefined)?.userId;

@@ -260,7 +260,7 @@ describe.for(shapes)('%s', ([, shape]) => {
         backlog: 0,
         lastProgressAt: never ? null : expect.stringMatching(/Z$/),
       });
-      expect(await get(`${url}/healthz`)).toEqual({ status: 'up', silent: [] });
+      expect(await get(`${url}/healthz`)).toEqual({ status: 'up', stalled: [] });
 
       const metrics = await call(`${url}/metrics`);
       expect(metrics.headers['content-type']).toMatch(/^text\/plain; version=/);

@@ -14,8 +14,7 @@ import {
   rejections,
   type Ticket,
 } from '../../contracts/flash-sales.ts';
-import { createApp, route } from '../../infra/http/app.ts';
-import { formOrJsonBody, prefersHtml } from '../../infra/http/forms.ts';
+import { createApp, formOrJsonBody, prefersHtml, route } from '../../infra/http/app.ts';
 import { html } from '../../infra/http/html.ts';
 import { type HttpServer, listen } from '../../infra/http/server.ts';
 import { about } from '../../services/flash-sale/pages/messages.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { GroupCommit, Overloaded } from '../../infra/database/group-commit.ts';
-import { ConcurrentUpdate, DatabaseUnavailable } from '../../infra/database/port.ts';
+import { GroupCommit } from '../../infra/database/group-commit.ts';
+import { ConcurrentUpdate, DatabaseUnavailable, Overloaded } from '../../infra/database/port.ts';
 import { deferred } from '../../infra/runtime/promises.ts';
 
 /** A group commit that records its batches; `work` is the commit of each. */

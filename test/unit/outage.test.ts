@@ -30,7 +30,7 @@ describe('the steps that the order service has recorded', () => {
       '# TYPE sluice_messages_handled_total counter',
       line('points', 'order.placed', 'done', 50),
       line('order', 'points.awarded', 'done', 40),
-      line('order', 'points.awarded', 'repeated', 7),
+      line('order', 'points.awarded', 'reply-resent', 7),
       line('order', 'points.awarded', 'retrying', 3),
       line('order', 'coupon.issued', 'done', 30),
       line('order', 'coupon.skipped', 'done', 12),

@@ -12,7 +12,7 @@ const responseOf = (body: unknown, changes: Partial<ReceivedResponse> = {}): Rec
   text: typeof body === 'string' ? body : JSON.stringify(body),
   ...changes,
 });
-const health = { status: 'up', silent: [] };
+const health = { status: 'up', stalled: [] };
 const notFound = { type: '/problems/not-found', title: 'There is no such resource', status: 404 };
 
 test('accepts a response that matches its schema, and any page', () => {

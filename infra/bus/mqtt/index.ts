@@ -6,10 +6,8 @@
 import type { Connect } from '../../mqtt/connect.ts';
 import { BusError, type MqttPublisher } from '../../mqtt/port.ts';
 import { eventTopic, probeTopic } from '../../mqtt/topics.ts';
-import type { Health } from '../../runtime/health.ts';
-import { PendingSet } from '../../runtime/pending-set.ts';
-import { within } from '../../runtime/promises.ts';
-import { reasonOf } from '../../runtime/reason.ts';
+import { type Health, reasonOf } from '../../runtime/health.ts';
+import { PendingSet, within } from '../../runtime/promises.ts';
 import type { Bus, OutgoingEvent, Receiver, Rejected, Subscription } from '../port.ts';
 import { publishError, sessionOf, type Topology, typesOf } from '../topology.ts';
 import { declareSession, ExclusiveConsumer, type SessionOptions } from './exclusive-consumer.ts';

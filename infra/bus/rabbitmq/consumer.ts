@@ -2,7 +2,7 @@
 // and each is acknowledged when its handler has resolved. The prefetch limits the unacknowledged messages.
 import type { Channel, ConsumeMessage } from 'amqplib';
 import type { Health } from '../../runtime/health.ts';
-import { PendingSet } from '../../runtime/pending-set.ts';
+import { PendingSet } from '../../runtime/promises.ts';
 import type { Connection } from './connection.ts';
 import { ReplyTimeout, withDeadline } from './deadlines.ts';
 import { declareGroup } from './declare.ts';

@@ -3,7 +3,7 @@
 import type { ConfirmChannel } from 'amqplib';
 import { BusError } from '../../mqtt/port.ts';
 import type { Health } from '../../runtime/health.ts';
-import { PendingSet } from '../../runtime/pending-set.ts';
+import { PendingSet } from '../../runtime/promises.ts';
 import { EVENT_CONTENT_TYPE, type OutgoingEvent, type Rejected } from '../port.ts';
 import { exchangeOf, sizeError } from '../topology.ts';
 import type { Connection } from './connection.ts';

@@ -153,7 +153,7 @@ export const RESEND_OVERDUE = defineStatement({
 });
 
 /** Resends flash-sale.ticket.accepted of the tickets that are named, if they wait for their order. */
-export const RESEND_NAMED = defineResend({
+export const RESEND_BY_ID = defineResend({
   effects: `WITH resent AS (
     SELECT * FROM ${SCHEMA}.tickets
     WHERE id IN (SELECT r.id FROM json_to_recordset($1::json) AS r (id uuid))

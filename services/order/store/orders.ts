@@ -194,7 +194,7 @@ export const RESEND_PLACED = resendOverdue('placed');
 export const RESEND_CANCELLED = resendOverdue('cancelling');
 
 /** Resends the last event of the orders that are named. */
-export const RESEND_NAMED = defineResend({
+export const RESEND_BY_ID = defineResend({
   effects: `WITH resent AS (
     SELECT * FROM ${SCHEMA}.progress
     WHERE order_id IN (SELECT r.id FROM json_to_recordset($1::json) AS r (id uuid))
