@@ -28,16 +28,18 @@ export const optionalJsonBody: RequestHandler = (request, response, next) => {
 
 type Method = 'get' | 'post';
 
+type Handlers = { readonly [M in Method]?: RequestHandler | RequestHandler[] };
+
 /** Declares the handlers of a path; any other method gets a 405. */
-export function route(router: Router, path: string, handlers: { readonly [M in Method]?: RequestHandler[] }): void {
+export function route(router: Router, path: string, handlers: Handlers): void {
   const target = router.route(path);
   const allowed: string[] = [];
   if (handlers.get) {
-    target.get(...handlers.get);
+    target.get(...[handlers.get].flat());
     allowed.push('GET', 'HEAD');
   }
   if (handlers.post) {
-    target.post(...handlers.post);
+    target.post(...[handlers.post].flat());
     allowed.push('POST');
   }
   const allow = allowed.join(', ');

@@ -1,8 +1,10 @@
 // The notify service's SQL.
+import type { NotifyFact } from '../../../contracts/facts.ts';
 import type { Notification } from '../../../contracts/users.ts';
 import type { Database } from '../../../infra/database/port.ts';
 import { newestFirst } from '../../../infra/database/sql.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
+import { factsFrom } from '../../../infra/runtime/service.ts';
 
 const SCHEMA = 'sluice_notify';
 
@@ -44,14 +46,18 @@ export const SENT = defineStatement({
   params: (orderIds: readonly string[]) => [orderIds],
 });
 
-export const listNotifications = (
-  database: Database,
-  userId: string,
-  after: string | undefined,
-  limit: number,
-): Promise<Notification[]> =>
-  database.query(
+export const listNotifications = (database: Database, userId: string, after: string | undefined, limit: number) =>
+  database.query<Notification>(
     `SELECT id, order_id AS "orderId", kind, text, ${SCHEMA}.iso(at) AS at FROM ${SCHEMA}.notifications
      WHERE user_id = $1 ${newestFirst()}`,
     [userId, after ?? null, limit],
   );
+
+/** For the audit. */
+export const notifyFacts = factsFrom<NotifyFact>(
+  'order_id',
+  (where, limit) => `SELECT order_id AS id, min(user_id) AS "userId",
+    count(*) FILTER (WHERE kind = 'order.placed') AS placed,
+    count(*) FILTER (WHERE kind = 'order.cancelled') AS cancelled
+  FROM ${SCHEMA}.notifications WHERE ${where} GROUP BY order_id ORDER BY order_id ${limit}`,
+);
