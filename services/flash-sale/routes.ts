@@ -37,23 +37,19 @@ export function flashSaleRoutes(router: Router, options: FlashSaleRoutesOptions)
   const { database } = options;
   createRoute(router, options);
   route(router, '/flash-sales/:id', {
-    get: [
-      async (request, response) => {
-        const sale = await saleOf(database, request);
-        if (prefersHtml(request)) sendPage(response, salePage(sale));
-        else response.vary('Accept').json(sale);
-      },
-    ],
+    get: async (request, response) => {
+      const sale = await saleOf(database, request);
+      if (prefersHtml(request)) sendPage(response, salePage(sale));
+      else response.vary('Accept').json(sale);
+    },
   });
   purchaseRoute(router, options);
   ticketRoute(router, options);
   route(router, '/flash-sales/:id/rejected', {
-    get: [
-      async (request, response) => {
-        const rejection = parse(rejectedQuery, request.query);
-        sendPage(response, rejectedPage(await saleOf(database, request), rejection));
-      },
-    ],
+    get: async (request, response) => {
+      const rejection = parse(rejectedQuery, request.query);
+      sendPage(response, rejectedPage(await saleOf(database, request), rejection));
+    },
   });
 }
 
@@ -122,16 +118,14 @@ function purchaseRoute(router: Router, { admission, tickets, decisions }: FlashS
 /** GET /flash-sales/:id/purchases/:ticketId */
 function ticketRoute(router: Router, { database, tickets }: FlashSaleRoutesOptions): void {
   route(router, '/flash-sales/:id/purchases/:ticketId', {
-    get: [
-      async (request, response) => {
-        const saleId = parseId(request.params.id, 'flash sale');
-        const ticketId = parseId(request.params.ticketId, 'ticket');
-        const ticket = await tickets.read(saleId, ticketId);
-        if (!ticket) throw notFound('ticket');
-        if (prefersHtml(request)) sendPage(response, ticketPage(await saleOf(database, request), ticketId, ticket));
-        else response.vary('Accept').set('Cache-Control', 'no-store').json(ticket);
-      },
-    ],
+    get: async (request, response) => {
+      const saleId = parseId(request.params.id, 'flash sale');
+      const ticketId = parseId(request.params.ticketId, 'ticket');
+      const ticket = await tickets.read(saleId, ticketId);
+      if (!ticket) throw notFound('ticket');
+      if (prefersHtml(request)) sendPage(response, ticketPage(await saleOf(database, request), ticketId, ticket));
+      else response.vary('Accept').set('Cache-Control', 'no-store').json(ticket);
+    },
   });
 }
 

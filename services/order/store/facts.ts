@@ -1,16 +1,13 @@
 // The order service's facts for the audit.
 import type { OrderFact, TicketOrderFact } from '../../../contracts/facts.ts';
-import { type Step, type StepName, stepNames } from '../../../contracts/orders.ts';
+import { type Order, stepNames } from '../../../contracts/orders.ts';
 import type { Queryable } from '../../../infra/database/port.ts';
 import { msBetween } from '../../../infra/database/sql.ts';
 import { type FactSource, factsFrom } from '../../../infra/runtime/service.ts';
-import { type FailedReversals, shownStep } from '../order.ts';
+import { type FailedReversals, shownSteps } from '../order.ts';
 import { SCHEMA } from './orders.ts';
 
-interface OrderRow extends Omit<OrderFact, 'steps'> {
-  readonly steps: Readonly<Record<StepName, Step>>;
-  readonly failedReversals: FailedReversals;
-}
+type OrderRow = Omit<OrderFact, 'steps'> & Pick<Order, 'steps'> & { readonly failedReversals: FailedReversals };
 
 const PENDING = `'{"status": "pending"}'`;
 
@@ -36,15 +33,13 @@ const selectOrders = (
 const ORDERS_AFTER = selectOrders((id) => `${id} > $1`, 'LIMIT $2');
 const ORDERS_OF = selectOrders((id) => `${id} = ANY($1::uuid[])`);
 
-const orderFact = ({ steps, failedReversals, ...row }: OrderRow): OrderFact => {
-  const status = (name: StepName) => shownStep(steps[name], failedReversals[name]).status;
-  return {
-    ...row,
-    steps: { points: status('points'), coupon: status('coupon'), notification: status('notification') },
-  };
-};
-const readOrders = async (queryable: Queryable, text: string, params: readonly unknown[]) =>
-  (await queryable.query<OrderRow>(text, params)).map(orderFact);
+async function readOrders(queryable: Queryable, text: string, params: readonly unknown[]): Promise<OrderFact[]> {
+  const rows = await queryable.query<OrderRow>(text, params);
+  return rows.map(({ steps, failedReversals, ...row }) => {
+    const { points, coupon, notification } = shownSteps(steps, failedReversals);
+    return { ...row, steps: { points: points.status, coupon: coupon.status, notification: notification.status } };
+  });
+}
 
 /** The number of orders of each ticket, and the facts of the first. A second one exists only without the unique key. */
 export const ticketOrderFacts = factsFrom<TicketOrderFact>(

@@ -5,7 +5,7 @@ import type { Database, Transaction } from '../../../infra/database/port.ts';
 import { newestFirst } from '../../../infra/database/sql.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
 import { defineResend } from '../../../infra/messaging/resend.ts';
-import { type FailedReversals, type NewOrder, type NewTicketOrder, type StepReport, shownStep } from '../order.ts';
+import { type FailedReversals, type NewOrder, type NewTicketOrder, type StepReport, shownSteps } from '../order.ts';
 
 export const SCHEMA = 'sluice_order';
 
@@ -66,46 +66,28 @@ const SELECT_ORDER = `SELECT o.id, o.user_id AS "userId",
     o.request_hash AS "requestHash", p.failed_reversals AS "failedReversals"
   FROM ${SCHEMA}.orders o JOIN ${SCHEMA}.progress p ON p.order_id = o.id`;
 
-function orderOf({ expiresAt, payment, cancelReason, requestHash, failedReversals, ...order }: OrderRow): Order {
-  const step = (name: StepName) => shownStep(order.steps[name], failedReversals[name]);
-  return {
-    ...order,
-    ...(expiresAt && { expiresAt }),
-    ...(payment && { payment }),
-    ...(cancelReason && { cancelReason }),
-    steps: { points: step('points'), coupon: step('coupon'), notification: step('notification') },
-  };
-}
+const orderOf = ({ expiresAt, payment, cancelReason, requestHash, failedReversals, ...order }: OrderRow): Order => ({
+  ...order,
+  ...(expiresAt && { expiresAt }),
+  ...(payment && { payment }),
+  ...(cancelReason && { cancelReason }),
+  steps: shownSteps(order.steps, failedReversals),
+});
 
 export async function findOrder(database: Database, id: string): Promise<Order | undefined> {
   const [row] = await database.query<OrderRow>(`${SELECT_ORDER} WHERE o.id = $1`, [id]);
   return row && orderOf(row);
 }
 
-export async function findOrderByKey(
-  database: Database,
-  userId: string,
-  key: string,
-): Promise<{ order: Order; requestHash: string | null } | undefined> {
-  const [row] = await database.query<OrderRow>(`${SELECT_ORDER} WHERE o.user_id = $1 AND o.idempotency_key = $2`, [
-    userId,
-    key,
-  ]);
+export async function findOrderByKey(database: Database, userId: string, key: string) {
+  const text = `${SELECT_ORDER} WHERE o.user_id = $1 AND o.idempotency_key = $2`;
+  const [row] = await database.query<OrderRow>(text, [userId, key]);
   return row && { order: orderOf(row), requestHash: row.requestHash };
 }
 
-export async function listOrders(
-  database: Database,
-  userId: string,
-  after: string | undefined,
-  limit: number,
-): Promise<Order[]> {
-  const rows = await database.query<OrderRow>(`${SELECT_ORDER} WHERE o.user_id = $1 ${newestFirst('o.id')}`, [
-    userId,
-    after ?? null,
-    limit,
-  ]);
-  return rows.map(orderOf);
+export async function listOrders(database: Database, userId: string, after: string | undefined, limit: number) {
+  const text = `${SELECT_ORDER} WHERE o.user_id = $1 ${newestFirst('o.id')}`;
+  return (await database.query<OrderRow>(text, [userId, after ?? null, limit])).map(orderOf);
 }
 
 /** SQL of the report about a step that is furthest along; of several such, the earliest. */
@@ -136,13 +118,8 @@ export async function recordSteps(tx: Transaction, reports: readonly StepReport[
 }
 
 /** Places the orders of tickets, one for each ticket however often this runs. */
-export async function insertTicketOrders(
-  tx: Transaction,
-  orders: readonly NewTicketOrder[],
-  resendAfterMs: number,
-): Promise<void> {
-  await tx.execute(`${PLACE} SELECT FROM placed`, [JSON.stringify(orders), resendAfterMs]);
-}
+export const insertTicketOrders = (tx: Transaction, orders: readonly NewTicketOrder[], resendAfterMs: number) =>
+  tx.execute(`${PLACE} SELECT FROM placed`, [JSON.stringify(orders), resendAfterMs]);
 
 /**
  * The event of an order's state, the same one each time: order.awaiting-payment, order.placed or order.cancelled.
@@ -202,6 +179,9 @@ export const RESEND_NAMED = defineResend({
   events: stateEvents('resent'),
 });
 
+/** order.cancelled or order.placed of the rows that a CTE `changed` returns. */
+export const CHANGED = stateEvents('changed');
+
 const cancel = (request: string, states: string) => `${request}, changed AS (
     UPDATE ${SCHEMA}.progress AS p
     SET state = 'cancelled', cancelled_at = now(), cancelled_event_id = r."eventId", cancel_reason = r.reason,
@@ -212,28 +192,17 @@ const cancel = (request: string, states: string) => `${request}, changed AS (
     RETURNING p.*
   )`;
 
-interface Cancellation {
-  readonly orderId: string;
-  readonly eventId: string;
-  readonly reason: string | undefined;
-}
-
-/** order.cancelled or order.placed of the rows that a CTE `changed` returns. */
-export const CHANGED = stateEvents('changed');
-
-/** Cancels orders, unless they are cancelled or being paid. */
-export const CANCEL_ORDERS = defineStatement({
+/** Cancels an order, unless it is cancelled or being paid. */
+export const CANCEL_ORDER = defineStatement({
   effects: cancel(
-    `WITH request AS (
-    SELECT * FROM json_to_recordset($1::json) AS r ("orderId" uuid, "eventId" uuid, reason text)
-  )`,
+    `WITH request AS (SELECT $1::uuid AS "orderId", $3::uuid AS "eventId", $4::text AS reason)`,
     "'awaiting-payment', 'confirmed'",
   ),
   events: CHANGED,
-  params: (cancellations: readonly Cancellation[], resendAfterMs: number) => [
-    JSON.stringify(cancellations),
-    resendAfterMs,
-  ],
+  params: (
+    { orderId, eventId, reason }: { orderId: string; eventId: string; reason: string | undefined },
+    resendAfterMs: number,
+  ) => [orderId, resendAfterMs, eventId, reason ?? null],
 });
 
 /** Cancels orders that were not paid in time, at most one for each event id. */
@@ -262,14 +231,9 @@ export async function recordStockReleases(tx: Transaction, orderIds: readonly st
   );
 }
 
-/** See migrations/006_confirmed.sql. */
-type OrderState = NonNullable<OrderFact['state']>;
-
-export async function findState(
-  database: Database,
-  orderId: string,
-): Promise<{ readonly state: OrderState; readonly paid: boolean } | undefined> {
-  const [row] = await database.query<{ state: OrderState; paid: boolean }>(
+/** The states: see migrations/006_confirmed.sql. */
+export async function findState(database: Database, orderId: string) {
+  const [row] = await database.query<{ state: NonNullable<OrderFact['state']>; paid: boolean }>(
     `SELECT state, paid_at IS NOT NULL AS paid FROM ${SCHEMA}.progress WHERE order_id = $1`,
     [orderId],
   );
