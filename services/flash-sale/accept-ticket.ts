@@ -1,10 +1,8 @@
 // The work of a ticket's job: the ticket leaves the queue, and the order service is told to place its order. Jobs that
 // run at the same time share a transaction.
-import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
-import type { Database } from '../../infra/database/port.ts';
-import type { Outbox } from '../../infra/messaging/outbox.ts';
+import type { ServiceContext } from '../../infra/runtime/service.ts';
 import { failpoint } from './failpoints.ts';
 import { dequeue } from './store/queue.ts';
 import { ACCEPT_TICKETS, failTicket } from './store/tickets.ts';
@@ -15,33 +13,26 @@ const MAX_WAITING = 20_000;
 /** The jobs of a window start within some milliseconds, and the orders cost as much for one ticket as for twenty. */
 const WAIT_MS = 25;
 
-export interface TicketAcceptanceOptions {
-  readonly database: Database;
-  readonly outbox: Outbox;
-  readonly resendAfterMs: number;
-  readonly log: Logger;
-}
+type Options = Pick<ServiceContext<unknown>, 'database' | 'outbox' | 'log'> & { readonly resendAfterMs: number };
 
 export class TicketAcceptance {
-  readonly #database: Database;
-  readonly #log: Logger;
-  readonly #commits: GroupCommit<string, void>;
+  readonly #options: Options;
+  readonly #commits = new GroupCommit<string, undefined>({
+    run: async (ticketIds) => {
+      failpoint('ticket.before-accept');
+      const { database, outbox, resendAfterMs } = this.#options;
+      const jobs = ticketIds.map((ticketId) => ({ ticketId, eventId: uuidv7() }));
+      await outbox.write(database, ACCEPT_TICKETS, jobs, resendAfterMs);
+      return ticketIds.map(() => undefined);
+    },
+    key: (ticketId) => ticketId,
+    waitMs: WAIT_MS,
+    maxBatch: MAX_BATCH,
+    maxWaiting: MAX_WAITING,
+  });
 
-  constructor({ database, outbox, resendAfterMs, log }: TicketAcceptanceOptions) {
-    this.#database = database;
-    this.#log = log;
-    this.#commits = new GroupCommit<string, void>({
-      run: async (ticketIds) => {
-        failpoint('ticket.before-accept');
-        const jobs = ticketIds.map((ticketId) => ({ ticketId, eventId: uuidv7() }));
-        await outbox.write(database, ACCEPT_TICKETS, jobs, resendAfterMs);
-        return ticketIds.map(() => undefined);
-      },
-      key: (ticketId) => ticketId,
-      waitMs: WAIT_MS,
-      maxBatch: MAX_BATCH,
-      maxWaiting: MAX_WAITING,
-    });
+  constructor(options: Options) {
+    this.#options = options;
   }
 
   /** Does nothing for a ticket that is not queued. Rejects with DatabaseUnavailable. */
@@ -55,9 +46,10 @@ export class TicketAcceptance {
    * Rejects with DatabaseUnavailable.
    */
   async onFailed(ticketId: string, error: Error): Promise<void> {
+    const { database, log } = this.#options;
     const code = 'code' in error ? String(error.code) : '';
-    if (!/^2[23]/.test(code)) return dequeue(this.#database, [ticketId]);
-    await failTicket(this.#database, ticketId, error.message.slice(0, 1000));
-    this.#log.error({ ticket: ticketId, error: error.message }, 'ticket failed, its unit is back in the sale');
+    if (!/^2[23]/.test(code)) return dequeue(database, [ticketId]);
+    await failTicket(database, ticketId, error.message.slice(0, 1000));
+    log.error({ ticket: ticketId, error: error.message }, 'ticket failed, its unit is back in the sale');
   }
 }

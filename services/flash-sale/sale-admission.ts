@@ -30,13 +30,7 @@ export interface RejectedPurchase {
   readonly retryAfterSeconds: number | undefined;
 }
 
-/** `yours`: the buyer already holds a live ticket. */
-export type DecidedPurchase =
-  | { readonly outcome: 'admitted'; readonly ticketId: string; readonly position: number }
-  | { readonly outcome: 'yours'; readonly ticketId: string }
-  | RejectedPurchase;
-
-export interface SaleAdmissionOptions {
+interface SaleAdmissionOptions {
   readonly database: Database;
   /** Called after tickets were committed. */
   readonly onAdmitted: () => void;
@@ -95,7 +89,10 @@ export class SaleAdmission {
    * The row's decision; undefined if there is no such sale. Rejects with DatabaseUnavailable or Overloaded: then the
    * buyer may or may not hold a ticket, and sending the same request again is safe.
    */
-  async decide(saleId: string, userId: string): Promise<DecidedPurchase | undefined> {
+  async decide(
+    saleId: string,
+    userId: string,
+  ): Promise<Exclude<Decision, { ticketId: null }> | RejectedPurchase | undefined> {
     const sale = this.#sales.get(saleId) ?? this.#open(saleId);
     let decision: Decision | undefined;
     try {
@@ -104,13 +101,10 @@ export class SaleAdmission {
       if (!decision && !sale.snapshot.latest) this.#sales.delete(saleId);
     }
     if (!decision) return undefined;
-    const { outcome, ticket_id: ticketId, position } = decision;
-    if (outcome === 'admitted' && ticketId !== null && position !== null) return { outcome, ticketId, position };
-    if (outcome === 'yours' && ticketId !== null) return { outcome, ticketId };
-    if (outcome === 'admitted' || outcome === 'yours') throw new Error(`the row decided ${outcome} without a ticket`);
+    if (decision.ticketId !== null) return decision;
     const snapshot = await sale.snapshot.read();
     if (!snapshot) throw new Error(`sale ${saleId} no longer exists`);
-    return this.#rejected(saleId, outcome, snapshot);
+    return this.#rejected(saleId, decision.outcome, snapshot);
   }
 
   #rejected(saleId: string, outcome: Rejection, snapshot: Snapshot): RejectedPurchase {

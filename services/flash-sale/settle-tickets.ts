@@ -4,7 +4,7 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Event } from '../../contracts/events.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
-import type { Outbox } from '../../infra/messaging/outbox.ts';
+import { type Outbox, replyWith } from '../../infra/messaging/outbox.ts';
 import { awaitPayment, RELEASED, release, settle } from './store/tickets.ts';
 
 const ofTicket = ({ data }: Event<'order.placed' | 'order.cancelled'>) => data.ticketId !== undefined;
@@ -33,12 +33,7 @@ export const settleTickets: Handler<Event<'order.placed'>> = {
  */
 export const releaseTickets = (outbox: Outbox): Handler<Event<'order.cancelled'>> => ({
   accepts: ofTicket,
-  handle: async (tx, events) => {
-    await release(tx, reports(events));
-    const orderIds = events.map(({ data }) => data.orderId);
-    await outbox.write(tx, RELEASED, orderIds);
-  },
-  resendReplies: (tx, orderIds) => outbox.write(tx, RELEASED, orderIds),
+  ...replyWith(outbox, RELEASED, (tx, events) => release(tx, reports(events))),
 });
 
 /** order.awaiting-payment of a ticket → the ticket shows it. */

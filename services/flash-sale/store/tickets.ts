@@ -44,24 +44,22 @@ export const ACCEPT_TICKETS = defineStatement({
   ],
 });
 
-/** CTEs; $1: [{ ticketId, orderId }]. */
 const SETTLE = `WITH report AS (
     SELECT * FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid)
   ), closed AS (
     UPDATE ${SCHEMA}.tickets AS t SET status = 'ordered', order_id = r."orderId", closed_at = now()
     FROM report r WHERE t.id = r."ticketId" AND t.status IN ('accepted', 'awaiting-payment')
     RETURNING t.*
-  ), ${updateTotals('closed', 'held = s.held - n, sold = s.sold + n')}`;
+  ), ${updateTotals('closed', 'held = s.held - n, sold = s.sold + n')} SELECT FROM closed`;
 
 /**
  * Counts the units of tickets that got their orders as sold. `reports`: [{ ticketId, orderId }], as JSON. A ticket that
  * is not waiting for its order stays as it is: it has its order already, or the order was cancelled before.
  */
 export async function settle(tx: Transaction, reports: string): Promise<void> {
-  await tx.execute(`${SETTLE} SELECT FROM closed`, [reports]);
+  await tx.execute(SETTLE, [reports]);
 }
 
-/** CTEs; $1: [{ ticketId, orderId, eventId, reason? }]. */
 const RELEASE = `WITH report AS (
     SELECT * FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid, "eventId" uuid, reason text)
   ), before AS (
@@ -78,15 +76,13 @@ const RELEASE = `WITH report AS (
     `remaining = s.remaining + n, released = s.released + n,
       held = s.held - (n - n_sold), sold = s.sold - n_sold`,
     ', count(*) FILTER (WHERE was_sold) AS n_sold',
-  )}`;
+  )} SELECT FROM closed`;
 
 /**
  * Returns the units of tickets whose orders were cancelled to their sales. `reports`: [{ ticketId, orderId, eventId,
  * reason? }], as JSON. A ticket whose unit went back before stays as it is.
  */
-export async function release(tx: Transaction, reports: string): Promise<void> {
-  await tx.execute(`${RELEASE} SELECT FROM closed`, [reports]);
-}
+export const release = (tx: Transaction, reports: string) => tx.execute(RELEASE, [reports]);
 
 /** flash-sale.ticket.closed, as it was first sent, of the released tickets of the orders in $1. */
 export const RELEASED = defineStatement({
@@ -99,7 +95,6 @@ export const RELEASED = defineStatement({
   params: (orderIds: readonly string[]) => [orderIds],
 });
 
-/** CTEs; $1: the ticket's id; $2: the reason. */
 const FAIL = `WITH closed AS (
     UPDATE ${SCHEMA}.tickets SET status = 'failed', reason = $2, closed_at = now()
     WHERE id = $1 AND status = 'queued'
@@ -107,12 +102,11 @@ const FAIL = `WITH closed AS (
   ), ${updateTotals(
     'closed',
     'queued = s.queued - n, held = s.held - n, remaining = s.remaining + n, released = s.released + n',
-  )}`;
+  )} SELECT FROM closed`;
 
 /** Fails a queued ticket and returns its unit to the sale. A ticket that is not queued stays as it is. */
-export async function failTicket(database: Database, ticketId: string, reason: string): Promise<void> {
-  await database.execute(`${FAIL} SELECT FROM closed`, [ticketId, reason]);
-}
+export const failTicket = (database: Database, ticketId: string, reason: string) =>
+  database.execute(FAIL, [ticketId, reason]);
 
 /**
  * Records that the orders of tickets await payment; the units stay held. The request is resent `resendAfterMs` after the
