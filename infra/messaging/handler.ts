@@ -15,7 +15,7 @@ export interface Handler<E extends CloudEvent> {
    * it throws, all of that is rolled back: the messages are then handled one by one, and those that still fail are
    * retried. A subject may come again in another message, so a business key must rule out a second effect.
    */
-  handle(tx: Transaction, events: readonly E[]): Promise<void>;
+  handle(tx: Transaction, events: readonly E[]): Promise<unknown>;
   /** Puts the replies about these subjects into the outbox once more, because the requests arrived again. */
   resendReplies?(tx: Transaction, subjects: readonly string[]): Promise<unknown>;
 }

@@ -48,8 +48,9 @@ export class TicketAcceptance {
   async onFailed(ticketId: string, error: Error): Promise<void> {
     const { database, log } = this.#options;
     const code = 'code' in error ? String(error.code) : '';
-    if (!/^2[23]/.test(code)) return dequeue(database, [ticketId]);
-    await failTicket(database, ticketId, error.message.slice(0, 1000));
-    log.error({ ticket: ticketId, error: error.message }, 'ticket failed, its unit is back in the sale');
+    if (/^2[23]/.test(code)) {
+      await failTicket(database, ticketId, error.message.slice(0, 1000));
+      log.error({ ticket: ticketId, error: error.message }, 'ticket failed, its unit is back in the sale');
+    } else await dequeue(database, [ticketId]);
   }
 }

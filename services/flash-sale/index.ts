@@ -1,15 +1,16 @@
 import { Counter } from 'prom-client';
 import type { Event } from '../../contracts/events.ts';
 import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
-import { resendLoop } from '../../infra/messaging/resend.ts';
+import { resendLoop, type resendSettings } from '../../infra/messaging/resend.ts';
+import type { watchdogSettings } from '../../infra/messaging/watchdog.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
+import type { SettingsOf } from '../../infra/runtime/settings.ts';
 import { TicketAcceptance } from './accept-ticket.ts';
 import { Drain } from './drain.ts';
 import { createReadTicket } from './read-ticket.ts';
 import { flashSaleRoutes } from './routes.ts';
 import { SaleAdmission } from './sale-admission.ts';
-import type { FlashSaleSettings } from './settings.ts';
 import { awaitPayments, releaseTickets, settleTickets } from './settle-tickets.ts';
 import { saleFacts, ticketFacts } from './store/facts.ts';
 import { RESEND_NAMED, RESEND_OVERDUE } from './store/tickets.ts';
@@ -17,7 +18,8 @@ import { RESEND_NAMED, RESEND_OVERDUE } from './store/tickets.ts';
 /** The path of POST /flash-sales/:id/purchases, in every form that the router accepts. */
 const PURCHASES = /^\/flash-sales\/[^/?]+\/purchases\/?(?:\?|$)/i;
 
-type FlashSaleContext = ServiceContext<FlashSaleSettings> & { readonly queues: PacedQueues };
+type Settings = SettingsOf<typeof resendSettings & typeof watchdogSettings>;
+type FlashSaleContext = ServiceContext<Settings> & { readonly queues: PacedQueues };
 
 export function flashSaleService(context: FlashSaleContext): Service<Event<Subscribed<'flash-sale'>>> {
   const { settings, database, outbox, queues, metrics, log } = context;

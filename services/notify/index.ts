@@ -6,12 +6,12 @@ import { route } from '../../infra/http/app.ts';
 import { parse, parsePath } from '../../infra/http/validate.ts';
 import { reportDead } from '../../infra/messaging/report-dead.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
-import { stepLatency } from '../../infra/runtime/step-latency.ts';
+import type { SettingsOf } from '../../infra/runtime/settings.ts';
+import { stepLatency, type stepLatencySettings } from '../../infra/runtime/step-latency.ts';
 import { notifyOfCancelling, notifyOfPlacing } from './notify-user.ts';
-import type { NotifySettings } from './settings.ts';
 import { listNotifications, notifyFacts } from './store/notifications.ts';
 
-type Context = ServiceContext<NotifySettings>;
+type Context = ServiceContext<SettingsOf<typeof stepLatencySettings>>;
 
 export function notifyService({ settings, database, outbox }: Context): Service<Event<Subscribed<'notify'>>> {
   return {

@@ -1,20 +1,18 @@
 // The simulated payment provider inside this process, for when PAYMENT_URL is not set. Like a real provider it is
 // called over HTTP, on a random port of the loopback interface.
 import type { Logger } from 'pino';
+import type { Database } from '../../infra/database/port.ts';
+import { ResilientLock } from '../../infra/database/resilient-lock.ts';
 import { DataDirInUse } from '../../infra/runtime/data-dir.ts';
 import { StartupError } from '../../infra/runtime/startup-error.ts';
 import { openHttpProvider } from '../../services/order/payments/http-provider.ts';
-import type { PaymentProvider } from '../../services/order/payments/port.ts';
-import { SimulatedProvider } from './simulated-provider.ts';
+import { type PaymentProvider, PaymentUnknown } from '../../services/order/payments/port.ts';
+import { SimulatedProvider, type SimulatedProviderOptions } from './simulated-provider.ts';
 
-export interface EmbeddedProviderOptions {
-  readonly dataDir: string;
-  readonly timeoutMs: number;
-  readonly log: Logger;
-}
+type Options = Pick<SimulatedProviderOptions, 'dataDir' | 'log'> & { readonly timeoutMs: number };
 
 /** Rejects with a StartupError if another process uses the same ledger: two would charge one order twice. */
-export async function openEmbeddedProvider({ dataDir, timeoutMs, log }: EmbeddedProviderOptions) {
+export async function openEmbeddedProvider({ dataDir, timeoutMs, log }: Options): Promise<PaymentProvider> {
   const simulated = await SimulatedProvider.start({ dataDir, port: 0, log }).catch((error) => {
     if (!(error instanceof DataDirInUse)) throw error;
     throw new StartupError(
@@ -30,5 +28,47 @@ export async function openEmbeddedProvider({ dataDir, timeoutMs, log }: Embedded
       await provider.close();
       await simulated.stop();
     },
-  } satisfies PaymentProvider;
+  };
+}
+
+/**
+ * Lets one process on a database embed a payment provider: two with separate ledgers would charge one order twice.
+ * Rejects with a StartupError if another process on this database embeds one.
+ */
+export async function openExclusively(
+  database: Pick<Database, 'tryLock'>,
+  log: Logger,
+  open: () => Promise<PaymentProvider>,
+): Promise<PaymentProvider> {
+  const lock = new ResilientLock(database, 'sluice embedded payment provider', log);
+  if (!(await lock.acquire()))
+    throw new StartupError(
+      'another process on this database embeds a payment provider: set PAYMENT_URL for both, such as to `sluice payment-provider`',
+    );
+  const whileHeld = () => {
+    if (!lock.held) throw new PaymentUnknown('the lock is lost: another process may embed the payment provider now');
+  };
+  try {
+    const provider = await open();
+    return {
+      charge: async (charge) => {
+        whileHeld();
+        return provider.charge(charge);
+      },
+      cancel: async (orderId) => {
+        whileHeld();
+        await provider.cancel(orderId);
+      },
+      close: async () => {
+        try {
+          await provider.close();
+        } finally {
+          await lock.release();
+        }
+      },
+    };
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
 }

@@ -1,6 +1,6 @@
 // A payment provider to develop and test against: an HTTP server with a ledger of its own. It can be told to decline,
 // to be slow, to be away and to respond late (behaviour.ts). It moves no money and authenticates no client.
-import { setMaxListeners } from 'node:events';
+import { once, setMaxListeners } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -58,10 +58,7 @@ export class SimulatedProvider {
     const ledger = await Ledger.open(join(dataDir, 'payments'));
     const provider = new SimulatedProvider(ledger, options);
     try {
-      await new Promise<void>((resolve, reject) => {
-        provider.#server.once('error', reject);
-        provider.#server.listen(port, host, resolve);
-      });
+      await once(provider.#server.listen(port, host), 'listening');
       return provider;
     } catch (error) {
       await ledger.close();

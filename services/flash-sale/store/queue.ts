@@ -25,9 +25,8 @@ export function listDrainable(database: Database, limit: number): Promise<Draina
 }
 
 /** Records that the queue server may hold a sale's queue; to be called before the queue is opened. */
-export async function markQueueOpened(database: Database, saleId: string): Promise<void> {
-  await database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = true WHERE id = $1 AND NOT has_queue`, [saleId]);
-}
+export const markQueueOpened = (database: Database, saleId: string) =>
+  database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = true WHERE id = $1 AND NOT has_queue`, [saleId]);
 
 /**
  * Sales that need no queue although the queue server may hold one, or although they are among `closed`; at most `limit`,
@@ -47,9 +46,8 @@ export async function listObsoleteQueues(
 }
 
 /** Records that a sale's queue is removed, unless the sale needs a queue again. */
-export async function markQueueRemoved(database: Database, saleId: string): Promise<void> {
-  await database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = false WHERE id = $1 AND NOT ${NEEDS_QUEUE}`, [saleId]);
-}
+export const markQueueRemoved = (database: Database, saleId: string) =>
+  database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = false WHERE id = $1 AND NOT ${NEEDS_QUEUE}`, [saleId]);
 
 /**
  * Marks the tickets among the first `window` of a sale's queue that need jobs as enqueued for `forMs`, and returns their
@@ -78,16 +76,15 @@ export async function enqueue(
 }
 
 /** Records that these tickets have no job: those that are still queued need one. */
-export async function dequeue(database: Database, ids: readonly string[]): Promise<void> {
-  await database.execute(
+export const dequeue = (database: Database, ids: readonly string[]) =>
+  database.execute(
     `UPDATE ${SCHEMA}.tickets SET enqueued_until = '-infinity' WHERE id = ANY($1::uuid[]) AND status = 'queued'`,
     [ids],
   );
-}
 
 /** Records that no ticket of a sale has a job. Skips tickets that a running job has locked. */
-export async function dequeueAll(database: Database, saleId: string): Promise<void> {
-  await database.execute(
+export const dequeueAll = (database: Database, saleId: string) =>
+  database.execute(
     `WITH enqueued AS MATERIALIZED (
        SELECT id FROM ${SCHEMA}.tickets
        WHERE sale_id = $1 AND status = 'queued' AND enqueued_until > '-infinity' FOR UPDATE SKIP LOCKED
@@ -95,4 +92,3 @@ export async function dequeueAll(database: Database, saleId: string): Promise<vo
      UPDATE ${SCHEMA}.tickets AS t SET enqueued_until = '-infinity' FROM enqueued WHERE t.id = enqueued.id`,
     [saleId],
   );
-}

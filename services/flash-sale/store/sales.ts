@@ -88,18 +88,13 @@ export async function peek(database: Database, saleId: string, after: number): P
   return row;
 }
 
-export async function addRejections(
-  database: Database,
-  saleId: string,
-  rejected: Readonly<Record<Rejection, number>>,
-): Promise<void> {
-  await database.execute(
+export const addRejections = (database: Database, saleId: string, rejected: Readonly<Record<Rejection, number>>) =>
+  database.execute(
     `INSERT INTO ${SCHEMA}.rejections AS r (sale_id, queue_full, sold_out, not_open) VALUES ($1, $2, $3, $4)
      ON CONFLICT (sale_id) DO UPDATE SET queue_full = r.queue_full + $2, sold_out = r.sold_out + $3,
        not_open = r.not_open + $4`,
     [saleId, rejected['queue-full'], rejected['sold-out'], rejected['not-open']],
   );
-}
 
 /** Tickets of one sale as clients see them, by id. One pass over the queue finds all their positions. */
 export async function findTickets(

@@ -56,9 +56,7 @@ const SETTLE = `WITH report AS (
  * Counts the units of tickets that got their orders as sold. `reports`: [{ ticketId, orderId }], as JSON. A ticket that
  * is not waiting for its order stays as it is: it has its order already, or the order was cancelled before.
  */
-export async function settle(tx: Transaction, reports: string): Promise<void> {
-  await tx.execute(SETTLE, [reports]);
-}
+export const settle = (tx: Transaction, reports: string) => tx.execute(SETTLE, [reports]);
 
 const RELEASE = `WITH report AS (
     SELECT * FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid, "eventId" uuid, reason text)

@@ -99,8 +99,8 @@ const furthestReport = (name: StepName) =>
  * Records what results report, each step only upwards. Reports about unknown orders change nothing, nor does a failed
  * reversal of an order that is not cancelled.
  */
-export async function recordSteps(tx: Transaction, reports: readonly StepReport[]): Promise<void> {
-  await tx.execute(
+export const recordSteps = (tx: Transaction, reports: readonly StepReport[]) =>
+  tx.execute(
     `UPDATE ${SCHEMA}.progress AS p
      SET ${stepNames.map((name) => `${name} = ${SCHEMA}.furthest(p.${name}, r.${name})`).join(', ')},
          failed_reversals = CASE p.state WHEN 'cancelled'
@@ -115,7 +115,6 @@ export async function recordSteps(tx: Transaction, reports: readonly StepReport[
      WHERE p.order_id = r."orderId"`,
     [JSON.stringify(reports)],
   );
-}
 
 /** Places the orders of tickets, one for each ticket however often this runs. */
 export const insertTicketOrders = (tx: Transaction, orders: readonly NewTicketOrder[], resendAfterMs: number) =>
@@ -223,13 +222,12 @@ export const EXPIRE_ORDERS = defineStatement({
 });
 
 /** Records that the flash sale has released the stock of these orders. */
-export async function recordStockReleases(tx: Transaction, orderIds: readonly string[]): Promise<void> {
-  await tx.execute(
+export const recordStockReleases = (tx: Transaction, orderIds: readonly string[]) =>
+  tx.execute(
     `UPDATE ${SCHEMA}.progress SET stock_release_pending = false
      WHERE order_id = ANY($1::uuid[]) AND state = 'cancelled' AND stock_release_pending`,
     [orderIds],
   );
-}
 
 /** The states: see migrations/006_confirmed.sql. */
 export async function findState(database: Database, orderId: string) {

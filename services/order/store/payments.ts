@@ -110,18 +110,16 @@ export function claimRefunds(database: Database, retryAfterMs: number, limit: nu
   );
 }
 
-export async function markRefunded(database: Database, orderIds: readonly string[]): Promise<void> {
-  await database.execute(
+export const markRefunded = (database: Database, orderIds: readonly string[]) =>
+  database.execute(
     `UPDATE ${SCHEMA}.progress SET refund_at = NULL, refund_rejected = false WHERE order_id = ANY($1::uuid[])`,
     [orderIds],
   );
-}
 
 /** Records that the provider rejects these refunds. They stay due. */
-export async function markRefundRejected(database: Database, orderIds: readonly string[]): Promise<void> {
-  await database.execute(
+export const markRefundRejected = (database: Database, orderIds: readonly string[]) =>
+  database.execute(
     `UPDATE ${SCHEMA}.progress SET refund_rejected = true
      WHERE order_id = ANY($1::uuid[]) AND refund_at IS NOT NULL`,
     [orderIds],
   );
-}
