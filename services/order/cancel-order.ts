@@ -19,6 +19,7 @@ const EXPIRE_EVERY_MS = 1_000;
 const EXPIRE_LIMIT = 200;
 
 type Context = Pick<ServiceContext<unknown>, 'database' | 'outbox'> & { readonly resendAfterMs: number };
+type ExpiryContext = Context & Pick<ServiceContext<unknown>, 'log'>;
 
 /** Rejects with DatabaseUnavailable; the order may then be cancelled or not. */
 export function createCancelOrder({ database, outbox, resendAfterMs }: Context) {
@@ -41,13 +42,8 @@ export type CancelOrder = ReturnType<typeof createCancelOrder>;
  * Cancels orders that are not paid in time, by the database's clock. An order whose payment is under way does not
  * expire: see the states in migrations/006_confirmed.sql.
  */
-export function expireOrders({
-  database,
-  outbox,
-  resendAfterMs,
-  log,
-}: Context & Pick<ServiceContext<unknown>, 'log'>): Loop {
-  return new Loop({
+export const expireOrders = ({ database, outbox, resendAfterMs, log }: ExpiryContext) =>
+  new Loop({
     name: 'expire orders',
     everyMs: EXPIRE_EVERY_MS,
     log,
@@ -58,4 +54,3 @@ export function expireOrders({
       return expired === EXPIRE_LIMIT;
     },
   });
-}

@@ -27,10 +27,7 @@ export function newOrder(
 }
 
 /** An order of one unit for a flash sale's ticket. */
-export interface NewTicketOrder extends PlaceOrderRequest {
-  readonly id: string;
-  readonly total: number;
-  readonly placedEventId: string;
+export interface NewTicketOrder extends Omit<NewOrder, 'idempotencyKey' | 'requestHash'> {
   readonly ticketId: string;
   /** Time to pay in seconds; 0 confirms the order at once. */
   readonly holdSeconds: number;

@@ -38,13 +38,17 @@ const style = inline(read('style.css'));
  * A whole document; `body` contains its only `h1`. `refreshSeconds` is for browsers that run no scripts, and unset if the
  * page cannot change any more.
  */
-export function page(parts: {
+export function page({
+  title,
+  body,
+  script,
+  refreshSeconds,
+}: {
   title: string;
   body: Markup;
   script?: Inline;
   refreshSeconds?: number | undefined;
 }): Page {
-  const { title, body, script, refreshSeconds } = parts;
   const document = html`<!doctype html>
 <html lang="en">
 <head>

@@ -32,11 +32,7 @@ export const markQueueOpened = (database: Database, saleId: string) =>
  * Sales that need no queue although the queue server may hold one, or although they are among `closed`; at most `limit`,
  * in random order, so that queues that cannot be removed do not delay the others.
  */
-export async function listObsoleteQueues(
-  database: Database,
-  closed: readonly string[],
-  limit: number,
-): Promise<string[]> {
+export async function listObsoleteQueues(database: Database, closed: readonly string[], limit: number) {
   const rows = await database.query<{ id: string }>(
     `SELECT id FROM ${SCHEMA}.sales WHERE (has_queue OR id = ANY($2::uuid[])) AND NOT ${NEEDS_QUEUE}
      ORDER BY random() LIMIT $1`,
@@ -53,11 +49,7 @@ export const markQueueRemoved = (database: Database, saleId: string) =>
  * Marks the tickets among the first `window` of a sale's queue that need jobs as enqueued for `forMs`, and returns their
  * ids in the order of the queue. Two processes never get the same ticket.
  */
-export async function enqueue(
-  database: Database,
-  saleId: string,
-  { window, forMs }: { readonly window: number; readonly forMs: number },
-): Promise<string[]> {
+export async function enqueue(database: Database, saleId: string, head: { window: number; forMs: number }) {
   const rows = await database.query<{ id: string; number: number }>(
     `WITH head AS MATERIALIZED (
        SELECT id, enqueued_until FROM ${SCHEMA}.tickets
@@ -70,7 +62,7 @@ export async function enqueue(
      UPDATE ${SCHEMA}.tickets AS t SET enqueued_until = now() + $3::float8 * ${MS}
      FROM needs_job WHERE t.id = needs_job.id
      RETURNING t.id, t.number`,
-    [saleId, window, forMs],
+    [saleId, head.window, head.forMs],
   );
   return rows.sort((a, b) => a.number - b.number).map(({ id }) => id);
 }

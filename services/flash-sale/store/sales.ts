@@ -97,11 +97,7 @@ export const addRejections = (database: Database, saleId: string, rejected: Read
   );
 
 /** Tickets of one sale as clients see them, by id. One pass over the queue finds all their positions. */
-export async function findTickets(
-  database: Database,
-  saleId: string,
-  ids: readonly string[],
-): Promise<Map<string, Ticket>> {
+export async function findTickets(database: Database, saleId: string, ids: readonly string[]) {
   const rows = await database.query<{ id: string; ticket: Ticket }>(
     `WITH wanted AS (
        SELECT id, number, status, order_id FROM ${SCHEMA}.tickets WHERE sale_id = $1 AND id = ANY($2::uuid[])

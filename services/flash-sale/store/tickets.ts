@@ -1,5 +1,6 @@
 // The flash-sale service's SQL of tickets that leave the queue: accepted, settled, released or failed, and resent while
 // their order is missing.
+import type { EventData } from '../../../contracts/events.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
 import { defineResend } from '../../../infra/messaging/resend.ts';
@@ -106,24 +107,21 @@ const FAIL = `WITH closed AS (
 export const failTicket = (database: Database, ticketId: string, reason: string) =>
   database.execute(FAIL, [ticketId, reason]);
 
+const AWAIT_PAYMENT = `UPDATE ${SCHEMA}.tickets AS t
+  SET status = 'awaiting-payment', order_id = r."orderId", resends = 0,
+    resend_at = GREATEST(r."expiresAt", now()) + $2::integer * ${MS}
+  FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid, "expiresAt" timestamptz)
+  WHERE t.id = r."ticketId" AND t.status = 'accepted'`;
+
 /**
  * Records that the orders of tickets await payment; the units stay held. The request is resent `resendAfterMs` after the
  * time to pay is over, unless the outcome is known by then.
  */
-export async function awaitPayment(
+export const awaitPayment = (
   tx: Transaction,
-  reports: readonly { readonly ticketId: string; readonly orderId: string; readonly expiresAt: string }[],
+  reports: readonly Pick<EventData<'order.awaiting-payment'>, 'ticketId' | 'orderId' | 'expiresAt'>[],
   resendAfterMs: number,
-): Promise<void> {
-  await tx.execute(
-    `UPDATE ${SCHEMA}.tickets AS t
-     SET status = 'awaiting-payment', order_id = r."orderId", resends = 0,
-       resend_at = GREATEST(r."expiresAt", now()) + $2::integer * ${MS}
-     FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid, "expiresAt" timestamptz)
-     WHERE t.id = r."ticketId" AND t.status = 'accepted'`,
-    [JSON.stringify(reports), resendAfterMs],
-  );
-}
+) => tx.execute(AWAIT_PAYMENT, [JSON.stringify(reports), resendAfterMs]);
 
 /**
  * Resends flash-sale.ticket.accepted of tickets whose order, or the outcome of its payment, is overdue, at most `limit`.

@@ -27,11 +27,7 @@ const MAX_DELAY = `GREATEST($1::integer * ${MS}, interval '15 s')`;
  * if the order does not await payment. `claimOverdueAttempts` takes over after `retryAfterMs` unless the payment ends
  * before.
  */
-export async function beginPayment(
-  database: Database,
-  orderId: string,
-  retryAfterMs: number,
-): Promise<Attempt | undefined> {
+export async function beginPayment(database: Database, orderId: string, retryAfterMs: number) {
   const [attempt] = await database.query<Attempt>(
     `UPDATE ${SCHEMA}.progress AS p
      SET state = 'paying', attempt = p.attempt + CASE p.state WHEN 'paying' THEN 0 ELSE 1 END,
@@ -82,20 +78,13 @@ export async function endAttempt(database: Database, { orderId, attempt }: Attem
   );
 }
 
-export interface DueRefund {
-  readonly orderId: string;
-  /** Includes the current one. */
-  readonly attempts: number;
-  /** The provider has rejected it before. */
-  readonly rejected: boolean;
-}
-
 /**
  * Claims up to `limit` due refunds of cancelled orders, each for `retryAfterMs`, doubled with each attempt: up to an
- * hour once the provider has rejected it, because that needs an operator.
+ * hour once the provider has rejected it, because that needs an operator. `attempts` includes the current one;
+ * `rejected`: the provider has rejected it before.
  */
-export function claimRefunds(database: Database, retryAfterMs: number, limit: number): Promise<DueRefund[]> {
-  return database.query<DueRefund>(
+export function claimRefunds(database: Database, retryAfterMs: number, limit: number) {
+  return database.query<{ orderId: string; attempts: number; rejected: boolean }>(
     `WITH due AS (
        SELECT order_id FROM ${SCHEMA}.progress WHERE refund_at <= now()
        ORDER BY refund_at LIMIT $2 FOR UPDATE SKIP LOCKED
