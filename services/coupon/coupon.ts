@@ -47,12 +47,20 @@ const decisionFor = (
   { orderId, userId, currency, total }: Pick<Placed, 'orderId' | 'userId' | 'currency' | 'total'>,
   rules: CouponRules,
 ): NewDecision => ({
-  ...{ id: uuidv7(), eventId: uuidv7(), orderId, userId, currency },
+  id: uuidv7(),
+  eventId: uuidv7(),
+  orderId,
+  userId,
+  currency,
   ...decide({ total, currency }, rules),
 });
 
 const neverConfirmed = ({ orderId, userId }: EventData<'order.cancelled'>): NewDecision => ({
-  ...{ id: uuidv7(), eventId: uuidv7(), orderId, userId, currency: null },
+  id: uuidv7(),
+  eventId: uuidv7(),
+  orderId,
+  userId,
+  currency: null,
   reason: 'cancelled before it was confirmed',
 });
 

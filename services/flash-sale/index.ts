@@ -13,7 +13,7 @@ import { flashSaleRoutes } from './routes.ts';
 import { SaleAdmission } from './sale-admission.ts';
 import { awaitPayments, releaseTickets, settleTickets } from './settle-tickets.ts';
 import { saleFacts, ticketFacts } from './store/facts.ts';
-import { RESEND_NAMED, RESEND_OVERDUE } from './store/tickets.ts';
+import { RESEND_BY_ID, RESEND_OVERDUE } from './store/tickets.ts';
 
 /** The path of POST /flash-sales/:id/purchases, in every form that the router accepts. */
 const PURCHASES = /^\/flash-sales\/[^/?]+\/purchases\/?(?:\?|$)/i;
@@ -24,12 +24,10 @@ type FlashSaleContext = ServiceContext<Settings> & { readonly queues: PacedQueue
 export function flashSaleService(context: FlashSaleContext): Service<Event<Subscribed<'flash-sale'>>> {
   const { settings, database, outbox, queues, metrics, log } = context;
   const resendAfterMs = settings.RESEND_AFTER_MS;
-  const acceptance = new TicketAcceptance({ database, outbox, resendAfterMs, log });
   const drain = new Drain({
     database,
     queues,
-    accept: (ticketId) => acceptance.accept(ticketId),
-    onFailed: (ticketId, error) => acceptance.onFailed(ticketId, error),
+    acceptance: new TicketAcceptance({ database, outbox, resendAfterMs, log }),
     stalledAfterMs: settings.WATCHDOG_MS,
     onRebuild: () => metrics.rebuilds.inc({ service: 'flash-sale' }),
     log,
@@ -57,7 +55,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
         onCreated: () => drain.wake(),
       }),
     facts: { 'flash-sale': saleFacts, 'flash-sale/tickets': ticketFacts },
-    resend: RESEND_NAMED,
+    resend: RESEND_BY_ID,
     subjectName: SUBJECT_NAME,
     isSheddable: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),
     loops: [admission, drain, resendLoop(context, 'flash-sale.ticket.accepted', RESEND_OVERDUE)],

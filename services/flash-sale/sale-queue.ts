@@ -3,11 +3,11 @@
 // The tickets are the truth, and the queue only sets the pace, so it holds jobs for no more than a few seconds. Each job
 // counts as enqueued for a limited time (`enqueued_until`) and is added again afterwards if the ticket is still queued:
 // a queue that lost everything costs seconds.
-import type { Logger } from 'pino';
-import type { Database } from '../../infra/database/port.ts';
 import type { PacedQueue, PacedQueues } from '../../infra/queue/port.ts';
 import { within } from '../../infra/runtime/promises.ts';
+import type { ServiceContext } from '../../infra/runtime/service.ts';
 import { StallDetector } from '../../infra/runtime/stall-detector.ts';
+import type { TicketAcceptance } from './accept-ticket.ts';
 import type { DrainLock } from './drain-lock.ts';
 import { type DrainableSale, dequeue, dequeueAll, enqueue, markQueueOpened } from './store/queue.ts';
 
@@ -26,18 +26,13 @@ const STALLED_TICKETS = 3;
 /** How long to wait for a queue to close; a job that hangs may keep it open for good. */
 export const CLOSE_MS = 2_000;
 
-export interface SaleQueueOptions {
-  readonly database: Database;
+export interface SaleQueueOptions extends Pick<ServiceContext<unknown>, 'database' | 'log'> {
   readonly queues: PacedQueues;
-  /** Takes a ticket out of the queue; does nothing for a ticket that is not queued. */
-  readonly accept: (ticketId: string) => Promise<void>;
-  /** The last attempt to accept a ticket failed. */
-  readonly onFailed: (ticketId: string, error: Error) => Promise<void>;
+  readonly acceptance: Pick<TicketAcceptance, 'accept' | 'onFailed'>;
   /** A queue that no ticket leaves for this long, or for 10 s, is reopened. */
   readonly stalledAfterMs: number;
   /** A stalled queue is being reopened. */
   readonly onRebuild: () => void;
-  readonly log: Logger;
 }
 
 export class SaleQueue {
@@ -126,17 +121,19 @@ export class SaleQueue {
   }
 
   async #open(perSecond: number): Promise<PacedQueue> {
-    const { database, queues, accept, onFailed, log } = this.#options;
+    const { database, queues, acceptance, log } = this.#options;
     await markQueueOpened(database, this.#saleId);
     this.#lock?.assertHeld();
     const queue = await queues.open({
       name: queueName(this.#saleId),
       perSecond,
-      work: accept,
+      work: (ticketId) => acceptance.accept(ticketId),
       onGivenUp: (ticketId, error) => {
-        onFailed(ticketId, error).catch((cause) =>
-          log.warn({ ticket: ticketId, error: String(cause) }, 'failed ticket stays queued, a new job will be added'),
-        );
+        acceptance
+          .onFailed(ticketId, error)
+          .catch((cause) =>
+            log.warn({ ticket: ticketId, error: String(cause) }, 'failed ticket stays queued, a new job will be added'),
+          );
       },
       // The last process that drained alone may have died in the middle, with a clock unlike this one's: its jobs and
       // limits are dropped, and every ticket is enqueued again.

@@ -11,17 +11,17 @@ import { cancelAndPayRoutes, orderRoutes } from './routes.ts';
 import type { OrderSettings } from './settings.ts';
 import { settlePayments } from './settle-payments.ts';
 import { orderFacts, ticketOrderFacts } from './store/facts.ts';
-import { RESEND_CANCELLED, RESEND_NAMED, RESEND_PLACED } from './store/orders.ts';
+import { RESEND_BY_ID, RESEND_CANCELLED, RESEND_PLACED } from './store/orders.ts';
 
-/** Time after the payment provider's timeout until settlePayments takes over a payment without a known outcome. */
-const SETTLE_AFTER_MS = 1_000;
+/** A payment without a known outcome is retried this long after the provider's timeout. */
+const RETRY_MARGIN_MS = 1_000;
 
 type OrderContext = ServiceContext<OrderSettings> & { readonly payments: PaymentProvider };
 
 export function orderService(context: OrderContext): Service<Event<Subscribed<'order'>>> {
   const { settings, database, outbox, payments: provider, log } = context;
   const resendAfterMs = settings.RESEND_AFTER_MS;
-  const retryAfterMs = settings.PAYMENT_TIMEOUT_MS + SETTLE_AFTER_MS;
+  const retryAfterMs = settings.PAYMENT_TIMEOUT_MS + RETRY_MARGIN_MS;
   const parts = { database, outbox, provider, resendAfterMs, retryAfterMs, log };
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
@@ -41,7 +41,7 @@ export function orderService(context: OrderContext): Service<Event<Subscribed<'o
       cancelAndPayRoutes(router, database, createCancelOrder(parts), createPayOrder(parts));
     },
     facts: { order: orderFacts, 'order/tickets': ticketOrderFacts },
-    resend: RESEND_NAMED,
+    resend: RESEND_BY_ID,
     subjectName: SUBJECT_NAME,
     loops: [
       resendLoop(context, 'order.placed', RESEND_PLACED),

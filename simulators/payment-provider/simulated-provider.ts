@@ -126,7 +126,7 @@ export class SimulatedProvider {
   /** Does the work and responds with its outcome, as badly as `behaviour` says. */
   #misbehaving(work: (request: Request) => Promise<ChargeResponse | CancelResponse>): RequestHandler {
     return async (request, response) => {
-      const { away, delayMs, answerLateMs } = this.#behaviour;
+      const { away, delayMs, respondLateMs } = this.#behaviour;
       if (away) {
         request.socket.destroy();
         return;
@@ -136,10 +136,10 @@ export class SimulatedProvider {
       try {
         await this.#pause(delayMs);
         if (request.socket.destroyed) return;
-        const answer = await work(request);
-        this.#log.debug({ orderId: request.params.orderId, ...answer }, answer.outcome);
-        await this.#pause(answerLateMs);
-        response.json(answer);
+        const result = await work(request);
+        this.#log.debug({ orderId: request.params.orderId, ...result }, result.outcome);
+        await this.#pause(respondLateMs);
+        response.json(result);
       } catch (error) {
         if (!this.#stop.signal.aborted) throw error;
       } finally {

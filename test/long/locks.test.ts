@@ -166,10 +166,12 @@ describe.runIf(databaseUrl)('a lock on a dead connection', () => {
     const drain = new Drain({
       database: { ...other, tryLock },
       queues,
-      accept: async () => {
-        accepted++;
+      acceptance: {
+        accept: async () => {
+          accepted++;
+        },
+        onFailed: async () => {},
       },
-      onFailed: async () => {},
       stalledAfterMs: 60_000,
       onRebuild: () => {},
       log,

@@ -21,7 +21,17 @@ const services = ['points', 'flash-sale'] as const;
 const LABELS: Readonly<Record<string, readonly string[]>> = {
   service: services,
   type: [...eventTypes, 'unknown'],
-  outcome: ['done', 'repeated', 'retrying', 'dead', 'reply-retrying', 'reply-dead', 'admitted', 'yours', ...rejections],
+  outcome: [
+    'done',
+    'repeated',
+    'retrying',
+    'dead',
+    'reply-retrying',
+    'reply-dead',
+    'admitted',
+    'already-admitted',
+    ...rejections,
+  ],
   channel: ['bus', 'user'],
   by: ['row', 'snapshot'],
   reason: ['inFlight', 'lag'],

@@ -1,6 +1,6 @@
 // The flash-sale service's SQL of the drain: the sales that need a queue, and the tickets that need a job in it.
 import type { Database } from '../../../infra/database/port.ts';
-import { MS, SCHEMA } from './sales.ts';
+import { SCHEMA } from './sales.ts';
 
 export interface DrainableSale {
   readonly id: string;
@@ -59,7 +59,7 @@ export async function enqueue(database: Database, saleId: string, head: { window
        WHERE id IN (SELECT id FROM head WHERE enqueued_until <= now()) AND status = 'queued' AND enqueued_until <= now()
        FOR UPDATE SKIP LOCKED
      )
-     UPDATE ${SCHEMA}.tickets AS t SET enqueued_until = now() + $3::float8 * ${MS}
+     UPDATE ${SCHEMA}.tickets AS t SET enqueued_until = now() + $3::float8 * interval '1 ms'
      FROM needs_job WHERE t.id = needs_job.id
      RETURNING t.id, t.number`,
     [saleId, head.window, head.forMs],

@@ -5,9 +5,6 @@ import type { Snapshot } from '../flash-sale.ts';
 
 export const SCHEMA = 'sluice_flash_sale';
 
-/** Multiplied by a number, an interval of that many milliseconds. */
-export const MS = "interval '1 ms'";
-
 /** Returns false and stores nothing if the sale would end before it opens, by the database's clock. */
 export async function insertSale(database: Database, id: string, sale: CreateFlashSaleRequest): Promise<boolean> {
   const inserted = await database.execute(
@@ -41,10 +38,10 @@ export async function findSale(database: Database, id: string): Promise<FlashSal
   return sale;
 }
 
-/** The row's decision about a request; `yours`: the buyer already holds a live ticket. */
+/** The row's decision about a request. A buyer who already holds a live ticket keeps it. */
 export type Decision =
   | { readonly outcome: 'admitted'; readonly ticketId: string; readonly position: number }
-  | { readonly outcome: 'yours'; readonly ticketId: string }
+  | { readonly outcome: 'already-admitted'; readonly ticketId: string }
   | { readonly outcome: Rejection; readonly ticketId: null };
 
 /**
@@ -56,10 +53,11 @@ export const admit = (
   saleId: string,
   requests: readonly { readonly ticketId: string; readonly userId: string }[],
 ) =>
-  database.query<Decision>(`SELECT outcome, ticket_id AS "ticketId", position FROM ${SCHEMA}.admit($1, $2::json)`, [
-    saleId,
-    JSON.stringify(requests),
-  ]);
+  database.query<Decision>(
+    `SELECT CASE outcome WHEN 'yours' THEN 'already-admitted' ELSE outcome END AS outcome, ticket_id AS "ticketId",
+       position FROM ${SCHEMA}.admit($1, $2::json)`,
+    [saleId, JSON.stringify(requests)],
+  );
 
 /** Users of new tickets that one peek returns. */
 const MAX_USERS = 10_000;

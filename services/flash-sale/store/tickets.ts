@@ -2,9 +2,10 @@
 // their order is missing.
 import type { EventData } from '../../../contracts/events.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
+import { backoff } from '../../../infra/database/sql.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
 import { defineResend } from '../../../infra/messaging/resend.ts';
-import { MS, SCHEMA } from './sales.ts';
+import { SCHEMA } from './sales.ts';
 
 /**
  * CTEs that update the totals of the sales of changed tickets; in `set`, `n` is the number of those tickets per sale.
@@ -34,7 +35,7 @@ export const ACCEPT_TICKETS = defineStatement({
     SELECT * FROM json_to_recordset($1::json) AS j ("ticketId" uuid, "eventId" uuid)
   ), accepted AS (
     UPDATE ${SCHEMA}.tickets AS t SET status = 'accepted', accepted_at = now(), accepted_event_id = job."eventId",
-      resend_at = now() + $2::integer * ${MS}
+      resend_at = now() + $2::integer * interval '1 ms'
     FROM job WHERE t.id = job."ticketId" AND t.status = 'queued'
     RETURNING t.*
   ), ${updateTotals('accepted', 'queued = s.queued - n')}`,
@@ -109,7 +110,7 @@ export const failTicket = (database: Database, ticketId: string, reason: string)
 
 const AWAIT_PAYMENT = `UPDATE ${SCHEMA}.tickets AS t
   SET status = 'awaiting-payment', order_id = r."orderId", resends = 0,
-    resend_at = GREATEST(r."expiresAt", now()) + $2::integer * ${MS}
+    resend_at = GREATEST(r."expiresAt", now()) + $2::integer * interval '1 ms'
   FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid, "expiresAt" timestamptz)
   WHERE t.id = r."ticketId" AND t.status = 'accepted'`;
 
@@ -133,8 +134,7 @@ export const RESEND_OVERDUE = defineStatement({
     ORDER BY resend_at LIMIT $2 FOR UPDATE SKIP LOCKED
   ), resent AS (
     UPDATE ${SCHEMA}.tickets AS t
-    SET resends = resends + 1,
-        resend_at = now() + LEAST($1::integer * ${MS} * 2 ^ LEAST(resends + 1, 20), interval '1 hour')
+    SET resends = resends + 1, resend_at = now() + ${backoff('resends + 1')}
     FROM overdue WHERE t.id = overdue.id
     RETURNING t.*
   )`,
@@ -142,8 +142,8 @@ export const RESEND_OVERDUE = defineStatement({
   params: (resendAfterMs: number, limit: number) => [resendAfterMs, limit],
 });
 
-/** Resends flash-sale.ticket.accepted of the tickets that are named, if they wait for their order. */
-export const RESEND_NAMED = defineResend({
+/** Resends flash-sale.ticket.accepted of each ticket that waits for its order. */
+export const RESEND_BY_ID = defineResend({
   effects: `WITH resent AS (
     SELECT * FROM ${SCHEMA}.tickets
     WHERE id IN (SELECT r.id FROM json_to_recordset($1::json) AS r (id uuid))

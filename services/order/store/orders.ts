@@ -2,18 +2,12 @@
 import type { OrderFact } from '../../../contracts/facts.ts';
 import { type Order, type StepName, stepNames } from '../../../contracts/orders.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
-import { newestFirst } from '../../../infra/database/sql.ts';
+import { backoff, newestFirst } from '../../../infra/database/sql.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
 import { defineResend } from '../../../infra/messaging/resend.ts';
 import { type FailedReversals, type NewOrder, type NewTicketOrder, type StepReport, shownSteps } from '../order.ts';
 
 export const SCHEMA = 'sluice_order';
-
-export const MS = "interval '1 ms'";
-
-/** SQL of a delay: $1 milliseconds, doubled `times` times, at most `max`. */
-export const backoff = (times: string, max = "interval '1 hour'") =>
-  `LEAST($1::integer * ${MS} * 2 ^ LEAST(${times}, 20), ${max})`;
 
 /**
  * CTEs: orders, unless their idempotency key or ticket has one already, with their progress. $1: the orders; $2: the
@@ -32,8 +26,9 @@ const PLACE = `WITH request AS (
     RETURNING id, created_at
   ), progress AS (
     INSERT INTO ${SCHEMA}.progress (order_id, resend_at, state, awaiting_event_id, expires_at)
-    SELECT id, created_at + $2::integer * ${MS}, CASE WHEN "awaitingEventId" IS NULL THEN 'confirmed' ELSE 'awaiting-payment' END,
-      "awaitingEventId", CASE WHEN "awaitingEventId" IS NOT NULL THEN created_at + "holdSeconds" * interval '1 s' END
+    SELECT id, created_at + $2::integer * interval '1 ms',
+      CASE WHEN "awaitingEventId" IS NULL THEN 'confirmed' ELSE 'awaiting-payment' END, "awaitingEventId",
+      CASE WHEN "awaitingEventId" IS NOT NULL THEN created_at + "holdSeconds" * interval '1 s' END
     FROM placed JOIN request USING (id)
   )`;
 
@@ -49,28 +44,23 @@ export const PLACE_ORDERS = defineStatement({
   ],
 });
 
-interface OrderRow extends Omit<Order, 'expiresAt' | 'payment' | 'cancelReason'> {
-  readonly expiresAt: string | null;
-  readonly payment: 'in-progress' | null;
-  readonly cancelReason: string | null;
+interface OrderRow {
+  readonly order: Order;
   readonly requestHash: string | null;
   readonly failedReversals: FailedReversals;
 }
 
-const SELECT_ORDER = `SELECT o.id, o.user_id AS "userId",
-    CASE p.status WHEN 'cancelling' THEN 'cancelled' ELSE p.status END AS status,
-    o.currency, o.total, o.items, ${SCHEMA}.iso(o.created_at) AS "createdAt",
-    CASE p.status WHEN 'awaiting-payment' THEN ${SCHEMA}.iso(p.expires_at) END AS "expiresAt",
-    CASE p.state WHEN 'paying' THEN 'in-progress' END AS payment, p.cancel_reason AS "cancelReason",
-    json_build_object(${stepNames.map((name) => `'${name}', p.${name}`).join(', ')}) AS steps,
+const SELECT_ORDER = `SELECT json_strip_nulls(json_build_object('id', o.id, 'userId', o.user_id,
+      'status', CASE p.status WHEN 'cancelling' THEN 'cancelled' ELSE p.status END,
+      'currency', o.currency, 'total', o.total, 'items', o.items, 'createdAt', ${SCHEMA}.iso(o.created_at),
+      'expiresAt', CASE p.status WHEN 'awaiting-payment' THEN ${SCHEMA}.iso(p.expires_at) END,
+      'payment', CASE p.state WHEN 'paying' THEN 'in-progress' END, 'cancelReason', NULLIF(p.cancel_reason, ''),
+      'steps', json_build_object(${stepNames.map((name) => `'${name}', p.${name}`).join(', ')}))) AS "order",
     o.request_hash AS "requestHash", p.failed_reversals AS "failedReversals"
   FROM ${SCHEMA}.orders o JOIN ${SCHEMA}.progress p ON p.order_id = o.id`;
 
-const orderOf = ({ expiresAt, payment, cancelReason, requestHash, failedReversals, ...order }: OrderRow): Order => ({
+const orderOf = ({ order, failedReversals }: OrderRow): Order => ({
   ...order,
-  ...(expiresAt && { expiresAt }),
-  ...(payment && { payment }),
-  ...(cancelReason && { cancelReason }),
   steps: shownSteps(order.steps, failedReversals),
 });
 
@@ -169,8 +159,8 @@ const resendOverdue = (status: 'placed' | 'cancelling') =>
 export const RESEND_PLACED = resendOverdue('placed');
 export const RESEND_CANCELLED = resendOverdue('cancelling');
 
-/** Resends the last event of the orders that are named. */
-export const RESEND_NAMED = defineResend({
+/** Resends the last event of each order. */
+export const RESEND_BY_ID = defineResend({
   effects: `WITH resent AS (
     SELECT * FROM ${SCHEMA}.progress
     WHERE order_id IN (SELECT r.id FROM json_to_recordset($1::json) AS r (id uuid))
@@ -184,8 +174,8 @@ export const CHANGED = stateEvents('changed');
 const cancel = (request: string, states: string) => `${request}, changed AS (
     UPDATE ${SCHEMA}.progress AS p
     SET state = 'cancelled', cancelled_at = now(), cancelled_event_id = r."eventId", cancel_reason = r.reason,
-        stock_release_pending = o.ticket_id IS NOT NULL, resends = 0, resend_at = now() + $2::integer * ${MS},
-        refund_at = CASE WHEN p.attempt > 0 THEN now() END
+        stock_release_pending = o.ticket_id IS NOT NULL, refund_at = CASE WHEN p.attempt > 0 THEN now() END,
+        resends = 0, resend_at = now() + $2::integer * interval '1 ms'
     FROM request r JOIN ${SCHEMA}.orders o ON o.id = r."orderId"
     WHERE p.order_id = r."orderId" AND p.state IN (${states})
     RETURNING p.*
