@@ -2,13 +2,15 @@
 // that are no longer needed from the queue server, including those of processes that died.
 import { setTimeout as delay } from 'node:timers/promises';
 import { DatabaseUnavailable } from '../../infra/database/port.ts';
+import { ResilientLock } from '../../infra/database/resilient-lock.ts';
 import { Loop } from '../../infra/runtime/loop.ts';
 import { within } from '../../infra/runtime/promises.ts';
 import { ThrottledLog } from '../../infra/runtime/throttled-log.ts';
-import { DrainLock } from './drain-lock.ts';
 import { CLOSE_MS, queueName, SaleQueue, type SaleQueueOptions } from './sale-queue.ts';
 import { listDrainable, listObsoleteQueues, markQueueRemoved } from './store/queue.ts';
 
+/** Held by the process that drains, if only one may. */
+const LOCK = 'sluice flash-sale drain';
 /** Delay until sales and tickets of other processes are noticed; those of this process wake the loop. */
 const POLL_MS = 250;
 /** Pause between two turns, however many tickets are committed: adding five jobs costs as much as adding fifty. */
@@ -26,7 +28,7 @@ export class Drain {
   readonly #removal: Loop;
   readonly #removalLog: ThrottledLog;
   /** Unset if several processes may drain at a time. */
-  readonly #lock: DrainLock | undefined;
+  readonly #lock: ResilientLock | undefined;
   /** By sale; of every sale that was listed last, even if its queue cannot be opened. */
   readonly #queues = new Map<string, SaleQueue>();
   /**
@@ -42,7 +44,8 @@ export class Drain {
     const { database, queues, log } = options;
     this.#log = new ThrottledLog(log);
     this.#removalLog = new ThrottledLog(log);
-    this.#lock = queues.shared ? undefined : new DrainLock(database, () => this.#onLockLost(), log);
+    const onLost = () => this.#onLockLost();
+    this.#lock = queues.shared ? undefined : new ResilientLock({ database, name: LOCK, onLost, log });
     this.#loop = new Loop({ name: 'drain', everyMs: POLL_MS, log, turn: () => this.#turn() });
     this.#removal = new Loop({ name: 'remove queues', everyMs: REMOVE_MS, log, turn: () => this.#removeQueues() });
   }

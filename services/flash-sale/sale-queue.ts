@@ -3,12 +3,12 @@
 // The tickets are the truth, and the queue only sets the pace, so it holds jobs for no more than a few seconds. Each job
 // counts as enqueued for a limited time (`enqueued_until`) and is added again afterwards if the ticket is still queued:
 // a queue that lost everything costs seconds.
+import type { ResilientLock } from '../../infra/database/resilient-lock.ts';
 import type { PacedQueue, PacedQueues } from '../../infra/queue/port.ts';
 import { within } from '../../infra/runtime/promises.ts';
 import type { ServiceContext } from '../../infra/runtime/service.ts';
 import { StallDetector } from '../../infra/runtime/stall-detector.ts';
 import type { TicketAcceptance } from './accept-ticket.ts';
-import type { DrainLock } from './drain-lock.ts';
 import { type DrainableSale, dequeue, dequeueAll, enqueue, markQueueOpened } from './store/queue.ts';
 
 /** A queue holds jobs for this time, and for at least AHEAD_MIN tickets. */
@@ -37,14 +37,14 @@ export interface SaleQueueOptions extends Pick<ServiceContext<unknown>, 'databas
 
 export class SaleQueue {
   readonly #options: SaleQueueOptions;
-  readonly #lock: DrainLock | undefined;
+  readonly #lock: ResilientLock | undefined;
   readonly #saleId: string;
   readonly #stall: StallDetector;
   readonly #closing = new Set<Promise<void>>();
   #queue: PacedQueue | undefined;
 
   /** `lock`: unset if several processes may drain at a time. */
-  constructor(options: SaleQueueOptions, lock: DrainLock | undefined, { id, drainPerSecond }: DrainableSale) {
+  constructor(options: SaleQueueOptions, lock: ResilientLock | undefined, { id, drainPerSecond }: DrainableSale) {
     this.#options = options;
     this.#lock = lock;
     this.#saleId = id;

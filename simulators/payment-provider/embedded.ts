@@ -4,10 +4,14 @@ import type { Logger } from 'pino';
 import type { Database } from '../../infra/database/port.ts';
 import { ResilientLock } from '../../infra/database/resilient-lock.ts';
 import { DataDirInUse } from '../../infra/runtime/data-dir.ts';
+import { Loop } from '../../infra/runtime/loop.ts';
 import { StartupError } from '../../infra/runtime/startup-error.ts';
 import { openHttpProvider } from '../../services/order/payments/http-provider.ts';
 import { type PaymentProvider, PaymentUnknown } from '../../services/order/payments/port.ts';
 import { SimulatedProvider, type SimulatedProviderOptions } from './simulated-provider.ts';
+
+/** Pause between attempts to reacquire a lost lock. */
+const REACQUIRE_MS = 1_000;
 
 type Options = Pick<SimulatedProviderOptions, 'dataDir' | 'log'> & { readonly timeoutMs: number };
 
@@ -40,35 +44,48 @@ export async function openExclusively(
   log: Logger,
   open: () => Promise<PaymentProvider>,
 ): Promise<PaymentProvider> {
-  const lock = new ResilientLock(database, 'sluice embedded payment provider', log);
-  if (!(await lock.acquire()))
+  const lock = new ResilientLock({ database, name: 'sluice embedded payment provider', log });
+  if (!(await lock.tryAcquire()))
     throw new StartupError(
       'another process on this database embeds a payment provider: set PAYMENT_URL for both, such as to `sluice payment-provider`',
     );
   const whileHeld = () => {
     if (!lock.held) throw new PaymentUnknown('the lock is lost: another process may embed the payment provider now');
   };
-  try {
-    const provider = await open();
-    return {
-      charge: async (charge) => {
-        whileHeld();
-        return provider.charge(charge);
-      },
-      cancel: async (orderId) => {
-        whileHeld();
-        await provider.cancel(orderId);
-      },
-      close: async () => {
-        try {
-          await provider.close();
-        } finally {
-          await lock.release();
-        }
-      },
-    };
-  } catch (error) {
+  const reacquiring = new Loop({
+    name: 'reacquire the lock of the payment provider',
+    everyMs: REACQUIRE_MS,
+    log,
+    turn: async () => {
+      const away = () => false; // the database
+      if (!lock.held && (await lock.tryAcquire().catch(away))) log.info('lock reacquired, payments are possible again');
+      return false;
+    },
+  });
+  const release = async () => {
+    await reacquiring.stop();
     await lock.release();
+  };
+  const provider = await open().catch(async (error) => {
+    await release();
     throw error;
-  }
+  });
+  reacquiring.start();
+  return {
+    charge: async (charge) => {
+      whileHeld();
+      return provider.charge(charge);
+    },
+    cancel: async (orderId) => {
+      whileHeld();
+      await provider.cancel(orderId);
+    },
+    close: async () => {
+      try {
+        await provider.close();
+      } finally {
+        await release();
+      }
+    },
+  };
 }
