@@ -15,12 +15,12 @@ const WAIT_MS = 25;
 
 type Options = Pick<ServiceContext<unknown>, 'database' | 'outbox' | 'log'> & { readonly resendAfterMs: number };
 
-export class TicketAcceptance {
-  readonly #options: Options;
-  readonly #commits = new GroupCommit<string, undefined>({
+export type TicketAcceptance = ReturnType<typeof createTicketAcceptance>;
+
+export function createTicketAcceptance({ database, outbox, resendAfterMs, log }: Options) {
+  const commits = new GroupCommit<string, undefined>({
     run: async (ticketIds) => {
       failpoint('ticket.before-accept');
-      const { database, outbox, resendAfterMs } = this.#options;
       const jobs = ticketIds.map((ticketId) => ({ ticketId, eventId: uuidv7() }));
       await outbox.write(database, ACCEPT_TICKETS, jobs, resendAfterMs);
       return ticketIds.map(() => undefined);
@@ -30,27 +30,20 @@ export class TicketAcceptance {
     maxBatch: MAX_BATCH,
     maxWaiting: MAX_WAITING,
   });
-
-  constructor(options: Options) {
-    this.#options = options;
-  }
-
-  /** Does nothing for a ticket that is not queued. Rejects with DatabaseUnavailable. */
-  accept(ticketId: string): Promise<void> {
-    return this.#commits.submit(ticketId);
-  }
-
-  /**
-   * Ends a ticket whose job failed at every attempt. An error that the database would raise again (SQLSTATE classes 22
-   * and 23) fails the ticket and returns its unit. After any other error the ticket stays queued and needs a new job.
-   * Rejects with DatabaseUnavailable.
-   */
-  async onFailed(ticketId: string, error: Error): Promise<void> {
-    const { database, log } = this.#options;
-    const code = 'code' in error ? String(error.code) : '';
-    if (/^2[23]/.test(code)) {
-      await failTicket(database, ticketId, error.message.slice(0, 1000));
-      log.error({ ticket: ticketId, error: error.message }, 'ticket failed, its unit is back in the sale');
-    } else await dequeue(database, [ticketId]);
-  }
+  return {
+    /** Does nothing for a ticket that is not queued. Rejects with DatabaseUnavailable. */
+    accept: (ticketId: string): Promise<void> => commits.submit(ticketId),
+    /**
+     * Ends a ticket whose job failed at every attempt. An error that the database would raise again (SQLSTATE classes
+     * 22 and 23) fails the ticket and returns its unit. After any other error the ticket stays queued and needs a new
+     * job. Rejects with DatabaseUnavailable.
+     */
+    onFailed: async (ticketId: string, error: Error): Promise<void> => {
+      const code = 'code' in error ? String(error.code) : '';
+      if (/^2[23]/.test(code)) {
+        await failTicket(database, ticketId, error.message.slice(0, 1000));
+        log.error({ ticket: ticketId, error: error.message }, 'ticket failed, its unit is back in the sale');
+      } else await dequeue(database, [ticketId]);
+    },
+  };
 }

@@ -64,7 +64,7 @@ export class Drain {
 
   /** False while some sale's tickets do not leave its queue and reopening the queue did not help. */
   get healthy(): boolean {
-    return [...this.#queues.values()].every(({ healthy }) => healthy);
+    return [...this.#queues.values()].every(({ stall }) => stall.healthy);
   }
 
   /** A sale was created or tickets were committed. */
@@ -81,7 +81,8 @@ export class Drain {
       this.#removal.wake();
     }
     const sales = await listDrainable(this.#options.database, MAX_QUEUES).catch((error) => {
-      if (error instanceof DatabaseUnavailable) for (const queue of this.#queues.values()) queue.resetStall();
+      // The time without a database does not count as a stall.
+      if (error instanceof DatabaseUnavailable) for (const { stall } of this.#queues.values()) stall.reset();
       throw error;
     });
     await this.#closeOthers(new Set(sales.map(({ id }) => id)));

@@ -6,7 +6,7 @@ import type { watchdogSettings } from '../../infra/messaging/watchdog.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import type { SettingsOf } from '../../infra/runtime/settings.ts';
-import { TicketAcceptance } from './accept-ticket.ts';
+import { createTicketAcceptance } from './accept-ticket.ts';
 import { Drain } from './drain.ts';
 import { createReadTicket } from './read-ticket.ts';
 import { flashSaleRoutes } from './routes.ts';
@@ -27,7 +27,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
   const drain = new Drain({
     database,
     queues,
-    acceptance: new TicketAcceptance({ database, outbox, resendAfterMs, log }),
+    acceptance: createTicketAcceptance({ database, outbox, resendAfterMs, log }),
     stalledAfterMs: settings.WATCHDOG_MS,
     onRebuild: () => metrics.rebuilds.inc({ service: 'flash-sale' }),
     log,

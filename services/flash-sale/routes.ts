@@ -34,27 +34,7 @@ interface Options {
 }
 
 export function flashSaleRoutes(router: Router, options: Options): void {
-  const { database } = options;
-  createRoute(router, options);
-  route(router, '/flash-sales/:id', {
-    get: async (request, response) => {
-      const sale = await saleOf(database, request);
-      if (prefersHtml(request)) sendPage(response, salePage(sale));
-      else response.vary('Accept').json(sale);
-    },
-  });
-  purchaseRoute(router, options);
-  ticketRoute(router, options);
-  route(router, '/flash-sales/:id/rejected', {
-    get: async (request, response) => {
-      const rejection = parse(rejectedQuery, request.query);
-      sendPage(response, rejectedPage(await saleOf(database, request), rejection));
-    },
-  });
-}
-
-/** POST /flash-sales */
-function createRoute(router: Router, { database, onCreated }: Options): void {
+  const { database, readTicket, onCreated } = options;
   route(router, '/flash-sales', {
     post: [
       jsonBody,
@@ -67,9 +47,32 @@ function createRoute(router: Router, { database, onCreated }: Options): void {
       },
     ],
   });
+  route(router, '/flash-sales/:id', {
+    get: async (request, response) => {
+      const sale = await saleOf(database, request);
+      if (prefersHtml(request)) sendPage(response, salePage(sale));
+      else response.vary('Accept').json(sale);
+    },
+  });
+  purchaseRoute(router, options);
+  route(router, '/flash-sales/:id/purchases/:ticketId', {
+    get: async (request, response) => {
+      const saleId = parseId(request.params.id, 'flash sale');
+      const ticketId = parseId(request.params.ticketId, 'ticket');
+      const ticket = await readTicket(saleId, ticketId);
+      if (!ticket) throw notFound('ticket');
+      if (prefersHtml(request)) sendPage(response, ticketPage(await saleOf(database, request), ticketId, ticket));
+      else response.vary('Accept').set('Cache-Control', 'no-store').json(ticket);
+    },
+  });
+  route(router, '/flash-sales/:id/rejected', {
+    get: async (request, response) => {
+      const rejection = parse(rejectedQuery, request.query);
+      sendPage(response, rejectedPage(await saleOf(database, request), rejection));
+    },
+  });
 }
 
-/** POST /flash-sales/:id/purchases */
 function purchaseRoute(router: Router, { admission, readTicket, decisions }: Options): void {
   route(router, '/flash-sales/:id/purchases', {
     post: [
@@ -121,20 +124,6 @@ function rejectionUrl(saleId: string, userId: string, { outcome, retryAfterSecon
   const query = new URLSearchParams({ reason: outcome, userId });
   if (retryAfterSeconds !== undefined) query.set('retryAfter', String(retryAfterSeconds));
   return `/flash-sales/${saleId}/rejected?${query}`;
-}
-
-/** GET /flash-sales/:id/purchases/:ticketId */
-function ticketRoute(router: Router, { database, readTicket }: Options): void {
-  route(router, '/flash-sales/:id/purchases/:ticketId', {
-    get: async (request, response) => {
-      const saleId = parseId(request.params.id, 'flash sale');
-      const ticketId = parseId(request.params.ticketId, 'ticket');
-      const ticket = await readTicket(saleId, ticketId);
-      if (!ticket) throw notFound('ticket');
-      if (prefersHtml(request)) sendPage(response, ticketPage(await saleOf(database, request), ticketId, ticket));
-      else response.vary('Accept').set('Cache-Control', 'no-store').json(ticket);
-    },
-  });
 }
 
 const rejectedQuery = z.object({

@@ -28,7 +28,7 @@ export const CLOSE_MS = 2_000;
 
 export interface SaleQueueOptions extends Pick<ServiceContext<unknown>, 'database' | 'log'> {
   readonly queues: PacedQueues;
-  readonly acceptance: Pick<TicketAcceptance, 'accept' | 'onFailed'>;
+  readonly acceptance: TicketAcceptance;
   /** A queue that no ticket leaves for this long, or for 10 s, is reopened. */
   readonly stalledAfterMs: number;
   /** A stalled queue is being reopened. */
@@ -39,7 +39,8 @@ export class SaleQueue {
   readonly #options: SaleQueueOptions;
   readonly #lock: ResilientLock | undefined;
   readonly #saleId: string;
-  readonly #stall: StallDetector;
+  /** Not healthy while no ticket leaves the queue and reopening it did not help. */
+  readonly stall: StallDetector;
   readonly #closing = new Set<Promise<void>>();
   #queue: PacedQueue | undefined;
 
@@ -48,23 +49,13 @@ export class SaleQueue {
     this.#options = options;
     this.#lock = lock;
     this.#saleId = id;
-    this.#stall = new StallDetector(
+    this.stall = new StallDetector(
       Math.max(Math.min(STALLED_MS, options.stalledAfterMs), (STALLED_TICKETS * 1_000) / drainPerSecond),
     );
   }
 
   get isOpen(): boolean {
     return this.#queue !== undefined;
-  }
-
-  /** False while no ticket leaves the queue and reopening it did not help. */
-  get healthy(): boolean {
-    return this.#stall.healthy;
-  }
-
-  /** The database is away: the time until it is back does not count as a stall. */
-  resetStall(): void {
-    this.#stall.reset();
   }
 
   /** Adds jobs for the tickets at the head of the queue that need them. Resolves with whether there may be more. */
@@ -97,13 +88,13 @@ export class SaleQueue {
   #isStalled({ queued, processed }: DrainableSale): boolean {
     // Without the queue server there can be no progress, so the queue is not stalled.
     const isDown = this.#options.queues.health().status === 'down';
-    return this.#stall.check(isDown ? undefined : queued, processed);
+    return this.stall.check(isDown ? undefined : queued, processed);
   }
 
   /** Closes a stalled queue; its tickets are enqueued again in the next one. */
   async #drop(queued: number): Promise<void> {
     const { database, onRebuild, log } = this.#options;
-    log.warn({ sale: this.#saleId, queued, rebuilds: this.#stall.rebuilds }, 'queue stalled, reopening it');
+    log.warn({ sale: this.#saleId, queued, rebuilds: this.stall.rebuilds }, 'queue stalled, reopening it');
     onRebuild();
     if (this.#queue) {
       await within(CLOSE_MS, this.#beginClose(this.#queue)).catch((error) =>

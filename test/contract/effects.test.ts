@@ -15,7 +15,7 @@ import { Outbox } from '../../infra/messaging/outbox.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
 import type { AnyService } from '../../infra/runtime/service.ts';
 import { couponService } from '../../services/coupon/index.ts';
-import { TicketAcceptance } from '../../services/flash-sale/accept-ticket.ts';
+import { createTicketAcceptance } from '../../services/flash-sale/accept-ticket.ts';
 import { flashSaleService } from '../../services/flash-sale/index.ts';
 import { admit, findSale, findTickets, insertSale } from '../../services/flash-sale/store/sales.ts';
 import { notifyService } from '../../services/notify/index.ts';
@@ -507,7 +507,7 @@ describe('flash-sale', () => {
   }
   const newAcceptance = () => {
     const { database } = databases;
-    return new TicketAcceptance({ database, outbox: new Outbox(schema), resendAfterMs: RESEND_AFTER_MS, log });
+    return createTicketAcceptance({ database, outbox: new Outbox(schema), resendAfterMs: RESEND_AFTER_MS, log });
   };
 
   test('publishes a closed ticket as the reply to a cancellation, and no event without a consumer', async () => {
