@@ -7,7 +7,7 @@ import { failpoint } from './failpoints.ts';
 import { dequeue } from './store/queue.ts';
 import { ACCEPT_TICKETS, failTicket } from './store/tickets.ts';
 
-/** Both limits are more than any queue runs at a time: tickets in one transaction, and jobs that wait for theirs. */
+/** Tickets in one transaction, and jobs that may wait for one. Both exceed what all queues run at a time. */
 const MAX_BATCH = 200;
 const MAX_WAITING = 20_000;
 /** The jobs of a window start within some milliseconds, and the orders cost as much for one ticket as for twenty. */

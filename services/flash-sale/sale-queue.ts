@@ -16,12 +16,12 @@ const AHEAD_SECONDS = 2;
 const AHEAD_MIN = 20;
 /** Jobs added in one turn. */
 const MAX_ADDED = 5_000;
-/** A job counts as enqueued for this long, and for at least this many times what it takes to get through the queue. */
+/** A job counts as enqueued for this long, and for at least this many times as long as the queue takes for its jobs. */
 const ENQUEUED_MS = 5_000;
 const ENQUEUED_FACTOR = 1.5;
 /** A queue that no ticket leaves for this long is reopened: BullMQ's workers may fall silent after an outage. */
 const STALLED_MS = 10_000;
-/** Never sooner than so many tickets should have left at the sale's pace. */
+/** A queue is never reopened before this many tickets should have left it at the sale's pace. */
 const STALLED_TICKETS = 3;
 /** How long to wait for a queue to close; a job that hangs may keep it open for good. */
 export const CLOSE_MS = 2_000;

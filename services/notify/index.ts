@@ -8,7 +8,7 @@ import { reportDead } from '../../infra/messaging/report-dead.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import type { SettingsOf } from '../../infra/runtime/settings.ts';
 import { stepLatency, type stepLatencySettings } from '../../infra/runtime/step-latency.ts';
-import { notifyOfCancelling, notifyOfPlacing } from './notify-user.ts';
+import { notifyOfCancelling, notifyOfPlacing } from './notify.ts';
 import { listNotifications, notifyFacts } from './store/notifications.ts';
 
 type Context = ServiceContext<SettingsOf<typeof stepLatencySettings>>;

@@ -4,8 +4,6 @@ import { msBetween } from '../../../infra/database/sql.ts';
 import { type FactSource, factsFrom } from '../../../infra/runtime/service.ts';
 import { SCHEMA } from './sales.ts';
 
-const LIVE = "status NOT IN ('released', 'failed')";
-
 export const ticketFacts = factsFrom<TicketFact>(
   'id',
   (where, limit) => `SELECT id, user_id AS "userId", status, order_id AS "orderId",
@@ -40,7 +38,7 @@ const facts = factsFrom<SaleFact>(
     SELECT count(*) AS doubled, coalesce(json_agg(user_id) FILTER (WHERE place <= ${MAX_NAMED}), '[]') AS users
     FROM (
       SELECT user_id, row_number() OVER (ORDER BY user_id) AS place FROM ${SCHEMA}.tickets
-      WHERE sale_id = s.id AND ${LIVE} GROUP BY user_id HAVING count(*) > 1
+      WHERE sale_id = s.id AND status NOT IN ('released', 'failed') GROUP BY user_id HAVING count(*) > 1
     ) AS several
   ) AS d
   ORDER BY s.id`,

@@ -2,9 +2,8 @@
 // their order is missing.
 import type { EventData } from '../../../contracts/events.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
-import { backoff } from '../../../infra/database/sql.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
-import { defineResend } from '../../../infra/messaging/resend.ts';
+import { defineOverdue, defineResend } from '../../../infra/messaging/resend.ts';
 import { SCHEMA } from './sales.ts';
 
 /**
@@ -124,23 +123,11 @@ export const awaitPayment = (
   resendAfterMs: number,
 ) => tx.execute(AWAIT_PAYMENT, [JSON.stringify(reports), resendAfterMs]);
 
-/**
- * Resends flash-sale.ticket.accepted of tickets whose order, or the outcome of its payment, is overdue, at most `limit`.
- * `resendAfterMs`: the first delay, doubled each time up to an hour.
- */
-export const RESEND_OVERDUE = defineStatement({
-  effects: `WITH overdue AS (
-    SELECT id FROM ${SCHEMA}.tickets WHERE status IN ('accepted', 'awaiting-payment') AND resend_at <= now()
-    ORDER BY resend_at LIMIT $2 FOR UPDATE SKIP LOCKED
-  ), resent AS (
-    UPDATE ${SCHEMA}.tickets AS t
-    SET resends = resends + 1, resend_at = now() + ${backoff('resends + 1')}
-    FROM overdue WHERE t.id = overdue.id
-    RETURNING t.*
-  )`,
-  events: acceptedEvents('resent'),
-  params: (resendAfterMs: number, limit: number) => [resendAfterMs, limit],
-});
+/** Resends flash-sale.ticket.accepted of tickets whose order, or the outcome of its payment, is overdue. */
+export const RESEND_OVERDUE = defineOverdue(
+  { table: `${SCHEMA}.tickets`, id: 'id', waiting: "status IN ('accepted', 'awaiting-payment')" },
+  acceptedEvents('resent'),
+);
 
 /** Resends flash-sale.ticket.accepted of each ticket that waits for its order. */
 export const RESEND_BY_ID = defineResend({

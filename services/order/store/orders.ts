@@ -2,9 +2,9 @@
 import type { OrderFact } from '../../../contracts/facts.ts';
 import { type Order, type StepName, stepNames } from '../../../contracts/orders.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
-import { backoff, newestFirst } from '../../../infra/database/sql.ts';
+import { newestFirst } from '../../../infra/database/sql.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
-import { defineResend } from '../../../infra/messaging/resend.ts';
+import { defineOverdue, defineResend } from '../../../infra/messaging/resend.ts';
 import { type FailedReversals, type NewOrder, type NewTicketOrder, type StepReport, shownSteps } from '../order.ts';
 
 export const SCHEMA = 'sluice_order';
@@ -138,24 +138,12 @@ export const STATE_FOR_TICKETS = defineStatement({
   params: (ticketIds: readonly string[]) => [ticketIds],
 });
 
-/**
- * Resends order.placed (status `placed`) or order.cancelled (`cancelling`) of orders whose replies are overdue, at most
- * `limit`. `resendAfterMs`: the first delay, doubled each time up to an hour.
- */
+/** Resends order.placed (status `placed`) or order.cancelled (`cancelling`) of orders whose replies are overdue. */
 const resendOverdue = (status: 'placed' | 'cancelling') =>
-  defineStatement({
-    effects: `WITH overdue AS (
-    SELECT order_id FROM ${SCHEMA}.progress WHERE status = '${status}' AND resend_at <= now()
-    ORDER BY resend_at LIMIT $2 FOR UPDATE SKIP LOCKED
-  ), resent AS (
-    UPDATE ${SCHEMA}.progress AS p
-    SET resends = resends + 1, resend_at = now() + ${backoff('resends + 1')}
-    FROM overdue WHERE p.order_id = overdue.order_id
-    RETURNING p.*
-  )`,
-    events: stateEvents('resent'),
-    params: (resendAfterMs: number, limit: number) => [resendAfterMs, limit],
-  });
+  defineOverdue(
+    { table: `${SCHEMA}.progress`, id: 'order_id', waiting: `status = '${status}'` },
+    stateEvents('resent'),
+  );
 export const RESEND_PLACED = resendOverdue('placed');
 export const RESEND_CANCELLED = resendOverdue('cancelling');
 
