@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { Event, EventData } from '../../contracts/events.ts';
 import { formatMoney } from '../../contracts/money.ts';
 import { type Outbox, replyWith } from '../../infra/messaging/outbox.ts';
-import { type NewNotification, SENT, STORE_NOTIFICATIONS } from './store/notifications.ts';
+import { type Kind, type NewNotification, SENT, STORE_NOTIFICATIONS } from './store/notifications.ts';
 
 export const notifyOfPlacing = (outbox: Outbox) =>
   replyWith<Event<'order.placed'>>(outbox, SENT, (tx, events) => {
@@ -27,7 +27,7 @@ export const notifyOfCancelling = (outbox: Outbox) =>
 
 const notification = (
   { orderId, userId }: Pick<EventData<'order.placed'>, 'orderId' | 'userId'>,
-  kind: NewNotification['kind'],
+  kind: Kind,
   text: string,
 ): NewNotification => ({ id: uuidv7(), eventId: uuidv7(), orderId, userId, kind, text });
 

@@ -19,27 +19,26 @@ export interface NewDecision {
   readonly reason?: string;
 }
 
+const INSERT_DECISIONS = `INSERT INTO ${SCHEMA}.decisions
+    (order_id, id, user_id, amount, currency, expires_at, reason, event_id)
+  SELECT "orderId", id, "userId", amount, currency,
+    CASE WHEN amount IS NOT NULL THEN now() + $2::integer * interval '1 day' END, reason, "eventId"
+  FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text, currency text,
+    amount bigint, reason text)
+  ORDER BY "orderId" -- two processes that write the same keys in opposite order deadlock
+  ON CONFLICT (order_id) DO NOTHING`;
+
 /** Writes one decision for each order; a second one changes nothing. */
 export const insertDecisions = (tx: Transaction, decisions: readonly NewDecision[], validDays: number) =>
-  tx.execute(
-    `INSERT INTO ${SCHEMA}.decisions (order_id, id, user_id, amount, currency, expires_at, reason, event_id)
-     SELECT "orderId", id, "userId", amount, currency,
-       CASE WHEN amount IS NOT NULL THEN now() + $2::integer * interval '1 day' END, reason, "eventId"
-     FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text, currency text,
-       amount bigint, reason text)
-     ORDER BY "orderId" -- two processes that write the same keys in opposite order deadlock
-     ON CONFLICT (order_id) DO NOTHING`,
-    [JSON.stringify(decisions), validDays],
-  );
+  tx.execute(INSERT_DECISIONS, [JSON.stringify(decisions), validDays]);
+
+const REVOKE_DECISIONS = `UPDATE ${SCHEMA}.decisions AS d SET revoked_at = now(), revoked_event_id = r."eventId"
+  FROM json_to_recordset($1::json) AS r ("orderId" uuid, "eventId" uuid)
+  WHERE d.order_id = r."orderId" AND d.revoked_at IS NULL`;
 
 /** Revokes the decision of each order, once. `eventId`: of the event that reports it. */
 export const revokeDecisions = (tx: Transaction, revokes: readonly Pick<NewDecision, 'orderId' | 'eventId'>[]) =>
-  tx.execute(
-    `UPDATE ${SCHEMA}.decisions AS d SET revoked_at = now(), revoked_event_id = r."eventId"
-     FROM json_to_recordset($1::json) AS r ("orderId" uuid, "eventId" uuid)
-     WHERE d.order_id = r."orderId" AND d.revoked_at IS NULL`,
-    [JSON.stringify(revokes)],
-  );
+  tx.execute(REVOKE_DECISIONS, [JSON.stringify(revokes)]);
 
 /** The latest result of each order: the same event each time. */
 export const RESULTS = defineStatement({

@@ -8,12 +8,14 @@ import { factsFrom } from '../../../infra/runtime/service.ts';
 
 const SCHEMA = 'sluice_notify';
 
+export type Kind = Notification['kind'];
+
 export interface NewNotification {
   readonly id: string;
   readonly eventId: string;
   readonly orderId: string;
   readonly userId: string;
-  readonly kind: Notification['kind'];
+  readonly kind: Kind;
   readonly text: string;
 }
 
@@ -32,10 +34,7 @@ export const STORE_NOTIFICATIONS = defineStatement({
   events: `SELECT id AS event_id, 'notification' AS type, user_id AS subject, at AS time,
       json_build_object('id', id, 'orderId', order_id, 'kind', kind, 'text', text, 'at', ${SCHEMA}.iso(at))::text AS data
     FROM stored WHERE kind = $2`,
-  params: (notifications: readonly NewNotification[], announced: Notification['kind']) => [
-    JSON.stringify(notifications),
-    announced,
-  ],
+  params: (stored: readonly NewNotification[], announced: Kind) => [JSON.stringify(stored), announced],
 });
 
 /** The latest result of each order: the same event each time. */

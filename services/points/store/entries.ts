@@ -16,31 +16,29 @@ export interface Award {
   readonly points: number;
 }
 
+const INSERT_AWARDS = `INSERT INTO ${SCHEMA}.entries (id, order_id, user_id, kind, points, event_id)
+  SELECT id, "orderId", "userId", 'award', points, "eventId"
+  FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text, points bigint)
+  ORDER BY "orderId" -- two processes that write the same keys in opposite order deadlock
+  ON CONFLICT (order_id, kind) DO NOTHING`;
+
 /** Writes one award for each order; a second one changes nothing. */
 export const insertAwards = (tx: Transaction, awards: readonly Award[]) =>
-  tx.execute(
-    `INSERT INTO ${SCHEMA}.entries (id, order_id, user_id, kind, points, event_id)
-     SELECT id, "orderId", "userId", 'award', points, "eventId"
-     FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text, points bigint)
-     ORDER BY "orderId" -- two processes that write the same keys in opposite order deadlock
-     ON CONFLICT (order_id, kind) DO NOTHING`,
-    [JSON.stringify(awards)],
-  );
+  tx.execute(INSERT_AWARDS, [JSON.stringify(awards)]);
+
+const INSERT_REVOKES = `INSERT INTO ${SCHEMA}.entries (id, order_id, user_id, kind, points, event_id)
+  SELECT r.id, "orderId", "userId", 'revoke', -COALESCE(award.points, 0), "eventId"
+  FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text)
+  LEFT JOIN ${SCHEMA}.entries award ON award.order_id = "orderId" AND award.kind = 'award'
+  ORDER BY "orderId"
+  ON CONFLICT (order_id, kind) DO NOTHING`;
 
 /**
  * Takes the award of each order back, once; without an award, by an entry of 0. No concurrent award is missed: the
  * caller has inserted the award first, which waits for a concurrent insert of the same key.
  */
 export const insertRevokes = (tx: Transaction, revokes: readonly Omit<Award, 'points'>[]) =>
-  tx.execute(
-    `INSERT INTO ${SCHEMA}.entries (id, order_id, user_id, kind, points, event_id)
-     SELECT r.id, "orderId", "userId", 'revoke', -COALESCE(award.points, 0), "eventId"
-     FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text)
-     LEFT JOIN ${SCHEMA}.entries award ON award.order_id = "orderId" AND award.kind = 'award'
-     ORDER BY "orderId"
-     ON CONFLICT (order_id, kind) DO NOTHING`,
-    [JSON.stringify(revokes)],
-  );
+  tx.execute(INSERT_REVOKES, [JSON.stringify(revokes)]);
 
 /** The latest result of each order: the same event each time. */
 export const RESULTS = defineStatement({
