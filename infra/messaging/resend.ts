@@ -1,5 +1,5 @@
-// Requests are resent until a reply arrives. A service replies to a repeated request with the event that it published the
-// first time, so even a broker that loses messages costs time and never an effect.
+// Requests are resent until a reply arrives. A service replies to a repeated request with the event that it published
+// the first time, so even a broker that loses messages costs time and never an effect.
 import type { Logger } from 'pino';
 import type { Database } from '../database/port.ts';
 import { backoff } from '../database/sql.ts';
@@ -29,9 +29,9 @@ interface ResendContext {
 }
 
 /**
- * The statement that resends the overdue requests of `table`, whose columns `resends` and `resend_at` it updates: at most
- * `limit`, each again after `resendAfterMs`, doubled with each resend up to an hour. `waiting`: the condition of rows that
- * wait for a reply; `events`: the requests of the rows that a CTE `resent` returns.
+ * The statement that resends the overdue requests of `table`, whose columns `resends` and `resend_at` it updates: at
+ * most `limit`, each again after `resendAfterMs`, doubled with each resend up to an hour. `waiting`: the condition of
+ * rows that wait for a reply; `events`: the requests of the rows that a CTE `resent` returns.
  */
 export const defineOverdue = (
   { table, id, waiting }: { readonly table: string; readonly id: string; readonly waiting: string },
@@ -76,9 +76,9 @@ export interface NamedRequest {
 }
 
 /**
- * The statement of POST /audit/:service/resend, from the CTEs and events of a service; $1 in them: [{ id, eventId }]. The
- * events get new ids: a service that knows the old id would only resend its reply, and for a new one it also writes what
- * is missing.
+ * The statement of POST /audit/:service/resend, from the CTEs and events of a service; $1 in them: [{ id, eventId }].
+ * The events get new ids: a service that knows the old id would only resend its reply, and for a new one it also writes
+ * what is missing.
  */
 export const defineResend = ({ effects, events }: { readonly effects: string; readonly events: string }) =>
   defineStatement({

@@ -1,5 +1,5 @@
-// Drains the sales that are open or have queued tickets: a queue for each of them, at the sale's own pace. Removes queues
-// that are no longer needed from the queue server, including those of processes that died.
+// Drains the sales that are open or have queued tickets: a queue for each of them, at the sale's own pace. Removes
+// queues that are no longer needed from the queue server, including those of processes that died.
 import { setTimeout as delay } from 'node:timers/promises';
 import { DatabaseUnavailable } from '../../infra/database/port.ts';
 import { ResilientLock } from '../../infra/database/resilient-lock.ts';
@@ -32,8 +32,8 @@ export class Drain {
   /** By sale; of every sale that was listed last, even if its queue cannot be opened. */
   readonly #queues = new Map<string, SaleQueue>();
   /**
-   * Sales whose queues this process closed and did not remove. If several processes drain, each removes every queue that
-   * it closed: a queue that the first one removed may have been written to by the last one since.
+   * Sales whose queues this process closed and did not remove. If several processes drain, each removes every queue
+   * that it closed: a queue that the first one removed may have been written to by the last one since.
    */
   readonly #closed = new Set<string>();
   #closing: Promise<void> | undefined;
@@ -154,8 +154,8 @@ export class Drain {
 }
 
 /**
- * Does `work` for every sale, all at the same time, so that one that hangs or fails delays no other. Rejects if it fails
- * for every sale; if it fails for some, calls `warn` and resolves with the results of the others.
+ * Does `work` for every sale, all at the same time, so that one that hangs or fails delays no other. Rejects if it
+ * fails for every sale; if it fails for some, calls `warn` and resolves with the results of the others.
  */
 async function settleAll<T, R>(
   sales: readonly T[],

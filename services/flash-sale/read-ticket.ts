@@ -10,7 +10,7 @@ const MAX_WAITING = 5_000;
 
 export type ReadTicket = ReturnType<typeof createReadTicket>;
 
-/** The function resolves with undefined if there is no such ticket, and rejects with DatabaseUnavailable or Overloaded. */
+/** The function resolves with undefined if the ticket does not exist; rejects with DatabaseUnavailable or Overloaded. */
 export function createReadTicket(database: Database) {
   const reads = new GroupCommit<{ readonly saleId: string; readonly ticketId: string }, Ticket | undefined>({
     run: async (batch) => {

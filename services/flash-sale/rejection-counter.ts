@@ -1,5 +1,5 @@
-// Counts rejections in memory and adds them to the database now and then, best-effort: a crash loses the last ones. Sales
-// are written independently: a write that fails or hangs delays no other sale.
+// Counts rejections in memory and adds them to the database now and then, best-effort: a crash loses the last ones.
+// Sales are written independently: a write that fails or hangs delays no other sale.
 import type { Logger } from 'pino';
 import { type Rejection, rejections } from '../../contracts/flash-sales.ts';
 import type { Database } from '../../infra/database/port.ts';

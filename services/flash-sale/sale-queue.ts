@@ -1,8 +1,8 @@
 // The queue of one sale in this process: opened when needed, filled from the tickets, and reopened if it stalls.
 //
-// The tickets are the truth, and the queue only sets the pace, so it holds jobs for no more than a few seconds. Each job
-// counts as enqueued for a limited time (`enqueued_until`) and is added again afterwards if the ticket is still queued:
-// a queue that lost everything costs seconds.
+// The tickets are the truth, and the queue only sets the pace, so it holds jobs for no more than a few seconds. Each
+// job counts as enqueued for a limited time (`enqueued_until`) and is added again afterwards if the ticket is still
+// queued: a queue that lost everything costs seconds.
 import type { ResilientLock } from '../../infra/database/resilient-lock.ts';
 import type { PacedQueue, PacedQueues } from '../../infra/queue/port.ts';
 import { within } from '../../infra/runtime/promises.ts';

@@ -24,7 +24,7 @@ export const placeForTicket = (outbox: Outbox, resendAfterMs: number) =>
     return insertTicketOrders(tx, orders, resendAfterMs);
   });
 
-/** flash-sale.ticket.closed → the flash sale has released the stock of a cancelled order: its reply to order.cancelled. */
+/** flash-sale.ticket.closed, the reply to order.cancelled → the flash sale has released the stock of the order. */
 export const stockReleased: Handler<Event<'flash-sale.ticket.closed'>> = {
   accepts: ({ data }) => data.outcome === 'released' && data.orderId !== undefined,
   handle: (tx, events) => recordStockReleases(tx, events.map(({ data }) => data.orderId ?? '').sort()),

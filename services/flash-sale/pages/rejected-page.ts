@@ -1,4 +1,4 @@
-// Explains to a browser why there is no ticket. While the queue is full or the sale is not open yet, the page tries again.
+// Explains to a browser why there is no ticket. The page tries again while the queue is full or the sale is not open.
 import type { FlashSale, Rejection } from '../../../contracts/flash-sales.ts';
 import { html } from '../../../infra/http/html.ts';
 import { about, goods, rejectionMessage, time } from './messages.ts';

@@ -29,8 +29,8 @@ export const markQueueOpened = (database: Database, saleId: string) =>
   database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = true WHERE id = $1 AND NOT has_queue`, [saleId]);
 
 /**
- * Sales that need no queue although the queue server may hold one, or although they are among `closed`; at most `limit`,
- * in random order, so that queues that cannot be removed do not delay the others.
+ * Sales that need no queue although the queue server may hold one, or although they are among `closed`; at most
+ * `limit`, in random order, so that queues that cannot be removed do not delay the others.
  */
 export async function listObsoleteQueues(database: Database, closed: readonly string[], limit: number) {
   const rows = await database.query<{ id: string }>(
@@ -46,8 +46,8 @@ export const markQueueRemoved = (database: Database, saleId: string) =>
   database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = false WHERE id = $1 AND NOT ${NEEDS_QUEUE}`, [saleId]);
 
 /**
- * Marks the tickets among the first `window` of a sale's queue that need jobs as enqueued for `forMs`, and returns their
- * ids in the order of the queue. Two processes never get the same ticket.
+ * Marks the tickets among the first `window` of a sale's queue that need jobs as enqueued for `forMs`, and returns
+ * their ids in the order of the queue. Two processes never get the same ticket.
  */
 export async function enqueue(database: Database, saleId: string, head: { window: number; forMs: number }) {
   const rows = await database.query<{ id: string; number: number }>(

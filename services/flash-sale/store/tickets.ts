@@ -114,8 +114,8 @@ const AWAIT_PAYMENT = `UPDATE ${SCHEMA}.tickets AS t
   WHERE t.id = r."ticketId" AND t.status = 'accepted'`;
 
 /**
- * Records that the orders of tickets await payment; the units stay held. The request is resent `resendAfterMs` after the
- * time to pay is over, unless the outcome is known by then.
+ * Records that the orders of tickets await payment; the units stay held. The request is resent `resendAfterMs` after
+ * the time to pay is over, unless the outcome is known by then.
  */
 export const awaitPayment = (
   tx: Transaction,
