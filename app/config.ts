@@ -19,10 +19,9 @@ import {
   type Variables,
   variable,
 } from '../infra/runtime/settings.ts';
+import { stepLatencySettings } from '../infra/runtime/step-latency.ts';
 import { couponSettings } from '../services/coupon/settings.ts';
 import { flashSaleFailpoints } from '../services/flash-sale/failpoints.ts';
-import { flashSaleSettings } from '../services/flash-sale/settings.ts';
-import { notifySettings } from '../services/notify/settings.ts';
 import { orderFailpoints } from '../services/order/failpoints.ts';
 import { orderSettings } from '../services/order/settings.ts';
 import { pointsSettings } from '../services/points/settings.ts';
@@ -113,8 +112,8 @@ const groups = {
   'Order service': orderSettings,
   'Points service': pointsSettings,
   'Coupon service': couponSettings,
-  'Notify service': notifySettings,
-  'Flash-sale service': flashSaleSettings,
+  'Notify service': stepLatencySettings,
+  'Flash-sale service': { ...resendSettings, ...watchdogSettings },
   Tests: {
     FAILPOINT: optional(choice(...failpoints), 'For tests: the process kills itself at this point.'),
   },

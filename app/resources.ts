@@ -22,7 +22,6 @@ import { lockDataDir } from '../infra/runtime/data-dir.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
 import { openHttpProvider } from '../services/order/payments/http-provider.ts';
 import type { PaymentProvider } from '../services/order/payments/port.ts';
-import { openExclusively } from '../simulators/payment-provider/exclusive.ts';
 import type { Config } from './config.ts';
 import { schemaOf } from './schemas.ts';
 
@@ -171,9 +170,7 @@ async function openDatabase(config: Config, log: Logger): Promise<Database> {
 async function openPayments(config: Config, database: Database, log: Logger): Promise<PaymentProvider> {
   const { PAYMENT_URL, PAYMENT_TIMEOUT_MS: timeoutMs, DATA_DIR: dataDir } = config;
   if (PAYMENT_URL) return openHttpProvider({ url: PAYMENT_URL, timeoutMs });
-  return openExclusively(database, log, async () => {
-    // Imported here, because a process with PAYMENT_URL does not need it.
-    const { openEmbeddedProvider } = await import('../simulators/payment-provider/embedded.ts');
-    return openEmbeddedProvider({ dataDir, timeoutMs, log });
-  });
+  // Imported here, because a process with PAYMENT_URL does not need it.
+  const { openEmbeddedProvider, openExclusively } = await import('../simulators/payment-provider/embedded.ts');
+  return openExclusively(database, log, () => openEmbeddedProvider({ dataDir, timeoutMs, log }));
 }

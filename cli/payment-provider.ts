@@ -13,7 +13,7 @@ interface PaymentProviderOptions {
   readonly declineEvery?: number;
   readonly delay?: number;
   readonly decideLate?: number;
-  readonly answerLate?: number;
+  readonly respondLate?: number;
   readonly away?: true;
 }
 
@@ -23,7 +23,7 @@ Examples:
   $ PAYMENT_URL=http://127.0.0.1:3010 sluice start
   $ sluice payment-provider --decline 0.1 --delay 200      declines a tenth, each response takes 0.2 s
 
-While it runs, PUT /behaviour with { declineEvery, declineShare, delayMs, decideLateMs, answerLateMs, away } changes its
+While it runs, PUT /behaviour with { declineEvery, declineShare, delayMs, decideLateMs, respondLateMs, away } changes its
 behaviour, and GET /charges shows its ledger. In every case, an order is charged at most once. No money moves.`;
 
 const milliseconds = (flags: string, about: string) =>
@@ -51,7 +51,7 @@ export const paymentProviderCommand = () =>
     )
     .addOption(milliseconds('--delay', 'wait before a request is handled'))
     .addOption(milliseconds('--decide-late', 'decide a charge after this time, even if the client has disconnected'))
-    .addOption(milliseconds('--answer-late', 'act immediately, but respond after this time'))
+    .addOption(milliseconds('--respond-late', 'act immediately, but respond after this time'))
     .option('--away', 'close the connection of every request without a response')
     .addHelpText('after', examples)
     .action((options: PaymentProviderOptions) => untilInterrupted((signal) => paymentProvider(options, signal)));
@@ -67,7 +67,7 @@ async function paymentProvider(options: PaymentProviderOptions, signal: AbortSig
     declineEvery: options.declineEvery,
     delayMs: options.delay,
     decideLateMs: options.decideLate,
-    answerLateMs: options.answerLate,
+    respondLateMs: options.respondLate,
     away: options.away,
   };
   try {

@@ -1,24 +1,25 @@
-// A session lock that is reacquired after its connection is lost, as soon as no other process holds it.
-import { once } from 'node:events';
-import { setTimeout as delay } from 'node:timers/promises';
+// A session lock that can be acquired again after its connection is lost, once no other process holds it.
 import type { Logger } from 'pino';
 import type { Database, Lock } from './port.ts';
 
+/** Pause between two attempts; each one costs a connection. */
 const RETRY_MS = 1_000;
 
-export class ResilientLock {
-  readonly #database: Pick<Database, 'tryLock'>;
-  readonly #name: string;
-  readonly #log: Logger;
-  readonly #releasing = new AbortController();
-  readonly #released = once(this.#releasing.signal, 'abort');
-  #lock: Lock | undefined;
-  #watching: Promise<void> | undefined;
+interface ResilientLockOptions {
+  readonly database: Pick<Database, 'tryLock'>;
+  readonly name: string;
+  /** Another process may get the lock soon, so the work that it protects must stop at once. */
+  readonly onLost?: () => void;
+  readonly log: Logger;
+}
 
-  constructor(database: Pick<Database, 'tryLock'>, name: string, log: Logger) {
-    this.#database = database;
-    this.#name = name;
-    this.#log = log;
+export class ResilientLock {
+  readonly #options: ResilientLockOptions;
+  #lock: Lock | undefined;
+  #triedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(options: ResilientLockOptions) {
+    this.#options = options;
   }
 
   /** The protected work may continue only while this is true. */
@@ -26,41 +27,31 @@ export class ResilientLock {
     return this.#lock !== undefined;
   }
 
-  /** Resolves with false if another process holds the lock; the lock is then not acquired later either. */
-  async acquire(): Promise<boolean> {
-    this.#lock = await this.#database.tryLock(this.#name);
-    if (this.#lock) this.#watching = this.#watch(this.#lock);
-    return this.held;
+  assertHeld(): void {
+    if (!this.held) throw new Error(`the lock '${this.#options.name}' is lost`);
+  }
+
+  /** Resolves with whether the lock is held. Makes at most one attempt a second. */
+  async tryAcquire(): Promise<boolean> {
+    if (this.held) return true;
+    if (performance.now() - this.#triedAt < RETRY_MS) return false;
+    this.#triedAt = performance.now();
+    const { database, name, onLost, log } = this.#options;
+    const lock = await database.tryLock(name);
+    if (!lock) return false;
+    this.#lock = lock;
+    void lock.lost.then(() => {
+      if (this.#lock !== lock) return;
+      this.#lock = undefined;
+      log.warn({ lock: name }, 'lock lost');
+      onLost?.();
+    });
+    return true;
   }
 
   async release(): Promise<void> {
-    this.#releasing.abort();
-    await this.#watching;
-    await this.#lock?.release();
+    const lock = this.#lock;
     this.#lock = undefined;
-  }
-
-  async #watch(acquired: Lock): Promise<void> {
-    const { signal } = this.#releasing;
-    for (let lock: Lock | undefined = acquired; lock; lock = await this.#reacquire()) {
-      this.#lock = lock;
-      await Promise.race([lock.lost, this.#released]);
-      if (signal.aborted) return;
-      this.#lock = undefined;
-      this.#log.warn({ lock: this.#name }, 'lock lost');
-    }
-  }
-
-  async #reacquire(): Promise<Lock | undefined> {
-    const { signal } = this.#releasing;
-    while (!signal.aborted) {
-      const lock = await this.#database.tryLock(this.#name).catch(() => undefined); // the database is away
-      if (lock) {
-        this.#log.info({ lock: this.#name }, 'lock reacquired');
-        return lock;
-      }
-      await delay(RETRY_MS, undefined, { signal }).catch(() => undefined);
-    }
-    return undefined;
+    await lock?.release();
   }
 }

@@ -6,6 +6,10 @@ export const msBetween = (from: string, to: string) =>
   `CASE WHEN isfinite(${from}) AND isfinite(${to})
      THEN round(extract(epoch FROM ${to} - ${from}) * 1000)::bigint END`;
 
+/** SQL of a delay that doubles: $1 milliseconds, `times` times doubled, at most `max`. */
+export const backoff = (times: string, max = "interval '1 hour'") =>
+  `LEAST($1::integer * interval '1 ms' * 2 ^ LEAST(${times}, 20), ${max})`;
+
 /** countSome counts no further than this, which takes about a second. */
 export const COUNTED = 1_000_000;
 

@@ -72,15 +72,13 @@ export function prefersHtml(request: Request): boolean {
   return request.accepts(['application/json', 'text/html']) === 'text/html';
 }
 
+type Handlers = { readonly [M in 'get' | 'post']?: RequestHandler | RequestHandler[] };
+
 /** Declares the handlers of a path; any other method gets a 405. */
-export function route(
-  router: Router,
-  path: string,
-  handlers: { get?: RequestHandler[]; post?: RequestHandler[] },
-): void {
+export function route(router: Router, path: string, handlers: Handlers): void {
   const target = router.route(path);
-  if (handlers.get) target.get(...handlers.get);
-  if (handlers.post) target.post(...handlers.post);
+  if (handlers.get) target.get(...[handlers.get].flat());
+  if (handlers.post) target.post(...[handlers.post].flat());
   const allow = [...(handlers.get ? ['GET', 'HEAD'] : []), ...(handlers.post ? ['POST'] : [])].join(', ');
   target.all(() => {
     throw new Problem(405, 'method-not-allowed', {

@@ -1,7 +1,7 @@
 // The handlers that a service writes: one for each event type it subscribes to.
 import type { Transaction } from '../database/port.ts';
 import type { CloudEvent } from './envelope.ts';
-import { NEW_EVENTS, type Outbox } from './outbox.ts';
+import { NEW_EVENTS, type Outbox, type Statement } from './outbox.ts';
 
 export interface Handler<E extends CloudEvent> {
   /** Returns false for an event that does not concern the service: it is acknowledged without a trace. Pure. */
@@ -16,7 +16,7 @@ export interface Handler<E extends CloudEvent> {
    * it throws, all of that is rolled back: the messages are then handled one by one, and those that still fail are
    * retried. A subject may come again in another message, so a business key must rule out a second effect.
    */
-  handle(tx: Transaction, events: readonly E[]): Promise<void>;
+  handle(tx: Transaction, events: readonly E[]): Promise<unknown>;
   /** Puts the replies about these subjects into the outbox once more, because the requests arrived again. */
   resendReplies?(tx: Transaction, subjects: readonly string[]): Promise<unknown>;
 }
@@ -56,3 +56,17 @@ export const reportDead =
     });
     return outbox.write(tx, NEW_EVENTS, events);
   };
+
+/** A handler whose replies are one statement: written after the effects, and again if the requests arrive again. */
+export const replyWith = <E extends CloudEvent>(
+  outbox: Outbox,
+  replies: Statement<[subjects: readonly string[]]>,
+  writeEffects: (tx: Transaction, events: readonly E[]) => Promise<unknown>,
+): Handler<E> => ({
+  handle: async (tx, events) => {
+    await writeEffects(tx, events);
+    const subjects = events.map(({ subject }) => subject);
+    await outbox.write(tx, replies, subjects);
+  },
+  resendReplies: (tx, subjects) => outbox.write(tx, replies, subjects),
+});

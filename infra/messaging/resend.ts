@@ -2,10 +2,11 @@
 // the first time, so even a broker that loses messages costs time and never an effect.
 import type { Logger } from 'pino';
 import type { Database } from '../database/port.ts';
+import { backoff } from '../database/sql.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import { Loop } from '../runtime/loop.ts';
 import { integer, type SettingsOf, variable } from '../runtime/settings.ts';
-import { defineStatement, type Outbox, type Statement } from './outbox.ts';
+import { defineStatement, type Outbox } from './outbox.ts';
 
 export const resendSettings = {
   RESEND_AFTER_MS: variable(
@@ -28,14 +29,29 @@ interface ResendContext {
 }
 
 /**
- * Resends the requests of type `request` whose replies are overdue: `overdue` chooses them, at most `limit`, and sets
- * the time of the next resend, `resendAfterMs` doubled with each one.
+ * The statement that resends the overdue requests of `table`, whose columns `resends` and `resend_at` it updates: at
+ * most `limit`, each again after `resendAfterMs`, doubled with each resend up to an hour. `waiting`: the condition of
+ * rows that wait for a reply; `events`: the requests of the rows that a CTE `resent` returns.
  */
-export function resendLoop(
-  context: ResendContext,
-  request: string,
-  overdue: Statement<[resendAfterMs: number, limit: number]>,
-): Loop {
+export const defineOverdue = (
+  { table, id, waiting }: { readonly table: string; readonly id: string; readonly waiting: string },
+  events: string,
+) =>
+  defineStatement({
+    effects: `WITH overdue AS (
+      SELECT ${id} FROM ${table} WHERE ${waiting} AND resend_at <= now()
+      ORDER BY resend_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    ), resent AS (
+      UPDATE ${table} AS t SET resends = resends + 1, resend_at = now() + ${backoff('resends + 1')}
+      FROM overdue WHERE t.${id} = overdue.${id}
+      RETURNING t.*
+    )`,
+    events,
+    params: (resendAfterMs: number, limit: number) => [resendAfterMs, limit],
+  });
+
+/** Resends the requests of type `request` whose replies are overdue. */
+export function resendLoop(context: ResendContext, request: string, overdue: ReturnType<typeof defineOverdue>): Loop {
   const { settings, database, outbox, metrics, log } = context;
   const resendAfterMs = settings.RESEND_AFTER_MS;
   return new Loop({

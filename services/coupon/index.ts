@@ -1,30 +1,39 @@
 import { type Event, stepFailed } from '../../contracts/events.ts';
+import { pageOf, pageQuery } from '../../contracts/pages.ts';
 import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
+import { userId } from '../../contracts/text.ts';
+import { parse, parsePath, route } from '../../infra/http/app.ts';
 import { reportDead } from '../../infra/messaging/handler.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { stepLatency } from '../../infra/runtime/step-latency.ts';
-import { decideCoupon } from './decide-coupon.ts';
-import { revokeCoupon } from './revoke-coupon.ts';
-import { couponRoutes } from './routes.ts';
+import { decideCoupon, revokeCoupon } from './coupon.ts';
 import type { CouponSettings } from './settings.ts';
-import { couponFacts } from './store/facts.ts';
+import { couponFacts, listCoupons } from './store/coupons.ts';
 
 type Context = ServiceContext<CouponSettings>;
 
 export function couponService({ settings, database, outbox }: Context): Service<Event<Subscribed<'coupon'>>> {
-  const rules = { percent: settings.COUPON_PERCENT, minMajorUnits: settings.COUPON_MIN_MAJOR_UNITS };
+  const rules = {
+    percent: settings.COUPON_PERCENT,
+    minMajorUnits: settings.COUPON_MIN_MAJOR_UNITS,
+    validDays: settings.COUPON_VALID_DAYS,
+  };
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
     handlers: {
-      'order.placed': {
-        ...decideCoupon(outbox, rules, settings.COUPON_VALID_DAYS),
-        ...stepLatency(settings.STEP_LATENCY_MS),
-      },
-      'order.cancelled': revokeCoupon(outbox, rules, settings.COUPON_VALID_DAYS),
+      'order.placed': { ...decideCoupon(outbox, rules), ...stepLatency(settings.STEP_LATENCY_MS) },
+      'order.cancelled': revokeCoupon(outbox, rules),
     },
     onDead: reportDead(outbox, 'step.failed', stepFailed('coupon')),
     subjectName: SUBJECT_NAME,
-    routes: (router) => couponRoutes(router, database),
+    routes: (router) =>
+      route(router, '/users/:userId/coupons', {
+        get: async (request, response) => {
+          const user = parsePath(userId, request.params.userId, 'user');
+          const { after, limit } = parse(pageQuery, request.query);
+          response.json(pageOf(await listCoupons(database, user, after, limit + 1), limit));
+        },
+      }),
     facts: { coupon: couponFacts },
   };
 }

@@ -1,63 +1,49 @@
 // The work of a ticket's job: the ticket leaves the queue, and the order service is told to place its order. Jobs that
 // run at the same time share a transaction.
-import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
-import type { Database } from '../../infra/database/port.ts';
-import type { Outbox } from '../../infra/messaging/outbox.ts';
+import type { ServiceContext } from '../../infra/runtime/service.ts';
 import { failpoint } from './failpoints.ts';
 import { dequeue } from './store/queue.ts';
 import { ACCEPT_TICKETS, failTicket } from './store/tickets.ts';
 
-/** Both limits are more than any queue runs at a time: tickets in one transaction, and jobs that wait for theirs. */
+/** Tickets in one transaction, and jobs that may wait for one. Both exceed what all queues run at a time. */
 const MAX_BATCH = 200;
 const MAX_WAITING = 20_000;
 /** The jobs of a window start within some milliseconds, and the orders cost as much for one ticket as for twenty. */
 const WAIT_MS = 25;
 
-export interface TicketAcceptanceOptions {
-  readonly database: Database;
-  readonly outbox: Outbox;
-  readonly resendAfterMs: number;
-  readonly log: Logger;
-}
+type Options = Pick<ServiceContext<unknown>, 'database' | 'outbox' | 'log'> & { readonly resendAfterMs: number };
 
-export class TicketAcceptance {
-  readonly #database: Database;
-  readonly #log: Logger;
-  readonly #commits: GroupCommit<string, void>;
+export type TicketAcceptance = ReturnType<typeof createTicketAcceptance>;
 
-  constructor({ database, outbox, resendAfterMs, log }: TicketAcceptanceOptions) {
-    this.#database = database;
-    this.#log = log;
-    this.#commits = new GroupCommit<string, void>({
-      run: async (ticketIds) => {
-        failpoint('ticket.before-accept');
-        const jobs = ticketIds.map((ticketId) => ({ ticketId, eventId: uuidv7() }));
-        await outbox.write(database, ACCEPT_TICKETS, jobs, resendAfterMs);
-        return ticketIds.map(() => undefined);
-      },
-      key: (ticketId) => ticketId,
-      waitMs: WAIT_MS,
-      maxBatch: MAX_BATCH,
-      maxWaiting: MAX_WAITING,
-    });
-  }
-
-  /** Does nothing for a ticket that is not queued. Rejects with DatabaseUnavailable. */
-  accept(ticketId: string): Promise<void> {
-    return this.#commits.submit(ticketId);
-  }
-
-  /**
-   * Ends a ticket whose job failed at every attempt. An error that the database would raise again (SQLSTATE classes 22
-   * and 23) fails the ticket and returns its unit. After any other error the ticket stays queued and needs a new job.
-   * Rejects with DatabaseUnavailable.
-   */
-  async onFailed(ticketId: string, error: Error): Promise<void> {
-    const code = 'code' in error ? String(error.code) : '';
-    if (!/^2[23]/.test(code)) return dequeue(this.#database, [ticketId]);
-    await failTicket(this.#database, ticketId, error.message.slice(0, 1000));
-    this.#log.error({ ticket: ticketId, error: error.message }, 'ticket failed, its unit is back in the sale');
-  }
+export function createTicketAcceptance({ database, outbox, resendAfterMs, log }: Options) {
+  const commits = new GroupCommit<string, undefined>({
+    run: async (ticketIds) => {
+      failpoint('ticket.before-accept');
+      const jobs = ticketIds.map((ticketId) => ({ ticketId, eventId: uuidv7() }));
+      await outbox.write(database, ACCEPT_TICKETS, jobs, resendAfterMs);
+      return ticketIds.map(() => undefined);
+    },
+    key: (ticketId) => ticketId,
+    waitMs: WAIT_MS,
+    maxBatch: MAX_BATCH,
+    maxWaiting: MAX_WAITING,
+  });
+  return {
+    /** Does nothing for a ticket that is not queued. Rejects with DatabaseUnavailable. */
+    accept: (ticketId: string): Promise<void> => commits.submit(ticketId),
+    /**
+     * Ends a ticket whose job failed at every attempt. An error that the database would raise again (SQLSTATE classes
+     * 22 and 23) fails the ticket and returns its unit. After any other error the ticket stays queued and needs a new
+     * job. Rejects with DatabaseUnavailable.
+     */
+    onFailed: async (ticketId: string, error: Error): Promise<void> => {
+      const code = 'code' in error ? String(error.code) : '';
+      if (/^2[23]/.test(code)) {
+        await failTicket(database, ticketId, error.message.slice(0, 1000));
+        log.error({ ticket: ticketId, error: error.message }, 'ticket failed, its unit is back in the sale');
+      } else await dequeue(database, [ticketId]);
+    },
+  };
 }

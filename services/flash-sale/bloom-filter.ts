@@ -1,5 +1,5 @@
-// A Bloom filter with one hash function: a set of users that may report a user who was never added, but never misses one
-// who was. A false positive costs one request to the database.
+// A Bloom filter with one hash function: a set of users that may report a user who was never added, but never misses
+// one who was. A false positive costs one request to the database.
 
 /** A number of bits that is a power of two. */
 export type BloomFilter = Uint32Array;

@@ -1,31 +1,41 @@
-// Drains the sales that are open or have queued tickets: a queue for each of them, at the sale's own pace.
+// Drains the sales that are open or have queued tickets: a queue for each of them, at the sale's own pace. Removes
+// queues that are no longer needed from the queue server, including those of processes that died.
 import { setTimeout as delay } from 'node:timers/promises';
 import { DatabaseUnavailable } from '../../infra/database/port.ts';
+import { ResilientLock } from '../../infra/database/resilient-lock.ts';
 import { Loop } from '../../infra/runtime/loop.ts';
 import { within } from '../../infra/runtime/promises.ts';
 import { ThrottledLog } from '../../infra/runtime/throttled-log.ts';
-import { DrainLock } from './drain-lock.ts';
-import { QueueRemover } from './queue-remover.ts';
-import { CLOSE_MS, SaleQueue, type SaleQueueOptions } from './sale-queue.ts';
-import { settleAll } from './settle-all.ts';
-import { listDrainable } from './store/queue.ts';
+import { CLOSE_MS, queueName, SaleQueue, type SaleQueueOptions } from './sale-queue.ts';
+import { listDrainable, listObsoleteQueues, markQueueRemoved } from './store/queue.ts';
 
+/** Held by the process that drains, if only one may. */
+const LOCK = 'sluice flash-sale drain';
 /** Delay until sales and tickets of other processes are noticed; those of this process wake the loop. */
 const POLL_MS = 250;
 /** Pause between two turns, however many tickets are committed: adding five jobs costs as much as adding fifty. */
 const TURN_MS = 100;
 /** Queues in one process, each with a connection or two. Sales with queued tickets come first. */
 const MAX_QUEUES = 100;
+const REMOVE_MS = 5_000;
+/** Queues removed in one turn. */
+const MAX_REMOVED = 20;
 
 export class Drain {
   readonly #options: SaleQueueOptions;
   readonly #log: ThrottledLog;
   readonly #loop: Loop;
-  readonly #remover: QueueRemover;
+  readonly #removal: Loop;
+  readonly #removalLog: ThrottledLog;
   /** Unset if several processes may drain at a time. */
-  readonly #lock: DrainLock | undefined;
+  readonly #lock: ResilientLock | undefined;
   /** By sale; of every sale that was listed last, even if its queue cannot be opened. */
   readonly #queues = new Map<string, SaleQueue>();
+  /**
+   * Sales whose queues this process closed and did not remove. If several processes drain, each removes every queue
+   * that it closed: a queue that the first one removed may have been written to by the last one since.
+   */
+  readonly #closed = new Set<string>();
   #closing: Promise<void> | undefined;
   #lastTurnAt = 0;
 
@@ -33,24 +43,20 @@ export class Drain {
     this.#options = options;
     const { database, queues, log } = options;
     this.#log = new ThrottledLog(log);
-    this.#lock = queues.shared ? undefined : new DrainLock(database, () => this.#onLockLost(), log);
+    this.#removalLog = new ThrottledLog(log);
+    const onLost = () => this.#onLockLost();
+    this.#lock = queues.shared ? undefined : new ResilientLock({ database, name: LOCK, onLost, log });
     this.#loop = new Loop({ name: 'drain', everyMs: POLL_MS, log, turn: () => this.#turn() });
-    this.#remover = new QueueRemover({
-      database,
-      queues,
-      lock: this.#lock,
-      isOpen: (saleId) => this.#queues.get(saleId)?.isOpen ?? false,
-      log,
-    });
+    this.#removal = new Loop({ name: 'remove queues', everyMs: REMOVE_MS, log, turn: () => this.#removeQueues() });
   }
 
   start(): void {
     this.#loop.start();
-    this.#remover.start();
+    this.#removal.start();
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.#loop.stop(), this.#remover.stop()]);
+    await Promise.all([this.#loop.stop(), this.#removal.stop()]);
     await this.#closeAll();
     await this.#closing;
     await this.#lock?.release();
@@ -58,7 +64,7 @@ export class Drain {
 
   /** False while some sale's tickets do not leave its queue and reopening the queue did not help. */
   get healthy(): boolean {
-    return [...this.#queues.values()].every(({ healthy }) => healthy);
+    return [...this.#queues.values()].every(({ stall }) => stall.healthy);
   }
 
   /** A sale was created or tickets were committed. */
@@ -72,10 +78,11 @@ export class Drain {
     if (this.#lock && !this.#lock.held) {
       await this.#closeAll(); // the lock may have been lost since the last turn
       if (!(await this.#lock.tryAcquire())) return false;
-      this.#remover.wake();
+      this.#removal.wake();
     }
     const sales = await listDrainable(this.#options.database, MAX_QUEUES).catch((error) => {
-      if (error instanceof DatabaseUnavailable) for (const queue of this.#queues.values()) queue.resetStall();
+      // The time without a database does not count as a stall.
+      if (error instanceof DatabaseUnavailable) for (const { stall } of this.#queues.values()) stall.reset();
       throw error;
     });
     await this.#closeOthers(new Set(sales.map(({ id }) => id)));
@@ -86,7 +93,7 @@ export class Drain {
         this.#queues.set(sale.id, queue);
         return queue.fill(sale);
       },
-      (failed, reason) => this.#log.warn({ sales: failed, error: String(reason) }, 'queues not filled, trying again'),
+      (failed) => this.#log.warn(failed, 'queues not filled, trying again'),
     );
     return mayHaveMore.some(Boolean);
   }
@@ -101,9 +108,34 @@ export class Drain {
         await within(CLOSE_MS, queue.close()).catch((error) =>
           this.#log.warn({ sale: saleId, error: String(error) }, 'a queue that is no longer needed does not close'),
         );
-        this.#remover.onClosed(saleId);
+        this.#closed.add(saleId);
+        this.#removal.wake();
       }),
     );
+  }
+
+  async #removeQueues(): Promise<boolean> {
+    if (this.#lock && !this.#lock.held) return false;
+    const closed = [...this.#closed];
+    const obsolete = await listObsoleteQueues(this.#options.database, closed, MAX_REMOVED);
+    await settleAll(
+      obsolete,
+      (saleId) => this.#removeQueue(saleId),
+      (failed) => this.#removalLog.warn(failed, 'queues not removed, trying again'),
+    );
+    if (obsolete.length === MAX_REMOVED) return true;
+    for (const id of closed) if (!obsolete.includes(id)) this.#closed.delete(id); // the sale needs its queue again
+    return false;
+  }
+
+  /** A job that is added meanwhile is lost, and added again later. */
+  async #removeQueue(saleId: string): Promise<void> {
+    if (this.#queues.get(saleId)?.isOpen) return; // the drain closes it first
+    this.#lock?.assertHeld();
+    await this.#options.queues.remove(queueName(saleId));
+    this.#lock?.assertHeld();
+    await markQueueRemoved(this.#options.database, saleId);
+    this.#closed.delete(saleId);
   }
 
   /** Another process drains soon. The turn under way may hang, so the queues close now. */
@@ -119,4 +151,22 @@ export class Drain {
     this.#queues.clear();
     await Promise.all(open.map((queue) => queue.close()));
   }
+}
+
+/**
+ * Does `work` for every sale, all at the same time, so that one that hangs or fails delays no other. Rejects if it
+ * fails for every sale; if it fails for some, calls `warn` and resolves with the results of the others.
+ */
+async function settleAll<T, R>(
+  sales: readonly T[],
+  work: (sale: T) => Promise<R>,
+  warn: (failed: object) => void,
+): Promise<R[]> {
+  const results = await Promise.allSettled(sales.map(work));
+  const failed = results.filter((result) => result.status === 'rejected');
+  if (failed[0]) {
+    if (failed.length === sales.length) throw failed[0].reason;
+    warn({ sales: failed.length, error: String(failed[0].reason) });
+  }
+  return results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
 }

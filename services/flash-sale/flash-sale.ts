@@ -31,8 +31,8 @@ const MAX_RETRY_AFTER_SECONDS = 300;
 const MIN_DRAIN_SECONDS = 2;
 
 /**
- * How long a snapshot is used before it is read again, in milliseconds. For an open sale, an eighth of the time in which
- * the queue drains: otherwise the shop idles while the gateway still rejects for a full queue.
+ * How long a snapshot is used before it is read again, in milliseconds. For an open sale, an eighth of the time in
+ * which the queue drains: otherwise the shop idles while the gateway still rejects for a full queue.
  */
 export function freshForMs({ status, queueCap, drainPerSecond }: Snapshot): number {
   if (status !== 'open') return CLOSED_FRESH_MS;
@@ -52,8 +52,8 @@ export function attemptsFor({ queueCap, queued }: Snapshot): number {
 
 /**
  * Why a snapshot of this age rejects a newcomer; undefined if the row has to decide. `attemptsLeft`: how many of
- * `attemptsFor` are left. The last units are never declared sold out from memory: unlike a full queue, that sends buyers
- * home, so the row has to say it.
+ * `attemptsFor` are left. The last units are never declared sold out from memory: unlike a full queue, that sends
+ * buyers home, so the row has to say it.
  */
 export function rejectionOf(
   { status, remaining, queued, queueCap, opensInMs }: Snapshot,

@@ -1,15 +1,16 @@
+import { Counter } from 'prom-client';
 import type { Event } from '../../contracts/events.ts';
 import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
-import { resendLoop } from '../../infra/messaging/resend.ts';
+import { resendLoop, type resendSettings } from '../../infra/messaging/resend.ts';
+import type { watchdogSettings } from '../../infra/messaging/watchdog.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
-import { TicketAcceptance } from './accept-ticket.ts';
+import type { SettingsOf } from '../../infra/runtime/settings.ts';
+import { createTicketAcceptance } from './accept-ticket.ts';
 import { Drain } from './drain.ts';
-import { createDecisionCounter } from './metrics.ts';
-import { TicketReader } from './read-ticket.ts';
+import { createReadTicket } from './read-ticket.ts';
 import { flashSaleRoutes } from './routes.ts';
 import { SaleAdmission } from './sale-admission.ts';
-import type { FlashSaleSettings } from './settings.ts';
 import { awaitPayments, releaseTickets, settleTickets } from './settle-tickets.ts';
 import { saleFacts, ticketFacts } from './store/facts.ts';
 import { RESEND_BY_ID, RESEND_OVERDUE } from './store/tickets.ts';
@@ -17,24 +18,26 @@ import { RESEND_BY_ID, RESEND_OVERDUE } from './store/tickets.ts';
 /** The path of POST /flash-sales/:id/purchases, in every form that the router accepts. */
 const PURCHASES = /^\/flash-sales\/[^/?]+\/purchases\/?(?:\?|$)/i;
 
-export interface FlashSaleContext extends ServiceContext<FlashSaleSettings> {
-  readonly queues: PacedQueues;
-}
+type Settings = SettingsOf<typeof resendSettings & typeof watchdogSettings>;
+type FlashSaleContext = ServiceContext<Settings> & { readonly queues: PacedQueues };
 
 export function flashSaleService(context: FlashSaleContext): Service<Event<Subscribed<'flash-sale'>>> {
   const { settings, database, outbox, queues, metrics, log } = context;
   const resendAfterMs = settings.RESEND_AFTER_MS;
-  const acceptance = new TicketAcceptance({ database, outbox, resendAfterMs, log });
   const drain = new Drain({
     database,
     queues,
-    accept: (ticketId) => acceptance.accept(ticketId),
-    onFailed: (ticketId, error) => acceptance.onFailed(ticketId, error),
+    acceptance: createTicketAcceptance({ database, outbox, resendAfterMs, log }),
     stalledAfterMs: settings.WATCHDOG_MS,
     onRebuild: () => metrics.rebuilds.inc({ service: 'flash-sale' }),
     log,
   });
-  const decisions = createDecisionCounter(metrics.registry);
+  const decisions = new Counter({
+    name: 'sluice_flash_sale_decisions_total',
+    help: "Decisions about flash-sale purchases, by outcome; by the sale's row, or by a snapshot of it in memory.",
+    labelNames: ['outcome', 'by'] as const,
+    registers: [metrics.registry],
+  });
   const admission = new SaleAdmission({ database, onAdmitted: () => drain.wake(), log });
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
@@ -43,19 +46,15 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
       'order.cancelled': releaseTickets(outbox),
       'order.awaiting-payment': awaitPayments(resendAfterMs),
     },
-    routes: (router) => {
+    routes: (router) =>
       flashSaleRoutes(router, {
         database,
         admission,
-        tickets: new TicketReader(database),
+        readTicket: createReadTicket(database),
         decisions,
         onCreated: () => drain.wake(),
-      });
-    },
-    facts: {
-      'flash-sale': saleFacts,
-      'flash-sale/tickets': ticketFacts,
-    },
+      }),
+    facts: { 'flash-sale': saleFacts, 'flash-sale/tickets': ticketFacts },
     resend: RESEND_BY_ID,
     subjectName: SUBJECT_NAME,
     isSheddable: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),

@@ -8,27 +8,22 @@ import { findTickets } from './store/sales.ts';
 const MAX_BATCH = 500;
 const MAX_WAITING = 5_000;
 
-export class TicketReader {
-  readonly #reads: GroupCommit<{ readonly saleId: string; readonly ticketId: string }, Ticket | undefined>;
+export type ReadTicket = ReturnType<typeof createReadTicket>;
 
-  constructor(database: Database) {
-    this.#reads = new GroupCommit({
-      run: async (batch) => {
-        const found = new Map<string, Map<string, Ticket>>();
-        for (const [saleId, wanted] of groupBy(batch, ({ saleId }) => saleId)) {
-          const ids = wanted.map(({ ticketId }) => ticketId);
-          found.set(saleId, await findTickets(database, saleId, ids));
-        }
-        return batch.map(({ saleId, ticketId }) => found.get(saleId)?.get(ticketId));
-      },
-      key: ({ saleId }) => saleId,
-      maxBatch: MAX_BATCH,
-      maxWaiting: MAX_WAITING,
-    });
-  }
-
-  /** Undefined if there is no such ticket. Rejects with DatabaseUnavailable or Overloaded. */
-  read(saleId: string, ticketId: string): Promise<Ticket | undefined> {
-    return this.#reads.submit({ saleId, ticketId });
-  }
+/** The function resolves with undefined if the ticket does not exist; rejects with DatabaseUnavailable or Overloaded. */
+export function createReadTicket(database: Database) {
+  const reads = new GroupCommit<{ readonly saleId: string; readonly ticketId: string }, Ticket | undefined>({
+    run: async (batch) => {
+      const found = new Map<string, Map<string, Ticket>>();
+      for (const [saleId, wanted] of groupBy(batch, ({ saleId }) => saleId)) {
+        const ids = wanted.map(({ ticketId }) => ticketId);
+        found.set(saleId, await findTickets(database, saleId, ids));
+      }
+      return batch.map(({ saleId, ticketId }) => found.get(saleId)?.get(ticketId));
+    },
+    key: ({ saleId }) => saleId,
+    maxBatch: MAX_BATCH,
+    maxWaiting: MAX_WAITING,
+  });
+  return (saleId: string, ticketId: string) => reads.submit({ saleId, ticketId });
 }

@@ -1,10 +1,10 @@
-// Counts rejections in memory and adds them to the database now and then, best-effort: a crash loses the last ones. Sales
-// are written independently: a write that fails or hangs delays no other sale.
+// Counts rejections in memory and adds them to the database now and then, best-effort: a crash loses the last ones.
+// Sales are written independently: a write that fails or hangs delays no other sale.
 import type { Logger } from 'pino';
 import { type Rejection, rejections } from '../../contracts/flash-sales.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { backoff } from '../../infra/runtime/backoff.ts';
-import { within } from '../../infra/runtime/promises.ts';
+import { PendingSet, within } from '../../infra/runtime/promises.ts';
 import { ThrottledLog } from '../../infra/runtime/throttled-log.ts';
 import { addRejections } from './store/sales.ts';
 
@@ -29,7 +29,7 @@ export class RejectionCounter {
   readonly #database: Database;
   readonly #log: ThrottledLog;
   readonly #sales = new Map<string, Unwritten>();
-  readonly #writes = new Set<Promise<void>>();
+  readonly #writes = new PendingSet();
 
   constructor(database: Database, log: Logger) {
     this.#database = database;
@@ -50,9 +50,7 @@ export class RejectionCounter {
   /** Starts to write the counts that are due, without waiting for the writes. */
   flush(now = performance.now()): void {
     for (const [saleId, sale] of this.#sales) {
-      if (sale.isWriting || sale.dueAt > now) continue;
-      const write = this.#write(saleId, sale).finally(() => this.#writes.delete(write));
-      this.#writes.add(write);
+      if (!sale.isWriting && sale.dueAt <= now) void this.#writes.add(this.#write(saleId, sale));
     }
   }
 
@@ -64,7 +62,7 @@ export class RejectionCounter {
   }
 
   async #settleWrites(): Promise<void> {
-    await within(STOP_MS, Promise.all(this.#writes)).catch(() => undefined);
+    await within(STOP_MS, this.#writes.settled()).catch(() => undefined);
   }
 
   /** Never rejects. */
@@ -80,10 +78,8 @@ export class RejectionCounter {
       for (const reason of rejections) sale.counts[reason] += counts[reason];
       sale.failures++;
       sale.dueAt = performance.now() + backoff(sale.failures, RETRY_BASE_MS, RETRY_MAX_MS);
-      this.#log.warn(
-        { sale: saleId, failures: sale.failures, error: String(error) },
-        'rejections not stored, trying again',
-      );
+      const about = { sale: saleId, failures: sale.failures, error: String(error) };
+      this.#log.warn(about, 'rejections not stored, trying again');
     } finally {
       sale.isWriting = false;
     }

@@ -1,4 +1,5 @@
 import type { Request, Response, Router } from 'express';
+import type { Counter } from 'prom-client';
 import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
 import {
@@ -11,52 +12,27 @@ import {
 import { userId } from '../../contracts/text.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { formOrJsonBody, jsonBody, parse, parseId, prefersHtml, route } from '../../infra/http/app.ts';
-import { notFound } from '../../infra/http/problem.ts';
-import type { DecisionCounter } from './metrics.ts';
+import { notFound, Problem, WrittenProblem } from '../../infra/http/problem.ts';
+import { rejectionMessage } from './pages/messages.ts';
 import type { Page } from './pages/page.ts';
 import { rejectedPage } from './pages/rejected-page.ts';
 import { salePage } from './pages/sale-page.ts';
 import { ticketPage } from './pages/ticket-page.ts';
-import type { TicketReader } from './read-ticket.ts';
-import { rejectionUrl, sendRejection } from './rejection-response.ts';
-import type { DecidedPurchase, RejectedPurchase, SaleAdmission } from './sale-admission.ts';
+import type { ReadTicket } from './read-ticket.ts';
+import type { RejectedPurchase, SaleAdmission } from './sale-admission.ts';
 import { findSale, insertSale } from './store/sales.ts';
 
-export interface FlashSaleRoutesOptions {
+interface Options {
   readonly database: Database;
   readonly admission: SaleAdmission;
-  readonly tickets: TicketReader;
-  readonly decisions: DecisionCounter;
+  readonly readTicket: ReadTicket;
+  readonly decisions: Counter<'outcome' | 'by'>;
   /** A sale was created; it may be open. */
   readonly onCreated: () => void;
 }
 
-export function flashSaleRoutes(router: Router, options: FlashSaleRoutesOptions): void {
-  const { database } = options;
-  createRoute(router, options);
-  route(router, '/flash-sales/:id', {
-    get: [
-      async (request, response) => {
-        const sale = await saleOf(database, request);
-        if (prefersHtml(request)) sendPage(response, salePage(sale));
-        else response.vary('Accept').json(sale);
-      },
-    ],
-  });
-  purchaseRoute(router, options);
-  ticketRoute(router, options);
-  route(router, '/flash-sales/:id/rejected', {
-    get: [
-      async (request, response) => {
-        const rejection = parse(rejectedQuery, request.query);
-        sendPage(response, rejectedPage(await saleOf(database, request), rejection));
-      },
-    ],
-  });
-}
-
-/** POST /flash-sales */
-function createRoute(router: Router, { database, onCreated }: FlashSaleRoutesOptions): void {
+export function flashSaleRoutes(router: Router, options: Options): void {
+  const { database, readTicket, onCreated } = options;
   route(router, '/flash-sales', {
     post: [
       jsonBody,
@@ -64,30 +40,38 @@ function createRoute(router: Router, { database, onCreated }: FlashSaleRoutesOpt
         const id = uuidv7();
         if (!(await insertSale(database, id, parse(createFlashSaleRequest, request.body)))) throw endsBeforeItOpens();
         onCreated();
-        response
-          .status(201)
-          .location(`/flash-sales/${id}`)
-          .json(await findSale(database, id));
+        response.status(201).location(`/flash-sales/${id}`);
+        response.json(await findSale(database, id));
       },
     ],
   });
+  route(router, '/flash-sales/:id', {
+    get: async (request, response) => {
+      const sale = await saleOf(database, request);
+      if (prefersHtml(request)) sendPage(response, salePage(sale));
+      else response.vary('Accept').json(sale);
+    },
+  });
+  purchaseRoute(router, options);
+  route(router, '/flash-sales/:id/purchases/:ticketId', {
+    get: async (request, response) => {
+      const saleId = parseId(request.params.id, 'flash sale');
+      const ticketId = parseId(request.params.ticketId, 'ticket');
+      const ticket = await readTicket(saleId, ticketId);
+      if (!ticket) throw notFound('ticket');
+      if (prefersHtml(request)) sendPage(response, ticketPage(await saleOf(database, request), ticketId, ticket));
+      else response.vary('Accept').set('Cache-Control', 'no-store').json(ticket);
+    },
+  });
+  route(router, '/flash-sales/:id/rejected', {
+    get: async (request, response) => {
+      const rejection = parse(rejectedQuery, request.query);
+      sendPage(response, rejectedPage(await saleOf(database, request), rejection));
+    },
+  });
 }
 
-/** POST /flash-sales/:id/purchases */
-function purchaseRoute(router: Router, { admission, tickets, decisions }: FlashSaleRoutesOptions): void {
-  /** Meets a flood first, so it costs no promise, no query and no exception. */
-  const reject = (saleId: string, userId: string): RejectedPurchase | undefined => {
-    const rejected = admission.reject(saleId, userId);
-    if (rejected) decisions.inc({ outcome: rejected.outcome, by: 'snapshot' });
-    return rejected;
-  };
-  const decide = async (saleId: string, userId: string): Promise<DecidedPurchase> => {
-    const decided = await admission.decide(saleId, userId);
-    if (!decided) throw notFound('flash sale');
-    decisions.inc({ outcome: decided.outcome, by: 'row' });
-    return decided;
-  };
-
+function purchaseRoute(router: Router, { admission, readTicket, decisions }: Options): void {
   route(router, '/flash-sales/:id/purchases', {
     post: [
       formOrJsonBody,
@@ -95,8 +79,12 @@ function purchaseRoute(router: Router, { admission, tickets, decisions }: FlashS
         const saleId = parseId(request.params.id, 'flash sale');
         const { userId } = parse(purchaseRequest, request.body);
         const html = prefersHtml(request);
-        const decided = reject(saleId, userId) ?? (await decide(saleId, userId));
-        if (decided.outcome !== 'admitted' && decided.outcome !== 'yours') {
+        // Meets a flood first, so it costs no query and no exception.
+        const rejected = admission.reject(saleId, userId);
+        const decided = rejected ?? (await admission.decide(saleId, userId));
+        if (!decided) throw notFound('flash sale');
+        decisions.inc({ outcome: decided.outcome, by: rejected ? 'snapshot' : 'row' });
+        if (!('ticketId' in decided)) {
           if (html) response.vary('Accept').redirect(303, rejectionUrl(saleId, userId, decided));
           else sendRejection(response, decided);
           return;
@@ -106,31 +94,34 @@ function purchaseRoute(router: Router, { admission, tickets, decisions }: FlashS
         response.vary('Accept');
         if (html) return response.redirect(303, statusUrl);
         const isNew = decided.outcome === 'admitted';
-        const position = isNew ? decided.position : ((await tickets.read(saleId, ticketId))?.position ?? 0);
+        const position = isNew ? decided.position : ((await readTicket(saleId, ticketId))?.position ?? 0);
         const purchase: Purchase = { ticketId, position, statusUrl };
-        response
-          .status(isNew ? 202 : 200)
-          .location(statusUrl)
-          .json(purchase);
+        response.status(isNew ? 202 : 200).location(statusUrl);
+        response.json(purchase);
       },
     ],
   });
 }
 
-/** GET /flash-sales/:id/purchases/:ticketId */
-function ticketRoute(router: Router, { database, tickets }: FlashSaleRoutesOptions): void {
-  route(router, '/flash-sales/:id/purchases/:ticketId', {
-    get: [
-      async (request, response) => {
-        const saleId = parseId(request.params.id, 'flash sale');
-        const ticketId = parseId(request.params.ticketId, 'ticket');
-        const ticket = await tickets.read(saleId, ticketId);
-        if (!ticket) throw notFound('ticket');
-        if (prefersHtml(request)) sendPage(response, ticketPage(await saleOf(database, request), ticketId, ticket));
-        else response.vary('Accept').set('Cache-Control', 'no-store').json(ticket);
-      },
-    ],
-  });
+/** Serialized once each: there are few different ones, and they are most of the responses in a flood. */
+const problems = new Map<string, WrittenProblem>();
+
+function sendRejection(response: Response, { outcome, status, retryAfterSeconds }: RejectedPurchase): void {
+  const key = `${outcome} ${status}`;
+  let problem = problems.get(key);
+  if (!problem) {
+    const about = { ...rejectionMessage(outcome, status), headers: { Vary: 'Accept' } };
+    problem = new WrittenProblem(new Problem(outcome === 'queue-full' ? 429 : 409, outcome, about));
+    problems.set(key, problem);
+  }
+  problem.send(response, retryAfterSeconds === undefined ? undefined : { 'Retry-After': retryAfterSeconds });
+}
+
+/** The path of the page that explains a rejection. */
+function rejectionUrl(saleId: string, userId: string, { outcome, retryAfterSeconds }: RejectedPurchase): string {
+  const query = new URLSearchParams({ reason: outcome, userId });
+  if (retryAfterSeconds !== undefined) query.set('retryAfter', String(retryAfterSeconds));
+  return `/flash-sales/${saleId}/rejected?${query}`;
 }
 
 const rejectedQuery = z.object({

@@ -2,12 +2,11 @@
 // flood, a snapshot of the sale rejects most requests before they reach the row.
 //
 // For each sale with a request in the last minute, memory holds at most 5,000 requests and a filter of up to 1 MiB.
-import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import type { FlashSaleStatus, Rejection } from '../../contracts/flash-sales.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
-import type { Database } from '../../infra/database/port.ts';
 import { Loop } from '../../infra/runtime/loop.ts';
+import type { ServiceContext } from '../../infra/runtime/service.ts';
 import { failpoint } from './failpoints.ts';
 import { retryAfterSeconds, type Snapshot } from './flash-sale.ts';
 import { RejectionCounter } from './rejection-counter.ts';
@@ -30,23 +29,11 @@ export interface RejectedPurchase {
   readonly retryAfterSeconds: number | undefined;
 }
 
-/** `yours`: the buyer already holds a live ticket. */
-export type DecidedPurchase =
-  | { readonly outcome: 'admitted'; readonly ticketId: string; readonly position: number }
-  | { readonly outcome: 'yours'; readonly ticketId: string }
-  | RejectedPurchase;
+/** `onAdmitted`: tickets were committed. */
+type Options = Pick<ServiceContext<unknown>, 'database' | 'log'> & { readonly onAdmitted: () => void };
 
-export interface SaleAdmissionOptions {
-  readonly database: Database;
-  /** Called after tickets were committed. */
-  readonly onAdmitted: () => void;
-  readonly log: Logger;
-}
-
-interface TicketRequest {
-  readonly ticketId: string;
-  readonly userId: string;
-}
+type Held = Exclude<Decision, { ticketId: null }>;
+type TicketRequest = Parameters<typeof admit>[2][number];
 
 interface Sale {
   readonly snapshot: SaleSnapshot;
@@ -54,13 +41,13 @@ interface Sale {
 }
 
 export class SaleAdmission {
-  readonly #options: SaleAdmissionOptions;
+  readonly #options: Options;
   /** Sales that exist; an id that belongs to none is in here only while it is being looked up. */
   readonly #sales = new Map<string, Sale>();
   readonly #rejections: RejectionCounter;
   readonly #loop: Loop;
 
-  constructor(options: SaleAdmissionOptions) {
+  constructor(options: Options) {
     this.#options = options;
     this.#rejections = new RejectionCounter(options.database.background, options.log);
     this.#loop = new Loop({
@@ -95,7 +82,7 @@ export class SaleAdmission {
    * The row's decision; undefined if there is no such sale. Rejects with DatabaseUnavailable or Overloaded: then the
    * buyer may or may not hold a ticket, and sending the same request again is safe.
    */
-  async decide(saleId: string, userId: string): Promise<DecidedPurchase | undefined> {
+  async decide(saleId: string, userId: string): Promise<Held | RejectedPurchase | undefined> {
     const sale = this.#sales.get(saleId) ?? this.#open(saleId);
     let decision: Decision | undefined;
     try {
@@ -104,13 +91,10 @@ export class SaleAdmission {
       if (!decision && !sale.snapshot.latest) this.#sales.delete(saleId);
     }
     if (!decision) return undefined;
-    const { outcome, ticket_id: ticketId, position } = decision;
-    if (outcome === 'admitted' && ticketId !== null && position !== null) return { outcome, ticketId, position };
-    if (outcome === 'yours' && ticketId !== null) return { outcome, ticketId };
-    if (outcome === 'admitted' || outcome === 'yours') throw new Error(`the row decided ${outcome} without a ticket`);
+    if (decision.ticketId !== null) return decision;
     const snapshot = await sale.snapshot.read();
     if (!snapshot) throw new Error(`sale ${saleId} no longer exists`);
-    return this.#rejected(saleId, outcome, snapshot);
+    return this.#rejected(saleId, decision.outcome, snapshot);
   }
 
   #rejected(saleId: string, outcome: Rejection, snapshot: Snapshot): RejectedPurchase {

@@ -1,14 +1,14 @@
 // The queue of one sale in this process: opened when needed, filled from the tickets, and reopened if it stalls.
 //
-// The tickets are the truth, and the queue only sets the pace, so it holds jobs for no more than a few seconds. Each job
-// counts as enqueued for a limited time (`enqueued_until`) and is added again afterwards if the ticket is still queued:
-// a queue that lost everything costs seconds.
-import type { Logger } from 'pino';
-import type { Database } from '../../infra/database/port.ts';
+// The tickets are the truth, and the queue only sets the pace, so it holds jobs for no more than a few seconds. Each
+// job counts as enqueued for a limited time (`enqueued_until`) and is added again afterwards if the ticket is still
+// queued: a queue that lost everything costs seconds.
+import type { ResilientLock } from '../../infra/database/resilient-lock.ts';
 import type { PacedQueue, PacedQueues } from '../../infra/queue/port.ts';
 import { within } from '../../infra/runtime/promises.ts';
+import type { ServiceContext } from '../../infra/runtime/service.ts';
 import { StallDetector } from '../../infra/runtime/stall-detector.ts';
-import type { DrainLock } from './drain-lock.ts';
+import type { TicketAcceptance } from './accept-ticket.ts';
 import { type DrainableSale, dequeue, dequeueAll, enqueue, markQueueOpened } from './store/queue.ts';
 
 /** A queue holds jobs for this time, and for at least AHEAD_MIN tickets. */
@@ -16,60 +16,46 @@ const AHEAD_SECONDS = 2;
 const AHEAD_MIN = 20;
 /** Jobs added in one turn. */
 const MAX_ADDED = 5_000;
-/** A job counts as enqueued for this long, and for at least this many times what it takes to get through the queue. */
+/** A job counts as enqueued for this long, and for at least this many times as long as the queue takes for its jobs. */
 const ENQUEUED_MS = 5_000;
 const ENQUEUED_FACTOR = 1.5;
 /** A queue that no ticket leaves for this long is reopened: BullMQ's workers may fall silent after an outage. */
 const STALLED_MS = 10_000;
-/** Never sooner than so many tickets should have left at the sale's pace. */
+/** A queue is never reopened before this many tickets should have left it at the sale's pace. */
 const STALLED_TICKETS = 3;
 /** How long to wait for a queue to close; a job that hangs may keep it open for good. */
 export const CLOSE_MS = 2_000;
 
-export interface SaleQueueOptions {
-  readonly database: Database;
+export interface SaleQueueOptions extends Pick<ServiceContext<unknown>, 'database' | 'log'> {
   readonly queues: PacedQueues;
-  /** Takes a ticket out of the queue; does nothing for a ticket that is not queued. */
-  readonly accept: (ticketId: string) => Promise<void>;
-  /** The last attempt to accept a ticket failed. */
-  readonly onFailed: (ticketId: string, error: Error) => Promise<void>;
+  readonly acceptance: TicketAcceptance;
   /** A queue that no ticket leaves for this long, or for 10 s, is reopened. */
   readonly stalledAfterMs: number;
   /** A stalled queue is being reopened. */
   readonly onRebuild: () => void;
-  readonly log: Logger;
 }
 
 export class SaleQueue {
   readonly #options: SaleQueueOptions;
-  readonly #lock: DrainLock | undefined;
+  readonly #lock: ResilientLock | undefined;
   readonly #saleId: string;
-  readonly #stall: StallDetector;
+  /** Not healthy while no ticket leaves the queue and reopening it did not help. */
+  readonly stall: StallDetector;
   readonly #closing = new Set<Promise<void>>();
   #queue: PacedQueue | undefined;
 
   /** `lock`: unset if several processes may drain at a time. */
-  constructor(options: SaleQueueOptions, lock: DrainLock | undefined, { id, drainPerSecond }: DrainableSale) {
+  constructor(options: SaleQueueOptions, lock: ResilientLock | undefined, { id, drainPerSecond }: DrainableSale) {
     this.#options = options;
     this.#lock = lock;
     this.#saleId = id;
-    this.#stall = new StallDetector(
+    this.stall = new StallDetector(
       Math.max(Math.min(STALLED_MS, options.stalledAfterMs), (STALLED_TICKETS * 1_000) / drainPerSecond),
     );
   }
 
   get isOpen(): boolean {
     return this.#queue !== undefined;
-  }
-
-  /** False while no ticket leaves the queue and reopening it did not help. */
-  get healthy(): boolean {
-    return this.#stall.healthy;
-  }
-
-  /** The database is away: the time until it is back does not count as a stall. */
-  resetStall(): void {
-    this.#stall.reset();
   }
 
   /** Adds jobs for the tickets at the head of the queue that need them. Resolves with whether there may be more. */
@@ -102,13 +88,13 @@ export class SaleQueue {
   #isStalled({ queued, processed }: DrainableSale): boolean {
     // Without the queue server there can be no progress, so the queue is not stalled.
     const isDown = this.#options.queues.health().status === 'down';
-    return this.#stall.check(isDown ? undefined : queued, processed);
+    return this.stall.check(isDown ? undefined : queued, processed);
   }
 
   /** Closes a stalled queue; its tickets are enqueued again in the next one. */
   async #drop(queued: number): Promise<void> {
     const { database, onRebuild, log } = this.#options;
-    log.warn({ sale: this.#saleId, queued, rebuilds: this.#stall.rebuilds }, 'queue stalled, reopening it');
+    log.warn({ sale: this.#saleId, queued, rebuilds: this.stall.rebuilds }, 'queue stalled, reopening it');
     onRebuild();
     if (this.#queue) {
       await within(CLOSE_MS, this.#beginClose(this.#queue)).catch((error) =>
@@ -126,17 +112,19 @@ export class SaleQueue {
   }
 
   async #open(perSecond: number): Promise<PacedQueue> {
-    const { database, queues, accept, onFailed, log } = this.#options;
+    const { database, queues, acceptance, log } = this.#options;
     await markQueueOpened(database, this.#saleId);
     this.#lock?.assertHeld();
     const queue = await queues.open({
       name: queueName(this.#saleId),
       perSecond,
-      work: accept,
+      work: (ticketId) => acceptance.accept(ticketId),
       onGivenUp: (ticketId, error) => {
-        onFailed(ticketId, error).catch((cause) =>
-          log.warn({ ticket: ticketId, error: String(cause) }, 'failed ticket stays queued, a new job will be added'),
-        );
+        acceptance
+          .onFailed(ticketId, error)
+          .catch((cause) =>
+            log.warn({ ticket: ticketId, error: String(cause) }, 'failed ticket stays queued, a new job will be added'),
+          );
       },
       // The last process that drained alone may have died in the middle, with a clock unlike this one's: its jobs and
       // limits are dropped, and every ticket is enqueued again.

@@ -1,8 +1,8 @@
 // Rejects a flood of newcomers to one sale from memory, without a promise or a query, by a snapshot of the sale's row
 // and a Bloom filter of everyone who ever got a ticket.
 //
-// It admits nobody, and rejects only if the row, as it was at most a second ago, would reject too. Buyers who may hold a
-// ticket always reach the row, and if places in the queue are free, about as many newcomers reach it as there are places.
+// It admits nobody, and rejects only if the row, as it was at most a second ago, would reject too. Buyers who may hold
+// a ticket always reach the row, and so do about as many newcomers as the queue has free places.
 //
 // The snapshot is read again while it is in use, well before it expires: otherwise the whole flood would reach the row
 // until it is back. Without requests it is dropped soon: otherwise the first buyers of a rush, all at once, would be
@@ -12,7 +12,7 @@ import { addUser, type BloomFilter, createBloomFilter, mayContain } from './bloo
 import { attemptsFor, freshForMs, keptForMs, rejectionOf, type Snapshot } from './flash-sale.ts';
 import type { Peek } from './store/sales.ts';
 
-export interface SaleSnapshotOptions {
+interface SaleSnapshotOptions {
   /** Reads the sale and the users of the tickets after number `after`; undefined if there is no such sale. */
   readonly peek: (after: number) => Promise<Peek | undefined>;
   /** A refresh in the background failed; the row decides until one succeeds. */
@@ -22,8 +22,7 @@ export interface SaleSnapshotOptions {
 }
 
 export class SaleSnapshot {
-  readonly #peek: SaleSnapshotOptions['peek'];
-  readonly #onError: SaleSnapshotOptions['onError'];
+  readonly #options: SaleSnapshotOptions;
   readonly #now: () => number;
   /** The last one that was read; kept for Retry-After when it may no longer reject. */
   #latest: Snapshot | undefined;
@@ -38,11 +37,10 @@ export class SaleSnapshot {
   #refreshing: Promise<void> | undefined;
   #usedAt: number;
 
-  constructor({ peek, onError, now = () => performance.now() }: SaleSnapshotOptions) {
-    this.#peek = peek;
-    this.#onError = onError;
-    this.#now = now;
-    this.#usedAt = now();
+  constructor(options: SaleSnapshotOptions) {
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
+    this.#usedAt = this.#now();
   }
 
   /** Time since the last request, in milliseconds. */
@@ -60,7 +58,7 @@ export class SaleSnapshot {
     const now = this.#now();
     if (this.#latest && now - this.#usedAt >= keptForMs(this.#latest)) this.#mayReject = false;
     this.#usedAt = now;
-    if (!this.#isFresh(now) && !this.#refreshing) this.#refresh().catch(this.#onError);
+    if (!this.#isFresh(now) && !this.#refreshing) this.#refresh().catch(this.#options.onError);
     if (!this.#latest || !this.#mayReject || !this.#holders || mayContain(this.#holders, userId)) return undefined;
     const rejection = rejectionOf(this.#latest, now - this.#readAt, this.#attemptsLeft);
     if (!rejection) this.#attemptsLeft--;
@@ -97,7 +95,7 @@ export class SaleSnapshot {
   async #readAll(): Promise<void> {
     for (;;) {
       const readAt = this.#now();
-      const peek = await this.#peek(this.#lastTicket);
+      const peek = await this.#options.peek(this.#lastTicket);
       if (!peek) return;
       const { stock, admitted, users, ...snapshot } = peek;
       this.#holders ??= createBloomFilter(stock);

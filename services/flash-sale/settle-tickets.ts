@@ -1,9 +1,9 @@
-// Follows the order of a ticket: while it awaits payment, the unit stays held; once it is placed, the unit is sold; if it
-// is cancelled, the unit goes back to the sale. The order of the events does not matter: a ticket whose unit went back is
-// never sold afterwards, and a sold one never awaits payment again.
+// Follows the order of a ticket: while it awaits payment, the unit stays held; once it is placed, the unit is sold; if
+// it is cancelled, the unit goes back to the sale. The order of the events does not matter: a ticket whose unit went
+// back is never sold afterwards, and a sold one never awaits payment again.
 import { v7 as uuidv7 } from 'uuid';
 import type { Event } from '../../contracts/events.ts';
-import type { Handler } from '../../infra/messaging/handler.ts';
+import { type Handler, replyWith } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { awaitPayment, RELEASED, release, settle } from './store/tickets.ts';
 
@@ -21,7 +21,7 @@ function reports(events: readonly Event<'order.placed' | 'order.cancelled'>[]): 
   return JSON.stringify(sorted.map(([, report]) => report));
 }
 
-/** order.placed of a ticket → the unit is sold. Publishes nothing: order.placed is the reply to this service's request. */
+/** order.placed of a ticket → the unit is sold. Publishes nothing: the event is the reply to this service's request. */
 export const settleTickets: Handler<Event<'order.placed'>> = {
   accepts: ofTicket,
   handle: (tx, events) => settle(tx, reports(events)),
@@ -33,12 +33,7 @@ export const settleTickets: Handler<Event<'order.placed'>> = {
  */
 export const releaseTickets = (outbox: Outbox): Handler<Event<'order.cancelled'>> => ({
   accepts: ofTicket,
-  handle: async (tx, events) => {
-    await release(tx, reports(events));
-    const orderIds = events.map(({ data }) => data.orderId);
-    await outbox.write(tx, RELEASED, orderIds);
-  },
-  resendReplies: (tx, orderIds) => outbox.write(tx, RELEASED, orderIds),
+  ...replyWith(outbox, RELEASED, (tx, events) => release(tx, reports(events))),
 });
 
 /** order.awaiting-payment of a ticket → the ticket shows it. */

@@ -1,14 +1,16 @@
 import { type Event, stepFailed } from '../../contracts/events.ts';
+import { pageOf, pageQuery } from '../../contracts/pages.ts';
 import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
+import { userId } from '../../contracts/text.ts';
+import { parse, parsePath, route } from '../../infra/http/app.ts';
 import { reportDead } from '../../infra/messaging/handler.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
-import { stepLatency } from '../../infra/runtime/step-latency.ts';
-import { notifyOfCancelling, notifyOfPlacing } from './notify-user.ts';
-import { notifyRoutes } from './routes.ts';
-import type { NotifySettings } from './settings.ts';
-import { notifyFacts } from './store/facts.ts';
+import type { SettingsOf } from '../../infra/runtime/settings.ts';
+import { stepLatency, type stepLatencySettings } from '../../infra/runtime/step-latency.ts';
+import { notifyOfCancelling, notifyOfPlacing } from './notify.ts';
+import { listNotifications, notifyFacts } from './store/notifications.ts';
 
-type Context = ServiceContext<NotifySettings>;
+type Context = ServiceContext<SettingsOf<typeof stepLatencySettings>>;
 
 export function notifyService({ settings, database, outbox }: Context): Service<Event<Subscribed<'notify'>>> {
   return {
@@ -19,7 +21,14 @@ export function notifyService({ settings, database, outbox }: Context): Service<
     },
     onDead: reportDead(outbox, 'step.failed', stepFailed('notification')),
     subjectName: SUBJECT_NAME,
-    routes: (router) => notifyRoutes(router, database),
+    routes: (router) =>
+      route(router, '/users/:userId/notifications', {
+        get: async (request, response) => {
+          const user = parsePath(userId, request.params.userId, 'user');
+          const { after, limit } = parse(pageQuery, request.query);
+          response.json(pageOf(await listNotifications(database, user, after, limit + 1), limit));
+        },
+      }),
     facts: { notify: notifyFacts },
   };
 }

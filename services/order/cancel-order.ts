@@ -1,32 +1,32 @@
-// Cancelling an order: one conditional update writes order.cancelled, and each service reverts its effect. If a charge
-// was attempted, settle-payments.ts refunds it.
+// Cancelling an order, by request or because it is not paid in time: one conditional update writes order.cancelled, and
+// each service reverts its effect. If a charge was attempted, settle-payments.ts refunds it.
 import { v7 as uuidv7 } from 'uuid';
-import type { Database } from '../../infra/database/port.ts';
-import type { Outbox } from '../../infra/messaging/outbox.ts';
-import { CANCEL_ORDERS, findState } from './store/orders.ts';
+import { Loop } from '../../infra/runtime/loop.ts';
+import type { ServiceContext } from '../../infra/runtime/service.ts';
+import { CANCEL_ORDER, EXPIRE_ORDERS, findState } from './store/orders.ts';
 
 /**
  * - `cancelled`: now or before.
  * - `being-paid`: a payment is under way, and its outcome is not known yet.
  * - `changing`: the order changed concurrently in each round.
  */
-export type Cancelled = 'cancelled' | 'being-paid' | 'changing' | 'not-found';
+type Cancelled = 'cancelled' | 'being-paid' | 'changing' | 'not-found';
 
 /** A payment that ends between the two statements of a round costs one round. */
 const ROUNDS = 5;
+const EXPIRE_EVERY_MS = 1_000;
+/** Expired orders in one statement; if more are due, the next statement follows at once. */
+const EXPIRE_LIMIT = 200;
 
-export interface CancelOrderOptions {
-  readonly database: Database;
-  readonly outbox: Outbox;
-  readonly resendAfterMs: number;
-}
+type Context = Pick<ServiceContext<unknown>, 'database' | 'outbox'> & { readonly resendAfterMs: number };
+type ExpiryContext = Context & Pick<ServiceContext<unknown>, 'log'>;
 
 /** Rejects with DatabaseUnavailable; the order may then be cancelled or not. */
-export function createCancelOrder({ database, outbox, resendAfterMs }: CancelOrderOptions) {
+export function createCancelOrder({ database, outbox, resendAfterMs }: Context) {
   return async (orderId: string, reason: string | undefined): Promise<Cancelled> => {
     const request = { orderId, eventId: uuidv7(), reason };
     for (let round = 1; round <= ROUNDS; round++) {
-      await outbox.write(database, CANCEL_ORDERS, [request], resendAfterMs);
+      await outbox.write(database, CANCEL_ORDER, request, resendAfterMs);
       const found = await findState(database, orderId);
       if (!found) return 'not-found';
       if (found.state === 'cancelled') return 'cancelled';
@@ -37,3 +37,20 @@ export function createCancelOrder({ database, outbox, resendAfterMs }: CancelOrd
   };
 }
 export type CancelOrder = ReturnType<typeof createCancelOrder>;
+
+/**
+ * Cancels orders that are not paid in time, by the database's clock. An order whose payment is under way does not
+ * expire: see the states in migrations/006_confirmed.sql.
+ */
+export const expireOrders = ({ database, outbox, resendAfterMs, log }: ExpiryContext) =>
+  new Loop({
+    name: 'expire orders',
+    everyMs: EXPIRE_EVERY_MS,
+    log,
+    turn: async () => {
+      const eventIds = Array.from({ length: EXPIRE_LIMIT }, () => uuidv7());
+      const { length: expired } = await outbox.write(database.background, EXPIRE_ORDERS, eventIds, resendAfterMs);
+      if (expired > 0) log.info({ count: expired }, 'cancelled: not paid in time');
+      return expired === EXPIRE_LIMIT;
+    },
+  });

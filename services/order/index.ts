@@ -2,32 +2,27 @@ import type { Event } from '../../contracts/events.ts';
 import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
 import { resendLoop } from '../../infra/messaging/resend.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
-import { createCancelOrder } from './cancel-order.ts';
-import { expireOrders } from './expire-orders.ts';
+import { createCancelOrder, expireOrders } from './cancel-order.ts';
+import { placeForTicket, recordProgress, stockReleased } from './handlers.ts';
 import { createPayOrder } from './pay-order.ts';
 import type { PaymentProvider } from './payments/port.ts';
-import { placeForTicket } from './place-for-ticket.ts';
 import { createPlaceOrder } from './place-order.ts';
-import { recordProgress } from './record-progress.ts';
 import { cancelAndPayRoutes, orderRoutes } from './routes.ts';
 import type { OrderSettings } from './settings.ts';
 import { settlePayments } from './settle-payments.ts';
-import { stockReleased } from './stock-released.ts';
 import { orderFacts, ticketOrderFacts } from './store/facts.ts';
 import { RESEND_BY_ID, RESEND_CANCELLED, RESEND_PLACED } from './store/orders.ts';
 
-/** Time after the payment provider's timeout until settlePayments takes over a payment without a known outcome. */
-const SETTLE_AFTER_MS = 1_000;
+/** A payment without a known outcome is retried this long after the provider's timeout. */
+const RETRY_MARGIN_MS = 1_000;
 
-export interface OrderContext extends ServiceContext<OrderSettings> {
-  readonly payments: PaymentProvider;
-}
+type OrderContext = ServiceContext<OrderSettings> & { readonly payments: PaymentProvider };
 
 export function orderService(context: OrderContext): Service<Event<Subscribed<'order'>>> {
   const { settings, database, outbox, payments: provider, log } = context;
   const resendAfterMs = settings.RESEND_AFTER_MS;
-  const retryAfterMs = settings.PAYMENT_TIMEOUT_MS + SETTLE_AFTER_MS;
-  const payment = { database, outbox, provider, resendAfterMs, retryAfterMs, log };
+  const retryAfterMs = settings.PAYMENT_TIMEOUT_MS + RETRY_MARGIN_MS;
+  const parts = { database, outbox, provider, resendAfterMs, retryAfterMs, log };
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
     handlers: {
@@ -42,13 +37,8 @@ export function orderService(context: OrderContext): Service<Event<Subscribed<'o
       'flash-sale.ticket.closed': stockReleased,
     },
     routes: (router) => {
-      orderRoutes(router, database, createPlaceOrder({ database, outbox, resendAfterMs }));
-      cancelAndPayRoutes(
-        router,
-        database,
-        createCancelOrder({ database, outbox, resendAfterMs }),
-        createPayOrder(payment),
-      );
+      orderRoutes(router, database, createPlaceOrder(parts));
+      cancelAndPayRoutes(router, database, createCancelOrder(parts), createPayOrder(parts));
     },
     facts: { order: orderFacts, 'order/tickets': ticketOrderFacts },
     resend: RESEND_BY_ID,
@@ -56,8 +46,8 @@ export function orderService(context: OrderContext): Service<Event<Subscribed<'o
     loops: [
       resendLoop(context, 'order.placed', RESEND_PLACED),
       resendLoop(context, 'order.cancelled', RESEND_CANCELLED),
-      expireOrders({ database: database.background, outbox, resendAfterMs, log }),
-      settlePayments(payment),
+      expireOrders(parts),
+      settlePayments(parts),
     ],
   };
 }

@@ -27,10 +27,7 @@ export function newOrder(
 }
 
 /** An order of one unit for a flash sale's ticket. */
-export interface NewTicketOrder extends PlaceOrderRequest {
-  readonly id: string;
-  readonly total: number;
-  readonly placedEventId: string;
+export interface NewTicketOrder extends Omit<NewOrder, 'idempotencyKey' | 'requestHash'> {
   readonly ticketId: string;
   /** Time to pay in seconds; 0 confirms the order at once. */
   readonly holdSeconds: number;
@@ -39,22 +36,11 @@ export interface NewTicketOrder extends PlaceOrderRequest {
 
 export function newTicketOrder(
   { ticketId, userId, currency, item, holdSeconds }: EventData<'flash-sale.ticket.accepted'>,
-  {
-    awaitingEventId,
-    ...ids
-  }: { readonly id: string; readonly placedEventId: string; readonly awaitingEventId: string },
+  ids: { readonly id: string; readonly placedEventId: string; readonly awaitingEventId: string },
 ): NewTicketOrder {
   const items = [{ ...item, quantity: 1 }];
-  return {
-    ...ids,
-    ticketId,
-    userId,
-    currency,
-    items,
-    total: totalOf(items),
-    holdSeconds,
-    awaitingEventId: holdSeconds > 0 ? awaitingEventId : null,
-  };
+  const awaitingEventId = holdSeconds > 0 ? ids.awaitingEventId : null;
+  return { ...ids, ticketId, userId, currency, items, total: totalOf(items), holdSeconds, awaitingEventId };
 }
 
 /** A hash of a request. Equal requests have equal fingerprints, regardless of white space and the order of keys. */
@@ -70,17 +56,9 @@ export function fingerprint({ userId, currency, items }: PlaceOrderRequest): str
 const pending: Step = { status: 'pending' };
 
 /** The response to placing an order. */
-export function placedOrder(order: NewOrder, createdAt: Date): Order {
-  return {
-    id: order.id,
-    userId: order.userId,
-    status: 'placed',
-    currency: order.currency,
-    total: order.total,
-    items: order.items,
-    createdAt: createdAt.toISOString(),
-    steps: { points: pending, coupon: pending, notification: pending },
-  };
+export function placedOrder({ id, userId, currency, total, items }: NewOrder, createdAt: Date): Order {
+  const steps = { points: pending, coupon: pending, notification: pending };
+  return { id, userId, status: 'placed', currency, total, items, createdAt: createdAt.toISOString(), steps };
 }
 
 /** When the reversal of a step failed, by step. */
@@ -132,3 +110,9 @@ export function shownStep(step: Step, reversalFailedAt: string | undefined): Ste
   if (status === 'failed') return { status, ...rest, detail: 'the step failed; an operator can retry it' };
   return { status, ...rest };
 }
+
+export const shownSteps = (steps: Order['steps'], failedReversals: FailedReversals): Order['steps'] => ({
+  points: shownStep(steps.points, failedReversals.points),
+  coupon: shownStep(steps.coupon, failedReversals.coupon),
+  notification: shownStep(steps.notification, failedReversals.notification),
+});

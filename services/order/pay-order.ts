@@ -1,12 +1,10 @@
 // Paying an order. The order is `paying` before the provider is called, so that it cannot expire meanwhile, and stays
 // so until the outcome is known to this request, a repeated one or the sweep (settle-payments.ts). The order's id is
 // the provider's idempotency key, so all of them together make one charge.
-import type { Logger } from 'pino';
-import type { Database } from '../../infra/database/port.ts';
-import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { isLogged } from '../../infra/runtime/backoff.ts';
+import type { ServiceContext } from '../../infra/runtime/service.ts';
 import { failpoint } from './failpoints.ts';
-import { type PaymentProvider, PaymentUnknown } from './payments/port.ts';
+import { type ChargeOutcome, type PaymentProvider, PaymentUnknown } from './payments/port.ts';
 import { findState } from './store/orders.ts';
 import { type Attempt, beginPayment, CONFIRM_PAYMENT, endAttempt } from './store/payments.ts';
 
@@ -16,23 +14,20 @@ import { type Attempt, beginPayment, CONFIRM_PAYMENT, endAttempt } from './store
  * - `rejected`: the provider does not accept the charge, and a retry would not help. The order awaits payment, and may
  *   expire.
  */
-export type Paid = 'paid' | 'declined' | 'rejected' | 'unknown' | 'not-payable' | 'not-found';
+type Settled = 'paid' | 'declined' | 'rejected' | 'unknown';
 
-export interface PaymentOptions {
-  readonly database: Database;
-  readonly outbox: Outbox;
+export interface PaymentOptions extends Pick<ServiceContext<unknown>, 'database' | 'outbox' | 'log'> {
   readonly provider: PaymentProvider;
   readonly resendAfterMs: number;
   /** The sweep takes over an attempt without a known outcome after this. Must exceed the provider's timeout. */
   readonly retryAfterMs: number;
-  readonly log: Logger;
 }
 
 /** Returns a function that charges an order and records the outcome. */
 export function createSettle({ database, outbox, provider, resendAfterMs, log }: PaymentOptions) {
-  return async (attempt: Attempt): Promise<'paid' | 'declined' | 'rejected' | 'unknown'> => {
+  return async (attempt: Attempt): Promise<Settled> => {
     const { orderId, amount, currency, retries } = attempt;
-    let outcome: 'approved' | 'declined' | 'rejected';
+    let outcome: ChargeOutcome | 'rejected';
     try {
       failpoint('payment.before-charge');
       outcome = await provider.charge({ orderId, amount, currency });
@@ -59,7 +54,7 @@ export function createSettle({ database, outbox, provider, resendAfterMs, log }:
 export function createPayOrder(options: PaymentOptions) {
   const { database, retryAfterMs } = options;
   const settle = createSettle(options);
-  return async (orderId: string): Promise<Paid> => {
+  return async (orderId: string): Promise<Settled | 'not-payable' | 'not-found'> => {
     const attempt = await beginPayment(database, orderId, retryAfterMs);
     const outcome = attempt && (await settle(attempt));
     if (outcome !== undefined && outcome !== 'paid') return outcome;

@@ -3,8 +3,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { EventData } from '../../contracts/events.ts';
 import type { Order, PlaceOrderRequest } from '../../contracts/orders.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
-import type { Database } from '../../infra/database/port.ts';
-import type { Outbox } from '../../infra/messaging/outbox.ts';
+import type { ServiceContext } from '../../infra/runtime/service.ts';
 import { fingerprint, type NewOrder, newOrder, placedOrder } from './order.ts';
 import { findOrderByKey, PLACE_ORDERS } from './store/orders.ts';
 
@@ -14,16 +13,12 @@ const MAX_WAITING = 5_000;
 
 type Placed = { readonly outcome: 'placed' | 'replayed'; readonly order: Order } | { readonly outcome: 'key-reused' };
 
-export interface PlaceOrderOptions {
-  readonly database: Database;
-  readonly outbox: Outbox;
-  readonly resendAfterMs: number;
-}
-
 export type PlaceOrder = (request: PlaceOrderRequest, key: string | undefined) => Promise<Placed>;
 
+type Context = Pick<ServiceContext<unknown>, 'database' | 'outbox'> & { readonly resendAfterMs: number };
+
 /** Rejects with Overloaded (nothing was placed) or DatabaseUnavailable (the order may have been placed). */
-export function createPlaceOrder({ database, outbox, resendAfterMs }: PlaceOrderOptions): PlaceOrder {
+export function createPlaceOrder({ database, outbox, resendAfterMs }: Context): PlaceOrder {
   const commits = new GroupCommit<NewOrder & { event: string }, Date | undefined>({
     run: async (batch) => {
       const events = await outbox.write(database, PLACE_ORDERS, batch, resendAfterMs);

@@ -30,20 +30,16 @@ export function orderRoutes(router: Router, database: Database, placeOrder: Plac
           .json(placed.order);
       },
     ],
-    get: [
-      async (request, response) => {
-        const { userId, after, limit } = parse(userQuery, request.query);
-        response.json(pageOf(await listOrders(database, userId, after, limit + 1), limit));
-      },
-    ],
+    get: async (request, response) => {
+      const { userId, after, limit } = parse(userQuery, request.query);
+      response.json(pageOf(await listOrders(database, userId, after, limit + 1), limit));
+    },
   });
 
   route(router, '/orders/:id', {
-    get: [
-      async (request, response) => {
-        await respondWithOrder(response, database, parseId(request.params.id, 'order'));
-      },
-    ],
+    get: async (request, response) => {
+      await respondWithOrder(response, database, parseId(request.params.id, 'order'));
+    },
   });
 }
 
@@ -74,36 +70,31 @@ export function cancelAndPayRoutes(
   });
 
   route(router, '/orders/:id/pay', {
-    post: [
-      async (request, response) => {
-        const id = parseId(request.params.id, 'order');
-        switch (await payOrder(id)) {
-          case 'declined':
-            throw new Problem(402, 'payment-declined', {
-              title: 'The payment was declined',
-              detail: 'Nothing was charged. You can try again until the order expires.',
-            });
-          case 'rejected':
-            throw unavailable(
-              'The payment provider rejects this payment. The order awaits payment until it expires.',
-              60,
-            );
-          case 'unknown':
-            throw unavailable(
-              'The payment provider has not responded yet. The payment is retried; please try again.',
-              2,
-            );
-          case 'not-payable':
-            throw new Problem(409, 'not-payable', {
-              title: 'There is nothing to pay for this order',
-              detail: 'The order has expired, is cancelled, or requires no payment.',
-            });
-          case 'paid':
-          case 'not-found':
-            await respondWithOrder(response, database, id);
-        }
-      },
-    ],
+    post: async (request, response) => {
+      const id = parseId(request.params.id, 'order');
+      switch (await payOrder(id)) {
+        case 'declined':
+          throw new Problem(402, 'payment-declined', {
+            title: 'The payment was declined',
+            detail: 'Nothing was charged. You can try again until the order expires.',
+          });
+        case 'rejected':
+          throw unavailable(
+            'The payment provider rejects this payment. The order awaits payment until it expires.',
+            60,
+          );
+        case 'unknown':
+          throw unavailable('The payment provider has not responded yet. The payment is retried; please try again.', 2);
+        case 'not-payable':
+          throw new Problem(409, 'not-payable', {
+            title: 'There is nothing to pay for this order',
+            detail: 'The order has expired, is cancelled, or requires no payment.',
+          });
+        case 'paid':
+        case 'not-found':
+          await respondWithOrder(response, database, id);
+      }
+    },
   });
 }
 

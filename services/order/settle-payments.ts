@@ -43,10 +43,8 @@ export function settlePayments(options: PaymentOptions): Loop {
             return;
           }
           rejected.push(orderId);
-          log[before ? 'warn' : 'error'](
-            about,
-            'the payment provider rejects a refund; it is retried with a growing delay',
-          );
+          const message = 'the payment provider rejects a refund; it is retried with a growing delay';
+          log[before ? 'warn' : 'error'](about, message);
         }
       }),
     );

@@ -16,7 +16,7 @@ export const behaviour = z.strictObject({
   /** Decides a charge after this time, even if its client has hung up. */
   decideLateMs: milliseconds,
   /** Acts at once, and responds after this time. */
-  answerLateMs: milliseconds,
+  respondLateMs: milliseconds,
   /** Hangs up on every request. */
   away: z.boolean().default(false),
 });

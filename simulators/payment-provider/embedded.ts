@@ -1,20 +1,22 @@
 // The simulated payment provider inside this process, for when PAYMENT_URL is not set. Like a real provider it is
 // called over HTTP, on a random port of the loopback interface.
 import type { Logger } from 'pino';
+import type { Database } from '../../infra/database/port.ts';
+import { ResilientLock } from '../../infra/database/resilient-lock.ts';
 import { DataDirInUse } from '../../infra/runtime/data-dir.ts';
+import { Loop } from '../../infra/runtime/loop.ts';
 import { StartupError } from '../../infra/runtime/startup-error.ts';
 import { openHttpProvider } from '../../services/order/payments/http-provider.ts';
-import type { PaymentProvider } from '../../services/order/payments/port.ts';
-import { SimulatedProvider } from './simulated-provider.ts';
+import { type PaymentProvider, PaymentUnknown } from '../../services/order/payments/port.ts';
+import { SimulatedProvider, type SimulatedProviderOptions } from './simulated-provider.ts';
 
-export interface EmbeddedProviderOptions {
-  readonly dataDir: string;
-  readonly timeoutMs: number;
-  readonly log: Logger;
-}
+/** Pause between attempts to reacquire a lost lock. */
+const REACQUIRE_MS = 1_000;
+
+type Options = Pick<SimulatedProviderOptions, 'dataDir' | 'log'> & { readonly timeoutMs: number };
 
 /** Rejects with a StartupError if another process uses the same ledger: two would charge one order twice. */
-export async function openEmbeddedProvider({ dataDir, timeoutMs, log }: EmbeddedProviderOptions) {
+export async function openEmbeddedProvider({ dataDir, timeoutMs, log }: Options): Promise<PaymentProvider> {
   const simulated = await SimulatedProvider.start({ dataDir, port: 0, log }).catch((error) => {
     if (!(error instanceof DataDirInUse)) throw error;
     throw new StartupError(
@@ -30,5 +32,60 @@ export async function openEmbeddedProvider({ dataDir, timeoutMs, log }: Embedded
       await provider.close();
       await simulated.stop();
     },
-  } satisfies PaymentProvider;
+  };
+}
+
+/**
+ * Lets one process on a database embed a payment provider: two with separate ledgers would charge one order twice.
+ * Rejects with a StartupError if another process on this database embeds one.
+ */
+export async function openExclusively(
+  database: Pick<Database, 'tryLock'>,
+  log: Logger,
+  open: () => Promise<PaymentProvider>,
+): Promise<PaymentProvider> {
+  const lock = new ResilientLock({ database, name: 'sluice embedded payment provider', log });
+  if (!(await lock.tryAcquire()))
+    throw new StartupError(
+      'another process on this database embeds a payment provider: set PAYMENT_URL for both, such as to `sluice payment-provider`',
+    );
+  const whileHeld = () => {
+    if (!lock.held) throw new PaymentUnknown('the lock is lost: another process may embed the payment provider now');
+  };
+  const reacquiring = new Loop({
+    name: 'reacquire the lock of the payment provider',
+    everyMs: REACQUIRE_MS,
+    log,
+    turn: async () => {
+      const away = () => false; // the database
+      if (!lock.held && (await lock.tryAcquire().catch(away))) log.info('lock reacquired, payments are possible again');
+      return false;
+    },
+  });
+  const release = async () => {
+    await reacquiring.stop();
+    await lock.release();
+  };
+  const provider = await open().catch(async (error) => {
+    await release();
+    throw error;
+  });
+  reacquiring.start();
+  return {
+    charge: async (charge) => {
+      whileHeld();
+      return provider.charge(charge);
+    },
+    cancel: async (orderId) => {
+      whileHeld();
+      await provider.cancel(orderId);
+    },
+    close: async () => {
+      try {
+        await provider.close();
+      } finally {
+        await release();
+      }
+    },
+  };
 }

@@ -3,6 +3,7 @@
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
+import { PendingSet } from '../../infra/runtime/promises.ts';
 import { StartupError } from '../../infra/runtime/startup-error.ts';
 
 const MAX_BATCH = 1_000;
@@ -16,7 +17,7 @@ export class Journal {
     maxBatch: MAX_BATCH,
     maxWaiting: Number.POSITIVE_INFINITY,
   });
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #underWay = new PendingSet();
   #failure: unknown;
 
   private constructor(file: FileHandle) {
@@ -44,14 +45,12 @@ export class Journal {
 
   /** Resolves when the record is on the disk. After a failed write, every append rejects until the file is reopened. */
   append(record: object): Promise<void> {
-    const written = this.#writes.submit(record).finally(() => this.#underWay.delete(written));
-    this.#underWay.add(written);
-    return written;
+    return this.#underWay.add(this.#writes.submit(record));
   }
 
   /** Waits for appends under way. */
   async close(): Promise<void> {
-    await Promise.allSettled(this.#underWay);
+    await this.#underWay.settled();
     await this.#file.close();
   }
 

@@ -1,6 +1,6 @@
 // A payment provider to develop and test against: an HTTP server with a ledger of its own. It can be told to decline,
 // to be slow, to be away and to respond late (behaviour.ts). It moves no money and authenticates no client.
-import { setMaxListeners } from 'node:events';
+import { once, setMaxListeners } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -57,10 +57,7 @@ export class SimulatedProvider {
     const ledger = await Ledger.open(join(dataDir, 'payments'));
     const provider = new SimulatedProvider(ledger, options);
     try {
-      await new Promise<void>((resolve, reject) => {
-        provider.#server.once('error', reject);
-        provider.#server.listen(port, host, resolve);
-      });
+      await once(provider.#server.listen(port, host), 'listening');
       return provider;
     } catch (error) {
       await ledger.close();
@@ -128,7 +125,7 @@ export class SimulatedProvider {
   /** Does the work and responds with its outcome, as badly as `behaviour` says. */
   #misbehaving(work: (request: Request) => Promise<ChargeResponse | CancelResponse>): RequestHandler {
     return async (request, response) => {
-      const { away, delayMs, answerLateMs } = this.#behaviour;
+      const { away, delayMs, respondLateMs } = this.#behaviour;
       if (away) {
         request.socket.destroy();
         return;
@@ -138,10 +135,10 @@ export class SimulatedProvider {
       try {
         await this.#pause(delayMs);
         if (request.socket.destroyed) return;
-        const answer = await work(request);
-        this.#log.debug({ orderId: request.params.orderId, ...answer }, answer.outcome);
-        await this.#pause(answerLateMs);
-        response.json(answer);
+        const result = await work(request);
+        this.#log.debug({ orderId: request.params.orderId, ...result }, result.outcome);
+        await this.#pause(respondLateMs);
+        response.json(result);
       } catch (error) {
         if (!this.#stop.signal.aborted) throw error;
       } finally {

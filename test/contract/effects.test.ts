@@ -15,7 +15,7 @@ import { Outbox } from '../../infra/messaging/outbox.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
 import type { AnyService } from '../../infra/runtime/service.ts';
 import { couponService } from '../../services/coupon/index.ts';
-import { TicketAcceptance } from '../../services/flash-sale/accept-ticket.ts';
+import { createTicketAcceptance } from '../../services/flash-sale/accept-ticket.ts';
 import { flashSaleService } from '../../services/flash-sale/index.ts';
 import { admit, findSale, findTickets, insertSale } from '../../services/flash-sale/store/sales.ts';
 import { notifyService } from '../../services/notify/index.ts';
@@ -296,7 +296,7 @@ describe('order', () => {
     test('does not expire while it is being paid', async () => {
       const order = await open();
       startLoops(order);
-      await payments.behave({ answerLateMs: 60_000 });
+      await payments.behave({ respondLateMs: 60_000 });
       cleanUps.push(() => payments.behave({}));
       const paying = await place(order, 2);
       expect(await pay(paying)).toBe('unknown');
@@ -321,7 +321,7 @@ describe('order', () => {
       };
       const paying = await place(order, 3_600);
       expect(await shown(paying)).not.toHaveProperty('payment');
-      await payments.behave({ answerLateMs: 60_000 });
+      await payments.behave({ respondLateMs: 60_000 });
       cleanUps.push(() => payments.behave({}));
       expect(await pay(paying)).toBe('unknown');
       const expiresAt = expect.stringMatching(/Z$/);
@@ -474,7 +474,7 @@ describe('order', () => {
     test('is charged once if the response to the first attempt is lost', async () => {
       const orderId = await place(await open(), 3_600);
       const before = (await payments.entries()).length;
-      await payments.behave({ answerLateMs: 60_000 });
+      await payments.behave({ respondLateMs: 60_000 });
       cleanUps.push(() => payments.behave({}));
       expect(await pay(orderId)).toBe('unknown');
       await payments.behave({});
@@ -507,7 +507,7 @@ describe('flash-sale', () => {
   }
   const newAcceptance = () => {
     const { database } = databases;
-    return new TicketAcceptance({ database, outbox: new Outbox(schema), resendAfterMs: RESEND_AFTER_MS, log });
+    return createTicketAcceptance({ database, outbox: new Outbox(schema), resendAfterMs: RESEND_AFTER_MS, log });
   };
 
   test('publishes a closed ticket as the reply to a cancellation, and no event without a consumer', async () => {

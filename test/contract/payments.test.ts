@@ -51,7 +51,7 @@ describe('in a process of its own', () => {
   let payments: PaymentsProcess;
   let told: Behaviour;
   beforeAll(async () => {
-    const late = ['--delay', '1', '--decide-late', '2', '--answer-late', '3'];
+    const late = ['--delay', '1', '--decide-late', '2', '--respond-late', '3'];
     const args = ['--decline', '0.25', '--decline-every', '3', ...late, '--away'];
     payments = await startPayments({ source: true, args });
     told = await payments.behaviour();
@@ -67,7 +67,7 @@ describe('in a process of its own', () => {
       declineEvery: 3,
       delayMs: 1,
       decideLateMs: 2,
-      answerLateMs: 3,
+      respondLateMs: 3,
       away: true,
     });
   });
@@ -123,7 +123,7 @@ describe('in a process of its own', () => {
   });
 
   test('a response after the timeout is unknown; repeating the charge resolves with its outcome', async () => {
-    await payments.behave({ answerLateMs: NEVER_MS });
+    await payments.behave({ respondLateMs: NEVER_MS });
     const charge = order();
     const charging = outcomeOf(client(payments.url, LATE_MS).charge(charge));
     const charged = await eventually(() => payments.entry(charge.orderId), { what: 'it is charged' });
@@ -241,7 +241,7 @@ describe('in a process of its own', () => {
   });
 
   test('kill -9 loses no charge and makes none that was not decided', async () => {
-    await payments.behave({ answerLateMs: NEVER_MS });
+    await payments.behave({ respondLateMs: NEVER_MS });
     const before = await payments.underWay();
     const provider = client(payments.url, NEVER_MS);
     const [charged, refunded, undecided] = [order(), order(), order()];

@@ -104,7 +104,7 @@ async function sell(): Promise<Selling> {
 const misbehaviours: readonly (Told | 'killed')[] = [
   { declineShare: 0.5 },
   { delayMs: 2 * PAYMENT_TIMEOUT_MS },
-  { answerLateMs: 2 * PAYMENT_TIMEOUT_MS },
+  { respondLateMs: 2 * PAYMENT_TIMEOUT_MS },
   { decideLateMs: 2 * PAYMENT_TIMEOUT_MS, declineShare: 0.3 },
   { away: true },
   'killed',
@@ -130,7 +130,7 @@ test('survives a payment provider that declines, is slow, responds late, is unre
 test('survives kills of the order service every two seconds while orders are paid', async () => {
   const kills = Math.max(2, rounds);
   const { schedule, payments, shops, conclude } = await sell();
-  await payments.behave({ declineShare: 0.2, delayMs: 50, answerLateMs: 50 });
+  await payments.behave({ declineShare: 0.2, delayMs: 50, respondLateMs: 50 });
   for (let kill = 0; kill < kills; kill++) {
     for (const shop of shops) {
       await schedule.runFor(1_500, 2_500);

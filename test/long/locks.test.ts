@@ -15,8 +15,7 @@ import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';
 import { openQueues } from '../../infra/queue/index.ts';
 import { Drain } from '../../services/flash-sale/drain.ts';
 import { PaymentUnknown } from '../../services/order/payments/port.ts';
-import { openEmbeddedProvider } from '../../simulators/payment-provider/embedded.ts';
-import { openExclusively } from '../../simulators/payment-provider/exclusive.ts';
+import { openEmbeddedProvider, openExclusively } from '../../simulators/payment-provider/embedded.ts';
 import { type FreshDatabase, freshDatabase } from '../setup/postgres.ts';
 import { startProxy } from '../setup/proxy.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
@@ -167,10 +166,12 @@ describe.runIf(databaseUrl)('a lock on a dead connection', () => {
     const drain = new Drain({
       database: { ...other, tryLock },
       queues,
-      accept: async () => {
-        accepted++;
+      acceptance: {
+        accept: async () => {
+          accepted++;
+        },
+        onFailed: async () => {},
       },
-      onFailed: async () => {},
       stalledAfterMs: 60_000,
       onRebuild: () => {},
       log,

@@ -29,7 +29,7 @@ const LABELS: Readonly<Record<string, readonly string[]>> = {
     'reply-retrying',
     'reply-dead',
     'admitted',
-    'yours',
+    'already-admitted',
     ...rejections,
   ],
   channel: ['bus', 'user'],

@@ -17,8 +17,8 @@ export const orderMutations: readonly Mutation[] = [
       {
         file: 'services/points/store/entries.ts',
         find: `(id uuid, "eventId" uuid, "orderId" uuid, "userId" text, points bigint)
-     ORDER BY "orderId" -- two processes that write the same keys in opposite order deadlock
-     ON CONFLICT (order_id, kind) DO NOTHING`,
+  ORDER BY "orderId" -- two processes that write the same keys in opposite order deadlock
+  ON CONFLICT (order_id, kind) DO NOTHING`,
         replace: '(id uuid, "eventId" uuid, "orderId" uuid, "userId" text, points bigint)',
       },
     ],
@@ -116,7 +116,7 @@ export const orderMutations: readonly Mutation[] = [
       'order.cancelled may arrive before order.placed. It must leave rows that make the late event change nothing.',
     changes: [
       {
-        file: 'services/points/revoke-points.ts',
+        file: 'services/points/points.ts',
         find: '(placed ? [awardFor({ ...order, ...placed }, perMajorUnit)] : [])',
         replace: '(placed ? [] : [])',
       },

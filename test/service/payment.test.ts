@@ -172,7 +172,7 @@ describe.for(shapes)('%s', ([, shape]) => {
   onShape('an order whose charge is approved after the timeout does not expire, and is paid', async () => {
     const sale = await heldFor(2);
     const { id } = await held(sale);
-    await payments.behave({ answerLateMs: 60_000 });
+    await payments.behave({ respondLateMs: 60_000 });
     const answer = await pay(id);
     expect(answer.status).toBe(503);
     expect(Number(answer.headers['retry-after'])).toBeGreaterThanOrEqual(1);

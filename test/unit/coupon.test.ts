@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type CouponRules, decide } from '../../services/coupon/decide-coupon.ts';
+import { type CouponRules, decide } from '../../services/coupon/coupon.ts';
 
-const rules: CouponRules = { percent: 5, minMajorUnits: 50 };
+const rules: CouponRules = { percent: 5, minMajorUnits: 50, validDays: 30 };
 
 test.each([
   [5_000, 'GBP', { amount: 250 }],

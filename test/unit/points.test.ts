@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { pointsFor } from '../../services/points/award-points.ts';
+import { pointsFor } from '../../services/points/points.ts';
 
 test.each([
   [1_999, 'GBP', 1, 19],

@@ -34,17 +34,17 @@ export function script(name: string): Inline {
 
 const style = inline(read('style.css'));
 
-/**
- * A whole document; `body` contains its only `h1`. `refreshSeconds` is for browsers that run no scripts, and unset if the
- * page cannot change any more.
- */
-export function page(parts: {
-  title: string;
-  body: Markup;
-  script?: Inline;
-  refreshSeconds?: number | undefined;
-}): Page {
-  const { title, body, script, refreshSeconds } = parts;
+interface Content {
+  readonly title: string;
+  /** Contains the only `h1`. */
+  readonly body: Markup;
+  readonly script?: Inline;
+  /** For browsers that run no scripts; unset if the page cannot change any more. */
+  readonly refreshSeconds?: number | undefined;
+}
+
+/** A whole document. */
+export function page({ title, body, script, refreshSeconds }: Content): Page {
   const document = html`<!doctype html>
 <html lang="en">
 <head>

@@ -1,4 +1,4 @@
-// Explains to a browser why there is no ticket. While the queue is full or the sale is not open yet, the page tries again.
+// Explains to a browser why there is no ticket. The page tries again while the queue is full or the sale is not open.
 import type { FlashSale, Rejection } from '../../../contracts/flash-sales.ts';
 import { html } from '../../../infra/http/html.ts';
 import { about, goods, rejectionMessage, time } from './messages.ts';
@@ -6,15 +6,14 @@ import { type Page, page, script } from './page.ts';
 
 const tryAgain = script('rejected.js');
 
-export interface ShownRejection {
-  readonly reason: Rejection;
-  readonly userId: string;
-  /** In seconds, as in Retry-After. If unset, and if the sale is sold out, the page tries only when the buyer asks it to. */
-  readonly retryAfter?: number | undefined;
-}
-
-/** A sale that has closed since the rejection is shown as closed. */
-export function rejectedPage(sale: FlashSale, { reason, userId, retryAfter }: ShownRejection): Page {
+/**
+ * A sale that has closed since the rejection is shown as closed. `retryAfter`: in seconds, as in Retry-After. If it is
+ * unset, and if the sale is sold out, the page tries only when the buyer asks it to.
+ */
+export function rejectedPage(
+  sale: FlashSale,
+  { reason, userId, retryAfter }: { reason: Rejection; userId: string; retryAfter?: number | undefined },
+): Page {
   const isClosed = sale.status === 'closed';
   const hasOpened = reason === 'not-open' && (sale.status === 'open' || sale.status === 'sold-out');
   const { title, detail } = hasOpened

@@ -1,18 +1,16 @@
-// The facts that the flash-sale service reports to an audit.
-
+// The flash-sale service's facts for the audit.
 import type { SaleFact, TicketFact } from '../../../contracts/facts.ts';
 import { msBetween } from '../../../infra/database/sql.ts';
-import type { FactSource } from '../../../infra/runtime/service.ts';
+import { type FactSource, factsFrom } from '../../../infra/runtime/service.ts';
 import { SCHEMA } from './sales.ts';
 
-const LIVE = "status NOT IN ('released', 'failed')";
-
-const selectTickets = (where: string, limit = '') => `SELECT id, user_id AS "userId", status, order_id AS "orderId",
+export const ticketFacts = factsFrom<TicketFact>(
+  'id',
+  (where, limit) => `SELECT id, user_id AS "userId", status, order_id AS "orderId",
     ${msBetween('greatest(created_at, accepted_at, closed_at)', 'now()')} AS "sinceMs",
     CASE WHEN status IN ('accepted', 'awaiting-payment') THEN ${msBetween('now()', 'resend_at')} END AS "dueInMs"
-  FROM ${SCHEMA}.tickets WHERE ${where} ORDER BY id ${limit}`;
-const TICKETS_AFTER = selectTickets('id > $1', 'LIMIT $2');
-const TICKETS_OF = selectTickets('id = ANY($1::uuid[])');
+  FROM ${SCHEMA}.tickets WHERE ${where} ORDER BY id ${limit}`,
+);
 
 /** Sales in one response: each one costs a scan of all its tickets. */
 const MAX_SALES = 20;
@@ -20,7 +18,9 @@ const MAX_SALES = 20;
 const MAX_NAMED = 20;
 
 /** The row and its tickets in one statement, so that both are of the same moment. */
-const selectSales = (where: string, limit = '') => `SELECT s.id, s.stock, s.remaining, s.queue_cap AS "queueCap",
+const facts = factsFrom<SaleFact>(
+  'id',
+  (where, limit) => `SELECT s.id, s.stock, s.remaining, s.queue_cap AS "queueCap",
     json_build_object('queued', s.queued, 'held', s.held, 'sold', s.sold, 'released', s.released,
       'admitted', s.admitted) AS row,
     json_build_object('queued', t.queued, 'held', t.held, 'sold', t.sold, 'released', t.released,
@@ -38,20 +38,9 @@ const selectSales = (where: string, limit = '') => `SELECT s.id, s.stock, s.rema
     SELECT count(*) AS doubled, coalesce(json_agg(user_id) FILTER (WHERE place <= ${MAX_NAMED}), '[]') AS users
     FROM (
       SELECT user_id, row_number() OVER (ORDER BY user_id) AS place FROM ${SCHEMA}.tickets
-      WHERE sale_id = s.id AND ${LIVE} GROUP BY user_id HAVING count(*) > 1
+      WHERE sale_id = s.id AND status NOT IN ('released', 'failed') GROUP BY user_id HAVING count(*) > 1
     ) AS several
   ) AS d
-  ORDER BY s.id`;
-const SALES_AFTER = selectSales('id > $1', 'LIMIT $2');
-const SALES_OF = selectSales('id = ANY($1::uuid[])');
-
-export const saleFacts: FactSource<SaleFact> = {
-  after: (queryable, id, limit) => queryable.query(SALES_AFTER, [id, limit]),
-  of: (queryable, ids) => queryable.query(SALES_OF, [ids]),
-  maxLimit: MAX_SALES,
-};
-
-export const ticketFacts: FactSource<TicketFact> = {
-  after: (queryable, id, limit) => queryable.query(TICKETS_AFTER, [id, limit]),
-  of: (queryable, ids) => queryable.query(TICKETS_OF, [ids]),
-};
+  ORDER BY s.id`,
+);
+export const saleFacts: FactSource<SaleFact> = { ...facts, maxLimit: MAX_SALES };

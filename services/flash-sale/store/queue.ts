@@ -1,6 +1,6 @@
 // The flash-sale service's SQL of the drain: the sales that need a queue, and the tickets that need a job in it.
 import type { Database } from '../../../infra/database/port.ts';
-import { MS, SCHEMA } from './sales.ts';
+import { SCHEMA } from './sales.ts';
 
 export interface DrainableSale {
   readonly id: string;
@@ -25,19 +25,14 @@ export function listDrainable(database: Database, limit: number): Promise<Draina
 }
 
 /** Records that the queue server may hold a sale's queue; to be called before the queue is opened. */
-export async function markQueueOpened(database: Database, saleId: string): Promise<void> {
-  await database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = true WHERE id = $1 AND NOT has_queue`, [saleId]);
-}
+export const markQueueOpened = (database: Database, saleId: string) =>
+  database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = true WHERE id = $1 AND NOT has_queue`, [saleId]);
 
 /**
- * Sales that need no queue although the queue server may hold one, or although they are among `closed`; at most `limit`,
- * in random order, so that queues that cannot be removed do not delay the others.
+ * Sales that need no queue although the queue server may hold one, or although they are among `closed`; at most
+ * `limit`, in random order, so that queues that cannot be removed do not delay the others.
  */
-export async function listObsoleteQueues(
-  database: Database,
-  closed: readonly string[],
-  limit: number,
-): Promise<string[]> {
+export async function listObsoleteQueues(database: Database, closed: readonly string[], limit: number) {
   const rows = await database.query<{ id: string }>(
     `SELECT id FROM ${SCHEMA}.sales WHERE (has_queue OR id = ANY($2::uuid[])) AND NOT ${NEEDS_QUEUE}
      ORDER BY random() LIMIT $1`,
@@ -47,19 +42,14 @@ export async function listObsoleteQueues(
 }
 
 /** Records that a sale's queue is removed, unless the sale needs a queue again. */
-export async function markQueueRemoved(database: Database, saleId: string): Promise<void> {
-  await database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = false WHERE id = $1 AND NOT ${NEEDS_QUEUE}`, [saleId]);
-}
+export const markQueueRemoved = (database: Database, saleId: string) =>
+  database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = false WHERE id = $1 AND NOT ${NEEDS_QUEUE}`, [saleId]);
 
 /**
- * Marks the tickets among the first `window` of a sale's queue that need jobs as enqueued for `forMs`, and returns their
- * ids in the order of the queue. Two processes never get the same ticket.
+ * Marks the tickets among the first `window` of a sale's queue that need jobs as enqueued for `forMs`, and returns
+ * their ids in the order of the queue. Two processes never get the same ticket.
  */
-export async function enqueue(
-  database: Database,
-  saleId: string,
-  { window, forMs }: { readonly window: number; readonly forMs: number },
-): Promise<string[]> {
+export async function enqueue(database: Database, saleId: string, head: { window: number; forMs: number }) {
   const rows = await database.query<{ id: string; number: number }>(
     `WITH head AS MATERIALIZED (
        SELECT id, enqueued_until FROM ${SCHEMA}.tickets
@@ -69,25 +59,24 @@ export async function enqueue(
        WHERE id IN (SELECT id FROM head WHERE enqueued_until <= now()) AND status = 'queued' AND enqueued_until <= now()
        FOR UPDATE SKIP LOCKED
      )
-     UPDATE ${SCHEMA}.tickets AS t SET enqueued_until = now() + $3::float8 * ${MS}
+     UPDATE ${SCHEMA}.tickets AS t SET enqueued_until = now() + $3::float8 * interval '1 ms'
      FROM needs_job WHERE t.id = needs_job.id
      RETURNING t.id, t.number`,
-    [saleId, window, forMs],
+    [saleId, head.window, head.forMs],
   );
   return rows.sort((a, b) => a.number - b.number).map(({ id }) => id);
 }
 
 /** Records that these tickets have no job: those that are still queued need one. */
-export async function dequeue(database: Database, ids: readonly string[]): Promise<void> {
-  await database.execute(
+export const dequeue = (database: Database, ids: readonly string[]) =>
+  database.execute(
     `UPDATE ${SCHEMA}.tickets SET enqueued_until = '-infinity' WHERE id = ANY($1::uuid[]) AND status = 'queued'`,
     [ids],
   );
-}
 
 /** Records that no ticket of a sale has a job. Skips tickets that a running job has locked. */
-export async function dequeueAll(database: Database, saleId: string): Promise<void> {
-  await database.execute(
+export const dequeueAll = (database: Database, saleId: string) =>
+  database.execute(
     `WITH enqueued AS MATERIALIZED (
        SELECT id FROM ${SCHEMA}.tickets
        WHERE sale_id = $1 AND status = 'queued' AND enqueued_until > '-infinity' FOR UPDATE SKIP LOCKED
@@ -95,4 +84,3 @@ export async function dequeueAll(database: Database, saleId: string): Promise<vo
      UPDATE ${SCHEMA}.tickets AS t SET enqueued_until = '-infinity' FROM enqueued WHERE t.id = enqueued.id`,
     [saleId],
   );
-}

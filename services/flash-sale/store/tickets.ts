@@ -1,9 +1,10 @@
 // The flash-sale service's SQL of tickets that leave the queue: accepted, settled, released or failed, and resent while
 // their order is missing.
+import type { EventData } from '../../../contracts/events.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
-import { defineResend } from '../../../infra/messaging/resend.ts';
-import { MS, SCHEMA } from './sales.ts';
+import { defineOverdue, defineResend } from '../../../infra/messaging/resend.ts';
+import { SCHEMA } from './sales.ts';
 
 /**
  * CTEs that update the totals of the sales of changed tickets; in `set`, `n` is the number of those tickets per sale.
@@ -33,7 +34,7 @@ export const ACCEPT_TICKETS = defineStatement({
     SELECT * FROM json_to_recordset($1::json) AS j ("ticketId" uuid, "eventId" uuid)
   ), accepted AS (
     UPDATE ${SCHEMA}.tickets AS t SET status = 'accepted', accepted_at = now(), accepted_event_id = job."eventId",
-      resend_at = now() + $2::integer * ${MS}
+      resend_at = now() + $2::integer * interval '1 ms'
     FROM job WHERE t.id = job."ticketId" AND t.status = 'queued'
     RETURNING t.*
   ), ${updateTotals('accepted', 'queued = s.queued - n')}`,
@@ -44,24 +45,20 @@ export const ACCEPT_TICKETS = defineStatement({
   ],
 });
 
-/** CTEs; $1: [{ ticketId, orderId }]. */
 const SETTLE = `WITH report AS (
     SELECT * FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid)
   ), closed AS (
     UPDATE ${SCHEMA}.tickets AS t SET status = 'ordered', order_id = r."orderId", closed_at = now()
     FROM report r WHERE t.id = r."ticketId" AND t.status IN ('accepted', 'awaiting-payment')
     RETURNING t.*
-  ), ${updateTotals('closed', 'held = s.held - n, sold = s.sold + n')}`;
+  ), ${updateTotals('closed', 'held = s.held - n, sold = s.sold + n')} SELECT FROM closed`;
 
 /**
  * Counts the units of tickets that got their orders as sold. `reports`: [{ ticketId, orderId }], as JSON. A ticket that
  * is not waiting for its order stays as it is: it has its order already, or the order was cancelled before.
  */
-export async function settle(tx: Transaction, reports: string): Promise<void> {
-  await tx.execute(`${SETTLE} SELECT FROM closed`, [reports]);
-}
+export const settle = (tx: Transaction, reports: string) => tx.execute(SETTLE, [reports]);
 
-/** CTEs; $1: [{ ticketId, orderId, eventId, reason? }]. */
 const RELEASE = `WITH report AS (
     SELECT * FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid, "eventId" uuid, reason text)
   ), before AS (
@@ -78,15 +75,13 @@ const RELEASE = `WITH report AS (
     `remaining = s.remaining + n, released = s.released + n,
       held = s.held - (n - n_sold), sold = s.sold - n_sold`,
     ', count(*) FILTER (WHERE was_sold) AS n_sold',
-  )}`;
+  )} SELECT FROM closed`;
 
 /**
  * Returns the units of tickets whose orders were cancelled to their sales. `reports`: [{ ticketId, orderId, eventId,
  * reason? }], as JSON. A ticket whose unit went back before stays as it is.
  */
-export async function release(tx: Transaction, reports: string): Promise<void> {
-  await tx.execute(`${RELEASE} SELECT FROM closed`, [reports]);
-}
+export const release = (tx: Transaction, reports: string) => tx.execute(RELEASE, [reports]);
 
 /** flash-sale.ticket.closed, as it was first sent, of the released tickets of the orders in $1. */
 export const RELEASED = defineStatement({
@@ -99,7 +94,6 @@ export const RELEASED = defineStatement({
   params: (orderIds: readonly string[]) => [orderIds],
 });
 
-/** CTEs; $1: the ticket's id; $2: the reason. */
 const FAIL = `WITH closed AS (
     UPDATE ${SCHEMA}.tickets SET status = 'failed', reason = $2, closed_at = now()
     WHERE id = $1 AND status = 'queued'
@@ -107,52 +101,35 @@ const FAIL = `WITH closed AS (
   ), ${updateTotals(
     'closed',
     'queued = s.queued - n, held = s.held - n, remaining = s.remaining + n, released = s.released + n',
-  )}`;
+  )} SELECT FROM closed`;
 
 /** Fails a queued ticket and returns its unit to the sale. A ticket that is not queued stays as it is. */
-export async function failTicket(database: Database, ticketId: string, reason: string): Promise<void> {
-  await database.execute(`${FAIL} SELECT FROM closed`, [ticketId, reason]);
-}
+export const failTicket = (database: Database, ticketId: string, reason: string) =>
+  database.execute(FAIL, [ticketId, reason]);
+
+const AWAIT_PAYMENT = `UPDATE ${SCHEMA}.tickets AS t
+  SET status = 'awaiting-payment', order_id = r."orderId", resends = 0,
+    resend_at = GREATEST(r."expiresAt", now()) + $2::integer * interval '1 ms'
+  FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid, "expiresAt" timestamptz)
+  WHERE t.id = r."ticketId" AND t.status = 'accepted'`;
 
 /**
- * Records that the orders of tickets await payment; the units stay held. The request is resent `resendAfterMs` after the
- * time to pay is over, unless the outcome is known by then.
+ * Records that the orders of tickets await payment; the units stay held. The request is resent `resendAfterMs` after
+ * the time to pay is over, unless the outcome is known by then.
  */
-export async function awaitPayment(
+export const awaitPayment = (
   tx: Transaction,
-  reports: readonly { readonly ticketId: string; readonly orderId: string; readonly expiresAt: string }[],
+  reports: readonly Pick<EventData<'order.awaiting-payment'>, 'ticketId' | 'orderId' | 'expiresAt'>[],
   resendAfterMs: number,
-): Promise<void> {
-  await tx.execute(
-    `UPDATE ${SCHEMA}.tickets AS t
-     SET status = 'awaiting-payment', order_id = r."orderId", resends = 0,
-       resend_at = GREATEST(r."expiresAt", now()) + $2::integer * ${MS}
-     FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid, "expiresAt" timestamptz)
-     WHERE t.id = r."ticketId" AND t.status = 'accepted'`,
-    [JSON.stringify(reports), resendAfterMs],
-  );
-}
+) => tx.execute(AWAIT_PAYMENT, [JSON.stringify(reports), resendAfterMs]);
 
-/**
- * Resends flash-sale.ticket.accepted of tickets whose order, or the outcome of its payment, is overdue, at most `limit`.
- * `resendAfterMs`: the first delay, doubled each time up to an hour.
- */
-export const RESEND_OVERDUE = defineStatement({
-  effects: `WITH overdue AS (
-    SELECT id FROM ${SCHEMA}.tickets WHERE status IN ('accepted', 'awaiting-payment') AND resend_at <= now()
-    ORDER BY resend_at LIMIT $2 FOR UPDATE SKIP LOCKED
-  ), resent AS (
-    UPDATE ${SCHEMA}.tickets AS t
-    SET resends = resends + 1,
-        resend_at = now() + LEAST($1::integer * ${MS} * 2 ^ LEAST(resends + 1, 20), interval '1 hour')
-    FROM overdue WHERE t.id = overdue.id
-    RETURNING t.*
-  )`,
-  events: acceptedEvents('resent'),
-  params: (resendAfterMs: number, limit: number) => [resendAfterMs, limit],
-});
+/** Resends flash-sale.ticket.accepted of tickets whose order, or the outcome of its payment, is overdue. */
+export const RESEND_OVERDUE = defineOverdue(
+  { table: `${SCHEMA}.tickets`, id: 'id', waiting: "status IN ('accepted', 'awaiting-payment')" },
+  acceptedEvents('resent'),
+);
 
-/** Resends flash-sale.ticket.accepted of the tickets that are named, if they wait for their order. */
+/** Resends flash-sale.ticket.accepted of each ticket that waits for its order. */
 export const RESEND_BY_ID = defineResend({
   effects: `WITH resent AS (
     SELECT * FROM ${SCHEMA}.tickets

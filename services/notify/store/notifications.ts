@@ -1,17 +1,21 @@
 // The notify service's SQL.
+import type { NotifyFact } from '../../../contracts/facts.ts';
 import type { Notification } from '../../../contracts/users.ts';
 import type { Database } from '../../../infra/database/port.ts';
 import { newestFirst } from '../../../infra/database/sql.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
+import { factsFrom } from '../../../infra/runtime/service.ts';
 
 const SCHEMA = 'sluice_notify';
+
+export type Kind = Notification['kind'];
 
 export interface NewNotification {
   readonly id: string;
   readonly eventId: string;
   readonly orderId: string;
   readonly userId: string;
-  readonly kind: Notification['kind'];
+  readonly kind: Kind;
   readonly text: string;
 }
 
@@ -30,10 +34,7 @@ export const STORE_NOTIFICATIONS = defineStatement({
   events: `SELECT id AS event_id, 'notification' AS type, user_id AS subject, at AS time,
       json_build_object('id', id, 'orderId', order_id, 'kind', kind, 'text', text, 'at', ${SCHEMA}.iso(at))::text AS data
     FROM stored WHERE kind = $2`,
-  params: (notifications: readonly NewNotification[], announced: Notification['kind']) => [
-    JSON.stringify(notifications),
-    announced,
-  ],
+  params: (stored: readonly NewNotification[], announced: Kind) => [JSON.stringify(stored), announced],
 });
 
 /** The latest result of each order: the same event each time. */
@@ -44,14 +45,18 @@ export const SENT = defineStatement({
   params: (orderIds: readonly string[]) => [orderIds],
 });
 
-export const listNotifications = (
-  database: Database,
-  userId: string,
-  after: string | undefined,
-  limit: number,
-): Promise<Notification[]> =>
-  database.query(
+export const listNotifications = (database: Database, userId: string, after: string | undefined, limit: number) =>
+  database.query<Notification>(
     `SELECT id, order_id AS "orderId", kind, text, ${SCHEMA}.iso(at) AS at FROM ${SCHEMA}.notifications
      WHERE user_id = $1 ${newestFirst()}`,
     [userId, after ?? null, limit],
   );
+
+/** For the audit. */
+export const notifyFacts = factsFrom<NotifyFact>(
+  'order_id',
+  (where, limit) => `SELECT order_id AS id, min(user_id) AS "userId",
+    count(*) FILTER (WHERE kind = 'order.placed') AS placed,
+    count(*) FILTER (WHERE kind = 'order.cancelled') AS cancelled
+  FROM ${SCHEMA}.notifications WHERE ${where} GROUP BY order_id ORDER BY order_id ${limit}`,
+);

@@ -3,6 +3,7 @@
 import { Pool } from 'undici';
 import type { z } from 'zod';
 import { cancelResponse, type chargeRequest, chargeResponse } from '../../../contracts/payments.ts';
+import { reasonOf } from '../../../infra/runtime/health.ts';
 import { type PaymentProvider, PaymentUnknown } from './port.ts';
 
 /** Concurrent calls; further ones wait, and waiting counts towards their timeout. */
@@ -12,15 +13,11 @@ const MAX_RESPONSE_BYTES = 16 * 1024;
 /** Statuses below 500 after which a call may be repeated: request timeout, too early, too many requests. */
 const RETRYABLE = [408, 425, 429];
 
-export interface HttpProviderOptions {
-  /** http or https; a path is the prefix of every route. */
-  readonly url: string;
-  /** From a call to the end of its response. */
-  readonly timeoutMs: number;
-}
-
-/** Connects with the first call. */
-export function openHttpProvider({ url, timeoutMs }: HttpProviderOptions): PaymentProvider {
+/**
+ * Connects with the first call. `url`: http or https; a path is the prefix of every route. `timeoutMs`: from a call to
+ * the end of its response.
+ */
+export function openHttpProvider({ url, timeoutMs }: { url: string; timeoutMs: number }): PaymentProvider {
   const { origin, pathname } = new URL(url);
   const pool = new Pool(origin, {
     connections: CONNECTIONS,
@@ -49,10 +46,12 @@ export function openHttpProvider({ url, timeoutMs }: HttpProviderOptions): Payme
       });
     if (status >= 400 && status < 500 && !RETRYABLE.includes(status))
       throw new Error(`the payment provider rejects ${method} for order ${orderId}: ${status} ${text.slice(0, 500)}`);
-    const parsed = schema.safeParse(status === 200 ? parseJson(text) : undefined);
-    if (!parsed.success)
-      throw unknown(`${origin} responded to ${method} for order ${orderId} with ${status} ${text.slice(0, 200)}`);
-    return parsed.data;
+    try {
+      return schema.parse(status === 200 && JSON.parse(text));
+    } catch (error) {
+      const response = `${status} ${text.slice(0, 200)}`;
+      throw unknown(`${origin} responded to ${method} for order ${orderId} with ${response}`, error);
+    }
   };
 
   return {
@@ -65,19 +64,5 @@ export function openHttpProvider({ url, timeoutMs }: HttpProviderOptions): Payme
   };
 }
 
-const unknown = (message: string, cause?: unknown) =>
+const unknown = (message: string, cause: unknown) =>
   new PaymentUnknown(`the payment provider at ${message}`, { cause });
-
-/** For a host with several addresses, the reason of the first. */
-function reasonOf(error: unknown): string {
-  const first = error instanceof AggregateError ? error.errors[0] : error;
-  return first instanceof Error ? first.message : String(first);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}

@@ -38,8 +38,5 @@ export interface PaymentProvider {
 /** The provider gave no clear response (unreachable, timeout, 5xx, unreadable) and may have acted or not. */
 export class PaymentUnknown extends Error {
   readonly code = 'payment-unknown';
-  constructor(message: string, options?: { cause?: unknown }) {
-    super(message, options);
-    this.name = 'PaymentUnknown';
-  }
+  override readonly name = 'PaymentUnknown';
 }

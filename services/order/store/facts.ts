@@ -1,24 +1,18 @@
 // The order service's facts for the audit.
 import type { OrderFact, TicketOrderFact } from '../../../contracts/facts.ts';
-import { type Step, type StepName, stepNames } from '../../../contracts/orders.ts';
-import type { Queryable } from '../../../infra/database/port.ts';
+import { type Order, stepNames } from '../../../contracts/orders.ts';
 import { msBetween } from '../../../infra/database/sql.ts';
 import { type FactSource, factsFrom } from '../../../infra/runtime/service.ts';
-import { type FailedReversals, shownStep } from '../order.ts';
+import { type FailedReversals, shownSteps } from '../order.ts';
 import { SCHEMA } from './orders.ts';
 
-interface OrderRow extends Omit<OrderFact, 'steps'> {
-  readonly steps: Readonly<Record<StepName, Step>>;
-  readonly failedReversals: FailedReversals;
-}
+type OrderRow = Omit<OrderFact, 'steps'> & Pick<Order, 'steps'> & { readonly failedReversals: FailedReversals };
 
 const PENDING = `'{"status": "pending"}'`;
 
-/** `among`: the condition on ids. It applies to both tables, so that the join of their indexes starts at the page. */
-const selectOrders = (
-  among: (id: string) => string,
-  limit = '',
-) => `SELECT o.id, o.user_id AS "userId", o.ticket_id AS "ticketId", p.state,
+const rows = factsFrom<OrderRow>(
+  'id',
+  (where, limit) => `SELECT o.id, o.user_id AS "userId", o.ticket_id AS "ticketId", p.state,
     coalesce(p.ever_confirmed, false) AS "everConfirmed",
     coalesce(p.status NOT IN ('completed', 'cancelled') OR p.refund_at IS NOT NULL, true) AS open,
     coalesce(p.stock_release_pending, false) AS "stockReleasePending", p.refund_at IS NOT NULL AS "refundDue",
@@ -31,20 +25,19 @@ const selectOrders = (
       WHEN 'awaiting-payment' THEN CASE p.state WHEN 'paying' THEN ${msBetween('now()', 'p.charge_again_at')}
         ELSE ${msBetween('now()', 'p.expires_at')} END
       ELSE ${msBetween('now()', 'p.resend_at')} END AS "dueInMs"
-  FROM ${SCHEMA}.orders o LEFT JOIN ${SCHEMA}.progress p ON p.order_id = o.id AND ${among('p.order_id')}
-  WHERE ${among('o.id')} ORDER BY o.id ${limit}`;
-const ORDERS_AFTER = selectOrders((id) => `${id} > $1`, 'LIMIT $2');
-const ORDERS_OF = selectOrders((id) => `${id} = ANY($1::uuid[])`);
+  FROM (SELECT * FROM ${SCHEMA}.orders WHERE ${where} ORDER BY id ${limit}) AS o
+  LEFT JOIN ${SCHEMA}.progress p ON p.order_id = o.id ORDER BY o.id`,
+);
 
-const orderFact = ({ steps, failedReversals, ...row }: OrderRow): OrderFact => {
-  const status = (name: StepName) => shownStep(steps[name], failedReversals[name]).status;
-  return {
-    ...row,
-    steps: { points: status('points'), coupon: status('coupon'), notification: status('notification') },
-  };
+const factOf = ({ steps, failedReversals, ...row }: OrderRow): OrderFact => {
+  const { points, coupon, notification } = shownSteps(steps, failedReversals);
+  return { ...row, steps: { points: points.status, coupon: coupon.status, notification: notification.status } };
 };
-const readOrders = async (queryable: Queryable, text: string, params: readonly unknown[]) =>
-  (await queryable.query<OrderRow>(text, params)).map(orderFact);
+
+export const orderFacts: FactSource<OrderFact> = {
+  after: async (...page) => (await rows.after(...page)).map(factOf),
+  of: async (...ids) => (await rows.of(...ids)).map(factOf),
+};
 
 /** The number of orders of each ticket, and the facts of the first. A second one exists only without the unique key. */
 export const ticketOrderFacts = factsFrom<TicketOrderFact>(
@@ -58,8 +51,3 @@ export const ticketOrderFacts = factsFrom<TicketOrderFact>(
   JOIN ${SCHEMA}.orders o ON o.id = t."orderId" LEFT JOIN ${SCHEMA}.progress p ON p.order_id = o.id
   ORDER BY t.id`,
 );
-
-export const orderFacts: FactSource<OrderFact> = {
-  after: (queryable, id, limit) => readOrders(queryable, ORDERS_AFTER, [id, limit]),
-  of: (queryable, ids) => readOrders(queryable, ORDERS_OF, [ids]),
-};

@@ -4,16 +4,10 @@ import { type Order, type StepName, stepNames } from '../../../contracts/orders.
 import type { Database, Transaction } from '../../../infra/database/port.ts';
 import { newestFirst } from '../../../infra/database/sql.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
-import { defineResend } from '../../../infra/messaging/resend.ts';
-import { type FailedReversals, type NewOrder, type NewTicketOrder, type StepReport, shownStep } from '../order.ts';
+import { defineOverdue, defineResend } from '../../../infra/messaging/resend.ts';
+import { type FailedReversals, type NewOrder, type NewTicketOrder, type StepReport, shownSteps } from '../order.ts';
 
 export const SCHEMA = 'sluice_order';
-
-export const MS = "interval '1 ms'";
-
-/** SQL of a delay: $1 milliseconds, doubled `times` times, at most `max`. */
-export const backoff = (times: string, max = "interval '1 hour'") =>
-  `LEAST($1::integer * ${MS} * 2 ^ LEAST(${times}, 20), ${max})`;
 
 /**
  * CTEs: orders, unless their idempotency key or ticket has one already, with their progress. $1: the orders; $2: the
@@ -32,8 +26,9 @@ const PLACE = `WITH request AS (
     RETURNING id, created_at
   ), progress AS (
     INSERT INTO ${SCHEMA}.progress (order_id, resend_at, state, awaiting_event_id, expires_at)
-    SELECT id, created_at + $2::integer * ${MS}, CASE WHEN "awaitingEventId" IS NULL THEN 'confirmed' ELSE 'awaiting-payment' END,
-      "awaitingEventId", CASE WHEN "awaitingEventId" IS NOT NULL THEN created_at + "holdSeconds" * interval '1 s' END
+    SELECT id, created_at + $2::integer * interval '1 ms',
+      CASE WHEN "awaitingEventId" IS NULL THEN 'confirmed' ELSE 'awaiting-payment' END, "awaitingEventId",
+      CASE WHEN "awaitingEventId" IS NOT NULL THEN created_at + "holdSeconds" * interval '1 s' END
     FROM placed JOIN request USING (id)
   )`;
 
@@ -49,63 +44,40 @@ export const PLACE_ORDERS = defineStatement({
   ],
 });
 
-interface OrderRow extends Omit<Order, 'expiresAt' | 'payment' | 'cancelReason'> {
-  readonly expiresAt: string | null;
-  readonly payment: 'in-progress' | null;
-  readonly cancelReason: string | null;
+interface OrderRow {
+  readonly order: Order;
   readonly requestHash: string | null;
   readonly failedReversals: FailedReversals;
 }
 
-const SELECT_ORDER = `SELECT o.id, o.user_id AS "userId",
-    CASE p.status WHEN 'cancelling' THEN 'cancelled' ELSE p.status END AS status,
-    o.currency, o.total, o.items, ${SCHEMA}.iso(o.created_at) AS "createdAt",
-    CASE p.status WHEN 'awaiting-payment' THEN ${SCHEMA}.iso(p.expires_at) END AS "expiresAt",
-    CASE p.state WHEN 'paying' THEN 'in-progress' END AS payment, p.cancel_reason AS "cancelReason",
-    json_build_object(${stepNames.map((name) => `'${name}', p.${name}`).join(', ')}) AS steps,
+const SELECT_ORDER = `SELECT json_strip_nulls(json_build_object('id', o.id, 'userId', o.user_id,
+      'status', CASE p.status WHEN 'cancelling' THEN 'cancelled' ELSE p.status END,
+      'currency', o.currency, 'total', o.total, 'items', o.items, 'createdAt', ${SCHEMA}.iso(o.created_at),
+      'expiresAt', CASE p.status WHEN 'awaiting-payment' THEN ${SCHEMA}.iso(p.expires_at) END,
+      'payment', CASE p.state WHEN 'paying' THEN 'in-progress' END, 'cancelReason', NULLIF(p.cancel_reason, ''),
+      'steps', json_build_object(${stepNames.map((name) => `'${name}', p.${name}`).join(', ')}))) AS "order",
     o.request_hash AS "requestHash", p.failed_reversals AS "failedReversals"
   FROM ${SCHEMA}.orders o JOIN ${SCHEMA}.progress p ON p.order_id = o.id`;
 
-function orderOf({ expiresAt, payment, cancelReason, requestHash, failedReversals, ...order }: OrderRow): Order {
-  const step = (name: StepName) => shownStep(order.steps[name], failedReversals[name]);
-  return {
-    ...order,
-    ...(expiresAt && { expiresAt }),
-    ...(payment && { payment }),
-    ...(cancelReason && { cancelReason }),
-    steps: { points: step('points'), coupon: step('coupon'), notification: step('notification') },
-  };
-}
+const orderOf = ({ order, failedReversals }: OrderRow): Order => ({
+  ...order,
+  steps: shownSteps(order.steps, failedReversals),
+});
 
 export async function findOrder(database: Database, id: string): Promise<Order | undefined> {
   const [row] = await database.query<OrderRow>(`${SELECT_ORDER} WHERE o.id = $1`, [id]);
   return row && orderOf(row);
 }
 
-export async function findOrderByKey(
-  database: Database,
-  userId: string,
-  key: string,
-): Promise<{ order: Order; requestHash: string | null } | undefined> {
-  const [row] = await database.query<OrderRow>(`${SELECT_ORDER} WHERE o.user_id = $1 AND o.idempotency_key = $2`, [
-    userId,
-    key,
-  ]);
+export async function findOrderByKey(database: Database, userId: string, key: string) {
+  const text = `${SELECT_ORDER} WHERE o.user_id = $1 AND o.idempotency_key = $2`;
+  const [row] = await database.query<OrderRow>(text, [userId, key]);
   return row && { order: orderOf(row), requestHash: row.requestHash };
 }
 
-export async function listOrders(
-  database: Database,
-  userId: string,
-  after: string | undefined,
-  limit: number,
-): Promise<Order[]> {
-  const rows = await database.query<OrderRow>(`${SELECT_ORDER} WHERE o.user_id = $1 ${newestFirst('o.id')}`, [
-    userId,
-    after ?? null,
-    limit,
-  ]);
-  return rows.map(orderOf);
+export async function listOrders(database: Database, userId: string, after: string | undefined, limit: number) {
+  const text = `${SELECT_ORDER} WHERE o.user_id = $1 ${newestFirst('o.id')}`;
+  return (await database.query<OrderRow>(text, [userId, after ?? null, limit])).map(orderOf);
 }
 
 /** SQL of the report about a step that is furthest along; of several such, the earliest. */
@@ -117,8 +89,8 @@ const furthestReport = (name: StepName) =>
  * Records what results report, each step only upwards. Reports about unknown orders change nothing, nor does a failed
  * reversal of an order that is not cancelled.
  */
-export async function recordSteps(tx: Transaction, reports: readonly StepReport[]): Promise<void> {
-  await tx.execute(
+export const recordSteps = (tx: Transaction, reports: readonly StepReport[]) =>
+  tx.execute(
     `UPDATE ${SCHEMA}.progress AS p
      SET ${stepNames.map((name) => `${name} = ${SCHEMA}.furthest(p.${name}, r.${name})`).join(', ')},
          failed_reversals = CASE p.state WHEN 'cancelled'
@@ -133,16 +105,10 @@ export async function recordSteps(tx: Transaction, reports: readonly StepReport[
      WHERE p.order_id = r."orderId"`,
     [JSON.stringify(reports)],
   );
-}
 
 /** Places the orders of tickets, one for each ticket however often this runs. */
-export async function insertTicketOrders(
-  tx: Transaction,
-  orders: readonly NewTicketOrder[],
-  resendAfterMs: number,
-): Promise<void> {
-  await tx.execute(`${PLACE} SELECT FROM placed`, [JSON.stringify(orders), resendAfterMs]);
-}
+export const insertTicketOrders = (tx: Transaction, orders: readonly NewTicketOrder[], resendAfterMs: number) =>
+  tx.execute(`${PLACE} SELECT FROM placed`, [JSON.stringify(orders), resendAfterMs]);
 
 /**
  * The event of an order's state, the same one each time: order.awaiting-payment, order.placed or order.cancelled.
@@ -172,28 +138,16 @@ export const STATE_FOR_TICKETS = defineStatement({
   params: (ticketIds: readonly string[]) => [ticketIds],
 });
 
-/**
- * Resends order.placed (status `placed`) or order.cancelled (`cancelling`) of orders whose replies are overdue, at most
- * `limit`. `resendAfterMs`: the first delay, doubled each time up to an hour.
- */
+/** Resends order.placed (status `placed`) or order.cancelled (`cancelling`) of orders whose replies are overdue. */
 const resendOverdue = (status: 'placed' | 'cancelling') =>
-  defineStatement({
-    effects: `WITH overdue AS (
-    SELECT order_id FROM ${SCHEMA}.progress WHERE status = '${status}' AND resend_at <= now()
-    ORDER BY resend_at LIMIT $2 FOR UPDATE SKIP LOCKED
-  ), resent AS (
-    UPDATE ${SCHEMA}.progress AS p
-    SET resends = resends + 1, resend_at = now() + ${backoff('resends + 1')}
-    FROM overdue WHERE p.order_id = overdue.order_id
-    RETURNING p.*
-  )`,
-    events: stateEvents('resent'),
-    params: (resendAfterMs: number, limit: number) => [resendAfterMs, limit],
-  });
+  defineOverdue(
+    { table: `${SCHEMA}.progress`, id: 'order_id', waiting: `status = '${status}'` },
+    stateEvents('resent'),
+  );
 export const RESEND_PLACED = resendOverdue('placed');
 export const RESEND_CANCELLED = resendOverdue('cancelling');
 
-/** Resends the last event of the orders that are named. */
+/** Resends the last event of each order. */
 export const RESEND_BY_ID = defineResend({
   effects: `WITH resent AS (
     SELECT * FROM ${SCHEMA}.progress
@@ -202,38 +156,30 @@ export const RESEND_BY_ID = defineResend({
   events: stateEvents('resent'),
 });
 
+/** order.cancelled or order.placed of the rows that a CTE `changed` returns. */
+export const CHANGED = stateEvents('changed');
+
 const cancel = (request: string, states: string) => `${request}, changed AS (
     UPDATE ${SCHEMA}.progress AS p
     SET state = 'cancelled', cancelled_at = now(), cancelled_event_id = r."eventId", cancel_reason = r.reason,
-        stock_release_pending = o.ticket_id IS NOT NULL, resends = 0, resend_at = now() + $2::integer * ${MS},
-        refund_at = CASE WHEN p.attempt > 0 THEN now() END
+        stock_release_pending = o.ticket_id IS NOT NULL, refund_at = CASE WHEN p.attempt > 0 THEN now() END,
+        resends = 0, resend_at = now() + $2::integer * interval '1 ms'
     FROM request r JOIN ${SCHEMA}.orders o ON o.id = r."orderId"
     WHERE p.order_id = r."orderId" AND p.state IN (${states})
     RETURNING p.*
   )`;
 
-interface Cancellation {
-  readonly orderId: string;
-  readonly eventId: string;
-  readonly reason: string | undefined;
-}
-
-/** order.cancelled or order.placed of the rows that a CTE `changed` returns. */
-export const CHANGED = stateEvents('changed');
-
-/** Cancels orders, unless they are cancelled or being paid. */
-export const CANCEL_ORDERS = defineStatement({
+/** Cancels an order, unless it is cancelled or being paid. */
+export const CANCEL_ORDER = defineStatement({
   effects: cancel(
-    `WITH request AS (
-    SELECT * FROM json_to_recordset($1::json) AS r ("orderId" uuid, "eventId" uuid, reason text)
-  )`,
+    `WITH request AS (SELECT $1::uuid AS "orderId", $3::uuid AS "eventId", $4::text AS reason)`,
     "'awaiting-payment', 'confirmed'",
   ),
   events: CHANGED,
-  params: (cancellations: readonly Cancellation[], resendAfterMs: number) => [
-    JSON.stringify(cancellations),
-    resendAfterMs,
-  ],
+  params: (
+    { orderId, eventId, reason }: { orderId: string; eventId: string; reason: string | undefined },
+    resendAfterMs: number,
+  ) => [orderId, resendAfterMs, eventId, reason ?? null],
 });
 
 /** Cancels orders that were not paid in time, at most one for each event id. */
@@ -254,22 +200,16 @@ export const EXPIRE_ORDERS = defineStatement({
 });
 
 /** Records that the flash sale has released the stock of these orders. */
-export async function recordStockReleases(tx: Transaction, orderIds: readonly string[]): Promise<void> {
-  await tx.execute(
+export const recordStockReleases = (tx: Transaction, orderIds: readonly string[]) =>
+  tx.execute(
     `UPDATE ${SCHEMA}.progress SET stock_release_pending = false
      WHERE order_id = ANY($1::uuid[]) AND state = 'cancelled' AND stock_release_pending`,
     [orderIds],
   );
-}
 
-/** See migrations/006_confirmed.sql. */
-type OrderState = NonNullable<OrderFact['state']>;
-
-export async function findState(
-  database: Database,
-  orderId: string,
-): Promise<{ readonly state: OrderState; readonly paid: boolean } | undefined> {
-  const [row] = await database.query<{ state: OrderState; paid: boolean }>(
+/** The states: see migrations/006_confirmed.sql. */
+export async function findState(database: Database, orderId: string) {
+  const [row] = await database.query<{ state: NonNullable<OrderFact['state']>; paid: boolean }>(
     `SELECT state, paid_at IS NOT NULL AS paid FROM ${SCHEMA}.progress WHERE order_id = $1`,
     [orderId],
   );

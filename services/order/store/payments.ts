@@ -1,7 +1,8 @@
 // The order service's SQL of payments: an order is paid at most once, and the charge of a cancelled one is refunded.
 import type { Database } from '../../../infra/database/port.ts';
+import { backoff } from '../../../infra/database/sql.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
-import { backoff, CHANGED, MS, SCHEMA } from './orders.ts';
+import { CHANGED, SCHEMA } from './orders.ts';
 
 /** An attempt to pay. */
 export interface Attempt {
@@ -20,23 +21,19 @@ const ATTEMPT = `o.id AS "orderId", o.total AS amount, o.currency, p.attempt, p.
  * SQL of the longest delay between calls without a response. It is short, because a buyer may be waiting and an outage
  * ends without notice, but never below $1, which exceeds the provider's timeout.
  */
-const MAX_DELAY = `GREATEST($1::integer * ${MS}, interval '15 s')`;
+const MAX_DELAY = `GREATEST($1::integer * interval '1 ms', interval '15 s')`;
 
 /**
  * Begins a payment, or joins the one under way: the order id is the provider's key, so both get one outcome. Undefined
  * if the order does not await payment. `claimOverdueAttempts` takes over after `retryAfterMs` unless the payment ends
  * before.
  */
-export async function beginPayment(
-  database: Database,
-  orderId: string,
-  retryAfterMs: number,
-): Promise<Attempt | undefined> {
+export async function beginPayment(database: Database, orderId: string, retryAfterMs: number) {
   const [attempt] = await database.query<Attempt>(
     `UPDATE ${SCHEMA}.progress AS p
      SET state = 'paying', attempt = p.attempt + CASE p.state WHEN 'paying' THEN 0 ELSE 1 END,
          charge_retries = CASE p.state WHEN 'paying' THEN p.charge_retries ELSE 0 END,
-         charge_again_at = now() + $2::integer * ${MS}
+         charge_again_at = now() + $2::integer * interval '1 ms'
      FROM ${SCHEMA}.orders o
      WHERE o.id = p.order_id AND p.order_id = $1
        AND (p.state = 'paying' OR p.state = 'awaiting-payment' AND p.expires_at > now())
@@ -65,7 +62,8 @@ export function claimOverdueAttempts(database: Database, retryAfterMs: number, l
 export const CONFIRM_PAYMENT = defineStatement({
   effects: `WITH changed AS (
     UPDATE ${SCHEMA}.progress AS p
-    SET state = 'confirmed', paid_at = now(), charge_again_at = NULL, resends = 0, resend_at = now() + $2::integer * ${MS}
+    SET state = 'confirmed', paid_at = now(), charge_again_at = NULL,
+        resends = 0, resend_at = now() + $2::integer * interval '1 ms'
     WHERE p.order_id = $1::uuid AND p.state IN ('paying', 'awaiting-payment')
     RETURNING p.*
   )`,
@@ -82,20 +80,13 @@ export async function endAttempt(database: Database, { orderId, attempt }: Attem
   );
 }
 
-export interface DueRefund {
-  readonly orderId: string;
-  /** Includes the current one. */
-  readonly attempts: number;
-  /** The provider has rejected it before. */
-  readonly rejected: boolean;
-}
-
 /**
  * Claims up to `limit` due refunds of cancelled orders, each for `retryAfterMs`, doubled with each attempt: up to an
- * hour once the provider has rejected it, because that needs an operator.
+ * hour once the provider has rejected it, because that needs an operator. `attempts` includes the current one;
+ * `rejected`: the provider has rejected it before.
  */
-export function claimRefunds(database: Database, retryAfterMs: number, limit: number): Promise<DueRefund[]> {
-  return database.query<DueRefund>(
+export function claimRefunds(database: Database, retryAfterMs: number, limit: number) {
+  return database.query<{ orderId: string; attempts: number; rejected: boolean }>(
     `WITH due AS (
        SELECT order_id FROM ${SCHEMA}.progress WHERE refund_at <= now()
        ORDER BY refund_at LIMIT $2 FOR UPDATE SKIP LOCKED
@@ -110,18 +101,16 @@ export function claimRefunds(database: Database, retryAfterMs: number, limit: nu
   );
 }
 
-export async function markRefunded(database: Database, orderIds: readonly string[]): Promise<void> {
-  await database.execute(
+export const markRefunded = (database: Database, orderIds: readonly string[]) =>
+  database.execute(
     `UPDATE ${SCHEMA}.progress SET refund_at = NULL, refund_rejected = false WHERE order_id = ANY($1::uuid[])`,
     [orderIds],
   );
-}
 
 /** Records that the provider rejects these refunds. They stay due. */
-export async function markRefundRejected(database: Database, orderIds: readonly string[]): Promise<void> {
-  await database.execute(
+export const markRefundRejected = (database: Database, orderIds: readonly string[]) =>
+  database.execute(
     `UPDATE ${SCHEMA}.progress SET refund_rejected = true
      WHERE order_id = ANY($1::uuid[]) AND refund_at IS NOT NULL`,
     [orderIds],
   );
-}

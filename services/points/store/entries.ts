@@ -1,8 +1,10 @@
 // The points service's SQL.
+import type { PointsFact } from '../../../contracts/facts.ts';
 import type { PointsEntry } from '../../../contracts/users.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
 import { newestFirst } from '../../../infra/database/sql.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
+import { factsFrom } from '../../../infra/runtime/service.ts';
 
 const SCHEMA = 'sluice_points';
 
@@ -14,35 +16,29 @@ export interface Award {
   readonly points: number;
 }
 
-/** Writes one award for each order; a second one changes nothing. */
-export async function insertAwards(tx: Transaction, awards: readonly Award[]): Promise<void> {
-  await tx.execute(
-    `INSERT INTO ${SCHEMA}.entries (id, order_id, user_id, kind, points, event_id)
-     SELECT id, "orderId", "userId", 'award', points, "eventId"
-     FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text, points bigint)
-     ORDER BY "orderId" -- two processes that write the same keys in opposite order deadlock
-     ON CONFLICT (order_id, kind) DO NOTHING`,
-    [JSON.stringify(awards)],
-  );
-}
+const INSERT_AWARDS = `INSERT INTO ${SCHEMA}.entries (id, order_id, user_id, kind, points, event_id)
+  SELECT id, "orderId", "userId", 'award', points, "eventId"
+  FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text, points bigint)
+  ORDER BY "orderId" -- two processes that write the same keys in opposite order deadlock
+  ON CONFLICT (order_id, kind) DO NOTHING`;
 
-export type Revoke = Omit<Award, 'points'>;
+/** Writes one award for each order; a second one changes nothing. */
+export const insertAwards = (tx: Transaction, awards: readonly Award[]) =>
+  tx.execute(INSERT_AWARDS, [JSON.stringify(awards)]);
+
+const INSERT_REVOKES = `INSERT INTO ${SCHEMA}.entries (id, order_id, user_id, kind, points, event_id)
+  SELECT r.id, "orderId", "userId", 'revoke', -COALESCE(award.points, 0), "eventId"
+  FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text)
+  LEFT JOIN ${SCHEMA}.entries award ON award.order_id = "orderId" AND award.kind = 'award'
+  ORDER BY "orderId"
+  ON CONFLICT (order_id, kind) DO NOTHING`;
 
 /**
  * Takes the award of each order back, once; without an award, by an entry of 0. No concurrent award is missed: the
  * caller has inserted the award first, which waits for a concurrent insert of the same key.
  */
-export async function insertRevokes(tx: Transaction, revokes: readonly Revoke[]): Promise<void> {
-  await tx.execute(
-    `INSERT INTO ${SCHEMA}.entries (id, order_id, user_id, kind, points, event_id)
-     SELECT r.id, "orderId", "userId", 'revoke', -COALESCE(award.points, 0), "eventId"
-     FROM json_to_recordset($1::json) AS r (id uuid, "eventId" uuid, "orderId" uuid, "userId" text)
-     LEFT JOIN ${SCHEMA}.entries award ON award.order_id = "orderId" AND award.kind = 'award'
-     ORDER BY "orderId"
-     ON CONFLICT (order_id, kind) DO NOTHING`,
-    [JSON.stringify(revokes)],
-  );
-}
+export const insertRevokes = (tx: Transaction, revokes: readonly Omit<Award, 'points'>[]) =>
+  tx.execute(INSERT_REVOKES, [JSON.stringify(revokes)]);
 
 /** The latest result of each order: the same event each time. */
 export const RESULTS = defineStatement({
@@ -62,14 +58,18 @@ export async function readBalance(database: Database, userId: string): Promise<n
   return row?.balance ?? 0;
 }
 
-export const listEntries = (
-  database: Database,
-  userId: string,
-  after: string | undefined,
-  limit: number,
-): Promise<PointsEntry[]> =>
-  database.query(
+export const listEntries = (database: Database, userId: string, after: string | undefined, limit: number) =>
+  database.query<PointsEntry>(
     `SELECT id, order_id AS "orderId", points, kind, ${SCHEMA}.iso(at) AS at FROM ${SCHEMA}.entries
      WHERE user_id = $1 ${newestFirst()}`,
     [userId, after ?? null, limit],
   );
+
+/** For the audit. The sum is clamped to the integers that a JavaScript number holds exactly. */
+export const pointsFacts = factsFrom<PointsFact>(
+  'order_id',
+  (where, limit) => `SELECT order_id AS id, min(user_id) AS "userId",
+    count(*) FILTER (WHERE kind = 'award') AS awards, count(*) FILTER (WHERE kind = 'revoke') AS revokes,
+    GREATEST(LEAST(sum(points), 9007199254740991), -9007199254740991)::bigint AS points
+  FROM ${SCHEMA}.entries WHERE ${where} GROUP BY order_id ORDER BY order_id ${limit}`,
+);

@@ -3,40 +3,32 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Event, EventData } from '../../contracts/events.ts';
 import { formatMoney } from '../../contracts/money.ts';
-import type { Handler } from '../../infra/messaging/handler.ts';
+import { replyWith } from '../../infra/messaging/handler.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
-import { type NewNotification, SENT, STORE_NOTIFICATIONS } from './store/notifications.ts';
+import { type Kind, type NewNotification, SENT, STORE_NOTIFICATIONS } from './store/notifications.ts';
 
-export const notifyOfPlacing = (outbox: Outbox): Handler<Event<'order.placed'>> => ({
-  handle: async (tx, events) => {
+export const notifyOfPlacing = (outbox: Outbox) =>
+  replyWith<Event<'order.placed'>>(outbox, SENT, (tx, events) => {
     const notifications = events.map(({ data }) => notification(data, 'order.placed', placedText(data)));
-    await outbox.write(tx, STORE_NOTIFICATIONS, notifications, 'order.placed');
-    const orderIds = notifications.map(({ orderId }) => orderId);
-    await outbox.write(tx, SENT, orderIds);
-  },
-  resendReplies: (tx, orderIds) => outbox.write(tx, SENT, orderIds),
-});
+    return outbox.write(tx, STORE_NOTIFICATIONS, notifications, 'order.placed');
+  });
 
 /**
  * If the order was confirmed and its first notification is missing, that one is stored too, but not published: "placed"
  * after "cancelled" would mislead the user. So the history is the same in either order of the two events.
  */
-export const notifyOfCancelling = (outbox: Outbox): Handler<Event<'order.cancelled'>> => ({
-  handle: async (tx, events) => {
+export const notifyOfCancelling = (outbox: Outbox) =>
+  replyWith<Event<'order.cancelled'>>(outbox, SENT, (tx, events) => {
     const notifications = events.flatMap(({ data }) => [
       ...(data.placed ? [notification(data, 'order.placed', placedText(data.placed))] : []),
       notification(data, 'order.cancelled', cancelledText(data)),
     ]);
-    await outbox.write(tx, STORE_NOTIFICATIONS, notifications, 'order.cancelled');
-    const orderIds = events.map(({ data }) => data.orderId);
-    await outbox.write(tx, SENT, orderIds);
-  },
-  resendReplies: (tx, orderIds) => outbox.write(tx, SENT, orderIds),
-});
+    return outbox.write(tx, STORE_NOTIFICATIONS, notifications, 'order.cancelled');
+  });
 
 const notification = (
   { orderId, userId }: Pick<EventData<'order.placed'>, 'orderId' | 'userId'>,
-  kind: NewNotification['kind'],
+  kind: Kind,
   text: string,
 ): NewNotification => ({ id: uuidv7(), eventId: uuidv7(), orderId, userId, kind, text });
 
