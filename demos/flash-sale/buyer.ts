@@ -10,13 +10,6 @@ export interface History {
   readonly failures: number;
 }
 
-/** Times are in milliseconds after the opening. */
-export interface Attempt {
-  readonly history: History;
-  readonly arrivedMs: number;
-  readonly nowMs: number;
-}
-
 /** The longest Retry-After that a buyer accepts; a longer one makes the buyer leave. */
 const LONGEST_WAIT_MS = 30_000;
 /** Buyers do not come back to the millisecond. */
@@ -27,24 +20,21 @@ const MAX_FAILURES = 10;
 const FAILURE_BASE_MS = 200;
 const FAILURE_MAX_MS = 3_000;
 
-export interface Return {
-  /** After the opening, in milliseconds. */
-  readonly atMs: number;
-  readonly history: History;
-}
-
-/** When the buyer comes again; undefined: never. `random` is at least 0 and below 1. */
+/**
+ * When the buyer comes again; undefined: never. All times are in milliseconds after the opening. `random` is at least 0
+ * and below 1.
+ */
 export function nextVisit(
   answer: PurchaseAnswer,
   { patience }: { readonly patience: number },
-  { history: { returned, failures }, arrivedMs, nowMs }: Attempt,
+  { history: { returned, failures }, arrivedMs, nowMs }: { history: History; arrivedMs: number; nowMs: number },
   random: number,
-): Return | undefined {
-  const again = (afterMs: number): Return | undefined =>
+): { atMs: number; history: History } | undefined {
+  const again = (afterMs: number) =>
     returned < patience && afterMs <= LONGEST_WAIT_MS
       ? { atMs: nowMs + afterMs + random * LATE_BY_UP_TO_MS, history: { returned: returned + 1, failures: 0 } }
       : undefined;
-  const retry = (leastMs: number): Return | undefined =>
+  const retry = (leastMs: number) =>
     failures < MAX_FAILURES
       ? {
           atMs: nowMs + Math.max(leastMs, backoff(failures + 1, FAILURE_BASE_MS, FAILURE_MAX_MS, random)),

@@ -1,10 +1,10 @@
 // Sends the buyers at their times, however the server answers (an open loop), and again when they decide to come again.
+import { EventEmitter, once } from 'node:events';
 import { Agenda } from './agenda.ts';
-import type { Plan } from './arrivals.ts';
+import type { Plan, Random } from './arrivals.ts';
 import { type History, nextVisit } from './buyer.ts';
 import type { Counters } from './counters.ts';
 import type { PurchaseClient } from './purchases.ts';
-import type { Random } from './random.ts';
 
 interface Request {
   readonly buyer: number;
@@ -24,8 +24,8 @@ export interface CrowdOptions {
 export class Crowd {
   readonly #options: CrowdOptions;
   readonly #agenda = new Agenda<Request>((request, at) => this.#send(request, at - this.#options.openingAt));
+  readonly #events = new EventEmitter<{ left: [] }>();
   #pending = 0;
-  #resolve = () => {};
 
   constructor(options: CrowdOptions) {
     this.#options = options;
@@ -33,20 +33,13 @@ export class Crowd {
 
   /** Resolves when every visitor has a ticket or has left. Rejects when `signal` aborts. */
   async run(visits: Plan['visits'], signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
+    const left = once(this.#events, 'left', { signal });
     this.#pending = visits.length;
-    let onAbort = () => {};
-    const left = new Promise<void>((resolve, reject) => {
-      this.#resolve = resolve;
-      onAbort = () => reject(signal.reason);
-    });
-    signal.addEventListener('abort', onAbort, { once: true });
     for (const { buyer, atMs, again = false } of visits)
       this.#agenda.add(this.#options.openingAt + atMs, { buyer, again, history: { returned: 0, failures: 0 } });
     try {
       await left;
     } finally {
-      signal.removeEventListener('abort', onAbort);
       this.#pending = 0;
       this.#agenda.clear();
     }
@@ -63,7 +56,7 @@ export class Crowd {
       if (this.#pending === 0) return; // aborted
       const next = nextVisit(answer, visitor, { history, arrivedMs, nowMs }, random());
       if (next) this.#agenda.add(openingAt + next.atMs, { buyer, again: true, history: next.history });
-      else if (--this.#pending === 0) this.#resolve();
+      else if (--this.#pending === 0) this.#events.emit('left');
     });
   }
 }

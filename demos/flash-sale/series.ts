@@ -1,9 +1,22 @@
 // The run over time in equal steps, for the charts and the report's table.
 import { recordOf } from '../shared/record-of.ts';
-import { rejectedOutcomes } from './purchases.ts';
+import type { Color } from '../shared/svg.ts';
+import { outcomeNames, rejectedOutcomes } from './purchases.ts';
 import type { Run } from './run.ts';
 
 export type Series = ReturnType<typeof seriesOf>;
+
+/** What is counted: the requests of first attempts and of buyers who came again, each kind of rejection, the orders. */
+export const counted = {
+  first: { name: 'first attempt', color: 'blue' },
+  again: { name: 'came again', color: 'sky' },
+  'queue-full': { name: outcomeNames['queue-full'], color: 'yellow' },
+  'sold-out': { name: outcomeNames['sold-out'], color: 'purple' },
+  'not-open': { name: outcomeNames['not-open'], color: 'grey' },
+  overloaded: { name: outcomeNames.overloaded, color: 'orange' },
+  orders: { name: 'orders', color: 'green' },
+} as const satisfies Record<string, { name: string; color: Color }>;
+export type Counted = keyof typeof counted;
 
 /** The finest of these that leaves few enough steps for a chart. */
 const STEPS_MS = [250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000];
@@ -11,11 +24,14 @@ const MOST_STEPS = 80;
 
 /** Each list has a value per step; times in milliseconds after the opening. */
 export function seriesOf({ counters, tickets, samples }: Run) {
-  const { first, again } = counters.arrivals;
-  const orders = tickets.flatMap(({ orderedMs }) => orderedMs ?? []);
-  const all = [first, again, orders, ...rejectedOutcomes.map((outcome) => counters.answers[outcome].atMs)];
-  const earliest = Math.min(0, ...all.map((times) => times.reduce((a, b) => Math.min(a, b), 0)));
-  const latest = Math.max(1_000, ...all.map((times) => times.reduce((a, b) => Math.max(a, b), 0)));
+  const times: Record<Counted, readonly number[]> = {
+    ...counters.arrivals,
+    ...recordOf(rejectedOutcomes, (outcome) => counters.answers[outcome].atMs),
+    orders: tickets.flatMap(({ orderedMs }) => orderedMs ?? []),
+  };
+  const all = [0, 1_000, ...Object.values(times).flat()];
+  const earliest = all.reduce((a, b) => Math.min(a, b));
+  const latest = all.reduce((a, b) => Math.max(a, b));
   const stepMs = STEPS_MS.find((step) => (latest - earliest) / step <= MOST_STEPS) ?? (latest - earliest) / MOST_STEPS;
   const fromMs = Math.floor(earliest / stepMs) * stepMs;
   const toMs = (Math.floor(latest / stepMs) + 1) * stepMs;
@@ -32,11 +48,7 @@ export function seriesOf({ counters, tickets, samples }: Run) {
     stepMs,
     fromMs,
     toMs,
-    /** Requests of first attempts, and of buyers who came again. */
-    arrivals: histogram(first),
-    returns: histogram(again),
-    rejected: recordOf(rejectedOutcomes, (outcome) => histogram(counters.answers[outcome].atMs)),
-    orders: histogram(orders),
+    counts: recordOf(Object.keys(counted) as Counted[], (name) => histogram(times[name])),
     /** The queue's length in the step's last sample; undefined without one. */
     queue: Array.from({ length: size }, (_, step) => queue.get(step)),
     samples: seen,
