@@ -2,13 +2,14 @@
 // are completed for many clients. The requests are the same for every strategy.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { z } from 'zod';
 import { type Order, ordersPage } from '../../contracts/orders.ts';
+import type { Page } from '../../contracts/pages.ts';
 import { concurrently } from '../shared/concurrently.ts';
 import { CliError } from '../shared/errors.ts';
-import { HttpClient } from '../shared/http.ts';
+import { expectBody, HttpClient } from '../shared/http.ts';
 import { mugs, placeOrder, readOrder } from '../shared/orders.ts';
 import { type Latency, latencyOf } from '../shared/statistics.ts';
-import { readPage } from './lists.ts';
 
 /** Orders before the measurement, so that code is compiled and caches are filled. */
 const WARM_UP = 10;
@@ -103,11 +104,22 @@ async function untilAllCompleted(http: HttpClient, userId: string, signal: Abort
   // The newest orders come first and are completed last, so the first page is polled until all of its orders are.
   const list = { path: `/orders?userId=${userId}`, schema: ordersPage };
   for (let after: string | null | undefined; after !== null; ) {
-    const { items: orders, next } = await readPage(http, list, after, signal);
+    const { items: orders, next } = await readPage(http, { ...list, after }, signal);
     if (orders.every(({ status }) => status === 'completed')) after = next;
     else if (performance.now() > deadline) throw new CliError(`orders of ${userId} ${tooLate}`);
     else await sleep(CROWD_POLL_MS, undefined, { signal });
   }
+}
+
+/** At most 200 items of a list, newest first. `path`: with a query or without; `after`: a cursor. */
+export async function readPage<Item>(
+  http: HttpClient,
+  { path, schema, after }: { path: string; schema: z.ZodType<Page<Item>>; after: string | undefined },
+  signal: AbortSignal,
+): Promise<Page<Item>> {
+  const query = `limit=200${after === undefined ? '' : `&after=${after}`}`;
+  const response = await http.request('GET', `${path}${path.includes('?') ? '&' : '?'}${query}`, { signal });
+  return expectBody(response, { status: 200, schema, about: path });
 }
 
 const tooLate = `not completed ${COMPLETION_TIMEOUT_MS / 1_000} s after the last response`;
