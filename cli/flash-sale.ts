@@ -3,11 +3,10 @@
 import { Command, Option } from 'commander';
 import { MAX_DRAIN_PER_SECOND, MAX_QUEUE_CAP, MAX_STOCK } from '../contracts/flash-sales.ts';
 import type { Settings } from '../demos/flash-sale/arrivals.ts';
-import { svgOf } from '../demos/flash-sale/report/charts.ts';
+import { seriesOf, svgOf } from '../demos/flash-sale/report/charts.ts';
 import { reportPage } from '../demos/flash-sale/report/page.ts';
 import { renderProgress, renderSummary } from '../demos/flash-sale/report/terminal.ts';
 import { type Progress, type Run, simulate } from '../demos/flash-sale/run.ts';
-import { seriesOf } from '../demos/flash-sale/series.ts';
 import { failures, summarize } from '../demos/flash-sale/summary.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { expectWritable, writeOutput } from '../demos/shared/files.ts';

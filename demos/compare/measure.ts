@@ -9,7 +9,7 @@ import { concurrently } from '../shared/concurrently.ts';
 import { CliError } from '../shared/errors.ts';
 import { expectBody, HttpClient } from '../shared/http.ts';
 import { mugs, placeOrder, readOrder } from '../shared/orders.ts';
-import { type Latency, latencyOf } from '../shared/statistics.ts';
+import { latencyOf } from '../shared/statistics.ts';
 
 /** Orders before the measurement, so that code is compiled and caches are filled. */
 const WARM_UP = 10;
@@ -20,14 +20,7 @@ const CROWD_POLL_MS = 50;
 /** The time limit for completion after the last response. */
 const COMPLETION_TIMEOUT_MS = 60_000;
 
-export interface Measured {
-  /** One client with one order at a time, from sending the request to the end of the response. */
-  readonly responseMs: Latency;
-  /** The same client, from sending the request until a response shows the order as completed. */
-  readonly completedMs: Latency;
-  /** All clients at once, from the first request until the last order is completed. */
-  readonly completedPerSecond: number;
-}
+export type Measured = Awaited<ReturnType<typeof measure>>;
 
 export interface Shop {
   readonly url: string;
@@ -48,17 +41,20 @@ export interface Load {
 export const totalOrders = ({ orders, clients }: Pick<Load, 'orders' | 'clients'>) => WARM_UP + orders * (1 + clients);
 
 /** Rejects if an order is not accepted, or not completed in time. */
-export async function measure(shop: Shop, load: Load): Promise<Measured> {
+export async function measure(shop: Shop, load: Load) {
   const http = new HttpClient(shop.url, load.clients);
   try {
     await oneByOne(http, shop, { ...load, orders: WARM_UP });
-    const alone = await oneByOne(http, shop, load);
-    return { ...alone, completedPerSecond: await crowd(http, shop, load) };
+    return { ...(await oneByOne(http, shop, load)), completedPerSecond: await crowd(http, shop, load) };
   } finally {
     await http.close();
   }
 }
 
+/**
+ * One client with one order at a time, from sending the request to the end of the response, and until a response shows
+ * the order as completed.
+ */
 async function oneByOne(http: HttpClient, { userId }: Shop, { orders, onOrder, signal }: Load) {
   const responses: number[] = [];
   const completions: number[] = [];
@@ -70,10 +66,16 @@ async function oneByOne(http: HttpClient, { userId }: Shop, { orders, onOrder, s
     completions.push(performance.now() - sentAt);
     onOrder();
   }
-  return { responseMs: latency(responses), completedMs: latency(completions) };
+  const responseMs = latencyOf(responses);
+  const completedMs = latencyOf(completions);
+  if (!responseMs || !completedMs) throw new RangeError('nothing was measured');
+  return { responseMs, completedMs };
 }
 
-/** Each client places its next order as soon as the last one is accepted. Resolves with completed orders per second. */
+/**
+ * Each client places its next order as soon as the last one is accepted. Resolves with completed orders per second, from
+ * the first request until the last order is completed.
+ */
 async function crowd(http: HttpClient, { userId }: Shop, { orders, clients, onOrder, signal }: Load): Promise<number> {
   const total = orders * clients;
   const startedAt = performance.now();
@@ -123,9 +125,3 @@ export async function readPage<Item>(
 }
 
 const tooLate = `not completed ${COMPLETION_TIMEOUT_MS / 1_000} s after the last response`;
-
-function latency(values: readonly number[]): Latency {
-  const found = latencyOf(values);
-  if (!found) throw new RangeError('nothing was measured');
-  return found;
-}

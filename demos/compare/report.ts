@@ -79,8 +79,7 @@ ${drawn.join('\n')}`;
       `<rect class="${color}" x="${LEFT + index * 100}" y="0" width="12" height="12" rx="2"/><text class="tick" x="${LEFT + 18 + index * 100}" y="10">${name}</text>`,
   );
   const described = strategies.map(
-    ({ strategy, responseMs, completedMs }) =>
-      `${strategy}: response in ${milliseconds(responseMs.p50)}, completed in ${milliseconds(completedMs.p50)}`,
+    (each) => `${each.strategy}: ${bars.map(({ name, of }) => `${name} in ${milliseconds(each[of].p50)}`).join(', ')}`,
   );
   return svgDocument({
     title: titleOf(comparison),

@@ -51,8 +51,13 @@ async function serve(context: ParticipantContext, resources: Resources, stepOrde
   const placeAndComplete: PlaceOrder = async (request, key) => {
     const placed = await placeOrder(request, key);
     if (placed.outcome !== 'placed') return placed;
-    await complete(placed.order.id, order, steps, stepOrder);
-    return { ...placed, order: (await findOrder(database, placed.order.id)) ?? placed.order };
+    const { id } = placed.order;
+    await order.pass(id, async (events) => {
+      if (stepOrder === 'parallel') await Promise.all(steps.map(({ inbox }) => inbox.process(events)));
+      else for (const { inbox } of steps) await inbox.process(events);
+    });
+    await Promise.all(steps.map((step) => step.pass(id, (results) => order.inbox.process(results))));
+    return { ...placed, order: (await findOrder(database, id)) ?? placed.order };
   };
   const app = createApp(log, (router) => {
     orderRoutes(router, database, placeAndComplete);
@@ -80,13 +85,4 @@ async function serve(context: ParticipantContext, resources: Resources, stepOrde
       await resources.close();
     },
   };
-}
-
-/** Runs an order's steps and records their results. */
-async function complete(orderId: string, order: Participant, steps: readonly Participant[], stepOrder: StepOrder) {
-  await order.pass(orderId, async (placed) => {
-    if (stepOrder === 'parallel') await Promise.all(steps.map(({ inbox }) => inbox.process(placed)));
-    else for (const { inbox } of steps) await inbox.process(placed);
-  });
-  await Promise.all(steps.map((step) => step.pass(orderId, (results) => order.inbox.process(results))));
 }

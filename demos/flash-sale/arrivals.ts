@@ -36,11 +36,9 @@ interface Visit {
   readonly again?: boolean;
 }
 
-export interface Plan {
-  readonly buyers: readonly Buyer[];
-  /** In the order of their arrival. */
-  readonly visits: readonly Visit[];
-}
+export type Plan = Readonly<ReturnType<typeof planOf>>;
+
+type PlanSettings = Pick<Settings, 'seed' | 'buyers' | 'seconds' | 'repeat' | 'patience'>;
 
 const EARLY = { share: 0.02, byMs: 400 };
 /** At the opening. With the beginning of the tail, about half of all come within the first tenth of the time. */
@@ -50,13 +48,8 @@ const GIVE_UP_AT_ONCE = 0.3;
 /** The longest pause before a second visit. */
 const TWICE_WITHIN_MS = 2_000;
 
-export function planOf({
-  seed,
-  buyers: count,
-  seconds,
-  repeat,
-  patience,
-}: Pick<Settings, 'seed' | 'buyers' | 'seconds' | 'repeat' | 'patience'>): Plan {
+/** The visits are in the order of their arrival. */
+export function planOf({ seed, buyers: count, seconds, repeat, patience }: PlanSettings) {
   const random = mulberry32(seed);
   const width = String(count).length;
   const buyers: Buyer[] = [];

@@ -31,13 +31,6 @@ export type PurchaseAnswer =
 export const CONNECTIONS = 512;
 
 export class PurchaseClient extends HttpClient {
-  readonly #path: string;
-
-  constructor(url: string, saleId: string) {
-    super(url, CONNECTIONS);
-    this.#path = `/flash-sales/${saleId}/purchases`;
-  }
-
   /**
    * Opens connections, like those of buyers who look at the page before the sale opens: a flooded server accepts new ones
    * slowly. Resolves when all are open, or could not be opened.
@@ -50,9 +43,9 @@ export class PurchaseClient extends HttpClient {
    * Calls `onAnswer` exactly once, with the answer or the error. `waitedMs`: for a free connection, part of the time until
    * the answer.
    */
-  buy(userId: string, onAnswer: (answer: PurchaseAnswer, waitedMs: number) => void): void {
+  buy(saleId: string, userId: string, onAnswer: (answer: PurchaseAnswer, waitedMs: number) => void): void {
     // Our own ids need no escaping.
-    this.post(this.#path, `{"userId":"${userId}"}`, ({ status, retryAfter, text, waitedMs }) =>
+    this.post(`/flash-sales/${saleId}/purchases`, `{"userId":"${userId}"}`, ({ status, retryAfter, text, waitedMs }) =>
       onAnswer(readAnswer(status, retryAfter, text), waitedMs),
     );
   }

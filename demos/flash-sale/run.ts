@@ -50,18 +50,13 @@ export interface RunOptions {
 }
 
 export async function simulate(options: RunOptions): Promise<Run> {
+  const client = new PurchaseClient(options.url, CONNECTIONS);
   // On connections of its own, so that it does not wait behind the buyers.
   const http = new HttpClient(options.url, READERS);
   try {
-    const announced = await announce(http, options);
-    const client = new PurchaseClient(options.url, announced.sale.id);
-    try {
-      return await new Simulation({ ...options, ...announced, http, client }).run();
-    } finally {
-      await client.close();
-    }
+    return await new Simulation({ ...options, ...(await announce(http, options)), http, client }).run();
   } finally {
-    await http.close();
+    await Promise.all([client.close(), http.close()]);
   }
 }
 
@@ -116,7 +111,13 @@ class Simulation {
     this.#plan = planOf(settings);
     this.#counters = new Counters(settings.buyers);
     const random = mulberry32(settings.seed + 1);
-    this.#crowd = new Crowd({ ...options, buyers: this.#plan.buyers, counters: this.#counters, random });
+    this.#crowd = new Crowd({
+      ...options,
+      saleId: sale.id,
+      buyers: this.#plan.buyers,
+      counters: this.#counters,
+      random,
+    });
     this.#poller = new Poller(() => this.#look(), POLL_MS, signal);
     this.#sale = sale;
   }

@@ -100,11 +100,8 @@ export function headlines({
 
 /** Buyers, requests and latencies by answer, of the answers that were given, and in all. */
 export function answerTable({ buyers, requests, latencyMs, connections, longestWaitMs }: Summary) {
-  const buyersBy: Partial<Record<PurchaseOutcome, number>> = {
-    ...buyers.rejected,
-    admitted: buyers.admitted,
-    error: buyers.unanswered,
-  };
+  const { rejected, admitted, unanswered: error } = buyers;
+  const buyersBy: Partial<Record<PurchaseOutcome, number>> = { ...rejected, admitted, error };
   const rows = purchaseOutcomes
     .filter((outcome) => requests.answered[outcome] > 0)
     .map((outcome) => {

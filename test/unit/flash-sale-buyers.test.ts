@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Agenda } from '../../demos/flash-sale/agenda.ts';
 import { decaying, mulberry32, planOf } from '../../demos/flash-sale/arrivals.ts';
-import { nextVisit } from '../../demos/flash-sale/buyer.ts';
+import { nextVisit } from '../../demos/flash-sale/crowd.ts';
 import { type PurchaseAnswer, readAnswer } from '../../demos/flash-sale/purchases.ts';
 import { eventually } from '../setup/wait.ts';
 

@@ -2,11 +2,10 @@ import { expect, test } from 'vitest';
 import type { CheckedTicket } from '../../demos/flash-sale/check-tickets.ts';
 import { Counters } from '../../demos/flash-sale/counters.ts';
 import { fairnessOf } from '../../demos/flash-sale/fairness.ts';
-import { svgOf } from '../../demos/flash-sale/report/charts.ts';
+import { seriesOf, svgOf } from '../../demos/flash-sale/report/charts.ts';
 import { reportPage } from '../../demos/flash-sale/report/page.ts';
 import { renderSummary } from '../../demos/flash-sale/report/terminal.ts';
 import type { Run } from '../../demos/flash-sale/run.ts';
-import { seriesOf } from '../../demos/flash-sale/series.ts';
 import { equationsOf, failures, type Summary, summarize, type Totals } from '../../demos/flash-sale/summary.ts';
 
 const totals: Totals = {

@@ -4,9 +4,8 @@ import { chartStyle } from '../../shared/svg.ts';
 import { count, text } from '../../shared/terminal.ts';
 import { panelElement } from '../../shared/time-chart.ts';
 import { fairnessSentence } from '../fairness.ts';
-import { counted, type Series } from '../series.ts';
 import { answerTable, failures, headlines, type Summary } from '../summary.ts';
-import { panelsOf, seconds } from './charts.ts';
+import { counted, panelsOf, type Series, seconds } from './charts.ts';
 
 const pageStyle = `
   :root { color-scheme: light dark; --dim: light-dark(#59636e, #9198a1); --line: light-dark(#d1d9e0, #3d444d); }
@@ -32,7 +31,6 @@ const pageStyle = `
   th, td { padding: 0.2rem 0.6rem; border-bottom: 1px solid var(--line); text-align: right; font-weight: normal; }
   th:first-child, td.text { text-align: left; }
   th:first-child { white-space: nowrap; }
-  summary { cursor: pointer; }
   @media print {
     :root { color-scheme: light; }
     body { padding: 0; max-width: none; font-size: 11pt; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
@@ -43,6 +41,8 @@ const pageStyle = `
 export function reportPage(summary: Summary, series: Series): string {
   const { settings, fairness, saleId, url, equations } = summary;
   const title = text`Flash sale: ${settings.buyers} buyers for ${settings.stock} units`;
+  const failed = failures(summary).map(({ name }) => name);
+  const verdict = failed.length === 0 ? 'Every equation holds.' : `Does not hold: ${failed.join(', ')}.`;
   const page = html`<!doctype html>
 <html lang="en">
 <head>
@@ -56,7 +56,7 @@ export function reportPage(summary: Summary, series: Series): string {
 <main>
 <h1>${title}</h1>
 <p>${text`A queue of ${settings.queue} that drains at ${settings.drain} per second`}; the buyers came within ${settings.seconds} s of the opening. <span class="dim">Seed ${settings.seed}; sale ${saleId} at ${url}.</span></p>
-${verdict(summary)}
+<p class="verdict ${failed.length === 0 ? 'holds' : 'fails'}">${verdict}</p>
 <dl>
 ${headlines(summary).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>\n`)}</dl>
 <h2>The sale over time</h2>
@@ -82,13 +82,6 @@ ${table(figures(series))}
 </html>
 `;
   return page.text;
-}
-
-function verdict(summary: Summary): Markup {
-  const failed = failures(summary);
-  return failed.length === 0
-    ? html`<p class="verdict holds">Every equation holds.</p>`
-    : html`<p class="verdict fails">Does not hold: ${failed.map(({ name }) => name).join(', ')}.</p>`;
 }
 
 /** The charts in numbers. */
