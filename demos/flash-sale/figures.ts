@@ -61,15 +61,12 @@ function countTickets(tickets: readonly CheckedTicket[], shared: number) {
   const released = tickets.filter(isReleased).length;
   const ordered = tickets.filter(({ status }) => status === 'ordered');
   const orders = ordered.filter(({ orderId, orderedBy, userId }) => orderId !== undefined && orderedBy === userId);
-  const live = groupBy(
-    tickets.filter((ticket) => !isReleased(ticket)),
-    ({ buyer }) => buyer,
-  );
+  const live = tickets.filter((ticket) => !isReleased(ticket));
   return {
     distinct: tickets.length,
     shared,
     /** Buyers with more than one ticket that is neither released nor failed. */
-    buyersWithTwo: [...live.values()].filter((held) => held.length > 1).length,
+    buyersWithTwo: [...groupBy(live, ({ buyer }) => buyer).values()].filter((held) => held.length > 1).length,
     ordered: ordered.length,
     /** Released or failed: the unit is for sale again. */
     released,
