@@ -1,7 +1,6 @@
 // `sluice compare`: measures the same order with three strategies, to show what the bus is for.
 import { Command } from 'commander';
-import { renderComparison } from '../demos/compare/report.ts';
-import { svgOf } from '../demos/compare/svg.ts';
+import { renderComparison, svgOf } from '../demos/compare/report.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { expectWritable, writeOutput } from '../demos/shared/files.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';

@@ -2,20 +2,18 @@
 // responses.
 import { Command, Option } from 'commander';
 import { MAX_DRAIN_PER_SECOND, MAX_QUEUE_CAP, MAX_STOCK } from '../contracts/flash-sales.ts';
-import { createDisplay } from '../demos/flash-sale/display.ts';
-import { svgOf } from '../demos/flash-sale/report/charts.ts';
+import type { Settings } from '../demos/flash-sale/arrivals.ts';
+import { seriesOf, svgOf } from '../demos/flash-sale/report/charts.ts';
 import { reportPage } from '../demos/flash-sale/report/page.ts';
-import { renderSummary } from '../demos/flash-sale/report/terminal.ts';
-import { type Run, simulate } from '../demos/flash-sale/run.ts';
-import { seriesOf } from '../demos/flash-sale/series.ts';
-import type { Settings } from '../demos/flash-sale/settings.ts';
+import { renderProgress, renderSummary } from '../demos/flash-sale/report/terminal.ts';
+import { type Progress, type Run, simulate } from '../demos/flash-sale/run.ts';
 import { failures, summarize } from '../demos/flash-sale/summary.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { expectWritable, writeOutput } from '../demos/shared/files.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { startEmbedded } from '../demos/shared/sluice-processes.ts';
-import { note, print, printJson } from '../demos/shared/terminal.ts';
+import { note, print, printJson, redraw } from '../demos/shared/terminal.ts';
 import { jsonOption, urlOf } from './options.ts';
 
 interface FlashSaleOptions extends Omit<Settings, 'timeoutSeconds'> {
@@ -88,10 +86,18 @@ async function runWith(options: FlashSaleOptions, signal: AbortSignal): Promise<
 async function run(url: string, options: FlashSaleOptions, signal: AbortSignal): Promise<Run> {
   const { buyers, stock, queue, drain, seconds, seed, repeat, patience, timeout } = options;
   const settings = { buyers, stock, queue, drain, seconds, seed, repeat, patience, timeoutSeconds: timeout };
-  const display = createDisplay();
+  let latest: Progress | undefined;
+  const removeDisplay = redraw((ms) => (latest ? renderProgress(latest, ms) : []));
   try {
-    return await simulate({ url, settings, signal, onProgress: display.update });
+    return await simulate({
+      url,
+      settings,
+      signal,
+      onProgress: (progress) => {
+        latest = progress;
+      },
+    });
   } finally {
-    display.stop();
+    removeDisplay();
   }
 }

@@ -108,8 +108,8 @@ async function run(
   }
   const placingMs = performance.now() - startedAt;
   const done = () => follower.completedAfterMs.length;
-  await withProgress('completing', done() + follower.incomplete().length, (update) =>
-    follower.wait({ http, concurrency, timeoutMs: options.timeout * 1_000, signal }, () => update(done())),
+  await withProgress('completing', done() + follower.incomplete.size, (update) =>
+    follower.wait({ http, concurrency, signal }, options.timeout * 1_000, () => update(done())),
   );
   return counters.report(placingMs, follower);
 }

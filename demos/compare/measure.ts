@@ -2,13 +2,14 @@
 // are completed for many clients. The requests are the same for every strategy.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { z } from 'zod';
 import { type Order, ordersPage } from '../../contracts/orders.ts';
+import type { Page } from '../../contracts/pages.ts';
 import { concurrently } from '../shared/concurrently.ts';
 import { CliError } from '../shared/errors.ts';
-import { HttpClient } from '../shared/http.ts';
+import { expectBody, HttpClient } from '../shared/http.ts';
 import { mugs, placeOrder, readOrder } from '../shared/orders.ts';
-import { type Latency, latencyOf } from '../shared/statistics.ts';
-import { readPage } from './lists.ts';
+import { latencyOf } from '../shared/statistics.ts';
 
 /** Orders before the measurement, so that code is compiled and caches are filled. */
 const WARM_UP = 10;
@@ -19,14 +20,7 @@ const CROWD_POLL_MS = 50;
 /** The time limit for completion after the last response. */
 const COMPLETION_TIMEOUT_MS = 60_000;
 
-export interface Measured {
-  /** One client with one order at a time, from sending the request to the end of the response. */
-  readonly responseMs: Latency;
-  /** The same client, from sending the request until a response shows the order as completed. */
-  readonly completedMs: Latency;
-  /** All clients at once, from the first request until the last order is completed. */
-  readonly completedPerSecond: number;
-}
+export type Measured = Awaited<ReturnType<typeof measure>>;
 
 export interface Shop {
   readonly url: string;
@@ -47,17 +41,20 @@ export interface Load {
 export const totalOrders = ({ orders, clients }: Pick<Load, 'orders' | 'clients'>) => WARM_UP + orders * (1 + clients);
 
 /** Rejects if an order is not accepted, or not completed in time. */
-export async function measure(shop: Shop, load: Load): Promise<Measured> {
+export async function measure(shop: Shop, load: Load) {
   const http = new HttpClient(shop.url, load.clients);
   try {
     await oneByOne(http, shop, { ...load, orders: WARM_UP });
-    const alone = await oneByOne(http, shop, load);
-    return { ...alone, completedPerSecond: await crowd(http, shop, load) };
+    return { ...(await oneByOne(http, shop, load)), completedPerSecond: await crowd(http, shop, load) };
   } finally {
     await http.close();
   }
 }
 
+/**
+ * One client with one order at a time, from sending the request to the end of the response, and until a response shows
+ * the order as completed.
+ */
 async function oneByOne(http: HttpClient, { userId }: Shop, { orders, onOrder, signal }: Load) {
   const responses: number[] = [];
   const completions: number[] = [];
@@ -69,10 +66,16 @@ async function oneByOne(http: HttpClient, { userId }: Shop, { orders, onOrder, s
     completions.push(performance.now() - sentAt);
     onOrder();
   }
-  return { responseMs: latency(responses), completedMs: latency(completions) };
+  const responseMs = latencyOf(responses);
+  const completedMs = latencyOf(completions);
+  if (!responseMs || !completedMs) throw new RangeError('nothing was measured');
+  return { responseMs, completedMs };
 }
 
-/** Each client places its next order as soon as the last one is accepted. Resolves with completed orders per second. */
+/**
+ * Each client places its next order as soon as the last one is accepted. Resolves with completed orders per second, from
+ * the first request until the last order is completed.
+ */
 async function crowd(http: HttpClient, { userId }: Shop, { orders, clients, onOrder, signal }: Load): Promise<number> {
   const total = orders * clients;
   const startedAt = performance.now();
@@ -103,17 +106,22 @@ async function untilAllCompleted(http: HttpClient, userId: string, signal: Abort
   // The newest orders come first and are completed last, so the first page is polled until all of its orders are.
   const list = { path: `/orders?userId=${userId}`, schema: ordersPage };
   for (let after: string | null | undefined; after !== null; ) {
-    const { items: orders, next } = await readPage(http, list, after, signal);
+    const { items: orders, next } = await readPage(http, { ...list, after }, signal);
     if (orders.every(({ status }) => status === 'completed')) after = next;
     else if (performance.now() > deadline) throw new CliError(`orders of ${userId} ${tooLate}`);
     else await sleep(CROWD_POLL_MS, undefined, { signal });
   }
 }
 
-const tooLate = `not completed ${COMPLETION_TIMEOUT_MS / 1_000} s after the last response`;
-
-function latency(values: readonly number[]): Latency {
-  const found = latencyOf(values);
-  if (!found) throw new RangeError('nothing was measured');
-  return found;
+/** At most 200 items of a list, newest first. `path`: with a query or without; `after`: a cursor. */
+export async function readPage<Item>(
+  http: HttpClient,
+  { path, schema, after }: { path: string; schema: z.ZodType<Page<Item>>; after: string | undefined },
+  signal: AbortSignal,
+): Promise<Page<Item>> {
+  const query = `limit=200${after === undefined ? '' : `&after=${after}`}`;
+  const response = await http.request('GET', `${path}${path.includes('?') ? '&' : '?'}${query}`, { signal });
+  return expectBody(response, { status: 200, schema, about: path });
 }
+
+const tooLate = `not completed ${COMPLETION_TIMEOUT_MS / 1_000} s after the last response`;

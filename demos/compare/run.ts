@@ -54,16 +54,8 @@ export async function compare(
         }
       });
     }
-    return {
-      workMs,
-      orders,
-      clients,
-      strategies,
-      differences: differences(
-        strategies.map(({ effects }) => effects),
-        total,
-      ),
-    };
+    const stored = strategies.map(({ effects }) => effects);
+    return { workMs, orders, clients, strategies, differences: differences(stored, total) };
   } finally {
     await rm(dataDir, { recursive: true, force: true });
   }

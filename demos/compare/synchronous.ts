@@ -1,6 +1,7 @@
 // The same shop without a bus, for the comparison: POST /orders runs the steps and responds when they are done. It uses
 // the product's routes, use case, handlers, inboxes, outboxes and tables; calls replace the bus between the services.
-import { type Config, parseConfig } from '../../app/config.ts';
+import { parseConfig } from '../../app/config.ts';
+import { migrateSchemas } from '../../app/prepare-database.ts';
 import { openResources, type Resources } from '../../app/resources.ts';
 import { schemaOf } from '../../app/schemas.ts';
 import type { RunningSluice } from '../../app/start.ts';
@@ -9,7 +10,6 @@ import { listen } from '../../infra/http/server.ts';
 import { publishToUsers, Relay } from '../../infra/messaging/relay.ts';
 import { createLog } from '../../infra/observability/log.ts';
 import { Metrics } from '../../infra/observability/metrics.ts';
-import type { ServiceContext } from '../../infra/runtime/service.ts';
 import { couponService } from '../../services/coupon/index.ts';
 import { notifyService } from '../../services/notify/index.ts';
 import { orderService } from '../../services/order/index.ts';
@@ -17,7 +17,7 @@ import { createPlaceOrder, type PlaceOrder } from '../../services/order/place-or
 import { orderRoutes } from '../../services/order/routes.ts';
 import { findOrder } from '../../services/order/store/orders.ts';
 import { pointsService } from '../../services/points/index.ts';
-import { openParticipant, type Participant } from './participant.ts';
+import { Participant, type ParticipantContext } from './participant.ts';
 
 /** How the steps of one order run. */
 export type StepOrder = 'sequence' | 'parallel';
@@ -27,36 +27,36 @@ export async function startSynchronous(env: NodeJS.ProcessEnv, stepOrder: StepOr
   const log = createLog({ level: config.LOG_LEVEL, pretty: false });
   const resources = await openResources(config, log);
   try {
-    return await serve(
-      { settings: config, database: resources.database, metrics: new Metrics(), log },
-      resources,
-      stepOrder,
-    );
+    const context = { settings: config, database: resources.database, metrics: new Metrics(), log };
+    return await serve(context, resources, stepOrder);
   } catch (error) {
     await resources.close();
     throw error;
   }
 }
 
-type Context = Omit<ServiceContext<Config>, 'outbox'>;
-
-async function serve(context: Context, resources: Resources, stepOrder: StepOrder): Promise<RunningSluice> {
+async function serve(context: ParticipantContext, resources: Resources, stepOrder: StepOrder): Promise<RunningSluice> {
   const { settings: config, database, log } = context;
   const payments = await resources.payments();
-  const order = await openParticipant('order', (own) => orderService({ ...own, payments }), context);
-  const notify = await openParticipant('notify', notifyService, context);
-  const steps = [
-    await openParticipant('points', pointsService, context),
-    await openParticipant('coupon', couponService, context),
-    notify,
-  ];
+  const order = new Participant('order', (own) => orderService({ ...own, payments }), context);
+  const points = new Participant('points', pointsService, context);
+  const coupon = new Participant('coupon', couponService, context);
+  const notify = new Participant('notify', notifyService, context);
+  const steps = [points, coupon, notify];
+  const migrations = new Map([order, ...steps].map(({ name, service }) => [name, service.migrations]));
+  await migrateSchemas(database, { config, log, signal: new AbortController().signal }, migrations);
   const placeOrder = createPlaceOrder({ database, outbox: order.outbox, resendAfterMs: config.RESEND_AFTER_MS });
 
   const placeAndComplete: PlaceOrder = async (request, key) => {
     const placed = await placeOrder(request, key);
     if (placed.outcome !== 'placed') return placed;
-    await complete(placed.order.id, order, steps, stepOrder);
-    return { ...placed, order: (await findOrder(database, placed.order.id)) ?? placed.order };
+    const { id } = placed.order;
+    await order.pass(id, async (events) => {
+      if (stepOrder === 'parallel') await Promise.all(steps.map(({ inbox }) => inbox.process(events)));
+      else for (const { inbox } of steps) await inbox.process(events);
+    });
+    await Promise.all(steps.map((step) => step.pass(id, (results) => order.inbox.process(results))));
+    return { ...placed, order: (await findOrder(database, id)) ?? placed.order };
   };
   const app = createApp(log, (router) => {
     orderRoutes(router, database, placeAndComplete);
@@ -64,7 +64,16 @@ async function serve(context: Context, resources: Resources, stepOrder: StepOrde
   });
 
   // Notifications to users' devices are published in the background, as in the product.
-  const toUsers = userRelay(context, notify, resources);
+  const toUsers = new Relay({
+    database,
+    schema: schemaOf('notify'),
+    channel: 'user',
+    pollMs: 500,
+    leaseMs: config.LEASE_MS,
+    log,
+    publish: (rows) => publishToUsers(resources.mqtt, config.BUS_PREFIX, rows),
+  });
+  notify.outbox.connect('user', toUsers);
   toUsers.start();
   const http = await listen(app, config.HOST, config.PORT);
   return {
@@ -75,27 +84,4 @@ async function serve(context: Context, resources: Resources, stepOrder: StepOrde
       await resources.close();
     },
   };
-}
-
-/** Runs an order's steps and records their results. */
-async function complete(orderId: string, order: Participant, steps: readonly Participant[], stepOrder: StepOrder) {
-  await order.pass(orderId, async (placed) => {
-    if (stepOrder === 'parallel') await Promise.all(steps.map(({ inbox }) => inbox.process(placed)));
-    else for (const { inbox } of steps) await inbox.process(placed);
-  });
-  await Promise.all(steps.map(({ pass }) => pass(orderId, (results) => order.inbox.process(results))));
-}
-
-function userRelay({ settings: config, database, log }: Context, { outbox }: Participant, { mqtt }: Resources): Relay {
-  const relay = new Relay({
-    database,
-    schema: schemaOf('notify'),
-    channel: 'user',
-    pollMs: 500,
-    leaseMs: config.LEASE_MS,
-    log,
-    publish: (rows) => publishToUsers(mqtt, config.BUS_PREFIX, rows),
-  });
-  outbox.connect('user', relay);
-  return relay;
 }

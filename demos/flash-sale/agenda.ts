@@ -1,5 +1,6 @@
-// Future items in a heap by time, with one timer for all of them. A timer for each of thousands of buyers would take CPU
-// time from the system that they visit.
+// Future items by time, with one timer for all of them. A timer for each of thousands of buyers would take CPU time from
+// the system that they visit.
+import TinyQueue from 'tinyqueue';
 
 interface Entry<T> {
   readonly at: number;
@@ -8,8 +9,7 @@ interface Entry<T> {
 
 export class Agenda<T> {
   readonly #onDue: (item: T, at: number) => void;
-  /** A binary heap: no entry is later than the two at twice its index plus one and plus two. */
-  readonly #heap: Entry<T>[] = [];
+  readonly #entries = new TinyQueue<Entry<T>>([], (a, b) => a.at - b.at);
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
 
@@ -19,19 +19,19 @@ export class Agenda<T> {
   }
 
   add(at: number, item: T): void {
-    this.#push({ at, item });
+    this.#entries.push({ at, item });
     this.#arm();
   }
 
   /** Drops all items that are not due yet. */
   clear(): void {
-    this.#heap.length = 0;
+    while (this.#entries.length > 0) this.#entries.pop();
     clearTimeout(this.#timer);
     this.#timerAt = Number.POSITIVE_INFINITY;
   }
 
   #arm(): void {
-    const [first] = this.#heap;
+    const first = this.#entries.peek();
     if (!first || first.at >= this.#timerAt) return;
     clearTimeout(this.#timer);
     this.#timerAt = first.at;
@@ -41,36 +41,10 @@ export class Agenda<T> {
   #wake(): void {
     this.#timerAt = Number.POSITIVE_INFINITY;
     const now = performance.now();
-    for (let [first] = this.#heap; first && first.at <= now; [first] = this.#heap) {
-      this.#pop();
+    for (let first = this.#entries.peek(); first && first.at <= now; first = this.#entries.peek()) {
+      this.#entries.pop();
       this.#onDue(first.item, first.at);
     }
     this.#arm();
-  }
-
-  #push(entry: Entry<T>): void {
-    let index = this.#heap.push(entry) - 1;
-    for (let above = (index - 1) >> 1; index > 0; above = (index - 1) >> 1) {
-      const parent = this.#heap[above];
-      if (!parent || parent.at <= entry.at) break;
-      this.#heap[index] = parent;
-      index = above;
-    }
-    this.#heap[index] = entry;
-  }
-
-  #pop(): void {
-    const last = this.#heap.pop();
-    if (!last || this.#heap.length === 0) return;
-    let index = 0;
-    for (;;) {
-      const left = this.#heap[2 * index + 1];
-      const right = this.#heap[2 * index + 2];
-      const earlier = right && left && right.at < left.at ? right : left;
-      if (!earlier || earlier.at >= last.at) break;
-      this.#heap[index] = earlier;
-      index = earlier === left ? 2 * index + 1 : 2 * index + 2;
-    }
-    this.#heap[index] = last;
   }
 }

@@ -1,6 +1,24 @@
 // The times at which buyers come, drawn from a seed before the first request: the crowd does not wait for the server.
-import { decaying, mulberry32, type Random } from './random.ts';
-import type { Settings } from './settings.ts';
+
+/** The settings of a simulation. */
+export interface Settings {
+  readonly buyers: number;
+  /** Units. */
+  readonly stock: number;
+  /** The queue's cap. */
+  readonly queue: number;
+  /** Orders per second. */
+  readonly drain: number;
+  /** The time in which all buyers make their first visit. */
+  readonly seconds: number;
+  readonly seed: number;
+  /** Percent of the buyers who come twice. */
+  readonly repeat: number;
+  /** How often the most patient buyer comes again after a full queue. */
+  readonly patience: number;
+  /** How long orders may take after the last buyer left, beyond the time that the queue needs at its pace. */
+  readonly timeoutSeconds: number;
+}
 
 interface Buyer {
   readonly userId: string;
@@ -18,13 +36,9 @@ interface Visit {
   readonly again?: boolean;
 }
 
-export interface Plan {
-  readonly buyers: readonly Buyer[];
-  /** In the order of their arrival. */
-  readonly visits: readonly Visit[];
-}
+export type Plan = Readonly<ReturnType<typeof planOf>>;
 
-export type PlanOptions = Pick<Settings, 'seed' | 'buyers' | 'seconds' | 'repeat' | 'patience'>;
+type PlanSettings = Pick<Settings, 'seed' | 'buyers' | 'seconds' | 'repeat' | 'patience'>;
 
 const EARLY = { share: 0.02, byMs: 400 };
 /** At the opening. With the beginning of the tail, about half of all come within the first tenth of the time. */
@@ -34,7 +48,8 @@ const GIVE_UP_AT_ONCE = 0.3;
 /** The longest pause before a second visit. */
 const TWICE_WITHIN_MS = 2_000;
 
-export function planOf({ seed, buyers: count, seconds, repeat, patience }: PlanOptions): Plan {
+/** The visits are in the order of their arrival. */
+export function planOf({ seed, buyers: count, seconds, repeat, patience }: PlanSettings) {
   const random = mulberry32(seed);
   const width = String(count).length;
   const buyers: Buyer[] = [];
@@ -60,3 +75,21 @@ function arrival(random: Random, withinMs: number): number {
   const { meanOfTime } = kind < EARLY.share + SPIKE.share ? SPIKE : TAIL;
   return decaying(random, meanOfTime * withinMs, withinMs);
 }
+
+/** The next number, at least 0 and below 1. */
+export type Random = () => number;
+
+/** mulberry32 by Tommy Ettinger: 32 bits of state, which `seed` (0 to 2³² − 1) is; good enough for a crowd. */
+export function mulberry32(seed: number): Random {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let bits = Math.imul(state ^ (state >>> 15), state | 1);
+    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
+    return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Exponentially distributed with this mean, truncated at `max`. */
+export const decaying = (random: Random, mean: number, max: number): number =>
+  -mean * Math.log1p(-random() * -Math.expm1(-max / mean));

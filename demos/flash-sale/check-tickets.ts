@@ -49,18 +49,16 @@ export async function checkTickets(
   return checked;
 }
 
-const ATTEMPTS = 5;
 const PAUSE_MS = 500;
 
-/** Undefined if some attempts fail; the equations find that. */
-async function patiently<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
-  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
-    try {
-      return await read();
-    } catch (error) {
-      if (!(error instanceof CliError)) throw error;
-    }
-    if (attempt < ATTEMPTS) await sleep(PAUSE_MS, undefined, { signal });
+/** Undefined if all attempts fail; the equations find that. */
+async function patiently<T>(read: () => Promise<T>, signal: AbortSignal, attempts = 5): Promise<T | undefined> {
+  try {
+    return await read();
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    if (attempts === 1) return undefined;
+    await sleep(PAUSE_MS, undefined, { signal });
+    return patiently(read, signal, attempts - 1);
   }
-  return undefined;
 }

@@ -1,6 +1,6 @@
 // What the buyers were answered, counted by the simulator: an independent check of the sale's own totals.
 import { recordOf } from '../shared/record-of.ts';
-import { type PurchaseAnswer, type PurchaseOutcome, purchaseOutcomes, type RejectedOutcome } from './purchases.ts';
+import { type PurchaseAnswer, type PurchaseOutcome, purchaseOutcomes, rejectedOutcomes } from './purchases.ts';
 
 export interface TicketSeen {
   readonly ticketId: string;
@@ -11,7 +11,7 @@ export interface TicketSeen {
 }
 
 /** A buyer's final outcome: `admitted`, or the reason of the last rejection. */
-export type Ending = 'admitted' | RejectedOutcome | 'error';
+const endings = ['admitted', ...rejectedOutcomes, 'error'] as const;
 
 export class Counters {
   /** When requests left, after the opening: for the first attempt of a visit, and for further ones. */
@@ -20,7 +20,7 @@ export class Counters {
   readonly answers = recordOf(purchaseOutcomes, () => ({ atMs: [] as number[], latencyMs: [] as number[] }));
   /** Every ticket that a buyer was told of, once. */
   readonly tickets = new Map<string, TicketSeen>();
-  readonly #endings: Ending[];
+  readonly #endings: (typeof endings)[number][];
   readonly #errors = new Map<string, number>();
   readonly #uncertain = new Set<number>();
   /** Answers with a ticket of another buyer. */
@@ -84,10 +84,8 @@ export class Counters {
   }
 
   /** Buyers by final outcome. */
-  endings(): Record<Ending, number> {
-    const counts = { admitted: 0, 'queue-full': 0, 'sold-out': 0, 'not-open': 0, overloaded: 0, error: 0 };
-    for (const ending of this.#endings) counts[ending]++;
-    return counts;
+  endings() {
+    return recordOf(endings, (ending) => this.#endings.filter((each) => each === ending).length);
   }
 
   /** The most frequent first. */

@@ -18,42 +18,25 @@ export function fairnessOf(buyers: readonly { readonly arrivedAt: number; readon
   };
 }
 
-/** Places from 1; equal values get the mean of theirs. */
+/** Places from 1; equal values get the mean of their first and last place. */
 function ranks(values: readonly number[]): number[] {
-  const sorted = values.map((value, index) => ({ value, index })).sort((a, b) => a.value - b.value);
-  const places: number[] = new Array(values.length).fill(0);
-  for (let from = 0; from < sorted.length; ) {
-    let to = from;
-    while (to < sorted.length && sorted[to]?.value === sorted[from]?.value) to++;
-    const place = (from + 1 + to) / 2;
-    for (const { index } of sorted.slice(from, to)) places[index] = place;
-    from = to;
-  }
-  return places;
+  const places = values.toSorted((a, b) => a - b).map((value, index) => [value, index + 1] as const);
+  const last = new Map(places);
+  const first = new Map(places.toReversed());
+  return values.map((value) => ((first.get(value) ?? 0) + (last.get(value) ?? 0)) / 2);
 }
 
 /** Pearson's correlation, which of ranks is Spearman's. 1 if all have the same place: no buyer was passed over. */
 function correlation(xs: readonly number[], ys: readonly number[]): number {
   const mean = (xs.length + 1) / 2; // of places, with ties too
-  let xy = 0;
-  let xx = 0;
-  let yy = 0;
-  for (const [index, x] of xs.entries()) {
-    const y = ys[index] ?? mean;
-    xy += (x - mean) * (y - mean);
-    xx += (x - mean) ** 2;
-    yy += (y - mean) ** 2;
-  }
-  return xx === 0 || yy === 0 ? 1 : xy / Math.sqrt(xx * yy);
+  const covariance = (as: readonly number[], bs: readonly number[]) =>
+    as.reduce((sum, a, index) => sum + (a - mean) * ((bs[index] ?? mean) - mean), 0);
+  const spread = Math.sqrt(covariance(xs, xs) * covariance(ys, ys));
+  return spread === 0 ? 1 : covariance(xs, ys) / spread;
 }
 
 /** The fairness in a sentence. */
 export function fairnessSentence({ rankCorrelation, meanShift, maxShift }: Fairness): string {
-  const verdict =
-    rankCorrelation >= 0.99
-      ? 'Buyers were served in the order of their arrival'
-      : rankCorrelation >= 0.9
-        ? 'Buyers were mostly served in the order of their arrival'
-        : 'Buyers were not always served in the order of their arrival';
-  return `${verdict}: on average, an order was ${meanShift.toFixed(1)} places away from its buyer's arrival (at most ${Math.round(maxShift)}).`;
+  const how = rankCorrelation >= 0.99 ? '' : rankCorrelation >= 0.9 ? 'mostly ' : 'not always ';
+  return `Buyers were ${how}served in the order of their arrival: on average, an order was ${meanShift.toFixed(1)} places away from its buyer's arrival (at most ${Math.round(maxShift)}).`;
 }

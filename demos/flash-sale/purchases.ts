@@ -1,9 +1,12 @@
 // POST /flash-sales/:id/purchases, thousands of times and at little cost, because this process shares the machine with
 // the system that it visits. The connections are bounded; further requests wait here.
 import { HttpClient } from '../shared/http.ts';
+import { retryAfterOf } from '../shared/orders.ts';
 
-/** The outcomes as the terminal and the report name them. `already`: the buyer's live ticket again. `overloaded`: 503, a retry tells whether there is a ticket. `error`: any
- *  other response, or none. */
+/**
+ * The outcomes as the terminal and the report name them. `already`: the buyer's live ticket again. `overloaded`: 503, a
+ * retry tells whether there is a ticket. `error`: any other response, or none.
+ */
 export const outcomeNames = {
   admitted: 'admitted',
   already: 'yours already',
@@ -18,47 +21,33 @@ export const purchaseOutcomes = Object.keys(outcomeNames) as PurchaseOutcome[];
 
 /** The outcomes without a ticket. */
 export const rejectedOutcomes = ['queue-full', 'sold-out', 'not-open', 'overloaded'] as const;
-export type RejectedOutcome = (typeof rejectedOutcomes)[number];
 
 export type PurchaseAnswer =
   | { readonly outcome: 'admitted' | 'already'; readonly ticketId: string; readonly position: number }
-  | { readonly outcome: RejectedOutcome; readonly retryAfterMs: number | undefined }
+  | { readonly outcome: (typeof rejectedOutcomes)[number]; readonly retryAfterMs: number | undefined }
   /** `lost`: the decision is unknown, and a retry is safe. */
   | { readonly outcome: 'error'; readonly lost: boolean; readonly message: string };
 
 export const CONNECTIONS = 512;
 
-export class PurchaseClient {
-  readonly #http: HttpClient;
-  readonly #path: string;
-
-  constructor(url: string, saleId: string) {
-    this.#http = new HttpClient(url, CONNECTIONS);
-    this.#path = `/flash-sales/${saleId}/purchases`;
-  }
-
+export class PurchaseClient extends HttpClient {
   /**
    * Opens connections, like those of buyers who look at the page before the sale opens: a flooded server accepts new ones
    * slowly. Resolves when all are open, or could not be opened.
    */
   async connect(count: number): Promise<void> {
-    await Promise.allSettled(Array.from({ length: count }, () => this.#http.request('GET', '/healthz')));
+    await Promise.allSettled(Array.from({ length: count }, () => this.request('GET', '/healthz')));
   }
 
   /**
    * Calls `onAnswer` exactly once, with the answer or the error. `waitedMs`: for a free connection, part of the time until
    * the answer.
    */
-  buy(userId: string, onAnswer: (answer: PurchaseAnswer, waitedMs: number) => void): void {
+  buy(saleId: string, userId: string, onAnswer: (answer: PurchaseAnswer, waitedMs: number) => void): void {
     // Our own ids need no escaping.
-    this.#http.post(this.#path, `{"userId":"${userId}"}`, ({ status, retryAfter, text, waitedMs }) =>
+    this.post(`/flash-sales/${saleId}/purchases`, `{"userId":"${userId}"}`, ({ status, retryAfter, text, waitedMs }) =>
       onAnswer(readAnswer(status, retryAfter, text), waitedMs),
     );
-  }
-
-  /** Ends every connection; open requests get an error. */
-  close(): Promise<void> {
-    return this.#http.close();
   }
 }
 
@@ -66,7 +55,7 @@ export class PurchaseClient {
 export function readAnswer(status: number, retryAfter: unknown, body: string): PurchaseAnswer {
   if (status === 0) return { outcome: 'error', lost: true, message: body };
   if (status === 202 || status === 200) return ticketOf(status, body) ?? unexpected(status, body);
-  const retryAfterMs = typeof retryAfter === 'string' && /^\d{1,6}$/.test(retryAfter) ? +retryAfter * 1_000 : undefined;
+  const retryAfterMs = retryAfterOf(retryAfter);
   if (status === 429 && body.includes('/problems/queue-full')) return { outcome: 'queue-full', retryAfterMs };
   if (status === 409 && body.includes('/problems/sold-out')) return { outcome: 'sold-out', retryAfterMs };
   if (status === 409 && body.includes('/problems/not-open')) return { outcome: 'not-open', retryAfterMs };

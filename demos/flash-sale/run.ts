@@ -5,13 +5,11 @@ import { CliError } from '../shared/errors.ts';
 import { createSale, readSale } from '../shared/flash-sales.ts';
 import { HttpClient } from '../shared/http.ts';
 import { Poller } from '../shared/poller.ts';
-import { type Plan, planOf } from './arrivals.ts';
+import { mulberry32, type Plan, planOf, type Settings } from './arrivals.ts';
 import { type CheckedTicket, checkTickets, READERS } from './check-tickets.ts';
 import { Counters } from './counters.ts';
-import { Crowd } from './crowd.ts';
+import { Crowd, type CrowdOptions } from './crowd.ts';
 import { CONNECTIONS, PurchaseClient } from './purchases.ts';
-import { mulberry32 } from './random.ts';
-import type { Settings } from './settings.ts';
 
 /** Between the creation and the opening: time for every process to learn of the sale, and for early birds. */
 const OPENS_AFTER_MS = 1_500;
@@ -24,9 +22,6 @@ const CALM_MS = 1_000;
 const CALM_ROUNDS = 5;
 const POLL_MS = 150;
 
-/** The sale's queue at one time, in milliseconds after the opening. */
-type Sample = { readonly atMs: number; readonly queue: number };
-
 export interface Run {
   readonly settings: Settings;
   readonly url: string;
@@ -34,14 +29,13 @@ export interface Run {
   readonly sale: FlashSale;
   readonly counters: Counters;
   readonly tickets: readonly CheckedTicket[];
-  readonly samples: readonly Sample[];
+  /** The queue's length at times in milliseconds after the opening. */
+  readonly samples: readonly { readonly atMs: number; readonly queue: number }[];
 }
 
 /** For the display while it runs. */
-export interface Progress {
+export interface Progress extends Pick<Run, 'sale' | 'counters'> {
   readonly phase: 'waiting for the opening' | 'buyers arrive' | 'the queue drains' | 'checking tickets';
-  readonly sale: FlashSale;
-  readonly counters: Counters;
   /** Of the phase. */
   readonly done: number;
   readonly total: number;
@@ -56,25 +50,18 @@ export interface RunOptions {
 }
 
 export async function simulate(options: RunOptions): Promise<Run> {
-  const { url, settings, signal } = options;
-  const http = new HttpClient(url, READERS);
+  const client = new PurchaseClient(options.url, CONNECTIONS);
+  // On connections of its own, so that it does not wait behind the buyers.
+  const http = new HttpClient(options.url, READERS);
   try {
-    const announced = await announce(http, settings, signal);
-    const simulation = new Simulation(options, announced);
-    try {
-      return await simulation.run(http);
-    } finally {
-      await simulation.close();
-    }
+    return await new Simulation({ ...options, ...(await announce(http, options)), http, client }).run();
   } finally {
-    await http.close();
+    await Promise.all([client.close(), http.close()]);
   }
 }
 
-type Announced = Awaited<ReturnType<typeof announce>>;
-
 /** Creates the sale, opening soon: `openingAt`, by performance.now(). */
-async function announce(http: HttpClient, settings: Settings, signal: AbortSignal) {
+async function announce(http: HttpClient, { settings, signal }: RunOptions) {
   const { stock, queue, drain, seconds, seed } = settings;
   const ahead = await clockAhead(http, signal);
   const opensAt = Date.now() + ahead + OPENS_AFTER_MS;
@@ -104,51 +91,49 @@ async function clockAhead(http: HttpClient, signal: AbortSignal): Promise<number
   return Math.abs(ahead) > SAME_CLOCK_MS ? ahead : 0;
 }
 
+interface SimulationOptions extends RunOptions, Pick<CrowdOptions, 'client' | 'openingAt'> {
+  readonly sale: FlashSale;
+  readonly http: HttpClient;
+}
+
 class Simulation {
-  readonly #options: RunOptions;
+  readonly #options: SimulationOptions;
   readonly #plan: Plan;
   readonly #counters: Counters;
-  readonly #openingAt: number;
-  readonly #client: PurchaseClient;
   readonly #crowd: Crowd;
-  /** On a connection of its own, so that it does not wait behind the buyers. */
-  readonly #http: HttpClient;
   readonly #poller: Poller<FlashSale>;
-  readonly #samples: Sample[] = [];
+  readonly #samples: { atMs: number; queue: number }[] = [];
   #sale: FlashSale;
 
-  constructor(options: RunOptions, { sale, openingAt }: Announced) {
-    const { url, settings, signal } = options;
+  constructor(options: SimulationOptions) {
+    const { settings, signal, sale } = options;
     this.#options = options;
     this.#plan = planOf(settings);
     this.#counters = new Counters(settings.buyers);
-    this.#openingAt = openingAt;
-    this.#client = new PurchaseClient(url, sale.id);
-    const { buyers } = this.#plan;
     const random = mulberry32(settings.seed + 1);
-    this.#crowd = new Crowd({ buyers, client: this.#client, counters: this.#counters, openingAt, random });
-    this.#http = new HttpClient(url, 1);
+    this.#crowd = new Crowd({
+      ...options,
+      saleId: sale.id,
+      buyers: this.#plan.buyers,
+      counters: this.#counters,
+      random,
+    });
     this.#poller = new Poller(() => this.#look(), POLL_MS, signal);
     this.#sale = sale;
   }
 
-  /** `http` reads the tickets and orders. */
-  async run(http: HttpClient): Promise<Run> {
-    const { url, settings, signal } = this.#options;
-    await this.#client.connect(Math.min(settings.buyers, CONNECTIONS));
+  async run(): Promise<Run> {
+    const { url, settings, client } = this.#options;
+    await client.connect(Math.min(settings.buyers, CONNECTIONS));
     await this.#sell(this.#plan.visits);
     await this.#retryUncertain();
     await this.#settle();
     const seen = this.#counters.tickets;
-    const tickets = await checkTickets({ http, sale: this.#sale, signal }, seen, this.#plan.buyers, (done) =>
+    const tickets = await checkTickets(this.#options, seen, this.#plan.buyers, (done) =>
       this.#show('checking tickets', done, seen.size),
     );
     await this.#look(); // so that the sale's totals are not older than the tickets
     return { settings, url, sale: this.#sale, counters: this.#counters, tickets, samples: this.#samples };
-  }
-
-  async close(): Promise<void> {
-    await Promise.all([this.#client.close(), this.#http.close()]);
   }
 
   /** Resolves when every visitor has a ticket or has left. Ends the visits of a sale that cannot be read. */
@@ -158,7 +143,7 @@ class Simulation {
     const crowd = this.#crowd.run(visits, AbortSignal.any([signal, failed.signal]));
     try {
       await this.#poller.during(crowd, () => {
-        const phase = performance.now() < this.#openingAt ? 'waiting for the opening' : 'buyers arrive';
+        const phase = performance.now() < this.#options.openingAt ? 'waiting for the opening' : 'buyers arrive';
         this.#show(phase, this.#counters.arrivals.first.length, this.#plan.visits.length);
       });
     } catch (error) {
@@ -174,7 +159,7 @@ class Simulation {
       const uncertain = this.#counters.takeUncertain();
       if (uncertain.length === 0) return;
       await sleep(CALM_MS, undefined, { signal: this.#options.signal });
-      const atMs = performance.now() - this.#openingAt;
+      const atMs = performance.now() - this.#options.openingAt;
       await this.#sell(uncertain.map((buyer) => ({ buyer, atMs, again: true })));
     }
   }
@@ -190,8 +175,9 @@ class Simulation {
   }
 
   async #look(): Promise<FlashSale> {
-    this.#sale = await readSale(this.#http, this.#sale.id, this.#options.signal);
-    this.#samples.push({ atMs: performance.now() - this.#openingAt, queue: this.#sale.queue.length });
+    const { http, signal, openingAt } = this.#options;
+    this.#sale = await readSale(http, this.#sale.id, signal);
+    this.#samples.push({ atMs: performance.now() - openingAt, queue: this.#sale.queue.length });
     return this.#sale;
   }
 

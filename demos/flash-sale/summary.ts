@@ -1,72 +1,107 @@
-// The result of a run: the figures of the terminal, of the report, and of --json.
-import { recordOf } from '../shared/record-of.ts';
-import { type Latency, latencyOf } from '../shared/statistics.ts';
-import { count, duration } from '../shared/terminal.ts';
-import type { CheckedTicket } from './check-tickets.ts';
-import type { Counters } from './counters.ts';
-import { equationsOf, type TicketCounts } from './equations.ts';
-import { fairnessOf } from './fairness.ts';
-import { CONNECTIONS, outcomeNames, type PurchaseOutcome, purchaseOutcomes, rejectedOutcomes } from './purchases.ts';
+// The result of a run, with the equations that must hold after it, and its figures as the terminal and the report show
+// them.
+import { count, duration, text } from '../shared/terminal.ts';
+import type { Settings } from './arrivals.ts';
+import { type Figures, figuresOf } from './figures.ts';
+import { outcomeNames, type PurchaseOutcome, purchaseOutcomes, rejectedOutcomes } from './purchases.ts';
 import type { Run } from './run.ts';
 
 export type Summary = ReturnType<typeof summarize>;
 
-export function summarize({ settings, url, sale, counters, tickets, samples }: Run) {
-  const { stock, queue, counts } = sale;
-  const endings = counters.endings();
-  const { admitted, error: unanswered, ...rejected } = endings;
-  const requests = {
-    sent: counters.sent,
-    /** By buyers who came again: the queue was full, the sale was not open yet, or there was no decision. */
-    again: counters.arrivals.again.length,
-    answered: recordOf(purchaseOutcomes, (outcome) => counters.countOf(outcome)),
-  };
-  const longestQueue = samples.reduce((max, sample) => Math.max(max, sample.queue), counters.longestQueue);
-  const ticketCounts = countTickets(tickets, counters);
-  return {
-    settings,
-    url,
-    saleId: sale.id,
-    /** `rejected`: by the reason of the last rejection. */
-    buyers: { total: settings.buyers, admitted, rejected, unanswered },
-    requests,
-    tickets: ticketCounts,
-    /** From the first order's acceptance to the last one's; null for fewer than two. */
-    ordersPerSecond: rateOf(tickets.flatMap(({ orderedMs }) => orderedMs ?? [])),
-    /** From the first to the last. Not a throughput: rejections sell nothing. */
-    rejectionsPerSecond: rateOf(rejectedOutcomes.flatMap((outcome) => counters.answers[outcome].atMs)),
-    longestQueue,
-    /** By answer, from the buyer's arrival, including the wait for one of `connections`. */
-    latencyMs: latencies(counters),
-    connections: CONNECTIONS,
-    /** The longest wait for a connection. */
-    longestWaitMs: counters.longestWaitMs,
-    /** Null for fewer than two orders. */
-    fairness: fairnessOf(served(tickets)),
-    sale: { stock, queue, counts },
-    /** Responses outside the contract, and requests without one, by message. */
-    errors: counters.errors,
-    equations: equationsOf({ settings, endings, requests, longestQueue, sale, tickets: ticketCounts }),
-  };
+export function summarize(run: Run) {
+  const figures = figuresOf(run);
+  return { ...figures, equations: equationsOf(figures) };
 }
+
+export interface Totals extends Pick<Figures, 'buyers' | 'requests' | 'tickets' | 'longestQueue'> {
+  readonly settings: Pick<Settings, 'stock' | 'queue'>;
+  readonly sale: Pick<Figures['sale'], 'stock' | 'counts'>;
+}
+
+/**
+ * Each with its name, its numbers in a `text`, and whether it holds. The simulator counts the buyers' answers, the
+ * service counts the sale's events: if possible, the two sides of an equation come from different places, so each can
+ * fail.
+ */
+export function equationsOf({ settings, buyers, requests, longestQueue, sale, tickets }: Totals) {
+  const { stock, queue } = settings;
+  const { sent, answered } = requests;
+  const { initial, remaining, held, sold } = sale.stock;
+  const { admitted, ordered, released } = sale.counts;
+  const { distinct, shared, buyersWithTwo, unfinished, orders } = tickets;
+  const rejected = sum(Object.values(buyers.rejected));
+  const answers = purchaseOutcomes.filter((outcome) => answered[outcome] > 0);
+  const byAnswer = answers.map((outcome) => text`${answered[outcome]} ${outcomeNames[outcome]}`).join(' + ');
+  const equations: [name: string, text: string, holds: boolean][] = [
+    [
+      'stock',
+      text`${stock} = ${remaining} remaining + ${held} held + ${sold} sold`,
+      initial === stock && stock === remaining + held + sold && Math.min(remaining, held, sold) >= 0,
+    ],
+    [
+      'admitted',
+      text`${admitted} = ${held} held + ${ordered} ordered + ${released} released`,
+      admitted === held + ordered + released,
+    ],
+    ['tickets', text`${distinct} given to buyers = ${admitted} admitted by the sale`, distinct === admitted],
+    [
+      'one each',
+      text`${shared} tickets given to two buyers, ${buyersWithTwo} buyers with two live tickets`,
+      shared === 0 && buyersWithTwo === 0,
+    ],
+    [
+      'final',
+      text`${distinct} tickets = ${tickets.ordered} ordered + ${tickets.released} released, ${unfinished} unfinished`,
+      unfinished === 0 && distinct === tickets.ordered + tickets.released,
+    ],
+    [
+      'orders',
+      text`${orders} orders, each of its ticket's buyer = ${tickets.ordered} ordered tickets = ${ordered} ordered, ${sold} sold by the sale`,
+      orders === tickets.ordered && tickets.ordered === ordered && ordered === sold,
+    ],
+    ['queue', text`${longestQueue} at its longest, of at most ${queue}`, longestQueue <= queue],
+    ['requests', text`${sent} sent = ${byAnswer}`, sent === sum(Object.values(answered))],
+    [
+      'buyers',
+      text`${buyers.total} = ${buyers.admitted} admitted + ${rejected} rejected, ${buyers.unanswered} without an answer`,
+      buyers.total === buyers.admitted + rejected && buyers.unanswered === 0,
+    ],
+  ];
+  return equations.map(([name, text, holds]) => ({ name, text, holds }));
+}
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
 
 /** The equations that do not hold. */
 export const failures = ({ equations }: Summary) => equations.filter(({ holds }) => !holds);
-
-export const sumOfRejections = ({ requests }: Summary): number =>
-  rejectedOutcomes.reduce((sum, outcome) => sum + requests.answered[outcome], 0);
 
 /** `99.8/s`, `1,546/s`; a dash without a rate. */
 export const perSecond = (rate: number | null): string =>
   rate === null ? '–' : `${rate < 200 ? rate.toFixed(1) : count(Math.round(rate))}/s`;
 
-/** A row for each answer that was given: buyers, requests, p50, p95, p99 and longest latency; and one for all. */
-export function outcomeRows({ buyers, requests, latencyMs }: Summary): string[][] {
-  const buyersBy: Partial<Record<PurchaseOutcome, number>> = {
-    ...buyers.rejected,
-    admitted: buyers.admitted,
-    error: buyers.unanswered,
-  };
+/** The most important figures, each with its name. */
+export function headlines({
+  settings,
+  buyers,
+  requests,
+  tickets,
+  longestQueue,
+  ...rates
+}: Summary): [string, string][] {
+  return [
+    ['ordered', text`${tickets.ordered} of ${settings.stock}`],
+    ['orders', perSecond(rates.ordersPerSecond)],
+    ['buyers rejected', count(sum(Object.values(buyers.rejected)))],
+    ['requests rejected', count(sum(rejectedOutcomes.map((outcome) => requests.answered[outcome])))],
+    ['rejections', perSecond(rates.rejectionsPerSecond)],
+    ['longest queue', text`${longestQueue} of ${settings.queue}`],
+  ];
+}
+
+/** Buyers, requests and latencies by answer, of the answers that were given, and in all. */
+export function answerTable({ buyers, requests, latencyMs, connections, longestWaitMs }: Summary) {
+  const { rejected, admitted, unanswered: error } = buyers;
+  const buyersBy: Partial<Record<PurchaseOutcome, number>> = { ...rejected, admitted, error };
   const rows = purchaseOutcomes
     .filter((outcome) => requests.answered[outcome] > 0)
     .map((outcome) => {
@@ -79,42 +114,9 @@ export function outcomeRows({ buyers, requests, latencyMs }: Summary): string[][
         ...[p50, p95, p99, max].map(duration),
       ];
     });
-  return [...rows, ['in all', count(buyers.total), count(requests.sent), '', '', '', '']];
-}
-
-function latencies({ answers }: Counters): Partial<Record<PurchaseOutcome, Latency>> {
-  const found = purchaseOutcomes.map((outcome) => [outcome, latencyOf(answers[outcome].latencyMs)] as const);
-  return Object.fromEntries(found.filter(([, latency]) => latency !== undefined));
-}
-
-/** The tickets whose arrival and order are both known. */
-const served = (tickets: readonly CheckedTicket[]) =>
-  tickets.flatMap(({ arrivedMs, orderedMs }) =>
-    arrivedMs === undefined || orderedMs === undefined ? [] : [{ arrivedAt: arrivedMs, servedAt: orderedMs }],
-  );
-
-/** Per second, between the first and the last of these times in milliseconds. */
-function rateOf(times: readonly number[]): number | null {
-  const first = times.reduce((min, time) => Math.min(min, time), Number.POSITIVE_INFINITY);
-  const last = times.reduce((max, time) => Math.max(max, time), Number.NEGATIVE_INFINITY);
-  return last > first ? ((times.length - 1) * 1_000) / (last - first) : null;
-}
-
-function countTickets(tickets: readonly CheckedTicket[], { sharedTickets }: Counters): TicketCounts {
-  const isReleased = ({ status }: CheckedTicket) => status === 'released' || status === 'failed';
-  const released = tickets.filter(isReleased).length;
-  const ordered = tickets.filter(({ status }) => status === 'ordered');
-  const holders = new Map<number, number>();
-  for (const { buyer } of tickets.filter((ticket) => !isReleased(ticket)))
-    holders.set(buyer, (holders.get(buyer) ?? 0) + 1);
-  const orders = ordered.filter(({ orderId, orderedBy, userId }) => orderId !== undefined && orderedBy === userId);
   return {
-    distinct: tickets.length,
-    shared: sharedTickets,
-    buyersWithTwo: [...holders.values()].filter((held) => held > 1).length,
-    ordered: ordered.length,
-    released,
-    unfinished: tickets.length - ordered.length - released,
-    orders: new Set(orders.map(({ orderId }) => orderId)).size,
+    head: ['answer', 'buyers', 'requests', 'p50', 'p95', 'p99', 'max'],
+    rows: [...rows, ['in all', count(buyers.total), count(requests.sent), '', '', '', '']],
+    caption: `Buyers by final outcome, requests by answer. Times count from the buyer's arrival, including the wait for one of ${connections} connections (at most ${duration(longestWaitMs)}).`,
   };
 }

@@ -1,8 +1,9 @@
-// Counts the server's responses, next to the counts of the CSV reader.
+// Counts the server's responses, next to the counts of the CSV reader. For lines and for invoices, an equation compares
+// them: read = ordered + rejected + failed. Each term is counted in a different place (the reader, the server's responses,
+// the rejections), so a lost line keeps the equation from closing.
 import { latencyOf } from '../shared/statistics.ts';
-import { equation, Rejections } from './equation.ts';
 import type { Follower } from './follow.ts';
-import type { Collected } from './invoices.ts';
+import { type Collected, type ListedRejections, Rejections } from './invoices.ts';
 import type { Placement } from './place.ts';
 
 export class Counters {
@@ -49,11 +50,22 @@ export class Counters {
         /** By an earlier run: the same invoice number returns the same order. */
         alreadyThere: this.#replayed,
         completed: follower.completedAfterMs.length,
-        incomplete: follower.incomplete(),
+        incomplete: Array.from(follower.incomplete, ([id, state]) => ({ id, state })),
       },
       placingMs,
       /** From acceptance to the last step of an order, by the database's clock; null if none is completed. */
       completedAfterMs: latencyOf(follower.completedAfterMs) ?? null,
     };
   }
+}
+
+export const sumOf = (rejections: ListedRejections): number => rejections.reduce((sum, { count }) => sum + count, 0);
+
+export type Equation = ReturnType<typeof equation>;
+
+/** `failed`: without a response. Empty after a successful run. */
+export function equation(read: number, ordered: number, rejections: Rejections, failures: Rejections) {
+  const rejected = rejections.list();
+  const failed = failures.list();
+  return { read, ordered, rejected, failed, closes: read === ordered + sumOf(rejected) + sumOf(failed) };
 }

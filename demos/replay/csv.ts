@@ -1,20 +1,12 @@
 // Reads a CSV file with the columns of UCI's Online Retail, one line at a time, without judging the cells.
 import { isUtf8 } from 'node:buffer';
 import { readFile } from 'node:fs/promises';
-import { CsvError, type InfoRecord, parse } from 'csv-parse';
+import { CsvError, parse } from 'csv-parse';
 import { CliError, messageOf } from '../shared/errors.ts';
 import { printable } from '../shared/terminal.ts';
 
-const columns = [
-  'InvoiceNo',
-  'StockCode',
-  'Description',
-  'Quantity',
-  'InvoiceDate',
-  'UnitPrice',
-  'CustomerID',
-] as const;
-export type Cells = Readonly<Record<(typeof columns)[number], string>>;
+const names = ['InvoiceNo', 'StockCode', 'Description', 'Quantity', 'InvoiceDate', 'UnitPrice', 'CustomerID'] as const;
+export type Cells = Readonly<Record<(typeof names)[number], string>>;
 
 export interface CsvLine {
   /** Counted from 1 with the header, as editors do. */
@@ -52,25 +44,22 @@ export async function* readLines(file: string): AsyncGenerator<CsvLine> {
     max_record_size: MAX_LINE_BYTES,
     info: true,
   });
+  const records: AsyncIterable<{ record: Cells; info: { lines: number; error?: unknown } }> = parser;
   try {
-    for await (const { record, info } of parser as AsyncIterable<{
-      record: Cells;
-      info: Partial<InfoRecord> & { lines: number };
-    }>)
-      yield { number: info.lines, cells: info.error ? undefined : record };
+    for await (const { record, info } of records) yield { number: info.lines, cells: info.error ? undefined : record };
   } catch (error) {
     if (error instanceof CsvError) throw new CliError(`${file}: ${printable(error.message)}`, { cause: error });
     throw error;
   }
-  if (!hasHeader) throw new CliError(`${file} is empty: it needs a header line with ${columns.join(', ')}`);
+  if (!hasHeader) throw new CliError(`${file} is empty: it needs a header line with ${names.join(', ')}`);
 }
 
 /** Throws a CliError unless each of the columns is there once. */
 function checkHeader(header: string[], file: string): string[] {
   const found = printable(header.join(', ').slice(0, 200));
-  const missing = columns.filter((column) => !header.includes(column));
+  const missing = names.filter((name) => !header.includes(name));
   if (missing.length > 0) throw new CliError(`${file} has no column ${missing.join(', ')}; its header is: ${found}`);
-  const twice = columns.find((column) => header.indexOf(column) !== header.lastIndexOf(column));
+  const twice = names.find((name) => header.indexOf(name) !== header.lastIndexOf(name));
   if (twice) throw new CliError(`${file} has the column ${twice} twice; its header is: ${found}`);
   return header;
 }

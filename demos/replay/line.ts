@@ -1,26 +1,22 @@
 // Converts a line of an invoice into an item of an order, or rejects it with a reason. Lines such as POST (postage) are
 // not goods, but the customer pays for them: with a quantity and a price, they are items like any other.
 import type { z } from 'zod';
-import { idempotencyKey, type OrderItem, orderItem } from '../../contracts/orders.ts';
+import { minorUnitsPerMajor } from '../../contracts/money.ts';
+import { idempotencyKey, orderItem } from '../../contracts/orders.ts';
 import { userId } from '../../contracts/text.ts';
 import type { Cells } from './csv.ts';
-import { toMinorUnits } from './money.ts';
-import { readTime } from './time.ts';
 
 /** The user for orders of unknown customers. */
 const GUEST = 'guest';
-
-export type Judged =
-  | { readonly kind: 'item'; readonly item: OrderItem; readonly userId: string; readonly at: number }
-  | { readonly kind: 'rejected'; readonly reason: string };
 
 /** The invoice number is sent as Idempotency-Key, so it must be a valid one. */
 export const isInvoiceNumber = (value: string): boolean => idempotencyKey.safeParse(value).success;
 export const isCreditNote = (invoiceNo: string): boolean => /^C/i.test(invoiceNo);
 
 /** Judges a line by its own cells. A rejection has the first reason that applies. `at` is in milliseconds. */
-export function judgeLine(cells: Cells, currency: string): Judged {
-  const rejected = (reason: string): Judged => ({ kind: 'rejected', reason });
+export function judgeLine(cells: Cells | undefined, currency: string) {
+  const rejected = (reason: string) => ({ kind: 'rejected', reason }) as const;
+  if (!cells) return rejected('wrong number of columns');
   if (!isInvoiceNumber(cells.InvoiceNo)) return rejected('no invoice number');
   if (isCreditNote(cells.InvoiceNo)) return rejected('credit note');
 
@@ -45,7 +41,7 @@ export function judgeLine(cells: Cells, currency: string): Judged {
     unitPrice,
   });
   if (!item.success) return rejected(beyondTheContract(item.error));
-  return { kind: 'item', item: item.data, userId: customer.data, at };
+  return { kind: 'item', number: cells.InvoiceNo, userId: customer.data, at, item: item.data } as const;
 }
 
 /** The first violation, in the contract's words. */
@@ -53,3 +49,40 @@ export const beyondTheContract = (error: z.ZodError): string => {
   const { path, message } = error.issues[0] ?? { path: [], message: '' };
   return `not what an order may hold: ${[...path, message].join(' ')}`;
 };
+
+const DECIMAL = /^(-?)(\d*)(?:\.(\d*))?$/;
+
+/**
+ * A decimal price as an integer in the minor unit, exactly: `2.55`, `GBP` as 255. The digits are moved, never multiplied
+ * (2.55 * 100 is 254.99999999999997). Zeros beyond the currency's decimals are dropped; other digits there are
+ * `too-precise`, because rounding would change what the customer pays. The sign is kept. Results above 2^53-1 are not
+ * exact; the caller rejects them.
+ */
+export function toMinorUnits(decimal: string, currency: string): number | 'unreadable' | 'too-precise' {
+  const [, sign = '', whole = '', fraction = ''] = DECIMAL.exec(decimal) ?? [];
+  if (whole === '' && fraction === '') return 'unreadable';
+  const decimals = String(minorUnitsPerMajor(currency)).length - 1;
+  if (/[^0]/.test(fraction.slice(decimals))) return 'too-precise';
+  const amount = Number(whole + fraction.slice(0, decimals).padEnd(decimals, '0'));
+  return sign === '-' && amount !== 0 ? -amount : amount;
+}
+
+const TIME_FORMATS = [
+  /^(?<month>\d{1,2})\/(?<day>\d{1,2})\/(?<year>\d{4}|\d{2}) (?<hour>\d{1,2}):(?<minute>\d{2})(?::(?<second>\d{2}))?$/,
+  /^(?<year>\d{4})-(?<month>\d{2})-(?<day>\d{2})[ T](?<hour>\d{2}):(?<minute>\d{2})(?::(?<second>\d{2})(?:\.\d+)?)?$/,
+];
+
+/**
+ * The milliseconds of `12/1/10 8:26`, `12/1/2010 8:26` (month/day/year, as in the dataset) or `2010-12-01 08:26:00` (as
+ * spreadsheets export it); undefined for any other text, and for days that do not exist. Only differences matter (for the
+ * pace of a replay), so the shop's local time is read as UTC.
+ */
+export function readTime(value: string): number | undefined {
+  const parts = TIME_FORMATS.map((format) => format.exec(value)?.groups).find((groups) => groups !== undefined);
+  const { year = '', month, day, hour, minute, second } = parts ?? {};
+  const two = (part = '0') => part.padStart(2, '0');
+  const date = `${year.padStart(4, '20')}-${two(month)}-${two(day)}`;
+  const time = Date.parse(`${date}T${two(hour)}:${two(minute)}:${two(second)}Z`);
+  // Date.parse moves 31 February into March; it is rejected instead.
+  return Number.isNaN(time) || !new Date(time).toISOString().startsWith(date) ? undefined : time;
+}

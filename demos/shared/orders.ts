@@ -71,8 +71,8 @@ export async function readOrder(http: HttpClient, id: string, signal: AbortSigna
 }
 
 /** Retry-After in whole seconds; Sluice sends no dates. */
-const retryAfterOf = (header: string | undefined): number | undefined =>
-  header !== undefined && /^\d{1,6}$/.test(header) ? Number(header) * 1_000 : undefined;
+export const retryAfterOf = (header: unknown): number | undefined =>
+  typeof header === 'string' && /^\d{1,6}$/.test(header) ? Number(header) * 1_000 : undefined;
 
 /** Milliseconds from the order's acceptance to `at`, both by the database's clock. */
 export const sinceAcceptance = (order: Order, at: string): number => Date.parse(at) - Date.parse(order.createdAt);

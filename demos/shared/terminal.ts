@@ -21,6 +21,10 @@ export const printable = (text: string): string => text.replace(/\p{Cc}/gu, '\uF
 /** 1234567 as `1,234,567`. */
 export const count = (value: number): string => value.toLocaleString('en-GB');
 
+/** A template tag for a text whose numbers are shown as `count` does. */
+export const text = (parts: TemplateStringsArray, ...values: readonly (string | number)[]): string =>
+  String.raw({ raw: parts }, ...values.map((value) => (typeof value === 'number' ? count(value) : value)));
+
 /** A duration in milliseconds, short: `41 ms`, `1.25 s`, `3 min 20 s`. */
 export function duration(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`;

@@ -1,12 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { Agenda } from '../../demos/flash-sale/agenda.ts';
-import { type PlanOptions, planOf } from '../../demos/flash-sale/arrivals.ts';
-import { nextVisit } from '../../demos/flash-sale/buyer.ts';
+import { decaying, mulberry32, planOf } from '../../demos/flash-sale/arrivals.ts';
+import { nextVisit } from '../../demos/flash-sale/crowd.ts';
 import { type PurchaseAnswer, readAnswer } from '../../demos/flash-sale/purchases.ts';
-import { decaying, mulberry32 } from '../../demos/flash-sale/random.ts';
 import { eventually } from '../setup/wait.ts';
 
-const options: PlanOptions = { seed: 7, buyers: 10_000, seconds: 10, repeat: 5, patience: 3 };
+const options = { seed: 7, buyers: 10_000, seconds: 10, repeat: 5, patience: 3 };
 const shareOf = <T>(values: readonly T[], holds: (value: T) => boolean) => values.filter(holds).length / values.length;
 
 describe('the random numbers', () => {

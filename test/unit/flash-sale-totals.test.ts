@@ -1,20 +1,24 @@
 import { expect, test } from 'vitest';
 import type { CheckedTicket } from '../../demos/flash-sale/check-tickets.ts';
 import { Counters } from '../../demos/flash-sale/counters.ts';
-import { equationsOf, type Totals } from '../../demos/flash-sale/equations.ts';
 import { fairnessOf } from '../../demos/flash-sale/fairness.ts';
-import { svgOf } from '../../demos/flash-sale/report/charts.ts';
+import { seriesOf, svgOf } from '../../demos/flash-sale/report/charts.ts';
 import { reportPage } from '../../demos/flash-sale/report/page.ts';
 import { renderSummary } from '../../demos/flash-sale/report/terminal.ts';
 import type { Run } from '../../demos/flash-sale/run.ts';
-import { seriesOf } from '../../demos/flash-sale/series.ts';
-import { failures, type Summary, summarize } from '../../demos/flash-sale/summary.ts';
+import { equationsOf, failures, type Summary, summarize, type Totals } from '../../demos/flash-sale/summary.ts';
 
 const totals: Totals = {
-  settings: { buyers: 100, stock: 11, queue: 5 },
-  endings: { admitted: 12, 'queue-full': 50, 'sold-out': 38, 'not-open': 0, overloaded: 0, error: 0 },
+  settings: { stock: 11, queue: 5 },
+  buyers: {
+    total: 100,
+    admitted: 12,
+    rejected: { 'queue-full': 50, 'sold-out': 38, 'not-open': 0, overloaded: 0 },
+    unanswered: 0,
+  },
   requests: {
     sent: 160,
+    again: 60,
     answered: { admitted: 12, already: 3, 'queue-full': 100, 'sold-out': 40, 'not-open': 2, overloaded: 2, error: 1 },
   },
   longestQueue: 5,
@@ -34,7 +38,7 @@ test('every equation of consistent totals holds', () => {
   expect(equationsOf(totals)).toHaveLength(9);
 });
 
-const { settings, sale, tickets, endings, requests } = totals;
+const { settings, sale, tickets, buyers, requests } = totals;
 test.each<[string, Partial<Totals>, string[]]>([
   ['a lost unit', { sale: { ...sale, stock: { ...sale.stock, sold: 10 } } }, ['stock', 'orders']],
   ['a unit sold twice', { sale: { ...sale, stock: { ...sale.stock, remaining: -1, sold: 12 } } }, ['stock', 'orders']],
@@ -52,8 +56,12 @@ test.each<[string, Partial<Totals>, string[]]>([
     { requests: { ...requests, answered: { ...requests.answered, 'sold-out': 41 } } },
     ['requests'],
   ],
-  ['a buyer without an answer', { endings: { ...endings, 'sold-out': 37, error: 1 } }, ['buyers']],
-  ['a missing buyer', { endings: { ...endings, 'sold-out': 37 } }, ['buyers']],
+  [
+    'a buyer without an answer',
+    { buyers: { ...buyers, rejected: { ...buyers.rejected, 'sold-out': 37 }, unanswered: 1 } },
+    ['buyers'],
+  ],
+  ['a missing buyer', { buyers: { ...buyers, rejected: { ...buyers.rejected, 'sold-out': 37 } } }, ['buyers']],
 ])('finds %s', (_, changed, names) => {
   expect(failed(changed)).toEqual(names);
 });
@@ -181,13 +189,13 @@ test('two live tickets of one buyer are found; one after a released one is fine'
 });
 
 test('the series counts every request, rejection and order once', () => {
-  const { arrivals, returns, rejected, orders, queue, stepMs, fromMs } = seriesOf(smallRun());
+  const { counts, queue, stepMs, fromMs } = seriesOf(smallRun());
   const sum = (...lists: (readonly number[])[]) => lists.flat().reduce((all, value) => all + value, 0);
   expect([stepMs, fromMs]).toEqual([250, -250]);
-  expect(sum(arrivals)).toBe(4);
-  expect(sum(returns)).toBe(2);
-  expect(sum(rejected['queue-full'], rejected['sold-out'], rejected['not-open'])).toBe(3);
-  expect(orders.slice(0, 3)).toEqual([0, 0, 1]);
+  expect(sum(counts.first)).toBe(4);
+  expect(sum(counts.again)).toBe(2);
+  expect(sum(counts['queue-full'], counts['sold-out'], counts['not-open'])).toBe(3);
+  expect(counts.orders.slice(0, 3)).toEqual([0, 0, 1]);
   expect(queue.slice(0, 3)).toEqual([undefined, 1, 0]);
 });
 

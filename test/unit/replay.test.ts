@@ -3,12 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { equation, sumOf } from '../../demos/replay/counters.ts';
 import { type Cells, type CsvLine, readLines } from '../../demos/replay/csv.ts';
-import { equation, Rejections, sumOf } from '../../demos/replay/equation.ts';
-import { collectInvoices } from '../../demos/replay/invoices.ts';
-import { judgeLine } from '../../demos/replay/line.ts';
-import { toMinorUnits } from '../../demos/replay/money.ts';
-import { readTime } from '../../demos/replay/time.ts';
+import { collectInvoices, Rejections } from '../../demos/replay/invoices.ts';
+import { judgeLine, readTime, toMinorUnits } from '../../demos/replay/line.ts';
 
 const sample = new URL('../../samples/online-retail-2010-12-01_to_03.csv', import.meta.url).pathname;
 const HEADER = 'InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country';

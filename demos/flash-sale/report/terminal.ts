@@ -1,27 +1,39 @@
-// The summary for the terminal.
-import { columns, count, duration, paint, printable } from '../../shared/terminal.ts';
+// A simulation on the terminal: its progress, and its summary.
+import { columns, count, duration, gauge, paint, printable, text } from '../../shared/terminal.ts';
 import { fairnessSentence } from '../fairness.ts';
-import { outcomeRows, perSecond, type Summary, sumOfRejections } from '../summary.ts';
+import { rejectedOutcomes } from '../purchases.ts';
+import type { Progress } from '../run.ts';
+import { answerTable, headlines, type Summary } from '../summary.ts';
 
 const MOST_ERRORS = 5;
 
-export function renderSummary(summary: Summary): string[] {
-  const { settings, tickets, longestQueue, fairness, errors, connections, longestWaitMs } = summary;
-  const head = ['', 'buyers', 'requests', 'p50', 'p95', 'p99', 'max'].map((cell) => paint('dim', cell));
+/** A bar of the phase, and the sale's totals. */
+export function renderProgress({ phase, done, total, sale, counters }: Progress, ms: number): string[] {
+  const { queue, counts } = sale;
+  const rejected = rejectedOutcomes.reduce((sum, outcome) => sum + counters.countOf(outcome), 0);
+  const shown = gauge({ done: queue.length, total: queue.cap, width: 12, color: 'yellow' }, process.stderr);
   return [
-    `${count(settings.buyers)} buyers for ${count(settings.stock)} units; a queue of ${count(settings.queue)}, drained at ${count(settings.drain)}/s; seed ${settings.seed}`,
+    `${phase.padEnd(23)} ${gauge({ done, total }, process.stderr)}  ${duration(ms)}`,
+    text`queue ${shown}  admitted ${counts.admitted}  ordered ${counts.ordered}  rejected ${rejected}`,
+  ];
+}
+
+export function renderSummary(summary: Summary): string[] {
+  const { settings, fairness, errors, equations } = summary;
+  const { buyers, stock, queue, drain, seed } = settings;
+  const { head, rows, caption } = answerTable(summary);
+  return [
+    `${text`${buyers} buyers for ${stock} units; a queue of ${queue}, drained at ${drain}/s`}; seed ${seed}`,
     '',
-    ...columns([head, ...outcomeRows(summary)], { align: 'right' }),
+    ...columns([head.map((cell) => paint('dim', cell)), ...rows], { align: 'right' }),
     ...errors.slice(0, MOST_ERRORS).map(({ message, count: times }) => `    ${count(times)} × ${printable(message)}`),
-    `  times count from the buyer's arrival, including the wait for one of ${connections} connections (at most ${duration(longestWaitMs)})`,
+    `  ${caption}`,
     '',
-    `orders      ${count(tickets.ordered)}, at ${perSecond(summary.ordersPerSecond)} (the queue drains at ${count(settings.drain)}/s); ${count(tickets.released)} released`,
-    `rejections  ${count(sumOfRejections(summary))}, at ${perSecond(summary.rejectionsPerSecond)}`,
-    `queue       ${count(longestQueue)} at its longest, of at most ${count(settings.queue)}`,
-    ...(fairness ? [`fairness    ${fairnessSentence(fairness)}`] : []),
+    ...columns(headlines(summary)),
+    ...(fairness ? [`  ${fairnessSentence(fairness)}`] : []),
     '',
     ...columns(
-      summary.equations.map(({ name, text, holds }) =>
+      equations.map(({ name, text, holds }) =>
         holds
           ? [paint('green', '✓'), name, text]
           : [paint('red', '✗'), paint('red', name), paint('red', `${text}: DOES NOT HOLD`)],
