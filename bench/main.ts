@@ -1,7 +1,7 @@
 // `npm run bench`: how close the system comes to the limits of what it is built on. Figures are ratios of two rates of the
 // same run, because a rate alone says more about the machine. Results go to stdout, progress to stderr.
 import { writeFile } from 'node:fs/promises';
-import { Argument, Command } from 'commander';
+import { Argument, Command } from '@commander-js/extra-typings';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { print } from '../demos/shared/terminal.ts';
 import { compareAdmission } from './admission/compare.ts';

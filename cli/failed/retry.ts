@@ -4,7 +4,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MAX_RETRY_LIMIT, type RetryPreview } from '../../contracts/operations.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import type { FailedMessages, Query } from './client.ts';
-import { Pace } from './pace.ts';
 
 /** Messages that are being handled are skipped, and retried after this pause, at most this many times. */
 const BUSY_MS = 200;
@@ -27,7 +26,7 @@ export class RetryRun {
   readonly #runs: readonly { readonly progress: ServiceRetries; readonly failedBefore: string }[];
 
   constructor(previews: ReadonlyMap<ServiceName, RetryPreview>) {
-    this.#runs = [...previews].map(([service, { matching, asOf }]) => ({
+    this.#runs = Array.from(previews, ([service, { matching, asOf }]) => ({
       progress: { service, matching, retried: 0, left: matching },
       failedBefore: asOf,
     }));
@@ -35,16 +34,11 @@ export class RetryRun {
     this.truncated = [...previews.values()].reduce((sum, { truncated }) => sum + truncated, 0);
   }
 
-  get matching(): number {
-    return this.#sum('matching');
-  }
-
-  get retried(): number {
-    return this.#sum('retried');
-  }
-
-  get left(): number {
-    return this.#sum('left');
+  /** Of all services. */
+  get totals(): Omit<ServiceRetries, 'service'> {
+    const sum = (count: 'matching' | 'retried' | 'left') =>
+      this.services.reduce((total, each) => total + each[count], 0);
+    return { matching: sum('matching'), retried: sum('retried'), left: sum('left') };
   }
 
   /** At most `rate` messages per second. Rejects when `signal` aborts, between two requests. */
@@ -71,8 +65,38 @@ export class RetryRun {
     }
     signal.throwIfAborted();
   }
+}
 
-  #sum(count: 'matching' | 'retried' | 'left'): number {
-    return this.services.reduce((sum, service) => sum + service[count], 0);
+const WINDOW_MS = 1_000;
+
+/** Limits a rate per second. */
+class Pace {
+  readonly #perSecond: number;
+  #room: number;
+  #lastUseAt = 0;
+
+  constructor(perSecond: number) {
+    this.#perSecond = perSecond;
+    this.#room = perSecond;
+  }
+
+  /**
+   * How many are allowed now, at least one. If the current second is used up, waits until a whole second has passed
+   * since the last use: no second exceeds the rate, however the server's responses are spread. Rejects when `signal`
+   * aborts.
+   */
+  async room(signal: AbortSignal): Promise<number> {
+    if (this.#room <= 0) {
+      await sleep(Math.max(0, this.#lastUseAt + WINDOW_MS - performance.now()), undefined, { signal });
+      this.#room = this.#perSecond;
+    }
+    return this.#room;
+  }
+
+  /** Records that `done` were done just now. */
+  use(done: number): void {
+    if (done === 0) return;
+    this.#room -= done;
+    this.#lastUseAt = performance.now();
   }
 }
