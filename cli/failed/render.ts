@@ -77,9 +77,6 @@ export function renderRetries({ services, totals, truncated }: Omit<RetryRun, 'r
 }
 
 /** 2026-11-20T16:15:58.123Z as `2026-11-20 16:15:58Z`. */
-const timeOf = (iso: string) =>
-  printable(iso)
-    .replace('T', ' ')
-    .replace(/\.\d+Z$/, 'Z');
+const timeOf = (iso: string) => `${iso.slice(0, 19).replace('T', ' ')}Z`;
 
 const shortened = (text: string) => (text.length <= MAX_ERROR ? text : `${text.slice(0, MAX_ERROR - 1)}…`);

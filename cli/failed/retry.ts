@@ -47,56 +47,31 @@ export class RetryRun {
     query: Query,
     { rate, signal, onProgress }: { rate: number; signal: AbortSignal; onProgress: () => void },
   ): Promise<void> {
-    const pace = new Pace(rate);
+    let room = rate;
+    let lastRetryAt = 0;
     for (const { progress, failedBefore } of this.#runs) {
       // Terminates: each round retries messages, which then no longer match, or counts as one of BUSY_ROUNDS.
       for (let busyRounds = 0; progress.left > 0 && busyRounds < BUSY_ROUNDS; ) {
-        const limit = Math.min(MAX_RETRY_LIMIT, await pace.room(signal));
+        if (room <= 0) {
+          // A second after the last retry: no second exceeds the rate, however the server's responses are spread.
+          await sleep(Math.max(0, lastRetryAt + 1_000 - performance.now()), undefined, { signal });
+          room = rate;
+        }
         signal.throwIfAborted();
+        const limit = Math.min(MAX_RETRY_LIMIT, room);
         const { retried, left } = await messages.retry(progress.service, { ...query, failedBefore }, limit);
-        pace.use(retried);
         progress.retried += retried;
         progress.left = left;
         onProgress();
-        if (retried > 0 || left === 0) continue;
-        busyRounds++;
-        await sleep(BUSY_MS, undefined, { signal });
+        if (retried > 0) {
+          room -= retried;
+          lastRetryAt = performance.now();
+        } else if (left > 0) {
+          busyRounds++;
+          await sleep(BUSY_MS, undefined, { signal });
+        }
       }
     }
     signal.throwIfAborted();
-  }
-}
-
-const WINDOW_MS = 1_000;
-
-/** Limits a rate per second. */
-class Pace {
-  readonly #perSecond: number;
-  #room: number;
-  #lastUseAt = 0;
-
-  constructor(perSecond: number) {
-    this.#perSecond = perSecond;
-    this.#room = perSecond;
-  }
-
-  /**
-   * How many are allowed now, at least one. If the current second is used up, waits until a whole second has passed
-   * since the last use: no second exceeds the rate, however the server's responses are spread. Rejects when `signal`
-   * aborts.
-   */
-  async room(signal: AbortSignal): Promise<number> {
-    if (this.#room <= 0) {
-      await sleep(Math.max(0, this.#lastUseAt + WINDOW_MS - performance.now()), undefined, { signal });
-      this.#room = this.#perSecond;
-    }
-    return this.#room;
-  }
-
-  /** Records that `done` were done just now. */
-  use(done: number): void {
-    if (done === 0) return;
-    this.#room -= done;
-    this.#lastUseAt = performance.now();
   }
 }
