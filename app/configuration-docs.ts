@@ -31,7 +31,7 @@ function envExample(): string {
 # which it starts; variables of the environment take precedence. An unset or empty variable has its default.
 `;
   const parts = settingsBySection().flatMap(({ title, settings }) => [
-    `# ${title}\n`,
+    `## ${title}\n`,
     ...settings.map(
       ({ name, about, allowed, fallback = '' }) => `# ${about}\n# Allowed: ${allowed}.\n#${name}=${fallback}\n`,
     ),
