@@ -2,7 +2,6 @@
 // them and a bare AMQP loop.
 import { serviceNames } from '../contracts/services.ts';
 import { forkScript } from '../demos/shared/child-process.ts';
-import { closing } from './closing.ts';
 import {
   figure,
   inPhase,
@@ -17,6 +16,7 @@ import { type Burst, measureBurst, measureSustained, type Sustained } from './me
 import type { Benchmark } from './run.ts';
 import { readTotals } from './stored-totals.ts';
 import type { Mode, System } from './system.ts';
+import { using } from './using.ts';
 
 /** As shares of the bare route's rate in the same round. */
 const COMPLETED = { embedded: { least: 0.12 }, separate: { least: 0.2 } };
@@ -70,12 +70,14 @@ async function measureOrders(load: Load, system: System, seconds: number): Promi
 }
 
 /** Orders per second of the bare AMQP loop (amqp-loop.ts), on the same broker. */
-async function measureAmqpLoop(url: string): Promise<number> {
+const measureAmqpLoop = (url: string): Promise<number> => {
   const args = [url, `${AMQP_LOOP.warmUp}`, `${AMQP_LOOP.measured}`];
-  const loop = forkScript('the bare AMQP loop', new URL('amqp-loop.ts', import.meta.url), args);
-  await using child = closing(loop, (forked) => forked.end());
-  return await child.receive<number>(LOOP_STARTED_WITHIN_MS + (AMQP_LOOP.warmUp + AMQP_LOOP.measured) * 1_000);
-}
+  return using(
+    forkScript('the bare AMQP loop', new URL('amqp-loop.ts', import.meta.url), args),
+    (child) => child.end(),
+    (child) => child.receive<number>(LOOP_STARTED_WITHIN_MS + (AMQP_LOOP.warmUp + AMQP_LOOP.measured) * 1_000),
+  );
+};
 
 /** `amqpLoop`: undefined without a broker. */
 function figuresOf(

@@ -5,7 +5,6 @@ import { forkScript } from '../demos/shared/child-process.ts';
 import { writeOutput } from '../demos/shared/files.ts';
 import { serverFolder } from '../demos/shared/folder.ts';
 import { note, print } from '../demos/shared/terminal.ts';
-import { closing } from './closing.ts';
 import { createReport, type Measured, missedPhases, type Round } from './figures.ts';
 import { type Durations, type Flooded, flood } from './flood.ts';
 import { Load, type Work } from './load.ts';
@@ -13,6 +12,7 @@ import { type Profiles, summarizePhases } from './profile.ts';
 import { renderProfiles, renderReport } from './render.ts';
 import type { RouteKind } from './route.ts';
 import { type Mode, type System, startSystem } from './system.ts';
+import { using } from './using.ts';
 
 export interface Benchmark {
   readonly route: RouteKind;
@@ -42,37 +42,45 @@ export interface RunOptions {
 const ROUTE_STARTED_WITHIN_MS = 30_000;
 
 /** Starts a bare route and hands over a function that floods it. */
-async function withRoute<T>(
+const withRoute = <T>(
   { routeWork, routeDurations }: Benchmark,
   kind: RouteKind,
   load: Load,
-  work: (floodRoute: () => Promise<Flooded>) => Promise<T>,
-): Promise<T> {
-  const route = forkScript(`the bare route ${kind}`, new URL('route.ts', import.meta.url), [kind]);
-  await using child = closing(route, (forked) => forked.end());
-  const requests = routeWork(await child.receive<string>(ROUTE_STARTED_WITHIN_MS));
-  const expected = kind === 'http' ? [201] : requests.expected;
-  return await work(() => flood(load, { ...requests, expected }, routeDurations, { pids: { route: child.pid ?? 0 } }));
-}
+  work: (flood: () => Promise<Flooded>) => Promise<T>,
+): Promise<T> =>
+  using(
+    forkScript(`the bare route ${kind}`, new URL('route.ts', import.meta.url), [kind]),
+    (child) => child.end(),
+    async (child) => {
+      const requests = routeWork(await child.receive<string>(ROUTE_STARTED_WITHIN_MS));
+      const expected = kind === 'http' ? [201] : requests.expected;
+      const pids = { route: child.pid ?? 0 };
+      return work(() => flood(load, { ...requests, expected }, routeDurations, { pids }));
+    },
+  );
 
-export async function runBenchmark(benchmark: Benchmark, modes: readonly Mode[], options: RunOptions): Promise<void> {
-  await using load = closing(new Load(), (opened) => opened.close());
-  note('bare node:http …');
-  const echo = await withRoute(benchmark, 'http', load, (floodHttp) => floodHttp());
-  const rounds = await measureRounds(benchmark, modes, options.rounds, load);
-  const report = createReport(rounds, echo, benchmark.minHeadroom);
-  print(renderReport(report, benchmark.cpuDuring));
+export const runBenchmark = (benchmark: Benchmark, modes: readonly Mode[], options: RunOptions): Promise<void> =>
+  using(
+    new Load(),
+    (load) => load.close(),
+    async (load) => {
+      note('bare node:http …');
+      const echo = await withRoute(benchmark, 'http', load, (floodHttp) => floodHttp());
+      const rounds = await measureRounds(benchmark, modes, options.rounds, load);
+      const report = createReport(rounds, echo, benchmark.minHeadroom);
+      print(renderReport(report, benchmark.cpuDuring));
 
-  const profiles: Partial<Record<Mode, Profiles>> = {};
-  for (const mode of modes) {
-    const phases = options.profile ? benchmark.phases : missedPhases(report, mode);
-    if (phases.length === 0) continue;
-    note(`profile: ${mode} …`);
-    profiles[mode] = await profileSystem(benchmark, load, mode);
-    print(renderProfiles(mode, profiles[mode], phases));
-  }
-  await writeJson(options.json, { ...report, profiles });
-}
+      const profiles: Partial<Record<Mode, Profiles>> = {};
+      for (const mode of modes) {
+        const phases = options.profile ? benchmark.phases : missedPhases(report, mode);
+        if (phases.length === 0) continue;
+        note(`profile: ${mode} …`);
+        profiles[mode] = await profileSystem(benchmark, load, mode);
+        print(renderProfiles(mode, profiles[mode], phases));
+      }
+      await writeJson(options.json, { ...report, profiles });
+    },
+  );
 
 export async function writeJson(file: string | undefined, value: object): Promise<void> {
   if (file) await writeOutput(file, `${JSON.stringify(value, null, 2)}\n`);
@@ -92,10 +100,12 @@ const measureRounds = (benchmark: Benchmark, modes: readonly Mode[], rounds: num
   });
 
 /** On fresh data each time. */
-async function measureSystem({ measure, redis }: Benchmark, load: Load, mode: Mode, profileFolder?: string) {
-  await using system = closing(await startSystem(mode, redis, profileFolder), (started) => started.remove());
-  return await measure(load, system);
-}
+const measureSystem = ({ measure, redis }: Benchmark, load: Load, mode: Mode, profileFolder?: string) =>
+  using(
+    startSystem(mode, redis, profileFolder),
+    (system) => system.remove(),
+    (system) => measure(load, system),
+  );
 
 /** Where each process spends its time. Profiling has a cost, so no rate of this round counts. */
 async function profileSystem(benchmark: Benchmark, load: Load, mode: Mode): Promise<Profiles> {

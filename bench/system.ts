@@ -14,8 +14,8 @@ import { processRunner } from '../test/servers/process-runner.ts';
 import { startRabbitmq } from '../test/servers/rabbitmq.ts';
 import { startRedis } from '../test/servers/redis.ts';
 import { type LocalServer, ServerGroup, startServer } from '../test/servers/server.ts';
-import { closing } from './closing.ts';
 import type { Query } from './stored-totals.ts';
+import { using } from './using.ts';
 
 export type Mode = 'embedded' | 'separate';
 export const MODES: readonly Mode[] = ['embedded', 'separate'];
@@ -111,13 +111,19 @@ async function startProcess(name: string, env: Readonly<Record<string, string>>,
   return { name, server, url, folder };
 }
 
-async function queryPostgres<T>(url: string, read: (query: Query) => Promise<T>): Promise<T> {
-  await using client = closing(new pg.Client({ connectionString: url }), (opened) => opened.end());
-  await client.connect();
-  return await read(async (sql, params) => (await client.query(sql, params)).rows);
-}
+const queryPostgres = <T>(url: string, read: (query: Query) => Promise<T>): Promise<T> =>
+  using(
+    new pg.Client({ connectionString: url }),
+    (client) => client.end(),
+    async (client) => {
+      await client.connect();
+      return read(async (sql, params) => (await client.query(sql, params)).rows);
+    },
+  );
 
-async function queryPglite<T>(dataDir: string, read: (query: Query) => Promise<T>): Promise<T> {
-  await using pglite = await PGlite.create({ dataDir });
-  return await read(async (sql, params) => (await pglite.query<Record<string, unknown>>(sql, params)).rows);
-}
+const queryPglite = <T>(dataDir: string, read: (query: Query) => Promise<T>): Promise<T> =>
+  using(
+    PGlite.create({ dataDir }),
+    (pglite) => pglite.close(),
+    (pglite) => read(async (sql, params) => (await pglite.query<Record<string, unknown>>(sql, params)).rows),
+  );

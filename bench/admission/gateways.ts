@@ -1,9 +1,10 @@
 // The gateway processes: all connect first, then all start the burst at the same time.
 import { v7 as uuidv7 } from 'uuid';
 import { type Child, forkScript } from '../../demos/shared/child-process.ts';
-import { closing } from '../closing.ts';
+import { using } from '../using.ts';
 import type { Command, Target } from './gateway.ts';
 import { type StrategyName, strategies } from './strategies.ts';
+import type { Sale } from './strategy.ts';
 
 export const GATEWAYS = 4;
 export const BUYERS = 1_000;
@@ -11,11 +12,13 @@ export const CAP = 100;
 /** Longer than the slowest burst. */
 const ANSWER_WITHIN_MS = 60_000;
 
-/** A fresh sale. */
+/** A fresh sale, and one to practise on that has room for everyone. */
 export async function openSale(strategy: StrategyName, url: string, stock: number): Promise<Target> {
-  const sale = { id: uuidv7(), stock, cap: CAP };
+  const sale: Sale = { id: uuidv7(), stock, cap: CAP };
+  const practice: Sale = { id: uuidv7(), stock: 1_000_000, cap: 1_000_000 };
+  await strategies[strategy].open(url, practice);
   await strategies[strategy].open(url, sale);
-  return { strategy, url, sale };
+  return { strategy, url, sale, practice };
 }
 
 export class Gateways {
@@ -43,11 +46,15 @@ export class Gateways {
 }
 
 /** Kills a gateway between the decisions about its buyers and their work. Resolves with the number admitted. */
-export async function killedAfterDeciding(target: Target, buyers: number): Promise<number> {
-  await using child = closing(forkGateway(), (forked) => forked.end('SIGKILL'));
-  await tell(child, { type: 'open', target });
-  return await tell(child, { type: 'decide-only', buyers });
-}
+export const killedAfterDeciding = (target: Target, buyers: number): Promise<number> =>
+  using(
+    forkGateway(),
+    (child) => child.end('SIGKILL'),
+    async (child) => {
+      await tell(child, { type: 'open', target });
+      return tell(child, { type: 'decide-only', buyers });
+    },
+  );
 
 /** Rejects if the process ended, or does not reply in time. */
 const tell = (child: Child, command: Command) => child.ask<number>(command, ANSWER_WITHIN_MS);

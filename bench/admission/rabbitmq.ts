@@ -1,15 +1,12 @@
 // The cap as the length limit of a queue in RabbitMQ: messages beyond it are rejected (x-overflow: reject-publish), which
 // the publisher learns from the confirm. A queue knows nothing about a stock.
 import amqp, { type ChannelModel } from 'amqplib';
-import { closing } from '../closing.ts';
+import { using } from '../using.ts';
 import type { Sale, Strategy } from './strategy.ts';
 
 const open = (url: string) => amqp.connect(url, { noDelay: true });
-
-async function withConnection<T>(url: string, work: (connection: ChannelModel) => Promise<T>): Promise<T> {
-  await using connection = closing(await open(url), (opened) => opened.close());
-  return await work(connection);
-}
+const withConnection = <T>(url: string, work: (connection: ChannelModel) => Promise<T>): Promise<T> =>
+  using(open(url), (connection) => connection.close(), work);
 
 export const lengthLimit = (type: 'quorum' | 'classic'): Strategy => ({
   open: (url, { id, cap }) =>

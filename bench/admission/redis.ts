@@ -1,7 +1,7 @@
 // The cap in Redis: as a check before the work, and as a counter.
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
-import { closing } from '../closing.ts';
+import { using } from '../using.ts';
 import type { Sale, Strategy } from './strategy.ts';
 
 const queueOf = (url: string, { id }: Sale) => new Queue(id, { connection: { url }, skipMetasUpdate: true });
@@ -29,10 +29,12 @@ export const checkThenAdd: Strategy = {
     };
   },
 
-  async queued(url, sale) {
-    await using queue = closing(queueOf(url, sale), (opened) => opened.close());
-    return (await count(queue)).queued;
-  },
+  queued: (url, sale) =>
+    using(
+      queueOf(url, sale),
+      (queue) => queue.close(),
+      async (queue) => (await count(queue)).queued,
+    ),
 };
 
 /**
@@ -50,10 +52,8 @@ return 1
 
 const keysOf = ({ id }: Sale) => ({ queued: `{${id}}:queued`, sold: `{${id}}:sold`, work: `{${id}}:work` });
 
-export async function withRedis<T>(url: string, work: (redis: Redis) => Promise<T>): Promise<T> {
-  await using redis = closing(new Redis(url), (opened) => opened.disconnect());
-  return await work(redis);
-}
+export const withRedis = <T>(url: string, work: (redis: Redis) => Promise<T>): Promise<T> =>
+  using(new Redis(url), (redis) => redis.disconnect(), work);
 
 /**
  * One script compares and counts atomically. The work begins afterwards, with a push to a list; when it is done, the

@@ -11,7 +11,7 @@ import { SaleAdmission } from '../../services/flash-sale/sale-admission.ts';
 import { enqueue } from '../../services/flash-sale/store/queue.ts';
 import { admit, type Decision, findSale, insertSale } from '../../services/flash-sale/store/sales.ts';
 import { ACCEPT_TICKETS } from '../../services/flash-sale/store/tickets.ts';
-import { closing } from '../closing.ts';
+import { using } from '../using.ts';
 import type { Sale, Strategy } from './strategy.ts';
 
 const SCHEMA = 'sluice_flash_sale';
@@ -24,10 +24,8 @@ const POOL_SIZE = 10;
 const log = pino({ level: 'silent' });
 const open = (url: string) => openPostgres({ url, poolSize: POOL_SIZE, log });
 
-async function withDatabase<T>(url: string, work: (database: Database) => Promise<T>): Promise<T> {
-  await using database = closing(open(url), (opened) => opened.close());
-  return await work(database);
-}
+const withDatabase = <T>(url: string, work: (database: Database) => Promise<T>): Promise<T> =>
+  using(open(url), (database) => database.close(), work);
 
 const openSale = (url: string, { id, stock, cap }: Sale) =>
   withDatabase(url, async (database) => {

@@ -4,7 +4,6 @@ import { HttpClient } from '../../demos/shared/http.ts';
 import { samplesOf, totalOf } from '../../demos/shared/metrics.ts';
 import { recordOf } from '../../demos/shared/record-of.ts';
 import { note } from '../../demos/shared/terminal.ts';
-import { closing } from '../closing.ts';
 import type { Measured } from '../figures.ts';
 import { type Durations, type Flooded, flood } from '../flood.ts';
 import { type Load, PURCHASE_CONNECTIONS, purchasesTo, type Work } from '../load.ts';
@@ -13,48 +12,51 @@ import { BROKEN } from '../raw-http.ts';
 import type { Benchmark } from '../run.ts';
 import { readSettings } from '../stored-totals.ts';
 import type { System } from '../system.ts';
+import { using } from '../using.ts';
 import { decidingProcess, type FloodedSale, type FloodPhase, type Floods, figuresOf, PACE, phases } from './report.ts';
 import { checkSale } from './stored-sale.ts';
 
 const SETTLED_WITHIN_MS = 60_000;
 
-/** The bare route's. In seconds, as below. */
-const ROUTE = { warmUp: 1.5, measured: 3 };
-
 const PLENTY = 1_000_000_000;
 /** Its queue is full as long as the flood lasts, and drains all the time. */
 const fullSale = { stock: PLENTY, queueCap: 200, connections: PURCHASE_CONNECTIONS };
-const salesOf = (seconds: number) => ({
-  full: { ...fullSale, warmUp: 3, measured: seconds },
-  'sold out': { ...fullSale, stock: 50, warmUp: 1, measured: 4 },
-  overload: { ...fullSale, connections: PURCHASE_CONNECTIONS * 10, warmUp: 2, measured: 5 },
+const sales = {
+  full: fullSale,
+  'sold out': { ...fullSale, stock: 50 },
+  overload: { ...fullSale, connections: PURCHASE_CONNECTIONS * 10 },
   /** Room for everyone: the queue is longer than any flood. */
-  unbounded: { ...fullSale, queueCap: 1_000_000, warmUp: 1, measured: 5 },
+  unbounded: { ...fullSale, queueCap: 1_000_000 },
+};
+
+type Plan = Readonly<Record<FloodPhase | 'route', Durations>>;
+
+const planOf = (seconds: number): Plan => ({
+  route: { warmUp: 1.5, measured: 3 },
+  full: { warmUp: 3, measured: seconds },
+  'sold out': { warmUp: 1, measured: 4 },
+  overload: { warmUp: 2, measured: 5 },
+  unbounded: { warmUp: 1, measured: 5 },
 });
 
 /** `seconds`: how long the flood of a full queue is measured. */
-export const flashSaleBenchmark = (seconds: number): Benchmark => ({
-  route: 'flash-sale',
-  routeWork: purchasesTo,
-  routeDurations: ROUTE,
-  minHeadroom: 1.5,
-  redis: true,
-  phases,
-  profiled: (mode) => [decidingProcess(mode)],
-  measure: (load, system) => measureSales(load, system, seconds),
-  cpuDuring: 'while the queue is full',
-});
+export function flashSaleBenchmark(seconds: number): Benchmark {
+  const plan = planOf(seconds);
+  return {
+    route: 'flash-sale',
+    routeWork: purchasesTo,
+    routeDurations: plan.route,
+    minHeadroom: 1.5,
+    redis: true,
+    phases,
+    profiled: (mode) => [decidingProcess(mode)],
+    measure: (load, system) => measureSales(load, system, plan),
+    cpuDuring: 'while the queue is full',
+  };
+}
 
-async function measureSales(load: Load, system: System, seconds: number): Promise<Measured> {
-  const done = await floodSales(load, system, seconds);
-  const { floods, settings } = await system.stopServices(async (query) => {
-    const checked: Partial<Record<FloodPhase, Floods[FloodPhase]>> = {};
-    for (const { phase, saleId, flooded } of done) {
-      const stored = await checkSale(query, { saleId, ...flooded, ordered: phase !== 'unbounded' });
-      checked[phase] = { ...flooded, ...stored };
-    }
-    return { floods: checked as Floods, settings: await readSettings(query) };
-  });
+async function measureSales(load: Load, system: System, plan: Plan): Promise<Measured> {
+  const { floods, settings } = await floodSales(load, system, plan);
   // Under overload the generator may be the limit.
   const compared = [floods.full, floods['sold out'], floods.unbounded];
   const uncounted = Math.max(...Object.values(floods).map((flood) => flood.uncounted));
@@ -74,22 +76,34 @@ async function measureSales(load: Load, system: System, seconds: number): Promis
   };
 }
 
-async function floodSales(load: Load, system: System, seconds: number) {
+async function floodSales(load: Load, system: System, plan: Plan) {
   const done: { readonly phase: FloodPhase; readonly saleId: string; readonly flooded: FloodedSale }[] = [];
-  await using http = closing(new HttpClient(system.flashSaleUrl), (opened) => opened.close());
-  for (const phase of phases) {
-    note(`  ${phase} …`);
-    const { stock, queueCap, connections, ...durations } = salesOf(seconds)[phase];
-    const { id: saleId } = await createSale(http, {
-      ...{ sku: 'SKU-1', name: 'White hanging heart T-light holder', unitPrice: 100, currency: 'GBP' },
-      ...{ stock, queueCap, drainPerSecond: PACE },
-    });
-    const work = purchasesTo(system.flashSaleUrl, saleId, connections);
-    done.push({ phase, saleId, flooded: await floodSale(load, system, work, durations) });
-  }
-  // Draining the unbounded queue would take too long.
-  for (const { phase, saleId } of done) if (phase !== 'unbounded') await untilOrdered(http, saleId);
-  return done;
+  await using(
+    new HttpClient(system.flashSaleUrl),
+    (http) => http.close(),
+    async (http) => {
+      for (const phase of phases) {
+        note(`  ${phase} …`);
+        const { stock, queueCap, connections } = sales[phase];
+        const { id: saleId } = await createSale(http, {
+          ...{ sku: 'SKU-1', name: 'White hanging heart T-light holder', unitPrice: 100, currency: 'GBP' },
+          ...{ stock, queueCap, drainPerSecond: PACE },
+        });
+        const work = purchasesTo(system.flashSaleUrl, saleId, connections);
+        done.push({ phase, saleId, flooded: await floodSale(load, system, work, plan[phase]) });
+      }
+      // Draining the unbounded queue would take too long.
+      for (const { phase, saleId } of done) if (phase !== 'unbounded') await untilOrdered(http, saleId);
+    },
+  );
+  return system.stopServices(async (query) => {
+    const floods: [FloodPhase, Floods[FloodPhase]][] = [];
+    for (const { phase, saleId, flooded } of done) {
+      const stored = await checkSale(query, { saleId, ...flooded, ordered: phase !== 'unbounded' });
+      floods.push([phase, { ...flooded, ...stored }]);
+    }
+    return { floods: Object.fromEntries(floods) as Floods, settings: await readSettings(query) };
+  });
 }
 
 async function floodSale(

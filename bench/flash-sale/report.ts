@@ -1,7 +1,8 @@
 // The figures of the floods: decisions and admissions against the bare route, the drain's pace, latencies.
-import { figure, inPhase, type Measurement, type RouteFloods, routeRate, routeRateFigure } from '../figures.ts';
+import { type Measurement, type RouteFloods, routeRate, routeRateFigure, type Target, type Unit } from '../figures.ts';
 import { type Flooded, rateOf } from '../flood.ts';
 import { ADMITTED, BUSY, FULL, OVER } from '../load.ts';
+import { BROKEN } from '../raw-http.ts';
 import type { Mode } from '../system.ts';
 
 /** Tickets that leave a queue per second, in every sale. */
@@ -11,7 +12,18 @@ export const PACE = 100;
 const shown = {
   full: ['decisions', 'ratio', 'cost', 'drained', 'byRow', 'busyShare', 'rejected', 'admitted'],
   'sold out': ['decisions', 'ratio', 'cost', 'byRow', 'rejected'],
-  overload: ['decisions', 'ratio', 'busy', 'busyShare', 'drained', 'rejected', 'admitted', 'busyLatency'],
+  overload: [
+    'decisions',
+    'ratio',
+    'busy',
+    'busyShare',
+    'broken',
+    'drained',
+    'generator',
+    'rejected',
+    'admitted',
+    'busyLatency',
+  ],
   unbounded: ['admissions', 'admissionRatio', 'cost', 'drained', 'admitted'],
 } as const;
 export type FloodPhase = keyof typeof shown;
@@ -53,10 +65,7 @@ export const figuresOf = (mode: Mode, route: RouteFloods, floods: Floods): Measu
   ...latencies('answered by the bare route', FULL, route),
   ...phases.flatMap((phase) => {
     const figures = floodFigures(mode, route, phase, floods[phase]);
-    return inPhase(
-      phase,
-      shown[phase].flatMap((name) => figures[name]),
-    );
+    return shown[phase].flatMap((name) => figures[name]).map((figure) => ({ phase, ...figure }));
   }),
 ];
 
@@ -66,6 +75,9 @@ function floodFigures(mode: Mode, route: RouteFloods, phase: FloodPhase, flood: 
   const sum = (value: (flooded: Flooded) => number) => value(route[0]) + value(route[1]);
   const routeCost = sum(({ cpu }) => cpu.route ?? Number.NaN) / sum((flooded) => rateOf(flooded, FULL));
   const cost = (flood.cpu[decidingProcess(mode)] ?? Number.NaN) / decisions / routeCost;
+  const figure = (name: string, unit: Unit, value: number, target?: Target): Measurement => ({
+    ...{ name, unit, values: [value], target },
+  });
   return {
     decisions: figure('decisions', '/s', decisions),
     ratio: figure(
@@ -79,6 +91,8 @@ function floodFigures(mode: Mode, route: RouteFloods, phase: FloodPhase, flood: 
     byRow: figure('by the row ÷ decisions', 'ratio', flood.byRow),
     busy: figure('503', '/s', busy),
     busyShare: figure('503 ÷ responses', 'ratio', busy / (busy + decisions)),
+    broken: figure('connections that broke', '/s', rateOf(flood, BROKEN)),
+    generator: figure('load generator, share of one CPU', 'ratio', flood.generatorCpu),
     admissions: figure('admitted', '/s', admissions),
     admissionRatio: figure('admitted ÷ route', 'ratio', admissions / routeRate(route)),
     rejected: latencies('rejected', phase === 'sold out' ? OVER : FULL, [flood]),
