@@ -16,7 +16,6 @@ import {
   type SettingsOf,
   url,
   urls,
-  type Variables,
   variable,
 } from '../infra/runtime/settings.ts';
 import { stepLatencySettings } from '../infra/runtime/step-latency.ts';
@@ -29,106 +28,81 @@ import { pointsSettings } from '../services/points/settings.ts';
 export const failpoints = [...messagingFailpoints, ...flashSaleFailpoints, ...orderFailpoints] as const;
 export type Failpoint = (typeof failpoints)[number];
 
-/** Every variable, under the headings of docs/configuration.md. */
-const groups = {
-  Process: {
-    HOST: variable(
-      z
-        .string()
-        .regex(/^[A-Za-z0-9.:_-]+$/)
-        .meta({ allowed: 'an address or host name' }),
-      '127.0.0.1',
-      'Address that HTTP and the embedded MQTT broker listen on. Requests are not authenticated: expose it with care.',
-    ),
-    PORT: variable(integer(0, 65_535), '3000', 'HTTP port. 0 takes a free one.'),
-    DATA_DIR: variable(
-      z.string().min(1),
-      '.data',
-      'Data folder of the embedded servers. One `sluice start` at a time.',
-    ),
-    STOP_TIMEOUT_MS: variable(integer(100, 600_000), '10000', 'How long a stop waits for running work.'),
-  },
-  'Database and queues': {
-    DATABASE_URL: optional(
-      url('postgres', 'postgresql'),
-      'PostgreSQL 14 or newer. Unset: PGlite in DATA_DIR. Required for separate processes.',
-    ),
-    DATABASE_POOL_SIZE: variable(integer(2, 200), '10', 'Connections of one process to PostgreSQL.'),
-    REDIS_URL: optional(
-      url('redis', 'rediss'),
-      'Redis 6.2 or newer, or Valkey, for the job queue of the flash sales. Unset: the queue is in the database.',
-    ),
-  },
-  'Event bus and MQTT broker': {
-    AMQP_URL: optional(
-      urls('amqp', 'amqps'),
-      'RabbitMQ 3.10 or newer, which carries the events. Cluster nodes, separated by commas, are tried in turn. Unset: see EVENT_BUS.',
-    ),
-    EVENT_BUS: optional(
-      choice('local', 'rabbitmq', 'mqtt'),
-      'Transport of the events. Unset: rabbitmq if AMQP_URL is set, otherwise local (the database that all services share).',
-    ),
-    MQTT_URL: optional(
-      url('mqtt', 'mqtts', 'ws', 'wss'),
-      'MQTT 3.1.1 broker for notifications, presence and logs. Unset: embedded. Required for separate processes.',
-    ),
-    MQTT_PORT: variable(integer(0, 65_535), '1883', 'TCP port of the embedded MQTT broker. 0 takes a free one.'),
-    BUS_PREFIX: variable(
-      z
-        .string()
-        .regex(/^[A-Za-z0-9_-]{1,40}$/)
-        .meta({ allowed: '1 to 40 characters of A-Z a-z 0-9 _ -' }),
-      'sluice',
-      'Prefix of every name on the brokers, so that several systems can share one broker.',
-    ),
-  },
-  Logging: {
-    LOG_LEVEL: variable(choice('trace', 'debug', 'info', 'warn', 'error'), 'info', 'Lowest level that is logged.'),
-    LOG_FORMAT: variable(choice('auto', 'pretty', 'json'), 'auto', 'auto: pretty on a terminal, JSON lines otherwise.'),
-  },
-  Messaging: {
-    RETRY_ATTEMPTS: variable(
-      integer(1, 100),
-      '5',
-      'Attempts to handle a message before it is dead. Also the attempts to resend its reply.',
-    ),
-    RETRY_BASE_MS: variable(integer(1, 3_600_000), '1000', 'Delay before the second attempt; doubles, with jitter.'),
-    RETRY_MAX_MS: variable(integer(1, 86_400_000), '60000', 'Longest delay between two attempts.'),
-    ...resendSettings,
-    INBOX_RETENTION_DAYS: variable(integer(1, 3_650), '7', 'Days for which handled messages are kept.'),
-    LEASE_MS: variable(
-      integer(100, 600_000),
-      '15000',
-      'How long a process claims an event to publish or a message to handle. Then other processes may take it over.',
-    ),
-    PUBLISH_TIMEOUT_MS: variable(
-      integer(50, 300_000),
-      '5000',
-      'How long an event may wait to be sent, and again as long for the confirm of the broker.',
-    ),
-    PREFETCH: variable(integer(1, 10_000), '500', 'Unacknowledged messages that one consumer may hold.'),
-    ...watchdogSettings,
-  },
-  'Order service': orderSettings,
-  'Points service': pointsSettings,
-  'Coupon service': couponSettings,
-  'Notify service': stepLatencySettings,
-  'Flash-sale service': { ...resendSettings, ...watchdogSettings },
-  Tests: {
-    FAILPOINT: optional(choice(...failpoints), 'For tests: the process kills itself at this point.'),
-  },
-} satisfies Record<string, Variables>;
-
-type Group = (typeof groups)[keyof typeof groups];
-type NameIn<G> = G extends Group ? keyof G : never;
-/** By name. A variable of several services is the same one. */
-const variables: { [Name in NameIn<Group>]: Extract<Group, Record<Name, unknown>>[Name] } = Object.assign(
-  {},
-  ...Object.values(groups),
-);
+const variables = {
+  HOST: variable(
+    z
+      .string()
+      .regex(/^[A-Za-z0-9.:_-]+$/)
+      .meta({ allowed: 'an address or host name' }),
+    '127.0.0.1',
+    'Address that HTTP and the embedded MQTT broker listen on. Requests are not authenticated: expose it with care.',
+  ),
+  PORT: variable(integer(0, 65_535), '3000', 'HTTP port. 0 takes a free one.'),
+  DATA_DIR: variable(z.string().min(1), '.data', 'Data folder of the embedded servers. One `sluice start` at a time.'),
+  STOP_TIMEOUT_MS: variable(integer(100, 600_000), '10000', 'How long a stop waits for running work.'),
+  DATABASE_URL: optional(
+    url('postgres', 'postgresql'),
+    'PostgreSQL 14 or newer. Unset: PGlite in DATA_DIR. Required for separate processes.',
+  ),
+  DATABASE_POOL_SIZE: variable(integer(2, 200), '10', 'Connections of one process to PostgreSQL.'),
+  REDIS_URL: optional(
+    url('redis', 'rediss'),
+    'Redis 6.2 or newer, or Valkey, for the job queue of the flash sales. Unset: the queue is in the database.',
+  ),
+  AMQP_URL: optional(
+    urls('amqp', 'amqps'),
+    'RabbitMQ 3.10 or newer, which carries the events. Cluster nodes, separated by commas, are tried in turn. Unset: see EVENT_BUS.',
+  ),
+  EVENT_BUS: optional(
+    choice('local', 'rabbitmq', 'mqtt'),
+    'Transport of the events. Unset: rabbitmq if AMQP_URL is set, otherwise local (the database that all services share).',
+  ),
+  MQTT_URL: optional(
+    url('mqtt', 'mqtts', 'ws', 'wss'),
+    'MQTT 3.1.1 broker for notifications, presence and logs. Unset: embedded. Required for separate processes.',
+  ),
+  MQTT_PORT: variable(integer(0, 65_535), '1883', 'TCP port of the embedded MQTT broker. 0 takes a free one.'),
+  BUS_PREFIX: variable(
+    z
+      .string()
+      .regex(/^[A-Za-z0-9_-]{1,40}$/)
+      .meta({ allowed: '1 to 40 characters of A-Z a-z 0-9 _ -' }),
+    'sluice',
+    'Prefix of every name on the brokers, so that several systems can share one broker.',
+  ),
+  LOG_LEVEL: variable(choice('trace', 'debug', 'info', 'warn', 'error'), 'info', 'Lowest level that is logged.'),
+  LOG_FORMAT: variable(choice('auto', 'pretty', 'json'), 'auto', 'auto: pretty on a terminal, JSON lines otherwise.'),
+  RETRY_ATTEMPTS: variable(
+    integer(1, 100),
+    '5',
+    'Attempts to handle a message before it is dead. Also the attempts to resend its reply.',
+  ),
+  RETRY_BASE_MS: variable(integer(1, 3_600_000), '1000', 'Delay before the second attempt; doubles, with jitter.'),
+  RETRY_MAX_MS: variable(integer(1, 86_400_000), '60000', 'Longest delay between two attempts.'),
+  INBOX_RETENTION_DAYS: variable(integer(1, 3_650), '7', 'Days for which handled messages are kept.'),
+  LEASE_MS: variable(
+    integer(100, 600_000),
+    '15000',
+    'How long a process claims an event to publish or a message to handle. Then other processes may take it over.',
+  ),
+  PUBLISH_TIMEOUT_MS: variable(
+    integer(50, 300_000),
+    '5000',
+    'How long an event may wait to be sent, and again as long for the confirm of the broker.',
+  ),
+  PREFETCH: variable(integer(1, 10_000), '500', 'Unacknowledged messages that one consumer may hold.'),
+  ...orderSettings,
+  ...pointsSettings,
+  ...couponSettings,
+  ...stepLatencySettings,
+  ...resendSettings,
+  ...watchdogSettings,
+  FAILPOINT: optional(choice(...failpoints), 'For tests: the process kills itself at this point.'),
+};
+export type VariableName = keyof typeof variables;
 
 /** Variables that were renamed. Setting one stops the start, because its value would have no effect. */
-export const renamedVariables: Readonly<Record<string, keyof typeof variables>> = {
+export const renamedVariables: Readonly<Record<string, VariableName>> = {
   ASK_AGAIN_MS: 'RESEND_AFTER_MS',
 };
 
@@ -187,15 +161,12 @@ function contradictions(config: Settings, busKind: Config['busKind'], services: 
   return problems;
 }
 
-/** Every variable once, for `--help`, `.env.example` and docs/configuration.md. */
-export function describeVariables() {
-  const described = new Set<string>();
-  return Object.entries(groups).flatMap(([group, members]) =>
-    describe(members)
-      .filter(({ name }) => !described.has(name) && described.add(name))
-      .map((variable) => ({ ...variable, group, about: [variable.about, ...constraintsOf(variable.name)].join(' ') })),
-  );
-}
-
-const constraintsOf = (name: string): string[] =>
-  relations.filter((relation) => relation.name === name).map((relation) => `Must ${required(relation)}.`);
+/** Every variable, with its constraints. */
+export const describeVariables = () =>
+  describe(variables).map((variable) => {
+    const constraints = relations.filter(({ name }) => name === variable.name);
+    return {
+      ...variable,
+      about: [variable.about, ...constraints.map((relation) => `Must ${required(relation)}.`)].join(' '),
+    };
+  });

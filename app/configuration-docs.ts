@@ -1,6 +1,24 @@
 // The documents about the settings, generated from their descriptions in the code. `npm run docs` writes them.
-import { groupBy } from '../infra/runtime/group-by.ts';
-import { describeVariables, renamedVariables } from './config.ts';
+import { describeVariables, renamedVariables, type VariableName } from './config.ts';
+
+/** What a user sets first stands first. */
+const sections: Readonly<Record<string, readonly VariableName[]>> = {
+  Server: ['HOST', 'PORT', 'MQTT_PORT', 'DATA_DIR', 'LOG_LEVEL', 'LOG_FORMAT'],
+  'External servers': ['DATABASE_URL', 'AMQP_URL', 'EVENT_BUS', 'BUS_PREFIX', 'MQTT_URL', 'REDIS_URL', 'PAYMENT_URL'],
+  'Points and coupons': ['POINTS_PER_MAJOR_UNIT', 'COUPON_PERCENT', 'COUPON_MIN_MAJOR_UNITS', 'COUPON_VALID_DAYS'],
+  'Failed messages': ['RETRY_ATTEMPTS', 'RETRY_BASE_MS', 'RETRY_MAX_MS', 'RESEND_AFTER_MS'],
+  Timeouts: ['PUBLISH_TIMEOUT_MS', 'PAYMENT_TIMEOUT_MS', 'LEASE_MS', 'WATCHDOG_MS', 'STOP_TIMEOUT_MS'],
+  Capacity: ['PREFETCH', 'DATABASE_POOL_SIZE', 'INBOX_RETENTION_DAYS'],
+  'Demonstrations and tests': ['STEP_LATENCY_MS', 'FAILPOINT'],
+};
+
+export function settingsBySection() {
+  const all = describeVariables();
+  return Object.entries(sections).map(([title, names]) => ({
+    title,
+    settings: names.flatMap((name) => all.filter((each) => each.name === name)),
+  }));
+}
 
 /** The contents of the generated files, by path below the project's root. */
 export const configurationDocs = (): Readonly<Record<string, string>> => ({
@@ -12,22 +30,22 @@ function envExample(): string {
   const head = `# Every setting with its default, written by \`npm run docs\`. \`sluice start\` reads a file named .env in the folder in
 # which it starts; variables of the environment take precedence. An unset or empty variable has its default.
 `;
-  const variables = describeVariables().map(
-    ({ name, about, allowed, fallback = '' }) => `# ${about}\n# Allowed: ${allowed}.\n#${name}=${fallback}\n`,
-  );
-  return [head, ...variables].join('\n');
+  const parts = settingsBySection().flatMap(({ title, settings }) => [
+    `## ${title}\n`,
+    ...settings.map(
+      ({ name, about, allowed, fallback = '' }) => `# ${about}\n# Allowed: ${allowed}.\n#${name}=${fallback}\n`,
+    ),
+  ]);
+  return [head, ...parts].join('\n');
 }
 
 function configurationPage(): string {
-  const sections = Array.from(
-    groupBy(describeVariables(), ({ group }) => group),
-    ([title, variables]) => {
-      const rows = variables.map(({ name, fallback, about, allowed }) =>
-        row(code(name), fallback === undefined ? '' : code(fallback), about, allowed),
-      );
-      return section(title, ['variable', 'default', 'meaning', 'allowed'], rows);
-    },
-  );
+  const tables = settingsBySection().map(({ title, settings }) => {
+    const rows = settings.map(({ name, fallback, about, allowed }) =>
+      row(code(name), fallback === undefined ? '' : code(fallback), about, allowed),
+    );
+    return section(title, ['variable', 'default', 'meaning', 'allowed'], rows);
+  });
   const renamed = Object.entries(renamedVariables).map(([former, current]) => row(code(former), code(current)));
   return `# Configuration
 
@@ -37,7 +55,7 @@ Every setting is an environment variable. \`sluice start\` also reads a file nam
 starts; variables of the environment take precedence. An unset or empty variable has its default. A value that is not
 allowed stops the start with an error that names the variable and says what is allowed.
 
-${sections.join('\n')}
+${tables.join('\n')}
 ${section('Renamed variables', ['former name', 'name'], renamed)}
 The start fails if a former name is set.
 `;

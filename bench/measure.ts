@@ -1,7 +1,6 @@
 // The measurements of orders: the rate at which a busy system completes them, and how it takes a burst.
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Durations } from './flood.ts';
-import { intervalBetween, micros, observe, rateOf, type Window } from './interval.ts';
+import { type Durations, intervalBetween, micros, observe, rateOf, type Window } from './flood.ts';
 import { type Load, ordersTo, responseCount } from './load.ts';
 import { outboxRows, POLL_MS, type Reading, readCompleted, untilCompleted } from './metrics.ts';
 import type { System } from './system.ts';
@@ -57,8 +56,8 @@ export type Burst = Awaited<ReturnType<typeof measureBurst>>;
 
 /** Orders as fast as they are accepted, into an idle system. */
 export async function measureBurst(load: Load, system: System, orders: number) {
-  const begin = await readCompleted(system);
   await load.open(ordersTo(system.url));
+  const begin = await readCompleted(system);
   const from = micros();
   const sent = await load.send(orders);
   const window: Window = [from, micros()];

@@ -3,15 +3,14 @@
 import { serviceNames } from '../contracts/services.ts';
 import { forkScript } from '../demos/shared/child-process.ts';
 import {
+  figure,
+  inPhase,
   type Measured,
   type Measurement,
   type RouteFloods,
   routeRate,
   routeRateFigure,
-  type Target,
-  type Unit,
 } from './figures.ts';
-import type { Durations } from './flood.ts';
 import { type Load, ordersTo } from './load.ts';
 import { type Burst, measureBurst, measureSustained, type Sustained } from './measure.ts';
 import type { Benchmark } from './run.ts';
@@ -28,41 +27,29 @@ const MAX_DRIFT = 1.15;
 const MAX_BACKLOG_GROWTH = 0.05;
 const LOOP_STARTED_WITHIN_MS = 30_000;
 
-/** In seconds, but for the number of orders in the burst. */
-const shortPlan = {
-  route: { warmUp: 2, measured: 3 },
-  sustained: { warmUp: 5, measured: 8 },
-  amqpLoop: { warmUp: 2, measured: 4 },
-  burstOrders: 2_000,
-};
-const longPlan = (seconds: number): typeof shortPlan => ({
-  route: { warmUp: 3, measured: 8 },
-  sustained: { warmUp: 15, measured: seconds },
-  amqpLoop: { warmUp: 4, measured: 10 },
-  burstOrders: 10_000,
+const ROUTE = { warmUp: 3, measured: 8 };
+const AMQP_LOOP = { warmUp: 4, measured: 10 };
+const SUSTAINED_WARM_UP = 15;
+const BURST_ORDERS = 10_000;
+
+/** `seconds`: how long the load is sustained. */
+export const orderBenchmark = (seconds: number): Benchmark => ({
+  route: 'order',
+  routeWork: ordersTo,
+  routeDurations: ROUTE,
+  minHeadroom: 3,
+  redis: false,
+  phases: ['sustained', 'burst'],
+  profiled: (mode) => (mode === 'embedded' ? ['all'] : serviceNames),
+  measure: (load, system) => measureOrders(load, system, seconds),
+  cpuDuring: 'while the load is sustained',
 });
 
-/** `seconds`: how long the load is sustained. `short`: only to see that it works. */
-export function orderBenchmark({ seconds, short }: { seconds: number; short: boolean }): Benchmark {
-  const plan = short ? shortPlan : longPlan(seconds);
-  return {
-    route: 'order',
-    routeWork: ordersTo,
-    routeDurations: plan.route,
-    minHeadroom: 3,
-    redis: false,
-    phases: ['sustained', 'burst'],
-    profiled: (mode) => (mode === 'embedded' ? ['all'] : serviceNames),
-    measure: (load, system) => measureOrders(load, system, plan),
-    cpuDuring: 'while the load is sustained',
-  };
-}
-
-async function measureOrders(load: Load, system: System, plan: typeof shortPlan): Promise<Measured> {
-  const sustained = await measureSustained(load, system, plan.sustained);
-  const burst = await measureBurst(load, system, plan.burstOrders);
+async function measureOrders(load: Load, system: System, seconds: number): Promise<Measured> {
+  const sustained = await measureSustained(load, system, { warmUp: SUSTAINED_WARM_UP, measured: seconds });
+  const burst = await measureBurst(load, system, BURST_ORDERS);
   const stored = await system.stopServices((query) => readTotals(query, sustained.accepted + burst.orders));
-  const amqpLoop = system.amqpUrl ? await measureAmqpLoop(system.amqpUrl, plan.amqpLoop) : undefined;
+  const amqpLoop = system.amqpUrl ? await measureAmqpLoop(system.amqpUrl) : undefined;
   const { drift, backlogGrowth, completedPerSecond, window } = sustained;
   const completedInWindow = (completedPerSecond * (window[1] - window[0])) / 1_000_000;
   const checks = [
@@ -83,12 +70,14 @@ async function measureOrders(load: Load, system: System, plan: typeof shortPlan)
 }
 
 /** Orders per second of the bare AMQP loop (amqp-loop.ts), on the same broker. */
-const measureAmqpLoop = (url: string, { warmUp, measured }: Durations): Promise<number> =>
-  using(
-    forkScript('the bare AMQP loop', new URL('amqp-loop.ts', import.meta.url), [url, `${warmUp}`, `${measured}`]),
+const measureAmqpLoop = (url: string): Promise<number> => {
+  const args = [url, `${AMQP_LOOP.warmUp}`, `${AMQP_LOOP.measured}`];
+  return using(
+    forkScript('the bare AMQP loop', new URL('amqp-loop.ts', import.meta.url), args),
     (child) => child.end(),
-    (child) => child.receive<number>(LOOP_STARTED_WITHIN_MS + (warmUp + measured) * 1_000),
+    (child) => child.receive<number>(LOOP_STARTED_WITHIN_MS + (AMQP_LOOP.warmUp + AMQP_LOOP.measured) * 1_000),
   );
+};
 
 /** `amqpLoop`: undefined without a broker. */
 function figuresOf(
@@ -96,23 +85,21 @@ function figuresOf(
   route: RouteFloods,
   { sustained, burst, amqpLoop }: { sustained: Sustained; burst: Burst; amqpLoop: number | undefined },
 ): Measurement[] {
-  const figure =
-    (phase: string) =>
-    (name: string, unit: Unit, value: number | undefined, target?: Target): Measurement => ({
-      ...{ phase, name, unit, values: value === undefined ? [] : [value], target },
-    });
-  const [ofSustained, ofBurst] = [figure('sustained'), figure('burst')];
   const completed = sustained.completedPerSecond;
   const accepted = burst.acceptedPerSecond;
   return [
     routeRateFigure('bare Express route, orders answered', route),
-    ofSustained('completed', '/s', completed),
-    ofSustained('completed ÷ route', 'ratio', completed / routeRate(route), COMPLETED[mode]),
-    ofBurst('accepted', '/s', accepted),
-    ofBurst('accepted ÷ route', 'ratio', accepted / routeRate(route), ACCEPTED[mode]),
-    ofBurst('completed meanwhile ÷ sustained', 'ratio', burst.completedPerSecond / completed, BURST_COMPLETION),
-    ofBurst('until all are completed', 's', burst.completedAfterSeconds),
-    ofSustained('bare amqplib loop, completed', '/s', amqpLoop),
-    ofSustained('completed ÷ bare amqplib loop', 'ratio', amqpLoop && completed / amqpLoop),
+    ...inPhase('sustained', [
+      figure('completed', '/s', completed),
+      figure('completed ÷ route', 'ratio', completed / routeRate(route), COMPLETED[mode]),
+      figure('bare amqplib loop, completed', '/s', amqpLoop),
+      figure('completed ÷ bare amqplib loop', 'ratio', amqpLoop && completed / amqpLoop),
+    ]),
+    ...inPhase('burst', [
+      figure('accepted', '/s', accepted),
+      figure('accepted ÷ route', 'ratio', accepted / routeRate(route), ACCEPTED[mode]),
+      figure('completed meanwhile ÷ sustained', 'ratio', burst.completedPerSecond / completed, BURST_COMPLETION),
+      figure('until all are completed', 's', burst.completedAfterSeconds),
+    ]),
   ];
 }

@@ -2,11 +2,11 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Window } from './interval.ts';
+import type { Window } from './flood.ts';
 
 /** https://chromedevtools.github.io/devtools-protocol/tot/Profiler/#type-Profile; times in microseconds. */
 interface CpuProfile {
-  readonly nodes: readonly { id: number; callFrame: CallFrame; children?: readonly number[] }[];
+  readonly nodes: readonly { id: number; callFrame: CallFrame }[];
   readonly samples: readonly number[];
   readonly timeDeltas: readonly number[];
   readonly startTime: number;
@@ -48,26 +48,19 @@ class Times {
 
 /** The part of a profile that is in the window. */
 function summarize({ nodes, samples, timeDeltas, startTime }: CpuProfile, [begin, end]: Window) {
-  const byId = new Map(
-    nodes.map(({ id, callFrame }) => [id, { function: functionOf(callFrame), module: moduleOf(callFrame) }]),
-  );
-  const parents = new Map(nodes.flatMap(({ id, children = [] }) => children.map((child) => [child, id] as const)));
-  const [functions, modules, inclusive] = [new Times(), new Times(), new Times()];
+  const frames = new Map(nodes.map(({ id, callFrame }) => [id, callFrame]));
+  const [functions, modules] = [new Times(), new Times()];
   let [at, busyTime, totalTime] = [startTime, 0, 0];
   samples.forEach((id, index) => {
     const delta = timeDeltas[index] ?? 0;
     at += delta;
-    const frame = byId.get(id);
+    const frame = frames.get(id);
     if (at < begin || at > end || !frame) return;
     totalTime += delta;
-    if (frame.function === '(idle)') return;
+    if (frame.functionName === '(idle)') return;
     busyTime += delta;
-    functions.add(frame.function, delta);
-    modules.add(frame.module, delta);
-    const stack = new Set<string>(); // a function that is on the stack twice counts once
-    for (let above: number | undefined = id; above !== undefined; above = parents.get(above))
-      stack.add(byId.get(above)?.function ?? '');
-    for (const name of stack) if (!FRAMES.includes(name)) inclusive.add(name, delta);
+    functions.add(functionOf(frame), delta);
+    modules.add(moduleOf(frame), delta);
   });
   return {
     /** The share of its running time in which the process was busy. Of the busy time are the following shares. */
@@ -75,12 +68,9 @@ function summarize({ nodes, samples, timeDeltas, startTime }: CpuProfile, [begin
     /** Each without the functions it calls. */
     functions: functions.shares(busyTime),
     modules: modules.shares(busyTime),
-    /** Functions with all functions they call. */
-    inclusive: inclusive.shares(busyTime),
   };
 }
-/** Frames of the profiler that call everything or nothing. */
-const FRAMES = ['(root)', '(program)', '(garbage collector)'];
+
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const WASM = 'WebAssembly (PGlite)';
 

@@ -1,7 +1,8 @@
 // Runs a benchmark: the bare routes, the rounds in each mode, the report, and profiles of phases that miss a target. A
 // round measures the bare route before and after the system, so that other work of the machine affects both.
-import { rm, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { forkScript } from '../demos/shared/child-process.ts';
+import { writeOutput } from '../demos/shared/files.ts';
 import { serverFolder } from '../demos/shared/folder.ts';
 import { note, print } from '../demos/shared/terminal.ts';
 import { createReport, type Measured, missedPhases, type Round } from './figures.ts';
@@ -77,9 +78,13 @@ export const runBenchmark = (benchmark: Benchmark, modes: readonly Mode[], optio
         profiles[mode] = await profileSystem(benchmark, load, mode);
         print(renderProfiles(mode, profiles[mode], phases));
       }
-      if (options.json) await writeFile(options.json, `${JSON.stringify({ ...report, profiles }, null, 2)}\n`);
+      await writeJson(options.json, { ...report, profiles });
     },
   );
+
+export async function writeJson(file: string | undefined, value: object): Promise<void> {
+  if (file) await writeOutput(file, `${JSON.stringify(value, null, 2)}\n`);
+}
 
 const measureRounds = (benchmark: Benchmark, modes: readonly Mode[], rounds: number, load: Load): Promise<Round[]> =>
   withRoute(benchmark, benchmark.route, load, async (floodRoute) => {
@@ -103,12 +108,12 @@ const measureSystem = ({ measure, redis }: Benchmark, load: Load, mode: Mode, pr
   );
 
 /** Where each process spends its time. Profiling has a cost, so no rate of this round counts. */
-const profileSystem = (benchmark: Benchmark, load: Load, mode: Mode): Promise<Profiles> =>
-  using(
-    serverFolder('profile'),
-    (folder) => rm(folder, { recursive: true, force: true }),
-    async (folder) => {
-      const { windows } = await measureSystem(benchmark, load, mode, folder);
-      return summarizePhases(folder, benchmark.profiled(mode), windows);
-    },
-  );
+async function profileSystem(benchmark: Benchmark, load: Load, mode: Mode): Promise<Profiles> {
+  const folder = await serverFolder('profile');
+  try {
+    const { windows } = await measureSystem(benchmark, load, mode, folder);
+    return await summarizePhases(folder, benchmark.profiled(mode), windows);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}

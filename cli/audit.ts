@@ -1,5 +1,5 @@
 // `sluice audit`: checks the guarantees against everything stored, from the facts that each service reports.
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { FactsClient } from '../demos/shared/auditor/facts-client.ts';
 import {
@@ -13,27 +13,20 @@ import { audit, repair } from '../demos/shared/auditor/run.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { print, printJson } from '../demos/shared/terminal.ts';
-import { jsonOption, timeUpTo, urlOf, urlOption } from './options.ts';
+import { wrapped } from './help.ts';
+import { jsonOption, type OptionsOf, timeUpTo, urlOf, urlOption } from './options.ts';
 
 type Urls = Readonly<Partial<Record<ServiceName, string>>>;
 
-interface Options {
-  readonly url: string;
-  readonly at: Urls;
-  readonly settle: number;
-  readonly repair?: true;
-  readonly json?: true;
-}
-
-const examples = `
+const help = `
 Examples:
   $ sluice audit
   $ sluice audit --repair --settle 10s
-  $ sluice audit --url http://127.0.0.1:3001 --at points=http://127.0.0.1:3002 --at coupon=http://127.0.0.1:3003
+  $ sluice audit --url http://127.0.0.1:3001 --at points=http://127.0.0.1:3002
 
 Exit code 1 if a guarantee is violated. Work in progress and dead messages violate no guarantee; they are listed.`;
 
-export const auditCommand = () =>
+const command = () =>
   new Command('audit')
     .description('check the guarantees against everything stored: orders and their effects, sales and their tickets')
     .addOption(
@@ -46,11 +39,13 @@ export const auditCommand = () =>
     .addOption(
       new Option('--at <service=url>', 'URL of a service that does not run at --url, repeatable')
         .argParser(addUrl)
-        .default({}, 'all at --url'),
+        .default<Urls>({}, 'all at --url'),
     )
     .addOption(jsonOption())
-    .addHelpText('after', examples)
-    .action((options: Options) => untilInterrupted((signal) => runAudit(options, signal)));
+    .addHelpText('after', wrapped(help));
+
+export const auditCommand = () =>
+  command().action((options) => untilInterrupted((signal) => runAudit(options, signal)));
 
 function addUrl(given: string, before: Urls): Urls {
   const [, name, url] = /^([a-z-]+)=(.+)$/.exec(given) ?? [];
@@ -61,7 +56,7 @@ function addUrl(given: string, before: Urls): Urls {
   );
 }
 
-async function runAudit(options: Options, signal: AbortSignal): Promise<void> {
+async function runAudit(options: OptionsOf<typeof command>, signal: AbortSignal): Promise<void> {
   const client = new FactsClient((service) => options.at[service] ?? options.url, signal);
   const startedAt = performance.now();
   const auditing = { client, settleMs: options.settle, signal };

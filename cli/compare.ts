@@ -1,22 +1,15 @@
 // `sluice compare`: measures the same order with three strategies, to show what the bus is for.
-import { Command } from 'commander';
+import { Command } from '@commander-js/extra-typings';
 import { renderComparison, svgOf } from '../demos/compare/report.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { expectWritable, writeOutput } from '../demos/shared/files.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { count, paint, print, printJson } from '../demos/shared/terminal.ts';
-import { jsonOption } from './options.ts';
+import { wrapped } from './help.ts';
+import { jsonOption, type OptionsOf } from './options.ts';
 
-interface CompareOptions {
-  readonly work: number;
-  readonly orders: number;
-  readonly clients: number;
-  readonly svg?: string;
-  readonly json?: true;
-}
-
-const examples = `
+const help = `
 Examples:
   $ sluice compare
   $ sluice compare --work 50 --clients 64 --svg compare.svg
@@ -26,7 +19,7 @@ over the bus after it. The embedded database is in a temporary folder, which is 
 
 Exit code 1 if the strategies did not store the same effects, or if an order is not completed in time.`;
 
-export const compareCommand = () =>
+const command = () =>
   new Command('compare')
     .description('measure the same order with its steps one after the other, in parallel, and over the bus')
     // Three steps one after the other must take less than the HTTP client's timeout of 10 s.
@@ -35,10 +28,12 @@ export const compareCommand = () =>
     .option('--clients <n>', 'concurrent clients when orders per second are measured', numberBetween(1, 100), 32)
     .option('--svg <file>', 'write the chart to this SVG file')
     .addOption(jsonOption())
-    .addHelpText('after', examples)
-    .action((options: CompareOptions) => untilInterrupted((signal) => run(options, signal)));
+    .addHelpText('after', wrapped(help));
 
-async function run({ work: workMs, orders, clients, svg, json }: CompareOptions, signal: AbortSignal): Promise<void> {
+export const compareCommand = () => command().action((options) => untilInterrupted((signal) => run(options, signal)));
+
+async function run(options: OptionsOf<typeof command>, signal: AbortSignal): Promise<void> {
+  const { work: workMs, orders, clients, svg, json } = options;
   await expectWritable(svg);
   // Imported here, because no other command needs it.
   const { compare } = await import('../demos/compare/run.ts');

@@ -1,5 +1,5 @@
 // `sluice failed`: lists, shows and retries messages that a service could not handle.
-import { Argument, Command } from 'commander';
+import { Argument, Command } from '@commander-js/extra-typings';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { uuid } from '../contracts/text.ts';
 import { CliError, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
@@ -8,36 +8,18 @@ import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { count, print, printJson, withProgress } from '../demos/shared/terminal.ts';
 import { askEach, FailedMessages } from './failed/client.ts';
-import { type FilterOptions, isNarrow, queryOf, withFilter } from './failed/filter.ts';
+import { commandWithFilter, isNarrow, queryOf } from './failed/filter.ts';
 import { newestFirst, renderList, renderMessage, renderRetries } from './failed/render.ts';
 import { RetryRun } from './failed/retry.ts';
-import { jsonOption, matching, urlOption } from './options.ts';
-
-interface ListOptions extends FilterOptions {
-  readonly url: string;
-  readonly limit: number;
-  readonly json?: true;
-}
-
-interface ShowOptions {
-  readonly url: string;
-  readonly json?: true;
-}
-
-interface RetryOptions extends FilterOptions {
-  readonly url: string;
-  readonly all?: true;
-  readonly dryRun?: true;
-  readonly rate: number;
-  readonly json?: true;
-}
+import { wrapped } from './help.ts';
+import { jsonOption, matching, type OptionsOf, urlOption } from './options.ts';
 
 const MAX_LISTED = 1_000;
 const MAX_RATE = 10_000;
 
 const eventId = matching(uuid, 'It must be a UUID from `sluice failed list`.');
 
-const examples = `
+const help = `
 Examples:
   $ sluice failed list
   $ sluice failed show points 019a2b3c-…
@@ -46,19 +28,19 @@ Examples:
 A message that fails is retried with growing delays (status 'retrying'). After the last attempt it is 'dead' and kept.
 Fix the cause, then retry the message: it is handled as if it had just arrived.`;
 
-const listExamples = `
+const listHelp = `
 Examples:
   $ sluice failed list --status dead --newer-than 1h
-  $ sluice failed list --service points --service coupon --type order.placed --error 'out of range'
+  $ sluice failed list --service points --service coupon --error 'out of range'
   $ sluice failed list --json | jq -r '.items[] | [.service, .id] | @tsv'
 
 Newest first. An age counts from the arrival of a message, by the database's clock.`;
 
-const showExamples = `
+const showHelp = `
 Example:
   $ sluice failed show points 019a2b3c-4d5e-7f60-8123-456789abcdef`;
 
-const retryExamples = `
+const retryHelp = `
 Examples:
   $ sluice failed retry points 019a2b3c-4d5e-7f60-8123-456789abcdef
   $ sluice failed retry --service points --older-than 10m --dry-run
@@ -72,114 +54,117 @@ Exit code 1 if a message could not be retried.`;
 export const failedCommand = () =>
   new Command('failed')
     .description('list, show and retry messages that a service could not handle')
-    .addHelpText('after', examples)
-    .addCommand(listCommand())
-    .addCommand(showCommand())
-    .addCommand(retryCommand());
+    .addHelpText('after', wrapped(help))
+    .addCommand(listCommand().action((options) => withClient(options, (messages) => list(messages, options))))
+    .addCommand(
+      showCommand().action((service, id, options) =>
+        withClient(options, (messages) => show(messages, service, id, options)),
+      ),
+    )
+    .addCommand(
+      retryCommand().action((service, id, options, command) => {
+        if (service === undefined)
+          return withClient(options, (messages, signal) => retryMatching(messages, options, signal));
+        if (id === undefined)
+          return command.error(
+            "error: missing argument 'id' of the message; to retry all messages of a service, use --service",
+          );
+        if (isNarrow(options) || options.all) return command.error('error: filters and --all do not go with an id');
+        return withClient(options, (messages) => retryOne(messages, service, id, options));
+      }),
+    );
 
 const listCommand = () =>
-  withFilter(new Command('list').description('list failed messages, newest first'))
+  commandWithFilter('list')
+    .description('list failed messages, newest first')
     .option('--limit <n>', 'largest number of messages', numberBetween(1, MAX_LISTED), 50)
     .addOption(urlOption())
     .addOption(jsonOption())
-    .addHelpText('after', listExamples)
-    .action((options: ListOptions) => untilInterrupted((signal) => list(options, signal)));
+    .addHelpText('after', wrapped(listHelp));
 
 const showCommand = () =>
   new Command('show')
     .description('show one failed message with its error and payload')
-    .addArgument(new Argument('<service>', 'the service that received it').choices(serviceNames))
+    .addArgument(new Argument('<service>', 'service that received it').choices(serviceNames))
     .argument('<id>', "the event's id", eventId)
     .addOption(urlOption())
     .addOption(jsonOption())
-    .addHelpText('after', showExamples)
-    .action((service: ServiceName, id: string, options: ShowOptions) =>
-      untilInterrupted((signal) => show(service, id, options, signal)),
-    );
+    .addHelpText('after', wrapped(showHelp));
 
 const retryCommand = () =>
-  withFilter(
-    new Command('retry')
-      .description('retry failed messages with fresh attempts: one message, or all that match')
-      .addArgument(new Argument('[service]', 'for one message: the service that received it').choices(serviceNames))
-      .argument('[id]', "for one message: the event's id", eventId),
-  )
+  commandWithFilter('retry')
+    .description('retry failed messages with fresh attempts: one message, or all that match')
+    .addArgument(new Argument('[service]', 'for one message: service that received it').choices(serviceNames))
+    .argument('[id]', "for one message: the event's id", eventId)
     .option('--all', 'retry all failed messages; required without a filter')
     .option('--dry-run', 'print how many messages match, and change nothing')
     .option('--rate <n>', 'largest number of messages per second', numberBetween(1, MAX_RATE), 50)
     .addOption(urlOption())
     .addOption(jsonOption())
-    .addHelpText('after', retryExamples)
-    .action((service: ServiceName | undefined, id: string | undefined, options: RetryOptions, command: Command) => {
-      if (service === undefined) return untilInterrupted((signal) => retryMatching(options, signal));
-      if (id === undefined)
-        command.error("error: missing argument 'id' of the message; to retry all messages of a service, use --service");
-      if (isNarrow(options) || options.all) command.error('error: filters and --all do not go with an id');
-      return untilInterrupted((signal) => retryOne(service, id, options, signal));
-    });
+    .addHelpText('after', wrapped(retryHelp));
+type RetryOptions = OptionsOf<typeof retryCommand>;
 
-async function withClient<T>(url: string, work: (messages: FailedMessages) => Promise<T>): Promise<T> {
-  const http = new HttpClient(url, 1, COUNTING_TIMEOUT_MS);
-  try {
-    return await work(new FailedMessages(http));
-  } finally {
-    await http.close();
-  }
+const withClient = (
+  { url }: { readonly url: string },
+  work: (messages: FailedMessages, signal: AbortSignal) => Promise<void>,
+): Promise<void> =>
+  untilInterrupted(async (signal) => {
+    const http = new HttpClient(url, 1, COUNTING_TIMEOUT_MS);
+    try {
+      await work(new FailedMessages(http, signal), signal);
+    } finally {
+      await http.close();
+    }
+  });
+
+async function list(messages: FailedMessages, options: OptionsOf<typeof listCommand>): Promise<void> {
+  const { limit, service: named, url, json } = options;
+  const pages = await askEach(named, url, (service) => messages.list(service, queryOf(options), limit));
+  const found = newestFirst([...pages.values()].flatMap(({ items }) => items));
+  const items = found.slice(0, limit);
+  const more = found.length > limit || [...pages.values()].some((page) => page.more);
+  if (json) printJson({ services: [...pages.keys()], items, more });
+  else for (const line of renderList(items, more)) print(line);
 }
 
-const list = (options: ListOptions, signal: AbortSignal) =>
-  withClient(options.url, async (messages) => {
-    const { limit, service: named, url, json } = options;
-    const pages = await askEach(named, url, (service) => messages.list(service, queryOf(options), limit, signal));
-    const found = newestFirst([...pages.values()].flatMap(({ items }) => items));
-    const items = found.slice(0, limit);
-    const more = found.length > limit || [...pages.values()].some((page) => page.more);
-    if (json) printJson({ services: [...pages.keys()], items, more });
-    else for (const line of renderList(items, more)) print(line);
-  });
+async function show(messages: FailedMessages, service: ServiceName, id: string, { json }: { json?: true }) {
+  const message = await messages.find(service, id);
+  if (json) printJson({ service, ...message });
+  else for (const line of renderMessage(service, message)) print(line);
+}
 
-const show = (service: ServiceName, id: string, { url, json }: ShowOptions, signal: AbortSignal) =>
-  withClient(url, async (messages) => {
-    const message = await messages.find(service, id, signal);
-    if (json) printJson({ service, ...message });
-    else for (const line of renderMessage(service, message)) print(line);
-  });
+async function retryOne(messages: FailedMessages, service: ServiceName, id: string, options: RetryOptions) {
+  const { dryRun = false, json } = options;
+  if (dryRun) {
+    const { truncated, payloadBytes } = await messages.find(service, id);
+    if (truncated)
+      throw new CliError(
+        `${service} ${id} cannot be retried: only the first 64 KiB of its ${count(payloadBytes)} bytes are stored`,
+      );
+  } else await messages.retryOne(service, id);
+  if (json) printJson({ dryRun, service, id, retried: dryRun ? 0 : 1 });
+  else print(`${service} ${id}: ${dryRun ? 'would be retried' : 'retried'}`);
+}
 
-const retryOne = (service: ServiceName, id: string, { url, dryRun, json }: RetryOptions, signal: AbortSignal) =>
-  withClient(url, async (messages) => {
-    if (dryRun) {
-      const { truncated, payloadBytes } = await messages.find(service, id, signal);
-      if (truncated)
-        throw new CliError(
-          `${service} ${id} cannot be retried: only the first 64 KiB of its ${count(payloadBytes)} bytes are stored`,
-        );
-    } else await messages.retryOne(service, id, signal);
-    if (json) printJson({ dryRun: dryRun ?? false, service, id, retried: dryRun ? 0 : 1 });
-    else print(`${service} ${id}: ${dryRun ? 'would be retried' : 'retried'}`);
-  });
-
-const retryMatching = (options: RetryOptions, signal: AbortSignal) =>
-  withClient(options.url, async (messages) => {
-    const { rate, service: named, url, all, json } = options;
-    const dryRun = options.dryRun ?? false;
-    if (!isNarrow(options) && !all && !dryRun)
-      throw new CliError('nothing was retried: to retry all failed messages without a filter, add --all', {
-        exitCode: USAGE_EXIT_CODE,
-      });
-    const query = queryOf(options);
-    const run = new RetryRun(await askEach(named, url, (service) => messages.preview(service, query, signal)));
-    let failure: unknown;
-    if (!dryRun) {
-      await withProgress('retrying', run.matching, (update) =>
-        run.retryAll(messages, query, { rate, signal, onProgress: () => update(run.retried) }),
-      ).catch((error) => {
-        failure = error;
-      });
-    }
-    const { matching, truncated, retried, left, services } = run;
+async function retryMatching(messages: FailedMessages, options: RetryOptions, signal: AbortSignal): Promise<void> {
+  const { rate, service: named, url, all, dryRun = false, json } = options;
+  if (!isNarrow(options) && !all && !dryRun)
+    throw new CliError('nothing was retried: to retry all failed messages without a filter, add --all', {
+      exitCode: USAGE_EXIT_CODE,
+    });
+  const query = queryOf(options);
+  const run = new RetryRun(await askEach(named, url, (service) => messages.preview(service, query)));
+  try {
+    if (!dryRun)
+      await withProgress('retrying', run.totals.matching, (update) =>
+        run.retryAll(messages, query, { rate, signal, onProgress: () => update(run.totals.retried) }),
+      );
+  } finally {
+    const { services, truncated, totals } = run;
+    const { matching, retried, left } = totals;
     if (json) printJson({ dryRun, matching, truncated, retried, left, services });
     else for (const line of renderRetries(run, dryRun)) print(line);
-    if (failure !== undefined) throw failure;
-    if (!dryRun && left > 0)
-      throw new CliError(`${count(left)} messages are being handled; run it again to retry them`);
-  });
+  }
+  const { left } = run.totals;
+  if (!dryRun && left > 0) throw new CliError(`${count(left)} messages are being handled; run it again to retry them`);
+}

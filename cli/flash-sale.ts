@@ -1,8 +1,7 @@
 // `sluice flash-sale`: simulates a sale with many buyers over HTTP, and compares the sale's totals with their
 // responses.
-import { Command, Option } from 'commander';
+import { Command, Option } from '@commander-js/extra-typings';
 import { MAX_DRAIN_PER_SECOND, MAX_QUEUE_CAP, MAX_STOCK } from '../contracts/flash-sales.ts';
-import type { Settings } from '../demos/flash-sale/arrivals.ts';
 import { seriesOf, svgOf } from '../demos/flash-sale/report/charts.ts';
 import { reportPage } from '../demos/flash-sale/report/page.ts';
 import { renderProgress, renderSummary } from '../demos/flash-sale/report/terminal.ts';
@@ -14,20 +13,13 @@ import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { startEmbedded } from '../demos/shared/sluice-processes.ts';
 import { note, print, printJson, redraw } from '../demos/shared/terminal.ts';
-import { jsonOption, urlOf } from './options.ts';
+import { wrapped } from './help.ts';
+import { jsonOption, type OptionsOf, urlOf } from './options.ts';
 
-interface FlashSaleOptions extends Omit<Settings, 'timeoutSeconds'> {
-  readonly timeout: number;
-  readonly url?: string;
-  readonly report?: string;
-  readonly svg?: string;
-  readonly json?: true;
-}
-
-const examples = `
+const help = `
 Examples:
   $ sluice flash-sale
-  $ sluice flash-sale --buyers 2000 --stock 300 --queue 50 --drain 60 --report sale.html
+  $ sluice flash-sale --buyers 2000 --stock 300 --queue 50 --report sale.html
 
 Half of the buyers arrive within the first tenth of the time, some of them before the sale opens. If the queue is full,
 30 % of the buyers leave at once; the others come back after Retry-After, up to --patience times. Requests without a
@@ -36,7 +28,7 @@ same buyers at the same times.
 
 Exit code 1 if the sale's totals do not match the buyers' responses.`;
 
-export const flashSaleCommand = () =>
+const command = () =>
   new Command('flash-sale')
     .description('simulate a flash sale: send buyers, show their responses, and check the totals of the sale')
     .option('--buyers <n>', 'number of different buyers', numberBetween(1, 200_000), 10_000)
@@ -49,15 +41,18 @@ export const flashSaleCommand = () =>
     .option('--patience <times>', 'how often a buyer comes back after a full queue, at most', numberBetween(0, 100), 3)
     .option('--timeout <s>', 'seconds for the last orders, on top of queue ÷ drain', numberBetween(0, 86_400), 120)
     .addOption(
-      new Option('--url <url>', 'URL of the Sluice server (default: an embedded system, started for this)')
+      new Option('--url <url>', 'URL of the Sluice server; without it, an embedded system is started')
         .env('SLUICE_URL')
         .argParser(urlOf('http', 'https')),
     )
     .option('--report <file>', 'write a report with charts to this HTML file')
     .option('--svg <file>', 'write the charts to this SVG file')
     .addOption(jsonOption())
-    .addHelpText('after', examples)
-    .action((options: FlashSaleOptions) => untilInterrupted((signal) => flashSale(options, signal)));
+    .addHelpText('after', wrapped(help));
+type FlashSaleOptions = OptionsOf<typeof command>;
+
+export const flashSaleCommand = () =>
+  command().action((options) => untilInterrupted((signal) => flashSale(options, signal)));
 
 async function flashSale(options: FlashSaleOptions, signal: AbortSignal): Promise<void> {
   await expectWritable(options.report, options.svg);

@@ -1,5 +1,5 @@
 // `sluice logs`: follows the services' logs, from any machine that reaches the MQTT broker.
-import { Command, Option } from 'commander';
+import { Command, Option } from '@commander-js/extra-typings';
 import type { MqttClient } from 'mqtt';
 import { z } from 'zod';
 import { SUBJECT_NAME, serviceNames } from '../contracts/services.ts';
@@ -11,29 +11,21 @@ import { logTopic, presenceTopic } from '../infra/mqtt/topics.ts';
 import { formatLogLine } from '../infra/observability/log-format.ts';
 import { reasonOf } from '../infra/runtime/health.ts';
 import { redactUrl } from '../infra/runtime/settings.ts';
-import { type Level, type LogEntry, LogReader, levels } from './logs/reader.ts';
-import { matching, urlOf } from './options.ts';
-
-interface LogsOptions {
-  readonly mqttUrl: string;
-  readonly prefix: string;
-  readonly service?: readonly string[];
-  readonly level?: Level;
-  readonly order?: string;
-  readonly json?: true;
-}
+import { wrapped } from './help.ts';
+import { type LogEntry, LogReader, levels } from './logs/reader.ts';
+import { matching, type OptionsOf, urlOf } from './options.ts';
 
 const prefix = z.string().regex(/^[A-Za-z0-9_-]{1,40}$/, 'must be 1 to 40 characters of A-Z a-z 0-9 _ -');
 
-const examples = `
+const help = `
 Examples:
-  $ sluice logs --level warn                          warnings and errors of all services
+  $ sluice logs --level warn
   $ sluice logs --service points --service coupon
-  $ sluice logs --json --order 019a2b… | jq .msg      NDJSON for programs
+  $ sluice logs --json --order 019a2b… | jq .msg
 
 Logs over MQTT may have gaps, by design, so that they never slow a service down. Ctrl-C ends the command.`;
 
-export const logsCommand = () =>
+const command = () =>
   new Command('logs')
     .description("follow the services' logs over MQTT")
     .addOption(
@@ -48,7 +40,6 @@ export const logsCommand = () =>
         .default('sluice')
         .argParser(matching(prefix)),
     )
-    // `main`: the log of a process about itself.
     .addOption(
       new Option('--service <name...>', 'only lines of these services; main: lines of no service').choices([
         ...serviceNames,
@@ -58,10 +49,11 @@ export const logsCommand = () =>
     .addOption(new Option('--level <level>', 'only lines of this level or higher').choices(levels))
     .option('--order <id>', 'only lines about this order')
     .option('--json', 'print each line as JSON')
-    .addHelpText('after', examples)
-    .action((options: LogsOptions) => untilInterrupted((signal) => logs(options, signal)));
+    .addHelpText('after', wrapped(help));
 
-async function logs(options: LogsOptions, signal: AbortSignal): Promise<void> {
+export const logsCommand = () => command().action((options) => untilInterrupted((signal) => logs(options, signal)));
+
+async function logs(options: OptionsOf<typeof command>, signal: AbortSignal): Promise<void> {
   const { prefix, service: services = ['+'] } = options;
   const topics = services.flatMap((service) => [logTopic(prefix, service), presenceTopic(prefix, service, '+')]);
   const reader = new LogReader(options);

@@ -1,8 +1,10 @@
 // Options that several commands share, and parsers whose errors name the allowed values.
-import { InvalidArgumentError, Option } from 'commander';
+import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import type { z } from 'zod';
 import { currency } from '../contracts/money.ts';
-import { userId } from '../contracts/text.ts';
+
+/** The options of a command, as its action gets them. */
+export type OptionsOf<C extends () => { opts(): unknown }> = ReturnType<ReturnType<C>['opts']>;
 
 /** For an option that takes a URL of one of these protocols. */
 export function urlOf(...protocols: readonly string[]) {
@@ -51,6 +53,3 @@ export const jsonOption = () => new Option('--json', 'print one JSON document fo
 
 export const currencyOption = () =>
   new Option('--currency <code>', 'ISO 4217 code').default('GBP').argParser(matching(currency));
-
-export const userOption = () =>
-  new Option('--user <id>', 'user who places the order').default('guest').argParser(matching(userId));

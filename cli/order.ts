@@ -1,7 +1,7 @@
 // `sluice order`: places one order and follows its steps.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import { formatMoney } from '../contracts/money.ts';
 import {
   idempotencyKey,
@@ -11,38 +11,32 @@ import {
   type StepName,
   stepNames,
 } from '../contracts/orders.ts';
+import { userId } from '../contracts/text.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { completedAfterMs, mugs, type Placed, placeOrder, readOrder, sinceAcceptance } from '../demos/shared/orders.ts';
 import { duration, paint, print, printable, printJson } from '../demos/shared/terminal.ts';
-import { currencyOption, jsonOption, matching, urlOption, userOption } from './options.ts';
-
-interface OrderOptions {
-  readonly url: string;
-  readonly user: string;
-  readonly currency: string;
-  readonly item: readonly OrderItem[];
-  readonly key?: string;
-  readonly timeout: number;
-  readonly json?: true;
-}
+import { wrapped } from './help.ts';
+import { currencyOption, jsonOption, matching, type OptionsOf, urlOption } from './options.ts';
 
 const POLL_MS = 50;
 
-const examples = `
+const help = `
 Examples:
   $ sluice order
-  $ sluice order --user alice --item MUG:2:1999 --item TEAPOT:1:4250   2 mugs at 19.99 and a teapot at 42.50
-  $ sluice order --user alice --key 2024-0001                          resent with the same key: returns the same order
+  # 2 mugs at 19.99 and a teapot at 42.50
+  $ sluice order --user alice --item MUG:2:1999 --item TEAPOT:1:4250
+  # sent again with the same key, it returns the same order
+  $ sluice order --user alice --key 2024-0001
 
 Exit code 1 if the order is not completed within --timeout.`;
 
-export const orderCommand = () =>
+const command = () =>
   new Command('order')
     .description('place one order and follow it until its steps are done')
-    .addOption(userOption())
+    .addOption(new Option('--user <id>', 'user who places the order').default('guest').argParser(matching(userId)))
     .addOption(currencyOption())
     .addOption(
       new Option(
@@ -56,8 +50,10 @@ export const orderCommand = () =>
     .option('--timeout <s>', 'how long to wait for the steps, in seconds', numberBetween(0, 86_400), 30)
     .addOption(urlOption())
     .addOption(jsonOption())
-    .addHelpText('after', examples)
-    .action((options: OrderOptions) => untilInterrupted((signal) => order(options, signal)));
+    .addHelpText('after', wrapped(help));
+type OrderOptions = OptionsOf<typeof command>;
+
+export const orderCommand = () => command().action((options) => untilInterrupted((signal) => order(options, signal)));
 
 function addItem(given: string, before: readonly OrderItem[]): OrderItem[] {
   const items = before === mugs ? [] : before;

@@ -1,7 +1,7 @@
 // `sluice outage`: shows that the services are decoupled. One of them stops during a steady flow of orders and starts
 // again; clients notice nothing, and no order is lost.
 import { setMaxListeners } from 'node:events';
-import { Command, Option } from 'commander';
+import { Command, Option } from '@commander-js/extra-typings';
 import { headLine, renderSummary, secondLine } from '../demos/outage/report.ts';
 import { runScenario, type Settings } from '../demos/outage/scenario.ts';
 import { startSystem } from '../demos/outage/start-system.ts';
@@ -12,24 +12,12 @@ import { verify } from '../demos/outage/verification.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { expectWritable, writeOutput } from '../demos/shared/files.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
-import type { StepService } from '../demos/shared/metrics.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { note, paint, print, printJson } from '../demos/shared/terminal.ts';
-import { jsonOption } from './options.ts';
+import { wrapped } from './help.ts';
+import { jsonOption, type OptionsOf } from './options.ts';
 
-interface OutageOptions {
-  readonly service: StepService;
-  readonly rate: number;
-  readonly before: number;
-  readonly seconds: number;
-  readonly timeout: number;
-  readonly kill?: true;
-  readonly data?: string;
-  readonly svg?: string;
-  readonly json?: true;
-}
-
-const examples = `
+const help = `
 Examples:
   $ sluice outage
   $ sluice outage --service notify --rate 200 --seconds 20 --svg outage.svg
@@ -44,7 +32,7 @@ the moment at which the order was due to be sent.
 
 Exit code 1 if any order did not get a 2xx, if the backlog does not drain in time, or if an effect is missing.`;
 
-export const outageCommand = () =>
+const command = () =>
   new Command('outage')
     .description('stop a service during a steady flow of orders, start it again, and show that no order is lost')
     .addOption(new Option('--service <name>', 'service to stop').choices(steps).default('points'))
@@ -56,8 +44,10 @@ export const outageCommand = () =>
     .option('--data <folder>', 'keep the embedded data in this folder (default: a temporary one)')
     .option('--svg <file>', 'write the chart to this SVG file')
     .addOption(jsonOption())
-    .addHelpText('after', examples)
-    .action((options: OutageOptions) => untilInterrupted((signal) => outage(options, signal)));
+    .addHelpText('after', wrapped(help));
+type OutageOptions = OptionsOf<typeof command>;
+
+export const outageCommand = () => command().action((options) => untilInterrupted((signal) => outage(options, signal)));
 
 async function outage(options: OutageOptions, signal: AbortSignal): Promise<void> {
   const { json, svg } = options;

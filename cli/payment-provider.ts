@@ -1,35 +1,26 @@
 // `sluice payment-provider`: runs the simulated payment provider as a process.
-import { Command, Option } from 'commander';
+import { Command, Option } from '@commander-js/extra-typings';
 import { CliError } from '../demos/shared/errors.ts';
 import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { StartupError } from '../infra/runtime/startup-error.ts';
+import { wrapped } from './help.ts';
+import type { OptionsOf } from './options.ts';
 
-interface PaymentProviderOptions {
-  readonly host: string;
-  readonly port: number;
-  readonly dataDir: string;
-  readonly decline?: number;
-  readonly declineEvery?: number;
-  readonly delay?: number;
-  readonly decideLate?: number;
-  readonly respondLate?: number;
-  readonly away?: true;
-}
-
-const examples = `
+const help = `
 Examples:
   $ sluice payment-provider &
   $ PAYMENT_URL=http://127.0.0.1:3010 sluice start
-  $ sluice payment-provider --decline 0.1 --delay 200      declines a tenth, each response takes 0.2 s
+  # declines a tenth of the charges; each response takes 0.2 s
+  $ sluice payment-provider --decline 0.1 --delay 200
 
-While it runs, PUT /behaviour with { declineEvery, declineShare, delayMs, decideLateMs, respondLateMs, away } changes its
-behaviour, and GET /charges shows its ledger. In every case, an order is charged at most once. No money moves.`;
+PUT /behaviour with { declineEvery, declineShare, delayMs, decideLateMs, respondLateMs, away } changes the behaviour of a
+running provider, and GET /charges shows its ledger. An order is charged at most once in every case. No money moves.`;
 
-const milliseconds = (flags: string, about: string) =>
+const milliseconds = <Flags extends string>(flags: Flags, about: string) =>
   new Option(`${flags} <ms>`, about).argParser(numberBetween(0, 600_000));
 
-export const paymentProviderCommand = () =>
+const command = () =>
   new Command('payment-provider')
     .description('run a simulated payment provider, which can be made to misbehave, until SIGINT or SIGTERM')
     .addOption(new Option('--host <address>', 'address to listen on').env('HOST').default('127.0.0.1'))
@@ -49,14 +40,16 @@ export const paymentProviderCommand = () =>
         numberBetween(0, 1_000_000),
       ),
     )
-    .addOption(milliseconds('--delay', 'wait before a request is handled'))
+    .addOption(milliseconds('--delay', 'wait this long before a request is handled'))
     .addOption(milliseconds('--decide-late', 'decide a charge after this time, even if the client has disconnected'))
     .addOption(milliseconds('--respond-late', 'act immediately, but respond after this time'))
     .option('--away', 'close the connection of every request without a response')
-    .addHelpText('after', examples)
-    .action((options: PaymentProviderOptions) => untilInterrupted((signal) => paymentProvider(options, signal)));
+    .addHelpText('after', wrapped(help));
 
-async function paymentProvider(options: PaymentProviderOptions, signal: AbortSignal): Promise<void> {
+export const paymentProviderCommand = () =>
+  command().action((options) => untilInterrupted((signal) => paymentProvider(options, signal)));
+
+async function paymentProvider(options: OptionsOf<typeof command>, signal: AbortSignal): Promise<void> {
   const { host, port, dataDir } = options;
   // Imported here, because no other command needs it.
   const { createLog } = await import('../infra/observability/log.ts');

@@ -1,5 +1,5 @@
 // The `sluice` command: its subcommands and exit codes.
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, type CommandUnknownOpts } from '@commander-js/extra-typings';
 import { CliError, INTERRUPTED_EXIT_CODE, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
 import { note, paint } from '../demos/shared/terminal.ts';
 import { auditCommand } from './audit.ts';
@@ -26,18 +26,19 @@ const subcommands = [
   outageCommand,
 ];
 
-function createProgram(): Command {
+function createProgram() {
   const program = new Command('sluice')
     .description('A message-driven order workflow: respond at once, work in parallel, lose nothing.')
+    .configureHelp({ minWidthToWrap: 20 })
     .showHelpAfterError('(--help shows what is allowed)')
-    .addHelpText('after', '\nExample:\n  $ sluice start\n  $ sluice order --user alice     in a second terminal')
+    .addHelpText('after', '\nExamples:\n  $ sluice start\n  $ sluice order --user alice     in a second terminal')
     .exitOverride();
   for (const subcommand of subcommands) program.addCommand(inheriting(program, subcommand()));
   return program;
 }
 
 /** Commander passes settings only to commands that it creates itself; this passes them on at every depth. */
-function inheriting(parent: Command, command: Command): Command {
+function inheriting(parent: CommandUnknownOpts, command: CommandUnknownOpts): CommandUnknownOpts {
   command.copyInheritedSettings(parent);
   for (const subcommand of command.commands) inheriting(command, subcommand);
   return command;

@@ -1,5 +1,5 @@
 // `sluice replay FILE`: places the invoices of a CSV file as orders, and accounts for every line of the file.
-import { Command, Option } from 'commander';
+import { Command, Option } from '@commander-js/extra-typings';
 import { Counters } from '../demos/replay/counters.ts';
 import { readLines } from '../demos/replay/csv.ts';
 import { Follower } from '../demos/replay/follow.ts';
@@ -11,30 +11,21 @@ import { HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { count, note, print, printJson, withProgress } from '../demos/shared/terminal.ts';
-import { currencyOption, jsonOption, urlOption } from './options.ts';
+import { wrapped } from './help.ts';
+import { currencyOption, jsonOption, type OptionsOf, urlOption } from './options.ts';
 
-interface ReplayOptions {
-  readonly url: string;
-  readonly currency: string;
-  readonly speed: number;
-  readonly max?: true;
-  readonly concurrency: number;
-  readonly retrySeconds: number;
-  readonly timeout: number;
-  readonly json?: true;
-}
-
-const examples = `
+const help = `
 Examples:
   $ sluice replay samples/online-retail-2010-12-01_to_03.csv --max
-  $ sluice replay samples/online-retail-2010-12-01_to_03.csv --speed 7200   two hours of the shop in a second
+  # two hours of the shop in a second
+  $ sluice replay samples/online-retail-2010-12-01_to_03.csv --speed 7200
 
 The columns are those of UCI's Online Retail. Prices are decimal, in the major unit of --currency. The invoice number is
 the Idempotency-Key, so an interrupted replay can be run again: no invoice is ordered twice.
 
 Exit code 1 if a line or invoice is not accounted for, if an invoice got no response, or if an order is not completed.`;
 
-export const replayCommand = () =>
+const command = () =>
   new Command('replay')
     .description('place the invoices of a CSV file as orders, wait for their completion, and account for every line')
     .argument('<file>', 'CSV file with the columns of Online Retail')
@@ -55,8 +46,11 @@ export const replayCommand = () =>
     .addOption(currencyOption())
     .addOption(urlOption())
     .addOption(jsonOption())
-    .addHelpText('after', examples)
-    .action((file: string, options: ReplayOptions) => untilInterrupted((signal) => replay(file, options, signal)));
+    .addHelpText('after', wrapped(help));
+type ReplayOptions = OptionsOf<typeof command>;
+
+export const replayCommand = () =>
+  command().action((file, options) => untilInterrupted((signal) => replay(file, options, signal)));
 
 async function replay(file: string, options: ReplayOptions, signal: AbortSignal): Promise<void> {
   const collected = await read(file, options, signal);

@@ -1,31 +1,41 @@
 // `sluice start`: runs the services in this process.
 import { existsSync } from 'node:fs';
-import { Argument, Command } from 'commander';
-import { describeVariables } from '../app/config.ts';
+import { Argument, Command, type CommandUnknownOpts } from '@commander-js/extra-typings';
+import { settingsBySection } from '../app/configuration-docs.ts';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { CliError, messageOf, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
 import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
 import { note } from '../demos/shared/terminal.ts';
 import { ConfigError } from '../infra/runtime/settings.ts';
 import { StartupError } from '../infra/runtime/startup-error.ts';
+import { helpOf, wrapped } from './help.ts';
+
+const help = `
+Examples:
+  $ sluice start
+  # two of the services; needs DATABASE_URL, MQTT_URL and PAYMENT_URL
+  $ sluice start order points
+
+Without any setting, everything runs embedded, with its data in the folder .data. The first SIGINT or SIGTERM stops the
+services cleanly, a second one at once.
+
+Settings are environment variables, or lines of a file named .env in the current folder. An invalid one stops the start
+with exit code 2.`;
 
 export const startCommand = () =>
   new Command('start')
     .description('run all services, or those named, in one process until SIGINT or SIGTERM')
-    .addArgument(new Argument('[service...]', 'services to run (default: all)').choices(serviceNames))
-    .addHelpText('after', help)
-    .action((services: ServiceName[]) => untilInterrupted((signal) => start(services, signal)));
+    .addArgument(new Argument('[service...]', 'services to run').choices(serviceNames).default(serviceNames, 'all'))
+    .addHelpText('after', wrapped(help))
+    .addHelpText('after', settings)
+    .action((services) => untilInterrupted((signal) => start(services, signal)));
 
-async function start(services: ServiceName[], signal: AbortSignal): Promise<void> {
+async function start(services: readonly ServiceName[], signal: AbortSignal): Promise<void> {
   if (existsSync('.env')) process.loadEnvFile('.env'); // variables that are already set win
   // Imported here, because no other command needs it.
   const { startSluice } = await import('../app/start.ts');
   try {
-    const sluice = await startSluice({
-      services: services.length > 0 ? services : serviceNames,
-      env: process.env,
-      signal,
-    });
+    const sluice = await startSluice({ services, env: process.env, signal });
     await aborted(signal);
     await sluice.stop().catch(exitAtOnce);
   } catch (error) {
@@ -43,19 +53,16 @@ function exitAtOnce(error: unknown): never {
   process.exit(1);
 }
 
-function help(): string {
-  const variables = describeVariables().map(({ name, fallback, allowed, about }) => {
-    const standard = fallback === undefined ? '' : ` Default: ${fallback}.`;
-    return `  ${name}\n      ${about}${standard}\n      Allowed: ${allowed}.`;
+function settings({ command }: { command: CommandUnknownOpts }): string {
+  const help = helpOf(command);
+  const sections = settingsBySection();
+  const width = Math.max(...sections.flatMap(({ settings }) => settings.map(({ name }) => name.length)));
+  const lines = sections.flatMap(({ title, settings }) => {
+    const items = settings.map(({ name, about, allowed, fallback }) => {
+      const values = `(${allowed}${fallback === undefined ? '' : `; default: ${fallback}`})`;
+      return help.formatItem(name, width, `${about} ${values}`, help);
+    });
+    return help.formatItemList(`${title}:`, items, help);
   });
-  return `
-Examples:
-  $ sluice start                  all services, embedded, with their data in .data/
-  $ sluice start order points     two of the services; needs DATABASE_URL, MQTT_URL and PAYMENT_URL
-
-Environment:
-${variables.join('\n')}
-
-The first SIGINT or SIGTERM stops the services cleanly, a second one at once. With an invalid variable, the services
-do not start and the exit code is 2.`;
+  return ['', ...lines.slice(0, -1)].join('\n');
 }

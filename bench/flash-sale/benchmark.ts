@@ -31,14 +31,7 @@ const sales = {
 
 type Plan = Readonly<Record<FloodPhase | 'route', Durations>>;
 
-const shortPlan: Plan = {
-  route: { warmUp: 1, measured: 2 },
-  full: { warmUp: 2, measured: 5 },
-  'sold out': { warmUp: 1, measured: 2 },
-  overload: { warmUp: 2, measured: 3 },
-  unbounded: { warmUp: 1, measured: 3 },
-};
-const longPlan = (seconds: number): Plan => ({
+const planOf = (seconds: number): Plan => ({
   route: { warmUp: 1.5, measured: 3 },
   full: { warmUp: 3, measured: seconds },
   'sold out': { warmUp: 1, measured: 4 },
@@ -46,9 +39,9 @@ const longPlan = (seconds: number): Plan => ({
   unbounded: { warmUp: 1, measured: 5 },
 });
 
-/** `seconds`: how long the flood of a full queue is measured. `short`: only to see that it works. */
-export function flashSaleBenchmark({ seconds, short }: { seconds: number; short: boolean }): Benchmark {
-  const plan = short ? shortPlan : longPlan(seconds);
+/** `seconds`: how long the flood of a full queue is measured. */
+export function flashSaleBenchmark(seconds: number): Benchmark {
+  const plan = planOf(seconds);
   return {
     route: 'flash-sale',
     routeWork: purchasesTo,

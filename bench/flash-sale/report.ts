@@ -1,7 +1,6 @@
 // The figures of the floods: decisions and admissions against the bare route, the drain's pace, latencies.
 import { type Measurement, type RouteFloods, routeRate, routeRateFigure, type Target, type Unit } from '../figures.ts';
-import type { Flooded } from '../flood.ts';
-import { rateOf } from '../interval.ts';
+import { type Flooded, rateOf } from '../flood.ts';
 import { ADMITTED, BUSY, FULL, OVER } from '../load.ts';
 import { BROKEN } from '../raw-http.ts';
 import type { Mode } from '../system.ts';

@@ -24,22 +24,19 @@ export type Query = Readonly<Record<string, string>>;
 
 export class FailedMessages {
   readonly #http: HttpClient;
+  readonly #signal: AbortSignal;
 
-  constructor(http: HttpClient) {
+  constructor(http: HttpClient, signal: AbortSignal) {
     this.#http = http;
+    this.#signal = signal;
   }
 
   /** The newest `limit` messages that match, and whether there are more. Undefined if the server lacks this service. */
-  async list(
-    service: ServiceName,
-    query: Query,
-    limit: number,
-    signal: AbortSignal,
-  ): Promise<{ items: ListedMessage[]; more: boolean } | undefined> {
+  async list(service: ServiceName, query: Query, limit: number) {
     const items: ListedMessage[] = [];
     for (let after: string | null | undefined; ; ) {
       const paged = { ...query, limit: String(Math.min(PAGE, limit - items.length)), ...(after ? { after } : {}) };
-      const response = await this.#http.request('GET', pathOf(service, '', paged), { signal });
+      const response = await this.#request('GET', service, paged);
       if (response.status === 404) return undefined;
       const page = expectBody(response, { status: 200, schema: failedMessagesPage, about: service });
       items.push(...page.items.map(({ payload: _, ...message }) => ({ service, ...message })));
@@ -48,22 +45,20 @@ export class FailedMessages {
     }
   }
 
-  async find(service: ServiceName, id: string, signal: AbortSignal): Promise<FailedMessage> {
-    const response = await this.#http.request('GET', pathOf(service, `/${id}`), { signal });
+  async find(service: ServiceName, id: string): Promise<FailedMessage> {
+    const response = await this.#request('GET', `${service}/${id}`);
     return expectBody(response, { status: 200, schema: failedMessage, about: `${service} ${id}` });
   }
 
   /** How many messages match. Undefined if the server lacks this service. */
-  async preview(service: ServiceName, query: Query, signal: AbortSignal): Promise<RetryPreview | undefined> {
-    const path = pathOf(service, '/retry', { ...query, dryRun: 'true' });
-    const response = await this.#http.request('POST', path, { signal });
-    return response.status === 404
-      ? undefined
-      : expectBody(response, { status: 200, schema: retryPreview, about: service });
+  async preview(service: ServiceName, query: Query): Promise<RetryPreview | undefined> {
+    const response = await this.#request('POST', `${service}/retry`, { ...query, dryRun: 'true' });
+    if (response.status === 404) return undefined;
+    return expectBody(response, { status: 200, schema: retryPreview, about: service });
   }
 
-  async retryOne(service: ServiceName, id: string, signal: AbortSignal): Promise<void> {
-    const response = await this.#http.request('POST', pathOf(service, `/${id}/retry`), { signal });
+  async retryOne(service: ServiceName, id: string): Promise<void> {
+    const response = await this.#request('POST', `${service}/${id}/retry`);
     expectBody(response, { status: 202, schema: retriedOne, about: `${service} ${id}` });
   }
 
@@ -72,13 +67,16 @@ export class FailedMessages {
    * always known; the client's timeouts bound it.
    */
   async retry(service: ServiceName, query: Query, limit: number): Promise<RetryResult> {
-    const path = pathOf(service, '/retry', { ...query, limit: String(limit) });
-    return expectBody(await this.#http.request('POST', path), { status: 202, schema: retryResult, about: service });
+    const response = await this.#request('POST', `${service}/retry`, { ...query, limit: String(limit) }, null);
+    return expectBody(response, { status: 202, schema: retryResult, about: service });
+  }
+
+  #request(method: 'GET' | 'POST', path: string, query: Query = {}, signal: AbortSignal | null = this.#signal) {
+    const search = new URLSearchParams(query).toString();
+    const url = `/failed-messages/${path}${search && `?${search}`}`;
+    return this.#http.request(method, url, signal ? { signal } : {});
   }
 }
-
-const pathOf = (service: ServiceName, rest: string, query: Query = {}) =>
-  `/failed-messages/${service}${rest}${Object.keys(query).length > 0 ? `?${new URLSearchParams(query)}` : ''}`;
 
 /**
  * Calls `ask` for each of the `named` services, or for all. `ask` resolves with undefined for a service that the server

@@ -67,23 +67,16 @@ function laidOut(payload: string): string {
   return payload;
 }
 
-export function renderRetries(
-  run: Pick<RetryRun, 'services' | 'matching' | 'truncated' | 'retried' | 'left'>,
-  dryRun: boolean,
-) {
-  const truncated =
-    run.truncated > 0 ? [`${count(run.truncated)} cannot be retried: only their first 64 KiB are stored`] : [];
-  if (run.matching === 0) return run.truncated > 0 ? truncated : ['no failed message matches'];
-  const matched = run.services.filter(({ matching }) => matching > 0);
+export function renderRetries({ services, totals, truncated }: Omit<RetryRun, 'retryAll'>, dryRun: boolean): string[] {
+  const cannot = truncated > 0 ? [`${count(truncated)} cannot be retried: only their first 64 KiB are stored`] : [];
+  if (totals.matching === 0) return truncated > 0 ? cannot : ['no failed message matches'];
+  const matched = services.filter(({ matching }) => matching > 0);
   const line = ({ retried, left, matching }: Omit<ServiceRetries, 'service'>) =>
     dryRun ? `${count(matching)} would be retried` : `${count(retried)} retried, ${count(left)} left`;
-  return [...columns(matched.map((each) => [each.service, line(each)])), line(run), ...truncated];
+  return [...columns(matched.map((each) => [each.service, line(each)])), line(totals), ...cannot];
 }
 
 /** 2026-11-20T16:15:58.123Z as `2026-11-20 16:15:58Z`. */
-const timeOf = (iso: string) =>
-  printable(iso)
-    .replace('T', ' ')
-    .replace(/\.\d+Z$/, 'Z');
+const timeOf = (iso: string) => `${iso.slice(0, 19).replace('T', ' ')}Z`;
 
 const shortened = (text: string) => (text.length <= MAX_ERROR ? text : `${text.slice(0, MAX_ERROR - 1)}…`);

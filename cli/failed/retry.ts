@@ -4,7 +4,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MAX_RETRY_LIMIT, type RetryPreview } from '../../contracts/operations.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import type { FailedMessages, Query } from './client.ts';
-import { Pace } from './pace.ts';
 
 /** Messages that are being handled are skipped, and retried after this pause, at most this many times. */
 const BUSY_MS = 200;
@@ -27,7 +26,7 @@ export class RetryRun {
   readonly #runs: readonly { readonly progress: ServiceRetries; readonly failedBefore: string }[];
 
   constructor(previews: ReadonlyMap<ServiceName, RetryPreview>) {
-    this.#runs = [...previews].map(([service, { matching, asOf }]) => ({
+    this.#runs = Array.from(previews, ([service, { matching, asOf }]) => ({
       progress: { service, matching, retried: 0, left: matching },
       failedBefore: asOf,
     }));
@@ -35,16 +34,11 @@ export class RetryRun {
     this.truncated = [...previews.values()].reduce((sum, { truncated }) => sum + truncated, 0);
   }
 
-  get matching(): number {
-    return this.#sum('matching');
-  }
-
-  get retried(): number {
-    return this.#sum('retried');
-  }
-
-  get left(): number {
-    return this.#sum('left');
+  /** Of all services. */
+  get totals(): Omit<ServiceRetries, 'service'> {
+    const sum = (count: 'matching' | 'retried' | 'left') =>
+      this.services.reduce((total, each) => total + each[count], 0);
+    return { matching: sum('matching'), retried: sum('retried'), left: sum('left') };
   }
 
   /** At most `rate` messages per second. Rejects when `signal` aborts, between two requests. */
@@ -53,26 +47,31 @@ export class RetryRun {
     query: Query,
     { rate, signal, onProgress }: { rate: number; signal: AbortSignal; onProgress: () => void },
   ): Promise<void> {
-    const pace = new Pace(rate);
+    let room = rate;
+    let lastRetryAt = 0;
     for (const { progress, failedBefore } of this.#runs) {
       // Terminates: each round retries messages, which then no longer match, or counts as one of BUSY_ROUNDS.
       for (let busyRounds = 0; progress.left > 0 && busyRounds < BUSY_ROUNDS; ) {
-        const limit = Math.min(MAX_RETRY_LIMIT, await pace.room(signal));
+        if (room <= 0) {
+          // A second after the last retry: no second exceeds the rate, however the server's responses are spread.
+          await sleep(Math.max(0, lastRetryAt + 1_000 - performance.now()), undefined, { signal });
+          room = rate;
+        }
         signal.throwIfAborted();
+        const limit = Math.min(MAX_RETRY_LIMIT, room);
         const { retried, left } = await messages.retry(progress.service, { ...query, failedBefore }, limit);
-        pace.use(retried);
         progress.retried += retried;
         progress.left = left;
         onProgress();
-        if (retried > 0 || left === 0) continue;
-        busyRounds++;
-        await sleep(BUSY_MS, undefined, { signal });
+        if (retried > 0) {
+          room -= retried;
+          lastRetryAt = performance.now();
+        } else if (left > 0) {
+          busyRounds++;
+          await sleep(BUSY_MS, undefined, { signal });
+        }
       }
     }
     signal.throwIfAborted();
-  }
-
-  #sum(count: 'matching' | 'retried' | 'left'): number {
-    return this.services.reduce((sum, service) => sum + service[count], 0);
   }
 }

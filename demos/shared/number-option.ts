@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError } from '@commander-js/extra-typings';
 
 /** For an option that takes a number from `min` to `max`. */
 export function numberBetween(min: number, max: number, kind: 'integer' | 'number' = 'integer') {

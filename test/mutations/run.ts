@@ -2,7 +2,7 @@
 // must detect it. They must pass without any mutation and fail with it. Progress goes to stderr, the table to stdout.
 // The exit code is 1 if a mutation is not detected, or if it cannot be made: its text is not found, or its tests fail
 // without it.
-import { Command } from 'commander';
+import { Command } from '@commander-js/extra-typings';
 import { CliError } from '../../demos/shared/errors.ts';
 import { untilInterrupted } from '../../demos/shared/interrupt.ts';
 import { columns, note, paint, print } from '../../demos/shared/terminal.ts';

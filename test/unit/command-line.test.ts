@@ -23,9 +23,10 @@ describe('the command line', () => {
       ...['start', 'order', 'replay', 'flash-sale', 'compare', 'logs', 'payment-provider', 'failed', 'audit', 'outage'],
       '',
     ].map((command) => [command === '' ? [] : [command]]),
-  )('shows an example in the help: %j', async (command) => {
+  )('shows an example in the help, wrapped at 80 columns: %j', async (command) => {
     expect(await run([...command, '--help'])).toBe(0);
     expect(out).toMatch(/Examples?:\n +\$ sluice/);
+    expect(out.split('\n').filter((line) => line.length > 80)).toEqual([]);
   });
 
   test('lists the environment variables in the help of start', async () => {

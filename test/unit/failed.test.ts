@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError } from '@commander-js/extra-typings';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FailedMessages, type ListedMessage } from '../../cli/failed/client.ts';
 import { isNarrow, parseAge, queryOf } from '../../cli/failed/filter.ts';
@@ -148,7 +148,7 @@ test('stops listing if a server announces a page after an empty one', async () =
       return { status: 200, headers: {}, text: '', body: { items: [], next: message().id }, ms: 1 };
     },
   };
-  const listing = new FailedMessages(http as HttpClient).list('points', {}, 10, new AbortController().signal);
+  const listing = new FailedMessages(http as HttpClient, new AbortController().signal).list('points', {}, 10);
   await expect(listing).rejects.toThrow(/next: follows an empty page/);
 });
 
@@ -171,10 +171,14 @@ describe('the command line', () => {
 
   const id = '019a0000-0000-7000-8000-000000000001';
 
-  test.each([[[]], [['list']], [['show']], [['retry']]])('shows help with an example: failed %j', async (command) => {
-    expect(await run(['failed', ...command, '--help'])).toBe(0);
-    expect(out).toMatch(/Examples?:\n +\$ sluice failed/);
-  });
+  test.each([[[]], [['list']], [['show']], [['retry']]])(
+    'shows help with an example, wrapped at 80 columns: failed %j',
+    async (command) => {
+      expect(await run(['failed', ...command, '--help'])).toBe(0);
+      expect(out).toMatch(/Examples?:\n +\$ sluice failed/);
+      expect(out.split('\n').filter((line) => line.length > 80)).toEqual([]);
+    },
+  );
 
   test.each([
     [[], /Usage: sluice failed/],
