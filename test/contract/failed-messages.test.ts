@@ -13,8 +13,10 @@ import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import { reportDead } from '../../infra/messaging/report-dead.ts';
 import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
+import { call } from '../setup/api.ts';
 import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
 import { createTables } from '../setup/group-consumer.ts';
+import * as schemas from '../setup/schemas.ts';
 import { eventBody } from '../setup/service-alone.ts';
 
 const { databaseUrl } = inject('servers');
@@ -93,9 +95,9 @@ describe.each(Object.entries(places))('%s', (_name, openDatabases) => {
       0,
     );
     onTestFinished(() => server.close());
-    const response = await fetch(`${server.url}/failed-messages/points/retry`, { method: 'POST' });
+    const response = await call(`${server.url}/failed-messages/points/retry`, { method: 'POST' });
     expect(response.status).toBe(202);
-    return (await response.json()) as RetryResult;
+    return response.json(schemas.retryResult);
   }
 
   test('retries a dead message whose reply is being resent', async () => {

@@ -2,11 +2,11 @@
 // durable steps. The orders end as they do without faults.
 import { expect, inject, test, vi } from 'vitest';
 import { type Failpoint, failpoints } from '../../app/config.ts';
+import { createSale } from '../service/support/flash-sales.ts';
 import { Buyers } from './support/buyers.ts';
 import { conclude } from './support/conclude.ts';
 import { Holders } from './support/holders.ts';
 import { Load } from './support/load.ts';
-import { createSale } from './support/sale.ts';
 import { newSchedule, rounds } from './support/schedule.ts';
 import type { ServiceProcess } from './support/service-process.ts';
 import { count } from './support/sql.ts';
@@ -30,7 +30,7 @@ test.each(messaging)('each service crashes at %s while half of the orders are ca
   const [shops, gateways] = [[process('order').url], [process('flash-sale').url]];
   const load = new Load({ urls: shops, schedule, pace: 30, cancels: CANCELS });
   const terms = { stock: 10_000, queueCap: 1_000, drainPerSecond: 50 };
-  const saleId = await createSale(process('flash-sale'), terms);
+  const { id: saleId } = await createSale(process('flash-sale').url, terms);
   const shares = { pay: 0, cancel: CANCELS, regret: 0 };
   const holders = new Holders({ gateways, shops, saleId, schedule, withinMs: 1_000, ...shares });
   const buyers = new Buyers({ urls: gateways, saleId, schedule, onTicket: holders.take });

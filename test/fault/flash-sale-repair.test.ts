@@ -1,7 +1,5 @@
 // Events that are lost between a ticket and its order are requested again, and any process that runs drains the queues.
 import { describe, expect, inject, test, vi } from 'vitest';
-import type { Readiness } from '../../contracts/operations.ts';
-import { call } from '../service/support/api.ts';
 import { onEachShape } from '../service/support/each-shape.ts';
 import {
   admittedOf,
@@ -16,7 +14,9 @@ import {
   ticketOf,
 } from '../service/support/flash-sales.ts';
 import { gatewaysOnPostgres, gatewaysOnRedis, type System } from '../service/support/systems.ts';
+import { call } from '../setup/api.ts';
 import { startProxy } from '../setup/proxy.ts';
+import * as schemas from '../setup/schemas.ts';
 import { eventually } from '../setup/wait.ts';
 import { checkInvariants, isDrained } from './support/checker.ts';
 import { keepJournal } from './support/sale-journal.ts';
@@ -204,7 +204,7 @@ describe.concurrent('a stalled queue', () => {
       const before = await readSale(url, sale.id);
       await eventually(
         async () => {
-          const { resources } = (await call(`${url}/readyz`)).json<Readiness>();
+          const { resources } = (await call(`${url}/readyz`)).json(schemas.readiness);
           return resources.queues?.status !== 'up';
         },
         { what: 'the gateway notices that Redis is silent' },

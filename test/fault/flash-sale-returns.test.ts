@@ -3,7 +3,6 @@
 import { randomUUID } from 'node:crypto';
 import { expect, inject, vi } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
-import { freshUser, placeOrder, postJson } from '../service/support/api.ts';
 import { onEachShape } from '../service/support/each-shape.ts';
 import {
   admittedOf,
@@ -21,6 +20,7 @@ import {
 } from '../service/support/flash-sales.ts';
 import { type OrderReference, publishCancelled, publishPlaced } from '../service/support/sale-database.ts';
 import { gatewaysOnPostgres, gatewaysOnRedis } from '../service/support/systems.ts';
+import { freshUser, placeOrder, postJson } from '../setup/api.ts';
 import { eventually } from '../setup/wait.ts';
 import { isDrained } from './support/checker.ts';
 import { count, query } from './support/sql.ts';

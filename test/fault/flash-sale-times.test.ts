@@ -82,7 +82,7 @@ onEachShape({ shapes }, (on) => {
           const sentAt = Date.now();
           const answer = await crowd.buy(gateway, sale.id, String(users[turn]));
           if (answer.status === 202) return rejectedAt - opensAt;
-          expect(answer.json()).toMatchObject({ type: '/problems/not-open' });
+          expect(answer.body).toMatchObject({ type: '/problems/not-open' });
           rejectedAt = sentAt;
           // Leaves processor time for the gateways.
           await delay(5);

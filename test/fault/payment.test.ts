@@ -2,11 +2,11 @@
 // and not paid; every unit is sold or free; every response about a payment is true. Judged by the provider's own
 // ledger.
 import { expect, inject, onTestFinished, test, vi } from 'vitest';
+import { createSale } from '../service/support/flash-sales.ts';
 import { type PaymentsProcess, startPayments, type Told } from '../setup/payments.ts';
 import { Buyers } from './support/buyers.ts';
 import { conclude } from './support/conclude.ts';
 import { Holders } from './support/holders.ts';
-import { createSale } from './support/sale.ts';
 import { newSchedule, rounds, type Schedule } from './support/schedule.ts';
 import type { ServiceProcess } from './support/service-process.ts';
 import { query } from './support/sql.ts';
@@ -52,7 +52,7 @@ async function sell(): Promise<Selling> {
   });
   const [one, other, gateway] = processes as [ServiceProcess, ServiceProcess, ServiceProcess];
   const terms = { stock: 10_000, queueCap: 1_000, drainPerSecond: 50, holdSeconds: HOLD_SECONDS };
-  const saleId = await createSale(gateway, terms);
+  const { id: saleId } = await createSale(gateway.url, terms);
   const holders = new Holders({
     gateways: [gateway.url],
     shops: [one.url, other.url],

@@ -4,14 +4,13 @@
 // lost-events.test.ts deleted queues, rabbitmq.test.ts connections that swallow everything.
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
-import { request } from 'undici';
 import { expect, inject, onTestFinished, test } from 'vitest';
-import type { Readiness } from '../../contracts/operations.ts';
 import { sessionOf } from '../../infra/bus/topology.ts';
 import { connectTo, endConnection } from '../../infra/mqtt/connect.ts';
 import { type Rabbitmq, startRabbitmq } from '../servers/rabbitmq.ts';
 import { startRedis } from '../servers/redis.ts';
 import { holdPoints } from '../service/support/hold-points.ts';
+import { call, readReadiness } from '../setup/api.ts';
 import { eventually } from '../setup/wait.ts';
 import { conclude } from './support/conclude.ts';
 import { Load } from './support/load.ts';
@@ -122,16 +121,9 @@ test('no effect is lost if other clients take over MQTT sessions and acknowledge
   await conclude({ fault, rounds, databaseUrl, load, over, withinMs: RESENT_WITHIN_MS });
 });
 
-async function healthCode({ url }: ServiceProcess): Promise<number> {
-  const { statusCode, body } = await request(`${url}/healthz`);
-  await body.dump();
-  return statusCode;
-}
+const healthCode = async ({ url }: ServiceProcess): Promise<number> => (await call(`${url}/healthz`)).status;
 
-async function readiness({ url }: ServiceProcess): Promise<Readiness> {
-  const { body } = await request(`${url}/readyz`);
-  return (await body.json()) as Readiness;
-}
+const readiness = ({ url }: ServiceProcess) => readReadiness(url);
 
 async function saleOnRedis() {
   const redis = await startRedis();

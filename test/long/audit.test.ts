@@ -13,9 +13,10 @@ import type { Order } from '../../contracts/orders.ts';
 import { serviceNames } from '../../contracts/services.ts';
 import type { AuditReport } from '../../demos/shared/auditor/report.ts';
 import { query } from '../fault/support/sql.ts';
-import { call, completed, freshUser, get, placeOrder, postJson } from '../service/support/api.ts';
 import { buy, createSale, over, readTicket, ticketOf } from '../service/support/flash-sales.ts';
 import { embedded, onServers, type Shape, type System } from '../service/support/systems.ts';
+import { call, completed, freshUser, get, placeOrder, postJson, readOrder } from '../setup/api.ts';
+import * as schemas from '../setup/schemas.ts';
 import { eventually } from '../setup/wait.ts';
 
 vi.setConfig({ testTimeout: 180_000 });
@@ -122,8 +123,7 @@ describe.for(shapes)('%s', ([, shape]) => {
   const cancel = async (id: string) => {
     expect((await call(`${orders}/orders/${id}/cancel`, { method: 'POST' })).status).toBe(200);
     await eventually(
-      async () =>
-        Object.values((await get<Order>(`${orders}/orders/${id}`)).steps).every(({ status }) => status === 'reverted'),
+      async () => Object.values((await readOrder(orders, id)).steps).every(({ status }) => status === 'reverted'),
       { what: `order ${id} is undone`, timeoutMs: 30_000 },
     );
   };
@@ -248,13 +248,15 @@ describe.for(shapes)('%s', ([, shape]) => {
       },
       { what: 'everything repairable is repaired', timeoutMs: 60_000 },
     );
-    for (const id of [lost, forgotten])
-      expect(await get<Order>(`${orders}/orders/${id}`)).toMatchObject({ status: 'completed' });
+    for (const id of [lost, forgotten]) expect(await readOrder(orders, id)).toMatchObject({ status: 'completed' });
     const ordered = await readTicket(sales, sale.id, unasked);
     expect(ordered.status).toBe('ordered');
     expect((await readTicket(sales, sale.id, String(sold?.ticketId))).orderId).toBe(sold?.orderId);
     // A user with a notification gets no second one.
-    const { items } = await get<{ items: unknown[] }>(`${system.url('notify')}/users/${done[0]?.userId}/notifications`);
+    const { items } = await get(
+      `${system.url('notify')}/users/${done[0]?.userId}/notifications`,
+      schemas.notificationsPage,
+    );
     expect(items.length).toBe(3); // of the order itself, and of the two orders made out of it
   });
 
@@ -348,7 +350,7 @@ describe('the routes under /audit', () => {
       expect((await postJson(`${url}/audit/order/resend`, { ids })).status).toBe(422);
       expect((await postJson(`${url}/audit/order/resend`, { orders: [] })).status).toBe(422);
       // Ids that do not exist are ignored.
-      expect((await postJson(`${url}/audit/order/resend`, { ids: ids.slice(1) })).json()).toEqual({ resent: 0 });
+      expect((await postJson(`${url}/audit/order/resend`, { ids: ids.slice(1) })).body).toEqual({ resent: 0 });
       expect((await call(`${url}/audit/flash-sale`)).status).toBe(404);
     } finally {
       await system.remove();

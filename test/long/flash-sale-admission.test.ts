@@ -4,7 +4,6 @@ import { expect, inject, vi } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { checkInvariants, isDrained } from '../fault/support/checker.ts';
 import { keepJournal } from '../fault/support/sale-journal.ts';
-import { completed } from '../service/support/api.ts';
 import { onEachShape } from '../service/support/each-shape.ts';
 import {
   admittedOf,
@@ -21,6 +20,7 @@ import {
 import { blockDrain, deadlocks } from '../service/support/sale-database.ts';
 import { storedSales } from '../service/support/stored-sales.ts';
 import { embedded, gatewaysOnPostgres, gatewaysOnRedis, type System } from '../service/support/systems.ts';
+import { completed } from '../setup/api.ts';
 import { eventually } from '../setup/wait.ts';
 
 const CAP = 40;

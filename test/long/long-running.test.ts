@@ -22,6 +22,7 @@ import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import type { AnyService } from '../../infra/runtime/service.ts';
 import { saleFacts } from '../../services/flash-sale/store/facts.ts';
+import { call } from '../setup/api.ts';
 import { freshDatabase } from '../setup/postgres.ts';
 import { startProxy } from '../setup/proxy.ts';
 import { openOnPostgres } from '../setup/queues.ts';
@@ -232,7 +233,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
       });
       const server = await listen(app, '127.0.0.1', 0);
       cleanups.push(() => server.close());
-      const statusOf = async (path: string) => (await fetch(`${server.url}${path}`)).status;
+      const statusOf = async (path: string) => (await call(`${server.url}${path}`)).status;
       expect(await whileLocked('sluice_order.outbox', () => statusOf('/audit/order/messages'))).toBe(200);
       expect(await whileLocked('sluice_flash_sale.tickets', () => statusOf('/audit/flash-sale?limit=5'))).toBe(200);
     });

@@ -8,12 +8,12 @@ import { connect as connectAmqp } from 'amqplib';
 import { Client } from 'pg';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { startSluice } from '../../app/start.ts';
-import type { Readiness } from '../../contracts/operations.ts';
 import type { Summary } from '../../demos/outage/summary.ts';
 import { type Sample, Watch } from '../../demos/outage/watch.ts';
 import { HttpClient } from '../../demos/shared/http.ts';
 import { placeOrder, readOrder } from '../../demos/shared/orders.ts';
 import { StoppableServices } from '../../demos/shared/stoppable-services.ts';
+import { readReadiness } from '../setup/api.ts';
 import { eventually } from '../setup/wait.ts';
 
 const run = promisify(execFile);
@@ -83,10 +83,7 @@ test(
     const http = new HttpClient(sluice.url);
     const { signal } = new AbortController();
     try {
-      const points = async () => {
-        const { body } = await http.request('GET', '/readyz', { signal });
-        return (body as Readiness).consumers.points?.status;
-      };
+      const points = async () => (await readReadiness(sluice.url)).consumers.points?.status;
       const place = { userId: 'ann', currency: 'GBP', items: [{ sku: 'MUG', quantity: 1, unitPrice: 1_999 }] };
       expect(await points()).toBe('up');
       await services.stop('points');

@@ -3,13 +3,13 @@
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import type { FlashSale, Purchase } from '../../contracts/flash-sales.ts';
+import type { FlashSale } from '../../contracts/flash-sales.ts';
 import type { Order } from '../../contracts/orders.ts';
-import type { Page } from '../../contracts/pages.ts';
 import { serviceNames } from '../../contracts/services.ts';
 import { count } from '../fault/support/sql.ts';
-import { type Answer, type Call, call, freshUser, get, mugs, orderOf, postJson } from './support/api.ts';
-import { asBrowser, createSale, saleOf } from './support/flash-sales.ts';
+import { type Answer, type Call, call, freshUser, get, mugs, orderOf, postJson, readOrder } from '../setup/api.ts';
+import * as schemas from '../setup/schemas.ts';
+import { asBrowser, createSale, readSale, saleOf } from './support/flash-sales.ts';
 import { embedded, onServers, type Shape, type System } from './support/systems.ts';
 
 const MIB = 1024 * 1024;
@@ -35,17 +35,17 @@ describe.for(shapes)('%s', ([, shape]) => {
 
   const postOrder = (body: unknown, headers?: Readonly<Record<string, string>>) =>
     postJson(`${url}/orders`, body, headers);
-  const ordersOf = (userId: string) => get<Page<Order>>(`${url}/orders?userId=${encodeURIComponent(userId)}`);
+  const ordersOf = (userId: string) => get(`${url}/orders?userId=${encodeURIComponent(userId)}`, schemas.ordersPage);
 
   function expectProblem(answer: Answer, status: number, name: string): void {
     expect(answer.status, answer.text).toBe(status);
     expect(answer.headers['content-type']).toMatch(/^application\/problem\+json/);
-    expect(answer.json()).toMatchObject({ type: `/problems/${name}`, title: expect.any(String), status });
+    expect(answer.body).toMatchObject({ type: `/problems/${name}`, title: expect.any(String), status });
     expect(answer.text).not.toMatch(/node_modules|\.[jt]s:\d+/);
   }
   function expectFault(answer: Answer, path: string): void {
     expectProblem(answer, 422, 'invalid-request');
-    const { errors } = answer.json<{ errors: { path: string; message: string }[] }>();
+    const { errors } = answer.json(schemas.problem);
     expect(errors).toContainEqual({ path, message: expect.stringMatching(/./) });
   }
 
@@ -86,13 +86,13 @@ describe.for(shapes)('%s', ([, shape]) => {
     onShape.for(accepted)('accepts %s', async ([, body]) => {
       const answer = await postOrder(body);
       expect(answer.status, answer.text).toBe(201);
-      const order = answer.json<Order>();
+      const order = answer.json(schemas.order);
       const sent = JSON.parse(JSON.stringify(body)) as Pick<Order, 'userId' | 'currency' | 'items'>;
       expect(order).toMatchObject({ userId: sent.userId, currency: sent.currency, items: sent.items });
       expect(BigInt(order.total)).toBe(
         sent.items.reduce((sum, each) => sum + BigInt(each.quantity) * BigInt(each.unitPrice), 0n),
       );
-      const read = await get<Order>(`${url}/orders/${order.id}`);
+      const read = await readOrder(url, order.id);
       expect({ ...read, status: 'placed', steps: order.steps }).toEqual(order);
     });
 
@@ -242,13 +242,13 @@ describe.for(shapes)('%s', ([, shape]) => {
     onShape.for(accepted)('accepts %s', async ([, body]) => {
       const answer = await postSale(body);
       expect(answer.status, answer.text).toBe(201);
-      const sale = answer.json<FlashSale>();
+      const sale = answer.json(schemas.flashSale);
       const sent = JSON.parse(JSON.stringify(body)) as Record<string, unknown>;
       for (const field of ['sku', 'name', 'unitPrice', 'currency', 'queueCap', 'drainPerSecond'] as const)
         expect(sale[field]).toBe(sent[field]);
       expect(sale.stock).toEqual({ initial: sent.stock, remaining: sent.stock, held: 0, sold: 0 });
       if (typeof sent.opensAt === 'string') expect(Date.parse(sale.opensAt)).toBe(Date.parse(sent.opensAt));
-      expect(await get(`${url}/flash-sales/${sale.id}`)).toEqual(sale);
+      expect(await readSale(url, sale.id)).toEqual(sale);
     });
 
     const rejected: [string, unknown, string][] = [
@@ -354,7 +354,10 @@ describe.for(shapes)('%s', ([, shape]) => {
       const first = await postJson(path(), { userId, note: 'an unknown field' });
       expect(first.status, first.text).toBe(202);
       const again = await form(`note=1&userId=${encodeURIComponent(userId)}`);
-      expect([again.status, again.json<Purchase>().ticketId]).toEqual([200, first.json<Purchase>().ticketId]);
+      expect([again.status, again.json(schemas.purchase).ticketId]).toEqual([
+        200,
+        first.json(schemas.purchase).ticketId,
+      ]);
     });
 
     const bodies: [string, unknown, string][] = [
@@ -371,9 +374,9 @@ describe.for(shapes)('%s', ([, shape]) => {
       ['userId that is a list', { userId: ['ann'] }, 'userId'],
     ];
     onShape.for(bodies)('rejects %s and names the field', async ([, body, at]) => {
-      const { counts } = await get<FlashSale>(`${url}/flash-sales/${sale.id}`);
+      const { counts } = await readSale(url, sale.id);
       expectFault(await postJson(path(), body), at);
-      expect((await get<FlashSale>(`${url}/flash-sales/${sale.id}`)).counts.admitted).toBe(counts.admitted);
+      expect((await readSale(url, sale.id)).counts.admitted).toBe(counts.admitted);
     });
 
     const forms: [string, string | Buffer, number, string][] = [
@@ -415,7 +418,7 @@ describe.for(shapes)('%s', ([, shape]) => {
 
     onShape('responds with 404 for unknown sales and tickets', async () => {
       const other = await createSale(url);
-      const { ticketId } = (await postJson(path(), { userId: freshUser() })).json<Purchase>();
+      const { ticketId } = (await postJson(path(), { userId: freshUser() })).json(schemas.purchase);
       const none = '01993a5e-0000-7000-8000-000000000000';
       for (const saleId of [none, '1', 'null', '%00', `${sale.id}0`, '%E0%A4%A']) {
         const at = `${url}/flash-sales/${saleId}`;
@@ -544,8 +547,8 @@ describe.for(shapes)('%s', ([, shape]) => {
             return;
           }
           created++;
-          const order = answer.json<Order>();
-          const read = await get<Order>(`${url}/orders/${order.id}`);
+          const order = answer.json(schemas.order);
+          const read = await readOrder(url, order.id);
           expect({ ...read, status: order.status, steps: order.steps }).toEqual(order);
           if (order.userId === userId) expect(stored.map(({ id }) => id)).toEqual([order.id]);
         }),
@@ -569,8 +572,8 @@ describe.for(shapes)('%s', ([, shape]) => {
           expect(answer.status, answer.text).toBeLessThan(500);
           if (answer.status !== 201) return;
           created++;
-          const sale = answer.json<FlashSale>();
-          expect(await get(`${url}/flash-sales/${sale.id}`)).toEqual(sale);
+          const sale = answer.json(schemas.flashSale);
+          expect(await readSale(url, sale.id)).toEqual(sale);
           // The sale can be read and bought from.
           expect((await call(`${url}/flash-sales/${sale.id}`, { headers: asBrowser })).status).toBe(200);
           const bought = await postJson(`${url}/flash-sales/${sale.id}/purchases`, { userId: freshUser() });
@@ -631,7 +634,7 @@ describe.for(shapes)('%s', ([, shape]) => {
         { numRuns: RUNS, seed: SEED },
       );
       expect(admitted).toBeGreaterThan(RUNS / 20);
-      expect((await get<FlashSale>(`${url}/flash-sales/${sale.id}`)).counts.admitted).toBeLessThanOrEqual(admitted);
+      expect((await readSale(url, sale.id)).counts.admitted).toBeLessThanOrEqual(admitted);
     },
     60_000,
   );

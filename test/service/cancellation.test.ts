@@ -2,12 +2,10 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 import { run as sluice } from '../../cli/program.ts';
-import type { Order } from '../../contracts/orders.ts';
-import type { Page } from '../../contracts/pages.ts';
-import type { Coupon, Notification, PointsPage } from '../../contracts/users.ts';
 import { query } from '../fault/support/sql.ts';
+import { call, completed, freshUser, get, orderOf, placeOrder, postJson, readOrder } from '../setup/api.ts';
+import * as schemas from '../setup/schemas.ts';
 import { eventually, gate } from '../setup/wait.ts';
-import { call, completed, freshUser, get, orderOf, placeOrder, postJson } from './support/api.ts';
 import { buy, createSale, over, readSale, readTicket, ticketOf } from './support/flash-sales.ts';
 import { embedded, type Shape, type System, separateProcesses } from './support/systems.ts';
 
@@ -31,22 +29,22 @@ describe.for(shapes)('%s', ([, shape]) => {
   const isReverted = (id: string) =>
     eventually(
       async () => {
-        const order = await get<Order>(`${orders}/orders/${id}`);
+        const order = await readOrder(orders, id);
         return Object.values(order.steps).every(({ status }) => status === 'reverted') && order;
       },
       { what: `every step of order ${id} is reverted`, timeoutMs: 20_000 },
     );
   /** A user's points, coupons and notifications, once the order is reverted. */
   const expectReverted = async (userId: string) => {
-    const points = await get<PointsPage>(`${system.url('points')}/users/${userId}/points`);
+    const points = await get(`${system.url('points')}/users/${userId}/points`, schemas.pointsPage);
     expect(points.balance).toBe(0);
     expect(points.items.map(({ kind, points }) => ({ kind, points }))).toEqual([
       { kind: 'revoke', points: -59 },
       { kind: 'award', points: 59 },
     ]);
-    const coupons = await get<Page<Coupon>>(`${system.url('coupon')}/users/${userId}/coupons`);
+    const coupons = await get(`${system.url('coupon')}/users/${userId}/coupons`, schemas.couponsPage);
     expect(coupons.items.map(({ status }) => status)).toEqual(['revoked']);
-    const notified = await get<Page<Notification>>(`${system.url('notify')}/users/${userId}/notifications`);
+    const notified = await get(`${system.url('notify')}/users/${userId}/notifications`, schemas.notificationsPage);
     expect(notified.items.map(({ kind }) => kind).sort()).toEqual(['order.cancelled', 'order.placed']);
   };
 
@@ -56,7 +54,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     await completed(orders, id);
     const answer = await cancel(id, { reason: 'changed my mind' });
     expect(answer.status).toBe(200);
-    expect(answer.json<Order>()).toMatchObject({ id, status: 'cancelled' });
+    expect(answer.json(schemas.order)).toMatchObject({ id, status: 'cancelled' });
     const order = await isReverted(id);
     const at = expect.stringMatching(/Z$/);
     expect(order.status).toBe('cancelled');
@@ -66,12 +64,12 @@ describe.for(shapes)('%s', ([, shape]) => {
       notification: { status: 'reverted', at },
     });
     await expectReverted(userId);
-    const notified = await get<Page<Notification>>(`${system.url('notify')}/users/${userId}/notifications`);
+    const notified = await get(`${system.url('notify')}/users/${userId}/notifications`, schemas.notificationsPage);
     expect(notified.items[0]?.text).toBe('Your order of 1 item for 59.97 GBP is cancelled: changed my mind.');
 
     // Repeating the cancellation changes nothing.
     const again = await cancel(id, { reason: 'once more' });
-    expect([again.status, again.json<Order>()]).toEqual([200, order]);
+    expect([again.status, again.json(schemas.order)]).toEqual([200, order]);
     await expectReverted(userId);
   });
 
@@ -82,7 +80,7 @@ describe.for(shapes)('%s', ([, shape]) => {
         const { id } = await placeOrder(orders, userId);
         // Without a body, as most clients send it.
         const answer = await call(`${orders}/orders/${id}/cancel`, { method: 'POST' });
-        expect([answer.status, answer.json<Order>().status]).toEqual([200, 'cancelled']);
+        expect([answer.status, answer.json(schemas.order).status]).toEqual([200, 'cancelled']);
         return id;
       }),
     );
@@ -93,7 +91,7 @@ describe.for(shapes)('%s', ([, shape]) => {
   onShape('`sluice order` reports why the order of its key is cancelled', async () => {
     const [userId, key] = [freshUser(), randomUUID()];
     const placed = await postJson(`${orders}/orders`, orderOf(userId), { 'Idempotency-Key': key });
-    const { id } = placed.json<Order>();
+    const { id } = placed.json(schemas.order);
     await cancel(id, { reason: 'changed my mind' });
     const stdout = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
     const stderr = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
@@ -160,12 +158,12 @@ describe.for(shapes)('%s', ([, shape]) => {
       );
       const answer = await cancel(id);
       expect([answer.status, answer.headers['retry-after']]).toEqual([503, '1']);
-      expect(answer.json()).toMatchObject({
+      expect(answer.body).toMatchObject({
         type: '/problems/unavailable',
         detail: 'Concurrent update, please retry.',
       });
       await query(String(system.databaseUrl), 'DROP TRIGGER change_first ON sluice_order.progress');
-      expect((await cancel(id)).json<Order>()).toMatchObject({ id, status: 'cancelled' });
+      expect((await cancel(id)).json(schemas.order)).toMatchObject({ id, status: 'cancelled' });
       await isReverted(id);
     },
   );

@@ -1,9 +1,9 @@
 // The HTTP responses about flash sales, for programs and browsers: bodies, statuses, headers and pages.
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
-import type { FlashSale, Purchase, Rejection } from '../../contracts/flash-sales.ts';
-import type { Readiness } from '../../contracts/operations.ts';
+import type { Rejection } from '../../contracts/flash-sales.ts';
+import { type Answer, call, completed, freshUser, get, postJson } from '../setup/api.ts';
+import * as schemas from '../setup/schemas.ts';
 import { eventually } from '../setup/wait.ts';
-import { type Answer, call, completed, freshUser, get, postJson } from './support/api.ts';
 import {
   asBrowser,
   Buyers,
@@ -58,7 +58,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(answer.status, answer.text).toBe(status);
     expect(answer.headers['content-type']).toMatch(/^application\/problem\+json/);
     expect(answer.headers.vary).toMatch(/\bAccept\b/i);
-    expect(answer.json()).toEqual({
+    expect(answer.body).toEqual({
       type: `/problems/${name}`,
       title: expect.stringMatching(/./),
       status,
@@ -84,7 +84,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       const body = saleOf({ opensAt, closesAt: '2100-01-02T00:00:00Z', note: 'an unknown field' });
       const answer = await postJson(`${url}/flash-sales`, body);
       expect(answer.status, answer.text).toBe(201);
-      const sale = answer.json<FlashSale>();
+      const sale = answer.json(schemas.flashSale);
       expect(answer.headers.location).toBe(`/flash-sales/${sale.id}`);
       expect(sale).toEqual({
         id: expect.stringMatching(UUID_V7),
@@ -103,7 +103,7 @@ describe.for(shapes)('%s', ([, shape]) => {
         counts: { admitted: 0, ordered: 0, released: 0, rejected: { queueFull: 0, soldOut: 0, notOpen: 0 } },
       });
       const read = await call(`${url}/flash-sales/${sale.id}`);
-      expect([read.status, read.json()]).toEqual([200, sale]);
+      expect([read.status, read.body]).toEqual([200, sale]);
       expect(read.headers.vary).toMatch(/\bAccept\b/i);
     });
 
@@ -122,7 +122,7 @@ describe.for(shapes)('%s', ([, shape]) => {
         const userId = freshUser();
         const answer = await buy(url, sale.id, userId);
         expect(answer.status, answer.text).toBe(202);
-        const purchase = answer.json<Purchase>();
+        const purchase = answer.json(schemas.purchase);
         expect(purchase).toEqual({
           ticketId: expect.stringMatching(UUID_V7),
           position: 1,
@@ -144,7 +144,7 @@ describe.for(shapes)('%s', ([, shape]) => {
         expect(order.items).toEqual([{ sku: 'LAMP', name: 'Lamp', quantity: 1, unitPrice: 5_900 }]);
 
         const again = await buy(url, sale.id, userId);
-        expect([again.status, again.json()]).toEqual([200, { ...purchase, position: 0 }]);
+        expect([again.status, again.body]).toEqual([200, { ...purchase, position: 0 }]);
         expect(again.headers.location).toBe(purchase.statusUrl);
         expect((await over(url, sale.id)).counts).toMatchObject({ admitted: 1, ordered: 1 });
       },
@@ -202,12 +202,12 @@ describe.for(shapes)('%s', ([, shape]) => {
 
           const over = await buy(url, closed.id, freshUser());
           expectRejected(over, 409, 'not-open');
-          expect(over.json()).toMatchObject({ title: 'The sale is closed' });
+          expect(over.body).toMatchObject({ title: 'The sale is closed' });
           expect(over.headers['retry-after']).toBeUndefined();
 
           const early = await buy(url, scheduled.id, freshUser());
           expectRejected(early, 409, 'not-open');
-          expect(early.json()).toMatchObject({ title: 'The sale is not open yet' });
+          expect(early.body).toMatchObject({ title: 'The sale is not open yet' });
           expect(Number(early.headers['retry-after'])).toBeGreaterThan(3_590);
           expect(Number(early.headers['retry-after'])).toBeLessThanOrEqual(3_603);
         }
@@ -235,7 +235,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       await eventually(async () => (await readSale(url, sale.id)).status === 'closed', { what: 'the sale is closed' });
       const answer = await buy(url, sale.id, freshUser());
       expectRejected(answer, 409, 'not-open');
-      expect(answer.json()).toMatchObject({ title: 'The sale is closed' });
+      expect(answer.body).toMatchObject({ title: 'The sale is closed' });
     });
 
     onShape('gets a shorter Retry-After the closer the opening is', async () => {
@@ -322,11 +322,11 @@ describe.for(shapes)('%s', ([, shape]) => {
   });
 
   onShape('the readiness of a gateway includes its queues', async () => {
-    const readiness = await get<Readiness>(`${url}/readyz`);
+    const readiness = await get(`${url}/readyz`, schemas.readiness);
     expect(readiness.resources).toMatchObject({ queues: { status: 'up' } });
     expect(readiness.consumers).toHaveProperty('flash-sale');
     if (system.url('order') !== url) {
-      const shop = await get<Readiness>(`${system.url('order')}/readyz`);
+      const shop = await get(`${system.url('order')}/readyz`, schemas.readiness);
       expect(shop.resources).not.toHaveProperty('queues');
     }
   });
