@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import type { z } from 'zod';
 import { factsRoutes } from '../../app/admin/facts.ts';
 import { schemaOf } from '../../app/schemas.ts';
@@ -31,6 +31,7 @@ import { findOrder, listOrders, recordSteps } from '../../services/order/store/o
 import { pointsService } from '../../services/points/index.ts';
 import { get } from '../setup/api.ts';
 import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
 import { type PaymentsInside, startPaymentsInside } from '../setup/payments.ts';
 import { eventBody, openAlone, type ServiceAlone } from '../setup/service-alone.ts';
 import { eventually } from '../setup/wait.ts';
@@ -42,7 +43,6 @@ const RESEND_AFTER_MS = 3_600_000;
 let databases: Databases;
 let payments: PaymentsInside;
 let provider: PaymentProvider;
-const cleanUps: (() => unknown)[] = [];
 beforeAll(async () => {
   databases = databaseUrl ? await postgresAt(databaseUrl) : await pgliteInFolder();
   payments = await startPaymentsInside();
@@ -53,9 +53,6 @@ afterAll(async () => {
   await provider?.close();
   await payments?.stop();
   await databases?.close();
-});
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
 const placed = (orderId: string) =>

@@ -56,7 +56,7 @@ afterAll(async () => {
   await copy?.remove();
 });
 
-test('a sixth service follows the orders once docs/add-a-service.md is done', async () => {
+test('the service of docs/add-a-service.md follows the orders', async () => {
   const page = await readFile(join(copy.root, 'docs/add-a-service.md'), 'utf8');
   for (const block of await blocksOf(page)) {
     const path = join(copy.root, block.file);

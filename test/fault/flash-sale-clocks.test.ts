@@ -25,7 +25,7 @@ test.each([
   { pacedBy: 'Redis', redisUrl: servers.redisUrl },
   { pacedBy: 'PostgreSQL', redisUrl: undefined },
 ])(
-  "paced by $pacedBy, gateways with clocks five minutes early and late follow the database's clock",
+  "gateways whose clocks are five minutes early and late follow the database's clock, paced by $pacedBy",
   async ({ pacedBy, redisUrl }) => {
     const schedule = newSchedule();
     const { databaseUrl, env } = await startSystem({

@@ -115,7 +115,7 @@ onEachShape(options, (on) => {
     for (const { userId } of others) expect((await buy(on.url, sale.id, userId)).status).toBe(409);
   });
 
-  onShape('a buyer whose unit was returned may buy again, with a new ticket and a new order', async () => {
+  onShape('gives a buyer whose unit was returned a new ticket and a new order', async () => {
     const { sale, sold } = await sellOut(1);
     const [first] = sold as [Required<OrderReference>];
     await cancel([first]);
@@ -213,7 +213,7 @@ onEachShape(options, (on) => {
       expect((await readTicket(on.url, sale.id, ticketId)).status).toBe('released');
   });
 
-  onShape('replies to order.cancelled in another event as to the first one', async () => {
+  onShape('gives another order.cancelled of the same order the same reply', async () => {
     const { sale, sold } = await sellOut(2);
     await cancel(sold);
     await released(sale.id, 2);

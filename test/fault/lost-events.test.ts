@@ -30,7 +30,7 @@ const UNLUCKY = 'user-1';
 const servers = inject('servers');
 const resources = { postgresUrl: servers.databaseUrl, mqttUrl: servers.mosquittoUrl };
 
-test("loses no order if each service's queue is deleted by hand during the load", async () => {
+test("loses no order if each service's queue is deleted under load", async () => {
   const schedule = newSchedule();
   const { process, databaseUrl, prefix } = await startSystem({
     ...resources,
@@ -91,7 +91,7 @@ test.each(losses)(
     await loseTheFirst(databaseUrl, table);
     await rejectPoints(databaseUrl);
 
-    // Orders of the shop, of a sale, and of a sale whose orders wait for payment; some of each are cancelled.
+    // Orders of the shop, of a sale, and of a sale with payment; some of each are cancelled.
     const gateways = [process('flash-sale').url];
     const shops = [process('order').url];
     const load = new Load({ urls: shops, schedule, pace: 20, cancels: 0.3 });

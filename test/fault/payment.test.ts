@@ -1,6 +1,5 @@
-// Orders are paid while the provider misbehaves and the order service is killed. None is paid and expired, or charged
-// and not paid; every unit is sold or free; every response about a payment is true. Judged by the provider's own
-// ledger.
+// Orders are paid while the provider misbehaves and the order service is killed. No order is paid and expired, or
+// charged and not paid; every unit is sold or free; every response about a payment is true, by the provider's ledger.
 import { expect, inject, onTestFinished, test, vi } from 'vitest';
 import { createSale } from '../service/support/flash-sales.ts';
 import { type PaymentsProcess, startPayments, type Told } from '../setup/payments.ts';
@@ -110,7 +109,7 @@ const misbehaviours: readonly (Told | 'killed')[] = [
   'killed',
 ];
 
-test('survives a payment provider that declines, is slow, responds late, is unreachable and is killed', async () => {
+test('charges no order wrongly while the provider declines, is slow, late, unreachable or killed', async () => {
   const { schedule, payments, buyers, holders, conclude } = await sell();
   for (let round = 0; round < rounds; round++) {
     for (const misbehaviour of schedule.shuffled(misbehaviours)) {
@@ -127,7 +126,7 @@ test('survives a payment provider that declines, is slow, responds late, is unre
   for (const status of [200, 402, 503]) expect(statuses).toContain(status);
 });
 
-test('survives kills of the order service every two seconds while orders are paid', async () => {
+test('charges no order wrongly while the order service is killed every two seconds', async () => {
   const kills = Math.max(2, rounds);
   const { schedule, payments, shops, conclude } = await sell();
   await payments.behave({ declineShare: 0.2, delayMs: 50, answerLateMs: 50 });
@@ -143,7 +142,7 @@ test('survives kills of the order service every two seconds while orders are pai
 });
 
 test.each(['payment.before-charge', 'payment.after-charge'] as const)(
-  'survives crashes of both order processes at %s',
+  'charges no order wrongly when both order processes crash at %s',
   async (failpoint) => {
     const { payments, shops, conclude } = await sell();
     await payments.behave({ declineShare: 0.2 });

@@ -129,7 +129,7 @@ describe.for(shapes)('%s', ([, shape]) => {
   };
   const idOf = (list: readonly Order[], index: number) => String(list[index]?.id);
 
-  onShape('an undamaged system passes, and every order and ticket is counted', async () => {
+  onShape('passes an undamaged system, and counts every order and ticket', async () => {
     const { code, report } = await sluiceAudit(system, ['--settle', '30s']);
     expect(found(report)).toEqual({});
     expect(report).toMatchObject({
@@ -148,7 +148,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(code).toBe(0);
   });
 
-  onShape('orders in progress are no violations while orders are placed and cancelled', async () => {
+  onShape('reports no violation for orders in progress, while others are placed and cancelled', async () => {
     let stopped = false;
     const customers = Array.from({ length: 4 }, async () => {
       for (let count = 0; !stopped; count++) {
@@ -171,7 +171,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     });
   });
 
-  onShape('each damage is found by its id, and --repair repairs what a resend can repair', async () => {
+  onShape('names the id of each damaged row, and --repair repairs those that a resend can repair', async () => {
     const lost = randomUUID();
     const forgotten = randomUUID();
     const unasked = randomUUID();
@@ -260,7 +260,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(items.length).toBe(3); // of the order itself, and of the two orders made out of it
   });
 
-  onShape('duplicates are found when the unique keys are gone', async () => {
+  onShape('finds duplicates if the unique keys are dropped', async () => {
     const before = found((await sluiceAudit(system, ['--settle', '0s'])).report);
     const [one, two] = tickets;
     await damage(system, [

@@ -80,13 +80,13 @@ describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
     return (await query<{ dead: number }>(database.url, sql))[0]?.dead;
   };
 
-  test('reports no progress before there was any, and no event-loop lag before it was measured', async () => {
+  test('reports neither progress nor event-loop lag before the first message and the first measurement', async () => {
     for (const service of services) expect((await consumers())[service]).toMatchObject({ lastProgressAt: null });
     expect(named(await metrics(), 'sluice_event_loop_lag_seconds')).toEqual([]);
     await postJson(`${process.url}/flash-sales/${randomUUID()}/purchases`, { userId: 'ann' });
     expect(named(await metrics(), 'sluice_event_loop_lag_seconds')).toHaveLength(1);
     await eventually(async () => named(await metrics(), 'sluice_event_loop_lag_seconds').length === 0, {
-      what: 'it is not measured any more',
+      what: 'the lag is no longer measured',
     });
   });
 

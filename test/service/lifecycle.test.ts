@@ -71,7 +71,7 @@ test('a stop under load completes every accepted request and exits with 0', asyn
       const answer = await call(`${url}/readyz`);
       return answer.status === 503 && answer;
     },
-    { what: 'it reports that it is not ready' },
+    { what: 'the readiness is 503' },
   );
   expect(notReady.json(schemas.readiness).status).toBe('down');
   expect(await stopping).toEqual({ code: 0, signal: null });

@@ -1,11 +1,12 @@
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { EventLoopLag, LoadShedder } from '../../infra/http/event-loop-lag.ts';
 import { OverloadGuard, type OverloadGuardOptions } from '../../infra/http/overload.ts';
 import { deferred } from '../../infra/runtime/promises.ts';
 import { postJson } from '../setup/api.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
 import { eventually } from '../setup/wait.ts';
 
 const MAX_MS = 100;
@@ -89,16 +90,11 @@ describe('event-loop lag', () => {
   });
 });
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
 async function serve(listener: RequestListener, options: Partial<OverloadGuardOptions> = {}) {
   const guard = new OverloadGuard({ isSheddable: ({ method }) => method === 'POST', ...options });
   const server = createServer(guard.guard(listener)).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  cleanups.push(() => {
+  cleanUps.push(() => {
     guard.stop();
     server.closeAllConnections();
     return new Promise((resolve) => server.close(resolve));
@@ -117,7 +113,7 @@ function talk(port: number): { socket: Socket; seen: { text: string; closed: boo
   socket.on('close', () => {
     seen.closed = true;
   });
-  cleanups.push(() => socket.destroy());
+  cleanUps.push(() => socket.destroy());
   return { socket, seen };
 }
 /** Not the tests' client: the guarded listener has no schema. */
