@@ -30,7 +30,7 @@ import { settlePayments } from '../../services/order/settle-payments.ts';
 import { findOrder, listOrders, recordSteps } from '../../services/order/store/orders.ts';
 import { pointsService } from '../../services/points/index.ts';
 import { get } from '../setup/api.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
+import { type Databases, log, openDatabases } from '../setup/bus-fixtures.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
 import { type PaymentsInside, startPaymentsInside } from '../setup/payments.ts';
 import { eventBody, openAlone, type ServiceAlone } from '../setup/service-alone.ts';
@@ -44,7 +44,7 @@ let databases: Databases;
 let payments: PaymentsInside;
 let provider: PaymentProvider;
 beforeAll(async () => {
-  databases = databaseUrl ? await postgresAt(databaseUrl) : await pgliteInFolder();
+  databases = await openDatabases(databaseUrl);
   payments = await startPaymentsInside();
   // Short, so that a provider that does not respond delays a test only briefly.
   provider = openHttpProvider({ url: payments.url, timeoutMs: 500 });

@@ -12,7 +12,7 @@ import { Relay, type Unpublished } from '../../infra/messaging/relay.ts';
 import { Watchdog } from '../../infra/messaging/watchdog.ts';
 import type { Health } from '../../infra/runtime/health.ts';
 import { deferred } from '../../infra/runtime/promises.ts';
-import { type BusProcess, type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
+import { type BusProcess, type Databases, log, openDatabases } from '../setup/bus-fixtures.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
 import { createTables, type Group, GroupConsumer, type GroupConsumerOptions } from '../setup/group-consumer.ts';
 import { eventually } from '../setup/wait.ts';
@@ -22,7 +22,7 @@ const { databaseUrl } = inject('servers');
 let databases: Databases;
 let group: Group;
 beforeAll(async () => {
-  databases = databaseUrl ? await postgresAt(databaseUrl) : await pgliteInFolder();
+  databases = await openDatabases(databaseUrl);
 });
 afterAll(() => databases?.close());
 beforeEach(async () => {

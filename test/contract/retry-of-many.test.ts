@@ -3,15 +3,15 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { failedMessagesRoutes } from '../../app/admin/failed-messages.ts';
-import { eventSchemas } from '../../contracts/events.ts';
 import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { type HttpServer, listen } from '../../infra/http/server.ts';
-import { Inbox } from '../../infra/messaging/inbox.ts';
+import type { Inbox } from '../../infra/messaging/inbox.ts';
 import { call, get } from '../setup/api.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
+import { type Databases, log, openDatabases } from '../setup/bus-fixtures.ts';
 import { createTables } from '../setup/group-consumer.ts';
+import { createInbox } from '../setup/inbox.ts';
 import * as schemas from '../setup/schemas.ts';
 
 const { databaseUrl } = inject('servers');
@@ -21,27 +21,13 @@ let schema: string;
 let inbox: Inbox;
 let http: HttpServer;
 beforeAll(async () => {
-  databases = databaseUrl ? await postgresAt(databaseUrl) : await pgliteInFolder();
+  databases = await openDatabases(databaseUrl);
 });
 afterAll(() => databases?.close());
 beforeEach(async () => {
   schema = `f_${randomUUID().replaceAll('-', '')}`;
   await createTables(databases.database, { name: 'points', schema });
-  inbox = new Inbox({
-    database: databases.database,
-    schema,
-    handlers: {},
-    catalogue: eventSchemas,
-    attempts: 1,
-    retryBaseMs: 10,
-    retryMaxMs: 10,
-    leaseMs: 10_000,
-    prefetch: 100,
-    maxRows: 100,
-    pollMs: 1_000,
-    retentionDays: 1,
-    log,
-  });
+  inbox = createInbox(databases.database, schema);
   const app = createApp(log, (router) => failedMessagesRoutes(router, [{ name: 'points', inbox }]));
   http = await listen(app, '127.0.0.1', 0);
 });

@@ -17,13 +17,14 @@ import { openPostgres } from '../../infra/database/postgres.ts';
 import { COUNTED } from '../../infra/database/sql.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { listen } from '../../infra/http/server.ts';
-import { Inbox } from '../../infra/messaging/inbox.ts';
+import type { Inbox } from '../../infra/messaging/inbox.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import type { AnyService } from '../../infra/runtime/service.ts';
 import { saleFacts } from '../../services/flash-sale/store/facts.ts';
 import { call } from '../setup/api.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
+import { createInbox } from '../setup/inbox.ts';
 import { freshDatabase } from '../setup/postgres.ts';
 import { startProxy } from '../setup/proxy.ts';
 import { openOnPostgres } from '../setup/queues.ts';
@@ -160,21 +161,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
     let inbox: Inbox;
     beforeEach(async () => {
       await migrate(database, 'ours', await readMigrations(MESSAGING, 'messaging'));
-      inbox = new Inbox({
-        database,
-        schema: 'ours',
-        catalogue: {},
-        handlers: {},
-        attempts: 1,
-        retryBaseMs: 1,
-        retryMaxMs: 1,
-        leaseMs: 1_000,
-        prefetch: 1,
-        maxRows: 1,
-        pollMs: 1_000,
-        retentionDays: 7,
-        log: pino({ level: 'silent' }),
-      });
+      inbox = createInbox(database, 'ours', { prefetch: 1, maxRows: 1, retentionDays: 7 });
     });
 
     const insert = (status: string, receivedAt: string) =>

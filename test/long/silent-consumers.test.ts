@@ -18,7 +18,7 @@ import { Watchdog } from '../../infra/messaging/watchdog.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
 import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
 import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
+import { type Databases, log, openDatabases } from '../setup/bus-fixtures.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
 import { startDeafProxy } from '../setup/deaf-proxy.ts';
 import { createTables, type Group, GroupConsumer, type GroupConsumerOptions } from '../setup/group-consumer.ts';
@@ -33,7 +33,7 @@ let databases: Databases;
 let topology: Topology;
 let group: Group;
 beforeAll(async () => {
-  databases = databaseUrl ? await postgresAt(databaseUrl) : await pgliteInFolder();
+  databases = await openDatabases(databaseUrl);
 });
 afterAll(() => databases?.close());
 beforeEach(async () => {
