@@ -45,7 +45,11 @@ test('names the servers that are away, but not their addresses or errors', async
     operationsRoutes(router, {
       runners: Object.entries(consumers).map(
         ([name, subscription]) =>
-          ({ name, healthy: true, state: () => subscription.health() }) as unknown as ServiceRunner,
+          ({
+            name,
+            healthy: true,
+            state: () => ({ ...subscription.health(), backlog: null, lastProgressAt: null }),
+          }) as unknown as ServiceRunner,
       ),
       resources: {
         database: { query: () => Promise.reject(new Error(`connect ECONNREFUSED ${AWAY}`)) } as unknown as Database,
