@@ -1,5 +1,5 @@
 // The schema of every JSON response, by route and status. A new route is added here, and from then on the tests parse
-// each of its responses (test/service/support/api.ts). Errors are problem details on every route, so they are not
+// each of its responses (test/setup/api.ts). Errors are problem details on every route, so they are not
 // listed.
 import { z } from 'zod';
 import { type FactList, factLists, factsPage, messagesAbout, messagesSummary, resent } from './facts.ts';
@@ -16,7 +16,11 @@ import {
 import { order, ordersPage } from './orders.ts';
 import { cancelResponse, chargeResponse, ledgerEntry, ledgerPage } from './payments.ts';
 import { problem } from './problems.ts';
+import { count } from './text.ts';
 import { couponsPage, notificationsPage, pointsPage } from './users.ts';
+
+/** GET /healthz of the simulated payment provider: `underWay` counts charges and cancellations without a response. */
+export const providerHealth = z.object({ status: z.literal('up'), underWay: count });
 
 /** A `:name` in a path stands for one segment. The first route that matches applies. */
 const routes: readonly (readonly [method: string, path: string, byStatus: Record<number, z.ZodType>])[] = [
@@ -52,7 +56,7 @@ const routes: readonly (readonly [method: string, path: string, byStatus: Record
   ['GET', '/charges/:orderId', { 200: ledgerEntry }],
   ['GET', '/charges', { 200: ledgerPage }],
 
-  ['GET', '/healthz', { 200: health, 503: health }],
+  ['GET', '/healthz', { 200: z.union([health, providerHealth]), 503: health }],
   ['GET', '/readyz', { 200: readiness, 503: readiness }],
 ];
 

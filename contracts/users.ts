@@ -16,7 +16,6 @@ export type PointsEntry = z.infer<typeof pointsEntry>;
 
 /** `balance` is the sum of all entries, not only of those on this page. */
 export const pointsPage = pageSchema(pointsEntry).safeExtend({ balance: z.int() });
-export type PointsPage = z.infer<typeof pointsPage>;
 
 const coupon = z.object({
   id: uuid,

@@ -9,6 +9,7 @@ import type { OutgoingEvent } from '../../infra/bus/port.ts';
 import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import type { Topology } from '../../infra/bus/topology.ts';
 import { type Broker, type BusProcess, busFixtures, type Databases } from '../setup/bus-fixtures.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
 import { createTables, type Group, GroupConsumer, type GroupConsumerOptions } from '../setup/group-consumer.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
@@ -28,7 +29,6 @@ describe.for(fixtures)('%s', ([, fixture]) => {
   let broker: Broker;
   let topology: Topology;
   let groups: Map<string, Group>;
-  const cleanUps: (() => unknown)[] = [];
   const latches: (() => void)[] = [];
 
   beforeAll(async () => {
@@ -55,7 +55,6 @@ describe.for(fixtures)('%s', ([, fixture]) => {
   });
   afterEach(async () => {
     for (const release of latches.splice(0)) release();
-    for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
   });
 
   const schemaOf = (name: string) => {

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { couponService } from '../../services/coupon/index.ts';
 import { notifyService } from '../../services/notify/index.ts';
 import { pointsService } from '../../services/points/index.ts';
-import { type Databases, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
+import { type Databases, databasePlaces } from '../setup/bus-fixtures.ts';
 import { eventBody, openAlone, type ServiceAlone } from '../setup/service-alone.ts';
 
 const { databaseUrl } = inject('servers');
@@ -50,12 +50,7 @@ const steps = [
   },
 ] as const;
 
-const places = [
-  { place: 'PostgreSQL', available: databaseUrl !== undefined, open: () => postgresAt(String(databaseUrl)) },
-  { place: 'PGlite', available: true, open: pgliteInFolder },
-];
-
-describe.for(places)('on $place', ({ available, open }) => {
+describe.for(databasePlaces(databaseUrl))('on $place', ({ available, open }) => {
   const there = test.skipIf(!available);
   let databases: Databases;
   beforeAll(async () => {

@@ -3,7 +3,8 @@
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import type { z } from 'zod';
 import { factsRoutes } from '../../app/admin/facts.ts';
 import { schemaOf } from '../../app/schemas.ts';
 import { factsPage, messagesSummary, type OrderFact, orderFact } from '../../contracts/facts.ts';
@@ -28,7 +29,9 @@ import { createPlaceOrder } from '../../services/order/place-order.ts';
 import { settlePayments } from '../../services/order/settle-payments.ts';
 import { findOrder, listOrders, recordSteps } from '../../services/order/store/orders.ts';
 import { pointsService } from '../../services/points/index.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
+import { get } from '../setup/api.ts';
+import { type Databases, log, openDatabases } from '../setup/bus-fixtures.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
 import { type PaymentsInside, startPaymentsInside } from '../setup/payments.ts';
 import { eventBody, openAlone, type ServiceAlone } from '../setup/service-alone.ts';
 import { eventually } from '../setup/wait.ts';
@@ -40,9 +43,8 @@ const RESEND_AFTER_MS = 3_600_000;
 let databases: Databases;
 let payments: PaymentsInside;
 let provider: PaymentProvider;
-const cleanUps: (() => unknown)[] = [];
 beforeAll(async () => {
-  databases = databaseUrl ? await postgresAt(databaseUrl) : await pgliteInFolder();
+  databases = await openDatabases(databaseUrl);
   payments = await startPaymentsInside();
   // Short, so that a provider that does not respond delays a test only briefly.
   provider = openHttpProvider({ url: payments.url, timeoutMs: 500 });
@@ -51,9 +53,6 @@ afterAll(async () => {
   await provider?.close();
   await payments?.stop();
   await databases?.close();
-});
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
 const placed = (orderId: string) =>
@@ -97,14 +96,14 @@ describe.for(steps)('%s', ([name, create, effects, reply]) => {
 });
 
 /** The response of the order service at /audit/order and below. */
-async function auditOf(service: AnyService, path: string): Promise<unknown> {
+async function auditOf<T>(service: AnyService, path: string, schema: z.ZodType<T>): Promise<T> {
   const outbox = new Outbox('sluice_order');
   const app = createApp(log, (router) =>
     factsRoutes(router, { name: 'order', service, database: databases.database, outbox }),
   );
   const server = await listen(app, '127.0.0.1', 0);
   cleanUps.push(() => server.close());
-  return (await fetch(`${server.url}/audit/order${path}`)).json();
+  return get(`${server.url}/audit/order${path}`, schema);
 }
 
 describe('order', () => {
@@ -257,7 +256,7 @@ describe('order', () => {
       [orderId],
     );
     expect(event).toEqual({ old: true });
-    const { outbox } = messagesSummary.parse(await auditOf(order.service, '/messages'));
+    const { outbox } = await auditOf(order.service, '/messages', messagesSummary);
     expect(outbox.bus.rows).toBeGreaterThan(0);
     expect(outbox.bus.oldestMs).toBeLessThan(60_000);
   });
@@ -387,7 +386,7 @@ describe('order', () => {
       };
 
       async function factOf(service: AnyService, orderId: string): Promise<OrderFact | undefined> {
-        return factsPage(orderFact).parse(await auditOf(service, `?ids=${orderId}`)).items[0];
+        return (await auditOf(service, `?ids=${orderId}`, factsPage(orderFact))).items[0];
       }
 
       test('a rejected refund is retried with a growing delay, shown to the audit, and never dropped', async () => {

@@ -10,30 +10,27 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { pino } from 'pino';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
 import { Presence } from '../../infra/mqtt/presence.ts';
 import { userTopic } from '../../infra/mqtt/topics.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
 import { eventually } from '../setup/wait.ts';
 
 const log = pino({ level: 'silent' });
 const prefix = 'p';
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
 
 async function freshFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-broker-'));
-  cleanups.push(() => rm(folder, { recursive: true }));
+  cleanUps.push(() => rm(folder, { recursive: true }));
   return folder;
 }
 
 async function start(dataDir?: string, port = 0): Promise<EmbeddedBroker> {
   const folder = dataDir ?? (await freshFolder());
   const broker = await EmbeddedBroker.start({ dataDir: folder, host: '127.0.0.1', port, prefix, log });
-  cleanups.push(() => broker.close());
+  cleanUps.push(() => broker.close());
   return broker;
 }
 
@@ -42,7 +39,7 @@ function collecting(client: MqttClient) {
   const received: string[] = [];
   client.on('message', (_topic, payload) => received.push(payload.toString()));
   client.on('error', () => {});
-  cleanups.push(() => client.endAsync(true));
+  cleanUps.push(() => client.endAsync(true));
   return { client, received };
 }
 
@@ -147,7 +144,7 @@ describe('publishing', () => {
     await watcher.client.subscribeAsync('p/services/#', { qos: 1 });
     const presence = new Presence({ broker, prefix, service: 'new', instance: '2', log });
     presence.start();
-    cleanups.push(() => presence.stop());
+    cleanUps.push(() => presence.stop());
     await eventually(() => watcher.received.length > 0, { what: 'the presence of the new process' });
     expect(watcher.received).toEqual(['online']);
   });
@@ -201,7 +198,7 @@ describe('external clients', () => {
   test('are disconnected when they announce a packet larger than 16 KiB, even byte by byte', async () => {
     const broker = await start();
     const socket = connectSocket(broker.port, '127.0.0.1');
-    cleanups.push(() => socket.destroy());
+    cleanUps.push(() => socket.destroy());
     await once(socket, 'connect');
     const closing = once(socket.resume(), 'close');
     // CONNECT, remaining length 1 MiB in three bytes, byte by byte.
@@ -249,7 +246,7 @@ describe('WebSocket', () => {
     broker.acceptWebSockets(server);
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
-    cleanups.push(() => server.close());
+    cleanUps.push(() => server.close());
     const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
     const open = (headers: Record<string, string>, path = '/mqtt') =>
       collecting(mqtt.connect(`ws://${host}${path}`, { reconnectPeriod: 0, wsOptions: { headers } }));

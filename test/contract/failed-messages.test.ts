@@ -4,26 +4,26 @@ import { randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest';
 import { failedMessagesRoutes } from '../../app/admin/failed-messages.ts';
-import { eventSchemas, stepFailed } from '../../contracts/events.ts';
+import { stepFailed } from '../../contracts/events.ts';
 import type { RetryResult } from '../../contracts/operations.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { listen } from '../../infra/http/server.ts';
 import { reportDead } from '../../infra/messaging/handler.ts';
-import { Inbox } from '../../infra/messaging/inbox.ts';
+import type { Inbox } from '../../infra/messaging/inbox.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
+import { call } from '../setup/api.ts';
+import { type Databases, databasePlaces, log } from '../setup/bus-fixtures.ts';
 import { createTables } from '../setup/group-consumer.ts';
+import { createInbox } from '../setup/inbox.ts';
+import * as schemas from '../setup/schemas.ts';
 import { eventBody } from '../setup/service-alone.ts';
 
 const { databaseUrl } = inject('servers');
 const LEASE_MS = 60_000;
-const places = databaseUrl
-  ? { PGlite: pgliteInFolder, PostgreSQL: () => postgresAt(databaseUrl) }
-  : { PGlite: pgliteInFolder };
 
-describe.each(Object.entries(places))('%s', (_name, openDatabases) => {
+describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('$place', ({ open }) => {
   let databases: Databases;
   let schema: string;
   let inbox: Inbox;
@@ -31,7 +31,7 @@ describe.each(Object.entries(places))('%s', (_name, openDatabases) => {
   let broken: boolean;
 
   beforeAll(async () => {
-    databases = await openDatabases();
+    databases = await open();
   });
   afterAll(() => databases?.close());
   beforeEach(async () => {
@@ -40,9 +40,7 @@ describe.each(Object.entries(places))('%s', (_name, openDatabases) => {
     broken = true;
     outcomes = [];
     // Not started, so only the tests claim rows.
-    inbox = new Inbox({
-      database: databases.database,
-      schema,
+    inbox = createInbox(databases.database, schema, {
       handlers: {
         'order.placed': {
           handle: async () => {
@@ -50,17 +48,10 @@ describe.each(Object.entries(places))('%s', (_name, openDatabases) => {
           },
         },
       },
-      catalogue: eventSchemas,
       onDead: reportDead(new Outbox(schema), 'step.failed', stepFailed('points')),
-      attempts: 1,
-      retryBaseMs: 10,
-      retryMaxMs: 10,
       leaseMs: LEASE_MS,
       prefetch: 10,
       maxRows: 10,
-      pollMs: 1_000,
-      retentionDays: 1,
-      log,
       onOutcome: (_type, outcome) => outcomes.push(outcome),
     });
   });
@@ -93,9 +84,9 @@ describe.each(Object.entries(places))('%s', (_name, openDatabases) => {
       0,
     );
     onTestFinished(() => server.close());
-    const response = await fetch(`${server.url}/failed-messages/points/retry`, { method: 'POST' });
+    const response = await call(`${server.url}/failed-messages/points/retry`, { method: 'POST' });
     expect(response.status).toBe(202);
-    return (await response.json()) as RetryResult;
+    return response.json(schemas.retryResult);
   }
 
   test('retries a dead message whose reply is being resent', async () => {

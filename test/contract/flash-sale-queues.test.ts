@@ -4,7 +4,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { flashSaleService } from '../../services/flash-sale/index.ts';
 import { admit, findSale, insertSale } from '../../services/flash-sale/store/sales.ts';
 import { type Databases, pgliteInFolder } from '../setup/bus-fixtures.ts';
-import { cleanups, open, rowsOf } from '../setup/queues.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
+import { open, rowsOf } from '../setup/queues.ts';
 import { openAlone } from '../setup/service-alone.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
@@ -27,7 +28,7 @@ async function startDraining(prefix: string): Promise<() => Promise<void>> {
     stopped ??= Promise.all(loops.map((loop) => loop.stop()));
     await stopped;
   };
-  cleanups.push(stop);
+  cleanUps.push(stop);
   return stop;
 }
 

@@ -2,7 +2,7 @@
 // consumer makes no progress. bus.test.ts tests them together with the buses.
 import { randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import type { Subscription } from '../../infra/bus/port.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { InboxStore, MAX_UNREADABLE } from '../../infra/messaging/inbox-store.ts';
@@ -11,7 +11,8 @@ import { Relay, type Unpublished } from '../../infra/messaging/relay.ts';
 import { Watchdog } from '../../infra/messaging/watchdog.ts';
 import type { Health } from '../../infra/runtime/health.ts';
 import { deferred } from '../../infra/runtime/promises.ts';
-import { type BusProcess, type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
+import { type BusProcess, type Databases, log, openDatabases } from '../setup/bus-fixtures.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
 import { createTables, type Group, GroupConsumer, type GroupConsumerOptions } from '../setup/group-consumer.ts';
 import { eventually } from '../setup/wait.ts';
 
@@ -19,17 +20,13 @@ const { databaseUrl } = inject('servers');
 
 let databases: Databases;
 let group: Group;
-const cleanUps: (() => unknown)[] = [];
 beforeAll(async () => {
-  databases = databaseUrl ? await postgresAt(databaseUrl) : await pgliteInFolder();
+  databases = await openDatabases(databaseUrl);
 });
 afterAll(() => databases?.close());
 beforeEach(async () => {
   group = { name: 'points', schema: `m_${randomUUID().replaceAll('-', '')}` };
   await createTables(databases.database, group);
-});
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
 describe('the relay', () => {

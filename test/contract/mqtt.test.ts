@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { MqttClient } from 'mqtt';
 import { pino } from 'pino';
-import { afterEach, describe, expect, inject, test } from 'vitest';
+import { describe, expect, inject, test } from 'vitest';
 import { InboundBuffer } from '../../infra/bus/mqtt/inbound-buffer.ts';
 import { MqttBus } from '../../infra/bus/mqtt/index.ts';
 import type { Bus, IncomingMessage, Receiver } from '../../infra/bus/port.ts';
@@ -20,15 +20,12 @@ import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
 import { Presence } from '../../infra/mqtt/presence.ts';
 import { eventTopic, presenceTopic } from '../../infra/mqtt/topics.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
 import { startProxy } from '../setup/proxy.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 const log = pino({ level: 'silent' });
 const { mosquittoUrl, rabbitMqttUrl } = inject('servers');
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
 
 interface Broker {
   readonly connect: Connect;
@@ -38,7 +35,7 @@ interface Broker {
 async function embedded(prefix: string): Promise<Broker> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-mqtt-'));
   const broker = await EmbeddedBroker.start({ dataDir, host: '127.0.0.1', port: 0, prefix, log });
-  cleanups.push(
+  cleanUps.push(
     () => rm(dataDir, { recursive: true }),
     () => broker.close(),
   );
@@ -51,7 +48,7 @@ async function external(url: string): Promise<Broker> {
 
 async function publisherTo(url: string, options: { publishTimeoutMs?: number; maxPending?: number } = {}) {
   const publisher = new ExternalPublisher({ url, log, ...options });
-  cleanups.push(() => publisher.close());
+  cleanUps.push(() => publisher.close());
   await isUp(publisher);
   return publisher;
 }
@@ -62,7 +59,7 @@ const isUp = (publisher: MqttPublisher) =>
 /** A proxy to the host and port of a URL, and the URL through it. */
 async function proxyTo(url: string) {
   const proxy = await startProxy(url);
-  cleanups.push(() => proxy.close());
+  cleanUps.push(() => proxy.close());
   const through = new URL(url);
   through.host = `127.0.0.1:${proxy.port}`;
   return { proxy, url: through.href };
@@ -133,7 +130,7 @@ describe.for(brokers)('the bus over %s', ([, broker]) => {
     const topology = topologyFor(freshPrefix());
     const { connect, publisher } = await (broker as NonNullable<typeof broker>)(topology.prefix);
     const database = sharedLocks();
-    cleanups.push(async () => {
+    cleanUps.push(async () => {
       // A connection with a clean session ends the session that a persistent one left at the broker.
       for (const group of Object.keys(topology.groups)) {
         const client = connect({ clientId: sessionOf(topology.prefix, group), clean: true });
@@ -143,12 +140,12 @@ describe.for(brokers)('the bus over %s', ([, broker]) => {
     });
     const open = (locks = database()): Bus => {
       const bus = new MqttBus({ topology, publisher, connect, database: locks, log });
-      cleanups.push(() => bus.close());
+      cleanUps.push(() => bus.close());
       return bus;
     };
     const subscribe = async (bus: Bus, group: string, receiver: Receiver) => {
       const subscription = await bus.subscribe(group, receiver);
-      cleanups.push(() => subscription.close());
+      cleanUps.push(() => subscription.close());
       return subscription;
     };
     return { database, open, subscribe };
@@ -193,7 +190,7 @@ describe.for(brokers)('the bus over %s', ([, broker]) => {
       const stuck = new Promise<void>((resolve) => {
         release = resolve;
       });
-      cleanups.push(() => release());
+      cleanUps.push(() => release());
       const first = recorder((batch) => {
         storing += batch.length;
         return stuck;
@@ -293,7 +290,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     const bus = new MqttBus({ topology, publisher, connect: connectTo(through), database, log });
     const { receiver, stored } = recorder(() => delay(2));
     const subscription = await bus.subscribe('points', receiver);
-    cleanups.push(() => subscription.close());
+    cleanUps.push(() => subscription.close());
 
     for (let round = 0; round < 3; round++) {
       let rest = events(100, round * 100);
@@ -318,7 +315,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     const publisher = await publisherTo(through, { publishTimeoutMs });
     const topology = topologyFor(freshPrefix());
     const bus = new MqttBus({ topology, publisher, connect: connectTo(brokerUrl), database: sharedLocks()(), log });
-    cleanups.push(() => bus.close());
+    cleanUps.push(() => bus.close());
     expect(await bus.publish(events(1))).toEqual([]);
     proxy.delay(publishTimeoutMs / 3);
     const startedAt = performance.now();
@@ -388,7 +385,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
       const prefix = freshPrefix();
       const watch = async (instance: string) => {
         const client = connectTo(brokerUrl)({});
-        cleanups.push(() => endConnection(client));
+        cleanUps.push(() => endConnection(client));
         const seen: string[] = [];
         client.on('message', (_topic, payload) => seen.push(payload.toString()));
         await client.subscribeAsync(presenceTopic(prefix, 'points', instance), { qos: 1 });
@@ -412,7 +409,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
       const { proxy, url: through } = await proxyTo(brokerUrl);
       const crashed = await watch('crashed');
       const crashing = announce(through, 'crashed');
-      cleanups.push(() => crashing.stop());
+      cleanUps.push(() => crashing.stop());
       await latest(crashed, 'online');
       proxy.reject(true);
       proxy.sever();
@@ -439,7 +436,7 @@ test('the inbound buffer reports a stall, holds at most 200 messages, and acknow
   const buffer = new InboundBuffer({ receiver, stallMs: 20, onStall: () => stalls++ });
   const receive = async () => {
     const client = connect({ clientId: 'p-points', clean: false });
-    cleanups.push(() => endConnection(client));
+    cleanUps.push(() => endConnection(client));
     let received = 0;
     client.on('message', () => received++);
     buffer.attach(client);

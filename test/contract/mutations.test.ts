@@ -6,7 +6,7 @@ import { allMigrations } from '../fixtures/migrations.ts';
 import { type Change, changed } from '../mutations/mutation.ts';
 import { mutations } from '../mutations/mutations.ts';
 import { makesDifference } from '../mutations/schema-difference.ts';
-import { type Databases, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
+import { type Databases, openDatabases } from '../setup/bus-fixtures.ts';
 
 const { databaseUrl } = inject('servers');
 
@@ -17,7 +17,7 @@ describe('a mutation of a migration', () => {
   let databases: Databases;
   let all: readonly Migration[];
   beforeAll(async () => {
-    databases = await (databaseUrl ? postgresAt(databaseUrl) : pgliteInFolder());
+    databases = await openDatabases(databaseUrl);
     all = await allMigrations();
   });
   afterAll(() => databases?.close());

@@ -17,6 +17,7 @@ import { openEmbeddedProvider } from '../../simulators/payment-provider/embedded
 import { Journal } from '../../simulators/payment-provider/journal.ts';
 import { Ledger } from '../../simulators/payment-provider/ledger.ts';
 import { SimulatedProvider } from '../../simulators/payment-provider/simulated-provider.ts';
+import { call, get, jsonRequest } from '../setup/api.ts';
 import { type PaymentsProcess, startPayments, type Told } from '../setup/payments.ts';
 import { eventually, gate } from '../setup/wait.ts';
 
@@ -214,7 +215,7 @@ describe('in a process of its own', () => {
     for (const charge of charges) await provider.charge(charge);
     const ids = charges.map(({ orderId }) => orderId).reverse();
     const read = async (query: string) => {
-      const { items, next } = ledgerPage.parse(await (await fetch(`${payments.url}/charges?${query}`)).json());
+      const { items, next } = await get(`${payments.url}/charges?${query}`, ledgerPage);
       return { ids: items.map(({ orderId }) => orderId), next };
     };
     expect(await read('limit=3')).toEqual({ ids: ids.slice(0, 3), next: ids[2] });
@@ -231,13 +232,9 @@ describe('in a process of its own', () => {
     ['/behaviour', { awy: true }, 422],
     ['/behaviour', { declineShare: 2 }, 422],
   ])('rejects an invalid request: PUT %s', async (path, body, status) => {
-    const answer = await fetch(`${payments.url}${path}`, {
-      method: 'PUT',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-    });
+    const answer = await call(`${payments.url}${path}`, { ...jsonRequest(JSON.stringify(body)), method: 'PUT' });
     expect(answer.status).toBe(status);
-    expect(answer.headers.get('content-type')).toMatch(/^application\/problem\+json/);
+    expect(answer.headers['content-type']).toMatch(/^application\/problem\+json/);
   });
 
   test('kill -9 loses no charge and makes none that was not decided', async () => {
@@ -303,7 +300,7 @@ describe('inside the process', () => {
     const simulated = await SimulatedProvider.start({ dataDir, port: 0, behaviour: { decideLateMs: NEVER_MS }, log });
     onTestFinished(() => simulated.stop());
     const waiting = outcomeOf(client(simulated.url, NEVER_MS).charge(order()));
-    const isWaiting = async () => (await (await fetch(`${simulated.url}/healthz`)).text()).includes('"underWay":1');
+    const isWaiting = async () => (await call(`${simulated.url}/healthz`)).text.includes('"underWay":1');
     await eventually(isWaiting, { what: 'the charge is under way' });
     await simulated.stop();
     expect(await waiting).toBe('unknown');

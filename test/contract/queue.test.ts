@@ -14,8 +14,9 @@ import type { Database } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
 import type { OpenQueuesOptions } from '../../infra/queue/index.ts';
 import { within } from '../../infra/runtime/promises.ts';
+import { cleanUp, cleanUps } from '../setup/clean-ups.ts';
 import { freshDatabase } from '../setup/postgres.ts';
-import { cleanups, keysOf, open, openOnPostgres, openQueue, rowsOf, uuids } from '../setup/queues.ts';
+import { keysOf, open, openOnPostgres, openQueue, rowsOf, uuids } from '../setup/queues.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 const { databaseUrl, redisUrl } = inject('servers');
@@ -301,7 +302,7 @@ describe.skipIf(!redisUrl)('on Redis', () => {
 describe.skipIf(!databaseUrl)('on PostgreSQL', () => {
   test('any number of open queues uses six connections', async () => {
     const { url, drop } = await freshDatabase(String(databaseUrl));
-    cleanups.push(drop);
+    cleanUps.push(drop);
     const queues = await openOnPostgres(url);
     const opened = await Promise.all(
       Array.from({ length: 12 }, (_, index) => openQueue(queues, { name: `queue-${index}`, perSecond: 100 })),
@@ -309,7 +310,7 @@ describe.skipIf(!databaseUrl)('on PostgreSQL', () => {
     await Promise.all(opened.map(({ queue }) => queue.add(uuids(20))));
     await eventually(() => opened.every(({ runs }) => runs.length >= 20), { what: 'all have run', timeoutMs: 20_000 });
     const watcher = new pg.Client({ connectionString: url });
-    cleanups.push(() => watcher.end());
+    cleanUps.push(() => watcher.end());
     await watcher.connect();
     const { rows } = await watcher.query<{ count: number }>(
       `SELECT count(*)::int AS count FROM pg_stat_activity
@@ -321,7 +322,7 @@ describe.skipIf(!databaseUrl)('on PostgreSQL', () => {
 
   test('an error inside this process is not taken for an outage and retried for ever', async () => {
     const { url, drop } = await freshDatabase(String(databaseUrl));
-    cleanups.push(drop);
+    cleanUps.push(drop);
     const queues = await openOnPostgres(url);
     const { open: end, opened } = latch();
     const { queue, runs } = await openQueue(queues, { work: () => opened });
@@ -338,7 +339,7 @@ describe.skipIf(!databaseUrl)('on PostgreSQL', () => {
       told++;
       throw new TypeError('undefined is not a function');
     } as never);
-    cleanups.push(() => broken.mockRestore());
+    cleanUps.push(() => broken.mockRestore());
     end();
     // clear() waits for running jobs: a job whose result is reported again and again would never end.
     await within(5_000, queue.clear());
@@ -371,7 +372,7 @@ describe('on PGlite', () => {
       expect(sorted(runs)).toEqual(sorted(ids));
       expect(await database.query('SELECT value FROM ours.counter')).toEqual([{ value: 180 }]);
     } finally {
-      for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+      await cleanUp();
       await remove();
     }
   }, 60_000);

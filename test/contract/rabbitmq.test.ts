@@ -5,9 +5,9 @@ import { type AddressInfo, connect as connectTcp, createServer } from 'node:net'
 import { describe, expect, test, vi } from 'vitest';
 import { type Bus, MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import { exchangeOf, queueOf } from '../../infra/bus/topology.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
 import { startProxy, type Proxy as TcpProxy } from '../setup/proxy.ts';
 import {
-  cleanUps,
   codesOf,
   event,
   events,

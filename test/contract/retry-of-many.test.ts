@@ -3,17 +3,16 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { failedMessagesRoutes } from '../../app/admin/failed-messages.ts';
-import { eventSchemas } from '../../contracts/events.ts';
-import type { FailedMessage, RetryPreview, RetryResult } from '../../contracts/operations.ts';
-import type { Page } from '../../contracts/pages.ts';
 import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { type HttpServer, listen } from '../../infra/http/server.ts';
-import { Inbox } from '../../infra/messaging/inbox.ts';
-import { call, get } from '../service/support/api.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
+import type { Inbox } from '../../infra/messaging/inbox.ts';
+import { call, get } from '../setup/api.ts';
+import { type Databases, log, openDatabases } from '../setup/bus-fixtures.ts';
 import { createTables } from '../setup/group-consumer.ts';
+import { createInbox } from '../setup/inbox.ts';
+import * as schemas from '../setup/schemas.ts';
 
 const { databaseUrl } = inject('servers');
 
@@ -22,27 +21,13 @@ let schema: string;
 let inbox: Inbox;
 let http: HttpServer;
 beforeAll(async () => {
-  databases = databaseUrl ? await postgresAt(databaseUrl) : await pgliteInFolder();
+  databases = await openDatabases(databaseUrl);
 });
 afterAll(() => databases?.close());
 beforeEach(async () => {
   schema = `f_${randomUUID().replaceAll('-', '')}`;
   await createTables(databases.database, { name: 'points', schema });
-  inbox = new Inbox({
-    database: databases.database,
-    schema,
-    handlers: {},
-    catalogue: eventSchemas,
-    attempts: 1,
-    retryBaseMs: 10,
-    retryMaxMs: 10,
-    leaseMs: 10_000,
-    prefetch: 100,
-    maxRows: 100,
-    pollMs: 1_000,
-    retentionDays: 1,
-    log,
-  });
+  inbox = createInbox(databases.database, schema);
   const app = createApp(log, (router) => failedMessagesRoutes(router, [{ name: 'points', inbox }]));
   http = await listen(app, '127.0.0.1', 0);
 });
@@ -56,10 +41,10 @@ test('retries each message once, even if failedBefore is in the future', async (
      SELECT gen_random_uuid(), 'order.placed', 'dead', 'no luck', now() FROM generate_series(1, 2300)`,
   );
   const answer = await post('/retry?failedBefore=9999-01-01T00:00:00.000000Z');
-  expect([answer.status, answer.json<RetryResult>()]).toEqual([202, { retried: 2_300, left: 0, truncated: 0 }]);
+  expect([answer.status, answer.json(schemas.retryResult)]).toEqual([202, { retried: 2_300, left: 0, truncated: 0 }]);
 });
 
-const listed = async () => (await get<Page<FailedMessage>>(`${http.url}/failed-messages/points`)).items;
+const listed = async () => (await get(`${http.url}/failed-messages/points`, schemas.failedMessagesPage)).items;
 const storedBytes = () =>
   databases.database.query<{ bytes: number }>(`SELECT octet_length(body) AS bytes FROM ${schema}.inbox`);
 
@@ -96,7 +81,7 @@ describe('a message that is larger than any event', () => {
     await inbox.process([{ body: large() }, { body: Buffer.from('{}') }]);
     const message = (await listed()).find(({ truncated }) => truncated);
     const rejected = await post(`/${message?.id}/retry`);
-    expect([rejected.status, rejected.json()]).toEqual([
+    expect([rejected.status, rejected.body]).toEqual([
       409,
       {
         type: '/problems/message-truncated',
@@ -105,8 +90,8 @@ describe('a message that is larger than any event', () => {
         detail: `It had ${message?.payloadBytes} bytes, more than an event may have, and only the first 65536 are stored.`,
       },
     ]);
-    expect((await post('/retry?dryRun=true')).json<RetryPreview>()).toMatchObject({ matching: 1, truncated: 1 });
-    expect((await post('/retry')).json<RetryResult>()).toEqual({ retried: 1, left: 0, truncated: 1 });
+    expect((await post('/retry?dryRun=true')).json(schemas.retryPreview)).toMatchObject({ matching: 1, truncated: 1 });
+    expect((await post('/retry')).json(schemas.retryResult)).toEqual({ retried: 1, left: 0, truncated: 1 });
     expect(
       (await listed())
         .map(({ status, truncated }) => [status, truncated])

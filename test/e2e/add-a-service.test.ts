@@ -9,7 +9,7 @@ import { Supervisor } from '../../demos/shared/child-process.ts';
 import { serverFolder } from '../../demos/shared/folder.ts';
 import type { ServiceReply } from '../../demos/shared/sluice-processes.ts';
 import { type Copy, copyOfSources } from '../mutations/copy.ts';
-import { placeOrder, postJson } from '../service/support/api.ts';
+import { placeOrder, postJson } from '../setup/api.ts';
 import { eventually } from '../setup/wait.ts';
 
 const run = promisify(execFile);
@@ -56,7 +56,7 @@ afterAll(async () => {
   await copy?.remove();
 });
 
-test('a sixth service follows the orders once docs/add-a-service.md is done', async () => {
+test('the service of docs/add-a-service.md follows the orders', async () => {
   const page = await readFile(join(copy.root, 'docs/add-a-service.md'), 'utf8');
   for (const block of await blocksOf(page)) {
     const path = join(copy.root, block.file);
@@ -76,6 +76,7 @@ test('a sixth service follows the orders once docs/add-a-service.md is done', as
   if (!('readyAt' in reply)) throw new Error(JSON.stringify(reply));
   const at = reply.readyAt;
 
+  // Not the tests' client: the page adds no schema for this route.
   const parcels = async () => (await fetch(`${at}/users/ann/parcels`)).text();
   const { id } = await placeOrder(at, 'ann');
   const shown = (status: string) => JSON.stringify({ items: [{ orderId: id, status }] });

@@ -39,7 +39,7 @@ async function readTotals(dataDir: string, saleId: string): Promise<Record<strin
   }
 }
 
-test('the simulator counts what the database holds', async () => {
+test('the counts of the simulator equal those in the database', async () => {
   const system = await embedded.start();
   try {
     const [process] = system.processes('flash-sale');

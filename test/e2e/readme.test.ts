@@ -6,10 +6,10 @@ import { copyFile, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { request } from 'undici';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startGuard } from '../../demos/shared/guard.ts';
 import { freePort } from '../servers/ports.ts';
+import { call } from '../setup/api.ts';
 import { eventually } from '../setup/wait.ts';
 
 const run = promisify(execFile);
@@ -82,9 +82,7 @@ test('npm start runs the whole system and logs its URL', async () => {
     what: 'the system is ready',
     timeoutMs: 90_000,
   });
-  const { statusCode, body } = await request(`${env.SLUICE_URL}/readyz`);
-  await body.dump();
-  expect(statusCode).toBe(200);
+  expect((await call(`${env.SLUICE_URL}/readyz`)).status).toBe(200);
 }, 120_000);
 
 test('npx sluice order places an order and shows its steps', async () => {
@@ -115,6 +113,6 @@ test('Ctrl-C stops the system cleanly', async () => {
   process.kill(-Number(system.pid), 'SIGINT');
   // npm ends after the system, and reports the interrupt to the shell.
   await exited;
-  await expect(request(`${env.SLUICE_URL}/healthz`)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  await expect(call(`${env.SLUICE_URL}/healthz`)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
   expect(output).not.toMatch(/\berror\b/i);
 }, 60_000);

@@ -1,11 +1,10 @@
 // Services in separate processes on RabbitMQ and PostgreSQL, killed under load: at random times, and between two
 // durable steps.
 import { expect, inject, test } from 'vitest';
-import { type Failpoint, failpoints } from '../../app/config.ts';
 import { conclude } from './support/conclude.ts';
+import { crashEach, messagingFailpoints } from './support/crash.ts';
 import { Load } from './support/load.ts';
 import { newSchedule, rounds } from './support/schedule.ts';
-import type { ServiceProcess } from './support/service-process.ts';
 import { startSystem } from './support/system.ts';
 
 /** I7 */
@@ -30,23 +29,15 @@ test('loses no order if the order service is killed every two seconds', async ()
   expect(failed).toEqual([]);
 });
 
-/** The failpoints that every service passes. */
-const messaging = failpoints.filter((name) => /^(outbox|inbox)\./.test(name));
-
-test(`loses no order if each service crashes at ${messaging.join(', ')}`, {
-  timeout: messaging.length * 180_000,
+test(`loses no order if each service crashes at ${messagingFailpoints.join(', ')}`, {
+  timeout: messagingFailpoints.length * 180_000,
 }, async () => {
   const schedule = newSchedule();
-  const { process, databaseUrl } = await startSystem(resources);
-  for (const failpoint of messaging) {
+  const system = await startSystem(resources);
+  const { process, databaseUrl } = system;
+  for (const failpoint of messagingFailpoints) {
     const load = new Load({ urls: [process('order').url], schedule });
-    for (let round = 0; round < rounds; round++) {
-      await Promise.all(
-        [process('points'), process('coupon'), process('notify')].map((each) => crash(each, failpoint)),
-      );
-      // Last, because the other services need its events.
-      await crash(process('order'), failpoint);
-    }
+    for (let round = 0; round < rounds; round++) await crashEach(system, ['points', 'coupon', 'notify'], failpoint);
     const fault = `crash at ${failpoint}, each service`;
     const over = performance.now();
     const { failed } = await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
@@ -75,11 +66,3 @@ test('loses no order if a process is frozen for longer than its leases while oth
   const { failed } = await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
   expect(failed).toEqual([]);
 });
-
-/** Restarts the service with the failpoint, waits until it dies there, and restarts it without. */
-async function crash(service: ServiceProcess, failpoint: Failpoint): Promise<void> {
-  await service.kill();
-  await service.launch({ FAILPOINT: failpoint });
-  expect(await service.ended(30_000)).toEqual({ code: null, signal: 'SIGKILL' });
-  await service.start();
-}

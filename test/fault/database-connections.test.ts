@@ -1,8 +1,8 @@
 // PostgreSQL runs, but no connection is free: clients get 503 with Retry-After, and no order is lost.
 import { Client } from 'pg';
-import { request } from 'undici';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { type Postgres, startPostgres } from '../servers/postgres.ts';
+import { call } from '../setup/api.ts';
 import { eventually } from '../setup/wait.ts';
 import { conclude } from './support/conclude.ts';
 import { Load } from './support/load.ts';
@@ -98,10 +98,9 @@ interface Rejection {
 }
 
 async function listOrders(url: string): Promise<Rejection> {
-  const { statusCode, headers, body } = await request(`${url}/orders?userId=user-1`);
-  await body.dump();
+  const { status, headers } = await call(`${url}/orders?userId=user-1`);
   const retryAfter = headers['retry-after'];
-  return { status: statusCode, ...(typeof retryAfter === 'string' ? { retryAfter } : {}) };
+  return { status, ...(typeof retryAfter === 'string' ? { retryAfter } : {}) };
 }
 
 /** Resolves with the first `count` results. */

@@ -17,7 +17,7 @@ test('ten times the cap in one burst at four gateways leaves the totals exact', 
   judge({ fault: 'ten times the cap at once, four gateways', rounds: 1, verdict, recoveryMs });
 });
 
-test('without the lock, the constraints keep the totals right', async () => {
+test('keeps the totals right by its constraints, even without the lock', async () => {
   const { verdict, recoveryMs } = await burstAfter(WITHOUT_LOCK);
   // A position is computed apart from the row, so only the lock makes it exact.
   const violations = verdict.violations.filter((violation) => !violation.startsWith('I5: a wrong position'));

@@ -1,10 +1,11 @@
 // Gateways with wrong clocks that differ: the database's clock decides when a sale opens, and the queue keeps its pace
 // whichever process drains it.
 import { expect, inject, test } from 'vitest';
+import { createSale } from '../service/support/flash-sales.ts';
 import { eventually } from '../setup/wait.ts';
 import { Buyers } from './support/buyers.ts';
 import { conclude } from './support/conclude.ts';
-import { createSale, fastestPace, shop } from './support/sale.ts';
+import { fastestPace, shop } from './support/sale.ts';
 import { keepJournal } from './support/sale-journal.ts';
 import { newSchedule } from './support/schedule.ts';
 import { sluice } from './support/service-process.ts';
@@ -24,7 +25,7 @@ test.each([
   { pacedBy: 'Redis', redisUrl: servers.redisUrl },
   { pacedBy: 'PostgreSQL', redisUrl: undefined },
 ])(
-  "paced by $pacedBy, gateways with clocks five minutes early and late follow the database's clock",
+  "gateways whose clocks are five minutes early and late follow the database's clock, paced by $pacedBy",
   async ({ pacedBy, redisUrl }) => {
     const schedule = newSchedule();
     const { databaseUrl, env } = await startSystem({
@@ -46,7 +47,7 @@ test.each([
     await keepJournal(databaseUrl);
 
     const opensAt = new Date((await now(databaseUrl)) + 3_000);
-    const saleId = await createSale(early, { ...terms, opensAt: opensAt.toISOString() });
+    const { id: saleId } = await createSale(early.url, { ...terms, opensAt: opensAt.toISOString() });
     const buyers = new Buyers({ urls: [early.url, late.url], saleId, schedule });
     await Promise.all([early, late].map(({ url }) => expectToOpen(buyers, url, databaseUrl, opensAt.getTime())));
 

@@ -2,12 +2,13 @@
 // buyer is served, and a buyer without a response may repeat the request at any gateway.
 import { expect, inject, test } from 'vitest';
 import type { Failpoint } from '../../app/config.ts';
+import { createSale } from '../service/support/flash-sales.ts';
 import { eventually } from '../setup/wait.ts';
 import { Buyers } from './support/buyers.ts';
 import { checkInvariants } from './support/checker.ts';
 import { conclude, judge } from './support/conclude.ts';
 import { isDone } from './support/done.ts';
-import { createSale, fastestPace, openSale, startSaleSystem } from './support/sale.ts';
+import { fastestPace, openSale, startSaleSystem } from './support/sale.ts';
 import { newSchedule, rounds } from './support/schedule.ts';
 import { count } from './support/sql.ts';
 import { createEmbedded } from './support/system.ts';
@@ -119,7 +120,7 @@ test('loses no ticket when the embedded system is killed during a sale', async (
   const { process, dataDir } = await createEmbedded({});
   await process.start();
   const terms = { stock: 100_000, queueCap: 40, drainPerSecond: 40 };
-  const saleId = await createSale(process, terms);
+  const { id: saleId } = await createSale(process.url, terms);
   const buyers = new Buyers({ urls: [process.url], saleId, schedule });
   buyers.arrive(80);
   for (let kill = 0; kill < kills; kill++) {

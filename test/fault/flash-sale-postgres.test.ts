@@ -10,7 +10,7 @@ import { newSchedule, rounds } from './support/schedule.ts';
 const DONE_WITHIN_MS = 30_000;
 const servers = inject('servers');
 
-test('without PostgreSQL, buyers get 503 with Retry-After, and every admitted buyer is served afterwards', async () => {
+test('responds with 503 and Retry-After without PostgreSQL, and serves every admitted buyer afterwards', async () => {
   const schedule = newSchedule();
   // A server of this test's own, to be killed.
   const postgres = await startPostgres();

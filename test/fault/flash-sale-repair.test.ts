@@ -1,7 +1,5 @@
 // Events that are lost between a ticket and its order are requested again, and any process that runs drains the queues.
 import { describe, expect, inject, test, vi } from 'vitest';
-import type { Readiness } from '../../contracts/operations.ts';
-import { call } from '../service/support/api.ts';
 import { onEachShape } from '../service/support/each-shape.ts';
 import {
   admittedOf,
@@ -16,7 +14,9 @@ import {
   ticketOf,
 } from '../service/support/flash-sales.ts';
 import { gatewaysOnPostgres, gatewaysOnRedis, type System } from '../service/support/systems.ts';
+import { call } from '../setup/api.ts';
 import { startProxy } from '../setup/proxy.ts';
+import * as schemas from '../setup/schemas.ts';
 import { eventually } from '../setup/wait.ts';
 import { checkInvariants, isDrained } from './support/checker.ts';
 import { keepJournal } from './support/sale-journal.ts';
@@ -39,7 +39,7 @@ onEachShape(options, (on) => {
   const onShape = on.test;
   const buyers = new Buyers();
 
-  /** That many users buy tickets, at all gateways. */
+  /** `count` users buy tickets, at all gateways. */
   async function admitted(count: number, changes: object = {}) {
     const sale = await createSale(on.url, { stock: count, queueCap: count, drainPerSecond: 100, ...changes });
     const bought = await buyers.rush(on.gateways, sale.id, freshUsers(count));
@@ -157,7 +157,7 @@ onEachShape(options, (on) => {
     },
   );
 
-  onShape('nothing of all this is lost or duplicated', async () => {
+  onShape('loses and duplicates no ticket or order in these tests', async () => {
     await eventually(() => isDrained(on.databaseUrl), { what: 'everything is done', timeoutMs: 25_000 });
     const verdict = await checkInvariants({ databaseUrl: on.databaseUrl }, { buyers: buyers.log });
     expect(verdict).toMatchObject({ violations: [], failed: [], lost: 0, duplicated: 0 });
@@ -180,7 +180,7 @@ async function halfDrained(system: System) {
   return { url, sale };
 }
 
-/** Some process logs it. */
+/** Resolves when the log of a process says so. */
 const reopened = (system: System) =>
   eventually(
     async () => {
@@ -204,14 +204,14 @@ describe.concurrent('a stalled queue', () => {
       const before = await readSale(url, sale.id);
       await eventually(
         async () => {
-          const { resources } = (await call(`${url}/readyz`)).json<Readiness>();
+          const { resources } = (await call(`${url}/readyz`)).json(schemas.readiness);
           return resources.queues?.status !== 'up';
         },
         { what: 'the gateway notices that Redis is silent' },
       );
       // Purchases are still decided.
       expect(countByResult(await new Buyers().rush(gatewaysOf(system), sale.id, freshUsers(8)))).toEqual({ 202: 8 });
-      // Data under way is lost without an error, and connections that are open now stay silent for ever.
+      // Data under way is lost without an error, and the open connections stay silent.
       proxy.swallow(false);
       expect(before.queue.length).toBeGreaterThan(0);
       expect((await over(url, sale.id)).counts).toMatchObject({ ordered: 108, released: 0 });
@@ -219,12 +219,12 @@ describe.concurrent('a stalled queue', () => {
   );
 
   test.skipIf(!postgres.available)(
-    'is reopened if PostgreSQL holds its jobs back for ever',
+    'is reopened if PostgreSQL hands out none of its jobs',
     async ({ onTestFinished }) => {
       const system = await postgres.start(SOON);
       onTestFinished(() => system.remove());
       const { url, sale } = await halfDrained(system);
-      // As a process with a clock that is years ahead would.
+      // A process whose clock is years ahead would write this.
       const held = await query(
         String(system.databaseUrl),
         `INSERT INTO bullmq.rate_limit (queue, points, expire_at_ms)

@@ -3,7 +3,6 @@
 import { randomUUID } from 'node:crypto';
 import { expect, inject, vi } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
-import { freshUser, placeOrder, postJson } from '../service/support/api.ts';
 import { onEachShape } from '../service/support/each-shape.ts';
 import {
   admittedOf,
@@ -21,6 +20,7 @@ import {
 } from '../service/support/flash-sales.ts';
 import { type OrderReference, publishCancelled, publishPlaced } from '../service/support/sale-database.ts';
 import { gatewaysOnPostgres, gatewaysOnRedis } from '../service/support/systems.ts';
+import { freshUser, placeOrder, postJson } from '../setup/api.ts';
 import { eventually } from '../setup/wait.ts';
 import { isDrained } from './support/checker.ts';
 import { count, query } from './support/sql.ts';
@@ -115,7 +115,7 @@ onEachShape(options, (on) => {
     for (const { userId } of others) expect((await buy(on.url, sale.id, userId)).status).toBe(409);
   });
 
-  onShape('a buyer whose unit was returned may buy again, with a new ticket and a new order', async () => {
+  onShape('gives a buyer whose unit was returned a new ticket and a new order', async () => {
     const { sale, sold } = await sellOut(1);
     const [first] = sold as [Required<OrderReference>];
     await cancel([first]);
@@ -213,7 +213,7 @@ onEachShape(options, (on) => {
       expect((await readTicket(on.url, sale.id, ticketId)).status).toBe('released');
   });
 
-  onShape('replies to order.cancelled in another event as to the first one', async () => {
+  onShape('gives another order.cancelled of the same order the same reply', async () => {
     const { sale, sold } = await sellOut(2);
     await cancel(sold);
     await released(sale.id, 2);

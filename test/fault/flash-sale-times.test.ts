@@ -82,7 +82,7 @@ onEachShape({ shapes }, (on) => {
           const sentAt = Date.now();
           const answer = await crowd.buy(gateway, sale.id, String(users[turn]));
           if (answer.status === 202) return rejectedAt - opensAt;
-          expect(answer.json()).toMatchObject({ type: '/problems/not-open' });
+          expect(answer.body).toMatchObject({ type: '/problems/not-open' });
           rejectedAt = sentAt;
           // Leaves processor time for the gateways.
           await delay(5);
@@ -98,7 +98,7 @@ onEachShape({ shapes }, (on) => {
     }),
   );
 
-  onShape('after a sale has closed, the buyers in its queue still get their orders, and no others', async () => {
+  onShape('a closed sale places the orders of the buyers in its queue, and admits no others', async () => {
     const closesAt = Date.now() + 3_000;
     const sale = await createSale(on.url, {
       stock: 100,

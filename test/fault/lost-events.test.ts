@@ -1,12 +1,13 @@
 // Events that a broker loses: the request is resent and gets the same reply. Only these tests resend soon; in others a
 // resend would repair, and so hide, a loss.
-import { request } from 'undici';
 import { expect, inject, onTestFinished, test } from 'vitest';
 import { schemaOf } from '../../app/schemas.ts';
 import { type EventType, eventTypes } from '../../contracts/events.ts';
 import { serviceNames, subscriptions } from '../../contracts/services.ts';
 import type { Environment } from '../../demos/shared/child-process.ts';
 import { startMosquitto } from '../servers/mosquitto.ts';
+import { createSale } from '../service/support/flash-sales.ts';
+import { readMetrics } from '../setup/api.ts';
 import { startPaymentsInside } from '../setup/payments.ts';
 import { eventually } from '../setup/wait.ts';
 import { openBroker } from './support/broker.ts';
@@ -14,7 +15,6 @@ import { Buyers } from './support/buyers.ts';
 import { conclude } from './support/conclude.ts';
 import { Holders } from './support/holders.ts';
 import { Load } from './support/load.ts';
-import { createSale } from './support/sale.ts';
 import { newSchedule, rounds } from './support/schedule.ts';
 import { retryDead } from './support/service-process.ts';
 import { count, query } from './support/sql.ts';
@@ -30,7 +30,7 @@ const UNLUCKY = 'user-1';
 const servers = inject('servers');
 const resources = { postgresUrl: servers.databaseUrl, mqttUrl: servers.mosquittoUrl };
 
-test("loses no order if each service's queue is deleted by hand during the load", async () => {
+test("loses no order if each service's queue is deleted under load", async () => {
   const schedule = newSchedule();
   const { process, databaseUrl, prefix } = await startSystem({
     ...resources,
@@ -91,13 +91,13 @@ test.each(losses)(
     await loseTheFirst(databaseUrl, table);
     await rejectPoints(databaseUrl);
 
-    // Orders of the shop, of a sale, and of a sale whose orders wait for payment; some of each are cancelled.
+    // Orders of the shop, of a sale, and of a sale with payment; some of each are cancelled.
     const gateways = [process('flash-sale').url];
     const shops = [process('order').url];
     const load = new Load({ urls: shops, schedule, pace: 20, cancels: 0.3 });
     const sale = async (name: string, holdSeconds: number, shares: { pay: number; cancel: number; regret: number }) => {
       const terms = { stock: 1_000, queueCap: 1_000, drainPerSecond: 100, holdSeconds };
-      const saleId = await createSale(process('flash-sale'), terms);
+      const { id: saleId } = await createSale(process('flash-sale').url, terms);
       const holders = new Holders({ gateways, shops, saleId, schedule, withinMs: 2_000, ...shares });
       const buyers = new Buyers({ urls: gateways, saleId, schedule, name, onTicket: holders.take });
       await buyers.burst(24);
@@ -220,7 +220,6 @@ async function lostTypes(databaseUrl: string): Promise<string[]> {
 
 /** The value of a counter; 0 if it has no series. */
 async function metric(url: string, series: string): Promise<number> {
-  const { body } = await request(`${url}/metrics`);
-  const line = (await body.text()).split('\n').find((each) => each.startsWith(`${series} `));
+  const line = (await readMetrics(url)).split('\n').find((each) => each.startsWith(`${series} `));
   return Number(line?.split(' ')[1] ?? 0);
 }

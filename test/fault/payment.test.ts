@@ -1,12 +1,11 @@
-// Orders are paid while the provider misbehaves and the order service is killed. None is paid and expired, or charged
-// and not paid; every unit is sold or free; every response about a payment is true. Judged by the provider's own
-// ledger.
+// Orders are paid while the provider misbehaves and the order service is killed. No order is paid and expired, or
+// charged and not paid; every unit is sold or free; every response about a payment is true, by the provider's ledger.
 import { expect, inject, onTestFinished, test, vi } from 'vitest';
+import { createSale } from '../service/support/flash-sales.ts';
 import { type PaymentsProcess, startPayments, type Told } from '../setup/payments.ts';
 import { Buyers } from './support/buyers.ts';
 import { conclude } from './support/conclude.ts';
 import { Holders } from './support/holders.ts';
-import { createSale } from './support/sale.ts';
 import { newSchedule, rounds, type Schedule } from './support/schedule.ts';
 import type { ServiceProcess } from './support/service-process.ts';
 import { query } from './support/sql.ts';
@@ -52,7 +51,7 @@ async function sell(): Promise<Selling> {
   });
   const [one, other, gateway] = processes as [ServiceProcess, ServiceProcess, ServiceProcess];
   const terms = { stock: 10_000, queueCap: 1_000, drainPerSecond: 50, holdSeconds: HOLD_SECONDS };
-  const saleId = await createSale(gateway, terms);
+  const { id: saleId } = await createSale(gateway.url, terms);
   const holders = new Holders({
     gateways: [gateway.url],
     shops: [one.url, other.url],
@@ -110,7 +109,7 @@ const misbehaviours: readonly (Told | 'killed')[] = [
   'killed',
 ];
 
-test('survives a payment provider that declines, is slow, responds late, is unreachable and is killed', async () => {
+test('charges no order wrongly while the provider declines, is slow, late, unreachable or killed', async () => {
   const { schedule, payments, buyers, holders, conclude } = await sell();
   for (let round = 0; round < rounds; round++) {
     for (const misbehaviour of schedule.shuffled(misbehaviours)) {
@@ -127,7 +126,7 @@ test('survives a payment provider that declines, is slow, responds late, is unre
   for (const status of [200, 402, 503]) expect(statuses).toContain(status);
 });
 
-test('survives kills of the order service every two seconds while orders are paid', async () => {
+test('charges no order wrongly while the order service is killed every two seconds', async () => {
   const kills = Math.max(2, rounds);
   const { schedule, payments, shops, conclude } = await sell();
   await payments.behave({ declineShare: 0.2, delayMs: 50, respondLateMs: 50 });
@@ -143,7 +142,7 @@ test('survives kills of the order service every two seconds while orders are pai
 });
 
 test.each(['payment.before-charge', 'payment.after-charge'] as const)(
-  'survives crashes of both order processes at %s',
+  'charges no order wrongly when both order processes crash at %s',
   async (failpoint) => {
     const { payments, shops, conclude } = await sell();
     await payments.behave({ declineShare: 0.2 });

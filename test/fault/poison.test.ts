@@ -1,7 +1,8 @@
 // Unreadable messages become dead with a reason and delay no others.
 import { randomUUID } from 'node:crypto';
-import { request } from 'undici';
 import { expect, inject, test } from 'vitest';
+import { get } from '../setup/api.ts';
+import * as schemas from '../setup/schemas.ts';
 import { eventually } from '../setup/wait.ts';
 import { openBroker } from './support/broker.ts';
 import { conclude } from './support/conclude.ts';
@@ -62,9 +63,8 @@ test('an unreadable message becomes dead with a reason, is listed, and delays no
   await eventually(async () => (await dead()) === amount, { what: 'all unreadable messages are dead' });
   await load.morePlaced(20);
 
-  const { statusCode, body } = await request(`${process('points').url}/failed-messages/points?status=dead`);
-  expect(statusCode).toBe(200);
-  const { items } = (await body.json()) as { items: { error: string; status: string }[] };
+  const list = `${process('points').url}/failed-messages/points?status=dead`;
+  const { items } = await get(list, schemas.failedMessagesPage);
   expect(items).toHaveLength(amount);
   for (const { error } of items) expect(error).toMatch(/^unreadable: |is not for this service$/);
 

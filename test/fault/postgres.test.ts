@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => postgres?.stop());
 
-test('while PostgreSQL is away clients are told when to retry, and no confirmed order is lost', async () => {
+test('responds with Retry-After while PostgreSQL is away, and loses no confirmed order', async () => {
   const schedule = newSchedule();
   const { processes, process, databaseUrl } = await startSystem({
     postgresUrl: postgres.url,

@@ -1,9 +1,9 @@
 // RabbitMQ runs, and a part of the route from an event to its queue is missing: a channel, a binding, the exchange, or the
 // permission to declare them.
-import { request } from 'undici';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { exchangeOf, queueOf } from '../../infra/bus/topology.ts';
 import { type Rabbitmq, startRabbitmq } from '../servers/rabbitmq.ts';
+import { call } from '../setup/api.ts';
 import { eventually } from '../setup/wait.ts';
 import { conclude } from './support/conclude.ts';
 import { Load } from './support/load.ts';
@@ -94,9 +94,9 @@ test('loses no event without its exchange and without the permission to declare 
     await eventually(async () => (await warnings(order, 'no exchange|ACCESS_REFUSED')) > 0, {
       what: 'the warning is logged',
     });
-    const { statusCode, body } = await request(`${order.url}/readyz`);
-    expect(await body.text()).toMatch(/"status":"(down|degraded)"/);
-    expect(statusCode, 'orders are accepted meanwhile').toBe(200);
+    const { status, text } = await call(`${order.url}/readyz`);
+    expect(text).toMatch(/"status":"(down|degraded)"/);
+    expect(status, 'orders are accepted meanwhile').toBe(200);
     await rabbitmq.ctl('set_permissions', 'sluice', '.*', '.*', '.*');
     const arePublished = async () => {
       const waiting = new Set(await ordersInOutbox(databaseUrl));

@@ -1,8 +1,8 @@
 // RabbitMQ killed, with a full disk, unreachable in the ways in which networks fail, and with a message that kills every
 // consumer. Orders are accepted meanwhile.
-import { request } from 'undici';
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from 'vitest';
 import { type Rabbitmq, startRabbitmq } from '../servers/rabbitmq.ts';
+import { readMetrics } from '../setup/api.ts';
 import { startProxy } from '../setup/proxy.ts';
 import { eventually } from '../setup/wait.ts';
 import { openBroker } from './support/broker.ts';
@@ -195,7 +195,6 @@ function expectOnlySuccess(load: Load): void {
 }
 
 async function residentBytes({ url }: ServiceProcess): Promise<number> {
-  const { body } = await request(`${url}/metrics`);
-  const [, bytes] = /^process_resident_memory_bytes (\S+)$/m.exec(await body.text()) ?? [];
+  const [, bytes] = /^process_resident_memory_bytes (\S+)$/m.exec(await readMetrics(url)) ?? [];
   return Number(bytes);
 }

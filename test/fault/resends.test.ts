@@ -1,7 +1,7 @@
 // Resending when many orders are overdue at once, by two processes on one database: no more events per second than
 // stated, none twice for one due time, and with a delay that doubles up to an hour.
-import { request } from 'undici';
 import { expect, inject, test } from 'vitest';
+import { readMetrics } from '../setup/api.ts';
 import { eventually } from '../setup/wait.ts';
 import { reportFault } from './support/report.ts';
 import { query } from './support/sql.ts';
@@ -145,7 +145,6 @@ function mostWithin(times: readonly number[], ms: number): number {
 
 /** The resends that a process reports, by event type. */
 async function reportedOf(url: string): Promise<Map<string, number>> {
-  const { body } = await request(`${url}/metrics`);
-  const counted = (await body.text()).matchAll(/^sluice_resent_total\{type="([^"]+)"\} (\d+)$/gm);
+  const counted = (await readMetrics(url)).matchAll(/^sluice_resent_total\{type="([^"]+)"\} (\d+)$/gm);
   return new Map([...counted].map(([, type, value]) => [String(type), Number(value)]));
 }

@@ -145,7 +145,7 @@ async function subscribe(url: string, topics: readonly string[]): Promise<Subscr
   return { client, orders, connects: () => connects };
 }
 
-/** From now on it takes no packet, until it is thawed. */
+/** The client takes no packet until it is thawed. */
 function freeze(client: MqttClient): () => void {
   let release = () => {};
   client.handleMessage = (_packet, callback) => {

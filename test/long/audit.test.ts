@@ -13,9 +13,10 @@ import type { Order } from '../../contracts/orders.ts';
 import { serviceNames } from '../../contracts/services.ts';
 import type { AuditReport } from '../../demos/shared/auditor/report.ts';
 import { query } from '../fault/support/sql.ts';
-import { call, completed, freshUser, get, placeOrder, postJson } from '../service/support/api.ts';
 import { buy, createSale, over, readTicket, ticketOf } from '../service/support/flash-sales.ts';
 import { embedded, onServers, type Shape, type System } from '../service/support/systems.ts';
+import { call, completed, freshUser, get, placeOrder, postJson, readOrder } from '../setup/api.ts';
+import * as schemas from '../setup/schemas.ts';
 import { eventually } from '../setup/wait.ts';
 
 vi.setConfig({ testTimeout: 180_000 });
@@ -122,14 +123,13 @@ describe.for(shapes)('%s', ([, shape]) => {
   const cancel = async (id: string) => {
     expect((await call(`${orders}/orders/${id}/cancel`, { method: 'POST' })).status).toBe(200);
     await eventually(
-      async () =>
-        Object.values((await get<Order>(`${orders}/orders/${id}`)).steps).every(({ status }) => status === 'reverted'),
+      async () => Object.values((await readOrder(orders, id)).steps).every(({ status }) => status === 'reverted'),
       { what: `order ${id} is undone`, timeoutMs: 30_000 },
     );
   };
   const idOf = (list: readonly Order[], index: number) => String(list[index]?.id);
 
-  onShape('an undamaged system passes, and every order and ticket is counted', async () => {
+  onShape('passes an undamaged system, and counts every order and ticket', async () => {
     const { code, report } = await sluiceAudit(system, ['--settle', '30s']);
     expect(found(report)).toEqual({});
     expect(report).toMatchObject({
@@ -148,7 +148,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(code).toBe(0);
   });
 
-  onShape('orders in progress are no violations while orders are placed and cancelled', async () => {
+  onShape('reports no violation for orders in progress, while others are placed and cancelled', async () => {
     let stopped = false;
     const customers = Array.from({ length: 4 }, async () => {
       for (let count = 0; !stopped; count++) {
@@ -171,7 +171,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     });
   });
 
-  onShape('each damage is found by its id, and --repair repairs what a resend can repair', async () => {
+  onShape('names the id of each damaged row, and --repair repairs those that a resend can repair', async () => {
     const lost = randomUUID();
     const forgotten = randomUUID();
     const unasked = randomUUID();
@@ -248,17 +248,19 @@ describe.for(shapes)('%s', ([, shape]) => {
       },
       { what: 'everything repairable is repaired', timeoutMs: 60_000 },
     );
-    for (const id of [lost, forgotten])
-      expect(await get<Order>(`${orders}/orders/${id}`)).toMatchObject({ status: 'completed' });
+    for (const id of [lost, forgotten]) expect(await readOrder(orders, id)).toMatchObject({ status: 'completed' });
     const ordered = await readTicket(sales, sale.id, unasked);
     expect(ordered.status).toBe('ordered');
     expect((await readTicket(sales, sale.id, String(sold?.ticketId))).orderId).toBe(sold?.orderId);
     // A user with a notification gets no second one.
-    const { items } = await get<{ items: unknown[] }>(`${system.url('notify')}/users/${done[0]?.userId}/notifications`);
+    const { items } = await get(
+      `${system.url('notify')}/users/${done[0]?.userId}/notifications`,
+      schemas.notificationsPage,
+    );
     expect(items.length).toBe(3); // of the order itself, and of the two orders made out of it
   });
 
-  onShape('duplicates are found when the unique keys are gone', async () => {
+  onShape('finds duplicates if the unique keys are dropped', async () => {
     const before = found((await sluiceAudit(system, ['--settle', '0s'])).report);
     const [one, two] = tickets;
     await damage(system, [
@@ -348,7 +350,7 @@ describe('the routes under /audit', () => {
       expect((await postJson(`${url}/audit/order/resend`, { ids })).status).toBe(422);
       expect((await postJson(`${url}/audit/order/resend`, { orders: [] })).status).toBe(422);
       // Ids that do not exist are ignored.
-      expect((await postJson(`${url}/audit/order/resend`, { ids: ids.slice(1) })).json()).toEqual({ resent: 0 });
+      expect((await postJson(`${url}/audit/order/resend`, { ids: ids.slice(1) })).body).toEqual({ resent: 0 });
       expect((await call(`${url}/audit/flash-sale`)).status).toBe(404);
     } finally {
       await system.remove();

@@ -8,7 +8,7 @@ import type { Comparison } from '../../demos/compare/run.ts';
 
 const run = promisify(execFile);
 
-test('compares three strategies with the same effects, of which the bus responds long before the others', async () => {
+test('compares three strategies: the same effects, and by far the fastest response with the bus', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-test-'));
   try {
     const svg = join(folder, 'compare.svg');

@@ -4,7 +4,6 @@ import { expect, inject, vi } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { checkInvariants, isDrained } from '../fault/support/checker.ts';
 import { keepJournal } from '../fault/support/sale-journal.ts';
-import { completed } from '../service/support/api.ts';
 import { onEachShape } from '../service/support/each-shape.ts';
 import {
   admittedOf,
@@ -21,6 +20,7 @@ import {
 import { blockDrain, deadlocks } from '../service/support/sale-database.ts';
 import { storedSales } from '../service/support/stored-sales.ts';
 import { embedded, gatewaysOnPostgres, gatewaysOnRedis, type System } from '../service/support/systems.ts';
+import { completed } from '../setup/api.ts';
 import { eventually } from '../setup/wait.ts';
 
 const CAP = 40;
@@ -162,7 +162,7 @@ onEachShape({ shapes, prepare }, (on) => {
     await rejectionsCounted(sale.id, { queueFull: 0, soldOut: 245, notOpen: 0 });
   });
 
-  onShape('with more stock than places, buyers that repeat their requests get units until all are sold', async () => {
+  onShape('with more stock than places, sells all units to buyers that repeat their requests', async () => {
     const sale = await newSale({ stock: 60, queueCap: 10, drainPerSecond: 50 });
     const watching = watch(on.gateways, sale.id);
     const rejected = { queueFull: 0, soldOut: 0, notOpen: 0 };
@@ -192,7 +192,7 @@ onEachShape({ shapes, prepare }, (on) => {
     await rejectionsCounted(sale.id, rejected);
   });
 
-  onShape('in a flood, every gateway returns the tickets of their holders while it rejects newcomers', async () => {
+  onShape('in a flood, every gateway gives holders their tickets and rejects newcomers', async () => {
     const full = await newSale({ stock: 1_000, queueCap: 20, drainPerSecond: 5 });
     const soldOut = await newSale({ stock: 20, queueCap: 100, drainPerSecond: 200 });
     for (const sale of [full, soldOut]) {
@@ -272,7 +272,7 @@ onEachShape({ shapes, prepare }, (on) => {
     expect(await deadlocks(on.databaseUrl)).toBe(0);
   });
 
-  onShape('the stored result of all this violates no guarantee', async () => {
+  onShape('the rows that these tests stored violate no guarantee', async () => {
     for (const id of sales) await over(on.url, id);
     const { databaseUrl, dataDir } = on.system;
     const stored = databaseUrl ? { databaseUrl } : { dataDir: String(dataDir) };

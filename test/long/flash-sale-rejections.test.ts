@@ -6,17 +6,12 @@ import type { PacedQueues } from '../../infra/queue/port.ts';
 import { flashSaleService } from '../../services/flash-sale/index.ts';
 import { SaleAdmission } from '../../services/flash-sale/sale-admission.ts';
 import { findSale, insertSale } from '../../services/flash-sale/store/sales.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
+import { type Databases, databasePlaces, log } from '../setup/bus-fixtures.ts';
 import { openAlone } from '../setup/service-alone.ts';
 import { eventually } from '../setup/wait.ts';
 
 const { databaseUrl } = inject('servers');
-const places = [
-  { place: 'PostgreSQL', available: databaseUrl !== undefined, open: () => postgresAt(String(databaseUrl)) },
-  { place: 'PGlite', available: true, open: pgliteInFolder },
-];
-
-describe.for(places)('on $place', ({ place, available, open }) => {
+describe.for(databasePlaces(databaseUrl))('on $place', ({ place, available, open }) => {
   const there = test.skipIf(!available);
   /** PGlite has a single session, in which no statement waits for a lock. */
   const withSessions = test.skipIf(!available || place === 'PGlite');

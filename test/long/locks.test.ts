@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { MqttBus } from '../../infra/bus/mqtt/index.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
@@ -16,6 +16,7 @@ import { openQueues } from '../../infra/queue/index.ts';
 import { Drain } from '../../services/flash-sale/drain.ts';
 import { PaymentUnknown } from '../../services/order/payments/port.ts';
 import { openEmbeddedProvider, openExclusively } from '../../simulators/payment-provider/embedded.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
 import { type FreshDatabase, freshDatabase } from '../setup/postgres.ts';
 import { startProxy } from '../setup/proxy.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
@@ -27,26 +28,22 @@ const log = pino({ level: 'silent' });
 const PROBE_MS = 300;
 
 describe.runIf(databaseUrl)('a lock on a dead connection', () => {
-  const cleanups: (() => unknown)[] = [];
   let database: FreshDatabase;
   beforeAll(async () => {
     database = await freshDatabase(String(databaseUrl));
-  });
-  afterEach(async () => {
-    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
   });
   afterAll(() => database.drop());
 
   function open(url: string, timing: { lockProbeMs?: number }) {
     const opened = openPostgres({ url, poolSize: 2, log, ...timing });
-    cleanups.push(() => opened.close());
+    cleanUps.push(() => opened.close());
     return opened;
   }
 
   /** One process whose network can be made to drop all packets, and another process. */
   async function twoProcesses(timing: { lockProbeMs?: number } = { lockProbeMs: PROBE_MS }) {
     const proxy = await startProxy(database.url);
-    cleanups.push(() => proxy.close());
+    cleanUps.push(() => proxy.close());
     const through = new URL(database.url);
     through.host = `127.0.0.1:${proxy.port}`;
     return { proxy, one: open(through.href, timing), other: open(database.url, timing) };
@@ -100,13 +97,13 @@ describe.runIf(databaseUrl)('a lock on a dead connection', () => {
     proxy.sever();
   });
 
-  test.runIf(mosquittoUrl)('hands its MQTT session to the next process, which receives what comes', async () => {
+  test.runIf(mosquittoUrl)('hands its MQTT session to the next process, which receives the next messages', async () => {
     const { proxy, one, other } = await twoProcesses();
     const url = String(mosquittoUrl);
     const topology = { prefix: freshPrefix(), groups: { points: ['order.placed'] } };
     const openBus = async (locks: typeof one) => {
       const publisher = new ExternalPublisher({ url, log });
-      cleanups.push(() => publisher.close());
+      cleanUps.push(() => publisher.close());
       await eventually(() => publisher.health().status === 'up', { what: 'the publisher is connected' });
       const bus = new MqttBus({ topology, publisher, connect: connectTo(url), database: locks, log });
       const stored: string[] = [];
@@ -117,7 +114,7 @@ describe.runIf(databaseUrl)('a lock on a dead connection', () => {
         deadLetter: unused,
         wake: () => {},
       });
-      cleanups.push(() => subscription.close());
+      cleanUps.push(() => subscription.close());
       return { bus, subscription, stored };
     };
     const first = await openBus(one);
@@ -137,7 +134,7 @@ describe.runIf(databaseUrl)('a lock on a dead connection', () => {
     proxy.swallow(false);
   });
 
-  test('closes the queues of a drain at once, even while a turn of it hangs', async () => {
+  test('closes the queues of a drain at once, even while the drain hangs', async () => {
     const { proxy, one, other } = await twoProcesses();
     await migrate(other, 'sluice_flash_sale', [
       ...(await readMigrations(new URL('infra/messaging/migrations/', root), 'messaging')),
@@ -155,7 +152,7 @@ describe.runIf(databaseUrl)('a lock on a dead connection', () => {
       prefix: freshPrefix(),
       log,
     });
-    cleanups.push(() => queues.close());
+    cleanUps.push(() => queues.close());
     let lost: Promise<void> | undefined;
     const tryLock = async (name: string) => {
       const lock = await one.tryLock(name);
@@ -195,9 +192,9 @@ describe.runIf(databaseUrl)('a lock on a dead connection', () => {
   test('suspends the embedded payment provider until the lock is reacquired', async () => {
     const { proxy, one, other } = await twoProcesses();
     const dataDir = await mkdtemp(join(tmpdir(), 'sluice-locks-'));
-    cleanups.push(() => rm(dataDir, { recursive: true }));
+    cleanUps.push(() => rm(dataDir, { recursive: true }));
     const provider = await openExclusively(one, log, () => openEmbeddedProvider({ dataDir, timeoutMs: 5_000, log }));
-    cleanups.push(() => provider.close());
+    cleanUps.push(() => provider.close());
     const charge = () => provider.charge({ orderId: randomUUID(), amount: 100, currency: 'GBP' });
     expect(await charge()).toBe('approved');
 

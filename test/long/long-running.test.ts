@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { type Logger, pino } from 'pino';
-import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { beforeEach, describe, expect, inject, test } from 'vitest';
 import { factsRoutes } from '../../app/admin/facts.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import { type Migration, migrate, readMigrations } from '../../infra/database/migrate.ts';
@@ -17,11 +17,14 @@ import { openPostgres } from '../../infra/database/postgres.ts';
 import { COUNTED } from '../../infra/database/sql.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { listen } from '../../infra/http/server.ts';
-import { Inbox } from '../../infra/messaging/inbox.ts';
+import type { Inbox } from '../../infra/messaging/inbox.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import type { AnyService } from '../../infra/runtime/service.ts';
 import { saleFacts } from '../../services/flash-sale/store/facts.ts';
+import { call } from '../setup/api.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
+import { createInbox } from '../setup/inbox.ts';
 import { freshDatabase } from '../setup/postgres.ts';
 import { startProxy } from '../setup/proxy.ts';
 import { openOnPostgres } from '../setup/queues.ts';
@@ -33,11 +36,6 @@ const FLASH_SALE = new URL('../../services/flash-sale/store/migrations/', import
 /** Timeout of the client and of the server. */
 const TIMEOUT_MS = 300;
 const LONGER_MS = 4 * TIMEOUT_MS;
-
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
 
 const sleeping = (seconds: number): Migration => ({
   name: 'slow/001.sql',
@@ -58,11 +56,11 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
   let other: Client;
   beforeEach(async () => {
     const fresh = await freshDatabase(String(databaseUrl));
-    cleanups.push(fresh.drop);
+    cleanUps.push(fresh.drop);
     url = fresh.url;
     other = new Client({ connectionString: url });
     await other.connect();
-    cleanups.push(() => other.end());
+    cleanUps.push(() => other.end());
     const name = new URL(url).pathname.slice(1);
     await other.query(`ALTER DATABASE ${name} SET statement_timeout = ${TIMEOUT_MS}`);
     database = open(url);
@@ -70,7 +68,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
 
   function open(at: string): Database {
     const opened = openPostgres({ url: at, poolSize: 2, log: pino({ level: 'silent' }), queryTimeoutMs: TIMEOUT_MS });
-    cleanups.push(() => opened.close());
+    cleanUps.push(() => opened.close());
     return opened;
   }
 
@@ -114,7 +112,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
     expect((await other.query('SELECT FROM waiting.after_a_while')).rowCount).toBe(0);
   });
 
-  test('a stop ends a migration at once: it is rolled back, and the server runs no statement of it', async () => {
+  test('a stop rolls a running migration back at once and ends its statement on the server', async () => {
     const migrating = migrate(database, 'stopped', [sleeping(600)]);
     const ended = migrating.catch((error) => error);
     await eventually(async () => (await atWork()) === 1, { what: 'it runs' });
@@ -140,7 +138,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
 
   test('a dead connection during a migration is distinguished from a slow statement', async () => {
     const proxy = await startProxy(url);
-    cleanups.push(() => proxy.close());
+    cleanUps.push(() => proxy.close());
     const through = new URL(url);
     through.host = `127.0.0.1:${proxy.port}`;
     const ended = migrate(open(through.href), 'silent', [sleeping(1)]).catch((error) => error);
@@ -150,7 +148,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
     proxy.sever();
   });
 
-  test("BullMQ's migrations may exceed the statement timeout, too", async () => {
+  test("BullMQ's migrations may exceed the statement timeout", async () => {
     await hold("x'42554c4c'::int, hashtext('bullmq')");
     const opening = openOnPostgres(url);
     await delay(LONGER_MS);
@@ -163,21 +161,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
     let inbox: Inbox;
     beforeEach(async () => {
       await migrate(database, 'ours', await readMigrations(MESSAGING, 'messaging'));
-      inbox = new Inbox({
-        database,
-        schema: 'ours',
-        catalogue: {},
-        handlers: {},
-        attempts: 1,
-        retryBaseMs: 1,
-        retryMaxMs: 1,
-        leaseMs: 1_000,
-        prefetch: 1,
-        maxRows: 1,
-        pollMs: 1_000,
-        retentionDays: 7,
-        log: pino({ level: 'silent' }),
-      });
+      inbox = createInbox(database, 'ours', { prefetch: 1, maxRows: 1, retentionDays: 7 });
     });
 
     const insert = (status: string, receivedAt: string) =>
@@ -205,7 +189,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
         CREATE TRIGGER slowly BEFORE DELETE ON ours.inbox FOR EACH ROW EXECUTE FUNCTION slowly();
       `);
       inbox.start();
-      cleanups.push(() => inbox.stop());
+      cleanUps.push(() => inbox.stop());
       const left = async () => (await other.query('SELECT FROM ours.inbox')).rowCount;
       await eventually(async () => (await left()) === 0, { what: 'the old row is gone' });
     });
@@ -231,8 +215,8 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
         facts('flash-sale', { 'flash-sale': saleFacts });
       });
       const server = await listen(app, '127.0.0.1', 0);
-      cleanups.push(() => server.close());
-      const statusOf = async (path: string) => (await fetch(`${server.url}${path}`)).status;
+      cleanUps.push(() => server.close());
+      const statusOf = async (path: string) => (await call(`${server.url}${path}`)).status;
       expect(await whileLocked('sluice_order.outbox', () => statusOf('/audit/order/messages'))).toBe(200);
       expect(await whileLocked('sluice_flash_sale.tickets', () => statusOf('/audit/flash-sale?limit=5'))).toBe(200);
     });
@@ -247,7 +231,7 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
         INSERT INTO ours.inbox (message_id, status)
         SELECT lpad(to_hex(n), 32, '0')::uuid, 'pending' FROM generate_series(1, ${COUNTED + 1}) AS n`);
       const patient = openPostgres({ url, poolSize: 2, log: pino({ level: 'silent' }) });
-      cleanups.push(() => patient.close());
+      cleanUps.push(() => patient.close());
       expect(await outbox.size(patient.longRunning, 'bus')).toBe(COUNTED);
       expect(await new InboxStore('ours').countDue(patient.longRunning)).toBe(COUNTED);
     }, 120_000);
@@ -257,9 +241,9 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
 describe('on PGlite', () => {
   test('a stop rolls a transaction back after its running statement', async () => {
     const dataDir = await mkdtemp(join(tmpdir(), 'sluice-pglite-'));
-    cleanups.push(() => rm(dataDir, { recursive: true }));
+    cleanUps.push(() => rm(dataDir, { recursive: true }));
     const database = await openPglite({ dataDir });
-    cleanups.push(() => database.close());
+    cleanUps.push(() => database.close());
     const migrations = Array.from({ length: 100 }, (_, index) => ({
       name: `slow/${index}.sql`,
       sql: `CREATE TABLE table_${index} AS SELECT n FROM generate_series(1, 100000) AS n`,

@@ -4,13 +4,13 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { eventTypes } from '../../contracts/events.ts';
 import { rejections } from '../../contracts/flash-sales.ts';
-import type { Readiness } from '../../contracts/operations.ts';
 import { type Broker, openBroker } from '../fault/support/broker.ts';
 import { createServiceProcess, type ServiceProcess, sluice } from '../fault/support/service-process.ts';
 import { query } from '../fault/support/sql.ts';
-import { call, get, postJson } from '../service/support/api.ts';
+import { call, get, postJson } from '../setup/api.ts';
 import { type FreshDatabase, freshDatabase } from '../setup/postgres.ts';
 import { startProxy, type Proxy as TcpProxy } from '../setup/proxy.ts';
+import * as schemas from '../setup/schemas.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 const { databaseUrl, amqpUrl, mosquittoUrl, redisUrl } = inject('servers');
@@ -84,19 +84,19 @@ describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
 
   const metrics = async () => seriesIn((await call(`${process.url}/metrics`)).text);
   const named = (series: readonly Series[], name: string) => series.filter((each) => each.name === name);
-  const consumers = async () => (await call(`${process.url}/readyz`)).json<Readiness>().consumers;
+  const consumers = async () => (await call(`${process.url}/readyz`)).json(schemas.readiness).consumers;
   const deadIn = async (service: string) => {
     const sql = `SELECT count(*)::int AS dead FROM sluice_${service}.inbox WHERE status = 'dead'`;
     return (await query<{ dead: number }>(database.url, sql))[0]?.dead;
   };
 
-  test('reports no progress before there was any, and no event-loop lag before it was measured', async () => {
+  test('reports neither progress nor event-loop lag before the first message and the first measurement', async () => {
     for (const service of services) expect((await consumers())[service]).toMatchObject({ lastProgressAt: null });
     expect(named(await metrics(), 'sluice_event_loop_lag_seconds')).toEqual([]);
     await postJson(`${process.url}/flash-sales/${randomUUID()}/purchases`, { userId: 'ann' });
     expect(named(await metrics(), 'sluice_event_loop_lag_seconds')).toHaveLength(1);
     await eventually(async () => named(await metrics(), 'sluice_event_loop_lag_seconds').length === 0, {
-      what: 'it is not measured any more',
+      what: 'the lag is no longer measured',
     });
   });
 
@@ -201,7 +201,7 @@ describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
       async () => {
         const counts = [await known('sluice_outbox_rows'), await known('sluice_consumer_backlog')];
         expect(counts).toEqual([2 * services.length, services.length]);
-        const { status } = await get<Readiness>(`${process.url}/readyz`);
+        const { status } = await get(`${process.url}/readyz`, schemas.readiness);
         return status === 'up';
       },
       { what: 'all values are known again', timeoutMs: 30_000 },

@@ -8,12 +8,12 @@ import { connect as connectAmqp } from 'amqplib';
 import { Client } from 'pg';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { startSluice } from '../../app/start.ts';
-import type { Readiness } from '../../contracts/operations.ts';
 import type { Summary } from '../../demos/outage/summary.ts';
 import { type Sample, Watch } from '../../demos/outage/watch.ts';
 import { HttpClient } from '../../demos/shared/http.ts';
 import { placeOrder, readOrder } from '../../demos/shared/orders.ts';
 import { StoppableServices } from '../../demos/shared/stoppable-services.ts';
+import { readReadiness } from '../setup/api.ts';
 import { eventually } from '../setup/wait.ts';
 
 const run = promisify(execFile);
@@ -21,7 +21,7 @@ const PROGRAM = 'dist/cli/main.js';
 /** Slow machines included: a start with an embedded database, and as long a wait at the end. */
 const TIMEOUT_MS = 180_000;
 
-/** Where the command makes its folders. */
+/** The command makes its folders here. */
 let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'sluice-test-'));
@@ -52,7 +52,7 @@ function expectNothingLost({ phases, audit, failures, longestBacklog, seconds }:
 }
 
 test(
-  'a service of the embedded system is away for a while: all orders are accepted, it catches up, nothing is lost',
+  'accepts and completes all orders although a service of the embedded system is away for a while',
   async () => {
     const svg = join(folder, 'outage.svg');
     const { stdout } = await outage(`--json --rate 20 --before 1 --seconds 4 --svg ${svg}`);
@@ -83,10 +83,7 @@ test(
     const http = new HttpClient(sluice.url);
     const { signal } = new AbortController();
     try {
-      const points = async () => {
-        const { body } = await http.request('GET', '/readyz', { signal });
-        return (body as Readiness).consumers.points?.status;
-      };
+      const points = async () => (await readReadiness(sluice.url)).consumers.points?.status;
       const place = { userId: 'ann', currency: 'GBP', items: [{ sku: 'MUG', quantity: 1, unitPrice: 1_999 }] };
       expect(await points()).toBe('up');
       await services.stop('points');
@@ -140,7 +137,7 @@ test(
 const { databaseUrl, amqpUrl, mosquittoUrl } = inject('servers');
 
 test.skipIf(!databaseUrl || !amqpUrl || !mosquittoUrl)(
-  'a killed and restarted process loses nothing, and nothing is left behind on the servers',
+  'loses no order when a process is killed and restarted, and leaves nothing on the servers',
   async () => {
     const env = { DATABASE_URL: databaseUrl, AMQP_URL: amqpUrl, MQTT_URL: mosquittoUrl };
     const { stdout, stderr } = await outage('--json --service coupon --kill --rate 20 --before 1 --seconds 3', env);

@@ -8,7 +8,8 @@ import { Redis } from 'ioredis';
 import { describe, expect, inject, test } from 'vitest';
 import { type Postgres, startPostgres } from '../servers/postgres.ts';
 import { type LocalRedis, startRedis } from '../servers/redis.ts';
-import { cleanups, open, openOnPostgres, openQueue, uuids } from '../setup/queues.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
+import { open, openOnPostgres, openQueue, uuids } from '../setup/queues.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 const { databaseUrl, redisUrl } = inject('servers');
@@ -125,7 +126,7 @@ describe.skipIf(!redisUrl)('on Redis', () => {
 describe.skipIf(!databaseUrl)('on PostgreSQL', () => {
   test('a queue continues after a restart of its server', async () => {
     const server: Postgres = await startPostgres();
-    cleanups.push(() => server.stop());
+    cleanUps.push(() => server.stop());
     const queues = await openOnPostgres(server.url);
     const { queue, runs } = await openQueue(queues, { perSecond: 100, work: () => delay(20) });
     const ids = uuids(200);
@@ -147,7 +148,7 @@ describe.skipIf(!databaseUrl)('on PostgreSQL', () => {
 
 async function privateRedis(): Promise<LocalRedis> {
   const redis = await startRedis();
-  cleanups.push(() => redis.stop());
+  cleanUps.push(() => redis.stop());
   return redis;
 }
 
@@ -160,7 +161,7 @@ function linesOf(child: ChildProcess): string[] {
 function startChild(file: string, ...args: string[]): ChildProcess {
   const path = fileURLToPath(new URL(file, import.meta.url));
   const child = spawn(process.execPath, ['--import', 'tsx', path, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
-  cleanups.push(async () => {
+  cleanUps.push(async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill('SIGKILL');
     await once(child, 'exit');

@@ -2,9 +2,9 @@
 import { describe, expect, test, vi } from 'vitest';
 import type { RabbitmqBusOptions } from '../../infra/bus/rabbitmq/options.ts';
 import { queueOf } from '../../infra/bus/topology.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
 import { startDeafProxy } from '../setup/deaf-proxy.ts';
 import {
-  cleanUps,
   codesOf,
   event,
   latch,
@@ -81,7 +81,7 @@ describe('a broker that withholds a reply', () => {
     await publishOne(bus);
   });
 
-  test('a rebuild makes a new attempt without waiting for the hanging one', async () => {
+  test('a rebuild starts a new attempt without waiting for the one that hangs', async () => {
     const { proxy, bus } = await openBehindProxy({ replyTimeoutMs: 60_000 });
     const recorder = new Recorder();
     const subscription = await subscribe(bus, 'points', recorder);
@@ -111,7 +111,7 @@ describe('a broker that withholds a reply', () => {
     expect(await connections()).not.toBe(before);
   });
 
-  test('the backlog is unknown, and known again later', async () => {
+  test('the backlog is unknown until the reply arrives', async () => {
     const { proxy, bus } = await openBehindProxy();
     const subscription = await subscribe(bus, 'points', new Recorder());
     proxy.withhold([replies['declaring a queue']]);
@@ -132,7 +132,7 @@ describe('a broker that withholds a reply', () => {
     });
     await subscribe(bus, 'coupon', coupon);
     const id = await publishOne(bus);
-    await eventually(() => begun === 1, { what: 'it is being handled' });
+    await eventually(() => begun === 1, { what: 'a handler has begun' });
     proxy.withhold([replies['closing a channel']]);
     for (let round = 0; round < 3; round++) await subscription.rebuild();
     expect(subscription.health()).toEqual({ status: 'up' });

@@ -6,7 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { v7 as uuidv7 } from 'uuid';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import type { EventData } from '../../contracts/events.ts';
 import { LocalBus } from '../../infra/bus/local.ts';
 import { MqttBus } from '../../infra/bus/mqtt/index.ts';
@@ -18,7 +18,8 @@ import { Watchdog } from '../../infra/messaging/watchdog.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
 import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
 import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';
-import { type Databases, log, pgliteInFolder, postgresAt } from '../setup/bus-fixtures.ts';
+import { type Databases, log, openDatabases } from '../setup/bus-fixtures.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
 import { startDeafProxy } from '../setup/deaf-proxy.ts';
 import { createTables, type Group, GroupConsumer, type GroupConsumerOptions } from '../setup/group-consumer.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
@@ -31,18 +32,14 @@ const PREFETCH = 20;
 let databases: Databases;
 let topology: Topology;
 let group: Group;
-const cleanUps: (() => unknown)[] = [];
 beforeAll(async () => {
-  databases = databaseUrl ? await postgresAt(databaseUrl) : await pgliteInFolder();
+  databases = await openDatabases(databaseUrl);
 });
 afterAll(() => databases?.close());
 beforeEach(async () => {
   topology = { prefix: freshPrefix(), groups: { points: ['order.placed'] } };
   group = { name: 'points', schema: `s_${randomUUID().replaceAll('-', '')}` };
   await createTables(databases.database, group);
-});
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
 /** A member of the group on this bus, and its watchdog. */

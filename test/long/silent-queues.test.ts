@@ -1,7 +1,8 @@
 // Queue servers that keep their connections open and no longer respond.
 import { describe, expect, inject, test } from 'vitest';
+import { cleanUps } from '../setup/clean-ups.ts';
 import { startProxy } from '../setup/proxy.ts';
-import { cleanups, open, openOnPostgres } from '../setup/queues.ts';
+import { open, openOnPostgres } from '../setup/queues.ts';
 import { eventually } from '../setup/wait.ts';
 
 const { databaseUrl, redisUrl } = inject('servers');
@@ -14,7 +15,7 @@ describe.for([
     `${name} is reported down when it no longer responds, although its connections stay open`,
     async () => {
       const proxy = await startProxy(String(serverUrl));
-      cleanups.push(() => proxy.close());
+      cleanUps.push(() => proxy.close());
       const through = new URL(String(serverUrl));
       through.host = `127.0.0.1:${proxy.port}`;
       const queues = await openAt(through.href);

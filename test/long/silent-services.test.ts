@@ -2,7 +2,6 @@
 // restarts the process; 200 once there is progress or no backlog.
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
-import { call, completed, freshUser, placeOrder } from '../service/support/api.ts';
 import {
   Buyers,
   countByResult,
@@ -15,6 +14,8 @@ import {
 import { holdPoints } from '../service/support/hold-points.ts';
 import { blockDrain } from '../service/support/sale-database.ts';
 import { gatewaysOnPostgres, type System } from '../service/support/systems.ts';
+import { call, completed, freshUser, placeOrder } from '../setup/api.ts';
+import * as schemas from '../setup/schemas.ts';
 import { eventually } from '../setup/wait.ts';
 
 const shape = gatewaysOnPostgres(inject('servers'));
@@ -36,7 +37,7 @@ describe.skipIf(!shape.available)('a process that makes no progress', () => {
 
   const healthOf = async (url: string) => {
     const answer = await call(`${url}/healthz`);
-    return { code: answer.status, ...answer.json<{ status: string; stalled: string[] }>() };
+    return { code: answer.status, ...answer.json(schemas.health) };
   };
   const healthy = { code: 200, status: 'up', stalled: [] };
 

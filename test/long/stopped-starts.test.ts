@@ -38,7 +38,7 @@ describe.runIf(databaseUrl)('a start that is stopped', () => {
     expect(performance.now() - startedAt).toBeLessThan(5_000);
   }
 
-  test('while another process holds the migration lock', async () => {
+  test('exits within 5 s while another process holds the migration lock', async () => {
     const { other, process } = await prepare();
     await other.query("SELECT pg_advisory_lock(hashtextextended('sluice migrations', 0))");
     await stopOnce(process, 'another process holds the migration lock');
@@ -46,7 +46,7 @@ describe.runIf(databaseUrl)('a start that is stopped', () => {
     await process.start();
   }, 60_000);
 
-  test('during a migration rolls it back, and the server runs no statement of it', async () => {
+  test('during a migration rolls it back and ends its statement on the server', async () => {
     const { other, process } = await prepare();
     await other.query(`
       CREATE FUNCTION slowly() RETURNS event_trigger LANGUAGE plpgsql AS

@@ -2,50 +2,40 @@
 // partial write.
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import type { FlashSale, Purchase } from '../../contracts/flash-sales.ts';
+import { beforeAll, describe, expect, inject } from 'vitest';
+import type { FlashSale } from '../../contracts/flash-sales.ts';
 import type { Order } from '../../contracts/orders.ts';
-import type { Page } from '../../contracts/pages.ts';
 import { serviceNames } from '../../contracts/services.ts';
 import { count } from '../fault/support/sql.ts';
-import { type Answer, type Call, call, freshUser, get, mugs, orderOf, postJson } from './support/api.ts';
-import { asBrowser, createSale, saleOf } from './support/flash-sales.ts';
-import { embedded, onServers, type Shape, type System } from './support/systems.ts';
+import { type Answer, type Call, call, freshUser, get, mugs, orderOf, postJson, readOrder } from '../setup/api.ts';
+import * as schemas from '../setup/schemas.ts';
+import { onEachShape } from './support/each-shape.ts';
+import { asBrowser, createSale, readSale, saleOf } from './support/flash-sales.ts';
+import { embedded, onServers } from './support/systems.ts';
 
 const MIB = 1024 * 1024;
 /** Random bodies per database. FUZZ_RUNS sets another number, FUZZ_SEED repeats a run. */
 const RUNS = Number(process.env.FUZZ_RUNS ?? 200);
 const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);
 
-const shapes = [embedded, onServers('on PostgreSQL', inject('servers'), [serviceNames])].map(
-  (shape) => [shape.name, shape] as [string, Shape],
-);
+const shapes = [embedded, onServers('on PostgreSQL', inject('servers'), [serviceNames])];
 
-describe.for(shapes)('%s', ([, shape]) => {
-  const onShape = test.skipIf(!shape.available);
-
-  let system: System;
-  let url: string;
-  beforeAll(async () => {
-    if (!shape.available) return;
-    system = await shape.start();
-    url = system.url('order');
-  });
-  afterAll(() => system?.remove());
+onEachShape({ shapes }, (on) => {
+  const onShape = on.test;
 
   const postOrder = (body: unknown, headers?: Readonly<Record<string, string>>) =>
-    postJson(`${url}/orders`, body, headers);
-  const ordersOf = (userId: string) => get<Page<Order>>(`${url}/orders?userId=${encodeURIComponent(userId)}`);
+    postJson(`${on.url}/orders`, body, headers);
+  const ordersOf = (userId: string) => get(`${on.url}/orders?userId=${encodeURIComponent(userId)}`, schemas.ordersPage);
 
   function expectProblem(answer: Answer, status: number, name: string): void {
     expect(answer.status, answer.text).toBe(status);
     expect(answer.headers['content-type']).toMatch(/^application\/problem\+json/);
-    expect(answer.json()).toMatchObject({ type: `/problems/${name}`, title: expect.any(String), status });
+    expect(answer.body).toMatchObject({ type: `/problems/${name}`, title: expect.any(String), status });
     expect(answer.text).not.toMatch(/node_modules|\.[jt]s:\d+/);
   }
   function expectFault(answer: Answer, path: string): void {
     expectProblem(answer, 422, 'invalid-request');
-    const { errors } = answer.json<{ errors: { path: string; message: string }[] }>();
+    const { errors } = answer.json(schemas.problem);
     expect(errors).toContainEqual({ path, message: expect.stringMatching(/./) });
   }
 
@@ -86,13 +76,13 @@ describe.for(shapes)('%s', ([, shape]) => {
     onShape.for(accepted)('accepts %s', async ([, body]) => {
       const answer = await postOrder(body);
       expect(answer.status, answer.text).toBe(201);
-      const order = answer.json<Order>();
+      const order = answer.json(schemas.order);
       const sent = JSON.parse(JSON.stringify(body)) as Pick<Order, 'userId' | 'currency' | 'items'>;
       expect(order).toMatchObject({ userId: sent.userId, currency: sent.currency, items: sent.items });
       expect(BigInt(order.total)).toBe(
         sent.items.reduce((sum, each) => sum + BigInt(each.quantity) * BigInt(each.unitPrice), 0n),
       );
-      const read = await get<Order>(`${url}/orders/${order.id}`);
+      const read = await readOrder(on.url, order.id);
       expect({ ...read, status: 'placed', steps: order.steps }).toEqual(order);
     });
 
@@ -135,7 +125,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     ];
     onShape('says which fields are missing', async () => {
       const missing = ['userId', 'currency', 'items'].map((path) => ({ path, message: 'is required' }));
-      expect((await postOrder({})).json()).toMatchObject({ errors: missing });
+      expect((await postOrder({})).json(schemas.problem)).toMatchObject({ errors: missing });
     });
 
     onShape.for(rejected)('rejects %s and names the field', async ([, body, path]) => {
@@ -203,7 +193,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       ['a gzip bomb', gzip, gzipSync(' '.repeat(20 * MIB)), 413, 'body-too-large'],
     ];
     onShape.for(bodies)('%s', async ([, headers, body, status, name]) => {
-      const answer = await call(`${url}/orders`, { method: 'POST', headers: headers ?? {}, body });
+      const answer = await call(`${on.url}/orders`, { method: 'POST', headers: headers ?? {}, body });
       expectProblem(answer, status, name);
     });
 
@@ -211,13 +201,13 @@ describe.for(shapes)('%s', ([, shape]) => {
       const body = JSON.stringify(orderOf(freshUser()));
       expect((await postOrder(body.padEnd(MIB))).status).toBe(201);
       const headers = { 'content-type': 'Application/JSON; charset=UTF-8', 'content-encoding': 'gzip' };
-      expect((await call(`${url}/orders`, { method: 'POST', headers, body: gzipSync(body) })).status).toBe(201);
+      expect((await call(`${on.url}/orders`, { method: 'POST', headers, body: gzipSync(body) })).status).toBe(201);
     });
   });
 
   describe('POST /flash-sales', () => {
     const with_ = (changes: object) => saleOf({ opensAt: '2099-01-01T00:00:00Z', ...changes });
-    const postSale = (body: unknown) => postJson(`${url}/flash-sales`, body);
+    const postSale = (body: unknown) => postJson(`${on.url}/flash-sales`, body);
     const past = (days: number) => new Date(Date.now() - days * 86_400_000).toISOString();
 
     const accepted: [string, object][] = [
@@ -247,13 +237,13 @@ describe.for(shapes)('%s', ([, shape]) => {
     onShape.for(accepted)('accepts %s', async ([, body]) => {
       const answer = await postSale(body);
       expect(answer.status, answer.text).toBe(201);
-      const sale = answer.json<FlashSale>();
+      const sale = answer.json(schemas.flashSale);
       const sent = JSON.parse(JSON.stringify(body)) as Record<string, unknown>;
       for (const field of ['sku', 'name', 'unitPrice', 'currency', 'queueCap', 'drainPerSecond'] as const)
         expect(sale[field]).toBe(sent[field]);
       expect(sale.stock).toEqual({ initial: sent.stock, remaining: sent.stock, held: 0, sold: 0 });
       if (typeof sent.opensAt === 'string') expect(Date.parse(sale.opensAt)).toBe(Date.parse(sent.opensAt));
-      expect(await get(`${url}/flash-sales/${sale.id}`)).toEqual(sale);
+      expect(await readSale(on.url, sale.id)).toEqual(sale);
     });
 
     const rejected: [string, unknown, string][] = [
@@ -331,7 +321,7 @@ describe.for(shapes)('%s', ([, shape]) => {
         Object.entries(with_({})).map(([key, value]): [string, string] => [key, String(value)]),
       ).toString();
       const headers = { 'content-type': 'application/x-www-form-urlencoded' };
-      const asForm = await call(`${url}/flash-sales`, { method: 'POST', headers, body: form });
+      const asForm = await call(`${on.url}/flash-sales`, { method: 'POST', headers, body: form });
       expectProblem(asForm, 415, 'unsupported-media-type');
       expectProblem(await postSale('{"sku": '), 400, 'malformed-body');
       expectProblem(await postSale(' '.repeat(MIB + 1)), 413, 'body-too-large');
@@ -341,9 +331,10 @@ describe.for(shapes)('%s', ([, shape]) => {
   describe('POST /flash-sales/:id/purchases', () => {
     let sale: FlashSale;
     beforeAll(async () => {
-      if (shape.available) sale = await createSale(url, { stock: 1_000_000, queueCap: 10_000, drainPerSecond: 1_000 });
+      if (on.shape.available)
+        sale = await createSale(on.url, { stock: 1_000_000, queueCap: 10_000, drainPerSecond: 1_000 });
     });
-    const path = () => `${url}/flash-sales/${sale.id}/purchases`;
+    const path = () => `${on.url}/flash-sales/${sale.id}/purchases`;
     const form = (body: string | Buffer, headers: Readonly<Record<string, string>> = {}) =>
       call(path(), {
         method: 'POST',
@@ -359,7 +350,10 @@ describe.for(shapes)('%s', ([, shape]) => {
       const first = await postJson(path(), { userId, note: 'an unknown field' });
       expect(first.status, first.text).toBe(202);
       const again = await form(`note=1&userId=${encodeURIComponent(userId)}`);
-      expect([again.status, again.json<Purchase>().ticketId]).toEqual([200, first.json<Purchase>().ticketId]);
+      expect([again.status, again.json(schemas.purchase).ticketId]).toEqual([
+        200,
+        first.json(schemas.purchase).ticketId,
+      ]);
     });
 
     const bodies: [string, unknown, string][] = [
@@ -376,9 +370,9 @@ describe.for(shapes)('%s', ([, shape]) => {
       ['userId that is a list', { userId: ['ann'] }, 'userId'],
     ];
     onShape.for(bodies)('rejects %s and names the field', async ([, body, at]) => {
-      const { counts } = await get<FlashSale>(`${url}/flash-sales/${sale.id}`);
+      const { counts } = await readSale(on.url, sale.id);
       expectFault(await postJson(path(), body), at);
-      expect((await get<FlashSale>(`${url}/flash-sales/${sale.id}`)).counts.admitted).toBe(counts.admitted);
+      expect((await readSale(on.url, sale.id)).counts.admitted).toBe(counts.admitted);
     });
 
     const forms: [string, string | Buffer, number, string][] = [
@@ -419,11 +413,11 @@ describe.for(shapes)('%s', ([, shape]) => {
     });
 
     onShape('responds with 404 for unknown sales and tickets', async () => {
-      const other = await createSale(url);
-      const { ticketId } = (await postJson(path(), { userId: freshUser() })).json<Purchase>();
+      const other = await createSale(on.url);
+      const { ticketId } = (await postJson(path(), { userId: freshUser() })).json(schemas.purchase);
       const none = '01993a5e-0000-7000-8000-000000000000';
       for (const saleId of [none, '1', 'null', '%00', `${sale.id}0`, '%E0%A4%A']) {
-        const at = `${url}/flash-sales/${saleId}`;
+        const at = `${on.url}/flash-sales/${saleId}`;
         expectProblem(await call(at), 404, 'not-found');
         expectProblem(await postJson(`${at}/purchases`, { userId: freshUser() }), 404, 'not-found');
         expectProblem(await call(`${at}/purchases/${ticketId}`), 404, 'not-found');
@@ -445,13 +439,14 @@ describe.for(shapes)('%s', ([, shape]) => {
       for (const id of [none, '1', '%00', sale.id]) {
         expectProblem(await call(`${path()}/${id}`), 404, 'not-found');
       }
-      expectProblem(await call(`${url}/flash-sales/${other.id}/purchases/${ticketId}`), 404, 'not-found');
-      const upper = await call(`${url}/flash-sales/${sale.id.toUpperCase()}/purchases/${ticketId.toUpperCase()}`);
+      expectProblem(await call(`${on.url}/flash-sales/${other.id}/purchases/${ticketId}`), 404, 'not-found');
+      const upper = await call(`${on.url}/flash-sales/${sale.id.toUpperCase()}/purchases/${ticketId.toUpperCase()}`);
       expect(upper.status).toBe(200);
     });
 
     onShape('the page about a rejection accepts only the parameters of its redirect', async () => {
-      const page = (query: string) => call(`${url}/flash-sales/${sale.id}/rejected?${query}`, { headers: asBrowser });
+      const page = (query: string) =>
+        call(`${on.url}/flash-sales/${sale.id}/rejected?${query}`, { headers: asBrowser });
       for (const query of ['reason=queue-full&userId=ann&retryAfter=7', 'reason=sold-out&userId=ann'])
         expect((await page(query)).status).toBe(200);
       const faults: [string, string][] = [
@@ -482,7 +477,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       ['a service that does not exist', '/failed-messages/billing', 404, 'not-found'],
     ];
     onShape.for(rejected)('%s: %s', async ([, path, status, name]) => {
-      expectProblem(await call(`${url}${path}`), status, name);
+      expectProblem(await call(`${on.url}${path}`), status, name);
     });
 
     const lists = [
@@ -494,21 +489,21 @@ describe.for(shapes)('%s', ([, shape]) => {
     ];
     onShape.for(lists)('%s rejects limits and cursors out of bounds', async (list) => {
       for (const limit of ['0', '201', '-1', '1.5', '1e2', 'x', '']) {
-        expectFault(await call(`${url}${list}&limit=${limit}`), 'limit');
+        expectFault(await call(`${on.url}${list}&limit=${limit}`), 'limit');
       }
-      for (const limit of ['1', '200']) expect((await call(`${url}${list}&limit=${limit}`)).status).toBe(200);
-      expectFault(await call(`${url}${list}&limit=1&limit=2`), 'limit');
+      for (const limit of ['1', '200']) expect((await call(`${on.url}${list}&limit=${limit}`)).status).toBe(200);
+      expectFault(await call(`${on.url}${list}&limit=1&limit=2`), 'limit');
       for (const after of ['x', '1', `${someId}0`, '%00', '']) {
-        expectFault(await call(`${url}${list}&after=${after}`), 'after');
+        expectFault(await call(`${on.url}${list}&after=${after}`), 'after');
       }
-      expect((await call(`${url}${list}&after=${someId}`)).status).toBe(200);
+      expect((await call(`${on.url}${list}&after=${someId}`)).status).toBe(200);
     });
 
     onShape('orders are listed only for one user', async () => {
-      expectFault(await call(`${url}/orders`), 'userId');
-      expectFault(await call(`${url}/orders?userId=`), 'userId');
-      expectFault(await call(`${url}/orders?userId=a%20b`), 'userId');
-      expectFault(await call(`${url}/orders?userId=a&userId=b`), 'userId');
+      expectFault(await call(`${on.url}/orders`), 'userId');
+      expectFault(await call(`${on.url}/orders?userId=`), 'userId');
+      expectFault(await call(`${on.url}/orders?userId=a%20b`), 'userId');
+      expectFault(await call(`${on.url}/orders?userId=a&userId=b`), 'userId');
     });
 
     const allowed: [string, string][] = [
@@ -525,7 +520,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     ];
     onShape.for(allowed)('%s allows only %s', async ([path, allow]) => {
       for (const method of ['PUT', 'DELETE', 'PATCH'] as const) {
-        const answer = await call(`${url}${path}`, { method });
+        const answer = await call(`${on.url}${path}`, { method });
         expectProblem(answer, 405, 'method-not-allowed');
         expect(answer.headers.allow).toBe(allow);
       }
@@ -535,8 +530,8 @@ describe.for(shapes)('%s', ([, shape]) => {
   onShape(
     'no order body causes a 5xx or a partial order',
     async () => {
-      console.info(`${RUNS} bodies, ${shape.name}: FUZZ_SEED=${SEED}`);
-      const before = system.databaseUrl && (await count(system.databaseUrl, 'sluice_order.orders'));
+      console.info(`${RUNS} bodies, ${on.shape.name}: FUZZ_SEED=${SEED}`);
+      const before = on.system.databaseUrl && (await count(on.system.databaseUrl, 'sluice_order.orders'));
       let created = 0;
       await fc.assert(
         fc.asyncProperty(bodies(), async (write) => {
@@ -549,16 +544,16 @@ describe.for(shapes)('%s', ([, shape]) => {
             return;
           }
           created++;
-          const order = answer.json<Order>();
-          const read = await get<Order>(`${url}/orders/${order.id}`);
+          const order = answer.json(schemas.order);
+          const read = await readOrder(on.url, order.id);
           expect({ ...read, status: order.status, steps: order.steps }).toEqual(order);
           if (order.userId === userId) expect(stored.map(({ id }) => id)).toEqual([order.id]);
         }),
         { numRuns: RUNS, seed: SEED },
       );
       expect(created).toBeGreaterThan(RUNS / 20);
-      if (system.databaseUrl)
-        expect(await count(system.databaseUrl, 'sluice_order.orders')).toBe(Number(before) + created);
+      if (on.system.databaseUrl)
+        expect(await count(on.system.databaseUrl, 'sluice_order.orders')).toBe(Number(before) + created);
     },
     60_000,
   );
@@ -566,26 +561,26 @@ describe.for(shapes)('%s', ([, shape]) => {
   onShape(
     'no sale body causes a 5xx, and the stored sale equals the response',
     async () => {
-      console.info(`${RUNS} sales, ${shape.name}: FUZZ_SEED=${SEED}`);
+      console.info(`${RUNS} sales, ${on.shape.name}: FUZZ_SEED=${SEED}`);
       let created = 0;
       await fc.assert(
         fc.asyncProperty(saleBodies(), async (body) => {
-          const answer = await postJson(`${url}/flash-sales`, body);
+          const answer = await postJson(`${on.url}/flash-sales`, body);
           expect(answer.status, answer.text).toBeLessThan(500);
           if (answer.status !== 201) return;
           created++;
-          const sale = answer.json<FlashSale>();
-          expect(await get(`${url}/flash-sales/${sale.id}`)).toEqual(sale);
+          const sale = answer.json(schemas.flashSale);
+          expect(await readSale(on.url, sale.id)).toEqual(sale);
           // The sale can be read and bought from.
-          expect((await call(`${url}/flash-sales/${sale.id}`, { headers: asBrowser })).status).toBe(200);
-          const bought = await postJson(`${url}/flash-sales/${sale.id}/purchases`, { userId: freshUser() });
+          expect((await call(`${on.url}/flash-sales/${sale.id}`, { headers: asBrowser })).status).toBe(200);
+          const bought = await postJson(`${on.url}/flash-sales/${sale.id}/purchases`, { userId: freshUser() });
           expect(bought.status).toBe(sale.status === 'scheduled' ? 409 : 202);
         }),
         { numRuns: RUNS, seed: SEED },
       );
       expect(created).toBeGreaterThan(RUNS / 20);
-      if (system.databaseUrl)
-        expect(await count(system.databaseUrl, 'sluice_flash_sale.sales')).toBeGreaterThanOrEqual(created);
+      if (on.system.databaseUrl)
+        expect(await count(on.system.databaseUrl, 'sluice_flash_sale.sales')).toBeGreaterThanOrEqual(created);
     },
     60_000,
   );
@@ -593,8 +588,8 @@ describe.for(shapes)('%s', ([, shape]) => {
   onShape(
     'no purchase body causes a 5xx, and only a valid user gets a ticket',
     async () => {
-      console.info(`${RUNS} purchases, ${shape.name}: FUZZ_SEED=${SEED}`);
-      const sale = await createSale(url, { stock: 1_000_000, queueCap: 100_000, drainPerSecond: 1_000 });
+      console.info(`${RUNS} purchases, ${on.shape.name}: FUZZ_SEED=${SEED}`);
+      const sale = await createSale(on.url, { stock: 1_000_000, queueCap: 100_000, drainPerSecond: 1_000 });
       const anyValue = fc.oneof(
         fc.constant('USER'),
         fc.string({ unit: 'binary', maxLength: 70 }),
@@ -625,7 +620,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       let admitted = 0;
       await fc.assert(
         fc.asyncProperty(anyBody, anyAccept, async ({ type, body }, accept) => {
-          const answer = await call(`${url}/flash-sales/${sale.id}/purchases`, {
+          const answer = await call(`${on.url}/flash-sales/${sale.id}/purchases`, {
             method: 'POST',
             headers: { 'content-type': type, ...(accept ? { accept } : {}) },
             body: body.replaceAll('USER', freshUser()),
@@ -636,7 +631,7 @@ describe.for(shapes)('%s', ([, shape]) => {
         { numRuns: RUNS, seed: SEED },
       );
       expect(admitted).toBeGreaterThan(RUNS / 20);
-      expect((await get<FlashSale>(`${url}/flash-sales/${sale.id}`)).counts.admitted).toBeLessThanOrEqual(admitted);
+      expect((await readSale(on.url, sale.id)).counts.admitted).toBeLessThanOrEqual(admitted);
     },
     60_000,
   );

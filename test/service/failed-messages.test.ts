@@ -7,15 +7,14 @@ import { fileURLToPath } from 'node:url';
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test, vi } from 'vitest';
 import { run as sluice } from '../../cli/program.ts';
-import type { FailedMessage, RetryPreview, RetryResult } from '../../contracts/operations.ts';
+import type { FailedMessage } from '../../contracts/operations.ts';
 import type { Order } from '../../contracts/orders.ts';
-import type { Page } from '../../contracts/pages.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
-import type { PointsPage } from '../../contracts/users.ts';
 import { openPglite } from '../../infra/database/pglite.ts';
 import { query } from '../fault/support/sql.ts';
+import { call, completed, freshUser, get, placeOrder, readOrder } from '../setup/api.ts';
+import * as schemas from '../setup/schemas.ts';
 import { eventually } from '../setup/wait.ts';
-import { call, completed, freshUser, get, placeOrder } from './support/api.ts';
 import { embedded, onServers, type Shape, type System } from './support/systems.ts';
 
 const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -124,9 +123,9 @@ describe.for(shapes)('%s', ([, shape]) => {
 
   const list = (service: ServiceName) => `${system.url(service)}/failed-messages/${service}`;
   const messagesOf = async (service: ServiceName, filter = '') =>
-    (await get<Page<FailedMessage>>(`${list(service)}${filter}`)).items;
+    (await get(`${list(service)}${filter}`, schemas.failedMessagesPage)).items;
   const post = (path: string) => call(`${list('points')}${path}`, { method: 'POST' });
-  const preview = async (filter = '') => (await post(`/retry?dryRun=true${filter}`)).json<RetryPreview>();
+  const preview = async (filter = '') => (await post(`/retry?dryRun=true${filter}`)).json(schemas.retryPreview);
   const allDead = (service: ServiceName, amount: number) =>
     eventually(
       async () => {
@@ -239,7 +238,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     ]) {
       const answer = await post(`/retry?${filter}`);
       expect(answer.status, filter).toBe(422);
-      expect(answer.json<{ errors: unknown[] }>().errors, filter).toMatchObject([{ path: field }]);
+      expect(answer.json(schemas.problem).errors, filter).toMatchObject([{ path: field }]);
     }
     expect((await call(`${list('points')}?olderThanSeconds=x`)).status).toBe(422);
     for (const id of ['none', '019a0000-0000-7000-8000-000000000000'])
@@ -310,7 +309,10 @@ describe.for(shapes)('%s', ([, shape]) => {
     );
     expect(rows).toHaveLength(1);
     const answer = await post(`/retry?limit=${LEDGER}`);
-    expect([answer.status, answer.json<RetryResult>()]).toEqual([202, { retried: LEDGER - 1, left: 1, truncated: 0 }]);
+    expect([answer.status, answer.json(schemas.retryResult)]).toEqual([
+      202,
+      { retried: LEDGER - 1, left: 1, truncated: 0 },
+    ]);
     // A call without a limit retries the message once it is unlocked.
     await allDead('points', LEDGER);
     const { asOf } = await preview();
@@ -320,7 +322,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     });
     await client.query('ROLLBACK');
     const all = await retryAll;
-    expect([all.status, all.json<RetryResult>()]).toEqual([202, { retried: LEDGER, left: 0, truncated: 0 }]);
+    expect([all.status, all.json(schemas.retryResult)]).toEqual([202, { retried: LEDGER, left: 0, truncated: 0 }]);
     await allDead('points', LEDGER);
   });
 
@@ -335,7 +337,7 @@ describe.for(shapes)('%s', ([, shape]) => {
         `${REPAIR} UPDATE sluice_points.inbox SET received_at = received_at - interval '2 hours' WHERE message_id IN (${ids})`,
       );
       for (const { status, steps } of await Promise.all(
-        orders.ledger.map(({ id }) => get<Order>(`${system.url('order')}/orders/${id}`)),
+        orders.ledger.map(({ id }) => readOrder(system.url('order'), id)),
       ))
         expect([status, steps.points]).toEqual([
           'placed',
@@ -359,7 +361,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       );
       expect(documentOf<Retried>(older).matching).toBe(2);
       const answer = await post('/retry?limit=2');
-      expect([answer.status, answer.json<RetryResult>()]).toEqual([
+      expect([answer.status, answer.json(schemas.retryResult)]).toEqual([
         202,
         { retried: 2, left: LEDGER - 2, truncated: 0 },
       ]);
@@ -373,7 +375,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       ]);
       for (const { id, userId } of orders.ledger) {
         await completed(system.url('order'), id);
-        const { balance, items } = await get<PointsPage>(`${url}/users/${userId}/points`);
+        const { balance, items } = await get(`${url}/users/${userId}/points`, schemas.pointsPage);
         expect([balance, items.length]).toEqual([59, 1]);
       }
       expect(await messagesOf('points')).toEqual([]);

@@ -2,15 +2,14 @@
 // them.
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test, vi } from 'vitest';
 import { run as sluice } from '../../cli/program.ts';
-import type { FailedMessage } from '../../contracts/operations.ts';
-import { type Order, type StepName, stepNames } from '../../contracts/orders.ts';
-import type { Page } from '../../contracts/pages.ts';
+import { type StepName, stepNames } from '../../contracts/orders.ts';
 import { serviceNames } from '../../contracts/services.ts';
 import type { AuditReport } from '../../demos/shared/auditor/report.ts';
 import { retryDead } from '../fault/support/service-process.ts';
 import { query } from '../fault/support/sql.ts';
+import { completed, freshUser, get, placeOrder, postJson, readOrder } from '../setup/api.ts';
+import * as schemas from '../setup/schemas.ts';
 import { eventually } from '../setup/wait.ts';
-import { completed, freshUser, get, placeOrder, postJson } from './support/api.ts';
 import { onServers, type System } from './support/systems.ts';
 
 const servers = inject('servers');
@@ -43,7 +42,7 @@ describe.skipIf(!shape.available)(shape.name, () => {
   });
   afterAll(() => system?.remove());
 
-  const read = (id: string) => get<Order>(`${url}/orders/${id}`);
+  const read = (id: string) => readOrder(url, id);
   const stepIs = (id: string, step: StepName, status: string) =>
     eventually(
       async () => {
@@ -91,10 +90,10 @@ describe.skipIf(!shape.available)(shape.name, () => {
       });
       for (const other of stepNames.filter((name) => name !== step)) await stepIs(id, other, 'reverted');
       // Only operators see the error.
-      const [dead] = (await get<Page<FailedMessage>>(`${url}/failed-messages/${service}`)).items;
+      const [dead] = (await get(`${url}/failed-messages/${service}`, schemas.failedMessagesPage)).items;
       expect(dead).toMatchObject({ subject: id, type: 'order.cancelled', error: 'cannot reach 10.1.2.3' });
       expect(JSON.stringify(order)).not.toContain('10.1.2.3');
-      const [listed] = (await get<Page<Order>>(`${url}/orders?userId=${userId}`)).items;
+      const [listed] = (await get(`${url}/orders?userId=${userId}`, schemas.ordersPage)).items;
       expect(listed?.steps[step].status).toBe('failed');
 
       const { overdue } = await audit();

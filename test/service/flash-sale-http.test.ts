@@ -1,9 +1,10 @@
 // The HTTP responses about flash sales, for programs and browsers: bodies, statuses, headers and pages.
-import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
-import type { FlashSale, Purchase, Rejection } from '../../contracts/flash-sales.ts';
-import type { Readiness } from '../../contracts/operations.ts';
+import { describe, expect, inject, vi } from 'vitest';
+import type { Rejection } from '../../contracts/flash-sales.ts';
+import { type Answer, call, completed, freshUser, get, postJson } from '../setup/api.ts';
+import * as schemas from '../setup/schemas.ts';
 import { eventually } from '../setup/wait.ts';
-import { type Answer, call, completed, freshUser, get, postJson } from './support/api.ts';
+import { onEachShape } from './support/each-shape.ts';
 import {
   asBrowser,
   Buyers,
@@ -11,42 +12,32 @@ import {
   buyByForm,
   createSale,
   freshUsers,
-  gatewaysOf,
   over,
   readSale,
   readTicket,
   saleOf,
   ticketOf,
 } from './support/flash-sales.ts';
-import { embedded, gatewaysOnPostgres, type Shape, type System } from './support/systems.ts';
+import { embedded, gatewaysOnPostgres } from './support/systems.ts';
 
 // Takes seconds on an idle machine.
 vi.setConfig({ testTimeout: 120_000 });
 
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
-const shapes = [embedded, gatewaysOnPostgres(inject('servers'))].map((shape) => [shape.name, shape] as [string, Shape]);
+const shapes = [embedded, gatewaysOnPostgres(inject('servers'))];
 
-describe.for(shapes)('%s', ([, shape]) => {
-  const onShape = test.skipIf(!shape.available);
-
-  let system: System;
-  let url: string;
-  beforeAll(async () => {
-    if (!shape.available) return;
-    system = await shape.start();
-    url = String(gatewaysOf(system)[0]);
-  });
-  afterAll(() => system?.remove());
+onEachShape({ shapes }, (on) => {
+  const onShape = on.test;
 
   const soon = (ms: number) => new Date(Date.now() + ms).toISOString();
   /** A sale with a full queue, which at most a few tickets leave before the test is over. */
   const fullSale = async (queueCap: number) => {
-    const sale = await createSale(url, { stock: 1_000, queueCap, drainPerSecond: 1 });
+    const sale = await createSale(on.url, { stock: 1_000, queueCap, drainPerSecond: 1 });
     const users = freshUsers(2 * queueCap);
     let rejected: Answer | undefined;
     for (const user of users) {
-      const answer = await buy(url, sale.id, user);
+      const answer = await buy(on.url, sale.id, user);
       if (answer.status === 429) rejected = answer;
       if (rejected) break;
     }
@@ -58,7 +49,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(answer.status, answer.text).toBe(status);
     expect(answer.headers['content-type']).toMatch(/^application\/problem\+json/);
     expect(answer.headers.vary).toMatch(/\bAccept\b/i);
-    expect(answer.json()).toEqual({
+    expect(answer.body).toEqual({
       type: `/problems/${name}`,
       title: expect.stringMatching(/./),
       status,
@@ -71,7 +62,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(answer.status, answer.text).toBe(303);
     expect(answer.headers.vary).toMatch(/\bAccept\b/i);
     const location = String(answer.headers.location);
-    const page = await call(`${url}${location}`, { headers: asBrowser });
+    const page = await call(`${on.url}${location}`, { headers: asBrowser });
     expect(page.status, page.text).toBe(200);
     expect(page.headers['content-type']).toBe('text/html; charset=utf-8');
     expect(page.headers.vary).toMatch(/\bAccept\b/i);
@@ -82,9 +73,9 @@ describe.for(shapes)('%s', ([, shape]) => {
     onShape('is created as requested, and Location names it', async () => {
       const opensAt = '2099-12-31T23:02:03.456Z';
       const body = saleOf({ opensAt, closesAt: '2100-01-02T00:00:00Z', note: 'an unknown field' });
-      const answer = await postJson(`${url}/flash-sales`, body);
+      const answer = await postJson(`${on.url}/flash-sales`, body);
       expect(answer.status, answer.text).toBe(201);
-      const sale = answer.json<FlashSale>();
+      const sale = answer.json(schemas.flashSale);
       expect(answer.headers.location).toBe(`/flash-sales/${sale.id}`);
       expect(sale).toEqual({
         id: expect.stringMatching(UUID_V7),
@@ -102,13 +93,13 @@ describe.for(shapes)('%s', ([, shape]) => {
         queue: { length: 0, cap: 50 },
         counts: { admitted: 0, ordered: 0, released: 0, rejected: { queueFull: 0, soldOut: 0, notOpen: 0 } },
       });
-      const read = await call(`${url}/flash-sales/${sale.id}`);
-      expect([read.status, read.json()]).toEqual([200, sale]);
+      const read = await call(`${on.url}/flash-sales/${sale.id}`);
+      expect([read.status, read.body]).toEqual([200, sale]);
       expect(read.headers.vary).toMatch(/\bAccept\b/i);
     });
 
     onShape('opens at once and never closes, unless the request says when', async () => {
-      const sale = await createSale(url);
+      const sale = await createSale(on.url);
       expect(sale).toMatchObject({ status: 'open', opensAt: expect.stringMatching(INSTANT), closesAt: null });
       expect(Math.abs(Date.parse(sale.opensAt) - Date.now())).toBeLessThan(10_000);
     });
@@ -118,11 +109,11 @@ describe.for(shapes)('%s', ([, shape]) => {
     onShape(
       'is 202 with a ticket and its position, then 200 with the same ticket, even after it is ordered',
       async () => {
-        const sale = await createSale(url);
+        const sale = await createSale(on.url);
         const userId = freshUser();
-        const answer = await buy(url, sale.id, userId);
+        const answer = await buy(on.url, sale.id, userId);
         expect(answer.status, answer.text).toBe(202);
-        const purchase = answer.json<Purchase>();
+        const purchase = answer.json(schemas.purchase);
         expect(purchase).toEqual({
           ticketId: expect.stringMatching(UUID_V7),
           position: 1,
@@ -133,34 +124,34 @@ describe.for(shapes)('%s', ([, shape]) => {
 
         const ticket = await eventually(
           async () => {
-            const now = await readTicket(url, sale.id, purchase.ticketId);
+            const now = await readTicket(on.url, sale.id, purchase.ticketId);
             return now.status === 'ordered' && now;
           },
           { what: 'the ticket is ordered' },
         );
         expect(ticket).toEqual({ status: 'ordered', orderId: expect.stringMatching(UUID_V7) });
-        const order = await completed(system.url('order'), String(ticket.orderId));
+        const order = await completed(on.system.url('order'), String(ticket.orderId));
         expect(order).toMatchObject({ userId, total: 5_900, currency: 'GBP' });
         expect(order.items).toEqual([{ sku: 'LAMP', name: 'Lamp', quantity: 1, unitPrice: 5_900 }]);
 
-        const again = await buy(url, sale.id, userId);
-        expect([again.status, again.json()]).toEqual([200, { ...purchase, position: 0 }]);
+        const again = await buy(on.url, sale.id, userId);
+        expect([again.status, again.body]).toEqual([200, { ...purchase, position: 0 }]);
         expect(again.headers.location).toBe(purchase.statusUrl);
-        expect((await over(url, sale.id)).counts).toMatchObject({ admitted: 1, ordered: 1 });
+        expect((await over(on.url, sale.id)).counts).toMatchObject({ admitted: 1, ordered: 1 });
       },
     );
 
     onShape('accepts a form too, and responds to programs in JSON', async () => {
-      const sale = await createSale(url);
+      const sale = await createSale(on.url);
       const userId = freshUser();
-      const form = await call(`${url}/flash-sales/${sale.id}/purchases`, {
+      const form = await call(`${on.url}/flash-sales/${sale.id}/purchases`, {
         method: 'POST',
         headers: { 'content-type': 'application/x-www-form-urlencoded' },
         body: `userId=${userId}`,
       });
       expect(form.status, form.text).toBe(202);
       for (const accept of ['*/*', 'application/json', 'application/json, text/html;q=0.9', 'image/png']) {
-        const again = await buy(url, sale.id, userId, { accept });
+        const again = await buy(on.url, sale.id, userId, { accept });
         expect(again.status).toBe(200);
         expect(ticketOf(again).ticketId).toBe(ticketOf(form).ticketId);
       }
@@ -171,7 +162,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       const delays = new Set<number>();
       for (const user of freshUsers(30)) {
         // Rejections by the row and by the snapshot look the same.
-        const answer = await buy(url, sale.id, user);
+        const answer = await buy(on.url, sale.id, user);
         if (answer.status !== 429) continue;
         expectRejected(answer, 429, 'queue-full');
         expect(answer.headers['retry-after']).toMatch(/^[1-9]\d*$/);
@@ -187,27 +178,27 @@ describe.for(shapes)('%s', ([, shape]) => {
     onShape(
       'is 409 for a sold-out sale, and 409 with the time until it opens for a sale that is not open',
       async () => {
-        const soldOut = await createSale(url, { stock: 1 });
-        expect((await buy(url, soldOut.id, freshUser())).status).toBe(202);
-        const closed = await createSale(url, { closesAt: soon(300) });
-        await eventually(async () => (await readSale(url, closed.id)).status === 'closed', {
+        const soldOut = await createSale(on.url, { stock: 1 });
+        expect((await buy(on.url, soldOut.id, freshUser())).status).toBe(202);
+        const closed = await createSale(on.url, { closesAt: soon(300) });
+        await eventually(async () => (await readSale(on.url, closed.id)).status === 'closed', {
           what: 'the sale is closed',
         });
-        const scheduled = await createSale(url, { opensAt: soon(3_600_000) });
+        const scheduled = await createSale(on.url, { opensAt: soon(3_600_000) });
         // Three times each: by the row without and with a snapshot, and by the snapshot.
         for (let turn = 0; turn < 3; turn++) {
-          const sold = await buy(url, soldOut.id, freshUser());
+          const sold = await buy(on.url, soldOut.id, freshUser());
           expectRejected(sold, 409, 'sold-out');
           expect(sold.headers['retry-after']).toBeUndefined();
 
-          const over = await buy(url, closed.id, freshUser());
+          const over = await buy(on.url, closed.id, freshUser());
           expectRejected(over, 409, 'not-open');
-          expect(over.json()).toMatchObject({ title: 'The sale is closed' });
+          expect(over.body).toMatchObject({ title: 'The sale is closed' });
           expect(over.headers['retry-after']).toBeUndefined();
 
-          const early = await buy(url, scheduled.id, freshUser());
+          const early = await buy(on.url, scheduled.id, freshUser());
           expectRejected(early, 409, 'not-open');
-          expect(early.json()).toMatchObject({ title: 'The sale is not open yet' });
+          expect(early.body).toMatchObject({ title: 'The sale is not open yet' });
           expect(Number(early.headers['retry-after'])).toBeGreaterThan(3_590);
           expect(Number(early.headers['retry-after'])).toBeLessThanOrEqual(3_603);
         }
@@ -218,7 +209,7 @@ describe.for(shapes)('%s', ([, shape]) => {
         ] as const) {
           await eventually(
             async () => {
-              expect((await readSale(url, id)).counts.rejected).toEqual(rejected);
+              expect((await readSale(on.url, id)).counts.rejected).toEqual(rejected);
               return true;
             },
             { what: 'the rejections are counted' },
@@ -228,23 +219,25 @@ describe.for(shapes)('%s', ([, shape]) => {
     );
 
     onShape('is rejected as closed although an earlier snapshot shows the sale as open', async () => {
-      const sale = await createSale(url, { stock: 2, queueCap: 1, drainPerSecond: 1, closesAt: soon(4_000) });
+      const sale = await createSale(on.url, { stock: 2, queueCap: 1, drainPerSecond: 1, closesAt: soon(4_000) });
       // The gateway reads the sale while it is open.
-      expect((await buy(url, sale.id, freshUser())).status).toBe(202);
-      for (const user of freshUsers(2)) await buy(url, sale.id, user);
-      await eventually(async () => (await readSale(url, sale.id)).status === 'closed', { what: 'the sale is closed' });
-      const answer = await buy(url, sale.id, freshUser());
+      expect((await buy(on.url, sale.id, freshUser())).status).toBe(202);
+      for (const user of freshUsers(2)) await buy(on.url, sale.id, user);
+      await eventually(async () => (await readSale(on.url, sale.id)).status === 'closed', {
+        what: 'the sale is closed',
+      });
+      const answer = await buy(on.url, sale.id, freshUser());
       expectRejected(answer, 409, 'not-open');
-      expect(answer.json()).toMatchObject({ title: 'The sale is closed' });
+      expect(answer.body).toMatchObject({ title: 'The sale is closed' });
     });
 
     onShape('gets a shorter Retry-After the closer the opening is', async () => {
       const opensAt = Date.now() + 9_000;
-      const sale = await createSale(url, { opensAt: new Date(opensAt).toISOString() });
-      const early = await buy(url, sale.id, freshUser());
+      const sale = await createSale(on.url, { opensAt: new Date(opensAt).toISOString() });
+      const early = await buy(on.url, sale.id, freshUser());
       expect(Number(early.headers['retry-after'])).toBeGreaterThanOrEqual(8);
       await eventually(() => Date.now() > opensAt - 5_000, { what: 'five seconds are left' });
-      const later = await buy(url, sale.id, freshUser());
+      const later = await buy(on.url, sale.id, freshUser());
       expect(later.status).toBe(409);
       // With the earlier value, an obedient buyer would come later than the others.
       expect(Number(later.headers['retry-after'])).toBeLessThanOrEqual(8);
@@ -254,15 +247,15 @@ describe.for(shapes)('%s', ([, shape]) => {
       'is never rejected with the Retry-After of an older snapshot when the queue fills at the opening',
       async () => {
         const opensAt = Date.now() + 4_000;
-        const sale = await createSale(url, {
+        const sale = await createSale(on.url, {
           stock: 1_000,
           queueCap: 60,
           drainPerSecond: 1,
           opensAt: new Date(opensAt).toISOString(),
         });
-        expect((await buy(url, sale.id, freshUser())).status).toBe(409);
+        expect((await buy(on.url, sale.id, freshUser())).status).toBe(409);
         await eventually(() => Date.now() > opensAt + 20, { what: 'the sale is open' });
-        const bought = await new Buyers().rush([url], sale.id, freshUsers(180));
+        const bought = await new Buyers().rush([on.url], sale.id, freshUsers(180));
         const rejected = bought.map(({ answer }) => answer).filter(({ status }) => status === 429);
         expect(rejected.length).toBeGreaterThan(100);
         expect(Math.min(...rejected.map(({ headers }) => Number(headers['retry-after'])))).toBeGreaterThanOrEqual(25);
@@ -272,8 +265,8 @@ describe.for(shapes)('%s', ([, shape]) => {
 
   describe('a browser', () => {
     onShape('gets the page of the sale, sends its form, and is redirected to the page of its ticket', async () => {
-      const sale = await createSale(url, { name: 'Lamp <b>&"' });
-      const page = await call(`${url}/flash-sales/${sale.id}`, { headers: asBrowser });
+      const sale = await createSale(on.url, { name: 'Lamp <b>&"' });
+      const page = await call(`${on.url}/flash-sales/${sale.id}`, { headers: asBrowser });
       expect(page.status).toBe(200);
       expect(page.headers['content-type']).toBe('text/html; charset=utf-8');
       expect(page.headers['content-security-policy']).toMatch(/default-src 'none'/);
@@ -281,24 +274,24 @@ describe.for(shapes)('%s', ([, shape]) => {
       expect(page.text).toContain('Lamp &lt;b&gt;');
 
       const userId = freshUser();
-      const bought = await buyByForm(url, sale.id, { userId });
+      const bought = await buyByForm(on.url, sale.id, { userId });
       const { location, page: ticketPage } = await followed(bought);
-      const { ticketId } = ticketOf(await buy(url, sale.id, userId));
+      const { ticketId } = ticketOf(await buy(on.url, sale.id, userId));
       expect(location).toBe(`/flash-sales/${sale.id}/purchases/${ticketId}`);
       expect(ticketPage.text).toContain(ticketId);
       // A returning buyer is redirected to the same page, which ends with the order.
-      expect((await followed(await buyByForm(url, sale.id, { userId }))).location).toBe(location);
-      await over(url, sale.id);
-      const { orderId } = await readTicket(url, sale.id, ticketId);
-      const last = (await followed(await buyByForm(url, sale.id, { userId }))).page;
+      expect((await followed(await buyByForm(on.url, sale.id, { userId }))).location).toBe(location);
+      await over(on.url, sale.id);
+      const { orderId } = await readTicket(on.url, sale.id, ticketId);
+      const last = (await followed(await buyByForm(on.url, sale.id, { userId }))).page;
       expect(last.text).toContain(`/orders/${orderId}`);
     });
 
     onShape('is redirected to the page with the reason of a rejection', async () => {
       const { sale: full } = await fullSale(5);
-      const soldOut = await createSale(url, { stock: 1 });
-      await buy(url, soldOut.id, freshUser());
-      const scheduled = await createSale(url, { opensAt: soon(3_600_000) });
+      const soldOut = await createSale(on.url, { stock: 1 });
+      await buy(on.url, soldOut.id, freshUser());
+      const scheduled = await createSale(on.url, { opensAt: soon(3_600_000) });
       const reasons: [string, Rejection, RegExp][] = [
         [soldOut.id, 'sold-out', /Sold out/],
         [scheduled.id, 'not-open', /not open yet/],
@@ -307,7 +300,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       for (const [saleId, reason, message] of reasons) {
         await eventually(
           async () => {
-            const answer = await buyByForm(url, saleId, { userId: freshUser() });
+            const answer = await buyByForm(on.url, saleId, { userId: freshUser() });
             if (String(answer.headers.location).includes('/purchases/')) return false; // a ticket has left the queue
             const { location, page } = await followed(answer);
             expect(location).toContain(`/flash-sales/${saleId}/rejected?reason=${reason}&`);
@@ -322,11 +315,11 @@ describe.for(shapes)('%s', ([, shape]) => {
   });
 
   onShape('the readiness of a gateway includes its queues', async () => {
-    const readiness = await get<Readiness>(`${url}/readyz`);
+    const readiness = await get(`${on.url}/readyz`, schemas.readiness);
     expect(readiness.resources).toMatchObject({ queues: { status: 'up' } });
     expect(readiness.consumers).toHaveProperty('flash-sale');
-    if (system.url('order') !== url) {
-      const shop = await get<Readiness>(`${system.url('order')}/readyz`);
+    if (on.system.url('order') !== on.url) {
+      const shop = await get(`${on.system.url('order')}/readyz`, schemas.readiness);
       expect(shop.resources).not.toHaveProperty('queues');
     }
   });

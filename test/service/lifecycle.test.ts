@@ -6,16 +6,14 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { Agent, request } from 'undici';
+import { Agent } from 'undici';
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from 'vitest';
-import type { Readiness } from '../../contracts/operations.ts';
-import type { Order } from '../../contracts/orders.ts';
-import type { PointsPage } from '../../contracts/users.ts';
 import { type ServiceProcess, sluice as startOf } from '../fault/support/service-process.ts';
 import { freePort } from '../servers/ports.ts';
+import { call, completed, freshUser, get, jsonRequest, orderOf, placeOrder, readOrder, tryCall } from '../setup/api.ts';
 import { freshDatabase } from '../setup/postgres.ts';
+import * as schemas from '../setup/schemas.ts';
 import { eventually } from '../setup/wait.ts';
-import { call, completed, freshUser, get, orderOf, placeOrder } from './support/api.ts';
 import { embedded, type System } from './support/systems.ts';
 
 const run = promisify(execFile);
@@ -50,25 +48,18 @@ test('a stop under load completes every accepted request and exits with 0', asyn
   const { url } = sluice;
   const agent = new Agent({ connections: 16, pipelining: 1 });
   onTestFinished(() => agent.destroy());
-  const place = async (key: string) => {
-    const { statusCode, body } = await request(`${url}/orders`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', 'idempotency-key': key },
-      body: JSON.stringify(orderOf('ann')),
-      dispatcher: agent,
-    });
-    return { status: statusCode, id: ((await body.json()) as Order).id };
-  };
+  const place = (key: string) =>
+    tryCall(`${url}/orders`, { ...jsonRequest(orderOf('ann'), { 'idempotency-key': key }), dispatcher: agent });
   const placed: string[] = [];
   const statuses = new Set<number>();
   /** Places orders until a request gets no response, and returns the key of that request. */
   const client = async () => {
     for (;;) {
       const key = randomUUID();
-      const answer = await place(key).catch(() => undefined);
+      const answer = await place(key);
       if (!answer) return key;
       statuses.add(answer.status);
-      placed.push(answer.id);
+      placed.push(answer.json(schemas.order).id);
     }
   };
   const clients = Array.from({ length: 16 }, client);
@@ -80,16 +71,16 @@ test('a stop under load completes every accepted request and exits with 0', asyn
       const answer = await call(`${url}/readyz`);
       return answer.status === 503 && answer;
     },
-    { what: 'it reports that it is not ready' },
+    { what: 'the readiness is 503' },
   );
-  expect(notReady.json<Readiness>().status).toBe('down');
+  expect(notReady.json(schemas.readiness).status).toBe('down');
   expect(await stopping).toEqual({ code: 0, signal: null });
   const unanswered = await Promise.all(clients);
   expect([...statuses]).toEqual([201]);
 
   await sluice.start();
   // It had not accepted them: connections in the backlog end with the listening socket.
-  for (const key of unanswered) expect((await place(key)).status).toBe(201);
+  for (const key of unanswered) expect((await place(key))?.status).toBe(201);
   for (const id of placed.slice(-100)) await completed(url, id);
 }, 60_000);
 
@@ -98,14 +89,14 @@ test('after kill -9 and a restart no data is lost and unfinished work is complet
   const userId = freshUser();
   const { id } = await placeOrder(url, userId);
   const before = await completed(url, id);
-  const { balance } = await get<PointsPage>(`${url}/users/${userId}/points`);
+  const { balance } = await get(`${url}/users/${userId}/points`, schemas.pointsPage);
   const unfinished = await Promise.all(Array.from({ length: 20 }, () => placeOrder(url, userId)));
   expect(await sluice.kill()).toEqual({ code: null, signal: 'SIGKILL' });
 
   await sluice.start();
-  expect(await get(`${url}/orders/${id}`)).toEqual(before);
+  expect(await readOrder(url, id)).toEqual(before);
   for (const order of unfinished) await completed(url, order.id);
-  expect((await get<PointsPage>(`${url}/users/${userId}/points`)).balance).toBe(21 * balance);
+  expect((await get(`${url}/users/${userId}/points`, schemas.pointsPage)).balance).toBe(21 * balance);
 }, 60_000);
 
 test('a second start on the same data folder fails and names the folder, and the first one is not affected', async () => {

@@ -3,11 +3,10 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
-import type { Order } from '../../contracts/orders.ts';
-import type { PointsPage } from '../../contracts/users.ts';
+import { call, completed, freshUser, get, placeOrder, readOrder } from '../setup/api.ts';
 import { type PaymentsInside, startPaymentsInside } from '../setup/payments.ts';
+import * as schemas from '../setup/schemas.ts';
 import { eventually, gate } from '../setup/wait.ts';
-import { call, completed, freshUser, get, placeOrder } from './support/api.ts';
 import { buy, createSale, over, readSale, readTicket, ticketOf } from './support/flash-sales.ts';
 import { embedded, type Shape, type System, separateProcesses } from './support/systems.ts';
 
@@ -41,7 +40,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     await payments?.stop();
   });
 
-  const read = (id: string) => get<Order>(`${orders}/orders/${id}`);
+  const read = (id: string) => readOrder(orders, id);
   const pay = (id: string, url = orders) => call(`${url}/orders/${id}/pay`, { method: 'POST' });
 
   /** Buys a unit, and resolves when its order awaits payment. */
@@ -76,20 +75,22 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(waiting).toMatchObject({ id, status: 'awaiting-payment', total: 5_900 });
     expect(Date.parse(String(waiting.expiresAt)) - Date.parse(waiting.createdAt)).toBe(LONG * 1_000);
     expect((await readSale(gateway, sale.id)).stock).toMatchObject({ remaining: 0, held: 1, sold: 0 });
-    expect(await get<PointsPage>(`${system.url('points')}/users/${userId}/points`)).toMatchObject({ items: [] });
+    expect(await get(`${system.url('points')}/users/${userId}/points`, schemas.pointsPage)).toMatchObject({
+      items: [],
+    });
 
     const paid = await pay(id);
     expect(paid.status).toBe(200);
     // The effects may exist before the response is sent.
-    expect(['placed', 'completed']).toContain(paid.json<Order>().status);
-    expect(paid.json<Order>().expiresAt).toBeUndefined();
+    expect(['placed', 'completed']).toContain(paid.json(schemas.order).status);
+    expect(paid.json(schemas.order).expiresAt).toBeUndefined();
     const done = await completed(orders, id);
     expect(done.steps.points).toMatchObject({ status: 'done', detail: '59 points' });
     expect((await over(gateway, sale.id)).stock).toMatchObject({ sold: 1 });
     expect((await readTicket(gateway, sale.id, ticketId)).status).toBe('ordered');
 
     const again = await pay(id);
-    expect([again.status, again.json<Order>()]).toEqual([200, done]);
+    expect([again.status, again.json(schemas.order)]).toEqual([200, done]);
     expect(await payments.entry(id)).toMatchObject({ status: 'charged', amount: 5_900, currency: 'GBP' });
   });
 
@@ -98,7 +99,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     await payments.behave({ declineEvery: 1 });
     for (let attempt = 0; attempt < 2; attempt++) {
       const answer = await pay(id);
-      expect([answer.status, answer.json<{ type: string }>().type]).toEqual([402, '/problems/payment-declined']);
+      expect([answer.status, answer.json(schemas.problem).type]).toEqual([402, '/problems/payment-declined']);
     }
     expect((await read(id)).status).toBe('awaiting-payment');
     expect(await payments.entry(id)).toBeUndefined();
@@ -143,13 +144,13 @@ describe.for(shapes)('%s', ([, shape]) => {
       });
       expect((await readTicket(gateway, sale.id, ticketId)).status).toBe('released');
       const answer = await pay(id);
-      expect([answer.status, answer.json<{ type: string }>().type]).toEqual([409, '/problems/not-payable']);
+      expect([answer.status, answer.json(schemas.problem).type]).toEqual([409, '/problems/not-payable']);
       expect(await payments.entry(id)).toBeUndefined();
       // Every service replies, and none has an effect to reverse.
       await eventually(async () => Object.values((await read(id)).steps).every(({ status }) => status === 'reverted'), {
         what: 'every service has replied',
       });
-      const points = await get<PointsPage>(`${system.url('points')}/users/${userId}/points`);
+      const points = await get(`${system.url('points')}/users/${userId}/points`, schemas.pointsPage);
       expect(points).toMatchObject({ balance: 0, items: [{ kind: 'revoke', points: 0 }] });
     },
   );
@@ -211,7 +212,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect((await pay(id)).status).toBe(503);
     expect(await read(id)).toMatchObject({ status: 'awaiting-payment', payment: 'in-progress' });
     const cancelling = await call(`${orders}/orders/${id}/cancel`, { method: 'POST' });
-    expect([cancelling.status, cancelling.json<{ type: string }>().type]).toEqual([409, '/problems/payment-under-way']);
+    expect([cancelling.status, cancelling.json(schemas.problem).type]).toEqual([409, '/problems/payment-under-way']);
     await payments.behave({});
     await completed(orders, id);
     expect(await payments.entry(id)).toMatchObject({ status: 'charged' });

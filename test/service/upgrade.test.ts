@@ -9,21 +9,19 @@ import { promisify } from 'node:util';
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { isEventType } from '../../contracts/events.ts';
-import type { OrderFact } from '../../contracts/facts.ts';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
-import type { FailedMessage } from '../../contracts/operations.ts';
 import type { Order } from '../../contracts/orders.ts';
-import type { Page } from '../../contracts/pages.ts';
 import { serviceNames } from '../../contracts/services.ts';
 import type { Environment } from '../../demos/shared/child-process.ts';
 import { createServiceProcess, type ServiceProcess, sluice } from '../fault/support/service-process.ts';
 import { openStored, type Stored } from '../fault/support/stored.ts';
 import { fixture, type RecordedShape, readJson, recordedVersions, renamed, unpack } from '../fixtures/folder.ts';
 import { type Recorded, readOrders, readSales, type StoredOrders, type StoredSales } from '../fixtures/stored.ts';
+import { call, completed, freshUser, get, placeOrder, postJson, readOrder } from '../setup/api.ts';
 import { freshDatabase } from '../setup/postgres.ts';
+import * as schemas from '../setup/schemas.ts';
 import { eventually } from '../setup/wait.ts';
-import { call, completed, freshUser, get, placeOrder, postJson } from './support/api.ts';
-import { buy, ticketOf } from './support/flash-sales.ts';
+import { buy, readTicket, ticketOf } from './support/flash-sales.ts';
 
 const run = promisify(execFile);
 const program = join(import.meta.dirname, '../../bin/sluice.js');
@@ -168,12 +166,12 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
 
   onShape('lists dead messages unchanged, and the order shows the failed step', async () => {
     for (const service of serviceNames) {
-      const { items } = await get<Page<FailedMessage>>(`${url}/failed-messages/${service}?status=dead`);
+      const { items } = await get(`${url}/failed-messages/${service}?status=dead`, schemas.failedMessagesPage);
       const dead = recorded.failed[service].filter(({ status }) => status === 'dead');
       expectAll(items, dead);
       expect(items).toHaveLength(dead.length);
     }
-    const { steps } = await get<Order>(`${url}/orders/${idOf('dead-step')}`);
+    const { steps } = await readOrder(url, idOf('dead-step'));
     expect(steps.points.status).toBe('failed');
   });
 
@@ -181,7 +179,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     const { key, request, orderId } = recorded.keyed;
     const answer = await postJson(`${url}/orders`, request, { 'idempotency-key': key });
     expect(answer.status, answer.text).toBe(200);
-    expect(answer.json<Order>().id).toBe(orderId);
+    expect(answer.json(schemas.order).id).toBe(orderId);
   });
 
   onShape('accepts the payment of an order that awaits it', async () => {
@@ -200,7 +198,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     }
     await eventually(
       async () => {
-        const { items } = await get<Page<OrderFact>>(`${url}/audit/order?limit=5000`);
+        const { items } = await get(`${url}/audit/order?limit=5000`, schemas.factsPage(schemas.orderFact));
         expect(items.filter(({ open }) => open).map(({ userId }) => userId)).toEqual([]);
         sales = await readSales(url);
         const underWay = sales.tickets.filter(({ status }) => !['ordered', 'released', 'failed'].includes(status));
@@ -268,7 +266,9 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
   onShape('leaves only unreadable messages in outboxes and inboxes', async () => {
     const summaries = await eventually(
       async () => {
-        const all = await Promise.all(serviceNames.map((name) => get<Summary>(`${url}/audit/${name}/messages`)));
+        const all = await Promise.all(
+          serviceNames.map((name) => get(`${url}/audit/${name}/messages`, schemas.messagesSummary)),
+        );
         const waiting = all.flatMap(({ outbox, inbox }) => [outbox.bus, outbox.user, inbox.pending, inbox.retrying]);
         return waiting.every(({ rows }) => rows === 0) && all;
       },
@@ -295,7 +295,7 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     const { ticketId } = ticketOf(await buy(url, String(sale?.id), freshUser()));
     const { id } = await placeOrder(url, freshUser());
     await completed(url, id);
-    const status = () => get<{ status: string }>(`${url}/flash-sales/${sale?.id}/purchases/${ticketId}`);
+    const status = () => readTicket(url, String(sale?.id), ticketId);
     await eventually(async () => (await status()).status === 'ordered', { what: 'the ticket has its order' });
   });
 
@@ -325,16 +325,11 @@ describe.for(upgrades.map((upgrade) => [upgrade.name, upgrade] as const))('%s', 
     expect(await restored.process.stop()).toEqual({ code: 0, signal: null });
     const applied = await readJson<object>(fixture(version, 'migrations.json'));
     const reader = await openStored(restored.stored);
-    const schemas = serviceNames.map((name) => `sluice_${name.replaceAll('-', '_')}`);
+    const schemaNames = serviceNames.map((name) => `sluice_${name.replaceAll('-', '_')}`);
     const known = await reader.query<{ name: string }>(
-      schemas.map((schema) => `SELECT name FROM ${schema}.migrations`).join(' UNION '),
+      schemaNames.map((schema) => `SELECT name FROM ${schema}.migrations`).join(' UNION '),
     );
     await reader.close();
     expect(known.map(({ name }) => name)).toEqual(expect.arrayContaining(Object.keys(applied)));
   });
 });
-
-interface Summary {
-  readonly outbox: Readonly<Record<'bus' | 'user', { readonly rows: number }>>;
-  readonly inbox: Readonly<Record<'pending' | 'retrying' | 'dead', { readonly rows: number }>>;
-}

@@ -1,40 +1,42 @@
 // The order workflow over HTTP, in both shapes of the system.
 import { connect as connectAmqp } from 'amqplib';
 import mqtt from 'mqtt';
-import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
-import type { FailedMessage, Readiness } from '../../contracts/operations.ts';
+import { describe, expect, inject, onTestFinished } from 'vitest';
 import { type Order, type StepName, stepNames } from '../../contracts/orders.ts';
-import type { Page } from '../../contracts/pages.ts';
-import { type ServiceName, serviceNames } from '../../contracts/services.ts';
-import type { Coupon, Notification, PointsEntry, PointsPage } from '../../contracts/users.ts';
+import { serviceNames } from '../../contracts/services.ts';
+import type { Notification } from '../../contracts/users.ts';
+import {
+  call,
+  completed,
+  freshUser,
+  get,
+  mugs,
+  orderOf,
+  pages,
+  placeOrder,
+  postJson,
+  readOrder,
+} from '../setup/api.ts';
+import * as schemas from '../setup/schemas.ts';
 import { eventually, gate } from '../setup/wait.ts';
-import { call, completed, freshUser, get, mugs, orderOf, pages, placeOrder, postJson } from './support/api.ts';
-import { embedded, type Shape, type System, separateProcesses } from './support/systems.ts';
+import { onEachShape } from './support/each-shape.ts';
+import { embedded, separateProcesses } from './support/systems.ts';
 
 /** The latency of each step: sequential steps cannot be as fast as concurrent ones. */
 const STEP_LATENCY_MS = 100;
 
 const servers = inject('servers');
-const shapes = [embedded, separateProcesses(servers)].map((shape) => [shape.name, shape] as [string, Shape]);
+const shapes = [embedded, separateProcesses(servers)];
 
-describe.for(shapes)('%s', ([, shape]) => {
-  const onShape = test.skipIf(!shape.available);
-  const whereSeparate = shape.separate ? onShape : () => {};
-
-  let system: System;
-  let orders: string;
-  beforeAll(async () => {
-    if (!shape.available) return;
-    system = await shape.start({ STEP_LATENCY_MS: String(STEP_LATENCY_MS), RETRY_BASE_MS: '100' });
-    orders = system.url('order');
-  });
-  afterAll(() => system?.remove());
+onEachShape({ shapes, env: { STEP_LATENCY_MS: String(STEP_LATENCY_MS), RETRY_BASE_MS: '100' } }, (on) => {
+  const onShape = on.test;
+  const whereSeparate = on.shape.separate ? onShape : () => {};
 
   onShape('an order is accepted at once, and completed afterwards', async () => {
     const userId = freshUser();
-    const answer = await postJson(`${orders}/orders`, orderOf(userId));
+    const answer = await postJson(`${on.orders}/orders`, orderOf(userId));
     expect(answer.status).toBe(201);
-    const placed = answer.json<Order>();
+    const placed = answer.json(schemas.order);
     expect(answer.headers.location).toBe(`/orders/${placed.id}`);
     expect(placed).toEqual({
       id: expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/),
@@ -47,7 +49,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       steps: { points: { status: 'pending' }, coupon: { status: 'pending' }, notification: { status: 'pending' } },
     });
 
-    const order = await completed(orders, placed.id);
+    const order = await completed(on.orders, placed.id);
     const at = expect.stringMatching(/Z$/);
     expect(order).toEqual({
       ...placed,
@@ -62,24 +64,24 @@ describe.for(shapes)('%s', ([, shape]) => {
 
   onShape('an order has one points entry, one coupon and one notification', async () => {
     const userId = freshUser();
-    const { id: orderId } = await placeOrder(orders, userId);
-    await completed(orders, orderId);
+    const { id: orderId } = await placeOrder(on.orders, userId);
+    await completed(on.orders, orderId);
     const at = expect.stringMatching(/Z$/);
     const id = expect.any(String);
 
-    expect(await get<PointsPage>(`${system.url('points')}/users/${userId}/points`)).toEqual({
+    expect(await get(`${on.system.url('points')}/users/${userId}/points`, schemas.pointsPage)).toEqual({
       balance: 59,
       items: [{ id, orderId, points: 59, kind: 'award', at }],
       next: null,
     });
-    const coupons = await get<Page<Coupon>>(`${system.url('coupon')}/users/${userId}/coupons`);
+    const coupons = await get(`${on.system.url('coupon')}/users/${userId}/coupons`, schemas.couponsPage);
     expect(coupons).toEqual({
       items: [{ id, orderId, amount: 299, currency: 'GBP', status: 'active', expiresAt: at }],
       next: null,
     });
     const days = (Date.parse(String(coupons.items[0]?.expiresAt)) - Date.now()) / 86_400_000;
     expect(days).toBeCloseTo(30, 1);
-    expect(await get<Page<Notification>>(`${system.url('notify')}/users/${userId}/notifications`)).toEqual({
+    expect(await get(`${on.system.url('notify')}/users/${userId}/notifications`, schemas.notificationsPage)).toEqual({
       items: [
         {
           id,
@@ -95,23 +97,23 @@ describe.for(shapes)('%s', ([, shape]) => {
 
   onShape('a small order earns no coupon, and an order with a total of 0 earns 0 points', async () => {
     const userId = freshUser();
-    const small = await placeOrder(orders, userId, [{ sku: 'PIN', quantity: 1, unitPrice: 4_999 }]);
-    const free = await placeOrder(orders, userId, [{ sku: 'FLYER', quantity: 1, unitPrice: 0 }]);
-    const order = await completed(orders, small.id);
+    const small = await placeOrder(on.orders, userId, [{ sku: 'PIN', quantity: 1, unitPrice: 4_999 }]);
+    const free = await placeOrder(on.orders, userId, [{ sku: 'FLYER', quantity: 1, unitPrice: 0 }]);
+    const order = await completed(on.orders, small.id);
     expect(order.steps.coupon).toMatchObject({ status: 'skipped', detail: 'total below 50.00 GBP' });
-    expect((await completed(orders, free.id)).steps.points).toMatchObject({ status: 'done', detail: '0 points' });
-    const { balance, items } = await get<PointsPage>(`${system.url('points')}/users/${userId}/points`);
+    expect((await completed(on.orders, free.id)).steps.points).toMatchObject({ status: 'done', detail: '0 points' });
+    const { balance, items } = await get(`${on.system.url('points')}/users/${userId}/points`, schemas.pointsPage);
     expect(balance).toBe(49);
     expect(items.map(({ points }) => points).sort((a, b) => a - b)).toEqual([0, 49]);
-    expect((await get<Page<Coupon>>(`${system.url('coupon')}/users/${userId}/coupons`)).items).toEqual([]);
+    expect((await get(`${on.system.url('coupon')}/users/${userId}/coupons`, schemas.couponsPage)).items).toEqual([]);
   });
 
   onShape('the steps run concurrently', async () => {
     const firstMs: number[] = [];
     const apartMs: number[] = [];
     for (let count = 0; count < 10; count++) {
-      const { id, createdAt } = await placeOrder(orders, freshUser());
-      const { steps } = await completed(orders, id);
+      const { id, createdAt } = await placeOrder(on.orders, freshUser());
+      const { steps } = await completed(on.orders, id);
       const times = stepNames.map((name) => Date.parse(String(steps[name].at)));
       firstMs.push(Math.min(...times) - Date.parse(createdAt));
       apartMs.push(Math.max(...times) - Math.min(...times));
@@ -125,18 +127,19 @@ describe.for(shapes)('%s', ([, shape]) => {
     // Percent-encoded in the topic, dots too.
     const userId = `${freshUser()}@b.c`.slice(-64);
     const topicOf = (user: string) =>
-      `${system.prefix}/users/${user.replaceAll('@', '%40').replaceAll('.', '%2E')}/notifications`;
-    const client = await mqtt.connectAsync(system.mqttUrl);
+      `${on.system.prefix}/users/${user.replaceAll('@', '%40').replaceAll('.', '%2E')}/notifications`;
+    const client = await mqtt.connectAsync(on.system.mqttUrl);
     onTestFinished(() => client.endAsync());
     const received: { topic: string; notification: Notification }[] = [];
     client.on('message', (topic, payload) => received.push({ topic, notification: JSON.parse(payload.toString()) }));
     await client.subscribeAsync([topicOf(userId), topicOf('somebody-else')], { qos: 1 });
 
-    const { id } = await placeOrder(orders, userId);
+    const { id } = await placeOrder(on.orders, userId);
     await eventually(() => received.length > 0, { what: 'the notification arrives' });
-    await completed(orders, id);
-    const { items } = await get<Page<Notification>>(
-      `${system.url('notify')}/users/${encodeURIComponent(userId)}/notifications`,
+    await completed(on.orders, id);
+    const { items } = await get(
+      `${on.system.url('notify')}/users/${encodeURIComponent(userId)}/notifications`,
+      schemas.notificationsPage,
     );
     expect(received).toEqual([{ topic: topicOf(userId), notification: items[0] }]);
   });
@@ -145,7 +148,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     /** The same request 20 times at once, over all order processes. */
     async function twentyTimes(body: unknown, key: string) {
       const together = gate(20);
-      const processes = system.processes('order');
+      const processes = on.system.processes('order');
       return Promise.all(
         Array.from({ length: 20 }, async (_, index) => {
           await together();
@@ -162,72 +165,73 @@ describe.for(shapes)('%s', ([, shape]) => {
       expect([created.length, replayed.length]).toEqual([1, 19]);
       expect(replayed.every(({ headers }) => headers['idempotency-replayed'] === 'true')).toBe(true);
       expect(created[0]?.headers['idempotency-replayed']).toBeUndefined();
-      const id = created[0]?.json<Order>().id;
-      expect(new Set(answers.map((answer) => answer.json<Order>().id))).toEqual(new Set([id]));
-      expect((await get<Page<Order>>(`${orders}/orders?userId=${userId}`)).items).toHaveLength(1);
+      const id = created[0]?.json(schemas.order).id;
+      expect(new Set(answers.map((answer) => answer.json(schemas.order).id))).toEqual(new Set([id]));
+      expect((await get(`${on.orders}/orders?userId=${userId}`, schemas.ordersPage)).items).toHaveLength(1);
     });
 
     onShape('returns the current state of the order', async () => {
       const userId = freshUser();
       const key = { 'idempotency-key': 'again' };
-      const { id } = (await postJson(`${orders}/orders`, orderOf(userId), key)).json<Order>();
-      await completed(orders, id);
-      const later = await postJson(`${orders}/orders`, orderOf(userId), key);
+      const { id } = (await postJson(`${on.orders}/orders`, orderOf(userId), key)).json(schemas.order);
+      await completed(on.orders, id);
+      const later = await postJson(`${on.orders}/orders`, orderOf(userId), key);
       expect(later.status).toBe(200);
-      expect(later.json<Order>()).toEqual(await get<Order>(`${orders}/orders/${id}`));
+      expect(later.json(schemas.order)).toEqual(await readOrder(on.orders, id));
     });
 
     onShape('accepts the same body in another notation, and rejects a different one', async () => {
       const userId = freshUser();
-      const send = (body: unknown) => postJson(`${orders}/orders`, body, { 'idempotency-key': 'quoted "key" ~' });
-      const { id } = (await send(orderOf(userId))).json<Order>();
+      const send = (body: unknown) => postJson(`${on.orders}/orders`, body, { 'idempotency-key': 'quoted "key" ~' });
+      const { id } = (await send(orderOf(userId))).json(schemas.order);
       const inOtherNotation = `{ "items" : [ {"unitPrice":1.999e3,"quantity":3,"name":"M\\u0075g","sku":"MUG"} ],
         "currency":"GBP", "unknown": "field", "userId":"${userId}" }`;
-      expect((await send(inOtherNotation)).json<Order>().id).toBe(id);
+      expect((await send(inOtherNotation)).json(schemas.order).id).toBe(id);
 
       const other = await send(orderOf(userId, [{ sku: 'MUG', name: 'Mug', quantity: 4, unitPrice: 1_999 }]));
       expect(other.status).toBe(422);
-      expect(other.json()).toMatchObject({ type: '/problems/idempotency-key-reused', status: 422 });
-      expect((await get<Page<Order>>(`${orders}/orders?userId=${userId}`)).items).toHaveLength(1);
+      expect(other.body).toMatchObject({ type: '/problems/idempotency-key-reused', status: 422 });
+      expect((await get(`${on.orders}/orders?userId=${userId}`, schemas.ordersPage)).items).toHaveLength(1);
     });
 
     onShape('is scoped to the user', async () => {
       const key = { 'idempotency-key': 'shared' };
       const [one, other] = [freshUser(), freshUser()];
-      const first = await postJson(`${orders}/orders`, orderOf(one), key);
-      const second = await postJson(`${orders}/orders`, orderOf(other), key);
+      const first = await postJson(`${on.orders}/orders`, orderOf(one), key);
+      const second = await postJson(`${on.orders}/orders`, orderOf(other), key);
       expect([first.status, second.status]).toEqual([201, 201]);
-      expect(first.json<Order>().id).not.toBe(second.json<Order>().id);
+      expect(first.json(schemas.order).id).not.toBe(second.json(schemas.order).id);
     });
   });
 
   onShape('lists have pages, newest first', async () => {
     const userId = freshUser();
     const placed: string[] = [];
-    for (let count = 0; count < 6; count++) placed.push((await placeOrder(orders, userId)).id);
+    for (let count = 0; count < 6; count++) placed.push((await placeOrder(on.orders, userId)).id);
     const newestFirst = placed.toReversed();
-    for (const id of placed) await completed(orders, id);
+    for (const id of placed) await completed(on.orders, id);
 
     const idsOf = (all: (readonly Order[])[]) => all.map((page) => page.map(({ id }) => id));
-    expect(idsOf(await pages<Order>(`${orders}/orders?userId=${userId}&limit=4`))).toEqual([
+    expect(idsOf(await pages(`${on.orders}/orders?userId=${userId}&limit=4`, schemas.ordersPage))).toEqual([
       newestFirst.slice(0, 4),
       newestFirst.slice(4),
     ]);
     // A full last page has no next one.
-    expect(idsOf(await pages<Order>(`${orders}/orders?userId=${userId}&limit=3`))).toEqual([
+    expect(idsOf(await pages(`${on.orders}/orders?userId=${userId}&limit=3`, schemas.ordersPage))).toEqual([
       newestFirst.slice(0, 3),
       newestFirst.slice(3),
     ]);
-    expect(await pages<Order>(`${orders}/orders?userId=${freshUser()}`)).toEqual([[]]);
+    expect(await pages(`${on.orders}/orders?userId=${freshUser()}`, schemas.ordersPage)).toEqual([[]]);
 
-    const lists: [ServiceName, string][] = [
-      ['points', 'points'],
-      ['coupon', 'coupons'],
-      ['notify', 'notifications'],
-    ];
-    for (const [service, list] of lists) {
-      const walked = await pages<PointsEntry | Coupon | Notification>(
-        `${system.url(service)}/users/${userId}/${list}?limit=2`,
+    const lists = [
+      ['points', 'points', schemas.pointsPage],
+      ['coupon', 'coupons', schemas.couponsPage],
+      ['notify', 'notifications', schemas.notificationsPage],
+    ] as const;
+    for (const [service, list, schema] of lists) {
+      const walked = await pages<{ id: string; orderId: string }>(
+        `${on.system.url(service)}/users/${userId}/${list}?limit=2`,
+        schema,
       );
       expect(walked.map((page) => page.length)).toEqual([2, 2, 2]);
       const ids = walked.flat().map(({ id }) => id);
@@ -238,10 +242,10 @@ describe.for(shapes)('%s', ([, shape]) => {
 
   onShape('each process reports readiness, health and metrics', async () => {
     for (const service of serviceNames) {
-      const url = system.url(service);
+      const url = on.system.url(service);
       const readiness = await eventually(
         async () => {
-          const now = await get<Readiness>(`${url}/readyz`);
+          const now = await get(`${url}/readyz`, schemas.readiness);
           return now.status === 'up' && now.consumers[service]?.backlog === 0 && now;
         },
         { what: `${service} is up without a backlog` },
@@ -260,7 +264,7 @@ describe.for(shapes)('%s', ([, shape]) => {
         backlog: 0,
         lastProgressAt: never ? null : expect.stringMatching(/Z$/),
       });
-      expect(await get(`${url}/healthz`)).toEqual({ status: 'up', stalled: [] });
+      expect(await get(`${url}/healthz`, schemas.health)).toEqual({ status: 'up', stalled: [] });
 
       const metrics = await call(`${url}/metrics`);
       expect(metrics.headers['content-type']).toMatch(/^text\/plain; version=/);
@@ -279,26 +283,26 @@ describe.for(shapes)('%s', ([, shape]) => {
 
   onShape('failed messages are listed for each service, and an unknown service is 404', async () => {
     for (const service of serviceNames) {
-      expect(await get<Page<FailedMessage>>(`${system.url(service)}/failed-messages/${service}`)).toEqual({
+      expect(await get(`${on.system.url(service)}/failed-messages/${service}`, schemas.failedMessagesPage)).toEqual({
         items: [],
         next: null,
       });
     }
     for (const path of ['/failed-messages/nobody', '/failed-messages/order/none/retry']) {
       const method = path.endsWith('retry') ? 'POST' : 'GET';
-      expect((await call(`${orders}${path}`, { method })).status).toBe(404);
+      expect((await call(`${on.orders}${path}`, { method })).status).toBe(404);
     }
-    expect((await call(`${orders}/failed-messages/order?status=done`)).status).toBe(422);
+    expect((await call(`${on.orders}/failed-messages/order?status=done`)).status).toBe(422);
   });
 
   whereSeparate(
     'while points is down, orders are accepted and their other steps done; then points catches up',
     async () => {
-      const points = system.processes('points');
+      const points = on.system.processes('points');
       for (const process of points) expect(await process.stop()).toEqual({ code: 0, signal: null });
       const userId = freshUser();
-      const placed = await Promise.all(Array.from({ length: 20 }, () => placeOrder(orders, userId)));
-      const stepsOf = async ({ id }: Order) => (await get<Order>(`${orders}/orders/${id}`)).steps;
+      const placed = await Promise.all(Array.from({ length: 20 }, () => placeOrder(on.orders, userId)));
+      const stepsOf = async ({ id }: Order) => (await readOrder(on.orders, id)).steps;
       const others: StepName[] = ['coupon', 'notification'];
       await eventually(
         async () => {
@@ -310,8 +314,8 @@ describe.for(shapes)('%s', ([, shape]) => {
       for (const order of placed) expect((await stepsOf(order)).points).toEqual({ status: 'pending' });
 
       for (const process of points) await process.start();
-      await Promise.all(placed.map(({ id }) => completed(orders, id)));
-      const { balance } = await get<PointsPage>(`${system.url('points')}/users/${userId}/points`);
+      await Promise.all(placed.map(({ id }) => completed(on.orders, id)));
+      const { balance } = await get(`${on.system.url('points')}/users/${userId}/points`, schemas.pointsPage);
       expect(balance).toBe(20 * 59);
     },
   );
@@ -320,13 +324,13 @@ describe.for(shapes)('%s', ([, shape]) => {
     const connection = await connectAmqp(String(servers.amqpUrl));
     onTestFinished(() => connection.close());
     const channel = await connection.createConfirmChannel();
-    const { id: subject } = await placeOrder(orders, freshUser());
+    const { id: subject } = await placeOrder(on.orders, freshUser());
     const poison = JSON.stringify({ specversion: '1.0', type: 'order.placed', subject, note: 'no id, no data' });
-    channel.publish(`${system.prefix}.events`, 'order.placed', Buffer.from(poison), { mandatory: true });
+    channel.publish(`${on.system.prefix}.events`, 'order.placed', Buffer.from(poison), { mandatory: true });
     await channel.waitForConfirms();
 
-    const list = `${system.url('points')}/failed-messages/points`;
-    const dead = await eventually(async () => (await get<Page<FailedMessage>>(list)).items[0], {
+    const list = `${on.system.url('points')}/failed-messages/points`;
+    const dead = await eventually(async () => (await get(list, schemas.failedMessagesPage)).items[0], {
       what: 'the message is dead',
     });
     expect(dead).toEqual({
@@ -343,7 +347,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       truncated: false,
     });
     // The failure does not change the order's step, which is done.
-    expect((await completed(orders, subject)).steps.points).toMatchObject({ status: 'done' });
+    expect((await completed(on.orders, subject)).steps.points).toMatchObject({ status: 'done' });
 
     for (const [filter, matches] of [
       ['?status=dead', 1],
@@ -351,14 +355,14 @@ describe.for(shapes)('%s', ([, shape]) => {
       ['?type=order.placed', 1],
       ['?type=points.awarded', 0],
     ] as const) {
-      expect((await get<Page<FailedMessage>>(`${list}${filter}`)).items).toHaveLength(matches);
+      expect((await get(`${list}${filter}`, schemas.failedMessagesPage)).items).toHaveLength(matches);
     }
     const retry = await call(`${list}/${dead.id}/retry`, { method: 'POST' });
-    expect([retry.status, retry.json()]).toEqual([202, { retried: 1 }]);
+    expect([retry.status, retry.body]).toEqual([202, { retried: 1 }]);
     const again = await call(`${list}/retry?status=dead&type=points.awarded`, { method: 'POST' });
-    expect([again.status, again.json()]).toEqual([202, { retried: 0, left: 0, truncated: 0 }]);
+    expect([again.status, again.body]).toEqual([202, { retried: 0, left: 0, truncated: 0 }]);
     // The message is still unreadable.
-    await eventually(async () => (await get<Page<FailedMessage>>(`${list}?status=dead`)).items.length === 1, {
+    await eventually(async () => (await get(`${list}?status=dead`, schemas.failedMessagesPage)).items.length === 1, {
       what: 'the message is dead again',
     });
   });

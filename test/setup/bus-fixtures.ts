@@ -78,9 +78,14 @@ export interface BusFixture {
 }
 
 export function busFixtures({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl }: ServerUrls): BusFixture[] {
-  const postgres = () => postgresAt(String(databaseUrl));
-  const openDatabases = databaseUrl ? postgres : pgliteInFolder;
-  const fixture = { available: true, network: true, shares: true, anyBytes: true, openDatabases };
+  const [postgres, pglite] = databasePlaces(databaseUrl);
+  const fixture = {
+    available: true,
+    network: true,
+    shares: true,
+    anyBytes: true,
+    openDatabases: () => openDatabases(databaseUrl),
+  };
   const local = { ...fixture, network: false, openBroker: localBroker };
   const mqtt = (url: string | undefined) => ({
     ...fixture,
@@ -89,8 +94,8 @@ export function busFixtures({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl 
     openBroker: (databases: Databases) => mqttBroker(String(url), databases),
   });
   return [
-    { ...local, name: 'local on PGlite', openDatabases: pgliteInFolder },
-    { ...local, name: 'local on PostgreSQL', available: databaseUrl !== undefined, openDatabases: postgres },
+    { ...local, name: 'local on PGlite', openDatabases: pglite.open },
+    { ...local, name: 'local on PostgreSQL', available: postgres.available, openDatabases: postgres.open },
     {
       ...fixture,
       name: 'MQTT on the embedded broker',
@@ -110,7 +115,18 @@ export function busFixtures({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl 
   ];
 }
 
-export async function postgresAt(serverUrl: string): Promise<Databases> {
+/** Each kind of database. */
+export const databasePlaces = (databaseUrl: string | undefined) =>
+  [
+    { place: 'PostgreSQL', available: databaseUrl !== undefined, open: () => postgresAt(String(databaseUrl)) },
+    { place: 'PGlite', available: true, open: pgliteInFolder },
+  ] as const;
+
+/** On PostgreSQL if available. */
+export const openDatabases = (databaseUrl: string | undefined): Promise<Databases> =>
+  databaseUrl === undefined ? pgliteInFolder() : postgresAt(databaseUrl);
+
+async function postgresAt(serverUrl: string): Promise<Databases> {
   const { url, drop } = await freshDatabase(serverUrl);
   const open = async () => openPostgres({ url, poolSize: 4, log });
   const database = await open();

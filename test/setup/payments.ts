@@ -5,15 +5,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
-import { request } from 'undici';
-import { z } from 'zod';
-import { type LedgerEntry, ledgerEntry, ledgerPage } from '../../contracts/payments.ts';
+import type { z } from 'zod';
+import type { LedgerEntry } from '../../contracts/payments.ts';
+import { providerHealth } from '../../contracts/responses.ts';
 import { serverFolder } from '../../demos/shared/folder.ts';
 import { type Behaviour, behaviour } from '../../simulators/payment-provider/behaviour.ts';
 import { SimulatedProvider } from '../../simulators/payment-provider/simulated-provider.ts';
 import { freePort } from '../servers/ports.ts';
 import { processRunner } from '../servers/process-runner.ts';
 import { type LocalServer, retryWithOtherPorts, startServer } from '../servers/server.ts';
+import { call, jsonRequest, pages } from './api.ts';
+import * as schemas from './schemas.ts';
 
 const COMPILED = [fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))];
 const SOURCE = ['--import', import.meta.resolve('tsx'), fileURLToPath(new URL('../../cli/main.ts', import.meta.url))];
@@ -85,40 +87,19 @@ export async function startPaymentsInside(): Promise<PaymentsInside> {
 }
 
 function at(url: string): Payments {
-  const read = async (path: string) => {
-    const { statusCode, body } = await request(`${url}${path}`, { headersTimeout: 5_000, bodyTimeout: 5_000 });
-    const text = await body.text();
-    if (statusCode !== 200 && statusCode !== 404) throw new Error(`GET ${path} was answered ${statusCode} ${text}`);
-    return statusCode === 200 ? (JSON.parse(text) as unknown) : undefined;
-  };
+  const read = (path: string) => call(`${url}${path}`, { timeoutMs: 5_000 });
   return {
     url,
     async behave(told) {
-      const { statusCode, body } = await request(`${url}/behaviour`, {
-        method: 'PUT',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(told),
-      });
-      const text = await body.text();
-      if (statusCode !== 200) throw new Error(`PUT /behaviour was answered ${statusCode} ${text}`);
+      const { status, text } = await call(`${url}/behaviour`, { ...jsonRequest(told), method: 'PUT' });
+      if (status !== 200) throw new Error(`PUT /behaviour: ${status} ${text}`);
     },
-    async behaviour() {
-      return behaviour.parse(await read('/behaviour'));
-    },
-    async underWay() {
-      return z.object({ underWay: z.int() }).parse(await read('/healthz')).underWay;
-    },
+    behaviour: async () => (await read('/behaviour')).json(behaviour),
+    underWay: async () => (await read('/healthz')).json(providerHealth).underWay,
     async entry(orderId) {
-      return ledgerEntry.optional().parse(await read(`/charges/${orderId}`));
+      const answer = await read(`/charges/${orderId}`);
+      return answer.status === 404 ? undefined : answer.json(schemas.ledgerEntry);
     },
-    async entries() {
-      const all: LedgerEntry[] = [];
-      for (let next: string | null | undefined; next !== null; ) {
-        const page = ledgerPage.parse(await read(`/charges?limit=200${next === undefined ? '' : `&after=${next}`}`));
-        all.push(...page.items);
-        next = page.next;
-      }
-      return all;
-    },
+    entries: async () => (await pages(`${url}/charges?limit=200`, schemas.ledgerPage)).flat(),
   };
 }

@@ -2,19 +2,13 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { pino } from 'pino';
-import { afterEach } from 'vitest';
 import { openPostgres } from '../../infra/database/postgres.ts';
 import { type OpenQueuesOptions, openQueues } from '../../infra/queue/index.ts';
 import type { PacedQueue, PacedQueueOptions, PacedQueues } from '../../infra/queue/port.ts';
+import { cleanUps } from './clean-ups.ts';
 import { freshPrefix } from './wait.ts';
 
 const log = pino({ level: 'silent' });
-
-/** Called after each test of the importing file, the last one first. */
-export const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
 
 /** Opens queues on PostgreSQL without keeping any other connection. */
 export async function openOnPostgres(url: string): Promise<PacedQueues> {
@@ -28,7 +22,7 @@ export async function openOnPostgres(url: string): Promise<PacedQueues> {
 
 export async function open(on: OpenQueuesOptions['on'], prefix = freshPrefix()): Promise<PacedQueues> {
   const queues = await openQueues({ on, prefix, log });
-  cleanups.push(() => queues.close());
+  cleanUps.push(() => queues.close());
   return queues;
 }
 
@@ -49,7 +43,7 @@ export async function openQueue(queues: PacedQueues, options: Partial<PacedQueue
       return work(id);
     },
   });
-  cleanups.push(() => queue.close());
+  cleanUps.push(() => queue.close());
   return { queue, runs, beganAt, givenUp };
 }
 

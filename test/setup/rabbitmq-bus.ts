@@ -9,6 +9,7 @@ import { RabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
 import type { RabbitmqBusOptions } from '../../infra/bus/rabbitmq/options.ts';
 import type { Topology } from '../../infra/bus/topology.ts';
 import { type Rabbitmq, startRabbitmq } from '../servers/rabbitmq.ts';
+import { cleanUp, cleanUps } from './clean-ups.ts';
 import { eventually, freshPrefix } from './wait.ts';
 
 const log = pino({ level: process.env.LOG_LEVEL ?? 'silent' });
@@ -18,7 +19,6 @@ export const PAUSES_MS = 5_000;
 
 export let server: Rabbitmq;
 export let topology: Topology;
-export const cleanUps: (() => Promise<unknown>)[] = [];
 /** Blocked handlers: released first, because closing a subscription waits for them. */
 const releases: (() => void)[] = [];
 
@@ -32,7 +32,7 @@ beforeEach(() => {
 });
 afterEach(async () => {
   for (const release of releases.splice(0)) release();
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+  await cleanUp();
   vi.restoreAllMocks();
 });
 

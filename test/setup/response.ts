@@ -1,7 +1,9 @@
 // Checks a response against its schema in contracts/responses.ts.
 import { isDeepStrictEqual } from 'node:util';
+import type { z } from 'zod';
 import { problem } from '../../contracts/problems.ts';
 import { responseSchema } from '../../contracts/responses.ts';
+import { behaviour } from '../../simulators/payment-provider/behaviour.ts';
 
 export interface ReceivedResponse {
   readonly method: string;
@@ -14,22 +16,32 @@ export interface ReceivedResponse {
 /** Pages, scripts, redirects and metrics. Every other response must be JSON with a schema. */
 const withoutSchema = /^text\/(html|css|javascript|plain)\b/;
 
-/**
- * Throws if the response has no schema, or if its body does not match exactly: a missing, wrong or undeclared field is
- * an error. (Clients ignore undeclared fields, so that a newer server may add some.) Returns the parsed body.
- */
+/** /behaviour is the simulated payment provider's own route, outside the contracts. */
+const schemaOf = (method: string, pathname: string, status: number) =>
+  pathname === '/behaviour' && status === 200 ? behaviour : responseSchema(method, pathname, status);
+
+/** Throws if the response has no schema or does not match it exactly. Returns the body, or undefined for a page. */
 export function parseResponse({ method, url, status, contentType = '', text }: ReceivedResponse): unknown {
   if (withoutSchema.test(contentType)) return undefined;
   const { pathname, search } = new URL(url);
   const about = `${method} ${pathname}${search}: ${status} ${contentType}`;
-  const schema = responseSchema(method, pathname, status);
+  const schema = schemaOf(method, pathname, status);
   if (!schema) throw new Error(`${about} has no schema in contracts/responses.ts: ${text}`);
   const expectedType = schema === problem ? 'application/problem+json' : 'application/json';
   if (!contentType.startsWith(expectedType)) throw new Error(`${about} is not ${expectedType}: ${text}`);
-  const body: unknown = JSON.parse(text);
-  const parsed = schema.safeParse(body);
-  if (!parsed.success) throw new Error(`${about} does not match its schema: ${parsed.error.message}\n${text}`);
-  if (!isDeepStrictEqual(parsed.data, body))
-    throw new Error(`${about} has fields that its schema does not declare:\n${text}\n${JSON.stringify(parsed.data)}`);
-  return parsed.data;
+  return parseExactly(schema, JSON.parse(text), about);
+}
+
+/**
+ * Throws if the body does not match the schema exactly: a missing, wrong or undeclared field is an error. (Clients
+ * ignore undeclared fields, so that a newer server may add some.) `about`: the subject of the error message.
+ */
+export function parseExactly<T>(schema: z.ZodType<T>, body: unknown, about: string): T {
+  const { data, error } = schema.safeParse(body);
+  if (error) throw new Error(`${about} does not match its schema: ${error.message}\n${JSON.stringify(body)}`);
+  if (!isDeepStrictEqual(data, body))
+    throw new Error(
+      `${about} has fields that its schema does not declare:\n${JSON.stringify(body)}\n${JSON.stringify(data)}`,
+    );
+  return data;
 }

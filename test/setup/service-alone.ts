@@ -3,15 +3,15 @@ import { v7 as uuidv7 } from 'uuid';
 import { expect } from 'vitest';
 import { type Config, parseConfig } from '../../app/config.ts';
 import { schemaOf } from '../../app/schemas.ts';
-import { type EventData, type EventType, eventSchemas } from '../../contracts/events.ts';
+import type { EventData, EventType } from '../../contracts/events.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
-import { Inbox } from '../../infra/messaging/inbox.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import { Metrics } from '../../infra/observability/metrics.ts';
 import type { AnyService, ServiceContext } from '../../infra/runtime/service.ts';
 import { log } from './bus-fixtures.ts';
+import { createInbox } from './inbox.ts';
 
 const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
 const config = parseConfig({ RESEND_AFTER_MS: '100' });
@@ -47,22 +47,10 @@ export async function openAlone(
     ...(await readMigrations(service.migrations, name)),
   ];
   await migrate(database, schema, migrations);
-  const inbox = new Inbox({
-    database,
-    schema,
-    catalogue: eventSchemas,
+  const inbox = createInbox(database, schema, {
     handlers: service.handlers,
     onDead: service.onDead,
     subjectName: service.subjectName,
-    attempts: 1,
-    retryBaseMs: 10,
-    retryMaxMs: 10,
-    leaseMs: 10_000,
-    prefetch: 100,
-    maxRows: 100,
-    pollMs: 1_000,
-    retentionDays: 1,
-    log,
   });
   return {
     service,

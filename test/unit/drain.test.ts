@@ -1,15 +1,11 @@
 // The drain on a fake database and fake queues that fail or do not respond.
 import { pino } from 'pino';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { type Database, DatabaseUnavailable } from '../../infra/database/port.ts';
 import type { PacedQueue } from '../../infra/queue/port.ts';
 import { Drain } from '../../services/flash-sale/drain.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
 import { eventually } from '../setup/wait.ts';
-
-const cleanUps: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
 
 /** A drain that gets the sales to drain from `list`. */
 function startDrain(list: () => object[], queue: Partial<PacedQueue> = {}) {

@@ -97,7 +97,7 @@ describe('a buyer', () => {
     expect(nextVisit({ ...full, retryAfterMs: 31_000 }, patient, at(1_000), 0.5)).toBeUndefined();
   });
 
-  test('who came early comes again at the opening, however late the answer is', () => {
+  test('that came early comes again at the opening, however late the response is', () => {
     const early: PurchaseAnswer = { outcome: 'not-open', retryAfterMs: undefined };
     expect(nextVisit(early, { ...patient, patience: 0 }, at(-100), 0.1)?.atMs).toBe(50);
     expect(nextVisit(early, { ...patient, patience: 0 }, at(200, { arrivedMs: -5 }), 0.1)?.atMs).toBe(250);

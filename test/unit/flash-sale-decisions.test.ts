@@ -84,7 +84,7 @@ describe('a rejection from memory', () => {
     );
   });
 
-  test('rejects nobody from the moment when the sale opens', () => {
+  test('rejects no buyer once the sale opens', () => {
     fc.assert(
       fc.property(anySale, fc.integer({ min: 1, max: 5_000 }), anyAge, (any, opensInMs, age) => {
         const rejection = rejectionOf({ ...any, status: 'scheduled', opensInMs }, age, 0);
@@ -222,7 +222,7 @@ describe('the filter of holders', () => {
     );
   });
 
-  test('contains nobody while it is empty', () => {
+  test('contains no user while it is empty', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 10 ** 9 }), anyUser, (expected, user) => {
         expect(mayContain(createBloomFilter(Math.min(expected, 10 ** 6)), user)).toBe(false);

@@ -1,10 +1,12 @@
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { EventLoopLag, LoadShedder } from '../../infra/http/event-loop-lag.ts';
 import { OverloadGuard, type OverloadGuardOptions } from '../../infra/http/overload.ts';
 import { deferred } from '../../infra/runtime/promises.ts';
+import { postJson } from '../setup/api.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
 import { eventually } from '../setup/wait.ts';
 
 const MAX_MS = 100;
@@ -88,16 +90,11 @@ describe('event-loop lag', () => {
   });
 });
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
 async function serve(listener: RequestListener, options: Partial<OverloadGuardOptions> = {}) {
   const guard = new OverloadGuard({ isSheddable: ({ method }) => method === 'POST', ...options });
   const server = createServer(guard.guard(listener)).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  cleanups.push(() => {
+  cleanUps.push(() => {
     guard.stop();
     server.closeAllConnections();
     return new Promise((resolve) => server.close(resolve));
@@ -116,9 +113,12 @@ function talk(port: number): { socket: Socket; seen: { text: string; closed: boo
   socket.on('close', () => {
     seen.closed = true;
   });
-  cleanups.push(() => socket.destroy());
+  cleanUps.push(() => socket.destroy());
   return { socket, seen };
 }
+/** Not the tests' client: the guarded listener has no schema. */
+const statusOf = async (port: number, request: RequestInit = { method: 'POST', body: '{}' }) =>
+  (await fetch(`http://127.0.0.1:${port}/`, request)).status;
 const post = (body: string, headers = `Content-Length: ${body.length}\r\n`) =>
   `POST /purchases HTTP/1.1\r\nHost: x\r\n${headers}\r\n${body}`;
 const get = 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n';
@@ -130,11 +130,11 @@ const echo: RequestListener = (request, response) => {
 describe('the guard', () => {
   test('rejects with a problem that says when to retry', async () => {
     const { guard, port } = await serve(echo, { maxInFlight: 0 });
-    const answer = await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body: '{}' });
+    const answer = await postJson(`http://127.0.0.1:${port}/`, {});
     expect(answer.status).toBe(503);
-    expect(answer.headers.get('content-type')).toBe('application/problem+json; charset=utf-8');
-    expect(['1', '2', '3']).toContain(answer.headers.get('retry-after'));
-    expect(await answer.json()).toMatchObject({
+    expect(answer.headers['content-type']).toBe('application/problem+json; charset=utf-8');
+    expect(['1', '2', '3']).toContain(answer.headers['retry-after']);
+    expect(answer.body).toMatchObject({
       type: '/problems/unavailable',
       status: 503,
       title: expect.any(String),
@@ -158,7 +158,7 @@ describe('the guard', () => {
       },
       { maxInFlight: 2 },
     );
-    const send = async () => (await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body: '{}' })).status;
+    const send = () => statusOf(port);
     const first = [send(), send()];
     await eventually(() => guard.inFlight === 2, { what: 'two are in flight' });
     expect(await send()).toBe(503);
@@ -188,7 +188,7 @@ describe('the guard', () => {
 
   test('accepts requests that are not sheddable at any load', async () => {
     const { port } = await serve(echo, { maxInFlight: 0 });
-    expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200);
+    expect(await statusOf(port, { method: 'GET' })).toBe(200);
   });
 
   test('rejects without reading a short body, and keeps the connection open', async () => {
@@ -252,7 +252,7 @@ describe('the guard', () => {
 
   test('the timer stops by itself without sheddable requests', async () => {
     const { guard, port } = await serve(echo);
-    await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body: '{}' });
+    await statusOf(port);
     expect(guard.lagMs).toBeGreaterThanOrEqual(0);
     const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
     const watching = timers();

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { ConcurrentUpdate, DatabaseUnavailable } from '../../infra/database/port.ts';
 import { createApp, route } from '../../infra/http/app.ts';
 import { type HttpServer, listen } from '../../infra/http/server.ts';
+import { call } from '../setup/api.ts';
 
 let server: HttpServer | undefined;
 afterEach(() => server?.close());
@@ -15,10 +16,10 @@ describe('a request that the database cannot serve now', () => {
         route(router, '/', { get: [() => Promise.reject(error)] }),
       );
       server = await listen(app, '127.0.0.1', 0);
-      const response = await fetch(server.url);
+      const response = await call(server.url);
       expect(response.status).toBe(503);
-      expect(response.headers.get('retry-after')).toBe('1');
-      expect(await response.json()).toMatchObject({ type: '/problems/unavailable' });
+      expect(response.headers['retry-after']).toBe('1');
+      expect(response.body).toMatchObject({ type: '/problems/unavailable' });
     },
   );
 });

@@ -1,21 +1,19 @@
 // GET /readyz while every server is away.
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { pino } from 'pino';
-import { request } from 'undici';
 import { expect, onTestFinished, test } from 'vitest';
 import { operationsRoutes } from '../../app/admin/operations.ts';
 import type { ServiceRunner } from '../../app/service-runner.ts';
-import type { Readiness } from '../../contracts/operations.ts';
 import { ExclusiveConsumer } from '../../infra/bus/mqtt/exclusive-consumer.ts';
 import type { Receiver } from '../../infra/bus/port.ts';
 import { RabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { createApp } from '../../infra/http/app.ts';
+import { listen } from '../../infra/http/server.ts';
 import { connectTo } from '../../infra/mqtt/connect.ts';
 import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';
 import { Metrics } from '../../infra/observability/metrics.ts';
+import { call } from '../setup/api.ts';
+import * as schemas from '../setup/schemas.ts';
 
 /** No server listens at this address. */
 const AWAY = '127.0.0.1:9';
@@ -47,7 +45,11 @@ test('names the servers that are away, but not their addresses or errors', async
     operationsRoutes(router, {
       runners: Object.entries(consumers).map(
         ([name, subscription]) =>
-          ({ name, healthy: true, state: () => subscription.health() }) as unknown as ServiceRunner,
+          ({
+            name,
+            healthy: true,
+            state: () => ({ ...subscription.health(), backlog: null, lastProgressAt: null }),
+          }) as unknown as ServiceRunner,
       ),
       resources: {
         database: { query: () => Promise.reject(new Error(`connect ECONNREFUSED ${AWAY}`)) } as unknown as Database,
@@ -60,13 +62,11 @@ test('names the servers that are away, but not their addresses or errors', async
       stopping: () => false,
     }),
   );
-  const server = createServer(app).listen(0, '127.0.0.1');
-  onTestFinished(() => void server.close());
-  await once(server, 'listening');
-  const answer = await request(`http://127.0.0.1:${(server.address() as AddressInfo).port}/readyz`);
-  const text = await answer.body.text();
-  const { resources, consumers: states } = JSON.parse(text) as Readiness;
+  const server = await listen(app, '127.0.0.1', 0);
+  onTestFinished(() => server.close());
+  const answer = await call(`${server.url}/readyz`);
+  const { resources, consumers: states } = answer.json(schemas.readiness);
   for (const [name, { status, detail }] of Object.entries({ ...resources, ...states }))
     expect([name, status, detail]).toEqual([name, 'down', expect.stringMatching(/./)]);
-  expect(text).not.toMatch(/127\.0\.0\.1|ECONNREFUSED|secret/);
+  expect(answer.text).not.toMatch(/127\.0\.0\.1|ECONNREFUSED|secret/);
 });

@@ -1,6 +1,7 @@
 // How the tests check responses: see test/setup/response.ts.
 import { expect, test } from 'vitest';
-import { parseResponse, type ReceivedResponse } from '../setup/response.ts';
+import { parseExactly, parseResponse, type ReceivedResponse } from '../setup/response.ts';
+import * as schemas from '../setup/schemas.ts';
 
 const json = 'application/json; charset=utf-8';
 const problemJson = 'application/problem+json; charset=utf-8';
@@ -40,4 +41,10 @@ test.each<[string, ReceivedResponse, RegExp]>([
   ['a body without a media type', responseOf(health, { contentType: undefined }), /is not application\/json/],
 ])('rejects %s', (_, response, message) => {
   expect(() => parseResponse(response)).toThrow(message);
+});
+
+test('reads a body only with a schema that declares all of its fields', () => {
+  expect(parseExactly(schemas.health, health, 'it')).toEqual(health);
+  expect(() => parseExactly(schemas.health.omit({ stalled: true }), health, 'it')).toThrow(/^it has fields that/);
+  expect(() => parseExactly(schemas.problem, health, 'it')).toThrow(/^it does not match its schema/);
 });

@@ -1,13 +1,14 @@
 // Clients that buy in a flash sale, steadily or all at once, and log every response. After no response or a 503, a client
 // sends its request to the next gateway, until it gets a decision; some clients use two gateways at the same time.
 import { setTimeout as delay } from 'node:timers/promises';
-import { Agent } from 'undici';
+import { type Answer, jsonRequest } from '../../setup/api.ts';
+import * as schemas from '../../setup/schemas.ts';
 import { eventually } from '../../setup/wait.ts';
+import { RotatingClient } from './rotating-client.ts';
 import type { Schedule } from './schedule.ts';
 
 /** Buyers without a decision; beyond that, no further ones arrive. */
 const MAX_UNDER_WAY = 50;
-const ANSWER_WITHIN_MS = 5_000;
 const RETRY_MS = 100;
 /** Shorter than Retry-After, so that there are always buyers for free places. */
 const IMPATIENT_MS = { min: 100, max: 400 };
@@ -51,19 +52,15 @@ type Buyer = LoggedBuyer & { answers: BuyerAnswer[] };
 export class Buyers {
   readonly log = new Map<string, Buyer>();
   readonly #options: BuyersOptions;
-  readonly #agent = new Agent({
-    connectTimeout: ANSWER_WITHIN_MS,
-    headersTimeout: ANSWER_WITHIN_MS,
-    bodyTimeout: ANSWER_WITHIN_MS,
-  });
+  readonly #client: RotatingClient;
   readonly #underWay = new Set<Promise<void>>();
   #arriving: Promise<void> | undefined;
   #stopping = false;
   #giveUpAt = Number.POSITIVE_INFINITY;
-  #attempts = 0;
 
   constructor(options: BuyersOptions) {
     this.#options = options;
+    this.#client = new RotatingClient(options.urls);
   }
 
   /** All responses, in the order of the buyers. */
@@ -115,7 +112,7 @@ export class Buyers {
     this.#giveUpAt = Math.min(this.#giveUpAt, performance.now() + withinMs);
     await this.#arriving;
     while (this.#underWay.size > 0) await Promise.all(this.#underWay);
-    await this.#agent.destroy();
+    await this.#client.close();
   }
 
   #newBuyer(): Buyer {
@@ -137,9 +134,9 @@ export class Buyers {
   }
 
   async #untilDecided({ userId, answers }: Buyer, patient: boolean): Promise<void> {
-    const { urls, schedule } = this.#options;
+    const { schedule } = this.#options;
     for (;;) {
-      const answer = await this.#request(userId, urls[this.#attempts++ % urls.length] as string);
+      const answer = await this.#request(userId);
       const { status, ticketId } = answer;
       if (ticketId !== undefined && !answers.some((other) => other.ticketId === ticketId))
         this.#options.onTicket?.(ticketId);
@@ -154,32 +151,26 @@ export class Buyers {
     }
   }
 
-  async #request(userId: string, url: string): Promise<BuyerAnswer> {
-    try {
-      const { statusCode, headers, body } = await this.#agent.request({
-        origin: url,
-        path: `/flash-sales/${this.#options.saleId}/purchases`,
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ userId }),
-      });
-      const { ticketId, position, type, detail } = (await body.json()) as {
-        ticketId?: string;
-        position?: number;
-        type?: string;
-        detail?: string;
-      };
-      const retryAfter = headers['retry-after'];
-      return {
-        status: statusCode,
-        ...(ticketId === undefined ? {} : { ticketId }),
-        ...(position === undefined ? {} : { position }),
-        ...(type === undefined ? {} : { problem: type.replace('/problems/', '') }),
-        ...(detail === undefined ? {} : { detail }),
-        ...(typeof retryAfter === 'string' ? { retryAfter } : {}),
-      };
-    } catch {
-      return { status: 'unknown' };
-    }
+  /** `url`: default is the next gateway. */
+  async #request(userId: string, url?: string): Promise<BuyerAnswer> {
+    const path = `/flash-sales/${this.#options.saleId}/purchases`;
+    return buyerAnswerOf(await this.#client.send(path, jsonRequest({ userId }), url));
   }
+}
+
+function buyerAnswerOf(answer: Answer | undefined): BuyerAnswer {
+  if (!answer) return { status: 'unknown' };
+  const { status, headers } = answer;
+  if (status < 300) {
+    const { ticketId, position } = answer.json(schemas.purchase);
+    return { status, ticketId, position };
+  }
+  const { type, detail } = answer.json(schemas.problem);
+  const retryAfter = headers['retry-after'];
+  return {
+    status,
+    problem: type.replace('/problems/', ''),
+    ...(detail === undefined ? {} : { detail }),
+    ...(typeof retryAfter === 'string' ? { retryAfter } : {}),
+  };
 }

@@ -2,10 +2,10 @@
 // They log every response. After no response or a 503, a holder sends the request to the next shop, or leaves without
 // knowing whether the order is paid.
 import { setTimeout as delay } from 'node:timers/promises';
-import { Agent } from 'undici';
+import * as schemas from '../../setup/schemas.ts';
+import { RotatingClient } from './rotating-client.ts';
 import type { Schedule } from './schedule.ts';
 
-const ANSWER_WITHIN_MS = 5_000;
 const POLL_MS = 300;
 const RETRY_MS = 200;
 /** Share of the holders that try again after a declined payment. */
@@ -45,17 +45,15 @@ type Logged = { orderId?: string; payments: HolderStatus[]; cancelled: boolean }
 export class Holders {
   readonly log = new Map<string, Logged>();
   readonly #options: HoldersOptions;
-  readonly #agent = new Agent({
-    connectTimeout: ANSWER_WITHIN_MS,
-    headersTimeout: ANSWER_WITHIN_MS,
-    bodyTimeout: ANSWER_WITHIN_MS,
-  });
+  readonly #gateways: RotatingClient;
+  readonly #shops: RotatingClient;
   readonly #underWay = new Set<Promise<void>>();
   #giveUpAt = Number.POSITIVE_INFINITY;
-  #attempts = 0;
 
   constructor(options: HoldersOptions) {
     this.#options = options;
+    this.#gateways = new RotatingClient(options.gateways);
+    this.#shops = new RotatingClient(options.shops);
   }
 
   /** The statuses of all attempts to pay. */
@@ -75,7 +73,7 @@ export class Holders {
   async stop(withinMs = 30_000): Promise<void> {
     this.#giveUpAt = Math.min(this.#giveUpAt, performance.now() + withinMs);
     while (this.#underWay.size > 0) await Promise.all(this.#underWay);
-    await this.#agent.destroy();
+    await Promise.all([this.#gateways.close(), this.#shops.close()]);
   }
 
   async #hold(ticketId: string, logged: Logged): Promise<void> {
@@ -94,9 +92,9 @@ export class Holders {
   }
 
   async #orderOf(ticketId: string): Promise<string | undefined> {
-    const { gateways, saleId } = this.#options;
     while (performance.now() < this.#giveUpAt) {
-      const { orderId } = await this.#request('GET', gateways, `/flash-sales/${saleId}/purchases/${ticketId}`);
+      const answer = await this.#gateways.send(`/flash-sales/${this.#options.saleId}/purchases/${ticketId}`, {});
+      const { orderId } = answer?.status === 200 ? answer.json(schemas.ticket) : {};
       if (orderId !== undefined) return orderId;
       await delay(POLL_MS);
     }
@@ -105,7 +103,7 @@ export class Holders {
 
   async #pay(orderId: string, { payments }: Logged): Promise<void> {
     for (;;) {
-      const { status } = await this.#request('POST', this.#options.shops, `/orders/${orderId}/pay`);
+      const status = await this.#post(`/orders/${orderId}/pay`);
       payments.push(status);
       if (performance.now() > this.#giveUpAt) return;
       const goesOn = status === 402 ? PAYS_AGAIN : isUnknown(status) ? 1 - GOES_AWAY : 0;
@@ -116,29 +114,15 @@ export class Holders {
 
   async #cancel(orderId: string, logged: Logged): Promise<void> {
     for (;;) {
-      const { status } = await this.#request('POST', this.#options.shops, `/orders/${orderId}/cancel`);
+      const status = await this.#post(`/orders/${orderId}/cancel`);
       if (status === 200) logged.cancelled = true;
       if (!isUnknown(status) || performance.now() > this.#giveUpAt) return;
       await delay(RETRY_MS);
     }
   }
 
-  async #request(
-    method: 'GET' | 'POST',
-    urls: readonly string[],
-    path: string,
-  ): Promise<{ status: HolderStatus; orderId?: string }> {
-    try {
-      const { statusCode, body } = await this.#agent.request({
-        origin: urls[this.#attempts++ % urls.length] as string,
-        path,
-        method,
-      });
-      const { orderId } = (await body.json()) as { orderId?: string };
-      return { status: statusCode, ...(orderId === undefined ? {} : { orderId }) };
-    } catch {
-      return { status: 'unknown' };
-    }
+  async #post(path: string): Promise<HolderStatus> {
+    return (await this.#shops.send(path, { method: 'POST' }))?.status ?? 'unknown';
   }
 }
 

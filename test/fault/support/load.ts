@@ -3,13 +3,14 @@
 // ten cancels the order soon after.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Agent } from 'undici';
+import { type Answer, jsonRequest } from '../../setup/api.ts';
+import * as schemas from '../../setup/schemas.ts';
 import { eventually } from '../../setup/wait.ts';
+import { RotatingClient } from './rotating-client.ts';
 import type { Schedule } from './schedule.ts';
 
 /** Concurrent requests; without responses, no more are sent. */
 const MAX_UNDER_WAY = 64;
-const ANSWER_WITHIN_MS = 5_000;
 const RETRY_MS = 100;
 const TWICE = 0.1;
 const CANCELS = 0.1;
@@ -17,7 +18,7 @@ const CANCELS = 0.1;
 const CANCELS_WITHIN_MS = 500;
 
 /** The outcome of one request. `unknown`: no response, so the order may be placed or not. */
-export interface Answer {
+export interface LoggedAnswer {
   readonly status: number | 'unknown';
   readonly orderId?: string;
   readonly retryAfter?: string;
@@ -27,7 +28,7 @@ interface LoggedOrder {
   readonly key: string;
   readonly userId: string;
   readonly total: number;
-  readonly answers: readonly Answer[];
+  readonly answers: readonly LoggedAnswer[];
   /** Its cancellation got a response. */
   readonly cancelled: boolean;
 }
@@ -45,32 +46,28 @@ export interface LoadOptions {
   readonly cancels?: number;
 }
 
-type Logged = LoggedOrder & { answers: Answer[]; cancelled: boolean };
+type Logged = LoggedOrder & { answers: LoggedAnswer[]; cancelled: boolean };
 
 export class Load {
   readonly log = new Map<string, Logged>();
   readonly #options: LoadOptions;
   readonly #name = randomUUID();
-  readonly #agent = new Agent({
-    connectTimeout: ANSWER_WITHIN_MS,
-    headersTimeout: ANSWER_WITHIN_MS,
-    bodyTimeout: ANSWER_WITHIN_MS,
-  });
+  readonly #client: RotatingClient;
   readonly #underWay = new Set<Promise<void>>();
   readonly #running: Promise<void>;
   #stopping = false;
   #giveUpAt = Number.POSITIVE_INFINITY;
-  #attempts = 0;
   #placed = 0;
 
   constructor(options: LoadOptions) {
     this.#options = options;
+    this.#client = new RotatingClient(options.urls);
     this.#running = this.#run();
   }
 
   /** The number of responses by status. */
-  get statuses(): ReadonlyMap<Answer['status'], number> {
-    const counts = new Map<Answer['status'], number>();
+  get statuses(): ReadonlyMap<LoggedAnswer['status'], number> {
+    const counts = new Map<LoggedAnswer['status'], number>();
     for (const { answers } of this.log.values())
       for (const { status } of answers) counts.set(status, (counts.get(status) ?? 0) + 1);
     return counts;
@@ -88,7 +85,7 @@ export class Load {
     this.#giveUpAt = Math.min(this.#giveUpAt, performance.now() + withinMs);
     await this.#running;
     while (this.#underWay.size > 0) await Promise.all(this.#underWay);
-    await this.#agent.destroy();
+    await this.#client.close();
   }
 
   async #run(): Promise<void> {
@@ -105,7 +102,7 @@ export class Load {
   async #place(number: number): Promise<void> {
     const { schedule, cancels = CANCELS } = this.#options;
     const key = `${this.#name}-${number}`;
-    const order = { key, userId: `user-${number % 10}`, total: 0, answers: [] as Answer[], cancelled: false };
+    const order = { key, userId: `user-${number % 10}`, total: 0, answers: [] as LoggedAnswer[], cancelled: false };
     const items = Array.from({ length: schedule.between(1, 3) }, (_, index) => ({
       sku: `sku-${index}`,
       quantity: schedule.between(1, 3),
@@ -128,49 +125,31 @@ export class Load {
     const id = order.answers.find(({ orderId }) => orderId !== undefined)?.orderId;
     if (id === undefined) return;
     for (;;) {
-      const status = await this.#request(`/orders/${id}/cancel`, {}).then(
-        ({ statusCode }) => statusCode,
-        () => 'unknown' as const,
-      );
+      const { status = 'unknown' } = (await this.#client.send(`/orders/${id}/cancel`, jsonRequest({}))) ?? {};
       if (status === 200) order.cancelled = true;
       if ((status !== 'unknown' && status < 500) || performance.now() > this.#giveUpAt) return;
       await delay(RETRY_MS);
     }
   }
 
-  async #untilAnswered({ key, answers }: { key: string; answers: Answer[] }, body: string): Promise<void> {
+  async #untilAnswered({ key, answers }: { key: string; answers: LoggedAnswer[] }, body: string): Promise<void> {
     for (;;) {
-      const answer = await this.#send(key, body);
+      const answer = logged(await this.#client.send('/orders', jsonRequest(body, { 'idempotency-key': key })));
       answers.push(answer);
       if (answer.status !== 'unknown' && answer.status < 500) return;
       if (performance.now() > this.#giveUpAt) return;
       await delay(RETRY_MS);
     }
   }
+}
 
-  async #send(key: string, body: string): Promise<Answer> {
-    try {
-      const { statusCode: status, id, retryAfter } = await this.#request('/orders', { 'idempotency-key': key }, body);
-      return {
-        status,
-        ...(status < 300 && id !== undefined ? { orderId: id } : {}),
-        ...(typeof retryAfter === 'string' ? { retryAfter } : {}),
-      };
-    } catch {
-      return { status: 'unknown' };
-    }
-  }
-
-  async #request(path: string, headers: Readonly<Record<string, string>>, body = '{}') {
-    const { urls } = this.#options;
-    const answer = await this.#agent.request({
-      origin: urls[this.#attempts++ % urls.length] as string,
-      path,
-      method: 'POST',
-      headers: { 'content-type': 'application/json', ...headers },
-      body,
-    });
-    const { id } = (await answer.body.json()) as { id?: string };
-    return { statusCode: answer.statusCode, id, retryAfter: answer.headers['retry-after'] };
-  }
+function logged(answer: Answer | undefined): LoggedAnswer {
+  if (!answer) return { status: 'unknown' };
+  const { status, headers } = answer;
+  const retryAfter = headers['retry-after'];
+  return {
+    status,
+    ...(status < 300 ? { orderId: answer.json(schemas.order).id } : {}),
+    ...(typeof retryAfter === 'string' ? { retryAfter } : {}),
+  };
 }

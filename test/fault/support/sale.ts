@@ -1,7 +1,6 @@
 // Starts a system with several gateways and a flash sale on it.
-
-import { request } from 'undici';
 import type { Environment } from '../../../demos/shared/child-process.ts';
+import { createSale } from '../../service/support/flash-sales.ts';
 import { Buyers } from './buyers.ts';
 import { keepJournal } from './sale-journal.ts';
 import type { Schedule } from './schedule.ts';
@@ -53,18 +52,6 @@ export async function startSaleSystem(options: SaleSystemOptions): Promise<SaleS
   return { ...system, gateways: system.processes.slice(1) };
 }
 
-/** Resolves with the id of a new sale. */
-export async function createSale({ url }: ServiceProcess, terms: SaleTerms): Promise<string> {
-  const { statusCode, body } = await request(`${url}/flash-sales`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ sku: 'lamp', name: 'Lamp', unitPrice: 5_999, currency: 'GBP', ...terms }),
-  });
-  const { id } = (await body.json()) as { id: string };
-  if (statusCode !== 201) throw new Error(`POST /flash-sales: ${statusCode}`);
-  return id;
-}
-
 /** Creates a sale with a journal of its queue, and buyers for it. */
 export async function openSale(
   { databaseUrl, gateways }: Pick<SaleSystem, 'databaseUrl' | 'gateways'>,
@@ -73,8 +60,8 @@ export async function openSale(
   twice?: number,
 ): Promise<{ readonly saleId: string; readonly buyers: Buyers }> {
   await keepJournal(databaseUrl);
-  const saleId = await createSale(gateways[0] as ServiceProcess, terms);
   const urls = gateways.map(({ url }) => url);
+  const { id: saleId } = await createSale(String(urls[0]), terms);
   return { saleId, buyers: new Buyers({ urls, saleId, schedule, ...(twice === undefined ? {} : { twice }) }) };
 }
 

@@ -2,12 +2,12 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { request } from 'undici';
-import type { RetryResult } from '../../../contracts/operations.ts';
 import { type Child, type Environment, type Exit, Supervisor } from '../../../demos/shared/child-process.ts';
 import { serverFolder } from '../../../demos/shared/folder.ts';
 import { within } from '../../../infra/runtime/promises.ts';
 import { freePort } from '../../servers/ports.ts';
+import { call } from '../../setup/api.ts';
+import * as schemas from '../../setup/schemas.ts';
 import { eventually } from '../../setup/wait.ts';
 
 const program = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url));
@@ -99,16 +99,13 @@ export async function createServiceProcess(
 }
 
 async function isReady(url: string): Promise<boolean> {
-  const { statusCode, body } = await request(`${url}/readyz`, { headersTimeout: 2_000, bodyTimeout: 2_000 });
-  await body.dump();
-  return statusCode === 200;
+  return (await call(`${url}/readyz`, { timeoutMs: 2_000 })).status === 200;
 }
 
 /** Gives the service's dead messages a fresh set of attempts, by one call. */
 export async function retryDead({ url }: ServiceProcess, service: string): Promise<void> {
-  const { statusCode, body } = await request(`${url}/failed-messages/${service}/retry?status=dead`, { method: 'POST' });
-  const answer = await body.text();
-  if (statusCode !== 202) throw new Error(`retry was answered ${statusCode}: ${answer}`);
-  const { left } = JSON.parse(answer) as RetryResult;
+  const answer = await call(`${url}/failed-messages/${service}/retry?status=dead`, { method: 'POST' });
+  if (answer.status !== 202) throw new Error(`the retry got ${answer.status}: ${answer.text}`);
+  const { left } = answer.json(schemas.retryResult);
   if (left > 0) throw new Error(`${left} dead messages were not retried`);
 }

@@ -8,8 +8,10 @@ import type { Shape, System } from './systems.ts';
 export interface Fixture {
   readonly shape: Shape;
   /** Vitest's `test`, skipped if the shape's servers are not available. */
-  readonly test: Pick<TestAPI, 'for'> & ((name: string, run: () => unknown) => void);
+  readonly test: Pick<TestAPI, 'for'> & ((name: string, run: () => unknown, timeoutMs?: number) => void);
   readonly system: System;
+  /** The URL of a process that serves orders. */
+  readonly orders: string;
   /** The URLs of the processes that serve flash sales. */
   readonly gateways: string[];
   /** Any of the gateways. */
@@ -47,6 +49,9 @@ export function onEachShape(
       test: test.skipIf(!shape.available),
       get system() {
         return system();
+      },
+      get orders() {
+        return system().url('order');
       },
       get gateways() {
         return gatewaysOf(system());

@@ -1,10 +1,11 @@
 // A client of flash sales: creates them, buys at several gateways at once, and waits until every ticket has its outcome.
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
-import type { FlashSale, Purchase, Ticket } from '../../../contracts/flash-sales.ts';
+import type { FlashSale, Purchase } from '../../../contracts/flash-sales.ts';
 import type { BuyerAnswer } from '../../fault/support/buyers.ts';
+import { type Answer, call, get, postJson } from '../../setup/api.ts';
+import * as schemas from '../../setup/schemas.ts';
 import { eventually, gate } from '../../setup/wait.ts';
-import { type Answer, call, get, postJson } from './api.ts';
 import type { System } from './systems.ts';
 
 /** 59.00 GBP: 59 points and a coupon of 2.95. By default it opens at once and never closes. */
@@ -22,12 +23,12 @@ export const saleOf = (changes: object = {}) => ({
 export async function createSale(url: string, changes: object = {}): Promise<FlashSale> {
   const answer = await postJson(`${url}/flash-sales`, saleOf(changes));
   if (answer.status !== 201) throw new Error(`POST /flash-sales: ${answer.status} ${answer.text}`);
-  return answer.json<FlashSale>();
+  return answer.json(schemas.flashSale);
 }
 
-export const readSale = (url: string, saleId: string) => get<FlashSale>(`${url}/flash-sales/${saleId}`);
+export const readSale = (url: string, saleId: string) => get(`${url}/flash-sales/${saleId}`, schemas.flashSale);
 export const readTicket = (url: string, saleId: string, ticketId: string) =>
-  get<Ticket>(`${url}/flash-sales/${saleId}/purchases/${ticketId}`);
+  get(`${url}/flash-sales/${saleId}/purchases/${ticketId}`, schemas.ticket);
 
 export const buy = (url: string, saleId: string, userId: string, headers: Readonly<Record<string, string>> = {}) =>
   postJson(`${url}/flash-sales/${saleId}/purchases`, { userId }, headers);
@@ -35,7 +36,7 @@ export const buy = (url: string, saleId: string, userId: string, headers: Readon
 /** The ticket of a 200 or 202. */
 export function ticketOf(answer: Answer): Purchase {
   expect([200, 202], answer.text).toContain(answer.status);
-  return answer.json<Purchase>();
+  return answer.json(schemas.purchase);
 }
 
 /** User ids that no other test uses. */
@@ -74,9 +75,7 @@ export class Buyers {
     }
     if (logged.saleId !== saleId) throw new Error('one user in two sales');
     const { status } = answer;
-    logged.answers.push(
-      status < 300 ? { status, ...answer.json<{ ticketId: string; position: number }>() } : { status },
-    );
+    logged.answers.push(status < 300 ? { status, ...answer.json(schemas.purchase) } : { status });
     return answer;
   }
 
@@ -96,7 +95,7 @@ export class Buyers {
 export function countByResult(bought: readonly Bought[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const { answer } of bought) {
-    const problem = answer.status < 400 ? '' : ` ${answer.json<{ type: string }>().type.replace('/problems/', '')}`;
+    const problem = answer.status < 400 ? '' : ` ${answer.json(schemas.problem).type.replace('/problems/', '')}`;
     const kind = `${answer.status}${problem}`;
     counts[kind] = (counts[kind] ?? 0) + 1;
   }
