@@ -1,10 +1,10 @@
 // The scenario of an outage: orders flow, a service goes away, comes back and catches up; then the flow ends, and every
 // accepted order is completed.
 import { randomBytes } from 'node:crypto';
-import type { StepService } from '../shared/metrics.ts';
+import { type StepService, steps } from '../shared/metrics.ts';
 import { Flow } from './flow.ts';
 import { type Second, secondOf } from './seconds.ts';
-import { type OutageSystem, steps } from './system.ts';
+import type { OutageSystem } from './system.ts';
 import { type Sample, Watch } from './watch.ts';
 
 /** Orders before the first second that counts, so that code is compiled and caches are filled. */

@@ -1,12 +1,11 @@
 // One second of the scenario, for the display.
-import type { PerService } from '../shared/metrics.ts';
+import { steps } from '../shared/metrics.ts';
+import { recordOf } from '../shared/record-of.ts';
 import { latencyOf } from '../shared/statistics.ts';
 import { type Answer, byStatus, isAccepted, latencyMsOf } from './flow.ts';
 import type { Sample } from './watch.ts';
 
 export type Second = ReturnType<typeof secondOf>;
-
-const NOTHING: PerService = { points: 0, coupon: 0, notify: 0 };
 
 /**
  * `second` counts from 1; `answers` and `samples` are in the order of time. Reads only their ends, because it is called
@@ -27,6 +26,6 @@ export function secondOf(second: number, answers: readonly Answer[], samples: re
     p95Ms: latencyOf(within.filter(isAccepted).map(latencyMsOf))?.p95 ?? null,
     completed: (last?.completed ?? 0) - (before?.completed ?? 0),
     /** The backlog of each service at the end of this second. */
-    waiting: last?.waiting ?? NOTHING,
+    waiting: last?.waiting ?? recordOf(steps, () => 0),
   };
 }
