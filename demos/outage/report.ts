@@ -2,8 +2,7 @@
 import { renderAuditReport } from '../shared/auditor/report.ts';
 import { steps } from '../shared/metrics.ts';
 import { bar, columns, count, duration, milliseconds, paint } from '../shared/terminal.ts';
-import type { Settings } from './scenario.ts';
-import type { Second } from './seconds.ts';
+import type { Second, Settings } from './scenario.ts';
 import { type Summary, statusText } from './summary.ts';
 
 /** Characters of the bar for the longest expected backlog; longer bars are cut. */
