@@ -1,10 +1,9 @@
 // An outage on a terminal or in a log: a line per second, with the stopped service's backlog as a bar, and a summary.
 import { renderAuditReport } from '../shared/auditor/report.ts';
+import { steps } from '../shared/metrics.ts';
 import { bar, columns, count, duration, milliseconds, paint } from '../shared/terminal.ts';
-import type { Settings } from './scenario.ts';
-import type { Second } from './seconds.ts';
+import type { Second, Settings } from './scenario.ts';
 import { type Summary, statusText } from './summary.ts';
-import { steps } from './system.ts';
 
 /** Characters of the bar for the longest expected backlog; longer bars are cut. */
 const BAR_WIDTH = 30;

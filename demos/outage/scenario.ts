@@ -1,10 +1,11 @@
 // The scenario of an outage: orders flow, a service goes away, comes back and catches up; then the flow ends, and every
 // accepted order is completed.
 import { randomBytes } from 'node:crypto';
-import type { StepService } from '../shared/metrics.ts';
-import { Flow } from './flow.ts';
-import { type Second, secondOf } from './seconds.ts';
-import { type OutageSystem, steps } from './system.ts';
+import { type StepService, steps } from '../shared/metrics.ts';
+import { recordOf } from '../shared/record-of.ts';
+import { latencyOf } from '../shared/statistics.ts';
+import { type Answer, byStatus, Flow, isAccepted, latencyMsOf } from './flow.ts';
+import type { OutageSystem } from './system.ts';
 import { type Sample, Watch } from './watch.ts';
 
 /** Orders before the first second that counts, so that code is compiled and caches are filled. */
@@ -105,4 +106,29 @@ async function outage(
 function usualBacklog(samples: readonly Sample[], service: StepService, rate: number): number {
   const before = samples.filter(({ atMs }) => atMs >= 0).map(({ waiting }) => waiting[service]);
   return Math.max(Math.ceil(rate / 5), ...before);
+}
+
+export type Second = ReturnType<typeof secondOf>;
+
+/**
+ * One second for the display. `second` counts from 1; `answers` and `samples` are in the order of time. Reads only their ends, because it is called
+ * every second.
+ */
+export function secondOf(second: number, answers: readonly Answer[], samples: readonly Sample[]) {
+  const fromMs = (second - 1) * 1_000;
+  const toMs = second * 1_000;
+  const within = answers
+    .slice(answers.findLastIndex(({ atMs }) => atMs < fromMs) + 1)
+    .filter(({ atMs }) => atMs < toMs);
+  const last = samples.findLast(({ atMs }) => atMs < toMs);
+  const before = samples.findLast(({ atMs }) => atMs < fromMs);
+  return {
+    second,
+    answers: byStatus(within),
+    /** Of the 2xx, from the time at which their orders were due; null without any. */
+    p95Ms: latencyOf(within.filter(isAccepted).map(latencyMsOf))?.p95 ?? null,
+    completed: (last?.completed ?? 0) - (before?.completed ?? 0),
+    /** The backlog of each service at the end of this second. */
+    waiting: last?.waiting ?? recordOf(steps, () => 0),
+  };
 }

@@ -43,12 +43,6 @@ export function summarize(
   };
 }
 
-/** The sums over the phases. */
-export const totalsOf = ({ phases }: Pick<Summary, 'phases'>) => ({
-  orders: phases.reduce((sum, { orders }) => sum + orders, 0),
-  accepted: phases.reduce((sum, { accepted }) => sum + accepted, 0),
-});
-
 /** The orders that were due from `fromMs` until before `toMs`. */
 function phaseOf(name: 'before' | 'during' | 'after', answers: readonly Answer[], fromMs: number, toMs: number) {
   const within = answers.filter(({ dueMs }) => dueMs >= fromMs && dueMs < toMs);

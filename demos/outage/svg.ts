@@ -1,7 +1,7 @@
 // An outage as a picture: answers, backlog and completions, below each other on one time axis.
 import { count, duration } from '../shared/terminal.ts';
 import { type Panel, panelsDocument } from '../shared/time-chart.ts';
-import { type Summary, totalsOf } from './summary.ts';
+import type { Summary } from './summary.ts';
 
 export function svgOf(summary: Summary): string {
   const { settings, seconds, goneMs, readyMs, caughtUpAfterMs, shape } = summary;
@@ -17,9 +17,9 @@ export function svgOf(summary: Summary): string {
 }
 
 function panelsOf(summary: Summary): Panel[] {
-  const { settings, seconds, goneMs, readyMs, longestBacklog } = summary;
+  const { settings, phases, seconds, goneMs, readyMs, longestBacklog } = summary;
   const { service } = settings;
-  const { orders, accepted } = totalsOf(summary);
+  const total = (of: 'orders' | 'accepted') => count(phases.reduce((sum, phase) => sum + phase[of], 0));
   /** The number of selected answers in each second. */
   const answersWhere = (shown: (status: string, away: boolean) => boolean) =>
     seconds.map(({ second, answers }) => {
@@ -32,7 +32,7 @@ function panelsOf(summary: Summary): Panel[] {
     {
       id: 'answers',
       title: 'Answers per second',
-      description: `${count(accepted)} of ${count(orders)} orders got a 2xx.`,
+      description: `${total('accepted')} of ${total('orders')} orders got a 2xx.`,
       stacks: [
         {
           name: `2xx, ${service} runs`,

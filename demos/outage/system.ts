@@ -1,9 +1,17 @@
-// The system in which an outage takes place, and the services that can be away.
+// The system in which an outage takes place: always a private one, never one in use. Anything without a URL runs embedded;
+// with PostgreSQL and an MQTT broker, each service is a process.
+import { randomBytes } from 'node:crypto';
+import { resolve } from 'node:path';
+import pg from 'pg';
 import type { ServiceName } from '../../contracts/services.ts';
-import { type StepService, stepResults } from '../shared/metrics.ts';
-
-/** The services that do an order's steps. Orders are accepted while one of them is away. */
-export const steps = Object.keys(stepResults) as StepService[];
+import { redactUrl } from '../../infra/runtime/settings.ts';
+import { type Environment, Supervisor } from '../shared/child-process.ts';
+import { CliError, messageOf, USAGE_EXIT_CODE } from '../shared/errors.ts';
+import { serverFolder } from '../shared/folder.ts';
+import type { StepService } from '../shared/metrics.ts';
+import { ask, type SluiceProcess, startEmbedded, startProcess } from '../shared/sluice-processes.ts';
+import { note } from '../shared/terminal.ts';
+import { type Brokers, forgetNames } from './tidy.ts';
 
 export interface OutageSystem {
   /** Its shape in a few words. */
@@ -12,11 +20,126 @@ export interface OutageSystem {
   readonly prefix?: string;
   /** The URL of a service. The order service's does not change. */
   readonly urlOf: (service: ServiceName) => string;
-  stop(service: StepService): Promise<void>;
+  stop(service: StepService): Promise<unknown>;
   /** Resolves when it is ready again. */
-  start(service: StepService): Promise<void>;
+  start(service: StepService): Promise<unknown>;
   /** Aborts with a CliError when a process ends by itself. */
   readonly broken: AbortSignal;
   /** Ends all processes and removes everything that was created for them. */
   close(): Promise<void>;
+}
+
+interface SystemOptions {
+  readonly env: NodeJS.ProcessEnv;
+  /** Ends the service's process by SIGKILL instead of SIGTERM. */
+  readonly kill: boolean;
+  /** Where an embedded system keeps its data; unset: in a folder that is removed. */
+  readonly data: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Rejects with a CliError if the environment or the options contradict each other. */
+export async function startSystem({ env, kill, data, signal }: SystemOptions): Promise<OutageSystem> {
+  const { DATABASE_URL, MQTT_URL, AMQP_URL, EVENT_BUS } = env;
+  if (DATABASE_URL && MQTT_URL) {
+    if (data !== undefined) throw usage('--data is for the embedded system: unset DATABASE_URL and MQTT_URL for that');
+    const shared = { DATABASE_URL, MQTT_URL, ...(AMQP_URL && { AMQP_URL }), ...(EVENT_BUS && { EVENT_BUS }) };
+    return startSeparate(shared, { kill, signal });
+  }
+  if (DATABASE_URL || MQTT_URL || AMQP_URL || EVENT_BUS)
+    throw usage(
+      'services in processes of their own need both DATABASE_URL and MQTT_URL, and AMQP_URL for RabbitMQ; unset all of them, and EVENT_BUS, for the embedded system',
+    );
+  if (kill) throw usage('--kill needs services in processes of their own: set DATABASE_URL and MQTT_URL');
+  const dataDir = data === undefined ? undefined : resolve(data);
+  const { process, broken, close } = await startEmbedded({ name: 'outage', dataDir, signal });
+  return {
+    shape: 'embedded, in one process',
+    urlOf: () => process.url,
+    stop: (service) => ask(process.child, { action: 'stop', service }),
+    start: (service) => ask(process.child, { action: 'start', service }),
+    broken,
+    close,
+  };
+}
+
+const usage = (message: string) => new CliError(message, { exitCode: USAGE_EXIT_CODE });
+
+type Services = readonly [ServiceName, ...ServiceName[]];
+/** The flash sale consumes events of orders but is not watched, so it shares a process. */
+const processServices: readonly Services[] = [['order', 'flash-sale'], ['points'], ['coupon'], ['notify']];
+
+/** The order service needs a payment provider. No order is paid here, and no real provider may be called. */
+const NO_PROVIDER = 'http://127.0.0.1:1';
+
+/**
+ * The services in processes of their own, on existing servers: in a database that is created and dropped, and under a
+ * prefix of its own on the brokers, so that other systems on them are not affected. Only `kill -9` of this command leaves
+ * these behind; the processes end even then.
+ */
+async function startSeparate(
+  servers: Environment & Brokers & { readonly DATABASE_URL: string },
+  { kill, signal }: { readonly kill: boolean; readonly signal: AbortSignal },
+): Promise<OutageSystem> {
+  const name = `sluice_outage_${randomBytes(6).toString('hex')}`;
+  const prefix = name.replaceAll('_', '-');
+  const supervisor = await Supervisor.open(await serverFolder('outage'));
+  const broken = new AbortController();
+  const close = async () => {
+    await attempt('the processes', () => supervisor.close());
+    await attempt('the names on the brokers', () => forgetNames(servers, prefix));
+    await attempt(`the database ${name}`, () =>
+      administer(servers.DATABASE_URL, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
+    );
+  };
+  const database = new URL(servers.DATABASE_URL);
+  database.pathname = `/${name}`;
+  const env = { ...servers, DATABASE_URL: database.href, BUS_PREFIX: prefix, PORT: '0', PAYMENT_URL: NO_PROVIDER };
+  const started = new Map<ServiceName, SluiceProcess>();
+  const start = async (services: Services) =>
+    started.set(services[0], await startProcess({ supervisor, services, env, signal, broken }));
+  const processOf = (service: ServiceName): SluiceProcess => {
+    const found = started.get(service === 'flash-sale' ? 'order' : service);
+    if (!found) throw new RangeError(`${service} was not started`);
+    return found;
+  };
+  try {
+    await administer(servers.DATABASE_URL, `CREATE DATABASE ${name}`);
+    const starts = await Promise.allSettled(processServices.map(start));
+    const failed = starts.find((result) => result.status === 'rejected');
+    if (failed) throw failed.reason;
+    return {
+      shape: `a process for each service, on ${busOf(servers)}`,
+      prefix,
+      urlOf: (service) => processOf(service).url,
+      stop: (service) => processOf(service).child.end(kill ? 'SIGKILL' : 'SIGTERM'),
+      start: (service) => start([service]),
+      broken: broken.signal,
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+const busOf = ({ AMQP_URL, EVENT_BUS }: Environment): string =>
+  AMQP_URL ? 'RabbitMQ and PostgreSQL' : EVENT_BUS === 'mqtt' ? 'MQTT and PostgreSQL' : 'PostgreSQL';
+
+async function administer(databaseUrl: string, sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 5_000 });
+  client.on('error', () => {}); // a broken connection fails the query
+  try {
+    await client.connect();
+    await client.query(sql);
+  } catch (error) {
+    throw new CliError(`${redactUrl(databaseUrl)}: ${sql}: ${messageOf(error)}`, { cause: error });
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+/** Reports a failure without hiding the error that led here. */
+async function attempt(what: string, work: () => Promise<void>): Promise<void> {
+  await work().catch((error) => note(`not removed: ${what}: ${messageOf(error)}`));
 }

@@ -2,10 +2,9 @@
 // recorded. So a service's backlog is known while the service is away: accepted orders without its reply.
 import { CliError } from '../shared/errors.ts';
 import { HttpClient } from '../shared/http.ts';
-import { type PerService, recordedSteps } from '../shared/metrics.ts';
+import { type PerService, recordedSteps, steps } from '../shared/metrics.ts';
 import { Poller } from '../shared/poller.ts';
 import { recordOf } from '../shared/record-of.ts';
-import { steps } from './system.ts';
 
 const EVERY_MS = 200;
 

@@ -21,17 +21,8 @@ export async function createSale(
 }
 
 /** Rejects with a CliError if the server does not respond with the sale. */
-export async function readSale(http: HttpClient, saleId: string, signal?: AbortSignal): Promise<FlashSale> {
-  const response = await http.request('GET', `/flash-sales/${saleId}`, { signal });
-  return expectBody(response, { status: 200, schema: flashSale, about: `sale ${saleId}` });
-}
+export const readSale = (http: HttpClient, saleId: string, signal?: AbortSignal): Promise<FlashSale> =>
+  http.read(`/flash-sales/${saleId}`, { schema: flashSale, about: `sale ${saleId}`, signal });
 
-export async function readTicket(
-  http: HttpClient,
-  saleId: string,
-  ticketId: string,
-  signal: AbortSignal,
-): Promise<Ticket> {
-  const response = await http.request('GET', `/flash-sales/${saleId}/purchases/${ticketId}`, { signal });
-  return expectBody(response, { status: 200, schema: ticket, about: `ticket ${ticketId}` });
-}
+export const readTicket = (http: HttpClient, saleId: string, ticketId: string, signal: AbortSignal): Promise<Ticket> =>
+  http.read(`/flash-sales/${saleId}/purchases/${ticketId}`, { schema: ticket, about: `ticket ${ticketId}`, signal });

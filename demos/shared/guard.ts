@@ -3,15 +3,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
-export interface Guard {
-  /** Sends a line to the script, where `$last` is the last line sent, such as the resources to clean up now. */
-  tell(line: string): void;
-  /** Runs the script and resolves when it has ended. Safe to call twice. */
-  close(): Promise<void>;
-}
+export type Guard = Awaited<ReturnType<typeof startGuard>>;
 
 /** `script` is for POSIX sh and may use `$1`, `$2`, … (`args`) and `$last`. */
-export async function startGuard(script: string, ...args: string[]): Promise<Guard> {
+export async function startGuard(script: string, ...args: string[]) {
   const shell = `while read -r line; do last=$line; done; ${script}`;
   const child = spawn('sh', ['-c', shell, 'guard', ...args], {
     detached: true, // its own session, which Ctrl-C in the terminal does not reach
@@ -21,10 +16,12 @@ export async function startGuard(script: string, ...args: string[]): Promise<Gua
   const exited = once(child, 'exit');
   await once(child, 'spawn');
   return {
-    tell(line) {
+    /** Sends a line to the script, where `$last` is the last line sent, such as the resources to clean up now. */
+    tell(line: string): void {
       if (!child.stdin.writableEnded) child.stdin.write(`${line}\n`);
     },
-    async close() {
+    /** Runs the script and resolves when it has ended. Safe to call twice. */
+    async close(): Promise<void> {
       child.stdin.end();
       await exited;
     },

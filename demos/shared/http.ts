@@ -1,6 +1,6 @@
 // A small HTTP client: JSON in, JSON out, with the time that each request took. It does not retry, because only the
 // caller knows whether resending a request is safe.
-import { type Dispatcher, Pool } from 'undici';
+import { Pool } from 'undici';
 import type { z } from 'zod';
 import { problem } from '../../contracts/problems.ts';
 import { CliError, messageOf } from './errors.ts';
@@ -83,12 +83,9 @@ export class HttpClient {
   async request(
     method: 'GET' | 'POST',
     path: string,
-    {
-      signal,
-      json,
-      headers,
-    }: { signal?: AbortSignal | undefined; json?: unknown; headers?: Record<string, string> } = {},
+    options: { signal?: AbortSignal | undefined; json?: unknown; headers?: Record<string, string> } = {},
   ): Promise<HttpResponse> {
+    const { signal, json, headers } = options;
     const startedAt = performance.now();
     try {
       const response = await this.#pool.request({
@@ -113,12 +110,36 @@ export class HttpClient {
     }
   }
 
+  /** The parsed body of a GET. Throws a CliError as expectBody does. */
+  async read<T>(
+    path: string,
+    { signal, ...expected }: { signal?: AbortSignal | undefined; schema: z.ZodType<T>; about: string },
+  ): Promise<T> {
+    return expectBody(await this.request('GET', path, { signal }), { status: 200, ...expected });
+  }
+
   /** For thousands of requests a second: uses no promise and does not parse. Calls `onResponse` exactly once. */
   post(path: string, json: string, onResponse: (response: RawResponse) => void): void {
     const headers = ['content-type', 'application/json', 'accept', 'application/json'];
+    const response = { status: 0, retryAfter: undefined as unknown, text: '', waitedMs: 0 };
+    const calledAt = performance.now();
     this.#pool.dispatch(
       { method: 'POST', path: this.#base + path, headers, body: json },
-      new RawResponseReader(onResponse),
+      {
+        onRequestStart: () => {
+          response.waitedMs = performance.now() - calledAt;
+        },
+        onResponseStart: (_controller, status, received) => {
+          response.status = status;
+          response.retryAfter = received['retry-after'];
+        },
+        onResponseData: (_controller, chunk) => {
+          response.text += chunk.toString('latin1');
+        },
+        onResponseEnd: () => onResponse(response),
+        onResponseError: (_controller, error) =>
+          onResponse({ ...response, status: 0, retryAfter: undefined, text: messageOf(error) || error.name }),
+      },
     );
   }
 
@@ -136,42 +157,6 @@ export class HttpClient {
     return code !== undefined && notSent.has(code)
       ? `cannot reach ${origin}: ${reason}`
       : `no response from ${origin}: ${reason}`;
-  }
-}
-
-class RawResponseReader implements Dispatcher.DispatchHandler {
-  readonly #onResponse: (response: RawResponse) => void;
-  readonly #askedAt = performance.now();
-  #waitedMs = 0;
-  #status = 0;
-  #retryAfter: unknown;
-  #text = '';
-
-  constructor(onResponse: (response: RawResponse) => void) {
-    this.#onResponse = onResponse;
-  }
-
-  onRequestStart(): void {
-    this.#waitedMs = performance.now() - this.#askedAt;
-  }
-
-  onResponseStart(_controller: unknown, status: number, headers: Record<string, string | string[] | undefined>): void {
-    this.#status = status;
-    this.#retryAfter = headers['retry-after'];
-  }
-
-  onResponseData(_controller: unknown, chunk: Buffer): void {
-    this.#text += chunk.toString('latin1');
-  }
-
-  onResponseEnd(): void {
-    const [status, retryAfter, text, waitedMs] = [this.#status, this.#retryAfter, this.#text, this.#waitedMs];
-    this.#onResponse({ status, retryAfter, text, waitedMs });
-  }
-
-  onResponseError(_controller: unknown, error: Error): void {
-    const text = messageOf(error) || error.name;
-    this.#onResponse({ status: 0, retryAfter: undefined, text, waitedMs: this.#waitedMs });
   }
 }
 

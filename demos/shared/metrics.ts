@@ -1,4 +1,5 @@
 // Reads a process's metrics in Prometheus' text format.
+import { recordOf } from './record-of.ts';
 
 export interface MetricSample {
   readonly labels: Readonly<Record<string, string>>;
@@ -18,13 +19,15 @@ export function samplesOf(text: string, metric: string): MetricSample[] {
 
 export const totalOf = (samples: readonly MetricSample[]): number => samples.reduce((sum, { value }) => sum + value, 0);
 
-/** The services that run an order's steps, and the results that end a step. */
-export const stepResults = {
+/** The results that end each step, by the service that runs it. */
+const stepResults = {
   points: ['points.awarded'],
   coupon: ['coupon.issued', 'coupon.skipped'],
   notify: ['notification.sent'],
 } as const satisfies Record<string, readonly string[]>;
 export type StepService = keyof typeof stepResults;
+/** The services that do an order's steps. Orders are accepted while one of them is away. */
+export const steps = Object.keys(stepResults) as StepService[];
 export type PerService = Readonly<Record<StepService, number>>;
 
 /** For how many orders the order service has recorded each step, by its metrics. */
@@ -32,7 +35,7 @@ export function recordedSteps(text: string): PerService {
   const done = samplesOf(text, 'sluice_messages_handled_total').filter(
     ({ labels }) => labels.service === 'order' && labels.outcome === 'done',
   );
-  const of = (service: StepService) =>
-    totalOf(done.filter(({ labels }) => stepResults[service].some((type) => type === labels.type)));
-  return { points: of('points'), coupon: of('coupon'), notify: of('notify') };
+  return recordOf(steps, (service) =>
+    totalOf(done.filter(({ labels }) => stepResults[service].some((type) => type === labels.type))),
+  );
 }

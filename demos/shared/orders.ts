@@ -5,29 +5,15 @@ import { expectBody, type HttpClient, type HttpResponse, NoResponse, problemOf }
 /** 59.97 GBP: enough for points and for a coupon (from 50 GBP). */
 export const mugs: readonly OrderItem[] = [{ sku: 'MUG', name: 'Mug', quantity: 3, unitPrice: 1_999 }];
 
-export interface Placed {
-  readonly kind: 'placed';
-  readonly order: Order;
-  /** An earlier request with the same key had placed the order. */
-  readonly replayed: boolean;
-  readonly ms: number;
-}
-
+/** `replayed`: an earlier request with the same key had placed the order. */
+export type Placed = { kind: 'placed'; order: Order; replayed: boolean; ms: number };
 /** The order is not acceptable; retrying does not help. */
-export interface RejectedOrder {
-  readonly kind: 'rejected';
-  readonly title: string;
-  readonly detail: string;
-}
-
-/** The server cannot take the order now. Retrying with the same key is safe, and may succeed. */
-export interface Unavailable {
-  readonly kind: 'unavailable';
-  readonly reason: string;
-  /** Whether the order was placed is unknown. */
-  readonly unknown: boolean;
-  readonly retryAfterMs: number | undefined;
-}
+type RejectedOrder = { kind: 'rejected'; title: string; detail: string };
+/**
+ * The server cannot take the order now. Retrying with the same key is safe, and may succeed. `unknown`: it may have
+ * placed the order.
+ */
+type Unavailable = { kind: 'unavailable'; reason: string; unknown: boolean; retryAfterMs: number | undefined };
 
 /** Statuses below 500 that do not depend on the order, so that a retry may succeed. */
 const TEMPORARY = new Set([408, 425, 429]);
@@ -65,10 +51,8 @@ export async function placeOrder(
 }
 
 /** Rejects with a CliError if the server does not respond with the order. */
-export async function readOrder(http: HttpClient, id: string, signal: AbortSignal): Promise<Order> {
-  const response = await http.request('GET', `/orders/${id}`, { signal });
-  return expectBody(response, { status: 200, schema: order, about: `order ${id}` });
-}
+export const readOrder = (http: HttpClient, id: string, signal: AbortSignal): Promise<Order> =>
+  http.read(`/orders/${id}`, { schema: order, about: `order ${id}`, signal });
 
 /** Retry-After in whole seconds; Sluice sends no dates. */
 export const retryAfterOf = (header: unknown): number | undefined =>

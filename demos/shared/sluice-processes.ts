@@ -22,78 +22,49 @@ export interface ServiceRequest {
 /** From the process: its URL once it is ready; the request is done; or why it failed. */
 export type ServiceReply = { readonly readyAt: string } | { readonly done: true } | { readonly failed: string };
 
-export class SluiceProcess {
-  readonly url: string;
-  readonly #child: Child;
-
-  constructor(url: string, child: Child) {
-    this.url = url;
-    this.#child = child;
-  }
-
-  /** Resolves when the service is stopped, or runs again; the process keeps running. */
-  async ask(request: ServiceRequest): Promise<void> {
-    const reply = await this.#child.ask<ServiceReply>(request, REPLY_WITHIN_MS);
-    if ('failed' in reply)
-      throw new CliError(`${this.#child.name}: ${request.action} ${request.service}: ${reply.failed}`);
-  }
-
-  async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
-    await this.#child.end(signal);
-  }
+/** Resolves when the service is stopped, or runs again; the process keeps running. */
+export async function ask(child: Child, request: ServiceRequest): Promise<void> {
+  const reply = await child.ask<ServiceReply>(request, REPLY_WITHIN_MS);
+  if ('failed' in reply) throw new CliError(`${child.name}: ${request.action} ${request.service}: ${reply.failed}`);
 }
 
-export class SluiceProcesses {
-  readonly #supervisor: Supervisor;
-  readonly #broken = new AbortController();
+export type SluiceProcess = Awaited<ReturnType<typeof startProcess>>;
 
-  private constructor(supervisor: Supervisor) {
-    this.#supervisor = supervisor;
-  }
+interface ProcessOptions {
+  /** Its folder has no settings file. */
+  readonly supervisor: Supervisor;
+  /** None means all. */
+  readonly services: readonly ServiceName[];
+  /** Nothing else of this process's environment is inherited. */
+  readonly env: Environment;
+  readonly signal: AbortSignal;
+  /** Aborts with a CliError if the process ends by itself. */
+  readonly broken: AbortController;
+}
 
-  /** In a temporary folder without a settings file. */
-  static async open(name: string): Promise<SluiceProcesses> {
-    return new SluiceProcesses(await Supervisor.open(await serverFolder(name)));
-  }
-
-  get folder(): string {
-    return this.#supervisor.folder;
-  }
-
-  /** Aborts with a CliError when a process ends by itself. */
-  get broken(): AbortSignal {
-    return this.#broken.signal;
-  }
-
-  /** Resolves when it is ready. No `services` means all. It inherits nothing of this process's environment. */
-  async start(services: readonly ServiceName[], env: Environment, signal: AbortSignal): Promise<SluiceProcess> {
-    const name = services.length === 0 ? 'the system' : services.join(' and ');
-    const common = { PATH: process.env.PATH ?? '', NODE_ENV: 'production', LOG_FORMAT: 'json', LOG_LEVEL: 'warn' };
-    const args = [...process.execArgv, PROGRAM, ...services];
-    const child = await this.#supervisor.start({ name, args, env: { ...common, ...env } });
-    void child.exited.then((exit) => {
-      if (!child.endedByItself) return;
-      this.#broken.abort(new CliError(`${name} ended by itself (${exitText(exit)})\n${child.lastLines}`.trim()));
-    });
-    const abort = () => void child.end('SIGKILL');
-    signal.addEventListener('abort', abort, { once: true });
-    try {
-      signal.throwIfAborted();
-      const reply = await child.receive<ServiceReply>(READY_WITHIN_MS);
-      if ('readyAt' in reply) return new SluiceProcess(reply.readyAt, child);
-      throw new CliError(`${name} did not start: ${printable('failed' in reply ? reply.failed : 'no reason')}`);
-    } catch (error) {
-      await child.end('SIGKILL');
-      signal.throwIfAborted();
-      throw error;
-    } finally {
-      signal.removeEventListener('abort', abort);
-    }
-  }
-
-  /** Ends all that still run and removes the folder. */
-  close(): Promise<void> {
-    return this.#supervisor.close();
+/** Resolves when it is ready. */
+export async function startProcess({ supervisor, services, env, signal, broken }: ProcessOptions) {
+  const name = services.length === 0 ? 'the system' : services.join(' and ');
+  const common = { PATH: process.env.PATH ?? '', NODE_ENV: 'production', LOG_FORMAT: 'json', LOG_LEVEL: 'warn' };
+  const args = [...process.execArgv, PROGRAM, ...services];
+  const child = await supervisor.start({ name, args, env: { ...common, ...env } });
+  void child.exited.then((exit) => {
+    if (!child.endedByItself) return;
+    broken.abort(new CliError(`${name} ended by itself (${exitText(exit)})\n${child.lastLines}`.trim()));
+  });
+  const abort = () => void child.end('SIGKILL');
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    signal.throwIfAborted();
+    const reply = await child.receive<ServiceReply>(READY_WITHIN_MS);
+    if ('readyAt' in reply) return { url: reply.readyAt, child };
+    throw new CliError(`${name} did not start: ${printable('failed' in reply ? reply.failed : 'no reason')}`);
+  } catch (error) {
+    await child.end('SIGKILL');
+    signal.throwIfAborted();
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', abort);
   }
 }
 
@@ -103,11 +74,13 @@ export class SluiceProcesses {
  */
 export async function startEmbedded(options: { name: string; dataDir?: string | undefined; signal: AbortSignal }) {
   const { name, dataDir, signal } = options;
-  const processes = await SluiceProcesses.open(name);
-  const close = () => processes.close();
+  const supervisor = await Supervisor.open(await serverFolder(name));
+  const broken = new AbortController();
+  const close = () => supervisor.close();
   try {
-    const env = { DATA_DIR: dataDir ?? processes.folder, PORT: '0', MQTT_PORT: '0' };
-    return { process: await processes.start([], env, signal), broken: processes.broken, close };
+    const env = { DATA_DIR: dataDir ?? supervisor.folder, PORT: '0', MQTT_PORT: '0' };
+    const process = await startProcess({ supervisor, services: [], env, signal, broken });
+    return { process, broken: broken.signal, close };
   } catch (error) {
     await close();
     throw error;

@@ -36,16 +36,10 @@ export function duration(ms: number): string {
 /** Milliseconds, with a decimal below 10: `2.9 ms`, `318 ms`. */
 export const milliseconds = (ms: number): string => `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
 
-export interface ColumnsOptions {
-  readonly indent?: string;
-  /** Of all columns but the first. */
-  readonly align?: 'left' | 'right';
-}
-
-/** Pads the cells of each column to the same width. */
+/** Pads the cells of each column to the same width. `align` is for all columns but the first. */
 export function columns(
   rows: readonly (readonly string[])[],
-  { indent = '  ', align = 'left' }: ColumnsOptions = {},
+  { indent = '  ', align = 'left' }: { indent?: string; align?: 'left' | 'right' } = {},
 ): string[] {
   const width = (text: string) => stripVTControlCharacters(text).length;
   const columnCount = Math.max(0, ...rows.map((row) => row.length));
@@ -67,15 +61,16 @@ export function bar(share: number, width: number): string {
   return '█'.repeat(Math.floor(eighths / 8)) + (EIGHTHS[eighths % 8] ?? '');
 }
 
-export interface Gauge {
-  readonly done: number;
-  readonly total: number;
-  readonly width?: number;
-  readonly color?: 'cyan' | 'yellow';
-}
-
 /** A line of `width` characters with the done part coloured, and both numbers. */
-export function gauge({ done, total, width = 28, color = 'cyan' }: Gauge, stream: NodeJS.WriteStream): string {
+export function gauge(
+  {
+    done,
+    total,
+    width = 28,
+    color = 'cyan',
+  }: { done: number; total: number; width?: number; color?: 'cyan' | 'yellow' },
+  stream: NodeJS.WriteStream,
+): string {
   const filled = total === 0 ? 0 : Math.round(Math.min(1, done / total) * width);
   const line = paint(color, '━'.repeat(filled), stream) + paint('dim', '━'.repeat(width - filled), stream);
   return `${line} ${count(done)}/${count(total)}`;
