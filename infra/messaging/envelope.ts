@@ -4,24 +4,8 @@ import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { MAX_EVENT_BYTES, type OutgoingEvent } from '../bus/port.ts';
 import { reasonOf } from '../runtime/health.ts';
+import type { CloudEvent, EventCatalogue } from './handler.ts';
 import type { OutboxRow } from './outbox.ts';
-
-/** CloudEvents 1.0 as structured JSON. `subject` is the UUID of what the event is about, such as an order. */
-export interface CloudEvent<Type extends string = string, Data = unknown> {
-  readonly specversion: '1.0';
-  /** A UUID. */
-  readonly id: string;
-  readonly source: string;
-  readonly type: Type;
-  readonly subject: string;
-  /** ISO 8601, in UTC. */
-  readonly time: string;
-  readonly datacontenttype: 'application/json';
-  readonly data: Data;
-}
-
-/** The schema of the whole envelope by type. An event is parsed both when it is written and when it is read. */
-export type EventCatalogue = Readonly<Record<string, z.ZodType<CloudEvent>>>;
 
 function schemaFor(catalogue: EventCatalogue, type: string): z.ZodType<CloudEvent> {
   const schema = Object.hasOwn(catalogue, type) ? catalogue[type] : undefined;

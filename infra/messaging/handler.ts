@@ -1,7 +1,23 @@
-// The handlers that a service writes: one for each event type it subscribes to.
+// What a service declares: the schemas of its events, and a handler for each event type that it subscribes to.
+import type { z } from 'zod';
 import type { Transaction } from '../database/port.ts';
-import type { CloudEvent } from './envelope.ts';
-import { NEW_EVENTS, type Outbox, type Statement } from './outbox.ts';
+
+/** CloudEvents 1.0 as structured JSON. `subject` is the UUID of what the event is about, such as an order. */
+export interface CloudEvent<Type extends string = string, Data = unknown> {
+  readonly specversion: '1.0';
+  /** A UUID. */
+  readonly id: string;
+  readonly source: string;
+  readonly type: Type;
+  readonly subject: string;
+  /** ISO 8601, in UTC. */
+  readonly time: string;
+  readonly datacontenttype: 'application/json';
+  readonly data: Data;
+}
+
+/** The schema of the whole envelope by type. An event is parsed both when it is written and when it is read. */
+export type EventCatalogue = Readonly<Record<string, z.ZodType<CloudEvent>>>;
 
 export interface Handler<E extends CloudEvent> {
   /** Returns false for an event that does not concern the service: it is acknowledged without a trace. Pure. */
@@ -45,28 +61,3 @@ export interface DeadMessage {
  * arrives again: the report is its reply. Only called for messages with a subject.
  */
 export type OnDead = (tx: Transaction, dead: readonly DeadMessage[]) => Promise<unknown>;
-
-/** Reports each dead message with an event of this type, whose data says which message and why. */
-export const reportDead =
-  (outbox: Outbox, type: string, data: (dead: DeadMessage) => object): OnDead =>
-  (tx, dead) => {
-    const events = dead.map((message) => {
-      const { reportId: id, subject, at: time } = message;
-      return { id, type, subject, time, data: data(message) };
-    });
-    return outbox.write(tx, NEW_EVENTS, events);
-  };
-
-/** A handler whose replies are one statement: written after the effects, and again if the requests arrive again. */
-export const replyWith = <E extends CloudEvent>(
-  outbox: Outbox,
-  replies: Statement<[subjects: readonly string[]]>,
-  writeEffects: (tx: Transaction, events: readonly E[]) => Promise<unknown>,
-): Handler<E> => ({
-  handle: async (tx, events) => {
-    await writeEffects(tx, events);
-    const subjects = events.map(({ subject }) => subject);
-    await outbox.write(tx, replies, subjects);
-  },
-  resendReplies: (tx, subjects) => outbox.write(tx, replies, subjects),
-});

@@ -5,9 +5,9 @@ import { v7 as uuidv7 } from 'uuid';
 import { GroupCommit } from '../database/group-commit.ts';
 import type { Database, Transaction } from '../database/port.ts';
 import type { HandlingOutcome } from '../observability/log-format.ts';
-import type { EventCatalogue, NewMessage, ReadableMessage } from './envelope.ts';
+import type { NewMessage, ReadableMessage } from './envelope.ts';
 import { failpoint } from './failpoints.ts';
-import type { AnyHandlers, OnDead } from './handler.ts';
+import type { AnyHandlers, EventCatalogue, OnDead } from './handler.ts';
 import type { Failure, InboxStore } from './inbox-store.ts';
 
 export interface InboxOptions {

@@ -6,6 +6,7 @@
 // full or its transport was down when they were written.
 import type { Database, Queryable, Transaction } from '../database/port.ts';
 import { countSome } from '../database/sql.ts';
+import type { CloudEvent, DeadMessage, Handler, OnDead } from './handler.ts';
 
 /** The destination of a row: the event bus, or a user's MQTT topic. An outage of one does not delay the other. */
 export const channels = ['bus', 'user'] as const;
@@ -114,3 +115,28 @@ export class Outbox {
     return countSome(database, `${this.#table} WHERE channel = $1`, [channel]);
   }
 }
+
+/** Reports each dead message with an event of this type, whose data says which message and why. */
+export const reportDead =
+  (outbox: Outbox, type: string, data: (dead: DeadMessage) => object): OnDead =>
+  (tx, dead) => {
+    const events = dead.map((message) => {
+      const { reportId: id, subject, at: time } = message;
+      return { id, type, subject, time, data: data(message) };
+    });
+    return outbox.write(tx, NEW_EVENTS, events);
+  };
+
+/** A handler whose replies are one statement: written after the effects, and again if the requests arrive again. */
+export const replyWith = <E extends CloudEvent>(
+  outbox: Outbox,
+  replies: Statement<[subjects: readonly string[]]>,
+  writeEffects: (tx: Transaction, events: readonly E[]) => Promise<unknown>,
+): Handler<E> => ({
+  handle: async (tx, events) => {
+    await writeEffects(tx, events);
+    const subjects = events.map(({ subject }) => subject);
+    await outbox.write(tx, replies, subjects);
+  },
+  resendReplies: (tx, subjects) => outbox.write(tx, replies, subjects),
+});

@@ -8,8 +8,9 @@ import type { MqttPublisher } from '../mqtt/port.ts';
 import { userTopic } from '../mqtt/topics.ts';
 import { backoff } from '../runtime/backoff.ts';
 import { Loop } from '../runtime/loop.ts';
-import { type EventCatalogue, writeEvent } from './envelope.ts';
+import { writeEvent } from './envelope.ts';
 import { failpoint } from './failpoints.ts';
+import type { EventCatalogue } from './handler.ts';
 import type { Channel, OutboxRow, RelayHandle } from './outbox.ts';
 
 /** Maximum number of rows in one publish. As many published rows are deleted without waiting for the next poll. */

@@ -3,8 +3,7 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Event, EventData } from '../../contracts/events.ts';
 import { formatMoney, minorUnitsPerMajor } from '../../contracts/money.ts';
-import { replyWith } from '../../infra/messaging/handler.ts';
-import type { Outbox } from '../../infra/messaging/outbox.ts';
+import { type Outbox, replyWith } from '../../infra/messaging/outbox.ts';
 import { insertDecisions, type NewDecision, RESULTS, revokeDecisions } from './store/coupons.ts';
 
 export interface CouponRules {

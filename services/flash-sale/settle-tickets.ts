@@ -3,8 +3,8 @@
 // back is never sold afterwards, and a sold one never awaits payment again.
 import { v7 as uuidv7 } from 'uuid';
 import type { Event } from '../../contracts/events.ts';
-import { type Handler, replyWith } from '../../infra/messaging/handler.ts';
-import type { Outbox } from '../../infra/messaging/outbox.ts';
+import type { Handler } from '../../infra/messaging/handler.ts';
+import { type Outbox, replyWith } from '../../infra/messaging/outbox.ts';
 import { awaitPayment, RELEASED, release, settle } from './store/tickets.ts';
 
 const ofTicket = ({ data }: Event<'order.placed' | 'order.cancelled'>) => data.ticketId !== undefined;

@@ -3,7 +3,7 @@ import { pageOf, pageQuery } from '../../contracts/pages.ts';
 import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
 import { userId } from '../../contracts/text.ts';
 import { parse, parsePath, route } from '../../infra/http/app.ts';
-import { reportDead } from '../../infra/messaging/handler.ts';
+import { reportDead } from '../../infra/messaging/outbox.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import type { SettingsOf } from '../../infra/runtime/settings.ts';
 import { stepLatency, type stepLatencySettings } from '../../infra/runtime/step-latency.ts';

@@ -1,8 +1,8 @@
 // What the order service does with the events of other services.
 import { v7 as uuidv7 } from 'uuid';
 import type { Event, StepResult } from '../../contracts/events.ts';
-import { type Handler, replyWith } from '../../infra/messaging/handler.ts';
-import type { Outbox } from '../../infra/messaging/outbox.ts';
+import type { Handler } from '../../infra/messaging/handler.ts';
+import { type Outbox, replyWith } from '../../infra/messaging/outbox.ts';
 import { newTicketOrder, stepReport } from './order.ts';
 import { insertTicketOrders, recordSteps, recordStockReleases, STATE_FOR_TICKETS } from './store/orders.ts';
 

@@ -5,9 +5,9 @@ import type { Receiver, Subscription } from '../../infra/bus/port.ts';
 import type { Topology } from '../../infra/bus/topology.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
-import { type AnyHandler, reportDead } from '../../infra/messaging/handler.ts';
+import type { AnyHandler } from '../../infra/messaging/handler.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
-import { defineStatement, Outbox } from '../../infra/messaging/outbox.ts';
+import { defineStatement, Outbox, reportDead } from '../../infra/messaging/outbox.ts';
 import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
 import { type BusProcess, log } from './bus-fixtures.ts';
 
