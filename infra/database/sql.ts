@@ -11,12 +11,12 @@ export const backoff = (times: string, max = "interval '1 hour'") =>
   `LEAST($1::integer * interval '1 ms' * 2 ^ LEAST(${times}, 20), ${max})`;
 
 /** countSome counts no further than this, which takes about a second. */
-export const COUNTED = 1_000_000;
+export const MAX_COUNT = 1_000_000;
 
-/** Counts at most COUNTED rows. `source`: a table of ours, with a condition on `params`. */
+/** Counts at most MAX_COUNT rows. `source`: a table of ours, with a condition on `params`. */
 export async function countSome(database: Queryable, source: string, params: readonly unknown[] = []): Promise<number> {
   const [row] = await database.query<{ rows: number }>(
-    `SELECT count(*) AS rows FROM (SELECT FROM ${source} LIMIT ${COUNTED}) AS counted`,
+    `SELECT count(*) AS rows FROM (SELECT FROM ${source} LIMIT ${MAX_COUNT}) AS counted`,
     params,
   );
   return row?.rows ?? 0;

@@ -110,7 +110,7 @@ export class Outbox {
     return rows;
   }
 
-  /** The number of rows that wait or are being published, at most COUNTED. */
+  /** The number of rows that wait or are being published, at most MAX_COUNT. */
   size(database: Queryable, channel: Channel): Promise<number> {
     return countSome(database, `${this.#table} WHERE channel = $1`, [channel]);
   }

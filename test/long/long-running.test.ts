@@ -14,7 +14,7 @@ import { type Migration, migrate, readMigrations } from '../../infra/database/mi
 import { openPglite } from '../../infra/database/pglite.ts';
 import { type Database, DatabaseUnavailable } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
-import { COUNTED } from '../../infra/database/sql.ts';
+import { MAX_COUNT } from '../../infra/database/sql.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { listen } from '../../infra/http/server.ts';
 import type { Inbox } from '../../infra/messaging/inbox.ts';
@@ -225,15 +225,15 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
       await other.query(
         `INSERT INTO ours.outbox (channel, event_id, type, subject, time, data)
          SELECT 'bus', '00000000-0000-0000-0000-000000000000', '', '', now(), '' FROM generate_series(1, $1::int)`,
-        [COUNTED + 1],
+        [MAX_COUNT + 1],
       );
       await other.query(`
         INSERT INTO ours.inbox (message_id, status)
-        SELECT lpad(to_hex(n), 32, '0')::uuid, 'pending' FROM generate_series(1, ${COUNTED + 1}) AS n`);
+        SELECT lpad(to_hex(n), 32, '0')::uuid, 'pending' FROM generate_series(1, ${MAX_COUNT + 1}) AS n`);
       const patient = openPostgres({ url, poolSize: 2, log: pino({ level: 'silent' }) });
       cleanUps.push(() => patient.close());
-      expect(await outbox.size(patient.longRunning, 'bus')).toBe(COUNTED);
-      expect(await new InboxStore('ours').countDue(patient.longRunning)).toBe(COUNTED);
+      expect(await outbox.size(patient.longRunning, 'bus')).toBe(MAX_COUNT);
+      expect(await new InboxStore('ours').countDue(patient.longRunning)).toBe(MAX_COUNT);
     }, 120_000);
   });
 });
