@@ -11,21 +11,10 @@ interface Column {
   readonly parse: (text: string) => unknown;
 }
 
-interface Prepared {
-  readonly name: string;
-  readonly columns: readonly Column[];
-}
-
-interface Result {
-  readonly rows: object[];
-  /** Such as `INSERT 0 5`, `UPDATE 5`, `CREATE TABLE`. */
-  readonly tag: string;
-}
-
 export class PgliteSession implements Session {
   readonly #pglite: PGlite;
   /** By text; the texts are the program's own, so there are few. */
-  readonly #prepared = new Map<string, Prepared>();
+  readonly #prepared = new Map<string, { readonly name: string; readonly columns: readonly Column[] }>();
 
   constructor(pglite: PGlite) {
     this.#pglite = pglite;
@@ -56,14 +45,14 @@ export class PgliteSession implements Session {
     return (await this.#exchange(protocol.serialize.query(text), [])).tag;
   }
 
-  async #run(text: string, params: readonly unknown[]): Promise<Result> {
+  async #run(text: string, params: readonly unknown[]) {
     const { serialize } = protocol;
     const { name, columns } = this.#prepared.get(text) ?? (await this.#prepare(text));
     const bind = serialize.bind({ statement: name, values: params.map(toText) });
     return this.#exchange(Buffer.concat([bind, serialize.execute({}), serialize.sync()]), columns);
   }
 
-  async #prepare(text: string): Promise<Prepared> {
+  async #prepare(text: string) {
     const { serialize } = protocol;
     const name = `s${this.#prepared.size}`;
     const { messages } = await this.#pglite.execProtocol(
@@ -78,7 +67,8 @@ export class PgliteSession implements Session {
     return prepared;
   }
 
-  async #exchange(message: Uint8Array, columns: readonly Column[]): Promise<Result> {
+  /** `tag`: such as `INSERT 0 5`, `UPDATE 5`, `CREATE TABLE`. */
+  async #exchange(message: Uint8Array, columns: readonly Column[]) {
     const { DataRowMessage, CommandCompleteMessage } = protocol.messages;
     const rows: object[] = [];
     let tag = '';

@@ -37,7 +37,5 @@ function render(value: Value): string {
  * escaped; undefined and false add nothing.
  */
 export function html(parts: TemplateStringsArray, ...values: readonly Value[]): Markup {
-  let text = parts[0] ?? '';
-  for (const [i, value] of values.entries()) text += render(value) + (parts[i + 1] ?? '');
-  return new Markup(text);
+  return new Markup(String.raw({ raw: parts }, ...values.map(render)));
 }

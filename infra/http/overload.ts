@@ -35,12 +35,6 @@ export interface OverloadGuardOptions extends Partial<typeof DEFAULTS> {
   readonly isSheddable: (request: IncomingMessage) => boolean;
 }
 
-/** Rejected requests by reason: maxInFlight requests were in flight, or the event loop lagged. */
-export interface RejectionCounts {
-  readonly inFlight: number;
-  readonly lag: number;
-}
-
 /** One for each Retry-After, so that clients that are rejected together do not return together. */
 const rejections = [1, 2, 3].map(
   (seconds) => new WrittenProblem(unavailable('Too many requests at once. Try again.', seconds)),
@@ -65,8 +59,8 @@ export class OverloadGuard {
     return this.#inFlight;
   }
 
-  /** Since the start. */
-  get rejected(): RejectionCounts {
+  /** Rejected requests since the start by reason: maxInFlight requests were in flight, or the event loop lagged. */
+  get rejected() {
     return { ...this.#rejected };
   }
 
@@ -84,12 +78,9 @@ export class OverloadGuard {
       const now = performance.now();
       this.#lastRequestAt = now;
       this.#startTimer(now);
-      if (this.#inFlight >= this.#options.maxInFlight) {
-        this.#rejected.inFlight++;
-        return reject(request, response);
-      }
-      if (!this.#shedder.accepts(this.#lag.at(now), now)) {
-        this.#rejected.lag++;
+      const isFull = this.#inFlight >= this.#options.maxInFlight;
+      if (isFull || !this.#shedder.accepts(this.#lag.at(now), now)) {
+        this.#rejected[isFull ? 'inFlight' : 'lag']++;
         return reject(request, response);
       }
       this.#enter(request, response);

@@ -93,25 +93,25 @@ export const bodyTooLarge = (detail = 'A body may have at most 1 MiB.') =>
 export const unsupportedMediaType = (detail = 'Send Content-Type: application/json, in UTF-8.') =>
   new Problem(415, 'unsupported-media-type', { title: 'This media type is not supported', detail });
 
-/** Errors of the body parser, by their documented `type`; errors of decompression have zlib's `code` instead. */
+/** Errors of the body parser, by their documented `type`. */
+const bodyProblems: Readonly<Record<string, () => Problem>> = {
+  'entity.too.large': bodyTooLarge,
+  'charset.unsupported': unsupportedMediaType,
+  'encoding.unsupported': unsupportedMediaType,
+  'request.aborted': malformedBody,
+  'request.size.invalid': malformedBody,
+  'entity.parse.failed': malformedBody,
+  'entity.verify.failed': malformedBody,
+};
+
+/** Errors of decompression have zlib's `code` instead of a `type`. */
 function bodyProblemOf(error: unknown): Problem | undefined {
   const { type, status, code } = error as { type?: unknown; status?: unknown; code?: unknown };
   if (typeof code === 'string' && /^(Z_|ERR_)/.test(code) && status === 400) return malformedBody();
   if (typeof type !== 'string' || typeof status !== 'number') return undefined;
-  switch (type) {
-    case 'entity.too.large':
-      return bodyTooLarge();
-    case 'charset.unsupported':
-    case 'encoding.unsupported':
-      return unsupportedMediaType();
-    case 'request.aborted':
-    case 'request.size.invalid':
-    case 'entity.parse.failed':
-    case 'entity.verify.failed':
-      return malformedBody();
-    default:
-      return status < 500 ? new Problem(status, 'bad-request', { title: 'The request cannot be read' }) : undefined;
-  }
+  const known = bodyProblems[type]?.();
+  if (known || status >= 500) return known;
+  return new Problem(status, 'bad-request', { title: 'The request cannot be read' });
 }
 
 /** Express's error handler: sends a problem, never a stack trace. */

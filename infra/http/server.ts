@@ -2,7 +2,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Deferred, deferred } from '../runtime/promises.ts';
+import { deferred } from '../runtime/promises.ts';
 import { StartupError } from '../runtime/startup-error.ts';
 
 /** How long the server continues to answer after a stop began. */
@@ -29,7 +29,7 @@ export class HttpServer {
   #url = '';
   #inFlight = 0;
   /** Resolved when the last request in flight is answered during a stop. */
-  #drained: Deferred | undefined;
+  #drained: ReturnType<typeof deferred> | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(handler: RequestListener) {

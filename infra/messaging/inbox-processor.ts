@@ -33,12 +33,6 @@ interface AttemptOptions {
   readonly alone?: boolean;
 }
 
-/** `error`: for the log. */
-interface Outcome {
-  readonly outcome: HandlingOutcome;
-  readonly error?: unknown;
-}
-
 export class InboxProcessor {
   readonly #options: InboxProcessorOptions;
   readonly #transactions: InboxTransactions;
@@ -161,8 +155,11 @@ export class InboxProcessor {
     this.#options.onUnreadable();
   }
 
-  /** Runs `work` once the database is available, and reports its outcome. */
-  async #record(message: NewMessage, work: () => Promise<Outcome>): Promise<void> {
+  /** Runs `work` once the database is available, and reports its outcome. `error`: for the log. */
+  async #record(
+    message: NewMessage,
+    work: () => Promise<{ outcome: HandlingOutcome; error?: unknown }>,
+  ): Promise<void> {
     const { log, handlers, onOutcome, subjectName = 'subject' } = this.#options;
     const startedAt = performance.now();
     const { outcome, error } = await retryUnavailable(work, this.#options);

@@ -160,13 +160,11 @@ export class InboxStore {
   }
 
   /** The rows of messages that arrived again. */
-  known(
-    tx: Transaction,
-    ids: readonly string[],
-  ): Promise<Pick<ClaimedMessage, 'message_id' | 'type' | 'subject' | 'status'>[]> {
-    return tx.query(`SELECT message_id, type, subject, status FROM ${this.#table} WHERE message_id = ANY($1::uuid[])`, [
-      ids,
-    ]);
+  known(tx: Transaction, ids: readonly string[]) {
+    return tx.query<Pick<ClaimedMessage, 'message_id' | 'type' | 'subject' | 'status'>>(
+      `SELECT message_id, type, subject, status FROM ${this.#table} WHERE message_id = ANY($1::uuid[])`,
+      [ids],
+    );
   }
 
   /**

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CALM_MS } from '../../infra/http/event-loop-lag.ts';
-import { type RejectionCounts, TOLERATED_MS } from '../../infra/http/overload.ts';
+import { type OverloadGuard, TOLERATED_MS } from '../../infra/http/overload.ts';
 import { eventually } from '../setup/wait.ts';
 
 /** Each request keeps the server's processor busy for this long. */
@@ -137,7 +137,7 @@ async function serve(kind: 'guarded' | 'unguarded') {
   const stats = async () => {
     child.send('stats');
     const [answer] = await once(child, 'message');
-    return answer as RejectionCounts & { lagMs?: number };
+    return answer as OverloadGuard['rejected'] & { lagMs?: number };
   };
   return { port, stats };
 }
