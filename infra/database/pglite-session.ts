@@ -36,10 +36,6 @@ export class PgliteSession implements Session {
     if (this.#pglite.isInTransaction()) await this.command('ROLLBACK');
   }
 
-  close(): Promise<void> {
-    return this.#pglite.close();
-  }
-
   /** Runs statements without parameters; resolves with the last one's tag. */
   async command(text: string): Promise<string> {
     return (await this.#exchange(protocol.serialize.query(text), [])).tag;

@@ -28,7 +28,8 @@ const MAX_SHARE_MS = 25;
 
 /** Creates `dataDir` if it does not exist: the first start takes a few seconds. */
 export async function openPglite({ dataDir }: { readonly dataDir: string }): Promise<Database> {
-  const session = new PgliteSession(await PGlite.create({ dataDir }));
+  const pglite = await PGlite.create({ dataDir });
+  const session = new PgliteSession(pglite);
   const scheduler = new LaneScheduler();
   const statementsIn = (lane: Lane) => statementsThrough((work) => scheduler.run(lane, () => work(session)));
   const inBackground = statementsIn('background');
@@ -40,7 +41,7 @@ export async function openPglite({ dataDir }: { readonly dataDir: string }): Pro
     interrupt: () => stopping.abort(),
     tryLock: locksOfThisProcess(),
     close: () => {
-      closed ??= scheduler.run('background', () => session.close());
+      closed ??= scheduler.run('background', () => pglite.close());
       return closed;
     },
   };
@@ -142,7 +143,6 @@ export function vacuumLoops(database: Database, schemas: readonly string[], log:
     const turn = async () => {
       if (!first) await database.script(statement);
       first = false;
-      return false;
     };
     return new Loop({ name, everyMs, log, turn });
   };

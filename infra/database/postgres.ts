@@ -29,9 +29,7 @@ export interface PostgresOptions {
   /** Maximum number of connections, besides those of locks and long-running statements. */
   readonly poolSize: number;
   readonly log: Logger;
-  /** Default QUERY_TIMEOUT_MS. */
   readonly queryTimeoutMs?: number;
-  /** Default LOCK_PROBE_MS. */
   readonly lockProbeMs?: number;
 }
 

@@ -7,10 +7,6 @@ export class Markup {
   constructor(text: string) {
     this.text = text;
   }
-
-  toString(): string {
-    return this.text;
-  }
 }
 
 type Value = string | number | Markup | readonly Markup[] | undefined | false;

@@ -73,17 +73,25 @@ export class OverloadGuard {
 
   /** A listener that rejects a request or passes it on. Several listeners may share one guard, and then its limits. */
   guard(listener: RequestListener): RequestListener {
+    const { isSheddable, maxInFlight, bodyWithinMs } = this.#options;
     return (request, response) => {
-      if (!this.#options.isSheddable(request)) return listener(request, response);
+      if (!isSheddable(request)) return listener(request, response);
       const now = performance.now();
       this.#lastRequestAt = now;
       this.#startTimer(now);
-      const isFull = this.#inFlight >= this.#options.maxInFlight;
+      const isFull = this.#inFlight >= maxInFlight;
       if (isFull || !this.#shedder.accepts(this.#lag.at(now), now)) {
         this.#rejected[isFull ? 'inFlight' : 'lag']++;
         return reject(request, response);
       }
-      this.#enter(request, response);
+      this.#inFlight++;
+      const bodyTimeout = setTimeout(() => {
+        if (!request.complete) request.destroy();
+      }, bodyWithinMs);
+      response.once('close', () => {
+        this.#inFlight--;
+        clearTimeout(bodyTimeout);
+      });
       listener(request, response);
     };
   }
@@ -92,17 +100,6 @@ export class OverloadGuard {
   stop(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
-  }
-
-  #enter(request: IncomingMessage, response: ServerResponse): void {
-    this.#inFlight++;
-    const bodyTimeout = setTimeout(() => {
-      if (!request.complete) request.destroy();
-    }, this.#options.bodyWithinMs);
-    response.once('close', () => {
-      this.#inFlight--;
-      clearTimeout(bodyTimeout);
-    });
   }
 
   /** The timer runs only while sheddable requests come, so that it does not wake an idle process. */

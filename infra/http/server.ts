@@ -19,21 +19,27 @@ export class PortInUse extends StartupError {
 }
 
 export async function listen(handler: RequestListener, host: string, port: number): Promise<HttpServer> {
-  const http = new HttpServer(handler);
-  await http.start(host, port);
-  return http;
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => reject(listenError(error, host, port)));
+    server.listen(port, host, 1024, resolve);
+  });
+  return new HttpServer(server, handler);
 }
 
 export class HttpServer {
   readonly server: Server;
-  #url = '';
+  readonly url: string;
   #inFlight = 0;
   /** Resolved when the last request in flight is answered during a stop. */
   #drained: ReturnType<typeof deferred> | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(handler: RequestListener) {
-    this.server = createServer((request, response) => {
+  /** `server` listens, and no connection has been accepted yet. */
+  constructor(server: Server, handler: RequestListener) {
+    const { address, family, port } = server.address() as AddressInfo;
+    this.url = `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+    this.server = server.on('request', (request, response) => {
       // A keep-alive connection would be reused for ever, so each response ends its connection during a stop.
       if (this.#closing) response.setHeader('Connection', 'close');
       this.#inFlight++;
@@ -43,20 +49,6 @@ export class HttpServer {
       });
       handler(request, response);
     });
-  }
-
-  /** Available after start(). */
-  get url(): string {
-    return this.#url;
-  }
-
-  async start(host: string, port: number): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.server.once('error', (error) => reject(listenError(error, host, port)));
-      this.server.listen(port, host, 1024, resolve);
-    });
-    const bound = this.server.address() as AddressInfo;
-    this.#url = `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
   }
 
   /** Answers for LAME_DUCK_MS more, with the last response of each connection, and then listens no more. */

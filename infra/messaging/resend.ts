@@ -53,11 +53,9 @@ export function resendLoop(
     log,
     turn: async () => {
       const resent = await outbox.write(database.background, overdue, resendAfterMs, SWEEP_LIMIT);
-      if (resent.length > 0) {
-        metrics.resent.inc({ type: request }, resent.length);
-        log.info({ count: resent.length, request }, 'resent: the replies are overdue');
-      }
-      return false;
+      if (resent.length === 0) return;
+      metrics.resent.inc({ type: request }, resent.length);
+      log.info({ count: resent.length, request }, 'resent: the replies are overdue');
     },
   });
 }

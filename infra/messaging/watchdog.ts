@@ -40,15 +40,8 @@ export class Watchdog {
     this.#options = options;
     this.#stalls = new StallDetector(options.stallMs);
     this.#everyMs = Math.min(5_000, options.stallMs / 3);
-    this.#loop = new Loop({
-      name: 'watchdog',
-      everyMs: this.#everyMs,
-      log: options.log,
-      turn: async () => {
-        await this.#check();
-        return false;
-      },
-    });
+    const { log } = options;
+    this.#loop = new Loop({ name: 'watchdog', everyMs: this.#everyMs, log, turn: () => this.#check() });
   }
 
   start(): void {
