@@ -55,9 +55,8 @@ export class PgliteSession implements Session {
       Buffer.concat([serialize.parse({ name, text }), serialize.describe({ type: 'S', name }), serialize.sync()]),
     );
     const description = messages.find((message) => message instanceof protocol.messages.RowDescriptionMessage);
-    const columns = (description?.fields ?? []).map(({ name: column, dataTypeID }) => {
-      return { name: column, parse: parserOf(dataTypeID) };
-    });
+    const fields = description?.fields ?? [];
+    const columns = fields.map((field) => ({ name: field.name, parse: parserOf(field.dataTypeID) }));
     const prepared = { name, columns };
     this.#prepared.set(text, prepared);
     return prepared;

@@ -3,12 +3,9 @@
 // a rejection costs a small part of a response.
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { CALM_MS, EventLoopLag, LoadShedder } from './event-loop-lag.ts';
-import { unavailable, WrittenProblem } from './problem.ts';
+import { unavailable } from './problem.ts';
 
-/** Lag that ends within this time is a burst or a pause (garbage collection), and no request is rejected for it. */
-export const TOLERATED_MS = 500;
-
-const DEFAULTS = {
+export const DEFAULTS = {
   /**
    * How long a request may have waited for the event loop. More than some hundred connections cause in a process that
    * is still being compiled and runs the embedded database; less than a shopper takes for a fault.
@@ -19,7 +16,8 @@ const DEFAULTS = {
    * second this is half a second's work. More of them would only wait longer and hold memory.
    */
   maxInFlight: 2_000,
-  toleratedMs: TOLERATED_MS,
+  /** Lag that ends within this time is a burst or a pause (garbage collection), and no request is rejected for it. */
+  toleratedMs: 500,
   /** Sheddable bodies are small. A body that takes longer would occupy a slot that other requests need. */
   bodyWithinMs: 5_000,
 };
@@ -36,9 +34,7 @@ export interface OverloadGuardOptions extends Partial<typeof DEFAULTS> {
 }
 
 /** One for each Retry-After, so that clients that are rejected together do not return together. */
-const rejections = [1, 2, 3].map(
-  (seconds) => new WrittenProblem(unavailable('Too many requests at once. Try again.', seconds)),
-);
+const rejections = [1, 2, 3].map((seconds) => unavailable('Too many requests at once. Try again.', seconds));
 
 export class OverloadGuard {
   readonly #options: Required<OverloadGuardOptions>;

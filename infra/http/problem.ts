@@ -17,6 +17,7 @@ export class Problem extends Error {
   readonly status: number;
   override readonly name: string;
   readonly details: ProblemDetails;
+  #body: Buffer | undefined;
 
   constructor(status: number, name: string, details: ProblemDetails) {
     super(details.detail ?? details.title);
@@ -25,33 +26,13 @@ export class Problem extends Error {
     this.details = details;
   }
 
-  /** The body of the response. */
-  toJSON() {
-    const { name, status } = this;
-    const { title, detail, errors } = this.details;
-    return { type: `/problems/${name}`, title, status, detail, errors };
-  }
-}
-
-/** A problem serialized once, to be sent many times. */
-export class WrittenProblem {
-  readonly #status: number;
-  readonly #headers: OutgoingHttpHeaders;
-  readonly #body: Buffer;
-
-  constructor(problem: Problem) {
-    this.#status = problem.status;
-    this.#body = Buffer.from(JSON.stringify(problem));
-    this.#headers = {
-      'Content-Type': 'application/problem+json; charset=utf-8',
-      'Content-Length': this.#body.length,
-      ...problem.details.headers,
-    };
-  }
-
+  /** Serialized once, however often the problem is sent. `further`: headers of this response alone. */
   send(response: ServerResponse, further?: OutgoingHttpHeaders): void {
-    const headers = further ? { ...this.#headers, ...further } : this.#headers;
-    response.writeHead(this.#status, headers).end(this.#body);
+    const { name, status } = this;
+    const { title, detail, errors, headers } = this.details;
+    this.#body ??= Buffer.from(JSON.stringify({ type: `/problems/${name}`, title, status, detail, errors }));
+    const type = { 'Content-Type': 'application/problem+json; charset=utf-8', 'Content-Length': this.#body.length };
+    response.writeHead(status, { ...type, ...headers, ...further }).end(this.#body);
   }
 }
 
@@ -123,6 +104,6 @@ export function problemHandler(log: Logger): ErrorRequestHandler {
       problem = new Problem(500, 'internal-error', { title: 'Something went wrong here' });
     }
     if (response.headersSent) return next(error);
-    new WrittenProblem(problem).send(response);
+    problem.send(response);
   };
 }

@@ -72,7 +72,6 @@ export class HttpServer {
 function listenError(error: NodeJS.ErrnoException, host: string, port: number): StartupError {
   if (error.code === 'EADDRINUSE') return new PortInUse('PORT', host, port, error);
   const remedy = 'set them to an address and a port of this machine';
-  return new StartupError(`cannot listen on HOST=${host}, PORT=${port} (${error.message}): ${remedy}`, {
-    cause: error,
-  });
+  const message = `cannot listen on HOST=${host}, PORT=${port} (${error.message}): ${remedy}`;
+  return new StartupError(message, { cause: error });
 }

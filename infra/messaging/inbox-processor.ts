@@ -78,10 +78,7 @@ export class InboxProcessor {
       const message = { ...readMessage(this.#options.catalogue, messageIn(row).body), messageId };
       return this.process(message, { origin: 'row', attempts, alone });
     }
-    const work = async () => {
-      await this.#transactions.resendReply(messageId, { alone });
-      return 'reply-resent' as const;
-    };
+    const work = () => this.#transactions.resendReply(messageId, { alone });
     return this.#attempt(messageIn(row), work, (error) => this.#recordReplyFailure(row, error));
   }
 
@@ -114,11 +111,8 @@ export class InboxProcessor {
     });
   }
 
-  async #recordFailure(
-    message: NewMessage,
-    error: unknown,
-    { origin, attempts }: AttemptOptions,
-  ): Promise<HandlingOutcome> {
+  async #recordFailure(message: NewMessage, error: unknown, options: AttemptOptions): Promise<HandlingOutcome> {
+    const { origin, attempts } = options;
     const { database, store } = this.#options;
     const status = attempts >= this.#options.attempts ? 'dead' : 'retrying';
     const failure = this.#failure(error, attempts);

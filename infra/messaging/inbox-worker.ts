@@ -110,7 +110,7 @@ export class InboxWorker {
   async #claimUnfinished(): Promise<boolean> {
     const { database, store, leaseMs, attempts } = this.#options;
     const running = [...this.#claims].map(({ messageId }) => messageId);
-    const row = await store.claimUnfinished(database, leaseMs, running);
+    const [row] = await store.claimUnfinished(database, leaseMs, running);
     if (!row) return false;
     const isUsedUp = row.attempts > attempts;
     await this.#hold(row.message_id, () =>

@@ -3,18 +3,15 @@ import type { Queryable } from '../database/port.ts';
 import { msBetween } from '../database/sql.ts';
 import { FAILED } from './failed-messages.ts';
 
-interface Waiting {
-  readonly rows: number;
-  /** Age of the oldest one; null if there are none. */
-  readonly oldestMs: number | null;
-}
-
 /** Dead messages that the summary names. */
 const MAX_DEAD = 20;
 
-/** `schema` is one of our own names, never input. */
+/**
+ * How many messages wait, with the age of the oldest (null if there are none), and the latest dead ones. `schema` is one
+ * of our own names, never input.
+ */
 export async function countMessages(database: Queryable, schema: string) {
-  const rows = await database.query<Waiting & { readonly place: string }>(
+  const rows = await database.query<{ place: string; rows: number; oldestMs: number | null }>(
     `SELECT channel AS place, count(*) AS rows, ${msBetween('min(written_at)', 'now()')} AS "oldestMs"
      FROM ${schema}.outbox GROUP BY channel
      UNION ALL
@@ -26,7 +23,7 @@ export async function countMessages(database: Queryable, schema: string) {
     `SELECT message_id AS id, type, subject, coalesce(error, '') AS error FROM ${schema}.inbox
      WHERE ${FAILED} AND status = 'dead' ORDER BY received_at DESC, message_id DESC LIMIT ${MAX_DEAD}`,
   );
-  const at = (place: string): Waiting => {
+  const at = (place: string) => {
     const { rows: count = 0, oldestMs = null } = rows.find((row) => row.place === place) ?? {};
     return { rows: count, oldestMs };
   };

@@ -65,10 +65,7 @@ export const variable = <S extends z.ZodType>(schema: S, fallback: string, about
   fallback,
   about,
 });
-export const optional = <S extends z.ZodType>(schema: S, about: string) => ({
-  schema: schema.optional().meta(schema.meta() ?? {}),
-  about,
-});
+export const optional = <S extends z.ZodType>(schema: S, about: string) => ({ schema: schema.optional(), about });
 
 /** Variables by their names. */
 export type Variables = Readonly<Record<string, Variable>>;
@@ -126,7 +123,10 @@ export function parseSettings<V extends Variables>(
   return values as SettingsOf<V>;
 }
 
-const allowed = (schema: z.ZodType) => schema.meta()?.allowed ?? 'a non-empty string';
+function allowed(schema: z.ZodType): string {
+  const meta = schema instanceof z.ZodOptional ? (schema.unwrap() as z.ZodType).meta() : schema.meta();
+  return meta?.allowed ?? 'a non-empty string';
+}
 
 export const describe = (variables: Variables) =>
   Object.entries(variables).map(([name, { schema, ...rest }]) => ({ name, allowed: allowed(schema), ...rest }));
