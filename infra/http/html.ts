@@ -19,13 +19,11 @@ const entities: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
-const escapeText = (text: string) => text.replace(/[&<>"']/g, (character) => entities[character] ?? character);
-
 function render(value: Value): string {
   if (value === undefined || value === false) return '';
   if (value instanceof Markup) return value.text;
   if (typeof value === 'object') return value.map(render).join('');
-  return escapeText(String(value));
+  return String(value).replace(/[&<>"']/g, (character) => entities[character] ?? character);
 }
 
 /**

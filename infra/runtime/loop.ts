@@ -59,10 +59,7 @@ export class Loop {
         this.#failures = 0;
         if (again !== true && !this.#woken) await this.#pause(everyMs);
       } catch (error) {
-        if (this.#stopping) {
-          log.debug({ loop: name, error: String(error) }, 'ended by the stop');
-          return;
-        }
+        if (this.#stopping) return log.debug({ loop: name, error: String(error) }, 'ended by the stop');
         this.#failures++;
         const pauseMs = backoff(this.#failures, FAILURE_BASE_MS, FAILURE_MAX_MS);
         if (isLogged(this.#failures))

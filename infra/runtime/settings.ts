@@ -89,10 +89,8 @@ export class ConfigError extends Error {
 export const redactUrl = (list: string): string => splitUrls(list).map(redact).join(',');
 
 function redact(value: string): string {
-  if (!URL.canParse(value)) {
-    // The URL may be invalid because its password is not percent-encoded, so everything up to the last @ is hidden.
-    return value.replace(/(:\/\/[^:/?#@]*):.*@/, '$1:***@');
-  }
+  // A URL may be invalid because its password is not percent-encoded, so everything up to the last @ is hidden.
+  if (!URL.canParse(value)) return value.replace(/(:\/\/[^:/?#@]*):.*@/, '$1:***@');
   const url = new URL(value);
   for (const key of [...url.searchParams.keys()]) if (/password/i.test(key)) url.searchParams.set(key, '***');
   if (url.password === '' && !/password/i.test(url.search)) return value;
