@@ -13,7 +13,7 @@ import {
 import { pageOf } from '../../contracts/pages.ts';
 import { parse, parseId, route } from '../../infra/http/app.ts';
 import { notFound, Problem } from '../../infra/http/problem.ts';
-import type { FailedRow, RetrySelection } from '../../infra/messaging/failed-messages.ts';
+import type { FailedFilter, FailedRow } from '../../infra/messaging/failed-messages.ts';
 import type { Inbox } from '../../infra/messaging/inbox.ts';
 import type { ServiceRunner } from '../service-runner.ts';
 
@@ -83,7 +83,7 @@ async function retryOne(inbox: Inbox, { params }: Request) {
  */
 async function retryAll(
   inbox: Inbox,
-  selection: RetrySelection,
+  selection: FailedFilter,
   limit: number | undefined,
 ): Promise<Omit<RetryResult, 'truncated'>> {
   const batch = limit ?? MAX_RETRY_LIMIT;

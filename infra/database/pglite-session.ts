@@ -11,21 +11,10 @@ interface Column {
   readonly parse: (text: string) => unknown;
 }
 
-interface Prepared {
-  readonly name: string;
-  readonly columns: readonly Column[];
-}
-
-interface Result {
-  readonly rows: object[];
-  /** Such as `INSERT 0 5`, `UPDATE 5`, `CREATE TABLE`. */
-  readonly tag: string;
-}
-
 export class PgliteSession implements Session {
   readonly #pglite: PGlite;
   /** By text; the texts are the program's own, so there are few. */
-  readonly #prepared = new Map<string, Prepared>();
+  readonly #prepared = new Map<string, { readonly name: string; readonly columns: readonly Column[] }>();
 
   constructor(pglite: PGlite) {
     this.#pglite = pglite;
@@ -47,38 +36,34 @@ export class PgliteSession implements Session {
     if (this.#pglite.isInTransaction()) await this.command('ROLLBACK');
   }
 
-  close(): Promise<void> {
-    return this.#pglite.close();
-  }
-
   /** Runs statements without parameters; resolves with the last one's tag. */
   async command(text: string): Promise<string> {
     return (await this.#exchange(protocol.serialize.query(text), [])).tag;
   }
 
-  async #run(text: string, params: readonly unknown[]): Promise<Result> {
+  async #run(text: string, params: readonly unknown[]) {
     const { serialize } = protocol;
     const { name, columns } = this.#prepared.get(text) ?? (await this.#prepare(text));
     const bind = serialize.bind({ statement: name, values: params.map(toText) });
     return this.#exchange(Buffer.concat([bind, serialize.execute({}), serialize.sync()]), columns);
   }
 
-  async #prepare(text: string): Promise<Prepared> {
+  async #prepare(text: string) {
     const { serialize } = protocol;
     const name = `s${this.#prepared.size}`;
     const { messages } = await this.#pglite.execProtocol(
       Buffer.concat([serialize.parse({ name, text }), serialize.describe({ type: 'S', name }), serialize.sync()]),
     );
     const description = messages.find((message) => message instanceof protocol.messages.RowDescriptionMessage);
-    const columns = (description?.fields ?? []).map(({ name: column, dataTypeID }) => {
-      return { name: column, parse: parserOf(dataTypeID) };
-    });
+    const fields = description?.fields ?? [];
+    const columns = fields.map((field) => ({ name: field.name, parse: parserOf(field.dataTypeID) }));
     const prepared = { name, columns };
     this.#prepared.set(text, prepared);
     return prepared;
   }
 
-  async #exchange(message: Uint8Array, columns: readonly Column[]): Promise<Result> {
+  /** `tag`: such as `INSERT 0 5`, `UPDATE 5`, `CREATE TABLE`. */
+  async #exchange(message: Uint8Array, columns: readonly Column[]) {
     const { DataRowMessage, CommandCompleteMessage } = protocol.messages;
     const rows: object[] = [];
     let tag = '';

@@ -5,7 +5,7 @@ import { PGlite } from '@electric-sql/pglite';
 import type { Logger } from 'pino';
 import { Loop } from '../runtime/loop.ts';
 import { PgliteSession } from './pglite-session.ts';
-import { type Database, DatabaseUnavailable, type Lock, type Queryable, type Statements } from './port.ts';
+import { type Database, DatabaseUnavailable, type Queryable, type Statements } from './port.ts';
 import { queryableThrough, statementsThrough } from './statements.ts';
 
 /** Foreground: a client waits for the result. */
@@ -28,71 +28,56 @@ const MAX_SHARE_MS = 25;
 
 /** Creates `dataDir` if it does not exist: the first start takes a few seconds. */
 export async function openPglite({ dataDir }: { readonly dataDir: string }): Promise<Database> {
-  return new PgliteInstance(new PgliteSession(await PGlite.create({ dataDir }))).database;
+  const pglite = await PGlite.create({ dataDir });
+  const session = new PgliteSession(pglite);
+  const scheduler = new LaneScheduler();
+  const statementsIn = (lane: Lane) => statementsThrough((work) => scheduler.run(lane, () => work(session)));
+  const inBackground = statementsIn('background');
+  const stopping = new AbortController();
+  let closed: Promise<void> | undefined;
+  const shared = {
+    kind: 'pglite' as const,
+    longRunning: interruptible(inBackground, stopping.signal),
+    interrupt: () => stopping.abort(),
+    tryLock: locksOfThisProcess(),
+    close: () => {
+      closed ??= scheduler.run('background', () => pglite.close());
+      return closed;
+    },
+  };
+  const background: Database = {
+    ...shared,
+    ...inBackground,
+    get background() {
+      return background;
+    },
+  };
+  return { ...shared, ...statementsIn('foreground'), background };
 }
 
-class PgliteInstance {
-  readonly database: Database;
-  readonly #session: PgliteSession;
-  readonly #scheduler = new LaneScheduler();
-  /** Names suffice as session locks, because only this process uses the database. */
-  readonly #locks = new Set<string>();
-  #interrupted = false;
-  #closed: Promise<void> | undefined;
+/** A statement blocks the thread to its end, so a stop can interrupt only between two statements. */
+function interruptible(statements: Statements, signal: AbortSignal): Statements {
+  const unlessInterrupted = (queryable: Queryable) =>
+    queryableThrough(async (call) => {
+      await setImmediate();
+      if (signal.aborted) throw new DatabaseUnavailable('this process is stopping');
+      return call(queryable);
+    });
+  return {
+    ...unlessInterrupted(statements),
+    transaction: (work) => statements.transaction((tx) => work({ ...tx, ...unlessInterrupted(tx) })),
+  };
+}
 
-  constructor(session: PgliteSession) {
-    this.#session = session;
-    const inBackground = this.#statements('background');
-    const shared = {
-      kind: 'pglite' as const,
-      longRunning: this.#interruptible(inBackground),
-      tryLock: async (name: string) => this.#tryLock(name),
-      interrupt: () => {
-        this.#interrupted = true;
-      },
-      close: () => {
-        this.#closed ??= this.#scheduler.run('background', () => session.close());
-        return this.#closed;
-      },
-    };
-    const background: Database = {
-      ...shared,
-      ...inBackground,
-      get background() {
-        return background;
-      },
-    };
-    this.database = { ...shared, ...this.#statements('foreground'), background };
-  }
-
-  #statements(lane: Lane): Statements {
-    return statementsThrough((work) => this.#scheduler.run(lane, () => work(this.#session)));
-  }
-
-  /** A statement blocks the thread to its end, so a stop can interrupt only between two statements. */
-  #interruptible(statements: Statements): Statements {
-    const unlessInterrupted = (queryable: Queryable) =>
-      queryableThrough(async (call) => {
-        await setImmediate();
-        if (this.#interrupted) throw new DatabaseUnavailable('this process is stopping');
-        return call(queryable);
-      });
-    return {
-      ...unlessInterrupted(statements),
-      transaction: (work) => statements.transaction((tx) => work({ ...tx, ...unlessInterrupted(tx) })),
-    };
-  }
-
-  #tryLock(name: string): Lock | undefined {
-    if (this.#locks.has(name)) return undefined;
-    this.#locks.add(name);
-    return {
-      lost: new Promise(() => {}), // the lock lives as long as the process
-      release: async () => {
-        this.#locks.delete(name);
-      },
-    };
-  }
+/** Names suffice as session locks, because only this process uses the database. */
+function locksOfThisProcess(): Database['tryLock'] {
+  const held = new Set<string>();
+  return async (name) => {
+    if (held.has(name)) return undefined;
+    held.add(name);
+    const lost = new Promise<void>(() => {}); // the lock lives as long as the process
+    return { lost, release: async () => void held.delete(name) };
+  };
 }
 
 /** Decides which statement runs next, so that neither lane waits for ever. */
@@ -158,7 +143,6 @@ export function vacuumLoops(database: Database, schemas: readonly string[], log:
     const turn = async () => {
       if (!first) await database.script(statement);
       first = false;
-      return false;
     };
     return new Loop({ name, everyMs, log, turn });
   };

@@ -52,10 +52,7 @@ export function sessionOn(client: pg.ClientBase, timeoutMs?: number): Session {
  * Runs one query. Rejects with DatabaseUnavailable if the connection or the server failed. This is decided here, so
  * that an error from inside a transaction's `work` is never taken for an outage.
  */
-export async function send<Row extends object>(
-  client: pg.ClientBase,
-  query: pg.QueryConfig,
-): Promise<pg.QueryResult<Row>> {
+export async function send<Row extends object>(client: pg.ClientBase, query: pg.QueryConfig) {
   try {
     return await client.query<Row>(query);
   } catch (error) {
@@ -68,8 +65,7 @@ export const orUnavailable = (error: unknown): unknown =>
   isUnavailable(error) ? new DatabaseUnavailable(error) : error;
 
 /** pg takes a timeout per statement, which its types lack. */
-const statement = (text: string, timeoutMs: number | undefined): pg.QueryConfig & { query_timeout?: number } =>
-  timeoutMs === undefined ? { text } : { text, query_timeout: timeoutMs };
+const statement = (text: string, timeoutMs: number | undefined) => ({ text, query_timeout: timeoutMs });
 
 // Named statements are parsed and planned once per connection. Their texts come from the code, so there are few.
 const names = new Map<string, string>();

@@ -10,10 +10,7 @@ import { orUnavailable } from './postgres-connections.ts';
 /** The server ends a session after this many intervals without a probe; the holder gives up after two. */
 const SESSION_PROBES = 3;
 
-/**
- * Resolves with undefined if another session holds the lock. `probeMs`: the interval between probes, and the timeout of
- * each.
- */
+/** Resolves with undefined if another session holds the lock. `probeMs`: interval and timeout of the probes. */
 export async function tryLock(settings: pg.ClientConfig, name: string, probeMs: number): Promise<Lock | undefined> {
   const client = new pg.Client({ ...settings, query_timeout: probeMs });
   let released = false;

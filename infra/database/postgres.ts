@@ -18,10 +18,7 @@ const QUERY_TIMEOUT_MS = 30_000;
 const LOCK_PROBE_MS = 5_000;
 /** When TCP starts to probe a silent peer; Node then probes every second and gives up after ten. */
 const KEEPALIVE_AFTER_MS = 10_000;
-/**
- * The server ends a transaction whose process is frozen (suspended, swapped out) after this, because its locks block
- * other processes.
- */
+/** The server ends the transaction of a frozen process (suspended, swapped out) after this: its locks block others. */
 const IDLE_IN_TRANSACTION_MS = 10_000;
 
 export interface PostgresOptions {
@@ -29,9 +26,7 @@ export interface PostgresOptions {
   /** Maximum number of connections, besides those of locks and long-running statements. */
   readonly poolSize: number;
   readonly log: Logger;
-  /** Default QUERY_TIMEOUT_MS. */
   readonly queryTimeoutMs?: number;
-  /** Default LOCK_PROBE_MS. */
   readonly lockProbeMs?: number;
 }
 

@@ -21,8 +21,6 @@ export async function countSome(database: Queryable, source: string, params: rea
   );
   return row?.rows ?? 0;
 }
-/**
- * SQL that ends the query of a list: newest first, as ids are UUIDv7. $2: the last id of the page before, or null; $3:
- * how many rows.
- */
+
+/** The end of a list's query: newest first, as ids are UUIDv7. $2: last id of the page before, or null; $3: limit. */
 export const newestFirst = (id = 'id') => `AND ($2::uuid IS NULL OR ${id} < $2) ORDER BY ${id} DESC LIMIT $3`;

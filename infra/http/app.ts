@@ -109,10 +109,8 @@ export function createApp(log: Logger, declare: (router: Router) => void): Expre
 export function parse<S extends z.ZodType>(schema: S, value: unknown, name?: string): z.output<S> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const issues = parsed.error.issues;
-  throw new z.ZodError(
-    name === undefined ? issues : issues.map((issue) => ({ ...issue, path: [name, ...issue.path] })),
-  );
+  const prefix = name === undefined ? [] : [name];
+  throw new z.ZodError(parsed.error.issues.map((issue) => ({ ...issue, path: [...prefix, ...issue.path] })));
 }
 
 /** Throws 404 for a path segment that does not match its schema, because no resource can have that name. */

@@ -58,9 +58,7 @@ export class LoadShedder {
   /** When the last request was accepted; in the future while STARVED_MS lets some through. */
   #acceptedAt: number;
 
-  /**
-   * An accepted request has waited at most `maxLagMs + toleratedMs`; during an overload `maxLagMs` (see STARVED_MS).
-   */
+  /** An accepted request waited at most `maxLagMs + toleratedMs`; during an overload `maxLagMs` (see STARVED_MS). */
   constructor(maxLagMs: number, toleratedMs: number, now: number) {
     this.#maxLagMs = maxLagMs;
     this.#toleratedMs = toleratedMs;

@@ -7,10 +7,6 @@ export class Markup {
   constructor(text: string) {
     this.text = text;
   }
-
-  toString(): string {
-    return this.text;
-  }
 }
 
 type Value = string | number | Markup | readonly Markup[] | undefined | false;
@@ -23,13 +19,11 @@ const entities: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
-const escapeText = (text: string) => text.replace(/[&<>"']/g, (character) => entities[character] ?? character);
-
 function render(value: Value): string {
   if (value === undefined || value === false) return '';
   if (value instanceof Markup) return value.text;
   if (typeof value === 'object') return value.map(render).join('');
-  return escapeText(String(value));
+  return String(value).replace(/[&<>"']/g, (character) => entities[character] ?? character);
 }
 
 /**
@@ -37,7 +31,5 @@ function render(value: Value): string {
  * escaped; undefined and false add nothing.
  */
 export function html(parts: TemplateStringsArray, ...values: readonly Value[]): Markup {
-  let text = parts[0] ?? '';
-  for (const [i, value] of values.entries()) text += render(value) + (parts[i + 1] ?? '');
-  return new Markup(text);
+  return new Markup(String.raw({ raw: parts }, ...values.map(render)));
 }

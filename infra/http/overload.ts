@@ -3,12 +3,9 @@
 // a rejection costs a small part of a response.
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { CALM_MS, EventLoopLag, LoadShedder } from './event-loop-lag.ts';
-import { unavailable, WrittenProblem } from './problem.ts';
+import { unavailable } from './problem.ts';
 
-/** Lag that ends within this time is a burst or a pause (garbage collection), and no request is rejected for it. */
-export const TOLERATED_MS = 500;
-
-const DEFAULTS = {
+export const DEFAULTS = {
   /**
    * How long a request may have waited for the event loop. More than some hundred connections cause in a process that
    * is still being compiled and runs the embedded database; less than a shopper takes for a fault.
@@ -19,7 +16,8 @@ const DEFAULTS = {
    * second this is half a second's work. More of them would only wait longer and hold memory.
    */
   maxInFlight: 2_000,
-  toleratedMs: TOLERATED_MS,
+  /** Lag that ends within this time is a burst or a pause (garbage collection), and no request is rejected for it. */
+  toleratedMs: 500,
   /** Sheddable bodies are small. A body that takes longer would occupy a slot that other requests need. */
   bodyWithinMs: 5_000,
 };
@@ -35,16 +33,8 @@ export interface OverloadGuardOptions extends Partial<typeof DEFAULTS> {
   readonly isSheddable: (request: IncomingMessage) => boolean;
 }
 
-/** Rejected requests by reason: maxInFlight requests were in flight, or the event loop lagged. */
-export interface RejectionCounts {
-  readonly inFlight: number;
-  readonly lag: number;
-}
-
 /** One for each Retry-After, so that clients that are rejected together do not return together. */
-const rejections = [1, 2, 3].map(
-  (seconds) => new WrittenProblem(unavailable('Too many requests at once. Try again.', seconds)),
-);
+const rejections = [1, 2, 3].map((seconds) => unavailable('Too many requests at once. Try again.', seconds));
 
 export class OverloadGuard {
   readonly #options: Required<OverloadGuardOptions>;
@@ -65,8 +55,8 @@ export class OverloadGuard {
     return this.#inFlight;
   }
 
-  /** Since the start. */
-  get rejected(): RejectionCounts {
+  /** Rejected requests since the start by reason: maxInFlight requests were in flight, or the event loop lagged. */
+  get rejected() {
     return { ...this.#rejected };
   }
 
@@ -79,20 +69,25 @@ export class OverloadGuard {
 
   /** A listener that rejects a request or passes it on. Several listeners may share one guard, and then its limits. */
   guard(listener: RequestListener): RequestListener {
+    const { isSheddable, maxInFlight, bodyWithinMs } = this.#options;
     return (request, response) => {
-      if (!this.#options.isSheddable(request)) return listener(request, response);
+      if (!isSheddable(request)) return listener(request, response);
       const now = performance.now();
       this.#lastRequestAt = now;
       this.#startTimer(now);
-      if (this.#inFlight >= this.#options.maxInFlight) {
-        this.#rejected.inFlight++;
+      const isFull = this.#inFlight >= maxInFlight;
+      if (isFull || !this.#shedder.accepts(this.#lag.at(now), now)) {
+        this.#rejected[isFull ? 'inFlight' : 'lag']++;
         return reject(request, response);
       }
-      if (!this.#shedder.accepts(this.#lag.at(now), now)) {
-        this.#rejected.lag++;
-        return reject(request, response);
-      }
-      this.#enter(request, response);
+      this.#inFlight++;
+      const bodyTimeout = setTimeout(() => {
+        if (!request.complete) request.destroy();
+      }, bodyWithinMs);
+      response.once('close', () => {
+        this.#inFlight--;
+        clearTimeout(bodyTimeout);
+      });
       listener(request, response);
     };
   }
@@ -101,17 +96,6 @@ export class OverloadGuard {
   stop(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
-  }
-
-  #enter(request: IncomingMessage, response: ServerResponse): void {
-    this.#inFlight++;
-    const bodyTimeout = setTimeout(() => {
-      if (!request.complete) request.destroy();
-    }, this.#options.bodyWithinMs);
-    response.once('close', () => {
-      this.#inFlight--;
-      clearTimeout(bodyTimeout);
-    });
   }
 
   /** The timer runs only while sheddable requests come, so that it does not wake an idle process. */

@@ -17,6 +17,7 @@ export class Problem extends Error {
   readonly status: number;
   override readonly name: string;
   readonly details: ProblemDetails;
+  #body: Buffer | undefined;
 
   constructor(status: number, name: string, details: ProblemDetails) {
     super(details.detail ?? details.title);
@@ -25,33 +26,13 @@ export class Problem extends Error {
     this.details = details;
   }
 
-  /** The body of the response. */
-  toJSON() {
-    const { name, status } = this;
-    const { title, detail, errors } = this.details;
-    return { type: `/problems/${name}`, title, status, detail, errors };
-  }
-}
-
-/** A problem serialized once, to be sent many times. */
-export class WrittenProblem {
-  readonly #status: number;
-  readonly #headers: OutgoingHttpHeaders;
-  readonly #body: Buffer;
-
-  constructor(problem: Problem) {
-    this.#status = problem.status;
-    this.#body = Buffer.from(JSON.stringify(problem));
-    this.#headers = {
-      'Content-Type': 'application/problem+json; charset=utf-8',
-      'Content-Length': this.#body.length,
-      ...problem.details.headers,
-    };
-  }
-
+  /** Serialized once, however often the problem is sent. `further`: headers of this response alone. */
   send(response: ServerResponse, further?: OutgoingHttpHeaders): void {
-    const headers = further ? { ...this.#headers, ...further } : this.#headers;
-    response.writeHead(this.#status, headers).end(this.#body);
+    const { name, status } = this;
+    const { title, detail, errors, headers } = this.details;
+    this.#body ??= Buffer.from(JSON.stringify({ type: `/problems/${name}`, title, status, detail, errors }));
+    const type = { 'Content-Type': 'application/problem+json; charset=utf-8', 'Content-Length': this.#body.length };
+    response.writeHead(status, { ...type, ...headers, ...further }).end(this.#body);
   }
 }
 
@@ -93,25 +74,25 @@ export const bodyTooLarge = (detail = 'A body may have at most 1 MiB.') =>
 export const unsupportedMediaType = (detail = 'Send Content-Type: application/json, in UTF-8.') =>
   new Problem(415, 'unsupported-media-type', { title: 'This media type is not supported', detail });
 
-/** Errors of the body parser, by their documented `type`; errors of decompression have zlib's `code` instead. */
+/** Errors of the body parser, by their documented `type`. */
+const bodyProblems: Readonly<Record<string, () => Problem>> = {
+  'entity.too.large': bodyTooLarge,
+  'charset.unsupported': unsupportedMediaType,
+  'encoding.unsupported': unsupportedMediaType,
+  'request.aborted': malformedBody,
+  'request.size.invalid': malformedBody,
+  'entity.parse.failed': malformedBody,
+  'entity.verify.failed': malformedBody,
+};
+
+/** Errors of decompression have zlib's `code` instead of a `type`. */
 function bodyProblemOf(error: unknown): Problem | undefined {
   const { type, status, code } = error as { type?: unknown; status?: unknown; code?: unknown };
   if (typeof code === 'string' && /^(Z_|ERR_)/.test(code) && status === 400) return malformedBody();
   if (typeof type !== 'string' || typeof status !== 'number') return undefined;
-  switch (type) {
-    case 'entity.too.large':
-      return bodyTooLarge();
-    case 'charset.unsupported':
-    case 'encoding.unsupported':
-      return unsupportedMediaType();
-    case 'request.aborted':
-    case 'request.size.invalid':
-    case 'entity.parse.failed':
-    case 'entity.verify.failed':
-      return malformedBody();
-    default:
-      return status < 500 ? new Problem(status, 'bad-request', { title: 'The request cannot be read' }) : undefined;
-  }
+  const known = bodyProblems[type]?.();
+  if (known || status >= 500) return known;
+  return new Problem(status, 'bad-request', { title: 'The request cannot be read' });
 }
 
 /** Express's error handler: sends a problem, never a stack trace. */
@@ -123,6 +104,6 @@ export function problemHandler(log: Logger): ErrorRequestHandler {
       problem = new Problem(500, 'internal-error', { title: 'Something went wrong here' });
     }
     if (response.headersSent) return next(error);
-    new WrittenProblem(problem).send(response);
+    problem.send(response);
   };
 }

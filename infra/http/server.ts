@@ -2,7 +2,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Deferred, deferred } from '../runtime/promises.ts';
+import { deferred } from '../runtime/promises.ts';
 import { StartupError } from '../runtime/startup-error.ts';
 
 /** How long the server continues to answer after a stop began. */
@@ -19,21 +19,27 @@ export class PortInUse extends StartupError {
 }
 
 export async function listen(handler: RequestListener, host: string, port: number): Promise<HttpServer> {
-  const http = new HttpServer(handler);
-  await http.start(host, port);
-  return http;
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => reject(listenError(error, host, port)));
+    server.listen(port, host, 1024, resolve);
+  });
+  return new HttpServer(server, handler);
 }
 
 export class HttpServer {
   readonly server: Server;
-  #url = '';
+  readonly url: string;
   #inFlight = 0;
   /** Resolved when the last request in flight is answered during a stop. */
-  #drained: Deferred | undefined;
+  #drained: ReturnType<typeof deferred> | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(handler: RequestListener) {
-    this.server = createServer((request, response) => {
+  /** `server` listens, and no connection has been accepted yet. */
+  constructor(server: Server, handler: RequestListener) {
+    const { address, family, port } = server.address() as AddressInfo;
+    this.url = `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+    this.server = server.on('request', (request, response) => {
       // A keep-alive connection would be reused for ever, so each response ends its connection during a stop.
       if (this.#closing) response.setHeader('Connection', 'close');
       this.#inFlight++;
@@ -43,20 +49,6 @@ export class HttpServer {
       });
       handler(request, response);
     });
-  }
-
-  /** Available after start(). */
-  get url(): string {
-    return this.#url;
-  }
-
-  async start(host: string, port: number): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.server.once('error', (error) => reject(listenError(error, host, port)));
-      this.server.listen(port, host, 1024, resolve);
-    });
-    const bound = this.server.address() as AddressInfo;
-    this.#url = `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
   }
 
   /** Answers for LAME_DUCK_MS more, with the last response of each connection, and then listens no more. */
@@ -80,7 +72,6 @@ export class HttpServer {
 function listenError(error: NodeJS.ErrnoException, host: string, port: number): StartupError {
   if (error.code === 'EADDRINUSE') return new PortInUse('PORT', host, port, error);
   const remedy = 'set them to an address and a port of this machine';
-  return new StartupError(`cannot listen on HOST=${host}, PORT=${port} (${error.message}): ${remedy}`, {
-    cause: error,
-  });
+  const message = `cannot listen on HOST=${host}, PORT=${port} (${error.message}): ${remedy}`;
+  return new StartupError(message, { cause: error });
 }

@@ -19,6 +19,7 @@ export interface FailedRow {
 }
 
 export interface FailedFilter {
+  readonly id?: string | undefined;
   readonly status?: 'retrying' | 'dead' | undefined;
   readonly type?: string | undefined;
   /** A part of the error, without wildcards. */
@@ -26,10 +27,6 @@ export interface FailedFilter {
   /** Received longer ago than this. */
   readonly olderThanSeconds?: number | undefined;
   readonly newerThanSeconds?: number | undefined;
-}
-
-export interface RetrySelection extends FailedFilter {
-  readonly id?: string | undefined;
   /** Excludes messages that failed or were retried since this time. Ages count from it, too, instead of from now. */
   readonly failedBefore?: string | undefined;
 }
@@ -37,15 +34,15 @@ export interface RetrySelection extends FailedFilter {
 /** For the index of failed messages, a query must repeat its predicate. */
 export const FAILED = `status IN ('retrying', 'dead')`;
 
-/** A RetrySelection as a condition on $1 to $7. */
+/** A FailedFilter as a condition on $1 to $7. */
 const SELECTED = `${FAILED} AND ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR type = $2)
   AND ($3::text IS NULL OR strpos(error, $3) > 0)
   AND ($4::integer IS NULL OR received_at < COALESCE($7::timestamptz, now()) - $4::integer * interval '1 second')
   AND ($5::integer IS NULL OR received_at > COALESCE($7::timestamptz, now()) - $5::integer * interval '1 second')
   AND ($6::uuid IS NULL OR message_id = $6)
   AND ($7::timestamptz IS NULL OR COALESCE(handled_at, received_at) < $7)`;
-const paramsOf = (selection: RetrySelection) => {
-  const { status, type, error, olderThanSeconds, newerThanSeconds, id, failedBefore } = selection;
+const paramsOf = (filter: FailedFilter) => {
+  const { status, type, error, olderThanSeconds, newerThanSeconds, id, failedBefore } = filter;
   return [status, type, error, olderThanSeconds, newerThanSeconds, id, failedBefore];
 };
 
@@ -86,13 +83,13 @@ export class FailedMessages {
    * Counts the messages that match and can be retried, and those that match and are truncated. `asOf` is the database's
    * time of this count, to be used as `failedBefore`.
    */
-  async count(selection: RetrySelection) {
+  async count(filter: FailedFilter) {
     const [row] = await this.#database.longRunning.query<{ matching: number; truncated: number; asOf: string }>(
       `SELECT count(*) FILTER (WHERE original_bytes IS NULL) AS matching,
          count(*) FILTER (WHERE original_bytes IS NOT NULL) AS truncated,
          to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS "asOf"
        FROM ${this.#table} WHERE ${SELECTED}`,
-      paramsOf(selection),
+      paramsOf(filter),
     );
     return row ?? { matching: 0, truncated: 0, asOf: '' };
   }
@@ -102,7 +99,7 @@ export class FailedMessages {
    * ones, locked rows and, unless it is selected by its id, a message with an attempt under way. A dead message may be
    * claimed, because only its reply is being resent. Returns how many were retried.
    */
-  retry(selection: RetrySelection, limit = 1): Promise<number> {
+  retry(filter: FailedFilter, limit = 1): Promise<number> {
     return this.#database.longRunning.execute(
       // handled_at, so that a run of several calls with the same `failedBefore` retries no message twice.
       `UPDATE ${this.#table}
@@ -111,8 +108,8 @@ export class FailedMessages {
        WHERE message_id IN (
          SELECT message_id FROM ${this.#table} WHERE ${SELECTED} AND original_bytes IS NULL
            AND ($6::uuid IS NOT NULL OR status = 'dead' OR claimed_until IS NULL OR claimed_until <= now())
-         ORDER BY received_at, message_id LIMIT $8 FOR UPDATE ${selection.id === undefined ? 'SKIP LOCKED' : ''})`,
-      [...paramsOf(selection), limit],
+         ORDER BY received_at, message_id LIMIT $8 FOR UPDATE ${filter.id === undefined ? 'SKIP LOCKED' : ''})`,
+      [...paramsOf(filter), limit],
     );
   }
 }

@@ -33,12 +33,6 @@ interface AttemptOptions {
   readonly alone?: boolean;
 }
 
-/** `error`: for the log. */
-interface Outcome {
-  readonly outcome: HandlingOutcome;
-  readonly error?: unknown;
-}
-
 export class InboxProcessor {
   readonly #options: InboxProcessorOptions;
   readonly #transactions: InboxTransactions;
@@ -84,10 +78,7 @@ export class InboxProcessor {
       const message = { ...readMessage(this.#options.catalogue, messageIn(row).body), messageId };
       return this.process(message, { origin: 'row', attempts, alone });
     }
-    const work = async () => {
-      await this.#transactions.resendReply(messageId, { alone });
-      return 'reply-resent' as const;
-    };
+    const work = () => this.#transactions.resendReply(messageId, { alone });
     return this.#attempt(messageIn(row), work, (error) => this.#recordReplyFailure(row, error));
   }
 
@@ -120,11 +111,8 @@ export class InboxProcessor {
     });
   }
 
-  async #recordFailure(
-    message: NewMessage,
-    error: unknown,
-    { origin, attempts }: AttemptOptions,
-  ): Promise<HandlingOutcome> {
+  async #recordFailure(message: NewMessage, error: unknown, options: AttemptOptions): Promise<HandlingOutcome> {
+    const { origin, attempts } = options;
     const { database, store } = this.#options;
     const status = attempts >= this.#options.attempts ? 'dead' : 'retrying';
     const failure = this.#failure(error, attempts);
@@ -161,8 +149,11 @@ export class InboxProcessor {
     this.#options.onUnreadable();
   }
 
-  /** Runs `work` once the database is available, and reports its outcome. */
-  async #record(message: NewMessage, work: () => Promise<Outcome>): Promise<void> {
+  /** Runs `work` once the database is available, and reports its outcome. `error`: for the log. */
+  async #record(
+    message: NewMessage,
+    work: () => Promise<{ outcome: HandlingOutcome; error?: unknown }>,
+  ): Promise<void> {
     const { log, handlers, onOutcome, subjectName = 'subject' } = this.#options;
     const startedAt = performance.now();
     const { outcome, error } = await retryUnavailable(work, this.#options);

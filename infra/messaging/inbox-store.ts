@@ -85,14 +85,8 @@ export class InboxStore {
   }
 
   /** Claims one row whose last attempt did not finish. Rows among `running` are only slow. */
-  async claimUnfinished(
-    database: Queryable,
-    leaseMs: number,
-    running: readonly string[],
-  ): Promise<ClaimedMessage | undefined> {
-    const condition = 'claimed_until < now() AND message_id <> ALL($3::uuid[])';
-    const [row] = await this.#claim(database, condition, [leaseMs, 1, running]);
-    return row;
+  claimUnfinished(database: Queryable, leaseMs: number, running: readonly string[]): Promise<ClaimedMessage[]> {
+    return this.#claim(database, 'claimed_until < now() AND message_id <> ALL($3::uuid[])', [leaseMs, 1, running]);
   }
 
   /** `params`: the lease in milliseconds, the maximum number of rows, and those of `condition`. */
@@ -160,13 +154,11 @@ export class InboxStore {
   }
 
   /** The rows of messages that arrived again. */
-  known(
-    tx: Transaction,
-    ids: readonly string[],
-  ): Promise<Pick<ClaimedMessage, 'message_id' | 'type' | 'subject' | 'status'>[]> {
-    return tx.query(`SELECT message_id, type, subject, status FROM ${this.#table} WHERE message_id = ANY($1::uuid[])`, [
-      ids,
-    ]);
+  known(tx: Transaction, ids: readonly string[]) {
+    return tx.query<Pick<ClaimedMessage, 'message_id' | 'type' | 'subject' | 'status'>>(
+      `SELECT message_id, type, subject, status FROM ${this.#table} WHERE message_id = ANY($1::uuid[])`,
+      [ids],
+    );
   }
 
   /**
@@ -231,11 +223,7 @@ export class InboxStore {
   }
 
   /** Ends a failed attempt; the last one ends the request, until the message arrives once more. */
-  async failReply(
-    database: Queryable,
-    id: string,
-    failure: ReplyFailure & { readonly isLast: boolean },
-  ): Promise<void> {
+  async failReply(database: Queryable, id: string, failure: ReplyFailure & { isLast: boolean }): Promise<void> {
     await database.execute(
       `UPDATE ${this.#table}
        SET reply_requested = NOT $4::boolean, reply_error = $2, next_attempt_at = now() + $3::integer * interval '1 ms',

@@ -82,8 +82,9 @@ export class InboxTransactions {
   }
 
   /** Resends the reply to a message that was processed before, as its row was asked to. */
-  async resendReply(messageId: string, { alone = false } = {}): Promise<void> {
+  async resendReply(messageId: string, { alone = false } = {}): Promise<HandlingOutcome> {
     await (alone ? this.#resendBatch([messageId]) : this.#resends.submit(messageId));
+    return 'reply-resent';
   }
 
   /**
@@ -110,10 +111,8 @@ export class InboxTransactions {
       for (const id of await store.markDone(tx, ofOrigin(batch, 'row'))) claimed.add(id);
       // `delete` lets only one through if the batch holds an id twice.
       const isNew = batch.map(({ message }) => claimed.delete(message.messageId));
-      await this.#handle(
-        tx,
-        batch.filter((_, index) => isNew[index]),
-      );
+      const fresh = batch.filter((_, index) => isNew[index]);
+      await this.#handle(tx, fresh);
       const again = batch.filter((_, index) => !isNew[index]);
       await this.#resendReplies(tx, idsOf(ofOrigin(again, 'arrival')));
       return isNew.map((each): HandlingOutcome => (each ? 'done' : 'reply-resent'));

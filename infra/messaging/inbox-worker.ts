@@ -93,25 +93,24 @@ export class InboxWorker {
     return retryUnavailable(() => store.add(database, messages, leaseMs), this.#options);
   }
 
-  async #claim(): Promise<boolean> {
+  async #claim(): Promise<void> {
     const { database, store, leaseMs, maxRows } = this.#options;
     const capacity = this.#capacity;
     // Waits for more capacity, rather than claim row by row: the end of an attempt wakes it.
     if (capacity < maxRows / 2) {
       this.#moreDue = true;
-      return false;
+      return;
     }
     const rows = await store.claimDue(database, leaseMs, capacity);
     if (rows.length === capacity) this.#moreDue = true;
     void this.processClaimed(rows);
-    return false;
   }
 
   /** One row at a time, alone in its transaction: a message that ends the process again takes no other along. */
   async #claimUnfinished(): Promise<boolean> {
     const { database, store, leaseMs, attempts } = this.#options;
     const running = [...this.#claims].map(({ messageId }) => messageId);
-    const row = await store.claimUnfinished(database, leaseMs, running);
+    const [row] = await store.claimUnfinished(database, leaseMs, running);
     if (!row) return false;
     const isUsedUp = row.attempts > attempts;
     await this.#hold(row.message_id, () =>

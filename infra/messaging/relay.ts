@@ -31,7 +31,6 @@ export interface Unpublished {
 
 export interface RelayOptions {
   readonly database: Database;
-  /** The schema of the outbox. */
   readonly schema: string;
   readonly channel: Channel;
   /** Publishes rows and resolves, within `leaseMs`, with those that were not published. Never rejects. */

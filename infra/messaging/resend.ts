@@ -1,12 +1,10 @@
 // Requests are resent until a reply arrives. A service replies to a repeated request with the event that it published
 // the first time, so even a broker that loses messages costs time and never an effect.
-import type { Logger } from 'pino';
-import type { Database } from '../database/port.ts';
 import { backoff } from '../database/sql.ts';
-import type { Metrics } from '../observability/metrics.ts';
 import { Loop } from '../runtime/loop.ts';
+import type { ResendRequest, ServiceContext } from '../runtime/service.ts';
 import { integer, type SettingsOf, variable } from '../runtime/settings.ts';
-import { defineStatement, type Outbox } from './outbox.ts';
+import { defineStatement } from './outbox.ts';
 
 export const resendSettings = {
   RESEND_AFTER_MS: variable(
@@ -19,14 +17,6 @@ export const resendSettings = {
 const SWEEP_MS = 500;
 /** Most requests in one sweep, so at most twice as many a second and process: resending is never the load. */
 const SWEEP_LIMIT = 100;
-
-interface ResendContext {
-  readonly settings: SettingsOf<typeof resendSettings>;
-  readonly database: Database;
-  readonly outbox: Outbox;
-  readonly metrics: Metrics;
-  readonly log: Logger;
-}
 
 /**
  * The statement that resends the overdue requests of `table`, whose columns `resends` and `resend_at` it updates: at
@@ -51,8 +41,11 @@ export const defineOverdue = (
   });
 
 /** Resends the requests of type `request` whose replies are overdue. */
-export function resendLoop(context: ResendContext, request: string, overdue: ReturnType<typeof defineOverdue>): Loop {
-  const { settings, database, outbox, metrics, log } = context;
+export function resendLoop(
+  { settings, database, outbox, metrics, log }: ServiceContext<SettingsOf<typeof resendSettings>>,
+  request: string,
+  overdue: ReturnType<typeof defineOverdue>,
+): Loop {
   const resendAfterMs = settings.RESEND_AFTER_MS;
   return new Loop({
     name: `resend ${request}`,
@@ -60,23 +53,15 @@ export function resendLoop(context: ResendContext, request: string, overdue: Ret
     log,
     turn: async () => {
       const resent = await outbox.write(database.background, overdue, resendAfterMs, SWEEP_LIMIT);
-      if (resent.length > 0) {
-        metrics.resent.inc({ type: request }, resent.length);
-        log.info({ count: resent.length, request }, 'resent: the replies are overdue');
-      }
-      return false;
+      if (resent.length === 0) return;
+      metrics.resent.inc({ type: request }, resent.length);
+      log.info({ count: resent.length, request }, 'resent: the replies are overdue');
     },
   });
 }
 
-/** A subject whose last request is to be resent, and the new event id for it. */
-export interface ResendRequest {
-  readonly id: string;
-  readonly eventId: string;
-}
-
 /**
- * The statement of POST /audit/:service/resend, from the CTEs and events of a service; $1 in them: [{ id, eventId }].
+ * The statement of POST /audit/:service/resend, from the CTEs and events of a service; $1 in them: the requests.
  * The events get new ids: a service that knows the old id would only resend its reply, and for a new one it also writes
  * what is missing.
  */

@@ -3,33 +3,15 @@ import type { Queryable } from '../database/port.ts';
 import { msBetween } from '../database/sql.ts';
 import { FAILED } from './failed-messages.ts';
 
-interface Waiting {
-  readonly rows: number;
-  /** Age of the oldest one; null if there are none. */
-  readonly oldestMs: number | null;
-}
-
-export interface StoredMessages {
-  readonly outbox: { readonly bus: Waiting; readonly user: Waiting };
-  readonly inbox: { readonly pending: Waiting; readonly retrying: Waiting; readonly dead: Waiting };
-  /** The latest dead messages. */
-  readonly dead: readonly { id: string; type: string | null; subject: string | null; error: string }[];
-}
-
-export interface MessageLocation {
-  readonly subject: string;
-  /** The event's id. */
-  readonly id: string;
-  readonly type: string | null;
-  readonly place: 'outbox' | 'pending' | 'retrying' | 'dead';
-}
-
 /** Dead messages that the summary names. */
 const MAX_DEAD = 20;
 
-/** `schema` is one of our own names, never input. */
-export async function countMessages(database: Queryable, schema: string): Promise<StoredMessages> {
-  const rows = await database.query<Waiting & { readonly place: string }>(
+/**
+ * How many messages wait, with the age of the oldest (null if there are none), and the latest dead ones. `schema` is one
+ * of our own names, never input.
+ */
+export async function countMessages(database: Queryable, schema: string) {
+  const rows = await database.query<{ place: string; rows: number; oldestMs: number | null }>(
     `SELECT channel AS place, count(*) AS rows, ${msBetween('min(written_at)', 'now()')} AS "oldestMs"
      FROM ${schema}.outbox GROUP BY channel
      UNION ALL
@@ -37,11 +19,11 @@ export async function countMessages(database: Queryable, schema: string): Promis
      UNION ALL
      SELECT status, count(*), ${msBetween('min(received_at)', 'now()')} FROM ${schema}.inbox WHERE ${FAILED} GROUP BY status`,
   );
-  const dead = await database.query<StoredMessages['dead'][number]>(
+  const dead = await database.query<{ id: string; type: string | null; subject: string | null; error: string }>(
     `SELECT message_id AS id, type, subject, coalesce(error, '') AS error FROM ${schema}.inbox
      WHERE ${FAILED} AND status = 'dead' ORDER BY received_at DESC, message_id DESC LIMIT ${MAX_DEAD}`,
   );
-  const at = (place: string): Waiting => {
+  const at = (place: string) => {
     const { rows: count = 0, oldestMs = null } = rows.find((row) => row.place === place) ?? {};
     return { rows: count, oldestMs };
   };
@@ -53,12 +35,9 @@ export async function countMessages(database: Queryable, schema: string): Promis
 }
 
 /** Finds the messages about these subjects. Each SELECT uses an index without the done ones, possibly millions. */
-export function locateMessages(
-  database: Queryable,
-  schema: string,
-  subjects: readonly string[],
-): Promise<MessageLocation[]> {
-  return database.query(
+export function locateMessages(database: Queryable, schema: string, subjects: readonly string[]) {
+  type Place = 'outbox' | 'pending' | 'retrying' | 'dead';
+  return database.query<{ subject: string; id: string; type: string | null; place: Place }>(
     `SELECT subject, event_id AS id, type, 'outbox' AS place FROM ${schema}.outbox
      WHERE channel = 'bus' AND subject = ANY($1::text[])
      UNION ALL

@@ -40,15 +40,8 @@ export class Watchdog {
     this.#options = options;
     this.#stalls = new StallDetector(options.stallMs);
     this.#everyMs = Math.min(5_000, options.stallMs / 3);
-    this.#loop = new Loop({
-      name: 'watchdog',
-      everyMs: this.#everyMs,
-      log: options.log,
-      turn: async () => {
-        await this.#check();
-        return false;
-      },
-    });
+    const { log } = options;
+    this.#loop = new Loop({ name: 'watchdog', everyMs: this.#everyMs, log, turn: () => this.#check() });
   }
 
   start(): void {
@@ -74,15 +67,12 @@ export class Watchdog {
 
   async #check(): Promise<void> {
     const { inbox, subscription, stallMs, log, onRebuild } = this.#options;
-    let here: number;
-    try {
-      here = await inbox.backlog();
-    } catch (error) {
+    const here = await inbox.backlog().catch((error) => {
       this.#backlog = undefined;
       // Without the database there can be no progress, and no consumer is to blame.
       if (error instanceof DatabaseUnavailable) this.#stalls.reset();
       throw error;
-    }
+    });
     const atBroker = await this.#bounded(subscription.backlog());
     this.#backlog = atBroker === undefined ? undefined : { messages: here + atBroker, at: performance.now() };
 

@@ -23,13 +23,10 @@ export async function openLevel(dataDir: string, name: string): Promise<ClassicL
     throw new StartupError(message, { cause: error });
   });
   const level = new ClassicLevel<string, Buffer>(folder, { valueEncoding: 'buffer' });
-  try {
-    await level.open();
-    return level;
-  } catch (error) {
-    const { cause } = error as { cause?: { code?: string } };
-    throw cause?.code === 'LEVEL_LOCKED' ? new DataDirInUse(dataDir, error) : error;
-  }
+  await level.open().catch((error) => {
+    throw error.cause?.code === 'LEVEL_LOCKED' ? new DataDirInUse(dataDir, error) : error;
+  });
+  return level;
 }
 
 /** Locks the folder for this process. Resolves with the function that unlocks it. */

@@ -9,8 +9,8 @@ export interface LoopOptions {
   /** For the log. */
   readonly name: string;
   /** One turn. After `true` the next turn starts at once; after an error, following a pause that grows per failure. */
-  readonly turn: () => Promise<boolean>;
-  /** The pause after a turn that returned false. */
+  readonly turn: () => Promise<unknown>;
+  /** The pause after any other turn. */
   readonly everyMs: number;
   readonly log: Logger;
 }
@@ -57,12 +57,9 @@ export class Loop {
         const again = await turn();
         if (this.#failures > 0) log.info({ loop: name }, 'succeeds again');
         this.#failures = 0;
-        if (!again && !this.#woken) await this.#pause(everyMs);
+        if (again !== true && !this.#woken) await this.#pause(everyMs);
       } catch (error) {
-        if (this.#stopping) {
-          log.debug({ loop: name, error: String(error) }, 'ended by the stop');
-          return;
-        }
+        if (this.#stopping) return log.debug({ loop: name, error: String(error) }, 'ended by the stop');
         this.#failures++;
         const pauseMs = backoff(this.#failures, FAILURE_BASE_MS, FAILURE_MAX_MS);
         if (isLogged(this.#failures))

@@ -1,13 +1,7 @@
 // Promise helpers.
 
-export interface Deferred {
-  readonly promise: Promise<void>;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-}
-
 /** Promise.withResolvers, which Node 20 lacks. */
-export function deferred(): Deferred {
+export function deferred() {
   let resolve: () => void = () => {};
   let reject: (error: Error) => void = () => {};
   const promise = new Promise<void>((yes, no) => {

@@ -5,7 +5,6 @@ import type { Logger } from 'pino';
 import type { Database, Queryable } from '../database/port.ts';
 import type { AnyHandlers, CloudEvent, Handlers, OnDead } from '../messaging/handler.ts';
 import type { Outbox, Statement } from '../messaging/outbox.ts';
-import type { ResendRequest } from '../messaging/resend.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { Loop } from './loop.ts';
 
@@ -38,6 +37,12 @@ export function factsFrom<Fact extends { readonly id: string }>(
     after: (queryable, last, limit) => queryable.query(after, [last, limit]),
     of: (queryable, ids) => queryable.query(of, [ids]),
   };
+}
+
+/** A subject whose last request is to be resent, and the new event id for it. */
+export interface ResendRequest {
+  readonly id: string;
+  readonly eventId: string;
 }
 
 /** `E`: the events that it subscribes to. */

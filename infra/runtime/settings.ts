@@ -54,8 +54,8 @@ export const urls = (...protocols: string[]) => {
 export const choice = <const T extends readonly [string, ...string[]]>(...values: T) =>
   z.enum(values).meta({ allowed: `one of: ${values.join(', ')}` });
 
-interface Variable<S extends z.ZodType> {
-  readonly schema: S;
+interface Variable {
+  readonly schema: z.ZodType;
   /** Value of an unset variable; undefined: none. */
   readonly fallback?: string;
   readonly about: string;
@@ -68,7 +68,7 @@ export const variable = <S extends z.ZodType>(schema: S, fallback: string, about
 export const optional = <S extends z.ZodType>(schema: S, about: string) => ({ schema: schema.optional(), about });
 
 /** Variables by their names. */
-export type Variables = Readonly<Record<string, Variable<z.ZodType>>>;
+export type Variables = Readonly<Record<string, Variable>>;
 
 /** The parsed values of `V`. */
 export type SettingsOf<V extends Variables> = { readonly [K in keyof V]: z.output<V[K]['schema']> };
@@ -89,10 +89,8 @@ export class ConfigError extends Error {
 export const redactUrl = (list: string): string => splitUrls(list).map(redact).join(',');
 
 function redact(value: string): string {
-  if (!URL.canParse(value)) {
-    // The URL may be invalid because its password is not percent-encoded, so everything up to the last @ is hidden.
-    return value.replace(/(:\/\/[^:/?#@]*):.*@/, '$1:***@');
-  }
+  // A URL may be invalid because its password is not percent-encoded, so everything up to the last @ is hidden.
+  if (!URL.canParse(value)) return value.replace(/(:\/\/[^:/?#@]*):.*@/, '$1:***@');
   const url = new URL(value);
   for (const key of [...url.searchParams.keys()]) if (/password/i.test(key)) url.searchParams.set(key, '***');
   if (url.password === '' && !/password/i.test(url.search)) return value;

@@ -12,7 +12,7 @@ import {
 import { userId } from '../../contracts/text.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { formOrJsonBody, jsonBody, parse, parseId, prefersHtml, route } from '../../infra/http/app.ts';
-import { notFound, Problem, WrittenProblem } from '../../infra/http/problem.ts';
+import { notFound, Problem } from '../../infra/http/problem.ts';
 import { rejectionMessage } from './pages/messages.ts';
 import type { Page } from './pages/page.ts';
 import { rejectedPage } from './pages/rejected-page.ts';
@@ -104,14 +104,14 @@ function purchaseRoute(router: Router, { admission, readTicket, decisions }: Opt
 }
 
 /** Serialized once each: there are few different ones, and they are most of the responses in a flood. */
-const problems = new Map<string, WrittenProblem>();
+const problems = new Map<string, Problem>();
 
 function sendRejection(response: Response, { outcome, status, retryAfterSeconds }: RejectedPurchase): void {
   const key = `${outcome} ${status}`;
   let problem = problems.get(key);
   if (!problem) {
     const about = { ...rejectionMessage(outcome, status), headers: { Vary: 'Accept' } };
-    problem = new WrittenProblem(new Problem(outcome === 'queue-full' ? 429 : 409, outcome, about));
+    problem = new Problem(outcome === 'queue-full' ? 429 : 409, outcome, about);
     problems.set(key, problem);
   }
   problem.send(response, retryAfterSeconds === undefined ? undefined : { 'Retry-After': retryAfterSeconds });

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CALM_MS } from '../../infra/http/event-loop-lag.ts';
-import { type RejectionCounts, TOLERATED_MS } from '../../infra/http/overload.ts';
+import { DEFAULTS, type OverloadGuard } from '../../infra/http/overload.ts';
 import { eventually } from '../setup/wait.ts';
 
 /** Each request keeps the server's processor busy for this long. */
@@ -137,7 +137,7 @@ async function serve(kind: 'guarded' | 'unguarded') {
   const stats = async () => {
     child.send('stats');
     const [answer] = await once(child, 'message');
-    return answer as RejectionCounts & { lagMs?: number };
+    return answer as OverloadGuard['rejected'] & { lagMs?: number };
   };
   return { port, stats };
 }
@@ -146,7 +146,7 @@ const bearable: Load = { perSecond: 0.8 * (1_000 / WORK_MS), forMs: 1_500 };
 /** Connections of a bearable load: so few that the loop does not lag even on a busy machine. */
 const FEW = 2;
 /** By then the guard has recognised the overload, unless the machine stood still; before, it tolerates a burst. */
-const RECOGNISED_MS = 2 * (MAX_LAG_MS + TOLERATED_MS);
+const RECOGNISED_MS = 2 * (MAX_LAG_MS + DEFAULTS.toleratedMs);
 const forMs = RECOGNISED_MS + 2_000;
 
 /** A bearable load, ten times as much together with health probes, and a bearable load again. */
