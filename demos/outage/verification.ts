@@ -2,7 +2,7 @@
 // its steps done. The audit alone does not know which orders were accepted.
 import type { OrderFact } from '../../contracts/facts.ts';
 import { FactsClient } from '../shared/auditor/facts-client.ts';
-import { type AuditReport, reportOf } from '../shared/auditor/report.ts';
+import type { AuditReport } from '../shared/auditor/report.ts';
 import { audit } from '../shared/auditor/run.ts';
 import { count } from '../shared/terminal.ts';
 import type { OutageSystem } from './system.ts';
@@ -27,8 +27,7 @@ export async function verify(
   const startedAt = performance.now();
   try {
     const facts = await client.facts('order', accepted);
-    const result = await audit({ client, settleMs: SETTLE_MS, signal });
-    const report = reportOf(result, startedAt, SETTLE_MS);
+    const { report } = await audit({ client, startedAt, settleMs: SETTLE_MS, signal });
     const violations = report.violations.flatMap(({ text, total, ids }) => finding(text, ids, total));
     return { report, findings: [...findingsOf(facts, accepted), ...violations] };
   } finally {

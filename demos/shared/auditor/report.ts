@@ -2,34 +2,20 @@
 import type { MessagesSummary } from '../../../contracts/facts.ts';
 import { serviceNames } from '../../../contracts/services.ts';
 import { columns, count, duration, paint, printable } from '../terminal.ts';
-import { invariants, rules } from './rules.ts';
-import type { AuditResult } from './run.ts';
+import { invariants } from './rules.ts';
+import type { Audit } from './run.ts';
 
 /** Ids that are printed of each rule; the JSON has more. */
 const SHOWN = 10;
 
-export type AuditReport = ReturnType<typeof reportOf> & {
+type Report = Audit['report'];
+export type AuditReport = Report & {
   /** With --repair: the number of orders and tickets whose requests were resent, and the violations before. */
-  readonly repaired?: { readonly resent: number; readonly violationsBefore: ReportedViolations };
+  readonly repaired?: { readonly resent: number; readonly violationsBefore: Report['violations'] };
 };
-type ReportedViolations = ReturnType<typeof violationsOf>;
-
-/** `startedAt` by performance.now(). */
-export function reportOf(result: AuditResult, startedAt: number, settleMs: number) {
-  const violations = violationsOf(result);
-  const tookMs = Math.round(performance.now() - startedAt);
-  const { counts, overdue, messages } = result;
-  return { ok: violations.length === 0, tookMs, settleMs, counts, violations, overdue, messages };
-}
-
-export const violationsOf = ({ violations }: AuditResult) =>
-  violations.map((violation) => {
-    const { invariant, text, repairable = false } = rules[violation.rule];
-    return { ...violation, invariant, text, repairable };
-  });
 
 /** `12 guarantee violations` */
-export function violationCount(violations: ReportedViolations): string {
+export function violationCount(violations: Report['violations']): string {
   const total = violations.reduce((sum, violation) => sum + violation.total, 0);
   return `${count(total)} guarantee violation${total === 1 ? '' : 's'}`;
 }
@@ -55,7 +41,7 @@ export function renderAuditReport(report: AuditReport): string[] {
   return lines;
 }
 
-function renderViolation({ text, total, ids, repairable }: ReportedViolations[number]): string[] {
+function renderViolation({ text, total, ids, repairable }: Report['violations'][number]): string[] {
   const shown = ids.slice(0, SHOWN).map((id) => `        ${printable(id)}`);
   const more = total > shown.length ? [`        and ${count(total - shown.length)} more`] : [];
   return [

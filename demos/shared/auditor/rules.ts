@@ -1,4 +1,7 @@
-// What can be wrong, each with the guarantee that it violates.
+// What can be wrong, each with the guarantee that it violates; and what an audit found.
+
+/** Ids that are kept of each rule, so that memory is bounded, however many violations there are. */
+export const MAX_NAMED = 100;
 
 export const invariants = {
   I1: 'every confirmed order has one points entry, one coupon decision and its notification; a cancelled one keeps nothing',
@@ -57,3 +60,28 @@ export const rules = define({
   'ticket-unaccounted': { invariant: 'I6', text: 'waits for an order, but no resend is due', repairable: true },
 });
 export type RuleName = keyof typeof rules;
+
+/** Rules that each id seems to violate. */
+export type Wrong = ReadonlyMap<string, readonly RuleName[]>;
+
+export class Violations {
+  /** `ids`: the first orders, tickets, or sales with what is wrong there. */
+  readonly #found = new Map<RuleName, { total: number; ids: string[] }>();
+
+  /** `times` is above 1 if one entry stands for several violations. */
+  add(rule: RuleName, id: string, times = 1): void {
+    const found = this.#found.get(rule) ?? { total: 0, ids: [] };
+    found.total += times;
+    if (found.ids.length < MAX_NAMED) found.ids.push(id);
+    this.#found.set(rule, found);
+  }
+
+  /** In the order of the rules. */
+  list() {
+    return (Object.keys(rules) as RuleName[]).flatMap((rule) => {
+      const found = this.#found.get(rule);
+      const { invariant, text, repairable = false } = rules[rule];
+      return found ? [{ rule, ...found, invariant, text, repairable }] : [];
+    });
+  }
+}

@@ -2,16 +2,17 @@
 // pages, are of different moments.
 import type { SaleFact } from '../../../contracts/facts.ts';
 import type { FactsClient } from './facts-client.ts';
-import { judgeOrder, type OrderFacts, waitsFor } from './judge-order.ts';
-import { judgeSale, judgeTicket, type TicketFacts, waiting } from './judge-ticket.ts';
+import { judgeOrder, judgeSale, judgeTicket, type OrderFacts, type TicketFacts, waiting, waitsFor } from './judge.ts';
 import { mergeJoin } from './merge-join.ts';
-import type { RuleName } from './rules.ts';
-import { Candidates, Violations } from './violations.ts';
+import { type RuleName, Violations } from './rules.ts';
 
-/** Limit for orders, and for tickets, to look at again. Beyond it, a candidate counts as a violation at once. */
-const MAX_CANDIDATES = 10_000;
+/** Orders, and tickets, to look at again. Beyond that, a candidate counts as a violation at once. */
+export const MAX_CANDIDATES = 10_000;
 /** Overdue orders, and tickets, that are named and, with --repair, resent. */
 const MAX_OVERDUE = 10_000;
+
+/** What is looked at again and resent. */
+export type Kind = 'orders' | 'tickets';
 
 /** An order or a ticket that takes longer than it should. */
 export interface Overdue {
@@ -32,12 +33,11 @@ export class Sweep {
     /** Not final yet; `overdue`: for longer than the settle time. */
     underWay: { orders: 0, tickets: 0, overdue: 0 },
   };
-  readonly orders = new Candidates(MAX_CANDIDATES);
-  readonly tickets = new Candidates(MAX_CANDIDATES);
+  /** What to look at again, with the rules that each seems to violate. */
+  readonly candidates: Record<Kind, Map<string, readonly RuleName[]>> = { orders: new Map(), tickets: new Map() };
   /** Certain violations, and candidates beyond the limit. */
   readonly violations = new Violations();
-  readonly overdueOrders: Overdue[] = [];
-  readonly overdueTickets: Overdue[] = [];
+  readonly overdue: Record<Kind, Overdue[]> = { orders: [], tickets: [] };
   readonly #settleMs: number;
 
   constructor(settleMs: number) {
@@ -66,8 +66,11 @@ export class Sweep {
         this.#visitTicket(id, facts);
       },
     );
+    // A sale's row and its tickets are of one moment, so a violation needs no second look.
     await mergeJoin<{ sale: SaleFact }>({ sale: client.pages('flash-sale') }, (_, { sale }) => {
-      if (sale) this.#visitSale(sale);
+      if (!sale) return;
+      this.counts.sales++;
+      for (const violation of judgeSale(sale)) this.violations.add(...violation);
     });
   }
 
@@ -85,9 +88,9 @@ export class Sweep {
       // A buyer is late only after the time to pay is over; a provider is as soon as a charge had to be retried.
       const inTime = order.state === 'awaiting-payment' || (order.state === 'paying' && order.chargeRetries === 0);
       const sinceMs = inTime ? -(order.dueInMs ?? 0) : order.sinceMs;
-      this.#addIfOverdue(this.overdueOrders, { id, waitsFor: waitsFor(order), sinceMs, dueInMs: order.dueInMs });
+      this.#addIfOverdue('orders', { id, waitsFor: waitsFor(order), sinceMs, dueInMs: order.dueInMs });
     }
-    this.#suspect(this.orders, id, judgeOrder(facts));
+    this.#suspect('orders', id, judgeOrder(facts));
   }
 
   #visitTicket(id: string, facts: Partial<TicketFacts>): void {
@@ -98,28 +101,21 @@ export class Sweep {
       // If the order waits for payment, or for its unit to be released, the order is what is listed as overdue.
       const { sinceMs, dueInMs } = ticket;
       const waitsFor = [order ? 'the news of its order' : 'its order'];
-      if (!order || order.state === 'confirmed')
-        this.#addIfOverdue(this.overdueTickets, { id, waitsFor, sinceMs, dueInMs });
+      if (!order || order.state === 'confirmed') this.#addIfOverdue('tickets', { id, waitsFor, sinceMs, dueInMs });
     }
-    this.#suspect(this.tickets, id, judgeTicket(facts));
+    this.#suspect('tickets', id, judgeTicket(facts));
   }
 
-  /** A sale's row and its tickets are of one moment, so a violation needs no second look. */
-  #visitSale(sale: SaleFact): void {
-    this.counts.sales++;
-    for (const [rule, what] of judgeSale(sale)) this.violations.add(rule, what);
-    const { doubled, doubledUsers } = sale.tickets;
-    const unnamed = doubled - doubledUsers.length;
-    if (unnamed > 0) this.violations.add('ticket-doubled', `${sale.id}: ${unnamed} more users`, unnamed);
+  #suspect(kind: Kind, id: string, wrong: readonly RuleName[]): void {
+    if (wrong.length === 0) return;
+    const candidates = this.candidates[kind];
+    if (candidates.size < MAX_CANDIDATES) candidates.set(id, wrong);
+    else for (const rule of wrong) this.violations.add(rule, id);
   }
 
-  #suspect(candidates: Candidates, id: string, wrong: readonly RuleName[]): void {
-    if (wrong.length > 0 && !candidates.add(id, wrong)) for (const rule of wrong) this.violations.add(rule, id);
-  }
-
-  #addIfOverdue(list: Overdue[], entry: Overdue): void {
+  #addIfOverdue(kind: Kind, entry: Overdue): void {
     if (entry.sinceMs < this.#settleMs) return;
     this.counts.underWay.overdue++;
-    if (list.length < MAX_OVERDUE) list.push(entry);
+    if (this.overdue[kind].length < MAX_OVERDUE) this.overdue[kind].push(entry);
   }
 }

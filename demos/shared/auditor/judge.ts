@@ -1,12 +1,14 @@
-// Judges an order beside its effects. Pure functions.
-import type { CouponFact, NotifyFact, OrderFact, PointsFact } from '../../../contracts/facts.ts';
+// Judges an order beside its effects, a flash sale's ticket beside the orders that were placed for it, and a sale's totals
+// beside its tickets. Pure functions.
+import type { Fact, OrderFact, SaleFact, TicketFact } from '../../../contracts/facts.ts';
 import { type StepName, stepNames } from '../../../contracts/orders.ts';
 import type { RuleName } from './rules.ts';
 
 /** The facts about one id, of the services that have any. */
-export type Seen<Facts> = { readonly [Name in keyof Facts]?: Facts[Name] | undefined };
+type Seen<Facts> = { readonly [Name in keyof Facts]?: Facts[Name] | undefined };
 
-export type OrderFacts = { order: OrderFact; points: PointsFact; coupon: CouponFact; notify: NotifyFact };
+export type OrderFacts = { [List in 'order' | 'points' | 'coupon' | 'notify']: Fact<List> };
+export type TicketFacts = { ticket: TicketFact; order: Fact<'order/tickets'> };
 
 /**
  * An open order whose next action is due later than this is stuck: requests are resent at least every hour, and a buyer
@@ -15,7 +17,7 @@ export type OrderFacts = { order: OrderFact; points: PointsFact; coupon: CouponF
 export const MAX_DUE_MS = (24 + 2) * 3_600_000;
 
 /** The rules with a true condition. */
-export const violated = (conditions: Partial<Record<RuleName, boolean>>): RuleName[] =>
+const violated = (conditions: Partial<Record<RuleName, boolean>>): RuleName[] =>
   (Object.keys(conditions) as RuleName[]).filter((rule) => conditions[rule]);
 
 /** The rules that an order violates. An order in progress violates none. */
@@ -26,8 +28,8 @@ export function judgeOrder({ order, points, coupon, notify }: Seen<OrderFacts>):
       'coupon-without-order': coupon !== undefined,
       'notification-without-order': notify !== undefined,
     });
-  if (order.state === null) return ['order-without-progress'];
   const { state, everConfirmed, steps, open, userId, dueInMs } = order;
+  if (state === null) return ['order-without-progress'];
   const cancelled = state === 'cancelled';
   /** A settled step has its effect; before that, the effect may be there or not. */
   const settled = (step: StepName) => (cancelled ? ['reverted'] : ['done', 'skipped']).includes(steps[step]);
@@ -68,7 +70,7 @@ export function judgeOrder({ order, points, coupon, notify }: Seen<OrderFacts>):
 }
 
 /** Whether the next action is due soon enough. */
-export const isDue = (dueInMs: number | null) => dueInMs !== null && dueInMs < MAX_DUE_MS;
+const isDue = (dueInMs: number | null) => dueInMs !== null && dueInMs < MAX_DUE_MS;
 
 /** The names of what an open order waits for. */
 export function waitsFor(order: OrderFact): string[] {
@@ -89,3 +91,49 @@ const attempt = (number: number) => (number > 1 ? ` (attempt ${number})` : '');
 
 const refund = ({ refundRejected, refundAttempts }: OrderFact) =>
   `the refund${refundRejected ? ` (rejected by the provider, attempt ${refundAttempts})` : attempt(refundAttempts)}`;
+
+/** The rules that a ticket and the orders that were placed for it violate. */
+export function judgeTicket({ ticket, order }: Seen<TicketFacts>): RuleName[] {
+  if (!ticket) return violated({ 'order-without-ticket': order !== undefined });
+  const { status, orderId, userId, dueInMs } = ticket;
+  const overdue = waiting(status) && !isDue(dueInMs);
+  if (!order) {
+    const ordered = status === 'ordered' || orderId !== null;
+    return violated({ 'ticket-without-order': ordered, 'ticket-unaccounted': !ordered && overdue });
+  }
+  const { state, orders } = order;
+  const cancelled = state === 'cancelled';
+  const stockReleased = cancelled && !order.stockReleasePending;
+  return violated({
+    'ticket-orders-doubled': orders > 1,
+    'ticket-other-order': orders <= 1 && orderId !== null && orderId !== order.orderId,
+    'ticket-other-user': order.userId !== userId,
+    'ticket-too-early': status === 'queued' || status === 'failed',
+    'stock-released': status === 'released' && !cancelled,
+    'stock-not-released': stockReleased && (status === 'ordered' || waiting(status)),
+    'ticket-not-confirmed': status === 'ordered' && !cancelled && state !== 'confirmed',
+    'ticket-unaccounted': !stockReleased && overdue,
+  });
+}
+
+/** Whether the ticket waits for its order, or for the news of it. */
+export const waiting = (status: TicketFact['status']) => status === 'accepted' || status === 'awaiting-payment';
+
+/** The rules that a sale violates, each with the sale, the number or user that is wrong, and how often. */
+export function judgeSale({ id, stock, remaining, queueCap, row, tickets }: SaleFact) {
+  const wrong: [rule: RuleName, what: string, times?: number][] = [];
+  if (remaining + row.held + row.sold !== stock)
+    wrong.push(['sale-stock', `${id}: ${stock} = ${remaining} + ${row.held} + ${row.sold}`]);
+  for (const [name, units] of Object.entries({ remaining, ...row }))
+    if (units < 0) wrong.push(['sale-negative', `${id}: ${name} ${units}`]);
+  if (row.queued > queueCap) wrong.push(['sale-over-cap', `${id}: ${row.queued} of ${queueCap}`]);
+  for (const [name, units] of Object.entries(row) as [keyof typeof row, number][])
+    if (units !== tickets[name])
+      wrong.push(['sale-totals', `${id}: ${name} ${units}, by its tickets ${tickets[name]}`]);
+  if (tickets.lastNumber !== tickets.admitted)
+    wrong.push(['sale-totals', `${id}: ${tickets.admitted} tickets, the last one has number ${tickets.lastNumber}`]);
+  for (const user of tickets.doubledUsers) wrong.push(['ticket-doubled', `${id}: ${user}`]);
+  const unnamed = tickets.doubled - tickets.doubledUsers.length;
+  if (unnamed > 0) wrong.push(['ticket-doubled', `${id}: ${unnamed} more users`, unnamed]);
+  return wrong;
+}
