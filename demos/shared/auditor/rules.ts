@@ -7,6 +7,7 @@ export const invariants = {
   I1: 'every confirmed order has one points entry, one coupon decision and its notification; a cancelled one keeps nothing',
   I2: 'no effect without an order',
   I4: 'stock = remaining + held + sold, as the tickets say; a user has at most one live ticket, a ticket one order',
+  I5: 'queued tickets never exceed the cap',
   I6: 'everything that waits for a reply has sent its request, and a resend is due',
 } as const;
 
@@ -40,7 +41,6 @@ export const rules = define({
   'sale-totals': { invariant: 'I4', text: 'the totals differ from what the tickets say' },
   'sale-stock': { invariant: 'I4', text: 'stock is not remaining + held + sold' },
   'sale-negative': { invariant: 'I4', text: 'a negative number of units' },
-  'sale-over-cap': { invariant: 'I4', text: 'more queued tickets than the cap' },
   'ticket-doubled': { invariant: 'I4', text: 'a user with more than one live ticket' },
   'ticket-without-order': { invariant: 'I4', text: 'ordered, but there is no order' },
   'ticket-other-order': { invariant: 'I4', text: 'the ticket names another order' },
@@ -54,6 +54,8 @@ export const rules = define({
     repairable: true,
   },
   'stock-released': { invariant: 'I4', text: 'the unit was released, but the order is not cancelled' },
+
+  'sale-over-cap': { invariant: 'I5', text: 'more queued tickets than the cap' },
 
   'order-without-progress': { invariant: 'I6', text: 'an order without a progress row' },
   'order-unaccounted': { invariant: 'I6', text: 'waits for replies, but no resend is due', repairable: true },
