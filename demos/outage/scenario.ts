@@ -111,15 +111,14 @@ function usualBacklog(samples: readonly Sample[], service: StepService, rate: nu
 export type Second = ReturnType<typeof secondOf>;
 
 /**
- * One second for the display. `second` counts from 1; `answers` and `samples` are in the order of time. Reads only their ends, because it is called
- * every second.
+ * One second for the display. `second` counts from 1; `answers` and `samples` are in the order of time. Reads only their
+ * ends, because it is called every second.
  */
 export function secondOf(second: number, answers: readonly Answer[], samples: readonly Sample[]) {
   const fromMs = (second - 1) * 1_000;
   const toMs = second * 1_000;
-  const within = answers
-    .slice(answers.findLastIndex(({ atMs }) => atMs < fromMs) + 1)
-    .filter(({ atMs }) => atMs < toMs);
+  const since = answers.slice(answers.findLastIndex(({ atMs }) => atMs < fromMs) + 1);
+  const within = since.filter(({ atMs }) => atMs < toMs);
   const last = samples.findLast(({ atMs }) => atMs < toMs);
   const before = samples.findLast(({ atMs }) => atMs < fromMs);
   return {

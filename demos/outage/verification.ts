@@ -2,7 +2,6 @@
 // its steps done. The audit alone does not know which orders were accepted.
 import type { OrderFact } from '../../contracts/facts.ts';
 import { FactsClient } from '../shared/auditor/facts-client.ts';
-import type { AuditReport } from '../shared/auditor/report.ts';
 import { audit } from '../shared/auditor/run.ts';
 import { count } from '../shared/terminal.ts';
 import type { OutageSystem } from './system.ts';
@@ -11,18 +10,13 @@ import type { OutageSystem } from './system.ts';
 const SETTLE_MS = 5_000;
 const MOST_IDS = 10;
 
-export interface Verification {
-  readonly report: AuditReport;
-  /** The problems, each with its first ids; empty if there are none. */
-  readonly findings: readonly string[];
-}
+export type Verification = Awaited<ReturnType<typeof verify>>;
 
-/** `accepted`: the ids of the orders that got a 2xx. */
-export async function verify(
-  system: OutageSystem,
-  accepted: readonly string[],
-  signal: AbortSignal,
-): Promise<Verification> {
+/**
+ * `accepted`: the ids of the orders that got a 2xx. Resolves with the audit's report, and with the problems, each with
+ * its first ids; `findings` is empty if there are none.
+ */
+export async function verify(system: OutageSystem, accepted: readonly string[], signal: AbortSignal) {
   const client = new FactsClient(system.urlOf, signal);
   const startedAt = performance.now();
   try {
@@ -41,11 +35,9 @@ export function findingsOf(facts: ReadonlyMap<string, OrderFact>, accepted: read
     const fact = facts.get(id);
     return fact && !Object.values(fact.steps).every((step) => step === 'done' || step === 'skipped');
   });
+  const missing = accepted.filter((id) => !facts.has(id));
   return [
-    ...finding(
-      'accepted orders are missing',
-      accepted.filter((id) => !facts.has(id)),
-    ),
+    ...finding('accepted orders are missing', missing),
     ...finding('accepted orders are not completed', unfinished),
   ];
 }
