@@ -1,5 +1,4 @@
 // The result of an audit, as text and as JSON.
-import type { MessagesSummary } from '../../../contracts/facts.ts';
 import { serviceNames } from '../../../contracts/services.ts';
 import { columns, count, duration, paint, printable } from '../terminal.ts';
 import { invariants } from './rules.ts';
@@ -41,29 +40,29 @@ export function renderAuditReport(report: AuditReport): string[] {
   return lines;
 }
 
+/** The first lines, and the number of further ones. */
+function firstOf(lines: readonly string[], total: number, indent: string, more = 'more'): string[] {
+  const shown = lines.slice(0, SHOWN).map((line) => indent + line);
+  return total > shown.length ? [...shown, `${indent}and ${count(total - shown.length)} ${more}`] : shown;
+}
+
 function renderViolation({ text, total, ids, repairable }: Report['violations'][number]): string[] {
-  const shown = ids.slice(0, SHOWN).map((id) => `        ${printable(id)}`);
-  const more = total > shown.length ? [`        and ${count(total - shown.length)} more`] : [];
-  return [
-    `      ${paint('red', text)}: ${count(total)}${repairable ? ' (--repair resends its request)' : ''}`,
-    ...shown,
-    ...more,
-  ];
+  const line = `      ${paint('red', text)}: ${count(total)}${repairable ? ' (--repair resends its request)' : ''}`;
+  return [line, ...firstOf(ids.map(printable), total, '        ')];
 }
 
 function renderUnderWay({ counts: { underWay }, overdue, settleMs }: AuditReport): string[] {
   const { orders, tickets } = underWay;
   if (orders + tickets === 0) return ['under way  none: every order and ticket is final'];
-  const lines = [
+  const lines = overdue.map(({ id, waitsFor, sinceMs, dueInMs, messages }) => {
+    const due = dueInMs === null ? 'no resend is due' : `next resend in ${duration(Math.max(0, dueInMs))}`;
+    return `${id}  for ${duration(sinceMs)}: ${waitsFor.join(', ')}; ${[...messages, due].join('; ')}`;
+  });
+  return [
     `under way  ${count(orders)} orders and ${count(tickets)} tickets; ${count(underWay.overdue)} for more than ` +
       `${duration(settleMs)}${underWay.overdue > 0 ? ' (--repair resends their requests)' : ''}`,
+    ...firstOf(lines, underWay.overdue, '  '),
   ];
-  for (const { id, waitsFor, sinceMs, dueInMs, messages } of overdue.slice(0, SHOWN)) {
-    const due = dueInMs === null ? 'no resend is due' : `next resend in ${duration(Math.max(0, dueInMs))}`;
-    lines.push(`  ${id}  for ${duration(sinceMs)}: ${waitsFor.join(', ')}; ${[...messages, due].join('; ')}`);
-  }
-  if (underWay.overdue > SHOWN) lines.push(`  and ${count(underWay.overdue - SHOWN)} more`);
-  return lines;
 }
 
 function renderMessages({ messages, settleMs }: AuditReport): string[] {
@@ -77,20 +76,14 @@ function renderMessages({ messages, settleMs }: AuditReport): string[] {
     return [name, ...cells];
   });
   const head = ['waiting', 'outbox to bus', 'to users', 'inbox pending', 'retrying', 'dead'];
-  return [
-    ...columns([head, ...rows], { indent: '' }),
-    ...serviceNames.flatMap((name) => renderDead(name, messages[name])),
-  ];
-}
-
-function renderDead(name: string, { dead, inbox }: MessagesSummary): string[] {
-  const lines = dead
-    .slice(0, SHOWN)
-    .map(
-      ({ id, type, error }) => `  dead at ${name}: ${printable(`${type ?? 'unknown'} ${id}: ${error}`.slice(0, 200))}`,
-    );
-  const more = inbox.dead.rows - lines.length;
-  if (more > 0) lines.push(`  and ${count(more)} more dead at ${name}`);
-  if (lines.length > 0) lines.push(`  retry them with: sluice failed retry --service ${name}`);
-  return lines;
+  const dead = serviceNames.flatMap((name) => {
+    const { dead, inbox } = messages[name];
+    const lines = dead.map(({ id, type, error }) => {
+      const message = printable(`${type ?? 'unknown'} ${id}: ${error}`.slice(0, 200));
+      return `dead at ${name}: ${message}`;
+    });
+    const shown = firstOf(lines, inbox.dead.rows, '  ', `more dead at ${name}`);
+    return shown.length > 0 ? [...shown, `  retry them with: sluice failed retry --service ${name}`] : [];
+  });
+  return [...columns([head, ...rows], { indent: '' }), ...dead];
 }
