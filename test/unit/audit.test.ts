@@ -13,10 +13,9 @@ import {
   type OrderFacts,
   waitsFor,
 } from '../../demos/shared/auditor/judge.ts';
-import { mergeJoin } from '../../demos/shared/auditor/merge-join.ts';
 import { MAX_NAMED, type RuleName, Violations, type Wrong } from '../../demos/shared/auditor/rules.ts';
 import { settle } from '../../demos/shared/auditor/run.ts';
-import { MAX_CANDIDATES, Sweep } from '../../demos/shared/auditor/sweep.ts';
+import { MAX_CANDIDATES, mergeJoin, Sweep } from '../../demos/shared/auditor/sweep.ts';
 
 const id = randomUUID();
 const userId = 'ann';

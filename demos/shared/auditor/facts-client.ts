@@ -17,7 +17,6 @@ import type { Page } from '../../../contracts/pages.ts';
 import type { ServiceName } from '../../../contracts/services.ts';
 import { CliError } from '../errors.ts';
 import { COUNTING_TIMEOUT_MS, expectBody, HttpClient, problemOf } from '../http.ts';
-import type { ReadPage } from './merge-join.ts';
 
 /** A million facts take 500 requests; a sweep has two pages of each service in memory. */
 const PAGE = 2_000;
@@ -36,9 +35,10 @@ export class FactsClient {
     this.#signal = signal;
   }
 
-  /** Reads the facts of a list in the order of their ids. */
-  pages<L extends FactList>(list: L): ReadPage<Fact<L>> {
-    return (after) => this.#facts(list, `limit=${PAGE}${after === undefined ? '' : `&after=${after}`}`);
+  /** Reads the facts of a list in the order of their ids: the page after an id, or the first one. */
+  pages<L extends FactList>(list: L) {
+    return (after: string | undefined) =>
+      this.#facts(list, `limit=${PAGE}${after === undefined ? '' : `&after=${after}`}`);
   }
 
   /** The facts of any number of ids. Ids without a fact are left out. */

@@ -1,6 +1,6 @@
 // The result of an audit, as text and as JSON.
 import { serviceNames } from '../../../contracts/services.ts';
-import { columns, count, duration, paint, printable } from '../terminal.ts';
+import { columns, count, duration, paint, printable, text } from '../terminal.ts';
 import { invariants } from './rules.ts';
 import type { Audit } from './run.ts';
 
@@ -23,10 +23,9 @@ export function renderAuditReport(report: AuditReport): string[] {
   const { counts, tookMs, repaired } = report;
   const { confirmed, cancelled, awaitingPayment } = counts.orders;
   const lines = [
-    `audited  ${count(confirmed + cancelled + awaitingPayment)} orders (${count(confirmed)} confirmed, ${count(cancelled)} cancelled, ` +
-      `${count(awaitingPayment)} awaiting payment), ${count(counts.points)} points entries, ${count(counts.coupons)} ` +
-      `coupon decisions, ${count(counts.notifications)} notifications, ${count(counts.tickets)} tickets of ` +
-      `${count(counts.sales)} sales, in ${duration(tookMs)}`,
+    text`audited  ${confirmed + cancelled + awaitingPayment} orders (${confirmed} confirmed, ${cancelled} cancelled, ` +
+      text`${awaitingPayment} awaiting payment), ${counts.points} points entries, ${counts.coupons} coupon decisions, ` +
+      text`${counts.notifications} notifications, ${counts.tickets} tickets of ${counts.sales} sales, in ${duration(tookMs)}`,
     '',
   ];
   for (const [invariant, guarantee] of Object.entries(invariants)) {
@@ -46,8 +45,8 @@ function firstOf(lines: readonly string[], total: number, indent: string, more =
   return total > shown.length ? [...shown, `${indent}and ${count(total - shown.length)} ${more}`] : shown;
 }
 
-function renderViolation({ text, total, ids, repairable }: Report['violations'][number]): string[] {
-  const line = `      ${paint('red', text)}: ${count(total)}${repairable ? ' (--repair resends its request)' : ''}`;
+function renderViolation({ text: what, total, ids, repairable }: Report['violations'][number]): string[] {
+  const line = `      ${paint('red', what)}: ${count(total)}${repairable ? ' (--repair resends its request)' : ''}`;
   return [line, ...firstOf(ids.map(printable), total, '        ')];
 }
 
@@ -59,7 +58,7 @@ function renderUnderWay({ counts: { underWay }, overdue, settleMs }: AuditReport
     return `${id}  for ${duration(sinceMs)}: ${waitsFor.join(', ')}; ${[...messages, due].join('; ')}`;
   });
   return [
-    `under way  ${count(orders)} orders and ${count(tickets)} tickets; ${count(underWay.overdue)} for more than ` +
+    text`under way  ${orders} orders and ${tickets} tickets; ${underWay.overdue} for more than ` +
       `${duration(settleMs)}${underWay.overdue > 0 ? ' (--repair resends their requests)' : ''}`,
     ...firstOf(lines, underWay.overdue, '  '),
   ];

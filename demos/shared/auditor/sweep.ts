@@ -1,9 +1,10 @@
 // Reads everything once. What looks wrong is only a candidate, because the facts of different services, and of different
 // pages, are of different moments.
 import type { SaleFact } from '../../../contracts/facts.ts';
+import type { Page } from '../../../contracts/pages.ts';
+import { CliError } from '../errors.ts';
 import type { FactsClient } from './facts-client.ts';
 import { judgeOrder, judgeSale, judgeTicket, type OrderFacts, type TicketFacts, waiting, waitsFor } from './judge.ts';
-import { mergeJoin } from './merge-join.ts';
 import { type RuleName, Violations } from './rules.ts';
 
 /** Orders, and tickets, to look at again. Beyond that, a candidate counts as a violation at once. */
@@ -117,5 +118,53 @@ export class Sweep {
     if (entry.sinceMs < this.#settleMs) return;
     this.counts.underWay.overdue++;
     if (this.overdue[kind].length < MAX_OVERDUE) this.overdue[kind].push(entry);
+  }
+}
+
+type Identified = { readonly id: string };
+/** Reads the page after that id, or the first one. */
+type ReadPage<T> = (after: string | undefined) => Promise<Page<T>>;
+
+async function* inOrder<T extends Identified>(name: string, read: ReadPage<T>): AsyncGenerator<T, undefined> {
+  let before = '';
+  for (let coming: Promise<Page<T>> | undefined = read(undefined); coming; ) {
+    const { items, next }: Page<T> = await coming;
+    coming = next === null ? undefined : read(next);
+    coming?.catch(() => {}); // reported when this page is needed
+    for (const item of items) {
+      if (item.id <= before) throw new CliError(`${name}: ${item.id} comes after ${before}`);
+      before = item.id;
+      yield item;
+    }
+  }
+}
+
+/**
+ * A merge join of streams of facts, each in the order of its ids: calls `visit` for each id in any of the streams, in that
+ * order, with the facts about it. Rejects if a stream cannot be read or is out of order. Two pages of each are in memory:
+ * the current one, and the next one, which is requested ahead.
+ */
+export async function mergeJoin<Facts extends Record<string, Identified>>(
+  reads: { readonly [Name in keyof Facts]: ReadPage<Facts[Name]> },
+  visit: (id: string, facts: Partial<Facts>) => void,
+): Promise<void> {
+  const names = Object.keys(reads) as (keyof Facts & string)[];
+  const streams = await Promise.all(
+    names.map(async (name) => {
+      const items = inOrder<Facts[typeof name]>(name, reads[name]);
+      return { name, items, head: (await items.next()).value };
+    }),
+  );
+  for (;;) {
+    let id: string | undefined;
+    for (const { head } of streams) if (head && (id === undefined || head.id < id)) id = head.id;
+    if (id === undefined) return;
+    const facts: Partial<Facts> = {};
+    for (const stream of streams) {
+      if (stream.head?.id !== id) continue;
+      facts[stream.name] = stream.head;
+      stream.head = (await stream.items.next()).value;
+    }
+    visit(id, facts);
   }
 }
