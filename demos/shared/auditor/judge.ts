@@ -16,18 +16,18 @@ export type TicketFacts = { ticket: TicketFact; order: Fact<'order/tickets'> };
  */
 export const MAX_DUE_MS = (24 + 2) * 3_600_000;
 
-/** The rules with a true condition. */
-const violated = (conditions: Partial<Record<RuleName, boolean>>): RuleName[] =>
-  (Object.keys(conditions) as RuleName[]).filter((rule) => conditions[rule]);
+/** The rules whose condition is true. */
+const violated = (...conditions: readonly (readonly [RuleName, boolean])[]): RuleName[] =>
+  conditions.flatMap(([rule, isTrue]) => (isTrue ? [rule] : []));
 
 /** The rules that an order violates. An order in progress violates none. */
 export function judgeOrder({ order, points, coupon, notify }: Seen<OrderFacts>): RuleName[] {
   if (!order)
-    return violated({
-      'points-without-order': points !== undefined,
-      'coupon-without-order': coupon !== undefined,
-      'notification-without-order': notify !== undefined,
-    });
+    return violated(
+      ['points-without-order', points !== undefined],
+      ['coupon-without-order', coupon !== undefined],
+      ['notification-without-order', notify !== undefined],
+    );
   const { state, everConfirmed, steps, open, userId, dueInMs } = order;
   if (state === null) return ['order-without-progress'];
   const cancelled = state === 'cancelled';
@@ -37,36 +37,31 @@ export function judgeOrder({ order, points, coupon, notify }: Seen<OrderFacts>):
   const { active = 0, revoked = 0, skipped = 0 } = coupon ?? {};
   const decisions = active + revoked + skipped;
   const { placed = 0, cancelled: cancellations = 0 } = notify ?? {};
-  return [
-    ...violated({
-      'points-doubled': awards > 1 || revokes > 1,
-      'effect-too-early': awards > 0 && !everConfirmed,
-      'points-revoked': !cancelled && revokes > 0,
-      'points-missing': settled('points') && everConfirmed && awards === 0,
-      'points-not-revoked': settled('points') && cancelled && revokes === 0,
-      'points-not-zero': settled('points') && cancelled && revokes > 0 && balance !== 0,
-    }),
-    ...violated({
-      'coupon-doubled': decisions > 1,
-      // If an order was cancelled before it was confirmed, the decision is that there is no coupon.
-      'effect-too-early': !everConfirmed && (active + revoked > 0 || (!cancelled && skipped > 0)),
-      'coupon-revoked': !cancelled && revoked > 0,
-      'coupon-missing': settled('coupon') && decisions === 0,
-      'coupon-active': settled('coupon') && cancelled && active > 0,
-    }),
-    ...violated({
-      'notification-doubled': placed > 1 || cancellations > 1,
-      'effect-too-early': placed > 0 && !everConfirmed,
-      'notification-wrong': !cancelled && cancellations > 0,
-      'notification-missing':
-        settled('notification') && ((everConfirmed && placed === 0) || (cancelled && cancellations === 0)),
-    }),
-    ...violated({
-      'step-wrong': !cancelled && stepNames.some((name) => steps[name] === 'reverted'),
-      'order-unaccounted': open && !isDue(dueInMs),
-      'effect-other-user': [points, coupon, notify].some((effect) => effect && effect.userId !== userId),
-    }),
-  ];
+  const missing = (everConfirmed && placed === 0) || (cancelled && cancellations === 0);
+  return violated(
+    ['points-doubled', awards > 1 || revokes > 1],
+    ['effect-too-early', awards > 0 && !everConfirmed],
+    ['points-revoked', !cancelled && revokes > 0],
+    ['points-missing', settled('points') && everConfirmed && awards === 0],
+    ['points-not-revoked', settled('points') && cancelled && revokes === 0],
+    ['points-not-zero', settled('points') && cancelled && revokes > 0 && balance !== 0],
+
+    ['coupon-doubled', decisions > 1],
+    // If an order was cancelled before it was confirmed, the decision is that there is no coupon.
+    ['effect-too-early', !everConfirmed && (active + revoked > 0 || (!cancelled && skipped > 0))],
+    ['coupon-revoked', !cancelled && revoked > 0],
+    ['coupon-missing', settled('coupon') && decisions === 0],
+    ['coupon-active', settled('coupon') && cancelled && active > 0],
+
+    ['notification-doubled', placed > 1 || cancellations > 1],
+    ['effect-too-early', placed > 0 && !everConfirmed],
+    ['notification-wrong', !cancelled && cancellations > 0],
+    ['notification-missing', settled('notification') && missing],
+
+    ['step-wrong', !cancelled && stepNames.some((name) => steps[name] === 'reverted')],
+    ['order-unaccounted', open && !isDue(dueInMs)],
+    ['effect-other-user', [points, coupon, notify].some((effect) => effect && effect.userId !== userId)],
+  );
 }
 
 /** Whether the next action is due soon enough. */
@@ -94,26 +89,26 @@ const refund = ({ refundRejected, refundAttempts }: OrderFact) =>
 
 /** The rules that a ticket and the orders that were placed for it violate. */
 export function judgeTicket({ ticket, order }: Seen<TicketFacts>): RuleName[] {
-  if (!ticket) return violated({ 'order-without-ticket': order !== undefined });
+  if (!ticket) return violated(['order-without-ticket', order !== undefined]);
   const { status, orderId, userId, dueInMs } = ticket;
   const overdue = waiting(status) && !isDue(dueInMs);
   if (!order) {
     const ordered = status === 'ordered' || orderId !== null;
-    return violated({ 'ticket-without-order': ordered, 'ticket-unaccounted': !ordered && overdue });
+    return violated(['ticket-without-order', ordered], ['ticket-unaccounted', !ordered && overdue]);
   }
   const { state, orders } = order;
   const cancelled = state === 'cancelled';
   const stockReleased = cancelled && !order.stockReleasePending;
-  return violated({
-    'ticket-orders-doubled': orders > 1,
-    'ticket-other-order': orders <= 1 && orderId !== null && orderId !== order.orderId,
-    'ticket-other-user': order.userId !== userId,
-    'ticket-too-early': status === 'queued' || status === 'failed',
-    'stock-released': status === 'released' && !cancelled,
-    'stock-not-released': stockReleased && (status === 'ordered' || waiting(status)),
-    'ticket-not-confirmed': status === 'ordered' && !cancelled && state !== 'confirmed',
-    'ticket-unaccounted': !stockReleased && overdue,
-  });
+  return violated(
+    ['ticket-orders-doubled', orders > 1],
+    ['ticket-other-order', orders <= 1 && orderId !== null && orderId !== order.orderId],
+    ['ticket-other-user', order.userId !== userId],
+    ['ticket-too-early', status === 'queued' || status === 'failed'],
+    ['stock-released', status === 'released' && !cancelled],
+    ['stock-not-released', stockReleased && (status === 'ordered' || waiting(status))],
+    ['ticket-not-confirmed', status === 'ordered' && !cancelled && state !== 'confirmed'],
+    ['ticket-unaccounted', !stockReleased && overdue],
+  );
 }
 
 /** Whether the ticket waits for its order, or for the news of it. */
