@@ -78,7 +78,7 @@ export class Flow {
       const early = dueAt - performance.now();
       if (early > 0) await sleep(early, undefined, { signal: over }).catch(() => {}); // the flow has ended
       if (over.aborted) return;
-      this.#underWay.add(this.#place(users[index % users.length] ?? 'guest', dueAt));
+      void this.#underWay.add(this.#place(users[index % users.length] ?? 'guest', dueAt));
     }
   }
 
