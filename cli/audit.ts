@@ -2,13 +2,7 @@
 import { Command, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { FactsClient } from '../demos/shared/auditor/facts-client.ts';
-import {
-  type AuditReport,
-  renderAuditReport,
-  reportOf,
-  violationCount,
-  violationsOf,
-} from '../demos/shared/auditor/report.ts';
+import { type AuditReport, renderAuditReport, violationCount } from '../demos/shared/auditor/report.ts';
 import { audit, repair } from '../demos/shared/auditor/run.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
@@ -58,16 +52,15 @@ function addUrl(given: string, before: Urls): Urls {
 
 async function runAudit(options: OptionsOf<typeof command>, signal: AbortSignal): Promise<void> {
   const client = new FactsClient((service) => options.at[service] ?? options.url, signal);
-  const startedAt = performance.now();
-  const auditing = { client, settleMs: options.settle, signal };
+  const auditing = { client, startedAt: performance.now(), settleMs: options.settle, signal };
   try {
     const first = await audit(auditing);
     const repairs = options.repair && first.toResend.orders.length + first.toResend.tickets.length > 0;
     const resent = repairs ? await repair(auditing, first) : 0;
     const last = repairs ? await audit(auditing) : first;
     const report: AuditReport = {
-      ...reportOf(last, startedAt, options.settle),
-      ...(options.repair ? { repaired: { resent, violationsBefore: violationsOf(first) } } : {}),
+      ...last.report,
+      ...(options.repair ? { repaired: { resent, violationsBefore: first.report.violations } } : {}),
     };
     if (options.json) printJson(report);
     else for (const line of renderAuditReport(report)) print(line);

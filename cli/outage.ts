@@ -2,12 +2,10 @@
 // again; clients notice nothing, and no order is lost.
 import { setMaxListeners } from 'node:events';
 import { Command, Option } from '@commander-js/extra-typings';
-import { headLine, renderSummary, secondLine } from '../demos/outage/report.ts';
+import { headLine, renderSummary, secondLine, svgOf } from '../demos/outage/report.ts';
 import { runScenario, type Settings } from '../demos/outage/scenario.ts';
-import { type Summary, summarize } from '../demos/outage/summary.ts';
-import { svgOf } from '../demos/outage/svg.ts';
+import { type Summary, summarize, verify } from '../demos/outage/summary.ts';
 import { startSystem } from '../demos/outage/system.ts';
-import { verify } from '../demos/outage/verification.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { expectWritable, writeOutput } from '../demos/shared/files.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';

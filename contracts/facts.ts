@@ -139,7 +139,6 @@ export const messagesAbout = z.object({
     }),
   ),
 });
-export type MessageAbout = z.infer<typeof messagesAbout>['items'][number];
 export const messagesQuery = z.strictObject({ ids: factsQuery.shape.ids });
 
 /** The service may add rows after the page whose `next` is null. */

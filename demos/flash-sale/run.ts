@@ -87,7 +87,7 @@ async function clockAhead(http: HttpClient, signal: AbortSignal): Promise<number
   const { status, headers } = await http.request('GET', '/orders?userId=buyer&limit=1', { signal });
   if (status === 404)
     throw new CliError('there are no orders at that URL: give one that serves both flash sales and orders');
-  const ahead = Date.parse(headers.date ?? '') - Date.now();
+  const ahead = Date.parse(String(headers.date)) - Date.now();
   return Math.abs(ahead) > SAME_CLOCK_MS ? ahead : 0;
 }
 

@@ -2,7 +2,9 @@
 // service gets no relief, and latency counts from the time at which an order was due.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HttpClient, type HttpResponse, NoResponse } from '../shared/http.ts';
+import { order } from '../../contracts/orders.ts';
+import { PendingSet } from '../../infra/runtime/promises.ts';
+import { HttpClient } from '../shared/http.ts';
 import { mugs } from '../shared/orders.ts';
 
 const CONNECTIONS = 64;
@@ -12,13 +14,13 @@ export interface Answer {
   /** When its order was due to be sent. */
   readonly dueMs: number;
   readonly atMs: number;
-  /** The HTTP status; 0: no answer. */
+  /** The HTTP status; 0: no answer, or a 2xx without an order. */
   readonly status: number;
 }
 
 export const isAccepted = ({ status }: Answer): boolean => status >= 200 && status < 300;
 
-/** Answers by status; `none`: requests without one. */
+/** The number of answers by status; `none`: without one. */
 export function byStatus(answers: readonly Answer[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const { status } of answers) {
@@ -49,7 +51,7 @@ export class Flow {
   readonly accepted: string[] = [];
   readonly #options: FlowOptions;
   readonly #http: HttpClient;
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #underWay = new PendingSet();
   readonly #ended = new AbortController();
   readonly #running: Promise<void>;
 
@@ -63,7 +65,7 @@ export class Flow {
   async end(): Promise<void> {
     this.#ended.abort();
     await this.#running;
-    await Promise.all(this.#underWay);
+    await this.#underWay.settled();
     await this.#http.close();
   }
 
@@ -76,10 +78,7 @@ export class Flow {
       const early = dueAt - performance.now();
       if (early > 0) await sleep(early, undefined, { signal: over }).catch(() => {}); // the flow has ended
       if (over.aborted) return;
-      const order = this.#place(users[index % users.length] ?? 'guest', dueAt).finally(() =>
-        this.#underWay.delete(order),
-      );
-      this.#underWay.add(order);
+      void this.#underWay.add(this.#place(users[index % users.length] ?? 'guest', dueAt));
     }
   }
 
@@ -87,15 +86,15 @@ export class Flow {
     const { origin, signal } = this.#options;
     const json = { userId, currency: 'GBP', items: mugs };
     const headers = { 'idempotency-key': randomUUID() };
-    let response: HttpResponse | undefined;
-    try {
-      response = await this.#http.request('POST', '/orders', { json, headers, signal });
-    } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof NoResponse)) throw error;
-    }
+    // The request rejects without a response, or after an abort.
+    const response = await this.#http.request('POST', '/orders', { json, headers, signal }).catch(() => undefined);
+    if (signal.aborted) return;
     const answer = { dueMs: dueAt - origin, atMs: performance.now() - origin, status: response?.status ?? 0 };
-    if (isAccepted(answer)) this.accepted.push(String((response?.body as { id?: unknown } | undefined)?.id));
+    if (isAccepted(answer)) {
+      const placed = order.safeParse(response?.body);
+      if (placed.success) this.accepted.push(placed.data.id);
+      else answer.status = 0;
+    }
     this.answers.push(answer);
   }
 }

@@ -1,7 +1,9 @@
-// An outage on a terminal or in a log: a line per second, with the stopped service's backlog as a bar, and a summary.
+// An outage on a terminal or in a log: a line per second, with the stopped service's backlog as a bar, and a summary. And
+// as a picture: answers, backlog and completions, below each other on one time axis.
 import { renderAuditReport } from '../shared/auditor/report.ts';
 import { steps } from '../shared/metrics.ts';
 import { bar, columns, count, duration, milliseconds, paint } from '../shared/terminal.ts';
+import { type Panel, panelsDocument } from '../shared/time-chart.ts';
 import type { Second, Settings } from './scenario.ts';
 import { type Summary, statusText } from './summary.ts';
 
@@ -64,5 +66,58 @@ export function renderSummary(summary: Summary): string[] {
     ...(failures.length === 0
       ? ['', paint('green', `Every order got a 2xx while ${settings.service} was away, and nothing is missing.`)]
       : []),
+  ];
+}
+
+export function svgOf(summary: Summary): string {
+  const { settings, seconds, goneMs, readyMs, caughtUpAfterMs, shape } = summary;
+  const { service, rate } = settings;
+  const back =
+    caughtUpAfterMs === null ? 'it did not catch up' : `it caught up ${duration(caughtUpAfterMs)} after its start`;
+  const head = {
+    title: `${count(rate)} orders per second, ${service} away for ${duration(readyMs - goneMs)}`,
+    subtitle: `${shape}; ${back}`,
+  };
+  const axis = { fromMs: 0, toMs: Math.max(1, seconds.length) * 1_000, stepMs: 1_000 };
+  return panelsDocument(head, panelsOf(summary), axis);
+}
+
+function panelsOf(summary: Summary): Panel[] {
+  const { settings, phases, seconds, goneMs, readyMs, longestBacklog } = summary;
+  const { service } = settings;
+  const total = (of: 'orders' | 'accepted') => count(phases.reduce((sum, phase) => sum + phase[of], 0));
+  const answered = seconds.map(({ second, answers }) => {
+    const middleMs = (second - 0.5) * 1_000;
+    const sumOf = (is2xx: boolean) =>
+      Object.entries(answers).reduce((sum, [status, times]) => sum + (status.startsWith('2') === is2xx ? times : 0), 0);
+    return { ok: sumOf(true), others: sumOf(false), away: middleMs >= goneMs && middleMs < readyMs };
+  });
+  return [
+    {
+      id: 'answers',
+      title: 'Answers per second',
+      description: `${total('accepted')} of ${total('orders')} orders got a 2xx.`,
+      stacks: [
+        { name: `2xx, ${service} runs`, color: 'green', values: answered.map(({ ok, away }) => (away ? 0 : ok)) },
+        { name: `2xx, ${service} is away`, color: 'yellow', values: answered.map(({ ok, away }) => (away ? ok : 0)) },
+        { name: 'others', color: 'orange', values: answered.map(({ others }) => others) },
+      ],
+    },
+    {
+      id: 'waiting',
+      title: `Orders that wait for ${service}`,
+      description: `${count(longestBacklog)} orders waited for ${service} at the most.`,
+      stacks: [],
+      line: {
+        name: 'waiting',
+        points: seconds.map(({ second, waiting }) => ({ atMs: second * 1_000, value: waiting[service] })),
+      },
+    },
+    {
+      id: 'completed',
+      title: 'Completed orders per second',
+      description: 'Orders by the second in which their last step was done.',
+      stacks: [{ name: 'completed', color: 'blue', values: seconds.map(({ completed }) => completed) }],
+    },
   ];
 }

@@ -37,7 +37,8 @@ interface ScenarioOptions {
   readonly signal: AbortSignal;
 }
 
-export async function runScenario({ system, settings, show, signal }: ScenarioOptions) {
+export async function runScenario(options: ScenarioOptions) {
+  const { system, settings, show, signal } = options;
   const url = system.urlOf('order');
   const seconds: Second[] = [];
   let flow: Flow | undefined;
@@ -58,7 +59,7 @@ export async function runScenario({ system, settings, show, signal }: ScenarioOp
     const run = randomBytes(4).toString('hex'); // other users than in an earlier run on the same data
     const users = Array.from({ length: USERS }, (_, index) => `outage-${run}-${index}`);
     flow = new Flow({ url, rate: settings.rate, users, origin, signal });
-    const times = await outage({ system, settings, show, signal }, { watch, flow, origin });
+    const times = await outage(options, { watch, flow, origin });
     return { settings, answers: flow.answers, accepted: flow.accepted, samples: watch.samples, seconds, ...times };
   } finally {
     await Promise.all([flow?.end(), watch.close()]);
@@ -111,15 +112,14 @@ function usualBacklog(samples: readonly Sample[], service: StepService, rate: nu
 export type Second = ReturnType<typeof secondOf>;
 
 /**
- * One second for the display. `second` counts from 1; `answers` and `samples` are in the order of time. Reads only their ends, because it is called
- * every second.
+ * One second for the display. `second` counts from 1; `answers` and `samples` are in the order of time. Reads only their
+ * ends, because it is called every second.
  */
 export function secondOf(second: number, answers: readonly Answer[], samples: readonly Sample[]) {
   const fromMs = (second - 1) * 1_000;
   const toMs = second * 1_000;
-  const within = answers
-    .slice(answers.findLastIndex(({ atMs }) => atMs < fromMs) + 1)
-    .filter(({ atMs }) => atMs < toMs);
+  const since = answers.slice(answers.findLastIndex(({ atMs }) => atMs < fromMs) + 1);
+  const within = since.filter(({ atMs }) => atMs < toMs);
   const last = samples.findLast(({ atMs }) => atMs < toMs);
   const before = samples.findLast(({ atMs }) => atMs < fromMs);
   return {

@@ -1,17 +1,23 @@
 // The result of an outage: did buyers notice, how long was the backlog, how soon was it gone, is anything missing.
+import type { OrderFact } from '../../contracts/facts.ts';
+import { FactsClient } from '../shared/auditor/facts-client.ts';
+import { audit } from '../shared/auditor/run.ts';
 import { latencyOf } from '../shared/statistics.ts';
 import { count } from '../shared/terminal.ts';
 import { type Answer, byStatus, isAccepted, latencyMsOf } from './flow.ts';
 import type { Scenario } from './scenario.ts';
 import type { OutageSystem } from './system.ts';
-import type { Verification } from './verification.ts';
+
+/** The audit's settle time. Every order is completed before. */
+const SETTLE_MS = 5_000;
+const MOST_IDS = 10;
 
 export type Summary = ReturnType<typeof summarize>;
 
 export function summarize(
   scenario: Scenario,
   { shape, prefix }: Pick<OutageSystem, 'shape' | 'prefix'>,
-  audit: Verification,
+  verification: Verification,
 ) {
   const { settings, answers, samples, seconds, stopMs, goneMs, backMs, readyMs, caughtUpMs, completedMs } = scenario;
   const waiting = samples.filter(({ atMs }) => atMs >= stopMs).map((sample) => sample.waiting[settings.service]);
@@ -36,10 +42,10 @@ export function summarize(
     caughtUpAfterMs: caughtUpMs === undefined ? null : Math.round(caughtUpMs - backMs),
     /** Every accepted order was completed in time. */
     completed: completedMs !== undefined,
-    audit,
+    audit: verification,
     seconds,
     /** Why the demonstration failed; empty if it did not. */
-    failures: failuresOf(scenario, audit),
+    failures: failuresOf(scenario, verification),
   };
 }
 
@@ -58,7 +64,7 @@ function phaseOf(name: 'before' | 'during' | 'after', answers: readonly Answer[]
   };
 }
 
-function failuresOf({ settings, answers, caughtUpMs, completedMs }: Scenario, audit: Verification): string[] {
+function failuresOf({ settings, answers, caughtUpMs, completedMs }: Scenario, { findings }: Verification): string[] {
   const { service, timeoutSeconds } = settings;
   const others = answers.filter((answer) => !isAccepted(answer));
   const reasons = Object.entries(byStatus(others)).map(([status, times]) => `${count(times)} × ${statusText(status)}`);
@@ -68,8 +74,46 @@ function failuresOf({ settings, answers, caughtUpMs, completedMs }: Scenario, au
     ...(completedMs === undefined
       ? [`not every order is completed ${timeoutSeconds} s after the last one was placed`]
       : []),
-    ...audit.findings,
+    ...findings,
   ];
 }
 
 export const statusText = (status: string): string => (status === 'none' ? 'no answer' : status);
+
+export type Verification = Awaited<ReturnType<typeof verify>>;
+
+/**
+ * Checks what is stored in the end: audits the whole system, and checks that every accepted order exists and has all its
+ * steps done, because the audit alone does not know which orders got a 2xx. `accepted`: their ids. `findings`: the
+ * problems, each with its first ids.
+ */
+export async function verify(system: OutageSystem, accepted: readonly string[], signal: AbortSignal) {
+  const client = new FactsClient(system.urlOf, signal);
+  const startedAt = performance.now();
+  try {
+    const facts = await client.facts('order', accepted);
+    const { report } = await audit({ client, startedAt, settleMs: SETTLE_MS, signal });
+    const violations = report.violations.flatMap(({ text, total, ids }) => finding(text, ids, total));
+    return { report, findings: [...findingsOf(facts, accepted), ...violations] };
+  } finally {
+    await client.close();
+  }
+}
+
+/** The problems with accepted orders. */
+export function findingsOf(facts: ReadonlyMap<string, OrderFact>, accepted: readonly string[]): string[] {
+  const unfinished = accepted.filter((id) => {
+    const fact = facts.get(id);
+    return fact && !Object.values(fact.steps).every((step) => step === 'done' || step === 'skipped');
+  });
+  const missing = accepted.filter((id) => !facts.has(id));
+  return [
+    ...finding('accepted orders are missing', missing),
+    ...finding('accepted orders are not completed', unfinished),
+  ];
+}
+
+function finding(what: string, ids: readonly string[], total = ids.length): string[] {
+  if (total === 0) return [];
+  return [`${what}: ${count(total)}: ${ids.slice(0, MOST_IDS).join(', ')}${total > MOST_IDS ? ', …' : ''}`];
+}

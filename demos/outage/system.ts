@@ -65,9 +65,8 @@ export async function startSystem({ env, kill, data, signal }: SystemOptions): P
 
 const usage = (message: string) => new CliError(message, { exitCode: USAGE_EXIT_CODE });
 
-type Services = readonly [ServiceName, ...ServiceName[]];
 /** The flash sale consumes events of orders but is not watched, so it shares a process. */
-const processServices: readonly Services[] = [['order', 'flash-sale'], ['points'], ['coupon'], ['notify']];
+const processes: readonly (readonly ServiceName[])[] = [['order', 'flash-sale'], ['points'], ['coupon'], ['notify']];
 
 /** The order service needs a payment provider. No order is paid here, and no real provider may be called. */
 const NO_PROVIDER = 'http://127.0.0.1:1';
@@ -85,27 +84,28 @@ async function startSeparate(
   const prefix = name.replaceAll('_', '-');
   const supervisor = await Supervisor.open(await serverFolder('outage'));
   const broken = new AbortController();
+  const administer = (sql: string) => queryOnce(servers.DATABASE_URL, sql);
   const close = async () => {
-    await attempt('the processes', () => supervisor.close());
-    await attempt('the names on the brokers', () => forgetNames(servers, prefix));
-    await attempt(`the database ${name}`, () =>
-      administer(servers.DATABASE_URL, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
-    );
+    await attempt('the processes', supervisor.close());
+    await attempt('the names on the brokers', forgetNames(servers, prefix));
+    await attempt(`the database ${name}`, administer(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`));
   };
   const database = new URL(servers.DATABASE_URL);
   database.pathname = `/${name}`;
   const env = { ...servers, DATABASE_URL: database.href, BUS_PREFIX: prefix, PORT: '0', PAYMENT_URL: NO_PROVIDER };
   const started = new Map<ServiceName, SluiceProcess>();
-  const start = async (services: Services) =>
-    started.set(services[0], await startProcess({ supervisor, services, env, signal, broken }));
+  const start = async (services: readonly ServiceName[]) => {
+    const process = await startProcess({ supervisor, services, env, signal, broken });
+    for (const service of services) started.set(service, process);
+  };
   const processOf = (service: ServiceName): SluiceProcess => {
-    const found = started.get(service === 'flash-sale' ? 'order' : service);
+    const found = started.get(service);
     if (!found) throw new RangeError(`${service} was not started`);
     return found;
   };
   try {
-    await administer(servers.DATABASE_URL, `CREATE DATABASE ${name}`);
-    const starts = await Promise.allSettled(processServices.map(start));
+    await administer(`CREATE DATABASE ${name}`);
+    const starts = await Promise.allSettled(processes.map(start));
     const failed = starts.find((result) => result.status === 'rejected');
     if (failed) throw failed.reason;
     return {
@@ -126,7 +126,7 @@ async function startSeparate(
 const busOf = ({ AMQP_URL, EVENT_BUS }: Environment): string =>
   AMQP_URL ? 'RabbitMQ and PostgreSQL' : EVENT_BUS === 'mqtt' ? 'MQTT and PostgreSQL' : 'PostgreSQL';
 
-async function administer(databaseUrl: string, sql: string): Promise<void> {
+async function queryOnce(databaseUrl: string, sql: string): Promise<void> {
   const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 5_000 });
   client.on('error', () => {}); // a broken connection fails the query
   try {
@@ -140,6 +140,6 @@ async function administer(databaseUrl: string, sql: string): Promise<void> {
 }
 
 /** Reports a failure without hiding the error that led here. */
-async function attempt(what: string, work: () => Promise<void>): Promise<void> {
-  await work().catch((error) => note(`not removed: ${what}: ${messageOf(error)}`));
+async function attempt(what: string, work: Promise<void>): Promise<void> {
+  await work.catch((error) => note(`not removed: ${what}: ${messageOf(error)}`));
 }

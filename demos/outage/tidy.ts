@@ -24,7 +24,7 @@ export async function forgetNames({ AMQP_URL, MQTT_URL, EVENT_BUS }: Brokers, pr
   await forgetPresence(MQTT_URL, prefix);
   if (EVENT_BUS === 'mqtt')
     // A clean connection ends the session that a persistent one left.
-    for (const service of serviceNames) await withMqtt(MQTT_URL, sessionOf(prefix, service), async () => {});
+    for (const service of serviceNames) await withMqtt(MQTT_URL, sessionOf(prefix, service));
 }
 
 /** Uses the first node of the cluster that answers. */
@@ -64,18 +64,15 @@ const forgetPresence = (url: string, prefix: string) =>
 async function withMqtt(
   url: string,
   clientId: string,
-  work: (client: ReturnType<ReturnType<typeof connectTo>>) => Promise<void>,
+  work?: (client: ReturnType<ReturnType<typeof connectTo>>) => Promise<void>,
 ): Promise<void> {
   const client = connectTo(url)({ clientId, clean: true });
   client.on('error', () => {}); // it retries until the time is over
   try {
     const connected = new Promise((resolve) => client.once('connect', resolve));
-    await within(
-      CONNECT_WITHIN_MS,
-      connected,
-      () => new Error(`no MQTT broker answers within ${CONNECT_WITHIN_MS} ms`),
-    );
-    await work(client);
+    const late = () => new Error(`no MQTT broker answers within ${CONNECT_WITHIN_MS} ms`);
+    await within(CONNECT_WITHIN_MS, connected, late);
+    await work?.(client);
   } finally {
     await endConnection(client);
   }

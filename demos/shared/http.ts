@@ -16,7 +16,7 @@ const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
 
 export interface HttpResponse {
   readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly text: string;
   /** The parsed JSON, or undefined if the text is not JSON. */
   readonly body: unknown;
@@ -98,7 +98,7 @@ export class HttpClient {
       const text = await response.body.text();
       return {
         status: response.statusCode,
-        headers: flatten(response.headers),
+        headers: response.headers,
         text,
         body: parseJson(text),
         ms: performance.now() - startedAt,
@@ -164,10 +164,6 @@ export class HttpClient {
 function codeOf(error: unknown): string | undefined {
   const first = error instanceof AggregateError ? error.errors[0] : error;
   return first instanceof Error && 'code' in first && typeof first.code === 'string' ? first.code : undefined;
-}
-
-function flatten(headers: Record<string, string | string[] | undefined>): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, [value ?? ''].flat().join(', ')]));
 }
 
 function parseJson(text: string): unknown {

@@ -1,13 +1,8 @@
 // Reads a process's metrics in Prometheus' text format.
 import { recordOf } from './record-of.ts';
 
-export interface MetricSample {
-  readonly labels: Readonly<Record<string, string>>;
-  readonly value: number;
-}
-
 /** The values of a metric with labels. */
-export function samplesOf(text: string, metric: string): MetricSample[] {
+export function samplesOf(text: string, metric: string) {
   const lines = text.matchAll(new RegExp(`^${metric}\\{([^}]*)\\} (\\S+)$`, 'gm'));
   return Array.from(lines, ([, labels = '', value]) => ({
     labels: Object.fromEntries(
@@ -17,7 +12,8 @@ export function samplesOf(text: string, metric: string): MetricSample[] {
   }));
 }
 
-export const totalOf = (samples: readonly MetricSample[]): number => samples.reduce((sum, { value }) => sum + value, 0);
+export const totalOf = (samples: readonly { readonly value: number }[]): number =>
+  samples.reduce((sum, { value }) => sum + value, 0);
 
 /** The results that end each step, by the service that runs it. */
 const stepResults = {

@@ -3,11 +3,11 @@ import type { ServiceRunner } from '../../app/service-runner.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 
 export class StoppableServices {
-  readonly #runners: readonly ServiceRunner[];
-  readonly #stopped = new Set<ServiceName>();
+  readonly #running: Map<ServiceName, ServiceRunner>;
+  readonly #stopped = new Map<ServiceName, ServiceRunner>();
 
   constructor(runners: readonly ServiceRunner[]) {
-    this.#runners = runners;
+    this.#running = new Map(runners.map((runner) => [runner.name, runner]));
   }
 
   /**
@@ -15,22 +15,20 @@ export class StoppableServices {
    * working. Only for services without loops of their own, which run as long as the process.
    */
   async stop(name: ServiceName): Promise<void> {
-    const runner = this.#find(name);
-    if (!runner || this.#stopped.has(name)) throw new RangeError(`${name} does not run here`);
+    const runner = this.#running.get(name);
+    if (!runner) throw new RangeError(`${name} does not run here`);
     if (runner.service.loops?.length) throw new RangeError(`${name} has loops of its own`);
-    this.#stopped.add(name);
+    this.#running.delete(name);
+    this.#stopped.set(name, runner);
     await runner.stopIntake();
     await runner.stopRelays();
   }
 
   async start(name: ServiceName): Promise<void> {
-    const runner = this.#find(name);
-    if (!runner || !this.#stopped.has(name)) throw new RangeError(`${name} is not stopped here`);
+    const runner = this.#stopped.get(name);
+    if (!runner) throw new RangeError(`${name} is not stopped here`);
     await runner.start();
     this.#stopped.delete(name);
-  }
-
-  #find(name: ServiceName): ServiceRunner | undefined {
-    return this.#runners.find((runner) => runner.name === name);
+    this.#running.set(name, runner);
   }
 }

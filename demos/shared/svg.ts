@@ -40,7 +40,7 @@ export const chartStyle = `
     ${fills(1)}
   }`;
 
-export interface Picture {
+interface Picture {
   readonly title: string;
   /** Below the title. */
   readonly subtitle: string;

@@ -61,31 +61,24 @@ export function bar(share: number, width: number): string {
   return '█'.repeat(Math.floor(eighths / 8)) + (EIGHTHS[eighths % 8] ?? '');
 }
 
-/** A line of `width` characters with the done part coloured, and both numbers. */
-export function gauge(
-  {
-    done,
-    total,
-    width = 28,
-    color = 'cyan',
-  }: { done: number; total: number; width?: number; color?: 'cyan' | 'yellow' },
-  stream: NodeJS.WriteStream,
-): string {
+/** A line of `width` characters with the done part coloured, and both numbers; for stderr. */
+export function gauge(done: number, total: number, { width = 28, color = 'cyan' as Format } = {}): string {
   const filled = total === 0 ? 0 : Math.round(Math.min(1, done / total) * width);
-  const line = paint(color, '━'.repeat(filled), stream) + paint('dim', '━'.repeat(width - filled), stream);
-  return `${line} ${count(done)}/${count(total)}`;
+  const line = [
+    paint(color, '━'.repeat(filled), process.stderr),
+    paint('dim', '━'.repeat(width - filled), process.stderr),
+  ];
+  return `${line.join('')} ${count(done)}/${count(total)}`;
 }
 
 const REDRAW_MS = 100;
 
 /**
- * Redraws lines in the same place, only on a terminal. `lines` gets the time since the start. Returns a function that
- * removes them, so that further output starts on a clean line.
+ * Redraws lines in the same place on stderr, if that is a terminal. `lines` gets the time since the start. Returns a
+ * function that removes them, so that further output starts on a clean line.
  */
-export function redraw(
-  lines: (ms: number) => readonly string[],
-  stream: NodeJS.WriteStream = process.stderr,
-): () => void {
+export function redraw(lines: (ms: number) => readonly string[]): () => void {
+  const stream = process.stderr;
   if (!stream.isTTY) return () => {};
   const startedAt = performance.now();
   const draw = () => {
@@ -109,7 +102,7 @@ export async function withProgress<T>(
   work: (update: (done: number) => void) => Promise<T>,
 ): Promise<T> {
   let done = 0;
-  const progress = () => (total === undefined ? count(done) : gauge({ done, total }, process.stderr));
+  const progress = () => (total === undefined ? count(done) : gauge(done, total));
   const remove = redraw((ms) => [`${label} ${progress()}  ${duration(ms)}`]);
   try {
     return await work((nowDone) => {

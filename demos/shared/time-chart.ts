@@ -1,5 +1,6 @@
 // Bars, lines and areas over time, drawn as SVG: panels below each other, which share the time axis.
-import { type Color, type Picture, svgDocument } from './svg.ts';
+import { type Color, svgDocument } from './svg.ts';
+import { count } from './terminal.ts';
 
 /** Of one panel, in user units. */
 const WIDTH = 860;
@@ -8,29 +9,17 @@ const PLOT = { left: 66, right: 846, top: 40, bottom: 150 };
 
 const LINE_COLOR: Color = 'blue';
 
-interface Stack {
-  readonly name: string;
-  readonly color: Color;
-  /** One per step. */
-  readonly values: readonly number[];
-}
-
 export interface Panel {
   readonly id: string;
   readonly title: string;
   /** The chart in words, for screen readers and captions. */
   readonly description: string;
-  /** Bars, the first at the bottom. */
-  readonly stacks: readonly Stack[];
+  /** Bars, the first at the bottom, with a value for each step. */
+  readonly stacks: readonly { readonly name: string; readonly color: Color; readonly values: readonly number[] }[];
   /** A line with the area below it. */
-  readonly line?: { readonly name: string; readonly points: readonly Point[] };
+  readonly line?: { readonly name: string; readonly points: readonly { atMs: number; value: number }[] };
   /** A level to compare with. */
   readonly limit?: { readonly name: string; readonly value: number };
-}
-
-interface Point {
-  readonly atMs: number;
-  readonly value: number;
 }
 
 export interface TimeAxis {
@@ -49,13 +38,12 @@ ${drawPanel(panel, axis)}
 
 /** All panels as one document. */
 export const panelsDocument = (
-  { title, subtitle }: Pick<Picture, 'title' | 'subtitle'>,
+  head: { readonly title: string; readonly subtitle: string },
   panels: readonly Panel[],
   axis: TimeAxis,
 ): string =>
   svgDocument({
-    title,
-    subtitle,
+    ...head,
     description: panels.map(({ description }) => description).join(' '),
     width: WIDTH,
     height: panels.length * HEIGHT,
@@ -64,34 +52,36 @@ export const panelsDocument = (
       .join('\n'),
   });
 
-function drawPanel({ title, stacks, line, limit }: Panel, axis: TimeAxis): string {
-  const heights = totals(stacks);
-  const highest = Math.max(
-    1,
-    ...heights,
-    ...(line?.points.map(({ value }) => value) ?? []),
-    stacks.length === 0 || (limit?.value ?? 0) < 10 * Math.max(...heights) ? (limit?.value ?? 0) : 0,
+function drawPanel(panel: Panel, axis: TimeAxis): string {
+  const { title, stacks, line, limit } = panel;
+  const steps = stacks[0]?.values ?? [];
+  const highestBar = Math.max(
+    0,
+    ...steps.map((_, step) => stacks.reduce((sum, { values }) => sum + (values[step] ?? 0), 0)),
   );
-  const ticks = niceTicks(highest, 3);
+  // A limit far above the bars is named in the legend only, so that the bars stay visible.
+  const shownLimit = limit && (stacks.length === 0 || limit.value < 10 * highestBar) ? limit.value : 0;
+  const highest = Math.max(1, highestBar, shownLimit, ...(line?.points.map(({ value }) => value) ?? []));
+  const ticks = niceTicks(highest);
   const top = ticks.at(-1) ?? highest;
-  const x = (ms: number) =>
-    round(PLOT.left + ((PLOT.right - PLOT.left) * (ms - axis.fromMs)) / (axis.toMs - axis.fromMs));
-  const y = (value: number) => round(PLOT.bottom - ((PLOT.bottom - PLOT.top) * value) / top);
+  const { left, right, bottom } = PLOT;
+  const x = (ms: number) => round(left + ((right - left) * (ms - axis.fromMs)) / (axis.toMs - axis.fromMs));
+  const y = (value: number) => round(bottom - ((bottom - PLOT.top) * value) / top);
   return [
     `<text class="heading" x="12" y="20">${title}</text>`,
-    legend(stacks, line, limit),
+    legend(panel),
     ...ticks.map(
       (value) =>
-        `<path class="grid" d="M${PLOT.left} ${y(value)}H${PLOT.right}"/><text class="tick" x="${PLOT.left - 8}" y="${y(value) + 4}" text-anchor="end">${value.toLocaleString('en-GB')}</text>`,
+        `<path class="grid" d="M${left} ${y(value)}H${right}"/><text class="tick" x="${left - 8}" y="${y(value) + 4}" text-anchor="end">${count(value)}</text>`,
     ),
     ...timeTicks(axis).map(
       (ms) =>
-        `<path class="axis" d="M${x(ms)} ${PLOT.bottom}v4"/><text class="tick" x="${x(ms)}" y="${PLOT.bottom + 17}" text-anchor="middle">${ms / 1_000} s</text>`,
+        `<path class="axis" d="M${x(ms)} ${bottom}v4"/><text class="tick" x="${x(ms)}" y="${bottom + 17}" text-anchor="middle">${ms / 1_000} s</text>`,
     ),
     ...bars(stacks, axis, x, y),
-    line ? area(line, x, y) : '',
-    `<path class="axis" d="M${PLOT.left} ${PLOT.bottom}H${PLOT.right}"/>`,
-    limit && limit.value <= top ? `<path class="limit" d="M${PLOT.left} ${y(limit.value)}H${PLOT.right}"/>` : '',
+    ...area(line?.points ?? [], x, y),
+    `<path class="axis" d="M${left} ${bottom}H${right}"/>`,
+    limit && limit.value <= top ? `<path class="limit" d="M${left} ${y(limit.value)}H${right}"/>` : '',
   ]
     .filter((part) => part !== '')
     .join('\n');
@@ -99,13 +89,10 @@ function drawPanel({ title, stacks, line, limit }: Panel, axis: TimeAxis): strin
 
 const round = (value: number): number => Math.round(value * 10) / 10;
 
-const totals = (stacks: readonly Stack[]): number[] =>
-  (stacks[0]?.values ?? []).map((_, step) => stacks.reduce((sum, { values }) => sum + (values[step] ?? 0), 0));
-
 type Scale = (value: number) => number;
 
 /** One path per stack, so hundreds of bars take a few kilobytes. */
-function bars(stacks: readonly Stack[], { fromMs, stepMs }: TimeAxis, x: Scale, y: Scale): string[] {
+function bars(stacks: Panel['stacks'], { fromMs, stepMs }: TimeAxis, x: Scale, y: Scale): string[] {
   const below: number[] = (stacks[0]?.values ?? []).map(() => 0);
   return stacks.map(({ color, values }) => {
     const parts = values.map((value, step) => {
@@ -121,17 +108,19 @@ function bars(stacks: readonly Stack[], { fromMs, stepMs }: TimeAxis, x: Scale, 
   });
 }
 
-function area({ points }: NonNullable<Panel['line']>, x: Scale, y: Scale): string {
+function area(points: NonNullable<Panel['line']>['points'], x: Scale, y: Scale): string[] {
   const [first] = points;
   const last = points.at(-1);
-  if (!first || !last) return '';
+  if (!first || !last) return [];
   const path = points.map(({ atMs, value }) => `${x(atMs)} ${y(value)}`).join('L');
-  return `<path class="${LINE_COLOR} area" d="M${x(first.atMs)} ${y(0)}L${path}L${x(last.atMs)} ${y(0)}Z"/>
-<path class="line" d="M${path}"/>`;
+  return [
+    `<path class="${LINE_COLOR} area" d="M${x(first.atMs)} ${y(0)}L${path}L${x(last.atMs)} ${y(0)}Z"/>`,
+    `<path class="line" d="M${path}"/>`,
+  ];
 }
 
 /** Right of the title, from the right edge inwards. It also names a limit that is off the scale. */
-function legend(stacks: readonly Stack[], line: Panel['line'], limit: Panel['limit']): string {
+function legend({ stacks, line, limit }: Panel): string {
   const entries = [
     ...stacks.filter(({ values }) => values.some((value) => value > 0)),
     ...(line ? [{ name: line.name, color: LINE_COLOR }] : []),
@@ -149,9 +138,9 @@ function legend(stacks: readonly Stack[], line: Panel['line'], limit: Panel['lim
   return parts.join('');
 }
 
-/** From 0, at round values, the last one not below `max`. */
-function niceTicks(max: number, atLeast: number): number[] {
-  const rough = max / atLeast;
+/** From 0, at round values, at least three steps, the last one not below `max`. */
+function niceTicks(max: number): number[] {
+  const rough = max / 3;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = Math.max(1, ([5, 2, 1].find((factor) => factor * power <= rough) ?? 1) * power);
   return Array.from({ length: Math.ceil(max / step) + 1 }, (_, index) => index * step);

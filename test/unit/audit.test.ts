@@ -4,12 +4,18 @@ import { randomUUID } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { OrderFact, SaleFact, TicketFact, TicketOrderFact } from '../../contracts/facts.ts';
 import type { Page } from '../../contracts/pages.ts';
-import { judgeOrder, MAX_DUE_MS, type OrderFacts, waitsFor } from '../../demos/shared/auditor/judge-order.ts';
-import { judgeSale, judgeTicket } from '../../demos/shared/auditor/judge-ticket.ts';
-import { settle } from '../../demos/shared/auditor/look-again.ts';
-import { mergeJoin } from '../../demos/shared/auditor/merge-join.ts';
-import type { RuleName } from '../../demos/shared/auditor/rules.ts';
-import { Candidates, MAX_NAMED, Violations, type Wrong } from '../../demos/shared/auditor/violations.ts';
+import type { FactsClient } from '../../demos/shared/auditor/facts-client.ts';
+import {
+  judgeOrder,
+  judgeSale,
+  judgeTicket,
+  MAX_DUE_MS,
+  type OrderFacts,
+  waitsFor,
+} from '../../demos/shared/auditor/judge.ts';
+import { MAX_NAMED, type RuleName, Violations, type Wrong } from '../../demos/shared/auditor/rules.ts';
+import { settle } from '../../demos/shared/auditor/run.ts';
+import { MAX_CANDIDATES, mergeJoin, Sweep } from '../../demos/shared/auditor/sweep.ts';
 
 const id = randomUUID();
 const userId = 'ann';
@@ -289,9 +295,25 @@ test('violations are counted in full, and named up to a limit', () => {
   const violations = new Violations();
   for (let n = 0; n < MAX_NAMED + 5; n++) violations.add('points-missing', String(n));
   expect(violations.list()).toEqual([
-    { rule: 'points-missing', total: MAX_NAMED + 5, ids: Array.from({ length: MAX_NAMED }, (_, n) => String(n)) },
+    {
+      rule: 'points-missing',
+      total: MAX_NAMED + 5,
+      ids: Array.from({ length: MAX_NAMED }, (_, n) => String(n)),
+      invariant: 'I1',
+      text: 'no points entry',
+      repairable: true,
+    },
   ]);
-  const candidates = new Candidates(1);
-  expect([candidates.add('a', []), candidates.add('b', [])]).toEqual([true, false]);
-  expect([...candidates.ids.keys()]).toEqual(['a']);
+});
+
+test('a sweep collects candidates up to a limit; the others are violations at once', async () => {
+  const idOf = (n: number) => String(n).padStart(6, '0');
+  const points = Array.from({ length: MAX_CANDIDATES + 1 }, (_, n) => ({ ...complete.points, id: idOf(n) }));
+  const pages = (list: string) => async () => ({ items: list === 'points' ? points : [], next: null });
+  const sweep = new Sweep(0);
+  await sweep.run({ pages } as unknown as FactsClient, () => {});
+  expect(sweep.candidates.orders.size).toBe(MAX_CANDIDATES);
+  expect(sweep.violations.list()).toMatchObject([
+    { rule: 'points-without-order', total: 1, ids: [idOf(MAX_CANDIDATES)] },
+  ]);
 });

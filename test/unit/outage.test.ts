@@ -2,12 +2,10 @@ import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import type { OrderFact } from '../../contracts/facts.ts';
 import type { Answer } from '../../demos/outage/flow.ts';
-import { secondLine } from '../../demos/outage/report.ts';
+import { secondLine, svgOf } from '../../demos/outage/report.ts';
 import { type Scenario, secondOf } from '../../demos/outage/scenario.ts';
-import { summarize } from '../../demos/outage/summary.ts';
-import { svgOf } from '../../demos/outage/svg.ts';
+import { findingsOf, summarize } from '../../demos/outage/summary.ts';
 import { startSystem } from '../../demos/outage/system.ts';
-import { findingsOf } from '../../demos/outage/verification.ts';
 import type { Sample } from '../../demos/outage/watch.ts';
 import { recordedSteps } from '../../demos/shared/metrics.ts';
 

@@ -11,9 +11,9 @@ const MOST_ERRORS = 5;
 export function renderProgress({ phase, done, total, sale, counters }: Progress, ms: number): string[] {
   const { queue, counts } = sale;
   const rejected = rejectedOutcomes.reduce((sum, outcome) => sum + counters.countOf(outcome), 0);
-  const shown = gauge({ done: queue.length, total: queue.cap, width: 12, color: 'yellow' }, process.stderr);
+  const shown = gauge(queue.length, queue.cap, { width: 12, color: 'yellow' });
   return [
-    `${phase.padEnd(23)} ${gauge({ done, total }, process.stderr)}  ${duration(ms)}`,
+    `${phase.padEnd(23)} ${gauge(done, total)}  ${duration(ms)}`,
     text`queue ${shown}  admitted ${counts.admitted}  ordered ${counts.ordered}  rejected ${rejected}`,
   ];
 }

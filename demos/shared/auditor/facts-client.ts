@@ -8,8 +8,6 @@ import {
   factLists,
   factsPage,
   MAX_IDS,
-  type MessageAbout,
-  type MessagesSummary,
   messagesAbout,
   messagesSummary,
   resent,
@@ -18,8 +16,7 @@ import {
 import type { Page } from '../../../contracts/pages.ts';
 import type { ServiceName } from '../../../contracts/services.ts';
 import { CliError } from '../errors.ts';
-import { COUNTING_TIMEOUT_MS, expectBody, HttpClient, type HttpResponse, problemOf } from '../http.ts';
-import type { ReadPage } from './merge-join.ts';
+import { COUNTING_TIMEOUT_MS, expectBody, HttpClient, problemOf } from '../http.ts';
 
 /** A million facts take 500 requests; a sweep has two pages of each service in memory. */
 const PAGE = 2_000;
@@ -38,9 +35,10 @@ export class FactsClient {
     this.#signal = signal;
   }
 
-  /** Reads the facts of a list in the order of their ids. */
-  pages<L extends FactList>(list: L): ReadPage<Fact<L>> {
-    return (after) => this.#facts(list, `limit=${PAGE}${after === undefined ? '' : `&after=${after}`}`);
+  /** Reads the facts of a list in the order of their ids: the page after an id, or the first one. */
+  pages<L extends FactList>(list: L) {
+    return (after: string | undefined) =>
+      this.#facts(list, `limit=${PAGE}${after === undefined ? '' : `&after=${after}`}`);
   }
 
   /** The facts of any number of ids. Ids without a fact are left out. */
@@ -49,56 +47,48 @@ export class FactsClient {
     return new Map(pages.flatMap(({ items }) => items.map((fact) => [fact.id, fact] as const)));
   }
 
-  messages(service: ServiceName): Promise<MessagesSummary> {
-    return this.#get(service, `/audit/${service}/messages`, messagesSummary);
+  messages(service: ServiceName) {
+    return this.#request(service, `/audit/${service}/messages`, messagesSummary);
   }
 
   /** The messages about these orders or tickets at this service, with where each is. */
-  async messagesAbout(service: ServiceName, ids: readonly string[]): Promise<MessageAbout[]> {
+  async messagesAbout(service: ServiceName, ids: readonly string[]) {
     const pages = await inParts(ids, (part) =>
-      this.#get(service, `/audit/${service}/messages?ids=${part.join(',')}`, messagesAbout),
+      this.#request(service, `/audit/${service}/messages?ids=${part.join(',')}`, messagesAbout),
     );
     return pages.flatMap(({ items }) => items);
   }
 
   /** Makes a service resend its pending requests at once; resolves with the number of orders or tickets. */
   async resend(service: 'order' | 'flash-sale', ids: readonly string[]): Promise<number> {
-    const counts = await inParts(ids, async (part) => {
-      const answer = await this.#request(service, 'POST', `/audit/${service}/resend`, { ids: part });
-      return expectBody(answer, { status: 202, schema: resent, about: this.#at(service) }).resent;
-    });
-    return counts.reduce((sum, count) => sum + count, 0);
+    const counts = await inParts(ids, (part) =>
+      this.#request(service, `/audit/${service}/resend`, resent, { ids: part }),
+    );
+    return counts.reduce((sum, { resent }) => sum + resent, 0);
   }
 
   async close(): Promise<void> {
     await Promise.all([...this.#clients.values()].map((client) => client.close()));
   }
 
-  async #facts<L extends FactList>(list: L, query: string): Promise<Page<Fact<L>>> {
+  #facts<L extends FactList>(list: L, query: string) {
     const schema = factsPage(factLists[list]) as unknown as z.ZodType<Page<Fact<L>>>;
-    return this.#get(serviceOfList(list), `/audit/${list}?${query}`, schema);
+    return this.#request(serviceOfList(list), `/audit/${list}?${query}`, schema);
   }
 
-  async #get<T>(service: ServiceName, path: string, schema: z.ZodType<T>): Promise<T> {
-    return expectBody(await this.#request(service, 'GET', path), { status: 200, schema, about: this.#at(service) });
-  }
-
-  async #request(service: ServiceName, method: 'GET' | 'POST', path: string, json?: unknown): Promise<HttpResponse> {
+  /** A GET, or with `json` a POST. */
+  async #request<T>(service: ServiceName, path: string, schema: z.ZodType<T>, json?: object): Promise<T> {
+    const [method, status] = json ? (['POST', 202] as const) : (['GET', 200] as const);
+    const about = `${service} at ${this.#urlOf(service)}`;
     for (let attempt = 1; ; attempt++) {
       const answer = await this.#client(service).request(method, path, { signal: this.#signal, json });
       if (answer.status === 404) {
         const { title } = problemOf(answer);
-        throw new CliError(
-          `${this.#at(service)}: 404 ${title}: does the ${service} service run there? (--at ${service}=<url>)`,
-        );
+        throw new CliError(`${about}: 404 ${title}: does the ${service} service run there? (--at ${service}=<url>)`);
       }
-      if (answer.status !== 503 || attempt === TRIES) return answer;
+      if (answer.status !== 503 || attempt === TRIES) return expectBody(answer, { status, schema, about });
       await sleep(PAUSE_MS * attempt, undefined, { signal: this.#signal });
     }
-  }
-
-  #at(service: ServiceName): string {
-    return `${service} at ${this.#urlOf(service)}`;
   }
 
   #client(service: ServiceName): HttpClient {

@@ -1,35 +1,20 @@
 // The result of an audit, as text and as JSON.
-import type { MessagesSummary } from '../../../contracts/facts.ts';
 import { serviceNames } from '../../../contracts/services.ts';
-import { columns, count, duration, paint, printable } from '../terminal.ts';
-import { invariants, rules } from './rules.ts';
-import type { AuditResult } from './run.ts';
+import { columns, count, duration, paint, printable, text } from '../terminal.ts';
+import { invariants } from './rules.ts';
+import type { Audit } from './run.ts';
 
 /** Ids that are printed of each rule; the JSON has more. */
 const SHOWN = 10;
 
-export type AuditReport = ReturnType<typeof reportOf> & {
+type Report = Audit['report'];
+export type AuditReport = Report & {
   /** With --repair: the number of orders and tickets whose requests were resent, and the violations before. */
-  readonly repaired?: { readonly resent: number; readonly violationsBefore: ReportedViolations };
+  readonly repaired?: { readonly resent: number; readonly violationsBefore: Report['violations'] };
 };
-type ReportedViolations = ReturnType<typeof violationsOf>;
-
-/** `startedAt` by performance.now(). */
-export function reportOf(result: AuditResult, startedAt: number, settleMs: number) {
-  const violations = violationsOf(result);
-  const tookMs = Math.round(performance.now() - startedAt);
-  const { counts, overdue, messages } = result;
-  return { ok: violations.length === 0, tookMs, settleMs, counts, violations, overdue, messages };
-}
-
-export const violationsOf = ({ violations }: AuditResult) =>
-  violations.map((violation) => {
-    const { invariant, text, repairable = false } = rules[violation.rule];
-    return { ...violation, invariant, text, repairable };
-  });
 
 /** `12 guarantee violations` */
-export function violationCount(violations: ReportedViolations): string {
+export function violationCount(violations: Report['violations']): string {
   const total = violations.reduce((sum, violation) => sum + violation.total, 0);
   return `${count(total)} guarantee violation${total === 1 ? '' : 's'}`;
 }
@@ -38,10 +23,9 @@ export function renderAuditReport(report: AuditReport): string[] {
   const { counts, tookMs, repaired } = report;
   const { confirmed, cancelled, awaitingPayment } = counts.orders;
   const lines = [
-    `audited  ${count(confirmed + cancelled + awaitingPayment)} orders (${count(confirmed)} confirmed, ${count(cancelled)} cancelled, ` +
-      `${count(awaitingPayment)} awaiting payment), ${count(counts.points)} points entries, ${count(counts.coupons)} ` +
-      `coupon decisions, ${count(counts.notifications)} notifications, ${count(counts.tickets)} tickets of ` +
-      `${count(counts.sales)} sales, in ${duration(tookMs)}`,
+    text`audited  ${confirmed + cancelled + awaitingPayment} orders (${confirmed} confirmed, ${cancelled} cancelled, ` +
+      text`${awaitingPayment} awaiting payment), ${counts.points} points entries, ${counts.coupons} coupon decisions, ` +
+      text`${counts.notifications} notifications, ${counts.tickets} tickets of ${counts.sales} sales, in ${duration(tookMs)}`,
     '',
   ];
   for (const [invariant, guarantee] of Object.entries(invariants)) {
@@ -55,29 +39,29 @@ export function renderAuditReport(report: AuditReport): string[] {
   return lines;
 }
 
-function renderViolation({ text, total, ids, repairable }: ReportedViolations[number]): string[] {
-  const shown = ids.slice(0, SHOWN).map((id) => `        ${printable(id)}`);
-  const more = total > shown.length ? [`        and ${count(total - shown.length)} more`] : [];
-  return [
-    `      ${paint('red', text)}: ${count(total)}${repairable ? ' (--repair resends its request)' : ''}`,
-    ...shown,
-    ...more,
-  ];
+/** The first lines, and the number of further ones. */
+function firstOf(lines: readonly string[], total: number, indent: string, more = 'more'): string[] {
+  const shown = lines.slice(0, SHOWN).map((line) => indent + line);
+  return total > shown.length ? [...shown, `${indent}and ${count(total - shown.length)} ${more}`] : shown;
+}
+
+function renderViolation({ text: what, total, ids, repairable }: Report['violations'][number]): string[] {
+  const line = `      ${paint('red', what)}: ${count(total)}${repairable ? ' (--repair resends its request)' : ''}`;
+  return [line, ...firstOf(ids.map(printable), total, '        ')];
 }
 
 function renderUnderWay({ counts: { underWay }, overdue, settleMs }: AuditReport): string[] {
   const { orders, tickets } = underWay;
   if (orders + tickets === 0) return ['under way  none: every order and ticket is final'];
-  const lines = [
-    `under way  ${count(orders)} orders and ${count(tickets)} tickets; ${count(underWay.overdue)} for more than ` +
-      `${duration(settleMs)}${underWay.overdue > 0 ? ' (--repair resends their requests)' : ''}`,
-  ];
-  for (const { id, waitsFor, sinceMs, dueInMs, messages } of overdue.slice(0, SHOWN)) {
+  const lines = overdue.map(({ id, waitsFor, sinceMs, dueInMs, messages }) => {
     const due = dueInMs === null ? 'no resend is due' : `next resend in ${duration(Math.max(0, dueInMs))}`;
-    lines.push(`  ${id}  for ${duration(sinceMs)}: ${waitsFor.join(', ')}; ${[...messages, due].join('; ')}`);
-  }
-  if (underWay.overdue > SHOWN) lines.push(`  and ${count(underWay.overdue - SHOWN)} more`);
-  return lines;
+    return `${id}  for ${duration(sinceMs)}: ${waitsFor.join(', ')}; ${[...messages, due].join('; ')}`;
+  });
+  return [
+    text`under way  ${orders} orders and ${tickets} tickets; ${underWay.overdue} for more than ` +
+      `${duration(settleMs)}${underWay.overdue > 0 ? ' (--repair resends their requests)' : ''}`,
+    ...firstOf(lines, underWay.overdue, '  '),
+  ];
 }
 
 function renderMessages({ messages, settleMs }: AuditReport): string[] {
@@ -91,20 +75,14 @@ function renderMessages({ messages, settleMs }: AuditReport): string[] {
     return [name, ...cells];
   });
   const head = ['waiting', 'outbox to bus', 'to users', 'inbox pending', 'retrying', 'dead'];
-  return [
-    ...columns([head, ...rows], { indent: '' }),
-    ...serviceNames.flatMap((name) => renderDead(name, messages[name])),
-  ];
-}
-
-function renderDead(name: string, { dead, inbox }: MessagesSummary): string[] {
-  const lines = dead
-    .slice(0, SHOWN)
-    .map(
-      ({ id, type, error }) => `  dead at ${name}: ${printable(`${type ?? 'unknown'} ${id}: ${error}`.slice(0, 200))}`,
-    );
-  const more = inbox.dead.rows - lines.length;
-  if (more > 0) lines.push(`  and ${count(more)} more dead at ${name}`);
-  if (lines.length > 0) lines.push(`  retry them with: sluice failed retry --service ${name}`);
-  return lines;
+  const dead = serviceNames.flatMap((name) => {
+    const { dead, inbox } = messages[name];
+    const lines = dead.map(({ id, type, error }) => {
+      const message = printable(`${type ?? 'unknown'} ${id}: ${error}`.slice(0, 200));
+      return `dead at ${name}: ${message}`;
+    });
+    const shown = firstOf(lines, inbox.dead.rows, '  ', `more dead at ${name}`);
+    return shown.length > 0 ? [...shown, `  retry them with: sluice failed retry --service ${name}`] : [];
+  });
+  return [...columns([head, ...rows], { indent: '' }), ...dead];
 }

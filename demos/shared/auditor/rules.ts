@@ -1,9 +1,13 @@
-// What can be wrong, each with the guarantee that it violates.
+// What can be wrong, each with the guarantee that it violates; and what an audit found.
+
+/** Ids that are kept of each rule, so that memory is bounded, however many violations there are. */
+export const MAX_NAMED = 100;
 
 export const invariants = {
   I1: 'every confirmed order has one points entry, one coupon decision and its notification; a cancelled one keeps nothing',
   I2: 'no effect without an order',
   I4: 'stock = remaining + held + sold, as the tickets say; a user has at most one live ticket, a ticket one order',
+  I5: 'queued tickets never exceed the cap',
   I6: 'everything that waits for a reply has sent its request, and a resend is due',
 } as const;
 
@@ -37,7 +41,6 @@ export const rules = define({
   'sale-totals': { invariant: 'I4', text: 'the totals differ from what the tickets say' },
   'sale-stock': { invariant: 'I4', text: 'stock is not remaining + held + sold' },
   'sale-negative': { invariant: 'I4', text: 'a negative number of units' },
-  'sale-over-cap': { invariant: 'I4', text: 'more queued tickets than the cap' },
   'ticket-doubled': { invariant: 'I4', text: 'a user with more than one live ticket' },
   'ticket-without-order': { invariant: 'I4', text: 'ordered, but there is no order' },
   'ticket-other-order': { invariant: 'I4', text: 'the ticket names another order' },
@@ -52,8 +55,35 @@ export const rules = define({
   },
   'stock-released': { invariant: 'I4', text: 'the unit was released, but the order is not cancelled' },
 
+  'sale-over-cap': { invariant: 'I5', text: 'more queued tickets than the cap' },
+
   'order-without-progress': { invariant: 'I6', text: 'an order without a progress row' },
   'order-unaccounted': { invariant: 'I6', text: 'waits for replies, but no resend is due', repairable: true },
   'ticket-unaccounted': { invariant: 'I6', text: 'waits for an order, but no resend is due', repairable: true },
 });
 export type RuleName = keyof typeof rules;
+
+/** Rules that each id seems to violate. */
+export type Wrong = ReadonlyMap<string, readonly RuleName[]>;
+
+export class Violations {
+  /** `ids`: the first orders, tickets, or sales with what is wrong there. */
+  readonly #found = new Map<RuleName, { total: number; ids: string[] }>();
+
+  /** `times` is above 1 if one entry stands for several violations. */
+  add(rule: RuleName, id: string, times = 1): void {
+    const found = this.#found.get(rule) ?? { total: 0, ids: [] };
+    found.total += times;
+    if (found.ids.length < MAX_NAMED) found.ids.push(id);
+    this.#found.set(rule, found);
+  }
+
+  /** In the order of the rules. */
+  list() {
+    return (Object.keys(rules) as RuleName[]).flatMap((rule) => {
+      const found = this.#found.get(rule);
+      const { invariant, text, repairable = false } = rules[rule];
+      return found ? [{ rule, ...found, invariant, text, repairable }] : [];
+    });
+  }
+}

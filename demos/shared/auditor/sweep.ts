@@ -1,17 +1,19 @@
 // Reads everything once. What looks wrong is only a candidate, because the facts of different services, and of different
 // pages, are of different moments.
 import type { SaleFact } from '../../../contracts/facts.ts';
+import type { Page } from '../../../contracts/pages.ts';
+import { CliError } from '../errors.ts';
 import type { FactsClient } from './facts-client.ts';
-import { judgeOrder, type OrderFacts, waitsFor } from './judge-order.ts';
-import { judgeSale, judgeTicket, type TicketFacts, waiting } from './judge-ticket.ts';
-import { mergeJoin } from './merge-join.ts';
-import type { RuleName } from './rules.ts';
-import { Candidates, Violations } from './violations.ts';
+import { judgeOrder, judgeSale, judgeTicket, type OrderFacts, type TicketFacts, waiting, waitsFor } from './judge.ts';
+import { type RuleName, Violations } from './rules.ts';
 
-/** Limit for orders, and for tickets, to look at again. Beyond it, a candidate counts as a violation at once. */
-const MAX_CANDIDATES = 10_000;
+/** Orders, and tickets, to look at again. Beyond that, a candidate counts as a violation at once. */
+export const MAX_CANDIDATES = 10_000;
 /** Overdue orders, and tickets, that are named and, with --repair, resent. */
 const MAX_OVERDUE = 10_000;
+
+/** What is looked at again and resent. */
+export type Kind = 'orders' | 'tickets';
 
 /** An order or a ticket that takes longer than it should. */
 export interface Overdue {
@@ -32,12 +34,11 @@ export class Sweep {
     /** Not final yet; `overdue`: for longer than the settle time. */
     underWay: { orders: 0, tickets: 0, overdue: 0 },
   };
-  readonly orders = new Candidates(MAX_CANDIDATES);
-  readonly tickets = new Candidates(MAX_CANDIDATES);
+  /** What to look at again, with the rules that each seems to violate. */
+  readonly candidates: Record<Kind, Map<string, readonly RuleName[]>> = { orders: new Map(), tickets: new Map() };
   /** Certain violations, and candidates beyond the limit. */
   readonly violations = new Violations();
-  readonly overdueOrders: Overdue[] = [];
-  readonly overdueTickets: Overdue[] = [];
+  readonly overdue: Record<Kind, Overdue[]> = { orders: [], tickets: [] };
   readonly #settleMs: number;
 
   constructor(settleMs: number) {
@@ -66,8 +67,11 @@ export class Sweep {
         this.#visitTicket(id, facts);
       },
     );
+    // A sale's row and its tickets are of one moment, so a violation needs no second look.
     await mergeJoin<{ sale: SaleFact }>({ sale: client.pages('flash-sale') }, (_, { sale }) => {
-      if (sale) this.#visitSale(sale);
+      if (!sale) return;
+      this.counts.sales++;
+      for (const violation of judgeSale(sale)) this.violations.add(...violation);
     });
   }
 
@@ -85,9 +89,9 @@ export class Sweep {
       // A buyer is late only after the time to pay is over; a provider is as soon as a charge had to be retried.
       const inTime = order.state === 'awaiting-payment' || (order.state === 'paying' && order.chargeRetries === 0);
       const sinceMs = inTime ? -(order.dueInMs ?? 0) : order.sinceMs;
-      this.#addIfOverdue(this.overdueOrders, { id, waitsFor: waitsFor(order), sinceMs, dueInMs: order.dueInMs });
+      this.#addIfOverdue('orders', { id, waitsFor: waitsFor(order), sinceMs, dueInMs: order.dueInMs });
     }
-    this.#suspect(this.orders, id, judgeOrder(facts));
+    this.#suspect('orders', id, judgeOrder(facts));
   }
 
   #visitTicket(id: string, facts: Partial<TicketFacts>): void {
@@ -98,28 +102,69 @@ export class Sweep {
       // If the order waits for payment, or for its unit to be released, the order is what is listed as overdue.
       const { sinceMs, dueInMs } = ticket;
       const waitsFor = [order ? 'the news of its order' : 'its order'];
-      if (!order || order.state === 'confirmed')
-        this.#addIfOverdue(this.overdueTickets, { id, waitsFor, sinceMs, dueInMs });
+      if (!order || order.state === 'confirmed') this.#addIfOverdue('tickets', { id, waitsFor, sinceMs, dueInMs });
     }
-    this.#suspect(this.tickets, id, judgeTicket(facts));
+    this.#suspect('tickets', id, judgeTicket(facts));
   }
 
-  /** A sale's row and its tickets are of one moment, so a violation needs no second look. */
-  #visitSale(sale: SaleFact): void {
-    this.counts.sales++;
-    for (const [rule, what] of judgeSale(sale)) this.violations.add(rule, what);
-    const { doubled, doubledUsers } = sale.tickets;
-    const unnamed = doubled - doubledUsers.length;
-    if (unnamed > 0) this.violations.add('ticket-doubled', `${sale.id}: ${unnamed} more users`, unnamed);
+  #suspect(kind: Kind, id: string, wrong: readonly RuleName[]): void {
+    if (wrong.length === 0) return;
+    const candidates = this.candidates[kind];
+    if (candidates.size < MAX_CANDIDATES) candidates.set(id, wrong);
+    else for (const rule of wrong) this.violations.add(rule, id);
   }
 
-  #suspect(candidates: Candidates, id: string, wrong: readonly RuleName[]): void {
-    if (wrong.length > 0 && !candidates.add(id, wrong)) for (const rule of wrong) this.violations.add(rule, id);
-  }
-
-  #addIfOverdue(list: Overdue[], entry: Overdue): void {
+  #addIfOverdue(kind: Kind, entry: Overdue): void {
     if (entry.sinceMs < this.#settleMs) return;
     this.counts.underWay.overdue++;
-    if (list.length < MAX_OVERDUE) list.push(entry);
+    if (this.overdue[kind].length < MAX_OVERDUE) this.overdue[kind].push(entry);
+  }
+}
+
+type Identified = { readonly id: string };
+/** Reads the page after that id, or the first one. */
+type ReadPage<T> = (after: string | undefined) => Promise<Page<T>>;
+
+async function* inOrder<T extends Identified>(name: string, read: ReadPage<T>): AsyncGenerator<T, undefined> {
+  let before = '';
+  for (let coming: Promise<Page<T>> | undefined = read(undefined); coming; ) {
+    const { items, next }: Page<T> = await coming;
+    coming = next === null ? undefined : read(next);
+    coming?.catch(() => {}); // reported when this page is needed
+    for (const item of items) {
+      if (item.id <= before) throw new CliError(`${name}: ${item.id} comes after ${before}`);
+      before = item.id;
+      yield item;
+    }
+  }
+}
+
+/**
+ * A merge join of streams of facts, each in the order of its ids: calls `visit` for each id in any of the streams, in that
+ * order, with the facts about it. Rejects if a stream cannot be read or is out of order. Two pages of each are in memory:
+ * the current one, and the next one, which is requested ahead.
+ */
+export async function mergeJoin<Facts extends Record<string, Identified>>(
+  reads: { readonly [Name in keyof Facts]: ReadPage<Facts[Name]> },
+  visit: (id: string, facts: Partial<Facts>) => void,
+): Promise<void> {
+  const names = Object.keys(reads) as (keyof Facts & string)[];
+  const streams = await Promise.all(
+    names.map(async (name) => {
+      const items = inOrder<Facts[typeof name]>(name, reads[name]);
+      return { name, items, head: (await items.next()).value };
+    }),
+  );
+  for (;;) {
+    let id: string | undefined;
+    for (const { head } of streams) if (head && (id === undefined || head.id < id)) id = head.id;
+    if (id === undefined) return;
+    const facts: Partial<Facts> = {};
+    for (const stream of streams) {
+      if (stream.head?.id !== id) continue;
+      facts[stream.name] = stream.head;
+      stream.head = (await stream.items.next()).value;
+    }
+    visit(id, facts);
   }
 }
