@@ -7,7 +7,6 @@ import { PendingSet } from '../../runtime/promises.ts';
 import { EVENT_CONTENT_TYPE, type OutgoingEvent, type Rejected } from '../port.ts';
 import { exchangeOf, sizeError } from '../topology.ts';
 import type { Connection } from './connection.ts';
-import { declareTimeoutMs, withDeadline } from './deadlines.ts';
 import { declareTopology } from './declare.ts';
 import type { BusSettings } from './options.ts';
 import { ResilientChannel } from './resilient-channel.ts';
@@ -126,7 +125,8 @@ export class Publisher {
       return;
     }
     if (performance.now() - this.#declaredAt < DECLARATION_MAX_AGE_MS) return channel;
-    withDeadline(connection, this.#declare(channel), { withinMs: declareTimeoutMs(connection) })
+    connection
+      .withDeadline(this.#declare(channel), connection.declareTimeoutMs)
       .catch((error: unknown) => this.#channel.renew(String(error)))
       .finally(this.#pump);
     return;

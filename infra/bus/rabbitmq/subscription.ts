@@ -4,9 +4,8 @@ import { groupBy } from '../../runtime/group-by.ts';
 import type { Health } from '../../runtime/health.ts';
 import type { IncomingMessage, Receiver, Subscription } from '../port.ts';
 import { deadQueueOf, queueOf } from '../topology.ts';
-import type { Connection } from './connection.ts';
+import { type Connection, ReplyTimeout } from './connection.ts';
 import { QueueConsumer } from './consumer.ts';
-import { closeChannel, openChannel, ReplyTimeout, withDeadline } from './deadlines.ts';
 import type { BusSettings } from './options.ts';
 
 export interface SubscriptionOptions extends BusSettings {
@@ -66,10 +65,10 @@ export class RabbitmqSubscription implements Subscription {
     const { connection, log } = this.#options;
     if (!connection.model) return undefined;
     try {
-      const channel = await openChannel(connection, (model) => model.createChannel());
+      const channel = await connection.openChannel((model) => model.createChannel());
       channel.on('error', () => undefined); // checkQueue rejects with the same error
-      const checked = withDeadline(connection, channel.checkQueue(this.#queue));
-      const { messageCount, consumerCount } = await checked.finally(() => void closeChannel(connection, channel));
+      const checked = connection.withDeadline(channel.checkQueue(this.#queue));
+      const { messageCount, consumerCount } = await checked.finally(() => void connection.closeChannel(channel));
       await this.#checkConsumed(consumerCount > 0);
       return messageCount;
     } catch (error) {
