@@ -1,8 +1,6 @@
 // The databases that can hold the queues: PostgreSQL, on connections of the queues' own, and PGlite.
-import { runMigrations } from 'bullmq';
 import pg from 'pg';
 import type { Logger } from 'pino';
-import { logWhileRunning, withMigrationLock } from '../database/migrate.ts';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { send, withClientOf } from '../database/postgres-connections.ts';
 import { retryConflicts } from '../database/statements.ts';
@@ -16,41 +14,16 @@ const POOL_SIZE = 5;
 const CONNECT_TIMEOUT_MS = 5_000;
 const QUERY_TIMEOUT_MS = 10_000;
 
-/** BullMQ's migrations, run like ours: without timeouts, logged while they run, ended by a stop. */
-async function migrateQueues(database: Database, log: Logger): Promise<void> {
-  const migrationLog = log.child({ schema: SCHEMA });
-  await withMigrationLock(database, migrationLog, async (tx) => {
-    const query: RunStatement = async (text, params) => {
-      // BullMQ's own transaction would end this one.
-      if (/^(BEGIN|COMMIT|ROLLBACK)$/.test(text)) return { rows: [] };
-      if (params) return { rows: await tx.query(text, params) };
-      if (/^\s*SELECT\b/.test(text)) return { rows: await tx.query(text) };
-      await tx.script(text);
-      return { rows: [] };
-    };
-    const migrate = () => runMigrations({ query } as never, SCHEMA);
-    await logWhileRunning(migrationLog, 'a migration is still running', migrate);
-  });
-}
-
 export class PgliteBackend extends SqlBackend {
   readonly kind = 'pglite';
   protected readonly notifies = false;
   /** PGlite runs them one after the other, but all in one turn of its scheduler. */
   readonly concurrentClaims = 64;
-  readonly #database: Database;
-  readonly #log: Logger;
 
-  constructor(database: Database, prefix: string, log: Logger) {
-    super(prefix);
-    this.#database = database;
-    this.#log = log;
-  }
-
-  async start(): Promise<void> {
-    await migrateQueues(this.#database, this.#log);
+  override async start(): Promise<void> {
+    await super.start();
     // PGlite has one session. All statements but BullMQ's name their schema.
-    await this.#database.background.script(`SET search_path TO ${SCHEMA}`);
+    await this.database.background.script(`SET search_path TO ${SCHEMA}`);
   }
 
   health(): Health {
@@ -60,7 +33,7 @@ export class PgliteBackend extends SqlBackend {
   async close(): Promise<void> {}
 
   /** In the foreground: a claim that waits behind all background work would come after its window. */
-  protected readonly run: RunStatement = async (text, params) => ({ rows: await this.#database.query(text, params) });
+  protected readonly run: RunStatement = async (text, params) => ({ rows: await this.database.query(text, params) });
 }
 
 /** Holds up to 6 connections, however many queues are open. */
@@ -69,16 +42,12 @@ export class PostgresBackend extends SqlBackend {
   protected readonly notifies = true;
   /** BullMQ serialises them, one commit each. */
   readonly concurrentClaims = 2;
-  readonly #database: Database;
-  readonly #log: Logger;
   readonly #pool: pg.Pool;
   readonly #listener: NotificationListener;
 
   /** `database` is the same one, for the migrations. */
   constructor(url: string, database: Database, prefix: string, log: Logger) {
-    super(prefix);
-    this.#database = database;
-    this.#log = log;
+    super(database, prefix, log);
     const settings: pg.ClientConfig = {
       connectionString: url,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
@@ -93,9 +62,8 @@ export class PostgresBackend extends SqlBackend {
     this.#listener = new NotificationListener(settings, (name) => this.wake(name), log);
   }
 
-  /** Rejects if the server does not answer. */
-  async start(): Promise<void> {
-    await migrateQueues(this.#database, this.#log);
+  override async start(): Promise<void> {
+    await super.start();
     await this.#listener.start();
   }
 

@@ -1,7 +1,18 @@
 // BullMQ's queues in a database. Only one process drains a queue at a time, because BullMQ takes locks and windows by
 // the worker's clock there.
 import { EventEmitter } from 'node:events';
-import { createPostgresBackend, type PgPool, type PgPoolClient, type PgQueryResult, Queue, Worker } from 'bullmq';
+import {
+  createPostgresBackend,
+  type PgPool,
+  type PgPoolClient,
+  type PgQueryResult,
+  Queue,
+  runMigrations,
+  Worker,
+} from 'bullmq';
+import type { Logger } from 'pino';
+import { logWhileRunning, withMigrationLock } from '../database/migrate.ts';
+import type { Database } from '../database/port.ts';
 import type { Health } from '../runtime/health.ts';
 import { type Backend, type Connections, obliterate, streams, type WorkerSettings } from './backend.ts';
 
@@ -20,15 +31,23 @@ export abstract class SqlBackend implements Backend {
   /** Whether additions of this process come back as notifications. */
   protected abstract readonly notifies: boolean;
   protected abstract readonly run: RunStatement;
+  protected readonly database: Database;
+  readonly #log: Logger;
   readonly #prefix: string;
   /** The workers' pools, by the queue's full name. */
   readonly #pools = new Map<string, SqlPool>();
 
-  constructor(prefix: string) {
+  constructor(database: Database, prefix: string, log: Logger) {
+    this.database = database;
+    this.#log = log;
     this.#prefix = prefix;
   }
 
-  abstract start(): Promise<void>;
+  /** Rejects if the server does not answer. */
+  async start(): Promise<void> {
+    await migrateQueues(this.database, this.#log);
+  }
+
   abstract health(): Health;
   abstract close(): Promise<void>;
 
@@ -76,6 +95,23 @@ export abstract class SqlBackend implements Backend {
   #fullName(name: string): string {
     return `${this.#prefix}.${name}`;
   }
+}
+
+/** BullMQ's migrations, run like ours: without timeouts, logged while they run, ended by a stop. */
+async function migrateQueues(database: Database, log: Logger): Promise<void> {
+  const migrationLog = log.child({ schema: SCHEMA });
+  await withMigrationLock(database, migrationLog, async (tx) => {
+    const query: RunStatement = async (text, params) => {
+      // BullMQ's own transaction would end this one.
+      if (/^(BEGIN|COMMIT|ROLLBACK)$/.test(text)) return { rows: [] };
+      if (params) return { rows: await tx.query(text, params) };
+      if (/^\s*SELECT\b/.test(text)) return { rows: await tx.query(text) };
+      await tx.script(text);
+      return { rows: [] };
+    };
+    const migrate = () => runMigrations({ query } as never, SCHEMA);
+    await logWhileRunning(migrationLog, 'a migration is still running', migrate);
+  });
 }
 
 /**
