@@ -2,7 +2,7 @@
 // requests: while a queue has no leader, or when a node is about to fail, a reply may never come.
 import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
-import { type Channel, type ChannelModel, connect, type Options, type RecoveringChannelModel } from 'amqplib';
+import { type Channel, type ChannelModel, connect, type RecoveringChannelModel } from 'amqplib';
 import type { Logger } from 'pino';
 import { ConnectionState, type Health } from '../../runtime/health.ts';
 import { deferred, within } from '../../runtime/promises.ts';
@@ -246,10 +246,10 @@ async function prepare(model: ChannelModel): Promise<void> {
 /** amqplib ends the socket and never destroys it: a silent broker would keep it, and all that is buffered, forever. */
 const socketOf = (model: ChannelModel) => (model.connection as unknown as { stream: Duplex }).stream;
 
-type Node = Required<Omit<Options.Connect, 'credentials' | 'maxFrameSize'>>;
+type Node = ReturnType<typeof parseUrl>;
 
 /** Sets every field, so that no field of the previous node stays. */
-function parseUrl(text: string): Node {
+function parseUrl(text: string) {
   const { protocol, hostname, port, username, password, pathname, searchParams } = new URL(text);
   const tls = protocol === 'amqps:';
   const anonymous = username === '' && password === '';
@@ -261,8 +261,5 @@ function parseUrl(text: string): Node {
     password: anonymous ? 'guest' : decodeURIComponent(password),
     vhost: pathname.slice(1), // amqplib decodes it; empty is "/"
     heartbeat: Number(/^\d+$/.exec(searchParams.get('heartbeat') ?? '')?.[0] ?? HEARTBEAT_SECONDS),
-    channelMax: Number(searchParams.get('channelMax') ?? 0),
-    frameMax: Number(searchParams.get('frameMax') ?? 131_072),
-    locale: searchParams.get('locale') ?? 'en_US',
   };
 }

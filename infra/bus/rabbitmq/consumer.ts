@@ -12,7 +12,7 @@ const CONSUMER_TAG = 'sluice'; // has to be unique per channel, and each has one
 /** Short, because a stop has a deadline of its own. */
 const CANCEL_TIMEOUT_MS = 2_000;
 
-export interface QueueConsumerOptions extends Pick<BusSettings, 'topology' | 'deliveryLimit' | 'prefetch' | 'log'> {
+export interface QueueConsumerOptions extends BusSettings {
   readonly connection: Connection;
   readonly group: string;
   readonly queue: string;

@@ -4,13 +4,10 @@ import { groupBy } from '../../runtime/group-by.ts';
 import type { Health } from '../../runtime/health.ts';
 import type { IncomingMessage, Receiver, Subscription } from '../port.ts';
 import { deadQueueOf, queueOf } from '../topology.ts';
-import { type Connection, ReplyTimeout } from './connection.ts';
-import { QueueConsumer } from './consumer.ts';
-import type { BusSettings } from './options.ts';
+import { ReplyTimeout } from './connection.ts';
+import { QueueConsumer, type QueueConsumerOptions } from './consumer.ts';
 
-export interface SubscriptionOptions extends BusSettings {
-  readonly connection: Connection;
-  readonly group: string;
+export interface SubscriptionOptions extends Omit<QueueConsumerOptions, 'queue' | 'handle'> {
   readonly receiver: Receiver;
 }
 
