@@ -55,14 +55,13 @@ export const withinGrace = (closing: Promise<unknown>): Promise<unknown> =>
   within(GRACE_MS, closing).catch(() => undefined);
 
 /**
- * Removes everything of a queue, then what `more` removes. The queue has skipMetasUpdate: with metadata it would write
- * its settings beside the data that is removed.
+ * Removes everything of a queue, and closes it. The queue has skipMetasUpdate: with metadata it would write its settings
+ * beside the data that is removed.
  */
-export async function obliterate(queue: BullQueue, more = async () => {}): Promise<void> {
-  queue.on('error', () => undefined); // the calls below reject with it
+export async function obliterate(queue: BullQueue): Promise<void> {
+  queue.on('error', () => undefined); // obliterate() rejects with it
   try {
     await queue.obliterate({ force: true });
-    await more();
   } finally {
     await withinGrace(queue.close());
   }

@@ -11,8 +11,6 @@ import { type RunStatement, SCHEMA, SqlBackend } from './sql-backend.ts';
 
 /** Connections of a process for all of its queues, besides the one that listens. */
 const POOL_SIZE = 5;
-const CONNECT_TIMEOUT_MS = 5_000;
-const QUERY_TIMEOUT_MS = 10_000;
 
 export class PgliteBackend extends SqlBackend {
   readonly kind = 'pglite';
@@ -50,8 +48,8 @@ export class PostgresBackend extends SqlBackend {
     super(database, prefix, log);
     const settings: pg.ClientConfig = {
       connectionString: url,
-      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      query_timeout: QUERY_TIMEOUT_MS,
+      connectionTimeoutMillis: 5_000,
+      query_timeout: 10_000,
       keepAlive: true,
       application_name: 'sluice queues',
       // A queue may be lost, so its commits do not wait for the disk.
@@ -64,7 +62,7 @@ export class PostgresBackend extends SqlBackend {
 
   override async start(): Promise<void> {
     await super.start();
-    await this.#listener.start();
+    await this.#listener.connect();
   }
 
   health(): Health {

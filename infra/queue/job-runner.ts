@@ -50,8 +50,6 @@ interface Claim {
 export class JobRunner {
   readonly #options: JobRunnerOptions;
   readonly #backgroundLoops: readonly Loop[];
-  readonly #tokens = randomUUID();
-  #claimCount = 0;
   /** The running jobs, by the token of their lock. */
   readonly #running = new Map<string, { readonly id: string; readonly worked: Promise<void>; ended: Promise<void> }>();
   readonly #stopping = new AbortController();
@@ -151,7 +149,7 @@ export class JobRunner {
   /** Claims one job and starts it. */
   async #claim(): Promise<Claim> {
     const { worker } = this.#options;
-    const token = `${this.#tokens}:${this.#claimCount++}`;
+    const token = randomUUID();
     const [data, id, limitedMs = 0, delayedUntil = 0] = await worker.getBackend().moveToActive(token);
     if (!data || !id) return { started: false, limitedMs, delayedUntil };
     const job = Job.fromJSON(worker, data, id);
@@ -186,9 +184,8 @@ export class JobRunner {
   }
 
   async #extendLocks(): Promise<boolean> {
-    const running = [...this.#running];
-    const ids = running.map(([, { id }]) => id);
-    const tokens = running.map(([token]) => token);
+    const tokens = [...this.#running.keys()];
+    const ids = [...this.#running.values()].map(({ id }) => id);
     if (ids.length > 0) await this.#options.worker.extendJobLocks(ids, tokens, LOCK_MS);
     return false;
   }

@@ -34,20 +34,8 @@ export class NotificationListener {
     return this.#client !== undefined;
   }
 
-  /** Rejects if the first connection fails. */
-  async start(): Promise<void> {
-    await this.#connect();
-  }
-
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    clearTimeout(this.#reconnectTimer);
-    await this.#connecting?.catch(() => undefined);
-    clearInterval(this.#probeTimer);
-    await this.#client?.end();
-  }
-
-  async #connect(): Promise<void> {
+  /** Rejects if this connection fails; one that is lost later is replaced. */
+  async connect(): Promise<void> {
     const client = new pg.Client(this.#settings);
     client.on('notification', ({ payload }) => {
       if (payload) this.#wake(payload);
@@ -68,6 +56,14 @@ export class NotificationListener {
     this.#wake();
   }
 
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#reconnectTimer);
+    await this.#connecting;
+    clearInterval(this.#probeTimer);
+    await this.#client?.end();
+  }
+
   /** Does nothing for a client that is not connected yet or was lost before. */
   #lost(client: pg.Client, error?: Error): void {
     if (this.#stopped || client !== this.#client) return;
@@ -82,7 +78,7 @@ export class NotificationListener {
     if (this.#stopped) return;
     this.#failures++;
     const connect = () => {
-      this.#connecting = this.#connect().then(
+      this.#connecting = this.connect().then(
         () => this.#log.info('the database of the queues is back'),
         () => this.#reconnect(),
       );
