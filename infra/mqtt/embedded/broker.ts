@@ -3,37 +3,28 @@
 import type { EventEmitter } from 'node:events';
 import type { Server as HttpServer } from 'node:http';
 import { type Duplex, duplexPair } from 'node:stream';
-import { Aedes, type AuthenticateError, type Client } from 'aedes';
+import type { Aedes } from 'aedes';
 import createPersistence, { type LevelPersistence } from 'aedes-persistence-level';
 import type { ClassicLevel } from 'classic-level';
 import { type IClientOptions, MqttClient } from 'mqtt';
 import type { Logger } from 'pino';
 import { openLevel } from '../../runtime/data-dir.ts';
 import { connectionDefaults } from '../connect.ts';
-import { mayForward, maySubscribe, rejectionOf } from './access.ts';
+import { createAedes } from './aedes.ts';
 import { ExternalClients } from './external-clients.ts';
-import { EmbeddedPublisher, MAX_LOSSY_IN_FLIGHT } from './publisher.ts';
-
-/** A service that accepts no packet for this long is disconnected; its session goes on collecting. */
-const DRAIN_TIMEOUT_MS = 10_000;
-/** A connection must send CONNECT within this time. */
-const CONNECT_TIMEOUT_MS = 10_000;
-/** Packets that a client may send ahead of its CONNACK. */
-const MAX_EARLY_PACKETS = 42;
+import { EmbeddedPublisher } from './publisher.ts';
 
 export class EmbeddedBroker {
   readonly publisher: EmbeddedPublisher;
   readonly #level: ClassicLevel<string, Buffer>;
   readonly #aedes: Aedes;
-  readonly #internalClients: WeakSet<Client>;
   readonly #externalClients: ExternalClients;
   #port = 0;
   #closing: Promise<void> | undefined;
 
-  private constructor(level: ClassicLevel<string, Buffer>, aedes: Aedes, internalClients: WeakSet<Client>) {
+  private constructor(level: ClassicLevel<string, Buffer>, aedes: Aedes) {
     this.#level = level;
     this.#aedes = aedes;
-    this.#internalClients = internalClients;
     this.#externalClients = new ExternalClients((connection) => aedes.handle(connection));
     this.publisher = new EmbeddedPublisher(aedes);
   }
@@ -46,16 +37,15 @@ export class EmbeddedBroker {
   ): Promise<EmbeddedBroker> {
     const { dataDir, host, port, prefix, log } = options;
     const level = await openLevel(dataDir, 'mqtt');
-    // No Will is stored here (access.ts). Aedes deletes one at each CONNECT, and would leave the rejection of a delete on
+    // No Will is stored here (aedes.ts). Aedes deletes one at each CONNECT, and would leave the rejection of a delete on
     // a closed database unhandled.
     const persistence = Object.assign(createPersistence(level), { delWill: async () => undefined });
-    const internalClients = new WeakSet<Client>();
-    const aedes = await createAedes(persistence, internalClients, prefix);
+    const aedes = await createAedes(persistence, prefix);
     // Not among Aedes's typed events, but emitted, and fatal without a listener.
     (aedes as EventEmitter).on('error', (error: Error) => log.error({ err: error }, 'embedded MQTT broker'));
     aedes.on('clientError', (client, error) => log.debug({ client: client.id, reason: error.message }, 'MQTT client'));
     aedes.on('connectionError', (_client, error) => log.debug({ reason: error.message }, 'MQTT connection'));
-    const broker = new EmbeddedBroker(level, aedes, internalClients);
+    const broker = new EmbeddedBroker(level, aedes);
     try {
       await broker.#clearPresence(persistence, prefix);
       broker.#port = await broker.#externalClients.listen(host, port);
@@ -114,36 +104,7 @@ export class EmbeddedBroker {
     ours.once('close', () => theirs.destroy());
     theirs.once('close', () => ours.destroy());
     if (this.#aedes.closed) ours.destroy();
-    else this.#internalClients.add(this.#aedes.handle(theirs));
+    else this.#aedes.handle(theirs);
     return ours;
   }
-}
-
-/** Aedes with the rules of access.ts; without them it grants everything to every client. */
-function createAedes(persistence: LevelPersistence, internalClients: WeakSet<Client>, prefix: string): Promise<Aedes> {
-  const rejections = new WeakMap<Client, AuthenticateError>();
-  return Aedes.createBroker({
-    persistence,
-    drainTimeout: DRAIN_TIMEOUT_MS,
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    queueLimit: MAX_EARLY_PACKETS,
-    // Messages in flight: those of QoS 0, the one that is being stored, and the broker's own.
-    concurrency: MAX_LOSSY_IN_FLIGHT + 100,
-    // The client is told of the rejection in `authenticate`, not here.
-    preConnect(client, packet, callback) {
-      const rejection = internalClients.has(client) ? undefined : rejectionOf(packet, prefix);
-      if (rejection) rejections.set(client, rejection);
-      callback(null, true);
-    },
-    authenticate(client, _username, _password, callback) {
-      const rejection = rejections.get(client);
-      callback(rejection ?? null, rejection === undefined);
-    },
-    // Services publish without a connection, so no connection may.
-    authorizePublish: (_client, _packet, callback) => callback(new Error('only services may publish')),
-    authorizeSubscribe(client, subscription, callback) {
-      callback(null, internalClients.has(client) || maySubscribe(subscription.topic, prefix) ? subscription : null);
-    },
-    authorizeForward: (client, packet) => (mayForward(client, packet) ? packet : null),
-  });
 }
