@@ -29,7 +29,6 @@ const OUTAGE_PAUSE_MS = 300;
 
 export interface JobRunnerOptions extends Pick<PacedQueueOptions, 'work' | 'onGivenUp'> {
   readonly worker: BullWorker;
-  /** Maximum number of concurrent claims. */
   readonly concurrentClaims: number;
   readonly pace: Pick<Pace, 'perSlot' | 'markIdle'>;
   /** Maximum number of running jobs. */

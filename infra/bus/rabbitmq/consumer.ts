@@ -55,7 +55,6 @@ export class QueueConsumer {
     return this.#channel.health();
   }
 
-  /** Resolves when the current attempt to consume, if any, has succeeded or failed. */
   settled(): Promise<void> {
     return this.#channel.settled();
   }
