@@ -1,6 +1,5 @@
 // The servers that can hold the queues, behind one interface: Redis, PostgreSQL, PGlite.
 import type { IQueueBackend, JobProgress, Queue, Worker, WorkerOptions } from 'bullmq';
-import type { Health } from '../runtime/health.ts';
 import { within } from '../runtime/promises.ts';
 import type { PacedQueues } from './port.ts';
 
@@ -22,9 +21,7 @@ export interface Connections {
   sever(): void;
 }
 
-export interface Backend {
-  readonly kind: PacedQueues['kind'];
-  readonly shared: boolean;
+export interface Backend extends Pick<PacedQueues, 'kind' | 'shared' | 'health'> {
   /** Concurrent claims on one queue: more than one if the server's round trip takes longer than its work. */
   readonly concurrentClaims: number;
   /** Milliseconds on the clock that times the limiter's windows. */
@@ -37,7 +34,6 @@ export interface Backend {
   assertReachable(): void;
   /** Replaces a connection that looks dead, after an addition failed. */
   renewConnection(): void;
-  health(): Health;
   close(): Promise<void>;
 }
 

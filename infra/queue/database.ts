@@ -4,13 +4,17 @@ import type { Logger } from 'pino';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { send, withClientOf } from '../database/postgres-connections.ts';
 import { retryConflicts } from '../database/statements.ts';
+import { backoff } from '../runtime/backoff.ts';
 import type { Health } from '../runtime/health.ts';
 import { OUTAGE } from './backend.ts';
-import { NotificationListener } from './notification-listener.ts';
-import { type RunStatement, SCHEMA, SqlBackend } from './sql-backend.ts';
+import { JOBS_CHANNEL, type RunStatement, SCHEMA, SqlBackend } from './sql-backend.ts';
 
 /** Connections of a process for all of its queues, besides the one that listens. */
 const POOL_SIZE = 5;
+const RECONNECT_BASE_MS = 100;
+const RECONNECT_MAX_MS = 1_000;
+/** A connection whose peer is gone looks open. A probe detects that within this and the query timeout. */
+const PROBE_EVERY_MS = 5_000;
 
 export class PgliteBackend extends SqlBackend {
   readonly kind = 'pglite';
@@ -40,13 +44,20 @@ export class PostgresBackend extends SqlBackend {
   protected readonly notifies = true;
   /** BullMQ serialises them, one commit each. */
   readonly concurrentClaims = 2;
+  readonly #settings: pg.ClientConfig;
   readonly #pool: pg.Pool;
-  readonly #listener: NotificationListener;
+  /** The connection that listens for the notifications of all queues. */
+  #listener: pg.Client | undefined;
+  #reconnectTimer: NodeJS.Timeout | undefined;
+  #probeTimer: NodeJS.Timeout | undefined;
+  #failures = 0;
+  #closed = false;
+  #connecting: Promise<void> | undefined;
 
   /** `database` is the same one, for the migrations. */
   constructor(url: string, database: Database, prefix: string, log: Logger) {
     super(database, prefix, log);
-    const settings: pg.ClientConfig = {
+    this.#settings = {
       connectionString: url,
       connectionTimeoutMillis: 5_000,
       query_timeout: 10_000,
@@ -55,24 +66,25 @@ export class PostgresBackend extends SqlBackend {
       // A queue may be lost, so its commits do not wait for the disk.
       options: `-c search_path=${SCHEMA} -c synchronous_commit=off`,
     };
-    this.#pool = new pg.Pool({ ...settings, max: POOL_SIZE });
+    this.#pool = new pg.Pool({ ...this.#settings, max: POOL_SIZE });
     this.#pool.on('error', () => undefined); // an idle connection ended, and the pool opens another one
-    this.#listener = new NotificationListener(settings, (name) => this.wake(name), log);
   }
 
   override async start(): Promise<void> {
     await super.start();
-    await this.#listener.connect();
+    await this.#connect();
   }
 
   health(): Health {
-    return this.#listener.connected
-      ? { status: 'up' }
-      : { status: 'down', detail: 'the database of the queues is away' };
+    return this.#listener ? { status: 'up' } : { status: 'down', detail: 'the database of the queues is away' };
   }
 
   async close(): Promise<void> {
-    await this.#listener.stop();
+    this.#closed = true;
+    clearTimeout(this.#reconnectTimer);
+    await this.#connecting;
+    clearInterval(this.#probeTimer);
+    await this.#listener?.end();
     await this.#pool.end();
   }
 
@@ -86,4 +98,48 @@ export class PostgresBackend extends SqlBackend {
       throw Object.assign(new Error(error.message, { cause: error }), { code: OUTAGE });
     }
   };
+
+  /** Rejects if this connection fails; one that is lost later is replaced. */
+  async #connect(): Promise<void> {
+    const client = new pg.Client(this.#settings);
+    client.on('notification', ({ payload }) => {
+      if (payload) this.wake(payload);
+    });
+    client.on('error', (error) => this.#lost(client, error));
+    client.on('end', () => this.#lost(client));
+    try {
+      await client.connect();
+      await client.query(`LISTEN ${JOBS_CHANNEL}`);
+    } catch (error) {
+      await client.end().catch(() => undefined);
+      throw error;
+    }
+    this.#listener = client;
+    const probe = () => client.query('SELECT 1').catch((error: Error) => this.#lost(client, error));
+    this.#probeTimer = setInterval(() => void probe(), PROBE_EVERY_MS);
+    this.#failures = 0;
+    this.wake(); // notifications may have been missed
+  }
+
+  /** Does nothing for a client that is not connected yet or was lost before. */
+  #lost(client: pg.Client, error?: Error): void {
+    if (this.#closed || client !== this.#listener) return;
+    this.#listener = undefined;
+    clearInterval(this.#probeTimer);
+    this.log.warn({ error: error?.message }, 'the database of the queues is away');
+    client.end().catch(() => undefined);
+    this.#reconnect();
+  }
+
+  #reconnect(): void {
+    if (this.#closed) return;
+    this.#failures++;
+    const connect = () => {
+      this.#connecting = this.#connect().then(
+        () => this.log.info('the database of the queues is back'),
+        () => this.#reconnect(),
+      );
+    };
+    this.#reconnectTimer = setTimeout(connect, backoff(this.#failures, RECONNECT_BASE_MS, RECONNECT_MAX_MS));
+  }
 }

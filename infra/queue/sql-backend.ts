@@ -32,20 +32,20 @@ export abstract class SqlBackend implements Backend {
   protected abstract readonly notifies: boolean;
   protected abstract readonly run: RunStatement;
   protected readonly database: Database;
-  readonly #log: Logger;
+  protected readonly log: Logger;
   readonly #prefix: string;
   /** The workers' pools, by the queue's full name. */
   readonly #pools = new Map<string, SqlPool>();
 
   constructor(database: Database, prefix: string, log: Logger) {
     this.database = database;
-    this.#log = log;
+    this.log = log;
     this.#prefix = prefix;
   }
 
   /** Rejects if the server does not answer. */
   async start(): Promise<void> {
-    await migrateQueues(this.database, this.#log);
+    await migrateQueues(this.database, this.log);
   }
 
   abstract health(): Health;
