@@ -1,31 +1,47 @@
 // The MQTT broker inside the process, for systems without MQTT_URL: Aedes, over TCP and WebSocket. Sessions and retained
 // messages are stored in `<dataDir>/mqtt` and survive kill -9 (not a power cut: LevelDB does not sync each write).
 import type { EventEmitter } from 'node:events';
-import type { Server as HttpServer } from 'node:http';
+import type { Server as HttpServer, IncomingMessage } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
 import { type Duplex, duplexPair } from 'node:stream';
 import type { Aedes } from 'aedes';
 import createPersistence, { type LevelPersistence } from 'aedes-persistence-level';
 import type { ClassicLevel } from 'classic-level';
 import { type IClientOptions, MqttClient } from 'mqtt';
 import type { Logger } from 'pino';
+import { createWebSocketStream, WebSocketServer } from 'ws';
 import { openLevel } from '../../runtime/data-dir.ts';
+import { MqttPortInUse } from '../../runtime/startup-error.ts';
 import { connectionDefaults } from '../connect.ts';
 import { createAedes } from './aedes.ts';
-import { ExternalClients } from './external-clients.ts';
+import { BoundedConnection } from './bounded-connection.ts';
 import { EmbeddedPublisher } from './publisher.ts';
+
+/** Connections from outside the process at a time; more are rejected. */
+const MAX_CONNECTIONS = 1_000;
+const WEBSOCKET_PATH = '/mqtt';
+/** The largest WebSocket frame from a client. Several MQTT packets may share one. */
+const MAX_FRAME_BYTES = 64 * 1024;
 
 export class EmbeddedBroker {
   readonly publisher: EmbeddedPublisher;
   readonly #level: ClassicLevel<string, Buffer>;
   readonly #aedes: Aedes;
-  readonly #externalClients: ExternalClients;
+  /** Connections from outside the process. */
+  readonly #connections = new Set<BoundedConnection>();
+  readonly #tcp = createServer({ noDelay: true }, (socket) => this.#accept(socket));
+  readonly #webSockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: MAX_FRAME_BYTES,
+    handleProtocols: (offered) => offered.has('mqtt') && 'mqtt',
+  });
+  readonly #stopUpgrades: (() => void)[] = [];
   #port = 0;
   #closing: Promise<void> | undefined;
 
   private constructor(level: ClassicLevel<string, Buffer>, aedes: Aedes) {
     this.#level = level;
     this.#aedes = aedes;
-    this.#externalClients = new ExternalClients((connection) => aedes.handle(connection));
     this.publisher = new EmbeddedPublisher(aedes);
   }
 
@@ -48,7 +64,7 @@ export class EmbeddedBroker {
     const broker = new EmbeddedBroker(level, aedes);
     try {
       await broker.#clearPresence(persistence, prefix);
-      broker.#port = await broker.#externalClients.listen(host, port);
+      await broker.#listen(host, port);
       return broker;
     } catch (error) {
       await broker.#closeAedes();
@@ -69,9 +85,23 @@ export class EmbeddedBroker {
     // An error without a listener, such as a connection that ends, would be thrown.
     new MqttClient(() => this.#openStream(), { ...connectionDefaults, ...options }).on('error', () => {});
 
-  /** Accepts MQTT over WebSocket on /mqtt, from the server's own pages and from programs. */
+  /**
+   * Accepts MQTT over WebSocket on /mqtt, from the server's own pages and from programs. Browsers let any site open a
+   * WebSocket to any server, so the Origin header is checked.
+   */
   acceptWebSockets(server: HttpServer): void {
-    this.#externalClients.acceptWebSockets(server);
+    const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      if (request.url?.split('?')[0] !== WEBSOCKET_PATH) {
+        // Another listener, if there is one, handles other paths.
+        if (server.listenerCount('upgrade') === 1) reject(socket, '404 Not Found');
+      } else if (isSameOrigin(request)) {
+        this.#webSockets.handleUpgrade(request, socket, head, (client) => this.#accept(createWebSocketStream(client)));
+      } else {
+        reject(socket, '403 Forbidden');
+      }
+    };
+    server.on('upgrade', upgrade);
+    this.#stopUpgrades.push(() => server.off('upgrade', upgrade));
   }
 
   /** Stores pending publishes, disconnects all clients and releases the folder. Safe to call twice. */
@@ -81,9 +111,10 @@ export class EmbeddedBroker {
   }
 
   async #close(): Promise<void> {
-    const stopped = this.#externalClients.stopListening();
+    for (const stop of this.#stopUpgrades) stop();
+    const stopped = new Promise<void>((resolve) => this.#tcp.close(() => resolve()));
     await this.publisher.close();
-    this.#externalClients.disconnect();
+    for (const connection of this.#connections) connection.destroy();
     await this.#closeAedes();
     await stopped;
   }
@@ -99,6 +130,31 @@ export class EmbeddedBroker {
       await this.publisher.publish(topic, '', { qos: 1, retain: true });
   }
 
+  #listen(host: string, port: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#tcp.once('error', (error: NodeJS.ErrnoException) =>
+        reject(error.code === 'EADDRINUSE' ? new MqttPortInUse(host, port, error) : error),
+      );
+      this.#tcp.listen(port, host, () => {
+        this.#port = (this.#tcp.address() as AddressInfo).port;
+        resolve();
+      });
+    });
+  }
+
+  #accept(socket: Duplex): void {
+    // A socket error without a listener would end the process.
+    socket.on('error', () => socket.destroy());
+    if (this.#connections.size >= MAX_CONNECTIONS) {
+      socket.destroy();
+      return;
+    }
+    const connection = new BoundedConnection(socket);
+    this.#connections.add(connection);
+    connection.once('close', () => this.#connections.delete(connection));
+    this.#aedes.handle(connection);
+  }
+
   #openStream(): Duplex {
     const [ours, theirs] = duplexPair();
     ours.once('close', () => theirs.destroy());
@@ -107,4 +163,15 @@ export class EmbeddedBroker {
     else this.#aedes.handle(theirs);
     return ours;
   }
+}
+
+/** Programs send no Origin, browsers always do. */
+function isSameOrigin({ headers: { origin, host } }: IncomingMessage): boolean {
+  if (origin === undefined) return true;
+  return URL.canParse(origin) && new URL(origin).host === host?.toLowerCase();
+}
+
+function reject(socket: Duplex, status: string): void {
+  socket.on('error', () => socket.destroy());
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
