@@ -28,7 +28,6 @@ export interface Backend extends Pick<PacedQueues, 'kind' | 'shared' | 'health'>
   now(): number;
   start(): Promise<void>;
   open(name: string, settings: WorkerSettings): Connections;
-  /** Removes everything of a queue. */
   remove(name: string): Promise<void>;
   /** Throws, at once, while the server is away. */
   assertReachable(): void;

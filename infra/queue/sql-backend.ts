@@ -43,9 +43,23 @@ export abstract class SqlBackend implements Backend {
     this.#prefix = prefix;
   }
 
-  /** Rejects if the server does not answer. */
+  /**
+   * Runs BullMQ's migrations like ours: without timeouts, logged while they run, ended by a stop. Rejects if the server
+   * does not answer.
+   */
   async start(): Promise<void> {
-    await migrateQueues(this.database, this.log);
+    const log = this.log.child({ schema: SCHEMA });
+    await withMigrationLock(this.database, log, async (tx) => {
+      const query: RunStatement = async (text, params) => {
+        // BullMQ's own transaction would end this one.
+        if (/^(BEGIN|COMMIT|ROLLBACK)$/.test(text)) return { rows: [] };
+        if (params) return { rows: await tx.query(text, params) };
+        if (/^\s*SELECT\b/.test(text)) return { rows: await tx.query(text) };
+        await tx.script(text);
+        return { rows: [] };
+      };
+      await logWhileRunning(log, 'a migration is still running', () => runMigrations({ query } as never, SCHEMA));
+    });
   }
 
   abstract health(): Health;
@@ -95,23 +109,6 @@ export abstract class SqlBackend implements Backend {
   #fullName(name: string): string {
     return `${this.#prefix}.${name}`;
   }
-}
-
-/** BullMQ's migrations, run like ours: without timeouts, logged while they run, ended by a stop. */
-async function migrateQueues(database: Database, log: Logger): Promise<void> {
-  const migrationLog = log.child({ schema: SCHEMA });
-  await withMigrationLock(database, migrationLog, async (tx) => {
-    const query: RunStatement = async (text, params) => {
-      // BullMQ's own transaction would end this one.
-      if (/^(BEGIN|COMMIT|ROLLBACK)$/.test(text)) return { rows: [] };
-      if (params) return { rows: await tx.query(text, params) };
-      if (/^\s*SELECT\b/.test(text)) return { rows: await tx.query(text) };
-      await tx.script(text);
-      return { rows: [] };
-    };
-    const migrate = () => runMigrations({ query } as never, SCHEMA);
-    await logWhileRunning(migrationLog, 'a migration is still running', migrate);
-  });
 }
 
 /**

@@ -21,7 +21,7 @@ export class RabbitmqBus implements Bus {
 
   constructor(options: RabbitmqBusOptions) {
     this.#settings = { ...defaults, ...options };
-    this.#publisher = new Publisher(new Connection(this.#settings, 'publisher'), this.#settings);
+    this.#publisher = new Publisher(this.#settings);
   }
 
   publish(events: readonly OutgoingEvent[]): Promise<Rejected[]> {

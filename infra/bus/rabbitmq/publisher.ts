@@ -6,7 +6,7 @@ import type { Health } from '../../runtime/health.ts';
 import { PendingSet } from '../../runtime/promises.ts';
 import { EVENT_CONTENT_TYPE, type OutgoingEvent, type Rejected } from '../port.ts';
 import { exchangeOf, sizeError } from '../topology.ts';
-import type { Connection } from './connection.ts';
+import { Connection } from './connection.ts';
 import { declareTopology } from './declare.ts';
 import type { BusSettings } from './options.ts';
 import { ResilientChannel } from './resilient-channel.ts';
@@ -48,8 +48,8 @@ export class Publisher {
   #renewedAt = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
 
-  /** The connection is not shared: the publisher closes it. */
-  constructor(connection: Connection, settings: BusSettings) {
+  constructor(settings: BusSettings) {
+    const connection = new Connection(settings, 'publisher');
     this.#connection = connection;
     this.#settings = settings;
     this.#exchange = exchangeOf(settings.topology);

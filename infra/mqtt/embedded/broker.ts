@@ -45,9 +45,7 @@ export class EmbeddedBroker {
     this.publisher = new EmbeddedPublisher(aedes);
   }
 
-  /**
-   * Port 0 takes a free one. Rejects with DataDirInUse or MqttPortInUse if another process uses the folder or the port.
-   */
+  /** Port 0: a free one. Rejects with DataDirInUse or MqttPortInUse if another process uses the folder or the port. */
   static async start(
     options: Record<'dataDir' | 'host' | 'prefix', string> & { readonly port: number; readonly log: Logger },
   ): Promise<EmbeddedBroker> {
