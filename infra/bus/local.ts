@@ -4,6 +4,7 @@
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { BusError } from '../mqtt/port.ts';
 import type { Health } from '../runtime/health.ts';
+import { PendingSet } from '../runtime/promises.ts';
 import type { Bus, OutgoingEvent, Receiver, Rejected, Subscription } from './port.ts';
 import { publishError, type Topology, typesOf } from './topology.ts';
 
@@ -17,28 +18,18 @@ export interface LocalBusOptions {
   };
 }
 
-interface StoredMessage {
-  readonly messageId: string;
-  readonly type: string;
-  readonly subject: string;
-  readonly body: Buffer;
-}
-
 export class LocalBus implements Bus {
   readonly kind = 'local';
   readonly #options: LocalBusOptions;
   readonly #receivers = new Map<string, Receiver>();
-  /** Resolves when every publish so far has settled. */
-  #published: Promise<unknown> = Promise.resolve();
+  readonly #publishing = new PendingSet();
 
   constructor(options: LocalBusOptions) {
     this.#options = options;
   }
 
   publish(events: readonly OutgoingEvent[]): Promise<Rejected[]> {
-    const outcome = this.#publish(events);
-    this.#published = Promise.all([this.#published, outcome]).then(() => undefined);
-    return outcome;
+    return this.#publishing.add(this.#publish(events));
   }
 
   async subscribe(group: string, receiver: Receiver): Promise<Subscription> {
@@ -50,7 +41,7 @@ export class LocalBus implements Bus {
       rebuild: async () => receiver.wake(),
       close: async () => {
         if (this.#receivers.get(group) === receiver) this.#receivers.delete(group);
-        await this.#published;
+        await this.#publishing.settled();
       },
     };
   }
@@ -59,8 +50,8 @@ export class LocalBus implements Bus {
     return { status: 'up' };
   }
 
-  async close(): Promise<void> {
-    await this.#published;
+  close(): Promise<void> {
+    return this.#publishing.settled();
   }
 
   async #publish(events: readonly OutgoingEvent[]): Promise<Rejected[]> {
@@ -93,8 +84,10 @@ export class LocalBus implements Bus {
   }
 }
 
+type StoredMessage = ReturnType<typeof rowOf>;
+
 /** The subject is read from the body, as with every transport. The relay wrote this body, so it is well-formed. */
-function rowOf({ id, type, body }: OutgoingEvent): StoredMessage {
+function rowOf({ id, type, body }: OutgoingEvent) {
   const { subject } = JSON.parse(body) as { subject: string };
   return { messageId: id, type, subject, body: Buffer.from(body) };
 }

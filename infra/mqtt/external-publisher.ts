@@ -54,10 +54,9 @@ export class ExternalPublisher implements MqttPublisher {
   }
 
   async publish(topic: string, payload: string, options: PublishOptions): Promise<void> {
-    const { qos, retain = false } = options;
-    if (qos === 0) {
+    if (options.qos === 0) {
       const drop = this.#closing || !this.#connected || this.#client.stream.writableLength > MAX_UNSENT_BYTES;
-      if (!drop) this.#client.publish(topic, payload, { qos, retain });
+      if (!drop) this.#client.publish(topic, payload, options);
       return;
     }
     if (this.#closing) throw new BusError('unavailable', 'the MQTT publisher is closed');

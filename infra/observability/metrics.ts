@@ -8,15 +8,12 @@ export class Metrics {
   readonly published = this.#counter(
     'sluice_events_published_total',
     'Events that the broker confirmed, by service and type.',
-    'service',
-    'type',
+    ['service', 'type'],
   );
   readonly handled = this.#counter(
     'sluice_messages_handled_total',
     'Messages with a recorded outcome, by service, type and outcome; type unknown: one that the service does not handle.',
-    'service',
-    'type',
-    'outcome',
+    ['service', 'type', 'outcome'],
   );
   readonly handling = new Histogram({
     name: 'sluice_message_handling_seconds',
@@ -28,28 +25,27 @@ export class Metrics {
   readonly backlog = this.#gauge(
     'sluice_consumer_backlog',
     'Messages that wait or are being handled, by service; rows are counted up to a million; absent while unknown.',
-    'service',
+    ['service'],
   );
   readonly outbox = this.#gauge(
     'sluice_outbox_rows',
     'Events that are committed and not confirmed, by service and channel; at most a million; absent while unknown.',
-    'service',
-    'channel',
+    ['service', 'channel'],
   );
   readonly unreadablePruned = this.#counter(
     'sluice_unreadable_messages_pruned_total',
     'Unreadable dead messages that were deleted because there were too many, by service.',
-    'service',
+    ['service'],
   );
   readonly rebuilds = this.#counter(
     'sluice_consumer_rebuilds_total',
     'Consumers that the watchdog rebuilt, by service.',
-    'service',
+    ['service'],
   );
   readonly overload = this.#counter(
     'sluice_overload_rejections_total',
     'Requests rejected with 503 before any work, because the event loop lagged or too many were in progress.',
-    'reason',
+    ['reason'],
   );
   readonly eventLoopLag = this.#gauge(
     'sluice_event_loop_lag_seconds',
@@ -58,18 +54,18 @@ export class Metrics {
   readonly resent = this.#counter(
     'sluice_resent_total',
     'Requests that were resent because their replies were overdue, by event type.',
-    'type',
+    ['type'],
   );
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
   }
 
-  #counter<Label extends string = never>(name: string, help: string, ...labelNames: Label[]): Counter<Label> {
+  #counter<Label extends string>(name: string, help: string, labelNames: Label[]): Counter<Label> {
     return new Counter({ name, help, labelNames, registers: [this.registry] });
   }
 
-  #gauge<Label extends string = never>(name: string, help: string, ...labelNames: Label[]): Gauge<Label> {
+  #gauge<Label extends string = never>(name: string, help: string, labelNames: Label[] = []): Gauge<Label> {
     return new Gauge({ name, help, labelNames, registers: [this.registry] });
   }
 }

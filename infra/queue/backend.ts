@@ -1,6 +1,5 @@
 // The servers that can hold the queues, behind one interface: Redis, PostgreSQL, PGlite.
 import type { IQueueBackend, JobProgress, Queue, Worker, WorkerOptions } from 'bullmq';
-import type { Health } from '../runtime/health.ts';
 import { within } from '../runtime/promises.ts';
 import type { PacedQueues } from './port.ts';
 
@@ -22,22 +21,18 @@ export interface Connections {
   sever(): void;
 }
 
-export interface Backend {
-  readonly kind: PacedQueues['kind'];
-  readonly shared: boolean;
+export interface Backend extends Pick<PacedQueues, 'kind' | 'shared' | 'health'> {
   /** Concurrent claims on one queue: more than one if the server's round trip takes longer than its work. */
   readonly concurrentClaims: number;
   /** Milliseconds on the clock that times the limiter's windows. */
   now(): number;
   start(): Promise<void>;
   open(name: string, settings: WorkerSettings): Connections;
-  /** Removes everything of a queue. */
   remove(name: string): Promise<void>;
   /** Throws, at once, while the server is away. */
   assertReachable(): void;
   /** Replaces a connection that looks dead, after an addition failed. */
   renewConnection(): void;
-  health(): Health;
   close(): Promise<void>;
 }
 
@@ -55,14 +50,13 @@ export const withinGrace = (closing: Promise<unknown>): Promise<unknown> =>
   within(GRACE_MS, closing).catch(() => undefined);
 
 /**
- * Removes everything of a queue, then what `more` removes. The queue has skipMetasUpdate: with metadata it would write
- * its settings beside the data that is removed.
+ * Removes everything of a queue, and closes it. The queue has skipMetasUpdate: with metadata it would write its settings
+ * beside the data that is removed.
  */
-export async function obliterate(queue: BullQueue, more = async () => {}): Promise<void> {
-  queue.on('error', () => undefined); // the calls below reject with it
+export async function obliterate(queue: BullQueue): Promise<void> {
+  queue.on('error', () => undefined); // obliterate() rejects with it
   try {
     await queue.obliterate({ force: true });
-    await more();
   } finally {
     await withinGrace(queue.close());
   }

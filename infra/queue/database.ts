@@ -1,56 +1,31 @@
 // The databases that can hold the queues: PostgreSQL, on connections of the queues' own, and PGlite.
-import { runMigrations } from 'bullmq';
 import pg from 'pg';
 import type { Logger } from 'pino';
-import { logWhileRunning, withMigrationLock } from '../database/migrate.ts';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { send, withClientOf } from '../database/postgres-connections.ts';
 import { retryConflicts } from '../database/statements.ts';
+import { backoff } from '../runtime/backoff.ts';
 import type { Health } from '../runtime/health.ts';
 import { OUTAGE } from './backend.ts';
-import { NotificationListener } from './notification-listener.ts';
-import { type RunStatement, SCHEMA, SqlBackend } from './sql-backend.ts';
+import { JOBS_CHANNEL, type RunStatement, SCHEMA, SqlBackend } from './sql-backend.ts';
 
 /** Connections of a process for all of its queues, besides the one that listens. */
 const POOL_SIZE = 5;
-const CONNECT_TIMEOUT_MS = 5_000;
-const QUERY_TIMEOUT_MS = 10_000;
-
-/** BullMQ's migrations, run like ours: without timeouts, logged while they run, ended by a stop. */
-async function migrateQueues(database: Database, log: Logger): Promise<void> {
-  const migrationLog = log.child({ schema: SCHEMA });
-  await withMigrationLock(database, migrationLog, async (tx) => {
-    const query: RunStatement = async (text, params) => {
-      // BullMQ's own transaction would end this one.
-      if (/^(BEGIN|COMMIT|ROLLBACK)$/.test(text)) return { rows: [] };
-      if (params) return { rows: await tx.query(text, params) };
-      if (/^\s*SELECT\b/.test(text)) return { rows: await tx.query(text) };
-      await tx.script(text);
-      return { rows: [] };
-    };
-    const migrate = () => runMigrations({ query } as never, SCHEMA);
-    await logWhileRunning(migrationLog, 'a migration is still running', migrate);
-  });
-}
+const RECONNECT_BASE_MS = 100;
+const RECONNECT_MAX_MS = 1_000;
+/** A connection whose peer is gone looks open. A probe detects that within this and the query timeout. */
+const PROBE_EVERY_MS = 5_000;
 
 export class PgliteBackend extends SqlBackend {
   readonly kind = 'pglite';
   protected readonly notifies = false;
   /** PGlite runs them one after the other, but all in one turn of its scheduler. */
   readonly concurrentClaims = 64;
-  readonly #database: Database;
-  readonly #log: Logger;
 
-  constructor(database: Database, prefix: string, log: Logger) {
-    super(prefix);
-    this.#database = database;
-    this.#log = log;
-  }
-
-  async start(): Promise<void> {
-    await migrateQueues(this.#database, this.#log);
+  override async start(): Promise<void> {
+    await super.start();
     // PGlite has one session. All statements but BullMQ's name their schema.
-    await this.#database.background.script(`SET search_path TO ${SCHEMA}`);
+    await this.database.background.script(`SET search_path TO ${SCHEMA}`);
   }
 
   health(): Health {
@@ -60,7 +35,7 @@ export class PgliteBackend extends SqlBackend {
   async close(): Promise<void> {}
 
   /** In the foreground: a claim that waits behind all background work would come after its window. */
-  protected readonly run: RunStatement = async (text, params) => ({ rows: await this.#database.query(text, params) });
+  protected readonly run: RunStatement = async (text, params) => ({ rows: await this.database.query(text, params) });
 }
 
 /** Holds up to 6 connections, however many queues are open. */
@@ -69,44 +44,47 @@ export class PostgresBackend extends SqlBackend {
   protected readonly notifies = true;
   /** BullMQ serialises them, one commit each. */
   readonly concurrentClaims = 2;
-  readonly #database: Database;
-  readonly #log: Logger;
+  readonly #settings: pg.ClientConfig;
   readonly #pool: pg.Pool;
-  readonly #listener: NotificationListener;
+  /** The connection that listens for the notifications of all queues. */
+  #listener: pg.Client | undefined;
+  #reconnectTimer: NodeJS.Timeout | undefined;
+  #probeTimer: NodeJS.Timeout | undefined;
+  #failures = 0;
+  #closed = false;
+  #connecting: Promise<void> | undefined;
 
   /** `database` is the same one, for the migrations. */
   constructor(url: string, database: Database, prefix: string, log: Logger) {
-    super(prefix);
-    this.#database = database;
-    this.#log = log;
-    const settings: pg.ClientConfig = {
+    super(database, prefix, log);
+    this.#settings = {
       connectionString: url,
-      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      query_timeout: QUERY_TIMEOUT_MS,
+      connectionTimeoutMillis: 5_000,
+      query_timeout: 10_000,
       keepAlive: true,
       application_name: 'sluice queues',
       // A queue may be lost, so its commits do not wait for the disk.
       options: `-c search_path=${SCHEMA} -c synchronous_commit=off`,
     };
-    this.#pool = new pg.Pool({ ...settings, max: POOL_SIZE });
+    this.#pool = new pg.Pool({ ...this.#settings, max: POOL_SIZE });
     this.#pool.on('error', () => undefined); // an idle connection ended, and the pool opens another one
-    this.#listener = new NotificationListener(settings, (name) => this.wake(name), log);
   }
 
-  /** Rejects if the server does not answer. */
-  async start(): Promise<void> {
-    await migrateQueues(this.#database, this.#log);
-    await this.#listener.start();
+  override async start(): Promise<void> {
+    await super.start();
+    await this.#connect();
   }
 
   health(): Health {
-    return this.#listener.connected
-      ? { status: 'up' }
-      : { status: 'down', detail: 'the database of the queues is away' };
+    return this.#listener ? { status: 'up' } : { status: 'down', detail: 'the database of the queues is away' };
   }
 
   async close(): Promise<void> {
-    await this.#listener.stop();
+    this.#closed = true;
+    clearTimeout(this.#reconnectTimer);
+    await this.#connecting;
+    clearInterval(this.#probeTimer);
+    await this.#listener?.end();
     await this.#pool.end();
   }
 
@@ -120,4 +98,48 @@ export class PostgresBackend extends SqlBackend {
       throw Object.assign(new Error(error.message, { cause: error }), { code: OUTAGE });
     }
   };
+
+  /** Rejects if this connection fails; one that is lost later is replaced. */
+  async #connect(): Promise<void> {
+    const client = new pg.Client(this.#settings);
+    client.on('notification', ({ payload }) => {
+      if (payload) this.wake(payload);
+    });
+    client.on('error', (error) => this.#lost(client, error));
+    client.on('end', () => this.#lost(client));
+    try {
+      await client.connect();
+      await client.query(`LISTEN ${JOBS_CHANNEL}`);
+    } catch (error) {
+      await client.end().catch(() => undefined);
+      throw error;
+    }
+    this.#listener = client;
+    const probe = () => client.query('SELECT 1').catch((error: Error) => this.#lost(client, error));
+    this.#probeTimer = setInterval(() => void probe(), PROBE_EVERY_MS);
+    this.#failures = 0;
+    this.wake(); // notifications may have been missed
+  }
+
+  /** Does nothing for a client that is not connected yet or was lost before. */
+  #lost(client: pg.Client, error?: Error): void {
+    if (this.#closed || client !== this.#listener) return;
+    this.#listener = undefined;
+    clearInterval(this.#probeTimer);
+    this.log.warn({ error: error?.message }, 'the database of the queues is away');
+    client.end().catch(() => undefined);
+    this.#reconnect();
+  }
+
+  #reconnect(): void {
+    if (this.#closed) return;
+    this.#failures++;
+    const connect = () => {
+      this.#connecting = this.#connect().then(
+        () => this.log.info('the database of the queues is back'),
+        () => this.#reconnect(),
+      );
+    };
+    this.#reconnectTimer = setTimeout(connect, backoff(this.#failures, RECONNECT_BASE_MS, RECONNECT_MAX_MS));
+  }
 }

@@ -29,7 +29,6 @@ const OUTAGE_PAUSE_MS = 300;
 
 export interface JobRunnerOptions extends Pick<PacedQueueOptions, 'work' | 'onGivenUp'> {
   readonly worker: BullWorker;
-  /** Maximum number of concurrent claims. */
   readonly concurrentClaims: number;
   readonly pace: Pick<Pace, 'perSlot' | 'markIdle'>;
   /** Maximum number of running jobs. */
@@ -38,9 +37,8 @@ export interface JobRunnerOptions extends Pick<PacedQueueOptions, 'work' | 'onGi
   readonly log: Logger;
 }
 
-interface Claim {
-  /** Whether the claim got a job and started it. */
-  readonly started: boolean;
+/** A claim that got no job. */
+interface EmptyClaim {
   /** Until the limiter lets another job start; 0 if it does now. */
   readonly limitedMs: number;
   /** When the next retry is due, by Date.now(); 0 if there is none. */
@@ -50,8 +48,6 @@ interface Claim {
 export class JobRunner {
   readonly #options: JobRunnerOptions;
   readonly #backgroundLoops: readonly Loop[];
-  readonly #tokens = randomUUID();
-  #claimCount = 0;
   /** The running jobs, by the token of their lock. */
   readonly #running = new Map<string, { readonly id: string; readonly worked: Promise<void>; ended: Promise<void> }>();
   readonly #stopping = new AbortController();
@@ -128,18 +124,18 @@ export class JobRunner {
   }
 
   /** Claims `count` jobs at once. Resolves with a claim that got none, if there is one. */
-  async #claimSome(count: number): Promise<Claim | undefined> {
+  async #claimSome(count: number): Promise<EmptyClaim | undefined> {
     const claiming = Promise.allSettled(Array.from({ length: count }, () => this.#claim()));
     this.#claiming = claiming;
     const claims = (await claiming).map((settled) => {
       if (settled.status === 'rejected') throw settled.reason;
       return settled.value;
     });
-    return claims.find(({ started }) => !started);
+    return claims.find((empty) => empty !== undefined);
   }
 
   /** Resolves when another claim may succeed. */
-  async #waitForJob({ limitedMs, delayedUntil }: Claim): Promise<void> {
+  async #waitForJob({ limitedMs, delayedUntil }: EmptyClaim): Promise<void> {
     if (limitedMs > 0) return this.#pause(Math.min(limitedMs, LIMITED_MAX_MS));
     if (this.#stopping.signal.aborted) return;
     this.#options.pace.markIdle();
@@ -149,11 +145,11 @@ export class JobRunner {
   }
 
   /** Claims one job and starts it. */
-  async #claim(): Promise<Claim> {
+  async #claim(): Promise<EmptyClaim | undefined> {
     const { worker } = this.#options;
-    const token = `${this.#tokens}:${this.#claimCount++}`;
+    const token = randomUUID();
     const [data, id, limitedMs = 0, delayedUntil = 0] = await worker.getBackend().moveToActive(token);
-    if (!data || !id) return { started: false, limitedMs, delayedUntil };
+    if (!data || !id) return { limitedMs, delayedUntil };
     const job = Job.fromJSON(worker, data, id);
     const worked = job.deferredFailure
       ? Promise.reject(new UnrecoverableError(job.deferredFailure)) // the job's workers died too often
@@ -161,7 +157,7 @@ export class JobRunner {
     const running = { id, worked: worked.catch(() => undefined), ended: Promise.resolve() };
     this.#running.set(token, running);
     running.ended = this.#report(job, id, worked, token).finally(() => this.#running.delete(token));
-    return { started: true, limitedMs: 0, delayedUntil: 0 };
+    return undefined;
   }
 
   /** Reports the result of an attempt to BullMQ. Never rejects. */
@@ -186,9 +182,8 @@ export class JobRunner {
   }
 
   async #extendLocks(): Promise<boolean> {
-    const running = [...this.#running];
-    const ids = running.map(([, { id }]) => id);
-    const tokens = running.map(([token]) => token);
+    const tokens = [...this.#running.keys()];
+    const ids = [...this.#running.values()].map(({ id }) => id);
     if (ids.length > 0) await this.#options.worker.extendJobLocks(ids, tokens, LOCK_MS);
     return false;
   }

@@ -10,9 +10,7 @@ export interface PacedQueueOptions {
   readonly perSecond: number;
   /** The work of a job. If it throws, the job is retried with backoff. May run twice for one id. */
   readonly work: (id: string) => Promise<void>;
-  /**
-   * Called when the last attempt threw and the job is removed, but not for jobs that stalled too often. Must not throw.
-   */
+  /** Called when the last attempt threw and the job is removed, not for jobs that stalled too often. Must not throw. */
   readonly onGivenUp: (id: string, error: Error) => void;
   /** Removes every job first: see clear(). */
   readonly cleared?: boolean;
@@ -25,9 +23,7 @@ export interface PacedQueue {
    * server is away; some jobs may then have been added.
    */
   add(ids: readonly string[]): Promise<void>;
-  /**
-   * Removes every job, so that the caller can add them anew from the database. No other process may drain the queue.
-   */
+  /** Removes every job, so that the caller can add all again from the database. No other process may drain the queue. */
   clear(): Promise<void>;
   /** Starts no more jobs, waits for the running ones, and ends the connections. Safe to call twice. */
   close(): Promise<void>;
@@ -35,9 +31,7 @@ export interface PacedQueue {
 
 export interface PacedQueues {
   readonly kind: 'redis' | 'postgres' | 'pglite';
-  /**
-   * Whether several processes may drain one queue at a time. On a database only one may: it uses the worker's clock.
-   */
+  /** Whether several processes may drain a queue at a time. On a database only one may: it uses the worker's clock. */
   readonly shared: boolean;
   open(options: PacedQueueOptions): Promise<PacedQueue>;
   /** Removes a queue that no process drains any more. Rejects soon if the server is away. */

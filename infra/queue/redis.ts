@@ -6,15 +6,12 @@ import type { Logger } from 'pino';
 import type { Health } from '../runtime/health.ts';
 import { type Backend, type Connections, obliterate, streams, type WorkerSettings } from './backend.ts';
 
-const CONNECT_TIMEOUT_MS = 5_000;
 const RECONNECT_MAX_MS = 500;
-/** An addition that takes longer has failed. */
-const ADD_TIMEOUT_MS = 1_000;
 /** Interval at which the server's clock is read and the workers' connections are probed. */
 const CHECK_EVERY_MS = 5_000;
 
 const connectionOptions = {
-  connectTimeout: CONNECT_TIMEOUT_MS,
+  connectTimeout: 5_000,
   retryStrategy: (attempt: number) => Math.min(RECONNECT_MAX_MS, attempt * 50),
   keepAlive: 10_000,
 } satisfies RedisOptions;
@@ -50,7 +47,7 @@ export class RedisBackend implements Backend {
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
-      commandTimeout: ADD_TIMEOUT_MS,
+      commandTimeout: 1_000, // an addition that takes longer has failed
     });
     this.#producer.on('reconnecting', () => {
       this.#reconnectingSince = performance.now();
@@ -110,9 +107,8 @@ export class RedisBackend implements Backend {
 
   async remove(name: string): Promise<void> {
     const queue = new Queue(name, { connection: this.#producer, prefix: this.#prefix, skipMetasUpdate: true });
-    await obliterate(queue, async () => {
-      await this.#producer.del(queue.toKey('limiter')); // BullMQ leaves this key to expire
-    });
+    await obliterate(queue);
+    await this.#producer.del(queue.toKey('limiter')); // BullMQ leaves this key to expire
   }
 
   assertReachable(): void {

@@ -1,7 +1,18 @@
 // BullMQ's queues in a database. Only one process drains a queue at a time, because BullMQ takes locks and windows by
 // the worker's clock there.
 import { EventEmitter } from 'node:events';
-import { createPostgresBackend, type PgPool, type PgPoolClient, type PgQueryResult, Queue, Worker } from 'bullmq';
+import {
+  createPostgresBackend,
+  type PgPool,
+  type PgPoolClient,
+  type PgQueryResult,
+  Queue,
+  runMigrations,
+  Worker,
+} from 'bullmq';
+import type { Logger } from 'pino';
+import { logWhileRunning, withMigrationLock } from '../database/migrate.ts';
+import type { Database } from '../database/port.ts';
 import type { Health } from '../runtime/health.ts';
 import { type Backend, type Connections, obliterate, streams, type WorkerSettings } from './backend.ts';
 
@@ -20,15 +31,37 @@ export abstract class SqlBackend implements Backend {
   /** Whether additions of this process come back as notifications. */
   protected abstract readonly notifies: boolean;
   protected abstract readonly run: RunStatement;
+  protected readonly database: Database;
+  protected readonly log: Logger;
   readonly #prefix: string;
   /** The workers' pools, by the queue's full name. */
   readonly #pools = new Map<string, SqlPool>();
 
-  constructor(prefix: string) {
+  constructor(database: Database, prefix: string, log: Logger) {
+    this.database = database;
+    this.log = log;
     this.#prefix = prefix;
   }
 
-  abstract start(): Promise<void>;
+  /**
+   * Runs BullMQ's migrations like ours: without timeouts, logged while they run, ended by a stop. Rejects if the server
+   * does not answer.
+   */
+  async start(): Promise<void> {
+    const log = this.log.child({ schema: SCHEMA });
+    await withMigrationLock(this.database, log, async (tx) => {
+      const query: RunStatement = async (text, params) => {
+        // BullMQ's own transaction would end this one.
+        if (/^(BEGIN|COMMIT|ROLLBACK)$/.test(text)) return { rows: [] };
+        if (params) return { rows: await tx.query(text, params) };
+        if (/^\s*SELECT\b/.test(text)) return { rows: await tx.query(text) };
+        await tx.script(text);
+        return { rows: [] };
+      };
+      await logWhileRunning(log, 'a migration is still running', () => runMigrations({ query } as never, SCHEMA));
+    });
+  }
+
   abstract health(): Health;
   abstract close(): Promise<void>;
 

@@ -94,7 +94,7 @@ export const messagingMutations: readonly Mutation[] = [
     lesson: 'An event that was written to a socket may still be rejected, or lost with the broker.',
     changes: [
       {
-        file: 'infra/bus/rabbitmq/publisher.ts',
+        file: 'infra/bus/rabbitmq/index.ts',
         find: '    this.#inFlight.add(pending);\n',
         replace: '    pending.settle();\n',
       },
@@ -107,7 +107,7 @@ export const messagingMutations: readonly Mutation[] = [
     lesson: 'RabbitMQ confirms an event that no queue receives; only `mandatory` makes it return the event.',
     changes: [
       {
-        file: 'infra/bus/rabbitmq/publisher.ts',
+        file: 'infra/bus/rabbitmq/index.ts',
         find: 'persistent: true, mandatory: true,',
         replace: 'persistent: true, mandatory: false,',
       },

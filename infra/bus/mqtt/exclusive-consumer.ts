@@ -21,6 +21,7 @@ export interface SessionOptions {
   readonly probeTopic: string;
   /** Publishes probes; not over the session's own connection. */
   readonly publisher: Pick<MqttPublisher, 'publish'>;
+  /** Opens its connection: connectTo(url) for an external broker, connectInternal of the embedded one. */
   readonly connect: Connect;
   readonly database: Pick<Database, 'tryLock'>;
   readonly log: Logger;

@@ -68,8 +68,9 @@ export class InboundBuffer {
   }
 
   #receive(packet: IPublishPacket, stream: MqttClient['stream'], next: () => void): void {
-    const isProbe = packet.topic === this.#options.probeTopic;
-    this.#waiting.push({ body: bytesOf(packet), isProbe, messageId: packet.messageId, stream });
+    const { topic, payload, messageId } = packet;
+    const body = typeof payload === 'string' ? Buffer.from(payload) : payload;
+    this.#waiting.push({ body, isProbe: topic === this.#options.probeTopic, messageId, stream });
     if (this.#waiting.length < MAX_WAITING) next();
     else this.#resume = next;
     this.#storing ??= this.#storeAll().finally(() => {
@@ -96,8 +97,6 @@ export class InboundBuffer {
     }
   }
 }
-
-const bytesOf = ({ payload }: IPublishPacket): Buffer => (typeof payload === 'string' ? Buffer.from(payload) : payload);
 
 /** Writes a PUBACK (MQTT 3.1.1, section 3.4) for each message whose connection is still open. */
 function acknowledge(batch: readonly BufferedMessage[]): void {

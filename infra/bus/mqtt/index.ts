@@ -3,7 +3,6 @@
 //
 // A broker keeps nothing for a session that never existed. So before the first event is published, the session of every
 // group is created, also that of a group which runs elsewhere or not yet.
-import type { Connect } from '../../mqtt/connect.ts';
 import { BusError, type MqttPublisher } from '../../mqtt/port.ts';
 import { eventTopic, probeTopic } from '../../mqtt/topics.ts';
 import { type Health, reasonOf } from '../../runtime/health.ts';
@@ -12,12 +11,10 @@ import type { Bus, OutgoingEvent, Receiver, Rejected, Subscription } from '../po
 import { publishError, sessionOf, type Topology, typesOf } from '../topology.ts';
 import { declareSession, ExclusiveConsumer, type SessionOptions } from './exclusive-consumer.ts';
 
-export interface MqttBusOptions extends Pick<SessionOptions, 'database' | 'log'> {
+export interface MqttBusOptions extends Pick<SessionOptions, 'connect' | 'database' | 'log'> {
   readonly topology: Topology;
   /** Publishes the events and probes. Its owner closes it, after the bus. */
   readonly publisher: MqttPublisher;
-  /** Opens the groups' connections: connectTo(url) for an external broker, connectInternal of the embedded one. */
-  readonly connect: Connect;
 }
 
 /** Events that the publisher gets at a time: a relay's batch, so that the whole batch shares the publisher's timeout. */

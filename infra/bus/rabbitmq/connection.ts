@@ -1,7 +1,8 @@
-// One connection to the broker. amqplib's recovery restores it; this class adds its state, deadlines and cluster nodes.
+// One connection to the broker. amqplib's recovery restores it; this class adds its state, cluster nodes and deadlines for
+// requests: while a queue has no leader, or when a node is about to fail, a reply may never come.
 import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
-import { type Channel, type ChannelModel, connect, type Options, type RecoveringChannelModel } from 'amqplib';
+import { type Channel, type ChannelModel, connect, type RecoveringChannelModel } from 'amqplib';
 import type { Logger } from 'pino';
 import { ConnectionState, type Health } from '../../runtime/health.ts';
 import { deferred, within } from '../../runtime/promises.ts';
@@ -16,7 +17,13 @@ const RETRY_MAX_MS = 5_000;
 const CLOSE_TIMEOUT_MS = 2_000;
 /** The connection to a silent broker ends after two to three of these. A `?heartbeat=` in the URL takes precedence. */
 const HEARTBEAT_SECONDS = 10;
+/** Channels that the broker does not close; with more, the connection is replaced. */
+const MAX_UNCLOSED = 100;
 const NOT_CONNECTED = 'no connection to the broker';
+
+export class ReplyTimeout extends Error {
+  override readonly name = 'ReplyTimeout';
+}
 
 /**
  * Connects in the background, again and again (100 ms to 5 s apart). Emits `change` when a connection was made or lost,
@@ -24,8 +31,10 @@ const NOT_CONNECTED = 'no connection to the broker';
  */
 export class Connection extends EventEmitter<{ change: [] }> {
   readonly replyTimeoutMs: number;
+  /** The deadline for declaring all queues, which takes many replies and is slow. */
+  readonly declareTimeoutMs: number;
   /** Channels that the broker was asked to close and has not closed. */
-  readonly unclosed = new Set<Channel>();
+  readonly #unclosed = new Set<Channel>();
   /** The name that the broker's tools show. */
   readonly #name: string;
   readonly #log: Logger;
@@ -47,6 +56,7 @@ export class Connection extends EventEmitter<{ change: [] }> {
     super();
     this.setMaxListeners(0);
     this.replyTimeoutMs = replyTimeoutMs;
+    this.declareTimeoutMs = 3 * replyTimeoutMs;
     this.#name = `${topology.prefix} ${purpose}`;
     this.#log = log;
     this.#nodes = splitUrls(url).map(parseUrl);
@@ -70,15 +80,73 @@ export class Connection extends EventEmitter<{ change: [] }> {
     return this.#state.health;
   }
 
-  /** Breaks the connection, so that a new one is made. */
-  reset(reason: string): void {
-    if (this.#model) socketOf(this.#model).destroy(new Error(reason));
+  /**
+   * Settles as `request` does, or rejects with ReplyTimeout, or with the signal's reason when it aborts. A blocked
+   * connection prolongs the deadline.
+   */
+  withDeadline<T>(request: Promise<T>, timeoutMs = this.replyTimeoutMs, signal?: AbortSignal): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const fail = (error: unknown) => {
+        end();
+        reject(error);
+      };
+      const deadline = setInterval(() => {
+        if (!this.#blocked) fail(new ReplyTimeout(`no reply within ${timeoutMs} ms`));
+      }, timeoutMs);
+      const aborted = () => fail(signal?.reason);
+      signal?.addEventListener('abort', aborted);
+      const end = () => {
+        clearInterval(deadline);
+        signal?.removeEventListener('abort', aborted);
+      };
+      request.then((reply) => {
+        end();
+        resolve(reply);
+      }, fail);
+    });
+  }
+
+  /** Opens a channel. If it does not open in time, the connection is replaced. */
+  async openChannel<C extends Channel>(open: (model: ChannelModel) => Promise<C>, signal?: AbortSignal): Promise<C> {
+    const model = this.#model;
+    if (!model) throw new Error(NOT_CONNECTED);
+    const opening = open(model);
+    try {
+      return await this.withDeadline(opening, this.replyTimeoutMs, signal);
+    } catch (error) {
+      if (error instanceof ReplyTimeout && this.#model === model) this.#reset('no channel opens');
+      opening.then(
+        (late) => this.closeChannel(late),
+        () => undefined,
+      );
+      throw error;
+    }
+  }
+
+  /**
+   * Resolves when the channel is closed, or abandoned because the broker does not close it in time. (channel.close()
+   * alone never settles when the connection ends.)
+   */
+  async closeChannel(channel: Channel): Promise<void> {
+    const unclosed = this.#unclosed;
+    if (unclosed.has(channel)) return;
+    unclosed.add(channel);
+    const ended = new Promise<void>((resolve) => channel.once('close', () => resolve()));
+    const requested = channel.close().catch(() => undefined); // it was closed already
+    const closed = Promise.race([ended, requested]).finally(() => unclosed.delete(channel));
+    if (unclosed.size > MAX_UNCLOSED) this.#reset(`${unclosed.size} channels do not close`);
+    await this.withDeadline(closed).catch(() => undefined);
   }
 
   /** Takes at most CLOSE_TIMEOUT_MS. Safe to call twice. */
   close(): Promise<void> {
     this.#closing ??= this.#disconnect();
     return this.#closing;
+  }
+
+  /** Breaks the connection, so that a new one is made. */
+  #reset(reason: string): void {
+    if (this.#model) socketOf(this.#model).destroy(new Error(reason));
   }
 
   async #connect(): Promise<RecoveringChannelModel> {
@@ -178,10 +246,10 @@ async function prepare(model: ChannelModel): Promise<void> {
 /** amqplib ends the socket and never destroys it: a silent broker would keep it, and all that is buffered, forever. */
 const socketOf = (model: ChannelModel) => (model.connection as unknown as { stream: Duplex }).stream;
 
-type Node = Required<Omit<Options.Connect, 'credentials' | 'maxFrameSize'>>;
+type Node = ReturnType<typeof parseUrl>;
 
 /** Sets every field, so that no field of the previous node stays. */
-function parseUrl(text: string): Node {
+function parseUrl(text: string) {
   const { protocol, hostname, port, username, password, pathname, searchParams } = new URL(text);
   const tls = protocol === 'amqps:';
   const anonymous = username === '' && password === '';
@@ -193,8 +261,5 @@ function parseUrl(text: string): Node {
     password: anonymous ? 'guest' : decodeURIComponent(password),
     vhost: pathname.slice(1), // amqplib decodes it; empty is "/"
     heartbeat: Number(/^\d+$/.exec(searchParams.get('heartbeat') ?? '')?.[0] ?? HEARTBEAT_SECONDS),
-    channelMax: Number(searchParams.get('channelMax') ?? 0),
-    frameMax: Number(searchParams.get('frameMax') ?? 131_072),
-    locale: searchParams.get('locale') ?? 'en_US',
   };
 }

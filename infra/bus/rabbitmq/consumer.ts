@@ -3,8 +3,7 @@
 import type { Channel, ConsumeMessage } from 'amqplib';
 import type { Health } from '../../runtime/health.ts';
 import { PendingSet } from '../../runtime/promises.ts';
-import type { Connection } from './connection.ts';
-import { ReplyTimeout, withDeadline } from './deadlines.ts';
+import { type Connection, ReplyTimeout } from './connection.ts';
 import { declareGroup } from './declare.ts';
 import type { BusSettings } from './options.ts';
 import { ResilientChannel } from './resilient-channel.ts';
@@ -13,7 +12,7 @@ const CONSUMER_TAG = 'sluice'; // has to be unique per channel, and each has one
 /** Short, because a stop has a deadline of its own. */
 const CANCEL_TIMEOUT_MS = 2_000;
 
-export interface QueueConsumerOptions extends Pick<BusSettings, 'topology' | 'deliveryLimit' | 'prefetch' | 'log'> {
+export interface QueueConsumerOptions extends BusSettings {
   readonly connection: Connection;
   readonly group: string;
   readonly queue: string;
@@ -56,7 +55,6 @@ export class QueueConsumer {
     return this.#channel.health();
   }
 
-  /** Resolves when the current attempt to consume, if any, has succeeded or failed. */
   settled(): Promise<void> {
     return this.#channel.settled();
   }
@@ -89,8 +87,8 @@ export class QueueConsumer {
   /** Returns whether the broker replied. Messages that it delivers until then are handled too. */
   async #cancel({ channel }: Session): Promise<boolean> {
     const { connection } = this.#options;
-    const withinMs = Math.min(CANCEL_TIMEOUT_MS, connection.replyTimeoutMs);
-    return withDeadline(connection, channel.cancel(CONSUMER_TAG), { withinMs }).then(
+    const timeoutMs = Math.min(CANCEL_TIMEOUT_MS, connection.replyTimeoutMs);
+    return connection.withDeadline(channel.cancel(CONSUMER_TAG), timeoutMs).then(
       () => true,
       (error) => !(error instanceof ReplyTimeout), // a lost channel has no consumer either
     );

@@ -5,7 +5,6 @@ import type { Logger } from 'pino';
 import { backoff, isLogged } from '../../runtime/backoff.ts';
 import { type Health, reasonOf } from '../../runtime/health.ts';
 import type { Connection } from './connection.ts';
-import { closeChannel, declareTimeoutMs, openChannel, withDeadline } from './deadlines.ts';
 
 const RETRY_BASE_MS = 100;
 const RETRY_MAX_MS = 5_000;
@@ -69,7 +68,7 @@ export class ResilientChannel<C extends Channel> {
     if (channel) {
       log.warn({ channel: name, reason }, 'renewing the channel');
       // Close before open: when the broker confirms either, it has read everything that was buffered.
-      await closeChannel(connection, channel);
+      await connection.closeChannel(channel);
     }
     await this.#try();
   }
@@ -85,7 +84,7 @@ export class ResilientChannel<C extends Channel> {
   async close(): Promise<void> {
     this.retire();
     const channel = this.#release('closed');
-    if (channel) await closeChannel(this.#options.connection, channel);
+    if (channel) await this.#options.connection.closeChannel(channel);
   }
 
   /** An attempt on a connection that has ended would only reach its deadline. */
@@ -127,7 +126,7 @@ export class ResilientChannel<C extends Channel> {
     let channel: C | undefined;
     let lost = false;
     try {
-      const opened = await openChannel(connection, open, abandoned);
+      const opened = await connection.openChannel(open, abandoned);
       channel = opened;
       opened.on('error', (error) => {
         this.#lastError = error.message;
@@ -144,9 +143,9 @@ export class ResilientChannel<C extends Channel> {
       opened.prependListener('close', () => lose(this.#lastError));
       const ready = setUp(opened, (reason) => {
         lose(reason);
-        void closeChannel(connection, opened);
+        void connection.closeChannel(opened);
       });
-      await withDeadline(connection, ready, { withinMs: declareTimeoutMs(connection), signal: abandoned });
+      await connection.withDeadline(ready, connection.declareTimeoutMs, abandoned);
       if (lost) throw new Error(this.#lastError);
       this.#current = opened;
       this.#readyAt = performance.now();
@@ -155,7 +154,7 @@ export class ResilientChannel<C extends Channel> {
       onReady?.();
     } catch (error) {
       // Without await: a channel that hangs does not close either.
-      if (channel) void closeChannel(connection, channel);
+      if (channel) void connection.closeChannel(channel);
       if (abandoned.aborted) return;
       this.#lastError = reasonOf(error);
       this.#retryLater();

@@ -4,14 +4,10 @@ import { groupBy } from '../../runtime/group-by.ts';
 import type { Health } from '../../runtime/health.ts';
 import type { IncomingMessage, Receiver, Subscription } from '../port.ts';
 import { deadQueueOf, queueOf } from '../topology.ts';
-import type { Connection } from './connection.ts';
-import { QueueConsumer } from './consumer.ts';
-import { closeChannel, openChannel, ReplyTimeout, withDeadline } from './deadlines.ts';
-import type { BusSettings } from './options.ts';
+import { ReplyTimeout } from './connection.ts';
+import { QueueConsumer, type QueueConsumerOptions } from './consumer.ts';
 
-export interface SubscriptionOptions extends BusSettings {
-  readonly connection: Connection;
-  readonly group: string;
+export interface SubscriptionOptions extends Omit<QueueConsumerOptions, 'queue' | 'handle'> {
   readonly receiver: Receiver;
 }
 
@@ -66,10 +62,10 @@ export class RabbitmqSubscription implements Subscription {
     const { connection, log } = this.#options;
     if (!connection.model) return undefined;
     try {
-      const channel = await openChannel(connection, (model) => model.createChannel());
+      const channel = await connection.openChannel((model) => model.createChannel());
       channel.on('error', () => undefined); // checkQueue rejects with the same error
-      const checked = withDeadline(connection, channel.checkQueue(this.#queue));
-      const { messageCount, consumerCount } = await checked.finally(() => void closeChannel(connection, channel));
+      const checked = connection.withDeadline(channel.checkQueue(this.#queue));
+      const { messageCount, consumerCount } = await checked.finally(() => void connection.closeChannel(channel));
       await this.#checkConsumed(consumerCount > 0);
       return messageCount;
     } catch (error) {

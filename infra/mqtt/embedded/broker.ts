@@ -1,64 +1,68 @@
 // The MQTT broker inside the process, for systems without MQTT_URL: Aedes, over TCP and WebSocket. Sessions and retained
 // messages are stored in `<dataDir>/mqtt` and survive kill -9 (not a power cut: LevelDB does not sync each write).
 import type { EventEmitter } from 'node:events';
-import type { Server as HttpServer } from 'node:http';
+import type { Server as HttpServer, IncomingMessage } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
 import { type Duplex, duplexPair } from 'node:stream';
-import { Aedes, type AuthenticateError, type Client } from 'aedes';
+import type { Aedes } from 'aedes';
 import createPersistence, { type LevelPersistence } from 'aedes-persistence-level';
 import type { ClassicLevel } from 'classic-level';
 import { type IClientOptions, MqttClient } from 'mqtt';
 import type { Logger } from 'pino';
+import { createWebSocketStream, WebSocketServer } from 'ws';
 import { openLevel } from '../../runtime/data-dir.ts';
+import { MqttPortInUse } from '../../runtime/startup-error.ts';
 import { connectionDefaults } from '../connect.ts';
-import { mayForward, maySubscribe, rejectionOf } from './access.ts';
-import { ExternalClients } from './external-clients.ts';
-import { EmbeddedPublisher, MAX_LOSSY_IN_FLIGHT } from './publisher.ts';
+import { createAedes } from './aedes.ts';
+import { BoundedConnection } from './bounded-connection.ts';
+import { EmbeddedPublisher } from './publisher.ts';
 
-/** A service that accepts no packet for this long is disconnected; its session goes on collecting. */
-const DRAIN_TIMEOUT_MS = 10_000;
-/** A connection must send CONNECT within this time. */
-const CONNECT_TIMEOUT_MS = 10_000;
-/** Packets that a client may send ahead of its CONNACK. */
-const MAX_EARLY_PACKETS = 42;
+/** Connections from outside the process at a time; more are rejected. */
+const MAX_CONNECTIONS = 1_000;
+const WEBSOCKET_PATH = '/mqtt';
+/** The largest WebSocket frame from a client. Several MQTT packets may share one. */
+const MAX_FRAME_BYTES = 64 * 1024;
 
 export class EmbeddedBroker {
   readonly publisher: EmbeddedPublisher;
   readonly #level: ClassicLevel<string, Buffer>;
   readonly #aedes: Aedes;
-  readonly #internalClients: WeakSet<Client>;
-  readonly #externalClients: ExternalClients;
+  /** Connections from outside the process. */
+  readonly #connections = new Set<BoundedConnection>();
+  readonly #tcp = createServer({ noDelay: true }, (socket) => this.#accept(socket));
+  readonly #webSockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: MAX_FRAME_BYTES,
+    handleProtocols: (offered) => offered.has('mqtt') && 'mqtt',
+  });
+  readonly #stopUpgrades: (() => void)[] = [];
   #port = 0;
   #closing: Promise<void> | undefined;
 
-  private constructor(level: ClassicLevel<string, Buffer>, aedes: Aedes, internalClients: WeakSet<Client>) {
+  private constructor(level: ClassicLevel<string, Buffer>, aedes: Aedes) {
     this.#level = level;
     this.#aedes = aedes;
-    this.#internalClients = internalClients;
-    this.#externalClients = new ExternalClients((connection) => aedes.handle(connection));
     this.publisher = new EmbeddedPublisher(aedes);
   }
 
-  /**
-   * Port 0 takes a free one. Rejects with DataDirInUse or MqttPortInUse if another process uses the folder or the port.
-   */
+  /** Port 0: a free one. Rejects with DataDirInUse or MqttPortInUse if another process uses the folder or the port. */
   static async start(
     options: Record<'dataDir' | 'host' | 'prefix', string> & { readonly port: number; readonly log: Logger },
   ): Promise<EmbeddedBroker> {
     const { dataDir, host, port, prefix, log } = options;
     const level = await openLevel(dataDir, 'mqtt');
-    // No Will is stored here (access.ts). Aedes deletes one at each CONNECT, and would leave the rejection of a delete on
+    // No Will is stored here (aedes.ts). Aedes deletes one at each CONNECT, and would leave the rejection of a delete on
     // a closed database unhandled.
     const persistence = Object.assign(createPersistence(level), { delWill: async () => undefined });
-    const internalClients = new WeakSet<Client>();
-    const aedes = await createAedes(persistence, internalClients, prefix);
+    const aedes = await createAedes(persistence, prefix);
     // Not among Aedes's typed events, but emitted, and fatal without a listener.
     (aedes as EventEmitter).on('error', (error: Error) => log.error({ err: error }, 'embedded MQTT broker'));
     aedes.on('clientError', (client, error) => log.debug({ client: client.id, reason: error.message }, 'MQTT client'));
     aedes.on('connectionError', (_client, error) => log.debug({ reason: error.message }, 'MQTT connection'));
-    const broker = new EmbeddedBroker(level, aedes, internalClients);
+    const broker = new EmbeddedBroker(level, aedes);
     try {
       await broker.#clearPresence(persistence, prefix);
-      broker.#port = await broker.#externalClients.listen(host, port);
+      await broker.#listen(host, port);
       return broker;
     } catch (error) {
       await broker.#closeAedes();
@@ -79,9 +83,23 @@ export class EmbeddedBroker {
     // An error without a listener, such as a connection that ends, would be thrown.
     new MqttClient(() => this.#openStream(), { ...connectionDefaults, ...options }).on('error', () => {});
 
-  /** Accepts MQTT over WebSocket on /mqtt, from the server's own pages and from programs. */
+  /**
+   * Accepts MQTT over WebSocket on /mqtt, from the server's own pages and from programs. Browsers let any site open a
+   * WebSocket to any server, so the Origin header is checked.
+   */
   acceptWebSockets(server: HttpServer): void {
-    this.#externalClients.acceptWebSockets(server);
+    const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      if (request.url?.split('?')[0] !== WEBSOCKET_PATH) {
+        // Another listener, if there is one, handles other paths.
+        if (server.listenerCount('upgrade') === 1) reject(socket, '404 Not Found');
+      } else if (isSameOrigin(request)) {
+        this.#webSockets.handleUpgrade(request, socket, head, (client) => this.#accept(createWebSocketStream(client)));
+      } else {
+        reject(socket, '403 Forbidden');
+      }
+    };
+    server.on('upgrade', upgrade);
+    this.#stopUpgrades.push(() => server.off('upgrade', upgrade));
   }
 
   /** Stores pending publishes, disconnects all clients and releases the folder. Safe to call twice. */
@@ -91,9 +109,10 @@ export class EmbeddedBroker {
   }
 
   async #close(): Promise<void> {
-    const stopped = this.#externalClients.stopListening();
+    for (const stop of this.#stopUpgrades) stop();
+    const stopped = new Promise<void>((resolve) => this.#tcp.close(() => resolve()));
     await this.publisher.close();
-    this.#externalClients.disconnect();
+    for (const connection of this.#connections) connection.destroy();
     await this.#closeAedes();
     await stopped;
   }
@@ -109,41 +128,48 @@ export class EmbeddedBroker {
       await this.publisher.publish(topic, '', { qos: 1, retain: true });
   }
 
+  #listen(host: string, port: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#tcp.once('error', (error: NodeJS.ErrnoException) =>
+        reject(error.code === 'EADDRINUSE' ? new MqttPortInUse(host, port, error) : error),
+      );
+      this.#tcp.listen(port, host, () => {
+        this.#port = (this.#tcp.address() as AddressInfo).port;
+        resolve();
+      });
+    });
+  }
+
+  #accept(socket: Duplex): void {
+    // A socket error without a listener would end the process.
+    socket.on('error', () => socket.destroy());
+    if (this.#connections.size >= MAX_CONNECTIONS) {
+      socket.destroy();
+      return;
+    }
+    const connection = new BoundedConnection(socket);
+    this.#connections.add(connection);
+    connection.once('close', () => this.#connections.delete(connection));
+    this.#aedes.handle(connection);
+  }
+
   #openStream(): Duplex {
     const [ours, theirs] = duplexPair();
     ours.once('close', () => theirs.destroy());
     theirs.once('close', () => ours.destroy());
     if (this.#aedes.closed) ours.destroy();
-    else this.#internalClients.add(this.#aedes.handle(theirs));
+    else this.#aedes.handle(theirs);
     return ours;
   }
 }
 
-/** Aedes with the rules of access.ts; without them it grants everything to every client. */
-function createAedes(persistence: LevelPersistence, internalClients: WeakSet<Client>, prefix: string): Promise<Aedes> {
-  const rejections = new WeakMap<Client, AuthenticateError>();
-  return Aedes.createBroker({
-    persistence,
-    drainTimeout: DRAIN_TIMEOUT_MS,
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    queueLimit: MAX_EARLY_PACKETS,
-    // Messages in flight: those of QoS 0, the one that is being stored, and the broker's own.
-    concurrency: MAX_LOSSY_IN_FLIGHT + 100,
-    // The client is told of the rejection in `authenticate`, not here.
-    preConnect(client, packet, callback) {
-      const rejection = internalClients.has(client) ? undefined : rejectionOf(packet, prefix);
-      if (rejection) rejections.set(client, rejection);
-      callback(null, true);
-    },
-    authenticate(client, _username, _password, callback) {
-      const rejection = rejections.get(client);
-      callback(rejection ?? null, rejection === undefined);
-    },
-    // Services publish without a connection, so no connection may.
-    authorizePublish: (_client, _packet, callback) => callback(new Error('only services may publish')),
-    authorizeSubscribe(client, subscription, callback) {
-      callback(null, internalClients.has(client) || maySubscribe(subscription.topic, prefix) ? subscription : null);
-    },
-    authorizeForward: (client, packet) => (mayForward(client, packet) ? packet : null),
-  });
+/** Programs send no Origin, browsers always do. */
+function isSameOrigin({ headers: { origin, host } }: IncomingMessage): boolean {
+  if (origin === undefined) return true;
+  return URL.canParse(origin) && new URL(origin).host === host?.toLowerCase();
+}
+
+function reject(socket: Duplex, status: string): void {
+  socket.on('error', () => socket.destroy());
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }

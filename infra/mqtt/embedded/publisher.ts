@@ -1,6 +1,7 @@
 // Publishing to the embedded broker from inside its process. Only on this path does Aedes store before it confirms.
 import type { Aedes, PublishPacket } from 'aedes';
 import type { Health } from '../../runtime/health.ts';
+import { within } from '../../runtime/promises.ts';
 import { BusError, type MqttPublisher, type PublishOptions } from '../port.ts';
 
 /** QoS 1 and 2 messages that may wait for their turn; more are rejected. */
@@ -61,16 +62,13 @@ export class EmbeddedPublisher implements MqttPublisher {
   }
 
   #store(packet: PublishPacket): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        () => reject(new BusError('unconfirmed', `the embedded broker did not store within ${STORE_TIMEOUT_MS} ms`)),
-        STORE_TIMEOUT_MS,
-      );
+    const stored = new Promise<void>((resolve, reject) => {
       this.#aedes.publish(packet, (error) => {
-        clearTimeout(timer);
         if (error) reject(new BusError('rejected', `the embedded broker: ${error.message}`, error));
         else resolve();
       });
     });
+    const late = `the embedded broker did not store within ${STORE_TIMEOUT_MS} ms`;
+    return within(STORE_TIMEOUT_MS, stored, () => new BusError('unconfirmed', late));
   }
 }
