@@ -261,5 +261,7 @@ function parseUrl(text: string) {
     password: anonymous ? 'guest' : decodeURIComponent(password),
     vhost: pathname.slice(1), // amqplib decodes it; empty is "/"
     heartbeat: Number(/^\d+$/.exec(searchParams.get('heartbeat') ?? '')?.[0] ?? HEARTBEAT_SECONDS),
+    channelMax: Number(searchParams.get('channelMax') ?? 0),
+    frameMax: Number(searchParams.get('frameMax') ?? 131_072),
   };
 }
