@@ -38,7 +38,7 @@ for (const { name, about, rounds, seconds, load, create } of [
         .default(MODES, 'both'),
     )
     .option('--seconds <count>', `how long ${load}, after a warm-up`, numberBetween(1, 600), seconds)
-    .option('--profile', 'profile the processes even if every target is met')
+    .option('--profile <folder>', "also write each process's CPU profile there, which lowers the rates")
     .action((systems, options) => runBenchmark(create(options.seconds), systems, options));
 
 command('admission', 'compare strategies of enforcing the cap of a flash sale', 5).action(async ({ rounds, json }) => {

@@ -1,5 +1,5 @@
-// How each strategy takes a failure in mid-sale. Every buyer who was told "admitted" counts, even if the server has
-// forgotten it.
+// How each strategy copes with a failure during a sale. Every buyer that was told "admitted" counts, even if the server
+// has forgotten it.
 import type { LocalServer } from '../../test/servers/server.ts';
 import type { Target } from './gateway.ts';
 import { CAP, type Gateways, killedAfterDeciding } from './gateways.ts';
@@ -8,8 +8,10 @@ import { completeWork, counted, withRedis } from './redis.ts';
 import { completeTickets, countTickets } from './row.ts';
 import { type StrategyName, strategies } from './strategies.ts';
 
-/** `server`: the strategy's. `admitted`: buyers that were told so. `longest`: the most of them in the queue at a time, if
- *  not all. */
+/**
+ * `server`: the strategy's. Resolves with the number of buyers that were told they are admitted. `longest`: the most of
+ * them in the queue at a time, if not all.
+ */
 type Run = (
   target: Target,
   gateways: Gateways,
