@@ -1,5 +1,5 @@
-// `npm run bench`: how close the system comes to the limits of what it is built on. Figures are ratios of two rates of the
-// same run, because a rate alone says more about the machine. Results go to stdout, progress to stderr.
+// `npm run bench`: compares the system with bare uses of the libraries and servers below it. Figures are ratios of two
+// rates of the same run, because a rate alone says more about the machine. Results go to stdout, progress to stderr.
 import { Argument, Command } from '@commander-js/extra-typings';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { print } from '../demos/shared/terminal.ts';

@@ -1,4 +1,4 @@
-// The measurements of orders: the rate at which a busy system completes them, and how it takes a burst.
+// The measurements of orders: the rate at which a busy system completes them, and how it copes with a burst.
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Durations, intervalBetween, observe, rateOf } from './flood.ts';
 import { type Load, ordersTo, responseCount } from './load.ts';

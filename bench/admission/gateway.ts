@@ -3,7 +3,7 @@
 import { type StrategyName, strategies } from './strategies.ts';
 import type { Client, Sale } from './strategy.ts';
 
-/** Where a burst goes. `url`: of the strategy's server. */
+/** The destination of a burst. `url`: of the strategy's server. */
 export interface Target {
   readonly strategy: StrategyName;
   readonly url: string;

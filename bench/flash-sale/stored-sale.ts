@@ -21,7 +21,7 @@ const COUNTS = `SELECT s.stock, s.remaining, s.held, s.sold, s.queued, s.queue_c
   WHERE s.id = $1`;
 
 /**
- * Throws if the totals do not balance, or if a buyer was told something that is not so. `ordered`: every ticket has had
+ * Throws if the totals do not balance, or if a response to a buyer was wrong. `ordered`: every ticket has had
  * time to become an order.
  */
 export async function checkSale(
