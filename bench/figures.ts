@@ -3,9 +3,8 @@
 import { cpus } from 'node:os';
 import { median } from '../demos/shared/statistics.ts';
 import { groupBy } from '../infra/runtime/group-by.ts';
-import type { Flooded, Window } from './flood.ts';
-import { BROKEN } from './raw-http.ts';
-import { MODES, type Mode } from './system.ts';
+import type { Flooded } from './flood.ts';
+import type { Mode } from './system.ts';
 
 export type Unit = '/s' | 's' | 'ms' | 'ratio';
 
@@ -32,12 +31,10 @@ export type RouteFloods = readonly [Flooded, Flooded];
 export interface Measured {
   readonly figures: (route: RouteFloods) => readonly Measurement[];
   /** Each value must be at most `most`; the worst round counts. */
-  readonly checks: (route: RouteFloods) => readonly { name: string; value: number; most: number }[];
-  /** The times of the phases, for the profiles. */
-  readonly windows: Readonly<Record<string, Window>>;
+  readonly checks: readonly { name: string; value: number; most: number }[];
   /** The database's durability, as the database reports it. */
   readonly settings: Readonly<Record<string, string>>;
-  /** Shares of one CPU by process, under the main load. */
+  /** Shares of one CPU by process, in the first phase. */
   readonly cpu: Readonly<Record<string, number>>;
   /** Shares of one CPU that the load generator used when it must not have been the limit. */
   readonly generatorCpu: readonly number[];
@@ -56,12 +53,13 @@ const MAX_GENERATOR_CPU = 0.8;
 /** Database settings that must be on for durability. */
 const durable = ['fsync', 'synchronous_commit', 'full_page_writes'];
 
-const answeredPerSecond = ({ perSecond }: Flooded): number =>
-  Object.entries(perSecond).reduce((sum, [status, rate]) => (Number(status) === BROKEN ? sum : sum + rate), 0);
+/** Of a bare route. */
+const responsesPerSecond = ({ perSecond }: Flooded): number =>
+  Object.values(perSecond).reduce((sum, rate) => sum + rate, 0);
 
 /** Requests per second that the bare route answered in this round. */
 export const routeRate = ([before, after]: RouteFloods): number =>
-  (answeredPerSecond(before) + answeredPerSecond(after)) / 2;
+  (responsesPerSecond(before) + responsesPerSecond(after)) / 2;
 
 export const figure = (name: string, unit: Unit, value: number | undefined, target?: Target): Measurement => ({
   ...{ name, unit, target, values: value === undefined ? [] : [value] },
@@ -71,9 +69,7 @@ export const inPhase = (phase: string, figures: readonly Measurement[]): Measure
   figures.map((each) => ({ phase, ...each }));
 
 export const routeRateFigure = (name: string, route: RouteFloods): Measurement => ({
-  name,
-  unit: '/s',
-  values: route.map(answeredPerSecond),
+  ...{ name, unit: '/s', values: route.map(responsesPerSecond) },
 });
 
 export type BenchmarkReport = ReturnType<typeof createReport>;
@@ -82,15 +78,14 @@ export type BenchmarkReport = ReturnType<typeof createReport>;
 export function createReport(rounds: readonly Round[], echo: Flooded, minHeadroom: number) {
   const lastOf = <T>(pick: (measured: Measured) => T): Record<string, T> =>
     Object.fromEntries(rounds.map(({ mode, measured }) => [mode, pick(measured)]));
-  const routes = rounds.flatMap(({ route }) => route);
-  const headroom = answeredPerSecond(echo) / median(routes.map(answeredPerSecond));
+  const headroom = responsesPerSecond(echo) / median(rounds.flatMap(({ route }) => route.map(responsesPerSecond)));
   const checks = rounds.flatMap(({ mode, route, measured }) => [
     {
       name: 'load generator, share of one CPU',
       value: Math.max(...route.map(({ generatorCpu }) => generatorCpu), ...measured.generatorCpu),
       most: MAX_GENERATOR_CPU,
     },
-    ...measured.checks(route),
+    ...measured.checks,
     {
       name: 'durability settings of PostgreSQL that are off',
       // PGlite never syncs.
@@ -104,7 +99,7 @@ export function createReport(rounds: readonly Round[], echo: Flooded, minHeadroo
       platform: `${process.platform} ${process.arch}`,
       cpus: cpus().length,
       cpu: cpus()[0]?.model ?? 'unknown',
-      rounds: rounds.length / MODES.filter((mode) => rounds.some((round) => round.mode === mode)).length,
+      rounds: rounds.length / new Set(rounds.map(({ mode }) => mode)).size,
     },
     figures: figuresOf(rounds),
     checks: [
@@ -124,25 +119,30 @@ export function createReport(rounds: readonly Round[], echo: Flooded, minHeadroo
   };
 }
 
-/** Those of the bare route, then those of each mode, each in the order in which the rounds name them. */
+/** Each figure once, with the values of all rounds, in the order in which the rounds name them. */
 function figuresOf(rounds: readonly Round[]) {
-  const named = rounds.flatMap(({ mode, route, measured }) =>
-    measured.figures(route).map((figure) => ({ ...figure, mode: figure.phase ? mode : undefined })),
-  );
-  return Array.from(groupBy(named, ({ mode, phase, name }) => [mode, phase, name].join()).values()).flatMap(
-    (figure) => {
-      const values = figure.flatMap((ofRound) => ofRound.values);
-      return figure.slice(0, values.length > 0 ? 1 : 0).map(({ mode, phase, name, unit, target }) => {
-        const middle = median(values);
-        const met = target && middle >= target.least && middle <= (target.most ?? Number.POSITIVE_INFINITY);
-        const [min, max] = [Math.min(...values), Math.max(...values)];
-        return { mode, phase, name, median: middle, min, max, unit, target, met };
-      });
-    },
-  );
+  const merged = new Map<string, Measurement & { mode: Mode | undefined }>();
+  for (const { mode: measuredMode, route, measured } of rounds)
+    for (const each of measured.figures(route)) {
+      const mode = each.phase ? measuredMode : undefined;
+      const key = [mode, each.phase, each.name].join();
+      merged.set(key, { ...each, mode, values: [...(merged.get(key)?.values ?? []), ...each.values] });
+    }
+  return Array.from(merged.values())
+    .filter(({ values }) => values.length > 0)
+    .map(({ mode, phase, name, unit, values, target }) => {
+      const middle = median(values);
+      const met = target && middle >= target.least && middle <= (target.most ?? Number.POSITIVE_INFINITY);
+      return {
+        mode,
+        phase,
+        name,
+        median: middle,
+        min: Math.min(...values),
+        max: Math.max(...values),
+        unit,
+        target,
+        met,
+      };
+    });
 }
-
-/** Phases in which a mode missed a target. */
-export const missedPhases = ({ figures }: BenchmarkReport, mode: Mode): string[] => [
-  ...new Set(figures.flatMap((figure) => (figure.met === false && figure.mode === mode ? (figure.phase ?? []) : []))),
-];

@@ -1,7 +1,6 @@
 // The load generator, a process of its own: keeps a fixed number of connections busy with requests, as long as the
 // benchmark allows more of them, and reports the responses, their latency, and its own CPU time.
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
-import type { Latency } from '../demos/shared/statistics.ts';
 import { BROKEN, RawConnection, serializePost } from './raw-http.ts';
 
 export type Command =
@@ -18,9 +17,6 @@ export interface Requests {
   readonly connections: number;
 }
 
-/** In milliseconds, from the request's first byte to the response's last one. */
-export type RequestLatency = Pick<Latency, 'p50' | 'p99' | 'max'>;
-
 export interface Sample {
   /** `idle`: every allowed request has its response. */
   readonly type: 'sample' | 'idle';
@@ -28,8 +24,8 @@ export interface Sample {
   readonly allowed: number;
   /** Since `open`, by status. */
   readonly responses: Readonly<Record<number, number>>;
-  /** Of the responses since the last sample, by status. */
-  readonly latency: Readonly<Record<number, RequestLatency>>;
+  /** Of the responses since the last sample, by status; in milliseconds, from sending a request to its response's end. */
+  readonly latency: Readonly<Record<number, { readonly p50: number; readonly p99: number }>>;
   /** Since the first `allow`, and the CPU time of this process since then. */
   readonly elapsedMs: number;
   readonly cpuMs: number;
@@ -139,10 +135,10 @@ class Generator {
     histogram.record(Math.max(1, Math.round(ms * 1_000)));
   }
 
-  #takeLatencies(): Record<number, RequestLatency> {
-    const taken = [...this.#latencies].map(([status, histogram]) => {
+  #takeLatencies(): Sample['latency'] {
+    const taken = Array.from(this.#latencies, ([status, histogram]) => {
       const ms = (percentile: number) => histogram.percentile(percentile) / 1_000;
-      return [status, { p50: ms(50), p99: ms(99), max: histogram.max / 1_000 }] as const;
+      return [status, { p50: ms(50), p99: ms(99) }] as const;
     });
     this.#latencies.clear();
     return Object.fromEntries(taken);

@@ -1,5 +1,5 @@
-// `npm run bench`: how close the system comes to the limits of what it is built on. Figures are ratios of two rates of the
-// same run, because a rate alone says more about the machine. Results go to stdout, progress to stderr.
+// `npm run bench`: compares the system with bare uses of the libraries and servers below it. Figures are ratios of two
+// rates of the same run, because a rate alone says more about the machine. Results go to stdout, progress to stderr.
 import { Argument, Command } from '@commander-js/extra-typings';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { print } from '../demos/shared/terminal.ts';
@@ -38,7 +38,7 @@ for (const { name, about, rounds, seconds, load, create } of [
         .default(MODES, 'both'),
     )
     .option('--seconds <count>', `how long ${load}, after a warm-up`, numberBetween(1, 600), seconds)
-    .option('--profile', 'profile the processes even if every target is met')
+    .option('--profile <folder>', "also write each process's CPU profile there, which lowers the rates")
     .action((systems, options) => runBenchmark(create(options.seconds), systems, options));
 
 command('admission', 'compare strategies of enforcing the cap of a flash sale', 5).action(async ({ rounds, json }) => {

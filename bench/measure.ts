@@ -1,14 +1,12 @@
-// The measurements of orders: the rate at which a busy system completes them, and how it takes a burst.
+// The measurements of orders: the rate at which a busy system completes them, and how it copes with a burst.
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Durations, intervalBetween, micros, observe, rateOf, type Window } from './flood.ts';
+import { type Durations, intervalBetween, observe, rateOf } from './flood.ts';
 import { type Load, ordersTo, responseCount } from './load.ts';
 import { outboxRows, POLL_MS, type Reading, readCompleted, untilCompleted } from './metrics.ts';
 import type { System } from './system.ts';
 
 /** Accepted orders that are not completed, at a time, while the load is sustained. */
 export const MAX_OPEN = 2_000;
-
-export type Sustained = Awaited<ReturnType<typeof measureSustained>>;
 
 /**
  * Keeps the system as busy as it can be with at most MAX_OPEN orders open, measures the rate of completion, and waits
@@ -47,31 +45,26 @@ export async function measureSustained(load: Load, system: System, durations: Du
     /** All orders, including those of the warm-up and of the end. */
     accepted,
     drift: driftOf(readings),
-    /** Orders not completed plus events not published. */
-    backlogGrowth: end.backlog - begin.backlog,
+    /** Orders not completed plus events not published, as a share of the completed orders. */
+    backlogGrowth: (end.backlog - begin.backlog) / (end.reading.completed - begin.reading.completed),
   };
 }
-
-export type Burst = Awaited<ReturnType<typeof measureBurst>>;
 
 /** Orders as fast as they are accepted, into an idle system. */
 export async function measureBurst(load: Load, system: System, orders: number) {
   await load.open(ordersTo(system.url));
   const begin = await readCompleted(system);
-  const from = micros();
   const sent = await load.send(orders);
-  const window: Window = [from, micros()];
   const accepted = await readCompleted(system);
   const end = await untilCompleted(system, begin.completed + orders);
   return {
     orders,
     acceptedPerSecond: (orders / sent.elapsedMs) * 1_000,
-    /** Until the last order is accepted; so is `window`. */
+    /** Until the last order is accepted. */
     completedPerSecond: completionRate(begin, accepted),
     /** From the first order until all are completed. */
     completedAfterSeconds: (end.at - begin.at) / 1_000,
     generatorCpu: sent.cpuMs / sent.elapsedMs,
-    window,
   };
 }
 

@@ -1,21 +1,12 @@
 // The benchmark of orders: the rates at which the system completes and accepts them, against a bare route that echoes
 // them and a bare AMQP loop.
-import { serviceNames } from '../contracts/services.ts';
 import { forkScript } from '../demos/shared/child-process.ts';
-import {
-  figure,
-  inPhase,
-  type Measured,
-  type Measurement,
-  type RouteFloods,
-  routeRate,
-  routeRateFigure,
-} from './figures.ts';
+import { figure, inPhase, type Measured, routeRate, routeRateFigure } from './figures.ts';
 import { type Load, ordersTo } from './load.ts';
-import { type Burst, measureBurst, measureSustained, type Sustained } from './measure.ts';
+import { measureBurst, measureSustained } from './measure.ts';
 import type { Benchmark } from './run.ts';
 import { readTotals } from './stored-totals.ts';
-import type { Mode, System } from './system.ts';
+import type { System } from './system.ts';
 import { using } from './using.ts';
 
 /** As shares of the bare route's rate in the same round. */
@@ -27,7 +18,6 @@ const MAX_DRIFT = 1.15;
 const MAX_BACKLOG_GROWTH = 0.05;
 const LOOP_STARTED_WITHIN_MS = 30_000;
 
-const ROUTE = { warmUp: 3, measured: 8 };
 const AMQP_LOOP = { warmUp: 4, measured: 10 };
 const SUSTAINED_WARM_UP = 15;
 const BURST_ORDERS = 10_000;
@@ -36,36 +26,50 @@ const BURST_ORDERS = 10_000;
 export const orderBenchmark = (seconds: number): Benchmark => ({
   route: 'order',
   routeWork: ordersTo,
-  routeDurations: ROUTE,
+  routeDurations: { warmUp: 3, measured: 8 },
   minHeadroom: 3,
   redis: false,
-  phases: ['sustained', 'burst'],
-  profiled: (mode) => (mode === 'embedded' ? ['all'] : serviceNames),
   measure: (load, system) => measureOrders(load, system, seconds),
-  cpuDuring: 'while the load is sustained',
 });
 
 async function measureOrders(load: Load, system: System, seconds: number): Promise<Measured> {
+  const { mode, amqpUrl } = system;
   const sustained = await measureSustained(load, system, { warmUp: SUSTAINED_WARM_UP, measured: seconds });
   const burst = await measureBurst(load, system, BURST_ORDERS);
-  const stored = await system.stopServices((query) => readTotals(query, sustained.accepted + burst.orders));
-  const amqpLoop = system.amqpUrl ? await measureAmqpLoop(system.amqpUrl) : undefined;
-  const { drift, backlogGrowth, completedPerSecond, window } = sustained;
-  const completedInWindow = (completedPerSecond * (window[1] - window[0])) / 1_000_000;
+  const { stored, settings } = await system.stopServices((query) =>
+    readTotals(query, sustained.accepted + burst.orders),
+  );
+  const amqpLoop = amqpUrl ? await measureAmqpLoop(amqpUrl) : undefined;
+
+  const { completedPerSecond: completed, drift, backlogGrowth } = sustained;
+  const accepted = burst.acceptedPerSecond;
   const checks = [
     // A rate that grows is as unsteady as one that falls.
     ['last third ÷ first third of the sustained load', Math.max(drift, 1 / drift), MAX_DRIFT],
-    ['growth of the backlog, share of the completed orders', backlogGrowth / completedInWindow, MAX_BACKLOG_GROWTH],
-    ['orders whose request was resent', stored.counts.resends ?? Number.NaN, 0],
+    ['growth of the backlog, share of the completed orders', backlogGrowth, MAX_BACKLOG_GROWTH],
+    ['orders whose request was resent', stored.resends ?? Number.NaN, 0],
   ] as const;
   return {
-    figures: (route) => figuresOf(system.mode, route, { sustained, burst, amqpLoop }),
-    checks: () => checks.map(([name, value, most]) => ({ name, value, most })),
-    windows: { sustained: sustained.window, burst: burst.window },
-    settings: stored.settings,
+    figures: (route) => [
+      routeRateFigure('bare Express route, orders answered', route),
+      ...inPhase('sustained', [
+        figure('completed', '/s', completed),
+        figure('completed ÷ route', 'ratio', completed / routeRate(route), COMPLETED[mode]),
+        figure('bare amqplib loop, completed', '/s', amqpLoop),
+        figure('completed ÷ bare amqplib loop', 'ratio', amqpLoop && completed / amqpLoop),
+      ]),
+      ...inPhase('burst', [
+        figure('accepted', '/s', accepted),
+        figure('accepted ÷ route', 'ratio', accepted / routeRate(route), ACCEPTED[mode]),
+        figure('completed meanwhile ÷ sustained', 'ratio', burst.completedPerSecond / completed, BURST_COMPLETION),
+        figure('until all are completed', 's', burst.completedAfterSeconds),
+      ]),
+    ],
+    checks: checks.map(([name, value, most]) => ({ name, value, most })),
+    settings,
     cpu: sustained.cpu,
     generatorCpu: [sustained.generatorCpu, burst.generatorCpu],
-    raw: { sustained, burst, stored, amqpLoop },
+    raw: { sustained, burst, stored, settings, amqpLoop },
   };
 }
 
@@ -78,28 +82,3 @@ const measureAmqpLoop = (url: string): Promise<number> => {
     (child) => child.receive<number>(LOOP_STARTED_WITHIN_MS + (AMQP_LOOP.warmUp + AMQP_LOOP.measured) * 1_000),
   );
 };
-
-/** `amqpLoop`: undefined without a broker. */
-function figuresOf(
-  mode: Mode,
-  route: RouteFloods,
-  { sustained, burst, amqpLoop }: { sustained: Sustained; burst: Burst; amqpLoop: number | undefined },
-): Measurement[] {
-  const completed = sustained.completedPerSecond;
-  const accepted = burst.acceptedPerSecond;
-  return [
-    routeRateFigure('bare Express route, orders answered', route),
-    ...inPhase('sustained', [
-      figure('completed', '/s', completed),
-      figure('completed ÷ route', 'ratio', completed / routeRate(route), COMPLETED[mode]),
-      figure('bare amqplib loop, completed', '/s', amqpLoop),
-      figure('completed ÷ bare amqplib loop', 'ratio', amqpLoop && completed / amqpLoop),
-    ]),
-    ...inPhase('burst', [
-      figure('accepted', '/s', accepted),
-      figure('accepted ÷ route', 'ratio', accepted / routeRate(route), ACCEPTED[mode]),
-      figure('completed meanwhile ÷ sustained', 'ratio', burst.completedPerSecond / completed, BURST_COMPLETION),
-      figure('until all are completed', 's', burst.completedAfterSeconds),
-    ]),
-  ];
-}

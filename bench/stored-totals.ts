@@ -15,22 +15,20 @@ const COUNTS = `SELECT
   ${sumOf('inbox', "status IN ('retrying', 'dead')")} AS failed,
   (SELECT COALESCE(sum(resends), 0) FROM sluice_order.progress) AS resends`;
 
-const SETTINGS = `SELECT name, setting FROM pg_settings
-  WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'server_version') ORDER BY name`;
-
 /** A query on either database. An int8 is text or a bigint, depending on the driver. */
 export type Query = (sql: string, params?: unknown[]) => Promise<Record<string, unknown>[]>;
 
-/** The database's durability, as the database reports it. */
-export const readSettings = async (query: Query): Promise<Record<string, string>> =>
-  Object.fromEntries((await query(SETTINGS)).map(({ name, setting }) => [String(name), String(setting)]));
+/** The only row, which holds nothing but numbers. */
+export async function readCounts(query: Query, sql: string, params?: unknown[]): Promise<Record<string, number>> {
+  const [row = {}] = await query(sql, params);
+  return Object.fromEntries(Object.entries(row).map(([name, value]) => [name, Number(value)]));
+}
 
 /** Throws if a guarantee was violated during the run: then no rate counts. */
-export async function readTotals(query: Query, accepted: number) {
-  const [row = {}] = await query(COUNTS);
-  const counts = Object.fromEntries(Object.entries(row).map(([name, value]) => [name, Number(value)]));
+export async function readTotals(query: Query, accepted: number): Promise<Record<string, number>> {
+  const counts = await readCounts(query, COUNTS);
   const perOrder = ['orders', 'completed', 'points', 'coupons', 'notifications'];
   if (!perOrder.every((name) => counts[name] === accepted) || counts.outbox !== 0 || counts.failed !== 0)
     throw new Error(`${accepted} orders were accepted, but the databases hold ${JSON.stringify(counts)}`);
-  return { counts, settings: await readSettings(query) };
+  return counts;
 }

@@ -1,7 +1,7 @@
 // The system as it is measured: compiled code with its default settings, in processes of its own, on fresh data and
 // private servers; its log goes to a file, as in production. `embedded`: everything in one process without any setting.
 // `separate`: a process per service, on PostgreSQL, RabbitMQ and Mosquitto, and on Redis if requested.
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PGlite } from '@electric-sql/pglite';
 import pg from 'pg';
@@ -22,6 +22,9 @@ export const MODES: readonly Mode[] = ['embedded', 'separate'];
 
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const COMMON = { HOST: '127.0.0.1', NODE_ENV: 'production', LOG_FORMAT: 'json' };
+
+const SETTINGS = `SELECT name, setting FROM pg_settings
+  WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'server_version') ORDER BY name`;
 
 export type System = Awaited<ReturnType<typeof startSystem>>;
 
@@ -58,10 +61,18 @@ export async function startSystem(mode: Mode, redis: boolean, profileFolder?: st
       pids: Object.fromEntries(running.map(([name, { pid = 0 }]) => [name, pid])),
       /** Undefined when embedded. */
       amqpUrl: servers?.env.AMQP_URL,
-      /** Stops the services cleanly and lets `read` query what they stored; the servers keep running. */
-      async stopServices<T>(read: (query: Query) => Promise<T>): Promise<T> {
+      /**
+       * Stops the services cleanly and lets `read` query what they stored; the servers keep running. `settings`: the
+       * database's durability, as the database reports it.
+       */
+      async stopServices<T>(read: (query: Query) => Promise<T>) {
         await Promise.all(processes.map(({ server }) => server.kill('SIGTERM')));
-        return servers ? queryPostgres(servers.env.DATABASE_URL, read) : queryPglite(dataDir, read);
+        const readAll = async (query: Query) => {
+          const rows = await query(SETTINGS);
+          const settings = Object.fromEntries(rows.map(({ name, setting }) => [String(name), String(setting)]));
+          return { stored: await read(query), settings };
+        };
+        return servers ? queryPostgres(servers.env.DATABASE_URL, readAll) : queryPglite(dataDir, readAll);
       },
       /** Ends all processes and removes all data. Safe to call twice. */
       remove: () => group.stop(),
@@ -96,7 +107,7 @@ async function startProcess(name: string, env: Readonly<Record<string, string>>,
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const profiling = profileFolder
-    ? ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`, `--cpu-prof-name=${name}.cpuprofile`]
+    ? ['--cpu-prof', `--cpu-prof-dir=${resolve(profileFolder)}`, `--cpu-prof-name=${name}.cpuprofile`]
     : [];
   const runner = await processRunner(folder, {
     command: process.execPath,

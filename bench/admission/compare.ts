@@ -1,5 +1,5 @@
-// Where could the cap of a flash sale be enforced, and what goes wrong there? Each strategy gets the same bursts, and then
-// the disturbance that it is most likely to meet.
+// Compares strategies of enforcing the cap of a flash sale: each gets the same bursts, and then the disturbances that it
+// is most likely to meet.
 import { note } from '../../demos/shared/terminal.ts';
 import { startPostgres } from '../../test/servers/postgres.ts';
 import { startRabbitmq } from '../../test/servers/rabbitmq.ts';
@@ -11,7 +11,7 @@ import { BUYERS, GATEWAYS, Gateways, openSale } from './gateways.ts';
 import { rabbitmqVersion } from './rabbitmq.ts';
 import { redisVersion } from './redis.ts';
 import { postgresVersion } from './row.ts';
-import { type ServerName, type StrategyName, strategies } from './strategies.ts';
+import { type StrategyName, strategies } from './strategies.ts';
 
 /** Above the cap, so that the cap is the limit, and below it, so that the stock is. */
 const STOCKS = [1_000, 60];
@@ -36,7 +36,7 @@ export async function compareAdmission({ rounds }: { rounds: number }) {
       for (const stock of STOCKS) {
         // The first burst does not count: code runs for the first time in it, here and in the servers.
         await burst(gateways, await open(strategy, stock));
-        const results: Awaited<ReturnType<typeof burst>>[] = [];
+        const results = [];
         for (let round = 1; round <= rounds; round++) results.push(await burst(gateways, await open(strategy, stock)));
         bursts.push({ strategy, stock, rounds: results });
       }
@@ -44,7 +44,7 @@ export async function compareAdmission({ rounds }: { rounds: number }) {
     const disturbed = [];
     for (const { strategy, what, stock, run } of disturbances) {
       note(`disturbance ${disturbed.length + 1} of ${disturbances.length} …`);
-      const outcome = await run(await open(strategy, stock), gateways, (name: ServerName) => servers[name]);
+      const outcome = await run(await open(strategy, stock), gateways, servers[strategies[strategy].server]);
       disturbed.push({ strategy, what, stock, longest: outcome.admitted, ...outcome });
     }
     const versions = [rabbitmqVersion(urls.rabbitmq), redisVersion(urls.redis), postgresVersion(urls.postgres)];

@@ -1,28 +1,22 @@
-// How each strategy takes a failure in mid-sale. Every buyer who was told "admitted" counts, even if the server has
-// forgotten it.
-
+// How each strategy copes with a failure during a sale. Every buyer that was told "admitted" counts, even if the server
+// has forgotten it.
 import type { LocalServer } from '../../test/servers/server.ts';
 import type { Target } from './gateway.ts';
 import { CAP, type Gateways, killedAfterDeciding } from './gateways.ts';
 import { whileHolding } from './rabbitmq.ts';
 import { completeWork, counted, withRedis } from './redis.ts';
 import { completeTickets, countTickets } from './row.ts';
-import { type ServerName, type StrategyName, strategies } from './strategies.ts';
+import { type StrategyName, strategies } from './strategies.ts';
 
-interface Disturbance {
-  readonly strategy: StrategyName;
-  readonly what: string;
-  readonly stock: number;
-  /**
-   * Resolves with the number of buyers that were told they are admitted. `longest`: the most of them in the queue at a
-   * time, if not all of them.
-   */
-  readonly run: (
-    target: Target,
-    gateways: Gateways,
-    server: (name: ServerName) => LocalServer,
-  ) => Promise<{ admitted: number; longest?: number; note: string }>;
-}
+/**
+ * `server`: the strategy's. Resolves with the number of buyers that were told they are admitted. `longest`: the most of
+ * them in the queue at a time, if not all.
+ */
+type Run = (
+  target: Target,
+  gateways: Gateways,
+  server: LocalServer,
+) => Promise<{ admitted: number; longest?: number; note: string }>;
 
 /** Above the cap and below twice the cap, so that too many admissions are too many units as well. */
 const SCARCE = CAP * 1.5;
@@ -32,7 +26,7 @@ const PREFETCH = CAP / 2;
 
 const queued = ({ strategy, url, sale }: Target) => strategies[strategy].queued(url, sale);
 
-const consumer: Omit<Disturbance, 'strategy'> = {
+const consumer: { what: string; stock: number; run: Run } = {
   what: `a consumer works on ${PREFETCH}`,
   stock: PLENTY,
   run: (target, gateways) =>
@@ -43,7 +37,7 @@ const consumer: Omit<Disturbance, 'strategy'> = {
     }),
 };
 
-export const disturbances: readonly Disturbance[] = [
+export const disturbances: readonly ({ strategy: StrategyName } & typeof consumer)[] = [
   { strategy: 'rabbitmq-quorum', ...consumer },
   { strategy: 'rabbitmq-classic', ...consumer },
   {
@@ -66,7 +60,7 @@ export const disturbances: readonly Disturbance[] = [
       const saved = await gateways.admit(target, FEW * 2);
       await withRedis(target.url, (redis) => redis.save());
       const before = saved + (await gateways.admit(target));
-      await killAndRestart(server('redis'));
+      await killAndRestart(server);
       const found = await counted(target.url, target.sale);
       const after = await gateways.admit(target);
       return { admitted: before + after, note: `${before} before, found ${found} in the copy, ${after} after` };
@@ -91,7 +85,7 @@ export const disturbances: readonly Disturbance[] = [
     stock: SCARCE,
     async run(target, gateways, server) {
       const before = await gateways.admit(target, CAP / 2);
-      await killAndRestart(server('postgres'));
+      await killAndRestart(server);
       const after = await gateways.admit(target);
       const tickets = await countTickets(target.url, target.sale);
       const note = `${before} before, ${after} after; ${tickets} tickets`;

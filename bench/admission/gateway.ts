@@ -3,53 +3,44 @@
 import { type StrategyName, strategies } from './strategies.ts';
 import type { Client, Sale } from './strategy.ts';
 
-/** Where a burst goes: a strategy, its server, a sale, and another sale for practice. */
+/** The destination of a burst. `url`: of the strategy's server. */
 export interface Target {
   readonly strategy: StrategyName;
   readonly url: string;
   readonly sale: Sale;
-  readonly practice: Sale;
 }
 
-/** `open` connects to the sale after some practice. `decide-only` begins no work and then waits to be killed. */
+/** `open` connects to the sale. `decide-only` begins no work and then waits to be killed. */
 export type Command =
   | { readonly type: 'open'; readonly target: Target }
   | { readonly type: 'burst' | 'decide-only'; readonly buyers: number };
-
-const PRACTICE_BUYERS = 250;
 
 let client: Client | undefined;
 let buyerCount = 0;
 
 /** Resolves with the number of admitted buyers; rejects if the outcome of any is unknown. */
-async function burst(client: Client, type: 'burst' | 'decide-only', buyers: number): Promise<number> {
-  const one = async () => {
-    // BullMQ wants an id that is no number, without colons.
-    const buyer = `buyer-${process.pid}-${++buyerCount}`;
-    const admitted = await client.decide(buyer);
-    if (admitted && type === 'burst') await client.begin?.(buyer);
-    return admitted;
-  };
-  const results = await Promise.all(Array.from({ length: buyers }, one));
-  return results.filter((admitted) => admitted).length;
-}
-
 async function handle(command: Command): Promise<number> {
   if (command.type === 'open') {
-    const { strategy, url, sale, practice } = command.target;
-    const practising = await strategies[strategy].connect(url, practice);
-    await burst(practising, 'burst', PRACTICE_BUYERS);
-    await practising.close();
+    const { strategy, url, sale } = command.target;
     client = await strategies[strategy].connect(url, sale);
     return 0;
   }
+  const { type, buyers } = command;
   if (!client) throw new Error('a burst before a sale was opened');
-  const admitted = await burst(client, command.type, command.buyers);
-  if (command.type === 'burst') {
-    await client.close();
+  const { decide, begin, close } = client;
+  const one = async () => {
+    // BullMQ wants an id that is no number, without colons.
+    const buyer = `buyer-${process.pid}-${++buyerCount}`;
+    const admitted = await decide(buyer);
+    if (admitted && type === 'burst') await begin?.(buyer);
+    return admitted;
+  };
+  const results = await Promise.all(Array.from({ length: buyers }, one));
+  if (type === 'burst') {
+    await close();
     client = undefined;
   }
-  return admitted;
+  return results.filter((admitted) => admitted).length;
 }
 
 process.on('message', (command: Command) => {

@@ -4,7 +4,6 @@ import { type Child, forkScript } from '../../demos/shared/child-process.ts';
 import { using } from '../using.ts';
 import type { Command, Target } from './gateway.ts';
 import { type StrategyName, strategies } from './strategies.ts';
-import type { Sale } from './strategy.ts';
 
 export const GATEWAYS = 4;
 export const BUYERS = 1_000;
@@ -12,13 +11,10 @@ export const CAP = 100;
 /** Longer than the slowest burst. */
 const ANSWER_WITHIN_MS = 60_000;
 
-/** A fresh sale, and one to practise on that has room for everyone. */
 export async function openSale(strategy: StrategyName, url: string, stock: number): Promise<Target> {
-  const sale: Sale = { id: uuidv7(), stock, cap: CAP };
-  const practice: Sale = { id: uuidv7(), stock: 1_000_000, cap: 1_000_000 };
-  await strategies[strategy].open(url, practice);
+  const sale = { id: uuidv7(), stock, cap: CAP };
   await strategies[strategy].open(url, sale);
-  return { strategy, url, sale, practice };
+  return { strategy, url, sale };
 }
 
 export class Gateways {

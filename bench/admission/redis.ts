@@ -86,11 +86,9 @@ export const counted = (url: string, sale: Sale): Promise<number> =>
 export const completeWork = (url: string, sale: Sale): Promise<number> =>
   withRedis(url, async (redis) => {
     const { queued, work } = keysOf(sale);
-    let done = 0;
-    while ((await redis.lpop(work)) !== null) {
-      await redis.decr(queued);
-      done++;
-    }
+    const done = await redis.llen(work);
+    await redis.del(work);
+    await redis.decrby(queued, done);
     return done;
   });
 

@@ -42,7 +42,7 @@ const openSale = (url: string, { id, stock, cap }: Sale) =>
 const queued = (url: string, { id }: Sale) =>
   withDatabase(url, async (database) => (await findSale(database, id))?.queue.length ?? Number.NaN);
 
-/** As in each flash-sale process, but without the hint in front, which only rejects. */
+/** As in each flash-sale process, but without the snapshot in front, which only rejects. */
 export const row: Strategy = {
   open: openSale,
   async connect(url, { id }) {

@@ -12,10 +12,10 @@ export interface Sale {
 /** A gateway's connection to the server that decides. Both calls may run many times at once. */
 export interface Client {
   /** Whether the buyer gets a place. Rejects if that is unknown. */
-  decide(buyer: string): Promise<boolean>;
+  readonly decide: (buyer: string) => Promise<boolean>;
   /** Begins an admitted buyer's work, if that is a step apart from the decision. */
-  begin?(buyer: string): Promise<void>;
-  close(): Promise<void>;
+  readonly begin?: (buyer: string) => Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 export interface Strategy {

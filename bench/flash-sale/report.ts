@@ -1,51 +1,19 @@
 // The figures of the floods: decisions and admissions against the bare route, the drain's pace, latencies.
-import { type Measurement, type RouteFloods, routeRate, routeRateFigure, type Target, type Unit } from '../figures.ts';
+import { figure, inPhase, type Measurement, type RouteFloods, routeRate, routeRateFigure } from '../figures.ts';
 import { type Flooded, rateOf } from '../flood.ts';
 import { ADMITTED, BUSY, FULL, OVER } from '../load.ts';
-import { BROKEN } from '../raw-http.ts';
 import type { Mode } from '../system.ts';
+import type { checkSale } from './stored-sale.ts';
 
 /** Tickets that leave a queue per second, in every sale. */
 export const PACE = 100;
 
-/** The figures that each phase has, in this order. */
-const shown = {
-  full: ['decisions', 'ratio', 'cost', 'drained', 'byRow', 'busyShare', 'rejected', 'admitted'],
-  'sold out': ['decisions', 'ratio', 'cost', 'byRow', 'rejected'],
-  overload: [
-    'decisions',
-    'ratio',
-    'busy',
-    'busyShare',
-    'broken',
-    'drained',
-    'generator',
-    'rejected',
-    'admitted',
-    'busyLatency',
-  ],
-  unbounded: ['admissions', 'admissionRatio', 'cost', 'drained', 'admitted'],
-} as const;
-export type FloodPhase = keyof typeof shown;
-export const phases = Object.keys(shown) as FloodPhase[];
+export const phases = ['full', 'sold out', 'overload', 'unbounded'] as const;
+export type FloodPhase = (typeof phases)[number];
 
-export interface FloodedSale extends Flooded {
-  /** Share of the decisions that the sale's row made, not the hint in front of it. */
-  readonly byRow: number;
-  /** The measured time in milliseconds of this machine's clock, which its databases use too. */
-  readonly time: readonly [number, number];
-}
-
-export interface StoredSale {
-  /** Tickets that left the queue per second in the measured time. */
-  readonly drainedPerSecond: number;
-  /** Rejections that the sale did not count. It counts them best-effort: 0 unless a process crashed. */
-  readonly uncounted: number;
-}
-
-export type Floods = Readonly<Record<FloodPhase, FloodedSale & StoredSale>>;
-
-export const decidingProcess = (mode: Mode) => (mode === 'embedded' ? 'all' : 'flash-sale');
+/** `byRow`: the share of the decisions that the sale's row made, not the snapshot in front of it. */
+export type FloodedSale = Flooded & { readonly byRow: number };
+export type Floods = Readonly<Record<FloodPhase, FloodedSale & Awaited<ReturnType<typeof checkSale>>>>;
 
 /** As shares of the bare route's rate. */
 const DECISIONS = { embedded: { least: 0.5 }, separate: { least: 0.7 } };
@@ -63,40 +31,23 @@ const latencies = (name: string, status: number, floods: readonly Flooded[]): Me
 export const figuresOf = (mode: Mode, route: RouteFloods, floods: Floods): Measurement[] => [
   routeRateFigure('bare Express route, purchases answered', route),
   ...latencies('answered by the bare route', FULL, route),
-  ...phases.flatMap((phase) => {
-    const figures = floodFigures(mode, route, phase, floods[phase]);
-    return shown[phase].flatMap((name) => figures[name]).map((figure) => ({ phase, ...figure }));
-  }),
+  ...phases.flatMap((phase) => inPhase(phase, floodFigures(mode, route, phase, floods[phase]))),
 ];
 
-function floodFigures(mode: Mode, route: RouteFloods, phase: FloodPhase, flood: Floods[FloodPhase]) {
+function floodFigures(mode: Mode, route: RouteFloods, phase: FloodPhase, flood: Floods[FloodPhase]): Measurement[] {
   const decisions = rateOf(flood, ADMITTED, OVER, FULL);
-  const [admissions, busy] = [rateOf(flood, ADMITTED), rateOf(flood, BUSY)];
-  const sum = (value: (flooded: Flooded) => number) => value(route[0]) + value(route[1]);
-  const routeCost = sum(({ cpu }) => cpu.route ?? Number.NaN) / sum((flooded) => rateOf(flooded, FULL));
-  const cost = (flood.cpu[decidingProcess(mode)] ?? Number.NaN) / decisions / routeCost;
-  const figure = (name: string, unit: Unit, value: number, target?: Target): Measurement => ({
-    ...{ name, unit, values: [value], target },
-  });
-  return {
-    decisions: figure('decisions', '/s', decisions),
-    ratio: figure(
-      'decisions ÷ route',
-      'ratio',
-      decisions / routeRate(route),
-      phase === 'overload' ? undefined : DECISIONS[mode],
-    ),
-    cost: figure('CPU per decision ÷ per request of the route', 'ratio', cost),
-    drained: figure('drained ÷ pace', 'ratio', flood.drainedPerSecond / PACE, phase === 'full' ? DRAIN : undefined),
-    byRow: figure('by the row ÷ decisions', 'ratio', flood.byRow),
-    busy: figure('503', '/s', busy),
-    busyShare: figure('503 ÷ responses', 'ratio', busy / (busy + decisions)),
-    broken: figure('connections that broke', '/s', rateOf(flood, BROKEN)),
-    generator: figure('load generator, share of one CPU', 'ratio', flood.generatorCpu),
-    admissions: figure('admitted', '/s', admissions),
-    admissionRatio: figure('admitted ÷ route', 'ratio', admissions / routeRate(route)),
-    rejected: latencies('rejected', phase === 'sold out' ? OVER : FULL, [flood]),
-    admitted: latencies('admitted', ADMITTED, [flood]),
-    busyLatency: latencies('503', BUSY, [flood]),
-  };
+  const [full, soldOut] = [phase === 'full', phase === 'sold out'];
+  // With room for everybody, every decision is an admission.
+  const name = phase === 'unbounded' ? 'admitted' : 'decisions';
+  return [
+    figure(name, '/s', decisions),
+    figure(`${name} ÷ route`, 'ratio', decisions / routeRate(route), full || soldOut ? DECISIONS[mode] : undefined),
+    figure('503', '/s', rateOf(flood, BUSY)),
+    // A sold-out sale has nothing left to drain.
+    figure('drained ÷ pace', 'ratio', soldOut ? undefined : flood.drainedPerSecond / PACE, full ? DRAIN : undefined),
+    figure('by the row ÷ decisions', 'ratio', flood.byRow),
+    ...latencies('rejected', soldOut ? OVER : FULL, [flood]),
+    ...latencies('admitted', ADMITTED, [flood]),
+    ...latencies('503', BUSY, [flood]),
+  ];
 }

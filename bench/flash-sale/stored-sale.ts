@@ -1,8 +1,8 @@
 // Checks what the databases hold after the floods against what the buyers were told.
+import type { Flooded } from '../flood.ts';
 import { ADMITTED, FULL, OVER } from '../load.ts';
 import { BROKEN } from '../raw-http.ts';
-import type { Query } from '../stored-totals.ts';
-import type { FloodedSale, StoredSale } from './report.ts';
+import { type Query, readCounts } from '../stored-totals.ts';
 
 const COUNTS = `SELECT s.stock, s.remaining, s.held, s.sold, s.queued, s.queue_cap, s.admitted, s.released,
     COALESCE(r.queue_full, 0) AS queue_full, COALESCE(r.sold_out + r.not_open, 0) AS over, t.*
@@ -21,15 +21,15 @@ const COUNTS = `SELECT s.stock, s.remaining, s.held, s.sold, s.queued, s.queue_c
   WHERE s.id = $1`;
 
 /**
- * Throws if the totals do not balance, or if a buyer was told something that is not so. `ordered`: every ticket has had
+ * Throws if the totals do not balance, or if a response to a buyer was wrong. `ordered`: every ticket has had
  * time to become an order.
  */
 export async function checkSale(
   query: Query,
-  { saleId, responses, time, ordered }: Pick<FloodedSale, 'responses' | 'time'> & { saleId: string; ordered: boolean },
-): Promise<StoredSale> {
-  const [row = {}] = await query(COUNTS, [saleId, ...time]);
-  const n = (name: string) => Number(row[name]);
+  { saleId, responses, time, ordered }: Pick<Flooded, 'responses' | 'time'> & { saleId: string; ordered: boolean },
+) {
+  const counts = await readCounts(query, COUNTS, [saleId, ...time]);
+  const n = (name: string) => counts[name] ?? Number.NaN;
   const told = responses[ADMITTED] ?? 0;
   const balanced =
     n('remaining') + n('held') + n('sold') === n('stock') &&
@@ -42,15 +42,12 @@ export async function checkSale(
     n('admitted') >= told && n('admitted') <= most && n('tickets') === n('admitted') && n('users') === n('admitted');
   const complete =
     n('orders') === n('ordered') && n('sold') === n('ordered') && (!ordered || n('ordered') === n('admitted'));
-  if (!balanced || !asTold || !complete) {
-    throw new Error(
-      `${told} buyers were told they are admitted, but the database holds ${JSON.stringify(row, textOfBigint)}`,
-    );
-  }
+  if (!balanced || !asTold || !complete)
+    throw new Error(`${told} buyers were told they are admitted, but the database holds ${JSON.stringify(counts)}`);
   return {
+    /** Tickets that left the queue in the measured time. */
     drainedPerSecond: n('drained') / ((time[1] - time[0]) / 1_000),
+    /** Rejections that the sale did not count. It counts them best-effort: 0 unless a process crashed. */
     uncounted: Math.max(0, (responses[FULL] ?? 0) + (responses[OVER] ?? 0) - n('queue_full') - n('over')),
   };
 }
-
-const textOfBigint = (_key: string, value: unknown) => (typeof value === 'bigint' ? String(value) : value);
