@@ -1,12 +1,12 @@
 // Judges an order beside its effects. Pure functions.
-import type { CouponFact, NotifyFact, OrderFact, PointsFact } from '../../../contracts/facts.ts';
+import type { Fact, OrderFact } from '../../../contracts/facts.ts';
 import { type StepName, stepNames } from '../../../contracts/orders.ts';
 import type { RuleName } from './rules.ts';
 
 /** The facts about one id, of the services that have any. */
 export type Seen<Facts> = { readonly [Name in keyof Facts]?: Facts[Name] | undefined };
 
-export type OrderFacts = { order: OrderFact; points: PointsFact; coupon: CouponFact; notify: NotifyFact };
+export type OrderFacts = { [L in 'order' | 'points' | 'coupon' | 'notify']: Fact<L> };
 
 /**
  * An open order whose next action is due later than this is stuck: requests are resent at least every hour, and a buyer
