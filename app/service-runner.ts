@@ -4,7 +4,7 @@ import type { Router } from 'express';
 import type { Logger } from 'pino';
 import { eventSchemas } from '../contracts/events.ts';
 import type { ConsumerState } from '../contracts/operations.ts';
-import type { ServiceName } from '../contracts/services.ts';
+import { type ServiceName, SUBJECT_NAME } from '../contracts/services.ts';
 import type { Bus, OutgoingEvent, Subscription } from '../infra/bus/port.ts';
 import type { Database } from '../infra/database/port.ts';
 import { Inbox } from '../infra/messaging/inbox.ts';
@@ -43,6 +43,20 @@ const POLL_MS = { pglite: 500, postgres: 100 };
 
 /** An unavailable database must not delay the other metrics: Prometheus aborts a scrape after 10 s. */
 const MEASURED_WITHIN_MS = 5_000;
+
+/** What a service's inbox needs of its code and of the configuration. */
+export const inboxOptions = (service: AnyService, config: Config) => ({
+  catalogue: eventSchemas,
+  handlers: service.handlers,
+  onDead: service.onDead,
+  subjectName: SUBJECT_NAME,
+  attempts: config.RETRY_ATTEMPTS,
+  retryBaseMs: config.RETRY_BASE_MS,
+  retryMaxMs: config.RETRY_MAX_MS,
+  leaseMs: config.LEASE_MS,
+  prefetch: config.PREFETCH,
+  retentionDays: config.INBOX_RETENTION_DAYS,
+});
 
 /** The parts that receive and publish messages, from one start to the next stop. */
 interface Consumer {
@@ -152,17 +166,9 @@ export class ServiceRunner {
       log,
     };
     const inbox = new Inbox({
+      ...inboxOptions(service, config),
       ...common,
       maxRows: MAX_ROWS,
-      prefetch: config.PREFETCH,
-      catalogue: eventSchemas,
-      handlers: service.handlers,
-      onDead: service.onDead,
-      subjectName: service.subjectName,
-      attempts: config.RETRY_ATTEMPTS,
-      retryBaseMs: config.RETRY_BASE_MS,
-      retryMaxMs: config.RETRY_MAX_MS,
-      retentionDays: config.INBOX_RETENTION_DAYS,
       onOutcome: (type, outcome, seconds) => {
         metrics.handled.inc({ service: name, type, outcome });
         metrics.handling.observe({ service: name }, seconds);

@@ -1,6 +1,6 @@
 import { type Event, stepFailed } from '../../contracts/events.ts';
 import { pageOf, pageQuery } from '../../contracts/pages.ts';
-import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
+import type { Subscribed } from '../../contracts/services.ts';
 import { userId } from '../../contracts/text.ts';
 import { parse, parsePath, route } from '../../infra/http/app.ts';
 import { reportDead } from '../../infra/messaging/handler.ts';
@@ -25,7 +25,6 @@ export function couponService({ settings, database, outbox }: Context): Service<
       'order.cancelled': revokeCoupon(outbox, rules),
     },
     onDead: reportDead(outbox, 'step.failed', stepFailed('coupon')),
-    subjectName: SUBJECT_NAME,
     routes: (router) =>
       route(router, '/users/:userId/coupons', {
         get: async (request, response) => {

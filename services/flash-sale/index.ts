@@ -1,6 +1,6 @@
 import { Counter } from 'prom-client';
 import type { Event } from '../../contracts/events.ts';
-import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
+import type { Subscribed } from '../../contracts/services.ts';
 import { resendLoop, type resendSettings } from '../../infra/messaging/resend.ts';
 import type { watchdogSettings } from '../../infra/messaging/watchdog.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
@@ -56,7 +56,6 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
       }),
     facts: { 'flash-sale': saleFacts, 'flash-sale/tickets': ticketFacts },
     resend: RESEND_BY_ID,
-    subjectName: SUBJECT_NAME,
     isSheddable: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),
     loops: [admission, drain, resendLoop(context, 'flash-sale.ticket.accepted', RESEND_OVERDUE)],
   };

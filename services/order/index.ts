@@ -1,5 +1,5 @@
 import type { Event } from '../../contracts/events.ts';
-import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
+import type { Subscribed } from '../../contracts/services.ts';
 import { resendLoop } from '../../infra/messaging/resend.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { createCancelOrder, expireOrders } from './cancel-order.ts';
@@ -42,7 +42,6 @@ export function orderService(context: OrderContext): Service<Event<Subscribed<'o
     },
     facts: { order: orderFacts, 'order/tickets': ticketOrderFacts },
     resend: RESEND_BY_ID,
-    subjectName: SUBJECT_NAME,
     loops: [
       resendLoop(context, 'order.placed', RESEND_PLACED),
       resendLoop(context, 'order.cancelled', RESEND_CANCELLED),
