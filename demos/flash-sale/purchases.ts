@@ -1,5 +1,6 @@
 // POST /flash-sales/:id/purchases, thousands of times and at little cost, because this process shares the machine with
 // the system that it visits. The connections are bounded; further requests wait here.
+import { purchase } from '../../contracts/flash-sales.ts';
 import { HttpClient } from '../shared/http.ts';
 import { retryAfterOf } from '../shared/orders.ts';
 
@@ -65,9 +66,8 @@ export function readAnswer(status: number, retryAfter: unknown, body: string): P
 
 function ticketOf(status: number, body: string): PurchaseAnswer | undefined {
   try {
-    const { ticketId, position } = JSON.parse(body) as Record<string, unknown>;
-    if (typeof ticketId !== 'string' || typeof position !== 'number') return undefined;
-    return { outcome: status === 202 ? 'admitted' : 'already', ticketId, position };
+    const { success, data } = purchase.safeParse(JSON.parse(body));
+    return success ? { ...data, outcome: status === 202 ? 'admitted' : 'already' } : undefined;
   } catch {
     return undefined;
   }
