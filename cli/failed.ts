@@ -6,13 +6,12 @@ import { CliError, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
 import { COUNTING_TIMEOUT_MS, HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
-import { count, print, printJson, withProgress } from '../demos/shared/terminal.ts';
+import { count, withProgress } from '../demos/shared/terminal.ts';
 import { askEach, FailedMessages } from './failed/client.ts';
 import { commandWithFilter, isNarrow, queryOf } from './failed/filter.ts';
 import { newestFirst, renderList, renderMessage, renderRetries } from './failed/render.ts';
 import { RetryRun } from './failed/retry.ts';
-import { wrapped } from './help.ts';
-import { jsonOption, matching, type OptionsOf, urlOption } from './options.ts';
+import { jsonOption, matching, type OptionsOf, printResult, urlOption, wrapped } from './options.ts';
 
 const MAX_LISTED = 1_000;
 const MAX_RATE = 10_000;
@@ -123,14 +122,12 @@ async function list(messages: FailedMessages, options: OptionsOf<typeof listComm
   const found = newestFirst([...pages.values()].flatMap(({ items }) => items));
   const items = found.slice(0, limit);
   const more = found.length > limit || [...pages.values()].some((page) => page.more);
-  if (json) printJson({ services: [...pages.keys()], items, more });
-  else for (const line of renderList(items, more)) print(line);
+  printResult(json, { services: [...pages.keys()], items, more }, () => renderList(items, more));
 }
 
 async function show(messages: FailedMessages, service: ServiceName, id: string, { json }: { json?: true }) {
   const message = await messages.find(service, id);
-  if (json) printJson({ service, ...message });
-  else for (const line of renderMessage(service, message)) print(line);
+  printResult(json, { service, ...message }, () => renderMessage(service, message));
 }
 
 async function retryOne(messages: FailedMessages, service: ServiceName, id: string, options: RetryOptions) {
@@ -142,8 +139,9 @@ async function retryOne(messages: FailedMessages, service: ServiceName, id: stri
         `${service} ${id} cannot be retried: only the first 64 KiB of its ${count(payloadBytes)} bytes are stored`,
       );
   } else await messages.retryOne(service, id);
-  if (json) printJson({ dryRun, service, id, retried: dryRun ? 0 : 1 });
-  else print(`${service} ${id}: ${dryRun ? 'would be retried' : 'retried'}`);
+  printResult(json, { dryRun, service, id, retried: dryRun ? 0 : 1 }, () => [
+    `${service} ${id}: ${dryRun ? 'would be retried' : 'retried'}`,
+  ]);
 }
 
 async function retryMatching(messages: FailedMessages, options: RetryOptions, signal: AbortSignal): Promise<void> {
@@ -162,8 +160,7 @@ async function retryMatching(messages: FailedMessages, options: RetryOptions, si
   } finally {
     const { services, truncated, totals } = run;
     const { matching, retried, left } = totals;
-    if (json) printJson({ dryRun, matching, truncated, retried, left, services });
-    else for (const line of renderRetries(run, dryRun)) print(line);
+    printResult(json, { dryRun, matching, truncated, retried, left, services }, () => renderRetries(run, dryRun));
   }
   const { left } = run.totals;
   if (!dryRun && left > 0) throw new CliError(`${count(left)} messages are being handled; run it again to retry them`);

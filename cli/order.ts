@@ -18,8 +18,7 @@ import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { completedAfterMs, mugs, type Placed, placeOrder, readOrder, sinceAcceptance } from '../demos/shared/orders.ts';
 import { duration, paint, print, printable, printJson } from '../demos/shared/terminal.ts';
-import { wrapped } from './help.ts';
-import { currencyOption, jsonOption, matching, type OptionsOf, urlOption } from './options.ts';
+import { currencyOption, jsonOption, matching, type OptionsOf, urlOption, wrapped } from './options.ts';
 
 const POLL_MS = 50;
 
@@ -81,7 +80,7 @@ async function order(options: OrderOptions, signal: AbortSignal): Promise<void> 
   const http = new HttpClient(options.url);
   try {
     const placed = await place(http, options, signal);
-    if (!options.json) for (const line of renderAcceptance(placed)) print(line);
+    if (!options.json) print(renderAcceptance(placed));
     const final = await follow(http, placed.order, options, signal);
     if (options.json) printJson({ replayed: placed.replayed, responseMs: placed.ms, order: final });
     if (final.status === 'cancelled') throw new CliError(`order ${final.id} is ${statusOf(final)}${hint(final)}`);
@@ -106,10 +105,10 @@ async function place(http: HttpClient, options: OrderOptions, signal: AbortSigna
   throw new CliError(`${outcome.reason}${retry}`);
 }
 
-function renderAcceptance({ order, replayed, ms }: Placed): string[] {
+function renderAcceptance({ order, replayed, ms }: Placed): string {
   const { id, total, currency, userId } = order;
   const verb = replayed ? 'already placed, returned' : 'accepted';
-  return [`order ${paint('bold', id)}, ${formatMoney(total, currency)} for ${userId}: ${verb} in ${ms.toFixed(1)} ms`];
+  return `order ${paint('bold', id)}, ${formatMoney(total, currency)} for ${userId}: ${verb} in ${ms.toFixed(1)} ms`;
 }
 
 /**

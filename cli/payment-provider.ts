@@ -4,8 +4,7 @@ import { CliError } from '../demos/shared/errors.ts';
 import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { StartupError } from '../infra/runtime/startup-error.ts';
-import { wrapped } from './help.ts';
-import type { OptionsOf } from './options.ts';
+import { type OptionsOf, wrapped } from './options.ts';
 
 const help = `
 Examples:

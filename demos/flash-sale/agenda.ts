@@ -2,14 +2,9 @@
 // the system that they visit.
 import TinyQueue from 'tinyqueue';
 
-interface Entry<T> {
-  readonly at: number;
-  readonly item: T;
-}
-
 export class Agenda<T> {
   readonly #onDue: (item: T, at: number) => void;
-  readonly #entries = new TinyQueue<Entry<T>>([], (a, b) => a.at - b.at);
+  readonly #entries = new TinyQueue<{ readonly at: number; readonly item: T }>([], (a, b) => a.at - b.at);
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
 

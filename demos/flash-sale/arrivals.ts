@@ -20,12 +20,6 @@ export interface Settings {
   readonly timeoutSeconds: number;
 }
 
-interface Buyer {
-  readonly userId: string;
-  /** How often this buyer comes again after a full queue. */
-  readonly patience: number;
-}
-
 /** A buyer's visit. Some buyers make two, each with the buyer's patience. */
 interface Visit {
   /** Index of the buyer. */
@@ -38,8 +32,6 @@ interface Visit {
 
 export type Plan = Readonly<ReturnType<typeof planOf>>;
 
-type PlanSettings = Pick<Settings, 'seed' | 'buyers' | 'seconds' | 'repeat' | 'patience'>;
-
 const EARLY = { share: 0.02, byMs: 400 };
 /** At the opening. With the beginning of the tail, about half of all come within the first tenth of the time. */
 const SPIKE = { share: 0.5, meanOfTime: 1 / 20 };
@@ -48,11 +40,12 @@ const GIVE_UP_AT_ONCE = 0.3;
 /** The longest pause before a second visit. */
 const TWICE_WITHIN_MS = 2_000;
 
-/** The visits are in the order of their arrival. */
-export function planOf({ seed, buyers: count, seconds, repeat, patience }: PlanSettings) {
+/** The visits are in the order of their arrival. A buyer's `patience` is how often that buyer comes again. */
+export function planOf(settings: Pick<Settings, 'seed' | 'buyers' | 'seconds' | 'repeat' | 'patience'>) {
+  const { seed, buyers: count, seconds, repeat, patience } = settings;
   const random = mulberry32(seed);
   const width = String(count).length;
-  const buyers: Buyer[] = [];
+  const buyers: { readonly userId: string; readonly patience: number }[] = [];
   const visits: Visit[] = [];
   for (let buyer = 0; buyer < count; buyer++) {
     const atMs = arrival(random, seconds * 1_000);

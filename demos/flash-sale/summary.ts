@@ -80,21 +80,14 @@ export const perSecond = (rate: number | null): string =>
   rate === null ? '–' : `${rate < 200 ? rate.toFixed(1) : count(Math.round(rate))}/s`;
 
 /** The most important figures, each with its name. */
-export function headlines({
-  settings,
-  buyers,
-  requests,
-  tickets,
-  longestQueue,
-  ...rates
-}: Summary): [string, string][] {
+export function headlines({ settings, buyers, requests, tickets, ...measured }: Summary): [string, string][] {
   return [
     ['ordered', text`${tickets.ordered} of ${settings.stock}`],
-    ['orders', perSecond(rates.ordersPerSecond)],
+    ['orders', perSecond(measured.ordersPerSecond)],
     ['buyers rejected', count(sum(Object.values(buyers.rejected)))],
     ['requests rejected', count(sum(rejectedOutcomes.map((outcome) => requests.answered[outcome])))],
-    ['rejections', perSecond(rates.rejectionsPerSecond)],
-    ['longest queue', text`${longestQueue} of ${settings.queue}`],
+    ['rejections', perSecond(measured.rejectionsPerSecond)],
+    ['longest queue', text`${measured.longestQueue} of ${settings.queue}`],
   ];
 }
 

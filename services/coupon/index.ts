@@ -13,16 +13,11 @@ import { couponFacts, listCoupons } from './store/coupons.ts';
 type Context = ServiceContext<CouponSettings>;
 
 export function couponService({ settings, database, outbox }: Context): Service<Event<Subscribed<'coupon'>>> {
-  const rules = {
-    percent: settings.COUPON_PERCENT,
-    minMajorUnits: settings.COUPON_MIN_MAJOR_UNITS,
-    validDays: settings.COUPON_VALID_DAYS,
-  };
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
     handlers: {
-      'order.placed': { ...decideCoupon(outbox, rules), ...stepLatency(settings.STEP_LATENCY_MS) },
-      'order.cancelled': revokeCoupon(outbox, rules),
+      'order.placed': { ...decideCoupon(outbox, settings), ...stepLatency(settings.STEP_LATENCY_MS) },
+      'order.cancelled': revokeCoupon(outbox, settings),
     },
     onDead: reportDead(outbox, 'step.failed', stepFailed('coupon')),
     routes: (router) =>
