@@ -15,9 +15,7 @@ import { formOrJsonBody, jsonBody, parse, parseId, prefersHtml, route } from '..
 import { notFound, Problem, WrittenProblem } from '../../infra/http/problem.ts';
 import { rejectionMessage } from './pages/messages.ts';
 import type { Page } from './pages/page.ts';
-import { rejectedPage } from './pages/rejected-page.ts';
-import { salePage } from './pages/sale-page.ts';
-import { ticketPage } from './pages/ticket-page.ts';
+import { rejectedPage, salePage, ticketPage } from './pages/pages.ts';
 import type { ReadTicket } from './read-ticket.ts';
 import type { RejectedPurchase, SaleAdmission } from './sale-admission.ts';
 import { findSale, insertSale } from './store/sales.ts';
