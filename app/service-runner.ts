@@ -1,5 +1,4 @@
-// Runs one service: publishes its outbox, subscribes its inbox, watches its progress. Every service and every bus uses
-// it.
+// Runs one service: publishes its outbox, subscribes its inbox, watches its progress, on every bus.
 import type { Router } from 'express';
 import type { Logger } from 'pino';
 import { eventSchemas } from '../contracts/events.ts';

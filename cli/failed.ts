@@ -1,5 +1,6 @@
 // `sluice failed`: lists, shows and retries messages that a service could not handle.
-import { Argument, Command } from '@commander-js/extra-typings';
+import { Argument, Command, Option } from '@commander-js/extra-typings';
+import { failedMessagesQuery, MAX_AGE_SECONDS } from '../contracts/operations.ts';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { uuid } from '../contracts/text.ts';
 import { CliError, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
@@ -8,10 +9,9 @@ import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { count, withProgress } from '../demos/shared/terminal.ts';
 import { askEach, FailedMessages } from './failed/client.ts';
-import { commandWithFilter, isNarrow, queryOf } from './failed/filter.ts';
 import { newestFirst, renderList, renderMessage, renderRetries } from './failed/render.ts';
 import { RetryRun } from './failed/retry.ts';
-import { jsonOption, matching, type OptionsOf, printResult, urlOption, wrapped } from './options.ts';
+import { jsonOption, matching, type OptionsOf, printResult, timeUpTo, urlOption, wrapped } from './options.ts';
 
 const MAX_LISTED = 1_000;
 const MAX_RATE = 10_000;
@@ -72,6 +72,39 @@ export const failedCommand = () =>
         return withClient(options, (messages) => retryOne(messages, service, id, options));
       }),
     );
+
+export const parseAge = timeUpTo(MAX_AGE_SECONDS / 86_400, ['s', 'm', 'h', 'd']);
+
+const { type, error } = failedMessagesQuery.shape;
+
+const commandWithFilter = (name: string) =>
+  new Command(name)
+    .addOption(new Option('--service <name...>', 'only messages of these services').choices(serviceNames))
+    .option('--type <type>', 'only events of this type', matching(type, 'It must be 1 to 200 characters.'))
+    .addOption(new Option('--status <status>', 'only messages with this status').choices(['dead', 'retrying']))
+    .option(
+      '--error <text>',
+      'only errors that contain this text',
+      matching(error, 'It must be 1 to 1,000 characters.'),
+    )
+    .option('--older-than <age>', 'only messages that arrived longer ago, such as 30s, 10m, 2h or 7d', parseAge)
+    .option('--newer-than <age>', 'only messages that arrived within this time', parseAge);
+
+/** An age is in milliseconds, in whole seconds. */
+type Filter = OptionsOf<() => ReturnType<typeof commandWithFilter>>;
+
+/** Whether the options exclude any message. */
+export const isNarrow = ({ service, ...filter }: Filter): boolean =>
+  service !== undefined || Object.keys(queryOf(filter)).length > 0;
+
+/** All but the service, which is in the path. */
+export function queryOf({ type, status, error, olderThan, newerThan }: Filter): Record<string, string> {
+  const seconds = (ms: number | undefined) => ms && ms / 1_000;
+  const query = { type, status, error, olderThanSeconds: seconds(olderThan), newerThanSeconds: seconds(newerThan) };
+  return Object.fromEntries(
+    Object.entries(query).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]])),
+  );
+}
 
 const listCommand = () =>
   commandWithFilter('list')

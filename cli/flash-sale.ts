@@ -1,5 +1,4 @@
-// `sluice flash-sale`: simulates a sale with many buyers over HTTP, and compares the sale's totals with their
-// responses.
+// `sluice flash-sale`: sends many buyers to a sale over HTTP, and compares the sale's totals with their responses.
 import { Command, Option } from '@commander-js/extra-typings';
 import { MAX_DRAIN_PER_SECOND, MAX_QUEUE_CAP, MAX_STOCK } from '../contracts/flash-sales.ts';
 import { seriesOf, svgOf } from '../demos/flash-sale/report/charts.ts';

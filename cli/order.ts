@@ -83,11 +83,9 @@ async function order(options: OrderOptions, signal: AbortSignal): Promise<void> 
     if (!options.json) print(renderAcceptance(placed));
     const final = await follow(http, placed.order, options, signal);
     if (options.json) printJson({ replayed: placed.replayed, responseMs: placed.ms, order: final });
-    if (final.status === 'cancelled') throw new CliError(`order ${final.id} is ${statusOf(final)}${hint(final)}`);
+    const late = final.status === 'cancelled' ? '' : `, not completed, after ${options.timeout} s`;
     if (final.status !== 'completed')
-      throw new CliError(
-        `order ${final.id} is ${statusOf(final)}, not completed, after ${options.timeout} s${hint(final)}`,
-      );
+      throw new CliError(`order ${final.id} is ${statusOf(final)}${late}${hint(final)}`);
     if (!options.json) print(`completed ${duration(completedAfterMs(final))} after acceptance`);
   } finally {
     await http.close();
@@ -139,12 +137,7 @@ const stepColors = { pending: 'dim', failed: 'red', done: 'green', skipped: 'yel
 
 function renderStep(order: Order, name: StepName): string {
   const { status, at, detail } = order.steps[name];
+  const shown = paint(stepColors[status], status.padEnd(8));
   const time = at === undefined ? '' : `+${duration(sinceAcceptance(order, at))}`;
-  const cells = [
-    name.padEnd(12),
-    paint(stepColors[status], status.padEnd(8)),
-    time.padStart(9),
-    printable(detail ?? ''),
-  ];
-  return `  ${cells.join('  ')}`.trimEnd();
+  return `  ${name.padEnd(12)}  ${shown}  ${time.padStart(9)}  ${printable(detail ?? '')}`.trimEnd();
 }

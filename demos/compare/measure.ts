@@ -51,10 +51,7 @@ export async function measure(shop: Shop, load: Load) {
   }
 }
 
-/**
- * One client with one order at a time, from sending the request to the end of the response, and until a response shows
- * the order as completed.
- */
+/** One client with one order at a time: from the request to the end of the response, and to the order's completion. */
 async function oneByOne(http: HttpClient, { userId }: Shop, { orders, onOrder, signal }: Load) {
   const responses: number[] = [];
   const completions: number[] = [];

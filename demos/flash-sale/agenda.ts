@@ -1,5 +1,5 @@
-// Future items by time, with one timer for all of them. A timer for each of thousands of buyers would take CPU time from
-// the system that they visit.
+// Future items by time, with one timer for all of them. Thousands of timers would take CPU time
+// from the system that the buyers visit.
 import TinyQueue from 'tinyqueue';
 
 export class Agenda<T> {

@@ -40,10 +40,7 @@ export class PurchaseClient extends HttpClient {
     await Promise.allSettled(Array.from({ length: count }, () => this.request('GET', '/healthz')));
   }
 
-  /**
-   * Calls `onAnswer` exactly once, with the answer or the error. `waitedMs`: for a free connection, part of the time until
-   * the answer.
-   */
+  /** Calls `onAnswer` exactly once, with the answer or the error. `waitedMs`: how long it waited for a connection. */
   buy(saleId: string, userId: string, onAnswer: (answer: PurchaseAnswer, waitedMs: number) => void): void {
     // Our own ids need no escaping.
     this.post(`/flash-sales/${saleId}/purchases`, `{"userId":"${userId}"}`, ({ status, retryAfter, text, waitedMs }) =>

@@ -56,10 +56,7 @@ export type FailedReversals = { readonly [S in StepName]?: string };
 
 export type StepReport = ReturnType<typeof stepReport>;
 
-/**
- * What a result says about a step of its order. `reversalFailed`: the step could not be reverted after the order's
- * cancellation.
- */
+/** What a result says about a step of its order. `reversalFailed`: the step of a cancelled order was not reverted. */
 export function stepReport(result: Event<StepResult>) {
   const [name, step] = stepOf(result);
   const reversalFailed = result.type === 'step.failed' && result.data.of === 'order.cancelled';

@@ -72,6 +72,12 @@ export async function openExclusively(
   return {
     charge: (charge) => whileHeld(() => provider.charge(charge)),
     cancel: (orderId) => whileHeld(() => provider.cancel(orderId)),
-    close: () => provider.close().finally(release),
+    close: async () => {
+      try {
+        await provider.close();
+      } finally {
+        await release();
+      }
+    },
   };
 }

@@ -1,5 +1,4 @@
-// The payment provider over HTTP (contracts/payments.ts). Every call may be repeated, so anything but a clear response
-// is PaymentUnknown.
+// The payment provider over HTTP (contracts/payments.ts). Anything but a clear response is PaymentUnknown.
 import { Pool } from 'undici';
 import type { z } from 'zod';
 import { cancelResponse, type chargeRequest, chargeResponse } from '../../../contracts/payments.ts';
