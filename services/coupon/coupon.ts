@@ -36,23 +36,18 @@ export const revokeCoupon = (outbox: Outbox, settings: CouponSettings) =>
     );
   });
 
-const decisionFor = (
-  { orderId, userId, currency, total }: Pick<Placed, 'orderId' | 'userId' | 'currency' | 'total'>,
-  settings: CouponSettings,
-): NewDecision => ({
-  id: uuidv7(),
-  eventId: uuidv7(),
-  orderId,
-  userId,
-  currency,
-  ...decide({ total, currency }, settings),
+type Ordered = Pick<Placed, 'orderId' | 'userId'>;
+
+const idsFor = ({ orderId, userId }: Ordered) => ({ id: uuidv7(), eventId: uuidv7(), orderId, userId });
+
+const decisionFor = (order: Ordered & Pick<Placed, 'currency' | 'total'>, settings: CouponSettings): NewDecision => ({
+  ...idsFor(order),
+  currency: order.currency,
+  ...decide(order, settings),
 });
 
-const neverConfirmed = ({ orderId, userId }: EventData<'order.cancelled'>): NewDecision => ({
-  id: uuidv7(),
-  eventId: uuidv7(),
-  orderId,
-  userId,
+const neverConfirmed = (order: Ordered): NewDecision => ({
+  ...idsFor(order),
   currency: null,
   reason: 'cancelled before it was confirmed',
 });
