@@ -29,7 +29,6 @@ export const factsQuery = z.strictObject({
 export const resendRequest = z.strictObject({ ids });
 /** For how many of the ids a request was resent. */
 export const resent = z.object({ resent: count });
-export type Resent = z.infer<typeof resent>;
 
 const userId = z.string();
 /** Until the service acts on it by itself; negative if that is overdue, null if it never will. */

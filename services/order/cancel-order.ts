@@ -16,7 +16,6 @@ type Cancelled = 'cancelled' | 'being-paid' | 'changing' | 'not-found';
 
 /** A payment that ends between the two statements of a round costs one round. */
 const ROUNDS = 5;
-const EXPIRE_EVERY_MS = 1_000;
 /** Expired orders in one statement; if more are due, the next statement follows at once. */
 const EXPIRE_LIMIT = 200;
 
@@ -46,7 +45,7 @@ export type CancelOrder = ReturnType<typeof createCancelOrder>;
 export const expireOrders = ({ database, outbox, resendAfterMs, log }: Context) =>
   new Loop({
     name: 'expire orders',
-    everyMs: EXPIRE_EVERY_MS,
+    everyMs: 1_000,
     log,
     turn: async () => {
       const eventIds = Array.from({ length: EXPIRE_LIMIT }, () => uuidv7());

@@ -1,4 +1,4 @@
-// Placing an order. By request: one statement for all requests that wait together, and the response once it is committed.
+// Placing an order. By request: one statement for all requests that wait together, and the response after the commit.
 // For a ticket of a flash sale: in the transaction of its event.
 import { v7 as uuidv7 } from 'uuid';
 import type { Event, EventData } from '../../contracts/events.ts';

@@ -12,7 +12,7 @@ export interface Charge {
 
 /**
  * - `approved`: the amount is charged. Repeating it charges nothing more, until the key is cancelled.
- * - `declined`: nothing is charged, or the charge is refunded. Unless the key is cancelled, a later attempt may succeed.
+ * - `declined`: nothing is charged, or the charge is refunded. Without a cancellation, a later attempt may succeed.
  */
 export type ChargeOutcome = 'approved' | 'declined';
 
