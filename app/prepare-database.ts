@@ -62,11 +62,8 @@ export async function retryUntilAvailable<T>({ config, log, signal }: Start, wor
       const { code } = (error.cause ?? {}) as { code?: unknown };
       const isPermanent = typeof code === 'string' && /^(28|3D)/.test(code);
       deadline ??= performance.now() + DATABASE_WAIT_MS;
-      if (isPermanent || performance.now() > deadline) {
-        throw new StartupError(`the database at ${placeOf(config)} does not answer (DATABASE_URL): ${error.message}`, {
-          cause: error,
-        });
-      }
+      if (isPermanent || performance.now() > deadline)
+        throw databaseError(config, 'does not answer (DATABASE_URL)', error);
       log.warn({ error: error.message }, 'waiting for the database');
       await delay(500, undefined, { signal }).catch(() => undefined);
     }
@@ -80,11 +77,9 @@ async function prepare(start: Start, work: () => Promise<unknown>): Promise<void
   } catch (error) {
     start.signal.throwIfAborted();
     if (error instanceof StartupError) throw error;
-    const place = placeOf(start.config);
-    throw new StartupError(`the database at ${place} cannot be prepared: ${(error as Error).message}`, {
-      cause: error,
-    });
+    throw databaseError(start.config, 'cannot be prepared', error as Error);
   }
 }
 
-const placeOf = ({ DATABASE_URL, DATA_DIR }: Config) => redactUrl(DATABASE_URL ?? DATA_DIR);
+const databaseError = ({ DATABASE_URL, DATA_DIR }: Config, problem: string, cause: Error) =>
+  new StartupError(`the database at ${redactUrl(DATABASE_URL ?? DATA_DIR)} ${problem}: ${cause.message}`, { cause });

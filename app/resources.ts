@@ -38,11 +38,11 @@ export class Resources {
   #queues: PacedQueues | undefined;
   #payments: PaymentProvider | undefined;
 
-  constructor(config: Config, log: Logger, opened: { database: Database; broker: Broker; shutdown: Shutdown }) {
+  constructor(config: Config, log: Logger, shutdown: Shutdown, opened: { database: Database; broker: Broker }) {
     this.#config = config;
     this.#log = log;
     this.#broker = opened.broker;
-    this.#shutdown = opened.shutdown;
+    this.#shutdown = shutdown;
     this.database = opened.database;
     this.mqtt = opened.broker.publisher;
     this.presence = config.MQTT_URL ? { url: config.MQTT_URL } : { publisher: this.mqtt };
@@ -50,41 +50,25 @@ export class Resources {
 
   /** Opens the bus. The inboxes must exist before, because the local bus writes to them. The caller closes the bus. */
   async openBus(): Promise<Bus> {
-    const config = this.#config;
-    const topology: Topology = { prefix: config.BUS_PREFIX, groups: subscriptions };
-    switch (config.busKind) {
-      case 'local':
-        return new LocalBus({
-          database: this.database.background,
-          topology,
-          inboxOf: (group) => new InboxStore(schemaOf(group)),
-        });
-      case 'mqtt':
-        return new MqttBus({
-          topology,
-          publisher: this.#eventPublisher(),
-          connect: this.#broker.connect,
-          database: this.database,
-          log: this.#log,
-        });
+    const { busKind, AMQP_URL, MQTT_URL, BUS_PREFIX: prefix, PREFETCH: prefetch } = this.#config;
+    const publishTimeoutMs = this.#config.PUBLISH_TIMEOUT_MS;
+    const { database } = this;
+    const log = this.#log;
+    const topology: Topology = { prefix, groups: subscriptions };
+    switch (busKind) {
+      case 'local': {
+        const inboxOf = (group: string) => new InboxStore(schemaOf(group));
+        return new LocalBus({ database: database.background, topology, inboxOf });
+      }
+      case 'mqtt': {
+        // On an external broker events have a connection of their own, so that they and notifications do not wait for
+        // each other.
+        const own = MQTT_URL && this.#own(new ExternalPublisher({ url: MQTT_URL, log, publishTimeoutMs }));
+        return new MqttBus({ topology, publisher: own || this.mqtt, connect: this.#broker.connect, database, log });
+      }
       case 'rabbitmq':
-        return new RabbitmqBus({
-          url: config.AMQP_URL ?? '',
-          topology,
-          log: this.#log,
-          confirmTimeoutMs: config.PUBLISH_TIMEOUT_MS,
-          prefetch: config.PREFETCH,
-        });
+        return new RabbitmqBus({ url: AMQP_URL ?? '', topology, log, confirmTimeoutMs: publishTimeoutMs, prefetch });
     }
-  }
-
-  /**
-   * On an external broker events have a connection of their own, so that they and notifications do not wait for each
-   * other.
-   */
-  #eventPublisher(): MqttPublisher {
-    const { MQTT_URL: url, PUBLISH_TIMEOUT_MS: publishTimeoutMs } = this.#config;
-    return url ? this.#own(new ExternalPublisher({ url, log: this.#log, publishTimeoutMs })) : this.mqtt;
   }
 
   /** Opens the server of the paced queues. Safe to call twice. */
@@ -134,9 +118,12 @@ export async function openResources(config: Config, log: Logger): Promise<Resour
     if (!config.DATABASE_URL || !config.MQTT_URL) shutdown.add(await lockDataDir(config.DATA_DIR));
     const broker = await openBroker(config, log);
     shutdown.add(() => broker.close());
-    const database = await openDatabase(config, log);
+    const { DATABASE_URL: url, DATABASE_POOL_SIZE: poolSize } = config;
+    const database = await (url
+      ? openPostgres({ url, poolSize, log })
+      : openPglite({ dataDir: join(config.DATA_DIR, 'database') }));
     shutdown.add(() => database.close());
-    return new Resources(config, log, { database, broker, shutdown });
+    return new Resources(config, log, shutdown, { database, broker });
   } catch (error) {
     await shutdown.run();
     throw error;
@@ -160,11 +147,6 @@ async function openBroker(config: Config, log: Logger) {
     attach: (server: Server) => broker.acceptWebSockets(server),
     close: () => broker.close(),
   };
-}
-
-async function openDatabase(config: Config, log: Logger): Promise<Database> {
-  if (config.DATABASE_URL) return openPostgres({ url: config.DATABASE_URL, poolSize: config.DATABASE_POOL_SIZE, log });
-  return openPglite({ dataDir: join(config.DATA_DIR, 'database') });
 }
 
 async function openPayments(config: Config, database: Database, log: Logger): Promise<PaymentProvider> {

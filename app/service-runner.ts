@@ -1,10 +1,9 @@
-// Runs one service: publishes its outbox, subscribes its inbox, watches its progress. Every service and every bus uses
-// it.
+// Runs one service: publishes its outbox, subscribes its inbox, watches its progress, on every bus.
 import type { Router } from 'express';
 import type { Logger } from 'pino';
 import { eventSchemas } from '../contracts/events.ts';
 import type { ConsumerState } from '../contracts/operations.ts';
-import type { ServiceName } from '../contracts/services.ts';
+import { type ServiceName, SUBJECT_NAME } from '../contracts/services.ts';
 import type { Bus, OutgoingEvent, Subscription } from '../infra/bus/port.ts';
 import type { Database } from '../infra/database/port.ts';
 import { Inbox } from '../infra/messaging/inbox.ts';
@@ -44,17 +43,25 @@ const POLL_MS = { pglite: 500, postgres: 100 };
 /** An unavailable database must not delay the other metrics: Prometheus aborts a scrape after 10 s. */
 const MEASURED_WITHIN_MS = 5_000;
 
-/** The parts that receive and publish messages, from one start to the next stop. */
-interface Consumer {
-  readonly inbox: Inbox;
-  readonly relays: readonly Relay[];
-}
+/** What a service's inbox needs of its code and of the configuration. */
+export const inboxOptions = (service: AnyService, config: Config) => ({
+  catalogue: eventSchemas,
+  handlers: service.handlers,
+  onDead: service.onDead,
+  subjectName: SUBJECT_NAME,
+  attempts: config.RETRY_ATTEMPTS,
+  retryBaseMs: config.RETRY_BASE_MS,
+  retryMaxMs: config.RETRY_MAX_MS,
+  leaseMs: config.LEASE_MS,
+  prefetch: config.PREFETCH,
+  retentionDays: config.INBOX_RETENTION_DAYS,
+});
 
 export class ServiceRunner {
   readonly name: ServiceName;
   readonly service: AnyService;
   readonly #options: ServiceRunnerOptions;
-  #consumer: Consumer;
+  #consumer: ReturnType<typeof createConsumer>;
   #stopped = false;
   #subscription: Subscription | undefined;
   #watchdog: Watchdog | undefined;
@@ -63,7 +70,7 @@ export class ServiceRunner {
     this.name = options.name;
     this.service = options.service;
     this.#options = options;
-    this.#consumer = this.#createConsumer();
+    this.#consumer = createConsumer(this.#options);
   }
 
   get inbox(): Inbox {
@@ -78,7 +85,7 @@ export class ServiceRunner {
   /** Requires the service's schema to be migrated. */
   async start(): Promise<void> {
     const { name, service, bus, config, metrics, log } = this.#options;
-    if (this.#stopped) this.#consumer = this.#createConsumer();
+    if (this.#stopped) this.#consumer = createConsumer(this.#options);
     this.#stopped = false;
     const { inbox, relays } = this.#consumer;
     inbox.start();
@@ -140,53 +147,46 @@ export class ServiceRunner {
       }),
     );
   }
+}
 
-  #createConsumer(): Consumer {
-    const { name, service, outbox, config, bus, mqtt, metrics, log } = this.#options;
-    const database = this.#options.database.background;
-    const common = {
-      database,
-      schema: schemaOf(name),
-      leaseMs: config.LEASE_MS,
-      pollMs: POLL_MS[database.kind],
-      log,
-    };
-    const inbox = new Inbox({
-      ...common,
-      maxRows: MAX_ROWS,
-      prefetch: config.PREFETCH,
-      catalogue: eventSchemas,
-      handlers: service.handlers,
-      onDead: service.onDead,
-      subjectName: service.subjectName,
-      attempts: config.RETRY_ATTEMPTS,
-      retryBaseMs: config.RETRY_BASE_MS,
-      retryMaxMs: config.RETRY_MAX_MS,
-      retentionDays: config.INBOX_RETENTION_DAYS,
-      onOutcome: (type, outcome, seconds) => {
-        metrics.handled.inc({ service: name, type, outcome });
-        metrics.handling.observe({ service: name }, seconds);
-      },
-      onUnreadablePruned: (count) => metrics.unreadablePruned.inc({ service: name }, count),
-    });
-    const toBus = {
-      bus,
-      catalogue: eventSchemas,
-      source: `/services/${name}`,
-      onPublished({ type, body }: OutgoingEvent) {
-        metrics.published.inc({ service: name, type });
-        void mqtt.publish(liveTopic(config.BUS_PREFIX, type), body, { qos: 0 }); // lossy, never rejects
-      },
-    };
-    const publishers: Record<Channel, RelayOptions['publish']> = {
-      bus: (rows) => publishToBus(toBus, rows),
-      user: (rows) => publishToUsers(mqtt, config.BUS_PREFIX, rows),
-    };
-    const relays = channels.map((channel) => {
-      const relay = new Relay({ ...common, channel, publish: publishers[channel] });
-      outbox.connect(channel, relay);
-      return relay;
-    });
-    return { inbox, relays };
-  }
+/** The parts that receive and publish messages, from one start to the next stop. */
+function createConsumer(options: ServiceRunnerOptions) {
+  const { name, service, outbox, config, bus, mqtt, metrics, log } = options;
+  const database = options.database.background;
+  const common = {
+    database,
+    schema: schemaOf(name),
+    leaseMs: config.LEASE_MS,
+    pollMs: POLL_MS[database.kind],
+    log,
+  };
+  const inbox = new Inbox({
+    ...inboxOptions(service, config),
+    ...common,
+    maxRows: MAX_ROWS,
+    onOutcome: (type, outcome, seconds) => {
+      metrics.handled.inc({ service: name, type, outcome });
+      metrics.handling.observe({ service: name }, seconds);
+    },
+    onUnreadablePruned: (count) => metrics.unreadablePruned.inc({ service: name }, count),
+  });
+  const toBus = {
+    bus,
+    catalogue: eventSchemas,
+    source: `/services/${name}`,
+    onPublished({ type, body }: OutgoingEvent) {
+      metrics.published.inc({ service: name, type });
+      void mqtt.publish(liveTopic(config.BUS_PREFIX, type), body, { qos: 0 }); // lossy, never rejects
+    },
+  };
+  const publishers: Record<Channel, RelayOptions['publish']> = {
+    bus: (rows) => publishToBus(toBus, rows),
+    user: (rows) => publishToUsers(mqtt, config.BUS_PREFIX, rows),
+  };
+  const relays = channels.map((channel) => {
+    const relay = new Relay({ ...common, channel, publish: publishers[channel] });
+    outbox.connect(channel, relay);
+    return relay;
+  });
+  return { inbox, relays };
 }

@@ -6,9 +6,7 @@ import { type AuditReport, renderAuditReport, violationCount } from '../demos/sh
 import { audit, repair } from '../demos/shared/auditor/run.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
-import { print, printJson } from '../demos/shared/terminal.ts';
-import { wrapped } from './help.ts';
-import { jsonOption, type OptionsOf, timeUpTo, urlOf, urlOption } from './options.ts';
+import { jsonOption, type OptionsOf, printResult, timeUpTo, urlOf, urlOption, wrapped } from './options.ts';
 
 type Urls = Readonly<Partial<Record<ServiceName, string>>>;
 
@@ -62,8 +60,7 @@ async function runAudit(options: OptionsOf<typeof command>, signal: AbortSignal)
       ...last.report,
       ...(options.repair ? { repaired: { resent, violationsBefore: first.report.violations } } : {}),
     };
-    if (options.json) printJson(report);
-    else for (const line of renderAuditReport(report)) print(line);
+    printResult(options.json, report, renderAuditReport);
     if (!report.ok) throw new CliError(violationCount(report.violations));
   } finally {
     await client.close();

@@ -5,9 +5,8 @@ import { CliError } from '../demos/shared/errors.ts';
 import { expectWritable, writeOutput } from '../demos/shared/files.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
-import { count, paint, print, printJson } from '../demos/shared/terminal.ts';
-import { wrapped } from './help.ts';
-import { jsonOption, type OptionsOf } from './options.ts';
+import { count, paint, print } from '../demos/shared/terminal.ts';
+import { jsonOption, type OptionsOf, printResult, wrapped } from './options.ts';
 
 const help = `
 Examples:
@@ -38,17 +37,11 @@ async function run(options: OptionsOf<typeof command>, signal: AbortSignal): Pro
   // Imported here, because no other command needs it.
   const { compare } = await import('../demos/compare/run.ts');
   const comparison = await compare({ workMs, orders, clients }, signal);
-  if (json) printJson(comparison);
-  else for (const line of renderComparison(comparison)) print(line);
+  printResult(json, comparison, renderComparison);
   if (svg !== undefined) await writeOutput(svg, svgOf(comparison));
   if (comparison.differences.length > 0) throw new CliError(comparison.differences.join('\n'));
   if (json) return;
   const total = comparison.strategies.reduce((sum, { effects }) => sum + effects.orders, 0);
-  print();
-  print(
-    paint(
-      'green',
-      `All ${count(total)} orders are completed with points, coupon and notification, once each, for every strategy.`,
-    ),
-  );
+  const all = `All ${count(total)} orders are completed`;
+  print(`\n${paint('green', `${all} with points, coupon and notification, once each, for every strategy.`)}`);
 }

@@ -1,18 +1,17 @@
 // `sluice failed`: lists, shows and retries messages that a service could not handle.
-import { Argument, Command } from '@commander-js/extra-typings';
+import { Argument, Command, Option } from '@commander-js/extra-typings';
+import { failedMessagesQuery, MAX_AGE_SECONDS } from '../contracts/operations.ts';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { uuid } from '../contracts/text.ts';
 import { CliError, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
 import { COUNTING_TIMEOUT_MS, HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
-import { count, print, printJson, withProgress } from '../demos/shared/terminal.ts';
+import { count, withProgress } from '../demos/shared/terminal.ts';
 import { askEach, FailedMessages } from './failed/client.ts';
-import { commandWithFilter, isNarrow, queryOf } from './failed/filter.ts';
 import { newestFirst, renderList, renderMessage, renderRetries } from './failed/render.ts';
 import { RetryRun } from './failed/retry.ts';
-import { wrapped } from './help.ts';
-import { jsonOption, matching, type OptionsOf, urlOption } from './options.ts';
+import { jsonOption, matching, type OptionsOf, printResult, timeUpTo, urlOption, wrapped } from './options.ts';
 
 const MAX_LISTED = 1_000;
 const MAX_RATE = 10_000;
@@ -74,6 +73,39 @@ export const failedCommand = () =>
       }),
     );
 
+export const parseAge = timeUpTo(MAX_AGE_SECONDS / 86_400, ['s', 'm', 'h', 'd']);
+
+const { type, error } = failedMessagesQuery.shape;
+
+const commandWithFilter = (name: string) =>
+  new Command(name)
+    .addOption(new Option('--service <name...>', 'only messages of these services').choices(serviceNames))
+    .option('--type <type>', 'only events of this type', matching(type, 'It must be 1 to 200 characters.'))
+    .addOption(new Option('--status <status>', 'only messages with this status').choices(['dead', 'retrying']))
+    .option(
+      '--error <text>',
+      'only errors that contain this text',
+      matching(error, 'It must be 1 to 1,000 characters.'),
+    )
+    .option('--older-than <age>', 'only messages that arrived longer ago, such as 30s, 10m, 2h or 7d', parseAge)
+    .option('--newer-than <age>', 'only messages that arrived within this time', parseAge);
+
+/** An age is in milliseconds, in whole seconds. */
+type Filter = OptionsOf<() => ReturnType<typeof commandWithFilter>>;
+
+/** Whether the options exclude any message. */
+export const isNarrow = ({ service, ...filter }: Filter): boolean =>
+  service !== undefined || Object.keys(queryOf(filter)).length > 0;
+
+/** All but the service, which is in the path. */
+export function queryOf({ type, status, error, olderThan, newerThan }: Filter): Record<string, string> {
+  const seconds = (ms: number | undefined) => ms && ms / 1_000;
+  const query = { type, status, error, olderThanSeconds: seconds(olderThan), newerThanSeconds: seconds(newerThan) };
+  return Object.fromEntries(
+    Object.entries(query).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]])),
+  );
+}
+
 const listCommand = () =>
   commandWithFilter('list')
     .description('list failed messages, newest first')
@@ -123,14 +155,12 @@ async function list(messages: FailedMessages, options: OptionsOf<typeof listComm
   const found = newestFirst([...pages.values()].flatMap(({ items }) => items));
   const items = found.slice(0, limit);
   const more = found.length > limit || [...pages.values()].some((page) => page.more);
-  if (json) printJson({ services: [...pages.keys()], items, more });
-  else for (const line of renderList(items, more)) print(line);
+  printResult(json, { services: [...pages.keys()], items, more }, () => renderList(items, more));
 }
 
 async function show(messages: FailedMessages, service: ServiceName, id: string, { json }: { json?: true }) {
   const message = await messages.find(service, id);
-  if (json) printJson({ service, ...message });
-  else for (const line of renderMessage(service, message)) print(line);
+  printResult(json, { service, ...message }, () => renderMessage(service, message));
 }
 
 async function retryOne(messages: FailedMessages, service: ServiceName, id: string, options: RetryOptions) {
@@ -142,8 +172,9 @@ async function retryOne(messages: FailedMessages, service: ServiceName, id: stri
         `${service} ${id} cannot be retried: only the first 64 KiB of its ${count(payloadBytes)} bytes are stored`,
       );
   } else await messages.retryOne(service, id);
-  if (json) printJson({ dryRun, service, id, retried: dryRun ? 0 : 1 });
-  else print(`${service} ${id}: ${dryRun ? 'would be retried' : 'retried'}`);
+  printResult(json, { dryRun, service, id, retried: dryRun ? 0 : 1 }, () => [
+    `${service} ${id}: ${dryRun ? 'would be retried' : 'retried'}`,
+  ]);
 }
 
 async function retryMatching(messages: FailedMessages, options: RetryOptions, signal: AbortSignal): Promise<void> {
@@ -162,8 +193,7 @@ async function retryMatching(messages: FailedMessages, options: RetryOptions, si
   } finally {
     const { services, truncated, totals } = run;
     const { matching, retried, left } = totals;
-    if (json) printJson({ dryRun, matching, truncated, retried, left, services });
-    else for (const line of renderRetries(run, dryRun)) print(line);
+    printResult(json, { dryRun, matching, truncated, retried, left, services }, () => renderRetries(run, dryRun));
   }
   const { left } = run.totals;
   if (!dryRun && left > 0) throw new CliError(`${count(left)} messages are being handled; run it again to retry them`);

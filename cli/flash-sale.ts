@@ -1,5 +1,4 @@
-// `sluice flash-sale`: simulates a sale with many buyers over HTTP, and compares the sale's totals with their
-// responses.
+// `sluice flash-sale`: sends many buyers to a sale over HTTP, and compares the sale's totals with their responses.
 import { Command, Option } from '@commander-js/extra-typings';
 import { MAX_DRAIN_PER_SECOND, MAX_QUEUE_CAP, MAX_STOCK } from '../contracts/flash-sales.ts';
 import { seriesOf, svgOf } from '../demos/flash-sale/report/charts.ts';
@@ -12,9 +11,8 @@ import { expectWritable, writeOutput } from '../demos/shared/files.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { startEmbedded } from '../demos/shared/sluice-processes.ts';
-import { note, print, printJson, redraw } from '../demos/shared/terminal.ts';
-import { wrapped } from './help.ts';
-import { jsonOption, type OptionsOf, urlOf } from './options.ts';
+import { note, redraw } from '../demos/shared/terminal.ts';
+import { jsonOption, type OptionsOf, printResult, urlOf, wrapped } from './options.ts';
 
 const help = `
 Examples:
@@ -58,8 +56,7 @@ async function flashSale(options: FlashSaleOptions, signal: AbortSignal): Promis
   await expectWritable(options.report, options.svg);
   const run = await runWith(options, signal);
   const summary = summarize(run);
-  if (options.json) printJson(summary);
-  else for (const line of renderSummary(summary)) print(line);
+  printResult(options.json, summary, renderSummary);
   if (options.report !== undefined) await writeOutput(options.report, reportPage(summary, seriesOf(run)));
   if (options.svg !== undefined) await writeOutput(options.svg, svgOf(summary, seriesOf(run)));
   const failed = failures(summary);
@@ -84,14 +81,10 @@ async function run(url: string, options: FlashSaleOptions, signal: AbortSignal):
   let latest: Progress | undefined;
   const removeDisplay = redraw((ms) => (latest ? renderProgress(latest, ms) : []));
   try {
-    return await simulate({
-      url,
-      settings,
-      signal,
-      onProgress: (progress) => {
-        latest = progress;
-      },
-    });
+    const onProgress = (progress: Progress) => {
+      latest = progress;
+    };
+    return await simulate({ url, settings, signal, onProgress });
   } finally {
     removeDisplay();
   }

@@ -11,9 +11,8 @@ import { logTopic, presenceTopic } from '../infra/mqtt/topics.ts';
 import { formatLogLine } from '../infra/observability/log-format.ts';
 import { reasonOf } from '../infra/runtime/health.ts';
 import { redactUrl } from '../infra/runtime/settings.ts';
-import { wrapped } from './help.ts';
 import { type LogEntry, LogReader, levels } from './logs/reader.ts';
-import { matching, type OptionsOf, urlOf } from './options.ts';
+import { matching, type OptionsOf, urlOf, wrapped } from './options.ts';
 
 const prefix = z.string().regex(/^[A-Za-z0-9_-]{1,40}$/, 'must be 1 to 40 characters of A-Z a-z 0-9 _ -');
 

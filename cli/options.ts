@@ -1,7 +1,8 @@
-// Options that several commands share, and parsers whose errors name the allowed values.
-import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
+// What several commands share: options, parsers whose errors name the allowed values, help and output.
+import { type CommandUnknownOpts, type Help, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import type { z } from 'zod';
 import { currency } from '../contracts/money.ts';
+import { print, printJson } from '../demos/shared/terminal.ts';
 
 /** The options of a command, as its action gets them. */
 export type OptionsOf<C extends () => { opts(): unknown }> = ReturnType<ReturnType<C>['opts']>;
@@ -53,3 +54,32 @@ export const jsonOption = () => new Option('--json', 'print one JSON document fo
 
 export const currencyOption = () =>
   new Option('--currency <code>', 'ISO 4217 code').default('GBP').argParser(matching(currency));
+
+/** Prints a result as one JSON document, or as text. */
+export function printResult<T>(json: true | undefined, result: T, render: (result: T) => readonly string[]): void {
+  if (json) printJson(result);
+  else for (const line of render(result)) print(line);
+}
+
+/** Help as wide as the terminal, or 80 columns. */
+export function helpOf(command: CommandUnknownOpts): Help & { readonly helpWidth: number } {
+  const helpWidth = command.configureOutput().getOutHelpWidth?.() ?? 80;
+  return Object.assign(command.createHelp(), { helpWidth });
+}
+
+/**
+ * For `addHelpText`: examples and paragraphs, wrapped like the rest of the help. A paragraph
+ * with indented lines, such as examples, stays as it is.
+ */
+export const wrapped =
+  (text: string) =>
+  ({ command }: { command: CommandUnknownOpts }): string => {
+    const help = helpOf(command);
+    return text
+      .trimEnd()
+      .split('\n\n')
+      .map((paragraph) =>
+        help.preformatted(`\n${paragraph}`) ? paragraph : help.boxWrap(paragraph.replaceAll('\n', ' '), help.helpWidth),
+      )
+      .join('\n\n');
+  };

@@ -18,8 +18,7 @@ import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { completedAfterMs, mugs, type Placed, placeOrder, readOrder, sinceAcceptance } from '../demos/shared/orders.ts';
 import { duration, paint, print, printable, printJson } from '../demos/shared/terminal.ts';
-import { wrapped } from './help.ts';
-import { currencyOption, jsonOption, matching, type OptionsOf, urlOption } from './options.ts';
+import { currencyOption, jsonOption, matching, type OptionsOf, urlOption, wrapped } from './options.ts';
 
 const POLL_MS = 50;
 
@@ -81,14 +80,12 @@ async function order(options: OrderOptions, signal: AbortSignal): Promise<void> 
   const http = new HttpClient(options.url);
   try {
     const placed = await place(http, options, signal);
-    if (!options.json) for (const line of renderAcceptance(placed)) print(line);
+    if (!options.json) print(renderAcceptance(placed));
     const final = await follow(http, placed.order, options, signal);
     if (options.json) printJson({ replayed: placed.replayed, responseMs: placed.ms, order: final });
-    if (final.status === 'cancelled') throw new CliError(`order ${final.id} is ${statusOf(final)}${hint(final)}`);
+    const late = final.status === 'cancelled' ? '' : `, not completed, after ${options.timeout} s`;
     if (final.status !== 'completed')
-      throw new CliError(
-        `order ${final.id} is ${statusOf(final)}, not completed, after ${options.timeout} s${hint(final)}`,
-      );
+      throw new CliError(`order ${final.id} is ${statusOf(final)}${late}${hint(final)}`);
     if (!options.json) print(`completed ${duration(completedAfterMs(final))} after acceptance`);
   } finally {
     await http.close();
@@ -106,10 +103,10 @@ async function place(http: HttpClient, options: OrderOptions, signal: AbortSigna
   throw new CliError(`${outcome.reason}${retry}`);
 }
 
-function renderAcceptance({ order, replayed, ms }: Placed): string[] {
+function renderAcceptance({ order, replayed, ms }: Placed): string {
   const { id, total, currency, userId } = order;
   const verb = replayed ? 'already placed, returned' : 'accepted';
-  return [`order ${paint('bold', id)}, ${formatMoney(total, currency)} for ${userId}: ${verb} in ${ms.toFixed(1)} ms`];
+  return `order ${paint('bold', id)}, ${formatMoney(total, currency)} for ${userId}: ${verb} in ${ms.toFixed(1)} ms`;
 }
 
 /**
@@ -140,12 +137,7 @@ const stepColors = { pending: 'dim', failed: 'red', done: 'green', skipped: 'yel
 
 function renderStep(order: Order, name: StepName): string {
   const { status, at, detail } = order.steps[name];
+  const shown = paint(stepColors[status], status.padEnd(8));
   const time = at === undefined ? '' : `+${duration(sinceAcceptance(order, at))}`;
-  const cells = [
-    name.padEnd(12),
-    paint(stepColors[status], status.padEnd(8)),
-    time.padStart(9),
-    printable(detail ?? ''),
-  ];
-  return `  ${cells.join('  ')}`.trimEnd();
+  return `  ${name.padEnd(12)}  ${shown}  ${time.padStart(9)}  ${printable(detail ?? '')}`.trimEnd();
 }

@@ -11,9 +11,8 @@ import { expectWritable, writeOutput } from '../demos/shared/files.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { steps } from '../demos/shared/metrics.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
-import { note, paint, print, printJson } from '../demos/shared/terminal.ts';
-import { wrapped } from './help.ts';
-import { jsonOption, type OptionsOf } from './options.ts';
+import { note, paint } from '../demos/shared/terminal.ts';
+import { jsonOption, type OptionsOf, printResult, wrapped } from './options.ts';
 
 const help = `
 Examples:
@@ -51,8 +50,7 @@ async function outage(options: OutageOptions, signal: AbortSignal): Promise<void
   const { json, svg } = options;
   await expectWritable(svg);
   const summary = await demonstrate(options, signal);
-  if (json) printJson(summary);
-  else for (const line of ['', ...renderSummary(summary)]) print(line);
+  printResult(json, summary, () => ['', ...renderSummary(summary)]);
   if (svg !== undefined) await writeOutput(svg, svgOf(summary));
   if (summary.failures.length > 0) throw new CliError(summary.failures.join('\n'));
 }

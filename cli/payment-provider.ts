@@ -4,8 +4,7 @@ import { CliError } from '../demos/shared/errors.ts';
 import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { StartupError } from '../infra/runtime/startup-error.ts';
-import { wrapped } from './help.ts';
-import type { OptionsOf } from './options.ts';
+import { type OptionsOf, wrapped } from './options.ts';
 
 const help = `
 Examples:
@@ -17,32 +16,19 @@ Examples:
 PUT /behaviour with { declineEvery, declineShare, delayMs, decideLateMs, respondLateMs, away } changes the behaviour of a
 running provider, and GET /charges shows its ledger. An order is charged at most once in every case. No money moves.`;
 
-const milliseconds = <Flags extends string>(flags: Flags, about: string) =>
-  new Option(`${flags} <ms>`, about).argParser(numberBetween(0, 600_000));
+const milliseconds = numberBetween(0, 600_000);
 
 const command = () =>
   new Command('payment-provider')
     .description('run a simulated payment provider, which can be made to misbehave, until SIGINT or SIGTERM')
     .addOption(new Option('--host <address>', 'address to listen on').env('HOST').default('127.0.0.1'))
-    .addOption(
-      new Option('--port <port>', 'port to listen on; 0 takes a free one')
-        .default(3010)
-        .argParser(numberBetween(0, 65_535)),
-    )
+    .option('--port <port>', 'port to listen on; 0 takes a free one', numberBetween(0, 65_535), 3010)
     .addOption(new Option('--data-dir <folder>', 'folder for its ledger').env('DATA_DIR').default('.data'))
-    .addOption(
-      new Option('--decline <share>', 'decline this share of the charges at random, from 0 to 1').argParser(
-        numberBetween(0, 1, 'number'),
-      ),
-    )
-    .addOption(
-      new Option('--decline-every <n>', 'decline each n-th charge; 1 declines all').argParser(
-        numberBetween(0, 1_000_000),
-      ),
-    )
-    .addOption(milliseconds('--delay', 'wait this long before a request is handled'))
-    .addOption(milliseconds('--decide-late', 'decide a charge after this time, even if the client has disconnected'))
-    .addOption(milliseconds('--respond-late', 'act immediately, but respond after this time'))
+    .option('--decline <share>', 'decline this share of the charges, from 0 to 1', numberBetween(0, 1, 'number'))
+    .option('--decline-every <n>', 'decline each n-th charge; 1 declines all', numberBetween(0, 1_000_000))
+    .option('--delay <ms>', 'wait this long before a request is handled', milliseconds)
+    .option('--decide-late <ms>', 'decide a charge after this time, even if its client has hung up', milliseconds)
+    .option('--respond-late <ms>', 'act immediately, but respond after this time', milliseconds)
     .option('--away', 'close the connection of every request without a response')
     .addHelpText('after', wrapped(help));
 

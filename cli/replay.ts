@@ -10,9 +10,8 @@ import { CliError } from '../demos/shared/errors.ts';
 import { HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
-import { count, note, print, printJson, withProgress } from '../demos/shared/terminal.ts';
-import { wrapped } from './help.ts';
-import { currencyOption, jsonOption, type OptionsOf, urlOption } from './options.ts';
+import { count, note, withProgress } from '../demos/shared/terminal.ts';
+import { currencyOption, jsonOption, type OptionsOf, printResult, urlOption, wrapped } from './options.ts';
 
 const help = `
 Examples:
@@ -37,12 +36,7 @@ const command = () =>
     .addOption(new Option('--max', 'place orders as fast as they are accepted').conflicts('speed'))
     .option('--concurrency <n>', 'largest number of concurrent requests', numberBetween(1, 1_000), 32)
     .option('--retry-seconds <s>', 'how long to retry an invoice, in seconds', numberBetween(0, 3_600), 60)
-    .option(
-      '--timeout <s>',
-      'how long to wait for completion after the last order, in seconds',
-      numberBetween(0, 86_400),
-      120,
-    )
+    .option('--timeout <s>', 'seconds to wait for completion after the last order', numberBetween(0, 86_400), 120)
     .addOption(currencyOption())
     .addOption(urlOption())
     .addOption(jsonOption())
@@ -58,8 +52,7 @@ async function replay(file: string, options: ReplayOptions, signal: AbortSignal)
   try {
     await http.request('GET', '/healthz', { signal }); // fails at once if the server is not running
     const report = { file, ...(await run(collected, http, options, signal)) };
-    if (options.json) printJson(report);
-    else for (const line of renderReport(report)) print(line);
+    printResult(options.json, report, renderReport);
     const problems = shortcomings(report);
     if (problems.length > 0) throw new CliError(problems.join('; '));
   } finally {

@@ -8,7 +8,7 @@ import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
 import { note } from '../demos/shared/terminal.ts';
 import { ConfigError } from '../infra/runtime/settings.ts';
 import { StartupError } from '../infra/runtime/startup-error.ts';
-import { helpOf, wrapped } from './help.ts';
+import { helpOf, wrapped } from './options.ts';
 
 const help = `
 Examples:

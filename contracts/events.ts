@@ -65,8 +65,7 @@ const eventData = {
   }),
   /**
    * The reply to order.cancelled of a ticket's order: its unit was returned to the stock. Only `released` is published.
-   * The other outcomes have no consumer, so a loss could not be repaired; they stay readable because 0.1.0 published
-   * them.
+   * The other outcomes have no consumer, so a loss could not be repaired; 0.1.0 published them, so they stay readable.
    */
   'flash-sale.ticket.closed': z.object({
     ticketId,

@@ -29,13 +29,11 @@ export const factsQuery = z.strictObject({
 export const resendRequest = z.strictObject({ ids });
 /** For how many of the ids a request was resent. */
 export const resent = z.object({ resent: count });
-export type Resent = z.infer<typeof resent>;
 
 const userId = z.string();
 /** Until the service acts on it by itself; negative if that is overdue, null if it never will. */
 const dueInMs = z.int().nullable();
 
-/** GET /audit/order, by order. */
 export const orderFact = z.object({
   id: uuid,
   userId,
@@ -60,60 +58,6 @@ export const orderFact = z.object({
   sinceMs: z.int(),
   dueInMs,
 });
-export type OrderFact = z.infer<typeof orderFact>;
-
-/** GET /audit/points, by order: its entries. */
-const pointsFact = z.object({ id: uuid, userId, awards: count, revokes: count, points: z.int() });
-export type PointsFact = z.infer<typeof pointsFact>;
-
-/** GET /audit/coupon, by order: its decisions. An expired coupon counts as active, because it was not revoked. */
-const couponFact = z.object({ id: uuid, userId, active: count, revoked: count, skipped: count });
-export type CouponFact = z.infer<typeof couponFact>;
-
-/** GET /audit/notify, by order: its stored notifications of each kind. */
-const notifyFact = z.object({ id: uuid, userId, placed: count, cancelled: count });
-export type NotifyFact = z.infer<typeof notifyFact>;
-
-/** GET /audit/order/tickets, by ticket: how many orders were placed for it, and the facts of the first one. */
-const ticketOrderFact = z.object({
-  id: uuid,
-  orders: count,
-  orderId: uuid,
-  userId,
-  state: orderFact.shape.state,
-  stockReleasePending: orderFact.shape.stockReleasePending,
-});
-export type TicketOrderFact = z.infer<typeof ticketOrderFact>;
-
-/** GET /audit/flash-sale/tickets, by ticket. */
-const ticketFact = z.object({
-  id: uuid,
-  userId,
-  status: ticketStatus,
-  orderId: uuid.nullable(),
-  sinceMs: z.int(),
-  dueInMs,
-});
-export type TicketFact = z.infer<typeof ticketFact>;
-
-const totals = z.object({ queued: z.int(), held: z.int(), sold: z.int(), released: z.int(), admitted: z.int() });
-
-/** GET /audit/flash-sale, by sale: the totals in its row and the totals of its tickets, in one snapshot. */
-const saleFact = z.object({
-  id: uuid,
-  stock: z.int(),
-  remaining: z.int(),
-  queueCap: z.int(),
-  row: totals,
-  tickets: totals.extend({
-    /** The last ticket's number. */
-    lastNumber: z.int(),
-    /** How many users hold more than one live ticket, and the first of these users. */
-    doubled: count,
-    doubledUsers: z.array(userId),
-  }),
-});
-export type SaleFact = z.infer<typeof saleFact>;
 
 /** How many rows are waiting, and the age of the oldest. */
 const waiting = z.object({ rows: count, oldestMs: z.int().nullable() });
@@ -144,18 +88,58 @@ export const messagesQuery = z.strictObject({ ids: factsQuery.shape.ids });
 /** The service may add rows after the page whose `next` is null. */
 export const factsPage = <Fact extends z.ZodType>(fact: Fact) => pageSchema(fact, MAX_FACTS);
 
+const totals = z.object({ queued: z.int(), held: z.int(), sold: z.int(), released: z.int(), admitted: z.int() });
+
 /** The lists of facts, by their path below /audit/. */
 export const factLists = {
+  /** By order. */
   order: orderFact,
-  'order/tickets': ticketOrderFact,
-  points: pointsFact,
-  coupon: couponFact,
-  notify: notifyFact,
-  'flash-sale': saleFact,
-  'flash-sale/tickets': ticketFact,
+  /** By ticket: how many orders were placed for it, and the facts of the first one. */
+  'order/tickets': z.object({
+    id: uuid,
+    orders: count,
+    orderId: uuid,
+    userId,
+    state: orderFact.shape.state,
+    stockReleasePending: orderFact.shape.stockReleasePending,
+  }),
+  /** By order: its entries. */
+  points: z.object({ id: uuid, userId, awards: count, revokes: count, points: z.int() }),
+  /** By order: its decisions. An expired coupon counts as active, because it was not revoked. */
+  coupon: z.object({ id: uuid, userId, active: count, revoked: count, skipped: count }),
+  /** By order: its stored notifications of each kind. */
+  notify: z.object({ id: uuid, userId, placed: count, cancelled: count }),
+  /** By sale: the totals in its row and the totals of its tickets, in one snapshot. */
+  'flash-sale': z.object({
+    id: uuid,
+    stock: z.int(),
+    remaining: z.int(),
+    queueCap: z.int(),
+    row: totals,
+    tickets: totals.extend({
+      /** The last ticket's number. */
+      lastNumber: z.int(),
+      /** How many users hold more than one live ticket, and the first of these users. */
+      doubled: count,
+      doubledUsers: z.array(userId),
+    }),
+  }),
+  /** By ticket. */
+  'flash-sale/tickets': z.object({
+    id: uuid,
+    userId,
+    status: ticketStatus,
+    orderId: uuid.nullable(),
+    sinceMs: z.int(),
+    dueInMs,
+  }),
 } as const;
 export type FactList = keyof typeof factLists;
 export type Fact<L extends FactList> = z.infer<(typeof factLists)[L]>;
+export type OrderFact = Fact<'order'>;
+export type TicketOrderFact = Fact<'order/tickets'>;
+export type SaleFact = Fact<'flash-sale'>;
+export type TicketFact = Fact<'flash-sale/tickets'>;
 
 /** The service that serves a list. */
 export const serviceOfList = (list: FactList): ServiceName => list.split('/')[0] as ServiceName;

@@ -1,6 +1,5 @@
 // The payment provider's HTTP interface, for its client and for the simulated provider: PUT and DELETE /charges/:orderId.
-// 422: the key was charged with another amount or currency. After any other response the outcome is unknown (port.ts:
-// PaymentUnknown).
+// 422: the key was charged with another amount or currency. After any other response the outcome is unknown.
 import { z } from 'zod';
 import { currency } from './money.ts';
 import { pageSchema } from './pages.ts';

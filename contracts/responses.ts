@@ -1,6 +1,5 @@
 // The schema of every JSON response, by route and status. A new route is added here, and from then on the tests parse
-// each of its responses (test/setup/api.ts). Errors are problem details on every route, so they are not
-// listed.
+// each of its responses (test/setup/api.ts). Errors, which are problem details on every route, are not listed.
 import { z } from 'zod';
 import { type FactList, factLists, factsPage, messagesAbout, messagesSummary, resent } from './facts.ts';
 import { flashSale, purchase, ticket } from './flash-sales.ts';

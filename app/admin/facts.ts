@@ -2,7 +2,7 @@
 // and inbox. Every response is bounded, and pages follow existing unique keys.
 import type { RequestHandler, Router } from 'express';
 import { v7 as uuidv7 } from 'uuid';
-import { factsQuery, messagesQuery, type Resent, resendRequest } from '../../contracts/facts.ts';
+import { factsQuery, messagesQuery, resendRequest } from '../../contracts/facts.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { jsonBody, parse, route } from '../../infra/http/app.ts';
@@ -40,7 +40,7 @@ export function factsRoutes(router: Router, { name, service, database, outbox }:
   const handler: RequestHandler = async ({ body }, response) => {
     const requests = [...new Set(parse(resendRequest, body).ids)].map((id) => ({ id, eventId: uuidv7() }));
     const { length: count } = await outbox.write(database.background, resend, requests);
-    response.status(202).json({ resent: count } satisfies Resent);
+    response.status(202).json({ resent: count });
   };
   route(router, `/audit/${name}/resend`, { post: [jsonBody, handler] });
 }

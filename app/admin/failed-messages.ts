@@ -17,9 +17,7 @@ import type { FailedFilter, FailedRow } from '../../infra/messaging/failed-messa
 import type { Inbox } from '../../infra/messaging/inbox.ts';
 import type { ServiceRunner } from '../service-runner.ts';
 
-/**
- * A message that is locked or being attempted is skipped, and the retry looks for it again this often, this many times.
- */
+/** A message that is locked or being attempted is skipped, and looked for again this often, this many times. */
 const BUSY_MS = 100;
 const BUSY_ROUNDS = 20;
 

@@ -1,5 +1,6 @@
 // Reads messages of the log and presence topics. Any publisher may have written them, so an unreadable message is
 // counted and never fatal.
+import { z } from 'zod';
 import { presenceTopic } from '../../infra/mqtt/topics.ts';
 
 /** Least severe first; the values are pino's. */
@@ -79,10 +80,7 @@ export class LogReader {
 
 function parseObject(text: string): Record<string, unknown> | undefined {
   try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : undefined;
+    return z.record(z.string(), z.unknown()).safeParse(JSON.parse(text)).data;
   } catch {
     return undefined; // the caller counts it
   }

@@ -7,7 +7,7 @@ import { type Order, ordersPage } from '../../contracts/orders.ts';
 import type { Page } from '../../contracts/pages.ts';
 import { concurrently } from '../shared/concurrently.ts';
 import { CliError } from '../shared/errors.ts';
-import { expectBody, HttpClient } from '../shared/http.ts';
+import { HttpClient } from '../shared/http.ts';
 import { mugs, placeOrder, readOrder } from '../shared/orders.ts';
 import { latencyOf } from '../shared/statistics.ts';
 
@@ -51,10 +51,7 @@ export async function measure(shop: Shop, load: Load) {
   }
 }
 
-/**
- * One client with one order at a time, from sending the request to the end of the response, and until a response shows
- * the order as completed.
- */
+/** One client with one order at a time: from the request to the end of the response, and to the order's completion. */
 async function oneByOne(http: HttpClient, { userId }: Shop, { orders, onOrder, signal }: Load) {
   const responses: number[] = [];
   const completions: number[] = [];
@@ -114,14 +111,13 @@ async function untilAllCompleted(http: HttpClient, userId: string, signal: Abort
 }
 
 /** At most 200 items of a list, newest first. `path`: with a query or without; `after`: a cursor. */
-export async function readPage<Item>(
+export function readPage<Item>(
   http: HttpClient,
   { path, schema, after }: { path: string; schema: z.ZodType<Page<Item>>; after: string | undefined },
   signal: AbortSignal,
 ): Promise<Page<Item>> {
   const query = `limit=200${after === undefined ? '' : `&after=${after}`}`;
-  const response = await http.request('GET', `${path}${path.includes('?') ? '&' : '?'}${query}`, { signal });
-  return expectBody(response, { status: 200, schema, about: path });
+  return http.read(`${path}${path.includes('?') ? '&' : '?'}${query}`, { schema, about: path, signal });
 }
 
 const tooLate = `not completed ${COMPLETION_TIMEOUT_MS / 1_000} s after the last response`;

@@ -2,6 +2,7 @@
 // inbox's worker. Its caller migrates the tables, and passes the events on.
 import type { Config } from '../../app/config.ts';
 import { schemaOf } from '../../app/schemas.ts';
+import { inboxOptions } from '../../app/service-runner.ts';
 import { eventSchemas } from '../../contracts/events.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import type { IncomingMessage } from '../../infra/bus/port.ts';
@@ -29,22 +30,12 @@ export class Participant {
     this.outbox = new Outbox(schema);
     this.service = create({ ...context, outbox: this.outbox });
     this.inbox = new Inbox({
+      ...inboxOptions(this.service, config),
       database,
       schema,
-      catalogue: eventSchemas,
-      handlers: this.service.handlers,
-      onDead: this.service.onDead,
-      subjectName: this.service.subjectName,
-      attempts: config.RETRY_ATTEMPTS,
-      retryBaseMs: config.RETRY_BASE_MS,
-      retryMaxMs: config.RETRY_MAX_MS,
-      leaseMs: config.LEASE_MS,
-      prefetch: config.PREFETCH,
-      maxRows: config.PREFETCH,
-      // Not started, so nothing polls or prunes.
-      pollMs: 1_000,
-      retentionDays: config.INBOX_RETENTION_DAYS,
       log,
+      maxRows: config.PREFETCH,
+      pollMs: 1_000, // not started, so nothing polls or prunes
     });
     this.outbox.connect('bus', {
       leaseMs: () => config.LEASE_MS,

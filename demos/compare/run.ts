@@ -8,21 +8,8 @@ import { differences, type Effects, readEffects } from './effects.ts';
 import { type Measured, measure, totalOrders } from './measure.ts';
 import { startSynchronous } from './synchronous.ts';
 
-export interface Measurement extends Measured {
-  readonly strategy: string;
-  readonly effects: Effects;
-}
-
-export interface Comparison {
-  /** Work in each of the three steps, in milliseconds. */
-  readonly workMs: number;
-  /** The orders of each client: first of one client alone, then of `clients` clients at once. */
-  readonly orders: number;
-  readonly clients: number;
-  readonly strategies: readonly Measurement[];
-  /** Differences in the stored effects, which make the comparison invalid; empty if there are none. */
-  readonly differences: readonly string[];
-}
+export type Comparison = Awaited<ReturnType<typeof compare>>;
+export type Measurement = Measured & { readonly strategy: string; readonly effects: Effects };
 
 const starts: readonly [strategy: string, start: (env: NodeJS.ProcessEnv) => Promise<RunningSluice>][] = [
   ['one after the other', (env) => startSynchronous(env, 'sequence')],
@@ -30,10 +17,14 @@ const starts: readonly [strategy: string, start: (env: NodeJS.ProcessEnv) => Pro
   ['over the bus', (env) => startSluice({ env })],
 ];
 
+/**
+ * `workMs`: in each of the three steps; `orders`: of each client, first of one client alone, then of `clients` at once.
+ * `differences` in the stored effects make the comparison invalid; the list is empty if there are none.
+ */
 export async function compare(
-  { workMs, orders, clients }: Pick<Comparison, 'workMs' | 'orders' | 'clients'>,
+  { workMs, orders, clients }: { workMs: number; orders: number; clients: number },
   signal: AbortSignal,
-): Promise<Comparison> {
+) {
   const dataDir = await serverFolder('compare');
   try {
     // Without this process's environment: the embedded system runs with its defaults.

@@ -1,15 +1,10 @@
-// Future items by time, with one timer for all of them. A timer for each of thousands of buyers would take CPU time from
-// the system that they visit.
+// Future items by time, with one timer for all of them. Thousands of timers would take CPU time
+// from the system that the buyers visit.
 import TinyQueue from 'tinyqueue';
-
-interface Entry<T> {
-  readonly at: number;
-  readonly item: T;
-}
 
 export class Agenda<T> {
   readonly #onDue: (item: T, at: number) => void;
-  readonly #entries = new TinyQueue<Entry<T>>([], (a, b) => a.at - b.at);
+  readonly #entries = new TinyQueue<{ readonly at: number; readonly item: T }>([], (a, b) => a.at - b.at);
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
 

@@ -20,25 +20,7 @@ export interface Settings {
   readonly timeoutSeconds: number;
 }
 
-interface Buyer {
-  readonly userId: string;
-  /** How often this buyer comes again after a full queue. */
-  readonly patience: number;
-}
-
-/** A buyer's visit. Some buyers make two, each with the buyer's patience. */
-interface Visit {
-  /** Index of the buyer. */
-  readonly buyer: number;
-  /** After the opening, in milliseconds; negative: an early bird. */
-  readonly atMs: number;
-  /** A repetition of an earlier visit. */
-  readonly again?: boolean;
-}
-
 export type Plan = Readonly<ReturnType<typeof planOf>>;
-
-type PlanSettings = Pick<Settings, 'seed' | 'buyers' | 'seconds' | 'repeat' | 'patience'>;
 
 const EARLY = { share: 0.02, byMs: 400 };
 /** At the opening. With the beginning of the tail, about half of all come within the first tenth of the time. */
@@ -48,12 +30,16 @@ const GIVE_UP_AT_ONCE = 0.3;
 /** The longest pause before a second visit. */
 const TWICE_WITHIN_MS = 2_000;
 
-/** The visits are in the order of their arrival. */
-export function planOf({ seed, buyers: count, seconds, repeat, patience }: PlanSettings) {
+/**
+ * The visits are in the order of their arrival: the buyer's index, the milliseconds after the opening (negative: an early
+ * bird), and whether it repeats an earlier one. `patience`: how often a buyer comes again after a full queue.
+ */
+export function planOf(settings: Pick<Settings, 'seed' | 'buyers' | 'seconds' | 'repeat' | 'patience'>) {
+  const { seed, buyers: count, seconds, repeat, patience } = settings;
   const random = mulberry32(seed);
   const width = String(count).length;
-  const buyers: Buyer[] = [];
-  const visits: Visit[] = [];
+  const buyers: { readonly userId: string; readonly patience: number }[] = [];
+  const visits: { readonly buyer: number; readonly atMs: number; readonly again?: boolean }[] = [];
   for (let buyer = 0; buyer < count; buyer++) {
     const atMs = arrival(random, seconds * 1_000);
     // Every number is drawn for every buyer, so other settings for patience and second visits move no arrival.

@@ -80,10 +80,7 @@ const MAX_FAILURES = 10;
 const FAILURE_BASE_MS = 200;
 const FAILURE_MAX_MS = 3_000;
 
-/**
- * When the buyer comes again; undefined: never. All times are in milliseconds after the opening. `random` is at least 0
- * and below 1.
- */
+/** When the buyer comes again; undefined: never. Times are milliseconds after the opening; `random` is from 0 to 1. */
 export function nextVisit(
   answer: PurchaseAnswer,
   { patience }: { readonly patience: number },

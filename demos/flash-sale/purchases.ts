@@ -1,5 +1,6 @@
 // POST /flash-sales/:id/purchases, thousands of times and at little cost, because this process shares the machine with
 // the system that it visits. The connections are bounded; further requests wait here.
+import { purchase } from '../../contracts/flash-sales.ts';
 import { HttpClient } from '../shared/http.ts';
 import { retryAfterOf } from '../shared/orders.ts';
 
@@ -39,10 +40,7 @@ export class PurchaseClient extends HttpClient {
     await Promise.allSettled(Array.from({ length: count }, () => this.request('GET', '/healthz')));
   }
 
-  /**
-   * Calls `onAnswer` exactly once, with the answer or the error. `waitedMs`: for a free connection, part of the time until
-   * the answer.
-   */
+  /** Calls `onAnswer` exactly once, with the answer or the error. `waitedMs`: how long it waited for a connection. */
   buy(saleId: string, userId: string, onAnswer: (answer: PurchaseAnswer, waitedMs: number) => void): void {
     // Our own ids need no escaping.
     this.post(`/flash-sales/${saleId}/purchases`, `{"userId":"${userId}"}`, ({ status, retryAfter, text, waitedMs }) =>
@@ -65,9 +63,8 @@ export function readAnswer(status: number, retryAfter: unknown, body: string): P
 
 function ticketOf(status: number, body: string): PurchaseAnswer | undefined {
   try {
-    const { ticketId, position } = JSON.parse(body) as Record<string, unknown>;
-    if (typeof ticketId !== 'string' || typeof position !== 'number') return undefined;
-    return { outcome: status === 202 ? 'admitted' : 'already', ticketId, position };
+    const { success, data } = purchase.safeParse(JSON.parse(body));
+    return success ? { ...data, outcome: status === 202 ? 'admitted' : 'already' } : undefined;
   } catch {
     return undefined;
   }

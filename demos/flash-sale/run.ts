@@ -110,14 +110,9 @@ class Simulation {
     this.#options = options;
     this.#plan = planOf(settings);
     this.#counters = new Counters(settings.buyers);
+    const { buyers } = this.#plan;
     const random = mulberry32(settings.seed + 1);
-    this.#crowd = new Crowd({
-      ...options,
-      saleId: sale.id,
-      buyers: this.#plan.buyers,
-      counters: this.#counters,
-      random,
-    });
+    this.#crowd = new Crowd({ ...options, saleId: sale.id, buyers, counters: this.#counters, random });
     this.#poller = new Poller(() => this.#look(), POLL_MS, signal);
     this.#sale = sale;
   }

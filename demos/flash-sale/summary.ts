@@ -1,5 +1,4 @@
-// The result of a run, with the equations that must hold after it, and its figures as the terminal and the report show
-// them.
+// The result of a run: the equations that must hold after it, and its figures for the terminal and the report.
 import { count, duration, text } from '../shared/terminal.ts';
 import type { Settings } from './arrivals.ts';
 import { type Figures, figuresOf } from './figures.ts';
@@ -20,8 +19,7 @@ export interface Totals extends Pick<Figures, 'buyers' | 'requests' | 'tickets' 
 
 /**
  * Each with its name, its numbers in a `text`, and whether it holds. The simulator counts the buyers' answers, the
- * service counts the sale's events: if possible, the two sides of an equation come from different places, so each can
- * fail.
+ * service the sale's events: if possible, the sides of an equation come from different places, so each can fail.
  */
 export function equationsOf({ settings, buyers, requests, longestQueue, sale, tickets }: Totals) {
   const { stock, queue } = settings;
@@ -80,21 +78,14 @@ export const perSecond = (rate: number | null): string =>
   rate === null ? '–' : `${rate < 200 ? rate.toFixed(1) : count(Math.round(rate))}/s`;
 
 /** The most important figures, each with its name. */
-export function headlines({
-  settings,
-  buyers,
-  requests,
-  tickets,
-  longestQueue,
-  ...rates
-}: Summary): [string, string][] {
+export function headlines({ settings, buyers, requests, tickets, ...measured }: Summary): [string, string][] {
   return [
     ['ordered', text`${tickets.ordered} of ${settings.stock}`],
-    ['orders', perSecond(rates.ordersPerSecond)],
+    ['orders', perSecond(measured.ordersPerSecond)],
     ['buyers rejected', count(sum(Object.values(buyers.rejected)))],
     ['requests rejected', count(sum(rejectedOutcomes.map((outcome) => requests.answered[outcome])))],
-    ['rejections', perSecond(rates.rejectionsPerSecond)],
-    ['longest queue', text`${longestQueue} of ${settings.queue}`],
+    ['rejections', perSecond(measured.rejectionsPerSecond)],
+    ['longest queue', text`${measured.longestQueue} of ${settings.queue}`],
   ];
 }
 

@@ -11,9 +11,7 @@ export type Cells = Readonly<Record<(typeof names)[number], string>>;
 export interface CsvLine {
   /** Counted from 1 with the header, as editors do. */
   readonly number: number;
-  /**
-   * Trimmed; undefined if the line has more or fewer cells than the header, so that they cannot be assigned to columns.
-   */
+  /** Trimmed; undefined if the line has more or fewer cells than the header, so that no cell has a certain column. */
   readonly cells: Cells | undefined;
 }
 

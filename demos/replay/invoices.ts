@@ -45,9 +45,7 @@ export async function collectInvoices(
   return { linesRead, invoicesRead: seen.size, rejectedLines, ...judgeInvoices(seen, byNumber, rejectedLines) };
 }
 
-/**
- * Separates the invoices that can be ordered. If an invoice exceeds the bounds of an order, all its lines are rejected.
- */
+/** Separates the invoices that can be ordered. All lines of an invoice that exceeds an order's bounds are rejected. */
 function judgeInvoices(seen: ReadonlySet<string>, byNumber: ReadonlyMap<string, Invoice>, rejectedLines: Rejections) {
   const rejectedInvoices = new Rejections();
   const invoices: Invoice[] = [];

@@ -1,5 +1,4 @@
-// Places the invoices as orders, at their pace and with bounded concurrency. Each is retried until it gets a response
-// or is given up.
+// Places the invoices as orders, at their pace and with bounded concurrency, and retries those without a response.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Order } from '../../contracts/orders.ts';
 import { backoff } from '../../infra/runtime/backoff.ts';

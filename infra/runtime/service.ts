@@ -52,8 +52,6 @@ export interface Service<E extends CloudEvent> {
   readonly handlers: Handlers<E>;
   /** Reports dead messages. */
   readonly onDead?: OnDead;
-  /** Name of a message's subject in log lines. */
-  readonly subjectName?: string;
   readonly routes: (router: Router) => void;
   /** Keyed by the path below /audit/. */
   readonly facts: Readonly<Record<string, FactSource>>;

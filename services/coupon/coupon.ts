@@ -4,25 +4,17 @@ import { v7 as uuidv7 } from 'uuid';
 import type { Event, EventData } from '../../contracts/events.ts';
 import { formatMoney, minorUnitsPerMajor } from '../../contracts/money.ts';
 import { type Outbox, replyWith } from '../../infra/messaging/outbox.ts';
+import type { CouponSettings } from './settings.ts';
 import { insertDecisions, type NewDecision, RESULTS, revokeDecisions } from './store/coupons.ts';
-
-export interface CouponRules {
-  /** Of the total. The amount is rounded down. */
-  readonly percent: number;
-  /** Smallest total, in major units, that earns a coupon. */
-  readonly minMajorUnits: number;
-  /** Days until a coupon expires. */
-  readonly validDays: number;
-}
 
 type Placed = EventData<'order.placed'>;
 
-export const decideCoupon = (outbox: Outbox, rules: CouponRules) =>
+export const decideCoupon = (outbox: Outbox, settings: CouponSettings) =>
   replyWith<Event<'order.placed'>>(outbox, RESULTS, (tx, events) =>
     insertDecisions(
       tx,
-      events.map(({ data }) => decisionFor(data, rules)),
-      rules.validDays,
+      events.map(({ data }) => decisionFor(data, settings)),
+      settings.COUPON_VALID_DAYS,
     ),
   );
 
@@ -30,36 +22,31 @@ export const decideCoupon = (outbox: Outbox, rules: CouponRules) =>
  * An order without a decision gets one first, as if it had been placed. So the rows are the same in either order of the
  * two events, and a late order.placed changes nothing.
  */
-export const revokeCoupon = (outbox: Outbox, rules: CouponRules) =>
+export const revokeCoupon = (outbox: Outbox, settings: CouponSettings) =>
   replyWith<Event<'order.cancelled'>>(outbox, RESULTS, async (tx, events) => {
     const orders = events.map(({ data }) => data);
     const decisions = orders.map(({ placed, ...order }) =>
-      placed ? decisionFor({ ...order, ...placed }, rules) : neverConfirmed(order),
+      placed ? decisionFor({ ...order, ...placed }, settings) : neverConfirmed(order),
     );
-    await insertDecisions(tx, decisions, rules.validDays);
+    await insertDecisions(tx, decisions, settings.COUPON_VALID_DAYS);
     await revokeDecisions(
       tx,
       orders.map(({ orderId }) => ({ orderId, eventId: uuidv7() })),
     );
   });
 
-const decisionFor = (
-  { orderId, userId, currency, total }: Pick<Placed, 'orderId' | 'userId' | 'currency' | 'total'>,
-  rules: CouponRules,
-): NewDecision => ({
-  id: uuidv7(),
-  eventId: uuidv7(),
-  orderId,
-  userId,
-  currency,
-  ...decide({ total, currency }, rules),
+type Ordered = Pick<Placed, 'orderId' | 'userId'>;
+
+const idsFor = ({ orderId, userId }: Ordered) => ({ id: uuidv7(), eventId: uuidv7(), orderId, userId });
+
+const decisionFor = (order: Ordered & Pick<Placed, 'currency' | 'total'>, settings: CouponSettings): NewDecision => ({
+  ...idsFor(order),
+  currency: order.currency,
+  ...decide(order, settings),
 });
 
-const neverConfirmed = ({ orderId, userId }: EventData<'order.cancelled'>): NewDecision => ({
-  id: uuidv7(),
-  eventId: uuidv7(),
-  orderId,
-  userId,
+const neverConfirmed = (order: Ordered): NewDecision => ({
+  ...idsFor(order),
   currency: null,
   reason: 'cancelled before it was confirmed',
 });
@@ -67,8 +54,9 @@ const neverConfirmed = ({ orderId, userId }: EventData<'order.cancelled'>): NewD
 /** A coupon for the order, or the reason for none. */
 export function decide(
   { total, currency }: Pick<Placed, 'total' | 'currency'>,
-  { percent, minMajorUnits }: Omit<CouponRules, 'validDays'>,
+  settings: Pick<CouponSettings, 'COUPON_PERCENT' | 'COUPON_MIN_MAJOR_UNITS'>,
 ): { readonly amount: number } | { readonly reason: string } {
+  const { COUPON_PERCENT: percent, COUPON_MIN_MAJOR_UNITS: minMajorUnits } = settings;
   const least = minMajorUnits * minorUnitsPerMajor(currency);
   if (total < least) return { reason: `total below ${formatMoney(least, currency)}` };
   const amount = Number((BigInt(total) * BigInt(percent)) / 100n);

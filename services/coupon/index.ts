@@ -1,6 +1,6 @@
 import { type Event, stepFailed } from '../../contracts/events.ts';
 import { pageOf, pageQuery } from '../../contracts/pages.ts';
-import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
+import type { Subscribed } from '../../contracts/services.ts';
 import { userId } from '../../contracts/text.ts';
 import { parse, parsePath, route } from '../../infra/http/app.ts';
 import { reportDead } from '../../infra/messaging/outbox.ts';
@@ -13,19 +13,13 @@ import { couponFacts, listCoupons } from './store/coupons.ts';
 type Context = ServiceContext<CouponSettings>;
 
 export function couponService({ settings, database, outbox }: Context): Service<Event<Subscribed<'coupon'>>> {
-  const rules = {
-    percent: settings.COUPON_PERCENT,
-    minMajorUnits: settings.COUPON_MIN_MAJOR_UNITS,
-    validDays: settings.COUPON_VALID_DAYS,
-  };
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
     handlers: {
-      'order.placed': { ...decideCoupon(outbox, rules), ...stepLatency(settings.STEP_LATENCY_MS) },
-      'order.cancelled': revokeCoupon(outbox, rules),
+      'order.placed': { ...decideCoupon(outbox, settings), ...stepLatency(settings.STEP_LATENCY_MS) },
+      'order.cancelled': revokeCoupon(outbox, settings),
     },
     onDead: reportDead(outbox, 'step.failed', stepFailed('coupon')),
-    subjectName: SUBJECT_NAME,
     routes: (router) =>
       route(router, '/users/:userId/coupons', {
         get: async (request, response) => {

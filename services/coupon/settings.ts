@@ -1,4 +1,3 @@
-// The coupon service's settings.
 import { integer, type SettingsOf, variable } from '../../infra/runtime/settings.ts';
 import { stepLatencySettings } from '../../infra/runtime/step-latency.ts';
 

@@ -35,8 +35,8 @@ export function createTicketAcceptance({ database, outbox, resendAfterMs, log }:
     accept: (ticketId: string): Promise<void> => commits.submit(ticketId),
     /**
      * Ends a ticket whose job failed at every attempt. An error that the database would raise again (SQLSTATE classes
-     * 22 and 23) fails the ticket and returns its unit. After any other error the ticket stays queued and needs a new
-     * job. Rejects with DatabaseUnavailable.
+     * 22 and 23) fails the ticket and returns its unit; otherwise it stays queued and needs a new job. Rejects with
+     * DatabaseUnavailable.
      */
     onFailed: async (ticketId: string, error: Error): Promise<void> => {
       const code = 'code' in error ? String(error.code) : '';

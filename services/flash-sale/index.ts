@@ -1,6 +1,6 @@
 import { Counter } from 'prom-client';
 import type { Event } from '../../contracts/events.ts';
-import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
+import type { Subscribed } from '../../contracts/services.ts';
 import { resendLoop, type resendSettings } from '../../infra/messaging/resend.ts';
 import type { watchdogSettings } from '../../infra/messaging/watchdog.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
@@ -8,7 +8,6 @@ import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import type { SettingsOf } from '../../infra/runtime/settings.ts';
 import { createTicketAcceptance } from './accept-ticket.ts';
 import { Drain } from './drain.ts';
-import { createReadTicket } from './read-ticket.ts';
 import { flashSaleRoutes } from './routes.ts';
 import { SaleAdmission } from './sale-admission.ts';
 import { awaitPayments, releaseTickets, settleTickets } from './settle-tickets.ts';
@@ -46,17 +45,9 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
       'order.cancelled': releaseTickets(outbox),
       'order.awaiting-payment': awaitPayments(resendAfterMs),
     },
-    routes: (router) =>
-      flashSaleRoutes(router, {
-        database,
-        admission,
-        readTicket: createReadTicket(database),
-        decisions,
-        onCreated: () => drain.wake(),
-      }),
+    routes: (router) => flashSaleRoutes(router, { database, admission, decisions, onCreated: () => drain.wake() }),
     facts: { 'flash-sale': saleFacts, 'flash-sale/tickets': ticketFacts },
     resend: RESEND_BY_ID,
-    subjectName: SUBJECT_NAME,
     isSheddable: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),
     loops: [admission, drain, resendLoop(context, 'flash-sale.ticket.accepted', RESEND_OVERDUE)],
   };

@@ -5,9 +5,6 @@ import type { Database } from '../../infra/database/port.ts';
 import { groupBy } from '../../infra/runtime/group-by.ts';
 import { findTickets } from './store/sales.ts';
 
-const MAX_BATCH = 500;
-const MAX_WAITING = 5_000;
-
 export type ReadTicket = ReturnType<typeof createReadTicket>;
 
 /** The function resolves with undefined if the ticket does not exist; rejects with DatabaseUnavailable or Overloaded. */
@@ -22,8 +19,8 @@ export function createReadTicket(database: Database) {
       return batch.map(({ saleId, ticketId }) => found.get(saleId)?.get(ticketId));
     },
     key: ({ saleId }) => saleId,
-    maxBatch: MAX_BATCH,
-    maxWaiting: MAX_WAITING,
+    maxBatch: 500,
+    maxWaiting: 5_000,
   });
   return (saleId: string, ticketId: string) => reads.submit({ saleId, ticketId });
 }

@@ -15,24 +15,22 @@ import { formOrJsonBody, jsonBody, parse, parseId, prefersHtml, route } from '..
 import { notFound, Problem } from '../../infra/http/problem.ts';
 import { rejectionMessage } from './pages/messages.ts';
 import type { Page } from './pages/page.ts';
-import { rejectedPage } from './pages/rejected-page.ts';
-import { salePage } from './pages/sale-page.ts';
-import { ticketPage } from './pages/ticket-page.ts';
-import type { ReadTicket } from './read-ticket.ts';
+import { rejectedPage, salePage, ticketPage } from './pages/pages.ts';
+import { createReadTicket, type ReadTicket } from './read-ticket.ts';
 import type { RejectedPurchase, SaleAdmission } from './sale-admission.ts';
 import { findSale, insertSale } from './store/sales.ts';
 
 interface Options {
   readonly database: Database;
   readonly admission: SaleAdmission;
-  readonly readTicket: ReadTicket;
   readonly decisions: Counter<'outcome' | 'by'>;
   /** A sale was created; it may be open. */
   readonly onCreated: () => void;
 }
 
 export function flashSaleRoutes(router: Router, options: Options): void {
-  const { database, readTicket, onCreated } = options;
+  const { database, onCreated } = options;
+  const readTicket = createReadTicket(database);
   route(router, '/flash-sales', {
     post: [
       jsonBody,
@@ -52,7 +50,7 @@ export function flashSaleRoutes(router: Router, options: Options): void {
       else response.vary('Accept').json(sale);
     },
   });
-  purchaseRoute(router, options);
+  purchaseRoute(router, options, readTicket);
   route(router, '/flash-sales/:id/purchases/:ticketId', {
     get: async (request, response) => {
       const saleId = parseId(request.params.id, 'flash sale');
@@ -71,7 +69,7 @@ export function flashSaleRoutes(router: Router, options: Options): void {
   });
 }
 
-function purchaseRoute(router: Router, { admission, readTicket, decisions }: Options): void {
+function purchaseRoute(router: Router, { admission, decisions }: Options, readTicket: ReadTicket): void {
   route(router, '/flash-sales/:id/purchases', {
     post: [
       formOrJsonBody,

@@ -1,9 +1,11 @@
 // Cancelling an order, by request or because it is not paid in time: one conditional update writes order.cancelled, and
 // each service reverts its effect. If a charge was attempted, settle-payments.ts refunds it.
 import { v7 as uuidv7 } from 'uuid';
+import type { Event } from '../../contracts/events.ts';
+import type { Handler } from '../../infra/messaging/handler.ts';
 import { Loop } from '../../infra/runtime/loop.ts';
 import type { ServiceContext } from '../../infra/runtime/service.ts';
-import { CANCEL_ORDER, EXPIRE_ORDERS, findState } from './store/orders.ts';
+import { CANCEL_ORDER, EXPIRE_ORDERS, findState, recordStockReleases } from './store/orders.ts';
 
 /**
  * - `cancelled`: now or before.
@@ -14,15 +16,13 @@ type Cancelled = 'cancelled' | 'being-paid' | 'changing' | 'not-found';
 
 /** A payment that ends between the two statements of a round costs one round. */
 const ROUNDS = 5;
-const EXPIRE_EVERY_MS = 1_000;
 /** Expired orders in one statement; if more are due, the next statement follows at once. */
 const EXPIRE_LIMIT = 200;
 
-type Context = Pick<ServiceContext<unknown>, 'database' | 'outbox'> & { readonly resendAfterMs: number };
-type ExpiryContext = Context & Pick<ServiceContext<unknown>, 'log'>;
+type Context = Pick<ServiceContext<unknown>, 'database' | 'outbox' | 'log'> & { readonly resendAfterMs: number };
 
 /** Rejects with DatabaseUnavailable; the order may then be cancelled or not. */
-export function createCancelOrder({ database, outbox, resendAfterMs }: Context) {
+export function createCancelOrder({ database, outbox, resendAfterMs }: Omit<Context, 'log'>) {
   return async (orderId: string, reason: string | undefined): Promise<Cancelled> => {
     const request = { orderId, eventId: uuidv7(), reason };
     for (let round = 1; round <= ROUNDS; round++) {
@@ -42,10 +42,10 @@ export type CancelOrder = ReturnType<typeof createCancelOrder>;
  * Cancels orders that are not paid in time, by the database's clock. An order whose payment is under way does not
  * expire: see the states in migrations/006_confirmed.sql.
  */
-export const expireOrders = ({ database, outbox, resendAfterMs, log }: ExpiryContext) =>
+export const expireOrders = ({ database, outbox, resendAfterMs, log }: Context) =>
   new Loop({
     name: 'expire orders',
-    everyMs: EXPIRE_EVERY_MS,
+    everyMs: 1_000,
     log,
     turn: async () => {
       const eventIds = Array.from({ length: EXPIRE_LIMIT }, () => uuidv7());
@@ -54,3 +54,9 @@ export const expireOrders = ({ database, outbox, resendAfterMs, log }: ExpiryCon
       return expired === EXPIRE_LIMIT;
     },
   });
+
+/** flash-sale.ticket.closed, the reply to order.cancelled → the flash sale has released the stock of the order. */
+export const stockReleased: Handler<Event<'flash-sale.ticket.closed'>> = {
+  accepts: ({ data }) => data.outcome === 'released' && data.orderId !== undefined,
+  handle: (tx, events) => recordStockReleases(tx, events.map(({ data }) => data.orderId ?? '').sort()),
+};

@@ -1,20 +1,26 @@
-import type { Event } from '../../contracts/events.ts';
-import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
+import type { Event, StepResult } from '../../contracts/events.ts';
+import type { Subscribed } from '../../contracts/services.ts';
+import type { Handler } from '../../infra/messaging/handler.ts';
 import { resendLoop } from '../../infra/messaging/resend.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
-import { createCancelOrder, expireOrders } from './cancel-order.ts';
-import { placeForTicket, recordProgress, stockReleased } from './handlers.ts';
+import { createCancelOrder, expireOrders, stockReleased } from './cancel-order.ts';
+import { stepReport } from './order.ts';
 import { createPayOrder } from './pay-order.ts';
 import type { PaymentProvider } from './payments/port.ts';
-import { createPlaceOrder } from './place-order.ts';
+import { createPlaceOrder, placeForTicket } from './place-order.ts';
 import { cancelAndPayRoutes, orderRoutes } from './routes.ts';
 import type { OrderSettings } from './settings.ts';
 import { settlePayments } from './settle-payments.ts';
 import { orderFacts, ticketOrderFacts } from './store/facts.ts';
-import { RESEND_BY_ID, RESEND_CANCELLED, RESEND_PLACED } from './store/orders.ts';
+import { RESEND_BY_ID, RESEND_CANCELLED, RESEND_PLACED, recordSteps } from './store/orders.ts';
 
 /** A payment without a known outcome is retried this long after the provider's timeout. */
 const RETRY_MARGIN_MS = 1_000;
+
+/** The results of the steps → the orders' progress. Results get no reply. */
+const recordProgress: Handler<Event<StepResult>> = {
+  handle: (tx, events) => recordSteps(tx, events.map(stepReport)),
+};
 
 type OrderContext = ServiceContext<OrderSettings> & { readonly payments: PaymentProvider };
 
@@ -42,7 +48,6 @@ export function orderService(context: OrderContext): Service<Event<Subscribed<'o
     },
     facts: { order: orderFacts, 'order/tickets': ticketOrderFacts },
     resend: RESEND_BY_ID,
-    subjectName: SUBJECT_NAME,
     loops: [
       resendLoop(context, 'order.placed', RESEND_PLACED),
       resendLoop(context, 'order.cancelled', RESEND_CANCELLED),

@@ -4,19 +4,14 @@ import type { Event, EventData, StepResult } from '../../contracts/events.ts';
 import { formatMoney } from '../../contracts/money.ts';
 import { type Order, type PlaceOrderRequest, type Step, type StepName, totalOf } from '../../contracts/orders.ts';
 
-export interface NewOrder extends PlaceOrderRequest {
+interface Ids {
   readonly id: string;
-  readonly total: number;
   readonly placedEventId: string;
-  readonly idempotencyKey: string | undefined;
-  readonly requestHash: string | undefined;
 }
 
-export function newOrder(
-  request: PlaceOrderRequest,
-  key: string | undefined,
-  ids: { readonly id: string; readonly placedEventId: string },
-): NewOrder {
+export type NewOrder = ReturnType<typeof newOrder>;
+
+export function newOrder(request: PlaceOrderRequest, key: string | undefined, ids: Ids) {
   return {
     ...request,
     ...ids,
@@ -26,18 +21,13 @@ export function newOrder(
   };
 }
 
-/** An order of one unit for a flash sale's ticket. */
-export interface NewTicketOrder extends Omit<NewOrder, 'idempotencyKey' | 'requestHash'> {
-  readonly ticketId: string;
-  /** Time to pay in seconds; 0 confirms the order at once. */
-  readonly holdSeconds: number;
-  readonly awaitingEventId: string | null;
-}
+export type NewTicketOrder = ReturnType<typeof newTicketOrder>;
 
+/** An order of one unit for a flash sale's ticket. `holdSeconds`: the time to pay; 0 confirms the order at once. */
 export function newTicketOrder(
   { ticketId, userId, currency, item, holdSeconds }: EventData<'flash-sale.ticket.accepted'>,
-  ids: { readonly id: string; readonly placedEventId: string; readonly awaitingEventId: string },
-): NewTicketOrder {
+  ids: Ids & { readonly awaitingEventId: string },
+) {
   const items = [{ ...item, quantity: 1 }];
   const awaitingEventId = holdSeconds > 0 ? ids.awaitingEventId : null;
   return { ...ids, ticketId, userId, currency, items, total: totalOf(items), holdSeconds, awaitingEventId };
@@ -64,16 +54,10 @@ export function placedOrder({ id, userId, currency, total, items }: NewOrder, cr
 /** When the reversal of a step failed, by step. */
 export type FailedReversals = { readonly [S in StepName]?: string };
 
-/** What a result says about a step of its order. */
-export interface StepReport {
-  readonly orderId: string;
-  readonly name: StepName;
-  readonly step: Step;
-  /** The step could not be reverted after the order's cancellation. */
-  readonly reversalFailed: boolean;
-}
+export type StepReport = ReturnType<typeof stepReport>;
 
-export function stepReport(result: Event<StepResult>): StepReport {
+/** What a result says about a step of its order. `reversalFailed`: the step of a cancelled order was not reverted. */
+export function stepReport(result: Event<StepResult>) {
   const [name, step] = stepOf(result);
   const reversalFailed = result.type === 'step.failed' && result.data.of === 'order.cancelled';
   return { orderId: result.data.orderId, name, step, reversalFailed };

@@ -1,11 +1,13 @@
-// Placing an order: one statement for all requests that wait together, and the response once it is committed.
+// Placing an order. By request: one statement for all requests that wait together, and the response after the commit.
+// For a ticket of a flash sale: in the transaction of its event.
 import { v7 as uuidv7 } from 'uuid';
-import type { EventData } from '../../contracts/events.ts';
+import type { Event, EventData } from '../../contracts/events.ts';
 import type { Order, PlaceOrderRequest } from '../../contracts/orders.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
+import { type Outbox, replyWith } from '../../infra/messaging/outbox.ts';
 import type { ServiceContext } from '../../infra/runtime/service.ts';
-import { fingerprint, type NewOrder, newOrder, placedOrder } from './order.ts';
-import { findOrderByKey, PLACE_ORDERS } from './store/orders.ts';
+import { fingerprint, type NewOrder, newOrder, newTicketOrder, placedOrder } from './order.ts';
+import { findOrderByKey, insertTicketOrders, PLACE_ORDERS, STATE_FOR_TICKETS } from './store/orders.ts';
 
 /** Orders in one statement, and requests that may wait for a statement; a further one is rejected with Overloaded. */
 const MAX_BATCH = 200;
@@ -49,3 +51,16 @@ const placedEvent = ({ id, userId, currency, total, items }: NewOrder) => {
   const data: EventData<'order.placed'> = { orderId: id, userId, currency, total, itemCount: items.length };
   return JSON.stringify(data);
 };
+
+/**
+ * flash-sale.ticket.accepted → the ticket's order, placed once → order.placed, or order.awaiting-payment if the sale
+ * requires payment. The reply to a resent request is the order's current state.
+ */
+export const placeForTicket = (outbox: Outbox, resendAfterMs: number) =>
+  replyWith<Event<'flash-sale.ticket.accepted'>>(outbox, STATE_FOR_TICKETS, (tx, events) => {
+    const orders = events
+      .map(({ data }) => newTicketOrder(data, { id: uuidv7(), placedEventId: uuidv7(), awaitingEventId: uuidv7() }))
+      // Two processes that insert the same tickets in opposite order deadlock.
+      .sort((a, b) => (a.ticketId < b.ticketId ? -1 : 1));
+    return insertTicketOrders(tx, orders, resendAfterMs);
+  });

@@ -1,4 +1,3 @@
-// The order service's settings.
 import { resendSettings } from '../../infra/messaging/resend.ts';
 import { integer, optional, type SettingsOf, url, variable } from '../../infra/runtime/settings.ts';
 

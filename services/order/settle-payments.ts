@@ -7,7 +7,6 @@ import { createSettle, type PaymentOptions } from './pay-order.ts';
 import { PaymentUnknown } from './payments/port.ts';
 import { claimOverdueAttempts, claimRefunds, markRefunded, markRefundRejected } from './store/payments.ts';
 
-const EVERY_MS = 1_000;
 /** Charges, and refunds, in one turn; their calls run concurrently. */
 const LIMIT = 50;
 
@@ -55,7 +54,7 @@ export function settlePayments(options: PaymentOptions): Loop {
 
   return new Loop({
     name: 'settle payments',
-    everyMs: EVERY_MS,
+    everyMs: 1_000,
     log,
     turn: async () => {
       const [settled, refunded] = await Promise.all([settleOverdue(), refundDue()]);

@@ -1,6 +1,6 @@
 import { type Event, stepFailed } from '../../contracts/events.ts';
 import { pageOf, pageQuery } from '../../contracts/pages.ts';
-import { SUBJECT_NAME, type Subscribed } from '../../contracts/services.ts';
+import type { Subscribed } from '../../contracts/services.ts';
 import { userId } from '../../contracts/text.ts';
 import { parse, parsePath, route } from '../../infra/http/app.ts';
 import { reportDead } from '../../infra/messaging/outbox.ts';
@@ -21,7 +21,6 @@ export function pointsService({ settings, database, outbox }: Context): Service<
       'order.cancelled': revokePoints(outbox, perMajorUnit),
     },
     onDead: reportDead(outbox, 'step.failed', stepFailed('points')),
-    subjectName: SUBJECT_NAME,
     routes: (router) =>
       route(router, '/users/:userId/points', {
         get: async (request, response) => {

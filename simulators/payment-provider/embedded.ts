@@ -28,10 +28,7 @@ export async function openEmbeddedProvider({ dataDir, timeoutMs, log }: Options)
   log.info({ url: simulated.url }, 'payment provider simulated');
   return {
     ...provider,
-    close: async () => {
-      await provider.close();
-      await simulated.stop();
-    },
+    close: () => provider.close().then(() => simulated.stop()),
   };
 }
 
@@ -49,8 +46,9 @@ export async function openExclusively(
     throw new StartupError(
       'another process on this database embeds a payment provider: set PAYMENT_URL for both, such as to `sluice payment-provider`',
     );
-  const whileHeld = () => {
+  const whileHeld = async <T>(call: () => Promise<T>): Promise<T> => {
     if (!lock.held) throw new PaymentUnknown('the lock is lost: another process may embed the payment provider now');
+    return call();
   };
   const reacquiring = new Loop({
     name: 'reacquire the lock of the payment provider',
@@ -72,14 +70,8 @@ export async function openExclusively(
   });
   reacquiring.start();
   return {
-    charge: async (charge) => {
-      whileHeld();
-      return provider.charge(charge);
-    },
-    cancel: async (orderId) => {
-      whileHeld();
-      await provider.cancel(orderId);
-    },
+    charge: (charge) => whileHeld(() => provider.charge(charge)),
+    cancel: (orderId) => whileHeld(() => provider.cancel(orderId)),
     close: async () => {
       try {
         await provider.close();

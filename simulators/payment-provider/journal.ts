@@ -6,7 +6,6 @@ import { GroupCommit } from '../../infra/database/group-commit.ts';
 import { PendingSet } from '../../infra/runtime/promises.ts';
 import { StartupError } from '../../infra/runtime/startup-error.ts';
 
-const MAX_BATCH = 1_000;
 const NEWLINE = 0x0a;
 
 export class Journal {
@@ -14,7 +13,7 @@ export class Journal {
   readonly #writes = new GroupCommit<object, void>({
     run: (batch) => this.#write(batch),
     key: () => '', // one after the other, in the order of their calls
-    maxBatch: MAX_BATCH,
+    maxBatch: 1_000,
     maxWaiting: Number.POSITIVE_INFINITY,
   });
   readonly #underWay = new PendingSet();

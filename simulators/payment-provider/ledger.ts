@@ -20,13 +20,8 @@ export class KeyReused extends Error {
   readonly code = 'key-reused';
 }
 
-interface Account {
-  readonly charge?: Charge & { readonly at: string };
-  readonly cancelledAt?: string;
-}
-
 export class Ledger {
-  readonly #accounts = new Map<string, Account>();
+  readonly #accounts = new Map<string, { charge?: Charge & { at: string }; cancelledAt?: string }>();
   /** The keys, oldest first, for paging; and the index of each. */
   readonly #keys: string[] = [];
   readonly #indexes = new Map<string, number>();

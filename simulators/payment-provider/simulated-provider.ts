@@ -1,5 +1,5 @@
 // A payment provider to develop and test against: an HTTP server with a ledger of its own. It can be told to decline,
-// to be slow, to be away and to respond late (behaviour.ts). It moves no money and authenticates no client.
+// to be slow, to be away and to respond late. It moves no money and authenticates no client.
 import { once, setMaxListeners } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -7,18 +7,50 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Request, RequestHandler, Router } from 'express';
 import type { Logger } from 'pino';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { pageOf, pageQuery } from '../../contracts/pages.ts';
 import { type CancelResponse, type ChargeResponse, chargeRequest } from '../../contracts/payments.ts';
 import { createApp, jsonBody, parse, parseId } from '../../infra/http/app.ts';
 import { notFound, Problem, unavailable } from '../../infra/http/problem.ts';
 import { PortInUse } from '../../infra/http/server.ts';
 import { StartupError } from '../../infra/runtime/startup-error.ts';
-import { approvals, type Behaviour, behaviour } from './behaviour.ts';
 import { KeyReused, Ledger } from './ledger.ts';
 
 /** Charges and cancellations under way; further ones get a 503. */
 const MAX_UNDER_WAY = 10_000;
+
+const milliseconds = z.int().min(0).max(600_000).default(0);
+
+/**
+ * The misbehaviour that the provider can be told to show. Its ledger stays right: a key is charged at most once, and
+ * never after its cancellation. Applies to charges and cancellations, not to reading the ledger. Default: off.
+ */
+export const behaviour = z.strictObject({
+  /** Declines each n-th charge that is decided: 1 declines all, 0 none. */
+  declineEvery: z.int().min(0).max(1_000_000).default(0),
+  /** The probability, 0 to 1, that a charge is declined. */
+  declineShare: z.number().min(0).max(1).default(0),
+  /** Waits before working on a request, and drops it if its client has hung up by then. */
+  delayMs: milliseconds,
+  /** Decides a charge after this time, even if its client has hung up. */
+  decideLateMs: milliseconds,
+  /** Acts at once, and responds after this time. */
+  respondLateMs: milliseconds,
+  /** Hangs up on every request. */
+  away: z.boolean().default(false),
+});
+export type Behaviour = z.infer<typeof behaviour>;
+
+/** Returns a function that decides the next charge by the current behaviour: true approves it. */
+export function approvals(current: () => Behaviour, random = Math.random): () => boolean {
+  let decided = 0;
+  return () => {
+    const { declineEvery, declineShare } = current();
+    decided++;
+    const isNth = declineEvery > 0 && decided % declineEvery === 0;
+    return !isNth && random() >= declineShare;
+  };
+}
 
 export interface SimulatedProviderOptions {
   /** Holds the ledger, in `payments/`. One process at a time. */

@@ -65,7 +65,7 @@ afterEach(async () => {
 async function run<E extends CloudEvent>(
   name: string,
   bus: LocalBus,
-  service: Pick<Service<E>, 'handlers' | 'onDead' | 'subjectName'> & { readonly outbox: Outbox },
+  service: Pick<Service<E>, 'handlers' | 'onDead'> & { readonly outbox: Outbox; readonly subjectName?: string },
 ) {
   const { outbox, handlers, onDead, subjectName } = service;
   const own = { ...common, database, log: log.child({ service: name }) };

@@ -12,11 +12,15 @@ import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test
 import { ledgerPage } from '../../contracts/payments.ts';
 import { openHttpProvider } from '../../services/order/payments/http-provider.ts';
 import { type ChargeOutcome, type PaymentProvider, PaymentUnknown } from '../../services/order/payments/port.ts';
-import { approvals, type Behaviour, behaviour } from '../../simulators/payment-provider/behaviour.ts';
 import { openEmbeddedProvider } from '../../simulators/payment-provider/embedded.ts';
 import { Journal } from '../../simulators/payment-provider/journal.ts';
 import { Ledger } from '../../simulators/payment-provider/ledger.ts';
-import { SimulatedProvider } from '../../simulators/payment-provider/simulated-provider.ts';
+import {
+  approvals,
+  type Behaviour,
+  behaviour,
+  SimulatedProvider,
+} from '../../simulators/payment-provider/simulated-provider.ts';
 import { call, get, jsonRequest } from '../setup/api.ts';
 import { type PaymentsProcess, startPayments, type Told } from '../setup/payments.ts';
 import { eventually, gate } from '../setup/wait.ts';

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { z } from 'zod';
 import { problem } from '../../contracts/problems.ts';
 import { responseSchema } from '../../contracts/responses.ts';
-import { behaviour } from '../../simulators/payment-provider/behaviour.ts';
+import { behaviour } from '../../simulators/payment-provider/simulated-provider.ts';
 
 export interface ReceivedResponse {
   readonly method: string;

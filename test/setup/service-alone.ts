@@ -4,7 +4,7 @@ import { expect } from 'vitest';
 import { type Config, parseConfig } from '../../app/config.ts';
 import { schemaOf } from '../../app/schemas.ts';
 import type { EventData, EventType } from '../../contracts/events.ts';
-import type { ServiceName } from '../../contracts/services.ts';
+import { type ServiceName, SUBJECT_NAME } from '../../contracts/services.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
@@ -50,7 +50,7 @@ export async function openAlone(
   const inbox = createInbox(database, schema, {
     handlers: service.handlers,
     onDead: service.onDead,
-    subjectName: service.subjectName,
+    subjectName: SUBJECT_NAME,
   });
   return {
     service,

@@ -1,9 +1,9 @@
 import { InvalidArgumentError } from '@commander-js/extra-typings';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FailedMessages, type ListedMessage } from '../../cli/failed/client.ts';
-import { isNarrow, parseAge, queryOf } from '../../cli/failed/filter.ts';
 import { newestFirst, renderList, renderMessage, renderRetries } from '../../cli/failed/render.ts';
 import { RetryRun } from '../../cli/failed/retry.ts';
+import { isNarrow, parseAge, queryOf } from '../../cli/failed.ts';
 import { run } from '../../cli/program.ts';
 import { failedMessagesQuery, retryQuery } from '../../contracts/operations.ts';
 import type { HttpClient } from '../../demos/shared/http.ts';

@@ -121,10 +121,14 @@ describe('a buyer', () => {
   });
 });
 
+const held = { ticketId: '019a2b3c-4d5e-7f60-8123-456789abcdef', position: 3 };
+const purchased = JSON.stringify({ ...held, statusUrl: '/flash-sales/1/purchases/2' });
+
 test.each<[number, string | undefined, string, unknown]>([
-  [202, undefined, '{"ticketId":"t","position":3}', { outcome: 'admitted', ticketId: 't', position: 3 }],
-  [200, undefined, '{"ticketId":"t","position":0}', { outcome: 'already', ticketId: 't', position: 0 }],
+  [202, undefined, purchased, { outcome: 'admitted', ...held }],
+  [200, undefined, purchased, { outcome: 'already', ...held }],
   [202, undefined, '<html>', { outcome: 'error', lost: false }],
+  [202, undefined, '{"ticketId":"t","position":3}', { outcome: 'error', lost: false }],
   [429, '2', '{"type":"/problems/queue-full"}', { outcome: 'queue-full', retryAfterMs: 2_000 }],
   [429, '2', 'slow down', { outcome: 'error', lost: false }],
   [409, undefined, '{"type":"/problems/sold-out"}', { outcome: 'sold-out' }],

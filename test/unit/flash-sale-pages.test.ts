@@ -20,9 +20,7 @@ import { html } from '../../infra/http/html.ts';
 import { type HttpServer, listen } from '../../infra/http/server.ts';
 import { about } from '../../services/flash-sale/pages/messages.ts';
 import type { Page } from '../../services/flash-sale/pages/page.ts';
-import { rejectedPage } from '../../services/flash-sale/pages/rejected-page.ts';
-import { salePage } from '../../services/flash-sale/pages/sale-page.ts';
-import { ticketPage } from '../../services/flash-sale/pages/ticket-page.ts';
+import { rejectedPage, salePage, ticketPage } from '../../services/flash-sale/pages/pages.ts';
 
 const SALE_ID = '0197b2c4-0000-7000-8000-000000000001';
 const TICKET_ID = '0197b2c4-0000-7000-8000-000000000002';

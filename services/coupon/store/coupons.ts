@@ -1,5 +1,5 @@
 // The coupon service's SQL.
-import type { CouponFact } from '../../../contracts/facts.ts';
+import type { Fact } from '../../../contracts/facts.ts';
 import type { Coupon } from '../../../contracts/users.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
 import { newestFirst } from '../../../infra/database/sql.ts';
@@ -66,7 +66,7 @@ export const listCoupons = (database: Database, userId: string, after: string | 
   );
 
 /** For the audit. */
-export const couponFacts = factsFrom<CouponFact>(
+export const couponFacts = factsFrom<Fact<'coupon'>>(
   'order_id',
   (where, limit) => `SELECT order_id AS id, min(user_id) AS "userId",
     count(*) FILTER (WHERE amount IS NOT NULL AND revoked_at IS NULL) AS active,

@@ -9,17 +9,14 @@ export interface Page {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** A style or script to embed in a page, and the source expression that allows it in the Content-Security-Policy. */
-export interface Inline {
-  readonly text: Markup;
-  readonly source: string;
-}
-
 // A browser computes the hash of the parsed text, in which every line ends with a single line feed.
 const read = (name: string) =>
   readFileSync(new URL(`./browser/${name}`, import.meta.url), 'utf8').replaceAll('\r\n', '\n');
 
-function inline(text: string): Inline {
+type Inline = ReturnType<typeof inline>;
+
+/** A style or script to embed in a page, and the source expression that allows it in the Content-Security-Policy. */
+function inline(text: string) {
   const hash = createHash('sha256').update(text).digest('base64');
   return { text: new Markup(text), source: `'sha256-${hash}'` };
 }

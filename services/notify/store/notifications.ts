@@ -1,5 +1,5 @@
 // The notify service's SQL.
-import type { NotifyFact } from '../../../contracts/facts.ts';
+import type { Fact } from '../../../contracts/facts.ts';
 import type { Notification } from '../../../contracts/users.ts';
 import type { Database } from '../../../infra/database/port.ts';
 import { newestFirst } from '../../../infra/database/sql.ts';
@@ -53,7 +53,7 @@ export const listNotifications = (database: Database, userId: string, after: str
   );
 
 /** For the audit. */
-export const notifyFacts = factsFrom<NotifyFact>(
+export const notifyFacts = factsFrom<Fact<'notify'>>(
   'order_id',
   (where, limit) => `SELECT order_id AS id, min(user_id) AS "userId",
     count(*) FILTER (WHERE kind = 'order.placed') AS placed,

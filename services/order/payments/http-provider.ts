@@ -1,5 +1,4 @@
-// The payment provider over HTTP (contracts/payments.ts). Every call may be repeated, so anything but a clear response
-// is PaymentUnknown.
+// The payment provider over HTTP (contracts/payments.ts). Anything but a clear response is PaymentUnknown.
 import { Pool } from 'undici';
 import type { z } from 'zod';
 import { cancelResponse, type chargeRequest, chargeResponse } from '../../../contracts/payments.ts';
@@ -13,10 +12,7 @@ const MAX_RESPONSE_BYTES = 16 * 1024;
 /** Statuses below 500 after which a call may be repeated: request timeout, too early, too many requests. */
 const RETRYABLE = [408, 425, 429];
 
-/**
- * Connects with the first call. `url`: http or https; a path is the prefix of every route. `timeoutMs`: from a call to
- * the end of its response.
- */
+/** Connects with the first call. `url`'s path is every route's prefix; `timeoutMs`: from a call to its response's end. */
 export function openHttpProvider({ url, timeoutMs }: { url: string; timeoutMs: number }): PaymentProvider {
   const { origin, pathname } = new URL(url);
   const pool = new Pool(origin, {

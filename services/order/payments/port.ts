@@ -11,10 +11,8 @@ export interface Charge {
 }
 
 /**
- * - `approved`: the amount is charged. Repeating the charge resolves with `approved` and charges nothing more, until
- *   the key is cancelled.
- * - `declined`: nothing is charged, or the charge is refunded. A later attempt may be approved, unless the key is
- *   cancelled.
+ * - `approved`: the amount is charged. Repeating it charges nothing more, until the key is cancelled.
+ * - `declined`: nothing is charged, or the charge is refunded. Without a cancellation, a later attempt may succeed.
  */
 export type ChargeOutcome = 'approved' | 'declined';
 

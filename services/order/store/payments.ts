@@ -25,8 +25,7 @@ const MAX_DELAY = `GREATEST($1::integer * interval '1 ms', interval '15 s')`;
 
 /**
  * Begins a payment, or joins the one under way: the order id is the provider's key, so both get one outcome. Undefined
- * if the order does not await payment. `claimOverdueAttempts` takes over after `retryAfterMs` unless the payment ends
- * before.
+ * if the order does not await payment. `claimOverdueAttempts` takes over after `retryAfterMs` without an outcome.
  */
 export async function beginPayment(database: Database, orderId: string, retryAfterMs: number) {
   const [attempt] = await database.query<Attempt>(

@@ -1,5 +1,5 @@
 // The points service's SQL.
-import type { PointsFact } from '../../../contracts/facts.ts';
+import type { Fact } from '../../../contracts/facts.ts';
 import type { PointsEntry } from '../../../contracts/users.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
 import { newestFirst } from '../../../infra/database/sql.ts';
@@ -66,7 +66,7 @@ export const listEntries = (database: Database, userId: string, after: string | 
   );
 
 /** For the audit. The sum is clamped to the integers that a JavaScript number holds exactly. */
-export const pointsFacts = factsFrom<PointsFact>(
+export const pointsFacts = factsFrom<Fact<'points'>>(
   'order_id',
   (where, limit) => `SELECT order_id AS id, min(user_id) AS "userId",
     count(*) FILTER (WHERE kind = 'award') AS awards, count(*) FILTER (WHERE kind = 'revoke') AS revokes,
