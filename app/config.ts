@@ -38,7 +38,11 @@ const variables = {
     'Address that HTTP and the embedded MQTT broker listen on. Requests are not authenticated: expose it with care.',
   ),
   PORT: variable(integer(0, 65_535), '3000', 'HTTP port. 0 takes a free one.'),
-  DATA_DIR: variable(z.string().min(1), '.data', 'Data folder of the embedded servers. One `sluice start` at a time.'),
+  DATA_DIR: variable(
+    z.string().min(1),
+    '.data',
+    'Data folder of the embedded servers. Only one `sluice start` may use it at a time.',
+  ),
   STOP_TIMEOUT_MS: variable(integer(100, 600_000), '10000', 'How long a stop waits for running work.'),
   DATABASE_URL: optional(
     url('postgres', 'postgresql'),
@@ -59,7 +63,7 @@ const variables = {
   ),
   MQTT_URL: optional(
     url('mqtt', 'mqtts', 'ws', 'wss'),
-    'MQTT 3.1.1 broker for notifications, presence and logs. Unset: embedded. Required for separate processes.',
+    'MQTT 3.1.1 broker for notifications, presence and logs, and for the events if EVENT_BUS is mqtt. Unset: embedded. Required for separate processes.',
   ),
   MQTT_PORT: variable(integer(0, 65_535), '1883', 'TCP port of the embedded MQTT broker. 0 takes a free one.'),
   BUS_PREFIX: variable(
@@ -75,11 +79,11 @@ const variables = {
   RETRY_ATTEMPTS: variable(
     integer(1, 100),
     '5',
-    'Attempts to handle a message before it is dead. Also the attempts to resend its reply.',
+    'Attempts to handle a message before it is dead. As many attempts are made to resend a reply.',
   ),
   RETRY_BASE_MS: variable(integer(1, 3_600_000), '1000', 'Delay before the second attempt; doubles, with jitter.'),
   RETRY_MAX_MS: variable(integer(1, 86_400_000), '60000', 'Longest delay between two attempts.'),
-  INBOX_RETENTION_DAYS: variable(integer(1, 3_650), '7', 'Days for which handled messages are kept.'),
+  INBOX_RETENTION_DAYS: variable(integer(1, 3_650), '7', 'Days after its arrival for which a handled message is kept.'),
   LEASE_MS: variable(
     integer(100, 600_000),
     '15000',
@@ -88,7 +92,7 @@ const variables = {
   PUBLISH_TIMEOUT_MS: variable(
     integer(50, 300_000),
     '5000',
-    'How long an event may wait to be sent, and again as long for the confirm of the broker.',
+    'How long an event may wait to be sent. The broker then has the same time to confirm it.',
   ),
   PREFETCH: variable(integer(1, 10_000), '500', 'Unacknowledged messages that one consumer may hold.'),
   ...orderSettings,

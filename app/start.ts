@@ -139,7 +139,8 @@ class Sluice {
     const runners = created.map(
       (each) => new ServiceRunner({ ...each, config: this.#config, database, bus, mqtt, metrics: this.#metrics }),
     );
-    // All intakes stop before any relay, because a relay may wait for an inbox of this process.
+    // Subscriptions, inboxes and the loops of services stop before any relay, because a publish to the local bus may
+    // wait for an inbox of this process.
     this.#shutdown.add(() => Promise.all(runners.map((runner) => runner.stopRelays())));
     this.#shutdown.add(() => Promise.all(runners.map((runner) => runner.stopIntake())));
     // Long-running statements would delay the stop. They run again after the next start.
@@ -152,17 +153,21 @@ class Sluice {
   /** Waits for the database, creates the services, and migrates their schemas. */
   async #createServices(resources: Resources): Promise<Created[]> {
     const { database } = resources;
-    const start = { config: this.#config, log: this.#log, signal: this.#signal };
-    await awaitDatabase(database, start);
+    const startContext = { config: this.#config, log: this.#log, signal: this.#signal };
+    await awaitDatabase(database, startContext);
     const created: Created[] = [];
     for (const name of this.#services) {
       const outbox = new Outbox(schemaOf(name));
       const log = this.#log.child({ service: name });
       const context = { settings: this.#config, database, outbox, metrics: this.#metrics, log };
-      const service = await retryUntilAvailable(start, async () => factories[name](context, resources));
+      const service = await retryUntilAvailable(startContext, async () => factories[name](context, resources));
       created.push({ name, outbox, log, service });
     }
-    await migrateSchemas(database, start, new Map(created.map(({ name, service }) => [name, service.migrations])));
+    await migrateSchemas(
+      database,
+      startContext,
+      new Map(created.map(({ name, service }) => [name, service.migrations])),
+    );
     return created;
   }
 

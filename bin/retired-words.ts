@@ -13,7 +13,7 @@ const retired: readonly (readonly [word: RegExp, instead: string])[] = [
   [/unit_to_return|unitToReturn/, 'stock_release_pending'],
   [/\bRelayDoor\b|\bturnOver\b/, 'RelayHandle, deletePublishedAndClaim'],
   [/\bbury\b|\bburied\b/, 'deadLetter'],
-  [/\btakeOn\b|\bgiveUp\b|\btakeArrivals\b|\btakeRows\b/, 'processClaimed, markDead, claimNew, claimDue'],
+  [/\btakeOn\b|\bgiveUp\b|\btakeArrivals\b|\btakeRows\b/, 'processClaimed, markDead, addDone, claimDue'],
   [/\b(class|new) Silence\b/, 'StallDetector'],
   [/\blateness\w*|\bLateness\w*/, 'event-loop lag, LoadShedder'],
   [/\bglance\b/, 'peek'],

@@ -26,7 +26,7 @@ const command = () =>
         .argParser(timeUpTo(60, ['ms', 's', 'm']))
         .default(60_000, '60s'),
     )
-    .option('--repair', 'resend the requests for missing effects, then audit again')
+    .option('--repair', 'publish the events whose effects are missing again, then audit again')
     .addOption(urlOption())
     .addOption(
       new Option('--at <service=url>', 'URL of a service that does not run at --url, repeatable')

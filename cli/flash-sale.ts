@@ -37,7 +37,12 @@ const command = () =>
     .option('--seed <n>', 'seed of the random numbers', numberBetween(0, 2 ** 32 - 1), 7)
     .option('--repeat <percent>', 'percentage of buyers who send a second purchase', numberBetween(0, 100, 'number'), 5)
     .option('--patience <times>', 'how often a buyer comes back after a full queue, at most', numberBetween(0, 100), 3)
-    .option('--timeout <s>', 'seconds for the last orders, on top of queue ÷ drain', numberBetween(0, 86_400), 120)
+    .option(
+      '--timeout <s>',
+      'seconds to wait for the last orders, beyond --queue ÷ --drain',
+      numberBetween(0, 86_400),
+      120,
+    )
     .addOption(
       new Option('--url <url>', 'URL of the Sluice server; without it, an embedded system is started')
         .env('SLUICE_URL')

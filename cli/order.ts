@@ -27,7 +27,7 @@ Examples:
   $ sluice order
   # 2 mugs at 19.99 and a teapot at 42.50
   $ sluice order --user alice --item MUG:2:1999 --item TEAPOT:1:4250
-  # sent again with the same key, it returns the same order
+  # run it twice: the second run returns the same order
   $ sluice order --user alice --key 2024-0001
 
 Exit code 1 if the order is not completed within --timeout.`;
@@ -55,7 +55,7 @@ type OrderOptions = OptionsOf<typeof command>;
 export const orderCommand = () => command().action((options) => untilInterrupted((signal) => order(options, signal)));
 
 function addItem(given: string, before: readonly OrderItem[]): OrderItem[] {
-  const items = before === mugs ? [] : before;
+  const items = before === mugs ? [] : before; // the first --item replaces the default
   // The sku may contain colons; the last two parts are the numbers.
   const [, sku = '', quantity, unitPrice] = /^(.*):(\d+):(\d+)$/.exec(given) ?? [];
   const parsed = orderItem.safeParse({ sku, quantity: Number(quantity), unitPrice: Number(unitPrice) });

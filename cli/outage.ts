@@ -24,7 +24,7 @@ this is the embedded system, and the service is stopped inside its process. With
 for RabbitMQ), each service is a process, with a new database and a new prefix; the user of DATABASE_URL must be allowed
 to create databases.
 
-"Waiting for points" counts accepted orders to which the points service has not yet replied. Response times count from
+"Waiting for <service>" counts accepted orders to which that service has not yet replied. Response times count from
 the moment at which the order was due to be sent.
 
 Exit code 1 if any order did not get a 2xx, if the backlog does not drain in time, or if an effect is missing.`;

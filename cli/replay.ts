@@ -27,7 +27,7 @@ Exit code 1 if a line or invoice is not accounted for, if an invoice got no resp
 const command = () =>
   new Command('replay')
     .description('place the invoices of a CSV file as orders, wait for their completion, and account for every line')
-    .argument('<file>', 'CSV file with the columns of Online Retail')
+    .argument('<file>', 'CSV file with the columns of the data set Online Retail')
     .addOption(
       new Option('--speed <times>', 'how many times faster than the invoices were written')
         .default(3_600)

@@ -1,5 +1,5 @@
-// The local bus, for services that share one database: publishing writes into the inboxes of the subscribed groups. A
-// group of this process claims its rows at once. The rows of other groups are found by the polls of their workers, and
+// The local bus, for services that share one database: publishing writes into the inboxes of the subscribed groups
+// (services). A group that this process runs claims its rows at once. The rows of other groups are found by the polls of their workers, and
 // several processes on one PostgreSQL share them with SKIP LOCKED.
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { BusError } from '../mqtt/port.ts';
@@ -33,7 +33,7 @@ export class LocalBus implements Bus {
   }
 
   async subscribe(group: string, receiver: Receiver): Promise<Subscription> {
-    typesOf(this.#options.topology, group);
+    typesOf(this.#options.topology, group); // throws if there is no such group
     this.#receivers.set(group, receiver);
     return {
       health: () => ({ status: 'up' }),

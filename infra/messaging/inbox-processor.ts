@@ -118,7 +118,7 @@ export class InboxProcessor {
     const failure = this.#failure(error, attempts);
     const isRecorded = await this.#transactions.fail(message, origin, { ...failure, status, unreadable: false });
     if (isRecorded) return status;
-    // The message was processed before, so its reply has failed: from now on, the row resends it.
+    // The message was processed before, so its reply has failed: from now on, the worker resends it from its row.
     const isRequested = await store.requestReply(database, message.messageId, failure);
     return isRequested ? 'reply-retrying' : status;
   }
@@ -177,7 +177,7 @@ const messageIn = ({ message_id: messageId, type, subject, body }: ClaimedMessag
   body: body ?? new Uint8Array(),
 });
 
-/** Runs `work` again until the database is available for it. Rejects with its error once `signal` is aborted. */
+/** Runs `work` again until the database is available for it. Rejects once `signal` is aborted. */
 export async function retryUnavailable<T>(
   work: () => Promise<T>,
   { signal, log }: { readonly signal: AbortSignal; readonly log: Logger },

@@ -1,5 +1,5 @@
 // The SQL of the inbox: messages are received, claimed, and done or failed. If a message that was processed before
-// (status 'done' or 'dead') arrives again, its reply is resent, and its row keeps what it says about the processing.
+// (status 'done' or 'dead') arrives again, its reply is resent, and its row keeps its status, error and attempts.
 import type { Queryable, Transaction } from '../database/port.ts';
 import { countSome } from '../database/sql.ts';
 import { MAX_STORED_BYTES, type NewMessage } from './envelope.ts';
@@ -12,7 +12,7 @@ export interface ClaimedMessage {
   readonly subject: string | null;
   readonly status: 'pending' | 'retrying' | 'done' | 'dead';
   readonly body: Uint8Array | null;
-  /** Including the one that begins now; at resending the reply if the message is done or dead. */
+  /** Attempts, including the one that begins now: to process the message, or to resend the reply of a done or dead one. */
   readonly attempts: number;
 }
 
@@ -48,8 +48,8 @@ export class InboxStore {
   }
 
   /**
-   * Stores messages that arrived, claimed for `leaseMs` (0: unclaimed). For a known message, requests that its reply is
-   * resent; a readable copy replaces an unreadable one. Returns the ids of the messages to be processed.
+   * Stores messages that arrived, claimed for `leaseMs` (0: unclaimed). If a message was processed before, requests that
+   * its reply be resent; a readable copy replaces an unreadable one. Returns the ids of the messages to be processed.
    */
   async add(database: Queryable, messages: readonly NewMessage[], leaseMs: number): Promise<Set<string>> {
     const rows = await database.query<{ message_id: string; is_new: boolean }>(
@@ -116,10 +116,10 @@ export class InboxStore {
   }
 
   /**
-   * Claims messages that have no row, for the transaction that writes their effects: marks them done. Returns the ids
-   * that were unknown, or known only from an unreadable copy.
+   * Adds messages that have no row as done, in the transaction that writes their effects. Returns the ids that were
+   * unknown, or known only from an unreadable copy.
    */
-  async claimNew(tx: Transaction, messages: readonly NewMessage[]): Promise<Set<string>> {
+  async addDone(tx: Transaction, messages: readonly NewMessage[]): Promise<Set<string>> {
     if (messages.length === 0) return new Set();
     const rows = await tx.query<{ message_id: string }>(
       `INSERT INTO ${this.#table} AS i (message_id, type, subject, status, attempts, handled_at)
@@ -207,7 +207,7 @@ export class InboxStore {
   }
 
   /**
-   * Has the row resend the reply, because it could not be resent in the transaction of the arrival. Returns false if
+   * Has the worker resend the reply, because it could not be resent in the transaction of the arrival. Returns false if
    * the message was not processed before.
    */
   async requestReply(database: Queryable, id: string, { error, delayMs }: ReplyFailure): Promise<boolean> {
@@ -222,7 +222,7 @@ export class InboxStore {
     return requested > 0;
   }
 
-  /** Ends a failed attempt; the last one ends the request, until the message arrives once more. */
+  /** Ends a failed attempt. After the last one, the reply is not resent until the message arrives again. */
   async failReply(database: Queryable, id: string, failure: ReplyFailure & { isLast: boolean }): Promise<void> {
     await database.execute(
       `UPDATE ${this.#table}
@@ -233,7 +233,7 @@ export class InboxStore {
     );
   }
 
-  /** Ends successful attempts. A message that was retried meanwhile keeps its claim, which is that of its attempt. */
+  /** Ends successful attempts. A message that an operator has retried meanwhile keeps the claim of its new attempt. */
   async completeReplies(tx: Transaction, ids: readonly string[]): Promise<void> {
     await tx.execute(
       `UPDATE ${this.#table}
@@ -243,7 +243,7 @@ export class InboxStore {
     );
   }
 
-  /** Deletes messages that were done days ago, at most PRUNE_BATCH. Returns how many. */
+  /** Deletes done messages that arrived more than `retentionDays` days ago, at most PRUNE_BATCH. Returns how many. */
   pruneDone(database: Queryable, retentionDays: number): Promise<number> {
     return database.execute(
       `DELETE FROM ${this.#table} WHERE message_id IN (

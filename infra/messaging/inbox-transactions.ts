@@ -107,14 +107,15 @@ export class InboxTransactions {
     failpoint('inbox.before-transaction');
     const { database, store } = this.#options;
     const outcomes = await database.transaction(async (tx) => {
-      const claimed = await store.claimNew(tx, ofOrigin(batch, 'arrival'));
-      for (const id of await store.markDone(tx, ofOrigin(batch, 'row'))) claimed.add(id);
+      const markedDone = await store.addDone(tx, ofOrigin(batch, 'arrival'));
+      for (const id of await store.markDone(tx, ofOrigin(batch, 'row'))) markedDone.add(id);
       // `delete` lets only one through if the batch holds an id twice.
-      const isNew = batch.map(({ message }) => claimed.delete(message.messageId));
+      const isNew = batch.map(({ message }) => markedDone.delete(message.messageId));
       const fresh = batch.filter((_, index) => isNew[index]);
       await this.#handle(tx, fresh);
       const again = batch.filter((_, index) => !isNew[index]);
       await this.#resendReplies(tx, idsOf(ofOrigin(again, 'arrival')));
+      // A row that another process has finished meanwhile counts as 'reply-resent' too, although nothing is resent.
       return isNew.map((each): HandlingOutcome => (each ? 'done' : 'reply-resent'));
     });
     failpoint('inbox.after-commit');

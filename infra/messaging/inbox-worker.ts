@@ -14,10 +14,10 @@ export class InboxWorker {
   readonly #options: InboxProcessorOptions;
   readonly #claiming: Loop;
   readonly #reclaiming: Loop;
-  /** Claims of this process whose outcome is not recorded yet. A message retried meanwhile has two. */
+  /** Claims of this process whose outcome is not recorded yet. A message that an operator retries meanwhile has two. */
   readonly #claims = new Set<{ readonly messageId: string }>();
   /** Rows that use the capacity: those being claimed as they are stored, and those being processed. */
-  #rows = 0;
+  #usedCapacity = 0;
   readonly #background = new PendingSet();
   /** More rows may be due than there was capacity for. */
   #moreDue = false;
@@ -61,19 +61,19 @@ export class InboxWorker {
 
   get #capacity(): number {
     const { signal, maxRows } = this.#options;
-    return signal.aborted ? 0 : Math.max(0, maxRows - this.#rows);
+    return signal.aborted ? 0 : Math.max(0, maxRows - this.#usedCapacity);
   }
 
   async #storeClaimed(messages: readonly ReadableMessage[]): Promise<void> {
     // The capacity is taken before they are written, because other messages may arrive meanwhile.
-    this.#rows += messages.length;
+    this.#usedCapacity += messages.length;
     let added: Set<string>;
     try {
       added = await this.#store(messages, this.#options.leaseMs);
     } finally {
-      this.#release(messages.length);
+      this.#release(messages.length); // #start takes it again, for each new message
     }
-    // The others are known: their replies are to be resent.
+    // The others are known: those that were processed before get their reply resent.
     if (added.size < messages.length) this.wake();
     for (const message of messages) {
       // `delete` lets only one through if the batch holds an id twice.
@@ -85,7 +85,7 @@ export class InboxWorker {
   async #storeUnclaimed(messages: readonly ReadableMessage[]): Promise<void> {
     await this.#store(messages, 0);
     this.wake();
-    this.#moreDue = true;
+    this.#moreDue = true; // after wake(), which clears it
   }
 
   #store(messages: readonly ReadableMessage[], leaseMs: number): Promise<Set<string>> {
@@ -106,7 +106,8 @@ export class InboxWorker {
     void this.processClaimed(rows);
   }
 
-  /** One row at a time, alone in its transaction: a message that ends the process again takes no other along. */
+  /** One row at a time, alone in its transaction: a message that ends the process again
+   * costs no other message an attempt. */
   async #claimUnfinished(): Promise<boolean> {
     const { database, store, leaseMs, attempts } = this.#options;
     const running = [...this.#claims].map(({ messageId }) => messageId);
@@ -121,7 +122,7 @@ export class InboxWorker {
 
   /** Processes a claimed row in the background, so that a slow message delays none behind it. */
   #start(messageId: string, work: () => Promise<void>): Promise<void> {
-    this.#rows++;
+    this.#usedCapacity++;
     const attempt = this.#hold(messageId, work)
       .catch((error) => {
         const about = { messageId, error: String(error) };
@@ -143,7 +144,7 @@ export class InboxWorker {
   }
 
   #release(rows: number): void {
-    this.#rows -= rows;
-    if (this.#moreDue && this.#rows < this.#options.maxRows / 2) this.wake();
+    this.#usedCapacity -= rows;
+    if (this.#moreDue && this.#usedCapacity < this.#options.maxRows / 2) this.wake();
   }
 }

@@ -15,7 +15,7 @@ import type { InboxOptions } from './inbox-transactions.ts';
 import { InboxWorker } from './inbox-worker.ts';
 
 const PRUNE_EVERY_MS = 60_000;
-/** Unreadable messages are pruned again after this many, so each process may exceed their limit by it for a moment. */
+/** After so many more unreadable messages they are pruned: a process may exceed MAX_UNREADABLE by it for a moment. */
 const UNREADABLE_BATCH = 100;
 
 export class Inbox implements Receiver {

@@ -13,11 +13,11 @@ import { failpoint } from './failpoints.ts';
 import type { EventCatalogue } from './handler.ts';
 import type { Channel, OutboxRow, RelayHandle } from './outbox.ts';
 
-/** Maximum number of rows in one publish. As many published rows are deleted without waiting for the next poll. */
+/** Most rows in one publish. Once as many published rows await deletion, they are deleted without waiting for a poll. */
 const BATCH = 200;
-/** Rows in memory, from which on further ones are written without a lease, for a later poll. */
+/** While this many rows are in memory, further ones are written without a lease, for a later poll. */
 const MAX_WAITING = 5_000;
-/** Backoff of a row that the broker rejects. It does not delay the rows behind it. */
+/** Backoff of a row that the broker rejects or that does not match its schema. It does not delay the rows behind it. */
 const REJECTED_BASE_MS = 1_000;
 const REJECTED_MAX_MS = 60_000;
 
@@ -50,8 +50,8 @@ export class Relay implements RelayHandle {
   /** Positions of rows that are published and not yet deleted. */
   #published: number[] = [];
   #lastClaim = Number.NEGATIVE_INFINITY;
-  /** Rows without a lease may exist: the next turn claims, however recent the last claim. */
-  #unclaimed = true;
+  /** If rows without a lease may exist, the next turn claims, however recent the last claim. */
+  #mayHaveUnclaimed = true;
   #running = false;
 
   constructor(options: RelayOptions) {
@@ -86,24 +86,24 @@ export class Relay implements RelayHandle {
   }
 
   wake(): void {
-    this.#unclaimed = true;
+    this.#mayHaveUnclaimed = true;
     this.#loop.wake();
   }
 
   async #turn(): Promise<boolean> {
-    const due = this.#unclaimed || performance.now() - this.#lastClaim >= this.#options.pollMs;
+    const due = this.#mayHaveUnclaimed || performance.now() - this.#lastClaim >= this.#options.pollMs;
     if (due || this.#published.length >= BATCH) await this.#claim();
     const rows = this.#waiting.splice(0, BATCH);
     if (rows.length > 0) await this.#publish(rows);
     // No pause while rows are left: after an outage, the backlog is published as fast as possible.
-    return this.#waiting.length > 0 || this.#unclaimed;
+    return this.#waiting.length > 0 || this.#mayHaveUnclaimed;
   }
 
   async #claim(): Promise<void> {
     // Reset first: rows that are announced during the statement may not be visible to it.
-    this.#unclaimed = false;
+    this.#mayHaveUnclaimed = false;
     const rows = await this.#deletePublishedAndClaim(BATCH).catch((error) => {
-      this.#unclaimed = true;
+      this.#mayHaveUnclaimed = true;
       throw error;
     });
     this.#lastClaim = performance.now();
@@ -111,7 +111,7 @@ export class Relay implements RelayHandle {
     // make a backlog grow even faster.
     const held = new Set(this.#waiting.map(({ position }) => position));
     this.#waiting.push(...rows.filter(({ position }) => !held.has(position)));
-    if (rows.length === BATCH) this.#unclaimed = true;
+    if (rows.length === BATCH) this.#mayHaveUnclaimed = true;
   }
 
   async #publish(rows: readonly OutboxRow[]): Promise<void> {
@@ -177,7 +177,7 @@ export class Relay implements RelayHandle {
 
 /**
  * Channel `bus`: each row becomes an event on the bus, with `source` such as `/services/order`. Calls `onPublished` for
- * each event that the broker has confirmed.
+ * each row whose event the broker has confirmed.
  */
 export async function publishToBus(
   options: { bus: Bus; catalogue: EventCatalogue; source: string; onPublished: (event: OutgoingEvent) => void },

@@ -10,7 +10,7 @@ export const resendSettings = {
   RESEND_AFTER_MS: variable(
     integer(100, 3_600_000),
     '30000',
-    'Delay before a request without a reply is resent; doubles each time, up to an hour.',
+    'Delay before an event that expects replies, such as order.placed, is published again because a reply is missing; doubles each time, up to an hour.',
   ),
 };
 

@@ -3,19 +3,19 @@
 // The limiter lets `max` jobs start in a window, which opens with its first job and lasts `duration`. With a fixed
 // duration every window opens a little late (a timer, a round trip, the jobs before it), and the delays add up: at a
 // window of 100 ms they cost some percent of the pace. So time is divided into slots, and a window lasts until the end
-// of the slot in which it opens: a window that opens late is shorter. No slot has two windows, so the pace is never
-// exceeded. All processes that drain a queue must agree on the slots, so these are counted on the queue server's clock.
+// of the slot in which it opens: a window that opens late is shorter. No slot has two windows, so on average the pace is
+// never exceeded. All processes that drain a queue must agree on the slots, so these are counted on the queue server's clock.
 //
 // A slot without a window is lost if several processes may drain, because none knows what the others did. A sole
 // process catches up the last few slots that it missed while jobs were waiting.
 
-/** A window that opens by this part of a slot too early, through rounding or clock error, belongs to the next slot. */
+/** A window that opens up to this part of a slot before a slot, by rounding or clock error, counts as that slot's. */
 const EARLY = 0.25;
 
 /** Approximate: short enough to avoid bursts, long enough that a process under a flood of requests misses no slot. */
 const SLOT_MS = 200;
 
-/** For a BullMQ worker's option `limiter`, whose `max` and `duration` it reads for each claim. */
+/** BullMQ's option `limiter`: BullMQ reads `max` and `duration` with each claim. */
 export class Pace {
   readonly #catchUpSlots: number;
   readonly #now: () => number;
@@ -36,6 +36,7 @@ export class Pace {
     this.#max = this.perSlot;
   }
 
+  /** Jobs that the current window lets start. Reading it in a new slot begins that slot's window. */
   get max(): number {
     const slot = this.#slotAt(this.#now());
     if (slot !== this.#slot) {
@@ -52,7 +53,7 @@ export class Pace {
     return Math.ceil((this.#slotAt(time) + 1) * this.#slotMs - time);
   }
 
-  /** No job is waiting, so no slot is missed until the next one. */
+  /** No job is waiting: slots that pass before the next job are not missed. */
   markIdle(): void {
     this.#slot = undefined;
   }

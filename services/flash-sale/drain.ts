@@ -13,11 +13,11 @@ import { listDrainable, listObsoleteQueues, markQueueRemoved } from './store/que
 const LOCK = 'sluice flash-sale drain';
 /** Delay until sales and tickets of other processes are noticed; those of this process wake the loop. */
 const POLL_MS = 250;
-/** Pause between two turns, however many tickets are committed: adding five jobs costs as much as adding fifty. */
-const TURN_MS = 100;
+/** Shortest time from one turn to the next, however many tickets are committed: five jobs cost as much as fifty. */
+const MIN_TURN_MS = 100;
 /** Queues in one process, each with a connection or two. Sales with queued tickets come first. */
 const MAX_QUEUES = 100;
-const REMOVE_MS = 5_000;
+const REMOVE_EVERY_MS = 5_000;
 /** Queues removed in one turn. */
 const MAX_REMOVED = 20;
 
@@ -29,11 +29,11 @@ export class Drain {
   readonly #removalLog: ThrottledLog;
   /** Unset if several processes may drain at a time. */
   readonly #lock: ResilientLock | undefined;
-  /** By sale; of every sale that was listed last, even if its queue cannot be opened. */
+  /** The queue of each sale in the last list, by the sale's id, even if it could not be opened. */
   readonly #queues = new Map<string, SaleQueue>();
   /**
    * Sales whose queues this process closed and did not remove. If several processes drain, each removes every queue
-   * that it closed: a queue that the first one removed may have been written to by the last one since.
+   * that it closed, because another process may have written to the queue after its first removal.
    */
   readonly #closed = new Set<string>();
   #closing: Promise<void> | undefined;
@@ -47,7 +47,12 @@ export class Drain {
     const onLost = () => this.#onLockLost();
     this.#lock = queues.shared ? undefined : new ResilientLock({ database, name: LOCK, onLost, log });
     this.#loop = new Loop({ name: 'drain', everyMs: POLL_MS, log, turn: () => this.#turn() });
-    this.#removal = new Loop({ name: 'remove queues', everyMs: REMOVE_MS, log, turn: () => this.#removeQueues() });
+    this.#removal = new Loop({
+      name: 'remove queues',
+      everyMs: REMOVE_EVERY_MS,
+      log,
+      turn: () => this.#removeQueues(),
+    });
   }
 
   start(): void {
@@ -73,7 +78,7 @@ export class Drain {
   }
 
   async #turn(): Promise<boolean> {
-    await delay(Math.max(0, this.#lastTurnAt + TURN_MS - performance.now()));
+    await delay(Math.max(0, this.#lastTurnAt + MIN_TURN_MS - performance.now()));
     this.#lastTurnAt = performance.now();
     if (this.#lock && !this.#lock.held) {
       await this.#closeAll(); // the lock may have been lost since the last turn
@@ -147,9 +152,9 @@ export class Drain {
   }
 
   async #closeAll(): Promise<void> {
-    const open = [...this.#queues.values()];
+    const queues = [...this.#queues.values()];
     this.#queues.clear();
-    await Promise.all(open.map((queue) => queue.close()));
+    await Promise.all(queues.map((queue) => queue.close()));
   }
 }
 

@@ -32,7 +32,7 @@ export interface RejectedPurchase {
 /** `onAdmitted`: tickets were committed. */
 type Options = Pick<ServiceContext<unknown>, 'database' | 'log'> & { readonly onAdmitted: () => void };
 
-type Held = Exclude<Decision, { ticketId: null }>;
+type HeldTicket = Exclude<Decision, { ticketId: null }>;
 type TicketRequest = Parameters<typeof admit>[2][number];
 
 interface Sale {
@@ -79,10 +79,10 @@ export class SaleAdmission {
   }
 
   /**
-   * The row's decision; undefined if there is no such sale. Rejects with DatabaseUnavailable or Overloaded: then the
+   * The row's decision; undefined if there is no such sale. The promise rejects with DatabaseUnavailable or Overloaded: then the
    * buyer may or may not hold a ticket, and sending the same request again is safe.
    */
-  async decide(saleId: string, userId: string): Promise<Held | RejectedPurchase | undefined> {
+  async decide(saleId: string, userId: string): Promise<HeldTicket | RejectedPurchase | undefined> {
     const sale = this.#sales.get(saleId) ?? this.#open(saleId);
     let decision: Decision | undefined;
     try {

@@ -11,9 +11,9 @@ import { StallDetector } from '../../infra/runtime/stall-detector.ts';
 import type { TicketAcceptance } from './accept-ticket.ts';
 import { type DrainableSale, dequeue, dequeueAll, enqueue, markQueueOpened } from './store/queue.ts';
 
-/** A queue holds jobs for this time, and for at least AHEAD_MIN tickets. */
+/** A queue holds the jobs of this time, and AHEAD_EXTRA more. */
 const AHEAD_SECONDS = 2;
-const AHEAD_MIN = 20;
+const AHEAD_EXTRA = 20;
 /** Jobs added in one turn. */
 const MAX_ADDED = 5_000;
 /** A job counts as enqueued for this long, and for at least this many times as long as the queue takes for its jobs. */
@@ -64,7 +64,7 @@ export class SaleQueue {
     if (this.#isStalled(sale)) await this.#drop(sale.queued);
     const queue = this.#queue ?? (await this.#open(sale.drainPerSecond));
     if (sale.queued === 0) return false;
-    const window = Math.min(MAX_ADDED, AHEAD_MIN + AHEAD_SECONDS * sale.drainPerSecond);
+    const window = Math.min(MAX_ADDED, AHEAD_EXTRA + AHEAD_SECONDS * sale.drainPerSecond);
     const forMs = Math.max(ENQUEUED_MS, ENQUEUED_FACTOR * (window / sale.drainPerSecond) * 1_000);
     const ticketIds = await enqueue(database, this.#saleId, { window, forMs });
     if (ticketIds.length === 0) return false;

@@ -9,10 +9,10 @@ import { CANCEL_ORDER, EXPIRE_ORDERS, findState, recordStockReleases } from './s
 
 /**
  * - `cancelled`: now or before.
- * - `being-paid`: a payment is under way, and its outcome is not known yet.
+ * - `paying`: a payment is in progress, and its outcome is not known yet.
  * - `changing`: the order changed concurrently in each round.
  */
-type Cancelled = 'cancelled' | 'being-paid' | 'changing' | 'not-found';
+type Cancelled = 'cancelled' | 'paying' | 'changing' | 'not-found';
 
 /** A payment that ends between the two statements of a round costs one round. */
 const ROUNDS = 5;
@@ -30,7 +30,7 @@ export function createCancelOrder({ database, outbox, resendAfterMs }: Omit<Cont
       const found = await findState(database, orderId);
       if (!found) return 'not-found';
       if (found.state === 'cancelled') return 'cancelled';
-      if (found.state === 'paying') return 'being-paid';
+      if (found.state === 'paying') return 'paying';
       // The payment ended between the two statements.
     }
     return 'changing';

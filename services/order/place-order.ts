@@ -9,25 +9,29 @@ import type { ServiceContext } from '../../infra/runtime/service.ts';
 import { fingerprint, type NewOrder, newOrder, newTicketOrder, placedOrder } from './order.ts';
 import { findOrderByKey, insertTicketOrders, PLACE_ORDERS, STATE_FOR_TICKETS } from './store/orders.ts';
 
-/** Orders in one statement, and requests that may wait for a statement; a further one is rejected with Overloaded. */
+/** Orders in one statement. */
 const MAX_BATCH = 200;
+/** Requests that may wait for a statement; a further one is rejected with Overloaded. */
 const MAX_WAITING = 5_000;
 
-type Placed = { readonly outcome: 'placed' | 'replayed'; readonly order: Order } | { readonly outcome: 'key-reused' };
+type PlaceResult =
+  | { readonly outcome: 'placed' | 'replayed'; readonly order: Order }
+  | { readonly outcome: 'key-reused' };
 
-export type PlaceOrder = (request: PlaceOrderRequest, key: string | undefined) => Promise<Placed>;
+export type PlaceOrder = (request: PlaceOrderRequest, key: string | undefined) => Promise<PlaceResult>;
 
 type Context = Pick<ServiceContext<unknown>, 'database' | 'outbox'> & { readonly resendAfterMs: number };
 
-/** Rejects with Overloaded (nothing was placed) or DatabaseUnavailable (the order may have been placed). */
+/** The returned function rejects with Overloaded (nothing was placed) or DatabaseUnavailable (the order may have been placed). */
 export function createPlaceOrder({ database, outbox, resendAfterMs }: Context): PlaceOrder {
+  // Resolves with the time of an order; undefined if its idempotency key is in use.
   const commits = new GroupCommit<NewOrder & { event: string }, Date | undefined>({
     run: async (batch) => {
       const events = await outbox.write(database, PLACE_ORDERS, batch, resendAfterMs);
       const createdAt = new Map(events.map(({ subject, time }) => [subject, time]));
       return batch.map(({ id }) => createdAt.get(id));
     },
-    // Orders without a key never conflict.
+    // Sorts a batch. Orders without an idempotency key never conflict, so theirs is empty.
     key: ({ userId, idempotencyKey }) => (idempotencyKey === undefined ? '' : `${userId} ${idempotencyKey}`),
     maxBatch: MAX_BATCH,
     maxWaiting: MAX_WAITING,

@@ -16,18 +16,18 @@ export function orderRoutes(router: Router, database: Database, placeOrder: Plac
       async (request, response) => {
         const body = parse(placeOrderRequest, request.body);
         const key = parse(idempotencyKey, request.get('Idempotency-Key'), 'Idempotency-Key');
-        const placed = await placeOrder(body, key);
-        if (placed.outcome === 'key-reused') {
+        const result = await placeOrder(body, key);
+        if (result.outcome === 'key-reused') {
           throw new Problem(422, 'idempotency-key-reused', {
             title: 'This Idempotency-Key belongs to another order',
             detail: 'The key was used before with another body. Use a new key for a new order.',
           });
         }
-        if (placed.outcome === 'replayed') response.set('Idempotency-Replayed', 'true');
+        if (result.outcome === 'replayed') response.set('Idempotency-Replayed', 'true');
         response
-          .status(placed.outcome === 'placed' ? 201 : 200)
-          .location(`/orders/${placed.order.id}`)
-          .json(placed.order);
+          .status(result.outcome === 'placed' ? 201 : 200)
+          .location(`/orders/${result.order.id}`)
+          .json(result.order);
       },
     ],
     get: async (request, response) => {
@@ -55,11 +55,11 @@ export function cancelAndPayRoutes(
       async (request, response) => {
         const id = parseId(request.params.id, 'order');
         const { reason } = parse(cancelRequest, request.body ?? {});
-        const cancelled = await cancelOrder(id, reason);
-        if (cancelled === 'changing') throw concurrentUpdate();
-        if (cancelled === 'being-paid') {
+        const outcome = await cancelOrder(id, reason);
+        if (outcome === 'changing') throw concurrentUpdate();
+        if (outcome === 'paying') {
           throw new Problem(409, 'payment-under-way', {
-            title: 'A payment of the order is under way',
+            title: 'A payment of the order is in progress',
             detail: 'Cancel the order once the outcome is known.',
             headers: { 'Retry-After': '2' },
           });
@@ -91,7 +91,7 @@ export function cancelAndPayRoutes(
             detail: 'The order has expired, is cancelled, or requires no payment.',
           });
         case 'paid':
-        case 'not-found':
+        case 'not-found': // respondWithOrder throws the 404
           await respondWithOrder(response, database, id);
       }
     },

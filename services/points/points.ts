@@ -17,8 +17,8 @@ export const awardPoints = (outbox: Outbox, perMajorUnit: number) =>
   );
 
 /**
- * If the order was confirmed and has no award yet, the award is written first. So the ledger is the same in either
- * order of the two events, and a late order.placed changes nothing.
+ * If the order was confirmed and has no award yet, the award is written first. So the ledger is the same
+ * whichever of the two events arrives first, and a late order.placed changes nothing.
  */
 export const revokePoints = (outbox: Outbox, perMajorUnit: number) =>
   replyWith<Event<'order.cancelled'>>(outbox, RESULTS, async (tx, events) => {

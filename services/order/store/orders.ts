@@ -10,8 +10,8 @@ import { type FailedReversals, type NewOrder, type NewTicketOrder, type StepRepo
 export const SCHEMA = 'sluice_order';
 
 /**
- * CTEs: orders, unless their idempotency key or ticket has one already, with their progress. $1: the orders; $2: the
- * milliseconds until their steps are overdue.
+ * CTEs that insert orders and their progress, except orders whose idempotency key or ticket already has one. $1: the
+ * orders, with `awaitingEventId` only if they must be paid; $2: milliseconds until order.placed is first resent.
  */
 const PLACE = `WITH request AS (
     SELECT * FROM json_to_recordset($1::json) AS r (id uuid, "userId" text, currency text, total bigint, items json,
@@ -50,6 +50,7 @@ interface OrderRow {
   readonly failedReversals: FailedReversals;
 }
 
+/** `state`: what happened to the order; `status`: computed from it and the steps, see migrations/006_confirmed.sql. */
 const SELECT_ORDER = `SELECT json_strip_nulls(json_build_object('id', o.id, 'userId', o.user_id,
       'status', CASE p.status WHEN 'cancelling' THEN 'cancelled' ELSE p.status END,
       'currency', o.currency, 'total', o.total, 'items', o.items, 'createdAt', ${SCHEMA}.iso(o.created_at),
@@ -80,14 +81,14 @@ export async function listOrders(database: Database, userId: string, after: stri
   return (await database.query<OrderRow>(text, [userId, after ?? null, limit])).map(orderOf);
 }
 
-/** SQL of the report about a step that is furthest along; of several such, the earliest. */
+/** SQL of the report that puts a step furthest; among equals, the earliest. */
 const furthestReport = (name: StepName) =>
   `(array_agg(step ORDER BY ${SCHEMA}.step_rank(step) DESC, step->>'at')
          FILTER (WHERE name = '${name}'))[1] AS ${name}`;
 
 /**
- * Records what results report, each step only upwards. Reports about unknown orders change nothing, nor does a failed
- * reversal of an order that is not cancelled.
+ * Records the steps that results report. A step only moves up: pending < failed < done or skipped < reverted. Reports
+ * about unknown orders change nothing; a failed reversal is noted only for a cancelled order.
  */
 export const recordSteps = (tx: Transaction, reports: readonly StepReport[]) =>
   tx.execute(
@@ -147,7 +148,7 @@ const resendOverdue = (status: 'placed' | 'cancelling') =>
 export const RESEND_PLACED = resendOverdue('placed');
 export const RESEND_CANCELLED = resendOverdue('cancelling');
 
-/** Resends the last event of each order. */
+/** Resends the event of the state of each order that $1 names. */
 export const RESEND_BY_ID = defineResend({
   effects: `WITH resent AS (
     SELECT * FROM ${SCHEMA}.progress
@@ -157,9 +158,13 @@ export const RESEND_BY_ID = defineResend({
 });
 
 /** order.cancelled or order.placed of the rows that a CTE `changed` returns. */
-export const CHANGED = stateEvents('changed');
+export const CHANGED_STATE_EVENTS = stateEvents('changed');
 
-const cancel = (request: string, states: string) => `${request}, changed AS (
+/**
+ * CTEs that cancel the orders of the CTE `request` ("orderId", "eventId", reason) that are in one of `states`. $2:
+ * milliseconds until order.cancelled is first resent.
+ */
+const cancel = (requestCte: string, states: string) => `${requestCte}, changed AS (
     UPDATE ${SCHEMA}.progress AS p
     SET state = 'cancelled', cancelled_at = now(), cancelled_event_id = r."eventId", cancel_reason = r.reason,
         stock_release_pending = o.ticket_id IS NOT NULL, refund_at = CASE WHEN p.attempt > 0 THEN now() END,
@@ -175,7 +180,7 @@ export const CANCEL_ORDER = defineStatement({
     `WITH request AS (SELECT $1::uuid AS "orderId", $3::uuid AS "eventId", $4::text AS reason)`,
     "'awaiting-payment', 'confirmed'",
   ),
-  events: CHANGED,
+  events: CHANGED_STATE_EVENTS,
   params: (
     { orderId, eventId, reason }: { orderId: string; eventId: string; reason: string | undefined },
     resendAfterMs: number,
@@ -195,7 +200,7 @@ export const EXPIRE_ORDERS = defineStatement({
   )`,
     "'awaiting-payment'",
   ),
-  events: CHANGED,
+  events: CHANGED_STATE_EVENTS,
   params: (eventIds: readonly string[], resendAfterMs: number) => [eventIds, resendAfterMs],
 });
 

@@ -2,7 +2,7 @@
 import type { Database } from '../../../infra/database/port.ts';
 import { backoff } from '../../../infra/database/sql.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
-import { CHANGED, SCHEMA } from './orders.ts';
+import { CHANGED_STATE_EVENTS, SCHEMA } from './orders.ts';
 
 /** An attempt to pay. */
 export interface Attempt {
@@ -66,7 +66,7 @@ export const CONFIRM_PAYMENT = defineStatement({
     WHERE p.order_id = $1::uuid AND p.state IN ('paying', 'awaiting-payment')
     RETURNING p.*
   )`,
-  events: CHANGED,
+  events: CHANGED_STATE_EVENTS,
   params: (orderId: string, resendAfterMs: number) => [orderId, resendAfterMs],
 });
 
