@@ -58,9 +58,9 @@ export interface Durations {
 export type Flooded = Awaited<ReturnType<typeof flood>>;
 
 /**
- * Sends as many requests as the connections carry, each after the response to the one before; resolves when every request
- * has its response. `pids`: the processes whose CPU time counts, by name. `onMeasure` is called when the measured time
- * begins and when it ends.
+ * Sends as many requests as the connections carry, each after the response to the one before; resolves when every
+ * request has its response. `pids`: the processes whose CPU time counts, by name. `onMeasure` is called when the
+ * measured time begins and when it ends.
  */
 export async function flood(
   load: Load,

@@ -24,7 +24,9 @@ export interface Sample {
   readonly allowed: number;
   /** Since `open`, by status. */
   readonly responses: Readonly<Record<number, number>>;
-  /** Of the responses since the last sample, by status; in milliseconds, from sending a request to its response's end. */
+  /**
+   * Of the responses since the last sample, by status; in milliseconds, from sending a request to its response's end.
+   */
   readonly latency: Readonly<Record<number, { readonly p50: number; readonly p99: number }>>;
   /** Since the first `allow`, and the CPU time of this process since then. */
   readonly elapsedMs: number;

@@ -9,8 +9,9 @@ const ORDER_CONNECTIONS = 128;
 /** With purchases: enough to keep a server busy, few enough not to overload it. */
 export const PURCHASE_CONNECTIONS = 256;
 /**
- * A client has its connection before the server has accepted it. Node.js accepts one connection in each turn of its event
- * loop: at once while it is idle, but only after seconds if a flood begins meanwhile. So the server gets this time.
+ * A client has its connection before the server has accepted it. Node.js accepts one connection in each turn of its
+ * event loop: at once while it is idle, but only after seconds if a flood begins meanwhile. So the server gets this
+ * time.
  */
 const ACCEPTED_WITHIN_MS = 1_000;
 /** Longer than the slowest burst. */

@@ -1,5 +1,5 @@
-// Reads the running system's metrics over HTTP, so that a database inside a process can be measured like a separate one.
-// The totals that are read after the run are exact.
+// Reads the running system's metrics over HTTP, so that a database inside a process can be measured like a separate
+// one. The totals that are read after the run are exact.
 import { setTimeout as delay } from 'node:timers/promises';
 import { recordedSteps, samplesOf, totalOf } from '../demos/shared/metrics.ts';
 import type { System } from './system.ts';
@@ -42,7 +42,9 @@ export const untilCompleted = (system: System, orders: number): Promise<Reading>
     return `${reading.completed} of ${orders} orders are completed, outbox rows: ${rows}`;
   });
 
-/** Resolves with the first value of `read` that is no text; a text is the state so far, for the error after `withinMs`. */
+/**
+ * Resolves with the first value of `read` that is no text; a text is the state so far, for the error after `withinMs`.
+ */
 export async function poll<T>(withinMs: number, read: () => Promise<T | string>): Promise<T> {
   for (const deadline = performance.now() + withinMs; ; await delay(POLL_MS)) {
     const value = await read();

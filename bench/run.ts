@@ -1,5 +1,5 @@
-// Runs a benchmark: the bare routes, the rounds in each mode, and the report. A round measures the bare route before and
-// after the system, so that other work of the machine affects both.
+// Runs a benchmark: the bare routes, the rounds in each mode, and the report. A round measures the bare route before
+// and after the system, so that other work of the machine affects both.
 import { forkScript } from '../demos/shared/child-process.ts';
 import { writeOutput } from '../demos/shared/files.ts';
 import { note, print } from '../demos/shared/terminal.ts';

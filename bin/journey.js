@@ -1,6 +1,6 @@
-// `npm run journey`: counts the files that a reader has to read to follow one order through the system, and fails if they
-// are too many. The system runs embedded in this process, on the local bus, under V8's coverage. A function counts if it
-// ran between placing the order and its completion, and not while the system was idle before.
+// `npm run journey`: counts the files that a reader has to read to follow one order through the system, and fails if
+// they are too many. The system runs embedded in this process, on the local bus, under V8's coverage. A function counts
+// if it ran between placing the order and its completion, and not while the system was idle before.
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { Session } from 'node:inspector/promises';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,5 @@
-// Finds names and phrases that docs/glossary.md has replaced, so that each concept keeps one word. `npm run check` runs it.
+// Finds names and phrases that docs/glossary.md has replaced, so that each concept keeps one word. `npm run check` runs
+// it.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';

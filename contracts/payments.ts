@@ -1,5 +1,6 @@
-// The payment provider's HTTP interface, for its client and for the simulated provider: PUT and DELETE /charges/:orderId.
-// 422: the key was charged with another amount or currency. After any other response the outcome is unknown.
+// The payment provider's HTTP interface, for its client and for the simulated provider: PUT and DELETE
+// /charges/:orderId. 422: the key was charged with another amount or currency. After any other response the outcome is
+// unknown.
 import { z } from 'zod';
 import { currency } from './money.ts';
 import { pageSchema } from './pages.ts';
@@ -16,7 +17,9 @@ export type CancelResponse = z.infer<typeof cancelResponse>;
 /** GET /charges and GET /charges/:orderId of the simulated provider. */
 export const ledgerEntry = z.object({
   orderId: uuid,
-  /** `refunded`: charged, then cancelled. `cancelled`: never charged, and never will be. Declined charges are not kept. */
+  /**
+   * `refunded`: charged, then cancelled. `cancelled`: never charged, and never will be. Declined charges are not kept.
+   */
   status: z.enum(['charged', 'refunded', 'cancelled']),
   amount: z.int().optional(),
   currency: z.string().optional(),

@@ -1,5 +1,5 @@
-// The fields that several contracts share. Every part of the system can store a `text`: PostgreSQL stores no U+0000, and
-// a lone surrogate has no UTF-8 form.
+// The fields that several contracts share. Every part of the system can store a `text`: PostgreSQL stores no U+0000,
+// and a lone surrogate has no UTF-8 form.
 import { z } from 'zod';
 
 /** What every schema of this process says about a missing value, unless it has its own words. */

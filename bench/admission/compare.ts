@@ -1,5 +1,5 @@
-// Compares strategies of enforcing the cap of a flash sale: each gets the same bursts, and then the disturbances that it
-// is most likely to meet.
+// Compares strategies of enforcing the cap of a flash sale: each gets the same bursts, and then the disturbances that
+// it is most likely to meet.
 import { note } from '../../demos/shared/terminal.ts';
 import { startPostgres } from '../../test/servers/postgres.ts';
 import { startRabbitmq } from '../../test/servers/rabbitmq.ts';

@@ -1,5 +1,5 @@
-// A gateway process: connects, waits for the start of the burst, requests a place for all its buyers at once, and replies
-// with the number that were admitted. It ends when it is disconnected, also because its parent died.
+// A gateway process: connects, waits for the start of the burst, requests a place for all its buyers at once, and
+// replies with the number that were admitted. It ends when it is disconnected, also because its parent died.
 import { type StrategyName, strategies } from './strategies.ts';
 import type { Client, Sale } from './strategy.ts';
 

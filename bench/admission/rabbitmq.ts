@@ -1,5 +1,5 @@
-// The cap as the length limit of a queue in RabbitMQ: messages beyond it are rejected (x-overflow: reject-publish), which
-// the publisher learns from the confirm. A queue knows nothing about a stock.
+// The cap as the length limit of a queue in RabbitMQ: messages beyond it are rejected (x-overflow: reject-publish),
+// which the publisher learns from the confirm. A queue knows nothing about a stock.
 import amqp, { type ChannelModel } from 'amqplib';
 import { using } from '../using.ts';
 import type { Sale, Strategy } from './strategy.ts';

@@ -38,8 +38,8 @@ export const checkThenAdd: Strategy = {
 };
 
 /**
- * Returns 1 and counts the buyer, or returns 0. KEYS[1] buyers in the queue, KEYS[2] units sold, both from 0. ARGV[1] cap,
- * ARGV[2] stock.
+ * Returns 1 and counts the buyer, or returns 0. KEYS[1] buyers in the queue, KEYS[2] units sold, both from 0. ARGV[1]
+ * cap, ARGV[2] stock.
  */
 const COUNT_IF_ROOM = `
 local queued = tonumber(redis.call('GET', KEYS[1]) or '0')

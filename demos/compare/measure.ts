@@ -70,8 +70,8 @@ async function oneByOne(http: HttpClient, { userId }: Shop, { orders, onOrder, s
 }
 
 /**
- * Each client places its next order as soon as the last one is accepted. Resolves with completed orders per second, from
- * the first request until the last order is completed.
+ * Each client places its next order as soon as the last one is accepted. Resolves with completed orders per second,
+ * from the first request until the last order is completed.
  */
 async function crowd(http: HttpClient, { userId }: Shop, { orders, clients, onOrder, signal }: Load): Promise<number> {
   const total = orders * clients;

@@ -31,8 +31,8 @@ const GIVE_UP_AT_ONCE = 0.3;
 const TWICE_WITHIN_MS = 2_000;
 
 /**
- * The visits are in the order of their arrival: the buyer's index, the milliseconds after the opening (negative: an early
- * bird), and whether it repeats an earlier one. `patience`: how often a buyer comes again after a full queue.
+ * The visits are in the order of their arrival: the buyer's index, the milliseconds after the opening (negative: an
+ * early bird), and whether it repeats an earlier one. `patience`: how often a buyer comes again after a full queue.
  */
 export function planOf(settings: Pick<Settings, 'seed' | 'buyers' | 'seconds' | 'repeat' | 'patience'>) {
   const { seed, buyers: count, seconds, repeat, patience } = settings;

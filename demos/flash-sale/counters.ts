@@ -16,7 +16,10 @@ const endings = ['admitted', ...rejectedOutcomes, 'error'] as const;
 export class Counters {
   /** When requests left, after the opening: for the first attempt of a visit, and for further ones. */
   readonly arrivals = { first: [] as number[], again: [] as number[] };
-  /** Of each answer of an outcome: when it came, after the opening, and the time from the buyer's arrival, in this client. */
+  /**
+   * Of each answer of an outcome: when it came, after the opening, and the time from the buyer's arrival, in this
+   * client.
+   */
   readonly answers = recordOf(purchaseOutcomes, () => ({ atMs: [] as number[], latencyMs: [] as number[] }));
   /** Every ticket that a buyer was told of, once. */
   readonly tickets = new Map<string, TicketSeen>();
@@ -66,8 +69,8 @@ export class Counters {
   }
 
   /**
-   * Buyers who lost an answer and know of no ticket, each once: the server may have decided the request after the client
-   * gave it up, and after another one was rejected.
+   * Buyers who lost an answer and know of no ticket, each once: the server may have decided the request after the
+   * client gave it up, and after another one was rejected.
    */
   takeUncertain(): number[] {
     const buyers = [...this.#uncertain];

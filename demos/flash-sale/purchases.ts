@@ -33,8 +33,8 @@ export const CONNECTIONS = 512;
 
 export class PurchaseClient extends HttpClient {
   /**
-   * Opens connections, like those of buyers who look at the page before the sale opens: a flooded server accepts new ones
-   * slowly. Resolves when all are open, or could not be opened.
+   * Opens connections, like those of buyers who look at the page before the sale opens: a flooded server accepts new
+   * ones slowly. Resolves when all are open, or could not be opened.
    */
   async connect(count: number): Promise<void> {
     await Promise.allSettled(Array.from({ length: count }, () => this.request('GET', '/healthz')));
@@ -49,7 +49,9 @@ export class PurchaseClient extends HttpClient {
   }
 }
 
-/** Rejections are recognised by the problem's name, without parsing the rest. Status 0: no response, for this reason. */
+/**
+ * Rejections are recognised by the problem's name, without parsing the rest. Status 0: no response, for this reason.
+ */
 export function readAnswer(status: number, retryAfter: unknown, body: string): PurchaseAnswer {
   if (status === 0) return { outcome: 'error', lost: true, message: body };
   if (status === 202 || status === 200) return ticketOf(status, body) ?? unexpected(status, body);

@@ -1,5 +1,5 @@
-// An outage on a terminal or in a log: a line per second, with the stopped service's backlog as a bar, and a summary. And
-// as a picture: answers, backlog and completions, below each other on one time axis.
+// An outage on a terminal or in a log: a line per second, with the stopped service's backlog as a bar, and a summary.
+// And as a picture: answers, backlog and completions, below each other on one time axis.
 import { renderAuditReport } from '../shared/auditor/report.ts';
 import { steps } from '../shared/metrics.ts';
 import { bar, columns, count, duration, milliseconds, paint } from '../shared/terminal.ts';

@@ -112,8 +112,8 @@ function usualBacklog(samples: readonly Sample[], service: StepService, rate: nu
 export type Second = ReturnType<typeof secondOf>;
 
 /**
- * One second for the display. `second` counts from 1; `answers` and `samples` are in the order of time. Reads only their
- * ends, because it is called every second.
+ * One second for the display. `second` counts from 1; `answers` and `samples` are in the order of time. Reads only
+ * their ends, because it is called every second.
  */
 export function secondOf(second: number, answers: readonly Answer[], samples: readonly Sample[]) {
   const fromMs = (second - 1) * 1_000;

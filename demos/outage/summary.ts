@@ -83,8 +83,8 @@ export const statusText = (status: string): string => (status === 'none' ? 'no a
 export type Verification = Awaited<ReturnType<typeof verify>>;
 
 /**
- * Checks what is stored in the end: audits the whole system, and checks that every accepted order exists and has all its
- * steps done, because the audit alone does not know which orders got a 2xx. `accepted`: their ids. `findings`: the
+ * Checks what is stored in the end: audits the whole system, and checks that every accepted order exists and has all
+ * its steps done, because the audit alone does not know which orders got a 2xx. `accepted`: their ids. `findings`: the
  * problems, each with its first ids.
  */
 export async function verify(system: OutageSystem, accepted: readonly string[], signal: AbortSignal) {

@@ -1,5 +1,5 @@
-// The system in which an outage takes place: always a private one, never one in use. Anything without a URL runs embedded;
-// with PostgreSQL and an MQTT broker, each service is a process.
+// The system in which an outage takes place: always a private one, never one in use. Anything without a URL runs
+// embedded; with PostgreSQL and an MQTT broker, each service is a process.
 import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
 import pg from 'pg';
@@ -73,8 +73,8 @@ const NO_PROVIDER = 'http://127.0.0.1:1';
 
 /**
  * The services in processes of their own, on existing servers: in a database that is created and dropped, and under a
- * prefix of its own on the brokers, so that other systems on them are not affected. Only `kill -9` of this command leaves
- * these behind; the processes end even then.
+ * prefix of its own on the brokers, so that other systems on them are not affected. Only `kill -9` of this command
+ * leaves these behind; the processes end even then.
  */
 async function startSeparate(
   servers: Environment & Brokers & { readonly DATABASE_URL: string },

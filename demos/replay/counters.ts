@@ -1,6 +1,6 @@
 // Counts the server's responses, next to the counts of the CSV reader. For lines and for invoices, an equation compares
-// them: read = ordered + rejected + failed. Each term is counted in a different place (the reader, the server's responses,
-// the rejections), so a lost line keeps the equation from closing.
+// them: read = ordered + rejected + failed. Each term is counted in a different place (the reader, the server's
+// responses, the rejections), so a lost line keeps the equation from closing.
 import { latencyOf } from '../shared/statistics.ts';
 import type { Follower } from './follow.ts';
 import { type Collected, type ListedRejections, Rejections } from './invoices.ts';

@@ -53,10 +53,10 @@ export const beyondTheContract = (error: z.ZodError): string => {
 const DECIMAL = /^(-?)(\d*)(?:\.(\d*))?$/;
 
 /**
- * A decimal price as an integer in the minor unit, exactly: `2.55`, `GBP` as 255. The digits are moved, never multiplied
- * (2.55 * 100 is 254.99999999999997). Zeros beyond the currency's decimals are dropped; other digits there are
- * `too-precise`, because rounding would change what the customer pays. The sign is kept. Results above 2^53-1 are not
- * exact; the caller rejects them.
+ * A decimal price as an integer in the minor unit, exactly: `2.55`, `GBP` as 255. The digits are moved, never
+ * multiplied (2.55 * 100 is 254.99999999999997). Zeros beyond the currency's decimals are dropped; other digits there
+ * are `too-precise`, because rounding would change what the customer pays. The sign is kept. Results above 2^53-1 are
+ * not exact; the caller rejects them.
  */
 export function toMinorUnits(decimal: string, currency: string): number | 'unreadable' | 'too-precise' {
   const [, sign = '', whole = '', fraction = ''] = DECIMAL.exec(decimal) ?? [];
@@ -74,8 +74,8 @@ const TIME_FORMATS = [
 
 /**
  * The milliseconds of `12/1/10 8:26`, `12/1/2010 8:26` (month/day/year, as in the dataset) or `2010-12-01 08:26:00` (as
- * spreadsheets export it); undefined for any other text, and for days that do not exist. Only differences matter (for the
- * pace of a replay), so the shop's local time is read as UTC.
+ * spreadsheets export it); undefined for any other text, and for days that do not exist. Only differences matter (for
+ * the pace of a replay), so the shop's local time is read as UTC.
  */
 export function readTime(value: string): number | undefined {
   const parts = TIME_FORMATS.map((format) => format.exec(value)?.groups).find((groups) => groups !== undefined);

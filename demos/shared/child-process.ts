@@ -75,8 +75,8 @@ export class Child {
   }
 
   /**
-   * Resolves with the first value that `pick` returns for one of its further messages. Rejects if the process ends before,
-   * after `withinMs`, and with an error of `pick`.
+   * Resolves with the first value that `pick` returns for one of its further messages. Rejects if the process ends
+   * before, after `withinMs`, and with an error of `pick`.
    */
   async receive<T>(withinMs: number, pick = (message: unknown) => message as T | undefined): Promise<T> {
     let onMessage = (_message: unknown) => {};
@@ -143,7 +143,9 @@ export interface Program {
   readonly user?: User | undefined;
 }
 
-/** Child processes and their folder, which is removed at the end. They end with this process, even if that is killed. */
+/**
+ * Child processes and their folder, which is removed at the end. They end with this process, even if that is killed.
+ */
 export class Supervisor {
   readonly folder: string;
   readonly #guard: Guard;
@@ -169,8 +171,8 @@ export class Supervisor {
         cwd: this.folder,
         env: { ...env },
         stdio: output === undefined ? ['ignore', 'pipe', 'pipe', 'ipc'] : ['ignore', output, output],
-        // Leads a process group, which the guard kills. Ctrl-C in the terminal reaches only this process, which then ends
-        // the child cleanly.
+        // Leads a process group, which the guard kills. Ctrl-C in the terminal reaches only this process, which then
+        // ends the child cleanly.
         detached: true,
         ...user,
       });

@@ -1,5 +1,5 @@
-// A child process for the services named as arguments (none: all), started by a demonstration: reports its URL, stops and
-// starts one of its services on request, and ends cleanly on SIGTERM, or when its parent is gone.
+// A child process for the services named as arguments (none: all), started by a demonstration: reports its URL, stops
+// and starts one of its services on request, and ends cleanly on SIGTERM, or when its parent is gone.
 import { startSluice } from '../../app/start.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
 import { messageOf } from './errors.ts';

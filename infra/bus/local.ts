@@ -1,6 +1,6 @@
 // The local bus, for services that share one database: publishing writes into the inboxes of the subscribed groups
-// (services). A group that this process runs claims its rows at once. The rows of other groups are found by the polls of their workers, and
-// several processes on one PostgreSQL share them with SKIP LOCKED.
+// (services). A group that this process runs claims its rows at once. The rows of other groups are found by the polls
+// of their workers, and several processes on one PostgreSQL share them with SKIP LOCKED.
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { BusError } from '../mqtt/port.ts';
 import type { Health } from '../runtime/health.ts';

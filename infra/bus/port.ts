@@ -32,14 +32,16 @@ export interface IncomingMessage {
 }
 
 /**
- * The side of a transport that a subscribing service implements. A promise resolves when every message of the batch is on
- * disk: only then may the transport acknowledge. A bad message or a failing handler is recorded and does not reject it.
- * While the database is away, the promise waits: the transport sees backpressure instead of errors.
+ * The side of a transport that a subscribing service implements. A promise resolves when every message of the batch is
+ * on disk: only then may the transport acknowledge. A bad message or a failing handler is recorded and does not reject
+ * it. While the database is away, the promise waits: the transport sees backpressure instead of errors.
  */
 export interface Receiver {
   /** Processes the batch now. For transports that allow many unacknowledged messages. May be called concurrently. */
   process(batch: readonly IncomingMessage[]): Promise<void>;
-  /** Stores the batch, to be processed soon. For transports that must acknowledge a message before they see the next. */
+  /**
+   * Stores the batch, to be processed soon. For transports that must acknowledge a message before they see the next.
+   */
   enqueue(batch: readonly IncomingMessage[]): Promise<void>;
   /** Marks as dead the messages that the broker no longer delivers. */
   deadLetter(batch: readonly IncomingMessage[], reason: string): Promise<void>;
@@ -61,8 +63,10 @@ export interface Bus {
   readonly kind: 'local' | 'rabbitmq' | 'mqtt';
   /** Publishes a batch; resolves with the events that the broker did not confirm. Never rejects. */
   publish(events: readonly OutgoingEvent[]): Promise<Rejected[]>;
-  /** `group` is a key of the topology. Resolves when the subscription is established or, while the broker is away, when
-   *  it is being established in the background. */
+  /**
+   * `group` is a key of the topology. Resolves when the subscription is established or, while the broker is away, when
+   * it is being established in the background.
+   */
   subscribe(group: string, receiver: Receiver): Promise<Subscription>;
   health(): Health;
   /** Waits for pending publishes, then disconnects. Close the subscriptions first. Safe to call twice. */

@@ -12,7 +12,9 @@ export interface ClaimedMessage {
   readonly subject: string | null;
   readonly status: 'pending' | 'retrying' | 'done' | 'dead';
   readonly body: Uint8Array | null;
-  /** Attempts, including the one that begins now: to process the message, or to resend the reply of a done or dead one. */
+  /**
+   * Attempts, including the one that begins now: to process the message, or to resend the reply of a done or dead one.
+   */
   readonly attempts: number;
 }
 
@@ -48,8 +50,9 @@ export class InboxStore {
   }
 
   /**
-   * Stores messages that arrived, claimed for `leaseMs` (0: unclaimed). If a message was processed before, requests that
-   * its reply be resent; a readable copy replaces an unreadable one. Returns the ids of the messages to be processed.
+   * Stores messages that arrived, claimed for `leaseMs` (0: unclaimed). If a message was processed before, requests
+   * that its reply be resent; a readable copy replaces an unreadable one. Returns the ids of the messages to be
+   * processed.
    */
   async add(database: Queryable, messages: readonly NewMessage[], leaseMs: number): Promise<Set<string>> {
     const rows = await database.query<{ message_id: string; is_new: boolean }>(

@@ -82,7 +82,8 @@ export class Outbox {
 
   /**
    * Runs a statement and writes its events as one SQL statement, in the transaction `on`. If `on` is a database, the
-   * statement is a transaction of its own, so no lock is held across a round trip. Resolves with the rows of the events.
+   * statement is a transaction of its own, so no lock is held across a round trip. Resolves with the rows of the
+   * events.
    */
   async write<Params extends readonly unknown[]>(
     on: Database | Transaction,

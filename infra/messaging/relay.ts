@@ -13,7 +13,9 @@ import { failpoint } from './failpoints.ts';
 import type { EventCatalogue } from './handler.ts';
 import type { Channel, OutboxRow, RelayHandle } from './outbox.ts';
 
-/** Most rows in one publish. Once as many published rows await deletion, they are deleted without waiting for a poll. */
+/**
+ * Most rows in one publish. Once as many published rows await deletion, they are deleted without waiting for a poll.
+ */
 const BATCH = 200;
 /** While this many rows are in memory, further ones are written without a lease, for a later poll. */
 const MAX_WAITING = 5_000;

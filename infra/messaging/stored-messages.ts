@@ -7,8 +7,8 @@ import { FAILED } from './failed-messages.ts';
 const MAX_DEAD = 20;
 
 /**
- * How many messages wait, with the age of the oldest (null if there are none), and the latest dead ones. `schema` is one
- * of our own names, never input.
+ * How many messages wait, with the age of the oldest (null if there are none), and the latest dead ones. `schema` is
+ * one of our own names, never input.
  */
 export async function countMessages(database: Queryable, schema: string) {
   const rows = await database.query<{ place: string; rows: number; oldestMs: number | null }>(

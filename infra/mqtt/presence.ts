@@ -1,6 +1,6 @@
 // Announces that a service runs, on `<prefix>/services/<service>/<instance>`: `online`, retained and repeated, because
-// RabbitMQ's MQTT plugin delivers no retained message to a wildcard subscription. A clean stop clears the topic; after a
-// crash the broker publishes the Last Will, `offline`.
+// RabbitMQ's MQTT plugin delivers no retained message to a wildcard subscription. A clean stop clears the topic; after
+// a crash the broker publishes the Last Will, `offline`.
 import type { MqttClient } from 'mqtt';
 import type { Logger } from 'pino';
 import { reasonOf } from '../runtime/health.ts';

@@ -1,6 +1,6 @@
-// Copies the log to the MQTT broker, `<prefix>/logs/<service>`, for `sluice logs` and the live view: NDJSON batches, QoS 0,
-// bounded and lossy by design. It can neither slow nor fail a service, because a line only goes into a buffer in memory. It
-// logs nothing itself: its own failures would come back to it.
+// Copies the log to the MQTT broker, `<prefix>/logs/<service>`, for `sluice logs` and the live view: NDJSON batches,
+// QoS 0, bounded and lossy by design. It can neither slow nor fail a service, because a line only goes into a buffer in
+// memory. It logs nothing itself: its own failures would come back to it.
 import type { DestinationStream } from 'pino';
 import type { MqttPublisher } from '../mqtt/port.ts';
 import { logTopic } from '../mqtt/topics.ts';

@@ -1,8 +1,8 @@
 // The log: JSON lines for programs, aligned and coloured lines for people on a terminal. Every line names its service:
 // services log through `log.child({ service })`.
 //
-// A consumer logs one line per message, with `event`, its subject, `ms` (from arrival to the end of handling) and `outcome`.
-// Secrets never reach the log: URLs are logged through redactUrl (runtime/settings.ts).
+// A consumer logs one line per message, with `event`, its subject, `ms` (from arrival to the end of handling) and
+// `outcome`. Secrets never reach the log: URLs are logged through redactUrl (runtime/settings.ts).
 import { type DestinationStream, type Level, type Logger, multistream, pino } from 'pino';
 import { formatLogLine } from './log-format.ts';
 

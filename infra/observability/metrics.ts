@@ -71,9 +71,9 @@ export class Metrics {
 }
 
 /**
- * Sets a gauge, or removes its series while the value is unknown. Prometheus then marks the series as stale: absent() can
- * alert on it, and sums leave it out. A 0 would be a false all-clear, the last value would look current, and NaN would make
- * every sum over it NaN.
+ * Sets a gauge, or removes its series while the value is unknown. Prometheus then marks the series as stale: absent()
+ * can alert on it, and sums leave it out. A 0 would be a false all-clear, the last value would look current, and NaN
+ * would make every sum over it NaN.
  */
 export function setOrRemove<Label extends string>(
   gauge: Gauge<Label>,

@@ -50,8 +50,8 @@ export const withinGrace = (closing: Promise<unknown>): Promise<unknown> =>
   within(GRACE_MS, closing).catch(() => undefined);
 
 /**
- * Removes everything of a queue, and closes it. The queue has skipMetasUpdate: with metadata it would write its settings
- * beside the data that is removed.
+ * Removes everything of a queue, and closes it. The queue has skipMetasUpdate: with metadata it would write its
+ * settings beside the data that is removed.
  */
 export async function obliterate(queue: BullQueue): Promise<void> {
   queue.on('error', () => undefined); // obliterate() rejects with it

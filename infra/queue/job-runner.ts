@@ -84,7 +84,9 @@ export class JobRunner {
     }
   }
 
-  /** Starts no more jobs, waits for the running ones, and closes the worker. `sever` ends calls that still wait then. */
+  /**
+   * Starts no more jobs, waits for the running ones, and closes the worker. `sever` ends calls that still wait then.
+   */
   async stop(sever: () => void): Promise<void> {
     const { worker } = this.#options;
     this.#stopping.abort();

@@ -23,7 +23,9 @@ export interface PacedQueue {
    * server is away; some jobs may then have been added.
    */
   add(ids: readonly string[]): Promise<void>;
-  /** Removes every job, so that the caller can add all again from the database. No other process may drain the queue. */
+  /**
+   * Removes every job, so that the caller can add all again from the database. No other process may drain the queue.
+   */
   clear(): Promise<void>;
   /** Starts no more jobs, waits for the running ones, and ends the connections. Safe to call twice. */
   close(): Promise<void>;

@@ -134,7 +134,8 @@ export class RedisBackend implements Backend {
 
   #check(): void {
     const clockFailed = () => {
-      // One failure may be a pause of this process; after two the connection only looks open, and commands would pile up.
+      // One failure may be a pause of this process; after two the connection only looks open, and commands would pile
+      // up.
       if (++this.#failedReadings >= 2) this.renewConnection();
     };
     if (this.#producer.status === 'ready') this.#readClock().catch(clockFailed);

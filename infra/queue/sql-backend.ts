@@ -112,8 +112,8 @@ export abstract class SqlBackend implements Backend {
 }
 
 /**
- * The part of pg.Pool that BullMQ's PostgreSQL backend uses, for one queue or worker, on top of any function that runs a
- * statement. Also its own client, which BullMQ borrows to check its schema, and for the life of a worker for
+ * The part of pg.Pool that BullMQ's PostgreSQL backend uses, for one queue or worker, on top of any function that runs
+ * a statement. Also its own client, which BullMQ borrows to check its schema, and for the life of a worker for
  * notifications. All queues share connections, whereas BullMQ would keep one connection per worker.
  */
 class SqlPool extends EventEmitter implements PgPool, PgPoolClient {

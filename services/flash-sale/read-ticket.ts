@@ -7,7 +7,9 @@ import { findTickets } from './store/sales.ts';
 
 export type ReadTicket = ReturnType<typeof createReadTicket>;
 
-/** The function resolves with undefined if the ticket does not exist; rejects with DatabaseUnavailable or Overloaded. */
+/**
+ * The function resolves with undefined if the ticket does not exist; rejects with DatabaseUnavailable or Overloaded.
+ */
 export function createReadTicket(database: Database) {
   const reads = new GroupCommit<{ readonly saleId: string; readonly ticketId: string }, Ticket | undefined>({
     run: async (batch) => {

@@ -79,8 +79,8 @@ export class SaleAdmission {
   }
 
   /**
-   * The row's decision; undefined if there is no such sale. The promise rejects with DatabaseUnavailable or Overloaded: then the
-   * buyer may or may not hold a ticket, and sending the same request again is safe.
+   * The row's decision; undefined if there is no such sale. The promise rejects with DatabaseUnavailable or Overloaded:
+   * then the buyer may or may not hold a ticket, and sending the same request again is safe.
    */
   async decide(saleId: string, userId: string): Promise<HeldTicket | RejectedPurchase | undefined> {
     const sale = this.#sales.get(saleId) ?? this.#open(saleId);

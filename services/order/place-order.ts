@@ -22,7 +22,10 @@ export type PlaceOrder = (request: PlaceOrderRequest, key: string | undefined) =
 
 type Context = Pick<ServiceContext<unknown>, 'database' | 'outbox'> & { readonly resendAfterMs: number };
 
-/** The returned function rejects with Overloaded (nothing was placed) or DatabaseUnavailable (the order may have been placed). */
+/**
+ * The returned function rejects with Overloaded (nothing was placed) or DatabaseUnavailable (the order may have been
+ * placed).
+ */
 export function createPlaceOrder({ database, outbox, resendAfterMs }: Context): PlaceOrder {
   // Resolves with the time of an order; undefined if its idempotency key is in use.
   const commits = new GroupCommit<NewOrder & { event: string }, Date | undefined>({

@@ -1,5 +1,5 @@
-// The guarantees of every event bus (infra/bus/port.ts), together with the inbox that it delivers to: the same tests for
-// each adapter on each broker. Behaviour of a single adapter is tested in a file of its own.
+// The guarantees of every event bus (infra/bus/port.ts), together with the inbox that it delivers to: the same tests
+// for each adapter on each broker. Behaviour of a single adapter is tested in a file of its own.
 import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';

@@ -1,5 +1,5 @@
-// A process with an embedded broker, to be killed by a test. It creates a session, announces its presence, publishes numbers
-// to that session without end, and prints each confirmed one.
+// A process with an embedded broker, to be killed by a test. It creates a session, announces its presence, publishes
+// numbers to that session without end, and prints each confirmed one.
 import { pino } from 'pino';
 import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
 import { Presence } from '../../infra/mqtt/presence.ts';

@@ -1,5 +1,5 @@
-// Retrying a failed message while it is busy: its reply is being resent, or an attempt is under way. The tests claim rows
-// themselves, as another process of the service would, so that each conflict occurs.
+// Retrying a failed message while it is busy: its reply is being resent, or an attempt is under way. The tests claim
+// rows themselves, as another process of the service would, so that each conflict occurs.
 import { randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest';

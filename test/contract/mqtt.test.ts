@@ -1,5 +1,5 @@
-// Behaviour specific to MQTT, on the embedded broker, Mosquitto and RabbitMQ's plugin: sessions and their locks, publishing
-// over a connection that breaks, presence. The guarantees of every bus are tested by the bus suite.
+// Behaviour specific to MQTT, on the embedded broker, Mosquitto and RabbitMQ's plugin: sessions and their locks,
+// publishing over a connection that breaks, presence. The guarantees of every bus are tested by the bus suite.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

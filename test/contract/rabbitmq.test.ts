@@ -1,5 +1,5 @@
-// Failures that are specific to the bus on RabbitMQ. The guarantees of every bus are tested by the bus suite, a broker that
-// withholds its replies by test/long/rabbitmq-replies.test.ts.
+// Failures that are specific to the bus on RabbitMQ. The guarantees of every bus are tested by the bus suite, a broker
+// that withholds its replies by test/long/rabbitmq-replies.test.ts.
 import { once } from 'node:events';
 import { type AddressInfo, connect as connectTcp, createServer } from 'node:net';
 import { describe, expect, test, vi } from 'vitest';
@@ -253,7 +253,8 @@ describe('broken connections', () => {
   });
 
   test('connects again when connections end during set-up', async () => {
-    // Bytes from the server: within its greeting, after it, after the tuning, and while channels and queues are created.
+    // Bytes from the server: within its greeting, after it, after the tuning, and while channels and queues are
+    // created.
     const url = await openLimitedProxy([8, 500, 540, 560, 580, 620, 700]);
     const bus = await openBus({ url });
     await publishOne(bus);
@@ -334,7 +335,8 @@ describe('a failing broker', () => {
       const recorder = await record(bus, 'points');
       const crash = async () => {
         await recorder.toHandleAnother(500);
-        // RabbitMQ saves its directory of queues periodically. A queue that is missing there comes back without a leader.
+        // RabbitMQ saves its directory of queues periodically. A queue that is missing there comes back without a
+        // leader.
         await server.ctl('eval', '[dets:sync(Table) || Table <- dets:all()].');
         await server.kill();
         await server.restart();

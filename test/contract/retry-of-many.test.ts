@@ -1,5 +1,5 @@
-// The routes that list and retry failed messages, and what the inbox stores of unreadable ones. The inbox is not started,
-// so the tests can count the rows that a call changes.
+// The routes that list and retry failed messages, and what the inbox stores of unreadable ones. The inbox is not
+// started, so the tests can count the rows that a call changes.
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { failedMessagesRoutes } from '../../app/admin/failed-messages.ts';

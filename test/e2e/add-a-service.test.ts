@@ -1,5 +1,5 @@
-// docs/add-a-service.md is followed to the letter in a copy of the project: its files are written, its changes applied, the
-// types checked, and the new service packs and stops parcels.
+// docs/add-a-service.md is followed to the letter in a copy of the project: its files are written, its changes applied,
+// the types checked, and the new service packs and stops parcels.
 import { execFile } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';

@@ -1,5 +1,5 @@
-// A burst of ten times the cap, at the real admission and at one without its lock but with its constraints. The mutation
-// check-then-add in test/mutations shows that these tests fail for an admission that checks and then adds.
+// A burst of ten times the cap, at the real admission and at one without its lock but with its constraints. The
+// mutation check-then-add in test/mutations shows that these tests fail for an admission that checks and then adds.
 import { inject, test } from 'vitest';
 import { eventually } from '../setup/wait.ts';
 import { checkInvariants, isDrained, type Verdict } from './support/checker.ts';

@@ -1,5 +1,5 @@
-// Redis, which paces the queue, loses its data during a sale. Purchases are decided meanwhile, and every admitted buyer is
-// served, because the tickets are in the database.
+// Redis, which paces the queue, loses its data during a sale. Purchases are decided meanwhile, and every admitted buyer
+// is served, because the tickets are in the database.
 import { Redis } from 'ioredis';
 import { expect, inject, onTestFinished, test } from 'vitest';
 import { type LocalRedis, startRedis } from '../servers/redis.ts';

@@ -1,5 +1,5 @@
-// Returned units: when an order is cancelled, its unit is for sale again at once, and the totals balance however often the
-// events arrive, and in any order.
+// Returned units: when an order is cancelled, its unit is for sale again at once, and the totals balance however often
+// the events arrive, and in any order.
 import { randomUUID } from 'node:crypto';
 import { expect, inject, vi } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';

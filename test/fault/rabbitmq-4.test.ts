@@ -1,4 +1,5 @@
-// RabbitMQ 4, if the other tests run with an older version: the guarantees of the bus, and the broker killed under load.
+// RabbitMQ 4, if the other tests run with an older version: the guarantees of the bus, and the broker killed under
+// load.
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';

@@ -1,5 +1,5 @@
-// RabbitMQ runs, and a part of the route from an event to its queue is missing: a channel, a binding, the exchange, or the
-// permission to declare them.
+// RabbitMQ runs, and a part of the route from an event to its queue is missing: a channel, a binding, the exchange, or
+// the permission to declare them.
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { exchangeOf, queueOf } from '../../infra/bus/topology.ts';
 import { type Rabbitmq, startRabbitmq } from '../servers/rabbitmq.ts';
@@ -33,8 +33,8 @@ test('recovers when the broker closes every channel and the connections stay ope
   for (let round = 0; round < rounds; round++) {
     await load.morePlaced(20);
     await schedule.runFor(0, 500);
-    // As if each had used a queue that does not exist, which is an error of the channel alone. Channels for a single request
-    // are excluded: if both sides close a channel at once, amqplib ends the connection.
+    // As if each had used a queue that does not exist, which is an error of the channel alone. Channels for a single
+    // request are excluded: if both sides close a channel at once, amqplib ends the connection.
     const declaration = `{'queue.declare', 0, <<"no such queue">>, true, false, false, false, false, []}`;
     expect(
       await evaluate(`Kept = [Channel || Channel <- rabbit_channel:list(),

@@ -1,5 +1,5 @@
-// RabbitMQ killed, with a full disk, unreachable in the ways in which networks fail, and with a message that kills every
-// consumer. Orders are accepted meanwhile.
+// RabbitMQ killed, with a full disk, unreachable in the ways in which networks fail, and with a message that kills
+// every consumer. Orders are accepted meanwhile.
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from 'vitest';
 import { type Rabbitmq, startRabbitmq } from '../servers/rabbitmq.ts';
 import { readMetrics } from '../setup/api.ts';

@@ -38,8 +38,8 @@ const logs = (process: ServiceProcess, what: string | RegExp, timeoutMs = 20_000
   eventually(async () => (await process.output()).search(what) >= 0, { what: `it logs ${what}`, timeoutMs });
 
 /**
- * Has RabbitMQ close each consumer's channel with error 406, as if the consumer had acknowledged an unknown delivery: once
- * a second, so many times. Returns how many channels were closed.
+ * Has RabbitMQ close each consumer's channel with error 406, as if the consumer had acknowledged an unknown delivery:
+ * once a second, so many times. Returns how many channels were closed.
  */
 async function closeConsumers(rabbitmq: Rabbitmq, times: number): Promise<number> {
   const answer = await rabbitmq.ctl(

@@ -45,8 +45,8 @@ test('a slow consumer does not delay the others', async () => {
 });
 
 /**
- * Places `orders` orders and returns the median delay from order to effect for each service, in ms. If an effect is missing
- * when all coupons and notifications exist, its delay counts up to that time.
+ * Places `orders` orders and returns the median delay from order to effect for each service, in ms. If an effect is
+ * missing when all coupons and notifications exist, its delay counts up to that time.
  */
 async function delays(databaseUrl: string, load: Load, orders: number) {
   const [since] = await query<{ at: Date }>(databaseUrl, 'SELECT clock_timestamp() AS at');

@@ -1,5 +1,5 @@
-// `sluice audit` on running systems: an undamaged one passes, each kind of damage is found by its id and nothing else is,
-// and --repair repairs what a resend can repair.
+// `sluice audit` on running systems: an undamaged one passes, each kind of damage is found by its id and nothing else
+// is, and --repair repairs what a resend can repair.
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';

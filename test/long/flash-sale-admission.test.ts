@@ -1,5 +1,5 @@
-// I4 and I5: the responses to a crowd that arrives all at once, and the stored result. No buyer is admitted beyond the cap
-// or the stock, none twice, and every admitted buyer gets an order like any other.
+// I4 and I5: the responses to a crowd that arrives all at once, and the stored result. No buyer is admitted beyond the
+// cap or the stock, none twice, and every admitted buyer gets an order like any other.
 import { expect, inject, vi } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { checkInvariants, isDrained } from '../fault/support/checker.ts';

@@ -52,7 +52,9 @@ describe.for(databasePlaces(databaseUrl))('on $place', ({ place, available, open
     return { ids, admission, reject, counted };
   }
 
-  /** Makes the database run `hindrance` before each write of this sale's counts; resolves with a function that ends it. */
+  /**
+   * Makes the database run `hindrance` before each write of this sale's counts; resolves with a function that ends it.
+   */
   async function hinder(saleId: string, hindrance: string): Promise<() => Promise<void>> {
     await databases.database.script(`
       CREATE SEQUENCE sluice_flash_sale.attempts;

@@ -1,5 +1,5 @@
-// GET /metrics and GET /readyz: labels are from closed sets for any input, and values that are unknown at that moment are
-// absent.
+// GET /metrics and GET /readyz: labels are from closed sets for any input, and values that are unknown at that moment
+// are absent.
 import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { eventTypes } from '../../contracts/events.ts';

@@ -1,5 +1,5 @@
-// The servers that tests and benchmarks share. A server without a URL in the environment is started here: from installed
-// programs, else from Debian's packages, else in a container.
+// The servers that tests and benchmarks share. A server without a URL in the environment is started here: from
+// installed programs, else from Debian's packages, else in a container.
 import { startMosquitto } from './mosquitto.ts';
 import { startPostgres } from './postgres.ts';
 import { ServerMissing } from './programs.ts';

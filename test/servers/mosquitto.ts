@@ -15,8 +15,8 @@ export interface Mosquitto extends LocalServer {
 
 export interface MosquittoOptions {
   /**
-   * Mosquitto's default settings: sessions are saved every 30 minutes, and messages beyond 1,000 per client are dropped.
-   * Without this option they are saved every second and may grow without limit.
+   * Mosquitto's default settings: sessions are saved every 30 minutes, and messages beyond 1,000 per client are
+   * dropped. Without this option they are saved every second and may grow without limit.
    */
   readonly defaults?: boolean;
 }

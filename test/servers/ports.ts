@@ -2,8 +2,8 @@
 import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 
-// Below the range that Linux (32768) and macOS (49152) use for outgoing connections: a client that retries while its server
-// is down could otherwise get the server's own port, and connect to itself.
+// Below the range that Linux (32768) and macOS (49152) use for outgoing connections: a client that retries while its
+// server is down could otherwise get the server's own port, and connect to itself.
 const lowest = 10_000;
 const highest = 32_767;
 

@@ -1,5 +1,5 @@
-// A private PostgreSQL on the loopback interface, without passwords. It writes as durably as in production (fsync is on), so
-// a test may kill it to check durability.
+// A private PostgreSQL on the loopback interface, without passwords. It writes as durably as in production (fsync is
+// on), so a test may kill it to check durability.
 import { execFile } from 'node:child_process';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// Runs a server as a child process in a process group of its own, with its output in a file. It never outlives the tests.
+// Runs a server as a child process in a process group of its own, with its output in a file. It never outlives the
+// tests.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Child, type Program, Supervisor } from '../../demos/shared/child-process.ts';

@@ -1,4 +1,5 @@
-// Process trees. PostgreSQL's backends leave their server's process group, so a whole server is killed by its descendants.
+// Process trees. PostgreSQL's backends leave their server's process group, so a whole server is killed by its
+// descendants.
 import { execFile } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -30,7 +31,8 @@ export async function listProcesses(): Promise<ProcessEntry[]> {
     pids.map(async (pid) => {
       // The process may end meanwhile.
       const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-      // proc(5): "pid (name) state ppid …"; the name may hold spaces and parentheses. utime to cstime are fields 14 to 17.
+      // proc(5): "pid (name) state ppid …"; the name may hold spaces and parentheses. utime to cstime are fields 14 to
+      // 17.
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
       const [state, parent] = fields;
       const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);

@@ -19,8 +19,8 @@ const PROGRAMS = 'usr/lib/rabbitmq/bin';
 const rootFolder = () => join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'sluice', 'rabbitmq-4');
 
 /**
- * The root folder, unpacked now if it does not exist yet (downloads 65 MB from this machine's Debian mirror; 10 s). Rejects
- * with the reason if that is impossible: it requires Debian, root and a mirror that is reachable.
+ * The root folder, unpacked now if it does not exist yet (downloads 65 MB from this machine's Debian mirror; 10 s).
+ * Rejects with the reason if that is impossible: it requires Debian, root and a mirror that is reachable.
  */
 export async function rabbitmq4Root(): Promise<string> {
   const root = rootFolder();
@@ -46,7 +46,9 @@ export function inRoot(root: string, program: string): [command: string, ...args
   return ['unshare', '--mount', 'sh', '-c', script, 'sh', root, tmpdir(), path];
 }
 
-/** Downloads the packages with apt, with lists and a cache of their own, as if none were installed. Returns their files. */
+/**
+ * Downloads the packages with apt, with lists and a cache of their own, as if none were installed. Returns their files.
+ */
 async function download(folder: string): Promise<string[]> {
   for (const part of ['state/lists/partial', 'cache/archives/partial'])
     await mkdir(join(folder, part), { recursive: true });

@@ -1,5 +1,5 @@
-// A private RabbitMQ with its MQTT plugin, or a cluster of several, on the loopback interface. It has its own node name,
-// cookie, folder and port mapper, apart from any instance of the system.
+// A private RabbitMQ with its MQTT plugin, or a cluster of several, on the loopback interface. It has its own node
+// name, cookie, folder and port mapper, apart from any instance of the system.
 import { randomUUID } from 'node:crypto';
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -46,8 +46,8 @@ type Unpacked = { readonly kind: 'unpacked'; readonly root: string };
 type Container = { readonly kind: 'container'; readonly engine: string };
 
 /**
- * RabbitMQ 4: the installed one if it is not older, else Debian 13's packages unpacked, else a container. Otherwise rejects
- * with how to get it.
+ * RabbitMQ 4: the installed one if it is not older, else Debian 13's packages unpacked, else a container. Otherwise
+ * rejects with how to get it.
  */
 export async function findRabbitmq4(): Promise<Installed | Unpacked | Container> {
   const programs = await findPrograms('rabbitmq');

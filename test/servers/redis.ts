@@ -1,5 +1,5 @@
-// A private Redis or Valkey on the loopback interface, without authentication. It starts empty and by default keeps nothing
-// on disk.
+// A private Redis or Valkey on the loopback interface, without authentication. It starts empty and by default keeps
+// nothing on disk.
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { serverFolder } from '../../demos/shared/folder.ts';

@@ -4,8 +4,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 export interface LocalServer {
   /** Its main process, or undefined while it is down. */
   readonly pid: number | undefined;
-  /** SIGKILL (the default) kills the whole process tree, any other signal goes to the main process. Resolves when the
-   *  process has ended, rejects after 30 s. */
+  /**
+   * SIGKILL (the default) kills the whole process tree, any other signal goes to the main process. Resolves when the
+   * process has ended, rejects after 30 s.
+   */
   kill(signal?: NodeJS.Signals): Promise<void>;
   /** Same ports, same data; stops it cleanly first if it runs. Resolves when it is ready. */
   restart(): Promise<void>;

@@ -1,5 +1,5 @@
-// An operator handles failed messages: a ledger rejects some users; the operator finds and removes the cause and retries
-// their messages until their orders are completed, with `sluice failed` and with the HTTP routes that it uses.
+// An operator handles failed messages: a ledger rejects some users; the operator finds and removes the cause and
+// retries their messages until their orders are completed, with `sluice failed` and with the HTTP routes that it uses.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';

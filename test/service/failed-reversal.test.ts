@@ -1,5 +1,5 @@
-// Failed reversals: the cancelled order shows them, the audit names them, and a retry after the cause is removed completes
-// them.
+// Failed reversals: the cancelled order shows them, the audit names them, and a retry after the cause is removed
+// completes them.
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test, vi } from 'vitest';
 import { run as sluice } from '../../cli/program.ts';
 import { type StepName, stepNames } from '../../contracts/orders.ts';

@@ -1,6 +1,6 @@
-// Upgrades: the current build migrates each recorded data folder and dump of an earlier version (test/fixtures), reads it
-// back unchanged and completes the unfinished work. The result does not depend on the date: all recorded time limits have
-// passed, and a copy with times of years ago must give the same result.
+// Upgrades: the current build migrates each recorded data folder and dump of an earlier version (test/fixtures), reads
+// it back unchanged and completes the unfinished work. The result does not depend on the date: all recorded time limits
+// have passed, and a copy with times of years ago must give the same result.
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -34,7 +34,9 @@ interface Upgrade {
   readonly settings?: Environment;
   /** Whether all times are first moved years into the past. */
   readonly aged?: true;
-  /** Whether resends are prevented for the order whose event the MQTT broker has kept, so that it arrives from there. */
+  /**
+   * Whether resends are prevented for the order whose event the MQTT broker has kept, so that it arrives from there.
+   */
   readonly onlyFromBroker?: true;
 }
 

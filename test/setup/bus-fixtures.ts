@@ -1,4 +1,5 @@
-// The fixtures of the bus suite: each adapter on each broker that it supports, and how to break connections and processes.
+// The fixtures of the bus suite: each adapter on each broker that it supports, and how to break connections and
+// processes.
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -7,12 +7,14 @@ export interface DeafProxy {
   /** The broker's URL through the proxy. */
   readonly url: string;
   /**
-   * While on, the broker's deliveries are dropped without an error. A connection (AMQP: a channel) that has lost a delivery
-   * goes on losing them after it is off again, until it is replaced: no network closes such a gap.
+   * While on, the broker's deliveries are dropped without an error. A connection (AMQP: a channel) that has lost a
+   * delivery goes on losing them after it is off again, until it is replaced: no network closes such a gap.
    */
   deafen(on: boolean): void;
-  /** AMQP: drops these replies, named by class and method ("20.11"), as if the broker hung. A channel that waits for one
-   *  waits forever. */
+  /**
+   * AMQP: drops these replies, named by class and method ("20.11"), as if the broker hung. A channel that waits for one
+   * waits forever.
+   */
   withhold(methods: readonly string[]): void;
   close(): Promise<void>;
 }

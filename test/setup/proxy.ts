@@ -7,8 +7,10 @@ export interface Proxy {
   readonly port: number;
   /** Resets every open connection (RST, so that both ends see an error); new ones are accepted. */
   sever(): void;
-  /** While on, connections stay open, and everything that is sent in either direction is dropped without an error. The
-   *  dropped bytes are lost, so call sever() before switching it off. */
+  /**
+   * While on, connections stay open, and everything that is sent in either direction is dropped without an error. The
+   * dropped bytes are lost, so call sever() before switching it off.
+   */
   swallow(on: boolean): void;
   /** Delays everything that the server sends. */
   delay(ms: number): void;

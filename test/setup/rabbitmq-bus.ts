@@ -1,5 +1,5 @@
-// The bus on RabbitMQ for the tests of its failures. Each test file that imports this has a server of its own, because its
-// tests kill the server, fill its disk and withhold its replies. Everything else ends with each test.
+// The bus on RabbitMQ for the tests of its failures. Each test file that imports this has a server of its own, because
+// its tests kill the server, fill its disk and withhold its replies. Everything else ends with each test.
 import { randomUUID } from 'node:crypto';
 import { type Channel, connect } from 'amqplib';
 import { pino } from 'pino';

@@ -1,4 +1,5 @@
-// Decisions about a sale from memory: the pure ones, the snapshot that rejects newcomers, and the filter of its holders.
+// Decisions about a sale from memory: the pure ones, the snapshot that rejects newcomers, and the filter of its
+// holders.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { FlashSaleStatus } from '../../contracts/flash-sales.ts';

@@ -1,5 +1,5 @@
-// The pages of a flash sale as a browser gets them. Their scripts run against a document with only the elements that have
-// an id, and with a clock that the test moves.
+// The pages of a flash sale as a browser gets them. Their scripts run against a document with only the elements that
+// have an id, and with a clock that the test moves.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';

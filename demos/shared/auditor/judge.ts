@@ -1,5 +1,5 @@
-// Judges an order beside its effects, a flash sale's ticket beside the orders that were placed for it, and a sale's totals
-// beside its tickets. Pure functions.
+// Judges an order beside its effects, a flash sale's ticket beside the orders that were placed for it, and a sale's
+// totals beside its tickets. Pure functions.
 import type { Fact, OrderFact, SaleFact, TicketFact } from '../../../contracts/facts.ts';
 import { type StepName, stepNames } from '../../../contracts/orders.ts';
 import type { RuleName } from './rules.ts';

@@ -1,6 +1,7 @@
 // An audit from its first request to its report: everything is read once. Candidates are looked at again until they are
-// right or the time to settle is over; candidates that are still wrong become violations. Each look reads the order both
-// before and after its effects: a violation counts only if it is there both times, so a change seen halfway is none.
+// right or the time to settle is over; candidates that are still wrong become violations. Each look reads the order
+// both before and after its effects: a violation counts only if it is there both times, so a change seen halfway is
+// none.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Fact, FactList, MessagesSummary } from '../../../contracts/facts.ts';
 import { type ServiceName, serviceNames } from '../../../contracts/services.ts';
@@ -122,7 +123,9 @@ const lookAtTickets = (client: FactsClient, ids: readonly string[]): Promise<Wro
     return (id, order) => judgeTicket({ order, ticket: tickets.get(id) });
   });
 
-/** The rules that these ids violate now: by the orders in `list`, read both before and after what `readOthers` reads. */
+/**
+ * The rules that these ids violate now: by the orders in `list`, read both before and after what `readOthers` reads.
+ */
 async function lookTwice<L extends FactList>(
   client: FactsClient,
   ids: readonly string[],

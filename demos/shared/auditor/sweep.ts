@@ -1,5 +1,5 @@
-// Reads everything once. What looks wrong is only a candidate, because the facts of different services, and of different
-// pages, are of different moments.
+// Reads everything once. What looks wrong is only a candidate, because the facts of different services, and of
+// different pages, are of different moments.
 import type { SaleFact } from '../../../contracts/facts.ts';
 import type { Page } from '../../../contracts/pages.ts';
 import { CliError } from '../errors.ts';
@@ -140,9 +140,9 @@ async function* inOrder<T extends Identified>(name: string, read: ReadPage<T>): 
 }
 
 /**
- * A merge join of streams of facts, each in the order of its ids: calls `visit` for each id in any of the streams, in that
- * order, with the facts about it. Rejects if a stream cannot be read or is out of order. Two pages of each are in memory:
- * the current one, and the next one, which is requested ahead.
+ * A merge join of streams of facts, each in the order of its ids: calls `visit` for each id in any of the streams, in
+ * that order, with the facts about it. Rejects if a stream cannot be read or is out of order. Two pages of each are in
+ * memory: the current one, and the next one, which is requested ahead.
  */
 export async function mergeJoin<Facts extends Record<string, Identified>>(
   reads: { readonly [Name in keyof Facts]: ReadPage<Facts[Name]> },

@@ -86,8 +86,8 @@ export class ExclusiveConsumer implements Subscription {
   }
 
   /**
-   * MQTT offers no way to count waiting messages. So this publishes a probe to the session now and then: until the probe
-   * arrives, at least one message waits.
+   * MQTT offers no way to count waiting messages. So this publishes a probe to the session now and then: until the
+   * probe arrives, at least one message waits.
    */
   async backlog(): Promise<number | undefined> {
     const { probeTopic, publisher, log, id } = this.#options;
@@ -213,9 +213,9 @@ const releaseLock = (lock: Lock, { id, log }: SessionOptions): Promise<void> =>
   lock.release().catch((error) => log.debug({ session: id, reason: reasonOf(error) }, 'lock not released'));
 
 /**
- * Creates the session and its subscriptions without receiving anything, so that the broker keeps events for a group that
- * has never run. Resolves without doing so if another process holds the session; rejects if the broker does not answer
- * within `timeoutMs`.
+ * Creates the session and its subscriptions without receiving anything, so that the broker keeps events for a group
+ * that has never run. Resolves without doing so if another process holds the session; rejects if the broker does not
+ * answer within `timeoutMs`.
  */
 export async function declareSession(options: SessionOptions, timeoutMs: number): Promise<void> {
   const lock = await options.database.tryLock(options.id);

@@ -17,7 +17,9 @@ export interface MqttBusOptions extends Pick<SessionOptions, 'connect' | 'databa
   readonly publisher: MqttPublisher;
 }
 
-/** Events that the publisher gets at a time: a relay's batch, so that the whole batch shares the publisher's timeout. */
+/**
+ * Events that the publisher gets at a time: a relay's batch, so that the whole batch shares the publisher's timeout.
+ */
 const PUBLISH_WINDOW = 200;
 /** A publish fails if the groups' sessions do not exist within this time. */
 const DECLARE_TIMEOUT_MS = 5_000;

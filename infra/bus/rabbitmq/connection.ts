@@ -1,5 +1,5 @@
-// One connection to the broker. amqplib's recovery restores it; this class adds its state, cluster nodes and deadlines for
-// requests: while a queue has no leader, or when a node is about to fail, a reply may never come.
+// One connection to the broker. amqplib's recovery restores it; this class adds its state, cluster nodes and deadlines
+// for requests: while a queue has no leader, or when a node is about to fail, a reply may never come.
 import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { type Channel, type ChannelModel, connect, type RecoveringChannelModel } from 'amqplib';
@@ -229,7 +229,8 @@ async function prepare(model: ChannelModel): Promise<void> {
   // Until recovery listens, an error without this listener would end the process.
   model.on('error', () => undefined);
   model.on('close', () => socketOf(model).destroy());
-  // Recovery would take a connection that ended before it listened for an open one. One round trip shows the difference.
+  // Recovery would take a connection that ended before it listened for an open one. One round trip shows the
+  // difference.
   const silent = new Error(`no reply within ${HANDSHAKE_TIMEOUT_MS} ms`);
   const closed = new Promise((resolve) => model.once('close', resolve));
   const probe = await within(HANDSHAKE_TIMEOUT_MS, model.createChannel(), () => silent).catch(async (error) => {

@@ -1,5 +1,6 @@
-// Consumes one queue in batches: the messages that arrive in one turn of the event loop. Batches are handled concurrently,
-// and each is acknowledged when its handler has resolved. The prefetch limits the unacknowledged messages.
+// Consumes one queue in batches: the messages that arrive in one turn of the event loop. Batches are handled
+// concurrently, and each is acknowledged when its handler has resolved. The prefetch limits the unacknowledged
+// messages.
 import type { Channel, ConsumeMessage } from 'amqplib';
 import type { Health } from '../../runtime/health.ts';
 import { PendingSet } from '../../runtime/promises.ts';
@@ -116,8 +117,10 @@ export class QueueConsumer {
     if (session.arrived.length === 1) setImmediate(() => this.#dispatch(session));
   }
 
-  /** Handlers of lost channels may still run while their messages are delivered again. So the receiver gets up to two
-   *  prefetches at a time, and one more may wait here, however often channels are lost. */
+  /**
+   * Handlers of lost channels may still run while their messages are delivered again. So the receiver gets up to two
+   * prefetches at a time, and one more may wait here, however often channels are lost.
+   */
   #dispatch(session: Session): void {
     const room = 2 * this.#options.prefetch - this.#inProgress;
     if (!session.open || session.arrived.length === 0 || room <= 0) return;

@@ -6,7 +6,9 @@ import { deadExchangeOf, deadQueueOf, exchangeOf, queueOf, type Topology } from 
 /** From RabbitMQ 4.0 an unset limit means 20, and a dead letter beyond its limit is dropped. 3.x does not accept -1. */
 const NO_DELIVERY_LIMIT = 2 ** 31 - 1;
 
-/** Declares one group's queues. The dead-letter queue comes first: no message may become a dead letter before it exists. */
+/**
+ * Declares one group's queues. The dead-letter queue comes first: no message may become a dead letter before it exists.
+ */
 export async function declareGroup(channel: Channel, topology: Topology, group: string, deliveryLimit: number) {
   const queue = queueOf(topology, group);
   const deadQueue = deadQueueOf(topology, group);

@@ -1,8 +1,8 @@
-// The event bus on RabbitMQ (3.10 or newer): a topic exchange, a quorum queue and a dead-letter queue per group, publisher
-// confirms. While the broker is away, every event is delayed and none is lost.
+// The event bus on RabbitMQ (3.10 or newer): a topic exchange, a quorum queue and a dead-letter queue per group,
+// publisher confirms. While the broker is away, every event is delayed and none is lost.
 //
-// Publishing and consuming have a connection each: a broker that is short of memory or disk stops reading from publishing
-// connections, and acknowledgements must go on.
+// Publishing and consuming have a connection each: a broker that is short of memory or disk stops reading from
+// publishing connections, and acknowledgements must go on.
 //
 // The events of all publish() calls are sent in order of arrival, through one window of unconfirmed messages: at most
 // `maxUnconfirmed` of at most MAX_EVENT_BYTES each are in memory, here or in the socket.
@@ -25,13 +25,15 @@ import { type BusSettings, defaults, type RabbitmqBusOptions } from './options.t
 import { ResilientChannel } from './resilient-channel.ts';
 import { RabbitmqSubscription } from './subscription.ts';
 
-/** An older topology is declared again before the next event: a binding that is missing for only one of an event's groups
- *  causes no return. */
+/**
+ * An older topology is declared again before the next event: a binding that is missing for only one of an event's
+ * groups causes no return.
+ */
 const DECLARATION_MAX_AGE_MS = 30_000;
 /**
- * After a rejected event the channel is replaced, at most this often. In RabbitMQ 3.10, a channel whose first event for a
- * quorum queue comes right after a node has failed goes on using that node: it rejects every event for the queue while the
- * node is away, although the queue has a new leader. (4.0 tries each node.)
+ * After a rejected event the channel is replaced, at most this often. In RabbitMQ 3.10, a channel whose first event for
+ * a quorum queue comes right after a node has failed goes on using that node: it rejects every event for the queue
+ * while the node is away, although the queue has a new leader. (4.0 tries each node.)
  */
 const REPLACE_CHANNEL_EVERY_MS = 1_000;
 

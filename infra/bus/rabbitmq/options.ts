@@ -2,8 +2,10 @@ import type { Logger } from 'pino';
 import type { Topology } from '../topology.ts';
 
 export interface RabbitmqBusOptions extends Readonly<Partial<typeof defaults>> {
-  /** amqp:// or amqps://; `?heartbeat=` in seconds, default 10. For a cluster, the URLs of its nodes, separated by commas:
-   *  if one cannot be reached or is lost, the next is tried. */
+  /**
+   * amqp:// or amqps://; `?heartbeat=` in seconds, default 10. For a cluster, the URLs of its nodes, separated by
+   * commas: if one cannot be reached or is lost, the next is tried.
+   */
   readonly url: string;
   readonly topology: Topology;
   readonly log: Logger;
@@ -16,11 +18,15 @@ export const defaults = {
   confirmTimeoutMs: 5_000,
   /** Unconfirmed events at a time; others wait. */
   maxUnconfirmed: 1_000,
-  /** Unacknowledged messages per subscription: a crash counts as a failed delivery for all of them. The receiver may get
-   *  twice as many, because those of a lost channel are delivered again while the receiver still handles them. */
+  /**
+   * Unacknowledged messages per subscription: a crash counts as a failed delivery for all of them. The receiver may get
+   * twice as many, because those of a lost channel are delivered again while the receiver still handles them.
+   */
   prefetch: 200,
-  /** Unacknowledged deliveries of a message before it becomes a dead letter. Must be the same in every process that uses
-   *  the prefix, because it is an argument of the queue. */
+  /**
+   * Unacknowledged deliveries of a message before it becomes a dead letter. Must be the same in every process that uses
+   * the prefix, because it is an argument of the queue.
+   */
   deliveryLimit: 20,
   /** How long the broker may take for any other reply: opening a channel, consuming, closing. */
   replyTimeoutMs: 5_000,

@@ -1,5 +1,5 @@
-// Keeps one channel open. amqplib restores connections, not channels: one that the broker closes (a queue is missing or was
-// declared with other arguments, an acknowledgement took too long) stays closed.
+// Keeps one channel open. amqplib restores connections, not channels: one that the broker closes (a queue is missing or
+// was declared with other arguments, an acknowledgement took too long) stays closed.
 import type { Channel, ChannelModel } from 'amqplib';
 import type { Logger } from 'pino';
 import { backoff, isLogged } from '../../runtime/backoff.ts';

@@ -76,9 +76,9 @@ export class RabbitmqSubscription implements Subscription {
   }
 
   /**
-   * RabbitMQ does not always report that a quorum queue was deleted (seen with 3.10, when another client declared it again
-   * within milliseconds): the consumer would wait forever on the old queue. A single check may find a passing state, so
-   * it takes two.
+   * RabbitMQ does not always report that a quorum queue was deleted (seen with 3.10, when another client declared it
+   * again within milliseconds): the consumer would wait forever on the old queue. A single check may find a passing
+   * state, so it takes two.
    */
   async #checkConsumed(consumed: boolean): Promise<void> {
     const lost = !consumed && this.#events.health().status === 'up';

@@ -45,9 +45,9 @@ export function createAedes(persistence: LevelPersistence, prefix: string): Prom
 const isExternal = ({ conn }: Client) => conn instanceof BoundedConnection;
 
 /**
- * Why an external client may not connect like this, or undefined. A Will would be a publish; a session that outlives its
- * connection would fill the disk (clients read missed notifications over HTTP); and a connection with the client id of a
- * service's session would end that session's.
+ * Why an external client may not connect like this, or undefined. A Will would be a publish; a session that outlives
+ * its connection would fill the disk (clients read missed notifications over HTTP); and a connection with the client id
+ * of a service's session would end that session's.
  */
 function rejectionOf(packet: ConnectPacket, prefix: string): AuthenticateError | undefined {
   const reason =

@@ -63,9 +63,9 @@ export class BoundedConnection extends Duplex {
 }
 
 /**
- * Follows a stream of MQTT packets and returns, for each chunk, the size of the largest packet so far (0 before the first
- * length is complete). A packet is a type byte, its remaining length in one to four bytes of seven bits each, lowest
- * first (MQTT 3.1.1, section 2.2.3), and that many bytes.
+ * Follows a stream of MQTT packets and returns, for each chunk, the size of the largest packet so far (0 before the
+ * first length is complete). A packet is a type byte, its remaining length in one to four bytes of seven bits each,
+ * lowest first (MQTT 3.1.1, section 2.2.3), and that many bytes.
  */
 function packetMeter(): (chunk: Buffer) => number {
   let toSkip = 0;

@@ -1,5 +1,6 @@
-// The MQTT broker inside the process, for systems without MQTT_URL: Aedes, over TCP and WebSocket. Sessions and retained
-// messages are stored in `<dataDir>/mqtt` and survive kill -9 (not a power cut: LevelDB does not sync each write).
+// The MQTT broker inside the process, for systems without MQTT_URL: Aedes, over TCP and WebSocket. Sessions and
+// retained messages are stored in `<dataDir>/mqtt` and survive kill -9 (not a power cut: LevelDB does not sync each
+// write).
 import type { EventEmitter } from 'node:events';
 import type { Server as HttpServer, IncomingMessage } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
@@ -51,8 +52,8 @@ export class EmbeddedBroker {
   ): Promise<EmbeddedBroker> {
     const { dataDir, host, port, prefix, log } = options;
     const level = await openLevel(dataDir, 'mqtt');
-    // No Will is stored here (aedes.ts). Aedes deletes one at each CONNECT, and would leave the rejection of a delete on
-    // a closed database unhandled.
+    // No Will is stored here (aedes.ts). Aedes deletes one at each CONNECT, and would leave the rejection of a delete
+    // on a closed database unhandled.
     const persistence = Object.assign(createPersistence(level), { delWill: async () => undefined });
     const aedes = await createAedes(persistence, prefix);
     // Not among Aedes's typed events, but emitted, and fatal without a listener.

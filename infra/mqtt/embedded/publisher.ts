@@ -17,8 +17,8 @@ const STORE_TIMEOUT_MS = 20_000;
  * broker id with a counter of its own.
  *
  * QoS 2 is published as QoS 1: the guarantee is the same here, and no client subscribes with more. Aedes sends the
- * messages of a session with the QoS of the publish, not with the granted one, and with QoS 2 it forgets the contents at
- * the PUBREC, which clients send before they have stored anything.
+ * messages of a session with the QoS of the publish, not with the granted one, and with QoS 2 it forgets the contents
+ * at the PUBREC, which clients send before they have stored anything.
  */
 export class EmbeddedPublisher implements MqttPublisher {
   readonly #aedes: Aedes;

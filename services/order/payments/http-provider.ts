@@ -12,7 +12,9 @@ const MAX_RESPONSE_BYTES = 16 * 1024;
 /** Statuses below 500 after which a call may be repeated: request timeout, too early, too many requests. */
 const RETRYABLE = [408, 425, 429];
 
-/** Connects with the first call. `url`'s path is every route's prefix; `timeoutMs`: from a call to its response's end. */
+/**
+ * Connects with the first call. `url`'s path is every route's prefix; `timeoutMs`: from a call to its response's end.
+ */
 export function openHttpProvider({ url, timeoutMs }: { url: string; timeoutMs: number }): PaymentProvider {
   const { origin, pathname } = new URL(url);
   const pool = new Pool(origin, {

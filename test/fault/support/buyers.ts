@@ -1,5 +1,6 @@
-// Clients that buy in a flash sale, steadily or all at once, and log every response. After no response or a 503, a client
-// sends its request to the next gateway, until it gets a decision; some clients use two gateways at the same time.
+// Clients that buy in a flash sale, steadily or all at once, and log every response. After no response or a 503, a
+// client sends its request to the next gateway, until it gets a decision; some clients use two gateways at the same
+// time.
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Answer, jsonRequest } from '../../setup/api.ts';
 import * as schemas from '../../setup/schemas.ts';

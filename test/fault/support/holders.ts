@@ -1,6 +1,6 @@
-// Buyers that hold tickets: each waits for its order and then pays it, cancels it, pays and cancels it, or does nothing.
-// They log every response. After no response or a 503, a holder sends the request to the next shop, or leaves without
-// knowing whether the order is paid.
+// Buyers that hold tickets: each waits for its order and then pays it, cancels it, pays and cancels it, or does
+// nothing. They log every response. After no response or a 503, a holder sends the request to the next shop, or leaves
+// without knowing whether the order is paid.
 import { setTimeout as delay } from 'node:timers/promises';
 import * as schemas from '../../setup/schemas.ts';
 import { RotatingClient } from './rotating-client.ts';

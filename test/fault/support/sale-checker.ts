@@ -167,9 +167,9 @@ async function checkCap(
       if (length > (caps.get(sale_id) ?? 0))
         findings.broken(`I5: more than the cap, by the ${by}`, `${sale_id}: ${length} of ${caps.get(sale_id)}`);
   };
-  // created_at is taken while the sale's row is locked, accepted_at before waiting for that lock. So every ticket that had
-  // left the queue when another was admitted has an accepted_at before the other's created_at: this count is never too
-  // high, and every excess is real.
+  // created_at is taken while the sale's row is locked, accepted_at before waiting for that lock. So every ticket that
+  // had left the queue when another was admitted has an accepted_at before the other's created_at: this count is never
+  // too high, and every excess is real.
   judge(
     await database.query(
       `SELECT sale_id::text, max(length)::int AS length FROM (

@@ -1,4 +1,5 @@
-// A client of flash sales: creates them, buys at several gateways at once, and waits until every ticket has its outcome.
+// A client of flash sales: creates them, buys at several gateways at once, and waits until every ticket has its
+// outcome.
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import type { FlashSale, Purchase } from '../../../contracts/flash-sales.ts';

@@ -41,7 +41,8 @@ export function about(seconds) {
 }
 
 /**
- * The pause after a failed request: 2 s, doubled with every further failure up to 30 s, or longer if the server says so.
+ * The pause after a failed request: 2 s, doubled with every further failure up to 30 s, or longer if the server says
+ * so.
  * @param {number} failures in a row, at least 1
  * @param {number | undefined} retryAfter in seconds
  */
