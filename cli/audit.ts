@@ -16,7 +16,8 @@ Examples:
   $ sluice audit --repair --settle 10s
   $ sluice audit --url http://127.0.0.1:3001 --at points=http://127.0.0.1:3002
 
-Exit code 1 if a guarantee is violated. Work in progress and dead messages violate no guarantee; they are listed.`;
+Exit code 1 if a guarantee is violated. Neither work in progress nor a dead message violates a guarantee.
+Work in progress is counted, and listed if it takes longer than --settle; dead messages are listed.`;
 
 const command = () =>
   new Command('audit')
@@ -26,7 +27,7 @@ const command = () =>
         .argParser(timeUpTo(60, ['ms', 's', 'm']))
         .default(60_000, '60s'),
     )
-    .option('--repair', 'publish the events whose effects are missing again, then audit again')
+    .option('--repair', 'publish again the events whose effects are missing, then audit again')
     .addOption(urlOption())
     .addOption(
       new Option('--at <service=url>', 'URL of a service that does not run at --url, repeatable')

@@ -13,7 +13,7 @@ Examples:
   $ sluice compare
   $ sluice compare --work 50 --clients 64 --svg compare.svg
 
-Three variants run one at a time in this process, behind HTTP, and call the same handlers: in sequence or in parallel
+Three strategies run one at a time in this process, behind HTTP, and call the same handlers: in sequence or in parallel
 before the response, or over the bus after it. The embedded database is in a temporary folder, which is removed.
 
 Exit code 1 if the strategies did not store the same effects, or if an order is not completed in time.`;

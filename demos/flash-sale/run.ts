@@ -17,7 +17,7 @@ const OPENS_AFTER_MS = 1_500;
 const CLOSES_AFTER_MS = 5 * 60_000;
 /** HTTP dates are whole seconds, so clocks that differ by less count as equal. */
 const SAME_CLOCK_MS = 2_000;
-/** After the crowd has left, requests that it gave up are still being decided. */
+/** Pause before each round of retries: requests that the crowd gave up may still be being decided. */
 const CALM_MS = 1_000;
 const CALM_ROUNDS = 5;
 const POLL_MS = 150;
@@ -81,7 +81,10 @@ async function announce(http: HttpClient, { settings, signal }: RunOptions) {
   return { sale: await createSale(http, request, signal), openingAt };
 }
 
-/** How far the system's clock, which decides about the opening, is ahead of this machine's, in milliseconds. */
+/**
+ * How far the server's clock, by its Date header, is ahead of this machine's, in milliseconds. The clock of the
+ * database decides about the opening; it is assumed to agree with the server's.
+ */
 async function clockAhead(http: HttpClient, signal: AbortSignal): Promise<number> {
   // From a list of orders, because orders are read at the end: a URL without them is found before the sale.
   const { status, headers } = await http.request('GET', '/orders?userId=buyer&limit=1', { signal });
@@ -148,7 +151,10 @@ class Simulation {
     }
   }
 
-  /** A buyer who lost an answer comes once more when all is calm, to learn of a ticket that came after it. */
+  /**
+   * Buyers who lost an answer come again when all is calm, in up to CALM_ROUNDS rounds: a request may have been
+   * admitted after its buyer gave it up.
+   */
   async #retryUncertain(): Promise<void> {
     for (let round = 0; round < CALM_ROUNDS; round++) {
       const uncertain = this.#counters.takeUncertain();
@@ -159,7 +165,9 @@ class Simulation {
     }
   }
 
-  /** Waits until no ticket is open, or until the time is over: then the totals are judged as they are. */
+  /**
+   * Waits until no ticket is queued or holds a unit, or until the time is over: then the totals are judged as they are.
+   */
   async #settle(): Promise<void> {
     const { queue, drain, timeoutSeconds } = this.#options.settings;
     const deadline = performance.now() + (timeoutSeconds + queue / drain) * 1_000;

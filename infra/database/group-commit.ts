@@ -13,8 +13,8 @@ export interface GroupCommitOptions<In, Out> {
   /** Items that may wait; submit() rejects a further one with `Overloaded`. */
   readonly maxWaiting: number;
   /**
-   * How long to collect items after a large batch: many more items follow one, and a transaction costs about the same
-   * for ten as for fifty. After a small batch the next one starts at once.
+   * How long to collect items after a large batch, because many more items follow it and a transaction costs about the
+   * same for ten as for fifty. After a small batch the next one starts at once.
    */
   readonly gatherMs?: number;
   /** How long the first item waits for others. Default: for those of the same turn of the event loop. */
@@ -40,7 +40,10 @@ export class GroupCommit<In, Out> {
     this.#options = options;
   }
 
-  /** Resolves with the item's result once it is committed; rejects with the error of this item alone. */
+  /**
+   * Resolves with the item's result once it is committed; rejects with its own error, never a neighbour's, with
+   * Overloaded, or with DatabaseUnavailable.
+   */
   submit(item: In): Promise<Out> {
     if (this.#waiting.length >= this.#options.maxWaiting) {
       return Promise.reject(new Overloaded(this.#options.maxWaiting));

@@ -23,8 +23,8 @@ export interface Handler<E extends CloudEvent> {
   /** Returns false for an event that does not concern the service: it is acknowledged without a trace. Pure. */
   accepts?(event: E): boolean;
   /**
-   * Work that takes time or leaves the database. Runs before the transaction, for all messages of a batch at once, and
-   * again with each attempt.
+   * Work that takes time, or that is done outside the database. Runs before the transaction, for all messages of a
+   * batch at once, and again with each attempt.
    */
   prepare?(event: E): Promise<void>;
   /**

@@ -1,5 +1,5 @@
-// Processes messages that wait in rows: those that a transport only stored, retries that are due, replies to be resent.
-// A process claims only as many rows as it has capacity for; several processes share the rows.
+// Processes messages that wait in rows: those that were stored without being processed, retries that are due, replies
+// to be resent. A process claims only as many rows as it has capacity for; several processes share the rows.
 import { Loop } from '../runtime/loop.ts';
 import { PendingSet } from '../runtime/promises.ts';
 import type { ReadableMessage } from './envelope.ts';

@@ -19,8 +19,9 @@ export const decideCoupon = (outbox: Outbox, settings: CouponSettings) =>
   );
 
 /**
- * An order without a decision gets one first, as if it had been placed. So the rows are the same in either order of the
- * two events, and a late order.placed changes nothing.
+ * An order without a decision gets one first: as if it had been placed or, if it was never confirmed, the decision that
+ * there is no coupon. So the rows are the same whichever of the two events arrives first, and a late order.placed
+ * changes nothing.
  */
 export const revokeCoupon = (outbox: Outbox, settings: CouponSettings) =>
   replyWith<Event<'order.cancelled'>>(outbox, RESULTS, async (tx, events) => {

@@ -36,7 +36,7 @@ export function flashSaleRoutes(router: Router, options: Options): void {
       jsonBody,
       async (request, response) => {
         const id = uuidv7();
-        if (!(await insertSale(database, id, parse(createFlashSaleRequest, request.body)))) throw endsBeforeItOpens();
+        if (!(await insertSale(database, id, parse(createFlashSaleRequest, request.body)))) throw closesInThePast();
         onCreated();
         response.status(201).location(`/flash-sales/${id}`);
         response.json(await findSale(database, id));
@@ -77,7 +77,7 @@ function purchaseRoute(router: Router, { admission, decisions }: Options, readTi
         const saleId = parseId(request.params.id, 'flash sale');
         const { userId } = parse(purchaseRequest, request.body);
         const html = prefersHtml(request);
-        // Meets a flood first, so it costs no query and no exception.
+        // In a flood most purchases end here, so this rejection costs no query and no exception.
         const rejected = admission.reject(saleId, userId);
         const decided = rejected ?? (await admission.decide(saleId, userId));
         if (!decided) throw notFound('flash sale');
@@ -138,8 +138,11 @@ async function saleOf(database: Database, request: Request): Promise<FlashSale> 
   return sale;
 }
 
-/** The same problem as for a body that does not match its schema; only the database's clock knows this one. */
-const endsBeforeItOpens = () =>
+/**
+ * The same problem as for a body that does not match its schema. Only the database's clock can tell that a sale would
+ * be over already.
+ */
+const closesInThePast = () =>
   new z.ZodError([{ code: 'custom', path: ['closesAt'], message: 'must be in the future', input: undefined }]);
 
 function sendPage(response: Response, { html, headers }: Page): void {

@@ -1,8 +1,9 @@
 // Rejects a flood of newcomers to one sale from memory, without a promise or a query, by a snapshot of the sale's row
 // and a Bloom filter of everyone who ever got a ticket.
 //
-// It admits nobody, and rejects only if the row, as it was at most a second ago, would reject too. Buyers who may hold
-// a ticket always reach the row, and so do about as many newcomers as the queue has free places.
+// It admits nobody, and rejects only if the row, as it was at most a second ago, would reject too. Buyers who hold
+// a ticket as of the snapshot, or got one from this process since, always reach the row, and so do about as many
+// newcomers as the queue has free places.
 //
 // The snapshot is read again while it is in use, well before it expires: otherwise the whole flood would reach the row
 // until it is back. Without requests it is dropped soon: otherwise the first buyers of a rush, all at once, would be

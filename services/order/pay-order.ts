@@ -9,7 +9,8 @@ import { findState } from './store/orders.ts';
 import { type Attempt, beginPayment, CONFIRM_PAYMENT, endAttempt } from './store/payments.ts';
 
 /**
- * - `unknown`: the provider has not responded. The sweep repeats the call; until it does, the order cannot expire.
+ * - `unknown`: the provider has not responded. The sweep repeats the call; until the provider responds, the order
+ *   cannot expire.
  * - `rejected`: the provider does not accept the charge, and a retry would not help. The order awaits payment again.
  */
 type Settled = 'paid' | 'declined' | 'rejected' | 'unknown';

@@ -4,8 +4,9 @@
 // Publishing and consuming have a connection each: a broker that is short of memory or disk stops reading from
 // publishing connections, and acknowledgements must go on.
 //
-// The events of all publish() calls are sent in order of arrival, through one window of unconfirmed messages: at most
-// `maxUnconfirmed` of at most MAX_EVENT_BYTES each are in memory, here or in the socket.
+// The events of all publish() calls are sent in order of arrival, through one window: at most `maxUnconfirmed`
+// messages, each of up to MAX_EVENT_BYTES, are sent and not yet confirmed. Further events wait; their callers limit
+// their number.
 import type { ConfirmChannel } from 'amqplib';
 import { BusError } from '../../mqtt/port.ts';
 import type { Health } from '../../runtime/health.ts';
@@ -106,7 +107,7 @@ export class RabbitmqBus implements Bus {
 
   async subscribe(group: string, receiver: Receiver): Promise<Subscription> {
     if (this.#closing) throw new Error('the bus is closed');
-    typesOf(this.#settings.topology, group);
+    typesOf(this.#settings.topology, group); // throws if there is no such group
     this.#consuming ??= new Connection(this.#settings, 'consumer');
     const connection = this.#consuming;
     const subscription = new RabbitmqSubscription({ ...this.#settings, connection, group, receiver });

@@ -5,7 +5,9 @@ import type { Snapshot } from '../flash-sale.ts';
 
 export const SCHEMA = 'sluice_flash_sale';
 
-/** Returns false and stores nothing if the sale would end before it opens, by the database's clock. */
+/**
+ * Returns false and stores nothing if the sale would be over already or end before it opens, by the database's clock.
+ */
 export async function insertSale(database: Database, id: string, sale: CreateFlashSaleRequest): Promise<boolean> {
   const inserted = await database.execute(
     `INSERT INTO ${SCHEMA}.sales (id, sku, name, unit_price, currency, stock, remaining, queue_cap, drain_per_second,

@@ -54,7 +54,7 @@ const SETTLE = `WITH report AS (
   ), ${updateTotals('closed', 'held = s.held - n, sold = s.sold + n')} SELECT FROM closed`;
 
 /**
- * Counts the units of tickets that got their orders as sold. `reports`: [{ ticketId, orderId }], as JSON. A ticket that
+ * Marks tickets as ordered, and counts their units as sold. `reports`: [{ ticketId, orderId }], as JSON. A ticket that
  * is not waiting for its order stays as it is: it has its order already, or the order was cancelled before.
  */
 export const settle = (tx: Transaction, reports: string) => tx.execute(SETTLE, [reports]);
@@ -78,7 +78,7 @@ const RELEASE = `WITH report AS (
   )} SELECT FROM closed`;
 
 /**
- * Returns the units of tickets whose orders were cancelled to their sales. `reports`: [{ ticketId, orderId, eventId,
+ * Returns to their sales the units of tickets whose orders were cancelled. `reports`: [{ ticketId, orderId, eventId,
  * reason? }], as JSON. A ticket whose unit went back before stays as it is.
  */
 export const release = (tx: Transaction, reports: string) => tx.execute(RELEASE, [reports]);
