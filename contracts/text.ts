@@ -18,12 +18,11 @@ export const userId = z
 export const count = z.int().min(0);
 
 /** A whole number in a query string. */
-export const integerText = (min: number, max: number) =>
-  z
-    .string()
-    .regex(/^\d{1,9}$/, `must be an integer from ${min} to ${max}`)
-    .transform(Number)
-    .pipe(z.int().min(min).max(max));
+export function integerText(min: number, max: number) {
+  const message = `must be an integer from ${min} to ${max}`;
+  const digits = z.string().regex(/^\d{1,9}$/, message);
+  return digits.transform(Number).pipe(z.int().min(min, message).max(max, message));
+}
 
 /** ISO 8601 in UTC, from the database's clock. */
 export const instant = z.iso.datetime();

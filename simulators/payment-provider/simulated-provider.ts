@@ -90,6 +90,7 @@ export class SimulatedProvider {
     const provider = new SimulatedProvider(ledger, options);
     try {
       await once(provider.#server.listen(port, host), 'listening');
+      provider.#server.on('error', (error) => options.log.warn({ err: error }, 'payment provider'));
       return provider;
     } catch (error) {
       await ledger.close();

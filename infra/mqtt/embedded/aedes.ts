@@ -14,7 +14,13 @@ const MAX_EARLY_PACKETS = 42;
 /** CONNACK return code 5 of MQTT 3.1.1: not authorized. */
 const NOT_AUTHORIZED = 5;
 
-export function createAedes(persistence: LevelPersistence, prefix: string): Promise<Aedes> {
+/** A client is external unless its connection is in `internal`. */
+export function createAedes(
+  persistence: LevelPersistence,
+  prefix: string,
+  internal: WeakSet<Client['conn']>,
+): Promise<Aedes> {
+  const isExternal = ({ conn }: Client) => !internal.has(conn);
   const rejections = new WeakMap<Client, AuthenticateError>();
   return Aedes.createBroker({
     persistence,
@@ -41,8 +47,6 @@ export function createAedes(persistence: LevelPersistence, prefix: string): Prom
     authorizeForward: (client, packet) => (mayForward(client, packet) ? packet : null),
   });
 }
-
-const isExternal = ({ conn }: Client) => conn instanceof BoundedConnection;
 
 /**
  * Why an external client may not connect like this, or undefined. A Will would be a publish; a session that outlives

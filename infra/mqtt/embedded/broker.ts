@@ -28,6 +28,8 @@ export class EmbeddedBroker {
   readonly publisher: EmbeddedPublisher;
   readonly #level: ClassicLevel<string, Buffer>;
   readonly #aedes: Aedes;
+  /** Connections of this process, to which the access rules do not apply. */
+  readonly #internal: WeakSet<Duplex>;
   /** Connections from outside the process. */
   readonly #connections = new Set<BoundedConnection>();
   readonly #tcp = createServer({ noDelay: true }, (socket) => this.#accept(socket));
@@ -40,9 +42,10 @@ export class EmbeddedBroker {
   #port = 0;
   #closing: Promise<void> | undefined;
 
-  private constructor(level: ClassicLevel<string, Buffer>, aedes: Aedes) {
+  private constructor(level: ClassicLevel<string, Buffer>, aedes: Aedes, internal: WeakSet<Duplex>) {
     this.#level = level;
     this.#aedes = aedes;
+    this.#internal = internal;
     this.publisher = new EmbeddedPublisher(aedes);
   }
 
@@ -55,12 +58,13 @@ export class EmbeddedBroker {
     // No Will is stored here (aedes.ts). Aedes deletes one at each CONNECT, and would leave the rejection of a delete
     // on a closed database unhandled.
     const persistence = Object.assign(createPersistence(level), { delWill: async () => undefined });
-    const aedes = await createAedes(persistence, prefix);
+    const internal = new WeakSet<Duplex>();
+    const aedes = await createAedes(persistence, prefix, internal);
     // Not among Aedes's typed events, but emitted, and fatal without a listener.
     (aedes as EventEmitter).on('error', (error: Error) => log.error({ err: error }, 'embedded MQTT broker'));
     aedes.on('clientError', (client, error) => log.debug({ client: client.id, reason: error.message }, 'MQTT client'));
     aedes.on('connectionError', (_client, error) => log.debug({ reason: error.message }, 'MQTT connection'));
-    const broker = new EmbeddedBroker(level, aedes);
+    const broker = new EmbeddedBroker(level, aedes, internal);
     try {
       await broker.#clearPresence(persistence, prefix);
       await broker.#listen(host, port);
@@ -156,6 +160,7 @@ export class EmbeddedBroker {
 
   #openStream(): Duplex {
     const [ours, theirs] = duplexPair();
+    this.#internal.add(theirs);
     ours.once('close', () => theirs.destroy());
     theirs.once('close', () => ours.destroy());
     if (this.#aedes.closed) ours.destroy();
