@@ -139,8 +139,8 @@ class Sluice {
     const runners = created.map(
       (each) => new ServiceRunner({ ...each, config: this.#config, database, bus, mqtt, metrics: this.#metrics }),
     );
-    // Subscriptions, inboxes and the loops of services stop before any relay, because a publish to the local bus may
-    // wait for an inbox of this process.
+    // Subscriptions, inboxes and the loops of services stop before any relay: a relay's publish to the local bus may
+    // wait for an inbox of this process, and the inbox ends that wait when it stops.
     this.#shutdown.add(() => Promise.all(runners.map((runner) => runner.stopRelays())));
     this.#shutdown.add(() => Promise.all(runners.map((runner) => runner.stopIntake())));
     // Long-running statements would delay the stop. They run again after the next start.

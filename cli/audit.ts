@@ -2,7 +2,7 @@
 import { Command, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { FactsClient } from '../demos/shared/auditor/facts-client.ts';
-import { type AuditReport, renderAuditReport, violationCount } from '../demos/shared/auditor/report.ts';
+import { type AuditReport, renderAuditReport, violationSummary } from '../demos/shared/auditor/report.ts';
 import { audit, repair } from '../demos/shared/auditor/run.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
@@ -62,7 +62,7 @@ async function runAudit(options: OptionsOf<typeof command>, signal: AbortSignal)
       ...(options.repair ? { repaired: { resent, violationsBefore: first.report.violations } } : {}),
     };
     printResult(options.json, report, renderAuditReport);
-    if (!report.ok) throw new CliError(violationCount(report.violations));
+    if (!report.ok) throw new CliError(violationSummary(report.violations));
   } finally {
     await client.close();
   }

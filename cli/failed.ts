@@ -48,7 +48,9 @@ Examples:
 Oldest first. Each message that failed before the run began is retried once, with a fresh set of attempts. If it fails
 again, it is listed again. Ctrl-C ends the run between two requests and prints how many messages are left.
 
-Exit code 1 if a message could not be retried.`;
+Exit code 1 if messages are left because they are being handled, or if the one with
+the given id cannot be retried. Messages over 64 KiB cannot be retried either: they
+are counted and do not change the exit code.`;
 
 export const failedCommand = () =>
   new Command('failed')
@@ -68,7 +70,7 @@ export const failedCommand = () =>
           return command.error(
             "error: missing argument 'id' of the message; to retry all messages of a service, use --service",
           );
-        if (isNarrow(options) || options.all) return command.error('error: filters and --all do not go with an id');
+        if (hasFilter(options) || options.all) return command.error('error: filters and --all do not go with an id');
         return withClient(options, (messages) => retryOne(messages, service, id, options));
       }),
     );
@@ -90,11 +92,11 @@ const commandWithFilter = (name: string) =>
     .option('--older-than <age>', 'only messages that arrived longer ago, such as 30s, 10m, 2h or 7d', parseAge)
     .option('--newer-than <age>', 'only messages that arrived within this time', parseAge);
 
-/** An age is in milliseconds, in whole seconds. */
+/** An age is in milliseconds, always a whole number of seconds. */
 type Filter = OptionsOf<() => ReturnType<typeof commandWithFilter>>;
 
 /** Whether the options exclude any message. */
-export const isNarrow = ({ service, ...filter }: Filter): boolean =>
+export const hasFilter = ({ service, ...filter }: Filter): boolean =>
   service !== undefined || Object.keys(queryOf(filter)).length > 0;
 
 /** All but the service, which is in the path. */
@@ -179,7 +181,7 @@ async function retryOne(messages: FailedMessages, service: ServiceName, id: stri
 
 async function retryMatching(messages: FailedMessages, options: RetryOptions, signal: AbortSignal): Promise<void> {
   const { rate, service: named, url, all, dryRun = false, json } = options;
-  if (!isNarrow(options) && !all && !dryRun)
+  if (!hasFilter(options) && !all && !dryRun)
     throw new CliError('nothing was retried: to retry all failed messages without a filter, add --all', {
       exitCode: USAGE_EXIT_CODE,
     });

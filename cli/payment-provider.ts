@@ -29,7 +29,7 @@ const command = () =>
     .option('--delay <ms>', 'wait this long before a request is handled', milliseconds)
     .option('--decide-late <ms>', 'decide a charge after this time, even if its client has hung up', milliseconds)
     .option('--respond-late <ms>', 'act immediately, but respond after this time', milliseconds)
-    .option('--away', 'close the connection of every request without a response')
+    .option('--away', 'close the connection of every charge and cancellation without a response')
     .addHelpText('after', wrapped(help));
 
 export const paymentProviderCommand = () =>

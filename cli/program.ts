@@ -46,7 +46,7 @@ function inheriting(parent: CommandUnknownOpts, command: CommandUnknownOpts): Co
 
 /**
  * Runs `sluice` with `argv` (without node and script). Resolves with the exit code: 0 only if the command succeeded, 2
- * after a usage error, 130 after Ctrl-C, otherwise 1.
+ * after a usage error, 130 if Ctrl-C or SIGTERM ended it before it was done, otherwise 1.
  */
 export async function run(argv: readonly string[]): Promise<number> {
   try {

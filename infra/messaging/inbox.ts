@@ -15,7 +15,7 @@ import type { InboxOptions } from './inbox-transactions.ts';
 import { InboxWorker } from './inbox-worker.ts';
 
 const PRUNE_EVERY_MS = 60_000;
-/** After so many more unreadable messages they are pruned: a process may exceed MAX_UNREADABLE by it for a moment. */
+/** Each time a process has recorded this many, it prunes the oldest: MAX_UNREADABLE may be exceeded by this many. */
 const UNREADABLE_BATCH = 100;
 
 export class Inbox implements Receiver {

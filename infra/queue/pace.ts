@@ -4,8 +4,8 @@
 // duration every window opens a little late (a timer, a round trip, the jobs before it), and the delays add up: at a
 // window of 100 ms they cost some percent of the pace. So time is divided into slots, and a window lasts until the end
 // of the slot in which it opens: a window that opens late is shorter. No slot has two windows, so on average the pace
-// is never exceeded. All processes that drain a queue must agree on the slots, so these are counted on the queue
-// server's clock.
+// is never exceeded. All processes that drain a queue must agree on the slots, so these are counted on
+// Redis's clock. On a database, where one process drains, they are counted on its own clock, as BullMQ's windows are.
 //
 // A slot without a window is lost if several processes may drain, because none knows what the others did. A sole
 // process catches up the last few slots that it missed while jobs were waiting.
@@ -28,7 +28,10 @@ export class Pace {
   #slot: number | undefined;
   #max: number;
 
-  /** A window catches up at most `catchUpSlots` missed slots. `now` gives milliseconds on the queue server's clock. */
+  /**
+   * A window catches up at most `catchUpSlots` missed slots. `now` gives milliseconds on the clock that BullMQ uses for
+   * its windows.
+   */
   constructor(perSecond: number, catchUpSlots: number, now: () => number) {
     this.#catchUpSlots = catchUpSlots;
     this.#now = now;

@@ -1,7 +1,8 @@
 // Admission to flash sales: a sale's row decides about purchases, in batches of the requests that wait together. In a
 // flood, a snapshot of the sale rejects most requests before they reach the row.
 //
-// For each sale with a request in the last minute, memory holds at most 5,000 requests and a filter of up to 1 MiB.
+// For each sale with a request in the last minute, memory holds at most 5,000 waiting requests, and a Bloom filter of
+// its ticket holders of up to 1 MiB.
 import { v7 as uuidv7 } from 'uuid';
 import type { FlashSaleStatus, Rejection } from '../../contracts/flash-sales.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';

@@ -39,8 +39,8 @@ export function createCancelOrder({ database, outbox, resendAfterMs }: Omit<Cont
 export type CancelOrder = ReturnType<typeof createCancelOrder>;
 
 /**
- * Cancels orders that are not paid in time, by the database's clock. An order whose payment is under way does not
- * expire: see the states in migrations/006_confirmed.sql.
+ * Cancels orders that are not paid in time, by the database's clock. An order whose payment is in progress does not
+ * expire: see the states in docs/decisions/0007-cancelling-and-paying.md.
  */
 export const expireOrders = ({ database, outbox, resendAfterMs, log }: Context) =>
   new Loop({

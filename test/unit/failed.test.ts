@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FailedMessages, type ListedMessage } from '../../cli/failed/client.ts';
 import { newestFirst, renderList, renderMessage, renderRetries } from '../../cli/failed/render.ts';
 import { RetryRun } from '../../cli/failed/retry.ts';
-import { isNarrow, parseAge, queryOf } from '../../cli/failed.ts';
+import { hasFilter, parseAge, queryOf } from '../../cli/failed.ts';
 import { run } from '../../cli/program.ts';
 import { failedMessagesQuery, retryQuery } from '../../contracts/operations.ts';
 import type { HttpClient } from '../../demos/shared/http.ts';
@@ -60,9 +60,9 @@ describe('a filter', () => {
   });
 
   test('is narrow as soon as it has any condition', () => {
-    expect(isNarrow({})).toBe(false);
-    expect(isNarrow({ service: ['points'] })).toBe(true);
-    for (const [name, value] of Object.entries(filter)) expect(isNarrow({ [name]: value }), name).toBe(true);
+    expect(hasFilter({})).toBe(false);
+    expect(hasFilter({ service: ['points'] })).toBe(true);
+    for (const [name, value] of Object.entries(filter)) expect(hasFilter({ [name]: value }), name).toBe(true);
   });
 });
 

@@ -14,7 +14,7 @@ export type AuditReport = Report & {
 };
 
 /** `12 guarantee violations` */
-export function violationCount(violations: Report['violations']): string {
+export function violationSummary(violations: Report['violations']): string {
   const total = violations.reduce((sum, violation) => sum + violation.total, 0);
   return `${count(total)} guarantee violation${total === 1 ? '' : 's'}`;
 }
@@ -30,11 +30,11 @@ export function renderAuditReport(report: AuditReport): string[] {
   ];
   for (const [invariant, guarantee] of Object.entries(invariants)) {
     const violations = report.violations.filter((violation) => violation.invariant === invariant);
-    const verdict = violations.length === 0 ? paint('green', 'holds') : paint('red', violationCount(violations));
+    const verdict = violations.length === 0 ? paint('green', 'holds') : paint('red', violationSummary(violations));
     lines.push(`${paint('bold', invariant)}  ${guarantee}: ${verdict}`, ...violations.flatMap(renderViolation));
   }
   lines.push('', ...renderUnderWay(report), ...renderMessages(report));
-  const before = repaired && violationCount(repaired.violationsBefore);
+  const before = repaired && violationSummary(repaired.violationsBefore);
   if (repaired) lines.push('', `resent requests for ${count(repaired.resent)} orders and tickets; before: ${before}`);
   return lines;
 }

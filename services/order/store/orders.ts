@@ -212,7 +212,7 @@ export const recordStockReleases = (tx: Transaction, orderIds: readonly string[]
     [orderIds],
   );
 
-/** The states: see migrations/006_confirmed.sql. */
+/** The states: see docs/decisions/0007-cancelling-and-paying.md. */
 export async function findState(database: Database, orderId: string) {
   const [row] = await database.query<{ state: NonNullable<OrderFact['state']>; paid: boolean }>(
     `SELECT state, paid_at IS NOT NULL AS paid FROM ${SCHEMA}.progress WHERE order_id = $1`,
