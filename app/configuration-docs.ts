@@ -1,7 +1,7 @@
 // The documents about the settings, generated from their descriptions in the code. `npm run docs` writes them.
 import { describeVariables, renamedVariables, type VariableName } from './config.ts';
 
-/** What a user sets first stands first. */
+/** Settings that most users change come first. */
 const sections: Readonly<Record<string, readonly VariableName[]>> = {
   Server: ['HOST', 'PORT', 'MQTT_PORT', 'DATA_DIR', 'LOG_LEVEL', 'LOG_FORMAT'],
   'External servers': ['DATABASE_URL', 'AMQP_URL', 'EVENT_BUS', 'BUS_PREFIX', 'MQTT_URL', 'REDIS_URL', 'PAYMENT_URL'],

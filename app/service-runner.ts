@@ -43,7 +43,7 @@ const POLL_MS = { pglite: 500, postgres: 100 };
 /** An unavailable database must not delay the other metrics: Prometheus aborts a scrape after 10 s. */
 const MEASURED_WITHIN_MS = 5_000;
 
-/** What a service's inbox needs of its code and of the configuration. */
+/** The options of a service's inbox that come from its code and from the configuration. */
 export const inboxOptions = (service: AnyService, config: Config) => ({
   catalogue: eventSchemas,
   handlers: service.handlers,

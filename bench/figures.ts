@@ -2,7 +2,7 @@
 // measurement itself can be trusted.
 import { cpus } from 'node:os';
 import { median } from '../demos/shared/statistics.ts';
-import { groupBy } from '../infra/runtime/group-by.ts';
+import { groupBy } from '../infra/runtime/collections.ts';
 import type { Flooded } from './flood.ts';
 import type { Mode } from './system.ts';
 
@@ -14,7 +14,7 @@ export interface Target {
   readonly most?: number;
 }
 
-/** What one round contributes to a figure. A figure without values is left out. */
+/** The contribution of one round to a figure. A figure without values is left out. */
 export interface Measurement {
   /** Undefined for the bare route, which all modes share. */
   readonly phase?: string;
@@ -62,14 +62,19 @@ export const routeRate = ([before, after]: RouteFloods): number =>
   (responsesPerSecond(before) + responsesPerSecond(after)) / 2;
 
 export const figure = (name: string, unit: Unit, value: number | undefined, target?: Target): Measurement => ({
-  ...{ name, unit, target, values: value === undefined ? [] : [value] },
+  name,
+  unit,
+  target,
+  values: value === undefined ? [] : [value],
 });
 
 export const inPhase = (phase: string, figures: readonly Measurement[]): Measurement[] =>
   figures.map((each) => ({ phase, ...each }));
 
 export const routeRateFigure = (name: string, route: RouteFloods): Measurement => ({
-  ...{ name, unit: '/s', values: route.map(responsesPerSecond) },
+  name,
+  unit: '/s',
+  values: route.map(responsesPerSecond),
 });
 
 export type BenchmarkReport = ReturnType<typeof createReport>;
@@ -88,7 +93,7 @@ export function createReport(rounds: readonly Round[], echo: Flooded, minHeadroo
     ...measured.checks,
     {
       name: 'durability settings of PostgreSQL that are off',
-      // PGlite never syncs.
+      // Not checked for PGlite, which never syncs.
       value: mode === 'embedded' ? 0 : durable.filter((name) => measured.settings[name] !== 'on').length,
       most: 0,
     },

@@ -68,13 +68,13 @@ export async function flood(
   { warmUp, measured }: Durations,
   { pids = {}, onMeasure }: { pids?: Numbers; onMeasure?: () => Promise<void> } = {},
 ) {
-  const look = async () => (await Promise.all([observe(load, pids), onMeasure?.()]))[0];
+  const observeAll = async () => (await Promise.all([observe(load, pids), onMeasure?.()]))[0];
   await load.open(work);
   load.allow(UNLIMITED);
   await delay(warmUp * 1_000);
-  const begin = await look();
+  const begin = await observeAll();
   await delay(measured * 1_000);
-  const end = await look();
+  const end = await observeAll();
   /** By status, including the warm-up and the end. */
   const { responses } = await load.send(0);
   return { ...intervalBetween(begin, end), responses, latency: end.sample.latency };

@@ -65,7 +65,7 @@ export class Load {
     return this.#ask({ type: 'sample' }, ({ type }) => type === 'sample');
   }
 
-  /** Sends requests until there are `upTo` since `open`, or no more; resolves when every request has its response. */
+  /** Sends requests until there are `upTo` since `open` (0: no more). Resolves when every request has its response. */
   send(upTo: number): Promise<Sample> {
     return this.#ask({ type: 'allow', upTo }, ({ type, allowed }) => type === 'idle' && allowed === upTo);
   }

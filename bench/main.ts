@@ -23,12 +23,18 @@ for (const { name, about, rounds, seconds, load, create } of [
   {
     name: 'order',
     about: 'orders, against a bare Express route and a bare AMQP loop',
-    ...{ rounds: 3, seconds: 30, load: 'the load is sustained', create: orderBenchmark },
+    rounds: 3,
+    seconds: 30,
+    load: 'the load is sustained',
+    create: orderBenchmark,
   },
   {
     name: 'flash-sale',
     about: 'purchases in a flood, against a bare Express route that rejects',
-    ...{ rounds: 2, seconds: 10, load: 'the queue is flooded', create: flashSaleBenchmark },
+    rounds: 2,
+    seconds: 10,
+    load: 'the queue is flooded',
+    create: flashSaleBenchmark,
   },
 ])
   command(name, about, rounds)

@@ -21,7 +21,7 @@ export async function measureSustained(load: Load, system: System, durations: Du
       load.allow(reading.completed + MAX_OPEN);
     }
   };
-  const look = async () => {
+  const observeAll = async () => {
     const observing = observe(load, system.pids);
     const [reading, rows, observed] = await Promise.all([readCompleted(system), outboxRows(system), observing]);
     readings.push(reading);
@@ -31,9 +31,9 @@ export async function measureSustained(load: Load, system: System, durations: Du
   await load.open(ordersTo(system.url));
   await keepBusy(durations.warmUp);
   readings.length = 0;
-  const begin = await look();
+  const begin = await observeAll();
   await keepBusy(durations.measured);
-  const end = await look();
+  const end = await observeAll();
 
   const accepted = responseCount(await load.send(0));
   await untilCompleted(system, accepted);

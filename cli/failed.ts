@@ -93,7 +93,7 @@ const commandWithFilter = (name: string) =>
     .option('--newer-than <age>', 'only messages that arrived within this time', parseAge);
 
 /** An age is in milliseconds, always a whole number of seconds. */
-type Filter = OptionsOf<() => ReturnType<typeof commandWithFilter>>;
+type Filter = OptionsOf<typeof commandWithFilter>;
 
 /** Whether the options exclude any message. */
 export const hasFilter = ({ service, ...filter }: Filter): boolean =>

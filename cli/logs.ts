@@ -9,7 +9,7 @@ import { count, note, paint, print, printable } from '../demos/shared/terminal.t
 import { connectTo, endConnection } from '../infra/mqtt/connect.ts';
 import { logTopic, presenceTopic } from '../infra/mqtt/topics.ts';
 import { formatLogLine } from '../infra/observability/log-format.ts';
-import { reasonOf } from '../infra/runtime/health.ts';
+import { reasonOf } from '../infra/runtime/reason.ts';
 import { redactUrl } from '../infra/runtime/settings.ts';
 import { type LogEntry, LogReader, levels } from './logs/reader.ts';
 import { matching, type OptionsOf, urlOf, wrapped } from './options.ts';

@@ -5,7 +5,7 @@ import { currency } from '../contracts/money.ts';
 import { print, printJson } from '../demos/shared/terminal.ts';
 
 /** The options of a command, as its action gets them. */
-export type OptionsOf<C extends () => { opts(): unknown }> = ReturnType<ReturnType<C>['opts']>;
+export type OptionsOf<C extends (...args: never[]) => { opts(): unknown }> = ReturnType<ReturnType<C>['opts']>;
 
 /** For an option that takes a URL of one of these protocols. */
 export function urlOf(...protocols: readonly string[]) {

@@ -3,7 +3,7 @@
 import { setMaxListeners } from 'node:events';
 import { Command, Option } from '@commander-js/extra-typings';
 import { headLine, renderSummary, secondLine, svgOf } from '../demos/outage/report.ts';
-import { runScenario, type Settings } from '../demos/outage/scenario.ts';
+import { type Display, runScenario, type Settings } from '../demos/outage/scenario.ts';
 import { type Summary, summarize, verify } from '../demos/outage/summary.ts';
 import { startSystem } from '../demos/outage/system.ts';
 import { CliError } from '../demos/shared/errors.ts';
@@ -77,7 +77,7 @@ async function demonstrate(options: OutageOptions, signal: AbortSignal): Promise
 }
 
 /** Prints the progress to stdout, or with --json to stderr if that is a terminal. */
-function showOn(settings: Settings, json: boolean): Parameters<typeof runScenario>[0]['show'] {
+function showOn(settings: Settings, json: boolean): Display {
   const stream = json ? process.stderr : process.stdout;
   if (json && !stream.isTTY) return { event: () => {}, second: () => {} };
   const line = (text: string) => stream.write(`${text}\n`);

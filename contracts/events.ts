@@ -80,7 +80,10 @@ const eventData = {
 export type EventType = keyof typeof eventData;
 export const eventTypes = Object.keys(eventData) as EventType[];
 /** The replies of an order's steps. */
-export type StepResult = Exclude<EventType, `order.${string}` | `flash-sale.${string}`>;
+export type StepResult = Extract<
+  EventType,
+  `points.${string}` | `coupon.${string}` | `notification.${string}` | 'step.failed'
+>;
 export const isEventType = (type: string): type is EventType => Object.hasOwn(eventData, type);
 
 const envelopeOf = <T extends EventType>(type: T) =>
@@ -107,9 +110,12 @@ export type Event<T extends EventType = EventType> = { [K in T]: z.infer<(typeof
 /** The data of step.failed for a message that the service of `step` could not handle. */
 export const stepFailed =
   (step: EventData<'step.failed'>['step']) =>
-  (
-    message: Record<'subject' | 'messageId' | 'failure', string> & { type: string | null },
-  ): EventData<'step.failed'> => ({
+  (message: {
+    subject: string;
+    messageId: string;
+    type: string | null;
+    failure: string;
+  }): EventData<'step.failed'> => ({
     orderId: message.subject,
     step,
     eventId: message.messageId,

@@ -4,7 +4,7 @@
 import { z } from 'zod';
 import { currency } from './money.ts';
 import { pageSchema } from './pages.ts';
-import { instant, uuid } from './text.ts';
+import { count, instant, uuid } from './text.ts';
 
 export const chargeRequest = z.strictObject({ amount: z.int().min(0), currency });
 
@@ -13,6 +13,9 @@ export type ChargeResponse = z.infer<typeof chargeResponse>;
 
 export const cancelResponse = z.object({ outcome: z.literal('cancelled') });
 export type CancelResponse = z.infer<typeof cancelResponse>;
+
+/** GET /healthz of the simulated provider: `underWay` counts charges and cancellations without a response. */
+export const providerHealth = z.object({ status: z.literal('up'), underWay: count });
 
 /** GET /charges and GET /charges/:orderId of the simulated provider. */
 export const ledgerEntry = z.object({

@@ -13,13 +13,9 @@ import {
   retryResult,
 } from './operations.ts';
 import { order, ordersPage } from './orders.ts';
-import { cancelResponse, chargeResponse, ledgerEntry, ledgerPage } from './payments.ts';
+import { cancelResponse, chargeResponse, ledgerEntry, ledgerPage, providerHealth } from './payments.ts';
 import { problem } from './problems.ts';
-import { count } from './text.ts';
 import { couponsPage, notificationsPage, pointsPage } from './users.ts';
-
-/** GET /healthz of the simulated payment provider: `underWay` counts charges and cancellations without a response. */
-export const providerHealth = z.object({ status: z.literal('up'), underWay: count });
 
 /** A `:name` in a path stands for one segment. The first route that matches applies. */
 const routes: readonly (readonly [method: string, path: string, byStatus: Record<number, z.ZodType>])[] = [

@@ -2,7 +2,7 @@
 // and a lone surrogate has no UTF-8 form.
 import { z } from 'zod';
 
-/** What every schema of this process says about a missing value, unless it has its own words. */
+/** The message for a missing value, for all schemas of the process. */
 z.config({ customError: ({ input }) => (input === undefined ? 'is required' : undefined) });
 
 const storable = (value: string) => !value.includes('\u0000') && value.isWellFormed();
@@ -17,7 +17,7 @@ export const userId = z
 
 export const count = z.int().min(0);
 
-/** A whole number in a query string. */
+/** A whole number in a query string. `max` has at most nine digits. */
 export function integerText(min: number, max: number) {
   const message = `must be an integer from ${min} to ${max}`;
   const digits = z.string().regex(/^\d{1,9}$/, message);

@@ -23,7 +23,11 @@ export interface FactsOptions {
 
 export function factsRoutes(router: Router, { name, service, database, outbox }: FactsOptions): void {
   const get = (path: string, respond: (query: unknown) => Promise<object>) =>
-    route(router, `/audit/${path}`, { get: [async ({ query }, response) => void response.json(await respond(query))] });
+    route(router, `/audit/${path}`, {
+      get: async ({ query }, response) => {
+        response.json(await respond(query));
+      },
+    });
 
   for (const [list, source] of Object.entries(service.facts)) get(list, (query) => readFacts(source, database, query));
 
@@ -36,7 +40,7 @@ export function factsRoutes(router: Router, { name, service, database, outbox }:
 
   const { resend } = service;
   if (!resend) return;
-  /** Resends, at once, the last request about each id that is named. */
+  // Resends, at once, the last request about each id in the body.
   const handler: RequestHandler = async ({ body }, response) => {
     const requests = [...new Set(parse(resendRequest, body).ids)].map((id) => ({ id, eventId: uuidv7() }));
     const { length: count } = await outbox.write(database.background, resend, requests);

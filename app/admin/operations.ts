@@ -25,7 +25,7 @@ const PING_TIMEOUT_MS = 1_000;
 
 export function operationsRoutes(router: Router, options: OperationsOptions): void {
   const { runners, resources, bus, overload, metrics, stopping } = options;
-  const get = (path: string, handler: RequestHandler) => route(router, path, { get: [handler] });
+  const get = (path: string, handler: RequestHandler) => route(router, path, { get: handler });
 
   get('/healthz', (_request, response) => {
     const stalled = runners.filter(({ healthy }) => !healthy).map(({ name }) => name);

@@ -34,8 +34,14 @@ const openSale = (url: string, { id, stock, cap }: Sale) =>
       ...(await readMigrations(FLASH_SALE, 'flash-sale')),
     ]);
     await insertSale(database, id, {
-      ...{ sku: 'sku', name: 'name', unitPrice: 100, currency: 'GBP', drainPerSecond: 100, holdSeconds: 0 },
-      ...{ stock, queueCap: cap },
+      sku: 'sku',
+      name: 'name',
+      unitPrice: 100,
+      currency: 'GBP',
+      drainPerSecond: 100,
+      holdSeconds: 0,
+      stock,
+      queueCap: cap,
     });
   });
 

@@ -74,8 +74,13 @@ async function floodSales(load: Load, system: System, http: HttpClient, seconds:
     note(`  ${phase} …`);
     const { stock, queueCap, connections, ...durations } = salesOf(seconds)[phase];
     const { id: saleId } = await createSale(http, {
-      ...{ sku: 'SKU-1', name: 'White hanging heart T-light holder', unitPrice: 100, currency: 'GBP' },
-      ...{ stock, queueCap, drainPerSecond: PACE },
+      sku: 'SKU-1',
+      name: 'White hanging heart T-light holder',
+      unitPrice: 100,
+      currency: 'GBP',
+      stock,
+      queueCap,
+      drainPerSecond: PACE,
     });
     const work = purchasesTo(system.flashSaleUrl, saleId, connections);
     done.push({ phase, saleId, flooded: await floodSale(load, system, work, durations) });

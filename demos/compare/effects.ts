@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import { ordersPage } from '../../contracts/orders.ts';
 import type { Page } from '../../contracts/pages.ts';
 import { couponsPage, notificationsPage, pointsPage } from '../../contracts/users.ts';
-import { groupBy } from '../../infra/runtime/group-by.ts';
+import { groupBy } from '../../infra/runtime/collections.ts';
 import { HttpClient } from '../shared/http.ts';
 import { readPage, type Shop } from './measure.ts';
 

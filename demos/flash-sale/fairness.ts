@@ -21,6 +21,7 @@ export function fairnessOf(buyers: readonly { readonly arrivedAt: number; readon
 /** Places from 1; equal values get the mean of their first and last place. */
 function ranks(values: readonly number[]): number[] {
   const places = values.toSorted((a, b) => a - b).map((value, index) => [value, index + 1] as const);
+  // A Map keeps the last entry of a key: of equal values the last place or, reversed, the first.
   const last = new Map(places);
   const first = new Map(places.toReversed());
   return values.map((value) => ((first.get(value) ?? 0) + (last.get(value) ?? 0)) / 2);

@@ -1,5 +1,5 @@
 // The figures of a run, from the buyers' answers, their tickets and the sale's own totals.
-import { groupBy } from '../../infra/runtime/group-by.ts';
+import { groupBy } from '../../infra/runtime/collections.ts';
 import { recordOf } from '../shared/record-of.ts';
 import { latencyOf } from '../shared/statistics.ts';
 import type { CheckedTicket } from './check-tickets.ts';

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { order } from '../../contracts/orders.ts';
-import { PendingSet } from '../../infra/runtime/promises.ts';
+import { PendingSet } from '../../infra/runtime/collections.ts';
 import { HttpClient } from '../shared/http.ts';
 import { mugs } from '../shared/orders.ts';
 

@@ -29,11 +29,16 @@ export interface Settings {
 /** What happened. Times are in milliseconds after the first second that counts began; answers include earlier ones. */
 export type Scenario = Awaited<ReturnType<typeof runScenario>>;
 
+/** Shows a scenario while it runs; an event is a few words. */
+export interface Display {
+  second(second: Second): void;
+  event(text: string): void;
+}
+
 interface ScenarioOptions {
   readonly system: OutageSystem;
   readonly settings: Settings;
-  /** The display while it runs; an event is a few words. */
-  readonly show: { second(second: Second): void; event(text: string): void };
+  readonly show: Display;
   readonly signal: AbortSignal;
 }
 

@@ -1,6 +1,7 @@
 // Removes everything that services leave under a prefix on the brokers: queues, exchanges, sessions, retained presence.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectAmqp } from 'amqplib';
+import type { MqttClient } from 'mqtt';
 import { serviceNames, subscriptions } from '../../contracts/services.ts';
 import { deadExchangeOf, deadQueueOf, exchangeOf, queueOf, sessionOf } from '../../infra/bus/topology.ts';
 import { connectTo, endConnection } from '../../infra/mqtt/connect.ts';
@@ -61,11 +62,7 @@ const forgetPresence = (url: string, prefix: string) =>
     for (const topic of retained) await client.publishAsync(topic, '', { retain: true, qos: 1 });
   });
 
-async function withMqtt(
-  url: string,
-  clientId: string,
-  work?: (client: ReturnType<ReturnType<typeof connectTo>>) => Promise<void>,
-): Promise<void> {
+async function withMqtt(url: string, clientId: string, work?: (client: MqttClient) => Promise<void>): Promise<void> {
   const client = connectTo(url)({ clientId, clean: true });
   client.on('error', () => {}); // it retries until the time is over
   try {

@@ -12,7 +12,7 @@ export function shortcomings({ lines, invoices, orders }: ReplayReport): string[
   return [
     ...(lines.closes ? [] : ['the equation of lines does not close']),
     ...(invoices.closes ? [] : ['the equation of invoices does not close']),
-    ...(failed > 0 ? [text`${failed} invoices got no response`] : []),
+    ...(failed > 0 ? [text`${failed} invoices got no response; run it again to resume`] : []),
     ...(orders.incomplete.length > 0 ? [text`${orders.incomplete.length} orders are not completed`] : []),
     ...(rejectedAll ? ['no order was placed'] : []),
   ];

@@ -3,8 +3,8 @@
 // of their workers, and several processes on one PostgreSQL share them with SKIP LOCKED.
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { BusError } from '../mqtt/port.ts';
+import { PendingSet } from '../runtime/collections.ts';
 import type { Health } from '../runtime/health.ts';
-import { PendingSet } from '../runtime/promises.ts';
 import type { Bus, OutgoingEvent, Receiver, Rejected, Subscription } from './port.ts';
 import { publishError, type Topology, typesOf } from './topology.ts';
 

@@ -3,7 +3,7 @@
 // Parameters are $1, $2, …; a JSON parameter is passed as text (JSON.stringify) and cast in the SQL, because the two
 // drivers disagree on arrays; undefined is null. Results: int8 as number (up to 2^53-1), timestamptz as Date, json and
 // jsonb parsed. Text holds no U+0000.
-import { reasonOf } from '../runtime/health.ts';
+import { reasonOf } from '../runtime/reason.ts';
 
 export interface Queryable {
   /** Runs one statement and returns its rows. */

@@ -40,6 +40,7 @@ export function sessionOn(client: pg.ClientBase, timeoutMs?: number): Session {
     script: async (text) => {
       await send(client, statement(text, timeoutMs));
     },
+    // BEGIN and ROLLBACK are quick: they keep the connection's timeout, which detects a dead peer.
     command: async (text) => (await send(client, text === 'COMMIT' ? statement(text, timeoutMs) : { text })).command,
     rollback: async (error) => {
       // With the connection the transaction is gone, too; the first error is the one to report.

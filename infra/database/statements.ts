@@ -1,5 +1,4 @@
-// What PostgreSQL and PGlite have in common: statements that run somewhere else, the course of a transaction, and its
-// retries after conflicts.
+// Shared by PostgreSQL and PGlite: transactions, their retries after conflicts, and statements that a session runs.
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { backoff } from '../runtime/backoff.ts';

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { MAX_EVENT_BYTES, type OutgoingEvent } from '../bus/port.ts';
-import { reasonOf } from '../runtime/health.ts';
+import { reasonOf } from '../runtime/reason.ts';
 import type { CloudEvent, EventCatalogue } from './handler.ts';
 import type { OutboxRow } from './outbox.ts';
 

@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { DatabaseUnavailable, Overloaded } from '../database/port.ts';
 import type { HandlingOutcome } from '../observability/log-format.ts';
 import { backoff } from '../runtime/backoff.ts';
-import { reasonOf } from '../runtime/health.ts';
+import { reasonOf } from '../runtime/reason.ts';
 import { type NewMessage, type ReadableMessage, readMessage, storable, type UnreadableMessage } from './envelope.ts';
 import type { ClaimedMessage, InboxStore } from './inbox-store.ts';
 import { type InboxOptions, InboxTransactions, type Origin } from './inbox-transactions.ts';

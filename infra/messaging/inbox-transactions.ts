@@ -5,6 +5,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { GroupCommit } from '../database/group-commit.ts';
 import type { Database, Transaction } from '../database/port.ts';
 import type { HandlingOutcome } from '../observability/log-format.ts';
+import { groupBy } from '../runtime/collections.ts';
 import type { NewMessage, ReadableMessage } from './envelope.ts';
 import { failpoint } from './failpoints.ts';
 import type { AnyHandlers, EventCatalogue, OnDead } from './handler.ts';
@@ -84,7 +85,7 @@ export class InboxTransactions {
   /** Resends the reply to a message that was processed before, as its row was asked to. */
   async resendReply(messageId: string, { alone = false } = {}): Promise<HandlingOutcome> {
     await (alone ? this.#resendBatch([messageId]) : this.#resends.submit(messageId));
-    return 'reply-resent';
+    return 'duplicate';
   }
 
   /**
@@ -115,8 +116,7 @@ export class InboxTransactions {
       await this.#handle(tx, fresh);
       const again = batch.filter((_, index) => !isNew[index]);
       await this.#resendReplies(tx, idsOf(ofOrigin(again, 'arrival')));
-      // A row that another process has finished meanwhile counts as 'reply-resent' too, although nothing is resent.
-      return isNew.map((each): HandlingOutcome => (each ? 'done' : 'reply-resent'));
+      return isNew.map((each): HandlingOutcome => (each ? 'done' : 'duplicate'));
     });
     failpoint('inbox.after-commit');
     return outcomes;
@@ -125,9 +125,9 @@ export class InboxTransactions {
   async #handle(tx: Transaction, attempts: readonly Attempt[]): Promise<void> {
     const { handlers } = this.#options;
     const events = attempts.map(({ message }) => message.event);
-    for (const handler of new Set(events.map(({ type }) => handlers[type]))) {
-      const its = events.filter(({ type }) => handlers[type] === handler);
-      await handler?.handle(tx, its);
+    for (const [handler, its] of groupBy(events, ({ type }) => handlers[type])) {
+      if (!handler) throw new Error(`no handler for ${its[0]?.type}`);
+      await handler.handle(tx, its);
     }
   }
 
@@ -145,10 +145,9 @@ export class InboxTransactions {
     if (ids.length === 0) return;
     const { store, handlers } = this.#options;
     const known = await store.known(tx, ids);
-    const handlerOf = ({ type }: (typeof known)[number]) => handlers[type ?? ''];
     const done = known.filter(({ status }) => status === 'done');
-    for (const handler of new Set(done.map(handlerOf))) {
-      const subjects = done.flatMap((row) => (handlerOf(row) === handler ? (row.subject ?? []) : []));
+    for (const [handler, rows] of groupBy(done, ({ type }) => handlers[type ?? ''])) {
+      const subjects = rows.flatMap(({ subject }) => subject ?? []);
       await handler?.resendReplies?.(tx, subjects);
     }
     const dead = known.filter(({ status }) => status === 'dead').map(({ message_id }) => message_id);

@@ -1,7 +1,8 @@
 // Processes messages that wait in rows: those that were stored without being processed, retries that are due, replies
 // to be resent. A process claims only as many rows as it has capacity for; several processes share the rows.
+
+import { PendingSet } from '../runtime/collections.ts';
 import { Loop } from '../runtime/loop.ts';
-import { PendingSet } from '../runtime/promises.ts';
 import type { ReadableMessage } from './envelope.ts';
 import { type InboxProcessor, type InboxProcessorOptions, retryUnavailable } from './inbox-processor.ts';
 import type { ClaimedMessage } from './inbox-store.ts';
@@ -106,8 +107,10 @@ export class InboxWorker {
     void this.processClaimed(rows);
   }
 
-  /** One row at a time, alone in its transaction: a message that ends the process again
-   * costs no other message an attempt. */
+  /**
+   * One row at a time, alone in its transaction: a message that ends the process again costs no other message an
+   * attempt.
+   */
   async #claimUnfinished(): Promise<boolean> {
     const { database, store, leaseMs, attempts } = this.#options;
     const running = [...this.#claims].map(({ messageId }) => messageId);

@@ -9,13 +9,16 @@ import type { IncomingMessage, Receiver } from '../bus/port.ts';
 import { Loop } from '../runtime/loop.ts';
 import { type ReadableMessage, readMessage, type UnreadableMessage } from './envelope.ts';
 import { FailedMessages } from './failed-messages.ts';
-import { InboxProcessor } from './inbox-processor.ts';
+import { InboxProcessor, type InboxProcessorOptions } from './inbox-processor.ts';
 import { InboxStore, MAX_UNREADABLE, PRUNE_BATCH } from './inbox-store.ts';
 import type { InboxOptions } from './inbox-transactions.ts';
 import { InboxWorker } from './inbox-worker.ts';
 
 const PRUNE_EVERY_MS = 60_000;
-/** Each time a process has recorded this many, it prunes the oldest: MAX_UNREADABLE may be exceeded by this many. */
+/**
+ * Unreadable messages that a process records before it prunes again: each process may exceed MAX_UNREADABLE by this
+ * many for a moment.
+ */
 const UNREADABLE_BATCH = 100;
 
 export class Inbox implements Receiver {
@@ -38,11 +41,11 @@ export class Inbox implements Receiver {
     setMaxListeners(0, signal); // each message that waits for the database adds a listener
     this.failed = new FailedMessages(database, schema);
     this.#store = new InboxStore(schema);
-    const parts = {
+    const parts: InboxProcessorOptions = {
       ...options,
       store: this.#store,
       signal,
-      onOutcome: (...outcome: Parameters<Required<InboxOptions>['onOutcome']>) => {
+      onOutcome: (...outcome) => {
         this.#lastProgress = performance.now();
         onOutcome?.(...outcome);
       },

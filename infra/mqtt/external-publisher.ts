@@ -2,8 +2,10 @@
 // acknowledgements would wait behind incoming messages.
 import type { MqttClient } from 'mqtt';
 import type { Logger } from 'pino';
-import { ConnectionState, type Health, reasonOf } from '../runtime/health.ts';
-import { deferred, PendingSet, within } from '../runtime/promises.ts';
+import { PendingSet } from '../runtime/collections.ts';
+import { ConnectionState, type Health } from '../runtime/health.ts';
+import { deferred, within } from '../runtime/promises.ts';
+import { reasonOf } from '../runtime/reason.ts';
 import { connectTo, endConnection } from './connect.ts';
 import { BusError, type MqttPublisher, type PublishOptions } from './port.ts';
 

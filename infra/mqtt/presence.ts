@@ -3,7 +3,7 @@
 // a crash the broker publishes the Last Will, `offline`.
 import type { MqttClient } from 'mqtt';
 import type { Logger } from 'pino';
-import { reasonOf } from '../runtime/health.ts';
+import { reasonOf } from '../runtime/reason.ts';
 import { connectTo, endConnection } from './connect.ts';
 import type { MqttPublisher } from './port.ts';
 import { presenceTopic } from './topics.ts';

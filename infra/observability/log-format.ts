@@ -6,7 +6,7 @@
 
 const marks = {
   done: { mark: '✓', color: 32 },
-  'reply-resent': { mark: '=', color: 36 },
+  duplicate: { mark: '=', color: 36 },
   retrying: { mark: '↻', color: 33 },
   dead: { mark: '✗', color: 31 },
   'reply-retrying': { mark: '↻', color: 33 },
@@ -14,8 +14,8 @@ const marks = {
 };
 
 /**
- * How a consumer's work on one message ended. `reply-…`: the message had been processed before, so only its reply was
- * resent, or could not be resent so far or for good.
+ * How a consumer's work on one message ended. `duplicate`: the message had been processed before; its reply, if it has
+ * one, is resent. `reply-…`: that reply could not be resent, so far or for good.
  */
 export type HandlingOutcome = keyof typeof marks;
 

@@ -183,16 +183,14 @@ export class JobRunner {
       this.#options.onGivenUp(id, failure);
   }
 
-  async #extendLocks(): Promise<boolean> {
+  async #extendLocks(): Promise<void> {
     const tokens = [...this.#running.keys()];
     const ids = [...this.#running.values()].map(({ id }) => id);
     if (ids.length > 0) await this.#options.worker.extendJobLocks(ids, tokens, LOCK_MS);
-    return false;
   }
 
-  async #freeStalled(): Promise<boolean> {
+  async #freeStalled(): Promise<void> {
     await this.#options.worker.getBackend().moveStalledJobsToWait();
-    return false;
   }
 
   /** Settles with the running jobs. */

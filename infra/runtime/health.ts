@@ -1,16 +1,11 @@
-// The state of a resource, for GET /readyz.
+// The states of resources, for GET /readyz, and of connections that are restored in the background.
 import type { Logger } from 'pino';
+import { reasonOf } from './reason.ts';
 
 export interface Health {
   readonly status: 'up' | 'degraded' | 'down';
   /** Public, so it contains no error message and no address; those are logged. */
   readonly detail?: string;
-}
-
-/** What an error says, for the log. A host with several addresses has an error for each: the first counts. */
-export function reasonOf(error: unknown): string {
-  const first: unknown = error instanceof AggregateError ? (error.errors[0] ?? error) : error;
-  return first instanceof Error ? first.message || first.name : String(first);
 }
 
 export interface ConnectionStateOptions {

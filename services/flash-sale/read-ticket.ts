@@ -2,7 +2,7 @@
 import type { Ticket } from '../../contracts/flash-sales.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
 import type { Database } from '../../infra/database/port.ts';
-import { groupBy } from '../../infra/runtime/group-by.ts';
+import { groupBy } from '../../infra/runtime/collections.ts';
 import { findTickets } from './store/sales.ts';
 
 export type ReadTicket = ReturnType<typeof createReadTicket>;

@@ -4,7 +4,8 @@ import type { Logger } from 'pino';
 import { type Rejection, rejections } from '../../contracts/flash-sales.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { backoff } from '../../infra/runtime/backoff.ts';
-import { PendingSet, within } from '../../infra/runtime/promises.ts';
+import { PendingSet } from '../../infra/runtime/collections.ts';
+import { within } from '../../infra/runtime/promises.ts';
 import { ThrottledLog } from '../../infra/runtime/throttled-log.ts';
 import { addRejections } from './store/sales.ts';
 

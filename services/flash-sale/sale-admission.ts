@@ -12,7 +12,7 @@ import { failpoint } from './failpoints.ts';
 import { retryAfterSeconds, type Snapshot } from './flash-sale.ts';
 import { RejectionCounter } from './rejection-counter.ts';
 import { SaleSnapshot } from './sale-snapshot.ts';
-import { admit, type Decision, peek } from './store/sales.ts';
+import { admit, type Decision, peek, type TicketRequest } from './store/sales.ts';
 
 /** Requests in one transaction. */
 const MAX_BATCH = 500;
@@ -34,7 +34,6 @@ export interface RejectedPurchase {
 type Options = Pick<ServiceContext<unknown>, 'database' | 'log'> & { readonly onAdmitted: () => void };
 
 type HeldTicket = Exclude<Decision, { ticketId: null }>;
-type TicketRequest = Parameters<typeof admit>[2][number];
 
 interface Sale {
   readonly snapshot: SaleSnapshot;

@@ -29,7 +29,7 @@ export const CLOSE_MS = 2_000;
 export interface SaleQueueOptions extends Pick<ServiceContext<unknown>, 'database' | 'log'> {
   readonly queues: PacedQueues;
   readonly acceptance: TicketAcceptance;
-  /** A queue that no ticket leaves for this long, or for 10 s, is reopened. */
+  /** A queue that no ticket leaves for this long, or for 10 s if that is shorter, is reopened. */
   readonly stalledAfterMs: number;
   /** A stalled queue is being reopened. */
   readonly onRebuild: () => void;

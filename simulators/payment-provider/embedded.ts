@@ -44,7 +44,7 @@ export async function openExclusively(
   const lock = new ResilientLock({ database, name: 'sluice embedded payment provider', log });
   if (!(await lock.tryAcquire()))
     throw new StartupError(
-      'another process on this database embeds a payment provider: set PAYMENT_URL for both, such as to `sluice payment-provider`',
+      'another process on this database embeds a payment provider: start `sluice payment-provider`, and set PAYMENT_URL to its URL for both',
     );
   const whileHeld = async <T>(call: () => Promise<T>): Promise<T> => {
     if (!lock.held) throw new PaymentUnknown('the lock is lost: another process may embed the payment provider now');
@@ -55,9 +55,9 @@ export async function openExclusively(
     everyMs: REACQUIRE_MS,
     log,
     turn: async () => {
-      const away = () => false; // the database
-      if (!lock.held && (await lock.tryAcquire().catch(away))) log.info('lock reacquired, payments are possible again');
-      return false;
+      // Rejects while the database is away; the next turn tries again.
+      if (!lock.held && (await lock.tryAcquire().catch(() => false)))
+        log.info('lock reacquired, payments are possible again');
     },
   });
   const release = async () => {

@@ -3,7 +3,7 @@
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
-import { PendingSet } from '../../infra/runtime/promises.ts';
+import { PendingSet } from '../../infra/runtime/collections.ts';
 import { StartupError } from '../../infra/runtime/startup-error.ts';
 
 const NEWLINE = 0x0a;

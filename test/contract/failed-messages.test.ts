@@ -95,7 +95,7 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
     await inbox.worker.processClaimed(claimed);
     await inbox.worker.processClaimed(await claim());
     expect(await rows()).toEqual([{ status: 'done', attempts: 1, claimed: false }]);
-    expect(outcomes).toEqual(['dead', 'reply-resent', 'done']);
+    expect(outcomes).toEqual(['dead', 'duplicate', 'done']);
   });
 
   test('a reply that is resent late leaves the claim of the new attempt as it is', async () => {

@@ -385,7 +385,7 @@ describe('the inbox', () => {
     await member.inbox.enqueue([message]);
     await eventually(() => member.outcomes.length === 4, { what: 'all outcomes are recorded' });
     expect(await effects()).toEqual([{ event_id: id }]);
-    expect(member.outcomes.toSorted()).toEqual(['done', 'reply-resent', 'reply-resent', 'reply-resent']);
+    expect(member.outcomes.toSorted()).toEqual(['done', 'duplicate', 'duplicate', 'duplicate']);
   });
 
   test('deletes messages that were done long ago, and keeps failed ones', async () => {
@@ -479,7 +479,7 @@ describe('the inbox', () => {
         });
         expect(await reply(id)).toMatchObject({ status: 'done', reply_attempts: 1, reply_requested: true });
         released.resolve();
-        await eventually(() => member.outcomes.includes('reply-resent'), { what: 'the reply is resent' });
+        await eventually(() => member.outcomes.includes('duplicate'), { what: 'the reply is resent' });
         expect(givenUp(member)).toEqual([]);
       },
     );
@@ -517,7 +517,7 @@ describe('the inbox', () => {
 
       state.left = 1;
       await member.inbox.process([message]);
-      await eventually(() => member.outcomes.includes('reply-resent'), { what: 'the row resends it' });
+      await eventually(() => member.outcomes.includes('duplicate'), { what: 'the row resends it' });
       expect(await reply(id)).toMatchObject({ status: 'done', reply_error: null, reply_requested: false });
     });
 

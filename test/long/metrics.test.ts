@@ -23,7 +23,7 @@ const LABELS: Readonly<Record<string, readonly string[]>> = {
   type: [...eventTypes, 'unknown'],
   outcome: [
     'done',
-    'reply-resent',
+    'duplicate',
     'retrying',
     'dead',
     'reply-retrying',

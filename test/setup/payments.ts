@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import type { z } from 'zod';
 import type { LedgerEntry } from '../../contracts/payments.ts';
-import { providerHealth } from '../../contracts/responses.ts';
+import { providerHealth } from '../../contracts/payments.ts';
 import { serverFolder } from '../../demos/shared/folder.ts';
 import { type Behaviour, behaviour, SimulatedProvider } from '../../simulators/payment-provider/simulated-provider.ts';
 import { freePort } from '../servers/ports.ts';

@@ -123,10 +123,12 @@ describe('a buyer', () => {
 
 const held = { ticketId: '019a2b3c-4d5e-7f60-8123-456789abcdef', position: 3 };
 const purchased = JSON.stringify({ ...held, statusUrl: '/flash-sales/1/purchases/2' });
+/** The ticket has left the queue. */
+const left = JSON.stringify({ ...held, position: 0, statusUrl: '/flash-sales/1/purchases/2' });
 
 test.each<[number, string | undefined, string, unknown]>([
   [202, undefined, purchased, { outcome: 'admitted', ...held }],
-  [200, undefined, purchased, { outcome: 'already', ...held }],
+  [200, undefined, left, { outcome: 'already', ...held, position: 0 }],
   [202, undefined, '<html>', { outcome: 'error', lost: false }],
   [202, undefined, '{"ticketId":"t","position":3}', { outcome: 'error', lost: false }],
   [429, '2', '{"type":"/problems/queue-full"}', { outcome: 'queue-full', retryAfterMs: 2_000 }],

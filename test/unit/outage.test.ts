@@ -12,7 +12,6 @@ import { recordedSteps } from '../../demos/shared/metrics.ts';
 const answer = (dueMs: number, atMs: number, status = 201): Answer => ({ dueMs, atMs, status });
 const sample = (atMs: number, points: number, completed: number): Sample => ({
   atMs,
-  done: { points: completed, coupon: 0, notify: 0 },
   waiting: { points, coupon: 1, notify: 0 },
   completed,
 });
@@ -27,7 +26,7 @@ describe('the steps that the order service has recorded', () => {
       '# TYPE sluice_messages_handled_total counter',
       line('points', 'order.placed', 'done', 50),
       line('order', 'points.awarded', 'done', 40),
-      line('order', 'points.awarded', 'reply-resent', 7),
+      line('order', 'points.awarded', 'duplicate', 7),
       line('order', 'points.awarded', 'retrying', 3),
       line('order', 'coupon.issued', 'done', 30),
       line('order', 'coupon.skipped', 'done', 12),

@@ -8,8 +8,9 @@ import type { Logger } from 'pino';
 import type { Database, Lock } from '../../database/port.ts';
 import { type Connect, endConnection } from '../../mqtt/connect.ts';
 import type { MqttPublisher } from '../../mqtt/port.ts';
-import { ConnectionState, type Health, reasonOf } from '../../runtime/health.ts';
+import { ConnectionState, type Health } from '../../runtime/health.ts';
 import { deferred, within } from '../../runtime/promises.ts';
+import { reasonOf } from '../../runtime/reason.ts';
 import type { Receiver, Subscription } from '../port.ts';
 import { InboundBuffer } from './inbound-buffer.ts';
 

@@ -5,8 +5,10 @@
 // group is created, also that of a group which runs elsewhere or not yet.
 import { BusError, type MqttPublisher } from '../../mqtt/port.ts';
 import { eventTopic, probeTopic } from '../../mqtt/topics.ts';
-import { type Health, reasonOf } from '../../runtime/health.ts';
-import { PendingSet, within } from '../../runtime/promises.ts';
+import { PendingSet } from '../../runtime/collections.ts';
+import type { Health } from '../../runtime/health.ts';
+import { within } from '../../runtime/promises.ts';
+import { reasonOf } from '../../runtime/reason.ts';
 import type { Bus, OutgoingEvent, Receiver, Rejected, Subscription } from '../port.ts';
 import { publishError, sessionOf, type Topology, typesOf } from '../topology.ts';
 import { declareSession, ExclusiveConsumer, type SessionOptions } from './exclusive-consumer.ts';

@@ -2,8 +2,8 @@
 // concurrently, and each is acknowledged when its handler has resolved. The prefetch limits the unacknowledged
 // messages.
 import type { Channel, ConsumeMessage } from 'amqplib';
+import { PendingSet } from '../../runtime/collections.ts';
 import type { Health } from '../../runtime/health.ts';
-import { PendingSet } from '../../runtime/promises.ts';
 import { type Connection, ReplyTimeout } from './connection.ts';
 import { declareGroup } from './declare.ts';
 import type { BusSettings } from './options.ts';

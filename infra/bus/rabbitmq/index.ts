@@ -9,8 +9,8 @@
 // their number.
 import type { ConfirmChannel } from 'amqplib';
 import { BusError } from '../../mqtt/port.ts';
+import { PendingSet } from '../../runtime/collections.ts';
 import type { Health } from '../../runtime/health.ts';
-import { PendingSet } from '../../runtime/promises.ts';
 import {
   type Bus,
   EVENT_CONTENT_TYPE,

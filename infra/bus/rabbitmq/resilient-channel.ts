@@ -3,7 +3,8 @@
 import type { Channel, ChannelModel } from 'amqplib';
 import type { Logger } from 'pino';
 import { backoff, isLogged } from '../../runtime/backoff.ts';
-import { type Health, reasonOf } from '../../runtime/health.ts';
+import type { Health } from '../../runtime/health.ts';
+import { reasonOf } from '../../runtime/reason.ts';
 import type { Connection } from './connection.ts';
 
 const RETRY_BASE_MS = 100;

@@ -1,6 +1,6 @@
 // A group's subscription: its queue, and its dead-letter queue, whose messages the same receiver records as dead.
 import type { ConsumeMessage } from 'amqplib';
-import { groupBy } from '../../runtime/group-by.ts';
+import { groupBy } from '../../runtime/collections.ts';
 import type { Health } from '../../runtime/health.ts';
 import type { IncomingMessage, Receiver, Subscription } from '../port.ts';
 import { deadQueueOf, queueOf } from '../topology.ts';

@@ -46,15 +46,16 @@ export type Decision =
   | { readonly outcome: 'already-admitted'; readonly ticketId: string }
   | { readonly outcome: Rejection; readonly ticketId: null };
 
+export interface TicketRequest {
+  readonly ticketId: string;
+  readonly userId: string;
+}
+
 /**
  * Decisions in the order of the requests; none for a sale that does not exist. See admit() in
  * migrations/001_flash_sale.sql.
  */
-export const admit = (
-  database: Database,
-  saleId: string,
-  requests: readonly { readonly ticketId: string; readonly userId: string }[],
-) =>
+export const admit = (database: Database, saleId: string, requests: readonly TicketRequest[]) =>
   database.query<Decision>(
     `SELECT CASE outcome WHEN 'yours' THEN 'already-admitted' ELSE outcome END AS outcome, ticket_id AS "ticketId",
        position FROM ${SCHEMA}.admit($1, $2::json)`,

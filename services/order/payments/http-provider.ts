@@ -1,8 +1,9 @@
-// The payment provider over HTTP (contracts/payments.ts). Anything but a clear response is PaymentUnknown.
+// The payment provider over HTTP (contracts/payments.ts). Every call may be repeated, so anything but a clear response
+// is PaymentUnknown.
 import { Pool } from 'undici';
 import type { z } from 'zod';
 import { cancelResponse, type chargeRequest, chargeResponse } from '../../../contracts/payments.ts';
-import { reasonOf } from '../../../infra/runtime/health.ts';
+import { reasonOf } from '../../../infra/runtime/reason.ts';
 import { type PaymentProvider, PaymentUnknown } from './port.ts';
 
 /** Concurrent calls; further ones wait, and waiting counts towards their timeout. */

@@ -11,8 +11,10 @@ export interface Charge {
 }
 
 /**
- * - `approved`: the amount is charged. Repeating it charges nothing more, until the key is cancelled.
- * - `declined`: nothing is charged, or the charge is refunded. Without a cancellation, a later attempt may succeed.
+ * - `approved`: the amount is charged. Until the key is cancelled, repeating the charge resolves with `approved` and
+ *   charges nothing more.
+ * - `declined`: nothing is charged, or the charge is refunded. A later attempt may be approved, unless the key is
+ *   cancelled.
  */
 export type ChargeOutcome = 'approved' | 'declined';
 

@@ -24,8 +24,9 @@ const ATTEMPT = `o.id AS "orderId", o.total AS amount, o.currency, p.attempt, p.
 const MAX_DELAY = `GREATEST($1::integer * interval '1 ms', interval '15 s')`;
 
 /**
- * Begins a payment, or joins the one under way: the order id is the provider's key, so both get one outcome. Undefined
- * if the order does not await payment. `claimOverdueAttempts` takes over after `retryAfterMs` without an outcome.
+ * Begins a payment, or joins the one in progress: the order id is the provider's key, so both get one outcome.
+ * Undefined if the order does not await payment. `claimOverdueAttempts` takes over after `retryAfterMs` without an
+ * outcome.
  */
 export async function beginPayment(database: Database, orderId: string, retryAfterMs: number) {
   const [attempt] = await database.query<Attempt>(
@@ -70,7 +71,7 @@ export const CONFIRM_PAYMENT = defineStatement({
   params: (orderId: string, resendAfterMs: number) => [orderId, resendAfterMs],
 });
 
-/** Ends an attempt that was declined: the order awaits payment again, and may expire. */
+/** Ends an attempt that was declined or rejected: the order awaits payment again, and may expire. */
 export async function endAttempt(database: Database, { orderId, attempt }: Attempt): Promise<void> {
   await database.execute(
     `UPDATE ${SCHEMA}.progress SET state = 'awaiting-payment', charge_again_at = NULL

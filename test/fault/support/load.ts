@@ -125,7 +125,8 @@ export class Load {
     const id = order.answers.find(({ orderId }) => orderId !== undefined)?.orderId;
     if (id === undefined) return;
     for (;;) {
-      const { status = 'unknown' } = (await this.#client.send(`/orders/${id}/cancel`, jsonRequest({}))) ?? {};
+      const answer = await this.#client.send(`/orders/${id}/cancel`, jsonRequest({}));
+      const status = answer?.status ?? 'unknown';
       if (status === 200) order.cancelled = true;
       if ((status !== 'unknown' && status < 500) || performance.now() > this.#giveUpAt) return;
       await delay(RETRY_MS);

@@ -2,7 +2,8 @@
 // outcome.
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
-import type { FlashSale, Purchase } from '../../../contracts/flash-sales.ts';
+import type { z } from 'zod';
+import type { createFlashSaleRequest, FlashSale, Purchase } from '../../../contracts/flash-sales.ts';
 import type { BuyerAnswer } from '../../fault/support/buyers.ts';
 import { type Answer, call, get, postJson } from '../../setup/api.ts';
 import * as schemas from '../../setup/schemas.ts';
@@ -21,7 +22,10 @@ export const saleOf = (changes: object = {}) => ({
   ...changes,
 });
 
-export async function createSale(url: string, changes: object = {}): Promise<FlashSale> {
+export async function createSale(
+  url: string,
+  changes: Partial<z.input<typeof createFlashSaleRequest>> = {},
+): Promise<FlashSale> {
   const answer = await postJson(`${url}/flash-sales`, saleOf(changes));
   if (answer.status !== 201) throw new Error(`POST /flash-sales: ${answer.status} ${answer.text}`);
   return answer.json(schemas.flashSale);
