@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import { problem } from '../../contracts/problems.ts';
 import { responseSchema } from '../../contracts/responses.ts';
 import { behaviour } from '../../simulators/payment-provider/simulated-provider.ts';
+import { ResponseMismatch } from './wait.ts';
 
 export interface ReceivedResponse {
   readonly method: string;
@@ -26,9 +27,9 @@ export function parseResponse({ method, url, status, contentType = '', text }: R
   const { pathname, search } = new URL(url);
   const about = `${method} ${pathname}${search}: ${status} ${contentType}`;
   const schema = schemaOf(method, pathname, status);
-  if (!schema) throw new Error(`${about} has no schema in contracts/responses.ts: ${text}`);
+  if (!schema) throw new ResponseMismatch(`${about} has no schema in contracts/responses.ts: ${text}`);
   const expectedType = schema === problem ? 'application/problem+json' : 'application/json';
-  if (!contentType.startsWith(expectedType)) throw new Error(`${about} is not ${expectedType}: ${text}`);
+  if (!contentType.startsWith(expectedType)) throw new ResponseMismatch(`${about} is not ${expectedType}: ${text}`);
   return parseExactly(schema, JSON.parse(text), about);
 }
 
@@ -38,9 +39,10 @@ export function parseResponse({ method, url, status, contentType = '', text }: R
  */
 export function parseExactly<T>(schema: z.ZodType<T>, body: unknown, about: string): T {
   const { data, error } = schema.safeParse(body);
-  if (error) throw new Error(`${about} does not match its schema: ${error.message}\n${JSON.stringify(body)}`);
+  if (error)
+    throw new ResponseMismatch(`${about} does not match its schema: ${error.message}\n${JSON.stringify(body)}`);
   if (!isDeepStrictEqual(data, body))
-    throw new Error(
+    throw new ResponseMismatch(
       `${about} has fields that its schema does not declare:\n${JSON.stringify(body)}\n${JSON.stringify(data)}`,
     );
   return data;

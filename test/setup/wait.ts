@@ -9,11 +9,14 @@ export interface EventuallyOptions {
   readonly timeoutMs?: number;
 }
 
+/** A response contradicts its contract: no later response makes that right, so `eventually` fails at once. */
+export class ResponseMismatch extends Error {}
+
 type Truthy<T> = Exclude<T, undefined | null | false | 0 | 0n | ''>;
 
 /**
  * Calls `fact` every 20 ms until it returns a truthy value, and returns that value. A rejection (also a failed
- * `expect`) counts as "not yet". At the deadline it fails with `what` and the last result.
+ * `expect`) counts as "not yet", unless it is a ResponseMismatch. At the deadline it fails with `what` and the last result.
  */
 export async function eventually<T>(
   fact: () => T | Promise<T>,
@@ -27,6 +30,7 @@ export async function eventually<T>(
       if (answer) return answer as Truthy<T>;
       seen = `last answer: ${JSON.stringify(answer)}`;
     } catch (error) {
+      if (error instanceof ResponseMismatch) throw error;
       seen = error;
     }
     if (performance.now() > deadline) {

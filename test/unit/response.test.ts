@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import { parseExactly, parseResponse, type ReceivedResponse } from '../setup/response.ts';
 import * as schemas from '../setup/schemas.ts';
+import { eventually } from '../setup/wait.ts';
 
 const json = 'application/json; charset=utf-8';
 const problemJson = 'application/problem+json; charset=utf-8';
@@ -47,4 +48,11 @@ test('reads a body only with a schema that declares all of its fields', () => {
   expect(parseExactly(schemas.health, health, 'it')).toEqual(health);
   expect(() => parseExactly(schemas.health.omit({ stalled: true }), health, 'it')).toThrow(/^it has fields that/);
   expect(() => parseExactly(schemas.problem, health, 'it')).toThrow(/^it does not match its schema/);
+});
+
+test('ends a wait at once, because no later response makes a wrong one right', async () => {
+  let calls = 0;
+  const waiting = eventually(() => parseExactly(schemas.problem, { calls: ++calls }, 'it'), { what: 'never' });
+  await expect(waiting).rejects.toThrow(/^it does not match its schema/);
+  expect(calls).toBe(1);
 });

@@ -7,6 +7,7 @@ import * as schemas from '../../setup/schemas.ts';
 import { eventually } from '../../setup/wait.ts';
 import { RotatingClient } from './rotating-client.ts';
 import type { Schedule } from './schedule.ts';
+import { UnderWay } from './under-way.ts';
 
 /** Buyers without a decision; beyond that, no further ones arrive. */
 const MAX_UNDER_WAY = 50;
@@ -54,7 +55,7 @@ export class Buyers {
   readonly log = new Map<string, Buyer>();
   readonly #options: BuyersOptions;
   readonly #client: RotatingClient;
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #underWay = new UnderWay();
   #arriving: Promise<void> | undefined;
   #stopping = false;
   #giveUpAt = Number.POSITIVE_INFINITY;
@@ -81,7 +82,8 @@ export class Buyers {
   arrive(perSecond: number): void {
     this.#arriving ??= (async () => {
       while (!this.#stopping) {
-        if (this.#underWay.size < MAX_UNDER_WAY) void this.#buy(true); // stop() waits for it
+        // stop() waits for it, and reports its failure.
+        if (this.#underWay.size < MAX_UNDER_WAY) this.#buy(true).catch(() => {});
         await delay(1000 / perSecond);
       }
     })();
@@ -112,8 +114,11 @@ export class Buyers {
     this.#stopping = true;
     this.#giveUpAt = Math.min(this.#giveUpAt, performance.now() + withinMs);
     await this.#arriving;
-    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
-    await this.#client.close();
+    try {
+      await this.#underWay.settled();
+    } finally {
+      await this.#client.close();
+    }
   }
 
   #newBuyer(): Buyer {
@@ -127,11 +132,9 @@ export class Buyers {
     const { schedule, twice = 0.1 } = this.#options;
     const buyer = this.#newBuyer();
     const gateways = schedule.random() < twice ? 2 : 1;
-    const buying = Promise.all(Array.from({ length: gateways }, () => this.#untilDecided(buyer, patient)))
-      .then(() => undefined)
-      .finally(() => this.#underWay.delete(buying));
+    const buying = Promise.all(Array.from({ length: gateways }, () => this.#untilDecided(buyer, patient)));
     this.#underWay.add(buying);
-    return buying;
+    return buying.then(() => undefined);
   }
 
   async #untilDecided({ userId, answers }: Buyer, patient: boolean): Promise<void> {

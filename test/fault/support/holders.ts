@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import * as schemas from '../../setup/schemas.ts';
 import { RotatingClient } from './rotating-client.ts';
 import type { Schedule } from './schedule.ts';
+import { UnderWay } from './under-way.ts';
 
 const POLL_MS = 300;
 const RETRY_MS = 200;
@@ -47,7 +48,7 @@ export class Holders {
   readonly #options: HoldersOptions;
   readonly #gateways: RotatingClient;
   readonly #shops: RotatingClient;
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #underWay = new UnderWay();
   #giveUpAt = Number.POSITIVE_INFINITY;
 
   constructor(options: HoldersOptions) {
@@ -65,15 +66,17 @@ export class Holders {
   readonly take = (ticketId: string): void => {
     const logged: Logged = { payments: [], cancelled: false };
     this.log.set(ticketId, logged);
-    const holding = this.#hold(ticketId, logged).finally(() => this.#underWay.delete(holding));
-    this.#underWay.add(holding);
+    this.#underWay.add(this.#hold(ticketId, logged));
   };
 
   /** Resolves when all holders have acted, or gave up after `withinMs`. */
   async stop(withinMs = 30_000): Promise<void> {
     this.#giveUpAt = Math.min(this.#giveUpAt, performance.now() + withinMs);
-    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
-    await Promise.all([this.#gateways.close(), this.#shops.close()]);
+    try {
+      await this.#underWay.settled();
+    } finally {
+      await Promise.all([this.#gateways.close(), this.#shops.close()]);
+    }
   }
 
   async #hold(ticketId: string, logged: Logged): Promise<void> {

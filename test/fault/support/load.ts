@@ -8,6 +8,7 @@ import * as schemas from '../../setup/schemas.ts';
 import { eventually } from '../../setup/wait.ts';
 import { RotatingClient } from './rotating-client.ts';
 import type { Schedule } from './schedule.ts';
+import { UnderWay } from './under-way.ts';
 
 /** Concurrent requests; without responses, no more are sent. */
 const MAX_UNDER_WAY = 64;
@@ -53,7 +54,7 @@ export class Load {
   readonly #options: LoadOptions;
   readonly #name = randomUUID();
   readonly #client: RotatingClient;
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #underWay = new UnderWay();
   readonly #running: Promise<void>;
   #stopping = false;
   #giveUpAt = Number.POSITIVE_INFINITY;
@@ -84,17 +85,17 @@ export class Load {
     this.#stopping = true;
     this.#giveUpAt = Math.min(this.#giveUpAt, performance.now() + withinMs);
     await this.#running;
-    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
-    await this.#client.close();
+    try {
+      await this.#underWay.settled();
+    } finally {
+      await this.#client.close();
+    }
   }
 
   async #run(): Promise<void> {
     const { pace = 60 } = this.#options;
     for (let number = 1; !this.#stopping; number++) {
-      if (this.#underWay.size < MAX_UNDER_WAY) {
-        const placing = this.#place(number).finally(() => this.#underWay.delete(placing));
-        this.#underWay.add(placing);
-      }
+      if (this.#underWay.size < MAX_UNDER_WAY) this.#underWay.add(this.#place(number));
       await delay(1000 / pace);
     }
   }
