@@ -12,6 +12,7 @@ export interface Sample {
   /** After the origin. */
   readonly atMs: number;
   /** Orders whose step is recorded. */
+  readonly done: PerService;
   /** Accepted orders whose step is not recorded. */
   readonly waiting: PerService;
   /** Orders whose steps are all recorded. */
@@ -67,7 +68,7 @@ export class Watch {
     this.#baseline = baseline;
     const done = recordOf(steps, (step) => recorded[step] - baseline[step]);
     const waiting = recordOf(steps, (step) => Math.max(0, acceptedBefore - done[step]));
-    const sample = { atMs, waiting, completed: Math.min(...steps.map((step) => done[step])) };
+    const sample = { atMs, done, waiting, completed: Math.min(...steps.map((step) => done[step])) };
     this.samples.push(sample);
     if (this.#origin > 0) onSample(sample);
     return sample;

@@ -12,6 +12,7 @@ import { recordedSteps } from '../../demos/shared/metrics.ts';
 const answer = (dueMs: number, atMs: number, status = 201): Answer => ({ dueMs, atMs, status });
 const sample = (atMs: number, points: number, completed: number): Sample => ({
   atMs,
+  done: { points: completed, coupon: 0, notify: 0 },
   waiting: { points, coupon: 1, notify: 0 },
   completed,
 });
