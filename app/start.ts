@@ -1,5 +1,6 @@
 // The parts of a process and the order in which they start and stop.
 import { randomBytes } from 'node:crypto';
+import type { RequestListener } from 'node:http';
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import { type ServiceName, SUBJECT_NAME, serviceNames } from '../contracts/services.ts';
@@ -189,7 +190,8 @@ class Sluice {
       const stopping = () => this.#shutdown.begun;
       operationsRoutes(router, { runners, resources, bus, overload, metrics: this.#metrics, stopping });
     });
-    const http = await listen(overload.guard(app), this.#config.HOST, this.#config.PORT);
+    const front = runners.reduce<RequestListener>((next, { service }) => service.front?.(next) ?? next, app);
+    const http = await listen(overload.guard(front), this.#config.HOST, this.#config.PORT);
     this.#shutdown.add(() => http.close());
     resources.attach(http.server);
     this.#url = http.url;

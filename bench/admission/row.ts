@@ -53,7 +53,7 @@ export const row: Strategy = {
   open: openSale,
   async connect(url, { id }) {
     const database = open(url);
-    const admission = new SaleAdmission({ database, onAdmitted: () => {}, log });
+    const admission = new SaleAdmission({ database, onAdmitted: () => {}, onDecision: () => {}, log });
     admission.start();
     return {
       decide: async (buyer) => (await admission.decide(id, buyer))?.outcome === 'admitted',

@@ -1,6 +1,8 @@
 // The HTTP application without its server: routes, and requests whose parts are checked before a handler uses them.
 import { isUtf8 } from 'node:buffer';
-import express, { type Express, type Request, type RequestHandler, Router } from 'express';
+import type { IncomingMessage } from 'node:http';
+import accepts from 'accepts';
+import express, { type Express, type RequestHandler, Router } from 'express';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { bodyTooLarge, malformedBody, notFound, Problem, problemHandler, unsupportedMediaType } from './problem.ts';
@@ -67,9 +69,9 @@ export const formOrJsonBody: RequestHandler = (request, response, next) => {
 };
 
 /** Whether the Accept header prefers text/html to application/json. Checks first for the common case without HTML. */
-export function prefersHtml(request: Request): boolean {
+export function prefersHtml(request: IncomingMessage): boolean {
   if (!request.headers.accept?.includes('text/html')) return false;
-  return request.accepts(['application/json', 'text/html']) === 'text/html';
+  return accepts(request).type('application/json', 'text/html') === 'text/html';
 }
 
 type Handlers = { readonly [M in 'get' | 'post']?: RequestHandler | RequestHandler[] };

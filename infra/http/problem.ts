@@ -1,5 +1,5 @@
 // RFC 9457 problem details. Errors become HTTP responses only here.
-import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { ErrorRequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { ZodError } from 'zod';
@@ -95,15 +95,28 @@ function bodyProblemOf(error: unknown): Problem | undefined {
   return new Problem(status, 'bad-request', { title: 'The request cannot be read' });
 }
 
-/** Express's error handler: sends a problem, never a stack trace. */
+/**
+ * Sends the problem that an error means to a client, never a stack trace. Logs an unexpected error. Once a response has
+ * begun, only its connection can tell the client, so that ends.
+ */
+export function sendError(log: Logger, error: unknown, request: IncomingMessage, response: ServerResponse): void {
+  let problem = problemOf(error);
+  if (!problem) {
+    log.error({ method: request.method, path: request.url?.split('?')[0], err: error }, 'unexpected error');
+    problem = new Problem(500, 'internal-error', { title: 'Something went wrong here' });
+  }
+  if (response.headersSent) response.destroy();
+  else problem.send(response);
+}
+
+/** Express recognises an error handler by its four parameters. */
 export function problemHandler(log: Logger): ErrorRequestHandler {
-  return (error, request, response, next) => {
-    let problem = problemOf(error);
-    if (!problem) {
-      log.error({ method: request.method, path: request.path, err: error }, 'unexpected error');
-      problem = new Problem(500, 'internal-error', { title: 'Something went wrong here' });
-    }
-    if (response.headersSent) return next(error);
-    problem.send(response);
-  };
+  return (error, request, response, _next) => sendError(log, error, request, response);
+}
+
+/** A JSON response without Express. */
+export function sendJson(response: ServerResponse, status: number, value: object, headers: OutgoingHttpHeaders): void {
+  const body = Buffer.from(JSON.stringify(value));
+  const type = { 'Content-Type': 'application/json; charset=utf-8', 'Content-Length': body.length };
+  response.writeHead(status, { ...type, ...headers }).end(body);
 }

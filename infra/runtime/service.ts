@@ -1,5 +1,5 @@
 // The type of a service: its routes, handlers and tables. Each service's index.ts creates one.
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, RequestListener } from 'node:http';
 import type { Router } from 'express';
 import type { Logger } from 'pino';
 import type { Database, Queryable } from '../database/port.ts';
@@ -53,6 +53,8 @@ export interface Service<E extends CloudEvent> {
   /** Reports dead messages. */
   readonly onDead?: OnDead;
   readonly routes: (router: Router) => void;
+  /** Answers requests that come in floods in front of the router, at a fraction of its cost, and passes on the others. */
+  readonly front?: (next: RequestListener) => RequestListener;
   /** Keyed by the path below /audit/. */
   readonly facts: Readonly<Record<string, FactSource>>;
   /** Resends the last request about each of the ids that are named: see defineResend. */

@@ -8,6 +8,8 @@ import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import type { SettingsOf } from '../../infra/runtime/settings.ts';
 import { createTicketAcceptance } from './accept-ticket.ts';
 import { Drain } from './drain.ts';
+import { gateway } from './gateway.ts';
+import { createReadTicket } from './read-ticket.ts';
 import { flashSaleRoutes } from './routes.ts';
 import { SaleAdmission } from './sale-admission.ts';
 import { awaitPayments, releaseTickets, settleTickets } from './settle-tickets.ts';
@@ -37,7 +39,13 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     labelNames: ['outcome', 'by'] as const,
     registers: [metrics.registry],
   });
-  const admission = new SaleAdmission({ database, onAdmitted: () => drain.wake(), log });
+  const admission = new SaleAdmission({
+    database,
+    onAdmitted: () => drain.wake(),
+    onDecision: (outcome, by) => decisions.inc({ outcome, by }),
+    log,
+  });
+  const readTicket = createReadTicket(database);
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
     handlers: {
@@ -45,7 +53,8 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
       'order.cancelled': releaseTickets(outbox),
       'order.awaiting-payment': awaitPayments(resendAfterMs),
     },
-    routes: (router) => flashSaleRoutes(router, { database, admission, decisions, onCreated: () => drain.wake() }),
+    routes: (router) => flashSaleRoutes(router, { database, admission, readTicket, onCreated: () => drain.wake() }),
+    front: gateway({ admission, readTicket, log }),
     facts: { 'flash-sale': saleFacts, 'flash-sale/tickets': ticketFacts },
     resend: RESEND_BY_ID,
     isSheddable: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),

@@ -1,36 +1,28 @@
 import type { Request, Response, Router } from 'express';
-import type { Counter } from 'prom-client';
 import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
-import {
-  createFlashSaleRequest,
-  type FlashSale,
-  type Purchase,
-  purchaseRequest,
-  rejections,
-} from '../../contracts/flash-sales.ts';
+import { createFlashSaleRequest, type FlashSale, purchaseRequest, rejections } from '../../contracts/flash-sales.ts';
 import { userId } from '../../contracts/text.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { formOrJsonBody, jsonBody, parse, parseId, prefersHtml, route } from '../../infra/http/app.ts';
-import { notFound, Problem } from '../../infra/http/problem.ts';
-import { rejectionMessage } from './pages/messages.ts';
+import { notFound } from '../../infra/http/problem.ts';
 import type { Page } from './pages/page.ts';
 import { rejectedPage, salePage, ticketPage } from './pages/pages.ts';
-import { createReadTicket, type ReadTicket } from './read-ticket.ts';
-import type { RejectedPurchase, SaleAdmission } from './sale-admission.ts';
+import type { ReadTicket } from './read-ticket.ts';
+import { sendPurchase, sendRejection, sendTicket } from './responses.ts';
+import type { SaleAdmission } from './sale-admission.ts';
 import { findSale, insertSale } from './store/sales.ts';
 
 interface Options {
   readonly database: Database;
   readonly admission: SaleAdmission;
-  readonly decisions: Counter<'outcome' | 'by'>;
+  readonly readTicket: ReadTicket;
   /** A sale was created; it may be open. */
   readonly onCreated: () => void;
 }
 
 export function flashSaleRoutes(router: Router, options: Options): void {
-  const { database, onCreated } = options;
-  const readTicket = createReadTicket(database);
+  const { database, readTicket, onCreated } = options;
   route(router, '/flash-sales', {
     post: [
       jsonBody,
@@ -50,7 +42,7 @@ export function flashSaleRoutes(router: Router, options: Options): void {
       else response.vary('Accept').json(sale);
     },
   });
-  purchaseRoute(router, options, readTicket);
+  purchaseRoute(router, options);
   route(router, '/flash-sales/:id/purchases/:ticketId', {
     get: async (request, response) => {
       const saleId = parseId(request.params.id, 'flash sale');
@@ -58,7 +50,7 @@ export function flashSaleRoutes(router: Router, options: Options): void {
       const ticket = await readTicket(saleId, ticketId);
       if (!ticket) throw notFound('ticket');
       if (prefersHtml(request)) sendPage(response, ticketPage(await saleOf(database, request), ticketId, ticket));
-      else response.vary('Accept').set('Cache-Control', 'no-store').json(ticket);
+      else sendTicket(response, ticket);
     },
   });
   route(router, '/flash-sales/:id/rejected', {
@@ -69,57 +61,24 @@ export function flashSaleRoutes(router: Router, options: Options): void {
   });
 }
 
-function purchaseRoute(router: Router, { admission, decisions }: Options, readTicket: ReadTicket): void {
+function purchaseRoute(router: Router, { admission, readTicket }: Options): void {
   route(router, '/flash-sales/:id/purchases', {
     post: [
       formOrJsonBody,
       async (request, response) => {
         const saleId = parseId(request.params.id, 'flash sale');
         const { userId } = parse(purchaseRequest, request.body);
-        const html = prefersHtml(request);
-        // In a flood most purchases end here, so this rejection costs no query and no exception.
-        const rejected = admission.reject(saleId, userId);
-        const decided = rejected ?? (await admission.decide(saleId, userId));
+        const purchase = { saleId, userId, byBrowser: prefersHtml(request) };
+        const decided = admission.reject(saleId, userId) ?? (await admission.decide(saleId, userId));
         if (!decided) throw notFound('flash sale');
-        decisions.inc({ outcome: decided.outcome, by: rejected ? 'snapshot' : 'row' });
-        if (!('ticketId' in decided)) {
-          if (html) response.vary('Accept').redirect(303, rejectionUrl(saleId, userId, decided));
-          else sendRejection(response, decided);
-          return;
-        }
+        if (!('ticketId' in decided)) return sendRejection(response, purchase, decided);
         const { ticketId } = decided;
-        const statusUrl = `/flash-sales/${saleId}/purchases/${ticketId}`;
-        response.vary('Accept');
-        if (html) return response.redirect(303, statusUrl);
         const isNew = decided.outcome === 'admitted';
         const position = isNew ? decided.position : ((await readTicket(saleId, ticketId))?.position ?? 0);
-        const purchase: Purchase = { ticketId, position, statusUrl };
-        response.status(isNew ? 202 : 200).location(statusUrl);
-        response.json(purchase);
+        sendPurchase(response, purchase, { ticketId, position, isNew });
       },
     ],
   });
-}
-
-/** Serialized once each: there are few different ones, and they are most of the responses in a flood. */
-const problems = new Map<string, Problem>();
-
-function sendRejection(response: Response, { outcome, status, retryAfterSeconds }: RejectedPurchase): void {
-  const key = `${outcome} ${status}`;
-  let problem = problems.get(key);
-  if (!problem) {
-    const about = { ...rejectionMessage(outcome, status), headers: { Vary: 'Accept' } };
-    problem = new Problem(outcome === 'queue-full' ? 429 : 409, outcome, about);
-    problems.set(key, problem);
-  }
-  problem.send(response, retryAfterSeconds === undefined ? undefined : { 'Retry-After': retryAfterSeconds });
-}
-
-/** The path of the page that explains a rejection. */
-function rejectionUrl(saleId: string, userId: string, { outcome, retryAfterSeconds }: RejectedPurchase): string {
-  const query = new URLSearchParams({ reason: outcome, userId });
-  if (retryAfterSeconds !== undefined) query.set('retryAfter', String(retryAfterSeconds));
-  return `/flash-sales/${saleId}/rejected?${query}`;
 }
 
 const rejectedQuery = z.object({

@@ -30,8 +30,12 @@ export interface RejectedPurchase {
   readonly retryAfterSeconds: number | undefined;
 }
 
-/** `onAdmitted`: tickets were committed. */
-type Options = Pick<ServiceContext<unknown>, 'database' | 'log'> & { readonly onAdmitted: () => void };
+interface Options extends Pick<ServiceContext<unknown>, 'database' | 'log'> {
+  /** Tickets were committed. */
+  readonly onAdmitted: () => void;
+  /** A purchase was decided, by the sale's row or by a snapshot of it. */
+  readonly onDecision: (outcome: Decision['outcome'], by: 'row' | 'snapshot') => void;
+}
 
 type HeldTicket = Exclude<Decision, { ticketId: null }>;
 
@@ -75,7 +79,9 @@ export class SaleAdmission {
   reject(saleId: string, userId: string): RejectedPurchase | undefined {
     const snapshot = this.#sales.get(saleId)?.snapshot;
     const rejection = snapshot?.reject(userId);
-    return rejection && snapshot?.latest && this.#rejected(saleId, rejection, snapshot.latest);
+    if (!rejection || !snapshot?.latest) return undefined;
+    this.#options.onDecision(rejection, 'snapshot');
+    return this.#rejected(saleId, rejection, snapshot.latest);
   }
 
   /**
@@ -91,6 +97,7 @@ export class SaleAdmission {
       if (!decision && !sale.snapshot.latest) this.#sales.delete(saleId);
     }
     if (!decision) return undefined;
+    this.#options.onDecision(decision.outcome, 'row');
     if (decision.ticketId !== null) return decision;
     const snapshot = await sale.snapshot.read();
     if (!snapshot) throw new Error(`sale ${saleId} no longer exists`);

@@ -41,7 +41,7 @@ describe.for(databasePlaces(databaseUrl))('on $place', ({ place, available, open
         holdSeconds: 0,
         opensAt: new Date(Date.now() + 3_600_000).toISOString(),
       });
-    const admission = new SaleAdmission({ database, onAdmitted: () => undefined, log });
+    const admission = new SaleAdmission({ database, onAdmitted: () => undefined, onDecision: () => undefined, log });
     admission.start();
     onTestFinished(() => admission.stop());
     const reject = async (saleId: string, times: number) => {

@@ -27,6 +27,12 @@ const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f
 const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 const shapes = [embedded, gatewaysOnPostgres(inject('servers'))];
 
+/** The gateway passes on a request whose path is not in its usual form, such as one with the sale's id in capitals. */
+const ways = [
+  ['in front of Express', (saleId: string) => saleId],
+  ['by the routes', (saleId: string) => saleId.toUpperCase()],
+] as const;
+
 onEachShape({ shapes }, (on) => {
   const onShape = on.test;
 
@@ -105,13 +111,13 @@ onEachShape({ shapes }, (on) => {
     });
   });
 
-  describe('a purchase', () => {
+  describe.for(ways)('a purchase %s', ([, path]) => {
     onShape(
       'is 202 with a ticket and its position, then 200 with the same ticket, even after it is ordered',
       async () => {
         const sale = await createSale(on.url);
         const userId = freshUser();
-        const answer = await buy(on.url, sale.id, userId);
+        const answer = await buy(on.url, path(sale.id), userId);
         expect(answer.status, answer.text).toBe(202);
         const purchase = answer.json(schemas.purchase);
         expect(purchase).toEqual({
@@ -124,7 +130,7 @@ onEachShape({ shapes }, (on) => {
 
         const ticket = await eventually(
           async () => {
-            const now = await readTicket(on.url, sale.id, purchase.ticketId);
+            const now = await readTicket(on.url, path(sale.id), purchase.ticketId);
             return now.status === 'ordered' && now;
           },
           { what: 'the ticket is ordered' },
@@ -134,7 +140,7 @@ onEachShape({ shapes }, (on) => {
         expect(order).toMatchObject({ userId, total: 5_900, currency: 'GBP' });
         expect(order.items).toEqual([{ sku: 'LAMP', name: 'Lamp', quantity: 1, unitPrice: 5_900 }]);
 
-        const again = await buy(on.url, sale.id, userId);
+        const again = await buy(on.url, path(sale.id), userId);
         expect([again.status, again.body]).toEqual([200, { ...purchase, position: 0 }]);
         expect(again.headers.location).toBe(purchase.statusUrl);
         expect((await over(on.url, sale.id)).counts).toMatchObject({ admitted: 1, ordered: 1 });
@@ -144,14 +150,14 @@ onEachShape({ shapes }, (on) => {
     onShape('accepts a form too, and responds to programs in JSON', async () => {
       const sale = await createSale(on.url);
       const userId = freshUser();
-      const form = await call(`${on.url}/flash-sales/${sale.id}/purchases`, {
+      const form = await call(`${on.url}/flash-sales/${path(sale.id)}/purchases`, {
         method: 'POST',
         headers: { 'content-type': 'application/x-www-form-urlencoded' },
         body: `userId=${userId}`,
       });
       expect(form.status, form.text).toBe(202);
       for (const accept of ['*/*', 'application/json', 'application/json, text/html;q=0.9', 'image/png']) {
-        const again = await buy(on.url, sale.id, userId, { accept });
+        const again = await buy(on.url, path(sale.id), userId, { accept });
         expect(again.status).toBe(200);
         expect(ticketOf(again).ticketId).toBe(ticketOf(form).ticketId);
       }
@@ -162,7 +168,7 @@ onEachShape({ shapes }, (on) => {
       const delays = new Set<number>();
       for (const user of freshUsers(30)) {
         // Rejections by the row and by the snapshot look the same.
-        const answer = await buy(on.url, sale.id, user);
+        const answer = await buy(on.url, path(sale.id), user);
         if (answer.status !== 429) continue;
         expectRejected(answer, 429, 'queue-full');
         expect(answer.headers['retry-after']).toMatch(/^[1-9]\d*$/);
@@ -179,7 +185,7 @@ onEachShape({ shapes }, (on) => {
       'is 409 for a sold-out sale, and 409 with the time until it opens for a sale that is not open',
       async () => {
         const soldOut = await createSale(on.url, { stock: 1 });
-        expect((await buy(on.url, soldOut.id, freshUser())).status).toBe(202);
+        expect((await buy(on.url, path(soldOut.id), freshUser())).status).toBe(202);
         const closed = await createSale(on.url, { closesAt: soon(300) });
         await eventually(async () => (await readSale(on.url, closed.id)).status === 'closed', {
           what: 'the sale is closed',
@@ -187,16 +193,16 @@ onEachShape({ shapes }, (on) => {
         const scheduled = await createSale(on.url, { opensAt: soon(3_600_000) });
         // Three times each: by the row without and with a snapshot, and by the snapshot.
         for (let turn = 0; turn < 3; turn++) {
-          const sold = await buy(on.url, soldOut.id, freshUser());
+          const sold = await buy(on.url, path(soldOut.id), freshUser());
           expectRejected(sold, 409, 'sold-out');
           expect(sold.headers['retry-after']).toBeUndefined();
 
-          const over = await buy(on.url, closed.id, freshUser());
+          const over = await buy(on.url, path(closed.id), freshUser());
           expectRejected(over, 409, 'not-open');
           expect(over.body).toMatchObject({ title: 'The sale is closed' });
           expect(over.headers['retry-after']).toBeUndefined();
 
-          const early = await buy(on.url, scheduled.id, freshUser());
+          const early = await buy(on.url, path(scheduled.id), freshUser());
           expectRejected(early, 409, 'not-open');
           expect(early.body).toMatchObject({ title: 'The sale is not open yet' });
           expect(Number(early.headers['retry-after'])).toBeGreaterThan(3_590);
@@ -217,7 +223,9 @@ onEachShape({ shapes }, (on) => {
         }
       },
     );
+  });
 
+  describe('a purchase', () => {
     onShape('is rejected as closed although an earlier snapshot shows the sale as open', async () => {
       const sale = await createSale(on.url, { stock: 2, queueCap: 1, drainPerSecond: 1, closesAt: soon(4_000) });
       // The gateway reads the sale while it is open.
@@ -263,7 +271,7 @@ onEachShape({ shapes }, (on) => {
     );
   });
 
-  describe('a browser', () => {
+  describe.for(ways)('a browser %s', ([, path]) => {
     onShape('gets the page of the sale, sends its form, and is redirected to the page of its ticket', async () => {
       const sale = await createSale(on.url, { name: 'Lamp <b>&"' });
       const page = await call(`${on.url}/flash-sales/${sale.id}`, { headers: asBrowser });
@@ -274,23 +282,23 @@ onEachShape({ shapes }, (on) => {
       expect(page.text).toContain('Lamp &lt;b&gt;');
 
       const userId = freshUser();
-      const bought = await buyByForm(on.url, sale.id, { userId });
+      const bought = await buyByForm(on.url, path(sale.id), { userId });
       const { location, page: ticketPage } = await followed(bought);
-      const { ticketId } = ticketOf(await buy(on.url, sale.id, userId));
+      const { ticketId } = ticketOf(await buy(on.url, path(sale.id), userId));
       expect(location).toBe(`/flash-sales/${sale.id}/purchases/${ticketId}`);
       expect(ticketPage.text).toContain(ticketId);
       // A returning buyer is redirected to the same page, which ends with the order.
-      expect((await followed(await buyByForm(on.url, sale.id, { userId }))).location).toBe(location);
+      expect((await followed(await buyByForm(on.url, path(sale.id), { userId }))).location).toBe(location);
       await over(on.url, sale.id);
-      const { orderId } = await readTicket(on.url, sale.id, ticketId);
-      const last = (await followed(await buyByForm(on.url, sale.id, { userId }))).page;
+      const { orderId } = await readTicket(on.url, path(sale.id), ticketId);
+      const last = (await followed(await buyByForm(on.url, path(sale.id), { userId }))).page;
       expect(last.text).toContain(`/orders/${orderId}`);
     });
 
     onShape('is redirected to the page with the reason of a rejection', async () => {
       const { sale: full } = await fullSale(5);
       const soldOut = await createSale(on.url, { stock: 1 });
-      await buy(on.url, soldOut.id, freshUser());
+      await buy(on.url, path(soldOut.id), freshUser());
       const scheduled = await createSale(on.url, { opensAt: soon(3_600_000) });
       const reasons: [string, Rejection, RegExp][] = [
         [soldOut.id, 'sold-out', /Sold out/],
@@ -300,7 +308,7 @@ onEachShape({ shapes }, (on) => {
       for (const [saleId, reason, message] of reasons) {
         await eventually(
           async () => {
-            const answer = await buyByForm(on.url, saleId, { userId: freshUser() });
+            const answer = await buyByForm(on.url, path(saleId), { userId: freshUser() });
             if (String(answer.headers.location).includes('/purchases/')) return false; // a ticket has left the queue
             const { location, page } = await followed(answer);
             expect(location).toContain(`/flash-sales/${saleId}/rejected?reason=${reason}&`);

@@ -1,0 +1,84 @@
+// The gateway in front of Express, whose routing and body parsing cost several times as much as the rejection of
+// a purchase from memory. It answers the two requests that come in floods, in their usual form: purchases that the
+// snapshot rejects, and polls of a ticket. It passes on everything else, unread: other purchases, and any request that
+// is unusual or invalid, which the routes handle alike (a test sends the same requests to both).
+import { isUtf8 } from 'node:buffer';
+import type { RequestListener } from 'node:http';
+import type { Logger } from 'pino';
+import { purchaseRequest } from '../../contracts/flash-sales.ts';
+import { prefersHtml } from '../../infra/http/app.ts';
+import { notFound, sendError } from '../../infra/http/problem.ts';
+import { readSmallBody } from '../../infra/http/small-body.ts';
+import type { ReadTicket } from './read-ticket.ts';
+import { sendRejection, sendTicket } from './responses.ts';
+import type { SaleAdmission } from './sale-admission.ts';
+
+interface Options {
+  readonly admission: Pick<SaleAdmission, 'reject'>;
+  readonly readTicket: ReadTicket;
+  readonly log: Logger;
+}
+
+/** A purchase in JSON is up to 77 bytes long, and as a form up to 199, if every character is escaped. */
+const MAX_BODY_BYTES = 256;
+
+/** The ids that this service gives are UUIDs of version 7, in lower case. */
+const ID = '([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})';
+const PATH = new RegExp(`^/flash-sales/${ID}/purchases(?:/${ID})?$`);
+
+/** Returns the listener that passes on requests to `next`. */
+export const gateway =
+  (options: Options) =>
+  (next: RequestListener): RequestListener =>
+  (request, response) => {
+    const [, saleId, ticketId] = PATH.exec(request.url ?? '') ?? [];
+    const pass = () => next(request, response);
+    if (saleId === undefined) pass();
+    else if (request.method === 'POST' && ticketId === undefined) {
+      const reject = (body: Buffer) => {
+        const userId = userIdIn(request.headers['content-type'], body);
+        const rejected = userId === undefined ? undefined : options.admission.reject(saleId, userId);
+        if (userId === undefined || !rejected) return false;
+        sendRejection(response, { saleId, userId, byBrowser: prefersHtml(request) }, rejected);
+        return true;
+      };
+      readSmallBody(request, MAX_BODY_BYTES, reject, pass);
+    } else if (request.method === 'GET' && ticketId !== undefined && !prefersHtml(request)) {
+      options
+        .readTicket(saleId, ticketId)
+        .then((ticket) => {
+          if (!ticket) throw notFound('ticket');
+          sendTicket(response, ticket);
+        })
+        .catch((error) => sendError(options.log, error, request, response));
+    } else pass();
+  };
+
+/** The user of a valid purchase; undefined for any body that is not certainly one. */
+function userIdIn(mediaType: string | undefined, body: Buffer): string | undefined {
+  if (!isUtf8(body)) return undefined;
+  const purchase = readers[mediaType ?? '']?.(body.toString());
+  const parsed = purchaseRequest.safeParse(purchase);
+  return parsed.success ? parsed.data.userId : undefined;
+}
+
+const readers: Readonly<Record<string, (text: string) => unknown>> = {
+  'application/json': parseJson,
+  'application/json; charset=utf-8': parseJson,
+  'application/json;charset=utf-8': parseJson,
+  'application/x-www-form-urlencoded': parseForm,
+};
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A form with this one field, as the page of a sale sends it. */
+function parseForm(text: string): unknown {
+  const [, value] = /^userId=((?:[A-Za-z0-9_.*-]|%[0-7][0-9A-Fa-f])+)$/.exec(text) ?? [];
+  return value === undefined ? undefined : { userId: decodeURIComponent(value) };
+}

@@ -1,0 +1,69 @@
+// The HTTP responses about purchases and tickets, written without Express: the gateway in front of it (gateway.ts) sends
+// most of them, and the routes (routes.ts) send the same.
+import type { ServerResponse } from 'node:http';
+import type { Purchase, Ticket } from '../../contracts/flash-sales.ts';
+import { html } from '../../infra/http/html.ts';
+import { Problem, sendJson } from '../../infra/http/problem.ts';
+import { rejectionMessage } from './pages/messages.ts';
+import type { RejectedPurchase } from './sale-admission.ts';
+
+/** A purchase as its client sent it. */
+export interface PurchaseRequest {
+  readonly saleId: string;
+  readonly userId: string;
+  /** The response is for a browser: a redirect to a page. */
+  readonly byBrowser: boolean;
+}
+
+/** Serialized once each: there are few different ones, and they are most of the responses in a flood. */
+const problems = new Map<string, Problem>();
+
+function problemOf({ outcome, status }: RejectedPurchase): Problem {
+  const key = `${outcome} ${status}`;
+  let problem = problems.get(key);
+  if (!problem) {
+    const about = { ...rejectionMessage(outcome, status), headers: { Vary: 'Accept' } };
+    problem = new Problem(outcome === 'queue-full' ? 429 : 409, outcome, about);
+    problems.set(key, problem);
+  }
+  return problem;
+}
+
+/** A problem, or for a browser a redirect to the page that explains the rejection. */
+export function sendRejection(
+  response: ServerResponse,
+  { saleId, userId, byBrowser }: PurchaseRequest,
+  rejected: RejectedPurchase,
+): void {
+  const { outcome, retryAfterSeconds } = rejected;
+  if (byBrowser) {
+    const query = new URLSearchParams({ reason: outcome, userId });
+    if (retryAfterSeconds !== undefined) query.set('retryAfter', String(retryAfterSeconds));
+    redirect(response, `/flash-sales/${saleId}/rejected?${query}`);
+  } else {
+    const retryAfter = retryAfterSeconds === undefined ? undefined : { 'Retry-After': retryAfterSeconds };
+    problemOf(rejected).send(response, retryAfter);
+  }
+}
+
+/** The buyer's ticket: 202 if this purchase got it, 200 if the buyer had it before; or a redirect to its page. */
+export function sendPurchase(
+  response: ServerResponse,
+  { saleId, byBrowser }: PurchaseRequest,
+  { ticketId, position, isNew }: { readonly ticketId: string; readonly position: number; readonly isNew: boolean },
+): void {
+  const statusUrl = `/flash-sales/${saleId}/purchases/${ticketId}`;
+  const purchase: Purchase = { ticketId, position, statusUrl };
+  if (byBrowser) redirect(response, statusUrl);
+  else sendJson(response, isNew ? 202 : 200, purchase, { Vary: 'Accept', Location: statusUrl });
+}
+
+export const sendTicket = (response: ServerResponse, ticket: Ticket) =>
+  sendJson(response, 200, ticket, { Vary: 'Accept', 'Cache-Control': 'no-store' });
+
+/** A browser follows the location; the page is for a client that shows it instead. */
+function redirect(response: ServerResponse, location: string): void {
+  const { text } = html`<!doctype html><title>See other</title><p><a href="${location}">Continue</a></p>`;
+  const type = { 'Content-Type': 'text/html; charset=utf-8', 'Content-Length': Buffer.byteLength(text) };
+  response.writeHead(303, { ...type, Location: location, Vary: 'Accept' }).end(text);
+}

@@ -1,0 +1,281 @@
+// The gateway in front of Express and the routes behind it: the same request gets the same response from both, and the
+// requests of a flood do not reach Express.
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import fc from 'fast-check';
+import { v7 as uuidv7 } from 'uuid';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createApp } from '../../infra/http/app.ts';
+import type { PacedQueues } from '../../infra/queue/port.ts';
+import { flashSaleService } from '../../services/flash-sale/index.ts';
+import { admit, insertSale } from '../../services/flash-sale/store/sales.ts';
+import { type Databases, log, pgliteInFolder } from '../setup/bus-fixtures.ts';
+import { openAlone } from '../setup/service-alone.ts';
+import { eventually } from '../setup/wait.ts';
+
+/** `front`: the gateway before the routes; `routes`: the routes alone. */
+const servers: { front?: Server; routes?: Server } = {};
+let databases: Databases;
+/** Requests that reached Express through the gateway. */
+let passed = 0;
+
+const holder = 'holder@example.org';
+const ticket = uuidv7();
+const sales = { full: uuidv7(), soldOut: uuidv7(), scheduled: uuidv7() };
+const listening = async (listener: RequestListener): Promise<Server> => {
+  const server = createServer(listener);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return server;
+};
+
+beforeAll(async () => {
+  databases = await pgliteInFolder();
+  const { database } = databases;
+  const { service } = await openAlone(database, 'flash-sale', (context) =>
+    flashSaleService({ ...context, queues: {} as PacedQueues }),
+  );
+  const app = createApp(log, service.routes);
+  const counting: RequestListener = (request, response) => {
+    passed++;
+    app(request, response);
+  };
+  servers.front = await listening(service.front?.(counting) ?? counting);
+  servers.routes = await listening(app);
+  const sale = { sku: 'MUG', name: 'Mug', unitPrice: 100, currency: 'GBP', drainPerSecond: 1, holdSeconds: 0 };
+  await insertSale(database, sales.full, { ...sale, stock: 1_000, queueCap: 3 });
+  await insertSale(database, sales.soldOut, { ...sale, stock: 2, queueCap: 10 });
+  const opensAt = '2099-01-01T00:00:00Z';
+  await insertSale(database, sales.scheduled, { ...sale, stock: 10, queueCap: 10, opensAt });
+  // Nothing drains these queues, so a sale's response to a user stays the same.
+  const others = () => ({ ticketId: uuidv7(), userId: uuidv7() });
+  await admit(database, sales.full, [{ ticketId: ticket, userId: holder }, others(), others()]);
+  await admit(database, sales.soldOut, [others(), others()]);
+});
+afterAll(async () => {
+  for (const server of Object.values(servers)) server.close().closeAllConnections();
+  await databases?.close();
+});
+
+function portOf(server: Server | undefined): number {
+  if (!server) throw new Error('the server does not listen');
+  return (server.address() as AddressInfo).port;
+}
+
+/** How the bytes of a request arrive. */
+type Pieces = 'together' | 'body later' | 'body in two';
+
+interface Sent {
+  readonly head: string;
+  readonly body: Buffer;
+  readonly pieces: Pieces;
+}
+
+interface Received {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+/** Sends a request on a connection of its own, and half-closes it so that no server waits for more. */
+async function send(server: Server | undefined, { head, body, pieces }: Sent): Promise<Received> {
+  const socket = connect({ port: portOf(server), host: '127.0.0.1', noDelay: true, allowHalfOpen: true });
+  socket.on('error', () => undefined); // a server may end the connection before it has read everything
+  const chunks: Buffer[] = [];
+  const ended = new Promise((resolve) => socket.on('data', (chunk: Buffer) => chunks.push(chunk)).on('close', resolve));
+  socket.on('end', () => socket.end());
+  const middle = pieces === 'body in two' ? body.length >> 1 : 0;
+  socket.write(Buffer.concat([Buffer.from(head), pieces === 'together' ? body : Buffer.alloc(0)]));
+  if (pieces !== 'together') {
+    await delay(2);
+    if (middle > 0) socket.write(body.subarray(0, middle));
+    await delay(2);
+    socket.write(body.subarray(middle));
+  }
+  await ended;
+  // A random number of seconds, also in the address of the page of a rejection.
+  return parsed(
+    Buffer.concat(chunks)
+      .toString('utf8')
+      .replace(/(retry-?after[=:] ?)\d+/gi, '$1some'),
+  );
+}
+
+function parsed(text: string): Received {
+  const end = text.indexOf('\r\n\r\n');
+  const [status = '', ...lines] = text.slice(0, end).split('\r\n');
+  const headers = Object.fromEntries(
+    lines.map((line) => {
+      const [name = '', value = ''] = line.split(/: (.*)/s);
+      return [name.toLowerCase(), value] as const;
+    }),
+  );
+  delete headers.date;
+  return { status: Number(status.split(' ')[1]), headers, body: text.slice(end + 4) };
+}
+
+interface Asked {
+  readonly method?: string;
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string | undefined>>;
+  readonly body?: Buffer;
+  readonly pieces?: Pieces;
+}
+
+const requestOf = ({ method = 'POST', path, headers = {}, body, pieces = 'together' }: Asked): Sent => {
+  const length = body === undefined ? {} : { 'Content-Length': String(body.length) };
+  const all = Object.entries({ Host: 'x', Connection: 'close', ...length, ...headers });
+  const lines = all.flatMap(([name, value]) => (value === undefined ? [] : [`${name}: ${value}`]));
+  return { head: [`${method} ${path} HTTP/1.1`, ...lines, '', ''].join('\r\n'), body: body ?? Buffer.alloc(0), pieces };
+};
+
+const JSON_TYPE = { 'Content-Type': 'application/json' };
+const FORM_TYPE = { 'Content-Type': 'application/x-www-form-urlencoded' };
+const BROWSER = { Accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8' };
+const purchase = (saleId: string) => `/flash-sales/${saleId}/purchases`;
+const json = (userId: string) => Buffer.from(JSON.stringify({ userId }));
+const form = (userId: string) => Buffer.from(new URLSearchParams({ userId }).toString());
+
+describe('the requests of a flood do not reach Express', () => {
+  const flood: [string, Asked, number][] = [
+    ['a purchase in JSON, queue full', { path: purchase(sales.full), headers: JSON_TYPE, body: json('a') }, 429],
+    ['a purchase in JSON, sold out', { path: purchase(sales.soldOut), headers: JSON_TYPE, body: json('a') }, 409],
+    ['a purchase in JSON, not open', { path: purchase(sales.scheduled), headers: JSON_TYPE, body: json('a') }, 409],
+    ['a form of a program', { path: purchase(sales.full), headers: FORM_TYPE, body: form('a:@-_.b') }, 429],
+    [
+      'a form of a browser',
+      { path: purchase(sales.full), headers: { ...FORM_TYPE, ...BROWSER }, body: form('a') },
+      303,
+    ],
+    ['a poll of a ticket', { method: 'GET', path: `${purchase(sales.full)}/${ticket}` }, 200],
+    ['a poll of no ticket', { method: 'GET', path: `${purchase(sales.full)}/${uuidv7()}` }, 404],
+  ];
+  test.for(flood)('%s', async ([, asked, status]) => {
+    // The row decides until the snapshot is there, and again after an idle time.
+    await eventually(
+      async () => {
+        const before = passed;
+        const response = await send(servers.front, requestOf(asked));
+        expect(response.status).toBe(status);
+        return passed === before;
+      },
+      { what: 'a response in front of Express' },
+    );
+  });
+
+  test('and a buyer who may hold a ticket does', async () => {
+    const before = passed;
+    const asked = requestOf({ path: purchase(sales.full), headers: JSON_TYPE, body: json(holder) });
+    const response = await send(servers.front, asked);
+    expect([response.status, passed - before]).toEqual([200, 1]);
+    expect(JSON.parse(response.body)).toMatchObject({ ticketId: ticket, position: 1 });
+  });
+});
+
+const oneOf = <T>(...values: T[]) => fc.constantFrom(...values);
+const ids = [...Object.values(sales), sales.full.toUpperCase(), uuidv7(), 'x', `${sales.full}0`];
+const bodies: Buffer[] = [
+  ...['a', holder, 'x'.repeat(64), 'x'.repeat(65), '', 'a b', 'ä', '\u0000', '"', '%41', '__proto__'].flatMap(
+    (user) => [json(user), form(user)],
+  ),
+  ...[
+    '{"userId":"a","userId":"b"}',
+    '{"userId":"a","note":1}',
+    '{"userId":["a"]}',
+    '{"__proto__":{"userId":"a"}}',
+    '\uFEFF{"userId":"a"}',
+    ' {"userId":"a"} ',
+    '{"userId":"a"',
+    'null',
+    '[]',
+    '1',
+    '',
+    'userId=a&userId=b',
+    'userId[]=a',
+    'userId=a&note=1',
+    'note=1&userId=a',
+    'userId=%',
+    'userId=%E4',
+    'userId=a%00',
+    'userId=a+b',
+    'USERID=a',
+    'userId',
+    `userId=${'x'.repeat(300)}`,
+    `{"userId":"a","note":"${'x'.repeat(5_000)}"}`,
+    `{"userId":"a"}${' '.repeat(300)}`,
+  ].map((text) => Buffer.from(text)),
+  Buffer.from([0x7b, 0xff, 0x7d]),
+];
+
+const arbitrary: fc.Arbitrary<Asked> = fc.record({
+  method: fc.oneof({ weight: 6, arbitrary: oneOf('POST') }, oneOf('GET', 'HEAD', 'PUT', 'DELETE')),
+  path: fc
+    .tuple(
+      oneOf(...ids),
+      oneOf('', '', '', '', '/', '?', '?a=1', `/${ticket}`, `/${ticket}/`, `/${uuidv7()}`, '/x', '//'),
+    )
+    .map(([id, end]) => purchase(id) + end),
+  headers: fc.record({
+    'Content-Type': oneOf(
+      'application/json',
+      'application/json',
+      'application/json; charset=utf-8',
+      'application/json;charset=utf-8',
+      'Application/JSON',
+      'application/json; charset=latin1',
+      'application/x-www-form-urlencoded',
+      'application/x-www-form-urlencoded; charset=utf-8',
+      'text/plain',
+      '',
+      undefined,
+    ),
+    Accept: oneOf(
+      undefined,
+      '*/*',
+      'application/json',
+      'text/html',
+      BROWSER.Accept,
+      'text/html;q=0',
+      'text/html;q=0.1,*/*',
+    ),
+    'Content-Encoding': fc.oneof({ weight: 8, arbitrary: oneOf(undefined) }, oneOf('identity', 'gzip', 'x')),
+  }),
+  body: oneOf(...bodies),
+  pieces: oneOf<Pieces>('together', 'together', 'body later', 'body in two'),
+});
+
+test('any request gets the same response from both', async () => {
+  await fc.assert(
+    fc.asyncProperty(arbitrary, async (asked) => {
+      const sent = requestOf(asked);
+      const [front, routes] = [await send(servers.front, sent), await send(servers.routes, sent)];
+      expect(front).toEqual(routes);
+      expect(front.status).toBeLessThan(500);
+    }),
+    { numRuns: 400 },
+  );
+});
+
+test('so does one in chunks, and a client that goes away leaves nothing behind', async () => {
+  const chunked = {
+    head: `POST ${purchase(sales.full)} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n`,
+    body: Buffer.from('e\r\n{"userId":"a"}\r\n0\r\n\r\n'),
+    pieces: 'together',
+  } as const;
+  expect(await send(servers.front, chunked)).toEqual(await send(servers.routes, chunked));
+
+  const head = requestOf({ path: purchase(sales.full), headers: { ...JSON_TYPE, 'Content-Length': '14' } }).head;
+  for (const body of ['', '{"user']) {
+    const socket = connect({ port: portOf(servers.front), host: '127.0.0.1' });
+    socket.write(head + body);
+    await delay(20);
+    socket.destroy();
+  }
+  await eventually(
+    async () => {
+      const count = await new Promise<number>((resolve) => servers.front?.getConnections((_, open) => resolve(open)));
+      return count === 0;
+    },
+    { what: 'no connection is left' },
+  );
+});
