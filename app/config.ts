@@ -6,6 +6,7 @@ import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { messagingFailpoints } from '../infra/messaging/failpoints.ts';
 import { resendSettings } from '../infra/messaging/resend.ts';
 import { watchdogSettings } from '../infra/messaging/watchdog.ts';
+import { type Role, roles } from '../infra/runtime/service.ts';
 import {
   ConfigError,
   choice,
@@ -130,20 +131,31 @@ type Settings = SettingsOf<typeof variables>;
 export type Config = Settings & { readonly busKind: NonNullable<Settings['EVENT_BUS']> };
 
 /**
- * Reads the configuration of a process that runs `services`. An empty variable counts as unset.
+ * Reads the configuration of a process that runs `services` in these roles. An empty variable counts as unset.
  * Throws a ConfigError with every problem found.
  */
-export function parseConfig(env: NodeJS.ProcessEnv, services: readonly ServiceName[] = serviceNames): Config {
+export function parseConfig(
+  env: NodeJS.ProcessEnv,
+  services: readonly ServiceName[] = serviceNames,
+  inRoles: readonly Role[] = roles,
+): Config {
   const config = parseSettings(variables, env, renamedVariables);
   const busKind = config.EVENT_BUS ?? (config.AMQP_URL ? 'rabbitmq' : 'local');
-  const problems = contradictions(config, busKind, services);
+  const problems = contradictions(config, busKind, { services, inRoles });
   if (problems.length > 0) throw new ConfigError(problems);
   return { ...config, busKind };
 }
 
-function contradictions(config: Settings, busKind: Config['busKind'], services: readonly ServiceName[]): string[] {
+function contradictions(
+  config: Settings,
+  busKind: Config['busKind'],
+  { services, inRoles }: { readonly services: readonly ServiceName[]; readonly inRoles: readonly Role[] },
+): string[] {
   const problems: string[] = [];
-  const missing = serviceNames.filter((name) => !services.includes(name));
+  const missing = [
+    ...serviceNames.filter((name) => !services.includes(name)),
+    ...roles.filter((role) => !inRoles.includes(role)).map((role) => `the role ${role}`),
+  ];
   if (missing.length > 0) {
     const why = `is missing: ${services.join(', ')} without ${missing.join(', ')} means several processes, which must share`;
     if (!config.DATABASE_URL)

@@ -1,38 +1,27 @@
-// Runs one service: publishes its outbox, subscribes its inbox, watches its progress, on every bus.
+// Runs one service in one or both roles: its routes, its consumer, and the relays of its outbox, on every bus.
 import type { Router } from 'express';
-import type { Logger } from 'pino';
 import { eventSchemas } from '../contracts/events.ts';
 import type { ConsumerState } from '../contracts/operations.ts';
-import { type ServiceName, SUBJECT_NAME } from '../contracts/services.ts';
-import type { Bus, OutgoingEvent, Subscription } from '../infra/bus/port.ts';
-import type { Database } from '../infra/database/port.ts';
-import { Inbox } from '../infra/messaging/inbox.ts';
+import type { ServiceName } from '../contracts/services.ts';
+import type { OutgoingEvent } from '../infra/bus/port.ts';
+import { FailedMessages } from '../infra/messaging/failed-messages.ts';
 import { type Channel, channels, type Outbox } from '../infra/messaging/outbox.ts';
 import { publishToBus, publishToUsers, Relay, type RelayOptions } from '../infra/messaging/relay.ts';
-import { Watchdog } from '../infra/messaging/watchdog.ts';
+import { readWorkerState } from '../infra/messaging/worker-heartbeat.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
 import { liveTopic } from '../infra/mqtt/topics.ts';
-import { type Metrics, setOrRemove } from '../infra/observability/metrics.ts';
+import { setOrRemove } from '../infra/observability/metrics.ts';
 import { within } from '../infra/runtime/promises.ts';
-import type { AnyService } from '../infra/runtime/service.ts';
+import type { AnyService, Role } from '../infra/runtime/service.ts';
 import { factsRoutes } from './admin/facts.ts';
-import type { Config } from './config.ts';
+import { Consumer, type ConsumerOptions } from './consumer.ts';
 import { schemaOf } from './schemas.ts';
 
-export interface ServiceRunnerOptions {
-  readonly name: ServiceName;
-  readonly service: AnyService;
+export interface ServiceRunnerOptions extends ConsumerOptions {
+  readonly roles: readonly Role[];
   readonly outbox: Outbox;
-  readonly config: Config;
-  readonly database: Database;
-  readonly bus: Bus;
   readonly mqtt: MqttPublisher;
-  readonly metrics: Metrics;
-  readonly log: Logger;
 }
-
-/** Messages that a service's inbox reads from its table at a time: some kilobytes each. */
-const MAX_ROWS = 1_000;
 
 /**
  * Interval at which the tables are polled for rows without a wake-up. PostgreSQL is polled for the events of other
@@ -43,38 +32,29 @@ const POLL_MS = { pglite: 500, postgres: 100 };
 /** An unavailable database must not delay the other metrics: Prometheus aborts a scrape after 10 s. */
 const MEASURED_WITHIN_MS = 5_000;
 
-/** The options of a service's inbox that come from its code and from the configuration. */
-export const inboxOptions = (service: AnyService, config: Config) => ({
-  catalogue: eventSchemas,
-  handlers: service.handlers,
-  onDead: service.onDead,
-  subjectName: SUBJECT_NAME,
-  attempts: config.RETRY_ATTEMPTS,
-  retryBaseMs: config.RETRY_BASE_MS,
-  retryMaxMs: config.RETRY_MAX_MS,
-  leaseMs: config.LEASE_MS,
-  prefetch: config.PREFETCH,
-  retentionDays: config.INBOX_RETENTION_DAYS,
-});
+/** How long the state of a worker in another process is waited for. */
+const STATE_WITHIN_MS = 1_000;
+
+const down = (detail: string): ConsumerState => ({ status: 'down', detail, backlog: null, lastProgressAt: null });
 
 export class ServiceRunner {
   readonly name: ServiceName;
   readonly service: AnyService;
+  readonly failed: FailedMessages;
   readonly #options: ServiceRunnerOptions;
-  #consumer: ReturnType<typeof createConsumer>;
-  #stopped = false;
-  #subscription: Subscription | undefined;
-  #watchdog: Watchdog | undefined;
+  readonly #isWeb: boolean;
+  readonly #isWorker: boolean;
+  /** From a start to the next stop. */
+  #relays: readonly Relay[] = [];
+  #consumer: Consumer | undefined;
 
   constructor(options: ServiceRunnerOptions) {
     this.name = options.name;
     this.service = options.service;
+    this.failed = new FailedMessages(options.database.background, schemaOf(options.name));
     this.#options = options;
-    this.#consumer = createConsumer(this.#options);
-  }
-
-  get inbox(): Inbox {
-    return this.#consumer.inbox;
+    this.#isWeb = options.roles.includes('web');
+    this.#isWorker = options.roles.includes('worker');
   }
 
   routes(router: Router): void {
@@ -84,62 +64,50 @@ export class ServiceRunner {
 
   /** Requires the service's schema to be migrated. */
   async start(): Promise<void> {
-    const { name, service, bus, config, metrics, log } = this.#options;
-    if (this.#stopped) this.#consumer = createConsumer(this.#options);
-    this.#stopped = false;
-    const { inbox, relays } = this.#consumer;
-    inbox.start();
-    for (const relay of relays) relay.start();
-    for (const loop of service.loops ?? []) loop.start();
-    this.#subscription = await bus.subscribe(name, inbox);
-    this.#watchdog = new Watchdog({
-      inbox,
-      subscription: this.#subscription,
-      stallMs: config.WATCHDOG_MS,
-      log,
-      onRebuild: () => metrics.rebuilds.inc({ service: name }),
-    });
-    this.#watchdog.start();
+    this.#relays = createRelays(this.#options);
+    for (const relay of this.#relays) relay.start();
+    if (this.#isWeb) for (const loop of this.service.webLoops ?? []) loop.start();
+    if (!this.#isWorker) return;
+    this.#consumer = new Consumer(this.#options, POLL_MS[this.#options.database.kind]);
+    await this.#consumer.start();
   }
 
   /** Receives no more messages and finishes the running ones. Safe to call twice. */
-  async stopIntake(): Promise<void> {
-    // The watchdog together with its subscription: it may wait for a rebuild, which closing aborts.
-    await Promise.all([
-      this.inbox.stop(),
-      ...(this.#options.service.loops ?? []).map((loop) => loop.stop()),
-      this.#watchdog?.stop(),
-      this.#subscription?.close(),
-    ]);
-    this.#subscription = undefined;
+  async stopReceiving(): Promise<void> {
+    const webLoops = this.#isWeb ? (this.service.webLoops ?? []) : [];
+    await Promise.all([this.#consumer?.stop(), ...webLoops.map((loop) => loop.stop())]);
   }
 
-  /** Finishes the publishes in flight; the rest stays in the outbox for the next start. Call it after stopIntake. */
+  /** Finishes the publishes in flight; the rest stays in the outbox for the next start. Call it after stopReceiving. */
   async stopRelays(): Promise<void> {
-    await Promise.all(this.#consumer.relays.map((relay) => relay.stop()));
-    this.#stopped = true;
+    await Promise.all(this.#relays.map((relay) => relay.stop()));
+  }
+
+  /** Claims messages that are due now, rather than at the next poll; those of another process wait for its poll. */
+  wake(): void {
+    this.#consumer?.inbox.wake();
   }
 
   /** False if the consumer or a loop is stalled and rebuilding it did not help. */
   get healthy(): boolean {
-    const loops = this.#options.service.loops ?? [];
-    return this.#watchdog?.healthy !== false && loops.every(({ healthy }) => healthy !== false);
+    return this.#consumer?.healthy !== false;
   }
 
-  state(): ConsumerState {
-    const { lastProgress } = this.inbox;
-    return {
-      ...(this.healthy ? (this.#subscription?.health() ?? { status: 'down' }) : { status: 'down' }),
-      backlog: this.#watchdog?.backlog ?? null,
-      lastProgressAt:
-        lastProgress === undefined ? null : new Date(Date.now() - (performance.now() - lastProgress)).toISOString(),
-    };
+  /** Of the consumer in this process, or else of one in another process. */
+  async state(): Promise<ConsumerState> {
+    if (this.#consumer) return this.#consumer.state();
+    const { database } = this.#options;
+    const states = readWorkerState<ConsumerState>(database, schemaOf(this.name));
+    return within(STATE_WITHIN_MS, states).then(
+      (state) => state ?? down('no worker runs'),
+      () => down('unknown: the database does not answer'),
+    );
   }
 
   /** Sets the gauges; a gauge whose value is unknown is removed (see setOrRemove). */
   async measure(): Promise<void> {
     const { name: service, outbox, database, metrics } = this.#options;
-    setOrRemove(metrics.backlog, { service }, this.#watchdog?.backlog);
+    setOrRemove(metrics.backlog, { service }, this.#consumer?.backlog);
     await Promise.all(
       channels.map(async (channel) => {
         const rows = within(MEASURED_WITHIN_MS, outbox.size(database, channel)).catch(() => undefined);
@@ -149,27 +117,18 @@ export class ServiceRunner {
   }
 }
 
-/** The parts that receive and publish messages, from one start to the next stop. */
-function createConsumer(options: ServiceRunnerOptions) {
-  const { name, service, outbox, config, bus, mqtt, metrics, log } = options;
-  const database = options.database.background;
-  const common = {
-    database,
-    schema: schemaOf(name),
-    leaseMs: config.LEASE_MS,
-    pollMs: POLL_MS[database.kind],
-    log,
-  };
-  const inbox = new Inbox({
-    ...inboxOptions(service, config),
-    ...common,
-    maxRows: MAX_ROWS,
-    onOutcome: (type, outcome, seconds) => {
-      metrics.handled.inc({ service: name, type, outcome });
-      metrics.handling.observe({ service: name }, seconds);
-    },
-    onUnreadablePruned: (count) => metrics.unreadablePruned.inc({ service: name }, count),
-  });
+/** Publish what this process commits. Those of a worker also publish what other processes left. */
+function createRelays({
+  name,
+  roles,
+  outbox,
+  config,
+  database,
+  bus,
+  mqtt,
+  metrics,
+  log,
+}: ServiceRunnerOptions): Relay[] {
   const toBus = {
     bus,
     catalogue: eventSchemas,
@@ -183,10 +142,18 @@ function createConsumer(options: ServiceRunnerOptions) {
     bus: (rows) => publishToBus(toBus, rows),
     user: (rows) => publishToUsers(mqtt, config.BUS_PREFIX, rows),
   };
-  const relays = channels.map((channel) => {
-    const relay = new Relay({ ...common, channel, publish: publishers[channel] });
+  return channels.map((channel) => {
+    const relay = new Relay({
+      database: database.background,
+      schema: schemaOf(name),
+      channel,
+      publish: publishers[channel],
+      leaseMs: config.LEASE_MS,
+      claims: roles.includes('worker'),
+      pollMs: POLL_MS[database.kind],
+      log,
+    });
     outbox.connect(channel, relay);
     return relay;
   });
-  return { inbox, relays };
 }

@@ -14,7 +14,7 @@ import { Presence } from '../infra/mqtt/presence.ts';
 import { createLog } from '../infra/observability/log.ts';
 import { LogMirror } from '../infra/observability/log-mirror.ts';
 import { Metrics } from '../infra/observability/metrics.ts';
-import type { AnyService, ServiceContext } from '../infra/runtime/service.ts';
+import { type AnyService, type Role, roles, type ServiceContext } from '../infra/runtime/service.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
 import { couponService } from '../services/coupon/index.ts';
 import { flashSaleService } from '../services/flash-sale/index.ts';
@@ -29,18 +29,25 @@ import { openResources, type Resources } from './resources.ts';
 import { schemaOf } from './schemas.ts';
 import { ServiceRunner, type ServiceRunnerOptions } from './service-runner.ts';
 
-type Factory = (context: ServiceContext<Config>, resources: Resources) => AnyService | Promise<AnyService>;
+type Factory = (
+  context: ServiceContext<Config>,
+  resources: Resources,
+  roles: readonly Role[],
+) => AnyService | Promise<AnyService>;
 const factories: Record<ServiceName, Factory> = {
   order: async (context, resources) => orderService({ ...context, payments: await resources.payments() }),
   points: pointsService,
   coupon: couponService,
   notify: notifyService,
-  'flash-sale': async (context, resources) => flashSaleService({ ...context, queues: await resources.openQueues() }),
+  'flash-sale': async (context, resources, roles) =>
+    flashSaleService({ ...context, queues: roles.includes('worker') ? await resources.openQueues() : undefined }),
 };
 
 export interface StartOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly services?: readonly ServiceName[];
+  /** Default: both. */
+  readonly roles?: readonly Role[];
   /** Cancels the start, even during a long migration. After the start it has no effect: call stop(). */
   readonly signal?: AbortSignal;
 }
@@ -63,6 +70,7 @@ type Created = Pick<ServiceRunnerOptions, 'name' | 'service' | 'outbox' | 'log'>
 /** Each part that starts adds the step that stops it; stop() runs the steps in reverse order. */
 class Sluice {
   readonly #services: readonly ServiceName[];
+  readonly #roles: readonly Role[];
   readonly #signal: AbortSignal;
   readonly #config: Config;
   readonly #mirror: LogMirror;
@@ -73,10 +81,12 @@ class Sluice {
   #url = '';
   #stopped: Promise<void> | undefined;
 
-  constructor({ env, services = serviceNames, signal = new AbortController().signal }: StartOptions) {
+  constructor(options: StartOptions) {
+    const { env, services = serviceNames, roles: all = roles, signal = new AbortController().signal } = options;
     this.#services = services;
+    this.#roles = all;
     this.#signal = signal;
-    this.#config = parseConfig(env, services);
+    this.#config = parseConfig(env, services, all);
     const { BUS_PREFIX, LOG_FORMAT, LOG_LEVEL } = this.#config;
     this.#mirror = new LogMirror(BUS_PREFIX);
     const pretty = LOG_FORMAT === 'pretty' || (LOG_FORMAT === 'auto' && process.stdout.isTTY === true);
@@ -108,7 +118,14 @@ class Sluice {
         await this.#serveHttp(resources, bus);
         this.#announce(resources);
         const startMs = Math.round(performance.now() - startedAt);
-        const facts = { url: this.#url, services: this.#services, database: database.kind, bus: bus.kind, startMs };
+        const facts = {
+          url: this.#url,
+          services: this.#services,
+          roles: this.#roles,
+          database: database.kind,
+          bus: bus.kind,
+          startMs,
+        };
         this.#log.info(facts, `ready on ${this.#url}`);
       } finally {
         this.#signal.removeEventListener('abort', interrupt);
@@ -120,7 +137,7 @@ class Sluice {
     }
   }
 
-  /** Stops the intake, finishes running work, closes everything. Rejects if that exceeds STOP_TIMEOUT_MS. */
+  /** Stops receiving messages, finishes running work, closes everything. Rejects if that exceeds STOP_TIMEOUT_MS. */
   stop(): Promise<void> {
     this.#stopped ??= this.#shutdown.runWithin(this.#config.STOP_TIMEOUT_MS).then(() => {
       this.#log.info('stopped');
@@ -138,12 +155,21 @@ class Sluice {
     const bus = await resources.openBus();
     this.#shutdown.add(() => bus.close());
     const runners = created.map(
-      (each) => new ServiceRunner({ ...each, config: this.#config, database, bus, mqtt, metrics: this.#metrics }),
+      (each) =>
+        new ServiceRunner({
+          ...each,
+          roles: this.#roles,
+          config: this.#config,
+          database,
+          bus,
+          mqtt,
+          metrics: this.#metrics,
+        }),
     );
     // Subscriptions, inboxes and the loops of services stop before any relay: a relay's publish to the local bus may
     // wait for an inbox of this process, and the inbox ends that wait when it stops.
     this.#shutdown.add(() => Promise.all(runners.map((runner) => runner.stopRelays())));
-    this.#shutdown.add(() => Promise.all(runners.map((runner) => runner.stopIntake())));
+    this.#shutdown.add(() => Promise.all(runners.map((runner) => runner.stopReceiving())));
     // Long-running statements would delay the stop. They run again after the next start.
     this.#shutdown.add(async () => database.interrupt());
     for (const runner of runners) await runner.start();
@@ -161,7 +187,9 @@ class Sluice {
       const outbox = new Outbox(schemaOf(name));
       const log = this.#log.child({ service: name });
       const context = { settings: this.#config, database, outbox, metrics: this.#metrics, log };
-      const service = await retryUntilAvailable(startContext, async () => factories[name](context, resources));
+      const service = await retryUntilAvailable(startContext, async () =>
+        factories[name](context, resources, this.#roles),
+      );
       created.push({ name, outbox, log, service });
     }
     await migrateSchemas(
@@ -178,19 +206,21 @@ class Sluice {
     this.#shutdown.add(() => Promise.all(parts.map((part) => part.stop())));
   }
 
+  /** A worker's server has only the routes of its operation. */
   async #serveHttp(resources: Resources, bus: Bus): Promise<void> {
     const runners = this.#runners;
+    const served = this.#roles.includes('web') ? runners : [];
     const overload = new OverloadGuard({
-      isSheddable: (request) => runners.some(({ service }) => service.isSheddable?.(request) ?? false),
+      isSheddable: (request) => served.some(({ service }) => service.isSheddable?.(request) ?? false),
     });
     this.#shutdown.add(async () => overload.stop());
     const app = createApp(this.#log, (router) => {
-      for (const runner of runners) runner.routes(router);
-      failedMessagesRoutes(router, runners);
+      for (const runner of served) runner.routes(router);
+      if (served.length > 0) failedMessagesRoutes(router, served);
       const stopping = () => this.#shutdown.begun;
       operationsRoutes(router, { runners, resources, bus, overload, metrics: this.#metrics, stopping });
     });
-    const front = runners.reduce<RequestListener>((next, { service }) => service.front?.(next) ?? next, app);
+    const front = served.reduce<RequestListener>((next, { service }) => service.front?.(next) ?? next, app);
     const http = await listen(overload.guard(front), this.#config.HOST, this.#config.PORT);
     this.#shutdown.add(() => http.close());
     resources.attach(http.server);

@@ -1,11 +1,13 @@
 // `sluice start`: runs the services in this process.
 import { existsSync } from 'node:fs';
-import { Argument, Command, type CommandUnknownOpts } from '@commander-js/extra-typings';
+import { Argument, Command, type CommandUnknownOpts, Option } from '@commander-js/extra-typings';
 import { settingsBySection } from '../app/configuration-docs.ts';
-import { type ServiceName, serviceNames } from '../contracts/services.ts';
+import type { StartOptions } from '../app/start.ts';
+import { serviceNames } from '../contracts/services.ts';
 import { CliError, messageOf, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
 import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
 import { note } from '../demos/shared/terminal.ts';
+import { roles } from '../infra/runtime/service.ts';
 import { ConfigError } from '../infra/runtime/settings.ts';
 import { StartupError } from '../infra/runtime/startup-error.ts';
 import { helpOf, wrapped } from './options.ts';
@@ -15,6 +17,8 @@ Examples:
   $ sluice start
   # two of the services; needs DATABASE_URL, MQTT_URL and PAYMENT_URL
   $ sluice start order points
+  # the flash sales' HTTP side, apart from the work behind it
+  $ sluice start flash-sale --role web
 
 Without any setting, everything runs embedded, with its data in the folder .data. The first SIGINT or SIGTERM stops the
 services cleanly, a second one at once.
@@ -26,16 +30,23 @@ export const startCommand = () =>
   new Command('start')
     .description('run all services, or those named, in one process until SIGINT or SIGTERM')
     .addArgument(new Argument('[service...]', 'services to run').choices(serviceNames).default(serviceNames, 'all'))
+    .addOption(
+      new Option('--role <role>', 'web: only the HTTP side; worker: only the work behind it (default: both)').choices(
+        roles,
+      ),
+    )
     .addHelpText('after', wrapped(help))
     .addHelpText('after', settings)
-    .action((services) => untilInterrupted((signal) => start(services, signal)));
+    .action((services, { role }) =>
+      untilInterrupted((signal) => start({ services, ...(role && { roles: [role] }) }, signal)),
+    );
 
-async function start(services: readonly ServiceName[], signal: AbortSignal): Promise<void> {
+async function start(which: Pick<StartOptions, 'services' | 'roles'>, signal: AbortSignal): Promise<void> {
   if (existsSync('.env')) process.loadEnvFile('.env'); // variables that are already set win
   // Imported here, because no other command needs it.
   const { startSluice } = await import('../app/start.ts');
   try {
-    const sluice = await startSluice({ services, env: process.env, signal });
+    const sluice = await startSluice({ ...which, env: process.env, signal });
     await aborted(signal);
     await sluice.stop().catch(exitAtOnce);
   } catch (error) {

@@ -14,25 +14,24 @@ import { pageOf } from '../../contracts/pages.ts';
 import { parse, parseId, route } from '../../infra/http/app.ts';
 import { notFound, Problem } from '../../infra/http/problem.ts';
 import type { FailedFilter, FailedRow } from '../../infra/messaging/failed-messages.ts';
-import type { Inbox } from '../../infra/messaging/inbox.ts';
 import type { ServiceRunner } from '../service-runner.ts';
 
 /** A message that is locked or being attempted is skipped, and looked for again this often, this many times. */
 const BUSY_MS = 100;
 const BUSY_ROUNDS = 20;
 
-type Runner = Pick<ServiceRunner, 'name' | 'inbox'>;
+type Runner = Pick<ServiceRunner, 'name' | 'failed' | 'wake'>;
 
 export function failedMessagesRoutes(router: Router, runners: readonly Runner[]): void {
-  const inboxOf = ({ params: { service } }: Request): Inbox => {
+  const runnerOf = ({ params: { service } }: Request): Runner => {
     const runner = runners.find(({ name }) => name === service);
     if (!runner) throw notFound(`service in this process; there are ${runners.map(({ name }) => name).join(', ')}`);
-    return runner.inbox;
+    return runner;
   };
   const answer =
-    (respond: (inbox: Inbox, request: Request) => Promise<{ status?: number; body: object }>): RequestHandler =>
+    (respond: (runner: Runner, request: Request) => Promise<{ status?: number; body: object }>): RequestHandler =>
     async (request, response) => {
-      const { status = 200, body } = await respond(inboxOf(request), request);
+      const { status = 200, body } = await respond(runnerOf(request), request);
       response.status(status).json(body);
     };
   route(router, '/failed-messages/:service', { get: [answer(listFailed)] });
@@ -42,36 +41,36 @@ export function failedMessagesRoutes(router: Router, runners: readonly Runner[])
   route(router, '/failed-messages/:service/:id/retry', { post: [answer(retryOne)] });
 }
 
-async function listFailed(inbox: Inbox, { query }: Request) {
+async function listFailed({ failed }: Runner, { query }: Request) {
   const { after, limit, ...filter } = parse(failedMessagesQuery, query);
-  const rows = await inbox.failed.list(filter, after, limit + 1);
+  const rows = await failed.list(filter, after, limit + 1);
   return { body: pageOf(rows.map(failedMessage), limit) };
 }
 
-async function retryMatching(inbox: Inbox, { query }: Request) {
+async function retryMatching(runner: Runner, { query }: Request) {
   const { dryRun, limit, ...selection } = parse(retryQuery, query);
-  const preview: RetryPreview = await inbox.failed.count(selection);
+  const preview: RetryPreview = await runner.failed.count(selection);
   if (dryRun) return { body: preview };
   const { asOf, truncated } = preview;
   // A message that fails again during this call waits for the next one. With a time in the future it would be retried
   // again and again.
   const [failedBefore] = [selection.failedBefore ?? asOf, asOf].sort();
-  const result: RetryResult = { ...(await retryAll(inbox, { ...selection, failedBefore }, limit)), truncated };
+  const result: RetryResult = { ...(await retryAll(runner, { ...selection, failedBefore }, limit)), truncated };
   return { status: 202, body: result };
 }
 
-async function readFailed(inbox: Inbox, { params }: Request) {
-  const row = await inbox.failed.find(parseId(params.id, 'failed message'));
+async function readFailed({ failed }: Runner, { params }: Request) {
+  const row = await failed.find(parseId(params.id, 'failed message'));
   if (!row) throw notFound('failed message');
   return { body: failedMessage(row) };
 }
 
-async function retryOne(inbox: Inbox, { params }: Request) {
+async function retryOne(runner: Runner, { params }: Request) {
   const id = parseId(params.id, 'failed message');
-  const row = await inbox.failed.find(id);
+  const row = await runner.failed.find(id);
   if (row?.truncated) throw notStored(row);
-  if (!row || (await inbox.failed.retry({ id })) === 0) throw notFound('failed message');
-  inbox.wake();
+  if (!row || (await runner.failed.retry({ id })) === 0) throw notFound('failed message');
+  runner.wake();
   return { status: 202, body: { retried: 1 } };
 }
 
@@ -80,17 +79,17 @@ async function retryOne(inbox: Inbox, { params }: Request) {
  * remaining ones have been busy for too long. It terminates, because a retried message no longer matches the selection.
  */
 async function retryAll(
-  inbox: Inbox,
+  runner: Runner,
   selection: FailedFilter,
   limit: number | undefined,
 ): Promise<Omit<RetryResult, 'truncated'>> {
   const batch = limit ?? MAX_RETRY_LIMIT;
   for (let retried = 0, busyRounds = 0; ; ) {
-    const now = await inbox.failed.retry(selection, batch);
+    const now = await runner.failed.retry(selection, batch);
     retried += now;
-    inbox.wake();
+    runner.wake();
     if (limit === undefined && now === batch) continue;
-    const { matching: left } = await inbox.failed.count(selection);
+    const { matching: left } = await runner.failed.count(selection);
     if (limit !== undefined || left === 0 || busyRounds === BUSY_ROUNDS) return { retried, left };
     busyRounds++;
     await delay(BUSY_MS);

@@ -41,7 +41,9 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
       mqtt: mqtt.health(),
       ...(queues && { queues: queues.health() }),
     };
-    const consumers = Object.fromEntries(runners.map((runner) => [runner.name, runner.state()]));
+    const consumers = Object.fromEntries(
+      await Promise.all(runners.map(async (runner) => [runner.name, await runner.state()] as const)),
+    );
     const ready = !stopping() && states.database.status === 'up';
     const allUp = [...Object.values(states), ...Object.values(consumers)].every(({ status }) => status === 'up');
     const status = ready ? (allUp ? 'up' : 'degraded') : 'down';

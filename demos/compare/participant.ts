@@ -1,8 +1,8 @@
 // A service of the product (its tables, its handlers behind its inbox, its outbox) without the relay, the bus and the
 // inbox's worker. Its caller migrates the tables, and passes the events on.
 import type { Config } from '../../app/config.ts';
+import { inboxOptions } from '../../app/consumer.ts';
 import { schemaOf } from '../../app/schemas.ts';
-import { inboxOptions } from '../../app/service-runner.ts';
 import { eventSchemas } from '../../contracts/events.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import type { IncomingMessage } from '../../infra/bus/port.ts';

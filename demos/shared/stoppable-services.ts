@@ -20,7 +20,7 @@ export class StoppableServices {
     if (runner.service.loops?.length) throw new RangeError(`${name} has loops of its own`);
     this.#running.delete(name);
     this.#stopped.set(name, runner);
-    await runner.stopIntake();
+    await runner.stopReceiving();
     await runner.stopRelays();
   }
 

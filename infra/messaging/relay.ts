@@ -38,6 +38,11 @@ export interface RelayOptions {
   /** Publishes rows and resolves, within `leaseMs`, with those that were not published. Never rejects. */
   readonly publish: (rows: readonly OutboxRow[]) => Promise<Unpublished[]>;
   readonly leaseMs: number;
+  /**
+   * Whether it also claims rows that it was not handed: those of processes that ended or could not publish. Default: yes.
+   * One process of a service must.
+   */
+  readonly claims?: boolean;
   /** How often published rows are deleted and rows without a lease are claimed. */
   readonly pollMs: number;
   readonly log: Logger;
@@ -104,7 +109,9 @@ export class Relay implements RelayHandle {
   async #claim(): Promise<void> {
     // Reset first: rows that are announced during the statement may not be visible to it.
     this.#mayHaveUnclaimed = false;
-    const rows = await this.#deletePublishedAndClaim(BATCH).catch((error) => {
+    const { claims = true } = this.#options;
+    if (!claims && this.#published.length === 0) return;
+    const rows = await this.#deletePublishedAndClaim(claims ? BATCH : 0).catch((error) => {
       this.#mayHaveUnclaimed = true;
       throw error;
     });

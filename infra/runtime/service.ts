@@ -8,6 +8,13 @@ import type { Outbox, Statement } from '../messaging/outbox.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { Loop } from './loop.ts';
 
+/**
+ * What a process does for its services: `web` answers HTTP requests, `worker` handles messages and does all other work
+ * in the background. Each relays the events that it commits itself.
+ */
+export const roles = ['web', 'worker'] as const;
+export type Role = (typeof roles)[number];
+
 /** `Settings`: the service's part of the configuration. */
 export interface ServiceContext<Settings> {
   readonly settings: Settings;
@@ -64,9 +71,14 @@ export interface Service<E extends CloudEvent> {
    * Called for every request.
    */
   readonly isSheddable?: (request: IncomingMessage) => boolean;
-  /** Background work. `healthy`: false if it is stalled and restarting it did not help. */
-  readonly loops?: readonly (Pick<Loop, 'start' | 'stop'> & { readonly healthy?: boolean })[];
+  /** Work in the background of a worker. */
+  readonly loops?: readonly Background[];
+  /** Work in the background of a web process, on what it has in memory. */
+  readonly webLoops?: readonly Background[];
 }
+
+/** `healthy`: false if it is stalled and restarting it did not help. */
+type Background = Pick<Loop, 'start' | 'stop'> & { readonly healthy?: boolean };
 
 /** A service with any events. */
 export type AnyService = Omit<Service<CloudEvent>, 'handlers'> & { readonly handlers: AnyHandlers };

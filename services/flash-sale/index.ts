@@ -20,19 +20,22 @@ import { RESEND_BY_ID, RESEND_OVERDUE } from './store/tickets.ts';
 const PURCHASES = /^\/flash-sales\/[^/?]+\/purchases\/?(?:\?|$)/i;
 
 type Settings = SettingsOf<typeof resendSettings & typeof watchdogSettings>;
-type FlashSaleContext = ServiceContext<Settings> & { readonly queues: PacedQueues };
+/** Without `queues`, this process does not drain; its tickets wait for one that does. */
+type FlashSaleContext = ServiceContext<Settings> & { readonly queues: PacedQueues | undefined };
 
 export function flashSaleService(context: FlashSaleContext): Service<Event<Subscribed<'flash-sale'>>> {
   const { settings, database, outbox, queues, metrics, log } = context;
   const resendAfterMs = settings.RESEND_AFTER_MS;
-  const drain = new Drain({
-    database,
-    queues,
-    acceptance: createTicketAcceptance({ database, outbox, resendAfterMs, log }),
-    stalledAfterMs: settings.WATCHDOG_MS,
-    onRebuild: () => metrics.rebuilds.inc({ service: 'flash-sale' }),
-    log,
-  });
+  const drain =
+    queues &&
+    new Drain({
+      database,
+      queues,
+      acceptance: createTicketAcceptance({ database, outbox, resendAfterMs, log }),
+      stalledAfterMs: settings.WATCHDOG_MS,
+      onRebuild: () => metrics.rebuilds.inc({ service: 'flash-sale' }),
+      log,
+    });
   const decisions = new Counter({
     name: 'sluice_flash_sale_decisions_total',
     help: "Decisions about flash-sale purchases, by outcome; by the sale's row, or by a snapshot of it in memory.",
@@ -41,7 +44,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
   });
   const admission = new SaleAdmission({
     database,
-    onAdmitted: () => drain.wake(),
+    onAdmitted: () => drain?.wake(),
     onDecision: (outcome, by) => decisions.inc({ outcome, by }),
     log,
   });
@@ -53,11 +56,12 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
       'order.cancelled': releaseTickets(outbox),
       'order.awaiting-payment': awaitPayments(resendAfterMs),
     },
-    routes: (router) => flashSaleRoutes(router, { database, admission, readTicket, onCreated: () => drain.wake() }),
+    routes: (router) => flashSaleRoutes(router, { database, admission, readTicket, onCreated: () => drain?.wake() }),
     front: gateway({ admission, readTicket, log }),
     facts: { 'flash-sale': saleFacts, 'flash-sale/tickets': ticketFacts },
     resend: RESEND_BY_ID,
     isSheddable: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),
-    loops: [admission, drain, resendLoop(context, 'flash-sale.ticket.accepted', RESEND_OVERDUE)],
+    loops: [...(drain ? [drain] : []), resendLoop(context, 'flash-sale.ticket.accepted', RESEND_OVERDUE)],
+    webLoops: [admission],
   };
 }

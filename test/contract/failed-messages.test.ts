@@ -78,7 +78,9 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
   /** POST /failed-messages/points/retry */
   async function retryAll(): Promise<RetryResult> {
     const server = await listen(
-      createApp(log, (router) => failedMessagesRoutes(router, [{ name: 'points', inbox }])),
+      createApp(log, (router) =>
+        failedMessagesRoutes(router, [{ name: 'points', failed: inbox.failed, wake: () => inbox.wake() }]),
+      ),
       '127.0.0.1',
       0,
     );

@@ -28,7 +28,9 @@ beforeEach(async () => {
   schema = `f_${randomUUID().replaceAll('-', '')}`;
   await createTables(databases.database, { name: 'points', schema });
   inbox = createInbox(databases.database, schema);
-  const app = createApp(log, (router) => failedMessagesRoutes(router, [{ name: 'points', inbox }]));
+  const app = createApp(log, (router) =>
+    failedMessagesRoutes(router, [{ name: 'points', failed: inbox.failed, wake: () => inbox.wake() }]),
+  );
   http = await listen(app, '127.0.0.1', 0);
 });
 afterEach(() => http?.close());

@@ -20,13 +20,13 @@ import {
 import * as schemas from '../setup/schemas.ts';
 import { eventually, gate } from '../setup/wait.ts';
 import { onEachShape } from './support/each-shape.ts';
-import { embedded, separateProcesses } from './support/systems.ts';
+import { embedded, rolesApart, separateProcesses } from './support/systems.ts';
 
 /** The latency of each step: sequential steps cannot be as fast as concurrent ones. */
 const STEP_LATENCY_MS = 100;
 
 const servers = inject('servers');
-const shapes = [embedded, separateProcesses(servers)];
+const shapes = [embedded, separateProcesses(servers), rolesApart(servers)];
 
 onEachShape({ shapes, env: { STEP_LATENCY_MS: String(STEP_LATENCY_MS), RETRY_BASE_MS: '100' } }, (on) => {
   const onShape = on.test;
@@ -243,6 +243,7 @@ onEachShape({ shapes, env: { STEP_LATENCY_MS: String(STEP_LATENCY_MS), RETRY_BAS
   onShape('each process reports readiness, health and metrics', async () => {
     for (const service of serviceNames) {
       const url = on.system.url(service);
+      const worker = on.system.worker(service).url;
       const readiness = await eventually(
         async () => {
           const now = await get(`${url}/readyz`, schemas.readiness);
@@ -250,7 +251,7 @@ onEachShape({ shapes, env: { STEP_LATENCY_MS: String(STEP_LATENCY_MS), RETRY_BAS
         },
         { what: `${service} is up without a backlog` },
       );
-      expect(readiness.resources).toEqual({
+      expect((await get(`${worker}/readyz`, schemas.readiness)).resources).toEqual({
         database: { status: 'up' },
         bus: { status: 'up' },
         mqtt: { status: 'up' },
@@ -264,9 +265,10 @@ onEachShape({ shapes, env: { STEP_LATENCY_MS: String(STEP_LATENCY_MS), RETRY_BAS
         backlog: 0,
         lastProgressAt: never ? null : expect.stringMatching(/Z$/),
       });
-      expect(await get(`${url}/healthz`, schemas.health)).toEqual({ status: 'up', stalled: [] });
+      for (const process of [url, worker])
+        expect(await get(`${process}/healthz`, schemas.health)).toEqual({ status: 'up', stalled: [] });
 
-      const metrics = await call(`${url}/metrics`);
+      const metrics = await call(`${worker}/metrics`);
       expect(metrics.headers['content-type']).toMatch(/^text\/plain; version=/);
       // No order has a ticket here, so the flash sale has handled no message.
       const handled = new RegExp(`^sluice_messages_handled_total{.*service="${service}".*} \\d+$`, 'm');
@@ -279,6 +281,13 @@ onEachShape({ shapes, env: { STEP_LATENCY_MS: String(STEP_LATENCY_MS), RETRY_BAS
         });
       }
     }
+  });
+
+  onShape('a process without the role web serves only the routes of its operation', async () => {
+    const worker = on.system.worker('order').url;
+    const isApart = worker !== on.orders;
+    for (const path of ['/orders?userId=a', '/failed-messages/order', '/audit/order'])
+      expect([path, (await call(`${worker}${path}`)).status]).toEqual([path, isApart ? 404 : 200]);
   });
 
   onShape('failed messages are listed for each service, and an unknown service is 404', async () => {

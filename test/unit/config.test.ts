@@ -116,6 +116,13 @@ describe('the configuration', () => {
     expect(about('RETRY_MAX_MS')).toMatch(/Must be at least RETRY_BASE_MS\.$/);
   });
 
+  test('requires shared servers for roles in separate processes, and names them', () => {
+    expect(() => parseConfig({}, ['order'], ['web'])).toThrow(
+      /DATABASE_URL is missing: order without points, coupon, notify, flash-sale, the role worker means several processes/,
+    );
+    expect(() => parseConfig({}, undefined, ['worker'])).toThrow(/ without the role web means several processes/);
+  });
+
   test('requires shared servers for services in separate processes, and names them', () => {
     expect(problemsOf({}, ['order', 'points'])).toEqual([
       expect.stringMatching(

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { ServiceName } from '../../../contracts/services.ts';
 import { type Child, type Environment, type Exit, Supervisor } from '../../../demos/shared/child-process.ts';
 import { serverFolder } from '../../../demos/shared/folder.ts';
 import { within } from '../../../infra/runtime/promises.ts';
@@ -36,8 +37,11 @@ export interface ServiceProcess {
   remove(): Promise<void>;
 }
 
+/** The services that a process runs; without a role, in both. */
+export type Arguments = readonly (ServiceName | '--role=web' | '--role=worker')[];
+
 /** Node's arguments that start these services, or all of them if none is named. */
-export const sluice = (...services: string[]): string[] => [program, 'start', ...services];
+export const sluice = (...args: readonly string[]): string[] => [program, 'start', ...args];
 
 /** Node runs with `args` in an empty folder, which has no settings. The process is not started yet. */
 export async function createServiceProcess(

@@ -9,7 +9,7 @@ import { freePort } from '../../servers/ports.ts';
 import { NO_PAYMENTS } from '../../setup/payments.ts';
 import { freshDatabase } from '../../setup/postgres.ts';
 import { freshPrefix } from '../../setup/wait.ts';
-import { createServiceProcess, type ServiceProcess, sluice } from './service-process.ts';
+import { type Arguments, createServiceProcess, type ServiceProcess, sluice } from './service-process.ts';
 
 const settings = {
   // Short, because tests wait for them.
@@ -26,8 +26,8 @@ export interface SystemOptions {
   readonly mqttUrl: string | undefined;
   /** Without it, the MQTT broker carries the events. */
   readonly amqpUrl?: string | undefined;
-  /** The services of each process. Default: a process for each service. */
-  readonly processes?: readonly (readonly ServiceName[])[];
+  /** The arguments of each process. Default: a process for each service. */
+  readonly processes?: readonly Arguments[];
   readonly env?: Environment;
 }
 
@@ -58,16 +58,14 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     ...(amqpUrl ? { AMQP_URL: amqpUrl } : { EVENT_BUS: 'mqtt' }),
     ...options.env,
   };
-  const all = await Promise.all(
-    processes.map((services) => processOfTest(services.join('-'), sluice(...services), common)),
-  );
+  const all = await Promise.all(processes.map((args) => processOfTest(args.join('-'), sluice(...args), common)));
   await Promise.all(all.map((each) => each.start()));
   return {
     databaseUrl: database.url,
     prefix,
     env: common,
     processes: all,
-    process: (service) => all[processes.findIndex((services) => services.includes(service))] as ServiceProcess,
+    process: (service) => all[processes.findIndex((args) => args.includes(service))] as ServiceProcess,
   };
 }
 

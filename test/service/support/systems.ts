@@ -5,7 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ServiceName, serviceNames } from '../../../contracts/services.ts';
 import type { Environment } from '../../../demos/shared/child-process.ts';
-import { createServiceProcess, type ServiceProcess, sluice } from '../../fault/support/service-process.ts';
+import {
+  type Arguments,
+  createServiceProcess,
+  type ServiceProcess,
+  sluice,
+} from '../../fault/support/service-process.ts';
 import type { ServerUrls } from '../../servers/find.ts';
 import { startPaymentsInside } from '../../setup/payments.ts';
 import { freshDatabase } from '../../setup/postgres.ts';
@@ -19,10 +24,12 @@ export interface System {
   readonly databaseUrl?: string;
   /** The data folder of an embedded system. */
   readonly dataDir?: string;
-  /** The processes that run this service; at least one. */
+  /** The processes that serve this service over HTTP; at least one. */
   processes(service: ServiceName): ServiceProcess[];
-  /** The URL of a process that runs this service. */
+  /** The URL of a process that serves this service over HTTP. */
   url(service: ServiceName): string;
+  /** A process that handles this service's messages: the same one, unless the roles are apart. */
+  worker(service: ServiceName): ServiceProcess;
   /** Stops the system and removes its data. */
   remove(): Promise<void>;
 }
@@ -61,6 +68,7 @@ export const embedded: Shape = {
       dataDir,
       processes: () => [process],
       url: () => process.url,
+      worker: () => process,
       remove,
     };
   }),
@@ -73,11 +81,11 @@ export interface ServerOptions {
   readonly pace?: 'redis' | 'database';
 }
 
-/** `processes` lists the services of each process. */
+/** `processes`: the arguments of each process. */
 export const onServers = (
   name: string,
   { databaseUrl, amqpUrl, mosquittoUrl, redisUrl }: ServerUrls,
-  processes: readonly (readonly ServiceName[])[],
+  processes: readonly Arguments[],
   { bus = 'rabbitmq', pace = 'database' }: ServerOptions = {},
 ): Shape => ({
   name,
@@ -86,7 +94,7 @@ export const onServers = (
     mosquittoUrl !== undefined &&
     (bus === 'local' || amqpUrl !== undefined) &&
     (pace === 'database' || redisUrl !== undefined),
-  separate: processes.length > 1,
+  separate: processes.every((args) => serviceNames.some((service) => !args.includes(service))),
   start: withFreePorts(async (env = {}) => {
     const database = await freshDatabase(String(databaseUrl));
     const payments = await startPaymentsInside();
@@ -101,9 +109,9 @@ export const onServers = (
       ...env,
     };
     const started = await Promise.all(
-      processes.map(async (services) => ({
-        services,
-        process: await createServiceProcess(services.join('-'), sluice(...services), common),
+      processes.map(async (args) => ({
+        args,
+        process: await createServiceProcess(args.join('-'), sluice(...args), common),
       })),
     );
     const remove = async () => {
@@ -115,14 +123,15 @@ export const onServers = (
       remove,
       started.map(({ process }) => process),
     );
-    const running = (service: ServiceName) =>
-      started.filter(({ services }) => services.includes(service)).map(({ process }) => process);
+    const running = (service: ServiceName, other: Arguments[number]) =>
+      started.filter(({ args }) => args.includes(service) && !args.includes(other)).map(({ process }) => process);
     return {
       prefix,
       mqttUrl: String(mosquittoUrl),
       databaseUrl: database.url,
-      processes: running,
-      url: (service) => String(running(service)[0]?.url),
+      processes: (service) => running(service, '--role=worker'),
+      url: (service) => String(running(service, '--role=worker')[0]?.url),
+      worker: (service) => running(service, '--role=web')[0] as ServiceProcess,
       remove,
     };
   }),
@@ -133,6 +142,13 @@ export const separateProcesses = (servers: ServerUrls): Shape =>
     ['order'],
     ['order'],
     ...serviceNames.filter((name) => name !== 'order').map((name) => [name]),
+  ]);
+
+/** All services in one process, but only their HTTP side; the work behind it in another. */
+export const rolesApart = (servers: ServerUrls): Shape =>
+  onServers('web and worker apart on RabbitMQ, PostgreSQL and Mosquitto', servers, [
+    [...serviceNames, '--role=web'],
+    [...serviceNames, '--role=worker'],
   ]);
 
 const workflow = serviceNames.filter((name) => name !== 'flash-sale');
