@@ -1,6 +1,7 @@
 // The servers that the configuration names; anything without a URL runs embedded.
 import type { Server } from 'node:http';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { subscriptions } from '../contracts/services.ts';
 import { LocalBus } from '../infra/bus/local.ts';
@@ -12,7 +13,7 @@ import { openPglite } from '../infra/database/pglite.ts';
 import type { Database } from '../infra/database/port.ts';
 import { openPostgres } from '../infra/database/postgres.ts';
 import { InboxStore } from '../infra/messaging/inbox-store.ts';
-import { connectTo } from '../infra/mqtt/connect.ts';
+import { type Connect, connectTo } from '../infra/mqtt/connect.ts';
 import { EmbeddedBroker } from '../infra/mqtt/embedded/broker.ts';
 import { ExternalPublisher } from '../infra/mqtt/external-publisher.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
@@ -37,8 +38,15 @@ export class Resources {
   readonly #shutdown: Shutdown;
   #queues: PacedQueues | undefined;
   #payments: PaymentProvider | undefined;
+  #paymentUrl: string | undefined;
 
-  constructor(config: Config, log: Logger, shutdown: Shutdown, opened: { database: Database; broker: Broker }) {
+  /** `shutdown`: closes what was opened; close() runs it. Default: the caller closes them. */
+  constructor(
+    config: Config,
+    log: Logger,
+    opened: { database: Database; broker: Broker },
+    shutdown = new Shutdown(log),
+  ) {
     this.#config = config;
     this.#log = log;
     this.#broker = opened.broker;
@@ -91,8 +99,26 @@ export class Resources {
 
   /** Opens the payment provider. Safe to call twice. Rejects with a StartupError if the embedded one is in use. */
   async payments(): Promise<PaymentProvider> {
-    this.#payments ??= this.#own(await openPayments(this.#config, this.database, this.#log));
+    if (this.#payments) return this.#payments;
+    const { PAYMENT_URL, PAYMENT_TIMEOUT_MS: timeoutMs } = this.#config;
+    const url = PAYMENT_URL ?? this.#paymentUrl;
+    if (url) this.#payments = this.#own(openHttpProvider({ url, timeoutMs }));
+    else {
+      const embedded = this.#own(await openEmbedded(this.#config, this.database, this.#log));
+      this.#payments = embedded;
+      this.#paymentUrl = embedded.url;
+    }
     return this.#payments;
+  }
+
+  /** Of the embedded payment provider, from its opening on. */
+  get paymentUrl(): string | undefined {
+    return this.#paymentUrl;
+  }
+
+  /** To be called before payments(), if another thread has opened the embedded payment provider. */
+  payAt(url: string | undefined): void {
+    this.#paymentUrl = url;
   }
 
   /** Closes it with all others. */
@@ -112,46 +138,59 @@ export class Resources {
   }
 }
 
-export async function openResources(config: Config, log: Logger): Promise<Resources> {
+export interface Broker {
+  readonly publisher: MqttPublisher;
+  readonly connect: Connect;
+  readonly attach?: (server: Server) => void;
+  /** Serves the connection of another thread. */
+  readonly accept?: (stream: Duplex) => void;
+  readonly close: () => Promise<void>;
+}
+
+/** `given`: the broker of another thread, which also holds the lock of the data folder. */
+export async function openResources(config: Config, log: Logger, given?: { broker: Broker }): Promise<Resources> {
   const shutdown = new Shutdown(log);
   try {
-    if (!config.DATABASE_URL || !config.MQTT_URL) shutdown.add(await lockDataDir(config.DATA_DIR));
-    const broker = await openBroker(config, log);
+    if (!given && (!config.DATABASE_URL || !config.MQTT_URL)) shutdown.add(await lockDataDir(config.DATA_DIR));
+    const broker = given?.broker ?? (await openBroker(config, log));
     shutdown.add(() => broker.close());
-    const { DATABASE_URL: url, DATABASE_POOL_SIZE: poolSize } = config;
-    const database = await (url
-      ? openPostgres({ url, poolSize, log })
-      : openPglite({ dataDir: join(config.DATA_DIR, 'database') }));
+    const database = await openDatabase(config, log);
     shutdown.add(() => database.close());
-    return new Resources(config, log, shutdown, { database, broker });
+    return new Resources(config, log, { database, broker }, shutdown);
   } catch (error) {
     await shutdown.run();
     throw error;
   }
 }
 
-type Broker = Awaited<ReturnType<typeof openBroker>>;
+const openDatabase = ({ DATABASE_URL: url, DATABASE_POOL_SIZE: poolSize, DATA_DIR: dataDir }: Config, log: Logger) =>
+  url ? openPostgres({ url, poolSize, log }) : openPglite({ dataDir: join(dataDir, 'database') });
 
-async function openBroker(config: Config, log: Logger) {
-  const { MQTT_URL: url, HOST: host, PUBLISH_TIMEOUT_MS: publishTimeoutMs } = config;
-  if (url) {
-    const publisher = new ExternalPublisher({ url, log, publishTimeoutMs });
-    return { publisher, connect: connectTo(url), close: () => publisher.close() };
-  }
-  const { DATA_DIR: dataDir, MQTT_PORT: port, BUS_PREFIX: prefix } = config;
+/** The broker at MQTT_URL. */
+export function externalBroker(url: string, { PUBLISH_TIMEOUT_MS: publishTimeoutMs }: Config, log: Logger): Broker {
+  const publisher = new ExternalPublisher({ url, log, publishTimeoutMs });
+  return { publisher, connect: connectTo(url), close: () => publisher.close() };
+}
+
+export async function openBroker(config: Config, log: Logger): Promise<Broker> {
+  const { MQTT_URL, HOST: host, DATA_DIR: dataDir, MQTT_PORT: port, BUS_PREFIX: prefix } = config;
+  if (MQTT_URL) return externalBroker(MQTT_URL, config, log);
   const broker = await EmbeddedBroker.start({ dataDir, host, port, prefix, log });
   log.info({ url: `mqtt://${host}:${broker.port}` }, 'MQTT broker embedded');
   return {
     publisher: broker.publisher,
     connect: broker.connectInternal,
-    attach: (server: Server) => broker.acceptWebSockets(server),
+    attach: (server) => broker.acceptWebSockets(server),
+    accept: (stream) => broker.acceptInternal(stream),
     close: () => broker.close(),
   };
 }
 
-async function openPayments(config: Config, database: Database, log: Logger): Promise<PaymentProvider> {
-  const { PAYMENT_URL, PAYMENT_TIMEOUT_MS: timeoutMs, DATA_DIR: dataDir } = config;
-  if (PAYMENT_URL) return openHttpProvider({ url: PAYMENT_URL, timeoutMs });
+async function openEmbedded(
+  { PAYMENT_TIMEOUT_MS: timeoutMs, DATA_DIR: dataDir }: Config,
+  database: Database,
+  log: Logger,
+) {
   // Imported here, because a process with PAYMENT_URL does not need it.
   const { openEmbeddedProvider, openExclusively } = await import('../simulators/payment-provider/embedded.ts');
   return openExclusively(database, log, () => openEmbeddedProvider({ dataDir, timeoutMs, log }));

@@ -1,11 +1,11 @@
 // Runs one service in one or both roles: its routes, its consumer, and the relays of its outbox, on every bus.
 import type { Router } from 'express';
 import { eventSchemas } from '../contracts/events.ts';
-import type { ConsumerState } from '../contracts/operations.ts';
+import type { ConsumerState, Readiness } from '../contracts/operations.ts';
 import type { ServiceName } from '../contracts/services.ts';
-import type { OutgoingEvent } from '../infra/bus/port.ts';
+import type { Bus, OutgoingEvent } from '../infra/bus/port.ts';
 import { FailedMessages } from '../infra/messaging/failed-messages.ts';
-import { type Channel, channels, type Outbox } from '../infra/messaging/outbox.ts';
+import { type Channel, channels, type Outbox, type OutboxRow, type RelayHandle } from '../infra/messaging/outbox.ts';
 import { publishToBus, publishToUsers, Relay, type RelayOptions } from '../infra/messaging/relay.ts';
 import { readWorkerState } from '../infra/messaging/worker-heartbeat.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
@@ -17,10 +17,29 @@ import { factsRoutes } from './admin/facts.ts';
 import { Consumer, type ConsumerOptions } from './consumer.ts';
 import { schemaOf } from './schemas.ts';
 
-export interface ServiceRunnerOptions extends ConsumerOptions {
+/** The worker of this process's services, in another thread. */
+export interface RemoteWorker {
+  relay(service: ServiceName, channel: Channel): RelayHandle;
+  /** Calls `wake` of the service. */
+  wakeService(service: ServiceName): void;
+  wakeInbox(service: ServiceName): void;
+  /** Rejects if the worker does not answer in time. */
+  readiness(): Promise<WorkerReadiness>;
+}
+
+export interface WorkerReadiness {
+  readonly resources: Readiness['resources'];
+  readonly consumers: Readiness['consumers'];
+  /** The services whose consumer or loop is stalled. */
+  readonly stalled: readonly ServiceName[];
+}
+
+export interface ServiceRunnerOptions extends Omit<ConsumerOptions, 'bus'> {
   readonly roles: readonly Role[];
   readonly outbox: Outbox;
   readonly mqtt: MqttPublisher;
+  /** What publishes and consumes: this process's bus, or the worker in another thread. */
+  readonly through: { readonly bus: Bus } | { readonly worker: RemoteWorker };
 }
 
 /**
@@ -43,7 +62,7 @@ export class ServiceRunner {
   readonly failed: FailedMessages;
   readonly #options: ServiceRunnerOptions;
   readonly #isWeb: boolean;
-  readonly #isWorker: boolean;
+  readonly #worker: RemoteWorker | undefined;
   /** From a start to the next stop. */
   #relays: readonly Relay[] = [];
   #consumer: Consumer | undefined;
@@ -54,7 +73,7 @@ export class ServiceRunner {
     this.failed = new FailedMessages(options.database.background, schemaOf(options.name));
     this.#options = options;
     this.#isWeb = options.roles.includes('web');
-    this.#isWorker = options.roles.includes('worker');
+    this.#worker = 'worker' in options.through ? options.through.worker : undefined;
   }
 
   routes(router: Router): void {
@@ -64,11 +83,16 @@ export class ServiceRunner {
 
   /** Requires the service's schema to be migrated. */
   async start(): Promise<void> {
-    this.#relays = createRelays(this.#options);
-    for (const relay of this.#relays) relay.start();
+    const { name, roles, outbox, database, through } = this.#options;
+    if ('worker' in through) {
+      for (const channel of channels) outbox.connect(channel, through.worker.relay(name, channel));
+    } else {
+      this.#relays = createRelays(this.#options, through.bus);
+      for (const relay of this.#relays) relay.start();
+    }
     if (this.#isWeb) for (const loop of this.service.webLoops ?? []) loop.start();
-    if (!this.#isWorker) return;
-    this.#consumer = new Consumer(this.#options, POLL_MS[this.#options.database.kind]);
+    if ('worker' in through || !roles.includes('worker')) return;
+    this.#consumer = new Consumer({ ...this.#options, bus: through.bus }, POLL_MS[database.kind]);
     await this.#consumer.start();
   }
 
@@ -85,27 +109,41 @@ export class ServiceRunner {
 
   /** Claims messages that are due now, rather than at the next poll; those of another process wait for its poll. */
   wake(): void {
-    this.#consumer?.inbox.wake();
+    if (this.#worker) this.#worker.wakeInbox(this.name);
+    else this.#consumer?.inbox.wake();
+  }
+
+  /** Announces to the relay of a channel rows that another thread has committed, and returns the lease for the next. */
+  relayed(channel: Channel, rows: readonly OutboxRow[]): number {
+    const relay = this.#relays[channels.indexOf(channel)];
+    if (rows.length > 0) relay?.enqueue(rows);
+    else relay?.wake();
+    return relay?.leaseMs() ?? 0;
   }
 
   /** False if the consumer or a loop is stalled and rebuilding it did not help. */
-  get healthy(): boolean {
-    return this.#consumer?.healthy !== false;
+  async isHealthy(): Promise<boolean> {
+    if (!this.#worker) return this.#consumer?.healthy !== false;
+    const stalled = this.#worker.readiness().then((readiness) => readiness.stalled);
+    return stalled.then((names) => !names.includes(this.name)).catch(() => false);
   }
 
   /** Of the consumer in this process, or else of one in another process. */
   async state(): Promise<ConsumerState> {
     if (this.#consumer) return this.#consumer.state();
     const { database } = this.#options;
-    const states = readWorkerState<ConsumerState>(database, schemaOf(this.name));
-    return within(STATE_WITHIN_MS, states).then(
-      (state) => state ?? down('no worker runs'),
-      () => down('unknown: the database does not answer'),
+    const state = this.#worker
+      ? this.#worker.readiness().then(({ consumers }) => consumers[this.name])
+      : readWorkerState<ConsumerState>(database, schemaOf(this.name));
+    return within(STATE_WITHIN_MS, state).then(
+      (known) => known ?? down('no worker runs'),
+      () => down('unknown: no answer'),
     );
   }
 
-  /** Sets the gauges; a gauge whose value is unknown is removed (see setOrRemove). */
+  /** Sets the gauges; a gauge whose value is unknown is removed (see setOrRemove). A worker in another thread has its own. */
   async measure(): Promise<void> {
+    if (this.#worker) return;
     const { name: service, outbox, database, metrics } = this.#options;
     setOrRemove(metrics.backlog, { service }, this.#consumer?.backlog);
     await Promise.all(
@@ -118,17 +156,8 @@ export class ServiceRunner {
 }
 
 /** Publish what this process commits. Those of a worker also publish what other processes left. */
-function createRelays({
-  name,
-  roles,
-  outbox,
-  config,
-  database,
-  bus,
-  mqtt,
-  metrics,
-  log,
-}: ServiceRunnerOptions): Relay[] {
+function createRelays(options: ServiceRunnerOptions, bus: Bus): Relay[] {
+  const { name, roles, outbox, config, database, mqtt, metrics, log } = options;
   const toBus = {
     bus,
     catalogue: eventSchemas,

@@ -1,47 +1,29 @@
-// The parts of a process and the order in which they start and stop.
+// A process and the order in which its parts start and stop. On the embedded database it has two threads: this one for
+// HTTP and the MQTT broker, and a worker (worker-thread.ts) for the database and everything else.
 import { randomBytes } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
+import type { Readiness } from '../contracts/operations.ts';
 import { type ServiceName, SUBJECT_NAME, serviceNames } from '../contracts/services.ts';
-import type { Bus } from '../infra/bus/port.ts';
-import { vacuumLoops } from '../infra/database/pglite.ts';
 import { createApp } from '../infra/http/app.ts';
 import { OverloadGuard } from '../infra/http/overload.ts';
 import { listen } from '../infra/http/server.ts';
-import { Outbox } from '../infra/messaging/outbox.ts';
 import { Presence } from '../infra/mqtt/presence.ts';
-import { createLog } from '../infra/observability/log.ts';
+import { openLog } from '../infra/observability/log.ts';
 import { LogMirror } from '../infra/observability/log-mirror.ts';
 import { Metrics } from '../infra/observability/metrics.ts';
-import { type AnyService, type Role, roles, type ServiceContext } from '../infra/runtime/service.ts';
+import { lockDataDir } from '../infra/runtime/data-dir.ts';
+import { type Role, roles } from '../infra/runtime/service.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
-import { couponService } from '../services/coupon/index.ts';
-import { flashSaleService } from '../services/flash-sale/index.ts';
-import { notifyService } from '../services/notify/index.ts';
-import { orderService } from '../services/order/index.ts';
-import { pointsService } from '../services/points/index.ts';
 import { failedMessagesRoutes } from './admin/failed-messages.ts';
 import { operationsRoutes } from './admin/operations.ts';
 import { type Config, parseConfig } from './config.ts';
-import { awaitDatabase, migrateSchemas, retryUntilAvailable } from './prepare-database.ts';
-import { openResources, type Resources } from './resources.ts';
-import { schemaOf } from './schemas.ts';
-import { ServiceRunner, type ServiceRunnerOptions } from './service-runner.ts';
-
-type Factory = (
-  context: ServiceContext<Config>,
-  resources: Resources,
-  roles: readonly Role[],
-) => AnyService | Promise<AnyService>;
-const factories: Record<ServiceName, Factory> = {
-  order: async (context, resources) => orderService({ ...context, payments: await resources.payments() }),
-  points: pointsService,
-  coupon: couponService,
-  notify: notifyService,
-  'flash-sale': async (context, resources, roles) =>
-    flashSaleService({ ...context, queues: roles.includes('worker') ? await resources.openQueues() : undefined }),
-};
+import { openBroker, openResources, Resources } from './resources.ts';
+import { type ServiceGroupOptions, startServices, startWebServices } from './service-group.ts';
+import type { ServiceRunner } from './service-runner.ts';
+import { StoppableServices } from './stoppable-services.ts';
+import { WorkerThread } from './worker.ts';
 
 export interface StartOptions {
   readonly env: NodeJS.ProcessEnv;
@@ -50,6 +32,8 @@ export interface StartOptions {
   readonly roles?: readonly Role[];
   /** Cancels the start, even during a long migration. After the start it has no effect: call stop(). */
   readonly signal?: AbortSignal;
+  /** A part without which nothing works has ended. Default: the process exits with code 1, and a supervisor restarts it. */
+  readonly onDied?: (error: Error) => void;
 }
 
 export type RunningSluice = Pick<Sluice, 'url' | 'stop'>;
@@ -58,26 +42,40 @@ export type RunningSluice = Pick<Sluice, 'url' | 'stop'>;
  * Rejects with a ConfigError or a StartupError if the configuration or the environment prevents the start, and with the
  * signal's reason if the signal cancelled it.
  */
-export async function startSluice(options: StartOptions): Promise<RunningSluice & Pick<Sluice, 'runners'>> {
+export async function startSluice(
+  options: StartOptions,
+): Promise<RunningSluice & Pick<Sluice, 'stopService' | 'startService'>> {
   const sluice = new Sluice(options);
   await sluice.start();
   return sluice;
 }
 
-/** A service before it runs. */
-type Created = Pick<ServiceRunnerOptions, 'name' | 'service' | 'outbox' | 'log'>;
+const NO_ANSWER = { status: 'down', detail: 'no answer' } as const;
+
+/** What runs the services of a process: its runners, and what the routes of its operation show. */
+interface Running {
+  readonly runners: readonly ServiceRunner[];
+  readonly resources: Resources;
+  readonly resourceStates: () => Promise<Omit<Readiness['resources'], 'database'>>;
+  readonly otherMetrics: () => Promise<readonly object[]>;
+  /** Stops and starts a service independently of the others: see StoppableServices. */
+  readonly stopService: (name: ServiceName) => Promise<void>;
+  readonly startService: (name: ServiceName) => Promise<void>;
+}
 
 /** Each part that starts adds the step that stops it; stop() runs the steps in reverse order. */
 class Sluice {
   readonly #services: readonly ServiceName[];
   readonly #roles: readonly Role[];
   readonly #signal: AbortSignal;
+  readonly #onDied: (error: Error) => void;
   readonly #config: Config;
   readonly #mirror: LogMirror;
   readonly #log: Logger;
+  readonly #writeLine: (line: string) => void;
   readonly #metrics = new Metrics();
   readonly #shutdown: Shutdown;
-  #runners: readonly ServiceRunner[] = [];
+  #running: Running | undefined;
   #url = '';
   #stopped: Promise<void> | undefined;
 
@@ -86,11 +84,14 @@ class Sluice {
     this.#services = services;
     this.#roles = all;
     this.#signal = signal;
+    this.#onDied = options.onDied ?? (() => process.exit(1));
     this.#config = parseConfig(env, services, all);
     const { BUS_PREFIX, LOG_FORMAT, LOG_LEVEL } = this.#config;
     this.#mirror = new LogMirror(BUS_PREFIX);
     const pretty = LOG_FORMAT === 'pretty' || (LOG_FORMAT === 'auto' && process.stdout.isTTY === true);
-    this.#log = createLog({ level: LOG_LEVEL, pretty, mirror: this.#mirror, subjectName: SUBJECT_NAME });
+    const { log, writeLine } = openLog({ level: LOG_LEVEL, pretty, mirror: this.#mirror, subjectName: SUBJECT_NAME });
+    this.#log = log;
+    this.#writeLine = writeLine;
     this.#shutdown = new Shutdown(this.#log);
   }
 
@@ -99,37 +100,23 @@ class Sluice {
     return this.#url;
   }
 
-  get runners(): readonly ServiceRunner[] {
-    return this.#runners;
-  }
-
   async start(): Promise<void> {
     const startedAt = performance.now();
     try {
-      const resources = await openResources(this.#config, this.#log);
-      this.#shutdown.add(() => resources.close());
-      this.#mirror.start(resources.mqtt);
-      this.#shutdown.add(() => this.#mirror.stop());
-      const { database } = resources;
-      const interrupt = () => database.interrupt();
-      this.#signal.addEventListener('abort', interrupt);
-      try {
-        const bus = await this.#startServices(resources);
-        await this.#serveHttp(resources, bus);
-        this.#announce(resources);
-        const startMs = Math.round(performance.now() - startedAt);
-        const facts = {
-          url: this.#url,
-          services: this.#services,
-          roles: this.#roles,
-          database: database.kind,
-          bus: bus.kind,
-          startMs,
-        };
-        this.#log.info(facts, `ready on ${this.#url}`);
-      } finally {
-        this.#signal.removeEventListener('abort', interrupt);
-      }
+      const running = await (this.#config.DATABASE_URL ? this.#startHere() : this.#startThreads());
+      this.#running = running;
+      await this.#serveHttp(running);
+      this.#announce(running.resources);
+      const startMs = Math.round(performance.now() - startedAt);
+      const { kind: database } = running.resources.database;
+      const facts = {
+        url: this.#url,
+        services: this.#services,
+        roles: this.#roles,
+        database,
+        bus: this.#config.busKind,
+      };
+      this.#log.info({ ...facts, startMs }, `ready on ${this.#url}`);
     } catch (error) {
       await this.#shutdown.run();
       this.#signal.throwIfAborted();
@@ -146,69 +133,101 @@ class Sluice {
     return this.#stopped;
   }
 
-  /** Starts the services on schemas that are up to date. Resolves with the bus. */
-  async #startServices(resources: Resources): Promise<Bus> {
+  async stopService(name: ServiceName): Promise<void> {
+    await this.#running?.stopService(name);
+  }
+
+  async startService(name: ServiceName): Promise<void> {
+    await this.#running?.startService(name);
+  }
+
+  #group(resources: Resources): ServiceGroupOptions {
+    return {
+      config: this.#config,
+      services: this.#services,
+      roles: this.#roles,
+      resources,
+      metrics: this.#metrics,
+      log: this.#log,
+      signal: this.#signal,
+      shutdown: this.#shutdown,
+    };
+  }
+
+  /** Mirrors the log from now on, and closes the resources at the stop. */
+  #open(resources: Resources): void {
+    this.#shutdown.add(() => resources.close());
+    this.#mirror.start(resources.mqtt);
+    this.#shutdown.add(() => this.#mirror.stop());
+  }
+
+  /** All roles of the process in this thread. */
+  async #startHere(): Promise<Running> {
+    const resources = await openResources(this.#config, this.#log);
+    this.#open(resources);
     const { database, mqtt } = resources;
-    const created = await this.#createServices(resources);
-    if (database.kind === 'pglite')
-      this.#startAll(vacuumLoops(database.background, this.#services.map(schemaOf), this.#log));
-    const bus = await resources.openBus();
-    this.#shutdown.add(() => bus.close());
-    const runners = created.map(
-      (each) =>
-        new ServiceRunner({
-          ...each,
-          roles: this.#roles,
-          config: this.#config,
-          database,
-          bus,
-          mqtt,
-          metrics: this.#metrics,
-        }),
-    );
-    // Subscriptions, inboxes and the loops of services stop before any relay: a relay's publish to the local bus may
-    // wait for an inbox of this process, and the inbox ends that wait when it stops.
-    this.#shutdown.add(() => Promise.all(runners.map((runner) => runner.stopRelays())));
-    this.#shutdown.add(() => Promise.all(runners.map((runner) => runner.stopReceiving())));
-    // Long-running statements would delay the stop. They run again after the next start.
-    this.#shutdown.add(async () => database.interrupt());
-    for (const runner of runners) await runner.start();
-    this.#runners = runners;
-    return bus;
-  }
-
-  /** Waits for the database, creates the services, and migrates their schemas. */
-  async #createServices(resources: Resources): Promise<Created[]> {
-    const { database } = resources;
-    const startContext = { config: this.#config, log: this.#log, signal: this.#signal };
-    await awaitDatabase(database, startContext);
-    const created: Created[] = [];
-    for (const name of this.#services) {
-      const outbox = new Outbox(schemaOf(name));
-      const log = this.#log.child({ service: name });
-      const context = { settings: this.#config, database, outbox, metrics: this.#metrics, log };
-      const service = await retryUntilAvailable(startContext, async () =>
-        factories[name](context, resources, this.#roles),
-      );
-      created.push({ name, outbox, log, service });
+    const interrupt = () => database.interrupt();
+    this.#signal.addEventListener('abort', interrupt);
+    try {
+      const { runners, bus } = await startServices(this.#group(resources));
+      const stoppable = new StoppableServices(runners);
+      const queues = () => resources.queues && { queues: resources.queues.health() };
+      return {
+        runners,
+        resources,
+        resourceStates: async () => ({ bus: bus.health(), mqtt: mqtt.health(), ...queues() }),
+        otherMetrics: async () => [],
+        stopService: (name) => stoppable.stop(name),
+        startService: (name) => stoppable.start(name),
+      };
+    } finally {
+      this.#signal.removeEventListener('abort', interrupt);
     }
-    await migrateSchemas(
-      database,
-      startContext,
-      new Map(created.map(({ name, service }) => [name, service.migrations])),
-    );
-    return created;
   }
 
-  /** Starts parts that stop together. */
-  #startAll(parts: readonly { start(): void; stop(): Promise<unknown> }[]): void {
-    for (const part of parts) part.start();
-    this.#shutdown.add(() => Promise.all(parts.map((part) => part.stop())));
+  /** The role web in this thread, and the role worker in another one. */
+  async #startThreads(): Promise<Running> {
+    const config = this.#config;
+    this.#shutdown.add(await lockDataDir(config.DATA_DIR));
+    const broker = await openBroker(config, this.#log);
+    this.#shutdown.add(() => broker.close());
+    const worker = new WorkerThread({
+      config,
+      services: this.#services,
+      broker,
+      writeLine: this.#writeLine,
+      onDied: (error) => this.#die(error),
+    });
+    this.#shutdown.add(() => worker.stop());
+    const resources = new Resources(config, this.#log, { database: worker.database, broker });
+    this.#open(resources);
+    const { paymentUrl } = await worker.start(this.#signal);
+    resources.payAt(paymentUrl);
+    return {
+      runners: await startWebServices(this.#group(resources), worker),
+      resources,
+      resourceStates: async () => {
+        const states = await worker
+          .readiness()
+          .then(({ resources: its }) => its)
+          .catch(() => ({ bus: NO_ANSWER }));
+        return { ...states, mqtt: broker.publisher.health() };
+      },
+      otherMetrics: async () => [await worker.metrics()],
+      stopService: (name) => worker.stopService(name),
+      startService: (name) => worker.startService(name),
+    };
+  }
+
+  /** Nothing runs half: the next start resumes what was under way. */
+  #die(error: Error): void {
+    if (this.#shutdown.begun) return;
+    this.#log.fatal({ err: error.cause ?? error }, error.message);
+    this.#onDied(error);
   }
 
   /** A worker's server has only the routes of its operation. */
-  async #serveHttp(resources: Resources, bus: Bus): Promise<void> {
-    const runners = this.#runners;
+  async #serveHttp({ runners, resources, resourceStates, otherMetrics }: Running): Promise<void> {
     const served = this.#roles.includes('web') ? runners : [];
     const overload = new OverloadGuard({
       isSheddable: (request) => served.some(({ service }) => service.isSheddable?.(request) ?? false),
@@ -218,7 +237,9 @@ class Sluice {
       for (const runner of served) runner.routes(router);
       if (served.length > 0) failedMessagesRoutes(router, served);
       const stopping = () => this.#shutdown.begun;
-      operationsRoutes(router, { runners, resources, bus, overload, metrics: this.#metrics, stopping });
+      const { database } = resources;
+      const shown = { runners, database, resources: resourceStates, otherMetrics, overload, stopping };
+      operationsRoutes(router, { ...shown, metrics: this.#metrics });
     });
     const front = served.reduce<RequestListener>((next, { service }) => service.front?.(next) ?? next, app);
     const http = await listen(overload.guard(front), this.#config.HOST, this.#config.PORT);
@@ -231,8 +252,10 @@ class Sluice {
   #announce({ presence: broker }: Resources): void {
     const instance = `${hostname()}-${process.pid}-${randomBytes(3).toString('hex')}`;
     const prefix = this.#config.BUS_PREFIX;
-    this.#startAll(
-      this.#services.map((service) => new Presence({ broker, prefix, service, instance, log: this.#log })),
+    const announcements = this.#services.map(
+      (service) => new Presence({ broker, prefix, service, instance, log: this.#log }),
     );
+    for (const announcement of announcements) announcement.start();
+    this.#shutdown.add(() => Promise.all(announcements.map((announcement) => announcement.stop())));
   }
 }

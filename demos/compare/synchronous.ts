@@ -27,7 +27,13 @@ export async function startSynchronous(env: NodeJS.ProcessEnv, stepOrder: StepOr
   const log = createLog({ level: config.LOG_LEVEL, pretty: false });
   const resources = await openResources(config, log);
   try {
-    const context = { settings: config, database: resources.database, metrics: new Metrics(), log };
+    const context = {
+      settings: config,
+      database: resources.database,
+      metrics: new Metrics(),
+      log,
+      wakeWorker: () => {},
+    };
     return await serve(context, resources, stepOrder);
   } catch (error) {
     await resources.close();

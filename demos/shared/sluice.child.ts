@@ -4,7 +4,6 @@ import { startSluice } from '../../app/start.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
 import { messageOf } from './errors.ts';
 import type { ServiceReply, ServiceRequest } from './sluice-processes.ts';
-import { StoppableServices } from './stoppable-services.ts';
 
 const reply = (message: ServiceReply) => {
   if (process.connected) process.send?.(message);
@@ -15,7 +14,6 @@ const named = serviceNames.filter((name) => process.argv.slice(2).includes(name)
 const services: readonly ServiceName[] = named.length > 0 ? named : serviceNames;
 try {
   const running = await startSluice({ env: process.env, services });
-  const stoppable = new StoppableServices(running.runners);
   let ending = false;
   const end = () => {
     if (ending) return;
@@ -31,7 +29,7 @@ try {
   process.on('SIGTERM', end);
   process.on('disconnect', end);
   process.on('message', ({ action, service }: ServiceRequest) => {
-    const changed = action === 'stop' ? stoppable.stop(service) : stoppable.start(service);
+    const changed = action === 'stop' ? running.stopService(service) : running.startService(service);
     changed.then(() => reply({ done: true }), failed);
   });
   reply({ readyAt: running.url });

@@ -1,6 +1,6 @@
 // The metrics of GET /metrics, in Prometheus' text format. The values of each label are a closed set that this program
 // defines (services, event types, outcomes): each text from outside would add a time series, without limit.
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
 export class Metrics {
   readonly registry = new Registry();
@@ -57,8 +57,15 @@ export class Metrics {
     ['type'],
   );
 
-  constructor() {
-    collectDefaultMetrics({ register: this.registry });
+  /** `process`: also the metrics of the process, which one thread of it has to report. */
+  constructor({ process = true } = {}) {
+    if (process) collectDefaultMetrics({ register: this.registry });
+  }
+
+  /** The text of GET /metrics, with the metrics of other threads added: their `registry.getMetricsAsJSON()`. */
+  async text(others: readonly object[] = []): Promise<string> {
+    if (others.length === 0) return this.registry.metrics();
+    return AggregatorRegistry.aggregate([await this.registry.getMetricsAsJSON(), ...others]).metrics();
   }
 
   #counter<Label extends string>(name: string, help: string, labelNames: Label[]): Counter<Label> {

@@ -22,6 +22,8 @@ export interface ServiceContext<Settings> {
   readonly outbox: Outbox;
   readonly metrics: Metrics;
   readonly log: Logger;
+  /** Calls `wake` of this service in the worker of this process; another process's worker notices by its polls. */
+  readonly wakeWorker: () => void;
 }
 
 /** The stored state of a service, one fact per id in the order of the ids, for comparing services with each other. */
@@ -71,6 +73,8 @@ export interface Service<E extends CloudEvent> {
    * Called for every request.
    */
   readonly isSheddable?: (request: IncomingMessage) => boolean;
+  /** The web role has committed work for the worker. */
+  readonly wake?: () => void;
   /** Work in the background of a worker. */
   readonly loops?: readonly Background[];
   /** Work in the background of a web process, on what it has in memory. */

@@ -24,7 +24,7 @@ type Settings = SettingsOf<typeof resendSettings & typeof watchdogSettings>;
 type FlashSaleContext = ServiceContext<Settings> & { readonly queues: PacedQueues | undefined };
 
 export function flashSaleService(context: FlashSaleContext): Service<Event<Subscribed<'flash-sale'>>> {
-  const { settings, database, outbox, queues, metrics, log } = context;
+  const { settings, database, outbox, queues, metrics, log, wakeWorker } = context;
   const resendAfterMs = settings.RESEND_AFTER_MS;
   const drain =
     queues &&
@@ -44,7 +44,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
   });
   const admission = new SaleAdmission({
     database,
-    onAdmitted: () => drain?.wake(),
+    onAdmitted: wakeWorker,
     onDecision: (outcome, by) => decisions.inc({ outcome, by }),
     log,
   });
@@ -56,12 +56,13 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
       'order.cancelled': releaseTickets(outbox),
       'order.awaiting-payment': awaitPayments(resendAfterMs),
     },
-    routes: (router) => flashSaleRoutes(router, { database, admission, readTicket, onCreated: () => drain?.wake() }),
+    routes: (router) => flashSaleRoutes(router, { database, admission, readTicket, onCreated: wakeWorker }),
     front: gateway({ admission, readTicket, log }),
     facts: { 'flash-sale': saleFacts, 'flash-sale/tickets': ticketFacts },
     resend: RESEND_BY_ID,
     isSheddable: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),
     loops: [...(drain ? [drain] : []), resendLoop(context, 'flash-sale.ticket.accepted', RESEND_OVERDUE)],
     webLoops: [admission],
+    wake: () => drain?.wake(),
   };
 }

@@ -15,8 +15,11 @@ const REACQUIRE_MS = 250;
 
 type Options = Pick<SimulatedProviderOptions, 'dataDir' | 'log'> & { readonly timeoutMs: number };
 
+/** `url`: at which other threads of this process call it. */
+export type EmbeddedProvider = PaymentProvider & { readonly url: string };
+
 /** Rejects with a StartupError if another process uses the same ledger: two would charge one order twice. */
-export async function openEmbeddedProvider({ dataDir, timeoutMs, log }: Options): Promise<PaymentProvider> {
+export async function openEmbeddedProvider({ dataDir, timeoutMs, log }: Options): Promise<EmbeddedProvider> {
   const simulated = await SimulatedProvider.start({ dataDir, port: 0, log }).catch((error) => {
     if (!(error instanceof DataDirInUse)) throw error;
     throw new StartupError(
@@ -28,6 +31,7 @@ export async function openEmbeddedProvider({ dataDir, timeoutMs, log }: Options)
   log.info({ url: simulated.url }, 'payment provider simulated');
   return {
     ...provider,
+    url: simulated.url,
     close: () => provider.close().then(() => simulated.stop()),
   };
 }
@@ -39,8 +43,8 @@ export async function openEmbeddedProvider({ dataDir, timeoutMs, log }: Options)
 export async function openExclusively(
   database: Pick<Database, 'tryLock'>,
   log: Logger,
-  open: () => Promise<PaymentProvider>,
-): Promise<PaymentProvider> {
+  open: () => Promise<EmbeddedProvider>,
+): Promise<EmbeddedProvider> {
   const lock = new ResilientLock({ database, name: 'sluice embedded payment provider', log });
   if (!(await lock.tryAcquire()))
     throw new StartupError(
@@ -70,6 +74,7 @@ export async function openExclusively(
   });
   reacquiring.start();
   return {
+    url: provider.url,
     charge: (charge) => whileHeld(() => provider.charge(charge)),
     cancel: (orderId) => whileHeld(() => provider.cancel(orderId)),
     close: async () => {

@@ -12,7 +12,6 @@ import type { Summary } from '../../demos/outage/summary.ts';
 import { type Sample, Watch } from '../../demos/outage/watch.ts';
 import { HttpClient } from '../../demos/shared/http.ts';
 import { placeOrder, readOrder } from '../../demos/shared/orders.ts';
-import { StoppableServices } from '../../demos/shared/stoppable-services.ts';
 import { readReadiness } from '../setup/api.ts';
 import { eventually } from '../setup/wait.ts';
 
@@ -79,16 +78,15 @@ test(
   async () => {
     const env = { DATA_DIR: folder, PORT: '0', MQTT_PORT: '0', LOG_LEVEL: 'error' };
     const sluice = await startSluice({ env });
-    const services = new StoppableServices(sluice.runners);
     const http = new HttpClient(sluice.url);
     const { signal } = new AbortController();
     try {
       const points = async () => (await readReadiness(sluice.url)).consumers.points?.status;
       const place = { userId: 'ann', currency: 'GBP', items: [{ sku: 'MUG', quantity: 1, unitPrice: 1_999 }] };
       expect(await points()).toBe('up');
-      await services.stop('points');
+      await sluice.stopService('points');
       expect(await points()).toBe('down');
-      await expect(services.stop('points')).rejects.toThrow('points does not run here');
+      await expect(sluice.stopService('points')).rejects.toThrow('points does not run here');
 
       const placed = await placeOrder(http, place, { key: 'k', signal });
       if (placed.kind !== 'placed') throw new Error(`not placed: ${JSON.stringify(placed)}`);
@@ -102,11 +100,11 @@ test(
       );
       expect((await order()).steps.points.status).toBe('pending');
 
-      await services.start('points');
+      await sluice.startService('points');
       expect(await points()).toBe('up');
-      await expect(services.start('points')).rejects.toThrow('points is not stopped here');
+      await expect(sluice.startService('points')).rejects.toThrow('points is not stopped here');
       await eventually(async () => (await order()).status === 'completed', { what: 'completion', timeoutMs: 30_000 });
-      await expect(services.stop('order')).rejects.toThrow('order has loops of its own');
+      await expect(sluice.stopService('order')).rejects.toThrow('order has loops of its own');
 
       // Steps that were recorded before do not count as steps of the watched orders.
       let accepted = 0;

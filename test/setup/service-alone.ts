@@ -41,7 +41,8 @@ export async function openAlone(
 ): Promise<ServiceAlone> {
   const schema = schemaOf(name);
   const outbox = new Outbox(schema);
-  const service = create({ settings: config, database, outbox, metrics: new Metrics(), log });
+  const wakeWorker = () => {};
+  const service = create({ settings: config, database, outbox, metrics: new Metrics(), log, wakeWorker });
   const migrations = [
     ...(await readMigrations(MESSAGING, 'messaging')),
     ...(await readMigrations(service.migrations, name)),

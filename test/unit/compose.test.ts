@@ -60,6 +60,7 @@ const unused = {
   overload: { rejected: { inFlight: 0, lag: 0 }, lagMs: 0 },
   metrics: new Metrics(),
   log: pino({ level: 'silent' }),
+  wakeWorker: () => {},
 };
 
 /** Evaluates the map of nginx.conf: the first pattern that matches, otherwise the default. */

@@ -47,16 +47,13 @@ test('names the servers that are away, but not their addresses or errors', async
         ([name, subscription]) =>
           ({
             name,
-            healthy: true,
-            state: () => ({ ...subscription.health(), backlog: null, lastProgressAt: null }),
+            isHealthy: async () => true,
+            state: async () => ({ ...subscription.health(), backlog: null, lastProgressAt: null }),
           }) as unknown as ServiceRunner,
       ),
-      resources: {
-        database: { query: () => Promise.reject(new Error(`connect ECONNREFUSED ${AWAY}`)) } as unknown as Database,
-        mqtt,
-        queues: undefined,
-      },
-      bus,
+      database: { query: () => Promise.reject(new Error(`connect ECONNREFUSED ${AWAY}`)) },
+      resources: async () => ({ bus: bus.health(), mqtt: mqtt.health() }),
+      otherMetrics: async () => [],
       overload: { rejected: { lag: 0, busy: 0 }, lagMs: 0 } as never,
       metrics: new Metrics(),
       stopping: () => false,

@@ -88,6 +88,13 @@ export class EmbeddedBroker {
     // An error without a listener, such as a connection that ends, would be thrown.
     new MqttClient(() => this.#openStream(), { ...connectionDefaults, ...options }).on('error', () => {});
 
+  /** The same for a client of another thread, over the stream that it opened. */
+  acceptInternal(stream: Duplex): void {
+    this.#internal.add(stream);
+    if (this.#aedes.closed) stream.destroy();
+    else this.#aedes.handle(stream);
+  }
+
   /**
    * Accepts MQTT over WebSocket on /mqtt, from the server's own pages and from programs. Browsers let any site open a
    * WebSocket to any server, so the Origin header is checked.
@@ -160,11 +167,9 @@ export class EmbeddedBroker {
 
   #openStream(): Duplex {
     const [ours, theirs] = duplexPair();
-    this.#internal.add(theirs);
     ours.once('close', () => theirs.destroy());
     theirs.once('close', () => ours.destroy());
-    if (this.#aedes.closed) ours.destroy();
-    else this.#aedes.handle(theirs);
+    this.acceptInternal(theirs);
     return ours;
   }
 }

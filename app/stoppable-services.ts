@@ -1,6 +1,6 @@
 // Stops and starts services of one process independently of the others. Only the outage needs it.
-import type { ServiceRunner } from '../../app/service-runner.ts';
-import type { ServiceName } from '../../contracts/services.ts';
+import type { ServiceName } from '../contracts/services.ts';
+import type { ServiceRunner } from './service-runner.ts';
 
 export class StoppableServices {
   readonly #running: Map<ServiceName, ServiceRunner>;

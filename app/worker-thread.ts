@@ -1,0 +1,100 @@
+// The worker role of the embedded system, in a thread of its own together with the database and all relays. The main
+// thread (worker.ts) starts it, asks it for what it cannot do itself, and stops it.
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import type { Logger } from 'pino';
+import { type ServiceName, SUBJECT_NAME } from '../contracts/services.ts';
+import { statementFunctions } from '../infra/database/remote.ts';
+import type { Channel, OutboxRow } from '../infra/messaging/outbox.ts';
+import { connectThrough, RemotePublisher } from '../infra/mqtt/remote.ts';
+import { createLog } from '../infra/observability/log.ts';
+import { Metrics } from '../infra/observability/metrics.ts';
+import { Shutdown } from '../infra/runtime/shutdown.ts';
+import { StartupError } from '../infra/runtime/startup-error.ts';
+import { ThreadCalls } from '../infra/runtime/thread-calls.ts';
+import { type Broker, externalBroker, openResources } from './resources.ts';
+import { startServices } from './service-group.ts';
+import type { ServiceRunner, WorkerReadiness } from './service-runner.ts';
+import { StoppableServices } from './stoppable-services.ts';
+import { errorClasses, type MainFunctions, type WorkerData } from './worker-protocol.ts';
+
+/** What the main thread calls in this one. */
+export type WorkerFunctions = ReturnType<typeof workerFunctions> & ReturnType<typeof statementFunctions>;
+
+const { config, services, connections } = workerData as WorkerData;
+
+/** Lines of one turn of the event loop, which cross together. */
+let lines: string[] = [];
+const destination = {
+  write(line: string) {
+    if (lines.push(line) > 1) return;
+    queueMicrotask(() => {
+      void main.call('log', lines).catch(() => undefined);
+      lines = [];
+    });
+  },
+};
+
+/** The broker at MQTT_URL, or that of the main thread. */
+function openBroker(log: Logger): Broker {
+  if (config.MQTT_URL) return externalBroker(config.MQTT_URL, config, log);
+  const publisher = new RemotePublisher(main);
+  return { publisher, connect: connectThrough(connections), close: () => publisher.close() };
+}
+
+function workerFunctions() {
+  const log = createLog({ level: config.LOG_LEVEL, pretty: false, subjectName: SUBJECT_NAME, destination });
+  const metrics = new Metrics({ process: false });
+  const shutdown = new Shutdown(log);
+  const aborted = new AbortController();
+  let runners: readonly ServiceRunner[] = [];
+  let stoppable = new StoppableServices([]);
+  let readiness: () => Promise<WorkerReadiness>;
+  const runner = (name: ServiceName) => runners.find((each) => each.name === name);
+  return {
+    /** Resolves when the services run. */
+    async start(): Promise<{ paymentUrl: string | undefined }> {
+      try {
+        const resources = await openResources(config, log, { broker: openBroker(log) });
+        shutdown.add(() => resources.close());
+        const { database } = resources;
+        aborted.signal.addEventListener('abort', () => database.interrupt());
+        Object.assign(functions, statementFunctions(database));
+        const group = { config, services, roles: ['worker'] as const, resources, metrics, log, shutdown };
+        const started = await startServices({ ...group, signal: aborted.signal });
+        runners = started.runners;
+        stoppable = new StoppableServices(runners);
+        const queues = () => resources.queues && { queues: resources.queues.health() };
+        readiness = async () => ({
+          resources: { bus: started.bus.health(), ...queues() },
+          consumers: Object.fromEntries(
+            await Promise.all(runners.map(async (each) => [each.name, await each.state()] as const)),
+          ),
+          stalled: (
+            await Promise.all(runners.map(async (each) => ((await each.isHealthy()) ? [] : [each.name])))
+          ).flat(),
+        });
+        return { paymentUrl: resources.paymentUrl };
+      } catch (error) {
+        await shutdown.run();
+        throw error;
+      }
+    },
+    /** Cancels the start. */
+    abort: () => aborted.abort(new StartupError('the start was cancelled')),
+    stop: () => shutdown.run(),
+    relayed: (name: ServiceName, channel: Channel, rows: readonly OutboxRow[]) =>
+      runner(name)?.relayed(channel, rows) ?? 0,
+    wakeService: (name: ServiceName) => runner(name)?.service.wake?.(),
+    wakeInbox: (name: ServiceName) => runner(name)?.wake(),
+    readiness: () => readiness(),
+    async metrics(): Promise<object> {
+      await Promise.all(runners.map((each) => each.measure()));
+      return metrics.registry.getMetricsAsJSON();
+    },
+    stopService: (name: ServiceName) => stoppable.stop(name),
+    startService: (name: ServiceName) => stoppable.start(name),
+  };
+}
+
+const functions: Partial<WorkerFunctions> = workerFunctions();
+const main = new ThreadCalls<MainFunctions>({ port: parentPort as MessagePort, functions, errors: errorClasses });

@@ -1,0 +1,148 @@
+// The worker thread of the embedded system (worker-thread.ts), as the main thread sees it.
+import { once } from 'node:events';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import type { ServiceName } from '../contracts/services.ts';
+import type { Database } from '../infra/database/port.ts';
+import { remoteDatabase } from '../infra/database/remote.ts';
+import type { Channel, OutboxRow, RelayHandle } from '../infra/messaging/outbox.ts';
+import { publisherFunctions } from '../infra/mqtt/remote.ts';
+import { PortStream } from '../infra/runtime/port-stream.ts';
+import { within } from '../infra/runtime/promises.ts';
+import { ThreadCalls } from '../infra/runtime/thread-calls.ts';
+import type { Config } from './config.ts';
+import type { Broker } from './resources.ts';
+import type { RemoteWorker, WorkerReadiness } from './service-runner.ts';
+import { errorClasses, type MainFunctions, type WorkerData } from './worker-protocol.ts';
+import type { WorkerFunctions } from './worker-thread.ts';
+
+/** The worker's answer about itself may wait for one long statement of the database, such as its vacuum. */
+const ANSWER_WITHIN_MS = 10_000;
+
+export interface WorkerOptions {
+  readonly config: Config;
+  readonly services: readonly ServiceName[];
+  /** Of this thread, for the worker too. */
+  readonly broker: Broker;
+  readonly writeLine: (line: string) => void;
+  /** The thread ended, although nobody stopped it. */
+  readonly onDied: (error: Error) => void;
+}
+
+export class WorkerThread implements RemoteWorker {
+  readonly database: Database;
+  readonly #thread: Worker;
+  readonly #calls: ThreadCalls<WorkerFunctions>;
+  readonly #exited: Promise<unknown>;
+  #stopping = false;
+
+  constructor({ config, services, broker, writeLine, onDied }: WorkerOptions) {
+    const { port1: connections, port2 } = new MessageChannel();
+    connections.on('message', (port: MessagePort) => broker.accept?.(new PortStream(port)));
+    const workerData: WorkerData = { config, services, connections: port2 };
+    const thread = openThread({ workerData, transferList: [port2] });
+    this.#thread = thread;
+    const functions: MainFunctions = {
+      ...publisherFunctions(broker.publisher),
+      log: (lines) => {
+        for (const line of lines) writeLine(line);
+      },
+    };
+    this.#calls = new ThreadCalls<WorkerFunctions>({ port: thread, functions, errors: errorClasses });
+    this.database = remoteDatabase(this.#calls);
+    let cause: unknown;
+    thread.on('error', (error) => {
+      cause = error;
+    });
+    this.#exited = once(thread, 'exit').finally(() => {
+      connections.close();
+      const error = new Error('the worker thread has ended', { cause });
+      this.#calls.end(error);
+      if (!this.#stopping) onDied(error);
+    });
+  }
+
+  /** Resolves when the worker's services run. `signal` cancels it. */
+  async start(signal: AbortSignal): Promise<{ paymentUrl: string | undefined }> {
+    const abort = () => void this.#calls.call('abort').catch(() => undefined);
+    signal.addEventListener('abort', abort);
+    if (signal.aborted) abort();
+    try {
+      return await this.#calls.call('start');
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  /** Stops the worker's services, and ends the thread. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await this.#calls.call('stop').catch(() => undefined); // it has ended already
+    await this.#thread.terminate();
+    await this.#exited;
+  }
+
+  relay(service: ServiceName, channel: Channel): RelayHandle {
+    return new RemoteRelay((rows) => this.#calls.call('relayed', service, channel, rows));
+  }
+
+  wakeService(service: ServiceName): void {
+    void this.#calls.call('wakeService', service).catch(() => undefined);
+  }
+
+  wakeInbox(service: ServiceName): void {
+    void this.#calls.call('wakeInbox', service).catch(() => undefined);
+  }
+
+  readiness(): Promise<WorkerReadiness> {
+    return within(ANSWER_WITHIN_MS, this.#calls.call('readiness'));
+  }
+
+  metrics(): Promise<object> {
+    return within(ANSWER_WITHIN_MS, this.#calls.call('metrics'));
+  }
+
+  stopService(service: ServiceName): Promise<void> {
+    return this.#calls.call('stopService', service);
+  }
+
+  startService(service: ServiceName): Promise<void> {
+    return this.#calls.call('startService', service);
+  }
+}
+
+/** Hands rows that were committed in this thread to the relay in the worker, which tells its lease in return. */
+class RemoteRelay implements RelayHandle {
+  readonly #relayed: (rows: readonly OutboxRow[]) => Promise<number>;
+  /** Of the relay when it answered last. Until then, rows have no lease, and the relay claims them. */
+  #leaseMs = 0;
+
+  constructor(relayed: (rows: readonly OutboxRow[]) => Promise<number>) {
+    this.#relayed = relayed;
+  }
+
+  leaseMs(): number {
+    return this.#leaseMs;
+  }
+
+  enqueue(rows: readonly OutboxRow[]): void {
+    // If the thread has ended, so does the process, and the next start publishes the rows.
+    this.#relayed(rows).then(
+      (leaseMs) => {
+        this.#leaseMs = leaseMs;
+      },
+      () => undefined,
+    );
+  }
+
+  wake(): void {
+    this.enqueue([]);
+  }
+}
+
+/** Node runs no TypeScript in a thread, so where the sources run (tsx, vitest), the thread registers tsx first. */
+function openThread(options: { workerData: WorkerData; transferList: MessagePort[] }): Worker {
+  if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('./worker-thread.js', import.meta.url), options);
+  const { href } = new URL('./worker-thread.ts', import.meta.url);
+  const code = `import('tsx/esm/api').then(({ register }) => { register(); return import(${JSON.stringify(href)}); })`;
+  return new Worker(code, { ...options, eval: true, execArgv: [] });
+}
