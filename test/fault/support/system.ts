@@ -74,12 +74,12 @@ export interface Embedded {
   readonly process: ServiceProcess;
 }
 
-/** All services in one process and one folder, not started yet. Both end with the test. */
-export async function createEmbedded(env: Environment): Promise<Embedded> {
+/** All services in one process and one folder, not started yet. Both end with the test. `nodeArgs`: before the program. */
+export async function createEmbedded(env: Environment, nodeArgs: readonly string[] = []): Promise<Embedded> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-data-'));
   onTestFinished(() => rm(dataDir, { recursive: true }));
   const mqttPort = String(await freePort());
-  const process = await processOfTest('embedded', sluice(), {
+  const process = await processOfTest('embedded', [...nodeArgs, ...sluice()], {
     ...settings,
     DATA_DIR: dataDir,
     MQTT_PORT: mqttPort,
