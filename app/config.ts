@@ -84,7 +84,11 @@ const variables = {
   ),
   RETRY_BASE_MS: variable(integer(1, 3_600_000), '1000', 'Delay before the second attempt; doubles, with jitter.'),
   RETRY_MAX_MS: variable(integer(1, 86_400_000), '60000', 'Longest delay between two attempts.'),
-  INBOX_RETENTION_DAYS: variable(integer(1, 3_650), '7', 'Days after its arrival for which a handled message is kept.'),
+  INBOX_RETENTION_DAYS: variable(
+    integer(1, 3_650),
+    '7',
+    'Days for which a handled message is kept, counted from its arrival.',
+  ),
   LEASE_MS: variable(
     integer(100, 600_000),
     '15000',

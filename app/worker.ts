@@ -15,8 +15,8 @@ import type { RemoteWorker, WorkerReadiness } from './service-runner.ts';
 import { errorClasses, type MainFunctions, type WorkerData } from './worker-protocol.ts';
 import type { WorkerFunctions } from './worker-thread.ts';
 
-/** The worker's answer about itself may wait for one long statement of the database, such as its vacuum. */
-const ANSWER_WITHIN_MS = 10_000;
+/** The worker's state may have to wait for one long statement of the database, such as its vacuum. */
+const STATE_WITHIN_MS = 10_000;
 
 export interface WorkerOptions {
   readonly config: Config;
@@ -94,11 +94,11 @@ export class WorkerThread implements RemoteWorker {
   }
 
   readiness(): Promise<WorkerReadiness> {
-    return within(ANSWER_WITHIN_MS, this.#calls.call('readiness'));
+    return within(STATE_WITHIN_MS, this.#calls.call('readiness'));
   }
 
   metrics(): Promise<object> {
-    return within(ANSWER_WITHIN_MS, this.#calls.call('metrics'));
+    return within(STATE_WITHIN_MS, this.#calls.call('metrics'));
   }
 
   stopService(service: ServiceName): Promise<void> {
@@ -113,7 +113,7 @@ export class WorkerThread implements RemoteWorker {
 /** Hands rows that were committed in this thread to the relay in the worker, which tells its lease in return. */
 class RemoteRelay implements RelayHandle {
   readonly #relayed: (rows: readonly OutboxRow[]) => Promise<number>;
-  /** Of the relay when it answered last. Until then, rows have no lease, and the relay claims them. */
+  /** The relay's, as of its last result. Until then, rows have no lease, and the relay claims them. */
   #leaseMs = 0;
 
   constructor(relayed: (rows: readonly OutboxRow[]) => Promise<number>) {

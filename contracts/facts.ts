@@ -42,7 +42,7 @@ export const orderFact = z.object({
   state: z.enum(['awaiting-payment', 'paying', 'confirmed', 'cancelled']).nullable(),
   /** Whether it is confirmed, or was when it was cancelled. */
   everConfirmed: z.boolean(),
-  /** Whether it waits for something: for answers, to be paid or to expire, or for its refund. */
+  /** Whether it waits for something: for replies, to be paid or to expire, or for its refund. */
   open: z.boolean(),
   /** Cancelled, and the flash sale has not released the stock yet. */
   stockReleasePending: z.boolean(),

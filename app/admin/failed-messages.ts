@@ -28,17 +28,17 @@ export function failedMessagesRoutes(router: Router, runners: readonly Runner[])
     if (!runner) throw notFound(`service in this process; there are ${runners.map(({ name }) => name).join(', ')}`);
     return runner;
   };
-  const answer =
+  const respondWith =
     (respond: (runner: Runner, request: Request) => Promise<{ status?: number; body: object }>): RequestHandler =>
     async (request, response) => {
       const { status = 200, body } = await respond(runnerOf(request), request);
       response.status(status).json(body);
     };
-  route(router, '/failed-messages/:service', { get: [answer(listFailed)] });
+  route(router, '/failed-messages/:service', { get: [respondWith(listFailed)] });
   // Before the route with an id, because `retry` would match it.
-  route(router, '/failed-messages/:service/retry', { post: [answer(retryMatching)] });
-  route(router, '/failed-messages/:service/:id', { get: [answer(readFailed)] });
-  route(router, '/failed-messages/:service/:id/retry', { post: [answer(retryOne)] });
+  route(router, '/failed-messages/:service/retry', { post: [respondWith(retryMatching)] });
+  route(router, '/failed-messages/:service/:id', { get: [respondWith(readFailed)] });
+  route(router, '/failed-messages/:service/:id/retry', { post: [respondWith(retryOne)] });
 }
 
 async function listFailed({ failed }: Runner, { query }: Request) {

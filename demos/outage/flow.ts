@@ -9,21 +9,21 @@ import { mugs } from '../shared/orders.ts';
 
 const CONNECTIONS = 64;
 
-/** The answer to one order. Times are in milliseconds after `origin`. */
-export interface Answer {
+/** The response to one order. Times are in milliseconds after `origin`. */
+export interface OrderResponse {
   /** When its order was due to be sent. */
   readonly dueMs: number;
   readonly atMs: number;
-  /** The HTTP status; 0: no answer, or a 2xx without an order. */
+  /** The HTTP status; 0: no response, or a 2xx without an order. */
   readonly status: number;
 }
 
-export const isAccepted = ({ status }: Answer): boolean => status >= 200 && status < 300;
+export const isAccepted = ({ status }: OrderResponse): boolean => status >= 200 && status < 300;
 
-/** The number of answers by status; `none`: without one. */
-export function byStatus(answers: readonly Answer[]): Record<string, number> {
+/** The number of responses by status; `none`: without one. */
+export function byStatus(responses: readonly OrderResponse[]): Record<string, number> {
   const counts: Record<string, number> = {};
-  for (const { status } of answers) {
+  for (const { status } of responses) {
     const name = status === 0 ? 'none' : String(status);
     counts[name] = (counts[name] ?? 0) + 1;
   }
@@ -31,7 +31,7 @@ export function byStatus(answers: readonly Answer[]): Record<string, number> {
 }
 
 /** From the time at which the order was due, to a tenth of a millisecond. */
-export const latencyMsOf = ({ dueMs, atMs }: Answer): number => Math.round((atMs - dueMs) * 10) / 10;
+export const latencyMsOf = ({ dueMs, atMs }: OrderResponse): number => Math.round((atMs - dueMs) * 10) / 10;
 
 interface FlowOptions {
   readonly url: string;
@@ -46,7 +46,7 @@ interface FlowOptions {
 
 export class Flow {
   /** In the order of their arrival. */
-  readonly answers: Answer[] = [];
+  readonly responses: OrderResponse[] = [];
   /** Ids of the orders that got a 2xx. */
   readonly accepted: string[] = [];
   readonly #options: FlowOptions;
@@ -61,7 +61,7 @@ export class Flow {
     this.#running = this.#run();
   }
 
-  /** Sends no more orders; resolves when every order has its answer, which the client's timeouts guarantee. */
+  /** Sends no more orders; resolves when every order has its response, which the client's timeouts guarantee. */
   async end(): Promise<void> {
     this.#ended.abort();
     await this.#running;
@@ -89,12 +89,12 @@ export class Flow {
     // The request rejects without a response, or after an abort.
     const response = await this.#http.request('POST', '/orders', { json, headers, signal }).catch(() => undefined);
     if (signal.aborted) return;
-    const answer = { dueMs: dueAt - origin, atMs: performance.now() - origin, status: response?.status ?? 0 };
-    if (isAccepted(answer)) {
+    const timed = { dueMs: dueAt - origin, atMs: performance.now() - origin, status: response?.status ?? 0 };
+    if (isAccepted(timed)) {
       const placed = order.safeParse(response?.body);
       if (placed.success) this.accepted.push(placed.data.id);
-      else answer.status = 0;
+      else timed.status = 0;
     }
-    this.answers.push(answer);
+    this.responses.push(timed);
   }
 }

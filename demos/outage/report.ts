@@ -1,5 +1,5 @@
 // An outage on a terminal or in a log: a line per second, with the stopped service's backlog as a bar, and a summary.
-// And as a picture: answers, backlog and completions, below each other on one time axis.
+// And as a picture: responses, backlog and completions, below each other on one time axis.
 import { renderAuditReport } from '../shared/auditor/report.ts';
 import { steps } from '../shared/metrics.ts';
 import { bar, columns, count, duration, milliseconds, paint } from '../shared/terminal.ts';
@@ -9,25 +9,25 @@ import { type Summary, statusText } from './summary.ts';
 
 /** Characters of the bar for the longest expected backlog; longer bars are cut. */
 const BAR_WIDTH = 30;
-const widths = { second: 6, answers: 19, p95: 10, completed: 11, waiting: 8 };
+const widths = { second: 6, responses: 19, p95: 10, completed: 11, waiting: 8 };
 
 export function headLine({ service }: Settings): string {
   const waiting = steps.map((step) => step.padStart(widths.waiting)).join('');
-  const head = 'second'.padStart(widths.second) + 'answers'.padStart(widths.answers) + 'p95'.padStart(widths.p95);
+  const head = 'second'.padStart(widths.second) + 'responses'.padStart(widths.responses) + 'p95'.padStart(widths.p95);
   return `${head}${'completed'.padStart(widths.completed)}${waiting}   waiting for ${service}`;
 }
 
 export function secondLine(
-  { second, answers, p95Ms, completed, waiting }: Second,
+  { second, responses, p95Ms, completed, waiting }: Second,
   { service, rate, awaySeconds }: Settings,
   stream: NodeJS.WriteStream,
 ): string {
-  const counts = Object.entries(answers).map(([status, times]) => {
+  const counts = Object.entries(responses).map(([status, times]) => {
     const text = `${count(times)} × ${statusText(status)}`;
     return { text, shown: status.startsWith('2') ? text : paint('red', text, stream) };
   });
   const width = counts.map(({ text }) => text).join(', ').length;
-  const shown = ' '.repeat(Math.max(2, widths.answers - width)) + counts.map((each) => each.shown).join(', ');
+  const shown = ' '.repeat(Math.max(2, widths.responses - width)) + counts.map((each) => each.shown).join(', ');
   const numbers = steps.map((step) => {
     const text = count(waiting[step]).padStart(widths.waiting);
     return step === service ? paint('yellow', text, stream) : text;
@@ -86,21 +86,24 @@ function panelsOf(summary: Summary): Panel[] {
   const { settings, phases, seconds, goneMs, readyMs, longestBacklog } = summary;
   const { service } = settings;
   const total = (of: 'orders' | 'accepted') => count(phases.reduce((sum, phase) => sum + phase[of], 0));
-  const answered = seconds.map(({ second, answers }) => {
+  const counted = seconds.map(({ second, responses }) => {
     const middleMs = (second - 0.5) * 1_000;
     const sumOf = (is2xx: boolean) =>
-      Object.entries(answers).reduce((sum, [status, times]) => sum + (status.startsWith('2') === is2xx ? times : 0), 0);
+      Object.entries(responses).reduce(
+        (sum, [status, times]) => sum + (status.startsWith('2') === is2xx ? times : 0),
+        0,
+      );
     return { ok: sumOf(true), others: sumOf(false), away: middleMs >= goneMs && middleMs < readyMs };
   });
   return [
     {
-      id: 'answers',
-      title: 'Answers per second',
+      id: 'responses',
+      title: 'Responses per second',
       description: `${total('accepted')} of ${total('orders')} orders got a 2xx.`,
       stacks: [
-        { name: `2xx, ${service} runs`, color: 'green', values: answered.map(({ ok, away }) => (away ? 0 : ok)) },
-        { name: `2xx, ${service} is away`, color: 'yellow', values: answered.map(({ ok, away }) => (away ? ok : 0)) },
-        { name: 'others', color: 'orange', values: answered.map(({ others }) => others) },
+        { name: `2xx, ${service} runs`, color: 'green', values: counted.map(({ ok, away }) => (away ? 0 : ok)) },
+        { name: `2xx, ${service} is away`, color: 'yellow', values: counted.map(({ ok, away }) => (away ? ok : 0)) },
+        { name: 'others', color: 'orange', values: counted.map(({ others }) => others) },
       ],
     },
     {

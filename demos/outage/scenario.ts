@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { type StepService, steps } from '../shared/metrics.ts';
 import { recordOf } from '../shared/record-of.ts';
 import { latencyOf } from '../shared/statistics.ts';
-import { type Answer, byStatus, Flow, isAccepted, latencyMsOf } from './flow.ts';
+import { byStatus, Flow, isAccepted, latencyMsOf, type OrderResponse } from './flow.ts';
 import type { OutageSystem } from './system.ts';
 import { type Sample, Watch } from './watch.ts';
 
@@ -26,7 +26,7 @@ export interface Settings {
   readonly timeoutSeconds: number;
 }
 
-/** What happened. Times are in milliseconds after the first second that counts began; answers include earlier ones. */
+/** What happened. Times are in milliseconds after the first second that counts began; responses include earlier ones. */
 export type Scenario = Awaited<ReturnType<typeof runScenario>>;
 
 /** Shows a scenario while it runs; an event is a few words. */
@@ -53,7 +53,7 @@ export async function runScenario(options: ScenarioOptions) {
     accepted: () => flow?.accepted.length ?? 0,
     onSample: ({ atMs }) => {
       while (flow && atMs >= (seconds.length + 1) * 1_000) {
-        const second = secondOf(seconds.length + 1, flow.answers, watch.samples);
+        const second = secondOf(seconds.length + 1, flow.responses, watch.samples);
         seconds.push(second);
         show.second(second);
       }
@@ -65,7 +65,7 @@ export async function runScenario(options: ScenarioOptions) {
     const users = Array.from({ length: USERS }, (_, index) => `outage-${run}-${index}`);
     flow = new Flow({ url, rate: settings.rate, users, origin, signal });
     const times = await outage(options, { watch, flow, origin });
-    return { settings, answers: flow.answers, accepted: flow.accepted, samples: watch.samples, seconds, ...times };
+    return { settings, responses: flow.responses, accepted: flow.accepted, samples: watch.samples, seconds, ...times };
   } finally {
     await Promise.all([flow?.end(), watch.close()]);
   }
@@ -117,19 +117,19 @@ function usualBacklog(samples: readonly Sample[], service: StepService, rate: nu
 export type Second = ReturnType<typeof secondOf>;
 
 /**
- * One second for the display. `second` counts from 1; `answers` and `samples` are in the order of time. Reads only
+ * One second for the display. `second` counts from 1; `responses` and `samples` are in the order of time. Reads only
  * their ends, because it is called every second.
  */
-export function secondOf(second: number, answers: readonly Answer[], samples: readonly Sample[]) {
+export function secondOf(second: number, responses: readonly OrderResponse[], samples: readonly Sample[]) {
   const fromMs = (second - 1) * 1_000;
   const toMs = second * 1_000;
-  const since = answers.slice(answers.findLastIndex(({ atMs }) => atMs < fromMs) + 1);
+  const since = responses.slice(responses.findLastIndex(({ atMs }) => atMs < fromMs) + 1);
   const within = since.filter(({ atMs }) => atMs < toMs);
   const last = samples.findLast(({ atMs }) => atMs < toMs);
   const before = samples.findLast(({ atMs }) => atMs < fromMs);
   return {
     second,
-    answers: byStatus(within),
+    responses: byStatus(within),
     /** Of the 2xx, from the time at which their orders were due; null without any. */
     p95Ms: latencyOf(within.filter(isAccepted).map(latencyMsOf))?.p95 ?? null,
     completed: (last?.completed ?? 0) - (before?.completed ?? 0),

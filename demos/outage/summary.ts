@@ -4,7 +4,7 @@ import { FactsClient } from '../shared/auditor/facts-client.ts';
 import { audit } from '../shared/auditor/run.ts';
 import { latencyOf } from '../shared/statistics.ts';
 import { count } from '../shared/terminal.ts';
-import { type Answer, byStatus, isAccepted, latencyMsOf } from './flow.ts';
+import { byStatus, isAccepted, latencyMsOf, type OrderResponse } from './flow.ts';
 import type { Scenario } from './scenario.ts';
 import type { OutageSystem } from './system.ts';
 
@@ -19,12 +19,12 @@ export function summarize(
   { shape, prefix }: Pick<OutageSystem, 'shape' | 'prefix'>,
   verification: Verification,
 ) {
-  const { settings, answers, samples, seconds, stopMs, goneMs, backMs, readyMs, caughtUpMs, completedMs } = scenario;
+  const { settings, responses, samples, seconds, stopMs, goneMs, backMs, readyMs, caughtUpMs, completedMs } = scenario;
   const waiting = samples.filter(({ atMs }) => atMs >= stopMs).map((sample) => sample.waiting[settings.service]);
   const phases = [
-    phaseOf('before', answers, 0, stopMs),
-    phaseOf('during', answers, stopMs, readyMs),
-    phaseOf('after', answers, readyMs, Number.POSITIVE_INFINITY),
+    phaseOf('before', responses, 0, stopMs),
+    phaseOf('during', responses, stopMs, readyMs),
+    phaseOf('after', responses, readyMs, Number.POSITIVE_INFINITY),
   ];
   return {
     settings,
@@ -50,23 +50,28 @@ export function summarize(
 }
 
 /** The orders that were due from `fromMs` until before `toMs`. */
-function phaseOf(name: 'before' | 'during' | 'after', answers: readonly Answer[], fromMs: number, toMs: number) {
-  const within = answers.filter(({ dueMs }) => dueMs >= fromMs && dueMs < toMs);
+function phaseOf(
+  name: 'before' | 'during' | 'after',
+  responses: readonly OrderResponse[],
+  fromMs: number,
+  toMs: number,
+) {
+  const within = responses.filter(({ dueMs }) => dueMs >= fromMs && dueMs < toMs);
   const accepted = within.filter(isAccepted);
   return {
     name,
     orders: within.length,
-    /** With a 2xx; the other answers are counted by status. */
+    /** With a 2xx; the other responses are counted by status. */
     accepted: accepted.length,
-    others: byStatus(within.filter((answer) => !isAccepted(answer))),
+    others: byStatus(within.filter((response) => !isAccepted(response))),
     /** Of the accepted orders, from the time at which they were due; null without any. */
     latencyMs: latencyOf(accepted.map(latencyMsOf)) ?? null,
   };
 }
 
-function failuresOf({ settings, answers, caughtUpMs, completedMs }: Scenario, { findings }: Verification): string[] {
+function failuresOf({ settings, responses, caughtUpMs, completedMs }: Scenario, { findings }: Verification): string[] {
   const { service, timeoutSeconds } = settings;
-  const others = answers.filter((answer) => !isAccepted(answer));
+  const others = responses.filter((response) => !isAccepted(response));
   const reasons = Object.entries(byStatus(others)).map(([status, times]) => `${count(times)} × ${statusText(status)}`);
   return [
     ...(others.length > 0 ? [`${count(others.length)} orders did not get a 2xx: ${reasons.join(', ')}`] : []),
@@ -78,7 +83,7 @@ function failuresOf({ settings, answers, caughtUpMs, completedMs }: Scenario, { 
   ];
 }
 
-export const statusText = (status: string): string => (status === 'none' ? 'no answer' : status);
+export const statusText = (status: string): string => (status === 'none' ? 'no response' : status);
 
 export type Verification = Awaited<ReturnType<typeof verify>>;
 

@@ -1,6 +1,6 @@
 // The relay publishes the rows of an outbox and deletes those that the broker confirmed. It may crash at any point: a
-// row that was not confirmed or not deleted is published again, under the same id, once its lease has expired. How the
-// rows of a channel are published is at the end.
+// row that was not confirmed or not deleted is published again, under the same id, once its lease has expired. The
+// functions that publish the rows of each channel are at the end of this file.
 import type { Logger } from 'pino';
 import type { Bus, OutgoingEvent } from '../bus/port.ts';
 import type { Database } from '../database/port.ts';
@@ -14,7 +14,8 @@ import type { EventCatalogue } from './handler.ts';
 import type { Channel, OutboxRow, RelayHandle } from './outbox.ts';
 
 /**
- * Most rows in one publish. Once as many published rows await deletion, they are deleted without waiting for a poll.
+ * Maximum number of rows in one publish. Once this many published rows await deletion, they are deleted without waiting
+ * for a poll.
  */
 const BATCH = 200;
 /** While this many rows are in memory, further ones are written without a lease, for a later poll. */

@@ -21,7 +21,7 @@ export const STALLED_CHECK_MS = 2_500;
 /** An idle worker polls for jobs at this interval, in case a notification was lost. */
 const IDLE_POLL_MS = 2_000;
 /**
- * The longest window of the limiter: one and a half slots at one job a second. A longer one was written by a process
+ * More than the longest window of the limiter: 1.25 slots at one job a second. A longer one was written by a process
  * whose clock is ahead; the process that takes over the queue clears it.
  */
 const LIMITED_MAX_MS = 1_500;

@@ -36,11 +36,11 @@ const outage = (args: string, env: NodeJS.ProcessEnv = {}) =>
 function expectNothingLost({ phases, audit, failures, longestBacklog, seconds }: Summary): void {
   expect(failures).toEqual([]);
   for (const { orders, accepted } of phases) expect(accepted).toBe(orders);
-  const answered = seconds.reduce((sum, { answers }) => sum + (answers['201'] ?? 0), 0);
-  expect(answered).toBeGreaterThan(0);
+  const accepted = seconds.reduce((sum, { responses }) => sum + (responses['201'] ?? 0), 0);
+  expect(accepted).toBeGreaterThan(0);
   const { counts, violations } = audit.report;
   expect(violations).toEqual([]);
-  expect(counts.orders.confirmed).toBeGreaterThanOrEqual(answered);
+  expect(counts.orders.confirmed).toBeGreaterThanOrEqual(accepted);
   expect(counts).toMatchObject({
     points: counts.orders.confirmed,
     coupons: counts.orders.confirmed,

@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import type { OrderFact } from '../../contracts/facts.ts';
-import type { Answer } from '../../demos/outage/flow.ts';
+import type { OrderResponse } from '../../demos/outage/flow.ts';
 import { secondLine, svgOf } from '../../demos/outage/report.ts';
 import { type Scenario, secondOf } from '../../demos/outage/scenario.ts';
 import { findingsOf, summarize } from '../../demos/outage/summary.ts';
@@ -9,7 +9,7 @@ import { startSystem } from '../../demos/outage/system.ts';
 import type { Sample } from '../../demos/outage/watch.ts';
 import { recordedSteps } from '../../demos/shared/metrics.ts';
 
-const answer = (dueMs: number, atMs: number, status = 201): Answer => ({ dueMs, atMs, status });
+const response = (dueMs: number, atMs: number, status = 201): OrderResponse => ({ dueMs, atMs, status });
 const sample = (atMs: number, points: number, completed: number): Sample => ({
   atMs,
   done: { points: completed, coupon: 0, notify: 0 },
@@ -43,30 +43,30 @@ describe('the steps that the order service has recorded', () => {
 });
 
 describe('a second', () => {
-  const answers = [
-    answer(900, 999),
-    answer(950, 1_000),
-    answer(1_000, 1_100),
-    answer(1_200, 1_900, 503),
-    answer(1_300, 1_950, 0),
-    answer(1_990, 2_000),
+  const responses = [
+    response(900, 999),
+    response(950, 1_000),
+    response(1_000, 1_100),
+    response(1_200, 1_900, 503),
+    response(1_300, 1_950, 0),
+    response(1_990, 2_000),
   ];
   const samples = [sample(800, 3, 4), sample(1_200, 5, 6), sample(1_999, 8, 9), sample(2_100, 20, 30)];
 
-  test('has its answers, and latencies from the times at which the orders were due', () => {
-    expect(secondOf(2, answers, samples)).toEqual({
+  test('has its responses, and latencies from the times at which the orders were due', () => {
+    expect(secondOf(2, responses, samples)).toEqual({
       second: 2,
-      answers: { 201: 2, 503: 1, none: 1 },
+      responses: { 201: 2, 503: 1, none: 1 },
       p95Ms: 100,
       completed: 9 - 4,
       waiting: { points: 8, coupon: 1, notify: 0 },
     });
   });
 
-  test('without answers has no latency, and the backlog of the last sample', () => {
-    expect(secondOf(4, answers, samples)).toEqual({
+  test('without responses has no latency, and the backlog of the last sample', () => {
+    expect(secondOf(4, responses, samples)).toEqual({
       second: 4,
-      answers: {},
+      responses: {},
       p95Ms: null,
       completed: 0,
       waiting: { points: 20, coupon: 1, notify: 0 },
@@ -76,10 +76,10 @@ describe('a second', () => {
   test('is a line with a bar of the backlog, scaled to the longest expected one', () => {
     const settings = { service: 'points', rate: 10, beforeSeconds: 1, awaySeconds: 4, timeoutSeconds: 1 } as const;
     const plain = new PassThrough() as unknown as NodeJS.WriteStream; // not a terminal: no colours
-    const second = { second: 7, answers: { 201: 9, none: 1 }, p95Ms: 3.4, completed: 0 };
+    const second = { second: 7, responses: { 201: 9, none: 1 }, p95Ms: 3.4, completed: 0 };
     const waiting = { points: 20, coupon: 0, notify: 1_234 };
     expect(secondLine({ ...second, waiting }, settings, plain)).toMatch(
-      /^ +7 +9 × 201, 1 × no answer +3\.4 ms +0 +20 +0 +1,234 {3}█{15}$/,
+      /^ +7 +9 × 201, 1 × no response +3\.4 ms +0 +20 +0 +1,234 {3}█{15}$/,
     );
     // More than expected does not break the line.
     expect(secondLine({ ...second, waiting: { ...waiting, points: 4_000 } }, settings, plain)).toMatch(/ {3}█{30}$/);
@@ -89,12 +89,12 @@ describe('a second', () => {
 /** The service went at 1 s and was back at 3 s, ready at 3.5 s; 4 s in all. */
 const scenario: Scenario = {
   settings: { service: 'points', rate: 2, beforeSeconds: 1, awaySeconds: 2, timeoutSeconds: 30 },
-  answers: [-500, 0, 500, 1_000, 1_500, 2_000, 2_500, 3_000, 3_500].map((dueMs) => answer(dueMs, dueMs + 10)),
+  responses: [-500, 0, 500, 1_000, 1_500, 2_000, 2_500, 3_000, 3_500].map((dueMs) => response(dueMs, dueMs + 10)),
   accepted: [],
   samples: [sample(500, 90, 0), sample(1_500, 4, 1), sample(3_400, 6, 2), sample(3_900, 0, 9)],
   seconds: [1, 2, 3, 4].map((second) => ({
     second,
-    answers: { 201: 2 },
+    responses: { 201: 2 },
     p95Ms: 10,
     completed: 1,
     waiting: { points: second, coupon: 0, notify: 0 },
@@ -110,7 +110,7 @@ const system = { shape: 'embedded' };
 const clean = { findings: [] } as unknown as Parameters<typeof summarize>[2];
 
 describe('the summary', () => {
-  test('counts the answers before, during and after, by the times at which the orders were due', () => {
+  test('counts the responses before, during and after, by the times at which the orders were due', () => {
     const summary = summarize(scenario, system, clean);
     expect(summary.phases.map(({ name, orders, accepted }) => [name, orders, accepted])).toEqual([
       ['before', 2, 2], // the order before the first second only warms up
@@ -128,9 +128,14 @@ describe('the summary', () => {
   });
 
   test('fails for an order without a 2xx, in any phase', () => {
-    const answers = [...scenario.answers, answer(-100, 0, 503), answer(1_200, 1_300, 503), answer(1_200, 9_000, 0)];
-    const { failures, phases } = summarize({ ...scenario, answers }, system, clean);
-    expect(failures).toEqual(['3 orders did not get a 2xx: 2 × 503, 1 × no answer']);
+    const responses = [
+      ...scenario.responses,
+      response(-100, 0, 503),
+      response(1_200, 1_300, 503),
+      response(1_200, 9_000, 0),
+    ];
+    const { failures, phases } = summarize({ ...scenario, responses }, system, clean);
+    expect(failures).toEqual(['3 orders did not get a 2xx: 2 × 503, 1 × no response']);
     expect(phases[1]).toMatchObject({ orders: 7, accepted: 5, others: { 503: 1, none: 1 } });
   });
 

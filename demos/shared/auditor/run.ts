@@ -142,8 +142,8 @@ async function lookTwice<L extends FactList>(
     if (rules.length > 0) wrong.set(id, rules);
   }
   // No resend is due; but while a message about it waits somewhere, also a retrying or dead one, it is not lost.
-  const suspected = ids.filter((id) => wrong.get(id)?.includes(unaccounted));
-  const messages = await Promise.all(serviceNames.map((service) => client.messagesAbout(service, suspected)));
+  const unaccountedIds = ids.filter((id) => wrong.get(id)?.includes(unaccounted));
+  const messages = await Promise.all(serviceNames.map((service) => client.messagesAbout(service, unaccountedIds)));
   for (const { subject } of messages.flat()) {
     const rest = wrong.get(subject)?.filter((rule) => rule !== unaccounted) ?? [];
     if (rest.length > 0) wrong.set(subject, rest);

@@ -1,4 +1,4 @@
-// Reads everything once. What looks wrong is only a candidate, because the facts of different services, and of
+// Reads everything once. A mismatch is only a candidate, because the facts of different services, and of
 // different pages, are of different moments.
 import type { SaleFact } from '../../../contracts/facts.ts';
 import type { Page } from '../../../contracts/pages.ts';
@@ -86,12 +86,13 @@ export class Sweep {
     if (notify) counts.notifications += notify.placed + notify.cancelled;
     if (order?.open) {
       counts.underWay.orders++;
-      // A buyer is late only after the time to pay is over; a provider is as soon as a charge had to be retried.
+      // A buyer is late only after the time to pay is over; a provider is late as soon as a charge
+      // had to be retried.
       const inTime = order.state === 'awaiting-payment' || (order.state === 'paying' && order.chargeRetries === 0);
       const sinceMs = inTime ? -(order.dueInMs ?? 0) : order.sinceMs;
       this.#addIfOverdue('orders', { id, waitsFor: waitsFor(order), sinceMs, dueInMs: order.dueInMs });
     }
-    this.#suspect('orders', id, judgeOrder(facts));
+    this.#addCandidate('orders', id, judgeOrder(facts));
   }
 
   #visitTicket(id: string, facts: Partial<TicketFacts>): void {
@@ -104,10 +105,10 @@ export class Sweep {
       const waitsFor = [order ? 'the news of its order' : 'its order'];
       if (!order || order.state === 'confirmed') this.#addIfOverdue('tickets', { id, waitsFor, sinceMs, dueInMs });
     }
-    this.#suspect('tickets', id, judgeTicket(facts));
+    this.#addCandidate('tickets', id, judgeTicket(facts));
   }
 
-  #suspect(kind: Kind, id: string, wrong: readonly RuleName[]): void {
+  #addCandidate(kind: Kind, id: string, wrong: readonly RuleName[]): void {
     if (wrong.length === 0) return;
     const candidates = this.candidates[kind];
     if (candidates.size < MAX_CANDIDATES) candidates.set(id, wrong);
