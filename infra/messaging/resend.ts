@@ -14,9 +14,11 @@ export const resendSettings = {
   ),
 };
 
-const SWEEP_MS = 500;
-/** Most requests in one sweep, so at most twice as many a second and process: resending is never the load. */
-const SWEEP_LIMIT = 100;
+/** A sweep each twentieth of RESEND_AFTER_MS is often enough, within these bounds: an idle process stays idle. */
+const SWEEP_MIN_MS = 500;
+const SWEEP_MAX_MS = 2_000;
+/** Most requests of a process: resending is never the load. */
+const MAX_PER_SECOND = 200;
 
 /**
  * The statement that resends the overdue requests of `table`, whose columns `resends` and `resend_at` it updates: at
@@ -47,12 +49,14 @@ export function resendLoop(
   overdue: ReturnType<typeof defineOverdue>,
 ): Loop {
   const resendAfterMs = settings.RESEND_AFTER_MS;
+  const everyMs = Math.min(Math.max(SWEEP_MIN_MS, resendAfterMs / 20), SWEEP_MAX_MS, resendAfterMs);
+  const limit = Math.ceil((MAX_PER_SECOND * everyMs) / 1_000);
   return new Loop({
     name: `resend ${request}`,
-    everyMs: Math.min(SWEEP_MS, resendAfterMs),
+    everyMs,
     log,
     turn: async () => {
-      const resent = await outbox.write(database.background, overdue, resendAfterMs, SWEEP_LIMIT);
+      const resent = await outbox.write(database.background, overdue, resendAfterMs, limit);
       if (resent.length === 0) return;
       metrics.resent.inc({ type: request }, resent.length);
       log.info({ count: resent.length, request }, 'resent: the replies are overdue');

@@ -136,6 +136,18 @@ const purchase = (saleId: string) => `/flash-sales/${saleId}/purchases`;
 const json = (userId: string) => Buffer.from(JSON.stringify({ userId }));
 const form = (userId: string) => Buffer.from(new URLSearchParams({ userId }).toString());
 
+/** Until the snapshot is there, and again after an idle time, the row decides. */
+const inFront = (asked: Asked, status: number) =>
+  eventually(
+    async () => {
+      const before = passed;
+      const response = await send(servers.front, requestOf(asked));
+      expect(response.status).toBe(status);
+      return passed === before;
+    },
+    { what: 'a response in front of Express' },
+  );
+
 describe('the requests of a flood do not reach Express', () => {
   const flood: [string, Asked, number][] = [
     ['a purchase in JSON, queue full', { path: purchase(sales.full), headers: JSON_TYPE, body: json('a') }, 429],
@@ -150,18 +162,7 @@ describe('the requests of a flood do not reach Express', () => {
     ['a poll of a ticket', { method: 'GET', path: `${purchase(sales.full)}/${ticket}` }, 200],
     ['a poll of no ticket', { method: 'GET', path: `${purchase(sales.full)}/${uuidv7()}` }, 404],
   ];
-  test.for(flood)('%s', async ([, asked, status]) => {
-    // The row decides until the snapshot is there, and again after an idle time.
-    await eventually(
-      async () => {
-        const before = passed;
-        const response = await send(servers.front, requestOf(asked));
-        expect(response.status).toBe(status);
-        return passed === before;
-      },
-      { what: 'a response in front of Express' },
-    );
-  });
+  test.for(flood)('%s', ([, asked, status]) => inFront(asked, status));
 
   test('and a buyer who may hold a ticket does', async () => {
     const before = passed;
@@ -170,6 +171,17 @@ describe('the requests of a flood do not reach Express', () => {
     expect([response.status, passed - before]).toEqual([200, 1]);
     expect(JSON.parse(response.body)).toMatchObject({ ticketId: ticket, position: 1 });
   });
+});
+
+test('a body that arrives in pieces counts as a whole', async () => {
+  await inFront({ path: purchase(sales.full), headers: JSON_TYPE, body: json('a') }, 429);
+  for (const [user, status] of [
+    [holder, 200], // half of its name is another buyer's
+    ['x'.repeat(65), 422], // half of it is a valid name
+  ] as const) {
+    const asked = { path: purchase(sales.full), headers: FORM_TYPE, body: form(user), pieces: 'body in two' } as const;
+    expect((await send(servers.front, requestOf(asked))).status).toBe(status);
+  }
 });
 
 const oneOf = <T>(...values: T[]) => fc.constantFrom(...values);

@@ -15,6 +15,19 @@ const UNTIL_ALL_HAVE_CHECKED = `
 
 export const flashSaleMutations: readonly Mutation[] = [
   {
+    name: 'gateway-takes-a-part',
+    lesson: 'A body may arrive in pieces: a fast path that takes the first one for all of it answers another request.',
+    changes: [
+      {
+        file: 'infra/http/small-body.ts',
+        find: 'body?.length === bytes && handle(body)',
+        replace: 'body && handle(body)',
+      },
+    ],
+    tests: { files: ['test/contract/flash-sale-gateway.test.ts'], pattern: 'a body that arrives in pieces' },
+    failure: 'to be 200',
+  },
+  {
     name: 'check-then-add',
     lesson: 'Between reading a counter and adding one, others read the same value: cap and stock are exceeded.',
     changes: [

@@ -116,6 +116,16 @@ export const messagingMutations: readonly Mutation[] = [
     failure: UNROUTABLE,
   },
   {
+    name: 'nobody-publishes-for-the-dead',
+    lesson: 'The events that a process committed before it died wait for another one to publish them.',
+    changes: [{ file: 'app/service-runner.ts', find: "claims: roles.includes('worker'),", replace: 'claims: false,' }],
+    tests: {
+      files: ['test/fault/roles.test.ts'],
+      pattern: 'a worker publishes what a web process that crashed at outbox.before-publish',
+    },
+    failure: 'I6',
+  },
+  {
     name: 'no-inbox-id',
     lesson: 'Delivery is at least once: without a record of handled messages, a redelivery has a second effect.',
     changes: [

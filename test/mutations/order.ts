@@ -57,7 +57,7 @@ export const orderMutations: readonly Mutation[] = [
     changes: [
       {
         file: 'infra/messaging/resend.ts',
-        find: 'const resent = await outbox.write(database.background, overdue, resendAfterMs, SWEEP_LIMIT);',
+        find: 'const resent = await outbox.write(database.background, overdue, resendAfterMs, limit);',
         replace: 'const resent: never[] = [];',
       },
     ],
