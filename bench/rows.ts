@@ -32,9 +32,9 @@ const shortOrderRows = (scaled: Scaled): Row[] => [
     'orders at full load and in a burst, against a bare Express route and a bare AMQP loop',
     bothModes,
     fullLoadBenchmark({
-      sustained: { warmUp: scaled(15), measured: scaled(30) },
+      sustained: { warmUp: scaled(12), measured: scaled(30) },
       burst: scaled(10_000),
-      amqpLoop: { warmUp: scaled(4), measured: scaled(10) },
+      amqpLoop: { warmUp: scaled(3), measured: scaled(8) },
       targets: {
         completed: { embedded: { least: 0.22 }, separate: { least: 0.3 } },
         accepted: { embedded: { least: 0.45 }, separate: { least: 0.45 } },
@@ -47,7 +47,7 @@ const shortOrderRows = (scaled: Scaled): Row[] => [
     'steady',
     'the cost of an order at 200/s, against a request of a bare Express route',
     separate,
-    steadyBenchmark({ perSecond: 200, warmUp: scaled(10), measured: scaled(20), cost: { most: 10 } }),
+    steadyBenchmark({ perSecond: 200, warmUp: scaled(8), measured: scaled(20), cost: { most: 10 } }),
   ),
 ];
 
@@ -96,8 +96,8 @@ const shortRows = (scaled: Scaled): Row[] => [
     'CPU and memory of `npm start` without any request',
     embedded,
     idleBenchmark({
-      settle: scaled(15),
-      measured: scaled(30),
+      settle: scaled(10),
+      measured: scaled(20),
       cpuPercent: { most: 1 },
       memoryMegabytes: { most: 450 },
     }),

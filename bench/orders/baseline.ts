@@ -6,6 +6,6 @@ import { ordersTo } from '../load.ts';
 export const ordersBaseline: Baseline = {
   route: 'order',
   work: ordersTo,
-  durations: { warmUp: 3, measured: 6 },
+  durations: { warmUp: 3, measured: 5 },
   minHeadroom: 3,
 };
