@@ -7,8 +7,11 @@ import { columns, print } from '../demos/shared/terminal.ts';
 import { compareAdmission } from './admission/compare.ts';
 import { renderComparison } from './admission/render.ts';
 import type { Row } from './benchmark.ts';
+import { curvesDocument } from './curve.ts';
 import { rowsOf } from './rows.ts';
-import { runRows } from './run.ts';
+import { runRows, writeResults } from './run.ts';
+import { comparePeers, peerCurves, renderPeers } from './side-by-side/compare.ts';
+import { installPeers } from './side-by-side/contender.ts';
 import { MODES } from './system.ts';
 
 const RESULTS = 'bench-results';
@@ -53,6 +56,26 @@ program
     const result = await compareAdmission({ rounds });
     print(renderComparison(result));
     if (json) await writeOutput(json, `${JSON.stringify(result, null, 2)}\n`);
+  });
+
+program
+  .command('peers')
+  .description('the same workflow in Sluice, in NestJS and as a plain amqplib script (bench/peers), side by side')
+  .option('--rounds <count>', 'rounds, interleaved', numberBetween(1, 20), 1)
+  .option('--scale <share>', 'share of all durations, to try it', numberBetween(0.1, 1, 'number'), 1)
+  .option('--results <folder>', 'for the JSON and the SVG file', RESULTS)
+  .action(async ({ rounds, scale, results }) => {
+    installPeers();
+    const result = await comparePeers({
+      rounds,
+      load: { warmUp: 10 * scale, measured: Math.ceil(20 * scale) },
+      kills: 5,
+      away: 2,
+      settled: 10,
+    });
+    print(renderPeers(result));
+    const head = { title: 'peers', subtitle: 'the same workflow, each on servers of its own' };
+    await writeResults(results, 'peers', result, curvesDocument(head, peerCurves(result)));
   });
 
 await program.parseAsync();

@@ -50,7 +50,6 @@ const withRoute = <T>(
 
 /** Prints the report of each row and writes it with its curves. */
 export async function runRows(rows: readonly Row[], options: RunOptions): Promise<void> {
-  await mkdir(options.results, { recursive: true });
   await using(
     new Load(),
     (load) => load.close(),
@@ -83,8 +82,13 @@ async function runRow(row: Row, load: Load, options: RunOptions): Promise<void> 
   const report = { row: name, about, ...createReport(rounds, echo) };
   print(renderReport(report));
   print();
-  await writeOutput(join(options.results, `${name}.json`), `${JSON.stringify(report, null, 2)}\n`);
-  await writeOutput(join(options.results, `${name}.svg`), svgOf(row, rounds));
+  await writeResults(options.results, name, report, svgOf(row, rounds));
+}
+
+export async function writeResults(folder: string, name: string, measured: object, svg: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeOutput(join(folder, `${name}.json`), `${JSON.stringify(measured, null, 2)}\n`);
+  await writeOutput(join(folder, `${name}.svg`), svg);
 }
 
 async function measureRound(
