@@ -18,7 +18,7 @@ export function curvesDocument(head: { title: string; subtitle: string }, curves
       id: `curve-${index}`,
       title,
       description: `${title}: from ${Math.min(...rounded)} to ${Math.max(...rounded)}.`,
-      stacks: [{ name: '', color: 'blue', values }],
+      stacks: [{ name: 'each second', color: 'blue', values }],
       ...(limit && { limit }),
     };
   });

@@ -128,7 +128,7 @@ const longRows = (scaled: Scaled): Row[] => [
       separate,
       awayBenchmark({
         backlog: scaled(backlog),
-        steady: { perSecond: 200, warmUp: 0, measured: scaled(20) },
+        steady: { perSecond: 200, warmUp: scaled(5), measured: scaled(20) },
         sustained: { warmUp: scaled(10), measured: scaled(20) },
         answers: { most: 1.5 },
         catchUp: { least: 1 },

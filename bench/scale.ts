@@ -1,5 +1,5 @@
-// What more processes of a service bring: 1, 2 and 4 consumers of each kind at full load, and as many gateways in a flood.
-// On a machine with few cores the curve shows when they are used up.
+// What more processes of a service bring: consumers of each kind at full load, and gateways in a flood. On a machine
+// with few cores, the curve shows when they are used up.
 import { createSale } from '../demos/shared/flash-sales.ts';
 import { HttpClient } from '../demos/shared/http.ts';
 import { note } from '../demos/shared/terminal.ts';
@@ -19,6 +19,7 @@ export interface ScaleParameters {
 
 interface Measurement {
   readonly perSecond: number;
+  readonly eachSecond: readonly number[];
   readonly cpu: Readonly<Record<string, number>>;
   readonly generatorCpu: number;
 }
@@ -33,8 +34,9 @@ const consumers: Kind = {
   services: ['points', 'coupon', 'notify'],
   unit: 'completed orders',
   async measure(load, system, _urls, durations) {
-    const { completedPerSecond, cpu, generatorCpu } = await measureSustained(load, system, durations);
-    return { perSecond: completedPerSecond, cpu, generatorCpu };
+    const measured = await measureSustained(load, system, durations);
+    const { completedPerSecond, completedEachSecond, cpu, generatorCpu } = measured;
+    return { perSecond: completedPerSecond, eachSecond: completedEachSecond, cpu, generatorCpu };
   },
 };
 
@@ -50,7 +52,9 @@ const gateways: Kind = {
         const sale = await createSale(http, { ...goods, stock: 1_000_000, queueCap: 200, drainPerSecond: 100 });
         const flooded = await flood(load, purchasesTo(urls, sale.id), durations, { pids: system.pids });
         const { cpu, generatorCpu } = flooded;
-        return { perSecond: rateOf(flooded, FULL, OVER), cpu, generatorCpu };
+        const perSecond = rateOf(flooded, FULL, OVER);
+        const eachSecond: number[] = new Array(durations.measured).fill(perSecond); // only their mean is known
+        return { perSecond, eachSecond, cpu, generatorCpu };
       },
     ),
 };
@@ -95,8 +99,8 @@ async function measure(
     generatorCpu: measured.map(({ generatorCpu }) => generatorCpu),
     curves: [
       {
-        title: `${unit} per second, with ${counts.join(', ')} of each`,
-        values: measured.map(({ perSecond }) => perSecond),
+        title: `${unit} per second: with ${counts.join(', ')} of each, one after the other`,
+        values: measured.flatMap(({ eachSecond }) => eachSecond),
       },
     ],
     raw: { measured, settings },

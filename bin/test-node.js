@@ -1,5 +1,6 @@
-// `npm run test:node -- 24`: runs the tests on another major version of Node.js, which it installs from the npm registry
-// on first use, into node_modules/.cache. Further arguments go to Vitest; without any, the projects of `npm test` run.
+// `npm run test:node -- 24`: runs the tests on another major version of Node.js, which it installs from the npm
+// registry on first use, into node_modules/.cache. Further arguments go to Vitest; without any, the projects of
+// `npm test` run.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';

@@ -21,9 +21,11 @@ const COUNTS = `SELECT s.stock, s.remaining, s.held, s.sold, s.queued, s.queue_c
   WHERE s.id = $1`;
 
 /** Whole seconds of the measured time; a second without a ticket has no row. */
-const EACH_SECOND = `SELECT floor(extract(epoch FROM accepted_at) - $2::float8 / 1000)::int AS second, count(*) AS drained
+const EACH_SECOND = `SELECT floor(extract(epoch FROM accepted_at) - $2::float8 / 1000)::int AS second,
+    count(*) AS drained
   FROM sluice_flash_sale.tickets
-  WHERE sale_id = $1 AND accepted_at >= to_timestamp($2::float8 / 1000) AND accepted_at < to_timestamp($3::float8 / 1000)
+  WHERE sale_id = $1 AND accepted_at >= to_timestamp($2::float8 / 1000)
+    AND accepted_at < to_timestamp($3::float8 / 1000)
   GROUP BY second`;
 
 /**

@@ -27,7 +27,7 @@ export interface SteadyParameters {
   /** Seconds. */
   readonly warmUp: number;
   readonly measured: number;
-  /** Of the CPU per completed order, as a multiple of the bare route's per request. Without it, no route is measured. */
+  /** CPU per completed order, as a multiple of the bare route's per request. Without it, no route is measured. */
   readonly cost?: Target;
   /** Whether the last tenth of the time is compared with the second one, and the data folder is measured. */
   readonly endurance?: EnduranceTargets;

@@ -1,6 +1,6 @@
 // A sale that costs nothing, to show what the load generator itself can do: a node:http server that decides about
-// purchases in memory, with the same statuses and Retry-After, and drains its queue exactly at the rate. A process of its
-// own: it reports its URL, opens a sale at each message, and replies with its orders' times when asked for them.
+// purchases in memory, with the same statuses and Retry-After, and drains its queue exactly at the rate. A process of
+// its own: it reports its URL, opens a sale at each message, and replies with its orders' times when asked for them.
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { v7 as uuidv7 } from 'uuid';
@@ -36,7 +36,7 @@ class Sale {
   readonly #tickets = new Map<string, Purchase>();
   readonly #orderTimes: number[] = [];
   readonly #timer = setInterval(() => this.#drain(), DRAIN_EVERY_MS);
-  /** Orders that the drain could have taken so far, beyond the orders that it took: at most one once the queue is empty. */
+  /** Orders that are due and not taken yet; at most one while the queue is empty. */
   #due = 0;
   #drainedAt = 0;
 

@@ -1,5 +1,5 @@
-// `npm run bench -- peers`: the same workflow in Sluice and in other ways, side by side: completed orders per second, and
-// what is lost if a consumer is killed at full load.
+// `npm run bench -- peers`: the same workflow in Sluice and in other ways, side by side: completed orders per second,
+// and what is lost if a consumer is killed at full load.
 import { setTimeout as delay } from 'node:timers/promises';
 import { median } from '../../demos/shared/statistics.ts';
 import { columns, count, note } from '../../demos/shared/terminal.ts';
@@ -21,7 +21,7 @@ const titles: Record<ContenderName, string> = {
 export interface PeerParameters {
   readonly rounds: number;
   readonly load: Durations;
-  /** How often the consumer is killed at full load: once at work, then as soon as it is back, in the middle of its backlog. */
+  /** How often the consumer is killed at full load: once at work, then each time as soon as it is back. */
   readonly kills: number;
   /** Seconds at full load while it is away. */
   readonly away: number;

@@ -1,5 +1,5 @@
-// The ways to run the workflow that are compared, each in processes of its own on private servers: Sluice, and the peers
-// of bench/peers, a package of its own.
+// The ways to run the workflow that are compared, each in processes of its own on private servers: Sluice, and the
+// peers of bench/peers, a package of its own.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -33,7 +33,7 @@ export interface Contender {
   remove(): Promise<void>;
 }
 
-/** `incomplete`: orders that never complete. `lost`: effects that are missing. `doubled`: effects beyond one for an order. */
+/** Orders, and of those the ones that never complete; effects that are missing, and effects beyond one for an order. */
 export type Loss = 'orders' | 'incomplete' | 'lost' | 'doubled';
 
 const lossesOf = (query: Query, orders: string, incomplete: string, effects: readonly string[]) => {
