@@ -23,7 +23,7 @@ const listed = (rows: readonly Row[]) => columns(rows.map(({ name, about }) => [
 
 program
   .command('rows', { isDefault: true })
-  .description('the rows of the benchmark: the short ones, the named ones, or all with `full`')
+  .description('the rows of the benchmark: the short ones, the named ones, or with `full` all, and the peers')
   .addArgument(
     new Argument('[row...]', 'which; without any, the short ones').choices([
       'full',
@@ -40,11 +40,14 @@ program
   )
   .option('--profile <folder>', "also write each process's CPU profile there, which lowers the rates")
   .addHelpText('after', `\nShort rows:\n${listed(short)}\n\nLong rows:\n${listed(long)}`)
-  .action((names, { scale, ...options }) => {
+  .action(async (names, { scale, ...options }) => {
     const { short, long } = rowsOf(scale);
-    const all = [...short, ...long];
-    const named = all.filter(({ name }) => names.includes(name));
-    return runRows(names.includes('full') ? all : named.length > 0 ? named : short, options);
+    if (names.includes('full')) {
+      await runRows([...short, ...long], options);
+      return runPeers({ scale, ...options });
+    }
+    const named = [...short, ...long].filter(({ name }) => names.includes(name));
+    return runRows(named.length > 0 ? named : short, options);
   });
 
 program
@@ -64,18 +67,21 @@ program
   .option('--rounds <count>', 'rounds, interleaved', numberBetween(1, 20), 1)
   .option('--scale <share>', 'share of all durations, to try it', numberBetween(0.1, 1, 'number'), 1)
   .option('--results <folder>', 'for the JSON and the SVG file', RESULTS)
-  .action(async ({ rounds, scale, results }) => {
-    installPeers();
-    const result = await comparePeers({
-      rounds,
-      load: { warmUp: 10 * scale, measured: Math.ceil(20 * scale) },
-      kills: 5,
-      away: 2,
-      settled: 10,
-    });
-    print(renderPeers(result));
-    const head = { title: 'peers', subtitle: 'the same workflow, each on servers of its own' };
-    await writeResults(results, 'peers', result, curvesDocument(head, peerCurves(result)));
+  .action(runPeers);
+
+async function runPeers(options: { rounds: number; scale: number; results: string }): Promise<void> {
+  const { rounds, scale, results } = options;
+  installPeers();
+  const result = await comparePeers({
+    rounds,
+    load: { warmUp: 10 * scale, measured: Math.ceil(20 * scale) },
+    kills: 5,
+    away: 2,
+    settled: 10,
   });
+  print(renderPeers(result));
+  const head = { title: 'peers', subtitle: 'the same workflow, each on servers of its own' };
+  await writeResults(results, 'peers', result, curvesDocument(head, peerCurves(result)));
+}
 
 await program.parseAsync();

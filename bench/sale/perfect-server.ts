@@ -32,7 +32,7 @@ const problems: Record<Rejection, Problem> = {
 
 class Sale {
   readonly #sale: PerfectSale;
-  /** By user. */
+  /** By user; at most `stock`. */
   readonly #tickets = new Map<string, Purchase>();
   readonly #orderTimes: number[] = [];
   readonly #timer = setInterval(() => this.#drain(), DRAIN_EVERY_MS);

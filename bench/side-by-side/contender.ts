@@ -140,7 +140,8 @@ const consumes = (amqpUrl: string, queue: string): Promise<void> =>
 
 /** The peers are not installed with the rest, because only this comparison needs them. */
 export function installPeers(): void {
-  if (existsSync(new URL('node_modules', PEERS))) return;
+  // npm writes this file when it is done.
+  if (existsSync(new URL('node_modules/.package-lock.json', PEERS))) return;
   note('installing the peers (NestJS and others) in bench/peers …');
   const { status } = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts'], {
     cwd: fileURLToPath(PEERS),

@@ -40,7 +40,7 @@ export class Counters {
   }
 
   /** A request that was planned for the buyer's arrival leaves, after a delay in this client. */
-  send(arrivedMs: number, again: boolean, delayMs = 0): void {
+  send(arrivedMs: number, again: boolean, delayMs: number): void {
     this.arrivals[again ? 'again' : 'first'].push(arrivedMs);
     this.sendDelayMs.push(delayMs);
   }

@@ -101,7 +101,7 @@ export function paceSentences({ pace, sendDelayMs }: Pick<Summary, 'pace' | 'sen
     ...(pace ? [paceSentence(pace)] : []),
     ...(delayMs > MAX_SEND_DELAY_MS
       ? [
-          `The load generator was the limit: 1 % of its requests left more than ${duration(delayMs)} late, so the arrivals and the times of the answers are partly its own.`,
+          `The load generator was the limit at times: 1 % of its requests left more than ${duration(delayMs)} after their planned time, so arrivals and answer times are partly its own.`,
         ]
       : []),
   ];
