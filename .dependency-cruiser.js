@@ -80,7 +80,7 @@ export default {
     // swc keeps the imports of types, and it does not need the API of the TypeScript compiler, which version 7 lacks.
     parser: 'swc',
     doNotFollow: { path: '^node_modules/' },
-    exclude: { path: '^(dist|samples|[.][^/]+)/' },
+    exclude: { path: '^(dist|samples|bench/peers|[.][^/]+)/' },
     enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default'] },
   },
 };

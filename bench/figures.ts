@@ -3,14 +3,15 @@
 import { cpus } from 'node:os';
 import { median } from '../demos/shared/statistics.ts';
 import { groupBy } from '../infra/runtime/collections.ts';
+import type { Curve } from './curve.ts';
 import type { Flooded } from './flood.ts';
 import type { Mode } from './system.ts';
 
-export type Unit = '/s' | 's' | 'ms' | 'ratio';
+export type Unit = '/s' | 's' | 'ms' | 'ratio' | 'MB' | 'kB' | '%';
 
 /** The range that a median should be in. */
 export interface Target {
-  readonly least: number;
+  readonly least?: number;
   readonly most?: number;
 }
 
@@ -24,8 +25,8 @@ export interface Measurement {
   readonly target?: Target | undefined;
 }
 
-/** The bare route, flooded before and after the system was measured. */
-export type RouteFloods = readonly [Flooded, Flooded];
+/** The bare route, flooded before and after the system was measured. Empty if the row has no bare route. */
+export type RouteFloods = readonly Flooded[];
 
 /** The measurement of one system. */
 export interface Measured {
@@ -38,7 +39,9 @@ export interface Measured {
   readonly cpu: Readonly<Record<string, number>>;
   /** Shares of one CPU that the load generator used when it must not have been the limit. */
   readonly generatorCpu: readonly number[];
-  /** All that was measured, for --json. */
+  /** For the SVG of the last round. */
+  readonly curves: readonly Curve[];
+  /** All that was measured, for the JSON file. */
   readonly raw: object;
 }
 
@@ -58,8 +61,17 @@ const responsesPerSecond = ({ perSecond }: Flooded): number =>
   Object.values(perSecond).reduce((sum, rate) => sum + rate, 0);
 
 /** Requests per second that the bare route answered in this round. */
-export const routeRate = ([before, after]: RouteFloods): number =>
-  (responsesPerSecond(before) + responsesPerSecond(after)) / 2;
+export const routeRate = (route: RouteFloods): number => mean(route.map(responsesPerSecond));
+
+/** Milliseconds of CPU that the bare route took for a request. */
+export const routeCpuMs = (route: RouteFloods): number =>
+  mean(route.map((flooded) => cpuMsPer(responsesPerSecond(flooded), flooded.cpu)));
+
+/** Milliseconds of CPU for each of `perSecond`. `cpu`: shares of one CPU by process. */
+export const cpuMsPer = (perSecond: number, cpu: Readonly<Record<string, number>>): number =>
+  (Object.values(cpu).reduce((sum, share) => sum + share, 0) * 1_000) / perSecond;
+
+const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 export const figure = (name: string, unit: Unit, value: number | undefined, target?: Target): Measurement => ({
   name,
@@ -80,16 +92,17 @@ export const routeRateFigure = (name: string, route: RouteFloods): Measurement =
 export type BenchmarkReport = ReturnType<typeof createReport>;
 
 /** `echo`: the flood of a bare node:http server, which must answer `minHeadroom` times faster than the bare route. */
-export function createReport(rounds: readonly Round[], echo: Flooded, minHeadroom: number) {
+export function createReport(rounds: readonly Round[], echo?: { flooded: Flooded; minHeadroom: number }) {
   const lastOf = <T>(pick: (measured: Measured) => T): Record<string, T> =>
     Object.fromEntries(rounds.map(({ mode, measured }) => [mode, pick(measured)]));
-  const headroom = responsesPerSecond(echo) / median(rounds.flatMap(({ route }) => route.map(responsesPerSecond)));
+  const routeRates = rounds.flatMap(({ route }) => route.map(responsesPerSecond));
+  const headroom = echo && responsesPerSecond(echo.flooded) / median(routeRates);
   const checks = rounds.flatMap(({ mode, route, measured }) => [
-    {
+    ...[...route.map(({ generatorCpu }) => generatorCpu), ...measured.generatorCpu].map((value) => ({
       name: 'load generator, share of one CPU',
-      value: Math.max(...route.map(({ generatorCpu }) => generatorCpu), ...measured.generatorCpu),
+      value,
       most: MAX_GENERATOR_CPU,
-    },
+    })),
     ...measured.checks,
     {
       name: 'durability settings of PostgreSQL that are off',
@@ -108,7 +121,9 @@ export function createReport(rounds: readonly Round[], echo: Flooded, minHeadroo
     },
     figures: figuresOf(rounds),
     checks: [
-      { name: 'bare node:http ÷ bare Express route', value: headroom, ok: headroom >= minHeadroom },
+      ...(echo === undefined || headroom === undefined
+        ? []
+        : [{ name: 'bare node:http ÷ bare Express route', value: headroom, ok: headroom >= echo.minHeadroom }]),
       ...Array.from(
         groupBy(checks, ({ name }) => name),
         ([name, all]) => {
@@ -137,7 +152,8 @@ function figuresOf(rounds: readonly Round[]) {
     .filter(({ values }) => values.length > 0)
     .map(({ mode, phase, name, unit, values, target }) => {
       const middle = median(values);
-      const met = target && middle >= target.least && middle <= (target.most ?? Number.POSITIVE_INFINITY);
+      const { least = Number.NEGATIVE_INFINITY, most = Number.POSITIVE_INFINITY } = target ?? {};
+      const met = target && middle >= least && middle <= most;
       return {
         mode,
         phase,

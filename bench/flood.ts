@@ -1,7 +1,7 @@
 // Floods, and measurements between two observations: rates of responses, and CPU time of the load generator and of
 // processes with all their descendants, also of servers that report none themselves (from Linux's /proc).
 import { setTimeout as delay } from 'node:timers/promises';
-import { listProcesses, treeOf } from '../test/servers/processes.ts';
+import { listProcesses, type ProcessEntry, treeOf } from '../test/servers/processes.ts';
 import type { Load, Work } from './load.ts';
 
 /** By status or by process. */
@@ -36,13 +36,19 @@ export function intervalBetween(begin: Observation, end: Observation) {
 export const rateOf = ({ perSecond }: { perSecond: Numbers }, ...statuses: readonly number[]): number =>
   statuses.reduce((sum, status) => sum + (perSecond[status] ?? 0), 0);
 
-async function cpuTimes(pids: Numbers): Promise<Numbers> {
+/** In milliseconds, by process. */
+export const cpuTimes = (pids: Numbers): Promise<Numbers> => sumOverTrees(pids, ({ cpuMs }) => cpuMs);
+
+/** Resident memory in megabytes, by process. */
+export const memoryOf = (pids: Numbers): Promise<Numbers> => sumOverTrees(pids, ({ rssBytes }) => rssBytes / 2 ** 20);
+
+async function sumOverTrees(pids: Numbers, pick: (entry: ProcessEntry) => number): Promise<Numbers> {
   if (process.platform !== 'linux') return {};
   const all = await listProcesses();
   return Object.fromEntries(
     Object.entries(pids).map(([name, root]) => {
       const tree = treeOf(root, all);
-      return [name, all.filter(({ pid }) => tree.includes(pid)).reduce((sum, { cpuMs }) => sum + cpuMs, 0)];
+      return [name, all.filter(({ pid }) => tree.includes(pid)).reduce((sum, entry) => sum + pick(entry), 0)];
     }),
   );
 }

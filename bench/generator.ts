@@ -8,14 +8,20 @@ export type Command =
   | ({ readonly type: 'open' } & Requests)
   /** Allows requests until there are `upTo` since the last `open`. */
   | { readonly type: 'allow'; readonly upTo: number }
+  /** Allows further requests at this rate from now on. */
+  | { readonly type: 'pace'; readonly perSecond: number }
   | { readonly type: 'sample' };
 
 export interface Requests {
-  readonly url: string;
+  /** The connections are spread over these servers, with the same path. */
+  readonly urls: readonly string[];
   /** A shop's orders, over and over; or purchases, each by a new user. */
   readonly body: 'order' | 'purchase';
   readonly connections: number;
 }
+
+/** In milliseconds. */
+export type Latency = Readonly<Record<'p50' | 'p95' | 'p99', number>>;
 
 export interface Sample {
   /** `idle`: every allowed request has its response. */
@@ -27,12 +33,14 @@ export interface Sample {
   /**
    * Of the responses since the last sample, by status; in milliseconds, from sending a request to its response's end.
    */
-  readonly latency: Readonly<Record<number, { readonly p50: number; readonly p99: number }>>;
+  readonly latency: Readonly<Record<number, Latency>>;
   /** Since the first `allow`, and the CPU time of this process since then. */
   readonly elapsedMs: number;
   readonly cpuMs: number;
 }
 
+/** How often paced requests are allowed: at 200/s one at a time, at 2,000/s ten. */
+const PACE_MS = 5;
 /** Before the next request to a server that is gone, which would fail at once. */
 const BROKEN_PAUSE_MS = 100;
 /** Order bodies before they repeat; enough users that no row is hotter than in a shop. */
@@ -64,20 +72,46 @@ class Generator {
   #startedAt = 0;
   #cpuAtStart = process.cpuUsage();
   #closed = false;
+  #pacing: NodeJS.Timeout | undefined;
 
-  constructor({ url, body, connections }: Requests) {
-    const target = new URL(url);
+  constructor({ urls, body, connections }: Requests) {
+    const targets = urls.map((url) => new URL(url));
+    const [target] = targets;
+    if (!target) throw new RangeError('no server to send requests to');
     const request = (content: object) => serializePost(target.host, target.pathname, JSON.stringify(content));
     const orders = body === 'order' ? Array.from({ length: VARIETY }, (_, index) => request(orderBody(index))) : [];
     this.#requestAt = (index) => orders[index % VARIETY] ?? request(purchaseBody(index));
-    this.#connections = Array.from({ length: connections }, () => this.#connect(target));
+    this.#connections = Array.from({ length: connections }, (_, index) =>
+      this.#connect(targets[index % targets.length] ?? target),
+    );
   }
 
   allow(upTo: number): void {
-    if (this.#sent === 0) {
-      this.#startedAt = performance.now();
-      this.#cpuAtStart = process.cpuUsage();
-    }
+    this.#stopPacing();
+    this.#start();
+    this.#allow(upTo);
+  }
+
+  pace(perSecond: number): void {
+    this.#stopPacing();
+    this.#start();
+    const [from, startedAt] = [this.#sent, performance.now()];
+    const allowed = () => from + Math.floor(((performance.now() - startedAt) * perSecond) / 1_000);
+    this.#pacing = setInterval(() => this.#allow(allowed()), PACE_MS);
+  }
+
+  #stopPacing(): void {
+    clearInterval(this.#pacing);
+    this.#pacing = undefined;
+  }
+
+  #start(): void {
+    if (this.#sent > 0) return;
+    this.#startedAt = performance.now();
+    this.#cpuAtStart = process.cpuUsage();
+  }
+
+  #allow(upTo: number): void {
     this.#allowed = upTo;
     this.#send();
   }
@@ -96,6 +130,7 @@ class Generator {
 
   close(): void {
     this.#closed = true;
+    this.#stopPacing();
     for (const connection of this.#connections) connection.close();
   }
 
@@ -126,7 +161,7 @@ class Generator {
       if (!connection) return;
       connection.send(this.#requestAt(this.#sent++));
     }
-    if (this.#ready.length === this.#connections.length) this.report('idle');
+    if (!this.#pacing && this.#ready.length === this.#connections.length) this.report('idle');
   }
 
   #record(status: number, ms?: number): void {
@@ -140,7 +175,7 @@ class Generator {
   #takeLatencies(): Sample['latency'] {
     const taken = Array.from(this.#latencies, ([status, histogram]) => {
       const ms = (percentile: number) => histogram.percentile(percentile) / 1_000;
-      return [status, { p50: ms(50), p99: ms(99) }] as const;
+      return [status, { p50: ms(50), p95: ms(95), p99: ms(99) }] as const;
     });
     this.#latencies.clear();
     return Object.fromEntries(taken);
@@ -153,6 +188,7 @@ process.on('message', (command: Command) => {
     generator?.close();
     generator = new Generator(command);
   } else if (command.type === 'allow') generator?.allow(command.upTo);
+  else if (command.type === 'pace') generator?.pace(command.perSecond);
   else generator?.report('sample');
 });
 // The benchmark has ended or died.

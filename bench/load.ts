@@ -23,7 +23,7 @@ export interface Work extends Requests {
 }
 
 export const ordersTo = (url: string): Work => ({
-  url: `${url}/orders`,
+  urls: [`${url}/orders`],
   body: 'order',
   connections: ORDER_CONNECTIONS,
   expected: [201],
@@ -35,8 +35,8 @@ export const [ADMITTED, OVER, FULL, BUSY] = [202, 409, 429, 503] as const;
 /** For bare routes, which do not look at the id. */
 const ANY_SALE = '01990000-0000-7000-8000-000000000000';
 
-export const purchasesTo = (url: string, saleId = ANY_SALE, connections = PURCHASE_CONNECTIONS): Work => ({
-  url: `${url}/flash-sales/${saleId}/purchases`,
+export const purchasesTo = (urls: readonly string[], saleId = ANY_SALE, connections = PURCHASE_CONNECTIONS): Work => ({
+  urls: urls.map((url) => `${url}/flash-sales/${saleId}/purchases`),
   body: 'purchase',
   connections,
   expected: [ADMITTED, OVER, FULL, BUSY, BROKEN],
@@ -59,6 +59,11 @@ export class Load {
   /** Allows requests until there are `upTo` since `open`. */
   allow(upTo: number): void {
     this.#child.send({ type: 'allow', upTo } satisfies Command);
+  }
+
+  /** Allows requests at this rate, until `send` or the next `open`. */
+  pace(perSecond: number): void {
+    this.#child.send({ type: 'pace', perSecond } satisfies Command);
   }
 
   sample(): Promise<Sample> {

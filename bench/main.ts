@@ -1,56 +1,87 @@
 // `npm run bench`: compares the system with bare uses of the libraries and servers below it. Figures are ratios of two
 // rates of the same run, because a rate alone says more about the machine. Results go to stdout, progress to stderr.
-import { Argument, Command } from '@commander-js/extra-typings';
+import { Argument, Command, Option } from '@commander-js/extra-typings';
+import { writeOutput } from '../demos/shared/files.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
-import { print } from '../demos/shared/terminal.ts';
+import { columns, print } from '../demos/shared/terminal.ts';
 import { compareAdmission } from './admission/compare.ts';
 import { renderComparison } from './admission/render.ts';
-import { flashSaleBenchmark } from './flash-sale/benchmark.ts';
-import { orderBenchmark } from './order-benchmark.ts';
-import { runBenchmark, writeJson } from './run.ts';
+import type { Row } from './benchmark.ts';
+import { curvesDocument } from './curve.ts';
+import { rowsOf } from './rows.ts';
+import { runRows, writeResults } from './run.ts';
+import { comparePeers, peerCurves, renderPeers } from './side-by-side/compare.ts';
+import { installPeers } from './side-by-side/contender.ts';
 import { MODES } from './system.ts';
+
+const RESULTS = 'bench-results';
 
 const program = new Command('bench').description('measures the system against its limits, with servers of its own');
 
-const command = (name: string, about: string, rounds: number) =>
-  program
-    .command(name, { isDefault: name === 'order' })
-    .description(about)
-    .option('--rounds <count>', 'rounds; the report has medians over them', numberBetween(1, 20), rounds)
-    .option('--json <file>', 'also write all measurements to this file');
+const { short, long } = rowsOf(1);
+const listed = (rows: readonly Row[]) => columns(rows.map(({ name, about }) => [name, about])).join('\n');
 
-for (const { name, about, rounds, seconds, load, create } of [
-  {
-    name: 'order',
-    about: 'orders, against a bare Express route and a bare AMQP loop',
-    rounds: 3,
-    seconds: 30,
-    load: 'the load is sustained',
-    create: orderBenchmark,
-  },
-  {
-    name: 'flash-sale',
-    about: 'purchases in a flood, against a bare Express route that rejects',
-    rounds: 2,
-    seconds: 10,
-    load: 'the queue is flooded',
-    create: flashSaleBenchmark,
-  },
-])
-  command(name, about, rounds)
-    .addArgument(
-      new Argument('[system...]', 'embedded: one process; separate: one per service')
-        .choices(MODES)
-        .default(MODES, 'both'),
-    )
-    .option('--seconds <count>', `how long ${load}, after a warm-up`, numberBetween(1, 600), seconds)
-    .option('--profile <folder>', "also write each process's CPU profile there, which lowers the rates")
-    .action((systems, options) => runBenchmark(create(options.seconds), systems, options));
+program
+  .command('rows', { isDefault: true })
+  .description('the rows of the benchmark: the short ones, the named ones, or with `full` all, and the peers')
+  .addArgument(
+    new Argument('[row...]', 'which; without any, the short ones').choices([
+      'full',
+      ...[...short, ...long].map(({ name }) => name),
+    ]),
+  )
+  .addOption(new Option('--system <system>', 'embedded: one process; separate: one per service').choices(MODES))
+  .option('--rounds <count>', 'rounds; the report has medians over them', numberBetween(1, 20), 1)
+  .option('--scale <share>', 'share of all durations and sizes, to try a row', numberBetween(0.01, 1, 'number'), 1)
+  .option(
+    '--results <folder>',
+    'for a JSON file with all measurements and an SVG file with the curves, per row',
+    RESULTS,
+  )
+  .option('--profile <folder>', "also write each process's CPU profile there, which lowers the rates")
+  .addHelpText('after', `\nShort rows:\n${listed(short)}\n\nLong rows:\n${listed(long)}`)
+  .action(async (names, { scale, ...options }) => {
+    const { short, long } = rowsOf(scale);
+    if (names.includes('full')) {
+      await runRows([...short, ...long], options);
+      return runPeers({ scale, ...options });
+    }
+    const named = [...short, ...long].filter(({ name }) => names.includes(name));
+    return runRows(named.length > 0 ? named : short, options);
+  });
 
-command('admission', 'compare strategies of enforcing the cap of a flash sale', 5).action(async ({ rounds, json }) => {
-  const result = await compareAdmission({ rounds });
-  print(renderComparison(result));
-  await writeJson(json, result);
-});
+program
+  .command('admission')
+  .description('compare strategies of enforcing the cap of a flash sale')
+  .option('--rounds <count>', 'rounds; the report has medians over them', numberBetween(1, 20), 5)
+  .option('--json <file>', 'also write all measurements to this file')
+  .action(async ({ rounds, json }) => {
+    const result = await compareAdmission({ rounds });
+    print(renderComparison(result));
+    if (json) await writeOutput(json, `${JSON.stringify(result, null, 2)}\n`);
+  });
+
+program
+  .command('peers')
+  .description('the same workflow in Sluice, in NestJS and as a plain amqplib script (bench/peers), side by side')
+  .option('--rounds <count>', 'rounds, interleaved', numberBetween(1, 20), 1)
+  .option('--scale <share>', 'share of all durations, to try it', numberBetween(0.1, 1, 'number'), 1)
+  .option('--results <folder>', 'for the JSON and the SVG file', RESULTS)
+  .action(runPeers);
+
+async function runPeers(options: { rounds: number; scale: number; results: string }): Promise<void> {
+  const { rounds, scale, results } = options;
+  installPeers();
+  const result = await comparePeers({
+    rounds,
+    load: { warmUp: 10 * scale, measured: Math.ceil(20 * scale) },
+    kills: 5,
+    away: 2,
+    settled: 10,
+  });
+  print(renderPeers(result));
+  const head = { title: 'peers', subtitle: 'the same workflow, each on servers of its own' };
+  await writeResults(results, 'peers', result, curvesDocument(head, peerCurves(result)));
+}
 
 await program.parseAsync();

@@ -34,8 +34,8 @@ export async function outboxRows({ urls }: System): Promise<number> {
 }
 
 /** Resolves when that many orders are completed and all events and notifications are published. */
-export const untilCompleted = (system: System, orders: number): Promise<Reading> =>
-  poll(COMPLETED_WITHIN_MS, async () => {
+export const untilCompleted = (system: System, orders: number, withinMs = COMPLETED_WITHIN_MS): Promise<Reading> =>
+  poll(withinMs, async () => {
     const reading = await readCompleted(system);
     const rows = reading.completed < orders ? 'not read' : await outboxRows(system);
     if (rows === 0) return reading;

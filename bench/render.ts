@@ -2,7 +2,11 @@
 import { columns } from '../demos/shared/terminal.ts';
 import type { BenchmarkReport, Target, Unit } from './figures.ts';
 
-const targetText = ({ least, most }: Target) => (most === undefined ? `≥ ${least}` : `${least} – ${most}`);
+const targetText = ({ least, most }: Target) =>
+  most === undefined ? `≥ ${least}` : least === undefined ? `≤ ${round(most)}` : `${least} – ${most}`;
+
+/** A limit that was computed has many digits. */
+const round = (value: number) => Math.round(value * 100) / 100;
 
 const show = (value: number, unit: Unit) =>
   unit === '/s' ? Math.round(value).toLocaleString('en-GB') : value.toFixed(unit === 'ratio' ? 3 : 1);
@@ -35,9 +39,9 @@ export function renderReport({ figures, checks, cpu, durability, environment }: 
     '',
     'Checks of the measurement:',
     ...columns(checks.map(({ name, value, ok }) => [name, value.toFixed(2), ok ? 'ok' : 'NOT OK'])),
-    '',
-    'CPU in the first phase, of one core:',
-    ...perMode(cpu, (share) => `${Math.round(share * 100)} %`),
+    ...(Object.values(cpu).some((shares) => Object.keys(shares).length > 0)
+      ? ['', 'CPU in the first phase, of one core:', ...perMode(cpu, (share) => `${Math.round(share * 100)} %`)]
+      : []),
     '',
     'Durability:',
     ...perMode(durability, String),

@@ -1,79 +1,117 @@
-// Runs a benchmark: the bare routes, the rounds in each mode, and the report. A round measures the bare route before
-// and after the system, so that other work of the machine affects both.
+// Runs the rows: the bare routes, the rounds in each mode, and the report. A round measures the bare route before and
+// after the system, so that other work of the machine affects both.
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { forkScript } from '../demos/shared/child-process.ts';
 import { writeOutput } from '../demos/shared/files.ts';
 import { note, print } from '../demos/shared/terminal.ts';
-import { createReport, type Measured, type Round } from './figures.ts';
-import { type Durations, type Flooded, flood } from './flood.ts';
-import { Load, type Work } from './load.ts';
+import type { Baseline, Row } from './benchmark.ts';
+import { curvesDocument } from './curve.ts';
+import { createReport, type Round } from './figures.ts';
+import { type Flooded, flood } from './flood.ts';
+import { Load } from './load.ts';
 import { renderReport } from './render.ts';
 import type { RouteKind } from './route.ts';
-import { type Mode, type System, startSystem } from './system.ts';
+import { type Mode, System } from './system.ts';
 import { using } from './using.ts';
 
-export interface Benchmark {
-  readonly route: RouteKind;
-  readonly routeWork: (url: string) => Work;
-  readonly routeDurations: Durations;
-  /** The load generator must be able to send this many times faster than the bare route responds. */
-  readonly minHeadroom: number;
-  /** Whether Redis paces the flash sales' queues. */
-  readonly redis: boolean;
-  /** Measures all phases on a fresh system and stops its services. */
-  readonly measure: (load: Load, system: System) => Promise<Measured>;
+export interface RunOptions {
+  readonly rounds: number;
+  /** Only this one, of the row's modes. */
+  readonly system?: Mode | undefined;
+  /** A folder for the CPU profiles of the last round. */
+  readonly profile?: string | undefined;
+  /** The folder for the JSON and SVG files. */
+  readonly results: string;
 }
 
 const ROUTE_STARTED_WITHIN_MS = 30_000;
 
+/** Floods a bare route as often as it is called. */
+type FloodRoute = () => Promise<Flooded>;
+
 /** Starts a bare route and hands over a function that floods it. */
 const withRoute = <T>(
-  { routeWork, routeDurations }: Benchmark,
+  { work, durations }: Baseline,
   kind: RouteKind,
   load: Load,
-  work: (flood: () => Promise<Flooded>) => Promise<T>,
+  use: (flood: FloodRoute) => Promise<T>,
 ): Promise<T> =>
   using(
     forkScript(`the bare route ${kind}`, new URL('route.ts', import.meta.url), [kind]),
     (child) => child.end(),
     async (child) => {
-      const requests = routeWork(await child.receive<string>(ROUTE_STARTED_WITHIN_MS));
+      const requests = work(await child.receive<string>(ROUTE_STARTED_WITHIN_MS));
       const expected = kind === 'http' ? [201] : requests.expected;
-      return work(() => flood(load, { ...requests, expected }, routeDurations));
+      const pids = { route: child.pid ?? 0 };
+      return use(() => flood(load, { ...requests, expected }, durations, { pids }));
     },
   );
 
-/** `profile`: a folder for the CPU profiles of the last round. `json`: a file for everything that was measured. */
-export const runBenchmark = (
-  benchmark: Benchmark,
-  modes: readonly Mode[],
-  options: { rounds: number; profile?: string | undefined; json?: string | undefined },
-): Promise<void> =>
-  using(
+/** Prints the report of each row and writes it with its curves. */
+export async function runRows(rows: readonly Row[], options: RunOptions): Promise<void> {
+  await using(
     new Load(),
     (load) => load.close(),
     async (load) => {
-      note('bare node:http …');
-      const echo = await withRoute(benchmark, 'http', load, (floodHttp) => floodHttp());
-      const rounds: Round[] = [];
-      await withRoute(benchmark, benchmark.route, load, async (floodRoute) => {
-        for (let round = 1; round <= options.rounds; round++)
-          for (const mode of modes) {
-            note(`round ${round} of ${options.rounds}: ${mode} …`);
-            const before = await floodRoute();
-            const measured = await using(
-              startSystem(mode, benchmark.redis, options.profile), // on fresh data each time
-              (system) => system.remove(),
-              (system) => benchmark.measure(load, system),
-            );
-            rounds.push({ mode, route: [before, await floodRoute()], measured });
-          }
-      });
-      const report = createReport(rounds, echo, benchmark.minHeadroom);
-      print(renderReport(report));
-      await writeJson(options.json, report);
+      for (const row of rows) await runRow(row, load, options);
     },
   );
+}
 
-export async function writeJson(file: string | undefined, value: object): Promise<void> {
-  if (file) await writeOutput(file, `${JSON.stringify(value, null, 2)}\n`);
+async function runRow(row: Row, load: Load, options: RunOptions): Promise<void> {
+  const { name, about, benchmark } = row;
+  const modes = row.modes.filter((mode) => options.system === undefined || options.system === mode);
+  if (modes.length === 0) return note(`${name}: not measured on ${options.system}`);
+  note(`${name}: ${about}`);
+  const { baseline } = benchmark;
+  const rounds: Round[] = [];
+  const measureAll = async (floodRoute?: FloodRoute) => {
+    for (let round = 1; round <= options.rounds; round++)
+      for (const mode of modes) {
+        note(`  round ${round} of ${options.rounds}: ${mode} …`);
+        rounds.push(await measureRound(row, mode, load, { ...options, floodRoute }));
+      }
+  };
+  if (baseline) await withRoute(baseline, baseline.route, load, measureAll);
+  else await measureAll();
+  const echo = baseline && {
+    flooded: await withRoute(baseline, 'http', load, (floodHttp) => floodHttp()),
+    minHeadroom: baseline.minHeadroom,
+  };
+  const report = { row: name, about, ...createReport(rounds, echo) };
+  print(renderReport(report));
+  print();
+  await writeResults(options.results, name, report, svgOf(row, rounds));
+}
+
+export async function writeResults(folder: string, name: string, measured: object, svg: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeOutput(join(folder, `${name}.json`), `${JSON.stringify(measured, null, 2)}\n`);
+  await writeOutput(join(folder, `${name}.svg`), svg);
+}
+
+async function measureRound(
+  { benchmark }: Row,
+  mode: Mode,
+  load: Load,
+  { profile, floodRoute }: RunOptions & { floodRoute: FloodRoute | undefined },
+): Promise<Round> {
+  const before = await floodRoute?.();
+  const measured = await using(
+    System.start(mode, benchmark.redis, profile), // on fresh data each time
+    (system) => system.remove(),
+    (system) => benchmark.measure(load, system),
+  );
+  const after = await floodRoute?.();
+  return { mode, route: [before, after].filter((flooded) => flooded !== undefined), measured };
+}
+
+/** The curves of each mode's last round. */
+function svgOf({ name, about }: Row, rounds: readonly Round[]): string {
+  const last = new Map(rounds.map(({ mode, measured }) => [mode, measured.curves]));
+  const curves = Array.from(last, ([mode, own]) =>
+    own.map((curve) => ({ ...curve, title: `${curve.title} (${mode})` })),
+  );
+  return curvesDocument({ title: name, subtitle: about }, curves.flat());
 }

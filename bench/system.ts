@@ -26,62 +26,123 @@ const COMMON = { HOST: '127.0.0.1', NODE_ENV: 'production', LOG_FORMAT: 'json' }
 const SETTINGS = `SELECT name, setting FROM pg_settings
   WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'server_version') ORDER BY name`;
 
-export type System = Awaited<ReturnType<typeof startSystem>>;
+type SystemProcess = Awaited<ReturnType<typeof startProcess>>;
+type Servers = Awaited<ReturnType<typeof startServers>>;
 
-/**
- * A start that fails leaves nothing behind. `redis`: Redis paces the flash sales' queues, when separate. Each process
- * writes a CPU profile to `profileFolder` when it stops.
- */
-export async function startSystem(mode: Mode, redis: boolean, profileFolder?: string) {
-  const group = new ServerGroup();
-  try {
-    const servers = mode === 'separate' ? await startServers(group, redis) : undefined;
-    const env = { ...COMMON, ...(servers?.env ?? { MQTT_PORT: '0' }) };
-    const processes: Awaited<ReturnType<typeof startProcess>>[] = [];
-    for (const name of servers ? serviceNames : ['all']) {
-      const started = await startProcess(name, env, profileFolder);
-      group.add(started.server);
-      processes.push(started);
+export class System {
+  readonly mode: Mode;
+  readonly #group: ServerGroup;
+  /** Undefined when embedded. */
+  readonly #servers: Servers | undefined;
+  readonly #profileFolder: string | undefined;
+  readonly #processes: SystemProcess[] = [];
+
+  private constructor(mode: Mode, group: ServerGroup, servers: Servers | undefined, profileFolder?: string) {
+    this.mode = mode;
+    this.#group = group;
+    this.#servers = servers;
+    this.#profileFolder = profileFolder;
+  }
+
+  /**
+   * A start that fails leaves nothing behind. `redis`: Redis paces the flash sales' queues, when separate. Each process
+   * writes a CPU profile to `profileFolder` when it stops.
+   */
+  static async start(mode: Mode, redis: boolean, profileFolder?: string): Promise<System> {
+    const group = new ServerGroup();
+    try {
+      const servers = mode === 'separate' ? await startServers(group, redis) : undefined;
+      const system = new System(mode, group, servers, profileFolder);
+      for (const name of servers ? serviceNames : ['all']) await system.addProcess(name);
+      return system;
+    } catch (error) {
+      await group.stop();
+      throw error;
     }
-    const urlOf = (service: string) => processes.find(({ name }) => name === service || name === 'all')?.url ?? '';
-    const running = Object.entries<LocalServer>({
-      ...Object.fromEntries(processes.map(({ name, server }) => [name, server])),
-      ...servers?.running,
+  }
+
+  /** Of the order service. */
+  get url(): string {
+    return this.processOf('order').url;
+  }
+
+  get flashSaleUrl(): string {
+    return this.processOf('flash-sale').url;
+  }
+
+  /** Of all processes. */
+  get urls(): string[] {
+    return this.#processes.map(({ url }) => url);
+  }
+
+  /** Undefined when embedded, as is `databaseUrl`. */
+  get amqpUrl(): string | undefined {
+    return this.#servers?.env.AMQP_URL;
+  }
+
+  get databaseUrl(): string | undefined {
+    return this.#servers?.env.DATABASE_URL;
+  }
+
+  /** The folder of an embedded database: DATA_DIR's default, below the process's own folder. */
+  get databaseFolder(): string {
+    return join(this.processOf('order').folder, '.data', 'database');
+  }
+
+  /** Main processes by name, the servers' too; a server's children are found by their parent. */
+  get pids(): Record<string, number> {
+    return { ...this.servicePids, ...pidsOf(Object.entries({ ...this.#servers?.running })) };
+  }
+
+  /** Those of the services: the second process of `points` is `points 2`. */
+  get servicePids(): Record<string, number> {
+    const named = this.#processes.map(({ name, server }, index) => {
+      const before = this.#processes.slice(0, index).filter((other) => other.name === name).length;
+      return [before === 0 ? name : `${name} ${before + 1}`, server] as const;
     });
-    // An embedded database is in DATA_DIR's default, below the process's own folder.
-    const dataDir = join(processes[0]?.folder ?? '', '.data', 'database');
-    return {
-      mode,
-      /** Of the order service. */
-      url: urlOf('order'),
-      flashSaleUrl: urlOf('flash-sale'),
-      /** Of all processes. */
-      urls: processes.map(({ url }) => url),
-      /** Main processes by name, the servers' too; a server's children are found by their parent. */
-      pids: Object.fromEntries(running.map(([name, { pid = 0 }]) => [name, pid])),
-      /** Undefined when embedded. */
-      amqpUrl: servers?.env.AMQP_URL,
-      /**
-       * Stops the services cleanly and lets `read` query what they stored; the servers keep running. `settings`: the
-       * database's durability, as the database reports it.
-       */
-      async stopServices<T>(read: (query: Query) => Promise<T>) {
-        await Promise.all(processes.map(({ server }) => server.kill('SIGTERM')));
-        const readAll = async (query: Query) => {
-          const rows = await query(SETTINGS);
-          const settings = Object.fromEntries(rows.map(({ name, setting }) => [String(name), String(setting)]));
-          return { stored: await read(query), settings };
-        };
-        return servers ? queryPostgres(servers.env.DATABASE_URL, readAll) : queryPglite(dataDir, readAll);
-      },
-      /** Ends all processes and removes all data. Safe to call twice. */
-      remove: () => group.stop(),
+    return pidsOf(named);
+  }
+
+  /** The first process that runs the service. */
+  processOf(service: string): SystemProcess {
+    const found = this.#processes.find(({ name }) => name === service || name === 'all');
+    if (!found) throw new RangeError(`no process runs ${service}`);
+    return found;
+  }
+
+  /** Starts one more process, of a service or, when embedded, of `all`. */
+  async addProcess(name: string): Promise<SystemProcess> {
+    const env = { ...COMMON, ...(this.#servers?.env ?? { MQTT_PORT: '0' }) };
+    const started = await startProcess(name, env, this.#profileFolder);
+    this.#group.add(started.server);
+    this.#processes.push(started);
+    return started;
+  }
+
+  /**
+   * Stops the services cleanly and lets `read` query what they stored; the servers keep running. `settings`: the
+   * database's durability, as the database reports it.
+   */
+  async stopServices<T>(read: (query: Query) => Promise<T>) {
+    const readAll = async (query: Query) => {
+      const rows = await query(SETTINGS);
+      const settings = Object.fromEntries(rows.map(({ name, setting }) => [String(name), String(setting)]));
+      return { stored: await read(query), settings };
     };
-  } catch (error) {
-    await group.stop();
-    throw error;
+    const { databaseUrl, databaseFolder } = this;
+    await Promise.all(this.#processes.map(({ server }) => server.kill('SIGTERM')));
+    return databaseUrl === undefined ? queryPglite(databaseFolder, readAll) : queryPostgres(databaseUrl, readAll);
+  }
+
+  /** Ends all processes and removes all data. Safe to call twice. */
+  remove(): Promise<void> {
+    return this.#group.stop();
   }
 }
+
+/** Without servers that are down. */
+const pidsOf = (named: readonly (readonly [name: string, server: LocalServer])[]): Record<string, number> =>
+  Object.fromEntries(named.flatMap(([name, { pid }]) => (pid === undefined ? [] : [[name, pid]])));
 
 /** One after the other, so that the group has all servers that were started. */
 async function startServers(group: ServerGroup, withRedis: boolean) {
@@ -122,7 +183,8 @@ async function startProcess(name: string, env: Readonly<Record<string, string>>,
   return { name, server, url, folder };
 }
 
-const queryPostgres = <T>(url: string, read: (query: Query) => Promise<T>): Promise<T> =>
+/** Lets `read` query PostgreSQL. */
+export const queryPostgres = <T>(url: string, read: (query: Query) => Promise<T>): Promise<T> =>
   using(
     new pg.Client({ connectionString: url }),
     (client) => client.end(),

@@ -16,6 +16,8 @@ const endings = ['admitted', ...rejectedOutcomes, 'error'] as const;
 export class Counters {
   /** When requests left, after the opening: for the first attempt of a visit, and for further ones. */
   readonly arrivals = { first: [] as number[], again: [] as number[] };
+  /** By request: how long after its planned time it left, because this client was busy. */
+  readonly sendDelayMs: number[] = [];
   /**
    * Of each answer of an outcome: when it came, after the opening, and the time from the buyer's arrival, in this
    * client.
@@ -37,9 +39,10 @@ export class Counters {
     this.#endings = new Array(buyers).fill('error');
   }
 
-  /** A request leaves, for a buyer who came at `arrivedMs`. */
-  send(arrivedMs: number, again: boolean): void {
+  /** A request that was planned for the buyer's arrival leaves, after a delay in this client. */
+  send(arrivedMs: number, again: boolean, delayMs: number): void {
     this.arrivals[again ? 'again' : 'first'].push(arrivedMs);
+    this.sendDelayMs.push(delayMs);
   }
 
   answer(buyer: number, answer: PurchaseAnswer, times: { arrivedMs: number; atMs: number; waitedMs: number }): void {

@@ -58,7 +58,7 @@ export class Crowd {
     const { buyers, client, saleId, counters, openingAt, random } = this.#options;
     const visitor = buyers[buyer];
     if (!visitor) throw new RangeError(`there is no buyer ${buyer}`);
-    counters.send(arrivedMs, again);
+    counters.send(arrivedMs, again, performance.now() - openingAt - arrivedMs);
     client.buy(saleId, visitor.userId, (answer, waitedMs) => {
       const nowMs = performance.now() - openingAt;
       counters.answer(buyer, answer, { arrivedMs, atMs: nowMs, waitedMs });

@@ -4,6 +4,7 @@ import { recordOf } from '../shared/record-of.ts';
 import { latencyOf } from '../shared/statistics.ts';
 import type { CheckedTicket } from './check-tickets.ts';
 import { fairnessOf } from './fairness.ts';
+import { busySeconds, paceOf } from './pace.ts';
 import { CONNECTIONS, purchaseOutcomes, rejectedOutcomes } from './purchases.ts';
 import type { Run } from './run.ts';
 
@@ -12,6 +13,9 @@ export type Figures = ReturnType<typeof figuresOf>;
 export function figuresOf({ settings, url, sale, counters, tickets, samples }: Run) {
   const { stock, queue, counts } = sale;
   const { admitted, error: unanswered, ...rejected } = counters.endings();
+  const waits = tickets.flatMap(({ arrivedMs, orderedMs }) =>
+    arrivedMs === undefined || orderedMs === undefined ? [] : [{ arrivedMs, orderedMs }],
+  );
   return {
     settings,
     url,
@@ -27,6 +31,12 @@ export function figuresOf({ settings, url, sale, counters, tickets, samples }: R
     tickets: countTickets(tickets, counters.sharedTickets),
     /** From the first order's acceptance to the last one's; null for fewer than two. */
     ordersPerSecond: rateOf(tickets.flatMap(({ orderedMs }) => orderedMs ?? [])),
+    /** Null without a second in which buyers waited. */
+    pace: paceOf(
+      tickets.flatMap(({ orderedMs }) => orderedMs ?? []),
+      busySeconds(waits),
+      settings.drain,
+    ),
     /** From the first to the last. Not a throughput: rejections sell nothing. */
     rejectionsPerSecond: rateOf(rejectedOutcomes.flatMap((outcome) => counters.answers[outcome].atMs)),
     longestQueue: samples.reduce((max, sample) => Math.max(max, sample.queue), counters.longestQueue),
@@ -35,12 +45,10 @@ export function figuresOf({ settings, url, sale, counters, tickets, samples }: R
     connections: CONNECTIONS,
     /** The longest wait for a connection. */
     longestWaitMs: counters.longestWaitMs,
+    /** How long after its planned time a request left the load generator. */
+    sendDelayMs: latencyOf(counters.sendDelayMs),
     /** Null for fewer than two orders. */
-    fairness: fairnessOf(
-      tickets.flatMap(({ arrivedMs: arrivedAt, orderedMs: servedAt }) =>
-        arrivedAt === undefined || servedAt === undefined ? [] : [{ arrivedAt, servedAt }],
-      ),
-    ),
+    fairness: fairnessOf(waits.map(({ arrivedMs, orderedMs }) => ({ arrivedAt: arrivedMs, servedAt: orderedMs }))),
     sale: { stock, queue, counts },
     /** Responses outside the contract, and requests without one, by message. */
     errors: counters.errors,

@@ -2,6 +2,7 @@
 import { count, duration, text } from '../shared/terminal.ts';
 import type { Settings } from './arrivals.ts';
 import { type Figures, figuresOf } from './figures.ts';
+import { paceSentence } from './pace.ts';
 import { outcomeNames, type PurchaseOutcome, purchaseOutcomes, rejectedOutcomes } from './purchases.ts';
 import type { Run } from './run.ts';
 
@@ -78,14 +79,31 @@ export const perSecond = (rate: number | null): string =>
   rate === null ? '–' : `${rate < 200 ? rate.toFixed(1) : count(Math.round(rate))}/s`;
 
 /** The most important figures, each with its name. */
-export function headlines({ settings, buyers, requests, tickets, ...measured }: Summary): [string, string][] {
+export function headlines({ settings, buyers, requests, tickets, pace, ...measured }: Summary): [string, string][] {
   return [
     ['ordered', text`${tickets.ordered} of ${settings.stock}`],
     ['orders', perSecond(measured.ordersPerSecond)],
+    ['rate held', pace ? text`${pace.held} of ${pace.seconds} s` : '–'],
     ['buyers rejected', count(sum(Object.values(buyers.rejected)))],
     ['requests rejected', count(sum(rejectedOutcomes.map((outcome) => requests.answered[outcome])))],
     ['rejections', perSecond(measured.rejectionsPerSecond)],
     ['longest queue', text`${measured.longestQueue} of ${settings.queue}`],
+  ];
+}
+
+/** If more than 1 % of the requests leave later than this, the load generator cannot keep to its plan. */
+const MAX_SEND_DELAY_MS = 50;
+
+/** Whether the rate was held, and whether the load generator was the limit. */
+export function paceSentences({ pace, sendDelayMs }: Pick<Summary, 'pace' | 'sendDelayMs'>): string[] {
+  const delayMs = sendDelayMs?.p99 ?? 0;
+  return [
+    ...(pace ? [paceSentence(pace)] : []),
+    ...(delayMs > MAX_SEND_DELAY_MS
+      ? [
+          `The load generator was the limit at times: 1 % of its requests left more than ${duration(delayMs)} after their planned time, so arrivals and answer times are partly its own.`,
+        ]
+      : []),
   ];
 }
 

@@ -10,10 +10,13 @@ export interface ProcessEntry {
   readonly parent: number;
   /** CPU time so far, including that of children that have ended and were waited for; 0 on systems without /proc. */
   readonly cpuMs: number;
+  /** Resident memory; 0 on systems without /proc. Processes that share memory all count it. */
+  readonly rssBytes: number;
 }
 
 /** Linux's unit of CPU time, on every platform that Node runs on (sysconf(_SC_CLK_TCK) is 100). */
 const TICK_MS = 10;
+const PAGE_BYTES = 4_096;
 
 /** All processes except zombies. */
 export async function listProcesses(): Promise<ProcessEntry[]> {
@@ -23,7 +26,7 @@ export async function listProcesses(): Promise<ProcessEntry[]> {
       .split('\n')
       .map((line) => line.trim().split(/\s+/))
       .filter((fields) => fields.length === 3 && !fields[2]?.startsWith('Z'))
-      .map(([pid, parent]) => ({ pid: Number(pid), parent: Number(parent), cpuMs: 0 }));
+      .map(([pid, parent]) => ({ pid: Number(pid), parent: Number(parent), cpuMs: 0, rssBytes: 0 }));
   }
   // Not `ps`, which slim container images do not have.
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
@@ -32,11 +35,13 @@ export async function listProcesses(): Promise<ProcessEntry[]> {
       // The process may end meanwhile.
       const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
       // proc(5): "pid (name) state ppid …"; the name may hold spaces and parentheses. utime to cstime are fields 14 to
-      // 17.
+      // 17, rss is field 24.
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
       const [state, parent] = fields;
       const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);
-      return parent && state !== 'Z' ? { pid: Number(pid), parent: Number(parent), cpuMs: ticks * TICK_MS } : undefined;
+      if (!parent || state === 'Z') return undefined;
+      const rssBytes = Number(fields[21]) * PAGE_BYTES;
+      return { pid: Number(pid), parent: Number(parent), cpuMs: ticks * TICK_MS, rssBytes };
     }),
   );
   return entries.filter((entry) => entry !== undefined);

@@ -2,11 +2,19 @@ import { expect, test } from 'vitest';
 import type { CheckedTicket } from '../../demos/flash-sale/check-tickets.ts';
 import { Counters } from '../../demos/flash-sale/counters.ts';
 import { fairnessOf } from '../../demos/flash-sale/fairness.ts';
+import { busySeconds, paceOf, paceSentence } from '../../demos/flash-sale/pace.ts';
 import { seriesOf, svgOf } from '../../demos/flash-sale/report/charts.ts';
 import { reportPage } from '../../demos/flash-sale/report/page.ts';
 import { renderSummary } from '../../demos/flash-sale/report/terminal.ts';
 import type { Run } from '../../demos/flash-sale/run.ts';
-import { equationsOf, failures, type Summary, summarize, type Totals } from '../../demos/flash-sale/summary.ts';
+import {
+  equationsOf,
+  failures,
+  paceSentences,
+  type Summary,
+  summarize,
+  type Totals,
+} from '../../demos/flash-sale/summary.ts';
 
 const totals: Totals = {
   settings: { stock: 11, queue: 5 },
@@ -76,11 +84,46 @@ test('fairness distinguishes the same order, no order and the reverse order', ()
   expect(served([1])).toBeNull();
 });
 
+/** A buyer every 10 ms for a drain of 100/s, each served after `waitMs`. */
+const waits = (count: number, waitMs: number) =>
+  Array.from({ length: count }, (_, index) => ({ arrivedMs: index * 10, orderedMs: index * 10 + waitMs }));
+
+test('a second counts for the pace if a buyer waited at every moment of it, from the second one on', () => {
+  expect(busySeconds(waits(450, 700))).toEqual([1, 2, 3, 4]); // until 5.19 s
+  expect(busySeconds(waits(450, 5))).toEqual([]); // served at once: the drain had pauses
+  const pause = [...waits(200, 20), { arrivedMs: 2_500, orderedMs: 4_100 }, { arrivedMs: 4_000, orderedMs: 6_000 }];
+  expect(busySeconds(pause)).toEqual([1, 3, 4, 5]);
+  expect(busySeconds([])).toEqual([]);
+});
+
+test('the pace counts the seconds within 10 % of the rate, or within one order', () => {
+  const times = (...counts: number[]) =>
+    counts.flatMap((count, second) => Array.from({ length: count }, (_, i) => (second + i / count) * 1_000));
+  const pace = paceOf(times(500, 90, 110, 89, 111, 100, 7), [1, 2, 3, 4, 5], 100);
+  expect(pace).toEqual({ perSecond: 100, seconds: 5, held: 3, min: 89, max: 111, mean: 100 });
+  expect(paceOf(times(0, 3, 5, 2), [1, 2, 3], 4)).toMatchObject({ held: 2 });
+  expect(paceOf(times(0, 0), [1], 100)).toMatchObject({ held: 0, min: 0, max: 0 });
+  expect(paceOf(times(9), [], 4)).toBeNull();
+});
+
+test('the summary says whether the rate was held, and whether the load generator was the limit', () => {
+  const pace = { perSecond: 100, seconds: 4, held: 4, min: 98, max: 101, mean: 99.8 };
+  expect(paceSentence(pace)).toMatch(/^The rate was held: within 10 % of 100 orders in each of 4 seconds \(98 to 101 /);
+  expect(paceSentence({ ...pace, held: 3, min: 80 })).toMatch(/^The rate was not held: .* in only 3 of 4 seconds/);
+  const delays = (p99: number) => ({ count: 1_000, p50: 1, p95: 5, p99, max: 900 });
+  expect(paceSentences({ pace, sendDelayMs: delays(12) })).toHaveLength(1);
+  expect(paceSentences({ pace: null, sendDelayMs: delays(312) })).toEqual([
+    expect.stringMatching(
+      /^The load generator was the limit at times: 1 % of its requests left more than 312 ms after/,
+    ),
+  ]);
+});
+
 /** Three buyers for one unit: one is admitted, comes again and loses an answer; one is rejected; one too early. */
 function smallRun(change: Partial<CheckedTicket> = {}): Run {
   const counters = new Counters(3);
   const ask = (buyer: number, atMs: number, answer: Parameters<Counters['answer']>[1], again = false) => {
-    counters.send(atMs, again);
+    counters.send(atMs, again, 3);
     counters.answer(buyer, answer, { arrivedMs: atMs, atMs: atMs + 8, waitedMs: 1 });
   };
   ask(2, -200, { outcome: 'not-open', retryAfterMs: undefined });
@@ -154,6 +197,8 @@ test('a summary counts buyers, requests and tickets separately', () => {
     tickets: { distinct: 1, ordered: 1, orders: 1, unfinished: 0 },
     longestQueue: 1,
     latencyMs: { admitted: { count: 1, p50: 8, max: 8 } },
+    sendDelayMs: { count: 6, p50: 3, max: 3 },
+    pace: null, // the only order came in the first second
     errors: [{ message: 'socket <hang> up', count: 1 }],
   });
   expect(renderSummary(summary).join('\n')).toContain('1 × socket <hang> up');
@@ -171,7 +216,7 @@ test.each<[string, Partial<CheckedTicket>, string[]]>([
 
 test('a ticket given to two buyers is found', () => {
   const run = smallRun();
-  run.counters.send(500, false);
+  run.counters.send(500, false, 0);
   const admitted = { outcome: 'admitted', ticketId: 'ticket-1', position: 1 } as const;
   run.counters.answer(1, admitted, { arrivedMs: 500, atMs: 510, waitedMs: 0 });
   expect(failures(summarize(run)).map(({ name }) => name)).toContain('one each');

@@ -4,7 +4,7 @@ import { chartStyle } from '../../shared/svg.ts';
 import { count, text } from '../../shared/terminal.ts';
 import { panelElement } from '../../shared/time-chart.ts';
 import { fairnessSentence } from '../fairness.ts';
-import { answerTable, failures, headlines, type Summary } from '../summary.ts';
+import { answerTable, failures, headlines, paceSentences, type Summary } from '../summary.ts';
 import { counted, panelsOf, type Series, seconds } from './charts.ts';
 
 const pageStyle = `
@@ -59,7 +59,7 @@ export function reportPage(summary: Summary, series: Series): string {
 <p class="verdict ${failed.length === 0 ? 'holds' : 'fails'}">${verdict}</p>
 <dl>
 ${headlines(summary).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>\n`)}</dl>
-<h2>The sale over time</h2>
+${paceSentences(summary).map((sentence) => html`<p>${sentence}</p>\n`)}<h2>The sale over time</h2>
 ${panelsOf(summary, series).map(
   (panel) =>
     html`<figure>\n${new Markup(panelElement(panel, series))}\n<figcaption>${panel.description}</figcaption>\n</figure>\n`,

@@ -3,7 +3,7 @@ import { columns, count, duration, gauge, paint, printable, text } from '../../s
 import { fairnessSentence } from '../fairness.ts';
 import { rejectedOutcomes } from '../purchases.ts';
 import type { Progress } from '../run.ts';
-import { answerTable, headlines, type Summary } from '../summary.ts';
+import { answerTable, headlines, paceSentences, type Summary } from '../summary.ts';
 
 const MOST_ERRORS = 5;
 
@@ -30,6 +30,7 @@ export function renderSummary(summary: Summary): string[] {
     `  ${caption}`,
     '',
     ...columns(headlines(summary)),
+    ...paceSentences(summary).map((sentence) => `  ${sentence}`),
     ...(fairness ? [`  ${fairnessSentence(fairness)}`] : []),
     '',
     ...columns(

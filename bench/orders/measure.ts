@@ -1,9 +1,9 @@
 // The measurements of orders: the rate at which a busy system completes them, and how it copes with a burst.
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Durations, intervalBetween, observe, rateOf } from './flood.ts';
-import { type Load, ordersTo, responseCount } from './load.ts';
-import { outboxRows, POLL_MS, type Reading, readCompleted, untilCompleted } from './metrics.ts';
-import type { System } from './system.ts';
+import { type Durations, intervalBetween, observe, rateOf } from '../flood.ts';
+import { type Load, ordersTo, responseCount } from '../load.ts';
+import { outboxRows, POLL_MS, type Reading, readCompleted, untilCompleted } from '../metrics.ts';
+import type { System } from '../system.ts';
 
 /** Accepted orders that are not completed, at a time, while the load is sustained. */
 export const MAX_OPEN = 2_000;
@@ -13,19 +13,20 @@ export const MAX_OPEN = 2_000;
  * until every order is completed.
  */
 export async function measureSustained(load: Load, system: System, durations: Durations) {
+  const { completed: before } = await readCompleted(system);
   const readings: Reading[] = [];
   const keepBusy = async (seconds: number) => {
     for (const until = performance.now() + seconds * 1_000; performance.now() < until; await delay(POLL_MS)) {
       const reading = await readCompleted(system);
       readings.push(reading);
-      load.allow(reading.completed + MAX_OPEN);
+      load.allow(reading.completed - before + MAX_OPEN);
     }
   };
   const observeAll = async () => {
     const observing = observe(load, system.pids);
     const [reading, rows, observed] = await Promise.all([readCompleted(system), outboxRows(system), observing]);
     readings.push(reading);
-    return { ...observed, reading, backlog: responseCount(observed.sample) - reading.completed + rows };
+    return { ...observed, reading, backlog: responseCount(observed.sample) + before - reading.completed + rows };
   };
 
   await load.open(ordersTo(system.url));
@@ -36,7 +37,7 @@ export async function measureSustained(load: Load, system: System, durations: Du
   const end = await observeAll();
 
   const accepted = responseCount(await load.send(0));
-  await untilCompleted(system, accepted);
+  await untilCompleted(system, before + accepted);
   const interval = intervalBetween(begin, end);
   return {
     ...interval,
@@ -45,6 +46,7 @@ export async function measureSustained(load: Load, system: System, durations: Du
     /** All orders, including those of the warm-up and of the end. */
     accepted,
     drift: driftOf(readings),
+    completedEachSecond: eachSecond(readings),
     /** Orders not completed plus events not published, as a share of the completed orders. */
     backlogGrowth: (end.backlog - begin.backlog) / (end.reading.completed - begin.reading.completed),
   };
@@ -70,6 +72,18 @@ export async function measureBurst(load: Load, system: System, orders: number) {
 
 /** Orders completed per second between two readings. */
 const completionRate = (from: Reading, to: Reading) => ((to.completed - from.completed) / (to.at - from.at)) * 1_000;
+
+/** The completion rate in each second. `readings` are in the order of time. */
+function eachSecond(readings: readonly Reading[]): number[] {
+  const rates: number[] = [];
+  let [from] = readings;
+  for (const reading of readings) {
+    if (!from || reading.at < from.at + 1_000) continue;
+    rates.push(completionRate(from, reading));
+    from = reading;
+  }
+  return rates;
+}
 
 /**
  * The completion rate in the last third of the time divided by that in the first: 1 if it is steady. `readings` are in

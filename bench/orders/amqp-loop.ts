@@ -4,11 +4,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import amqp, { type ConsumeMessage } from 'amqplib';
 import { v7 as uuidv7 } from 'uuid';
-import type { Event, EventType, StepResult } from '../contracts/events.ts';
-import { type ServiceName, serviceNames, subscriptions } from '../contracts/services.ts';
-import { EVENT_CONTENT_TYPE } from '../infra/bus/port.ts';
-import { declareTopology } from '../infra/bus/rabbitmq/declare.ts';
-import { exchangeOf, queueOf, type Topology } from '../infra/bus/topology.ts';
+import type { Event, EventType, StepResult } from '../../contracts/events.ts';
+import { type ServiceName, serviceNames, subscriptions } from '../../contracts/services.ts';
+import { EVENT_CONTENT_TYPE } from '../../infra/bus/port.ts';
+import { declareTopology } from '../../infra/bus/rabbitmq/declare.ts';
+import { exchangeOf, queueOf, type Topology } from '../../infra/bus/topology.ts';
 import { MAX_OPEN } from './measure.ts';
 
 /** As in the services. */

@@ -3,12 +3,12 @@ import { createSale, readSale } from '../../demos/shared/flash-sales.ts';
 import { HttpClient } from '../../demos/shared/http.ts';
 import { samplesOf, totalOf } from '../../demos/shared/metrics.ts';
 import { note } from '../../demos/shared/terminal.ts';
+import type { Baseline, Benchmark } from '../benchmark.ts';
 import type { Measured } from '../figures.ts';
 import { type Durations, flood } from '../flood.ts';
 import { FULL, type Load, PURCHASE_CONNECTIONS, purchasesTo, type Work } from '../load.ts';
 import { metricsOf, poll } from '../metrics.ts';
 import { BROKEN } from '../raw-http.ts';
-import type { Benchmark } from '../run.ts';
 import type { System } from '../system.ts';
 import { using } from '../using.ts';
 import { type FloodedSale, type FloodPhase, type Floods, figuresOf, PACE, phases } from './report.ts';
@@ -16,31 +16,39 @@ import { checkSale } from './stored-sale.ts';
 
 const SETTLED_WITHIN_MS = 60_000;
 
+/** The phases in which the queue is full all the time. */
+const drainedPhases = ['full', 'overload'] as const;
+
 /** Its queue is full as long as the flood lasts, and drains all the time. */
 const fullSale = { stock: 1_000_000_000, queueCap: 200, connections: PURCHASE_CONNECTIONS };
-const salesOf = (seconds: number) => ({
-  full: { ...fullSale, warmUp: 3, measured: seconds },
-  'sold out': { ...fullSale, stock: 50, warmUp: 1, measured: 4 },
-  overload: { ...fullSale, connections: PURCHASE_CONNECTIONS * 10, warmUp: 2, measured: 5 },
+const sales = {
+  full: fullSale,
+  'sold out': { ...fullSale, stock: 50 },
+  overload: { ...fullSale, connections: PURCHASE_CONNECTIONS * 10 },
   /** Room for everyone: the queue is longer than any flood. */
-  unbounded: { ...fullSale, queueCap: 1_000_000, warmUp: 1, measured: 5 },
-});
+  unbounded: { ...fullSale, queueCap: 1_000_000 },
+};
 
-/** `seconds`: how long the flood of a full queue is measured. */
-export const flashSaleBenchmark = (seconds: number): Benchmark => ({
+export type FloodParameters = Readonly<Record<FloodPhase, Durations>>;
+
+const floodBaseline: Baseline = {
   route: 'flash-sale',
-  routeWork: (url) => ({ ...purchasesTo(url), expected: [FULL] }),
-  routeDurations: { warmUp: 1.5, measured: 3 },
+  work: (url) => ({ ...purchasesTo([url]), expected: [FULL] }),
+  durations: { warmUp: 1.5, measured: 3 },
   minHeadroom: 1.5,
+};
+
+export const floodBenchmark = (durations: FloodParameters): Benchmark => ({
+  baseline: floodBaseline,
   redis: true,
-  measure: (load, system) => measureSales(load, system, seconds),
+  measure: (load, system) => measureSales(load, system, durations),
 });
 
-async function measureSales(load: Load, system: System, seconds: number): Promise<Measured> {
+async function measureSales(load: Load, system: System, durations: FloodParameters): Promise<Measured> {
   const done = await using(
     new HttpClient(system.flashSaleUrl),
     (http) => http.close(),
-    (http) => floodSales(load, system, http, seconds),
+    (http) => floodSales(load, system, http, durations),
   );
   const { stored: floods, settings } = await system.stopServices(async (query) => {
     const checked: Partial<Record<FloodPhase, Floods[FloodPhase]>> = {};
@@ -63,16 +71,21 @@ async function measureSales(load: Load, system: System, seconds: number): Promis
     settings,
     cpu: floods.full.cpu,
     generatorCpu: compared.map(({ generatorCpu }) => generatorCpu),
+    curves: drainedPhases.map((phase) => ({
+      title: `Tickets that left the queue per second, ${phase}`,
+      values: floods[phase].drainedEachSecond,
+      limit: { name: 'drain', value: PACE },
+    })),
     raw: { floods, settings },
   };
 }
 
 /** Floods a sale for each phase and waits until their tickets have orders. */
-async function floodSales(load: Load, system: System, http: HttpClient, seconds: number) {
+async function floodSales(load: Load, system: System, http: HttpClient, durations: FloodParameters) {
   const done: { readonly phase: FloodPhase; readonly saleId: string; readonly flooded: FloodedSale }[] = [];
   for (const phase of phases) {
     note(`  ${phase} …`);
-    const { stock, queueCap, connections, ...durations } = salesOf(seconds)[phase];
+    const { stock, queueCap, connections } = sales[phase];
     const { id: saleId } = await createSale(http, {
       sku: 'SKU-1',
       name: 'White hanging heart T-light holder',
@@ -82,8 +95,8 @@ async function floodSales(load: Load, system: System, http: HttpClient, seconds:
       queueCap,
       drainPerSecond: PACE,
     });
-    const work = purchasesTo(system.flashSaleUrl, saleId, connections);
-    done.push({ phase, saleId, flooded: await floodSale(load, system, work, durations) });
+    const work = purchasesTo([system.flashSaleUrl], saleId, connections);
+    done.push({ phase, saleId, flooded: await floodSale(load, system, work, durations[phase]) });
   }
   // Draining the unbounded queue would take too long.
   for (const { phase, saleId } of done) if (phase !== 'unbounded') await untilOrdered(http, saleId);

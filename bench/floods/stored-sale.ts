@@ -20,6 +20,14 @@ const COUNTS = `SELECT s.stock, s.remaining, s.held, s.sold, s.queued, s.queue_c
   ) AS t
   WHERE s.id = $1`;
 
+/** Whole seconds of the measured time; a second without a ticket has no row. */
+const EACH_SECOND = `SELECT floor(extract(epoch FROM accepted_at) - $2::float8 / 1000)::int AS second,
+    count(*) AS drained
+  FROM sluice_flash_sale.tickets
+  WHERE sale_id = $1 AND accepted_at >= to_timestamp($2::float8 / 1000)
+    AND accepted_at < to_timestamp($3::float8 / 1000)
+  GROUP BY second`;
+
 /**
  * Throws if the totals do not balance, or if a response to a buyer was wrong. `ordered`: every ticket has had
  * time to become an order.
@@ -44,7 +52,11 @@ export async function checkSale(
     n('orders') === n('ordered') && n('sold') === n('ordered') && (!ordered || n('ordered') === n('admitted'));
   if (!balanced || !asTold || !complete)
     throw new Error(`${told} buyers were told they are admitted, but the database holds ${JSON.stringify(counts)}`);
+  const drained: number[] = new Array(Math.floor((time[1] - time[0]) / 1_000)).fill(0);
+  for (const row of await query(EACH_SECOND, [saleId, ...time]))
+    if (Number(row.second) < drained.length) drained[Number(row.second)] = Number(row.drained);
   return {
+    drainedEachSecond: drained,
     /** Tickets that left the queue in the measured time. */
     drainedPerSecond: n('drained') / ((time[1] - time[0]) / 1_000),
     /** Rejections that the sale did not count. It counts them best-effort: 0 unless a process crashed. */

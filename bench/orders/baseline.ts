@@ -1,0 +1,11 @@
+// What the measurements of orders are compared with: a bare Express route that echoes them.
+
+import type { Baseline } from '../benchmark.ts';
+import { ordersTo } from '../load.ts';
+
+export const ordersBaseline: Baseline = {
+  route: 'order',
+  work: ordersTo,
+  durations: { warmUp: 3, measured: 5 },
+  minHeadroom: 3,
+};

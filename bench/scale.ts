@@ -1,0 +1,108 @@
+// What more processes of a service bring: consumers of each kind at full load, and gateways in a flood. On a machine
+// with few cores, the curve shows when they are used up.
+import { createSale } from '../demos/shared/flash-sales.ts';
+import { HttpClient } from '../demos/shared/http.ts';
+import { note } from '../demos/shared/terminal.ts';
+import type { Benchmark } from './benchmark.ts';
+import { figure, inPhase, type Measured } from './figures.ts';
+import { type Durations, flood, rateOf } from './flood.ts';
+import { FULL, type Load, OVER, purchasesTo } from './load.ts';
+import { measureSustained } from './orders/measure.ts';
+import type { System } from './system.ts';
+import { using } from './using.ts';
+
+export interface ScaleParameters {
+  /** Ascending numbers of processes. */
+  readonly counts: readonly number[];
+  readonly durations: Durations;
+}
+
+interface Measurement {
+  readonly perSecond: number;
+  readonly eachSecond: readonly number[];
+  readonly cpu: Readonly<Record<string, number>>;
+  readonly generatorCpu: number;
+}
+/** What is measured, of which services, with the URLs of the last service's processes. */
+interface Kind {
+  readonly services: readonly string[];
+  readonly unit: string;
+  readonly measure: (load: Load, system: System, urls: readonly string[], durations: Durations) => Promise<Measurement>;
+}
+
+const consumers: Kind = {
+  services: ['points', 'coupon', 'notify'],
+  unit: 'completed orders',
+  async measure(load, system, _urls, durations) {
+    const measured = await measureSustained(load, system, durations);
+    const { completedPerSecond, completedEachSecond, cpu, generatorCpu } = measured;
+    return { perSecond: completedPerSecond, eachSecond: completedEachSecond, cpu, generatorCpu };
+  },
+};
+
+const gateways: Kind = {
+  services: ['flash-sale'],
+  unit: 'decisions',
+  measure: (load, system, urls, durations) =>
+    using(
+      new HttpClient(system.flashSaleUrl),
+      (http) => http.close(),
+      async (http) => {
+        const goods = { sku: 'SKU-1', name: 'White hanging heart', unitPrice: 100, currency: 'GBP' };
+        const sale = await createSale(http, { ...goods, stock: 1_000_000, queueCap: 200, drainPerSecond: 100 });
+        const flooded = await flood(load, purchasesTo(urls, sale.id), durations, { pids: system.pids });
+        const { cpu, generatorCpu } = flooded;
+        const perSecond = rateOf(flooded, FULL, OVER);
+        const eachSecond: number[] = new Array(durations.measured).fill(perSecond); // only their mean is known
+        return { perSecond, eachSecond, cpu, generatorCpu };
+      },
+    ),
+};
+
+export const scaleBenchmark = (kind: 'consumers' | 'gateways', { counts, durations }: ScaleParameters): Benchmark => ({
+  redis: kind === 'gateways',
+  measure: (load, system) => measure(load, system, kind === 'consumers' ? consumers : gateways, { counts, durations }),
+});
+
+async function measure(
+  load: Load,
+  system: System,
+  { services, unit, measure: measureOnce }: Kind,
+  { counts, durations }: ScaleParameters,
+): Promise<Measured> {
+  const urls = [system.processOf(services.at(-1) ?? '').url];
+  const measured: (Measurement & { count: number })[] = [];
+  for (const count of counts) {
+    note(`  ${count} of each: ${services.join(', ')} …`);
+    while (urls.length < count)
+      for (const service of services) {
+        const { url } = await system.addProcess(service);
+        if (service === services.at(-1)) urls.push(url);
+      }
+    measured.push({ count, ...(await measureOnce(load, system, urls, durations)) });
+  }
+  const { settings } = await system.stopServices(async () => undefined);
+  const first = measured[0]?.perSecond ?? Number.NaN;
+  const cores = (cpu: Measurement['cpu']) => Object.values(cpu).reduce((sum, share) => sum + share, 0) * 100;
+  return {
+    figures: () =>
+      measured.flatMap(({ count, perSecond, cpu }) =>
+        inPhase(`${count} of each`, [
+          figure(unit, '/s', perSecond),
+          figure(`${unit} ÷ with ${counts[0]}`, 'ratio', perSecond / first),
+          figure('CPU of all processes, of one core', '%', cores(cpu)),
+        ]),
+      ),
+    checks: [],
+    settings,
+    cpu: measured.at(-1)?.cpu ?? {},
+    generatorCpu: measured.map(({ generatorCpu }) => generatorCpu),
+    curves: [
+      {
+        title: `${unit} per second: with ${counts.join(', ')} of each, one after the other`,
+        values: measured.flatMap(({ eachSecond }) => eachSecond),
+      },
+    ],
+    raw: { measured, settings },
+  };
+}
