@@ -1,5 +1,4 @@
 // The worker thread of the embedded system (worker-thread.ts), as the main thread sees it.
-import { once } from 'node:events';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { ServiceName } from '../contracts/services.ts';
 import type { Database } from '../infra/database/port.ts';
@@ -32,7 +31,7 @@ export class WorkerThread implements RemoteWorker {
   readonly database: Database;
   readonly #thread: Worker;
   readonly #calls: ThreadCalls<WorkerFunctions>;
-  readonly #exited: Promise<unknown>;
+  readonly #exited: Promise<void>;
   #stopping = false;
 
   constructor({ config, services, broker, writeLine, onDied }: WorkerOptions) {
@@ -53,11 +52,14 @@ export class WorkerThread implements RemoteWorker {
     thread.on('error', (error) => {
       cause = error;
     });
-    this.#exited = once(thread, 'exit').finally(() => {
-      connections.close();
-      const error = new Error('the worker thread has ended', { cause });
-      this.#calls.end(error);
-      if (!this.#stopping) onDied(error);
+    this.#exited = new Promise((resolve) => {
+      thread.once('exit', () => {
+        connections.close();
+        const error = new Error('the worker thread has ended', { cause });
+        this.#calls.end(error);
+        if (!this.#stopping) onDied(error);
+        resolve();
+      });
     });
   }
 

@@ -55,7 +55,7 @@ const shortRows = (scaled: Scaled): Row[] => [
   ...shortOrderRows(scaled),
   row(
     'sale',
-    'the pace of a sale and the answers to its crowd, beside the same crowd at a server that costs nothing',
+    'the pace of a sale and the responses to its crowd, beside the same crowd at a server that costs nothing',
     bothModes,
     saleBenchmark([
       {
@@ -66,7 +66,7 @@ const shortRows = (scaled: Scaled): Row[] => [
         queueCap: 200,
         drainPerSecond: 100,
         mean: { least: 93 },
-        answers: { p50: 50, p99: 1_000, timesPerfect: 1.3 },
+        responses: { p50: 50, p99: 1_000, timesPerfect: 1.3 },
       },
       {
         phase: 'sustained',
@@ -124,13 +124,13 @@ const longRows = (scaled: Scaled): Row[] => [
   ...[50_000, 500_000].map((backlog) =>
     row(
       `backlog-${backlog}`,
-      `answers while a consumer is away and ${backlog} orders wait for it, and how fast it catches up`,
+      `responses while a consumer is away and ${backlog} orders wait for it, and how fast it catches up`,
       separate,
       awayBenchmark({
         backlog: scaled(backlog),
         steady: { perSecond: 200, warmUp: scaled(5), measured: scaled(20) },
         sustained: { warmUp: scaled(10), measured: scaled(20) },
-        answers: { most: 1.5 },
+        responses: { most: 1.5 },
         catchUp: { least: 1 },
         memoryMegabytes: { most: 400 },
       }),

@@ -1,4 +1,4 @@
-// A consumer is away while orders go on: whether answers stay as fast with its backlog, how fast it catches up when it
+// A consumer is away while orders go on: whether responses stay as fast with its backlog, how fast it catches up when it
 // is back, and how much memory that takes. Only with services in processes of their own.
 import { samplesOf, totalOf } from '../../demos/shared/metrics.ts';
 import { note } from '../../demos/shared/terminal.ts';
@@ -14,12 +14,12 @@ import { measureSustained } from './measure.ts';
 import { measureSteady, type SteadyParameters } from './steady.ts';
 
 export interface AwayParameters {
-  /** Orders that wait for the consumer before answers are measured again. */
+  /** Orders that wait for the consumer before responses are measured again. */
   readonly backlog: number;
   readonly steady: Pick<SteadyParameters, 'perSecond' | 'warmUp' | 'measured'>;
   readonly sustained: Durations;
-  /** The answers' p95 with the backlog, as a multiple of the one before. */
-  readonly answers: Target;
+  /** The responses' p95 with the backlog, as a multiple of the one before. */
+  readonly responses: Target;
   /** The rate of catching up, as a multiple of the sustained rate of completed orders. */
   readonly catchUp: Target;
   /** Of the largest process of a service, after catching up. */
@@ -38,7 +38,7 @@ export const awayBenchmark = (parameters: AwayParameters): Benchmark => ({
 });
 
 async function measure(load: Load, system: System, parameters: AwayParameters): Promise<Measured> {
-  const { backlog, steady, sustained: durations, answers, catchUp, memoryMegabytes } = parameters;
+  const { backlog, steady, sustained: durations, responses, catchUp, memoryMegabytes } = parameters;
   const sustained = await measureSustained(load, system, durations);
   const before = await measureSteady(load, system, steady);
   let accepted = sustained.accepted + before.accepted;
@@ -72,9 +72,9 @@ async function measure(load: Load, system: System, parameters: AwayParameters): 
   return {
     figures: () =>
       inPhase(`${backlog} waiting`, [
-        figure('answers before, p95', 'ms', before.p95),
-        figure('answers with the backlog, p95', 'ms', away.p95),
-        figure('answers, p95 with the backlog ÷ before', 'ratio', away.p95 / before.p95, answers),
+        figure('responses before, p95', 'ms', before.p95),
+        figure('responses with the backlog, p95', 'ms', away.p95),
+        figure('responses, p95 with the backlog ÷ before', 'ratio', away.p95 / before.p95, responses),
         figure('sustained', '/s', sustained.completedPerSecond),
         figure('catching up', '/s', catchUpPerSecond),
         figure('catching up ÷ sustained', 'ratio', ratio, catchUp),
@@ -85,8 +85,8 @@ async function measure(load: Load, system: System, parameters: AwayParameters): 
     cpu: away.cpu,
     generatorCpu: [sustained.generatorCpu, before.generatorCpu, away.generatorCpu],
     curves: [
-      { title: 'Answers before, p95 in milliseconds', values: levelsOf(before.moments, 'p95') },
-      { title: 'Answers with the backlog, p95 in milliseconds', values: levelsOf(away.moments, 'p95') },
+      { title: 'Responses before, p95 in milliseconds', values: levelsOf(before.moments, 'p95') },
+      { title: 'Responses with the backlog, p95 in milliseconds', values: levelsOf(away.moments, 'p95') },
       { title: 'Messages handled per second, catching up', values: ratesOf(moments, 'handled') },
       { title: `Memory of ${AWAY}, in megabytes`, values: levelsOf(moments, AWAY) },
     ],

@@ -1,5 +1,5 @@
 // Orders at a constant rate below the limit: what each costs, how fast it is answered, and whether memory, disk and
-// answers stay as they are.
+// responses stay as they are.
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -59,8 +59,8 @@ async function measure(load: Load, system: System, parameters: SteadyParameters)
     figures: (route) =>
       inPhase(`${perSecond}/s`, [
         figure('completed', '/s', completedPerSecond),
-        figure('answers, p50', 'ms', steady.p50),
-        figure('answers, p95', 'ms', steady.p95),
+        figure('responses, p50', 'ms', steady.p50),
+        figure('responses, p95', 'ms', steady.p95),
         figure('CPU per completed order', 'ms', cpuMs),
         ...(cost
           ? [
@@ -88,8 +88,8 @@ async function measure(load: Load, system: System, parameters: SteadyParameters)
     generatorCpu: [steady.generatorCpu],
     curves: [
       { title: 'Completed orders per second', values: ratesOf(moments, 'completed') },
-      { title: 'Answers, p50 in milliseconds', values: levelsOf(moments, 'p50') },
-      { title: 'Answers, p95 in milliseconds', values: levelsOf(moments, 'p95') },
+      { title: 'Responses, p50 in milliseconds', values: levelsOf(moments, 'p50') },
+      { title: 'Responses, p95 in milliseconds', values: levelsOf(moments, 'p95') },
       { title: 'Memory of all processes, in megabytes', values: levelsOf(moments, 'memory') },
     ],
     raw: { steady, stored, settings, diskBefore, diskAfter },
@@ -146,7 +146,7 @@ function growthFigures(moments: readonly Moment[], { p50, memory }: EnduranceTar
     return Number(tenths[9]) / Number(tenths[1]);
   };
   return [
-    figure('answers, p50: last tenth of the time ÷ second', 'ratio', growth('p50'), p50),
+    figure('responses, p50: last tenth of the time ÷ second', 'ratio', growth('p50'), p50),
     figure('memory: last tenth ÷ second', 'ratio', growth('memory'), memory),
     figure('memory', 'MB', levelsOf(moments, 'memory').at(-1)),
   ];

@@ -22,8 +22,8 @@ export interface SaleParameters extends CrowdSize, Omit<PerfectSale, 'opensAt'> 
   readonly mean: Target;
   /** Of the fewest and the most orders in a judged second. */
   readonly eachSecond?: Target;
-  /** Of the answers: milliseconds, or as many times the perfect server's. */
-  readonly answers?: { readonly p50: number; readonly p99: number; readonly timesPerfect: number };
+  /** Of the responses: milliseconds, or as many times the perfect server's. */
+  readonly responses?: { readonly p50: number; readonly p99: number; readonly timesPerfect: number };
 }
 
 const STARTED_WITHIN_MS = 30_000;
@@ -141,13 +141,13 @@ interface Result {
 function figuresOf(sale: SaleParameters, { visit, orders, accepted = [], perfect }: Result): Measurement[] {
   const paceIn = (times: OrderTimes) => paceOf(times, judgedSeconds(sale), sale.drainPerSecond);
   const [pace, left, ideal] = [paceIn(orders), paceIn(accepted), paceIn(perfect.orders)];
-  const answerFigures = (['p50', 'p99'] as const).flatMap((percentile): Measurement[] => {
-    const perfectMs = perfect.visit.answerMs?.[percentile];
-    const { [percentile]: mostMs = 0, timesPerfect = 0 } = sale.answers ?? {};
-    const target = sale.answers && { most: Math.max(mostMs, timesPerfect * (perfectMs ?? 0)) };
+  const responseFigures = (['p50', 'p99'] as const).flatMap((percentile): Measurement[] => {
+    const perfectMs = perfect.visit.responseMs?.[percentile];
+    const { [percentile]: mostMs = 0, timesPerfect = 0 } = sale.responses ?? {};
+    const target = sale.responses && { most: Math.max(mostMs, timesPerfect * (perfectMs ?? 0)) };
     return [
-      figure(`answers, ${percentile}`, 'ms', visit.answerMs?.[percentile], target),
-      figure(`perfect server: answers, ${percentile}`, 'ms', perfectMs),
+      figure(`responses, ${percentile}`, 'ms', visit.responseMs?.[percentile], target),
+      figure(`perfect server: responses, ${percentile}`, 'ms', perfectMs),
     ];
   });
   return [
@@ -164,7 +164,7 @@ function figuresOf(sale: SaleParameters, { visit, orders, accepted = [], perfect
     figure('until all are ordered', 's', orders.reduce((a, b) => Math.max(a, b), 0) / 1_000),
     figure('perfect server: orders', '/s', ideal?.mean),
     figure('perfect server: seconds within 10 %', 'ratio', ideal ? ideal.held / ideal.seconds : undefined),
-    ...answerFigures,
+    ...responseFigures,
   ];
 }
 

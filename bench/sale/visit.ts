@@ -1,4 +1,4 @@
-// The crowd of `sluice flash-sale` visits a sale, here or at the perfect server, and counts its answers.
+// The crowd of `sluice flash-sale` visits a sale, here or at the perfect server, and counts its responses.
 import { mulberry32, planOf } from '../../demos/flash-sale/arrivals.ts';
 import { Counters } from '../../demos/flash-sale/counters.ts';
 import { Crowd } from '../../demos/flash-sale/crowd.ts';
@@ -41,7 +41,7 @@ export const visit = (
       return {
         opensAt,
         answered: Object.fromEntries(purchaseOutcomes.map((outcome) => [outcome, counters.countOf(outcome)])),
-        answerMs: latencyOf(purchaseOutcomes.flatMap((outcome) => counters.answers[outcome].latencyMs)),
+        responseMs: latencyOf(purchaseOutcomes.flatMap((outcome) => counters.responses[outcome].latencyMs)),
         sendDelayMs: latencyOf(counters.sendDelayMs),
         generatorCpu: (user + system) / 1_000 / (performance.now() - openingAt),
       };
@@ -52,8 +52,8 @@ export interface Visit {
   /** By Date.now(). */
   readonly opensAt: number;
   readonly answered: Readonly<Record<string, number>>;
-  /** Of all answers, from the planned arrival. */
-  readonly answerMs: ReturnType<typeof latencyOf>;
+  /** Of all responses, from the planned arrival. */
+  readonly responseMs: ReturnType<typeof latencyOf>;
   readonly sendDelayMs: ReturnType<typeof latencyOf>;
   /** Share of one CPU. */
   readonly generatorCpu: number;

@@ -1,12 +1,12 @@
-// What the buyers were answered, counted by the simulator: an independent check of the sale's own totals.
+// The responses to the buyers, counted by the simulator: an independent check of the sale's own totals.
 import { recordOf } from '../shared/record-of.ts';
-import { type PurchaseAnswer, type PurchaseOutcome, purchaseOutcomes, rejectedOutcomes } from './purchases.ts';
+import { type PurchaseOutcome, type PurchaseResponse, purchaseOutcomes, rejectedOutcomes } from './purchases.ts';
 
 export interface TicketSeen {
   readonly ticketId: string;
   /** Index of the buyer. */
   readonly buyer: number;
-  /** The arrival with the admitted attempt, after the opening; undefined: that answer was lost. */
+  /** The arrival with the admitted attempt, after the opening; undefined: that response was lost. */
   readonly arrivedMs: number | undefined;
 }
 
@@ -19,16 +19,16 @@ export class Counters {
   /** By request: how long after its planned time it left, because this client was busy. */
   readonly sendDelayMs: number[] = [];
   /**
-   * Of each answer of an outcome: when it came, after the opening, and the time from the buyer's arrival, in this
+   * Of each response with an outcome: when it came, after the opening, and the time from the buyer's arrival, in this
    * client.
    */
-  readonly answers = recordOf(purchaseOutcomes, () => ({ atMs: [] as number[], latencyMs: [] as number[] }));
+  readonly responses = recordOf(purchaseOutcomes, () => ({ atMs: [] as number[], latencyMs: [] as number[] }));
   /** Every ticket that a buyer was told of, once. */
   readonly tickets = new Map<string, TicketSeen>();
   readonly #endings: (typeof endings)[number][];
   readonly #errors = new Map<string, number>();
   readonly #uncertain = new Set<number>();
-  /** Answers with a ticket of another buyer. */
+  /** Responses with a ticket of another buyer. */
   sharedTickets = 0;
   /** The highest position of an admission, which is the queue's length with the new request. */
   longestQueue = 0;
@@ -45,24 +45,24 @@ export class Counters {
     this.sendDelayMs.push(delayMs);
   }
 
-  answer(buyer: number, answer: PurchaseAnswer, times: { arrivedMs: number; atMs: number; waitedMs: number }): void {
+  add(buyer: number, response: PurchaseResponse, times: { arrivedMs: number; atMs: number; waitedMs: number }): void {
     const { arrivedMs, atMs, waitedMs } = times;
-    const { outcome } = answer;
-    this.answers[outcome].atMs.push(atMs);
-    this.answers[outcome].latencyMs.push(atMs - arrivedMs);
+    const { outcome } = response;
+    this.responses[outcome].atMs.push(atMs);
+    this.responses[outcome].latencyMs.push(atMs - arrivedMs);
     this.longestWaitMs = Math.max(this.longestWaitMs, waitedMs);
     if (outcome === 'admitted' || outcome === 'already') {
       this.#uncertain.delete(buyer);
       this.#endings[buyer] = 'admitted';
-      this.#seeTicket(answer.ticketId, buyer, outcome === 'admitted' ? arrivedMs : undefined);
-      this.longestQueue = Math.max(this.longestQueue, answer.position);
+      this.#seeTicket(response.ticketId, buyer, outcome === 'admitted' ? arrivedMs : undefined);
+      this.longestQueue = Math.max(this.longestQueue, response.position);
       return;
     }
     if (this.#endings[buyer] !== 'admitted') {
       this.#endings[buyer] = outcome;
-      if (outcome === 'error' && answer.lost) this.#uncertain.add(buyer);
+      if (outcome === 'error' && response.lost) this.#uncertain.add(buyer);
     }
-    if (outcome === 'error') this.#errors.set(answer.message, (this.#errors.get(answer.message) ?? 0) + 1);
+    if (outcome === 'error') this.#errors.set(response.message, (this.#errors.get(response.message) ?? 0) + 1);
   }
 
   #seeTicket(ticketId: string, buyer: number, arrivedMs: number | undefined): void {
@@ -72,7 +72,7 @@ export class Counters {
   }
 
   /**
-   * Buyers who lost an answer and know of no ticket, each once: the server may have decided the request after the
+   * Buyers who lost a response and know of no ticket, each once: the server may have decided the request after the
    * client gave it up, and after another one was rejected.
    */
   takeUncertain(): number[] {
@@ -86,7 +86,7 @@ export class Counters {
   }
 
   countOf(outcome: PurchaseOutcome): number {
-    return this.answers[outcome].atMs.length;
+    return this.responses[outcome].atMs.length;
   }
 
   /** Buyers by final outcome. */

@@ -1,16 +1,16 @@
-// Sends the buyers at their times, however the server answers (an open loop), and again when they decide to come again.
+// Sends the buyers at their times, however the server responds (an open loop), and again when they decide to come again.
 import { EventEmitter, once } from 'node:events';
 import { backoff } from '../../infra/runtime/backoff.ts';
 import { Agenda } from './agenda.ts';
 import type { Plan, Random } from './arrivals.ts';
 import type { Counters } from './counters.ts';
-import type { PurchaseAnswer, PurchaseClient } from './purchases.ts';
+import type { PurchaseClient, PurchaseResponse } from './purchases.ts';
 
 /** What happened on one visit so far. */
 interface History {
   /** Times that the buyer came again because the queue was full. */
   readonly returned: number;
-  /** Attempts in a row without a decision: no answer, or 503. */
+  /** Attempts in a row without a decision: no response, or 503. */
   readonly failures: number;
 }
 
@@ -59,11 +59,11 @@ export class Crowd {
     const visitor = buyers[buyer];
     if (!visitor) throw new RangeError(`there is no buyer ${buyer}`);
     counters.send(arrivedMs, again, performance.now() - openingAt - arrivedMs);
-    client.buy(saleId, visitor.userId, (answer, waitedMs) => {
+    client.buy(saleId, visitor.userId, (response, waitedMs) => {
       const nowMs = performance.now() - openingAt;
-      counters.answer(buyer, answer, { arrivedMs, atMs: nowMs, waitedMs });
+      counters.add(buyer, response, { arrivedMs, atMs: nowMs, waitedMs });
       if (this.#pending === 0) return; // aborted
-      const next = nextVisit(answer, visitor, { history, arrivedMs, nowMs }, random());
+      const next = nextVisit(response, visitor, { history, arrivedMs, nowMs }, random());
       if (next) this.#agenda.add(openingAt + next.atMs, { buyer, again: true, history: next.history });
       else if (--this.#pending === 0) this.#events.emit('left');
     });
@@ -75,14 +75,14 @@ const LONGEST_WAIT_MS = 30_000;
 /** Buyers do not come back to the millisecond. */
 const LATE_BY_UP_TO_MS = 500;
 const NOT_OPEN_PAUSE_MS = 1_000;
-/** A retry after a lost answer needs no patience: it is the same request. */
+/** A retry after a lost response needs no patience: it is the same request. */
 const MAX_FAILURES = 10;
 const FAILURE_BASE_MS = 200;
 const FAILURE_MAX_MS = 3_000;
 
 /** When the buyer comes again; undefined: never. Times are milliseconds after the opening; `random` is from 0 to 1. */
 export function nextVisit(
-  answer: PurchaseAnswer,
+  response: PurchaseResponse,
   { patience }: { readonly patience: number },
   { history: { returned, failures }, arrivedMs, nowMs }: { history: History; arrivedMs: number; nowMs: number },
   random: number,
@@ -98,7 +98,7 @@ export function nextVisit(
           history: { returned, failures: failures + 1 },
         }
       : undefined;
-  switch (answer.outcome) {
+  switch (response.outcome) {
     case 'admitted':
     case 'already':
     case 'sold-out':
@@ -109,10 +109,10 @@ export function nextVisit(
         ? { atMs: Math.max(0, nowMs) + random * LATE_BY_UP_TO_MS, history: { returned, failures: 0 } }
         : again(NOT_OPEN_PAUSE_MS);
     case 'queue-full':
-      return again(answer.retryAfterMs ?? NOT_OPEN_PAUSE_MS);
+      return again(response.retryAfterMs ?? NOT_OPEN_PAUSE_MS);
     case 'overloaded':
-      return retry(answer.retryAfterMs ?? 0);
+      return retry(response.retryAfterMs ?? 0);
     case 'error':
-      return answer.lost ? retry(0) : undefined;
+      return response.lost ? retry(0) : undefined;
   }
 }

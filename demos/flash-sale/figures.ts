@@ -1,4 +1,4 @@
-// The figures of a run, from the buyers' answers, their tickets and the sale's own totals.
+// The figures of a run, from the buyers' responses, their tickets and the sale's own totals.
 import { groupBy } from '../../infra/runtime/collections.ts';
 import { recordOf } from '../shared/record-of.ts';
 import { latencyOf } from '../shared/statistics.ts';
@@ -38,10 +38,10 @@ export function figuresOf({ settings, url, sale, counters, tickets, samples }: R
       settings.drain,
     ),
     /** From the first to the last. Not a throughput: rejections sell nothing. */
-    rejectionsPerSecond: rateOf(rejectedOutcomes.flatMap((outcome) => counters.answers[outcome].atMs)),
+    rejectionsPerSecond: rateOf(rejectedOutcomes.flatMap((outcome) => counters.responses[outcome].atMs)),
     longestQueue: samples.reduce((max, sample) => Math.max(max, sample.queue), counters.longestQueue),
-    /** By answer, from the buyer's arrival, including the wait for one of `connections`. */
-    latencyMs: recordOf(purchaseOutcomes, (outcome) => latencyOf(counters.answers[outcome].latencyMs)),
+    /** By response, from the buyer's arrival, including the wait for one of `connections`. */
+    latencyMs: recordOf(purchaseOutcomes, (outcome) => latencyOf(counters.responses[outcome].latencyMs)),
     connections: CONNECTIONS,
     /** The longest wait for a connection. */
     longestWaitMs: counters.longestWaitMs,
@@ -63,7 +63,7 @@ function rateOf(times: readonly number[]): number | null {
   return last > first ? ((times.length - 1) * 1_000) / (last - first) : null;
 }
 
-/** The buyers' tickets, each read once at the end. `shared`: answers with a ticket of another buyer. */
+/** The buyers' tickets, each read once at the end. `shared`: responses with a ticket of another buyer. */
 function countTickets(tickets: readonly CheckedTicket[], shared: number) {
   const isReleased = ({ status }: CheckedTicket) => status === 'released' || status === 'failed';
   const released = tickets.filter(isReleased).length;

@@ -23,7 +23,7 @@ export const purchaseOutcomes = Object.keys(outcomeNames) as PurchaseOutcome[];
 /** The outcomes without a ticket. */
 export const rejectedOutcomes = ['queue-full', 'sold-out', 'not-open', 'overloaded'] as const;
 
-export type PurchaseAnswer =
+export type PurchaseResponse =
   | { readonly outcome: 'admitted' | 'already'; readonly ticketId: string; readonly position: number }
   | { readonly outcome: (typeof rejectedOutcomes)[number]; readonly retryAfterMs: number | undefined }
   /** `lost`: the decision is unknown, and a retry is safe. */
@@ -40,11 +40,11 @@ export class PurchaseClient extends HttpClient {
     await Promise.allSettled(Array.from({ length: count }, () => this.request('GET', '/healthz')));
   }
 
-  /** Calls `onAnswer` exactly once, with the answer or the error. `waitedMs`: how long it waited for a connection. */
-  buy(saleId: string, userId: string, onAnswer: (answer: PurchaseAnswer, waitedMs: number) => void): void {
+  /** Calls `onResponse` exactly once, with the response or the error. `waitedMs`: how long it waited for a connection. */
+  buy(saleId: string, userId: string, onResponse: (response: PurchaseResponse, waitedMs: number) => void): void {
     // Our own ids need no escaping.
     this.post(`/flash-sales/${saleId}/purchases`, `{"userId":"${userId}"}`, ({ status, retryAfter, text, waitedMs }) =>
-      onAnswer(readAnswer(status, retryAfter, text), waitedMs),
+      onResponse(readResponse(status, retryAfter, text), waitedMs),
     );
   }
 }
@@ -52,7 +52,7 @@ export class PurchaseClient extends HttpClient {
 /**
  * Rejections are recognised by the problem's name, without parsing the rest. Status 0: no response, for this reason.
  */
-export function readAnswer(status: number, retryAfter: unknown, body: string): PurchaseAnswer {
+export function readResponse(status: number, retryAfter: unknown, body: string): PurchaseResponse {
   if (status === 0) return { outcome: 'error', lost: true, message: body };
   if (status === 202 || status === 200) return ticketOf(status, body) ?? unexpected(status, body);
   const retryAfterMs = retryAfterOf(retryAfter);
@@ -63,7 +63,7 @@ export function readAnswer(status: number, retryAfter: unknown, body: string): P
   return unexpected(status, body);
 }
 
-function ticketOf(status: number, body: string): PurchaseAnswer | undefined {
+function ticketOf(status: number, body: string): PurchaseResponse | undefined {
   try {
     const { success, data } = purchase.safeParse(JSON.parse(body));
     return success ? { ...data, outcome: status === 202 ? 'admitted' : 'already' } : undefined;
@@ -72,7 +72,7 @@ function ticketOf(status: number, body: string): PurchaseAnswer | undefined {
   }
 }
 
-const unexpected = (status: number, body: string): PurchaseAnswer => ({
+const unexpected = (status: number, body: string): PurchaseResponse => ({
   outcome: 'error',
   lost: status >= 500,
   message: `unexpected response: ${status} ${body.slice(0, 200)}`,

@@ -152,7 +152,7 @@ class Simulation {
   }
 
   /**
-   * Buyers who lost an answer come again when all is calm, in up to CALM_ROUNDS rounds: a request may have been
+   * Buyers who lost a response come again when all is calm, in up to CALM_ROUNDS rounds: a request may have been
    * admitted after its buyer gave it up.
    */
   async #retryUncertain(): Promise<void> {

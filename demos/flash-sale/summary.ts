@@ -19,7 +19,7 @@ export interface Totals extends Pick<Figures, 'buyers' | 'requests' | 'tickets' 
 }
 
 /**
- * Each with its name, its numbers in a `text`, and whether it holds. The simulator counts the buyers' answers, the
+ * Each with its name, its numbers in a `text`, and whether it holds. The simulator counts the buyers' responses, the
  * service the sale's events: if possible, the sides of an equation come from different places, so each can fail.
  */
 export function equationsOf({ settings, buyers, requests, longestQueue, sale, tickets }: Totals) {
@@ -29,8 +29,8 @@ export function equationsOf({ settings, buyers, requests, longestQueue, sale, ti
   const { admitted, ordered, released } = sale.counts;
   const { distinct, shared, buyersWithTwo, unfinished, orders } = tickets;
   const rejected = sum(Object.values(buyers.rejected));
-  const answers = purchaseOutcomes.filter((outcome) => answered[outcome] > 0);
-  const byAnswer = answers.map((outcome) => text`${answered[outcome]} ${outcomeNames[outcome]}`).join(' + ');
+  const outcomes = purchaseOutcomes.filter((outcome) => answered[outcome] > 0);
+  const byResponse = outcomes.map((outcome) => text`${answered[outcome]} ${outcomeNames[outcome]}`).join(' + ');
   const equations: [name: string, text: string, holds: boolean][] = [
     [
       'stock',
@@ -59,10 +59,10 @@ export function equationsOf({ settings, buyers, requests, longestQueue, sale, ti
       orders === tickets.ordered && tickets.ordered === ordered && ordered === sold,
     ],
     ['queue', text`${longestQueue} at its longest, of at most ${queue}`, longestQueue <= queue],
-    ['requests', text`${sent} sent = ${byAnswer}`, sent === sum(Object.values(answered))],
+    ['requests', text`${sent} sent = ${byResponse}`, sent === sum(Object.values(answered))],
     [
       'buyers',
-      text`${buyers.total} = ${buyers.admitted} admitted + ${rejected} rejected, ${buyers.unanswered} without an answer`,
+      text`${buyers.total} = ${buyers.admitted} admitted + ${rejected} rejected, ${buyers.unanswered} without a response`,
       buyers.total === buyers.admitted + rejected && buyers.unanswered === 0,
     ],
   ];
@@ -101,14 +101,14 @@ export function paceSentences({ pace, sendDelayMs }: Pick<Summary, 'pace' | 'sen
     ...(pace ? [paceSentence(pace)] : []),
     ...(delayMs > MAX_SEND_DELAY_MS
       ? [
-          `The load generator was the limit at times: 1 % of its requests left more than ${duration(delayMs)} after their planned time, so arrivals and answer times are partly its own.`,
+          `The load generator was the limit at times: 1 % of its requests left more than ${duration(delayMs)} after their planned time, so arrivals and response times are partly its own.`,
         ]
       : []),
   ];
 }
 
-/** Buyers, requests and latencies by answer, of the answers that were given, and in all. */
-export function answerTable({ buyers, requests, latencyMs, connections, longestWaitMs }: Summary) {
+/** Buyers, requests and latencies by response, of the responses that were received, and in all. */
+export function responseTable({ buyers, requests, latencyMs, connections, longestWaitMs }: Summary) {
   const { rejected, admitted, unanswered: error } = buyers;
   const buyersBy: Partial<Record<PurchaseOutcome, number>> = { ...rejected, admitted, error };
   const rows = purchaseOutcomes
@@ -124,8 +124,8 @@ export function answerTable({ buyers, requests, latencyMs, connections, longestW
       ];
     });
   return {
-    head: ['answer', 'buyers', 'requests', 'p50', 'p95', 'p99', 'max'],
+    head: ['response', 'buyers', 'requests', 'p50', 'p95', 'p99', 'max'],
     rows: [...rows, ['in all', count(buyers.total), count(requests.sent), '', '', '', '']],
-    caption: `Buyers by final outcome, requests by answer. Times count from the buyer's arrival, including the wait for one of ${connections} connections (at most ${duration(longestWaitMs)}).`,
+    caption: `Buyers by final outcome, requests by response. Times count from the buyer's arrival, including the wait for one of ${connections} connections (at most ${duration(longestWaitMs)}).`,
   };
 }

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Agenda } from '../../demos/flash-sale/agenda.ts';
 import { decaying, mulberry32, planOf } from '../../demos/flash-sale/arrivals.ts';
 import { nextVisit } from '../../demos/flash-sale/crowd.ts';
-import { type PurchaseAnswer, readAnswer } from '../../demos/flash-sale/purchases.ts';
+import { type PurchaseResponse, readResponse } from '../../demos/flash-sale/purchases.ts';
 import { eventually } from '../setup/wait.ts';
 
 const options = { seed: 7, buyers: 10_000, seconds: 10, repeat: 5, patience: 3 };
@@ -84,7 +84,7 @@ test('the agenda hands out every item once, in order of time, when it is due', a
 describe('a buyer', () => {
   const patient = { userId: 'a', patience: 2 };
   const fresh = { returned: 0, failures: 0 };
-  const full: PurchaseAnswer = { outcome: 'queue-full', retryAfterMs: 3_000 };
+  const full: PurchaseResponse = { outcome: 'queue-full', retryAfterMs: 3_000 };
   const at = (nowMs: number, { arrivedMs = nowMs, history = fresh } = {}) => ({ arrivedMs, nowMs, history });
 
   test('comes again after Retry-After while patience lasts', () => {
@@ -98,26 +98,26 @@ describe('a buyer', () => {
   });
 
   test('that came early comes again at the opening, however late the response is', () => {
-    const early: PurchaseAnswer = { outcome: 'not-open', retryAfterMs: undefined };
+    const early: PurchaseResponse = { outcome: 'not-open', retryAfterMs: undefined };
     expect(nextVisit(early, { ...patient, patience: 0 }, at(-100), 0.1)?.atMs).toBe(50);
     expect(nextVisit(early, { ...patient, patience: 0 }, at(200, { arrivedMs: -5 }), 0.1)?.atMs).toBe(250);
     expect(nextVisit(early, { ...patient, patience: 0 }, at(200), 0.1)).toBeUndefined();
   });
 
   test('retries a few times without a decision', () => {
-    const lost: PurchaseAnswer = { outcome: 'error', lost: true, message: 'reset' };
+    const lost: PurchaseResponse = { outcome: 'error', lost: true, message: 'reset' };
     expect(nextVisit(lost, patient, at(0), 0)?.history).toEqual({ returned: 0, failures: 1 });
     expect(nextVisit({ outcome: 'overloaded', retryAfterMs: 1_000 }, patient, at(0), 0)?.atMs).toBe(1_000);
     expect(nextVisit(lost, patient, at(0, { history: { returned: 0, failures: 10 } }), 0)).toBeUndefined();
   });
 
-  test.each<PurchaseAnswer>([
+  test.each<PurchaseResponse>([
     { outcome: 'admitted', ticketId: 't', position: 1 },
     { outcome: 'already', ticketId: 't', position: 0 },
     { outcome: 'sold-out', retryAfterMs: undefined },
     { outcome: 'error', lost: false, message: '422' },
-  ])('leaves after a decision: $outcome', (answer) => {
-    expect(nextVisit(answer, patient, at(0), 0)).toBeUndefined();
+  ])('leaves after a decision: $outcome', (response) => {
+    expect(nextVisit(response, patient, at(0), 0)).toBeUndefined();
   });
 });
 
@@ -137,6 +137,6 @@ test.each<[number, string | undefined, string, unknown]>([
   [409, undefined, '{"type":"/problems/not-open"}', { outcome: 'not-open' }],
   [503, '1', '{"type":"/problems/unavailable"}', { outcome: 'overloaded', retryAfterMs: 1_000 }],
   [500, undefined, '{}', { outcome: 'error', lost: true }],
-])('reads a response: %i, Retry-After %s, %s', (status, retryAfter, body, answer) => {
-  expect(readAnswer(status, retryAfter, body)).toMatchObject(answer as object);
+])('reads a response: %i, Retry-After %s, %s', (status, retryAfter, body, response) => {
+  expect(readResponse(status, retryAfter, body)).toMatchObject(response as object);
 });

@@ -58,14 +58,14 @@ test.each<[string, Partial<Totals>, string[]]>([
   ['a ticket that never ends', { tickets: { ...tickets, released: 0, unfinished: 1 } }, ['final']],
   ['a missing order, or one of another buyer', { tickets: { ...tickets, orders: 10 } }, ['orders']],
   ['a queue too long by one', { longestQueue: 6 }, ['queue']],
-  ['a missing answer', { requests: { ...requests, sent: 161 } }, ['requests']],
+  ['a missing response', { requests: { ...requests, sent: 161 } }, ['requests']],
   [
-    'an answer too many',
+    'a response too many',
     { requests: { ...requests, answered: { ...requests.answered, 'sold-out': 41 } } },
     ['requests'],
   ],
   [
-    'a buyer without an answer',
+    'a buyer without a response',
     { buyers: { ...buyers, rejected: { ...buyers.rejected, 'sold-out': 37 }, unanswered: 1 } },
     ['buyers'],
   ],
@@ -119,12 +119,12 @@ test('the summary says whether the rate was held, and whether the load generator
   ]);
 });
 
-/** Three buyers for one unit: one is admitted, comes again and loses an answer; one is rejected; one too early. */
+/** Three buyers for one unit: one is admitted, comes again and loses a response; one is rejected; one too early. */
 function smallRun(change: Partial<CheckedTicket> = {}): Run {
   const counters = new Counters(3);
-  const ask = (buyer: number, atMs: number, answer: Parameters<Counters['answer']>[1], again = false) => {
+  const ask = (buyer: number, atMs: number, response: Parameters<Counters['add']>[1], again = false) => {
     counters.send(atMs, again, 3);
-    counters.answer(buyer, answer, { arrivedMs: atMs, atMs: atMs + 8, waitedMs: 1 });
+    counters.add(buyer, response, { arrivedMs: atMs, atMs: atMs + 8, waitedMs: 1 });
   };
   ask(2, -200, { outcome: 'not-open', retryAfterMs: undefined });
   ask(0, 10, { outcome: 'admitted', ticketId: 'ticket-1', position: 1 });
@@ -218,7 +218,7 @@ test('a ticket given to two buyers is found', () => {
   const run = smallRun();
   run.counters.send(500, false, 0);
   const admitted = { outcome: 'admitted', ticketId: 'ticket-1', position: 1 } as const;
-  run.counters.answer(1, admitted, { arrivedMs: 500, atMs: 510, waitedMs: 0 });
+  run.counters.add(1, admitted, { arrivedMs: 500, atMs: 510, waitedMs: 0 });
   expect(failures(summarize(run)).map(({ name }) => name)).toContain('one each');
 });
 

@@ -29,7 +29,7 @@ const MOST_STEPS = 80;
 export function seriesOf({ counters, tickets, samples }: Run) {
   const times: Record<Counted, readonly number[]> = {
     ...counters.arrivals,
-    ...recordOf(rejectedOutcomes, (outcome) => counters.answers[outcome].atMs),
+    ...recordOf(rejectedOutcomes, (outcome) => counters.responses[outcome].atMs),
     orders: tickets.flatMap(({ orderedMs }) => orderedMs ?? []),
   };
   const all = [0, 1_000, ...Object.values(times).flat()];

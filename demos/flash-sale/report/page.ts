@@ -4,7 +4,7 @@ import { chartStyle } from '../../shared/svg.ts';
 import { count, text } from '../../shared/terminal.ts';
 import { panelElement } from '../../shared/time-chart.ts';
 import { fairnessSentence } from '../fairness.ts';
-import { answerTable, failures, headlines, paceSentences, type Summary } from '../summary.ts';
+import { failures, headlines, paceSentences, responseTable, type Summary } from '../summary.ts';
 import { counted, panelsOf, type Series, seconds } from './charts.ts';
 
 const pageStyle = `
@@ -65,7 +65,7 @@ ${panelsOf(summary, series).map(
     html`<figure>\n${new Markup(panelElement(panel, series))}\n<figcaption>${panel.description}</figcaption>\n</figure>\n`,
 )}
 <h2>Buyers and requests</h2>
-${table(answerTable(summary))}
+${table(responseTable(summary))}
 ${fairness !== null && html`<h2>Fairness</h2>\n<p>${fairnessSentence(fairness)} <span class="dim">Rank correlation of arrival and order: ${fairness.rankCorrelation.toFixed(4)}, over ${count(fairness.orders)} orders.</span></p>`}
 <h2>Totals</h2>
 <div class="wide"><table><tbody>
@@ -97,7 +97,7 @@ function figures({ fromMs, stepMs, counts, queue }: Series) {
   };
 }
 
-function table({ caption, head, rows }: ReturnType<typeof answerTable>): Markup {
+function table({ caption, head, rows }: ReturnType<typeof responseTable>): Markup {
   const cells = (row: readonly string[]) =>
     row.map((cell, index) => (index === 0 ? html`<th scope="row">${cell}</th>` : html`<td>${cell}</td>`));
   return html`<div class="wide"><table><caption>${caption}</caption>

@@ -3,7 +3,7 @@ import { columns, count, duration, gauge, paint, printable, text } from '../../s
 import { fairnessSentence } from '../fairness.ts';
 import { rejectedOutcomes } from '../purchases.ts';
 import type { Progress } from '../run.ts';
-import { answerTable, headlines, paceSentences, type Summary } from '../summary.ts';
+import { headlines, paceSentences, responseTable, type Summary } from '../summary.ts';
 
 const MOST_ERRORS = 5;
 
@@ -21,7 +21,7 @@ export function renderProgress({ phase, done, total, sale, counters }: Progress,
 export function renderSummary(summary: Summary): string[] {
   const { settings, fairness, errors, equations } = summary;
   const { buyers, stock, queue, drain, seed } = settings;
-  const { head, rows, caption } = answerTable(summary);
+  const { head, rows, caption } = responseTable(summary);
   return [
     `${text`${buyers} buyers for ${stock} units; a queue of ${queue}, drained at ${drain}/s`}; seed ${seed}`,
     '',

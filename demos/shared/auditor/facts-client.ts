@@ -81,12 +81,12 @@ export class FactsClient {
     const [method, status] = json ? (['POST', 202] as const) : (['GET', 200] as const);
     const about = `${service} at ${this.#urlOf(service)}`;
     for (let attempt = 1; ; attempt++) {
-      const answer = await this.#client(service).request(method, path, { signal: this.#signal, json });
-      if (answer.status === 404) {
-        const { title } = problemOf(answer);
+      const response = await this.#client(service).request(method, path, { signal: this.#signal, json });
+      if (response.status === 404) {
+        const { title } = problemOf(response);
         throw new CliError(`${about}: 404 ${title}: does the ${service} service run there? (--at ${service}=<url>)`);
       }
-      if (answer.status !== 503 || attempt === TRIES) return expectBody(answer, { status, schema, about });
+      if (response.status !== 503 || attempt === TRIES) return expectBody(response, { status, schema, about });
       await sleep(PAUSE_MS * attempt, undefined, { signal: this.#signal });
     }
   }
