@@ -39,7 +39,7 @@ const start = () =>
 test('clients get 503 with Retry-After while PostgreSQL accepts no connections', async () => {
   const schedule = newSchedule();
   const { processes, process, databaseUrl } = await start();
-  const pids = processes.map(({ pid }) => pid);
+  const pids = processes.map(({ pids }) => pids);
   const name = new URL(databaseUrl).pathname.slice(1);
   const load = new Load({ urls: [process('order').url], schedule });
   for (let round = 0; round < rounds; round++) {
@@ -58,13 +58,13 @@ test('clients get 503 with Retry-After while PostgreSQL accepts no connections',
   expect(failed).toEqual([]);
   expect([...load.statuses.keys()].filter((status) => status !== 200 && status !== 201 && status !== 503)).toEqual([]);
   expectRetryAfter([...load.log.values()].flatMap(({ answers }) => answers));
-  expect(processes.map(({ pid }) => pid)).toEqual(pids);
+  expect(processes.map(({ pids }) => pids)).toEqual(pids);
 });
 
 test("clients get 503 with Retry-After while every connection of the process's pool is in use", async () => {
   const schedule = newSchedule();
   const { processes, process, databaseUrl } = await start();
-  const pids = processes.map(({ pid }) => pid);
+  const pids = processes.map(({ pids }) => pids);
   const load = new Load({ urls: [process('order').url], schedule });
   for (let round = 0; round < rounds; round++) {
     await load.morePlaced(40);
@@ -89,7 +89,7 @@ test("clients get 503 with Retry-After while every connection of the process's p
   const fault = "each connection of the process's pool taken";
   const { failed } = await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
   expect(failed).toEqual([]);
-  expect(processes.map(({ pid }) => pid)).toEqual(pids);
+  expect(processes.map(({ pids }) => pids)).toEqual(pids);
 });
 
 interface Rejection {

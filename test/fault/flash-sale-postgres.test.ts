@@ -22,7 +22,7 @@ test('responds with 503 and Retry-After without PostgreSQL, and serves every adm
     gateways: 2,
   });
   const { processes, databaseUrl } = system;
-  const pids = processes.map(({ pid }) => pid);
+  const pids = processes.map(({ pids }) => pids);
   const terms = { stock: 100_000, queueCap: 60, drainPerSecond: 60 };
   const { buyers } = await openSale(system, schedule, terms);
   buyers.arrive(100);
@@ -49,5 +49,5 @@ test('responds with 503 and Retry-After without PostgreSQL, and serves every adm
   expect([...buyers.statuses.keys()].filter((status) => ![200, 202, 429, 503].includes(Number(status)))).toEqual([]);
   const rejected = buyers.answers.filter(({ status }) => status === 503);
   expect(rejected.every(({ retryAfter }) => Number(retryAfter) >= 1)).toBe(true);
-  expect(processes.map(({ pid }) => pid)).toEqual(pids);
+  expect(processes.map(({ pids }) => pids)).toEqual(pids);
 });

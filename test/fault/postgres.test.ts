@@ -26,7 +26,7 @@ test('responds with Retry-After while PostgreSQL is away, and loses no confirmed
     mqttUrl: servers.mosquittoUrl,
     amqpUrl: servers.amqpUrl,
   });
-  const pids = processes.map(({ pid }) => pid);
+  const pids = processes.map(({ pids }) => pids);
   const load = new Load({ urls: [process('order').url], schedule });
   for (let round = 0; round < rounds; round++) {
     await load.morePlaced(40);
@@ -52,5 +52,5 @@ test('responds with Retry-After while PostgreSQL is away, and loses no confirmed
   expect([...load.statuses.keys()].filter((status) => status !== 200 && status !== 201 && status !== 503)).toEqual([]);
   const rejected = [...load.log.values()].flatMap(({ answers }) => answers).filter(({ status }) => status === 503);
   expect(rejected.every(({ retryAfter }) => Number(retryAfter) >= 1)).toBe(true);
-  expect(processes.map(({ pid }) => pid)).toEqual(pids);
+  expect(processes.map(({ pids }) => pids)).toEqual(pids);
 });

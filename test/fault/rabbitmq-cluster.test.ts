@@ -29,7 +29,7 @@ test(
       mqttUrl: servers.mosquittoUrl,
       amqpUrl: cluster.map(({ amqpUrl }) => amqpUrl).join(','),
     });
-    const pids = processes.map(({ pid }) => pid);
+    const pids = processes.map(({ pids }) => pids);
     const load = new Load({ urls: [process('order').url], schedule });
     await load.morePlaced(20);
     for (const [queue, members] of await membersOf(prefix)) expect(members, queue).toBe(3);
@@ -58,7 +58,7 @@ test(
     const { failed } = await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
     expect(failed).toEqual([]);
     expect([...load.statuses.keys()].filter((status) => status !== 200 && status !== 201)).toEqual([]);
-    expect(processes.map(({ pid }) => pid)).toEqual(pids);
+    expect(processes.map(({ pids }) => pids)).toEqual(pids);
   },
   60_000 + rounds * 3 * KILL_MS,
 );

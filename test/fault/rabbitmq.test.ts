@@ -57,7 +57,7 @@ test('recovers when connections are reset, reset during set-up, or drop everythi
   amqpUrl.port = String(proxy.port);
   amqpUrl.searchParams.set('heartbeat', '1'); // seconds: a silent connection ends after two to three of these
   const { processes, process, databaseUrl } = await startSystem({ ...resources, amqpUrl: amqpUrl.href });
-  const pids = processes.map(({ pid }) => pid);
+  const pids = processes.map(({ pids }) => pids);
 
   const faults: Record<string, () => Promise<void>> = {
     'connections to RabbitMQ reset': async () => {
@@ -88,7 +88,7 @@ test('recovers when connections are reset, reset during set-up, or drop everythi
     await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
     expectOnlySuccess(load);
   }
-  expect(processes.map(({ pid }) => pid)).toEqual(pids);
+  expect(processes.map(({ pids }) => pids)).toEqual(pids);
 });
 
 test('accepts orders, consumes and bounds memory while its disk is full', async () => {
@@ -156,7 +156,7 @@ test('records a message that kills its consumer each time as dead, and handles t
     eventually(
       async () => {
         if (await fact()) return true;
-        if (points.pid === undefined) {
+        if (points.pids.length === 0) {
           deaths++;
           await points.launch();
         }

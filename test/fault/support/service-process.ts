@@ -17,8 +17,8 @@ const READY_WITHIN_MS = 60_000;
 
 export interface ServiceProcess {
   readonly url: string;
-  /** Undefined while the process does not run. */
-  readonly pid: number | undefined;
+  /** Empty while it does not run. */
+  readonly pids: readonly number[];
   /** Resolves when the process is ready. */
   start(extra?: Environment): Promise<void>;
   /** Resolves without waiting for readiness. */
@@ -76,8 +76,8 @@ export async function createServiceProcess(
 
   return {
     url,
-    get pid() {
-      return child?.pid;
+    get pids() {
+      return child?.pid === undefined ? [] : [child.pid];
     },
     launch,
     async start(extra) {

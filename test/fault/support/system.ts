@@ -9,6 +9,7 @@ import { freePort } from '../../servers/ports.ts';
 import { NO_PAYMENTS } from '../../setup/payments.ts';
 import { freshDatabase } from '../../setup/postgres.ts';
 import { freshPrefix } from '../../setup/wait.ts';
+import { rolesApart } from './roles-apart.ts';
 import { type Arguments, createServiceProcess, type ServiceProcess, sluice } from './service-process.ts';
 
 const settings = {
@@ -26,8 +27,10 @@ export interface SystemOptions {
   readonly mqttUrl: string | undefined;
   /** Without it, the MQTT broker carries the events. */
   readonly amqpUrl?: string | undefined;
-  /** The arguments of each process. Default: a process for each service. */
+  /** The services of each process. Default: a process for each service. */
   readonly processes?: readonly Arguments[];
+  /** Whether both roles of a process without a role share it, or run in two. Default: apart. */
+  readonly roles?: 'apart' | 'together';
   readonly env?: Environment;
 }
 
@@ -43,7 +46,7 @@ export interface System {
 
 /** Resolves when all processes are ready. They end with the test. */
 export async function startSystem(options: SystemOptions): Promise<System> {
-  const { postgresUrl, mqttUrl, amqpUrl, processes = serviceNames.map((name) => [name]) } = options;
+  const { postgresUrl, mqttUrl, amqpUrl, processes = serviceNames.map((name) => [name]), roles = 'apart' } = options;
   if (!postgresUrl || !mqttUrl)
     throw new Error('PostgreSQL or Mosquitto is missing: the end of the run says how to get it');
   const database = await freshDatabase(postgresUrl);
@@ -58,7 +61,14 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     ...(amqpUrl ? { AMQP_URL: amqpUrl } : { EVENT_BUS: 'mqtt' }),
     ...options.env,
   };
-  const all = await Promise.all(processes.map((args) => processOfTest(args.join('-'), sluice(...args), common)));
+  const all = await Promise.all(
+    processes.map(async (args) => {
+      const create = (...all: Arguments) => processOfTest(all.join('-'), sluice(...all), common);
+      const hasOneRole = args.some((each) => each.startsWith('--role='));
+      if (roles === 'together' || hasOneRole) return create(...args);
+      return rolesApart(await create(...args, '--role=web'), await create(...args, '--role=worker'));
+    }),
+  );
   await Promise.all(all.map((each) => each.start()));
   return {
     databaseUrl: database.url,
