@@ -5,17 +5,17 @@ import { conclude } from './support/conclude.ts';
 import { crashEach, messagingFailpoints } from './support/crash.ts';
 import { Load } from './support/load.ts';
 import { newSchedule, rounds } from './support/schedule.ts';
-import { startSystem } from './support/system.ts';
+import { eitherRoles, faultWith, startSystem } from './support/system.ts';
 
 /** I7 */
 const DONE_WITHIN_MS = 30_000;
 const servers = inject('servers');
 const resources = { postgresUrl: servers.databaseUrl, mqttUrl: servers.mosquittoUrl, amqpUrl: servers.amqpUrl };
 
-test('loses no order if the order service is killed every two seconds', async () => {
+test.each(eitherRoles)('loses no order if the order service is killed every two seconds, roles %s', async (roles) => {
   const schedule = newSchedule();
   const kills = Math.max(2, rounds);
-  const { process, databaseUrl } = await startSystem(resources);
+  const { process, databaseUrl } = await startSystem({ ...resources, roles });
   const order = process('order');
   const load = new Load({ urls: [order.url], schedule });
   for (let kill = 0; kill < kills; kill++) {
@@ -23,7 +23,7 @@ test('loses no order if the order service is killed every two seconds', async ()
     await order.kill();
     await order.start();
   }
-  const fault = 'kill -9 of the order service every 2 s';
+  const fault = faultWith(roles, 'kill -9 of the order service every 2 s');
   const over = performance.now();
   const { failed } = await conclude({ fault, rounds: kills, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
   expect(failed).toEqual([]);
@@ -45,10 +45,11 @@ test(`loses no order if each service crashes at ${messagingFailpoints.join(', ')
   }
 });
 
-test('loses no order if a process is frozen for longer than its leases while others do its work', async () => {
+test.each(eitherRoles)('loses no order if a process is frozen for longer than its leases, roles %s', async (roles) => {
   const schedule = newSchedule();
   const { processes, databaseUrl, env } = await startSystem({
     ...resources,
+    roles,
     processes: [['order'], ['order'], ['points', 'coupon', 'notify', 'flash-sale'], ['points', 'coupon', 'notify']],
   });
   const load = new Load({ urls: processes.slice(0, 2).map(({ url }) => url), schedule });
@@ -62,7 +63,7 @@ test('loses no order if a process is frozen for longer than its leases while oth
     }
   }
   const over = performance.now();
-  const fault = 'a process frozen for longer than its leases';
+  const fault = faultWith(roles, 'a process frozen for longer than its leases');
   const { failed } = await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
   expect(failed).toEqual([]);
 });

@@ -11,7 +11,7 @@ import { isDone } from './support/done.ts';
 import { fastestPace, openSale, startSaleSystem } from './support/sale.ts';
 import { newSchedule, rounds } from './support/schedule.ts';
 import { count } from './support/sql.ts';
-import { createEmbedded } from './support/system.ts';
+import { createEmbedded, faultWith } from './support/system.ts';
 
 /** I7. On Redis, a job that was running when its process was killed is taken over after 10 to 15 s. */
 const DONE_WITHIN_MS = 30_000;
@@ -86,15 +86,16 @@ async function killedTwice(pacedBy: string, redisUrl: string | undefined): Promi
 }
 
 test.each([
-  { pacedBy: 'Redis', redisUrl: servers.redisUrl },
-  { pacedBy: 'PostgreSQL', redisUrl: undefined },
-])(
-  'loses no ticket on $pacedBy while one of two processes that drain is killed every two seconds',
-  async ({ pacedBy, redisUrl }) => {
+  { pacedBy: 'Redis', redisUrl: servers.redisUrl, roles: 'apart' },
+  { pacedBy: 'PostgreSQL', redisUrl: undefined, roles: 'apart' },
+  { pacedBy: 'PostgreSQL', redisUrl: undefined, roles: 'together' },
+] as const)(
+  'loses no ticket on $pacedBy while one of two processes that drain is killed every two seconds, roles $roles',
+  async ({ pacedBy, redisUrl, roles }) => {
     const schedule = newSchedule();
     const kills = Math.max(2, rounds);
     const terms = { stock: 100_000, queueCap: 60, drainPerSecond: 60 };
-    const system = await startSaleSystem({ ...resources, redisUrl, gateways: 2 });
+    const system = await startSaleSystem({ ...resources, redisUrl, roles, gateways: 2 });
     const { gateways, databaseUrl } = system;
     const { buyers } = await openSale(system, schedule, terms);
     buyers.arrive(100);
@@ -107,7 +108,7 @@ test.each([
     }
     const over = performance.now();
     await buyers.moreAdmitted(terms.queueCap);
-    const fault = `kill -9 of a process that drains, every 2 s, ${pacedBy}`;
+    const fault = faultWith(roles, `kill -9 of a process that drains, every 2 s, ${pacedBy}`);
     const { failed } = await conclude({ fault, rounds: kills, databaseUrl, buyers, over, withinMs: DONE_WITHIN_MS });
     expect(failed).toEqual([]);
     expect(await fastestPace(databaseUrl, 3)).toBeLessThan(1.25 * terms.drainPerSecond);

@@ -9,7 +9,7 @@ import { Holders } from './support/holders.ts';
 import { newSchedule, rounds, type Schedule } from './support/schedule.ts';
 import type { ServiceProcess } from './support/service-process.ts';
 import { query } from './support/sql.ts';
-import { startSystem } from './support/system.ts';
+import { eitherRoles, faultWith, type Roles, startSystem } from './support/system.ts';
 
 // A round takes seconds on an idle machine.
 vi.setConfig({ testTimeout: 300_000 });
@@ -39,11 +39,12 @@ interface Ends {
 }
 
 /** A sale whose orders are paid, cancelled, paid and cancelled, or left to expire, while buyers keep arriving. */
-async function sell(): Promise<Selling> {
+async function sell(roles: Roles = 'apart'): Promise<Selling> {
   const schedule = newSchedule();
   const payments = await startPayments();
   onTestFinished(() => payments.stop());
   const { processes, databaseUrl } = await startSystem({
+    roles,
     postgresUrl: servers.databaseUrl,
     mqttUrl: servers.mosquittoUrl,
     processes: [['order'], ['order'], ['points', 'coupon', 'notify', 'flash-sale']],
@@ -126,9 +127,9 @@ test('charges no order wrongly while the provider declines, is slow, late, unrea
   for (const status of [200, 402, 503]) expect(statuses).toContain(status);
 });
 
-test('charges no order wrongly while the order service is killed every two seconds', async () => {
+test.each(eitherRoles)('charges no order wrongly while the order service is killed, roles %s', async (roles) => {
   const kills = Math.max(2, rounds);
-  const { schedule, payments, shops, conclude } = await sell();
+  const { schedule, payments, shops, conclude } = await sell(roles);
   await payments.behave({ declineShare: 0.2, delayMs: 50, respondLateMs: 50 });
   for (let kill = 0; kill < kills; kill++) {
     for (const shop of shops) {
@@ -138,7 +139,7 @@ test('charges no order wrongly while the order service is killed every two secon
     }
   }
   await payments.behave({});
-  await conclude('kill -9 of two order processes while orders are paid', kills);
+  await conclude(faultWith(roles, 'kill -9 of two order processes while orders are paid'), kills);
 });
 
 test.each(['payment.before-charge', 'payment.after-charge'] as const)(

@@ -11,7 +11,7 @@ import { Load } from './support/load.ts';
 import { newSchedule, rounds } from './support/schedule.ts';
 import { retryDead, type ServiceProcess, sluice } from './support/service-process.ts';
 import { count, query } from './support/sql.ts';
-import { processOfTest, startSystem } from './support/system.ts';
+import { eitherRoles, faultWith, processOfTest, startSystem } from './support/system.ts';
 
 /** I7. Reconnecting alone may take 5 s. */
 const DONE_WITHIN_MS = 30_000;
@@ -26,9 +26,9 @@ beforeAll(async () => {
 });
 afterAll(() => rabbitmq?.stop());
 
-test('loses no confirmed event when it is killed and restarted while events are published', async () => {
+test.each(eitherRoles)('loses no confirmed event when it is killed and restarted, roles %s', async (roles) => {
   const schedule = newSchedule();
-  const { process, databaseUrl } = await startSystem({ ...resources, amqpUrl: rabbitmq.amqpUrl });
+  const { process, databaseUrl } = await startSystem({ ...resources, roles, amqpUrl: rabbitmq.amqpUrl });
   const load = new Load({ urls: [process('order').url], schedule });
   for (let round = 0; round < rounds; round++) {
     await load.morePlaced(40);
@@ -39,7 +39,7 @@ test('loses no confirmed event when it is killed and restarted while events are 
   }
   const over = performance.now();
   await conclude({
-    fault: 'RabbitMQ killed and restarted',
+    fault: faultWith(roles, 'RabbitMQ killed and restarted'),
     rounds,
     databaseUrl,
     load,
@@ -49,47 +49,50 @@ test('loses no confirmed event when it is killed and restarted while events are 
   expectOnlySuccess(load);
 });
 
-test('recovers when connections are reset, reset during set-up, or drop everything', async () => {
-  const schedule = newSchedule();
-  const proxy = await startProxy(rabbitmq.amqpUrl);
-  onTestFinished(() => proxy.close());
-  const amqpUrl = new URL(rabbitmq.amqpUrl);
-  amqpUrl.port = String(proxy.port);
-  amqpUrl.searchParams.set('heartbeat', '1'); // seconds: a silent connection ends after two to three of these
-  const { processes, process, databaseUrl } = await startSystem({ ...resources, amqpUrl: amqpUrl.href });
-  const pids = processes.map(({ pids }) => pids);
+test.each(eitherRoles)(
+  'recovers when connections are reset, also during set-up, or silent, roles %s',
+  async (roles) => {
+    const schedule = newSchedule();
+    const proxy = await startProxy(rabbitmq.amqpUrl);
+    onTestFinished(() => proxy.close());
+    const amqpUrl = new URL(rabbitmq.amqpUrl);
+    amqpUrl.port = String(proxy.port);
+    amqpUrl.searchParams.set('heartbeat', '1'); // seconds: a silent connection ends after two to three of these
+    const { processes, process, databaseUrl } = await startSystem({ ...resources, roles, amqpUrl: amqpUrl.href });
+    const pids = processes.map(({ pids }) => pids);
 
-  const faults: Record<string, () => Promise<void>> = {
-    'connections to RabbitMQ reset': async () => {
-      proxy.sever();
-      await schedule.runFor(200, 600);
-    },
-    'connections to RabbitMQ cut during set-up': async () => {
-      for (let reset = 0; reset < 20; reset++) {
+    const faults: Record<string, () => Promise<void>> = {
+      'connections to RabbitMQ reset': async () => {
         proxy.sever();
-        await schedule.runFor(1, 150);
+        await schedule.runFor(200, 600);
+      },
+      'connections to RabbitMQ cut during set-up': async () => {
+        for (let reset = 0; reset < 20; reset++) {
+          proxy.sever();
+          await schedule.runFor(1, 150);
+        }
+      },
+      'connections to RabbitMQ swallow everything': async () => {
+        proxy.swallow(true);
+        await schedule.runFor(3_000, 5_000);
+        // The dropped bytes are lost, so the connections have to end.
+        proxy.sever();
+        proxy.swallow(false);
+      },
+    };
+    for (const [fault, happens] of Object.entries(faults)) {
+      const load = new Load({ urls: [process('order').url], schedule });
+      for (let round = 0; round < rounds; round++) {
+        await load.morePlaced(30);
+        await happens();
       }
-    },
-    'connections to RabbitMQ swallow everything': async () => {
-      proxy.swallow(true);
-      await schedule.runFor(3_000, 5_000);
-      // The dropped bytes are lost, so the connections have to end.
-      proxy.sever();
-      proxy.swallow(false);
-    },
-  };
-  for (const [fault, happens] of Object.entries(faults)) {
-    const load = new Load({ urls: [process('order').url], schedule });
-    for (let round = 0; round < rounds; round++) {
-      await load.morePlaced(30);
-      await happens();
+      const over = performance.now();
+      await conclude({ fault: faultWith(roles, fault), rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
+      expectOnlySuccess(load);
     }
-    const over = performance.now();
-    await conclude({ fault, rounds, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
-    expectOnlySuccess(load);
-  }
-  expect(processes.map(({ pids }) => pids)).toEqual(pids);
-});
+    expect(processes.map(({ pids }) => pids)).toEqual(pids);
+  },
+);
 
 test('accepts orders, consumes and bounds memory while its disk is full', async () => {
   const schedule = newSchedule();

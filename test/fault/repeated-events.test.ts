@@ -8,7 +8,7 @@ import { conclude } from './support/conclude.ts';
 import { Load } from './support/load.ts';
 import { newSchedule } from './support/schedule.ts';
 import { count, query } from './support/sql.ts';
-import { startSystem } from './support/system.ts';
+import { eitherRoles, faultWith, startSystem } from './support/system.ts';
 
 const ORDERS = 100;
 /** I7 */
@@ -16,53 +16,61 @@ const DONE_WITHIN_MS = 30_000;
 const servers = inject('servers');
 const resources = { postgresUrl: servers.databaseUrl, mqttUrl: servers.mosquittoUrl, amqpUrl: servers.amqpUrl };
 
-test('events that arrive three times, shuffled, have the same effects as once and in order', async () => {
-  const schedule = newSchedule();
-  // Two processes of each service, so that the copies of one event meet in different processes; a small prefetch, so
-  // that events are handled in the order of their arrival.
-  const { processes, process, databaseUrl, prefix } = await startSystem({
-    ...resources,
-    processes: [['order'], ['points', 'coupon', 'notify', 'flash-sale'], ['points', 'coupon', 'notify', 'flash-sale']],
-    env: { PREFETCH: '10' },
-  });
-  const broker = await openBroker(servers.amqpUrl ?? '', prefix);
-  const consumers = processes.slice(1);
+test.each(eitherRoles)(
+  'events that arrive three times, shuffled, have the same effects as once, roles %s',
+  async (roles) => {
+    const schedule = newSchedule();
+    // Two processes of each service, so that the copies of one event meet in different processes; a small prefetch, so
+    // that events are handled in the order of their arrival.
+    const { processes, process, databaseUrl, prefix } = await startSystem({
+      ...resources,
+      roles,
+      processes: [
+        ['order'],
+        ['points', 'coupon', 'notify', 'flash-sale'],
+        ['points', 'coupon', 'notify', 'flash-sale'],
+      ],
+      env: { PREFETCH: '10' },
+    });
+    const broker = await openBroker(servers.amqpUrl ?? '', prefix);
+    const consumers = processes.slice(1);
 
-  // While the consumers are stopped, each order.placed and order.cancelled is published three times, shuffled.
-  await Promise.all(consumers.map((each) => each.stop()));
-  const tap = await broker.tap();
-  const load = new Load({ urls: [process('order').url], schedule, cancels: 0.5 });
-  await load.morePlaced(ORDERS);
-  await load.stop();
-  const orders = await count(databaseUrl, 'sluice_order.orders');
-  const cancelled = await count(databaseUrl, `sluice_order.progress WHERE state = 'cancelled'`);
-  await eventually(() => once(tap.events).length === orders + cancelled, {
-    what: 'the events of all orders are published',
-  });
-  const published = once(tap.events);
-  for (const service of ['points', 'coupon', 'notify']) await broker.purge(service);
-  const shuffled = schedule.shuffled(threeTimes(published));
-  const early = cancelledFirst(shuffled);
-  expect(early).toBeGreaterThan(0.25 * cancelled);
-  expect(early).toBeLessThan(0.75 * cancelled);
-  await broker.publish(shuffled);
-  await Promise.all(consumers.map((each) => each.start()));
-  await eventually(() => isDrained(databaseUrl), { what: 'all messages are handled', timeoutMs: DONE_WITHIN_MS });
-  const before = await endState(databaseUrl);
-  expect(await effects(databaseUrl)).toEqual(await undisturbed(published, orders));
+    // While the consumers are stopped, each order.placed and order.cancelled is published three times, shuffled.
+    await Promise.all(consumers.map((each) => each.stop()));
+    const tap = await broker.tap();
+    const load = new Load({ urls: [process('order').url], schedule, cancels: 0.5 });
+    await load.morePlaced(ORDERS);
+    await load.stop();
+    const orders = await count(databaseUrl, 'sluice_order.orders');
+    const cancelled = await count(databaseUrl, `sluice_order.progress WHERE state = 'cancelled'`);
+    await eventually(() => once(tap.events).length === orders + cancelled, {
+      what: 'the events of all orders are published',
+    });
+    const published = once(tap.events);
+    for (const service of ['points', 'coupon', 'notify']) await broker.purge(service);
+    const shuffled = schedule.shuffled(threeTimes(published));
+    const early = cancelledFirst(shuffled);
+    expect(early).toBeGreaterThan(0.25 * cancelled);
+    expect(early).toBeLessThan(0.75 * cancelled);
+    await broker.publish(shuffled);
+    await Promise.all(consumers.map((each) => each.start()));
+    await eventually(() => isDrained(databaseUrl), { what: 'all messages are handled', timeoutMs: DONE_WITHIN_MS });
+    const before = await endState(databaseUrl);
+    expect(await effects(databaseUrl)).toEqual(await undisturbed(published, orders));
 
-  // Then all events of all types are repeated.
-  await broker.publish(schedule.shuffled(threeTimes(once(tap.events))));
-  const over = performance.now();
-  await eventually(
-    async () => (await Promise.all(serviceNames.map(broker.waiting))).every((waiting) => waiting === 0),
-    { what: 'the repeated events are consumed', timeoutMs: DONE_WITHIN_MS },
-  );
-  const fault = 'every event three times, shuffled, half of the cancellations early';
-  const { failed } = await conclude({ fault, rounds: 1, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
-  expect(failed).toEqual([]);
-  expect(await endState(databaseUrl)).toEqual(before);
-});
+    // Then all events of all types are repeated.
+    await broker.publish(schedule.shuffled(threeTimes(once(tap.events))));
+    const over = performance.now();
+    await eventually(
+      async () => (await Promise.all(serviceNames.map(broker.waiting))).every((waiting) => waiting === 0),
+      { what: 'the repeated events are consumed', timeoutMs: DONE_WITHIN_MS },
+    );
+    const fault = faultWith(roles, 'every event three times, shuffled, half of the cancellations early');
+    const { failed } = await conclude({ fault, rounds: 1, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
+    expect(failed).toEqual([]);
+    expect(await endState(databaseUrl)).toEqual(before);
+  },
+);
 
 /** Removes copies: a relay publishes an event again if it gets no confirmation in time. */
 const once = (events: readonly Tapped[]) => [

@@ -3,15 +3,16 @@ import { expect, inject, test } from 'vitest';
 import { conclude } from './support/conclude.ts';
 import { Load } from './support/load.ts';
 import { newSchedule, rounds } from './support/schedule.ts';
-import { startSystem } from './support/system.ts';
+import { eitherRoles, faultWith, startSystem } from './support/system.ts';
 
 /** I7 */
 const DONE_WITHIN_MS = 30_000;
 const servers = inject('servers');
 
-test('gives no client a 5xx while every process is restarted in turn', async () => {
+test.each(eitherRoles)('gives no client a 5xx while every process is restarted in turn, roles %s', async (roles) => {
   const schedule = newSchedule();
   const { processes, databaseUrl } = await startSystem({
+    roles,
     postgresUrl: servers.databaseUrl,
     mqttUrl: servers.mosquittoUrl,
     amqpUrl: servers.amqpUrl,
@@ -29,7 +30,7 @@ test('gives no client a 5xx while every process is restarted in turn', async () 
   }
   const over = performance.now();
   const { failed } = await conclude({
-    fault: 'SIGTERM under load, every process',
+    fault: faultWith(roles, 'SIGTERM under load, every process'),
     rounds,
     databaseUrl,
     load,

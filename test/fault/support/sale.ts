@@ -6,7 +6,7 @@ import { keepJournal } from './sale-journal.ts';
 import type { Schedule } from './schedule.ts';
 import type { ServiceProcess } from './service-process.ts';
 import { query } from './sql.ts';
-import { type System, startSystem } from './system.ts';
+import { type Roles, type System, startSystem } from './system.ts';
 
 /** The shop behind the gateways, in one process. */
 export const shop = ['order', 'points', 'coupon', 'notify'] as const;
@@ -29,6 +29,7 @@ export interface SaleSystemOptions {
   /** Processes of the flash-sale service. */
   readonly gateways: number;
   readonly env?: Environment;
+  readonly roles?: Roles;
 }
 
 export interface SaleSystem extends System {
@@ -37,11 +38,12 @@ export interface SaleSystem extends System {
 
 /** Resolves when all processes run; they end with the test. */
 export async function startSaleSystem(options: SaleSystemOptions): Promise<SaleSystem> {
-  const { postgresUrl, mqttUrl, amqpUrl, redisUrl, gateways, env = {} } = options;
+  const { postgresUrl, mqttUrl, amqpUrl, redisUrl, gateways, env = {}, roles = 'apart' } = options;
   const system = await startSystem({
     postgresUrl,
     mqttUrl,
     amqpUrl,
+    roles,
     processes: [shop, ...Array.from({ length: gateways }, () => ['flash-sale'] as const)],
     env: {
       ...(amqpUrl ? {} : { EVENT_BUS: 'local' }),

@@ -21,6 +21,13 @@ const settings = {
   RESEND_AFTER_MS: '3600000',
 };
 
+/** Whether both roles of a service share a process, or each has one. */
+export type Roles = 'apart' | 'together';
+export const eitherRoles: readonly Roles[] = ['apart', 'together'];
+
+/** The name of a fault in the report. */
+export const faultWith = (roles: Roles, fault: string) => (roles === 'apart' ? fault : `${fault}, roles together`);
+
 export interface SystemOptions {
   /** The server on which the system gets a database of its own. */
   readonly postgresUrl: string | undefined;
@@ -29,8 +36,8 @@ export interface SystemOptions {
   readonly amqpUrl?: string | undefined;
   /** The services of each process. Default: a process for each service. */
   readonly processes?: readonly Arguments[];
-  /** Whether both roles of a process without a role share it, or run in two. Default: apart. */
-  readonly roles?: 'apart' | 'together';
+  /** Of each process without a role. Default: apart, so that most faults hit a system with separate roles. */
+  readonly roles?: Roles;
   readonly env?: Environment;
 }
 
