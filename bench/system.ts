@@ -1,6 +1,7 @@
 // The system as it is measured: compiled code with its default settings, in processes of its own, on fresh data and
 // private servers; its log goes to a file, as in production. `embedded`: everything in one process without any setting.
-// `separate`: a process per service, on PostgreSQL, RabbitMQ and Mosquitto, and on Redis if requested.
+// `separate`: a process per service, on PostgreSQL, RabbitMQ and Mosquitto, and on Redis if requested; the flash sale has
+// one for its HTTP side, the gateway, and one for the work behind it.
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PGlite } from '@electric-sql/pglite';
@@ -53,7 +54,7 @@ export class System {
     try {
       const servers = mode === 'separate' ? await startServers(group, redis) : undefined;
       const system = new System(mode, group, servers, profileFolder);
-      for (const name of servers ? serviceNames : ['all']) await system.addProcess(name);
+      for (const name of servers ? [...serviceNames, FLASH_SALE_WORKER] : ['all']) await system.addProcess(name);
       return system;
     } catch (error) {
       await group.stop();
@@ -162,17 +163,26 @@ async function startServers(group: ServerGroup, withRedis: boolean) {
   };
 }
 
-/** `name`: a service, or `all`. */
+const FLASH_SALE_WORKER = 'flash-sale worker';
+
+/** By the name of a process; that of any other service is its only argument. */
+const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
+  all: [],
+  'flash-sale': ['flash-sale', '--role', 'web'],
+  [FLASH_SALE_WORKER]: ['flash-sale', '--role', 'worker'],
+};
+
+/** `name`: a service, its worker, or `all`. */
 async function startProcess(name: string, env: Readonly<Record<string, string>>, profileFolder: string | undefined) {
-  const folder = await serverFolder(`bench-${name}`);
+  const folder = await serverFolder(`bench-${name.replace(' ', '-')}`);
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const profiling = profileFolder
-    ? ['--cpu-prof', `--cpu-prof-dir=${resolve(profileFolder)}`, `--cpu-prof-name=${name}.cpuprofile`]
+    ? ['--cpu-prof', `--cpu-prof-dir=${resolve(profileFolder)}`, `--cpu-prof-name=${name.replace(' ', '-')}.cpuprofile`]
     : [];
   const runner = await processRunner(folder, {
     command: process.execPath,
-    args: [...profiling, MAIN, 'start', ...(name === 'all' ? [] : [name])],
+    args: [...profiling, MAIN, 'start', ...(ARGUMENTS[name] ?? [name])],
     env: { PATH: process.env.PATH ?? '', ...env, PORT: String(port) },
   });
   const ready = async () => {
