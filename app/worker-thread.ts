@@ -22,17 +22,28 @@ export type WorkerFunctions = ReturnType<typeof workerFunctions> & ReturnType<ty
 
 const { config, services, connections } = workerData as WorkerData;
 
-/** Lines of one turn of the event loop, which cross together. */
-let lines: string[] = [];
-const destination = {
-  write(line: string) {
-    if (lines.push(line) > 1) return;
+/** Log lines that wait for the main thread; further ones are dropped, so that a service is never slowed down. */
+const MAX_WAITING_LINES = 20_000;
+
+/** The log of this thread: the lines of one turn of the event loop cross together. */
+class LogLines {
+  #lines: string[] = [];
+  #waiting = 0;
+
+  write(line: string): void {
+    if (this.#waiting >= MAX_WAITING_LINES) return;
+    this.#waiting++;
+    if (this.#lines.push(line) > 1) return;
     queueMicrotask(() => {
-      void main.call('log', lines).catch(() => undefined);
-      lines = [];
+      const lines = this.#lines;
+      this.#lines = [];
+      const written = main.call('log', lines).catch(() => undefined);
+      void written.then(() => {
+        this.#waiting -= lines.length;
+      });
     });
-  },
-};
+  }
+}
 
 /** The broker at MQTT_URL, or that of the main thread. */
 function openBroker(log: Logger): Broker {
@@ -42,6 +53,7 @@ function openBroker(log: Logger): Broker {
 }
 
 function workerFunctions() {
+  const destination = new LogLines();
   const log = createLog({ level: config.LOG_LEVEL, pretty: false, subjectName: SUBJECT_NAME, destination });
   const metrics = new Metrics({ process: false });
   const shutdown = new Shutdown(log);
