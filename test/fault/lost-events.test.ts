@@ -138,8 +138,8 @@ test.each(losses)(
 
     // The log and the metrics show the resends.
     for (const [service, type] of requests) {
-      const { url, output } = process(service);
-      expect(await metric(url, `sluice_resent_total{type="${type}"}`), type).toBeGreaterThan(0);
+      const { workerUrl, output } = process(service);
+      expect(await metric(workerUrl, `sluice_resent_total{type="${type}"}`), type).toBeGreaterThan(0);
       expect(await output()).toMatch(new RegExp(`"request":"${type}".*"resent: the replies are overdue"`));
     }
   },

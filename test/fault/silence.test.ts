@@ -121,9 +121,9 @@ test('no effect is lost if other clients take over MQTT sessions and acknowledge
   await conclude({ fault, rounds, databaseUrl, load, over, withinMs: RESENT_WITHIN_MS });
 });
 
-const healthCode = async ({ url }: ServiceProcess): Promise<number> => (await call(`${url}/healthz`)).status;
+const healthCode = async ({ workerUrl }: ServiceProcess) => (await call(`${workerUrl}/healthz`)).status;
 
-const readiness = ({ url }: ServiceProcess) => readReadiness(url);
+const readiness = ({ workerUrl }: ServiceProcess) => readReadiness(workerUrl);
 
 async function saleOnRedis() {
   const redis = await startRedis();

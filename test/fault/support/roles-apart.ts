@@ -14,6 +14,7 @@ export function rolesApart(web: ServiceProcess, worker: ServiceProcess): Service
     (await Promise.all(both.map(act)))[0] as T;
   return {
     url: web.url,
+    workerUrl: worker.url,
     get pids() {
       return both.flatMap(({ pids }) => pids);
     },

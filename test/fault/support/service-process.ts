@@ -17,6 +17,8 @@ const READY_WITHIN_MS = 60_000;
 
 export interface ServiceProcess {
   readonly url: string;
+  /** Of the process that does the work behind HTTP, which is another one if the roles are apart. */
+  readonly workerUrl: string;
   /** Empty while it does not run. */
   readonly pids: readonly number[];
   /** Resolves when the process is ready. */
@@ -76,6 +78,7 @@ export async function createServiceProcess(
 
   return {
     url,
+    workerUrl: url,
     get pids() {
       return child?.pid === undefined ? [] : [child.pid];
     },
