@@ -51,7 +51,7 @@ export class Resources {
   /** Opens the bus. The inboxes must exist before, because the local bus writes to them. The caller closes the bus. */
   async openBus(): Promise<Bus> {
     const { busKind, AMQP_URL, MQTT_URL, BUS_PREFIX: prefix, PREFETCH: prefetch } = this.#config;
-    const publishTimeoutMs = this.#config.PUBLISH_TIMEOUT_MS;
+    const { PUBLISH_TIMEOUT_MS: publishTimeoutMs, EVENTS_PER_MESSAGE: eventsPerMessage } = this.#config;
     const { database } = this;
     const log = this.#log;
     const topology: Topology = { prefix, groups: subscriptions };
@@ -67,7 +67,14 @@ export class Resources {
         return new MqttBus({ topology, publisher: own || this.mqtt, connect: this.#broker.connect, database, log });
       }
       case 'rabbitmq':
-        return new RabbitmqBus({ url: AMQP_URL ?? '', topology, log, confirmTimeoutMs: publishTimeoutMs, prefetch });
+        return new RabbitmqBus({
+          url: AMQP_URL ?? '',
+          topology,
+          log,
+          confirmTimeoutMs: publishTimeoutMs,
+          eventsPerMessage,
+          prefetch,
+        });
     }
   }
 
