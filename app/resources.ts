@@ -2,7 +2,7 @@
 import type { Server } from 'node:http';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { subscriptions } from '../contracts/services.ts';
+import { narrowed, subscriptions } from '../contracts/services.ts';
 import { LocalBus } from '../infra/bus/local.ts';
 import { MqttBus } from '../infra/bus/mqtt/index.ts';
 import type { Bus } from '../infra/bus/port.ts';
@@ -54,7 +54,7 @@ export class Resources {
     const { PUBLISH_TIMEOUT_MS: publishTimeoutMs, EVENTS_PER_MESSAGE: eventsPerMessage } = this.#config;
     const { database } = this;
     const log = this.#log;
-    const topology: Topology = { prefix, groups: subscriptions };
+    const topology: Topology = { prefix, groups: subscriptions, narrowed };
     switch (busKind) {
       case 'local': {
         const inboxOf = (group: string) => new InboxStore(schemaOf(group));

@@ -3,7 +3,7 @@ import type { Router } from 'express';
 import type { Logger } from 'pino';
 import { eventSchemas } from '../contracts/events.ts';
 import type { ConsumerState } from '../contracts/operations.ts';
-import { type ServiceName, SUBJECT_NAME } from '../contracts/services.ts';
+import { routingKeyOf, type ServiceName, SUBJECT_NAME } from '../contracts/services.ts';
 import type { Bus, OutgoingEvent, Subscription } from '../infra/bus/port.ts';
 import type { Database } from '../infra/database/port.ts';
 import { Inbox } from '../infra/messaging/inbox.ts';
@@ -174,6 +174,7 @@ function createConsumer(options: ServiceRunnerOptions) {
     bus,
     catalogue: eventSchemas,
     source: `/services/${name}`,
+    routingKeyOf,
     onPublished({ type, body }: OutgoingEvent) {
       metrics.published.inc({ service: name, type });
       void mqtt.publish(liveTopic(config.BUS_PREFIX, type), body, { qos: 0 }); // lossy, never rejects

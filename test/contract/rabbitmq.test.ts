@@ -387,6 +387,25 @@ describe('several events in one message', () => {
   });
 });
 
+describe('a group that receives only some events of a type', () => {
+  const narrowed = { sale: { 'order.placed': 'order.placed.ticket' } };
+  const ticket = (): OutgoingEvent => ({ ...event(), routingKey: 'order.placed.ticket' });
+  const withSale = () => ({ ...topology, groups: { ...topology.groups, sale: ['order.placed'] }, narrowed });
+
+  test('loses the binding of 0.2.0, which received all, and keeps the messages that wait', async () => {
+    const before = await openBus({ topology: { ...withSale(), narrowed: {} } });
+    const early = await publishOne(before);
+    await before.close();
+    const bus = await openBus({ topology: withSale() });
+    const [shop, tickets] = [events(30), Array.from({ length: 30 }, ticket)];
+    expect(await bus.publish([...shop, ...tickets])).toEqual([]);
+    const [points, sale] = [await record(bus, 'points'), await record(bus, 'sale')];
+    await points.toHandle([...shop, ...tickets].map(({ id }) => id));
+    await sale.toHandle([early, ...tickets.map(({ id }) => id)]);
+    expect(sale.handled).toHaveLength(31);
+  });
+});
+
 describe('broken connections', () => {
   test('loses no event when connections are reset while publishing and consuming', async () => {
     const { proxy, url } = await openProxy();

@@ -168,6 +168,19 @@ export const messagingMutations: readonly Mutation[] = [
     failure: 'messages at a time',
   },
   {
+    name: 'keep-the-old-binding',
+    lesson: 'A broker keeps the bindings of earlier versions: one that is no longer declared still delivers.',
+    changes: [
+      {
+        file: 'infra/bus/rabbitmq/declare.ts',
+        find: 'await channel.unbindQueue(queue,',
+        replace: 'await channel.bindQueue(queue,',
+      },
+    ],
+    tests: { files: [RABBITMQ], pattern: 'loses the binding of 0.2.0' },
+    failure: 'to have a length of 31',
+  },
+  {
     name: 'no-inbox-id',
     lesson: 'Delivery is at least once: without a record of handled messages, a redelivery has a second effect.',
     changes: [
