@@ -7,6 +7,7 @@
 // The events of a publish() call share messages (batch.ts). The messages of all calls are sent in order of arrival,
 // through one window: at most `maxUnconfirmed` messages, each of up to MAX_EVENT_BYTES, are sent and not yet confirmed.
 // Further ones wait; the callers limit their number.
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ConfirmChannel } from 'amqplib';
 import { BusError } from '../../mqtt/port.ts';
 import { PendingSet } from '../../runtime/collections.ts';
@@ -25,6 +26,12 @@ import { RabbitmqSubscription } from './subscription.ts';
  * groups causes no return.
  */
 const DECLARATION_MAX_AGE_MS = 30_000;
+/**
+ * After a returned message, before the missing queue is declared again. RabbitMQ 3.10 does not cancel the consumer of a
+ * deleted queue if the queue is declared again too soon: it attaches the consumer to the new queue and drops the
+ * messages, as if it had delivered them before.
+ */
+const DECLARE_AFTER_RETURN_MS = 500;
 /**
  * After a rejected event the channel is replaced, at most this often. In RabbitMQ 3.10, a channel whose first event for
  * a quorum queue comes right after a node has failed goes on using that node: it rejects every event for the queue
@@ -165,10 +172,16 @@ export class RabbitmqBus implements Bus {
     }
     if (performance.now() - this.#declaredAt < DECLARATION_MAX_AGE_MS) return channel;
     connection
-      .withDeadline(this.#declare(channel), connection.declareTimeoutMs)
+      .withDeadline(this.#declareAgain(channel), connection.declareTimeoutMs)
       .catch((error: unknown) => this.#channel.renew(String(error)))
       .finally(this.#pump);
     return;
+  }
+
+  async #declareAgain(channel: ConfirmChannel): Promise<void> {
+    this.#declaring = channel;
+    if (this.#declaredAt === Number.NEGATIVE_INFINITY) await delay(DECLARE_AFTER_RETURN_MS);
+    if (this.#channel.current === channel) await this.#declare(channel);
   }
 
   async #declare(channel: ConfirmChannel): Promise<void> {
