@@ -3,6 +3,7 @@
 // names the missing URL.
 import { z } from 'zod';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
+import { MAX_BATCH_EVENTS } from '../infra/bus/port.ts';
 import { messagingFailpoints } from '../infra/messaging/failpoints.ts';
 import { resendSettings } from '../infra/messaging/resend.ts';
 import { watchdogSettings } from '../infra/messaging/watchdog.ts';
@@ -99,7 +100,16 @@ const variables = {
     '5000',
     'How long an event may wait to be sent. The broker then has the same time to confirm it.',
   ),
-  PREFETCH: variable(integer(1, 10_000), '500', 'Unacknowledged messages that one consumer may hold.'),
+  PREFETCH: variable(
+    integer(1, 10_000),
+    '500',
+    'Unacknowledged messages that one consumer may hold, and events that it processes at a time.',
+  ),
+  EVENTS_PER_MESSAGE: variable(
+    integer(1, MAX_BATCH_EVENTS),
+    '20',
+    'Events that one message on RabbitMQ carries at most. Must be 1 while processes of 0.2.0 consume.',
+  ),
   ...orderSettings,
   ...pointsSettings,
   ...couponSettings,

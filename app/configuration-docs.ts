@@ -8,7 +8,7 @@ const sections: Readonly<Record<string, readonly VariableName[]>> = {
   'Points and coupons': ['POINTS_PER_MAJOR_UNIT', 'COUPON_PERCENT', 'COUPON_MIN_MAJOR_UNITS', 'COUPON_VALID_DAYS'],
   'Failed messages': ['RETRY_ATTEMPTS', 'RETRY_BASE_MS', 'RETRY_MAX_MS', 'RESEND_AFTER_MS'],
   Timeouts: ['PUBLISH_TIMEOUT_MS', 'PAYMENT_TIMEOUT_MS', 'LEASE_MS', 'WATCHDOG_MS', 'STOP_TIMEOUT_MS'],
-  Capacity: ['PREFETCH', 'DATABASE_POOL_SIZE', 'INBOX_RETENTION_DAYS'],
+  Capacity: ['PREFETCH', 'EVENTS_PER_MESSAGE', 'DATABASE_POOL_SIZE', 'INBOX_RETENTION_DAYS'],
   'Demonstrations and tests': ['STEP_LATENCY_MS', 'FAILPOINT'],
 };
 

@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
-import { subscriptions } from '../contracts/services.ts';
+import { narrowed, subscriptions } from '../contracts/services.ts';
 import { LocalBus } from '../infra/bus/local.ts';
 import { MqttBus } from '../infra/bus/mqtt/index.ts';
 import type { Bus } from '../infra/bus/port.ts';
@@ -59,10 +59,10 @@ export class Resources {
   /** Opens the bus. The inboxes must exist before, because the local bus writes to them. The caller closes the bus. */
   async openBus(): Promise<Bus> {
     const { busKind, AMQP_URL, MQTT_URL, BUS_PREFIX: prefix, PREFETCH: prefetch } = this.#config;
-    const publishTimeoutMs = this.#config.PUBLISH_TIMEOUT_MS;
+    const { PUBLISH_TIMEOUT_MS: publishTimeoutMs, EVENTS_PER_MESSAGE: eventsPerMessage } = this.#config;
     const { database } = this;
     const log = this.#log;
-    const topology: Topology = { prefix, groups: subscriptions };
+    const topology: Topology = { prefix, groups: subscriptions, narrowed };
     switch (busKind) {
       case 'local': {
         const inboxOf = (group: string) => new InboxStore(schemaOf(group));
@@ -75,7 +75,14 @@ export class Resources {
         return new MqttBus({ topology, publisher: own || this.mqtt, connect: this.#broker.connect, database, log });
       }
       case 'rabbitmq':
-        return new RabbitmqBus({ url: AMQP_URL ?? '', topology, log, confirmTimeoutMs: publishTimeoutMs, prefetch });
+        return new RabbitmqBus({
+          url: AMQP_URL ?? '',
+          topology,
+          log,
+          confirmTimeoutMs: publishTimeoutMs,
+          eventsPerMessage,
+          prefetch,
+        });
     }
   }
 

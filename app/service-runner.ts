@@ -2,7 +2,7 @@
 import type { Router } from 'express';
 import { eventSchemas } from '../contracts/events.ts';
 import type { ConsumerState, Readiness } from '../contracts/operations.ts';
-import type { ServiceName } from '../contracts/services.ts';
+import { routingKeyOf, type ServiceName } from '../contracts/services.ts';
 import type { Bus, OutgoingEvent } from '../infra/bus/port.ts';
 import { FailedMessages } from '../infra/messaging/failed-messages.ts';
 import { type Channel, channels, type Outbox, type OutboxRow, type RelayHandle } from '../infra/messaging/outbox.ts';
@@ -162,6 +162,7 @@ function createRelays(options: ServiceRunnerOptions, bus: Bus): Relay[] {
     bus,
     catalogue: eventSchemas,
     source: `/services/${name}`,
+    routingKeyOf,
     onPublished({ type, body }: OutgoingEvent) {
       metrics.published.inc({ service: name, type });
       void mqtt.publish(liveTopic(config.BUS_PREFIX, type), body, { qos: 0 }); // lossy, never rejects

@@ -1,6 +1,6 @@
 // The services and their subscriptions. They are static because publishers also declare every consumer's queue, so that
 // no event is published before its queues exist.
-import type { EventType } from './events.ts';
+import type { Event, EventType } from './events.ts';
 
 export const subscriptions = {
   order: [
@@ -19,6 +19,16 @@ export const subscriptions = {
   notify: ['order.placed', 'order.cancelled'],
   'flash-sale': ['order.placed', 'order.cancelled', 'order.awaiting-payment'],
 } as const satisfies Record<string, readonly EventType[]>;
+
+/** The orders that were placed for a ticket, which the flash-sale service receives without those of the shop. */
+const TICKET_ORDERS = 'order.placed.ticket';
+
+/** The routing key of an event on RabbitMQ. */
+export const routingKeyOf = (event: Event): string =>
+  event.type === 'order.placed' && event.data.ticketId !== undefined ? TICKET_ORDERS : event.type;
+
+/** The routing keys of the services that receive only some events of a type. */
+export const narrowed = { 'flash-sale': { 'order.placed': TICKET_ORDERS } } as const;
 
 export type ServiceName = keyof typeof subscriptions;
 export const serviceNames = Object.keys(subscriptions) as ServiceName[];

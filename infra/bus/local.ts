@@ -6,7 +6,7 @@ import { BusError } from '../mqtt/port.ts';
 import { PendingSet } from '../runtime/collections.ts';
 import type { Health } from '../runtime/health.ts';
 import type { Bus, OutgoingEvent, Receiver, Rejected, Subscription } from './port.ts';
-import { publishError, type Topology, typesOf } from './topology.ts';
+import { publishError, receives, type Topology, typesOf } from './topology.ts';
 
 export interface LocalBusOptions {
   readonly database: Database;
@@ -63,10 +63,12 @@ export class LocalBus implements Bus {
       if (error) rejected.push({ id: event.id, error });
       else accepted.push(event);
     }
-    const deliveries = Object.entries(topology.groups).map(([group, types]) => {
-      const batch = accepted.filter(({ type }) => types.includes(type));
-      return this.#deliver(group, batch);
-    });
+    const deliveries = Object.keys(topology.groups).map((group) =>
+      this.#deliver(
+        group,
+        accepted.filter((event) => receives(topology, group, event)),
+      ),
+    );
     return rejected.concat(...(await Promise.all(deliveries)));
   }
 

@@ -11,12 +11,16 @@ import type { Health } from '../runtime/health.ts';
 
 /** Maximum size of an event's body. */
 export const MAX_EVENT_BYTES = 64 * 1024;
+/** Events in one message at the most, on a transport that sends several together. */
+export const MAX_BATCH_EVENTS = 200;
 export const EVENT_CONTENT_TYPE = 'application/cloudevents+json';
 
 /** An event to publish. `body` is the JSON text that is sent, unchanged. */
 export interface OutgoingEvent {
   readonly id: string;
   readonly type: string;
+  /** The type and one more word, if groups may receive such events without the others of the type. Default: `type`. */
+  readonly routingKey?: string;
   readonly body: string;
 }
 
@@ -26,7 +30,7 @@ export interface Rejected {
   readonly error: BusError;
 }
 
-/** A message as it arrived, not validated. */
+/** An event as it arrived, not validated. */
 export interface IncomingMessage {
   readonly body: Buffer;
 }
@@ -37,12 +41,20 @@ export interface IncomingMessage {
  * it. While the database is away, the promise waits: the transport sees backpressure instead of errors.
  */
 export interface Receiver {
-  /** Processes the batch now. For transports that allow many unacknowledged messages. May be called concurrently. */
+  /**
+   * Processes the batch now. For transports that allow many unacknowledged messages. May be called concurrently, with
+   * fewer events at a time than two prefetches and MAX_BATCH_EVENTS together.
+   */
   process(batch: readonly IncomingMessage[]): Promise<void>;
   /**
    * Stores the batch, to be processed soon. For transports that must acknowledge a message before they see the next.
    */
   enqueue(batch: readonly IncomingMessage[]): Promise<void>;
+  /**
+   * Stores the batch, one event of which may have ended the process each time. Each event is then processed alone, so
+   * that only that one becomes dead.
+   */
+  isolate(batch: readonly IncomingMessage[]): Promise<void>;
   /** Marks as dead the messages that the broker no longer delivers. */
   deadLetter(batch: readonly IncomingMessage[], reason: string): Promise<void>;
   /** Claims rows that are due now, rather than at the next poll. */
@@ -51,7 +63,10 @@ export interface Receiver {
 
 export interface Subscription {
   health(): Health;
-  /** Messages that wait at the broker for this group, or undefined while unknown. Over MQTT, 1 means at least one. */
+  /**
+   * Messages that wait at the broker for this group, or undefined while unknown. Over MQTT, 1 means at least one; on
+   * RabbitMQ, each holds one event or several.
+   */
   backlog(): Promise<number | undefined>;
   /** Replaces the subscription by a new one. The watchdog calls this if the subscription makes no progress. */
   rebuild(): Promise<void>;

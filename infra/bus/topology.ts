@@ -6,6 +6,11 @@ import { MAX_EVENT_BYTES, type OutgoingEvent } from './port.ts';
 export interface Topology {
   readonly prefix: string;
   readonly groups: Readonly<Record<string, readonly string[]>>;
+  /**
+   * By group and type: the routing key of a group that receives only the events with this key, such as
+   * `order.placed.ticket`, and not all of the type. MQTT delivers all, and the group's handler skips the others.
+   */
+  readonly narrowed?: Readonly<Record<string, Readonly<Record<string, string>>>>;
 }
 
 export const exchangeOf = (topology: Topology) => `${topology.prefix}.events`;
@@ -22,6 +27,24 @@ export function typesOf({ groups }: Topology, group: string): readonly string[] 
   return types;
 }
 
+/** Whether a group receives an event of this type and routing key. */
+export function receives({ groups, narrowed }: Topology, group: string, event: OutgoingEvent): boolean {
+  const key = narrowed?.[group]?.[event.type];
+  return groups[group]?.includes(event.type) === true && (key === undefined || key === event.routingKey);
+}
+
+/**
+ * The routing keys that a group's queue is bound with, and those that 0.2.0 bound in place of them. `#` is any number
+ * of words, none included.
+ */
+export function bindingsOf(topology: Topology, group: string): { bound: string[]; obsolete: string[] } {
+  const { groups, narrowed = {} } = topology;
+  const types = groups[group] ?? [];
+  const obsolete = types.filter((type) => Object.values(narrowed).some((keys) => Object.hasOwn(keys, type)));
+  const bound = types.map((type) => narrowed[group]?.[type] ?? (obsolete.includes(type) ? `${type}.#` : type));
+  return { bound, obsolete };
+}
+
 /** Why the event is too large, or undefined. */
 export function sizeError({ type, body }: OutgoingEvent): BusError | undefined {
   const bytes = Buffer.byteLength(body);
@@ -30,8 +53,8 @@ export function sizeError({ type, body }: OutgoingEvent): BusError | undefined {
 }
 
 /** Why a transport that does not itself report events without a subscriber may not take this one, or undefined. */
-export function publishError({ groups }: Topology, event: OutgoingEvent): BusError | undefined {
+export function publishError(topology: Topology, event: OutgoingEvent): BusError | undefined {
   const error = sizeError(event);
-  if (error || Object.values(groups).some((types) => types.includes(event.type))) return error;
+  if (error || Object.keys(topology.groups).some((group) => receives(topology, group, event))) return error;
   return new BusError('unroutable', `no group subscribes to ${event.type}`);
 }

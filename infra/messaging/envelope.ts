@@ -14,9 +14,14 @@ function schemaFor(catalogue: EventCatalogue, type: string): z.ZodType<CloudEven
 }
 
 /** The event of an outbox row. Throws if the row does not match the schema of its type. */
-export function writeEvent(catalogue: EventCatalogue, row: OutboxRow, source: string): OutgoingEvent {
+export function writeEvent(
+  catalogue: EventCatalogue,
+  row: OutboxRow,
+  source: string,
+  routingKeyOf: (event: CloudEvent) => string = ({ type }) => type,
+): OutgoingEvent {
   const { event_id: id, type, subject } = row;
-  const event = {
+  const event = schemaFor(catalogue, type).parse({
     specversion: '1.0',
     id,
     source,
@@ -25,8 +30,8 @@ export function writeEvent(catalogue: EventCatalogue, row: OutboxRow, source: st
     time: row.time.toISOString(),
     datacontenttype: 'application/json',
     data: JSON.parse(row.data),
-  };
-  return { id, type, body: JSON.stringify(schemaFor(catalogue, type).parse(event)) };
+  });
+  return { id, type, routingKey: routingKeyOf(event), body: JSON.stringify(event) };
 }
 
 /** How much of a body is stored. A longer one exceeds every event, so it is unreadable. */

@@ -54,12 +54,24 @@ export class InboxStore {
    * that its reply be resent; a readable copy replaces an unreadable one. Returns the ids of the messages to be
    * processed.
    */
-  async add(database: Queryable, messages: readonly NewMessage[], leaseMs: number): Promise<Set<string>> {
+  add(database: Queryable, messages: readonly NewMessage[], leaseMs: number): Promise<Set<string>> {
+    return this.#add(database, messages, leaseMs > 0 ? { attempts: 1, leaseMs } : { attempts: 0, leaseMs: null });
+  }
+
+  /** Stores messages as add() does, for claimUnfinished() alone, with none of their attempts used. */
+  addUnfinished(database: Queryable, messages: readonly NewMessage[]): Promise<Set<string>> {
+    return this.#add(database, messages, { attempts: 0, leaseMs: 0 });
+  }
+
+  async #add(
+    database: Queryable,
+    messages: readonly NewMessage[],
+    { attempts, leaseMs }: { attempts: 0 | 1; leaseMs: number | null },
+  ): Promise<Set<string>> {
     const rows = await database.query<{ message_id: string; is_new: boolean }>(
       `INSERT INTO ${this.#table} AS i (message_id, type, subject, status, body, attempts, claimed_until)
        SELECT "messageId", type, subject, 'pending', convert_to(body, 'UTF8'),
-         CASE WHEN $2::integer > 0 THEN 1 ELSE 0 END,
-         CASE WHEN $2::integer > 0 THEN now() + $2::integer * interval '1 ms' END
+         $2::integer, now() + $3::integer * interval '1 ms'
        FROM json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid, body text)
        ON CONFLICT (message_id) DO UPDATE
          SET reply_requested = NOT i.unreadable, unreadable = false,
@@ -74,7 +86,7 @@ export class InboxStore {
              claimed_until = CASE WHEN i.unreadable THEN excluded.claimed_until ELSE i.claimed_until END
          WHERE i.status IN ('done', 'dead')
        RETURNING message_id, status = 'pending' AS is_new`,
-      [rowsOf(messages, text), leaseMs],
+      [rowsOf(messages, text), attempts, leaseMs],
     );
     return idsOf(rows.filter(({ is_new }) => is_new));
   }

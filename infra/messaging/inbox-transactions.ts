@@ -2,6 +2,7 @@
 // with the event that reports it. Messages that wait at the same time share a transaction; if it fails, each has one.
 import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
+import { MAX_BATCH_EVENTS } from '../bus/port.ts';
 import { GroupCommit } from '../database/group-commit.ts';
 import type { Database, Transaction } from '../database/port.ts';
 import type { HandlingOutcome } from '../observability/log-format.ts';
@@ -26,7 +27,7 @@ export interface InboxOptions {
   readonly retryMaxMs: number;
   /** After this, a claimed row may be claimed again: must exceed the slowest handler. */
   readonly leaseMs: number;
-  /** Messages that a transport leaves unacknowledged at the most. */
+  /** Events that a transport passes on at a time, apart from redeliveries and the rest of a batch. */
   readonly prefetch: number;
   /** Rows that this process processes at a time, at the most. */
   readonly maxRows: number;
@@ -68,7 +69,7 @@ export class InboxTransactions {
       run: (batch: Attempt[]) => this.#commitBatch(batch),
       key: ({ message }: Attempt) => message.messageId,
       // Twice, because a transport that lost its connection redelivers the messages that are being processed.
-      maxWaiting: 2 * prefetch + maxRows,
+      maxWaiting: 2 * prefetch + MAX_BATCH_EVENTS + maxRows,
     };
     const shared = { maxBatch: MAX_BATCH, gatherMs: GATHER_MS };
     this.#shared = new GroupCommit({ ...attempts, ...shared });

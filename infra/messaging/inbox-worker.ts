@@ -55,6 +55,11 @@ export class InboxWorker {
     return this.#background.add(storing);
   }
 
+  /** Stores messages one of which may end the process: they are claimed one by one, as unfinished rows are. */
+  isolate(messages: readonly ReadableMessage[]): Promise<void> {
+    return this.#background.add(this.#storeUnfinished(messages));
+  }
+
   /** Processes claimed rows, each as an attempt of its own. Resolves when all are recorded or left to their lease. */
   async processClaimed(rows: readonly ClaimedMessage[]): Promise<void> {
     await Promise.all(rows.map((row) => this.#start(row.message_id, () => this.#processor.processClaimed(row))));
@@ -87,6 +92,13 @@ export class InboxWorker {
     await this.#store(messages, 0);
     this.wake();
     this.#moreDue = true; // after wake(), which clears it
+  }
+
+  async #storeUnfinished(messages: readonly ReadableMessage[]): Promise<void> {
+    const { database, store } = this.#options;
+    const added = await retryUnavailable(() => store.addUnfinished(database, messages), this.#options);
+    if (added.size < messages.length) this.wake(); // as in #storeClaimed
+    this.#reclaiming.wake();
   }
 
   #store(messages: readonly ReadableMessage[], leaseMs: number): Promise<Set<string>> {

@@ -93,12 +93,13 @@ export class Inbox implements Receiver {
   }
 
   async enqueue(batch: readonly IncomingMessage[]): Promise<void> {
-    const readable: ReadableMessage[] = [];
-    for (const message of this.#accepted(batch)) {
-      if ('event' in message) readable.push(message);
-      else await this.#processor.process(message, { origin: 'arrival', attempts: 1 });
-    }
+    const readable = await this.#readable(batch);
     if (readable.length > 0) await this.worker.enqueue(readable);
+  }
+
+  async isolate(batch: readonly IncomingMessage[]): Promise<void> {
+    const readable = await this.#readable(batch);
+    if (readable.length > 0) await this.worker.isolate(readable);
   }
 
   async deadLetter(batch: readonly IncomingMessage[], reason: string): Promise<void> {
@@ -107,6 +108,16 @@ export class Inbox implements Receiver {
 
   wake(): void {
     this.worker.wake();
+  }
+
+  /** The accepted messages that are readable. The others are recorded as dead. */
+  async #readable(batch: readonly IncomingMessage[]): Promise<ReadableMessage[]> {
+    const readable: ReadableMessage[] = [];
+    for (const message of this.#accepted(batch)) {
+      if ('event' in message) readable.push(message);
+      else await this.#processor.process(message, { origin: 'arrival', attempts: 1 });
+    }
+    return readable;
   }
 
   #read(body: Uint8Array): ReadableMessage | UnreadableMessage {

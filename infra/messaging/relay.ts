@@ -10,7 +10,7 @@ import { backoff } from '../runtime/backoff.ts';
 import { Loop } from '../runtime/loop.ts';
 import { writeEvent } from './envelope.ts';
 import { failpoint } from './failpoints.ts';
-import type { EventCatalogue } from './handler.ts';
+import type { CloudEvent, EventCatalogue } from './handler.ts';
 import type { Channel, OutboxRow, RelayHandle } from './outbox.ts';
 
 /**
@@ -185,20 +185,25 @@ export class Relay implements RelayHandle {
   }
 }
 
-/**
- * Channel `bus`: each row becomes an event on the bus, with `source` such as `/services/order`. Calls `onPublished` for
- * each row whose event the broker has confirmed.
- */
-export async function publishToBus(
-  options: { bus: Bus; catalogue: EventCatalogue; source: string; onPublished: (event: OutgoingEvent) => void },
-  rows: readonly OutboxRow[],
-): Promise<Unpublished[]> {
-  const { bus, catalogue, source, onPublished } = options;
+export interface BusPublisher {
+  readonly bus: Bus;
+  readonly catalogue: EventCatalogue;
+  /** Such as `/services/order`. */
+  readonly source: string;
+  /** See OutgoingEvent. Default: the type. */
+  routingKeyOf?(event: CloudEvent): string;
+  /** Called for each row whose event the broker has confirmed. */
+  readonly onPublished: (event: OutgoingEvent) => void;
+}
+
+/** Channel `bus`: each row becomes an event on the bus. */
+export async function publishToBus(options: BusPublisher, rows: readonly OutboxRow[]): Promise<Unpublished[]> {
+  const { bus, catalogue, source, routingKeyOf, onPublished } = options;
   const unpublished: Unpublished[] = [];
   const outgoing: { row: OutboxRow; event: OutgoingEvent }[] = [];
   for (const row of rows) {
     try {
-      outgoing.push({ row, event: writeEvent(catalogue, row, source) });
+      outgoing.push({ row, event: writeEvent(catalogue, row, source, routingKeyOf) });
     } catch (error) {
       unpublished.push({ row, error: (error as Error).message, transportDown: false });
     }

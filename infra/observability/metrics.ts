@@ -24,7 +24,7 @@ export class Metrics {
   });
   readonly backlog = this.#gauge(
     'sluice_consumer_backlog',
-    'Messages that wait or are being handled, by service; rows are counted up to a million; absent while unknown.',
+    'Messages that wait or are being handled, by service; on RabbitMQ, a waiting one holds one event or several; rows are counted up to a million; absent while unknown.',
     ['service'],
   );
   readonly outbox = this.#gauge(

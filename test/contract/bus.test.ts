@@ -24,6 +24,7 @@ describe.for(fixtures)('%s', ([, fixture]) => {
   const notApplicable = () => {};
   const networkTest = fixture.network ? busTest : notApplicable;
   const sharingTest = fixture.shares ? busTest : notApplicable;
+  const narrowingTest = fixture.narrows ? busTest : notApplicable;
 
   let databases: Databases;
   let broker: Broker;
@@ -158,6 +159,22 @@ describe.for(fixtures)('%s', ([, fixture]) => {
       expect(await received(name)).toEqual(sent.map((event) => event.body).sort());
     }
   });
+
+  narrowingTest(
+    'delivers only the events with its routing key to a group that receives no others of the type',
+    async () => {
+      topology = { ...topology, narrowed: { coupon: { 'order.placed': 'order.placed.ticket' } } };
+      const process = await openProcess();
+      await join(process, 'points');
+      const coupon = await join(process, 'coupon');
+      const shop = Array.from({ length: 20 }, () => orderPlaced());
+      const tickets = Array.from({ length: 20 }, () => ({ ...orderPlaced(), routingKey: 'order.placed.ticket' }));
+      await publish(process, [...shop, ...tickets]);
+      await expectEffects('points', [...shop, ...tickets]);
+      await expectEffects('coupon', tickets);
+      expect(coupon.outcomes).toHaveLength(20);
+    },
+  );
 
   busTest(
     'delivers 2,000 events that are published at the same time, each once',

@@ -322,6 +322,49 @@ describe('the inbox', () => {
     expect(handled).not.toContain(killer);
   });
 
+  test('isolated messages are processed one by one, so only the one that ends its process is dead', async () => {
+    const [killer, ...others] = Array.from({ length: 8 }, () => uuidv7()) as [string, ...string[]];
+    let running = 0;
+    let most = 0;
+    const [begun, released] = [deferred(), deferred()];
+    const doomed = await join({
+      attempts: 1,
+      leaseMs: 200,
+      prepare: async ({ id }) => {
+        running++;
+        most = Math.max(most, running);
+        if (id === killer) {
+          begun.resolve();
+          await released.promise; // as if the process ended
+        }
+        running--;
+      },
+    });
+    cleanUps.push(released.resolve);
+    const known = uuidv7();
+    await doomed.inbox.process([{ body: body(known) }]);
+    const unreadable = Buffer.from('{"id":');
+    await doomed.inbox.isolate(
+      [...others, killer, known].map((id) => ({ body: body(id) })).concat({ body: unreadable }),
+    );
+    await begun.promise;
+    doomed.crash();
+
+    await join({ attempts: 1 });
+    await eventually(async () => (await status(killer))?.status === 'dead', { what: 'the killer is dead' });
+    expect(await status(killer)).toMatchObject({ error: 'the process ended during each of 1 attempts' });
+    for (const id of others) {
+      await eventually(async () => (await status(id))?.status === 'done', { what: 'the others are done' });
+      expect(await status(id)).toMatchObject({ attempts: 1 });
+    }
+    expect(await effects()).toEqual([known, ...others].sort().map((event_id) => ({ event_id })));
+    const rows = await databases.database.query<{ count: number }>(
+      `SELECT count(*)::integer FROM ${group.schema}.inbox WHERE status = 'dead' AND unreadable`,
+    );
+    expect(rows).toEqual([{ count: 1 }]);
+    expect(most, 'messages at a time').toBe(1);
+  });
+
   test('a message that a live process holds beyond its lease is charged no further attempt and is not dead', async () => {
     const [slow, killer] = [uuidv7(), uuidv7()];
     const released = deferred();

@@ -1,6 +1,7 @@
 // RabbitMQ killed, with a full disk, unreachable in the ways in which networks fail, and with a message that kills
 // every consumer. Orders are accepted meanwhile.
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from 'vitest';
+import type { Environment } from '../../demos/shared/child-process.ts';
 import { type Rabbitmq, startRabbitmq } from '../servers/rabbitmq.ts';
 import { readMetrics } from '../setup/api.ts';
 import { startProxy } from '../setup/proxy.ts';
@@ -96,7 +97,11 @@ test.each(eitherRoles)(
 
 test('accepts orders, consumes and bounds memory while its disk is full', async () => {
   const schedule = newSchedule();
-  const { process, databaseUrl, prefix } = await startSystem({ ...resources, amqpUrl: rabbitmq.amqpUrl });
+  const { process, databaseUrl, prefix } = await startSystem({
+    ...resources,
+    amqpUrl: rabbitmq.amqpUrl,
+    env: { EVENTS_PER_MESSAGE: '1' }, // so that the broker counts events
+  });
   const order = process('order');
   const points = process('points');
   const load = new Load({ urls: [order.url], schedule, pace: 100 });
@@ -127,46 +132,9 @@ test('accepts orders, consumes and bounds memory while its disk is full', async 
 });
 
 test('records a message that kills its consumer each time as dead, and handles the others', async () => {
-  const schedule = newSchedule();
-  const { process, databaseUrl, prefix, env } = await startSystem({
-    ...resources,
-    amqpUrl: rabbitmq.amqpUrl,
-    env: { PREFETCH: '10', RETRY_ATTEMPTS: '2' },
-  });
-  // The default limit of 20 would only take longer.
-  await rabbitmq.ctl('set_policy', prefix, `^${prefix}\\.points$`, '{"delivery-limit":3}', '--apply-to', 'queues');
-  onTestFinished(async () => {
-    await rabbitmq.ctl('clear_policy', prefix);
-  });
-  await process('points').stop();
-  const load = new Load({ urls: [process('order').url], schedule, cancels: 0 });
-  await load.morePlaced(30);
-  await load.stop();
-  const [doomed] = await query<{ id: string }>(
-    databaseUrl,
-    'SELECT id FROM sluice_order.orders ORDER BY id OFFSET 15 LIMIT 1',
-  );
-  const points = await processOfTest('doomed-points', ['--import', doom, ...sluice('points')], {
-    ...env,
-    DOOMED_ORDER: doomed?.id ?? '',
-  });
-  const all = await count(databaseUrl, 'sluice_order.orders');
-  const done = () => count(databaseUrl, 'sluice_points.entries');
-  const dead = () => count(databaseUrl, `sluice_points.inbox WHERE status = 'dead'`);
-  let deaths = 0;
-  /** Restarts the process when it ends, as an orchestrator does. */
-  const keepRunningUntil = (fact: () => Promise<boolean>, what: string) =>
-    eventually(
-      async () => {
-        if (await fact()) return true;
-        if (points.pids.length === 0) {
-          deaths++;
-          await points.launch();
-        }
-        return false;
-      },
-      { what, timeoutMs: 60_000 },
-    );
+  const system = await startDoomedSystem({ PREFETCH: '10', RETRY_ATTEMPTS: '2', EVENTS_PER_MESSAGE: '1' });
+  const { process, databaseUrl, load, all, done, dead } = system;
+  const { points, keepRunningUntil } = await system.startDoomedPoints();
 
   // RabbitMQ dead-letters it, and the messages that were unacknowledged with it each time.
   await keepRunningUntil(async () => (await done()) + (await dead()) === all, 'each message is handled or dead');
@@ -180,7 +148,7 @@ test('records a message that kills its consumer each time as dead, and handles t
     );
   await keepRunningUntil(retried, 'the dead messages are retried');
   await keepRunningUntil(async () => (await done()) === all - 1 && (await dead()) === 1, 'all others are handled');
-  expect(deaths).toBeGreaterThan(3);
+  expect(system.deaths()).toBeGreaterThan(3);
 
   // A fixed consumer handles it.
   await points.kill();
@@ -191,6 +159,87 @@ test('records a message that kills its consumer each time as dead, and handles t
   const { failed } = await conclude({ fault, rounds: 1, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
   expect(failed).toEqual([]);
 });
+
+test('records the event of a batch that kills its consumer each time as dead, and handles the others', async () => {
+  const system = await startDoomedSystem({ RETRY_ATTEMPTS: '2' });
+  const { process, databaseUrl, prefix, load, all, done, dead, doomed } = system;
+  const broker = await openBroker(rabbitmq.amqpUrl, prefix);
+  // The orders of the shop are not delivered to the flash-sale service.
+  expect(await broker.waiting('flash-sale')).toBe(0);
+  const events = await broker.take('points');
+  expect(events).toHaveLength(all);
+  await broker.sendBatch('points', events);
+  const { points, keepRunningUntil } = await system.startDoomedPoints();
+
+  // RabbitMQ dead-letters the message; then each event is tried alone, without an operator.
+  await keepRunningUntil(async () => (await done()) === all - 1 && (await dead()) === 1, 'all others are handled');
+  expect(system.deaths()).toBeGreaterThan(5);
+  const [guilty] = await query(databaseUrl, `SELECT subject, error FROM sluice_points.inbox WHERE status = 'dead'`);
+  expect(guilty).toEqual({ subject: doomed, error: 'the process ended during each of 2 attempts' });
+
+  await points.kill();
+  await process('points').start();
+  await retryDead(process('points'), 'points');
+  const over = performance.now();
+  const fault = 'an event of a batch that kills its consumer each time';
+  const { failed } = await conclude({ fault, rounds: 1, databaseUrl, load, over, withinMs: DONE_WITHIN_MS });
+  expect(failed).toEqual([]);
+});
+
+/** A system with orders, whose points service has stopped and will die of one of them. */
+async function startDoomedSystem(settings: Environment) {
+  const schedule = newSchedule();
+  const { process, databaseUrl, prefix, env } = await startSystem({
+    ...resources,
+    amqpUrl: rabbitmq.amqpUrl,
+    env: settings,
+  });
+  // The default limit of 20 would only take longer.
+  await rabbitmq.ctl('set_policy', prefix, `^${prefix}\\.points$`, '{"delivery-limit":3}', '--apply-to', 'queues');
+  onTestFinished(async () => {
+    await rabbitmq.ctl('clear_policy', prefix);
+  });
+  await process('points').stop();
+  const load = new Load({ urls: [process('order').url], schedule, cancels: 0 });
+  await load.morePlaced(30);
+  await load.stop();
+  await eventually(async () => (await count(databaseUrl, 'sluice_order.outbox')) === 0, { what: 'all is published' });
+  const sql = 'SELECT id FROM sluice_order.orders ORDER BY id OFFSET 15 LIMIT 1';
+  const [doomed = ''] = (await query<{ id: string }>(databaseUrl, sql)).map(({ id }) => id);
+  let deaths = 0;
+
+  async function startDoomedPoints() {
+    const args = ['--import', doom, ...sluice('points')];
+    const points = await processOfTest('doomed-points', args, { ...env, DOOMED_ORDER: doomed });
+    /** Restarts the process when it ends, as an orchestrator does. */
+    const keepRunningUntil = (fact: () => Promise<boolean>, what: string) =>
+      eventually(
+        async () => {
+          if (await fact()) return true;
+          if (points.pids.length === 0) {
+            deaths++;
+            await points.launch();
+          }
+          return false;
+        },
+        { what, timeoutMs: 60_000 },
+      );
+    return { points, keepRunningUntil };
+  }
+
+  return {
+    process,
+    databaseUrl,
+    prefix,
+    load,
+    doomed,
+    all: await count(databaseUrl, 'sluice_order.orders'),
+    done: () => count(databaseUrl, 'sluice_points.entries'),
+    dead: () => count(databaseUrl, `sluice_points.inbox WHERE status = 'dead'`),
+    deaths: () => deaths,
+    startDoomedPoints,
+  };
+}
 
 /** The order service does not need the broker. */
 function expectOnlySuccess(load: Load): void {

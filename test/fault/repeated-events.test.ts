@@ -81,11 +81,11 @@ const threeTimes = (events: readonly Tapped[]) => events.flatMap((event) => [eve
 /** The number of orders whose order.cancelled comes before their order.placed. */
 function cancelledFirst(events: readonly Tapped[]): number {
   const first = new Map<string, string>();
-  for (const { type, body } of events) {
+  for (const { routingKey, body } of events) {
     const { subject } = JSON.parse(body.toString()) as { subject: string };
-    if (!first.has(subject)) first.set(subject, type);
+    if (!first.has(subject)) first.set(subject, routingKey);
   }
-  return [...first.values()].filter((type) => type === 'order.cancelled').length;
+  return [...first.values()].filter((routingKey) => routingKey === 'order.cancelled').length;
 }
 
 /** All rows that the events change. */

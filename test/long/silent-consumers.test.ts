@@ -120,7 +120,11 @@ const onMqtt = (connect: Connect, publisherUrl: string): Bus => {
 };
 
 const deafBuses: [string, string | undefined, (url: string) => Promise<Bus>][] = [
-  ['RabbitMQ', amqpUrl, async (url) => new RabbitmqBus({ url, topology, log, prefetch: PREFETCH })],
+  [
+    'RabbitMQ',
+    amqpUrl,
+    async (url) => new RabbitmqBus({ url, topology, log, prefetch: PREFETCH, eventsPerMessage: 1 }),
+  ],
   ['MQTT on Mosquitto', mosquittoUrl, async (url) => onMqtt(connectTo(url), url)],
   ["MQTT on RabbitMQ's plugin", rabbitMqttUrl, async (url) => onMqtt(connectTo(url), url)],
 ];

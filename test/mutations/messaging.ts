@@ -126,6 +126,71 @@ export const messagingMutations: readonly Mutation[] = [
     failure: 'I6',
   },
   {
+    name: 'batch-with-one-outcome',
+    lesson: 'A broker rejects or returns a message, not an event: each event in the message is unpublished.',
+    changes: [
+      {
+        file: 'infra/bus/rabbitmq/index.ts',
+        find: 'return error ? message.events.map(({ id }) => ({ id, error })) : [];',
+        replace: 'return error ? [{ id: message.id, error }] : [];',
+      },
+    ],
+    tests: { files: [RABBITMQ], pattern: 'no event of a returned message counts as published' },
+    failure: 'to deeply equal',
+  },
+  {
+    name: 'batch-with-any-key',
+    lesson: 'A broker routes a message, not an event: an event in a message with another routing key gets lost.',
+    changes: [
+      {
+        file: 'infra/bus/rabbitmq/batch.ts',
+        find: 'groupBy(events, ({ routingKey, type }) => routingKey ?? type)',
+        replace: "groupBy(events, () => events[0]?.type ?? '')",
+      },
+    ],
+    tests: { files: [RABBITMQ], pattern: 'events with the same routing key share messages' },
+    failure: '4 messages wait',
+  },
+  {
+    name: 'batch-dead-as-a-whole',
+    lesson: 'One poison event makes its message a dead letter: the other events in it are not to blame.',
+    changes: [
+      {
+        file: 'infra/bus/rabbitmq/subscription.ts',
+        find: 'return reason === DELIVERED_TOO_OFTEN && events.length > 1 ? undefined : reason;',
+        replace: 'return reason;',
+      },
+    ],
+    tests: { files: [RABBITMQ], pattern: 'its events are isolated instead of dead' },
+    failure: 'the message is a dead letter',
+  },
+  {
+    name: 'isolate-together',
+    lesson: 'If several messages are tried at a time, the one that ends the process costs the others an attempt.',
+    changes: [
+      {
+        file: 'infra/messaging/inbox-worker.ts',
+        find: 'store.addUnfinished(database, messages)',
+        replace: 'store.add(database, messages, 0)',
+      },
+    ],
+    tests: { files: [MESSAGING], pattern: 'isolated messages are processed one by one' },
+    failure: 'messages at a time',
+  },
+  {
+    name: 'keep-the-old-binding',
+    lesson: 'A broker keeps the bindings of earlier versions: one that is no longer declared still delivers.',
+    changes: [
+      {
+        file: 'infra/bus/rabbitmq/declare.ts',
+        find: 'await channel.unbindQueue(queue,',
+        replace: 'await channel.bindQueue(queue,',
+      },
+    ],
+    tests: { files: [RABBITMQ], pattern: 'loses the binding of 0.2.0' },
+    failure: 'to have a length of 31',
+  },
+  {
     name: 'no-inbox-id',
     lesson: 'Delivery is at least once: without a record of handled messages, a redelivery has a second effect.',
     changes: [

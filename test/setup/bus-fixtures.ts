@@ -72,6 +72,8 @@ export interface BusFixture {
   readonly network: boolean;
   /** Whether the processes of a group share its events; otherwise one receives them and the others stand by. */
   readonly shares: boolean;
+  /** Whether a group may receive only some events of a type. */
+  readonly narrows: boolean;
   /** Whether the broker transports bytes that are not UTF-8. */
   readonly anyBytes: boolean;
   readonly openDatabases: () => Promise<Databases>;
@@ -84,6 +86,7 @@ export function busFixtures({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl 
     available: true,
     network: true,
     shares: true,
+    narrows: true,
     anyBytes: true,
     openDatabases: () => openDatabases(databaseUrl),
   };
@@ -92,6 +95,7 @@ export function busFixtures({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl 
     ...fixture,
     available: url !== undefined,
     shares: false,
+    narrows: false,
     openBroker: (databases: Databases) => mqttBroker(String(url), databases),
   });
   return [
@@ -102,6 +106,7 @@ export function busFixtures({ databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl 
       name: 'MQTT on the embedded broker',
       network: false,
       shares: false,
+      narrows: false,
       anyBytes: false,
       openBroker: embeddedBroker,
     },

@@ -107,6 +107,7 @@ function receiverOf(inbox: Inbox, { receive }: GroupConsumerOptions): Receiver {
   return {
     process: (batch) => receive().then(() => inbox.process(batch)),
     enqueue: (batch) => receive().then(() => inbox.enqueue(batch)),
+    isolate: (batch) => inbox.isolate(batch),
     deadLetter: (batch, reason) => inbox.deadLetter(batch, reason),
     wake: () => inbox.wake(),
   };

@@ -41,6 +41,7 @@ export class Recorder implements Receiver {
   readonly #before: (ids: readonly string[]) => Promise<void> | undefined;
   readonly handled: string[] = [];
   readonly deadLettered: { id: string; reason: string }[] = [];
+  readonly isolated: string[] = [];
   batches = 0;
 
   constructor(before: (ids: readonly string[]) => Promise<void> | undefined = () => undefined) {
@@ -56,6 +57,10 @@ export class Recorder implements Receiver {
 
   async enqueue(): Promise<void> {
     throw new Error('not called with RabbitMQ');
+  }
+
+  async isolate(batch: readonly IncomingMessage[]): Promise<void> {
+    this.isolated.push(...batch.map(idOf));
   }
 
   async deadLetter(batch: readonly IncomingMessage[], reason: string): Promise<void> {
@@ -83,7 +88,15 @@ export function event(body?: string): OutgoingEvent {
   return { id, type: 'order.placed', body: body ?? JSON.stringify({ id }) };
 }
 export const events = (count: number) => Array.from({ length: count }, () => event());
-const idOf = ({ body }: IncomingMessage): string => (JSON.parse(body.toString()) as { id: string }).id;
+/** The id of an event, or the text of a body that is none. */
+const idOf = ({ body }: IncomingMessage): string => {
+  const text = body.toString();
+  try {
+    return (JSON.parse(text) as { id: string }).id;
+  } catch {
+    return text;
+  }
+};
 export const codesOf = (rejected: readonly Rejected[]) => [...new Set(rejected.map(({ error }) => error.code))];
 
 export async function openBus(options: Partial<RabbitmqBusOptions> = {}): Promise<Bus> {

@@ -1,10 +1,18 @@
 // Writing and reading events of every type, and bodies that are not events.
 import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, test } from 'vitest';
-import { type EventData, type EventType, eventSchemas, eventTypes, isEventType } from '../../contracts/events.ts';
-import { serviceNames, subscriptions } from '../../contracts/services.ts';
+import {
+  type Event,
+  type EventData,
+  type EventType,
+  eventSchemas,
+  eventTypes,
+  isEventType,
+} from '../../contracts/events.ts';
+import { narrowed, routingKeyOf, serviceNames, subscriptions } from '../../contracts/services.ts';
 import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import { readMessage, storable, writeEvent } from '../../infra/messaging/envelope.ts';
+import { settleTickets } from '../../services/flash-sale/settle-tickets.ts';
 
 const orderId = uuidv7();
 const userId = 'alice';
@@ -62,6 +70,20 @@ const row = (type: string, data: object) => ({
 const bytes = (value: unknown) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value));
 const written = (type: EventType = 'order.placed') =>
   JSON.parse(writeEvent(eventSchemas, row(type, examples[type]), '/services/order').body) as Record<string, unknown>;
+
+test('a service receives exactly the orders that it accepts, if it receives only those with a routing key', () => {
+  const keys: { [service: string]: { [type: string]: string } } = narrowed;
+  const order = examples['order.placed'];
+  for (const data of [order, { ...order, ticketId: uuidv7() }]) {
+    const source = row('order.placed', data);
+    const { routingKey } = writeEvent(eventSchemas, source, '/services/order', (event) => routingKeyOf(event as Event));
+    const event = written('order.placed') as unknown as Event<'order.placed'>;
+    expect(routingKey === keys['flash-sale']?.['order.placed']).toBe(settleTickets.accepts?.({ ...event, data }));
+  }
+  expect(Object.entries(keys).map(([service, types]) => [service, Object.keys(types)])).toEqual([
+    ['flash-sale', ['order.placed']],
+  ]);
+});
 
 describe('an event', () => {
   test.each(eventTypes)('%s is a CloudEvent and is read back unchanged', (type) => {

@@ -1,9 +1,11 @@
 // Consumes one queue in batches: the messages that arrive in one turn of the event loop. Batches are handled
-// concurrently, and each is acknowledged when its handler has resolved. The prefetch limits the unacknowledged
-// messages.
+// concurrently, and each is acknowledged when its handler has resolved. The prefetch limits the unacknowledged messages
+// and, because a message may hold many events, the events that are handled at a time.
 import type { Channel, ConsumeMessage } from 'amqplib';
 import { PendingSet } from '../../runtime/collections.ts';
 import type { Health } from '../../runtime/health.ts';
+import type { IncomingMessage } from '../port.ts';
+import { eventsIn } from './batch.ts';
 import { type Connection, ReplyTimeout } from './connection.ts';
 import { declareGroup } from './declare.ts';
 import type { BusSettings } from './options.ts';
@@ -18,7 +20,12 @@ export interface QueueConsumerOptions extends BusSettings {
   readonly group: string;
   readonly queue: string;
   /** Resolves when the batch may be acknowledged. When it rejects, the batch is requeued. */
-  readonly handle: (batch: readonly ConsumeMessage[]) => Promise<void>;
+  readonly handle: (batch: readonly Delivery[]) => Promise<void>;
+}
+
+export interface Delivery {
+  readonly message: ConsumeMessage;
+  readonly events: readonly IncomingMessage[];
 }
 
 /** The deliveries of one channel: they can be acknowledged on this channel only, and not after it is closed. */
@@ -27,7 +34,9 @@ interface Session {
   /** Delivered and not yet passed to the handler. */
   readonly arrived: ConsumeMessage[];
   /** Batches that are being handled, in order of delivery. */
-  readonly handling: Set<readonly ConsumeMessage[]>;
+  readonly handling: Set<readonly Delivery[]>;
+  /** Events that are being handled. */
+  inProgress: number;
   open: boolean;
 }
 
@@ -36,7 +45,7 @@ export class QueueConsumer {
   readonly #channel: ResilientChannel<Channel>;
   readonly #running = new PendingSet();
   #session: Session | undefined;
-  /** Messages that are being handled, those of lost channels included. */
+  /** Events that are being handled, those of lost channels included. */
   #inProgress = 0;
   #closing: Promise<void> | undefined;
 
@@ -68,7 +77,10 @@ export class QueueConsumer {
     await this.#channel.renew('rebuilding');
   }
 
-  /** Cancels the consumer, handles and acknowledges the messages delivered before, then closes the channel. */
+  /**
+   * Cancels the consumer, acknowledges the messages that are being handled, then closes the channel, which returns the
+   * others to the queue: up to a prefetch of batches could outlast the deadline of a stop.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#drain();
     return this.#closing;
@@ -78,14 +90,13 @@ export class QueueConsumer {
     this.#channel.retire();
     const session = this.#session;
     const cancelled = session?.open && (await this.#cancel(session));
-    if (session?.open) this.#dispatch(session);
-    while (this.#running.size > 0) await this.#running.settled();
+    await this.#running.settled();
     if (session) session.open = false;
     const closing = this.#channel.close();
     if (cancelled) await closing; // a channel that hangs does not close either
   }
 
-  /** Returns whether the broker replied. Messages that it delivers until then are handled too. */
+  /** Returns whether the broker replied. */
   async #cancel({ channel }: Session): Promise<boolean> {
     const { connection } = this.#options;
     const timeoutMs = Math.min(CANCEL_TIMEOUT_MS, connection.replyTimeoutMs);
@@ -97,7 +108,7 @@ export class QueueConsumer {
 
   async #consume(channel: Channel, lose: (reason: string) => void): Promise<void> {
     const { topology, group, queue, deliveryLimit, prefetch } = this.#options;
-    const session: Session = { channel, arrived: [], handling: new Set(), open: true };
+    const session: Session = { channel, arrived: [], handling: new Set(), inProgress: 0, open: true };
     channel.on('close', () => {
       session.open = false;
       session.arrived.length = 0;
@@ -119,22 +130,34 @@ export class QueueConsumer {
 
   /**
    * Handlers of lost channels may still run while their messages are delivered again. So the receiver gets up to two
-   * prefetches at a time, and one more may wait here, however often channels are lost.
+   * prefetches of events at a time and the rest of a batch, and one prefetch of messages may wait here, however often
+   * channels are lost.
    */
   #dispatch(session: Session): void {
-    const room = 2 * this.#options.prefetch - this.#inProgress;
-    if (!session.open || session.arrived.length === 0 || room <= 0) return;
-    const batch = session.arrived.splice(0, room);
+    const { prefetch } = this.#options;
+    const batch: Delivery[] = [];
+    let events = 0;
+    const hasRoom = () => session.inProgress + events < prefetch && this.#inProgress + events < 2 * prefetch;
+    while (session.open && !this.#closing && hasRoom()) {
+      const message = session.arrived.shift();
+      if (!message) break;
+      const delivery = { message, events: eventsIn(message) };
+      batch.push(delivery);
+      events += delivery.events.length;
+    }
+    if (batch.length === 0) return;
     session.handling.add(batch);
-    this.#inProgress += batch.length;
+    session.inProgress += events;
+    this.#inProgress += events;
     const run = this.#handle(session, batch).finally(() => {
-      this.#inProgress -= batch.length;
+      session.inProgress -= events;
+      this.#inProgress -= events;
       if (this.#session) this.#dispatch(this.#session);
     });
     void this.#running.add(run);
   }
 
-  async #handle(session: Session, batch: readonly ConsumeMessage[]): Promise<void> {
+  async #handle(session: Session, batch: readonly Delivery[]): Promise<void> {
     const { queue, handle, log } = this.#options;
     let handled = true;
     try {
@@ -152,12 +175,12 @@ export class QueueConsumer {
   }
 }
 
-function settle({ channel, handling }: Session, batch: readonly ConsumeMessage[], handled: boolean): void {
+function settle({ channel, handling }: Session, batch: readonly Delivery[], handled: boolean): void {
   const [oldest] = handling;
   handling.delete(batch);
   const last = batch.at(-1);
   // Everything before the oldest batch is acknowledged already, so one frame acknowledges up to its end.
-  if (handled && batch === oldest && last) channel.ack(last, true);
-  else if (handled) for (const message of batch) channel.ack(message);
-  else for (const message of batch) channel.reject(message, true);
+  if (handled && batch === oldest && last) channel.ack(last.message, true);
+  else if (handled) for (const { message } of batch) channel.ack(message);
+  else for (const { message } of batch) channel.reject(message, true);
 }

@@ -1,7 +1,7 @@
 // The queues, exchanges and bindings on RabbitMQ. Declaring is idempotent. If a queue exists with other arguments, the
 // broker closes the channel (406 PRECONDITION_FAILED), and the operator has to resolve the conflict.
 import type { Channel } from 'amqplib';
-import { deadExchangeOf, deadQueueOf, exchangeOf, queueOf, type Topology } from '../topology.ts';
+import { bindingsOf, deadExchangeOf, deadQueueOf, exchangeOf, queueOf, type Topology } from '../topology.ts';
 
 /** From RabbitMQ 4.0 an unset limit means 20, and a dead letter beyond its limit is dropped. 3.x does not accept -1. */
 const NO_DELIVERY_LIMIT = 2 ** 31 - 1;
@@ -32,7 +32,10 @@ export async function declareGroup(channel: Channel, topology: Topology, group: 
       'x-overflow': 'reject-publish', // at-least-once dead-lettering needs it
     },
   });
-  for (const type of topology.groups[group] ?? []) await channel.bindQueue(queue, exchangeOf(topology), type);
+  const { bound, obsolete } = bindingsOf(topology, group);
+  for (const key of bound) await channel.bindQueue(queue, exchangeOf(topology), key);
+  // After the new bindings, so that no event finds neither.
+  for (const key of obsolete) await channel.unbindQueue(queue, exchangeOf(topology), key);
 }
 
 /** Declares all groups' queues. Publishers do so too, so that no event is published before its queues exist. */

@@ -4,22 +4,17 @@
 // Publishing and consuming have a connection each: a broker that is short of memory or disk stops reading from
 // publishing connections, and acknowledgements must go on.
 //
-// The events of all publish() calls are sent in order of arrival, through one window: at most `maxUnconfirmed`
-// messages, each of up to MAX_EVENT_BYTES, are sent and not yet confirmed. Further events wait; their callers limit
-// their number.
+// The events of a publish() call share messages (batch.ts). The messages of all calls are sent in order of arrival,
+// through one window: at most `maxUnconfirmed` messages, each of up to MAX_EVENT_BYTES, are sent and not yet confirmed.
+// Further ones wait; the callers limit their number.
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ConfirmChannel } from 'amqplib';
 import { BusError } from '../../mqtt/port.ts';
 import { PendingSet } from '../../runtime/collections.ts';
 import type { Health } from '../../runtime/health.ts';
-import {
-  type Bus,
-  EVENT_CONTENT_TYPE,
-  type OutgoingEvent,
-  type Receiver,
-  type Rejected,
-  type Subscription,
-} from '../port.ts';
+import type { Bus, OutgoingEvent, Receiver, Rejected, Subscription } from '../port.ts';
 import { exchangeOf, sizeError, typesOf } from '../topology.ts';
+import { contentOf, type OutgoingMessage, packEvents } from './batch.ts';
 import { Connection } from './connection.ts';
 import { declareTopology } from './declare.ts';
 import { type BusSettings, defaults, type RabbitmqBusOptions } from './options.ts';
@@ -32,15 +27,21 @@ import { RabbitmqSubscription } from './subscription.ts';
  */
 const DECLARATION_MAX_AGE_MS = 30_000;
 /**
+ * After a returned message, before the missing queue is declared again. RabbitMQ 3.10 does not cancel the consumer of a
+ * deleted queue if the queue is declared again too soon: it attaches the consumer to the new queue and drops the
+ * messages, as if it had delivered them before.
+ */
+const DECLARE_AFTER_RETURN_MS = 500;
+/**
  * After a rejected event the channel is replaced, at most this often. In RabbitMQ 3.10, a channel whose first event for
  * a quorum queue comes right after a node has failed goes on using that node: it rejects every event for the queue
  * while the node is away, although the queue has a new leader. (4.0 tries each node.)
  */
 const REPLACE_CHANNEL_EVERY_MS = 1_000;
 
-/** An event that waits to be sent, and then for its confirm. */
+/** A message that waits to be sent, and then for its confirm. */
 interface Pending {
-  readonly event: OutgoingEvent;
+  readonly message: OutgoingMessage;
   /** When the present wait began, by performance.now(). */
   since: number;
   returned: boolean;
@@ -96,13 +97,24 @@ export class RabbitmqBus implements Bus {
 
   /** Resolves within twice `confirmTimeoutMs`: the limit for an event to be sent, and again for its confirm. */
   publish(events: readonly OutgoingEvent[]): Promise<Rejected[]> {
-    const closed = this.#closing && new BusError('unavailable', 'the bus is closed');
-    const outcomes = events.map(async (event): Promise<Rejected[]> => {
-      const error = sizeError(event) ?? closed ?? (await this.#enqueue(event));
-      return error ? [{ id: event.id, error }] : [];
-    });
+    const oversized: Rejected[] = [];
+    const accepted: OutgoingEvent[] = [];
+    for (const event of events) {
+      const error = sizeError(event);
+      if (error) oversized.push({ id: event.id, error });
+      else accepted.push(event);
+    }
+    const messages = packEvents(accepted, this.#settings.eventsPerMessage);
+    const outcomes = messages.map((message) => this.#publish(message));
     this.#pump();
-    return this.#publishing.add(Promise.all(outcomes).then((rejected) => rejected.flat()));
+    return this.#publishing.add(Promise.all(outcomes).then((rejected) => oversized.concat(...rejected)));
+  }
+
+  /** What becomes of a message becomes of each of its events. */
+  async #publish(message: OutgoingMessage): Promise<Rejected[]> {
+    const closed = this.#closing && new BusError('unavailable', 'the bus is closed');
+    const error = closed ?? (await this.#enqueue(message));
+    return error ? message.events.map(({ id }) => ({ id, error })) : [];
   }
 
   async subscribe(group: string, receiver: Receiver): Promise<Subscription> {
@@ -130,11 +142,11 @@ export class RabbitmqBus implements Bus {
     await this.#connection.close();
   }
 
-  #enqueue(event: OutgoingEvent): Promise<BusError | undefined> {
-    return new Promise((settle) => this.#waiting.add({ event, since: performance.now(), returned: false, settle }));
+  #enqueue(message: OutgoingMessage): Promise<BusError | undefined> {
+    return new Promise((settle) => this.#waiting.add({ message, since: performance.now(), returned: false, settle }));
   }
 
-  /** Sends waiting events while the window has room. */
+  /** Sends waiting messages while the window has room. */
   readonly #pump = (): void => {
     const channel = this.#usableChannel();
     for (const pending of this.#waiting) {
@@ -160,10 +172,16 @@ export class RabbitmqBus implements Bus {
     }
     if (performance.now() - this.#declaredAt < DECLARATION_MAX_AGE_MS) return channel;
     connection
-      .withDeadline(this.#declare(channel), connection.declareTimeoutMs)
+      .withDeadline(this.#declareAgain(channel), connection.declareTimeoutMs)
       .catch((error: unknown) => this.#channel.renew(String(error)))
       .finally(this.#pump);
     return;
+  }
+
+  async #declareAgain(channel: ConfirmChannel): Promise<void> {
+    this.#declaring = channel;
+    if (this.#declaredAt === Number.NEGATIVE_INFINITY) await delay(DECLARE_AFTER_RETURN_MS);
+    if (this.#channel.current === channel) await this.#declare(channel);
   }
 
   async #declare(channel: ConfirmChannel): Promise<void> {
@@ -178,13 +196,14 @@ export class RabbitmqBus implements Bus {
   }
 
   #send(channel: ConfirmChannel, pending: Pending): void {
-    const { id, type, body } = pending.event;
+    const { message } = pending;
+    const { content, contentType } = contentOf(message);
     pending.since = performance.now();
     this.#inFlight.add(pending);
-    const properties = { persistent: true, mandatory: true, contentType: EVENT_CONTENT_TYPE, messageId: id };
+    const properties = { persistent: true, mandatory: true, contentType, messageId: message.id };
     try {
-      channel.publish(this.#exchange, type, Buffer.from(body), properties, (fault: unknown) => {
-        // A late confirm, after the event has timed out.
+      channel.publish(this.#exchange, message.routingKey, content, properties, (fault: unknown) => {
+        // A late confirm, after the message has timed out.
         if (!this.#inFlight.delete(pending)) return;
         pending.settle(this.#errorOf(pending, channel, fault));
         this.#pump();
@@ -207,11 +226,11 @@ export class RabbitmqBus implements Bus {
 
   /** A return comes before the confirm. The next event declares the missing queue or binding again. */
   #returned(id: unknown): void {
-    for (const pending of this.#inFlight) if (pending.event.id === id) pending.returned = true;
+    for (const pending of this.#inFlight) if (pending.message.id === id) pending.returned = true;
     this.#declaredAt = Number.NEGATIVE_INFINITY;
   }
 
-  /** One timer for all, because the oldest event is due first. */
+  /** One timer for all, because the oldest message is due first. */
   #watchDeadline(): void {
     if (this.#deadline) return;
     const [sent] = this.#inFlight;
@@ -227,7 +246,7 @@ export class RabbitmqBus implements Bus {
     this.#deadline = setTimeout(expire, Math.ceil(since + confirmTimeoutMs - performance.now()));
   }
 
-  /** Rejects events that have been unconfirmed or waiting since `limit` or longer. */
+  /** Rejects messages that have been unconfirmed or waiting since `limit` or longer. */
   #expire(limit: number): void {
     const { confirmTimeoutMs } = this.#settings;
     const [oldest] = this.#inFlight;

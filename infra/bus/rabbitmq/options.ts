@@ -16,11 +16,15 @@ export type BusSettings = Required<RabbitmqBusOptions>;
 export const defaults = {
   /** How long an event may wait to be sent, and then for its confirm. */
   confirmTimeoutMs: 5_000,
-  /** Unconfirmed events at a time; others wait. */
+  /** Events that one message carries at the most, up to MAX_BATCH_EVENTS. */
+  eventsPerMessage: 20,
+  /** Unconfirmed messages at a time; others wait. */
   maxUnconfirmed: 1_000,
   /**
-   * Unacknowledged messages per subscription: a crash counts as a failed delivery for all of them. The receiver may get
-   * twice as many, because those of a lost channel are delivered again while the receiver still handles them.
+   * Unacknowledged messages per subscription, each of up to MAX_EVENT_BYTES: a crash counts as a failed delivery for
+   * all of them. Also the number of events that the receiver gets from one channel at a time: the others wait in their
+   * messages. The receiver may get twice as many, because those of a lost channel are delivered again while the
+   * receiver still handles them.
    */
   prefetch: 200,
   /**

@@ -2,10 +2,13 @@
 import type { ConsumeMessage } from 'amqplib';
 import { groupBy } from '../../runtime/collections.ts';
 import type { Health } from '../../runtime/health.ts';
-import type { IncomingMessage, Receiver, Subscription } from '../port.ts';
+import type { Receiver, Subscription } from '../port.ts';
 import { deadQueueOf, queueOf } from '../topology.ts';
 import { ReplyTimeout } from './connection.ts';
-import { QueueConsumer, type QueueConsumerOptions } from './consumer.ts';
+import { type Delivery, QueueConsumer, type QueueConsumerOptions } from './consumer.ts';
+
+/** The broker's reason for a message that was delivered too often. */
+const DELIVERED_TOO_OFTEN = 'delivery_limit';
 
 export interface SubscriptionOptions extends Omit<QueueConsumerOptions, 'queue' | 'handle'> {
   readonly receiver: Receiver;
@@ -25,8 +28,8 @@ export class RabbitmqSubscription implements Subscription {
     this.#options = options;
     const queue = queueOf(topology, group);
     this.#queue = queue;
-    this.#events = new QueueConsumer({ ...options, queue, handle: (batch) => receiver.process(batch.map(incoming)) });
-    const handle = (batch: readonly ConsumeMessage[]) => deadLetter(receiver, batch);
+    this.#events = new QueueConsumer({ ...options, queue, handle: (batch) => receiver.process(eventsOf(batch)) });
+    const handle = (batch: readonly Delivery[]) => deadLetter(receiver, batch);
     this.#deadLetters = new QueueConsumer({ ...options, queue: deadQueueOf(topology, group), handle });
   }
 
@@ -90,14 +93,23 @@ export class RabbitmqSubscription implements Subscription {
   }
 }
 
-const incoming = ({ content }: ConsumeMessage): IncomingMessage => ({ body: content });
+const eventsOf = (batch: readonly Delivery[]) => batch.flatMap(({ events }) => events);
 
-/** Records dead letters under the reason that the broker gives, such as `delivery_limit`. */
-async function deadLetter(receiver: Receiver, batch: readonly ConsumeMessage[]): Promise<void> {
-  const byReason = groupBy(batch, deathReasonOf);
-  await Promise.all(
-    [...byReason].map(([reason, messages]) => receiver.deadLetter(messages.map(incoming), `dead letter: ${reason}`)),
+/**
+ * Records dead letters under the reason that the broker gives. If a message of several events was delivered too often,
+ * one of them may have ended the process each time, and the others are not dead: each is tried alone.
+ */
+async function deadLetter(receiver: Receiver, batch: readonly Delivery[]): Promise<void> {
+  const byReason = groupBy(batch, ({ message, events }) => {
+    const reason = deathReasonOf(message);
+    return reason === DELIVERED_TOO_OFTEN && events.length > 1 ? undefined : reason;
+  });
+  const recorded = [...byReason].map(([reason, its]) =>
+    reason === undefined
+      ? receiver.isolate(eventsOf(its))
+      : receiver.deadLetter(eventsOf(its), `dead letter: ${reason}`),
   );
+  await Promise.all(recorded);
 }
 
 const deathReasonOf = ({ properties: { headers } }: ConsumeMessage): string =>

@@ -1,6 +1,7 @@
 // RabbitMQ as an operator uses it by hand: inspects, purges and deletes queues, and writes to them.
 import { connect } from 'amqplib';
 import { onTestFinished } from 'vitest';
+import { BATCH_CONTENT_TYPE, eventsIn } from '../../../infra/bus/rabbitmq/batch.ts';
 import { exchangeOf, queueOf } from '../../../infra/bus/topology.ts';
 
 export interface Broker {
@@ -9,17 +10,21 @@ export interface Broker {
   deleteQueue(service: string): Promise<void>;
   /** Removes all waiting messages; returns their number. */
   purge(service: string): Promise<number>;
+  /** Removes all waiting messages; returns their events. */
+  take(service: string): Promise<Tapped[]>;
   /** Sends bytes to a service's queue, bypassing the exchange. Resolves when all are confirmed. */
   send(service: string, bodies: readonly (string | Buffer)[]): Promise<void>;
   /** Publishes events to the services that subscribe to their types. Resolves when all are confirmed. */
   publish(events: readonly Tapped[]): Promise<void>;
+  /** Sends events to a service's queue in one message. Resolves when it is confirmed. */
+  sendBatch(service: string, events: readonly Tapped[]): Promise<void>;
   /** From now on copies every published event. */
   tap(): Promise<{ readonly events: readonly Tapped[] }>;
 }
 
 /** An event as it was sent. */
 export interface Tapped {
-  readonly type: string;
+  readonly routingKey: string;
   readonly body: Buffer;
 }
 
@@ -36,12 +41,27 @@ export async function openBroker(url: string, prefix: string): Promise<Broker> {
       await channel.deleteQueue(queue(service));
     },
     purge: async (service) => (await channel.purgeQueue(queue(service))).messageCount,
+    async take(service) {
+      const events: Tapped[] = [];
+      for (let message = await channel.get(queue(service)); message; message = await channel.get(queue(service))) {
+        const { routingKey } = message.fields;
+        events.push(...eventsIn(message).map(({ body }) => ({ routingKey, body })));
+        channel.ack(message);
+      }
+      return events;
+    },
     async send(service, bodies) {
       for (const body of bodies) channel.sendToQueue(queue(service), Buffer.from(body), { persistent: true });
       await channel.waitForConfirms();
     },
     async publish(events) {
-      for (const { type, body } of events) channel.publish(exchangeOf(topology), type, body, { persistent: true });
+      for (const { routingKey, body } of events)
+        channel.publish(exchangeOf(topology), routingKey, body, { persistent: true });
+      await channel.waitForConfirms();
+    },
+    async sendBatch(service, events) {
+      const body = `[${events.map((event) => event.body.toString()).join()}]`;
+      channel.sendToQueue(queue(service), Buffer.from(body), { persistent: true, contentType: BATCH_CONTENT_TYPE });
       await channel.waitForConfirms();
     },
     async tap() {
@@ -51,7 +71,9 @@ export async function openBroker(url: string, prefix: string): Promise<Broker> {
       await channel.consume(
         copies,
         (message) => {
-          if (message) events.push({ type: message.fields.routingKey, body: message.content });
+          if (!message) return;
+          const { routingKey } = message.fields;
+          events.push(...eventsIn(message).map(({ body }) => ({ routingKey, body })));
         },
         { noAck: true },
       );
