@@ -156,7 +156,7 @@ export class Relay implements RelayHandle {
          SELECT position FROM ${this.#table}
          WHERE channel = $3 AND claimed_until <= now() AND position <> ALL ($1::bigint[])
          ORDER BY position LIMIT $4 FOR UPDATE SKIP LOCKED)
-       RETURNING position, event_id, type, subject, time, data, failures`,
+       RETURNING position, event_id, type, subject, time, data, failures, true AS reclaimed`,
       [this.#published, leaseMs, channel, limit],
     );
     this.#published = [];
@@ -190,7 +190,8 @@ export async function publishToBus(
   const outgoing: { row: OutboxRow; event: OutgoingEvent }[] = [];
   for (const row of rows) {
     try {
-      outgoing.push({ row, event: writeEvent(catalogue, row, source) });
+      const event = { ...writeEvent(catalogue, row, source), republished: row.reclaimed };
+      outgoing.push({ row, event });
     } catch (error) {
       unpublished.push({ row, error: (error as Error).message, transportDown: false });
     }

@@ -102,6 +102,7 @@ function recorder(enqueue: (batch: readonly IncomingMessage[]) => Promise<void> 
       stored.push(...batch.map(({ body }) => body.toString()));
     },
     process: unused,
+    processOrEnqueue: unused,
     deadLetter: unused,
     wake: () => {},
   };

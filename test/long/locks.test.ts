@@ -111,6 +111,7 @@ describe.runIf(databaseUrl)('a lock on a dead connection', () => {
       const subscription = await bus.subscribe('points', {
         enqueue: async (batch) => void stored.push(...batch.map(({ body }) => body.toString())),
         process: unused,
+        processOrEnqueue: unused,
         deadLetter: unused,
         wake: () => {},
       });

@@ -107,6 +107,7 @@ function receiverOf(inbox: Inbox, { receive }: GroupConsumerOptions): Receiver {
   return {
     process: (batch) => receive().then(() => inbox.process(batch)),
     enqueue: (batch) => receive().then(() => inbox.enqueue(batch)),
+    processOrEnqueue: (batch) => receive().then(() => inbox.processOrEnqueue(batch)),
     deadLetter: (batch, reason) => inbox.deadLetter(batch, reason),
     wake: () => inbox.wake(),
   };

@@ -58,6 +58,10 @@ export class Recorder implements Receiver {
     throw new Error('not called with RabbitMQ');
   }
 
+  processOrEnqueue(): Promise<void> {
+    return this.enqueue();
+  }
+
   async deadLetter(batch: readonly IncomingMessage[], reason: string): Promise<void> {
     this.deadLettered.push(...batch.map((message) => ({ id: idOf(message), reason })));
   }
