@@ -1,6 +1,7 @@
 // The relay publishes the rows of an outbox and deletes those that the broker confirmed. It may crash at any point: a
 // row that was not confirmed or not deleted is published again, under the same id, once its lease has expired. How the
 // rows of a channel are published is at the end.
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Bus, OutgoingEvent } from '../bus/port.ts';
 import type { Database } from '../database/port.ts';
@@ -8,6 +9,7 @@ import type { MqttPublisher } from '../mqtt/port.ts';
 import { userTopic } from '../mqtt/topics.ts';
 import { backoff } from '../runtime/backoff.ts';
 import { Loop } from '../runtime/loop.ts';
+import { Pace } from '../runtime/pace.ts';
 import { writeEvent } from './envelope.ts';
 import { failpoint } from './failpoints.ts';
 import type { EventCatalogue } from './handler.ts';
@@ -17,6 +19,8 @@ import type { Channel, OutboxRow, RelayHandle } from './outbox.ts';
  * Most rows in one publish. Once as many published rows await deletion, they are deleted without waiting for a poll.
  */
 const BATCH = 200;
+/** While rows come steadily, the shortest time between two publishes. */
+const GATHER_MS = 10;
 /** While this many rows are in memory, further ones are written without a lease, for a later poll. */
 const MAX_WAITING = 5_000;
 /** Backoff of a row that the broker rejects or that does not match its schema. It does not delay the rows behind it. */
@@ -55,6 +59,8 @@ export class Relay implements RelayHandle {
   /** If rows without a lease may exist, the next turn claims, however recent the last claim. */
   #mayHaveUnclaimed = true;
   #running = false;
+  readonly #pace = new Pace();
+  #lastPublish = Number.NEGATIVE_INFINITY;
 
   constructor(options: RelayOptions) {
     this.#options = options;
@@ -83,6 +89,7 @@ export class Relay implements RelayHandle {
   }
 
   enqueue(rows: readonly OutboxRow[]): void {
+    this.#pace.add(rows.length);
     this.#waiting.push(...rows);
     this.#loop.wake();
   }
@@ -95,8 +102,15 @@ export class Relay implements RelayHandle {
   async #turn(): Promise<boolean> {
     const due = this.#mayHaveUnclaimed || performance.now() - this.#lastClaim >= this.#options.pollMs;
     if (due || this.#published.length >= BATCH) await this.#claim();
+    if (this.#waiting.length > 0 && this.#waiting.length < BATCH && this.#pace.steady) {
+      const sinceMs = performance.now() - this.#lastPublish;
+      if (sinceMs < GATHER_MS) await delay(GATHER_MS - sinceMs);
+    }
     const rows = this.#waiting.splice(0, BATCH);
-    if (rows.length > 0) await this.#publish(rows);
+    if (rows.length > 0) {
+      this.#lastPublish = performance.now();
+      await this.#publish(rows);
+    }
     // No pause while rows are left: after an outage, the backlog is published as fast as possible.
     return this.#waiting.length > 0 || this.#mayHaveUnclaimed;
   }
