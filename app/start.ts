@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import { type ServiceName, SUBJECT_NAME, serviceNames } from '../contracts/services.ts';
 import type { Bus } from '../infra/bus/port.ts';
-import { vacuumLoops } from '../infra/database/pglite.ts';
+import { maintenanceLoop } from '../infra/database/pglite-maintenance.ts';
 import { createApp } from '../infra/http/app.ts';
 import { OverloadGuard } from '../infra/http/overload.ts';
 import { listen } from '../infra/http/server.ts';
@@ -132,8 +132,7 @@ class Sluice {
   async #startServices(resources: Resources): Promise<Bus> {
     const { database, mqtt } = resources;
     const created = await this.#createServices(resources);
-    if (database.kind === 'pglite')
-      this.#startAll(vacuumLoops(database.background, this.#services.map(schemaOf), this.#log));
+    if (database.kind === 'pglite') this.#startAll([maintenanceLoop(database.background, this.#log)]);
     const bus = await resources.openBus();
     this.#shutdown.add(() => bus.close());
     const runners = created.map(
