@@ -19,17 +19,19 @@ const CHECKPOINT_DUE = `SELECT FROM pg_control_checkpoint()
   WHERE pg_current_wal_insert_lsn() - redo_lsn > ${CHECKPOINT_AFTER_BYTES}`;
 
 /**
- * The table with the most dead or changed rows beyond its threshold. As with autovacuum, the thresholds grow with the
- * table, so that the work for each written row stays the same. An outbox, whose rows are all deleted, is vacuumed every
- * 1,000 rows, which takes about a millisecond.
+ * The table with the most dead, new or changed rows beyond its threshold. New rows are vacuumed for the BRIN index of
+ * the inbox, and so that later vacuums skip their pages. As with autovacuum, the thresholds grow with the table, so that
+ * the work for each written row stays the same. An outbox, whose rows are all deleted, is vacuumed every 1,000 rows, which
+ * takes about a millisecond.
  */
-const TABLE_DUE = `SELECT format('%I.%I', schemaname, relname) AS table, dead > 1 AS vacuum, changed > 1 AS analyze
+const TABLE_DUE = `SELECT format('%I.%I', schemaname, relname) AS table, unvacuumed > 1 AS vacuum, changed > 1 AS analyze
   FROM (
-    SELECT schemaname, relname, n_dead_tup / (1000 + 0.1 * n_live_tup) AS dead,
+    SELECT schemaname, relname,
+      greatest(n_dead_tup / (1000 + 0.1 * n_live_tup), n_ins_since_vacuum / (10000 + 0.2 * n_live_tup)) AS unvacuumed,
       n_mod_since_analyze / (10000 + 0.5 * n_live_tup) AS changed
     FROM pg_stat_all_tables WHERE schemaname <> 'pg_toast'
   ) AS tables
-  WHERE dead > 1 OR changed > 1 ORDER BY greatest(dead, changed) DESC LIMIT 1`;
+  WHERE unvacuumed > 1 OR changed > 1 ORDER BY greatest(unvacuumed, changed) DESC LIMIT 1`;
 
 /** Vacuums and analyzes one table in each turn, so that other statements run in between. */
 export function maintenanceLoop(database: Database, log: Logger): Loop {
