@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import type { ServiceName } from '../contracts/services.ts';
 import type { Bus } from '../infra/bus/port.ts';
-import { vacuumLoops } from '../infra/database/pglite.ts';
+import { maintenanceLoop } from '../infra/database/pglite-maintenance.ts';
 import { Outbox } from '../infra/messaging/outbox.ts';
 import type { Metrics } from '../infra/observability/metrics.ts';
 import type { AnyService, Role, ServiceContext } from '../infra/runtime/service.ts';
@@ -50,7 +50,7 @@ type Created = Pick<ServiceRunnerOptions, 'name' | 'service' | 'outbox' | 'log'>
 
 /** Starts services with a bus, on schemas that are up to date. */
 export async function startServices(options: ServiceGroupOptions): Promise<{ runners: ServiceRunner[]; bus: Bus }> {
-  const { config, services, roles, resources, metrics, log, signal, shutdown } = options;
+  const { config, roles, resources, metrics, log, signal, shutdown } = options;
   const { database, mqtt } = resources;
   const startContext = { config, log, signal };
   await awaitDatabase(database, startContext);
@@ -58,9 +58,9 @@ export async function startServices(options: ServiceGroupOptions): Promise<{ run
   const migrations = new Map(created.map(({ name, service }) => [name, service.migrations]));
   await migrateSchemas(database, startContext, migrations);
   if (database.kind === 'pglite') {
-    const loops = vacuumLoops(database.background, services.map(schemaOf), log);
-    for (const loop of loops) loop.start();
-    shutdown.add(() => Promise.all(loops.map((loop) => loop.stop())));
+    const maintenance = maintenanceLoop(database.background, log);
+    maintenance.start();
+    shutdown.add(() => maintenance.stop());
   }
   const bus = await resources.openBus();
   shutdown.add(() => bus.close());

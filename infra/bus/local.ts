@@ -1,6 +1,9 @@
-// The local bus, for services that share one database: publishing writes into the inboxes of the subscribed groups
-// (services). A group that this process runs claims its rows at once. The rows of other groups are found by the polls
-// of their workers, and several processes on one PostgreSQL share them with SKIP LOCKED.
+// The local bus, for services that share one database: publishing hands the events to the inboxes of the subscribed
+// groups (services). A group that this process runs processes them at once, so its inbox stores one row for each, with
+// the effect: until then, the outbox keeps the event. Events are stored first for groups that other processes run, for
+// handlers that may take long, and if they are published again, because the event may have ended the process, and
+// stored messages have their attempts counted. The rows of other groups are found by the polls of their workers, and
+// several processes on one PostgreSQL share them with SKIP LOCKED.
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { BusError } from '../mqtt/port.ts';
 import { PendingSet } from '../runtime/collections.ts';
@@ -76,8 +79,11 @@ export class LocalBus implements Bus {
     if (batch.length === 0) return [];
     try {
       const receiver = this.#receivers.get(group);
-      if (receiver) await receiver.enqueue(batch.map(({ body }) => ({ body: Buffer.from(body) })));
-      else await this.#options.inboxOf(group).add(this.#options.database, batch.map(rowOf), 0);
+      if (!receiver) await this.#options.inboxOf(group).add(this.#options.database, batch.map(rowOf), 0);
+      else {
+        const [again, first] = [batch.filter(isAgain), batch.filter((event) => !isAgain(event))];
+        await Promise.all([receiver.enqueue(again.map(messageOf)), receiver.processOrEnqueue(first.map(messageOf))]);
+      }
       return [];
     } catch (error) {
       const code = error instanceof DatabaseUnavailable ? 'unavailable' : 'rejected';
@@ -85,6 +91,9 @@ export class LocalBus implements Bus {
     }
   }
 }
+
+const isAgain = ({ republished }: OutgoingEvent) => republished === true;
+const messageOf = ({ body }: OutgoingEvent) => ({ body: Buffer.from(body) });
 
 type StoredMessage = ReturnType<typeof rowOf>;
 

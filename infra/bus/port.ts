@@ -22,6 +22,8 @@ export interface OutgoingEvent {
   /** The type and one more word, if groups may receive such events without the others of the type. Default: `type`. */
   readonly routingKey?: string;
   readonly body: string;
+  /** An earlier publish may not have finished: its process may have ended, even because of this event. */
+  readonly republished?: boolean | undefined;
 }
 
 /** An event that the broker did not confirm. */
@@ -55,6 +57,11 @@ export interface Receiver {
    * that only that one becomes dead.
    */
   isolate(batch: readonly IncomingMessage[]): Promise<void>;
+  /**
+   * Processes the messages whose handler only writes to the database, and stores the others, which may take long. For
+   * transports that keep a message until the promise resolves, and then pass it to `enqueue`, which counts attempts.
+   */
+  processOrEnqueue(batch: readonly IncomingMessage[]): Promise<void>;
   /** Marks as dead the messages that the broker no longer delivers. */
   deadLetter(batch: readonly IncomingMessage[], reason: string): Promise<void>;
   /** Claims rows that are due now, rather than at the next poll. */

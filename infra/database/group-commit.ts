@@ -1,6 +1,7 @@
 // Group commit: requests that arrive while a statement is in flight share the next one. Only one statement is in
 // flight, so batches grow with the load: a single request is a batch of its own, thousands share a few large batches.
 import { setTimeout as delay } from 'node:timers/promises';
+import { Pace } from '../runtime/pace.ts';
 import { DatabaseUnavailable, Overloaded } from './port.ts';
 import { retryConflicts } from './statements.ts';
 
@@ -13,10 +14,12 @@ export interface GroupCommitOptions<In, Out> {
   /** Items that may wait; submit() rejects a further one with `Overloaded`. */
   readonly maxWaiting: number;
   /**
-   * How long to collect items after a large batch, because many more items follow it and a transaction costs about the
-   * same for ten as for fifty. After a small batch the next one starts at once.
+   * How long to collect items after a batch while they come steadily, because a transaction costs about the same for
+   * ten as for fifty. An item that comes alone waits for no other.
    */
   readonly gatherMs?: number;
+  /** Waiting items that need no others. Default: `maxBatch`. */
+  readonly enough?: number;
   /** How long the first item waits for others. Default: for those of the same turn of the event loop. */
   readonly waitMs?: number;
 }
@@ -28,13 +31,11 @@ interface Waiting<In, Out> {
   readonly reject: (error: unknown) => void;
 }
 
-/** A batch with this many items is large. */
-const LARGE_BATCH = 10;
-
 export class GroupCommit<In, Out> {
   readonly #options: GroupCommitOptions<In, Out>;
   #waiting: Waiting<In, Out>[] = [];
   #running = false;
+  readonly #pace = new Pace();
 
   constructor(options: GroupCommitOptions<In, Out>) {
     this.#options = options;
@@ -48,6 +49,7 @@ export class GroupCommit<In, Out> {
     if (this.#waiting.length >= this.#options.maxWaiting) {
       return Promise.reject(new Overloaded(this.#options.maxWaiting));
     }
+    this.#pace.add();
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, key: this.#options.key(item), resolve, reject });
       if (!this.#running) {
@@ -70,8 +72,8 @@ export class GroupCommit<In, Out> {
         // The database is unavailable, and each waiting item would run into a timeout of its own.
         rejectAll([...batch, ...this.#waiting.splice(0)], error);
       }
-      const { gatherMs = 0, maxBatch } = this.#options;
-      if (gatherMs > 0 && batch.length >= LARGE_BATCH && this.#waiting.length < maxBatch) await delay(gatherMs);
+      const { gatherMs = 0, maxBatch, enough = maxBatch } = this.#options;
+      if (gatherMs > 0 && this.#waiting.length < enough && this.#pace.steady) await delay(gatherMs);
     }
     this.#running = false;
   }

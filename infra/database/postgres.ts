@@ -6,7 +6,7 @@ import type { Database } from './port.ts';
 import { sessionOn, withClientOf } from './postgres-connections.ts';
 import { tryLock } from './postgres-lock.ts';
 import { LongRunning } from './postgres-long-running.ts';
-import { parserOf, statementsThrough } from './statements.ts';
+import { PLANNER_OPTIONS, parserOf, statementsThrough } from './statements.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 /**
@@ -42,7 +42,7 @@ export function openPostgres(options: PostgresOptions): Database {
     application_name: 'sluice',
     types: { getTypeParser: parserOf },
   };
-  const pool = new pg.Pool({ ...settings, max: poolSize });
+  const pool = new pg.Pool({ ...settings, options: PLANNER_OPTIONS.join(' '), max: poolSize });
   // The server ended an idle connection: no query failed, and the pool opens another one.
   pool.on('error', (error) => log.warn({ error: error.message }, 'a database connection ended'));
   const longRunning = new LongRunning({ settings, checkEveryMs: queryTimeoutMs, log });

@@ -132,13 +132,13 @@ export class InboxStore {
 
   /**
    * Adds messages that have no row as done, in the transaction that writes their effects. Returns the ids that were
-   * unknown, or known only from an unreadable copy.
+   * unknown, or known only from an unreadable copy. Such a row is handled when it is received, so it has one time.
    */
   async addDone(tx: Transaction, messages: readonly NewMessage[]): Promise<Set<string>> {
     if (messages.length === 0) return new Set();
     const rows = await tx.query<{ message_id: string }>(
-      `INSERT INTO ${this.#table} AS i (message_id, type, subject, status, attempts, handled_at)
-       SELECT "messageId", type, subject, 'done', 1, now()
+      `INSERT INTO ${this.#table} AS i (message_id, type, subject, status, attempts, next_attempt_at)
+       SELECT "messageId", type, subject, 'done', 1, NULL
        FROM json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid)
        ON CONFLICT (message_id) DO UPDATE
          SET status = 'done', unreadable = false, body = NULL, original_bytes = NULL, error = NULL, failure_id = NULL,

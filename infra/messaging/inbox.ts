@@ -92,9 +92,25 @@ export class Inbox implements Receiver {
     await Promise.all(messages.map((each) => this.#processor.process(each, { origin: 'arrival', attempts: 1 })));
   }
 
-  async enqueue(batch: readonly IncomingMessage[]): Promise<void> {
-    const readable = await this.#readable(batch);
-    if (readable.length > 0) await this.worker.enqueue(readable);
+  enqueue(batch: readonly IncomingMessage[]): Promise<void> {
+    return this.#enqueueIf(() => true, batch);
+  }
+
+  processOrEnqueue(batch: readonly IncomingMessage[]): Promise<void> {
+    const { handlers } = this.#options;
+    return this.#enqueueIf(({ event }) => handlers[event.type]?.prepare !== undefined, batch);
+  }
+
+  /** Stores the readable messages for which `isStored` returns true, and processes the others now. */
+  async #enqueueIf(isStored: (message: ReadableMessage) => boolean, batch: readonly IncomingMessage[]): Promise<void> {
+    const stored: ReadableMessage[] = [];
+    const processing: Promise<void>[] = [];
+    for (const message of this.#accepted(batch)) {
+      if ('event' in message && isStored(message)) stored.push(message);
+      else processing.push(this.#processor.process(message, { origin: 'arrival', attempts: 1 }));
+    }
+    if (stored.length > 0) processing.push(this.worker.enqueue(stored));
+    await Promise.all(processing);
   }
 
   async isolate(batch: readonly IncomingMessage[]): Promise<void> {

@@ -22,6 +22,8 @@ export interface OutboxRow {
   /** JSON. */
   readonly data: string;
   readonly failures: number;
+  /** It was read back from the table, so an earlier attempt at publishing it may not have finished. */
+  readonly reclaimed?: boolean;
 }
 
 /** SQL that causes events, with the types of its parameters. Made by `defineStatement`, beside the service's SQL. */

@@ -1,6 +1,7 @@
 // The relay publishes the rows of an outbox and deletes those that the broker confirmed. It may crash at any point: a
 // row that was not confirmed or not deleted is published again, under the same id, once its lease has expired. The
 // functions that publish the rows of each channel are at the end of this file.
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Bus, OutgoingEvent } from '../bus/port.ts';
 import type { Database } from '../database/port.ts';
@@ -8,6 +9,7 @@ import type { MqttPublisher } from '../mqtt/port.ts';
 import { userTopic } from '../mqtt/topics.ts';
 import { backoff } from '../runtime/backoff.ts';
 import { Loop } from '../runtime/loop.ts';
+import { Pace } from '../runtime/pace.ts';
 import { writeEvent } from './envelope.ts';
 import { failpoint } from './failpoints.ts';
 import type { CloudEvent, EventCatalogue } from './handler.ts';
@@ -18,6 +20,8 @@ import type { Channel, OutboxRow, RelayHandle } from './outbox.ts';
  * for a poll.
  */
 const BATCH = 200;
+/** While rows come steadily, the shortest time between two publishes. */
+const GATHER_MS = 10;
 /** While this many rows are in memory, further ones are written without a lease, for a later poll. */
 const MAX_WAITING = 5_000;
 /** Backoff of a row that the broker rejects or that does not match its schema. It does not delay the rows behind it. */
@@ -61,6 +65,8 @@ export class Relay implements RelayHandle {
   /** If rows without a lease may exist, the next turn claims, however recent the last claim. */
   #mayHaveUnclaimed = true;
   #running = false;
+  readonly #pace = new Pace();
+  #lastPublish = Number.NEGATIVE_INFINITY;
 
   constructor(options: RelayOptions) {
     this.#options = options;
@@ -89,6 +95,7 @@ export class Relay implements RelayHandle {
   }
 
   enqueue(rows: readonly OutboxRow[]): void {
+    this.#pace.add(rows.length);
     this.#waiting.push(...rows);
     this.#loop.wake();
   }
@@ -101,8 +108,15 @@ export class Relay implements RelayHandle {
   async #turn(): Promise<boolean> {
     const due = this.#mayHaveUnclaimed || performance.now() - this.#lastClaim >= this.#options.pollMs;
     if (due || this.#published.length >= BATCH) await this.#claim();
+    if (this.#waiting.length > 0 && this.#waiting.length < BATCH && this.#pace.steady) {
+      const sinceMs = performance.now() - this.#lastPublish;
+      if (sinceMs < GATHER_MS) await delay(GATHER_MS - sinceMs);
+    }
     const rows = this.#waiting.splice(0, BATCH);
-    if (rows.length > 0) await this.#publish(rows);
+    if (rows.length > 0) {
+      this.#lastPublish = performance.now();
+      await this.#publish(rows);
+    }
     // No pause while rows are left: after an outage, the backlog is published as fast as possible.
     return this.#waiting.length > 0 || this.#mayHaveUnclaimed;
   }
@@ -164,7 +178,7 @@ export class Relay implements RelayHandle {
          SELECT position FROM ${this.#table}
          WHERE channel = $3 AND claimed_until <= now() AND position <> ALL ($1::bigint[])
          ORDER BY position LIMIT $4 FOR UPDATE SKIP LOCKED)
-       RETURNING position, event_id, type, subject, time, data, failures`,
+       RETURNING position, event_id, type, subject, time, data, failures, true AS reclaimed`,
       [this.#published, leaseMs, channel, limit],
     );
     this.#published = [];
@@ -203,7 +217,8 @@ export async function publishToBus(options: BusPublisher, rows: readonly OutboxR
   const outgoing: { row: OutboxRow; event: OutgoingEvent }[] = [];
   for (const row of rows) {
     try {
-      outgoing.push({ row, event: writeEvent(catalogue, row, source, routingKeyOf) });
+      const event = { ...writeEvent(catalogue, row, source, routingKeyOf), republished: row.reclaimed };
+      outgoing.push({ row, event });
     } catch (error) {
       unpublished.push({ row, error: (error as Error).message, transportDown: false });
     }

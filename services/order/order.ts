@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Event, EventData, StepResult } from '../../contracts/events.ts';
 import { formatMoney } from '../../contracts/money.ts';
 import { type Order, type PlaceOrderRequest, type Step, type StepName, totalOf } from '../../contracts/orders.ts';
+import { groupBy } from '../../infra/runtime/collections.ts';
 
 interface Ids {
   readonly id: string;
@@ -62,6 +63,29 @@ export function stepReport(result: Event<StepResult>) {
   const reversalFailed = result.type === 'step.failed' && result.data.of === 'order.cancelled';
   return { orderId: result.data.orderId, name, step, reversalFailed };
 }
+
+/** One row for each order, sorted by order: of each step the furthest report, and when its reversal failed. */
+export function mergeReports(reports: readonly StepReport[]) {
+  const rows = [...groupBy(reports, ({ orderId }) => orderId)].map(([orderId, its]) => {
+    const steps: { [S in StepName]?: Step } = {};
+    const failedReversals: { [S in StepName]?: string | undefined } = {};
+    for (const { name, step, reversalFailed } of its) {
+      const known = steps[name];
+      if (!known || isFurther(step, known)) steps[name] = step;
+      if (reversalFailed) failedReversals[name] = step.at;
+    }
+    return { orderId, ...steps, failedReversals };
+  });
+  return rows.sort((a, b) => (a.orderId < b.orderId ? -1 : 1));
+}
+
+/** A step only moves up, as in the SQL function step_rank. */
+const RANK: Record<Step['status'], number> = { pending: 0, failed: 1, done: 2, skipped: 2, reverted: 3 };
+
+/** Among equals, the earliest counts. */
+const isFurther = (step: Step, known: Step): boolean =>
+  RANK[step.status] > RANK[known.status] ||
+  (RANK[step.status] === RANK[known.status] && (step.at ?? '') < (known.at ?? ''));
 
 function stepOf({ type, time: at, data }: Event<StepResult>): [StepName, Step] {
   switch (type) {

@@ -11,6 +11,9 @@ import { findOrderByKey, insertTicketOrders, PLACE_ORDERS, STATE_FOR_TICKETS } f
 
 /** Orders in one statement. */
 const MAX_BATCH = 200;
+/** While requests come steadily and fewer than ENOUGH wait, how long they are gathered for the next statement. */
+const GATHER_MS = 5;
+const ENOUGH = 10;
 /** Requests that may wait for a statement; a further one is rejected with Overloaded. */
 const MAX_WAITING = 5_000;
 
@@ -37,6 +40,8 @@ export function createPlaceOrder({ database, outbox, resendAfterMs }: Context): 
     // Sorts a batch. Orders without an idempotency key never conflict, so theirs is empty.
     key: ({ userId, idempotencyKey }) => (idempotencyKey === undefined ? '' : `${userId} ${idempotencyKey}`),
     maxBatch: MAX_BATCH,
+    gatherMs: GATHER_MS,
+    enough: ENOUGH,
     maxWaiting: MAX_WAITING,
   });
 

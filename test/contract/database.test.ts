@@ -89,6 +89,13 @@ describe.each(Object.entries(places))('%s', (_name, makePlace) => {
     expect(rows).toEqual(texts.map((text, i) => ({ text, number: numbers[i], uuid: uuids[i] })));
   });
 
+  test('plans for an index even while a table is small, because cached plans outlive that', async () => {
+    await database.script(`CREATE TABLE young (id uuid PRIMARY KEY);
+      INSERT INTO young SELECT gen_random_uuid() FROM generate_series(1, 3); ANALYZE young`);
+    const plan = await database.query('EXPLAIN (COSTS off) SELECT FROM young WHERE id = ANY($1::uuid[])', [[uuidv7()]]);
+    expect(JSON.stringify(plan)).toContain('young_pkey');
+  });
+
   test('returns the number of rows that a statement changed', async () => {
     expect(await database.execute("INSERT INTO entries (id) VALUES ('count-1'), ('count-2')")).toBe(2);
     expect(await database.execute("UPDATE entries SET amount = 1 WHERE id = 'count-1'")).toBe(1);

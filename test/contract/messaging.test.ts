@@ -89,6 +89,21 @@ describe('the relay', () => {
     expect(idsOf(taken)).toEqual(ids);
   });
 
+  test('while rows come steadily, gathers them between two publishes', async () => {
+    const publishedAt: number[] = [];
+    const { taken, publish } = taking();
+    const { relay } = startRelay((batch) => {
+      publishedAt.push(performance.now());
+      if (publishedAt.length === 1) relay.enqueue([{ ...row, position: -21 }]);
+      return publish(batch);
+    });
+    const row = { event_id: uuidv7(), type: 'points.awarded', subject: 's', time: new Date(), data: '{}', failures: 0 };
+    relay.enqueue(Array.from({ length: 20 }, (_, index) => ({ ...row, position: -1 - index })));
+    await eventually(() => taken.length === 21, { what: 'all rows are published' });
+    const [first = 0, second = 0] = publishedAt;
+    expect(second - first).toBeGreaterThan(9);
+  });
+
   test('never publishes an event that was rolled back', async () => {
     const { taken, publish } = taking();
     const { outbox } = startRelay(publish);

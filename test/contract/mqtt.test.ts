@@ -103,6 +103,7 @@ function recorder(enqueue: (batch: readonly IncomingMessage[]) => Promise<void> 
     },
     process: unused,
     isolate: unused,
+    processOrEnqueue: unused,
     deadLetter: unused,
     wake: () => {},
   };

@@ -112,6 +112,7 @@ describe.runIf(databaseUrl)('a lock on a dead connection', () => {
         enqueue: async (batch) => void stored.push(...batch.map(({ body }) => body.toString())),
         process: unused,
         isolate: unused,
+        processOrEnqueue: unused,
         deadLetter: unused,
         wake: () => {},
       });

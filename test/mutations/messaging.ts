@@ -207,6 +207,13 @@ export const messagingMutations: readonly Mutation[] = [
     failure: '+     "event_id"',
   },
   {
+    name: 'attempts-not-counted',
+    lesson: 'A message that ends its process must not be handled for the first time after each restart.',
+    changes: [{ file: 'infra/messaging/relay.ts', find: 'true AS reclaimed', replace: 'false AS reclaimed' }],
+    tests: { files: ['test/contract/local-bus.test.ts'], pattern: 'is stored before it is processed' },
+    failure: '+     "method": "processOrEnqueue"',
+  },
+  {
     name: 'replies-not-resent',
     lesson: 'A reply can be lost too: if a repeated request is only dropped, its sender waits for ever.',
     changes: [

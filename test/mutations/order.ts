@@ -43,9 +43,9 @@ export const orderMutations: readonly Mutation[] = [
     lesson: 'The same holds for two results about one order in one batch.',
     changes: [
       {
-        file: 'services/order/store/orders.ts',
-        find: "step_rank(step) DESC, step->>'at'",
-        replace: 'step_rank(step)',
+        file: 'services/order/order.ts',
+        find: 'if (!known || isFurther(step, known)) steps',
+        replace: 'steps',
       },
     ],
     tests: { files: [EFFECTS], pattern: 'the one that is further along counts' },

@@ -108,6 +108,7 @@ function receiverOf(inbox: Inbox, { receive }: GroupConsumerOptions): Receiver {
     process: (batch) => receive().then(() => inbox.process(batch)),
     enqueue: (batch) => receive().then(() => inbox.enqueue(batch)),
     isolate: (batch) => inbox.isolate(batch),
+    processOrEnqueue: (batch) => receive().then(() => inbox.processOrEnqueue(batch)),
     deadLetter: (batch, reason) => inbox.deadLetter(batch, reason),
     wake: () => inbox.wake(),
   };

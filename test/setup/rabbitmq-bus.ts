@@ -63,6 +63,10 @@ export class Recorder implements Receiver {
     this.isolated.push(...batch.map(idOf));
   }
 
+  processOrEnqueue(): Promise<void> {
+    return this.enqueue();
+  }
+
   async deadLetter(batch: readonly IncomingMessage[], reason: string): Promise<void> {
     this.deadLettered.push(...batch.map((message) => ({ id: idOf(message), reason })));
   }

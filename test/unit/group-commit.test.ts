@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { GroupCommit } from '../../infra/database/group-commit.ts';
+import { GroupCommit, type GroupCommitOptions } from '../../infra/database/group-commit.ts';
 import { ConcurrentUpdate, DatabaseUnavailable, Overloaded } from '../../infra/database/port.ts';
 import { deferred } from '../../infra/runtime/promises.ts';
 
 /** A group commit that records its batches; `work` is the commit of each. */
 function committing(
   work: (batch: string[], run: number) => Promise<string[]> | string[],
-  { maxBatch = 100, maxWaiting = 1_000 } = {},
+  { maxBatch = 100, maxWaiting = 1_000, ...gathering }: Partial<GroupCommitOptions<string, string>> = {},
 ) {
   const batches: string[][] = [];
   const commits = new GroupCommit<string, string>({
@@ -17,6 +17,7 @@ function committing(
     key: (item) => item,
     maxBatch,
     maxWaiting,
+    ...gathering,
   });
   return { commits, batches };
 }
@@ -52,6 +53,46 @@ describe('group commit', () => {
     const { commits, batches } = committing(upperCase, { maxBatch: 2 });
     await Promise.all(['a', 'b', 'c', 'd', 'e'].map((item) => commits.submit(item)));
     expect(batches.map(({ length }) => length)).toEqual([2, 2, 1]);
+  });
+
+  describe('that gathers items', () => {
+    const GATHER_MS = 300;
+    const many = Array.from({ length: 20 }, (_, index) => String(index));
+
+    /** Submits `first` at once and then one more item; returns how long that one took, in milliseconds. */
+    async function timeAfter(first: readonly string[]): Promise<number> {
+      const { commits } = committing(upperCase, { gatherMs: GATHER_MS });
+      await Promise.all(first.map((item) => commits.submit(item)));
+      const submittedAt = performance.now();
+      await commits.submit('next');
+      return performance.now() - submittedAt;
+    }
+
+    test('waits for more while items come steadily', async () => {
+      expect(await timeAfter(many)).toBeGreaterThan(GATHER_MS / 2);
+    });
+
+    test('does not let an item wait that comes alone, or soon after a few others', async () => {
+      expect(await timeAfter([])).toBeLessThan(GATHER_MS / 2);
+      expect(await timeAfter(['a', 'b', 'c'])).toBeLessThan(GATHER_MS / 2);
+    });
+
+    test('does not wait if enough items are waiting', async () => {
+      const first = deferred();
+      const { commits, batches } = committing(
+        async (batch, run) => {
+          if (run === 1) await first.promise;
+          return upperCase(batch);
+        },
+        { gatherMs: 5_000, enough: 3 },
+      );
+      const started = many.map((item) => commits.submit(item));
+      await new Promise((resolve) => setImmediate(resolve));
+      const waiting = ['x', 'y', 'z'].map((item) => commits.submit(item));
+      first.resolve();
+      expect(await Promise.all([...started, ...waiting])).toContain('Z');
+      expect(batches).toHaveLength(2);
+    });
   });
 
   test('the number of waiting items has a maximum', async () => {

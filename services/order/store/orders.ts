@@ -1,11 +1,18 @@
 // The order service's SQL.
 import type { OrderFact } from '../../../contracts/facts.ts';
-import { type Order, type StepName, stepNames } from '../../../contracts/orders.ts';
+import { type Order, stepNames } from '../../../contracts/orders.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
 import { newestFirst } from '../../../infra/database/sql.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
 import { defineOverdue, defineResend } from '../../../infra/messaging/resend.ts';
-import { type FailedReversals, type NewOrder, type NewTicketOrder, type StepReport, shownSteps } from '../order.ts';
+import {
+  type FailedReversals,
+  mergeReports,
+  type NewOrder,
+  type NewTicketOrder,
+  type StepReport,
+  shownSteps,
+} from '../order.ts';
 
 export const SCHEMA = 'sluice_order';
 
@@ -81,11 +88,6 @@ export async function listOrders(database: Database, userId: string, after: stri
   return (await database.query<OrderRow>(text, [userId, after ?? null, limit])).map(orderOf);
 }
 
-/** SQL of the report that puts a step furthest; among equals, the earliest. */
-const furthestReport = (name: StepName) =>
-  `(array_agg(step ORDER BY ${SCHEMA}.step_rank(step) DESC, step->>'at')
-         FILTER (WHERE name = '${name}'))[1] AS ${name}`;
-
 /**
  * Records the steps that results report. A step only moves up: pending < failed < done or skipped < reverted. Reports
  * about unknown orders change nothing; a failed reversal is noted only for a cancelled order.
@@ -95,16 +97,13 @@ export const recordSteps = (tx: Transaction, reports: readonly StepReport[]) =>
     `UPDATE ${SCHEMA}.progress AS p
      SET ${stepNames.map((name) => `${name} = ${SCHEMA}.furthest(p.${name}, r.${name})`).join(', ')},
          failed_reversals = CASE p.state WHEN 'cancelled'
-           THEN p.failed_reversals || COALESCE(r.failed_reversals, '{}') ELSE p.failed_reversals END
-     FROM (
-       SELECT "orderId", ${stepNames.map(furthestReport).join(', ')},
-         jsonb_object_agg(name, step->'at') FILTER (WHERE "reversalFailed") AS failed_reversals
-       FROM json_to_recordset($1::json) AS r ("orderId" uuid, name text, step jsonb, "reversalFailed" boolean)
-       GROUP BY "orderId"
-       ORDER BY "orderId" -- two processes that update the same orders in opposite order deadlock
-     ) AS r
+           THEN p.failed_reversals || r."failedReversals" ELSE p.failed_reversals END
+     FROM json_to_recordset($1::json)
+       AS r ("orderId" uuid, ${stepNames.map((name) => `${name} jsonb`).join(', ')}, "failedReversals" jsonb)
      WHERE p.order_id = r."orderId"`,
-    [JSON.stringify(reports)],
+    // Merged and sorted here: in SQL, the statement took almost twice as long.
+    // Sorted, because two processes that update the same orders in opposite order deadlock.
+    [JSON.stringify(mergeReports(reports))],
   );
 
 /** Places the orders of tickets, one for each ticket however often this runs. */

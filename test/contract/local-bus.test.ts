@@ -1,0 +1,127 @@
+// What only the local bus does: events are processed while they are published, unless that may take long or has failed
+// before.
+import { randomUUID } from 'node:crypto';
+import { v7 as uuidv7 } from 'uuid';
+import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
+import { eventSchemas } from '../../contracts/events.ts';
+import { LocalBus } from '../../infra/bus/local.ts';
+import type { IncomingMessage, OutgoingEvent } from '../../infra/bus/port.ts';
+import { InboxStore } from '../../infra/messaging/inbox-store.ts';
+import { NEW_EVENTS, Outbox } from '../../infra/messaging/outbox.ts';
+import { publishToBus, Relay } from '../../infra/messaging/relay.ts';
+import { deferred } from '../../infra/runtime/promises.ts';
+import { type Databases, log, openDatabases } from '../setup/bus-fixtures.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
+import { createTables, type Group, GroupConsumer, type GroupConsumerOptions } from '../setup/group-consumer.ts';
+import { eventually } from '../setup/wait.ts';
+
+const topology = { prefix: 'test', groups: { points: ['order.placed'] } };
+
+let databases: Databases;
+let group: Group;
+beforeAll(async () => {
+  databases = await openDatabases(inject('servers').databaseUrl);
+});
+afterAll(() => databases?.close());
+beforeEach(async () => {
+  group = { name: 'points', schema: `l_${randomUUID().replaceAll('-', '')}` };
+  await createTables(databases.database, group);
+});
+
+function openBus(): LocalBus {
+  const bus = new LocalBus({ database: databases.database, topology, inboxOf: () => new InboxStore(group.schema) });
+  cleanUps.push(() => bus.close());
+  return bus;
+}
+
+async function join(bus: LocalBus, options: GroupConsumerOptions): Promise<void> {
+  const process = { bus, database: databases.database, sever() {}, crash: async () => {}, close: async () => {} };
+  const consumer = await GroupConsumer.join(process, topology, group, options);
+  cleanUps.push(() => consumer.close());
+}
+
+const orderData = () => ({ orderId: uuidv7(), userId: 'alice', currency: 'GBP', total: 5999, itemCount: 1 });
+
+function orderPlaced(): OutgoingEvent {
+  const data = orderData();
+  const event = { specversion: '1.0', id: uuidv7(), source: '/services/order', type: 'order.placed' };
+  const rest = { subject: data.orderId, time: new Date().toISOString(), datacontenttype: 'application/json', data };
+  return { id: event.id, type: event.type, body: JSON.stringify({ ...event, ...rest }) };
+}
+
+const rows = () =>
+  databases.database.query<object>(
+    `SELECT message_id AS id, status, attempts, body IS NULL AS "hasNoBody", claimed_until IS NOT NULL AS claimed
+     FROM ${group.schema}.inbox ORDER BY 1`,
+  );
+
+test('a publish resolves once the events are processed, with one row written for each', async () => {
+  const bus = openBus();
+  await join(bus, {});
+  const events = [orderPlaced(), orderPlaced()];
+  expect(await bus.publish(events)).toEqual([]);
+  const done = { status: 'done', attempts: 1, hasNoBody: true, claimed: false };
+  expect(await rows()).toEqual(events.map(({ id }) => ({ id, ...done })));
+});
+
+test('a publish does not wait for a handler that takes long: the event is stored', async () => {
+  const bus = openBus();
+  const finished = deferred();
+  await join(bus, { prepare: () => finished.promise });
+  cleanUps.push(finished.resolve);
+  const event = orderPlaced();
+  expect(await bus.publish([event])).toEqual([]);
+  expect(await rows()).toEqual([{ id: event.id, status: 'pending', attempts: 1, hasNoBody: false, claimed: true }]);
+});
+
+test('a failing event does not fail the publish: it is stored and retried', async () => {
+  const bus = openBus();
+  let failures = 1;
+  await join(bus, {
+    handle: () => {
+      if (failures-- > 0) throw new Error('no luck');
+    },
+  });
+  const event = orderPlaced();
+  expect(await bus.publish([event])).toEqual([]);
+  await eventually(async () => JSON.stringify(await rows()).includes('"done"'), { what: 'the event is retried' });
+});
+
+test('an event whose first publish did not finish is stored before it is processed, so its attempts count', async () => {
+  const bus = openBus();
+  const calls: { readonly method: string; readonly ids: unknown[] }[] = [];
+  const record = (method: string) => async (batch: readonly IncomingMessage[]) => {
+    if (batch.length > 0) calls.push({ method, ids: batch.map(({ body }) => JSON.parse(body.toString()).id) });
+  };
+  const unused = () => Promise.reject(new Error('not called with the local bus'));
+  const receiver = { enqueue: record('enqueue'), processOrEnqueue: record('processOrEnqueue') };
+  await bus.subscribe('points', { ...receiver, process: unused, isolate: unused, deadLetter: unused, wake: () => {} });
+
+  const { database } = databases;
+  const outbox = new Outbox(group.schema);
+  const toBus = { bus, catalogue: eventSchemas, source: '/services/order', onPublished: () => {} };
+  const startRelay = (publish: ConstructorParameters<typeof Relay>[0]['publish'], leaseMs: number) => {
+    const relay = new Relay({ database, schema: group.schema, channel: 'bus', publish, leaseMs, pollMs: 50, log });
+    outbox.connect('bus', relay);
+    relay.start();
+    cleanUps.push(() => relay.stop());
+  };
+  const write = async () => {
+    const data = orderData();
+    const event = { id: uuidv7(), type: 'order.placed', subject: data.orderId, time: new Date(), data };
+    await outbox.write(database, NEW_EVENTS, [event]);
+    return event.id;
+  };
+  const ended = deferred();
+  startRelay(() => ended.promise.then(() => []), 300); // its process ends during the first publish
+  cleanUps.push(ended.resolve);
+  const interrupted = await write();
+  startRelay((batch) => publishToBus(toBus, batch), 60_000);
+  await eventually(() => calls.length === 1, { what: 'the event is published again' });
+  const first = await write();
+  await eventually(() => calls.length === 2, { what: 'the other event is published' });
+  expect(calls).toEqual([
+    { method: 'enqueue', ids: [interrupted] },
+    { method: 'processOrEnqueue', ids: [first] },
+  ]);
+});
