@@ -1,12 +1,6 @@
 // PGlite: PostgreSQL compiled to WebAssembly, in this process, with its files in a folder. It runs one statement or one
 // transaction at a time; all other queries wait.
-import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { pathToFileURL } from 'node:url';
-import { Worker } from 'node:worker_threads';
 import { PGlite } from '@electric-sql/pglite';
 import { PgliteSession } from './pglite-session.ts';
 import { type Database, DatabaseUnavailable, type Queryable, type Statements } from './port.ts';
@@ -40,7 +34,6 @@ const MAINTENANCE_OPTIONS = ['min_wal_size=32MB', 'max_wal_size=64MB', 'default_
 
 /** Creates `dataDir` if it does not exist: the first start takes a few seconds. */
 export async function openPglite({ dataDir }: { readonly dataDir: string }): Promise<Database> {
-  if (!existsSync(join(dataDir, 'PG_VERSION'))) await create(dataDir);
   const startParams = [...PGlite.defaultStartParams, ...PLANNER_OPTIONS, ...MAINTENANCE_OPTIONS];
   const pglite = await PGlite.create({ dataDir, startParams });
   const session = new PgliteSession(pglite);
@@ -67,18 +60,6 @@ export async function openPglite({ dataDir }: { readonly dataDir: string }): Pro
     },
   };
   return { ...shared, ...statementsIn('foreground'), background };
-}
-
-/**
- * Creates the database in a thread of its own. The creation leaves about 400 MB of memory behind, which only the end of
- * the thread releases.
- */
-async function create(dataDir: string): Promise<void> {
-  const pglite = pathToFileURL(createRequire(import.meta.url).resolve('@electric-sql/pglite')).href;
-  const code = `import(${JSON.stringify(pglite)})
-    .then(({ PGlite }) => PGlite.create(${JSON.stringify({ dataDir })}))
-    .then((pglite) => pglite.close());`;
-  await once(new Worker(code, { eval: true, execArgv: [] }), 'exit'); // rejects with the error of a failed creation
 }
 
 /** A statement blocks the thread to its end, so a stop can interrupt only between two statements. */
