@@ -145,6 +145,6 @@ class RemoteRelay implements RelayHandle {
 function openThread(options: { workerData: WorkerData; transferList: MessagePort[] }): Worker {
   if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('./worker-thread.js', import.meta.url), options);
   const { href } = new URL('./worker-thread.ts', import.meta.url);
-  const code = `import('tsx/esm/api').then(({ register }) => { register(); return import(${JSON.stringify(href)}); })`;
+  const code = `import('${import.meta.resolve('tsx/esm/api')}').then(({ register }) => { register(); return import('${href}'); })`;
   return new Worker(code, { ...options, eval: true, execArgv: [] });
 }

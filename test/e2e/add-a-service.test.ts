@@ -65,7 +65,14 @@ test('the service of docs/add-a-service.md follows the orders', async () => {
     await writeFile(path, text);
   }
   await check('tsc', '--noEmit', '--project', 'tsconfig.build.json');
-  await check('biome', 'check', '--vcs-enabled=false', 'services/shipping', 'app/start.ts', 'contracts/services.ts');
+  await check(
+    'biome',
+    'check',
+    '--vcs-enabled=false',
+    'services/shipping',
+    'app/service-group.ts',
+    'contracts/services.ts',
+  );
 
   const child = await supervisor.start({
     name: 'the system with shipping',
