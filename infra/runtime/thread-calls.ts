@@ -1,5 +1,5 @@
-// Calls between two threads: each side calls the other's functions by name. The calls and results of one turn of the
-// event loop cross together. Arguments and results are structured clones: a Buffer arrives as a Uint8Array.
+// Calls between two threads: each side calls the other's functions by name. The calls and results of one
+// callback cross together. Arguments and results are structured clones: a Buffer arrives as a Uint8Array.
 import type { MessagePort, Worker } from 'node:worker_threads';
 
 // biome-ignore lint/suspicious/noExplicitAny: functions of any arguments
@@ -98,6 +98,7 @@ export class ThreadCalls<Theirs extends Functions> {
 }
 
 function encoded(error: unknown): EncodedError {
-  const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
-  return { name, message, stack, code: (error as { code?: unknown }).code };
+  if (!(error instanceof Error)) return encoded(new Error(String(error)));
+  const { name, message, stack, code } = error as Error & { code?: unknown };
+  return { name, message, stack, code };
 }

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { Counter } from 'prom-client';
 import type { Event } from '../../contracts/events.ts';
 import type { Subscribed } from '../../contracts/services.ts';
@@ -8,7 +9,7 @@ import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import type { SettingsOf } from '../../infra/runtime/settings.ts';
 import { createTicketAcceptance } from './accept-ticket.ts';
 import { Drain } from './drain.ts';
-import { gateway } from './gateway.ts';
+import { front } from './front.ts';
 import { createReadTicket } from './read-ticket.ts';
 import { flashSaleRoutes } from './routes.ts';
 import { SaleAdmission } from './sale-admission.ts';
@@ -49,6 +50,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     log,
   });
   const readTicket = createReadTicket(database);
+  const forTheRow = new WeakSet<IncomingMessage>();
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
     handlers: {
@@ -56,8 +58,8 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
       'order.cancelled': releaseTickets(outbox),
       'order.awaiting-payment': awaitPayments(resendAfterMs),
     },
-    routes: (router) => flashSaleRoutes(router, { database, admission, readTicket, onCreated: wakeWorker }),
-    front: gateway({ admission, readTicket, log }),
+    routes: (router) => flashSaleRoutes(router, { database, admission, forTheRow, readTicket, onCreated: wakeWorker }),
+    front: front({ admission, forTheRow, readTicket, log }),
     facts: { 'flash-sale': saleFacts, 'flash-sale/tickets': ticketFacts },
     resend: RESEND_BY_ID,
     isSheddable: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),

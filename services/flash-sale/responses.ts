@@ -1,4 +1,4 @@
-// The HTTP responses about purchases and tickets, written without Express: the gateway in front of it (gateway.ts) sends
+// The HTTP responses about purchases and tickets, written without Express: the listener in front of it (front.ts) sends
 // most of them, and the routes (routes.ts) send the same.
 import type { ServerResponse } from 'node:http';
 import type { Purchase, Ticket } from '../../contracts/flash-sales.ts';

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { Request, Response, Router } from 'express';
 import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
@@ -16,6 +17,8 @@ import { findSale, insertSale } from './store/sales.ts';
 interface Options {
   readonly database: Database;
   readonly admission: SaleAdmission;
+  /** Purchases that the snapshot has seen and not rejected. */
+  readonly forTheRow: WeakSet<IncomingMessage>;
   readonly readTicket: ReadTicket;
   /** A sale was created; it may be open. */
   readonly onCreated: () => void;
@@ -61,7 +64,7 @@ export function flashSaleRoutes(router: Router, options: Options): void {
   });
 }
 
-function purchaseRoute(router: Router, { admission, readTicket }: Options): void {
+function purchaseRoute(router: Router, { admission, forTheRow, readTicket }: Options): void {
   route(router, '/flash-sales/:id/purchases', {
     post: [
       formOrJsonBody,
@@ -69,7 +72,8 @@ function purchaseRoute(router: Router, { admission, readTicket }: Options): void
         const saleId = parseId(request.params.id, 'flash sale');
         const { userId } = parse(purchaseRequest, request.body);
         const purchase = { saleId, userId, byBrowser: prefersHtml(request) };
-        const decided = admission.reject(saleId, userId) ?? (await admission.decide(saleId, userId));
+        const rejected = forTheRow.has(request) ? undefined : admission.reject(saleId, userId);
+        const decided = rejected ?? (await admission.decide(saleId, userId));
         if (!decided) throw notFound('flash sale');
         if (!('ticketId' in decided)) return sendRejection(response, purchase, decided);
         const { ticketId } = decided;

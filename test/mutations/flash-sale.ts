@@ -24,7 +24,7 @@ export const flashSaleMutations: readonly Mutation[] = [
         replace: 'body && handle(body)',
       },
     ],
-    tests: { files: ['test/contract/flash-sale-gateway.test.ts'], pattern: 'a body that arrives in pieces' },
+    tests: { files: ['test/contract/flash-sale-front.test.ts'], pattern: 'a body that arrives in pieces' },
     failure: 'to be 200',
   },
   {

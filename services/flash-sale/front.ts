@@ -1,9 +1,9 @@
-// The gateway in front of Express, whose routing and body parsing cost several times as much as the rejection of
-// a purchase from memory. It answers the two requests that come in floods, in their usual form: purchases that the
-// snapshot rejects, and polls of a ticket. It passes on everything else, unread: other purchases, and any request that
-// is unusual or invalid, which the routes handle alike (a test sends the same requests to both).
+// A listener in front of Express, whose routing and body parsing cost several times as much as the rejection of a
+// purchase from memory. It answers two kinds of requests, which come in floods, if they have their usual form: purchases
+// that the snapshot rejects, and polls of a ticket. It passes on all others as if it had not read them. The routes give
+// the same responses to the requests that it answers; a test sends the same requests to both.
 import { isUtf8 } from 'node:buffer';
-import type { RequestListener } from 'node:http';
+import type { IncomingMessage, RequestListener } from 'node:http';
 import type { Logger } from 'pino';
 import { purchaseRequest } from '../../contracts/flash-sales.ts';
 import { prefersHtml } from '../../infra/http/app.ts';
@@ -15,6 +15,8 @@ import type { SaleAdmission } from './sale-admission.ts';
 
 interface Options {
   readonly admission: Pick<SaleAdmission, 'reject'>;
+  /** Gets the purchases that the snapshot does not reject: each uses one of its attempts, and must not use another. */
+  readonly forTheRow: WeakSet<IncomingMessage>;
   readonly readTicket: ReadTicket;
   readonly log: Logger;
 }
@@ -27,7 +29,7 @@ const ID = '([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}
 const PATH = new RegExp(`^/flash-sales/${ID}/purchases(?:/${ID})?$`);
 
 /** Returns the listener that passes on requests to `next`. */
-export const gateway =
+export const front =
   (options: Options) =>
   (next: RequestListener): RequestListener =>
   (request, response) => {
@@ -37,8 +39,12 @@ export const gateway =
     else if (request.method === 'POST' && ticketId === undefined) {
       const reject = (body: Buffer) => {
         const userId = userIdIn(request.headers['content-type'], body);
-        const rejected = userId === undefined ? undefined : options.admission.reject(saleId, userId);
-        if (userId === undefined || !rejected) return false;
+        if (userId === undefined) return false;
+        const rejected = options.admission.reject(saleId, userId);
+        if (!rejected) {
+          options.forTheRow.add(request);
+          return false;
+        }
         sendRejection(response, { saleId, userId, byBrowser: prefersHtml(request) }, rejected);
         return true;
       };
@@ -57,17 +63,18 @@ export const gateway =
 /** The user of a valid purchase; undefined for any body that is not certainly one. */
 function userIdIn(mediaType: string | undefined, body: Buffer): string | undefined {
   if (!isUtf8(body)) return undefined;
-  const purchase = readers[mediaType ?? '']?.(body.toString());
+  const purchase = readers.get(mediaType)?.(body.toString());
   const parsed = purchaseRequest.safeParse(purchase);
   return parsed.success ? parsed.data.userId : undefined;
 }
 
-const readers: Readonly<Record<string, (text: string) => unknown>> = {
-  'application/json': parseJson,
-  'application/json; charset=utf-8': parseJson,
-  'application/json;charset=utf-8': parseJson,
-  'application/x-www-form-urlencoded': parseForm,
-};
+/** By media type, which is a client's text. */
+const readers = new Map<string | undefined, (text: string) => unknown>([
+  ['application/json', parseJson],
+  ['application/json; charset=utf-8', parseJson],
+  ['application/json;charset=utf-8', parseJson],
+  ['application/x-www-form-urlencoded', parseForm],
+]);
 
 function parseJson(text: string): unknown {
   try {

@@ -1,4 +1,4 @@
-// The gateway in front of Express and the routes behind it: the same request gets the same response from both, and the
+// The listener in front of Express and the routes behind it: the same request gets the same response from both, and the
 // requests of a flood do not reach Express.
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
@@ -14,15 +14,17 @@ import { type Databases, log, pgliteInFolder } from '../setup/bus-fixtures.ts';
 import { openAlone } from '../setup/service-alone.ts';
 import { eventually } from '../setup/wait.ts';
 
-/** `front`: the gateway before the routes; `routes`: the routes alone. */
+/** `front`: the listener before the routes; `routes`: the routes alone. */
 const servers: { front?: Server; routes?: Server } = {};
 let databases: Databases;
-/** Requests that reached Express through the gateway. */
+/** Requests that reached Express through the listener. */
 let passed = 0;
 
 const holder = 'holder@example.org';
 const ticket = uuidv7();
 const sales = { full: uuidv7(), soldOut: uuidv7(), scheduled: uuidv7() };
+/** With one ticket, of `holder`, and 20 places. */
+const roomy = uuidv7();
 const listening = async (listener: RequestListener): Promise<Server> => {
   const server = createServer(listener);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -51,6 +53,8 @@ beforeAll(async () => {
   const others = () => ({ ticketId: uuidv7(), userId: uuidv7() });
   await admit(database, sales.full, [{ ticketId: ticket, userId: holder }, others(), others()]);
   await admit(database, sales.soldOut, [others(), others()]);
+  await insertSale(database, roomy, { ...sale, stock: 1_000, queueCap: 21 });
+  await admit(database, roomy, [{ ticketId: uuidv7(), userId: holder }]);
 });
 afterAll(async () => {
   for (const server of Object.values(servers)) server.close().closeAllConnections();
@@ -173,6 +177,16 @@ describe('the requests of a flood do not reach Express', () => {
   });
 });
 
+test('the snapshot lets as many newcomers through as there are places', async () => {
+  const buy = async (userId: string) =>
+    (await send(servers.front, requestOf({ path: purchase(roomy), headers: JSON_TYPE, body: json(userId) }))).status;
+  expect(await buy(holder)).toBe(200); // from now on there is a snapshot
+  await delay(50);
+  const statuses = await Promise.all(Array.from({ length: 30 }, (_, index) => buy(`newcomer-${index}`)));
+  expect(statuses.filter((status) => status === 202)).toHaveLength(20);
+  expect(statuses.filter((status) => status === 429)).toHaveLength(10);
+});
+
 test('a body that arrives in pieces counts as a whole', async () => {
   await inFront({ path: purchase(sales.full), headers: JSON_TYPE, body: json('a') }, 429);
   for (const [user, status] of [
@@ -238,6 +252,9 @@ const arbitrary: fc.Arbitrary<Asked> = fc.record({
       'application/x-www-form-urlencoded',
       'application/x-www-form-urlencoded; charset=utf-8',
       'text/plain',
+      '__proto__',
+      '__defineGetter__',
+      'constructor',
       '',
       undefined,
     ),
