@@ -139,8 +139,8 @@ export class ServiceRunner {
     const { database } = this.#options;
     const state = this.#worker
       ? this.#worker.readiness().then(({ consumers }) => consumers[this.name])
-      : readWorkerState<ConsumerState>(database, schemaOf(this.name));
-    return within(STATE_WITHIN_MS, state).then(
+      : within(STATE_WITHIN_MS, readWorkerState<ConsumerState>(database, schemaOf(this.name)));
+    return state.then(
       (known) => known ?? down('no worker runs'),
       () => down('unknown: no answer'),
     );

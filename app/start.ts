@@ -52,7 +52,7 @@ export async function startSluice(
 
 const NO_ANSWER = { status: 'down', detail: 'no answer' } as const;
 
-/** What runs the services of a process: its runners, and what the routes of its operation show. */
+/** The running services of a process, and the state that the routes of its operation report. */
 interface Running {
   readonly runners: readonly ServiceRunner[];
   readonly resources: Resources;
@@ -80,12 +80,12 @@ class Sluice {
   #stopped: Promise<void> | undefined;
 
   constructor(options: StartOptions) {
-    const { env, services = serviceNames, roles: all = roles, signal = new AbortController().signal } = options;
+    const { env, services = serviceNames, roles: inRoles = roles, signal = new AbortController().signal } = options;
     this.#services = services;
-    this.#roles = all;
+    this.#roles = inRoles;
     this.#signal = signal;
     this.#onDied = options.onDied ?? (() => process.exit(1));
-    this.#config = parseConfig(env, services, all);
+    this.#config = parseConfig(env, services, inRoles);
     const { BUS_PREFIX, LOG_FORMAT, LOG_LEVEL } = this.#config;
     this.#mirror = new LogMirror(BUS_PREFIX);
     const pretty = LOG_FORMAT === 'pretty' || (LOG_FORMAT === 'auto' && process.stdout.isTTY === true);
@@ -213,13 +213,17 @@ class Sluice {
           .catch(() => ({ bus: NO_ANSWER }));
         return { ...states, mqtt: broker.publisher.health() };
       },
-      otherMetrics: async () => [await worker.metrics()],
+      otherMetrics: () =>
+        worker
+          .metrics()
+          .then((its) => [its])
+          .catch(() => []), // absent until it answers again
       stopService: (name) => worker.stopService(name),
       startService: (name) => worker.startService(name),
     };
   }
 
-  /** Nothing runs half: the next start resumes what was under way. */
+  /** The process does not continue without its worker; the next start resumes the work. */
   #die(error: Error): void {
     if (this.#shutdown.begun) return;
     this.#log.fatal({ err: error.cause ?? error }, error.message);

@@ -14,8 +14,8 @@ import type { RemoteWorker, WorkerReadiness } from './service-runner.ts';
 import { errorClasses, type MainFunctions, type WorkerData } from './worker-protocol.ts';
 import type { WorkerFunctions } from './worker-thread.ts';
 
-/** The worker's state may have to wait for one long statement of the database, such as its vacuum. */
-const STATE_WITHIN_MS = 10_000;
+/** The worker's state may have to wait for a statement of the database, such as its vacuum. Prometheus waits for 10 s. */
+const STATE_WITHIN_MS = 5_000;
 
 export interface WorkerOptions {
   readonly config: Config;
@@ -141,7 +141,10 @@ class RemoteRelay implements RelayHandle {
   }
 }
 
-/** Node runs no TypeScript in a thread, so where the sources run (tsx, vitest), the thread registers tsx first. */
+/**
+ * Node 20 runs no TypeScript, and a thread does not inherit tsx. So when the process runs from its sources (tsx, vitest),
+ * the thread registers tsx first.
+ */
 function openThread(options: { workerData: WorkerData; transferList: MessagePort[] }): Worker {
   if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('./worker-thread.js', import.meta.url), options);
   const { href } = new URL('./worker-thread.ts', import.meta.url);

@@ -22,7 +22,7 @@ export interface SaleParameters extends CrowdSize, Omit<PerfectSale, 'opensAt'> 
   readonly mean: Target;
   /** Of the fewest and the most orders in a judged second. */
   readonly eachSecond?: Target;
-  /** Of the responses: milliseconds, or as many times the perfect server's. */
+  /** The longest response times: this many milliseconds, or `timesPerfect` times the perfect server's if that is longer. */
   readonly responses?: { readonly p50: number; readonly p99: number; readonly timesPerfect: number };
 }
 
@@ -61,11 +61,11 @@ async function measureSales(system: System, sales: readonly SaleParameters[]): P
     figures: () => results.flatMap(({ sale, ...result }) => inPhase(sale.phase, figuresOf(sale, result))),
     checks: results.flatMap(({ visit, perfect }) => [
       {
-        name: '1 % of the requests left later than planned by, ms',
+        name: 'send delay of the load generator, p99, ms',
         value: visit.sendDelayMs?.p99 ?? 0,
         most: MAX_SEND_DELAY_MS,
       },
-      { name: 'the same at the perfect server', value: perfect.visit.sendDelayMs?.p99 ?? 0, most: MAX_SEND_DELAY_MS },
+      { name: 'perfect server: send delay, p99, ms', value: perfect.visit.sendDelayMs?.p99 ?? 0, most: MAX_SEND_DELAY_MS },
     ]),
     settings,
     cpu: {},

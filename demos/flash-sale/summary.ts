@@ -107,7 +107,7 @@ export function paceSentences({ pace, sendDelayMs }: Pick<Summary, 'pace' | 'sen
   ];
 }
 
-/** Buyers, requests and latencies by response, of the responses that were received, and in all. */
+/** A row for each outcome that occurred, with its buyers, requests and latencies, and one for all of them. */
 export function responseTable({ buyers, requests, latencyMs, connections, longestWaitMs }: Summary) {
   const { rejected, admitted, unanswered: error } = buyers;
   const buyersBy: Partial<Record<PurchaseOutcome, number>> = { ...rejected, admitted, error };

@@ -1,6 +1,6 @@
 // The local bus, for services that share one database: publishing hands the events to the inboxes of the subscribed
-// groups (services). A group that this process runs processes them at once, so its inbox stores one row for each, with
-// the effect: until then, the outbox keeps the event. Events are stored first for groups that other processes run, for
+// groups (services). If a group runs in this process, its inbox handles the events at once and stores one row for each,
+// in the transaction of the effect. Until that commit, the outbox keeps the event. Events are stored first for groups that other processes run, for
 // handlers that may take long, and if they are published again, because the event may have ended the process, and
 // stored messages have their attempts counted. The rows of other groups are found by the polls of their workers, and
 // several processes on one PostgreSQL share them with SKIP LOCKED.

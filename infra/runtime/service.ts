@@ -10,7 +10,7 @@ import type { Loop } from './loop.ts';
 
 /**
  * What a process does for its services: `web` answers HTTP requests, `worker` handles messages and does all other work
- * in the background. Each relays the events that it commits itself.
+ * in the background. In separate processes, each relays the events that it commits itself.
  */
 export const roles = ['web', 'worker'] as const;
 export type Role = (typeof roles)[number];

@@ -23,9 +23,9 @@ export interface OutgoingMessage {
 
 /**
  * Puts events into messages of up to `eventsPerMessage`. Only events with the same routing key share a message: they go
- * to the same queues, so a returned or rejected message concerns all of its events alike. A message is no larger than
- * the largest event, so a bound on messages bounds the memory as before, and a service of 0.2.0, which takes a batch
- * for an unreadable event, stores all of it.
+ * to the same queues, so a returned or rejected message concerns all of its events alike. A message is at most
+ * MAX_EVENT_BYTES long, like a single event. So a bound on messages also bounds memory, and a service of 0.2.0, which
+ * takes a batch for an unreadable event, stores all of it.
  */
 export function packEvents(events: readonly OutgoingEvent[], eventsPerMessage: number): OutgoingMessage[] {
   const messages: OutgoingMessage[] = [];
