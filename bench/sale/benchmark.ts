@@ -65,7 +65,11 @@ async function measureSales(system: System, sales: readonly SaleParameters[]): P
         value: visit.sendDelayMs?.p99 ?? 0,
         most: MAX_SEND_DELAY_MS,
       },
-      { name: 'perfect server: send delay, p99, ms', value: perfect.visit.sendDelayMs?.p99 ?? 0, most: MAX_SEND_DELAY_MS },
+      {
+        name: 'perfect server: send delay, p99, ms',
+        value: perfect.visit.sendDelayMs?.p99 ?? 0,
+        most: MAX_SEND_DELAY_MS,
+      },
     ]),
     settings,
     cpu: {},
