@@ -117,7 +117,7 @@ test('two processes resend the events of thousands of overdue orders at a bounde
   expect(stopped).toBeGreaterThan(ORDERS / 4);
 
   // Both processes resent events, and report it.
-  const reported = await Promise.all(processes.map(({ url }) => reportedOf(url)));
+  const reported = await Promise.all(processes.map(({ workerUrl }) => reportedOf(workerUrl)));
   for (const [index, each] of reported.entries()) {
     for (const type of types) expect(each.get(type), `${type} by process ${index}`).toBeGreaterThan(0);
     expect(await processes[index]?.output()).toContain('resent: the replies are overdue');
