@@ -28,7 +28,7 @@ export async function forgetNames({ AMQP_URL, MQTT_URL, EVENT_BUS }: Brokers, pr
     for (const service of serviceNames) await withMqtt(MQTT_URL, sessionOf(prefix, service));
 }
 
-/** Uses the first node of the cluster that responses. */
+/** Uses the first node of the cluster that responds. */
 async function forgetQueues([url = '', ...others]: readonly string[], prefix: string): Promise<void> {
   const topology = { prefix, groups: subscriptions };
   const connection = await connectAmqp(url, { timeout: CONNECT_WITHIN_MS }).catch((error) => {
