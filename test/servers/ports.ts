@@ -14,10 +14,19 @@ const isFree = (port: number) =>
     server.listen({ port, host: '127.0.0.1', exclusive: true }, () => server.close(() => resolve(true)));
   });
 
-/** An unused port. It is not reserved: the caller tries another one if it is taken meanwhile. */
+// Two of Vitest's processes must not choose the same port before either uses it: one test's service would answer the
+// other test's requests. So each has a part of the range for itself: the main one, which has no number, and the workers.
+const parts = 4;
+const part = Number(process.env.VITEST_POOL_ID ?? 0) % parts;
+const portsOfPart = Math.floor((highest + 1 - lowest) / parts);
+const chosen = new Set<number>();
+
+/** A port that is unused and that this process has not chosen before. Another program may still take it. */
 export async function freePort(): Promise<number> {
   for (let attempt = 0; attempt < 100; attempt++) {
-    const port = randomInt(lowest, highest + 1);
+    const port = lowest + part * portsOfPart + randomInt(portsOfPart);
+    if (chosen.has(port)) continue;
+    chosen.add(port);
     if (await isFree(port)) return port;
   }
   throw new Error(`no free port found between ${lowest} and ${highest} in 100 tries`);
