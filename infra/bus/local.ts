@@ -4,7 +4,7 @@
 // handlers that may take long, and if they are published again, because the event may have ended the process, and
 // stored messages have their attempts counted. The rows of other groups are found by the polls of their workers, and
 // several processes on one PostgreSQL share them with SKIP LOCKED.
-import { type Database, DatabaseUnavailable } from '../database/port.ts';
+import { type Database, isUnavailable } from '../database/port.ts';
 import { BusError } from '../mqtt/port.ts';
 import { PendingSet } from '../runtime/collections.ts';
 import type { Health } from '../runtime/health.ts';
@@ -86,7 +86,7 @@ export class LocalBus implements Bus {
       }
       return [];
     } catch (error) {
-      const code = error instanceof DatabaseUnavailable ? 'unavailable' : 'rejected';
+      const code = isUnavailable(error) ? 'unavailable' : 'rejected';
       return batch.map(({ id }) => ({ id, error: new BusError(code, (error as Error).message, error) }));
     }
   }
