@@ -61,6 +61,23 @@ describe('a stream between two threads', () => {
     expect(Buffer.concat(chunks).toString()).toBe(`a${'b'.repeat(1_000_000)}`);
   });
 
+  test('sends the chunks that wait for the other side together, and no other bytes', async () => {
+    const [port, other] = channel();
+    const messages: (string | Uint8Array)[] = [];
+    other.on('message', (message: string | Uint8Array) => {
+      messages.push(message);
+      other.postMessage('taken');
+    });
+    const stream = new PortStream(port);
+    for (const text of ['a', 'b', 'c']) stream.write(text);
+    stream.end();
+    await once(stream, 'finish');
+    while (messages.length < 3) await turn();
+    const sent = messages.map((message) => (typeof message === 'string' ? message : Buffer.from(message).toString()));
+    expect(sent).toEqual(['a', 'bc', 'end']);
+    expect(messages.slice(0, 2).map((message) => (message as Uint8Array).buffer.byteLength)).toEqual([1, 2]);
+  });
+
   test('stops the writer while nobody reads', async () => {
     const [one, other] = channel().map((port) => new PortStream(port)) as [PortStream, PortStream];
     let taken = 0;
