@@ -41,6 +41,11 @@ describe('calls of another thread', () => {
     await expect(calls.call('violates')).rejects.toMatchObject({ message: 'duplicate key', code: '23505' });
   });
 
+  test('reject if the other thread has no such function', async () => {
+    const { calls } = between<Functions>({ known: () => 1 });
+    await expect(calls.call('unknown')).rejects.toThrow('the other thread has no function unknown');
+  });
+
   test('reject once the other thread has ended, also those under way', async () => {
     const { calls } = between({ never: () => new Promise(() => {}) });
     const underWay = calls.call('never');
