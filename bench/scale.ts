@@ -17,7 +17,7 @@ export interface ScaleParameters {
   readonly durations: Durations;
 }
 
-interface Measurement {
+interface Throughput {
   readonly perSecond: number;
   readonly eachSecond: readonly number[];
   readonly cpu: Readonly<Record<string, number>>;
@@ -27,7 +27,7 @@ interface Measurement {
 interface Kind {
   readonly services: readonly string[];
   readonly unit: string;
-  readonly measure: (load: Load, system: System, urls: readonly string[], durations: Durations) => Promise<Measurement>;
+  readonly measure: (load: Load, system: System, urls: readonly string[], durations: Durations) => Promise<Throughput>;
 }
 
 const consumers: Kind = {
@@ -71,7 +71,7 @@ async function measure(
   { counts, durations }: ScaleParameters,
 ): Promise<Measured> {
   const urls = [system.processOf(services.at(-1) ?? '').url];
-  const measured: (Measurement & { count: number })[] = [];
+  const measured: (Throughput & { count: number })[] = [];
   for (const count of counts) {
     note(`  ${count} of each: ${services.join(', ')} …`);
     while (urls.length < count)
@@ -83,7 +83,7 @@ async function measure(
   }
   const { settings } = await system.stopServices(async () => undefined);
   const first = measured[0]?.perSecond ?? Number.NaN;
-  const cores = (cpu: Measurement['cpu']) => Object.values(cpu).reduce((sum, share) => sum + share, 0) * 100;
+  const cores = (cpu: Throughput['cpu']) => Object.values(cpu).reduce((sum, share) => sum + share, 0) * 100;
   return {
     figures: () =>
       measured.flatMap(({ count, perSecond, cpu }) =>

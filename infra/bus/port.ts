@@ -20,7 +20,7 @@ export interface OutgoingEvent {
   readonly id: string;
   readonly type: string;
   /** The type and one more word, if groups may receive such events without the others of the type. Default: `type`. */
-  readonly routingKey?: string;
+  readonly routingKey?: string | undefined;
   readonly body: string;
   /** An earlier publish may not have finished: its process may have ended, even because of this event. */
   readonly republished?: boolean | undefined;
