@@ -136,7 +136,7 @@ export class ServiceRunner {
       ? this.#worker.readiness().then(({ consumers }) => consumers[this.name])
       : within(STATE_WITHIN_MS, readWorkerState<ConsumerState>(database, schemaOf(this.name)));
     return state.then(
-      (known) => known ?? down('no worker runs'),
+      (known) => known ?? down('no worker runs: start one with --role worker'),
       () => down('unknown: no answer'),
     );
   }

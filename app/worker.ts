@@ -57,7 +57,7 @@ export class WorkerThread implements RemoteWorker {
     this.#exited = new Promise((resolve) => {
       thread.once('exit', () => {
         connections.close();
-        const error = new Error('the worker thread has ended', { cause });
+        const error = new Error('the worker thread has ended: start again to resume its work', { cause });
         this.#calls.end(error);
         if (!this.#stopping) onDied(error);
         resolve();

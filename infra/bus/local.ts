@@ -1,9 +1,11 @@
 // The local bus, for services that share one database: publishing hands the events to the inboxes of the subscribed
 // groups (services). If a group runs in this process, its inbox handles the events at once and stores one row for each,
-// in the transaction of the effect. Until that commit, the outbox keeps the event. Events are stored first for groups that other processes run, for
-// handlers that may take long, and if they are published again, because the event may have ended the process, and
-// stored messages have their attempts counted. The rows of other groups are found by the polls of their workers, and
-// several processes on one PostgreSQL share them with SKIP LOCKED.
+// in the transaction of the effect. Until that commit, the outbox keeps the event.
+//
+// Events are stored first for groups that other processes run, for handlers that may take long, and if they are
+// published again, because the event may have ended the process, and stored messages have their attempts counted. The
+// rows of other groups are found by the polls of their workers, and several processes on one PostgreSQL share them with
+// SKIP LOCKED.
 import { type Database, isUnavailable } from '../database/port.ts';
 import { BusError } from '../mqtt/port.ts';
 import { PendingSet } from '../runtime/collections.ts';

@@ -44,8 +44,8 @@ export interface IncomingMessage {
  */
 export interface Receiver {
   /**
-   * Processes the batch now. For transports that allow many unacknowledged messages. May be called concurrently, with
-   * fewer events at a time than two prefetches and MAX_BATCH_EVENTS together.
+   * Processes the batch now. For transports that allow many unacknowledged messages. May be called concurrently: all
+   * calls together process fewer events at a time than twice the prefetch plus MAX_BATCH_EVENTS.
    */
   process(batch: readonly IncomingMessage[]): Promise<void>;
   /**

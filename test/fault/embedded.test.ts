@@ -61,7 +61,7 @@ test('exits when its worker thread ends, and the next start resumes its work', a
     expect(await process.ended(30_000)).toEqual({ code: 1, signal: null });
     await process.start();
   }
-  expect(await process.output()).toContain('"msg":"the worker thread has ended"');
+  expect(await process.output()).toContain('"msg":"the worker thread has ended: start again to resume its work"');
   const { verdict, recoveryMs } = await concludeEmbedded(embedded, load);
   judge({ fault: 'the worker thread of the embedded system ends', rounds, verdict, recoveryMs });
   expect(verdict.failed).toEqual([]);
