@@ -101,7 +101,7 @@ export class JobRunner {
   }
 
   async #run(): Promise<void> {
-    const { concurrency, concurrentClaims, pace } = this.#options;
+    const { concurrency, concurrentClaims } = this.#options;
     let count = 1;
     while (!this.#stopping.signal.aborted) {
       await this.#paused;
@@ -112,10 +112,7 @@ export class JobRunner {
       }
       try {
         const empty = await this.#claimSome(Math.min(count, free));
-        // The number of claims doubles while all succeed, so that few are in vain. If the limit was reached, the next
-        // round claims a whole window's jobs, because a busy server delays each round.
-        const next = !empty ? count * 2 : empty.limitedMs > 0 ? pace.perSlot : 1;
-        count = Math.min(next, concurrentClaims);
+        count = Math.min(this.#nextCount(count, empty), concurrentClaims);
         if (empty) await this.#waitForJob(empty);
       } catch (error) {
         count = 1;
@@ -123,6 +120,15 @@ export class JobRunner {
         await this.#pause(OUTAGE_PAUSE_MS);
       }
     }
+  }
+
+  /** How many jobs to claim after `count` claims, of which `empty` got none. Few claims are in vain. */
+  #nextCount(count: number, empty: EmptyClaim | undefined): number {
+    const { perSlot } = this.#options.pace;
+    // A busy server delays each round, so the first one of a window claims all of its jobs.
+    if (empty) return empty.limitedMs > 0 ? perSlot : 1;
+    // After a window's jobs, the limit is reached, or one more claim tells that it is not.
+    return count < perSlot ? count * 2 : 1;
   }
 
   /** Claims `count` jobs at once. Resolves with a claim that got none, if there is one. */

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Counter } from 'prom-client';
 import type { Event } from '../../contracts/events.ts';
 import type { Subscribed } from '../../contracts/services.ts';
+import { Rehearsal } from '../../infra/http/rehearsal.ts';
 import { resendLoop, type resendSettings } from '../../infra/messaging/resend.ts';
 import type { watchdogSettings } from '../../infra/messaging/watchdog.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
@@ -11,6 +12,7 @@ import { createTicketAcceptance } from './accept-ticket.ts';
 import { Drain } from './drain.ts';
 import { front } from './front.ts';
 import { createReadTicket } from './read-ticket.ts';
+import { rehearsePurchases } from './rehearsal.ts';
 import { flashSaleRoutes } from './routes.ts';
 import { SaleAdmission } from './sale-admission.ts';
 import { awaitPayments, releaseTickets, settleTickets } from './settle-tickets.ts';
@@ -43,14 +45,20 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     labelNames: ['outcome', 'by'] as const,
     registers: [metrics.registry],
   });
+  const rehearsal = new Rehearsal(() => rehearsePurchases(log), log);
   const admission = new SaleAdmission({
     database,
     onAdmitted: wakeWorker,
+    onEarly: () => void rehearsal.run(),
     onDecision: (outcome, by) => decisions.inc({ outcome, by }),
     log,
   });
   const readTicket = createReadTicket(database);
   const passedSnapshot = new WeakSet<IncomingMessage>();
+  const onCreated = () => {
+    wakeWorker();
+    void rehearsal.run();
+  };
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
     handlers: {
@@ -58,9 +66,9 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
       'order.cancelled': releaseTickets(outbox),
       'order.awaiting-payment': awaitPayments(resendAfterMs),
     },
-    routes: (router) =>
-      flashSaleRoutes(router, { database, admission, passedSnapshot, readTicket, onCreated: wakeWorker }),
+    routes: (router) => flashSaleRoutes(router, { database, admission, passedSnapshot, readTicket, onCreated }),
     front: front({ admission, passedSnapshot, readTicket, log }),
+    rehearse: () => rehearsal.run(),
     facts: { 'flash-sale': saleFacts, 'flash-sale/tickets': ticketFacts },
     resend: RESEND_BY_ID,
     isSheddable: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),

@@ -16,7 +16,7 @@ import { findSale, insertSale } from './store/sales.ts';
 
 interface Options {
   readonly database: Database;
-  readonly admission: SaleAdmission;
+  readonly admission: Pick<SaleAdmission, 'reject' | 'decide'>;
   /** Purchases that the snapshot has seen and not rejected. */
   readonly passedSnapshot: WeakSet<IncomingMessage>;
   readonly readTicket: ReadTicket;
@@ -64,7 +64,10 @@ export function flashSaleRoutes(router: Router, options: Options): void {
   });
 }
 
-function purchaseRoute(router: Router, { admission, passedSnapshot, readTicket }: Options): void {
+export function purchaseRoute(
+  router: Router,
+  { admission, passedSnapshot, readTicket }: Pick<Options, 'admission' | 'passedSnapshot' | 'readTicket'>,
+): void {
   route(router, '/flash-sales/:id/purchases', {
     post: [
       formOrJsonBody,

@@ -120,7 +120,7 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
     await eventually(
       async () => {
         await queue.add([first]);
-        return runs.filter((id) => id === first).length === 2;
+        return runs.filter((id) => id === first).length >= 2;
       },
       { what: 'the first one runs again' },
     );

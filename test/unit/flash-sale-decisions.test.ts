@@ -149,6 +149,11 @@ describe('a snapshot', () => {
     expect(freshForMs(saleWith({ queueCap: 1, drainPerSecond: 10_000 }))).toBe(10);
   });
 
+  test('of a sale that is not open yet is read again when it opens, so that the rush does not all reach the row', () => {
+    expect(freshForMs(saleWith({ status: 'scheduled', opensInMs: 60_000 }))).toBe(250);
+    expect(freshForMs(saleWith({ status: 'scheduled', opensInMs: 40 }))).toBe(40);
+  });
+
   test('is dropped without requests, the sooner the shorter the queue', async () => {
     expect(keptForMs(sale)).toBe(400);
     expect(keptForMs(saleWith({ queueCap: 1, drainPerSecond: 10_000 }))).toBe(250);
