@@ -1,7 +1,7 @@
 // The listener in front of Express and the routes behind it: the same request gets the same response from both, and the
 // requests of a flood do not reach Express.
-import { createServer, type RequestListener, type Server } from 'node:http';
-import { type AddressInfo, connect, type Socket } from 'node:net';
+import { createServer, type RequestListener } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
@@ -11,11 +11,12 @@ import type { PacedQueues } from '../../infra/queue/port.ts';
 import { flashSaleService } from '../../services/flash-sale/index.ts';
 import { admit, insertSale } from '../../services/flash-sale/store/sales.ts';
 import { type Databases, log, pgliteInFolder } from '../setup/bus-fixtures.ts';
+import { listen } from '../setup/listen.ts';
 import { openAlone } from '../setup/service-alone.ts';
 import { eventually } from '../setup/wait.ts';
 
 /** `front`: the listener before the routes; `routes`: the routes alone. */
-const servers: { front?: Server; routes?: Server } = {};
+let servers: { readonly front: Served; readonly routes: Served };
 let databases: Databases;
 /** Requests that reached Express through the listener. */
 let passed = 0;
@@ -32,10 +33,10 @@ const onConnection = (socket: Socket) => {
   accepted.set(remotePort, socket);
   socket.on('close', () => accepted.delete(remotePort));
 };
-const listening = async (listener: RequestListener): Promise<Server> => {
+type Served = Awaited<ReturnType<typeof serve>>;
+const serve = async (listener: RequestListener) => {
   const server = createServer(listener).on('connection', onConnection);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return server;
+  return { server, port: await listen(server) };
 };
 
 beforeAll(async () => {
@@ -49,8 +50,7 @@ beforeAll(async () => {
     passed++;
     app(request, response);
   };
-  servers.front = await listening(service.front?.(counting) ?? counting);
-  servers.routes = await listening(app);
+  servers = { front: await serve(service.front?.(counting) ?? counting), routes: await serve(app) };
   const sale = { sku: 'MUG', name: 'Mug', unitPrice: 100, currency: 'GBP', drainPerSecond: 1, holdSeconds: 0 };
   await insertSale(database, sales.full, { ...sale, stock: 1_000, queueCap: 3 });
   await insertSale(database, sales.soldOut, { ...sale, stock: 2, queueCap: 10 });
@@ -69,14 +69,9 @@ beforeAll(async () => {
   await admit(database, roomy, [{ ticketId: uuidv7(), userId: holder }]);
 });
 afterAll(async () => {
-  for (const server of Object.values(servers)) server.close().closeAllConnections();
+  for (const { server } of Object.values(servers ?? {})) server.close().closeAllConnections();
   await databases?.close();
 });
-
-function portOf(server: Server | undefined): number {
-  if (!server) throw new Error('the server does not listen');
-  return (server.address() as AddressInfo).port;
-}
 
 /** Resolves when the server has read all that the client has written, or has ended the connection. */
 async function serverHasRead(client: Socket): Promise<void> {
@@ -103,8 +98,8 @@ interface Received {
 }
 
 /** Sends a request on a connection of its own, and half-closes it so that no server waits for more. */
-async function send(server: Server | undefined, { head, body, pieces }: Sent): Promise<Received> {
-  const socket = connect({ port: portOf(server), host: '127.0.0.1', noDelay: true, allowHalfOpen: true });
+async function send({ port }: Served, { head, body, pieces }: Sent): Promise<Received> {
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true });
   socket.on('error', () => undefined); // a server may end the connection before it has read everything
   const chunks: Buffer[] = [];
   const ended = new Promise((resolve) => socket.on('data', (chunk: Buffer) => chunks.push(chunk)).on('close', resolve));
@@ -322,14 +317,16 @@ test('so does one in chunks, and a client that goes away leaves nothing behind',
 
   const head = requestOf({ path: purchase(sales.full), headers: { ...JSON_TYPE, 'Content-Length': '14' } }).head;
   for (const body of ['', '{"user']) {
-    const socket = connect({ port: portOf(servers.front), host: '127.0.0.1' });
+    const socket = connect({ port: servers.front.port, host: '127.0.0.1' });
     socket.write(head + body);
     await serverHasRead(socket);
     socket.destroy();
   }
   await eventually(
     async () => {
-      const count = await new Promise<number>((resolve) => servers.front?.getConnections((_, open) => resolve(open)));
+      const count = await new Promise<number>((resolve) =>
+        servers.front.server.getConnections((_, open) => resolve(open)),
+      );
       return count === 0;
     },
     { what: 'no connection is left' },
