@@ -308,7 +308,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
 
   withBroker('settles a batch within twice the timeout while the broker is slow', async () => {
     const { proxy, url: through } = await proxyTo(brokerUrl);
-    const publishTimeoutMs = 1_000;
+    const publishTimeoutMs = 1_500;
     const publisher = await publisherTo(through, { publishTimeoutMs });
     const topology = topologyFor(freshPrefix());
     const bus = new MqttBus({ topology, publisher, connect: connectTo(brokerUrl), database: sharedLocks()(), log });
