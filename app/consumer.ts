@@ -24,6 +24,12 @@ export interface ConsumerOptions {
   readonly log: Logger;
 }
 
+/**
+ * Interval at which an inbox is polled for rows without a wake-up. PostgreSQL is polled for the events of other
+ * processes. PGlite has one process, whose wake-ups find almost every row, and runs one statement at a time.
+ */
+const POLL_MS = { pglite: 500, postgres: 100 };
+
 /** Messages that a service's inbox reads from its table at a time: some kilobytes each. */
 const MAX_ROWS = 1_000;
 
@@ -48,7 +54,7 @@ export class Consumer {
   #subscription: Subscription | undefined;
   #watchdog: Watchdog | undefined;
 
-  constructor(options: ConsumerOptions, pollMs: number) {
+  constructor(options: ConsumerOptions) {
     const { name, service, config, metrics, log } = options;
     const database = options.database.background;
     const schema = schemaOf(name);
@@ -57,7 +63,7 @@ export class Consumer {
       ...inboxOptions(service, config),
       database,
       schema,
-      pollMs,
+      pollMs: POLL_MS[database.kind],
       log,
       maxRows: MAX_ROWS,
       onOutcome: (type, outcome, seconds) => {

@@ -3,6 +3,7 @@ import type { Server } from 'node:http';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
+import type { Readiness } from '../contracts/operations.ts';
 import { narrowed, subscriptions } from '../contracts/services.ts';
 import { LocalBus } from '../infra/bus/local.ts';
 import { MqttBus } from '../infra/bus/mqtt/index.ts';
@@ -99,9 +100,10 @@ export class Resources {
     return this.#queues;
   }
 
-  /** Undefined until openQueues() has been called. */
-  get queues(): PacedQueues | undefined {
-    return this.#queues;
+  /** The states of everything but the database. */
+  states(bus: Bus): Readiness['resources'] {
+    const queues = this.#queues && { queues: this.#queues.health() };
+    return { bus: bus.health(), mqtt: this.mqtt.health(), ...queues };
   }
 
   /** Opens the payment provider. Safe to call twice. Rejects with a StartupError if the embedded one is in use. */

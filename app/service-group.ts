@@ -17,6 +17,7 @@ import { awaitDatabase, migrateSchemas, retryUntilAvailable } from './prepare-da
 import type { Resources } from './resources.ts';
 import { schemaOf } from './schemas.ts';
 import { type RemoteWorker, ServiceRunner, type ServiceRunnerOptions } from './service-runner.ts';
+import { StoppableServices } from './stoppable-services.ts';
 
 type Factory = (
   context: ServiceContext<Config>,
@@ -48,8 +49,14 @@ export interface ServiceGroupOptions {
 /** A service before it runs. */
 type Created = Pick<ServiceRunnerOptions, 'name' | 'service' | 'outbox' | 'log'>;
 
+export interface StartedServices {
+  readonly runners: readonly ServiceRunner[];
+  readonly bus: Bus;
+  readonly stoppable: StoppableServices;
+}
+
 /** Starts services with a bus, on schemas that are up to date. */
-export async function startServices(options: ServiceGroupOptions): Promise<{ runners: ServiceRunner[]; bus: Bus }> {
+export async function startServices(options: ServiceGroupOptions): Promise<StartedServices> {
   const { config, roles, resources, metrics, log, signal, shutdown } = options;
   const { database, mqtt } = resources;
   const startContext = { config, log, signal };
@@ -74,7 +81,7 @@ export async function startServices(options: ServiceGroupOptions): Promise<{ run
   // Long-running statements would delay the stop. They run again after the next start.
   shutdown.add(async () => database.interrupt());
   for (const runner of runners) await runner.start();
-  return { runners, bus };
+  return { runners, bus, stoppable: new StoppableServices(runners) };
 }
 
 /** Starts the web role of services whose worker is another thread of this process. */

@@ -43,11 +43,6 @@ export interface ServiceRunnerOptions extends Omit<ConsumerOptions, 'bus'> {
 }
 
 /**
- * Interval at which an inbox is polled for rows without a wake-up. PostgreSQL is polled for the events of other
- * processes. PGlite has one process, whose wake-ups find almost every row, and runs one statement at a time.
- */
-const POLL_MS = { pglite: 500, postgres: 100 };
-/**
  * Interval at which an outbox is polled for rows that a process left, and at which published rows are deleted: a tenth
  * of the statements of an order at 200 orders/s.
  */
@@ -88,7 +83,7 @@ export class ServiceRunner {
 
   /** Requires the service's schema to be migrated. */
   async start(): Promise<void> {
-    const { name, roles, outbox, database, through } = this.#options;
+    const { name, roles, outbox, through } = this.#options;
     if ('worker' in through) {
       for (const channel of channels) outbox.connect(channel, through.worker.relay(name, channel));
     } else {
@@ -97,7 +92,7 @@ export class ServiceRunner {
     }
     if (this.#isWeb) for (const loop of this.service.webLoops ?? []) loop.start();
     if ('worker' in through || !roles.includes('worker')) return;
-    this.#consumer = new Consumer({ ...this.#options, bus: through.bus }, POLL_MS[database.kind]);
+    this.#consumer = new Consumer({ ...this.#options, bus: through.bus });
     await this.#consumer.start();
   }
 
@@ -141,7 +136,7 @@ export class ServiceRunner {
       ? this.#worker.readiness().then(({ consumers }) => consumers[this.name])
       : within(STATE_WITHIN_MS, readWorkerState<ConsumerState>(database, schemaOf(this.name)));
     return state.then(
-      (known) => known ?? down('no worker runs'),
+      (known) => known ?? down('no worker runs: start one with --role worker'),
       () => down('unknown: no answer'),
     );
   }

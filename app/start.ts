@@ -22,7 +22,7 @@ import { type Config, parseConfig } from './config.ts';
 import { openBroker, openResources, Resources } from './resources.ts';
 import { type ServiceGroupOptions, startServices, startWebServices } from './service-group.ts';
 import type { ServiceRunner } from './service-runner.ts';
-import { StoppableServices } from './stoppable-services.ts';
+import type { StoppableServices } from './stoppable-services.ts';
 import { WorkerThread } from './worker.ts';
 
 export interface StartOptions {
@@ -32,8 +32,6 @@ export interface StartOptions {
   readonly roles?: readonly Role[];
   /** Cancels the start, even during a long migration. After the start it has no effect: call stop(). */
   readonly signal?: AbortSignal;
-  /** A part without which nothing works has ended. Default: the process exits with code 1, and a supervisor restarts it. */
-  readonly onDied?: (error: Error) => void;
 }
 
 export type RunningSluice = Pick<Sluice, 'url' | 'stop'>;
@@ -56,11 +54,9 @@ const NO_ANSWER = { status: 'down', detail: 'no answer' } as const;
 interface Running {
   readonly runners: readonly ServiceRunner[];
   readonly resources: Resources;
-  readonly resourceStates: () => Promise<Omit<Readiness['resources'], 'database'>>;
+  readonly resourceStates: () => Promise<Readiness['resources']>;
   readonly otherMetrics: () => Promise<readonly object[]>;
-  /** Stops and starts a service independently of the others: see StoppableServices. */
-  readonly stopService: (name: ServiceName) => Promise<void>;
-  readonly startService: (name: ServiceName) => Promise<void>;
+  readonly stoppable: Pick<StoppableServices, 'stopService' | 'startService'>;
 }
 
 /** Each part that starts adds the step that stops it; stop() runs the steps in reverse order. */
@@ -68,7 +64,6 @@ class Sluice {
   readonly #services: readonly ServiceName[];
   readonly #roles: readonly Role[];
   readonly #signal: AbortSignal;
-  readonly #onDied: (error: Error) => void;
   readonly #config: Config;
   readonly #mirror: LogMirror;
   readonly #log: Logger;
@@ -84,7 +79,6 @@ class Sluice {
     this.#services = services;
     this.#roles = inRoles;
     this.#signal = signal;
-    this.#onDied = options.onDied ?? (() => process.exit(1));
     this.#config = parseConfig(env, services, inRoles);
     const { BUS_PREFIX, LOG_FORMAT, LOG_LEVEL } = this.#config;
     this.#mirror = new LogMirror(BUS_PREFIX);
@@ -128,17 +122,16 @@ class Sluice {
   stop(): Promise<void> {
     this.#stopped ??= this.#shutdown.runWithin(this.#config.STOP_TIMEOUT_MS).then(() => {
       this.#log.info('stopped');
-      this.#log.flush();
     });
     return this.#stopped;
   }
 
   async stopService(name: ServiceName): Promise<void> {
-    await this.#running?.stopService(name);
+    await this.#running?.stoppable.stopService(name);
   }
 
   async startService(name: ServiceName): Promise<void> {
-    await this.#running?.startService(name);
+    await this.#running?.stoppable.startService(name);
   }
 
   #group(resources: Resources): ServiceGroupOptions {
@@ -165,21 +158,13 @@ class Sluice {
   async #startHere(): Promise<Running> {
     const resources = await openResources(this.#config, this.#log);
     this.#open(resources);
-    const { database, mqtt } = resources;
+    const { database } = resources;
     const interrupt = () => database.interrupt();
     this.#signal.addEventListener('abort', interrupt);
     try {
-      const { runners, bus } = await startServices(this.#group(resources));
-      const stoppable = new StoppableServices(runners);
-      const queues = () => resources.queues && { queues: resources.queues.health() };
-      return {
-        runners,
-        resources,
-        resourceStates: async () => ({ bus: bus.health(), mqtt: mqtt.health(), ...queues() }),
-        otherMetrics: async () => [],
-        stopService: (name) => stoppable.stop(name),
-        startService: (name) => stoppable.start(name),
-      };
+      const { runners, bus, stoppable } = await startServices(this.#group(resources));
+      const resourceStates = async () => resources.states(bus);
+      return { runners, resources, resourceStates, otherMetrics: async () => [], stoppable };
     } finally {
       this.#signal.removeEventListener('abort', interrupt);
     }
@@ -218,16 +203,15 @@ class Sluice {
           .metrics()
           .then((its) => [its])
           .catch(() => []), // absent until it answers again
-      stopService: (name) => worker.stopService(name),
-      startService: (name) => worker.startService(name),
+      stoppable: worker,
     };
   }
 
-  /** The process does not continue without its worker; the next start resumes the work. */
+  /** The process exits, because nothing works without its worker. The next start resumes the work. */
   #die(error: Error): void {
     if (this.#shutdown.begun) return;
     this.#log.fatal({ err: error.cause ?? error }, error.message);
-    this.#onDied(error);
+    process.exit(1);
   }
 
   /** A worker's server has only the routes of its operation. */

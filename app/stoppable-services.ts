@@ -14,7 +14,7 @@ export class StoppableServices {
    * Disconnects the service from the bus: it neither consumes nor publishes, and messages for it wait. Its routes keep
    * working. Only for services without loops of their own, which run as long as the process.
    */
-  async stop(name: ServiceName): Promise<void> {
+  async stopService(name: ServiceName): Promise<void> {
     const runner = this.#running.get(name);
     if (!runner) throw new RangeError(`${name} does not run here`);
     if (runner.service.loops?.length) throw new RangeError(`${name} has loops of its own`);
@@ -24,7 +24,7 @@ export class StoppableServices {
     await runner.stopRelays();
   }
 
-  async start(name: ServiceName): Promise<void> {
+  async startService(name: ServiceName): Promise<void> {
     const runner = this.#stopped.get(name);
     if (!runner) throw new RangeError(`${name} is not stopped here`);
     await runner.start();

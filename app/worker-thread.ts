@@ -11,14 +11,15 @@ import { Metrics } from '../infra/observability/metrics.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
 import { StartupError } from '../infra/runtime/startup-error.ts';
 import { ThreadCalls } from '../infra/runtime/thread-calls.ts';
-import { type Broker, externalBroker, openResources } from './resources.ts';
-import { startServices } from './service-group.ts';
-import type { ServiceRunner, WorkerReadiness } from './service-runner.ts';
-import { StoppableServices } from './stoppable-services.ts';
+import { type Broker, externalBroker, openResources, type Resources } from './resources.ts';
+import { type StartedServices, startServices } from './service-group.ts';
+import type { WorkerReadiness } from './service-runner.ts';
 import { errorClasses, type MainFunctions, type WorkerData } from './worker-protocol.ts';
 
 /** What the main thread calls in this one. */
-export type WorkerFunctions = ReturnType<typeof workerFunctions> & ReturnType<typeof statementFunctions>;
+export type WorkerFunctions = ReturnType<typeof lifecycleFunctions> &
+  ReturnType<typeof statementFunctions> &
+  ReturnType<typeof serviceFunctions>;
 
 const { config, services, connections } = workerData as WorkerData;
 
@@ -52,16 +53,12 @@ function openBroker(log: Logger): Broker {
   return { publisher, connect: connectThrough(connections), close: () => publisher.close() };
 }
 
-function workerFunctions() {
+function lifecycleFunctions() {
   const destination = new LogLines();
   const log = createLog({ level: config.LOG_LEVEL, pretty: false, subjectName: SUBJECT_NAME, destination });
   const metrics = new Metrics({ process: false });
   const shutdown = new Shutdown(log);
   const aborted = new AbortController();
-  let runners: readonly ServiceRunner[] = [];
-  let stoppable = new StoppableServices([]);
-  let readiness: () => Promise<WorkerReadiness>;
-  const runner = (name: ServiceName) => runners.find((each) => each.name === name);
   return {
     /** Resolves when the services run. */
     async start(): Promise<{ paymentUrl: string | undefined }> {
@@ -73,18 +70,7 @@ function workerFunctions() {
         Object.assign(functions, statementFunctions(database));
         const group = { config, services, roles: ['worker'] as const, resources, metrics, log, shutdown };
         const started = await startServices({ ...group, signal: aborted.signal });
-        runners = started.runners;
-        stoppable = new StoppableServices(runners);
-        const queues = () => resources.queues && { queues: resources.queues.health() };
-        readiness = async () => ({
-          resources: { bus: started.bus.health(), ...queues() },
-          consumers: Object.fromEntries(
-            await Promise.all(runners.map(async (each) => [each.name, await each.state()] as const)),
-          ),
-          stalled: (
-            await Promise.all(runners.map(async (each) => ((await each.isHealthy()) ? [] : [each.name])))
-          ).flat(),
-        });
+        Object.assign(functions, serviceFunctions(started, resources, metrics));
         return { paymentUrl: resources.paymentUrl };
       } catch (error) {
         await shutdown.run();
@@ -94,19 +80,39 @@ function workerFunctions() {
     /** Cancels the start. */
     abort: () => aborted.abort(new StartupError('the start was cancelled')),
     stop: () => shutdown.run(),
+  };
+}
+
+/** Once the services run. */
+function serviceFunctions({ runners, bus, stoppable }: StartedServices, resources: Resources, metrics: Metrics) {
+  const runner = (name: ServiceName) => runners.find((each) => each.name === name);
+  return {
     relayed: (name: ServiceName, channel: Channel, rows: readonly OutboxRow[]) =>
       runner(name)?.relayed(channel, rows) ?? 0,
     wakeService: (name: ServiceName) => runner(name)?.service.wake?.(),
     wakeInbox: (name: ServiceName) => runner(name)?.wake(),
-    readiness: () => readiness(),
+    async readiness(): Promise<WorkerReadiness> {
+      const states = await Promise.all(
+        runners.map(async (each) => ({
+          name: each.name,
+          state: await each.state(),
+          isHealthy: await each.isHealthy(),
+        })),
+      );
+      return {
+        resources: resources.states(bus),
+        consumers: Object.fromEntries(states.map(({ name, state }) => [name, state])),
+        stalled: states.filter(({ isHealthy }) => !isHealthy).map(({ name }) => name),
+      };
+    },
     async metrics(): Promise<object> {
       await Promise.all(runners.map((each) => each.measure()));
       return metrics.registry.getMetricsAsJSON();
     },
-    stopService: (name: ServiceName) => stoppable.stop(name),
-    startService: (name: ServiceName) => stoppable.start(name),
+    stopService: (name: ServiceName) => stoppable.stopService(name),
+    startService: (name: ServiceName) => stoppable.startService(name),
   };
 }
 
-const functions: Partial<WorkerFunctions> = workerFunctions();
+const functions: Partial<WorkerFunctions> = lifecycleFunctions();
 const main = new ThreadCalls<MainFunctions>({ port: parentPort as MessagePort, functions, errors: errorClasses });

@@ -33,6 +33,8 @@ export class WorkerThread implements RemoteWorker {
   readonly #calls: ThreadCalls<WorkerFunctions>;
   readonly #exited: Promise<void>;
   #stopping = false;
+  /** The call under way. */
+  #readiness: Promise<WorkerReadiness> | undefined;
 
   constructor({ config, services, broker, writeLine, onDied }: WorkerOptions) {
     const { port1: connections, port2 } = new MessageChannel();
@@ -55,7 +57,7 @@ export class WorkerThread implements RemoteWorker {
     this.#exited = new Promise((resolve) => {
       thread.once('exit', () => {
         connections.close();
-        const error = new Error('the worker thread has ended', { cause });
+        const error = new Error('the worker thread has ended: start again to resume its work', { cause });
         this.#calls.end(error);
         if (!this.#stopping) onDied(error);
         resolve();
@@ -95,8 +97,12 @@ export class WorkerThread implements RemoteWorker {
     void this.#calls.call('wakeInbox', service).catch(() => undefined);
   }
 
+  /** One call for all that ask at the same time: GET /readyz asks for each service. */
   readiness(): Promise<WorkerReadiness> {
-    return within(STATE_WITHIN_MS, this.#calls.call('readiness'));
+    this.#readiness ??= within(STATE_WITHIN_MS, this.#calls.call('readiness')).finally(() => {
+      this.#readiness = undefined;
+    });
+    return this.#readiness;
   }
 
   metrics(): Promise<object> {

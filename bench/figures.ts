@@ -15,8 +15,8 @@ export interface Target {
   readonly most?: number;
 }
 
-/** The contribution of one round to a figure. A figure without values is left out. */
-export interface Measurement {
+/** A figure of one round. A figure without values is left out. */
+export interface Figure {
   /** Undefined for the bare route, which all modes share. */
   readonly phase?: string;
   readonly name: string;
@@ -30,7 +30,7 @@ export type RouteFloods = readonly Flooded[];
 
 /** The measurement of one system. */
 export interface Measured {
-  readonly figures: (route: RouteFloods) => readonly Measurement[];
+  readonly figures: (route: RouteFloods) => readonly Figure[];
   /** Each value must be at most `most`; the worst round counts. */
   readonly checks: readonly { name: string; value: number; most: number }[];
   /** The database's durability, as the database reports it. */
@@ -70,17 +70,17 @@ export const routeCpuMs = (route: RouteFloods): number =>
 export const cpuMsPer = (perSecond: number, cpu: Readonly<Record<string, number>>): number =>
   (sum(Object.values(cpu)) * 1_000) / perSecond;
 
-export const figure = (name: string, unit: Unit, value: number | undefined, target?: Target): Measurement => ({
+export const figure = (name: string, unit: Unit, value: number | undefined, target?: Target): Figure => ({
   name,
   unit,
   target,
   values: value === undefined ? [] : [value],
 });
 
-export const inPhase = (phase: string, figures: readonly Measurement[]): Measurement[] =>
+export const inPhase = (phase: string, figures: readonly Figure[]): Figure[] =>
   figures.map((each) => ({ phase, ...each }));
 
-export const routeRateFigure = (name: string, route: RouteFloods): Measurement => ({
+export const routeRateFigure = (name: string, route: RouteFloods): Figure => ({
   name,
   unit: '/s',
   values: route.map(responsesPerSecond),
@@ -138,7 +138,7 @@ export function createReport(rounds: readonly Round[], echo?: { flooded: Flooded
 
 /** Each figure once, with the values of all rounds, in the order in which the rounds name them. */
 function figuresOf(rounds: readonly Round[]) {
-  const merged = new Map<string, Measurement & { mode: Mode | undefined }>();
+  const merged = new Map<string, Figure & { mode: Mode | undefined }>();
   for (const { mode: measuredMode, route, measured } of rounds)
     for (const each of measured.figures(route)) {
       const mode = each.phase ? measuredMode : undefined;

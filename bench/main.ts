@@ -65,7 +65,7 @@ program
   .command('peers')
   .description('the same workflow in Sluice, in NestJS and as a plain amqplib script (bench/peers), side by side')
   .option('--rounds <count>', 'rounds, interleaved', numberBetween(1, 20), 1)
-  .option('--scale <share>', 'share of all durations, to try it', numberBetween(0.1, 1, 'number'), 1)
+  .option('--scale <share>', "share of the load's durations, to try it", numberBetween(0.1, 1, 'number'), 1)
   .option('--results <folder>', 'for the JSON and the SVG file', RESULTS)
   .action(runPeers);
 

@@ -12,7 +12,6 @@ import { saleBenchmark } from './sale/benchmark.ts';
 import { scaleBenchmark } from './scale.ts';
 import { MODES, type Mode } from './system.ts';
 
-const bothModes = MODES;
 const embedded: readonly Mode[] = ['embedded'];
 const separate: readonly Mode[] = ['separate'];
 
@@ -30,7 +29,7 @@ const shortOrderRows = (scaled: Scaled): Row[] => [
   row(
     'orders',
     'orders at full load and in a burst, against a bare Express route and a bare AMQP loop',
-    bothModes,
+    MODES,
     fullLoadBenchmark({
       sustained: { warmUp: scaled(12), measured: scaled(30) },
       burst: scaled(10_000),
@@ -56,7 +55,7 @@ const shortRows = (scaled: Scaled): Row[] => [
   row(
     'sale',
     'the pace of a sale and the responses to its crowd, beside the same crowd at a server that costs nothing',
-    bothModes,
+    MODES,
     saleBenchmark([
       {
         phase: 'default, cold',
@@ -83,7 +82,7 @@ const shortRows = (scaled: Scaled): Row[] => [
   row(
     'flood',
     'purchases over connections that never pause, against a bare Express route that rejects',
-    bothModes,
+    MODES,
     floodBenchmark({
       durations: {
         full: { warmUp: scaled(3), measured: scaled(30) },

@@ -22,14 +22,14 @@ export interface ScaleParameters {
   readonly durations: Durations;
 }
 
-interface Measurement {
+interface Throughput {
   readonly perSecond: number;
   readonly eachSecond: readonly number[];
   readonly cpu: Readonly<Record<string, number>>;
   readonly generatorCpu: number;
 }
 /** What is measured, of which services, with the URLs of the last service's processes. */
-interface Kind<M extends Measurement> {
+interface Kind<M extends Throughput> {
   readonly services: readonly string[];
   readonly unit: string;
   readonly measure: (load: Load, system: System, urls: readonly string[], durations: Durations) => Promise<M>;
@@ -37,7 +37,7 @@ interface Kind<M extends Measurement> {
   readonly check: (query: Query, measured: readonly M[]) => Promise<Measured['checks']>;
 }
 
-const consumers: Kind<Measurement & { readonly accepted: number }> = {
+const consumers: Kind<Throughput & { readonly accepted: number }> = {
   services: ['points', 'coupon', 'notify'],
   unit: 'completed orders',
   async measure(load, system, _urls, durations) {
@@ -51,12 +51,12 @@ const consumers: Kind<Measurement & { readonly accepted: number }> = {
   },
 };
 
-interface GatewayMeasurement extends Measurement {
+interface GatewayThroughput extends Throughput {
   readonly saleId: string;
   readonly flooded: Flooded;
 }
 
-const gateways: Kind<GatewayMeasurement> = {
+const gateways: Kind<GatewayThroughput> = {
   services: ['flash-sale'],
   unit: 'decisions',
   measure: (load, system, urls, durations) =>
@@ -92,7 +92,7 @@ export const scaleBenchmark = (kind: 'consumers' | 'gateways', parameters: Scale
     kind === 'consumers' ? measure(load, system, consumers, parameters) : measure(load, system, gateways, parameters),
 });
 
-async function measure<M extends Measurement>(
+async function measure<M extends Throughput>(
   load: Load,
   system: System,
   { services, unit, measure: measureOnce, check }: Kind<M>,
@@ -111,7 +111,7 @@ async function measure<M extends Measurement>(
   }
   const { stored: checks, settings } = await system.stopServices((query) => check(query, measured));
   const first = measured[0]?.perSecond ?? Number.NaN;
-  const cores = (cpu: Measurement['cpu']) => sum(Object.values(cpu)) * 100;
+  const cores = (cpu: Throughput['cpu']) => sum(Object.values(cpu)) * 100;
   return {
     figures: () =>
       measured.flatMap(({ count, perSecond, cpu }) =>

@@ -12,7 +12,7 @@ export interface OperationsOptions {
   readonly runners: readonly ServiceRunner[];
   readonly database: Pick<Database, 'query'>;
   /** The states of the other resources; those that do not answer are down. */
-  readonly resources: () => Promise<Omit<Readiness['resources'], 'database'>>;
+  readonly resources: () => Promise<Readiness['resources']>;
   readonly overload: Pick<OverloadGuard, 'rejected' | 'lagMs'>;
   readonly metrics: Metrics;
   /** The metrics of other threads, which are added. */

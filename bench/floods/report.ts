@@ -1,13 +1,5 @@
 // The figures of the floods: decisions and admissions against the bare route, the drain's pace, latencies.
-import {
-  figure,
-  inPhase,
-  type Measurement,
-  type RouteFloods,
-  routeRate,
-  routeRateFigure,
-  type Target,
-} from '../figures.ts';
+import { type Figure, figure, inPhase, type RouteFloods, routeRate, routeRateFigure, type Target } from '../figures.ts';
 import { type Flooded, rateOf } from '../flood.ts';
 import { ADMITTED, BUSY, FULL, OVER } from '../load.ts';
 import type { Mode } from '../system.ts';
@@ -38,20 +30,20 @@ interface Reported {
 }
 
 /** p50 and p99 of the responses with a status, if there are any. */
-const latencies = (name: string, status: number, floods: readonly Flooded[]): Measurement[] =>
+const latencies = (name: string, status: number, floods: readonly Flooded[]): Figure[] =>
   (['p50', 'p99'] as const).map((percentile) => ({
     name: `${name}, ${percentile}`,
     unit: 'ms',
     values: floods.flatMap(({ latency }) => latency[status]?.[percentile] ?? []),
   }));
 
-export const figuresOf = (reported: Reported): Measurement[] => [
+export const figuresOf = (reported: Reported): Figure[] => [
   routeRateFigure('bare Express route, purchases answered', reported.route),
   ...latencies('answered by the bare route', FULL, reported.route),
   ...phases.flatMap((phase) => inPhase(phase, floodFigures(phase, reported))),
 ];
 
-function floodFigures(phase: FloodPhase, { mode, route, floods, targets }: Reported): Measurement[] {
+function floodFigures(phase: FloodPhase, { mode, route, floods, targets }: Reported): Figure[] {
   const flood = floods[phase];
   const decisions = rateOf(flood, ADMITTED, OVER, FULL);
   const [full, soldOut] = [phase === 'full', phase === 'sold out'];

@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { mean, median, sum } from '../../demos/shared/statistics.ts';
 import type { Benchmark } from '../benchmark.ts';
 import { levelsOf, type Moment, ratesOf, readEverySecond } from '../curve.ts';
-import { cpuMsPer, figure, inPhase, type Measured, type Measurement, routeCpuMs, type Target } from '../figures.ts';
+import { cpuMsPer, type Figure, figure, inPhase, type Measured, routeCpuMs, type Target } from '../figures.ts';
 import { intervalBetween, memoryOf, observe } from '../flood.ts';
 import { type Load, ordersTo, responseCount } from '../load.ts';
 import { readCompleted, untilCompleted } from '../metrics.ts';
@@ -140,7 +140,7 @@ async function momentOf(load: Load, system: System) {
   return { completed, p50, p95, memory: sum(Object.values(memory)) };
 }
 
-function growthFigures(moments: readonly Moment[], { p50, memory }: EnduranceTargets): Measurement[] {
+function growthFigures(moments: readonly Moment[], { p50, memory }: EnduranceTargets): Figure[] {
   const growth = (name: string) => {
     const tenths = tenthsOf(levelsOf(moments, name));
     return Number(tenths[9]) / Number(tenths[1]);
@@ -156,7 +156,7 @@ const diskFigures = (
   before: DiskUse,
   after: DiskUse,
   { orders, kilobytesPerOrder, walMegabytes }: EnduranceTargets & { orders: number },
-): Measurement[] => [
+): Figure[] => [
   figure(
     'growth of the data folder, per order, without WAL',
     'kB',

@@ -8,7 +8,7 @@ import { HttpClient } from '../../demos/shared/http.ts';
 import { note } from '../../demos/shared/terminal.ts';
 import type { Benchmark } from '../benchmark.ts';
 import type { Curve } from '../curve.ts';
-import { figure, inPhase, type Measured, type Measurement, type Target } from '../figures.ts';
+import { type Figure, figure, inPhase, type Measured, type Target } from '../figures.ts';
 import { poll } from '../metrics.ts';
 import type { Query } from '../stored-totals.ts';
 import type { System } from '../system.ts';
@@ -142,10 +142,10 @@ interface Result {
   readonly perfect: Sold['perfect'];
 }
 
-function figuresOf(sale: SaleParameters, { visit, orders, accepted = [], perfect }: Result): Measurement[] {
+function figuresOf(sale: SaleParameters, { visit, orders, accepted = [], perfect }: Result): Figure[] {
   const paceIn = (times: OrderTimes) => paceOf(times, judgedSeconds(sale), sale.drainPerSecond);
   const [pace, left, ideal] = [paceIn(orders), paceIn(accepted), paceIn(perfect.orders)];
-  const responseFigures = (['p50', 'p99'] as const).flatMap((percentile): Measurement[] => {
+  const responseFigures = (['p50', 'p99'] as const).flatMap((percentile): Figure[] => {
     const perfectMs = perfect.visit.responseMs?.[percentile];
     const { [percentile]: mostMs = 0, timesPerfect = 0 } = sale.responses ?? {};
     const target = sale.responses && { most: Math.max(mostMs, timesPerfect * (perfectMs ?? 0)) };

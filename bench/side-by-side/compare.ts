@@ -35,7 +35,7 @@ export const comparePeers = (parameters: PeerParameters) =>
     new Load(),
     (load) => load.close(),
     async (load) => {
-      const rounds: { readonly name: ContenderName; readonly measured: Measured }[] = [];
+      const rounds: { readonly name: ContenderName; readonly measured: ContenderResult }[] = [];
       for (let round = 1; round <= parameters.rounds; round++)
         for (const name of contenders) {
           note(`round ${round} of ${parameters.rounds}: ${titles[name]} …`);
@@ -50,7 +50,7 @@ export const comparePeers = (parameters: PeerParameters) =>
     },
   );
 
-interface Measured {
+interface ContenderResult {
   readonly completedPerSecond: number;
   readonly cpuMsPerOrder: number;
   readonly accepted: number;
@@ -62,7 +62,7 @@ async function measure(
   load: Load,
   contender: Contender,
   { load: durations, kills, away, settled }: PeerParameters,
-): Promise<Measured> {
+): Promise<ContenderResult> {
   const keepBusy = async (seconds: number) => {
     for (const until = performance.now() + seconds * 1_000; performance.now() < until; await delay(POLL_MS))
       load.allow((await contender.completed()) + MAX_OPEN);
@@ -111,7 +111,7 @@ export const peerCurves = ({ rounds }: PeerComparison) =>
   }));
 
 export function renderPeers({ node, parameters, rounds }: PeerComparison): string {
-  const medianOf = (name: ContenderName, pick: (measured: Measured) => number) =>
+  const medianOf = (name: ContenderName, pick: (measured: ContenderResult) => number) =>
     median(rounds.filter((round) => round.name === name).map(({ measured }) => pick(measured)));
   const rate = (name: ContenderName) => medianOf(name, ({ completedPerSecond }) => completedPerSecond);
   const sum = (name: ContenderName, loss: Loss) =>

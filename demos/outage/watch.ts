@@ -11,8 +11,6 @@ const EVERY_MS = 200;
 export interface Sample {
   /** After the origin. */
   readonly atMs: number;
-  /** Orders whose step is recorded. */
-  readonly done: PerService;
   /** Accepted orders whose step is not recorded. */
   readonly waiting: PerService;
   /** Orders whose steps are all recorded. */
@@ -68,7 +66,7 @@ export class Watch {
     this.#baseline = baseline;
     const done = recordOf(steps, (step) => recorded[step] - baseline[step]);
     const waiting = recordOf(steps, (step) => Math.max(0, acceptedBefore - done[step]));
-    const sample = { atMs, done, waiting, completed: Math.min(...steps.map((step) => done[step])) };
+    const sample = { atMs, waiting, completed: Math.min(...steps.map((step) => done[step])) };
     this.samples.push(sample);
     if (this.#origin > 0) onSample(sample);
     return sample;

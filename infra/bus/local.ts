@@ -1,10 +1,12 @@
 // The local bus, for services that share one database: publishing hands the events to the inboxes of the subscribed
 // groups (services). If a group runs in this process, its inbox handles the events at once and stores one row for each,
-// in the transaction of the effect. Until that commit, the outbox keeps the event. Events are stored first for groups that other processes run, for
-// handlers that may take long, and if they are published again, because the event may have ended the process, and
-// stored messages have their attempts counted. The rows of other groups are found by the polls of their workers, and
-// several processes on one PostgreSQL share them with SKIP LOCKED.
-import { type Database, DatabaseUnavailable } from '../database/port.ts';
+// in the transaction of the effect. Until that commit, the outbox keeps the event.
+//
+// Events are stored first for groups that other processes run, for handlers that may take long, and if they are
+// published again, because the event may have ended the process, and stored messages have their attempts counted. The
+// rows of other groups are found by the polls of their workers, and several processes on one PostgreSQL share them with
+// SKIP LOCKED.
+import { type Database, isUnavailable } from '../database/port.ts';
 import { BusError } from '../mqtt/port.ts';
 import { PendingSet } from '../runtime/collections.ts';
 import type { Health } from '../runtime/health.ts';
@@ -86,7 +88,7 @@ export class LocalBus implements Bus {
       }
       return [];
     } catch (error) {
-      const code = error instanceof DatabaseUnavailable ? 'unavailable' : 'rejected';
+      const code = isUnavailable(error) ? 'unavailable' : 'rejected';
       return batch.map(({ id }) => ({ id, error: new BusError(code, (error as Error).message, error) }));
     }
   }

@@ -20,7 +20,7 @@ export interface OutgoingEvent {
   readonly id: string;
   readonly type: string;
   /** The type and one more word, if groups may receive such events without the others of the type. Default: `type`. */
-  readonly routingKey?: string;
+  readonly routingKey?: string | undefined;
   readonly body: string;
   /** An earlier publish may not have finished: its process may have ended, even because of this event. */
   readonly republished?: boolean | undefined;
@@ -44,8 +44,8 @@ export interface IncomingMessage {
  */
 export interface Receiver {
   /**
-   * Processes the batch now. For transports that allow many unacknowledged messages. May be called concurrently, with
-   * fewer events at a time than two prefetches and MAX_BATCH_EVENTS together.
+   * Processes the batch now. For transports that allow many unacknowledged messages. May be called concurrently: all
+   * calls together process fewer events at a time than twice the prefetch plus MAX_BATCH_EVENTS.
    */
   process(batch: readonly IncomingMessage[]): Promise<void>;
   /**

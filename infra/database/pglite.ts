@@ -10,16 +10,15 @@ import { PLANNER_OPTIONS, queryableThrough, statementsThrough } from './statemen
 type Lane = 'foreground' | 'background';
 
 /**
- * Database time that the background gets per millisecond of the foreground while both have work waiting. A foreground
- * statement comes with three times as much HTTP work in the same thread, so this is about an even share.
+ * Database time that the background gets per millisecond of the foreground while both have work waiting: most of an
+ * order's statements are in the background.
  */
 const BACKGROUND_WEIGHT = 4;
 
 /**
- * How long the database may work before the event loop's sockets and timers get a turn: as long as their last turn
- * took, within these bounds. PGlite resolves without leaving the current task, so without a limit it would block the
- * thread; with one statement per turn of the event loop, a flood of requests that need no database would leave it only
- * a few statements a second.
+ * How long the database may work before the timers, sockets and messages of its thread get a turn: as long as their
+ * last turn took, within these bounds. PGlite resolves without leaving the current task, so without a limit it would
+ * block the thread; with one statement per turn, long turns would leave it only a few statements a second.
  */
 const MIN_SHARE_MS = 0.5;
 const MAX_SHARE_MS = 25;

@@ -88,3 +88,7 @@ export class Overloaded extends Error {
     super(`more than ${limit} requests are waiting for the database`);
   }
 }
+
+/** Whether the same work may succeed later. */
+export const isUnavailable = (error: unknown): error is DatabaseUnavailable | Overloaded =>
+  error instanceof DatabaseUnavailable || error instanceof Overloaded;

@@ -2,8 +2,7 @@
 // and back. There are no transactions of several statements and no locks, so that nothing in the database ever waits
 // for the other thread.
 import type { ThreadCalls } from '../runtime/thread-calls.ts';
-import type { Database, Queryable } from './port.ts';
-import { queryableThrough } from './statements.ts';
+import type { Database, Queryable, Statements } from './port.ts';
 
 type Lane = 'foreground' | 'background' | 'longRunning';
 
@@ -25,15 +24,11 @@ const elsewhere = () => new Error('transactions and locks belong to the thread o
 
 /** For the other thread. Statements reject like those of the database. */
 export function remoteDatabase(calls: ThreadCalls<ReturnType<typeof statementFunctions>>): Database {
-  const statementsIn = (lane: Lane) => ({
-    ...queryableThrough((call) =>
-      call({
-        query: <Row extends object>(text: string, params?: readonly unknown[]) =>
-          calls.call('query', lane, text, params) as Promise<Row[]>,
-        execute: (text, params) => calls.call('execute', lane, text, params),
-        script: (text) => calls.call('script', lane, text),
-      }),
-    ),
+  const statementsIn = (lane: Lane): Statements => ({
+    query: <Row extends object>(text: string, params?: readonly unknown[]) =>
+      calls.call('query', lane, text, params) as Promise<Row[]>,
+    execute: (text, params) => calls.call('execute', lane, text, params),
+    script: (text) => calls.call('script', lane, text),
     transaction: () => Promise.reject(elsewhere()),
   });
   const shared = {

@@ -18,7 +18,7 @@ export function writeEvent(
   catalogue: EventCatalogue,
   row: OutboxRow,
   source: string,
-  routingKeyOf: (event: CloudEvent) => string = ({ type }) => type,
+  routingKeyOf?: (event: CloudEvent) => string,
 ): OutgoingEvent {
   const { event_id: id, type, subject } = row;
   const event = schemaFor(catalogue, type).parse({
@@ -31,7 +31,7 @@ export function writeEvent(
     datacontenttype: 'application/json',
     data: JSON.parse(row.data),
   });
-  return { id, type, routingKey: routingKeyOf(event), body: JSON.stringify(event) };
+  return { id, type, routingKey: routingKeyOf?.(event), body: JSON.stringify(event) };
 }
 
 /** How much of a body is stored. A longer one exceeds every event, so it is unreadable. */

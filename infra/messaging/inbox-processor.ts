@@ -2,7 +2,7 @@
 // before has only its reply resent, which is retried in the same way.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { DatabaseUnavailable, Overloaded } from '../database/port.ts';
+import { isUnavailable } from '../database/port.ts';
 import type { HandlingOutcome } from '../observability/log-format.ts';
 import { backoff } from '../runtime/backoff.ts';
 import { reasonOf } from '../runtime/reason.ts';
@@ -177,7 +177,7 @@ const messageIn = ({ message_id: messageId, type, subject, body }: ClaimedMessag
   body: body ?? new Uint8Array(),
 });
 
-/** Runs `work` again until the database is available for it. Rejects once `signal` is aborted. */
+/** Runs `work` again until the database is available for it. Rejects with its last error once `signal` is aborted. */
 export async function retryUnavailable<T>(
   work: () => Promise<T>,
   { signal, log }: { readonly signal: AbortSignal; readonly log: Logger },
@@ -188,10 +188,9 @@ export async function retryUnavailable<T>(
     } catch (error) {
       if (!isUnavailable(error) || signal.aborted) throw error;
       if (failures === 1) log.warn({ error: error.message }, 'waiting for the database');
-      await delay(backoff(failures, UNAVAILABLE_BASE_MS, UNAVAILABLE_MAX_MS), undefined, { signal });
+      await delay(backoff(failures, UNAVAILABLE_BASE_MS, UNAVAILABLE_MAX_MS), undefined, { signal }).catch(() => {
+        throw error; // not the AbortError, because callers tell an unavailable database from a failure
+      });
     }
   }
 }
-
-const isUnavailable = (error: unknown): error is DatabaseUnavailable | Overloaded =>
-  error instanceof DatabaseUnavailable || error instanceof Overloaded;

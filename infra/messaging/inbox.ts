@@ -8,7 +8,6 @@ import { setMaxListeners } from 'node:events';
 import type { IncomingMessage, Receiver } from '../bus/port.ts';
 import { Loop } from '../runtime/loop.ts';
 import { type ReadableMessage, readMessage, type UnreadableMessage } from './envelope.ts';
-import { FailedMessages } from './failed-messages.ts';
 import { InboxProcessor, type InboxProcessorOptions } from './inbox-processor.ts';
 import { InboxStore, MAX_UNREADABLE, PRUNE_BATCH } from './inbox-store.ts';
 import type { InboxOptions } from './inbox-transactions.ts';
@@ -22,7 +21,6 @@ const PRUNE_EVERY_MS = 60_000;
 const UNREADABLE_BATCH = 100;
 
 export class Inbox implements Receiver {
-  readonly failed: FailedMessages;
   readonly worker: InboxWorker;
   readonly #options: InboxOptions;
   readonly #store: InboxStore;
@@ -39,7 +37,6 @@ export class Inbox implements Receiver {
     const { database, schema, retentionDays, onOutcome, log } = options;
     const { signal } = this.#stopping;
     setMaxListeners(0, signal); // each message that waits for the database adds a listener
-    this.failed = new FailedMessages(database, schema);
     this.#store = new InboxStore(schema);
     const parts: InboxProcessorOptions = {
       ...options,
@@ -93,29 +90,32 @@ export class Inbox implements Receiver {
   }
 
   enqueue(batch: readonly IncomingMessage[]): Promise<void> {
-    return this.#enqueueIf(() => true, batch);
+    return this.#storeOrProcess(batch, (messages) => this.worker.enqueue(messages));
   }
 
   processOrEnqueue(batch: readonly IncomingMessage[]): Promise<void> {
-    const { handlers } = this.#options;
-    return this.#enqueueIf(({ event }) => handlers[event.type]?.prepare !== undefined, batch);
+    const takesLong = ({ event }: ReadableMessage) => this.#options.handlers[event.type]?.prepare !== undefined;
+    return this.#storeOrProcess(batch, (messages) => this.worker.enqueue(messages), takesLong);
   }
 
-  /** Stores the readable messages for which `isStored` returns true, and processes the others now. */
-  async #enqueueIf(isStored: (message: ReadableMessage) => boolean, batch: readonly IncomingMessage[]): Promise<void> {
+  isolate(batch: readonly IncomingMessage[]): Promise<void> {
+    return this.#storeOrProcess(batch, (messages) => this.worker.isolate(messages));
+  }
+
+  /** Passes the readable messages for which `isStored` returns true to `store`, and processes the others now. */
+  async #storeOrProcess(
+    batch: readonly IncomingMessage[],
+    store: (messages: readonly ReadableMessage[]) => Promise<void>,
+    isStored: (message: ReadableMessage) => boolean = () => true,
+  ): Promise<void> {
     const stored: ReadableMessage[] = [];
     const processing: Promise<void>[] = [];
     for (const message of this.#accepted(batch)) {
       if ('event' in message && isStored(message)) stored.push(message);
       else processing.push(this.#processor.process(message, { origin: 'arrival', attempts: 1 }));
     }
-    if (stored.length > 0) processing.push(this.worker.enqueue(stored));
+    if (stored.length > 0) processing.push(store(stored));
     await Promise.all(processing);
-  }
-
-  async isolate(batch: readonly IncomingMessage[]): Promise<void> {
-    const readable = await this.#readable(batch);
-    if (readable.length > 0) await this.worker.isolate(readable);
   }
 
   async deadLetter(batch: readonly IncomingMessage[], reason: string): Promise<void> {
@@ -124,16 +124,6 @@ export class Inbox implements Receiver {
 
   wake(): void {
     this.worker.wake();
-  }
-
-  /** The accepted messages that are readable. The others are recorded as dead. */
-  async #readable(batch: readonly IncomingMessage[]): Promise<ReadableMessage[]> {
-    const readable: ReadableMessage[] = [];
-    for (const message of this.#accepted(batch)) {
-      if ('event' in message) readable.push(message);
-      else await this.#processor.process(message, { origin: 'arrival', attempts: 1 });
-    }
-    return readable;
   }
 
   #read(body: Uint8Array): ReadableMessage | UnreadableMessage {

@@ -4,6 +4,8 @@ import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, R
 
 export class Metrics {
   readonly registry = new Registry();
+  /** The metrics of the process, which has one of each: adding up omits its start time. */
+  readonly #process = new Registry();
 
   readonly published = this.#counter(
     'sluice_events_published_total',
@@ -59,13 +61,13 @@ export class Metrics {
 
   /** `process`: also the metrics of the process, which one thread of it has to report. */
   constructor({ process = true } = {}) {
-    if (process) collectDefaultMetrics({ register: this.registry });
+    if (process) collectDefaultMetrics({ register: this.#process });
   }
 
   /** The text of GET /metrics, with the metrics of other threads added: their `registry.getMetricsAsJSON()`. */
-  async text(others: readonly object[] = []): Promise<string> {
-    if (others.length === 0) return this.registry.metrics();
-    return AggregatorRegistry.aggregate([await this.registry.getMetricsAsJSON(), ...others]).metrics();
+  async text(others: readonly object[]): Promise<string> {
+    const services: Registry = AggregatorRegistry.aggregate([await this.registry.getMetricsAsJSON(), ...others]);
+    return Registry.merge([this.#process, services]).metrics();
   }
 
   #counter<Label extends string>(name: string, help: string, labelNames: Label[]): Counter<Label> {

@@ -87,7 +87,9 @@ export class ThreadCalls<Theirs extends Functions> {
   }
 
   async #run(name: string, args: readonly unknown[]): Promise<unknown> {
-    return this.#options.functions[name]?.(...args);
+    const called = this.#options.functions[name];
+    if (!called) throw new Error(`the other thread has no function ${name}`);
+    return called(...args);
   }
 
   #decoded({ name, message, stack, code }: EncodedError): Error {

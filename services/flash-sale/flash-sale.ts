@@ -32,7 +32,7 @@ const MIN_DRAIN_SECONDS = 2;
 
 /**
  * How long a snapshot is used before it is read again, in milliseconds. For an open sale, an eighth of the time in
- * which the queue drains: otherwise the shop idles while the gateway still rejects for a full queue.
+ * which the queue drains: otherwise the shop idles while a web process still rejects for a full queue.
  */
 export function freshForMs({ status, queueCap, drainPerSecond }: Snapshot): number {
   if (status !== 'open') return CLOSED_FRESH_MS;

@@ -16,7 +16,7 @@ import type { SaleAdmission } from './sale-admission.ts';
 interface Options {
   readonly admission: Pick<SaleAdmission, 'reject'>;
   /** Gets the purchases that the snapshot does not reject: each uses one of its attempts, and must not use another. */
-  readonly forTheRow: WeakSet<IncomingMessage>;
+  readonly passedSnapshot: WeakSet<IncomingMessage>;
   readonly readTicket: ReadTicket;
   readonly log: Logger;
 }
@@ -42,7 +42,7 @@ export const front =
         if (userId === undefined) return false;
         const rejected = options.admission.reject(saleId, userId);
         if (!rejected) {
-          options.forTheRow.add(request);
+          options.passedSnapshot.add(request);
           return false;
         }
         sendRejection(response, { saleId, userId, byBrowser: prefersHtml(request) }, rejected);

@@ -50,7 +50,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     log,
   });
   const readTicket = createReadTicket(database);
-  const forTheRow = new WeakSet<IncomingMessage>();
+  const passedSnapshot = new WeakSet<IncomingMessage>();
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
     handlers: {
@@ -58,8 +58,9 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
       'order.cancelled': releaseTickets(outbox),
       'order.awaiting-payment': awaitPayments(resendAfterMs),
     },
-    routes: (router) => flashSaleRoutes(router, { database, admission, forTheRow, readTicket, onCreated: wakeWorker }),
-    front: front({ admission, forTheRow, readTicket, log }),
+    routes: (router) =>
+      flashSaleRoutes(router, { database, admission, passedSnapshot, readTicket, onCreated: wakeWorker }),
+    front: front({ admission, passedSnapshot, readTicket, log }),
     facts: { 'flash-sale': saleFacts, 'flash-sale/tickets': ticketFacts },
     resend: RESEND_BY_ID,
     isSheddable: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),

@@ -18,7 +18,7 @@ interface Options {
   readonly database: Database;
   readonly admission: SaleAdmission;
   /** Purchases that the snapshot has seen and not rejected. */
-  readonly forTheRow: WeakSet<IncomingMessage>;
+  readonly passedSnapshot: WeakSet<IncomingMessage>;
   readonly readTicket: ReadTicket;
   /** A sale was created; it may be open. */
   readonly onCreated: () => void;
@@ -64,7 +64,7 @@ export function flashSaleRoutes(router: Router, options: Options): void {
   });
 }
 
-function purchaseRoute(router: Router, { admission, forTheRow, readTicket }: Options): void {
+function purchaseRoute(router: Router, { admission, passedSnapshot, readTicket }: Options): void {
   route(router, '/flash-sales/:id/purchases', {
     post: [
       formOrJsonBody,
@@ -72,7 +72,7 @@ function purchaseRoute(router: Router, { admission, forTheRow, readTicket }: Opt
         const saleId = parseId(request.params.id, 'flash sale');
         const { userId } = parse(purchaseRequest, request.body);
         const purchase = { saleId, userId, byBrowser: prefersHtml(request) };
-        const rejected = forTheRow.has(request) ? undefined : admission.reject(saleId, userId);
+        const rejected = passedSnapshot.has(request) ? undefined : admission.reject(saleId, userId);
         const decided = rejected ?? (await admission.decide(saleId, userId));
         if (!decided) throw notFound('flash sale');
         if (!('ticketId' in decided)) return sendRejection(response, purchase, decided);

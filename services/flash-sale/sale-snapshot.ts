@@ -92,7 +92,7 @@ export class SaleSnapshot {
     return this.#refreshing;
   }
 
-  /** Reads page after page of new tickets; each page holds more than all gateways admit while it is read. */
+  /** Reads page after page of new tickets; each page holds more than all web processes admit meanwhile. */
   async #readAll(): Promise<void> {
     for (;;) {
       const readAt = this.#now();

@@ -108,7 +108,7 @@ describe.for(fixtures)('%s', ([, fixture]) => {
     expect(await effects(group)).toEqual(ids);
   }
 
-  const failed = (consumer: GroupConsumer) => consumer.inbox.failed.list({}, undefined, 1_000);
+  const failed = (consumer: GroupConsumer) => consumer.failed.list({}, undefined, 1_000);
 
   /** Blocks handlers until it is released, at the latest when the test ends. */
   function latch() {
@@ -269,7 +269,7 @@ describe.for(fixtures)('%s', ([, fixture]) => {
     expect(report?.data).not.toContain('the bank says no');
 
     broken = false;
-    expect(await consumer.inbox.failed.retry({ id: event.id })).toBe(1);
+    expect(await consumer.failed.retry({ id: event.id })).toBe(1);
     consumer.inbox.wake();
     await expectEffects('points', [event]);
     expect(await failed(consumer)).toEqual([]);

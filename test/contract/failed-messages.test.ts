@@ -8,6 +8,7 @@ import { stepFailed } from '../../contracts/events.ts';
 import type { RetryResult } from '../../contracts/operations.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { listen } from '../../infra/http/server.ts';
+import { FailedMessages } from '../../infra/messaging/failed-messages.ts';
 import type { Inbox } from '../../infra/messaging/inbox.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { Outbox, reportDead } from '../../infra/messaging/outbox.ts';
@@ -26,6 +27,7 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
   let databases: Databases;
   let schema: string;
   let inbox: Inbox;
+  let failed: FailedMessages;
   let outcomes: HandlingOutcome[];
   let broken: boolean;
 
@@ -36,6 +38,7 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
   beforeEach(async () => {
     schema = `f_${randomUUID().replaceAll('-', '')}`;
     await createTables(databases.database, { name: 'points', schema });
+    failed = new FailedMessages(databases.database, schema);
     broken = true;
     outcomes = [];
     // Not started, so only the tests claim rows.
@@ -78,9 +81,7 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
   /** POST /failed-messages/points/retry */
   async function retryAll(): Promise<RetryResult> {
     const server = await listen(
-      createApp(log, (router) =>
-        failedMessagesRoutes(router, [{ name: 'points', failed: inbox.failed, wake: () => inbox.wake() }]),
-      ),
+      createApp(log, (router) => failedMessagesRoutes(router, [{ name: 'points', failed, wake: () => inbox.wake() }])),
       '127.0.0.1',
       0,
     );
@@ -102,7 +103,7 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
 
   test('a reply that is resent late leaves the claim of the new attempt as it is', async () => {
     const claimed = await resending();
-    await inbox.failed.retry({ id: claimed[0]?.message_id });
+    await failed.retry({ id: claimed[0]?.message_id });
     expect(await claim()).toMatchObject([{ status: 'retrying', attempts: 1 }]);
     await inbox.worker.processClaimed(claimed);
     expect(await rows()).toEqual([{ status: 'retrying', attempts: 1, claimed: true }]);
@@ -111,14 +112,14 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
 
   test('waits for an attempt that ends soon, and retries a message whose attempt did not finish', async () => {
     await inbox.process([{ body: orderPlaced() }, { body: orderPlaced() }]);
-    await inbox.failed.retry({ status: 'dead' });
+    await failed.retry({ status: 'dead' });
     expect(await claim(500)).toMatchObject([{ status: 'retrying' }]);
     expect(await retryAll()).toEqual({ retried: 2, left: 0, truncated: 0 });
   });
 
   test('stops waiting after a while, and returns how many messages it has not retried', async () => {
     await inbox.process([{ body: orderPlaced() }, { body: orderPlaced() }]);
-    await inbox.failed.retry({ status: 'dead' });
+    await failed.retry({ status: 'dead' });
     expect(await claim()).toMatchObject([{ status: 'retrying' }]);
     expect(await retryAll()).toEqual({ retried: 1, left: 1, truncated: 0 });
   });

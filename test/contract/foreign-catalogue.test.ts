@@ -10,6 +10,7 @@ import { LocalBus } from '../../infra/bus/local.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { openPglite } from '../../infra/database/pglite.ts';
 import type { Database } from '../../infra/database/port.ts';
+import { FailedMessages } from '../../infra/messaging/failed-messages.ts';
 import type { CloudEvent, Handlers, OnDead } from '../../infra/messaging/handler.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
@@ -68,7 +69,7 @@ async function run<E extends CloudEvent>(
   name: string,
   bus: LocalBus,
   service: Pick<Service<E>, 'handlers' | 'onDead'> & { readonly outbox: Outbox; readonly subjectName?: string },
-) {
+): Promise<void> {
   const { outbox, handlers, onDead, subjectName } = service;
   const own = { ...common, database, log: log.child({ service: name }) };
   const inbox = new Inbox({
@@ -94,7 +95,6 @@ async function run<E extends CloudEvent>(
     await Promise.all([inbox.stop(), subscription.close()]);
     await relay.stop();
   });
-  return inbox;
 }
 
 test('publishes, handles and dead-letters events of another catalogue, each by its own schema', async () => {
@@ -132,7 +132,7 @@ test('publishes, handles and dead-letters events of another catalogue, each by i
       NEW_EVENTS,
       dead.map(({ reportId, subject, failure }) => ({ ...fine(subject, failure, 0), id: reportId })),
     );
-  const treasury = await run('treasury', bus, {
+  await run('treasury', bus, {
     outbox: treasuryOutbox,
     handlers: treasuryHandlers,
     onDead,
@@ -165,7 +165,8 @@ test('publishes, handles and dead-letters events of another catalogue, each by i
     reader: 'the message was not handled',
     pence: 0,
   });
-  expect(await treasury.failed.list({ status: 'dead' }, undefined, 10)).toMatchObject([{ subject: bad }]);
+  const failed = new FailedMessages(database, schemaOf('treasury'));
+  expect(await failed.list({ status: 'dead' }, undefined, 10)).toMatchObject([{ subject: bad }]);
   // An event that does not match its schema is never published.
   const outbox = () => database.query(`SELECT type, error FROM ${schemaOf('desk')}.outbox`);
   await eventually(async () => (await outbox()).length === 1, { what: 'the published rows are deleted' });

@@ -2,10 +2,11 @@
 // before.
 import { randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
-import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
 import { eventSchemas } from '../../contracts/events.ts';
 import { LocalBus } from '../../infra/bus/local.ts';
 import type { IncomingMessage } from '../../infra/bus/port.ts';
+import { DatabaseUnavailable, Overloaded } from '../../infra/database/port.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { NEW_EVENTS, Outbox } from '../../infra/messaging/outbox.ts';
 import { publishToBus, Relay } from '../../infra/messaging/relay.ts';
@@ -36,10 +37,11 @@ function openBus(): LocalBus {
   return bus;
 }
 
-async function join(bus: LocalBus, options: GroupConsumerOptions): Promise<void> {
+async function join(bus: LocalBus, options: GroupConsumerOptions): Promise<GroupConsumer> {
   const process = { bus, database: databases.database, sever() {}, crash: async () => {}, close: async () => {} };
   const consumer = await GroupConsumer.join(process, topology, group, options);
   cleanUps.push(() => consumer.close());
+  return consumer;
 }
 
 const orderData = () => ({ orderId: uuidv7(), userId: 'alice', currency: 'GBP', total: 5999, itemCount: 1 });
@@ -81,6 +83,27 @@ test('a failing event does not fail the publish: it is stored and retried', asyn
   expect(await bus.publish([event])).toEqual([]);
   await eventually(async () => JSON.stringify(await rows()).includes('"done"'), { what: 'the event is retried' });
 });
+
+test.each([new DatabaseUnavailable('away'), new Overloaded(1)])(
+  'an event that waits for the database at the stop is not rejected: %s',
+  async (error) => {
+    const bus = openBus();
+    const waiting = deferred();
+    const warn = vi.spyOn(log, 'warn').mockImplementation(() => waiting.resolve());
+    cleanUps.push(() => warn.mockRestore());
+    const consumer = await join(bus, {
+      handle: () => {
+        throw error;
+      },
+    });
+    const event = orderPlaced();
+    const publishing = bus.publish([event]);
+    await waiting.promise;
+    expect(warn).toHaveBeenCalledWith({ error: error.message }, 'waiting for the database');
+    await consumer.close();
+    expect(await publishing).toMatchObject([{ id: event.id, error: { code: 'unavailable', message: error.message } }]);
+  },
+);
 
 test('an event whose first publish did not finish is stored before it is processed, so its attempts count', async () => {
   const bus = openBus();

@@ -7,6 +7,7 @@ import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { type HttpServer, listen } from '../../infra/http/server.ts';
+import { FailedMessages } from '../../infra/messaging/failed-messages.ts';
 import type { Inbox } from '../../infra/messaging/inbox.ts';
 import { call, get } from '../setup/api.ts';
 import { type Databases, log, openDatabases } from '../setup/bus-fixtures.ts';
@@ -28,8 +29,9 @@ beforeEach(async () => {
   schema = `f_${randomUUID().replaceAll('-', '')}`;
   await createTables(databases.database, { name: 'points', schema });
   inbox = createInbox(databases.database, schema);
+  const failed = new FailedMessages(databases.database, schema);
   const app = createApp(log, (router) =>
-    failedMessagesRoutes(router, [{ name: 'points', failed: inbox.failed, wake: () => inbox.wake() }]),
+    failedMessagesRoutes(router, [{ name: 'points', failed, wake: () => inbox.wake() }]),
   );
   http = await listen(app, '127.0.0.1', 0);
 });

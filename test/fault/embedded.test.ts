@@ -66,7 +66,7 @@ test('exits when its worker thread ends, and the next start resumes its work', a
     await rm(endFile);
     await start();
   }
-  expect(await process.output()).toContain('"msg":"the worker thread has ended"');
+  expect(await process.output()).toContain('"msg":"the worker thread has ended: start again to resume its work"');
   const { verdict, recoveryMs } = await concludeEmbedded(embedded, load);
   judge({ fault: 'the worker thread of the embedded system ends', rounds, verdict, recoveryMs });
   expect(verdict.failed).toEqual([]);

@@ -17,6 +17,7 @@ import { openPostgres } from '../../infra/database/postgres.ts';
 import { MAX_COUNT } from '../../infra/database/sql.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { listen } from '../../infra/http/server.ts';
+import { FailedMessages } from '../../infra/messaging/failed-messages.ts';
 import type { Inbox } from '../../infra/messaging/inbox.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
@@ -196,10 +197,11 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
 
     test('listing, counting and retrying failed messages may exceed the statement timeout', async () => {
       await insert('dead', '2026-01-01');
+      const failed = new FailedMessages(database, 'ours');
       const none = { error: 'no such error' };
-      expect(await whileLocked('ours.inbox', () => inbox.failed.list(none, undefined, 10))).toEqual([]);
-      expect(await whileLocked('ours.inbox', () => inbox.failed.count({}))).toMatchObject({ matching: 1 });
-      expect(await whileLocked('ours.inbox', () => inbox.failed.retry({}))).toBe(1);
+      expect(await whileLocked('ours.inbox', () => failed.list(none, undefined, 10))).toEqual([]);
+      expect(await whileLocked('ours.inbox', () => failed.count({}))).toMatchObject({ matching: 1 });
+      expect(await whileLocked('ours.inbox', () => failed.retry({}))).toBe(1);
     });
 
     test('the counts of an audit may exceed the statement timeout', async () => {

@@ -118,7 +118,6 @@ test(
         expect(await watch.poller.until(isIdle, performance.now() + 30_000)).toBe(true);
         expect(watch.samples.at(-1)).toMatchObject({
           waiting: none,
-          done: { points: 1, coupon: 1, notify: 1 },
           completed: 1,
         });
       } finally {

@@ -5,6 +5,7 @@ import type { Receiver, Subscription } from '../../infra/bus/port.ts';
 import type { Topology } from '../../infra/bus/topology.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
+import { FailedMessages } from '../../infra/messaging/failed-messages.ts';
 import type { AnyHandler } from '../../infra/messaging/handler.ts';
 import { Inbox } from '../../infra/messaging/inbox.ts';
 import { defineStatement, Outbox, reportDead } from '../../infra/messaging/outbox.ts';
@@ -47,6 +48,7 @@ export interface GroupConsumerOptions {
 
 export class GroupConsumer {
   readonly inbox: Inbox;
+  readonly failed: FailedMessages;
   readonly outcomes: HandlingOutcome[] = [];
   #subscription: Subscription | undefined;
 
@@ -54,6 +56,7 @@ export class GroupConsumer {
     const { attempts = 3, retryMs = 20, prefetch = 50, leaseMs = 10_000, pollMs = 50 } = options;
     const outbox = new Outbox(schema);
     const handler = recordingHandler(schema, outbox, options);
+    this.failed = new FailedMessages(database, schema);
     this.inbox = new Inbox({
       database,
       schema,

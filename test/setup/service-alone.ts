@@ -7,6 +7,7 @@ import type { EventData, EventType } from '../../contracts/events.ts';
 import { type ServiceName, SUBJECT_NAME } from '../../contracts/services.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
+import { FailedMessages } from '../../infra/messaging/failed-messages.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import { Metrics } from '../../infra/observability/metrics.ts';
 import type { AnyService, ServiceContext } from '../../infra/runtime/service.ts';
@@ -57,7 +58,7 @@ export async function openAlone(
     service,
     async tell(...bodies) {
       await inbox.process(bodies.map((body) => ({ body })));
-      expect(await inbox.failed.list({}, undefined, 10)).toEqual([]);
+      expect(await new FailedMessages(database, schema).list({}, undefined, 10)).toEqual([]);
     },
     forget: () => database.execute(`DELETE FROM ${schema}.inbox`),
     said: (subject) =>

@@ -12,7 +12,6 @@ import { recordedSteps } from '../../demos/shared/metrics.ts';
 const response = (dueMs: number, atMs: number, status = 201): OrderResponse => ({ dueMs, atMs, status });
 const sample = (atMs: number, points: number, completed: number): Sample => ({
   atMs,
-  done: { points: completed, coupon: 0, notify: 0 },
   waiting: { points, coupon: 1, notify: 0 },
   completed,
 });

@@ -41,6 +41,11 @@ describe('calls of another thread', () => {
     await expect(calls.call('violates')).rejects.toMatchObject({ message: 'duplicate key', code: '23505' });
   });
 
+  test('reject if the other thread has no such function', async () => {
+    const { calls } = between<Functions>({ known: () => 1 });
+    await expect(calls.call('unknown')).rejects.toThrow('the other thread has no function unknown');
+  });
+
   test('reject once the other thread has ended, also those under way', async () => {
     const { calls } = between({ never: () => new Promise(() => {}) });
     const underWay = calls.call('never');
@@ -59,6 +64,23 @@ describe('a stream between two threads', () => {
     const chunks: Buffer[] = [];
     for await (const chunk of one) chunks.push(chunk);
     expect(Buffer.concat(chunks).toString()).toBe(`a${'b'.repeat(1_000_000)}`);
+  });
+
+  test('sends the chunks that wait for the other side together, and no other bytes', async () => {
+    const [port, other] = channel();
+    const messages: (string | Uint8Array)[] = [];
+    other.on('message', (message: string | Uint8Array) => {
+      messages.push(message);
+      other.postMessage('taken');
+    });
+    const stream = new PortStream(port);
+    for (const text of ['a', 'b', 'c']) stream.write(text);
+    stream.end();
+    await once(stream, 'finish');
+    while (messages.length < 3) await turn();
+    const sent = messages.map((message) => (typeof message === 'string' ? message : Buffer.from(message).toString()));
+    expect(sent).toEqual(['a', 'bc', 'end']);
+    expect(messages.slice(0, 2).map((message) => (message as Uint8Array).buffer.byteLength)).toEqual([1, 2]);
   });
 
   test('stops the writer while nobody reads', async () => {

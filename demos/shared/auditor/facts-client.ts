@@ -1,5 +1,5 @@
 // Reads the services' facts over HTTP, checked against the contract. Every request is safe to repeat, and is repeated
-// when a service answers 503.
+// after a 503.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
 import {

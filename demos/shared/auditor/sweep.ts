@@ -1,5 +1,5 @@
-// Reads everything once. A mismatch is only a candidate, because the facts of different services, and of
-// different pages, are of different moments.
+// Reads everything once. A mismatch is only a candidate, because the facts of different services, and of different
+// pages, are of different moments.
 import type { SaleFact } from '../../../contracts/facts.ts';
 import type { Page } from '../../../contracts/pages.ts';
 import { CliError } from '../errors.ts';
@@ -86,8 +86,7 @@ export class Sweep {
     if (notify) counts.notifications += notify.placed + notify.cancelled;
     if (order?.open) {
       counts.underWay.orders++;
-      // A buyer is late only after the time to pay is over; a provider is late as soon as a charge
-      // had to be retried.
+      // A buyer is late only after the time to pay is over; a provider is late as soon as a charge had to be retried.
       const inTime = order.state === 'awaiting-payment' || (order.state === 'paying' && order.chargeRetries === 0);
       const sinceMs = inTime ? -(order.dueInMs ?? 0) : order.sinceMs;
       this.#addIfOverdue('orders', { id, waitsFor: waitsFor(order), sinceMs, dueInMs: order.dueInMs });

@@ -30,16 +30,16 @@ export interface OutgoingMessage {
 export function packEvents(events: readonly OutgoingEvent[], eventsPerMessage: number): OutgoingMessage[] {
   const messages: OutgoingMessage[] = [];
   for (const [routingKey, its] of groupBy(events, ({ routingKey, type }) => routingKey ?? type)) {
-    let events: OutgoingEvent[] = [];
+    let packed: OutgoingEvent[] = [];
     let bytes = 0;
     for (const event of its) {
       const length = Buffer.byteLength(event.body) + 1; // with a comma or bracket; the array has one more of these
-      if (events.length === 0 || events.length === eventsPerMessage || bytes + length > MAX_EVENT_BYTES - 1) {
-        events = [];
+      if (packed.length === 0 || packed.length === eventsPerMessage || bytes + length > MAX_EVENT_BYTES - 1) {
+        packed = [];
         bytes = 0;
-        messages.push({ id: event.id, routingKey, events });
+        messages.push({ id: event.id, routingKey, events: packed });
       }
-      events.push(event);
+      packed.push(event);
       bytes += length;
     }
   }
