@@ -8,7 +8,7 @@ const faultTable = 'test/fault/support/report.ts';
 const project = (
   name: string,
   globalSetup: string[],
-  options: { testTimeout?: number; fileParallelism?: boolean; sequence?: { groupOrder: number } } = {},
+  options: { testTimeout?: number; maxWorkers?: number; sequence?: { groupOrder: number } } = {},
 ) => ({
   test: {
     name,
@@ -16,26 +16,26 @@ const project = (
     globalSetup,
     testTimeout: 30_000,
     hookTimeout: 120_000,
+    // On two cores. Most of these tests wait about as long as they work, and spawned processes work beside them.
+    maxWorkers: 3,
     ...options,
   },
 });
 
 export default defineConfig({
   test: {
-    // Servers and spawned processes take their share of the machine beside the test files.
-    maxWorkers: 2,
     projects: [
       project('unit', []),
       project('contract', [servers]),
       project('service', [build, servers]),
       project('e2e', [build, servers]),
       // Whole systems for minutes: floods, silences, outages, audits of what was damaged.
-      project('long', [build, servers], { testTimeout: 120_000 }),
+      project('long', [build, servers], { testTimeout: 120_000, maxWorkers: 2, sequence: { groupOrder: 1 } }),
       // Alone, and one after the other: a fault test's deadlines assume that no other one loads the machine.
       project('fault', [build, servers, faultTable], {
         testTimeout: 180_000,
-        fileParallelism: false,
-        sequence: { groupOrder: 1 },
+        maxWorkers: 1,
+        sequence: { groupOrder: 2 },
       }),
     ],
   },

@@ -1,7 +1,7 @@
 // The report of a benchmark: medians and spreads over its rounds, the targets for them, and checks of whether the
 // measurement itself can be trusted.
 import { cpus } from 'node:os';
-import { median } from '../demos/shared/statistics.ts';
+import { mean, median, sum } from '../demos/shared/statistics.ts';
 import { groupBy } from '../infra/runtime/collections.ts';
 import type { Curve } from './curve.ts';
 import type { Flooded } from './flood.ts';
@@ -57,8 +57,7 @@ const MAX_GENERATOR_CPU = 0.8;
 const durable = ['fsync', 'synchronous_commit', 'full_page_writes'];
 
 /** Of a bare route. */
-const responsesPerSecond = ({ perSecond }: Flooded): number =>
-  Object.values(perSecond).reduce((sum, rate) => sum + rate, 0);
+const responsesPerSecond = ({ perSecond }: Flooded): number => sum(Object.values(perSecond));
 
 /** Requests per second that the bare route answered in this round. */
 export const routeRate = (route: RouteFloods): number => mean(route.map(responsesPerSecond));
@@ -69,9 +68,7 @@ export const routeCpuMs = (route: RouteFloods): number =>
 
 /** Milliseconds of CPU for each of `perSecond`. `cpu`: shares of one CPU by process. */
 export const cpuMsPer = (perSecond: number, cpu: Readonly<Record<string, number>>): number =>
-  (Object.values(cpu).reduce((sum, share) => sum + share, 0) * 1_000) / perSecond;
-
-const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  (sum(Object.values(cpu)) * 1_000) / perSecond;
 
 export const figure = (name: string, unit: Unit, value: number | undefined, target?: Target): Figure => ({
   name,

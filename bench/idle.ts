@@ -1,5 +1,6 @@
 // What a system takes while it has nothing to do.
 import { setTimeout as delay } from 'node:timers/promises';
+import { sum } from '../demos/shared/statistics.ts';
 import type { Benchmark } from './benchmark.ts';
 import { levelsOf, rateBetween, ratesOf, readEverySecond } from './curve.ts';
 import { figure, inPhase, type Measured, type Target } from './figures.ts';
@@ -51,5 +52,4 @@ async function measure(system: System, { settle, measured, cpuPercent, memoryMeg
   } satisfies Measured;
 }
 
-const total = (values: Readonly<Record<string, number>>) =>
-  Object.values(values).reduce((sum, value) => sum + value, 0);
+const total = (values: Readonly<Record<string, number>>) => sum(Object.values(values));

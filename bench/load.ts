@@ -1,6 +1,7 @@
 // The benchmark's side of the load generator: what it sends, which responses it expects, and its reports.
 import { setTimeout as delay } from 'node:timers/promises';
 import { forkScript } from '../demos/shared/child-process.ts';
+import { sum } from '../demos/shared/statistics.ts';
 import type { Command, Requests, Sample } from './generator.ts';
 import { BROKEN } from './raw-http.ts';
 
@@ -42,8 +43,7 @@ export const purchasesTo = (urls: readonly string[], saleId = ANY_SALE, connecti
   expected: [ADMITTED, OVER, FULL, BUSY, BROKEN],
 });
 
-export const responseCount = ({ responses }: Sample): number =>
-  Object.values(responses).reduce((sum, count) => sum + count, 0);
+export const responseCount = ({ responses }: Sample): number => sum(Object.values(responses));
 
 export class Load {
   readonly #child = forkScript('the load generator', new URL('generator.ts', import.meta.url));

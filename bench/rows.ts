@@ -84,10 +84,16 @@ const shortRows = (scaled: Scaled): Row[] => [
     'purchases over connections that never pause, against a bare Express route that rejects',
     MODES,
     floodBenchmark({
-      full: { warmUp: scaled(3), measured: scaled(30) },
-      'sold out': { warmUp: 1, measured: scaled(4) },
-      overload: { warmUp: scaled(2), measured: scaled(30) },
-      unbounded: { warmUp: 1, measured: scaled(5) },
+      durations: {
+        full: { warmUp: scaled(3), measured: scaled(30) },
+        'sold out': { warmUp: 1, measured: scaled(4) },
+        overload: { warmUp: scaled(2), measured: scaled(30) },
+        unbounded: { warmUp: 1, measured: scaled(5) },
+      },
+      targets: {
+        decisions: { embedded: { least: 2.2 }, separate: { least: 1.6 } },
+        drained: { full: { least: 0.98, most: 1.02 }, overload: { least: 0.95, most: 1.02 } },
+      },
     }),
   ),
   row(

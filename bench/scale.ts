@@ -2,12 +2,17 @@
 // with few cores, the curve shows when they are used up.
 import { createSale } from '../demos/shared/flash-sales.ts';
 import { HttpClient } from '../demos/shared/http.ts';
+import { sum } from '../demos/shared/statistics.ts';
 import { note } from '../demos/shared/terminal.ts';
 import type { Benchmark } from './benchmark.ts';
 import { figure, inPhase, type Measured } from './figures.ts';
-import { type Durations, flood, rateOf } from './flood.ts';
+import { type Durations, type Flooded, flood, rateOf } from './flood.ts';
+import { untilOrdered } from './floods/benchmark.ts';
+import { checkSale } from './floods/stored-sale.ts';
 import { FULL, type Load, OVER, purchasesTo } from './load.ts';
 import { measureSustained } from './orders/measure.ts';
+import { BROKEN } from './raw-http.ts';
+import { type Query, readTotals } from './stored-totals.ts';
 import type { System } from './system.ts';
 import { using } from './using.ts';
 
@@ -24,23 +29,34 @@ interface Throughput {
   readonly generatorCpu: number;
 }
 /** What is measured, of which services, with the URLs of the last service's processes. */
-interface Kind {
+interface Kind<M extends Throughput> {
   readonly services: readonly string[];
   readonly unit: string;
-  readonly measure: (load: Load, system: System, urls: readonly string[], durations: Durations) => Promise<Throughput>;
+  readonly measure: (load: Load, system: System, urls: readonly string[], durations: Durations) => Promise<M>;
+  /** Throws if the databases do not hold what the clients were told. */
+  readonly check: (query: Query, measured: readonly M[]) => Promise<Measured['checks']>;
 }
 
-const consumers: Kind = {
+const consumers: Kind<Throughput & { readonly accepted: number }> = {
   services: ['points', 'coupon', 'notify'],
   unit: 'completed orders',
   async measure(load, system, _urls, durations) {
     const measured = await measureSustained(load, system, durations);
-    const { completedPerSecond, completedEachSecond, cpu, generatorCpu } = measured;
-    return { perSecond: completedPerSecond, eachSecond: completedEachSecond, cpu, generatorCpu };
+    const { completedPerSecond, completedEachSecond, cpu, generatorCpu, accepted } = measured;
+    return { perSecond: completedPerSecond, eachSecond: completedEachSecond, cpu, generatorCpu, accepted };
+  },
+  async check(query, measured) {
+    const { resends = Number.NaN } = await readTotals(query, sum(measured.map(({ accepted }) => accepted)));
+    return [{ name: 'orders whose request was resent', value: resends, most: 0 }];
   },
 };
 
-const gateways: Kind = {
+interface GatewayThroughput extends Throughput {
+  readonly saleId: string;
+  readonly flooded: Flooded;
+}
+
+const gateways: Kind<GatewayThroughput> = {
   services: ['flash-sale'],
   unit: 'decisions',
   measure: (load, system, urls, durations) =>
@@ -51,27 +67,39 @@ const gateways: Kind = {
         const goods = { sku: 'SKU-1', name: 'White hanging heart', unitPrice: 100, currency: 'GBP' };
         const sale = await createSale(http, { ...goods, stock: 1_000_000, queueCap: 200, drainPerSecond: 100 });
         const flooded = await flood(load, purchasesTo(urls, sale.id), durations, { pids: system.pids });
+        await untilOrdered(http, sale.id);
         const { cpu, generatorCpu } = flooded;
         const perSecond = rateOf(flooded, FULL, OVER);
         const eachSecond: number[] = new Array(durations.measured).fill(perSecond); // only their mean is known
-        return { perSecond, eachSecond, cpu, generatorCpu };
+        return { perSecond, eachSecond, cpu, generatorCpu, saleId: sale.id, flooded };
       },
     ),
+  async check(query, measured) {
+    const uncounted: number[] = [];
+    for (const { saleId, flooded } of measured)
+      uncounted.push((await checkSale(query, { saleId, ...flooded, ordered: true })).uncounted);
+    const broken = sum(measured.map(({ flooded }) => flooded.responses[BROKEN] ?? 0));
+    return [
+      { name: 'connections that broke', value: broken, most: 0 },
+      { name: 'rejections that the sale did not count', value: Math.max(...uncounted), most: 0 },
+    ];
+  },
 };
 
-export const scaleBenchmark = (kind: 'consumers' | 'gateways', { counts, durations }: ScaleParameters): Benchmark => ({
+export const scaleBenchmark = (kind: 'consumers' | 'gateways', parameters: ScaleParameters): Benchmark => ({
   redis: kind === 'gateways',
-  measure: (load, system) => measure(load, system, kind === 'consumers' ? consumers : gateways, { counts, durations }),
+  measure: (load, system) =>
+    kind === 'consumers' ? measure(load, system, consumers, parameters) : measure(load, system, gateways, parameters),
 });
 
-async function measure(
+async function measure<M extends Throughput>(
   load: Load,
   system: System,
-  { services, unit, measure: measureOnce }: Kind,
+  { services, unit, measure: measureOnce, check }: Kind<M>,
   { counts, durations }: ScaleParameters,
 ): Promise<Measured> {
   const urls = [system.processOf(services.at(-1) ?? '').url];
-  const measured: (Throughput & { count: number })[] = [];
+  const measured: (M & { count: number })[] = [];
   for (const count of counts) {
     note(`  ${count} of each: ${services.join(', ')} …`);
     while (urls.length < count)
@@ -81,9 +109,9 @@ async function measure(
       }
     measured.push({ count, ...(await measureOnce(load, system, urls, durations)) });
   }
-  const { settings } = await system.stopServices(async () => undefined);
+  const { stored: checks, settings } = await system.stopServices((query) => check(query, measured));
   const first = measured[0]?.perSecond ?? Number.NaN;
-  const cores = (cpu: Throughput['cpu']) => Object.values(cpu).reduce((sum, share) => sum + share, 0) * 100;
+  const cores = (cpu: Throughput['cpu']) => sum(Object.values(cpu)) * 100;
   return {
     figures: () =>
       measured.flatMap(({ count, perSecond, cpu }) =>
@@ -93,7 +121,7 @@ async function measure(
           figure('CPU of all processes, of one core', '%', cores(cpu)),
         ]),
       ),
-    checks: [],
+    checks,
     settings,
     cpu: measured.at(-1)?.cpu ?? {},
     generatorCpu: measured.map(({ generatorCpu }) => generatorCpu),

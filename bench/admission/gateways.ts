@@ -1,6 +1,7 @@
 // The gateway processes: all connect first, then all start the burst at the same time.
 import { v7 as uuidv7 } from 'uuid';
 import { type Child, forkScript } from '../../demos/shared/child-process.ts';
+import { sum } from '../../demos/shared/statistics.ts';
 import { using } from '../using.ts';
 import type { Command, Target } from './gateway.ts';
 import { type StrategyName, strategies } from './strategies.ts';
@@ -29,7 +30,7 @@ export class Gateways {
     const counts = await Promise.all(
       children.map((child, index) => tell(child, { type: 'burst', buyers: share(index) })),
     );
-    return { admitted: counts.reduce((sum, count) => sum + count, 0), elapsedMs: performance.now() - startedAt };
+    return { admitted: sum(counts), elapsedMs: performance.now() - startedAt };
   }
 
   async admit(target: Target, buyers = BUYERS): Promise<number> {

@@ -11,7 +11,15 @@ import { metricsOf, poll } from '../metrics.ts';
 import { BROKEN } from '../raw-http.ts';
 import type { System } from '../system.ts';
 import { using } from '../using.ts';
-import { type FloodedSale, type FloodPhase, type Floods, figuresOf, PACE, phases } from './report.ts';
+import {
+  type FloodedSale,
+  type FloodPhase,
+  type Floods,
+  type FloodTargets,
+  figuresOf,
+  PACE,
+  phases,
+} from './report.ts';
 import { checkSale } from './stored-sale.ts';
 
 const SETTLED_WITHIN_MS = 60_000;
@@ -29,7 +37,10 @@ const sales = {
   unbounded: { ...fullSale, queueCap: 1_000_000 },
 };
 
-export type FloodParameters = Readonly<Record<FloodPhase, Durations>>;
+export interface FloodParameters {
+  readonly durations: Readonly<Record<FloodPhase, Durations>>;
+  readonly targets: FloodTargets;
+}
 
 const floodBaseline: Baseline = {
   route: 'flash-sale',
@@ -38,13 +49,13 @@ const floodBaseline: Baseline = {
   minHeadroom: 1.5,
 };
 
-export const floodBenchmark = (durations: FloodParameters): Benchmark => ({
+export const floodBenchmark = (parameters: FloodParameters): Benchmark => ({
   baseline: floodBaseline,
   redis: true,
-  measure: (load, system) => measureSales(load, system, durations),
+  measure: (load, system) => measureSales(load, system, parameters),
 });
 
-async function measureSales(load: Load, system: System, durations: FloodParameters): Promise<Measured> {
+async function measureSales(load: Load, system: System, { durations, targets }: FloodParameters): Promise<Measured> {
   const done = await using(
     new HttpClient(system.flashSaleUrl),
     (http) => http.close(),
@@ -63,7 +74,7 @@ async function measureSales(load: Load, system: System, durations: FloodParamete
   const broken = compared.reduce((sum, { responses }) => sum + (responses[BROKEN] ?? 0), 0);
   const uncounted = Math.max(...Object.values(floods).map((flood) => flood.uncounted));
   return {
-    figures: (route) => figuresOf(system.mode, route, floods),
+    figures: (route) => figuresOf({ mode: system.mode, route, floods, targets }),
     checks: [
       { name: 'connections that broke, except under overload', value: broken, most: 0 },
       { name: 'rejections that the sale did not count', value: uncounted, most: 0 },
@@ -81,7 +92,7 @@ async function measureSales(load: Load, system: System, durations: FloodParamete
 }
 
 /** Floods a sale for each phase and waits until their tickets have orders. */
-async function floodSales(load: Load, system: System, http: HttpClient, durations: FloodParameters) {
+async function floodSales(load: Load, system: System, http: HttpClient, durations: FloodParameters['durations']) {
   const done: { readonly phase: FloodPhase; readonly saleId: string; readonly flooded: FloodedSale }[] = [];
   for (const phase of phases) {
     note(`  ${phase} …`);
@@ -122,7 +133,7 @@ async function floodSale(
 }
 
 /** Resolves when every ticket of the sale has its order. */
-const untilOrdered = (http: HttpClient, saleId: string) =>
+export const untilOrdered = (http: HttpClient, saleId: string) =>
   poll(SETTLED_WITHIN_MS, async () => {
     const { counts, stock, queue } = await readSale(http, saleId);
     return counts.ordered === counts.admitted

@@ -15,13 +15,19 @@ export type FloodPhase = (typeof phases)[number];
 export type FloodedSale = Flooded & { readonly byRow: number };
 export type Floods = Readonly<Record<FloodPhase, FloodedSale & Awaited<ReturnType<typeof checkSale>>>>;
 
-/** As shares of the bare route's rate. */
-const DECISIONS = { embedded: { least: 2.2 }, separate: { least: 1.6 } };
-/** Tickets that leave the queue, against the configured pace. */
-const DRAIN: Partial<Record<FloodPhase, Target>> = {
-  full: { least: 0.98, most: 1.02 },
-  overload: { least: 0.95, most: 1.02 },
-};
+export interface FloodTargets {
+  /** While the queue is full, and when the sale is sold out. As shares of the bare route's rate. */
+  readonly decisions: Readonly<Record<Mode, Target>>;
+  /** Tickets that leave the queue, against the configured pace. */
+  readonly drained: Readonly<Partial<Record<FloodPhase, Target>>>;
+}
+
+interface Reported {
+  readonly mode: Mode;
+  readonly route: RouteFloods;
+  readonly floods: Floods;
+  readonly targets: FloodTargets;
+}
 
 /** p50 and p99 of the responses with a status, if there are any. */
 const latencies = (name: string, status: number, floods: readonly Flooded[]): Figure[] =>
@@ -31,23 +37,29 @@ const latencies = (name: string, status: number, floods: readonly Flooded[]): Fi
     values: floods.flatMap(({ latency }) => latency[status]?.[percentile] ?? []),
   }));
 
-export const figuresOf = (mode: Mode, route: RouteFloods, floods: Floods): Figure[] => [
-  routeRateFigure('bare Express route, purchases answered', route),
-  ...latencies('answered by the bare route', FULL, route),
-  ...phases.flatMap((phase) => inPhase(phase, floodFigures(mode, route, phase, floods[phase]))),
+export const figuresOf = (reported: Reported): Figure[] => [
+  routeRateFigure('bare Express route, purchases answered', reported.route),
+  ...latencies('answered by the bare route', FULL, reported.route),
+  ...phases.flatMap((phase) => inPhase(phase, floodFigures(phase, reported))),
 ];
 
-function floodFigures(mode: Mode, route: RouteFloods, phase: FloodPhase, flood: Floods[FloodPhase]): Figure[] {
+function floodFigures(phase: FloodPhase, { mode, route, floods, targets }: Reported): Figure[] {
+  const flood = floods[phase];
   const decisions = rateOf(flood, ADMITTED, OVER, FULL);
   const [full, soldOut] = [phase === 'full', phase === 'sold out'];
   // With room for everybody, every decision is an admission.
   const name = phase === 'unbounded' ? 'admitted' : 'decisions';
   return [
     figure(name, '/s', decisions),
-    figure(`${name} ÷ route`, 'ratio', decisions / routeRate(route), full || soldOut ? DECISIONS[mode] : undefined),
+    figure(
+      `${name} ÷ route`,
+      'ratio',
+      decisions / routeRate(route),
+      full || soldOut ? targets.decisions[mode] : undefined,
+    ),
     figure('503', '/s', rateOf(flood, BUSY)),
     // A sold-out sale has nothing left to drain.
-    figure('drained ÷ pace', 'ratio', soldOut ? undefined : flood.drainedPerSecond / PACE, DRAIN[phase]),
+    figure('drained ÷ pace', 'ratio', soldOut ? undefined : flood.drainedPerSecond / PACE, targets.drained[phase]),
     figure('by the row ÷ decisions', 'ratio', flood.byRow),
     ...latencies('rejected', soldOut ? OVER : FULL, [flood]),
     ...latencies('admitted', ADMITTED, [flood]),

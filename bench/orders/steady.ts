@@ -3,7 +3,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { median } from '../../demos/shared/statistics.ts';
+import { mean, median, sum } from '../../demos/shared/statistics.ts';
 import type { Benchmark } from '../benchmark.ts';
 import { levelsOf, type Moment, ratesOf, readEverySecond } from '../curve.ts';
 import { cpuMsPer, type Figure, figure, inPhase, type Measured, routeCpuMs, type Target } from '../figures.ts';
@@ -119,7 +119,7 @@ export async function measureSteady(
   const rates = ratesOf(moments, 'completed');
   return {
     sentPerSecond: responses[201] ?? 0,
-    completedPerSecond: rates.reduce((sum, rate) => sum + rate, 0) / rates.length,
+    completedPerSecond: mean(rates),
     p50: median(levelsOf(moments.slice(1), 'p50')),
     p95: median(levelsOf(moments.slice(1), 'p95')),
     cpu,
@@ -137,7 +137,7 @@ async function momentOf(load: Load, system: System) {
     memoryOf(system.pids),
   ]);
   const { p50 = 0, p95 = 0 } = latency[201] ?? {};
-  return { completed, p50, p95, memory: Object.values(memory).reduce((sum, megabytes) => sum + megabytes, 0) };
+  return { completed, p50, p95, memory: sum(Object.values(memory)) };
 }
 
 function growthFigures(moments: readonly Moment[], { p50, memory }: EnduranceTargets): Figure[] {

@@ -1,4 +1,5 @@
 // Whether buyers are served in the order of their arrival.
+import { mean } from '../shared/statistics.ts';
 
 export type Fairness = NonNullable<ReturnType<typeof fairnessOf>>;
 
@@ -13,7 +14,7 @@ export function fairnessOf(buyers: readonly { readonly arrivedAt: number; readon
     /** Spearman's: 1 is the same order, 0 is none, −1 is the reverse. */
     rankCorrelation: correlation(arrived, served),
     /** The distance between a buyer's places by arrival and by order, on average and at most. */
-    meanShift: shifts.reduce((sum, shift) => sum + shift, 0) / shifts.length,
+    meanShift: mean(shifts),
     maxShift: shifts.reduce((max, shift) => Math.max(max, shift), 0),
   };
 }
@@ -29,9 +30,9 @@ function ranks(values: readonly number[]): number[] {
 
 /** Pearson's correlation, which of ranks is Spearman's. 1 if all have the same place: no buyer was passed over. */
 function correlation(xs: readonly number[], ys: readonly number[]): number {
-  const mean = (xs.length + 1) / 2; // of places, with ties too
+  const middle = (xs.length + 1) / 2; // the mean of places, with ties too
   const covariance = (as: readonly number[], bs: readonly number[]) =>
-    as.reduce((sum, a, index) => sum + (a - mean) * ((bs[index] ?? mean) - mean), 0);
+    as.reduce((sum, a, index) => sum + (a - middle) * ((bs[index] ?? middle) - middle), 0);
   const spread = Math.sqrt(covariance(xs, xs) * covariance(ys, ys));
   return spread === 0 ? 1 : covariance(xs, ys) / spread;
 }

@@ -1,4 +1,5 @@
 // Whether the orders of a sale came at the rate of its drain, by the times at which the database stored them.
+import { mean } from '../shared/statistics.ts';
 import { text } from '../shared/terminal.ts';
 
 /** A second keeps the rate if its orders differ from it by this share at most, or by one order. */
@@ -27,7 +28,7 @@ export function paceOf(times: readonly number[], seconds: readonly number[], per
     held: orders.filter((count) => Math.abs(count - perSecond) <= tolerance).length,
     min: orders.reduce((a, b) => Math.min(a, b)),
     max: orders.reduce((a, b) => Math.max(a, b)),
-    mean: orders.reduce((a, b) => a + b) / orders.length,
+    mean: mean(orders),
   };
 }
 

@@ -1,4 +1,5 @@
 // The result of a run: the equations that must hold after it, and its figures for the terminal and the report.
+import { sum } from '../shared/statistics.ts';
 import { count, duration, text } from '../shared/terminal.ts';
 import type { Settings } from './arrivals.ts';
 import { type Figures, figuresOf } from './figures.ts';
@@ -68,8 +69,6 @@ export function equationsOf({ settings, buyers, requests, longestQueue, sale, ti
   ];
   return equations.map(([name, text, holds]) => ({ name, text, holds }));
 }
-
-const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
 
 /** The equations that do not hold. */
 export const failures = ({ equations }: Summary) => equations.filter(({ holds }) => !holds);

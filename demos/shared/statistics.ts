@@ -1,4 +1,4 @@
-// Percentiles and medians of measurements.
+// Sums, means, medians and percentiles of measurements.
 
 /** Milliseconds. Nearest-rank percentiles, so each is a measured value. */
 export interface Latency {
@@ -22,3 +22,8 @@ export function median(values: readonly number[]): number {
   const sorted = Float64Array.from(values).sort();
   return (Number(sorted[(sorted.length - 1) >> 1]) + Number(sorted[sorted.length >> 1])) / 2;
 }
+
+export const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+
+/** NaN for no values. */
+export const mean = (values: readonly number[]): number => sum(values) / values.length;

@@ -4,13 +4,13 @@ import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
-import type { EventData, EventType } from '../../contracts/events.ts';
 import type { OutgoingEvent } from '../../infra/bus/port.ts';
 import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import type { Topology } from '../../infra/bus/topology.ts';
 import { type Broker, type BusProcess, busFixtures, type Databases } from '../setup/bus-fixtures.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
 import { createTables, type Group, GroupConsumer, type GroupConsumerOptions } from '../setup/group-consumer.ts';
+import { orderPlaced, outgoingEvent } from '../setup/outgoing-events.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 /** For tests that wait for several timers: reconnects, leases. */
@@ -510,34 +510,14 @@ describe.for(fixtures)('%s', ([, fixture]) => {
     );
 });
 
-function event<T extends EventType>(type: T, orderId: string, data: EventData<T>): OutgoingEvent {
-  const id = uuidv7();
-  const envelope = {
-    specversion: '1.0',
-    id,
-    source: '/services/order',
-    type,
-    subject: orderId,
-    time: new Date().toISOString(),
-    datacontenttype: 'application/json',
-    data,
-  };
-  return { id, type, body: JSON.stringify(envelope) };
-}
-
-function orderPlaced(): OutgoingEvent {
-  const orderId = uuidv7();
-  return event('order.placed', orderId, { orderId, userId: 'alice', currency: 'GBP', total: 5_997, itemCount: 3 });
-}
-
 function pointsAwarded(): OutgoingEvent {
   const orderId = uuidv7();
-  return event('points.awarded', orderId, { orderId, userId: 'alice', points: 59 });
+  return outgoingEvent('points.awarded', orderId, { orderId, userId: 'alice', points: 59 });
 }
 
 function stepFailed(): OutgoingEvent {
   const orderId = uuidv7();
-  return event('step.failed', orderId, { orderId, step: 'points', eventId: uuidv7(), error: 'no reason' });
+  return outgoingEvent('step.failed', orderId, { orderId, step: 'points', eventId: uuidv7(), error: 'no reason' });
 }
 
 const subjectOf = ({ body }: OutgoingEvent) => (JSON.parse(body) as { subject: string }).subject;

@@ -396,6 +396,7 @@ describe('order', () => {
         const outbox = new Outbox('sluice_order');
         const cancel = createCancelOrder({ database: databases.database, outbox, resendAfterMs: RESEND_AFTER_MS });
         await cancel(orderId, undefined);
+        await set(orderId, `refund_at = now() + interval '1 hour'`); // no call before the first one that is counted
         let calls = 0;
         let error: Error | undefined = new PaymentUnknown('no answer');
         const lines = settleWith({

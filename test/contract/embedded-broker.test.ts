@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import { type AddressInfo, connect as connectSocket } from 'node:net';
+import { connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -16,6 +16,7 @@ import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
 import { Presence } from '../../infra/mqtt/presence.ts';
 import { userTopic } from '../../infra/mqtt/topics.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
+import { listen } from '../setup/listen.ts';
 import { eventually } from '../setup/wait.ts';
 
 const log = pino({ level: 'silent' });
@@ -244,10 +245,8 @@ describe('WebSocket', () => {
     const broker = await start();
     const server = createServer((_request, response) => response.end('page'));
     broker.acceptWebSockets(server);
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
+    const host = `127.0.0.1:${await listen(server)}`;
     cleanUps.push(() => server.close());
-    const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
     const open = (headers: Record<string, string>, path = '/mqtt') =>
       collecting(mqtt.connect(`ws://${host}${path}`, { reconnectPeriod: 0, wsOptions: { headers } }));
     return { broker, host, open };

@@ -17,6 +17,7 @@ import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { NEW_EVENTS, Outbox } from '../../infra/messaging/outbox.ts';
 import { publishToBus, Relay } from '../../infra/messaging/relay.ts';
 import type { Service } from '../../infra/runtime/service.ts';
+import { newPglite } from '../setup/pglite.ts';
 import { eventually } from '../setup/wait.ts';
 
 const envelope = <Type extends string, Data extends z.ZodType>(type: Type, data: Data) =>
@@ -49,6 +50,7 @@ let database: Database;
 
 beforeAll(async () => {
   folder = await serverFolder('library');
+  await newPglite(folder);
   database = await openPglite({ dataDir: folder });
   const messaging = await readMigrations(new URL('../../infra/messaging/migrations/', import.meta.url), 'messaging');
   for (const group of ['desk', 'treasury']) await migrate(database, schemaOf(group), messaging);

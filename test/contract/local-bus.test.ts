@@ -5,7 +5,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
 import { eventSchemas } from '../../contracts/events.ts';
 import { LocalBus } from '../../infra/bus/local.ts';
-import type { IncomingMessage, OutgoingEvent } from '../../infra/bus/port.ts';
+import type { IncomingMessage } from '../../infra/bus/port.ts';
 import { DatabaseUnavailable, Overloaded } from '../../infra/database/port.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { NEW_EVENTS, Outbox } from '../../infra/messaging/outbox.ts';
@@ -14,6 +14,8 @@ import { deferred } from '../../infra/runtime/promises.ts';
 import { type Databases, log, openDatabases } from '../setup/bus-fixtures.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
 import { createTables, type Group, GroupConsumer, type GroupConsumerOptions } from '../setup/group-consumer.ts';
+import { orderPlaced } from '../setup/outgoing-events.ts';
+import { receiverWith } from '../setup/receiver.ts';
 import { eventually } from '../setup/wait.ts';
 
 const topology = { prefix: 'test', groups: { points: ['order.placed'] } };
@@ -43,13 +45,6 @@ async function join(bus: LocalBus, options: GroupConsumerOptions): Promise<Group
 }
 
 const orderData = () => ({ orderId: uuidv7(), userId: 'alice', currency: 'GBP', total: 5999, itemCount: 1 });
-
-function orderPlaced(): OutgoingEvent {
-  const data = orderData();
-  const event = { specversion: '1.0', id: uuidv7(), source: '/services/order', type: 'order.placed' };
-  const rest = { subject: data.orderId, time: new Date().toISOString(), datacontenttype: 'application/json', data };
-  return { id: event.id, type: event.type, body: JSON.stringify({ ...event, ...rest }) };
-}
 
 const rows = () =>
   databases.database.query<object>(
@@ -116,9 +111,8 @@ test('an event whose first publish did not finish is stored before it is process
   const record = (method: string) => async (batch: readonly IncomingMessage[]) => {
     if (batch.length > 0) calls.push({ method, ids: batch.map(({ body }) => JSON.parse(body.toString()).id) });
   };
-  const unused = () => Promise.reject(new Error('not called with the local bus'));
-  const receiver = { enqueue: record('enqueue'), processOrEnqueue: record('processOrEnqueue') };
-  await bus.subscribe('points', { ...receiver, process: unused, isolate: unused, deadLetter: unused, wake: () => {} });
+  const methods = { enqueue: record('enqueue'), processOrEnqueue: record('processOrEnqueue') };
+  await bus.subscribe('points', receiverWith(methods));
 
   const { database } = databases;
   const outbox = new Outbox(group.schema);

@@ -22,6 +22,7 @@ import { Presence } from '../../infra/mqtt/presence.ts';
 import { eventTopic, presenceTopic } from '../../infra/mqtt/topics.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
 import { startProxy } from '../setup/proxy.ts';
+import { receiverWith } from '../setup/receiver.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 const log = pino({ level: 'silent' });
@@ -94,19 +95,13 @@ function sharedLocks() {
 function recorder(enqueue: (batch: readonly IncomingMessage[]) => Promise<void> = async () => {}) {
   const stored: string[] = [];
   const batches: number[] = [];
-  const unused = () => Promise.reject(new Error('not called with MQTT'));
-  const receiver: Receiver = {
+  const receiver = receiverWith({
     async enqueue(batch) {
       await enqueue(batch);
       batches.push(batch.length);
       stored.push(...batch.map(({ body }) => body.toString()));
     },
-    process: unused,
-    isolate: unused,
-    processOrEnqueue: unused,
-    deadLetter: unused,
-    wake: () => {},
-  };
+  });
   return { receiver, stored, batches };
 }
 
@@ -313,7 +308,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
 
   withBroker('settles a batch within twice the timeout while the broker is slow', async () => {
     const { proxy, url: through } = await proxyTo(brokerUrl);
-    const publishTimeoutMs = 1_000;
+    const publishTimeoutMs = 1_500;
     const publisher = await publisherTo(through, { publishTimeoutMs });
     const topology = topologyFor(freshPrefix());
     const bus = new MqttBus({ topology, publisher, connect: connectTo(brokerUrl), database: sharedLocks()(), log });

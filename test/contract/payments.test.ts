@@ -4,7 +4,6 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { appendFile, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -22,6 +21,7 @@ import {
   SimulatedProvider,
 } from '../../simulators/payment-provider/simulated-provider.ts';
 import { call, get, jsonRequest } from '../setup/api.ts';
+import { listen } from '../setup/listen.ts';
 import { type PaymentsProcess, startPayments, type Told } from '../setup/payments.ts';
 import { eventually, gate } from '../setup/wait.ts';
 
@@ -323,13 +323,13 @@ describe('inside the process', () => {
 
 describe('an unclear response', () => {
   async function answering(listener: RequestListener): Promise<PaymentProvider> {
-    const server = createServer(listener).listen(0, '127.0.0.1');
+    const server = createServer(listener);
+    const port = await listen(server);
     onTestFinished(() => {
       server.close();
       server.closeAllConnections();
     });
-    await eventually(() => server.listening, { what: 'the server listens' });
-    return client(`http://127.0.0.1:${(server.address() as AddressInfo).port}/pay/`, 500);
+    return client(`http://127.0.0.1:${port}/pay/`, 500);
   }
 
   test.each<[string, RequestListener]>([

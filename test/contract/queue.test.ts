@@ -15,6 +15,7 @@ import { openPostgres } from '../../infra/database/postgres.ts';
 import type { OpenQueuesOptions } from '../../infra/queue/index.ts';
 import { within } from '../../infra/runtime/promises.ts';
 import { cleanUp, cleanUps } from '../setup/clean-ups.ts';
+import { newPglite } from '../setup/pglite.ts';
 import { freshDatabase } from '../setup/postgres.ts';
 import { keysOf, open, openOnPostgres, openQueue, rowsOf, uuids } from '../setup/queues.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
@@ -64,6 +65,7 @@ const inDatabase = (query: (sql: string) => Promise<unknown[]>): Pick<Place, 'le
 
 async function pglitePlace(): Promise<Place & { database: Database }> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-pglite-'));
+  await newPglite(folder);
   const database = await openPglite({ dataDir: folder });
   const remove = async () => {
     await database.close();

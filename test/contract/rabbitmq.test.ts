@@ -1,11 +1,11 @@
 // Failures that are specific to the bus on RabbitMQ. The guarantees of every bus are tested by the bus suite, a broker
 // that withholds its replies by test/long/rabbitmq-replies.test.ts.
-import { once } from 'node:events';
-import { type AddressInfo, connect as connectTcp, createServer } from 'node:net';
+import { connect as connectTcp, createServer } from 'node:net';
 import { describe, expect, test, vi } from 'vitest';
 import { type Bus, MAX_EVENT_BYTES, type OutgoingEvent } from '../../infra/bus/port.ts';
 import { exchangeOf, queueOf } from '../../infra/bus/topology.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
+import { listen } from '../setup/listen.ts';
 import { startProxy, type Proxy as TcpProxy } from '../setup/proxy.ts';
 import {
   codesOf,
@@ -615,9 +615,7 @@ async function openLimitedProxy(limits: readonly number[]): Promise<string> {
     upstream.on('close', () => client.destroy());
     for (const socket of [client, upstream]) socket.on('error', () => upstream.destroy());
   });
-  proxy.listen(0, '127.0.0.1');
-  await once(proxy, 'listening');
+  url.port = String(await listen(proxy));
   cleanUps.push(async () => proxy.close());
-  url.port = String((proxy.address() as AddressInfo).port);
   return url.href;
 }

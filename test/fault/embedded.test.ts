@@ -1,4 +1,6 @@
 // The whole system embedded in one process, killed under load.
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { eventually } from '../setup/wait.ts';
 import { checkInvariants } from './support/checker.ts';
@@ -52,14 +54,17 @@ test('exits when its worker thread ends, and the next start resumes its work', a
   const schedule = newSchedule();
   const ending = new URL('support/ending-thread.js', import.meta.url).href;
   const embedded = await createEmbedded({}, ['--import', ending]);
-  const { process } = embedded;
-  await process.start();
+  const { process, dataDir } = embedded;
+  const endFile = join(dataDir, 'end-thread');
+  const start = () => process.start({ THREAD_ENDS_WITH_FILE: endFile });
+  await start();
   const load = new Load({ urls: [process.url], schedule });
   for (let round = 0; round < rounds; round++) {
-    await process.stop();
-    await process.start({ THREAD_ENDS_AFTER_MS: '15000' });
+    await load.morePlaced(schedule.between(100, 300));
+    await writeFile(endFile, '');
     expect(await process.ended(30_000)).toEqual({ code: 1, signal: null });
-    await process.start();
+    await rm(endFile);
+    await start();
   }
   expect(await process.output()).toContain('"msg":"the worker thread has ended: start again to resume its work"');
   const { verdict, recoveryMs } = await concludeEmbedded(embedded, load);

@@ -6,7 +6,7 @@ import { type Rabbitmq, startRabbitmq } from '../servers/rabbitmq.ts';
 import { call } from '../setup/api.ts';
 import { eventually } from '../setup/wait.ts';
 import { conclude } from './support/conclude.ts';
-import { Load } from './support/load.ts';
+import { expectOnlySuccess, Load } from './support/load.ts';
 import { newSchedule, rounds } from './support/schedule.ts';
 import type { ServiceProcess } from './support/service-process.ts';
 import { query } from './support/sql.ts';
@@ -137,9 +137,4 @@ const deleteBindings = (prefix: string, service: string, type: string) =>
 async function warnings({ output }: ServiceProcess, pattern: string): Promise<number> {
   const matches = new RegExp(pattern);
   return (await output()).split('\n').filter((line) => /"level":[45]0/.test(line) && matches.test(line)).length;
-}
-
-/** The order service does not need the broker. */
-function expectOnlySuccess(load: Load): void {
-  expect([...load.statuses.keys()].filter((status) => status !== 200 && status !== 201)).toEqual([]);
 }

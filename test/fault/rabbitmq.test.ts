@@ -8,7 +8,7 @@ import { startProxy } from '../setup/proxy.ts';
 import { eventually } from '../setup/wait.ts';
 import { openBroker } from './support/broker.ts';
 import { conclude } from './support/conclude.ts';
-import { Load } from './support/load.ts';
+import { expectOnlySuccess, Load } from './support/load.ts';
 import { newSchedule, rounds } from './support/schedule.ts';
 import { retryDead, type ServiceProcess, sluice } from './support/service-process.ts';
 import { count, query } from './support/sql.ts';
@@ -239,11 +239,6 @@ async function startDoomedSystem(settings: Environment) {
     deaths: () => deaths,
     startDoomedPoints,
   };
-}
-
-/** The order service does not need the broker. */
-function expectOnlySuccess(load: Load): void {
-  expect([...load.statuses.keys()].filter((status) => status !== 200 && status !== 201)).toEqual([]);
 }
 
 async function residentBytes({ url }: ServiceProcess): Promise<number> {

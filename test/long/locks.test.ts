@@ -19,6 +19,7 @@ import { openEmbeddedProvider, openExclusively } from '../../simulators/payment-
 import { cleanUps } from '../setup/clean-ups.ts';
 import { type FreshDatabase, freshDatabase } from '../setup/postgres.ts';
 import { startProxy } from '../setup/proxy.ts';
+import { receiverWith } from '../setup/receiver.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 const { databaseUrl, mosquittoUrl } = inject('servers');
@@ -107,15 +108,10 @@ describe.runIf(databaseUrl)('a lock on a dead connection', () => {
       await eventually(() => publisher.health().status === 'up', { what: 'the publisher is connected' });
       const bus = new MqttBus({ topology, publisher, connect: connectTo(url), database: locks, log });
       const stored: string[] = [];
-      const unused = () => Promise.reject(new Error('not for MQTT'));
-      const subscription = await bus.subscribe('points', {
-        enqueue: async (batch) => void stored.push(...batch.map(({ body }) => body.toString())),
-        process: unused,
-        isolate: unused,
-        processOrEnqueue: unused,
-        deadLetter: unused,
-        wake: () => {},
-      });
+      const subscription = await bus.subscribe(
+        'points',
+        receiverWith({ enqueue: async (batch) => void stored.push(...batch.map(({ body }) => body.toString())) }),
+      );
       cleanUps.push(() => subscription.close());
       return { bus, subscription, stored };
     };

@@ -5,12 +5,10 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
-import type { EventData } from '../../contracts/events.ts';
 import { LocalBus } from '../../infra/bus/local.ts';
 import { MqttBus } from '../../infra/bus/mqtt/index.ts';
-import type { Bus, OutgoingEvent } from '../../infra/bus/port.ts';
+import type { Bus } from '../../infra/bus/port.ts';
 import { RabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
 import { sessionOf, type Topology } from '../../infra/bus/topology.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
@@ -22,6 +20,7 @@ import { type Databases, log, openDatabases } from '../setup/bus-fixtures.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
 import { startDeafProxy } from '../setup/deaf-proxy.ts';
 import { createTables, type Group, GroupConsumer, type GroupConsumerOptions } from '../setup/group-consumer.ts';
+import { orderPlaced } from '../setup/outgoing-events.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 const { databaseUrl, amqpUrl, mosquittoUrl, rabbitMqttUrl } = inject('servers');
@@ -62,22 +61,6 @@ async function watched(bus: Bus, options: GroupConsumerOptions = {}) {
     what: 'it is subscribed and has no backlog',
   });
   return { member, watchdog, rebuilds: () => rebuilds };
-}
-
-function orderPlaced(): OutgoingEvent {
-  const [id, orderId] = [uuidv7(), uuidv7()];
-  const data: EventData<'order.placed'> = { orderId, userId: 'alice', currency: 'GBP', total: 1_999, itemCount: 1 };
-  const body = JSON.stringify({
-    specversion: '1.0',
-    id,
-    source: '/services/order',
-    type: 'order.placed',
-    subject: orderId,
-    time: new Date().toISOString(),
-    datacontenttype: 'application/json',
-    data,
-  });
-  return { id, type: 'order.placed', body };
 }
 
 /** Publishes events until each is confirmed; returns their ids. */

@@ -226,7 +226,7 @@ onEachShape({ shapes }, (on) => {
   });
 
   describe('a purchase', () => {
-    onShape('is rejected as closed although an earlier snapshot shows the sale as open', async () => {
+    on.concurrentTest('is rejected as closed although an earlier snapshot shows the sale as open', async () => {
       const sale = await createSale(on.url, { stock: 2, queueCap: 1, drainPerSecond: 1, closesAt: soon(4_000) });
       // The gateway reads the sale while it is open.
       expect((await buy(on.url, sale.id, freshUser())).status).toBe(202);
@@ -239,7 +239,7 @@ onEachShape({ shapes }, (on) => {
       expect(answer.body).toMatchObject({ title: 'The sale is closed' });
     });
 
-    onShape('gets a shorter Retry-After the closer the opening is', async () => {
+    on.concurrentTest('gets a shorter Retry-After the closer the opening is', async () => {
       const opensAt = Date.now() + 9_000;
       const sale = await createSale(on.url, { opensAt: new Date(opensAt).toISOString() });
       const early = await buy(on.url, sale.id, freshUser());
@@ -251,7 +251,7 @@ onEachShape({ shapes }, (on) => {
       expect(Number(later.headers['retry-after'])).toBeLessThanOrEqual(8);
     });
 
-    onShape(
+    on.concurrentTest(
       'is never rejected with the Retry-After of an older snapshot when the queue fills at the opening',
       async () => {
         const opensAt = Date.now() + 4_000;

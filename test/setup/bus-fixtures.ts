@@ -28,6 +28,7 @@ import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
 import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';
 import { eventTopic } from '../../infra/mqtt/topics.ts';
 import type { ServerUrls } from '../servers/find.ts';
+import { newPglite } from './pglite.ts';
 import { freshDatabase } from './postgres.ts';
 import { startProxy } from './proxy.ts';
 import { eventually } from './wait.ts';
@@ -148,6 +149,7 @@ async function postgresAt(serverUrl: string): Promise<Databases> {
 
 export async function pgliteInFolder(): Promise<Databases> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-bus-'));
+  await newPglite(dataDir);
   const database = await openPglite({ dataDir });
   return {
     database,

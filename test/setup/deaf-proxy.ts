@@ -1,7 +1,8 @@
 // A TCP proxy to an AMQP or MQTT broker that can drop deliveries and forward everything else: connecting, publishing,
 // heartbeats and requests work as usual, and consumers receive nothing.
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
+import { listen } from './listen.ts';
 
 export interface DeafProxy {
   /** The broker's URL through the proxy. */
@@ -62,9 +63,7 @@ export async function startDeafProxy(brokerUrl: string): Promise<DeafProxy> {
       }
     });
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  url.port = String((server.address() as AddressInfo).port);
+  url.port = String(await listen(server));
   return {
     url: url.href,
     deafen(on) {

@@ -1,12 +1,12 @@
-import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
-import { type AddressInfo, connect, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { EventLoopLag, LoadShedder } from '../../infra/http/event-loop-lag.ts';
 import { OverloadGuard, type OverloadGuardOptions } from '../../infra/http/overload.ts';
 import { deferred } from '../../infra/runtime/promises.ts';
 import { postJson } from '../setup/api.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
+import { listen } from '../setup/listen.ts';
 import { eventually } from '../setup/wait.ts';
 
 const MAX_MS = 100;
@@ -92,14 +92,14 @@ describe('event-loop lag', () => {
 
 async function serve(listener: RequestListener, options: Partial<OverloadGuardOptions> = {}) {
   const guard = new OverloadGuard({ isSheddable: ({ method }) => method === 'POST', ...options });
-  const server = createServer(guard.guard(listener)).listen(0, '127.0.0.1');
-  await once(server, 'listening');
+  const server = createServer(guard.guard(listener));
+  const port = await listen(server);
   cleanUps.push(() => {
     guard.stop();
     server.closeAllConnections();
     return new Promise((resolve) => server.close(resolve));
   });
-  return { guard, port: (server.address() as AddressInfo).port };
+  return { guard, port };
 }
 
 /** A connection that collects what it receives; `closed`: whether the server has ended it. */

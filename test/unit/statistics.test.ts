@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { latencyOf, median } from '../../demos/shared/statistics.ts';
+import { latencyOf, mean, median, sum } from '../../demos/shared/statistics.ts';
 
 test('percentiles are values that were measured', () => {
   const downFrom = (most: number) => Array.from({ length: most }, (_, index) => most - index);
@@ -13,4 +13,9 @@ test('a median is the value in the middle, or the mean of the two there', () => 
   expect(median([9, 1, 5])).toBe(5);
   expect(median([9, 1, 5, 100])).toBe(7);
   expect(median([])).toBeNaN();
+});
+
+test('a sum is zero and a mean is not a number without values', () => {
+  expect([sum([1, 2, 6]), sum([]), mean([1, 2, 6])]).toEqual([9, 0, 3]);
+  expect(mean([])).toBeNaN();
 });

@@ -3,6 +3,7 @@
 // ten cancels the order soon after.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import { expect } from 'vitest';
 import { type Answer, jsonRequest } from '../../setup/api.ts';
 import * as schemas from '../../setup/schemas.ts';
 import { eventually } from '../../setup/wait.ts';
@@ -143,6 +144,11 @@ export class Load {
       await delay(RETRY_MS);
     }
   }
+}
+
+/** The order service does not need the broker. */
+export function expectOnlySuccess({ statuses }: Load): void {
+  expect([...statuses.keys()].filter((status) => status !== 200 && status !== 201)).toEqual([]);
 }
 
 function logged(answer: Answer | undefined): LoggedAnswer {

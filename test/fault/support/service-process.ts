@@ -1,6 +1,8 @@
 // The compiled program in a process of its own, which tests kill, stop and start again on the same port and data.
-import { readFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import type { ServiceName } from '../../../contracts/services.ts';
 import { type Child, type Environment, type Exit, Supervisor } from '../../../demos/shared/child-process.ts';
@@ -57,6 +59,8 @@ export async function createServiceProcess(
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   let child: Child | undefined;
+  /** The size of its output at its last launch. */
+  let outputBefore = 0;
   const running = (): Child => {
     if (!child) throw new Error(`${name} was not started`);
     return child;
@@ -64,8 +68,18 @@ export async function createServiceProcess(
 
   const launch = async (extra: Environment = {}) => {
     if (child?.pid !== undefined) throw new Error(`${name} runs already`);
+    outputBefore = await stat(outputFile).then(
+      ({ size }) => size,
+      () => 0,
+    );
     const common = { PATH: process.env.PATH ?? '', LOG_FORMAT: 'json', PORT: String(port) };
     child = await supervisor.start({ name, args, env: { ...common, ...env, ...extra }, outputFile });
+  };
+
+  /** Also by its own log: if another process has taken the port, that one answers until this one ends. */
+  const isReady = async () => {
+    const output = await text(createReadStream(outputFile, { start: outputBefore }));
+    return output.includes(`"ready on ${url}"`) && (await call(`${url}/readyz`, { timeoutMs: 2_000 })).status === 200;
   };
 
   const ended = (withinMs: number) =>
@@ -85,7 +99,7 @@ export async function createServiceProcess(
     launch,
     async start(extra) {
       await launch(extra);
-      const state = await eventually(async () => (child?.exit ? 'ended' : (await isReady(url)) && 'ready'), {
+      const state = await eventually(async () => (child?.exit ? 'ended' : (await isReady()) && 'ready'), {
         what: `${name} to be ready`,
         timeoutMs: READY_WITHIN_MS,
       });
@@ -103,10 +117,6 @@ export async function createServiceProcess(
       await supervisor.close();
     },
   };
-}
-
-async function isReady(url: string): Promise<boolean> {
-  return (await call(`${url}/readyz`, { timeoutMs: 2_000 })).status === 200;
 }
 
 /** Gives the service's dead messages a fresh set of attempts, by one call. */

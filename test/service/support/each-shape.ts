@@ -4,11 +4,15 @@ import type { Environment } from '../../../demos/shared/child-process.ts';
 import { gatewaysOf } from './flash-sales.ts';
 import type { Shape, System } from './systems.ts';
 
-/** The fixture of one shape's tests. All but `shape` and `test` is available only while a test runs. */
+type Test = Pick<TestAPI, 'for'> & ((name: string, run: () => unknown, timeoutMs?: number) => void);
+
+/** The fixture of one shape's tests. `shape` and the test functions are always available, the rest while a test runs. */
 export interface Fixture {
   readonly shape: Shape;
   /** Vitest's `test`, skipped if the shape's servers are not available. */
-  readonly test: Pick<TestAPI, 'for'> & ((name: string, run: () => unknown, timeoutMs?: number) => void);
+  readonly test: Test;
+  /** For tests that mostly wait: neighbours run at the same time. */
+  readonly concurrentTest: Test;
   readonly system: System;
   /** The URL of a process that serves orders. */
   readonly orders: string;
@@ -47,6 +51,7 @@ export function onEachShape(
     tests({
       shape,
       test: test.skipIf(!shape.available),
+      concurrentTest: test.skipIf(!shape.available).concurrent,
       get system() {
         return system();
       },

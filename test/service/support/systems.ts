@@ -13,6 +13,7 @@ import {
 } from '../../fault/support/service-process.ts';
 import type { ServerUrls } from '../../servers/find.ts';
 import { startPaymentsInside } from '../../setup/payments.ts';
+import { newPglite } from '../../setup/pglite.ts';
 import { freshDatabase } from '../../setup/postgres.ts';
 import { freshPrefix } from '../../setup/wait.ts';
 
@@ -50,6 +51,7 @@ export const embedded: Shape = {
   separate: false,
   start: withFreePorts(async (env = {}) => {
     const dataDir = await mkdtemp(join(tmpdir(), 'sluice-data-'));
+    await newPglite(join(dataDir, 'database'));
     const prefix = freshPrefix();
     const process = await createServiceProcess('sluice', sluice(), {
       DATA_DIR: dataDir,
