@@ -15,6 +15,8 @@ export class PgliteSession implements Session {
   readonly #pglite: PGlite;
   /** By text; the texts are the program's own, so there are few. */
   readonly #prepared = new Map<string, { readonly name: string; readonly columns: readonly Column[] }>();
+  /** Undefined after any other statement: so the loops that poll share one read. */
+  #logPosition: string | undefined;
 
   constructor(pglite: PGlite) {
     this.#pglite = pglite;
@@ -26,6 +28,14 @@ export class PgliteSession implements Session {
 
   async execute(text: string, params: readonly unknown[] = []): Promise<number> {
     return Number(/\d+$/.exec((await this.#run(text, params)).tag)?.[0] ?? 0);
+  }
+
+  async logPosition(): Promise<string> {
+    if (this.#logPosition === undefined) {
+      const { rows } = await this.#run('SELECT pg_current_wal_insert_lsn()::text AS position', []);
+      this.#logPosition = (rows as { position: string }[])[0]?.position ?? '';
+    }
+    return this.#logPosition;
   }
 
   async script(text: string): Promise<void> {
@@ -65,6 +75,7 @@ export class PgliteSession implements Session {
   /** `tag`: such as `INSERT 0 5`, `UPDATE 5`, `CREATE TABLE`. */
   async #exchange(message: Uint8Array, columns: readonly Column[]) {
     const { DataRowMessage, CommandCompleteMessage } = protocol.messages;
+    this.#logPosition = undefined;
     const rows: object[] = [];
     let tag = '';
     for (const reply of (await this.#pglite.execProtocol(message)).messages) {

@@ -46,6 +46,7 @@ export async function openPglite({ dataDir }: { readonly dataDir: string }): Pro
     kind: 'pglite' as const,
     longRunning: interruptible(inBackground, stopping.signal),
     interrupt: () => stopping.abort(),
+    logPosition: () => scheduler.run('background', () => session.logPosition()),
     tryLock: locksOfThisProcess(),
     close: () => {
       closed ??= scheduler.run('background', () => pglite.close());
