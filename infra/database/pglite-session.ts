@@ -15,7 +15,6 @@ export class PgliteSession implements Session {
   readonly #pglite: PGlite;
   /** By text; the texts are the program's own, so there are few. */
   readonly #prepared = new Map<string, { readonly name: string; readonly columns: readonly Column[] }>();
-  /** Undefined after any other statement: so the loops that poll share one read. */
   #logPosition: string | undefined;
 
   constructor(pglite: PGlite) {
@@ -30,11 +29,14 @@ export class PgliteSession implements Session {
     return Number(/\d+$/.exec((await this.#run(text, params)).tag)?.[0] ?? 0);
   }
 
-  async logPosition(): Promise<string> {
-    if (this.#logPosition === undefined) {
-      const { rows } = await this.#run('SELECT pg_current_wal_insert_lsn()::text AS position', []);
-      this.#logPosition = (rows as { position: string }[])[0]?.position ?? '';
-    }
+  /** See Database.logPosition(); undefined once another statement has run: the loops that poll share one read. */
+  get knownLogPosition(): string | undefined {
+    return this.#logPosition;
+  }
+
+  async readLogPosition(): Promise<string | undefined> {
+    const [row] = await this.query<{ position: string }>('SELECT pg_current_wal_insert_lsn()::text AS position');
+    this.#logPosition = row?.position;
     return this.#logPosition;
   }
 

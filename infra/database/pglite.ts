@@ -46,7 +46,7 @@ export async function openPglite({ dataDir }: { readonly dataDir: string }): Pro
     kind: 'pglite' as const,
     longRunning: interruptible(inBackground, stopping.signal),
     interrupt: () => stopping.abort(),
-    logPosition: () => scheduler.run('background', () => session.logPosition()),
+    logPosition: async () => session.knownLogPosition ?? scheduler.run('background', () => session.readLogPosition()),
     tryLock: locksOfThisProcess(),
     close: () => {
       closed ??= scheduler.run('background', () => pglite.close());

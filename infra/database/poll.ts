@@ -4,7 +4,7 @@ import { Loop, type LoopOptions } from '../runtime/loop.ts';
 import type { Database } from './port.ts';
 
 /** The longest time between two polls. Only a wrong `nextDue` needs it: a row that it overlooks is late by this much. */
-const MAX_SPARED_MS = 5_000;
+const MAX_SPARED_MS = 30_000;
 
 export interface PollOptions {
   readonly database: Database;
