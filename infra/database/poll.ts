@@ -1,9 +1,15 @@
 // Polls that an idle embedded database is spared. Only this process writes to it, so a poll that found nothing finds
 // nothing again until a row changes or becomes due. PostgreSQL is polled each time, because other processes write to it.
+//
+// The loops keep their intervals, and so their latencies, but a turn costs microseconds instead of a statement: 45
+// statements a second, and with them 1.5 % of a core, become three.
 import { Loop, type LoopOptions } from '../runtime/loop.ts';
 import type { Database } from './port.ts';
 
-/** The longest time between two polls. Only a wrong `nextDue` needs it: a row that it overlooks is late by this much. */
+/**
+ * The longest time between two polls, as a safety net. A lost wake-up does not need it, because its row has moved the
+ * log: such a row is found at the loop's interval. A row that `nextDue` overlooked would be late by this much.
+ */
 const MAX_SPARED_MS = 30_000;
 
 export interface PollOptions {

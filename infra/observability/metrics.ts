@@ -2,6 +2,9 @@
 // defines (services, event types, outcomes): each text from outside would add a time series, without limit.
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
+/** The timer behind `nodejs_eventloop_lag_*`. The default, 10 ms, takes 0.3 % of a core while the process is idle. */
+const EVENT_LOOP_PRECISION_MS = 50;
+
 export class Metrics {
   readonly registry = new Registry();
 
@@ -59,7 +62,9 @@ export class Metrics {
 
   /** `process`: also the metrics of the process, which one thread of it has to report. */
   constructor({ process = true } = {}) {
-    if (process) collectDefaultMetrics({ register: this.registry });
+    if (process) {
+      collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: EVENT_LOOP_PRECISION_MS });
+    }
   }
 
   /** The text of GET /metrics, with the metrics of other threads added: their `registry.getMetricsAsJSON()`. */

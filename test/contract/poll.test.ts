@@ -66,7 +66,7 @@ describe('a poll of PGlite', () => {
     return { poll, runs };
   }
 
-  test('is spared while no row changes, whatever is read', async () => {
+  test('is spared after statements that only read rows', async () => {
     const { runs } = await sparedPoll();
     await database.query('SELECT count(*) FROM entries');
     await database.execute("DELETE FROM entries WHERE id = 'none'");
