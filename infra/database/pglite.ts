@@ -1,6 +1,10 @@
 // PGlite: PostgreSQL compiled to WebAssembly, in this process, with its files in a folder. It runs one statement or one
 // transaction at a time; all other queries wait.
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import { PGlite } from '@electric-sql/pglite';
 import { PgliteSession } from './pglite-session.ts';
 import { type Database, DatabaseUnavailable, type Queryable, type Statements } from './port.ts';
@@ -34,6 +38,7 @@ const MAINTENANCE_OPTIONS = ['min_wal_size=32MB', 'max_wal_size=64MB', 'default_
 
 /** Creates `dataDir` if it does not exist: the first start takes a few seconds. */
 export async function openPglite({ dataDir }: { readonly dataDir: string }): Promise<Database> {
+  if (!existsSync(join(dataDir, 'PG_VERSION'))) await createDataFolder(dataDir);
   const startParams = [...PGlite.defaultStartParams, ...PLANNER_OPTIONS, ...MAINTENANCE_OPTIONS];
   const pglite = await PGlite.create({ dataDir, startParams });
   const session = new PgliteSession(pglite);
@@ -61,6 +66,17 @@ export async function openPglite({ dataDir }: { readonly dataDir: string }): Pro
     },
   };
   return { ...shared, ...statementsIn('foreground'), background };
+}
+
+/**
+ * Runs initdb in a thread that ends then. PGlite keeps the memory of initdb (450 MB of WebAssembly) as long as its
+ * thread lives.
+ */
+async function createDataFolder(dataDir: string): Promise<void> {
+  const code = `const { pglite, dataDir } = require('node:worker_threads').workerData;
+    import(pglite).then(({ PGlite }) => PGlite.create({ dataDir })).then((created) => created.close());`;
+  const workerData = { pglite: import.meta.resolve('@electric-sql/pglite'), dataDir };
+  await once(new Worker(code, { eval: true, execArgv: [], workerData }), 'exit');
 }
 
 /** A statement blocks the thread to its end, so a stop can interrupt only between two statements. */
