@@ -1,10 +1,11 @@
 // PGlite: PostgreSQL compiled to WebAssembly, in this process, with its files in a folder. It runs one statement or one
 // transaction at a time; all other queries wait.
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { Worker } from 'node:worker_threads';
+import { promisify } from 'node:util';
 import { PGlite } from '@electric-sql/pglite';
 import { PgliteSession } from './pglite-session.ts';
 import { type Database, DatabaseUnavailable, type Queryable, type Statements } from './port.ts';
@@ -69,14 +70,22 @@ export async function openPglite({ dataDir }: { readonly dataDir: string }): Pro
 }
 
 /**
- * Runs initdb in a thread that ends then. PGlite keeps the memory of initdb (450 MB of WebAssembly) as long as its
- * thread lives.
+ * Runs initdb in a process of its own: in this one, its memory would stay, 100 MB and more. It writes to a folder beside
+ * `dataDir` that is renamed at the end, so a start that is killed leaves no incomplete `dataDir`.
  */
 async function createDataFolder(dataDir: string): Promise<void> {
-  const code = `const { pglite, dataDir } = require('node:worker_threads').workerData;
-    import(pglite).then(({ PGlite }) => PGlite.create({ dataDir })).then((created) => created.close());`;
-  const workerData = { pglite: import.meta.resolve('@electric-sql/pglite'), dataDir };
-  await once(new Worker(code, { eval: true, execArgv: [], workerData }), 'exit');
+  const parent = dirname(dataDir);
+  const prefix = `${basename(dataDir)}.new-`;
+  await mkdir(parent, { recursive: true });
+  for (const name of await readdir(parent))
+    if (name.startsWith(prefix)) await rm(join(parent, name), { recursive: true, force: true });
+  const folder = await mkdtemp(join(parent, prefix));
+  const code = `const [, pglite, dataDir] = process.argv;
+    const { PGlite } = await import(pglite);
+    await (await PGlite.create({ dataDir })).close();`;
+  const pglite = import.meta.resolve('@electric-sql/pglite');
+  await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', code, pglite, folder]);
+  await rename(folder, dataDir);
 }
 
 /** A statement blocks the thread to its end, so a stop can interrupt only between two statements. */
