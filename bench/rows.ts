@@ -101,8 +101,8 @@ const shortRows = (scaled: Scaled): Row[] => [
     'CPU and memory of `npm start` without any request',
     embedded,
     idleBenchmark({
-      settle: scaled(10),
-      measured: scaled(20),
+      settle: scaled(20),
+      measured: scaled(40),
       cpuPercent: { most: 1 },
       memoryMegabytes: { most: 450 },
     }),

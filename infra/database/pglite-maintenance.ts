@@ -2,7 +2,8 @@
 // written: without it, scans would read all rows that were ever deleted, plans would be made for empty tables, and the
 // write-ahead log would grow until the process ends.
 import type { Logger } from 'pino';
-import { Loop } from '../runtime/loop.ts';
+import type { Loop } from '../runtime/loop.ts';
+import { pollingLoop } from './poll.ts';
 import type { Database } from './port.ts';
 
 const EVERY_MS = 1_000;
@@ -46,5 +47,5 @@ export function maintenanceLoop(database: Database, log: Logger): Loop {
     await database.script(vacuum ? `VACUUM ${analyze ? '(ANALYZE) ' : ''}${table}` : `ANALYZE ${table}`);
     return true;
   };
-  return new Loop({ name: 'database maintenance', everyMs: EVERY_MS, log, turn });
+  return pollingLoop({ name: 'database maintenance', everyMs: EVERY_MS, database, log, turn });
 }

@@ -15,6 +15,7 @@ export class PgliteSession implements Session {
   readonly #pglite: PGlite;
   /** By text; the texts are the program's own, so there are few. */
   readonly #prepared = new Map<string, { readonly name: string; readonly columns: readonly Column[] }>();
+  #logPosition: string | undefined;
 
   constructor(pglite: PGlite) {
     this.#pglite = pglite;
@@ -26,6 +27,17 @@ export class PgliteSession implements Session {
 
   async execute(text: string, params: readonly unknown[] = []): Promise<number> {
     return Number(/\d+$/.exec((await this.#run(text, params)).tag)?.[0] ?? 0);
+  }
+
+  /** See Database.logPosition(); undefined once another statement has run: the loops that poll share one read. */
+  get knownLogPosition(): string | undefined {
+    return this.#logPosition;
+  }
+
+  async readLogPosition(): Promise<string | undefined> {
+    const [row] = await this.query<{ position: string }>('SELECT pg_current_wal_insert_lsn()::text AS position');
+    this.#logPosition = row?.position;
+    return this.#logPosition;
   }
 
   async script(text: string): Promise<void> {
@@ -65,6 +77,7 @@ export class PgliteSession implements Session {
   /** `tag`: such as `INSERT 0 5`, `UPDATE 5`, `CREATE TABLE`. */
   async #exchange(message: Uint8Array, columns: readonly Column[]) {
     const { DataRowMessage, CommandCompleteMessage } = protocol.messages;
+    this.#logPosition = undefined;
     const rows: object[] = [];
     let tag = '';
     for (const reply of (await this.#pglite.execProtocol(message)).messages) {

@@ -58,6 +58,11 @@ export interface Database extends Statements {
    */
   interrupt(): void;
   /**
+   * The position of the write-ahead log. While it stays the same, no row has changed. Undefined for PostgreSQL, where
+   * other processes move it, and in a thread that does not poll.
+   */
+  logPosition(): Promise<string | undefined>;
+  /**
    * Takes the advisory lock of that name for this process; resolves with undefined if another process holds it. A dead
    * connection is noticed within 10 s, and no other process gets the lock before.
    */

@@ -55,6 +55,7 @@ export function openPostgres(options: PostgresOptions): Database {
     ...statementsThrough((work) => withClientOf(pool, (client) => work(sessionOn(client)))),
     longRunning: longRunning.statements,
     interrupt: () => longRunning.interrupt(),
+    logPosition: async () => undefined,
     tryLock: (name) => tryLock(settings, name, lockProbeMs),
     close: async () => {
       await Promise.all([longRunning.close(), pool.end()]);

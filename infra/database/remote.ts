@@ -35,6 +35,7 @@ export function remoteDatabase(calls: ThreadCalls<ReturnType<typeof statementFun
     kind: 'pglite' as const,
     longRunning: statementsIn('longRunning'),
     interrupt: () => {}, // its own thread interrupts it
+    logPosition: async () => undefined,
     tryLock: () => Promise.reject(elsewhere()),
     close: async () => {},
   };

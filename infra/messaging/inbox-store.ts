@@ -43,10 +43,17 @@ const WAITING = `(${UNPROCESSED} OR reply_requested)`;
 
 export class InboxStore {
   readonly #table: string;
+  /** The query for the time of the next row for claimDue(). */
+  readonly nextDue: string;
+  /** The query for the time of the next row for claimUnfinished(). A claimed row was due before. */
+  readonly nextUnfinished: string;
 
   /** `schema` is one of our own names, never input. */
   constructor(schema: string) {
     this.#table = `${schema}.inbox`;
+    this.nextDue = `SELECT min(next_attempt_at) AS due FROM ${this.#table} WHERE ${WAITING} AND claimed_until IS NULL`;
+    this.nextUnfinished = `SELECT min(claimed_until) AS due FROM ${this.#table}
+      WHERE ${WAITING} AND next_attempt_at <= now()`;
   }
 
   /**

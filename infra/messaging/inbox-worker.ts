@@ -1,8 +1,9 @@
 // Processes messages that wait in rows: those that were stored without being processed, retries that are due, replies
 // to be resent. A process claims only as many rows as it has capacity for; several processes share the rows.
 
+import { pollingLoop } from '../database/poll.ts';
 import { PendingSet } from '../runtime/collections.ts';
-import { Loop } from '../runtime/loop.ts';
+import type { Loop } from '../runtime/loop.ts';
 import type { ReadableMessage } from './envelope.ts';
 import { type InboxProcessor, type InboxProcessorOptions, retryUnavailable } from './inbox-processor.ts';
 import type { ClaimedMessage } from './inbox-store.ts';
@@ -26,10 +27,23 @@ export class InboxWorker {
   constructor(processor: InboxProcessor, options: InboxProcessorOptions) {
     this.#processor = processor;
     this.#options = options;
-    const { pollMs: everyMs, log } = options;
-    this.#claiming = new Loop({ name: 'inbox', everyMs, log, turn: () => this.#claim() });
-    const turn = () => this.#claimUnfinished();
-    this.#reclaiming = new Loop({ name: 'unfinished', everyMs: UNFINISHED_EVERY_MS, log, turn });
+    const { database, store, pollMs, log } = options;
+    this.#claiming = pollingLoop({
+      name: 'inbox',
+      everyMs: pollMs,
+      database,
+      nextDue: store.nextDue,
+      log,
+      turn: () => this.#claim(),
+    });
+    this.#reclaiming = pollingLoop({
+      name: 'unfinished',
+      everyMs: UNFINISHED_EVERY_MS,
+      database,
+      nextDue: store.nextUnfinished,
+      log,
+      turn: () => this.#claimUnfinished(),
+    });
   }
 
   start(): void {

@@ -4,6 +4,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Bus, OutgoingEvent } from '../bus/port.ts';
+import { Poll } from '../database/poll.ts';
 import type { Database } from '../database/port.ts';
 import type { MqttPublisher } from '../mqtt/port.ts';
 import { userTopic } from '../mqtt/topics.ts';
@@ -57,6 +58,7 @@ export class Relay implements RelayHandle {
   readonly #options: RelayOptions;
   readonly #table: string;
   readonly #loop: Loop;
+  readonly #poll: Poll;
   /** Rows that this process has claimed and not yet published. */
   #waiting: OutboxRow[] = [];
   /** Positions of rows that are published and not yet deleted. */
@@ -70,8 +72,10 @@ export class Relay implements RelayHandle {
 
   constructor(options: RelayOptions) {
     this.#options = options;
-    const { schema, channel, pollMs, log } = options;
+    const { database, schema, channel, pollMs, log } = options;
     this.#table = `${schema}.outbox`;
+    const nextDue = `SELECT min(claimed_until) AS due FROM ${this.#table} WHERE channel = '${channel}'`;
+    this.#poll = new Poll({ database, nextDue });
     this.#loop = new Loop({ name: `relay ${channel}`, everyMs: pollMs, log, turn: () => this.#turn() });
   }
 
@@ -107,7 +111,10 @@ export class Relay implements RelayHandle {
 
   async #turn(): Promise<boolean> {
     const due = this.#mayHaveUnclaimed || performance.now() - this.#lastClaim >= this.#options.pollMs;
-    if (due || this.#published.length >= BATCH) await this.#claim();
+    if (due || this.#published.length >= BATCH) {
+      const always = this.#mayHaveUnclaimed || this.#published.length > 0;
+      await this.#poll.run(() => this.#claim(), { always });
+    }
     if (this.#waiting.length > 0 && this.#waiting.length < BATCH && this.#pace.steady) {
       const sinceMs = performance.now() - this.#lastPublish;
       if (sinceMs < GATHER_MS) await delay(GATHER_MS - sinceMs);

@@ -1,7 +1,8 @@
 // Requests are resent until a reply arrives. A service replies to a repeated request with the event that it published
 // the first time, so even a broker that loses messages costs time and never an effect.
+import { pollingLoop } from '../database/poll.ts';
 import { backoff } from '../database/sql.ts';
-import { Loop } from '../runtime/loop.ts';
+import type { Loop } from '../runtime/loop.ts';
 import type { ResendRequest, ServiceContext } from '../runtime/service.ts';
 import { integer, type SettingsOf, variable } from '../runtime/settings.ts';
 import { defineStatement } from './outbox.ts';
@@ -28,8 +29,8 @@ const MAX_PER_SECOND = 200;
 export const defineOverdue = (
   { table, id, waiting }: { readonly table: string; readonly id: string; readonly waiting: string },
   events: string,
-) =>
-  defineStatement({
+) => ({
+  ...defineStatement({
     effects: `WITH overdue AS (
       SELECT ${id} FROM ${table} WHERE ${waiting} AND resend_at <= now()
       ORDER BY resend_at LIMIT $2 FOR UPDATE SKIP LOCKED
@@ -40,7 +41,10 @@ export const defineOverdue = (
     )`,
     events,
     params: (resendAfterMs: number, limit: number) => [resendAfterMs, limit],
-  });
+  }),
+  /** The query for the time of the next request that is overdue. */
+  nextDue: `SELECT min(resend_at) AS due FROM ${table} WHERE ${waiting}`,
+});
 
 /** Resends the requests of type `request` whose replies are overdue. */
 export function resendLoop(
@@ -51,9 +55,11 @@ export function resendLoop(
   const resendAfterMs = settings.RESEND_AFTER_MS;
   const everyMs = Math.min(Math.max(SWEEP_MIN_MS, resendAfterMs / 20), SWEEP_MAX_MS, resendAfterMs);
   const limit = Math.ceil((MAX_PER_SECOND * everyMs) / 1_000);
-  return new Loop({
+  return pollingLoop({
     name: `resend ${request}`,
     everyMs,
+    database: database.background,
+    nextDue: overdue.nextDue,
     log,
     turn: async () => {
       const resent = await outbox.write(database.background, overdue, resendAfterMs, limit);

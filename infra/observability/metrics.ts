@@ -2,6 +2,9 @@
 // defines (services, event types, outcomes): each text from outside would add a time series, without limit.
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
+/** The timer behind `nodejs_eventloop_lag_*`. The default, 10 ms, takes 0.3 % of a core while the process is idle. */
+const EVENT_LOOP_PRECISION_MS = 50;
+
 export class Metrics {
   readonly registry = new Registry();
   /** The metrics of the process, which has one of each: adding up omits its start time. */
@@ -61,7 +64,9 @@ export class Metrics {
 
   /** `process`: also the metrics of the process, which one thread of it has to report. */
   constructor({ process = true } = {}) {
-    if (process) collectDefaultMetrics({ register: this.#process });
+    if (process) {
+      collectDefaultMetrics({ register: this.#process, eventLoopMonitoringPrecision: EVENT_LOOP_PRECISION_MS });
+    }
   }
 
   /** The text of GET /metrics, with the metrics of other threads added: their `registry.getMetricsAsJSON()`. */

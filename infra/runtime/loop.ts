@@ -8,8 +8,11 @@ const FAILURE_MAX_MS = 10_000;
 export interface LoopOptions {
   /** For the log. */
   readonly name: string;
-  /** One turn. After `true` the next turn starts at once; after an error, following a pause that grows per failure. */
-  readonly turn: () => Promise<unknown>;
+  /**
+   * One turn. After `true` the next turn starts at once; after an error, following a pause that grows per failure.
+   * `woken`: wake() was called since the last turn began.
+   */
+  readonly turn: (woken: boolean) => Promise<unknown>;
   /** The pause after any other turn. */
   readonly everyMs: number;
   readonly log: Logger;
@@ -52,9 +55,10 @@ export class Loop {
   async #run(): Promise<void> {
     const { name, turn, everyMs, log } = this.#options;
     while (!this.#stopping) {
+      const woken = this.#woken;
       this.#woken = false;
       try {
-        const again = await turn();
+        const again = await turn(woken);
         if (this.#failures > 0) log.info({ loop: name }, 'succeeds again');
         this.#failures = 0;
         if (again !== true && !this.#woken) await this.#pause(everyMs);

@@ -1,13 +1,14 @@
 // Drains the sales that are open or have queued tickets: a queue for each of them, at the sale's own pace. Removes
 // queues that are no longer needed from the queue server, including those of processes that died.
 import { setTimeout as delay } from 'node:timers/promises';
+import { pollingLoop } from '../../infra/database/poll.ts';
 import { DatabaseUnavailable } from '../../infra/database/port.ts';
 import { ResilientLock } from '../../infra/database/resilient-lock.ts';
 import { Loop } from '../../infra/runtime/loop.ts';
 import { within } from '../../infra/runtime/promises.ts';
 import { ThrottledLog } from '../../infra/runtime/throttled-log.ts';
 import { CLOSE_MS, queueName, SaleQueue, type SaleQueueOptions } from './sale-queue.ts';
-import { listDrainable, listObsoleteQueues, markQueueRemoved } from './store/queue.ts';
+import { listDrainable, listObsoleteQueues, markQueueRemoved, NEXT_OPENING } from './store/queue.ts';
 
 /** Held by the process that drains, if only one may. */
 const LOCK = 'sluice flash-sale drain';
@@ -46,7 +47,14 @@ export class Drain {
     this.#removalLog = new ThrottledLog(log);
     const onLost = () => this.#onLockLost();
     this.#lock = queues.shared ? undefined : new ResilientLock({ database, name: LOCK, onLost, log });
-    this.#loop = new Loop({ name: 'drain', everyMs: POLL_MS, log, turn: () => this.#turn() });
+    this.#loop = pollingLoop({
+      name: 'drain',
+      everyMs: POLL_MS,
+      database,
+      nextDue: NEXT_OPENING,
+      log,
+      turn: () => this.#turn(),
+    });
     this.#removal = new Loop({
       name: 'remove queues',
       everyMs: REMOVE_EVERY_MS,

@@ -2,10 +2,10 @@
 // each service reverts its effect. If a charge was attempted, settle-payments.ts refunds it.
 import { v7 as uuidv7 } from 'uuid';
 import type { Event } from '../../contracts/events.ts';
+import { pollingLoop } from '../../infra/database/poll.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
-import { Loop } from '../../infra/runtime/loop.ts';
 import type { ServiceContext } from '../../infra/runtime/service.ts';
-import { CANCEL_ORDER, EXPIRE_ORDERS, findState, recordStockReleases } from './store/orders.ts';
+import { CANCEL_ORDER, EXPIRE_ORDERS, findState, NEXT_EXPIRY, recordStockReleases } from './store/orders.ts';
 
 /**
  * - `cancelled`: now or before.
@@ -43,9 +43,11 @@ export type CancelOrder = ReturnType<typeof createCancelOrder>;
  * expire: see the states in docs/decisions/0007-cancelling-and-paying.md.
  */
 export const expireOrders = ({ database, outbox, resendAfterMs, log }: Context) =>
-  new Loop({
+  pollingLoop({
     name: 'expire orders',
     everyMs: 1_000,
+    database: database.background,
+    nextDue: NEXT_EXPIRY,
     log,
     turn: async () => {
       const eventIds = Array.from({ length: EXPIRE_LIMIT }, () => uuidv7());

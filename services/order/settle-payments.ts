@@ -1,11 +1,18 @@
 // Settles the payments that a crash, a timeout or an outage of the provider left open: repeats charges without a known
 // outcome, and refunds the charges of cancelled orders, both with a growing delay. A refund that the provider rejects
 // stays due, and `sluice audit` names it. Any number of processes may run this at the same time.
+import { pollingLoop } from '../../infra/database/poll.ts';
 import { isLogged } from '../../infra/runtime/backoff.ts';
-import { Loop } from '../../infra/runtime/loop.ts';
+import type { Loop } from '../../infra/runtime/loop.ts';
 import { createSettle, type PaymentOptions } from './pay-order.ts';
 import { PaymentUnknown } from './payments/port.ts';
-import { claimOverdueAttempts, claimRefunds, markRefunded, markRefundRejected } from './store/payments.ts';
+import {
+  claimOverdueAttempts,
+  claimRefunds,
+  markRefunded,
+  markRefundRejected,
+  NEXT_PAYMENT,
+} from './store/payments.ts';
 
 /** Charges, and refunds, in one turn; their calls run concurrently. */
 const LIMIT = 50;
@@ -52,9 +59,11 @@ export function settlePayments(options: PaymentOptions): Loop {
     return refunds.length;
   };
 
-  return new Loop({
+  return pollingLoop({
     name: 'settle payments',
     everyMs: 1_000,
+    database: database.background,
+    nextDue: NEXT_PAYMENT,
     log,
     turn: async () => {
       const [settled, refunded] = await Promise.all([settleOverdue(), refundDue()]);

@@ -207,6 +207,13 @@ export const messagingMutations: readonly Mutation[] = [
     failure: '+     "event_id"',
   },
   {
+    name: 'polls-spared-when-due',
+    lesson: 'A poll that found nothing may be spared until a row changes, but also not beyond the next due time.',
+    changes: [{ file: 'infra/database/poll.ts', find: 'return Date.now() >= this.#due.at;', replace: 'return false;' }],
+    tests: { files: ['test/contract/poll.test.ts'], pattern: 'polls when a row becomes due a message to be retried' },
+    failure: 'waited 10 s in vain for: the message is retried',
+  },
+  {
     name: 'attempts-not-counted',
     lesson: 'A message that ends its process must not be handled for the first time after each restart.',
     changes: [{ file: 'infra/messaging/relay.ts', find: 'true AS reclaimed', replace: 'false AS reclaimed' }],

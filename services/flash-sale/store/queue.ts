@@ -24,6 +24,10 @@ export function listDrainable(database: Database, limit: number): Promise<Draina
   );
 }
 
+/** The query for the time from which listDrainable() finds a sale that it does not find now: now while it finds one. */
+export const NEXT_OPENING = `SELECT CASE WHEN EXISTS (SELECT FROM ${SCHEMA}.sales WHERE ${NEEDS_QUEUE}) THEN now()
+  ELSE (SELECT min(opens_at) FROM ${SCHEMA}.sales WHERE opens_at > now()) END AS due`;
+
 /** Records that the queue server may hold a sale's queue; to be called before the queue is opened. */
 export const markQueueOpened = (database: Database, saleId: string) =>
   database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = true WHERE id = $1 AND NOT has_queue`, [saleId]);

@@ -203,6 +203,9 @@ export const EXPIRE_ORDERS = defineStatement({
   params: (eventIds: readonly string[], resendAfterMs: number) => [eventIds, resendAfterMs],
 });
 
+/** The query for the time at which the next order expires. */
+export const NEXT_EXPIRY = `SELECT min(expires_at) AS due FROM ${SCHEMA}.progress WHERE state = 'awaiting-payment'`;
+
 /** Records that the flash sale has released the stock of these orders. */
 export const recordStockReleases = (tx: Transaction, orderIds: readonly string[]) =>
   tx.execute(

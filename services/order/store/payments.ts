@@ -101,6 +101,11 @@ export function claimRefunds(database: Database, retryAfterMs: number, limit: nu
   );
 }
 
+/** The query for the time of the next charge or refund to be claimed. */
+export const NEXT_PAYMENT = `SELECT LEAST(
+    (SELECT min(charge_again_at) FROM ${SCHEMA}.progress WHERE state = 'paying'),
+    (SELECT min(refund_at) FROM ${SCHEMA}.progress)) AS due`;
+
 export const markRefunded = (database: Database, orderIds: readonly string[]) =>
   database.execute(
     `UPDATE ${SCHEMA}.progress SET refund_at = NULL, refund_rejected = false WHERE order_id = ANY($1::uuid[])`,
