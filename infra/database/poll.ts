@@ -12,6 +12,9 @@ import type { Database } from './port.ts';
  */
 const MAX_SPARED_MS = 30_000;
 
+/** The turns of an idle embedded database's polls come together, four times a second: see LoopOptions. */
+export const gridOf = ({ kind }: Database) => (kind === 'pglite' ? { gridMs: 250 } : {});
+
 export interface PollOptions {
   readonly database: Database;
   /** A query for `due`: when a row becomes due that the poll then finds, or null. Default: rows do not become due. */
@@ -61,5 +64,5 @@ export class Poll {
 /** A loop whose turns only find rows and handle them. A turn after wake() is never spared. */
 export function pollingLoop({ database, nextDue, turn, ...options }: LoopOptions & PollOptions): Loop {
   const poll = new Poll({ database, ...(nextDue ? { nextDue } : {}) });
-  return new Loop({ ...options, turn: (woken) => poll.run(() => turn(woken), { always: woken }) });
+  return new Loop({ ...gridOf(database), ...options, turn: (woken) => poll.run(() => turn(woken), { always: woken }) });
 }

@@ -4,7 +4,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Bus, OutgoingEvent } from '../bus/port.ts';
-import { Poll } from '../database/poll.ts';
+import { gridOf, Poll } from '../database/poll.ts';
 import type { Database } from '../database/port.ts';
 import type { MqttPublisher } from '../mqtt/port.ts';
 import { userTopic } from '../mqtt/topics.ts';
@@ -76,7 +76,13 @@ export class Relay implements RelayHandle {
     this.#table = `${schema}.outbox`;
     const nextDue = `SELECT min(claimed_until) AS due FROM ${this.#table} WHERE channel = '${channel}'`;
     this.#poll = new Poll({ database, nextDue });
-    this.#loop = new Loop({ name: `relay ${channel}`, everyMs: pollMs, log, turn: () => this.#turn() });
+    this.#loop = new Loop({
+      name: `relay ${channel}`,
+      everyMs: pollMs,
+      ...gridOf(database),
+      log,
+      turn: () => this.#turn(),
+    });
   }
 
   start(): void {
