@@ -1,6 +1,5 @@
 // Group commit: requests that arrive while a statement is in flight share the next one. Only one statement is in
 // flight, so batches grow with the load: a single request is a batch of its own, thousands share a few large batches.
-import { setTimeout as delay } from 'node:timers/promises';
 import { Pace } from '../runtime/pace.ts';
 import { DatabaseUnavailable, Overloaded } from './port.ts';
 import { retryConflicts } from './statements.ts';
@@ -18,7 +17,7 @@ export interface GroupCommitOptions<In, Out> {
    * ten as for fifty. An item that comes alone waits for no other.
    */
   readonly gatherMs?: number;
-  /** Waiting items that need no others. Default: `maxBatch`. */
+  /** Waiting items that need no others, and end the collecting. Default: `maxBatch`. */
   readonly enough?: number;
   /** How long the first item waits for others. Default: for those of the same turn of the event loop. */
   readonly waitMs?: number;
@@ -36,6 +35,7 @@ export class GroupCommit<In, Out> {
   #waiting: Waiting<In, Out>[] = [];
   #running = false;
   readonly #pace = new Pace();
+  #endGathering: () => void = () => {};
 
   constructor(options: GroupCommitOptions<In, Out>) {
     this.#options = options;
@@ -52,6 +52,7 @@ export class GroupCommit<In, Out> {
     this.#pace.add();
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, key: this.#options.key(item), resolve, reject });
+      if (this.#waiting.length >= this.#enough) this.#endGathering();
       if (!this.#running) {
         this.#running = true;
         // After all sockets of this turn are read, so that their requests share a batch.
@@ -72,10 +73,24 @@ export class GroupCommit<In, Out> {
         // The database is unavailable, and each waiting item would run into a timeout of its own.
         rejectAll([...batch, ...this.#waiting.splice(0)], error);
       }
-      const { gatherMs = 0, maxBatch, enough = maxBatch } = this.#options;
-      if (gatherMs > 0 && this.#waiting.length < enough && this.#pace.steady) await delay(gatherMs);
+      const { gatherMs = 0 } = this.#options;
+      if (gatherMs > 0 && this.#waiting.length < this.#enough && this.#pace.steady) await this.#gather(gatherMs);
     }
     this.#running = false;
+  }
+
+  get #enough(): number {
+    return this.#options.enough ?? this.#options.maxBatch;
+  }
+
+  #gather(forMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.#endGathering(), forMs);
+      this.#endGathering = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 
   /** Settles the items of a batch. Rejects with DatabaseUnavailable, and then some items are not settled. */

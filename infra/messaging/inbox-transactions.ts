@@ -44,8 +44,9 @@ export interface InboxOptions {
 
 /** Messages in one transaction at the most. */
 const MAX_BATCH = 500;
-/** Under load, how long messages are gathered for the next transaction. */
-const GATHER_MS = 20;
+/** While messages come steadily, how long they are gathered for the next transaction, and how many are enough. */
+const GATHER_MS = 50;
+const ENOUGH = 32;
 
 /** A message has just arrived, or it waits in a row that this process has claimed. */
 export type Origin = 'arrival' | 'row';
@@ -71,7 +72,7 @@ export class InboxTransactions {
       // Twice, because a transport that lost its connection redelivers the messages that are being processed.
       maxWaiting: 2 * prefetch + MAX_BATCH_EVENTS + maxRows,
     };
-    const shared = { maxBatch: MAX_BATCH, gatherMs: GATHER_MS };
+    const shared = { maxBatch: MAX_BATCH, gatherMs: GATHER_MS, enough: ENOUGH };
     this.#shared = new GroupCommit({ ...attempts, ...shared });
     this.#alone = new GroupCommit({ ...attempts, maxBatch: 1 });
     const resend = (ids: string[]) => this.#resendBatch(ids);

@@ -22,7 +22,7 @@ import type { Channel, OutboxRow, RelayHandle } from './outbox.ts';
  */
 const BATCH = 200;
 /** While rows come steadily, the shortest time between two publishes. */
-const GATHER_MS = 10;
+const GATHER_MS = 25;
 /** While this many rows are in memory, further ones are written without a lease, for a later poll. */
 const MAX_WAITING = 5_000;
 /** Backoff of a row that the broker rejects or that does not match its schema. It does not delay the rows behind it. */

@@ -93,6 +93,14 @@ describe('group commit', () => {
       expect(await Promise.all([...started, ...waiting])).toContain('Z');
       expect(batches).toHaveLength(2);
     });
+
+    test('stops waiting as soon as enough items are waiting', async () => {
+      const { commits, batches } = committing(upperCase, { gatherMs: 60_000, enough: 3 });
+      await Promise.all(many.map((item) => commits.submit(item)));
+      const gathered = ['x', 'y', 'z'].map((item) => commits.submit(item));
+      expect(await Promise.all(gathered)).toEqual(['X', 'Y', 'Z']);
+      expect(batches).toHaveLength(2);
+    });
   });
 
   test('the number of waiting items has a maximum', async () => {
