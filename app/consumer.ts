@@ -27,7 +27,7 @@ export interface ConsumerOptions {
 /**
  * Interval at which an inbox is polled for rows without a wake-up. PostgreSQL is polled for the events of other
  * processes. PGlite has one process, whose wake-ups find almost every row, and runs one statement at a time; while it
- * is idle, it is spared the polls (see infra/database/poll.ts).
+ * is idle, its polls are skipped (see infra/database/poll.ts).
  */
 const POLL_MS = { pglite: 500, postgres: 100 };
 

@@ -230,7 +230,7 @@ class Sluice {
       operationsRoutes(router, { ...shown, metrics: this.#metrics });
     });
     const front = served.reduce<RequestListener>((next, { service }) => service.front?.(next) ?? next, app);
-    for (const { service } of served) await service.rehearse?.();
+    for (const { service } of served) await service.warmUp?.();
     const http = await listen(overload.guard(front), this.#config.HOST, this.#config.PORT);
     this.#shutdown.add(() => http.close());
     resources.attach(http.server);

@@ -13,11 +13,11 @@ export interface GroupCommitOptions<In, Out> {
   /** Items that may wait; submit() rejects a further one with `Overloaded`. */
   readonly maxWaiting: number;
   /**
-   * How long to collect items after a batch while they come steadily, because a transaction costs about the same for
+   * How long to gather items after a batch while they come steadily, because a transaction costs about the same for
    * ten as for fifty. An item that comes alone waits for no other.
    */
   readonly gatherMs?: number;
-  /** Waiting items that need no others, and end the collecting. Default: `maxBatch`. */
+  /** This many waiting items end the gathering early. Default: `maxBatch`. */
   readonly enough?: number;
   /** How long the first item waits for others. Default: for those of the same turn of the event loop. */
   readonly waitMs?: number;

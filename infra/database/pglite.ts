@@ -1,12 +1,8 @@
 // PGlite: PostgreSQL compiled to WebAssembly, in this process, with its files in a folder. It runs one statement or one
 // transaction at a time; all other queries wait.
-import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { PGlite } from '@electric-sql/pglite';
+import { ensureDataFolder } from './pglite-folder.ts';
 import { PgliteSession } from './pglite-session.ts';
 import { type Database, DatabaseUnavailable, type Queryable, type Statements } from './port.ts';
 import { PLANNER_OPTIONS, queryableThrough, statementsThrough } from './statements.ts';
@@ -38,9 +34,9 @@ const MAINTENANCE_OPTIONS = ['min_wal_size=32MB', 'max_wal_size=64MB', 'default_
 
 /** Creates `dataDir` if it does not exist: the first start takes a few seconds. */
 export async function openPglite({ dataDir }: { readonly dataDir: string }): Promise<Database> {
-  if (!existsSync(join(dataDir, 'PG_VERSION'))) await createDataFolder(dataDir);
+  const folder = await ensureDataFolder(dataDir);
   const startParams = [...PGlite.defaultStartParams, ...PLANNER_OPTIONS, ...MAINTENANCE_OPTIONS];
-  const pglite = await PGlite.create({ dataDir, startParams });
+  const pglite = await PGlite.create({ dataDir: folder, startParams });
   const session = new PgliteSession(pglite);
   const scheduler = new LaneScheduler();
   const statementsIn = (lane: Lane) => statementsThrough((work) => scheduler.run(lane, () => work(session)));
@@ -66,25 +62,6 @@ export async function openPglite({ dataDir }: { readonly dataDir: string }): Pro
     },
   };
   return { ...shared, ...statementsIn('foreground'), background };
-}
-
-/**
- * Runs initdb in a process of its own: in this one, its memory would stay, 100 MB and more. It writes to a folder beside
- * `dataDir` that is renamed at the end, so a start that is killed leaves no incomplete `dataDir`.
- */
-async function createDataFolder(dataDir: string): Promise<void> {
-  const parent = dirname(dataDir);
-  const prefix = `${basename(dataDir)}.new-`;
-  await mkdir(parent, { recursive: true });
-  for (const name of await readdir(parent))
-    if (name.startsWith(prefix)) await rm(join(parent, name), { recursive: true, force: true });
-  const folder = await mkdtemp(join(parent, prefix));
-  const code = `const [, pglite, dataDir] = process.argv;
-    const { PGlite } = await import(pglite);
-    await (await PGlite.create({ dataDir })).close();`;
-  const pglite = import.meta.resolve('@electric-sql/pglite');
-  await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', code, pglite, folder]);
-  await rename(folder, dataDir);
 }
 
 /** A statement blocks the thread to its end, so a stop can interrupt only between two statements. */

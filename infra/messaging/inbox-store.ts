@@ -52,8 +52,8 @@ export class InboxStore {
   constructor(schema: string) {
     this.#table = `${schema}.inbox`;
     this.nextDue = `SELECT min(next_attempt_at) AS due FROM ${this.#table} WHERE ${WAITING} AND claimed_until IS NULL`;
-    this.nextUnfinished = `SELECT min(claimed_until) AS due FROM ${this.#table}
-      WHERE ${WAITING} AND next_attempt_at <= now()`;
+    this.nextUnfinished = `SELECT min(GREATEST(claimed_until, next_attempt_at)) AS due FROM ${this.#table}
+      WHERE ${WAITING} AND claimed_until IS NOT NULL`;
   }
 
   /**

@@ -72,7 +72,7 @@ export class InboxTransactions {
       // Twice, because a transport that lost its connection redelivers the messages that are being processed.
       maxWaiting: 2 * prefetch + MAX_BATCH_EVENTS + maxRows,
     };
-    const shared = { maxBatch: MAX_BATCH, gatherMs: GATHER_MS, enough: ENOUGH };
+    const shared = { maxBatch: MAX_BATCH, gatherMs: GATHER_MS, enough: Math.min(ENOUGH, prefetch) };
     this.#shared = new GroupCommit({ ...attempts, ...shared });
     this.#alone = new GroupCommit({ ...attempts, maxBatch: 1 });
     const resend = (ids: string[]) => this.#resendBatch(ids);

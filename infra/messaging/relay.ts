@@ -54,6 +54,9 @@ export interface RelayOptions {
   readonly log: Logger;
 }
 
+/** Turns come at an even interval, and a claim later than its turn. */
+const CLAIM_MS = 50;
+
 export class Relay implements RelayHandle {
   readonly #options: RelayOptions;
   readonly #table: string;
@@ -116,7 +119,7 @@ export class Relay implements RelayHandle {
   }
 
   async #turn(): Promise<boolean> {
-    const due = this.#mayHaveUnclaimed || performance.now() - this.#lastClaim >= this.#options.pollMs;
+    const due = this.#mayHaveUnclaimed || performance.now() - this.#lastClaim >= this.#options.pollMs - CLAIM_MS;
     if (due || this.#published.length >= BATCH) {
       const always = this.#mayHaveUnclaimed || this.#published.length > 0;
       await this.#poll.run(() => this.#claim(), { always });

@@ -1,6 +1,6 @@
 // Requests are resent until a reply arrives. A service replies to a repeated request with the event that it published
 // the first time, so even a broker that loses messages costs time and never an effect.
-import { pollingLoop } from '../database/poll.ts';
+import { GRID_MS, pollingLoop } from '../database/poll.ts';
 import { backoff } from '../database/sql.ts';
 import type { Loop } from '../runtime/loop.ts';
 import type { ResendRequest, ServiceContext } from '../runtime/service.ts';
@@ -53,7 +53,9 @@ export function resendLoop(
   overdue: ReturnType<typeof defineOverdue>,
 ): Loop {
   const resendAfterMs = settings.RESEND_AFTER_MS;
-  const everyMs = Math.min(Math.max(SWEEP_MIN_MS, resendAfterMs / 20), SWEEP_MAX_MS, resendAfterMs);
+  const aboutMs = Math.min(Math.max(SWEEP_MIN_MS, resendAfterMs / 20), SWEEP_MAX_MS, resendAfterMs);
+  // A multiple of the grid of the embedded database's polls, which would shorten another interval and raise the rate.
+  const everyMs = aboutMs < GRID_MS ? aboutMs : aboutMs - (aboutMs % GRID_MS);
   const limit = Math.ceil((MAX_PER_SECOND * everyMs) / 1_000);
   return pollingLoop({
     name: `resend ${request}`,

@@ -16,15 +16,15 @@ export interface LoopOptions {
   /** The pause after any other turn. */
   readonly everyMs: number;
   /**
-   * Pauses that are longer than this end early, at a multiple of it, so that the turns of many loops share a wake-up of
-   * their thread: on an idle machine, that costs more than the turns.
+   * Ends a pause of at least this length early, at a multiple of it, so that many loops share one wake-up of the thread.
+   * On an idle machine, a wake-up costs more than a turn.
    */
   readonly gridMs?: number;
   readonly log: Logger;
 }
 
 /** A timer may fire this much before its time. */
-const EARLY_MS = 2;
+const TIMER_EARLY_MS = 2;
 
 export class Loop {
   readonly #options: LoopOptions;
@@ -85,7 +85,7 @@ export class Loop {
     const { everyMs, gridMs } = this.#options;
     if (gridMs === undefined || everyMs < gridMs) return everyMs;
     const now = performance.now();
-    return Math.floor((now + everyMs + EARLY_MS) / gridMs) * gridMs - now;
+    return Math.floor((now + everyMs + TIMER_EARLY_MS) / gridMs) * gridMs - now;
   }
 
   #pause(ms: number): Promise<void> {

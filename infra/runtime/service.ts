@@ -65,7 +65,7 @@ export interface Service<E extends CloudEvent> {
   /** Answers requests that come in floods in front of the router, at a fraction of its cost, and passes on the others. */
   readonly front?: (next: RequestListener) => RequestListener;
   /** Runs the code that answers floods before the first one comes, so that it is compiled. Takes up to a second. */
-  readonly rehearse?: () => Promise<void>;
+  readonly warmUp?: () => Promise<void>;
   /** Keyed by the path below /audit/. */
   readonly facts: Readonly<Record<string, FactSource>>;
   /** Resends the last request about each of the ids that are named: see defineResend. */

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Counter } from 'prom-client';
 import type { Event } from '../../contracts/events.ts';
 import type { Subscribed } from '../../contracts/services.ts';
-import { Rehearsal } from '../../infra/http/rehearsal.ts';
+import { WarmUp } from '../../infra/http/warm-up.ts';
 import { resendLoop, type resendSettings } from '../../infra/messaging/resend.ts';
 import type { watchdogSettings } from '../../infra/messaging/watchdog.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
@@ -12,15 +12,18 @@ import { createTicketAcceptance } from './accept-ticket.ts';
 import { Drain } from './drain.ts';
 import { front } from './front.ts';
 import { createReadTicket } from './read-ticket.ts';
-import { rehearsePurchases } from './rehearsal.ts';
 import { flashSaleRoutes } from './routes.ts';
 import { SaleAdmission } from './sale-admission.ts';
 import { awaitPayments, releaseTickets, settleTickets } from './settle-tickets.ts';
 import { saleFacts, ticketFacts } from './store/facts.ts';
 import { RESEND_BY_ID, RESEND_OVERDUE } from './store/tickets.ts';
+import { warmUpPurchases } from './warm-up.ts';
 
 /** The path of POST /flash-sales/:id/purchases, in every form that the router accepts. */
 const PURCHASES = /^\/flash-sales\/[^/?]+\/purchases\/?(?:\?|$)/i;
+
+/** Closer to the opening of a sale than this, no warm-up starts: it would compete with the buyers. */
+const WARM_UP_BEFORE_MS = 3_000;
 
 type Settings = SettingsOf<typeof resendSettings & typeof watchdogSettings>;
 /** Without `queues`, this process does not drain; its tickets wait for one that does. */
@@ -45,19 +48,22 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     labelNames: ['outcome', 'by'] as const,
     registers: [metrics.registry],
   });
-  const rehearsal = new Rehearsal(() => rehearsePurchases(log), log);
+  const warmUp = new WarmUp(() => warmUpPurchases(log), log);
+  const warmUpBefore = (opensInMs: number) => {
+    if (opensInMs > WARM_UP_BEFORE_MS) void warmUp.run();
+  };
   const admission = new SaleAdmission({
     database,
     onAdmitted: wakeWorker,
-    onEarly: () => void rehearsal.run(),
+    onEarly: warmUpBefore,
     onDecision: (outcome, by) => decisions.inc({ outcome, by }),
     log,
   });
   const readTicket = createReadTicket(database);
   const passedSnapshot = new WeakSet<IncomingMessage>();
-  const onCreated = () => {
+  const onCreated = (opensAt: string | undefined) => {
     wakeWorker();
-    void rehearsal.run();
+    if (opensAt !== undefined) warmUpBefore(Date.parse(opensAt) - Date.now());
   };
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
@@ -68,7 +74,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     },
     routes: (router) => flashSaleRoutes(router, { database, admission, passedSnapshot, readTicket, onCreated }),
     front: front({ admission, passedSnapshot, readTicket, log }),
-    rehearse: () => rehearsal.run(),
+    warmUp: () => warmUp.run(),
     facts: { 'flash-sale': saleFacts, 'flash-sale/tickets': ticketFacts },
     resend: RESEND_BY_ID,
     isSheddable: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),

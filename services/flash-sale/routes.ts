@@ -20,8 +20,8 @@ interface Options {
   /** Purchases that the snapshot has seen and not rejected. */
   readonly passedSnapshot: WeakSet<IncomingMessage>;
   readonly readTicket: ReadTicket;
-  /** A sale was created; it may be open. */
-  readonly onCreated: () => void;
+  /** A sale was created; without `opensAt`, it is open. */
+  readonly onCreated: (opensAt: string | undefined) => void;
 }
 
 export function flashSaleRoutes(router: Router, options: Options): void {
@@ -31,8 +31,9 @@ export function flashSaleRoutes(router: Router, options: Options): void {
       jsonBody,
       async (request, response) => {
         const id = uuidv7();
-        if (!(await insertSale(database, id, parse(createFlashSaleRequest, request.body)))) throw closesInThePast();
-        onCreated();
+        const sale = parse(createFlashSaleRequest, request.body);
+        if (!(await insertSale(database, id, sale))) throw closesInThePast();
+        onCreated(sale.opensAt);
         response.status(201).location(`/flash-sales/${id}`);
         response.json(await findSale(database, id));
       },

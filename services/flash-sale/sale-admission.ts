@@ -19,8 +19,6 @@ const MAX_BATCH = 500;
 /** Requests to one sale that may wait; a further one is rejected with Overloaded. */
 const MAX_WAITING = 5_000;
 const STORE_REJECTIONS_MS = 250;
-/** Before the opening; the buyers who come later than this find a process that has other things to do. */
-const EARLY_MS = 2_000;
 /** A sale without requests for this long is forgotten. */
 const IDLE_MS = 60_000;
 
@@ -35,8 +33,8 @@ export interface RejectedPurchase {
 interface Options extends Pick<ServiceContext<unknown>, 'database' | 'log'> {
   /** Tickets were committed. */
   readonly onAdmitted: () => void;
-  /** A purchase came well before its sale opens. */
-  readonly onEarly?: () => void;
+  /** A purchase came before its sale opens. */
+  readonly onEarly?: (opensInMs: number) => void;
   /** A purchase was decided, by the sale's row or by a snapshot of it. */
   readonly onDecision: (outcome: Decision['outcome'], by: 'row' | 'snapshot') => void;
 }
@@ -109,7 +107,7 @@ export class SaleAdmission {
   }
 
   #rejected(saleId: string, outcome: Rejection, snapshot: Snapshot): RejectedPurchase {
-    if (snapshot.opensInMs > EARLY_MS) this.#options.onEarly?.();
+    if (snapshot.status === 'scheduled') this.#options.onEarly?.(snapshot.opensInMs);
     this.#rejections.add(saleId, outcome);
     return { outcome, status: snapshot.status, retryAfterSeconds: retryAfterSeconds(outcome, snapshot, Math.random()) };
   }

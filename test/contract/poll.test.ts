@@ -23,6 +23,7 @@ import { Relay } from '../../infra/messaging/relay.ts';
 import { Metrics } from '../../infra/observability/metrics.ts';
 import { Shutdown } from '../../infra/runtime/shutdown.ts';
 import { NEXT_OPENING } from '../../services/flash-sale/store/queue.ts';
+import { insertSale } from '../../services/flash-sale/store/sales.ts';
 import { RESEND_OVERDUE } from '../../services/flash-sale/store/tickets.ts';
 import { NEXT_EXPIRY, RESEND_CANCELLED, RESEND_PLACED } from '../../services/order/store/orders.ts';
 import { NEXT_PAYMENT } from '../../services/order/store/payments.ts';
@@ -50,8 +51,8 @@ describe('a poll of PGlite', () => {
     await rm(folder, { recursive: true });
   });
 
-  /** A poll that has run until it is spared, and a function that tells whether it runs now. */
-  async function sparedPoll(nextDue?: string) {
+  /** A poll that has run until it is skipped, and a function that tells whether it runs now. */
+  async function skippedPoll(nextDue?: string) {
     const poll = new Poll({ database, ...(nextDue ? { nextDue } : {}) });
     const runs = async (options = {}) => {
       let ran = false;
@@ -66,8 +67,8 @@ describe('a poll of PGlite', () => {
     return { poll, runs };
   }
 
-  test('is spared after statements that only read rows', async () => {
-    const { runs } = await sparedPoll();
+  test('is skipped after statements that only read rows', async () => {
+    const { runs } = await skippedPoll();
     await database.query('SELECT count(*) FROM entries');
     await database.execute("DELETE FROM entries WHERE id = 'none'");
     expect(await runs()).toBe(false);
@@ -83,21 +84,26 @@ describe('a poll of PGlite', () => {
     ],
     ['a script', () => database.script(`INSERT INTO entries VALUES ('${uuidv7()}')`)],
   ])('runs after %s changed a row', async (_how, change) => {
-    const { runs } = await sparedPoll();
+    const { runs } = await skippedPoll();
     await change();
     expect(await runs()).toBe(true);
     expect(await runs()).toBe(false);
   });
 
-  test('runs if it is told to, and after it failed or returned true', async () => {
-    const { poll, runs } = await sparedPoll();
+  test('runs if it is told to', async () => {
+    const { runs } = await skippedPoll();
     expect(await runs({ always: true })).toBe(true);
-    await sparedPoll();
-    await expect(poll.run(() => Promise.reject(new Error('no luck')), { always: true })).rejects.toThrow('no luck');
-    expect(await runs()).toBe(true);
-    expect(await runs()).toBe(false);
-    await poll.run(async () => true, { always: true });
-    expect(await runs()).toBe(true);
+  });
+
+  test.each([
+    ['failed', () => Promise.reject(new Error('no luck'))],
+    ['returned true', async () => true],
+  ])('runs again after it %s', async (_what, poll) => {
+    const skipped = await skippedPoll();
+    await database.execute('INSERT INTO entries VALUES ($1)', [uuidv7()]);
+    await skipped.poll.run(poll).catch(() => undefined);
+    expect(await skipped.runs()).toBe(true);
+    expect(await skipped.runs()).toBe(false);
   });
 
   test('runs once a row is due, and until it is handled', async () => {
@@ -108,7 +114,7 @@ describe('a poll of PGlite', () => {
       dueInMs,
     ]);
     const insertedAt = Date.now();
-    const { runs } = await sparedPoll('SELECT min(due_at) AS due FROM entries');
+    const { runs } = await skippedPoll('SELECT min(due_at) AS due FROM entries');
     while (!(await runs())) await delay(5);
     expect(Date.now() - insertedAt).toBeGreaterThanOrEqual(dueInMs - 20); // when the statement began
     expect(await runs()).toBe(true);
@@ -118,7 +124,7 @@ describe('a poll of PGlite', () => {
   });
 });
 
-test.runIf(databaseUrl)('a poll of PostgreSQL is never spared', async () => {
+test.runIf(databaseUrl)('a poll of PostgreSQL is never skipped', async () => {
   const database = openPostgres({ url: String(databaseUrl), poolSize: 1, log });
   cleanUps.push(() => database.close());
   const poll = new Poll({ database });
@@ -181,8 +187,23 @@ describe('an idle embedded system', () => {
     expect(plan.map((line) => line['QUERY PLAN']).join('\n')).toContain(index);
   });
 
-  test('finds the opening of a sale', async () => {
-    expect(await database.query(NEXT_OPENING)).toEqual([{ due: null }]);
+  test('finds the opening of a sale, and an open sale at once', async () => {
+    const sale = { sku: 'LAMP', name: 'Lamp', unitPrice: 100, currency: 'GBP', stock: 1, queueCap: 1, holdSeconds: 0 };
+    const opensAt = new Date(Date.now() + 3_600_000);
+    const found: unknown[] = [];
+    const undone = database.transaction(async (tx) => {
+      found.push(await tx.query(NEXT_OPENING));
+      await insertSale(tx, uuidv7(), { ...sale, drainPerSecond: 1, opensAt: opensAt.toISOString() });
+      found.push(await tx.query(NEXT_OPENING));
+      await insertSale(tx, uuidv7(), { ...sale, drainPerSecond: 1 });
+      found.push(await tx.query(`${NEXT_OPENING}, now() AS now`));
+      throw new Error('rolled back');
+    });
+    await expect(undone).rejects.toThrow('rolled back');
+    const now = expect.any(Date);
+    expect(found).toEqual([[{ due: null }], [{ due: opensAt }], [{ due: now, now }]]);
+    const [{ due, now: moment }] = found[2] as [{ due: Date; now: Date }];
+    expect(due).toEqual(moment);
   });
 
   // The longest time between two polls is 30 s, and the deadlines are shorter: only the due time can run these polls.

@@ -207,8 +207,8 @@ export const messagingMutations: readonly Mutation[] = [
     failure: '+     "event_id"',
   },
   {
-    name: 'polls-spared-when-due',
-    lesson: 'A poll that found nothing may be spared until a row changes, but also not beyond the next due time.',
+    name: 'polls-skipped-when-due',
+    lesson: 'A poll that found nothing may be skipped until a row changes, but also not beyond the next due time.',
     changes: [{ file: 'infra/database/poll.ts', find: 'return Date.now() >= this.#due.at;', replace: 'return false;' }],
     tests: { files: ['test/contract/poll.test.ts'], pattern: 'polls when a row becomes due a message to be retried' },
     failure: 'waited 10 s in vain for: the message is retried',

@@ -53,7 +53,7 @@ const ours = Object.entries(containers).filter(([, container]) => servicesIn(con
 /** Dependencies of the routes, which are not used because no request is made. */
 const unused = {
   settings: parseConfig({}),
-  database: {} as Database,
+  database: { kind: 'postgres', background: { kind: 'postgres' } } as Database,
   bus: {} as Bus,
   mqtt: {} as MqttPublisher,
   queues: undefined,

@@ -11,6 +11,8 @@ import { eventually } from '../setup/wait.ts';
 function startDrain(list: () => object[], queue: Partial<PacedQueue> = {}) {
   const seen = { rebuilds: 0, lists: 0 };
   const database = {
+    kind: 'postgres',
+    logPosition: async () => undefined,
     query: async (text: string) => {
       if (!text.includes('admitted - queued AS processed')) return []; // no ticket needs a job
       seen.lists++;

@@ -1,6 +1,6 @@
 // The flash-sale service's SQL of sales: creating them, reading them, deciding about purchases, counting rejections.
 import type { CreateFlashSaleRequest, FlashSale, Rejection, Ticket } from '../../../contracts/flash-sales.ts';
-import type { Database } from '../../../infra/database/port.ts';
+import type { Database, Queryable } from '../../../infra/database/port.ts';
 import type { Snapshot } from '../flash-sale.ts';
 
 export const SCHEMA = 'sluice_flash_sale';
@@ -8,7 +8,7 @@ export const SCHEMA = 'sluice_flash_sale';
 /**
  * Returns false and stores nothing if the sale would be over already or end before it opens, by the database's clock.
  */
-export async function insertSale(database: Database, id: string, sale: CreateFlashSaleRequest): Promise<boolean> {
+export async function insertSale(database: Queryable, id: string, sale: CreateFlashSaleRequest): Promise<boolean> {
   const inserted = await database.execute(
     `INSERT INTO ${SCHEMA}.sales (id, sku, name, unit_price, currency, stock, remaining, queue_cap, drain_per_second,
        hold_seconds, opens_at, closes_at)

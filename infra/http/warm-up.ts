@@ -1,21 +1,21 @@
-// Has requests answered before a flood of them comes. Code that has not run yet is slow: it is interpreted, and compiled
-// once it has run often enough. In a flash sale's first second that tripled the response times.
+// Sends requests before a flood comes, so that V8 has compiled the code that answers them. Code that has not run yet is
+// interpreted, and compiled once it has run often enough: in the first second of a flash sale, that tripled the response
+// times.
 import type { RequestListener } from 'node:http';
 import type { Logger } from 'pino';
 import { type Dispatcher, Pool } from 'undici';
 import { listen } from './server.ts';
 
 const CONNECTIONS = 32;
-/** A third of them gains little, and three times as many gain nothing. */
+/** 500 help little, and 4,500 help no more. */
 const REQUESTS = 1_500;
 /** On a slow machine, the start of the process is more urgent. */
 const MAX_MS = 1_000;
-
-/** Compiled code is not kept for ever: V8 drops what has not run for long. */
+/** Compiled code is not kept for ever: V8 discards what has not run for a while. */
 const AGAIN_AFTER_MS = 60_000;
 
-/** A rehearsal that is not repeated within a minute. */
-export class Rehearsal {
+/** A warm-up that is not repeated within a minute. */
+export class WarmUp {
   readonly #work: () => Promise<unknown>;
   readonly #log: Logger;
   #lastAt = Number.NEGATIVE_INFINITY;
@@ -25,24 +25,27 @@ export class Rehearsal {
     this.#log = log;
   }
 
-  /** Never rejects: without the rehearsal, a flood is only answered more slowly. */
+  /** Never rejects: without it, a flood is only answered more slowly. */
   async run(): Promise<void> {
     if (performance.now() - this.#lastAt < AGAIN_AFTER_MS) return;
     this.#lastAt = performance.now();
-    await this.#work().catch((error) => this.#log.warn({ error: String(error) }, 'requests not rehearsed'));
+    await this.#work().catch((error) =>
+      this.#log.warn({ error: String(error) }, 'warm-up failed, the first requests of a flood will be slower'),
+    );
   }
 }
 
 /**
  * Sends requests to `listener` through a server of its own, until REQUESTS are answered or MAX_MS have passed.
- * `requestOf` gets the numbers from 0. Resolves with the number of responses by status; rejects if there is no response.
+ * `requestOf` is called with 0, 1, 2, … Resolves with the number of responses by status. Rejects if a request gets no
+ * response in time.
  */
-export async function rehearse(
+export async function sendRequests(
   listener: RequestListener,
   requestOf: (number: number) => Dispatcher.RequestOptions,
 ): Promise<Record<number, number>> {
   const server = await listen(listener, '127.0.0.1', 0);
-  const client = new Pool(server.url, { connections: CONNECTIONS });
+  const client = new Pool(server.url, { connections: CONNECTIONS, headersTimeout: MAX_MS, bodyTimeout: MAX_MS });
   const endAt = performance.now() + MAX_MS;
   const responses: Record<number, number> = {};
   let sent = 0;

@@ -1,8 +1,8 @@
-// Purchases at a sale that exists only here, so that the code that a flood runs is compiled before the flood comes.
+// Purchases at a sale that exists only here, so that V8 has compiled the code that answers a flood before it comes.
 import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import { createApp } from '../../infra/http/app.ts';
-import { rehearse } from '../../infra/http/rehearsal.ts';
+import { sendRequests } from '../../infra/http/warm-up.ts';
 import { retryAfterSeconds } from './flash-sale.ts';
 import { front } from './front.ts';
 import { purchaseRoute } from './routes.ts';
@@ -10,7 +10,7 @@ import type { SaleAdmission } from './sale-admission.ts';
 import { SaleSnapshot } from './sale-snapshot.ts';
 import type { Peek } from './store/sales.ts';
 
-/** One purchase of so many is admitted. The others find a full queue, as in a flood. */
+/** One in this many purchases is admitted. The others find a full queue, as in a flood. */
 const ADMITTED_EVERY = 8;
 
 /** A sale whose queue is full. */
@@ -27,7 +27,7 @@ const FULL: Peek = {
 };
 
 /** Resolves with the number of responses by status. */
-export async function rehearsePurchases(log: Logger): Promise<Record<number, number>> {
+export async function warmUpPurchases(log: Logger): Promise<Record<number, number>> {
   const snapshot = new SaleSnapshot({ peek: async () => FULL, onError: () => undefined });
   await snapshot.read();
   const saleId = uuidv7();
@@ -41,7 +41,7 @@ export async function rehearsePurchases(log: Logger): Promise<Record<number, num
   };
   const options = { admission, passedSnapshot: new WeakSet(), readTicket: async () => undefined, log };
   const app = createApp(log, (router) => purchaseRoute(router, options));
-  return rehearse(front(options)(app), (number) => ({
+  return sendRequests(front(options)(app), (number) => ({
     method: 'POST',
     path: `/flash-sales/${saleId}/purchases`,
     headers: { 'Content-Type': 'application/json' },

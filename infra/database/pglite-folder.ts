@@ -1,0 +1,64 @@
+// The folder of a PGlite database, created before its first use.
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, realpath, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { reasonOf } from '../runtime/reason.ts';
+import { StartupError } from '../runtime/startup-error.ts';
+
+/** A process that was killed while it created a folder may have left a child that writes to it for seconds. */
+const REMOVAL = { recursive: true, force: true, maxRetries: 10, retryDelay: 200 } as const;
+
+/**
+ * Creates a database in `dataDir` unless it holds one. Resolves with the folder to open: PGlite opens no link. Rejects
+ * with a StartupError.
+ */
+export async function ensureDataFolder(dataDir: string): Promise<string> {
+  const folder = await realpath(dataDir).catch(() => dataDir);
+  try {
+    if (!existsSync(join(folder, 'PG_VERSION'))) await createDataFolder(folder);
+    return folder;
+  } catch (error) {
+    const remedy = 'free memory or disk space, or set DATA_DIR to another folder';
+    throw new StartupError(`cannot create the database in ${dataDir} (${reasonOf(error)}): ${remedy}`, {
+      cause: error,
+    });
+  }
+}
+
+/**
+ * Runs initdb in a process of its own: in this one, its memory would stay, 100 MB and more. It writes to a folder beside
+ * `dataDir` that is renamed at the end, so a start that is killed leaves no incomplete `dataDir`.
+ */
+async function createDataFolder(dataDir: string): Promise<void> {
+  if (existsSync(dataDir) && (await readdir(dataDir)).length > 0)
+    throw new Error('the folder is not empty, and it holds no database');
+  const parent = dirname(dataDir);
+  const prefix = `${basename(dataDir)}.new-`;
+  await mkdir(parent, { recursive: true });
+  for (const name of await readdir(parent)) if (name.startsWith(prefix)) await rm(join(parent, name), REMOVAL);
+  const folder = await mkdtemp(join(parent, prefix));
+  try {
+    await initialise(folder);
+    await rename(folder, dataDir);
+  } catch (error) {
+    await rm(folder, REMOVAL);
+    throw error;
+  }
+}
+
+async function initialise(folder: string): Promise<void> {
+  const code = `const [, pglite, dataDir] = process.argv;
+    try {
+      const { PGlite } = await import(pglite);
+      await (await PGlite.create({ dataDir })).close();
+    } catch (error) {
+      console.error(error.message);
+      process.exit(1);
+    }`;
+  const args = ['--input-type=module', '--eval', code, import.meta.resolve('@electric-sql/pglite'), folder];
+  await promisify(execFile)(process.execPath, args).catch(({ signal, stderr }) => {
+    throw new Error(signal ? `its process was ended by ${signal}` : String(stderr).trim());
+  });
+}
