@@ -39,7 +39,7 @@ const variables = {
     '127.0.0.1',
     'Address that HTTP and the embedded MQTT broker listen on. Requests are not authenticated: expose it with care.',
   ),
-  PORT: variable(integer(0, 65_535), '3000', 'HTTP port. 0 takes a free one.'),
+  PORT: variable(integer(0, 65_535), '3000', 'HTTP port. 0 picks a free port.'),
   DATA_DIR: variable(
     z.string().min(1),
     '.data',
@@ -67,7 +67,7 @@ const variables = {
     url('mqtt', 'mqtts', 'ws', 'wss'),
     'MQTT 3.1.1 broker for notifications, presence and logs, and for the events if EVENT_BUS is mqtt. Unset: embedded. Required for separate processes.',
   ),
-  MQTT_PORT: variable(integer(0, 65_535), '1883', 'TCP port of the embedded MQTT broker. 0 takes a free one.'),
+  MQTT_PORT: variable(integer(0, 65_535), '1883', 'TCP port of the embedded MQTT broker. 0 picks a free port.'),
   BUS_PREFIX: variable(
     z
       .string()
@@ -81,7 +81,7 @@ const variables = {
   RETRY_ATTEMPTS: variable(
     integer(1, 100),
     '5',
-    'Attempts to handle a message before it is dead. As many attempts are made to resend a reply.',
+    'Attempts to handle a message before it is dead. The same limit applies to resending a reply.',
   ),
   RETRY_BASE_MS: variable(integer(1, 3_600_000), '1000', 'Delay before the second attempt; doubles, with jitter.'),
   RETRY_MAX_MS: variable(integer(1, 86_400_000), '60000', 'Longest delay between two attempts.'),
@@ -93,7 +93,7 @@ const variables = {
   LEASE_MS: variable(
     integer(100, 600_000),
     '15000',
-    'How long a process claims an event to publish or a message to handle. Then other processes may take it over.',
+    'Lease: how long a claim on an event or a message lasts. After that, another process may claim it.',
   ),
   PUBLISH_TIMEOUT_MS: variable(
     integer(50, 300_000),
@@ -108,7 +108,7 @@ const variables = {
   EVENTS_PER_MESSAGE: variable(
     integer(1, MAX_BATCH_EVENTS),
     '20',
-    'Events that one message on RabbitMQ carries at most. Must be 1 while processes of 0.2.0 consume.',
+    'Maximum number of events in one RabbitMQ message. Must be 1 while processes of 0.2.0 consume.',
   ),
   ...orderSettings,
   ...pointsSettings,

@@ -49,8 +49,8 @@ Oldest first. Each message that failed before the run began is retried once, wit
 again, it is listed again. Ctrl-C ends the run between two requests and prints how many messages are left.
 
 Exit code 1 if messages are left because they are being handled, or if the one with
-the given id cannot be retried. Messages over 64 KiB cannot be retried either: they
-are counted and do not change the exit code.`;
+the given id cannot be retried. Messages over 64 KiB cannot be retried; without an
+id, they are counted and do not change the exit code.`;
 
 export const failedCommand = () =>
   new Command('failed')
@@ -70,7 +70,8 @@ export const failedCommand = () =>
           return command.error(
             "error: missing argument 'id' of the message; to retry all messages of a service, use --service",
           );
-        if (hasFilter(options) || options.all) return command.error('error: filters and --all do not go with an id');
+        if (hasFilter(options) || options.all)
+          return command.error('error: filters and --all cannot be combined with an id');
         return withClient(options, (messages) => retryOne(messages, service, id, options));
       }),
     );
@@ -111,7 +112,7 @@ export function queryOf({ type, status, error, olderThan, newerThan }: Filter): 
 const listCommand = () =>
   commandWithFilter('list')
     .description('list failed messages, newest first')
-    .option('--limit <n>', 'largest number of messages', numberBetween(1, MAX_LISTED), 50)
+    .option('--limit <n>', 'maximum number of messages', numberBetween(1, MAX_LISTED), 50)
     .addOption(urlOption())
     .addOption(jsonOption())
     .addHelpText('after', wrapped(listHelp));
@@ -132,7 +133,7 @@ const retryCommand = () =>
     .argument('[id]', "for one message: the event's id", eventId)
     .option('--all', 'retry all failed messages; required without a filter')
     .option('--dry-run', 'print how many messages match, and change nothing')
-    .option('--rate <n>', 'largest number of messages per second', numberBetween(1, MAX_RATE), 50)
+    .option('--rate <n>', 'maximum number of messages per second', numberBetween(1, MAX_RATE), 50)
     .addOption(urlOption())
     .addOption(jsonOption())
     .addHelpText('after', wrapped(retryHelp));
@@ -198,5 +199,7 @@ async function retryMatching(messages: FailedMessages, options: RetryOptions, si
     printResult(json, { dryRun, matching, truncated, retried, left, services }, () => renderRetries(run, dryRun));
   }
   const { left } = run.totals;
-  if (!dryRun && left > 0) throw new CliError(`${count(left)} messages are being handled; run it again to retry them`);
+  if (dryRun || left === 0) return;
+  const beingHandled = left === 1 ? '1 message is being handled' : `${count(left)} messages are being handled`;
+  throw new CliError(`${beingHandled}; run it again to retry ${left === 1 ? 'it' : 'them'}`);
 }

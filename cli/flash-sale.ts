@@ -31,15 +31,20 @@ const command = () =>
     .description('simulate a flash sale: send buyers, show their responses, and check the totals of the sale')
     .option('--buyers <n>', 'number of different buyers', numberBetween(1, 200_000), 10_000)
     .option('--stock <units>', 'units for sale; each buyer gets at most one', numberBetween(1, MAX_STOCK), 500)
-    .option('--queue <n>', 'largest number of waiting tickets', numberBetween(1, MAX_QUEUE_CAP), 200)
+    .option('--queue <n>', 'maximum number of waiting tickets', numberBetween(1, MAX_QUEUE_CAP), 200)
     .option('--drain <n>', 'orders per second that leave the queue', numberBetween(1, MAX_DRAIN_PER_SECOND), 100)
     .option('--seconds <s>', 'seconds within which all buyers arrive', numberBetween(0.1, 3_600, 'number'), 10)
     .option('--seed <n>', 'seed of the random numbers', numberBetween(0, 2 ** 32 - 1), 7)
     .option('--repeat <percent>', 'percentage of buyers who send a second purchase', numberBetween(0, 100, 'number'), 5)
-    .option('--patience <times>', 'how often a buyer comes back after a full queue, at most', numberBetween(0, 100), 3)
+    .option(
+      '--patience <times>',
+      'maximum number of times that a buyer comes back after a full queue',
+      numberBetween(0, 100),
+      3,
+    )
     .option(
       '--timeout <s>',
-      'seconds to wait for the last orders, beyond --queue ÷ --drain',
+      'seconds to wait for the last orders, in addition to the time in which the queue drains',
       numberBetween(0, 86_400),
       120,
     )
@@ -66,7 +71,7 @@ async function flashSale(options: FlashSaleOptions, signal: AbortSignal): Promis
   if (options.svg !== undefined) await writeOutput(options.svg, svgOf(summary, seriesOf(run)));
   const failed = failures(summary);
   if (failed.length > 0)
-    throw new CliError(failed.map(({ name, text }) => `does not hold: ${name}: ${text}`).join('\n'));
+    throw new CliError(failed.map(({ name, text }) => `check failed: ${name}: ${text}`).join('\n'));
 }
 
 async function runWith(options: FlashSaleOptions, signal: AbortSignal): Promise<Run> {

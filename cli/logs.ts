@@ -40,7 +40,7 @@ const command = () =>
         .argParser(matching(prefix)),
     )
     .addOption(
-      new Option('--service <name...>', 'only lines of these services; main: lines of no service').choices([
+      new Option('--service <name...>', 'only lines of these services; main: lines that belong to no service').choices([
         ...serviceNames,
         'main',
       ]),
@@ -65,7 +65,8 @@ async function logs(options: OptionsOf<typeof command>, signal: AbortSignal): Pr
     await Promise.race([follow(client, redactUrl(options.mqttUrl), topics), aborted(signal)]);
   } finally {
     await endConnection(client);
-    if (reader.unreadable > 0) note(`${count(reader.unreadable)} messages could not be read`);
+    if (reader.unreadable === 1) note('1 message could not be read');
+    else if (reader.unreadable > 1) note(`${count(reader.unreadable)} messages could not be read`);
   }
 }
 

@@ -22,7 +22,7 @@ const command = () =>
   new Command('payment-provider')
     .description('run a simulated payment provider, which can be made to misbehave, until SIGINT or SIGTERM')
     .addOption(new Option('--host <address>', 'address to listen on').env('HOST').default('127.0.0.1'))
-    .option('--port <port>', 'port to listen on; 0 takes a free one', numberBetween(0, 65_535), 3010)
+    .option('--port <port>', 'port to listen on; 0 picks a free port', numberBetween(0, 65_535), 3010)
     .addOption(new Option('--data-dir <folder>', 'folder for its ledger').env('DATA_DIR').default('.data'))
     .option('--decline <share>', 'decline this share of the charges, from 0 to 1', numberBetween(0, 1, 'number'))
     .option('--decline-every <n>', 'decline each n-th charge; 1 declines all', numberBetween(0, 1_000_000))

@@ -34,7 +34,7 @@ const command = () =>
         .argParser(numberBetween(0.001, 1_000_000, 'number')),
     )
     .addOption(new Option('--max', 'place orders as fast as they are accepted').conflicts('speed'))
-    .option('--concurrency <n>', 'largest number of concurrent requests', numberBetween(1, 1_000), 32)
+    .option('--concurrency <n>', 'maximum number of concurrent requests', numberBetween(1, 1_000), 32)
     .option('--retry-seconds <s>', 'how long to retry an invoice, in seconds', numberBetween(0, 3_600), 60)
     .option('--timeout <s>', 'seconds to wait for completion after the last order', numberBetween(0, 86_400), 120)
     .addOption(currencyOption())

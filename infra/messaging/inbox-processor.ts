@@ -82,9 +82,14 @@ export class InboxProcessor {
     return this.#attempt(messageIn(row), work, (error) => this.#recordReplyFailure(row, error));
   }
 
-  /** Marks a claimed row dead whose attempts never finished and are used up, or ends those to resend its reply. */
+  /**
+   * Gives up a claimed row whose attempts are used up and whose last attempt never finished: marks the message dead or,
+   * if it was processed before, stops resending its reply.
+   */
   markDead(row: ClaimedMessage): Promise<void> {
-    const error = `the process ended during each of ${row.attempts - 1} attempts`;
+    const attempts = row.attempts - 1;
+    const last = attempts === 1 ? 'the only attempt' : `the last of ${attempts} attempts`;
+    const error = `the process ended during ${last}`;
     if (!wasProcessed(row)) return this.#recordDead(messageIn(row), 'row', { error, unreadable: false });
     return this.#record(messageIn(row), async () => ({ outcome: await this.#recordReplyFailure(row, error), error }));
   }
@@ -149,7 +154,7 @@ export class InboxProcessor {
     this.#options.onUnreadable();
   }
 
-  /** Runs `work` once the database is available, and reports its outcome. `error`: for the log. */
+  /** Runs `work`, repeating it while the database is unavailable, and reports its outcome. `error`: for the log. */
   async #record(
     message: NewMessage,
     work: () => Promise<{ outcome: HandlingOutcome; error?: unknown }>,
@@ -177,7 +182,7 @@ const messageIn = ({ message_id: messageId, type, subject, body }: ClaimedMessag
   body: body ?? new Uint8Array(),
 });
 
-/** Runs `work` again until the database is available for it. Rejects with its last error once `signal` is aborted. */
+/** Repeats `work` while the database is unavailable. Rejects with its last error once `signal` is aborted. */
 export async function retryUnavailable<T>(
   work: () => Promise<T>,
   { signal, log }: { readonly signal: AbortSignal; readonly log: Logger },

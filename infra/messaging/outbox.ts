@@ -113,7 +113,7 @@ export class Outbox {
     return rows;
   }
 
-  /** The number of rows that wait or are being published, at most MAX_COUNT. */
+  /** The number of the channel's rows, including published ones that are not deleted yet; at most MAX_COUNT. */
   size(database: Queryable, channel: Channel): Promise<number> {
     return countSome(database, `${this.#table} WHERE channel = $1`, [channel]);
   }

@@ -1,7 +1,7 @@
 // A listener in front of Express, whose routing and body parsing cost several times as much as the rejection of a
-// purchase from memory. It answers two kinds of requests, which come in floods, if they have their usual form: purchases
-// that the snapshot rejects, and polls of a ticket. It passes on all others as if it had not read them. The routes give
-// the same responses to the requests that it answers; a test sends the same requests to both.
+// purchase from memory. It answers two kinds of requests, which come in floods, if they have their usual form:
+// purchases that the snapshot rejects, and polls of a ticket. It passes on all others as if it had not read them. The
+// routes give the same responses to the requests that it answers; a test sends the same requests to both.
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage, RequestListener } from 'node:http';
 import type { Logger } from 'pino';
@@ -15,7 +15,7 @@ import type { SaleAdmission } from './sale-admission.ts';
 
 interface Options {
   readonly admission: Pick<SaleAdmission, 'reject'>;
-  /** Gets the purchases that the snapshot does not reject: each uses one of its attempts, and must not use another. */
+  /** Purchases that the snapshot did not reject. Each may have used an attempt; the route must not use a second. */
   readonly passedSnapshot: WeakSet<IncomingMessage>;
   readonly readTicket: ReadTicket;
   readonly log: Logger;
@@ -68,7 +68,7 @@ function userIdIn(mediaType: string | undefined, body: Buffer): string | undefin
   return parsed.success ? parsed.data.userId : undefined;
 }
 
-/** By media type, which is a client's text. */
+/** By media type. A Map, because the key comes from the client. */
 const readers = new Map<string | undefined, (text: string) => unknown>([
   ['application/json', parseJson],
   ['application/json; charset=utf-8', parseJson],

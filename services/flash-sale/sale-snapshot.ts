@@ -1,13 +1,13 @@
-// Rejects a flood of newcomers to one sale from memory, without a promise or a query, by a snapshot of the sale's row
-// and a Bloom filter of everyone who ever got a ticket.
+// Rejects a flood of newcomers to one sale from memory, synchronously and without a query, from a snapshot of the
+// sale's row and a Bloom filter of everyone who ever got a ticket.
 //
 // It admits nobody, and rejects only if the row, as it was at most a second ago, would reject too. Buyers who hold
-// a ticket as of the snapshot, or got one from this process since, always reach the row, and so do about as many
-// newcomers as the queue has free places.
+// a ticket as of the snapshot, or got one from this process since, always reach the row. About as many newcomers as the
+// queue has free places reach it, too.
 //
-// The snapshot is read again while it is in use, well before it expires: otherwise the whole flood would reach the row
-// until it is back. Without requests it is dropped soon: otherwise the first buyers of a rush, all at once, would be
-// rejected for a state that has passed.
+// While it is in use, the snapshot is refreshed well before it expires; otherwise the whole flood would reach the row
+// until the refresh is done. Without requests it is dropped soon; otherwise an outdated snapshot would reject the first
+// buyers of a rush.
 import type { Rejection } from '../../contracts/flash-sales.ts';
 import { addUser, type BloomFilter, createBloomFilter, mayContain } from './bloom-filter.ts';
 import { attemptsFor, freshForMs, keptForMs, rejectionOf, type Snapshot } from './flash-sale.ts';

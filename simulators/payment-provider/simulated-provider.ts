@@ -57,7 +57,7 @@ export interface SimulatedProviderOptions {
   readonly dataDir: string;
   /** Default 127.0.0.1. */
   readonly host?: string;
-  /** 0 takes a free one. */
+  /** 0 picks a free port. */
   readonly port: number;
   /** Default: well-behaved. */
   readonly behaviour?: z.input<typeof behaviour>;

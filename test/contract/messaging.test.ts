@@ -319,7 +319,7 @@ describe('the inbox', () => {
     );
   }
 
-  test('a message whose process died in each of its attempts is dead; its neighbours are not charged an attempt', async () => {
+  test('a message whose process died in its last attempt is dead; its neighbours are not charged an attempt', async () => {
     const [killer, victim, fresh] = [uuidv7(), uuidv7(), uuidv7()];
     await unfinished(killer, 3);
     await unfinished(victim, 1);
@@ -329,7 +329,7 @@ describe('the inbox', () => {
     await eventually(async () => (await status(killer))?.status === 'dead', {
       what: 'the message that kills the process is dead',
     });
-    expect(await status(killer)).toMatchObject({ error: 'the process ended during each of 3 attempts' });
+    expect(await status(killer)).toMatchObject({ error: 'the process ended during the last of 3 attempts' });
     await eventually(async () => (await status(victim))?.status === 'done', { what: 'its neighbour is done' });
     expect(await status(victim)).toMatchObject({ attempts: 2 });
     await eventually(async () => (await status(fresh))?.status === 'done', { what: 'the new message is done' });
@@ -367,7 +367,7 @@ describe('the inbox', () => {
 
     await join({ attempts: 1 });
     await eventually(async () => (await status(killer))?.status === 'dead', { what: 'the killer is dead' });
-    expect(await status(killer)).toMatchObject({ error: 'the process ended during each of 1 attempts' });
+    expect(await status(killer)).toMatchObject({ error: 'the process ended during the only attempt' });
     for (const id of others) {
       await eventually(async () => (await status(id))?.status === 'done', { what: 'the others are done' });
       expect(await status(id)).toMatchObject({ attempts: 1 });
@@ -612,7 +612,7 @@ describe('the inbox', () => {
       });
     });
 
-    test('is given up if the process died in each of its attempts', async () => {
+    test('is given up if the process died in the last of its attempts', async () => {
       const id = uuidv7();
       await databases.database.execute(
         `INSERT INTO ${group.schema}.inbox (message_id, type, status, attempts, reply_requested, reply_attempts, claimed_until)
@@ -625,7 +625,7 @@ describe('the inbox', () => {
         status: 'done',
         attempts: 1,
         reply_requested: false,
-        reply_error: 'the process ended during each of 3 attempts',
+        reply_error: 'the process ended during the last of 3 attempts',
       });
       expect(state.calls).toBe(0);
     });

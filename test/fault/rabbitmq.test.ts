@@ -175,7 +175,7 @@ test('records the event of a batch that kills its consumer each time as dead, an
   await keepRunningUntil(async () => (await done()) === all - 1 && (await dead()) === 1, 'all others are handled');
   expect(system.deaths()).toBeGreaterThan(5);
   const [guilty] = await query(databaseUrl, `SELECT subject, error FROM sluice_points.inbox WHERE status = 'dead'`);
-  expect(guilty).toEqual({ subject: doomed, error: 'the process ended during each of 2 attempts' });
+  expect(guilty).toEqual({ subject: doomed, error: 'the process ended during the last of 2 attempts' });
 
   await points.kill();
   await process('points').start();

@@ -191,8 +191,8 @@ describe('the command line', () => {
     [['show', 'points'], /missing required argument 'id'/],
     [['retry'], /^error: nothing was retried: .*add --all\n$/],
     [['retry', 'points'], /missing argument 'id'.*--service/],
-    [['retry', 'points', id, '--all'], /do not go with an id/],
-    [['retry', 'points', id, '--error', 'x'], /do not go with an id/],
+    [['retry', 'points', id, '--all'], /cannot be combined with an id/],
+    [['retry', 'points', id, '--error', 'x'], /cannot be combined with an id/],
     [['retry', '--all', '--rate', '0'], /--rate.*an integer from 1 to 10000/],
   ])('rejects invalid arguments and exits with 2: failed %j', async (argv, message) => {
     expect(await run(['failed', ...argv])).toBe(2);
