@@ -11,8 +11,8 @@ import { StartupError } from '../runtime/startup-error.ts';
 const REMOVAL = { recursive: true, force: true, maxRetries: 10, retryDelay: 200 } as const;
 
 /**
- * Creates a database in `dataDir` unless it holds one. Resolves with the folder to open: PGlite opens no link. Rejects
- * with a StartupError.
+ * Creates a database in `dataDir` unless it holds one. Resolves with the folder to open, because PGlite does not follow
+ * symbolic links. Rejects with a StartupError.
  */
 export async function ensureDataFolder(dataDir: string): Promise<string> {
   const folder = await realpath(dataDir).catch(() => dataDir);
@@ -28,8 +28,8 @@ export async function ensureDataFolder(dataDir: string): Promise<string> {
 }
 
 /**
- * Runs initdb in a process of its own: in this one, its memory would stay, 100 MB and more. It writes to a folder beside
- * `dataDir` that is renamed at the end, so a start that is killed leaves no incomplete `dataDir`.
+ * Runs initdb in a child process, because this process would never release its 100 MB. The child writes to a folder
+ * beside `dataDir` that is renamed at the end, so a start that is killed leaves no incomplete `dataDir`.
  */
 async function createDataFolder(dataDir: string): Promise<void> {
   if (existsSync(dataDir) && (await readdir(dataDir)).length > 0)

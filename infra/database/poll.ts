@@ -1,8 +1,7 @@
 // Skips the polls of an idle embedded database. Only this process writes to it, so a poll that found nothing finds
 // nothing again until a row changes or becomes due. PostgreSQL is polled each time, because other processes write to it.
 //
-// A skipped poll costs microseconds instead of a statement. On an idle system, 45 statements a second (1.5 % of a core)
-// become 3.
+// A skipped poll costs microseconds instead of a statement: see "Idle" in docs/performance.md.
 import { Loop, type LoopOptions } from '../runtime/loop.ts';
 import type { Database } from './port.ts';
 
@@ -13,7 +12,7 @@ import type { Database } from './port.ts';
 const MAX_SKIPPED_MS = 30_000;
 
 export const GRID_MS = 250;
-/** The turns of the embedded database's polls come together, four times a second: see LoopOptions. */
+/** The turns of the embedded database's polls come together: see LoopOptions. */
 export const gridOf = ({ kind }: Database) => (kind === 'pglite' ? { gridMs: GRID_MS } : {});
 
 export interface PollOptions {

@@ -54,7 +54,7 @@ export function resendLoop(
 ): Loop {
   const resendAfterMs = settings.RESEND_AFTER_MS;
   const aboutMs = Math.min(Math.max(SWEEP_MIN_MS, resendAfterMs / 20), SWEEP_MAX_MS, resendAfterMs);
-  // A multiple of the grid of the embedded database's polls, which would shorten another interval and raise the rate.
+  // A multiple of GRID_MS: any other interval would be shortened to one, and so exceed MAX_PER_SECOND.
   const everyMs = aboutMs < GRID_MS ? aboutMs : aboutMs - (aboutMs % GRID_MS);
   const limit = Math.ceil((MAX_PER_SECOND * everyMs) / 1_000);
   return pollingLoop({

@@ -122,12 +122,12 @@ export class JobRunner {
     }
   }
 
-  /** How many jobs to claim after `count` claims, of which `empty` got none. Few claims are in vain. */
+  /** How many jobs to claim after `count` claims. `empty`: one of them that got no job. */
   #nextCount(count: number, empty: EmptyClaim | undefined): number {
     const { perSlot } = this.#options.pace;
     // A busy server delays each round, so the first one of a window claims all of its jobs.
     if (empty) return empty.limitedMs > 0 ? perSlot : 1;
-    // After a window's jobs, the limit is reached, or one more claim tells that it is not.
+    // After a whole window, one claim finds out whether the limit is reached.
     return count < perSlot ? count * 2 : 1;
   }
 
