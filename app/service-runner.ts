@@ -137,7 +137,7 @@ export class ServiceRunner {
       : within(STATE_WITHIN_MS, readWorkerState<ConsumerState>(database, schemaOf(this.name)));
     return state.then(
       (known) => known ?? down('no worker runs: start one with --role worker'),
-      () => down('unknown: no answer'),
+      () => down('unknown: no response'),
     );
   }
 

@@ -48,7 +48,7 @@ export async function startSluice(
   return sluice;
 }
 
-const NO_ANSWER = { status: 'down', detail: 'no answer' } as const;
+const NO_RESPONSE = { status: 'down', detail: 'no response' } as const;
 
 /** The running services of a process, and the state that the routes of its operation report. */
 interface Running {
@@ -195,7 +195,7 @@ class Sluice {
         const states = await worker
           .readiness()
           .then(({ resources: its }) => its)
-          .catch(() => ({ bus: NO_ANSWER }));
+          .catch(() => ({ bus: NO_RESPONSE }));
         return { ...states, mqtt: broker.publisher.health() };
       },
       otherMetrics: () =>

@@ -65,5 +65,5 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
 const ping = (database: Pick<Database, 'query'>): Promise<ResourceState> =>
   within(PING_TIMEOUT_MS, database.query('SELECT 1')).then(
     () => ({ status: 'up' }),
-    () => ({ status: 'down', detail: 'no answer' }), // the parts that use the database log the error
+    () => ({ status: 'down', detail: 'no response' }), // the parts that use the database log the error
   );

@@ -16,15 +16,15 @@ const REMOVAL = { recursive: true, force: true, maxRetries: 10, retryDelay: 200 
  */
 export async function ensureDataFolder(dataDir: string): Promise<string> {
   const folder = await realpath(dataDir).catch(() => dataDir);
-  try {
-    if (!existsSync(join(folder, 'PG_VERSION'))) await createDataFolder(folder);
-    return folder;
-  } catch (error) {
-    const remedy = 'free memory or disk space, or set DATA_DIR to another folder';
-    throw new StartupError(`cannot create the database in ${dataDir} (${reasonOf(error)}): ${remedy}`, {
-      cause: error,
-    });
-  }
+  if (existsSync(join(folder, 'PG_VERSION'))) return folder;
+  const failed = (reason: string, remedy: string, cause?: unknown) =>
+    new StartupError(`cannot create the database in ${dataDir} (${reason}): ${remedy}`, { cause });
+  if ((await readdir(folder).catch(() => [])).length > 0)
+    throw failed('it is not empty, and holds no database', 'empty it, or set DATA_DIR to another folder');
+  await createDataFolder(folder).catch((error) => {
+    throw failed(reasonOf(error), 'free memory or disk space, or set DATA_DIR to another folder', error);
+  });
+  return folder;
 }
 
 /**
@@ -32,8 +32,6 @@ export async function ensureDataFolder(dataDir: string): Promise<string> {
  * beside `dataDir` that is renamed at the end, so a start that is killed leaves no incomplete `dataDir`.
  */
 async function createDataFolder(dataDir: string): Promise<void> {
-  if (existsSync(dataDir) && (await readdir(dataDir)).length > 0)
-    throw new Error('the folder is not empty, and it holds no database');
   const parent = dirname(dataDir);
   const prefix = `${basename(dataDir)}.new-`;
   await mkdir(parent, { recursive: true });
@@ -59,6 +57,6 @@ async function initialise(folder: string): Promise<void> {
     }`;
   const args = ['--input-type=module', '--eval', code, import.meta.resolve('@electric-sql/pglite'), folder];
   await promisify(execFile)(process.execPath, args).catch(({ signal, stderr }) => {
-    throw new Error(signal ? `its process was ended by ${signal}` : String(stderr).trim());
+    throw new Error(signal ? `initdb was killed by ${signal}` : String(stderr).trim());
   });
 }

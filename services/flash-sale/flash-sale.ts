@@ -32,8 +32,8 @@ const MIN_DRAIN_SECONDS = 2;
 
 /**
  * How long a snapshot is used before it is read again, in milliseconds. Before the sale opens, until it opens at the
- * longest: otherwise the whole rush would reach the row. For an open sale, an eighth of the time in
- * which the queue drains: otherwise the shop idles while a web process still rejects for a full queue.
+ * longest: otherwise the whole rush would reach the row. For an open sale, an eighth of the time in which the queue
+ * drains: otherwise the shop idles while a web process still rejects for a full queue.
  */
 export function freshForMs({ status, queueCap, drainPerSecond, opensInMs }: Snapshot): number {
   if (status === 'scheduled') return Math.min(CLOSED_FRESH_MS, opensInMs);

@@ -39,8 +39,8 @@ test('a folder that holds something else is left alone, and the error says what 
   const opened = openPglite({ dataDir });
   await expect(opened).rejects.toBeInstanceOf(StartupError);
   await expect(opened).rejects.toThrow(
-    `cannot create the database in ${dataDir} (the folder is not empty, and it holds no database): ` +
-      'free memory or disk space, or set DATA_DIR to another folder',
+    `cannot create the database in ${dataDir} (it is not empty, and holds no database): ` +
+      'empty it, or set DATA_DIR to another folder',
   );
   expect(await readdir(dataDir)).toEqual(['cat.jpg']);
 });
