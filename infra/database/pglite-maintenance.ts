@@ -1,18 +1,21 @@
-// PGlite has no background processes, so no autovacuum and no checkpointer. This loop does their work, driven by what was
+// PGlite has no background processes, so no autovacuum and no checkpointer. Their work is done here, driven by what was
 // written: without it, scans would read all rows that were ever deleted, plans would be made for empty tables, and the
 // write-ahead log would grow until the process ends.
 import type { Logger } from 'pino';
 import type { Loop } from '../runtime/loop.ts';
 import { pollingLoop } from './poll.ts';
-import type { Database } from './port.ts';
+import type { Database, Queryable } from './port.ts';
 
 const EVERY_MS = 1_000;
-/**
- * Log since the last checkpoint. With the segments that are kept for reuse and what is written within EVERY_MS, the log
- * stays below 128 MB at up to 60 MB of new log a second; the services write at most a third of that. A checkpoint takes
- * about 50 ms, during which no query runs.
- */
+/** Log since the last checkpoint. A checkpoint takes about 50 ms, during which no query runs. */
 const CHECKPOINT_AFTER_BYTES = 32 * 1024 * 1024;
+/**
+ * The database checks for a checkpoint each time its statements have run for this long (see pglite.ts), so the check does
+ * not wait in a queue of statements. With the 64 MB that are kept for reuse, the log stays below 128 MB at up to 300 MB
+ * of new log a second; a fast machine writes 200. Only a single statement can write more: the VACUUM of a table as much
+ * as the table's size.
+ */
+export const CHECKPOINT_CHECK_AFTER_MS = 100;
 
 /** The statistics of this session's statements are reported only on request. */
 const REPORT_STATISTICS = 'SELECT pg_stat_force_next_flush()';
@@ -35,11 +38,15 @@ const TABLE_DUE = `SELECT format('%I.%I', schemaname, relname) AS table, unvacuu
   ) AS tables
   WHERE unvacuumed > 1 OR changed > 1 ORDER BY greatest(unvacuumed, changed) DESC LIMIT 1`;
 
+export async function checkpointIfDue(database: Queryable): Promise<void> {
+  if ((await database.query(CHECKPOINT_DUE)).length > 0) await database.script('CHECKPOINT');
+}
+
 /** Vacuums and analyzes one table in each turn, so that other statements run in between. */
 export function maintenanceLoop(database: Database, log: Logger): Loop {
   const turn = async () => {
     await database.query(REPORT_STATISTICS);
-    if ((await database.query(CHECKPOINT_DUE)).length > 0) await database.script('CHECKPOINT');
+    await checkpointIfDue(database); // reports the error if checkpoints fail
     type Due = { readonly table: string; readonly vacuum: boolean; readonly analyze: boolean };
     const [due] = await database.query<Due>(TABLE_DUE);
     if (!due) return false;

@@ -3,6 +3,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { PGlite } from '@electric-sql/pglite';
 import { ensureDataFolder } from './pglite-folder.ts';
+import { CHECKPOINT_CHECK_AFTER_MS, checkpointIfDue } from './pglite-maintenance.ts';
 import { PgliteSession } from './pglite-session.ts';
 import { type Database, DatabaseUnavailable, type Queryable, type Statements } from './port.ts';
 import { PLANNER_OPTIONS, queryableThrough, statementsThrough } from './statements.ts';
@@ -38,7 +39,7 @@ export async function openPglite({ dataDir }: { readonly dataDir: string }): Pro
   const startParams = [...PGlite.defaultStartParams, ...PLANNER_OPTIONS, ...MAINTENANCE_OPTIONS];
   const pglite = await PGlite.create({ dataDir: folder, startParams });
   const session = new PgliteSession(pglite);
-  const scheduler = new LaneScheduler();
+  const scheduler = new LaneScheduler(() => checkpointIfDue(session));
   const statementsIn = (lane: Lane) => statementsThrough((work) => scheduler.run(lane, () => work(session)));
   const inBackground = statementsIn('background');
   const stopping = new AbortController();
@@ -94,8 +95,15 @@ class LaneScheduler {
   readonly #waiting: Record<Lane, (() => Promise<void>)[]> = { foreground: [], background: [] };
   /** Milliseconds used by each lane since both last had work waiting. */
   readonly #usedMs: Record<Lane, number> = { foreground: 0, background: 0 };
+  readonly #checkpointIfDue: () => Promise<void>;
+  /** Milliseconds of statements since the last check for a checkpoint. */
+  #uncheckedMs = 0;
   #running = false;
   #shareMs = MIN_SHARE_MS;
+
+  constructor(checkpointIfDue: () => Promise<void>) {
+    this.#checkpointIfDue = checkpointIfDue;
+  }
 
   /** Resolves with the result of `work`, which runs alone. */
   run<T>(lane: Lane, work: () => Promise<T>): Promise<T> {
@@ -116,6 +124,11 @@ class LaneScheduler {
       await work();
       // The caller may queue its next statement before the next one is chosen.
       await new Promise<void>((resolve) => process.nextTick(resolve));
+      this.#uncheckedMs += performance.now() - startedAt;
+      if (this.#uncheckedMs >= CHECKPOINT_CHECK_AFTER_MS) {
+        await this.#checkpointIfDue().catch(() => {}); // the maintenance loop repeats it and reports the error
+        this.#uncheckedMs = 0;
+      }
       const doneAt = performance.now();
       this.#usedMs[lane] += doneAt - startedAt;
       if (doneAt - since < this.#shareMs) continue;
