@@ -229,9 +229,13 @@ class Sluice {
       const shown = { runners, database, resources: resourceStates, otherMetrics, overload, stopping };
       operationsRoutes(router, { ...shown, metrics: this.#metrics });
     });
-    const front = served.reduce<RequestListener>((next, { service }) => service.front?.(next) ?? next, app);
+    // A front costs as little as a rejection by the guard, so it needs none.
+    const listener = served.reduce<RequestListener>(
+      (next, { service }) => service.front?.(next) ?? next,
+      overload.guard(app),
+    );
     for (const { service } of served) await service.warmUp?.();
-    const http = await listen(overload.guard(front), this.#config.HOST, this.#config.PORT);
+    const http = await listen(listener, this.#config.HOST, this.#config.PORT);
     this.#shutdown.add(() => http.close());
     resources.attach(http.server);
     this.#url = http.url;

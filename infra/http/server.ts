@@ -1,5 +1,5 @@
 // The listening server: fails with a clear error if it cannot listen, and stops without resetting a client.
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { deferred } from '../runtime/promises.ts';
@@ -30,6 +30,9 @@ export async function listen(handler: RequestListener, host: string, port: numbe
 export class HttpServer {
   readonly server: Server;
   readonly url: string;
+  readonly #handler: RequestListener;
+  /** Requests of this turn of the event loop. */
+  #arrived: [IncomingMessage, ServerResponse][] = [];
   #inFlight = 0;
   /** Resolved when the last request in flight is answered during a stop. */
   #drained: ReturnType<typeof deferred> | undefined;
@@ -38,6 +41,7 @@ export class HttpServer {
   /** `server` listens, and no connection has been accepted yet. */
   constructor(server: Server, handler: RequestListener) {
     const { address, family, port } = server.address() as AddressInfo;
+    this.#handler = handler;
     this.url = `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
     this.server = server.on('request', (request, response) => {
       // A keep-alive connection would be reused for ever, so each response ends its connection during a stop.
@@ -47,8 +51,20 @@ export class HttpServer {
         this.#inFlight--;
         if (this.#inFlight === 0) this.#drained?.resolve();
       });
-      handler(request, response);
+      if (this.#arrived.push([request, response]) === 1) setImmediate(() => this.#handleArrived());
     });
+  }
+
+  /**
+   * Requests are handled once all sockets of this turn of the event loop have been read. While 1,024 sockets are ready,
+   * libuv reads up to 48 times that many before it runs timers and immediates. Clients that get their response within
+   * the turn send their next request within it, too; so a flood over more connections than that stopped all other work
+   * for seconds.
+   */
+  #handleArrived(): void {
+    const arrived = this.#arrived;
+    this.#arrived = [];
+    for (const [request, response] of arrived) this.#handler(request, response);
   }
 
   /** Answers for LAME_DUCK_MS more, with the last response of each connection, and then listens no more. */

@@ -2,27 +2,21 @@
 import type { IncomingMessage } from 'node:http';
 
 /**
- * Reads a body of at most `maxBytes` that has arrived whole by the time its request is handled, as nearly all small
- * ones have, and passes it to `handle`. If that returns false, or if the body is larger, in pieces, compressed or of
- * unknown length, `otherwise` gets the request as if nobody had read it. Neither is called if the client goes away
- * before it sent any of the body.
+ * Passes a body of at most `maxBytes` to `handle` if it has arrived whole, as nearly all small ones have when HttpServer
+ * hands over their request. Returns false if `handle` does, or if the body is larger, incomplete, compressed or of
+ * unknown length; the request is then as if nobody had read it.
  */
-export function readSmallBody(
+export function handleSmallBody(
   request: IncomingMessage,
   maxBytes: number,
   handle: (body: Buffer) => boolean,
-  otherwise: () => void,
-): void {
+): boolean {
   const { 'content-length': length, 'transfer-encoding': transfer, 'content-encoding': coding } = request.headers;
   const bytes = Number(length);
-  if (!(bytes > 0 && bytes <= maxBytes) || transfer !== undefined || coding !== undefined) {
-    otherwise();
-    return;
-  }
-  request.once('readable', () => {
-    const body: Buffer | null = request.read();
-    if (body?.length === bytes && handle(body)) return;
-    if (body) request.unshift(body);
-    otherwise();
-  });
+  if (!(bytes > 0 && bytes <= maxBytes) || transfer !== undefined || coding !== undefined) return false;
+  if (request.readableLength !== bytes) return false;
+  const body: Buffer = request.read();
+  if (handle(body)) return true;
+  request.unshift(body);
+  return false;
 }

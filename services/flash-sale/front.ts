@@ -8,7 +8,7 @@ import type { Logger } from 'pino';
 import { purchaseRequest } from '../../contracts/flash-sales.ts';
 import { prefersHtml } from '../../infra/http/app.ts';
 import { notFound, sendError } from '../../infra/http/problem.ts';
-import { readSmallBody } from '../../infra/http/small-body.ts';
+import { handleSmallBody } from '../../infra/http/small-body.ts';
 import type { ReadTicket } from './read-ticket.ts';
 import { sendRejection, sendTicket } from './responses.ts';
 import type { SaleAdmission } from './sale-admission.ts';
@@ -48,7 +48,7 @@ export const front =
         sendRejection(response, { saleId, userId, byBrowser: prefersHtml(request) }, rejected);
         return true;
       };
-      readSmallBody(request, MAX_BODY_BYTES, reject, pass);
+      if (!handleSmallBody(request, MAX_BODY_BYTES, reject)) pass();
     } else if (request.method === 'GET' && ticketId !== undefined && !prefersHtml(request)) {
       options
         .readTicket(saleId, ticketId)

@@ -20,8 +20,8 @@ export const flashSaleMutations: readonly Mutation[] = [
     changes: [
       {
         file: 'infra/http/small-body.ts',
-        find: 'body?.length === bytes && handle(body)',
-        replace: 'body && handle(body)',
+        find: 'request.readableLength !== bytes',
+        replace: 'request.readableLength === 0',
       },
     ],
     tests: { files: ['test/contract/flash-sale-front.test.ts'], pattern: 'a body that arrives in pieces' },
