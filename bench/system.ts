@@ -187,7 +187,7 @@ async function startProcess(name: string, env: Readonly<Record<string, string>>,
   });
   const ready = async () => {
     const { status } = await fetch(`${url}/readyz`);
-    if (status !== 200) throw new Error(`/readyz answers ${status}`);
+    if (status !== 200) throw new Error(`/readyz responded with ${status}`);
   };
   const server = await startServer({ name: `sluice ${name}`, runner, ready, cleanSignal: 'SIGTERM' });
   return { name, server, url, folder };

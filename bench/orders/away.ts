@@ -27,7 +27,7 @@ export interface AwayParameters {
 }
 
 const AWAY = 'points';
-/** So many requests are answered long before the load's deadline. */
+/** So many requests get their responses long before the load's deadline. */
 const CHUNK = 20_000;
 /** At the slowest rate that is worth a measurement. */
 const MIN_PER_SECOND = 50;

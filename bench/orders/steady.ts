@@ -1,4 +1,4 @@
-// Orders at a constant rate below the limit: what each costs, how fast it is answered, and whether memory, disk and
+// Orders at a constant rate below the limit: what each costs, how fast the responses are, and whether memory, disk and
 // responses stay as they are.
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';

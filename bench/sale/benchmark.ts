@@ -1,4 +1,4 @@
-// Sales to a crowd: at which pace their orders are stored, and how fast buyers are answered, beside the same crowd at a
+// Sales to a crowd: the pace at which their orders are stored, and the response times of buyers, beside the same crowd at a
 // server that costs nothing.
 import { setTimeout as delay } from 'node:timers/promises';
 import { paceOf } from '../../demos/flash-sale/pace.ts';
@@ -112,7 +112,7 @@ const sellPerfectly = (sale: SaleParameters) =>
         return 'perfect';
       });
       await delay((queueCap / drainPerSecond) * 1_000);
-      const orders = await child.ask<OrderTimes>({ report: true } satisfies Command, STARTED_WITHIN_MS);
+      const orders = await child.request<OrderTimes>({ report: true } satisfies Command, STARTED_WITHIN_MS);
       return { visit: visited, orders };
     },
   );

@@ -117,13 +117,13 @@ async function startPart(name: string, part: string, env: Record<'AMQP_URL' | 'P
     },
   });
   const ready = () =>
-    part === 'order' ? answers(`http://127.0.0.1:${env.PORT}/readyz`) : consumes(env.AMQP_URL, part);
+    part === 'order' ? responds(`http://127.0.0.1:${env.PORT}/readyz`) : consumes(env.AMQP_URL, part);
   return startServer({ name: `${name} ${part}`, runner, ready, cleanSignal: 'SIGTERM' });
 }
 
-async function answers(url: string): Promise<void> {
+async function responds(url: string): Promise<void> {
   const { status } = await fetch(url);
-  if (status !== 200) throw new Error(`${url} answers ${status}`);
+  if (status !== 200) throw new Error(`${url} responded with ${status}`);
 }
 
 const consumes = (amqpUrl: string, queue: string): Promise<void> =>

@@ -100,7 +100,7 @@ export function nextVisit(
       : undefined;
   switch (response.outcome) {
     case 'admitted':
-    case 'already':
+    case 'already-admitted':
     case 'sold-out':
       return undefined;
     case 'not-open':

@@ -1,4 +1,4 @@
-// A steady flow of orders: an open loop sends each order at its time, even if earlier ones are unanswered. So a slow
+// A steady flow of orders: an open loop sends each order at its time, even if earlier ones have no response yet. So a slow
 // service gets no relief, and latency counts from the time at which an order was due.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -23,8 +23,8 @@ export interface ServiceRequest {
 export type ServiceReply = { readonly readyAt: string } | { readonly done: true } | { readonly failed: string };
 
 /** Resolves when the service is stopped, or runs again; the process keeps running. */
-export async function ask(child: Child, request: ServiceRequest): Promise<void> {
-  const reply = await child.ask<ServiceReply>(request, REPLY_WITHIN_MS);
+export async function sendRequest(child: Child, request: ServiceRequest): Promise<void> {
+  const reply = await child.request<ServiceReply>(request, REPLY_WITHIN_MS);
   if ('failed' in reply) throw new CliError(`${child.name}: ${request.action} ${request.service}: ${reply.failed}`);
 }
 

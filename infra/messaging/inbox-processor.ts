@@ -83,7 +83,7 @@ export class InboxProcessor {
   }
 
   /**
-   * Gives up a claimed row whose attempts are used up and whose last attempt never finished: marks the message dead or,
+   * Ends a claimed row whose attempts are used up and whose last attempt never finished: marks the message dead or,
    * if it was processed before, stops resending its reply.
    */
   markDead(row: ClaimedMessage): Promise<void> {

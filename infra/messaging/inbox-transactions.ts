@@ -29,7 +29,7 @@ export interface InboxOptions {
   readonly leaseMs: number;
   /** Events that a transport passes on at a time, apart from redeliveries and the rest of a batch. */
   readonly prefetch: number;
-  /** Rows that this process processes at a time, at the most. */
+  /** Maximum number of rows that this process processes at a time. */
   readonly maxRows: number;
   /** How soon rows are found whose delay is over, or that another process wrote. */
   readonly pollMs: number;
@@ -42,11 +42,11 @@ export interface InboxOptions {
   readonly onUnreadablePruned?: (count: number) => void;
 }
 
-/** Messages in one transaction at the most. */
+/** Maximum number of messages in one transaction. */
 const MAX_BATCH = 500;
-/** While messages come steadily, how long they are gathered for the next transaction, and how many are enough. */
+/** While messages come steadily, how long they are gathered for the next transaction, unless GATHER_UNTIL wait. */
 const GATHER_MS = 50;
-const ENOUGH = 32;
+const GATHER_UNTIL = 32;
 
 /** A message has just arrived, or it waits in a row that this process has claimed. */
 export type Origin = 'arrival' | 'row';
@@ -72,7 +72,7 @@ export class InboxTransactions {
       // Twice, because a transport that lost its connection redelivers the messages that are being processed.
       maxWaiting: 2 * prefetch + MAX_BATCH_EVENTS + maxRows,
     };
-    const shared = { maxBatch: MAX_BATCH, gatherMs: GATHER_MS, enough: Math.min(ENOUGH, prefetch) };
+    const shared = { maxBatch: MAX_BATCH, gatherMs: GATHER_MS, gatherUntil: Math.min(GATHER_UNTIL, prefetch) };
     this.#shared = new GroupCommit({ ...attempts, ...shared });
     this.#alone = new GroupCommit({ ...attempts, maxBatch: 1 });
     const resend = (ids: string[]) => this.#resendBatch(ids);
