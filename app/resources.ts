@@ -27,7 +27,10 @@ import type { PaymentProvider } from '../services/order/payments/port.ts';
 import type { Config } from './config.ts';
 import { schemaOf } from './schemas.ts';
 
-/** What a process opens once. The queues and the payment provider are opened when a service first asks for them. */
+/**
+ * Resources that a process opens once. The queues and the payment provider are opened when a service first asks for
+ * them.
+ */
 export class Resources {
   readonly database: Database;
   readonly mqtt: MqttPublisher;

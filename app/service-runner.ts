@@ -124,7 +124,9 @@ export class ServiceRunner {
     return relay?.leaseMs() ?? 0;
   }
 
-  /** False if the consumer or a loop is stalled and rebuilding it did not help, or if the worker thread does not reply. */
+  /**
+   * False if the consumer or a loop is stalled and rebuilding it did not help, or if the worker thread does not reply.
+   */
   async isHealthy(): Promise<boolean> {
     if (!this.#worker) return this.#consumer?.healthy !== false;
     const stalled = this.#worker.readiness().then((readiness) => readiness.stalled);

@@ -16,7 +16,7 @@ import { type StartedServices, startServices } from './service-group.ts';
 import type { WorkerReadiness } from './service-runner.ts';
 import { errorClasses, type MainFunctions, type WorkerData } from './worker-protocol.ts';
 
-/** What the main thread calls in this one. */
+/** The functions of this thread that the main thread calls. */
 export type WorkerFunctions = ReturnType<typeof lifecycleFunctions> &
   ReturnType<typeof statementFunctions> &
   ReturnType<typeof serviceFunctions>;

@@ -1,7 +1,7 @@
 // The system as it is measured: compiled code with its default settings, in processes of its own, on fresh data and
 // private servers; its log goes to a file, as in production. `embedded`: everything in one process without any setting.
-// `separate`: a process per service, on PostgreSQL, RabbitMQ and Mosquitto, and on Redis if requested; the flash sale has
-// one for its HTTP side, the gateway, and one for the work behind it.
+// `separate`: a process per service, on PostgreSQL, RabbitMQ and Mosquitto, and on Redis if requested; the flash sale
+// has one for its HTTP side, the gateway, and one for the work behind it.
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PGlite } from '@electric-sql/pglite';

@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** What is retired, and its replacement. An expression matches whole words unless it says otherwise. */
+/** Retired words and their replacements. An expression matches whole words unless it says otherwise. */
 const retired: readonly (readonly [word: RegExp, instead: string])[] = [
   [/\bask(s|ed|ing)?[ _-]?again\b|ask(ed)?Again|ASK_AGAIN/i, 'resend, request'],
   [/refus(e|es|ed|al|als|ing)\b/i, 'reject, rejection'],

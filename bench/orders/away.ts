@@ -1,5 +1,5 @@
-// A consumer is away while orders go on: whether responses stay as fast with its backlog, how fast it catches up when it
-// is back, and how much memory that takes. Only with services in processes of their own.
+// A consumer is away while orders go on: whether responses stay as fast with its backlog, how fast it catches up when
+// it is back, and how much memory that takes. Only with services in processes of their own.
 import { samplesOf, totalOf } from '../../demos/shared/metrics.ts';
 import { note } from '../../demos/shared/terminal.ts';
 import type { Benchmark } from '../benchmark.ts';

@@ -1,5 +1,5 @@
-// Sales to a crowd: the pace at which their orders are stored, and the response times of buyers, beside the same crowd at a
-// server that costs nothing.
+// Sales to a crowd: the pace at which their orders are stored, and the response times of buyers, beside the same crowd
+// at a server that costs nothing.
 import { setTimeout as delay } from 'node:timers/promises';
 import { paceOf } from '../../demos/flash-sale/pace.ts';
 import { forkScript } from '../../demos/shared/child-process.ts';
@@ -22,7 +22,9 @@ export interface SaleParameters extends CrowdSize, Omit<PerfectSale, 'opensAt'> 
   readonly mean: Target;
   /** Of the fewest and the most orders in a judged second. */
   readonly eachSecond?: Target;
-  /** The longest response times: this many milliseconds, or `timesPerfect` times the perfect server's if that is longer. */
+  /**
+   * The longest response times: this many milliseconds, or `timesPerfect` times the perfect server's if that is longer.
+   */
   readonly responses?: { readonly p50: number; readonly p99: number; readonly timesPerfect: number };
 }
 

@@ -79,8 +79,8 @@ export class FailedMessages {
 }
 
 /**
- * Calls `request` for each of the `named` services, or for all. `request` resolves with undefined for a service that the server
- * lacks: an error if it was named or if there is no other, otherwise a note.
+ * Calls `request` for each of the `named` services, or for all. `request` resolves with undefined for a service that
+ * the server lacks: an error if it was named or if there is no other, otherwise a note.
  */
 export async function requestEach<T>(
   named: readonly ServiceName[] | undefined,

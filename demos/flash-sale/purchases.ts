@@ -40,7 +40,9 @@ export class PurchaseClient extends HttpClient {
     await Promise.allSettled(Array.from({ length: count }, () => this.request('GET', '/healthz')));
   }
 
-  /** Calls `onResponse` exactly once, with the response or the error. `waitedMs`: how long it waited for a connection. */
+  /**
+   * Calls `onResponse` exactly once, with the response or the error. `waitedMs`: how long it waited for a connection.
+   */
   buy(saleId: string, userId: string, onResponse: (response: PurchaseResponse, waitedMs: number) => void): void {
     // Our own ids need no escaping.
     this.post(`/flash-sales/${saleId}/purchases`, `{"userId":"${userId}"}`, ({ status, retryAfter, text, waitedMs }) =>

@@ -1,5 +1,5 @@
-// A steady flow of orders: an open loop sends each order at its time, even if earlier ones have no response yet. So a slow
-// service gets no relief, and latency counts from the time at which an order was due.
+// A steady flow of orders: an open loop sends each order at its time, even if earlier ones have no response yet. So a
+// slow service gets no relief, and latency counts from the time at which an order was due.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { order } from '../../contracts/orders.ts';

@@ -26,7 +26,9 @@ export interface Settings {
   readonly timeoutSeconds: number;
 }
 
-/** What happened. Times are in milliseconds after the first second that counts began; responses include earlier ones. */
+/**
+ * The measurements. Times are in milliseconds after the first second that counts began; responses include earlier ones.
+ */
 export type Scenario = Awaited<ReturnType<typeof runScenario>>;
 
 /** Shows a scenario while it runs; an event is a few words. */

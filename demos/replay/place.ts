@@ -1,4 +1,5 @@
-// Places the invoices as orders, in time with the file and with bounded concurrency, and retries those without a response.
+// Places the invoices as orders, in time with the file and with bounded concurrency, and retries those without a
+// response.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Order } from '../../contracts/orders.ts';
 import { backoff } from '../../infra/runtime/backoff.ts';

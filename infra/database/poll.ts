@@ -1,5 +1,6 @@
 // Skips the polls of an idle embedded database. Only this process writes to it, so a poll that found nothing finds
-// nothing again until a row changes or becomes due. PostgreSQL is polled each time, because other processes write to it.
+// nothing again until a row changes or becomes due. PostgreSQL is polled each time, because other processes write to
+// it.
 //
 // A skipped poll costs microseconds instead of a statement: see "Idle" in docs/performance.md.
 import { Loop, type LoopOptions } from '../runtime/loop.ts';
@@ -26,7 +27,9 @@ export class Poll {
   /** The log position before the last poll; undefined if the next poll must run. */
   #position: string | undefined;
   #lastAt = Number.NEGATIVE_INFINITY;
-  /** The result of `nextDue` at a log position. Comparable with Date.now(), because PGlite uses this process's clock. */
+  /**
+   * The result of `nextDue` at a log position. Comparable with Date.now(), because PGlite uses this process's clock.
+   */
   #due: { readonly position: string; readonly at: number } | undefined;
 
   constructor(options: PollOptions) {

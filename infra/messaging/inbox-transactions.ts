@@ -1,4 +1,4 @@
-// What the inbox does in one transaction each: the effects of messages with their replies, resent replies, a failure
+// The transactions of the inbox: the effects of messages with their replies, resent replies, a failure
 // with the event that reports it. Messages that wait at the same time share a transaction; if it fails, each has one.
 import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
@@ -33,7 +33,7 @@ export interface InboxOptions {
   readonly maxRows: number;
   /** How soon rows are found whose delay is over, or that another process wrote. */
   readonly pollMs: number;
-  /** How long messages that are done are kept. */
+  /** How long done messages are kept. */
   readonly retentionDays: number;
   readonly log: Logger;
   /** Called for every message whose outcome is recorded. `type` is one of `handlers`, or `unknown`. */

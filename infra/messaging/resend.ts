@@ -15,7 +15,10 @@ export const resendSettings = {
   ),
 };
 
-/** The interval of the sweeps is a twentieth of RESEND_AFTER_MS, within these bounds, so that an idle process stays idle. */
+/**
+ * The interval of the sweeps is a twentieth of RESEND_AFTER_MS, within these bounds, so that an idle process stays
+ * idle.
+ */
 const SWEEP_MIN_MS = 500;
 const SWEEP_MAX_MS = 2_000;
 /** Maximum rate at which a process resends the requests of one type, so that resends never overload the system. */
@@ -23,8 +26,9 @@ const MAX_PER_SECOND = 200;
 
 /**
  * The statement that resends at most `limit` overdue requests of `table`, and updates its columns `resends` and
- * `resend_at`. The next resend of each is due after `resendAfterMs`, doubled with each resend, up to an hour. `waiting`:
- * the condition of rows that wait for a reply. `events`: selects the events to publish from the CTE `resent`.
+ * `resend_at`. The next resend of each is due after `resendAfterMs`, doubled with each resend, up to an hour.
+ * `waiting`: the condition of rows that wait for a reply. `events`: selects the events to publish from the CTE
+ * `resent`.
  */
 export const defineOverdue = (
   { table, id, waiting }: { readonly table: string; readonly id: string; readonly waiting: string },

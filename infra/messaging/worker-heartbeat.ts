@@ -12,7 +12,7 @@ const STALE_SECONDS = 10;
 export interface WorkerHeartbeatOptions {
   readonly database: Database;
   readonly schema: string;
-  /** What web processes report about this worker: JSON. */
+  /** The state of this worker that web processes report, as JSON. */
   readonly state: () => { readonly status: string };
   readonly log: Logger;
 }

@@ -9,7 +9,7 @@ import { perSecond, type Summary } from '../summary.ts';
 
 export type Series = ReturnType<typeof seriesOf>;
 
-/** What is counted: the requests of first attempts and of buyers who came again, each kind of rejection, the orders. */
+/** The series: the requests of first attempts and of buyers who came again, each kind of rejection, the orders. */
 export const counted = {
   first: { name: 'first attempt', color: 'blue' },
   again: { name: 'came again', color: 'sky' },

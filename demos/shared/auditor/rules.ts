@@ -1,4 +1,4 @@
-// What can be wrong, each with the guarantee that it violates; and what an audit found.
+// The possible violations, each with the guarantee that it violates, and the violations that an audit found.
 
 /** Ids that are kept of each rule, so that memory is bounded, however many violations there are. */
 export const MAX_NAMED = 100;
