@@ -34,6 +34,11 @@ const retired: readonly (readonly [word: RegExp, instead: string])[] = [
     'a plain sentence',
   ],
   [/run it again to go on/, 'run it again to resume'],
+  [/\bat the most\b/, 'at most, maximum'],
+  [/\byours already\b/, 'already admitted'],
+  [/\bonGivenUp\b/, 'onLastFailure'],
+  [/\baskEach\b|\.ask[<(]|#ask\b/, 'requestEach, request'],
+  [/\blook(Twice|At[A-Z]\w*)|#look\b/, 'check'],
 ];
 
 /** Where old words may stand: history, the vocabulary itself, and files that are never edited. */

@@ -292,7 +292,7 @@ describe('the equation', () => {
     expect(closed.rejected.map(({ reason }) => reason)).toEqual(['credit note', 'price not positive']);
   });
 
-  test.each([4, 6])('does not close if one is missing or counted twice', (ordered) => {
+  test.each([4, 6])('does not hold if one is missing or counted twice', (ordered) => {
     expect(equation(10, ordered, rejected({ 'price not positive': 5 }), rejected({})).holds).toBe(false);
   });
 });
