@@ -123,12 +123,12 @@ export class Resources {
     return this.#payments;
   }
 
-  /** Of the embedded payment provider, from its opening on. */
+  /** The URL of the embedded payment provider; undefined before it is opened. */
   get paymentUrl(): string | undefined {
     return this.#paymentUrl;
   }
 
-  /** To be called before payments(), if another thread has opened the embedded payment provider. */
+  /** Call it before payments() if another thread has opened the embedded payment provider. */
   payAt(url: string | undefined): void {
     this.#paymentUrl = url;
   }

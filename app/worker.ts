@@ -20,10 +20,10 @@ const STATE_WITHIN_MS = 5_000;
 export interface WorkerOptions {
   readonly config: Config;
   readonly services: readonly ServiceName[];
-  /** Of this thread, for the worker too. */
+  /** The broker of this thread, which the worker thread uses too. */
   readonly broker: Broker;
   readonly writeLine: (line: string) => void;
-  /** The thread ended, although nobody stopped it. */
+  /** Called if the thread ends without a stop. */
   readonly onDied: (error: Error) => void;
 }
 

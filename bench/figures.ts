@@ -56,7 +56,7 @@ const MAX_GENERATOR_CPU = 0.8;
 /** Database settings that must be on for durability. */
 const durable = ['fsync', 'synchronous_commit', 'full_page_writes'];
 
-/** Of a bare route. */
+/** The rate of a bare route. */
 const responsesPerSecond = ({ perSecond }: Flooded): number => sum(Object.values(perSecond));
 
 /** Requests per second of the bare route in this round. */
@@ -129,7 +129,7 @@ export function createReport(rounds: readonly Round[], echo?: { flooded: Flooded
         },
       ),
     ],
-    /** By mode, of the last round; so is `cpu`. */
+    /** The values of the last round, by mode; so is `cpu`. */
     durability: lastOf(({ settings }) => settings),
     cpu: lastOf(({ cpu }) => cpu),
     rounds: rounds.map(({ mode, route, measured }) => ({ mode, route, ...measured.raw })),

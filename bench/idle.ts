@@ -11,7 +11,7 @@ export interface IdleParameters {
   /** Seconds: after the start, and of the measurement. */
   readonly settle: number;
   readonly measured: number;
-  /** Of one core. */
+  /** The share of one core. */
   readonly cpuPercent: Target;
   readonly memoryMegabytes: Target;
 }

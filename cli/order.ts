@@ -72,7 +72,7 @@ function statusOf({ status, payment, cancelReason }: Order): string {
   return reason === '' ? status : `${status} (${reason})`;
 }
 
-/** For a step that failed, where its error is found. */
+/** Says where to find the error of a step that failed. */
 const hint = ({ steps }: Order): string =>
   Object.values(steps).some(({ status }) => status === 'failed') ? '; `sluice failed list` shows why' : '';
 

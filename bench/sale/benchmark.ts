@@ -18,9 +18,9 @@ import { type CrowdSize, type Visit, visit } from './visit.ts';
 
 export interface SaleParameters extends CrowdSize, Omit<PerfectSale, 'opensAt'> {
   readonly phase: string;
-  /** Of the orders per second over all judged seconds. */
+  /** The orders per second over all judged seconds. */
   readonly mean: Target;
-  /** Of the fewest and the most orders in a judged second. */
+  /** The fewest and the most orders in a judged second. */
   readonly eachSecond?: Target;
   /**
    * The longest response times: this many milliseconds, or `timesPerfect` times the perfect server's if that is longer.

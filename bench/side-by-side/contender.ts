@@ -21,7 +21,7 @@ export const contenders = ['sluice', 'nest', 'plain'] as const;
 export type ContenderName = (typeof contenders)[number];
 
 export interface Contender {
-  /** Of `POST /orders`. */
+  /** The URL of `POST /orders`. */
   readonly url: string;
   readonly pids: Readonly<Record<string, number>>;
   /** The process that handles points. */

@@ -33,10 +33,10 @@ export interface Run {
   readonly samples: readonly { readonly atMs: number; readonly queue: number }[];
 }
 
-/** For the display while it runs. */
+/** The progress of a run, for the display. */
 export interface Progress extends Pick<Run, 'sale' | 'counters'> {
   readonly phase: 'waiting for the opening' | 'buyers arrive' | 'the queue drains' | 'checking tickets';
-  /** Of the phase. */
+  /** The progress of the phase. */
   readonly done: number;
   readonly total: number;
 }

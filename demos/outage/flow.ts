@@ -30,7 +30,7 @@ export function byStatus(responses: readonly OrderResponse[]): Record<string, nu
   return counts;
 }
 
-/** From the time at which the order was due, to a tenth of a millisecond. */
+/** The latency from the time at which the order was due, to a tenth of a millisecond. */
 export const latencyMsOf = ({ dueMs, atMs }: OrderResponse): number => Math.round((atMs - dueMs) * 10) / 10;
 
 interface FlowOptions {
@@ -45,7 +45,7 @@ interface FlowOptions {
 }
 
 export class Flow {
-  /** In the order of their arrival. */
+  /** The responses in the order of their arrival. */
   readonly responses: OrderResponse[] = [];
   /** Ids of the orders that got a 2xx. */
   readonly accepted: string[] = [];

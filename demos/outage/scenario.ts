@@ -132,7 +132,7 @@ export function secondOf(second: number, responses: readonly OrderResponse[], sa
   return {
     second,
     responses: byStatus(within),
-    /** Of the 2xx, from the time at which their orders were due; null without any. */
+    /** The latency of the 2xx, from the time at which their orders were due; null without any. */
     p95Ms: latencyOf(within.filter(isAccepted).map(latencyMsOf))?.p95 ?? null,
     completed: (last?.completed ?? 0) - (before?.completed ?? 0),
     /** The backlog of each service at the end of this second. */

@@ -16,7 +16,7 @@ import { type Brokers, deleteBrokerObjects } from './tidy.ts';
 export interface OutageSystem {
   /** Its shape in a few words. */
   readonly shape: string;
-  /** Of its names on the brokers, and with underscores its database's name; undefined if embedded. */
+  /** The prefix of its queues and topics and, with underscores, its database's name; undefined if embedded. */
   readonly prefix?: string;
   /** The URL of a service. The order service's does not change. */
   readonly urlOf: (service: ServiceName) => string;

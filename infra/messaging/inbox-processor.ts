@@ -29,7 +29,7 @@ interface AttemptOptions {
   readonly origin: Origin;
   /** Including this one. */
   readonly attempts: number;
-  /** In a transaction that it shares with no other message. */
+  /** The attempt shares its transaction with no other message. */
   readonly alone?: boolean;
 }
 

@@ -27,9 +27,9 @@ export class RedisBackend implements Backend {
   #clockDifferenceMs = performance.timeOrigin;
   /** All connections of the workers. */
   readonly #connections = new Set<Redis>();
-  /** Those that claim jobs. */
+  /** The connections that claim jobs. */
   readonly #claiming = new Set<Redis>();
-  /** Those without a reply to the last ping. */
+  /** The connections without a reply to the last ping. */
   readonly #awaitingReply = new Set<Redis>();
   #checking: NodeJS.Timeout | undefined;
   #isAway = false;
