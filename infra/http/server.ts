@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { deferred } from '../runtime/promises.ts';
 import { StartupError } from '../runtime/startup-error.ts';
 
-/** How long the server continues to answer after a stop began. */
+/** How long the server continues to respond after a stop began. */
 const LAME_DUCK_MS = 250;
 
 /** How long requests in flight may take after that. A client that stops sending or reading must not delay the stop. */
@@ -31,7 +31,7 @@ export class HttpServer {
   readonly server: Server;
   readonly url: string;
   #inFlight = 0;
-  /** Resolved when the last request in flight is answered during a stop. */
+  /** Resolved when the last request in flight has its response during a stop. */
   #drained: ReturnType<typeof deferred> | undefined;
   #closing: Promise<void> | undefined;
 
@@ -51,7 +51,7 @@ export class HttpServer {
     });
   }
 
-  /** Answers for LAME_DUCK_MS more, with the last response of each connection, and then listens no more. */
+  /** Responds for LAME_DUCK_MS more, with the last response of each connection, and then listens no more. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

@@ -1,4 +1,4 @@
-// Workers of a service announce themselves in its database, so that its web processes can tell whether somebody handles
+// Workers of a service announce themselves in its database, so that its web processes can tell whether a worker handles
 // the messages.
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';

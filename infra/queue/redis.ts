@@ -150,8 +150,8 @@ export class RedisBackend implements Backend {
     for (const connection of this.#claiming) {
       if (connection.status !== 'ready') continue;
       this.#awaitingReply.add(connection);
-      const onReply = () => this.#awaitingReply.delete(connection);
-      connection.ping().then(onReply, onReply);
+      const settled = () => this.#awaitingReply.delete(connection);
+      connection.ping().then(settled, settled);
     }
   }
 

@@ -63,10 +63,10 @@ export interface Service<E extends CloudEvent> {
   readonly onDead?: OnDead;
   readonly routes: (router: Router) => void;
   /**
-   * Answers requests that come in floods in front of the router, at a fraction of its cost, and passes on the others.
+   * Handles requests that come in floods in front of the router, at a fraction of its cost, and passes on the others.
    */
   readonly front?: (next: RequestListener) => RequestListener;
-  /** Runs the code that answers floods before the first one comes, so that it is compiled. Takes up to a second. */
+  /** Runs the code that handles floods before the first one comes, so that it is compiled. Takes up to a second. */
   readonly warmUp?: () => Promise<void>;
   /** Keyed by the path below /audit/. */
   readonly facts: Readonly<Record<string, FactSource>>;
