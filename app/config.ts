@@ -88,7 +88,7 @@ const variables = {
   INBOX_RETENTION_DAYS: variable(
     integer(1, 3_650),
     '7',
-    'Days for which a handled message is kept, counted from its arrival.',
+    'Days for which a done message is kept, counted from its arrival. Dead messages are kept.',
   ),
   LEASE_MS: variable(
     integer(100, 600_000),

@@ -27,7 +27,10 @@ import type { PaymentProvider } from '../services/order/payments/port.ts';
 import type { Config } from './config.ts';
 import { schemaOf } from './schemas.ts';
 
-/** What a process opens once. The queues and the payment provider are opened when a service first asks for them. */
+/**
+ * Resources that a process opens once. The queues and the payment provider are opened when a service first asks for
+ * them.
+ */
 export class Resources {
   readonly database: Database;
   readonly mqtt: MqttPublisher;
@@ -120,12 +123,12 @@ export class Resources {
     return this.#payments;
   }
 
-  /** Of the embedded payment provider, from its opening on. */
+  /** The URL of the embedded payment provider; undefined before it is opened. */
   get paymentUrl(): string | undefined {
     return this.#paymentUrl;
   }
 
-  /** To be called before payments(), if another thread has opened the embedded payment provider. */
+  /** Call it before payments() if another thread has opened the embedded payment provider. */
   payAt(url: string | undefined): void {
     this.#paymentUrl = url;
   }

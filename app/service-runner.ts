@@ -23,7 +23,7 @@ export interface RemoteWorker {
   /** Calls `wake` of the service. */
   wakeService(service: ServiceName): void;
   wakeInbox(service: ServiceName): void;
-  /** Rejects if the worker does not answer in time. */
+  /** Rejects if the worker does not reply in time. */
   readiness(): Promise<WorkerReadiness>;
 }
 
@@ -38,20 +38,20 @@ export interface ServiceRunnerOptions extends Omit<ConsumerOptions, 'bus'> {
   readonly roles: readonly Role[];
   readonly outbox: Outbox;
   readonly mqtt: MqttPublisher;
-  /** What publishes and consumes: this process's bus, or the worker in another thread. */
+  /** The bus of this process, or the worker thread, which publishes and consumes for it. */
   readonly through: { readonly bus: Bus } | { readonly worker: RemoteWorker };
 }
 
 /**
  * Interval at which an outbox is polled for rows that a process left, and at which published rows are deleted. At 200
- * orders/s, this causes a tenth of all statements.
+ * orders/s, these are a tenth of all statements.
  */
 const RELAY_POLL_MS = 500;
 
 /** An unavailable database must not delay the other metrics: Prometheus aborts a scrape after 10 s. */
 const MEASURED_WITHIN_MS = 5_000;
 
-/** How long the state of a worker in another process is waited for. */
+/** Timeout for reading the state of a worker in another process. */
 const STATE_WITHIN_MS = 1_000;
 
 const down = (detail: string): ConsumerState => ({ status: 'down', detail, backlog: null, lastProgressAt: null });
@@ -63,7 +63,7 @@ export class ServiceRunner {
   readonly #options: ServiceRunnerOptions;
   readonly #isWeb: boolean;
   readonly #worker: RemoteWorker | undefined;
-  /** From a start to the next stop. */
+  /** Set by start(). */
   #relays: readonly Relay[] = [];
   #consumer: Consumer | undefined;
 
@@ -107,28 +107,33 @@ export class ServiceRunner {
     await Promise.all(this.#relays.map((relay) => relay.stop()));
   }
 
-  /** Claims messages that are due now, rather than at the next poll; those of another process wait for its poll. */
+  /** Claims due messages now, rather than at the next poll. A worker in another process finds them at its next poll. */
   wake(): void {
     if (this.#worker) this.#worker.wakeInbox(this.name);
     else this.#consumer?.inbox.wake();
   }
 
-  /** Announces to the relay of a channel rows that another thread has committed, and returns the lease for the next. */
-  relayed(channel: Channel, rows: readonly OutboxRow[]): number {
+  /**
+   * Passes rows that the other thread has committed to the relay of their channel. Returns the lease for the rows that
+   * it commits next, in milliseconds.
+   */
+  enqueueFromThread(channel: Channel, rows: readonly OutboxRow[]): number {
     const relay = this.#relays[channels.indexOf(channel)];
     if (rows.length > 0) relay?.enqueue(rows);
     else relay?.wake();
     return relay?.leaseMs() ?? 0;
   }
 
-  /** False if the consumer or a loop is stalled and rebuilding it did not help. */
+  /**
+   * False if the consumer or a loop is stalled and rebuilding it did not help, or if the worker thread does not reply.
+   */
   async isHealthy(): Promise<boolean> {
     if (!this.#worker) return this.#consumer?.healthy !== false;
     const stalled = this.#worker.readiness().then((readiness) => readiness.stalled);
     return stalled.then((names) => !names.includes(this.name)).catch(() => false);
   }
 
-  /** Of the consumer in this process, or else of one in another process. */
+  /** The state of the service's consumer: in this thread, in the worker thread, or in another process. */
   async state(): Promise<ConsumerState> {
     if (this.#consumer) return this.#consumer.state();
     const { database } = this.#options;
@@ -137,11 +142,11 @@ export class ServiceRunner {
       : within(STATE_WITHIN_MS, readWorkerState<ConsumerState>(database, schemaOf(this.name)));
     return state.then(
       (known) => known ?? down('no worker runs: start one with --role worker'),
-      () => down('unknown: no response'),
+      () => down(this.#worker ? 'unknown: the worker thread does not reply' : 'unknown: no response from the database'),
     );
   }
 
-  /** Sets the gauges; a gauge whose value is unknown is removed (see setOrRemove). A worker in another thread has its own. */
+  /** Sets the gauges; a gauge whose value is unknown is removed (see setOrRemove). The worker thread sets its own. */
   async measure(): Promise<void> {
     if (this.#worker) return;
     const { name: service, outbox, database, metrics } = this.#options;
@@ -155,7 +160,7 @@ export class ServiceRunner {
   }
 }
 
-/** Publish what this process commits. Those of a worker also publish what other processes left. */
+/** Relays that publish the events of this process and, in the role worker, events that other processes left. */
 function createRelays(options: ServiceRunnerOptions, bus: Bus): Relay[] {
   const { name, roles, outbox, config, database, mqtt, metrics, log } = options;
   const toBus = {

@@ -202,7 +202,7 @@ class Sluice {
         worker
           .metrics()
           .then((its) => [its])
-          .catch(() => []), // absent until it answers again
+          .catch(() => []), // absent until it responds again
       stoppable: worker,
     };
   }

@@ -1,4 +1,4 @@
-// What the main thread and the worker thread (worker-thread.ts) of the embedded system pass to each other.
+// The data and calls that pass between the main thread and the worker thread (worker-thread.ts) of the embedded system.
 import type { MessagePort } from 'node:worker_threads';
 import type { ServiceName } from '../contracts/services.ts';
 import { ConcurrentUpdate, DatabaseUnavailable, Overloaded } from '../infra/database/port.ts';
@@ -7,7 +7,7 @@ import type { publisherFunctions } from '../infra/mqtt/remote.ts';
 import { StartupError } from '../infra/runtime/startup-error.ts';
 import type { Config } from './config.ts';
 
-/** What the worker thread starts with. */
+/** The data that the worker thread starts with. */
 export interface WorkerData {
   readonly config: Config;
   readonly services: readonly ServiceName[];
@@ -15,7 +15,7 @@ export interface WorkerData {
   readonly connections: MessagePort;
 }
 
-/** What the worker thread calls in the main thread. */
+/** The functions of the main thread that the worker thread calls. */
 export type MainFunctions = ReturnType<typeof publisherFunctions> & {
   readonly log: (lines: readonly string[]) => void;
 };

@@ -1,5 +1,5 @@
 // The worker role of the embedded system, in a thread of its own together with the database and all relays. The main
-// thread (worker.ts) starts it, asks it for what it cannot do itself, and stops it.
+// thread (worker.ts) starts it, calls its functions, and stops it.
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import type { Logger } from 'pino';
 import { type ServiceName, SUBJECT_NAME } from '../contracts/services.ts';
@@ -16,7 +16,7 @@ import { type StartedServices, startServices } from './service-group.ts';
 import type { WorkerReadiness } from './service-runner.ts';
 import { errorClasses, type MainFunctions, type WorkerData } from './worker-protocol.ts';
 
-/** What the main thread calls in this one. */
+/** The functions of this thread that the main thread calls. */
 export type WorkerFunctions = ReturnType<typeof lifecycleFunctions> &
   ReturnType<typeof statementFunctions> &
   ReturnType<typeof serviceFunctions>;
@@ -87,8 +87,8 @@ function lifecycleFunctions() {
 function serviceFunctions({ runners, bus, stoppable }: StartedServices, resources: Resources, metrics: Metrics) {
   const runner = (name: ServiceName) => runners.find((each) => each.name === name);
   return {
-    relayed: (name: ServiceName, channel: Channel, rows: readonly OutboxRow[]) =>
-      runner(name)?.relayed(channel, rows) ?? 0,
+    enqueueFromThread: (name: ServiceName, channel: Channel, rows: readonly OutboxRow[]) =>
+      runner(name)?.enqueueFromThread(channel, rows) ?? 0,
     wakeService: (name: ServiceName) => runner(name)?.service.wake?.(),
     wakeInbox: (name: ServiceName) => runner(name)?.wake(),
     async readiness(): Promise<WorkerReadiness> {

@@ -20,10 +20,10 @@ const STATE_WITHIN_MS = 5_000;
 export interface WorkerOptions {
   readonly config: Config;
   readonly services: readonly ServiceName[];
-  /** Of this thread, for the worker too. */
+  /** The broker of this thread, which the worker thread uses too. */
   readonly broker: Broker;
   readonly writeLine: (line: string) => void;
-  /** The thread ended, although nobody stopped it. */
+  /** Called if the thread ends without a stop. */
   readonly onDied: (error: Error) => void;
 }
 
@@ -86,7 +86,7 @@ export class WorkerThread implements RemoteWorker {
   }
 
   relay(service: ServiceName, channel: Channel): RelayHandle {
-    return new RemoteRelay((rows) => this.#calls.call('relayed', service, channel, rows));
+    return new RemoteRelay((rows) => this.#calls.call('enqueueFromThread', service, channel, rows));
   }
 
   wakeService(service: ServiceName): void {
@@ -97,7 +97,7 @@ export class WorkerThread implements RemoteWorker {
     void this.#calls.call('wakeInbox', service).catch(() => undefined);
   }
 
-  /** One call for all that ask at the same time: GET /readyz asks for each service. */
+  /** Concurrent callers share one call, because GET /readyz reads the state of each service. */
   readiness(): Promise<WorkerReadiness> {
     this.#readiness ??= within(STATE_WITHIN_MS, this.#calls.call('readiness')).finally(() => {
       this.#readiness = undefined;
@@ -118,14 +118,14 @@ export class WorkerThread implements RemoteWorker {
   }
 }
 
-/** Hands rows that were committed in this thread to the relay in the worker, which tells its lease in return. */
+/** Passes rows that were committed in this thread to the relay in the worker thread, which returns its lease. */
 class RemoteRelay implements RelayHandle {
-  readonly #relayed: (rows: readonly OutboxRow[]) => Promise<number>;
+  readonly #enqueue: (rows: readonly OutboxRow[]) => Promise<number>;
   /** The relay's, as of its last result. Until then, rows have no lease, and the relay claims them. */
   #leaseMs = 0;
 
-  constructor(relayed: (rows: readonly OutboxRow[]) => Promise<number>) {
-    this.#relayed = relayed;
+  constructor(enqueue: (rows: readonly OutboxRow[]) => Promise<number>) {
+    this.#enqueue = enqueue;
   }
 
   leaseMs(): number {
@@ -134,7 +134,7 @@ class RemoteRelay implements RelayHandle {
 
   enqueue(rows: readonly OutboxRow[]): void {
     // If the thread has ended, so does the process, and the next start publishes the rows.
-    this.#relayed(rows).then(
+    this.#enqueue(rows).then(
       (leaseMs) => {
         this.#leaseMs = leaseMs;
       },

@@ -56,10 +56,10 @@ const MAX_GENERATOR_CPU = 0.8;
 /** Database settings that must be on for durability. */
 const durable = ['fsync', 'synchronous_commit', 'full_page_writes'];
 
-/** Of a bare route. */
+/** The rate of a bare route. */
 const responsesPerSecond = ({ perSecond }: Flooded): number => sum(Object.values(perSecond));
 
-/** Requests per second that the bare route answered in this round. */
+/** Requests per second of the bare route in this round. */
 export const routeRate = (route: RouteFloods): number => mean(route.map(responsesPerSecond));
 
 /** Milliseconds of CPU that the bare route took for a request. */
@@ -88,7 +88,7 @@ export const routeRateFigure = (name: string, route: RouteFloods): Figure => ({
 
 export type BenchmarkReport = ReturnType<typeof createReport>;
 
-/** `echo`: the flood of a bare node:http server, which must answer `minHeadroom` times faster than the bare route. */
+/** `echo`: the flood of a bare node:http server, which must be `minHeadroom` times faster than the bare route. */
 export function createReport(rounds: readonly Round[], echo?: { flooded: Flooded; minHeadroom: number }) {
   const lastOf = <T>(pick: (measured: Measured) => T): Record<string, T> =>
     Object.fromEntries(rounds.map(({ mode, measured }) => [mode, pick(measured)]));
@@ -129,7 +129,7 @@ export function createReport(rounds: readonly Round[], echo?: { flooded: Flooded
         },
       ),
     ],
-    /** By mode, of the last round; so is `cpu`. */
+    /** The values of the last round, by mode; so is `cpu`. */
     durability: lastOf(({ settings }) => settings),
     cpu: lastOf(({ cpu }) => cpu),
     rounds: rounds.map(({ mode, route, measured }) => ({ mode, route, ...measured.raw })),

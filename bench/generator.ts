@@ -57,7 +57,7 @@ const orderBody = (index: number) => ({
     unitPrice: 95 + ((index * 31 + i * 17) % 2_500),
   })),
 });
-/** By a new user, whose number has leading zeros, so that all purchase bodies have the same length. */
+/** The purchase of a new user, whose number has leading zeros, so that all bodies have the same length. */
 const purchaseBody = (index: number) => ({ userId: `buyer-${String(index).padStart(9, '0')}` });
 
 class Generator {

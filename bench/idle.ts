@@ -1,4 +1,4 @@
-// What a system takes while it has nothing to do.
+// The CPU and memory of a system while it has nothing to do.
 import { setTimeout as delay } from 'node:timers/promises';
 import { sum } from '../demos/shared/statistics.ts';
 import type { Benchmark } from './benchmark.ts';
@@ -11,7 +11,7 @@ export interface IdleParameters {
   /** Seconds: after the start, and of the measurement. */
   readonly settle: number;
   readonly measured: number;
-  /** Of one core. */
+  /** The share of one core. */
   readonly cpuPercent: Target;
   readonly memoryMegabytes: Target;
 }

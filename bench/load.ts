@@ -52,7 +52,7 @@ export class Load {
   /** Counts from zero again; resolves when all connections are open, and accepted by a server that is idle. */
   async open({ expected, ...requests }: Work): Promise<void> {
     this.#expected = expected;
-    await this.#ask({ type: 'open', ...requests }, ({ type, allowed }) => type === 'idle' && allowed === 0);
+    await this.#request({ type: 'open', ...requests }, ({ type, allowed }) => type === 'idle' && allowed === 0);
     await delay(ACCEPTED_WITHIN_MS);
   }
 
@@ -67,12 +67,12 @@ export class Load {
   }
 
   sample(): Promise<Sample> {
-    return this.#ask({ type: 'sample' }, ({ type }) => type === 'sample');
+    return this.#request({ type: 'sample' }, ({ type }) => type === 'sample');
   }
 
   /** Sends requests until there are `upTo` since `open` (0: no more). Resolves when every request has its response. */
   send(upTo: number): Promise<Sample> {
-    return this.#ask({ type: 'allow', upTo }, ({ type, allowed }) => type === 'idle' && allowed === upTo);
+    return this.#request({ type: 'allow', upTo }, ({ type, allowed }) => type === 'idle' && allowed === upTo);
   }
 
   close(): Promise<unknown> {
@@ -80,8 +80,8 @@ export class Load {
   }
 
   /** Rejects if the generator ended, a response had an unexpected status, or no report comes in time. */
-  #ask(command: Command, isReply: (sample: Sample) => boolean): Promise<Sample> {
-    return this.#child.ask(command, REPORT_WITHIN_MS, (message) => {
+  #request(command: Command, isReply: (sample: Sample) => boolean): Promise<Sample> {
+    return this.#child.request(command, REPORT_WITHIN_MS, (message) => {
       const sample = message as Sample;
       if (!isReply(sample)) return undefined;
       const unexpected = Object.entries(sample.responses)

@@ -16,7 +16,7 @@ export interface Reading {
 
 export async function metricsOf(url: string): Promise<string> {
   const response = await fetch(`${url}/metrics`);
-  if (!response.ok) throw new Error(`${url}/metrics answers ${response.status}`);
+  if (!response.ok) throw new Error(`${url}/metrics responded with ${response.status}`);
   return response.text();
 }
 

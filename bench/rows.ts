@@ -54,7 +54,7 @@ const shortRows = (scaled: Scaled): Row[] => [
   ...shortOrderRows(scaled),
   row(
     'sale',
-    'the pace of a sale and the responses to its crowd, beside the same crowd at a server that costs nothing',
+    'the pace of a sale and the responses to its crowd, beside the same crowd at the perfect server',
     MODES,
     saleBenchmark([
       {

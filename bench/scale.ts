@@ -1,4 +1,4 @@
-// What more processes of a service bring: consumers of each kind at full load, and gateways in a flood. On a machine
+// The gain from more processes of a service: consumers of each kind at full load, and gateways in a flood. On a machine
 // with few cores, the curve shows when they are used up.
 import { createSale } from '../demos/shared/flash-sales.ts';
 import { HttpClient } from '../demos/shared/http.ts';
@@ -28,7 +28,7 @@ interface Throughput {
   readonly cpu: Readonly<Record<string, number>>;
   readonly generatorCpu: number;
 }
-/** What is measured, of which services, with the URLs of the last service's processes. */
+/** The measurement and its services, with the URLs of the last service's processes. */
 interface Kind<M extends Throughput> {
   readonly services: readonly string[];
   readonly unit: string;

@@ -1,4 +1,4 @@
-// What the databases hold after a run: the proof that the completed orders really are complete.
+// The totals in the databases after a run: the proof that the completed orders really are complete.
 
 const services = ['order', 'points', 'coupon', 'notify'];
 const sumOf = (table: string, condition = 'true') =>

@@ -1,7 +1,7 @@
 // The system as it is measured: compiled code with its default settings, in processes of its own, on fresh data and
 // private servers; its log goes to a file, as in production. `embedded`: everything in one process without any setting.
-// `separate`: a process per service, on PostgreSQL, RabbitMQ and Mosquitto, and on Redis if requested; the flash sale has
-// one for its HTTP side, the gateway, and one for the work behind it.
+// `separate`: a process per service, on PostgreSQL, RabbitMQ and Mosquitto, and on Redis if requested; the flash sale
+// has one for its HTTP side, the gateway, and one for the work behind it.
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PGlite } from '@electric-sql/pglite';
@@ -62,7 +62,7 @@ export class System {
     }
   }
 
-  /** Of the order service. */
+  /** The order service's URL. */
   get url(): string {
     return this.processOf('order').url;
   }
@@ -71,7 +71,7 @@ export class System {
     return this.processOf('flash-sale').url;
   }
 
-  /** Of all processes. */
+  /** The URLs of all processes. */
   get urls(): string[] {
     return this.#processes.map(({ url }) => url);
   }
@@ -95,7 +95,7 @@ export class System {
     return { ...this.servicePids, ...pidsOf(Object.entries({ ...this.#servers?.running })) };
   }
 
-  /** Those of the services: the second process of `points` is `points 2`. */
+  /** The process ids of the services: the second process of `points` is `points 2`. */
   get servicePids(): Record<string, number> {
     const named = this.#processes.map(({ name, server }, index) => {
       const before = this.#processes.slice(0, index).filter((other) => other.name === name).length;
@@ -141,11 +141,11 @@ export class System {
   }
 }
 
-/** Without servers that are down. */
+/** The process ids of the servers that run. */
 const pidsOf = (named: readonly (readonly [name: string, server: LocalServer])[]): Record<string, number> =>
   Object.fromEntries(named.flatMap(([name, { pid }]) => (pid === undefined ? [] : [[name, pid]])));
 
-/** One after the other, so that the group has all servers that were started. */
+/** Starts the servers in sequence, so that the group has all servers that were started. */
 async function startServers(group: ServerGroup, withRedis: boolean) {
   const postgres = group.add(await startPostgres());
   const rabbitmq = group.add(await startRabbitmq());
@@ -165,7 +165,7 @@ async function startServers(group: ServerGroup, withRedis: boolean) {
 
 const FLASH_SALE_WORKER = 'flash-sale worker';
 
-/** By the name of a process; that of any other service is its only argument. */
+/** The arguments of a process, by its name. For any other process, the name is the only argument. */
 const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
   all: [],
   'flash-sale': ['flash-sale', '--role', 'web'],
@@ -187,7 +187,7 @@ async function startProcess(name: string, env: Readonly<Record<string, string>>,
   });
   const ready = async () => {
     const { status } = await fetch(`${url}/readyz`);
-    if (status !== 200) throw new Error(`/readyz answers ${status}`);
+    if (status !== 200) throw new Error(`/readyz responded with ${status}`);
   };
   const server = await startServer({ name: `sluice ${name}`, runner, ready, cleanSignal: 'SIGTERM' });
   return { name, server, url, folder };

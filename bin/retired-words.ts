@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** What is retired, and its replacement. An expression matches whole words unless it says otherwise. */
+/** Retired words and their replacements. An expression matches whole words unless it says otherwise. */
 const retired: readonly (readonly [word: RegExp, instead: string])[] = [
   [/\bask(s|ed|ing)?[ _-]?again\b|ask(ed)?Again|ASK_AGAIN/i, 'resend, request'],
   [/refus(e|es|ed|al|als|ing)\b/i, 'reject, rejection'],
@@ -34,6 +34,11 @@ const retired: readonly (readonly [word: RegExp, instead: string])[] = [
     'a plain sentence',
   ],
   [/run it again to go on/, 'run it again to resume'],
+  [/\bat the most\b/, 'at most, maximum'],
+  [/\byours already\b/, 'already admitted'],
+  [/\bonGivenUp\b/, 'onLastFailure'],
+  [/\baskEach\b|\.ask[<(]|#ask\b/, 'requestEach, request'],
+  [/\blook(Twice|At[A-Z]\w*)|#look\b/, 'check'],
 ];
 
 /** Where old words may stand: history, the vocabulary itself, and files that are never edited. */

@@ -27,7 +27,7 @@ const command = () =>
         .argParser(timeUpTo(60, ['ms', 's', 'm']))
         .default(60_000, '60s'),
     )
-    .option('--repair', 'publish again the events whose effects are missing, then audit again')
+    .option('--repair', 'resend the requests whose effects are missing, then audit again')
     .addOption(urlOption())
     .addOption(
       new Option('--at <service=url>', 'URL of a service that does not run at --url, repeatable')

@@ -20,8 +20,8 @@ Exit code 1 if the strategies did not store the same effects, or if an order is 
 
 const command = () =>
   new Command('compare')
-    .description('measure the same order with its steps one after the other, in parallel, and over the bus')
-    // Three steps one after the other must take less than the HTTP client's timeout of 10 s.
+    .description('measure the same order with its steps in sequence, in parallel, and over the bus')
+    // Three steps in sequence must take less than the HTTP client's timeout of 10 s.
     .option('--work <ms>', 'duration of the work in each of the three steps', numberBetween(0, 3_000), 100)
     .option('--orders <n>', 'orders per client', numberBetween(1, 200), 30)
     .option('--clients <n>', 'concurrent clients when orders per second are measured', numberBetween(1, 100), 32)

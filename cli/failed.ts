@@ -8,7 +8,7 @@ import { COUNTING_TIMEOUT_MS, HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { count, withProgress } from '../demos/shared/terminal.ts';
-import { askEach, FailedMessages } from './failed/client.ts';
+import { FailedMessages, requestEach } from './failed/client.ts';
 import { newestFirst, renderList, renderMessage, renderRetries } from './failed/render.ts';
 import { RetryRun } from './failed/retry.ts';
 import { jsonOption, matching, type OptionsOf, printResult, timeUpTo, urlOption, wrapped } from './options.ts';
@@ -48,9 +48,8 @@ Examples:
 Oldest first. Each message that failed before the run began is retried once, with a fresh set of attempts. If it fails
 again, it is listed again. Ctrl-C ends the run between two requests and prints how many messages are left.
 
-Exit code 1 if messages are left because they are being handled, or if the one with
-the given id cannot be retried. Messages over 64 KiB cannot be retried; without an
-id, they are counted and do not change the exit code.`;
+Exit code 1 if messages are left because they are being handled, or if the message with the given id cannot be retried.
+Messages over 64 KiB cannot be retried; without an id, they are counted and do not change the exit code.`;
 
 export const failedCommand = () =>
   new Command('failed')
@@ -154,7 +153,7 @@ const withClient = (
 
 async function list(messages: FailedMessages, options: OptionsOf<typeof listCommand>): Promise<void> {
   const { limit, service: named, url, json } = options;
-  const pages = await askEach(named, url, (service) => messages.list(service, queryOf(options), limit));
+  const pages = await requestEach(named, url, (service) => messages.list(service, queryOf(options), limit));
   const found = newestFirst([...pages.values()].flatMap(({ items }) => items));
   const items = found.slice(0, limit);
   const more = found.length > limit || [...pages.values()].some((page) => page.more);
@@ -187,7 +186,7 @@ async function retryMatching(messages: FailedMessages, options: RetryOptions, si
       exitCode: USAGE_EXIT_CODE,
     });
   const query = queryOf(options);
-  const run = new RetryRun(await askEach(named, url, (service) => messages.preview(service, query)));
+  const run = new RetryRun(await requestEach(named, url, (service) => messages.preview(service, query)));
   try {
     if (!dryRun)
       await withProgress('retrying', run.totals.matching, (update) =>

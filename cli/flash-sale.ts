@@ -32,7 +32,12 @@ const command = () =>
     .option('--buyers <n>', 'number of different buyers', numberBetween(1, 200_000), 10_000)
     .option('--stock <units>', 'units for sale; each buyer gets at most one', numberBetween(1, MAX_STOCK), 500)
     .option('--queue <n>', 'maximum number of waiting tickets', numberBetween(1, MAX_QUEUE_CAP), 200)
-    .option('--drain <n>', 'orders per second that leave the queue', numberBetween(1, MAX_DRAIN_PER_SECOND), 100)
+    .option(
+      '--drain <n>',
+      'tickets that leave the queue per second; each becomes an order',
+      numberBetween(1, MAX_DRAIN_PER_SECOND),
+      100,
+    )
     .option('--seconds <s>', 'seconds within which all buyers arrive', numberBetween(0.1, 3_600, 'number'), 10)
     .option('--seed <n>', 'seed of the random numbers', numberBetween(0, 2 ** 32 - 1), 7)
     .option('--repeat <percent>', 'percentage of buyers who send a second purchase', numberBetween(0, 100, 'number'), 5)

@@ -1,4 +1,4 @@
-// What several commands share: options, parsers whose errors name the allowed values, help and output.
+// Helpers of several commands: options, parsers whose errors name the allowed values, help and output.
 import { type CommandUnknownOpts, type Help, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import type { z } from 'zod';
 import { currency } from '../contracts/money.ts';

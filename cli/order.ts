@@ -72,7 +72,7 @@ function statusOf({ status, payment, cancelReason }: Order): string {
   return reason === '' ? status : `${status} (${reason})`;
 }
 
-/** For a step that failed, where its error is found. */
+/** Says where to find the error of a step that failed. */
 const hint = ({ steps }: Order): string =>
   Object.values(steps).some(({ status }) => status === 'failed') ? '; `sluice failed list` shows why' : '';
 
@@ -83,9 +83,11 @@ async function order(options: OrderOptions, signal: AbortSignal): Promise<void> 
     if (!options.json) print(renderAcceptance(placed));
     const final = await follow(http, placed.order, options, signal);
     if (options.json) printJson({ replayed: placed.replayed, responseMs: placed.ms, order: final });
-    const late = final.status === 'cancelled' ? '' : `, not completed, after ${options.timeout} s`;
+    if (final.status === 'cancelled') throw new CliError(`order ${final.id} is ${statusOf(final)}`);
     if (final.status !== 'completed')
-      throw new CliError(`order ${final.id} is ${statusOf(final)}${late}${hint(final)}`);
+      throw new CliError(
+        `order ${final.id} is not completed after ${options.timeout} s: its status is ${statusOf(final)}${hint(final)}`,
+      );
     if (!options.json) print(`completed ${duration(completedAfterMs(final))} after acceptance`);
   } finally {
     await http.close();

@@ -16,7 +16,7 @@ import { notFound, Problem } from '../../infra/http/problem.ts';
 import type { FailedFilter, FailedRow } from '../../infra/messaging/failed-messages.ts';
 import type { ServiceRunner } from '../service-runner.ts';
 
-/** A message that is locked or being attempted is skipped, and looked for again this often, this many times. */
+/** A message that is locked or being attempted is skipped, and checked again at this interval, this many times. */
 const BUSY_MS = 100;
 const BUSY_ROUNDS = 20;
 

@@ -11,7 +11,7 @@ import type { ServiceRunner } from '../service-runner.ts';
 export interface OperationsOptions {
   readonly runners: readonly ServiceRunner[];
   readonly database: Pick<Database, 'query'>;
-  /** The states of the other resources; those that do not answer are down. */
+  /** The states of the other resources; those that do not respond are down. */
   readonly resources: () => Promise<Readiness['resources']>;
   readonly overload: Pick<OverloadGuard, 'rejected' | 'lagMs'>;
   readonly metrics: Metrics;
@@ -21,7 +21,7 @@ export interface OperationsOptions {
   readonly stopping: () => boolean;
 }
 
-/** A database that takes longer to answer counts as down. */
+/** A database that takes longer to respond counts as down. */
 const PING_TIMEOUT_MS = 1_000;
 
 export function operationsRoutes(router: Router, options: OperationsOptions): void {

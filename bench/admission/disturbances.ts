@@ -97,13 +97,13 @@ export const disturbances: readonly ({ strategy: StrategyName } & typeof consume
     what: 'a gateway killed after its commit',
     stock: PLENTY,
     async run(target, gateways) {
-      const unanswered = await killedAfterDeciding(target, FEW);
+      const withoutResponse = await killedAfterDeciding(target, FEW);
       const first = await gateways.admit(target);
       const longest = await queued(target);
       const done = await completeTickets(target.url, target.sale);
       const again = await gateways.admit(target);
-      const note = `all ${done} tickets found and done, ${unanswered} of the killed gateway: ${again} places again`;
-      return { admitted: unanswered + first + again, longest, note };
+      const note = `all ${done} tickets found and done, ${withoutResponse} of the killed gateway: ${again} places again`;
+      return { admitted: withoutResponse + first + again, longest, note };
     },
   },
 ];

@@ -10,7 +10,7 @@ export const GATEWAYS = 4;
 export const BUYERS = 1_000;
 export const CAP = 100;
 /** Longer than the slowest burst. */
-const ANSWER_WITHIN_MS = 60_000;
+const REPLY_WITHIN_MS = 60_000;
 
 export async function openSale(strategy: StrategyName, url: string, stock: number): Promise<Target> {
   const sale = { id: uuidv7(), stock, cap: CAP };
@@ -54,6 +54,6 @@ export const killedAfterDeciding = (target: Target, buyers: number): Promise<num
   );
 
 /** Rejects if the process ended, or does not reply in time. */
-const tell = (child: Child, command: Command) => child.ask<number>(command, ANSWER_WITHIN_MS);
+const tell = (child: Child, command: Command) => child.request<number>(command, REPLY_WITHIN_MS);
 
 const forkGateway = () => forkScript('a gateway', new URL('gateway.ts', import.meta.url));

@@ -1,4 +1,4 @@
-// What every strategy of enforcing a sale's cap has in common, so that the same clients can compare all of them.
+// The interface of all strategies of enforcing a sale's cap, so that the same clients can compare all of them.
 
 export interface Sale {
   /** Characters of A-Z a-z 0-9 and -, new for each sale. */

@@ -12,12 +12,12 @@ import { BROKEN } from '../raw-http.ts';
 import type { System } from '../system.ts';
 import { using } from '../using.ts';
 import {
+  DRAIN_PER_SECOND,
   type FloodedSale,
   type FloodPhase,
   type Floods,
   type FloodTargets,
   figuresOf,
-  PACE,
   phases,
 } from './report.ts';
 import { checkSale } from './stored-sale.ts';
@@ -85,7 +85,7 @@ async function measureSales(load: Load, system: System, { durations, targets }: 
     curves: drainedPhases.map((phase) => ({
       title: `Tickets that left the queue per second, ${phase}`,
       values: floods[phase].drainedEachSecond,
-      limit: { name: 'drain', value: PACE },
+      limit: { name: 'drain', value: DRAIN_PER_SECOND },
     })),
     raw: { floods, settings },
   };
@@ -104,7 +104,7 @@ async function floodSales(load: Load, system: System, http: HttpClient, duration
       currency: 'GBP',
       stock,
       queueCap,
-      drainPerSecond: PACE,
+      drainPerSecond: DRAIN_PER_SECOND,
     });
     const work = purchasesTo([system.flashSaleUrl], saleId, connections);
     done.push({ phase, saleId, flooded: await floodSale(load, system, work, durations[phase]) });

@@ -1,4 +1,4 @@
-// The figures of the floods: decisions and admissions against the bare route, the drain's pace, latencies.
+// The figures of the floods: decisions and admissions against the bare route, the drain's rate, latencies.
 import { type Figure, figure, inPhase, type RouteFloods, routeRate, routeRateFigure, type Target } from '../figures.ts';
 import { type Flooded, rateOf } from '../flood.ts';
 import { ADMITTED, BUSY, FULL, OVER } from '../load.ts';
@@ -6,7 +6,7 @@ import type { Mode } from '../system.ts';
 import type { checkSale } from './stored-sale.ts';
 
 /** Tickets that leave a queue per second, in every sale. */
-export const PACE = 100;
+export const DRAIN_PER_SECOND = 100;
 
 export const phases = ['full', 'sold out', 'overload', 'unbounded'] as const;
 export type FloodPhase = (typeof phases)[number];
@@ -18,7 +18,7 @@ export type Floods = Readonly<Record<FloodPhase, FloodedSale & Awaited<ReturnTyp
 export interface FloodTargets {
   /** While the queue is full, and when the sale is sold out. As shares of the bare route's rate. */
   readonly decisions: Readonly<Record<Mode, Target>>;
-  /** Tickets that leave the queue, against the configured pace. */
+  /** Tickets that leave the queue, against the configured rate. */
   readonly drained: Readonly<Partial<Record<FloodPhase, Target>>>;
 }
 
@@ -38,8 +38,8 @@ const latencies = (name: string, status: number, floods: readonly Flooded[]): Fi
   }));
 
 export const figuresOf = (reported: Reported): Figure[] => [
-  routeRateFigure('bare Express route, purchases answered', reported.route),
-  ...latencies('answered by the bare route', FULL, reported.route),
+  routeRateFigure('bare Express route, purchases', reported.route),
+  ...latencies('responses of the bare route', FULL, reported.route),
   ...phases.flatMap((phase) => inPhase(phase, floodFigures(phase, reported))),
 ];
 
@@ -59,7 +59,12 @@ function floodFigures(phase: FloodPhase, { mode, route, floods, targets }: Repor
     ),
     figure('503', '/s', rateOf(flood, BUSY)),
     // A sold-out sale has nothing left to drain.
-    figure('drained ÷ pace', 'ratio', soldOut ? undefined : flood.drainedPerSecond / PACE, targets.drained[phase]),
+    figure(
+      'drained ÷ rate',
+      'ratio',
+      soldOut ? undefined : flood.drainedPerSecond / DRAIN_PER_SECOND,
+      targets.drained[phase],
+    ),
     figure('by the row ÷ decisions', 'ratio', flood.byRow),
     ...latencies('rejected', soldOut ? OVER : FULL, [flood]),
     ...latencies('admitted', ADMITTED, [flood]),

@@ -1,5 +1,5 @@
-// A consumer is away while orders go on: whether responses stay as fast with its backlog, how fast it catches up when it
-// is back, and how much memory that takes. Only with services in processes of their own.
+// A consumer is away while orders go on: whether responses stay as fast with its backlog, how fast it catches up when
+// it is back, and how much memory that takes. Only with services in processes of their own.
 import { samplesOf, totalOf } from '../../demos/shared/metrics.ts';
 import { note } from '../../demos/shared/terminal.ts';
 import type { Benchmark } from '../benchmark.ts';
@@ -22,14 +22,14 @@ export interface AwayParameters {
   readonly responses: Target;
   /** The rate of catching up, as a multiple of the sustained rate of completed orders. */
   readonly catchUp: Target;
-  /** Of the largest process of a service, after catching up. */
+  /** The memory of the largest process of a service, after catching up. */
   readonly memoryMegabytes: Target;
 }
 
 const AWAY = 'points';
-/** So many requests are answered long before the load's deadline. */
+/** The number of requests that get their responses long before the load's deadline. */
 const CHUNK = 20_000;
-/** At the slowest rate that is worth a measurement. */
+/** The slowest rate that is worth a measurement. */
 const MIN_PER_SECOND = 50;
 
 export const awayBenchmark = (parameters: AwayParameters): Benchmark => ({

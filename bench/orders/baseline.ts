@@ -1,4 +1,4 @@
-// What the measurements of orders are compared with: a bare Express route that echoes them.
+// The baseline for the measurements of orders: a bare Express route that echoes them.
 
 import type { Baseline } from '../benchmark.ts';
 import { ordersTo } from '../load.ts';

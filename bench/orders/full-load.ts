@@ -67,7 +67,7 @@ async function measureOrders(load: Load, system: System, parameters: FullLoadPar
   ] as const;
   return {
     figures: (route) => [
-      routeRateFigure('bare Express route, orders answered', route),
+      routeRateFigure('bare Express route, orders', route),
       ...inPhase('sustained', [
         figure('completed', '/s', completed),
         figure('completed ÷ route', 'ratio', completed / routeRate(route), targets.completed[mode]),

@@ -1,4 +1,4 @@
-// Orders at a constant rate below the limit: what each costs, how fast it is answered, and whether memory, disk and
+// Orders at a constant rate below the limit: what each costs, how fast the responses are, and whether memory, disk and
 // responses stay as they are.
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ import type { System } from '../system.ts';
 import { ordersBaseline } from './baseline.ts';
 
 interface EnduranceTargets {
-  /** Of the last tenth of the time, as a multiple of the second one. */
+  /** The value of the last tenth of the time, as a multiple of the second tenth. */
   readonly p50: Target;
   readonly memory: Target;
   readonly kilobytesPerOrder: Target;
@@ -175,7 +175,7 @@ const tenthsOf = (values: readonly number[]): number[] =>
 
 type DiskUse = Awaited<ReturnType<typeof diskUse>>;
 
-/** Of an embedded database: its write-ahead log, and all other files. */
+/** The disk use of an embedded database: its write-ahead log, and all other files. */
 async function diskUse(folder: string) {
   const files = (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile());
   const sizes = await Promise.all(

@@ -1,4 +1,4 @@
-// What both peers do with an order, apart from messages: one statement for each step, on the tables of schema.sql.
+// The work of both peers on an order, apart from messages: one statement for each step, on the tables of schema.sql.
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 
@@ -25,7 +25,7 @@ export class Shop {
     return order;
   }
 
-  /** What the step's own service stores. */
+  /** The effect that the step's own service stores. */
   async handle(step: Step, { id, userId, total }: Order): Promise<void> {
     const entry = [randomUUID(), id, userId];
     if (step === 'points')

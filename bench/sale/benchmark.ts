@@ -1,5 +1,5 @@
-// Sales to a crowd: at which pace their orders are stored, and how fast buyers are answered, beside the same crowd at a
-// server that costs nothing.
+// Sales to a crowd: the pace at which their orders are stored, and the response times of buyers, beside the same crowd
+// at a server that costs nothing.
 import { setTimeout as delay } from 'node:timers/promises';
 import { paceOf } from '../../demos/flash-sale/pace.ts';
 import { forkScript } from '../../demos/shared/child-process.ts';
@@ -18,11 +18,13 @@ import { type CrowdSize, type Visit, visit } from './visit.ts';
 
 export interface SaleParameters extends CrowdSize, Omit<PerfectSale, 'opensAt'> {
   readonly phase: string;
-  /** Of the orders per second over all judged seconds. */
+  /** The orders per second over all judged seconds. */
   readonly mean: Target;
-  /** Of the fewest and the most orders in a judged second. */
+  /** The fewest and the most orders in a judged second. */
   readonly eachSecond?: Target;
-  /** The longest response times: this many milliseconds, or `timesPerfect` times the perfect server's if that is longer. */
+  /**
+   * The longest response times: this many milliseconds, or `timesPerfect` times the perfect server's if that is longer.
+   */
   readonly responses?: { readonly p50: number; readonly p99: number; readonly timesPerfect: number };
 }
 
@@ -112,7 +114,7 @@ const sellPerfectly = (sale: SaleParameters) =>
         return 'perfect';
       });
       await delay((queueCap / drainPerSecond) * 1_000);
-      const orders = await child.ask<OrderTimes>({ report: true } satisfies Command, STARTED_WITHIN_MS);
+      const orders = await child.request<OrderTimes>({ report: true } satisfies Command, STARTED_WITHIN_MS);
       return { visit: visited, orders };
     },
   );

@@ -40,7 +40,7 @@ export const visit = (
       const { user, system } = process.cpuUsage(cpu);
       return {
         opensAt,
-        answered: Object.fromEntries(purchaseOutcomes.map((outcome) => [outcome, counters.countOf(outcome)])),
+        responses: Object.fromEntries(purchaseOutcomes.map((outcome) => [outcome, counters.countOf(outcome)])),
         responseMs: latencyOf(purchaseOutcomes.flatMap((outcome) => counters.responses[outcome].latencyMs)),
         sendDelayMs: latencyOf(counters.sendDelayMs),
         generatorCpu: (user + system) / 1_000 / (performance.now() - openingAt),
@@ -51,7 +51,7 @@ export const visit = (
 export interface Visit {
   /** By Date.now(). */
   readonly opensAt: number;
-  readonly answered: Readonly<Record<string, number>>;
+  readonly responses: Readonly<Record<string, number>>;
   /** Of all responses, from the planned arrival. */
   readonly responseMs: ReturnType<typeof latencyOf>;
   readonly sendDelayMs: ReturnType<typeof latencyOf>;

@@ -21,7 +21,7 @@ const titles: Record<ContenderName, string> = {
 export interface PeerParameters {
   readonly rounds: number;
   readonly load: Durations;
-  /** How often the consumer is killed at full load: once at work, then each time as soon as it is back. */
+  /** How often the consumer is killed at full load: once at work, then each time right after its restart. */
   readonly kills: number;
   /** Seconds at full load while it is away. */
   readonly away: number;

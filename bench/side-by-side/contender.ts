@@ -21,7 +21,7 @@ export const contenders = ['sluice', 'nest', 'plain'] as const;
 export type ContenderName = (typeof contenders)[number];
 
 export interface Contender {
-  /** Of `POST /orders`. */
+  /** The URL of `POST /orders`. */
   readonly url: string;
   readonly pids: Readonly<Record<string, number>>;
   /** The process that handles points. */
@@ -117,13 +117,13 @@ async function startPart(name: string, part: string, env: Record<'AMQP_URL' | 'P
     },
   });
   const ready = () =>
-    part === 'order' ? answers(`http://127.0.0.1:${env.PORT}/readyz`) : consumes(env.AMQP_URL, part);
+    part === 'order' ? responds(`http://127.0.0.1:${env.PORT}/readyz`) : consumes(env.AMQP_URL, part);
   return startServer({ name: `${name} ${part}`, runner, ready, cleanSignal: 'SIGTERM' });
 }
 
-async function answers(url: string): Promise<void> {
+async function responds(url: string): Promise<void> {
   const { status } = await fetch(url);
-  if (status !== 200) throw new Error(`${url} answers ${status}`);
+  if (status !== 200) throw new Error(`${url} responded with ${status}`);
 }
 
 const consumes = (amqpUrl: string, queue: string): Promise<void> =>

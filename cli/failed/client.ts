@@ -79,18 +79,18 @@ export class FailedMessages {
 }
 
 /**
- * Calls `ask` for each of the `named` services, or for all. `ask` resolves with undefined for a service that the server
- * lacks: an error if it was named or if there is no other, otherwise a note.
+ * Calls `request` for each of the `named` services, or for all. `request` resolves with undefined for a service that
+ * the server lacks: an error if it was named or if there is no other, otherwise a note.
  */
-export async function askEach<T>(
+export async function requestEach<T>(
   named: readonly ServiceName[] | undefined,
   url: string,
-  ask: (service: ServiceName) => Promise<T | undefined>,
+  request: (service: ServiceName) => Promise<T | undefined>,
 ): Promise<Map<ServiceName, T>> {
   const results = new Map<ServiceName, T>();
   const absent: ServiceName[] = [];
   for (const service of new Set(named ?? serviceNames)) {
-    const result = await ask(service);
+    const result = await request(service);
     if (result === undefined) absent.push(service);
     else results.set(service, result);
   }

@@ -34,7 +34,7 @@ export class RetryRun {
     this.truncated = [...previews.values()].reduce((sum, { truncated }) => sum + truncated, 0);
   }
 
-  /** Of all services. */
+  /** The totals of all services. */
   get totals(): Omit<ServiceRetries, 'service'> {
     const sum = (count: 'matching' | 'retried' | 'left') =>
       this.services.reduce((total, each) => total + each[count], 0);

@@ -10,7 +10,7 @@ import { readPage, type Shop } from './measure.ts';
 
 export type Effects = Awaited<ReturnType<typeof readEffects>>;
 
-/** What differs between any two orders. */
+/** The fields that differ between any two orders. */
 const IDS_AND_TIMES = new Set(['id', 'orderId', 'at', 'expiresAt']);
 
 export async function readEffects({ url, userId }: Shop, signal: AbortSignal) {

@@ -19,7 +19,7 @@ export class Participant {
   readonly service: AnyService;
   readonly inbox: Inbox;
   readonly outbox: Outbox;
-  /** The rows of the outbox, taken as they are written, in place of a relay, by the order that is under way. */
+  /** Outbox rows as they are written, by order. pass() publishes them, because this service has no relay. */
   readonly #rows = new Map<string, OutboxRow[]>();
   readonly #deletions: GroupCommit<number, void>;
 

@@ -12,7 +12,7 @@ export type Comparison = Awaited<ReturnType<typeof compare>>;
 export type Measurement = Measured & { readonly strategy: string; readonly effects: Effects };
 
 const starts: readonly [strategy: string, start: (env: NodeJS.ProcessEnv) => Promise<RunningSluice>][] = [
-  ['one after the other', (env) => startSynchronous(env, 'sequence')],
+  ['in sequence', (env) => startSynchronous(env, 'sequence')],
   ['in parallel', (env) => startSynchronous(env, 'parallel')],
   ['over the bus', (env) => startSluice({ env })],
 ];
@@ -33,7 +33,7 @@ export async function compare(
     const strategies: Measurement[] = [];
     for (const [strategy, start] of starts) {
       signal.throwIfAborted();
-      await withProgress(strategy.padEnd(19), total, async (update) => {
+      await withProgress(strategy.padEnd(12), total, async (update) => {
         let placed = 0;
         const running = await start(env);
         try {

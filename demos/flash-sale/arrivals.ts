@@ -16,7 +16,7 @@ export interface Settings {
   readonly repeat: number;
   /** How often the most patient buyer comes again after a full queue. */
   readonly patience: number;
-  /** How long orders may take after the last buyer left, beyond the time that the queue needs at its pace. */
+  /** How long orders may take after the last buyer left, beyond the time that the queue needs at its rate. */
   readonly timeoutSeconds: number;
 }
 

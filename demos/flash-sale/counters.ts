@@ -51,7 +51,7 @@ export class Counters {
     this.responses[outcome].atMs.push(atMs);
     this.responses[outcome].latencyMs.push(atMs - arrivedMs);
     this.longestWaitMs = Math.max(this.longestWaitMs, waitedMs);
-    if (outcome === 'admitted' || outcome === 'already') {
+    if (outcome === 'admitted' || outcome === 'already-admitted') {
       this.#uncertain.delete(buyer);
       this.#endings[buyer] = 'admitted';
       this.#seeTicket(response.ticketId, buyer, outcome === 'admitted' ? arrivedMs : undefined);

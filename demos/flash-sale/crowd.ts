@@ -1,4 +1,5 @@
-// Sends the buyers at their times, however the server responds (an open loop), and again when they decide to come again.
+// Sends the buyers at their times, however the server responds (an open loop), and again when they decide to come
+// again.
 import { EventEmitter, once } from 'node:events';
 import { backoff } from '../../infra/runtime/backoff.ts';
 import { Agenda } from './agenda.ts';
@@ -6,7 +7,7 @@ import type { Plan, Random } from './arrivals.ts';
 import type { Counters } from './counters.ts';
 import type { PurchaseClient, PurchaseResponse } from './purchases.ts';
 
-/** What happened on one visit so far. */
+/** The events of one visit so far. */
 interface History {
   /** Times that the buyer came again because the queue was full. */
   readonly returned: number;
@@ -100,7 +101,7 @@ export function nextVisit(
       : undefined;
   switch (response.outcome) {
     case 'admitted':
-    case 'already':
+    case 'already-admitted':
     case 'sold-out':
       return undefined;
     case 'not-open':

@@ -12,7 +12,7 @@ export type Figures = ReturnType<typeof figuresOf>;
 
 export function figuresOf({ settings, url, sale, counters, tickets, samples }: Run) {
   const { stock, queue, counts } = sale;
-  const { admitted, error: unanswered, ...rejected } = counters.endings();
+  const { admitted, error: withoutResponse, ...rejected } = counters.endings();
   const waits = tickets.flatMap(({ arrivedMs, orderedMs }) =>
     arrivedMs === undefined || orderedMs === undefined ? [] : [{ arrivedMs, orderedMs }],
   );
@@ -21,12 +21,12 @@ export function figuresOf({ settings, url, sale, counters, tickets, samples }: R
     url,
     saleId: sale.id,
     /** By final outcome; `rejected`: by the reason of the last rejection. */
-    buyers: { total: settings.buyers, admitted, rejected, unanswered },
+    buyers: { total: settings.buyers, admitted, rejected, withoutResponse },
     requests: {
       sent: counters.sent,
       /** By buyers who came again: the queue was full, the sale was not open yet, or there was no decision. */
       again: counters.arrivals.again.length,
-      answered: recordOf(purchaseOutcomes, (outcome) => counters.countOf(outcome)),
+      responses: recordOf(purchaseOutcomes, (outcome) => counters.countOf(outcome)),
     },
     tickets: countTickets(tickets, counters.sharedTickets),
     /** From the first order's acceptance to the last one's; null for fewer than two. */

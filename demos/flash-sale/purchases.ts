@@ -5,12 +5,12 @@ import { HttpClient } from '../shared/http.ts';
 import { retryAfterOf } from '../shared/orders.ts';
 
 /**
- * The outcomes as the terminal and the report name them. `already`: the buyer's live ticket again. `overloaded`: 503, a
- * retry tells whether there is a ticket. `error`: any other response, or none.
+ * The outcomes as the terminal and the report name them. `already-admitted`: the buyer's live ticket again. `overloaded`:
+ * 503, a retry tells whether there is a ticket. `error`: any other response, or none.
  */
 export const outcomeNames = {
   admitted: 'admitted',
-  already: 'yours already',
+  'already-admitted': 'already admitted',
   'queue-full': 'queue full',
   'sold-out': 'sold out',
   'not-open': 'not open',
@@ -24,7 +24,7 @@ export const purchaseOutcomes = Object.keys(outcomeNames) as PurchaseOutcome[];
 export const rejectedOutcomes = ['queue-full', 'sold-out', 'not-open', 'overloaded'] as const;
 
 export type PurchaseResponse =
-  | { readonly outcome: 'admitted' | 'already'; readonly ticketId: string; readonly position: number }
+  | { readonly outcome: 'admitted' | 'already-admitted'; readonly ticketId: string; readonly position: number }
   | { readonly outcome: (typeof rejectedOutcomes)[number]; readonly retryAfterMs: number | undefined }
   /** `lost`: the decision is unknown, and a retry is safe. */
   | { readonly outcome: 'error'; readonly lost: boolean; readonly message: string };
@@ -33,14 +33,16 @@ export const CONNECTIONS = 512;
 
 export class PurchaseClient extends HttpClient {
   /**
-   * Opens connections, like those of buyers who look at the page before the sale opens: a flooded server accepts new
+   * Opens connections, like those of buyers who open the page before the sale opens: a flooded server accepts new
    * ones slowly. Resolves when all are open, or could not be opened.
    */
   async connect(count: number): Promise<void> {
     await Promise.allSettled(Array.from({ length: count }, () => this.request('GET', '/healthz')));
   }
 
-  /** Calls `onResponse` exactly once, with the response or the error. `waitedMs`: how long it waited for a connection. */
+  /**
+   * Calls `onResponse` exactly once, with the response or the error. `waitedMs`: how long it waited for a connection.
+   */
   buy(saleId: string, userId: string, onResponse: (response: PurchaseResponse, waitedMs: number) => void): void {
     // Our own ids need no escaping.
     this.post(`/flash-sales/${saleId}/purchases`, `{"userId":"${userId}"}`, ({ status, retryAfter, text, waitedMs }) =>
@@ -66,7 +68,7 @@ export function readResponse(status: number, retryAfter: unknown, body: string):
 function ticketOf(status: number, body: string): PurchaseResponse | undefined {
   try {
     const { success, data } = purchase.safeParse(JSON.parse(body));
-    return success ? { ...data, outcome: status === 202 ? 'admitted' : 'already' } : undefined;
+    return success ? { ...data, outcome: status === 202 ? 'admitted' : 'already-admitted' } : undefined;
   } catch {
     return undefined;
   }

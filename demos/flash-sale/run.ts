@@ -17,7 +17,7 @@ const OPENS_AFTER_MS = 1_500;
 const CLOSES_AFTER_MS = 5 * 60_000;
 /** HTTP dates are whole seconds, so clocks that differ by less count as equal. */
 const SAME_CLOCK_MS = 2_000;
-/** Pause before each round of retries: requests that the crowd gave up may still be being decided. */
+/** Pause before each round of retries: the server may still be deciding requests that timed out. */
 const CALM_MS = 1_000;
 const CALM_ROUNDS = 5;
 const POLL_MS = 150;
@@ -33,10 +33,10 @@ export interface Run {
   readonly samples: readonly { readonly atMs: number; readonly queue: number }[];
 }
 
-/** For the display while it runs. */
+/** The progress of a run, for the display. */
 export interface Progress extends Pick<Run, 'sale' | 'counters'> {
   readonly phase: 'waiting for the opening' | 'buyers arrive' | 'the queue drains' | 'checking tickets';
-  /** Of the phase. */
+  /** The progress of the phase. */
   readonly done: number;
   readonly total: number;
 }
@@ -61,9 +61,9 @@ export async function simulate(options: RunOptions): Promise<Run> {
 }
 
 /** Creates the sale, opening soon: `openingAt`, by performance.now(). */
-async function announce(http: HttpClient, { settings, signal }: RunOptions) {
+async function announce(http: HttpClient, { url, settings, signal }: RunOptions) {
   const { stock, queue, drain, seconds, seed } = settings;
-  const ahead = await clockAhead(http, signal);
+  const ahead = await clockAhead(http, url, signal);
   const opensAt = Date.now() + ahead + OPENS_AFTER_MS;
   const openingAt = performance.now() + OPENS_AFTER_MS;
   const durationMs = (seconds + queue / drain) * 1_000;
@@ -85,11 +85,13 @@ async function announce(http: HttpClient, { settings, signal }: RunOptions) {
  * How far the server's clock, by its Date header, is ahead of this machine's, in milliseconds. The clock of the
  * database decides about the opening; it is assumed to agree with the server's.
  */
-async function clockAhead(http: HttpClient, signal: AbortSignal): Promise<number> {
+async function clockAhead(http: HttpClient, url: string, signal: AbortSignal): Promise<number> {
   // From a list of orders, because orders are read at the end: a URL without them is found before the sale.
   const { status, headers } = await http.request('GET', '/orders?userId=buyer&limit=1', { signal });
   if (status === 404)
-    throw new CliError('there are no orders at that URL: give one that serves both flash sales and orders');
+    throw new CliError(
+      `the server at ${url} does not run the order service; use a URL that serves orders and flash sales`,
+    );
   const ahead = Date.parse(String(headers.date)) - Date.now();
   return Math.abs(ahead) > SAME_CLOCK_MS ? ahead : 0;
 }
@@ -116,7 +118,7 @@ class Simulation {
     const { buyers } = this.#plan;
     const random = mulberry32(settings.seed + 1);
     this.#crowd = new Crowd({ ...options, saleId: sale.id, buyers, counters: this.#counters, random });
-    this.#poller = new Poller(() => this.#look(), POLL_MS, signal);
+    this.#poller = new Poller(() => this.#readSale(), POLL_MS, signal);
     this.#sale = sale;
   }
 
@@ -130,7 +132,7 @@ class Simulation {
     const tickets = await checkTickets(this.#options, seen, this.#plan.buyers, (done) =>
       this.#show('checking tickets', done, seen.size),
     );
-    await this.#look(); // so that the sale's totals are not older than the tickets
+    await this.#readSale(); // so that the sale's totals are not older than the tickets
     return { settings, url, sale: this.#sale, counters: this.#counters, tickets, samples: this.#samples };
   }
 
@@ -177,7 +179,7 @@ class Simulation {
     }, deadline);
   }
 
-  async #look(): Promise<FlashSale> {
+  async #readSale(): Promise<FlashSale> {
     const { http, signal, openingAt } = this.#options;
     this.#sale = await readSale(http, this.#sale.id, signal);
     this.#samples.push({ atMs: performance.now() - openingAt, queue: this.#sale.queue.length });

@@ -25,13 +25,13 @@ export interface Totals extends Pick<Figures, 'buyers' | 'requests' | 'tickets' 
  */
 export function equationsOf({ settings, buyers, requests, longestQueue, sale, tickets }: Totals) {
   const { stock, queue } = settings;
-  const { sent, answered } = requests;
+  const { sent, responses } = requests;
   const { initial, remaining, held, sold } = sale.stock;
   const { admitted, ordered, released } = sale.counts;
   const { distinct, shared, buyersWithTwo, unfinished, orders } = tickets;
   const rejected = sum(Object.values(buyers.rejected));
-  const outcomes = purchaseOutcomes.filter((outcome) => answered[outcome] > 0);
-  const byResponse = outcomes.map((outcome) => text`${answered[outcome]} ${outcomeNames[outcome]}`).join(' + ');
+  const outcomes = purchaseOutcomes.filter((outcome) => responses[outcome] > 0);
+  const byResponse = outcomes.map((outcome) => text`${responses[outcome]} ${outcomeNames[outcome]}`).join(' + ');
   const equations: [name: string, text: string, holds: boolean][] = [
     [
       'stock',
@@ -56,15 +56,15 @@ export function equationsOf({ settings, buyers, requests, longestQueue, sale, ti
     ],
     [
       'orders',
-      text`${orders} orders, each of its ticket's buyer = ${tickets.ordered} ordered tickets = ${ordered} ordered, ${sold} sold by the sale`,
+      text`${orders} orders, each by the buyer of its ticket = ${tickets.ordered} ordered tickets = ${ordered} ordered, ${sold} sold by the sale`,
       orders === tickets.ordered && tickets.ordered === ordered && ordered === sold,
     ],
     ['queue', text`${longestQueue} at its longest, of at most ${queue}`, longestQueue <= queue],
-    ['requests', text`${sent} sent = ${byResponse}`, sent === sum(Object.values(answered))],
+    ['requests', text`${sent} sent = ${byResponse}`, sent === sum(Object.values(responses))],
     [
       'buyers',
-      text`${buyers.total} = ${buyers.admitted} admitted + ${rejected} rejected, ${buyers.unanswered} without a response`,
-      buyers.total === buyers.admitted + rejected && buyers.unanswered === 0,
+      text`${buyers.total} = ${buyers.admitted} admitted + ${rejected} rejected, ${buyers.withoutResponse} without a response`,
+      buyers.total === buyers.admitted + rejected && buyers.withoutResponse === 0,
     ],
   ];
   return equations.map(([name, text, holds]) => ({ name, text, holds }));
@@ -84,7 +84,7 @@ export function headlines({ settings, buyers, requests, tickets, pace, ...measur
     ['orders', perSecond(measured.ordersPerSecond)],
     ['rate held', pace ? text`${pace.held} of ${pace.seconds} s` : '–'],
     ['buyers rejected', count(sum(Object.values(buyers.rejected)))],
-    ['requests rejected', count(sum(rejectedOutcomes.map((outcome) => requests.answered[outcome])))],
+    ['requests rejected', count(sum(rejectedOutcomes.map((outcome) => requests.responses[outcome])))],
     ['rejections', perSecond(measured.rejectionsPerSecond)],
     ['longest queue', text`${measured.longestQueue} of ${settings.queue}`],
   ];
@@ -100,7 +100,7 @@ export function paceSentences({ pace, sendDelayMs }: Pick<Summary, 'pace' | 'sen
     ...(pace ? [paceSentence(pace)] : []),
     ...(delayMs > MAX_SEND_DELAY_MS
       ? [
-          `The load generator was the limit at times: 1 % of its requests left more than ${duration(delayMs)} after their planned time, so arrivals and response times are partly its own.`,
+          `The load generator was the limit at times: 1 % of its requests left more than ${duration(delayMs)} after their planned time, so it distorts arrivals and response times.`,
         ]
       : []),
   ];
@@ -108,23 +108,23 @@ export function paceSentences({ pace, sendDelayMs }: Pick<Summary, 'pace' | 'sen
 
 /** A row for each outcome that occurred, with its buyers, requests and latencies, and one for all of them. */
 export function responseTable({ buyers, requests, latencyMs, connections, longestWaitMs }: Summary) {
-  const { rejected, admitted, unanswered: error } = buyers;
+  const { rejected, admitted, withoutResponse: error } = buyers;
   const buyersBy: Partial<Record<PurchaseOutcome, number>> = { ...rejected, admitted, error };
   const rows = purchaseOutcomes
-    .filter((outcome) => requests.answered[outcome] > 0)
+    .filter((outcome) => requests.responses[outcome] > 0)
     .map((outcome) => {
       const { p50 = 0, p95 = 0, p99 = 0, max = 0 } = latencyMs[outcome] ?? {};
       const ended = buyersBy[outcome];
       return [
         outcomeNames[outcome],
         ended === undefined ? '' : count(ended),
-        count(requests.answered[outcome]),
+        count(requests.responses[outcome]),
         ...[p50, p95, p99, max].map(duration),
       ];
     });
   return {
     head: ['response', 'buyers', 'requests', 'p50', 'p95', 'p99', 'max'],
-    rows: [...rows, ['in all', count(buyers.total), count(requests.sent), '', '', '', '']],
+    rows: [...rows, ['total', count(buyers.total), count(requests.sent), '', '', '', '']],
     caption: `Buyers by final outcome, requests by response. Times count from the buyer's arrival, including the wait for one of ${connections} connections (at most ${duration(longestWaitMs)}).`,
   };
 }

@@ -1,5 +1,5 @@
-// A steady flow of orders: an open loop sends each order at its time, even if earlier ones are unanswered. So a slow
-// service gets no relief, and latency counts from the time at which an order was due.
+// A steady flow of orders: an open loop sends each order at its time, even if earlier ones have no response yet. So a
+// slow service gets no relief, and latency counts from the time at which an order was due.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { order } from '../../contracts/orders.ts';
@@ -30,7 +30,7 @@ export function byStatus(responses: readonly OrderResponse[]): Record<string, nu
   return counts;
 }
 
-/** From the time at which the order was due, to a tenth of a millisecond. */
+/** The latency from the time at which the order was due, to a tenth of a millisecond. */
 export const latencyMsOf = ({ dueMs, atMs }: OrderResponse): number => Math.round((atMs - dueMs) * 10) / 10;
 
 interface FlowOptions {
@@ -45,7 +45,7 @@ interface FlowOptions {
 }
 
 export class Flow {
-  /** In the order of their arrival. */
+  /** The responses in the order of their arrival. */
   readonly responses: OrderResponse[] = [];
   /** Ids of the orders that got a 2xx. */
   readonly accepted: string[] = [];

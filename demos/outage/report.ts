@@ -60,7 +60,7 @@ export function renderSummary(summary: Summary): string[] {
   return [
     ...columns([head.map((cell) => paint('dim', cell)), ...rows], { align: 'right' }),
     '',
-    `${settings.service} was away for ${duration(readyMs - goneMs)}; ${count(longestBacklog)} orders waited for it at the most; ${back}`,
+    `${settings.service} was away for ${duration(readyMs - goneMs)}; at most ${count(longestBacklog)} orders waited for it; ${back}`,
     '',
     ...renderAuditReport(summary.audit.report),
     ...(failures.length === 0
@@ -109,7 +109,7 @@ function panelsOf(summary: Summary): Panel[] {
     {
       id: 'waiting',
       title: `Orders that wait for ${service}`,
-      description: `${count(longestBacklog)} orders waited for ${service} at the most.`,
+      description: `At most ${count(longestBacklog)} orders waited for ${service}.`,
       stacks: [],
       line: {
         name: 'waiting',

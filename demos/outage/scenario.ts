@@ -26,7 +26,9 @@ export interface Settings {
   readonly timeoutSeconds: number;
 }
 
-/** What happened. Times are in milliseconds after the first second that counts began; responses include earlier ones. */
+/**
+ * The measurements. Times are in milliseconds after the first second that counts began; responses include earlier ones.
+ */
 export type Scenario = Awaited<ReturnType<typeof runScenario>>;
 
 /** Shows a scenario while it runs; an event is a few words. */
@@ -130,7 +132,7 @@ export function secondOf(second: number, responses: readonly OrderResponse[], sa
   return {
     second,
     responses: byStatus(within),
-    /** Of the 2xx, from the time at which their orders were due; null without any. */
+    /** The latency of the 2xx, from the time at which their orders were due; null without any. */
     p95Ms: latencyOf(within.filter(isAccepted).map(latencyMsOf))?.p95 ?? null,
     completed: (last?.completed ?? 0) - (before?.completed ?? 0),
     /** The backlog of each service at the end of this second. */

@@ -29,15 +29,15 @@ export function summarize(
   return {
     settings,
     shape,
-    /** Of its names on the brokers; null if embedded. */
+    /** The prefix of its queues and topics; null if embedded. */
     prefix: prefix ?? null,
     phases,
     /** The service was gone between these, in milliseconds after the first second began. */
     goneMs: Math.round(goneMs),
     readyMs: Math.round(readyMs),
-    /** Orders that waited for the service, at most. */
+    /** The maximum number of orders that waited for the service. */
     longestBacklog: Math.max(0, ...waiting),
-    /** From the request to start until it was ready, and until its backlog was no longer than before; null: never. */
+    /** Times from the request to start until it was ready, and until its backlog was as short as before; null: never. */
     readyAfterMs: Math.round(readyMs - backMs),
     caughtUpAfterMs: caughtUpMs === undefined ? null : Math.round(caughtUpMs - backMs),
     /** Every accepted order was completed in time. */
@@ -61,10 +61,10 @@ function phaseOf(
   return {
     name,
     orders: within.length,
-    /** With a 2xx; the other responses are counted by status. */
+    /** The number of orders with a 2xx; the other responses are counted by status. */
     accepted: accepted.length,
     others: byStatus(within.filter((response) => !isAccepted(response))),
-    /** Of the accepted orders, from the time at which they were due; null without any. */
+    /** The latencies of the accepted orders, from the time at which they were due; null without any. */
     latencyMs: latencyOf(accepted.map(latencyMsOf)) ?? null,
   };
 }

@@ -9,14 +9,14 @@ import { type Environment, Supervisor } from '../shared/child-process.ts';
 import { CliError, messageOf, USAGE_EXIT_CODE } from '../shared/errors.ts';
 import { serverFolder } from '../shared/folder.ts';
 import type { StepService } from '../shared/metrics.ts';
-import { ask, type SluiceProcess, startEmbedded, startProcess } from '../shared/sluice-processes.ts';
+import { type SluiceProcess, sendRequest, startEmbedded, startProcess } from '../shared/sluice-processes.ts';
 import { note } from '../shared/terminal.ts';
-import { type Brokers, forgetNames } from './tidy.ts';
+import { type Brokers, deleteBrokerObjects } from './tidy.ts';
 
 export interface OutageSystem {
   /** Its shape in a few words. */
   readonly shape: string;
-  /** Of its names on the brokers, and with underscores its database's name; undefined if embedded. */
+  /** The prefix of its queues and topics and, with underscores, its database's name; undefined if embedded. */
   readonly prefix?: string;
   /** The URL of a service. The order service's does not change. */
   readonly urlOf: (service: ServiceName) => string;
@@ -56,8 +56,8 @@ export async function startSystem({ env, kill, data, signal }: SystemOptions): P
   return {
     shape: 'embedded, in one process',
     urlOf: () => process.url,
-    stop: (service) => ask(process.child, { action: 'stop', service }),
-    start: (service) => ask(process.child, { action: 'start', service }),
+    stop: (service) => sendRequest(process.child, { action: 'stop', service }),
+    start: (service) => sendRequest(process.child, { action: 'start', service }),
     broken,
     close,
   };
@@ -87,7 +87,7 @@ async function startSeparate(
   const administer = (sql: string) => queryOnce(servers.DATABASE_URL, sql);
   const close = async () => {
     await attempt('the processes', supervisor.close());
-    await attempt('the names on the brokers', forgetNames(servers, prefix));
+    await attempt(`queues, exchanges and MQTT topics with the prefix ${prefix}`, deleteBrokerObjects(servers, prefix));
     await attempt(`the database ${name}`, administer(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`));
   };
   const database = new URL(servers.DATABASE_URL);

@@ -20,22 +20,22 @@ const CONNECT_WITHIN_MS = 5_000;
 const RETAINED_WITHIN_MS = 300;
 
 /** After the services have ended. Rejects if a broker is away. */
-export async function forgetNames({ AMQP_URL, MQTT_URL, EVENT_BUS }: Brokers, prefix: string): Promise<void> {
-  if (AMQP_URL) await forgetQueues(splitUrls(AMQP_URL), prefix);
-  await forgetPresence(MQTT_URL, prefix);
+export async function deleteBrokerObjects({ AMQP_URL, MQTT_URL, EVENT_BUS }: Brokers, prefix: string): Promise<void> {
+  if (AMQP_URL) await deleteQueues(splitUrls(AMQP_URL), prefix);
+  await clearPresence(MQTT_URL, prefix);
   if (EVENT_BUS === 'mqtt')
     // A clean connection ends the session that a persistent one left.
     for (const service of serviceNames) await withMqtt(MQTT_URL, sessionOf(prefix, service));
 }
 
 /** Uses the first node of the cluster that responds. */
-async function forgetQueues([url = '', ...others]: readonly string[], prefix: string): Promise<void> {
+async function deleteQueues([url = '', ...others]: readonly string[], prefix: string): Promise<void> {
   const topology = { prefix, groups: subscriptions };
   const connection = await connectAmqp(url, { timeout: CONNECT_WITHIN_MS }).catch((error) => {
     if (others.length === 0) throw error;
     return undefined;
   });
-  if (!connection) return forgetQueues(others, prefix);
+  if (!connection) return deleteQueues(others, prefix);
   connection.on('error', () => {}); // the calls that fail report it
   try {
     const channel = await connection.createChannel();
@@ -51,7 +51,7 @@ async function forgetQueues([url = '', ...others]: readonly string[], prefix: st
 }
 
 /** A process that stops cleanly clears its presence; a killed one leaves its Last Will. */
-const forgetPresence = (url: string, prefix: string) =>
+const clearPresence = (url: string, prefix: string) =>
   withMqtt(url, `${prefix}-tidy`, async (client) => {
     const retained = new Set<string>();
     client.on('message', (topic, _payload, { retain }) => {
@@ -67,7 +67,7 @@ async function withMqtt(url: string, clientId: string, work?: (client: MqttClien
   client.on('error', () => {}); // it retries until the time is over
   try {
     const connected = new Promise((resolve) => client.once('connect', resolve));
-    const late = () => new Error(`no MQTT broker answers within ${CONNECT_WITHIN_MS} ms`);
+    const late = () => new Error(`the MQTT broker did not respond within ${CONNECT_WITHIN_MS} ms`);
     await within(CONNECT_WITHIN_MS, connected, late);
     await work?.(client);
   } finally {

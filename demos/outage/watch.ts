@@ -18,7 +18,7 @@ export interface Sample {
 }
 
 interface WatchOptions {
-  /** Of the order service. */
+  /** The order service's URL. */
   readonly url: string;
   readonly signal: AbortSignal;
   /** The number of orders accepted so far. */

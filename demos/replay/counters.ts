@@ -1,6 +1,6 @@
 // Counts the server's responses, next to the counts of the CSV reader. For lines and for invoices, an equation compares
 // them: read = ordered + rejected + failed. Each term is counted in a different place (the reader, the server's
-// responses, the rejections), so a lost line keeps the equation from closing.
+// responses, the rejections), so the equation does not hold if a line is lost.
 import { latencyOf } from '../shared/statistics.ts';
 import type { Follower } from './follow.ts';
 import { type Collected, type ListedRejections, Rejections } from './invoices.ts';
@@ -8,11 +8,11 @@ import type { Placement } from './place.ts';
 
 export class Counters {
   readonly #collected: Collected;
-  /** A set of ids: if two invoices get the same order, it counts once and the equation does not close. */
+  /** A set of ids: if two invoices get the same order, it counts once and the equation does not hold. */
   readonly #orderIds = new Set<string>();
   #orderedLines = 0;
   #replayed = 0;
-  /** Invoices that got a response or were given up. */
+  /** Invoices that got a response or failed. */
   placements = 0;
   /** Begins with the rejections of the CSV reader. */
   readonly #rejected: { readonly lines: Rejections; readonly invoices: Rejections };
@@ -67,5 +67,5 @@ export type Equation = ReturnType<typeof equation>;
 export function equation(read: number, ordered: number, rejections: Rejections, failures: Rejections) {
   const rejected = rejections.list();
   const failed = failures.list();
-  return { read, ordered, rejected, failed, closes: read === ordered + sumOf(rejected) + sumOf(failed) };
+  return { read, ordered, rejected, failed, holds: read === ordered + sumOf(rejected) + sumOf(failed) };
 }

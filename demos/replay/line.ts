@@ -22,12 +22,12 @@ export function judgeLine(cells: Cells | undefined, currency: string) {
 
   if (!/^-?\d+$/.test(cells.Quantity)) return rejected('unreadable quantity');
   const quantity = Number(cells.Quantity);
-  if (quantity <= 0) return rejected('no quantity');
+  if (quantity <= 0) return rejected('quantity not positive');
 
   const unitPrice = toMinorUnits(cells.UnitPrice, currency);
   if (unitPrice === 'unreadable') return rejected('unreadable price');
   if (unitPrice === 'too-precise') return rejected(`price with more decimals than ${currency} has`);
-  if (unitPrice <= 0) return rejected('no price');
+  if (unitPrice <= 0) return rejected('price not positive');
 
   const at = readTime(cells.InvoiceDate);
   if (at === undefined) return rejected('unreadable date');
@@ -40,14 +40,14 @@ export function judgeLine(cells: Cells | undefined, currency: string) {
     quantity,
     unitPrice,
   });
-  if (!item.success) return rejected(beyondTheContract(item.error));
+  if (!item.success) return rejected(notAllowed(item.error));
   return { kind: 'item', number: cells.InvoiceNo, userId: customer.data, at, item: item.data } as const;
 }
 
 /** The first violation, in the contract's words. */
-export const beyondTheContract = (error: z.ZodError): string => {
+export const notAllowed = (error: z.ZodError): string => {
   const { path, message } = error.issues[0] ?? { path: [], message: '' };
-  return `not what an order may hold: ${[...path, message].join(' ')}`;
+  return `not allowed in an order: ${[...path, message].join(' ')}`;
 };
 
 const DECIMAL = /^(-?)(\d*)(?:\.(\d*))?$/;
@@ -75,7 +75,7 @@ const TIME_FORMATS = [
 /**
  * The milliseconds of `12/1/10 8:26`, `12/1/2010 8:26` (month/day/year, as in the dataset) or `2010-12-01 08:26:00` (as
  * spreadsheets export it); undefined for any other text, and for days that do not exist. Only differences matter (for
- * the pace of a replay), so the shop's local time is read as UTC.
+ * the times of a replay), so the shop's local time is read as UTC.
  */
 export function readTime(value: string): number | undefined {
   const parts = TIME_FORMATS.map((format) => format.exec(value)?.groups).find((groups) => groups !== undefined);

@@ -1,4 +1,5 @@
-// Places the invoices as orders, at their pace and with bounded concurrency, and retries those without a response.
+// Places the invoices as orders, in time with the file and with bounded concurrency, and retries those without a
+// response.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Order } from '../../contracts/orders.ts';
 import { backoff } from '../../infra/runtime/backoff.ts';
@@ -18,7 +19,7 @@ export interface PlaceOptions {
   /** How many times faster than the invoices were written; undefined: as fast as orders are accepted. */
   readonly speed: number | undefined;
   readonly concurrency: number;
-  /** An invoice is given up if it gets no response for this long. */
+  /** An invoice fails if it gets no response for this long. */
   readonly retryMs: number;
   readonly signal: AbortSignal;
 }
@@ -55,9 +56,9 @@ async function place(invoice: Invoice, options: PlaceOptions, failures: Failures
     failures.since = outcome.kind === 'unavailable' ? (failures.since ?? performance.now()) : undefined;
     if (outcome.kind === 'placed') return { ...outcome, kind: 'ordered', invoice };
     if (outcome.kind === 'rejected') return { kind: 'rejected', reason: outcome.title, invoice };
-    const giveUpAt = Math.min(startedAt, failures.since ?? startedAt) + retryMs;
+    const deadline = Math.min(startedAt, failures.since ?? startedAt) + retryMs;
     const retryAt = performance.now() + (outcome.retryAfterMs ?? backoff(attempt, BACKOFF_BASE_MS, BACKOFF_MAX_MS));
-    if (retryAt >= giveUpAt) return { kind: 'failed', reason: outcome.reason, invoice };
+    if (retryAt >= deadline) return { kind: 'failed', reason: outcome.reason, invoice };
     await until(retryAt, signal);
   }
 }

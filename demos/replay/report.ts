@@ -10,8 +10,8 @@ export function shortcomings({ lines, invoices, orders }: ReplayReport): string[
   const failed = sumOf(invoices.failed);
   const rejectedAll = orders.placed + orders.alreadyThere === 0;
   return [
-    ...(lines.closes ? [] : ['the equation of lines does not close']),
-    ...(invoices.closes ? [] : ['the equation of invoices does not close']),
+    ...(lines.holds ? [] : ['the equation of lines does not hold']),
+    ...(invoices.holds ? [] : ['the equation of invoices does not hold']),
     ...(failed > 0 ? [text`${failed} invoices got no response; run it again to resume`] : []),
     ...(orders.incomplete.length > 0 ? [text`${orders.incomplete.length} orders are not completed`] : []),
     ...(rejectedAll ? ['no order was placed'] : []),
@@ -37,9 +37,9 @@ export function renderReport({ lines, invoices, orders, placingMs, completedAfte
   ];
 }
 
-function renderEquation(name: string, { read, ordered, rejected, failed, closes }: Equation): string[] {
+function renderEquation(name: string, { read, ordered, rejected, failed, holds }: Equation): string[] {
   const failures = failed.length > 0 ? text` + ${sumOf(failed)} failed` : '';
-  const verdict = closes ? paint('green', 'closes') : paint('red', 'DOES NOT CLOSE');
+  const verdict = holds ? paint('green', 'holds') : paint('red', 'DOES NOT HOLD');
   return [
     text`${name.padEnd(9)}  ${read} read = ${ordered} ordered + ${sumOf(rejected)} rejected${failures}  ${verdict}`,
     ...renderReasons(rejected),

@@ -103,7 +103,7 @@ export class Child {
   }
 
   /** Sends a message and resolves with the reply, as `receive` does. */
-  ask<T>(message: object, withinMs: number, pick?: (message: unknown) => T | undefined): Promise<T> {
+  request<T>(message: object, withinMs: number, pick?: (message: unknown) => T | undefined): Promise<T> {
     const reply = this.receive<T>(withinMs, pick);
     this.send(message);
     return reply;

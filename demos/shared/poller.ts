@@ -11,7 +11,7 @@ export class Poller<T> {
   readonly #everyMs: number;
   readonly #signal: AbortSignal;
 
-  /** `read` rejects with a CliError if the server does not answer. */
+  /** `read` rejects with a CliError if the server does not respond. */
   constructor(read: () => Promise<T>, everyMs: number, signal: AbortSignal) {
     this.#read = read;
     this.#everyMs = everyMs;

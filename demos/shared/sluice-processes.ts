@@ -10,21 +10,21 @@ const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
 const PROGRAM = fileURLToPath(new URL(`./sluice.child.${extension}`, import.meta.url));
 
 const READY_WITHIN_MS = 60_000;
-/** To stop or start a service within a process. */
+/** Timeout for stopping or starting a service within a process. */
 const REPLY_WITHIN_MS = 30_000;
 
-/** To the process: stop a service that runs in it, or start it again. One at a time. */
+/** Tells a process to stop a service that runs in it, or to start it again. One request at a time. */
 export interface ServiceRequest {
   readonly action: 'stop' | 'start';
   readonly service: ServiceName;
 }
 
-/** From the process: its URL once it is ready; the request is done; or why it failed. */
+/** Sent by the process: its URL once it is ready; the request is done; or the reason why it failed. */
 export type ServiceReply = { readonly readyAt: string } | { readonly done: true } | { readonly failed: string };
 
 /** Resolves when the service is stopped, or runs again; the process keeps running. */
-export async function ask(child: Child, request: ServiceRequest): Promise<void> {
-  const reply = await child.ask<ServiceReply>(request, REPLY_WITHIN_MS);
+export async function sendRequest(child: Child, request: ServiceRequest): Promise<void> {
+  const reply = await child.request<ServiceReply>(request, REPLY_WITHIN_MS);
   if ('failed' in reply) throw new CliError(`${child.name}: ${request.action} ${request.service}: ${reply.failed}`);
 }
 

@@ -48,7 +48,7 @@ interface Picture {
   readonly description: string;
   /** In user units. */
   readonly width: number;
-  /** Of the body, below the head. */
+  /** The height of the body, without the head. */
   readonly height: number;
   readonly body: string;
 }

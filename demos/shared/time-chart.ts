@@ -2,7 +2,7 @@
 import { type Color, svgDocument } from './svg.ts';
 import { count } from './terminal.ts';
 
-/** Of one panel, in user units. */
+/** The sizes of one panel, in user units. */
 const WIDTH = 860;
 const HEIGHT = 178;
 const PLOT = { left: 66, right: 846, top: 40, bottom: 150 };

@@ -11,7 +11,7 @@ import type { Health } from '../runtime/health.ts';
 
 /** Maximum size of an event's body. */
 export const MAX_EVENT_BYTES = 64 * 1024;
-/** Events in one message at the most, on a transport that sends several together. */
+/** Maximum number of events in one message, on a transport that sends several together. */
 export const MAX_BATCH_EVENTS = 200;
 export const EVENT_CONTENT_TYPE = 'application/cloudevents+json';
 

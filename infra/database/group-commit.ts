@@ -1,6 +1,6 @@
 // Group commit: requests that arrive while a statement is in flight share the next one. Only one statement is in
 // flight, so batches grow with the load: a single request is a batch of its own, thousands share a few large batches.
-import { Pace } from '../runtime/pace.ts';
+import { ArrivalRate } from '../runtime/arrival-rate.ts';
 import { DatabaseUnavailable, Overloaded } from './port.ts';
 import { retryConflicts } from './statements.ts';
 
@@ -14,12 +14,12 @@ export interface GroupCommitOptions<In, Out> {
   readonly maxWaiting: number;
   /**
    * How long to gather items after a batch while they come steadily, because a transaction costs about the same for
-   * ten as for fifty. An item that comes alone waits for no other.
+   * ten as for fifty. Without `waitMs`, a lone item does not wait.
    */
   readonly gatherMs?: number;
-  /** This many waiting items end the gathering early. Default: `maxBatch`. */
-  readonly enough?: number;
-  /** How long the first item waits for others. Default: for those of the same turn of the event loop. */
+  /** Number of waiting items that ends the gathering early. Default: `maxBatch`. */
+  readonly gatherUntil?: number;
+  /** How long the first item waits for others. Default: until the current turn of the event loop ends. */
   readonly waitMs?: number;
 }
 
@@ -34,7 +34,7 @@ export class GroupCommit<In, Out> {
   readonly #options: GroupCommitOptions<In, Out>;
   #waiting: Waiting<In, Out>[] = [];
   #running = false;
-  readonly #pace = new Pace();
+  readonly #arrivals = new ArrivalRate();
   #endGathering: () => void = () => {};
 
   constructor(options: GroupCommitOptions<In, Out>) {
@@ -42,17 +42,17 @@ export class GroupCommit<In, Out> {
   }
 
   /**
-   * Resolves with the item's result once it is committed; rejects with its own error, never a neighbour's, with
-   * Overloaded, or with DatabaseUnavailable.
+   * Resolves with the item's result once it is committed. Rejects with Overloaded, with DatabaseUnavailable, or with
+   * the error of this item, never that of another item.
    */
   submit(item: In): Promise<Out> {
     if (this.#waiting.length >= this.#options.maxWaiting) {
       return Promise.reject(new Overloaded(this.#options.maxWaiting));
     }
-    this.#pace.add();
+    this.#arrivals.add();
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, key: this.#options.key(item), resolve, reject });
-      if (this.#waiting.length >= this.#enough) this.#endGathering();
+      if (this.#waiting.length >= this.#gatherUntil) this.#endGathering();
       if (!this.#running) {
         this.#running = true;
         // After all sockets of this turn are read, so that their requests share a batch.
@@ -74,13 +74,14 @@ export class GroupCommit<In, Out> {
         rejectAll([...batch, ...this.#waiting.splice(0)], error);
       }
       const { gatherMs = 0 } = this.#options;
-      if (gatherMs > 0 && this.#waiting.length < this.#enough && this.#pace.steady) await this.#gather(gatherMs);
+      if (gatherMs > 0 && this.#waiting.length < this.#gatherUntil && this.#arrivals.steady)
+        await this.#gather(gatherMs);
     }
     this.#running = false;
   }
 
-  get #enough(): number {
-    return this.#options.enough ?? this.#options.maxBatch;
+  get #gatherUntil(): number {
+    return this.#options.gatherUntil ?? this.#options.maxBatch;
   }
 
   #gather(forMs: number): Promise<void> {

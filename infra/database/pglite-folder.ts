@@ -28,8 +28,9 @@ export async function ensureDataFolder(dataDir: string): Promise<string> {
 }
 
 /**
- * Runs initdb in a child process, because this process would never release its 100 MB. The child writes to a folder
- * beside `dataDir` that is renamed at the end, so a start that is killed leaves no incomplete `dataDir`.
+ * Runs initdb in a child process, because this process would never release the 100 MB that initdb allocates. The child
+ * writes to a folder beside `dataDir`, which is renamed when it is complete, so a killed start leaves no incomplete
+ * `dataDir`.
  */
 async function createDataFolder(dataDir: string): Promise<void> {
   const parent = dirname(dataDir);

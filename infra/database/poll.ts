@@ -1,18 +1,19 @@
 // Skips the polls of an idle embedded database. Only this process writes to it, so a poll that found nothing finds
-// nothing again until a row changes or becomes due. PostgreSQL is polled each time, because other processes write to it.
+// nothing again until a row changes or becomes due. PostgreSQL is polled each time, because other processes write to
+// it.
 //
 // A skipped poll costs microseconds instead of a statement: see "Idle" in docs/performance.md.
 import { Loop, type LoopOptions } from '../runtime/loop.ts';
 import type { Database } from './port.ts';
 
 /**
- * The longest time without a poll, in case `nextDue` overlooks a row. A lost wake-up needs no such limit: the write has
- * moved the log, so the next turn polls.
+ * Maximum time without a poll, in case `nextDue` overlooks a row. A lost wake-up needs no limit, because the write
+ * changes the log position, so the next turn polls.
  */
 const MAX_SKIPPED_MS = 30_000;
 
 export const GRID_MS = 250;
-/** The turns of the embedded database's polls come together: see LoopOptions. */
+/** On PGlite, pauses end at multiples of GRID_MS, so that polls share wake-ups: see LoopOptions. */
 export const gridOf = ({ kind }: Database) => (kind === 'pglite' ? { gridMs: GRID_MS } : {});
 
 export interface PollOptions {
@@ -23,10 +24,12 @@ export interface PollOptions {
 
 export class Poll {
   readonly #options: PollOptions;
-  /** The position of the log before the last poll; undefined if the next poll must run. */
+  /** The log position before the last poll; undefined if the next poll must run. */
   #position: string | undefined;
   #lastAt = Number.NEGATIVE_INFINITY;
-  /** The result of `nextDue` at a position, by Date.now(), which is also the clock of PGlite. */
+  /**
+   * The result of `nextDue` at a log position. Comparable with Date.now(), because PGlite uses this process's clock.
+   */
   #due: { readonly position: string; readonly at: number } | undefined;
 
   constructor(options: PollOptions) {

@@ -1,5 +1,5 @@
 // Statements that may take minutes on a large table and have no timeout. To distinguish a dead connection from a slow
-// statement, another connection asks the server at intervals whether the session still exists.
+// statement, another connection checks at intervals whether the session still exists.
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { DatabaseUnavailable, type Statements, type Transaction } from './port.ts';
@@ -74,7 +74,7 @@ export class LongRunning {
     }
   }
 
-  /** Severs the connection if its session no longer exists or the server does not answer another client. */
+  /** Severs the connection if its session no longer exists or the server does not respond to another client. */
   async #check(client: pg.PoolClient, pid: number | undefined): Promise<void> {
     const { settings, log } = this.#options;
     const other = new pg.Client(settings);
@@ -84,7 +84,7 @@ export class LongRunning {
       const { rowCount } = await other.query('SELECT FROM pg_stat_activity WHERE pid = $1', [pid]);
       if (rowCount) return;
     } catch (error) {
-      if (error instanceof pg.DatabaseError) return; // the server answers, for example "too many connections"
+      if (error instanceof pg.DatabaseError) return; // the server responds, for example "too many connections"
     } finally {
       other.end().catch(() => undefined);
     }

@@ -10,7 +10,7 @@ import { PLANNER_OPTIONS, parserOf, statementsThrough } from './statements.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 /**
- * A connection that does not answer a statement for this long counts as dead: the slowest of ours takes well under a
+ * A connection without a response to a statement for this long counts as dead: the slowest of ours takes well under a
  * second. Statements that take longer on a large table use `longRunning`.
  */
 const QUERY_TIMEOUT_MS = 30_000;

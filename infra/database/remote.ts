@@ -6,7 +6,7 @@ import type { Database, Queryable, Statements } from './port.ts';
 
 type Lane = 'foreground' | 'background' | 'longRunning';
 
-/** For the database's thread: what the other one calls. */
+/** The functions of the database's thread that the other thread calls. */
 export const statementFunctions = (database: Database) => {
   const lanes: Record<Lane, Queryable> = {
     foreground: database,
@@ -22,7 +22,7 @@ export const statementFunctions = (database: Database) => {
 
 const elsewhere = () => new Error('transactions and locks belong to the thread of the database');
 
-/** For the other thread. Statements reject like those of the database. */
+/** The database as seen by the other thread. Statements reject like those of the database. */
 export function remoteDatabase(calls: ThreadCalls<ReturnType<typeof statementFunctions>>): Database {
   const statementsIn = (lane: Lane): Statements => ({
     query: <Row extends object>(text: string, params?: readonly unknown[]) =>

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { deferred } from '../runtime/promises.ts';
 import { StartupError } from '../runtime/startup-error.ts';
 
-/** How long the server continues to answer after a stop began. */
+/** How long the server continues to respond after a stop began. */
 const LAME_DUCK_MS = 250;
 
 /** How long requests in flight may take after that. A client that stops sending or reading must not delay the stop. */
@@ -34,7 +34,7 @@ export class HttpServer {
   /** Requests of this turn of the event loop. */
   #arrived: [IncomingMessage, ServerResponse][] = [];
   #inFlight = 0;
-  /** Resolved when the last request in flight is answered during a stop. */
+  /** Resolved when the last request in flight has its response during a stop. */
   #drained: ReturnType<typeof deferred> | undefined;
   #closing: Promise<void> | undefined;
 
@@ -67,7 +67,7 @@ export class HttpServer {
     for (const [request, response] of arrived) this.#handler(request, response);
   }
 
-  /** Answers for LAME_DUCK_MS more, with the last response of each connection, and then listens no more. */
+  /** Responds for LAME_DUCK_MS more, with the last response of each connection, and then listens no more. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

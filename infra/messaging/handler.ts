@@ -1,4 +1,4 @@
-// What a service declares: the schemas of its events, and a handler for each event type that it subscribes to.
+// The declarations of a service: the schemas of its events, and a handler for each event type that it subscribes to.
 import type { z } from 'zod';
 import type { Transaction } from '../database/port.ts';
 

@@ -29,7 +29,7 @@ interface AttemptOptions {
   readonly origin: Origin;
   /** Including this one. */
   readonly attempts: number;
-  /** In a transaction that it shares with no other message. */
+  /** The attempt shares its transaction with no other message. */
   readonly alone?: boolean;
 }
 
@@ -83,7 +83,7 @@ export class InboxProcessor {
   }
 
   /**
-   * Gives up a claimed row whose attempts are used up and whose last attempt never finished: marks the message dead or,
+   * Ends a claimed row whose attempts are used up and whose last attempt never finished: marks the message dead or,
    * if it was processed before, stops resending its reply.
    */
   markDead(row: ClaimedMessage): Promise<void> {

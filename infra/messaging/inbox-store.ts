@@ -33,7 +33,7 @@ export interface Failure {
 /** A failed attempt at resending a reply. */
 type ReplyFailure = Pick<Failure, 'error' | 'delayMs'>;
 
-/** Rows that one statement deletes at the most. */
+/** Maximum number of rows that one statement deletes. */
 export const PRUNE_BATCH = 10_000;
 /** The newest unreadable messages are kept: a flood of them must not fill the disk. */
 export const MAX_UNREADABLE = 1_000;

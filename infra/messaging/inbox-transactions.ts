@@ -1,4 +1,4 @@
-// What the inbox does in one transaction each: the effects of messages with their replies, resent replies, a failure
+// The transactions of the inbox: the effects of messages with their replies, resent replies, a failure
 // with the event that reports it. Messages that wait at the same time share a transaction; if it fails, each has one.
 import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
@@ -29,11 +29,11 @@ export interface InboxOptions {
   readonly leaseMs: number;
   /** Events that a transport passes on at a time, apart from redeliveries and the rest of a batch. */
   readonly prefetch: number;
-  /** Rows that this process processes at a time, at the most. */
+  /** Maximum number of rows that this process processes at a time. */
   readonly maxRows: number;
   /** How soon rows are found whose delay is over, or that another process wrote. */
   readonly pollMs: number;
-  /** How long messages that are done are kept. */
+  /** How long done messages are kept. */
   readonly retentionDays: number;
   readonly log: Logger;
   /** Called for every message whose outcome is recorded. `type` is one of `handlers`, or `unknown`. */
@@ -42,11 +42,11 @@ export interface InboxOptions {
   readonly onUnreadablePruned?: (count: number) => void;
 }
 
-/** Messages in one transaction at the most. */
+/** Maximum number of messages in one transaction. */
 const MAX_BATCH = 500;
-/** While messages come steadily, how long they are gathered for the next transaction, and how many are enough. */
+/** While messages come steadily, how long they are gathered for the next transaction, unless GATHER_UNTIL wait. */
 const GATHER_MS = 50;
-const ENOUGH = 32;
+const GATHER_UNTIL = 32;
 
 /** A message has just arrived, or it waits in a row that this process has claimed. */
 export type Origin = 'arrival' | 'row';
@@ -72,7 +72,7 @@ export class InboxTransactions {
       // Twice, because a transport that lost its connection redelivers the messages that are being processed.
       maxWaiting: 2 * prefetch + MAX_BATCH_EVENTS + maxRows,
     };
-    const shared = { maxBatch: MAX_BATCH, gatherMs: GATHER_MS, enough: Math.min(ENOUGH, prefetch) };
+    const shared = { maxBatch: MAX_BATCH, gatherMs: GATHER_MS, gatherUntil: Math.min(GATHER_UNTIL, prefetch) };
     this.#shared = new GroupCommit({ ...attempts, ...shared });
     this.#alone = new GroupCommit({ ...attempts, maxBatch: 1 });
     const resend = (ids: string[]) => this.#resendBatch(ids);

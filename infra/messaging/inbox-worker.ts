@@ -8,16 +8,16 @@ import type { ReadableMessage } from './envelope.ts';
 import { type InboxProcessor, type InboxProcessorOptions, retryUnavailable } from './inbox-processor.ts';
 import type { ClaimedMessage } from './inbox-store.ts';
 
-/** How often the worker looks for rows whose process ended during an attempt. */
+/** How often the worker checks for rows whose process ended during an attempt. */
 const UNFINISHED_EVERY_MS = 1_000;
 
 export class InboxWorker {
   readonly #processor: InboxProcessor;
   readonly #options: InboxProcessorOptions;
-  readonly #claiming: Loop;
-  readonly #reclaiming: Loop;
+  readonly #dueLoop: Loop;
+  readonly #unfinishedLoop: Loop;
   /** Claims of this process whose outcome is not recorded yet. A message that an operator retries meanwhile has two. */
-  readonly #claims = new Set<{ readonly messageId: string }>();
+  readonly #runningClaims = new Set<{ readonly messageId: string }>();
   /** Rows that use the capacity: those being claimed as they are stored, and those being processed. */
   #usedCapacity = 0;
   readonly #background = new PendingSet();
@@ -28,15 +28,15 @@ export class InboxWorker {
     this.#processor = processor;
     this.#options = options;
     const { database, store, pollMs, log } = options;
-    this.#claiming = pollingLoop({
+    this.#dueLoop = pollingLoop({
       name: 'inbox',
       everyMs: pollMs,
       database,
       nextDue: store.nextDue,
       log,
-      turn: () => this.#claim(),
+      turn: () => this.#claimDue(),
     });
-    this.#reclaiming = pollingLoop({
+    this.#unfinishedLoop = pollingLoop({
       name: 'unfinished',
       everyMs: UNFINISHED_EVERY_MS,
       database,
@@ -47,20 +47,20 @@ export class InboxWorker {
   }
 
   start(): void {
-    this.#claiming.start();
-    this.#reclaiming.start();
+    this.#dueLoop.start();
+    this.#unfinishedLoop.start();
   }
 
-  /** Resolves when the rows of this process are recorded or left to their lease. */
+  /** Resolves when the outcome of each row is recorded, or the row is left until its lease expires. */
   async stop(): Promise<void> {
-    await Promise.all([this.#claiming.stop(), this.#reclaiming.stop()]);
+    await Promise.all([this.#dueLoop.stop(), this.#unfinishedLoop.stop()]);
     while (this.#background.size > 0) await this.#background.settled();
   }
 
   /** Claims due rows now, rather than at the next poll. */
   wake(): void {
     this.#moreDue = false;
-    this.#claiming.wake();
+    this.#dueLoop.wake();
   }
 
   /** Stores messages. Within the capacity, claims them at once and processes them without reading them back. */
@@ -74,7 +74,7 @@ export class InboxWorker {
     return this.#background.add(this.#storeUnfinished(messages));
   }
 
-  /** Processes claimed rows, each as an attempt of its own. Resolves when all are recorded or left to their lease. */
+  /** Processes claimed rows, each as an attempt of its own. Resolves as stop() does. */
   async processClaimed(rows: readonly ClaimedMessage[]): Promise<void> {
     await Promise.all(rows.map((row) => this.#start(row.message_id, () => this.#processor.processClaimed(row))));
   }
@@ -112,7 +112,7 @@ export class InboxWorker {
     const { database, store } = this.#options;
     const added = await retryUnavailable(() => store.addUnfinished(database, messages), this.#options);
     if (added.size < messages.length) this.wake(); // as in #storeClaimed
-    this.#reclaiming.wake();
+    this.#unfinishedLoop.wake();
   }
 
   #store(messages: readonly ReadableMessage[], leaseMs: number): Promise<Set<string>> {
@@ -120,7 +120,7 @@ export class InboxWorker {
     return retryUnavailable(() => store.add(database, messages, leaseMs), this.#options);
   }
 
-  async #claim(): Promise<void> {
+  async #claimDue(): Promise<void> {
     const { database, store, leaseMs, maxRows } = this.#options;
     const capacity = this.#capacity;
     // Waits for more capacity, rather than claim row by row: the end of an attempt wakes it.
@@ -139,12 +139,12 @@ export class InboxWorker {
    */
   async #claimUnfinished(): Promise<boolean> {
     const { database, store, leaseMs, attempts } = this.#options;
-    const running = [...this.#claims].map(({ messageId }) => messageId);
+    const running = [...this.#runningClaims].map(({ messageId }) => messageId);
     const [row] = await store.claimUnfinished(database, leaseMs, running);
     if (!row) return false;
-    const isUsedUp = row.attempts > attempts;
-    await this.#hold(row.message_id, () =>
-      isUsedUp ? this.#processor.markDead(row) : this.#processor.processClaimed(row, { alone: true }),
+    const hasNoAttemptsLeft = row.attempts > attempts;
+    await this.#trackClaim(row.message_id, () =>
+      hasNoAttemptsLeft ? this.#processor.markDead(row) : this.#processor.processClaimed(row, { alone: true }),
     );
     return true;
   }
@@ -152,7 +152,7 @@ export class InboxWorker {
   /** Processes a claimed row in the background, so that a slow message delays none behind it. */
   #start(messageId: string, work: () => Promise<void>): Promise<void> {
     this.#usedCapacity++;
-    const attempt = this.#hold(messageId, work)
+    const attempt = this.#trackClaim(messageId, work)
       .catch((error) => {
         const about = { messageId, error: String(error) };
         this.#options.log.warn(about, 'outcome not recorded; the message is retried when its lease expires');
@@ -162,13 +162,13 @@ export class InboxWorker {
   }
 
   /** Keeps this process from claiming the row as unfinished, however long `work` takes. */
-  async #hold(messageId: string, work: () => Promise<void>): Promise<void> {
+  async #trackClaim(messageId: string, work: () => Promise<void>): Promise<void> {
     const claim = { messageId };
-    this.#claims.add(claim);
+    this.#runningClaims.add(claim);
     try {
       await work();
     } finally {
-      this.#claims.delete(claim);
+      this.#runningClaims.delete(claim);
     }
   }
 

@@ -8,9 +8,9 @@ import { gridOf, Poll } from '../database/poll.ts';
 import type { Database } from '../database/port.ts';
 import type { MqttPublisher } from '../mqtt/port.ts';
 import { userTopic } from '../mqtt/topics.ts';
+import { ArrivalRate } from '../runtime/arrival-rate.ts';
 import { backoff } from '../runtime/backoff.ts';
 import { Loop } from '../runtime/loop.ts';
-import { Pace } from '../runtime/pace.ts';
 import { writeEvent } from './envelope.ts';
 import { failpoint } from './failpoints.ts';
 import type { CloudEvent, EventCatalogue } from './handler.ts';
@@ -70,7 +70,7 @@ export class Relay implements RelayHandle {
   /** If rows without a lease may exist, the next turn claims, however recent the last claim. */
   #mayHaveUnclaimed = true;
   #running = false;
-  readonly #pace = new Pace();
+  readonly #arrivals = new ArrivalRate();
   #lastPublish = Number.NEGATIVE_INFINITY;
 
   constructor(options: RelayOptions) {
@@ -108,7 +108,7 @@ export class Relay implements RelayHandle {
   }
 
   enqueue(rows: readonly OutboxRow[]): void {
-    this.#pace.add(rows.length);
+    this.#arrivals.add(rows.length);
     this.#waiting.push(...rows);
     this.#loop.wake();
   }
@@ -124,7 +124,7 @@ export class Relay implements RelayHandle {
       const always = this.#mayHaveUnclaimed || this.#published.length > 0;
       await this.#poll.run(() => this.#claim(), { always });
     }
-    if (this.#waiting.length > 0 && this.#waiting.length < BATCH && this.#pace.steady) {
+    if (this.#waiting.length > 0 && this.#waiting.length < BATCH && this.#arrivals.steady) {
       const sinceMs = performance.now() - this.#lastPublish;
       if (sinceMs < GATHER_MS) await delay(GATHER_MS - sinceMs);
     }

@@ -1,5 +1,5 @@
 // Requests are resent until a reply arrives. A service replies to a repeated request with the event that it published
-// the first time, so even a broker that loses messages costs time and never an effect.
+// first or, after a cancellation, with the reversal. So a broker that loses messages costs time, never an effect.
 import { GRID_MS, pollingLoop } from '../database/poll.ts';
 import { backoff } from '../database/sql.ts';
 import type { Loop } from '../runtime/loop.ts';
@@ -15,16 +15,20 @@ export const resendSettings = {
   ),
 };
 
-/** A sweep each twentieth of RESEND_AFTER_MS is often enough, within these bounds: an idle process stays idle. */
+/**
+ * The interval of the sweeps is a twentieth of RESEND_AFTER_MS, within these bounds, so that an idle process stays
+ * idle.
+ */
 const SWEEP_MIN_MS = 500;
 const SWEEP_MAX_MS = 2_000;
-/** Most requests of a process: resending is never the load. */
+/** Maximum rate at which a process resends the requests of one type, so that resends never overload the system. */
 const MAX_PER_SECOND = 200;
 
 /**
- * The statement that resends the overdue requests of `table`, whose columns `resends` and `resend_at` it updates: at
- * most `limit`, each again after `resendAfterMs`, doubled with each resend up to an hour. `waiting`: the condition of
- * rows that wait for a reply; `events`: the requests of the rows that a CTE `resent` returns.
+ * The statement that resends at most `limit` overdue requests of `table`, and updates its columns `resends` and
+ * `resend_at`. The next resend of each is due after `resendAfterMs`, doubled with each resend, up to an hour.
+ * `waiting`: the condition of rows that wait for a reply. `events`: selects the events to publish from the CTE
+ * `resent`.
  */
 export const defineOverdue = (
   { table, id, waiting }: { readonly table: string; readonly id: string; readonly waiting: string },
@@ -42,7 +46,7 @@ export const defineOverdue = (
     events,
     params: (resendAfterMs: number, limit: number) => [resendAfterMs, limit],
   }),
-  /** The query for the time of the next request that is overdue. */
+  /** The query for the time of the next request that becomes overdue. */
   nextDue: `SELECT min(resend_at) AS due FROM ${table} WHERE ${waiting}`,
 });
 
@@ -54,7 +58,8 @@ export function resendLoop(
 ): Loop {
   const resendAfterMs = settings.RESEND_AFTER_MS;
   const aboutMs = Math.min(Math.max(SWEEP_MIN_MS, resendAfterMs / 20), SWEEP_MAX_MS, resendAfterMs);
-  // A multiple of GRID_MS: any other interval would be shortened to one, and so exceed MAX_PER_SECOND.
+  // Rounded down to a multiple of GRID_MS. On PGlite, a loop would otherwise run more often than everyMs, and exceed
+  // MAX_PER_SECOND.
   const everyMs = aboutMs < GRID_MS ? aboutMs : aboutMs - (aboutMs % GRID_MS);
   const limit = Math.ceil((MAX_PER_SECOND * everyMs) / 1_000);
   return pollingLoop({
@@ -73,7 +78,7 @@ export function resendLoop(
 }
 
 /**
- * The statement of POST /audit/:service/resend, from the CTEs and events of a service; $1 in them: the requests.
+ * The statement of POST /audit/:service/resend, from the CTEs and events of a service. Both get the requests as $1.
  * The events get new ids: a service that knows the old id would only resend its reply, and for a new one it also writes
  * what is missing.
  */

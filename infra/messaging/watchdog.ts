@@ -89,7 +89,7 @@ export class Watchdog {
   /** A broker that hangs must not stop the watchdog, too. */
   #bounded<T>(request: Promise<T>): Promise<T | undefined> {
     return within(BROKER_WITHIN_MS, request).catch((error) => {
-      this.#options.log.warn({ error: String(error) }, 'the broker did not answer the watchdog');
+      this.#options.log.warn({ error: String(error) }, 'the broker did not respond to the watchdog');
       return undefined;
     });
   }

@@ -1,4 +1,4 @@
-// Workers of a service announce themselves in its database, so that its web processes can tell whether somebody handles
+// Workers of a service announce themselves in its database, so that its web processes can tell whether a worker handles
 // the messages.
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
@@ -12,7 +12,7 @@ const STALE_SECONDS = 10;
 export interface WorkerHeartbeatOptions {
   readonly database: Database;
   readonly schema: string;
-  /** What web processes report about this worker: JSON. */
+  /** The state of this worker that web processes report, as JSON. */
   readonly state: () => { readonly status: string };
   readonly log: Logger;
 }

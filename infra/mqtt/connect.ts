@@ -1,4 +1,5 @@
-// How this project uses mqtt.js: MQTT 3.1.1, endless reconnects, no messages kept in memory for later.
+// The options with which this project uses mqtt.js: MQTT 3.1.1, endless reconnects, no messages kept in memory for
+// later.
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 
 /** Makes a connection to one broker, external or embedded, for the client that the options describe. */

@@ -9,7 +9,7 @@ export interface PublishOptions {
 export interface MqttPublisher {
   /**
    * QoS 1 and 2: resolves once the broker has stored the message; rejects with a BusError if the broker is away or does
-   * not answer in time. QoS 0: resolves at once, and drops the message while the broker is away or reads too slowly.
+   * not respond in time. QoS 0: resolves at once, and drops the message while the broker is away or reads too slowly.
    */
   publish(topic: string, payload: string, options: PublishOptions): Promise<void>;
   health(): Health;

@@ -7,7 +7,7 @@ import type { ThreadCalls } from '../runtime/thread-calls.ts';
 import { type Connect, connectionDefaults } from './connect.ts';
 import type { MqttPublisher, PublishOptions } from './port.ts';
 
-/** For the broker's thread: what the other one calls. */
+/** The functions of the broker's thread that the other thread calls. */
 export const publisherFunctions = (publisher: MqttPublisher) => ({
   publish: (topic: string, payload: string, options: PublishOptions) => publisher.publish(topic, payload, options),
 });

@@ -25,7 +25,7 @@ export interface OpenQueuesOptions {
   readonly log: Logger;
 }
 
-/** Rejects if the database does not answer; Redis may be away. Safe when several processes open at once. */
+/** Rejects if the database does not respond; Redis may be away. Safe when several processes open at once. */
 export async function openQueues({ on, prefix, log }: OpenQueuesOptions): Promise<PacedQueues> {
   const backend = backendOf(on, prefix, log);
   try {
@@ -41,7 +41,7 @@ export async function openQueues({ on, prefix, log }: OpenQueuesOptions): Promis
     async open(queue) {
       assertName(queue.name);
       if (!(queue.perSecond >= 1 && queue.perSecond <= 10_000))
-        throw new RangeError(`a queue's pace is 1 to 10,000 per second, not ${queue.perSecond}`);
+        throw new RangeError(`a queue's rate is 1 to 10,000 per second, not ${queue.perSecond}`);
       return BullPacedQueue.open(backend, queue, log);
     },
     async remove(name) {

@@ -1,7 +1,7 @@
 // Claims the jobs of one queue from BullMQ and runs them.
 //
 // BullMQ's own loop claims one job after the other, and starts none before it has claimed as many as may run at a time
-// or reached the limit. If a claim takes a millisecond, that turns an even pace into bursts; and after an outage the
+// or reached the limit. If a claim takes a millisecond, that turns an even rate into bursts; and after an outage the
 // loop may stop for good (taskforcesh/bullmq#4585). So this loop replaces it. Claims, locks, limiter, retries and
 // stalled jobs are BullMQ's.
 import { randomUUID } from 'node:crypto';
@@ -12,8 +12,8 @@ import type { Logger } from 'pino';
 import { Loop } from '../runtime/loop.ts';
 import { deferred } from '../runtime/promises.ts';
 import { type BullWorker, OUTAGE, withinGrace } from './backend.ts';
-import type { Pace } from './pace.ts';
 import type { PacedQueueOptions } from './port.ts';
+import type { SlotLimiter } from './slot-limiter.ts';
 
 /** The jobs of a dead worker run again after this plus up to two checks. */
 export const LOCK_MS = 10_000;
@@ -27,10 +27,10 @@ const IDLE_POLL_MS = 2_000;
 const LIMITED_MAX_MS = 1_500;
 const OUTAGE_PAUSE_MS = 300;
 
-export interface JobRunnerOptions extends Pick<PacedQueueOptions, 'work' | 'onGivenUp'> {
+export interface JobRunnerOptions extends Pick<PacedQueueOptions, 'work' | 'onLastFailure'> {
   readonly worker: BullWorker;
   readonly concurrentClaims: number;
-  readonly pace: Pick<Pace, 'perSlot' | 'markIdle'>;
+  readonly limiter: Pick<SlotLimiter, 'perSlot' | 'markIdle'>;
   /** Maximum number of running jobs. */
   readonly concurrency: number;
   readonly onFault: (error: Error) => void;
@@ -122,12 +122,12 @@ export class JobRunner {
     }
   }
 
-  /** How many jobs to claim after `count` claims. `empty`: one of them that got no job. */
+  /** The number of concurrent claims after a round of `count`. `empty`: a claim of that round that got no job. */
   #nextCount(count: number, empty: EmptyClaim | undefined): number {
-    const { perSlot } = this.#options.pace;
+    const { perSlot } = this.#options.limiter;
     // A busy server delays each round, so the first one of a window claims all of its jobs.
     if (empty) return empty.limitedMs > 0 ? perSlot : 1;
-    // After a whole window, one claim finds out whether the limit is reached.
+    // After a whole window, claims one job to find out whether the limit is reached.
     return count < perSlot ? count * 2 : 1;
   }
 
@@ -146,7 +146,7 @@ export class JobRunner {
   async #waitForJob({ limitedMs, delayedUntil }: EmptyClaim): Promise<void> {
     if (limitedMs > 0) return this.#pause(Math.min(limitedMs, LIMITED_MAX_MS));
     if (this.#stopping.signal.aborted) return;
-    this.#options.pace.markIdle();
+    this.#options.limiter.markIdle();
     const backend = this.#options.worker.getBackend();
     const idleMs = delayedUntil > 0 ? Math.min(delayedUntil - Date.now(), IDLE_POLL_MS) : IDLE_POLL_MS;
     if (idleMs > 0) await backend.waitForJob(Math.max(idleMs / 1000, backend.minimumBlockTimeout));
@@ -186,7 +186,7 @@ export class JobRunner {
       }
     }
     if (failure && !(failure instanceof UnrecoverableError) && job.attemptsMade >= (job.opts.attempts ?? 1))
-      this.#options.onGivenUp(id, failure);
+      this.#options.onLastFailure(id, failure);
   }
 
   async #extendLocks(): Promise<void> {
@@ -199,7 +199,7 @@ export class JobRunner {
     await this.#options.worker.getBackend().moveStalledJobsToWait();
   }
 
-  /** Settles with the running jobs. */
+  /** A promise for each running job, fulfilled when the job ends. */
   #ended(): Promise<void>[] {
     return [...this.#running.values()].map(({ ended }) => ended);
   }

@@ -4,16 +4,16 @@ import type { Logger } from 'pino';
 import { within } from '../runtime/promises.ts';
 import { type Backend, type Connections, withinGrace } from './backend.ts';
 import { JobRunner, LOCK_MS, STALLED_CHECK_MS } from './job-runner.ts';
-import { Pace } from './pace.ts';
 import type { PacedQueue, PacedQueueOptions } from './port.ts';
+import { SlotLimiter } from './slot-limiter.ts';
 
 /** A job whose workers died this often is removed; the owner of the tickets adds it again. */
 const MAX_STALLED = 10;
-/** The pace holds for jobs that take up to this long, within the bounds of the concurrency. */
+/** The rate is kept for jobs that take up to this long, within the bounds of the concurrency. */
 const JOB_MS = 2_000;
 const MIN_CONCURRENCY = 20;
 const MAX_CONCURRENCY = 5_000;
-/** Slots that a sole drain catches up at once after its process was busy: few enough to make no burst. */
+/** Slots that a sole drain catches up on at once after its process was busy: few enough to make no burst. */
 const CATCH_UP_SLOTS = 2;
 /** Jobs per addition. */
 const CHUNK = 500;
@@ -51,19 +51,19 @@ export class BullPacedQueue implements PacedQueue {
     return queue;
   }
 
-  private constructor(backend: Backend, { name, perSecond, work, onGivenUp }: PacedQueueOptions, log: Logger) {
+  private constructor(backend: Backend, { name, perSecond, work, onLastFailure }: PacedQueueOptions, log: Logger) {
     this.#backend = backend;
     this.#log = log.child({ queue: name });
     const { concurrentClaims, shared } = backend;
-    const pace = new Pace(perSecond, shared ? 0 : CATCH_UP_SLOTS, () => backend.now());
+    const limiter = new SlotLimiter(perSecond, shared ? 0 : CATCH_UP_SLOTS, () => backend.now());
     this.#connections = backend.open(name, {
       // Own properties, because for Redis BullMQ serializes them with each claim.
       limiter: {
         get max() {
-          return pace.max;
+          return limiter.max;
         },
         get duration() {
-          return pace.duration;
+          return limiter.duration;
         },
       },
       lockDuration: LOCK_MS,
@@ -77,10 +77,10 @@ export class BullPacedQueue implements PacedQueue {
     this.#jobs = new JobRunner({
       worker,
       concurrentClaims,
-      pace,
+      limiter,
       concurrency: Math.min(MAX_CONCURRENCY, Math.max(MIN_CONCURRENCY, Math.ceil((perSecond * JOB_MS) / 1000))),
       work,
-      onGivenUp,
+      onLastFailure,
       onFault: (error) => this.#warn(error),
       log: this.#log,
     });

@@ -1,4 +1,4 @@
-// Queues that are drained at an even pace. They provide the pace, retries, and the takeover of jobs from a dead
+// Queues that are drained at an even rate. They provide the rate, retries, and the takeover of jobs from a dead
 // process, and nothing else. Jobs may be lost at any time: the caller keeps the truth in the database, adds missing
 // jobs again, and makes the work of a job idempotent.
 import type { Health } from '../runtime/health.ts';
@@ -11,7 +11,7 @@ export interface PacedQueueOptions {
   /** The work of a job. If it throws, the job is retried with backoff. May run twice for one id. */
   readonly work: (id: string) => Promise<void>;
   /** Called when the last attempt threw and the job is removed, not for jobs that stalled too often. Must not throw. */
-  readonly onGivenUp: (id: string, error: Error) => void;
+  readonly onLastFailure: (id: string, error: Error) => void;
   /** Removes every job first: see clear(). */
   readonly cleared?: boolean;
 }

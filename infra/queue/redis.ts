@@ -27,10 +27,10 @@ export class RedisBackend implements Backend {
   #clockDifferenceMs = performance.timeOrigin;
   /** All connections of the workers. */
   readonly #connections = new Set<Redis>();
-  /** Those that claim jobs. */
+  /** The connections that claim jobs. */
   readonly #claiming = new Set<Redis>();
-  /** Those that have not answered the last ping. */
-  readonly #unanswered = new Set<Redis>();
+  /** The connections without a reply to the last ping. */
+  readonly #awaitingReply = new Set<Redis>();
   #checking: NodeJS.Timeout | undefined;
   #isAway = false;
   #reconnectingSince = 0;
@@ -145,13 +145,13 @@ export class RedisBackend implements Backend {
     if (this.#producer.status === 'reconnecting' && waitedMs > 2 * RECONNECT_MAX_MS)
       this.#producer.connect().catch(() => undefined);
     // A connection whose peer is gone looks open. Its pending commands are sent again on the next one.
-    for (const connection of this.#unanswered) if (connection.status === 'ready') connection.disconnect(true);
-    this.#unanswered.clear();
+    for (const connection of this.#awaitingReply) if (connection.status === 'ready') connection.disconnect(true);
+    this.#awaitingReply.clear();
     for (const connection of this.#claiming) {
       if (connection.status !== 'ready') continue;
-      this.#unanswered.add(connection);
-      const answered = () => this.#unanswered.delete(connection);
-      connection.ping().then(answered, answered);
+      this.#awaitingReply.add(connection);
+      const settled = () => this.#awaitingReply.delete(connection);
+      connection.ping().then(settled, settled);
     }
   }
 

@@ -45,7 +45,7 @@ export abstract class SqlBackend implements Backend {
 
   /**
    * Runs BullMQ's migrations like ours: without timeouts, logged while they run, ended by a stop. Rejects if the server
-   * does not answer.
+   * does not respond.
    */
   async start(): Promise<void> {
     const log = this.log.child({ schema: SCHEMA });

@@ -15,7 +15,7 @@ export function deferred() {
 export function within<T>(
   timeoutMs: number,
   promise: Promise<T>,
-  late = () => new Error(`no answer within ${timeoutMs} ms`),
+  late = () => new Error(`no response within ${timeoutMs} ms`),
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(late()), timeoutMs);

@@ -9,8 +9,8 @@ import type { Metrics } from '../observability/metrics.ts';
 import type { Loop } from './loop.ts';
 
 /**
- * What a process does for its services: `web` answers HTTP requests, `worker` handles messages and does all other work
- * in the background. In separate processes, each relays the events that it commits itself.
+ * The part of its services' work that a process does: `web` serves HTTP, `worker` handles messages and does all other
+ * work in the background. In separate processes, each relays the events that it commits itself.
  */
 export const roles = ['web', 'worker'] as const;
 export type Role = (typeof roles)[number];
@@ -62,9 +62,11 @@ export interface Service<E extends CloudEvent> {
   /** Reports dead messages. */
   readonly onDead?: OnDead;
   readonly routes: (router: Router) => void;
-  /** Answers requests that come in floods in front of the router, at a fraction of its cost, and passes on the others. */
+  /**
+   * Handles requests that come in floods in front of the router, at a fraction of its cost, and passes on the others.
+   */
   readonly front?: (next: RequestListener) => RequestListener;
-  /** Runs the code that answers floods before the first one comes, so that it is compiled. Takes up to a second. */
+  /** Runs the code that handles floods before the first one comes, so that it is compiled. Takes up to a second. */
   readonly warmUp?: () => Promise<void>;
   /** Keyed by the path below /audit/. */
   readonly facts: Readonly<Record<string, FactSource>>;

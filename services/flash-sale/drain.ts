@@ -1,4 +1,4 @@
-// Drains the sales that are open or have queued tickets: a queue for each of them, at the sale's own pace. Removes
+// Drains the sales that are open or have queued tickets: a queue for each of them, at the sale's own rate. Removes
 // queues that are no longer needed from the queue server, including those of processes that died.
 import { setTimeout as delay } from 'node:timers/promises';
 import { pollingLoop } from '../../infra/database/poll.ts';
@@ -14,7 +14,7 @@ import { listDrainable, listObsoleteQueues, markQueueRemoved, NEXT_OPENING } fro
 const LOCK = 'sluice flash-sale drain';
 /** Delay until sales and tickets of other processes are noticed; those of this process wake the loop. */
 const POLL_MS = 250;
-/** Shortest time from one turn to the next, however many tickets are committed: five jobs cost as much as fifty. */
+/** Minimum interval between two turns, because adding five jobs costs as much as adding fifty. */
 const MIN_TURN_MS = 100;
 /** Queues in one process, each with a connection or two. Sales with queued tickets come first. */
 const MAX_QUEUES = 100;
@@ -151,7 +151,7 @@ export class Drain {
     this.#closed.delete(saleId);
   }
 
-  /** Another process drains soon. The turn under way may hang, so the queues close now. */
+  /** Another process will drain soon. The turn under way may hang, so the queues close now. */
   #onLockLost(): void {
     this.#closing = this.#closeAll().catch((error) =>
       this.#options.log.warn({ error: String(error) }, 'queues not closed'),
@@ -167,8 +167,8 @@ export class Drain {
 }
 
 /**
- * Does `work` for every sale, all at the same time, so that one that hangs or fails delays no other. Rejects if it
- * fails for every sale; if it fails for some, calls `warn` and resolves with the results of the others.
+ * Does `work` for all sales concurrently and waits for all of them, so one that fails does not stop the others. Rejects
+ * if all fail; if some fail, calls `warn` and resolves with the results of the others.
  */
 async function settleAll<T, R>(
   sales: readonly T[],

@@ -12,7 +12,7 @@ export interface Snapshot {
   readonly opensInMs: number;
 }
 
-/** The age from which on a snapshot rejects nobody. */
+/** The age from which on a snapshot no longer rejects. */
 export const MAX_AGE_MS = 1_000;
 /** A returned unit of a sale that is not open is noticed after this time. */
 const CLOSED_FRESH_MS = 250;

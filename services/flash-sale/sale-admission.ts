@@ -24,7 +24,7 @@ const IDLE_MS = 60_000;
 
 export interface RejectedPurchase {
   readonly outcome: Rejection;
-  /** Of the sale. */
+  /** The sale's status. */
   readonly status: FlashSaleStatus;
   /** Whole seconds until another attempt is worthwhile; undefined if that is unknown. */
   readonly retryAfterSeconds: number | undefined;

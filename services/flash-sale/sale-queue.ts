@@ -1,6 +1,6 @@
 // The queue of one sale in this process: opened when needed, filled from the tickets, and reopened if it stalls.
 //
-// The tickets are the truth, and the queue only sets the pace, so it holds jobs for no more than a few seconds. Each
+// The tickets are the truth, and the queue only keeps the rate, so it holds jobs for no more than a few seconds. Each
 // job counts as enqueued for a limited time (`enqueued_until`) and is added again afterwards if the ticket is still
 // queued: a queue that lost everything costs seconds.
 import type { ResilientLock } from '../../infra/database/resilient-lock.ts';
@@ -21,7 +21,7 @@ const ENQUEUED_MS = 5_000;
 const ENQUEUED_FACTOR = 1.5;
 /** A queue that no ticket leaves for this long is reopened: BullMQ's workers may fall silent after an outage. */
 const STALLED_MS = 10_000;
-/** A queue is never reopened before this many tickets should have left it at the sale's pace. */
+/** A queue is never reopened before this many tickets should have left it at the sale's rate. */
 const STALLED_TICKETS = 3;
 /** How long to wait for a queue to close; a job that hangs may keep it open for good. */
 export const CLOSE_MS = 2_000;
@@ -119,7 +119,7 @@ export class SaleQueue {
       name: queueName(this.#saleId),
       perSecond,
       work: (ticketId) => acceptance.accept(ticketId),
-      onGivenUp: (ticketId, error) => {
+      onLastFailure: (ticketId, error) => {
         acceptance
           .onFailed(ticketId, error)
           .catch((cause) =>

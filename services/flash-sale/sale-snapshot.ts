@@ -1,7 +1,7 @@
 // Rejects a flood of newcomers to one sale from memory, synchronously and without a query, from a snapshot of the
 // sale's row and a Bloom filter of everyone who ever got a ticket.
 //
-// It admits nobody, and rejects only if the row, as it was at most a second ago, would reject too. Buyers who hold
+// It never admits, and rejects only if the row, as it was at most a second ago, would reject too. Buyers who hold
 // a ticket as of the snapshot, or got one from this process since, always reach the row. About as many newcomers as the
 // queue has free places reach it, too.
 //

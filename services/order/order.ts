@@ -57,7 +57,10 @@ export type FailedReversals = { readonly [S in StepName]?: string };
 
 export type StepReport = ReturnType<typeof stepReport>;
 
-/** What a result says about a step of its order. `reversalFailed`: the step of a cancelled order was not reverted. */
+/**
+ * The state of an order's step, as a result reports it. `reversalFailed`: the step of a cancelled order was not
+ * reverted.
+ */
 export function stepReport(result: Event<StepResult>) {
   const [name, step] = stepOf(result);
   const reversalFailed = result.type === 'step.failed' && result.data.of === 'order.cancelled';

@@ -11,9 +11,9 @@ import { findOrderByKey, insertTicketOrders, PLACE_ORDERS, STATE_FOR_TICKETS } f
 
 /** Orders in one statement. */
 const MAX_BATCH = 200;
-/** While requests come steadily and fewer than ENOUGH wait, how long they are gathered for the next statement. */
+/** While requests come steadily, how long they are gathered for the next statement, unless GATHER_UNTIL wait. */
 const GATHER_MS = 5;
-const ENOUGH = 10;
+const GATHER_UNTIL = 10;
 /** Requests that may wait for a statement; a further one is rejected with Overloaded. */
 const MAX_WAITING = 5_000;
 
@@ -30,18 +30,18 @@ type Context = Pick<ServiceContext<unknown>, 'database' | 'outbox'> & { readonly
  * placed).
  */
 export function createPlaceOrder({ database, outbox, resendAfterMs }: Context): PlaceOrder {
-  // Resolves with the time of an order; undefined if its idempotency key is in use.
+  // The result of an item: the time of the order, or undefined if its idempotency key is in use.
   const commits = new GroupCommit<NewOrder & { event: string }, Date | undefined>({
     run: async (batch) => {
       const events = await outbox.write(database, PLACE_ORDERS, batch, resendAfterMs);
       const createdAt = new Map(events.map(({ subject, time }) => [subject, time]));
       return batch.map(({ id }) => createdAt.get(id));
     },
-    // Sorts a batch. Orders without an idempotency key never conflict, so theirs is empty.
+    // Sorts a batch. Orders without an idempotency key never conflict, so their sort key is empty.
     key: ({ userId, idempotencyKey }) => (idempotencyKey === undefined ? '' : `${userId} ${idempotencyKey}`),
     maxBatch: MAX_BATCH,
     gatherMs: GATHER_MS,
-    enough: ENOUGH,
+    gatherUntil: GATHER_UNTIL,
     maxWaiting: MAX_WAITING,
   });
 
@@ -52,7 +52,7 @@ export function createPlaceOrder({ database, outbox, resendAfterMs }: Context): 
 
     // Another request with this key has been committed.
     const winner = await findOrderByKey(database, request.userId, key ?? '');
-    if (!winner) throw new Error(`no order under the idempotency key that was in use by ${request.userId}`);
+    if (!winner) throw new Error(`no order found for an idempotency key of ${request.userId} that is in use`);
     return winner.requestHash === fingerprint(request)
       ? { outcome: 'replayed', order: winner.order }
       : { outcome: 'key-reused' };

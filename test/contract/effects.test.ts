@@ -398,7 +398,7 @@ describe('order', () => {
         await cancel(orderId, undefined);
         await set(orderId, `refund_at = now() + interval '1 hour'`); // no call before the first one that is counted
         let calls = 0;
-        let error: Error | undefined = new PaymentUnknown('no answer');
+        let error: Error | undefined = new PaymentUnknown('no response');
         const lines = settleWith({
           cancel: async (id) => {
             if (id !== orderId || !error) return provider.cancel(id);
@@ -452,7 +452,7 @@ describe('order', () => {
         settleWith({
           charge: async (charge) => {
             if (charge.orderId === orderId) calls++;
-            throw new PaymentUnknown('no answer');
+            throw new PaymentUnknown('no response');
           },
         });
         const delay = () => delayAfter(orderId, 'charge_again_at', () => calls);

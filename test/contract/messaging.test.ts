@@ -497,7 +497,7 @@ describe('the inbox', () => {
       readonly claimed_until: Date | null;
     }
     const replies = async () => (await databases.database.query(`SELECT FROM ${group.schema}.outbox`)).length;
-    const givenUp = (member: GroupConsumer) => member.outcomes.filter((outcome) => outcome === 'reply-dead');
+    const deadReplies = (member: GroupConsumer) => member.outcomes.filter((outcome) => outcome === 'reply-dead');
 
     /** A member whose replies fail `state.left` times: all replies, or those about `state.bad`. */
     async function joinMute() {
@@ -538,18 +538,18 @@ describe('the inbox', () => {
         expect(await reply(id)).toMatchObject({ status: 'done', reply_attempts: 1, reply_requested: true });
         released.resolve();
         await eventually(() => member.outcomes.includes('duplicate'), { what: 'the reply is resent' });
-        expect(givenUp(member)).toEqual([]);
+        expect(deadReplies(member)).toEqual([]);
       },
     );
 
-    test('is given up after its attempts while the message stays done; another request starts anew', async () => {
+    test('is dead after its attempts while the message stays done; another request starts anew', async () => {
       const { state, member } = await joinMute();
       const id = uuidv7();
       const message = { body: body(id) };
       await member.inbox.process([message]);
       expect(await replies()).toBe(1);
       await member.inbox.enqueue([message]);
-      await eventually(() => givenUp(member).length === 1, { what: 'the reply is given up' });
+      await eventually(() => deadReplies(member).length === 1, { what: 'the reply is dead' });
       expect(member.outcomes).toEqual(['done', 'reply-retrying', 'reply-retrying', 'reply-dead']);
       const mute = { reply_attempts: 3, reply_error: 'no reply', reply_requested: false, claimed_until: null };
       expect(await reply(id)).toEqual({ status: 'done', attempts: 1, error: null, ...mute });
@@ -570,7 +570,7 @@ describe('the inbox', () => {
       await member.inbox.process([message, { body: body(fresh) }]);
       expect((await status(fresh))?.status).toBe('done');
       expect(member.outcomes.slice(0, 3).toSorted()).toEqual(['done', 'done', 'reply-retrying']);
-      await eventually(() => givenUp(member).length === 1, { what: 'the reply is given up' });
+      await eventually(() => deadReplies(member).length === 1, { what: 'the reply is dead' });
       expect(await reply(id)).toMatchObject({ status: 'done', reply_attempts: 3, reply_requested: false });
 
       state.left = 1;
@@ -585,7 +585,7 @@ describe('the inbox', () => {
       await member.inbox.process(messages);
       state.bad = (JSON.parse(String(messages[1]?.body)) as { subject: string }).subject;
       await member.inbox.enqueue(messages);
-      await eventually(() => givenUp(member).length === 1, { what: 'the failing reply is given up' });
+      await eventually(() => deadReplies(member).length === 1, { what: 'the failing reply is dead' });
       await eventually(async () => (await replies()) === 5, { what: 'the other replies are resent' });
       const requested = await Promise.all(messages.map(({ id }) => reply(id)));
       expect(requested.map((row) => row?.reply_error)).toEqual([null, 'no reply', null]);
@@ -602,7 +602,7 @@ describe('the inbox', () => {
           $$ BEGIN RAISE EXCEPTION 'no reply'; END $$;
         CREATE TRIGGER mute BEFORE INSERT ON ${group.schema}.outbox EXECUTE FUNCTION ${group.schema}.mute()`);
       await member.inbox.enqueue([message]);
-      await eventually(() => givenUp(member).length === 1, { what: 'the report is given up' });
+      await eventually(() => deadReplies(member).length === 1, { what: 'the report is dead' });
       const dead = { status: 'dead', attempts: 2, error: 'no luck' };
       expect(await reply(id)).toMatchObject({
         ...dead,
@@ -612,7 +612,7 @@ describe('the inbox', () => {
       });
     });
 
-    test('is given up if the process died in the last of its attempts', async () => {
+    test('is dead if the process died in the last of its attempts', async () => {
       const id = uuidv7();
       await databases.database.execute(
         `INSERT INTO ${group.schema}.inbox (message_id, type, status, attempts, reply_requested, reply_attempts, claimed_until)
@@ -620,7 +620,7 @@ describe('the inbox', () => {
         [id],
       );
       const { state, member } = await joinMute();
-      await eventually(() => givenUp(member).length === 1, { what: 'the reply is given up' });
+      await eventually(() => deadReplies(member).length === 1, { what: 'the reply is dead' });
       expect(await reply(id)).toMatchObject({
         status: 'done',
         attempts: 1,

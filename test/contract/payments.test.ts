@@ -340,7 +340,7 @@ describe('an unclear response', () => {
     ['another outcome', (_, response) => response.end('{"outcome":"pending"}')],
     ['a large one', (_, response) => response.end(`{"outcome":"approved","text":"${'x'.repeat(1024 * 1024)}"}`)],
     ['half an answer', (_, response) => response.writeHead(200, { 'content-length': 50 }).write('{"outcome":')],
-    ['no answer', () => undefined],
+    ['no response', () => undefined],
   ])('%s is unknown', async (_, listener) => {
     const provider = await answering(listener);
     expect(await outcomeOf(provider.charge(order()))).toBe('unknown');

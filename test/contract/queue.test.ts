@@ -132,7 +132,7 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
   test('a job that throws is retried with growing delays, and reported after its last attempt', async () => {
     const attempts = new Map<string, number[]>();
     const [stubborn = '', weak = ''] = uuids(2);
-    const { queue, givenUp } = await openQueue(await open(place.on), {
+    const { queue, failed } = await openQueue(await open(place.on), {
       work: async (id) => {
         const times = attempts.get(id) ?? [];
         attempts.set(id, [...times, performance.now()]);
@@ -140,8 +140,8 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
       },
     });
     await queue.add([stubborn, weak]);
-    await eventually(() => givenUp.length > 0, { what: 'the weak job has failed', timeoutMs: 20_000 });
-    expect(givenUp.map(({ id, error }) => [id, error.message])).toEqual([[weak, 'attempt 5 failed']]);
+    await eventually(() => failed.length > 0, { what: 'the weak job has failed', timeoutMs: 20_000 });
+    expect(failed.map(({ id, error }) => [id, error.message])).toEqual([[weak, 'attempt 5 failed']]);
     expect(attempts.get(stubborn)).toHaveLength(3);
     const [first = 0, second = 0, , fourth = 0, fifth = 0] = attempts.get(weak) ?? [];
     expect(second - first).toBeGreaterThan(90);
@@ -151,7 +151,7 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
     await eventually(() => (attempts.get(weak)?.length ?? 0) > 5, { what: 'it can be added again' });
   });
 
-  test('jobs start evenly at the pace and never exceed it', async () => {
+  test('jobs start evenly at the rate and never exceed it', async () => {
     const queues = await open(place.on);
     const { queue, beganAt } = await openQueue(queues, { perSecond: 100 });
     await queue.add(uuids(620));
@@ -269,7 +269,7 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
     await eventually(() => runs.length === ids.length, { what: 'all of them run' });
   });
 
-  test('a name or a pace out of range is rejected', async () => {
+  test('a name or a rate out of range is rejected', async () => {
     const queues = await open(place.on);
     await expect(queues.remove('a:b')).rejects.toThrow(RangeError);
     await expect(openQueue(queues, { name: 'a:b' })).rejects.toThrow(RangeError);
@@ -281,7 +281,7 @@ describe.each(Object.entries(places))('on %s', (name, makePlace) => {
 describe.skipIf(!redisUrl)('on Redis', () => {
   const on = { redisUrl: String(redisUrl) };
 
-  test('two processes share the pace of one queue', async () => {
+  test('two processes share the rate of one queue', async () => {
     const prefix = freshPrefix();
     const [one, other] = await Promise.all([open(on, prefix), open(on, prefix)]);
     const [first, second] = await Promise.all([

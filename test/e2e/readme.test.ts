@@ -98,8 +98,8 @@ test('npx sluice order places an order and shows its steps', async () => {
 test('npx sluice replay accounts for every line of the sample', async () => {
   for (const line of block('replay')) {
     const { stdout } = await type(line);
-    expect(stdout).toMatch(/^lines +7,419 read = [\d,]+ ordered \+ [\d,]+ rejected +closes$/m);
-    expect(stdout).toMatch(/^invoices +[\d,]+ read = 337 ordered \+ [\d,]+ rejected +closes$/m);
+    expect(stdout).toMatch(/^lines +7,419 read = [\d,]+ ordered \+ [\d,]+ rejected +holds$/m);
+    expect(stdout).toMatch(/^invoices +[\d,]+ read = 337 ordered \+ [\d,]+ rejected +holds$/m);
     expect(stdout).toMatch(/^orders +337 newly placed, 0 already there/m);
     expect(stdout).toMatch(/^completed +337 of 337$/m);
     // A second run places nothing twice.

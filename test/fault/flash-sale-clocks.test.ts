@@ -1,4 +1,4 @@
-// Gateways with wrong clocks that differ: the database's clock decides when a sale opens, and the queue keeps its pace
+// Gateways with wrong clocks that differ: the database's clock decides when a sale opens, and the queue keeps its rate
 // whichever process drains it.
 import { expect, inject, test } from 'vitest';
 import { createSale } from '../service/support/flash-sales.ts';

@@ -54,7 +54,7 @@ test('another process takes over from a drain with a silent database, and only o
   }
   const over = performance.now();
   await buyers.moreAdmitted(2 * terms.queueCap);
-  const fault = 'the database of the drain silent, in a sale';
+  const fault = "the drain's database connection hangs, in a sale";
   const { failed } = await conclude({ fault, rounds, databaseUrl, buyers, over, withinMs: DONE_WITHIN_MS });
   expect(failed).toEqual([]);
   expect(await fastestPace(databaseUrl, 3)).toBeLessThan(1.25 * terms.drainPerSecond);

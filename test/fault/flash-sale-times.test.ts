@@ -1,4 +1,4 @@
-// When a sale opens and closes, and the pace of its drain, by the database's clock.
+// When a sale opens and closes, and the rate of its drain, by the database's clock.
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, inject, vi } from 'vitest';
 import { onEachShape } from '../service/support/each-shape.ts';
@@ -133,7 +133,7 @@ onEachShape({ shapes }, (on) => {
       expect((await readTicket(on.url, sale.id, ticketOf(answer).ticketId)).status).toBe('ordered');
   });
 
-  onShape('drains a full queue evenly, at the pace of its sale', () =>
+  onShape('drains a full queue evenly, at the rate of its sale', () =>
     upToThreeTimes(async () => {
       const count = PER_SECOND * PACE_SECONDS;
       const sale = await createSale(on.url, { stock: count, queueCap: count, drainPerSecond: PER_SECOND });

@@ -73,7 +73,7 @@ test.each(eitherRoles)(
           await schedule.runFor(1, 150);
         }
       },
-      'connections to RabbitMQ swallow everything': async () => {
+      'connections to RabbitMQ accept data but never respond': async () => {
         proxy.swallow(true);
         await schedule.runFor(3_000, 5_000);
         // The dropped bytes are lost, so the connections have to end.

@@ -1,7 +1,7 @@
 // Consumers that stop receiving under load, in whole processes: the broker closes their channels, an acknowledgement
 // comes too late, another client takes over their session, Redis goes away and comes back. Each consumer recovers by
 // itself; /healthz asks for a restart only if that may help. test/long/silent-consumers.test.ts tests the buses alone,
-// lost-events.test.ts deleted queues, rabbitmq.test.ts connections that swallow everything.
+// lost-events.test.ts deleted queues, rabbitmq.test.ts connections that accept data but never respond.
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { expect, inject, onTestFinished, test } from 'vitest';
@@ -176,7 +176,7 @@ test('/healthz stays 200 while Redis is away, and the queue resumes when Redis i
   const over = performance.now();
   await buyers.moreAdmitted(120);
   expect(await healthCode(gateway)).toBe(200);
-  const fault = 'Redis away for long and back';
+  const fault = 'Redis down for a long time';
   await conclude({ fault, rounds: 1, databaseUrl, buyers, over, withinMs: DONE_WITHIN_MS });
 });
 

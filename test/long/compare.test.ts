@@ -19,7 +19,7 @@ test('compares three strategies: the same effects, and by far the fastest respon
     );
     const { workMs, strategies, differences }: Comparison = JSON.parse(stdout);
 
-    expect(strategies.map(({ strategy }) => strategy)).toEqual(['one after the other', 'in parallel', 'over the bus']);
+    expect(strategies.map(({ strategy }) => strategy)).toEqual(['in sequence', 'in parallel', 'over the bus']);
     expect(differences).toEqual([]);
     const orders = 10 + 5 + 5 * 8; // warm-up, one client, eight clients
     for (const { effects } of strategies) {

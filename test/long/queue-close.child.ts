@@ -6,7 +6,7 @@ import { openQueues } from '../../infra/queue/index.ts';
 
 const [redisUrl = '', prefix = ''] = process.argv.slice(2);
 const queues = await openQueues({ on: { redisUrl }, prefix, log: pino({ level: 'silent' }) });
-const queue = await queues.open({ name: 'q', perSecond: 100, work: async () => {}, onGivenUp: () => undefined });
+const queue = await queues.open({ name: 'q', perSecond: 100, work: async () => {}, onLastFailure: () => undefined });
 process.stdout.write('open\n');
 process.stdin.resume();
 await once(process.stdin, 'end');

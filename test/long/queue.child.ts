@@ -11,5 +11,5 @@ await queues.open({
     process.stdout.write(`${id}\n`);
     return new Promise(() => undefined);
   },
-  onGivenUp: () => undefined,
+  onLastFailure: () => undefined,
 });

@@ -30,12 +30,12 @@ export async function open(on: OpenQueuesOptions['on'], prefix = freshPrefix()):
 export async function openQueue(queues: PacedQueues, options: Partial<PacedQueueOptions> = {}) {
   const runs: string[] = [];
   const beganAt: number[] = [];
-  const givenUp: { id: string; error: Error }[] = [];
+  const failed: { id: string; error: Error }[] = [];
   const { work = async () => {} } = options;
   const queue: PacedQueue = await queues.open({
     name: 'q',
     perSecond: 1000,
-    onGivenUp: (id, error) => givenUp.push({ id, error }),
+    onLastFailure: (id, error) => failed.push({ id, error }),
     ...options,
     work: (id) => {
       runs.push(id);
@@ -44,7 +44,7 @@ export async function openQueue(queues: PacedQueues, options: Partial<PacedQueue
     },
   });
   cleanUps.push(() => queue.close());
-  return { queue, runs, beganAt, givenUp };
+  return { queue, runs, beganAt, failed };
 }
 
 export const uuids = (count: number): string[] => Array.from({ length: count }, () => randomUUID());

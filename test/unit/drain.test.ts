@@ -56,7 +56,7 @@ describe('the drain', () => {
     expect(seen.rebuilds).toBe(each.rebuilds);
   });
 
-  test('waits for queues that do not close for two seconds in all, not for each', async () => {
+  test('waits for queues that do not close for two seconds in total, not for each', async () => {
     const sales = Array.from({ length: 10 }, (_, index) => sale(`sale-${index}`));
     const seen = startDrain(() => (seen.lists === 1 ? sales : []), { close: () => new Promise(() => {}) });
     await eventually(() => seen.lists > 2, { what: 'it goes on', timeoutMs: 6_000 });

@@ -113,7 +113,7 @@ describe('a buyer', () => {
 
   test.each<PurchaseResponse>([
     { outcome: 'admitted', ticketId: 't', position: 1 },
-    { outcome: 'already', ticketId: 't', position: 0 },
+    { outcome: 'already-admitted', ticketId: 't', position: 0 },
     { outcome: 'sold-out', retryAfterMs: undefined },
     { outcome: 'error', lost: false, message: '422' },
   ])('leaves after a decision: $outcome', (response) => {
@@ -128,7 +128,7 @@ const left = JSON.stringify({ ...held, position: 0, statusUrl: '/flash-sales/1/p
 
 test.each<[number, string | undefined, string, unknown]>([
   [202, undefined, purchased, { outcome: 'admitted', ...held }],
-  [200, undefined, left, { outcome: 'already', ...held, position: 0 }],
+  [200, undefined, left, { outcome: 'already-admitted', ...held, position: 0 }],
   [202, undefined, '<html>', { outcome: 'error', lost: false }],
   [202, undefined, '{"ticketId":"t","position":3}', { outcome: 'error', lost: false }],
   [429, '2', '{"type":"/problems/queue-full"}', { outcome: 'queue-full', retryAfterMs: 2_000 }],

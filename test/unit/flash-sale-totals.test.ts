@@ -22,12 +22,20 @@ const totals: Totals = {
     total: 100,
     admitted: 12,
     rejected: { 'queue-full': 50, 'sold-out': 38, 'not-open': 0, overloaded: 0 },
-    unanswered: 0,
+    withoutResponse: 0,
   },
   requests: {
     sent: 160,
     again: 60,
-    answered: { admitted: 12, already: 3, 'queue-full': 100, 'sold-out': 40, 'not-open': 2, overloaded: 2, error: 1 },
+    responses: {
+      admitted: 12,
+      'already-admitted': 3,
+      'queue-full': 100,
+      'sold-out': 40,
+      'not-open': 2,
+      overloaded: 2,
+      error: 1,
+    },
   },
   longestQueue: 5,
   sale: {
@@ -61,12 +69,12 @@ test.each<[string, Partial<Totals>, string[]]>([
   ['a missing response', { requests: { ...requests, sent: 161 } }, ['requests']],
   [
     'a response too many',
-    { requests: { ...requests, answered: { ...requests.answered, 'sold-out': 41 } } },
+    { requests: { ...requests, responses: { ...requests.responses, 'sold-out': 41 } } },
     ['requests'],
   ],
   [
     'a buyer without a response',
-    { buyers: { ...buyers, rejected: { ...buyers.rejected, 'sold-out': 37 }, unanswered: 1 } },
+    { buyers: { ...buyers, rejected: { ...buyers.rejected, 'sold-out': 37 }, withoutResponse: 1 } },
     ['buyers'],
   ],
   ['a missing buyer', { buyers: { ...buyers, rejected: { ...buyers.rejected, 'sold-out': 37 } } }, ['buyers']],
@@ -129,7 +137,7 @@ function smallRun(change: Partial<CheckedTicket> = {}): Run {
   ask(2, -200, { outcome: 'not-open', retryAfterMs: undefined });
   ask(0, 10, { outcome: 'admitted', ticketId: 'ticket-1', position: 1 });
   ask(0, 20, { outcome: 'error', lost: true, message: 'socket <hang> up' });
-  ask(0, 220, { outcome: 'already', ticketId: 'ticket-1', position: 0 }, true);
+  ask(0, 220, { outcome: 'already-admitted', ticketId: 'ticket-1', position: 0 }, true);
   ask(1, 300, { outcome: 'queue-full', retryAfterMs: 1_000 });
   ask(2, 400, { outcome: 'sold-out', retryAfterMs: undefined }, true);
   const stock = { initial: 1, remaining: 0, held: 0, sold: 1 };
@@ -191,9 +199,9 @@ test('a summary counts buyers, requests and tickets separately', () => {
       total: 3,
       admitted: 1,
       rejected: { 'queue-full': 1, 'sold-out': 1, 'not-open': 0, overloaded: 0 },
-      unanswered: 0,
+      withoutResponse: 0,
     },
-    requests: { sent: 6, again: 2, answered: { admitted: 1, already: 1, 'not-open': 1, error: 1 } },
+    requests: { sent: 6, again: 2, responses: { admitted: 1, 'already-admitted': 1, 'not-open': 1, error: 1 } },
     tickets: { distinct: 1, ordered: 1, orders: 1, unfinished: 0 },
     longestQueue: 1,
     latencyMs: { admitted: { count: 1, p50: 8, max: 8 } },

@@ -84,7 +84,7 @@ describe('group commit', () => {
           if (run === 1) await first.promise;
           return upperCase(batch);
         },
-        { gatherMs: 5_000, enough: 3 },
+        { gatherMs: 5_000, gatherUntil: 3 },
       );
       const started = many.map((item) => commits.submit(item));
       await new Promise((resolve) => setImmediate(resolve));
@@ -95,7 +95,7 @@ describe('group commit', () => {
     });
 
     test('stops waiting as soon as enough items are waiting', async () => {
-      const { commits, batches } = committing(upperCase, { gatherMs: 60_000, enough: 3 });
+      const { commits, batches } = committing(upperCase, { gatherMs: 60_000, gatherUntil: 3 });
       await Promise.all(many.map((item) => commits.submit(item)));
       const gathered = ['x', 'y', 'z'].map((item) => commits.submit(item));
       expect(await Promise.all(gathered)).toEqual(['X', 'Y', 'Z']);

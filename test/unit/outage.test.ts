@@ -153,7 +153,7 @@ describe('the summary', () => {
     expect(picture).toMatch(/^<svg [\s\S]*prefers-color-scheme: dark[\s\S]*<\/svg>\n$/);
     expect(picture).toContain('>2 orders per second, points away for 2.40 s</text>');
     expect(picture).toContain('8 of 8 orders got a 2xx.');
-    expect(picture).toContain('6 orders waited for points at the most.');
+    expect(picture).toContain('At most 6 orders waited for points.');
     expect(picture).not.toMatch(/NaN|undefined|Infinity/);
   });
 });

@@ -7,6 +7,8 @@ test.each([
   ['// The buyer is refused.', 'refused'],
   ["state: 'firm'", 'firm'],
   ['// Whoever writes a row claims it.', 'Whoever'],
+  ['const page = await child.ask<number>(command);', '.ask<'],
+  ['// 6 orders waited at the most.', 'at the most'],
   ['ALTER TABLE x ADD COLUMN unit_to_return boolean', 'unit_to_return'],
 ])('finds the retired word in %s', (text, word) => {
   expect(retiredWords(`first line\n${text}`)).toEqual([expect.objectContaining({ line: 2, word })]);

@@ -9,7 +9,7 @@ import { perSecond, type Summary } from '../summary.ts';
 
 export type Series = ReturnType<typeof seriesOf>;
 
-/** What is counted: the requests of first attempts and of buyers who came again, each kind of rejection, the orders. */
+/** The series: the requests of first attempts and of buyers who came again, each kind of rejection, the orders. */
 export const counted = {
   first: { name: 'first attempt', color: 'blue' },
   again: { name: 'came again', color: 'sky' },
@@ -64,14 +64,14 @@ export function panelsOf(summary: Summary, { counts, samples, stepMs }: Series):
   const stack = (name: Counted) => ({ ...counted[name], values: rates(counts[name]) });
   const busiest = Math.max(0, ...rates(counts.first.map((first, step) => first + (counts.again[step] ?? 0))));
   const rejected = rejectedOutcomes
-    .filter((outcome) => requests.answered[outcome] > 0)
-    .map((outcome) => text`${requests.answered[outcome]} ${outcomeNames[outcome]}`);
+    .filter((outcome) => requests.responses[outcome] > 0)
+    .map((outcome) => text`${requests.responses[outcome]} ${outcomeNames[outcome]}`);
   const drain = { name: text`drain ${settings.drain}/s`, value: settings.drain };
   return [
     {
       id: 'arrivals',
       title: 'Requests per second',
-      description: text`${requests.sent} requests, ${Math.round(busiest)} per second at the most, ${requests.again} of them by buyers who came again.`,
+      description: text`${requests.sent} requests, at most ${Math.round(busiest)} per second, ${requests.again} of them by buyers who came again.`,
       stacks: [stack('first'), stack('again')],
       limit: drain,
     },

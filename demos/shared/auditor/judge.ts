@@ -111,7 +111,7 @@ export function judgeTicket({ ticket, order }: Seen<TicketFacts>): RuleName[] {
   );
 }
 
-/** Whether the ticket waits for its order, or for the news of it. */
+/** Whether the ticket waits for its order, or for the order's outcome. */
 export const waiting = (status: TicketFact['status']) => status === 'accepted' || status === 'awaiting-payment';
 
 /** The rules that a sale violates, each with the sale, the number or user that is wrong, and how often. */

@@ -1,4 +1,4 @@
-// What can be wrong, each with the guarantee that it violates; and what an audit found.
+// The possible violations, each with the guarantee that it violates, and the violations that an audit found.
 
 /** Ids that are kept of each rule, so that memory is bounded, however many violations there are. */
 export const MAX_NAMED = 100;
@@ -11,7 +11,7 @@ export const invariants = {
   I6: 'everything that waits for a reply has sent its request, and a resend is due',
 } as const;
 
-/** `repairable`: a resend repairs it. Otherwise a person has to look at it. */
+/** `repairable`: a resend repairs it. Otherwise an operator has to act. */
 type Rule = { readonly invariant: keyof typeof invariants; readonly text: string; readonly repairable?: true };
 
 const define = <Name extends string>(named: Record<Name, Rule>): Readonly<Record<Name, Rule>> => named;

@@ -1,5 +1,5 @@
-// An audit from its first request to its report: everything is read once. Candidates are looked at again until they are
-// right or the time to settle is over; candidates that are still wrong become violations. Each look reads the order
+// An audit from its first request to its report: everything is read once. Candidates are checked again until they are
+// right or the time to settle is over; candidates that are still wrong become violations. Each check reads the order
 // both before and after its effects: a violation counts only if it is there both times, so a change seen halfway is
 // none.
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -77,14 +77,14 @@ function settleBoth({ client, settleMs, signal }: AuditOptions, label: string, w
   const left = { orders: wrong.orders.size, tickets: wrong.tickets.size };
   const total = left.orders + left.tickets;
   return withProgress(label, total, async (update) => {
-    const settleOf = (kind: Kind, look: typeof lookAtOrders) => {
+    const settleOf = (kind: Kind, check: typeof checkOrders) => {
       const onProgress = (still: number) => {
         left[kind] = still;
         update(total - left.orders - left.tickets);
       };
-      return settle(wrong[kind], (ids) => look(client, ids), { settleMs, signal, onProgress });
+      return settle(wrong[kind], (ids) => check(client, ids), { settleMs, signal, onProgress });
     };
-    const [orders, tickets] = await Promise.all([settleOf('orders', lookAtOrders), settleOf('tickets', lookAtTickets)]);
+    const [orders, tickets] = await Promise.all([settleOf('orders', checkOrders), settleOf('tickets', checkTickets)]);
     return { orders, tickets };
   });
 }
@@ -92,7 +92,7 @@ function settleBoth({ client, settleMs, signal }: AuditOptions, label: string, w
 /** Resolves with what is still wrong after `settleMs`, or as soon as nothing is. */
 export async function settle(
   wrong: Wrong,
-  look: (ids: readonly string[]) => Promise<Wrong>,
+  check: (ids: readonly string[]) => Promise<Wrong>,
   { settleMs, signal, onProgress }: { settleMs: number; signal: AbortSignal; onProgress: (left: number) => void },
 ): Promise<Wrong> {
   const deadline = performance.now() + settleMs;
@@ -101,14 +101,14 @@ export async function settle(
     onProgress(left.size);
     const rest = deadline - performance.now();
     if (rest > 0) await sleep(Math.min(pause, rest), undefined, { signal });
-    left = await look([...left.keys()]);
+    left = await check([...left.keys()]);
     if (rest <= pause) return left;
   }
   return left;
 }
 
-const lookAtOrders = (client: FactsClient, ids: readonly string[]): Promise<Wrong> =>
-  lookTwice(client, ids, { list: 'order', unaccounted: 'order-unaccounted' }, async () => {
+const checkOrders = (client: FactsClient, ids: readonly string[]): Promise<Wrong> =>
+  checkTwice(client, ids, { list: 'order', unaccounted: 'order-unaccounted' }, async () => {
     const [points, coupon, notify] = await Promise.all([
       client.facts('points', ids),
       client.facts('coupon', ids),
@@ -117,8 +117,8 @@ const lookAtOrders = (client: FactsClient, ids: readonly string[]): Promise<Wron
     return (id, order) => judgeOrder({ order, points: points.get(id), coupon: coupon.get(id), notify: notify.get(id) });
   });
 
-const lookAtTickets = (client: FactsClient, ids: readonly string[]): Promise<Wrong> =>
-  lookTwice(client, ids, { list: 'order/tickets', unaccounted: 'ticket-unaccounted' }, async () => {
+const checkTickets = (client: FactsClient, ids: readonly string[]): Promise<Wrong> =>
+  checkTwice(client, ids, { list: 'order/tickets', unaccounted: 'ticket-unaccounted' }, async () => {
     const tickets = await client.facts('flash-sale/tickets', ids);
     return (id, order) => judgeTicket({ order, ticket: tickets.get(id) });
   });
@@ -126,7 +126,7 @@ const lookAtTickets = (client: FactsClient, ids: readonly string[]): Promise<Wro
 /**
  * The rules that these ids violate now: by the orders in `list`, read both before and after what `readOthers` reads.
  */
-async function lookTwice<L extends FactList>(
+async function checkTwice<L extends FactList>(
   client: FactsClient,
   ids: readonly string[],
   { list, unaccounted }: { list: L; unaccounted: RuleName },

@@ -7,12 +7,12 @@ import type { FactsClient } from './facts-client.ts';
 import { judgeOrder, judgeSale, judgeTicket, type OrderFacts, type TicketFacts, waiting, waitsFor } from './judge.ts';
 import { type RuleName, Violations } from './rules.ts';
 
-/** Orders, and tickets, to look at again. Beyond that, a candidate counts as a violation at once. */
+/** Orders, and tickets, to check again. Beyond that, a candidate counts as a violation at once. */
 export const MAX_CANDIDATES = 10_000;
 /** Overdue orders, and tickets, that are named and, with --repair, resent. */
 const MAX_OVERDUE = 10_000;
 
-/** What is looked at again and resent. */
+/** The kinds of candidates. */
 export type Kind = 'orders' | 'tickets';
 
 /** An order or a ticket that takes longer than it should. */
@@ -34,7 +34,7 @@ export class Sweep {
     /** Not final yet; `overdue`: for longer than the settle time. */
     underWay: { orders: 0, tickets: 0, overdue: 0 },
   };
-  /** What to look at again, with the rules that each seems to violate. */
+  /** To be checked again, with the rules that each seems to violate. */
   readonly candidates: Record<Kind, Map<string, readonly RuleName[]>> = { orders: new Map(), tickets: new Map() };
   /** Certain violations, and candidates beyond the limit. */
   readonly violations = new Violations();
@@ -67,7 +67,7 @@ export class Sweep {
         this.#visitTicket(id, facts);
       },
     );
-    // A sale's row and its tickets are of one moment, so a violation needs no second look.
+    // A sale's row and its tickets are of one moment, so a violation needs no second check.
     await mergeJoin<{ sale: SaleFact }>({ sale: client.pages('flash-sale') }, (_, { sale }) => {
       if (!sale) return;
       this.counts.sales++;
@@ -101,7 +101,7 @@ export class Sweep {
       this.counts.underWay.tickets++;
       // If the order waits for payment, or for its unit to be released, the order is what is listed as overdue.
       const { sinceMs, dueInMs } = ticket;
-      const waitsFor = [order ? 'the news of its order' : 'its order'];
+      const waitsFor = [order ? 'the outcome of its order' : 'its order'];
       if (!order || order.state === 'confirmed') this.#addIfOverdue('tickets', { id, waitsFor, sinceMs, dueInMs });
     }
     this.#addCandidate('tickets', id, judgeTicket(facts));

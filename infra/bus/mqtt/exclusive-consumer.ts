@@ -216,7 +216,7 @@ const releaseLock = (lock: Lock, { id, log }: SessionOptions): Promise<void> =>
 /**
  * Creates the session and its subscriptions without receiving anything, so that the broker keeps events for a group
  * that has never run. Resolves without doing so if another process holds the session; rejects if the broker does not
- * answer within `timeoutMs`.
+ * respond within `timeoutMs`.
  */
 export async function declareSession(options: SessionOptions, timeoutMs: number): Promise<void> {
   const lock = await options.database.tryLock(options.id);

@@ -110,7 +110,7 @@ export class RabbitmqBus implements Bus {
     return this.#publishing.add(Promise.all(outcomes).then((rejected) => oversized.concat(...rejected)));
   }
 
-  /** What becomes of a message becomes of each of its events. */
+  /** The outcome of a message is the outcome of each of its events. */
   async #publish(message: OutgoingMessage): Promise<Rejected[]> {
     const closed = this.#closing && new BusError('unavailable', 'the bus is closed');
     const error = closed ?? (await this.#enqueue(message));

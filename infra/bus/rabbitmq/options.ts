@@ -16,7 +16,7 @@ export type BusSettings = Required<RabbitmqBusOptions>;
 export const defaults = {
   /** How long an event may wait to be sent, and then for its confirm. */
   confirmTimeoutMs: 5_000,
-  /** Events that one message carries at the most, up to MAX_BATCH_EVENTS. */
+  /** Maximum number of events in one message, up to MAX_BATCH_EVENTS. */
   eventsPerMessage: 20,
   /** Unconfirmed messages at a time; others wait. */
   maxUnconfirmed: 1_000,

@@ -1,4 +1,4 @@
-// What pages and problems tell a buyer about a rejection or a ticket, and how they write numbers, times and prices.
+// The texts of pages and problems about a rejection or a ticket, and the formats of numbers, times and prices.
 import type { FlashSale, FlashSaleStatus, Rejection, TicketStatus } from '../../../contracts/flash-sales.ts';
 import { formatMoney } from '../../../contracts/money.ts';
 import { html, type Markup } from '../../../infra/http/html.ts';

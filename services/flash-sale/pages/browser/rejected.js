@@ -27,8 +27,8 @@ function showStopButton(/** @type {boolean} */ shown) {
 }
 
 /**
- * Tries again never sooner than asked, and later by a random part, so that buyers who were rejected together do not
- * return together.
+ * Never tries again before the requested time, and tries later by a random part, so that buyers who were rejected
+ * together do not return together.
  * @param {number} seconds
  */
 function tryAgainIn(seconds) {

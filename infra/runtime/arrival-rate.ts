@@ -5,8 +5,8 @@ const WINDOW_MS = 100;
 /** Items within the window. One order causes at most three at a time; 100 a second are ten. */
 const STEADY_ITEMS = 8;
 
-export class Pace {
-  /** Items, each counted less the longer ago it came: with a steady rate, that of WINDOW_MS. */
+export class ArrivalRate {
+  /** Items, each counted less the longer ago it came; at a steady rate, the number of items in WINDOW_MS. */
   #level = 0;
   #at = 0;
 
