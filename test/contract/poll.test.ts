@@ -18,8 +18,7 @@ import type { Database } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
 import { readMessage } from '../../infra/messaging/envelope.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
-import { NEW_EVENTS, Outbox } from '../../infra/messaging/outbox.ts';
-import { Relay } from '../../infra/messaging/relay.ts';
+import { NEW_EVENTS } from '../../infra/messaging/outbox.ts';
 import { Metrics } from '../../infra/observability/metrics.ts';
 import { Shutdown } from '../../infra/runtime/shutdown.ts';
 import { NEXT_OPENING } from '../../services/flash-sale/store/queue.ts';
@@ -30,6 +29,8 @@ import { NEXT_PAYMENT } from '../../services/order/store/payments.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
 import { createTables } from '../setup/group-consumer.ts';
 import { createInbox } from '../setup/inbox.ts';
+import { placed } from '../setup/outgoing-events.ts';
+import { startRelay } from '../setup/relay.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 const { databaseUrl } = inject('servers');
@@ -249,39 +250,15 @@ describe('an idle embedded system', () => {
 
     test('an event that the broker rejected', async () => {
       let published = 0;
-      const relay = new Relay({
+      const { outbox } = startRelay({
         database,
         schema,
-        channel: 'bus',
         publish: async ([row]) => (++published === 1 && row ? [{ row, error: 'rejected', transportDown: false }] : []),
-        leaseMs: 60_000,
-        pollMs: 50,
-        log,
       });
-      const outbox = new Outbox(schema);
-      outbox.connect('bus', relay);
-      relay.start();
-      cleanUps.push(() => relay.stop());
       const event = { id: uuidv7(), type: 'points.awarded', subject: uuidv7(), time: new Date(), data: {} };
       await outbox.write(database, NEW_EVENTS, [event]);
       await eventually(() => published === 2, { what: 'the event is published again' });
       await eventually(async () => (await outbox.size(database, 'bus')) === 0, { what: 'its row is deleted' });
     });
-
-    const placed = (id: string) => {
-      const orderId = uuidv7();
-      return Buffer.from(
-        JSON.stringify({
-          specversion: '1.0',
-          id,
-          source: '/services/order',
-          type: 'order.placed',
-          subject: orderId,
-          time: new Date().toISOString(),
-          datacontenttype: 'application/json',
-          data: { orderId, userId: 'alice', currency: 'GBP', total: 1, itemCount: 1 },
-        }),
-      );
-    };
   });
 });
