@@ -132,6 +132,14 @@ test.for(['PORT', 'MQTT_PORT'])('a start on a port in use says to change %s', as
   expect(stderr).toMatch(new RegExp(`${port} on 127\\.0\\.0\\.1 is in use: .*\\b${variable}\\b`));
 });
 
+test('a process that is not warm yet answers requests, and is not ready', async () => {
+  expect(await sluice.stop()).toEqual({ code: 0, signal: null });
+  await sluice.launch();
+  const first = await eventually(() => tryCall(`${sluice.url}/readyz`), { what: 'a response', timeoutMs: 60_000 });
+  expect([first.status, first.json(schemas.readiness).status]).toEqual([503, 'down']);
+  await eventually(async () => (await call(`${sluice.url}/readyz`)).status === 200, { what: 'the process is warm' });
+}, 90_000);
+
 test('a start of some services names the servers that they must share, before any other work', async () => {
   const times: { failed: number; nothing: number }[] = [];
   for (let attempt = 0; attempt < 3; attempt++) {
