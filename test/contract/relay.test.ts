@@ -1,5 +1,5 @@
-// The relay between an outbox and a transport that fails, rejects events, or belongs to a process that died. bus.test.ts
-// tests it together with the buses.
+// The relay between an outbox and a transport that fails, rejects events, or belongs to a process that died.
+// bus.test.ts tests it together with the buses.
 import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, test } from 'vitest';
 import type { Database } from '../../infra/database/port.ts';
