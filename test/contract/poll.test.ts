@@ -22,7 +22,7 @@ import { NEW_EVENTS } from '../../infra/messaging/outbox.ts';
 import { Metrics } from '../../infra/observability/metrics.ts';
 import { Shutdown } from '../../infra/runtime/shutdown.ts';
 import { NEXT_OPENING } from '../../services/flash-sale/store/queue.ts';
-import { insertSale } from '../../services/flash-sale/store/sales.ts';
+import { insertSale, msUntilOpening } from '../../services/flash-sale/store/sales.ts';
 import { RESEND_OVERDUE } from '../../services/flash-sale/store/tickets.ts';
 import { NEXT_EXPIRY, RESEND_CANCELLED, RESEND_PLACED } from '../../services/order/store/orders.ts';
 import { NEXT_PAYMENT } from '../../services/order/store/payments.ts';
@@ -194,8 +194,11 @@ describe('an idle embedded system', () => {
     const found: unknown[] = [];
     const undone = database.transaction(async (tx) => {
       found.push(await tx.query(NEXT_OPENING));
+      expect(await msUntilOpening(tx, 0)).toBeUndefined();
       await insertSale(tx, uuidv7(), { ...sale, drainPerSecond: 1, opensAt: opensAt.toISOString() });
       found.push(await tx.query(NEXT_OPENING));
+      expect(await msUntilOpening(tx, 10_000)).toBeCloseTo(opensAt.getTime() - Date.now(), -4);
+      expect(await msUntilOpening(tx, 3_600_000)).toBeUndefined();
       await insertSale(tx, uuidv7(), { ...sale, drainPerSecond: 1 });
       found.push(await tx.query(`${NEXT_OPENING}, now() AS now`));
       throw new Error('rolled back');
