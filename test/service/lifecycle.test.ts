@@ -129,7 +129,7 @@ test('a start leaves no part of a database whose creation is killed, and the nex
       const [unfinished] = await databaseFolders();
       return child && unfinished && (await readdir(join(dataDir, unfinished))).length > 0 && child.pid;
     },
-    { what: 'the database is being created', timeoutMs: 30_000 },
+    { what: 'the database is being created', timeoutMs: 60_000 },
   );
   process.kill(initdb, 'SIGKILL');
   expect(await first.ended(30_000)).toEqual({ code: 1, signal: null });
@@ -142,7 +142,7 @@ test('a start leaves no part of a database whose creation is killed, and the nex
   await first.start();
   expect(await databaseFolders()).toEqual(['database']);
   await completed(first.url, (await placeOrder(first.url, freshUser())).id);
-}, 120_000);
+}, 180_000);
 
 /** PostgreSQL if available, because creating an embedded database takes longer. */
 async function anyDatabase(): Promise<{ DATABASE_URL?: string }> {
