@@ -8,7 +8,7 @@ import type { Readiness } from '../contracts/operations.ts';
 import { type ServiceName, SUBJECT_NAME, serviceNames } from '../contracts/services.ts';
 import { createApp } from '../infra/http/app.ts';
 import { OverloadGuard } from '../infra/http/overload.ts';
-import { listen } from '../infra/http/server.ts';
+import { listenAt } from '../infra/http/server.ts';
 import { Presence } from '../infra/mqtt/presence.ts';
 import { openLog } from '../infra/observability/log.ts';
 import { LogMirror } from '../infra/observability/log-mirror.ts';
@@ -72,6 +72,7 @@ class Sluice {
   readonly #shutdown: Shutdown;
   #running: Running | undefined;
   #url = '';
+  #warm = false;
   #stopped: Promise<void> | undefined;
 
   constructor(options: StartOptions) {
@@ -224,9 +225,9 @@ class Sluice {
     const app = createApp(this.#log, (router) => {
       for (const runner of served) runner.routes(router);
       if (served.length > 0) failedMessagesRoutes(router, served);
-      const stopping = () => this.#shutdown.begun;
+      const serving = () => this.#warm && !this.#shutdown.begun;
       const { database } = resources;
-      const shown = { runners, database, resources: resourceStates, otherMetrics, overload, stopping };
+      const shown = { runners, database, resources: resourceStates, otherMetrics, overload, serving };
       operationsRoutes(router, { ...shown, metrics: this.#metrics });
     });
     // A front costs as little as a rejection by the guard, so it needs none.
@@ -234,11 +235,13 @@ class Sluice {
       (next, { service }) => service.front?.(next) ?? next,
       overload.guard(app),
     );
-    for (const { service } of served) await service.warmUp?.();
-    const http = await listen(listener, this.#config.HOST, this.#config.PORT);
+    const http = await listenAt(this.#config, listener);
     this.#shutdown.add(() => http.close());
     resources.attach(http.server);
     this.#url = http.url;
+    // After listening, so that a port in use is reported at once. Requests that come meanwhile are answered.
+    for (const { service } of served) await service.warmUp?.();
+    this.#warm = true;
   }
 
   /** Announces the services on the MQTT broker, once they are reachable. */

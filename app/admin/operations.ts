@@ -17,15 +17,15 @@ export interface OperationsOptions {
   readonly metrics: Metrics;
   /** The metrics of other threads, which are added. */
   readonly otherMetrics: () => Promise<readonly object[]>;
-  /** Whether a stop has begun. */
-  readonly stopping: () => boolean;
+  /** False until the process is warm, and once a stop has begun. */
+  readonly serving: () => boolean;
 }
 
 /** A database that takes longer to respond counts as down. */
 const PING_TIMEOUT_MS = 1_000;
 
 export function operationsRoutes(router: Router, options: OperationsOptions): void {
-  const { runners, database, resources, overload, metrics, otherMetrics, stopping } = options;
+  const { runners, database, resources, overload, metrics, otherMetrics, serving } = options;
   const get = (path: string, handler: RequestHandler) => route(router, path, { get: handler });
 
   get('/healthz', async (_request, response) => {
@@ -42,7 +42,7 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
       Promise.all(runners.map(async (runner) => [runner.name, await runner.state()] as const)),
     ]);
     const states: Readiness['resources'] = { database: databaseState, ...others };
-    const ready = !stopping() && databaseState.status === 'up';
+    const ready = serving() && databaseState.status === 'up';
     const allUp = [...Object.values(states), ...consumers.map(([, state]) => state)].every(
       (state) => state?.status === 'up',
     );

@@ -6,7 +6,7 @@ import { openResources, type Resources } from '../../app/resources.ts';
 import { schemaOf } from '../../app/schemas.ts';
 import type { RunningSluice } from '../../app/start.ts';
 import { createApp } from '../../infra/http/app.ts';
-import { listen } from '../../infra/http/server.ts';
+import { listenAt } from '../../infra/http/server.ts';
 import { publishToUsers, Relay } from '../../infra/messaging/relay.ts';
 import { createLog } from '../../infra/observability/log.ts';
 import { Metrics } from '../../infra/observability/metrics.ts';
@@ -81,7 +81,7 @@ async function serve(context: ParticipantContext, resources: Resources, stepOrde
   });
   notify.outbox.connect('user', toUsers);
   toUsers.start();
-  const http = await listen(app, config.HOST, config.PORT);
+  const http = await listenAt(config, app);
   return {
     url: http.url,
     stop: async () => {

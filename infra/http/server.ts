@@ -18,10 +18,17 @@ export class PortInUse extends StartupError {
   }
 }
 
+/** Rejects with a StartupError that says how to change the settings if the server cannot listen there. */
+export const listenAt = ({ HOST, PORT }: { HOST: string; PORT: number }, handler: RequestListener) =>
+  listen(handler, HOST, PORT).catch((error) => {
+    throw listenError(error, HOST, PORT);
+  });
+
+/** Port 0: a free one. Rejects with Node's error if the server cannot listen there. */
 export async function listen(handler: RequestListener, host: string, port: number): Promise<HttpServer> {
   const server = createServer();
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => reject(listenError(error, host, port)));
+    server.once('error', reject);
     server.listen(port, host, 1024, resolve);
   });
   return new HttpServer(server, handler);

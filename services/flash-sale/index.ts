@@ -11,19 +11,18 @@ import type { SettingsOf } from '../../infra/runtime/settings.ts';
 import { createTicketAcceptance } from './accept-ticket.ts';
 import { Drain } from './drain.ts';
 import { front } from './front.ts';
+import { OpeningTimer } from './opening-timer.ts';
 import { createReadTicket } from './read-ticket.ts';
 import { flashSaleRoutes } from './routes.ts';
 import { SaleAdmission } from './sale-admission.ts';
 import { awaitPayments, releaseTickets, settleTickets } from './settle-tickets.ts';
 import { saleFacts, ticketFacts } from './store/facts.ts';
+import { msUntilOpening } from './store/sales.ts';
 import { RESEND_BY_ID, RESEND_OVERDUE } from './store/tickets.ts';
 import { warmUpPurchases } from './warm-up.ts';
 
 /** The path of POST /flash-sales/:id/purchases, in every form that the router accepts. */
 const PURCHASES = /^\/flash-sales\/[^/?]+\/purchases\/?(?:\?|$)/i;
-
-/** Closer to the opening of a sale than this, no warm-up starts: it would compete with the buyers. */
-const WARM_UP_BEFORE_MS = 3_000;
 
 type Settings = SettingsOf<typeof resendSettings & typeof watchdogSettings>;
 /** Without `queues`, this process does not drain; its tickets wait for one that does. */
@@ -49,13 +48,15 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     registers: [metrics.registry],
   });
   const warmUp = new WarmUp(() => warmUpPurchases(log), log);
-  const warmUpBefore = (opensInMs: number) => {
-    if (opensInMs > WARM_UP_BEFORE_MS) void warmUp.run();
-  };
+  const openings = new OpeningTimer({
+    warmUp: () => warmUp.run(),
+    readNext: (afterMs) => msUntilOpening(database.background, afterMs),
+    log,
+  });
   const admission = new SaleAdmission({
     database,
     onAdmitted: wakeWorker,
-    onEarly: warmUpBefore,
+    onEarly: (opensInMs) => openings.expect(opensInMs),
     onDecision: (outcome, by) => decisions.inc({ outcome, by }),
     log,
   });
@@ -63,7 +64,9 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
   const passedSnapshot = new WeakSet<IncomingMessage>();
   const onCreated = (opensAt: string | undefined) => {
     wakeWorker();
-    if (opensAt !== undefined) warmUpBefore(Date.parse(opensAt) - Date.now());
+    if (opensAt === undefined) return;
+    openings.expect(Date.parse(opensAt) - Date.now());
+    openings.plan(); // by the database's clock, which may differ
   };
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
@@ -79,7 +82,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     resend: RESEND_BY_ID,
     isSheddable: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),
     loops: [...(drain ? [drain] : []), resendLoop(context, 'flash-sale.ticket.accepted', RESEND_OVERDUE)],
-    webLoops: [admission],
+    webLoops: [admission, openings],
     wake: () => drain?.wake(),
   };
 }

@@ -209,7 +209,12 @@ test('a body that arrives in pieces counts as a whole', async () => {
     [holder, 200], // half of its name is another buyer's
     ['x'.repeat(65), 422], // half of it is a valid name
   ] as const) {
-    const asked = { path: purchase(sales.full), headers: FORM_TYPE, body: form(user), pieces: 'half of the body later' } as const;
+    const asked = {
+      path: purchase(sales.full),
+      headers: FORM_TYPE,
+      body: form(user),
+      pieces: 'half of the body later',
+    } as const;
     expect((await send(servers.front, requestOf(asked))).status).toBe(status);
   }
 });

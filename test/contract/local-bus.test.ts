@@ -1,44 +1,34 @@
 // What only the local bus does: events are processed while they are published, unless that may take long or has failed
 // before.
-import { randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
-import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { eventSchemas } from '../../contracts/events.ts';
 import { LocalBus } from '../../infra/bus/local.ts';
 import type { IncomingMessage } from '../../infra/bus/port.ts';
 import { DatabaseUnavailable, Overloaded } from '../../infra/database/port.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
-import { NEW_EVENTS, Outbox } from '../../infra/messaging/outbox.ts';
-import { publishToBus, Relay } from '../../infra/messaging/relay.ts';
+import { NEW_EVENTS, type Outbox } from '../../infra/messaging/outbox.ts';
+import { publishToBus, type RelayOptions } from '../../infra/messaging/relay.ts';
 import { deferred } from '../../infra/runtime/promises.ts';
-import { type Databases, log, openDatabases } from '../setup/bus-fixtures.ts';
+import { log } from '../setup/bus-fixtures.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
-import { createTables, type Group, GroupConsumer, type GroupConsumerOptions } from '../setup/group-consumer.ts';
+import { database, group } from '../setup/group.ts';
+import { GroupConsumer, type GroupConsumerOptions } from '../setup/group-consumer.ts';
 import { orderPlaced } from '../setup/outgoing-events.ts';
 import { receiverWith } from '../setup/receiver.ts';
+import { startRelay } from '../setup/relay.ts';
 import { eventually } from '../setup/wait.ts';
 
 const topology = { prefix: 'test', groups: { points: ['order.placed'] } };
 
-let databases: Databases;
-let group: Group;
-beforeAll(async () => {
-  databases = await openDatabases(inject('servers').databaseUrl);
-});
-afterAll(() => databases?.close());
-beforeEach(async () => {
-  group = { name: 'points', schema: `l_${randomUUID().replaceAll('-', '')}` };
-  await createTables(databases.database, group);
-});
-
 function openBus(): LocalBus {
-  const bus = new LocalBus({ database: databases.database, topology, inboxOf: () => new InboxStore(group.schema) });
+  const bus = new LocalBus({ database, topology, inboxOf: () => new InboxStore(group.schema) });
   cleanUps.push(() => bus.close());
   return bus;
 }
 
 async function join(bus: LocalBus, options: GroupConsumerOptions): Promise<GroupConsumer> {
-  const process = { bus, database: databases.database, sever() {}, crash: async () => {}, close: async () => {} };
+  const process = { bus, database, sever() {}, crash: async () => {}, close: async () => {} };
   const consumer = await GroupConsumer.join(process, topology, group, options);
   cleanUps.push(() => consumer.close());
   return consumer;
@@ -47,7 +37,7 @@ async function join(bus: LocalBus, options: GroupConsumerOptions): Promise<Group
 const orderData = () => ({ orderId: uuidv7(), userId: 'alice', currency: 'GBP', total: 5999, itemCount: 1 });
 
 const rows = () =>
-  databases.database.query<object>(
+  database.query<object>(
     `SELECT message_id AS id, status, attempts, body IS NULL AS "hasNoBody", claimed_until IS NOT NULL AS claimed
      FROM ${group.schema}.inbox ORDER BY 1`,
   );
@@ -114,28 +104,22 @@ test('an event whose first publish did not finish is stored before it is process
   const methods = { enqueue: record('enqueue'), processOrEnqueue: record('processOrEnqueue') };
   await bus.subscribe('points', receiverWith(methods));
 
-  const { database } = databases;
-  const outbox = new Outbox(group.schema);
   const toBus = { bus, catalogue: eventSchemas, source: '/services/order', onPublished: () => {} };
-  const startRelay = (publish: ConstructorParameters<typeof Relay>[0]['publish'], leaseMs: number) => {
-    const relay = new Relay({ database, schema: group.schema, channel: 'bus', publish, leaseMs, pollMs: 50, log });
-    outbox.connect('bus', relay);
-    relay.start();
-    cleanUps.push(() => relay.stop());
-  };
-  const write = async () => {
+  const start = (publish: RelayOptions['publish'], leaseMs: number) =>
+    startRelay({ database, schema: group.schema, publish, leaseMs });
+  const write = async (outbox: Outbox) => {
     const data = orderData();
     const event = { id: uuidv7(), type: 'order.placed', subject: data.orderId, time: new Date(), data };
     await outbox.write(database, NEW_EVENTS, [event]);
     return event.id;
   };
   const ended = deferred();
-  startRelay(() => ended.promise.then(() => []), 300); // its process ends during the first publish
+  const dying = start(() => ended.promise.then(() => []), 300); // its process ends during the first publish
   cleanUps.push(ended.resolve);
-  const interrupted = await write();
-  startRelay((batch) => publishToBus(toBus, batch), 60_000);
+  const interrupted = await write(dying.outbox);
+  const { outbox } = start((batch) => publishToBus(toBus, batch), 60_000);
   await eventually(() => calls.length === 1, { what: 'the event is published again' });
-  const first = await write();
+  const first = await write(outbox);
   await eventually(() => calls.length === 2, { what: 'the other event is published' });
   expect(calls).toEqual([
     { method: 'enqueue', ids: [interrupted] },

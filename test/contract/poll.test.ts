@@ -18,18 +18,19 @@ import type { Database } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
 import { readMessage } from '../../infra/messaging/envelope.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
-import { NEW_EVENTS, Outbox } from '../../infra/messaging/outbox.ts';
-import { Relay } from '../../infra/messaging/relay.ts';
+import { NEW_EVENTS } from '../../infra/messaging/outbox.ts';
 import { Metrics } from '../../infra/observability/metrics.ts';
 import { Shutdown } from '../../infra/runtime/shutdown.ts';
 import { NEXT_OPENING } from '../../services/flash-sale/store/queue.ts';
-import { insertSale } from '../../services/flash-sale/store/sales.ts';
+import { insertSale, msUntilOpening } from '../../services/flash-sale/store/sales.ts';
 import { RESEND_OVERDUE } from '../../services/flash-sale/store/tickets.ts';
 import { NEXT_EXPIRY, RESEND_CANCELLED, RESEND_PLACED } from '../../services/order/store/orders.ts';
 import { NEXT_PAYMENT } from '../../services/order/store/payments.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
 import { createTables } from '../setup/group-consumer.ts';
 import { createInbox } from '../setup/inbox.ts';
+import { placed } from '../setup/outgoing-events.ts';
+import { startRelay } from '../setup/relay.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 const { databaseUrl } = inject('servers');
@@ -193,8 +194,11 @@ describe('an idle embedded system', () => {
     const found: unknown[] = [];
     const undone = database.transaction(async (tx) => {
       found.push(await tx.query(NEXT_OPENING));
+      expect(await msUntilOpening(tx, 0)).toBeUndefined();
       await insertSale(tx, uuidv7(), { ...sale, drainPerSecond: 1, opensAt: opensAt.toISOString() });
       found.push(await tx.query(NEXT_OPENING));
+      expect(await msUntilOpening(tx, 10_000)).toBeCloseTo(opensAt.getTime() - Date.now(), -4);
+      expect(await msUntilOpening(tx, 3_600_000)).toBeUndefined();
       await insertSale(tx, uuidv7(), { ...sale, drainPerSecond: 1 });
       found.push(await tx.query(`${NEXT_OPENING}, now() AS now`));
       throw new Error('rolled back');
@@ -249,39 +253,15 @@ describe('an idle embedded system', () => {
 
     test('an event that the broker rejected', async () => {
       let published = 0;
-      const relay = new Relay({
+      const { outbox } = startRelay({
         database,
         schema,
-        channel: 'bus',
         publish: async ([row]) => (++published === 1 && row ? [{ row, error: 'rejected', transportDown: false }] : []),
-        leaseMs: 60_000,
-        pollMs: 50,
-        log,
       });
-      const outbox = new Outbox(schema);
-      outbox.connect('bus', relay);
-      relay.start();
-      cleanUps.push(() => relay.stop());
       const event = { id: uuidv7(), type: 'points.awarded', subject: uuidv7(), time: new Date(), data: {} };
       await outbox.write(database, NEW_EVENTS, [event]);
       await eventually(() => published === 2, { what: 'the event is published again' });
       await eventually(async () => (await outbox.size(database, 'bus')) === 0, { what: 'its row is deleted' });
     });
-
-    const placed = (id: string) => {
-      const orderId = uuidv7();
-      return Buffer.from(
-        JSON.stringify({
-          specversion: '1.0',
-          id,
-          source: '/services/order',
-          type: 'order.placed',
-          subject: orderId,
-          time: new Date().toISOString(),
-          datacontenttype: 'application/json',
-          data: { orderId, userId: 'alice', currency: 'GBP', total: 1, itemCount: 1 },
-        }),
-      );
-    };
   });
 });

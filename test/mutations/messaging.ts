@@ -2,7 +2,7 @@
 import type { Mutation } from './mutation.ts';
 
 const BUS = 'test/contract/bus.test.ts';
-const MESSAGING = 'test/contract/messaging.test.ts';
+const INBOX = 'test/contract/inbox.test.ts';
 const RABBITMQ = 'test/contract/rabbitmq.test.ts';
 const NEVER_CAME = '5 events have their effect on points';
 const UNROUTABLE = '=> "unroutable"';
@@ -35,7 +35,7 @@ export const messagingMutations: readonly Mutation[] = [
         replace: 'void Promise.all(messages.map(',
       },
     ],
-    tests: { files: [MESSAGING], pattern: 'resolves only once the effect is committed' },
+    tests: { files: [INBOX], pattern: 'resolves only once the effect is committed' },
     failure: 'expected true to be false',
   },
   {
@@ -84,7 +84,7 @@ export const messagingMutations: readonly Mutation[] = [
       },
     ],
     tests: {
-      files: [MESSAGING],
+      files: ['test/contract/relay.test.ts'],
       pattern: 'publishes the same events again if a process dies',
     },
     failure: 'another process publishes the rows',
@@ -174,7 +174,7 @@ export const messagingMutations: readonly Mutation[] = [
         replace: 'store.add(database, messages, 0)',
       },
     ],
-    tests: { files: [MESSAGING], pattern: 'isolated messages are processed one by one' },
+    tests: { files: [INBOX], pattern: 'isolated messages are processed one by one' },
     failure: 'messages at a time',
   },
   {
@@ -203,7 +203,7 @@ export const messagingMutations: readonly Mutation[] = [
       \`INSERT INTO`,
       },
     ],
-    tests: { files: [MESSAGING], pattern: 'a message that is delivered again has no second effect' },
+    tests: { files: [INBOX], pattern: 'a message that is delivered again has no second effect' },
     failure: '+     "event_id"',
   },
   {

@@ -1,19 +1,20 @@
 // Starting and stopping: a failed start names its cause, a stop completes every response, a restart loses no data.
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Agent } from 'undici';
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from 'vitest';
-import { type ServiceProcess, sluice as startOf } from '../fault/support/service-process.ts';
+import { createServiceProcess, type ServiceProcess, sluice as startOf } from '../fault/support/service-process.ts';
 import { freePort } from '../servers/ports.ts';
+import { listProcesses } from '../servers/processes.ts';
 import { call, completed, freshUser, get, jsonRequest, orderOf, placeOrder, readOrder, tryCall } from '../setup/api.ts';
 import { freshDatabase } from '../setup/postgres.ts';
 import * as schemas from '../setup/schemas.ts';
-import { eventually } from '../setup/wait.ts';
+import { eventually, freshPrefix } from '../setup/wait.ts';
 import { embedded, type System } from './support/systems.ts';
 
 const run = promisify(execFile);
@@ -114,6 +115,35 @@ test('a start with an unusable data folder names the folder and the variable to 
   expect(stderr).toMatch(/^error: \/dev\/null\/data cannot be used for data: ENOTDIR.*DATA_DIR/m);
 });
 
+test('a start leaves no part of a database whose creation is killed, and the next one creates it anew', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'sluice-initdb-'));
+  onTestFinished(() => rm(dataDir, { recursive: true }));
+  const env = { DATA_DIR: dataDir, MQTT_PORT: '0', BUS_PREFIX: freshPrefix() };
+  const first = await createServiceProcess('initdb', startOf(), env);
+  onTestFinished(() => first.remove());
+  const databaseFolders = async () => (await readdir(dataDir)).filter((name) => name.startsWith('database'));
+  await first.launch();
+  const initdb = await eventually(
+    async () => {
+      const [child] = (await listProcesses()).filter(({ parent }) => first.pids.includes(parent));
+      const [unfinished] = await databaseFolders();
+      return child && unfinished && (await readdir(join(dataDir, unfinished))).length > 0 && child.pid;
+    },
+    { what: 'the database is being created', timeoutMs: 60_000 },
+  );
+  process.kill(initdb, 'SIGKILL');
+  expect(await first.ended(30_000)).toEqual({ code: 1, signal: null });
+  const remedy = 'free memory or disk space, or set DATA_DIR to another folder';
+  expect(await first.output()).toContain(
+    `error: cannot create the database in ${join(dataDir, 'database')} (initdb was killed by SIGKILL): ${remedy}\n`,
+  );
+  expect(await databaseFolders()).toEqual([]);
+
+  await first.start();
+  expect(await databaseFolders()).toEqual(['database']);
+  await completed(first.url, (await placeOrder(first.url, freshUser())).id);
+}, 180_000);
+
 /** PostgreSQL if available, because creating an embedded database takes longer. */
 async function anyDatabase(): Promise<{ DATABASE_URL?: string }> {
   const { databaseUrl } = inject('servers');
@@ -131,6 +161,14 @@ test.for(['PORT', 'MQTT_PORT'])('a start on a port in use says to change %s', as
   expect(code).toBe(1);
   expect(stderr).toMatch(new RegExp(`${port} on 127\\.0\\.0\\.1 is in use: .*\\b${variable}\\b`));
 });
+
+test('a process that is not warm yet answers requests, and is not ready', async () => {
+  expect(await sluice.stop()).toEqual({ code: 0, signal: null });
+  await sluice.launch();
+  const first = await eventually(() => tryCall(`${sluice.url}/readyz`), { what: 'a response', timeoutMs: 60_000 });
+  expect([first.status, first.json(schemas.readiness).status]).toEqual([503, 'down']);
+  await eventually(async () => (await call(`${sluice.url}/readyz`)).status === 200, { what: 'the process is warm' });
+}, 90_000);
 
 test('a start of some services names the servers that they must share, before any other work', async () => {
   const times: { failed: number; nothing: number }[] = [];

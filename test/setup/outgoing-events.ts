@@ -3,8 +3,12 @@ import { v7 as uuidv7 } from 'uuid';
 import type { EventData, EventType } from '../../contracts/events.ts';
 import type { OutgoingEvent } from '../../infra/bus/port.ts';
 
-export function outgoingEvent<T extends EventType>(type: T, orderId: string, data: EventData<T>): OutgoingEvent {
-  const id = uuidv7();
+export function outgoingEvent<T extends EventType>(
+  type: T,
+  orderId: string,
+  data: EventData<T>,
+  id = uuidv7(),
+): OutgoingEvent {
   const envelope = {
     specversion: '1.0',
     id,
@@ -18,8 +22,11 @@ export function outgoingEvent<T extends EventType>(type: T, orderId: string, dat
   return { id, type, body: JSON.stringify(envelope) };
 }
 
-export function orderPlaced(): OutgoingEvent {
+export function orderPlaced(id = uuidv7()): OutgoingEvent {
   const orderId = uuidv7();
   const data = { orderId, userId: 'alice', currency: 'GBP', total: 5_997, itemCount: 3 };
-  return outgoingEvent('order.placed', orderId, data);
+  return outgoingEvent('order.placed', orderId, data, id);
 }
+
+/** An order.placed as a message. */
+export const placed = (id: string): Buffer => Buffer.from(orderPlaced(id).body);

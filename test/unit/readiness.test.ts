@@ -56,7 +56,7 @@ test('names the servers that are away, but not their addresses or errors', async
       otherMetrics: async () => [],
       overload: { rejected: { lag: 0, busy: 0 }, lagMs: 0 } as never,
       metrics: new Metrics(),
-      stopping: () => false,
+      serving: () => true,
     }),
   );
   const server = await listen(app, '127.0.0.1', 0);

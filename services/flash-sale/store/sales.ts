@@ -40,6 +40,16 @@ export async function findSale(database: Database, id: string): Promise<FlashSal
   return sale;
 }
 
+/** Milliseconds until the first opening that is more than `afterMs` away; undefined if there is none. */
+export async function msUntilOpening(database: Queryable, afterMs: number): Promise<number | undefined> {
+  const [row] = await database.query<{ opensInMs: number | null }>(
+    `SELECT extract(epoch FROM min(opens_at) - clock_timestamp())::float8 * 1000 AS "opensInMs" FROM ${SCHEMA}.sales
+     WHERE opens_at > clock_timestamp() + $1::float8 * interval '1 ms'`,
+    [afterMs],
+  );
+  return row?.opensInMs ?? undefined;
+}
+
 /** The row's decision about a request. A buyer who already holds a live ticket keeps it. */
 export type Decision =
   | { readonly outcome: 'admitted'; readonly ticketId: string; readonly position: number }

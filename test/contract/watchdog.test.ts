@@ -1,0 +1,85 @@
+// The watchdog of a subscription whose backlog makes no progress.
+import { v7 as uuidv7 } from 'uuid';
+import { describe, expect, test } from 'vitest';
+import type { Subscription } from '../../infra/bus/port.ts';
+import { Watchdog } from '../../infra/messaging/watchdog.ts';
+import type { Health } from '../../infra/runtime/health.ts';
+import { log } from '../setup/bus-fixtures.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
+import { database, group } from '../setup/group.ts';
+import type { GroupConsumer } from '../setup/group-consumer.ts';
+import { join } from '../setup/member.ts';
+import { placed } from '../setup/outgoing-events.ts';
+import { eventually } from '../setup/wait.ts';
+
+describe('a subscription under a watchdog', () => {
+  /** Watches a subscription whose backlog makes no progress. */
+  function watch(member: GroupConsumer, stallMs = 90) {
+    let rebuilds = 0;
+    const state: { backlog: number | undefined } = { backlog: 5 };
+    const subscription: Subscription = {
+      health: (): Health => ({ status: 'up' }),
+      backlog: async () => state.backlog,
+      rebuild: async () => void rebuilds++,
+      close: async () => {},
+    };
+    const watchdog = new Watchdog({
+      inbox: member.inbox,
+      subscription,
+      stallMs,
+      log,
+    });
+    watchdog.start();
+    cleanUps.push(() => watchdog.stop());
+    return { watchdog, state, rebuilds: () => rebuilds };
+  }
+
+  test('is rebuilt if its backlog makes no progress, and is unhealthy if that does not help', async () => {
+    const { watchdog, state, rebuilds } = watch(await join());
+    await eventually(() => rebuilds() === 1, { what: 'the subscription is rebuilt' });
+    expect([watchdog.healthy, watchdog.backlog]).toEqual([true, 5]);
+    await eventually(() => !watchdog.healthy, { what: 'the watchdog is unhealthy' });
+    expect(rebuilds()).toBe(4);
+    state.backlog = 0;
+    await eventually(() => watchdog.healthy, { what: 'the watchdog is healthy again' });
+  });
+
+  test('does not count rows that another process has claimed', async () => {
+    await database.execute(
+      `INSERT INTO ${group.schema}.inbox (message_id, type, status, claimed_until)
+       VALUES ($1, 'order.placed', 'pending', now() + interval '1 minute')`,
+      [uuidv7()],
+    );
+    const { watchdog, state, rebuilds } = watch(await join());
+    state.backlog = 0;
+    await eventually(() => watchdog.backlog === 0, { what: 'the backlog is known' });
+    expect(rebuilds()).toBe(0);
+  });
+
+  test('its backlog is unknown while the broker cannot count it, even if it was known before', async () => {
+    const { watchdog, state, rebuilds } = watch(await join(), 3_000);
+    expect(watchdog.backlog).toBe(null);
+    await eventually(() => watchdog.backlog === 5, { what: 'the backlog is known' });
+    state.backlog = undefined;
+    await eventually(() => watchdog.backlog === null, { what: 'the backlog is unknown' });
+    state.backlog = 0;
+    await eventually(() => watchdog.backlog === 0, { what: 'the backlog is known again' });
+    await watchdog.stop();
+    expect([watchdog.backlog, rebuilds()]).toEqual([null, 0]);
+  });
+
+  test('is not rebuilt while it makes progress, however large its backlog', async () => {
+    const member = await join();
+    const { watchdog, rebuilds } = watch(member, 1_000);
+    const until = performance.now() + 3_000;
+    await eventually(
+      async () => {
+        await member.inbox.process([{ body: placed(uuidv7()) }]);
+        return performance.now() > until;
+      },
+      { what: 'three times the limit has passed' },
+    );
+    expect(watchdog.backlog).toBeGreaterThanOrEqual(5);
+    expect(rebuilds()).toBe(0);
+  });
+});
