@@ -1,5 +1,5 @@
-// Group commit: requests that arrive while a statement is in flight share the next one. Only one statement is in
-// flight, so batches grow with the load: a single request is a batch of its own, thousands share a few large batches.
+// Group commit: requests that arrive while a statement is in flight share the next one. One statement is in flight, or
+// two, so batches grow with the load: a single request is a batch of its own, thousands share a few large batches.
 import { ArrivalRate } from '../runtime/arrival-rate.ts';
 import { DatabaseUnavailable, Overloaded } from './port.ts';
 import { retryConflicts } from './statements.ts';
@@ -19,6 +19,11 @@ export interface GroupCommitOptions<In, Out> {
   readonly gatherMs?: number;
   /** Number of waiting items that ends the gathering early. Default: `maxBatch`. */
   readonly gatherUntil?: number;
+  /**
+   * While a statement is in flight, this many waiting items start a second one: the next statement is then prepared
+   * while the database works. Default: none, for batches that lock the same row.
+   */
+  readonly secondFrom?: number;
   /** How long the first item waits for others. Default: until the current turn of the event loop ends. */
   readonly waitMs?: number;
 }
@@ -34,6 +39,7 @@ export class GroupCommit<In, Out> {
   readonly #options: GroupCommitOptions<In, Out>;
   #waiting: Waiting<In, Out>[] = [];
   #running = false;
+  #secondRunning = false;
   readonly #arrivals = new ArrivalRate();
   #endGathering: () => void = () => {};
 
@@ -59,25 +65,41 @@ export class GroupCommit<In, Out> {
         const { waitMs } = this.#options;
         if (waitMs === undefined) setImmediate(() => void this.#drain());
         else setTimeout(() => void this.#drain(), waitMs);
+      } else if (!this.#secondRunning && this.#waiting.length >= this.#secondFrom) {
+        this.#secondRunning = true;
+        setImmediate(() => void this.#drainSecond());
       }
     });
   }
 
   async #drain(): Promise<void> {
     while (this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0, this.#options.maxBatch);
-      batch.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
-      try {
-        await this.#commit(batch);
-      } catch (error) {
-        // The database is unavailable, and each waiting item would run into a timeout of its own.
-        rejectAll([...batch, ...this.#waiting.splice(0)], error);
-      }
+      await this.#commitNext();
       const { gatherMs = 0 } = this.#options;
       if (gatherMs > 0 && this.#waiting.length < this.#gatherUntil && this.#arrivals.steady)
         await this.#gather(gatherMs);
     }
     this.#running = false;
+  }
+
+  async #drainSecond(): Promise<void> {
+    while (this.#waiting.length >= this.#secondFrom) await this.#commitNext();
+    this.#secondRunning = false;
+  }
+
+  async #commitNext(): Promise<void> {
+    const batch = this.#waiting.splice(0, this.#options.maxBatch);
+    batch.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+    try {
+      await this.#commit(batch);
+    } catch (error) {
+      // The database is unavailable, and each waiting item would run into a timeout of its own.
+      rejectAll([...batch, ...this.#waiting.splice(0)], error);
+    }
+  }
+
+  get #secondFrom(): number {
+    return this.#options.secondFrom ?? Number.POSITIVE_INFINITY;
   }
 
   get #gatherUntil(): number {

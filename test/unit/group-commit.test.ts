@@ -55,6 +55,35 @@ describe('group commit', () => {
     expect(batches.map(({ length }) => length)).toEqual([2, 2, 1]);
   });
 
+  test('many items that wait start a second statement, and no third one', async () => {
+    const [first, second] = [deferred(), deferred()];
+    const { commits, batches } = committing(
+      async (batch, run) => {
+        await [first, second][run - 1]?.promise;
+        return upperCase(batch);
+      },
+      { secondFrom: 2 },
+    );
+    const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
+    const submitted: Promise<string>[] = [];
+    const submit = async (...items: string[]) => {
+      submitted.push(...items.map((item) => commits.submit(item)));
+      await nextTurn();
+    };
+    await submit('a');
+    await submit('b');
+    expect(batches).toEqual([['a']]);
+    await submit('c');
+    await submit('d');
+    await submit('e');
+    expect(batches).toEqual([['a'], ['b', 'c']]);
+    second.resolve();
+    expect(await Promise.all(submitted.slice(1))).toEqual(['B', 'C', 'D', 'E']);
+    expect(batches).toEqual([['a'], ['b', 'c'], ['d', 'e']]);
+    first.resolve();
+    await Promise.all(submitted);
+  });
+
   describe('that gathers items', () => {
     const GATHER_MS = 300;
     const many = Array.from({ length: 20 }, (_, index) => String(index));
