@@ -1,4 +1,5 @@
 // Small bodies, read without a body parser.
+import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 
 /**
@@ -19,4 +20,20 @@ export function handleSmallBody(
   if (handle(body)) return true;
   request.unshift(body);
   return false;
+}
+
+const JSON_TYPES: ReadonlySet<string | undefined> = new Set([
+  'application/json',
+  'application/json; charset=utf-8',
+  'application/json;charset=utf-8',
+]);
+
+/** The value of a body in JSON; undefined if the body or its media type has any but the usual form. */
+export function jsonOf({ headers }: IncomingMessage, body: Buffer): unknown {
+  if (!JSON_TYPES.has(headers['content-type']) || !isUtf8(body)) return undefined;
+  try {
+    return JSON.parse(body.toString());
+  } catch {
+    return undefined;
+  }
 }

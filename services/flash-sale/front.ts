@@ -2,13 +2,12 @@
 // purchase from memory. It answers two kinds of requests, which come in floods, if they have their usual form:
 // purchases that the snapshot rejects, and polls of a ticket. It passes on all others as if it had not read them. The
 // routes give the same responses to the requests that it answers; a test sends the same requests to both.
-import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage, RequestListener } from 'node:http';
 import type { Logger } from 'pino';
 import { purchaseRequest } from '../../contracts/flash-sales.ts';
 import { prefersHtml } from '../../infra/http/app.ts';
 import { notFound, sendError } from '../../infra/http/problem.ts';
-import { handleSmallBody } from '../../infra/http/small-body.ts';
+import { handleSmallBody, jsonOf } from '../../infra/http/small-body.ts';
 import type { ReadTicket } from './read-ticket.ts';
 import { sendRejection, sendTicket } from './responses.ts';
 import type { SaleAdmission } from './sale-admission.ts';
@@ -38,7 +37,7 @@ export const front =
     if (saleId === undefined) pass();
     else if (request.method === 'POST' && ticketId === undefined) {
       const reject = (body: Buffer) => {
-        const userId = userIdIn(request.headers['content-type'], body);
+        const userId = userIdIn(request, body);
         if (userId === undefined) return false;
         const rejected = options.admission.reject(saleId, userId);
         if (!rejected) {
@@ -61,31 +60,14 @@ export const front =
   };
 
 /** The user of a valid purchase; undefined for any body that is not certainly one. */
-function userIdIn(mediaType: string | undefined, body: Buffer): string | undefined {
-  if (!isUtf8(body)) return undefined;
-  const purchase = readers.get(mediaType)?.(body.toString());
-  const parsed = purchaseRequest.safeParse(purchase);
+function userIdIn(request: IncomingMessage, body: Buffer): string | undefined {
+  const isForm = request.headers['content-type'] === 'application/x-www-form-urlencoded';
+  const parsed = purchaseRequest.safeParse(isForm ? formOf(body) : jsonOf(request, body));
   return parsed.success ? parsed.data.userId : undefined;
 }
 
-/** By media type. A Map, because the key comes from the client. */
-const readers = new Map<string | undefined, (text: string) => unknown>([
-  ['application/json', parseJson],
-  ['application/json; charset=utf-8', parseJson],
-  ['application/json;charset=utf-8', parseJson],
-  ['application/x-www-form-urlencoded', parseForm],
-]);
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
 /** A form with this one field, as the page of a sale sends it. */
-function parseForm(text: string): unknown {
-  const [, value] = /^userId=((?:[A-Za-z0-9_.*-]|%[0-7][0-9A-Fa-f])+)$/.exec(text) ?? [];
+function formOf(body: Buffer): unknown {
+  const [, value] = /^userId=((?:[A-Za-z0-9_.*-]|%[0-7][0-9A-Fa-f])+)$/.exec(body.toString('latin1')) ?? [];
   return value === undefined ? undefined : { userId: decodeURIComponent(value) };
 }

@@ -4,6 +4,7 @@ import type { Handler } from '../../infra/messaging/handler.ts';
 import { resendLoop } from '../../infra/messaging/resend.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { createCancelOrder, expireOrders, stockReleased } from './cancel-order.ts';
+import { front } from './front.ts';
 import { stepReport } from './order.ts';
 import { createPayOrder } from './pay-order.ts';
 import type { PaymentProvider } from './payments/port.ts';
@@ -29,6 +30,7 @@ export function orderService(context: OrderContext): Service<Event<Subscribed<'o
   const resendAfterMs = settings.RESEND_AFTER_MS;
   const retryAfterMs = settings.PAYMENT_TIMEOUT_MS + RETRY_MARGIN_MS;
   const parts = { database, outbox, provider, resendAfterMs, retryAfterMs, log };
+  const placeOrder = createPlaceOrder(parts);
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
     handlers: {
@@ -43,9 +45,10 @@ export function orderService(context: OrderContext): Service<Event<Subscribed<'o
       'flash-sale.ticket.closed': stockReleased,
     },
     routes: (router) => {
-      orderRoutes(router, database, createPlaceOrder(parts));
+      orderRoutes(router, database, placeOrder);
       cancelAndPayRoutes(router, database, createCancelOrder(parts), createPayOrder(parts));
     },
+    front: front({ placeOrder, log }),
     facts: { order: orderFacts, 'order/tickets': ticketOrderFacts },
     resend: RESEND_BY_ID,
     loops: [

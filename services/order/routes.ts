@@ -7,6 +7,7 @@ import { concurrentUpdate, notFound, Problem, unavailable } from '../../infra/ht
 import type { CancelOrder } from './cancel-order.ts';
 import type { PayOrder } from './pay-order.ts';
 import type { PlaceOrder } from './place-order.ts';
+import { sendPlaced } from './responses.ts';
 import { findOrder, listOrders } from './store/orders.ts';
 
 export function orderRoutes(router: Router, database: Database, placeOrder: PlaceOrder): void {
@@ -16,18 +17,7 @@ export function orderRoutes(router: Router, database: Database, placeOrder: Plac
       async (request, response) => {
         const body = parse(placeOrderRequest, request.body);
         const key = parse(idempotencyKey, request.get('Idempotency-Key'), 'Idempotency-Key');
-        const result = await placeOrder(body, key);
-        if (result.outcome === 'key-reused') {
-          throw new Problem(422, 'idempotency-key-reused', {
-            title: 'This Idempotency-Key belongs to another order',
-            detail: 'The key was used before with another body. Use a new key for a new order.',
-          });
-        }
-        if (result.outcome === 'replayed') response.set('Idempotency-Replayed', 'true');
-        response
-          .status(result.outcome === 'placed' ? 201 : 200)
-          .location(`/orders/${result.order.id}`)
-          .json(result.order);
+        sendPlaced(response, await placeOrder(body, key));
       },
     ],
     get: async (request, response) => {
