@@ -114,8 +114,8 @@ export class ServiceRunner {
   }
 
   /**
-   * Passes rows that the other thread has committed to the relay of their channel. Returns the lease for the rows that
-   * it commits next, in milliseconds.
+   * Hands the relay of `channel` the rows that the other thread has committed. Returns the lease for the rows that the
+   * thread commits next, in milliseconds.
    */
   enqueueFromThread(channel: Channel, rows: readonly OutboxRow[]): number {
     const relay = this.#relays[channels.indexOf(channel)];

@@ -118,7 +118,7 @@ export class WorkerThread implements RemoteWorker {
   }
 }
 
-/** Passes rows that were committed in this thread to the relay in the worker thread, which returns its lease. */
+/** Hands the relay in the worker thread the rows that this thread has committed. The relay returns its lease. */
 class RemoteRelay implements RelayHandle {
   readonly #enqueue: (rows: readonly OutboxRow[]) => Promise<number>;
   /** The relay's, as of its last result. Until then, rows have no lease, and the relay claims them. */

@@ -1,11 +1,11 @@
-// A row of the benchmark: what it measures, on which systems, and what it is compared with.
+// A benchmark: what it measures, on which systems, and what it is compared with.
 import type { Measured } from './figures.ts';
 import type { Durations } from './flood.ts';
 import type { Load, Work } from './load.ts';
 import type { RouteKind } from './route.ts';
 import type { Mode, System } from './system.ts';
 
-export interface Row {
+export interface NamedBenchmark {
   readonly name: string;
   readonly about: string;
   readonly modes: readonly Mode[];

@@ -1,4 +1,4 @@
-// The curves of a row: values that are read every second, drawn as one SVG document.
+// The curves of a benchmark: values that are read every second, drawn as one SVG document.
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Panel, panelsDocument } from '../demos/shared/time-chart.ts';
 

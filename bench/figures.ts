@@ -25,7 +25,7 @@ export interface Figure {
   readonly target?: Target | undefined;
 }
 
-/** The bare route, flooded before and after the system was measured. Empty if the row has no bare route. */
+/** The bare route, flooded before and after the system was measured. Empty if the benchmark has no bare route. */
 export type RouteFloods = readonly Flooded[];
 
 /** The measurement of one system. */

@@ -6,10 +6,10 @@ import { numberBetween } from '../demos/shared/number-option.ts';
 import { columns, print } from '../demos/shared/terminal.ts';
 import { compareAdmission } from './admission/compare.ts';
 import { renderComparison } from './admission/render.ts';
-import type { Row } from './benchmark.ts';
+import type { NamedBenchmark } from './benchmark.ts';
 import { curvesDocument } from './curve.ts';
-import { rowsOf } from './rows.ts';
-import { runRows, writeResults } from './run.ts';
+import { benchmarksOf } from './rows.ts';
+import { runBenchmarks, writeResults } from './run.ts';
 import { comparePeers, peerCurves, renderPeers } from './side-by-side/compare.ts';
 import { installPeers } from './side-by-side/contender.ts';
 import { MODES } from './system.ts';
@@ -18,36 +18,42 @@ const RESULTS = 'bench-results';
 
 const program = new Command('bench').description('measures the system against its limits, with servers of its own');
 
-const { short, long } = rowsOf(1);
-const listed = (rows: readonly Row[]) => columns(rows.map(({ name, about }) => [name, about])).join('\n');
+const { short, long } = benchmarksOf(1);
+const listed = (benchmarks: readonly NamedBenchmark[]) =>
+  columns(benchmarks.map(({ name, about }) => [name, about])).join('\n');
 
 program
-  .command('rows', { isDefault: true })
-  .description('the rows of the benchmark: the short ones, the named ones, or with `full` all, and the peers')
+  .command('run', { isDefault: true })
+  .description('run benchmarks: the short ones by default; `full` runs all of them and then `peers`')
   .addArgument(
-    new Argument('[row...]', 'which; without any, the short ones').choices([
+    new Argument('[benchmark...]', 'benchmarks to run, or `full` (default: the short ones)').choices([
       'full',
       ...[...short, ...long].map(({ name }) => name),
     ]),
   )
   .addOption(new Option('--system <system>', 'embedded: one process; separate: one per service').choices(MODES))
   .option('--rounds <count>', 'rounds; the report has medians over them', numberBetween(1, 20), 1)
-  .option('--scale <share>', 'share of all durations and sizes, to try a row', numberBetween(0.01, 1, 'number'), 1)
+  .option(
+    '--scale <share>',
+    'share of all durations and sizes, to try a benchmark',
+    numberBetween(0.01, 1, 'number'),
+    1,
+  )
   .option(
     '--results <folder>',
-    'for a JSON file with all measurements and an SVG file with the curves, per row',
+    'folder for the files of each benchmark: all measurements (JSON) and their curves (SVG)',
     RESULTS,
   )
-  .option('--profile <folder>', "also write each process's CPU profile there, which lowers the rates")
-  .addHelpText('after', `\nShort rows:\n${listed(short)}\n\nLong rows:\n${listed(long)}`)
+  .option('--profile <folder>', "also write each process's CPU profile to this folder, which lowers the rates")
+  .addHelpText('after', `\nShort benchmarks:\n${listed(short)}\n\nLong benchmarks:\n${listed(long)}`)
   .action(async (names, { scale, ...options }) => {
-    const { short, long } = rowsOf(scale);
+    const { short, long } = benchmarksOf(scale);
     if (names.includes('full')) {
-      await runRows([...short, ...long], options);
+      await runBenchmarks([...short, ...long], options);
       return runPeers({ scale, ...options });
     }
     const named = [...short, ...long].filter(({ name }) => names.includes(name));
-    return runRows(named.length > 0 ? named : short, options);
+    return runBenchmarks(named.length > 0 ? named : short, options);
   });
 
 program
@@ -65,8 +71,8 @@ program
   .command('peers')
   .description('the same workflow in Sluice, in NestJS and as a plain amqplib script (bench/peers), side by side')
   .option('--rounds <count>', 'rounds, interleaved', numberBetween(1, 20), 1)
-  .option('--scale <share>', "share of the load's durations, to try it", numberBetween(0.1, 1, 'number'), 1)
-  .option('--results <folder>', 'for the JSON and the SVG file', RESULTS)
+  .option('--scale <share>', "share of the load's durations, to try the comparison", numberBetween(0.1, 1, 'number'), 1)
+  .option('--results <folder>', 'folder for the JSON and the SVG file', RESULTS)
   .action(runPeers);
 
 async function runPeers(options: { rounds: number; scale: number; results: string }): Promise<void> {

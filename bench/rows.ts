@@ -1,7 +1,7 @@
-// The rows of the benchmark with all their parameters and targets, in seconds and orders. One round of all short rows
-// takes less than 15 minutes; a long row runs only if it is named, or with `full`.
+// The benchmarks with all their parameters and targets, in seconds and orders. One round of all short benchmarks takes
+// less than 15 minutes; a long benchmark runs only if it is named, or with `full`.
 
-import type { Benchmark, Row } from './benchmark.ts';
+import type { Benchmark, NamedBenchmark } from './benchmark.ts';
 import { floodBenchmark } from './floods/benchmark.ts';
 import { idleBenchmark } from './idle.ts';
 import { awayBenchmark } from './orders/away.ts';
@@ -15,7 +15,7 @@ import { MODES, type Mode } from './system.ts';
 const embedded: readonly Mode[] = ['embedded'];
 const separate: readonly Mode[] = ['separate'];
 
-const row = (name: string, about: string, modes: readonly Mode[], benchmark: Benchmark): Row => ({
+const named = (name: string, about: string, modes: readonly Mode[], benchmark: Benchmark): NamedBenchmark => ({
   name,
   about,
   modes,
@@ -25,8 +25,8 @@ const row = (name: string, about: string, modes: readonly Mode[], benchmark: Ben
 /** Scales a duration or a size. */
 type Scaled = (value: number) => number;
 
-const shortOrderRows = (scaled: Scaled): Row[] => [
-  row(
+const shortOrderBenchmarks = (scaled: Scaled): NamedBenchmark[] => [
+  named(
     'orders',
     'orders at full load and in a burst, against a bare Express route and a bare AMQP loop',
     MODES,
@@ -42,7 +42,7 @@ const shortOrderRows = (scaled: Scaled): Row[] => [
       },
     }),
   ),
-  row(
+  named(
     'steady',
     'the cost of an order at 200/s, against a request of a bare Express route',
     separate,
@@ -50,11 +50,11 @@ const shortOrderRows = (scaled: Scaled): Row[] => [
   ),
 ];
 
-const shortRows = (scaled: Scaled): Row[] => [
-  ...shortOrderRows(scaled),
-  row(
+const shortBenchmarks = (scaled: Scaled): NamedBenchmark[] => [
+  ...shortOrderBenchmarks(scaled),
+  named(
     'sale',
-    'the pace of a sale and the responses to its crowd, beside the same crowd at the perfect server',
+    'the pace of a sale and the responses to its crowd, beside the same crowd at a perfect server',
     MODES,
     saleBenchmark([
       {
@@ -79,7 +79,7 @@ const shortRows = (scaled: Scaled): Row[] => [
       },
     ]),
   ),
-  row(
+  named(
     'flood',
     'purchases over connections that never pause, against a bare Express route that rejects',
     MODES,
@@ -96,7 +96,7 @@ const shortRows = (scaled: Scaled): Row[] => [
       },
     }),
   ),
-  row(
+  named(
     'idle',
     'CPU and memory of `npm start` without any request',
     embedded,
@@ -109,8 +109,8 @@ const shortRows = (scaled: Scaled): Row[] => [
   ),
 ];
 
-const longRows = (scaled: Scaled): Row[] => [
-  row(
+const longBenchmarks = (scaled: Scaled): NamedBenchmark[] => [
+  named(
     'endurance',
     '200 orders/s for ten minutes',
     embedded,
@@ -127,7 +127,7 @@ const longRows = (scaled: Scaled): Row[] => [
     }),
   ),
   ...[50_000, 500_000].map((backlog) =>
-    row(
+    named(
       `backlog-${backlog}`,
       `responses while a consumer is away and ${backlog} orders wait for it, and how fast it catches up`,
       separate,
@@ -141,7 +141,7 @@ const longRows = (scaled: Scaled): Row[] => [
       }),
     ),
   ),
-  row(
+  named(
     'stored',
     'orders at full load with 1,000,000 stored ones, against 10,000',
     separate,
@@ -153,7 +153,7 @@ const longRows = (scaled: Scaled): Row[] => [
     }),
   ),
   ...(['consumers', 'gateways'] as const).map((kind) =>
-    row(
+    named(
       kind,
       `1, 2 and 4 processes of the ${kind}`,
       separate,
@@ -162,8 +162,11 @@ const longRows = (scaled: Scaled): Row[] => [
   ),
 ];
 
-/** `scale`: a share of all durations and sizes, to try a row; its figures then mean little. */
-export function rowsOf(scale: number): { readonly short: readonly Row[]; readonly long: readonly Row[] } {
+/** `scale`: a share of all durations and sizes, to try a benchmark; its figures then mean little. */
+export function benchmarksOf(scale: number): {
+  readonly short: readonly NamedBenchmark[];
+  readonly long: readonly NamedBenchmark[];
+} {
   const scaled = (value: number) => Math.max(1, Math.round(value * scale));
-  return { short: shortRows(scaled), long: longRows(scaled) };
+  return { short: shortBenchmarks(scaled), long: longBenchmarks(scaled) };
 }

@@ -1,11 +1,11 @@
-// Runs the rows: the bare routes, the rounds in each mode, and the report. A round measures the bare route before and
+// Runs the benchmarks: the bare routes, the rounds in each mode, and the report. A round measures the bare route before and
 // after the system, so that other work of the machine affects both.
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { forkScript } from '../demos/shared/child-process.ts';
 import { writeOutput } from '../demos/shared/files.ts';
 import { note, print } from '../demos/shared/terminal.ts';
-import type { Baseline, Row } from './benchmark.ts';
+import type { Baseline, NamedBenchmark } from './benchmark.ts';
 import { curvesDocument } from './curve.ts';
 import { createReport, type Round } from './figures.ts';
 import { type Flooded, flood } from './flood.ts';
@@ -17,7 +17,7 @@ import { using } from './using.ts';
 
 export interface RunOptions {
   readonly rounds: number;
-  /** Only this one, of the row's modes. */
+  /** Only this one of the modes. */
   readonly system?: Mode | undefined;
   /** A folder for the CPU profiles of the last round. */
   readonly profile?: string | undefined;
@@ -48,20 +48,20 @@ const withRoute = <T>(
     },
   );
 
-/** Prints the report of each row and writes it with its curves. */
-export async function runRows(rows: readonly Row[], options: RunOptions): Promise<void> {
+/** Prints the report of each benchmark and writes it with its curves. */
+export async function runBenchmarks(benchmarks: readonly NamedBenchmark[], options: RunOptions): Promise<void> {
   await using(
     new Load(),
     (load) => load.close(),
     async (load) => {
-      for (const row of rows) await runRow(row, load, options);
+      for (const named of benchmarks) await runBenchmark(named, load, options);
     },
   );
 }
 
-async function runRow(row: Row, load: Load, options: RunOptions): Promise<void> {
-  const { name, about, benchmark } = row;
-  const modes = row.modes.filter((mode) => options.system === undefined || options.system === mode);
+async function runBenchmark(named: NamedBenchmark, load: Load, options: RunOptions): Promise<void> {
+  const { name, about, benchmark } = named;
+  const modes = named.modes.filter((mode) => options.system === undefined || options.system === mode);
   if (modes.length === 0) return note(`${name}: not measured on ${options.system}`);
   note(`${name}: ${about}`);
   const { baseline } = benchmark;
@@ -70,7 +70,7 @@ async function runRow(row: Row, load: Load, options: RunOptions): Promise<void> 
     for (let round = 1; round <= options.rounds; round++)
       for (const mode of modes) {
         note(`  round ${round} of ${options.rounds}: ${mode} …`);
-        rounds.push(await measureRound(row, mode, load, { ...options, floodRoute }));
+        rounds.push(await measureRound(named, mode, load, { ...options, floodRoute }));
       }
   };
   if (baseline) await withRoute(baseline, baseline.route, load, measureAll);
@@ -79,10 +79,10 @@ async function runRow(row: Row, load: Load, options: RunOptions): Promise<void> 
     flooded: await withRoute(baseline, 'http', load, (floodHttp) => floodHttp()),
     minHeadroom: baseline.minHeadroom,
   };
-  const report = { row: name, about, ...createReport(rounds, echo) };
+  const report = { benchmark: name, about, ...createReport(rounds, echo) };
   print(renderReport(report));
   print();
-  await writeResults(options.results, name, report, svgOf(row, rounds));
+  await writeResults(options.results, name, report, svgOf(named, rounds));
 }
 
 export async function writeResults(folder: string, name: string, measured: object, svg: string): Promise<void> {
@@ -92,7 +92,7 @@ export async function writeResults(folder: string, name: string, measured: objec
 }
 
 async function measureRound(
-  { benchmark }: Row,
+  { benchmark }: NamedBenchmark,
   mode: Mode,
   load: Load,
   { profile, floodRoute }: RunOptions & { floodRoute: FloodRoute | undefined },
@@ -108,7 +108,7 @@ async function measureRound(
 }
 
 /** The curves of each mode's last round. */
-function svgOf({ name, about }: Row, rounds: readonly Round[]): string {
+function svgOf({ name, about }: NamedBenchmark, rounds: readonly Round[]): string {
   const last = new Map(rounds.map(({ mode, measured }) => [mode, measured.curves]));
   const curves = Array.from(last, ([mode, own]) =>
     own.map((curve) => ({ ...curve, title: `${curve.title} (${mode})` })),

@@ -200,5 +200,5 @@ async function retryMatching(messages: FailedMessages, options: RetryOptions, si
   const { left } = run.totals;
   if (dryRun || left === 0) return;
   const beingHandled = left === 1 ? '1 message is being handled' : `${count(left)} messages are being handled`;
-  throw new CliError(`${beingHandled}; run it again to retry ${left === 1 ? 'it' : 'them'}`);
+  throw new CliError(`${beingHandled}; run the command again to retry ${left === 1 ? 'it' : 'them'}`);
 }

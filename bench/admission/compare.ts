@@ -16,7 +16,7 @@ import { type StrategyName, strategies } from './strategies.ts';
 /** Above the cap, so that the cap is the limit, and below it, so that the stock is. */
 const STOCKS = [1_000, 60];
 
-/** Starts private servers and ends them, also on an error. `rounds`: of the bursts, each on a fresh sale. */
+/** Starts private servers and ends them, also on an error. `rounds`: how often each burst runs, on a fresh sale each. */
 export async function compareAdmission({ rounds }: { rounds: number }) {
   note('starting RabbitMQ, Redis and PostgreSQL …');
   const group = new ServerGroup();

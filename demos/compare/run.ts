@@ -18,7 +18,8 @@ const starts: readonly [strategy: string, start: (env: NodeJS.ProcessEnv) => Pro
 ];
 
 /**
- * `workMs`: in each of the three steps; `orders`: of each client, first of one client alone, then of `clients` at once.
+ * `workMs`: the duration of each of the three steps. `orders`: how many each client places, first one client alone, then
+ * `clients` at once.
  * `differences` in the stored effects make the comparison invalid; the list is empty if there are none.
  */
 export async function compare(

@@ -8,7 +8,7 @@ import { byStatus, Flow, isAccepted, latencyMsOf, type OrderResponse } from './f
 import type { OutageSystem } from './system.ts';
 import { type Sample, Watch } from './watch.ts';
 
-/** Orders before the first second that counts, so that code is compiled and caches are filled. */
+/** Orders before the first measured second, so that code is compiled and caches are filled. */
 const WARM_UP_MS = 2_000;
 /** The flow goes on for this long after the backlog is gone. */
 const CALM_MS = 3_000;
@@ -27,7 +27,8 @@ export interface Settings {
 }
 
 /**
- * The measurements. Times are in milliseconds after the first second that counts began; responses include earlier ones.
+ * The measurements. Times are in milliseconds after the start of the first measured second; responses include earlier
+ * ones.
  */
 export type Scenario = Awaited<ReturnType<typeof runScenario>>;
 

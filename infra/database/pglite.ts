@@ -26,8 +26,8 @@ const MIN_SHARE_MS = 0.5;
 const MAX_SHARE_MS = 25;
 
 /**
- * For pglite-maintenance.ts. A checkpoint keeps at most 64 MB of write-ahead log for reuse. ANALYZE reads 3,000 rows: of
- * the default 30,000, it blocks all statements for more than 100 ms.
+ * For pglite-maintenance.ts. A checkpoint keeps at most 64 MB of write-ahead log for reuse. ANALYZE reads 3,000 rows,
+ * because with the default of 30,000 it would block all statements for more than 100 ms.
  */
 const MAINTENANCE_OPTIONS = ['min_wal_size=32MB', 'max_wal_size=64MB', 'default_statistics_target=10'].flatMap(
   (setting) => ['-c', setting],
@@ -93,7 +93,7 @@ function locksOfThisProcess(): Database['tryLock'] {
 /** Decides which statement runs next, so that neither lane waits for ever. */
 class LaneScheduler {
   readonly #waiting: Record<Lane, (() => Promise<void>)[]> = { foreground: [], background: [] };
-  /** Milliseconds used by each lane since both last had work waiting. */
+  /** Milliseconds that each lane has used since one of them last had no work waiting. */
   readonly #usedMs: Record<Lane, number> = { foreground: 0, background: 0 };
   readonly #checkpointIfDue: () => Promise<void>;
   /** Milliseconds of statements since the last check for a checkpoint. */

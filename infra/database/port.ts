@@ -49,7 +49,7 @@ export interface Database extends Statements {
   readonly background: Database;
   /**
    * The same database, for statements that may take minutes on a large table and so have no timeout. PostgreSQL runs
-   * two at a time, on connections of their own; a third one rejects with DatabaseUnavailable after some seconds.
+   * two at a time, on connections of their own; a third one rejects with DatabaseUnavailable after 5 s.
    */
   readonly longRunning: Statements;
   /**

@@ -7,13 +7,14 @@ import { unavailable } from './problem.ts';
 
 export const DEFAULTS = {
   /**
-   * How long a request may have waited for the event loop. More than some hundred connections cause in a process that
-   * is still being compiled and runs the embedded database; less than a shopper takes for a fault.
+   * How long a request may have waited for the event loop. Longer than the lag that a few hundred connections cause in
+   * a process with the embedded database while V8 still compiles the code; shorter than a wait that a shopper takes for
+   * a fault.
    */
   maxLagMs: 500,
   /**
-   * Sheddable requests in flight in one process. They wait for the next group commit: at some thousand decisions a
-   * second this is half a second's work. More of them would only wait longer and hold memory.
+   * Sheddable requests in flight in one process. They wait for the next group commit: at 1,500 to 3,500 decisions a
+   * second, this is about a second's work. More of them would only wait longer and hold memory.
    */
   maxInFlight: 2_000,
   /** Lag that ends within this time is a burst or a pause (garbage collection), and no request is rejected for it. */

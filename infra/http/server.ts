@@ -65,8 +65,8 @@ export class HttpServer {
   /**
    * Requests are handled once all sockets of this turn of the event loop have been read. While 1,024 sockets are ready,
    * libuv reads up to 48 times that many before it runs timers and immediates. Clients that get their response within
-   * the turn send their next request within it, too; so a flood over more connections than that stopped all other work
-   * for seconds.
+   * the turn send their next request within it, too. If requests were handled as they are read, a flood over more than
+   * 1,024 connections would therefore stop all other work for seconds.
    */
   #handleArrived(): void {
     const arrived = this.#arrived;
@@ -74,7 +74,10 @@ export class HttpServer {
     for (const [request, response] of arrived) this.#handler(request, response);
   }
 
-  /** Responds for LAME_DUCK_MS more, with the last response of each connection, and then listens no more. */
+  /**
+   * Responds for LAME_DUCK_MS more, ending each connection after its next response; then stops listening and waits up to
+   * DRAIN_MS for the requests in flight.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

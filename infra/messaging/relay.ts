@@ -54,8 +54,11 @@ export interface RelayOptions {
   readonly log: Logger;
 }
 
-/** Turns come at an even interval, and a claim later than its turn. */
-const CLAIM_MS = 50;
+/**
+ * Allowance for the duration of a claim. Turns come every `pollMs`, but #lastClaim is the end of a claim, so a little
+ * less than `pollMs` has passed at the next turn.
+ */
+const CLAIM_ALLOWANCE_MS = 50;
 
 export class Relay implements RelayHandle {
   readonly #options: RelayOptions;
@@ -119,7 +122,8 @@ export class Relay implements RelayHandle {
   }
 
   async #turn(): Promise<boolean> {
-    const due = this.#mayHaveUnclaimed || performance.now() - this.#lastClaim >= this.#options.pollMs - CLAIM_MS;
+    const sinceClaimMs = performance.now() - this.#lastClaim;
+    const due = this.#mayHaveUnclaimed || sinceClaimMs >= this.#options.pollMs - CLAIM_ALLOWANCE_MS;
     if (due || this.#published.length >= BATCH) {
       const always = this.#mayHaveUnclaimed || this.#published.length > 0;
       await this.#poll.run(() => this.#claim(), { always });
@@ -183,7 +187,7 @@ export class Relay implements RelayHandle {
   /**
    * Deletes the published rows and claims up to `limit` due ones, in their order: one statement, so that no transaction
    * is open during a publish. Rows that another relay has locked are skipped. A published row whose lease expired is
-   * not claimed: of a deletion and an update of one row in one statement, PostgreSQL does only one.
+   * not claimed: if one statement deletes and updates the same row, PostgreSQL does only one of the two.
    */
   async #deletePublishedAndClaim(limit: number): Promise<OutboxRow[]> {
     const { database, channel, leaseMs } = this.#options;

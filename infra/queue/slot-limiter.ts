@@ -2,7 +2,7 @@
 //
 // The limiter lets `max` jobs start in a window, which opens with its first job and lasts `duration`. With a fixed
 // duration every window opens a little late (a timer, a round trip, the jobs before it), and the delays add up: at a
-// window of 100 ms they cost some percent of the rate. So time is divided into slots, and a window lasts until the end
+// window of 100 ms they cost several percent of the rate. So time is divided into slots, and a window lasts until the end
 // of the slot in which it opens: a window that opens late is shorter. No slot has two windows, so each slot keeps the
 // rate. All processes that drain a queue must agree on the slots, so these are counted on Redis's clock. On a database,
 // where one process drains, they are counted on that process's clock, as BullMQ's windows are.

@@ -1,5 +1,6 @@
-// Drains the sales that are open or have queued tickets: a queue for each of them, at the sale's own rate. Removes
-// queues that are no longer needed from the queue server, including those of processes that died.
+// Drains the sales that have queued tickets, and the open ones that opened or admitted a buyer recently: through a job
+// queue for each of them, at the sale's own rate. Removes job queues that are no longer needed from the queue server,
+// including those of processes that died. In this file, a queue is a job queue, not the queue of a sale's tickets.
 import { setTimeout as delay } from 'node:timers/promises';
 import { pollingLoop } from '../../infra/database/poll.ts';
 import { DatabaseUnavailable } from '../../infra/database/port.ts';
@@ -75,7 +76,7 @@ export class Drain {
     await this.#lock?.release();
   }
 
-  /** False while some sale's tickets do not leave its queue and reopening the queue did not help. */
+  /** False while the tickets of a sale stay queued although its job queue was reopened. */
   get healthy(): boolean {
     return [...this.#queues.values()].every(({ stall }) => stall.healthy);
   }

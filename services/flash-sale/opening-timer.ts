@@ -1,8 +1,8 @@
 // Warms up before the openings of sales: when a sale is created or gets an early purchase, and again shortly before it
 // opens, which may be days later.
 //
-// One timer waits for the next opening that this process knows of: of the sales that were stored when it started, last
-// created a sale, or last warmed up here, and of those that got an early purchase.
+// One timer waits for the next opening that this process knows of: among the sales that were stored when the process
+// started, last created a sale, or last warmed up, and the sales for which it got an early purchase.
 import type { Logger } from 'pino';
 
 /** Closer to an opening than this, no warm-up starts: it would compete with the buyers. */

@@ -1,8 +1,8 @@
-// The queue of one sale in this process: opened when needed, filled from the tickets, and reopened if it stalls.
+// The job queue of one sale in this process: opened when needed, filled from the tickets, and reopened if it stalls.
 //
-// The tickets are the truth, and the queue only keeps the rate, so it holds jobs for no more than a few seconds. Each
-// job counts as enqueued for a limited time (`enqueued_until`) and is added again afterwards if the ticket is still
-// queued: a queue that lost everything costs seconds.
+// The sale's queue is its queued tickets, in the database. The job queue provides the rate, so it holds jobs for no more
+// than a few seconds. Each ticket counts as enqueued for a limited time (`enqueued_until`) and gets another job
+// afterwards if it is still queued: if the job queue loses everything, that costs seconds.
 import type { ResilientLock } from '../../infra/database/resilient-lock.ts';
 import type { PacedQueue, PacedQueues } from '../../infra/queue/port.ts';
 import { within } from '../../infra/runtime/promises.ts';
@@ -11,27 +11,27 @@ import { StallDetector } from '../../infra/runtime/stall-detector.ts';
 import type { TicketAcceptance } from './accept-ticket.ts';
 import { type DrainableSale, dequeue, dequeueAll, enqueue, markQueueOpened } from './store/queue.ts';
 
-/** A queue holds the jobs of this time, and AHEAD_EXTRA more. */
+/** A job queue holds the jobs of this time, and AHEAD_EXTRA more. */
 const AHEAD_SECONDS = 2;
 const AHEAD_EXTRA = 20;
 /** Jobs added in one turn. */
 const MAX_ADDED = 5_000;
-/** A job counts as enqueued for this long, and for at least this many times as long as the queue takes for its jobs. */
+/** A ticket counts as enqueued for this long, or for this many times as long as a full job queue takes, if longer. */
 const ENQUEUED_MS = 5_000;
 const ENQUEUED_FACTOR = 1.5;
-/** A queue that no ticket leaves for this long is reopened: BullMQ's workers may fall silent after an outage. */
+/** If no ticket leaves a sale's queue for this long, its job queue is reopened: BullMQ's workers may fall silent. */
 const STALLED_MS = 10_000;
-/** A queue is never reopened before this many tickets should have left it at the sale's rate. */
+/** A job queue is never reopened before this many tickets should have left the sale's queue at its rate. */
 const STALLED_TICKETS = 3;
-/** How long to wait for a queue to close; a job that hangs may keep it open for good. */
+/** How long to wait for a job queue to close; a job that hangs may keep it open for good. */
 export const CLOSE_MS = 2_000;
 
 export interface SaleQueueOptions extends Pick<ServiceContext<unknown>, 'database' | 'log'> {
   readonly queues: PacedQueues;
   readonly acceptance: TicketAcceptance;
-  /** A queue that no ticket leaves for this long, or for 10 s if that is shorter, is reopened. */
+  /** If no ticket leaves a sale's queue for this long, or for 10 s if that is shorter, its job queue is reopened. */
   readonly stalledAfterMs: number;
-  /** A stalled queue is being reopened. */
+  /** A stalled job queue is being reopened. */
   readonly onRebuild: () => void;
 }
 
@@ -39,7 +39,7 @@ export class SaleQueue {
   readonly #options: SaleQueueOptions;
   readonly #lock: ResilientLock | undefined;
   readonly #saleId: string;
-  /** Not healthy while no ticket leaves the queue and reopening it did not help. */
+  /** Not healthy while the tickets stay queued although the job queue was reopened. */
   readonly stall: StallDetector;
   readonly #closing = new Set<Promise<void>>();
   #queue: PacedQueue | undefined;
@@ -58,7 +58,7 @@ export class SaleQueue {
     return this.#queue !== undefined;
   }
 
-  /** Adds jobs for the tickets at the head of the queue that need them. Resolves with whether there may be more. */
+  /** Adds jobs for the tickets at the head of the sale's queue that need them. Resolves with whether more may need one. */
   async fill(sale: DrainableSale): Promise<boolean> {
     const { database } = this.#options;
     if (this.#isStalled(sale)) await this.#drop(sale.queued);
@@ -84,14 +84,14 @@ export class SaleQueue {
     await Promise.all(this.#closing);
   }
 
-  /** Whether tickets wait and none has left the queue for too long, at any process. */
+  /** Whether tickets wait and none has left the sale's queue for too long, at any process. */
   #isStalled({ queued, processed }: DrainableSale): boolean {
     // Without the queue server there can be no progress, so the queue is not stalled.
     const isDown = this.#options.queues.health().status === 'down';
     return this.stall.check(isDown ? undefined : queued, processed);
   }
 
-  /** Closes a stalled queue; its tickets are enqueued again in the next one. */
+  /** Closes a stalled job queue; the tickets are enqueued again in the next one. */
   async #drop(queued: number): Promise<void> {
     const { database, onRebuild, log } = this.#options;
     log.warn({ sale: this.#saleId, queued, rebuilds: this.stall.rebuilds }, 'queue stalled, reopening it');

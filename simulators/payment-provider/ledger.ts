@@ -1,5 +1,5 @@
-// The simulated provider's ledger: the charge and the cancellation of each key. It is in memory, some hundred bytes per
-// key, and in a journal that is written before the provider responds.
+// The simulated provider's ledger: the charge and the cancellation of each key. The ledger is in memory, at a few hundred
+// bytes per key, and in a journal that is written before the provider responds.
 import { join } from 'node:path';
 import { z } from 'zod';
 import { currency } from '../../contracts/money.ts';

@@ -315,7 +315,7 @@ test.skipIf(!onPostgres.available)(`${MANY} orders are audited in bounded memory
       `INSERT INTO sluice_notify.notifications (id, order_id, user_id, kind, text, event_id)
        SELECT gen_random_uuid(), id, 'ann', 'order.placed', 'Thank you', gen_random_uuid() FROM ${orders}`,
     ]);
-    // Their facts are some 100 MB as objects.
+    // As objects, their facts take about 100 MB.
     const { code, report } = await sluiceAudit(system, ['--settle', '0s'], ['--max-old-space-size=48']);
     expect(report.counts).toMatchObject({
       orders: { confirmed: MANY },
