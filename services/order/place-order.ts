@@ -16,7 +16,7 @@ const GATHER_MS = 5;
 const GATHER_UNTIL = 10;
 /**
  * On PostgreSQL, this many requests that wait start a second statement: in a burst, that accepts up to half as many
- * orders again. PGlite runs one statement at a time, and prefers large ones.
+ * orders again. PGlite runs one statement at a time, so it would only get smaller ones.
  */
 const SECOND_FROM = 32;
 /** Requests that may wait for a statement; a further one is rejected with Overloaded. */

@@ -7,7 +7,7 @@ export const orderSettings = {
     url('http', 'https')
       .refine((value) => !/\/\/[^/]*@/.test(value))
       .meta({ allowed: 'a URL such as http://host:3010, without a user or password' }),
-    'Payment provider. Unset: simulated, with its ledger in DATA_DIR. Required for a process that runs the order service without all other services, or in only one role.',
+    'Payment provider. Unset: simulated, with its ledger in DATA_DIR. Required for a process that runs the order service, unless the process runs all services in both roles.',
   ),
   PAYMENT_TIMEOUT_MS: variable(
     integer(50, 300_000),

@@ -8,7 +8,7 @@ import { type PaymentProvider, PaymentUnknown } from './port.ts';
 
 /** Concurrent calls; further ones wait, and waiting counts towards their timeout. */
 const CONNECTIONS = 64;
-/** A response has some ten bytes. */
+/** A response has a few dozen bytes. */
 const MAX_RESPONSE_BYTES = 16 * 1024;
 /** Statuses below 500 after which a call may be repeated: request timeout, too early, too many requests. */
 const RETRYABLE = [408, 425, 429];
