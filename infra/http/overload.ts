@@ -1,5 +1,5 @@
-// Overload control: a guard in front of the application rejects sheddable requests cheaply, before any work, when too
-// many are in flight or the event loop lags. An accepted request gets its response in bounded time, however many come;
+// Overload control: a guard in front of Express rejects sheddable requests cheaply, before they reach it and the
+// database, when too many are in flight or the event loop lags. An accepted request gets its response in bounded time, however many come;
 // a rejection costs a small part of a response.
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { CALM_MS, EventLoopLag, LoadShedder } from './event-loop-lag.ts';

@@ -1,7 +1,7 @@
 // A listener in front of Express, whose routing and body parsing cost several times as much as the rejection of a
-// purchase from memory. It answers two kinds of requests, which come in floods, if they have their usual form:
-// purchases that the snapshot rejects, and polls of a ticket. It passes on all others as if it had not read them. The
-// routes give the same responses to the requests that it answers; a test sends the same requests to both.
+// purchase from memory. It handles two kinds of requests, which come in floods, if they have their usual form: purchases
+// that the snapshot rejects, and polls of a ticket. It passes on all others as if it had not read them. The routes give
+// the same responses; a test sends the same requests to both.
 import type { IncomingMessage, RequestListener } from 'node:http';
 import type { Logger } from 'pino';
 import { purchaseRequest } from '../../contracts/flash-sales.ts';

@@ -18,7 +18,7 @@ const onConnection = (socket: Socket) => {
 };
 
 export type Served = Awaited<ReturnType<typeof serve>>;
-export const serve = async (listener: RequestListener) => {
+const serve = async (listener: RequestListener) => {
   const { server, url } = await listen(listener, '127.0.0.1', 0);
   return { server: server.on('connection', onConnection), port: Number(new URL(url).port) };
 };
