@@ -1,4 +1,4 @@
-// Mutations of the counters of a flash sale.
+// Mutations of the gateway and of the counters of a flash sale.
 import type { Mutation } from './mutation.ts';
 
 const MIGRATION = 'services/flash-sale/store/migrations/001_flash_sale.sql';
@@ -26,6 +26,20 @@ export const flashSaleMutations: readonly Mutation[] = [
     ],
     tests: { files: ['test/contract/flash-sale-front.test.ts'], pattern: 'a body that arrives in pieces' },
     failure: 'to be 200',
+  },
+  {
+    name: 'handle-while-reading',
+    lesson:
+      'While 1,024 sockets are ready, libuv reads on. Responses sent meanwhile bring the next requests, without end.',
+    changes: [
+      {
+        file: 'infra/http/server.ts',
+        find: 'if (this.#arrived.push([request, response]) === 1) setImmediate(() => this.#handleArrived());',
+        replace: 'this.#arrived.push([request, response]);\n      this.#handleArrived();',
+      },
+    ],
+    tests: { files: ['test/service/http-server.test.ts'], pattern: 'at most one request per connection' },
+    failure: 'to be less than or equal to 1500',
   },
   {
     name: 'check-then-add',

@@ -78,6 +78,19 @@ export const orderMutations: readonly Mutation[] = [
     failure: '"replayed"',
   },
   {
+    name: 'front-ignores-the-key',
+    lesson: 'A fast path that misses one rule of the route breaks the guarantee that rests on it.',
+    changes: [
+      {
+        file: 'services/order/front.ts',
+        find: "request.headers['idempotency-key']",
+        replace: 'undefined',
+      },
+    ],
+    tests: { files: ['test/contract/order-front.test.ts'], pattern: 'in their usual form' },
+    failure: 'expected [ 201, 201, 201 ] to deeply equal',
+  },
+  {
     name: 'expired-while-paying',
     lesson: 'Between a charge and its response an order may be paid: if it expires then, the buyer pays for nothing.',
     changes: [
