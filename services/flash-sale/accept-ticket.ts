@@ -7,7 +7,7 @@ import { failpoint } from './failpoints.ts';
 import { dequeue } from './store/queue.ts';
 import { ACCEPT_TICKETS, failTicket } from './store/tickets.ts';
 
-/** Tickets in one transaction, and jobs that may wait for one. Both exceed what all queues run at a time. */
+/** Tickets in one transaction, and jobs that may wait for one. A job beyond that fails, and is retried. */
 const MAX_BATCH = 200;
 const MAX_WAITING = 20_000;
 /** The jobs of a window start within a few milliseconds, and the orders cost as much for one ticket as for twenty. */
@@ -34,9 +34,9 @@ export function createTicketAcceptance({ database, outbox, resendAfterMs, log }:
     /** Does nothing for a ticket that is not queued. Rejects with DatabaseUnavailable. */
     accept: (ticketId: string): Promise<void> => commits.submit(ticketId),
     /**
-     * Ends a ticket whose job failed at every attempt. An error that the database would raise again (SQLSTATE classes
-     * 22 and 23) fails the ticket and returns its unit; otherwise it stays queued and needs a new job. Rejects with
-     * DatabaseUnavailable.
+     * Called when a ticket's job has failed at every attempt. If the database would raise the error again (SQLSTATE
+     * classes 22 and 23), the ticket fails and its unit returns to the sale; otherwise the ticket stays queued and needs
+     * a new job. Rejects with DatabaseUnavailable.
      */
     onFailed: async (ticketId: string, error: Error): Promise<void> => {
       const code = 'code' in error ? String(error.code) : '';

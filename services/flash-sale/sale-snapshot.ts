@@ -1,9 +1,9 @@
 // Rejects a flood of newcomers to one sale from memory, synchronously and without a query, from a snapshot of the
 // sale's row and a Bloom filter of everyone who ever got a ticket.
 //
-// It never admits, and rejects only if the row, as it was at most a second ago, would reject too. Buyers who hold
-// a ticket as of the snapshot, or got one from this process since, always reach the row. About as many newcomers as the
-// queue has free places reach it, too.
+// It never admits. It rejects newcomers if the row, as it was at most a second ago, would reject them. If the queue had
+// free places, it lets about as many newcomers through to the row, and rejects the others until its next refresh. Buyers
+// who hold a ticket as of the snapshot, or got one from this process since, always reach the row.
 //
 // While it is in use, the snapshot is refreshed well before it expires; otherwise the whole flood would reach the row
 // until the refresh is done. Without requests it is dropped soon; otherwise an outdated snapshot would reject the first

@@ -79,7 +79,7 @@ export class QueueConsumer {
 
   /**
    * Cancels the consumer, acknowledges the messages that are being handled, then closes the channel, which returns the
-   * others to the queue: up to a prefetch of batches could outlast the deadline of a stop.
+   * others to the queue. They are not handled first, because a prefetch of messages could outlast the deadline of a stop.
    */
   close(): Promise<void> {
     this.#closing ??= this.#drain();
@@ -129,9 +129,9 @@ export class QueueConsumer {
   }
 
   /**
-   * Handlers of lost channels may still run while their messages are delivered again. So the receiver gets up to two
-   * prefetches of events at a time and the rest of a batch, and one prefetch of messages may wait here, however often
-   * channels are lost.
+   * Handlers of lost channels may still run while their messages are delivered again. So the handler gets up to two
+   * prefetches of events at a time, exceeded only by the other events of the last message, and one prefetch of messages
+   * may wait here, however often channels are lost.
    */
   #dispatch(session: Session): void {
     const { prefetch } = this.#options;
