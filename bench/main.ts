@@ -1,9 +1,10 @@
 // `npm run bench`: compares the system with bare uses of the libraries and servers below it. Figures are ratios of two
 // rates of the same run, because a rate alone says more about the machine. Results go to stdout, progress to stderr.
 import { Argument, Command, Option } from '@commander-js/extra-typings';
-import { writeOutput } from '../demos/shared/files.ts';
+import { CliError } from '../demos/shared/errors.ts';
+import { createFolder, expectWritable, writeOutput } from '../demos/shared/files.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
-import { columns, print } from '../demos/shared/terminal.ts';
+import { columns, note, print } from '../demos/shared/terminal.ts';
 import { compareAdmission } from './admission/compare.ts';
 import { renderComparison } from './admission/render.ts';
 import type { NamedBenchmark } from './benchmark.ts';
@@ -48,6 +49,7 @@ program
   .addHelpText('after', `\nShort benchmarks:\n${listed(short)}\n\nLong benchmarks:\n${listed(long)}`)
   .action(async (names, { scale, ...options }) => {
     const { short, long } = benchmarksOf(scale);
+    await createFolder(options.results);
     if (names.includes('full')) {
       await runBenchmarks([...short, ...long], options);
       return runPeers({ scale, ...options });
@@ -62,6 +64,7 @@ program
   .option('--rounds <count>', 'rounds; the report has medians over them', numberBetween(1, 20), 5)
   .option('--json <file>', 'also write all measurements to this file')
   .action(async ({ rounds, json }) => {
+    await expectWritable(json);
     const result = await compareAdmission({ rounds });
     print(renderComparison(result));
     if (json) await writeOutput(json, `${JSON.stringify(result, null, 2)}\n`);
@@ -77,6 +80,7 @@ program
 
 async function runPeers(options: { rounds: number; scale: number; results: string }): Promise<void> {
   const { rounds, scale, results } = options;
+  await createFolder(results);
   installPeers();
   const result = await comparePeers({
     rounds,
@@ -90,4 +94,10 @@ async function runPeers(options: { rounds: number; scale: number; results: strin
   await writeResults(results, 'peers', result, curvesDocument(head, peerCurves(result)));
 }
 
-await program.parseAsync();
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof CliError)) throw error;
+  note(`bench: ${error.message}`);
+  process.exitCode = error.exitCode;
+}

@@ -1,6 +1,5 @@
 // Runs the benchmarks: the bare routes, the rounds in each mode, and the report. A round measures the bare route before and
 // after the system, so that other work of the machine affects both.
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { forkScript } from '../demos/shared/child-process.ts';
 import { writeOutput } from '../demos/shared/files.ts';
@@ -86,7 +85,6 @@ async function runBenchmark(named: NamedBenchmark, load: Load, options: RunOptio
 }
 
 export async function writeResults(folder: string, name: string, measured: object, svg: string): Promise<void> {
-  await mkdir(folder, { recursive: true });
   await writeOutput(join(folder, `${name}.json`), `${JSON.stringify(measured, null, 2)}\n`);
   await writeOutput(join(folder, `${name}.svg`), svg);
 }
