@@ -1,6 +1,6 @@
 // The listening server: fails with a clear error if it cannot listen, and stops without resetting a client.
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { deferred } from '../runtime/promises.ts';
 import { StartupError } from '../runtime/startup-error.ts';
@@ -10,6 +10,12 @@ const LAME_DUCK_MS = 250;
 
 /** How long requests in flight may take after that. A client that stops sending or reading must not delay the stop. */
 const DRAIN_MS = 3_000;
+
+/**
+ * Requests that are held before they are handled. Only clients that send requests without waiting for the responses
+ * (pipelining) reach it.
+ */
+const MAX_ARRIVED = 10_000;
 
 export class PortInUse extends StartupError {
   constructor(variable: string, host: string, port: number, cause?: unknown) {
@@ -58,7 +64,9 @@ export class HttpServer {
         this.#inFlight--;
         if (this.#inFlight === 0) this.#drained?.resolve();
       });
+      closeWithItsSocket(request.socket, response);
       if (this.#arrived.push([request, response]) === 1) setImmediate(() => this.#handleArrived());
+      if (this.#arrived.length >= MAX_ARRIVED) this.#handleArrived();
     });
   }
 
@@ -71,12 +79,15 @@ export class HttpServer {
   #handleArrived(): void {
     const arrived = this.#arrived;
     this.#arrived = [];
-    for (const [request, response] of arrived) this.#handler(request, response);
+    for (const [request, response] of arrived) {
+      // Otherwise the client has broken off; body parsers would take the request for one without a body.
+      if (!request.socket.destroyed) this.#handler(request, response);
+    }
   }
 
   /**
-   * Responds for LAME_DUCK_MS more, ending each connection after its next response; then stops listening and waits up to
-   * DRAIN_MS for the requests in flight.
+   * Responds for LAME_DUCK_MS more, ending each connection after its next response; then stops listening and waits up
+   * to DRAIN_MS for the requests in flight.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -84,15 +95,34 @@ export class HttpServer {
   }
 
   async #close(): Promise<void> {
-    // Clients learn from their next response that the connection ends, load balancers that this process is not ready.
-    // Closing at once would reset requests that are on their way.
+    // Clients learn from their next response that the connection ends, and load balancers learn that this process is not
+    // ready. Closing at once would reset requests that are on their way.
     await delay(LAME_DUCK_MS);
     // Not awaited, because upgraded connections (MQTT over WebSocket) end only with the broker.
     this.server.close();
     this.#drained = deferred();
-    if (this.#inFlight > 0) await Promise.race([this.#drained.promise, delay(DRAIN_MS)]);
+    if (this.#inFlight > 0) await Promise.race([this.#drained.promise, delay(DRAIN_MS, undefined, { ref: false })]);
     this.server.closeAllConnections();
   }
+}
+
+const responsesOf = new WeakMap<Socket, Set<ServerResponse>>();
+
+/**
+ * On Node.js 20, a pipelined response that waits for an earlier one never emits `close` when its connection ends, so
+ * that requests counted by that event would stay in flight for ever. It is emitted here.
+ */
+function closeWithItsSocket(socket: Socket, response: ServerResponse): void {
+  let open = responsesOf.get(socket);
+  if (!open) {
+    open = new Set();
+    responsesOf.set(socket, open);
+    socket.once('close', () => {
+      for (const each of open ?? []) if (!each.socket && !each.destroyed) each.emit('close');
+    });
+  }
+  open.add(response);
+  response.once('close', () => open.delete(response));
 }
 
 function listenError(error: NodeJS.ErrnoException, host: string, port: number): StartupError {

@@ -1,9 +1,12 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import type { RequestListener } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { listen } from '../../infra/http/server.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
+import { eventually } from '../setup/wait.ts';
 
 /** More than the 1,024 sockets that libuv reads at a time. */
 const CONNECTIONS = 1_500;
@@ -32,6 +35,49 @@ test('one turn of the event loop handles at most one request per connection, how
   const [most] = (await once(child, 'message')) as [number];
   expect(most).toBeLessThanOrEqual(CONNECTIONS);
   for (const socket of sockets) socket.destroy();
+});
+
+async function serve(handler: RequestListener): Promise<number> {
+  const { server, url } = await listen(handler, '127.0.0.1', 0);
+  cleanUps.push(() => server.close().closeAllConnections());
+  return Number(new URL(url).port);
+}
+
+test('a request whose client has broken off is not handled', async () => {
+  const handled: boolean[] = [];
+  let arrived = 0;
+  const port = await serve((request, response) => {
+    handled.push(request.socket.destroyed);
+    response.end();
+  });
+  const body = '{"reason":"changed my mind"}';
+  for (const part of [body, body.slice(0, 9)])
+    for (let client = 0; client < 20; client++, arrived++) {
+      const socket = await open(port);
+      socket.write(`POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${part}`, () =>
+        socket.resetAndDestroy(),
+      );
+    }
+  const last = await open(port);
+  last.write(REQUEST);
+  await once(last, 'data');
+  last.destroy();
+  expect(arrived).toBe(40);
+  expect(handled).toContain(false);
+  expect(handled).not.toContain(true);
+});
+
+test('every pipelined request is closed with its connection, so that none counts as in flight for ever', async () => {
+  let [arrived, closed] = [0, 0];
+  const port = await serve((_request, response) => {
+    arrived++;
+    response.once('close', () => closed++);
+  });
+  const socket = await open(port);
+  socket.write(REQUEST.repeat(50));
+  await eventually(() => arrived === 50, { what: 'all requests have arrived' });
+  socket.destroy();
+  await eventually(() => closed === 50, { what: 'all requests are closed' });
 });
 
 async function open(port: number): Promise<Socket> {
