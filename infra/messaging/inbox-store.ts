@@ -45,7 +45,7 @@ export class InboxStore {
   readonly #table: string;
   /** The query for the time of the next row for claimDue(). */
   readonly nextDue: string;
-  /** The query for the time of the next row for claimUnfinished(). A claimed row was due before. */
+  /** The query for the time of the next row for claimUnfinished(): it is due, and its lease has expired. */
   readonly nextUnfinished: string;
 
   /** `schema` is one of our own names, never input. */
@@ -138,8 +138,8 @@ export class InboxStore {
   }
 
   /**
-   * Adds messages that have no row as done, in the transaction that writes their effects. Returns the ids that were
-   * unknown, or known only from an unreadable copy. Such a row is handled when it is received, so it has one time.
+   * Adds messages that have no row as done, in the transaction that writes their effects. A new row is handled when it
+   * is received, so only `received_at` is set. Returns the ids that were unknown, or known only from an unreadable copy.
    */
   async addDone(tx: Transaction, messages: readonly NewMessage[]): Promise<Set<string>> {
     if (messages.length === 0) return new Set();

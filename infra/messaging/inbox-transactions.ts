@@ -44,7 +44,7 @@ export interface InboxOptions {
 
 /** Maximum number of messages in one transaction. */
 const MAX_BATCH = 500;
-/** While messages come steadily, how long they are gathered for the next transaction, unless GATHER_UNTIL wait. */
+/** While messages come steadily, they are gathered for the next transaction this long, or until GATHER_UNTIL wait. */
 const GATHER_MS = 50;
 const GATHER_UNTIL = 32;
 

@@ -1,5 +1,6 @@
-// Requests are resent until a reply arrives. A service replies to a repeated request with the event that it published
-// first or, after a cancellation, with the reversal. So a broker that loses messages costs time, never an effect.
+// Requests are resent until every reply has arrived. A service replies to a repeated request with the event that it
+// published first or, after a cancellation, with the reversal. So a broker that loses messages costs time, never an
+// effect.
 import { GRID_MS, pollingLoop } from '../database/poll.ts';
 import { backoff } from '../database/sql.ts';
 import type { Loop } from '../runtime/loop.ts';
@@ -78,9 +79,9 @@ export function resendLoop(
 }
 
 /**
- * The statement of POST /audit/:service/resend, from the CTEs and events of a service. Both get the requests as $1.
- * The events get new ids: a service that knows the old id would only resend its reply, and for a new one it also writes
- * what is missing.
+ * The statement of POST /audit/:service/resend, from the CTEs and events of a service. Both get $1: the ids of the
+ * orders or tickets, each with the new event id of its request. The id is new because a service that knows the old one
+ * would only resend its reply; for a new one it also writes what is missing.
  */
 export const defineResend = ({ effects, events }: { readonly effects: string; readonly events: string }) =>
   defineStatement({

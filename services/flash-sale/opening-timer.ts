@@ -1,8 +1,8 @@
 // Warms up before the openings of sales: when a sale is created or gets an early purchase, and again shortly before it
 // opens, which may be days later.
 //
-// One timer waits for the next opening that this process knows of: among the sales that were stored when the process
-// started, last created a sale, or last warmed up, and the sales for which it got an early purchase.
+// One timer waits for the next opening that this process knows of. The process reads the stored openings when it starts,
+// when it creates a sale, and when the timer fires; otherwise it learns of openings from early purchases.
 import type { Logger } from 'pino';
 
 /** Closer to an opening than this, no warm-up starts: it would compete with the buyers. */
@@ -68,7 +68,7 @@ export class OpeningTimer {
     this.#timer = setTimeout(() => this.#fire(), waitMs).unref();
   }
 
-  /** Once in the 25 days of the longest timer, a warm-up that comes too early costs nothing. */
+  /** Also called after MAX_TIMER_MS (25 days) if the opening is later than that; the early warm-up is harmless. */
   #fire(): void {
     this.#firesAt = Number.POSITIVE_INFINITY;
     void this.#options.warmUp();

@@ -11,7 +11,7 @@ import { findOrderByKey, insertTicketOrders, PLACE_ORDERS, STATE_FOR_TICKETS } f
 
 /** Orders in one statement. */
 const MAX_BATCH = 200;
-/** While requests come steadily, how long they are gathered for the next statement, unless GATHER_UNTIL wait. */
+/** While requests come steadily, they are gathered for the next statement this long, or until GATHER_UNTIL wait. */
 const GATHER_MS = 5;
 const GATHER_UNTIL = 10;
 /**
