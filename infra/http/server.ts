@@ -12,8 +12,8 @@ const LAME_DUCK_MS = 250;
 const DRAIN_MS = 3_000;
 
 /**
- * Requests that are held before they are handled. Only clients that send requests without waiting for the responses
- * (pipelining) reach it.
+ * Maximum number of requests that wait to be handled. Only clients that do not wait for responses (pipelining), or more
+ * connections than this, reach it.
  */
 const MAX_ARRIVED = 10_000;
 

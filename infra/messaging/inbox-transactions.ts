@@ -27,7 +27,7 @@ export interface InboxOptions {
   readonly retryMaxMs: number;
   /** After this, a claimed row may be claimed again: must exceed the slowest handler. */
   readonly leaseMs: number;
-  /** Events that a transport passes on at a time, apart from redeliveries and the rest of a batch. */
+  /** Events that a transport passes on at a time; redeliveries and the other events of the last message may exceed it. */
   readonly prefetch: number;
   /** Maximum number of rows that this process processes at a time. */
   readonly maxRows: number;
@@ -84,7 +84,7 @@ export class InboxTransactions {
     return (alone ? this.#alone : this.#shared).submit(attempt);
   }
 
-  /** Resends the reply to a message that was processed before, as its row was asked to. */
+  /** Resends the reply to a message that was processed before, because its row says `reply_requested`. */
   async resendReply(messageId: string, { alone = false } = {}): Promise<HandlingOutcome> {
     await (alone ? this.#resendBatch([messageId]) : this.#resends.submit(messageId));
     return 'duplicate';

@@ -269,7 +269,7 @@ onEachShape({ shapes, prepare }, (on) => {
     expect(bought.map(countByResult)).toEqual(several.map(() => ({ 202: 60 })));
     for (const sale of several)
       expect((await over(on.url, sale.id)).counts).toMatchObject({ admitted: 60, ordered: 60 });
-    expect(await deadlocks(on.databaseUrl)).toBe(0);
+    expect(await deadlocks(on.databaseUrl)).toBe('none');
   });
 
   onShape('the rows that these tests stored violate no guarantee', async () => {
@@ -288,6 +288,6 @@ onEachShape({ shapes, prepare }, (on) => {
     const verdict = await checkInvariants(stored, { buyers: buyers.log });
     expect(verdict).toMatchObject({ violations: [], failed: [], lost: 0, duplicated: 0 });
     expect(verdict.orders).toBeGreaterThan(150);
-    if (databaseUrl) expect(await deadlocks(databaseUrl)).toBe(0);
+    if (databaseUrl) expect(await deadlocks(databaseUrl)).toBe('none');
   });
 });

@@ -1,5 +1,7 @@
 // Direct access to the database of a flash sale: blocks its drain, publishes events about orders, counts deadlocks.
 import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Client } from 'pg';
 import { query } from '../../fault/support/sql.ts';
 
@@ -64,11 +66,15 @@ async function publish(
   );
 }
 
-/** Deadlocks since the database was created. */
-export async function deadlocks(databaseUrl: string): Promise<number> {
-  const [row] = await query<{ deadlocks: string }>(
+/** `none`, or the number of deadlocks in this database and what the log of a server of the tests says about them. */
+export async function deadlocks(databaseUrl: string): Promise<string> {
+  const [row] = await query<{ deadlocks: string; folder: string }>(
     databaseUrl,
-    'SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()',
+    `SELECT deadlocks, current_setting('data_directory') AS folder FROM pg_stat_database
+     WHERE datname = current_database()`,
   );
-  return Number(row?.deadlocks);
+  if (Number(row?.deadlocks) === 0) return 'none';
+  const log = await readFile(join(String(row?.folder), '..', 'output.log'), 'utf8').catch(() => 'no log');
+  const [, ...reports] = log.split('deadlock detected');
+  return [`${row?.deadlocks}:`, ...reports.map((report) => report.slice(0, 3_000))].join('\n');
 }
