@@ -31,7 +31,10 @@ export const resendRequest = z.strictObject({ ids });
 export const resent = z.object({ resent: count });
 
 const userId = z.string();
-/** Until the service acts on it by itself; negative if that is overdue, null if it never will. */
+/**
+ * Until the service resends, expires, charges or refunds it by itself; negative if that is overdue, null if no such
+ * time is set, as for a queued ticket.
+ */
 const dueInMs = z.int().nullable();
 
 export const orderFact = z.object({

@@ -5,7 +5,7 @@ import { count, instant, text, userId, uuid } from './text.ts';
 
 /** In units; each ticket takes one. */
 export const MAX_STOCK = 1_000_000_000;
-/** Waiting and running tickets together. */
+/** In queued tickets. */
 export const MAX_QUEUE_CAP = 1_000_000;
 export const MAX_DRAIN_PER_SECOND = 10_000;
 /** A day. */
@@ -50,9 +50,12 @@ export const flashSale = z.object({
   closesAt: instant.nullable(),
   holdSeconds: count,
   status: z.enum(['scheduled', 'open', 'sold-out', 'closed']),
-  /** initial = remaining + held + sold. `held` units belong to tickets that are queued or wait for their order. */
+  /**
+   * initial = remaining + held + sold. `held` units belong to tickets that are queued or whose order is not confirmed
+   * yet.
+   */
   stock: z.object({ initial: count, remaining: z.int(), held: z.int(), sold: z.int() }),
-  /** `length` counts waiting and running tickets. */
+  /** `length` counts the queued tickets. */
   queue: z.object({ length: z.int(), cap: count }),
   /** admitted = held + ordered + released. */
   counts: z.object({

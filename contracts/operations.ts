@@ -87,7 +87,10 @@ export const failedMessagesPage = pageSchema(failedMessage);
 
 const status = z.enum(['up', 'degraded', 'down']);
 
-/** `stalled`: the services whose consumer makes no progress and was rebuilt in vain. */
+/**
+ * `stalled`: the services whose consumer or drain is stalled although it was rebuilt, or whose worker thread does not
+ * reply.
+ */
 export const health = z.object({ status, stalled: z.array(z.string()) });
 
 const resourceState = z.object({ status, detail: z.string().optional() });

@@ -1,4 +1,5 @@
-// Lists return `{ items, next }`, newest first. `next` is the cursor for `?after=`, or null on the last page.
+// Lists return `{ items, next }`, newest first; lists of facts are in ascending order of their ids. `next` is the
+// cursor for `?after=`, or null on the last page.
 import { z } from 'zod';
 import { integerText, userId, uuid } from './text.ts';
 

@@ -1,5 +1,6 @@
 // The payment provider's HTTP interface, for its client and for the simulated provider: PUT and DELETE
-// /charges/:orderId. 422: the key was charged with another amount or currency. After any other response the outcome is
+// /charges/:orderId. The order's id is the idempotency key. 200: the outcome. 4xx except 408, 425 and 429: the call is
+// rejected; 422: the key was charged with another amount or currency. After any other response, or none, the outcome is
 // unknown.
 import { z } from 'zod';
 import { currency } from './money.ts';

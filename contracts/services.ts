@@ -20,7 +20,7 @@ export const subscriptions = {
   'flash-sale': ['order.placed', 'order.cancelled', 'order.awaiting-payment'],
 } as const satisfies Record<string, readonly EventType[]>;
 
-/** The orders that were placed for a ticket, which the flash-sale service receives without those of the shop. */
+/** The orders that were placed for a ticket. The flash-sale service receives only these, not those without a ticket. */
 const TICKET_ORDERS = 'order.placed.ticket';
 
 /** The routing key of an event on RabbitMQ. */
@@ -34,5 +34,8 @@ export type ServiceName = keyof typeof subscriptions;
 export const serviceNames = Object.keys(subscriptions) as ServiceName[];
 export type Subscribed<S extends ServiceName> = (typeof subscriptions)[S][number];
 
-/** The field of a log line that holds a message's subject. */
+/**
+ * The field of a log line that holds a message's subject. It is called `orderId`, although the subject of a
+ * flash-sale.ticket event is a ticket's id.
+ */
 export const SUBJECT_NAME = 'orderId';

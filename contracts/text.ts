@@ -24,7 +24,7 @@ export function integerText(min: number, max: number) {
   return digits.transform(Number).pipe(z.int().min(min, message).max(max, message));
 }
 
-/** ISO 8601 in UTC, from the database's clock. */
+/** ISO 8601 in UTC. The times that services produce are from the database's clock. */
 export const instant = z.iso.datetime();
 
 /** An id made by this system. In lower case, as the database returns it, so that equal ids are equal strings. */

@@ -2,10 +2,10 @@
 // groups (services). If a group runs in this process, its inbox handles the events at once and stores one row for each,
 // in the transaction of the effect. Until that commit, the outbox keeps the event.
 //
-// Events are stored first for groups that other processes run, for handlers that may take long, and if they are
-// published again, because the event may have ended the process, and stored messages have their attempts counted. The
-// rows of other groups are found by the polls of their workers, and several processes on one PostgreSQL share them with
-// SKIP LOCKED.
+// Events are stored before they are processed in three cases: another process runs the group, the handler may take
+// long, or the event is published again. In the last case it may have ended the process, and only the attempts of
+// stored messages are counted. The rows of groups that other processes run are found by the polls of their workers, and
+// several processes on one PostgreSQL share them with SKIP LOCKED.
 import { type Database, isUnavailable } from '../database/port.ts';
 import { BusError } from '../mqtt/port.ts';
 import { PendingSet } from '../runtime/collections.ts';

@@ -1,7 +1,7 @@
 // The event bus as the rest of the system sees it. Every adapter guarantees, and the contract suite tests:
 //
-// - publish: every event that is not among the rejected ones is stored durably, for each group that subscribes to it.
-//   A rejected event may be stored or not; the caller publishes it again under the same id.
+// - publish: resolves with the events that failed. Every other event is stored durably, for each group that subscribes
+//   to it. An event that failed may be stored or not; the caller publishes it again under the same id.
 // - subscribe: every event reaches every subscribed group at least once, even a group without a running process. The
 //   processes of a group share its events (AMQP, local), or one process at a time receives them all (MQTT).
 // - A message is acknowledged only after the receiver's promise has resolved. Order is not guaranteed.
@@ -19,14 +19,14 @@ export const EVENT_CONTENT_TYPE = 'application/cloudevents+json';
 export interface OutgoingEvent {
   readonly id: string;
   readonly type: string;
-  /** The type and one more word, if groups may receive such events without the others of the type. Default: `type`. */
+  /** The type and one more word, if a group may subscribe to only these events of the type. Default: `type`. */
   readonly routingKey?: string | undefined;
   readonly body: string;
   /** An earlier publish may not have finished: its process may have ended, even because of this event. */
   readonly republished?: boolean | undefined;
 }
 
-/** An event that the broker did not confirm. */
+/** An event that was not confirmed, for any reason; the code `rejected` is only one of them. */
 export interface Rejected {
   readonly id: string;
   readonly error: BusError;
@@ -53,13 +53,14 @@ export interface Receiver {
    */
   enqueue(batch: readonly IncomingMessage[]): Promise<void>;
   /**
-   * Stores the batch, one event of which may have ended the process each time. Each event is then processed alone, so
-   * that only that one becomes dead.
+   * Stores a batch that was delivered too often, perhaps because one of its events ends the process. Each event is then
+   * processed alone, so that only that event becomes dead.
    */
   isolate(batch: readonly IncomingMessage[]): Promise<void>;
   /**
    * Processes the messages whose handler only writes to the database, and stores the others, which may take long. For
-   * transports that keep a message until the promise resolves, and then pass it to `enqueue`, which counts attempts.
+   * transports that keep a message until the promise resolves. They pass a message that they deliver again to
+   * `enqueue`, which counts attempts.
    */
   processOrEnqueue(batch: readonly IncomingMessage[]): Promise<void>;
   /** Marks as dead the messages that the broker no longer delivers. */
@@ -83,7 +84,7 @@ export interface Subscription {
 
 export interface Bus {
   readonly kind: 'local' | 'rabbitmq' | 'mqtt';
-  /** Publishes a batch; resolves with the events that the broker did not confirm. Never rejects. */
+  /** Publishes a batch; resolves with the events that failed. Never rejects. */
   publish(events: readonly OutgoingEvent[]): Promise<Rejected[]>;
   /**
    * `group` is a key of the topology. Resolves when the subscription is established or, while the broker is away, when

@@ -34,8 +34,8 @@ export function receives({ groups, narrowed }: Topology, group: string, event: O
 }
 
 /**
- * The routing keys that a group's queue is bound with, and those that 0.2.0 bound in place of them. `#` is any number
- * of words, none included.
+ * The routing keys that a group's queue is bound with, and those that 0.2.0 bound in place of them. `#` stands for
+ * zero or more words.
  */
 export function bindingsOf(topology: Topology, group: string): { bound: string[]; obsolete: string[] } {
   const { groups, narrowed = {} } = topology;
@@ -52,7 +52,10 @@ export function sizeError({ type, body }: OutgoingEvent): BusError | undefined {
   return new BusError('oversized', `${type} has ${bytes} bytes, allowed ${MAX_EVENT_BYTES}`);
 }
 
-/** Why a transport that does not itself report events without a subscriber may not take this one, or undefined. */
+/**
+ * The error of an event that is too large or that no group receives, or undefined. For transports that do not report
+ * the latter themselves.
+ */
 export function publishError(topology: Topology, event: OutgoingEvent): BusError | undefined {
   const error = sizeError(event);
   if (error || Object.keys(topology.groups).some((group) => receives(topology, group, event))) return error;

@@ -34,7 +34,7 @@ export function writeEvent(
   return { id, type, routingKey: routingKeyOf?.(event), body: JSON.stringify(event) };
 }
 
-/** How much of a body is stored. A longer one exceeds every event, so it is unreadable. */
+/** How much of a body is stored. A longer body exceeds the maximum size of an event, so it is unreadable. */
 export const MAX_STORED_BYTES = MAX_EVENT_BYTES;
 
 export interface NewMessage {

@@ -96,8 +96,8 @@ export class FailedMessages {
 
   /**
    * Gives messages that match a fresh set of attempts, due at once: the oldest first, at most `limit`. Skips truncated
-   * ones, locked rows and, unless it is selected by its id, a message with an attempt under way. A dead message may be
-   * claimed, because only its reply is being resent. Returns how many were retried.
+   * ones and, unless `filter.id` is set, locked rows and messages with an attempt under way. A claim does not protect a
+   * dead message from the retry, because it is only a claim to resend the reply. Returns how many were retried.
    */
   retry(filter: FailedFilter, limit = 1): Promise<number> {
     return this.#database.longRunning.execute(

@@ -16,7 +16,7 @@ export interface CloudEvent<Type extends string = string, Data = unknown> {
   readonly data: Data;
 }
 
-/** The schema of the whole envelope by type. An event is parsed both when it is written and when it is read. */
+/** The schema of the whole envelope by type. An event is parsed both when it is published and when it is received. */
 export type EventCatalogue = Readonly<Record<string, z.ZodType<CloudEvent>>>;
 
 export interface Handler<E extends CloudEvent> {

@@ -138,9 +138,9 @@ export class InboxStore {
   }
 
   /**
-   * Adds, with the status `done`, messages that have no row yet, in the transaction that writes their effects. A new
-   * row is handled when it is received, so only `received_at` is set. Returns the ids that were unknown, or known only
-   * from an unreadable copy.
+   * Adds, with the status `done`, messages that have no row yet, in the transaction that writes their effects. The
+   * `handled_at` of a new row stays null: the message is handled when it is received. Returns the ids that were
+   * unknown, or known only from an unreadable copy.
    */
   async addDone(tx: Transaction, messages: readonly NewMessage[]): Promise<Set<string>> {
     if (messages.length === 0) return new Set();

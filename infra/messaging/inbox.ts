@@ -74,7 +74,7 @@ export class Inbox implements Receiver {
     await Promise.all([this.worker.stop(), this.#pruneDone.stop(), this.#pruneUnreadable.stop()]);
   }
 
-  /** When a message last got its outcome or was dropped, as of performance.now(); undefined before the first one. */
+  /** When a message last got its outcome or was dropped, by performance.now(); undefined before the first one. */
   get lastProgress(): number | undefined {
     return this.#lastProgress;
   }

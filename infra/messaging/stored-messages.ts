@@ -34,7 +34,10 @@ export async function countMessages(database: Queryable, schema: string) {
   };
 }
 
-/** Finds the messages about these subjects. Each SELECT uses an index without the done ones, possibly millions. */
+/**
+ * Finds the messages about these subjects. Each SELECT of the inbox uses a partial index without the done messages, of
+ * which there may be millions.
+ */
 export function locateMessages(database: Queryable, schema: string, subjects: readonly string[]) {
   type Place = 'outbox' | 'pending' | 'retrying' | 'dead';
   return database.query<{ subject: string; id: string; type: string | null; place: Place }>(

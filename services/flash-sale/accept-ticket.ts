@@ -10,7 +10,10 @@ import { ACCEPT_TICKETS, failTicket } from './store/tickets.ts';
 /** Tickets in one transaction, and jobs that may wait for one. A job beyond that fails, and is retried. */
 const MAX_BATCH = 200;
 const MAX_WAITING = 20_000;
-/** The jobs of a window start within a few milliseconds, and the orders cost as much for one ticket as for twenty. */
+/**
+ * The job queue's limiter starts the jobs of one slot within a few milliseconds, and the orders cost as much for one
+ * ticket as for twenty.
+ */
 const WAIT_MS = 25;
 
 type Options = Pick<ServiceContext<unknown>, 'database' | 'outbox' | 'log'> & { readonly resendAfterMs: number };

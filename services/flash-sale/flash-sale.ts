@@ -33,7 +33,7 @@ const MIN_DRAIN_SECONDS = 2;
 /**
  * How long a snapshot is used before it is read again, in milliseconds. Before the sale opens, until it opens at the
  * longest: otherwise the whole rush would reach the row. For an open sale, an eighth of the time in which the queue
- * drains: otherwise the shop idles while a web process still rejects for a full queue.
+ * drains: otherwise the queue would run empty while a web process still rejects because it was full.
  */
 export function freshForMs({ status, queueCap, drainPerSecond, opensInMs }: Snapshot): number {
   if (status === 'scheduled') return Math.min(CLOSED_FRESH_MS, opensInMs);
@@ -54,8 +54,8 @@ export function attemptsFor({ queueCap, queued }: Snapshot): number {
 
 /**
  * Why a snapshot of this age rejects a newcomer; undefined if the row has to decide. `attemptsLeft`: how many of
- * `attemptsFor` are left. The last units are never declared sold out from memory: unlike a full queue, that sends
- * buyers home, so the row has to say it.
+ * `attemptsFor` are left. While the remaining units fit into the queue, only the row rejects: with `sold-out`, after
+ * which a buyer does not try again, so a guess from memory is not enough.
  */
 export function rejectionOf(
   { status, remaining, queued, queueCap, opensInMs }: Snapshot,

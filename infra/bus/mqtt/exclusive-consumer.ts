@@ -30,7 +30,10 @@ export interface SessionOptions {
 
 /** Between pings. */
 const KEEPALIVE_SECONDS = 30;
-/** A batch that takes longer to store has its connection ended, before the broker or mqtt.js would take it for dead. */
+/**
+ * A batch that takes longer to store has its connection ended. With a full buffer mqtt.js reads no further, so it would
+ * miss the responses to its pings and take the connection for dead.
+ */
 const STALL_MS = (KEEPALIVE_SECONDS * 1000) / 2;
 /** Pause before another attempt to get the lock, and before reconnecting after a stall. */
 const RETRY_MS = 1_000;
@@ -183,7 +186,7 @@ export class ExclusiveConsumer implements Subscription {
       await subscribeSession(client, this.#options);
       this.#isUp();
     } catch (error) {
-      // Otherwise the connection broke, and the next one subscribes again.
+      // If the connection broke, the next one subscribes again.
       if (!client.connected) return;
       this.#state.degraded('the broker rejected the subscription');
       this.#attempted.resolve();

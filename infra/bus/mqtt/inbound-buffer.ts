@@ -3,8 +3,9 @@
 // mqtt.js passes on the next message when handleMessage has called back for the last one, and sends PUBACK then, unless
 // the callback gets an error. So each callback gets an error at once, and this buffer writes the PUBACK itself when the
 // message is stored, in the order of arrival (MQTT 3.1.1, section 4.6). Brokers send 10 (RabbitMQ), 20 (Mosquitto) or
-// more messages before they wait for acknowledgements, and these messages share a transaction. The connection also
-// stays alive while the database is away: pings are answered.
+// more messages before they wait for acknowledgements, and these messages share a transaction. The broker responds
+// to pings meanwhile, so a short absence of the database does not break the connection; after `stallMs` the consumer
+// ends it.
 import type { IPublishPacket, MqttClient } from 'mqtt';
 import type { IncomingMessage, Receiver } from '../port.ts';
 

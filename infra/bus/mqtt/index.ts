@@ -2,7 +2,7 @@
 // one session (clean: false) that keeps its events, subscribed with QoS 1.
 //
 // A broker keeps nothing for a session that never existed. So before the first event is published, the session of every
-// group is created, also that of a group which runs elsewhere or not yet.
+// group is created, even that of a group that runs elsewhere or does not run yet.
 import { BusError, type MqttPublisher } from '../../mqtt/port.ts';
 import { eventTopic, probeTopic } from '../../mqtt/topics.ts';
 import { PendingSet } from '../../runtime/collections.ts';

@@ -229,8 +229,8 @@ async function prepare(model: ChannelModel): Promise<void> {
   // Until recovery listens, an error without this listener would end the process.
   model.on('error', () => undefined);
   model.on('close', () => socketOf(model).destroy());
-  // Recovery would take a connection that ended before it listened for an open one. One round trip shows the
-  // difference.
+  // If the connection ended before recovery listened, recovery would regard it as open. One round trip shows whether it
+  // is.
   const silent = new Error(`no reply within ${HANDSHAKE_TIMEOUT_MS} ms`);
   const closed = new Promise((resolve) => model.once('close', resolve));
   const probe = await within(HANDSHAKE_TIMEOUT_MS, model.createChannel(), () => silent).catch(async (error) => {

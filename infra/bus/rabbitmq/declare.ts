@@ -38,7 +38,7 @@ export async function declareGroup(channel: Channel, topology: Topology, group: 
   for (const key of obsolete) await channel.unbindQueue(queue, exchangeOf(topology), key);
 }
 
-/** Declares all groups' queues. Publishers do so too, so that no event is published before its queues exist. */
+/** Declares all groups' queues. For publishers, so that no event is published before its queues exist. */
 export async function declareTopology(channel: Channel, topology: Topology, deliveryLimit: number) {
   for (const group of Object.keys(topology.groups)) await declareGroup(channel, topology, group, deliveryLimit);
 }

@@ -33,9 +33,9 @@ const DECLARATION_MAX_AGE_MS = 30_000;
  */
 const DECLARE_AFTER_RETURN_MS = 500;
 /**
- * After a rejected event the channel is replaced, at most this often. In RabbitMQ 3.10, a channel whose first event for
- * a quorum queue comes right after a node has failed goes on using that node: it rejects every event for the queue
- * while the node is away, although the queue has a new leader. (4.0 tries each node.)
+ * After a nack the channel is replaced, at most this often. In RabbitMQ 3.10, a channel whose first event for a quorum
+ * queue comes right after a node has failed goes on using that node: it rejects every event for the queue while the
+ * node is away, although the queue has a new leader. (4.0 tries each node.)
  */
 const REPLACE_CHANNEL_EVERY_MS = 1_000;
 
@@ -66,7 +66,7 @@ export class RabbitmqBus implements Bus {
   #declaredAt = Number.NEGATIVE_INFINITY;
   /** The channel on which the topology is being declared. */
   #declaring: ConfirmChannel | undefined;
-  /** Whether this channel has rejected an event. */
+  /** Whether the broker has rejected an event (nack) on this channel. */
   #rejected = false;
   #renewedAt = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
@@ -246,12 +246,12 @@ export class RabbitmqBus implements Bus {
     this.#deadline = setTimeout(expire, Math.ceil(since + confirmTimeoutMs - performance.now()));
   }
 
-  /** Rejects messages that have been unconfirmed or waiting since `limit` or longer. */
+  /** Fails the messages that have been unconfirmed or waiting since `limit` or longer. */
   #expire(limit: number): void {
     const { confirmTimeoutMs } = this.#settings;
     const [oldest] = this.#inFlight;
     if (oldest && oldest.since <= limit) {
-      // The state of this channel's other messages is unknown, so all of them are rejected.
+      // The state of this channel's other messages is unknown, so all of them fail.
       const unconfirmed = new BusError('unconfirmed', `no confirm within ${confirmTimeoutMs} ms`);
       const unsettled = [...this.#inFlight];
       this.#inFlight.clear();

@@ -68,7 +68,8 @@ export class ResilientChannel<C extends Channel> {
     this.#abandonAttempt();
     if (channel) {
       log.warn({ channel: name, reason }, 'renewing the channel');
-      // Close before open: when the broker confirms either, it has read everything that was buffered.
+      // The close is sent before the open: when the broker confirms one of them, it has read everything that was sent
+      // on the old channel.
       await connection.closeChannel(channel);
     }
     await this.#try();

@@ -49,7 +49,7 @@ const tryAgain = script('rejected.js');
 /**
  * Explains to a browser why there is no ticket. The page tries again while the queue is full or the sale is not open. A
  * sale that has closed since the rejection is shown as closed. `retryAfter`: in seconds, as in Retry-After. If it is
- * unset, and if the sale is sold out, the page tries only when the buyer asks it to.
+ * unset or the sale is sold out, the page tries again only when the buyer asks it to.
  */
 export function rejectedPage(
   sale: FlashSale,

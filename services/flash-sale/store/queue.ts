@@ -1,4 +1,4 @@
-// The flash-sale service's SQL of the drain: the sales that need a queue, and the tickets that need a job in it.
+// The flash-sale service's SQL of the drain: the sales that need a job queue, and the tickets that need a job in it.
 import type { Database } from '../../../infra/database/port.ts';
 import { SCHEMA } from './sales.ts';
 
@@ -6,7 +6,7 @@ export interface DrainableSale {
   readonly id: string;
   readonly drainPerSecond: number;
   readonly queued: number;
-  /** Tickets that are no longer in the queue. */
+  /** Tickets that are no longer queued. */
   readonly processed: number;
 }
 
@@ -15,7 +15,7 @@ const NEEDS_QUEUE = `(queued > 0
   OR (opens_at <= now() AND (closes_at IS NULL OR closes_at > now())
     AND GREATEST(opens_at, last_admission_at) > now() - interval '10 minutes'))`;
 
-/** Sales that need a queue, at most `limit`; those with queued tickets first. */
+/** Sales that need a job queue, at most `limit`; those with queued tickets first. */
 export function listDrainable(database: Database, limit: number): Promise<DrainableSale[]> {
   return database.query<DrainableSale>(
     `SELECT id, drain_per_second AS "drainPerSecond", queued, admitted - queued AS processed FROM ${SCHEMA}.sales
@@ -24,17 +24,20 @@ export function listDrainable(database: Database, limit: number): Promise<Draina
   );
 }
 
-/** The query for the time from which listDrainable() finds a sale that it does not find now: now while it finds one. */
+/**
+ * The query for the time at which listDrainable() next finds a sale: now if it finds one already, otherwise the next
+ * opening.
+ */
 export const NEXT_OPENING = `SELECT CASE WHEN EXISTS (SELECT FROM ${SCHEMA}.sales WHERE ${NEEDS_QUEUE}) THEN now()
   ELSE (SELECT min(opens_at) FROM ${SCHEMA}.sales WHERE opens_at > now()) END AS due`;
 
-/** Records that the queue server may hold a sale's queue; to be called before the queue is opened. */
+/** Records that the queue server may hold a sale's job queue; to be called before the job queue is opened. */
 export const markQueueOpened = (database: Database, saleId: string) =>
   database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = true WHERE id = $1 AND NOT has_queue`, [saleId]);
 
 /**
- * Sales that need no queue although the queue server may hold one, or although they are among `closed`; at most
- * `limit`, in random order, so that queues that cannot be removed do not delay the others.
+ * Sales that need no job queue although the queue server may hold one, or although they are among `closed`; at most
+ * `limit`, in random order, so that job queues that cannot be removed do not delay the others.
  */
 export async function listObsoleteQueues(database: Database, closed: readonly string[], limit: number) {
   const rows = await database.query<{ id: string }>(
@@ -45,13 +48,13 @@ export async function listObsoleteQueues(database: Database, closed: readonly st
   return rows.map(({ id }) => id);
 }
 
-/** Records that a sale's queue is removed, unless the sale needs a queue again. */
+/** Records that a sale's job queue is removed, unless the sale needs one again. */
 export const markQueueRemoved = (database: Database, saleId: string) =>
   database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = false WHERE id = $1 AND NOT ${NEEDS_QUEUE}`, [saleId]);
 
 /**
- * Marks the tickets among the first `window` of a sale's queue that need jobs as enqueued for `forMs`, and returns
- * their ids in the order of the queue. Two processes never get the same ticket.
+ * Marks those of a sale's first `window` queued tickets that need jobs as enqueued for `forMs`, and returns their ids
+ * in the order of the sale's queue. Two processes never get the same ticket.
  */
 export async function enqueue(database: Database, saleId: string, head: { window: number; forMs: number }) {
   const rows = await database.query<{ id: string; number: number }>(

@@ -55,7 +55,7 @@ const SETTLE = `WITH report AS (
 
 /**
  * Marks tickets as ordered, and counts their units as sold. `reports`: [{ ticketId, orderId }], as JSON. A ticket that
- * is not waiting for its order stays as it is: it has its order already, or the order was cancelled before.
+ * is not `accepted` or `awaiting-payment` stays as it is: it is ordered already, or its order was cancelled before.
  */
 export const settle = (tx: Transaction, reports: string) => tx.execute(SETTLE, [reports]);
 
@@ -129,7 +129,7 @@ export const RESEND_OVERDUE = defineOverdue(
   acceptedEvents('resent'),
 );
 
-/** Resends flash-sale.ticket.accepted of each ticket that waits for its order. */
+/** Resends flash-sale.ticket.accepted of each ticket that is `accepted` or `awaiting-payment`. */
 export const RESEND_BY_ID = defineResend({
   effects: `WITH resent AS (
     SELECT * FROM ${SCHEMA}.tickets

@@ -10,7 +10,10 @@ import { type PaymentProvider, PaymentUnknown } from './port.ts';
 const CONNECTIONS = 64;
 /** A response has a few dozen bytes. */
 const MAX_RESPONSE_BYTES = 16 * 1024;
-/** Statuses below 500 after which a call may be repeated: request timeout, too early, too many requests. */
+/**
+ * Statuses from 400 to 499 that are no rejection, so the outcome is unknown: request timeout, too early, too many
+ * requests.
+ */
 const RETRYABLE = [408, 425, 429];
 
 /**

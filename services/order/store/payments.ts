@@ -58,7 +58,10 @@ export function claimOverdueAttempts(database: Database, retryAfterMs: number, l
   );
 }
 
-/** Confirms an order that is paid, also if a later response had set it back to waiting. */
+/**
+ * Confirms an order whose charge is approved, even if the response to another call has set it back to
+ * `awaiting-payment` meanwhile.
+ */
 export const CONFIRM_PAYMENT = defineStatement({
   effects: `WITH changed AS (
     UPDATE ${SCHEMA}.progress AS p

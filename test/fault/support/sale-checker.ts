@@ -1,7 +1,7 @@
 // The independent checker of flash sales, with its own SQL: the totals, the cap, and the responses that buyers got.
 //
 //   I4  stock = remaining + held + sold, none negative, all equal to the counts of tickets; at most one live ticket per user
-//   I5  waiting and running tickets never exceeded the cap
+//   I5  the queued tickets never exceeded the cap
 //   every 202 is a ticket that is ordered, or released because its order was cancelled; every ordered ticket has exactly
 //   one order, and every order of a sale has its ticket
 import type { BuyerLog } from './buyers.ts';

@@ -49,7 +49,8 @@ export function about(seconds) {
 export const backoffSeconds = (failures, retryAfter = 0) => Math.max(retryAfter, Math.min(30, 2 ** failures));
 
 /**
- * An alarm that is set for at most one time. In a tab that slept it rings as soon as the tab is visible again.
+ * An alarm with at most one due time: setting it again replaces the earlier time. In a tab that slept it rings as soon
+ * as the tab is visible again.
  * @param {(secondsLeft: number) => void} onTick about once a second while the alarm is set
  */
 export function createAlarm(onTick) {
