@@ -125,7 +125,10 @@ export const renamedVariables: Readonly<Record<string, VariableName>> = {
   ASK_AGAIN_MS: 'RESEND_AFTER_MS',
 };
 
-/** Constraints between two variables: `name` exceeds `times` the value of `exceeds`, or may equal it. */
+/**
+ * Constraints between two variables: the value of `name` must exceed `times` × the value of `exceeds`; with `orEquals`,
+ * the two may also be equal.
+ */
 const relations = [
   // A relay publishes an event before its lease expires.
   { name: 'LEASE_MS', exceeds: 'PUBLISH_TIMEOUT_MS', times: 2, orEquals: false },

@@ -96,7 +96,8 @@ export class Consumer {
 
   /** Receives no more messages and finishes the running ones. Safe to call twice. */
   async stop(): Promise<void> {
-    // The watchdog together with its subscription: it may wait for a rebuild, which closing aborts.
+    // The watchdog and its subscription stop together: stopping the watchdog may wait for a rebuild, and closing the
+    // subscription aborts the rebuild.
     await Promise.all([
       this.inbox.stop(),
       ...(this.#options.service.loops ?? []).map((loop) => loop.stop()),

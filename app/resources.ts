@@ -44,7 +44,7 @@ export class Resources {
   #payments: PaymentProvider | undefined;
   #paymentUrl: string | undefined;
 
-  /** `shutdown`: closes what was opened; close() runs it. Default: the caller closes them. */
+  /** `shutdown` closes the resources in `opened`; close() runs it. By default, the caller closes them. */
   constructor(
     config: Config,
     log: Logger,

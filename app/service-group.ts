@@ -55,7 +55,7 @@ export interface StartedServices {
   readonly stoppable: StoppableServices;
 }
 
-/** Starts services with a bus, on schemas that are up to date. */
+/** Waits for the database, migrates the schemas of the services, opens the bus and starts the services. */
 export async function startServices(options: ServiceGroupOptions): Promise<StartedServices> {
   const { config, roles, resources, metrics, log, signal, shutdown } = options;
   const { database, mqtt } = resources;

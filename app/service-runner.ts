@@ -1,4 +1,4 @@
-// Runs one service in one or both roles: its routes, its consumer, and the relays of its outbox, on every bus.
+// Runs one service in one or both roles: its routes, its consumer, and the relays of its outbox, with any bus.
 import type { Router } from 'express';
 import { eventSchemas } from '../contracts/events.ts';
 import type { ConsumerState, Readiness } from '../contracts/operations.ts';

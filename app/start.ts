@@ -50,7 +50,7 @@ export async function startSluice(
 
 const NO_RESPONSE = { status: 'down', detail: 'no response' } as const;
 
-/** The running services of a process, and the state that the routes of its operation report. */
+/** The running services of a process, and the state that /healthz, /readyz and /metrics report. */
 interface Running {
   readonly runners: readonly ServiceRunner[];
   readonly resources: Resources;
@@ -215,7 +215,7 @@ class Sluice {
     process.exit(1);
   }
 
-  /** A worker's server has only the routes of its operation. */
+  /** A process without the role web serves only health, readiness and metrics. */
   async #serveHttp({ runners, resources, resourceStates, otherMetrics }: Running): Promise<void> {
     const served = this.#roles.includes('web') ? runners : [];
     const overload = new OverloadGuard({
@@ -230,7 +230,7 @@ class Sluice {
       const shown = { runners, database, resources: resourceStates, otherMetrics, overload, serving };
       operationsRoutes(router, { ...shown, metrics: this.#metrics });
     });
-    // A front costs as little as a rejection by the guard, so it needs none.
+    // A front costs as little as a rejection by the overload guard, so it runs before the guard.
     const listener = served.reduce<RequestListener>(
       (next, { service }) => service.front?.(next) ?? next,
       overload.guard(app),

@@ -1,4 +1,4 @@
-// Stops and starts services of one process independently of the others. Only the outage needs it.
+// Stops and starts services of one process independently of the others. Only `sluice outage` needs it.
 import type { ServiceName } from '../contracts/services.ts';
 import type { ServiceRunner } from './service-runner.ts';
 

@@ -26,7 +26,7 @@ const { config, services, connections } = workerData as WorkerData;
 /** Log lines that wait for the main thread; further ones are dropped, so that a service is never slowed down. */
 const MAX_WAITING_LINES = 20_000;
 
-/** The log of this thread: the lines of one callback cross together. */
+/** The log of this thread. Lines that are written one right after another cross to the main thread in one message. */
 class LogLines {
   #lines: string[] = [];
   #waiting = 0;

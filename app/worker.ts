@@ -121,7 +121,10 @@ export class WorkerThread implements RemoteWorker {
 /** Hands the relay in the worker thread the rows that this thread has committed. The relay returns its lease. */
 class RemoteRelay implements RelayHandle {
   readonly #enqueue: (rows: readonly OutboxRow[]) => Promise<number>;
-  /** The relay's, as of its last result. Until then, rows have no lease, and the relay claims them. */
+  /**
+   * The relay's lease in its latest result, in milliseconds. While it is 0, as before the first result, rows have no
+   * lease, and the relay claims them.
+   */
   #leaseMs = 0;
 
   constructor(enqueue: (rows: readonly OutboxRow[]) => Promise<number>) {

@@ -1,5 +1,6 @@
 // Retries the messages that failed before the run began, service by service, at a bounded rate. A message that fails
-// again during the run is not retried again: the database's time at the beginning separates the two.
+// again during the run is not retried again: the run retries only messages that failed before it began, by the
+// database's clock.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MAX_RETRY_LIMIT, type RetryPreview } from '../../contracts/operations.ts';
 import type { ServiceName } from '../../contracts/services.ts';
@@ -11,7 +12,7 @@ const BUSY_ROUNDS = 25;
 
 export interface ServiceRetries {
   readonly service: ServiceName;
-  /** When the run began. */
+  /** Messages that matched when the run began. */
   readonly matching: number;
   retried: number;
   /** Not retried, by the last response. */

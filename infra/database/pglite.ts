@@ -143,7 +143,7 @@ class LaneScheduler {
     const { foreground, background } = this.#waiting;
     if (foreground.length > 0 && background.length > 0)
       return this.#usedMs.foreground * BACKGROUND_WEIGHT <= this.#usedMs.background ? 'foreground' : 'background';
-    // A lane that runs alone saves up no time.
+    // A lane without work saves up no time for later.
     this.#usedMs.foreground = 0;
     this.#usedMs.background = 0;
     return foreground.length > 0 ? 'foreground' : 'background';

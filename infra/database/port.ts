@@ -63,8 +63,8 @@ export interface Database extends Statements {
    */
   logPosition(): Promise<string | undefined>;
   /**
-   * Takes the advisory lock of that name for this process; resolves with undefined if another process holds it. A dead
-   * connection is noticed within 10 s, and no other process gets the lock before.
+   * Takes the advisory lock of that name; resolves with undefined if another process or this one holds it already. A
+   * dead connection is noticed within 10 s, and no other process gets the lock before.
    */
   tryLock(name: string): Promise<Lock | undefined>;
   close(): Promise<void>;

@@ -97,7 +97,7 @@ function bodyProblemOf(error: unknown): Problem | undefined {
 
 /**
  * Sends the problem that an error means to a client, never a stack trace. Logs an unexpected error. Once a response has
- * begun, only its connection can tell the client, so that ends.
+ * begun, only the end of its connection can tell the client, so the connection is destroyed.
  */
 export function sendError(log: Logger, error: unknown, request: IncomingMessage, response: ServerResponse): void {
   let problem = problemOf(error);

@@ -7,7 +7,10 @@ const EVENT_LOOP_PRECISION_MS = 100;
 
 export class Metrics {
   readonly registry = new Registry();
-  /** The metrics of the process, which has one of each: adding up omits its start time. */
+  /**
+   * The metrics of the process. They are not aggregated over the threads, because the process has each of them once,
+   * and because the aggregation would omit its start time.
+   */
   readonly #process = new Registry();
 
   readonly published = this.#counter(

@@ -24,7 +24,8 @@ export class PgliteBackend extends SqlBackend {
 
   override async start(): Promise<void> {
     await super.start();
-    // PGlite has one session. All statements but BullMQ's name their schema.
+    // PGlite has one session, so this applies to all statements. Only those of BullMQ need it; all others name their
+    // schema.
     await this.database.background.script(`SET search_path TO ${SCHEMA}`);
   }
 

@@ -113,8 +113,9 @@ export abstract class SqlBackend implements Backend {
 
 /**
  * The part of pg.Pool that BullMQ's PostgreSQL backend uses, for one queue or worker, on top of any function that runs
- * a statement. Also its own client, which BullMQ borrows to check its schema, and for the life of a worker for
- * notifications. All queues share connections, whereas BullMQ would keep one connection per worker.
+ * a statement. The pool is at the same time the client that connect() returns: BullMQ borrows one to check BullMQ's
+ * schema, and keeps one for each worker's notifications. All queues share connections, whereas BullMQ would keep one
+ * connection per worker.
  */
 class SqlPool extends EventEmitter implements PgPool, PgPoolClient {
   readonly #run: RunStatement;

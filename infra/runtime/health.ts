@@ -16,7 +16,10 @@ export interface ConnectionStateOptions {
   readonly fields?: () => object;
 }
 
-/** The state of a connection that is restored in the background, with one log line per outage. */
+/**
+ * The state of a connection that is restored in the background. Logs each loss, each new reason and each recovery, not
+ * each attempt.
+ */
 export class ConnectionState {
   readonly #options: ConnectionStateOptions;
   #health: Health = { status: 'down', detail: 'connecting' };
@@ -47,7 +50,10 @@ export class ConnectionState {
     this.#health = { status: 'degraded', detail };
   }
 
-  /** Logs a reason that is not that of the last failure. `detail` is public, the error is for the log only. */
+  /**
+   * Logs the loss of the connection, and later each reason that differs from the last one. `detail` is public, the
+   * error is for the log only.
+   */
   down(detail: string, error?: unknown): void {
     const { name, log, fields } = this.#options;
     const reason = error === undefined ? detail : reasonOf(error);

@@ -1,6 +1,6 @@
 // A stream of bytes between two threads, over a message port, with backpressure: chunks wait in the stream's buffer
-// until the other side has taken the previous ones, and then cross together. So each side holds at most one full buffer
-// of the other's beyond its own.
+// until the other side has taken the previous ones, and then cross together. So a side holds, besides its own full
+// buffers, at most the bytes of one full buffer of the other side.
 import { Duplex } from 'node:stream';
 import type { MessagePort } from 'node:worker_threads';
 

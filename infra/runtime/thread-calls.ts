@@ -1,5 +1,5 @@
-// Calls between two threads: each side calls the other's functions by name. The calls and results of one
-// callback cross together. Arguments and results are structured clones: a Buffer arrives as a Uint8Array.
+// Calls between two threads: each side calls the other's functions by name. Calls and results that are sent one right
+// after another cross in one message. Arguments and results are structured clones: a Buffer arrives as a Uint8Array.
 import type { MessagePort, Worker } from 'node:worker_threads';
 
 // biome-ignore lint/suspicious/noExplicitAny: functions of any arguments

@@ -70,8 +70,8 @@ function maySubscribe(filter: string, prefix: string): boolean {
 }
 
 /**
- * Whether a message goes to this client now. An external client that reads too slowly misses QoS 0 messages, and is
- * disconnected before it would miss another: after reconnecting it asks for those over HTTP.
+ * Whether a message goes to this client now. An external client that reads too slowly misses QoS 0 messages. It is
+ * disconnected before it would miss a message of QoS 1 or 2: after reconnecting, it reads those over HTTP.
  */
 function mayForward(client: Client, packet: AedesPublishPacket): boolean {
   const { conn } = client;

@@ -1,5 +1,5 @@
 // The connection of an external client, with limits that protect the embedded broker: on the size of incoming packets,
-// on the bytes that wait for the client, and on how long the client may read nothing.
+// on the bytes that wait for the client, and on how long the client may take to read them.
 //
 // Aedes waits for the drain of every subscriber of a message before it counts the message as published, so one browser
 // that stops reading would stop them all. Aedes never waits while the buffer here is below its high-water mark.
@@ -9,7 +9,10 @@ import { Duplex } from 'node:stream';
 const MAX_PACKET_BYTES = 16 * 1024;
 /** Bytes that may wait for the client. The broker forwards no message beyond half of it. */
 const OUTGOING_BYTES = 1024 * 1024;
-/** A client that reads nothing for this long while bytes wait is disconnected. */
+/**
+ * A client that takes longer than this to read the bytes of one write is disconnected. One write may hold all bytes
+ * that waited.
+ */
 const READ_TIMEOUT_MS = 10_000;
 
 export class BoundedConnection extends Duplex {
