@@ -33,7 +33,7 @@ export interface Moment {
   readonly values: Readonly<Record<string, number>>;
 }
 
-/** Reads now and then every second, until `seconds` have passed or the last reading says `done`. */
+/** Reads at once and then every second, until `seconds` have passed or the last reading says `done`. */
 export async function readEverySecond(
   read: () => Promise<Moment['values']>,
   { seconds, done = () => false }: { seconds: number; done?: (last: Moment['values']) => boolean },

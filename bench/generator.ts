@@ -34,7 +34,7 @@ export interface Sample {
    * Of the responses since the last sample, by status; in milliseconds, from sending a request to its response's end.
    */
   readonly latency: Readonly<Record<number, Latency>>;
-  /** Since the first `allow`, and the CPU time of this process since then. */
+  /** Since the first `allow` or `pace`, and the CPU time of this process since then. */
   readonly elapsedMs: number;
   readonly cpuMs: number;
 }

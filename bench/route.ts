@@ -1,7 +1,7 @@
 // Bare routes to compare the system with, each a process of its own with the settings of Sluice's application: an
-// Express route that parses an order with the same schema and echoes it (`route.js order`); one that parses a purchase
-// and rejects it as the flash sale does (`route.js flash-sale`); and a node:http server that ignores the request
-// (`route.js http`), to show that the load generator could do more.
+// Express route that parses an order with the same schema and echoes it (`route.ts order`); one that parses a purchase
+// and rejects it as the flash sale does (`route.ts flash-sale`); and a node:http server that ignores the request
+// (`route.ts http`), to show that the load generator could do more.
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express, { type RequestHandler } from 'express';

@@ -28,7 +28,7 @@ interface Throughput {
   readonly cpu: Readonly<Record<string, number>>;
   readonly generatorCpu: number;
 }
-/** The measurement and its services, with the URLs of the last service's processes. */
+/** The measurement of some services. `urls`: of the processes of the last one. */
 interface Kind<M extends Throughput> {
   readonly services: readonly string[];
   readonly unit: string;

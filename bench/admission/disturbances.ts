@@ -10,7 +10,7 @@ import { type StrategyName, strategies } from './strategies.ts';
 
 /**
  * `server`: the strategy's. Resolves with the number of buyers that were told they are admitted. `longest`: the most of
- * them in the queue at a time, if not all.
+ * them in the queue at a time; left out if that is all of them.
  */
 type Run = (
   target: Target,

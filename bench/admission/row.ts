@@ -100,7 +100,7 @@ export const countTickets = (url: string, { id }: Sale): Promise<number> =>
     return count?.tickets ?? Number.NaN;
   });
 
-/** Lets the tickets out of the queue, found as the service's sweeper finds them; resolves with their number. */
+/** Lets the tickets out of the queue, found as the service finds them for its jobs; resolves with their number. */
 export const completeTickets = (url: string, { id, cap }: Sale): Promise<number> =>
   withDatabase(url, async (database) => {
     const ticketIds = await enqueue(database, id, { window: cap, forMs: 60_000 });

@@ -35,7 +35,7 @@ export interface SteadyParameters {
 
 /** The warm-up's rate; more orders compile more code. */
 const WARM_UP_FACTOR = 3;
-/** The load generator sent less than it should have: its connections were all waiting. */
+/** If a larger share of the orders is not sent in time, all connections of the load generator were waiting. */
 const MAX_MISSING = 0.02;
 
 export const steadyBenchmark = (parameters: SteadyParameters): Benchmark => ({
@@ -110,7 +110,7 @@ export async function measureSteady(
     await untilCompleted(system, before + responseCount(await load.send(0)));
   }
   load.pace(perSecond);
-  await load.sample(); // the latency of the warm-up
+  await load.sample(); // discards the latencies of the warm-up
   const begin = await observe(load, system.pids);
   const moments = await readEverySecond(() => momentOf(load, system), { seconds: measured });
   const end = await observe(load, system.pids);

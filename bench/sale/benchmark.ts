@@ -31,7 +31,7 @@ export interface SaleParameters extends CrowdSize, Omit<PerfectSale, 'opensAt'> 
 const STARTED_WITHIN_MS = 30_000;
 /** Beyond the time in which the queue drains. */
 const SETTLED_WITHIN_MS = 120_000;
-/** More than this, by 1 % of the requests, and the generator did not keep to its plan. */
+/** If more than 1 % of the requests leave later than this, the generator did not keep to its plan. */
 const MAX_SEND_DELAY_MS = 50;
 
 /** The sales follow one another on the same system, so the first one is cold. */

@@ -25,7 +25,7 @@ export interface PeerParameters {
   readonly kills: number;
   /** Seconds at full load while it is away. */
   readonly away: number;
-  /** Nothing completed for so many seconds: the rest will not. */
+  /** If no order is completed for this many seconds, the rest never will be. */
   readonly settled: number;
 }
 

@@ -28,7 +28,7 @@ export interface Contender {
   readonly consumer: LocalServer;
   /** Orders whose three steps are recorded as done. */
   completed(): Promise<number>;
-  /** Stored at the end. */
+  /** Counted in the stored rows, at the end: it may stop the services. */
   losses(): Promise<Record<Loss, number>>;
   remove(): Promise<void>;
 }

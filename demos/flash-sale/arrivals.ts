@@ -31,8 +31,8 @@ const GIVE_UP_AT_ONCE = 0.3;
 const TWICE_WITHIN_MS = 2_000;
 
 /**
- * The visits are in the order of their arrival: the buyer's index, the milliseconds after the opening (negative: an
- * early bird), and whether it repeats an earlier one. `patience`: how often a buyer comes again after a full queue.
+ * The visits are in the order of their arrival: the buyer's index, and the milliseconds after the opening (negative:
+ * an early bird). `patience`: how often a buyer comes again after a full queue.
  */
 export function planOf(settings: Pick<Settings, 'seed' | 'buyers' | 'seconds' | 'repeat' | 'patience'>) {
   const { seed, buyers: count, seconds, repeat, patience } = settings;
@@ -65,7 +65,7 @@ function arrival(random: Random, withinMs: number): number {
 /** The next number, at least 0 and below 1. */
 export type Random = () => number;
 
-/** mulberry32 by Tommy Ettinger: 32 bits of state, which `seed` (0 to 2³² − 1) is; good enough for a crowd. */
+/** mulberry32 by Tommy Ettinger: its state has 32 bits and begins as `seed` (0 to 2³² − 1); good enough for a crowd. */
 export function mulberry32(seed: number): Random {
   let state = seed | 0;
   return () => {

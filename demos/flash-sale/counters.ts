@@ -14,7 +14,7 @@ export interface TicketSeen {
 const endings = ['admitted', ...rejectedOutcomes, 'error'] as const;
 
 export class Counters {
-  /** When requests left, after the opening: for the first attempt of a visit, and for further ones. */
+  /** When requests were due, after the opening: for the first attempt of a visit, and for further ones. */
   readonly arrivals = { first: [] as number[], again: [] as number[] };
   /** By request: how long after its planned time it left, because this client was busy. */
   readonly sendDelayMs: number[] = [];

@@ -20,7 +20,7 @@ export const outcomeNames = {
 export type PurchaseOutcome = keyof typeof outcomeNames;
 export const purchaseOutcomes = Object.keys(outcomeNames) as PurchaseOutcome[];
 
-/** The outcomes without a ticket. */
+/** The outcomes whose response has no ticket: the rejections, and 503, which is no decision. */
 export const rejectedOutcomes = ['queue-full', 'sold-out', 'not-open', 'overloaded'] as const;
 
 export type PurchaseResponse =

@@ -76,7 +76,7 @@ export async function runScenario(options: ScenarioOptions) {
 
 /**
  * When the stop was requested, when the service was gone, when its start was requested, and when it was ready; when its
- * backlog was no longer than before the stop, and when every accepted order was completed (undefined: not in time).
+ * backlog was as short as before the stop, and when every accepted order was completed (undefined: not in time).
  */
 async function outage(
   { system, settings, show }: ScenarioOptions,

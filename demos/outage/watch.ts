@@ -1,5 +1,5 @@
-// Samples, five times a second, how many orders each step is done for, as the order service counts the replies that it
-// has recorded. So a service's backlog is known while the service is away: accepted orders without its reply.
+// Reads five times a second for how many orders each step is done, as the order service counts the replies that it has
+// recorded. So a service's backlog is known while the service is away: accepted orders without its reply.
 import { CliError } from '../shared/errors.ts';
 import { HttpClient } from '../shared/http.ts';
 import { type PerService, recordedSteps, steps } from '../shared/metrics.ts';

@@ -36,7 +36,7 @@ export async function* readLines(file: string): AsyncGenerator<CsvLine> {
       return checkHeader(header, file);
     },
     record_delimiter: ['\r\n', '\n', '\r'],
-    relax_column_count: true, // the record's `error` says so
+    relax_column_count: true, // a wrong number of cells shows in the record's `error`
     relax_quotes: true, // a quote inside a cell is a character: 12" RULER
     skip_empty_lines: true,
     max_record_size: MAX_LINE_BYTES,

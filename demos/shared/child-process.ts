@@ -76,7 +76,7 @@ export class Child {
 
   /**
    * Resolves with the first value that `pick` returns for one of its further messages. Rejects if the process ends
-   * before, after `withinMs`, and with an error of `pick`.
+   * first, if `withinMs` pass, or with the error that `pick` throws.
    */
   async receive<T>(withinMs: number, pick = (message: unknown) => message as T | undefined): Promise<T> {
     let onMessage = (_message: unknown) => {};

@@ -54,7 +54,7 @@ export async function placeOrder(
 export const readOrder = (http: HttpClient, id: string, signal: AbortSignal): Promise<Order> =>
   http.read(`/orders/${id}`, { schema: order, about: `order ${id}`, signal });
 
-/** Retry-After in whole seconds; Sluice sends no dates. */
+/** The milliseconds of a Retry-After in whole seconds; Sluice sends no dates. */
 export const retryAfterOf = (header: unknown): number | undefined =>
   typeof header === 'string' && /^\d{1,6}$/.test(header) ? Number(header) * 1_000 : undefined;
 

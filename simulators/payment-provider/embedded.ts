@@ -15,7 +15,7 @@ const REACQUIRE_MS = 250;
 
 type Options = Pick<SimulatedProviderOptions, 'dataDir' | 'log'> & { readonly timeoutMs: number };
 
-/** `url`: at which other threads of this process call it. */
+/** `url`: where other threads of this process call it. */
 export type EmbeddedProvider = PaymentProvider & { readonly url: string };
 
 /** Rejects with a StartupError if another process uses the same ledger: two would charge one order twice. */

@@ -30,7 +30,7 @@ export async function startRabbitmq(options: RabbitmqOptions = {}): Promise<Rabb
   return node;
 }
 
-/** Each node is stopped separately. More than one require RabbitMQ's programs on this machine. */
+/** Each node is stopped separately. More than one node requires RabbitMQ's programs on this machine. */
 export const startRabbitmqCluster = (size: number, options: RabbitmqOptions = {}): Promise<Rabbitmq[]> =>
   retryWithOtherPorts(async () => {
     const { version = process.env.TEST_RABBITMQ === '4' ? 4 : undefined } = options;

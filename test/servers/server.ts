@@ -77,7 +77,7 @@ export async function startServer({ name, runner, ready, cleanSignal }: ServerSp
   };
 }
 
-/** Starts again, up to three times, if another program takes a port between choosing and listening. */
+/** Starts up to three times, if another program takes a port between choosing and listening. */
 export async function retryWithOtherPorts<T>(start: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {

@@ -9,7 +9,8 @@ export interface DeafProxy {
   readonly url: string;
   /**
    * While on, the broker's deliveries are dropped without an error. A connection (AMQP: a channel) that has lost a
-   * delivery goes on losing them after it is off again, until it is replaced: no network closes such a gap.
+   * delivery loses all later ones, too, until a new one replaces it: on a real network, nothing arrives after a lost
+   * part either.
    */
   deafen(on: boolean): void;
   /**

@@ -14,7 +14,7 @@ import { eventually, freshPrefix } from './wait.ts';
 
 const log = pino({ level: process.env.LOG_LEVEL ?? 'silent' });
 export const SERVER_START_MS = 120_000;
-/** The slack for a busy machine that pauses; a caller that waits for the broker would wait forever. */
+/** Added to time limits, because a busy machine pauses. A caller that wrongly waits for the broker waits forever. */
 export const PAUSES_MS = 5_000;
 
 export let server: Rabbitmq;
@@ -121,7 +121,7 @@ export async function record(bus: Bus, group: string): Promise<Recorder> {
   return recorder;
 }
 
-/** Publishes new events until one is taken over; resolves with its id. */
+/** Publishes new events until the broker confirms one; resolves with its id. */
 export const publishOne = (bus: Bus, type = 'order.placed'): Promise<string> =>
   eventually(
     async () => {

@@ -9,7 +9,7 @@ import { type RuleName, Violations } from './rules.ts';
 
 /** Orders, and tickets, to check again. Beyond that, a candidate counts as a violation at once. */
 export const MAX_CANDIDATES = 10_000;
-/** Overdue orders, and tickets, that are named and, with --repair, resent. */
+/** Overdue orders, and tickets, that are kept; with --repair, their requests are resent. */
 const MAX_OVERDUE = 10_000;
 
 /** The kinds of candidates. */

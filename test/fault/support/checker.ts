@@ -35,7 +35,7 @@ export interface Verdict {
   readonly lost: number;
   /** Second orders of a key or ticket, second live tickets of a user, and second effects of an order. */
   readonly duplicated: number;
-  /** One sentence for each violated invariant. */
+  /** One sentence for each kind of violation. */
   readonly violations: readonly string[];
   readonly failed: readonly FailedRow[];
 }

@@ -31,7 +31,7 @@ interface LoggedOrder {
   readonly userId: string;
   readonly total: number;
   readonly answers: readonly LoggedAnswer[];
-  /** Its cancellation got a response. */
+  /** Its cancellation got a 200. */
   readonly cancelled: boolean;
 }
 

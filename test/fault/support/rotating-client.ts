@@ -1,4 +1,5 @@
-// The HTTP client of the buyers, holders and orders in fault tests, which go on without a response.
+// The HTTP client of Buyers, Holders and Load in fault tests. A missing response is a result, not an error: they
+// continue without it.
 import { Agent } from 'undici';
 import { type Answer, type Call, tryCall } from '../../setup/api.ts';
 

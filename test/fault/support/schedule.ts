@@ -2,7 +2,7 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Repetitions of each fault. The short form is 1. */
+/** Rounds of each fault. `.ci/run` sets 1. */
 export const rounds = Number(process.env.FAULT_ROUNDS ?? 5);
 
 export interface Schedule {

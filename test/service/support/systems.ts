@@ -39,7 +39,7 @@ export interface Shape {
   readonly name: string;
   /** Whether its servers are available. */
   readonly available: boolean;
-  /** Whether each service can be stopped separately. */
+  /** Whether no process runs all services, so that some can be stopped while others run. */
   readonly separate: boolean;
   /** Resolves when the system is ready. */
   readonly start: (env?: Environment) => Promise<System>;
