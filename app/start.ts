@@ -239,7 +239,7 @@ class Sluice {
     this.#shutdown.add(() => http.close());
     resources.attach(http.server);
     this.#url = http.url;
-    // After listening, so that a port in use is reported at once. Requests that come meanwhile are answered.
+    // After listening, so that a port in use is reported at once. Requests that come meanwhile get their response.
     for (const { service } of served) await service.warmUp?.();
     this.#warm = true;
   }

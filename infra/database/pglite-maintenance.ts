@@ -38,6 +38,7 @@ const TABLE_DUE = `SELECT format('%I.%I', schemaname, relname) AS table, unvacuu
   ) AS tables
   WHERE unvacuumed > 1 OR changed > 1 ORDER BY greatest(unvacuumed, changed) DESC LIMIT 1`;
 
+/** Starts a checkpoint if CHECKPOINT_AFTER_BYTES of log have been written since the last one. Rejects if it fails. */
 export async function checkpointIfDue(database: Queryable): Promise<void> {
   if ((await database.query(CHECKPOINT_DUE)).length > 0) await database.script('CHECKPOINT');
 }

@@ -199,7 +199,7 @@ const arbitrary: fc.Arbitrary<Asked> = fc.record({
 /** The number of seconds is random, also in the address of the page of a rejection. */
 const mask = (text: string) => text.replace(/(retry-?after[=:] ?)\d+/gi, '$1some');
 
-test('any request gets the same response from both', async () => {
+test('any request gets the same response with the front and without it', async () => {
   await fc.assert(
     fc.asyncProperty(arbitrary, async (asked) => {
       const sent = requestOf(asked);
@@ -211,7 +211,7 @@ test('any request gets the same response from both', async () => {
   );
 });
 
-test('so does one in chunks, and a client that goes away leaves nothing behind', async () => {
+test('so does a request in chunks, and a client that goes away leaves nothing behind', async () => {
   const chunked = {
     head: `POST ${purchase(sales.full)} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n`,
     body: Buffer.from('e\r\n{"userId":"a"}\r\n0\r\n\r\n'),

@@ -127,7 +127,7 @@ const mask = (text: string) =>
     .replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'an id')
     .replace(/"createdAt":"[^"]+"/, '"createdAt":"now"');
 
-test('any request gets the same response from both', async () => {
+test('any request gets the same response with the front and without it', async () => {
   const before = await orders();
   let placed = 0;
   await fc.assert(
@@ -147,7 +147,7 @@ test('any request gets the same response from both', async () => {
 });
 
 test.for([new DatabaseUnavailable('gone'), new Overloaded(5_000), new Error('unexpected')])(
-  'so does one that fails with %s',
+  'a request that fails with %s gets the same response with the front and without it',
   async (error) => {
     const placeOrder: PlaceOrder = () => Promise.reject(error);
     const failing = await serveBoth({
