@@ -4,8 +4,9 @@ import type { Logger } from 'pino';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { migrate, readMigrations } from '../infra/database/migrate.ts';
 import { type Database, DatabaseUnavailable } from '../infra/database/port.ts';
-import { redactUrl } from '../infra/runtime/settings.ts';
-import { StartupError } from '../infra/runtime/startup-error.ts';
+import { reasonOf } from '../infra/runtime/reason.ts';
+import { redactUrl } from '../infra/runtime/server-url.ts';
+import { StartFailed, StartupError } from '../infra/runtime/startup-error.ts';
 import type { Config } from './config.ts';
 import { schemaOf } from './schemas.ts';
 
@@ -63,7 +64,7 @@ export async function retryUntilAvailable<T>({ config, log, signal }: Start, wor
       const isPermanent = typeof code === 'string' && /^(28|3D)/.test(code);
       deadline ??= performance.now() + DATABASE_WAIT_MS;
       if (isPermanent || performance.now() > deadline)
-        throw databaseError(config, 'does not respond (DATABASE_URL)', error);
+        throw databaseError(config, 'does not respond (DATABASE_URL)', error, isPermanent ? StartupError : StartFailed);
       log.warn({ error: error.message }, 'waiting for the database');
       await delay(500, undefined, { signal }).catch(() => undefined);
     }
@@ -77,9 +78,11 @@ async function prepare(start: Start, work: () => Promise<unknown>): Promise<void
   } catch (error) {
     start.signal.throwIfAborted();
     if (error instanceof StartupError) throw error;
-    throw databaseError(start.config, 'cannot be prepared', error as Error);
+    throw databaseError(start.config, 'cannot be prepared', error as Error, StartFailed);
   }
 }
 
-const databaseError = ({ DATABASE_URL, DATA_DIR }: Config, problem: string, cause: Error) =>
-  new StartupError(`the database at ${redactUrl(DATABASE_URL ?? DATA_DIR)} ${problem}: ${cause.message}`, { cause });
+function databaseError(config: Config, problem: string, cause: Error, Class: typeof StartupError): StartupError {
+  const database = redactUrl(config.DATABASE_URL ?? config.DATA_DIR);
+  return new Class(`the database at ${database} ${problem}: ${reasonOf(cause)}`, { cause });
+}
