@@ -29,13 +29,16 @@ const subcommands = [
   outageCommand,
 ];
 
+const EXIT_CODES = '\nExit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted.';
+
 /** `hide` removes passwords from an error message. */
 function createProgram(hide: (text: string) => string) {
   const program = new Command('sluice')
     .description('A message-driven order workflow: respond at once, work in parallel, lose nothing.')
     .configureHelp({ minWidthToWrap: 20 })
     .showHelpAfterError('(--help shows what is allowed)')
-    .addHelpText('after', '\nExamples:\n  $ sluice start\n  $ sluice order --user alice     in a second terminal\n\nExit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted.')
+    .addHelpText('after', '\nExamples:\n  $ sluice start\n  $ sluice order --user alice     in a second terminal')
+    .addHelpText('after', EXIT_CODES)
     // Commander quotes arguments and variables that it rejects.
     .configureOutput({ outputError: (text, write) => write(hide(text)) })
     .exitOverride();
@@ -45,7 +48,7 @@ function createProgram(hide: (text: string) => string) {
 
 /** Commander passes settings only to commands that it creates itself; this passes them on at every depth. */
 function inheriting(parent: CommandUnknownOpts, command: CommandUnknownOpts): CommandUnknownOpts {
-  command.copyInheritedSettings(parent);
+  command.copyInheritedSettings(parent).addHelpText('after', EXIT_CODES);
   for (const subcommand of command.commands) inheriting(command, subcommand);
   return command;
 }

@@ -3,9 +3,10 @@ import { Argument, Command, type CommandUnknownOpts, Option } from '@commander-j
 import { settingsBySection } from '../app/configuration-docs.ts';
 import type { StartOptions } from '../app/start.ts';
 import { serviceNames } from '../contracts/services.ts';
-import { messageOf } from '../demos/shared/errors.ts';
+import { messageOf, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
 import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
 import { note } from '../demos/shared/terminal.ts';
+import { FileSystemSilent } from '../infra/runtime/data-dir.ts';
 import { roles } from '../infra/runtime/service.ts';
 import { loadEnvFile } from './env-file.ts';
 import { helpOf, wrapped } from './options.ts';
@@ -22,8 +23,8 @@ Examples:
 Without any setting, everything runs embedded, with its data in the folder .data. The first SIGINT or SIGTERM stops the
 services cleanly, a second one at once.
 
-Settings are environment variables, or lines of a file named .env (UTF-8) in the current folder. Exit codes: 0 after a
-stop, 1 if the start or the stop failed, 2 if a setting, a port or a folder must change first.`;
+Settings are environment variables, or lines of a file named .env (UTF-8) in the current folder. Exit code 1 if the
+start or the stop failed, 2 if a setting, a port or a folder must change first.`;
 
 export const startCommand = () =>
   new Command('start')
@@ -50,6 +51,8 @@ async function start(which: Pick<StartOptions, 'services' | 'roles'>, signal: Ab
     await sluice.stop().catch(exitAtOnce);
   } catch (error) {
     if (error === signal.reason) return note('stopped before it was ready');
+    // A request that the file system does not answer would keep the process alive.
+    if (error instanceof FileSystemSilent) setTimeout(() => process.exit(USAGE_EXIT_CODE), 500);
     throw startError(error);
   }
 }

