@@ -1,6 +1,6 @@
 // The settings file .env in the current folder.
 import { readFileSync } from 'node:fs';
-import { TextDecoder, parseEnv } from 'node:util';
+import { parseEnv, TextDecoder } from 'node:util';
 import { CliError, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
 import { isInjected } from '../infra/runtime/settings.ts';
 

@@ -17,8 +17,7 @@ const REMOVAL = { recursive: true, force: true, maxRetries: 10, retryDelay: 200 
 export async function ensureDataFolder(dataDir: string): Promise<string> {
   const folder = await realpath(dataDir).catch(() => dataDir);
   if (existsSync(join(folder, 'PG_VERSION'))) return folder;
-  const failure = (reason: string, remedy: string) =>
-    `cannot create the database in ${dataDir} (${reason}): ${remedy}`;
+  const failure = (reason: string, remedy: string) => `cannot create the database in ${dataDir} (${reason}): ${remedy}`;
   if ((await readdir(folder).catch(() => [])).length > 0)
     throw new StartupError(
       failure('it is not empty, and holds no database', 'empty it, or set DATA_DIR to another folder'),

@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { clientOptions } from '../database/postgres-client.ts';
 import { send, withClientOf } from '../database/postgres-connections.ts';
-import { optionsOf, parsePostgresUrl } from '../database/postgres-url.ts';
+import { parsePostgresUrl } from '../database/postgres-url.ts';
 import { retryConflicts } from '../database/statements.ts';
 import { backoff } from '../runtime/backoff.ts';
 import type { Health } from '../runtime/health.ts';
@@ -60,13 +60,15 @@ export class PostgresBackend extends SqlBackend {
   /** `database` is the same one, for the migrations. */
   constructor(url: string, database: Database, prefix: string, log: Logger) {
     super(database, prefix, log);
-    const server = parsePostgresUrl(url);
+    const ofUrl = clientOptions(parsePostgresUrl(url));
     this.#settings = {
-      ...clientOptions(server, { applicationName: 'sluice queues', connectTimeoutMs: 5_000 }),
+      application_name: 'sluice queues',
+      connectionTimeoutMillis: 5_000,
+      ...ofUrl,
       query_timeout: 10_000,
       keepAlive: true,
       // A queue may be lost, so its commits do not wait for the disk.
-      options: `${optionsOf(server.settings)} -c search_path=${SCHEMA} -c synchronous_commit=off`,
+      options: `${ofUrl.options ?? ''} -c search_path=${SCHEMA} -c synchronous_commit=off`,
     };
     this.#pool = new pg.Pool({ ...this.#settings, max: POOL_SIZE });
     this.#pool.on('error', () => undefined); // an idle connection ended, and the pool opens another one

@@ -142,9 +142,7 @@ export class EmbeddedBroker {
 
   #listen(host: string, port: number): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#tcp.once('error', (error: NodeJS.ErrnoException) =>
-        reject(listenError(error, host, port)),
-      );
+      this.#tcp.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)));
       this.#tcp.listen(port, host, () => {
         this.#port = (this.#tcp.address() as AddressInfo).port;
         resolve();
