@@ -32,7 +32,9 @@ async function sluice(args: readonly string[], env: Record<string, string> = {},
   let err = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     out += text;
-    if (until !== undefined && out.includes(until)) child.kill('SIGTERM');
+    if (until === undefined || !out.includes(until)) return;
+    until = undefined; // a second signal would end it at once
+    child.kill('SIGTERM');
   });
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     err += text;
