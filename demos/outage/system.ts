@@ -104,13 +104,7 @@ async function startSeparate(
     await attempt(`queues, exchanges and MQTT topics with the prefix ${prefix}`, deleteBrokerObjects(servers, prefix));
     await attempt(`the database ${name}`, administer(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`));
   };
-  const env = {
-    ...servers,
-    DATABASE_URL: withDatabase(servers.DATABASE_URL, name),
-    BUS_PREFIX: prefix,
-    PORT: '0',
-    PAYMENT_URL: NO_PROVIDER,
-  };
+  const env = { ...servers, DATABASE_URL: withDatabase(servers.DATABASE_URL, name), BUS_PREFIX: prefix, PORT: '0', PAYMENT_URL: NO_PROVIDER };
   const started = new Map<ServiceName, SluiceProcess>();
   const start = async (services: readonly ServiceName[]) => {
     const process = await startProcess({ supervisor, services, env, signal, broken });
@@ -145,7 +139,8 @@ const busOf = ({ AMQP_URL, EVENT_BUS }: Environment): string =>
   AMQP_URL ? 'RabbitMQ and PostgreSQL' : EVENT_BUS === 'mqtt' ? 'MQTT and PostgreSQL' : 'PostgreSQL';
 
 async function queryOnce(databaseUrl: string, sql: string): Promise<void> {
-  const client = new pg.Client({ connectionTimeoutMillis: 5_000, ...clientOptions(parsePostgresUrl(databaseUrl)) });
+  const defaults = { applicationName: 'sluice outage', connectTimeoutMs: 5_000 };
+  const client = new pg.Client(clientOptions(parsePostgresUrl(databaseUrl), defaults));
   client.on('error', () => {}); // a broken connection fails the query
   try {
     await client.connect();

@@ -1,10 +1,19 @@
 // The options of pg for a parsed DATABASE_URL.
 import type pg from 'pg';
-import { optionsOf, type PostgresServer, type PostgresTls } from './postgres-url.ts';
+import type { PostgresServer, PostgresTls } from './postgres-url.ts';
 
-/** What the URL says about connections to one of its hosts; it precedes the options of the code. */
-export function clientOptions(server: PostgresServer, host = server.hosts[0]): pg.ClientConfig {
-  const { user, password, database, tls, applicationName, connectTimeoutMs, settings } = server;
+type ClientOptions = Pick<
+  pg.ClientConfig,
+  'host' | 'port' | 'user' | 'password' | 'database' | 'ssl' | 'application_name' | 'connectionTimeoutMillis'
+>;
+
+/** For one of the server's hosts. The other values are for connections whose URL does not set them. */
+export function clientOptions(
+  server: PostgresServer,
+  defaults: { readonly applicationName: string; readonly connectTimeoutMs: number },
+  host = server.hosts[0],
+): ClientOptions {
+  const { user, password, database, tls } = server;
   return {
     ...host,
     ...(user !== undefined && { user }),
@@ -12,9 +21,8 @@ export function clientOptions(server: PostgresServer, host = server.hosts[0]): p
     ...(database !== undefined && { database }),
     // Without sslmode, PGSSLMODE counts, as for libpq. A Unix socket has no TLS.
     ...(tls !== undefined && { ssl: tls !== 'off' && !host?.host.startsWith('/') && tlsOptions(tls) }),
-    ...(applicationName !== undefined && { application_name: applicationName }),
-    ...(connectTimeoutMs !== undefined && { connectionTimeoutMillis: connectTimeoutMs }),
-    ...(settings.length > 0 && { options: optionsOf(settings) }),
+    application_name: server.applicationName ?? defaults.applicationName,
+    connectionTimeoutMillis: server.connectTimeoutMs ?? defaults.connectTimeoutMs,
   };
 }
 

@@ -7,7 +7,7 @@ import { clientOptions } from './postgres-client.ts';
 import { sessionOn, withClientOf } from './postgres-connections.ts';
 import { tryLock } from './postgres-lock.ts';
 import { LongRunning } from './postgres-long-running.ts';
-import { parsePostgresUrl } from './postgres-url.ts';
+import { optionsOf, parsePostgresUrl } from './postgres-url.ts';
 import { PLANNER_OPTIONS, parserOf, statementsThrough } from './statements.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -34,21 +34,18 @@ export interface PostgresOptions {
 
 export function openPostgres(given: PostgresOptions): Database {
   const { url, poolSize, log, queryTimeoutMs = QUERY_TIMEOUT_MS, lockProbeMs = LOCK_PROBE_MS } = given;
+  const server = parsePostgresUrl(url);
+  const options = optionsOf(server.settings);
   const settings: pg.ClientConfig = {
-    application_name: 'sluice',
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    ...clientOptions(parsePostgresUrl(url)),
+    ...clientOptions(server, { applicationName: 'sluice', connectTimeoutMs: CONNECT_TIMEOUT_MS }),
     query_timeout: queryTimeoutMs,
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEPALIVE_AFTER_MS,
+    options,
     types: { getTypeParser: parserOf },
   };
-  const pool = new pg.Pool({
-    ...settings,
-    options: [settings.options ?? '', ...PLANNER_OPTIONS].join(' '),
-    max: poolSize,
-  });
+  const pool = new pg.Pool({ ...settings, options: [options, ...PLANNER_OPTIONS].join(' '), max: poolSize });
   // The server ended an idle connection: no query failed, and the pool opens another one.
   pool.on('error', (error) => log.warn({ error: error.message }, 'a database connection ended'));
   const longRunning = new LongRunning({ settings, checkEveryMs: queryTimeoutMs, log });

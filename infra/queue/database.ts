@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { clientOptions } from '../database/postgres-client.ts';
 import { send, withClientOf } from '../database/postgres-connections.ts';
-import { parsePostgresUrl } from '../database/postgres-url.ts';
+import { optionsOf, parsePostgresUrl } from '../database/postgres-url.ts';
 import { retryConflicts } from '../database/statements.ts';
 import { backoff } from '../runtime/backoff.ts';
 import type { Health } from '../runtime/health.ts';
@@ -60,15 +60,13 @@ export class PostgresBackend extends SqlBackend {
   /** `database` is the same one, for the migrations. */
   constructor(url: string, database: Database, prefix: string, log: Logger) {
     super(database, prefix, log);
-    const ofUrl = clientOptions(parsePostgresUrl(url));
+    const server = parsePostgresUrl(url);
     this.#settings = {
-      application_name: 'sluice queues',
-      connectionTimeoutMillis: 5_000,
-      ...ofUrl,
+      ...clientOptions(server, { applicationName: 'sluice queues', connectTimeoutMs: 5_000 }),
       query_timeout: 10_000,
       keepAlive: true,
       // A queue may be lost, so its commits do not wait for the disk.
-      options: `${ofUrl.options ?? ''} -c search_path=${SCHEMA} -c synchronous_commit=off`,
+      options: `${optionsOf(server.settings)} -c search_path=${SCHEMA} -c synchronous_commit=off`,
     };
     this.#pool = new pg.Pool({ ...this.#settings, max: POOL_SIZE });
     this.#pool.on('error', () => undefined); // an idle connection ended, and the pool opens another one

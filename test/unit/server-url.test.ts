@@ -188,12 +188,14 @@ describe('DATABASE_URL', () => {
     expect(optionsOf(settings)).toBe('-c work_mem=8MB -c jit=off -c a_b=c\\ d');
   });
 
-  test('becomes options of pg, of which the code sets the others', () => {
-    expect(clientOptions(parsePostgresUrl('postgres://h'))).toEqual({ host: 'h', port: 5432 });
-    const url = 'postgres://h?connect_timeout=7&application_name=shop&sslmode=require&options=-c%20a%3Db';
-    expect(clientOptions(parsePostgresUrl(url))).toMatchObject({
-      ...{ application_name: 'shop', connectionTimeoutMillis: 7_000, options: '-c a=b' },
-      ssl: { rejectUnauthorized: false },
+  test('becomes options of pg, in which the URL precedes the defaults', () => {
+    const defaults = { applicationName: 'sluice', connectTimeoutMs: 5_000 };
+    expect(clientOptions(parsePostgresUrl('postgres://h'), defaults)).toEqual({
+      ...{ host: 'h', port: 5432, application_name: 'sluice', connectionTimeoutMillis: 5_000 },
+    });
+    const url = 'postgres://h?connect_timeout=7&application_name=shop&sslmode=require';
+    expect(clientOptions(parsePostgresUrl(url), defaults)).toMatchObject({
+      ...{ application_name: 'shop', connectionTimeoutMillis: 7_000, ssl: { rejectUnauthorized: false } },
     });
   });
 
