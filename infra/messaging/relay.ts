@@ -245,9 +245,9 @@ export async function publishToBus(options: BusPublisher, rows: readonly OutboxR
   }
   // A resent event may be in the outbox twice; publishing it once is enough.
   const events = [...new Map(outgoing.map(({ event }) => [event.id, event])).values()];
-  const rejected = new Map((await bus.publish(events)).map(({ id, error }) => [id, error]));
+  const failures = new Map((await bus.publish(events)).map(({ id, error }) => [id, error]));
   for (const { row, event } of outgoing) {
-    const error = rejected.get(event.id);
+    const error = failures.get(event.id);
     if (error) {
       const transportDown = error.code === 'unavailable' || error.code === 'unconfirmed';
       unpublished.push({ row, error: error.message, transportDown });

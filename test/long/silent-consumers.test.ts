@@ -69,8 +69,8 @@ async function publish(bus: Bus, count: number): Promise<string[]> {
   let rest = all;
   await eventually(
     async () => {
-      const rejected = new Set((await bus.publish(rest)).map(({ id }) => id));
-      rest = rest.filter(({ id }) => rejected.has(id));
+      const failed = new Set((await bus.publish(rest)).map(({ id }) => id));
+      rest = rest.filter(({ id }) => failed.has(id));
       return rest.length === 0;
     },
     { what: 'all are published' },

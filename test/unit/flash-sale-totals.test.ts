@@ -22,7 +22,7 @@ const totals: Totals = {
     total: 100,
     admitted: 12,
     rejected: { 'queue-full': 50, 'sold-out': 38, 'not-open': 0, overloaded: 0 },
-    withoutResponse: 0,
+    withErrors: 0,
   },
   requests: {
     sent: 160,
@@ -74,7 +74,7 @@ test.each<[string, Partial<Totals>, string[]]>([
   ],
   [
     'a buyer without a response',
-    { buyers: { ...buyers, rejected: { ...buyers.rejected, 'sold-out': 37 }, withoutResponse: 1 } },
+    { buyers: { ...buyers, rejected: { ...buyers.rejected, 'sold-out': 37 }, withErrors: 1 } },
     ['buyers'],
   ],
   ['a missing buyer', { buyers: { ...buyers, rejected: { ...buyers.rejected, 'sold-out': 37 } } }, ['buyers']],
@@ -199,7 +199,7 @@ test('a summary counts buyers, requests and tickets separately', () => {
       total: 3,
       admitted: 1,
       rejected: { 'queue-full': 1, 'sold-out': 1, 'not-open': 0, overloaded: 0 },
-      withoutResponse: 0,
+      withErrors: 0,
     },
     requests: { sent: 6, again: 2, responses: { admitted: 1, 'already-admitted': 1, 'not-open': 1, error: 1 } },
     tickets: { distinct: 1, ordered: 1, orders: 1, unfinished: 0 },
