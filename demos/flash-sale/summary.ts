@@ -63,7 +63,7 @@ export function equationsOf({ settings, buyers, requests, longestQueue, sale, ti
     ['requests', text`${sent} sent = ${byResponse}`, sent === sum(Object.values(responses))],
     [
       'buyers',
-      text`${buyers.total} = ${buyers.admitted} admitted + ${rejected} rejected, ${buyers.withErrors} without a response`,
+      text`${buyers.total} = ${buyers.admitted} admitted + ${rejected} rejected, ${buyers.withErrors} with an error`,
       buyers.total === buyers.admitted + rejected && buyers.withErrors === 0,
     ],
   ];

@@ -86,7 +86,7 @@ export class SaleJobQueue {
 
   /** Whether tickets wait and none has left the sale's queue for too long, at any process. */
   #isStalled({ queued, processed }: DrainableSale): boolean {
-    // Without the queue server there can be no progress, so the queue is not stalled.
+    // Without the queue server there can be no progress, so the job queue is not stalled.
     const isDown = this.#options.queues.health().status === 'down';
     return this.stall.check(isDown ? undefined : queued, processed);
   }
@@ -94,11 +94,11 @@ export class SaleJobQueue {
   /** Closes a stalled job queue; the tickets are enqueued again in the next one. */
   async #drop(queued: number): Promise<void> {
     const { database, onRebuild, log } = this.#options;
-    log.warn({ sale: this.#saleId, queued, rebuilds: this.stall.rebuilds }, 'queue stalled, reopening it');
+    log.warn({ sale: this.#saleId, queued, rebuilds: this.stall.rebuilds }, 'job queue stalled, reopening it');
     onRebuild();
     if (this.#queue) {
       await within(CLOSE_MS, this.#beginClose(this.#queue)).catch((error) =>
-        log.warn({ sale: this.#saleId, error: String(error) }, 'a job of the stalled queue hangs'),
+        log.warn({ sale: this.#saleId, error: String(error) }, 'a job of the stalled job queue hangs'),
       );
     }
     await dequeueAll(database, this.#saleId);
@@ -123,7 +123,10 @@ export class SaleJobQueue {
         acceptance
           .onFailed(ticketId, error)
           .catch((cause) =>
-            log.warn({ ticket: ticketId, error: String(cause) }, 'failed ticket stays queued, a new job will be added'),
+            log.warn(
+              { ticket: ticketId, error: String(cause) },
+              "the failure of a ticket's job was not recorded; the ticket stays queued and gets a new job",
+            ),
           );
       },
       // The last process that drained alone may have died in the middle, with a clock unlike this one's: its jobs and

@@ -366,7 +366,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     await publisher.publish('t', 'x', { qos: 1 });
   });
 
-  withBroker('rejects pending publishes when the connection breaks, and publishes beyond the limit', async () => {
+  withBroker('rejects publishes beyond the limit, and pending ones when the connection breaks', async () => {
     const { proxy, url: through } = await proxyTo(brokerUrl);
     const publisher = await publisherTo(through, { maxPending: 2 });
     proxy.swallow(true);

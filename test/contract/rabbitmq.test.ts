@@ -309,7 +309,7 @@ describe('several events in one message', () => {
     expect(await storedMessages('points', 0)).toEqual([]);
   });
 
-  test('the receiver gets no more than a prefetch of events and the rest of a message at a time', async () => {
+  test('the receiver gets at most `prefetch` events at a time, plus those that complete the last message', async () => {
     const bus = await openBus({ prefetch: 10, eventsPerMessage: 8 });
     const hold = latch();
     let given = 0;
@@ -351,7 +351,7 @@ describe('several events in one message', () => {
     expect(left).toEqual([5, 5, 5]);
   });
 
-  test('reads batches of other publishers, and passes on one that it cannot read as one event', async () => {
+  test('reads batches of other publishers, and passes an unreadable batch on as a single event', async () => {
     const bus = await openBus();
     const recorder = await record(bus, 'points');
     const admin = await openAdmin();

@@ -86,7 +86,7 @@ export function panelsOf(summary: Summary, { counts, samples, stepMs }: Series):
       title: 'Queue length',
       description: text`The queue held ${longestQueue} at its longest, of at most ${settings.queue}.`,
       stacks: [],
-      line: { name: 'waiting and running', points: samples.map(({ atMs, queue }) => ({ atMs, value: queue })) },
+      line: { name: 'queued tickets', points: samples.map(({ atMs, queue }) => ({ atMs, value: queue })) },
       limit: { name: text`cap ${settings.queue}`, value: settings.queue },
     },
     {

@@ -64,12 +64,12 @@ export class MqttBus implements Bus {
   }
 
   async #publish(events: readonly OutgoingEvent[]): Promise<PublishFailure[]> {
+    const failAll = (error: BusError) => events.map(({ id }) => ({ id, error }));
+    if (this.#closed) return failAll(new BusError('unavailable', 'the bus is closed'));
     try {
-      if (this.#closed) throw new Error('the bus is closed');
       await this.#declareAll();
     } catch (cause) {
-      const error = new BusError('unavailable', `the MQTT sessions do not exist: ${reasonOf(cause)}`, cause);
-      return events.map(({ id }) => ({ id, error }));
+      return failAll(new BusError('unavailable', `the MQTT sessions could not be created: ${reasonOf(cause)}`, cause));
     }
     const { topology, publisher } = this.#options;
     const failures: PublishFailure[] = [];
