@@ -51,6 +51,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
   const openings = new OpeningTimer({
     warmUp: () => warmUp.run(),
     readNext: (afterMs) => msUntilOpening(database.background, afterMs),
+    polls: database.kind === 'postgres',
     log,
   });
   const admission = new SaleAdmission({

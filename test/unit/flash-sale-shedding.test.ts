@@ -11,7 +11,14 @@ import { SaleSnapshot } from '../../services/flash-sale/sale-snapshot.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
 
 /** With places for 4, so the snapshot lets 13 newcomers through. */
-const sale = { status: 'open', remaining: 1_000, queued: 96, queueCap: 100, drainPerSecond: 50, opensInMs: -1 } as const;
+const sale = {
+  status: 'open',
+  remaining: 1_000,
+  queued: 96,
+  queueCap: 100,
+  drainPerSecond: 50,
+  opensInMs: -1,
+} as const;
 
 /** Sends purchases of newcomers all at once; resolves with the number of responses by status. */
 async function buy(listener: RequestListener, newcomers: number): Promise<Record<number, number>> {
