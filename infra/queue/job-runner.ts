@@ -113,6 +113,7 @@ export class JobRunner {
       const { blockedMs } = limiter;
       if (blockedMs > 0) {
         await this.#pause(blockedMs);
+        count = Math.min(limiter.perSlot, concurrentClaims);
         continue;
       }
       try {

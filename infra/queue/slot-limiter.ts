@@ -8,7 +8,7 @@
 // where one process drains, they are counted on that process's clock, as BullMQ's windows are.
 //
 // A slot without a window is lost if several processes may drain, because none knows what the others did. A sole
-// process catches up on what it missed while jobs were waiting, but no second ever has more than 110 % of the rate.
+// process catches up on what it missed while jobs were waiting: no slot and no second has more than 110 % of its jobs.
 
 /** A window that opens at most this part of a slot too early, by rounding or clock error, belongs to the next slot. */
 const EARLY = 0.25;
@@ -28,8 +28,8 @@ const SECOND_MS = 1_000;
 /** A sole process catches up on what it missed in up to this time; the rest is lost. */
 const CATCH_UP_SECONDS = 2;
 
-/** Jobs that may start in any second: 110 % of the rate, or one more than the rate. */
-export const mostInASecond = (perSecond: number): number => perSecond + Math.max(1, Math.floor(perSecond / 10));
+/** 110 % of a number of jobs, or one more: the most that a sole process lets start in a slot or in any second. */
+export const withCatchUp = (jobs: number): number => jobs + Math.max(1, Math.floor(jobs / 10));
 
 interface SlotLimiterOptions {
   readonly perSecond: number;
@@ -49,10 +49,11 @@ export class SlotLimiter {
   /** The slot of the last window, and the number of jobs that the window lets start. */
   #slot = Number.NEGATIVE_INFINITY;
   #max: number;
+  #startedInSlot = 0;
   #wasIdle = true;
   /** Of a sole process: jobs of the slots so far that have not started. */
   #owed = 0;
-  /** Of a sole process: the times of the starts within the last second, at most mostInASecond() and a window. */
+  /** Of a sole process: the times of the starts within the last second, at most withCatchUp(perSecond). */
   #starts: number[] = [];
 
   constructor(options: SlotLimiterOptions) {
@@ -74,8 +75,9 @@ export class SlotLimiter {
       const slots = this.#wasIdle || slot < this.#slot ? 1 : slot - this.#slot;
       this.#owed = Math.min(this.#owed + slots * this.perSlot, CATCH_UP_SECONDS * perSecond + this.perSlot);
       // BullMQ takes 0 for no limit; blockedMs keeps jobs from being claimed instead.
-      this.#max = Math.max(1, Math.min(this.#owed, this.#startsLeft(time)));
+      this.#max = Math.max(1, Math.min(this.#owed, withCatchUp(this.perSlot), this.#startsLeft(time)));
       this.#slot = slot;
+      this.#startedInSlot = 0;
     }
     this.#wasIdle = false;
     return this.#max;
@@ -87,17 +89,25 @@ export class SlotLimiter {
     return Math.ceil((this.#slotAt(time) + 1) * this.#slotMs - time);
   }
 
-  /** Milliseconds until a job may be claimed, because there were enough in the last second; 0 if one may be now. */
+  /**
+   * Milliseconds until a sole process may claim a job; 0 if it may now. A window opens once the last second has room for
+   * all jobs of a slot, because its `max` does not change. BullMQ rounds the end of a window up, so that its jobs may
+   * start in the next slot, and count there.
+   */
   get blockedMs(): number {
-    const time = this.#options.now();
-    if (!this.#options.isSole || this.#startsLeft(time) > 0) return 0;
-    return (this.#starts[0] ?? time) + SECOND_MS - time;
+    const { isSole, now } = this.#options;
+    if (!isSole) return 0;
+    const time = now();
+    if (this.#slotAt(time) === this.#slot) return this.#startedInSlot < this.#max ? 0 : this.duration;
+    const excess = this.perSlot - this.#startsLeft(time);
+    return excess <= 0 ? 0 : (this.#starts[excess - 1] ?? time) + SECOND_MS - time;
   }
 
   /** A job starts. */
   markStarted(): void {
     if (!this.#options.isSole) return;
     this.#owed--;
+    this.#startedInSlot++;
     this.#starts.push(this.#options.now());
   }
 
@@ -109,7 +119,7 @@ export class SlotLimiter {
   #startsLeft(time: number): number {
     while ((this.#starts[0] ?? time) <= time - SECOND_MS) this.#starts.shift();
     if ((this.#starts.at(-1) ?? time) > time) this.#starts = []; // the clock was set back
-    return mostInASecond(this.#options.perSecond) - this.#starts.length;
+    return withCatchUp(this.#options.perSecond) - this.#starts.length;
   }
 
   #slotAt(time: number): number {
