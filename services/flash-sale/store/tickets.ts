@@ -32,19 +32,19 @@ const acceptedEvents = (tickets: string) =>
 export const ACCEPT_TICKETS = defineStatement({
   effects: `WITH job AS (
     SELECT * FROM json_to_recordset($1::json) AS j ("ticketId" uuid, "eventId" uuid)
-  ), queued AS MATERIALIZED ( -- in the order of the ids, because a job may run in two processes
-    SELECT id FROM ${SCHEMA}.tickets WHERE id IN (SELECT "ticketId" FROM job) AND status = 'queued'
-    ORDER BY id FOR NO KEY UPDATE
+  ), ticket AS MATERIALIZED ( -- in the order of the ids, because a job may run in two processes
+    SELECT id, status FROM ${SCHEMA}.tickets WHERE id = ANY($3::uuid[]) ORDER BY id FOR NO KEY UPDATE
   ), accepted AS (
     UPDATE ${SCHEMA}.tickets AS t SET status = 'accepted', accepted_at = now(), accepted_event_id = job."eventId",
       resend_at = now() + $2::integer * interval '1 ms'
-    FROM job JOIN queued ON queued.id = job."ticketId" WHERE t.id = queued.id AND t.status = 'queued'
+    FROM job JOIN ticket ON ticket.id = job."ticketId" WHERE t.id = ticket.id AND ticket.status = 'queued'
     RETURNING t.*
   ), ${updateTotals('accepted', 'queued = s.queued - n')}`,
   events: acceptedEvents('accepted'),
   params: (jobs: readonly { readonly ticketId: string; readonly eventId: string }[], resendAfterMs: number) => [
     JSON.stringify(jobs),
     resendAfterMs,
+    jobs.map(({ ticketId }) => ticketId),
   ],
 });
 
