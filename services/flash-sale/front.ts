@@ -13,7 +13,7 @@ import { sendRejection, sendTicket } from './responses.ts';
 import type { SaleAdmission } from './sale-admission.ts';
 
 interface Options {
-  readonly admission: Pick<SaleAdmission, 'reject' | 'giveUp'>;
+  readonly admission: Pick<SaleAdmission, 'reject' | 'returnAttempt'>;
   /** Purchases that the snapshot did not reject. Each may have used an attempt; the route must not use a second. */
   readonly passedSnapshot: WeakSet<IncomingMessage>;
   readonly readTicket: ReadTicket;
@@ -50,7 +50,7 @@ export const front =
       if (handleSmallBody(request, MAX_BODY_BYTES, reject)) return;
       pass();
       // The route never responds within this call, so the purchase was shed.
-      if (response.writableEnded) options.admission.giveUp({ saleId, request });
+      if (response.writableEnded) options.admission.returnAttempt({ saleId, request });
     } else if (request.method === 'GET' && ticketId !== undefined && !prefersHtml(request)) {
       options
         .readTicket(saleId, ticketId)

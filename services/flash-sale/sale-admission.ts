@@ -85,7 +85,7 @@ export class SaleAdmission {
     await this.#rejections.stop();
   }
 
-  /** Rejects a purchase from memory alone; undefined if the row has to decide: call decide() or giveUp() then. */
+  /** Rejects a purchase from memory alone; undefined if the row has to decide: then call decide() or returnAttempt(). */
   reject({ saleId, userId, request }: PurchaseAttempt): RejectedPurchase | undefined {
     const snapshot = this.#sales.get(saleId)?.snapshot;
     const rejection = snapshot?.reject(userId, request);
@@ -95,8 +95,8 @@ export class SaleAdmission {
   }
 
   /** The purchase was shed before decide(). Another buyer may try in its place. */
-  giveUp({ saleId, request }: Pick<PurchaseAttempt, 'saleId' | 'request'>): void {
-    this.#sales.get(saleId)?.snapshot.giveBack(request);
+  returnAttempt({ saleId, request }: Pick<PurchaseAttempt, 'saleId' | 'request'>): void {
+    this.#sales.get(saleId)?.snapshot.returnAttempt(request);
   }
 
   /**
@@ -110,7 +110,7 @@ export class SaleAdmission {
     try {
       decision = await sale.requests.submit({ ticketId: uuidv7(), userId });
     } catch (error) {
-      if (error instanceof Overloaded) this.giveUp(attempt);
+      if (error instanceof Overloaded) this.returnAttempt(attempt);
       throw error;
     } finally {
       if (!decision && !sale.snapshot.latest) this.#sales.delete(saleId);

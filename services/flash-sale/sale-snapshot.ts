@@ -59,7 +59,7 @@ export class SaleSnapshot {
 
   /**
    * Why a buyer gets no ticket; undefined if the row has to decide, for which a newcomer takes an attempt. `request`: for
-   * giveBack().
+   * returnAttempt().
    */
   reject(userId: string, request?: object): Rejection | undefined {
     const now = this.#now();
@@ -76,7 +76,7 @@ export class SaleSnapshot {
   }
 
   /** The row will not decide about a request after all. Does nothing if it took no attempt of the latest snapshot. */
-  giveBack(request: object): void {
+  returnAttempt(request: object): void {
     if (this.#attempts.delete(request)) this.#attemptsLeft++;
   }
 

@@ -30,7 +30,7 @@ describe.skipIf(!databaseUrl)('of two processes on PostgreSQL', () => {
     ({ service } = await openAlone(database, 'flash-sale', (context) =>
       flashSaleService({ ...context, queues: undefined }),
     ));
-    // Whoever has changed a sale waits for the other one to change one, too.
+    // A process that has changed a sale gives the other one time to change one, too.
     await database.script(`CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
       $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$`);
   });

@@ -116,15 +116,15 @@ describe('a rejection from memory', () => {
     for (const request of requests) expect(snapshot.reject('ann', request)).toBeUndefined();
     expect(snapshot.reject('bob', {})).toBe('queue-full');
     const [first = {}, second = {}] = requests;
-    for (let time = 0; time < 2; time++) snapshot.giveBack(first);
+    for (let time = 0; time < 2; time++) snapshot.returnAttempt(first);
     expect(snapshot.reject('bob', {})).toBeUndefined();
     expect(snapshot.reject('bob', {})).toBe('queue-full');
     // Neither took an attempt of this snapshot.
     expect(snapshot.reject('holder', second)).toBeUndefined();
     state.now += 100;
     await snapshot.read();
-    snapshot.giveBack(second);
-    snapshot.giveBack({});
+    snapshot.returnAttempt(second);
+    snapshot.returnAttempt({});
     for (const request of requests) expect(snapshot.reject('ann', request)).toBeUndefined();
     expect(snapshot.reject('bob', {})).toBe('queue-full');
   });

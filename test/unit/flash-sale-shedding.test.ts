@@ -54,7 +54,7 @@ test('purchases that are shed leave their attempts to others', async () => {
         const outcome = snapshot.reject(userId, request);
         return outcome && { outcome, status: sale.status, retryAfterSeconds: 1 };
       },
-      giveUp: ({ request }) => snapshot.giveBack(request),
+      returnAttempt: ({ request }) => snapshot.returnAttempt(request),
     },
     passedSnapshot: new WeakSet<IncomingMessage>(),
     readTicket: async () => undefined,
