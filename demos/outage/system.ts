@@ -1,5 +1,5 @@
 // The system in which an outage takes place: always a private one, never one in use. Anything without a URL runs
-// embedded; with PostgreSQL and an MQTT broker, each service is a process.
+// embedded; with PostgreSQL and an MQTT broker, the services run in four processes.
 import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
 import pg from 'pg';
@@ -104,7 +104,13 @@ async function startSeparate(
     await attempt(`queues, exchanges and MQTT topics with the prefix ${prefix}`, deleteBrokerObjects(servers, prefix));
     await attempt(`the database ${name}`, administer(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`));
   };
-  const env = { ...servers, DATABASE_URL: withDatabase(servers.DATABASE_URL, name), BUS_PREFIX: prefix, PORT: '0', PAYMENT_URL: NO_PROVIDER };
+  const env = {
+    ...servers,
+    DATABASE_URL: withDatabase(servers.DATABASE_URL, name),
+    BUS_PREFIX: prefix,
+    PORT: '0',
+    PAYMENT_URL: NO_PROVIDER,
+  };
   const started = new Map<ServiceName, SluiceProcess>();
   const start = async (services: readonly ServiceName[]) => {
     const process = await startProcess({ supervisor, services, env, signal, broken });
@@ -121,7 +127,7 @@ async function startSeparate(
     const failed = starts.find((result) => result.status === 'rejected');
     if (failed) throw failed.reason;
     return {
-      shape: `a process for each service, on ${busOf(servers)}`,
+      shape: `services in processes of their own, on ${busOf(servers)}`,
       prefix,
       urlOf: (service) => processOf(service).url,
       stop: (service) => processOf(service).child.end(kill ? 'SIGKILL' : 'SIGTERM'),

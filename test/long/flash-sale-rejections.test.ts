@@ -46,7 +46,9 @@ describe.for(databasePlaces(databaseUrl))('on $place', ({ place, available, open
     onTestFinished(() => admission.stop());
     const reject = async (saleId: string, times: number) => {
       for (let each = 0; each < times; each++)
-        expect(await admission.decide(saleId, `user-${each}`)).toMatchObject({ outcome: 'not-open' });
+        expect(await admission.decide({ saleId, userId: `user-${each}`, request: {} })).toMatchObject({
+          outcome: 'not-open',
+        });
     };
     const counted = async (saleId: string) => (await findSale(database, saleId))?.counts.rejected.notOpen;
     return { ids, admission, reject, counted };
@@ -72,7 +74,7 @@ describe.for(databasePlaces(databaseUrl))('on $place', ({ place, available, open
     return end;
   }
 
-  there('retries a write that fails with growing pauses, and stores the other sales', async () => {
+  there('retries a failed write with growing pauses, and stores the counts of the other sales meanwhile', async () => {
     const { ids, reject, counted } = await startAdmission(3);
     const [bad = '', ...good] = ids;
     const endHindrance = await hinder(bad, "RAISE EXCEPTION 'no room for this sale'");
