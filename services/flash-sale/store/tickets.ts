@@ -63,11 +63,11 @@ export const lockTickets = (tx: Transaction, ids: readonly string[]) =>
 
 const SETTLE = `WITH report AS (
     SELECT * FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid)
-  ), closed AS (
+  ), ordered AS (
     UPDATE ${SCHEMA}.tickets AS t SET status = 'ordered', order_id = r."orderId", closed_at = now()
     FROM report r WHERE t.id = r."ticketId" AND t.status IN ('accepted', 'awaiting-payment')
     RETURNING t.*
-  ), ${updateTotals('closed', 'held = s.held - n, sold = s.sold + n')} SELECT FROM closed`;
+  ), ${updateTotals('ordered', 'held = s.held - n, sold = s.sold + n')} SELECT FROM ordered`;
 
 type Placed = Pick<EventData<'order.placed'>, 'ticketId' | 'orderId'>;
 
@@ -82,18 +82,18 @@ const RELEASE = `WITH report AS (
   ), before AS (
     SELECT id, status FROM ${SCHEMA}.tickets WHERE id IN (SELECT "ticketId" FROM report)
       AND status IN ('accepted', 'awaiting-payment', 'ordered') ORDER BY id FOR UPDATE
-  ), closed AS (
+  ), returned AS (
     UPDATE ${SCHEMA}.tickets AS t
     SET status = 'released', order_id = r."orderId", reason = r.reason, closed_at = now(),
       closed_event_id = r."eventId"
     FROM report r JOIN before ON before.id = r."ticketId" WHERE t.id = before.id
     RETURNING t.*, before.status = 'ordered' AS was_sold
   ), ${updateTotals(
-    'closed',
+    'returned',
     `remaining = s.remaining + n, released = s.released + n,
       held = s.held - (n - n_sold), sold = s.sold - n_sold`,
     ', count(*) FILTER (WHERE was_sold) AS n_sold',
-  )} SELECT FROM closed`;
+  )} SELECT FROM returned`;
 
 type Cancelled = Pick<EventData<'order.cancelled'>, 'ticketId' | 'orderId' | 'reason'> & { readonly eventId: string };
 
@@ -104,7 +104,10 @@ type Cancelled = Pick<EventData<'order.cancelled'>, 'ticketId' | 'orderId' | 're
 export const release = (tx: Transaction, reports: readonly Cancelled[]) =>
   tx.execute(RELEASE, [JSON.stringify(reports)]);
 
-/** flash-sale.ticket.closed, as it was first sent, of the released tickets of the orders in $1. */
+/**
+ * flash-sale.ticket.closed, as it was first sent, of the released tickets of the orders in $1. Ordered and failed tickets
+ * publish none: see contracts/events.ts.
+ */
 export const RELEASED = defineStatement({
   events: `SELECT c.closed_event_id AS event_id, 'flash-sale.ticket.closed' AS type, c.id::text AS subject,
     c.closed_at AS time,
@@ -115,14 +118,14 @@ export const RELEASED = defineStatement({
   params: (orderIds: readonly string[]) => [orderIds],
 });
 
-const FAIL = `WITH closed AS (
+const FAIL = `WITH failed AS (
     UPDATE ${SCHEMA}.tickets SET status = 'failed', reason = $2, closed_at = now()
     WHERE id = $1 AND status = 'queued'
     RETURNING *
   ), ${updateTotals(
-    'closed',
+    'failed',
     'queued = s.queued - n, held = s.held - n, remaining = s.remaining + n, released = s.released + n',
-  )} SELECT FROM closed`;
+  )} SELECT FROM failed`;
 
 /** Fails a queued ticket and returns its unit to the sale. A ticket that is not queued stays as it is. */
 export const failTicket = (database: Database, ticketId: string, reason: string) =>
