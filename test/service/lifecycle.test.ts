@@ -175,7 +175,7 @@ test('a start of some services names the servers that they must share, before an
   for (let attempt = 0; attempt < 3; attempt++) {
     const { code, stderr, ms } = await startInVain({}, 'points');
     expect(code).toBe(2);
-    expect(stderr).toMatch(/DATABASE_URL is missing: points without order/);
+    expect(stderr).toMatch(/DATABASE_URL is missing: this process runs points, but not order/);
     expect(stderr).toMatch(/MQTT_URL is missing/);
     const startedAt = performance.now();
     await run(process.execPath, [String(startOf()[0]), '--help']);
