@@ -64,8 +64,8 @@ async function installed(programs: string, port: number) {
   });
 }
 
-/** PostgreSQL does not run as root. */
-async function unprivilegedUser(): Promise<User> {
+/** PostgreSQL and PgBouncer do not run as root. */
+export async function unprivilegedUser(): Promise<User> {
   for (const name of ['postgres', 'nobody']) {
     try {
       const [uid, gid] = await Promise.all([run('id', ['-u', name]), run('id', ['-g', name])]);
@@ -74,7 +74,7 @@ async function unprivilegedUser(): Promise<User> {
       // No such user: try the next one.
     }
   }
-  throw new Error('PostgreSQL does not run as root, and this machine has neither a user postgres nor nobody');
+  throw new Error('the server does not run as root, and this machine has neither a user postgres nor nobody');
 }
 
 const inContainer = (engine: string, port: number) =>
