@@ -42,15 +42,24 @@ export const startCommand = () =>
     );
 
 async function start(which: Pick<StartOptions, 'services' | 'roles'>, signal: AbortSignal): Promise<void> {
-  if (existsSync('.env')) process.loadEnvFile('.env'); // variables that are already set win
-  // Imported here, because no other command needs it.
-  const { startSluice } = await import('../app/start.ts');
-  try {
+  await withSettings(async () => {
+    // Imported here, because no other command needs it.
+    const { startSluice } = await import('../app/start.ts');
     const sluice = await startSluice({ ...which, env: process.env, signal });
     await aborted(signal);
     await sluice.stop().catch(exitAtOnce);
+  }).catch((error) => {
+    if (error !== signal.reason) throw error;
+    note('stopped before it was ready');
+  });
+}
+
+/** Reads the file .env, and runs `work`. Its errors about the settings and the servers become errors of the command. */
+export async function withSettings(work: () => Promise<void>): Promise<void> {
+  if (existsSync('.env')) process.loadEnvFile('.env'); // variables that are already set win
+  try {
+    await work();
   } catch (error) {
-    if (error === signal.reason) return note('stopped before it was ready');
     if (error instanceof ConfigError)
       throw new CliError(error.problems.join('\n'), { exitCode: USAGE_EXIT_CODE, cause: error });
     if (error instanceof StartupError) throw new CliError(error.message, { cause: error });

@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { reasonOf } from '../runtime/reason.ts';
+import { ConfigError, hostUrls } from '../runtime/settings.ts';
 import { UnsuitableDatabase } from './port.ts';
 import { parserOf } from './statements.ts';
 
@@ -84,14 +85,23 @@ export class PostgresServers {
   }
 }
 
-/** Every host is used for writing, so the attributes that allow a standby are accepted only if they prefer a primary. */
+/**
+ * Every server must accept writes, with any target_session_attrs. libpq's values for a standby contradict that.
+ * Throws a ConfigError.
+ */
 function serversOf(url: string): Server[] {
-  const [, start = '', hosts = '', rest = ''] = /^([a-z]+:\/\/(?:[^/?#]*@)?)([^@/?#]*)(.*)$/s.exec(url) ?? [];
-  const path = rest.replace(/([?&])target_session_attrs=[^&]*&?/, '$1').replace(/[?&]$/, '');
-  return hosts
-    .split(',')
-    .map((host) => ({ name: host || 'localhost', config: { connectionString: `${start}${host}${path}` } }));
+  return hostUrls(url).map((one) => {
+    const attribute = /[?&]target_session_attrs=([^&]*)/.exec(one)?.[1] ?? 'any';
+    if (!WRITABLE.includes(attribute))
+      throw new ConfigError([
+        `target_session_attrs=${attribute} is not allowed in DATABASE_URL: it must be one of: ${WRITABLE.join(', ')}`,
+      ]);
+    const { hostname, port } = new URL(one);
+    return { name: `${hostname}:${port || 5432}`, config: { connectionString: one } };
+  });
 }
+
+const WRITABLE: readonly string[] = ['read-write', 'primary', 'any'];
 
 export interface SessionConfig extends pg.ClientConfig {
   readonly servers: PostgresServers;
@@ -182,7 +192,7 @@ export class SessionClient extends pg.Client {
     if (!read_only) return;
     const why = standby
       ? 'it is a standby, which is read-only: connect to the primary'
-      : 'it is read-only: set default_transaction_read_only to off for the server, the database and the role';
+      : 'it is read-only: default_transaction_read_only must be off for the server, the database, the role and the URL';
     // With several hosts, another one may take over soon.
     if (this.#config.servers.count === 1) throw new UnsuitableDatabase(why);
     throw Object.assign(new Error(why), { code: READ_ONLY });

@@ -31,8 +31,8 @@ export class PgliteBackend extends SqlBackend {
   /** PGlite runs them one after the other, but all in one turn of its scheduler. */
   readonly concurrentClaims = 64;
 
-  override async start(): Promise<void> {
-    await super.start();
+  override async start(options: { readonly migrate: boolean }): Promise<void> {
+    await super.start(options);
     // PGlite has one session, so this applies to all statements. Only those of BullMQ need it; all others name their
     // schema.
     await this.database.background.script(`SET search_path TO ${SCHEMA}`);
@@ -73,8 +73,8 @@ export class PostgresBackend extends SqlBackend {
     this.#pool = new SessionPool(this.#config, POOL_SIZE, log);
   }
 
-  override async start(): Promise<void> {
-    await super.start();
+  override async start(options: { readonly migrate: boolean }): Promise<void> {
+    await super.start(options);
     await this.#connect();
   }
 

@@ -51,6 +51,21 @@ export const urls = (...protocols: string[]) => {
   );
 };
 
+/** The URL of each host in a URL that lists several, such as `postgres://user@one:5432,two:5432/shop`. */
+export function hostUrls(list: string): string[] {
+  const [, start = '', hosts = '', rest = ''] = /^([a-z]+:\/\/(?:[^/?#]*@)?)([^@/?#]*)(.*)$/s.exec(list) ?? [];
+  return hosts.split(',').map((host) => `${start}${host}${rest}`);
+}
+
+/** One URL, which may list several hosts. */
+export const urlOfHosts = (...protocols: string[]) => {
+  const one = url(...protocols);
+  return z
+    .string()
+    .refine((value) => hostUrls(value).every((each) => one.safeParse(each).success))
+    .meta({ allowed: `${one.meta()?.allowed}, or with several hosts separated by commas` });
+};
+
 export const choice = <const T extends readonly [string, ...string[]]>(...values: T) =>
   z.enum(values).meta({ allowed: `one of: ${values.join(', ')}` });
 
