@@ -94,7 +94,7 @@ function permanentProblem(error: unknown): string | undefined {
   const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
   if (code === INSUFFICIENT_PRIVILEGE)
     return `${cause.message}: grant the rights in ${GRANTS}, or run \`sluice migrate\` with a role that has them and set MIGRATE=off`;
-  // The connection was refused for a wrong password or a missing database: SQLSTATE classes 28 and 3D.
+  // The server rejects the connection because of a wrong password or a missing database: SQLSTATE classes 28 and 3D.
   return error instanceof DatabaseUnavailable && /^(28|3D)/.test(code) ? `${cause.message} (DATABASE_URL)` : undefined;
 }
 

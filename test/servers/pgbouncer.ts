@@ -14,13 +14,21 @@ export interface Pgbouncer extends LocalServer {
   readonly url: string;
 }
 
+/** Whether this machine has PgBouncer; in CI it must. */
+export const hasPgbouncer = async (): Promise<boolean> =>
+  Boolean(process.env.CI) ||
+  findPrograms('pgbouncer').then(
+    ({ kind }) => kind === 'installed',
+    () => false,
+  );
+
 /** `settings`: lines of its configuration, such as `pool_mode = session`. */
 export function startPgbouncer(databaseUrl: string, settings: readonly string[]): Promise<Pgbouncer> {
   return retryWithOtherPorts(async () => {
     const programs = await findPrograms('pgbouncer');
     if (programs.kind !== 'installed') throw new ServerMissing('pgbouncer');
     const port = await freePort();
-    const { hostname, port: serverPort, username, pathname } = new URL(databaseUrl);
+    const { hostname, port: serverPort, username, password, pathname } = new URL(databaseUrl);
     const owner = process.getuid?.() === 0 ? await unprivilegedUser() : undefined;
     const folder = await serverFolder('pgbouncer', owner);
     const write = async (name: string, lines: readonly string[]) => {
@@ -29,7 +37,7 @@ export function startPgbouncer(databaseUrl: string, settings: readonly string[])
       if (owner) await chown(file, owner.uid, owner.gid);
       return file;
     };
-    const users = await write('users.txt', [`"${username}" ""`]);
+    const users = await write('users.txt', [`"${username}" "${decodeURIComponent(password)}"`]);
     const file = await write('pgbouncer.ini', [
       '[databases]',
       `* = host=${hostname} port=${serverPort}`,
