@@ -68,7 +68,7 @@ export async function retryUntilAvailable<T>({ config, log, signal }: Start, wor
       if (problem) throw new ConfigError([`the database at ${locationOf(config)} cannot be used: ${problem}`]);
       if (!(error instanceof DatabaseUnavailable)) throw error;
       deadline ??= performance.now() + DATABASE_WAIT_MS;
-      if (performance.now() > deadline) throw databaseError(config, 'does not respond (DATABASE_URL)', error);
+      if (performance.now() > deadline) throw databaseError(config, 'does not respond (check DATABASE_URL)', error);
       log.warn({ error: error.message }, 'waiting for the database');
       await delay(500, undefined, { signal }).catch(() => undefined);
     }

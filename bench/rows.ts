@@ -152,10 +152,15 @@ const longBenchmarks = (scaled: Scaled): NamedBenchmark[] => [
       ratio: { least: 0.85 },
     }),
   ),
-  ...(['consumers', 'gateways'] as const).map((kind) =>
+  ...(
+    [
+      ['consumers', '1, 2 and 4 processes of each consumer'],
+      ['gateways', '1, 2 and 4 gateways'],
+    ] as const
+  ).map(([kind, about]) =>
     named(
       kind,
-      `1, 2 and 4 processes of the ${kind}`,
+      about,
       separate,
       scaleBenchmark(kind, { counts: [1, 2, 4], durations: { warmUp: scaled(8), measured: scaled(15) } }),
     ),

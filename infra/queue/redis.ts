@@ -123,7 +123,7 @@ export class RedisBackend implements Backend {
     const { status } = this.#producer;
     if (status !== 'ready') return { status: 'down', detail: `Redis is away (${status})` };
     const lost = [...this.#connections].filter((connection) => connection.status !== 'ready').length;
-    return lost > 0 ? { status: 'degraded', detail: `${lost} connections to Redis are away` } : { status: 'up' };
+    return lost > 0 ? { status: 'degraded', detail: `connections to Redis that are away: ${lost}` } : { status: 'up' };
   }
 
   async close(): Promise<void> {

@@ -39,6 +39,26 @@ export const messagingMutations: readonly Mutation[] = [
     failure: 'expected true to be false',
   },
   {
+    name: 'claim-by-in',
+    lesson:
+      'A subquery with LIMIT after IN may run once for each row: the plan was cached while the table was empty, and costs seconds when it is not.',
+    changes: [
+      {
+        file: 'infra/messaging/inbox-store.ts',
+        find: `       WHERE message_id = ANY (ARRAY(
+         SELECT message_id FROM \${this.#table}
+         WHERE \${WAITING} AND next_attempt_at <= now() AND \${condition}
+         ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED))`,
+        replace: `       WHERE message_id IN (
+         SELECT message_id FROM \${this.#table}
+         WHERE \${WAITING} AND next_attempt_at <= now() AND \${condition}
+         ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+      },
+    ],
+    tests: { files: ['test/contract/cached-plans.test.ts'], pattern: 'the claim of an inbox' },
+    failure: 'to be less than 20000',
+  },
+  {
     name: 'acknowledge-in-finally',
     lesson:
       'An acknowledgement in `finally` also covers a failed message, which is then neither handled nor a dead letter.',
