@@ -5,8 +5,9 @@ import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { assertMigrated, migrate, readMigrations } from '../infra/database/migrate.ts';
 import { type Database, DatabaseUnavailable, UnsuitableDatabase } from '../infra/database/port.ts';
 import { assertRights, GRANTS } from '../infra/database/rights.ts';
-import { ConfigError, redactUrl } from '../infra/runtime/settings.ts';
-import { StartupError } from '../infra/runtime/startup-error.ts';
+import { reasonOf } from '../infra/runtime/reason.ts';
+import { redactUrl } from '../infra/runtime/server-url.ts';
+import { StartFailed, StartupError } from '../infra/runtime/startup-error.ts';
 import type { Config } from './config.ts';
 import { schemaOf } from './schemas.ts';
 
@@ -21,7 +22,7 @@ export interface Start {
   readonly signal: AbortSignal;
 }
 
-/** Resolves when the database responds. Rejects with a ConfigError, a StartupError, or the signal's reason. */
+/** Resolves when the database responds. Rejects with a StartupError, or with the signal's reason. */
 export const awaitDatabase = (database: Database, start: Start): Promise<void> =>
   prepare(start, () => database.query('SELECT 1'));
 
@@ -52,8 +53,8 @@ export async function migrateSchemas(
 }
 
 /**
- * Retries `work` while the database is unavailable. Rejects with a ConfigError if an operator must change the database,
- * with a StartupError after DATABASE_WAIT_MS, with the signal's reason, or with any other error unchanged.
+ * Retries `work` while the database is unavailable. Rejects with a StartupError if an operator must change the database,
+ * with StartFailed after DATABASE_WAIT_MS, with the signal's reason, or with any other error unchanged.
  */
 export async function retryUntilAvailable<T>({ config, log, signal }: Start, work: () => Promise<T>): Promise<T> {
   /** Counted from the first failure, because `work` may have run for long before it. */
@@ -65,10 +66,10 @@ export async function retryUntilAvailable<T>({ config, log, signal }: Start, wor
     } catch (error) {
       signal.throwIfAborted();
       const problem = permanentProblem(error);
-      if (problem) throw new ConfigError([`the database at ${locationOf(config)} cannot be used: ${problem}`]);
+      if (problem) throw new StartupError(`the database at ${locationOf(config)} cannot be used: ${problem}`);
       if (!(error instanceof DatabaseUnavailable)) throw error;
       deadline ??= performance.now() + DATABASE_WAIT_MS;
-      if (performance.now() > deadline) throw databaseError(config, 'does not respond (check DATABASE_URL)', error);
+      if (performance.now() > deadline) throw startFailed(config, 'does not respond (check DATABASE_URL)', error);
       log.warn({ error: error.message }, 'waiting for the database');
       await delay(500, undefined, { signal }).catch(() => undefined);
     }
@@ -81,8 +82,8 @@ async function prepare(start: Start, work: () => Promise<unknown>): Promise<void
     await retryUntilAvailable(start, work);
   } catch (error) {
     start.signal.throwIfAborted();
-    if (error instanceof StartupError || error instanceof ConfigError) throw error;
-    throw databaseError(start.config, 'cannot be prepared', error as Error);
+    if (error instanceof StartupError) throw error;
+    throw startFailed(start.config, 'cannot be prepared', error as Error);
   }
 }
 
@@ -103,5 +104,5 @@ const INSUFFICIENT_PRIVILEGE = '42501';
 
 const locationOf = ({ DATABASE_URL, DATA_DIR }: Config) => redactUrl(DATABASE_URL ?? DATA_DIR);
 
-const databaseError = (config: Config, problem: string, cause: Error) =>
-  new StartupError(`the database at ${locationOf(config)} ${problem}: ${cause.message}`, { cause });
+const startFailed = (config: Config, problem: string, cause: Error) =>
+  new StartFailed(`the database at ${locationOf(config)} ${problem}: ${reasonOf(cause)}`, { cause });

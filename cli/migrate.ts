@@ -1,8 +1,9 @@
 // `sluice migrate`: brings the schemas of the database up to date.
 import { Command } from '@commander-js/extra-typings';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
+import { loadEnvFile } from './env-file.ts';
 import { wrapped } from './options.ts';
-import { withSettings } from './start.ts';
+import { startError } from './start-error.ts';
 
 const help = `
 Examples:
@@ -18,12 +19,13 @@ export const migrateCommand = () =>
   new Command('migrate')
     .description('bring the schemas of the database at DATABASE_URL up to date')
     .addHelpText('after', wrapped(help))
-    .action(() =>
-      untilInterrupted((signal) =>
-        withSettings(async () => {
-          // Imported here, because no other command needs it.
-          const { migrateDatabase } = await import('../app/migrate.ts');
-          await migrateDatabase(process.env, signal);
-        }),
-      ),
-    );
+    .action(() => untilInterrupted(migrate));
+
+async function migrate(signal: AbortSignal): Promise<void> {
+  loadEnvFile('.env', process.env);
+  // Imported here, because no other command needs it.
+  const { migrateDatabase } = await import('../app/migrate.ts');
+  await migrateDatabase(process.env, signal).catch((error) => {
+    throw startError(error);
+  });
+}

@@ -7,8 +7,10 @@ import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { reasonOf } from '../runtime/reason.ts';
-import { ConfigError, hostUrls } from '../runtime/settings.ts';
+import { hostPort } from '../runtime/server-url.ts';
 import { UnsuitableDatabase } from './port.ts';
+import { clientOptions } from './postgres-client.ts';
+import type { PostgresServer } from './postgres-url.ts';
 import { parserOf } from './statements.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -61,14 +63,19 @@ interface Server {
 
 /**
  * The hosts of a DATABASE_URL. All new connections go to one of them until it fails or rejects writes, and then to the
- * next one, in the order of the URL.
+ * next one, in the order of the URL. With any target_session_attrs, the server must accept writes.
  */
 export class PostgresServers {
+  /** Of the URL, for each session. */
+  readonly settings: PostgresServer['settings'];
   readonly #servers: readonly Server[];
   #index = 0;
 
-  constructor(url: string) {
-    this.#servers = serversOf(url);
+  /** `applicationName`: if the URL has none. */
+  constructor(url: PostgresServer, applicationName: string) {
+    const defaults = { applicationName, connectTimeoutMs: CONNECT_TIMEOUT_MS };
+    this.#servers = url.hosts.map((host) => ({ name: hostPort(host), config: clientOptions(url, defaults, host) }));
+    this.settings = url.settings;
   }
 
   get count(): number {
@@ -85,24 +92,6 @@ export class PostgresServers {
   }
 }
 
-/**
- * Every server must accept writes, with any target_session_attrs. libpq's values for a standby contradict that.
- * Throws a ConfigError.
- */
-function serversOf(url: string): Server[] {
-  return hostUrls(url).map((one) => {
-    const attribute = /[?&]target_session_attrs=([^&]*)/.exec(one)?.[1] ?? 'any';
-    if (!WRITABLE.includes(attribute))
-      throw new ConfigError([
-        `target_session_attrs=${attribute} is not allowed in DATABASE_URL: it must be one of: ${WRITABLE.join(', ')}`,
-      ]);
-    const { hostname, port } = new URL(one);
-    return { name: `${hostname}:${port || 5432}`, config: { connectionString: one } };
-  });
-}
-
-const WRITABLE: readonly string[] = ['read-write', 'primary', 'any'];
-
 export interface SessionConfig extends pg.ClientConfig {
   readonly servers: PostgresServers;
   /** Settings of these connections, besides those of every session. */
@@ -110,10 +99,8 @@ export interface SessionConfig extends pg.ClientConfig {
 }
 
 /** The configuration of connections to `servers`. A query without a response within `queryTimeoutMs` fails. */
-export const sessionConfig = (servers: PostgresServers, name: string, queryTimeoutMs: number): SessionConfig => ({
+export const sessionConfig = (servers: PostgresServers, queryTimeoutMs: number): SessionConfig => ({
   servers,
-  application_name: name,
-  connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
   query_timeout: queryTimeoutMs,
   keepAlive: true,
   keepAliveInitialDelayMillis: KEEPALIVE_AFTER_MS,
@@ -174,15 +161,17 @@ export class SessionClient extends pg.Client {
     const values = Object.entries({ ...SESSION, ...session }).map(([name, value]) => `('${name}', '${value}')`);
     if (!session.synchronous_commit) values.push(`('synchronous_commit', ${DURABLE})`);
     // A pooler may pass on a used session: without the role, prepared statements and locks of its former user.
+    await this.#row('RESET ROLE');
+    for (const [name, value] of this.#config.servers.settings) await this.#set(name, value);
     const { version, encoding, standby, read_only } = await this.#row<Facts>(`
-      RESET ROLE;
       DEALLOCATE ALL;
       SET search_path TO pg_catalog;
       SELECT pg_advisory_unlock_all();
       SELECT count(set_config(name, value, false)) FROM (VALUES ${values.join(', ')}) AS settings (name, value)
       WHERE current_setting(name, true) IS NOT NULL;
       SELECT current_setting('server_version_num')::integer AS version, current_setting('server_encoding') AS encoding,
-        pg_is_in_recovery() AS standby, current_setting('transaction_read_only') = 'on' AS read_only`);
+        pg_is_in_recovery() AS standby, 'on' IN (current_setting('transaction_read_only'),
+          current_setting('default_transaction_read_only')) AS read_only`);
     if (version < 140_000)
       throw new UnsuitableDatabase(`PostgreSQL 14 or newer is needed, this is ${Math.floor(version / 10_000)}`);
     if (encoding !== 'UTF8')
@@ -196,6 +185,18 @@ export class SessionClient extends pg.Client {
     // With several hosts, another one may take over soon.
     if (this.#config.servers.count === 1) throw new UnsuitableDatabase(why);
     throw Object.assign(new Error(why), { code: READ_ONLY });
+  }
+
+  /** A setting of the URL. Not a startup parameter, because PgBouncer rejects them. */
+  async #set(name: string, value: string): Promise<void> {
+    const literals = [name, value].map((text) => pg.escapeLiteral(text));
+    try {
+      await this.#row(`SELECT pg_catalog.set_config(${literals.join(', ')}, false)`);
+    } catch (error) {
+      // The server rejects the setting (SQLSTATE classes), not the connection.
+      if (!(error instanceof pg.DatabaseError && /^(22|42|55)/.test(error.code ?? ''))) throw error;
+      throw new UnsuitableDatabase(`it rejects the options of the URL: ${error.message}`, error);
+    }
   }
 
   /** In a transaction of its own, because a session that a pooler shares may hold the settings for one. */
@@ -258,7 +259,7 @@ export class SessionClient extends pg.Client {
     const [, parameter] = /^unsupported startup parameter[^:]*: (\w+)/.exec(reasonOf(error)) ?? [];
     if (!parameter) return error;
     return new UnsuitableDatabase(
-      `PgBouncer rejects the parameter '${parameter}': remove it from the URL (or PG${parameter.toUpperCase()})`,
+      `PgBouncer rejects the parameter '${parameter}': unset PG${parameter.toUpperCase()}`,
       error,
     );
   }

@@ -6,6 +6,7 @@ import { sessionOn, withClientOf } from './postgres-connections.ts';
 import { tryLock } from './postgres-lock.ts';
 import { LongRunning } from './postgres-long-running.ts';
 import { PostgresServers, SessionPool, sessionConfig } from './postgres-session.ts';
+import { parsePostgresUrl } from './postgres-url.ts';
 import { PLANNER_SETTINGS, statementsThrough } from './statements.ts';
 
 /**
@@ -28,7 +29,7 @@ export interface PostgresOptions {
 
 export function openPostgres(options: PostgresOptions): Database {
   const { url, poolSize, log, queryTimeoutMs = QUERY_TIMEOUT_MS, lockProbeMs = LOCK_PROBE_MS } = options;
-  const config = sessionConfig(new PostgresServers(url), 'sluice', queryTimeoutMs);
+  const config = sessionConfig(new PostgresServers(parsePostgresUrl(url), 'sluice'), queryTimeoutMs);
   const pool = new SessionPool({ ...config, session: PLANNER_SETTINGS }, poolSize, log);
   const longRunning = new LongRunning({ config, checkEveryMs: queryTimeoutMs, log });
 

@@ -10,6 +10,7 @@ import {
   SessionPool,
   sessionConfig,
 } from '../database/postgres-session.ts';
+import { parsePostgresUrl } from '../database/postgres-url.ts';
 import { retryConflicts } from '../database/statements.ts';
 import { backoff } from '../runtime/backoff.ts';
 import type { Health } from '../runtime/health.ts';
@@ -67,9 +68,10 @@ export class PostgresBackend extends SqlBackend {
   /** `database` is the same one, for the migrations. */
   constructor(url: string, database: Database, prefix: string, log: Logger) {
     super(database, prefix, log);
+    const servers = new PostgresServers(parsePostgresUrl(url), 'sluice queues');
     // A queue may be lost, so its commits do not wait for the disk.
     const session = { search_path: SCHEMA, synchronous_commit: 'off' };
-    this.#config = { ...sessionConfig(new PostgresServers(url), 'sluice queues', QUERY_TIMEOUT_MS), session };
+    this.#config = { ...sessionConfig(servers, QUERY_TIMEOUT_MS), session };
     this.#pool = new SessionPool(this.#config, POOL_SIZE, log);
   }
 
