@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type pg from 'pg';
 import { reasonOf } from '../runtime/reason.ts';
 import { DatabaseUnavailable, UnsuitableDatabase } from './port.ts';
-import type { SessionPool } from './postgres-session.ts';
+import type { PostgresServers, SessionPool } from './postgres-session.ts';
 import type { Session } from './statements.ts';
 
 /** The longest timer (25 days); pg takes 0 for the connection's own timeout. */
@@ -11,7 +11,10 @@ export const NO_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** Runs `work` on a connection of the pool. A connection that broke is not returned to the pool. */
 export async function withClientOf<T>(pool: SessionPool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-  const client = await connect(pool);
+  // No statement was sent yet, so any error is the connection's.
+  const client = await onSomeServer(pool.servers, () => pool.connect()).catch((error) => {
+    throw error instanceof DatabaseUnavailable ? error : new DatabaseUnavailable(error);
+  });
   let broken: Error | undefined;
   // A connection may end between two queries; without a listener the error event would end the process.
   const onError = (error: Error) => {
@@ -29,18 +32,16 @@ export async function withClientOf<T>(pool: SessionPool, work: (client: pg.PoolC
   }
 }
 
-/** A connection to the first server that accepts one. No statement was sent yet, so any error is the connection's. */
-async function connect(pool: SessionPool): Promise<pg.PoolClient> {
-  const { servers } = pool;
+/** Runs `connect` for the current server, and for the next ones while it fails because of its server. */
+export async function onSomeServer<T>(servers: PostgresServers, connect: () => Promise<T>): Promise<T> {
   const reasons: string[] = [];
   for (;;) {
-    const { name } = servers.current;
+    const tried = servers.current;
     try {
-      return await pool.connect();
+      return await connect();
     } catch (error) {
-      const isBusy = error instanceof Error && error.message === 'timeout exceeded when trying to connect';
-      if (servers.count === 1 || isBusy) throw new DatabaseUnavailable(error);
-      reasons.push(`${name}: ${reasonOf(error)}`);
+      if (tried === servers.current) throw error;
+      reasons.push(`${tried.name}: ${reasonOf(error)}`);
       if (reasons.length === servers.count)
         throw new DatabaseUnavailable(new Error(reasons.join('; '), { cause: error }));
     }

@@ -33,5 +33,18 @@ export async function assertRights(database: Database, schemas: readonly string[
   );
 }
 
+/** Rejects with UnsuitableDatabase unless the role may create objects in this schema, and temporary tables. */
+export async function assertMayCreate(database: Database, schema: string): Promise<void> {
+  const [rights] = await database.query<{ role: string; sufficient: boolean }>(
+    `SELECT current_user AS role, has_schema_privilege($1, 'CREATE')
+       AND has_database_privilege(current_database(), 'TEMPORARY') AS sufficient`,
+    [schema],
+  );
+  if (rights?.sufficient) return;
+  throw new UnsuitableDatabase(
+    `the role ${rights?.role} may not create sequences in the schema ${schema} and temporary tables: grant the rights in ${GRANTS}`,
+  );
+}
+
 /** The file with the statements for an administrator. */
 export const GRANTS = 'infra/deploy/postgres-roles.sql';

@@ -1,5 +1,6 @@
 -- Two roles for a database: sluice_migrator owns the schemas and runs `sluice migrate`; sluice_app runs `sluice start`
--- with MIGRATE=off, and may only read and write rows. Neither may create schemas.
+-- with MIGRATE=off, and may only read and write rows; in the schema bullmq, it creates a sequence for each queue. Neither
+-- may create schemas.
 --
 --   psql -d <database> -v ON_ERROR_STOP=1 --single-transaction -f infra/deploy/postgres-roles.sql
 --
@@ -13,6 +14,7 @@ DO $$
 DECLARE
   role text;
   schema text;
+  sequence text;
 BEGIN
   FOREACH role IN ARRAY ARRAY['sluice_migrator', 'sluice_app'] LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
@@ -37,6 +39,16 @@ BEGIN
       'GRANT USAGE ON SEQUENCES TO sluice_app', schema);
     EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE sluice_migrator IN SCHEMA %I '
       'GRANT EXECUTE ON FUNCTIONS TO sluice_app', schema);
+  END LOOP;
+
+  -- BullMQ creates and drops the sequences, and makes temporary tables.
+  GRANT CREATE ON SCHEMA bullmq TO sluice_app;
+  EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO sluice_app', current_database());
+  FOR sequence IN
+    SELECT relname FROM pg_class
+    WHERE relnamespace = 'bullmq'::regnamespace AND relkind = 'S' AND starts_with(relname, 'bullmq_jid_')
+  LOOP
+    EXECUTE format('ALTER SEQUENCE bullmq.%I OWNER TO sluice_app', sequence);
   END LOOP;
 END
 $$;

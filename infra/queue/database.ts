@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
-import { orUnavailable, send, withClientOf } from '../database/postgres-connections.ts';
+import { onSomeServer, orUnavailable, send, withClientOf } from '../database/postgres-connections.ts';
 import {
   PostgresServers,
   SessionClient,
@@ -77,7 +77,7 @@ export class PostgresBackend extends SqlBackend {
 
   override async start(options: { readonly migrate: boolean }): Promise<void> {
     await super.start(options);
-    await this.#connect();
+    await onSomeServer(this.#config.servers, () => this.#connect());
   }
 
   health(): Health {

@@ -16,7 +16,7 @@ import {
 import type { Logger } from 'pino';
 import { createSchema, logWhileRunning, notMigrated, tableExists, withMigrationLock } from '../database/migrate.ts';
 import { type Database, UnsuitableDatabase } from '../database/port.ts';
-import { assertRights } from '../database/rights.ts';
+import { assertMayCreate, assertRights } from '../database/rights.ts';
 import type { Health } from '../runtime/health.ts';
 import { reasonOf } from '../runtime/reason.ts';
 import { type Backend, type Connections, obliterate, streams, type WorkerSettings } from './backend.ts';
@@ -85,6 +85,7 @@ export abstract class SqlBackend implements Backend {
       if (version < LATEST_SCHEMA_VERSION) throw notMigrated(SCHEMA, `version ${LATEST_SCHEMA_VERSION} of BullMQ`);
     }
     await assertRights(this.database, [SCHEMA]);
+    await assertMayCreate(this.database, SCHEMA); // BullMQ creates a sequence for each queue
   }
 
   abstract health(): Health;

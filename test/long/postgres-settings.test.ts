@@ -202,6 +202,29 @@ describe('few rights suffice:', () => {
     await expect(administer('CREATE TABLE sluice_order.more ()', as('sluice_app', url))).rejects.toThrow(
       'permission denied for schema',
     );
+    // In a database that another role has used before.
+    await administer(
+      `DO $$ DECLARE name text; BEGIN
+         FOR name IN SELECT relname FROM pg_class WHERE starts_with(relname, 'bullmq_jid_') AND relkind = 'S' LOOP
+           EXECUTE format('ALTER SEQUENCE bullmq.%I OWNER TO postgres', name);
+         END LOOP;
+       END $$`,
+      url,
+    );
+    await administer(sql, url);
+    const owners = await administer(
+      "SELECT DISTINCT sequenceowner::text AS owner FROM pg_sequences WHERE starts_with(sequencename, 'bullmq_jid_')",
+      url,
+    );
+    expect(owners).toEqual([{ owner: 'sluice_app' }]);
+    await administer('REVOKE CREATE ON SCHEMA bullmq FROM sluice_app', url);
+    await expectRejected(
+      as('sluice_app', url),
+      /the role sluice_app may not create sequences in the schema bullmq and temporary tables: grant the rights in/,
+    );
+    await administer('REVOKE DELETE ON bullmq.job FROM sluice_app', url);
+    await expectRejected(as('sluice_app', url), /the role sluice_app may not read and write bullmq\.job: grant the/);
+    await administer(sql, url);
     await administer('REVOKE DELETE ON sluice_order.outbox FROM sluice_app', url);
     await expectRejected(
       as('sluice_app', url),
