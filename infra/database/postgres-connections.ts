@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import type pg from 'pg';
 import { reasonOf } from '../runtime/reason.ts';
 import { DatabaseUnavailable, UnsuitableDatabase } from './port.ts';
-import type { PostgresServers, SessionPool } from './postgres-session.ts';
+import type { PostgresServers } from './postgres-servers.ts';
+import type { SessionPool } from './postgres-session.ts';
 import type { Session } from './statements.ts';
 
 /** The longest timer (25 days); pg takes 0 for the connection's own timeout. */

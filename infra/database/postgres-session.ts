@@ -7,13 +7,10 @@ import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { reasonOf } from '../runtime/reason.ts';
-import { hostPort } from '../runtime/server-url.ts';
 import { UnsuitableDatabase } from './port.ts';
-import { clientOptions } from './postgres-client.ts';
-import type { PostgresServer } from './postgres-url.ts';
+import type { PostgresServers, Server } from './postgres-servers.ts';
 import { parserOf } from './statements.ts';
 
-const CONNECT_TIMEOUT_MS = 5_000;
 /** When TCP starts to probe a silent peer; Node then probes every second and gives up after ten. */
 const KEEPALIVE_AFTER_MS = 10_000;
 /** Exchanges that show whether a pooler shares a session; others may use the pooler at the same time. */
@@ -52,46 +49,6 @@ const SESSION: Settings = {
  */
 const DURABLE = `CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END`;
 
-/** A host of a DATABASE_URL. */
-interface Server {
-  /** For messages. */
-  readonly name: string;
-  readonly config: pg.ClientConfig;
-  /** Whether a session of it was checked. */
-  checked?: boolean;
-}
-
-/**
- * The hosts of a DATABASE_URL. All new connections go to one of them until it fails or rejects writes, and then to the
- * next one, in the order of the URL. With any target_session_attrs, the server must accept writes.
- */
-export class PostgresServers {
-  /** Of the URL, for each session. */
-  readonly settings: PostgresServer['settings'];
-  readonly #servers: readonly Server[];
-  #index = 0;
-
-  /** `applicationName`: if the URL has none. */
-  constructor(url: PostgresServer, applicationName: string) {
-    const defaults = { applicationName, connectTimeoutMs: CONNECT_TIMEOUT_MS };
-    this.#servers = url.hosts.map((host) => ({ name: hostPort(host), config: clientOptions(url, defaults, host) }));
-    this.settings = url.settings;
-  }
-
-  get count(): number {
-    return this.#servers.length;
-  }
-
-  get current(): Server {
-    return this.#servers[this.#index] as Server;
-  }
-
-  /** Passes over `server`, if no other connection has done so. */
-  skip(server: Server): void {
-    if (server === this.current) this.#index = (this.#index + 1) % this.count;
-  }
-}
-
 export interface SessionConfig extends pg.ClientConfig {
   readonly servers: PostgresServers;
   /** Settings of these connections, besides those of every session. */
@@ -101,6 +58,7 @@ export interface SessionConfig extends pg.ClientConfig {
 /** The configuration of connections to `servers`. A query without a response within `queryTimeoutMs` fails. */
 export const sessionConfig = (servers: PostgresServers, queryTimeoutMs: number): SessionConfig => ({
   servers,
+  connectionTimeoutMillis: servers.connectTimeoutMs, // also for a pool, all of whose connections are in use
   query_timeout: queryTimeoutMs,
   keepAlive: true,
   keepAliveInitialDelayMillis: KEEPALIVE_AFTER_MS,
@@ -218,7 +176,11 @@ export class SessionClient extends pg.Client {
    */
   async #assertOwnSession(): Promise<void> {
     if ((await this.#serverPid()) === this.#announcedPid) return;
-    const other = new pg.Client({ ...this.#config, query_timeout: CONNECT_TIMEOUT_MS, ...this.#server.config });
+    const other = new pg.Client({
+      ...this.#config,
+      query_timeout: this.#config.servers.connectTimeoutMs,
+      ...this.#server.config,
+    });
     other.on('error', () => undefined); // the query rejects with it
     try {
       await other.connect();
@@ -249,7 +211,7 @@ export class SessionClient extends pg.Client {
   /** The row of the last statement. */
   async #row<Row extends object>(text: string): Promise<Row> {
     // A server that accepts the connection may still be silent. The types of pg lack the timeout of a query.
-    const query = { text, query_timeout: CONNECT_TIMEOUT_MS };
+    const query = { text, query_timeout: this.#config.servers.connectTimeoutMs };
     const results = [await this.query<Row>(query)].flat();
     return results.at(-1)?.rows[0] as Row;
   }

@@ -5,7 +5,8 @@ import type { Database } from './port.ts';
 import { sessionOn, withClientOf } from './postgres-connections.ts';
 import { tryLock } from './postgres-lock.ts';
 import { LongRunning } from './postgres-long-running.ts';
-import { PostgresServers, SessionPool, sessionConfig } from './postgres-session.ts';
+import { PostgresServers } from './postgres-servers.ts';
+import { SessionPool, sessionConfig } from './postgres-session.ts';
 import { parsePostgresUrl } from './postgres-url.ts';
 import { PLANNER_SETTINGS, statementsThrough } from './statements.ts';
 

@@ -3,13 +3,8 @@ import type pg from 'pg';
 import type { Logger } from 'pino';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
 import { onSomeServer, orUnavailable, send, withClientOf } from '../database/postgres-connections.ts';
-import {
-  PostgresServers,
-  SessionClient,
-  type SessionConfig,
-  SessionPool,
-  sessionConfig,
-} from '../database/postgres-session.ts';
+import { PostgresServers } from '../database/postgres-servers.ts';
+import { SessionClient, type SessionConfig, SessionPool, sessionConfig } from '../database/postgres-session.ts';
 import { parsePostgresUrl } from '../database/postgres-url.ts';
 import { retryConflicts } from '../database/statements.ts';
 import { backoff } from '../runtime/backoff.ts';
