@@ -194,7 +194,9 @@ describe('few rights suffice:', () => {
     const migrator = { ...env, DATABASE_URL: as('sluice_migrator', url), PATH: String(process.env.PATH) };
     await run(process.execPath, [String(program), 'migrate'], { cwd: env.DATA_DIR, env: migrator });
 
-    await expectWorking(await started(as('sluice_app', url), { MIGRATE: 'off' }));
+    const system = await started(as('sluice_app', url), { MIGRATE: 'off' });
+    await expectWorking(system);
+    await system.stop(); // it holds the lock of the simulated payment provider
     for (const role of ['sluice_app', 'sluice_migrator']) {
       const create = 'CREATE SCHEMA more';
       await expect(administer(create, as(role, url))).rejects.toThrow('permission denied for database');
