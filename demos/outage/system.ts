@@ -104,7 +104,13 @@ async function startSeparate(
     await attempt(`queues, exchanges and MQTT topics with the prefix ${prefix}`, deleteBrokerObjects(servers, prefix));
     await attempt(`the database ${name}`, administer(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`));
   };
-  const env = { ...servers, DATABASE_URL: withDatabase(servers.DATABASE_URL, name), BUS_PREFIX: prefix, PORT: '0', PAYMENT_URL: NO_PROVIDER };
+  const env = {
+    ...servers,
+    DATABASE_URL: withDatabase(servers.DATABASE_URL, name),
+    BUS_PREFIX: prefix,
+    PORT: '0',
+    PAYMENT_URL: NO_PROVIDER,
+  };
   const started = new Map<ServiceName, SluiceProcess>();
   const start = async (services: readonly ServiceName[]) => {
     const process = await startProcess({ supervisor, services, env, signal, broken });
