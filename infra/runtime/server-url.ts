@@ -190,7 +190,7 @@ export const splitUrls = (list: string): string[] => list.split(/,\s*(?=[a-z][a-
 export const redactUrl = (list: string): string => splitUrls(list).map(redact).join(',');
 
 const redact = (url: string): string =>
-  url.replace(/(:\/\/[^:@]*):.*@/s, '$1:***@').replace(/([?&][^=&]*(?:password|secret|token)[^=&]*=)[^&]*/gi, '$1***');
+  url.replace(/(:\/\/[^:@]*):.*@/s, '$1:***@').replace(/([?&][^=&]*(?:pass|pwd|secret|token)[^=&]*=)[^&]*/gi, '$1***');
 
 /**
  * Hides passwords in a text that may quote `urls`, such as an error about a command line, and in anything else that

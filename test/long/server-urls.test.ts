@@ -276,7 +276,7 @@ describe('DATABASE_URL', () => {
   });
 
   test('its parameters take effect', async () => {
-    const query = '?application_name=sh%C3%B6p%20a&options=-c%20work_mem%3D8MB%20--search-path%3Da%5C%20b';
+    const query = '?application_name=sh%C3%B6p%20a&options=-c%20work_mem%3D8MB%20--search-path%3Da%2C%5C%20b';
     const shown = await open(url(query), (opened) =>
       opened.query("SELECT current_setting('work_mem') AS memory, current_setting('application_name') AS name"),
     );
