@@ -54,7 +54,12 @@ const variables = {
   STOP_TIMEOUT_MS: variable(integer(100, 600_000), '10000', 'How long a stop waits for running work.'),
   DATABASE_URL: optional(
     url(parsePostgresUrl, 'a URL such as postgres://user:password@host:port/database'),
-    `PostgreSQL 14 or newer. Several hosts, separated by commas, are tried in turn. ${parameters(POSTGRES_PARAMS)} Unset: PGlite in DATA_DIR. Required for separate processes.`,
+    `PostgreSQL 14 or newer, or PgBouncer with pool_mode=session in front of it. Of several hosts, separated by commas, the first one that accepts writes is used. ${parameters(POSTGRES_PARAMS)} Unset: PGlite in DATA_DIR. Required for separate processes.`,
+  ),
+  MIGRATE: variable(
+    choice('on', 'off'),
+    'on',
+    'on: a start brings the schemas of the database up to date. off: it only checks them, and `sluice migrate` changes them, with a role that may.',
   ),
   DATABASE_POOL_SIZE: variable(integer(2, 200), '10', 'Connections of one process to PostgreSQL.'),
   REDIS_URL: optional(

@@ -96,11 +96,11 @@ export class Resources {
     if (this.#queues) return this.#queues;
     // Imported here, because the other services do not need it and start sooner without it.
     const { openQueues } = await import('../infra/queue/index.ts');
-    const { REDIS_URL, DATABASE_URL, BUS_PREFIX: prefix } = this.#config;
+    const { REDIS_URL, DATABASE_URL, BUS_PREFIX: prefix, MIGRATE } = this.#config;
     const { database } = this;
     const ofDatabase = DATABASE_URL ? { postgresUrl: DATABASE_URL, database } : { pglite: database };
     const on = REDIS_URL ? { redisUrl: REDIS_URL } : ofDatabase;
-    this.#queues = this.#own(await openQueues({ on, prefix, log: this.#log }));
+    this.#queues = this.#own(await openQueues({ on, prefix, migrate: MIGRATE === 'on', log: this.#log }));
     return this.#queues;
   }
 

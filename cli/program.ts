@@ -10,6 +10,7 @@ import { compareCommand } from './compare.ts';
 import { failedCommand } from './failed.ts';
 import { flashSaleCommand } from './flash-sale.ts';
 import { logsCommand } from './logs.ts';
+import { migrateCommand } from './migrate.ts';
 import { orderCommand } from './order.ts';
 import { outageCommand } from './outage.ts';
 import { paymentProviderCommand } from './payment-provider.ts';
@@ -18,6 +19,7 @@ import { startCommand } from './start.ts';
 
 const subcommands = [
   startCommand,
+  migrateCommand,
   orderCommand,
   replayCommand,
   flashSaleCommand,

@@ -116,10 +116,6 @@ function settingsIn(options: string): [name: string, value: string][] {
   return settings;
 }
 
-/** The settings as the `options` of a connection, the later of two that name the same setting takes effect. */
-export const optionsOf = (settings: PostgresServer['settings']): string =>
-  settings.map(([name, value]) => `-c ${name}=${value.replace(/[\\\s]/g, '\\$&')}`).join(' ');
-
 /** The URL of another database on the same server. `name` needs no percent-encoding. */
 export const withDatabase = (url: string, name: string): string =>
   url.trim().replace(/^([^:]*:\/\/[^/?]*)(\/[^?]*)?/, `$1/${name}`);

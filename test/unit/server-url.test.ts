@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseAmqpUrls } from '../../infra/bus/rabbitmq/url.ts';
 import { clientOptions } from '../../infra/database/postgres-client.ts';
-import { optionsOf, parsePostgresUrl, withDatabase } from '../../infra/database/postgres-url.ts';
+import { parsePostgresUrl, withDatabase } from '../../infra/database/postgres-url.ts';
 import { parseHttpUrl } from '../../infra/http/url.ts';
 import { parseMqttUrls } from '../../infra/mqtt/url.ts';
 import { parseRedisUrl } from '../../infra/queue/redis-url.ts';
@@ -185,7 +185,6 @@ describe('DATABASE_URL', () => {
       ['jit', 'off'],
       ['a_b', 'c d'],
     ]);
-    expect(optionsOf(settings)).toBe('-c work_mem=8MB -c jit=off -c a_b=c\\ d');
   });
 
   test('becomes options of pg, in which the URL precedes the defaults', () => {
