@@ -174,7 +174,7 @@ export class Connection extends EventEmitter<{ change: [] }> {
       this.#disconnected(cause ?? error);
       cause = undefined;
     });
-    recovering.on('connect-failed', (error) => this.#disconnected(error));
+    recovering.on('connect-failed', (error) => this.#disconnected(rejectedVhost(error, this.#node) ?? error));
     recovering.on('blocked', (reason) => this.#setBlocked(true, reason));
     recovering.on('unblocked', () => this.#setBlocked(false));
     return recovering;
@@ -224,6 +224,12 @@ export class Connection extends EventEmitter<{ change: [] }> {
   }
 }
 
+/** RabbitMQ rejects a vhost after the login, and amqplib's error does not say so. */
+const rejectedVhost = ({ message }: Error, { vhost, username }: Node): Error | undefined =>
+  message.startsWith('Expected ConnectionOpenOk;')
+    ? new Error(`there is no vhost "${vhostName(vhost)}", or the user "${username}" may not use it`)
+    : undefined;
+
 /** Runs on each new connection before recovery watches it. It must not hang: recovery would wait for it forever. */
 async function prepare(model: ChannelModel): Promise<void> {
   // Until recovery listens, an error without this listener would end the process.
@@ -248,6 +254,14 @@ async function prepare(model: ChannelModel): Promise<void> {
 const socketOf = (model: ChannelModel) => (model.connection as unknown as { stream: Duplex }).stream;
 
 type Node = ReturnType<typeof parseUrl>;
+
+function vhostName(encoded: string): string {
+  try {
+    return decodeURIComponent(encoded) || '/';
+  } catch {
+    return encoded;
+  }
+}
 
 /** Sets every field, so that no field of the previous node stays. */
 function parseUrl(text: string) {
