@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path';
 import { containerEngine } from './container-runner.ts';
 import { canInstall, installPackage } from './debian.ts';
 
-export type ServerName = 'rabbitmq' | 'postgres' | 'mosquitto' | 'redis';
+export type ServerName = 'rabbitmq' | 'postgres' | 'mosquitto' | 'redis' | 'nginx';
 
 /** The location of a server's programs: a folder of this machine that contains `program`, or a container image. */
 export type Programs =
@@ -16,9 +16,8 @@ export class ServerMissing extends Error {
   constructor(name: ServerName, cause?: unknown) {
     const { title, debianPackage, variable } = known[name];
     const why = cause instanceof Error ? ` (${cause.message.trim()})` : '';
-    super(`${title} is missing${why}: install it (Debian: apt-get install ${debianPackage}) or set ${variable}`, {
-      cause,
-    });
+    const otherwise = variable === undefined ? '' : ` or set ${variable}`;
+    super(`${title} is missing${why}: install it (Debian: apt-get install ${debianPackage})${otherwise}`, { cause });
     this.name = 'ServerMissing';
   }
 }
@@ -62,6 +61,13 @@ const known = {
     folders: () => [...path(), '/usr/bin', '/opt/homebrew/bin', '/usr/local/bin'],
     debianPackage: 'redis-server',
     variable: 'TEST_REDIS_URL',
+  },
+  nginx: {
+    title: 'nginx',
+    programs: ['nginx'],
+    folders: () => [...path(), '/usr/sbin', '/opt/homebrew/bin', '/usr/local/sbin'],
+    debianPackage: 'nginx-light',
+    variable: undefined,
   },
 } as const;
 
