@@ -22,14 +22,16 @@ export interface OpenQueuesOptions {
     | { readonly pglite: Database };
   /** Separates the queues of several systems on one server. */
   readonly prefix: string;
+  /** Whether to bring the schema of a database up to date; otherwise it is only checked. Default: true. */
+  readonly migrate?: boolean;
   readonly log: Logger;
 }
 
-/** Rejects if the database does not respond; Redis may be away. Safe when several processes open at once. */
-export async function openQueues({ on, prefix, log }: OpenQueuesOptions): Promise<PacedQueues> {
+/** Rejects if the database does not respond, and with UnsuitableDatabase if its schema or rights do not suffice; Redis may be away. Safe when several processes open at once. */
+export async function openQueues({ on, prefix, migrate = true, log }: OpenQueuesOptions): Promise<PacedQueues> {
   const backend = backendOf(on, prefix, log);
   try {
-    await backend.start();
+    await backend.start({ migrate });
   } catch (error) {
     await backend.close();
     throw error;

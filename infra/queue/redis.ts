@@ -4,7 +4,9 @@ import { Queue, Worker } from 'bullmq';
 import { Redis, type RedisOptions } from 'ioredis';
 import type { Logger } from 'pino';
 import type { Health } from '../runtime/health.ts';
+import { withServerName } from '../runtime/tls-params.ts';
 import { type Backend, type Connections, obliterate, streams, type WorkerSettings } from './backend.ts';
+import { parseRedisUrl } from './redis-url.ts';
 
 const RECONNECT_MAX_MS = 500;
 /** Interval at which the server's clock is read and the workers' connections are probed. */
@@ -16,11 +18,21 @@ const connectionOptions = {
   keepAlive: 10_000,
 } satisfies RedisOptions;
 
+function serverOptions(url: string) {
+  const { host, port, user, password, database, family, tls } = parseRedisUrl(url);
+  return {
+    ...{ host, port, family, db: database },
+    ...(user !== undefined && { username: user }),
+    ...(password !== undefined && { password }),
+    ...(tls && { tls: { ...withServerName(tls, host) } }),
+  };
+}
+
 export class RedisBackend implements Backend {
   readonly kind = 'redis';
   readonly shared = true;
   readonly concurrentClaims = 64;
-  readonly #url: string;
+  readonly #server: ReturnType<typeof serverOptions>;
   readonly #prefix: string;
   readonly #producer: Redis;
   /** This process's monotonic clock plus this is Redis's time, without a round trip. */
@@ -38,9 +50,10 @@ export class RedisBackend implements Backend {
 
   /** Every key begins with `prefix`. */
   constructor(url: string, prefix: string, log: Logger) {
-    this.#url = url;
+    this.#server = serverOptions(url);
     this.#prefix = prefix;
-    this.#producer = new Redis(url, {
+    this.#producer = new Redis({
+      ...this.#server,
       ...connectionOptions,
       lazyConnect: true,
       // While the server is away an addition fails at once; waiting ones would fill the memory.
@@ -79,7 +92,7 @@ export class RedisBackend implements Backend {
   open(name: string, settings: WorkerSettings): Connections {
     const prefix = this.#prefix;
     // BullMQ requires null: its worker waits for the server to come back. The concurrency bounds the waiting commands.
-    const claiming = new Redis(this.#url, { ...connectionOptions, maxRetriesPerRequest: null });
+    const claiming = new Redis({ ...this.#server, ...connectionOptions, maxRetriesPerRequest: null });
     const own: Redis[] = [];
     const keep = (connection: Redis): Redis => {
       connection.on('error', () => undefined); // the worker reports it
