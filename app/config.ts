@@ -6,6 +6,7 @@ import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { MAX_BATCH_EVENTS } from '../infra/bus/port.ts';
 import { AMQP_PARAMS, parseAmqpUrls } from '../infra/bus/rabbitmq/url.ts';
 import { POSTGRES_PARAMS, parsePostgresUrl } from '../infra/database/postgres-url.ts';
+import { addressList, isBasePath } from '../infra/http/reverse-proxy.ts';
 import { messagingFailpoints } from '../infra/messaging/failpoints.ts';
 import { resendSettings } from '../infra/messaging/resend.ts';
 import { watchdogSettings } from '../infra/messaging/watchdog.ts';
@@ -33,6 +34,19 @@ import { pointsSettings } from '../services/points/settings.ts';
 export const failpoints = [...messagingFailpoints, ...flashSaleFailpoints, ...orderFailpoints] as const;
 export type Failpoint = (typeof failpoints)[number];
 
+/** The first segments of all routes. Below a base path that is one of them, a request would be ambiguous. */
+const ROUTES = '/orders, /users, /flash-sales, /failed-messages, /audit, /healthz, /readyz, /metrics or /mqtt';
+const isRoute = (path: string) => new RegExp(`^(?:${ROUTES.replace(/,? or |, /g, '|')})(?:/|$)`, 'i').test(path);
+
+function isAddressList(list: string): boolean {
+  try {
+    addressList(list);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 const parameters = (names: readonly string[]) => `Parameters: ${names.join(', ')}.`;
 
 const variables = {
@@ -46,6 +60,26 @@ const variables = {
     'Address that HTTP and the embedded MQTT broker listen on. Requests are not authenticated: expose it with care.',
   ),
   PORT: variable(integer(0, 65_535), '3000', 'HTTP port. 0 picks a free port.'),
+  BASE_PATH: optional(
+    z
+      .string()
+      .transform((path) => path.replace(/\/$/, ''))
+      .refine((path) => path === '' || (isBasePath(path) && !isRoute(path)))
+      .meta({ allowed: `a path such as /shop that does not begin with ${ROUTES}` }),
+    'Path below which a reverse proxy serves this process. Links, redirects, forms and the WebSocket begin with it.',
+  ),
+  TRUSTED_PROXIES: optional(
+    z
+      .string()
+      .refine(isAddressList)
+      .meta({ allowed: 'addresses or networks such as 127.0.0.1 or 10.0.0.0/8, separated by commas' }),
+    'Reverse proxies whose X-Forwarded-Prefix (instead of BASE_PATH) and X-Forwarded-Host count. Unset: none.',
+  ),
+  KEEP_ALIVE_MS: variable(
+    integer(1_000, 3_600_000),
+    '65000',
+    'How long an idle HTTP connection stays open. Must exceed the idle timeout of the load balancer in front.',
+  ),
   DATA_DIR: variable(
     z.string().min(1),
     '.data',

@@ -4,6 +4,7 @@ import { describeVariables, renamedVariables, type VariableName } from './config
 /** Settings that most users change come first. */
 const sections: Readonly<Record<string, readonly VariableName[]>> = {
   Server: ['HOST', 'PORT', 'MQTT_PORT', 'DATA_DIR', 'LOG_LEVEL', 'LOG_FORMAT'],
+  'Reverse proxies': ['BASE_PATH', 'TRUSTED_PROXIES', 'KEEP_ALIVE_MS'],
   'External servers': [
     'DATABASE_URL',
     'MIGRATE',

@@ -8,6 +8,7 @@ import type { Readiness } from '../contracts/operations.ts';
 import { type ServiceName, SUBJECT_NAME, serviceNames } from '../contracts/services.ts';
 import { createApp } from '../infra/http/app.ts';
 import { OverloadGuard } from '../infra/http/overload.ts';
+import { addressList, ReverseProxy } from '../infra/http/reverse-proxy.ts';
 import { listenAt } from '../infra/http/server.ts';
 import { Presence } from '../infra/mqtt/presence.ts';
 import { sendConsoleTo } from '../infra/observability/console.ts';
@@ -239,8 +240,11 @@ class Sluice {
       (next, { service }) => service.front?.(next) ?? next,
       overload.guard(app),
     );
-    const http = await listenAt(this.#config, listener);
+    const { BASE_PATH: basePath = '', TRUSTED_PROXIES } = this.#config;
+    const proxy = new ReverseProxy({ basePath, trusted: TRUSTED_PROXIES ? addressList(TRUSTED_PROXIES) : undefined });
+    const http = await listenAt(this.#config, proxy.before(listener));
     this.#shutdown.add(() => http.close());
+    proxy.attach(http.server);
     resources.attach(http.server);
     this.#url = http.url;
     // After listening, so that a port in use is reported at once. Requests that come meanwhile get their response.

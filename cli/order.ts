@@ -2,15 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from '@commander-js/extra-typings';
+import { idempotencyKey } from '../contracts/idempotency.ts';
 import { formatMoney } from '../contracts/money.ts';
-import {
-  idempotencyKey,
-  type Order,
-  type OrderItem,
-  orderItem,
-  type StepName,
-  stepNames,
-} from '../contracts/orders.ts';
+import { type Order, type OrderItem, orderItem, type StepName, stepNames } from '../contracts/orders.ts';
 import { userId } from '../contracts/text.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { HttpClient } from '../demos/shared/http.ts';

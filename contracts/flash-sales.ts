@@ -1,7 +1,9 @@
-// POST /flash-sales, GET /flash-sales/:id, POST /flash-sales/:id/purchases, GET /flash-sales/:id/purchases/:ticketId
+// POST /flash-sales, GET /flash-sales, GET /flash-sales/:id, POST /flash-sales/:id/purchases,
+// GET /flash-sales/:id/purchases/:ticketId
 import { z } from 'zod';
 import { currency } from './money.ts';
-import { count, instant, text, userId, uuid } from './text.ts';
+import { pageQuery, pageSchema } from './pages.ts';
+import { count, instant, moment, text, userId, uuid } from './text.ts';
 
 /** In units; each ticket takes one. */
 export const MAX_STOCK = 1_000_000_000;
@@ -12,10 +14,10 @@ export const MAX_DRAIN_PER_SECOND = 10_000;
 export const MAX_HOLD_SECONDS = 86_400;
 
 /** A time within the range of every PostgreSQL timestamp. */
-const moment = instant.refine((at) => /^2[01]\d\d/.test(at), 'must be in the years 2000 to 2199');
+const saleTime = moment.refine((at) => /^2[01]\d\d/.test(at), 'must be in the years 2000 to 2199, in UTC');
 
 export const createFlashSaleRequest = z
-  .object({
+  .strictObject({
     sku: text(1, 64),
     name: text(1, 200),
     unitPrice: z.int().min(0).max(1_000_000_000),
@@ -24,19 +26,22 @@ export const createFlashSaleRequest = z
     queueCap: z.int().min(1).max(MAX_QUEUE_CAP),
     drainPerSecond: z.int().min(1).max(MAX_DRAIN_PER_SECOND),
     /** Unset: the sale opens at once. */
-    opensAt: moment.optional(),
-    /** Unset: the sale stays open until it is sold out. */
-    closesAt: moment.optional(),
+    opensAt: saleTime.optional(),
+    /** Unset, or null as in a sale: the sale stays open until it is sold out. */
+    closesAt: saleTime.nullish(),
     /** How long a unit is held until its order is paid; 0: the order needs no payment. */
     holdSeconds: z.int().min(0).max(MAX_HOLD_SECONDS).default(0),
   })
-  .refine(({ opensAt, closesAt }) => !opensAt || !closesAt || Date.parse(opensAt) < Date.parse(closesAt), {
+  .refine(({ opensAt, closesAt }) => !opensAt || !closesAt || opensAt < closesAt, {
     path: ['closesAt'],
     message: 'must be after opensAt',
   });
 export type CreateFlashSaleRequest = z.infer<typeof createFlashSaleRequest>;
 
-export const purchaseRequest = z.object({ userId });
+export const purchaseRequest = z.strictObject({ userId });
+
+const flashSaleStatus = z.enum(['scheduled', 'open', 'sold-out', 'closed']);
+export type FlashSaleStatus = z.infer<typeof flashSaleStatus>;
 
 export const flashSale = z.object({
   id: uuid,
@@ -49,7 +54,7 @@ export const flashSale = z.object({
   opensAt: instant,
   closesAt: instant.nullable(),
   holdSeconds: count,
-  status: z.enum(['scheduled', 'open', 'sold-out', 'closed']),
+  status: flashSaleStatus,
   /**
    * initial = remaining + held + sold. `held` units belong to tickets that are queued or whose order is not confirmed
    * yet.
@@ -68,7 +73,8 @@ export const flashSale = z.object({
   }),
 });
 export type FlashSale = z.infer<typeof flashSale>;
-export type FlashSaleStatus = FlashSale['status'];
+export const flashSalesPage = pageSchema(flashSale);
+export const flashSalesQuery = pageQuery.extend({ status: flashSaleStatus.optional() });
 
 export const rejections = ['not-open', 'sold-out', 'queue-full'] as const;
 export type Rejection = (typeof rejections)[number];

@@ -1,7 +1,7 @@
 // /failed-messages/:service and the routes below it; GET /healthz, GET /readyz
 import { z } from 'zod';
 import { pageQuery, pageSchema } from './pages.ts';
-import { count, instant, integerText, text, uuid } from './text.ts';
+import { count, instant, integerText, moment, text, uuid } from './text.ts';
 
 /** The largest `limit` of one retry call. */
 export const MAX_RETRY_LIMIT = 1_000;
@@ -32,10 +32,7 @@ export const retryQuery = z.strictObject({
    * Only messages that last failed, or were last retried, before this time. With `asOf` of a dry run, a run of several
    * calls retries no message twice.
    */
-  failedBefore: z.iso
-    .datetime({ precision: 6 })
-    .refine((value) => value >= '1970', 'must not be before 1970')
-    .optional(),
+  failedBefore: moment.refine((value) => value >= '1970', 'must not be before 1970').optional(),
 });
 
 /** The response to a dry run. */

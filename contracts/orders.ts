@@ -19,23 +19,30 @@ export type OrderItem = z.infer<typeof orderItem>;
 export const totalOf = (items: readonly Pick<OrderItem, 'quantity' | 'unitPrice'>[]) =>
   items.reduce((sum, { quantity, unitPrice }) => sum + quantity * unitPrice, 0);
 
-export const placeOrderRequest = z.object({
+export const placeOrderRequest = z.strictObject({
   userId,
   currency,
   items: z
-    .array(orderItem)
+    .array(orderItem.strict())
     .min(1)
     .max(2_000)
     .refine((items) => totalOf(items) <= MAX_TOTAL, `the total must be at most ${MAX_TOTAL}`),
 });
 export type PlaceOrderRequest = z.infer<typeof placeOrderRequest>;
 
-export const idempotencyKey = z
-  .string()
-  .regex(/^[\x20-\x7e]{1,255}$/, 'must be 1 to 255 printable ASCII characters')
-  .optional();
+export const cancelRequest = z.strictObject({ reason: text(0, 200).optional() });
 
-export const cancelRequest = z.object({ reason: text(0, 200).optional() });
+/** `returnTo`: the ticket whose page gets the outcome, for the form of that page. */
+export const payRequest = z.strictObject({
+  returnTo: z
+    .string()
+    .regex(/^\/flash-sales\/[0-9a-f-]{36}\/purchases\/[0-9a-f-]{36}$/, 'must be the path of a ticket')
+    .optional(),
+});
+
+/** What became of a payment, as `?payment=` of the page that a form returns to. */
+export const paymentOutcome = z.enum(['paid', 'declined', 'rejected', 'in-progress', 'not-payable']);
+export type PaymentOutcome = z.infer<typeof paymentOutcome>;
 
 export const stepNames = ['points', 'coupon', 'notification'] as const;
 export type StepName = (typeof stepNames)[number];

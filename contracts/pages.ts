@@ -3,9 +3,10 @@
 import { z } from 'zod';
 import { integerText, userId, uuid } from './text.ts';
 
-export const pageQuery = z.object({
+/** Strict, because a list without a misspelt filter is another list. */
+export const pageQuery = z.strictObject({
   limit: integerText(1, 200).default(50),
-  after: uuid.optional(),
+  after: z.uuid('must be the cursor `next` of another page').toLowerCase().optional(),
 });
 
 export const userQuery = pageQuery.extend({ userId });

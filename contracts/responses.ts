@@ -2,7 +2,7 @@
 // each of its responses (test/setup/api.ts). Errors, which are problem details on every route, are not listed.
 import { z } from 'zod';
 import { type FactList, factLists, factsPage, messagesAbout, messagesSummary, resent } from './facts.ts';
-import { flashSale, purchase, ticket } from './flash-sales.ts';
+import { flashSale, flashSalesPage, purchase, ticket } from './flash-sales.ts';
 import {
   failedMessage,
   failedMessagesPage,
@@ -29,7 +29,8 @@ const routes: readonly (readonly [method: string, path: string, byStatus: Record
   ['GET', '/users/:userId/coupons', { 200: couponsPage }],
   ['GET', '/users/:userId/notifications', { 200: notificationsPage }],
 
-  ['POST', '/flash-sales', { 201: flashSale }],
+  ['POST', '/flash-sales', { 200: flashSale, 201: flashSale }],
+  ['GET', '/flash-sales', { 200: flashSalesPage }],
   ['GET', '/flash-sales/:id', { 200: flashSale }],
   ['POST', '/flash-sales/:id/purchases', { 200: purchase, 202: purchase }],
   ['GET', '/flash-sales/:id/purchases/:ticketId', { 200: ticket }],

@@ -11,7 +11,7 @@ import {
   retryQuery,
 } from '../../contracts/operations.ts';
 import { pageOf } from '../../contracts/pages.ts';
-import { parse, parseId, route } from '../../infra/http/app.ts';
+import { noBody, parse, parseId, route } from '../../infra/http/app.ts';
 import { notFound, Problem } from '../../infra/http/problem.ts';
 import type { FailedFilter, FailedRow } from '../../infra/messaging/failed-messages.ts';
 import type { ServiceRunner } from '../service-runner.ts';
@@ -36,9 +36,9 @@ export function failedMessagesRoutes(router: Router, runners: readonly Runner[])
     };
   route(router, '/failed-messages/:service', { get: [respondWith(listFailed)] });
   // Before the route with an id, because `retry` would match it.
-  route(router, '/failed-messages/:service/retry', { post: [respondWith(retryMatching)] });
+  route(router, '/failed-messages/:service/retry', { post: [...noBody, respondWith(retryMatching)] });
   route(router, '/failed-messages/:service/:id', { get: [respondWith(readFailed)] });
-  route(router, '/failed-messages/:service/:id/retry', { post: [respondWith(retryOne)] });
+  route(router, '/failed-messages/:service/:id/retry', { post: [...noBody, respondWith(retryOne)] });
 }
 
 async function listFailed({ failed }: Runner, { query }: Request) {

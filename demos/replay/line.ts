@@ -1,8 +1,9 @@
 // Converts a line of an invoice into an item of an order, or rejects it with a reason. Lines such as POST (postage) are
 // not goods, but the customer pays for them: with a quantity and a price, they are items like any other.
 import type { z } from 'zod';
+import { idempotencyKey } from '../../contracts/idempotency.ts';
 import { minorUnitsPerMajor } from '../../contracts/money.ts';
-import { idempotencyKey, orderItem } from '../../contracts/orders.ts';
+import { orderItem } from '../../contracts/orders.ts';
 import { userId } from '../../contracts/text.ts';
 import type { Cells } from './csv.ts';
 import { DATE_FORMS, type DateOrder, readTime } from './dates.ts';

@@ -21,15 +21,17 @@ const json = express.json({
 
 /** Reads a JSON body into `request.body`; another media type gets a 415. */
 export const jsonBody: RequestHandler = (request, response, next) => {
-  if (request.is('application/json') === false) throw unsupportedMediaType();
+  if (request.is('application/json') === false) throw unsupportedMediaType(request);
   json(request, response, next);
 };
 
-/** Reads an optional JSON body. A client that sends none may set Content-Length: 0 and no media type. */
-export const optionalJsonBody: RequestHandler = (request, response, next) => {
-  if (request.get('content-length') === '0') next();
-  else jsonBody(request, response, next);
-};
+/** Reads an optional body with `read`. A client that sends none may set Content-Length: 0 and any media type. */
+const optional =
+  (read: RequestHandler): RequestHandler =>
+  (request, response, next) => {
+    if (request.get('content-length') === '0') next();
+    else read(request, response, next);
+  };
 
 const FORM = 'application/x-www-form-urlencoded';
 const MAX_FORM_BYTES = 4096;
@@ -42,16 +44,12 @@ const form = express.urlencoded({
   verify: verifyUtf8,
 });
 
-const unsupported = () => unsupportedMediaType(`Send Content-Type: application/json or ${FORM}, in UTF-8.`);
-
-/** Errors of the body parsers, by their documented `type`, for which the problem in problem.ts would name only JSON. */
-function formProblemOf(error: unknown, isForm: boolean): unknown {
+/** Errors of the form parser, by their documented `type`, for which the problem in problem.ts would be about JSON. */
+function formProblemOf(error: unknown): unknown {
   const type = error instanceof Error && 'type' in error ? error.type : undefined;
-  if (type === 'charset.unsupported' || type === 'encoding.unsupported') return unsupported();
-  if (!isForm) return error;
   if (type === 'entity.too.large' || type === 'parameters.too.many')
     return bodyTooLarge(`A form may have at most ${MAX_FORM_BYTES} bytes and ${MAX_FORM_FIELDS} fields.`);
-  if (type === 'entity.verify.failed') return malformedBody('A form must be valid UTF-8.');
+  if (type === 'entity.verify.failed') return malformedBody('A form must be UTF-8, and it has bytes that are not.');
   return error;
 }
 
@@ -61,12 +59,24 @@ function formProblemOf(error: unknown, isForm: boolean): unknown {
  */
 export const formOrJsonBody: RequestHandler = (request, response, next) => {
   const type = request.is(['application/json', FORM]);
-  if (type === false) throw unsupported();
-  const isForm = type === FORM;
-  (isForm ? form : jsonBody)(request, response, (error?: unknown) =>
-    error === undefined ? next() : next(formProblemOf(error, isForm)),
-  );
+  if (type === false) throw unsupportedMediaType(request, `application/json or ${FORM}`);
+  if (type === FORM) form(request, response, (error?: unknown) => next(error && formProblemOf(error)));
+  else jsonBody(request, response, next);
 };
+
+export const optionalJsonBody = optional(jsonBody);
+export const optionalFormOrJsonBody = optional(formOrJsonBody);
+
+const emptyBody = z.strictObject({});
+
+/** For a request without a body: fields in one are unknown fields. */
+export const noBody: RequestHandler[] = [
+  optionalFormOrJsonBody,
+  (request, _response, next) => {
+    parse(emptyBody, request.body ?? {});
+    next();
+  },
+];
 
 /** Whether the Accept header prefers text/html to application/json. Checks first for the common case without HTML. */
 export function prefersHtml(request: IncomingMessage): boolean {
@@ -74,14 +84,28 @@ export function prefersHtml(request: IncomingMessage): boolean {
   return accepts(request).type('application/json', 'text/html') === 'text/html';
 }
 
-type Handlers = { readonly [M in 'get' | 'post']?: RequestHandler | RequestHandler[] };
+interface Handlers {
+  readonly get?: RequestHandler | RequestHandler[];
+  readonly post?: RequestHandler | RequestHandler[];
+  /** The only requests that may have an Idempotency-Key: a client that sends one relies on it. */
+  readonly honoursIdempotencyKey?: 'post';
+}
+
+export const IDEMPOTENCY_KEY = 'Idempotency-Key';
+
+const rejectIdempotencyKey: RequestHandler = (request, _response, next) => {
+  if (request.get(IDEMPOTENCY_KEY) === undefined) return next();
+  const message = 'must be left out: this request may be repeated without it';
+  throw new z.ZodError([{ code: 'custom', path: [IDEMPOTENCY_KEY], message, input: undefined }]);
+};
 
 /** Declares the handlers of a path; any other method gets a 405. */
 export function route(router: Router, path: string, handlers: Handlers): void {
   const target = router.route(path);
-  if (handlers.get) target.get(...[handlers.get].flat());
-  if (handlers.post) target.post(...[handlers.post].flat());
-  const allow = [...(handlers.get ? ['GET', 'HEAD'] : []), ...(handlers.post ? ['POST'] : [])].join(', ');
+  const { get, post, honoursIdempotencyKey } = handlers;
+  if (get) target.get(rejectIdempotencyKey, ...[get].flat());
+  if (post) target.post(...(honoursIdempotencyKey ? [] : [rejectIdempotencyKey]), ...[post].flat());
+  const allow = [...(get ? ['GET', 'HEAD'] : []), ...(post ? ['POST'] : [])].join(', ');
   target.all(() => {
     throw new Problem(405, 'method-not-allowed', {
       title: 'This method is not allowed here',

@@ -1,15 +1,21 @@
 // RFC 9457 problem details. Errors become HTTP responses only here.
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import zlib from 'node:zlib';
 import type { ErrorRequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { ZodError } from 'zod';
 import { ConcurrentUpdate, DatabaseUnavailable, Overloaded } from '../database/port.ts';
 
+/** `path`: of the field, such as `items.0.quantity`. */
+interface FieldError {
+  readonly path: string;
+  readonly message: string;
+}
+
 interface ProblemDetails {
   readonly title: string;
   readonly detail?: string | undefined;
-  /** `path`: of the field, such as `items.0.quantity`. */
-  readonly errors?: readonly { readonly path: string; readonly message: string }[];
+  readonly errors?: readonly FieldError[];
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -48,49 +54,85 @@ export const unavailable = (detail: string, retryAfterSeconds = 1) =>
 export const concurrentUpdate = () => unavailable('Concurrent update, please retry.');
 
 /** The problem that a client sees. Undefined for an unexpected error. */
-function problemOf(error: unknown): Problem | undefined {
+function problemOf(error: unknown, request: IncomingMessage): Problem | undefined {
   if (error instanceof Problem) return error;
   if (error instanceof ZodError) {
+    const errors = error.issues.flatMap(fieldErrors);
     return new Problem(422, 'invalid-request', {
       title: 'The request is not valid',
-      detail: error.issues.length === 1 ? 'Invalid field.' : `${error.issues.length} invalid fields.`,
+      detail: errors.length === 1 ? 'Invalid field.' : `${errors.length} invalid fields.`,
       // Bounded, so that the response to a large body with an error in every item stays smaller than that body.
-      errors: error.issues.slice(0, 20).map(({ path, message }) => ({ path: path.join('.'), message })),
+      errors: errors.slice(0, 20),
     });
   }
   if (error instanceof DatabaseUnavailable) return unavailable('The database does not answer. Try again.');
   if (error instanceof Overloaded) return unavailable('Too many requests are waiting. Try again.');
   if (error instanceof URIError) return notFound('resource');
   if (error instanceof ConcurrentUpdate) return concurrentUpdate();
-  return bodyProblemOf(error);
+  return bodyProblemOf(error, request);
 }
 
-export const malformedBody = (detail = 'It must be JSON in valid UTF-8.') =>
+/** One error for each field. The message about unknown fields has a line for each of them. */
+function fieldErrors({ path, message, ...issue }: ZodError['issues'][number]): FieldError[] {
+  if (issue.code !== 'unrecognized_keys') return [{ path: path.join('.'), message }];
+  const lines = message.split('\n');
+  return issue.keys.map((key, index) => ({
+    path: [...path, key].join('.'),
+    message: lines[index] ?? 'is not a known field',
+  }));
+}
+
+export const malformedBody = (detail: string) =>
   new Problem(400, 'malformed-body', { title: 'The body cannot be read', detail });
 
 export const bodyTooLarge = (detail = 'A body may have at most 1 MiB.') =>
   new Problem(413, 'body-too-large', { title: 'The body is too large', detail });
 
-export const unsupportedMediaType = (detail = 'Send Content-Type: application/json, in UTF-8.') =>
-  new Problem(415, 'unsupported-media-type', { title: 'This media type is not supported', detail });
+/** `allowed`: the media types. */
+export function unsupportedMediaType({ headers }: IncomingMessage, allowed = 'application/json'): Problem {
+  const type = headers['content-type']?.split(';')[0];
+  return new Problem(415, 'unsupported-media-type', {
+    title: 'This media type is not supported',
+    detail: `Content-Type is ${type ? `${type.slice(0, 100)}, not` : 'missing: send'} ${allowed}.`,
+  });
+}
 
-/** Errors of the body parser, by their documented `type`. */
-const bodyProblems: Readonly<Record<string, () => Problem>> = {
-  'entity.too.large': bodyTooLarge,
-  'charset.unsupported': unsupportedMediaType,
-  'encoding.unsupported': unsupportedMediaType,
-  'request.aborted': malformedBody,
-  'request.size.invalid': malformedBody,
-  'entity.parse.failed': malformedBody,
-  'entity.verify.failed': malformedBody,
+const encodings = ['gzip', 'deflate', 'br', ...('createZstdDecompress' in zlib ? ['zstd'] : [])].join(', ');
+
+const unsupportedEncoding = ({ headers }: IncomingMessage) =>
+  new Problem(415, 'unsupported-media-type', {
+    title: 'This content encoding is not supported',
+    detail: `Content-Encoding is ${headers['content-encoding']?.slice(0, 100)}. Send ${encodings} or none.`,
+    headers: { 'Accept-Encoding': encodings },
+  });
+
+const unsupportedCharset = ({ headers }: IncomingMessage) =>
+  new Problem(415, 'unsupported-media-type', {
+    title: 'This charset is not supported',
+    detail: `Content-Type is ${headers['content-type']?.slice(0, 100)}. Send charset=utf-8 or none.`,
+  });
+
+/** Errors of the body parsers, by their documented `type`. */
+const bodyProblems: Readonly<Record<string, (request: IncomingMessage, error: Error) => Problem>> = {
+  'entity.too.large': () => bodyTooLarge(),
+  'charset.unsupported': unsupportedCharset,
+  'encoding.unsupported': unsupportedEncoding,
+  'request.aborted': () => malformedBody('It has not arrived whole.'),
+  'request.size.invalid': () => malformedBody('Its length is not the one of Content-Length.'),
+  'entity.parse.failed': (_request, { message }) => malformedBody(`It must be JSON: ${message}.`),
+  'entity.verify.failed': () => malformedBody('It must be UTF-8, and has bytes that are not.'),
 };
 
-/** Errors of decompression have zlib's `code` instead of a `type`. */
-function bodyProblemOf(error: unknown): Problem | undefined {
+function bodyProblemOf(error: unknown, request: IncomingMessage): Problem | undefined {
+  if (!(error instanceof Error)) return undefined;
   const { type, status, code } = error as { type?: unknown; status?: unknown; code?: unknown };
-  if (typeof code === 'string' && /^(Z_|ERR_)/.test(code) && status === 400) return malformedBody();
+  // Errors of decompression have zlib's `code` instead of a `type`.
+  if (typeof code === 'string' && /^(Z_|ERR_|ZSTD_)/.test(code) && status === 400)
+    return malformedBody(
+      `It is not what Content-Encoding says, ${request.headers['content-encoding']?.slice(0, 100)}.`,
+    );
   if (typeof type !== 'string' || typeof status !== 'number') return undefined;
-  const known = bodyProblems[type]?.();
+  const known = bodyProblems[type]?.(request, error);
   if (known || status >= 500) return known;
   return new Problem(status, 'bad-request', { title: 'The request cannot be read' });
 }
@@ -100,7 +142,7 @@ function bodyProblemOf(error: unknown): Problem | undefined {
  * begun, only the end of its connection can tell the client, so the connection is destroyed.
  */
 export function sendError(log: Logger, error: unknown, request: IncomingMessage, response: ServerResponse): void {
-  let problem = problemOf(error);
+  let problem = problemOf(error, request);
   if (!problem) {
     log.error({ method: request.method, path: request.url?.split('?')[0], err: error }, 'unexpected error');
     problem = new Problem(500, 'internal-error', { title: 'Something went wrong here' });

@@ -25,15 +25,40 @@ export class PortInUse extends StartupError {
   }
 }
 
+/**
+ * How long an idle connection stays open. Longer than the 60 s after which common load balancers close theirs: a server
+ * that closes first resets the requests that are on their way.
+ */
+const KEEP_ALIVE_MS = 65_000;
+
+/** Node's own limits for the headers of a request and for a whole request. */
+const HEADERS_MS = 60_000;
+const REQUEST_MS = 300_000;
+
+interface ListenSettings {
+  readonly HOST: string;
+  readonly PORT: number;
+  readonly KEEP_ALIVE_MS?: number;
+}
+
 /** Rejects with a StartupError that says how to change the settings if the server cannot listen there. */
-export const listenAt = ({ HOST, PORT }: { HOST: string; PORT: number }, handler: RequestListener) =>
-  listen(handler, HOST, PORT).catch((error) => {
+export const listenAt = ({ HOST, PORT, KEEP_ALIVE_MS: keepAliveMs }: ListenSettings, handler: RequestListener) =>
+  listen(handler, HOST, PORT, keepAliveMs).catch((error) => {
     throw listenError(error, HOST, PORT);
   });
 
 /** Port 0: a free one. Rejects with Node's error if the server cannot listen there. */
-export async function listen(handler: RequestListener, host: string, port: number): Promise<HttpServer> {
-  const server = createServer();
+export async function listen(
+  handler: RequestListener,
+  host: string,
+  port: number,
+  keepAliveMs = KEEP_ALIVE_MS,
+): Promise<HttpServer> {
+  // The limit for headers also ends a connection on which no request has come yet, such as one that a load balancer
+  // opened in advance, so it must not end sooner than an idle one.
+  const headersTimeout = Math.max(HEADERS_MS, keepAliveMs + 1_000);
+  const requestTimeout = Math.max(REQUEST_MS, headersTimeout);
+  const server = createServer({ keepAliveTimeout: keepAliveMs, headersTimeout, requestTimeout });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, 1024, resolve);

@@ -1,5 +1,40 @@
 /** The reason that an error gives, for logs and stored errors. A host with several addresses has an error for each: the first counts. */
 export function reasonOf(error: unknown): string {
   const first: unknown = error instanceof AggregateError ? (error.errors[0] ?? error) : error;
-  return first instanceof Error ? first.message || first.name : String(first);
+  if (!(first instanceof Error)) return String(first);
+  const message = first.message || first.name;
+  const cause = tlsCauseOf(first);
+  return cause === undefined ? message : `${cause} (${message})`;
+}
+
+const unknownAuthority =
+  'its certificate is not from an authority that this process trusts: set NODE_EXTRA_CA_CERTS to the file of its authority';
+const noTls = 'there is no TLS on this port';
+
+/** By OpenSSL's and Node's codes. Their own messages name neither the cause nor a remedy. */
+const tlsCauses: Readonly<Record<string, string>> = {
+  DEPTH_ZERO_SELF_SIGNED_CERT: unknownAuthority,
+  SELF_SIGNED_CERT_IN_CHAIN: unknownAuthority,
+  UNABLE_TO_GET_ISSUER_CERT: unknownAuthority,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: unknownAuthority,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: unknownAuthority,
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  CERT_NOT_YET_VALID: 'its certificate is not valid yet, or the clock of this machine is wrong',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another host name',
+  ERR_SSL_WRONG_VERSION_NUMBER: noTls,
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: noTls,
+  ERR_SSL_UNSUPPORTED_PROTOCOL: 'it speaks only versions of TLS that are no longer safe',
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'it requires a client certificate',
+  ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE:
+    'it rejects the TLS handshake, perhaps because it requires a client certificate',
+};
+
+/** Why a TLS connection could not be made; undefined for any other error. */
+function tlsCauseOf(error: Error): string | undefined {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (message.includes('before secure TLS connection was established'))
+    return `it ended the TLS handshake: ${noTls}, or it requires a client certificate`;
+  const known = code === undefined ? undefined : tlsCauses[code];
+  if (known !== undefined) return known;
+  return /wrong version number|packet length too long/i.test(message) ? noTls : undefined;
 }

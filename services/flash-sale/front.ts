@@ -34,7 +34,8 @@ export const front =
   (request, response) => {
     const [, saleId, ticketId] = PATH.exec(request.url ?? '') ?? [];
     const pass = () => next(request, response);
-    if (saleId === undefined) pass();
+    // The routes reject an Idempotency-Key.
+    if (saleId === undefined || request.headers['idempotency-key'] !== undefined) pass();
     else if (request.method === 'POST' && ticketId === undefined) {
       const reject = (body: Buffer) => {
         const userId = userIdIn(request, body);

@@ -1,11 +1,32 @@
-// The HTTP responses about purchases and tickets, written without Express: the listener in front of it (front.ts) sends
+// The HTTP responses about sales, purchases and tickets, written without Express: the listener in front of it (front.ts) sends
 // most of them, and the routes (routes.ts) send the same.
 import type { ServerResponse } from 'node:http';
 import type { Purchase, Ticket } from '../../contracts/flash-sales.ts';
-import { html } from '../../infra/http/html.ts';
 import { Problem, sendJson } from '../../infra/http/problem.ts';
+import { pathFor } from '../../infra/http/reverse-proxy.ts';
+import { seeOther } from '../../infra/http/see-other.ts';
+import type { CreateResult } from './create-sale.ts';
 import { rejectionMessage } from './pages/messages.ts';
 import type { RejectedPurchase } from './sale-admission.ts';
+
+const keyReused = new Problem(422, 'idempotency-key-reused', {
+  title: 'This Idempotency-Key belongs to another sale',
+  detail: 'The key was used before with another body. Use a new key for a new sale.',
+});
+
+export function sendCreated(
+  response: ServerResponse,
+  result: Exclude<CreateResult, { readonly outcome: 'over' }>,
+): void {
+  if (result.outcome === 'key-reused') {
+    keyReused.send(response);
+    return;
+  }
+  const { outcome, sale } = result;
+  const location = { Location: pathFor(response.req, `/flash-sales/${sale.id}`) };
+  if (outcome === 'created') sendJson(response, 201, sale, location);
+  else sendJson(response, 200, sale, { ...location, 'Idempotency-Replayed': 'true' });
+}
 
 /** A purchase as its client sent it. */
 export interface PurchaseRequest {
@@ -39,7 +60,7 @@ export function sendRejection(
   if (byBrowser) {
     const query = new URLSearchParams({ reason: outcome, userId });
     if (retryAfterSeconds !== undefined) query.set('retryAfter', String(retryAfterSeconds));
-    redirect(response, `/flash-sales/${saleId}/rejected?${query}`);
+    seeOther(response, `/flash-sales/${saleId}/rejected?${query}`);
   } else {
     const retryAfter = retryAfterSeconds === undefined ? undefined : { 'Retry-After': retryAfterSeconds };
     problemOf(rejected).send(response, retryAfter);
@@ -52,18 +73,15 @@ export function sendPurchase(
   { saleId, byBrowser }: PurchaseRequest,
   { ticketId, position, isNew }: { readonly ticketId: string; readonly position: number; readonly isNew: boolean },
 ): void {
-  const statusUrl = `/flash-sales/${saleId}/purchases/${ticketId}`;
+  const path = `/flash-sales/${saleId}/purchases/${ticketId}`;
+  if (byBrowser) {
+    seeOther(response, path);
+    return;
+  }
+  const statusUrl = pathFor(response.req, path);
   const purchase: Purchase = { ticketId, position, statusUrl };
-  if (byBrowser) redirect(response, statusUrl);
-  else sendJson(response, isNew ? 202 : 200, purchase, { Vary: 'Accept', Location: statusUrl });
+  sendJson(response, isNew ? 202 : 200, purchase, { Vary: 'Accept', Location: statusUrl });
 }
 
 export const sendTicket = (response: ServerResponse, ticket: Ticket) =>
   sendJson(response, 200, ticket, { Vary: 'Accept', 'Cache-Control': 'no-store' });
-
-/** A browser follows the location; the page is for a client that shows it instead. */
-function redirect(response: ServerResponse, location: string): void {
-  const { text } = html`<!doctype html><title>See other</title><p><a href="${location}">Continue</a></p>`;
-  const type = { 'Content-Type': 'text/html; charset=utf-8', 'Content-Length': Buffer.byteLength(text) };
-  response.writeHead(303, { ...type, Location: location, Vary: 'Accept' }).end(text);
-}

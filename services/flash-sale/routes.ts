@@ -1,18 +1,28 @@
 import type { IncomingMessage } from 'node:http';
 import type { Request, Response, Router } from 'express';
-import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
-import { createFlashSaleRequest, type FlashSale, purchaseRequest, rejections } from '../../contracts/flash-sales.ts';
+import {
+  createFlashSaleRequest,
+  type FlashSale,
+  flashSalesQuery,
+  purchaseRequest,
+  rejections,
+} from '../../contracts/flash-sales.ts';
+import { idempotencyKey } from '../../contracts/idempotency.ts';
+import { paymentOutcome } from '../../contracts/orders.ts';
+import { pageOf } from '../../contracts/pages.ts';
 import { userId } from '../../contracts/text.ts';
 import type { Database } from '../../infra/database/port.ts';
-import { formOrJsonBody, jsonBody, parse, parseId, prefersHtml, route } from '../../infra/http/app.ts';
+import { formOrJsonBody, IDEMPOTENCY_KEY, jsonBody, parse, parseId, prefersHtml, route } from '../../infra/http/app.ts';
 import { notFound } from '../../infra/http/problem.ts';
+import { pathFor } from '../../infra/http/reverse-proxy.ts';
+import { createSale } from './create-sale.ts';
 import type { Page } from './pages/page.ts';
 import { rejectedPage, salePage, ticketPage } from './pages/pages.ts';
 import type { ReadTicket } from './read-ticket.ts';
-import { sendPurchase, sendRejection, sendTicket } from './responses.ts';
+import { sendCreated, sendPurchase, sendRejection, sendTicket } from './responses.ts';
 import type { SaleAdmission } from './sale-admission.ts';
-import { findSale, insertSale } from './store/sales.ts';
+import { findSale, listSales } from './store/sales.ts';
 
 interface Options {
   readonly database: Database;
@@ -27,22 +37,27 @@ interface Options {
 export function flashSaleRoutes(router: Router, options: Options): void {
   const { database, readTicket, onCreated } = options;
   route(router, '/flash-sales', {
+    honoursIdempotencyKey: 'post',
     post: [
       jsonBody,
       async (request, response) => {
-        const id = uuidv7();
-        const sale = parse(createFlashSaleRequest, request.body);
-        if (!(await insertSale(database, id, sale))) throw closesInThePast();
-        onCreated(sale.opensAt);
-        response.status(201).location(`/flash-sales/${id}`);
-        response.json(await findSale(database, id));
+        const terms = parse(createFlashSaleRequest, request.body);
+        const key = parse(idempotencyKey, request.get(IDEMPOTENCY_KEY), IDEMPOTENCY_KEY);
+        const result = await createSale(database, terms, key);
+        if (result.outcome === 'over') throw closesInThePast();
+        if (result.outcome === 'created') onCreated(terms.opensAt);
+        sendCreated(response, result);
       },
     ],
+    get: async (request, response) => {
+      const { status, after, limit } = parse(flashSalesQuery, request.query);
+      response.json(pageOf(await listSales(database, status, after, limit + 1), limit));
+    },
   });
   route(router, '/flash-sales/:id', {
     get: async (request, response) => {
       const sale = await saleOf(database, request);
-      if (prefersHtml(request)) sendPage(response, salePage(sale));
+      if (prefersHtml(request)) sendPage(response, salePage(sale, linksOf(request)));
       else response.vary('Accept').json(sale);
     },
   });
@@ -53,14 +68,17 @@ export function flashSaleRoutes(router: Router, options: Options): void {
       const ticketId = parseId(request.params.ticketId, 'ticket');
       const ticket = await readTicket(saleId, ticketId);
       if (!ticket) throw notFound('ticket');
-      if (prefersHtml(request)) sendPage(response, ticketPage(await saleOf(database, request), ticketId, ticket));
-      else sendTicket(response, ticket);
+      if (prefersHtml(request)) {
+        const { payment } = parse(ticketQuery, request.query);
+        const sale = await saleOf(database, request);
+        sendPage(response, ticketPage(sale, { ...ticket, id: ticketId, payment }, linksOf(request)));
+      } else sendTicket(response, ticket);
     },
   });
   route(router, '/flash-sales/:id/rejected', {
     get: async (request, response) => {
       const rejection = parse(rejectedQuery, request.query);
-      sendPage(response, rejectedPage(await saleOf(database, request), rejection));
+      sendPage(response, rejectedPage(await saleOf(database, request), rejection, linksOf(request)));
     },
   });
 }
@@ -90,6 +108,9 @@ export function purchaseRoute(
   });
 }
 
+// The queries of pages are read tolerantly, because people and programs add parameters to links.
+const ticketQuery = z.object({ payment: paymentOutcome.optional() });
+
 const rejectedQuery = z.object({
   reason: z.enum(rejections),
   userId,
@@ -99,6 +120,8 @@ const rejectedQuery = z.object({
     .transform(Number)
     .optional(),
 });
+
+const linksOf = (request: Request) => (path: string) => pathFor(request, path);
 
 async function saleOf(database: Database, request: Request): Promise<FlashSale> {
   const sale = await findSale(database, parseId(request.params.id, 'flash sale'));

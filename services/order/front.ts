@@ -3,7 +3,8 @@
 // others as if it had not read them. The route gives the same responses; a test sends the same requests to both.
 import type { IncomingMessage, RequestListener } from 'node:http';
 import type { Logger } from 'pino';
-import { idempotencyKey, placeOrderRequest } from '../../contracts/orders.ts';
+import { idempotencyKey } from '../../contracts/idempotency.ts';
+import { placeOrderRequest } from '../../contracts/orders.ts';
 import { sendError } from '../../infra/http/problem.ts';
 import { handleSmallBody, jsonOf } from '../../infra/http/small-body.ts';
 import type { PlaceOrder } from './place-order.ts';

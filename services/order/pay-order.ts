@@ -15,6 +15,8 @@ import { type Attempt, beginPayment, CONFIRM_PAYMENT, endAttempt } from './store
  */
 type Settled = 'paid' | 'declined' | 'rejected' | 'unknown';
 
+export type PayResult = Settled | 'not-payable' | 'not-found';
+
 export interface PaymentOptions extends Pick<ServiceContext<unknown>, 'database' | 'outbox' | 'log'> {
   readonly provider: PaymentProvider;
   readonly resendAfterMs: number;
@@ -53,7 +55,7 @@ export function createSettle({ database, outbox, provider, resendAfterMs, log }:
 export function createPayOrder(options: PaymentOptions) {
   const { database, retryAfterMs } = options;
   const settle = createSettle(options);
-  return async (orderId: string): Promise<Settled | 'not-payable' | 'not-found'> => {
+  return async (orderId: string): Promise<PayResult> => {
     const attempt = await beginPayment(database, orderId, retryAfterMs);
     const outcome = attempt && (await settle(attempt));
     if (outcome !== undefined && outcome !== 'paid') return outcome;

@@ -2,6 +2,7 @@
 // them, and the route (routes.ts) sends the same.
 import type { ServerResponse } from 'node:http';
 import { Problem, sendJson } from '../../infra/http/problem.ts';
+import { pathFor } from '../../infra/http/reverse-proxy.ts';
 import type { PlaceResult } from './place-order.ts';
 
 const keyReused = new Problem(422, 'idempotency-key-reused', {
@@ -15,7 +16,7 @@ export function sendPlaced(response: ServerResponse, result: PlaceResult): void 
     return;
   }
   const { outcome, order } = result;
-  const location = { Location: `/orders/${order.id}` };
+  const location = { Location: pathFor(response.req, `/orders/${order.id}`) };
   if (outcome === 'placed') sendJson(response, 201, order, location);
   else sendJson(response, 200, order, { ...location, 'Idempotency-Replayed': 'true' });
 }

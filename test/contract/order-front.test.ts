@@ -50,7 +50,7 @@ test('orders in their usual form do not reach Express', async () => {
   expect(placed.status).toBe(201);
   const { id } = order.parse(JSON.parse(placed.body));
   expect(placed.headers).toMatchObject({
-    location: `/orders/${id}`,
+    location: `/base/orders/${id}`,
     'content-type': 'application/json; charset=utf-8',
   });
 
@@ -78,6 +78,8 @@ const bodies: Buffer[] = [
     { ...request, userId: '' },
     { ...request, currency: 'gbp' },
     { ...request, note: 1, items: [{ ...mug, note: 1 }] },
+    { ...request, items: [{ ...mug, qty: 1 }] },
+    { ...request, user_id: 'u-1' },
     { ...request, items: [{ ...mug, quantity: 1_000_000, unitPrice: 1_000_000_000, sku: '\u0000' }] },
     { userId: 'u-1' },
     null,
@@ -97,7 +99,10 @@ const bodies: Buffer[] = [
 
 const arbitrary: fc.Arbitrary<Asked> = fc.record({
   method: fc.oneof({ weight: 8, arbitrary: oneOf('POST') }, oneOf('PUT', 'DELETE')),
-  path: fc.oneof({ weight: 6, arbitrary: oneOf('/orders') }, oneOf('/orders/', '/orders?x=1', '/ORDERS', '/orders/x')),
+  path: fc.oneof(
+    { weight: 6, arbitrary: oneOf('/orders') },
+    oneOf('/orders/', '/orders?x=1', '/ORDERS', '/orders/x', '/base/orders', '/base'),
+  ),
   headers: fc.record({
     'Content-Type': oneOf(
       'application/json',
@@ -109,6 +114,7 @@ const arbitrary: fc.Arbitrary<Asked> = fc.record({
       'text/plain',
       undefined,
     ),
+    'X-Forwarded-Prefix': oneOf(undefined, '/', '/shop', '/shop/eu/', '//evil', '/a, /b'),
     'Content-Encoding': fc.oneof({ weight: 8, arbitrary: oneOf(undefined) }, oneOf('identity', 'gzip', 'x')),
     'Idempotency-Key': oneOf(undefined, undefined, 'new', 'x'.repeat(256), 'ä', '', ' '),
   }),

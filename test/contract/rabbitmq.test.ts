@@ -1,6 +1,7 @@
 // Failures that are specific to the bus on RabbitMQ. The guarantees of every bus are tested by the bus suite, a broker
 // that withholds its replies by test/long/rabbitmq-replies.test.ts.
 import { connect as connectTcp, createServer } from 'node:net';
+import { pino } from 'pino';
 import { describe, expect, test, vi } from 'vitest';
 import { type Bus, MAX_EVENT_BYTES, type OutgoingEvent } from '../../infra/bus/port.ts';
 import { exchangeOf, queueOf } from '../../infra/bus/topology.ts';
@@ -489,6 +490,22 @@ describe('broken connections', () => {
     await recorder.toHandle([await publishOne(bus)]);
     expect([bus.health(), subscription.health()]).toEqual([{ status: 'up' }, { status: 'up' }]);
   });
+});
+
+test('names a vhost that is missing, or that the user may not use', async () => {
+  const lines: string[] = [];
+  const log = pino({}, { write: (line: string) => void lines.push(line) });
+  const known = new URL(server.amqpUrl);
+  await server.ctl('add_user', 'stranger', 'secret');
+  for (const [login, vhost, expected] of [
+    [`${known.username}:${known.password}`, '/absent', `there is no vhost "absent", or the user "${known.username}"`],
+    [`${known.username}:${known.password}`, '/a%2Fb', `there is no vhost "a/b", or the user "${known.username}"`],
+    ['stranger:secret', '', 'there is no vhost "/", or the user "stranger"'],
+  ]) {
+    await openBus({ url: `amqp://${login}@${known.host}${vhost}`, log });
+    const reason = `${expected} may not use it`;
+    await eventually(() => lines.some((line) => JSON.parse(line).reason === reason), { what: reason });
+  }
 });
 
 describe('a failing broker', () => {

@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path';
 import { containerEngine } from './container-runner.ts';
 import { canInstall, installPackage } from './debian.ts';
 
-export type ServerName = 'rabbitmq' | 'postgres' | 'pgbouncer' | 'mosquitto' | 'redis';
+export type ServerName = 'rabbitmq' | 'postgres' | 'pgbouncer' | 'mosquitto' | 'redis' | 'nginx';
 
 /** The location of a server's programs: a folder of this machine that contains `program`, or a container image. */
 export type Programs =
@@ -68,6 +68,13 @@ const known = {
     folders: () => [...path(), '/usr/bin', '/opt/homebrew/bin', '/usr/local/bin'],
     debianPackage: 'redis-server',
     variable: 'TEST_REDIS_URL',
+  },
+  nginx: {
+    title: 'nginx',
+    programs: ['nginx'],
+    folders: () => [...path(), '/usr/sbin', '/opt/homebrew/bin', '/usr/local/sbin'],
+    debianPackage: 'nginx-light',
+    variable: undefined,
   },
 } as const;
 

@@ -71,7 +71,6 @@ onEachShape({ shapes }, (on) => {
       ['unitPrice 0', withItem({ unitPrice: 0 })],
       ['unitPrice 1,000,000,000', withItem({ unitPrice: 1_000_000_000 })],
       ['total 2^53 − 1', with_({ items: upToTheTotal(254_740_991) })],
-      ['an unknown field', with_({ note: 'please', __proto__: null })],
     ];
     onShape.for(accepted)('accepts %s', async ([, body]) => {
       const answer = await postOrder(body);
@@ -122,7 +121,40 @@ onEachShape({ shapes }, (on) => {
       ['unitPrice 1,000,000,001', withItem({ unitPrice: 1_000_000_001 }), 'items.0.unitPrice'],
       ['unitPrice 0.1', withItem({ unitPrice: 0.1 }), 'items.0.unitPrice'],
       ['total 2^53', with_({ items: upToTheTotal(254_740_992) }), 'items'],
+      ['a field of Object.prototype', with_({ constructor: 1 }), 'constructor'],
+      [
+        'a field that is named __proto__',
+        JSON.parse(`{ "__proto__": 1, ${JSON.stringify(with_({})).slice(1)}`),
+        '__proto__',
+      ],
     ];
+
+    const unknown: [string, unknown, string, RegExp][] = [
+      ['of the order', with_({ note: 'please' }), 'note', /known fields are userId, currency, items$/],
+      ['in snake case', with_({ user_id: 'ann' }), 'user_id', /did you mean userId\?/],
+      ['of an item, misspelt', withItem({ quantiy: 1 }), 'items.0.quantiy', /did you mean quantity\?/],
+      ['of an item, abbreviated', withItem({ qty: 1 }), 'items.0.qty', /did you mean quantity\?/],
+      ['of an item, with a part of its name', withItem({ price: 1 }), 'items.0.price', /did you mean unitPrice\?/],
+      ['of an item, not similar to any', withItem({ title: 'Mug' }), 'items.0.title', /known fields are sku, name, /],
+    ];
+    onShape.for(unknown)('rejects an unknown field %s', async ([, body, path, message]) => {
+      const answer = await postOrder(body);
+      expectFault(answer, path);
+      expect(answer.json(schemas.problem).errors).toContainEqual({ path, message: expect.stringMatching(message) });
+    });
+
+    onShape('names each unknown field, up to a bound', async () => {
+      const two = await postOrder(with_({ note: 1, remark: 2 }));
+      expect(two.json(schemas.problem)).toMatchObject({
+        detail: '2 invalid fields.',
+        errors: [{ path: 'note' }, { path: 'remark' }],
+      });
+      const many = Object.fromEntries(Array.from({ length: 50_000 }, (_, index) => [`field${index}`, 1]));
+      const answer = await postOrder(with_(many));
+      expectProblem(answer, 422, 'invalid-request');
+      expect(answer.text.length).toBeLessThan(10_000);
+    });
+
     onShape('says which fields are missing', async () => {
       const missing = ['userId', 'currency', 'items'].map((path) => ({ path, message: 'is required' }));
       expect((await postOrder({})).json(schemas.problem)).toMatchObject({ errors: missing });
@@ -197,6 +229,31 @@ onEachShape({ shapes }, (on) => {
       expectProblem(answer, status, name);
     });
 
+    const causes: [string, Call['headers'], string | Buffer, RegExp][] = [
+      [
+        'a media type',
+        { 'content-type': 'text/plain; x=y' },
+        '{}',
+        /^Content-Type is text\/plain, not application\/json\.$/,
+      ],
+      ['no media type', {}, '{}', /^Content-Type is missing: send application\/json\.$/],
+      ['a charset', { 'content-type': `${json}; charset=latin1` }, '{}', /charset=latin1\. Send charset=utf-8/],
+      [
+        'an encoding',
+        { ...gzip, 'content-encoding': 'zip' },
+        '{}',
+        /^Content-Encoding is zip\. Send gzip, deflate, br/,
+      ],
+      ['a body that is not compressed', gzip, '{}', /is not what Content-Encoding says, gzip/],
+      ['a truncated compressed body', gzip, gzipSync('{}').subarray(0, 12), /is not what Content-Encoding says, gzip/],
+      ['UTF-16', { 'content-type': json }, Buffer.from('\ufeff{}', 'utf16le'), /UTF-8/],
+      ['malformed JSON', { 'content-type': json }, '{"userId": "ann",}', /must be JSON: .*position 17/],
+    ];
+    onShape.for(causes)('the problem with %s names its own cause', async ([, headers, body, detail]) => {
+      const answer = await call(`${on.url}/orders`, { method: 'POST', headers: headers ?? {}, body });
+      expect(answer.json(schemas.problem).detail).toMatch(detail);
+    });
+
     onShape('accepts 1 MiB, a charset parameter and a compressed body', async () => {
       const body = JSON.stringify(orderOf(freshUser()));
       expect((await postOrder(body.padEnd(MIB))).status).toBe(201);
@@ -230,9 +287,12 @@ onEachShape({ shapes }, (on) => {
       ['opensAt in the past', with_({ opensAt: '2000-01-01T00:00:00Z' })],
       ['opensAt in the last second of 2199', with_({ opensAt: '2199-12-31T23:59:59.999Z' })],
       ['opensAt on a leap day', with_({ opensAt: '2096-02-29T12:00:00.123456789Z' })],
+      ['opensAt with an offset', with_({ opensAt: '2099-01-01T01:00:00+01:00' })],
+      ['opensAt with a negative offset of half an hour', with_({ opensAt: '2098-12-31T20:30:00.5-03:30' })],
+      ['opensAt that is 2000 only in UTC', with_({ opensAt: '1999-12-31T23:00:00-01:00' })],
+      ['closesAt null, as in a sale', with_({ closesAt: null })],
       ['closesAt a millisecond after opensAt', with_({ closesAt: '2099-01-01T00:00:00.001Z' })],
       ['opensAt in the past and closesAt to come', with_({ opensAt: past(1), closesAt: '2099-01-01T00:00:00Z' })],
-      ['an unknown field', with_({ note: 'please', status: 'closed', id: 1 })],
     ];
     onShape.for(accepted)('accepts %s', async ([, body]) => {
       const answer = await postSale(body);
@@ -285,7 +345,10 @@ onEachShape({ shapes }, (on) => {
           '',
           '2099-01-01',
           '2099-01-01T00:00:00',
-          '2099-01-01T00:00:00+01:00',
+          '2099-01-01T00:00:00+25:00',
+          '2099-01-01T00:00:00 Europe/London',
+          '2000-01-01T00:00:00+01:00',
+          '2199-12-31T23:59:59-01:00',
           '2099-02-29T00:00:00Z',
           '2099-13-01T00:00:00Z',
           '2099-01-01T24:00:00Z',
@@ -295,13 +358,15 @@ onEachShape({ shapes }, (on) => {
           '+012099-01-01T00:00:00Z',
           'infinity',
           4_070_908_800_000,
-          null,
         ].map((value): [string, unknown, string] => [
           `${field} ${JSON.stringify(value)}`,
           with_({ [field]: value }),
           field,
         ]),
       ),
+      ['opensAt null', with_({ opensAt: null }), 'opensAt'],
+      ['an unknown field', with_({ status: 'closed' }), 'status'],
+      ['closesAt equal to opensAt, with another offset', with_({ closesAt: '2099-01-01T02:00:00+02:00' }), 'closesAt'],
       ['closesAt equal to opensAt', with_({ closesAt: '2099-01-01T00:00:00Z' }), 'closesAt'],
       ['closesAt before opensAt', with_({ closesAt: '2098-12-31T23:59:59.999Z' }), 'closesAt'],
       ['closesAt in the past', with_({ opensAt: undefined, closesAt: past(1) }), 'closesAt'],
@@ -347,9 +412,9 @@ onEachShape({ shapes }, (on) => {
       ['of every kind of character', `Az09_.:@-${freshUser()}`.slice(0, 64)],
     ];
     onShape.for(users)('accepts a userId %s, as JSON and as a form', async ([, userId]) => {
-      const first = await postJson(path(), { userId, note: 'an unknown field' });
+      const first = await postJson(path(), { userId });
       expect(first.status, first.text).toBe(202);
-      const again = await form(`note=1&userId=${encodeURIComponent(userId)}`);
+      const again = await form(`userId=${encodeURIComponent(userId)}`);
       expect([again.status, again.json(schemas.purchase).ticketId]).toEqual([
         200,
         first.json(schemas.purchase).ticketId,
@@ -368,6 +433,7 @@ onEachShape({ shapes }, (on) => {
       ['userId with NUL', { userId: 'a\u0000' }, 'userId'],
       ['userId that is a number', { userId: 1 }, 'userId'],
       ['userId that is a list', { userId: ['ann'] }, 'userId'],
+      ['an unknown field', { userId: 'ann', quantity: 2 }, 'quantity'],
     ];
     onShape.for(bodies)('rejects %s and names the field', async ([, body, at]) => {
       const { counts } = await readSale(on.url, sale.id);
@@ -377,6 +443,7 @@ onEachShape({ shapes }, (on) => {
 
     const forms: [string, string | Buffer, number, string][] = [
       ['without a userId', 'user=ann', 422, 'invalid-request'],
+      ['with an unknown field', 'userId=ann&quantity=2', 422, 'invalid-request'],
       ['without anything', '', 422, 'invalid-request'],
       ['with two userIds', 'userId=ann&userId=bob', 422, 'invalid-request'],
       ['with a userId that is an object', 'userId[name]=ann', 422, 'invalid-request'],
@@ -482,10 +549,11 @@ onEachShape({ shapes }, (on) => {
 
     const lists = [
       '/orders?userId=ann',
-      '/users/ann/points?x=y',
-      '/users/ann/coupons?x=y',
-      '/users/ann/notifications?x=y',
-      '/failed-messages/order?x=y',
+      '/users/ann/points?',
+      '/users/ann/coupons?',
+      '/users/ann/notifications?',
+      '/failed-messages/order?',
+      '/flash-sales?',
     ];
     onShape.for(lists)('%s rejects limits and cursors out of bounds', async (list) => {
       for (const limit of ['0', '201', '-1', '1.5', '1e2', 'x', '']) {
@@ -497,6 +565,44 @@ onEachShape({ shapes }, (on) => {
         expectFault(await call(`${on.url}${list}&after=${after}`), 'after');
       }
       expect((await call(`${on.url}${list}&after=${someId}`)).status).toBe(200);
+      expectFault(await call(`${on.url}${list}&offset=5`), 'offset');
+      const misspelt = await call(`${on.url}${list}&limt=5`);
+      expect(misspelt.text).toContain('did you mean limit?');
+    });
+
+    onShape('a request that cannot use an Idempotency-Key rejects it', async () => {
+      const sale = await createSale(on.url);
+      const { id } = (await postOrder(orderOf(freshUser()))).json(schemas.order);
+      const { ticketId } = (await postJson(`${on.url}/flash-sales/${sale.id}/purchases`, { userId: freshUser() })).json(
+        schemas.purchase,
+      );
+      const headers = { 'idempotency-key': 'k' };
+      for (const [method, path] of [
+        ['POST', `/flash-sales/${sale.id}/purchases`],
+        ['GET', `/flash-sales/${sale.id}/purchases/${ticketId}`],
+        ['GET', `/orders/${id}`],
+        ['GET', '/flash-sales'],
+        ['POST', `/orders/${id}/cancel`],
+        ['POST', `/orders/${id}/pay`],
+        ['POST', '/failed-messages/order/retry'],
+      ] as const) {
+        const body = path.endsWith('purchases') ? { body: JSON.stringify({ userId: freshUser() }) } : {};
+        const type = { 'content-type': 'application/json' };
+        expectFault(
+          await call(`${on.url}${path}`, { method, headers: { ...headers, ...type }, ...body }),
+          'Idempotency-Key',
+        );
+      }
+      expect((await readSale(on.url, sale.id)).counts.admitted).toBe(1);
+      expect((await readOrder(on.url, id)).status).not.toBe('cancelled');
+    });
+
+    onShape('a request that has no fields rejects any', async () => {
+      const { id } = (await postOrder(orderOf(freshUser()))).json(schemas.order);
+      expectFault(await postJson(`${on.url}/failed-messages/order/retry`, { type: 'order.placed' }), 'type');
+      expectFault(await postJson(`${on.url}/orders/${id}/pay`, { amount: 1 }), 'amount');
+      expectFault(await postJson(`${on.url}/orders/${id}/cancel`, { raeson: 'x' }), 'raeson');
+      expect((await postJson(`${on.url}/failed-messages/order/retry`, {})).status).toBe(202);
     });
 
     onShape('orders are listed only for one user', async () => {
@@ -512,7 +618,7 @@ onEachShape({ shapes }, (on) => {
       ['/users/ann/points', 'GET, HEAD'],
       ['/readyz', 'GET, HEAD'],
       ['/failed-messages/order/retry', 'POST'],
-      ['/flash-sales', 'POST'],
+      ['/flash-sales', 'GET, HEAD, POST'],
       [`/flash-sales/${someId}`, 'GET, HEAD'],
       [`/flash-sales/${someId}/purchases`, 'POST'],
       [`/flash-sales/${someId}/purchases/${someId}`, 'GET, HEAD'],

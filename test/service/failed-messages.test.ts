@@ -234,7 +234,7 @@ describe.for(shapes)('%s', ([, shape]) => {
       ['error=%00', 'error'],
       ['failedBefore=yesterday', 'failedBefore'],
       ['failedBefore=0000-01-01T00:00:00.000000Z', 'failedBefore'],
-      ['older=1h', ''],
+      ['older=1h', 'older'],
     ]) {
       const answer = await post(`/retry?${filter}`);
       expect(answer.status, filter).toBe(422);

@@ -1,7 +1,7 @@
 // The HTTP responses about flash sales, for programs and browsers: bodies, statuses, headers and pages.
 import { describe, expect, inject, vi } from 'vitest';
 import type { Rejection } from '../../contracts/flash-sales.ts';
-import { type Answer, call, completed, freshUser, get, postJson } from '../setup/api.ts';
+import { type Answer, call, completed, freshUser, get, pages, postJson } from '../setup/api.ts';
 import * as schemas from '../setup/schemas.ts';
 import { eventually } from '../setup/wait.ts';
 import { onEachShape } from './support/each-shape.ts';
@@ -78,7 +78,7 @@ onEachShape({ shapes }, (on) => {
   describe('a sale', () => {
     onShape('is created as requested, and Location names it', async () => {
       const opensAt = '2099-12-31T23:02:03.456Z';
-      const body = saleOf({ opensAt, closesAt: '2100-01-02T00:00:00Z', note: 'an unknown field' });
+      const body = saleOf({ opensAt, closesAt: '2100-01-02T01:00:00+01:00' });
       const answer = await postJson(`${on.url}/flash-sales`, body);
       expect(answer.status, answer.text).toBe(201);
       const sale = answer.json(schemas.flashSale);
@@ -108,6 +108,78 @@ onEachShape({ shapes }, (on) => {
       const sale = await createSale(on.url);
       expect(sale).toMatchObject({ status: 'open', opensAt: expect.stringMatching(INSTANT), closesAt: null });
       expect(Math.abs(Date.parse(sale.opensAt) - Date.now())).toBeLessThan(10_000);
+    });
+  });
+
+  describe('creating a sale again with the same Idempotency-Key', () => {
+    const create = (key: string, changes: object = {}) =>
+      postJson(`${on.url}/flash-sales`, saleOf(changes), { 'idempotency-key': key });
+
+    onShape('returns the sale as it is now, even when it is over', async () => {
+      const key = `key-${freshUser()}`;
+      const closesAt = soon(1_000);
+      const created = await create(key, { closesAt });
+      expect([created.status, created.headers['idempotency-replayed']]).toEqual([201, undefined]);
+      const { id } = created.json(schemas.flashSale);
+      await eventually(async () => (await readSale(on.url, id)).status === 'closed', { what: 'the sale is closed' });
+      const again = await create(key, { closesAt: closesAt.replace('Z', '+00:00') });
+      expect([again.status, again.headers['idempotency-replayed']]).toEqual([200, 'true']);
+      expect(again.headers.location).toBe(`/flash-sales/${id}`);
+      expect(again.json(schemas.flashSale)).toEqual(await readSale(on.url, id));
+      expect(again.json(schemas.flashSale).status).toBe('closed');
+    });
+
+    onShape('is rejected with other terms', async () => {
+      const key = `key-${freshUser()}`;
+      const { id } = (await create(key)).json(schemas.flashSale);
+      for (const changes of [
+        { stock: 101 },
+        { name: 'Lamps' },
+        { closesAt: '2099-01-01T00:00:00Z' },
+        { holdSeconds: 1 },
+      ]) {
+        const other = await create(key, changes);
+        expect([other.status, other.json(schemas.problem).type]).toEqual([422, '/problems/idempotency-key-reused']);
+      }
+      expect((await create(key, { holdSeconds: 0, closesAt: null })).json(schemas.flashSale).id).toBe(id);
+    });
+
+    onShape('makes one sale of many concurrent requests, at any gateway', async () => {
+      const key = `key-${freshUser()}`;
+      const answers = await Promise.all(
+        Array.from({ length: 20 }, (_, index) =>
+          postJson(`${on.gateways[index % on.gateways.length]}/flash-sales`, saleOf(), { 'idempotency-key': key }),
+        ),
+      );
+      expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
+      expect(answers.filter(({ status }) => status === 200)).toHaveLength(19);
+      expect(new Set(answers.map((answer) => answer.json(schemas.flashSale).id)).size).toBe(1);
+    });
+  });
+
+  describe('the list of sales', () => {
+    onShape('has the newest first, in pages, and can be filtered by status', async () => {
+      const scheduled = await createSale(on.url, { opensAt: soon(3_600_000) });
+      const soldOut = await createSale(on.url, { stock: 1 });
+      await buy(on.url, soldOut.id, freshUser());
+      await over(on.url, soldOut.id);
+      const open = await createSale(on.url);
+      const all = (await pages(`${on.url}/flash-sales?limit=2`, schemas.flashSalesPage)).flat();
+      expect(all.slice(0, 3).map(({ id }) => id)).toEqual([open.id, soldOut.id, scheduled.id]);
+      expect(all[1]).toEqual(await readSale(on.url, soldOut.id));
+      expect(new Set(all.map(({ id }) => id)).size).toBe(all.length);
+      for (const [status, sale] of [
+        ['open', open],
+        ['scheduled', scheduled],
+        ['sold-out', soldOut],
+      ] as const) {
+        const listed = (await pages(`${on.url}/flash-sales?status=${status}&limit=3`, schemas.flashSalesPage)).flat();
+        expect(listed.map(({ id }) => id)).toContain(sale.id);
+        expect(new Set(listed.map((each) => each.status))).toEqual(new Set([status]));
+      }
+      expect((await call(`${on.url}/flash-sales?status=over`)).json(schemas.problem).errors).toMatchObject([
+        { path: 'status' },
+      ]);
     });
   });
 

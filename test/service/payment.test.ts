@@ -3,11 +3,11 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
-import { call, completed, freshUser, get, placeOrder, readOrder } from '../setup/api.ts';
+import { call, completed, freshUser, get, jsonRequest, placeOrder, readOrder } from '../setup/api.ts';
 import { type PaymentsInside, startPaymentsInside } from '../setup/payments.ts';
 import * as schemas from '../setup/schemas.ts';
 import { eventually, gate } from '../setup/wait.ts';
-import { buy, createSale, over, readSale, readTicket, ticketOf } from './support/flash-sales.ts';
+import { asBrowser, buy, createSale, over, readSale, readTicket, ticketOf } from './support/flash-sales.ts';
 import { embedded, type Shape, type System, separateProcesses } from './support/systems.ts';
 
 const servers = inject('servers');
@@ -92,6 +92,49 @@ describe.for(shapes)('%s', ([, shape]) => {
     const again = await pay(id);
     expect([again.status, again.json(schemas.order)]).toEqual([200, done]);
     expect(await payments.entry(id)).toMatchObject({ status: 'charged', amount: 5_900, currency: 'GBP' });
+  });
+
+  onShape('a browser pays by a form, and the page of its ticket says what becomes of the payment', async () => {
+    const sale = await heldFor(LONG);
+    const { id, ticketId } = await held(sale);
+    const returnTo = `/flash-sales/${sale.id}/purchases/${ticketId}`;
+    const page = await call(`${gateway}${returnTo}`, { headers: asBrowser });
+    expect(page.text).toContain(`<form id="pay" method="post" action="/orders/${id}/pay" >`);
+    expect(page.text).toContain(`<input type="hidden" name="returnTo" value="${returnTo}">`);
+    expect(page.text).toContain('<button>Pay 59.00 GBP</button>');
+
+    const payByForm = (fields: Readonly<Record<string, string>>) =>
+      call(`${orders}/orders/${id}/pay`, {
+        method: 'POST',
+        headers: { ...asBrowser, 'content-type': 'application/x-www-form-urlencoded' },
+        body: new URLSearchParams(fields).toString(),
+      });
+    const outcomes = [
+      [{ declineEvery: 1 }, 'declined', 'The payment was declined, and nothing was charged. You can try again.'],
+      [{ away: true }, 'in-progress', 'Your payment is in progress'],
+      [{}, 'paid', undefined],
+    ] as const;
+    for (const [behaviour, outcome, message] of outcomes) {
+      await payments.behave(behaviour);
+      const answer = await payByForm({ returnTo });
+      expect([answer.status, answer.headers.location]).toEqual([303, `${returnTo}?payment=${outcome}`]);
+      const shown = await call(`${gateway}${answer.headers.location}`, { headers: asBrowser });
+      expect(shown.status).toBe(200);
+      if (message) expect(shown.text).toContain(message);
+    }
+    await completed(orders, id);
+    await over(gateway, sale.id);
+    // The link of an outcome still shows the ticket as it is.
+    const last = await call(`${gateway}${returnTo}?payment=declined`, { headers: asBrowser });
+    expect(last.text).toContain('<h1 id="title">Ordered</h1>');
+    expect(last.text).toMatch(/<p id="payment" hidden>/);
+    expect((await payments.entries()).filter(({ orderId }) => orderId === id)).toMatchObject([{ status: 'charged' }]);
+
+    for (const elsewhere of ['https://evil.example/', '//evil.example', `${returnTo}/../..`, '/orders'])
+      expect((await payByForm({ returnTo: elsewhere })).status).toBe(422);
+    // A program gets the order, and a problem if there is nothing to pay.
+    const again = await call(`${orders}/orders/${id}/pay`, jsonRequest({ returnTo }));
+    expect(again.json(schemas.order).id).toBe(id);
   });
 
   onShape('a declined payment charges nothing, and can be tried again', async () => {

@@ -3,6 +3,7 @@ import type { RequestListener } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { createApp } from '../../infra/http/app.ts';
+import { addressList, ReverseProxy } from '../../infra/http/reverse-proxy.ts';
 import { listen } from '../../infra/http/server.ts';
 import type { AnyService } from '../../infra/runtime/service.ts';
 import { log } from './bus-fixtures.ts';
@@ -18,8 +19,10 @@ const onConnection = (socket: Socket) => {
 };
 
 export type Served = Awaited<ReturnType<typeof serve>>;
+/** The client counts as a trusted proxy. */
+const proxy = new ReverseProxy({ basePath: '/base', trusted: addressList('127.0.0.1') });
 const serve = async (listener: RequestListener) => {
-  const { server, url } = await listen(listener, '127.0.0.1', 0);
+  const { server, url } = await listen(proxy.before(listener), '127.0.0.1', 0);
   return { server: server.on('connection', onConnection), port: Number(new URL(url).port) };
 };
 

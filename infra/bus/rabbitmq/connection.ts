@@ -179,7 +179,7 @@ export class Connection extends EventEmitter<{ change: [] }> {
       this.#disconnected(cause ?? error);
       cause = undefined;
     });
-    recovering.on('connect-failed', (error) => this.#disconnected(error));
+    recovering.on('connect-failed', (error) => this.#disconnected(rejectedVhost(error, this.#server) ?? error));
     recovering.on('blocked', (reason) => this.#setBlocked(true, reason));
     recovering.on('unblocked', () => this.#setBlocked(false));
     return recovering;
@@ -228,6 +228,12 @@ export class Connection extends EventEmitter<{ change: [] }> {
     clearTimeout(deadline);
   }
 }
+
+/** RabbitMQ rejects a vhost after the login, and amqplib's error does not say so. */
+const rejectedVhost = ({ message }: Error, { vhost, user }: AmqpServer): Error | undefined =>
+  message.startsWith('Expected ConnectionOpenOk;')
+    ? new Error(`there is no vhost "${vhost}", or the user "${user}" may not use it`)
+    : undefined;
 
 /** Runs on each new connection before recovery watches it. It must not hang: recovery would wait for it forever. */
 async function prepare(model: ChannelModel): Promise<void> {

@@ -1,6 +1,7 @@
 // The texts of pages and problems about a rejection or a ticket, and the formats of numbers, times and prices.
 import type { FlashSale, FlashSaleStatus, Rejection, TicketStatus } from '../../../contracts/flash-sales.ts';
 import { formatMoney } from '../../../contracts/money.ts';
+import type { PaymentOutcome } from '../../../contracts/orders.ts';
 import { html, type Markup } from '../../../infra/http/html.ts';
 
 interface Message {
@@ -46,6 +47,17 @@ export const ticketMessages: Readonly<Record<TicketStatus, Message>> = {
     title: 'This ticket has failed',
     detail: 'Sorry, no order could be placed for it, so the unit went back to the sale.',
   },
+};
+
+/** What becomes of a payment, on the page of a ticket that awaits one. */
+export const paymentMessages: Readonly<Record<PaymentOutcome, string>> = {
+  paid: 'You have paid. Your order is being confirmed.',
+  declined: 'The payment was declined, and nothing was charged. You can try again.',
+  rejected: 'The payment provider does not accept this payment, and nothing was charged. Please try again later.',
+  'in-progress':
+    'Your payment is in progress: the payment provider has not responded yet. Your order does not expire meanwhile, ' +
+    'and you are charged only once. This page shows the result.',
+  'not-payable': 'There is nothing to pay: the order is paid, has expired or was cancelled.',
 };
 
 const numbers = new Intl.NumberFormat('en');

@@ -1,44 +1,85 @@
 // The flash-sale service's SQL of sales: creating them, reading them, deciding about purchases, counting rejections.
-import type { CreateFlashSaleRequest, FlashSale, Rejection, Ticket } from '../../../contracts/flash-sales.ts';
+import type {
+  CreateFlashSaleRequest,
+  FlashSale,
+  FlashSaleStatus,
+  Rejection,
+  Ticket,
+} from '../../../contracts/flash-sales.ts';
 import type { Database, Queryable } from '../../../infra/database/port.ts';
+import { newestFirst } from '../../../infra/database/sql.ts';
 import type { Snapshot } from '../flash-sale.ts';
 
 export const SCHEMA = 'sluice_flash_sale';
 
+/** An Idempotency-Key, and the hash of the request that has it. */
+interface Key {
+  readonly idempotencyKey: string;
+  readonly requestHash: string;
+}
+
 /**
- * Returns false and stores nothing if the sale would be over already or end before it opens, by the database's clock.
+ * Returns false and stores nothing if the sale would be over already or end before it opens, by the database's clock,
+ * or if its key has a sale already.
  */
-export async function insertSale(database: Queryable, id: string, sale: CreateFlashSaleRequest): Promise<boolean> {
+export async function insertSale(
+  database: Queryable,
+  id: string,
+  sale: CreateFlashSaleRequest,
+  key?: Key,
+): Promise<boolean> {
   const inserted = await database.execute(
     `INSERT INTO ${SCHEMA}.sales (id, sku, name, unit_price, currency, stock, remaining, queue_cap, drain_per_second,
-       hold_seconds, opens_at, closes_at)
+       hold_seconds, opens_at, closes_at, idempotency_key, request_hash)
      SELECT $1, r.sku, r.name, r."unitPrice", r.currency, r.stock, r.stock, r."queueCap", r."drainPerSecond",
-       r."holdSeconds", COALESCE(r."opensAt", now()), r."closesAt"
+       r."holdSeconds", COALESCE(r."opensAt", now()), r."closesAt", $3::text, $4::text
      FROM json_to_record($2::json) AS r (sku text, name text, "unitPrice" bigint, currency text, stock bigint,
        "queueCap" integer, "drainPerSecond" integer, "holdSeconds" integer, "opensAt" timestamptz,
        "closesAt" timestamptz)
-     WHERE "closesAt" IS NULL OR "closesAt" > GREATEST("opensAt", now())`,
-    [id, JSON.stringify(sale)],
+     WHERE "closesAt" IS NULL OR "closesAt" > GREATEST("opensAt", now())
+     ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING`,
+    [id, JSON.stringify(sale), key?.idempotencyKey ?? null, key?.requestHash ?? null],
   );
   return inserted === 1;
 }
 
+/** `moment`: SQL of the time of the status. */
+const selectSale = (moment: string) => `SELECT s.id, s.sku, s.name, s.unit_price AS "unitPrice", s.currency,
+    s.queue_cap AS "queueCap", s.drain_per_second AS "drainPerSecond", ${SCHEMA}.iso(s.opens_at) AS "opensAt",
+    ${SCHEMA}.iso(s.closes_at) AS "closesAt", s.hold_seconds AS "holdSeconds",
+    ${SCHEMA}.status_at(s, ${moment}) AS status,
+    json_build_object('initial', s.stock, 'remaining', s.remaining, 'held', s.held, 'sold', s.sold) AS stock,
+    json_build_object('length', s.queued, 'cap', s.queue_cap) AS queue,
+    json_build_object('admitted', s.admitted, 'ordered', s.sold, 'released', s.released,
+      'rejected', json_build_object('queueFull', COALESCE(r.queue_full, 0), 'soldOut', COALESCE(r.sold_out, 0),
+        'notOpen', COALESCE(r.not_open, 0))) AS counts
+  FROM ${SCHEMA}.sales s LEFT JOIN ${SCHEMA}.rejections r ON r.sale_id = s.id`;
+
 export async function findSale(database: Database, id: string): Promise<FlashSale | undefined> {
-  const [sale] = await database.query<FlashSale>(
-    `SELECT s.id, s.sku, s.name, s.unit_price AS "unitPrice", s.currency, s.queue_cap AS "queueCap",
-       s.drain_per_second AS "drainPerSecond", ${SCHEMA}.iso(s.opens_at) AS "opensAt",
-       ${SCHEMA}.iso(s.closes_at) AS "closesAt", s.hold_seconds AS "holdSeconds",
-       ${SCHEMA}.status_at(s, clock_timestamp()) AS status,
-       json_build_object('initial', s.stock, 'remaining', s.remaining, 'held', s.held, 'sold', s.sold) AS stock,
-       json_build_object('length', s.queued, 'cap', s.queue_cap) AS queue,
-       json_build_object('admitted', s.admitted, 'ordered', s.sold, 'released', s.released,
-         'rejected', json_build_object('queueFull', COALESCE(r.queue_full, 0), 'soldOut', COALESCE(r.sold_out, 0),
-           'notOpen', COALESCE(r.not_open, 0))) AS counts
-     FROM ${SCHEMA}.sales s LEFT JOIN ${SCHEMA}.rejections r ON r.sale_id = s.id WHERE s.id = $1`,
-    [id],
-  );
+  const [sale] = await database.query<FlashSale>(`${selectSale('clock_timestamp()')} WHERE s.id = $1`, [id]);
   return sale;
 }
+
+/** The sale whose request had this key, and the hash of that request. */
+export async function findSaleByKey(database: Database, key: string) {
+  const [found] = await database.query<{ id: string; requestHash: string }>(
+    `SELECT id, request_hash AS "requestHash" FROM ${SCHEMA}.sales WHERE idempotency_key = $1`,
+    [key],
+  );
+  return found;
+}
+
+/** Newest first, after the sale `after`. One moment decides about the filter and the shown status. */
+export const listSales = (
+  database: Database,
+  status: FlashSaleStatus | undefined,
+  after: string | undefined,
+  limit: number,
+) =>
+  database.query<FlashSale>(
+    `${selectSale('now()')} WHERE ($1::text IS NULL OR ${SCHEMA}.status_at(s, now()) = $1) ${newestFirst('s.id')}`,
+    [status ?? null, after ?? null, limit],
+  );
 
 /** Milliseconds until the first opening that is more than `afterMs` away; undefined if there is none. */
 export async function msUntilOpening(database: Queryable, afterMs: number): Promise<number | undefined> {
