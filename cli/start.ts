@@ -9,7 +9,7 @@ import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
 import { note } from '../demos/shared/terminal.ts';
 import { roles } from '../infra/runtime/service.ts';
 import { ConfigError } from '../infra/runtime/settings.ts';
-import { StartupError } from '../infra/runtime/startup-error.ts';
+import { StartupError, UnfitServer } from '../infra/runtime/startup-error.ts';
 import { helpOf, wrapped } from './options.ts';
 
 const help = `
@@ -21,7 +21,7 @@ Examples:
   $ sluice start flash-sale --role web
 
 Without any setting, everything runs embedded, with its data in the folder .data. The first SIGINT or SIGTERM stops the
-services cleanly, a second one at once.
+services cleanly; another one, more than two seconds later, ends the process at once.
 
 Settings are environment variables, or lines of a file named .env in the current folder. An invalid one stops the start
 with exit code 2.`;
@@ -53,9 +53,24 @@ async function start(which: Pick<StartOptions, 'services' | 'roles'>, signal: Ab
     if (error === signal.reason) return note('stopped before it was ready');
     if (error instanceof ConfigError)
       throw new CliError(error.problems.join('\n'), { exitCode: USAGE_EXIT_CODE, cause: error });
+    if (error instanceof UnfitServer) throw new CliError(error.message, { exitCode: USAGE_EXIT_CODE, cause: error });
     if (error instanceof StartupError) throw new CliError(error.message, { cause: error });
     throw error;
+  } finally {
+    if (signal.aborted) exitDespiteSockets();
   }
+}
+
+/** How long sockets may outlast a stop. */
+const LINGER_MS = 300;
+
+/** Everything has stopped, so nothing that a library has left open may keep the process from its exit. */
+function exitDespiteSockets(): void {
+  const exit = () => {
+    note(`warning: exits although these were left open: ${process.getActiveResourcesInfo().join(', ')}`);
+    process.exit();
+  };
+  setTimeout(exit, LINGER_MS).unref();
 }
 
 /** Parts that have not stopped in STOP_TIMEOUT_MS would keep the process alive. Unfinished work is in the database. */

@@ -3,6 +3,7 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { DatabaseUnavailable, type Statements, type Transaction } from './port.ts';
+import { type PostgresClients, STOPPING } from './postgres-clients.ts';
 import { NO_TIMEOUT_MS, send, sessionOn, withClientOf } from './postgres-connections.ts';
 import { queryableThrough, type Session, statementsThrough } from './statements.ts';
 
@@ -19,7 +20,7 @@ const SETTINGS = `SELECT set_config(name, CASE name WHEN 'client_connection_chec
     OR name = 'client_connection_check_interval' AND version() LIKE '%linux%'`;
 
 interface LongRunningOptions {
-  readonly settings: pg.ClientConfig;
+  readonly clients: PostgresClients;
   /** Interval between two checks that the session exists. */
   readonly checkEveryMs: number;
   readonly log: Logger;
@@ -34,9 +35,9 @@ export class LongRunning {
   #interrupted = false;
 
   constructor(options: LongRunningOptions) {
-    const { settings, log } = options;
+    const { clients, log } = options;
     this.#options = options;
-    this.#pool = new pg.Pool({ ...settings, max: CONNECTIONS });
+    this.#pool = clients.createPool({ max: CONNECTIONS });
     this.#pool.on('error', (error) => log.warn({ error: error.message }, 'a database connection ended'));
     const { transaction } = statementsThrough((work) =>
       withClientOf(this.#pool, (client) => this.#watch(client, work)),
@@ -57,11 +58,11 @@ export class LongRunning {
 
   async close(): Promise<void> {
     this.interrupt();
-    await this.#pool.end();
+    await this.#options.clients.end(this.#pool);
   }
 
   async #watch<T>(client: pg.PoolClient, work: (on: Session) => Promise<T>): Promise<T> {
-    if (this.#interrupted) throw new DatabaseUnavailable('this process is stopping');
+    if (this.#interrupted) throw new DatabaseUnavailable(STOPPING);
     this.#busy.add(client);
     let checking: NodeJS.Timeout | undefined;
     try {
@@ -76,8 +77,8 @@ export class LongRunning {
 
   /** Severs the connection if its session no longer exists or the server does not respond to another client. */
   async #check(client: pg.PoolClient, pid: number | undefined): Promise<void> {
-    const { settings, log } = this.#options;
-    const other = new pg.Client(settings);
+    const { clients, log } = this.#options;
+    const other = clients.create();
     other.on('error', () => undefined); // the query rejects with it
     try {
       await other.connect();

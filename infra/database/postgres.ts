@@ -1,8 +1,9 @@
 // PostgreSQL through pg: a pool for statements and transactions, a small pool for long-running ones, and one connection
 // per session lock.
-import pg from 'pg';
+import type pg from 'pg';
 import type { Logger } from 'pino';
-import type { Database } from './port.ts';
+import { type Database, DatabaseUnavailable } from './port.ts';
+import { PostgresClients, STOPPING } from './postgres-clients.ts';
 import { sessionOn, withClientOf } from './postgres-connections.ts';
 import { tryLock } from './postgres-lock.ts';
 import { LongRunning } from './postgres-long-running.ts';
@@ -42,23 +43,33 @@ export function openPostgres(options: PostgresOptions): Database {
     application_name: 'sluice',
     types: { getTypeParser: parserOf },
   };
-  const pool = new pg.Pool({ ...settings, options: PLANNER_OPTIONS.join(' '), max: poolSize });
+  const clients = new PostgresClients(settings);
+  const pool = clients.createPool({ options: PLANNER_OPTIONS.join(' '), max: poolSize });
   // The server ended an idle connection: no query failed, and the pool opens another one.
   pool.on('error', (error) => log.warn({ error: error.message }, 'a database connection ended'));
-  const longRunning = new LongRunning({ settings, checkEveryMs: queryTimeoutMs, log });
+  const longRunning = new LongRunning({ clients, checkEveryMs: queryTimeoutMs, log });
+  const statements = statementsThrough(async (work) => {
+    if (clients.severed) throw new DatabaseUnavailable(STOPPING);
+    const result = await withClientOf(pool, (client) => work(sessionOn(client)));
+    clients.responded();
+    return result;
+  });
 
   const database: Database = {
     kind: 'postgres',
     get background() {
       return database;
     },
-    ...statementsThrough((work) => withClientOf(pool, (client) => work(sessionOn(client)))),
+    ...statements,
     longRunning: longRunning.statements,
-    interrupt: () => longRunning.interrupt(),
+    interrupt: () => {
+      longRunning.interrupt();
+      clients.interrupt();
+    },
     logPosition: async () => undefined,
-    tryLock: (name) => tryLock(settings, name, lockProbeMs),
+    tryLock: (name) => tryLock(clients, name, lockProbeMs),
     close: async () => {
-      await Promise.all([longRunning.close(), pool.end()]);
+      await Promise.all([longRunning.close(), clients.end(pool)]);
     },
   };
   return database;

@@ -1,7 +1,8 @@
 // The databases that can hold the queues: PostgreSQL, on connections of the queues' own, and PGlite.
-import pg from 'pg';
+import type pg from 'pg';
 import type { Logger } from 'pino';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
+import { PostgresClients } from '../database/postgres-clients.ts';
 import { send, withClientOf } from '../database/postgres-connections.ts';
 import { retryConflicts } from '../database/statements.ts';
 import { backoff } from '../runtime/backoff.ts';
@@ -33,6 +34,8 @@ export class PgliteBackend extends SqlBackend {
     return { status: 'up' };
   }
 
+  interrupt(): void {}
+
   async close(): Promise<void> {}
 
   /** In the foreground: a claim that waits behind all background work would come after its window. */
@@ -45,7 +48,7 @@ export class PostgresBackend extends SqlBackend {
   protected readonly notifies = true;
   /** BullMQ serialises them, one commit each. */
   readonly concurrentClaims = 2;
-  readonly #settings: pg.ClientConfig;
+  readonly #clients: PostgresClients;
   readonly #pool: pg.Pool;
   /** The connection that listens for the notifications of all queues. */
   #listener: pg.Client | undefined;
@@ -58,7 +61,7 @@ export class PostgresBackend extends SqlBackend {
   /** `database` is the same one, for the migrations. */
   constructor(url: string, database: Database, prefix: string, log: Logger) {
     super(database, prefix, log);
-    this.#settings = {
+    this.#clients = new PostgresClients({
       connectionString: url,
       connectionTimeoutMillis: 5_000,
       query_timeout: 10_000,
@@ -66,8 +69,8 @@ export class PostgresBackend extends SqlBackend {
       application_name: 'sluice queues',
       // A queue may be lost, so its commits do not wait for the disk.
       options: `-c search_path=${SCHEMA} -c synchronous_commit=off`,
-    };
-    this.#pool = new pg.Pool({ ...this.#settings, max: POOL_SIZE });
+    });
+    this.#pool = this.#clients.createPool({ max: POOL_SIZE });
     this.#pool.on('error', () => undefined); // an idle connection ended, and the pool opens another one
   }
 
@@ -83,16 +86,22 @@ export class PostgresBackend extends SqlBackend {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#reconnectTimer);
+    this.#clients.interrupt();
     await this.#connecting;
     clearInterval(this.#probeTimer);
-    await this.#listener?.end();
-    await this.#pool.end();
+    await Promise.all([this.#listener?.end(), this.#clients.end(this.#pool)]);
+  }
+
+  interrupt(): void {
+    this.#clients.interrupt();
   }
 
   protected readonly run: RunStatement = async (text, params) => {
     const query = { text, ...(params ? { values: [...params] } : {}) };
     try {
-      return await retryConflicts(() => withClientOf(this.#pool, (client) => send(client, query)));
+      const result = await retryConflicts(() => withClientOf(this.#pool, (client) => send(client, query)));
+      this.#clients.responded();
+      return result;
     } catch (error) {
       if (!(error instanceof DatabaseUnavailable)) throw error;
       // BullMQ and JobRunner recognise an outage by its code.
@@ -102,7 +111,7 @@ export class PostgresBackend extends SqlBackend {
 
   /** Rejects if this connection fails; one that is lost later is replaced. */
   async #connect(): Promise<void> {
-    const client = new pg.Client(this.#settings);
+    const client = this.#clients.create();
     client.on('notification', ({ payload }) => {
       if (payload) this.wake(payload);
     });

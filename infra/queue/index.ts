@@ -22,12 +22,18 @@ export interface OpenQueuesOptions {
     | { readonly pglite: Database };
   /** Separates the queues of several systems on one server. */
   readonly prefix: string;
+  /** Aborted when a stop begins: calls then fail if the server is away or does not respond within a second. */
+  readonly stopping?: AbortSignal;
   readonly log: Logger;
 }
 
-/** Rejects if the database does not respond; Redis may be away. Safe when several processes open at once. */
-export async function openQueues({ on, prefix, log }: OpenQueuesOptions): Promise<PacedQueues> {
+/**
+ * Rejects if the database does not respond, or with UnfitServer if Redis responds and can never hold the queues; Redis
+ * may be away. Safe when several processes open at once.
+ */
+export async function openQueues({ on, prefix, stopping, log }: OpenQueuesOptions): Promise<PacedQueues> {
   const backend = backendOf(on, prefix, log);
+  stopping?.addEventListener('abort', () => backend.interrupt());
   try {
     await backend.start();
   } catch (error) {
@@ -50,6 +56,7 @@ export async function openQueues({ on, prefix, log }: OpenQueuesOptions): Promis
       await within(REMOVE_MS, backend.remove(name)); // BullMQ waits for a server that goes away meanwhile
     },
     health: () => backend.health(),
+    canWork: () => backend.canWork(),
     close() {
       closing ??= backend.close();
       return closing;

@@ -3,6 +3,11 @@ export class StartupError extends Error {
   override readonly name: string = 'StartupError';
 }
 
+/** A server that a variable names responds, and cannot do its work. Only another configuration can mend that. */
+export class UnfitServer extends StartupError {
+  override readonly name = 'UnfitServer';
+}
+
 /** Another program listens on the embedded broker's port. */
 export class MqttPortInUse extends StartupError {
   override readonly name = 'MqttPortInUse';
