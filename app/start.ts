@@ -193,6 +193,7 @@ class Sluice {
       onDied: (error) => this.#die(error),
     });
     this.#shutdown.add(() => worker.stop());
+    this.#shutdown.onBegin(() => worker.interrupt());
     const resources = new Resources(config, this.#log, { database: worker.database, broker });
     this.#open(resources);
     const { paymentUrl } = await worker.start(this.#signal);

@@ -81,6 +81,7 @@ function lifecycleFunctions() {
     },
     /** Cancels the start. */
     abort: () => aborted.abort(new StartupError('the start was cancelled')),
+    interrupt: () => shutdown.interrupt(),
     stop: () => shutdown.run(),
   };
 }

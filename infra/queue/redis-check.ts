@@ -27,6 +27,8 @@ export interface RedisCheckOptions {
   readonly redis: Redis;
   /** Of every key. */
   readonly prefix: string;
+  /** Of a queue that no other process knows. */
+  readonly name: string;
   readonly open: (name: string, settings: WorkerSettings) => Connections;
 }
 
@@ -74,9 +76,10 @@ const CLUSTER: RedisFault = {
   isPermanent: true,
 };
 
-export function faultOfReply(message: string, prefix: string): RedisFault {
+export function faultOfReply(reply: string, prefix: string): RedisFault {
+  const message = reply.replace(/\.? script: .*/s, ''); // where in BullMQ's script it failed
   if (/^(MOVED|ASK|CROSSSLOT|CLUSTERDOWN)\b/.test(message)) return CLUSTER;
-  if (/^NOPERM\b/.test(message)) {
+  if (/^NOPERM\b|user executing the script can't/.test(message)) {
     const remedy = `grant it ~${prefix}:* +@all -@admin -@dangerous +info, or set BUS_PREFIX to the beginning of its keys`;
     return { reason: `its user may not do what the queues do (${message}): ${remedy}`, isPermanent: true };
   }
@@ -87,15 +90,18 @@ export function faultOfReply(message: string, prefix: string): RedisFault {
   return { reason: `it rejects what the queues write: ${message}`, isPermanent: false };
 }
 
-/** The commands of a job's life, in a queue that no other process knows. */
-async function runJob({ open, redis }: RedisCheckOptions): Promise<undefined> {
-  const name = `check-${randomUUID()}`;
+/** The commands of a job's life. */
+async function runJob({ name, open, redis }: RedisCheckOptions): Promise<undefined> {
   const { queue, worker, sever } = open(name, { lockDuration: LOCK_MS });
   const ignore = () => undefined; // the calls reject with the same error
   queue.on('error', ignore);
   worker.on('error', ignore);
   const backend = worker.getBackend();
   const token = randomUUID();
+  const remove = async () => {
+    await obliterate(queue);
+    await redis.del(queue.toKey('limiter'), queue.toKey('stalled-check'));
+  };
   try {
     await queue.addBulk([{ name, data: {}, opts: { jobId: 'check', attempts: 1, removeOnFail: true } }]);
     const [data, id] = await backend.moveToActive(token);
@@ -105,10 +111,12 @@ async function runJob({ open, redis }: RedisCheckOptions): Promise<undefined> {
     }
     await backend.moveStalledJobsToWait();
     await backend.waitForJob(backend.minimumBlockTimeout);
-    await obliterate(queue);
-    await redis.del(queue.toKey('limiter'), queue.toKey('stalled-check'));
+  } catch (error) {
+    await remove().catch(() => undefined);
+    throw error;
   } finally {
     sever();
   }
+  await remove();
   return undefined;
 }

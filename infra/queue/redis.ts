@@ -1,5 +1,6 @@
 // Queues on Redis or Valkey, through ioredis. One connection serves all additions. Each queue's worker has two more:
 // one waits for jobs, the other one claims them and reports their results.
+import { randomUUID } from 'node:crypto';
 import { Queue, Worker } from 'bullmq';
 import { Redis, type RedisOptions } from 'ioredis';
 import type { Logger } from 'pino';
@@ -22,7 +23,17 @@ const connectionOptions = {
   connectTimeout: 5_000,
   retryStrategy: (attempt: number) => Math.min(RECONNECT_MAX_MS, attempt * 50),
   keepAlive: 10_000,
+  disconnectTimeout: 200, // a silent server does not confirm the end of a connection
 } satisfies RedisOptions;
+
+/**
+ * Ends a connection for good, so that all of its commands reject. Between two attempts to connect, disconnect() alone
+ * would let them wait forever.
+ */
+function end(connection: Redis): void {
+  if (connection.status === 'reconnecting') connection.connect().catch(() => undefined);
+  connection.disconnect();
+}
 
 export class RedisBackend implements Backend {
   readonly kind = 'redis';
@@ -47,6 +58,8 @@ export class RedisBackend implements Backend {
   #fault: RedisFault | undefined;
   /** Whether a job has run through a queue on this Redis. */
   #isTried = false;
+  #trying: Promise<void> | undefined;
+  readonly #checkName = `check-${randomUUID()}`;
   #closed = false;
   readonly #log: Logger;
   #reconnectingSince = 0;
@@ -122,7 +135,7 @@ export class RedisBackend implements Backend {
       wake: () => undefined,
       sever: () => {
         for (const connection of own) {
-          connection.disconnect();
+          end(connection);
           this.#connections.delete(connection);
         }
         this.#claiming.delete(claiming);
@@ -175,18 +188,25 @@ export class RedisBackend implements Backend {
   #disconnect(): void {
     this.#closed = true;
     clearInterval(this.#checking);
-    for (const connection of this.#connections) connection.disconnect();
-    this.#producer.disconnect();
+    for (const connection of [...this.#connections, this.#producer]) end(connection);
   }
 
   /**
    * Finds out whether Redis can hold the queues: the first time with a whole job, later with one write, which tells of
    * all faults that come and go.
    */
-  async #tryOut(): Promise<void> {
+  #tryOut(): Promise<void> {
+    this.#trying ??= this.#tryNow().finally(() => {
+      this.#trying = undefined;
+    });
+    return this.#trying;
+  }
+
+  async #tryNow(): Promise<void> {
     const options = {
       redis: this.#producer,
       prefix: this.#prefix,
+      name: this.#checkName,
       open: (name: string, settings: WorkerSettings) => this.open(name, settings),
     };
     try {

@@ -17,7 +17,7 @@ export function publicReasonOf(error: unknown): string {
     // What system calls name: "connect ECONNREFUSED 127.0.0.1:5432", "getaddrinfo ENOTFOUND db.internal".
     .replace(/\b(E[A-Z_]{3,}) \S+/g, '$1 <address>')
     .replace(/\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b/g, '<address>')
-    .replace(/(?<![\w:])(?=[\da-f:]*:[\da-f:]*:)[\da-f:]{3,}(?:%\w+)?/gi, '<address>')
+    .replace(/(?<![\w:])(?!\d\d:\d\d:\d\d\b)(?=[\da-f:]*:[\da-f:]*:)[\da-f:]{3,}(?:%\w+)?/gi, '<address>')
     .replace(/\b[\w-]+(?:\.[\w-]+)+:\d+\b/g, '<address>');
   return text.length > MAX_PUBLIC_LENGTH ? `${text.slice(0, MAX_PUBLIC_LENGTH)}…` : text;
 }

@@ -31,6 +31,11 @@ export class Shutdown {
     this.#interrupts.push(interrupt);
   }
 
+  /** Calls what onBegin() has added, before a run() that follows. */
+  interrupt(): void {
+    for (const interrupt of this.#interrupts.splice(0)) interrupt();
+  }
+
   /**
    * Runs the steps, the last one first. A step that fails does not keep the others from running. Safe to call twice.
    */
@@ -46,7 +51,7 @@ export class Shutdown {
   }
 
   async #run(): Promise<void> {
-    for (const interrupt of this.#interrupts) interrupt();
+    this.interrupt();
     for (const step of this.#steps.splice(0).reverse()) {
       try {
         await step();

@@ -136,7 +136,9 @@ export class RabbitmqBus implements Bus {
   interrupt(): void {
     this.#connection.interrupt();
     this.#consuming?.interrupt();
-    this.#confirmTimeoutMs = Math.min(STOP_TIMEOUT_MS, this.#confirmTimeoutMs);
+    // Without a channel, or while the broker reads nothing, none of the messages can leave.
+    const canSend = this.#channel.current && !this.#connection.blocked;
+    this.#confirmTimeoutMs = canSend ? Math.min(STOP_TIMEOUT_MS, this.#confirmTimeoutMs) : 0;
     clearTimeout(this.#deadline);
     this.#deadline = undefined;
     this.#watchDeadline();
