@@ -53,7 +53,7 @@ const variables = {
   DATABASE_POOL_SIZE: variable(integer(2, 200), '10', 'Connections of one process to PostgreSQL.'),
   REDIS_URL: optional(
     url('redis', 'rediss'),
-    'Redis 6.2 or newer, or Valkey, for the job queue of the flash sales. Unset: the queue is in the database.',
+    'Redis 6.2 or newer, or Valkey, not a cluster, for the job queue of the flash sales. Unset: the queue is in the database.',
   ),
   AMQP_URL: optional(
     urls('amqp', 'amqps'),

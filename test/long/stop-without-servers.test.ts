@@ -121,7 +121,7 @@ describe.for(Object.entries(table))('a stop without %s', ([, { url, settings, ov
     const process = await createProcess(settings(away));
     if (away.startsWith('postgres')) {
       await process.launch(); // it waits for the database
-      await hasBegun(process);
+      await isWaiting(process);
       return process;
     }
     await process.start();
@@ -162,9 +162,10 @@ describe.for(Object.entries(table))('a stop without %s', ([, { url, settings, ov
     withServer('once it runs', async () => expectStop(await startAt(await silent())));
 
     withServer('while it starts', async () => {
-      const process = await createProcess(settings(await silent()));
+      const away = await silent();
+      const process = await createProcess(settings(away));
       await process.launch();
-      await hasBegun(process);
+      await (away.startsWith('postgres') ? isWaiting(process) : hasBegun(process));
       await expectStop(process);
     });
   });
@@ -178,10 +179,7 @@ describe.for(Object.entries(table))('a stop without %s', ([, { url, settings, ov
       expect(await process.output()).toMatch(/^error: the database at .* does not support SSL/m);
       return;
     }
-    await eventually(async () => (await process.output()).includes('"ready on'), {
-      what: 'it is ready',
-      timeoutMs: 60_000,
-    });
+    await hasWritten(process, '"ready on');
     await work(process);
     await expectStop(process);
   });
@@ -238,6 +236,11 @@ describe('the same signal that comes again and again', () => {
   });
 });
 
-/** Resolves once it has written its first line. */
-const hasBegun = (process: ServiceProcess) =>
-  eventually(async () => (await process.output()) !== '', { what: 'it has begun', timeoutMs: 30_000 });
+const hasWritten = (process: ServiceProcess, line: string) =>
+  eventually(async () => (await process.output()).includes(line), { what: line, timeoutMs: 60_000 });
+
+/** Resolves when it waits for the database. */
+const isWaiting = (process: ServiceProcess) => hasWritten(process, 'MQTT broker embedded');
+
+/** Resolves when it has opened its embedded database, which would delay a stop, and connects to the servers. */
+const hasBegun = (process: ServiceProcess) => hasWritten(process, 'payment provider simulated');
