@@ -88,7 +88,7 @@ const variables = {
   INBOX_RETENTION_DAYS: variable(
     integer(1, 3_650),
     '7',
-    'Days for which a done message is kept, counted from its arrival. Dead messages are kept.',
+    'Days for which a done message is kept, counted from its arrival. Dead messages are kept, but only the newest 1,000 unreadable ones.',
   ),
   LEASE_MS: variable(
     integer(100, 600_000),
@@ -174,12 +174,15 @@ function contradictions(
     ...roles.filter((role) => !inRoles.includes(role)).map((role) => `the role ${role}`),
   ];
   if (missing.length > 0) {
-    const why = `is missing: ${services.join(', ')} without ${missing.join(', ')} means several processes, which must share`;
+    const why = `is missing: this process runs ${services.join(', ')}, but not ${missing.join(', ')}`;
+    const share = `${why}; the processes that do must share`;
     if (!config.DATABASE_URL)
-      problems.push(`DATABASE_URL ${why} a PostgreSQL, such as postgres://user@host:5432/sluice`);
-    if (!config.MQTT_URL) problems.push(`MQTT_URL ${why} an MQTT broker, such as mqtt://host:1883`);
+      problems.push(`DATABASE_URL ${share} a PostgreSQL with it, such as postgres://user@host:5432/sluice`);
+    if (!config.MQTT_URL) problems.push(`MQTT_URL ${share} an MQTT broker with it, such as mqtt://host:1883`);
     if (!config.PAYMENT_URL && services.includes('order'))
-      problems.push(`PAYMENT_URL ${why} a payment provider: \`sluice payment-provider\` is one, on http://host:3010`);
+      problems.push(
+        `PAYMENT_URL ${why}, so it needs a payment provider: \`sluice payment-provider\` is one, on http://host:3010`,
+      );
   }
   if (busKind === 'rabbitmq' && !config.AMQP_URL)
     problems.push('AMQP_URL is missing: EVENT_BUS=rabbitmq needs it, such as amqp://user:password@host:5672');

@@ -63,7 +63,7 @@ export async function retryUntilAvailable<T>({ config, log, signal }: Start, wor
       const isPermanent = typeof code === 'string' && /^(28|3D)/.test(code);
       deadline ??= performance.now() + DATABASE_WAIT_MS;
       if (isPermanent || performance.now() > deadline)
-        throw databaseError(config, 'does not respond (DATABASE_URL)', error);
+        throw databaseError(config, 'cannot be used (check DATABASE_URL)', error);
       log.warn({ error: error.message }, 'waiting for the database');
       await delay(500, undefined, { signal }).catch(() => undefined);
     }

@@ -20,8 +20,8 @@ import { failedMessagesRoutes } from './admin/failed-messages.ts';
 import { operationsRoutes } from './admin/operations.ts';
 import { type Config, parseConfig } from './config.ts';
 import { openBroker, openResources, Resources } from './resources.ts';
-import { type ServiceGroupOptions, startServices, startWebServices } from './service-group.ts';
 import type { ServiceRunner } from './service-runner.ts';
+import { type StartServicesOptions, startServices, startWebServices } from './start-services.ts';
 import type { StoppableServices } from './stoppable-services.ts';
 import { WorkerThread } from './worker.ts';
 
@@ -136,7 +136,7 @@ class Sluice {
     await this.#running?.stoppable.startService(name);
   }
 
-  #group(resources: Resources): ServiceGroupOptions {
+  #servicesOptions(resources: Resources): StartServicesOptions {
     return {
       config: this.#config,
       services: this.#services,
@@ -164,7 +164,7 @@ class Sluice {
     const interrupt = () => resources.interrupt();
     this.#signal.addEventListener('abort', interrupt);
     try {
-      const { runners, bus, stoppable } = await startServices(this.#group(resources));
+      const { runners, bus, stoppable } = await startServices(this.#servicesOptions(resources));
       const resourceStates = async () => resources.states(bus);
       return {
         runners,
@@ -199,7 +199,7 @@ class Sluice {
     const { paymentUrl } = await worker.start(this.#signal);
     resources.payAt(paymentUrl);
     return {
-      runners: await startWebServices(this.#group(resources), worker),
+      runners: await startWebServices(this.#servicesOptions(resources), worker),
       resources,
       resourceStates: async () => {
         const states = await worker

@@ -13,8 +13,8 @@ import { StartupError } from '../infra/runtime/startup-error.ts';
 import { ThreadCalls } from '../infra/runtime/thread-calls.ts';
 import { degradedLoops } from './admin/operations.ts';
 import { type Broker, externalBroker, openResources, type Resources } from './resources.ts';
-import { type StartedServices, startServices } from './service-group.ts';
 import type { WorkerReadiness } from './service-runner.ts';
+import { type StartedServices, startServices } from './start-services.ts';
 import { errorClasses, type MainFunctions, type WorkerData } from './worker-protocol.ts';
 
 /** The functions of this thread that the main thread calls. */
@@ -70,8 +70,8 @@ function lifecycleFunctions() {
         const { database } = resources;
         aborted.signal.addEventListener('abort', () => resources.interrupt());
         Object.assign(functions, statementFunctions(database));
-        const group = { config, services, roles: ['worker'] as const, resources, metrics, log, shutdown };
-        const started = await startServices({ ...group, signal: aborted.signal });
+        const options = { config, services, roles: ['worker'] as const, resources, metrics, log, shutdown };
+        const started = await startServices({ ...options, signal: aborted.signal });
         Object.assign(functions, serviceFunctions(started, resources, metrics));
         return { paymentUrl: resources.paymentUrl };
       } catch (error) {

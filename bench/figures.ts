@@ -88,12 +88,12 @@ export const routeRateFigure = (name: string, route: RouteFloods): Figure => ({
 
 export type BenchmarkReport = ReturnType<typeof createReport>;
 
-/** `echo`: the flood of a bare node:http server, which must be `minHeadroom` times faster than the bare route. */
-export function createReport(rounds: readonly Round[], echo?: { flooded: Flooded; minHeadroom: number }) {
+/** `bareHttp`: the flood of a bare node:http server, which must be `minHeadroom` times faster than the bare route. */
+export function createReport(rounds: readonly Round[], bareHttp?: { flooded: Flooded; minHeadroom: number }) {
   const lastOf = <T>(pick: (measured: Measured) => T): Record<string, T> =>
     Object.fromEntries(rounds.map(({ mode, measured }) => [mode, pick(measured)]));
   const routeRates = rounds.flatMap(({ route }) => route.map(responsesPerSecond));
-  const headroom = echo && responsesPerSecond(echo.flooded) / median(routeRates);
+  const headroom = bareHttp && responsesPerSecond(bareHttp.flooded) / median(routeRates);
   const checks = rounds.flatMap(({ mode, route, measured }) => [
     ...[...route.map(({ generatorCpu }) => generatorCpu), ...measured.generatorCpu].map((value) => ({
       name: 'load generator, share of one CPU',
@@ -118,9 +118,9 @@ export function createReport(rounds: readonly Round[], echo?: { flooded: Flooded
     },
     figures: figuresOf(rounds),
     checks: [
-      ...(echo === undefined || headroom === undefined
+      ...(bareHttp === undefined || headroom === undefined
         ? []
-        : [{ name: 'bare node:http ÷ bare Express route', value: headroom, ok: headroom >= echo.minHeadroom }]),
+        : [{ name: 'bare node:http ÷ bare Express route', value: headroom, ok: headroom >= bareHttp.minHeadroom }]),
       ...Array.from(
         groupBy(checks, ({ name }) => name),
         ([name, all]) => {

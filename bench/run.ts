@@ -74,11 +74,11 @@ async function runBenchmark(named: NamedBenchmark, load: Load, options: RunOptio
   };
   if (baseline) await withRoute(baseline, baseline.route, load, measureAll);
   else await measureAll();
-  const echo = baseline && {
+  const bareHttp = baseline && {
     flooded: await withRoute(baseline, 'http', load, (floodHttp) => floodHttp()),
     minHeadroom: baseline.minHeadroom,
   };
-  const report = { benchmark: name, about, ...createReport(rounds, echo) };
+  const report = { benchmark: name, about, ...createReport(rounds, bareHttp) };
   print(renderReport(report));
   print();
   await writeResults(options.results, name, report, svgOf(named, rounds));

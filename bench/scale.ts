@@ -47,7 +47,7 @@ const consumers: Kind<Throughput & { readonly accepted: number }> = {
   },
   async check(query, measured) {
     const { resends = Number.NaN } = await readTotals(query, sum(measured.map(({ accepted }) => accepted)));
-    return [{ name: 'orders whose request was resent', value: resends, most: 0 }];
+    return [{ name: 'resends of order.placed', value: resends, most: 0 }];
   },
 };
 

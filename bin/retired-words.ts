@@ -50,7 +50,7 @@ const exempt = [
   /^test\/fixtures\/\d/,
   /^test\/unit\/retired-words\.test\.ts$/,
   // These name what 0.1.0 wrote and what a renamed setting was called.
-  /^test\/(fixtures\/folder|service\/upgrade\.test)\.ts$/,
+  /^test\/(fixtures\/folder|long\/upgrade\.test)\.ts$/,
   /^(app\/config\.ts|docs\/configuration\.md)$/,
   /^CONTRIBUTING\.md$/,
   /^samples\/.*\.csv$/,

@@ -45,8 +45,9 @@ Examples:
   $ sluice failed retry --service points --older-than 10m --dry-run
   $ sluice failed retry --all --rate 500
 
-Oldest first. Each message that failed before the run began is retried once, with a fresh set of attempts. If it fails
-again, it is listed again. Ctrl-C ends the run between two requests and prints how many messages are left.
+Service by service, oldest first. Each message that failed before the run began is retried once, with a fresh set of
+attempts. If it fails again, it is listed again. Ctrl-C ends the run between two requests and prints how many messages
+are left.
 
 Exit code 1 if messages are left because they are being handled, or if the message with the given id cannot be retried.
 Messages over 64 KiB cannot be retried; without an id, they are counted and do not change the exit code.`;

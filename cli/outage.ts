@@ -21,8 +21,8 @@ Examples:
 
 The command starts a system of its own, and removes it at the end; it does not touch a running system. By default
 this is the embedded system, and the service is stopped inside its process. With DATABASE_URL and MQTT_URL (and AMQP_URL
-for RabbitMQ), each service is a process, with a new database and a new prefix; the user of DATABASE_URL must be allowed
-to create databases.
+for RabbitMQ), the services run in four processes (order and flash-sale share one), with a new database and a new
+prefix; the user of DATABASE_URL must be allowed to create databases.
 
 "Waiting for <service>" counts accepted orders to which that service has not yet replied. Response times count from
 the moment at which the order was due to be sent.

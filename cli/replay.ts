@@ -22,7 +22,8 @@ Examples:
 The columns are those of UCI's Online Retail. Prices are decimal, in the major unit of --currency. The invoice number is
 the Idempotency-Key, so an interrupted replay can be run again: no invoice is ordered twice.
 
-Exit code 1 if a line or invoice is not accounted for, if an invoice got no response, or if an order is not completed.`;
+Exit code 1 if a line or invoice is not accounted for, if an invoice could not be placed, or if an order is not
+completed.`;
 
 const command = () =>
   new Command('replay')

@@ -124,6 +124,6 @@ export const readiness = z.object({
   resources: z.record(z.string(), resourceState),
   consumers: z.record(z.string(), consumerState),
   /** Only those that are degraded. */
-  loops: z.array(loopState),
+  loops: z.array(loopState).default([]), // a response of 0.2.0 has none
 });
 export type Readiness = z.infer<typeof readiness>;

@@ -39,9 +39,12 @@ export function renderComparison({ versions, buyers, gateways, bursts, disturbed
     `${versions.join(', ')}, Node.js ${process.versions.node}`,
     '',
     `Bursts of ${count(buyers)} buyers from ${gateways} processes, all at once, into an empty queue with a cap of ${CAP} that no buyer leaves`,
-    ...columns([['', 'stock', 'admitted', 'over', 'longest queue', 'decisions/s'], ...burstRows]),
+    ...columns([['', 'stock', 'admitted', 'over the limit', 'longest queue', 'decisions/s'], ...burstRows]),
     '',
     'The same with a disturbance in mid-sale',
-    ...columns([['', 'disturbance', 'stock', 'admitted', 'longest queue', 'over', 'oversold', ''], ...disturbedRows]),
+    ...columns([
+      ['', 'disturbance', 'stock', 'admitted', 'longest queue', 'over the cap', 'oversold', ''],
+      ...disturbedRows,
+    ]),
   ].join('\n');
 }

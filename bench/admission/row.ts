@@ -103,7 +103,7 @@ export const countTickets = (url: string, { id }: Sale): Promise<number> =>
 /** Lets the tickets out of the queue, found as the service finds them for its jobs; resolves with their number. */
 export const completeTickets = (url: string, { id, cap }: Sale): Promise<number> =>
   withDatabase(url, async (database) => {
-    const ticketIds = await enqueue(database, id, { window: cap, forMs: 60_000 });
+    const ticketIds = await enqueue(database, id, { headCount: cap, forMs: 60_000 });
     const jobs = ticketIds.map((ticketId) => ({ ticketId, eventId: uuidv7() }));
     const { length } = await new Outbox(SCHEMA).write(database, ACCEPT_TICKETS, jobs, 60_000);
     return length;

@@ -19,7 +19,7 @@ export interface AwayParameters {
   readonly steady: Pick<SteadyParameters, 'perSecond' | 'warmUp' | 'measured'>;
   readonly sustained: Durations;
   /** The responses' p95 with the backlog, as a multiple of the one before. */
-  readonly responses: Target;
+  readonly responses?: Target | undefined;
   /** The rate of catching up, as a multiple of the sustained rate of completed orders. */
   readonly catchUp: Target;
   /** The memory of the largest process of a service, after catching up. */

@@ -63,7 +63,7 @@ async function measureOrders(load: Load, system: System, parameters: FullLoadPar
     // A rate that grows is as unsteady as one that falls.
     ['last third ÷ first third of the sustained load', Math.max(drift, 1 / drift), MAX_DRIFT],
     ['growth of the backlog, share of the completed orders', backlogGrowth, MAX_BACKLOG_GROWTH],
-    ['orders whose request was resent', stored.resends ?? Number.NaN, 0],
+    ['resends of order.placed', stored.resends ?? Number.NaN, 0],
   ] as const;
   return {
     figures: (route) => [

@@ -81,7 +81,7 @@ async function measure(load: Load, system: System, parameters: SteadyParameters)
         value: 1 - steady.sentPerSecond / perSecond,
         most: MAX_MISSING,
       },
-      { name: 'orders whose request was resent', value: stored.resends ?? Number.NaN, most: 0 },
+      { name: 'resends of order.placed', value: stored.resends ?? Number.NaN, most: 0 },
     ],
     settings,
     cpu,
@@ -146,8 +146,8 @@ function growthFigures(moments: readonly Moment[], { p50, memory }: EnduranceTar
     return Number(tenths[9]) / Number(tenths[1]);
   };
   return [
-    figure('responses, p50: last tenth of the time ÷ second', 'ratio', growth('p50'), p50),
-    figure('memory: last tenth ÷ second', 'ratio', growth('memory'), memory),
+    figure('responses, p50: last tenth of the time ÷ second tenth', 'ratio', growth('p50'), p50),
+    figure('memory: last tenth of the time ÷ second tenth', 'ratio', growth('memory'), memory),
     figure('memory', 'MB', levelsOf(moments, 'memory').at(-1)),
   ];
 }

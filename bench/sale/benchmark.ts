@@ -159,7 +159,7 @@ function figuresOf(sale: SaleParameters, { visit, orders, accepted = [], perfect
   return [
     figure('orders', '/s', pace?.mean, sale.mean),
     figure(
-      'seconds within 10 % of the rate',
+      'share of the seconds within 10 % of the rate',
       'ratio',
       pace ? pace.held / pace.seconds : undefined,
       sale.eachSecond && { least: 1 },
@@ -169,7 +169,7 @@ function figuresOf(sale: SaleParameters, { visit, orders, accepted = [], perfect
     figure('tickets that left the queue', '/s', left?.mean),
     figure('until all are ordered', 's', orders.reduce((a, b) => Math.max(a, b), 0) / 1_000),
     figure('perfect server: orders', '/s', ideal?.mean),
-    figure('perfect server: seconds within 10 %', 'ratio', ideal ? ideal.held / ideal.seconds : undefined),
+    figure('perfect server: share of the seconds within 10 %', 'ratio', ideal ? ideal.held / ideal.seconds : undefined),
     ...responseFigures,
   ];
 }

@@ -39,7 +39,12 @@ export function planOf(settings: Pick<Settings, 'seed' | 'buyers' | 'seconds' | 
   const random = mulberry32(seed);
   const width = String(count).length;
   const buyers: { readonly userId: string; readonly patience: number }[] = [];
-  const visits: { readonly buyer: number; readonly atMs: number; readonly again?: boolean }[] = [];
+  const visits: {
+    readonly buyer: number;
+    readonly atMs: number;
+    /** A retry after a lost response; none is planned. */
+    readonly again?: boolean;
+  }[] = [];
   for (let buyer = 0; buyer < count; buyer++) {
     const atMs = arrival(random, seconds * 1_000);
     // Every number is drawn for every buyer, so other settings for patience and second visits move no arrival.

@@ -1,6 +1,6 @@
 // The responses to the buyers, counted by the simulator: an independent check of the sale's own totals.
 import { recordOf } from '../shared/record-of.ts';
-import { type PurchaseOutcome, type PurchaseResponse, purchaseOutcomes, rejectedOutcomes } from './purchases.ts';
+import { outcomesWithoutTicket, type PurchaseOutcome, type PurchaseResponse, purchaseOutcomes } from './purchases.ts';
 
 export interface TicketSeen {
   readonly ticketId: string;
@@ -11,7 +11,7 @@ export interface TicketSeen {
 }
 
 /** A buyer's final outcome: `admitted`, or the reason of the last rejection. */
-const endings = ['admitted', ...rejectedOutcomes, 'error'] as const;
+const endings = ['admitted', ...outcomesWithoutTicket, 'error'] as const;
 
 export class Counters {
   /** When requests were due, after the opening: for the first attempt of a visit, and for further ones. */

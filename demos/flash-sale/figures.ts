@@ -5,14 +5,14 @@ import { latencyOf } from '../shared/statistics.ts';
 import type { CheckedTicket } from './check-tickets.ts';
 import { fairnessOf } from './fairness.ts';
 import { busySeconds, paceOf } from './pace.ts';
-import { CONNECTIONS, purchaseOutcomes, rejectedOutcomes } from './purchases.ts';
+import { CONNECTIONS, outcomesWithoutTicket, purchaseOutcomes } from './purchases.ts';
 import type { Run } from './run.ts';
 
 export type Figures = ReturnType<typeof figuresOf>;
 
 export function figuresOf({ settings, url, sale, counters, tickets, samples }: Run) {
   const { stock, queue, counts } = sale;
-  const { admitted, error: withoutResponse, ...rejected } = counters.endings();
+  const { admitted, error: withErrors, ...rejected } = counters.endings();
   const waits = tickets.flatMap(({ arrivedMs, orderedMs }) =>
     arrivedMs === undefined || orderedMs === undefined ? [] : [{ arrivedMs, orderedMs }],
   );
@@ -21,7 +21,7 @@ export function figuresOf({ settings, url, sale, counters, tickets, samples }: R
     url,
     saleId: sale.id,
     /** By final outcome; `rejected`: by the reason of the last rejection. */
-    buyers: { total: settings.buyers, admitted, rejected, withoutResponse },
+    buyers: { total: settings.buyers, admitted, rejected, withErrors },
     requests: {
       sent: counters.sent,
       /** By buyers who came again: the queue was full, the sale was not open yet, or there was no decision. */
@@ -38,7 +38,7 @@ export function figuresOf({ settings, url, sale, counters, tickets, samples }: R
       settings.drain,
     ),
     /** From the first to the last. Not a throughput: rejections sell nothing. */
-    rejectionsPerSecond: rateOf(rejectedOutcomes.flatMap((outcome) => counters.responses[outcome].atMs)),
+    rejectionsPerSecond: rateOf(outcomesWithoutTicket.flatMap((outcome) => counters.responses[outcome].atMs)),
     longestQueue: samples.reduce((max, sample) => Math.max(max, sample.queue), counters.longestQueue),
     /** By response, from the buyer's arrival, including the wait for one of `connections`. */
     latencyMs: recordOf(purchaseOutcomes, (outcome) => latencyOf(counters.responses[outcome].latencyMs)),

@@ -21,11 +21,11 @@ export type PurchaseOutcome = keyof typeof outcomeNames;
 export const purchaseOutcomes = Object.keys(outcomeNames) as PurchaseOutcome[];
 
 /** The outcomes whose response has no ticket: the rejections, and 503, which is no decision. */
-export const rejectedOutcomes = ['queue-full', 'sold-out', 'not-open', 'overloaded'] as const;
+export const outcomesWithoutTicket = ['queue-full', 'sold-out', 'not-open', 'overloaded'] as const;
 
 export type PurchaseResponse =
   | { readonly outcome: 'admitted' | 'already-admitted'; readonly ticketId: string; readonly position: number }
-  | { readonly outcome: (typeof rejectedOutcomes)[number]; readonly retryAfterMs: number | undefined }
+  | { readonly outcome: (typeof outcomesWithoutTicket)[number]; readonly retryAfterMs: number | undefined }
   /** `lost`: the decision is unknown, and a retry is safe. */
   | { readonly outcome: 'error'; readonly lost: boolean; readonly message: string };
 

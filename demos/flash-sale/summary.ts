@@ -4,7 +4,7 @@ import { count, duration, text } from '../shared/terminal.ts';
 import type { Settings } from './arrivals.ts';
 import { type Figures, figuresOf } from './figures.ts';
 import { paceSentence } from './pace.ts';
-import { outcomeNames, type PurchaseOutcome, purchaseOutcomes, rejectedOutcomes } from './purchases.ts';
+import { outcomeNames, outcomesWithoutTicket, type PurchaseOutcome, purchaseOutcomes } from './purchases.ts';
 import type { Run } from './run.ts';
 
 export type Summary = ReturnType<typeof summarize>;
@@ -63,8 +63,8 @@ export function equationsOf({ settings, buyers, requests, longestQueue, sale, ti
     ['requests', text`${sent} sent = ${byResponse}`, sent === sum(Object.values(responses))],
     [
       'buyers',
-      text`${buyers.total} = ${buyers.admitted} admitted + ${rejected} rejected, ${buyers.withoutResponse} without a response`,
-      buyers.total === buyers.admitted + rejected && buyers.withoutResponse === 0,
+      text`${buyers.total} = ${buyers.admitted} admitted + ${rejected} rejected, ${buyers.withErrors} with an error`,
+      buyers.total === buyers.admitted + rejected && buyers.withErrors === 0,
     ],
   ];
   return equations.map(([name, text, holds]) => ({ name, text, holds }));
@@ -84,7 +84,7 @@ export function headlines({ settings, buyers, requests, tickets, pace, ...measur
     ['orders', perSecond(measured.ordersPerSecond)],
     ['rate held', pace ? text`${pace.held} of ${pace.seconds} s` : '–'],
     ['buyers rejected', count(sum(Object.values(buyers.rejected)))],
-    ['requests rejected', count(sum(rejectedOutcomes.map((outcome) => requests.responses[outcome])))],
+    ['requests rejected', count(sum(outcomesWithoutTicket.map((outcome) => requests.responses[outcome])))],
     ['rejections', perSecond(measured.rejectionsPerSecond)],
     ['longest queue', text`${measured.longestQueue} of ${settings.queue}`],
   ];
@@ -108,7 +108,7 @@ export function paceSentences({ pace, sendDelayMs }: Pick<Summary, 'pace' | 'sen
 
 /** A row for each outcome that occurred, with its buyers, requests and latencies, and one for all of them. */
 export function responseTable({ buyers, requests, latencyMs, connections, longestWaitMs }: Summary) {
-  const { rejected, admitted, withoutResponse: error } = buyers;
+  const { rejected, admitted, withErrors: error } = buyers;
   const buyersBy: Partial<Record<PurchaseOutcome, number>> = { ...rejected, admitted, error };
   const rows = purchaseOutcomes
     .filter((outcome) => requests.responses[outcome] > 0)

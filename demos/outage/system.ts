@@ -1,5 +1,5 @@
 // The system in which an outage takes place: always a private one, never one in use. Anything without a URL runs
-// embedded; with PostgreSQL and an MQTT broker, each service is a process.
+// embedded; with PostgreSQL and an MQTT broker, the services run in four processes.
 import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
 import pg from 'pg';
@@ -109,7 +109,7 @@ async function startSeparate(
     const failed = starts.find((result) => result.status === 'rejected');
     if (failed) throw failed.reason;
     return {
-      shape: `a process for each service, on ${busOf(servers)}`,
+      shape: `services in processes of their own, on ${busOf(servers)}`,
       prefix,
       urlOf: (service) => processOf(service).url,
       stop: (service) => processOf(service).child.end(kill ? 'SIGKILL' : 'SIGTERM'),

@@ -63,7 +63,7 @@ export const sumOf = (rejections: ListedRejections): number => rejections.reduce
 
 export type Equation = ReturnType<typeof equation>;
 
-/** `failed`: without a response. Empty after a successful run. */
+/** `failed`: the server was unavailable. Empty after a successful run. */
 export function equation(read: number, ordered: number, rejections: Rejections, failures: Rejections) {
   const rejected = rejections.list();
   const failed = failures.list();

@@ -1,5 +1,5 @@
-// Places the invoices as orders, in time with the file and with bounded concurrency, and retries those without a
-// response.
+// Places the invoices as orders, in time with the file and with bounded concurrency, and retries while the server is
+// unavailable.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Order } from '../../contracts/orders.ts';
 import { backoff } from '../../infra/runtime/backoff.ts';
@@ -19,7 +19,7 @@ export interface PlaceOptions {
   /** How many times faster than the invoices were written; undefined: as fast as orders are accepted. */
   readonly speed: number | undefined;
   readonly concurrency: number;
-  /** An invoice fails if it gets no response for this long. */
+  /** An invoice fails if the server is unavailable for this long. */
   readonly retryMs: number;
   readonly signal: AbortSignal;
 }
@@ -46,7 +46,7 @@ export async function placeAll(
   });
 }
 
-/** Retries with the same key until there is a response, so that a lost response never leads to a second order. */
+/** Retries with the same key while the server is unavailable: a lost response never leads to a second order. */
 async function place(invoice: Invoice, options: PlaceOptions, failures: Failures): Promise<Placement> {
   const { http, currency, signal, retryMs } = options;
   const body = { userId: invoice.userId, currency, items: invoice.items };

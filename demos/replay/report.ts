@@ -12,7 +12,7 @@ export function shortcomings({ lines, invoices, orders }: ReplayReport): string[
   return [
     ...(lines.holds ? [] : ['the equation of lines does not hold']),
     ...(invoices.holds ? [] : ['the equation of invoices does not hold']),
-    ...(failed > 0 ? [text`${failed} invoices got no response; run it again to resume`] : []),
+    ...(failed > 0 ? [text`${failed} invoices could not be placed; run it again to resume`] : []),
     ...(orders.incomplete.length > 0 ? [text`${orders.incomplete.length} orders are not completed`] : []),
     ...(rejectedAll ? ['no order was placed'] : []),
   ];

@@ -10,7 +10,7 @@ import { type Database, isUnavailable } from '../database/port.ts';
 import { BusError } from '../mqtt/port.ts';
 import { PendingSet } from '../runtime/collections.ts';
 import type { Health } from '../runtime/health.ts';
-import type { Bus, OutgoingEvent, Receiver, Rejected, Subscription } from './port.ts';
+import type { Bus, OutgoingEvent, PublishFailure, Receiver, Subscription } from './port.ts';
 import { publishError, receives, type Topology, typesOf } from './topology.ts';
 
 export interface LocalBusOptions {
@@ -33,7 +33,7 @@ export class LocalBus implements Bus {
     this.#options = options;
   }
 
-  publish(events: readonly OutgoingEvent[]): Promise<Rejected[]> {
+  publish(events: readonly OutgoingEvent[]): Promise<PublishFailure[]> {
     return this.#publishing.add(this.#publish(events));
   }
 
@@ -61,13 +61,13 @@ export class LocalBus implements Bus {
     return this.#publishing.settled();
   }
 
-  async #publish(events: readonly OutgoingEvent[]): Promise<Rejected[]> {
+  async #publish(events: readonly OutgoingEvent[]): Promise<PublishFailure[]> {
     const { topology } = this.#options;
-    const rejected: Rejected[] = [];
+    const failures: PublishFailure[] = [];
     const accepted: OutgoingEvent[] = [];
     for (const event of events) {
       const error = publishError(topology, event);
-      if (error) rejected.push({ id: event.id, error });
+      if (error) failures.push({ id: event.id, error });
       else accepted.push(event);
     }
     const deliveries = Object.keys(topology.groups).map((group) =>
@@ -76,10 +76,10 @@ export class LocalBus implements Bus {
         accepted.filter((event) => receives(topology, group, event)),
       ),
     );
-    return rejected.concat(...(await Promise.all(deliveries)));
+    return failures.concat(...(await Promise.all(deliveries)));
   }
 
-  async #deliver(group: string, batch: readonly OutgoingEvent[]): Promise<Rejected[]> {
+  async #deliver(group: string, batch: readonly OutgoingEvent[]): Promise<PublishFailure[]> {
     if (batch.length === 0) return [];
     try {
       const receiver = this.#receivers.get(group);

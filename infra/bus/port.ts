@@ -26,8 +26,8 @@ export interface OutgoingEvent {
   readonly republished?: boolean | undefined;
 }
 
-/** An event that was not confirmed, for any reason; the code `rejected` is only one of them. */
-export interface Rejected {
+/** An event that was not confirmed, and why. */
+export interface PublishFailure {
   readonly id: string;
   readonly error: BusError;
 }
@@ -85,7 +85,7 @@ export interface Subscription {
 export interface Bus {
   readonly kind: 'local' | 'rabbitmq' | 'mqtt';
   /** Publishes a batch; resolves with the events that failed. Never rejects. */
-  publish(events: readonly OutgoingEvent[]): Promise<Rejected[]>;
+  publish(events: readonly OutgoingEvent[]): Promise<PublishFailure[]>;
   /**
    * `group` is a key of the topology. Resolves when the subscription is established or, while the broker is away, when
    * it is being established in the background.

@@ -105,10 +105,10 @@ export class FailedMessages {
       `UPDATE ${this.#table}
        SET status = 'retrying', attempts = 0, next_attempt_at = now(), claimed_until = NULL, handled_at = now(),
          reply_requested = false, reply_attempts = 0, reply_error = NULL
-       WHERE message_id IN (
+       WHERE message_id = ANY (ARRAY(
          SELECT message_id FROM ${this.#table} WHERE ${SELECTED} AND original_bytes IS NULL
            AND ($6::uuid IS NOT NULL OR status = 'dead' OR claimed_until IS NULL OR claimed_until <= now())
-         ORDER BY received_at, message_id LIMIT $8 FOR UPDATE ${filter.id === undefined ? 'SKIP LOCKED' : ''})`,
+         ORDER BY received_at, message_id LIMIT $8 FOR UPDATE ${filter.id === undefined ? 'SKIP LOCKED' : ''}))`,
       [...paramsOf(filter), limit],
     );
   }

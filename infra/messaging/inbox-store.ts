@@ -118,10 +118,10 @@ export class InboxStore {
        SET claimed_until = now() + $1::integer * interval '1 ms',
            attempts = attempts + CASE WHEN ${UNPROCESSED} THEN 1 ELSE 0 END,
            reply_attempts = reply_attempts + CASE WHEN ${UNPROCESSED} THEN 0 ELSE 1 END
-       WHERE message_id IN (
+       WHERE message_id = ANY (ARRAY(
          SELECT message_id FROM ${this.#table}
          WHERE ${WAITING} AND next_attempt_at <= now() AND ${condition}
-         ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+         ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED))
        RETURNING message_id, type, subject, status, body,
          CASE WHEN ${UNPROCESSED} THEN attempts ELSE reply_attempts END AS attempts`,
       params,
@@ -269,9 +269,10 @@ export class InboxStore {
   /** Deletes done messages that arrived more than `retentionDays` days ago, at most PRUNE_BATCH. Returns how many. */
   pruneDone(database: Queryable, retentionDays: number): Promise<number> {
     return database.execute(
-      `DELETE FROM ${this.#table} WHERE message_id IN (
+      `DELETE FROM ${this.#table} WHERE message_id = ANY (ARRAY(
          SELECT message_id FROM ${this.#table}
-         WHERE status = 'done' AND NOT reply_requested AND received_at < now() - $1::integer * interval '1 day' LIMIT $2)`,
+         WHERE status = 'done' AND NOT reply_requested AND received_at < now() - $1::integer * interval '1 day'
+         LIMIT $2))`,
       [retentionDays, PRUNE_BATCH],
     );
   }
@@ -280,9 +281,9 @@ export class InboxStore {
   pruneUnreadable(database: Queryable): Promise<number> {
     return database.execute(
       // The outer condition again: a readable copy may have replaced the row meanwhile.
-      `DELETE FROM ${this.#table} WHERE unreadable AND status = 'dead' AND message_id IN (
+      `DELETE FROM ${this.#table} WHERE unreadable AND status = 'dead' AND message_id = ANY (ARRAY(
          SELECT message_id FROM ${this.#table} WHERE unreadable AND status = 'dead'
-         ORDER BY received_at DESC, message_id DESC OFFSET $1 LIMIT $2)`,
+         ORDER BY received_at DESC, message_id DESC OFFSET $1 LIMIT $2))`,
       [MAX_UNREADABLE, PRUNE_BATCH],
     );
   }

@@ -97,9 +97,8 @@ export class Inbox implements Receiver {
 
   async process(batch: readonly IncomingMessage[]): Promise<void> {
     const messages = this.#accepted(batch);
-    await this.#counted(
-      Promise.all(messages.map((each) => this.#processor.process(each, { origin: 'arrival', attempts: 1 }))),
-    );
+    const attempts = messages.map((each) => this.#processor.process(each, { origin: 'arrival', attempts: 1 }));
+    await this.#counted(Promise.all(attempts));
   }
 
   enqueue(batch: readonly IncomingMessage[]): Promise<void> {

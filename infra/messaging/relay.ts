@@ -201,10 +201,10 @@ export class Relay implements RelayHandle {
     const rows = await database.query<OutboxRow>(
       `WITH published AS (DELETE FROM ${this.#table} WHERE position = ANY($1::bigint[]))
        UPDATE ${this.#table} SET claimed_until = now() + $2::integer * interval '1 ms'
-       WHERE position IN (
+       WHERE position = ANY (ARRAY(
          SELECT position FROM ${this.#table}
          WHERE channel = $3 AND claimed_until <= now() AND position <> ALL ($1::bigint[])
-         ORDER BY position LIMIT $4 FOR UPDATE SKIP LOCKED)
+         ORDER BY position LIMIT $4 FOR UPDATE SKIP LOCKED))
        RETURNING position, event_id, type, subject, time, data, failures, true AS reclaimed`,
       [this.#published, leaseMs, channel, limit],
     );
@@ -220,8 +220,8 @@ export class Relay implements RelayHandle {
        SET claimed_until = now() + r."delayMs" * interval '1 ms', error = COALESCE(r.error, o.error),
          failures = failures + CASE WHEN r."delayMs" > 0 THEN 1 ELSE 0 END
        FROM json_to_recordset($1::json) AS r (position bigint, "delayMs" integer, error text)
-       WHERE o.position = r.position`,
-      [JSON.stringify(rows)],
+       WHERE o.position = r.position AND o.position = ANY($2::bigint[])`,
+      [JSON.stringify(rows), rows.map(({ position }) => position)],
     );
   }
 }
@@ -252,9 +252,9 @@ export async function publishToBus(options: BusPublisher, rows: readonly OutboxR
   }
   // A resent event may be in the outbox twice; publishing it once is enough.
   const events = [...new Map(outgoing.map(({ event }) => [event.id, event])).values()];
-  const rejected = new Map((await bus.publish(events)).map(({ id, error }) => [id, error]));
+  const failures = new Map((await bus.publish(events)).map(({ id, error }) => [id, error]));
   for (const { row, event } of outgoing) {
-    const error = rejected.get(event.id);
+    const error = failures.get(event.id);
     if (error) {
       const transportDown = error.code === 'unavailable' || error.code === 'unconfirmed';
       unpublished.push({ row, error: error.message, transportDown });

@@ -169,7 +169,7 @@ export class RedisBackend implements Backend {
       return { status: 'degraded', detail: publicReasonOf(`Redis responds, but ${this.#fault.reason}`) };
     if (!isReady) return { status: 'down', detail: `Redis is away (${status})` };
     const lost = [...this.#connections].filter((connection) => connection.status !== 'ready').length;
-    return lost > 0 ? { status: 'degraded', detail: `${lost} connections to Redis are away` } : { status: 'up' };
+    return lost > 0 ? { status: 'degraded', detail: `connections to Redis that are away: ${lost}` } : { status: 'up' };
   }
 
   interrupt(): void {

@@ -8,8 +8,8 @@ import { ResilientLock } from '../../infra/database/resilient-lock.ts';
 import { Loop } from '../../infra/runtime/loop.ts';
 import { within } from '../../infra/runtime/promises.ts';
 import { ThrottledLog } from '../../infra/runtime/throttled-log.ts';
-import { CLOSE_MS, queueName, SaleQueue, type SaleQueueOptions } from './sale-queue.ts';
-import { listDrainable, listObsoleteQueues, markQueueRemoved, NEXT_OPENING } from './store/queue.ts';
+import { CLOSE_MS, queueName, SaleJobQueue, type SaleJobQueueOptions } from './sale-job-queue.ts';
+import { listDrainable, listObsoleteJobQueues, markJobQueueRemoved, NEXT_OPENING } from './store/queue.ts';
 
 /** Held by the process that drains, if only one may. */
 const LOCK = 'sluice flash-sale drain';
@@ -24,7 +24,7 @@ const REMOVE_EVERY_MS = 5_000;
 const MAX_REMOVED = 20;
 
 export class Drain {
-  readonly #options: SaleQueueOptions;
+  readonly #options: SaleJobQueueOptions;
   readonly #log: ThrottledLog;
   readonly #loop: Loop;
   readonly #removal: Loop;
@@ -32,7 +32,7 @@ export class Drain {
   /** Unset if several processes may drain at a time. */
   readonly #lock: ResilientLock | undefined;
   /** The queue of each sale in the last list, by the sale's id, even if it could not be opened. */
-  readonly #queues = new Map<string, SaleQueue>();
+  readonly #queues = new Map<string, SaleJobQueue>();
   /**
    * Sales whose queues this process closed and did not remove. If several processes drain, each removes every queue
    * that it closed, because another process may have written to the queue after its first removal.
@@ -41,7 +41,7 @@ export class Drain {
   #closing: Promise<void> | undefined;
   #lastTurnAt = 0;
 
-  constructor(options: SaleQueueOptions) {
+  constructor(options: SaleJobQueueOptions) {
     this.#options = options;
     const { database, queues, log } = options;
     this.#log = new ThrottledLog(log);
@@ -103,7 +103,7 @@ export class Drain {
     const mayHaveMore = await settleAll(
       sales,
       (sale) => {
-        const queue = this.#queues.get(sale.id) ?? new SaleQueue(this.#options, this.#lock, sale);
+        const queue = this.#queues.get(sale.id) ?? new SaleJobQueue(this.#options, this.#lock, sale);
         this.#queues.set(sale.id, queue);
         return queue.fill(sale);
       },
@@ -131,7 +131,7 @@ export class Drain {
   async #removeQueues(): Promise<boolean> {
     if (this.#lock && !this.#lock.held) return false;
     const closed = [...this.#closed];
-    const obsolete = await listObsoleteQueues(this.#options.database, closed, MAX_REMOVED);
+    const obsolete = await listObsoleteJobQueues(this.#options.database, closed, MAX_REMOVED);
     await settleAll(
       obsolete,
       (saleId) => this.#removeQueue(saleId),
@@ -148,7 +148,7 @@ export class Drain {
     this.#lock?.assertHeld();
     await this.#options.queues.remove(queueName(saleId));
     this.#lock?.assertHeld();
-    await markQueueRemoved(this.#options.database, saleId);
+    await markJobQueueRemoved(this.#options.database, saleId);
     this.#closed.delete(saleId);
   }
 

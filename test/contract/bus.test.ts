@@ -81,8 +81,8 @@ describe.for(fixtures)('%s', ([, fixture]) => {
     let rest = events;
     await eventually(
       async () => {
-        const rejected = new Set((await process.bus.publish(rest)).map(({ id }) => id));
-        rest = rest.filter(({ id }) => rejected.has(id));
+        const failed = new Set((await process.bus.publish(rest)).map(({ id }) => id));
+        rest = rest.filter(({ id }) => failed.has(id));
         return rest.length === 0;
       },
       { what: 'all events are published', ...SLOW },
@@ -376,8 +376,8 @@ describe.for(fixtures)('%s', ([, fixture]) => {
     const oversizedEvent = { ...oversized, body: oversized.body.padEnd(MAX_EVENT_BYTES + 1) };
     const unroutable = stepFailed();
     const good = [orderPlaced(), orderPlaced()];
-    const rejected = await process.bus.publish([oversizedEvent, ...good.slice(0, 1), unroutable, ...good.slice(1)]);
-    const codes = new Map(rejected.map(({ id, error }) => [id, error.code]));
+    const failures = await process.bus.publish([oversizedEvent, ...good.slice(0, 1), unroutable, ...good.slice(1)]);
+    const codes = new Map(failures.map(({ id, error }) => [id, error.code]));
     expect(codes).toEqual(
       new Map([
         [oversizedEvent.id, 'oversized'],
@@ -487,8 +487,8 @@ describe.for(fixtures)('%s', ([, fixture]) => {
     const events = Array.from({ length: 200 }, () => orderPlaced());
     const publishing = process.bus.publish(events);
     await process.bus.close();
-    const rejected = new Set((await publishing).map(({ id }) => id));
-    expect(rejected).toEqual(new Set());
+    const failed = new Set((await publishing).map(({ id }) => id));
+    expect(failed).toEqual(new Set());
     await join(await openProcess(), 'points');
     await expectEffects('points', events);
   });

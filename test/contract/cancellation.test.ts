@@ -66,15 +66,15 @@ describe.for(databasePlaces(databaseUrl))('on $place', ({ available, open }) => 
 
     there.for<[string, (orderId: string) => (readonly Buffer[])[]]>([
       ['after the placing', (id) => [[placed(id)], [cancelled(id)]]],
-      ['before it', (id) => [[cancelled(id)], [placed(id)]]],
-      ['with it', (id) => [[placed(id), cancelled(id)]]],
-      ['with it, the other way round', (id) => [[cancelled(id), placed(id)]]],
-      ['without it', (id) => [[cancelled(id)]]],
+      ['before the placing', (id) => [[cancelled(id)], [placed(id)]]],
+      ['in one batch with the placing', (id) => [[placed(id), cancelled(id)]]],
+      ['in one batch with the placing, before it', (id) => [[cancelled(id), placed(id)]]],
+      ['without the placing', (id) => [[cancelled(id)]]],
       [
-        'twice, in other messages',
+        'twice, as different events',
         (id) => [[cancelled(id)], [placed(id)], [cancelled(id), placed(id)], [cancelled(id)]],
       ],
-    ])('comes %s', async ([, batches]) => {
+    ])('a cancellation that comes %s has the same effects in the end', async ([, batches]) => {
       const service = await one();
       const orderId = uuidv7();
       for (const batch of batches(orderId)) await service.tell(...batch);
@@ -99,14 +99,17 @@ describe.for(databasePlaces(databaseUrl))('on $place', ({ available, open }) => 
       expect(said.slice(1)).toEqual(Array.from({ length: 1 + 2 * told.length }, () => revoked));
     });
 
-    there('of an order that was never confirmed gets a reply and leaves no effect to reverse', async () => {
-      const service = await one();
-      const orderId = uuidv7();
-      await service.tell(neverConfirmed(orderId));
-      await service.tell(neverConfirmed(orderId));
-      expect(await endOf(orderId)).toEqual(endNeverConfirmed);
-      expect((await service.said(orderId)).map(({ type }) => type)).toEqual([answer, answer]);
-    });
+    there(
+      'a cancellation of an order that was never confirmed gets a reply and leaves no effect to reverse',
+      async () => {
+        const service = await one();
+        const orderId = uuidv7();
+        await service.tell(neverConfirmed(orderId));
+        await service.tell(neverConfirmed(orderId));
+        expect(await endOf(orderId)).toEqual(endNeverConfirmed);
+        expect((await service.said(orderId)).map(({ type }) => type)).toEqual([answer, answer]);
+      },
+    );
 
     there('two processes that handle the placing and the cancellation concurrently store the same rows', async () => {
       const [here, elsewhere] = [await one(), await openAlone(await databases.open(), name, create)];

@@ -324,7 +324,7 @@ describe.runIf(databaseUrl)('PostgreSQL, from several connections', () => {
     expect(lost).toBe(false);
   });
 
-  describe('that deadlock', () => {
+  describe('conflicting transactions', () => {
     beforeAll(async () => {
       await one.script(`
         CREATE TABLE rows (id text PRIMARY KEY, amount int8 NOT NULL);
@@ -369,14 +369,14 @@ describe.runIf(databaseUrl)('PostgreSQL, from several connections', () => {
       return { counts, change };
     }
 
-    test('commit both transactions: the one that PostgreSQL rolled back runs again', async () => {
+    test('both commit after a deadlock: the one that PostgreSQL rolled back runs again', async () => {
       const { counts, change } = changing();
       await Promise.all([change(one, ['left', 'right']), change(other, ['right', 'left'])]);
       expect(await amounts()).toEqual(bothTwice);
       expect(counts).toEqual({ begun: 3, committed: 2 });
     });
 
-    test('commit both batches with one item', async () => {
+    test('both commit as batches with one item', async () => {
       const { counts, change } = changing();
       const commitOn = (database: Database) =>
         new GroupCommit<readonly string[], string>({
@@ -394,7 +394,7 @@ describe.runIf(databaseUrl)('PostgreSQL, from several connections', () => {
       expect(counts).toEqual({ begun: 3, committed: 2 });
     });
 
-    test('commit both single statements', async () => {
+    test('both commit as single statements', async () => {
       await Promise.all([
         one.execute("SELECT change_both('left', 'right')"),
         other.query("SELECT change_both('right', 'left')"),
@@ -417,7 +417,7 @@ describe.runIf(databaseUrl)('PostgreSQL, from several connections', () => {
       expect(await attempts()).toBe(10);
     });
 
-    test('are retried for long-running statements, too', async () => {
+    test('are retried as long-running statements, too', async () => {
       await expect(one.longRunning.query('SELECT conflict($1)', ['40P01'])).rejects.toBeInstanceOf(ConcurrentUpdate);
       expect(await attempts()).toBe(5);
     });

@@ -92,7 +92,7 @@ describe('a reply that cannot be resent', () => {
     expect(await reply(id)).toEqual({ status: 'done', attempts: 1, error: null, ...sent });
   });
 
-  test('in the transaction of an arrival is resent by the row, and delays no new message of the batch', async () => {
+  test('is retried by the worker if it fails in the transaction of an arrival, and delays no new message', async () => {
     const { state, member } = await joinMute();
     const [id, fresh] = [uuidv7(), uuidv7()];
     const message = { body: placed(id) };
@@ -105,7 +105,7 @@ describe('a reply that cannot be resent', () => {
 
     state.left = 1;
     await member.inbox.process([message]);
-    await eventually(() => member.outcomes.includes('duplicate'), { what: 'the row resends it' });
+    await eventually(() => member.outcomes.includes('duplicate'), { what: 'the worker resends it' });
     expect(await reply(id)).toMatchObject({ status: 'done', reply_error: null, reply_requested: false });
   });
 

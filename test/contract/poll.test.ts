@@ -9,7 +9,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { parseConfig } from '../../app/config.ts';
 import { openResources } from '../../app/resources.ts';
-import { startServices } from '../../app/service-group.ts';
+import { startServices } from '../../app/start-services.ts';
 import { eventSchemas } from '../../contracts/events.ts';
 import { serviceNames } from '../../contracts/services.ts';
 import { openPglite } from '../../infra/database/pglite.ts';

@@ -30,8 +30,8 @@ describe('publishing', () => {
     const bus = await openBus({ maxUnconfirmed: 100 });
     const recorder = await record(bus, 'points');
     const sent = events(2_000);
-    const rejected = await Promise.all(sent.map((one) => bus.publish([one])));
-    expect(rejected.flat()).toEqual([]);
+    const failures = await Promise.all(sent.map((one) => bus.publish([one])));
+    expect(failures.flat()).toEqual([]);
     await recorder.toHandle(sent.map(({ id }) => id));
   });
 
@@ -46,8 +46,8 @@ describe('publishing', () => {
     const bus = await openBus();
     const largest = event('x'.repeat(MAX_EVENT_BYTES));
     const tooLarge = event('ü'.repeat(MAX_EVENT_BYTES / 2 + 1));
-    const rejected = await bus.publish([event(), tooLarge, largest, event()]);
-    expect(rejected.map(({ id, error }) => [id, error.code])).toEqual([[tooLarge.id, 'oversized']]);
+    const failures = await bus.publish([event(), tooLarge, largest, event()]);
+    expect(failures.map(({ id, error }) => [id, error.code])).toEqual([[tooLarge.id, 'oversized']]);
   });
 
   test('rejects events while a queue is full', async () => {
@@ -72,9 +72,9 @@ describe('publishing', () => {
     await publishOne(bus);
     const admin = await openAdmin();
     await admin.deleteExchange(exchangeOf(topology));
-    const rejected = await bus.publish(events(10));
-    expect(rejected).toHaveLength(10);
-    expect(codesOf(rejected)).toEqual(['unavailable']);
+    const failures = await bus.publish(events(10));
+    expect(failures).toHaveLength(10);
+    expect(codesOf(failures)).toEqual(['unavailable']);
     await recorder.toHandle([await publishOne(bus)]);
   });
 
@@ -287,9 +287,9 @@ describe('several events in one message', () => {
     const bus = await openBus();
     const unroutable = Array.from({ length: 5 }, () => ({ ...event(), type: 'points.awarded' }));
     const good = events(5);
-    const rejected = await bus.publish([...unroutable, ...good].sort((a, b) => (a.id < b.id ? -1 : 1)));
-    expect(codesOf(rejected)).toEqual(['unroutable']);
-    expect(rejected.map(({ id }) => id).sort()).toEqual(unroutable.map(({ id }) => id).sort());
+    const failures = await bus.publish([...unroutable, ...good].sort((a, b) => (a.id < b.id ? -1 : 1)));
+    expect(codesOf(failures)).toEqual(['unroutable']);
+    expect(failures.map(({ id }) => id).sort()).toEqual(unroutable.map(({ id }) => id).sort());
   });
 
   test('is acknowledged only when each event is handled', async () => {
@@ -309,7 +309,7 @@ describe('several events in one message', () => {
     expect(await storedMessages('points', 0)).toEqual([]);
   });
 
-  test('the receiver gets no more than a prefetch of events and the rest of a message at a time', async () => {
+  test('the receiver gets at most `prefetch` events at a time, plus those that complete the last message', async () => {
     const bus = await openBus({ prefetch: 10, eventsPerMessage: 8 });
     const hold = latch();
     let given = 0;
@@ -351,7 +351,7 @@ describe('several events in one message', () => {
     expect(left).toEqual([5, 5, 5]);
   });
 
-  test('reads batches of other publishers, and passes on one that it cannot read as one event', async () => {
+  test('reads batches of other publishers, and passes an unreadable batch on as a single event', async () => {
     const bus = await openBus();
     const recorder = await record(bus, 'points');
     const admin = await openAdmin();
@@ -501,9 +501,9 @@ describe('a failing broker', () => {
     await eventually(async () => (await bus.publish(events(1))).length === 1, { what: 'the alarm is in force' });
     for (let round = 0; round < 3; round++) {
       const start = performance.now();
-      const rejected = await bus.publish(events(1_000));
-      expect(rejected).toHaveLength(1_000);
-      expect(['unavailable', 'unconfirmed']).toEqual(expect.arrayContaining(codesOf(rejected)));
+      const failures = await bus.publish(events(1_000));
+      expect(failures).toHaveLength(1_000);
+      expect(['unavailable', 'unconfirmed']).toEqual(expect.arrayContaining(codesOf(failures)));
       expect(performance.now() - start).toBeLessThan(500 + PAUSES_MS);
     }
     expect(bus.health().status).toBe('degraded');
@@ -547,9 +547,9 @@ async function publishDuring(fault: Promise<void>, bus: Bus) {
   fault.then(end, end);
   while (!over) {
     const batch = events(100);
-    const rejected = await bus.publish(batch);
-    for (const code of codesOf(rejected)) codes.add(code);
-    const ids = new Set(rejected.map(({ id }) => id));
+    const failures = await bus.publish(batch);
+    for (const code of codesOf(failures)) codes.add(code);
+    const ids = new Set(failures.map(({ id }) => id));
     accepted.push(...batch.map(({ id }) => id).filter((id) => !ids.has(id)));
   }
   await fault;

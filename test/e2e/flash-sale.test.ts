@@ -91,7 +91,7 @@ test('the counts of the simulator equal those in the database', async () => {
 
     // Every buyer was admitted or told why not.
     const rejected = Object.values(buyers.rejected).reduce((sum, count) => sum + count, 0);
-    expect(buyers).toMatchObject({ total: 1_500, withoutResponse: 0 });
+    expect(buyers).toMatchObject({ total: 1_500, withErrors: 0 });
     expect(buyers.admitted + rejected).toBe(1_500);
     expect(requests.responses['queue-full']).toBeGreaterThan(0);
     expect(requests.responses['sold-out']).toBeGreaterThan(0);

@@ -185,13 +185,13 @@ const reopened = (system: System) =>
   eventually(
     async () => {
       const outputs = await Promise.all(system.processes('flash-sale').map((process) => process.output()));
-      return outputs.some((output) => output.includes('queue stalled, reopening it'));
+      return outputs.some((output) => output.includes('job queue stalled, reopening it'));
     },
-    { what: 'the stalled queue is reopened', timeoutMs: 30_000 },
+    { what: 'the stalled job queue is reopened', timeoutMs: 30_000 },
   );
 
 // At the same time, because most of it passes in silence.
-describe.concurrent('a stalled queue', () => {
+describe.concurrent('a stalled job queue', () => {
   test.skipIf(!redis.available)(
     'is reopened if its connections to Redis are open but dead',
     async ({ onTestFinished }) => {

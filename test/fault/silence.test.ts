@@ -159,7 +159,7 @@ test('/healthz stays 200 while Redis is away, and the queue resumes when Redis i
   await eventually(async () => (await readiness(gateway)).resources.queues?.status === 'down', {
     what: 'Redis is reported down',
   });
-  const rebuilds = async () => (await gateway.output()).split('queue stalled').length - 1;
+  const rebuilds = async () => (await gateway.output()).split('job queue stalled').length - 1;
   const before = await rebuilds();
   const until = performance.now() + 6 * WATCHDOG_MS;
   const codes = new Set<number>();
@@ -186,7 +186,7 @@ test('/healthz is 503 while a queue on Redis hands out no jobs', async () => {
   const queue = queueByHand(system);
   // Its rate limit is used up; reopening the queue does not change that.
   await queue.rateLimit(600_000);
-  await logs(gateway, 'queue stalled, reopening it');
+  await logs(gateway, 'job queue stalled, reopening it');
   await eventually(async () => (await healthCode(gateway)) === 503, {
     what: '/healthz asks for a restart',
     timeoutMs: 30_000,
@@ -204,7 +204,7 @@ test('a queue on Redis that was paused by hand is reopened and resumes', async (
   const { buyers, gateway, databaseUrl } = system;
   const queue = queueByHand(system);
   await queue.pause();
-  await logs(gateway, 'queue stalled, reopening it');
+  await logs(gateway, 'job queue stalled, reopening it');
   const over = performance.now();
   await buyers.moreAdmitted(120);
   const fault = 'a queue on Redis paused by hand';

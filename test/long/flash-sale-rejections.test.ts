@@ -72,7 +72,7 @@ describe.for(databasePlaces(databaseUrl))('on $place', ({ place, available, open
     return end;
   }
 
-  there('retries a write that fails with growing pauses, and stores the other sales', async () => {
+  there('retries a failed write with growing pauses, and stores the counts of the other sales meanwhile', async () => {
     const { ids, reject, counted } = await startAdmission(3);
     const [bad = '', ...good] = ids;
     const endHindrance = await hinder(bad, "RAISE EXCEPTION 'no room for this sale'");

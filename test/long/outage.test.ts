@@ -140,7 +140,7 @@ test.skipIf(!databaseUrl || !amqpUrl || !mosquittoUrl)(
     const { stdout, stderr } = await outage('--json --service coupon --kill --rate 20 --before 1 --seconds 3', env);
     const summary: Summary = JSON.parse(stdout);
     expectNothingLost(summary);
-    expect(summary.shape).toBe('a process for each service, on RabbitMQ and PostgreSQL');
+    expect(summary.shape).toBe('services in processes of their own, on RabbitMQ and PostgreSQL');
     expect(summary.longestBacklog).toBeGreaterThan(20);
     expect(stderr).not.toContain('not removed');
 

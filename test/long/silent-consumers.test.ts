@@ -69,8 +69,8 @@ async function publish(bus: Bus, count: number): Promise<string[]> {
   let rest = all;
   await eventually(
     async () => {
-      const rejected = new Set((await bus.publish(rest)).map(({ id }) => id));
-      rest = rest.filter(({ id }) => rejected.has(id));
+      const failed = new Set((await bus.publish(rest)).map(({ id }) => id));
+      rest = rest.filter(({ id }) => failed.has(id));
       return rest.length === 0;
     },
     { what: 'all are published' },
@@ -180,7 +180,7 @@ async function onEmbeddedBroker(): Promise<Opened> {
   return { bus, connect };
 }
 
-describe.for(mqttBrokers)('a session on %s that another client takes over', ([, available, open]) => {
+describe.for(mqttBrokers)('a consumer on %s whose session another client takes over', ([, available, open]) => {
   const withBroker = test.skipIf(!available);
   /** The consumer reconnects a second after it was disconnected. */
   const BACK_WITHIN_MS = 5_000;
@@ -203,7 +203,7 @@ describe.for(mqttBrokers)('a session on %s that another client takes over', ([, 
     await endConnection(client);
   }
 
-  withBroker('several times loses no message, and is up once that client has left', async () => {
+  withBroker('loses no message in three takeovers, and is up once that client has left', async () => {
     const { bus, connect, member, watchdog } = await setUp();
     const before = await publish(bus, 10);
     const taking = takeOver(connect, 3, false);
@@ -214,7 +214,7 @@ describe.for(mqttBrokers)('a session on %s that another client takes over', ([, 
     expect([member.subscription.health(), watchdog.healthy]).toEqual([{ status: 'up' }, true]);
   });
 
-  withBroker('and discards receives the messages that are published after that client has left', async () => {
+  withBroker('receives what is published after a client that discarded the session has left', async () => {
     const { bus, connect, member } = await setUp();
     const before = await publish(bus, 10);
     await expectEffects(before, BACK_WITHIN_MS);

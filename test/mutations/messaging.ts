@@ -31,12 +31,32 @@ export const messagingMutations: readonly Mutation[] = [
     changes: [
       {
         file: 'infra/messaging/inbox.ts',
-        find: 'await Promise.all(messages.map(',
-        replace: 'void Promise.all(messages.map(',
+        find: 'await this.#counted(Promise.all(attempts))',
+        replace: 'void this.#counted(Promise.all(attempts))',
       },
     ],
     tests: { files: [INBOX], pattern: 'resolves only once the effect is committed' },
     failure: 'expected true to be false',
+  },
+  {
+    name: 'claim-by-in',
+    lesson:
+      'A subquery with LIMIT after IN may run once for each row: the plan was cached while the table was empty, and costs seconds when it is not.',
+    changes: [
+      {
+        file: 'infra/messaging/inbox-store.ts',
+        find: `       WHERE message_id = ANY (ARRAY(
+         SELECT message_id FROM \${this.#table}
+         WHERE \${WAITING} AND next_attempt_at <= now() AND \${condition}
+         ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED))`,
+        replace: `       WHERE message_id IN (
+         SELECT message_id FROM \${this.#table}
+         WHERE \${WAITING} AND next_attempt_at <= now() AND \${condition}
+         ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+      },
+    ],
+    tests: { files: ['test/contract/cached-plans.test.ts'], pattern: 'the claim of an inbox' },
+    failure: 'to be less than 20000',
   },
   {
     name: 'acknowledge-in-finally',

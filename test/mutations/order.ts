@@ -134,7 +134,7 @@ export const orderMutations: readonly Mutation[] = [
         replace: '(placed ? [] : [])',
       },
     ],
-    tests: { files: ['test/contract/cancellation.test.ts'], pattern: 'PostgreSQL.*points.*comes before it' },
+    tests: { files: ['test/contract/cancellation.test.ts'], pattern: 'PostgreSQL.*points.*comes before the placing' },
     failure: 'to deeply equal',
   },
 ];

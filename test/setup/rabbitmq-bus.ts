@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { type Channel, connect } from 'amqplib';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, vi } from 'vitest';
-import type { Bus, IncomingMessage, OutgoingEvent, Receiver, Rejected } from '../../infra/bus/port.ts';
+import type { Bus, IncomingMessage, OutgoingEvent, PublishFailure, Receiver } from '../../infra/bus/port.ts';
 import { RabbitmqBus } from '../../infra/bus/rabbitmq/index.ts';
 import type { RabbitmqBusOptions } from '../../infra/bus/rabbitmq/options.ts';
 import type { Topology } from '../../infra/bus/topology.ts';
@@ -101,7 +101,7 @@ const idOf = ({ body }: IncomingMessage): string => {
     return text;
   }
 };
-export const codesOf = (rejected: readonly Rejected[]) => [...new Set(rejected.map(({ error }) => error.code))];
+export const codesOf = (failures: readonly PublishFailure[]) => [...new Set(failures.map(({ error }) => error.code))];
 
 export async function openBus(options: Partial<RabbitmqBusOptions> = {}): Promise<Bus> {
   const bus = new RabbitmqBus({ url: server.amqpUrl, topology, log, ...options });

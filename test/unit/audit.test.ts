@@ -261,7 +261,7 @@ describe('a second look', () => {
   const signal = new AbortController().signal;
   const wrong = (...ids: string[]): Wrong => new Map(ids.map((each) => [each, ['points-missing']]));
 
-  test('is repeated until nothing is wrong, and covers only the ids that still were', async () => {
+  test('is repeated until nothing is wrong, each time only for the ids that were still wrong', async () => {
     const asked: (readonly string[])[] = [];
     const left = await settle(
       wrong('a', 'b'),

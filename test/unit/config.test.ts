@@ -118,15 +118,17 @@ describe('the configuration', () => {
 
   test('requires shared servers for roles in separate processes, and names them', () => {
     expect(() => parseConfig({}, ['order'], ['web'])).toThrow(
-      /DATABASE_URL is missing: order without points, coupon, notify, flash-sale, the role worker means several processes/,
+      /DATABASE_URL is missing: this process runs order, but not points, coupon, notify, flash-sale, the role worker; /,
     );
-    expect(() => parseConfig({}, undefined, ['worker'])).toThrow(/ without the role web means several processes/);
+    expect(() => parseConfig({}, undefined, ['worker'])).toThrow(
+      /, but not the role web; the processes that do must share a PostgreSQL/,
+    );
   });
 
   test('requires shared servers for services in separate processes, and names them', () => {
     expect(problemsOf({}, ['order', 'points'])).toEqual([
       expect.stringMatching(
-        /^DATABASE_URL is missing: order, points without coupon, notify, flash-sale means several processes/,
+        /^DATABASE_URL is missing: this process runs order, points, but not coupon, notify, flash-sale; the processes/,
       ),
       expect.stringMatching(/^MQTT_URL is missing/),
       expect.stringMatching(/^PAYMENT_URL is missing.*`sluice payment-provider` is one/),

@@ -22,7 +22,7 @@ const totals: Totals = {
     total: 100,
     admitted: 12,
     rejected: { 'queue-full': 50, 'sold-out': 38, 'not-open': 0, overloaded: 0 },
-    withoutResponse: 0,
+    withErrors: 0,
   },
   requests: {
     sent: 160,
@@ -73,8 +73,8 @@ test.each<[string, Partial<Totals>, string[]]>([
     ['requests'],
   ],
   [
-    'a buyer without a response',
-    { buyers: { ...buyers, rejected: { ...buyers.rejected, 'sold-out': 37 }, withoutResponse: 1 } },
+    'a buyer with an error',
+    { buyers: { ...buyers, rejected: { ...buyers.rejected, 'sold-out': 37 }, withErrors: 1 } },
     ['buyers'],
   ],
   ['a missing buyer', { buyers: { ...buyers, rejected: { ...buyers.rejected, 'sold-out': 37 } } }, ['buyers']],
@@ -96,7 +96,7 @@ test('fairness distinguishes the same order, no order and the reverse order', ()
 const waits = (count: number, waitMs: number) =>
   Array.from({ length: count }, (_, index) => ({ arrivedMs: index * 10, orderedMs: index * 10 + waitMs }));
 
-test('a second counts for the pace if a buyer waited at every moment of it, from the second one on', () => {
+test('a second counts for the pace if it is not the first one and a buyer waited at every moment of it', () => {
   expect(busySeconds(waits(450, 700))).toEqual([1, 2, 3, 4]); // until 5.19 s
   expect(busySeconds(waits(450, 5))).toEqual([]); // served at once: the drain had pauses
   const pause = [...waits(200, 20), { arrivedMs: 2_500, orderedMs: 4_100 }, { arrivedMs: 4_000, orderedMs: 6_000 }];
@@ -199,7 +199,7 @@ test('a summary counts buyers, requests and tickets separately', () => {
       total: 3,
       admitted: 1,
       rejected: { 'queue-full': 1, 'sold-out': 1, 'not-open': 0, overloaded: 0 },
-      withoutResponse: 0,
+      withErrors: 0,
     },
     requests: { sent: 6, again: 2, responses: { admitted: 1, 'already-admitted': 1, 'not-open': 1, error: 1 } },
     tickets: { distinct: 1, ordered: 1, orders: 1, unfinished: 0 },

@@ -88,7 +88,7 @@ describe('a process warms up ten seconds before', () => {
 test.each([
   { opensInMs: 9_000, warmedAt: [0] },
   { opensInMs: 3_000, warmedAt: [] },
-])('warm-ups for a sale that opens in $opensInMs ms, if it is created then: at $warmedAt', async (sale) => {
+])('a sale that opens $opensInMs ms after its creation causes warm-ups at these times: $warmedAt', async (sale) => {
   openings = [sale.opensInMs];
   timer.expect(sale.opensInMs);
   timer.plan();
@@ -107,7 +107,7 @@ test('a process that has stopped does not warm up', async () => {
   expect(warmedAt).toEqual([]);
 });
 
-test('if the next opening cannot be read, the log says so, and the next sale that is created counts again', async () => {
+test('if the next opening cannot be read, the log says so, and it is read again when a sale is created', async () => {
   isDatabaseAway = true;
   timer.start();
   await advanceTo(1_000);

@@ -34,7 +34,7 @@ function turning() {
 }
 
 describe('event-loop lag', () => {
-  test('the lag of a request in a long turn counts from before the previous turn', () => {
+  test('the lag of a request in a long turn counts from the start of the previous turn', () => {
     const lag = new EventLoopLag(0);
     lag.tick(10);
     lag.tick(80);

@@ -3,7 +3,7 @@ import { recordOf } from '../../shared/record-of.ts';
 import type { Color } from '../../shared/svg.ts';
 import { text } from '../../shared/terminal.ts';
 import { type Panel, panelsDocument } from '../../shared/time-chart.ts';
-import { outcomeNames, rejectedOutcomes } from '../purchases.ts';
+import { outcomeNames, outcomesWithoutTicket } from '../purchases.ts';
 import type { Run } from '../run.ts';
 import { perSecond, type Summary } from '../summary.ts';
 
@@ -29,7 +29,7 @@ const MOST_STEPS = 80;
 export function seriesOf({ counters, tickets, samples }: Run) {
   const times: Record<Counted, readonly number[]> = {
     ...counters.arrivals,
-    ...recordOf(rejectedOutcomes, (outcome) => counters.responses[outcome].atMs),
+    ...recordOf(outcomesWithoutTicket, (outcome) => counters.responses[outcome].atMs),
     orders: tickets.flatMap(({ orderedMs }) => orderedMs ?? []),
   };
   const all = [0, 1_000, ...Object.values(times).flat()];
@@ -63,7 +63,7 @@ export function panelsOf(summary: Summary, { counts, samples, stepMs }: Series):
   const rates = (values: readonly number[]) => values.map((value) => (value * 1_000) / stepMs);
   const stack = (name: Counted) => ({ ...counted[name], values: rates(counts[name]) });
   const busiest = Math.max(0, ...rates(counts.first.map((first, step) => first + (counts.again[step] ?? 0))));
-  const rejected = rejectedOutcomes
+  const rejected = outcomesWithoutTicket
     .filter((outcome) => requests.responses[outcome] > 0)
     .map((outcome) => text`${requests.responses[outcome]} ${outcomeNames[outcome]}`);
   const drain = { name: text`drain ${settings.drain}/s`, value: settings.drain };
@@ -79,14 +79,14 @@ export function panelsOf(summary: Summary, { counts, samples, stepMs }: Series):
       id: 'rejections',
       title: 'Rejections per second, by reason',
       description: `Rejected requests: ${rejected.join(', ') || 'none'}.`,
-      stacks: rejectedOutcomes.map(stack),
+      stacks: outcomesWithoutTicket.map(stack),
     },
     {
       id: 'queue',
       title: 'Queue length',
       description: text`The queue held ${longestQueue} at its longest, of at most ${settings.queue}.`,
       stacks: [],
-      line: { name: 'waiting and running', points: samples.map(({ atMs, queue }) => ({ atMs, value: queue })) },
+      line: { name: 'queued tickets', points: samples.map(({ atMs, queue }) => ({ atMs, value: queue })) },
       limit: { name: text`cap ${settings.queue}`, value: settings.queue },
     },
     {

@@ -1,7 +1,7 @@
 // A simulation on the terminal: its progress, and its summary.
 import { columns, count, duration, gauge, paint, printable, text } from '../../shared/terminal.ts';
 import { fairnessSentence } from '../fairness.ts';
-import { rejectedOutcomes } from '../purchases.ts';
+import { outcomesWithoutTicket } from '../purchases.ts';
 import type { Progress } from '../run.ts';
 import { headlines, paceSentences, responseTable, type Summary } from '../summary.ts';
 
@@ -10,7 +10,7 @@ const MOST_ERRORS = 5;
 /** A bar of the phase, and the sale's totals. */
 export function renderProgress({ phase, done, total, sale, counters }: Progress, ms: number): string[] {
   const { queue, counts } = sale;
-  const rejected = rejectedOutcomes.reduce((sum, outcome) => sum + counters.countOf(outcome), 0);
+  const rejected = outcomesWithoutTicket.reduce((sum, outcome) => sum + counters.countOf(outcome), 0);
   const shown = gauge(queue.length, queue.cap, { width: 12, color: 'yellow' });
   return [
     `${phase.padEnd(23)} ${gauge(done, total)}  ${duration(ms)}`,

@@ -54,7 +54,7 @@ function renderUnderWay({ counts: { underWay }, overdue, settleMs }: AuditReport
   const { orders, tickets } = underWay;
   if (orders + tickets === 0) return ['under way  none: every order and ticket is final'];
   const lines = overdue.map(({ id, waitsFor, sinceMs, dueInMs, messages }) => {
-    const due = dueInMs === null ? 'no resend is due' : `next resend in ${duration(Math.max(0, dueInMs))}`;
+    const due = dueInMs === null ? 'no action is due' : `next action in ${duration(Math.max(0, dueInMs))}`;
     return `${id}  for ${duration(sinceMs)}: ${waitsFor.join(', ')}; ${[...messages, due].join('; ')}`;
   });
   return [

@@ -8,7 +8,7 @@ export const invariants = {
   I2: 'no effect without an order',
   I4: 'stock = remaining + held + sold, as the tickets say; a user has at most one live ticket, a ticket one order',
   I5: 'queued tickets never exceed the cap',
-  I6: 'everything that waits for a reply has sent its request, and a resend is due',
+  I6: 'everything under way has an action due, such as a resend',
 } as const;
 
 /** `repairable`: a resend repairs it. Otherwise an operator has to act. */
@@ -50,7 +50,7 @@ export const rules = define({
   'ticket-not-confirmed': { invariant: 'I4', text: 'ordered, and the order is not confirmed' },
   'stock-not-released': {
     invariant: 'I4',
-    text: 'the order is cancelled, but its unit is still sold',
+    text: 'the order is cancelled, but its unit is still held or sold',
     repairable: true,
   },
   'stock-released': { invariant: 'I4', text: 'the unit was released, but the order is not cancelled' },
@@ -58,8 +58,12 @@ export const rules = define({
   'sale-over-cap': { invariant: 'I5', text: 'more queued tickets than the cap' },
 
   'order-without-progress': { invariant: 'I6', text: 'an order without a progress row' },
-  'order-unaccounted': { invariant: 'I6', text: 'waits for replies, but no resend is due', repairable: true },
-  'ticket-unaccounted': { invariant: 'I6', text: 'waits for an order, but no resend is due', repairable: true },
+  'order-unaccounted': { invariant: 'I6', text: 'waits for something, but no action is due', repairable: true },
+  'ticket-unaccounted': {
+    invariant: 'I6',
+    text: 'waits for an order or its outcome, but no resend is due',
+    repairable: true,
+  },
 });
 export type RuleName = keyof typeof rules;
 

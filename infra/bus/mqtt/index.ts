@@ -9,7 +9,7 @@ import { PendingSet } from '../../runtime/collections.ts';
 import type { Health } from '../../runtime/health.ts';
 import { unlessAborted, within } from '../../runtime/promises.ts';
 import { reasonOf } from '../../runtime/reason.ts';
-import type { Bus, OutgoingEvent, Receiver, Rejected, Subscription } from '../port.ts';
+import type { Bus, OutgoingEvent, PublishFailure, Receiver, Subscription } from '../port.ts';
 import { publishError, sessionOf, type Topology, typesOf } from '../topology.ts';
 import { declareSession, ExclusiveConsumer, type SessionOptions } from './exclusive-consumer.ts';
 
@@ -39,7 +39,7 @@ export class MqttBus implements Bus {
     this.#options = options;
   }
 
-  publish(events: readonly OutgoingEvent[]): Promise<Rejected[]> {
+  publish(events: readonly OutgoingEvent[]): Promise<PublishFailure[]> {
     return this.#publishing.add(this.#publish(events));
   }
 
@@ -73,27 +73,27 @@ export class MqttBus implements Bus {
     if (wait) await unlessAborted(this.#stopping.signal, wait).catch(() => {});
   }
 
-  async #publish(events: readonly OutgoingEvent[]): Promise<Rejected[]> {
+  async #publish(events: readonly OutgoingEvent[]): Promise<PublishFailure[]> {
+    const failAll = (error: BusError) => events.map(({ id }) => ({ id, error }));
+    if (this.#closed) return failAll(new BusError('unavailable', 'the bus is closed'));
     try {
-      if (this.#closed) throw new Error('the bus is closed');
       await this.#declareAll();
     } catch (cause) {
-      const error = new BusError('unavailable', `the MQTT sessions do not exist: ${reasonOf(cause)}`, cause);
-      return events.map(({ id }) => ({ id, error }));
+      return failAll(new BusError('unavailable', `the MQTT sessions could not be created: ${reasonOf(cause)}`, cause));
     }
     const { topology, publisher } = this.#options;
-    const rejected: Rejected[] = [];
+    const failures: PublishFailure[] = [];
     const rest = events.values();
     const publishNext = async () => {
       for (const event of rest) {
         const { id, type, body } = event;
         const publish = () => publisher.publish(eventTopic(topology.prefix, type), body, { qos: 2 });
         const error = publishError(topology, event) ?? (await publish().then(() => undefined, asBusError));
-        if (error) rejected.push({ id, error });
+        if (error) failures.push({ id, error });
       }
     };
     await Promise.all(Array.from({ length: Math.min(PUBLISH_WINDOW, events.length) }, publishNext));
-    return rejected;
+    return failures;
   }
 
   /** Creates every group's session, once; after a failure the next call tries again. */

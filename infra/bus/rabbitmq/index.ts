@@ -12,7 +12,7 @@ import type { ConfirmChannel } from 'amqplib';
 import { BusError } from '../../mqtt/port.ts';
 import { PendingSet } from '../../runtime/collections.ts';
 import type { Health } from '../../runtime/health.ts';
-import type { Bus, OutgoingEvent, Receiver, Rejected, Subscription } from '../port.ts';
+import type { Bus, OutgoingEvent, PublishFailure, Receiver, Subscription } from '../port.ts';
 import { exchangeOf, sizeError, typesOf } from '../topology.ts';
 import { contentOf, type OutgoingMessage, packEvents } from './batch.ts';
 import { Connection } from './connection.ts';
@@ -101,8 +101,8 @@ export class RabbitmqBus implements Bus {
   }
 
   /** Resolves within twice `confirmTimeoutMs`: the limit for an event to be sent, and again for its confirm. */
-  publish(events: readonly OutgoingEvent[]): Promise<Rejected[]> {
-    const oversized: Rejected[] = [];
+  publish(events: readonly OutgoingEvent[]): Promise<PublishFailure[]> {
+    const oversized: PublishFailure[] = [];
     const accepted: OutgoingEvent[] = [];
     for (const event of events) {
       const error = sizeError(event);
@@ -112,11 +112,11 @@ export class RabbitmqBus implements Bus {
     const messages = packEvents(accepted, this.#settings.eventsPerMessage);
     const outcomes = messages.map((message) => this.#publish(message));
     this.#pump();
-    return this.#publishing.add(Promise.all(outcomes).then((rejected) => oversized.concat(...rejected)));
+    return this.#publishing.add(Promise.all(outcomes).then((failures) => oversized.concat(...failures)));
   }
 
   /** The outcome of a message is the outcome of each of its events. */
-  async #publish(message: OutgoingMessage): Promise<Rejected[]> {
+  async #publish(message: OutgoingMessage): Promise<PublishFailure[]> {
     const closed = this.#closing && new BusError('unavailable', 'the bus is closed');
     const error = closed ?? (await this.#enqueue(message));
     return error ? message.events.map(({ id }) => ({ id, error })) : [];

@@ -11,7 +11,7 @@ export interface DrainableSale {
 }
 
 /** A sale with queued tickets, or an open one that opened or admitted a buyer within the last ten minutes. */
-const NEEDS_QUEUE = `(queued > 0
+const NEEDS_JOB_QUEUE = `(queued > 0
   OR (opens_at <= now() AND (closes_at IS NULL OR closes_at > now())
     AND GREATEST(opens_at, last_admission_at) > now() - interval '10 minutes'))`;
 
@@ -19,7 +19,7 @@ const NEEDS_QUEUE = `(queued > 0
 export function listDrainable(database: Database, limit: number): Promise<DrainableSale[]> {
   return database.query<DrainableSale>(
     `SELECT id, drain_per_second AS "drainPerSecond", queued, admitted - queued AS processed FROM ${SCHEMA}.sales
-     WHERE ${NEEDS_QUEUE} ORDER BY (queued > 0) DESC, opens_at LIMIT $1`,
+     WHERE ${NEEDS_JOB_QUEUE} ORDER BY (queued > 0) DESC, opens_at LIMIT $1`,
     [limit],
   );
 }
@@ -28,20 +28,20 @@ export function listDrainable(database: Database, limit: number): Promise<Draina
  * The query for the time at which listDrainable() next finds a sale: now if it finds one already, otherwise the next
  * opening.
  */
-export const NEXT_OPENING = `SELECT CASE WHEN EXISTS (SELECT FROM ${SCHEMA}.sales WHERE ${NEEDS_QUEUE}) THEN now()
+export const NEXT_OPENING = `SELECT CASE WHEN EXISTS (SELECT FROM ${SCHEMA}.sales WHERE ${NEEDS_JOB_QUEUE}) THEN now()
   ELSE (SELECT min(opens_at) FROM ${SCHEMA}.sales WHERE opens_at > now()) END AS due`;
 
 /** Records that the queue server may hold a sale's job queue; to be called before the job queue is opened. */
-export const markQueueOpened = (database: Database, saleId: string) =>
+export const markJobQueueOpened = (database: Database, saleId: string) =>
   database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = true WHERE id = $1 AND NOT has_queue`, [saleId]);
 
 /**
  * Sales that need no job queue although the queue server may hold one, or although they are among `closed`; at most
  * `limit`, in random order, so that job queues that cannot be removed do not delay the others.
  */
-export async function listObsoleteQueues(database: Database, closed: readonly string[], limit: number) {
+export async function listObsoleteJobQueues(database: Database, closed: readonly string[], limit: number) {
   const rows = await database.query<{ id: string }>(
-    `SELECT id FROM ${SCHEMA}.sales WHERE (has_queue OR id = ANY($2::uuid[])) AND NOT ${NEEDS_QUEUE}
+    `SELECT id FROM ${SCHEMA}.sales WHERE (has_queue OR id = ANY($2::uuid[])) AND NOT ${NEEDS_JOB_QUEUE}
      ORDER BY random() LIMIT $1`,
     [limit, closed],
   );
@@ -49,14 +49,14 @@ export async function listObsoleteQueues(database: Database, closed: readonly st
 }
 
 /** Records that a sale's job queue is removed, unless the sale needs one again. */
-export const markQueueRemoved = (database: Database, saleId: string) =>
-  database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = false WHERE id = $1 AND NOT ${NEEDS_QUEUE}`, [saleId]);
+export const markJobQueueRemoved = (database: Database, saleId: string) =>
+  database.execute(`UPDATE ${SCHEMA}.sales SET has_queue = false WHERE id = $1 AND NOT ${NEEDS_JOB_QUEUE}`, [saleId]);
 
 /**
- * Marks those of a sale's first `window` queued tickets that need jobs as enqueued for `forMs`, and returns their ids
- * in the order of the sale's queue. Two processes never get the same ticket.
+ * Marks those of a sale's first `headCount` queued tickets that need jobs as enqueued for `forMs`, and returns their
+ * ids in the order of the sale's queue. Two processes never get the same ticket.
  */
-export async function enqueue(database: Database, saleId: string, head: { window: number; forMs: number }) {
+export async function enqueue(database: Database, saleId: string, head: { headCount: number; forMs: number }) {
   const rows = await database.query<{ id: string; number: number }>(
     `WITH head AS MATERIALIZED (
        SELECT id, enqueued_until FROM ${SCHEMA}.tickets
@@ -69,7 +69,7 @@ export async function enqueue(database: Database, saleId: string, head: { window
      UPDATE ${SCHEMA}.tickets AS t SET enqueued_until = now() + $3::float8 * interval '1 ms'
      FROM needs_job WHERE t.id = needs_job.id
      RETURNING t.id, t.number`,
-    [saleId, head.window, head.forMs],
+    [saleId, head.headCount, head.forMs],
   );
   return rows.sort((a, b) => a.number - b.number).map(({ id }) => id);
 }

@@ -14,7 +14,7 @@ const MAX_RESPONSE_BYTES = 16 * 1024;
  * Statuses from 400 to 499 that are no rejection, so the outcome is unknown: request timeout, too early, too many
  * requests.
  */
-const RETRYABLE = [408, 425, 429];
+const UNKNOWN_OUTCOME = [408, 425, 429];
 
 /**
  * Connects with the first call. `url`'s path is every route's prefix; `timeoutMs`: from a call to its response's end.
@@ -46,7 +46,7 @@ export function openHttpProvider({ url, timeoutMs }: { url: string; timeoutMs: n
       .catch((error) => {
         throw unknown(`${origin} did not respond to ${method} for order ${orderId}: ${reasonOf(error)}`, error);
       });
-    if (status >= 400 && status < 500 && !RETRYABLE.includes(status))
+    if (status >= 400 && status < 500 && !UNKNOWN_OUTCOME.includes(status))
       throw new Error(`the payment provider rejects ${method} for order ${orderId}: ${status} ${text.slice(0, 500)}`);
     try {
       return schema.parse(status === 200 && JSON.parse(text));

@@ -17,11 +17,11 @@ import { createServiceProcess, type ServiceProcess, sluice } from '../fault/supp
 import { openStored, type Stored } from '../fault/support/stored.ts';
 import { fixture, type RecordedShape, readJson, recordedVersions, renamed, unpack } from '../fixtures/folder.ts';
 import { type Recorded, readOrders, readSales, type StoredOrders, type StoredSales } from '../fixtures/stored.ts';
+import { buy, readTicket, ticketOf } from '../service/support/flash-sales.ts';
 import { call, completed, freshUser, get, placeOrder, postJson, readOrder } from '../setup/api.ts';
 import { freshDatabase } from '../setup/postgres.ts';
 import * as schemas from '../setup/schemas.ts';
 import { eventually } from '../setup/wait.ts';
-import { buy, readTicket, ticketOf } from './support/flash-sales.ts';
 
 const run = promisify(execFile);
 const program = join(import.meta.dirname, '../../bin/sluice.js');

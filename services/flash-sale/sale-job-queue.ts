@@ -9,7 +9,7 @@ import { within } from '../../infra/runtime/promises.ts';
 import type { ServiceContext } from '../../infra/runtime/service.ts';
 import { StallDetector } from '../../infra/runtime/stall-detector.ts';
 import type { TicketAcceptance } from './accept-ticket.ts';
-import { type DrainableSale, dequeue, dequeueAll, enqueue, markQueueOpened } from './store/queue.ts';
+import { type DrainableSale, dequeue, dequeueAll, enqueue, markJobQueueOpened } from './store/queue.ts';
 
 /** A job queue holds the jobs of this time, and AHEAD_EXTRA more. */
 const AHEAD_SECONDS = 2;
@@ -26,7 +26,7 @@ const STALLED_TICKETS = 3;
 /** How long to wait for a job queue to close; a job that hangs may keep it open for good. */
 export const CLOSE_MS = 2_000;
 
-export interface SaleQueueOptions extends Pick<ServiceContext<unknown>, 'database' | 'log'> {
+export interface SaleJobQueueOptions extends Pick<ServiceContext<unknown>, 'database' | 'log'> {
   readonly queues: PacedQueues;
   readonly acceptance: TicketAcceptance;
   /** If no ticket leaves a sale's queue for this long, or for 10 s if that is shorter, its job queue is reopened. */
@@ -35,8 +35,8 @@ export interface SaleQueueOptions extends Pick<ServiceContext<unknown>, 'databas
   readonly onRebuild: () => void;
 }
 
-export class SaleQueue {
-  readonly #options: SaleQueueOptions;
+export class SaleJobQueue {
+  readonly #options: SaleJobQueueOptions;
   readonly #lock: ResilientLock | undefined;
   readonly #saleId: string;
   /** Not healthy while the tickets stay queued although the job queue was reopened. */
@@ -45,7 +45,7 @@ export class SaleQueue {
   #queue: PacedQueue | undefined;
 
   /** `lock`: unset if several processes may drain at a time. */
-  constructor(options: SaleQueueOptions, lock: ResilientLock | undefined, { id, drainPerSecond }: DrainableSale) {
+  constructor(options: SaleJobQueueOptions, lock: ResilientLock | undefined, { id, drainPerSecond }: DrainableSale) {
     this.#options = options;
     this.#lock = lock;
     this.#saleId = id;
@@ -73,9 +73,9 @@ export class SaleQueue {
     if (this.#isStalled(sale)) await this.#drop(sale.queued);
     const queue = this.#queue ?? (await this.#open(sale.drainPerSecond));
     if (sale.queued === 0) return false;
-    const window = Math.min(MAX_ADDED, AHEAD_EXTRA + AHEAD_SECONDS * sale.drainPerSecond);
-    const forMs = Math.max(ENQUEUED_MS, ENQUEUED_FACTOR * (window / sale.drainPerSecond) * 1_000);
-    const ticketIds = await enqueue(database, this.#saleId, { window, forMs });
+    const headCount = Math.min(MAX_ADDED, AHEAD_EXTRA + AHEAD_SECONDS * sale.drainPerSecond);
+    const forMs = Math.max(ENQUEUED_MS, ENQUEUED_FACTOR * (headCount / sale.drainPerSecond) * 1_000);
+    const ticketIds = await enqueue(database, this.#saleId, { headCount, forMs });
     if (ticketIds.length === 0) return false;
     try {
       await queue.add(ticketIds);
@@ -95,7 +95,7 @@ export class SaleQueue {
 
   /** Whether tickets wait and none has left the sale's queue for too long, at any process. */
   #isStalled({ queued, processed }: DrainableSale): boolean {
-    // While the queue server is away, or rejects the work, there can be no progress, and reopening the queue or restarting
+    // While the queue server is away, or rejects the work, there can be no progress, and reopening the job queue or restarting
     // the process would not help.
     const canProgress = this.#options.queues.canWork() && !this.#queue?.isRejected;
     return this.stall.check(canProgress ? queued : undefined, processed);
@@ -104,11 +104,11 @@ export class SaleQueue {
   /** Closes a stalled job queue; the tickets are enqueued again in the next one. */
   async #drop(queued: number): Promise<void> {
     const { database, onRebuild, log } = this.#options;
-    log.warn({ sale: this.#saleId, queued, rebuilds: this.stall.rebuilds }, 'queue stalled, reopening it');
+    log.warn({ sale: this.#saleId, queued, rebuilds: this.stall.rebuilds }, 'job queue stalled, reopening it');
     onRebuild();
     if (this.#queue) {
       await within(CLOSE_MS, this.#beginClose(this.#queue)).catch((error) =>
-        log.warn({ sale: this.#saleId, error: String(error) }, 'a job of the stalled queue hangs'),
+        log.warn({ sale: this.#saleId, error: String(error) }, 'a job of the stalled job queue hangs'),
       );
     }
     await dequeueAll(database, this.#saleId);
@@ -123,7 +123,7 @@ export class SaleQueue {
 
   async #open(perSecond: number): Promise<PacedQueue> {
     const { database, queues, acceptance, log } = this.#options;
-    await markQueueOpened(database, this.#saleId);
+    await markJobQueueOpened(database, this.#saleId);
     this.#lock?.assertHeld();
     const queue = await queues.open({
       name: queueName(this.#saleId),
@@ -133,7 +133,10 @@ export class SaleQueue {
         acceptance
           .onFailed(ticketId, error)
           .catch((cause) =>
-            log.warn({ ticket: ticketId, error: String(cause) }, 'failed ticket stays queued, a new job will be added'),
+            log.warn(
+              { ticket: ticketId, error: String(cause) },
+              "the failure of a ticket's job was not recorded; the ticket stays queued and gets a new job",
+            ),
           );
       },
       // The last process that drained alone may have died in the middle, with a clock unlike this one's: its jobs and

@@ -36,7 +36,7 @@ const factories: Record<ServiceName, Factory> = {
     }),
 };
 
-export interface ServiceGroupOptions {
+export interface StartServicesOptions {
   readonly config: Config;
   readonly services: readonly ServiceName[];
   readonly roles: readonly Role[];
@@ -59,7 +59,7 @@ export interface StartedServices {
 }
 
 /** Waits for the database, migrates the schemas of the services, opens the bus and starts the services. */
-export async function startServices(options: ServiceGroupOptions): Promise<StartedServices> {
+export async function startServices(options: StartServicesOptions): Promise<StartedServices> {
   const { config, roles, resources, metrics, log, signal, shutdown } = options;
   const { database, mqtt } = resources;
   const startContext = { config, log, signal };
@@ -89,7 +89,7 @@ export async function startServices(options: ServiceGroupOptions): Promise<Start
 }
 
 /** Starts the web role of services whose worker is another thread of this process. */
-export async function startWebServices(options: ServiceGroupOptions, worker: RemoteWorker): Promise<ServiceRunner[]> {
+export async function startWebServices(options: StartServicesOptions, worker: RemoteWorker): Promise<ServiceRunner[]> {
   const { config, resources, metrics, shutdown } = options;
   const { database, mqtt } = resources;
   const roles = ['web'] as const;
@@ -102,7 +102,7 @@ export async function startWebServices(options: ServiceGroupOptions, worker: Rem
   return runners;
 }
 
-async function createServices(options: ServiceGroupOptions, worker?: RemoteWorker): Promise<Created[]> {
+async function createServices(options: StartServicesOptions, worker?: RemoteWorker): Promise<Created[]> {
   const { config, services, roles, resources, metrics, log } = options;
   const created: Created[] = [];
   for (const name of services) {
