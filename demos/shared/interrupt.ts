@@ -11,7 +11,8 @@ const SAME_SIGNAL_MS = 2_000;
 
 /**
  * Runs `work` with a signal that aborts on SIGINT, on SIGTERM, and when the reader of stdout closes it (`sluice … |
- * head`). A signal more than SAME_SIGNAL_MS after the first one exits with 1. If `work` rejects after an abort, rejects as interrupted.
+ * head`). A signal more than SAME_SIGNAL_MS after the first one exits with 1. If `work` rejects after an abort, rejects
+ * as interrupted.
  */
 export async function untilInterrupted<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();

@@ -63,8 +63,8 @@ export function readKind(info: string): RedisFault | undefined {
     return { reason, isPermanent: true };
   }
   if (field('redis_mode') === 'cluster' || field('cluster_enabled') === '1') return { ...CLUSTER };
-  const version = field('redis_version') ?? '';
-  const [major = Number.NaN, minor = 0] = version.split('.').map(Number);
+  const version = field('redis_version');
+  const [major = Number.NaN, minor = 0] = version?.split('.').map(Number) ?? [];
   const [minMajor, minMinor] = MIN_VERSION;
   if (major < minMajor || (major === minMajor && minor < minMinor))
     return { reason: `it is version ${version}: the queues need ${MIN_VERSION.join('.')} or newer`, isPermanent: true };
