@@ -1,5 +1,5 @@
 // Failures in a row of work that is repeated, such as the turns of a loop. From the fifth one on, the work is degraded:
-// GET /readyz and GET /metrics report it, whatever its connections look like.
+// GET /readyz and GET /metrics report it, even if all its connections stand.
 import type { Logger } from 'pino';
 import { isLogged } from './backoff.ts';
 import { publicReasonOf } from './reason.ts';

@@ -1,4 +1,4 @@
-// A Redis that responds and cannot hold the queues: refused at the start if only another configuration can mend it,
+// A Redis that responds and cannot hold the queues: rejected at the start if only another configuration can mend it,
 // otherwise degraded until the fault is over. test/long/health-of-work.test.ts tests the same in whole processes.
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
@@ -34,7 +34,7 @@ describe.skipIf(!inject('servers').redisUrl)('a Redis', () => {
     return redis.redisUrl.replace('//', `//${name}:secret@`);
   }
 
-  const refusalOf = (redisUrl: string) =>
+  const rejectionOf = (redisUrl: string) =>
     openQueues({ on: { redisUrl }, prefix: 'shop', log: pino({ level: 'silent' }) }).then(
       async (queues) => {
         await queues.close();
@@ -46,10 +46,10 @@ describe.skipIf(!inject('servers').redisUrl)('a Redis', () => {
       },
     );
 
-  test('that is a node of a cluster is refused', async () => {
+  test('that is a node of a cluster is rejected', async () => {
     const node = await startRedis({ cluster: true });
     cleanUps.push(() => node.stop());
-    expect(await refusalOf(node.redisUrl)).toMatch(/^REDIS_URL cannot be used: it is a node of a Redis Cluster/);
+    expect(await rejectionOf(node.redisUrl)).toMatch(/^REDIS_URL cannot be used: it is a node of a Redis Cluster/);
   });
 
   test.each([
@@ -58,13 +58,13 @@ describe.skipIf(!inject('servers').redisUrl)('a Redis', () => {
     ['no scripts', ['~*', '+@all', '-eval', '-evalsha'], /'eval(sha)?' command/],
     ['no INFO', ['~*', '+@all', '-info'], /'info' command/],
     ['no command that a script runs', ['~*', '+@all', '-xadd'], /may not do what the queues do .*xadd|user executing/],
-  ])('whose user has %s is refused', async (_name, rules, message) => {
-    expect(await refusalOf(await userWith(...rules))).toMatch(message);
+  ])('whose user has %s is rejected', async (_name, rules, message) => {
+    expect(await rejectionOf(await userWith(...rules))).toMatch(message);
   });
 
-  test('that rejects the password is refused', async () => {
+  test('that rejects the password is rejected', async () => {
     const url = (await userWith('~*', '+@all')).replace('secret', 'wrong');
-    const message = await refusalOf(url);
+    const message = await rejectionOf(url);
     expect(message).toMatch(/rejects the user or the password \(WRONGPASS/);
     expect(message).not.toContain('wrong-');
   });

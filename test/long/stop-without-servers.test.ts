@@ -1,4 +1,4 @@
-// A stop ends within two seconds and with exit code 0, whichever server is away and in whatever way.
+// A stop ends within two seconds and with exit code 0, each server being away in each of several ways.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
