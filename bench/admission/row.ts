@@ -56,7 +56,7 @@ export const row: Strategy = {
     const admission = new SaleAdmission({ database, onAdmitted: () => {}, onDecision: () => {}, log });
     admission.start();
     return {
-      decide: async (buyer) => (await admission.decide(id, buyer))?.outcome === 'admitted',
+      decide: async (userId) => (await admission.decide({ saleId: id, userId, request: {} }))?.outcome === 'admitted',
       async close() {
         await admission.stop();
         await database.close();

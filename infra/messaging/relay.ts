@@ -56,8 +56,8 @@ export interface RelayOptions {
 }
 
 /**
- * Allowance for the duration of a claim. Turns come every `pollMs`, but #lastClaim is the end of a claim, so a little
- * less than `pollMs` has passed at the next turn.
+ * On PGlite, a pause ends early, at a multiple of GRID_MS (see gridOf), but #lastClaim is the end of a claim. So a little
+ * less than `pollMs` may have passed at the next turn.
  */
 const CLAIM_ALLOWANCE_MS = 50;
 

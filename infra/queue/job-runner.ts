@@ -33,7 +33,7 @@ const OUTAGE_PAUSE_MAX_MS = 1_000;
 export interface JobRunnerOptions extends Pick<PacedQueueOptions, 'work' | 'onLastFailure'> {
   readonly worker: BullWorker;
   readonly concurrentClaims: number;
-  readonly limiter: Pick<SlotLimiter, 'perSlot' | 'markIdle'>;
+  readonly limiter: Pick<SlotLimiter, 'perSlot' | 'blockedMs' | 'markStarted' | 'markIdle'>;
   /** Maximum number of running jobs. */
   readonly concurrency: number;
   readonly onFault: (error: Error) => void;
@@ -112,13 +112,19 @@ export class JobRunner {
   }
 
   async #run(): Promise<void> {
-    const { concurrency, concurrentClaims } = this.#options;
+    const { concurrency, concurrentClaims, limiter } = this.#options;
     let count = 1;
     while (!this.#stopping.signal.aborted) {
       await this.#paused;
       const free = concurrency - this.#running.size;
       if (free <= 0) {
         await Promise.race(this.#ended());
+        continue;
+      }
+      const { blockedMs } = limiter;
+      if (blockedMs > 0) {
+        await this.#pause(blockedMs);
+        count = Math.min(limiter.perSlot, concurrentClaims);
         continue;
       }
       try {
@@ -174,6 +180,7 @@ export class JobRunner {
     const token = randomUUID();
     const [data, id, limitedMs = 0, delayedUntil = 0] = await worker.getBackend().moveToActive(token);
     if (!data || !id) return { limitedMs, delayedUntil };
+    this.#options.limiter.markStarted();
     const job = Job.fromJSON(worker, data, id);
     const worked = job.deferredFailure
       ? Promise.reject(new UnrecoverableError(job.deferredFailure)) // the job's workers died too often

@@ -13,8 +13,6 @@ const MAX_STALLED = 10;
 const JOB_MS = 2_000;
 const MIN_CONCURRENCY = 20;
 const MAX_CONCURRENCY = 5_000;
-/** Slots that a sole drain catches up on at once after its process was busy: few enough to make no burst. */
-const CATCH_UP_SLOTS = 2;
 /** Jobs per addition. */
 const CHUNK = 500;
 /** How long open() waits for a server that has just gone away. */
@@ -55,7 +53,7 @@ export class BullPacedQueue implements PacedQueue {
     this.#backend = backend;
     this.#log = log.child({ queue: name });
     const { concurrentClaims, shared } = backend;
-    const limiter = new SlotLimiter(perSecond, shared ? 0 : CATCH_UP_SLOTS, () => backend.now());
+    const limiter = new SlotLimiter({ perSecond, isSole: !shared, now: () => backend.now() });
     this.#connections = backend.open(name, {
       // Own properties, because for Redis BullMQ serializes them with each claim.
       limiter: {

@@ -1,6 +1,7 @@
-// Drains the sales that have queued tickets, and the open ones that opened or admitted a buyer recently: through a job
-// queue for each of them, at the sale's own rate. Removes job queues that are no longer needed from the queue server,
-// including those of processes that died. In this file, a queue is a job queue, not the queue of a sale's tickets.
+// Drains the sales that have queued tickets, and those that are about to open, or that opened or admitted a buyer
+// recently: through a job queue for each of them, at the sale's own rate. Removes job queues that are no longer needed
+// from the queue server, including those of processes that died. In this file, a queue is a job queue, not the queue of
+// a sale's tickets.
 import { setTimeout as delay } from 'node:timers/promises';
 import { pollingLoop } from '../../infra/database/poll.ts';
 import { DatabaseUnavailable } from '../../infra/database/port.ts';

@@ -13,7 +13,7 @@ import { sendRejection, sendTicket } from './responses.ts';
 import type { SaleAdmission } from './sale-admission.ts';
 
 interface Options {
-  readonly admission: Pick<SaleAdmission, 'reject'>;
+  readonly admission: Pick<SaleAdmission, 'reject' | 'returnAttempt'>;
   /** Purchases that the snapshot did not reject. Each may have used an attempt; the route must not use a second. */
   readonly passedSnapshot: WeakSet<IncomingMessage>;
   readonly readTicket: ReadTicket;
@@ -39,7 +39,7 @@ export const front =
       const reject = (body: Buffer) => {
         const userId = userIdIn(request, body);
         if (userId === undefined) return false;
-        const rejected = options.admission.reject(saleId, userId);
+        const rejected = options.admission.reject({ saleId, userId, request });
         if (!rejected) {
           options.passedSnapshot.add(request);
           return false;
@@ -47,7 +47,10 @@ export const front =
         sendRejection(response, { saleId, userId, byBrowser: prefersHtml(request) }, rejected);
         return true;
       };
-      if (!handleSmallBody(request, MAX_BODY_BYTES, reject)) pass();
+      if (handleSmallBody(request, MAX_BODY_BYTES, reject)) return;
+      pass();
+      // The route never responds within this call, so the purchase was shed.
+      if (response.writableEnded) options.admission.returnAttempt({ saleId, request });
     } else if (request.method === 'GET' && ticketId !== undefined && !prefersHtml(request)) {
       options
         .readTicket(saleId, ticketId)

@@ -15,7 +15,7 @@ import { OpeningTimer } from './opening-timer.ts';
 import { createReadTicket } from './read-ticket.ts';
 import { flashSaleRoutes } from './routes.ts';
 import { SaleAdmission } from './sale-admission.ts';
-import { awaitPayments, releaseTickets, settleTickets } from './settle-tickets.ts';
+import { followOrders } from './settle-tickets.ts';
 import { saleFacts, ticketFacts } from './store/facts.ts';
 import { msUntilOpening } from './store/sales.ts';
 import { RESEND_BY_ID, RESEND_OVERDUE } from './store/tickets.ts';
@@ -51,6 +51,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
   const openings = new OpeningTimer({
     warmUp: () => warmUp.run(),
     readNext: (afterMs) => msUntilOpening(database.background, afterMs),
+    polls: database.kind === 'postgres',
     log,
   });
   const admission = new SaleAdmission({
@@ -60,6 +61,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     onDecision: (outcome, by) => decisions.inc({ outcome, by }),
     log,
   });
+  const ticketOrders = followOrders(outbox, resendAfterMs);
   const readTicket = createReadTicket(database);
   const passedSnapshot = new WeakSet<IncomingMessage>();
   const onCreated = (opensAt: string | undefined) => {
@@ -71,9 +73,9 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
   return {
     migrations: new URL('./store/migrations/', import.meta.url),
     handlers: {
-      'order.placed': settleTickets,
-      'order.cancelled': releaseTickets(outbox),
-      'order.awaiting-payment': awaitPayments(resendAfterMs),
+      'order.placed': ticketOrders,
+      'order.cancelled': ticketOrders,
+      'order.awaiting-payment': ticketOrders,
     },
     routes: (router) => flashSaleRoutes(router, { database, admission, passedSnapshot, readTicket, onCreated }),
     front: front({ admission, passedSnapshot, readTicket, log }),

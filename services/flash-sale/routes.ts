@@ -76,8 +76,9 @@ export function purchaseRoute(
         const saleId = parseId(request.params.id, 'flash sale');
         const { userId } = parse(purchaseRequest, request.body);
         const purchase = { saleId, userId, byBrowser: prefersHtml(request) };
-        const rejected = passedSnapshot.has(request) ? undefined : admission.reject(saleId, userId);
-        const decided = rejected ?? (await admission.decide(saleId, userId));
+        const attempt = { saleId, userId, request };
+        const rejected = passedSnapshot.has(request) ? undefined : admission.reject(attempt);
+        const decided = rejected ?? (await admission.decide(attempt));
         if (!decided) throw notFound('flash sale');
         if (!('ticketId' in decided)) return sendRejection(response, purchase, decided);
         const { ticketId } = decided;

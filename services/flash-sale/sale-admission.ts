@@ -6,6 +6,7 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { FlashSaleStatus, Rejection } from '../../contracts/flash-sales.ts';
 import { GroupCommit } from '../../infra/database/group-commit.ts';
+import { Overloaded } from '../../infra/database/port.ts';
 import { Loop } from '../../infra/runtime/loop.ts';
 import type { ServiceContext } from '../../infra/runtime/service.ts';
 import { failpoint } from './failpoints.ts';
@@ -28,6 +29,13 @@ export interface RejectedPurchase {
   readonly status: FlashSaleStatus;
   /** Whole seconds until another attempt is worthwhile; undefined if that is unknown. */
   readonly retryAfterSeconds: number | undefined;
+}
+
+export interface PurchaseAttempt {
+  readonly saleId: string;
+  readonly userId: string;
+  /** Identifies the attempt. */
+  readonly request: object;
 }
 
 interface Options extends Pick<ServiceContext<unknown>, 'database' | 'log'> {
@@ -77,24 +85,33 @@ export class SaleAdmission {
     await this.#rejections.stop();
   }
 
-  /** Rejects a purchase from memory alone; undefined if the row has to decide. */
-  reject(saleId: string, userId: string): RejectedPurchase | undefined {
+  /** Rejects a purchase from memory alone; undefined if the row has to decide: then call decide() or returnAttempt(). */
+  reject({ saleId, userId, request }: PurchaseAttempt): RejectedPurchase | undefined {
     const snapshot = this.#sales.get(saleId)?.snapshot;
-    const rejection = snapshot?.reject(userId);
+    const rejection = snapshot?.reject(userId, request);
     if (!rejection || !snapshot?.latest) return undefined;
     this.#options.onDecision(rejection, 'snapshot');
     return this.#rejected(saleId, rejection, snapshot.latest);
+  }
+
+  /** The purchase was shed before decide(). Another buyer may try in its place. */
+  returnAttempt({ saleId, request }: Pick<PurchaseAttempt, 'saleId' | 'request'>): void {
+    this.#sales.get(saleId)?.snapshot.returnAttempt(request);
   }
 
   /**
    * The row's decision; undefined if there is no such sale. The promise rejects with DatabaseUnavailable or Overloaded:
    * then the buyer may or may not hold a ticket, and sending the same request again is safe.
    */
-  async decide(saleId: string, userId: string): Promise<HeldTicket | RejectedPurchase | undefined> {
+  async decide(attempt: PurchaseAttempt): Promise<HeldTicket | RejectedPurchase | undefined> {
+    const { saleId, userId } = attempt;
     const sale = this.#sales.get(saleId) ?? this.#open(saleId);
     let decision: Decision | undefined;
     try {
       decision = await sale.requests.submit({ ticketId: uuidv7(), userId });
+    } catch (error) {
+      if (error instanceof Overloaded) this.returnAttempt(attempt);
+      throw error;
     } finally {
       if (!decision && !sale.snapshot.latest) this.#sales.delete(saleId);
     }

@@ -3,7 +3,8 @@
 //
 // It never admits. It rejects newcomers if the row, as it was at most a second ago, would reject them. If the queue had
 // free places, it lets about as many newcomers through to the row, and rejects the others until its next refresh. Buyers
-// who hold a ticket as of the snapshot, or got one from this process since, always reach the row.
+// who hold a ticket as of the snapshot, or got one from this process since, always reach the row. A newcomer that was let
+// through and does not reach the row after all, because the process is overloaded, makes room for another one.
 //
 // While it is in use, the snapshot is refreshed well before it expires; otherwise the whole flood would reach the row
 // until the refresh is done. Without requests it is dropped soon; otherwise an outdated snapshot would reject the first
@@ -32,6 +33,8 @@ export class SaleSnapshot {
   /** False after an idle time, and while holders of tickets are unknown. */
   #mayReject = false;
   #attemptsLeft = 0;
+  /** Requests that took an attempt of this snapshot. */
+  #attempts = new WeakSet<object>();
   /** Every user who got one of the tickets up to number #lastTicket. */
   #holders: BloomFilter | undefined;
   #lastTicket = 0;
@@ -54,16 +57,27 @@ export class SaleSnapshot {
     return this.#latest;
   }
 
-  /** Why a buyer gets no ticket; undefined if the row has to decide. */
-  reject(userId: string): Rejection | undefined {
+  /**
+   * Why a buyer gets no ticket; undefined if the row has to decide, for which a newcomer takes an attempt. `request`: for
+   * returnAttempt().
+   */
+  reject(userId: string, request?: object): Rejection | undefined {
     const now = this.#now();
     if (this.#latest && now - this.#usedAt >= keptForMs(this.#latest)) this.#mayReject = false;
     this.#usedAt = now;
     if (!this.#isFresh(now) && !this.#refreshing) this.#refresh().catch(this.#options.onError);
     if (!this.#latest || !this.#mayReject || !this.#holders || mayContain(this.#holders, userId)) return undefined;
     const rejection = rejectionOf(this.#latest, now - this.#readAt, this.#attemptsLeft);
-    if (!rejection) this.#attemptsLeft--;
+    if (!rejection) {
+      this.#attemptsLeft--;
+      if (request) this.#attempts.add(request);
+    }
     return rejection;
+  }
+
+  /** The row will not decide about a request after all. Does nothing if it took no attempt of the latest snapshot. */
+  returnAttempt(request: object): void {
+    if (this.#attempts.delete(request)) this.#attemptsLeft++;
   }
 
   /** A user got a ticket from this process. A refresh under way may have read the sale before that. */
@@ -109,6 +123,7 @@ export class SaleSnapshot {
       this.#readAt = readAt;
       this.#mayReject = knowsAllHolders;
       this.#attemptsLeft = attemptsFor(snapshot);
+      this.#attempts = new WeakSet();
       return;
     }
   }

@@ -3,45 +3,58 @@
 // back is never sold afterwards, and a sold one never awaits payment again.
 import { v7 as uuidv7 } from 'uuid';
 import type { Event } from '../../contracts/events.ts';
+import type { Transaction } from '../../infra/database/port.ts';
 import type { Handler } from '../../infra/messaging/handler.ts';
-import { type Outbox, replyWith } from '../../infra/messaging/outbox.ts';
-import { awaitPayment, RELEASED, release, settle } from './store/tickets.ts';
+import type { Outbox } from '../../infra/messaging/outbox.ts';
+import { awaitPayment, lockTickets, RELEASED, release, settle } from './store/tickets.ts';
 
-const ofTicket = ({ data }: Event<'order.placed' | 'order.cancelled'>) => data.ticketId !== undefined;
+type OrderEvent = Event<'order.placed' | 'order.awaiting-payment' | 'order.cancelled'>;
 
-/** JSON with one report per ticket, in the order of the ids, so that two processes never deadlock. */
-function reports(events: readonly Event<'order.placed' | 'order.cancelled'>[]): string {
-  const byTicket = new Map(
-    events.map(({ data }) => {
-      const reason = 'reason' in data ? data.reason : undefined;
-      return [data.ticketId ?? '', { ticketId: data.ticketId, orderId: data.orderId, eventId: uuidv7(), reason }];
-    }),
-  );
-  const sorted = [...byTicket].sort(([a], [b]) => (a < b ? -1 : 1));
-  return JSON.stringify(sorted.map(([, report]) => report));
+/** One report per ticket, in the order of the ids, so that two processes never deadlock. */
+function reportsOf<D extends OrderEvent['data']>(events: readonly { readonly data: D }[]) {
+  const byTicket = new Map<string, D & { readonly ticketId: string; readonly eventId: string }>();
+  for (const { data } of events) {
+    const { ticketId = '' } = data;
+    byTicket.set(ticketId, { ...data, ticketId, eventId: uuidv7() });
+  }
+  return [...byTicket.values()].sort((a, b) => (a.ticketId < b.ticketId ? -1 : 1));
 }
 
-/** order.placed of a ticket → the unit is sold. Publishes nothing: the event is the reply to this service's request. */
-export const settleTickets: Handler<Event<'order.placed'>> = {
-  accepts: ofTicket,
-  handle: (tx, events) => settle(tx, reports(events)),
-};
+const isPlaced = (event: OrderEvent) => event.type === 'order.placed';
+const isAwaitingPayment = (event: OrderEvent) => event.type === 'order.awaiting-payment';
+const isCancelled = (event: OrderEvent) => event.type === 'order.cancelled';
 
 /**
- * order.cancelled of a ticket → the unit goes back → flash-sale.ticket.closed, the reply to the order service: the same
- * event each time, even if another message cancelled the ticket before.
+ * - order.placed of a ticket → the unit is sold. Publishes nothing: the event is the reply to this service's request.
+ * - order.awaiting-payment → the ticket shows it.
+ * - order.cancelled of a ticket → the unit goes back → flash-sale.ticket.closed, the reply to the order service: the
+ *   same event each time, even if another message cancelled the ticket before.
+ *
+ * One handler, because the three change the same rows: in a batch of several kinds, it locks all rows in one order
+ * first. Otherwise two processes deadlock if one sells at sale A and releases at sale B, and the other the reverse.
  */
-export const releaseTickets = (outbox: Outbox): Handler<Event<'order.cancelled'>> => ({
-  accepts: ofTicket,
-  ...replyWith(outbox, RELEASED, (tx, events) => release(tx, reports(events))),
-});
-
-/** order.awaiting-payment of a ticket → the ticket shows it. */
-export const awaitPayments = (resendAfterMs: number): Handler<Event<'order.awaiting-payment'>> => ({
-  handle: (tx, events) =>
-    awaitPayment(
-      tx,
-      events.map(({ data }) => data).sort((a, b) => (a.ticketId < b.ticketId ? -1 : 1)),
-      resendAfterMs,
-    ),
-});
+export const followOrders = (outbox: Outbox, resendAfterMs: number): Handler<OrderEvent> => {
+  const sendReleased = (tx: Transaction, orderIds: readonly string[]) => outbox.write(tx, RELEASED, orderIds);
+  return {
+    accepts: ({ data }) => data.ticketId !== undefined,
+    handle: async (tx, events) => {
+      const placed = reportsOf(events.filter(isPlaced));
+      const awaiting = reportsOf(events.filter(isAwaitingPayment));
+      const cancelled = reportsOf(events.filter(isCancelled));
+      const kinds = [placed, awaiting, cancelled].filter(({ length }) => length > 0);
+      if (kinds.length > 1)
+        await lockTickets(
+          tx,
+          kinds.flat().map(({ ticketId }) => ticketId),
+        );
+      if (placed.length > 0) await settle(tx, placed);
+      if (awaiting.length > 0) await awaitPayment(tx, awaiting, resendAfterMs);
+      if (cancelled.length === 0) return;
+      await release(tx, cancelled);
+      const orderIds = events.filter(isCancelled).map(({ subject }) => subject);
+      await sendReleased(tx, orderIds);
+    },
+    // Also called for the other two types, whose tickets may have been released since.
+    resendReplies: sendReleased,
+  };
+};

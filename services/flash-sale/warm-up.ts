@@ -31,8 +31,9 @@ export async function warmUpPurchases(log: Logger): Promise<Record<number, numbe
   const snapshot = new SaleSnapshot({ peek: async () => FULL, onError: () => undefined });
   await snapshot.read();
   const saleId = uuidv7();
-  const admission: Pick<SaleAdmission, 'reject' | 'decide'> = {
-    reject: (_saleId, userId) => {
+  const admission: Pick<SaleAdmission, 'reject' | 'returnAttempt' | 'decide'> = {
+    returnAttempt: () => undefined,
+    reject: ({ userId }) => {
       const outcome = userId.startsWith('admitted') ? undefined : snapshot.reject(userId);
       if (!outcome) return undefined;
       return { outcome, status: FULL.status, retryAfterSeconds: retryAfterSeconds(outcome, FULL, Math.random()) };

@@ -46,7 +46,9 @@ describe.for(databasePlaces(databaseUrl))('on $place', ({ place, available, open
     onTestFinished(() => admission.stop());
     const reject = async (saleId: string, times: number) => {
       for (let each = 0; each < times; each++)
-        expect(await admission.decide(saleId, `user-${each}`)).toMatchObject({ outcome: 'not-open' });
+        expect(await admission.decide({ saleId, userId: `user-${each}`, request: {} })).toMatchObject({
+          outcome: 'not-open',
+        });
     };
     const counted = async (saleId: string) => (await findSale(database, saleId))?.counts.rejected.notOpen;
     return { ids, admission, reject, counted };

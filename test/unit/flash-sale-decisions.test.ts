@@ -109,6 +109,26 @@ describe('a rejection from memory', () => {
     );
   });
 
+  test('of a newcomer makes room for another one if a request does not reach the row after all', async () => {
+    const { state, snapshot } = snapshotOf(saleWith({ queued: 99 }), { admitted: 1, users: ['holder'] });
+    await snapshot.read();
+    const requests = Array.from({ length: 10 }, () => ({}));
+    for (const request of requests) expect(snapshot.reject('ann', request)).toBeUndefined();
+    expect(snapshot.reject('bob', {})).toBe('queue-full');
+    const [first = {}, second = {}] = requests;
+    for (let time = 0; time < 2; time++) snapshot.returnAttempt(first);
+    expect(snapshot.reject('bob', {})).toBeUndefined();
+    expect(snapshot.reject('bob', {})).toBe('queue-full');
+    // Neither took an attempt of this snapshot.
+    expect(snapshot.reject('holder', second)).toBeUndefined();
+    state.now += 100;
+    await snapshot.read();
+    snapshot.returnAttempt(second);
+    snapshot.returnAttempt({});
+    for (const request of requests) expect(snapshot.reject('ann', request)).toBeUndefined();
+    expect(snapshot.reject('bob', {})).toBe('queue-full');
+  });
+
   test('never claims that the last units are sold', async () => {
     await fc.assert(
       fc.asyncProperty(anySale, async (any) => {

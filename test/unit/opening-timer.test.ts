@@ -19,6 +19,8 @@ let openings: number[];
 let warmedAt: number[];
 let messages: string[];
 let isDatabaseAway: boolean;
+let newTimer: (polls: boolean) => OpeningTimer;
+/** Of an embedded system. */
 let timer: OpeningTimer;
 let startedAt: number;
 const now = () => performance.now() - startedAt;
@@ -29,15 +31,18 @@ beforeEach(() => {
   startedAt = performance.now();
   const log = pino({}, { write: (line) => void messages.push(JSON.parse(line).msg) });
   const warmUp = new WarmUp(async () => warmedAt.push(now()), log);
-  timer = new OpeningTimer({
-    warmUp: () => warmUp.run(),
-    readNext: async (afterMs) => {
-      if (isDatabaseAway) throw new Error('no database');
-      const next = Math.min(...openings.map((opensAt) => opensAt - now()).filter((opensInMs) => opensInMs > afterMs));
-      return Number.isFinite(next) ? next : undefined;
-    },
-    log,
-  });
+  newTimer = (polls) =>
+    new OpeningTimer({
+      warmUp: () => warmUp.run(),
+      polls,
+      readNext: async (afterMs) => {
+        if (isDatabaseAway) throw new Error('no database');
+        const next = Math.min(...openings.map((opensAt) => opensAt - now()).filter((opensInMs) => opensInMs > afterMs));
+        return Number.isFinite(next) ? next : undefined;
+      },
+      log,
+    });
+  timer = newTimer(false);
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -72,7 +77,7 @@ describe('a process warms up ten seconds before', () => {
     expect(warmedAt).toEqual([1_000, tenSecondsBefore(DAY_MS), tenSecondsBefore(2 * DAY_MS)]);
   });
 
-  test('the opening of a sale that another process created, once it got an early purchase', async () => {
+  test('the opening of a sale that it did not read, once it got an early purchase', async () => {
     timer.start();
     await advanceTo(0);
     expect(vi.getTimerCount()).toBe(0);
@@ -82,6 +87,45 @@ describe('a process warms up ten seconds before', () => {
     await advanceTo(2 * DAY_MS);
     expect(warmedAt).toEqual([0, tenSecondsBefore(DAY_MS)]);
     expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+describe('a gateway among others', () => {
+  let gateway: OpeningTimer;
+  beforeEach(async () => {
+    gateway = newTimer(true);
+    gateway.start();
+    await advanceTo(1);
+  });
+  afterEach(() => gateway.stop());
+
+  test('warms up ten seconds before the opening of a sale that another one created', async () => {
+    await advanceTo(1_000);
+    openings = [60_000, 200_000];
+    await advanceTo(300_000);
+    expect(warmedAt).toEqual(openings.map(tenSecondsBefore));
+  });
+
+  test('warms up at once if the sale opens sooner, but not in its last three seconds', async () => {
+    openings = [9_000];
+    await advanceTo(100_000);
+    expect(warmedAt).toEqual([2_000]);
+    openings = [107_000];
+    await advanceTo(200_000);
+    expect(warmedAt).toEqual([2_000, 102_000]);
+    openings = [202_500];
+    await advanceTo(300_000);
+    expect(warmedAt).toEqual([2_000, 102_000]);
+  });
+
+  test('reads the openings again after an outage of the database', async () => {
+    isDatabaseAway = true;
+    await advanceTo(30_000);
+    expect(warmedAt).toEqual([]);
+    isDatabaseAway = false;
+    openings = [60_000];
+    await advanceTo(61_000);
+    expect(warmedAt).toEqual([50_000]);
   });
 });
 

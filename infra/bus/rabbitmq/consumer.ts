@@ -125,9 +125,9 @@ export class QueueConsumer {
   }
 
   /**
-   * Handlers of lost channels may still run while their messages are delivered again. So the handler gets up to two
-   * prefetches of events at a time, exceeded only by the other events of the last message, and one prefetch of messages
-   * may wait here, however often channels are lost.
+   * Of one channel, at most a prefetch of events is processed at a time. Handlers of lost channels may still run while
+   * their messages are delivered again, so over all channels it is at most two prefetches, however often channels are
+   * lost. Only the other events of the last message exceed these limits. Up to one prefetch of messages waits here.
    */
   #dispatch(session: Session): void {
     const { prefetch } = this.#options;

@@ -10,9 +10,15 @@ export interface DrainableSale {
   readonly processed: number;
 }
 
-/** A sale with queued tickets, or an open one that opened or admitted a buyer within the last ten minutes. */
+/**
+ * A job queue is opened this long before its sale, because that takes a dozen statements, which would compete with the
+ * first buyers.
+ */
+const LEAD = "interval '2 seconds'";
+
+/** A sale with queued tickets, or one that is open or about to, and opened or admitted a buyer within ten minutes. */
 const NEEDS_JOB_QUEUE = `(queued > 0
-  OR (opens_at <= now() AND (closes_at IS NULL OR closes_at > now())
+  OR (opens_at <= now() + ${LEAD} AND (closes_at IS NULL OR closes_at > now())
     AND GREATEST(opens_at, last_admission_at) > now() - interval '10 minutes'))`;
 
 /** Sales that need a job queue, at most `limit`; those with queued tickets first. */
@@ -25,11 +31,11 @@ export function listDrainable(database: Database, limit: number): Promise<Draina
 }
 
 /**
- * The query for the time at which listDrainable() next finds a sale: now if it finds one already, otherwise the next
- * opening.
+ * The query for the time at which listDrainable() next finds a sale: now if it finds one already, otherwise shortly
+ * before the next opening.
  */
 export const NEXT_OPENING = `SELECT CASE WHEN EXISTS (SELECT FROM ${SCHEMA}.sales WHERE ${NEEDS_JOB_QUEUE}) THEN now()
-  ELSE (SELECT min(opens_at) FROM ${SCHEMA}.sales WHERE opens_at > now()) END AS due`;
+  ELSE (SELECT min(opens_at) - ${LEAD} FROM ${SCHEMA}.sales WHERE opens_at > now()) END AS due`;
 
 /** Records that the queue server may hold a sale's job queue; to be called before the job queue is opened. */
 export const markJobQueueOpened = (database: Database, saleId: string) =>
@@ -74,10 +80,17 @@ export async function enqueue(database: Database, saleId: string, head: { headCo
   return rows.sort((a, b) => a.number - b.number).map(({ id }) => id);
 }
 
-/** Records that these tickets have no job: those that are still queued need one. */
+/**
+ * Records that these tickets have no job: those that are still queued need one. Locks them in the order of their ids,
+ * because another process may run jobs of the same tickets.
+ */
 export const dequeue = (database: Database, ids: readonly string[]) =>
   database.execute(
-    `UPDATE ${SCHEMA}.tickets SET enqueued_until = '-infinity' WHERE id = ANY($1::uuid[]) AND status = 'queued'`,
+    `WITH ticket AS MATERIALIZED (
+       SELECT id, status FROM ${SCHEMA}.tickets WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+     )
+     UPDATE ${SCHEMA}.tickets AS t SET enqueued_until = '-infinity'
+     FROM ticket WHERE t.id = ticket.id AND ticket.status = 'queued'`,
     [ids],
   );
 

@@ -32,58 +32,82 @@ const acceptedEvents = (tickets: string) =>
 export const ACCEPT_TICKETS = defineStatement({
   effects: `WITH job AS (
     SELECT * FROM json_to_recordset($1::json) AS j ("ticketId" uuid, "eventId" uuid)
+  ), ticket AS MATERIALIZED ( -- in the order of the ids, because a job may run in two processes
+    SELECT id, status FROM ${SCHEMA}.tickets WHERE id = ANY($3::uuid[]) ORDER BY id FOR NO KEY UPDATE
   ), accepted AS (
     UPDATE ${SCHEMA}.tickets AS t SET status = 'accepted', accepted_at = now(), accepted_event_id = job."eventId",
       resend_at = now() + $2::integer * interval '1 ms'
-    FROM job WHERE t.id = job."ticketId" AND t.status = 'queued'
+    FROM job JOIN ticket ON ticket.id = job."ticketId" WHERE t.id = ticket.id AND ticket.status = 'queued'
     RETURNING t.*
   ), ${updateTotals('accepted', 'queued = s.queued - n')}`,
   events: acceptedEvents('accepted'),
   params: (jobs: readonly { readonly ticketId: string; readonly eventId: string }[], resendAfterMs: number) => [
     JSON.stringify(jobs),
     resendAfterMs,
+    jobs.map(({ ticketId }) => ticketId),
   ],
 });
 
+/**
+ * Locks tickets and then their sales, each in the order of the ids, for a transaction of several statements. A single
+ * statement locks in this order, too.
+ */
+export const lockTickets = (tx: Transaction, ids: readonly string[]) =>
+  tx.execute(
+    `WITH ticket AS MATERIALIZED (
+       SELECT sale_id FROM ${SCHEMA}.tickets WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+     )
+     SELECT FROM ${SCHEMA}.sales WHERE id IN (SELECT sale_id FROM ticket) ORDER BY id FOR NO KEY UPDATE`,
+    [ids],
+  );
+
 const SETTLE = `WITH report AS (
     SELECT * FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid)
-  ), closed AS (
+  ), ordered AS (
     UPDATE ${SCHEMA}.tickets AS t SET status = 'ordered', order_id = r."orderId", closed_at = now()
     FROM report r WHERE t.id = r."ticketId" AND t.status IN ('accepted', 'awaiting-payment')
     RETURNING t.*
-  ), ${updateTotals('closed', 'held = s.held - n, sold = s.sold + n')} SELECT FROM closed`;
+  ), ${updateTotals('ordered', 'held = s.held - n, sold = s.sold + n')} SELECT FROM ordered`;
+
+type Placed = Pick<EventData<'order.placed'>, 'ticketId' | 'orderId'>;
 
 /**
- * Marks tickets as ordered, and counts their units as sold. `reports`: [{ ticketId, orderId }], as JSON. A ticket that
- * is not `accepted` or `awaiting-payment` stays as it is: it is ordered already, or its order was cancelled before.
+ * Marks tickets as ordered, and counts their units as sold. A ticket that is not `accepted` or `awaiting-payment` stays
+ * as it is: it is ordered already, or its order was cancelled before.
  */
-export const settle = (tx: Transaction, reports: string) => tx.execute(SETTLE, [reports]);
+export const settle = (tx: Transaction, reports: readonly Placed[]) => tx.execute(SETTLE, [JSON.stringify(reports)]);
 
 const RELEASE = `WITH report AS (
     SELECT * FROM json_to_recordset($1::json) AS r ("ticketId" uuid, "orderId" uuid, "eventId" uuid, reason text)
   ), before AS (
     SELECT id, status FROM ${SCHEMA}.tickets WHERE id IN (SELECT "ticketId" FROM report)
       AND status IN ('accepted', 'awaiting-payment', 'ordered') ORDER BY id FOR UPDATE
-  ), closed AS (
+  ), returned AS (
     UPDATE ${SCHEMA}.tickets AS t
     SET status = 'released', order_id = r."orderId", reason = r.reason, closed_at = now(),
       closed_event_id = r."eventId"
     FROM report r JOIN before ON before.id = r."ticketId" WHERE t.id = before.id
     RETURNING t.*, before.status = 'ordered' AS was_sold
   ), ${updateTotals(
-    'closed',
+    'returned',
     `remaining = s.remaining + n, released = s.released + n,
       held = s.held - (n - n_sold), sold = s.sold - n_sold`,
     ', count(*) FILTER (WHERE was_sold) AS n_sold',
-  )} SELECT FROM closed`;
+  )} SELECT FROM returned`;
+
+type Cancelled = Pick<EventData<'order.cancelled'>, 'ticketId' | 'orderId' | 'reason'> & { readonly eventId: string };
 
 /**
- * Returns to their sales the units of tickets whose orders were cancelled. `reports`: [{ ticketId, orderId, eventId,
- * reason? }], as JSON. A ticket whose unit went back before stays as it is.
+ * Returns to their sales the units of tickets whose orders were cancelled. `eventId`: of the event that reports it. A
+ * ticket whose unit went back before stays as it is.
  */
-export const release = (tx: Transaction, reports: string) => tx.execute(RELEASE, [reports]);
+export const release = (tx: Transaction, reports: readonly Cancelled[]) =>
+  tx.execute(RELEASE, [JSON.stringify(reports)]);
 
-/** flash-sale.ticket.closed, as it was first sent, of the released tickets of the orders in $1. */
+/**
+ * flash-sale.ticket.closed, as it was first sent, of the released tickets of the orders in $1. Ordered and failed tickets
+ * publish none: see contracts/events.ts.
+ */
 export const RELEASED = defineStatement({
   events: `SELECT c.closed_event_id AS event_id, 'flash-sale.ticket.closed' AS type, c.id::text AS subject,
     c.closed_at AS time,
@@ -94,14 +118,14 @@ export const RELEASED = defineStatement({
   params: (orderIds: readonly string[]) => [orderIds],
 });
 
-const FAIL = `WITH closed AS (
+const FAIL = `WITH failed AS (
     UPDATE ${SCHEMA}.tickets SET status = 'failed', reason = $2, closed_at = now()
     WHERE id = $1 AND status = 'queued'
     RETURNING *
   ), ${updateTotals(
-    'closed',
+    'failed',
     'queued = s.queued - n, held = s.held - n, remaining = s.remaining + n, released = s.released + n',
-  )} SELECT FROM closed`;
+  )} SELECT FROM failed`;
 
 /** Fails a queued ticket and returns its unit to the sale. A ticket that is not queued stays as it is. */
 export const failTicket = (database: Database, ticketId: string, reason: string) =>
