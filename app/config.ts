@@ -4,9 +4,13 @@
 import { z } from 'zod';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { MAX_BATCH_EVENTS } from '../infra/bus/port.ts';
+import { AMQP_PARAMS, parseAmqpUrls } from '../infra/bus/rabbitmq/url.ts';
+import { POSTGRES_PARAMS, parsePostgresUrl } from '../infra/database/postgres-url.ts';
 import { messagingFailpoints } from '../infra/messaging/failpoints.ts';
 import { resendSettings } from '../infra/messaging/resend.ts';
 import { watchdogSettings } from '../infra/messaging/watchdog.ts';
+import { MQTT_PARAMS, parseMqttUrls } from '../infra/mqtt/url.ts';
+import { parseRedisUrl, REDIS_PARAMS } from '../infra/queue/redis-url.ts';
 import { type Role, roles } from '../infra/runtime/service.ts';
 import {
   ConfigError,
@@ -17,7 +21,6 @@ import {
   parseSettings,
   type SettingsOf,
   url,
-  urls,
   variable,
 } from '../infra/runtime/settings.ts';
 import { stepLatencySettings } from '../infra/runtime/step-latency.ts';
@@ -30,11 +33,14 @@ import { pointsSettings } from '../services/points/settings.ts';
 export const failpoints = [...messagingFailpoints, ...flashSaleFailpoints, ...orderFailpoints] as const;
 export type Failpoint = (typeof failpoints)[number];
 
+const parameters = (names: readonly string[]) => `Parameters: ${names.join(', ')}.`;
+
 const variables = {
   HOST: variable(
     z
       .string()
-      .regex(/^[A-Za-z0-9.:_-]+$/)
+      .regex(/^([A-Za-z0-9.:_%-]+|\[[A-Za-z0-9.:%]+\])$/)
+      .transform((host) => host.replace(/^\[|\]$/g, '')) // an IPv6 address as in a URL
       .meta({ allowed: 'an address or host name' }),
     '127.0.0.1',
     'Address that HTTP and the embedded MQTT broker listen on. Requests are not authenticated: expose it with care.',
@@ -47,25 +53,30 @@ const variables = {
   ),
   STOP_TIMEOUT_MS: variable(integer(100, 600_000), '10000', 'How long a stop waits for running work.'),
   DATABASE_URL: optional(
-    url('postgres', 'postgresql'),
-    'PostgreSQL 14 or newer. Unset: PGlite in DATA_DIR. Required for separate processes.',
+    url(parsePostgresUrl, 'a URL such as postgres://user:password@host:port/database'),
+    `PostgreSQL 14 or newer, or PgBouncer with pool_mode=session in front of it. Of several hosts, separated by commas, the first one that accepts writes is used. ${parameters(POSTGRES_PARAMS)} Unset: PGlite in DATA_DIR. Required for separate processes.`,
+  ),
+  MIGRATE: variable(
+    choice('on', 'off'),
+    'on',
+    'on: a start brings the schemas of the database up to date. off: it only checks them, and `sluice migrate` changes them, with a role that may.',
   ),
   DATABASE_POOL_SIZE: variable(integer(2, 200), '10', 'Connections of one process to PostgreSQL.'),
   REDIS_URL: optional(
-    url('redis', 'rediss'),
-    'Redis 6.2 or newer, or Valkey, not a cluster, for the job queue of the flash sales. Unset: the queue is in the database.',
+    url(parseRedisUrl, 'a URL such as redis://user:password@host:port/0, or rediss:// for TLS'),
+    `Redis 6.2 or newer, or Valkey, not a cluster, for the job queue of the flash sales. ${parameters(REDIS_PARAMS)} Unset: the queue is in the database.`,
   ),
   AMQP_URL: optional(
-    urls('amqp', 'amqps'),
-    'RabbitMQ 3.10 or newer, which carries the events. Cluster nodes, separated by commas, are tried in turn. Unset: see EVENT_BUS.',
+    url(parseAmqpUrls, 'a URL such as amqp://user:password@host:port/vhost, or several separated by commas'),
+    `RabbitMQ 3.10 or newer, which carries the events; amqps:// for TLS. Cluster nodes are tried in turn. ${parameters(AMQP_PARAMS)} Unset: see EVENT_BUS.`,
   ),
   EVENT_BUS: optional(
     choice('local', 'rabbitmq', 'mqtt'),
     'Transport of the events. Unset: rabbitmq if AMQP_URL is set, otherwise local (the database that all services share).',
   ),
   MQTT_URL: optional(
-    url('mqtt', 'mqtts', 'ws', 'wss'),
-    'MQTT 3.1.1 broker for notifications, presence and logs, and for the events if EVENT_BUS is mqtt. Unset: embedded. Required for separate processes.',
+    url(parseMqttUrls, 'a URL such as mqtt://user:password@host:port, or several separated by commas'),
+    `MQTT 3.1.1 broker for notifications, presence and logs, and for the events if EVENT_BUS is mqtt; mqtts:// for TLS, ws:// or wss:// for WebSocket. Several are tried in turn. ${parameters(MQTT_PARAMS)} Unset: embedded. Required for separate processes.`,
   ),
   MQTT_PORT: variable(integer(0, 65_535), '1883', 'TCP port of the embedded MQTT broker. 0 picks a free port.'),
   BUS_PREFIX: variable(

@@ -4,7 +4,16 @@ import { describeVariables, renamedVariables, type VariableName } from './config
 /** Settings that most users change come first. */
 const sections: Readonly<Record<string, readonly VariableName[]>> = {
   Server: ['HOST', 'PORT', 'MQTT_PORT', 'DATA_DIR', 'LOG_LEVEL', 'LOG_FORMAT'],
-  'External servers': ['DATABASE_URL', 'AMQP_URL', 'EVENT_BUS', 'BUS_PREFIX', 'MQTT_URL', 'REDIS_URL', 'PAYMENT_URL'],
+  'External servers': [
+    'DATABASE_URL',
+    'MIGRATE',
+    'AMQP_URL',
+    'EVENT_BUS',
+    'BUS_PREFIX',
+    'MQTT_URL',
+    'REDIS_URL',
+    'PAYMENT_URL',
+  ],
   'Points and coupons': ['POINTS_PER_MAJOR_UNIT', 'COUPON_PERCENT', 'COUPON_MIN_MAJOR_UNITS', 'COUPON_VALID_DAYS'],
   'Failed messages': ['RETRY_ATTEMPTS', 'RETRY_BASE_MS', 'RETRY_MAX_MS', 'RESEND_AFTER_MS'],
   Timeouts: ['PUBLISH_TIMEOUT_MS', 'PAYMENT_TIMEOUT_MS', 'LEASE_MS', 'WATCHDOG_MS', 'STOP_TIMEOUT_MS'],

@@ -2,10 +2,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
-import { migrate, readMigrations } from '../infra/database/migrate.ts';
-import { type Database, DatabaseUnavailable } from '../infra/database/port.ts';
-import { redactUrl } from '../infra/runtime/settings.ts';
-import { StartupError } from '../infra/runtime/startup-error.ts';
+import { assertMigrated, migrate, readMigrations } from '../infra/database/migrate.ts';
+import { type Database, DatabaseUnavailable, UnsuitableDatabase } from '../infra/database/port.ts';
+import { assertRights, GRANTS } from '../infra/database/rights.ts';
+import { reasonOf } from '../infra/runtime/reason.ts';
+import { redactUrl } from '../infra/runtime/server-url.ts';
+import { StartFailed, StartupError } from '../infra/runtime/startup-error.ts';
 import type { Config } from './config.ts';
 import { schemaOf } from './schemas.ts';
 
@@ -26,7 +28,7 @@ export const awaitDatabase = (database: Database, start: Start): Promise<void> =
 
 /**
  * Migrates the schemas of the services in this process. With the local bus it also migrates the inboxes of all others,
- * because publishing writes to them.
+ * because publishing writes to them. With MIGRATE=off it only checks that they are migrated.
  */
 export async function migrateSchemas(
   database: Database,
@@ -34,19 +36,25 @@ export async function migrateSchemas(
   migrations: ReadonlyMap<ServiceName, URL>,
 ): Promise<void> {
   const messaging = await readMigrations(MESSAGING_MIGRATIONS, 'messaging');
+  const { busKind, MIGRATE } = start.config;
   await prepare(start, async () => {
+    const schemas: string[] = [];
     for (const name of serviceNames) {
       const folder = migrations.get(name);
-      if (!folder && start.config.busKind !== 'local') continue;
+      if (!folder && busKind !== 'local') continue;
       const own = folder ? await readMigrations(folder, name) : [];
-      await migrate(database, schemaOf(name), [...messaging, ...own], start.log);
+      const schema = schemaOf(name);
+      if (MIGRATE === 'on') await migrate(database, schema, [...messaging, ...own], start.log);
+      else await assertMigrated(database, schema, [...messaging, ...own]);
+      schemas.push(schema);
     }
+    await assertRights(database, schemas);
   });
 }
 
 /**
- * Retries `work` while the database is unavailable. Rejects with a StartupError after DATABASE_WAIT_MS, with the
- * signal's reason, or with any other error unchanged.
+ * Retries `work` while the database is unavailable. Rejects with a StartupError if an operator must change the database,
+ * with StartFailed after DATABASE_WAIT_MS, with the signal's reason, or with any other error unchanged.
  */
 export async function retryUntilAvailable<T>({ config, log, signal }: Start, work: () => Promise<T>): Promise<T> {
   /** Counted from the first failure, because `work` may have run for long before it. */
@@ -57,13 +65,11 @@ export async function retryUntilAvailable<T>({ config, log, signal }: Start, wor
       return await work();
     } catch (error) {
       signal.throwIfAborted();
+      const problem = permanentProblem(error);
+      if (problem) throw new StartupError(`the database at ${locationOf(config)} cannot be used: ${problem}`);
       if (!(error instanceof DatabaseUnavailable)) throw error;
-      // A wrong password or a missing database needs an operator: SQLSTATE classes 28 and 3D.
-      const { code } = (error.cause ?? {}) as { code?: unknown };
-      const isPermanent = typeof code === 'string' && /^(28|3D)/.test(code);
       deadline ??= performance.now() + DATABASE_WAIT_MS;
-      if (isPermanent || performance.now() > deadline)
-        throw databaseError(config, 'cannot be used (check DATABASE_URL)', error);
+      if (performance.now() > deadline) throw startFailed(config, 'does not respond (check DATABASE_URL)', error);
       log.warn({ error: error.message }, 'waiting for the database');
       await delay(500, undefined, { signal }).catch(() => undefined);
     }
@@ -77,9 +83,26 @@ async function prepare(start: Start, work: () => Promise<unknown>): Promise<void
   } catch (error) {
     start.signal.throwIfAborted();
     if (error instanceof StartupError) throw error;
-    throw databaseError(start.config, 'cannot be prepared', error as Error);
+    throw startFailed(start.config, 'cannot be prepared', error as Error);
   }
 }
 
-const databaseError = ({ DATABASE_URL, DATA_DIR }: Config, problem: string, cause: Error) =>
-  new StartupError(`the database at ${redactUrl(DATABASE_URL ?? DATA_DIR)} ${problem}: ${cause.message}`, { cause });
+/** What an operator has to change; undefined if a later attempt may succeed, and for any other error. */
+function permanentProblem(error: unknown): string | undefined {
+  const cause = error instanceof DatabaseUnavailable ? error.cause : error;
+  if (!(cause instanceof Error)) return undefined;
+  if (cause instanceof UnsuitableDatabase) return cause.message;
+  const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
+  if (code === INSUFFICIENT_PRIVILEGE)
+    return `${cause.message}: grant the rights in ${GRANTS}, or run \`sluice migrate\` with a role that has them and set MIGRATE=off`;
+  // The server rejects the connection because of a wrong password or a missing database: SQLSTATE classes 28 and 3D.
+  return error instanceof DatabaseUnavailable && /^(28|3D)/.test(code) ? `${cause.message} (DATABASE_URL)` : undefined;
+}
+
+/** SQLSTATE */
+const INSUFFICIENT_PRIVILEGE = '42501';
+
+const locationOf = ({ DATABASE_URL, DATA_DIR }: Config) => redactUrl(DATABASE_URL ?? DATA_DIR);
+
+const startFailed = (config: Config, problem: string, cause: Error) =>
+  new StartFailed(`the database at ${locationOf(config)} ${problem}: ${reasonOf(cause)}`, { cause });

@@ -21,6 +21,7 @@ import type { MqttPublisher } from '../infra/mqtt/port.ts';
 import type { PresenceOptions } from '../infra/mqtt/presence.ts';
 import type { PacedQueues } from '../infra/queue/port.ts';
 import { lockDataDir } from '../infra/runtime/data-dir.ts';
+import { hostPort } from '../infra/runtime/server-url.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
 import { openHttpProvider } from '../services/order/payments/http-provider.ts';
 import type { PaymentProvider } from '../services/order/payments/port.ts';
@@ -101,11 +102,12 @@ export class Resources {
     if (this.#queues) return this.#queues;
     // Imported here, because the other services do not need it and start sooner without it.
     const { openQueues } = await import('../infra/queue/index.ts');
-    const { REDIS_URL, DATABASE_URL, BUS_PREFIX: prefix } = this.#config;
+    const { REDIS_URL, DATABASE_URL, BUS_PREFIX: prefix, MIGRATE } = this.#config;
     const { database } = this;
     const ofDatabase = DATABASE_URL ? { postgresUrl: DATABASE_URL, database } : { pglite: database };
     const on = REDIS_URL ? { redisUrl: REDIS_URL } : ofDatabase;
-    this.#queues = this.#own(await openQueues({ on, prefix, stopping: this.#stopping.signal, log }));
+    const migrate = MIGRATE === 'on';
+    this.#queues = this.#own(await openQueues({ on, prefix, migrate, stopping: this.#stopping.signal, log }));
     return this.#queues;
   }
 
@@ -206,7 +208,7 @@ export async function openBroker(config: Config, log: Logger): Promise<Broker> {
   const { MQTT_URL, HOST: host, DATA_DIR: dataDir, MQTT_PORT: port, BUS_PREFIX: prefix } = config;
   if (MQTT_URL) return externalBroker(MQTT_URL, config, log);
   const broker = await EmbeddedBroker.start({ dataDir, host, port, prefix, log });
-  log.info({ url: `mqtt://${host}:${broker.port}` }, 'MQTT broker embedded');
+  log.info({ url: `mqtt://${hostPort({ host, port: broker.port })}` }, 'MQTT broker embedded');
   return {
     publisher: broker.publisher,
     connect: broker.connectInternal,

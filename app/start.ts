@@ -10,6 +10,7 @@ import { createApp } from '../infra/http/app.ts';
 import { OverloadGuard } from '../infra/http/overload.ts';
 import { listenAt } from '../infra/http/server.ts';
 import { Presence } from '../infra/mqtt/presence.ts';
+import { sendConsoleTo } from '../infra/observability/console.ts';
 import { openLog } from '../infra/observability/log.ts';
 import { LogMirror } from '../infra/observability/log-mirror.ts';
 import { Metrics } from '../infra/observability/metrics.ts';
@@ -32,6 +33,8 @@ export interface StartOptions {
   readonly roles?: readonly Role[];
   /** Cancels the start, even during a long migration. After the start it has no effect: call stop(). */
   readonly signal?: AbortSignal;
+  /** The process does nothing else: what libraries write to the console becomes lines of the log. */
+  readonly ownsConsole?: boolean;
 }
 
 export type RunningSluice = Pick<Sluice, 'url' | 'stop'>;
@@ -87,6 +90,7 @@ class Sluice {
     const pretty = LOG_FORMAT === 'pretty' || (LOG_FORMAT === 'auto' && process.stdout.isTTY === true);
     const { log, writeLine } = openLog({ level: LOG_LEVEL, pretty, mirror: this.#mirror, subjectName: SUBJECT_NAME });
     this.#log = log;
+    if (options.ownsConsole) sendConsoleTo(log);
     this.#writeLine = writeLine;
     this.#shutdown = new Shutdown(this.#log);
   }

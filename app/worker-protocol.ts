@@ -4,7 +4,7 @@ import type { ServiceName } from '../contracts/services.ts';
 import { ConcurrentUpdate, DatabaseUnavailable, Overloaded } from '../infra/database/port.ts';
 import { BusError } from '../infra/mqtt/port.ts';
 import type { publisherFunctions } from '../infra/mqtt/remote.ts';
-import { StartupError, UnfitServer } from '../infra/runtime/startup-error.ts';
+import { StartFailed, StartupError } from '../infra/runtime/startup-error.ts';
 import type { Config } from './config.ts';
 
 /** The data that the worker thread starts with. */
@@ -21,4 +21,4 @@ export type MainFunctions = ReturnType<typeof publisherFunctions> & {
 };
 
 /** The errors that callers tell apart. */
-export const errorClasses = [DatabaseUnavailable, ConcurrentUpdate, Overloaded, BusError, StartupError, UnfitServer];
+export const errorClasses = [DatabaseUnavailable, ConcurrentUpdate, Overloaded, BusError, StartupError, StartFailed];

@@ -6,6 +6,7 @@ import { type ServiceName, SUBJECT_NAME } from '../contracts/services.ts';
 import { statementFunctions } from '../infra/database/remote.ts';
 import type { Channel, OutboxRow } from '../infra/messaging/outbox.ts';
 import { connectThrough, RemotePublisher } from '../infra/mqtt/remote.ts';
+import { sendConsoleTo } from '../infra/observability/console.ts';
 import { createLog } from '../infra/observability/log.ts';
 import { Metrics } from '../infra/observability/metrics.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
@@ -57,6 +58,7 @@ function openBroker(log: Logger): Broker {
 function lifecycleFunctions() {
   const destination = new LogLines();
   const log = createLog({ level: config.LOG_LEVEL, pretty: false, subjectName: SUBJECT_NAME, destination });
+  sendConsoleTo(log);
   const metrics = new Metrics({ process: false });
   const shutdown = new Shutdown(log);
   const aborted = new AbortController();

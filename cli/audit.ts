@@ -6,7 +6,7 @@ import { type AuditReport, renderAuditReport, violationSummary } from '../demos/
 import { audit, repair } from '../demos/shared/auditor/run.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
-import { jsonOption, type OptionsOf, printResult, timeUpTo, urlOf, urlOption, wrapped } from './options.ts';
+import { httpUrl, jsonOption, type OptionsOf, printResult, timeUpTo, urlOption, wrapped } from './options.ts';
 
 type Urls = Readonly<Partial<Record<ServiceName, string>>>;
 
@@ -43,7 +43,7 @@ export const auditCommand = () =>
 function addUrl(given: string, before: Urls): Urls {
   const [, name, url] = /^([a-z-]+)=(.+)$/.exec(given) ?? [];
   const service = serviceNames.find((candidate) => candidate === name);
-  if (service && url) return { ...before, [service]: urlOf('http', 'https')(url) };
+  if (service && url) return { ...before, [service]: httpUrl(url) };
   throw new InvalidArgumentError(
     `It must be service=url, such as points=http://127.0.0.1:3002; services are ${serviceNames.join(', ')}.`,
   );

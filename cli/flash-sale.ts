@@ -12,7 +12,7 @@ import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { startEmbedded } from '../demos/shared/sluice-processes.ts';
 import { note, redraw } from '../demos/shared/terminal.ts';
-import { jsonOption, type OptionsOf, printResult, urlOf, wrapped } from './options.ts';
+import { httpUrl, jsonOption, type OptionsOf, printResult, wrapped } from './options.ts';
 
 const help = `
 Examples:
@@ -56,7 +56,7 @@ const command = () =>
     .addOption(
       new Option('--url <url>', 'URL of the Sluice server; without it, an embedded system is started')
         .env('SLUICE_URL')
-        .argParser(urlOf('http', 'https')),
+        .argParser(httpUrl),
     )
     .option('--report <file>', 'write a report with charts to this HTML file')
     .option('--svg <file>', 'write the charts to this SVG file')

@@ -10,9 +10,9 @@ import { connectTo, endConnection } from '../infra/mqtt/connect.ts';
 import { logTopic, presenceTopic } from '../infra/mqtt/topics.ts';
 import { formatLogLine } from '../infra/observability/log-format.ts';
 import { reasonOf } from '../infra/runtime/reason.ts';
-import { redactUrl } from '../infra/runtime/settings.ts';
+import { redactUrl } from '../infra/runtime/server-url.ts';
 import { type LogEntry, LogReader, levels } from './logs/reader.ts';
-import { matching, type OptionsOf, urlOf, wrapped } from './options.ts';
+import { matching, mqttUrl, type OptionsOf, wrapped } from './options.ts';
 
 const prefix = z.string().regex(/^[A-Za-z0-9_-]{1,40}$/, 'must be 1 to 40 characters of A-Z a-z 0-9 _ -');
 
@@ -31,7 +31,7 @@ const command = () =>
       new Option('--mqtt-url <url>', 'URL of the MQTT broker')
         .env('MQTT_URL')
         .default('mqtt://127.0.0.1:1883')
-        .argParser(urlOf('mqtt', 'mqtts', 'ws', 'wss')),
+        .argParser(mqttUrl),
     )
     .addOption(
       new Option('--prefix <prefix>', 'prefix of every topic')

@@ -2,4 +2,12 @@
 // command has closed everything it opened; process.exit() would hide a leak.
 import { run } from './program.ts';
 
+// The reader of the output has ended, as in `sluice failed list | head -1`, or its disk is full. Without a listener
+// Node.js would print a stack.
+process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+  if (code !== 'EPIPE') process.stderr.write(`error: the output cannot be written: ${message}\n`);
+  process.exit(1);
+});
+process.stderr.on('error', () => {});
+
 process.exitCode = await run(process.argv.slice(2));

@@ -3,20 +3,35 @@ import { type CommandUnknownOpts, type Help, InvalidArgumentError, Option } from
 import type { z } from 'zod';
 import { currency } from '../contracts/money.ts';
 import { print, printJson } from '../demos/shared/terminal.ts';
+import { parseHttpUrl } from '../infra/http/url.ts';
+import { parseMqttUrls } from '../infra/mqtt/url.ts';
+import { UrlError } from '../infra/runtime/server-url.ts';
 
 /** The options of a command, as its action gets them. */
 export type OptionsOf<C extends (...args: never[]) => { opts(): unknown }> = ReturnType<ReturnType<C>['opts']>;
 
-/** For an option that takes a URL of one of these protocols. */
-export function urlOf(...protocols: readonly string[]) {
-  return (given: string): string => {
-    if (!URL.canParse(given) || !protocols.includes(new URL(given).protocol.slice(0, -1)))
-      throw new InvalidArgumentError(
-        `It must be a URL that starts with ${protocols.map((p) => `${p}://`).join(' or ')}.`,
-      );
+const urlParser =
+  (parse: (given: string) => unknown, example: string) =>
+  (given: string): string => {
+    try {
+      parse(given);
+    } catch (error) {
+      if (!(error instanceof UrlError)) throw error;
+      throw new InvalidArgumentError(sentence(error.message || `it must be a URL that starts with ${example}`));
+    }
     return given;
   };
-}
+
+const sentence = (text: string) => `${text[0]?.toUpperCase()}${text.slice(1)}.`;
+
+/** For an option that takes the URL of an HTTP server. The processes of a machine see the arguments of all others. */
+export const httpUrl = urlParser((given) => {
+  if (parseHttpUrl(given).authorization === undefined) return;
+  throw new UrlError('it must not contain a user or password: set SLUICE_URL to the whole URL instead of this option');
+}, 'http:// or https://');
+
+/** For an option that takes the URL of an MQTT broker. */
+export const mqttUrl = urlParser(parseMqttUrls, 'mqtt://, mqtts://, ws:// or wss://');
 
 /** For an option whose values a schema describes. `otherwise` replaces the schema's own error. */
 export function matching(schema: z.ZodType<string | undefined>, otherwise?: string) {
@@ -48,7 +63,7 @@ export const urlOption = () =>
   new Option('--url <url>', 'URL of the Sluice server')
     .env('SLUICE_URL')
     .default('http://127.0.0.1:3000')
-    .argParser(urlOf('http', 'https'));
+    .argParser(httpUrl);
 
 export const jsonOption = () => new Option('--json', 'print one JSON document for programs');
 

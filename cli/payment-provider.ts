@@ -1,10 +1,9 @@
 // `sluice payment-provider`: runs the simulated payment provider as a process.
 import { Command, Option } from '@commander-js/extra-typings';
-import { CliError } from '../demos/shared/errors.ts';
 import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
-import { StartupError } from '../infra/runtime/startup-error.ts';
 import { type OptionsOf, wrapped } from './options.ts';
+import { startError } from './start-error.ts';
 
 const help = `
 Examples:
@@ -39,8 +38,10 @@ async function paymentProvider(options: OptionsOf<typeof command>, signal: Abort
   const { host, port, dataDir } = options;
   // Imported here, because no other command needs it.
   const { createLog } = await import('../infra/observability/log.ts');
+  const { sendConsoleTo } = await import('../infra/observability/console.ts');
   const { SimulatedProvider } = await import('../simulators/payment-provider/simulated-provider.ts');
   const log = createLog({ level: 'debug', pretty: process.stdout.isTTY === true });
+  sendConsoleTo(log);
   const behaviour = {
     declineShare: options.decline,
     declineEvery: options.declineEvery,
@@ -56,7 +57,6 @@ async function paymentProvider(options: OptionsOf<typeof command>, signal: Abort
     await provider.stop();
     log.info('stopped');
   } catch (error) {
-    if (error instanceof StartupError) throw new CliError(error.message, { cause: error });
-    throw error;
+    throw startError(error);
   }
 }

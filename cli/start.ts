@@ -1,16 +1,16 @@
 // `sluice start`: runs the services in this process.
-import { existsSync } from 'node:fs';
 import { Argument, Command, type CommandUnknownOpts, Option } from '@commander-js/extra-typings';
 import { settingsBySection } from '../app/configuration-docs.ts';
 import type { StartOptions } from '../app/start.ts';
 import { serviceNames } from '../contracts/services.ts';
-import { CliError, messageOf, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
+import { messageOf, USAGE_EXIT_CODE } from '../demos/shared/errors.ts';
 import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
 import { note } from '../demos/shared/terminal.ts';
+import { FileSystemSilent } from '../infra/runtime/data-dir.ts';
 import { roles } from '../infra/runtime/service.ts';
-import { ConfigError } from '../infra/runtime/settings.ts';
-import { StartupError, UnfitServer } from '../infra/runtime/startup-error.ts';
+import { loadEnvFile } from './env-file.ts';
 import { helpOf, wrapped } from './options.ts';
+import { startError } from './start-error.ts';
 
 const help = `
 Examples:
@@ -23,8 +23,8 @@ Examples:
 Without any setting, everything runs embedded, with its data in the folder .data. The first SIGINT or SIGTERM stops the
 services cleanly; another one, more than two seconds later, ends the process at once.
 
-Settings are environment variables, or lines of a file named .env in the current folder. An invalid one stops the start
-with exit code 2.`;
+Settings are environment variables, or lines of a file named .env (UTF-8) in the current folder. Exit code 1 if the
+start or the stop failed, 2 if a setting, a port or a folder must change first.`;
 
 export const startCommand = () =>
   new Command('start')
@@ -42,20 +42,18 @@ export const startCommand = () =>
     );
 
 async function start(which: Pick<StartOptions, 'services' | 'roles'>, signal: AbortSignal): Promise<void> {
-  if (existsSync('.env')) process.loadEnvFile('.env'); // variables that are already set win
+  loadEnvFile('.env', process.env);
   // Imported here, because no other command needs it.
   const { startSluice } = await import('../app/start.ts');
   try {
-    const sluice = await startSluice({ ...which, env: process.env, signal });
+    const sluice = await startSluice({ ...which, env: process.env, signal, ownsConsole: true });
     await aborted(signal);
     await sluice.stop().catch(exitAtOnce);
   } catch (error) {
     if (error === signal.reason) return note('stopped before it was ready');
-    if (error instanceof ConfigError)
-      throw new CliError(error.problems.join('\n'), { exitCode: USAGE_EXIT_CODE, cause: error });
-    if (error instanceof UnfitServer) throw new CliError(error.message, { exitCode: USAGE_EXIT_CODE, cause: error });
-    if (error instanceof StartupError) throw new CliError(error.message, { cause: error });
-    throw error;
+    // A request that the file system does not answer would keep the process alive.
+    if (error instanceof FileSystemSilent) setTimeout(() => process.exit(USAGE_EXIT_CODE), 500);
+    throw startError(error);
   } finally {
     if (signal.aborted) exitDespiteSockets();
   }

@@ -3,8 +3,12 @@
 import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
 import pg from 'pg';
+import { parseConfig } from '../../app/config.ts';
 import type { ServiceName } from '../../contracts/services.ts';
-import { redactUrl } from '../../infra/runtime/settings.ts';
+import { clientOptions } from '../../infra/database/postgres-client.ts';
+import { parsePostgresUrl, withDatabase } from '../../infra/database/postgres-url.ts';
+import { redactUrl } from '../../infra/runtime/server-url.ts';
+import { ConfigError } from '../../infra/runtime/settings.ts';
 import { type Environment, Supervisor } from '../shared/child-process.ts';
 import { CliError, messageOf, USAGE_EXIT_CODE } from '../shared/errors.ts';
 import { serverFolder } from '../shared/folder.ts';
@@ -41,6 +45,7 @@ interface SystemOptions {
 /** Rejects with a CliError if the environment or the options contradict each other. */
 export async function startSystem({ env, kill, data, signal }: SystemOptions): Promise<OutageSystem> {
   const { DATABASE_URL, MQTT_URL, AMQP_URL, EVENT_BUS } = env;
+  checkUrls({ DATABASE_URL, MQTT_URL, AMQP_URL });
   if (DATABASE_URL && MQTT_URL) {
     if (data !== undefined) throw usage('--data is for the embedded system: unset DATABASE_URL and MQTT_URL for that');
     const shared = { DATABASE_URL, MQTT_URL, ...(AMQP_URL && { AMQP_URL }), ...(EVENT_BUS && { EVENT_BUS }) };
@@ -61,6 +66,15 @@ export async function startSystem({ env, kill, data, signal }: SystemOptions): P
     broken,
     close,
   };
+}
+
+/** Before anything is created on the servers. */
+function checkUrls(env: NodeJS.ProcessEnv): void {
+  try {
+    parseConfig(env);
+  } catch (error) {
+    throw error instanceof ConfigError ? usage(error.problems.join('\n')) : error;
+  }
 }
 
 const usage = (message: string) => new CliError(message, { exitCode: USAGE_EXIT_CODE });
@@ -90,9 +104,13 @@ async function startSeparate(
     await attempt(`queues, exchanges and MQTT topics with the prefix ${prefix}`, deleteBrokerObjects(servers, prefix));
     await attempt(`the database ${name}`, administer(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`));
   };
-  const database = new URL(servers.DATABASE_URL);
-  database.pathname = `/${name}`;
-  const env = { ...servers, DATABASE_URL: database.href, BUS_PREFIX: prefix, PORT: '0', PAYMENT_URL: NO_PROVIDER };
+  const env = {
+    ...servers,
+    DATABASE_URL: withDatabase(servers.DATABASE_URL, name),
+    BUS_PREFIX: prefix,
+    PORT: '0',
+    PAYMENT_URL: NO_PROVIDER,
+  };
   const started = new Map<ServiceName, SluiceProcess>();
   const start = async (services: readonly ServiceName[]) => {
     const process = await startProcess({ supervisor, services, env, signal, broken });
@@ -127,7 +145,8 @@ const busOf = ({ AMQP_URL, EVENT_BUS }: Environment): string =>
   AMQP_URL ? 'RabbitMQ and PostgreSQL' : EVENT_BUS === 'mqtt' ? 'MQTT and PostgreSQL' : 'PostgreSQL';
 
 async function queryOnce(databaseUrl: string, sql: string): Promise<void> {
-  const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 5_000 });
+  const defaults = { applicationName: 'sluice outage', connectTimeoutMs: 5_000 };
+  const client = new pg.Client(clientOptions(parsePostgresUrl(databaseUrl), defaults));
   client.on('error', () => {}); // a broken connection fails the query
   try {
     await client.connect();

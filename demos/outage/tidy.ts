@@ -3,11 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectAmqp } from 'amqplib';
 import type { MqttClient } from 'mqtt';
 import { serviceNames, subscriptions } from '../../contracts/services.ts';
+import { fieldsOf, socketOptionsOf } from '../../infra/bus/rabbitmq/connect-options.ts';
+import { type AmqpServer, parseAmqpUrls } from '../../infra/bus/rabbitmq/url.ts';
 import { deadExchangeOf, deadQueueOf, exchangeOf, queueOf, sessionOf } from '../../infra/bus/topology.ts';
 import { connectTo, endConnection } from '../../infra/mqtt/connect.ts';
 import { presenceTopic } from '../../infra/mqtt/topics.ts';
 import { within } from '../../infra/runtime/promises.ts';
-import { splitUrls } from '../../infra/runtime/settings.ts';
 
 export interface Brokers {
   readonly AMQP_URL?: string;
@@ -15,13 +16,13 @@ export interface Brokers {
   readonly EVENT_BUS?: string;
 }
 
-/** How long a broker may take to connect, and to send its retained messages. */
+/** How long the MQTT broker may take to connect, and to send its retained messages. */
 const CONNECT_WITHIN_MS = 5_000;
 const RETAINED_WITHIN_MS = 300;
 
 /** After the services have ended. Rejects if a broker is away. */
 export async function deleteBrokerObjects({ AMQP_URL, MQTT_URL, EVENT_BUS }: Brokers, prefix: string): Promise<void> {
-  if (AMQP_URL) await deleteQueues(splitUrls(AMQP_URL), prefix);
+  if (AMQP_URL) await deleteQueues(parseAmqpUrls(AMQP_URL), prefix);
   await clearPresence(MQTT_URL, prefix);
   if (EVENT_BUS === 'mqtt')
     // A clean connection ends the session that a persistent one left.
@@ -29,9 +30,10 @@ export async function deleteBrokerObjects({ AMQP_URL, MQTT_URL, EVENT_BUS }: Bro
 }
 
 /** Uses the first node of the cluster that responds. */
-async function deleteQueues([url = '', ...others]: readonly string[], prefix: string): Promise<void> {
+async function deleteQueues([node, ...others]: readonly AmqpServer[], prefix: string): Promise<void> {
+  if (!node) return;
   const topology = { prefix, groups: subscriptions };
-  const connection = await connectAmqp(url, { timeout: CONNECT_WITHIN_MS }).catch((error) => {
+  const connection = await connectAmqp(fieldsOf(node), socketOptionsOf([node])).catch((error) => {
     if (others.length === 0) throw error;
     return undefined;
   });

@@ -1,8 +1,8 @@
 // Groups lines into invoices. All are held in memory before the first order is placed, because the lines of an invoice
-// need not be adjacent. The file bounds the memory: all of Online Retail, 541,909 lines, fits in 400 MB.
+// need not be adjacent. The reader bounds the lines, and so the memory.
 import { type OrderItem, placeOrderRequest } from '../../contracts/orders.ts';
 import type { CsvLine } from './csv.ts';
-import { isCreditNote, isInvoiceNumber, judgeLine, notAllowed } from './line.ts';
+import { isCreditNote, isInvoiceNumber, judgeLine, notAllowed, type Reading } from './line.ts';
 
 export interface Invoice {
   readonly number: string;
@@ -20,20 +20,23 @@ export type Collected = Awaited<ReturnType<typeof collectInvoices>>;
  */
 export async function collectInvoices(
   lines: AsyncIterable<CsvLine> | Iterable<CsvLine>,
-  currency: string,
+  reading: Reading,
   onLine: (linesRead: number) => void = () => {},
 ) {
   const seen = new Set<string>();
   const byNumber = new Map<string, Invoice>();
   const rejectedLines = new Rejections();
+  const damagedLines = new Rejections();
   let linesRead = 0;
-  for await (const { number: line, cells } of lines) {
+  for await (const { number: line, cells, damaged } of lines) {
     onLine(++linesRead);
-    const reject = (reason: string) => rejectedLines.add(reason, `line ${line}`);
+    if (damaged !== undefined) damagedLines.add(damaged, `line ${line}`);
+    const reject = (reason: string, shown?: string) =>
+      rejectedLines.add(reason, shown === undefined ? `line ${line}` : `line ${line}: ${shown}`);
     if (cells && isInvoiceNumber(cells.InvoiceNo)) seen.add(cells.InvoiceNo);
-    const judged = judgeLine(cells, currency);
+    const judged = judgeLine(cells, reading);
     if (judged.kind === 'rejected') {
-      reject(judged.reason);
+      reject(judged.reason, judged.shown);
       continue;
     }
     const { number, userId, at, item } = judged;
@@ -42,7 +45,8 @@ export async function collectInvoices(
     else if (invoice.userId === userId) invoice.items.push(item);
     else reject("customer differs from that of the invoice's first item");
   }
-  return { linesRead, invoicesRead: seen.size, rejectedLines, ...judgeInvoices(seen, byNumber, rejectedLines) };
+  const judged = judgeInvoices(seen, byNumber, rejectedLines);
+  return { linesRead, invoicesRead: seen.size, damagedLines, rejectedLines, ...judged };
 }
 
 /** Separates the invoices that can be ordered. All lines of an invoice that exceeds an order's bounds are rejected. */

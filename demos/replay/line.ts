@@ -5,6 +5,8 @@ import { minorUnitsPerMajor } from '../../contracts/money.ts';
 import { idempotencyKey, orderItem } from '../../contracts/orders.ts';
 import { userId } from '../../contracts/text.ts';
 import type { Cells } from './csv.ts';
+import { DATE_FORMS, type DateOrder, readTime } from './dates.ts';
+import { type NumberForm, plainInteger, plainNumber } from './numbers.ts';
 
 /** The user for orders of unknown customers. */
 const GUEST = 'guest';
@@ -13,27 +15,38 @@ const GUEST = 'guest';
 export const isInvoiceNumber = (value: string): boolean => idempotencyKey.safeParse(value).success;
 export const isCreditNote = (invoiceNo: string): boolean => /^C/i.test(invoiceNo);
 
-/** Judges a line by its own cells. A rejection has the first reason that applies. `at` is in milliseconds. */
-export function judgeLine(cells: Cells | undefined, currency: string) {
-  const rejected = (reason: string) => ({ kind: 'rejected', reason }) as const;
+/** What the cells mean in this file. */
+export interface Reading {
+  readonly currency: string;
+  readonly dateOrder: DateOrder;
+  readonly numbers: NumberForm;
+}
+
+/**
+ * Judges a line by its own cells. A rejection has the first reason that applies, and shows the cell that cannot be read.
+ * `at` is in milliseconds.
+ */
+export function judgeLine(cells: Cells | undefined, { currency, dateOrder, numbers }: Reading) {
+  const rejected = (reason: string, shown?: string) => ({ kind: 'rejected', reason, shown }) as const;
   if (!cells) return rejected('wrong number of columns');
   if (!isInvoiceNumber(cells.InvoiceNo)) return rejected('no invoice number');
   if (isCreditNote(cells.InvoiceNo)) return rejected('credit note');
 
-  if (!/^-?\d+$/.test(cells.Quantity)) return rejected('unreadable quantity');
-  const quantity = Number(cells.Quantity);
+  const quantity = Number(plainInteger(cells.Quantity, numbers) ?? Number.NaN);
+  if (Number.isNaN(quantity)) return rejected('unreadable quantity', quoted(cells.Quantity));
   if (quantity <= 0) return rejected('quantity not positive');
 
-  const unitPrice = toMinorUnits(cells.UnitPrice, currency);
-  if (unitPrice === 'unreadable') return rejected('unreadable price');
-  if (unitPrice === 'too-precise') return rejected(`price with more decimals than ${currency} has`);
+  const unitPrice = toMinorUnits(plainNumber(cells.UnitPrice, numbers), currency);
+  if (unitPrice === 'unreadable') return rejected('unreadable price', quoted(cells.UnitPrice));
+  if (unitPrice === 'too-precise')
+    return rejected(`price with more decimals than ${currency} has`, quoted(cells.UnitPrice));
   if (unitPrice <= 0) return rejected('price not positive');
 
-  const at = readTime(cells.InvoiceDate);
-  if (at === undefined) return rejected('unreadable date');
+  const at = readTime(cells.InvoiceDate, dateOrder);
+  if (at === undefined) return rejected('unreadable date', `${quoted(cells.InvoiceDate)} is none of ${DATE_FORMS}`);
 
   const customer = userId.safeParse(cells.CustomerID || GUEST);
-  if (!customer.success) return rejected(`customer ${customer.error.issues[0]?.message}`);
+  if (!customer.success) return rejected(`customer ${customer.error.issues[0]?.message}`, quoted(cells.CustomerID));
   const item = orderItem.safeParse({
     sku: cells.StockCode,
     ...(cells.Description && { name: cells.Description }),
@@ -50,39 +63,21 @@ export const notAllowed = (error: z.ZodError): string => {
   return `not allowed in an order: ${[...path, message].join(' ')}`;
 };
 
-const DECIMAL = /^(-?)(\d*)(?:\.(\d*))?$/;
+const LONGEST_SHOWN = 40;
+const quoted = (cell: string): string => `"${cell.length > LONGEST_SHOWN ? `${cell.slice(0, LONGEST_SHOWN)}…` : cell}"`;
 
 /**
- * A decimal price as an integer in the minor unit, exactly: `2.55`, `GBP` as 255. The digits are moved, never
+ * A plain number as an integer in the minor unit, exactly: `2.55`, `GBP` as 255. The digits are moved, never
  * multiplied (2.55 * 100 is 254.99999999999997). Zeros beyond the currency's decimals are dropped; other digits there
  * are `too-precise`, because rounding would change what the customer pays. The sign is kept. Results above 2^53-1 are
  * not exact; the caller rejects them.
  */
-export function toMinorUnits(decimal: string, currency: string): number | 'unreadable' | 'too-precise' {
-  const [, sign = '', whole = '', fraction = ''] = DECIMAL.exec(decimal) ?? [];
-  if (whole === '' && fraction === '') return 'unreadable';
+export function toMinorUnits(plain: string | undefined, currency: string): number | 'unreadable' | 'too-precise' {
+  if (plain === undefined) return 'unreadable';
+  const [unsigned = '', sign] = plain.startsWith('-') ? [plain.slice(1), '-'] : [plain, ''];
+  const [whole = '', fraction = ''] = unsigned.split('.');
   const decimals = String(minorUnitsPerMajor(currency)).length - 1;
   if (/[^0]/.test(fraction.slice(decimals))) return 'too-precise';
   const amount = Number(whole + fraction.slice(0, decimals).padEnd(decimals, '0'));
   return sign === '-' && amount !== 0 ? -amount : amount;
-}
-
-const TIME_FORMATS = [
-  /^(?<month>\d{1,2})\/(?<day>\d{1,2})\/(?<year>\d{4}|\d{2}) (?<hour>\d{1,2}):(?<minute>\d{2})(?::(?<second>\d{2}))?$/,
-  /^(?<year>\d{4})-(?<month>\d{2})-(?<day>\d{2})[ T](?<hour>\d{2}):(?<minute>\d{2})(?::(?<second>\d{2})(?:\.\d+)?)?$/,
-];
-
-/**
- * The milliseconds of `12/1/10 8:26`, `12/1/2010 8:26` (month/day/year, as in the dataset) or `2010-12-01 08:26:00` (as
- * spreadsheets export it); undefined for any other text, and for days that do not exist. Only differences matter (for
- * the times of a replay), so the shop's local time is read as UTC.
- */
-export function readTime(value: string): number | undefined {
-  const parts = TIME_FORMATS.map((format) => format.exec(value)?.groups).find((groups) => groups !== undefined);
-  const { year = '', month, day, hour, minute, second } = parts ?? {};
-  const two = (part = '0') => part.padStart(2, '0');
-  const date = `${year.padStart(4, '20')}-${two(month)}-${two(day)}`;
-  const time = Date.parse(`${date}T${two(hour)}:${two(minute)}:${two(second)}Z`);
-  // Date.parse moves 31 February into March; it is rejected instead.
-  return Number.isNaN(time) || !new Date(time).toISOString().startsWith(date) ? undefined : time;
 }

@@ -14,8 +14,13 @@ export function shortcomings({ lines, invoices, orders }: ReplayReport): string[
     ...(invoices.holds ? [] : ['the equation of invoices does not hold']),
     ...(failed > 0 ? [text`${failed} invoices could not be placed; run it again to resume`] : []),
     ...(orders.incomplete.length > 0 ? [text`${orders.incomplete.length} orders are not completed`] : []),
-    ...(rejectedAll ? ['no order was placed'] : []),
+    ...(rejectedAll ? [`no order was placed${mostFrequent(lines.rejected)}`] : []),
   ];
+}
+
+/** In the error too, because it says what to change about the file. */
+function mostFrequent([top]: ListedRejections): string {
+  return top ? text`; ${top.count} lines: ${printable(top.reason)} (first: ${printable(top.first)})` : '';
 }
 
 const MOST_IDS = 10;

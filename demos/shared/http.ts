@@ -3,6 +3,8 @@
 import { Pool } from 'undici';
 import type { z } from 'zod';
 import { problem } from '../../contracts/problems.ts';
+import { parseHttpUrl } from '../../infra/http/url.ts';
+import { authorizationFor } from './credentials.ts';
 import { CliError, messageOf } from './errors.ts';
 import { printable } from './terminal.ts';
 
@@ -57,20 +59,24 @@ export interface RawResponse {
 
 export class HttpClient {
   readonly #pool: Pool;
-  readonly #url: URL;
+  readonly #origin: string;
   readonly #silenceMs: number;
   /** The path of the URL, which is prefixed to every request's path. */
   readonly #base: string;
+  readonly #headers: Readonly<Record<string, string>>;
 
   /**
    * At most `connections` requests are under way at a time; further ones wait. `silenceMs`: how long the server may
    * send nothing.
    */
   constructor(url: string, connections = 1, silenceMs = SILENCE_TIMEOUT_MS) {
-    this.#url = new URL(url);
+    const { origin, base } = parseHttpUrl(url);
+    const authorization = authorizationFor(origin);
+    this.#origin = origin;
     this.#silenceMs = silenceMs;
-    this.#base = this.#url.pathname.replace(/\/$/, '');
-    this.#pool = new Pool(this.#url.origin, {
+    this.#base = base;
+    this.#headers = authorization === undefined ? {} : { authorization };
+    this.#pool = new Pool(origin, {
       connections,
       connectTimeout: CONNECT_TIMEOUT_MS,
       headersTimeout: silenceMs,
@@ -91,7 +97,7 @@ export class HttpClient {
       const response = await this.#pool.request({
         method,
         path: this.#base + path,
-        headers: { ...(json === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+        headers: { ...this.#headers, ...(json !== undefined && { 'content-type': 'application/json' }), ...headers },
         body: json === undefined ? null : JSON.stringify(json),
         ...(signal && { signal }),
       });
@@ -120,7 +126,7 @@ export class HttpClient {
 
   /** For thousands of requests a second: uses no promise and does not parse. Calls `onResponse` exactly once. */
   post(path: string, json: string, onResponse: (response: RawResponse) => void): void {
-    const headers = ['content-type', 'application/json', 'accept', 'application/json'];
+    const headers = { ...this.#headers, 'content-type': 'application/json', accept: 'application/json' };
     const response = { status: 0, retryAfter: undefined as unknown, text: '', waitedMs: 0 };
     const calledAt = performance.now();
     this.#pool.dispatch(
@@ -149,7 +155,7 @@ export class HttpClient {
   }
 
   #explain(code: string | undefined, error: unknown): string {
-    const { origin } = this.#url;
+    const origin = this.#origin;
     if (code === 'ECONNREFUSED') return `cannot reach ${origin}: is \`npm start\` running?`;
     if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT')
       return `no response from ${origin} within ${this.#silenceMs} ms`;

@@ -4,13 +4,15 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
-import type { Database, Transaction } from './port.ts';
+import { type Database, type Queryable, type Transaction, UnsuitableDatabase } from './port.ts';
 
 /** How often a process that waits for the lock tries to take it. */
 const LOCK_POLL_MS = 100;
 /** Work that takes longer than this is logged, and again after each interval. */
 const LOG_AFTER_MS = 1_000;
 const LOG_EVERY_MS = 10_000;
+/** The table of a schema's applied migrations. */
+const LEDGER = 'migrations';
 const silent = pino({ level: 'silent' });
 
 export interface Migration {
@@ -27,21 +29,25 @@ export async function readMigrations(folder: URL, set: string): Promise<Migratio
   );
 }
 
-/** Applies the migrations that a schema lacks. `schema` is a name from the code, never input. */
+/**
+ * Applies the migrations that a schema lacks. `schema` is a name from the code, never input. Creates the schema only if
+ * it is missing, because PostgreSQL requires the right to create one even for CREATE SCHEMA IF NOT EXISTS.
+ */
 export async function migrate(
   database: Pick<Database, 'longRunning'>,
   schema: string,
   migrations: readonly Migration[],
   log: Logger = silent,
 ): Promise<void> {
+  if ((await missingMigrations(database.longRunning, schema, migrations)).length === 0) return;
   await withMigrationLock(database, log.child({ schema }), async (tx) => {
-    await tx.script(`
-      CREATE SCHEMA IF NOT EXISTS ${schema};
-      CREATE TABLE IF NOT EXISTS ${schema}.migrations
-        (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
-      SET LOCAL search_path TO ${schema};
-    `);
-    const applied = new Set((await tx.query<{ name: string }>('SELECT name FROM migrations')).map(({ name }) => name));
+    await createSchema(tx, schema);
+    if (!(await tableExists(tx, schema, LEDGER)))
+      await tx.script(
+        `CREATE TABLE ${schema}.${LEDGER} (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())`,
+      );
+    const applied = await appliedMigrations(tx, schema);
+    await tx.script(`SET LOCAL search_path TO ${schema}`);
     for (const { name, sql } of migrations) {
       if (applied.has(name)) continue;
       const migrationLog = log.child({ schema, migration: name });
@@ -52,6 +58,43 @@ export async function migrate(
   });
 }
 
+/** Rejects with UnsuitableDatabase unless all migrations are applied. */
+export async function assertMigrated(
+  database: Queryable,
+  schema: string,
+  migrations: readonly Migration[],
+): Promise<void> {
+  const missing = await missingMigrations(database, schema, migrations);
+  if (missing.length > 0) throw notMigrated(schema, missing.map(({ name }) => name).join(', '));
+}
+
+export const notMigrated = (schema: string, missing: string) =>
+  new UnsuitableDatabase(`the schema ${schema} lacks ${missing}: run \`sluice migrate\`, because MIGRATE is off`);
+
+async function missingMigrations(database: Queryable, schema: string, migrations: readonly Migration[]) {
+  const applied = (await tableExists(database, schema, LEDGER)) ? await appliedMigrations(database, schema) : new Set();
+  return migrations.filter(({ name }) => !applied.has(name));
+}
+
+async function appliedMigrations(database: Queryable, schema: string): Promise<ReadonlySet<string>> {
+  const rows = await database.query<{ name: string }>(`SELECT name FROM ${schema}.${LEDGER}`);
+  return new Set(rows.map(({ name }) => name));
+}
+
+/** Needs no right on the schema. */
+export async function tableExists(database: Queryable, schema: string, table: string): Promise<boolean> {
+  const rows = await database.query(
+    `SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = $1 AND relname = $2`,
+    [schema, table],
+  );
+  return rows.length > 0;
+}
+
+export async function createSchema(tx: Transaction, schema: string): Promise<void> {
+  const existing = await tx.query('SELECT FROM pg_namespace WHERE nspname = $1', [schema]);
+  if (existing.length === 0) await tx.script(`CREATE SCHEMA ${schema}`);
+}
+
 /** Runs `work` in a transaction without timeouts, in one process at a time. */
 export async function withMigrationLock(
   database: Pick<Database, 'longRunning'>,
@@ -59,13 +102,8 @@ export async function withMigrationLock(
   work: (tx: Transaction) => Promise<void>,
 ): Promise<void> {
   await database.longRunning.transaction(async (tx) => {
-    const [server] = await tx.query<{ version: number }>(
-      "SELECT current_setting('server_version_num')::integer AS version",
-    );
-    if (server && server.version < 140_000)
-      throw new Error(`PostgreSQL 14 or newer is needed, this is ${Math.floor(server.version / 10_000)}`);
-    // One lock for all schemas, because concurrent CREATE SCHEMA IF NOT EXISTS statements fail. Polled, so that a stop
-    // need not wait for it.
+    // One lock for all schemas, because concurrent CREATE SCHEMA statements fail. Polled, so that a stop need not wait
+    // for it.
     const locked = async () => {
       for (;;) {
         const [lock] = await tx.query<{ taken: boolean }>(

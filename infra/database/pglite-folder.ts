@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readdir, realpath, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { reasonOf } from '../runtime/reason.ts';
-import { StartupError } from '../runtime/startup-error.ts';
+import { StartFailed, StartupError } from '../runtime/startup-error.ts';
 
 /** A process that was killed while it created a folder may have left a child that writes to it for seconds. */
 const REMOVAL = { recursive: true, force: true, maxRetries: 10, retryDelay: 200 } as const;
@@ -17,12 +17,14 @@ const REMOVAL = { recursive: true, force: true, maxRetries: 10, retryDelay: 200 
 export async function ensureDataFolder(dataDir: string): Promise<string> {
   const folder = await realpath(dataDir).catch(() => dataDir);
   if (existsSync(join(folder, 'PG_VERSION'))) return folder;
-  const failed = (reason: string, remedy: string, cause?: unknown) =>
-    new StartupError(`cannot create the database in ${dataDir} (${reason}): ${remedy}`, { cause });
+  const failure = (reason: string, remedy: string) => `cannot create the database in ${dataDir} (${reason}): ${remedy}`;
   if ((await readdir(folder).catch(() => [])).length > 0)
-    throw failed('it is not empty, and holds no database', 'empty it, or set DATA_DIR to another folder');
+    throw new StartupError(
+      failure('it is not empty, and holds no database', 'empty it, or set DATA_DIR to another folder'),
+    );
   await createDataFolder(folder).catch((error) => {
-    throw failed(reasonOf(error), 'free memory or disk space, or set DATA_DIR to another folder', error);
+    const remedy = 'free memory or disk space, or set DATA_DIR to another folder';
+    throw new StartFailed(failure(reasonOf(error), remedy), { cause: error });
   });
   return folder;
 }

@@ -6,7 +6,7 @@ import { ensureDataFolder } from './pglite-folder.ts';
 import { CHECKPOINT_CHECK_AFTER_MS, checkpointIfDue } from './pglite-maintenance.ts';
 import { PgliteSession } from './pglite-session.ts';
 import { type Database, DatabaseUnavailable, type Queryable, type Statements } from './port.ts';
-import { PLANNER_OPTIONS, queryableThrough, statementsThrough } from './statements.ts';
+import { PLANNER_SETTINGS, queryableThrough, statementsThrough } from './statements.ts';
 
 /** Foreground: a client waits for the result. */
 type Lane = 'foreground' | 'background';
@@ -36,7 +36,8 @@ const MAINTENANCE_OPTIONS = ['min_wal_size=32MB', 'max_wal_size=64MB', 'default_
 /** Creates `dataDir` if it does not exist: the first start takes a few seconds. */
 export async function openPglite({ dataDir }: { readonly dataDir: string }): Promise<Database> {
   const folder = await ensureDataFolder(dataDir);
-  const startParams = [...PGlite.defaultStartParams, ...PLANNER_OPTIONS, ...MAINTENANCE_OPTIONS];
+  const plannerOptions = Object.entries(PLANNER_SETTINGS).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+  const startParams = [...PGlite.defaultStartParams, ...plannerOptions, ...MAINTENANCE_OPTIONS];
   const pglite = await PGlite.create({ dataDir: folder, startParams });
   const session = new PgliteSession(pglite);
   const scheduler = new LaneScheduler(() => checkpointIfDue(session));

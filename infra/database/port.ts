@@ -87,6 +87,14 @@ export class DatabaseUnavailable extends Error {
   }
 }
 
+/** The database or a pooler cannot be used as it is set up. The message says what an operator has to change. */
+export class UnsuitableDatabase extends Error {
+  override readonly name = 'UnsuitableDatabase';
+  constructor(problem: string, cause?: unknown) {
+    super(problem, { cause });
+  }
+}
+
 /** Too much work waits for the database, and further work is rejected. */
 export class Overloaded extends Error {
   override readonly name = 'Overloaded';

@@ -1,17 +1,20 @@
 // Sessions on the connections of a pool, and the errors that are the connection's rather than the statement's.
 import { createHash } from 'node:crypto';
 import type pg from 'pg';
-import { DatabaseUnavailable } from './port.ts';
+import { reasonOf } from '../runtime/reason.ts';
+import { DatabaseUnavailable, UnsuitableDatabase } from './port.ts';
+import type { PostgresServers } from './postgres-servers.ts';
+import type { SessionPool } from './postgres-session.ts';
 import type { Session } from './statements.ts';
 
 /** The longest timer (25 days); pg takes 0 for the connection's own timeout. */
 export const NO_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** Runs `work` on a connection of the pool. A connection that broke is not returned to the pool. */
-export async function withClientOf<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+export async function withClientOf<T>(pool: SessionPool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
   // No statement was sent yet, so any error is the connection's.
-  const client = await pool.connect().catch((error) => {
-    throw new DatabaseUnavailable(error);
+  const client = await onSomeServer(pool.servers, () => pool.connect()).catch((error) => {
+    throw error instanceof DatabaseUnavailable ? error : new DatabaseUnavailable(error);
   });
   let broken: Error | undefined;
   // A connection may end between two queries; without a listener the error event would end the process.
@@ -20,13 +23,31 @@ export async function withClientOf<T>(pool: pg.Pool, work: (client: pg.PoolClien
   };
   client.on('error', onError);
   try {
-    return await work(client);
+    const result = await work(client);
+    pool.servers.connections.responded();
+    return result;
   } catch (error) {
     if (error instanceof DatabaseUnavailable) broken ??= error;
     throw error;
   } finally {
     client.off('error', onError);
     client.release(broken);
+  }
+}
+
+/** Runs `connect` for the current server, and for the next ones while it fails because of its server. */
+export async function onSomeServer<T>(servers: PostgresServers, connect: () => Promise<T>): Promise<T> {
+  const reasons: string[] = [];
+  for (;;) {
+    const tried = servers.current;
+    try {
+      return await connect();
+    } catch (error) {
+      if (tried === servers.current) throw error;
+      reasons.push(`${tried.name}: ${reasonOf(error)}`);
+      if (reasons.length === servers.count)
+        throw new DatabaseUnavailable(new Error(reasons.join('; '), { cause: error }));
+    }
   }
 }
 
@@ -81,6 +102,7 @@ function statementName(text: string): string {
 
 /** Whether the connection or the server failed and not the statement. SQLSTATE classes: PostgreSQL, appendix A. */
 function isUnavailable(error: unknown): boolean {
+  if (error instanceof UnsuitableDatabase) return true;
   if (!(error instanceof Error)) return false;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   return (

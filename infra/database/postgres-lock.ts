@@ -2,19 +2,20 @@
 //
 // A connection can be dead without either end noticing. So the holder probes the server at intervals, and the server
 // ends a session that stopped probing. The holder gives up first, and only then can another process get the lock.
-import type { Duplex } from 'node:stream';
 import type pg from 'pg';
-import { DatabaseUnavailable, type Lock } from './port.ts';
-import { type PostgresClients, STOPPING } from './postgres-clients.ts';
-import { orUnavailable } from './postgres-connections.ts';
+import type { Lock } from './port.ts';
+import { onSomeServer, orUnavailable } from './postgres-connections.ts';
+import { SessionClient, type SessionConfig, socketOf } from './postgres-session.ts';
 
 /** The server ends a session after this many intervals without a probe; the holder gives up after two. */
 const SESSION_PROBES = 3;
 
 /** Resolves with undefined if another session holds the lock. `probeMs`: interval and timeout of the probes. */
-export async function tryLock(clients: PostgresClients, name: string, probeMs: number): Promise<Lock | undefined> {
-  if (clients.severed) throw new DatabaseUnavailable(STOPPING);
-  const client = clients.create({ query_timeout: probeMs });
+export const tryLock = (config: SessionConfig, name: string, probeMs: number): Promise<Lock | undefined> =>
+  onSomeServer(config.servers, () => tryLockOnce(config, name, probeMs));
+
+async function tryLockOnce(config: SessionConfig, name: string, probeMs: number): Promise<Lock | undefined> {
+  const client = new SessionClient({ ...config, query_timeout: probeMs });
   let released = false;
   let probing: NodeJS.Timeout | undefined;
   const lost = new Promise<void>((resolve) => {
@@ -55,5 +56,3 @@ async function end(client: pg.Client, withinMs: number): Promise<void> {
   await client.end().catch(() => undefined);
   clearTimeout(deadline);
 }
-
-const socketOf = (client: pg.Client) => (client as unknown as { connection: { stream: Duplex } }).connection.stream;

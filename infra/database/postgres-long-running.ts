@@ -3,24 +3,21 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { DatabaseUnavailable, type Statements, type Transaction } from './port.ts';
-import { type PostgresClients, STOPPING } from './postgres-clients.ts';
 import { NO_TIMEOUT_MS, send, sessionOn, withClientOf } from './postgres-connections.ts';
+import { type SessionClient, type SessionConfig, SessionPool } from './postgres-session.ts';
 import { queryableThrough, type Session, statementsThrough } from './statements.ts';
 
 /** Concurrent transactions, on connections of their own, so that short statements do not wait for them. */
 const CONNECTIONS = 2;
 
 /**
- * For one transaction: switches off the timeouts of the role and of the database, and has the server end a statement
- * within a second after its client is gone (which it can detect only on Linux).
+ * For one transaction: has the server end a statement within a second after its client is gone (which it can detect
+ * only on Linux).
  */
-const SETTINGS = `SELECT set_config(name, CASE name WHEN 'client_connection_check_interval' THEN '1s' ELSE '0' END, true)
-  FROM pg_settings
-  WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout')
-    OR name = 'client_connection_check_interval' AND version() LIKE '%linux%'`;
+const SETTINGS = `SELECT set_config('client_connection_check_interval', '1s', true) WHERE version() LIKE '%linux%'`;
 
 interface LongRunningOptions {
-  readonly clients: PostgresClients;
+  readonly config: SessionConfig;
   /** Interval between two checks that the session exists. */
   readonly checkEveryMs: number;
   readonly log: Logger;
@@ -30,15 +27,13 @@ export class LongRunning {
   /** Each statement runs in a transaction of its own. */
   readonly statements: Statements;
   readonly #options: LongRunningOptions;
-  readonly #pool: pg.Pool;
+  readonly #pool: SessionPool;
   readonly #busy = new Set<pg.PoolClient>();
   #interrupted = false;
 
   constructor(options: LongRunningOptions) {
-    const { clients, log } = options;
     this.#options = options;
-    this.#pool = clients.createPool({ max: CONNECTIONS });
-    this.#pool.on('error', (error) => log.warn({ error: error.message }, 'a database connection ended'));
+    this.#pool = new SessionPool(options.config, CONNECTIONS, options.log);
     const { transaction } = statementsThrough((work) =>
       withClientOf(this.#pool, (client) => this.#watch(client, work)),
     );
@@ -58,11 +53,11 @@ export class LongRunning {
 
   async close(): Promise<void> {
     this.interrupt();
-    await this.#options.clients.end(this.#pool);
+    await this.#pool.servers.connections.end(this.#pool);
   }
 
   async #watch<T>(client: pg.PoolClient, work: (on: Session) => Promise<T>): Promise<T> {
-    if (this.#interrupted) throw new DatabaseUnavailable(STOPPING);
+    if (this.#interrupted) throw new DatabaseUnavailable('this process is stopping');
     this.#busy.add(client);
     let checking: NodeJS.Timeout | undefined;
     try {
@@ -77,8 +72,7 @@ export class LongRunning {
 
   /** Severs the connection if its session no longer exists or the server does not respond to another client. */
   async #check(client: pg.PoolClient, pid: number | undefined): Promise<void> {
-    const { clients, log } = this.#options;
-    const other = clients.create();
+    const other = (client as unknown as SessionClient).sibling();
     other.on('error', () => undefined); // the query rejects with it
     try {
       await other.connect();
@@ -89,7 +83,7 @@ export class LongRunning {
     } finally {
       other.end().catch(() => undefined);
     }
-    log.warn({ pid }, 'a long-running statement lost its database session');
+    this.#options.log.warn({ pid }, 'a long-running statement lost its database session');
     sever(client);
   }
 }

@@ -23,13 +23,13 @@ export interface Session extends Queryable {
  * Every frequent statement is written for an index. Without enable_seqscan=off, a plan that was cached while its table
  * was small keeps scanning the table until statistics exist, minutes later, however large the table has become: in the
  * first minute, the statements of an order took 0.15 ms longer. The penalty on a scan makes cheap statements look
- * expensive enough to compile, so JIT is off. The format is that of a server process's command line.
+ * expensive enough to compile, so JIT is off.
  *
  * A statement that chooses its rows by a subquery with LIMIT writes `id = ANY (ARRAY(SELECT …))`, never `id IN (SELECT
  * …)`. After an outbox or inbox was analyzed while it was empty, PostgreSQL runs the subquery of the latter once for
  * each row of the table: with 4,000 rows in an outbox, a claim took seconds.
  */
-export const PLANNER_OPTIONS = ['-c', 'enable_seqscan=off', '-c', 'jit=off'];
+export const PLANNER_SETTINGS = { enable_seqscan: 'off', jit: 'off' };
 
 const INT8: number = pg.types.builtins.INT8;
 

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { deferred } from '../runtime/promises.ts';
+import { bracketed, hostPort } from '../runtime/server-url.ts';
 import { StartupError } from '../runtime/startup-error.ts';
 
 /** How long the server continues to respond after a stop began. */
@@ -20,7 +21,7 @@ const MAX_ARRIVED = 10_000;
 export class PortInUse extends StartupError {
   constructor(variable: string, host: string, port: number, cause?: unknown) {
     const remedy = `stop what uses it, or set ${variable} to another port (0 takes a free one)`;
-    super(`port ${port} on ${host} is in use: ${remedy}`, { cause });
+    super(`port ${port} on ${bracketed(host)} is in use: ${remedy}`, { cause });
   }
 }
 
@@ -53,9 +54,9 @@ export class HttpServer {
 
   /** `server` listens, and no connection has been accepted yet. */
   constructor(server: Server, handler: RequestListener) {
-    const { address, family, port } = server.address() as AddressInfo;
+    const { address, port } = server.address() as AddressInfo;
     this.#handler = handler;
-    this.url = `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+    this.url = `http://${hostPort({ host: address, port })}`;
     this.server = server.on('request', (request, response) => {
       // A keep-alive connection would be reused for ever, so each response ends its connection during a stop.
       if (this.#closing) response.setHeader('Connection', 'close');

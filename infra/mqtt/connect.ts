@@ -1,6 +1,13 @@
 // The options with which this project uses mqtt.js: MQTT 3.1.1, endless reconnects, no messages kept in memory for
 // later.
-import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
+import { connect as connectTcp } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { connect as connectTls } from 'node:tls';
+import { type IClientOptions, MqttClient } from 'mqtt';
+import { createWebSocketStream, WebSocket } from 'ws';
+import { hostPort } from '../runtime/server-url.ts';
+import { withServerName } from '../runtime/tls-params.ts';
+import { type MqttServer, parseMqttUrls } from './url.ts';
 
 /** Makes a connection to one broker, external or embedded, for the client that the options describe. */
 export type Connect = (options: IClientOptions) => MqttClient;
@@ -19,11 +26,42 @@ export const connectionDefaults: IClientOptions = {
   resubscribe: false,
 };
 
-/** Connects to the broker at `url` in the background. Never throws if the broker is away. */
-export const connectTo =
-  (url: string): Connect =>
-  (options) =>
-    mqtt.connect(url, { ...connectionDefaults, ...options });
+/**
+ * Connects to the broker at `url`, one of MQTT_URL's form, in the background. Never throws if the broker is away. Of
+ * several brokers the first one that responds is used; when its connection is lost, the search begins again, so that
+ * all clients meet at the same broker.
+ */
+export const connectTo = (url: string): Connect => {
+  const servers = parseMqttUrls(url);
+  return (options) => {
+    let attempts = 0;
+    const open = (client: MqttClient): Duplex => {
+      const server = servers[attempts++ % servers.length] as MqttServer;
+      // mqtt.js reads them after this function returns.
+      Object.assign(client.options, { username: server.user, password: server.password });
+      // mqtt.js reports only errors with a code, so not a response to the request for a WebSocket.
+      return openStream(server).on('error', (error) => 'code' in error || client.emit('error', error));
+    };
+    // An error without a listener, such as a connection that ends, would be thrown.
+    const client = new MqttClient(open, { ...connectionDefaults, ...options }).on('error', () => {});
+    return client.on('connect', () => {
+      attempts = 0;
+    });
+  };
+};
+
+function openStream(server: MqttServer): Duplex {
+  const { host, port, webSocketPath, tls: given } = server;
+  const tls = given && withServerName(given, host);
+  if (webSocketPath !== undefined) {
+    const scheme = tls ? 'wss' : 'ws';
+    const socket = new WebSocket(`${scheme}://${hostPort(server)}${webSocketPath}`, ['mqtt'], { ...tls });
+    const stream = createWebSocketStream(socket);
+    socket.once('close', () => stream.destroy()); // it would stay half-open
+    return stream;
+  }
+  return tls ? connectTls({ ...tls, host, port }) : connectTcp({ host, port });
+}
 
 /** How long a broker may take to handle a DISCONNECT before the socket is destroyed. */
 const DISCONNECT_TIMEOUT_MS = 500;

@@ -26,7 +26,8 @@ export interface Backend extends Pick<PacedQueues, 'kind' | 'shared' | 'health' 
   readonly concurrentClaims: number;
   /** Milliseconds on the clock that times the limiter's windows. */
   now(): number;
-  start(): Promise<void>;
+  /** `migrate`: whether to bring the server's schema up to date; otherwise it is only checked. */
+  start(options: { readonly migrate: boolean }): Promise<void>;
   /** For a stop: from now on, calls fail if the server is away or does not respond within a second. */
   interrupt(): void;
   open(name: string, settings: WorkerSettings): Connections;

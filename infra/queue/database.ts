@@ -2,8 +2,10 @@
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import { type Database, DatabaseUnavailable } from '../database/port.ts';
-import { PostgresClients } from '../database/postgres-clients.ts';
-import { send, withClientOf } from '../database/postgres-connections.ts';
+import { onSomeServer, orUnavailable, send, withClientOf } from '../database/postgres-connections.ts';
+import { PostgresServers } from '../database/postgres-servers.ts';
+import { SessionClient, type SessionConfig, SessionPool, sessionConfig } from '../database/postgres-session.ts';
+import { parsePostgresUrl } from '../database/postgres-url.ts';
 import { retryConflicts } from '../database/statements.ts';
 import { backoff } from '../runtime/backoff.ts';
 import type { Health } from '../runtime/health.ts';
@@ -12,6 +14,8 @@ import { JOBS_CHANNEL, type RunStatement, SCHEMA, SqlBackend } from './sql-backe
 
 /** Connections of a process for all of its queues, besides the one that listens. */
 const POOL_SIZE = 5;
+/** A connection without a response to a statement for this long counts as dead. */
+const QUERY_TIMEOUT_MS = 10_000;
 const RECONNECT_BASE_MS = 100;
 const RECONNECT_MAX_MS = 1_000;
 /** A connection whose peer is gone looks open. A probe detects that within this and the query timeout. */
@@ -23,8 +27,8 @@ export class PgliteBackend extends SqlBackend {
   /** PGlite runs them one after the other, but all in one turn of its scheduler. */
   readonly concurrentClaims = 64;
 
-  override async start(): Promise<void> {
-    await super.start();
+  override async start(options: { readonly migrate: boolean }): Promise<void> {
+    await super.start(options);
     // PGlite has one session, so this applies to all statements. Only those of BullMQ need it; all others name their
     // schema.
     await this.database.background.script(`SET search_path TO ${SCHEMA}`);
@@ -48,8 +52,8 @@ export class PostgresBackend extends SqlBackend {
   protected readonly notifies = true;
   /** BullMQ serialises them, one commit each. */
   readonly concurrentClaims = 2;
-  readonly #clients: PostgresClients;
-  readonly #pool: pg.Pool;
+  readonly #config: SessionConfig;
+  readonly #pool: SessionPool;
   /** The connection that listens for the notifications of all queues. */
   #listener: pg.Client | undefined;
   #reconnectTimer: NodeJS.Timeout | undefined;
@@ -61,22 +65,16 @@ export class PostgresBackend extends SqlBackend {
   /** `database` is the same one, for the migrations. */
   constructor(url: string, database: Database, prefix: string, log: Logger) {
     super(database, prefix, log);
-    this.#clients = new PostgresClients({
-      connectionString: url,
-      connectionTimeoutMillis: 5_000,
-      query_timeout: 10_000,
-      keepAlive: true,
-      application_name: 'sluice queues',
-      // A queue may be lost, so its commits do not wait for the disk.
-      options: `-c search_path=${SCHEMA} -c synchronous_commit=off`,
-    });
-    this.#pool = this.#clients.createPool({ max: POOL_SIZE });
-    this.#pool.on('error', () => undefined); // an idle connection ended, and the pool opens another one
+    const servers = new PostgresServers(parsePostgresUrl(url), 'sluice queues');
+    // A queue may be lost, so its commits do not wait for the disk.
+    const session = { search_path: SCHEMA, synchronous_commit: 'off' };
+    this.#config = { ...sessionConfig(servers, QUERY_TIMEOUT_MS), session };
+    this.#pool = new SessionPool(this.#config, POOL_SIZE, log);
   }
 
-  override async start(): Promise<void> {
-    await super.start();
-    await this.#connect();
+  override async start(options: { readonly migrate: boolean }): Promise<void> {
+    await super.start(options);
+    await onSomeServer(this.#config.servers, () => this.#connect());
   }
 
   health(): Health {
@@ -86,22 +84,20 @@ export class PostgresBackend extends SqlBackend {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#reconnectTimer);
-    this.#clients.interrupt();
+    this.interrupt();
     await this.#connecting;
     clearInterval(this.#probeTimer);
-    await Promise.all([this.#listener?.end(), this.#clients.end(this.#pool)]);
+    await Promise.all([this.#listener?.end(), this.#config.servers.connections.end(this.#pool)]);
   }
 
   interrupt(): void {
-    this.#clients.interrupt();
+    this.#config.servers.connections.interrupt(() => new SessionClient(this.#config));
   }
 
   protected readonly run: RunStatement = async (text, params) => {
     const query = { text, ...(params ? { values: [...params] } : {}) };
     try {
-      const result = await retryConflicts(() => withClientOf(this.#pool, (client) => send(client, query)));
-      this.#clients.responded();
-      return result;
+      return await retryConflicts(() => withClientOf(this.#pool, (client) => send(client, query)));
     } catch (error) {
       if (!(error instanceof DatabaseUnavailable)) throw error;
       // BullMQ and JobRunner recognise an outage by its code.
@@ -111,7 +107,7 @@ export class PostgresBackend extends SqlBackend {
 
   /** Rejects if this connection fails; one that is lost later is replaced. */
   async #connect(): Promise<void> {
-    const client = this.#clients.create();
+    const client = new SessionClient(this.#config);
     client.on('notification', ({ payload }) => {
       if (payload) this.wake(payload);
     });
@@ -122,7 +118,7 @@ export class PostgresBackend extends SqlBackend {
       await client.query(`LISTEN ${JOBS_CHANNEL}`);
     } catch (error) {
       await client.end().catch(() => undefined);
-      throw error;
+      throw orUnavailable(error);
     }
     this.#listener = client;
     const probe = () => client.query('SELECT 1').catch((error: Error) => this.#lost(client, error));

@@ -22,20 +22,29 @@ export interface OpenQueuesOptions {
     | { readonly pglite: Database };
   /** Separates the queues of several systems on one server. */
   readonly prefix: string;
+  /** Whether to bring the schema of a database up to date; otherwise it is only checked. Default: true. */
+  readonly migrate?: boolean;
   /** Aborted when a stop begins: calls then fail if the server is away or does not respond within a second. */
   readonly stopping?: AbortSignal;
   readonly log: Logger;
 }
 
 /**
- * Rejects if the database does not respond, or with UnfitServer if Redis responds and can never hold the queues; Redis
- * may be away. Safe when several processes open at once.
+ * Rejects if the database does not respond, with UnsuitableDatabase if its schema or rights do not suffice, and with a
+ * StartupError if Redis responds and can never hold the queues; Redis may be away. Safe when several processes open at
+ * once.
  */
-export async function openQueues({ on, prefix, stopping, log }: OpenQueuesOptions): Promise<PacedQueues> {
+export async function openQueues({
+  on,
+  prefix,
+  migrate = true,
+  stopping,
+  log,
+}: OpenQueuesOptions): Promise<PacedQueues> {
   const backend = backendOf(on, prefix, log);
   stopping?.addEventListener('abort', () => backend.interrupt());
   try {
-    await backend.start();
+    await backend.start({ migrate });
   } catch (error) {
     await backend.close();
     throw error;

@@ -7,9 +7,11 @@ import type { Logger } from 'pino';
 import type { Health } from '../runtime/health.ts';
 import { within } from '../runtime/promises.ts';
 import { publicReasonOf } from '../runtime/reason.ts';
-import { UnfitServer } from '../runtime/startup-error.ts';
+import { StartupError } from '../runtime/startup-error.ts';
+import { withServerName } from '../runtime/tls-params.ts';
 import { type Backend, type Connections, obliterate, streams, type WorkerSettings } from './backend.ts';
 import { faultOfReply, isReply, type RedisFault, tryQueue, tryWrite } from './redis-check.ts';
+import { parseRedisUrl } from './redis-url.ts';
 
 const RECONNECT_MAX_MS = 500;
 /** Interval at which the server's clock is read and the workers' connections are probed. */
@@ -35,11 +37,21 @@ function end(connection: Redis): void {
   connection.disconnect();
 }
 
+function serverOptions(url: string) {
+  const { host, port, user, password, database, family, tls } = parseRedisUrl(url);
+  return {
+    ...{ host, port, family, db: database },
+    ...(user !== undefined && { username: user }),
+    ...(password !== undefined && { password }),
+    ...(tls && { tls: { ...withServerName(tls, host) } }),
+  };
+}
+
 export class RedisBackend implements Backend {
   readonly kind = 'redis';
   readonly shared = true;
   readonly concurrentClaims = 64;
-  readonly #url: string;
+  readonly #server: ReturnType<typeof serverOptions>;
   readonly #prefix: string;
   readonly #producer: Redis;
   /** This process's monotonic clock plus this is Redis's time, without a round trip. */
@@ -67,10 +79,11 @@ export class RedisBackend implements Backend {
 
   /** Every key begins with `prefix`. */
   constructor(url: string, prefix: string, log: Logger) {
-    this.#url = url;
+    this.#server = serverOptions(url);
     this.#prefix = prefix;
     this.#log = log;
-    this.#producer = new Redis(url, {
+    this.#producer = new Redis({
+      ...this.#server,
       ...connectionOptions,
       lazyConnect: true,
       // While the server is away an addition fails at once; waiting ones would fill the memory.
@@ -96,7 +109,7 @@ export class RedisBackend implements Backend {
   }
 
   /**
-   * Resolves even if the server is away: connections are then retried in the background. Rejects with UnfitServer if it
+   * Resolves even if the server is away: connections are then retried in the background. Rejects with a StartupError if it
    * responds and can never hold the queues.
    */
   async start(): Promise<void> {
@@ -104,7 +117,7 @@ export class RedisBackend implements Backend {
       .then(() => this.#readClock())
       .catch(() => undefined); // logged above, and retried
     if (this.#producer.status === 'ready') await this.#tryOut();
-    if (this.#fault?.isPermanent) throw new UnfitServer(`REDIS_URL cannot be used: ${this.#fault.reason}`);
+    if (this.#fault?.isPermanent) throw new StartupError(`REDIS_URL cannot be used: ${this.#fault.reason}`);
     this.#checking = setInterval(() => this.#check(), CHECK_EVERY_MS);
   }
 
@@ -116,7 +129,7 @@ export class RedisBackend implements Backend {
     if (this.#closed) throw new Error('the connections to Redis are closed');
     const prefix = this.#prefix;
     // BullMQ requires null: its worker waits for the server to come back. The concurrency bounds the waiting commands.
-    const claiming = new Redis(this.#url, { ...connectionOptions, maxRetriesPerRequest: null });
+    const claiming = new Redis({ ...this.#server, ...connectionOptions, maxRetriesPerRequest: null });
     const own: Redis[] = [];
     const keep = (connection: Redis): Redis => {
       connection.on('error', () => undefined); // the worker reports it

@@ -8,7 +8,8 @@
 // where one process drains, they are counted on that process's clock, as BullMQ's windows are.
 //
 // A slot without a window is lost if several processes may drain, because none knows what the others did. A sole
-// process catches up on what it missed while jobs were waiting: no slot and no second has more than 110 % of its jobs.
+// process catches up on what it missed while jobs were waiting: no slot and no second has more than 110 % of its jobs, or
+// one more if that is more.
 
 /** A window that opens at most this part of a slot too early, by rounding or clock error, belongs to the next slot. */
 const EARLY = 0.25;
@@ -90,9 +91,9 @@ export class SlotLimiter {
   }
 
   /**
-   * Milliseconds until a sole process may claim a job; 0 if it may now. A window opens once the last second has room for
-   * all jobs of a slot, because its `max` does not change. BullMQ rounds the end of a window up, so that its jobs may
-   * start in the next slot, and count there.
+   * Milliseconds until a sole process may claim a job; 0 if it may now. A window opens only once the last second has
+   * room for all jobs of a slot, because the window's `max` cannot grow later. BullMQ rounds the end of a window up, so
+   * some of its jobs start in the next slot; they count in that slot.
    */
   get blockedMs(): number {
     const { isSole, now } = this.#options;

@@ -2,18 +2,23 @@
 // the worker's clock there.
 import { EventEmitter } from 'node:events';
 import {
+  assertSchemaCompatibility,
   createPostgresBackend,
+  LATEST_SCHEMA_VERSION,
   type PgPool,
   type PgPoolClient,
   type PgQueryResult,
   Queue,
   runMigrations,
+  SchemaVersionMismatchError,
   Worker,
 } from 'bullmq';
 import type { Logger } from 'pino';
-import { logWhileRunning, withMigrationLock } from '../database/migrate.ts';
-import type { Database } from '../database/port.ts';
+import { createSchema, logWhileRunning, notMigrated, tableExists, withMigrationLock } from '../database/migrate.ts';
+import { type Database, UnsuitableDatabase } from '../database/port.ts';
+import { assertMayCreate, assertRights } from '../database/rights.ts';
 import type { Health } from '../runtime/health.ts';
+import { reasonOf } from '../runtime/reason.ts';
 import { type Backend, type Connections, obliterate, streams, type WorkerSettings } from './backend.ts';
 
 export type RunStatement = (text: string, params?: readonly unknown[]) => Promise<PgQueryResult>;
@@ -23,6 +28,35 @@ export const SCHEMA = 'bullmq';
 
 /** BullMQ notifies its workers on this channel, with the queue's name as the payload. */
 export const JOBS_CHANNEL = 'bullmq_jobs';
+
+/** Runs BullMQ's migrations like ours: without timeouts, logged while they run, ended by a stop. */
+export async function migrateQueues(database: Database, parentLog: Logger): Promise<void> {
+  if ((await versionOf(database)) >= LATEST_SCHEMA_VERSION) return;
+  const log = parentLog.child({ schema: SCHEMA });
+  await withMigrationLock(database, log, async (tx) => {
+    await createSchema(tx, SCHEMA);
+    const query: RunStatement = async (text, params) => {
+      // BullMQ's own transaction would end this one, and the schema exists (see migrate).
+      if (/^(BEGIN|COMMIT|ROLLBACK|CREATE SCHEMA .*)$/.test(text)) return { rows: [] };
+      if (params) return { rows: await tx.query(text, params) };
+      if (/^\s*SELECT\b/.test(text)) return { rows: await tx.query(text) };
+      await tx.script(text);
+      return { rows: [] };
+    };
+    await logWhileRunning(log, 'a migration is still running', () => runMigrations({ query } as never, SCHEMA));
+  });
+}
+
+/** Of BullMQ's schema; 0 if it is missing. */
+async function versionOf(database: Database): Promise<number> {
+  if (!(await tableExists(database, SCHEMA, 'migration'))) return 0;
+  const query: RunStatement = async (text, params) => ({ rows: await database.query(text, params) });
+  try {
+    return await assertSchemaCompatibility({ query } as never, SCHEMA);
+  } catch (error) {
+    throw error instanceof SchemaVersionMismatchError ? new UnsuitableDatabase(reasonOf(error), error) : error;
+  }
+}
 
 export abstract class SqlBackend implements Backend {
   abstract readonly kind: Backend['kind'];
@@ -43,23 +77,15 @@ export abstract class SqlBackend implements Backend {
     this.#prefix = prefix;
   }
 
-  /**
-   * Runs BullMQ's migrations like ours: without timeouts, logged while they run, ended by a stop. Rejects if the server
-   * does not respond.
-   */
-  async start(): Promise<void> {
-    const log = this.log.child({ schema: SCHEMA });
-    await withMigrationLock(this.database, log, async (tx) => {
-      const query: RunStatement = async (text, params) => {
-        // BullMQ's own transaction would end this one.
-        if (/^(BEGIN|COMMIT|ROLLBACK)$/.test(text)) return { rows: [] };
-        if (params) return { rows: await tx.query(text, params) };
-        if (/^\s*SELECT\b/.test(text)) return { rows: await tx.query(text) };
-        await tx.script(text);
-        return { rows: [] };
-      };
-      await logWhileRunning(log, 'a migration is still running', () => runMigrations({ query } as never, SCHEMA));
-    });
+  /** Brings BullMQ's schema up to date, or only checks it. Rejects if the server does not respond. */
+  async start({ migrate }: { readonly migrate: boolean }): Promise<void> {
+    if (migrate) await migrateQueues(this.database, this.log);
+    else {
+      const version = await versionOf(this.database);
+      if (version < LATEST_SCHEMA_VERSION) throw notMigrated(SCHEMA, `version ${LATEST_SCHEMA_VERSION} of BullMQ`);
+    }
+    await assertRights(this.database, [SCHEMA]);
+    await assertMayCreate(this.database, SCHEMA); // BullMQ creates a sequence for each queue
   }
 
   abstract health(): Health;

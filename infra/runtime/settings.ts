@@ -1,5 +1,6 @@
 // Settings: environment variables, described in the modules that use them and parsed together at the start.
 import { z } from 'zod';
+import { redactUrl, UrlError } from './server-url.ts';
 
 declare module 'zod' {
   interface GlobalMeta {
@@ -17,39 +18,24 @@ export const integer = (min: number, max: number) =>
     .pipe(z.int().min(min).max(max))
     .meta({ allowed: `an integer from ${min} to ${max}` });
 
-/** Whether `value` is a URL with a user and password that can be decoded: a `%` in them must be written as `%25`. */
-function isReadable(value: string): boolean {
-  try {
-    const { username, password } = new URL(value);
-    decodeURIComponent(username + password);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-export const url = (...protocols: string[]) =>
+/**
+ * A URL, or a list of them, that `parse` understands: it throws a UrlError. The value stays text, which the server's
+ * client parses in the same way. `allowed` is part of the error message.
+ */
+export const url = (parse: (text: string) => unknown, allowed: string) =>
   z
     .string()
-    .refine((value) => protocols.some((protocol) => value.startsWith(`${protocol}://`)) && isReadable(value))
-    .meta({ allowed: `a URL such as ${protocols[0]}://user:password@host:port` });
-
-/** The URLs of a list separated by commas. A comma within a URL stays. */
-export const splitUrls = (list: string): string[] => list.split(/,\s*(?=[a-z]+:\/\/)/);
-
-/** One URL, or several separated by commas. */
-export const urls = (...protocols: string[]) => {
-  const one = url(...protocols);
-  return (
-    z
-      .string()
-      // URL accepts a host name that contains a comma.
-      .refine((value) =>
-        splitUrls(value).every((each) => one.safeParse(each).success && !new URL(each).host.includes(',')),
-      )
-      .meta({ allowed: `${one.meta()?.allowed}, or several separated by commas` })
-  );
-};
+    .superRefine((value, context) => {
+      try {
+        parse(value);
+      } catch (error) {
+        if (!(error instanceof UrlError)) throw error;
+        const { message: reason, malformed } = error;
+        const example = [`it must be ${allowed}`, reason].filter(Boolean).join('; ');
+        context.addIssue({ code: 'custom', message: malformed ? example : reason, params: { explains: true } });
+      }
+    })
+    .meta({ allowed });
 
 export const choice = <const T extends readonly [string, ...string[]]>(...values: T) =>
   z.enum(values).meta({ allowed: `one of: ${values.join(', ')}` });
@@ -84,22 +70,14 @@ export class ConfigError extends Error {
 }
 
 /**
- * Hides passwords for messages and logs, in each URL of a list: `postgres://me:secret@host` → `postgres://me:***@host`.
+ * Whether Kubernetes has set the variable: for a service named `mqtt` it sets MQTT_PORT=tcp://10.0.0.7:1883 in every
+ * container of the namespace. Such a value is not meant for this program.
  */
-export const redactUrl = (list: string): string => splitUrls(list).map(redact).join(',');
-
-function redact(value: string): string {
-  // A URL may be invalid because its password is not percent-encoded, so everything up to the last @ is hidden.
-  if (!URL.canParse(value)) return value.replace(/(:\/\/[^:/?#@]*):.*@/, '$1:***@');
-  const url = new URL(value);
-  for (const key of [...url.searchParams.keys()]) if (/password/i.test(key)) url.searchParams.set(key, '***');
-  if (url.password === '' && !/password/i.test(url.search)) return value;
-  if (url.password !== '') url.password = '***';
-  return url.href;
-}
+export const isInjected = (name: string, value: string | undefined): boolean =>
+  /_PORT$/.test(name) && /^(tcp|udp|sctp):\/\//.test(value ?? '');
 
 /**
- * Reads `variables` from `env`; an empty one counts as unset. Throws a ConfigError with every problem found. `renamed`
+ * Reads `variables` from `env`; an empty one, and one that Kubernetes has set, counts as unset. Throws a ConfigError with every problem found. `renamed`
  * maps former names to current ones: a former name that is set is a problem.
  */
 export function parseSettings<V extends Variables>(
@@ -110,15 +88,20 @@ export function parseSettings<V extends Variables>(
   const problems: string[] = [];
   const values: Record<string, unknown> = {};
   for (const [name, { schema, fallback }] of Object.entries(variables)) {
-    const given = env[name] === '' ? undefined : env[name];
+    const given = env[name] === '' || isInjected(name, env[name]) ? undefined : env[name];
     const parsed = schema.safeParse(given ?? fallback);
     if (parsed.success) values[name] = parsed.data;
-    else problems.push(`${name}=${redactUrl(given ?? '')} is not allowed: it must be ${allowed(schema)}`);
+    else problems.push(`${name}=${redactUrl(given ?? '')} is not allowed: ${reasonFor(parsed.error, schema)}`);
   }
   for (const [former, current] of Object.entries(renamed))
     if (env[former]) problems.push(`${former} is now called ${current}: rename it`);
   if (problems.length > 0) throw new ConfigError(problems);
   return values as SettingsOf<V>;
+}
+
+function reasonFor(error: z.ZodError, schema: z.ZodType): string {
+  const explained = error.issues.find((issue) => issue.code === 'custom' && issue.params?.explains);
+  return explained?.message ?? `it must be ${allowed(schema)}`;
 }
 
 function allowed(schema: z.ZodType): string {

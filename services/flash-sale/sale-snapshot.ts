@@ -7,8 +7,8 @@
 // through and does not reach the row after all, because the process is overloaded, makes room for another one.
 //
 // While it is in use, the snapshot is refreshed well before it expires; otherwise the whole flood would reach the row
-// until the refresh is done. Without requests it is dropped soon; otherwise an outdated snapshot would reject the first
-// buyers of a rush.
+// until the refresh is done. After a short time without requests, it rejects nobody until it has been read again;
+// otherwise an outdated snapshot would reject the first buyers of a rush.
 import type { Rejection } from '../../contracts/flash-sales.ts';
 import { addUser, type BloomFilter, createBloomFilter, mayContain } from './bloom-filter.ts';
 import { attemptsFor, freshForMs, keptForMs, rejectionOf, type Snapshot } from './flash-sale.ts';
@@ -58,8 +58,8 @@ export class SaleSnapshot {
   }
 
   /**
-   * Why a buyer gets no ticket; undefined if the row has to decide, for which a newcomer takes an attempt. `request`: for
-   * returnAttempt().
+   * Why a buyer gets no ticket; undefined if the row has to decide. A newcomer that this snapshot lets through uses up
+   * one of its attempts (see attemptsFor). `request`: for returnAttempt().
    */
   reject(userId: string, request?: object): Rejection | undefined {
     const now = this.#now();
@@ -85,7 +85,7 @@ export class SaleSnapshot {
     if (this.#holders) addUser(this.#holders, userId);
   }
 
-  /** The latest snapshot, read again if it is not fresh. Rejects if the sale cannot be read and never was. */
+  /** The latest snapshot, read again if it is not fresh. The promise rejects if the sale has never been read and cannot be. */
   async read(): Promise<Snapshot | undefined> {
     if (!this.#isFresh(this.#now())) {
       await this.#refresh().catch((error) => {

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 
 import { openQueues } from '../../infra/queue/index.ts';
 import { readKind } from '../../infra/queue/redis-check.ts';
 import { failingWork } from '../../infra/runtime/failure-streak.ts';
-import { UnfitServer } from '../../infra/runtime/startup-error.ts';
+import { StartupError } from '../../infra/runtime/startup-error.ts';
 import { type LocalRedis, startRedis } from '../servers/redis.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
 import { open, openQueue, uuids } from '../setup/queues.ts';
@@ -41,7 +41,7 @@ describe.skipIf(!inject('servers').redisUrl)('a Redis', () => {
         return 'it was opened';
       },
       (error: Error) => {
-        expect(error).toBeInstanceOf(UnfitServer);
+        expect(error).toBeInstanceOf(StartupError);
         return error.message;
       },
     );

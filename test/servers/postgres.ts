@@ -8,7 +8,7 @@ import { serverFolder, type User } from '../../demos/shared/folder.ts';
 import { containerRunner } from './container-runner.ts';
 import { freePort } from './ports.ts';
 import { processRunner } from './process-runner.ts';
-import { findPrograms } from './programs.ts';
+import { findPrograms, ServerMissing } from './programs.ts';
 import { postgresReady } from './readiness.ts';
 import { type LocalServer, retryWithOtherPorts, startServer } from './server.ts';
 
@@ -38,19 +38,42 @@ export function startPostgres(): Promise<Postgres> {
   });
 }
 
+/** A standby of a server that startPostgres has started from installed programs. It may be promoted. */
+export function startStandby(primary: Postgres): Promise<Postgres> {
+  return retryWithOtherPorts(async () => {
+    const programs = await findPrograms('postgres');
+    if (programs.kind !== 'installed') throw new ServerMissing('postgres');
+    const port = await freePort();
+    const copy = ['--checkpoint', 'fast', '--no-sync', '--write-recovery-conf', '--dbname', primary.url];
+    const runner = await installed(programs.folder, port, ['pg_basebackup', ...copy]);
+    const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
+    const ready = () => postgresReady(url);
+    return Object.assign(await startServer({ name: 'PostgreSQL', runner, ready, cleanSignal: 'SIGINT' }), { url });
+  });
+}
+
 const settings = ['-c', 'max_connections=200', '-c', 'fsync=on'];
 
-async function installed(programs: string, port: number) {
+const INITDB = [
+  'initdb',
+  '--username',
+  'postgres',
+  '--auth',
+  'trust',
+  '--encoding',
+  'UTF8',
+  '--no-locale',
+  '--no-sync',
+];
+
+/** `create`: the program that creates the data folder, and its arguments. */
+async function installed(programs: string, port: number, [create, ...args] = INITDB) {
   const user = process.getuid?.() === 0 ? await unprivilegedUser() : undefined;
   const folder = await serverFolder('postgres', user);
   const data = join(folder, 'data');
   const env = { PATH: process.env.PATH ?? '', LC_ALL: 'C', TZ: 'UTC' };
   try {
-    await run(
-      join(programs, 'initdb'),
-      ['--pgdata', data, '--username', 'postgres', '--auth', 'trust', '--encoding', 'UTF8', '--no-locale', '--no-sync'],
-      { cwd: folder, env, ...user },
-    );
+    await run(join(programs, String(create)), ['--pgdata', data, ...args], { cwd: folder, env, ...user });
   } catch (error) {
     await rm(folder, { recursive: true });
     throw error;
@@ -64,8 +87,8 @@ async function installed(programs: string, port: number) {
   });
 }
 
-/** PostgreSQL does not run as root. */
-async function unprivilegedUser(): Promise<User> {
+/** PostgreSQL and PgBouncer do not run as root. */
+export async function unprivilegedUser(): Promise<User> {
   for (const name of ['postgres', 'nobody']) {
     try {
       const [uid, gid] = await Promise.all([run('id', ['-u', name]), run('id', ['-g', name])]);
@@ -74,7 +97,7 @@ async function unprivilegedUser(): Promise<User> {
       // No such user: try the next one.
     }
   }
-  throw new Error('PostgreSQL does not run as root, and this machine has neither a user postgres nor nobody');
+  throw new Error('the server does not run as root, and this machine has neither a user postgres nor nobody');
 }
 
 const inContainer = (engine: string, port: number) =>

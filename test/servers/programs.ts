@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path';
 import { containerEngine } from './container-runner.ts';
 import { canInstall, installPackage } from './debian.ts';
 
-export type ServerName = 'rabbitmq' | 'postgres' | 'mosquitto' | 'redis';
+export type ServerName = 'rabbitmq' | 'postgres' | 'pgbouncer' | 'mosquitto' | 'redis';
 
 /** The location of a server's programs: a folder of this machine that contains `program`, or a container image. */
 export type Programs =
@@ -16,9 +16,8 @@ export class ServerMissing extends Error {
   constructor(name: ServerName, cause?: unknown) {
     const { title, debianPackage, variable } = known[name];
     const why = cause instanceof Error ? ` (${cause.message.trim()})` : '';
-    super(`${title} is missing${why}: install it (Debian: apt-get install ${debianPackage}) or set ${variable}`, {
-      cause,
-    });
+    const orSet = variable === undefined ? '' : ` or set ${variable}`;
+    super(`${title} is missing${why}: install it (Debian: apt-get install ${debianPackage})${orSet}`, { cause });
     this.name = 'ServerMissing';
   }
 }
@@ -48,6 +47,13 @@ const known = {
     folders: () => [...debianPostgresFolders(), ...path()],
     debianPackage: 'postgresql',
     variable: 'TEST_DATABASE_URL',
+  },
+  pgbouncer: {
+    title: 'PgBouncer',
+    programs: ['pgbouncer'],
+    folders: () => ['/usr/sbin', ...path(), '/opt/homebrew/bin', '/usr/local/bin'],
+    debianPackage: 'pgbouncer',
+    variable: undefined,
   },
   mosquitto: {
     title: 'Mosquitto',

@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import type { RequestListener } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { IncomingMessage, type RequestListener, ServerResponse } from 'node:http';
+import { connect, Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { listen } from '../../infra/http/server.ts';
@@ -35,6 +35,26 @@ test('one turn of the event loop handles at most one request per connection, how
   const [most] = (await once(child, 'message')) as [number];
   expect(most).toBeLessThanOrEqual(CONNECTIONS);
   for (const socket of sockets) socket.destroy();
+});
+
+test('at most 10,000 requests wait to be handled', async () => {
+  let handled = 0;
+  const { server } = await listen(() => handled++, '127.0.0.1', 0);
+  cleanUps.push(() => server.close());
+  const socket = new Socket();
+  // As the parser does for each request that it has read: so many need a hundred clients that pipeline.
+  const arrive = (requests: number) => {
+    for (; requests > 0; requests--) {
+      const request = new IncomingMessage(socket);
+      server.emit('request', request, new ServerResponse(request));
+    }
+  };
+  arrive(9_999);
+  expect(handled).toBe(0);
+  arrive(1);
+  expect(handled).toBe(10_000);
+  arrive(1);
+  await eventually(() => handled === 10_001, { what: 'the next turn handles the last one' });
 });
 
 async function serve(handler: RequestListener): Promise<number> {

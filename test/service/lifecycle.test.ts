@@ -103,7 +103,7 @@ test('after kill -9 and a restart no data is lost and unfinished work is complet
 test('a second start on the same data folder fails and names the folder, and the first one is not affected', async () => {
   const { dataDir } = system;
   const { code, stderr } = await startInVain({ DATA_DIR: String(dataDir) });
-  expect(code).toBe(1);
+  expect(code).toBe(2);
   expect(stderr).toContain(`${dataDir} is in use by another process`);
   expect(stderr).toContain('DATA_DIR');
   await completed(sluice.url, (await placeOrder(sluice.url, freshUser())).id);
@@ -111,7 +111,7 @@ test('a second start on the same data folder fails and names the folder, and the
 
 test('a start with an unusable data folder names the folder and the variable to change', async () => {
   const { code, stderr } = await startInVain({ DATA_DIR: '/dev/null/data' });
-  expect(code).toBe(1);
+  expect(code).toBe(2);
   expect(stderr).toMatch(/^error: \/dev\/null\/data cannot be used for data: ENOTDIR.*DATA_DIR/m);
 });
 
@@ -158,7 +158,7 @@ test.for(['PORT', 'MQTT_PORT'])('a start on a port in use says to change %s', as
   const squatter = createServer().listen(port, '127.0.0.1');
   onTestFinished(() => void squatter.close());
   const { code, stderr } = await startInVain({ ...(await anyDatabase()), [variable]: String(port) });
-  expect(code).toBe(1);
+  expect(code).toBe(2);
   expect(stderr).toMatch(new RegExp(`${port} on 127\\.0\\.0\\.1 is in use: .*\\b${variable}\\b`));
 });
 

@@ -101,6 +101,16 @@ function routesOf(declare: (router: Router) => void): string[] {
   return router.stack.flatMap(({ route }) => route?.path ?? []);
 }
 
+test('the roles of PostgreSQL have rights on the schema of each service', () => {
+  const names =
+    read('postgres-roles.sql')
+      .match(/'(\w+)'(?=,|\n)/g)
+      ?.map((name) => name.slice(1, -1)) ?? [];
+  expect(names.filter((name) => name.startsWith('sluice_') && !/_(app|migrator)$/.test(name))).toEqual(
+    serviceNames.map(schemaOf),
+  );
+});
+
 describe('compose.yaml', () => {
   test('runs every service in a container of its own, under its name', () => {
     expect(ours.map(([name]) => name)).toEqual(serviceNames);

@@ -4,7 +4,8 @@ import { describe, expect, test } from 'vitest';
 import { describeVariables, parseConfig, renamedVariables } from '../../app/config.ts';
 import { configurationDocs } from '../../app/configuration-docs.ts';
 import type { ServiceName } from '../../contracts/services.ts';
-import { ConfigError, redactUrl } from '../../infra/runtime/settings.ts';
+import { redactUrl } from '../../infra/runtime/server-url.ts';
+import { ConfigError } from '../../infra/runtime/settings.ts';
 
 const problemsOf = (env: NodeJS.ProcessEnv, services?: readonly ServiceName[]): readonly string[] => {
   try {
@@ -86,7 +87,8 @@ describe('the configuration', () => {
     ['mqtt://:secret@host', 'mqtt://:***@host'],
     ['amqp://me:secret@one,amqp://you:se,cr:et@two:5672', 'amqp://me:***@one,amqp://you:***@two:5672'],
     ['mqtt://me@host:1883', 'mqtt://me@host:1883'],
-    ['mqtt://host:1883/a@b', 'mqtt://host:1883/a@b'],
+    // A password may begin with digits and contain a slash that is not encoded.
+    ['mqtt://host:1883/a@b', 'mqtt://host:***@b'],
     ['.data', '.data'],
   ])('shows %s as %s', (url, shown) => {
     expect(redactUrl(url)).toBe(shown);

@@ -1,15 +1,16 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { equation, sumOf } from '../../demos/replay/counters.ts';
-import { type Cells, type CsvLine, readLines } from '../../demos/replay/csv.ts';
+import type { Cells, CsvLine } from '../../demos/replay/csv.ts';
+import { type DateOrder, readTime } from '../../demos/replay/dates.ts';
 import { collectInvoices, Rejections } from '../../demos/replay/invoices.ts';
-import { judgeLine, readTime, toMinorUnits } from '../../demos/replay/line.ts';
+import { judgeLine, toMinorUnits } from '../../demos/replay/line.ts';
+import { type DecimalMark, plainId, plainInteger, plainNumber } from '../../demos/replay/numbers.ts';
+import { readFile } from '../setup/replay.ts';
 
 const sample = new URL('../../samples/online-retail-2010-12-01_to_03.csv', import.meta.url).pathname;
-const HEADER = 'InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country';
+const POINT = { mark: '.', grouped: false } as const;
+const reading = { currency: 'GBP', dateOrder: 'mdy', numbers: POINT } as const;
 
 const mug: Cells = {
   InvoiceNo: '536365',
@@ -21,22 +22,17 @@ const mug: Cells = {
   CustomerID: '17850',
 };
 const reasonFor = (change: Partial<Cells>, currency = 'GBP') => {
-  const judged = judgeLine({ ...mug, ...change }, currency);
+  const judged = judgeLine({ ...mug, ...change }, { ...reading, currency });
   return judged.kind === 'rejected' ? judged.reason : 'item';
 };
 const linesOf = (...changes: Partial<Cells>[]): CsvLine[] =>
   changes.map((change, index) => ({ number: index + 2, cells: { ...mug, ...change } }));
-async function allLines(file: string): Promise<CsvLine[]> {
-  const lines: CsvLine[] = [];
-  for await (const line of readLines(file)) lines.push(line);
-  return lines;
-}
 const counts = (rejections: Rejections) =>
   Object.fromEntries(rejections.list().map(({ reason, count }) => [reason, count] as const));
 
 describe('the sample', () => {
   test('is accounted for, line by line and invoice by invoice', async () => {
-    const collected = await collectInvoices(readLines(sample), 'GBP');
+    const collected = await readFile(sample);
     const ordered = collected.invoices.reduce((sum, { items }) => sum + items.length, 0);
     expect(collected.linesRead).toBe(7_419);
     expect(ordered).toBe(7_290);
@@ -51,7 +47,7 @@ describe('the sample', () => {
   });
 
   test('is sorted by the time of the invoices', async () => {
-    const { invoices } = await collectInvoices(readLines(sample), 'GBP');
+    const { invoices } = await readFile(sample);
     const times = invoices.map(({ at }) => at);
     expect(times).toEqual(times.toSorted((a, b) => a - b));
     expect(times[0]).toBe(Date.UTC(2010, 11, 1, 8, 26));
@@ -75,9 +71,12 @@ describe('a price', () => {
     ['.', 'GBP', 'unreadable'],
     ['-', 'GBP', 'unreadable'],
     ['1,5', 'GBP', 'unreadable'],
-    ['1e3', 'GBP', 'unreadable'],
+    ['1e3', 'GBP', 100_000],
+    ['2.55e0', 'GBP', 255],
+    ['1e-05', 'GBP', 'too-precise'],
+    ['e3', 'GBP', 'unreadable'],
   ])('%s %s is %s', (decimal, currency, expected) => {
-    expect(toMinorUnits(decimal, currency)).toBe(expected);
+    expect(toMinorUnits(plainNumber(decimal, POINT), currency)).toBe(expected);
   });
 
   test('keeps every digit of any amount', () => {
@@ -90,23 +89,116 @@ describe('a price', () => {
   });
 });
 
+describe('a number', () => {
+  test.each<[string, DecimalMark, string | undefined]>([
+    ['6', '.', '6'],
+    ['6.0', '.', '6'],
+    ['6.', '.', '6'],
+    ['+6', '.', '6'],
+    ['-6.00', '.', '-6'],
+    ['1e3', '.', '1000'],
+    ['1.25E+02', '.', '125'],
+    ['1200e-2', '.', '12'],
+    ['1,234', '.', '1234'],
+    ['1,234,567.0', '.', '1234567'],
+    ['1 234', '.', '1234'],
+    ["1'234.0", '.', '1234'],
+    ['6,0', ',', '6'],
+    ['1.234', ',', '1234'],
+    ['1.234.567,00', ',', '1234567'],
+    ['1\u202f234,0', ',', '1234'],
+    ['12,34', '.', undefined],
+    ['1,2345', '.', undefined],
+    ['1,234 567', '.', undefined],
+    ['6.5', '.', undefined],
+    ['6,5', ',', undefined],
+    ['1e-1', '.', undefined],
+    ['six', '.', undefined],
+    ['', '.', undefined],
+    ['.', '.', undefined],
+    ['+', '.', undefined],
+  ])('%j with the decimal mark %j is the integer %s', (text, mark, expected) => {
+    expect(plainInteger(text, { mark, grouped: true })).toBe(expected);
+  });
+
+  test('is not grouped if the file does not prove that', () => {
+    expect(plainNumber('1,234', POINT)).toBeUndefined();
+    expect(plainNumber('1.234', POINT)).toBe('1.234');
+  });
+
+  test.each<[string, DecimalMark, string]>([
+    ['17850', '.', '17850'],
+    ['17850.0', '.', '17850'],
+    ['17850,0', ',', '17850'],
+    ['17,850', '.', '17850'],
+    ['17.850', ',', '17850'],
+    ['00042', '.', '00042'],
+    ['17850.0', ',', '17850'],
+    ['17850,0', '.', '17850'],
+    ['17850.5', '.', '17850.5'],
+    ['85123A', '.', '85123A'],
+    ['ann.0', '.', 'ann.0'],
+  ])('%j as an id with the decimal mark %j is %s', (text, mark, expected) => {
+    expect(plainId(text, { mark, grouped: true })).toBe(expected);
+  });
+
+  test('keeps every digit in any notation', () => {
+    fc.assert(
+      fc.property(fc.nat(), fc.integer({ min: 0, max: 12 }), (value, exponent) => {
+        const digits = String(value);
+        const shifted = `${digits[0]}.${digits.slice(1) || '0'}e${digits.length - 1}`;
+        expect(plainInteger(shifted, POINT)).toBe(digits);
+        expect(plainInteger(`${digits}e${exponent}`, POINT)).toBe(digits + '0'.repeat(exponent));
+        const grouped = value.toLocaleString('de-DE');
+        expect(plainInteger(grouped, { mark: ',', grouped: true })).toBe(digits);
+      }),
+    );
+  });
+});
+
 describe('a date', () => {
-  test.each([
-    ['12/1/10 8:26', Date.UTC(2010, 11, 1, 8, 26)],
-    ['12/9/2011 12:50', Date.UTC(2011, 11, 9, 12, 50)],
-    ['2010-12-01 08:26:00', Date.UTC(2010, 11, 1, 8, 26)],
-    ['31/12/10 8:26', undefined],
-    ['2/30/11 8:26', undefined],
-    ['12/1/10 24:61', undefined],
-    ['yesterday', undefined],
-  ])('%s is read as %s', (text, expected) => {
-    expect(readTime(text)).toBe(expected);
+  const morning = Date.UTC(2010, 11, 1, 8, 26);
+  test.each<[string, DateOrder, number | undefined]>([
+    ['12/1/10 8:26', 'mdy', morning],
+    ['12/1/2010 8:26', 'mdy', morning],
+    ['12/1/2010 8:26:00 AM', 'mdy', morning],
+    ['12/1/2010, 8:26 pm', 'mdy', Date.UTC(2010, 11, 1, 20, 26)],
+    ['12/1/2010, 8:26:00\u202fAM', 'mdy', morning],
+    ['12/1/2010 12:26 AM', 'mdy', Date.UTC(2010, 11, 1, 0, 26)],
+    ['01/12/2010 08:26', 'dmy', morning],
+    ['01-12-2010 08:26', 'dmy', morning],
+    ['1.12.10 8:26', 'dmy', morning],
+    ['1.12.2010', 'dmy', Date.UTC(2010, 11, 1)],
+    ['10-12-01 08:26', 'ymd', morning],
+    ['2010-12-01 08:26:00', 'dmy', morning],
+    ['2010-12-01T08:26:00.000Z', 'mdy', morning],
+    ['2010-12-01 08:26:00+00:00', 'ymd', morning],
+    ['2010-12-01T10:26+0200', 'ymd', morning],
+    ['2010/12/1 8:26', 'mdy', morning],
+    ['2010-12-01', 'mdy', Date.UTC(2010, 11, 1)],
+    ['1-Dec-2010 8:26', 'mdy', morning],
+    ['01 december 10 08.26', 'dmy', morning],
+    ['13.12.2010 08.26.00', 'dmy', Date.UTC(2010, 11, 13, 8, 26)],
+    ['1-Dex-2010 8:26', 'mdy', undefined],
+    ['31-Jun-2010', 'mdy', undefined],
+    ['31/12/10 8:26', 'mdy', undefined],
+    ['12/31/10 8:26', 'dmy', undefined],
+    ['2/30/11 8:26', 'mdy', undefined],
+    ['12/1/10 24:61', 'mdy', undefined],
+    ['12/1/10 13:00 PM', 'mdy', undefined],
+    ['12/1-10 8:26', 'mdy', undefined],
+    ['12/1/210 8:26', 'mdy', undefined],
+    ['12/1/2010 8:26', 'ymd', undefined],
+    ['yesterday', 'mdy', undefined],
+    ['', 'mdy', undefined],
+  ])('%j in the order %s is read as %s', (text, order, expected) => {
+    expect(readTime(text, order)).toBe(expected);
   });
 });
 
 describe('a line', () => {
   test('is an item with an integer price, bought by its customer', () => {
-    expect(judgeLine(mug, 'GBP')).toMatchObject({
+    expect(judgeLine(mug, reading)).toMatchObject({
       kind: 'item',
       userId: '17850',
       item: { sku: '85123A', name: 'WHITE MUG', quantity: 6, unitPrice: 255 },
@@ -114,7 +206,7 @@ describe('a line', () => {
   });
 
   test('without a customer is bought by guest, and without a description has no name', () => {
-    const judged = judgeLine({ ...mug, CustomerID: '', Description: '' }, 'GBP');
+    const judged = judgeLine({ ...mug, CustomerID: '', Description: '' }, reading);
     expect(judged).toMatchObject({ userId: 'guest', item: { sku: '85123A', quantity: 6, unitPrice: 255 } });
     expect(judged).not.toHaveProperty('item.name');
   });
@@ -142,6 +234,18 @@ describe('a line', () => {
     expect(reasonFor(change)).toBe(reason);
   });
 
+  test('that is rejected shows the cell, and the forms that a date can have', async () => {
+    const changes = [{ Quantity: 'six' }, { UnitPrice: '£2' }, { InvoiceDate: '1 Dec' }, { CustomerID: 'x y' }];
+    const { rejectedLines } = await collectInvoices(linesOf(...changes), reading);
+    const firsts = Object.fromEntries(rejectedLines.list().map(({ reason, first }) => [reason, first]));
+    expect(firsts).toMatchObject({
+      'unreadable quantity': 'line 2: "six"',
+      'unreadable price': 'line 3: "£2"',
+      'unreadable date': expect.stringMatching(/^line 4: "1 Dec" is none of 2010-12-01 08:26:00, 12\/1\/2010 8:26, /),
+    });
+    expect(JSON.stringify(firsts)).toContain('line 5: \\"x y\\"');
+  });
+
   test.each<Partial<Cells>>([
     { Quantity: '1000001' },
     { UnitPrice: '10000000.01' },
@@ -158,7 +262,7 @@ describe('a line', () => {
 describe('an invoice', () => {
   test('may have lines that are not adjacent', async () => {
     const lines = linesOf({ StockCode: 'A' }, { InvoiceNo: '2', StockCode: 'B' }, { StockCode: 'C' });
-    const { invoices } = await collectInvoices(lines, 'GBP');
+    const { invoices } = await collectInvoices(lines, reading);
     expect(invoices.map(({ number, items }) => [number, items.map(({ sku }) => sku)])).toEqual([
       ['536365', ['A', 'C']],
       ['2', ['B']],
@@ -166,19 +270,19 @@ describe('an invoice', () => {
   });
 
   test('keeps a duplicate line', async () => {
-    const { invoices } = await collectInvoices(linesOf({}, {}), 'GBP');
+    const { invoices } = await collectInvoices(linesOf({}, {}), reading);
     expect(invoices[0]?.items).toHaveLength(2);
   });
 
   test('has one customer: a line with another customer is rejected', async () => {
-    const { invoices, rejectedLines } = await collectInvoices(linesOf({}, { CustomerID: '1' }), 'GBP');
+    const { invoices, rejectedLines } = await collectInvoices(linesOf({}, { CustomerID: '1' }), reading);
     expect(invoices[0]?.items).toHaveLength(1);
     expect(counts(rejectedLines)).toEqual({ "customer differs from that of the invoice's first item": 1 });
   });
 
   test('of more than 2,000 items is rejected with all its lines', async () => {
     const lines = linesOf(...Array.from({ length: 2_001 }, () => ({})));
-    const { invoices, rejectedLines, rejectedInvoices } = await collectInvoices(lines, 'GBP');
+    const { invoices, rejectedLines, rejectedInvoices } = await collectInvoices(lines, reading);
     expect(invoices).toEqual([]);
     expect(sumOf(rejectedLines.list())).toBe(2_001);
     expect(rejectedInvoices.list()).toEqual([
@@ -189,7 +293,7 @@ describe('an invoice', () => {
   test('is counted even if none of its lines can be read', async () => {
     const collected = await collectInvoices(
       [{ number: 2, cells: undefined }, ...linesOf({ InvoiceNo: '7', Quantity: '?' })],
-      'GBP',
+      reading,
     );
     expect(collected.linesRead).toBe(2);
     expect(collected.invoicesRead).toBe(1);
@@ -213,7 +317,7 @@ describe('an invoice', () => {
       fc.asyncProperty(lines, async (given) => {
         const { linesRead, invoicesRead, invoices, rejectedLines, rejectedInvoices } = await collectInvoices(
           given,
-          'GBP',
+          reading,
         );
         const ordered = invoices.reduce((sum, { items }) => sum + items.length, 0);
         expect(linesRead).toBe(given.length);
@@ -221,56 +325,6 @@ describe('an invoice', () => {
         expect(invoices.length + sumOf(rejectedInvoices.list())).toBe(invoicesRead);
       }),
     );
-  });
-});
-
-describe('a file', () => {
-  let folder: string;
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'sluice-replay-'));
-  });
-  afterAll(() => rm(folder, { recursive: true }));
-
-  const read = async (content: string | Buffer): Promise<CsvLine[]> => {
-    const file = join(folder, 'invoices.csv');
-    await writeFile(file, content);
-    return allLines(file);
-  };
-
-  test('may have a BOM, any line endings, blank lines, quoted commas and its columns in another order', async () => {
-    const lines = await read(
-      '\uFEFFUnitPrice,InvoiceNo,StockCode,Description,Quantity,InvoiceDate,CustomerID,Extra\r\n' +
-        '2.55,1,A,"MUG, WHITE",6,12/1/10 8:26,,x\n\n1.00,2,B,12" RULER , 1,12/1/10 8:26,7,x\r3,3,C,"A ""B""",1,12/1/10 8:26,,',
-    );
-    expect(lines.map(({ cells }) => cells?.Description)).toEqual(['MUG, WHITE', '12" RULER', 'A "B"']);
-    expect(lines.map(({ cells }) => cells?.UnitPrice)).toEqual(['2.55', '1.00', '3']);
-    expect(lines.map(({ number }) => number)).toEqual([2, 4, 5]);
-  });
-
-  test.each(['utf8', 'latin1'] as const)('may be written in %s', async (encoding) => {
-    const lines = await read(Buffer.from(`${HEADER}\n1,A,MUG £5,1,12/1/10 8:26,5,,Österreich\n`, encoding));
-    expect(lines[0]?.cells?.Description).toBe('MUG £5');
-  });
-
-  test('may have lines with too few or too many cells, which have no cells', async () => {
-    const lines = await read(`${HEADER}\n1,A\n1,A,B,1,12/1/10 8:26,5,,UK,more\n1,A,B,1,12/1/10 8:26,5,,UK\n`);
-    expect(lines.map(({ cells }) => cells !== undefined)).toEqual([false, false, true]);
-  });
-
-  test.each([
-    ['', /is empty: it needs a header line with InvoiceNo/],
-    ['InvoiceNo;StockCode\n', /has no column InvoiceNo, StockCode, .*; its header is: InvoiceNo;StockCode/],
-    [HEADER.replace('UnitPrice', 'Price'), /has no column UnitPrice; its header is/],
-    [`${HEADER},Quantity`, /has the column Quantity twice/],
-    [`${HEADER}\n1,A,"MUG,1,12/1/10 8:26,5,,UK\n2,B\n`, /quote.* line 3/i],
-    [`${HEADER}\n1,A,"MUG,1\n${'2,B,CUP,1\n'.repeat(10_000)}`, /record/i],
-  ])('that cannot be parsed is rejected as a whole: %#', async (content, message) => {
-    await expect(read(content)).rejects.toThrow(message);
-  });
-
-  test('that is missing or a folder is named in the error', async () => {
-    await expect(allLines(join(folder, 'none.csv'))).rejects.toThrow(/cannot read .*none\.csv/);
-    await expect(allLines(folder)).rejects.toThrow(/cannot read .*EISDIR/);
   });
 });
 

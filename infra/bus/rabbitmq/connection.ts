@@ -7,17 +7,17 @@ import { type Channel, type ChannelModel, connect, type RecoveringChannelModel }
 import type { Logger } from 'pino';
 import { ConnectionState, type Health } from '../../runtime/health.ts';
 import { deferred, within } from '../../runtime/promises.ts';
-import { splitUrls } from '../../runtime/settings.ts';
+import { hostPort } from '../../runtime/server-url.ts';
+import { fieldsOf, socketOptionsOf } from './connect-options.ts';
 import type { BusSettings } from './options.ts';
+import { type AmqpServer, parseAmqpUrls } from './url.ts';
 
-/** For a broker that accepts the connection and then sends nothing. */
-const HANDSHAKE_TIMEOUT_MS = 5_000;
+/** For a broker that opens the connection and then sends nothing. */
+const PROBE_TIMEOUT_MS = 5_000;
 /** Between attempts to connect; with several nodes, until each of them has been tried. */
 const RETRY_MAX_MS = 5_000;
 /** For a broker that does not confirm the close, and for any other reply once a stop has begun. */
 const STOP_TIMEOUT_MS = 500;
-/** The connection to a silent broker ends after two to three of these. A `?heartbeat=` in the URL takes precedence. */
-const HEARTBEAT_SECONDS = 10;
 /** Channels that the broker does not close; with more, the connection is replaced. */
 const MAX_UNCLOSED = 100;
 const NOT_CONNECTED = 'no connection to the broker';
@@ -40,9 +40,9 @@ export class Connection extends EventEmitter<{ change: [] }> {
   readonly #name: string;
   readonly #log: Logger;
   /** The nodes of the cluster, which are tried in turn. */
-  readonly #nodes: readonly Node[];
-  /** The node to connect to. Always the same object: amqplib reads it again at each attempt. */
-  readonly #node: Node;
+  readonly #nodes: readonly AmqpServer[];
+  /** The next node's fields. Always the same object: amqplib reads it again at each attempt. */
+  readonly #fields: ReturnType<typeof fieldsOf>;
   readonly #state: ConnectionState;
   readonly #attempted = deferred();
   readonly #interrupted = deferred();
@@ -67,9 +67,9 @@ export class Connection extends EventEmitter<{ change: [] }> {
     this.declareTimeoutMs = 3 * replyTimeoutMs;
     this.#name = `${topology.prefix} ${purpose}`;
     this.#log = log;
-    this.#nodes = splitUrls(url).map(parseUrl);
-    this.#node = { ...(this.#nodes[0] as Node) };
-    const fields = () => ({ connection: this.#name, node: `${this.#node.hostname}:${this.#node.port}` });
+    this.#nodes = parseAmqpUrls(url);
+    this.#fields = fieldsOf(this.#server);
+    const fields = () => ({ connection: this.#name, node: hostPort(this.#server) });
     this.#state = new ConnectionState({ name: 'RabbitMQ client', log, fields });
     this.#recovering = this.#connect();
   }
@@ -91,6 +91,11 @@ export class Connection extends EventEmitter<{ change: [] }> {
 
   health(): Health {
     return this.#state.health;
+  }
+
+  /** The node to connect to. */
+  get #server(): AmqpServer {
+    return this.#nodes[this.#nodeIndex] as AmqpServer;
   }
 
   /**
@@ -172,11 +177,11 @@ export class Connection extends EventEmitter<{ change: [] }> {
   async #connect(): Promise<RecoveringChannelModel> {
     // Node's sockets take a signal, which amqplib passes on and its types lack.
     const abandoned: object = { signal: this.#abandoned.signal };
-    const recovering = await connect(this.#node, {
+    const recovering = await connect(this.#fields, {
+      ...socketOptionsOf(this.#nodes),
       ...abandoned,
       noDelay: true,
       keepAlive: true,
-      timeout: HANDSHAKE_TIMEOUT_MS,
       clientProperties: { connection_name: this.#name },
       recovery: {
         initialDelay: 100,
@@ -216,7 +221,7 @@ export class Connection extends EventEmitter<{ change: [] }> {
     this.#blocked = false;
     this.#state.down(NOT_CONNECTED, error);
     this.#nodeIndex = (this.#nodeIndex + 1) % this.#nodes.length;
-    Object.assign(this.#node, this.#nodes[this.#nodeIndex]);
+    Object.assign(this.#fields, fieldsOf(this.#server));
     this.#attempted.resolve();
     if (wasConnected) this.emit('change');
   }
@@ -253,9 +258,9 @@ async function prepare(model: ChannelModel): Promise<void> {
   model.on('close', () => socketOf(model).destroy());
   // If the connection ended before recovery listened, recovery would regard it as open. One round trip shows whether it
   // is.
-  const silent = new Error(`no reply within ${HANDSHAKE_TIMEOUT_MS} ms`);
+  const silent = new Error(`no reply within ${PROBE_TIMEOUT_MS} ms`);
   const closed = new Promise((resolve) => model.once('close', resolve));
-  const probe = await within(HANDSHAKE_TIMEOUT_MS, model.createChannel(), () => silent).catch(async (error) => {
+  const probe = await within(PROBE_TIMEOUT_MS, model.createChannel(), () => silent).catch(async (error) => {
     if (error !== silent) throw error; // the connection has ended
     // Recovery closes a connection that could not be prepared, and waits for a reply unless it is closed already.
     socketOf(model).destroy(silent);
@@ -268,23 +273,3 @@ async function prepare(model: ChannelModel): Promise<void> {
 
 /** amqplib ends the socket and never destroys it: a silent broker would keep it, and all that is buffered, forever. */
 const socketOf = (model: ChannelModel) => (model.connection as unknown as { stream: Duplex }).stream;
-
-type Node = ReturnType<typeof parseUrl>;
-
-/** Sets every field, so that no field of the previous node stays. */
-function parseUrl(text: string) {
-  const { protocol, hostname, port, username, password, pathname, searchParams } = new URL(text);
-  const tls = protocol === 'amqps:';
-  const anonymous = username === '' && password === '';
-  return {
-    protocol: tls ? 'amqps' : 'amqp',
-    hostname: hostname.replace(/^\[|\]$/g, ''), // around an IPv6 address
-    port: Number(port) || (tls ? 5671 : 5672),
-    username: anonymous ? 'guest' : decodeURIComponent(username),
-    password: anonymous ? 'guest' : decodeURIComponent(password),
-    vhost: pathname.slice(1), // amqplib decodes it; empty is "/"
-    heartbeat: Number(/^\d+$/.exec(searchParams.get('heartbeat') ?? '')?.[0] ?? HEARTBEAT_SECONDS),
-    channelMax: Number(searchParams.get('channelMax') ?? 0),
-    frameMax: Number(searchParams.get('frameMax') ?? 131_072),
-  };
-}

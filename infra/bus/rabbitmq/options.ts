@@ -3,8 +3,8 @@ import type { Topology } from '../topology.ts';
 
 export interface RabbitmqBusOptions extends Readonly<Partial<typeof defaults>> {
   /**
-   * amqp:// or amqps://; `?heartbeat=` in seconds, default 10. For a cluster, the URLs of its nodes, separated by
-   * commas: if one cannot be reached or is lost, the next is tried.
+   * As parseAmqpUrls() in url.ts reads it. For a cluster, the URLs of its nodes, separated by commas: if one cannot be
+   * reached or is lost, the next is tried.
    */
   readonly url: string;
   readonly topology: Topology;

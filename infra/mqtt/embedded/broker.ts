@@ -12,7 +12,7 @@ import { type IClientOptions, MqttClient } from 'mqtt';
 import type { Logger } from 'pino';
 import { createWebSocketStream, WebSocketServer } from 'ws';
 import { openLevel } from '../../runtime/data-dir.ts';
-import { MqttPortInUse } from '../../runtime/startup-error.ts';
+import { MqttPortInUse, StartupError } from '../../runtime/startup-error.ts';
 import { connectionDefaults } from '../connect.ts';
 import { createAedes } from './aedes.ts';
 import { BoundedConnection } from './bounded-connection.ts';
@@ -142,9 +142,7 @@ export class EmbeddedBroker {
 
   #listen(host: string, port: number): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#tcp.once('error', (error: NodeJS.ErrnoException) =>
-        reject(error.code === 'EADDRINUSE' ? new MqttPortInUse(host, port, error) : error),
-      );
+      this.#tcp.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)));
       this.#tcp.listen(port, host, () => {
         this.#port = (this.#tcp.address() as AddressInfo).port;
         resolve();
@@ -172,6 +170,13 @@ export class EmbeddedBroker {
     this.acceptInternal(theirs);
     return ours;
   }
+}
+
+function listenError(error: NodeJS.ErrnoException, host: string, port: number): StartupError {
+  if (error.code === 'EADDRINUSE') return new MqttPortInUse(host, port, error);
+  const remedy = 'set them to an address and a port of this machine';
+  const message = `cannot listen on HOST=${host}, MQTT_PORT=${port} (${error.message}): ${remedy}`;
+  return new StartupError(message, { cause: error });
 }
 
 /** Programs send no Origin, browsers always do. */

@@ -3,6 +3,7 @@
 import { Pool } from 'undici';
 import type { z } from 'zod';
 import { cancelResponse, type chargeRequest, chargeResponse } from '../../../contracts/payments.ts';
+import { parseHttpUrl } from '../../../infra/http/url.ts';
 import { reasonOf } from '../../../infra/runtime/reason.ts';
 import { type PaymentProvider, PaymentUnknown } from './port.ts';
 
@@ -20,7 +21,7 @@ const UNKNOWN_OUTCOME = [408, 425, 429];
  * Connects with the first call. `url`'s path is every route's prefix; `timeoutMs`: from a call to its response's end.
  */
 export function openHttpProvider({ url, timeoutMs }: { url: string; timeoutMs: number }): PaymentProvider {
-  const { origin, pathname } = new URL(url);
+  const { origin, base } = parseHttpUrl(url);
   const pool = new Pool(origin, {
     connections: CONNECTIONS,
     connectTimeout: timeoutMs,
@@ -37,7 +38,7 @@ export function openHttpProvider({ url, timeoutMs }: { url: string; timeoutMs: n
     const { status, text } = await pool
       .request({
         method,
-        path: `${pathname.replace(/\/$/, '')}/charges/${encodeURIComponent(orderId)}`,
+        path: `${base}/charges/${encodeURIComponent(orderId)}`,
         headers: body ? { 'content-type': 'application/json' } : {},
         body: body ? JSON.stringify(body) : null,
         signal: AbortSignal.timeout(timeoutMs),

@@ -89,8 +89,8 @@ export async function listOrders(database: Database, userId: string, after: stri
 }
 
 /**
- * Records the steps that results report. A step only moves up: pending < failed < done or skipped < reverted. Reports
- * about unknown orders change nothing; a failed reversal is noted only for a cancelled order.
+ * Records what the services' replies report about steps. A step only moves up: pending < failed < done or skipped <
+ * reverted. Reports about unknown orders change nothing; a failed reversal is noted only for a cancelled order.
  */
 export const recordSteps = (tx: Transaction, reports: readonly StepReport[]) =>
   tx.execute(

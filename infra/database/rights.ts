@@ -1,0 +1,50 @@
+// The rights of the role of this process.
+import { type Database, UnsuitableDatabase } from './port.ts';
+
+/** Tables that a message names. */
+const NAMED = 5;
+
+/**
+ * Rejects with UnsuitableDatabase unless the role may read and write every table of these schemas. An identity column
+ * needs no right on its sequence.
+ */
+export async function assertRights(database: Database, schemas: readonly string[]): Promise<void> {
+  if (database.kind === 'pglite') return;
+  const rows = await database.query<{ role: string; name: string }>(
+    `SELECT current_user AS role, format('%I.%I', nspname, relname) AS name
+     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+     WHERE nspname = ANY ($1) AND CASE
+       WHEN NOT has_schema_privilege(pg_namespace.oid, 'USAGE') THEN relkind IN ('r', 'p', 'S')
+       WHEN relkind IN ('r', 'p') THEN NOT (
+         has_table_privilege(pg_class.oid, 'SELECT') AND has_table_privilege(pg_class.oid, 'INSERT')
+         AND has_table_privilege(pg_class.oid, 'UPDATE') AND has_table_privilege(pg_class.oid, 'DELETE'))
+       WHEN relkind = 'S' THEN NOT has_sequence_privilege(pg_class.oid, 'USAGE')
+         AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'i')
+       ELSE false END
+     ORDER BY name`,
+    [schemas],
+  );
+  const [first] = rows;
+  if (!first) return;
+  const names = rows.slice(0, NAMED).map(({ name }) => name);
+  const more = rows.length > NAMED ? ` and ${rows.length - NAMED} more` : '';
+  throw new UnsuitableDatabase(
+    `the role ${first.role} may not read and write ${names.join(', ')}${more}: grant the rights in ${GRANTS}`,
+  );
+}
+
+/** Rejects with UnsuitableDatabase unless the role may create objects in this schema, and temporary tables. */
+export async function assertMayCreate(database: Database, schema: string): Promise<void> {
+  const [rights] = await database.query<{ role: string; sufficient: boolean }>(
+    `SELECT current_user AS role, has_schema_privilege($1, 'CREATE')
+       AND has_database_privilege(current_database(), 'TEMPORARY') AS sufficient`,
+    [schema],
+  );
+  if (rights?.sufficient) return;
+  throw new UnsuitableDatabase(
+    `the role ${rights?.role} may not create sequences in the schema ${schema} and temporary tables: grant the rights in ${GRANTS}`,
+  );
+}
+
+/** The file with the statements for an administrator. */
+export const GRANTS = 'infra/deploy/postgres-roles.sql';
