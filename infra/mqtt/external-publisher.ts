@@ -26,7 +26,7 @@ const MAX_IN_FLIGHT = 20;
 /** QoS 0 messages are dropped while the socket holds this many bytes that the broker has not read. */
 const MAX_UNSENT_BYTES = 1024 * 1024;
 /** How long a publish may take once a stop has begun: it stays in the outbox. */
-const STOP_TIMEOUT_MS = 1_000;
+const STOP_TIMEOUT_MS = 500;
 const NOT_CONNECTED = 'no connection to the MQTT broker';
 const STOPPING = 'this process is stopping';
 
