@@ -98,7 +98,7 @@ const variables = {
   DATABASE_POOL_SIZE: variable(integer(2, 200), '10', 'Connections of one process to PostgreSQL.'),
   REDIS_URL: optional(
     url(parseRedisUrl, 'a URL such as redis://user:password@host:port/0, or rediss:// for TLS'),
-    `Redis 6.2 or newer, or Valkey, for the job queue of the flash sales. ${parameters(REDIS_PARAMS)} Unset: the queue is in the database.`,
+    `Redis 6.2 or newer, or Valkey, not a cluster, for the job queue of the flash sales. ${parameters(REDIS_PARAMS)} Unset: the queue is in the database.`,
   ),
   AMQP_URL: optional(
     url(parseAmqpUrls, 'a URL such as amqp://user:password@host:port/vhost, or several separated by commas'),

@@ -10,6 +10,8 @@ import { Inbox } from '../infra/messaging/inbox.ts';
 import { Watchdog } from '../infra/messaging/watchdog.ts';
 import { WorkerHeartbeat } from '../infra/messaging/worker-heartbeat.ts';
 import type { Metrics } from '../infra/observability/metrics.ts';
+import { failingWork, sentenceOf } from '../infra/runtime/failure-streak.ts';
+import type { Health } from '../infra/runtime/health.ts';
 import type { AnyService } from '../infra/runtime/service.ts';
 import type { Config } from './config.ts';
 import { schemaOf } from './schemas.ts';
@@ -119,10 +121,19 @@ export class Consumer {
     return this.#watchdog?.backlog ?? null;
   }
 
+  /** A consumer whose connection stands is degraded while a loop of its service fails. */
+  #health(): Health {
+    if (!this.healthy) return { status: 'down', detail: 'stalled: rebuilding it did not help' };
+    const subscribed = this.#subscription?.health() ?? { status: 'down' };
+    const [failing] = failingWork(this.#options.name);
+    if (subscribed.status === 'down' || !failing) return subscribed;
+    return { status: 'degraded', detail: sentenceOf(failing) };
+  }
+
   state(): ConsumerState {
     const { lastProgress } = this.inbox;
     return {
-      ...(this.healthy ? (this.#subscription?.health() ?? { status: 'down' }) : { status: 'down' }),
+      ...this.#health(),
       backlog: this.backlog,
       lastProgressAt:
         lastProgress === undefined ? null : new Date(Date.now() - (performance.now() - lastProgress)).toISOString(),

@@ -41,6 +41,7 @@ export class Resources {
   readonly #log: Logger;
   readonly #broker: Broker;
   readonly #shutdown: Shutdown;
+  readonly #stopping = new AbortController();
   #queues: PacedQueues | undefined;
   #payments: PaymentProvider | undefined;
   #paymentUrl: string | undefined;
@@ -56,13 +57,17 @@ export class Resources {
     this.#log = log;
     this.#broker = opened.broker;
     this.#shutdown = shutdown;
-    this.database = opened.database;
-    this.mqtt = opened.broker.publisher;
+    this.database = this.#interruptible(opened.database);
+    this.mqtt = this.#interruptible(opened.broker.publisher);
     this.presence = config.MQTT_URL ? { url: config.MQTT_URL } : { publisher: this.mqtt };
   }
 
   /** Opens the bus. The inboxes must exist before, because the local bus writes to them. The caller closes the bus. */
   async openBus(): Promise<Bus> {
+    return this.#interruptible(this.#createBus());
+  }
+
+  #createBus(): Bus {
     const { busKind, AMQP_URL, MQTT_URL, BUS_PREFIX: prefix, PREFETCH: prefetch } = this.#config;
     const { PUBLISH_TIMEOUT_MS: publishTimeoutMs, EVENTS_PER_MESSAGE: eventsPerMessage } = this.#config;
     const { database } = this;
@@ -76,7 +81,8 @@ export class Resources {
       case 'mqtt': {
         // On an external broker events have a connection of their own, so that they and notifications do not wait for
         // each other.
-        const own = MQTT_URL && this.#own(new ExternalPublisher({ url: MQTT_URL, log, publishTimeoutMs }));
+        const own =
+          MQTT_URL && this.#own(this.#interruptible(new ExternalPublisher({ url: MQTT_URL, log, publishTimeoutMs })));
         return new MqttBus({ topology, publisher: own || this.mqtt, connect: this.#broker.connect, database, log });
       }
       case 'rabbitmq':
@@ -92,7 +98,7 @@ export class Resources {
   }
 
   /** Opens the server of the paced queues. Safe to call twice. */
-  async openQueues(): Promise<PacedQueues> {
+  async openQueues(log: Logger): Promise<PacedQueues> {
     if (this.#queues) return this.#queues;
     // Imported here, because the other services do not need it and start sooner without it.
     const { openQueues } = await import('../infra/queue/index.ts');
@@ -100,7 +106,8 @@ export class Resources {
     const { database } = this;
     const ofDatabase = DATABASE_URL ? { postgresUrl: DATABASE_URL, database } : { pglite: database };
     const on = REDIS_URL ? { redisUrl: REDIS_URL } : ofDatabase;
-    this.#queues = this.#own(await openQueues({ on, prefix, migrate: MIGRATE === 'on', log: this.#log }));
+    const migrate = MIGRATE === 'on';
+    this.#queues = this.#own(await openQueues({ on, prefix, migrate, stopping: this.#stopping.signal, log }));
     return this.#queues;
   }
 
@@ -143,6 +150,18 @@ export class Resources {
   /** Serves the embedded broker over WebSocket; does nothing with MQTT_URL. */
   attach(server: Server): void {
     this.#broker.attach?.(server);
+  }
+
+  /** For a stop: servers that are away or do not respond are no longer waited for. Safe to call twice. */
+  interrupt(): void {
+    this.#stopping.abort();
+  }
+
+  #interruptible<R extends { interrupt(): void }>(resource: R): R {
+    const { signal } = this.#stopping;
+    signal.addEventListener('abort', () => resource.interrupt());
+    if (signal.aborted) resource.interrupt();
+    return resource;
   }
 
   /** Closes everything but the bus. Safe to call twice. */

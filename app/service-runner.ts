@@ -30,6 +30,7 @@ export interface RemoteWorker {
 export interface WorkerReadiness {
   readonly resources: Readiness['resources'];
   readonly consumers: Readiness['consumers'];
+  readonly loops: Readiness['loops'];
   /** The services whose consumer or loop is stalled. */
   readonly stalled: readonly ServiceName[];
 }

@@ -30,7 +30,10 @@ const factories: Record<ServiceName, Factory> = {
   coupon: couponService,
   notify: notifyService,
   'flash-sale': async (context, resources, roles) =>
-    flashSaleService({ ...context, queues: roles.includes('worker') ? await resources.openQueues() : undefined }),
+    flashSaleService({
+      ...context,
+      queues: roles.includes('worker') ? await resources.openQueues(context.log) : undefined,
+    }),
 };
 
 export interface StartServicesOptions {
@@ -78,9 +81,10 @@ export async function startServices(options: StartServicesOptions): Promise<Star
   // wait for an inbox of this process, and the inbox ends that wait when it stops.
   shutdown.add(() => Promise.all(runners.map((runner) => runner.stopRelays())));
   shutdown.add(() => Promise.all(runners.map((runner) => runner.stopReceiving())));
-  // Long-running statements would delay the stop. They run again after the next start.
-  shutdown.add(async () => database.interrupt());
-  for (const runner of runners) await runner.start();
+  for (const runner of runners) {
+    signal.throwIfAborted();
+    await runner.start();
+  }
   return { runners, bus, stoppable: new StoppableServices(runners) };
 }
 

@@ -59,6 +59,7 @@ interface Running {
   readonly runners: readonly ServiceRunner[];
   readonly resources: Resources;
   readonly resourceStates: () => Promise<Readiness['resources']>;
+  readonly otherLoops: () => Promise<Readiness['loops']>;
   readonly otherMetrics: () => Promise<readonly object[]>;
   readonly stoppable: Pick<StoppableServices, 'stopService' | 'startService'>;
 }
@@ -156,6 +157,7 @@ class Sluice {
   /** Mirrors the log from now on, and closes the resources at the stop. */
   #open(resources: Resources): void {
     this.#shutdown.add(() => resources.close());
+    this.#shutdown.onBegin(() => resources.interrupt());
     this.#mirror.start(resources.mqtt);
     this.#shutdown.add(() => this.#mirror.stop());
   }
@@ -164,13 +166,19 @@ class Sluice {
   async #startHere(): Promise<Running> {
     const resources = await openResources(this.#config, this.#log);
     this.#open(resources);
-    const { database } = resources;
-    const interrupt = () => database.interrupt();
+    const interrupt = () => resources.interrupt();
     this.#signal.addEventListener('abort', interrupt);
     try {
       const { runners, bus, stoppable } = await startServices(this.#servicesOptions(resources));
       const resourceStates = async () => resources.states(bus);
-      return { runners, resources, resourceStates, otherMetrics: async () => [], stoppable };
+      return {
+        runners,
+        resources,
+        resourceStates,
+        otherLoops: async () => [],
+        otherMetrics: async () => [],
+        stoppable,
+      };
     } finally {
       this.#signal.removeEventListener('abort', interrupt);
     }
@@ -190,6 +198,7 @@ class Sluice {
       onDied: (error) => this.#die(error),
     });
     this.#shutdown.add(() => worker.stop());
+    this.#shutdown.onBegin(() => worker.interrupt());
     const resources = new Resources(config, this.#log, { database: worker.database, broker });
     this.#open(resources);
     const { paymentUrl } = await worker.start(this.#signal);
@@ -204,6 +213,11 @@ class Sluice {
           .catch(() => ({ bus: NO_RESPONSE }));
         return { ...states, mqtt: broker.publisher.health() };
       },
+      otherLoops: () =>
+        worker
+          .readiness()
+          .then(({ loops }) => loops)
+          .catch(() => []), // the consumers' states say that it does not respond
       otherMetrics: () =>
         worker
           .metrics()
@@ -221,7 +235,7 @@ class Sluice {
   }
 
   /** A process without the role web serves only health, readiness and metrics. */
-  async #serveHttp({ runners, resources, resourceStates, otherMetrics }: Running): Promise<void> {
+  async #serveHttp({ runners, resources, resourceStates, otherLoops, otherMetrics }: Running): Promise<void> {
     const served = this.#roles.includes('web') ? runners : [];
     const overload = new OverloadGuard({
       isSheddable: (request) => served.some(({ service }) => service.isSheddable?.(request) ?? false),
@@ -232,7 +246,7 @@ class Sluice {
       if (served.length > 0) failedMessagesRoutes(router, served);
       const serving = () => this.#warm && !this.#shutdown.begun;
       const { database } = resources;
-      const shown = { runners, database, resources: resourceStates, otherMetrics, overload, serving };
+      const shown = { runners, database, resources: resourceStates, otherLoops, otherMetrics, overload, serving };
       operationsRoutes(router, { ...shown, metrics: this.#metrics });
     });
     // A front costs as little as a rejection by the overload guard, so it runs before the guard.

@@ -12,6 +12,7 @@ import { Metrics } from '../infra/observability/metrics.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
 import { StartupError } from '../infra/runtime/startup-error.ts';
 import { ThreadCalls } from '../infra/runtime/thread-calls.ts';
+import { degradedLoops } from './admin/operations.ts';
 import { type Broker, externalBroker, openResources, type Resources } from './resources.ts';
 import type { WorkerReadiness } from './service-runner.ts';
 import { type StartedServices, startServices } from './start-services.ts';
@@ -67,8 +68,9 @@ function lifecycleFunctions() {
       try {
         const resources = await openResources(config, log, { broker: openBroker(log) });
         shutdown.add(() => resources.close());
+        shutdown.onBegin(() => resources.interrupt());
         const { database } = resources;
-        aborted.signal.addEventListener('abort', () => database.interrupt());
+        aborted.signal.addEventListener('abort', () => resources.interrupt());
         Object.assign(functions, statementFunctions(database));
         const options = { config, services, roles: ['worker'] as const, resources, metrics, log, shutdown };
         const started = await startServices({ ...options, signal: aborted.signal });
@@ -81,6 +83,7 @@ function lifecycleFunctions() {
     },
     /** Cancels the start. */
     abort: () => aborted.abort(new StartupError('the start was cancelled')),
+    interrupt: () => shutdown.interrupt(),
     stop: () => shutdown.run(),
   };
 }
@@ -104,6 +107,7 @@ function serviceFunctions({ runners, bus, stoppable }: StartedServices, resource
       return {
         resources: resources.states(bus),
         consumers: Object.fromEntries(states.map(({ name, state }) => [name, state])),
+        loops: degradedLoops(),
         stalled: states.filter(({ isHealthy }) => !isHealthy).map(({ name }) => name),
       };
     },

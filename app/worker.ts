@@ -77,6 +77,11 @@ export class WorkerThread implements RemoteWorker {
     }
   }
 
+  /** For a stop: servers that are away or do not respond are no longer waited for. */
+  interrupt(): void {
+    void this.#calls.call('interrupt').catch(() => undefined); // it has ended already
+  }
+
   /** Stops the worker's services, and ends the thread. */
   async stop(): Promise<void> {
     this.#stopping = true;

@@ -21,7 +21,7 @@ Examples:
   $ sluice start flash-sale --role web
 
 Without any setting, everything runs embedded, with its data in the folder .data. The first SIGINT or SIGTERM stops the
-services cleanly, a second one at once.
+services cleanly; another one, more than two seconds later, ends the process at once.
 
 Settings are environment variables, or lines of a file named .env (UTF-8) in the current folder. Exit code 1 if the
 start or the stop failed, 2 if a setting, a port or a folder must change first.`;
@@ -54,7 +54,21 @@ async function start(which: Pick<StartOptions, 'services' | 'roles'>, signal: Ab
     // A request that the file system does not answer would keep the process alive.
     if (error instanceof FileSystemSilent) setTimeout(() => process.exit(USAGE_EXIT_CODE), 500);
     throw startError(error);
+  } finally {
+    if (signal.aborted) exitDespiteSockets();
   }
+}
+
+/** How long sockets may outlast a stop. */
+const LINGER_MS = 300;
+
+/** Everything has stopped, so nothing that a library has left open may keep the process from its exit. */
+function exitDespiteSockets(): void {
+  const exit = () => {
+    note(`warning: exits although these were left open: ${process.getActiveResourcesInfo().join(', ')}`);
+    process.exit();
+  };
+  setTimeout(exit, LINGER_MS).unref();
 }
 
 /** Parts that have not stopped in STOP_TIMEOUT_MS would keep the process alive. Unfinished work is in the database. */

@@ -101,9 +101,26 @@ const consumerState = resourceState.extend({
 });
 export type ConsumerState = z.infer<typeof consumerState>;
 
+/** Work in the background that has failed at least five times in a row. */
+const loopState = z.object({
+  /** Null if the work belongs to no service. */
+  service: z.string().nullable(),
+  loop: z.string(),
+  status: z.literal('degraded'),
+  /** In a row. */
+  failures: count,
+  /** When the first of them happened. */
+  failingSince: instant,
+  /** The last error, without addresses. */
+  error: z.string(),
+});
+export type LoopState = z.infer<typeof loopState>;
+
 export const readiness = z.object({
   status,
   resources: z.record(z.string(), resourceState),
   consumers: z.record(z.string(), consumerState),
+  /** Only those that are degraded. */
+  loops: z.array(loopState).default([]), // a response of 0.2.0 has none
 });
 export type Readiness = z.infer<typeof readiness>;

@@ -1,10 +1,11 @@
 // Health, readiness and metrics of this process.
 import type { RequestHandler, Router } from 'express';
-import type { Readiness, ResourceState } from '../../contracts/operations.ts';
+import type { LoopState, Readiness, ResourceState } from '../../contracts/operations.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { route } from '../../infra/http/app.ts';
 import type { OverloadGuard } from '../../infra/http/overload.ts';
 import { type Metrics, setOrRemove } from '../../infra/observability/metrics.ts';
+import { failingWork } from '../../infra/runtime/failure-streak.ts';
 import { within } from '../../infra/runtime/promises.ts';
 import type { ServiceRunner } from '../service-runner.ts';
 
@@ -13,6 +14,8 @@ export interface OperationsOptions {
   readonly database: Pick<Database, 'query'>;
   /** The states of the other resources; those that do not respond are down. */
   readonly resources: () => Promise<Readiness['resources']>;
+  /** The degraded loops of other threads, which are added. */
+  readonly otherLoops: () => Promise<readonly LoopState[]>;
   readonly overload: Pick<OverloadGuard, 'rejected' | 'lagMs'>;
   readonly metrics: Metrics;
   /** The metrics of other threads, which are added. */
@@ -25,7 +28,7 @@ export interface OperationsOptions {
 const PING_TIMEOUT_MS = 1_000;
 
 export function operationsRoutes(router: Router, options: OperationsOptions): void {
-  const { runners, database, resources, overload, metrics, otherMetrics, serving } = options;
+  const { runners, database, resources, otherLoops, overload, metrics, otherMetrics, serving } = options;
   const get = (path: string, handler: RequestHandler) => route(router, path, { get: handler });
 
   get('/healthz', async (_request, response) => {
@@ -36,19 +39,21 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
   });
 
   get('/readyz', async (_request, response) => {
-    const [databaseState, others, consumers] = await Promise.all([
+    const [databaseState, others, loopsThere, consumers] = await Promise.all([
       ping(database),
       resources(),
+      otherLoops(),
       Promise.all(runners.map(async (runner) => [runner.name, await runner.state()] as const)),
     ]);
     const states: Readiness['resources'] = { database: databaseState, ...others };
     const ready = serving() && databaseState.status === 'up';
-    const allUp = [...Object.values(states), ...consumers.map(([, state]) => state)].every(
+    const loops = [...degradedLoops(), ...loopsThere];
+    const allUp = [...Object.values(states), ...consumers.map(([, state]) => state), ...loops].every(
       (state) => state?.status === 'up',
     );
     const status = ready ? (allUp ? 'up' : 'degraded') : 'down';
     if (!ready) response.set('Retry-After', '1');
-    const body: Readiness = { status, resources: states, consumers: Object.fromEntries(consumers) };
+    const body: Readiness = { status, resources: states, consumers: Object.fromEntries(consumers), loops };
     response.status(ready ? 200 : 503).json(body);
   });
 
@@ -61,6 +66,13 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
     response.type(metrics.registry.contentType).send(await metrics.text(others));
   });
 }
+
+/** The degraded loops of this thread. */
+export const degradedLoops = (): LoopState[] =>
+  failingWork().map(({ service = null, name: loop, failures, forMs, error }) => {
+    const failingSince = new Date(Date.now() - forMs).toISOString();
+    return { service, loop, status: 'degraded', failures, failingSince, error };
+  });
 
 const ping = (database: Pick<Database, 'query'>): Promise<ResourceState> =>
   within(PING_TIMEOUT_MS, database.query('SELECT 1')).then(

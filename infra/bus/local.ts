@@ -55,6 +55,8 @@ export class LocalBus implements Bus {
     return { status: 'up' };
   }
 
+  interrupt(): void {}
+
   close(): Promise<void> {
     return this.#publishing.settled();
   }

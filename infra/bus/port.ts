@@ -92,6 +92,8 @@ export interface Bus {
    */
   subscribe(group: string, receiver: Receiver): Promise<Subscription>;
   health(): Health;
+  /** For a stop: from now on, a broker that is away or does not respond is waited for at most a second. */
+  interrupt(): void;
   /** Waits for pending publishes, then disconnects. Close the subscriptions first. Safe to call twice. */
   close(): Promise<void>;
 }

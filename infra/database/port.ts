@@ -54,7 +54,8 @@ export interface Database extends Statements {
   readonly longRunning: Statements;
   /**
    * For a stop: ends the statements of `longRunning` with DatabaseUnavailable and rejects new ones. PGlite cannot end a
-   * running statement; a transaction ends after it.
+   * running statement; a transaction ends after it. If PostgreSQL does not respond for a second from then on, all other
+   * statements end in the same way.
    */
   interrupt(): void;
   /**

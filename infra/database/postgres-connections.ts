@@ -23,7 +23,9 @@ export async function withClientOf<T>(pool: SessionPool, work: (client: pg.PoolC
   };
   client.on('error', onError);
   try {
-    return await work(client);
+    const result = await work(client);
+    pool.servers.connections.responded();
+    return result;
   } catch (error) {
     if (error instanceof DatabaseUnavailable) broken ??= error;
     throw error;

@@ -53,7 +53,7 @@ export class LongRunning {
 
   async close(): Promise<void> {
     this.interrupt();
-    await this.#pool.end();
+    await this.#pool.servers.connections.end(this.#pool);
   }
 
   async #watch<T>(client: pg.PoolClient, work: (on: Session) => Promise<T>): Promise<T> {

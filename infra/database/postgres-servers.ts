@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import { hostPort } from '../runtime/server-url.ts';
 import { clientOptions } from './postgres-client.ts';
+import { OpenConnections } from './postgres-silence.ts';
 import type { PostgresServer } from './postgres-url.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -23,6 +24,8 @@ export class PostgresServers {
   /** Of the URL, for each session. */
   readonly settings: PostgresServer['settings'];
   readonly connectTimeoutMs: number;
+  /** All connections to them. */
+  readonly connections = new OpenConnections();
   readonly #servers: readonly Server[];
   #index = 0;
 

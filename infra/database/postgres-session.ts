@@ -75,6 +75,7 @@ export class SessionClient extends pg.Client {
     super({ ...config, ...server.config });
     this.#config = config;
     this.#server = server;
+    config.servers.connections.track(this);
   }
 
   /** Another connection to the same server. */

@@ -6,7 +6,7 @@ import { sessionOn, withClientOf } from './postgres-connections.ts';
 import { tryLock } from './postgres-lock.ts';
 import { LongRunning } from './postgres-long-running.ts';
 import { PostgresServers } from './postgres-servers.ts';
-import { SessionPool, sessionConfig } from './postgres-session.ts';
+import { SessionClient, SessionPool, sessionConfig } from './postgres-session.ts';
 import { parsePostgresUrl } from './postgres-url.ts';
 import { PLANNER_SETTINGS, statementsThrough } from './statements.ts';
 
@@ -41,11 +41,14 @@ export function openPostgres(options: PostgresOptions): Database {
     },
     ...statementsThrough((work) => withClientOf(pool, (client) => work(sessionOn(client)))),
     longRunning: longRunning.statements,
-    interrupt: () => longRunning.interrupt(),
+    interrupt: () => {
+      longRunning.interrupt();
+      config.servers.connections.interrupt(() => new SessionClient(config));
+    },
     logPosition: async () => undefined,
     tryLock: (name) => tryLock(config, name, lockProbeMs),
     close: async () => {
-      await Promise.all([longRunning.close(), pool.end()]);
+      await Promise.all([longRunning.close(), config.servers.connections.end(pool)]);
     },
   };
   return database;

@@ -3,6 +3,7 @@
 
 import { pollingLoop } from '../database/poll.ts';
 import { PendingSet } from '../runtime/collections.ts';
+import { FailureStreak } from '../runtime/failure-streak.ts';
 import type { Loop } from '../runtime/loop.ts';
 import type { ReadableMessage } from './envelope.ts';
 import { type InboxProcessor, type InboxProcessorOptions, retryUnavailable } from './inbox-processor.ts';
@@ -16,6 +17,8 @@ export class InboxWorker {
   readonly #options: InboxProcessorOptions;
   readonly #dueLoop: Loop;
   readonly #unfinishedLoop: Loop;
+  /** Of attempts whose outcome was not recorded. */
+  readonly #failures: FailureStreak;
   /** Claims of this process whose outcome is not recorded yet. A message that an operator retries meanwhile has two. */
   readonly #runningClaims = new Set<{ readonly messageId: string }>();
   /** Rows that use the capacity: those being claimed as they are stored, and those being processed. */
@@ -28,6 +31,7 @@ export class InboxWorker {
     this.#processor = processor;
     this.#options = options;
     const { database, store, pollMs, log } = options;
+    this.#failures = new FailureStreak({ name: 'record outcomes', log });
     this.#dueLoop = pollingLoop({
       name: 'inbox',
       everyMs: pollMs,
@@ -55,6 +59,12 @@ export class InboxWorker {
   async stop(): Promise<void> {
     await Promise.all([this.#dueLoop.stop(), this.#unfinishedLoop.stop()]);
     while (this.#background.size > 0) await this.#background.settled();
+    this.#failures.end();
+  }
+
+  /** Whether rows can be neither claimed nor given an outcome, or could not the last time. */
+  get failing(): boolean {
+    return this.#dueLoop.failing || this.#unfinishedLoop.failing || this.#failures.failures > 0;
   }
 
   /** Claims due rows now, rather than at the next poll. */
@@ -153,10 +163,14 @@ export class InboxWorker {
   #start(messageId: string, work: () => Promise<void>): Promise<void> {
     this.#usedCapacity++;
     const attempt = this.#trackClaim(messageId, work)
-      .catch((error) => {
-        const about = { messageId, error: String(error) };
-        this.#options.log.warn(about, 'outcome not recorded; the message is retried when its lease expires');
-      })
+      .then(
+        () => this.#failures.succeeded(),
+        (error) => {
+          const about = { messageId, error: String(error) };
+          this.#options.log.warn(about, 'outcome not recorded; the message is retried when its lease expires');
+          if (!this.#options.signal.aborted) this.#failures.failed(error);
+        },
+      )
       .finally(() => this.#release(1));
     return this.#background.add(attempt);
   }

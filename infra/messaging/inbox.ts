@@ -6,6 +6,8 @@
 // InboxProcessor makes one attempt and records the outcome; InboxTransactions commits effects, replies and failures.
 import { setMaxListeners } from 'node:events';
 import type { IncomingMessage, Receiver } from '../bus/port.ts';
+import { isUnavailable } from '../database/port.ts';
+import { FailureStreak } from '../runtime/failure-streak.ts';
 import { Loop } from '../runtime/loop.ts';
 import { type ReadableMessage, readMessage, type UnreadableMessage } from './envelope.ts';
 import { InboxProcessor, type InboxProcessorOptions } from './inbox-processor.ts';
@@ -28,6 +30,8 @@ export class Inbox implements Receiver {
   readonly #pruneDone: Loop;
   readonly #pruneUnreadable: Loop;
   readonly #stopping = new AbortController();
+  /** Of batches that were neither processed nor stored. */
+  readonly #failures: FailureStreak;
   /** Recorded by this process since it started. */
   #unreadable = 0;
   #lastProgress: number | undefined;
@@ -35,6 +39,7 @@ export class Inbox implements Receiver {
   constructor(options: InboxOptions) {
     this.#options = options;
     const { database, schema, retentionDays, onOutcome, log } = options;
+    this.#failures = new FailureStreak({ name: 'receive messages', log });
     const { signal } = this.#stopping;
     setMaxListeners(0, signal); // each message that waits for the database adds a listener
     this.#store = new InboxStore(schema);
@@ -72,6 +77,12 @@ export class Inbox implements Receiver {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await Promise.all([this.worker.stop(), this.#pruneDone.stop(), this.#pruneUnreadable.stop()]);
+    this.#failures.end();
+  }
+
+  /** Whether the database rejected the last batch or claim: it is to blame, not this process. */
+  get isRejected(): boolean {
+    return this.#failures.failures > 0 || this.worker.failing;
   }
 
   /** When a message last got its outcome or was dropped, by performance.now(); undefined before the first one. */
@@ -86,7 +97,8 @@ export class Inbox implements Receiver {
 
   async process(batch: readonly IncomingMessage[]): Promise<void> {
     const messages = this.#accepted(batch);
-    await Promise.all(messages.map((each) => this.#processor.process(each, { origin: 'arrival', attempts: 1 })));
+    const attempts = messages.map((each) => this.#processor.process(each, { origin: 'arrival', attempts: 1 }));
+    await this.#counted(Promise.all(attempts));
   }
 
   enqueue(batch: readonly IncomingMessage[]): Promise<void> {
@@ -115,7 +127,18 @@ export class Inbox implements Receiver {
       else processing.push(this.#processor.process(message, { origin: 'arrival', attempts: 1 }));
     }
     if (stored.length > 0) processing.push(store(stored));
-    await Promise.all(processing);
+    await this.#counted(Promise.all(processing));
+  }
+
+  /** Counts failures in a row. While the database is away, `received` waits; at a stop it rejects. */
+  async #counted(received: Promise<unknown>): Promise<void> {
+    try {
+      await received;
+      this.#failures.succeeded();
+    } catch (error) {
+      if (!this.#stopping.signal.aborted && !isUnavailable(error)) this.#failures.failed(error);
+      throw error;
+    }
   }
 
   async deadLetter(batch: readonly IncomingMessage[], reason: string): Promise<void> {

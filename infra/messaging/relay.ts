@@ -10,6 +10,7 @@ import type { MqttPublisher } from '../mqtt/port.ts';
 import { userTopic } from '../mqtt/topics.ts';
 import { ArrivalRate } from '../runtime/arrival-rate.ts';
 import { backoff } from '../runtime/backoff.ts';
+import { FailureStreak } from '../runtime/failure-streak.ts';
 import { Loop } from '../runtime/loop.ts';
 import { writeEvent } from './envelope.ts';
 import { failpoint } from './failpoints.ts';
@@ -69,6 +70,8 @@ export class Relay implements RelayHandle {
   #waiting: OutboxRow[] = [];
   /** Positions of rows that are published and not yet deleted. */
   #published: number[] = [];
+  /** Publishes of which the transport rejected every row. */
+  readonly #rejections: FailureStreak;
   #lastClaim = Number.NEGATIVE_INFINITY;
   /** If rows without a lease may exist, the next turn claims, however recent the last claim. */
   #mayHaveUnclaimed = true;
@@ -82,6 +85,7 @@ export class Relay implements RelayHandle {
     this.#table = `${schema}.outbox`;
     const nextDue = `SELECT min(claimed_until) AS due FROM ${this.#table} WHERE channel = '${channel}'`;
     this.#poll = new Poll({ database, nextDue });
+    this.#rejections = new FailureStreak({ name: `publish ${channel}`, log });
     this.#loop = new Loop({
       name: `relay ${channel}`,
       everyMs: pollMs,
@@ -100,6 +104,7 @@ export class Relay implements RelayHandle {
   async stop(): Promise<void> {
     this.#running = false;
     await this.#loop.stop();
+    this.#rejections.end();
     if (this.#published.length > 0) await this.#deletePublishedAndClaim(0);
     const waiting = this.#waiting.splice(0);
     await this.#releaseClaims(waiting.map(({ position }) => ({ position, delayMs: 0 })));
@@ -165,6 +170,7 @@ export class Relay implements RelayHandle {
     failpoint('outbox.before-delete');
     const kept = new Set(unpublished.map(({ row }) => row.position));
     for (const { position } of rows) if (!kept.has(position)) this.#published.push(position);
+    if (unpublished.length < rows.length) this.#rejections.succeeded();
     if (unpublished.length === 0) return;
 
     const releases = unpublished.map(({ row, error, transportDown }) => ({
@@ -180,6 +186,7 @@ export class Relay implements RelayHandle {
     await this.#releaseClaims(releases);
     // The error makes the loop pause before it claims again.
     if (down) throw new Error(`${unpublished.length} of ${rows.length} not published: ${down.error}`);
+    if (unpublished.length === rows.length) this.#rejections.failed(unpublished[0]?.error);
     for (const { row, error } of unpublished)
       log.error({ channel, event: row.type, id: row.event_id, failures: row.failures + 1, error }, 'event rejected');
   }

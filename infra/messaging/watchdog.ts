@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import type { Subscription } from '../bus/port.ts';
 import { DatabaseUnavailable } from '../database/port.ts';
 import { Loop } from '../runtime/loop.ts';
-import { within } from '../runtime/promises.ts';
+import { unlessAborted, within } from '../runtime/promises.ts';
 import { integer, variable } from '../runtime/settings.ts';
 import { StallDetector } from '../runtime/stall-detector.ts';
 import type { Inbox } from './inbox.ts';
@@ -34,6 +34,7 @@ export class Watchdog {
   readonly #loop: Loop;
   readonly #stalls: StallDetector;
   readonly #everyMs: number;
+  readonly #stopping = new AbortController();
   #backlog: { readonly messages: number; readonly at: number } | undefined;
 
   constructor(options: WatchdogOptions) {
@@ -49,6 +50,7 @@ export class Watchdog {
   }
 
   async stop(): Promise<void> {
+    this.#stopping.abort();
     await this.#loop.stop();
     this.#backlog = undefined;
   }
@@ -78,18 +80,23 @@ export class Watchdog {
 
     const atLeast = here + (atBroker ?? 0);
     const isKnown = atBroker !== undefined || here > 0;
+    // A fault that the broker or the database reports: neither rebuilding nor a restart would mend it.
+    if (inbox.isRejected || subscription.health().status === 'down') this.#stalls.reset();
     if (!this.#stalls.check(isKnown ? atLeast : undefined, inbox.lastProgress ?? 0)) return;
     const { rebuilds } = this.#stalls;
     log.error({ backlog: this.backlog, atLeast, stallMs, rebuilds }, 'no progress: rebuilding');
     onRebuild?.();
+    if (this.#stopping.signal.aborted) return;
     await this.#bounded(subscription.rebuild());
     inbox.wake();
   }
 
-  /** A broker that hangs must not stop the watchdog, too. */
+  /** A broker that hangs must not stop the watchdog, too, and must not delay a stop. */
   #bounded<T>(request: Promise<T>): Promise<T | undefined> {
-    return within(BROKER_WITHIN_MS, request).catch((error) => {
-      this.#options.log.warn({ error: String(error) }, 'the broker did not respond to the watchdog');
+    const { signal } = this.#stopping;
+    return within(BROKER_WITHIN_MS, unlessAborted(signal, request)).catch((error) => {
+      if (!signal.aborted)
+        this.#options.log.warn({ error: String(error) }, 'the broker did not respond to the watchdog');
       return undefined;
     });
   }

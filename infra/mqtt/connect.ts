@@ -64,7 +64,7 @@ function openStream(server: MqttServer): Duplex {
 }
 
 /** How long a broker may take to handle a DISCONNECT before the socket is destroyed. */
-const DISCONNECT_TIMEOUT_MS = 1_000;
+const DISCONNECT_TIMEOUT_MS = 200;
 
 /** Ends a connection for good: with a DISCONNECT if it is up (so the broker sends no Will), else at once. */
 export async function endConnection(client: MqttClient): Promise<void> {

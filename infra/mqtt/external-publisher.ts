@@ -25,7 +25,10 @@ export interface ExternalPublisherOptions {
 const MAX_IN_FLIGHT = 20;
 /** QoS 0 messages are dropped while the socket holds this many bytes that the broker has not read. */
 const MAX_UNSENT_BYTES = 1024 * 1024;
+/** How long a publish may take once a stop has begun: it stays in the outbox. */
+const STOP_TIMEOUT_MS = 500;
 const NOT_CONNECTED = 'no connection to the MQTT broker';
+const STOPPING = 'this process is stopping';
 
 /** Connects in the background: a broker that is away shows in health(), never as an exception of the constructor. */
 export class ExternalPublisher implements MqttPublisher {
@@ -34,13 +37,14 @@ export class ExternalPublisher implements MqttPublisher {
   readonly #options: Required<ExternalPublisherOptions>;
   readonly #pending = new PendingSet();
   /** Publishes that wait for their turn, first come, first served. */
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Map<() => void, (error: BusError) => void>();
   /** Publishes that have had their turn and have not settled. */
   #active = 0;
   /** How to fail each publish that the broker has not acknowledged. */
   readonly #inFlight = new Set<(error: BusError) => void>();
   /** When the broker last sent something. */
   #lastReceivedAt = 0;
+  #interrupted = false;
   #closing: Promise<void> | undefined;
 
   constructor(options: ExternalPublisherOptions) {
@@ -62,6 +66,7 @@ export class ExternalPublisher implements MqttPublisher {
       return;
     }
     if (this.#closing) throw new BusError('unavailable', 'the MQTT publisher is closed');
+    if (this.#interrupted) throw new BusError('unavailable', STOPPING);
     const { maxPending } = this.#options;
     if (this.#pending.size >= maxPending) throw new BusError('rejected', `${maxPending} publishes are pending`);
     await this.#pending.add(this.#publishInTurn(topic, payload, options));
@@ -69,6 +74,14 @@ export class ExternalPublisher implements MqttPublisher {
 
   health(): Health {
     return this.#state.health;
+  }
+
+  interrupt(): void {
+    const fail = () => {
+      this.#interrupted = true;
+      for (const each of [...this.#inFlight, ...this.#waiting.values()]) each(new BusError('unavailable', STOPPING));
+    };
+    setTimeout(fail, STOP_TIMEOUT_MS).unref();
   }
 
   /** Waits for pending publishes, each of which settles within twice its timeout. */
@@ -93,7 +106,7 @@ export class ExternalPublisher implements MqttPublisher {
     try {
       await this.#publishAcknowledged(topic, payload, options);
     } finally {
-      const [next] = this.#waiting;
+      const [next] = this.#waiting.keys();
       if (next) next();
       else this.#active--;
     }
@@ -101,12 +114,16 @@ export class ExternalPublisher implements MqttPublisher {
 
   #turn(): Promise<void> {
     const { publishTimeoutMs } = this.#options;
-    const { promise, resolve } = deferred();
+    const { promise, resolve, reject } = deferred();
     const begin = () => {
       this.#waiting.delete(begin);
       resolve();
     };
-    this.#waiting.add(begin);
+    const fail = (error: BusError) => {
+      this.#waiting.delete(begin);
+      reject(error);
+    };
+    this.#waiting.set(begin, fail);
     return within(publishTimeoutMs, promise, () => {
       this.#waiting.delete(begin);
       return new BusError('unavailable', `not sent to the MQTT broker within ${publishTimeoutMs} ms`);

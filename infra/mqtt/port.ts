@@ -13,6 +13,8 @@ export interface MqttPublisher {
    */
   publish(topic: string, payload: string, options: PublishOptions): Promise<void>;
   health(): Health;
+  /** For a stop: from now on, a broker that is away or does not respond is waited for at most a second. */
+  interrupt(): void;
   /** Waits for pending publishes, then disconnects. Safe to call twice. */
   close(): Promise<void>;
 }

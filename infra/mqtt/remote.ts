@@ -37,6 +37,8 @@ export class RemotePublisher implements MqttPublisher {
     return { status: 'up' };
   }
 
+  interrupt(): void {}
+
   async close(): Promise<void> {}
 }
 

@@ -1,6 +1,7 @@
 // The metrics of GET /metrics, in Prometheus' text format. The values of each label are a closed set that this program
 // defines (services, event types, outcomes): each text from outside would add a time series, without limit.
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { type FailingWork, failingWork } from '../runtime/failure-streak.ts';
 
 /** The timer behind `nodejs_eventloop_lag_*`. The default, 10 ms, takes 1 % of a core while the process is idle. */
 const EVENT_LOOP_PRECISION_MS = 100;
@@ -65,6 +66,17 @@ export class Metrics {
     ['type'],
   );
 
+  readonly loopFailures = this.#loopGauge(
+    'sluice_loop_failures',
+    'Failures in a row of work in the background, by service and loop; absent below five.',
+    ({ failures }) => failures,
+  );
+  readonly loopFailing = this.#loopGauge(
+    'sluice_loop_failing_seconds',
+    'How long work in the background has failed each time, by service and loop; absent below five failures.',
+    ({ forMs }) => forMs / 1_000,
+  );
+
   /** `process`: also the metrics of the process, which one thread of it has to report. */
   constructor({ process = true } = {}) {
     if (process) {
@@ -80,6 +92,22 @@ export class Metrics {
 
   #counter<Label extends string>(name: string, help: string, labelNames: Label[]): Counter<Label> {
     return new Counter({ name, help, labelNames, registers: [this.registry] });
+  }
+
+  /** Measured when it is read. The job queues of several sales share a series, which shows the worst one. */
+  #loopGauge(name: string, help: string, measure: (failing: FailingWork) => number): Gauge<'service' | 'loop'> {
+    return new Gauge({
+      name,
+      help,
+      labelNames: ['service', 'loop'],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        const sorted = failingWork().sort((a, b) => measure(a) - measure(b));
+        for (const failing of sorted)
+          this.set({ service: failing.service ?? '', loop: failing.name }, measure(failing));
+      },
+    });
   }
 
   #gauge<Label extends string = never>(name: string, help: string, labelNames: Label[] = []): Gauge<Label> {

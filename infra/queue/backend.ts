@@ -21,19 +21,21 @@ export interface Connections {
   sever(): void;
 }
 
-export interface Backend extends Pick<PacedQueues, 'kind' | 'shared' | 'health'> {
+export interface Backend extends Pick<PacedQueues, 'kind' | 'shared' | 'health' | 'canWork'> {
   /** Concurrent claims on one queue: more than one if the server's round trip takes longer than its work. */
   readonly concurrentClaims: number;
   /** Milliseconds on the clock that times the limiter's windows. */
   now(): number;
   /** `migrate`: whether to bring the server's schema up to date; otherwise it is only checked. */
   start(options: { readonly migrate: boolean }): Promise<void>;
+  /** For a stop: from now on, calls fail if the server is away or does not respond within a second. */
+  interrupt(): void;
   open(name: string, settings: WorkerSettings): Connections;
   remove(name: string): Promise<void>;
   /** Throws, at once, while the server is away. */
   assertReachable(): void;
-  /** Replaces a connection that looks dead, after an addition failed. */
-  renewConnection(): void;
+  /** Replaces a connection that looks dead, after an addition failed with `error`. */
+  renewConnection(error: unknown): void;
   close(): Promise<void>;
 }
 

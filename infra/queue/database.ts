@@ -38,6 +38,8 @@ export class PgliteBackend extends SqlBackend {
     return { status: 'up' };
   }
 
+  interrupt(): void {}
+
   async close(): Promise<void> {}
 
   /** In the foreground: a claim that waits behind all background work would come after its window. */
@@ -82,10 +84,14 @@ export class PostgresBackend extends SqlBackend {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#reconnectTimer);
+    this.interrupt();
     await this.#connecting;
     clearInterval(this.#probeTimer);
-    await this.#listener?.end();
-    await this.#pool.end();
+    await Promise.all([this.#listener?.end(), this.#config.servers.connections.end(this.#pool)]);
+  }
+
+  interrupt(): void {
+    this.#config.servers.connections.interrupt(() => new SessionClient(this.#config));
   }
 
   protected readonly run: RunStatement = async (text, params) => {

@@ -24,12 +24,25 @@ export interface OpenQueuesOptions {
   readonly prefix: string;
   /** Whether to bring the schema of a database up to date; otherwise it is only checked. Default: true. */
   readonly migrate?: boolean;
+  /** Aborted when a stop begins: calls then fail if the server is away or does not respond within a second. */
+  readonly stopping?: AbortSignal;
   readonly log: Logger;
 }
 
-/** Rejects if the database does not respond, and with UnsuitableDatabase if its schema or rights do not suffice; Redis may be away. Safe when several processes open at once. */
-export async function openQueues({ on, prefix, migrate = true, log }: OpenQueuesOptions): Promise<PacedQueues> {
+/**
+ * Rejects if the database does not respond, with UnsuitableDatabase if its schema or rights do not suffice, and with a
+ * StartupError if Redis responds and can never hold the queues; Redis may be away. Safe when several processes open at
+ * once.
+ */
+export async function openQueues({
+  on,
+  prefix,
+  migrate = true,
+  stopping,
+  log,
+}: OpenQueuesOptions): Promise<PacedQueues> {
   const backend = backendOf(on, prefix, log);
+  stopping?.addEventListener('abort', () => backend.interrupt());
   try {
     await backend.start({ migrate });
   } catch (error) {
@@ -52,6 +65,7 @@ export async function openQueues({ on, prefix, migrate = true, log }: OpenQueues
       await within(REMOVE_MS, backend.remove(name)); // BullMQ waits for a server that goes away meanwhile
     },
     health: () => backend.health(),
+    canWork: () => backend.canWork(),
     close() {
       closing ??= backend.close();
       return closing;

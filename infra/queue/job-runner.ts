@@ -9,6 +9,8 @@ import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Job, UnrecoverableError } from 'bullmq';
 import type { Logger } from 'pino';
+import { backoff } from '../runtime/backoff.ts';
+import { FailureStreak } from '../runtime/failure-streak.ts';
 import { Loop } from '../runtime/loop.ts';
 import { deferred } from '../runtime/promises.ts';
 import { type BullWorker, OUTAGE, withinGrace } from './backend.ts';
@@ -26,6 +28,7 @@ const IDLE_POLL_MS = 2_000;
  */
 const LIMITED_MAX_MS = 1_500;
 const OUTAGE_PAUSE_MS = 300;
+const OUTAGE_PAUSE_MAX_MS = 1_000;
 
 export interface JobRunnerOptions extends Pick<PacedQueueOptions, 'work' | 'onLastFailure'> {
   readonly worker: BullWorker;
@@ -51,6 +54,8 @@ export class JobRunner {
   /** The running jobs, by the token of their lock. */
   readonly #running = new Map<string, { readonly id: string; readonly worked: Promise<void>; ended: Promise<void> }>();
   readonly #stopping = new AbortController();
+  readonly #claims: FailureStreak;
+  #isRejected = false;
   #claiming: Promise<unknown> | undefined;
   #paused: Promise<void> | undefined;
   #loop: Promise<void> | undefined;
@@ -59,6 +64,7 @@ export class JobRunner {
     this.#options = options;
     setMaxListeners(0, this.#stopping.signal); // each job that waits for the end of an outage adds one
     const { log } = options;
+    this.#claims = new FailureStreak({ name: 'claim jobs', log });
     this.#backgroundLoops = [
       new Loop({ name: 'queue locks', turn: () => this.#extendLocks(), everyMs: LOCK_MS / 3, log }),
       new Loop({ name: 'stalled jobs', turn: () => this.#freeStalled(), everyMs: STALLED_CHECK_MS, log }),
@@ -68,6 +74,11 @@ export class JobRunner {
   start(): void {
     for (const loop of this.#backgroundLoops) loop.start();
     this.#loop ??= this.#run();
+  }
+
+  /** Whether the server responded to the last claim with an error. */
+  get isRejected(): boolean {
+    return this.#isRejected;
   }
 
   /** Waits for the running jobs and runs `work` before any other job starts. */
@@ -118,14 +129,19 @@ export class JobRunner {
       }
       try {
         const empty = await this.#claimSome(Math.min(count, free));
+        this.#claims.succeeded();
+        this.#isRejected = false;
         count = Math.min(this.#nextCount(count, empty), concurrentClaims);
         if (empty) await this.#waitForJob(empty);
       } catch (error) {
         count = 1;
-        this.#fault(error);
-        await this.#pause(OUTAGE_PAUSE_MS);
+        if (this.#stopping.signal.aborted) break;
+        this.#isRejected = isRejection(error);
+        this.#claims.failed(error);
+        await this.#pause(backoff(this.#claims.failures, OUTAGE_PAUSE_MS, OUTAGE_PAUSE_MAX_MS));
       }
     }
+    this.#claims.end();
   }
 
   /** The number of concurrent claims after a round of `count`. `empty`: a claim of that round that got no job. */
@@ -221,5 +237,9 @@ export class JobRunner {
 }
 
 const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
+
+/** Whether it is a response of Redis, or of a database (which has a severity), rather than a fault of the connection. */
+const isRejection = (error: unknown): boolean =>
+  error instanceof Error && (error.name === 'ReplyError' || 'severity' in error);
 
 const isOutage = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === OUTAGE;

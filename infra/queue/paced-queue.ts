@@ -93,11 +93,15 @@ export class BullPacedQueue implements PacedQueue {
       try {
         await this.#connections.queue.addBulk(jobs);
       } catch (error) {
-        this.#backend.renewConnection();
+        this.#backend.renewConnection(error);
         throw error;
       }
       this.#connections.wake();
     }
+  }
+
+  get isRejected(): boolean {
+    return this.#jobs.isRejected;
   }
 
   async clear(): Promise<void> {

@@ -27,6 +27,8 @@ export interface PacedQueue {
    * Removes every job, so that the caller can add all again from the database. No other process may drain the queue.
    */
   clear(): Promise<void>;
+  /** Whether the server rejected the last claim of a job: a fault of the server, not of this process. */
+  readonly isRejected: boolean;
   /** Starts no more jobs, waits for the running ones, and ends the connections. Safe to call twice. */
   close(): Promise<void>;
 }
@@ -39,6 +41,8 @@ export interface PacedQueues {
   /** Removes a queue that no process drains any more. Rejects soon if the server is away. */
   remove(name: string): Promise<void>;
   health(): Health;
+  /** False while the server is away, or rejects what the queues do: nothing in this process can mend that. */
+  canWork(): boolean;
   /** Closes the connections; close the queues first. Safe to call twice. */
   close(): Promise<void>;
 }

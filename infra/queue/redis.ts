@@ -1,22 +1,41 @@
 // Queues on Redis or Valkey, through ioredis. One connection serves all additions. Each queue's worker has two more:
 // one waits for jobs, the other one claims them and reports their results.
+import { randomUUID } from 'node:crypto';
 import { Queue, Worker } from 'bullmq';
 import { Redis, type RedisOptions } from 'ioredis';
 import type { Logger } from 'pino';
 import type { Health } from '../runtime/health.ts';
+import { within } from '../runtime/promises.ts';
+import { publicReasonOf } from '../runtime/reason.ts';
+import { StartupError } from '../runtime/startup-error.ts';
 import { withServerName } from '../runtime/tls-params.ts';
 import { type Backend, type Connections, obliterate, streams, type WorkerSettings } from './backend.ts';
+import { faultOfReply, isReply, type RedisFault, tryQueue, tryWrite } from './redis-check.ts';
 import { parseRedisUrl } from './redis-url.ts';
 
 const RECONNECT_MAX_MS = 500;
 /** Interval at which the server's clock is read and the workers' connections are probed. */
 const CHECK_EVERY_MS = 5_000;
+/** How long the first connection may take, before the start goes on without it. */
+const CONNECT_MS = 6_000;
+/** How long Redis may take to respond once a stop has begun. */
+const SILENT_MS = 500;
 
 const connectionOptions = {
   connectTimeout: 5_000,
   retryStrategy: (attempt: number) => Math.min(RECONNECT_MAX_MS, attempt * 50),
   keepAlive: 10_000,
+  disconnectTimeout: 200, // a silent server does not confirm the end of a connection
 } satisfies RedisOptions;
+
+/**
+ * Ends a connection for good, so that all of its commands reject. Between two attempts to connect, disconnect() alone
+ * would let them wait forever.
+ */
+function end(connection: Redis): void {
+  if (connection.status === 'reconnecting') connection.connect().catch(() => undefined);
+  connection.disconnect();
+}
 
 function serverOptions(url: string) {
   const { host, port, user, password, database, family, tls } = parseRedisUrl(url);
@@ -44,7 +63,17 @@ export class RedisBackend implements Backend {
   /** The connections without a reply to the last ping. */
   readonly #awaitingReply = new Set<Redis>();
   #checking: NodeJS.Timeout | undefined;
+  /** The connections that were being made at the last check. */
+  #connecting = new Set<Redis>();
   #isAway = false;
+  /** Why Redis cannot hold the queues although it responds. */
+  #fault: RedisFault | undefined;
+  /** Whether a job has run through a queue on this Redis. */
+  #isTried = false;
+  #trying: Promise<void> | undefined;
+  readonly #checkName = `check-${randomUUID()}`;
+  #closed = false;
+  readonly #log: Logger;
   #reconnectingSince = 0;
   #failedReadings = 0;
 
@@ -52,6 +81,7 @@ export class RedisBackend implements Backend {
   constructor(url: string, prefix: string, log: Logger) {
     this.#server = serverOptions(url);
     this.#prefix = prefix;
+    this.#log = log;
     this.#producer = new Redis({
       ...this.#server,
       ...connectionOptions,
@@ -66,6 +96,7 @@ export class RedisBackend implements Backend {
       this.#reconnectingSince = performance.now();
     });
     this.#producer.on('error', (error) => {
+      if (isReply(error)) this.#setFault(faultOfReply(error.message, prefix)); // it rejects the password
       if (!this.#isAway) log.warn({ error: error.message }, 'Redis is away');
       this.#isAway = true;
     });
@@ -73,15 +104,20 @@ export class RedisBackend implements Backend {
       this.#isAway = false;
       log.info('connected to Redis');
       this.#readClock().catch(() => undefined); // the next reading suffices
+      void this.#tryOut();
     });
   }
 
-  /** Resolves even if the server is away: connections are then retried in the background. */
+  /**
+   * Resolves even if the server is away: connections are then retried in the background. Rejects with a StartupError if it
+   * responds and can never hold the queues.
+   */
   async start(): Promise<void> {
-    await this.#producer.connect().then(
-      () => this.#readClock(),
-      () => undefined, // logged above, and retried
-    );
+    await within(CONNECT_MS, this.#producer.connect())
+      .then(() => this.#readClock())
+      .catch(() => undefined); // logged above, and retried
+    if (this.#producer.status === 'ready') await this.#tryOut();
+    if (this.#fault?.isPermanent) throw new StartupError(`REDIS_URL cannot be used: ${this.#fault.reason}`);
     this.#checking = setInterval(() => this.#check(), CHECK_EVERY_MS);
   }
 
@@ -90,12 +126,14 @@ export class RedisBackend implements Backend {
   }
 
   open(name: string, settings: WorkerSettings): Connections {
+    if (this.#closed) throw new Error('the connections to Redis are closed');
     const prefix = this.#prefix;
     // BullMQ requires null: its worker waits for the server to come back. The concurrency bounds the waiting commands.
     const claiming = new Redis({ ...this.#server, ...connectionOptions, maxRetriesPerRequest: null });
     const own: Redis[] = [];
     const keep = (connection: Redis): Redis => {
       connection.on('error', () => undefined); // the worker reports it
+      if (this.#closed) connection.disconnect();
       own.push(connection);
       this.#connections.add(connection);
       return connection;
@@ -110,7 +148,7 @@ export class RedisBackend implements Backend {
       wake: () => undefined,
       sever: () => {
         for (const connection of own) {
-          connection.disconnect();
+          end(connection);
           this.#connections.delete(connection);
         }
         this.#claiming.delete(claiming);
@@ -128,35 +166,97 @@ export class RedisBackend implements Backend {
     if (this.#producer.status !== 'ready') throw new Error(`Redis is away (${this.#producer.status})`);
   }
 
-  renewConnection(): void {
+  renewConnection(error: unknown): void {
+    if (isReply(error)) return; // the connection works
     if (this.#producer.status === 'ready') this.#producer.disconnect(true);
+  }
+
+  canWork(): boolean {
+    return this.#producer.status === 'ready' && !this.#fault;
   }
 
   health(): Health {
     const { status } = this.#producer;
-    if (status !== 'ready') return { status: 'down', detail: `Redis is away (${status})` };
+    const isReady = status === 'ready';
+    if (this.#fault && (isReady || this.#fault.isPermanent))
+      return { status: 'degraded', detail: publicReasonOf(`Redis responds, but ${this.#fault.reason}`) };
+    if (!isReady) return { status: 'down', detail: `Redis is away (${status})` };
     const lost = [...this.#connections].filter((connection) => connection.status !== 'ready').length;
     return lost > 0 ? { status: 'degraded', detail: `connections to Redis that are away: ${lost}` } : { status: 'up' };
   }
 
+  interrupt(): void {
+    const silent = async () => {
+      if (this.#producer.status === 'ready') await within(SILENT_MS, this.#producer.ping());
+      else throw new Error('Redis is away');
+    };
+    silent().catch(() => this.#disconnect());
+  }
+
   async close(): Promise<void> {
+    this.#disconnect();
+  }
+
+  /** Commands that wait for a response reject. */
+  #disconnect(): void {
+    this.#closed = true;
     clearInterval(this.#checking);
-    for (const connection of this.#connections) connection.disconnect();
-    this.#producer.disconnect();
+    for (const connection of [...this.#connections, this.#producer]) end(connection);
+  }
+
+  /**
+   * Finds out whether Redis can hold the queues: the first time with a whole job, later with one write, which tells of
+   * all faults that come and go.
+   */
+  #tryOut(): Promise<void> {
+    this.#trying ??= this.#tryNow().finally(() => {
+      this.#trying = undefined;
+    });
+    return this.#trying;
+  }
+
+  async #tryNow(): Promise<void> {
+    const options = {
+      redis: this.#producer,
+      prefix: this.#prefix,
+      name: this.#checkName,
+      open: (name: string, settings: WorkerSettings) => this.open(name, settings),
+    };
+    try {
+      this.#setFault(await (this.#isTried ? tryWrite(options) : tryQueue(options)));
+      if (!this.#fault) this.#isTried = true;
+    } catch (error) {
+      this.#log.debug({ error: String(error) }, 'not known whether Redis can hold the queues');
+    }
+  }
+
+  #setFault(fault: RedisFault | undefined): void {
+    if (fault?.reason !== this.#fault?.reason && !this.#closed) {
+      if (fault) this.#log.warn({ reason: fault.reason }, 'degraded: Redis cannot hold the queues');
+      else this.#log.info('Redis can hold the queues again');
+    }
+    this.#fault = fault;
   }
 
   #check(): void {
     const clockFailed = () => {
       // One failure may be a pause of this process; after two the connection only looks open, and commands would pile
       // up.
-      if (++this.#failedReadings >= 2) this.renewConnection();
+      if (++this.#failedReadings >= 2) this.renewConnection(undefined);
     };
-    if (this.#producer.status === 'ready') this.#readClock().catch(clockFailed);
+    if (this.#producer.status === 'ready') {
+      this.#readClock().catch(clockFailed);
+      void this.#tryOut();
+    }
     // An ioredis client whose reconnect delay is cut short at the wrong moment never reconnects
     // (taskforcesh/bullmq#4585).
     const waitedMs = performance.now() - this.#reconnectingSince;
     if (this.#producer.status === 'reconnecting' && waitedMs > 2 * RECONNECT_MAX_MS)
       this.#producer.connect().catch(() => undefined);
+    // A peer that accepts a connection and sends nothing would keep it from ever becoming ready.
+    const connecting = [this.#producer, ...this.#connections].filter(({ status }) => status === 'connect');
+    for (const connection of connecting) if (this.#connecting.has(connection)) connection.disconnect(true);
+    this.#connecting = new Set(connecting);
     // A connection whose peer is gone looks open. Its pending commands are sent again on the next one.
     for (const connection of this.#awaitingReply) if (connection.status === 'ready') connection.disconnect(true);
     this.#awaitingReply.clear();

@@ -89,6 +89,7 @@ export abstract class SqlBackend implements Backend {
   }
 
   abstract health(): Health;
+  abstract interrupt(): void;
   abstract close(): Promise<void>;
 
   /** Wakes the worker of a queue that may have new jobs; without a name, all workers. */
@@ -121,6 +122,10 @@ export abstract class SqlBackend implements Backend {
   remove(name: string): Promise<void> {
     const options = { connection: new SqlPool(this.run), skipMetasUpdate: true };
     return obliterate(new Queue(this.#fullName(name), options, createPostgresBackend));
+  }
+
+  canWork(): boolean {
+    return this.health().status !== 'down';
   }
 
   assertReachable(): void {

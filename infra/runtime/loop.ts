@@ -1,12 +1,13 @@
 // Repeated background work: the relay, the inbox's worker, sweeps, the watchdog.
 import type { Logger } from 'pino';
-import { backoff, isLogged } from './backoff.ts';
+import { backoff } from './backoff.ts';
+import { FailureStreak } from './failure-streak.ts';
 
 const FAILURE_BASE_MS = 200;
 const FAILURE_MAX_MS = 10_000;
 
 export interface LoopOptions {
-  /** For the log. */
+  /** For the log, GET /readyz and the metrics, so one of a closed set. */
   readonly name: string;
   /**
    * One turn. After `true` the next turn starts at once; after an error, following a pause that grows per failure.
@@ -28,19 +29,20 @@ const TIMER_EARLY_MS = 2;
 
 export class Loop {
   readonly #options: LoopOptions;
+  readonly #streak: FailureStreak;
   #running: Promise<void> | undefined;
   #stopping = false;
   #woken = false;
-  #failures = 0;
   #endPause: () => void = () => {};
 
   constructor(options: LoopOptions) {
     this.#options = options;
+    this.#streak = new FailureStreak(options);
   }
 
   /** Whether the last turn threw. */
   get failing(): boolean {
-    return this.#failures > 0;
+    return this.#streak.failures > 0;
   }
 
   start(): void {
@@ -50,7 +52,7 @@ export class Loop {
   /** Ends the pause, so that a turn starts after this call. Does not end a pause after a failure. */
   wake(): void {
     this.#woken = true;
-    if (this.#failures === 0) this.#endPause();
+    if (!this.failing) this.#endPause();
   }
 
   /** Resolves when the running turn has ended. */
@@ -58,6 +60,7 @@ export class Loop {
     this.#stopping = true;
     this.#endPause();
     await this.#running;
+    this.#streak.end();
   }
 
   async #run(): Promise<void> {
@@ -67,15 +70,12 @@ export class Loop {
       this.#woken = false;
       try {
         const again = await turn(woken);
-        if (this.#failures > 0) log.info({ loop: name }, 'succeeds again');
-        this.#failures = 0;
+        this.#streak.succeeded();
         if (again !== true && !this.#woken) await this.#pause(this.#pauseMs());
       } catch (error) {
         if (this.#stopping) return log.debug({ loop: name, error: String(error) }, 'ended by the stop');
-        this.#failures++;
-        const pauseMs = backoff(this.#failures, FAILURE_BASE_MS, FAILURE_MAX_MS);
-        if (isLogged(this.#failures))
-          log.warn({ loop: name, failures: this.#failures, pauseMs, error: String(error) }, 'failed, retrying');
+        const pauseMs = backoff(this.#streak.failures + 1, FAILURE_BASE_MS, FAILURE_MAX_MS);
+        this.#streak.failed(error, { pauseMs });
         await this.#pause(pauseMs);
       }
     }

@@ -22,3 +22,13 @@ export function within<T>(
     promise.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }
+
+/** Settles like `promise`, or rejects with the signal's reason when it aborts. */
+export function unlessAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort);
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}

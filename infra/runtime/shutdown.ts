@@ -6,6 +6,7 @@ import { StartupError } from './startup-error.ts';
 export class Shutdown {
   readonly #log: Logger;
   readonly #steps: (() => Promise<unknown>)[] = [];
+  readonly #interrupts: (() => void)[] = [];
   #done: Promise<void> | undefined;
 
   constructor(log: Logger) {
@@ -23,6 +24,19 @@ export class Shutdown {
   }
 
   /**
+   * Adds what is to be called before the first step: so that work that waits for a server does not make a step wait for
+   * one that is away.
+   */
+  onBegin(interrupt: () => void): void {
+    this.#interrupts.push(interrupt);
+  }
+
+  /** Calls what onBegin() has added, before a run() that follows. */
+  interrupt(): void {
+    for (const interrupt of this.#interrupts.splice(0)) interrupt();
+  }
+
+  /**
    * Runs the steps, the last one first. A step that fails does not keep the others from running. Safe to call twice.
    */
   run(): Promise<void> {
@@ -37,6 +51,7 @@ export class Shutdown {
   }
 
   async #run(): Promise<void> {
+    this.interrupt();
     for (const step of this.#steps.splice(0).reverse()) {
       try {
         await step();

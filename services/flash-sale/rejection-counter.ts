@@ -5,6 +5,7 @@ import { type Rejection, rejections } from '../../contracts/flash-sales.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { backoff } from '../../infra/runtime/backoff.ts';
 import { PendingSet } from '../../infra/runtime/collections.ts';
+import { FailureStreak } from '../../infra/runtime/failure-streak.ts';
 import { within } from '../../infra/runtime/promises.ts';
 import { ThrottledLog } from '../../infra/runtime/throttled-log.ts';
 import { addRejections } from './store/sales.ts';
@@ -29,12 +30,14 @@ interface Unwritten {
 export class RejectionCounter {
   readonly #database: Database;
   readonly #log: ThrottledLog;
+  readonly #failures: FailureStreak;
   readonly #sales = new Map<string, Unwritten>();
   readonly #writes = new PendingSet();
 
   constructor(database: Database, log: Logger) {
     this.#database = database;
     this.#log = new ThrottledLog(log);
+    this.#failures = new FailureStreak({ name: 'write rejections', log });
   }
 
   /** The sale must exist. */
@@ -60,6 +63,7 @@ export class RejectionCounter {
     await this.#settleWrites();
     this.flush(Number.POSITIVE_INFINITY);
     await this.#settleWrites();
+    this.#failures.end();
   }
 
   async #settleWrites(): Promise<void> {
@@ -74,13 +78,13 @@ export class RejectionCounter {
     try {
       await addRejections(this.#database, saleId, counts);
       sale.failures = 0;
+      this.#failures.succeeded();
       if (rejections.every((reason) => sale.counts[reason] === 0)) this.#sales.delete(saleId);
     } catch (error) {
       for (const reason of rejections) sale.counts[reason] += counts[reason];
       sale.failures++;
       sale.dueAt = performance.now() + backoff(sale.failures, RETRY_BASE_MS, RETRY_MAX_MS);
-      const about = { sale: saleId, failures: sale.failures, error: String(error) };
-      this.#log.warn(about, 'rejections not stored, trying again');
+      this.#failures.failed(error, { sale: saleId });
     } finally {
       sale.isWriting = false;
     }

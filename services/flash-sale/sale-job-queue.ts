@@ -60,6 +60,15 @@ export class SaleJobQueue {
 
   /** Adds jobs for the tickets at the head of the sale's queue that need them. Resolves with whether more may need one. */
   async fill(sale: DrainableSale): Promise<boolean> {
+    try {
+      return await this.#fill(sale);
+    } catch (error) {
+      this.stall.reset(); // a fault that is reported is no silence
+      throw error;
+    }
+  }
+
+  async #fill(sale: DrainableSale): Promise<boolean> {
     const { database } = this.#options;
     if (this.#isStalled(sale)) await this.#drop(sale.queued);
     const queue = this.#queue ?? (await this.#open(sale.drainPerSecond));
@@ -86,9 +95,10 @@ export class SaleJobQueue {
 
   /** Whether tickets wait and none has left the sale's queue for too long, at any process. */
   #isStalled({ queued, processed }: DrainableSale): boolean {
-    // Without the queue server there can be no progress, so the job queue is not stalled.
-    const isDown = this.#options.queues.health().status === 'down';
-    return this.stall.check(isDown ? undefined : queued, processed);
+    // While the queue server is away, or rejects the work, there can be no progress, and reopening the job queue or restarting
+    // the process would not help.
+    const canProgress = this.#options.queues.canWork() && !this.#queue?.isRejected;
+    return this.stall.check(canProgress ? queued : undefined, processed);
   }
 
   /** Closes a stalled job queue; the tickets are enqueued again in the next one. */

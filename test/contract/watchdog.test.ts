@@ -3,6 +3,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, test } from 'vitest';
 import type { Subscription } from '../../infra/bus/port.ts';
 import { Watchdog } from '../../infra/messaging/watchdog.ts';
+import { failingWork } from '../../infra/runtime/failure-streak.ts';
 import type { Health } from '../../infra/runtime/health.ts';
 import { log } from '../setup/bus-fixtures.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
@@ -16,9 +17,9 @@ describe('a subscription under a watchdog', () => {
   /** Watches a subscription whose backlog makes no progress. */
   function watch(member: GroupConsumer, stallMs = 90) {
     let rebuilds = 0;
-    const state: { backlog: number | undefined } = { backlog: 5 };
+    const state: { backlog: number | undefined; health: Health } = { backlog: 5, health: { status: 'up' } };
     const subscription: Subscription = {
-      health: (): Health => ({ status: 'up' }),
+      health: () => state.health,
       backlog: async () => state.backlog,
       rebuild: async () => void rebuilds++,
       close: async () => {},
@@ -42,6 +43,36 @@ describe('a subscription under a watchdog', () => {
     expect(rebuilds()).toBe(4);
     state.backlog = 0;
     await eventually(() => watchdog.healthy, { what: 'the watchdog is healthy again' });
+  });
+
+  /** Longer than four rebuilds take. */
+  const untilSilent = async (watchdog: Watchdog) => {
+    const until = performance.now() + 1_000;
+    await eventually(() => performance.now() > until, { what: 'ten times the limit has passed' });
+    return watchdog.healthy;
+  };
+
+  test('is not rebuilt while the broker rejects it, because a restart would not help either', async () => {
+    const { watchdog, state, rebuilds } = watch(await join());
+    state.health = { status: 'down', detail: 'no channel to the broker' };
+    const before = rebuilds();
+    expect(await untilSilent(watchdog)).toBe(true);
+    expect(rebuilds()).toBe(before);
+    state.health = { status: 'up' };
+    await eventually(() => rebuilds() > before, { what: 'it is rebuilt once it is subscribed' });
+  });
+
+  test('is not rebuilt while the database rejects its messages, which shows as degraded', async () => {
+    const member = await join();
+    await database.execute(`ALTER TABLE ${group.schema}.inbox RENAME COLUMN body TO hidden`);
+    const { watchdog, rebuilds } = watch(member);
+    await eventually(() => member.inbox.isRejected, { what: 'the inbox cannot claim rows' });
+    const before = rebuilds();
+    expect(await untilSilent(watchdog)).toBe(true);
+    expect(rebuilds()).toBe(before);
+    await eventually(() => failingWork().some(({ name }) => name === 'inbox'), { what: 'the inbox is degraded' });
+    await database.execute(`ALTER TABLE ${group.schema}.inbox RENAME COLUMN hidden TO body`);
+    await eventually(() => failingWork().length === 0, { what: 'the inbox works again' });
   });
 
   test('does not count rows that another process has claimed', async () => {

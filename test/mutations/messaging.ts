@@ -31,8 +31,8 @@ export const messagingMutations: readonly Mutation[] = [
     changes: [
       {
         file: 'infra/messaging/inbox.ts',
-        find: 'await Promise.all(messages.map(',
-        replace: 'void Promise.all(messages.map(',
+        find: 'await this.#counted(Promise.all(attempts))',
+        replace: 'void this.#counted(Promise.all(attempts))',
       },
     ],
     tests: { files: [INBOX], pattern: 'resolves only once the effect is committed' },

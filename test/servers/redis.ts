@@ -16,15 +16,17 @@ export interface LocalRedis extends LocalServer {
 export interface RedisOptions {
   /** Saves its data to a file every second, and loads it on restart. */
   readonly appendOnly?: boolean;
+  /** A node of a cluster, which holds no slots. */
+  readonly cluster?: boolean;
 }
 
-export function startRedis({ appendOnly = false }: RedisOptions = {}): Promise<LocalRedis> {
+export function startRedis(options: RedisOptions = {}): Promise<LocalRedis> {
   return retryWithOtherPorts(async () => {
     const programs = await findPrograms('redis');
     const port = await freePort();
     const runner = await (programs.kind === 'installed'
-      ? installed(join(programs.folder, programs.program), port, appendOnly)
-      : inContainer(programs.engine, port, appendOnly));
+      ? installed(join(programs.folder, programs.program), port, options)
+      : inContainer(programs.engine, port, options));
     const redisUrl = `redis://127.0.0.1:${port}`;
     const server = await startServer({
       name: 'Redis',
@@ -36,24 +38,25 @@ export function startRedis({ appendOnly = false }: RedisOptions = {}): Promise<L
   });
 }
 
-const settings = (appendOnly: boolean) => [
+const settings = ({ appendOnly = false, cluster = false }: RedisOptions) => [
   ...['--appendonly', appendOnly ? 'yes' : 'no', '--appendfsync', 'everysec'],
+  ...['--cluster-enabled', cluster ? 'yes' : 'no'],
   ...['--save', '', '--maxmemory-policy', 'noeviction', '--daemonize', 'no'],
 ];
 
-async function installed(command: string, port: number, appendOnly: boolean) {
+async function installed(command: string, port: number, options: RedisOptions) {
   const folder = await serverFolder('redis');
   const own = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder];
-  return processRunner(folder, { command, args: [...own, ...settings(appendOnly)], env: { LC_ALL: 'C' } });
+  return processRunner(folder, { command, args: [...own, ...settings(options)], env: { LC_ALL: 'C' } });
 }
 
-const inContainer = (engine: string, port: number, appendOnly: boolean) =>
+const inContainer = (engine: string, port: number, options: RedisOptions) =>
   containerRunner({
     engine,
     image: 'docker.io/valkey/valkey:8',
     ports: { [port]: 6379 },
     // The container is reachable only through this machine's loopback interface.
-    command: ['valkey-server', '--protected-mode', 'no', '--dir', '/data', ...settings(appendOnly)],
+    command: ['valkey-server', '--protected-mode', 'no', '--dir', '/data', ...settings(options)],
   });
 
 async function redisReady(url: string): Promise<void> {

@@ -136,6 +136,7 @@ describe('the mirror', () => {
         published.push({ topic, payload, qos });
       },
       health: () => ({ status }),
+      interrupt: () => {},
       close: async () => {},
     };
     const lines = () => published.flatMap(({ payload }) => payload.trimEnd().split('\n'));

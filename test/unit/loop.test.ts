@@ -1,6 +1,8 @@
 import { pino } from 'pino';
 import { expect, onTestFinished, test, vi } from 'vitest';
+import { failingWork, sentenceOf } from '../../infra/runtime/failure-streak.ts';
 import { Loop } from '../../infra/runtime/loop.ts';
+import { publicReasonOf } from '../../infra/runtime/reason.ts';
 import { eventually } from '../setup/wait.ts';
 
 test('a failing loop logs fewer and fewer of its failures, and its recovery', async () => {
@@ -19,7 +21,8 @@ test('a failing loop logs fewer and fewer of its failures, and its recovery', as
   onTestFinished(() => loop.stop());
   loop.start();
   await eventually(() => turns === 6, { what: 'the turn that succeeds', timeoutMs: 20_000 });
-  expect(lines.map(({ msg, failures }) => failures ?? msg)).toEqual([1, 2, 4, 'succeeds again']);
+  expect(lines.map(({ msg, failures }) => failures ?? msg)).toEqual([1, 2, 4, 5, 5]);
+  expect(lines.at(-1)?.msg).toBe('succeeds again');
 });
 
 test('the pauses of loops on the same grid end together', async () => {
@@ -51,4 +54,80 @@ test('the pauses of loops on the same grid end together', async () => {
   } finally {
     vi.useRealTimers();
   }
+});
+
+test('a loop is degraded from its fifth failure in a row until a turn succeeds', async () => {
+  const loop = failingLoop();
+  for (const failures of [1, 2, 3, 4]) {
+    await loop.turn(failures);
+    expect(failingWork('points')).toEqual([]);
+  }
+  await loop.turn(5);
+  await loop.turn(6);
+  const [state] = failingWork('points');
+  expect(state).toEqual({
+    service: 'points',
+    name: 'sweep',
+    failures: 6,
+    forMs: expect.any(Number),
+    error: 'failure 6',
+  });
+  expect(state && sentenceOf(state)).toMatch(/^sweep has failed 6 times in a row, for \d+ s: failure 6$/);
+  expect(failingWork('coupon')).toEqual([]);
+  await loop.succeed();
+  expect(failingWork()).toEqual([]);
+});
+
+test('a loop that has stopped is no longer degraded', async () => {
+  const loop = failingLoop();
+  for (const failures of [1, 2, 3, 4, 5]) await loop.turn(failures);
+  expect(failingWork()).toHaveLength(1);
+  await loop.stop();
+  expect(failingWork()).toEqual([]);
+});
+
+/** A loop whose turns come without pauses and fail. */
+function failingLoop() {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  let turns = 0;
+  let succeeds = false;
+  const loop = new Loop({
+    name: 'sweep',
+    everyMs: 1,
+    turn: async () => {
+      turns++;
+      if (!succeeds) throw new Error(`failure ${turns}`);
+    },
+    log: pino({ level: 'silent' }).child({ service: 'points' }),
+  });
+  const reach = async (done: () => boolean) => {
+    while (!done()) await vi.advanceTimersByTimeAsync(10);
+  };
+  loop.start();
+  onTestFinished(() => loop.stop());
+  return {
+    /** Resolves after the turn of that number. */
+    turn: (count: number) => reach(() => turns === count),
+    succeed: async () => {
+      succeeds = true;
+      await reach(() => failingWork().length === 0);
+    },
+    stop: () => loop.stop(),
+  };
+}
+
+test.each([
+  ['connect ECONNREFUSED 127.0.0.1:5432', 'connect ECONNREFUSED <address>'],
+  ['getaddrinfo ENOTFOUND db.internal', 'getaddrinfo ENOTFOUND <address>'],
+  ['MOVED 3999 10.0.0.5:6379', 'MOVED 3999 <address>'],
+  ['connect ECONNREFUSED ::1:5432', 'connect ECONNREFUSED <address>'],
+  ['no response from fe80::1%eth0', 'no response from <address>'],
+  ['cannot reach amqp://me:secret@rabbit:5672/shop', 'cannot reach <url>'],
+  ['redis.internal:6379 is away', '<address> is away'],
+  ['function pause(unknown, unknown) does not exist', 'function pause(unknown, unknown) does not exist'],
+  ["OOM command not allowed when used memory > 'maxmemory'", "OOM command not allowed when used memory > 'maxmemory'"],
+  ['at 12:30:59 it failed:\n  twice', 'at 12:30:59 it failed: twice'],
+])('a public reason contains no address: %s', (message, reason) => {
+  expect(publicReasonOf(new Error(message))).toBe(reason);
 });

@@ -53,6 +53,7 @@ test('names the servers that are away, but not their addresses or errors', async
       ),
       database: { query: () => Promise.reject(new Error(`connect ECONNREFUSED ${AWAY}`)) },
       resources: async () => ({ bus: bus.health(), mqtt: mqtt.health() }),
+      otherLoops: async () => [],
       otherMetrics: async () => [],
       overload: { rejected: { lag: 0, busy: 0 }, lagMs: 0 } as never,
       metrics: new Metrics(),

@@ -9,7 +9,7 @@ import type { Database, Lock } from '../../database/port.ts';
 import { type Connect, endConnection } from '../../mqtt/connect.ts';
 import type { MqttPublisher } from '../../mqtt/port.ts';
 import { ConnectionState, type Health } from '../../runtime/health.ts';
-import { deferred, within } from '../../runtime/promises.ts';
+import { deferred, unlessAborted, within } from '../../runtime/promises.ts';
 import { reasonOf } from '../../runtime/reason.ts';
 import type { Receiver, Subscription } from '../port.ts';
 import { InboundBuffer } from './inbound-buffer.ts';
@@ -219,9 +219,9 @@ const releaseLock = (lock: Lock, { id, log }: SessionOptions): Promise<void> =>
 /**
  * Creates the session and its subscriptions without receiving anything, so that the broker keeps events for a group
  * that has never run. Resolves without doing so if another process holds the session; rejects if the broker does not
- * respond within `timeoutMs`.
+ * respond within `timeoutMs`, or when `stopping` aborts.
  */
-export async function declareSession(options: SessionOptions, timeoutMs: number): Promise<void> {
+export async function declareSession(options: SessionOptions, timeoutMs: number, stopping: AbortSignal): Promise<void> {
   const lock = await options.database.tryLock(options.id);
   if (!lock) return;
   const client = connectSession(options);
@@ -232,7 +232,7 @@ export async function declareSession(options: SessionOptions, timeoutMs: number)
       client.on('close', () => reject(new Error('the broker is away')));
       client.on('connect', () => void subscribeSession(client, options).then(resolve, reject));
     });
-    await within(timeoutMs, subscribed);
+    await within(timeoutMs, unlessAborted(stopping, subscribed));
   } finally {
     await endConnection(client);
     await releaseLock(lock, options);

@@ -7,7 +7,7 @@ import { BusError, type MqttPublisher } from '../../mqtt/port.ts';
 import { eventTopic, probeTopic } from '../../mqtt/topics.ts';
 import { PendingSet } from '../../runtime/collections.ts';
 import type { Health } from '../../runtime/health.ts';
-import { within } from '../../runtime/promises.ts';
+import { unlessAborted, within } from '../../runtime/promises.ts';
 import { reasonOf } from '../../runtime/reason.ts';
 import type { Bus, OutgoingEvent, PublishFailure, Receiver, Subscription } from '../port.ts';
 import { publishError, sessionOf, type Topology, typesOf } from '../topology.ts';
@@ -31,6 +31,7 @@ export class MqttBus implements Bus {
   readonly #options: MqttBusOptions;
   readonly #consumers = new Map<string, ExclusiveConsumer>();
   readonly #publishing = new PendingSet();
+  readonly #stopping = new AbortController();
   #declared: Promise<unknown> | undefined;
   #closed = false;
 
@@ -45,12 +46,12 @@ export class MqttBus implements Bus {
   async subscribe(group: string, receiver: Receiver): Promise<Subscription> {
     const options = this.#sessionOptions(group);
     // A pending declaration connects with the session's id, so it has to end first.
-    await this.#declared?.catch(() => {});
+    await this.#unlessStopping(this.#declared);
     if (this.#consumers.has(group)) throw new Error(`${group} is subscribed already in this process`);
     const consumer = new ExclusiveConsumer(options, receiver);
     this.#consumers.set(group, consumer);
     void consumer.start().finally(() => this.#consumers.delete(group));
-    await consumer.attempted;
+    await this.#unlessStopping(consumer.attempted);
     return consumer;
   }
 
@@ -58,9 +59,18 @@ export class MqttBus implements Bus {
     return this.#options.publisher.health();
   }
 
+  interrupt(): void {
+    this.#stopping.abort(new Error('this process is stopping'));
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     await this.#publishing.settled();
+  }
+
+  /** Resolves when `wait` has settled or a stop has begun. */
+  async #unlessStopping(wait: Promise<unknown> | undefined): Promise<void> {
+    if (wait) await unlessAborted(this.#stopping.signal, wait).catch(() => {});
   }
 
   async #publish(events: readonly OutgoingEvent[]): Promise<PublishFailure[]> {
@@ -90,8 +100,8 @@ export class MqttBus implements Bus {
   #declareAll(): Promise<unknown> {
     const declare = (group: string): Promise<void> => {
       const consumer = this.#consumers.get(group);
-      if (consumer) return within(DECLARE_TIMEOUT_MS, consumer.established);
-      return declareSession(this.#sessionOptions(group), DECLARE_TIMEOUT_MS);
+      if (consumer) return within(DECLARE_TIMEOUT_MS, unlessAborted(this.#stopping.signal, consumer.established));
+      return declareSession(this.#sessionOptions(group), DECLARE_TIMEOUT_MS, this.#stopping.signal);
     };
     this.#declared ??= Promise.all(Object.keys(this.#options.topology.groups).map(declare)).catch((error) => {
       this.#declared = undefined;

@@ -1,7 +1,8 @@
 // One connection to the broker. amqplib's recovery restores it; this class adds its state, cluster nodes and deadlines
 // for requests: while a queue has no leader, or when a node is about to fail, a reply may never come.
-import { EventEmitter } from 'node:events';
+import { EventEmitter, setMaxListeners } from 'node:events';
 import type { Duplex } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Channel, type ChannelModel, connect, type RecoveringChannelModel } from 'amqplib';
 import type { Logger } from 'pino';
 import { ConnectionState, type Health } from '../../runtime/health.ts';
@@ -15,8 +16,8 @@ import { type AmqpServer, parseAmqpUrls } from './url.ts';
 const PROBE_TIMEOUT_MS = 5_000;
 /** Between attempts to connect; with several nodes, until each of them has been tried. */
 const RETRY_MAX_MS = 5_000;
-/** For a broker that does not confirm the close. */
-const CLOSE_TIMEOUT_MS = 2_000;
+/** For a broker that does not confirm the close, and for any other reply once a stop has begun. */
+const STOP_TIMEOUT_MS = 500;
 /** Channels that the broker does not close; with more, the connection is replaced. */
 const MAX_UNCLOSED = 100;
 const NOT_CONNECTED = 'no connection to the broker';
@@ -30,9 +31,9 @@ export class ReplyTimeout extends Error {
  * blocked or unblocked.
  */
 export class Connection extends EventEmitter<{ change: [] }> {
-  readonly replyTimeoutMs: number;
   /** The deadline for declaring all queues, which takes many replies and is slow. */
   readonly declareTimeoutMs: number;
+  readonly #replyTimeoutMs: number;
   /** Channels that the broker was asked to close and has not closed. */
   readonly #unclosed = new Set<Channel>();
   /** The name that the broker's tools show. */
@@ -44,18 +45,25 @@ export class Connection extends EventEmitter<{ change: [] }> {
   readonly #fields: ReturnType<typeof fieldsOf>;
   readonly #state: ConnectionState;
   readonly #attempted = deferred();
-  /** Resolves when the first attempt to connect has succeeded or failed. */
+  readonly #interrupted = deferred();
+  /** Destroys every socket, also one that is still connecting, which amqplib does not do. */
+  readonly #abandoned = new AbortController();
+  /** Resolves when a stop has begun. */
+  readonly interrupted = this.#interrupted.promise;
+  /** Resolves when the first attempt to connect has succeeded or failed, or a stop has begun. */
   readonly attempted = this.#attempted.promise;
   readonly #recovering: Promise<RecoveringChannelModel>;
   #nodeIndex = 0;
   #model: ChannelModel | undefined;
   #blocked = false;
+  #stopping = false;
   #closing: Promise<void> | undefined;
 
   constructor({ url, topology, replyTimeoutMs, log }: BusSettings, purpose: string) {
     super();
     this.setMaxListeners(0);
-    this.replyTimeoutMs = replyTimeoutMs;
+    setMaxListeners(0, this.#abandoned.signal);
+    this.#replyTimeoutMs = replyTimeoutMs;
     this.declareTimeoutMs = 3 * replyTimeoutMs;
     this.#name = `${topology.prefix} ${purpose}`;
     this.#log = log;
@@ -64,6 +72,11 @@ export class Connection extends EventEmitter<{ change: [] }> {
     const fields = () => ({ connection: this.#name, node: hostPort(this.#server) });
     this.#state = new ConnectionState({ name: 'RabbitMQ client', log, fields });
     this.#recovering = this.#connect();
+  }
+
+  /** How long the broker may take for one reply. */
+  get replyTimeoutMs(): number {
+    return this.#stopping ? Math.min(STOP_TIMEOUT_MS, this.#replyTimeoutMs) : this.#replyTimeoutMs;
   }
 
   /** The open connection, or undefined while there is none. */
@@ -143,7 +156,14 @@ export class Connection extends EventEmitter<{ change: [] }> {
     await this.withDeadline(closed).catch(() => undefined);
   }
 
-  /** Takes at most CLOSE_TIMEOUT_MS. Safe to call twice. */
+  /** For a stop: a broker that is away or does not respond is no longer waited for. */
+  interrupt(): void {
+    this.#stopping = true;
+    this.#attempted.resolve();
+    this.#interrupted.resolve();
+  }
+
+  /** Takes at most STOP_TIMEOUT_MS. Safe to call twice. */
   close(): Promise<void> {
     this.#closing ??= this.#disconnect();
     return this.#closing;
@@ -155,8 +175,11 @@ export class Connection extends EventEmitter<{ change: [] }> {
   }
 
   async #connect(): Promise<RecoveringChannelModel> {
+    // Node's sockets take a signal, which amqplib passes on and its types lack.
+    const abandoned: object = { signal: this.#abandoned.signal };
     const recovering = await connect(this.#fields, {
       ...socketOptionsOf(this.#nodes),
+      ...abandoned,
       noDelay: true,
       keepAlive: true,
       clientProperties: { connection_name: this.#name },
@@ -220,12 +243,11 @@ export class Connection extends EventEmitter<{ change: [] }> {
     const model = this.#model;
     this.#model = undefined;
     this.#state.reset(NOT_CONNECTED);
-    if (!model) return recovering.close();
     // close() alone would wait forever for the reply of a broker that is gone.
-    const gone = new Promise((resolve) => model.once('close', resolve));
-    const deadline = setTimeout(() => socketOf(model).destroy(new Error('no reply to close')), CLOSE_TIMEOUT_MS);
-    await Promise.race([recovering.close(), gone]);
-    clearTimeout(deadline);
+    const gone = model && new Promise((resolve) => model.once('close', resolve));
+    const late = delay(STOP_TIMEOUT_MS, undefined, { ref: false });
+    await Promise.race([recovering.close(), ...(gone ? [gone, late] : [])]);
+    this.#abandoned.abort();
   }
 }
 

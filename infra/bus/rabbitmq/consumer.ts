@@ -12,8 +12,6 @@ import type { BusSettings } from './options.ts';
 import { ResilientChannel } from './resilient-channel.ts';
 
 const CONSUMER_TAG = 'sluice'; // has to be unique per channel, and each has one consumer
-/** Short, because a stop has a deadline of its own. */
-const CANCEL_TIMEOUT_MS = 2_000;
 
 export interface QueueConsumerOptions extends BusSettings {
   readonly connection: Connection;
@@ -98,9 +96,7 @@ export class QueueConsumer {
 
   /** Returns whether the broker replied. */
   async #cancel({ channel }: Session): Promise<boolean> {
-    const { connection } = this.#options;
-    const timeoutMs = Math.min(CANCEL_TIMEOUT_MS, connection.replyTimeoutMs);
-    return connection.withDeadline(channel.cancel(CONSUMER_TAG), timeoutMs).then(
+    return this.#options.connection.withDeadline(channel.cancel(CONSUMER_TAG)).then(
       () => true,
       (error) => !(error instanceof ReplyTimeout), // a lost channel has no consumer either
     );

@@ -39,6 +39,9 @@ const DECLARE_AFTER_RETURN_MS = 500;
  */
 const REPLACE_CHANNEL_EVERY_MS = 1_000;
 
+/** How long a message may take to be sent, and again to be confirmed, once a stop has begun: it stays in the outbox. */
+const STOP_TIMEOUT_MS = 1_000;
+
 /** A message that waits to be sent, and then for its confirm. */
 interface Pending {
   readonly message: OutgoingMessage;
@@ -69,6 +72,7 @@ export class RabbitmqBus implements Bus {
   /** Whether the broker has rejected an event (nack) on this channel. */
   #rejected = false;
   #renewedAt = Number.NEGATIVE_INFINITY;
+  #confirmTimeoutMs: number;
   #closing: Promise<void> | undefined;
 
   constructor(options: RabbitmqBusOptions) {
@@ -76,6 +80,7 @@ export class RabbitmqBus implements Bus {
     const connection = new Connection(settings, 'publisher');
     this.#connection = connection;
     this.#settings = settings;
+    this.#confirmTimeoutMs = settings.confirmTimeoutMs;
     this.#exchange = exchangeOf(settings.topology);
     this.#channel = new ResilientChannel({
       connection,
@@ -124,8 +129,19 @@ export class RabbitmqBus implements Bus {
     const connection = this.#consuming;
     const subscription = new RabbitmqSubscription({ ...this.#settings, connection, group, receiver });
     await connection.attempted;
-    await subscription.settled();
+    await Promise.race([subscription.settled(), connection.interrupted]);
     return subscription;
+  }
+
+  interrupt(): void {
+    this.#connection.interrupt();
+    this.#consuming?.interrupt();
+    // Without a channel, or while the broker reads nothing, none of the messages can leave.
+    const canSend = this.#channel.current && !this.#connection.blocked;
+    this.#confirmTimeoutMs = canSend ? Math.min(STOP_TIMEOUT_MS, this.#confirmTimeoutMs) : 0;
+    clearTimeout(this.#deadline);
+    this.#deadline = undefined;
+    this.#watchDeadline();
   }
 
   close(): Promise<void> {
@@ -237,7 +253,7 @@ export class RabbitmqBus implements Bus {
     const [waiting] = this.#waiting;
     const since = Math.min(sent?.since ?? Infinity, waiting?.since ?? Infinity);
     if (since === Infinity) return;
-    const { confirmTimeoutMs } = this.#settings;
+    const confirmTimeoutMs = this.#confirmTimeoutMs;
     const expire = () => {
       this.#deadline = undefined;
       this.#expire(performance.now() - confirmTimeoutMs);
@@ -248,7 +264,7 @@ export class RabbitmqBus implements Bus {
 
   /** Fails the messages that have been unconfirmed or waiting since `limit` or longer. */
   #expire(limit: number): void {
-    const { confirmTimeoutMs } = this.#settings;
+    const confirmTimeoutMs = this.#confirmTimeoutMs;
     const [oldest] = this.#inFlight;
     if (oldest && oldest.since <= limit) {
       // The state of this channel's other messages is unknown, so all of them fail.

@@ -49,6 +49,8 @@ export class EmbeddedPublisher implements MqttPublisher {
     return this.#closed ? { status: 'down', detail: 'closed' } : { status: 'up' };
   }
 
+  interrupt(): void {}
+
   close(): Promise<void> {
     this.#closed = true;
     return this.#stored;
