@@ -95,8 +95,10 @@ function permanentProblem(error: unknown): string | undefined {
   const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
   if (code === INSUFFICIENT_PRIVILEGE)
     return `${cause.message}: grant the rights in ${GRANTS}, or run \`sluice migrate\` with a role that has them and set MIGRATE=off`;
-  // The server rejects the connection because of a wrong password or a missing database: SQLSTATE classes 28 and 3D.
-  return error instanceof DatabaseUnavailable && /^(28|3D)/.test(code) ? `${cause.message} (DATABASE_URL)` : undefined;
+  // The server rejects the connection because of a wrong password or a missing database (SQLSTATE classes 28 and 3D), or
+  // has no TLS, for which pg's error has only this text.
+  const isRejected = /^(28|3D)/.test(code) || cause.message === 'The server does not support SSL connections';
+  return error instanceof DatabaseUnavailable && isRejected ? `${cause.message} (DATABASE_URL)` : undefined;
 }
 
 /** SQLSTATE */

@@ -191,8 +191,8 @@ describe.for(Object.entries(table))('a stop without %s', ([name, { url, settings
     await process.launch();
     if (String(url).startsWith('postgres')) {
       // It is a condition that a retry does not change, so it ends by itself.
-      expect((await process.ended(30_000)).code).toBe(1);
-      expect(await process.output()).toMatch(/^error: the database at .* does not support SSL/m);
+      expect((await process.ended(30_000)).code).toBe(2);
+      expect(await process.output()).toMatch(/^error: the database at .* The server does not support SSL/m);
       return;
     }
     await hasWritten(process, '"ready on');
