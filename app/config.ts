@@ -95,7 +95,11 @@ const variables = {
     'on',
     'on: a start brings the schemas of the database up to date. off: it only checks them, and `sluice migrate` changes them, with a role that may.',
   ),
-  DATABASE_POOL_SIZE: variable(integer(2, 200), '10', 'Connections of one process to PostgreSQL.'),
+  DATABASE_POOL_SIZE: variable(
+    integer(2, 200),
+    '10',
+    'Size of the main connection pool of a process. A process may hold ten connections more, with EVENT_BUS=mqtt fifteen.',
+  ),
   REDIS_URL: optional(
     url(parseRedisUrl, 'a URL such as redis://user:password@host:port/0, or rediss:// for TLS'),
     `Redis 6.2 or newer, or Valkey, not a cluster, for the job queue of the flash sales. ${parameters(REDIS_PARAMS)} Unset: the queue is in the database.`,

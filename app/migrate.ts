@@ -1,4 +1,5 @@
-// Brings the schemas of a PostgreSQL up to date, for a role that may; the services then start with MIGRATE=off.
+// Brings the schemas of a PostgreSQL database up to date, with a role that may change them; the services then start
+// with MIGRATE=off.
 import { serviceNames } from '../contracts/services.ts';
 import { openPostgres } from '../infra/database/postgres.ts';
 import { createLog } from '../infra/observability/log.ts';

@@ -26,9 +26,9 @@ const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
 
 /**
- * The milliseconds of a date in one of DATE_FORMS; undefined for any other text, and for days that do not exist. A year
- * of four digits in first place is read in any order. Only differences matter (for the times of a replay), so the
- * shop's local time is read as UTC.
+ * The milliseconds of a date in one of DATE_FORMS; undefined for any other text, and for days that do not exist. A date
+ * that begins with a year of four digits is read as year, month, day for any `order`. Only differences matter (for the
+ * times of a replay), so the shop's local time is read as UTC.
  */
 export function readTime(value: string, order: DateOrder): number | undefined {
   const date = DATE.exec(value);
@@ -54,7 +54,10 @@ function dayOfCalendar(year: string, month: string, day: string): number | undef
   return date.getUTCDate() === Number(day) && date.getUTCMonth() === Number(month) - 1 ? time : undefined;
 }
 
-/** The milliseconds since midnight, which an offset from UTC can make negative; no time is midnight. */
+/**
+ * The milliseconds since midnight, which an offset from UTC can make negative. A date without a time counts as
+ * midnight.
+ */
 function timeOfDay(value: string | undefined): number | undefined {
   if (value === undefined) return 0;
   const [match, hours, , minute, second = '0', half, sign, offsetHours, offsetMinutes] = TIME.exec(value) ?? [];
@@ -121,7 +124,9 @@ export class DateSurvey {
     return { order, reason, ambiguous: true };
   }
 
-  /** Takes the order in which the file covers less time: three days in a row are no first days of three months. */
+  /**
+   * Takes the order in which the file covers less time: consecutive days are likelier than the same day of many months.
+   */
   #assume(cell: string): { order: 'dmy' | 'mdy'; because: string } {
     const [dmy, mdy] = [this.#spans.dmy.days, this.#spans.mdy.days];
     if (dmy === mdy)

@@ -18,7 +18,7 @@ export interface Server {
 
 /**
  * The hosts of a DATABASE_URL. All new connections go to one of them until it fails or rejects writes, and then to the
- * next one, in the order of the URL. With any target_session_attrs, the server must accept writes.
+ * next one, in the order of the URL. Every server must accept writes, also with target_session_attrs=any.
  */
 export class PostgresServers {
   /** Of the URL, for each session. */

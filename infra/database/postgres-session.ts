@@ -58,7 +58,7 @@ export interface SessionConfig extends pg.ClientConfig {
 /** The configuration of connections to `servers`. A query without a response within `queryTimeoutMs` fails. */
 export const sessionConfig = (servers: PostgresServers, queryTimeoutMs: number): SessionConfig => ({
   servers,
-  connectionTimeoutMillis: servers.connectTimeoutMs, // also for a pool, all of whose connections are in use
+  connectionTimeoutMillis: servers.connectTimeoutMs, // also limits the wait for a connection while a pool has none free
   query_timeout: queryTimeoutMs,
   keepAlive: true,
   keepAliveInitialDelayMillis: KEEPALIVE_AFTER_MS,
@@ -119,7 +119,7 @@ export class SessionClient extends pg.Client {
     const { session = {} } = this.#config;
     const values = Object.entries({ ...SESSION, ...session }).map(([name, value]) => `('${name}', '${value}')`);
     if (!session.synchronous_commit) values.push(`('synchronous_commit', ${DURABLE})`);
-    // A pooler may pass on a used session: without the role, prepared statements and locks of its former user.
+    // A pooler may pass on a used session, so the role, prepared statements and locks of its former user are removed.
     await this.#row('RESET ROLE');
     for (const [name, value] of this.#config.servers.settings) await this.#set(name, value);
     const { version, encoding, standby, read_only } = await this.#row<Facts>(`
@@ -158,7 +158,9 @@ export class SessionClient extends pg.Client {
     }
   }
 
-  /** In a transaction of its own, because a session that a pooler shares may hold the settings for one. */
+  /**
+   * In another transaction than the set-up, because a shared session may keep the settings until the end of that one.
+   */
   async #assertSettings(): Promise<void> {
     const expected = { ...SESSION, ...this.#config.session };
     const names = Object.keys(expected).map((name) => `'${name}'`);

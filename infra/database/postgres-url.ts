@@ -19,7 +19,7 @@ export interface PostgresServer {
   readonly password: string | undefined;
   readonly database: string | undefined;
   readonly tls: PostgresTls | 'off' | undefined;
-  /** `any` takes the first server that responds, the others a server that accepts writes. */
+  /** Changes nothing: every server must accept writes. */
   readonly targetSessionAttrs: 'any' | 'read-write' | 'primary';
   /** Run-time settings of each session, from `options=-c name=value`. */
   readonly settings: readonly (readonly [name: string, value: string])[];
@@ -65,7 +65,9 @@ export function parsePostgresUrl(text: string): PostgresServer {
   };
 }
 
-/** As for libpq, `host` and `port` may be parameters, each a list: the folder of a socket cannot stand before a path. */
+/**
+ * As for libpq, `host` and `port` may be parameters, each a list: the folder of a socket cannot stand before a path.
+ */
 function hostsOf({ hosts, params }: ServerUrl): readonly HostAndPort[] {
   const named = params.get('host');
   if (named === undefined) {

@@ -66,7 +66,8 @@ export class ReverseProxy {
     if (basePath !== '') request.url = withoutPrefix(request.url ?? '', basePath);
     if (this.#isTrusted(socket.remoteAddress)) {
       const prefix = headers['x-forwarded-prefix'];
-      // The header comes once; a second one is the client's, which the proxy has not replaced.
+      // Node joins two headers with a comma, which is no path: if the proxy has not replaced the client's, neither
+      // counts.
       if (typeof prefix === 'string') {
         const path = prefix.replace(/\/$/, '');
         if (path === '' || isBasePath(path)) basePath = path;

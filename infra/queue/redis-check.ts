@@ -72,7 +72,8 @@ export function readKind(info: string): RedisFault | undefined {
 }
 
 const CLUSTER: RedisFault = {
-  reason: 'it is a node of a Redis Cluster, which the queues do not support: name a Redis that is none',
+  reason:
+    'it is a node of a Redis Cluster, which the queues do not support: set REDIS_URL to a server that is not part of a cluster',
   isPermanent: true,
 };
 
@@ -80,7 +81,7 @@ export function faultOfReply(reply: string, prefix: string): RedisFault {
   const message = reply.replace(/\.? script: .*/s, ''); // where in BullMQ's script it failed
   if (/^(MOVED|ASK|CROSSSLOT|CLUSTERDOWN)\b/.test(message)) return CLUSTER;
   if (/^NOPERM\b|user executing the script can't/.test(message)) {
-    const remedy = `grant it ~${prefix}:* +@all -@admin -@dangerous +info, or set BUS_PREFIX to the beginning of its keys`;
+    const remedy = `grant it ~${prefix}:* +@all -@admin -@dangerous +info, or set BUS_PREFIX to the prefix of the keys that this user may access`;
     return { reason: `its user may not do what the queues do (${message}): ${remedy}`, isPermanent: true };
   }
   if (/^(NOAUTH|WRONGPASS)\b/.test(message) || /invalid password|without any password/.test(message))

@@ -2,14 +2,14 @@
 //
 // The limiter lets `max` jobs start in a window, which opens with its first job and lasts `duration`. With a fixed
 // duration every window opens a little late (a timer, a round trip, the jobs before it), and the delays add up: at a
-// window of 100 ms they cost several percent of the rate. So time is divided into slots, and a window lasts until the end
-// of the slot in which it opens: a window that opens late is shorter. No slot has two windows, so each slot keeps the
-// rate. All processes that drain a queue must agree on the slots, so these are counted on Redis's clock. On a database,
-// where one process drains, they are counted on that process's clock, as BullMQ's windows are.
+// window of 100 ms they cost several percent of the rate. So time is divided into slots, and a window lasts until the
+// end of the slot in which it opens: a window that opens late is shorter. No slot has two windows, so each slot keeps
+// the rate. All processes that drain a queue must agree on the slots, so these are counted on Redis's clock. On a
+// database, where one process drains, they are counted on that process's clock, as BullMQ's windows are.
 //
 // A slot without a window is lost if several processes may drain, because none knows what the others did. A sole
-// process catches up on what it missed while jobs were waiting: no slot and no second has more than 110 % of its jobs, or
-// one more if that is more.
+// process catches up on what it missed while jobs were waiting: no slot and no second has more than 110 % of the jobs
+// that the rate gives it (or one more, if 10 % is less than one).
 
 /** A window that opens at most this part of a slot too early, by rounding or clock error, belongs to the next slot. */
 const EARLY = 0.25;

@@ -1,5 +1,6 @@
-// URLs of servers, parsed here and never by a library: each library reads other parts of a URL, decodes some of them
-// twice or not at all, and takes query parameters as options of its own. Every client gets its options field by field.
+// URLs of servers, parsed here and never by a library: each library reads different parts of a URL, decodes some of
+// them twice or not at all, and takes query parameters as options of its own. Every client gets its options field by
+// field.
 import { isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
 
@@ -51,7 +52,9 @@ export interface UrlKind {
 
 const RESERVED = 'write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23 and % as %25 in a user or password';
 
-/** Throws a UrlError. Spaces and line breaks around the URL are ignored, as a file with a secret often ends with one. */
+/**
+ * Throws a UrlError. Spaces and line breaks around the URL are ignored, as a file with a secret often ends with one.
+ */
 export function parseServerUrl(given: string, kind: UrlKind): ServerUrl {
   const text = given.trim();
   const [, scheme = '', rest = ''] = /^([a-z][a-z0-9+.-]*):\/\/(.*)$/is.exec(text) ?? [];

@@ -15,7 +15,10 @@ export type CreateResult =
   | { readonly outcome: 'key-reused' }
   | { readonly outcome: 'over' };
 
-/** Rejects with DatabaseUnavailable; the sale may then have been created, and a request with the same key tells. */
+/**
+ * Rejects with DatabaseUnavailable; the sale may then have been created; a repeated request with the same key shows
+ * whether it was.
+ */
 export async function createSale(
   database: Database,
   terms: CreateFlashSaleRequest,
