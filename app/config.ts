@@ -233,6 +233,8 @@ function contradictions(
         `PAYMENT_URL ${why}, so it needs a payment provider: \`sluice payment-provider\` is one, on http://host:3010`,
       );
   }
+  if (config.MIGRATE === 'off' && !config.DATABASE_URL)
+    problems.push('MIGRATE=off needs DATABASE_URL: an embedded database is migrated when it starts');
   if (busKind === 'rabbitmq' && !config.AMQP_URL)
     problems.push('AMQP_URL is missing: EVENT_BUS=rabbitmq needs it, such as amqp://user:password@host:5672');
   if (busKind !== 'rabbitmq' && config.AMQP_URL)

@@ -1,5 +1,5 @@
 // The servers that the configuration names; anything without a URL runs embedded.
-import type { Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
@@ -147,9 +147,9 @@ export class Resources {
     return resource;
   }
 
-  /** Serves the embedded broker over WebSocket; does nothing with MQTT_URL. */
-  attach(server: Server): void {
-    this.#broker.attach?.(server);
+  /** Serves the embedded broker over WebSocket; does nothing with MQTT_URL. `adopt`: for each request, first. */
+  attach(server: Server, adopt: (request: IncomingMessage) => void): void {
+    this.#broker.attach?.(server, adopt);
   }
 
   /** For a stop: servers that are away or do not respond are no longer waited for. Safe to call twice. */
@@ -173,7 +173,7 @@ export class Resources {
 export interface Broker {
   readonly publisher: MqttPublisher;
   readonly connect: Connect;
-  readonly attach?: (server: Server) => void;
+  readonly attach?: (server: Server, adopt: (request: IncomingMessage) => void) => void;
   /** Serves the connection of another thread. */
   readonly accept?: (stream: Duplex) => void;
   readonly close: () => Promise<void>;
@@ -212,7 +212,7 @@ export async function openBroker(config: Config, log: Logger): Promise<Broker> {
   return {
     publisher: broker.publisher,
     connect: broker.connectInternal,
-    attach: (server) => broker.acceptWebSockets(server),
+    attach: (server, adopt) => broker.acceptWebSockets(server, adopt),
     accept: (stream) => broker.acceptInternal(stream),
     close: () => broker.close(),
   };

@@ -258,8 +258,7 @@ class Sluice {
     const proxy = new ReverseProxy({ basePath, trusted: TRUSTED_PROXIES ? addressList(TRUSTED_PROXIES) : undefined });
     const http = await listenAt(this.#config, proxy.before(listener));
     this.#shutdown.add(() => http.close());
-    proxy.attach(http.server);
-    resources.attach(http.server);
+    resources.attach(http.server, (request) => proxy.adopt(request));
     this.#url = http.url;
     // After listening, so that a port in use is reported at once. Requests that come meanwhile get their response.
     for (const { service } of served) await service.warmUp?.();

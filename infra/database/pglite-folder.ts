@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, realpath, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { assertRoomForDatabase } from '../runtime/data-dir.ts';
 import { reasonOf } from '../runtime/reason.ts';
 import { StartFailed, StartupError } from '../runtime/startup-error.ts';
 
@@ -38,6 +39,7 @@ async function createDataFolder(dataDir: string): Promise<void> {
   const parent = dirname(dataDir);
   const prefix = `${basename(dataDir)}.new-`;
   await mkdir(parent, { recursive: true });
+  await assertRoomForDatabase(parent);
   for (const name of await readdir(parent)) if (name.startsWith(prefix)) await rm(join(parent, name), REMOVAL);
   const folder = await mkdtemp(join(parent, prefix));
   try {

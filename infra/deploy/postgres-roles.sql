@@ -5,8 +5,7 @@
 --   psql -d <database> -v ON_ERROR_STOP=1 --single-transaction -f infra/deploy/postgres-roles.sql
 --
 -- Run it as a superuser, before the first start and again after an upgrade that adds a schema. Then give both roles a
--- password (\password sluice_app). In a database that a start has migrated before, first make sluice_migrator the owner
--- of its objects: REASSIGN OWNED BY <former role> TO sluice_migrator.
+-- password (\password sluice_app). What an earlier start has created in these schemas is then sluice_migrator's.
 --
 -- Behind PgBouncer, both roles need pool_mode=session.
 
@@ -15,6 +14,7 @@ DECLARE
   role text;
   schema text;
   sequence text;
+  change text;
 BEGIN
   FOREACH role IN ARRAY ARRAY['sluice_migrator', 'sluice_app'] LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
@@ -28,6 +28,19 @@ BEGIN
     'sluice_order', 'sluice_points', 'sluice_coupon', 'sluice_notify', 'sluice_flash_sale', 'bullmq'
   ] LOOP
     EXECUTE format('CREATE SCHEMA IF NOT EXISTS %I AUTHORIZATION sluice_migrator', schema);
+    EXECUTE format('ALTER SCHEMA %I OWNER TO sluice_migrator', schema);
+    FOR change IN
+      -- The indexes, and the sequences of columns, follow their tables.
+      SELECT format('ALTER TABLE %s OWNER TO sluice_migrator', c.oid::regclass) FROM pg_class c
+      WHERE c.relnamespace = schema::regnamespace AND (c.relkind IN ('r', 'p', 'v', 'm') OR c.relkind = 'S' AND NOT EXISTS
+        (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i')))
+      UNION ALL SELECT format('ALTER ROUTINE %s OWNER TO sluice_migrator', oid::regprocedure) FROM pg_proc
+      WHERE pronamespace = schema::regnamespace
+      UNION ALL SELECT format('ALTER TYPE %s OWNER TO sluice_migrator', oid::regtype) FROM pg_type
+      WHERE typnamespace = schema::regnamespace AND typtype IN ('e', 'd')
+    LOOP
+      EXECUTE change;
+    END LOOP;
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO sluice_app', schema);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO sluice_app', schema);
     EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO sluice_app', schema);

@@ -1,6 +1,6 @@
 // The address under which clients reach this server if a reverse proxy serves it below a path, such as /shop. Links,
 // redirects and forms must begin with that path: it is BASE_PATH, or what a trusted proxy says in X-Forwarded-Prefix.
-import type { IncomingMessage, RequestListener, Server } from 'node:http';
+import type { IncomingMessage, RequestListener } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 
 /** Strict, because the path becomes part of pages and headers: segments of unreserved characters. */
@@ -49,17 +49,13 @@ export class ReverseProxy {
   before(next: RequestListener): RequestListener {
     if (this.#basePath === '' && !this.#trusted) return next;
     return (request, response) => {
-      this.#adopt(request);
+      this.adopt(request);
       next(request, response);
     };
   }
 
-  /** The same for WebSockets. Call it before others listen to `upgrade`. */
-  attach(server: Server): void {
-    if (this.#basePath !== '' || this.#trusted) server.on('upgrade', (request) => this.#adopt(request));
-  }
-
-  #adopt(request: IncomingMessage): void {
+  /** Changes a request to what its client sent to the proxy. */
+  adopt(request: IncomingMessage): void {
     const { headers, socket } = request;
     let basePath = this.#basePath;
     // Proxies either remove the path before they pass on a request, or leave it.

@@ -39,10 +39,12 @@ export interface RedisCheckOptions {
 export const tryQueue = (options: RedisCheckOptions): Promise<RedisFault | undefined> =>
   faultOf(options.prefix, async () => readKind(await options.redis.info()) ?? (await runJob(options)));
 
-/** Writes one key, which a full Redis, a replica, or one that cannot save its data rejects. */
+/** Writes and deletes one key, which a full Redis, a replica, or one that cannot save its data rejects. */
 export const tryWrite = ({ redis, prefix }: RedisCheckOptions): Promise<RedisFault | undefined> =>
   faultOf(prefix, async () => {
-    await redis.set(`${prefix}:check`, '', 'PX', 60_000);
+    const key = `${prefix}:check`;
+    await redis.set(key, '', 'PX', CHECK_MS);
+    await redis.del(key);
     return undefined;
   });
 

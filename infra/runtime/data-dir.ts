@@ -1,7 +1,6 @@
 // One process at a time may use a data folder. LevelDB's lock belongs to the operating system and ends with the
 // process, even after kill -9, so no stale lock file is left to remove by hand.
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { mkdir, open, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
@@ -102,10 +101,14 @@ async function checkFileSystem(dataDir: string): Promise<void> {
   const read = await readFile(target);
   await rm(target);
   if (!content.equals(read)) throw new Error('its file system does not return what was written');
-  const { bavail, bsize } = await statfs(dataDir);
-  const isNew = !existsSync(join(dataDir, 'database'));
-  if (isNew && bavail * bsize < MIN_FREE_BYTES)
-    throw new Error(`its file system has ${mebibytes(bavail * bsize)} free, less than ${mebibytes(MIN_FREE_BYTES)}`);
+}
+
+/** Rejects unless the file system of a folder has room for a new embedded database. */
+export async function assertRoomForDatabase(folder: string): Promise<void> {
+  const { bavail, bsize } = await statfs(folder);
+  const free = bavail * bsize;
+  if (free < MIN_FREE_BYTES)
+    throw new Error(`its file system has ${mebibytes(free)} free, less than ${mebibytes(MIN_FREE_BYTES)}`);
 }
 
 const mebibytes = (bytes: number) => `${Math.floor(bytes / 1024 / 1024)} MiB`;

@@ -193,14 +193,18 @@ export const splitUrls = (list: string): string[] => list.split(/,\s*(?=[a-z][a-
 export const redactUrl = (list: string): string => splitUrls(list).map(redact).join(',');
 
 const redact = (url: string): string =>
-  url.replace(/(:\/\/[^:@]*):.*@/s, '$1:***@').replace(/([?&][^=&]*(?:pass|pwd|secret|token)[^=&]*=)[^&]*/gi, '$1***');
+  url
+    // Without a scheme, the part before the last @ may be a user and a password in any form.
+    .replace(/^(?!.*:\/\/).*@/s, '***@')
+    .replace(/(:\/\/[^:@]*):.*@/s, '$1:***@')
+    .replace(/((?:^|[?&\s])[^=&\s]*(?:pass|pwd|secret|token)[^=&\s]*\s*=\s*)(?:'[^']*'|[^&\s]*)/gi, '$1***');
 
 /**
  * Hides passwords in a text that may quote `urls`, such as an error about a command line, and in anything else that
  * looks like a URL. The user of an HTTP URL may be a token, and is hidden, too.
  */
 export function redactIn(text: string, urls: readonly (string | undefined)[]): string {
-  const quoted = urls.filter((url) => url?.includes('://') && url.includes('@')) as string[];
+  const quoted = urls.filter((url) => url !== undefined && redactUrl(url) !== url) as string[];
   return quoted
     .reduce((result, url) => result.replaceAll(url, () => redactUrl(url)), text)
     .replace(/(:\/\/[^\s:@'"/]*):(?!password@)[^\s'"@]*@/g, '$1:***@') // not in our own examples

@@ -179,6 +179,22 @@ describe('few rights suffice:', () => {
     await process.start();
   });
 
+  test('postgres-roles.sql takes over a database that a superuser has migrated and used', async () => {
+    const { url } = await newDatabase();
+    const before = await started(url);
+    await expectWorking(before);
+    await before.stop();
+    await administer(await readFile(ROLES, 'utf8'), url);
+    const env = await environment(as('sluice_app', url));
+    const migrator = { ...env, DATABASE_URL: as('sluice_migrator', url), PATH: String(process.env.PATH) };
+    // What a later migration does.
+    await administer('ALTER TABLE sluice_order.progress ADD COLUMN more integer', as('sluice_migrator', url));
+    await run(process.execPath, [String(sluice()[0]), 'migrate'], { cwd: env.DATA_DIR, env: migrator });
+    const system = await started(as('sluice_app', url), { MIGRATE: 'off' });
+    await expectWorking(system);
+    await system.stop();
+  });
+
   test('the roles of postgres-roles.sql migrate and run the system', async () => {
     const { url } = await newDatabase();
     const sql = await readFile(ROLES, 'utf8');

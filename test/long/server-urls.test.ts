@@ -193,7 +193,7 @@ describe('REDIS_URL', () => {
 
   test('takes a user and a password with any character, and a database', async () => {
     expect(await connects(urlOf('redis', port, '/3?family=4'))).toBe(true);
-    expect(await connects(urlOf('redis', port, '', WRONG))).toBe(false);
+    await expect(connects(urlOf('redis', port, '', WRONG))).rejects.toThrow('it rejects the user or the password');
   });
 
   test('checks the certificate by the given authority', async () => {

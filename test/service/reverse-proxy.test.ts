@@ -1,6 +1,7 @@
 // A browser and programs behind nginx, with the configuration of docs/reverse-proxies.md.
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { type Nginx, startNginx } from '../servers/nginx.ts';
@@ -27,6 +28,19 @@ beforeAll(async () => {
 });
 afterAll(() => system?.remove());
 
+test('an upgrade to another path is rejected, and a client that resets it changes nothing', async () => {
+  const { host, port } = new URL(system.url('order'));
+  const upgrade = `GET /shop/other HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
+  const rejected = connect(Number(port), '127.0.0.1').end(upgrade);
+  expect(String((await once(rejected, 'data'))[0])).toMatch(/^HTTP\/1.1 404 /);
+  for (let client = 0; client < 20; client++) {
+    const socket = connect(Number(port), '127.0.0.1');
+    await new Promise<void>((resolve) => socket.write(upgrade, () => resolve()));
+    socket.resetAndDestroy();
+  }
+  expect((await call(`${system.url('order')}/readyz`)).status).toBe(200);
+});
+
 const withoutHeader = (conf: string) => conf.replace(/.*X-Forwarded-Prefix.*\n/, '');
 
 describe.for([
@@ -41,7 +55,7 @@ describe.for([
   let nginx: Nginx | undefined;
   beforeAll(async () => {
     nginx = await startNginx((port) => change(configured(system)(port))).catch((error) => {
-      if (error instanceof ServerMissing) return undefined;
+      if (error instanceof ServerMissing && process.env.CI === undefined) return undefined;
       throw error;
     });
   });

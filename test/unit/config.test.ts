@@ -90,11 +90,17 @@ describe('the configuration', () => {
     // A password may begin with digits and contain a slash that is not encoded.
     ['mqtt://host:1883/a@b', 'mqtt://host:***@b'],
     ['.data', '.data'],
+    // Without a scheme, or in libpq's other form.
+    ['shop:secret@db/shop', '***@db/shop'],
+    ['postgres:shop:secret@db/shop', '***@db/shop'],
+    ["host=db user=shop password='a secret' dbname=shop", 'host=db user=shop password=*** dbname=shop'],
+    ['postgres://host/db?sslpassword=secret&a=b', 'postgres://host/db?sslpassword=***&a=b'],
   ])('shows %s as %s', (url, shown) => {
     expect(redactUrl(url)).toBe(shown);
   });
 
   test.each([
+    [{ MIGRATE: 'off' }, 'MIGRATE=off needs DATABASE_URL: an embedded database is migrated when it starts'],
     [{ EVENT_BUS: 'rabbitmq' }, /^AMQP_URL is missing: EVENT_BUS=rabbitmq needs it/],
     [{ EVENT_BUS: 'local', AMQP_URL: 'amqp://rabbitmq' }, /^EVENT_BUS=local contradicts AMQP_URL/],
     [{ LEASE_MS: '10000' }, 'LEASE_MS=10000 is not allowed: it must exceed twice PUBLISH_TIMEOUT_MS=5000'],

@@ -569,7 +569,18 @@ describe('the page of a ticket', () => {
       expect(payment(page)).toEqual([false, 'The payment was declined, and nothing was charged. You can try again.']);
     });
 
-    test.each(['no network', { status: 503, retryAfter: '2' }] as const)(
+    test.each([404, 415, 422, 429])(
+      'says that a request to pay was not accepted (%s), and offers another one',
+      async (status) => {
+        const page = follow(due);
+        page.answers.push({ status }, ticketIs(due), orderIs({}));
+        page.el('pay').dispatch('submit');
+        await page.run();
+        expect(payment(page)).toEqual([false, expect.stringMatching(/not accepted, and nothing was charged/)]);
+      },
+    );
+
+    test.each(['no network', { status: 500 }, { status: 503, retryAfter: '2' }] as const)(
       'says that a payment is in progress, and then what became of it (%j)',
       async (answer) => {
         const page = follow(due);

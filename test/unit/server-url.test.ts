@@ -217,6 +217,7 @@ test('the URL of an HTTP server has a user and a password of any characters', ()
 
 test.each([
   ["argument 'http://ann:p w'x@h' is wrong", "argument 'http://***@h' is wrong", ["http://ann:p w'x@h"]],
+  ['unexpected argument shop:secret@db', 'unexpected argument ***@db', ['shop:secret@db']],
   ['--ur=http://token@h is unknown', '--ur=http://***@h is unknown', []],
   ['see amqp://me:a,b@h and mqtt://me@i', 'see amqp://me:***@h and mqtt://me@i', []],
   ['it must be a URL such as amqp://user:password@host', 'it must be a URL such as amqp://user:password@host', []],

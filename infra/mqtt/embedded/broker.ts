@@ -97,10 +97,11 @@ export class EmbeddedBroker {
 
   /**
    * Accepts MQTT over WebSocket on /mqtt, from the server's own pages and from programs. Browsers let any site open a
-   * WebSocket to any server, so the Origin header is checked.
+   * WebSocket to any server, so the Origin header is checked. `adopt` may change a request before that.
    */
-  acceptWebSockets(server: HttpServer): void {
+  acceptWebSockets(server: HttpServer, adopt: (request: IncomingMessage) => void = () => undefined): void {
     const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      adopt(request);
       if (request.url?.split('?')[0] !== WEBSOCKET_PATH) {
         // Another listener, if there is one, handles other paths.
         if (server.listenerCount('upgrade') === 1) reject(socket, '404 Not Found');
