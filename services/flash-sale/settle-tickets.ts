@@ -10,12 +10,15 @@ import { awaitPayment, lockTickets, RELEASED, release, settle } from './store/ti
 
 type OrderEvent = Event<'order.placed' | 'order.awaiting-payment' | 'order.cancelled'>;
 
-/** One report per ticket, in the order of the ids, so that two processes never deadlock. */
+/**
+ * One report per ticket, in the order of the ids, so that two processes never deadlock. None for an order without a
+ * ticket, whose event the local bus may have stored in the inbox.
+ */
 function reportsOf<D extends OrderEvent['data']>(events: readonly { readonly data: D }[]) {
   const byTicket = new Map<string, D & { readonly ticketId: string; readonly eventId: string }>();
   for (const { data } of events) {
-    const { ticketId = '' } = data;
-    byTicket.set(ticketId, { ...data, ticketId, eventId: uuidv7() });
+    const { ticketId } = data;
+    if (ticketId !== undefined) byTicket.set(ticketId, { ...data, ticketId, eventId: uuidv7() });
   }
   return [...byTicket.values()].sort((a, b) => (a.ticketId < b.ticketId ? -1 : 1));
 }
