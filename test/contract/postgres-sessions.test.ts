@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
 import { type Database, DatabaseUnavailable, UnsuitableDatabase } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
+import { withDatabase } from '../../infra/database/postgres-url.ts';
 import { hasPgbouncer, startPgbouncer } from '../servers/pgbouncer.ts';
 import { type FreshDatabase, freshDatabase } from '../setup/postgres.ts';
 import { alterAll, unusualSettings, withOptions } from '../setup/postgres-settings.ts';
@@ -176,6 +177,8 @@ describe.runIf(databaseUrl)('a session', () => {
     await expect(open(listing(away, away)).query('SELECT 1')).rejects.toThrow(
       /127\.0\.0\.1:1: .*ECONNREFUSED.*; 127\.0\.0\.1:1: .*ECONNREFUSED/,
     );
+    const missing = open(withDatabase(listing(host, host), 'missing')).query('SELECT 1');
+    await expect(missing).rejects.toMatchObject({ cause: { errors: [{ code: '3D000' }, { code: '3D000' }] } });
   });
 });
 
