@@ -23,9 +23,7 @@ export async function withClientOf<T>(pool: SessionPool, work: (client: pg.PoolC
   };
   client.on('error', onError);
   try {
-    const result = await work(client);
-    pool.servers.connections.responded();
-    return result;
+    return await work(client);
   } catch (error) {
     if (error instanceof DatabaseUnavailable) broken ??= error;
     throw error;

@@ -153,6 +153,19 @@ describe.runIf(databaseUrl)('a session', () => {
       expect(await settingsOf(database, ['work_mem'])).toEqual({ work_mem: '8MB' });
     });
 
+    test('is not severed by a stop while its statements end, although PgBouncer has no connection to spare', async () => {
+      const database = open(await through(usual.url, 'pool_mode = session', 'default_pool_size = 2'));
+      await database.query('SELECT 1'); // its session is checked with a second connection
+      const longerThanAProbe = () =>
+        database.transaction(async (tx) => {
+          for (let turn = 0; turn < 6; turn++) await tx.query('SELECT pg_sleep(0.4)');
+        });
+      const running = [longerThanAProbe(), longerThanAProbe()];
+      await new Promise((resolve) => setTimeout(resolve, 400)); // both are connected
+      database.interrupt();
+      await Promise.all(running);
+    });
+
     test('is replaced after PgBouncer was away', async () => {
       const pgbouncer = await startPgbouncer(usual.url, ['pool_mode = session']);
       onTestFinished(() => pgbouncer.stop());
