@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { assertMigrated, migrate, readMigrations } from '../infra/database/migrate.ts';
-import { type Database, DatabaseUnavailable, UnsuitableDatabase } from '../infra/database/port.ts';
+import { type Database, DatabaseUnavailable, NoUsableHost, UnsuitableDatabase } from '../infra/database/port.ts';
 import { assertRights, GRANTS } from '../infra/database/rights.ts';
 import { reasonOf } from '../infra/runtime/reason.ts';
 import { redactUrl } from '../infra/runtime/server-url.ts';
@@ -91,6 +91,7 @@ async function prepare(start: Start, work: () => Promise<unknown>): Promise<void
 function permanentProblem(error: unknown): string | undefined {
   const cause = error instanceof DatabaseUnavailable ? error.cause : error;
   if (!(cause instanceof Error)) return undefined;
+  if (cause instanceof NoUsableHost) return problemOfAll(cause);
   if (cause instanceof UnsuitableDatabase) return cause.message;
   const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
   if (code === INSUFFICIENT_PRIVILEGE)
@@ -99,6 +100,14 @@ function permanentProblem(error: unknown): string | undefined {
   // has no TLS, for which pg's error has only this text.
   const isRejected = /^(28|3D)/.test(code) || cause.message === 'The server does not support SSL connections';
   return error instanceof DatabaseUnavailable && isRejected ? `${cause.message} (DATABASE_URL)` : undefined;
+}
+
+/** As long as one host may become usable, a later attempt may succeed. */
+function problemOfAll({ errors }: NoUsableHost): string | undefined {
+  const problems = errors.map((error) =>
+    permanentProblem(error instanceof DatabaseUnavailable ? error : new DatabaseUnavailable(error)),
+  );
+  return problems.includes(undefined) ? undefined : [...new Set(problems)].join('; ');
 }
 
 /** SQLSTATE */

@@ -1,20 +1,14 @@
 // The fields that several contracts share. Every part of the system can store a `text`: PostgreSQL stores no U+0000,
 // and a lone surrogate has no UTF-8 form.
 import { z } from 'zod';
-import { unknownField } from './unknown-field.ts';
-
-/** Unknown fields of one object for which a similar name is looked up. */
-const MAX_UNKNOWN_FIELDS = 20;
 
 /** The messages for missing, repeated and unknown fields, for all schemas of the process. */
 z.config({
   customError(issue) {
-    // One line for each unknown field, in the order of `keys`; infra/http/problem.ts makes an error of each.
-    if (issue.code === 'unrecognized_keys' && issue.inst instanceof z.ZodObject) {
-      const known = Object.keys(issue.inst.shape);
-      const keys = issue.keys.slice(0, MAX_UNKNOWN_FIELDS);
-      return keys.map((key) => unknownField(key, known)).join('\n');
-    }
+    // infra/http/problem.ts makes an error of each unknown field, with the known names, one in each line. They are not
+    // compared here, because this runs for every item of a request, and only a few errors are sent.
+    if (issue.code === 'unrecognized_keys' && issue.inst instanceof z.ZodObject)
+      return Object.keys(issue.inst.shape).join('\n');
     if (issue.code === 'invalid_type' && issue.expected === 'string' && Array.isArray(issue.input))
       return 'must be one text, not several'; // such as a field that a form has twice
     return issue.input === undefined ? 'is required' : undefined;

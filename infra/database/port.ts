@@ -87,6 +87,17 @@ export class DatabaseUnavailable extends Error {
   }
 }
 
+/** Every host of a DATABASE_URL that lists several failed. The message names them, with the reason of each. */
+export class NoUsableHost extends Error {
+  override readonly name = 'NoUsableHost';
+  /** One for each host. */
+  readonly errors: readonly unknown[];
+  constructor(message: string, errors: readonly unknown[]) {
+    super(message, { cause: errors.at(-1) });
+    this.errors = errors;
+  }
+}
+
 /** The database or a pooler cannot be used as it is set up. The message says what an operator has to change. */
 export class UnsuitableDatabase extends Error {
   override readonly name = 'UnsuitableDatabase';

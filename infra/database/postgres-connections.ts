@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type pg from 'pg';
 import { reasonOf } from '../runtime/reason.ts';
-import { DatabaseUnavailable, UnsuitableDatabase } from './port.ts';
+import { DatabaseUnavailable, NoUsableHost, UnsuitableDatabase } from './port.ts';
 import type { PostgresServers } from './postgres-servers.ts';
 import type { SessionPool } from './postgres-session.ts';
 import type { Session } from './statements.ts';
@@ -23,9 +23,7 @@ export async function withClientOf<T>(pool: SessionPool, work: (client: pg.PoolC
   };
   client.on('error', onError);
   try {
-    const result = await work(client);
-    pool.servers.connections.responded();
-    return result;
+    return await work(client);
   } catch (error) {
     if (error instanceof DatabaseUnavailable) broken ??= error;
     throw error;
@@ -38,6 +36,7 @@ export async function withClientOf<T>(pool: SessionPool, work: (client: pg.PoolC
 /** Runs `connect` for the current server, and for the next ones while it fails because of its server. */
 export async function onSomeServer<T>(servers: PostgresServers, connect: () => Promise<T>): Promise<T> {
   const reasons: string[] = [];
+  const errors: unknown[] = [];
   for (;;) {
     const tried = servers.current;
     try {
@@ -45,8 +44,8 @@ export async function onSomeServer<T>(servers: PostgresServers, connect: () => P
     } catch (error) {
       if (tried === servers.current) throw error;
       reasons.push(`${tried.name}: ${reasonOf(error)}`);
-      if (reasons.length === servers.count)
-        throw new DatabaseUnavailable(new Error(reasons.join('; '), { cause: error }));
+      errors.push(error);
+      if (errors.length === servers.count) throw new DatabaseUnavailable(new NoUsableHost(reasons.join('; '), errors));
     }
   }
 }

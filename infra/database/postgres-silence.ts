@@ -1,5 +1,6 @@
 // The connections of a process to PostgreSQL, so that a stop need not wait for a server that no longer responds. pg
 // itself ends a connection only with the server's help, and a statement only with its response.
+import type { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
@@ -12,6 +13,7 @@ const END_MS = 500;
 export class OpenConnections {
   /** Those that connect or are connected. */
   readonly #open = new Set<pg.Client>();
+  /** Statements that ended. A pooler in between announces that it is ready on its own, but ends no statement. */
   #responses = 0;
   #probing: Promise<void> | undefined;
   #closed = false;
@@ -21,12 +23,8 @@ export class OpenConnections {
   track(client: pg.Client): void {
     this.#open.add(client);
     client.once('end', () => this.#open.delete(client));
+    connectionOf(client).on('commandComplete', () => this.#responses++);
     if (this.#severed) setImmediate(() => socketOf(client).destroy()); // once it connects
-  }
-
-  /** The server has responded to a statement. */
-  responded(): void {
-    this.#responses++;
   }
 
   /**
@@ -71,4 +69,8 @@ export class OpenConnections {
   }
 }
 
-const socketOf = (client: pg.Client) => (client as unknown as { connection: { stream: Duplex } }).connection.stream;
+/** The types of pg lack it. It emits the messages of the server. */
+const connectionOf = (client: pg.Client) =>
+  (client as unknown as { connection: EventEmitter & { readonly stream: Duplex } }).connection;
+
+const socketOf = (client: pg.Client) => connectionOf(client).stream;

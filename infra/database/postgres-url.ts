@@ -14,7 +14,7 @@ import { certificates } from '../runtime/tls-params.ts';
 export interface PostgresServer {
   /** The servers, to be tried in turn. A host that starts with a slash is the folder of a Unix socket. */
   readonly hosts: readonly HostAndPort[];
-  /** Undefined: as for libpq, PGUSER, PGPASSWORD and PGDATABASE count. */
+  /** Undefined: as for libpq, PGUSER, PGPASSWORD and PGDATABASE count, as PGHOST and PGPORT do for `hosts`. */
   readonly user: string | undefined;
   readonly password: string | undefined;
   readonly database: string | undefined;
@@ -40,16 +40,16 @@ export const POSTGRES_PARAMS = [
   ...['target_session_attrs', 'options'],
 ];
 
-const KIND: UrlKind = {
-  schemes: { postgres: 5432, postgresql: 5432 },
+const kind = (port: number): UrlKind => ({
+  schemes: { postgres: port, postgresql: port },
   params: POSTGRES_PARAMS,
   hostLists: true,
   sockets: true,
-};
+});
 
 /** Throws a UrlError. */
 export function parsePostgresUrl(text: string): PostgresServer {
-  const url = parseServerUrl(text, KIND);
+  const url = parseServerUrl(text, kind(Number(process.env.PGPORT || '5432')));
   const { params } = url;
   const seconds = integerParam(params, 'connect_timeout', 1, 600);
   return {
@@ -70,22 +70,26 @@ export function parsePostgresUrl(text: string): PostgresServer {
  */
 function hostsOf({ hosts, params }: ServerUrl): readonly HostAndPort[] {
   const named = params.get('host');
-  if (named === undefined) {
-    if (params.has('port')) throw new UrlError('the parameter port needs the parameter host');
-    return hosts.length > 0 ? hosts : [{ host: 'localhost', port: 5432 }];
+  if (named === undefined && params.has('port')) throw new UrlError('the parameter port needs the parameter host');
+  if (hosts.length > 0) {
+    if (named !== undefined) throw new UrlError('it names a host twice, also in the parameter host');
+    if (!hosts.every(isValid)) throw new UrlError('PGPORT must be a port from 1 to 65535');
+    return hosts;
   }
-  if (hosts.length > 0) throw new UrlError('it names a host twice, also in the parameter host');
-  const ports = (params.get('port') || '5432').split(',');
-  const names = named.split(',');
+  const ports = (params.get('port') || process.env.PGPORT || '5432').split(',');
+  const names = (named ?? (process.env.PGHOST || 'localhost')).split(',');
   if (ports.length !== 1 && ports.length !== names.length)
     throw new UrlError('the parameter port must be one port, or one for each host');
-  return names.map((host, index) => {
-    const port = Number(ports[index] ?? ports[0]);
-    if (host === '' || !(Number.isInteger(port) && port >= 1 && port <= 65_535))
-      throw new UrlError('the parameters host and port must name a host and a port from 1 to 65535');
-    return { host, port };
-  });
+  const servers = names.map((host, index) => ({ host, port: Number(ports[index] ?? ports[0]) }));
+  if (!servers.every(isValid))
+    throw new UrlError(
+      'the parameters host and port (or PGHOST and PGPORT) must name a host and a port from 1 to 65535',
+    );
+  return servers;
 }
+
+const isValid = ({ host, port }: HostAndPort): boolean =>
+  host !== '' && Number.isInteger(port) && port >= 1 && port <= 65_535;
 
 /** The meanings are libpq's. `prefer` and `allow` may fall back to a connection without TLS, and are not offered. */
 const MODES = ['disable', 'require', 'verify-ca', 'verify-full'] as const;

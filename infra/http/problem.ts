@@ -5,6 +5,7 @@ import type { ErrorRequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { ZodError } from 'zod';
 import { ConcurrentUpdate, DatabaseUnavailable, Overloaded } from '../database/port.ts';
+import { unknownField } from './unknown-field.ts';
 
 /** `path`: of the field, such as `items.0.quantity`. */
 interface FieldError {
@@ -57,12 +58,13 @@ export const concurrentUpdate = () => unavailable('Concurrent update, please ret
 function problemOf(error: unknown, request: IncomingMessage): Problem | undefined {
   if (error instanceof Problem) return error;
   if (error instanceof ZodError) {
-    const errors = error.issues.flatMap(fieldErrors);
+    const errors = error.issues.flatMap(faultyFields);
     return new Problem(422, 'invalid-request', {
       title: 'The request is not valid',
       detail: errors.length === 1 ? 'Invalid field.' : `${errors.length} invalid fields.`,
-      // Bounded, so that the response to a large body with an error in every item stays smaller than that body.
-      errors: errors.slice(0, 20),
+      // Bounded, so that the response to a large body with an error in every item stays smaller than that body, and
+      // only so many names are compared with the known ones.
+      errors: errors.slice(0, 20).map(fieldError),
     });
   }
   if (error instanceof DatabaseUnavailable) return unavailable('The database does not answer. Try again.');
@@ -72,14 +74,22 @@ function problemOf(error: unknown, request: IncomingMessage): Problem | undefine
   return bodyProblemOf(error, request);
 }
 
-/** One error for each field. The message about unknown fields has a line for each of them. */
-function fieldErrors({ path, message, ...issue }: ZodError['issues'][number]): FieldError[] {
-  if (issue.code !== 'unrecognized_keys') return [{ path: path.join('.'), message }];
-  const lines = message.split('\n');
-  return issue.keys.map((key, index) => ({
-    path: [...path, key].join('.'),
-    message: lines[index] ?? 'is not a known field',
-  }));
+type Issue = ZodError['issues'][number];
+
+interface FaultyField {
+  readonly issue: Issue;
+  /** The name, of an unknown field only. */
+  readonly unknown?: string;
+}
+
+/** An issue is about one field, or about all unknown fields of an object. */
+const faultyFields = (issue: Issue): FaultyField[] =>
+  issue.code === 'unrecognized_keys' ? issue.keys.map((unknown) => ({ issue, unknown })) : [{ issue }];
+
+/** The message about unknown fields is a list of the known ones: see contracts/text.ts. */
+function fieldError({ issue: { path, message }, unknown }: FaultyField): FieldError {
+  if (unknown === undefined) return { path: path.join('.'), message };
+  return { path: [...path, unknown].join('.'), message: unknownField(unknown, message ? message.split('\n') : []) };
 }
 
 export const malformedBody = (detail: string) =>

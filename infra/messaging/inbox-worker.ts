@@ -62,9 +62,9 @@ export class InboxWorker {
     this.#failures.end();
   }
 
-  /** Whether rows can be neither claimed nor given an outcome, or could not the last time. */
-  get failing(): boolean {
-    return this.#dueLoop.failing || this.#unfinishedLoop.failing || this.#failures.failures > 0;
+  /** Whether rows cannot be claimed now, or the last attempt's outcome could not be recorded, less than `ms` ago. */
+  failedWithin(ms: number): boolean {
+    return this.#dueLoop.failing || this.#unfinishedLoop.failing || this.#failures.failedWithin(ms);
   }
 
   /** Claims due rows now, rather than at the next poll. */

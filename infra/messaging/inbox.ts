@@ -80,9 +80,12 @@ export class Inbox implements Receiver {
     this.#failures.end();
   }
 
-  /** Whether the database rejected the last batch or claim: it is to blame, not this process. */
-  get isRejected(): boolean {
-    return this.#failures.failures > 0 || this.worker.failing;
+  /**
+   * Whether the database rejects claims, or rejected the last batch less than `ms` ago: it is to blame, not this
+   * process. An older rejection says nothing: a subscription that has fallen silent brings no batch that could succeed.
+   */
+  rejectedWithin(ms: number): boolean {
+    return this.#failures.failedWithin(ms) || this.worker.failedWithin(ms);
   }
 
   /** When a message last got its outcome or was dropped, by performance.now(); undefined before the first one. */

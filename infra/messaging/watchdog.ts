@@ -81,7 +81,7 @@ export class Watchdog {
     const atLeast = here + (atBroker ?? 0);
     const isKnown = atBroker !== undefined || here > 0;
     // A fault that the broker or the database reports: neither rebuilding nor a restart would mend it.
-    if (inbox.isRejected || subscription.health().status === 'down') this.#stalls.reset();
+    if (inbox.rejectedWithin(stallMs) || subscription.health().status === 'down') this.#stalls.reset();
     if (!this.#stalls.check(isKnown ? atLeast : undefined, inbox.lastProgress ?? 0)) return;
     const { rebuilds } = this.#stalls;
     log.error({ backlog: this.backlog, atLeast, stallMs, rebuilds }, 'no progress: rebuilding');

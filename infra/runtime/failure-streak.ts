@@ -28,6 +28,7 @@ export class FailureStreak {
   readonly #log: Logger;
   #failures = 0;
   #since = 0;
+  #lastAt = 0;
   #error: unknown;
 
   /** The service is the one that `log` names in each line. */
@@ -41,13 +42,19 @@ export class FailureStreak {
     return this.#failures;
   }
 
+  /** Whether the work failed the last time, and less than `ms` ago. */
+  failedWithin(ms: number): boolean {
+    return this.#failures > 0 && performance.now() - this.#lastAt < ms;
+  }
+
   get isDegraded(): boolean {
     return this.#failures >= DEGRADED_AFTER;
   }
 
   /** Logs the 1st, 2nd, 4th, 5th, 8th, 16th failure and so on. `about`: more fields for the log. */
   failed(error: unknown, about: object = {}): void {
-    if (this.#failures === 0) this.#since = performance.now();
+    this.#lastAt = performance.now();
+    if (this.#failures === 0) this.#since = this.#lastAt;
     this.#failures++;
     this.#error = error;
     underWay.add(this);

@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
 import { type Database, DatabaseUnavailable, UnsuitableDatabase } from '../../infra/database/port.ts';
 import { openPostgres } from '../../infra/database/postgres.ts';
+import { withDatabase } from '../../infra/database/postgres-url.ts';
 import { hasPgbouncer, startPgbouncer } from '../servers/pgbouncer.ts';
 import { type FreshDatabase, freshDatabase } from '../setup/postgres.ts';
 import { alterAll, unusualSettings, withOptions } from '../setup/postgres-settings.ts';
@@ -152,6 +153,19 @@ describe.runIf(databaseUrl)('a session', () => {
       expect(await settingsOf(database, ['work_mem'])).toEqual({ work_mem: '8MB' });
     });
 
+    test('is not severed by a stop while its statements end, although PgBouncer has no connection to spare', async () => {
+      const database = open(await through(usual.url, 'pool_mode = session', 'default_pool_size = 2'));
+      await database.query('SELECT 1'); // its session is checked with a second connection
+      const longerThanAProbe = () =>
+        database.transaction(async (tx) => {
+          for (let turn = 0; turn < 6; turn++) await tx.query('SELECT pg_sleep(0.4)');
+        });
+      const running = [longerThanAProbe(), longerThanAProbe()];
+      await new Promise((resolve) => setTimeout(resolve, 400)); // both are connected
+      database.interrupt();
+      await Promise.all(running);
+    });
+
     test('is replaced after PgBouncer was away', async () => {
       const pgbouncer = await startPgbouncer(usual.url, ['pool_mode = session']);
       onTestFinished(() => pgbouncer.stop());
@@ -176,6 +190,8 @@ describe.runIf(databaseUrl)('a session', () => {
     await expect(open(listing(away, away)).query('SELECT 1')).rejects.toThrow(
       /127\.0\.0\.1:1: .*ECONNREFUSED.*; 127\.0\.0\.1:1: .*ECONNREFUSED/,
     );
+    const missing = open(withDatabase(listing(host, host), 'missing')).query('SELECT 1');
+    await expect(missing).rejects.toMatchObject({ cause: { errors: [{ code: '3D000' }, { code: '3D000' }] } });
   });
 });
 

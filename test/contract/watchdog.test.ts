@@ -66,13 +66,24 @@ describe('a subscription under a watchdog', () => {
     const member = await join();
     await database.execute(`ALTER TABLE ${group.schema}.inbox RENAME COLUMN body TO hidden`);
     const { watchdog, rebuilds } = watch(member);
-    await eventually(() => member.inbox.isRejected, { what: 'the inbox cannot claim rows' });
+    await eventually(() => member.inbox.rejectedWithin(90), { what: 'the inbox cannot claim rows' });
     const before = rebuilds();
     expect(await untilSilent(watchdog)).toBe(true);
     expect(rebuilds()).toBe(before);
     await eventually(() => failingWork().some(({ name }) => name === 'inbox'), { what: 'the inbox is degraded' });
     await database.execute(`ALTER TABLE ${group.schema}.inbox RENAME COLUMN hidden TO body`);
     await eventually(() => failingWork().length === 0, { what: 'the inbox works again' });
+  });
+
+  test('is rebuilt if it falls silent after the database rejected a batch', async () => {
+    const member = await join();
+    const receive = () => member.inbox.process([{ body: placed(uuidv7()) }]);
+    await database.execute(`ALTER TABLE ${group.schema}.inbox RENAME TO hidden`);
+    await expect(receive()).rejects.toThrow('does not exist');
+    await database.execute(`ALTER TABLE ${group.schema}.hidden RENAME TO inbox`);
+    const { rebuilds } = watch(member);
+    await eventually(() => rebuilds() > 0, { what: 'the subscription is rebuilt' });
+    await receive(); // ends the failures
   });
 
   test('does not count rows that another process has claimed', async () => {

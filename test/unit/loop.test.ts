@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { failingWork, sentenceOf } from '../../infra/runtime/failure-streak.ts';
+import { FailureStreak, failingWork, sentenceOf } from '../../infra/runtime/failure-streak.ts';
 import { Loop } from '../../infra/runtime/loop.ts';
 import { publicReasonOf } from '../../infra/runtime/reason.ts';
 import { eventually } from '../setup/wait.ts';
@@ -23,6 +23,23 @@ test('a failing loop logs fewer and fewer of its failures, and its recovery', as
   await eventually(() => turns === 6, { what: 'the turn that succeeds', timeoutMs: 20_000 });
   expect(lines.map(({ msg, failures }) => failures ?? msg)).toEqual([1, 2, 4, 5, 5]);
   expect(lines.at(-1)?.msg).toBe('succeeds again');
+});
+
+test('a failure is recent until it is too old or the work succeeds', () => {
+  vi.useFakeTimers({ toFake: ['performance'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const streak = new FailureStreak({ name: 'test', log: pino({ level: 'silent' }) });
+  expect(streak.failedWithin(100)).toBe(false);
+  for (const _failure of [1, 2]) {
+    streak.failed(new Error('a failure'));
+    vi.advanceTimersByTime(99);
+    expect(streak.failedWithin(100)).toBe(true);
+  }
+  vi.advanceTimersByTime(1);
+  expect([streak.failedWithin(100), streak.failures]).toEqual([false, 2]);
+  streak.failed(new Error('a failure'));
+  streak.succeeded();
+  expect(streak.failedWithin(100)).toBe(false);
 });
 
 test('the pauses of loops on the same grid end together', async () => {

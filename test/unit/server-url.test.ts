@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseAmqpUrls } from '../../infra/bus/rabbitmq/url.ts';
 import { clientOptions } from '../../infra/database/postgres-client.ts';
 import { parsePostgresUrl, withDatabase } from '../../infra/database/postgres-url.ts';
@@ -139,6 +139,11 @@ test('REDIS_URL may have a password without a user', () => {
 });
 
 describe('DATABASE_URL', () => {
+  beforeEach(() => {
+    for (const name of ['PGHOST', 'PGPORT']) vi.stubEnv(name, undefined);
+  });
+  afterEach(() => void vi.unstubAllEnvs());
+
   test.each([
     [
       'postgres://a:1,[::1]/db',
@@ -160,6 +165,31 @@ describe('DATABASE_URL', () => {
     ],
   ])('names its servers: %s', (url, hosts) => {
     expect(parsePostgresUrl(url)).toMatchObject({ hosts, database: 'db' });
+  });
+
+  test.each([
+    ['postgres:///db', [{ host: 'pg', port: 6432 }]],
+    ['postgres://me@/db', [{ host: 'pg', port: 6432 }]],
+    [
+      'postgres://a,b:1/db',
+      [
+        { host: 'a', port: 6432 },
+        { host: 'b', port: 1 },
+      ],
+    ],
+    ['postgres:///db?host=/run/postgresql', [{ host: '/run/postgresql', port: 6432 }]],
+    ['postgres:///db?host=a&port=1', [{ host: 'a', port: 1 }]],
+  ])('leaves to PGHOST and PGPORT what it does not name: %s', (url, hosts) => {
+    vi.stubEnv('PGHOST', 'pg');
+    vi.stubEnv('PGPORT', '6432');
+    expect(parsePostgresUrl(url)).toMatchObject({ hosts });
+  });
+
+  test('is rejected if it needs a PGPORT that is no port', () => {
+    vi.stubEnv('PGPORT', 'soon');
+    expect(problemOf(parsePostgresUrl, 'postgres://h/db')).toBe('PGPORT must be a port from 1 to 65535');
+    expect(problemOf(parsePostgresUrl, 'postgres:///db')).toMatch(/PGPORT\) must name .* a port from 1 to 65535/);
+    expect(problemOf(parsePostgresUrl, 'postgres://h:1/db')).toBe('none');
   });
 
   test.each([

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { moment } from '../../contracts/text.ts';
-import { nearestName, unknownField } from '../../contracts/unknown-field.ts';
+import { nearestName, unknownField } from '../../infra/http/unknown-field.ts';
 
 const item = ['sku', 'name', 'quantity', 'unitPrice'];
 const sale = ['sku', 'name', 'unitPrice', 'currency', 'stock', 'queueCap', 'drainPerSecond', 'opensAt', 'closesAt'];
