@@ -49,15 +49,15 @@ export const ticketMessages: Readonly<Record<TicketStatus, Message>> = {
   },
 };
 
-/** What becomes of a payment, on the page of a ticket that awaits one. `refused`: for a 4xx that has no outcome. */
-export const paymentMessages: Readonly<Record<PaymentOutcome | 'refused', string>> = {
+/** What becomes of a payment, on the page of a ticket that awaits one. `not-accepted`: for a 4xx that has no outcome. */
+export const paymentMessages: Readonly<Record<PaymentOutcome | 'not-accepted', string>> = {
   paid: 'You have paid. Your order is being confirmed.',
   declined: 'The payment was declined, and nothing was charged. You can try again.',
   rejected: 'The payment provider does not accept this payment, and nothing was charged. Please try again later.',
   'in-progress':
     'Your payment is in progress: the payment provider has not responded yet. Your order does not expire meanwhile, ' +
     'and you are charged only once. This page shows the result.',
-  refused: 'The request to pay was not accepted, and nothing was charged. You can try again.',
+  'not-accepted': 'The request to pay was not accepted, and nothing was charged. You can try again.',
   'not-payable': 'There is nothing to pay: the order is paid, has expired or was cancelled.',
 };
 

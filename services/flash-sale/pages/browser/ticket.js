@@ -74,7 +74,7 @@ function outcomeOf(status, retryAfter = 0) {
   if (status === 200) return 'paid';
   if (status === 402) return 'declined';
   if (status === 409) return 'not-payable';
-  if (status !== undefined && status < 500) return 'refused';
+  if (status !== undefined && status < 500) return 'not-accepted';
   // A provider that rejects the payment will do so again for a while.
   return status === 503 && retryAfter >= 60 ? 'rejected' : 'in-progress';
 }
@@ -88,7 +88,7 @@ async function pay() {
   isPaying = false;
   const outcome = outcomeOf(response?.status, response?.retryAfter);
   isInProgress = outcome === 'in-progress';
-  const canRetry = outcome === 'declined' || outcome === 'rejected' || outcome === 'refused';
+  const canRetry = outcome === 'declined' || outcome === 'rejected' || outcome === 'not-accepted';
   failure = canRetry ? paymentMessages[outcome] : '';
   showPayment(canRetry, paymentMessages[outcome]);
   unchanged = 0;
