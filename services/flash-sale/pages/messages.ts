@@ -49,7 +49,7 @@ export const ticketMessages: Readonly<Record<TicketStatus, Message>> = {
   },
 };
 
-/** What becomes of a payment, on the page of a ticket that awaits one. `not-accepted`: for a 4xx that has no outcome. */
+/** What becomes of a payment, on the page of a ticket that awaits one. `not-accepted`: a 4xx without an outcome. */
 export const paymentMessages: Readonly<Record<PaymentOutcome | 'not-accepted', string>> = {
   paid: 'You have paid. Your order is being confirmed.',
   declined: 'The payment was declined, and nothing was charged. You can try again.',
