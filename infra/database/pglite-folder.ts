@@ -39,8 +39,8 @@ async function createDataFolder(dataDir: string): Promise<void> {
   const parent = dirname(dataDir);
   const prefix = `${basename(dataDir)}.new-`;
   await mkdir(parent, { recursive: true });
-  await assertRoomForDatabase(parent);
   for (const name of await readdir(parent)) if (name.startsWith(prefix)) await rm(join(parent, name), REMOVAL);
+  await assertRoomForDatabase(parent);
   const folder = await mkdtemp(join(parent, prefix));
   try {
     await initialise(folder);
