@@ -172,10 +172,9 @@ describe.for(Object.entries(table))('a stop without %s', ([name, { url, settings
       return at(String(url), await listen(server));
     }
 
-    // Over a silent MQTT bus, a start waits ten seconds for each service.
-    test.skipIf(!url || name === 'the MQTT broker as bus')('once it runs', async () =>
-      expectStop(await startAt(await silent())),
-    );
+    // Over a silent MQTT bus, a start waits ten seconds for each service, so this process never runs.
+    if (name !== 'the MQTT broker as bus')
+      withServer('once it runs', async () => expectStop(await startAt(await silent())));
 
     withServer('while it starts', async () => {
       const away = await silent();
