@@ -19,8 +19,6 @@ export interface PostgresServer {
   readonly password: string | undefined;
   readonly database: string | undefined;
   readonly tls: PostgresTls | 'off' | undefined;
-  /** Changes nothing: every server must accept writes. */
-  readonly targetSessionAttrs: 'any' | 'read-write' | 'primary';
   /** Run-time settings of each session, from `options=-c name=value`. */
   readonly settings: readonly (readonly [name: string, value: string])[];
   readonly applicationName: string | undefined;
@@ -52,13 +50,14 @@ export function parsePostgresUrl(text: string): PostgresServer {
   const url = parseServerUrl(text, kind(Number(process.env.PGPORT || '5432')));
   const { params } = url;
   const seconds = integerParam(params, 'connect_timeout', 1, 600);
+  // Only checked: every server must accept writes.
+  choiceParam(params, 'target_session_attrs', ['any', 'read-write', 'primary']);
   return {
     hosts: hostsOf(url),
     user: url.user,
     password: url.password,
     database: url.path || undefined,
     tls: tlsOf(params),
-    targetSessionAttrs: choiceParam(params, 'target_session_attrs', ['any', 'read-write', 'primary']) ?? 'any',
     settings: settingsIn(params.get('options') ?? ''),
     applicationName: params.get('application_name') || undefined,
     connectTimeoutMs: seconds && seconds * 1_000,

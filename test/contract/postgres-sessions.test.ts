@@ -7,7 +7,7 @@ import { type Database, DatabaseUnavailable, UnsuitableDatabase } from '../../in
 import { openPostgres } from '../../infra/database/postgres.ts';
 import { withDatabase } from '../../infra/database/postgres-url.ts';
 import { hasPgbouncer, startPgbouncer } from '../servers/pgbouncer.ts';
-import { type FreshDatabase, freshDatabase } from '../setup/postgres.ts';
+import { type FreshDatabase, freshDatabase, runOn } from '../setup/postgres.ts';
 import { alterAll, unusualSettings, withOptions } from '../setup/postgres-settings.ts';
 import { eventually } from '../setup/wait.ts';
 
@@ -213,15 +213,7 @@ async function connected(url: string): Promise<Client> {
   return client;
 }
 
-async function administer(sql: string): Promise<void> {
-  const client = new Client({ connectionString: serverUrl });
-  await client.connect();
-  try {
-    await client.query(sql);
-  } finally {
-    await client.end();
-  }
-}
+const administer = (sql: string) => runOn(serverUrl, sql);
 
 async function settingsOf(database: Database, names = Object.keys(unusualSettings)): Promise<Record<string, string>> {
   const rows = await database.query<{ name: string; value: string }>(
