@@ -1,9 +1,9 @@
 // Runs one service in one or both roles: its routes, its consumer, and the relays of its outbox, with any bus.
-import type { Router } from 'express';
 import { eventSchemas } from '../contracts/events.ts';
 import type { ConsumerState, Readiness } from '../contracts/operations.ts';
 import { routingKeyOf, type ServiceName } from '../contracts/services.ts';
 import type { Bus, OutgoingEvent } from '../infra/bus/port.ts';
+import type { Api } from '../infra/http/api.ts';
 import { FailedMessages } from '../infra/messaging/failed-messages.ts';
 import { type Channel, channels, type Outbox, type OutboxRow, type RelayHandle } from '../infra/messaging/outbox.ts';
 import { publishToBus, publishToUsers, Relay, type RelayOptions } from '../infra/messaging/relay.ts';
@@ -13,7 +13,7 @@ import { liveTopic } from '../infra/mqtt/topics.ts';
 import { setOrRemove } from '../infra/observability/metrics.ts';
 import { within } from '../infra/runtime/promises.ts';
 import type { AnyService, Role } from '../infra/runtime/service.ts';
-import { factsRoutes } from './admin/facts.ts';
+import { serveAudit } from './admin/audit.ts';
 import { Consumer, type ConsumerOptions } from './consumer.ts';
 import { schemaOf } from './schemas.ts';
 
@@ -77,9 +77,9 @@ export class ServiceRunner {
     this.#worker = 'worker' in options.through ? options.through.worker : undefined;
   }
 
-  routes(router: Router): void {
-    this.#options.service.routes(router);
-    factsRoutes(router, this.#options);
+  routes(api: Api): void {
+    this.#options.service.routes(api);
+    serveAudit(api, this.#options);
   }
 
   /** Requires the service's schema to be migrated. */

@@ -18,8 +18,8 @@ import { Metrics } from '../infra/observability/metrics.ts';
 import { lockDataDir } from '../infra/runtime/data-dir.ts';
 import { type Role, roles } from '../infra/runtime/service.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
-import { failedMessagesRoutes } from './admin/failed-messages.ts';
-import { operationsRoutes } from './admin/operations.ts';
+import { serveFailedMessages } from './admin/failed-messages.ts';
+import { serveOperations } from './admin/operations.ts';
 import { type Config, parseConfig } from './config.ts';
 import { openBroker, openResources, Resources } from './resources.ts';
 import type { ServiceRunner } from './service-runner.ts';
@@ -241,13 +241,13 @@ class Sluice {
       isSheddable: (request) => served.some(({ service }) => service.isSheddable?.(request) ?? false),
     });
     this.#shutdown.add(async () => overload.stop());
-    const app = createApp(this.#log, (router) => {
-      for (const runner of served) runner.routes(router);
-      if (served.length > 0) failedMessagesRoutes(router, served);
+    const app = createApp(this.#log, (api) => {
+      for (const runner of served) runner.routes(api);
+      if (served.length > 0) serveFailedMessages(api, served);
       const serving = () => this.#warm && !this.#shutdown.begun;
       const { database } = resources;
       const shown = { runners, database, resources: resourceStates, otherLoops, otherMetrics, overload, serving };
-      operationsRoutes(router, { ...shown, metrics: this.#metrics });
+      serveOperations(api, { ...shown, metrics: this.#metrics });
     });
     // A front costs as little as a rejection by the overload guard, so it runs before the guard.
     const listener = served.reduce<RequestListener>(

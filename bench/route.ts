@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import express, { type RequestHandler } from 'express';
 import { purchaseRequest } from '../contracts/flash-sales.ts';
 import { placeOrderRequest } from '../contracts/orders.ts';
-import { MAX_BODY_BYTES } from '../infra/http/app.ts';
+import { MAX_BODY_BYTES } from '../infra/http/body.ts';
 import { Problem } from '../infra/http/problem.ts';
 import { rejectionMessage } from '../services/flash-sale/pages/messages.ts';
 

@@ -25,6 +25,8 @@ export const factsQuery = z.strictObject({
     .optional(),
 });
 
+export type FactsQuery = z.infer<typeof factsQuery>;
+
 /** POST /audit/order/resend, POST /audit/flash-sale/resend */
 export const resendRequest = z.strictObject({ ids });
 /** For how many of the ids a request was resent. */

@@ -89,6 +89,7 @@ const status = z.enum(['up', 'degraded', 'down']);
  * reply.
  */
 export const health = z.object({ status, stalled: z.array(z.string()) });
+export type Health = z.infer<typeof health>;
 
 const resourceState = z.object({ status, detail: z.string().optional() });
 export type ResourceState = z.infer<typeof resourceState>;

@@ -8,6 +8,7 @@ import { pageSchema } from './pages.ts';
 import { count, instant, uuid } from './text.ts';
 
 export const chargeRequest = z.strictObject({ amount: z.int().min(0), currency });
+export type ChargeRequest = z.infer<typeof chargeRequest>;
 
 export const chargeResponse = z.object({ outcome: z.enum(['approved', 'declined']) });
 export type ChargeResponse = z.infer<typeof chargeResponse>;

@@ -1,11 +1,41 @@
 // Errors are RFC 9457 problem details, as application/problem+json.
 import { z } from 'zod';
 
-export const problem = z.object({
-  type: z.string().regex(/^\/problems\/[a-z-]+$/),
-  title: z.string(),
-  status: z.int().min(400).max(599),
-  detail: z.string().optional(),
-  /** The fields at fault; `path` is such as `items.0.quantity`. */
-  errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
-});
+/** All problems by their name, which is the end of their `type`: their status and what they mean. */
+export const problems = {
+  'malformed-body': { status: 400, about: 'The body cannot be read: it is not JSON, not UTF-8, or incomplete.' },
+  'bad-request': { status: 400, about: 'The request cannot be read.' },
+  'payment-declined': { status: 402, about: 'The payment was declined; nothing was charged.' },
+  'not-found': { status: 404, about: 'There is no such resource.' },
+  'method-not-allowed': { status: 405, about: 'The resource has no such method; `Allow` lists those that it has.' },
+  'not-payable': { status: 409, about: 'The order has expired, is cancelled, or requires no payment.' },
+  'payment-under-way': {
+    status: 409,
+    about: 'A payment of the order is in progress; its outcome must be known first.',
+  },
+  'message-truncated': { status: 409, about: 'The message was too large to be stored whole, so it cannot be retried.' },
+  'not-open': { status: 409, about: 'The sale has not opened yet, or has closed.' },
+  'sold-out': { status: 409, about: 'All units are sold or held.' },
+  'body-too-large': { status: 413, about: 'The body is too large.' },
+  'unsupported-media-type': { status: 415, about: 'The media type, encoding or charset of the body is not supported.' },
+  'invalid-request': { status: 422, about: 'Fields, parameters or headers are invalid; `errors` names each of them.' },
+  'idempotency-key-reused': { status: 422, about: 'The `Idempotency-Key` was used before, with another body.' },
+  'queue-full': { status: 429, about: 'The queue of the sale is full; `Retry-After` says when a place is likely.' },
+  'internal-error': { status: 500, about: 'An unexpected error, which is logged.' },
+  unavailable: { status: 503, about: 'A resource is away, or the load is too high; retrying is safe.' },
+} as const satisfies Record<string, { readonly status: number; readonly about: string }>;
+
+export type ProblemName = keyof typeof problems;
+
+export const problem = z
+  .object({
+    type: z.string().regex(/^\/problems\/[a-z-]+$/),
+    title: z.string(),
+    status: z.int().min(400).max(599),
+    detail: z.string().optional(),
+    errors: z
+      .array(z.object({ path: z.string(), message: z.string() }))
+      .optional()
+      .describe('The fields at fault; `path` is such as `items.0.quantity`.'),
+  })
+  .meta({ id: 'Problem', description: 'RFC 9457 problem details.' });

@@ -19,34 +19,60 @@ const storable = (value: string) => !value.includes('\u0000') && value.isWellFor
 
 /** A string of `min` to `max` characters (UTF-16 units) without NUL and without lone surrogates. */
 export const text = (min: number, max: number) =>
-  z.string().min(min).max(max).refine(storable, 'must not contain NUL or a lone surrogate');
+  z
+    .string()
+    .min(min)
+    .max(max)
+    .refine(storable, 'must not contain NUL or a lone surrogate')
+    .meta({ description: 'Without NUL and lone surrogates.' });
 
 export const userId = z
   .string()
-  .regex(/^[A-Za-z0-9_.:@-]{1,64}$/, 'must be 1 to 64 characters of A-Z a-z 0-9 _ . : @ -');
+  .regex(/^[A-Za-z0-9_.:@-]{1,64}$/, 'must be 1 to 64 characters of A-Z a-z 0-9 _ . : @ -')
+  .meta({ description: 'The id of a user.' });
 
 export const count = z.int().min(0);
+
+/** A parameter is text; documents show the number that it means. */
+const shownAs = (bounds: { readonly minimum: number; readonly maximum?: number }) => ({
+  type: 'integer',
+  ...bounds,
+  pattern: undefined,
+});
 
 /** A whole number in a query string. `max` has at most nine digits. */
 export function integerText(min: number, max: number) {
   const message = `must be an integer from ${min} to ${max}`;
   const digits = z.string().regex(/^\d{1,9}$/, message);
-  return digits.transform(Number).pipe(z.int().min(min, message).max(max, message));
+  const schema = digits.transform(Number).pipe(z.int().min(min, message).max(max, message));
+  return schema.meta({ override: shownAs({ minimum: min, maximum: max }) });
 }
 
+/** A whole number of seconds in a query string. */
+export const secondsText = z
+  .string()
+  .regex(/^\d{1,12}$/, 'must be a number of seconds')
+  .transform(Number)
+  .meta({ override: shownAs({ minimum: 0 }) });
+
 /** ISO 8601 in UTC. The times that services produce are from the database's clock. */
-export const instant = z.iso.datetime();
+export const instant = z.iso.datetime().meta({ description: 'ISO 8601 in UTC.' });
+
+const MOMENTS = 'A time with its zone, such as 2026-11-27T20:00:00Z or 2026-11-27T21:00:00+01:00.';
 
 /**
  * A time in a request: ISO 8601 with its zone, in the forms that languages and databases print. Becomes UTC to the
  * microsecond, as PostgreSQL stores it, so that equal times are equal strings and sort as such.
  */
-export const moment = z.string().transform((value, context) => {
-  const utc = utcOf(value);
-  if (utc !== undefined) return utc;
-  context.addIssue('must be a time with its zone, such as 2026-11-27T20:00:00Z or 2026-11-27T21:00:00+01:00');
-  return z.NEVER;
-});
+export const moment = z
+  .string()
+  .meta({ description: MOMENTS })
+  .transform((value, context) => {
+    const utc = utcOf(value);
+    if (utc !== undefined) return utc;
+    context.addIssue('must be a time with its zone, such as 2026-11-27T20:00:00Z or 2026-11-27T21:00:00+01:00');
+    return z.NEVER;
+  });
 
 const MOMENT = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?(\.\d{1,9})?(?:Z|([+-]\d\d)(?::?(\d\d))?)$/i;
 const strict = z.iso.datetime({ offset: true });

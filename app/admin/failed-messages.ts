@@ -1,17 +1,16 @@
 // The routes under /failed-messages/:service, with which an operator lists, reads and retries the messages that a
 // service's consumer could not handle (`sluice failed`).
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Request, RequestHandler, Router } from 'express';
 import {
   type FailedMessage,
-  failedMessagesQuery,
   MAX_RETRY_LIMIT,
   type RetryPreview,
   type RetryResult,
-  retryQuery,
 } from '../../contracts/operations.ts';
 import { pageOf } from '../../contracts/pages.ts';
-import { noBody, parse, parseId, route } from '../../infra/http/app.ts';
+import { failedMessagesRoutes as routes } from '../../contracts/routes/operations.ts';
+import type { ServiceName } from '../../contracts/services.ts';
+import { type Api, type Input, type Reply, reply, type ServedRoute } from '../../infra/http/api.ts';
 import { notFound, Problem } from '../../infra/http/problem.ts';
 import type { FailedFilter, FailedRow } from '../../infra/messaging/failed-messages.ts';
 import type { ServiceRunner } from '../service-runner.ts';
@@ -22,56 +21,53 @@ const BUSY_ROUNDS = 20;
 
 type Runner = Pick<ServiceRunner, 'name' | 'failed' | 'wake'>;
 
-export function failedMessagesRoutes(router: Router, runners: readonly Runner[]): void {
-  const runnerOf = ({ params: { service } }: Request): Runner => {
+export function serveFailedMessages(api: Api, runners: readonly Runner[]): void {
+  const runnerOf = ({ service }: { readonly service: ServiceName }): Runner => {
     const runner = runners.find(({ name }) => name === service);
     if (!runner) throw notFound(`service in this process; there are ${runners.map(({ name }) => name).join(', ')}`);
     return runner;
   };
-  const respondWith =
-    (respond: (runner: Runner, request: Request) => Promise<{ status?: number; body: object }>): RequestHandler =>
-    async (request, response) => {
-      const { status = 200, body } = await respond(runnerOf(request), request);
-      response.status(status).json(body);
-    };
-  route(router, '/failed-messages/:service', { get: [respondWith(listFailed)] });
+  api.handle(routes.listFailedMessages, ({ params, query }) => listFailed(runnerOf(params), query));
   // Before the route with an id, because `retry` would match it.
-  route(router, '/failed-messages/:service/retry', { post: [...noBody, respondWith(retryMatching)] });
-  route(router, '/failed-messages/:service/:id', { get: [respondWith(readFailed)] });
-  route(router, '/failed-messages/:service/:id/retry', { post: [...noBody, respondWith(retryOne)] });
+  api.handle(routes.retryFailedMessages, ({ params, query }) => retryMatching(runnerOf(params), query));
+  api.handle(routes.readFailedMessage, ({ params }) => readFailed(runnerOf(params), params.id));
+  api.handle(routes.retryFailedMessage, ({ params }) => retryOne(runnerOf(params), params.id));
 }
 
-async function listFailed({ failed }: Runner, { query }: Request) {
-  const { after, limit, ...filter } = parse(failedMessagesQuery, query);
+type Query<Route extends ServedRoute> = Input<Route>['query'];
+
+async function listFailed({ failed }: Runner, query: Query<typeof routes.listFailedMessages>) {
+  const { after, limit, ...filter } = query;
   const rows = await failed.list(filter, after, limit + 1);
-  return { body: pageOf(rows.map(failedMessage), limit) };
+  return reply(200, pageOf(rows.map(failedMessage), limit));
 }
 
-async function retryMatching(runner: Runner, { query }: Request) {
-  const { dryRun, limit, ...selection } = parse(retryQuery, query);
+async function retryMatching(
+  runner: Runner,
+  { dryRun, limit, ...selection }: Query<typeof routes.retryFailedMessages>,
+): Promise<Reply<typeof routes.retryFailedMessages>> {
   const preview: RetryPreview = await runner.failed.count(selection);
-  if (dryRun) return { body: preview };
+  if (dryRun) return reply(200, preview);
   const { asOf, truncated } = preview;
   // A message that fails again during this call waits for the next one. With a time in the future it would be retried
   // again and again.
   const [failedBefore] = [selection.failedBefore ?? asOf, asOf].sort();
-  const result: RetryResult = { ...(await retryAll(runner, { ...selection, failedBefore }, limit)), truncated };
-  return { status: 202, body: result };
+  const result = await retryAll(runner, { ...selection, failedBefore }, limit);
+  return reply(202, { ...result, truncated });
 }
 
-async function readFailed({ failed }: Runner, { params }: Request) {
-  const row = await failed.find(parseId(params.id, 'failed message'));
+async function readFailed({ failed }: Runner, id: string) {
+  const row = await failed.find(id);
   if (!row) throw notFound('failed message');
-  return { body: failedMessage(row) };
+  return reply(200, failedMessage(row));
 }
 
-async function retryOne(runner: Runner, { params }: Request) {
-  const id = parseId(params.id, 'failed message');
+async function retryOne(runner: Runner, id: string): Promise<Reply<typeof routes.retryFailedMessage>> {
   const row = await runner.failed.find(id);
   if (row?.truncated) throw notStored(row);
   if (!row || (await runner.failed.retry({ id })) === 0) throw notFound('failed message');
   runner.wake();
-  return { status: 202, body: { retried: 1 } };
+  return reply(202, { retried: 1 });
 }
 
 /**

@@ -1,8 +1,8 @@
 // Health, readiness and metrics of this process.
-import type { RequestHandler, Router } from 'express';
-import type { LoopState, Readiness, ResourceState } from '../../contracts/operations.ts';
+import type { Health, LoopState, Readiness, ResourceState } from '../../contracts/operations.ts';
+import { processRoutes } from '../../contracts/routes/operations.ts';
 import type { Database } from '../../infra/database/port.ts';
-import { route } from '../../infra/http/app.ts';
+import { type Api, reply } from '../../infra/http/api.ts';
 import type { OverloadGuard } from '../../infra/http/overload.ts';
 import { type Metrics, setOrRemove } from '../../infra/observability/metrics.ts';
 import { failingWork } from '../../infra/runtime/failure-streak.ts';
@@ -27,18 +27,18 @@ export interface OperationsOptions {
 /** A database that takes longer to respond counts as down. */
 const PING_TIMEOUT_MS = 1_000;
 
-export function operationsRoutes(router: Router, options: OperationsOptions): void {
+export function serveOperations(api: Api, options: OperationsOptions): void {
   const { runners, database, resources, otherLoops, overload, metrics, otherMetrics, serving } = options;
-  const get = (path: string, handler: RequestHandler) => route(router, path, { get: handler });
 
-  get('/healthz', async (_request, response) => {
+  api.handle(processRoutes.readHealth, async () => {
     const healthy = await Promise.all(runners.map((runner) => runner.isHealthy()));
     const stalled = runners.filter((_, index) => !healthy[index]).map(({ name }) => name);
     const isUp = stalled.length === 0;
-    response.status(isUp ? 200 : 503).json({ status: isUp ? 'up' : 'down', stalled });
+    const body: Health = { status: isUp ? 'up' : 'down', stalled };
+    return reply(isUp ? 200 : 503, body);
   });
 
-  get('/readyz', async (_request, response) => {
+  api.handle(processRoutes.readReadiness, async () => {
     const [databaseState, others, loopsThere, consumers] = await Promise.all([
       ping(database),
       resources(),
@@ -52,18 +52,18 @@ export function operationsRoutes(router: Router, options: OperationsOptions): vo
       (state) => state?.status === 'up',
     );
     const status = ready ? (allUp ? 'up' : 'degraded') : 'down';
-    if (!ready) response.set('Retry-After', '1');
     const body: Readiness = { status, resources: states, consumers: Object.fromEntries(consumers), loops };
-    response.status(ready ? 200 : 503).json(body);
+    return ready ? reply(200, body) : reply(503, body, { 'Retry-After': '1' });
   });
 
-  get('/metrics', async (_request, response) => {
+  api.handle(processRoutes.readMetrics, async (_input, _request, response) => {
     const [others] = await Promise.all([otherMetrics(), ...runners.map((runner) => runner.measure())]);
     metrics.overload.reset();
     for (const [reason, count] of Object.entries(overload.rejected)) metrics.overload.inc({ reason }, count);
     const { lagMs } = overload;
     setOrRemove(metrics.eventLoopLag, {}, lagMs === undefined ? undefined : lagMs / 1_000);
     response.type(metrics.registry.contentType).send(await metrics.text(others));
+    return undefined;
   });
 }
 

@@ -14,7 +14,7 @@ import { couponService } from '../../services/coupon/index.ts';
 import { notifyService } from '../../services/notify/index.ts';
 import { orderService } from '../../services/order/index.ts';
 import { createPlaceOrder, type PlaceOrder } from '../../services/order/place-order.ts';
-import { orderRoutes } from '../../services/order/routes.ts';
+import { placeAndReadRoutes } from '../../services/order/routes.ts';
 import { findOrder } from '../../services/order/store/orders.ts';
 import { pointsService } from '../../services/points/index.ts';
 import { Participant, type ParticipantContext } from './participant.ts';
@@ -64,9 +64,9 @@ async function serve(context: ParticipantContext, resources: Resources, stepOrde
     await Promise.all(steps.map((step) => step.pass(id, (results) => order.inbox.process(results))));
     return { ...placed, order: (await findOrder(database, id)) ?? placed.order };
   };
-  const app = createApp(log, (router) => {
-    orderRoutes(router, database, placeAndComplete);
-    for (const { service } of steps) service.routes(router);
+  const app = createApp(log, (api) => {
+    placeAndReadRoutes(api, database, placeAndComplete);
+    for (const { service } of steps) service.routes(api);
   });
 
   // Notifications to users' devices are published in the background, as in the product.

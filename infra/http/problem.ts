@@ -167,7 +167,7 @@ export function problemHandler(log: Logger): ErrorRequestHandler {
 }
 
 /** A JSON response without Express. */
-export function sendJson(response: ServerResponse, status: number, value: object, headers: OutgoingHttpHeaders): void {
+export function sendJson(response: ServerResponse, status: number, value: unknown, headers: OutgoingHttpHeaders): void {
   const body = Buffer.from(JSON.stringify(value));
   const type = { 'Content-Type': 'application/json; charset=utf-8', 'Content-Length': body.length };
   response.writeHead(status, { ...type, ...headers }).end(body);

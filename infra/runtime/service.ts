@@ -1,8 +1,8 @@
 // The type of a service: its routes, handlers and tables. Each service's index.ts creates one.
 import type { IncomingMessage, RequestListener } from 'node:http';
-import type { Router } from 'express';
 import type { Logger } from 'pino';
 import type { Database, Queryable } from '../database/port.ts';
+import type { Api } from '../http/api.ts';
 import type { AnyHandlers, CloudEvent, Handlers, OnDead } from '../messaging/handler.ts';
 import type { Outbox, Statement } from '../messaging/outbox.ts';
 import type { Metrics } from '../observability/metrics.ts';
@@ -61,7 +61,7 @@ export interface Service<E extends CloudEvent> {
   readonly handlers: Handlers<E>;
   /** Reports dead messages. */
   readonly onDead?: OnDead;
-  readonly routes: (router: Router) => void;
+  readonly routes: (api: Api) => void;
   /**
    * Handles requests that come in floods in front of the router, at a fraction of its cost, and passes on the others.
    */

@@ -1,8 +1,8 @@
 import { type Event, stepFailed } from '../../contracts/events.ts';
-import { pageOf, pageQuery } from '../../contracts/pages.ts';
+import { pageOf } from '../../contracts/pages.ts';
+import { couponRoutes } from '../../contracts/routes/users.ts';
 import type { Subscribed } from '../../contracts/services.ts';
-import { userId } from '../../contracts/text.ts';
-import { parse, parsePath, route } from '../../infra/http/app.ts';
+import { reply } from '../../infra/http/api.ts';
 import { reportDead } from '../../infra/messaging/outbox.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { stepLatency } from '../../infra/runtime/step-latency.ts';
@@ -20,14 +20,10 @@ export function couponService({ settings, database, outbox }: Context): Service<
       'order.cancelled': revokeCoupon(outbox, settings),
     },
     onDead: reportDead(outbox, 'step.failed', stepFailed('coupon')),
-    routes: (router) =>
-      route(router, '/users/:userId/coupons', {
-        get: async (request, response) => {
-          const user = parsePath(userId, request.params.userId, 'user');
-          const { after, limit } = parse(pageQuery, request.query);
-          response.json(pageOf(await listCoupons(database, user, after, limit + 1), limit));
-        },
-      }),
+    routes: (api) =>
+      api.handle(couponRoutes.listCoupons, async ({ params: { userId }, query: { after, limit } }) =>
+        reply(200, pageOf(await listCoupons(database, userId, after, limit + 1), limit)),
+      ),
     facts: { coupon: couponFacts },
   };
 }

@@ -4,13 +4,16 @@
 // the same responses; a test sends the same requests to both.
 import type { IncomingMessage, RequestListener } from 'node:http';
 import type { Logger } from 'pino';
-import { purchaseRequest } from '../../contracts/flash-sales.ts';
+import { flashSaleRoutes } from '../../contracts/routes/flash-sales.ts';
+import { sendReply } from '../../infra/http/api.ts';
 import { prefersHtml } from '../../infra/http/app.ts';
 import { notFound, sendError } from '../../infra/http/problem.ts';
 import { handleSmallBody, jsonOf } from '../../infra/http/small-body.ts';
 import type { ReadTicket } from './read-ticket.ts';
-import { sendRejection, sendTicket } from './responses.ts';
+import { sendRejection, ticketReply } from './replies.ts';
 import type { SaleAdmission } from './sale-admission.ts';
+
+const { buy, readTicket } = flashSaleRoutes;
 
 interface Options {
   readonly admission: Pick<SaleAdmission, 'reject' | 'returnAttempt'>;
@@ -25,7 +28,9 @@ const MAX_BODY_BYTES = 256;
 
 /** The ids that this service gives are UUIDs of version 7, in lower case. */
 const ID = '([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})';
-const PATH = new RegExp(`^/flash-sales/${ID}/purchases(?:/${ID})?$`);
+const patternOf = (path: string) => path.replaceAll(/:\w+/g, ID);
+/** The path of a purchase, or with one more segment of a ticket. */
+const PATH = new RegExp(`^${patternOf(buy.path)}(?:${patternOf(readTicket.path.slice(buy.path.length))})?$`);
 
 /** Returns the listener that passes on requests to `next`. */
 export const front =
@@ -57,7 +62,7 @@ export const front =
         .readTicket(saleId, ticketId)
         .then((ticket) => {
           if (!ticket) throw notFound('ticket');
-          sendTicket(response, ticket);
+          sendReply(response, ticketReply(ticket));
         })
         .catch((error) => sendError(options.log, error, request, response));
     } else pass();
@@ -66,7 +71,7 @@ export const front =
 /** The user of a valid purchase; undefined for any body that is not certainly one. */
 function userIdIn(request: IncomingMessage, body: Buffer): string | undefined {
   const isForm = request.headers['content-type'] === 'application/x-www-form-urlencoded';
-  const parsed = purchaseRequest.safeParse(isForm ? formOf(body) : jsonOf(request, body));
+  const parsed = buy.body.schema.safeParse(isForm ? formOf(body) : jsonOf(request, body));
   return parsed.success ? parsed.data.userId : undefined;
 }
 

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { Counter } from 'prom-client';
 import type { Event } from '../../contracts/events.ts';
+import { flashSaleRoutes } from '../../contracts/routes/flash-sales.ts';
 import type { Subscribed } from '../../contracts/services.ts';
 import { WarmUp } from '../../infra/http/warm-up.ts';
 import { resendLoop, type resendSettings } from '../../infra/messaging/resend.ts';
@@ -13,7 +14,7 @@ import { Drain } from './drain.ts';
 import { front } from './front.ts';
 import { OpeningTimer } from './opening-timer.ts';
 import { createReadTicket } from './read-ticket.ts';
-import { flashSaleRoutes } from './routes.ts';
+import { saleRoutes } from './routes.ts';
 import { SaleAdmission } from './sale-admission.ts';
 import { followOrders } from './settle-tickets.ts';
 import { saleFacts, ticketFacts } from './store/facts.ts';
@@ -21,8 +22,8 @@ import { msUntilOpening } from './store/sales.ts';
 import { RESEND_BY_ID, RESEND_OVERDUE } from './store/tickets.ts';
 import { warmUpPurchases } from './warm-up.ts';
 
-/** The path of POST /flash-sales/:id/purchases, in every form that the router accepts. */
-const PURCHASES = /^\/flash-sales\/[^/?]+\/purchases\/?(?:\?|$)/i;
+/** The path of a purchase, in every form that the router accepts. */
+const PURCHASES = new RegExp(`^${flashSaleRoutes.buy.path.replace(/:\w+/, '[^/?]+')}/?(?:\\?|$)`, 'i');
 
 type Settings = SettingsOf<typeof resendSettings & typeof watchdogSettings>;
 /** Without `queues`, this process does not drain; its tickets wait for one that does. */
@@ -77,7 +78,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
       'order.cancelled': ticketOrders,
       'order.awaiting-payment': ticketOrders,
     },
-    routes: (router) => flashSaleRoutes(router, { database, admission, passedSnapshot, readTicket, onCreated }),
+    routes: (api) => saleRoutes(api, { database, admission, passedSnapshot, readTicket, onCreated }),
     front: front({ admission, passedSnapshot, readTicket, log }),
     warmUp: () => warmUp.run(),
     facts: { 'flash-sale': saleFacts, 'flash-sale/tickets': ticketFacts },

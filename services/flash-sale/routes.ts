@@ -1,26 +1,19 @@
 import type { IncomingMessage } from 'node:http';
-import type { Request, Response, Router } from 'express';
+import type { Request, Response } from 'express';
 import { z } from 'zod';
-import {
-  createFlashSaleRequest,
-  type FlashSale,
-  flashSalesQuery,
-  purchaseRequest,
-  rejections,
-} from '../../contracts/flash-sales.ts';
-import { idempotencyKey } from '../../contracts/idempotency.ts';
-import { paymentOutcome } from '../../contracts/orders.ts';
+import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { pageOf } from '../../contracts/pages.ts';
-import { userId } from '../../contracts/text.ts';
+import { flashSaleRoutes as routes } from '../../contracts/routes/flash-sales.ts';
 import type { Database } from '../../infra/database/port.ts';
-import { formOrJsonBody, IDEMPOTENCY_KEY, jsonBody, parse, parseId, prefersHtml, route } from '../../infra/http/app.ts';
+import { type Api, reply } from '../../infra/http/api.ts';
+import { prefersHtml } from '../../infra/http/app.ts';
 import { notFound } from '../../infra/http/problem.ts';
 import { pathFor } from '../../infra/http/reverse-proxy.ts';
 import { createSale } from './create-sale.ts';
 import type { Page } from './pages/page.ts';
 import { rejectedPage, salePage, ticketPage } from './pages/pages.ts';
 import type { ReadTicket } from './read-ticket.ts';
-import { sendCreated, sendPurchase, sendRejection, sendTicket } from './responses.ts';
+import { createdReply, purchaseReply, sendRejection, ticketReply } from './replies.ts';
 import type { SaleAdmission } from './sale-admission.ts';
 import { findSale, listSales } from './store/sales.ts';
 
@@ -34,97 +27,57 @@ interface Options {
   readonly onCreated: (opensAt: string | undefined) => void;
 }
 
-export function flashSaleRoutes(router: Router, options: Options): void {
+export function saleRoutes(api: Api, options: Options): void {
   const { database, readTicket, onCreated } = options;
-  route(router, '/flash-sales', {
-    honoursIdempotencyKey: 'post',
-    post: [
-      jsonBody,
-      async (request, response) => {
-        const terms = parse(createFlashSaleRequest, request.body);
-        const key = parse(idempotencyKey, request.get(IDEMPOTENCY_KEY), IDEMPOTENCY_KEY);
-        const result = await createSale(database, terms, key);
-        if (result.outcome === 'over') throw closesInThePast();
-        if (result.outcome === 'created') onCreated(terms.opensAt);
-        sendCreated(response, result);
-      },
-    ],
-    get: async (request, response) => {
-      const { status, after, limit } = parse(flashSalesQuery, request.query);
-      response.json(pageOf(await listSales(database, status, after, limit + 1), limit));
-    },
+  api.handle(routes.createFlashSale, async ({ body, idempotencyKey }, request) => {
+    const result = await createSale(database, body, idempotencyKey);
+    if (result.outcome === 'over') throw closesInThePast();
+    if (result.outcome === 'created') onCreated(body.opensAt);
+    return createdReply(request, result);
   });
-  route(router, '/flash-sales/:id', {
-    get: async (request, response) => {
-      const sale = await saleOf(database, request);
-      if (prefersHtml(request)) sendPage(response, salePage(sale, linksOf(request)));
-      else response.vary('Accept').json(sale);
-    },
+  api.handle(routes.listFlashSales, async ({ query: { status, after, limit } }) =>
+    reply(200, pageOf(await listSales(database, status, after, limit + 1), limit)),
+  );
+  api.handle(routes.readFlashSale, async ({ params: { id } }, request, response) => {
+    const sale = await saleOf(database, id);
+    if (!prefersHtml(request)) return reply(200, sale, { Vary: 'Accept' });
+    return sendPage(response, salePage(sale, linksOf(request)));
   });
-  purchaseRoute(router, options);
-  route(router, '/flash-sales/:id/purchases/:ticketId', {
-    get: async (request, response) => {
-      const saleId = parseId(request.params.id, 'flash sale');
-      const ticketId = parseId(request.params.ticketId, 'ticket');
-      const ticket = await readTicket(saleId, ticketId);
-      if (!ticket) throw notFound('ticket');
-      if (prefersHtml(request)) {
-        const { payment } = parse(ticketQuery, request.query);
-        const sale = await saleOf(database, request);
-        sendPage(response, ticketPage(sale, { ...ticket, id: ticketId, payment }, linksOf(request)));
-      } else sendTicket(response, ticket);
-    },
+  purchaseRoute(api, options);
+  api.handle(routes.readTicket, async ({ params: { id, ticketId }, query: { payment } }, request, response) => {
+    const ticket = await readTicket(id, ticketId);
+    if (!ticket) throw notFound('ticket');
+    if (!prefersHtml(request)) return ticketReply(ticket);
+    const sale = await saleOf(database, id);
+    return sendPage(response, ticketPage(sale, { ...ticket, id: ticketId, payment }, linksOf(request)));
   });
-  route(router, '/flash-sales/:id/rejected', {
-    get: async (request, response) => {
-      const rejection = parse(rejectedQuery, request.query);
-      sendPage(response, rejectedPage(await saleOf(database, request), rejection, linksOf(request)));
-    },
-  });
+  api.handle(routes.explainRejection, async ({ params: { id }, query }, request, response) =>
+    sendPage(response, rejectedPage(await saleOf(database, id), query, linksOf(request))),
+  );
 }
 
 export function purchaseRoute(
-  router: Router,
+  api: Api,
   { admission, passedSnapshot, readTicket }: Pick<Options, 'admission' | 'passedSnapshot' | 'readTicket'>,
 ): void {
-  route(router, '/flash-sales/:id/purchases', {
-    post: [
-      formOrJsonBody,
-      async (request, response) => {
-        const saleId = parseId(request.params.id, 'flash sale');
-        const { userId } = parse(purchaseRequest, request.body);
-        const purchase = { saleId, userId, byBrowser: prefersHtml(request) };
-        const attempt = { saleId, userId, request };
-        const rejected = passedSnapshot.has(request) ? undefined : admission.reject(attempt);
-        const decided = rejected ?? (await admission.decide(attempt));
-        if (!decided) throw notFound('flash sale');
-        if (!('ticketId' in decided)) return sendRejection(response, purchase, decided);
-        const { ticketId } = decided;
-        const isNew = decided.outcome === 'admitted';
-        const position = isNew ? decided.position : ((await readTicket(saleId, ticketId))?.position ?? 0);
-        sendPurchase(response, purchase, { ticketId, position, isNew });
-      },
-    ],
+  api.handle(routes.buy, async ({ params: { id: saleId }, body: { userId } }, request, response) => {
+    const purchase = { saleId, userId, byBrowser: prefersHtml(request) };
+    const attempt = { saleId, userId, request };
+    const rejected = passedSnapshot.has(request) ? undefined : admission.reject(attempt);
+    const decided = rejected ?? (await admission.decide(attempt));
+    if (!decided) throw notFound('flash sale');
+    if (!('ticketId' in decided)) return sendRejection(response, purchase, decided);
+    const { ticketId } = decided;
+    const isNew = decided.outcome === 'admitted';
+    const position = isNew ? decided.position : ((await readTicket(saleId, ticketId))?.position ?? 0);
+    return purchaseReply(response, purchase, { ticketId, position, isNew });
   });
 }
 
-// The queries of pages are read tolerantly, because people and programs add parameters to links.
-const ticketQuery = z.object({ payment: paymentOutcome.optional() });
-
-const rejectedQuery = z.object({
-  reason: z.enum(rejections),
-  userId,
-  retryAfter: z
-    .string()
-    .regex(/^\d{1,12}$/, 'must be a number of seconds')
-    .transform(Number)
-    .optional(),
-});
-
 const linksOf = (request: Request) => (path: string) => pathFor(request, path);
 
-async function saleOf(database: Database, request: Request): Promise<FlashSale> {
-  const sale = await findSale(database, parseId(request.params.id, 'flash sale'));
+async function saleOf(database: Database, id: string): Promise<FlashSale> {
+  const sale = await findSale(database, id);
   if (!sale) throw notFound('flash sale');
   return sale;
 }
@@ -136,6 +89,6 @@ async function saleOf(database: Database, request: Request): Promise<FlashSale> 
 const closesInThePast = () =>
   new z.ZodError([{ code: 'custom', path: ['closesAt'], message: 'must be in the future', input: undefined }]);
 
-function sendPage(response: Response, { html, headers }: Page): void {
+function sendPage(response: Response, { html, headers }: Page): undefined {
   response.set(headers).send(html);
 }

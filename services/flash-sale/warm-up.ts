@@ -41,7 +41,7 @@ export async function warmUpPurchases(log: Logger): Promise<Record<number, numbe
     decide: async () => ({ outcome: 'admitted', ticketId: uuidv7(), position: FULL.queued }),
   };
   const options = { admission, passedSnapshot: new WeakSet(), readTicket: async () => undefined, log };
-  const app = createApp(log, (router) => purchaseRoute(router, options));
+  const app = createApp(log, (api) => purchaseRoute(api, options));
   return sendRequests(front(options)(app), (number) => ({
     method: 'POST',
     path: `/flash-sales/${saleId}/purchases`,

@@ -37,6 +37,7 @@ export function createCancelOrder({ database, outbox, resendAfterMs }: Omit<Cont
   };
 }
 export type CancelOrder = ReturnType<typeof createCancelOrder>;
+export type CancelResult = Awaited<ReturnType<CancelOrder>>;
 
 /**
  * Cancels orders that are not paid in time, by the database's clock. An order whose payment is in progress does not

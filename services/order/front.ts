@@ -3,15 +3,18 @@
 // others as if it had not read them. The route gives the same responses; a test sends the same requests to both.
 import type { IncomingMessage, RequestListener } from 'node:http';
 import type { Logger } from 'pino';
-import { idempotencyKey } from '../../contracts/idempotency.ts';
-import { placeOrderRequest } from '../../contracts/orders.ts';
+import { orderRoutes } from '../../contracts/routes/orders.ts';
+import { sendReply } from '../../infra/http/api.ts';
 import { sendError } from '../../infra/http/problem.ts';
 import { handleSmallBody, jsonOf } from '../../infra/http/small-body.ts';
 import type { PlaceOrder } from './place-order.ts';
-import { sendPlaced } from './responses.ts';
+import { placedReply } from './replies.ts';
 
 /** About 100 items. A larger body seldom arrives whole. */
 const MAX_BODY_BYTES = 8 * 1024;
+
+const route = orderRoutes.placeOrder;
+const METHOD = route.method.toUpperCase();
 
 interface Options {
   readonly placeOrder: PlaceOrder;
@@ -24,15 +27,15 @@ export const front =
   (next: RequestListener): RequestListener =>
   (request, response) => {
     const place = (body: Buffer) => {
-      const order = placeOrderRequest.safeParse(jsonOf(request, body));
-      const key = idempotencyKey.safeParse(request.headers['idempotency-key']);
+      const order = route.body.schema.safeParse(jsonOf(request, body));
+      const key = route.idempotencyKey.safeParse(request.headers['idempotency-key']);
       if (!order.success || !key.success) return false;
       placeOrder(order.data, key.data)
-        .then((result) => sendPlaced(response, result))
+        .then((result) => sendReply(response, placedReply(request, result)))
         .catch((error) => sendError(log, error, request, response));
       return true;
     };
     if (!isPlacing(request) || !handleSmallBody(request, MAX_BODY_BYTES, place)) next(request, response);
   };
 
-const isPlacing = ({ method, url }: IncomingMessage) => method === 'POST' && url === '/orders';
+const isPlacing = ({ method, url }: IncomingMessage) => method === METHOD && url === route.path;

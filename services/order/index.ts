@@ -9,7 +9,7 @@ import { stepReport } from './order.ts';
 import { createPayOrder } from './pay-order.ts';
 import type { PaymentProvider } from './payments/port.ts';
 import { createPlaceOrder, placeForTicket } from './place-order.ts';
-import { cancelAndPayRoutes, orderRoutes } from './routes.ts';
+import { cancelAndPayRoutes, placeAndReadRoutes } from './routes.ts';
 import type { OrderSettings } from './settings.ts';
 import { settlePayments } from './settle-payments.ts';
 import { orderFacts, ticketOrderFacts } from './store/facts.ts';
@@ -44,9 +44,9 @@ export function orderService(context: OrderContext): Service<Event<Subscribed<'o
       'flash-sale.ticket.accepted': placeForTicket(outbox, resendAfterMs),
       'flash-sale.ticket.closed': stockReleased,
     },
-    routes: (router) => {
-      orderRoutes(router, database, placeOrder);
-      cancelAndPayRoutes(router, database, createCancelOrder(parts), createPayOrder(parts));
+    routes: (api) => {
+      placeAndReadRoutes(api, database, placeOrder);
+      cancelAndPayRoutes(api, database, createCancelOrder(parts), createPayOrder(parts));
     },
     front: front({ placeOrder, log }),
     facts: { order: orderFacts, 'order/tickets': ticketOrderFacts },

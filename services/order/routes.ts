@@ -1,93 +1,53 @@
-import type { Response, Router } from 'express';
-import { idempotencyKey } from '../../contracts/idempotency.ts';
-import { cancelRequest, type PaymentOutcome, payRequest, placeOrderRequest } from '../../contracts/orders.ts';
-import { pageOf, userQuery } from '../../contracts/pages.ts';
+import type { Order, PaymentOutcome } from '../../contracts/orders.ts';
+import { pageOf } from '../../contracts/pages.ts';
+import { orderRoutes } from '../../contracts/routes/orders.ts';
 import type { Database } from '../../infra/database/port.ts';
-import {
-  IDEMPOTENCY_KEY,
-  jsonBody,
-  optionalFormOrJsonBody,
-  optionalJsonBody,
-  parse,
-  parseId,
-  prefersHtml,
-  route,
-} from '../../infra/http/app.ts';
+import { type Api, reply } from '../../infra/http/api.ts';
+import { prefersHtml } from '../../infra/http/app.ts';
 import { concurrentUpdate, notFound, Problem, unavailable } from '../../infra/http/problem.ts';
 import { seeOther } from '../../infra/http/see-other.ts';
-import type { CancelOrder } from './cancel-order.ts';
+import type { CancelOrder, CancelResult } from './cancel-order.ts';
 import type { PayOrder, PayResult } from './pay-order.ts';
 import type { PlaceOrder } from './place-order.ts';
-import { sendPlaced } from './responses.ts';
+import { placedReply } from './replies.ts';
 import { findOrder, listOrders } from './store/orders.ts';
 
-export function orderRoutes(router: Router, database: Database, placeOrder: PlaceOrder): void {
-  route(router, '/orders', {
-    honoursIdempotencyKey: 'post',
-    post: [
-      jsonBody,
-      async (request, response) => {
-        const body = parse(placeOrderRequest, request.body);
-        const key = parse(idempotencyKey, request.get(IDEMPOTENCY_KEY), IDEMPOTENCY_KEY);
-        sendPlaced(response, await placeOrder(body, key));
-      },
-    ],
-    get: async (request, response) => {
-      const { userId, after, limit } = parse(userQuery, request.query);
-      response.json(pageOf(await listOrders(database, userId, after, limit + 1), limit));
-    },
-  });
+export function placeAndReadRoutes(api: Api, database: Database, placeOrder: PlaceOrder): void {
+  api.handle(orderRoutes.placeOrder, async ({ body, idempotencyKey }, request) =>
+    placedReply(request, await placeOrder(body, idempotencyKey)),
+  );
+  api.handle(orderRoutes.listOrders, async ({ query: { userId, after, limit } }) =>
+    reply(200, pageOf(await listOrders(database, userId, after, limit + 1), limit)),
+  );
+  api.handle(orderRoutes.readOrder, async ({ params }) => reply(200, await orderOf(database, params.id)));
+}
 
-  route(router, '/orders/:id', {
-    get: async (request, response) => {
-      await respondWithOrder(response, database, parseId(request.params.id, 'order'));
-    },
+export function cancelAndPayRoutes(api: Api, database: Database, cancelOrder: CancelOrder, payOrder: PayOrder): void {
+  api.handle(orderRoutes.cancelOrder, async ({ params: { id }, body: { reason } }) => {
+    throwUnlessCancelled(await cancelOrder(id, reason));
+    return reply(200, await orderOf(database, id));
+  });
+  api.handle(orderRoutes.payOrder, async ({ params: { id }, body: { returnTo } }, request, response) => {
+    const outcome = await payOrder(id);
+    // orderOf throws the 404 of an unknown order.
+    if (returnTo !== undefined && outcome !== 'not-found' && prefersHtml(request)) {
+      seeOther(response, `${returnTo}?payment=${outcomeForBrowser(outcome)}`);
+      return undefined;
+    }
+    throwUnlessPaid(outcome);
+    return reply(200, await orderOf(database, id));
   });
 }
 
-export function cancelAndPayRoutes(
-  router: Router,
-  database: Database,
-  cancelOrder: CancelOrder,
-  payOrder: PayOrder,
-): void {
-  route(router, '/orders/:id/cancel', {
-    post: [
-      optionalJsonBody,
-      async (request, response) => {
-        const id = parseId(request.params.id, 'order');
-        const { reason } = parse(cancelRequest, request.body ?? {});
-        const outcome = await cancelOrder(id, reason);
-        if (outcome === 'changing') throw concurrentUpdate();
-        if (outcome === 'paying') {
-          throw new Problem(409, 'payment-under-way', {
-            title: 'A payment of the order is in progress',
-            detail: 'Cancel the order once the outcome is known.',
-            headers: { 'Retry-After': '2' },
-          });
-        }
-        await respondWithOrder(response, database, id);
-      },
-    ],
-  });
-
-  route(router, '/orders/:id/pay', {
-    post: [
-      optionalFormOrJsonBody,
-      async (request, response) => {
-        const id = parseId(request.params.id, 'order');
-        const { returnTo } = parse(payRequest, request.body ?? {});
-        const outcome = await payOrder(id);
-        // respondWithOrder throws the 404 of an unknown order.
-        if (returnTo !== undefined && outcome !== 'not-found' && prefersHtml(request))
-          seeOther(response, `${returnTo}?payment=${outcomeForBrowser(outcome)}`);
-        else {
-          throwUnlessPaid(outcome);
-          await respondWithOrder(response, database, id);
-        }
-      },
-    ],
-  });
+function throwUnlessCancelled(outcome: CancelResult): void {
+  if (outcome === 'changing') throw concurrentUpdate();
+  if (outcome === 'paying') {
+    throw new Problem(409, 'payment-under-way', {
+      title: 'A payment of the order is in progress',
+      detail: 'Cancel the order once the outcome is known.',
+      headers: { 'Retry-After': '2' },
+    });
+  }
 }
 
 const outcomeForBrowser = (outcome: Exclude<PayResult, 'not-found'>): PaymentOutcome =>
@@ -114,8 +74,8 @@ function throwUnlessPaid(outcome: PayResult): void {
   }
 }
 
-async function respondWithOrder(response: Response, database: Database, id: string): Promise<void> {
+async function orderOf(database: Database, id: string): Promise<Order> {
   const order = await findOrder(database, id);
   if (!order) throw notFound('order');
-  response.json(order);
+  return order;
 }

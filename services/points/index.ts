@@ -1,8 +1,8 @@
 import { type Event, stepFailed } from '../../contracts/events.ts';
-import { pageOf, pageQuery } from '../../contracts/pages.ts';
+import { pageOf } from '../../contracts/pages.ts';
+import { pointsRoutes } from '../../contracts/routes/users.ts';
 import type { Subscribed } from '../../contracts/services.ts';
-import { userId } from '../../contracts/text.ts';
-import { parse, parsePath, route } from '../../infra/http/app.ts';
+import { reply } from '../../infra/http/api.ts';
 import { reportDead } from '../../infra/messaging/outbox.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { stepLatency } from '../../infra/runtime/step-latency.ts';
@@ -21,17 +21,13 @@ export function pointsService({ settings, database, outbox }: Context): Service<
       'order.cancelled': revokePoints(outbox, perMajorUnit),
     },
     onDead: reportDead(outbox, 'step.failed', stepFailed('points')),
-    routes: (router) =>
-      route(router, '/users/:userId/points', {
-        get: async (request, response) => {
-          const user = parsePath(userId, request.params.userId, 'user');
-          const { after, limit } = parse(pageQuery, request.query);
-          const [balance, entries] = await Promise.all([
-            readBalance(database, user),
-            listEntries(database, user, after, limit + 1),
-          ]);
-          response.json({ balance, ...pageOf(entries, limit) });
-        },
+    routes: (api) =>
+      api.handle(pointsRoutes.listPoints, async ({ params: { userId }, query: { after, limit } }) => {
+        const [balance, entries] = await Promise.all([
+          readBalance(database, userId),
+          listEntries(database, userId, after, limit + 1),
+        ]);
+        return reply(200, { balance, ...pageOf(entries, limit) });
       }),
     facts: { points: pointsFacts },
   };

@@ -1,45 +1,27 @@
 // A payment provider to develop and test against: an HTTP server with a ledger of its own. It can be told to decline,
 // to be slow, to be away and to respond late. It moves no money and authenticates no client.
 import { once, setMaxListeners } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Request, RequestHandler, Router } from 'express';
 import type { Logger } from 'pino';
-import { z } from 'zod';
-import { pageOf, pageQuery } from '../../contracts/pages.ts';
-import { type CancelResponse, type ChargeResponse, chargeRequest } from '../../contracts/payments.ts';
-import { createApp, jsonBody, parse, parseId } from '../../infra/http/app.ts';
+import type { z } from 'zod';
+import { pageOf } from '../../contracts/pages.ts';
+import type { ChargeRequest, ChargeResponse } from '../../contracts/payments.ts';
+import { paymentProviderRoutes } from '../../contracts/routes/payment-provider.ts';
+import { type Api, reply } from '../../infra/http/api.ts';
+import { createApp } from '../../infra/http/app.ts';
 import { notFound, Problem, unavailable } from '../../infra/http/problem.ts';
 import { PortInUse } from '../../infra/http/server.ts';
 import { StartupError } from '../../infra/runtime/startup-error.ts';
+import { type Behaviour, behaviour, behaviourRoutes } from './behaviour.ts';
 import { KeyReused, Ledger } from './ledger.ts';
+
+const routes = { ...paymentProviderRoutes, ...behaviourRoutes };
 
 /** Charges and cancellations under way; further ones get a 503. */
 const MAX_UNDER_WAY = 10_000;
-
-const milliseconds = z.int().min(0).max(600_000).default(0);
-
-/**
- * The misbehaviour that the provider can be told to show. Its ledger stays right: a key is charged at most once, and
- * never after its cancellation. Applies to charges and cancellations, not to reading the ledger. Default: off.
- */
-export const behaviour = z.strictObject({
-  /** Declines each n-th charge that is decided: 1 declines all, 0 none. */
-  declineEvery: z.int().min(0).max(1_000_000).default(0),
-  /** The probability, 0 to 1, that a charge is declined. */
-  declineShare: z.number().min(0).max(1).default(0),
-  /** Waits before working on a request, and drops it if its client has hung up by then. */
-  delayMs: milliseconds,
-  /** Decides a charge after this time, even if its client has hung up. */
-  decideLateMs: milliseconds,
-  /** Acts at once, and responds after this time. */
-  respondLateMs: milliseconds,
-  /** Hangs up on every request. */
-  away: z.boolean().default(false),
-});
-export type Behaviour = z.infer<typeof behaviour>;
 
 /** Returns a function that decides the next charge by the current behaviour: true approves it. */
 export function approvals(current: () => Behaviour, random = Math.random): () => boolean {
@@ -78,7 +60,7 @@ export class SimulatedProvider {
     this.#ledger = ledger;
     this.#log = options.log;
     this.#behaviour = behaviour.parse(options.behaviour ?? {});
-    this.#server = createServer(createApp(options.log, (router) => this.#routes(router)));
+    this.#server = createServer(createApp(options.log, (api) => this.#routes(api)));
     // Each request under way listens once at a time.
     setMaxListeners(MAX_UNDER_WAY, this.#stop.signal);
   }
@@ -120,69 +102,64 @@ export class SimulatedProvider {
     await this.#ledger.close();
   }
 
-  #routes(router: Router): void {
-    router.put(
-      '/charges/:orderId',
-      jsonBody,
-      this.#misbehaving((request) => this.#charge(request)),
+  #routes(api: Api): void {
+    api.handle(
+      routes.charge,
+      this.#misbehaving(({ params, body }) => this.#charge(params.orderId, body)),
     );
-    router.delete(
-      '/charges/:orderId',
-      this.#misbehaving(async (request) => {
-        await this.#ledger.cancel(parseId(request.params.orderId, 'charge'));
+    api.handle(
+      routes.cancelCharge,
+      this.#misbehaving(async ({ params }) => {
+        await this.#ledger.cancel(params.orderId);
         return { outcome: 'cancelled' };
       }),
     );
-    router.get('/charges/:orderId', (request, response) => {
-      const entry = this.#ledger.read(parseId(request.params.orderId, 'charge'));
+    api.handle(routes.readCharge, async ({ params }) => {
+      const entry = this.#ledger.read(params.orderId);
       if (!entry) throw notFound('charge');
-      response.json(entry);
+      return reply(200, entry);
     });
-    router.get('/charges', (request, response) => {
-      const { limit, after } = parse(pageQuery, request.query);
-      response.json(pageOf(this.#ledger.page(limit + 1, after), limit, 'orderId'));
-    });
-    router.put('/behaviour', jsonBody, (request, response) => {
-      this.#behaviour = parse(behaviour, request.body);
+    api.handle(routes.listCharges, async ({ query: { limit, after } }) =>
+      reply(200, pageOf(this.#ledger.page(limit + 1, after), limit, 'orderId')),
+    );
+    api.handle(routes.setBehaviour, async ({ body }) => {
+      this.#behaviour = body;
       this.#log.info(this.#behaviour, 'behaves as told');
-      response.json(this.#behaviour);
+      return reply(200, body);
     });
-    router.get('/behaviour', (_request, response) => {
-      response.json(this.#behaviour);
-    });
-    router.get('/healthz', (_request, response) => {
-      response.json({ status: 'up', underWay: this.#underWay });
-    });
+    api.handle(routes.readBehaviour, async () => reply(200, this.#behaviour));
+    api.handle(routes.readProviderHealth, async () => reply(200, { status: 'up', underWay: this.#underWay }));
   }
 
   /** Does the work and responds with its outcome, as badly as `behaviour` says. */
-  #misbehaving(work: (request: Request) => Promise<ChargeResponse | CancelResponse>): RequestHandler {
-    return async (request, response) => {
+  #misbehaving<I extends { readonly params: { readonly orderId: string } }, R extends { readonly outcome: string }>(
+    work: (input: I) => Promise<R>,
+  ) {
+    return async (input: I, { socket }: IncomingMessage) => {
       const { away, delayMs, respondLateMs } = this.#behaviour;
       if (away) {
-        request.socket.destroy();
-        return;
+        socket.destroy();
+        return undefined;
       }
       if (this.#underWay >= MAX_UNDER_WAY) throw unavailable('Too many requests are under way.');
       this.#underWay++;
       try {
         await this.#pause(delayMs);
-        if (request.socket.destroyed) return;
-        const result = await work(request);
-        this.#log.debug({ orderId: request.params.orderId, ...result }, result.outcome);
+        if (socket.destroyed) return undefined;
+        const result = await work(input);
+        this.#log.debug({ orderId: input.params.orderId }, result.outcome);
         await this.#pause(respondLateMs);
-        response.json(result);
+        return reply(200, result);
       } catch (error) {
         if (!this.#stop.signal.aborted) throw error;
+        return undefined;
       } finally {
         this.#underWay--;
       }
     };
   }
 
-  async #charge(request: Request): Promise<ChargeResponse> {
-    const orderId = parseId(request.params.orderId, 'charge');
-    const { amount, currency } = parse(chargeRequest, request.body);
+  async #charge(orderId: string, { amount, currency }: ChargeRequest): Promise<ChargeResponse> {
     const { decideLateMs } = this.#behaviour;
     const decide = async () => {
       await this.#pause(decideLateMs);

@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import type { z } from 'zod';
-import { factsRoutes } from '../../app/admin/facts.ts';
+import { serveAudit } from '../../app/admin/audit.ts';
 import { schemaOf } from '../../app/schemas.ts';
 import { factsPage, messagesSummary, type OrderFact, orderFact } from '../../contracts/facts.ts';
 import { createFlashSaleRequest } from '../../contracts/flash-sales.ts';
@@ -98,8 +98,8 @@ describe.for(steps)('%s', ([name, create, effects, reply]) => {
 /** The response of the order service at /audit/order and below. */
 async function auditOf<T>(service: AnyService, path: string, schema: z.ZodType<T>): Promise<T> {
   const outbox = new Outbox('sluice_order');
-  const app = createApp(log, (router) =>
-    factsRoutes(router, { name: 'order', service, database: databases.database, outbox }),
+  const app = createApp(log, (api) =>
+    serveAudit(api, { name: 'order', service, database: databases.database, outbox }),
   );
   const server = await listen(app, '127.0.0.1', 0);
   cleanUps.push(() => server.close());

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest';
-import { failedMessagesRoutes } from '../../app/admin/failed-messages.ts';
+import { serveFailedMessages } from '../../app/admin/failed-messages.ts';
 import { stepFailed } from '../../contracts/events.ts';
 import type { RetryResult } from '../../contracts/operations.ts';
 import { createApp } from '../../infra/http/app.ts';
@@ -81,7 +81,7 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
   /** POST /failed-messages/points/retry */
   async function retryAll(): Promise<RetryResult> {
     const server = await listen(
-      createApp(log, (router) => failedMessagesRoutes(router, [{ name: 'points', failed, wake: () => inbox.wake() }])),
+      createApp(log, (api) => serveFailedMessages(api, [{ name: 'points', failed, wake: () => inbox.wake() }])),
       '127.0.0.1',
       0,
     );

@@ -9,7 +9,7 @@ import { front } from '../../services/order/front.ts';
 import { orderService } from '../../services/order/index.ts';
 import type { PaymentProvider } from '../../services/order/payments/port.ts';
 import type { PlaceOrder } from '../../services/order/place-order.ts';
-import { orderRoutes } from '../../services/order/routes.ts';
+import { placeAndReadRoutes } from '../../services/order/routes.ts';
 import { type Databases, log, pgliteInFolder } from '../setup/bus-fixtures.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
 import { type Asked, JSON_TYPE, type Pieces, requestOf, send, serveBoth } from '../setup/front.ts';
@@ -157,7 +157,7 @@ test.for([new DatabaseUnavailable('gone'), new Overloaded(5_000), new Error('une
   async (error) => {
     const placeOrder: PlaceOrder = () => Promise.reject(error);
     const failing = await serveBoth({
-      routes: (router) => orderRoutes(router, databases.database, placeOrder),
+      routes: (api) => placeAndReadRoutes(api, databases.database, placeOrder),
       front: front({ placeOrder, log }),
     });
     cleanUps.push(failing.close);

@@ -11,15 +11,11 @@ import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test
 import { ledgerPage } from '../../contracts/payments.ts';
 import { openHttpProvider } from '../../services/order/payments/http-provider.ts';
 import { type ChargeOutcome, type PaymentProvider, PaymentUnknown } from '../../services/order/payments/port.ts';
+import { type Behaviour, behaviour } from '../../simulators/payment-provider/behaviour.ts';
 import { openEmbeddedProvider } from '../../simulators/payment-provider/embedded.ts';
 import { Journal } from '../../simulators/payment-provider/journal.ts';
 import { Ledger } from '../../simulators/payment-provider/ledger.ts';
-import {
-  approvals,
-  type Behaviour,
-  behaviour,
-  SimulatedProvider,
-} from '../../simulators/payment-provider/simulated-provider.ts';
+import { approvals, SimulatedProvider } from '../../simulators/payment-provider/simulated-provider.ts';
 import { call, get, jsonRequest } from '../setup/api.ts';
 import { listen } from '../setup/listen.ts';
 import { type PaymentsProcess, startPayments, type Told } from '../setup/payments.ts';

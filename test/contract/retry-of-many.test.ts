@@ -2,7 +2,7 @@
 // started, so the tests can count the rows that a call changes.
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
-import { failedMessagesRoutes } from '../../app/admin/failed-messages.ts';
+import { serveFailedMessages } from '../../app/admin/failed-messages.ts';
 import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { createApp } from '../../infra/http/app.ts';
@@ -30,9 +30,7 @@ beforeEach(async () => {
   await createTables(databases.database, { name: 'points', schema });
   inbox = createInbox(databases.database, schema);
   const failed = new FailedMessages(databases.database, schema);
-  const app = createApp(log, (router) =>
-    failedMessagesRoutes(router, [{ name: 'points', failed, wake: () => inbox.wake() }]),
-  );
+  const app = createApp(log, (api) => serveFailedMessages(api, [{ name: 'points', failed, wake: () => inbox.wake() }]));
   http = await listen(app, '127.0.0.1', 0);
 });
 afterEach(() => http?.close());

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { type Logger, pino } from 'pino';
 import { beforeEach, describe, expect, inject, test } from 'vitest';
-import { factsRoutes } from '../../app/admin/facts.ts';
+import { serveAudit } from '../../app/admin/audit.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import { type Migration, migrate, readMigrations } from '../../infra/database/migrate.ts';
 import { openPglite } from '../../infra/database/pglite.ts';
@@ -210,9 +210,9 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
         ...(await readMigrations(MESSAGING, 'messaging')),
         ...(await readMigrations(FLASH_SALE, 'flash-sale')),
       ]);
-      const app = createApp(pino({ level: 'silent' }), (router) => {
+      const app = createApp(pino({ level: 'silent' }), (api) => {
         const facts = (name: ServiceName, of: AnyService['facts']) =>
-          factsRoutes(router, { name, service: { facts: of }, database, outbox });
+          serveAudit(api, { name, service: { facts: of }, database, outbox });
         facts('order', {});
         facts('flash-sale', { 'flash-sale': saleFacts });
       });

@@ -1,4 +1,4 @@
-// The tests' HTTP client: it parses every response with the schema of its route and status (contracts/responses.ts).
+// The tests' HTTP client: it parses every response as its route declares it (contracts/routes).
 import { randomUUID } from 'node:crypto';
 import { type Dispatcher, request } from 'undici';
 import type { z } from 'zod';

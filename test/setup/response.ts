@@ -1,9 +1,11 @@
-// Checks a response against its schema in contracts/responses.ts.
+// Checks a response against the declaration of its route in contracts/routes.
 import { isDeepStrictEqual } from 'node:util';
-import type { z } from 'zod';
-import { problem } from '../../contracts/problems.ts';
-import { responseSchema } from '../../contracts/responses.ts';
-import { behaviour } from '../../simulators/payment-provider/simulated-provider.ts';
+import { z } from 'zod';
+import { type ProblemName, problem, problems } from '../../contracts/problems.ts';
+import { routesOf } from '../../contracts/routes/index.ts';
+import { paymentProviderRoutes } from '../../contracts/routes/payment-provider.ts';
+import { matchesPath, problemsOf, type Route } from '../../contracts/routes/route.ts';
+import { behaviourRoutes } from '../../simulators/payment-provider/behaviour.ts';
 import { ResponseMismatch } from './wait.ts';
 
 export interface ReceivedResponse {
@@ -17,9 +19,34 @@ export interface ReceivedResponse {
 /** Pages, scripts, redirects and metrics. Every other response must be JSON with a schema. */
 const withoutSchema = /^text\/(html|css|javascript|plain)\b/;
 
-/** /behaviour is the simulated payment provider's own route, outside the contracts. */
-const schemaOf = (method: string, pathname: string, status: number) =>
-  pathname === '/behaviour' && status === 200 ? behaviour : responseSchema(method, pathname, status);
+const routes: readonly Route[] = [
+  ...routesOf(),
+  ...Object.values(paymentProviderRoutes),
+  ...Object.values(behaviourRoutes),
+];
+
+/** Both a process and the simulated payment provider have /healthz. */
+function declarationsOf(method: string, pathname: string): readonly Route[] {
+  const found = routes.filter((route) => route.method.toUpperCase() === method && matchesPath(route.path, pathname));
+  const exact = found.filter(({ path }) => path === pathname);
+  return exact.length > 0 ? exact : found.slice(0, 1);
+}
+
+/** `pathname` has no query. Undefined: the route declares no JSON response with this status. */
+export function responseSchema(method: string, pathname: string, status: number): z.ZodType | undefined {
+  const [first, second] = declarationsOf(method, pathname).flatMap(({ responses }) => responses[status]?.json ?? []);
+  if (first && second) return z.union([first, second]);
+  return first ?? (status >= 400 ? problem : undefined);
+}
+
+/** Throws for a problem that the route does not declare. Requests without a route may get any problem. */
+function expectDeclared({ type, status }: z.infer<typeof problem>, declarations: readonly Route[], about: string) {
+  const name = type.replace('/problems/', '') as ProblemName;
+  const declared = declarations.flatMap(problemsOf);
+  if (declarations.length > 0 && !declared.includes(name))
+    throw new ResponseMismatch(`${about} is ${name}, but the route declares only ${declared.join(', ')}`);
+  if (problems[name]?.status !== status) throw new ResponseMismatch(`${about} does not have the status of ${name}`);
+}
 
 /** Throws if the response has no schema or does not match it exactly. Returns the body, or undefined for a page. */
 export function parseResponse({ method, url, status, contentType = '', text }: ReceivedResponse): unknown {
@@ -27,11 +54,13 @@ export function parseResponse({ method, url, status, contentType = '', text }: R
   const { pathname: whole, search } = new URL(url);
   const pathname = whole.replace(/^\/(?:shop|market)(?=\/)/, ''); // the paths of the tests with reverse proxies
   const about = `${method} ${pathname}${search}: ${status} ${contentType}`;
-  const schema = schemaOf(method, pathname, status);
-  if (!schema) throw new ResponseMismatch(`${about} has no schema in contracts/responses.ts: ${text}`);
+  const schema = responseSchema(method, pathname, status);
+  if (!schema) throw new ResponseMismatch(`${about} has no schema in contracts/routes: ${text}`);
   const expectedType = schema === problem ? 'application/problem+json' : 'application/json';
   if (!contentType.startsWith(expectedType)) throw new ResponseMismatch(`${about} is not ${expectedType}: ${text}`);
-  return parseExactly(schema, JSON.parse(text), about);
+  const body = parseExactly(schema, JSON.parse(text), about);
+  if (schema === problem) expectDeclared(problem.parse(body), declarationsOf(method, pathname), about);
+  return body;
 }
 
 /**

@@ -1,27 +1,14 @@
 // Checks the containers against the configuration and the routes, without a container engine.
 import { readFileSync } from 'node:fs';
-import { Router } from 'express';
-import { pino } from 'pino';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { factsRoutes } from '../../app/admin/facts.ts';
-import { failedMessagesRoutes } from '../../app/admin/failed-messages.ts';
-import { type Config, describeVariables, parseConfig } from '../../app/config.ts';
+import { describeVariables, parseConfig } from '../../app/config.ts';
 import { schemaOf } from '../../app/schemas.ts';
+import { routesOfService } from '../../contracts/routes/index.ts';
+import { failedMessagesRoutes } from '../../contracts/routes/operations.ts';
+import type { Route } from '../../contracts/routes/route.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
-import { type Bus, MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
-import type { Database } from '../../infra/database/port.ts';
-import { Outbox } from '../../infra/messaging/outbox.ts';
-import type { MqttPublisher } from '../../infra/mqtt/port.ts';
-import { Metrics } from '../../infra/observability/metrics.ts';
-import type { PacedQueues } from '../../infra/queue/port.ts';
-import type { AnyService, ServiceContext } from '../../infra/runtime/service.ts';
-import { couponService } from '../../services/coupon/index.ts';
-import { flashSaleService } from '../../services/flash-sale/index.ts';
-import { notifyService } from '../../services/notify/index.ts';
-import { orderService } from '../../services/order/index.ts';
-import type { PaymentProvider } from '../../services/order/payments/port.ts';
-import { pointsService } from '../../services/points/index.ts';
+import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 
 interface Container {
   readonly image: string;
@@ -50,19 +37,6 @@ const servicesIn = ({ image, command = [] }: Container) =>
   image === 'sluice' && command.includes('start') ? command.slice(command.indexOf('start') + 1) : [];
 const ours = Object.entries(containers).filter(([, container]) => servicesIn(container).length > 0);
 
-/** Dependencies of the routes, which are not used because no request is made. */
-const unused = {
-  settings: parseConfig({}),
-  database: { kind: 'postgres', background: { kind: 'postgres' } } as Database,
-  bus: {} as Bus,
-  mqtt: {} as MqttPublisher,
-  queues: undefined,
-  overload: { rejected: { inFlight: 0, lag: 0 }, lagMs: 0 },
-  metrics: new Metrics(),
-  log: pino({ level: 'silent' }),
-  wakeWorker: () => {},
-};
-
 /** Evaluates the map of nginx.conf: the first pattern that matches, otherwise the default. */
 function proxyOf(conf: string): (path: string) => string | undefined {
   const map = /map \$uri \$service \{([^}]*)\}/.exec(conf)?.[1] ?? '';
@@ -76,30 +50,7 @@ function proxyOf(conf: string): (path: string) => string | undefined {
   };
 }
 
-function routesByService(): Record<ServiceName, string[]> {
-  const create: Record<ServiceName, (context: ServiceContext<Config>) => AnyService> = {
-    order: (context) => orderService({ ...context, payments: {} as PaymentProvider }),
-    points: pointsService,
-    coupon: couponService,
-    notify: notifyService,
-    'flash-sale': (context) => flashSaleService({ ...context, queues: {} as PacedQueues }),
-  };
-  const routes = (name: ServiceName) => {
-    const outbox = new Outbox(schemaOf(name));
-    const service = create[name]({ ...unused, outbox });
-    return routesOf((router) => {
-      service.routes(router);
-      factsRoutes(router, { name, service, database: unused.database, outbox });
-    });
-  };
-  return Object.fromEntries(serviceNames.map((name) => [name, routes(name)])) as Record<ServiceName, string[]>;
-}
-
-function routesOf(declare: (router: Router) => void): string[] {
-  const router = Router();
-  declare(router);
-  return router.stack.flatMap(({ route }) => route?.path ?? []);
-}
+const pathsOf = (routes: readonly Route[]) => routes.map(({ path }) => path);
 
 test('the roles of PostgreSQL have rights on the schema of each service', () => {
   const names =
@@ -187,13 +138,14 @@ describe('nginx.conf', () => {
   const conf = read('nginx.conf');
   const proxied = proxyOf(conf);
 
-  test.each(Object.entries(routesByService()))('proxies every route of %s to it', (name, paths) => {
+  test.each(serviceNames)('proxies every route of %s to it', (name) => {
+    const paths = pathsOf(routesOfService(name));
     expect(paths.length).toBeGreaterThan(0);
     for (const path of paths) expect(proxied(path.replaceAll(/:\w+/g, 'a.1:@-')), path).toBe(name);
   });
 
   test.each(serviceNames)("proxies the routes of %s's failed messages to it", (name) => {
-    const paths = routesOf((router) => failedMessagesRoutes(router, []));
+    const paths = pathsOf(Object.values(failedMessagesRoutes));
     expect(paths.length).toBeGreaterThan(0);
     for (const path of paths) expect(proxied(path.replace(':service', name).replace(':id', '1'))).toBe(name);
   });

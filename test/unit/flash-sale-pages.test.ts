@@ -16,7 +16,8 @@ import {
   type Ticket,
 } from '../../contracts/flash-sales.ts';
 import type { PaymentOutcome } from '../../contracts/orders.ts';
-import { createApp, formOrJsonBody, prefersHtml, route } from '../../infra/http/app.ts';
+import { reply } from '../../infra/http/api.ts';
+import { createApp, prefersHtml } from '../../infra/http/app.ts';
 import { html } from '../../infra/http/html.ts';
 import { type HttpServer, listen } from '../../infra/http/server.ts';
 import { about } from '../../services/flash-sale/pages/messages.ts';
@@ -671,11 +672,11 @@ describe('the scripts', () => {
 describe('the requests of browsers', () => {
   let server: HttpServer;
   beforeAll(async () => {
-    const app = createApp(pino({ level: 'silent' }), (router) => {
-      route(router, '/', {
-        post: [formOrJsonBody, (request, response) => void response.json({ body: request.body })],
-        get: [(request, response) => void response.json(prefersHtml(request))],
-      });
+    const app = createApp(pino({ level: 'silent' }), (api) => {
+      const responses = { 200: { json: z.unknown() } };
+      const post = { method: 'post', path: '/', body: { schema: z.unknown(), form: true }, responses } as const;
+      api.handle(post, async ({ body }) => reply(200, { body }));
+      api.handle({ method: 'get', path: '/', responses }, async (_, request) => reply(200, prefersHtml(request)));
     });
     server = await listen(app, '127.0.0.1', 0);
   });

@@ -3,12 +3,16 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import '../../contracts/text.ts'; // sets the messages
 import { ConcurrentUpdate, DatabaseUnavailable } from '../../infra/database/port.ts';
-import { createApp, route } from '../../infra/http/app.ts';
+import { reply } from '../../infra/http/api.ts';
+import { createApp } from '../../infra/http/app.ts';
+
 import { type HttpServer, listen } from '../../infra/http/server.ts';
 import { unknownField } from '../../infra/http/unknown-field.ts';
 import { call } from '../setup/api.ts';
 
 vi.mock('../../infra/http/unknown-field.ts', { spy: true });
+
+const route = { method: 'get', path: '/', responses: { 200: { json: z.unknown() } } } as const;
 
 let server: HttpServer | undefined;
 afterEach(() => server?.close());
@@ -17,9 +21,7 @@ describe('a request that the database cannot serve now', () => {
   test.each([new DatabaseUnavailable(new Error('gone')), new ConcurrentUpdate(new Error('deadlock detected'))])(
     'gets a 503 with Retry-After: %s',
     async (error) => {
-      const app = createApp(pino({ level: 'silent' }), (router) =>
-        route(router, '/', { get: [() => Promise.reject(error)] }),
-      );
+      const app = createApp(pino({ level: 'silent' }), (api) => api.handle(route, () => Promise.reject(error)));
       server = await listen(app, '127.0.0.1', 0);
       const response = await call(server.url);
       expect(response.status).toBe(503);
@@ -32,8 +34,8 @@ describe('a request that the database cannot serve now', () => {
 describe('a request with unknown fields', () => {
   const schema = z.strictObject({ items: z.array(z.strictObject({ quantity: z.number() })), none: z.strictObject({}) });
   const problemFor = async (body: unknown) => {
-    const app = createApp(pino({ level: 'silent' }), (router) =>
-      route(router, '/', { get: [() => schema.parse(body)] }),
+    const app = createApp(pino({ level: 'silent' }), (api) =>
+      api.handle(route, async () => reply(200, schema.parse(body))),
     );
     server = await listen(app, '127.0.0.1', 0);
     const response = await call(server.url);

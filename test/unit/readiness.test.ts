@@ -1,7 +1,7 @@
 // GET /readyz while every server is away.
 import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
-import { operationsRoutes } from '../../app/admin/operations.ts';
+import { serveOperations } from '../../app/admin/operations.ts';
 import type { ServiceRunner } from '../../app/service-runner.ts';
 import { ExclusiveConsumer } from '../../infra/bus/mqtt/exclusive-consumer.ts';
 import type { Receiver } from '../../infra/bus/port.ts';
@@ -41,8 +41,8 @@ test('names the servers that are away, but not their addresses or errors', async
   await Promise.all([connecting.attempted, locking.attempted]);
 
   const consumers = { amqp, connecting, locking };
-  const app = createApp(log, (router) =>
-    operationsRoutes(router, {
+  const app = createApp(log, (api) =>
+    serveOperations(api, {
       runners: Object.entries(consumers).map(
         ([name, subscription]) =>
           ({

@@ -2,32 +2,22 @@
 // upgrade.test.ts starts this version on their stored data.
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import type { ZodType } from 'zod';
 import { type EventType, eventSchemas, eventTypes } from '../../contracts/events.ts';
-import { resendRequest } from '../../contracts/facts.ts';
-import { createFlashSaleRequest, purchaseRequest } from '../../contracts/flash-sales.ts';
-import { cancelRequest, placeOrderRequest } from '../../contracts/orders.ts';
-import { responseSchema } from '../../contracts/responses.ts';
+import { routesOf } from '../../contracts/routes/index.ts';
+import { matchesPath } from '../../contracts/routes/route.ts';
 import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import { fixture, recordedVersions, renamed } from '../fixtures/folder.ts';
 import { migrationHashes } from '../fixtures/migrations.ts';
 import type { RecordedAnswer } from '../fixtures/recorded-system.ts';
+import { responseSchema } from '../setup/response.ts';
 
-/** The schemas of requests with a JSON body, by path. */
-const requestSchemas: readonly (readonly [path: RegExp, schema: ZodType])[] = [
-  [/^\/orders$/, placeOrderRequest],
-  [/^\/orders\/[^/]+\/cancel$/, cancelRequest],
-  [/^\/flash-sales$/, createFlashSaleRequest],
-  [/^\/flash-sales\/[^/]+\/purchases$/, purchaseRequest],
-  [/^\/audit\/[a-z-]+\/resend$/, resendRequest],
-];
-
-const requestSchemaOf = ({ request }: RecordedAnswer) => requestSchemas.find(([path]) => path.test(request.path))?.[1];
+const requestSchemaOf = ({ request: { method, path } }: RecordedAnswer) =>
+  routesOf().find((route) => route.method.toUpperCase() === method && matchesPath(route.path, path))?.body?.schema;
 /** None for failed messages of 0.1.0, which did not send `payloadBytes` and `truncated`. */
 const responseSchemaOf = (version: string, { request: { method, path }, status }: RecordedAnswer) =>
   version === '0.1.0' && status < 300 && path.startsWith('/failed-messages/')
     ? undefined
-    : responseSchema(method, path, status);
+    : responseSchema(method, path.split('?')[0] ?? '', status);
 
 const filesOf = (version: string, folder: string): (readonly [name: string, text: string])[] =>
   readdirSync(fixture(version, folder)).map((name) => [

@@ -1,8 +1,10 @@
-// The HTTP responses about sales, purchases and tickets, written without Express: the listener in front of it (front.ts) sends
-// most of them, and the routes (routes.ts) send the same.
-import type { ServerResponse } from 'node:http';
+// The replies about sales, purchases and tickets. The listener in front of Express (front.ts) sends most of them, and the
+// routes (routes.ts) send the same.
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Purchase, Ticket } from '../../contracts/flash-sales.ts';
-import { Problem, sendJson } from '../../infra/http/problem.ts';
+import type { flashSaleRoutes } from '../../contracts/routes/flash-sales.ts';
+import { type Reply, reply } from '../../infra/http/api.ts';
+import { Problem } from '../../infra/http/problem.ts';
 import { pathFor } from '../../infra/http/reverse-proxy.ts';
 import { seeOther } from '../../infra/http/see-other.ts';
 import type { CreateResult } from './create-sale.ts';
@@ -14,18 +16,16 @@ const keyReused = new Problem(422, 'idempotency-key-reused', {
   detail: 'The key was used before with another body. Use a new key for a new sale.',
 });
 
-export function sendCreated(
-  response: ServerResponse,
+/** Throws the Problem of a key that was used before with another body. */
+export function createdReply(
+  request: IncomingMessage,
   result: Exclude<CreateResult, { readonly outcome: 'over' }>,
-): void {
-  if (result.outcome === 'key-reused') {
-    keyReused.send(response);
-    return;
-  }
+): Reply<typeof flashSaleRoutes.createFlashSale> {
+  if (result.outcome === 'key-reused') throw keyReused;
   const { outcome, sale } = result;
-  const location = { Location: pathFor(response.req, `/flash-sales/${sale.id}`) };
-  if (outcome === 'created') sendJson(response, 201, sale, location);
-  else sendJson(response, 200, sale, { ...location, 'Idempotency-Replayed': 'true' });
+  const location = { Location: pathFor(request, `/flash-sales/${sale.id}`) };
+  if (outcome === 'created') return reply(201, sale, location);
+  return reply(200, sale, { ...location, 'Idempotency-Replayed': 'true' });
 }
 
 /** A purchase as its client sent it. */
@@ -55,7 +55,7 @@ export function sendRejection(
   response: ServerResponse,
   { saleId, userId, byBrowser }: PurchaseRequest,
   rejected: RejectedPurchase,
-): void {
+): undefined {
   const { outcome, retryAfterSeconds } = rejected;
   if (byBrowser) {
     const query = new URLSearchParams({ reason: outcome, userId });
@@ -68,20 +68,20 @@ export function sendRejection(
 }
 
 /** The buyer's ticket: 202 if this purchase got it, 200 if the buyer had it before; or a redirect to its page. */
-export function sendPurchase(
+export function purchaseReply(
   response: ServerResponse,
   { saleId, byBrowser }: PurchaseRequest,
   { ticketId, position, isNew }: { readonly ticketId: string; readonly position: number; readonly isNew: boolean },
-): void {
+): Reply<typeof flashSaleRoutes.buy> | undefined {
   const path = `/flash-sales/${saleId}/purchases/${ticketId}`;
   if (byBrowser) {
     seeOther(response, path);
-    return;
+    return undefined;
   }
   const statusUrl = pathFor(response.req, path);
-  const purchase: Purchase = { ticketId, position, statusUrl };
-  sendJson(response, isNew ? 202 : 200, purchase, { Vary: 'Accept', Location: statusUrl });
+  const body: Purchase = { ticketId, position, statusUrl };
+  return reply(isNew ? 202 : 200, body, { Vary: 'Accept', Location: statusUrl });
 }
 
-export const sendTicket = (response: ServerResponse, ticket: Ticket) =>
-  sendJson(response, 200, ticket, { Vary: 'Accept', 'Cache-Control': 'no-store' });
+export const ticketReply = (ticket: Ticket): Reply<typeof flashSaleRoutes.readTicket> =>
+  reply(200, ticket, { Vary: 'Accept', 'Cache-Control': 'no-store' });

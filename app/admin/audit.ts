@@ -1,0 +1,51 @@
+// The routes under /audit/:service: the facts that `sluice audit` compares, and the contents of the service's outbox
+// and inbox. Every response is bounded, and pages follow existing unique keys.
+import { v7 as uuidv7 } from 'uuid';
+import type { Fact, FactList, FactsQuery } from '../../contracts/facts.ts';
+import { factsRoute, messagesRoute, resendRoute } from '../../contracts/routes/audit.ts';
+import type { ServiceName } from '../../contracts/services.ts';
+import type { Database } from '../../infra/database/port.ts';
+import { type Api, reply } from '../../infra/http/api.ts';
+import type { Outbox } from '../../infra/messaging/outbox.ts';
+import { countMessages, locateMessages } from '../../infra/messaging/stored-messages.ts';
+import type { AnyService, FactSource } from '../../infra/runtime/service.ts';
+import { schemaOf } from '../schemas.ts';
+
+/** Less than every id. */
+const FIRST = '00000000-0000-0000-0000-000000000000';
+
+export interface AuditOptions {
+  readonly name: ServiceName;
+  readonly service: Pick<AnyService, 'facts' | 'resend'>;
+  readonly database: Database;
+  readonly outbox: Outbox;
+}
+
+export function serveAudit(api: Api, { name, service, database, outbox }: AuditOptions): void {
+  for (const [list, source] of Object.entries(service.facts))
+    api.handle(factsRoute(list as FactList), async ({ query }) => reply(200, await readFacts(source, database, query)));
+  api.handle(messagesRoute(name), async ({ query: { ids } }) =>
+    reply(
+      200,
+      ids
+        ? { items: await locateMessages(database.background, schemaOf(name), ids) }
+        : await countMessages(database.longRunning, schemaOf(name)),
+    ),
+  );
+  const { resend } = service;
+  if (!resend) return;
+  // Resends, at once, the last request about each id in the body.
+  api.handle(resendRoute(name), async ({ body }) => {
+    const requests = [...new Set(body.ids)].map((id) => ({ id, eventId: uuidv7() }));
+    const { length: count } = await outbox.write(database.background, resend, requests);
+    return reply(202, { resent: count });
+  });
+}
+
+async function readFacts(source: FactSource, database: Database, { after = FIRST, limit, ids }: FactsQuery) {
+  const most = Math.min(limit, source.maxLimit ?? limit);
+  const queryable = source.maxLimit === undefined ? database.background : database.longRunning;
+  // A source does not know the type of its facts; a test checks the facts of each list.
+  const items = (await (ids ? source.of(queryable, ids) : source.after(queryable, after, most))) as Fact<FactList>[];
+  return { items, next: ids || items.length < most ? null : (items.at(-1)?.id ?? null) };
+}

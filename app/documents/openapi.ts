@@ -1,0 +1,101 @@
+// The OpenAPI 3.1 document of the routes, from their declarations.
+import { z } from 'zod';
+import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiResponsesObject } from 'zod-openapi';
+import { problem, problems } from '../../contracts/problems.ts';
+import { routes as namedRoutes } from '../../contracts/routes/index.ts';
+import { type Answer, problemsOf, type Route, responseHeaders } from '../../contracts/routes/route.ts';
+import { groupBy } from '../../infra/runtime/collections.ts';
+
+const ABOUT = `Place orders, sell in flash sales, and operate the system.
+
+- Money is an integer in the currency's minor unit: \`1999\` is £19.99. Times are ISO 8601 in UTC. Ids are UUIDs.
+- Lists are newest first; \`next\` is the cursor for \`?after=\`, and null on the last page.
+- Errors are RFC 9457 problem details; \`errors\` names each invalid field. An unknown field in a request is an error;
+  a response may gain fields.
+- No string of a request may contain U+0000 or a lone surrogate.
+- A path that does not exist gets a 404 \`not-found\`, another method a 405 \`method-not-allowed\`.
+`;
+
+export type OpenApiDocument = ReturnType<typeof createDocument>;
+
+export function openApiDocument(routes: readonly Route[], version: string): OpenApiDocument {
+  const paths: Record<string, Record<string, ZodOpenApiOperationObject>> = {};
+  for (const route of routes) {
+    const path = route.path.replaceAll(/:(\w+)/g, '{$1}');
+    paths[path] = { ...paths[path], [route.method]: operationOf(route) };
+  }
+  return createDocument(
+    { openapi: '3.1.1', info: { title: 'Sluice', version, description: ABOUT }, paths },
+    {
+      // A client must accept fields that a newer server adds.
+      override: ({ jsonSchema, io }) => {
+        if (io === 'output' && jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
+      },
+    },
+  );
+}
+
+function operationOf(route: Route): ZodOpenApiOperationObject {
+  const { path, summary, description, params, query, body, idempotencyKey } = route;
+  const media = [...(body ? ['application/json'] : []), ...(body?.form ? ['application/x-www-form-urlencoded'] : [])];
+  return {
+    operationId: operationIdOf(route),
+    tags: [path.split('/')[1] ?? ''],
+    summary,
+    ...(description && { description }),
+    'x-access': route.access,
+    requestParams: {
+      ...(params && { path: z.object(mapValues(params, ({ schema }) => schema)) }),
+      ...(query && { query: query as z.ZodObject }),
+      ...(idempotencyKey && { header: z.object({ 'Idempotency-Key': idempotencyKey }) }),
+    },
+    ...(body && {
+      requestBody: {
+        required: body.optional !== true,
+        content: Object.fromEntries(
+          media.map((type) => [type, { schema: body.schema, ...(body.example && { example: body.example }) }]),
+        ),
+      },
+    }),
+    responses: { ...mapValues(route.responses, responseOf), ...problemResponses(route) },
+  };
+}
+
+const names = new Map<Route, string>(Object.entries(namedRoutes).map(([name, route]) => [route, name]));
+
+/** The name of a route; for those of an audit, from the path: `getAuditOrderTickets`. */
+const operationIdOf = (route: Route): string =>
+  names.get(route) ??
+  `${route.method}${route.path}`.replaceAll(/[/-](\w)/g, (_, letter: string) => letter.toUpperCase());
+
+const mapValues = <V, W>(values: Readonly<Record<string, V>>, map: (value: V) => W): Record<string, W> =>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, map(value)]));
+
+function responseOf({ about, json, media = [], headers = [] }: Answer): ZodOpenApiResponsesObject['200'] {
+  return {
+    description: about,
+    content: {
+      ...(json && { 'application/json': { schema: json } }),
+      ...Object.fromEntries(media.map((type) => [type, { schema: { type: 'string' } }])),
+    },
+    headers: Object.fromEntries(
+      headers.map((name) => [name, { description: responseHeaders[name], schema: { type: 'string' } }]),
+    ),
+  };
+}
+
+/** The problems of a route by their status. */
+function problemResponses(route: Route): ZodOpenApiResponsesObject {
+  const byStatus = groupBy(problemsOf(route), (name) => problems[name].status);
+  return Object.fromEntries(
+    [...byStatus]
+      .filter(([status]) => !(status in route.responses))
+      .map(([status, names]) => [
+        status,
+        {
+          description: names.map((name) => `- \`${name}\`: ${problems[name].about}`).join('\n'),
+          content: { 'application/problem+json': { schema: problem } },
+        },
+      ]),
+  );
+}

@@ -1,0 +1,98 @@
+// The declarations of the routes against the router that a process serves, without a database.
+import type { Router } from 'express';
+import { pino } from 'pino';
+import { describe, expect, test } from 'vitest';
+import { serveAudit } from '../../app/admin/audit.ts';
+import { serveFailedMessages } from '../../app/admin/failed-messages.ts';
+import { serveOperations } from '../../app/admin/operations.ts';
+import { type Config, parseConfig } from '../../app/config.ts';
+import { schemaOf } from '../../app/schemas.ts';
+import { problems } from '../../contracts/problems.ts';
+import { routesOf } from '../../contracts/routes/index.ts';
+import { parameterNames, type Route } from '../../contracts/routes/route.ts';
+import { type ServiceName, serviceNames } from '../../contracts/services.ts';
+import type { Database } from '../../infra/database/port.ts';
+import { createApp } from '../../infra/http/app.ts';
+import { Outbox } from '../../infra/messaging/outbox.ts';
+import { Metrics } from '../../infra/observability/metrics.ts';
+import type { PacedQueues } from '../../infra/queue/port.ts';
+import type { AnyService, ServiceContext } from '../../infra/runtime/service.ts';
+import { couponService } from '../../services/coupon/index.ts';
+import { flashSaleService } from '../../services/flash-sale/index.ts';
+import { notifyService } from '../../services/notify/index.ts';
+import { orderService } from '../../services/order/index.ts';
+import type { PaymentProvider } from '../../services/order/payments/port.ts';
+import { pointsService } from '../../services/points/index.ts';
+
+const log = pino({ level: 'silent' });
+const metrics = new Metrics();
+
+/** Not used, because no request is made. */
+const unused = {
+  settings: parseConfig({}),
+  database: { kind: 'postgres', background: { kind: 'postgres' } } as Database,
+  metrics,
+  log,
+  wakeWorker: () => {},
+};
+
+const create: Record<ServiceName, (context: ServiceContext<Config>) => AnyService> = {
+  order: (context) => orderService({ ...context, payments: {} as PaymentProvider }),
+  points: pointsService,
+  coupon: couponService,
+  notify: notifyService,
+  'flash-sale': (context) => flashSaleService({ ...context, queues: {} as PacedQueues }),
+};
+
+/** The routes of a router, such as `get /orders/:id`. */
+function servedRoutes(): string[] {
+  const app = createApp(log, (api) => {
+    for (const name of serviceNames) {
+      const outbox = new Outbox(schemaOf(name));
+      const service = create[name]({ ...unused, outbox });
+      service.routes(api);
+      serveAudit(api, { name, service, database: unused.database, outbox });
+    }
+    serveFailedMessages(api, []);
+    serveOperations(api, {
+      runners: [],
+      database: unused.database,
+      resources: async () => ({}),
+      otherLoops: async () => [],
+      overload: { rejected: { lag: 0, busy: 0 }, lagMs: 0 } as never,
+      metrics,
+      otherMetrics: async () => [],
+      serving: () => true,
+    });
+  });
+  const served = app.router.stack.flatMap(({ handle }) => ('stack' in handle ? (handle as Router).stack : []));
+  return served.flatMap(({ route }) =>
+    // `undefined`: the handler of all other methods.
+    [...new Set(route?.stack.map(({ method }) => method))].flatMap((method) =>
+      method === undefined ? [] : [`${method} ${route?.path}`],
+    ),
+  );
+}
+
+const declared = routesOf();
+const nameOf = ({ method, path }: Route) => `${method} ${path}`;
+
+test('every route of the router is declared, and every declared route is served', () => {
+  expect(servedRoutes().sort()).toEqual(declared.map(nameOf).sort());
+});
+
+describe.for(declared.map((route) => [nameOf(route), route] as const))('%s', ([, route]) => {
+  test('declares each parameter of its path', () => {
+    expect(Object.keys(route.params ?? {})).toEqual(parameterNames(route.path));
+  });
+
+  test('says what each of its responses means', () => {
+    const responses = Object.entries(route.responses);
+    expect(responses.length).toBeGreaterThan(0);
+    for (const [status, { about, json, media }] of responses) {
+      expect(about, status).toMatch(/[.]$/);
+      expect(json ?? media, status).toBeDefined();
+    }
+    for (const name of route.problems ?? []) expect(problems).toHaveProperty(name);
+  });
+});
