@@ -25,12 +25,14 @@ export const createFlashSaleRequest = z
     stock: z.int().min(1).max(MAX_STOCK),
     queueCap: z.int().min(1).max(MAX_QUEUE_CAP),
     drainPerSecond: z.int().min(1).max(MAX_DRAIN_PER_SECOND),
-    /** Unset: the sale opens at once. */
-    opensAt: saleTime.optional(),
-    /** Unset, or null as in a sale: the sale stays open until it is sold out. */
-    closesAt: saleTime.nullish(),
-    /** How long a unit is held until its order is paid; 0: the order needs no payment. */
-    holdSeconds: z.int().min(0).max(MAX_HOLD_SECONDS).default(0),
+    opensAt: saleTime.optional().describe('Unset: the sale opens at once.'),
+    closesAt: saleTime.nullish().describe('Unset, or null as in a sale: the sale stays open until it is sold out.'),
+    holdSeconds: z
+      .int()
+      .min(0)
+      .max(MAX_HOLD_SECONDS)
+      .default(0)
+      .describe('How long a unit is held until its order is paid; 0: the order needs no payment.'),
   })
   .refine(({ opensAt, closesAt }) => !opensAt || !closesAt || opensAt < closesAt, {
     path: ['closesAt'],
@@ -55,22 +57,22 @@ export const flashSale = z.object({
   closesAt: instant.nullable(),
   holdSeconds: count,
   status: flashSaleStatus,
-  /**
-   * initial = remaining + held + sold. `held` units belong to tickets that are queued or whose order is not confirmed
-   * yet.
-   */
-  stock: z.object({ initial: count, remaining: z.int(), held: z.int(), sold: z.int() }),
-  /** `length` counts the queued tickets. */
-  queue: z.object({ length: z.int(), cap: count }),
-  /** admitted = held + ordered + released. */
-  counts: z.object({
-    admitted: count,
-    ordered: count,
-    /** Tickets whose unit was returned to the stock: released or failed. */
-    released: count,
-    /** Counted best-effort: a crash loses the rejections of the last moments. */
-    rejected: z.object({ queueFull: count, soldOut: count, notOpen: count }),
-  }),
+  stock: z
+    .object({ initial: count, remaining: z.int(), held: z.int(), sold: z.int() })
+    .describe(
+      'initial = remaining + held + sold. `held` units belong to tickets that are queued or whose order is not confirmed yet.',
+    ),
+  queue: z.object({ length: z.int(), cap: count }).describe('`length` counts the queued tickets.'),
+  counts: z
+    .object({
+      admitted: count,
+      ordered: count,
+      released: count.describe('Tickets whose unit was returned to the stock: released or failed.'),
+      rejected: z
+        .object({ queueFull: count, soldOut: count, notOpen: count })
+        .describe('Counted best-effort: a crash loses the rejections of the last moments.'),
+    })
+    .describe('admitted = held + ordered + released.'),
 });
 export type FlashSale = z.infer<typeof flashSale>;
 export const flashSalesPage = pageSchema(flashSale);
@@ -82,8 +84,7 @@ export type Rejection = (typeof rejections)[number];
 /** The response to an admitted buyer (202), and to a buyer who already holds a live ticket (200). */
 export const purchase = z.object({
   ticketId: uuid,
-  /** One more than the number of queued tickets ahead; 0 once the ticket has left the queue. */
-  position: count,
+  position: count.describe('One more than the number of queued tickets ahead; 0 once the ticket has left the queue.'),
   statusUrl: z.string(),
 });
 export type Purchase = z.infer<typeof purchase>;
@@ -93,8 +94,7 @@ export type TicketStatus = z.infer<typeof ticketStatus>;
 
 export const ticket = z.object({
   status: ticketStatus,
-  /** Only while the ticket is queued. */
-  position: z.int().min(1).optional(),
+  position: z.int().min(1).optional().describe('Only while the ticket is queued.'),
   orderId: uuid.optional(),
 });
 export type Ticket = z.infer<typeof ticket>;

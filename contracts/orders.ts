@@ -51,8 +51,7 @@ export const stepStatus = z.enum(['pending', 'failed', 'done', 'skipped', 'rever
 
 const step = z.object({
   status: stepStatus,
-  /** When the step reached this status, by the clock of the service's database. */
-  at: instant.optional(),
+  at: instant.optional().describe('When the step reached this status, by the clock of the service’s database.'),
   detail: z.string().optional(),
 });
 export type Step = z.infer<typeof step>;
@@ -60,18 +59,24 @@ export type Step = z.infer<typeof step>;
 export const order = z.object({
   id: uuid,
   userId,
-  /** A `placed` order is confirmed; it is `completed` once every step is done or skipped. */
-  status: z.enum(['awaiting-payment', 'placed', 'completed', 'cancelled']),
+  status: z
+    .enum(['awaiting-payment', 'placed', 'completed', 'cancelled'])
+    .describe('A `placed` order is confirmed; it is `completed` once every step is done or skipped.'),
   currency,
   total: z.int().min(0),
   items: z.array(orderItem),
   createdAt: instant,
-  /** Only while the order awaits payment: when it is cancelled if it has not been paid. */
-  expiresAt: instant.optional(),
-  /** Only while the order awaits payment: the payment provider has been asked and has not given an outcome. */
-  payment: z.literal('in-progress').optional(),
-  /** Only of a cancelled order: the reason given by the client, or `not paid in time`. */
-  cancelReason: z.string().optional(),
+  expiresAt: instant
+    .optional()
+    .describe('Only while the order awaits payment: when it is cancelled if it has not been paid.'),
+  payment: z
+    .literal('in-progress')
+    .optional()
+    .describe('Only while the order awaits payment: the payment provider has been asked and has not given an outcome.'),
+  cancelReason: z
+    .string()
+    .optional()
+    .describe('Only of a cancelled order: the reason given by the client, or `not paid in time`.'),
   steps: z.object({ points: step, coupon: step, notification: step } satisfies Record<StepName, z.ZodType>),
 });
 export type Order = z.infer<typeof order>;

@@ -22,10 +22,11 @@ export const providerHealth = z.object({ status: z.literal('up'), underWay: coun
 /** GET /charges and GET /charges/:orderId of the simulated provider. */
 export const ledgerEntry = z.object({
   orderId: uuid,
-  /**
-   * `refunded`: charged, then cancelled. `cancelled`: never charged, and never will be. Declined charges are not kept.
-   */
-  status: z.enum(['charged', 'refunded', 'cancelled']),
+  status: z
+    .enum(['charged', 'refunded', 'cancelled'])
+    .describe(
+      '`refunded`: charged, then cancelled. `cancelled`: never charged, and never will be. Declined charges are not kept.',
+    ),
   amount: z.int().optional(),
   currency: z.string().optional(),
   chargedAt: instant.optional(),

@@ -7,8 +7,7 @@ import { instant, uuid } from './text.ts';
 const pointsEntry = z.object({
   id: uuid,
   orderId: uuid,
-  /** Negative for a revocation. */
-  points: z.int(),
+  points: z.int().describe('Negative for a revocation.'),
   kind: z.enum(['award', 'revoke']),
   at: instant,
 });

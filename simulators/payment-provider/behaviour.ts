@@ -9,18 +9,20 @@ const milliseconds = z.int().min(0).max(600_000).default(0);
  * cancellations, not to reading the ledger. Default: off.
  */
 export const behaviour = z.strictObject({
-  /** Declines each n-th charge that is decided: 1 declines all, 0 none. */
-  declineEvery: z.int().min(0).max(1_000_000).default(0),
-  /** The probability, 0 to 1, that a charge is declined. */
-  declineShare: z.number().min(0).max(1).default(0),
+  declineEvery: z
+    .int()
+    .min(0)
+    .max(1_000_000)
+    .default(0)
+    .describe('Declines each n-th charge that is decided: 1 declines all, 0 none.'),
+  declineShare: z.number().min(0).max(1).default(0).describe('The probability, 0 to 1, that a charge is declined.'),
   /** Waits before working on a request, and drops it if its client has hung up by then. */
   delayMs: milliseconds,
   /** Decides a charge after this time, even if its client has hung up. */
   decideLateMs: milliseconds,
   /** Acts at once, and responds after this time. */
   respondLateMs: milliseconds,
-  /** Hangs up on every request. */
-  away: z.boolean().default(false),
+  away: z.boolean().default(false).describe('Hangs up on every request.'),
 });
 export type Behaviour = z.infer<typeof behaviour>;
 
