@@ -72,7 +72,7 @@ async function replay(file: string, options: ReplayOptions, signal: AbortSignal)
   for (const line of renderFormat(format, collected)) note(line);
   const http = new HttpClient(options.url, options.concurrency);
   try {
-    await http.request('GET', '/healthz', { signal }); // fails at once if the server is not running
+    await http.call('GET /healthz', {}, { signal }); // fails at once if the server is not running
     const report = {
       file,
       format: formatFacts(format, collected),

@@ -88,6 +88,7 @@ export const messagesAbout = z.object({
     }),
   ),
 });
+export type MessagesAbout = z.infer<typeof messagesAbout>;
 export const messagesQuery = z.strictObject({ ids: factsQuery.shape.ids });
 
 /** The service may add rows after the page whose `next` is null. */

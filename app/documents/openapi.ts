@@ -2,7 +2,6 @@
 import { z } from 'zod';
 import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiResponsesObject } from 'zod-openapi';
 import { problem, problems } from '../../contracts/problems.ts';
-import { routes as namedRoutes } from '../../contracts/routes/index.ts';
 import { type Answer, problemsOf, type Route, responseHeaders } from '../../contracts/routes/route.ts';
 import { groupBy } from '../../infra/runtime/collections.ts';
 
@@ -18,11 +17,12 @@ const ABOUT = `Place orders, sell in flash sales, and operate the system.
 
 export type OpenApiDocument = ReturnType<typeof createDocument>;
 
-export function openApiDocument(routes: readonly Route[], version: string): OpenApiDocument {
+/** `routes`: by name, which becomes the `operationId`. */
+export function openApiDocument(routes: Readonly<Record<string, Route>>, version: string): OpenApiDocument {
   const paths: Record<string, Record<string, ZodOpenApiOperationObject>> = {};
-  for (const route of routes) {
+  for (const [operationId, route] of Object.entries(routes)) {
     const path = route.path.replaceAll(/:(\w+)/g, '{$1}');
-    paths[path] = { ...paths[path], [route.method]: operationOf(route) };
+    paths[path] = { ...paths[path], [route.method]: { operationId, ...operationOf(route) } };
   }
   return createDocument(
     { openapi: '3.1.1', info: { title: 'Sluice', version, description: ABOUT }, paths },
@@ -39,7 +39,6 @@ function operationOf(route: Route): ZodOpenApiOperationObject {
   const { path, summary, description, params, query, body, idempotencyKey } = route;
   const media = [...(body ? ['application/json'] : []), ...(body?.form ? ['application/x-www-form-urlencoded'] : [])];
   return {
-    operationId: operationIdOf(route),
     tags: [path.split('/')[1] ?? ''],
     summary,
     ...(description && { description }),
@@ -60,13 +59,6 @@ function operationOf(route: Route): ZodOpenApiOperationObject {
     responses: { ...mapValues(route.responses, responseOf), ...problemResponses(route) },
   };
 }
-
-const names = new Map<Route, string>(Object.entries(namedRoutes).map(([name, route]) => [route, name]));
-
-/** The name of a route; for those of an audit, from the path: `getAuditOrderTickets`. */
-const operationIdOf = (route: Route): string =>
-  names.get(route) ??
-  `${route.method}${route.path}`.replaceAll(/[/-](\w)/g, (_, letter: string) => letter.toUpperCase());
 
 const mapValues = <V, W>(values: Readonly<Record<string, V>>, map: (value: V) => W): Record<string, W> =>
   Object.fromEntries(Object.entries(values).map(([name, value]) => [name, map(value)]));

@@ -14,7 +14,7 @@ import type { ServiceName } from '../services.ts';
 import type { Route } from './route.ts';
 
 /** What `sluice audit` compares. `list`: its path below /audit/. */
-export const factsRoute = (list: FactList) =>
+export const factsRoute = <List extends FactList>(list: List) =>
   ({
     method: 'get',
     path: `/audit/${list}`,
@@ -24,7 +24,7 @@ export const factsRoute = (list: FactList) =>
     responses: { 200: { about: 'One fact for each id, in the order of the ids.', json: factsPage(factLists[list]) } },
   }) as const satisfies Route;
 
-export const messagesRoute = (service: ServiceName) =>
+export const messagesRoute = <Service extends ServiceName>(service: Service) =>
   ({
     method: 'get',
     path: `/audit/${service}/messages`,
@@ -39,7 +39,7 @@ export const messagesRoute = (service: ServiceName) =>
     },
   }) as const satisfies Route;
 
-export const resendRoute = (service: ServiceName) =>
+export const resendRoute = <Service extends ServiceName>(service: Service) =>
   ({
     method: 'post',
     path: `/audit/${service}/resend`,
@@ -49,14 +49,21 @@ export const resendRoute = (service: ServiceName) =>
     responses: { 202: { about: 'The requests were written to the outbox.', json: resent } },
   }) as const satisfies Route;
 
-/** The services that send requests and wait for replies. */
-export const resendingServices = ['order', 'flash-sale'] as const satisfies readonly ServiceName[];
-
-/** The audit routes of a service. */
-export const auditRoutes = (service: ServiceName): readonly Route[] => [
-  ...(Object.keys(factLists) as FactList[])
-    .filter((list) => list === service || list.startsWith(`${service}/`))
-    .map(factsRoute),
-  messagesRoute(service),
-  ...(resendingServices.some((name) => name === service) ? [resendRoute(service)] : []),
-];
+/** The audit routes of each service. Those that send requests and wait for replies can resend them. */
+export const auditRoutes = {
+  order: {
+    readOrderFacts: factsRoute('order'),
+    readTicketOrderFacts: factsRoute('order/tickets'),
+    readOrderMessages: messagesRoute('order'),
+    resendOrderRequests: resendRoute('order'),
+  },
+  points: { readPointsFacts: factsRoute('points'), readPointsMessages: messagesRoute('points') },
+  coupon: { readCouponFacts: factsRoute('coupon'), readCouponMessages: messagesRoute('coupon') },
+  notify: { readNotifyFacts: factsRoute('notify'), readNotifyMessages: messagesRoute('notify') },
+  'flash-sale': {
+    readFlashSaleFacts: factsRoute('flash-sale'),
+    readTicketFacts: factsRoute('flash-sale/tickets'),
+    readFlashSaleMessages: messagesRoute('flash-sale'),
+    resendTicketRequests: resendRoute('flash-sale'),
+  },
+} as const satisfies Record<ServiceName, Record<string, Route>>;

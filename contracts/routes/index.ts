@@ -7,34 +7,29 @@ import { orderRoutes } from './orders.ts';
 import type { Route } from './route.ts';
 import { couponRoutes, notifyRoutes, pointsRoutes } from './users.ts';
 
-/** The routes with a name of their own; those of an audit are made for each service. */
-export const routes = {
-  ...orderRoutes,
-  ...pointsRoutes,
-  ...couponRoutes,
-  ...notifyRoutes,
-  ...flashSaleRoutes,
-  ...failedMessagesRoutes,
+/** The routes that only a process with the service serves. */
+const ofService = {
+  order: { ...orderRoutes, ...auditRoutes.order },
+  points: { ...pointsRoutes, ...auditRoutes.points },
+  coupon: { ...couponRoutes, ...auditRoutes.coupon },
+  notify: { ...notifyRoutes, ...auditRoutes.notify },
+  'flash-sale': { ...flashSaleRoutes, ...auditRoutes['flash-sale'] },
+} as const satisfies Record<ServiceName, Record<string, Route>>;
+
+export const routesOfService = (service: ServiceName): Readonly<Record<string, Route>> => ofService[service];
+
+/** The routes of a process that serves these services over HTTP, by name. None: it has only the role worker. */
+export const routesOf = (services: readonly ServiceName[] = serviceNames): Readonly<Record<string, Route>> => ({
+  ...Object.assign({}, ...services.map(routesOfService)),
+  ...(services.length > 0 && failedMessagesRoutes),
   ...processRoutes,
-} as const;
+});
 
-const ofService: Readonly<Record<ServiceName, Readonly<Record<string, Route>>>> = {
-  order: orderRoutes,
-  points: pointsRoutes,
-  coupon: couponRoutes,
-  notify: notifyRoutes,
-  'flash-sale': flashSaleRoutes,
-};
-
-/** The routes that only a process with this service serves. */
-export const routesOfService = (service: ServiceName): readonly Route[] => [
-  ...Object.values(ofService[service]),
-  ...auditRoutes(service),
-];
-
-/** The routes of a process that serves these services over HTTP; none: it has the role worker only. */
-export const routesOf = (services: readonly ServiceName[] = serviceNames): readonly Route[] => [
-  ...services.flatMap(routesOfService),
-  ...(services.length > 0 ? Object.values(failedMessagesRoutes) : []),
-  ...Object.values(processRoutes),
-];
+/** The type of all routes by name. */
+export type Routes = (typeof ofService)['order'] &
+  (typeof ofService)['points'] &
+  (typeof ofService)['coupon'] &
+  (typeof ofService)['notify'] &
+  (typeof ofService)['flash-sale'] &
+  typeof failedMessagesRoutes &
+  typeof processRoutes;

@@ -1,12 +1,14 @@
 // The stored effects of a shop's orders, read over HTTP after the measurement. With every strategy each order must be
 // completed, with its points, its coupon and its notification, once each.
-import type { z } from 'zod';
-import { ordersPage } from '../../contracts/orders.ts';
 import type { Page } from '../../contracts/pages.ts';
-import { couponsPage, notificationsPage, pointsPage } from '../../contracts/users.ts';
 import { groupBy } from '../../infra/runtime/collections.ts';
 import { HttpClient } from '../shared/http.ts';
-import { readPage, type Shop } from './measure.ts';
+import { MAX_PAGE, type Shop } from './measure.ts';
+
+interface Cursor {
+  readonly limit: number;
+  readonly after: string | undefined;
+}
 
 export type Effects = Awaited<ReturnType<typeof readEffects>>;
 
@@ -15,20 +17,24 @@ const IDS_AND_TIMES = new Set(['id', 'orderId', 'at', 'expiresAt']);
 
 export async function readEffects({ url, userId }: Shop, signal: AbortSignal) {
   const http = new HttpClient(url);
-  const read = async <Item>(path: string, schema: z.ZodType<Page<Item>>): Promise<Item[]> => {
+  const params = { userId };
+  const options = { about: `the effects of ${userId}`, signal };
+  const all = async <Item>(read: (query: Cursor) => Promise<Page<Item>>): Promise<Item[]> => {
     const all: Item[] = [];
     for (let after: string | null | undefined; after !== null; ) {
-      const page: Page<Item> = await readPage(http, { path, schema, after }, signal);
+      const page: Page<Item> = await read({ limit: MAX_PAGE, after });
       all.push(...page.items);
       after = page.next;
     }
     return all;
   };
   try {
-    const orders = await read(`/orders?userId=${userId}`, ordersPage);
-    const points = await read(`/users/${userId}/points`, pointsPage);
-    const coupons = await read(`/users/${userId}/coupons`, couponsPage);
-    const notifications = await read(`/users/${userId}/notifications`, notificationsPage);
+    const orders = await all((page) => http.read('GET /orders', { query: { userId, ...page } }, options));
+    const points = await all((query) => http.read('GET /users/:userId/points', { params, query }, options));
+    const coupons = await all((query) => http.read('GET /users/:userId/coupons', { params, query }, options));
+    const notifications = await all((query) =>
+      http.read('GET /users/:userId/notifications', { params, query }, options),
+    );
     const effects = groupBy([...points, ...coupons, ...notifications], ({ orderId }) => orderId);
     const outcomes = orders.map(({ id, status }) =>
       JSON.stringify([status, ...(effects.get(id) ?? [])], (key, value) =>

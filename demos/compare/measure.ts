@@ -2,9 +2,7 @@
 // are completed for many clients. The requests are the same for every strategy.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { z } from 'zod';
-import { type Order, ordersPage } from '../../contracts/orders.ts';
-import type { Page } from '../../contracts/pages.ts';
+import type { Order } from '../../contracts/orders.ts';
 import { concurrently } from '../shared/concurrently.ts';
 import { CliError } from '../shared/errors.ts';
 import { HttpClient } from '../shared/http.ts';
@@ -101,23 +99,16 @@ async function untilCompleted(http: HttpClient, order: Order, signal: AbortSigna
 async function untilAllCompleted(http: HttpClient, userId: string, signal: AbortSignal): Promise<void> {
   const deadline = performance.now() + COMPLETION_TIMEOUT_MS;
   // The newest orders come first and are completed last, so the first page is polled until all of its orders are.
-  const list = { path: `/orders?userId=${userId}`, schema: ordersPage };
   for (let after: string | null | undefined; after !== null; ) {
-    const { items: orders, next } = await readPage(http, { ...list, after }, signal);
+    const query = { userId, limit: MAX_PAGE, after };
+    const { items: orders, next } = await http.read('GET /orders', { query }, { about: `orders of ${userId}`, signal });
     if (orders.every(({ status }) => status === 'completed')) after = next;
     else if (performance.now() > deadline) throw new CliError(`orders of ${userId} ${tooLate}`);
     else await sleep(CROWD_POLL_MS, undefined, { signal });
   }
 }
 
-/** At most 200 items of a list, newest first. `path`: with a query or without; `after`: a cursor. */
-export function readPage<Item>(
-  http: HttpClient,
-  { path, schema, after }: { path: string; schema: z.ZodType<Page<Item>>; after: string | undefined },
-  signal: AbortSignal,
-): Promise<Page<Item>> {
-  const query = `limit=200${after === undefined ? '' : `&after=${after}`}`;
-  return http.read(`${path}${path.includes('?') ? '&' : '?'}${query}`, { schema, about: path, signal });
-}
+/** The largest page of a list. */
+export const MAX_PAGE = 200;
 
 const tooLate = `not completed ${COMPLETION_TIMEOUT_MS / 1_000} s after the last response`;

@@ -37,7 +37,7 @@ export class PurchaseClient extends HttpClient {
    * ones slowly. Resolves when all are open, or could not be opened.
    */
   async connect(count: number): Promise<void> {
-    await Promise.allSettled(Array.from({ length: count }, () => this.request('GET', '/healthz')));
+    await Promise.allSettled(Array.from({ length: count }, () => this.call('GET /healthz', {})));
   }
 
   /**

@@ -87,7 +87,7 @@ async function announce(http: HttpClient, { url, settings, signal }: RunOptions)
  */
 async function clockAhead(http: HttpClient, url: string, signal: AbortSignal): Promise<number> {
   // From a list of orders, because orders are read at the end: a URL without them is found before the sale.
-  const { status, headers } = await http.request('GET', '/orders?userId=buyer&limit=1', { signal });
+  const { status, headers } = await http.call('GET /orders', { query: { userId: 'buyer', limit: 1 } }, { signal });
   if (status === 404)
     throw new CliError(
       `the server at ${url} does not run the order service; use a URL that serves orders and flash sales`,

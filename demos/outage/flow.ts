@@ -84,10 +84,9 @@ export class Flow {
 
   async #place(userId: string, dueAt: number): Promise<void> {
     const { origin, signal } = this.#options;
-    const json = { userId, currency: 'GBP', items: mugs };
-    const headers = { 'idempotency-key': randomUUID() };
+    const request = { body: { userId, currency: 'GBP', items: [...mugs] }, idempotencyKey: randomUUID() };
     // The request rejects without a response, or after an abort.
-    const response = await this.#http.request('POST', '/orders', { json, headers, signal }).catch(() => undefined);
+    const response = await this.#http.call('POST /orders', request, { signal }).catch(() => undefined);
     if (signal.aborted) return;
     const timed = { dueMs: dueAt - origin, atMs: performance.now() - origin, status: response?.status ?? 0 };
     if (isAccepted(timed)) {

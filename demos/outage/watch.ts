@@ -58,7 +58,7 @@ export class Watch {
   async #sample(): Promise<Sample> {
     const { signal, accepted, onSample } = this.#options;
     const acceptedBefore = accepted();
-    const { status, text } = await this.#http.request('GET', '/metrics', { signal });
+    const { status, text } = await this.#http.call('GET /metrics', {}, { signal });
     if (status !== 200) throw new CliError(`the order service shows no metrics: ${status}`);
     const atMs = performance.now() - this.#origin;
     const recorded = recordedSteps(text);

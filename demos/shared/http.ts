@@ -1,8 +1,10 @@
 // A small HTTP client: JSON in, JSON out, with the time that each request took. It does not retry, because only the
 // caller knows whether resending a request is safe.
 import { Pool } from 'undici';
-import type { z } from 'zod';
+import { type BodyOf, type RequestOf, type RouteKey, requestTo } from '../../contracts/client.ts';
 import { problem } from '../../contracts/problems.ts';
+import { routesOf } from '../../contracts/routes/index.ts';
+import type { Route } from '../../contracts/routes/route.ts';
 import { parseHttpUrl } from '../../infra/http/url.ts';
 import { authorizationFor } from './credentials.ts';
 import { CliError, messageOf } from './errors.ts';
@@ -16,7 +18,8 @@ export const COUNTING_TIMEOUT_MS = 600_000;
 /** The largest order is far smaller; a larger response is not from Sluice. */
 const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
 
-export interface HttpResponse {
+export interface HttpResponse<Key extends RouteKey = RouteKey> {
+  readonly key: Key;
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly text: string;
@@ -85,24 +88,25 @@ export class HttpClient {
     });
   }
 
-  /** Rejects with NoResponse, or with the signal's AbortError. `path` starts with a slash. */
-  async request(
-    method: 'GET' | 'POST',
-    path: string,
-    options: { signal?: AbortSignal | undefined; json?: unknown; headers?: Record<string, string> } = {},
-  ): Promise<HttpResponse> {
-    const { signal, json, headers } = options;
+  /** Rejects with NoResponse, or with the signal's AbortError. */
+  async call<Key extends RouteKey>(
+    key: Key,
+    parts: RequestOf<Key>,
+    { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<HttpResponse<Key>> {
+    const { method, path, headers, body } = requestTo(key, parts);
     const startedAt = performance.now();
     try {
       const response = await this.#pool.request({
         method,
         path: this.#base + path,
-        headers: { ...this.#headers, ...(json !== undefined && { 'content-type': 'application/json' }), ...headers },
-        body: json === undefined ? null : JSON.stringify(json),
+        headers: { ...this.#headers, ...headers },
+        body: body ?? null,
         ...(signal && { signal }),
       });
       const text = await response.body.text();
       return {
+        key,
         status: response.statusCode,
         headers: response.headers,
         text,
@@ -116,12 +120,13 @@ export class HttpClient {
     }
   }
 
-  /** The parsed body of a GET. Throws a CliError as expectBody does. */
-  async read<T>(
-    path: string,
-    { signal, ...expected }: { signal?: AbortSignal | undefined; schema: z.ZodType<T>; about: string },
-  ): Promise<T> {
-    return expectBody(await this.request('GET', path, { signal }), { status: 200, ...expected });
+  /** The body of a 200. Throws a CliError as bodyOf does. */
+  async read<Key extends RouteKey>(
+    key: Key,
+    parts: RequestOf<Key>,
+    { signal, about }: { signal?: AbortSignal | undefined; about: string },
+  ): Promise<BodyOf<Key, 200>> {
+    return bodyOf(await this.call(key, parts, { signal }), 200, about);
   }
 
   /** For thousands of requests a second: uses no promise and does not parse. Calls `onResponse` exactly once. */
@@ -193,18 +198,25 @@ export function problemOf({ status, body }: HttpResponse): { title: string; deta
  * The parsed body. Throws a CliError if the response has another status or another shape. `about`: the subject of the
  * error message, such as `order 0199c2b0-…`.
  */
-export function expectBody<T>(
-  response: HttpResponse,
-  { status, schema, about }: { status: number; schema: z.ZodType<T>; about: string },
-): T {
+export function bodyOf<Key extends RouteKey, Status extends number>(
+  response: HttpResponse<Key>,
+  status: Status,
+  about: string,
+): BodyOf<Key, Status> {
   if (response.status !== status) {
     const { title, detail } = problemOf(response);
     throw new CliError(`${about}: ${response.status} ${title}${detail ? `: ${detail}` : ''}`);
   }
-  const parsed = schema.safeParse(response.body);
-  if (parsed.success) return parsed.data;
-  const { path, message } = parsed.error.issues[0] ?? { path: [], message: '' };
+  const schema = schemas.get(response.key)?.[status]?.json;
+  const parsed = schema?.safeParse(response.body);
+  if (parsed?.success) return parsed.data as BodyOf<Key, Status>;
+  const { path, message } = parsed?.error.issues[0] ?? { path: [], message: '' };
   throw new CliError(
     `${about}: unexpected response (${path.join('.') || 'body'}: ${message}): is this a Sluice server?`,
   );
 }
+
+/** The declared responses by method and path. */
+const schemas = new Map<string, Route['responses']>(
+  Object.values(routesOf()).map(({ method, path, responses }) => [`${method.toUpperCase()} ${path}`, responses]),
+);

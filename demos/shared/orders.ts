@@ -1,6 +1,6 @@
 // A client of the order service.
-import { type Order, type OrderItem, order, type PlaceOrderRequest, stepNames } from '../../contracts/orders.ts';
-import { expectBody, type HttpClient, type HttpResponse, NoResponse, problemOf } from './http.ts';
+import { type Order, type OrderItem, type PlaceOrderRequest, stepNames } from '../../contracts/orders.ts';
+import { bodyOf, type HttpClient, type HttpResponse, NoResponse, problemOf } from './http.ts';
 
 /** 59.97 GBP: enough for points and for a coupon (from 50 GBP). */
 export const mugs: readonly OrderItem[] = [{ sku: 'MUG', name: 'Mug', quantity: 3, unitPrice: 1_999 }];
@@ -24,9 +24,9 @@ export async function placeOrder(
   body: PlaceOrderRequest,
   { key, signal }: { key: string; signal: AbortSignal },
 ): Promise<Placed | RejectedOrder | Unavailable> {
-  let response: HttpResponse;
+  let response: HttpResponse<'POST /orders'>;
   try {
-    response = await http.request('POST', '/orders', { json: body, headers: { 'idempotency-key': key }, signal });
+    response = await http.call('POST /orders', { body, idempotencyKey: key }, { signal });
   } catch (error) {
     if (!(error instanceof NoResponse)) throw error;
     return { kind: 'unavailable', reason: error.message, unknown: error.sent, retryAfterMs: undefined };
@@ -35,7 +35,7 @@ export async function placeOrder(
   if (status === 200 || status === 201)
     return {
       kind: 'placed',
-      order: expectBody(response, { status, schema: order, about: 'the order' }),
+      order: bodyOf(response, status, 'the order'),
       replayed: headers['idempotency-replayed'] === 'true',
       ms,
     };
@@ -52,7 +52,7 @@ export async function placeOrder(
 
 /** Rejects with a CliError if the server does not respond with the order. */
 export const readOrder = (http: HttpClient, id: string, signal: AbortSignal): Promise<Order> =>
-  http.read(`/orders/${id}`, { schema: order, about: `order ${id}`, signal });
+  http.read('GET /orders/:id', { params: { id } }, { about: `order ${id}`, signal });
 
 /** The milliseconds of a Retry-After in whole seconds; Sluice sends no dates. */
 export const retryAfterOf = (header: unknown): number | undefined =>

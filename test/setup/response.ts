@@ -20,7 +20,7 @@ export interface ReceivedResponse {
 const withoutSchema = /^text\/(html|css|javascript|plain)\b/;
 
 const routes: readonly Route[] = [
-  ...routesOf(),
+  ...Object.values(routesOf()),
   ...Object.values(paymentProviderRoutes),
   ...Object.values(behaviourRoutes),
 ];

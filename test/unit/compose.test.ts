@@ -50,7 +50,7 @@ function proxyOf(conf: string): (path: string) => string | undefined {
   };
 }
 
-const pathsOf = (routes: readonly Route[]) => routes.map(({ path }) => path);
+const pathsOf = (routes: Readonly<Record<string, Route>>) => Object.values(routes).map(({ path }) => path);
 
 test('the roles of PostgreSQL have rights on the schema of each service', () => {
   const names =
@@ -145,7 +145,7 @@ describe('nginx.conf', () => {
   });
 
   test.each(serviceNames)("proxies the routes of %s's failed messages to it", (name) => {
-    const paths = pathsOf(Object.values(failedMessagesRoutes));
+    const paths = pathsOf(failedMessagesRoutes);
     expect(paths.length).toBeGreaterThan(0);
     for (const path of paths) expect(proxied(path.replace(':service', name).replace(':id', '1'))).toBe(name);
   });

@@ -12,7 +12,8 @@ import type { RecordedAnswer } from '../fixtures/recorded-system.ts';
 import { responseSchema } from '../setup/response.ts';
 
 const requestSchemaOf = ({ request: { method, path } }: RecordedAnswer) =>
-  routesOf().find((route) => route.method.toUpperCase() === method && matchesPath(route.path, path))?.body?.schema;
+  Object.values(routesOf()).find((route) => route.method.toUpperCase() === method && matchesPath(route.path, path))
+    ?.body?.schema;
 /** None for failed messages of 0.1.0, which did not send `payloadBytes` and `truncated`. */
 const responseSchemaOf = (version: string, { request: { method, path }, status }: RecordedAnswer) =>
   version === '0.1.0' && status < 300 && path.startsWith('/failed-messages/')

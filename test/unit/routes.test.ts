@@ -74,7 +74,7 @@ function servedRoutes(): string[] {
   );
 }
 
-const declared = routesOf();
+const declared = Object.values(routesOf());
 const nameOf = ({ method, path }: Route) => `${method} ${path}`;
 
 test('every route of the router is declared, and every declared route is served', () => {
