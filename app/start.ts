@@ -20,6 +20,7 @@ import { type Role, roles } from '../infra/runtime/service.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
 import { failedMessagesRoutes } from './admin/failed-messages.ts';
 import { operationsRoutes } from './admin/operations.ts';
+import { operatorActionsRoutes } from './admin/operator-actions.ts';
 import { type Config, parseConfig } from './config.ts';
 import { openBroker, openResources, Resources } from './resources.ts';
 import type { ServiceRunner } from './service-runner.ts';
@@ -243,9 +244,12 @@ class Sluice {
     this.#shutdown.add(async () => overload.stop());
     const app = createApp(this.#log, (router) => {
       for (const runner of served) runner.routes(router);
-      if (served.length > 0) failedMessagesRoutes(router, served);
-      const serving = () => this.#warm && !this.#shutdown.begun;
       const { database } = resources;
+      if (served.length > 0) {
+        failedMessagesRoutes(router, served);
+        operatorActionsRoutes(router, database);
+      }
+      const serving = () => this.#warm && !this.#shutdown.begun;
       const shown = { runners, database, resources: resourceStates, otherLoops, otherMetrics, overload, serving };
       operationsRoutes(router, { ...shown, metrics: this.#metrics });
     });

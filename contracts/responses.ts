@@ -4,12 +4,15 @@ import { z } from 'zod';
 import { type FactList, factLists, factsPage, messagesAbout, messagesSummary, resent } from './facts.ts';
 import { flashSale, flashSalesPage, purchase, ticket } from './flash-sales.ts';
 import {
-  failedMessage,
+  errorGroupsPage,
+  failedMessageDetails,
   failedMessagesPage,
   health,
+  operatorActionsPage,
   readiness,
   retriedOne,
   retryPreview,
+  retryProgress,
   retryResult,
 } from './operations.ts';
 import { order, ordersPage } from './orders.ts';
@@ -37,8 +40,12 @@ const routes: readonly (readonly [method: string, path: string, byStatus: Record
 
   ['GET', '/failed-messages/:service', { 200: failedMessagesPage }],
   ['POST', '/failed-messages/:service/retry', { 200: retryPreview, 202: retryResult }],
-  ['GET', '/failed-messages/:service/:id', { 200: failedMessage }],
+  ['GET', '/failed-messages/:service/groups', { 200: errorGroupsPage }],
+  ['GET', '/failed-messages/:service/retries/:run', { 200: retryProgress }],
+  ['GET', '/failed-messages/:service/:id', { 200: failedMessageDetails }],
   ['POST', '/failed-messages/:service/:id/retry', { 202: retriedOne }],
+  ['POST', '/failed-messages/:service/:id/discard', { 200: failedMessageDetails }],
+  ['GET', '/operator-actions', { 200: operatorActionsPage }],
 
   ['GET', '/audit/:service/messages', { 200: z.union([messagesSummary, messagesAbout]) }],
   ['POST', '/audit/:service/resend', { 202: resent }],

@@ -5,14 +5,18 @@ import { v7 as uuidv7 } from 'uuid';
 import { factsQuery, messagesQuery, resendRequest } from '../../contracts/facts.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import type { Database } from '../../infra/database/port.ts';
+import { actorOf } from '../../infra/http/actor.ts';
 import { jsonBody, parse, route } from '../../infra/http/app.ts';
 import type { Outbox } from '../../infra/messaging/outbox.ts';
 import { countMessages, locateMessages } from '../../infra/messaging/stored-messages.ts';
+import { actionParam, type OperatorAction, recordAction } from '../../infra/operators/operator-actions.ts';
 import type { AnyService, FactSource } from '../../infra/runtime/service.ts';
 import { schemaOf } from '../schemas.ts';
 
 /** Less than every id. */
 const FIRST = '00000000-0000-0000-0000-000000000000';
+
+type Resend = NonNullable<AnyService['resend']>;
 
 export interface FactsOptions {
   readonly name: ServiceName;
@@ -41,13 +45,27 @@ export function factsRoutes(router: Router, { name, service, database, outbox }:
   const { resend } = service;
   if (!resend) return;
   // Resends, at once, the last request about each id in the body.
-  const handler: RequestHandler = async ({ body }, response) => {
-    const requests = [...new Set(parse(resendRequest, body).ids)].map((id) => ({ id, eventId: uuidv7() }));
-    const { length: count } = await outbox.write(database.background, resend, requests);
+  const handler: RequestHandler = async (request, response) => {
+    const ids = [...new Set(parse(resendRequest, request.body).ids)];
+    const requests = ids.map((id) => ({ id, eventId: uuidv7() }));
+    const action = { actor: actorOf(request), action: 'audit.resend', service: name, details: { ids } };
+    const { length: count } = await outbox.write(database.background, recorded(resend, action), requests);
     response.status(202).json({ resent: count });
   };
   route(router, `/audit/${name}/resend`, { post: [jsonBody, handler] });
 }
+
+/** The statement of a resend, which also records it. */
+const recorded = (resend: Resend, action: OperatorAction): Resend => ({
+  ...resend,
+  effects: `${resend.effects ? `${resend.effects},` : 'WITH'} resending AS (${resend.events}),
+    recorded AS (${recordAction(
+      2,
+      `(SELECT NULL::json AS before, json_build_object('resent', count(*)) AS after FROM resending HAVING count(*) > 0)`,
+    )})`,
+  events: 'SELECT * FROM resending',
+  params: (requests) => [...resend.params(requests), actionParam(action)],
+});
 
 async function readFacts(source: FactSource, database: Database, query: unknown) {
   const { after = FIRST, limit, ids } = parse(factsQuery, query);

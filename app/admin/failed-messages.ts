@@ -1,26 +1,21 @@
-// The routes under /failed-messages/:service, with which an operator lists, reads and retries the messages that a
-// service's consumer could not handle (`sluice failed`).
-import { setTimeout as delay } from 'node:timers/promises';
+// The routes under /failed-messages/:service, with which an operator lists, groups and reads the messages that a
+// service's consumer could not handle, retries and discards them (`sluice failed`).
 import type { Request, RequestHandler, Router } from 'express';
 import {
+  type ErrorGroup,
   type FailedMessage,
+  type FailedMessageDetails,
   failedMessagesQuery,
-  MAX_RETRY_LIMIT,
-  type RetryPreview,
-  type RetryResult,
-  retryQuery,
+  type RetryProgress,
 } from '../../contracts/operations.ts';
-import { pageOf } from '../../contracts/pages.ts';
-import { noBody, parse, parseId, route } from '../../infra/http/app.ts';
-import { notFound, Problem } from '../../infra/http/problem.ts';
-import type { FailedFilter, FailedRow } from '../../infra/messaging/failed-messages.ts';
+import { pageOf, pageQuery } from '../../contracts/pages.ts';
+import { jsonBody, noBody, optionalJsonBody, parse, parseId, route } from '../../infra/http/app.ts';
+import { notFound } from '../../infra/http/problem.ts';
+import type { FailedMessages, FailedRow, ErrorGroup as StoredGroup } from '../../infra/messaging/failed-messages.ts';
 import type { ServiceRunner } from '../service-runner.ts';
+import { discard, retryMatching, retryOne } from './failed-decisions.ts';
 
-/** A message that is locked or being attempted is skipped, and checked again at this interval, this many times. */
-const BUSY_MS = 100;
-const BUSY_ROUNDS = 20;
-
-type Runner = Pick<ServiceRunner, 'name' | 'failed' | 'wake'>;
+export type Runner = Pick<ServiceRunner, 'name' | 'failed' | 'wake'>;
 
 export function failedMessagesRoutes(router: Router, runners: readonly Runner[]): void {
   const runnerOf = ({ params: { service } }: Request): Runner => {
@@ -34,11 +29,23 @@ export function failedMessagesRoutes(router: Router, runners: readonly Runner[])
       const { status = 200, body } = await respond(runnerOf(request), request);
       response.status(status).json(body);
     };
-  route(router, '/failed-messages/:service', { get: [respondWith(listFailed)] });
-  // Before the route with an id, because `retry` would match it.
-  route(router, '/failed-messages/:service/retry', { post: [...noBody, respondWith(retryMatching)] });
-  route(router, '/failed-messages/:service/:id', { get: [respondWith(readFailed)] });
-  route(router, '/failed-messages/:service/:id/retry', { post: [...noBody, respondWith(retryOne)] });
+  const at = '/failed-messages/:service';
+  route(router, at, { get: [respondWith(listFailed)] });
+  // Before the route with an id, because `retry` and `groups` would match it.
+  route(router, `${at}/retry`, { post: [...noBody, respondWith(retryMatching)] });
+  route(router, `${at}/groups`, { get: [respondWith(listGroups)] });
+  route(router, `${at}/retries/:run`, { get: [respondWith(readProgress)] });
+  route(router, `${at}/:id`, { get: [respondWith(readFailed)] });
+  route(router, `${at}/:id/retry`, { post: [optionalJsonBody, respondWith(retryOne)] });
+  route(router, `${at}/:id/discard`, {
+    post: [
+      jsonBody,
+      respondWith(async (runner, request) => {
+        await discard(runner, request);
+        return readFailed(runner, request);
+      }),
+    ],
+  });
 }
 
 async function listFailed({ failed }: Runner, { query }: Request) {
@@ -47,71 +54,57 @@ async function listFailed({ failed }: Runner, { query }: Request) {
   return { body: pageOf(rows.map(failedMessage), limit) };
 }
 
-async function retryMatching(runner: Runner, { query }: Request) {
-  const { dryRun, limit, ...selection } = parse(retryQuery, query);
-  const preview: RetryPreview = await runner.failed.count(selection);
-  if (dryRun) return { body: preview };
-  const { asOf, truncated } = preview;
-  // A message that fails again during this call waits for the next one. With a time in the future it would be retried
-  // again and again.
-  const [failedBefore] = [selection.failedBefore ?? asOf, asOf].sort();
-  const result: RetryResult = { ...(await retryAll(runner, { ...selection, failedBefore }, limit)), truncated };
-  return { status: 202, body: result };
+async function listGroups({ failed }: Runner, { query }: Request) {
+  const { after, limit } = parse(pageQuery, query);
+  return { body: pageOf((await failed.groups(after, limit + 1)).map(errorGroup), limit) };
+}
+
+async function readProgress({ failed }: Runner, { params }: Request) {
+  const body: RetryProgress = await failed.progress(parseId(params.run, 'run of retries'));
+  return { body };
 }
 
 async function readFailed({ failed }: Runner, { params }: Request) {
   const row = await failed.find(parseId(params.id, 'failed message'));
   if (!row) throw notFound('failed message');
-  return { body: failedMessage(row) };
+  return { body: failedMessageDetails(row) };
 }
 
-async function retryOne(runner: Runner, { params }: Request) {
-  const id = parseId(params.id, 'failed message');
-  const row = await runner.failed.find(id);
-  if (row?.truncated) throw notStored(row);
-  if (!row || (await runner.failed.retry({ id })) === 0) throw notFound('failed message');
-  runner.wake();
-  return { status: 202, body: { retried: 1 } };
-}
+/** A list has no done message. */
+const failedMessage = (row: FailedRow) => shown(row) as FailedMessage;
 
-/**
- * Retries in statements of bounded size. Without a `limit` it continues until no message is left, or until the
- * remaining ones have been busy for too long. It terminates, because a retried message no longer matches the selection.
- */
-async function retryAll(
-  runner: Runner,
-  selection: FailedFilter,
-  limit: number | undefined,
-): Promise<Omit<RetryResult, 'truncated'>> {
-  const batch = limit ?? MAX_RETRY_LIMIT;
-  for (let retried = 0, busyRounds = 0; ; ) {
-    const now = await runner.failed.retry(selection, batch);
-    retried += now;
-    runner.wake();
-    if (limit === undefined && now === batch) continue;
-    const { matching: left } = await runner.failed.count(selection);
-    if (limit !== undefined || left === 0 || busyRounds === BUSY_ROUNDS) return { retried, left };
-    busyRounds++;
-    await delay(BUSY_MS);
-  }
-}
-
-const failedMessage = (row: FailedRow): FailedMessage => ({
+const shown = (row: FailedRow) => ({
   id: row.message_id,
   type: row.type,
   subject: row.subject,
   status: row.status,
   attempts: row.attempts,
   error: row.error,
-  nextAttemptAt: row.status === 'retrying' ? row.next_attempt_at.toISOString() : null,
+  group: row.error_group,
+  nextAttemptAt: row.status === 'retrying' ? (row.next_attempt_at?.toISOString() ?? null) : null,
   receivedAt: row.received_at.toISOString(),
-  payload: Buffer.from(row.body ?? []).toString('utf8'),
+  discardedAt: row.discarded_at?.toISOString() ?? null,
+  discardReason: row.discard_reason,
+  payload: utf8(row.body),
   payloadBytes: row.bytes,
   truncated: row.truncated,
+  corrected: row.is_corrected,
 });
 
-const notStored = ({ bytes, body }: FailedRow) =>
-  new Problem(409, 'message-truncated', {
-    title: 'This message cannot be retried',
-    detail: `It had ${bytes} bytes, more than an event may have, and only the first ${body?.byteLength ?? 0} are stored.`,
-  });
+const failedMessageDetails = (row: NonNullable<Awaited<ReturnType<FailedMessages['find']>>>): FailedMessageDetails => ({
+  ...shown(row),
+  correctedPayload: row.corrected && utf8(row.corrected),
+});
+
+const errorGroup = ({ id, type, pattern, dead, retrying, ...group }: StoredGroup): ErrorGroup => ({
+  id,
+  type,
+  error: pattern,
+  dead,
+  retrying,
+  oldestAt: group.oldest.toISOString(),
+  newestAt: group.newest.toISOString(),
+  example: { id: group.message_id, error: group.error },
+});
+
+const utf8 = (bytes: Uint8Array | null) => Buffer.from(bytes ?? []).toString('utf8');

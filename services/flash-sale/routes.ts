@@ -13,6 +13,7 @@ import { paymentOutcome } from '../../contracts/orders.ts';
 import { pageOf } from '../../contracts/pages.ts';
 import { userId } from '../../contracts/text.ts';
 import type { Database } from '../../infra/database/port.ts';
+import { actorOf } from '../../infra/http/actor.ts';
 import { formOrJsonBody, IDEMPOTENCY_KEY, jsonBody, parse, parseId, prefersHtml, route } from '../../infra/http/app.ts';
 import { notFound } from '../../infra/http/problem.ts';
 import { pathFor } from '../../infra/http/reverse-proxy.ts';
@@ -43,7 +44,7 @@ export function flashSaleRoutes(router: Router, options: Options): void {
       async (request, response) => {
         const terms = parse(createFlashSaleRequest, request.body);
         const key = parse(idempotencyKey, request.get(IDEMPOTENCY_KEY), IDEMPOTENCY_KEY);
-        const result = await createSale(database, terms, key);
+        const result = await createSale(database, terms, actorOf(request), key);
         if (result.outcome === 'over') throw closesInThePast();
         if (result.outcome === 'created') onCreated(terms.opensAt);
         sendCreated(response, result);
