@@ -35,7 +35,8 @@ export const failpoints = [...messagingFailpoints, ...flashSaleFailpoints, ...or
 export type Failpoint = (typeof failpoints)[number];
 
 /** The first segments of all routes. Below a base path that is one of them, a request would be ambiguous. */
-const ROUTES = '/orders, /users, /flash-sales, /failed-messages, /audit, /healthz, /readyz, /metrics or /mqtt';
+const ROUTES =
+  '/orders, /users, /flash-sales, /failed-messages, /operator-actions, /audit, /healthz, /readyz, /metrics or /mqtt';
 const isRoute = (path: string) => new RegExp(`^(?:${ROUTES.replace(/,? or |, /g, '|')})(?:/|$)`, 'i').test(path);
 
 function isAddressList(list: string): boolean {
@@ -137,7 +138,12 @@ const variables = {
   INBOX_RETENTION_DAYS: variable(
     integer(1, 3_650),
     '7',
-    'Days for which a done message is kept, counted from its arrival. Dead messages are kept, but only the newest 1,000 unreadable ones.',
+    'Days for which a done message is kept, counted from its arrival; if an operator has retried it, from then.',
+  ),
+  FAILED_RETENTION_DAYS: variable(
+    integer(1, 3_650),
+    '90',
+    'Days for which a dead message is kept, discarded or not, counted from its last failure. Only the newest 1,000 unreadable ones are kept.',
   ),
   LEASE_MS: variable(
     integer(100, 600_000),

@@ -48,6 +48,7 @@ export const inboxOptions = (service: AnyService, config: Config) => ({
   leaseMs: config.LEASE_MS,
   prefetch: config.PREFETCH,
   retentionDays: config.INBOX_RETENTION_DAYS,
+  failedRetentionDays: config.FAILED_RETENTION_DAYS,
 });
 
 export class Consumer {

@@ -5,6 +5,7 @@ import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { assertMigrated, migrate, readMigrations } from '../infra/database/migrate.ts';
 import { type Database, DatabaseUnavailable, NoUsableHost, UnsuitableDatabase } from '../infra/database/port.ts';
 import { assertRights, GRANTS } from '../infra/database/rights.ts';
+import { ADMIN_MIGRATIONS, ADMIN_SCHEMA } from '../infra/operators/operator-actions.ts';
 import { reasonOf } from '../infra/runtime/reason.ts';
 import { redactUrl } from '../infra/runtime/server-url.ts';
 import { StartFailed, StartupError } from '../infra/runtime/startup-error.ts';
@@ -27,7 +28,7 @@ export const awaitDatabase = (database: Database, start: Start): Promise<void> =
   prepare(start, () => database.query('SELECT 1'));
 
 /**
- * Migrates the schemas of the services in this process. With the local bus it also migrates the inboxes of all others,
+ * Migrates the schemas of the services in this process, and the one that all share. With the local bus it also migrates the inboxes of all others,
  * because publishing writes to them. With MIGRATE=off it only checks that they are migrated.
  */
 export async function migrateSchemas(
@@ -37,18 +38,18 @@ export async function migrateSchemas(
 ): Promise<void> {
   const messaging = await readMigrations(MESSAGING_MIGRATIONS, 'messaging');
   const { busKind, MIGRATE } = start.config;
+  const needed = new Map([[ADMIN_SCHEMA, await readMigrations(ADMIN_MIGRATIONS.folder, ADMIN_MIGRATIONS.set)]]);
+  for (const name of serviceNames) {
+    const folder = migrations.get(name);
+    if (!folder && busKind !== 'local') continue;
+    needed.set(schemaOf(name), [...messaging, ...(folder ? await readMigrations(folder, name) : [])]);
+  }
   await prepare(start, async () => {
-    const schemas: string[] = [];
-    for (const name of serviceNames) {
-      const folder = migrations.get(name);
-      if (!folder && busKind !== 'local') continue;
-      const own = folder ? await readMigrations(folder, name) : [];
-      const schema = schemaOf(name);
-      if (MIGRATE === 'on') await migrate(database, schema, [...messaging, ...own], start.log);
-      else await assertMigrated(database, schema, [...messaging, ...own]);
-      schemas.push(schema);
+    for (const [schema, its] of needed) {
+      if (MIGRATE === 'on') await migrate(database, schema, its, start.log);
+      else await assertMigrated(database, schema, its);
     }
-    await assertRights(database, schemas);
+    await assertRights(database, [...needed.keys()]);
   });
 }
 

@@ -20,6 +20,7 @@ import { type Role, roles } from '../infra/runtime/service.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
 import { serveFailedMessages } from './admin/failed-messages.ts';
 import { serveOperations } from './admin/operations.ts';
+import { serveOperatorActions } from './admin/operator-actions.ts';
 import { type Config, parseConfig } from './config.ts';
 import { openBroker, openResources, Resources } from './resources.ts';
 import type { ServiceRunner } from './service-runner.ts';
@@ -243,9 +244,12 @@ class Sluice {
     this.#shutdown.add(async () => overload.stop());
     const app = createApp(this.#log, (api) => {
       for (const runner of served) runner.routes(api);
-      if (served.length > 0) serveFailedMessages(api, served);
-      const serving = () => this.#warm && !this.#shutdown.begun;
       const { database } = resources;
+      if (served.length > 0) {
+        serveFailedMessages(api, served);
+        serveOperatorActions(api, database);
+      }
+      const serving = () => this.#warm && !this.#shutdown.begun;
       const shown = { runners, database, resources: resourceStates, otherLoops, otherMetrics, overload, serving };
       serveOperations(api, { ...shown, metrics: this.#metrics });
     });

@@ -20,9 +20,7 @@ type QueryOf<S extends z.ZodType> = {
 export type RequestOf<Key extends RouteKey> = (ByKey[Key] extends { readonly params: infer P }
   ? { readonly params: { readonly [Name in keyof P]: string } }
   : unknown) &
-  (ByKey[Key] extends { readonly query: infer S extends z.ZodType }
-    ? { readonly query?: QueryOf<S> }
-    : unknown) &
+  (ByKey[Key] extends { readonly query: infer S extends z.ZodType } ? { readonly query?: QueryOf<S> } : unknown) &
   (ByKey[Key] extends { readonly body: { readonly schema: infer S extends z.ZodType } }
     ? { readonly body?: z.input<S> }
     : unknown) &

@@ -84,7 +84,7 @@ export const messagesAbout = z.object({
       /** The event's id. */
       id: uuid,
       type: z.string().nullable(),
-      place: z.enum(['outbox', 'pending', 'retrying', 'dead']),
+      place: z.enum(['outbox', 'pending', 'retrying', 'dead', 'discarded']),
     }),
   ),
 });

@@ -1,25 +1,17 @@
-// The routes under /failed-messages/:service, with which an operator lists, reads and retries the messages that a
-// service's consumer could not handle (`sluice failed`).
-import { setTimeout as delay } from 'node:timers/promises';
-import {
-  type FailedMessage,
-  MAX_RETRY_LIMIT,
-  type RetryPreview,
-  type RetryResult,
-} from '../../contracts/operations.ts';
+// The routes under /failed-messages/:service, with which an operator lists, groups and reads the messages that a
+// service's consumer could not handle, retries and discards them (`sluice failed`).
+import type { ErrorGroup, FailedMessage, FailedMessageDetails } from '../../contracts/operations.ts';
 import { pageOf } from '../../contracts/pages.ts';
-import { failedMessagesRoutes as routes } from '../../contracts/routes/operations.ts';
+import { operatorRoutes as routes } from '../../contracts/routes/operations.ts';
 import type { ServiceName } from '../../contracts/services.ts';
-import { type Api, type Input, type Reply, reply, type ServedRoute } from '../../infra/http/api.ts';
-import { notFound, Problem } from '../../infra/http/problem.ts';
-import type { FailedFilter, FailedRow } from '../../infra/messaging/failed-messages.ts';
+import { actorOf } from '../../infra/http/actor.ts';
+import { type Api, reply } from '../../infra/http/api.ts';
+import { notFound } from '../../infra/http/problem.ts';
+import type { FailedMessages, FailedRow, ErrorGroup as StoredGroup } from '../../infra/messaging/failed-messages.ts';
 import type { ServiceRunner } from '../service-runner.ts';
+import { discard, retryMatching, retryOne } from './failed-decisions.ts';
 
-/** A message that is locked or being attempted is skipped, and checked again at this interval, this many times. */
-const BUSY_MS = 100;
-const BUSY_ROUNDS = 20;
-
-type Runner = Pick<ServiceRunner, 'name' | 'failed' | 'wake'>;
+export type Runner = Pick<ServiceRunner, 'name' | 'failed' | 'wake'>;
 
 export function serveFailedMessages(api: Api, runners: readonly Runner[]): void {
   const runnerOf = ({ service }: { readonly service: ServiceName }): Runner => {
@@ -27,87 +19,73 @@ export function serveFailedMessages(api: Api, runners: readonly Runner[]): void 
     if (!runner) throw notFound(`service in this process; there are ${runners.map(({ name }) => name).join(', ')}`);
     return runner;
   };
-  api.handle(routes.listFailedMessages, ({ params, query }) => listFailed(runnerOf(params), query));
-  // Before the route with an id, because `retry` would match it.
-  api.handle(routes.retryFailedMessages, ({ params, query }) => retryMatching(runnerOf(params), query));
-  api.handle(routes.readFailedMessage, ({ params }) => readFailed(runnerOf(params), params.id));
-  api.handle(routes.retryFailedMessage, ({ params }) => retryOne(runnerOf(params), params.id));
+  api.handle(routes.listFailedMessages, async ({ params, query: { after, limit, ...filter } }) => {
+    const rows = await runnerOf(params).failed.list(filter, after, limit + 1);
+    return reply(200, pageOf(rows.map(failedMessage), limit));
+  });
+  // Before the route with an id, because `retry` and `groups` would match it.
+  api.handle(routes.retryFailedMessages, ({ params, query }, request) =>
+    retryMatching(runnerOf(params), query, actorOf(request)),
+  );
+  api.handle(routes.groupFailedMessages, async ({ params, query: { after, limit } }) => {
+    const groups = await runnerOf(params).failed.groups(after, limit + 1);
+    return reply(200, pageOf(groups.map(errorGroup), limit));
+  });
+  api.handle(routes.readRetryProgress, async ({ params }) =>
+    reply(200, await runnerOf(params).failed.progress(params.run)),
+  );
+  api.handle(routes.readFailedMessage, async ({ params }) => reply(200, await detailsOf(runnerOf(params), params.id)));
+  api.handle(routes.retryFailedMessage, ({ params: { id, ...params }, query, body }, request) =>
+    retryOne(runnerOf(params), { id, ...query, ...body }, actorOf(request)),
+  );
+  api.handle(routes.discardFailedMessage, async ({ params, body }, request) => {
+    const runner = runnerOf(params);
+    await discard(runner, { id: params.id, reason: body.reason }, actorOf(request));
+    return reply(200, await detailsOf(runner, params.id));
+  });
 }
 
-type Query<Route extends ServedRoute> = Input<Route>['query'];
-
-async function listFailed({ failed }: Runner, query: Query<typeof routes.listFailedMessages>) {
-  const { after, limit, ...filter } = query;
-  const rows = await failed.list(filter, after, limit + 1);
-  return reply(200, pageOf(rows.map(failedMessage), limit));
-}
-
-async function retryMatching(
-  runner: Runner,
-  { dryRun, limit, ...selection }: Query<typeof routes.retryFailedMessages>,
-): Promise<Reply<typeof routes.retryFailedMessages>> {
-  const preview: RetryPreview = await runner.failed.count(selection);
-  if (dryRun) return reply(200, preview);
-  const { asOf, truncated } = preview;
-  // A message that fails again during this call waits for the next one. With a time in the future it would be retried
-  // again and again.
-  const [failedBefore] = [selection.failedBefore ?? asOf, asOf].sort();
-  const result = await retryAll(runner, { ...selection, failedBefore }, limit);
-  return reply(202, { ...result, truncated });
-}
-
-async function readFailed({ failed }: Runner, id: string) {
+async function detailsOf({ failed }: Runner, id: string): Promise<FailedMessageDetails> {
   const row = await failed.find(id);
   if (!row) throw notFound('failed message');
-  return reply(200, failedMessage(row));
+  return failedMessageDetails(row);
 }
 
-async function retryOne(runner: Runner, id: string): Promise<Reply<typeof routes.retryFailedMessage>> {
-  const row = await runner.failed.find(id);
-  if (row?.truncated) throw notStored(row);
-  if (!row || (await runner.failed.retry({ id })) === 0) throw notFound('failed message');
-  runner.wake();
-  return reply(202, { retried: 1 });
-}
+/** A list has no done message. */
+const failedMessage = (row: FailedRow) => shown(row) as FailedMessage;
 
-/**
- * Retries in statements of bounded size. Without a `limit` it continues until no message is left, or until the
- * remaining ones have been busy for too long. It terminates, because a retried message no longer matches the selection.
- */
-async function retryAll(
-  runner: Runner,
-  selection: FailedFilter,
-  limit: number | undefined,
-): Promise<Omit<RetryResult, 'truncated'>> {
-  const batch = limit ?? MAX_RETRY_LIMIT;
-  for (let retried = 0, busyRounds = 0; ; ) {
-    const now = await runner.failed.retry(selection, batch);
-    retried += now;
-    runner.wake();
-    if (limit === undefined && now === batch) continue;
-    const { matching: left } = await runner.failed.count(selection);
-    if (limit !== undefined || left === 0 || busyRounds === BUSY_ROUNDS) return { retried, left };
-    busyRounds++;
-    await delay(BUSY_MS);
-  }
-}
-
-const failedMessage = (row: FailedRow): FailedMessage => ({
+const shown = (row: FailedRow) => ({
   id: row.message_id,
   type: row.type,
   subject: row.subject,
   status: row.status,
   attempts: row.attempts,
   error: row.error,
-  nextAttemptAt: row.status === 'retrying' ? row.next_attempt_at.toISOString() : null,
+  group: row.error_group,
+  nextAttemptAt: row.status === 'retrying' ? (row.next_attempt_at?.toISOString() ?? null) : null,
   receivedAt: row.received_at.toISOString(),
-  payload: Buffer.from(row.body ?? []).toString('utf8'),
+  discardedAt: row.discarded_at?.toISOString() ?? null,
+  discardReason: row.discard_reason,
+  payload: utf8(row.body),
   payloadBytes: row.bytes,
   truncated: row.truncated,
+  corrected: row.is_corrected,
 });
 
-const notStored = ({ bytes, body }: FailedRow) =>
-  new Problem(409, 'message-truncated', {
-    title: 'This message cannot be retried',
-    detail: `It had ${bytes} bytes, more than an event may have, and only the first ${body?.byteLength ?? 0} are stored.`,
-  });
+const failedMessageDetails = (row: NonNullable<Awaited<ReturnType<FailedMessages['find']>>>): FailedMessageDetails => ({
+  ...shown(row),
+  correctedPayload: row.corrected && utf8(row.corrected),
+});
+
+const errorGroup = ({ id, type, pattern, dead, retrying, ...group }: StoredGroup): ErrorGroup => ({
+  id,
+  type,
+  error: pattern,
+  dead,
+  retrying,
+  oldestAt: group.oldest.toISOString(),
+  newestAt: group.newest.toISOString(),
+  example: { id: group.message_id, error: group.error },
+});
+
+const utf8 = (bytes: Uint8Array | null) => Buffer.from(bytes ?? []).toString('utf8');

@@ -2,7 +2,7 @@
 import { type ServiceName, serviceNames } from '../services.ts';
 import { auditRoutes } from './audit.ts';
 import { flashSaleRoutes } from './flash-sales.ts';
-import { failedMessagesRoutes, processRoutes } from './operations.ts';
+import { operatorRoutes, processRoutes } from './operations.ts';
 import { orderRoutes } from './orders.ts';
 import type { Route } from './route.ts';
 import { couponRoutes, notifyRoutes, pointsRoutes } from './users.ts';
@@ -21,7 +21,7 @@ export const routesOfService = (service: ServiceName): Readonly<Record<string, R
 /** The routes of a process that serves these services over HTTP, by name. None: it has only the role worker. */
 export const routesOf = (services: readonly ServiceName[] = serviceNames): Readonly<Record<string, Route>> => ({
   ...Object.assign({}, ...services.map(routesOfService)),
-  ...(services.length > 0 && failedMessagesRoutes),
+  ...(services.length > 0 && operatorRoutes),
   ...processRoutes,
 });
 
@@ -31,5 +31,5 @@ export type Routes = (typeof ofService)['order'] &
   (typeof ofService)['coupon'] &
   (typeof ofService)['notify'] &
   (typeof ofService)['flash-sale'] &
-  typeof failedMessagesRoutes &
+  typeof operatorRoutes &
   typeof processRoutes;

@@ -23,9 +23,10 @@ BEGIN
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), role);
   END LOOP;
 
-  -- One schema per service, and bullmq for the job queue of the flash sales, which is not needed with REDIS_URL.
+  -- One schema per service, sluice_admin for what operators change, and bullmq for the job queue of the flash sales, which is not needed with REDIS_URL.
   FOREACH schema IN ARRAY ARRAY[
-    'sluice_order', 'sluice_points', 'sluice_coupon', 'sluice_notify', 'sluice_flash_sale', 'bullmq'
+    'sluice_order', 'sluice_points', 'sluice_coupon', 'sluice_notify', 'sluice_flash_sale', 'sluice_admin',
+    'bullmq'
   ] LOOP
     EXECUTE format('CREATE SCHEMA IF NOT EXISTS %I AUTHORIZATION sluice_migrator', schema);
     EXECUTE format('ALTER SCHEMA %I OWNER TO sluice_migrator', schema);

@@ -42,6 +42,7 @@ const UNPROCESSED = "status IN ('pending', 'retrying')";
 const WAITING = `(${UNPROCESSED} OR reply_requested)`;
 
 export class InboxStore {
+  readonly #schema: string;
   readonly #table: string;
   /** The query for the time of the next row for claimDue(). */
   readonly nextDue: string;
@@ -50,6 +51,7 @@ export class InboxStore {
 
   /** `schema` is one of our own names, never input. */
   constructor(schema: string) {
+    this.#schema = schema;
     this.#table = `${schema}.inbox`;
     this.nextDue = `SELECT min(next_attempt_at) AS due FROM ${this.#table} WHERE ${WAITING} AND claimed_until IS NULL`;
     this.nextUnfinished = `SELECT min(GREATEST(claimed_until, next_attempt_at)) AS due FROM ${this.#table}
@@ -90,6 +92,9 @@ export class InboxStore {
              type = CASE WHEN i.unreadable THEN excluded.type ELSE i.type END,
              subject = CASE WHEN i.unreadable THEN excluded.subject ELSE i.subject END,
              attempts = CASE WHEN i.unreadable THEN excluded.attempts ELSE i.attempts END,
+             corrected = CASE WHEN i.unreadable THEN NULL ELSE i.corrected END,
+             discarded_at = CASE WHEN i.unreadable THEN NULL ELSE i.discarded_at END,
+             discard_reason = CASE WHEN i.unreadable THEN NULL ELSE i.discard_reason END,
              claimed_until = CASE WHEN i.unreadable THEN excluded.claimed_until ELSE i.claimed_until END
          WHERE i.status IN ('done', 'dead')
        RETURNING message_id, status = 'pending' AS is_new`,
@@ -122,7 +127,7 @@ export class InboxStore {
          SELECT message_id FROM ${this.#table}
          WHERE ${WAITING} AND next_attempt_at <= now() AND ${condition}
          ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED))
-       RETURNING message_id, type, subject, status, body,
+       RETURNING message_id, type, subject, status, COALESCE(corrected, body) AS body,
          CASE WHEN ${UNPROCESSED} THEN attempts ELSE reply_attempts END AS attempts`,
       params,
     );
@@ -150,6 +155,7 @@ export class InboxStore {
        FROM json_to_recordset($1::json) AS r ("messageId" uuid, type text, subject uuid)
        ON CONFLICT (message_id) DO UPDATE
          SET status = 'done', unreadable = false, body = NULL, original_bytes = NULL, error = NULL, failure_id = NULL,
+             corrected = NULL, discarded_at = NULL, discard_reason = NULL,
              type = excluded.type, subject = excluded.subject, reply_requested = false, reply_attempts = 0,
              reply_error = NULL, claimed_until = NULL, handled_at = now()
          WHERE i.unreadable
@@ -161,13 +167,14 @@ export class InboxStore {
 
   /**
    * Marks claimed rows done, in the transaction that writes their effects. Returns the ids that no other process has
-   * processed since they were claimed.
+   * processed since they were claimed. A message with a corrected copy keeps both for its retention.
    */
   async markDone(tx: Transaction, messages: readonly NewMessage[]): Promise<Set<string>> {
     if (messages.length === 0) return new Set();
     const rows = await tx.query<{ message_id: string }>(
       `UPDATE ${this.#table}
-       SET status = 'done', unreadable = false, body = NULL, error = NULL, claimed_until = NULL,
+       SET status = 'done', unreadable = false, body = CASE WHEN corrected IS NOT NULL THEN body END, error = NULL,
+           claimed_until = NULL,
            reply_requested = false, reply_attempts = 0, reply_error = NULL, handled_at = now()
        WHERE message_id = ANY($1::uuid[]) AND ${UNPROCESSED}
        RETURNING message_id`,
@@ -195,8 +202,9 @@ export class InboxStore {
     const added = await tx.execute(
       `INSERT INTO ${this.#table}
          (message_id, type, subject, status, body, attempts, error, next_attempt_at, failure_id, unreadable,
-          original_bytes, handled_at)
-       VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6, now() + $7::integer * interval '1 ms', $8, $9, $10, now())
+          original_bytes, handled_at, error_group, dead_since)
+       VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6, now() + $7::integer * interval '1 ms', $8, $9, $10, now(),
+         ${this.#schema}.error_group($2, $6), CASE $4 WHEN 'dead' THEN now() END)
        ON CONFLICT (message_id) DO NOTHING`,
       [messageId, type, subject, status, body, error, delayMs, failureId, unreadable, originalBytes],
     );
@@ -209,6 +217,7 @@ export class InboxStore {
       `UPDATE ${this.#table}
        SET status = $2, error = $3, next_attempt_at = now() + $4::integer * interval '1 ms', failure_id = $5,
            unreadable = $6, claimed_until = NULL, handled_at = now(),
+           error_group = ${this.#schema}.error_group(type, $3), dead_since = CASE $2 WHEN 'dead' THEN now() END,
            original_bytes = CASE WHEN octet_length(body) > ${MAX_STORED_BYTES} THEN octet_length(body) ELSE original_bytes END,
            body = substring(body FROM 1 FOR ${MAX_STORED_BYTES})
        WHERE message_id = $1 AND ${UNPROCESSED}`,
@@ -266,13 +275,41 @@ export class InboxStore {
     );
   }
 
-  /** Deletes done messages that arrived more than `retentionDays` days ago, at most PRUNE_BATCH. Returns how many. */
+  /**
+   * Restarts the retention of discarded messages that arrive again, once a day at most: their sender still resends them,
+   * and a message that has been pruned would be handled as a new one.
+   */
+  async keepDiscarded(tx: Transaction, ids: readonly string[]): Promise<void> {
+    await tx.execute(
+      `UPDATE ${this.#table} SET dead_since = now()
+       WHERE message_id = ANY($1::uuid[]) AND discarded_at IS NOT NULL AND dead_since < now() - interval '1 day'`,
+      [ids],
+    );
+  }
+
+  /**
+   * Deletes done messages that arrived, and were last retried by an operator, more than `retentionDays` days ago, at most
+   * PRUNE_BATCH. Returns how many.
+   */
   pruneDone(database: Queryable, retentionDays: number): Promise<number> {
     return database.execute(
       `DELETE FROM ${this.#table} WHERE message_id = ANY (ARRAY(
          SELECT message_id FROM ${this.#table}
          WHERE status = 'done' AND NOT reply_requested AND received_at < now() - $1::integer * interval '1 day'
+           AND (retry_run IS NULL OR handled_at < now() - $1::integer * interval '1 day')
          LIMIT $2))`,
+      [retentionDays, PRUNE_BATCH],
+    );
+  }
+
+  /** Deletes messages that have been dead, discarded or not, for `retentionDays` days, at most PRUNE_BATCH. */
+  pruneDead(database: Queryable, retentionDays: number): Promise<number> {
+    return database.execute(
+      // The outer condition again: an operator may have retried the message meanwhile.
+      `DELETE FROM ${this.#table} WHERE status = 'dead' AND message_id = ANY (ARRAY(
+         SELECT message_id FROM ${this.#table}
+         WHERE status = 'dead' AND dead_since < now() - $1::integer * interval '1 day'
+         ORDER BY dead_since LIMIT $2))`,
       [retentionDays, PRUNE_BATCH],
     );
   }

@@ -35,6 +35,8 @@ export interface InboxOptions {
   readonly pollMs: number;
   /** How long done messages are kept. */
   readonly retentionDays: number;
+  /** How long dead messages are kept, discarded or not. */
+  readonly failedRetentionDays: number;
   readonly log: Logger;
   /** Called for every message whose outcome is recorded. `type` is one of `handlers`, or `unknown`. */
   readonly onOutcome?: (type: string, outcome: HandlingOutcome, seconds: number) => void;
@@ -153,7 +155,9 @@ export class InboxTransactions {
       await handler?.resendReplies?.(tx, subjects);
     }
     const dead = known.filter(({ status }) => status === 'dead').map(({ message_id }) => message_id);
-    if (dead.length > 0) await this.#reportDead(tx, dead);
+    if (dead.length === 0) return;
+    await store.keepDiscarded(tx, dead);
+    await this.#reportDead(tx, dead);
   }
 
   async #reportDead(tx: Transaction, ids: readonly string[]): Promise<void> {

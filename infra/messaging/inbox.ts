@@ -28,6 +28,7 @@ export class Inbox implements Receiver {
   readonly #store: InboxStore;
   readonly #processor: InboxProcessor;
   readonly #pruneDone: Loop;
+  readonly #pruneDead: Loop;
   readonly #pruneUnreadable: Loop;
   readonly #stopping = new AbortController();
   /** Of batches that were neither processed nor stored. */
@@ -38,7 +39,7 @@ export class Inbox implements Receiver {
 
   constructor(options: InboxOptions) {
     this.#options = options;
-    const { database, schema, retentionDays, onOutcome, log } = options;
+    const { database, schema, retentionDays, failedRetentionDays, onOutcome, log } = options;
     this.#failures = new FailureStreak({ name: 'receive messages', log });
     const { signal } = this.#stopping;
     setMaxListeners(0, signal); // each message that waits for the database adds a listener
@@ -60,6 +61,7 @@ export class Inbox implements Receiver {
     const pruning = (name: string, prune: () => Promise<number>) =>
       new Loop({ name, everyMs: PRUNE_EVERY_MS, log, turn: async () => (await prune()) === PRUNE_BATCH });
     this.#pruneDone = pruning('prune', () => this.#store.pruneDone(database.longRunning, retentionDays));
+    this.#pruneDead = pruning('prune dead', () => this.#store.pruneDead(database.longRunning, failedRetentionDays));
     this.#pruneUnreadable = pruning('prune unreadable', () => this.#deleteUnreadable());
   }
 
@@ -67,6 +69,7 @@ export class Inbox implements Receiver {
   start(): void {
     this.worker.start();
     this.#pruneDone.start();
+    this.#pruneDead.start();
     this.#pruneUnreadable.start();
   }
 
@@ -76,7 +79,8 @@ export class Inbox implements Receiver {
    */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await Promise.all([this.worker.stop(), this.#pruneDone.stop(), this.#pruneUnreadable.stop()]);
+    const loops = [this.#pruneDone, this.#pruneDead, this.#pruneUnreadable];
+    await Promise.all([this.worker.stop(), ...loops.map((loop) => loop.stop())]);
     this.#failures.end();
   }
 

@@ -1,7 +1,7 @@
 // The messages in a service's outbox and inbox, for audits: how many, and where a subject's messages are.
 import type { Queryable } from '../database/port.ts';
 import { msBetween } from '../database/sql.ts';
-import { FAILED } from './failed-messages.ts';
+import { DISCARDED, FAILED } from './failed-selection.ts';
 
 /** Dead messages that the summary names. */
 const MAX_DEAD = 20;
@@ -39,7 +39,7 @@ export async function countMessages(database: Queryable, schema: string) {
  * which there may be millions.
  */
 export function locateMessages(database: Queryable, schema: string, subjects: readonly string[]) {
-  type Place = 'outbox' | 'pending' | 'retrying' | 'dead';
+  type Place = 'outbox' | 'pending' | 'retrying' | 'dead' | 'discarded';
   return database.query<{ subject: string; id: string; type: string | null; place: Place }>(
     `SELECT subject, event_id AS id, type, 'outbox' AS place FROM ${schema}.outbox
      WHERE channel = 'bus' AND subject = ANY($1::text[])
@@ -47,7 +47,10 @@ export function locateMessages(database: Queryable, schema: string, subjects: re
      SELECT subject::text, message_id, type, status FROM ${schema}.inbox
      WHERE status = 'pending' AND subject = ANY($1::uuid[])
      UNION ALL
-     SELECT subject::text, message_id, type, status FROM ${schema}.inbox WHERE ${FAILED} AND subject = ANY($1::uuid[])`,
+     SELECT subject::text, message_id, type, status FROM ${schema}.inbox WHERE ${FAILED} AND subject = ANY($1::uuid[])
+     UNION ALL
+     SELECT subject::text, message_id, type, 'discarded' FROM ${schema}.inbox
+     WHERE ${DISCARDED} AND subject = ANY($1::uuid[])`,
     [subjects],
   );
 }

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import type { CreateFlashSaleRequest, FlashSale } from '../../contracts/flash-sales.ts';
 import type { Database } from '../../infra/database/port.ts';
+import type { Actor } from '../../infra/operators/operator-actions.ts';
 import { findSale, findSaleByKey, insertSale } from './store/sales.ts';
 
 /**
@@ -22,12 +23,14 @@ export type CreateResult =
 export async function createSale(
   database: Database,
   terms: CreateFlashSaleRequest,
+  actor: Actor,
   idempotencyKey: string | undefined,
 ): Promise<CreateResult> {
   const id = uuidv7();
   const requestHash = fingerprint(terms);
   const key = idempotencyKey === undefined ? undefined : { idempotencyKey, requestHash };
-  if (await insertSale(database, id, terms, key)) return { outcome: 'created', sale: await existing(database, id) };
+  if (await insertSale(database, id, terms, { actor, key }))
+    return { outcome: 'created', sale: await existing(database, id) };
   // A repeated request may come when the sale is over.
   const earlier = idempotencyKey === undefined ? undefined : await findSaleByKey(database, idempotencyKey);
   if (!earlier) return { outcome: 'over' };

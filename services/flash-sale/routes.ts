@@ -5,6 +5,7 @@ import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { pageOf } from '../../contracts/pages.ts';
 import { flashSaleRoutes as routes } from '../../contracts/routes/flash-sales.ts';
 import type { Database } from '../../infra/database/port.ts';
+import { actorOf } from '../../infra/http/actor.ts';
 import { type Api, reply } from '../../infra/http/api.ts';
 import { prefersHtml } from '../../infra/http/app.ts';
 import { notFound } from '../../infra/http/problem.ts';
@@ -30,7 +31,7 @@ interface Options {
 export function saleRoutes(api: Api, options: Options): void {
   const { database, readTicket, onCreated } = options;
   api.handle(routes.createFlashSale, async ({ body, idempotencyKey }, request) => {
-    const result = await createSale(database, body, idempotencyKey);
+    const result = await createSale(database, body, actorOf(request), idempotencyKey);
     if (result.outcome === 'over') throw closesInThePast();
     if (result.outcome === 'created') onCreated(body.opensAt);
     return createdReply(request, result);

@@ -9,6 +9,7 @@ import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import type { Topology } from '../../infra/bus/topology.ts';
 import { type Broker, type BusProcess, busFixtures, type Databases } from '../setup/bus-fixtures.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
+import { retryFailedOne } from '../setup/failed.ts';
 import { createTables, type Group, GroupConsumer, type GroupConsumerOptions } from '../setup/group-consumer.ts';
 import { orderPlaced, outgoingEvent } from '../setup/outgoing-events.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
@@ -269,7 +270,7 @@ describe.for(fixtures)('%s', ([, fixture]) => {
     expect(report?.data).not.toContain('the bank says no');
 
     broken = false;
-    expect(await consumer.failed.retry({ id: event.id })).toBe(1);
+    expect(await retryFailedOne(consumer.failed, event.id)).toBe(true);
     consumer.inbox.wake();
     await expectEffects('points', [event]);
     expect(await failed(consumer)).toEqual([]);

@@ -6,6 +6,7 @@ import type { Database, Queryable } from '../../infra/database/port.ts';
 import { FailedMessages } from '../../infra/messaging/failed-messages.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { type Databases, databasePlaces } from '../setup/bus-fixtures.ts';
+import { retryFailed } from '../setup/failed.ts';
 import { createTables } from '../setup/group-consumer.ts';
 import { startRelay } from '../setup/relay.ts';
 import { eventually } from '../setup/wait.ts';
@@ -61,7 +62,7 @@ const statements: readonly Statement[] = [
     values: `${aYearAgo}, 'dead', 'no luck', now()`,
     prepare: (database, schema) => {
       const failed = new FailedMessages({ query: database.query, longRunning: database }, schema);
-      return () => failed.retry({}, 100);
+      return () => retryFailed(failed, {}, 100);
     },
   },
   {

@@ -15,6 +15,7 @@ import { Outbox, reportDead } from '../../infra/messaging/outbox.ts';
 import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
 import { call } from '../setup/api.ts';
 import { type Databases, databasePlaces, log } from '../setup/bus-fixtures.ts';
+import { retryFailed, retryFailedOne } from '../setup/failed.ts';
 import { createTables } from '../setup/group-consumer.ts';
 import { createInbox } from '../setup/inbox.ts';
 import * as schemas from '../setup/schemas.ts';
@@ -103,7 +104,7 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
 
   test('a reply that is resent late leaves the claim of the new attempt as it is', async () => {
     const claimed = await resending();
-    await failed.retry({ id: claimed[0]?.message_id });
+    await retryFailedOne(failed, String(claimed[0]?.message_id));
     expect(await claim()).toMatchObject([{ status: 'retrying', attempts: 1 }]);
     await inbox.worker.processClaimed(claimed);
     expect(await rows()).toEqual([{ status: 'retrying', attempts: 1, claimed: true }]);
@@ -112,14 +113,14 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
 
   test('waits for an attempt that ends soon, and retries a message whose attempt did not finish', async () => {
     await inbox.process([{ body: orderPlaced() }, { body: orderPlaced() }]);
-    await failed.retry({ status: 'dead' });
+    await retryFailed(failed, { status: 'dead' });
     expect(await claim(500)).toMatchObject([{ status: 'retrying' }]);
     expect(await retryAll()).toEqual({ retried: 2, left: 0, truncated: 0 });
   });
 
   test('stops waiting after a while, and returns how many messages it has not retried', async () => {
     await inbox.process([{ body: orderPlaced() }, { body: orderPlaced() }]);
-    await failed.retry({ status: 'dead' });
+    await retryFailed(failed, { status: 'dead' });
     expect(await claim()).toMatchObject([{ status: 'retrying' }]);
     expect(await retryAll()).toEqual({ retried: 1, left: 1, truncated: 0 });
   });

@@ -83,6 +83,7 @@ async function run<E extends CloudEvent>(
     retryBaseMs: 10,
     retryMaxMs: 10,
     retentionDays: 1,
+    failedRetentionDays: 90,
   });
   const publisher = { bus, catalogue, source: `/library/${name}`, onPublished: () => {} };
   const publish = (rows: Parameters<typeof publishToBus>[1]) => publishToBus(publisher, rows);

@@ -25,6 +25,7 @@ import type { AnyService } from '../../infra/runtime/service.ts';
 import { saleFacts } from '../../services/flash-sale/store/facts.ts';
 import { call } from '../setup/api.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
+import { createAdminTables, retryFailed } from '../setup/failed.ts';
 import { createInbox } from '../setup/inbox.ts';
 import { freshDatabase } from '../setup/postgres.ts';
 import { startProxy } from '../setup/proxy.ts';
@@ -197,11 +198,12 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
 
     test('listing, counting and retrying failed messages may exceed the statement timeout', async () => {
       await insert('dead', '2026-01-01');
+      await createAdminTables(database);
       const failed = new FailedMessages(database, 'ours');
       const none = { error: 'no such error' };
       expect(await whileLocked('ours.inbox', () => failed.list(none, undefined, 10))).toEqual([]);
       expect(await whileLocked('ours.inbox', () => failed.count({}))).toMatchObject({ matching: 1 });
-      expect(await whileLocked('ours.inbox', () => failed.retry({}))).toBe(1);
+      expect(await whileLocked('ours.inbox', () => retryFailed(failed))).toBe(1);
     });
 
     test('the counts of an audit may exceed the statement timeout', async () => {

@@ -11,6 +11,7 @@ import { Inbox } from '../../infra/messaging/inbox.ts';
 import { defineStatement, Outbox, reportDead } from '../../infra/messaging/outbox.ts';
 import type { HandlingOutcome } from '../../infra/observability/log-format.ts';
 import { type BusProcess, log } from './bus-fixtures.ts';
+import { createAdminTables } from './failed.ts';
 
 const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
 
@@ -22,6 +23,7 @@ export interface Group {
 
 /** Creates the tables of a group. */
 export async function createTables(database: Database, { schema }: Group): Promise<void> {
+  await createAdminTables(database);
   await migrate(database, schema, await readMigrations(MESSAGING, 'messaging'));
   await database.script(`CREATE TABLE ${schema}.effects (
     event_id uuid, order_id uuid, data json, consumer text, reply_id uuid DEFAULT gen_random_uuid(), at timestamptz DEFAULT now())`);
@@ -71,6 +73,7 @@ export class GroupConsumer {
       maxRows: prefetch,
       pollMs,
       retentionDays: 7,
+      failedRetentionDays: 90,
       log,
       onOutcome: (_type, outcome) => this.outcomes.push(outcome),
     });

@@ -20,6 +20,7 @@ export const createInbox = (database: Database, schema: string, changes: Partial
     maxRows: 100,
     pollMs: 1_000,
     retentionDays: 1,
+    failedRetentionDays: 90,
     log,
     ...changes,
   });

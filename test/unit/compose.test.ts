@@ -5,7 +5,7 @@ import { parse } from 'yaml';
 import { describeVariables, parseConfig } from '../../app/config.ts';
 import { schemaOf } from '../../app/schemas.ts';
 import { routesOfService } from '../../contracts/routes/index.ts';
-import { failedMessagesRoutes } from '../../contracts/routes/operations.ts';
+import { operatorRoutes } from '../../contracts/routes/operations.ts';
 import type { Route } from '../../contracts/routes/route.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
 import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
@@ -145,7 +145,7 @@ describe('nginx.conf', () => {
   });
 
   test.each(serviceNames)("proxies the routes of %s's failed messages to it", (name) => {
-    const paths = pathsOf(failedMessagesRoutes);
+    const paths = pathsOf(operatorRoutes).filter((path) => path.includes(':service'));
     expect(paths.length).toBeGreaterThan(0);
     for (const path of paths) expect(proxied(path.replace(':service', name).replace(':id', '1'))).toBe(name);
   });

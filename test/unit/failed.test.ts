@@ -1,9 +1,9 @@
 import { InvalidArgumentError } from '@commander-js/extra-typings';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FailedMessages, type ListedMessage } from '../../cli/failed/client.ts';
+import { hasFilter, parseAge, queryOf } from '../../cli/failed/options.ts';
 import { newestFirst, renderList, renderMessage, renderRetries } from '../../cli/failed/render.ts';
 import { RetryRun } from '../../cli/failed/retry.ts';
-import { hasFilter, parseAge, queryOf } from '../../cli/failed.ts';
 import { run } from '../../cli/program.ts';
 import { failedMessagesQuery, retryQuery } from '../../contracts/operations.ts';
 import type { HttpClient } from '../../demos/shared/http.ts';
@@ -16,12 +16,19 @@ const message = (changes: Partial<ListedMessage> = {}): ListedMessage => ({
   status: 'dead',
   attempts: 5,
   error: 'out of points',
+  group: '019a0000-0000-8000-8000-0000000000bb',
   nextAttemptAt: null,
   receivedAt: '2026-11-20T16:15:58.123Z',
+  discardedAt: null,
+  discardReason: null,
   payloadBytes: 300,
   truncated: false,
+  corrected: false,
   ...changes,
 });
+
+const dry = { dryRun: true, waited: true };
+const notWaited = { dryRun: false, waited: false };
 
 describe('parseAge()', () => {
   test.each([
@@ -92,7 +99,7 @@ describe('as text', () => {
     ['not\tJSON\nat all', ['  not\uFFFDJSON', '  at all']],
     ['', ['  ']],
   ])('the payload %j is formatted if it is JSON', (payload, lines) => {
-    const shown = renderMessage('points', { ...message(), payload });
+    const shown = renderMessage('points', { ...message(), payload, correctedPayload: null });
     expect(shown.slice(shown.indexOf('payload:') + 1)).toEqual(lines);
   });
 
@@ -100,6 +107,7 @@ describe('as text', () => {
     const shown = renderMessage('points', {
       ...message({ status: 'retrying', attempts: 1, nextAttemptAt: '2026-11-20T16:16:58.000Z', type: null }),
       payload: 'x'.repeat(65_536),
+      correctedPayload: null,
       payloadBytes: 3_145_728,
       truncated: true,
     });
@@ -119,33 +127,33 @@ describe('as text', () => {
       ['coupon', { matching: 3, truncated: 0, asOf }],
     ] as const);
     const run = new RetryRun(previews);
-    expect(renderRetries(run, true)).toEqual([
+    expect(renderRetries(run, dry)).toEqual([
       '  points  1,200 would be retried',
       '  coupon  3 would be retried',
       '1,203 would be retried',
     ]);
-    expect(renderRetries(run, false).at(-1)).toBe('0 retried, 1,203 left');
-    expect(renderRetries(new RetryRun(new Map()), false)).toEqual(['no failed message matches']);
+    expect(renderRetries(run, notWaited).at(-1)).toBe('0 retried, 1,203 left');
+    expect(renderRetries(new RetryRun(new Map()), notWaited)).toEqual(['no failed message matches']);
   });
 
   test('a run names the messages that it cannot retry', () => {
     const previews = (matching: number) => new Map([['points', { matching, truncated: 2, asOf: '' }] as const]);
     const cannot = '2 cannot be retried: only their first 64 KiB are stored';
-    expect(renderRetries(new RetryRun(previews(1)), true)).toEqual([
+    expect(renderRetries(new RetryRun(previews(1)), dry)).toEqual([
       '  points  1 would be retried',
       '1 would be retried',
       cannot,
     ]);
-    expect(renderRetries(new RetryRun(previews(0)), false)).toEqual([cannot]);
+    expect(renderRetries(new RetryRun(previews(0)), notWaited)).toEqual([cannot]);
   });
 });
 
 test('stops listing if a server announces a page after an empty one', async () => {
   let requests = 0;
-  const http: Pick<HttpClient, 'request'> = {
-    request: async () => {
+  const http: Pick<HttpClient, 'call'> = {
+    call: async (key) => {
       if (++requests > 3) throw new Error('too many requests');
-      return { status: 200, headers: {}, text: '', body: { items: [], next: message().id }, ms: 1 };
+      return { key, status: 200, headers: {}, text: '', body: { items: [], next: message().id }, ms: 1 };
     },
   };
   const listing = new FailedMessages(http as HttpClient, new AbortController().signal).list('points', {}, 10);
@@ -171,7 +179,7 @@ describe('the command line', () => {
 
   const id = '019a0000-0000-7000-8000-000000000001';
 
-  test.each([[[]], [['list']], [['show']], [['retry']]])(
+  test.each([[[]], [['list']], [['show']], [['groups']], [['retry']], [['discard']], [['actions']]])(
     'shows help with an example, wrapped at 80 columns: failed %j',
     async (command) => {
       expect(await run(['failed', ...command, '--help'])).toBe(0);
@@ -193,6 +201,12 @@ describe('the command line', () => {
     [['retry', 'points'], /missing argument 'id'.*--service/],
     [['retry', 'points', id, '--all'], /cannot be combined with an id/],
     [['retry', 'points', id, '--error', 'x'], /cannot be combined with an id/],
+    [['retry', '--all', '--data', 'x.json'], /--data is for one message/],
+    [['retry', '--group', 'x', '--all'], /--group.*UUID from `sluice failed groups`/],
+    [['discard', 'points', id], /required option '--reason <text>' not specified/],
+    [['discard', 'points', id, '--reason', ''], /--reason.*1 to 200 characters/],
+    [['groups', '--limit', '0'], /--limit.*an integer from 1 to 1000/],
+    [['actions', '--service', 'billing'], /--service.*Allowed choices are order, points/],
     [['retry', '--all', '--rate', '0'], /--rate.*an integer from 1 to 10000/],
   ])('rejects invalid arguments and exits with 2: failed %j', async (argv, message) => {
     expect(await run(['failed', ...argv])).toBe(2);

@@ -13,13 +13,7 @@ import {
 import type { Page } from '../../../contracts/pages.ts';
 import type { ServiceName } from '../../../contracts/services.ts';
 import { CliError } from '../errors.ts';
-import {
-  bodyOf,
-  COUNTING_TIMEOUT_MS,
-  HttpClient,
-  type HttpResponse,
-  problemOf,
-} from '../http.ts';
+import { bodyOf, COUNTING_TIMEOUT_MS, HttpClient, type HttpResponse, problemOf } from '../http.ts';
 
 /** A million facts take 500 requests; a sweep has two pages of each service in memory. */
 const PAGE = 2_000;
@@ -77,8 +71,13 @@ export class FactsClient {
     await Promise.all([...this.#clients.values()].map((client) => client.close()));
   }
 
-  #facts<L extends FactList>(list: L, query: RequestOf<'GET /audit/order'>['query']): Promise<Page<Fact<L>>> {
-    return this.#read(serviceOfList(list), `GET /audit/${list}` as `GET /audit/${FactList}`, { query }) as Promise<Page<Fact<L>>>;
+  #facts<L extends FactList>(
+    list: L,
+    query: NonNullable<RequestOf<'GET /audit/order'>['query']>,
+  ): Promise<Page<Fact<L>>> {
+    return this.#read(serviceOfList(list), `GET /audit/${list}` as `GET /audit/${FactList}`, { query }) as Promise<
+      Page<Fact<L>>
+    >;
   }
 
   async #read<Key extends RouteKey>(service: ServiceName, key: Key, request: RequestOf<Key>) {

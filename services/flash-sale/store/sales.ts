@@ -8,6 +8,7 @@ import type {
 } from '../../../contracts/flash-sales.ts';
 import type { Database, Queryable } from '../../../infra/database/port.ts';
 import { newestFirst } from '../../../infra/database/sql.ts';
+import { type Actor, actionParam, recordAction } from '../../../infra/operators/operator-actions.ts';
 import type { Snapshot } from '../flash-sale.ts';
 
 export const SCHEMA = 'sluice_flash_sale';
@@ -18,6 +19,12 @@ interface Key {
   readonly requestHash: string;
 }
 
+/** The operator that creates a sale, which is recorded, and the key of the request. */
+interface Creator {
+  readonly actor?: Actor;
+  readonly key?: Key | undefined;
+}
+
 /**
  * Returns false and stores nothing if the sale would be over already or end before it opens, by the database's clock,
  * or if its key has a sale already.
@@ -26,10 +33,12 @@ export async function insertSale(
   database: Queryable,
   id: string,
   sale: CreateFlashSaleRequest,
-  key?: Key,
+  { actor, key }: Creator = {},
 ): Promise<boolean> {
-  const inserted = await database.execute(
-    `INSERT INTO ${SCHEMA}.sales (id, sku, name, unit_price, currency, stock, remaining, queue_cap, drain_per_second,
+  const record = actor && { actor, action: 'flash-sale.create', service: 'flash-sale', target: id, details: {} };
+  const inserted = await database.query(
+    `WITH inserted AS (
+     INSERT INTO ${SCHEMA}.sales (id, sku, name, unit_price, currency, stock, remaining, queue_cap, drain_per_second,
        hold_seconds, opens_at, closes_at, idempotency_key, request_hash)
      SELECT $1, r.sku, r.name, r."unitPrice", r.currency, r.stock, r.stock, r."queueCap", r."drainPerSecond",
        r."holdSeconds", COALESCE(r."opensAt", now()), r."closesAt", $3::text, $4::text
@@ -37,10 +46,19 @@ export async function insertSale(
        "queueCap" integer, "drainPerSecond" integer, "holdSeconds" integer, "opensAt" timestamptz,
        "closesAt" timestamptz)
      WHERE "closesAt" IS NULL OR "closesAt" > GREATEST("opensAt", now())
-     ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING`,
-    [id, JSON.stringify(sale), key?.idempotencyKey ?? null, key?.requestHash ?? null],
+     ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+     RETURNING id
+     )${record ? `, recorded AS (${recordAction(5, '(SELECT NULL::json AS before, $2::json AS after FROM inserted)')})` : ''}
+     SELECT FROM inserted`,
+    [
+      id,
+      JSON.stringify(sale),
+      key?.idempotencyKey ?? null,
+      key?.requestHash ?? null,
+      ...(record ? [actionParam(record)] : []),
+    ],
   );
-  return inserted === 1;
+  return inserted.length === 1;
 }
 
 /** `moment`: SQL of the time of the status. */
