@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import { purchaseRequest } from '../../contracts/flash-sales.ts';
 import { prefersHtml } from '../../infra/http/app.ts';
 import { notFound, sendError } from '../../infra/http/problem.ts';
+import { frontRoute, setRoute } from '../../infra/http/route-of.ts';
 import { handleSmallBody, jsonOf } from '../../infra/http/small-body.ts';
 import type { ReadTicket } from './read-ticket.ts';
 import { sendRejection, sendTicket } from './responses.ts';
@@ -27,6 +28,9 @@ const MAX_BODY_BYTES = 256;
 const ID = '([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})';
 const PATH = new RegExp(`^/flash-sales/${ID}/purchases(?:/${ID})?$`);
 
+const PURCHASES = frontRoute('/flash-sales/:id/purchases');
+const TICKET = frontRoute('/flash-sales/:id/purchases/:ticketId');
+
 /** Returns the listener that passes on requests to `next`. */
 export const front =
   (options: Options) =>
@@ -34,6 +38,7 @@ export const front =
   (request, response) => {
     const [, saleId, ticketId] = PATH.exec(request.url ?? '') ?? [];
     const pass = () => next(request, response);
+    if (saleId !== undefined) setRoute(request, ticketId === undefined ? PURCHASES : TICKET);
     // The routes reject an Idempotency-Key.
     if (saleId === undefined || request.headers['idempotency-key'] !== undefined) pass();
     else if (request.method === 'POST' && ticketId === undefined) {

@@ -11,6 +11,7 @@ import type { SettingsOf } from '../../infra/runtime/settings.ts';
 import { createTicketAcceptance } from './accept-ticket.ts';
 import { Drain } from './drain.ts';
 import { front } from './front.ts';
+import { saleGauges } from './gauges.ts';
 import { OpeningTimer } from './opening-timer.ts';
 import { createReadTicket } from './read-ticket.ts';
 import { flashSaleRoutes } from './routes.ts';
@@ -80,6 +81,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     routes: (router) => flashSaleRoutes(router, { database, admission, passedSnapshot, readTicket, onCreated }),
     front: front({ admission, passedSnapshot, readTicket, log }),
     warmUp: () => warmUp.run(),
+    gauges: saleGauges(metrics),
     facts: { 'flash-sale': saleFacts, 'flash-sale/tickets': ticketFacts },
     resend: RESEND_BY_ID,
     isSheddable: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),

@@ -1,17 +1,20 @@
 // A listener in front of Express that places orders, because Express's routing and body parsing cost several times as
 // much as the rest of the request. It handles requests in their usual form and with a valid body, and passes on all
 // others as if it had not read them. The route gives the same responses; a test sends the same requests to both.
-import type { IncomingMessage, RequestListener } from 'node:http';
+import type { RequestListener } from 'node:http';
 import type { Logger } from 'pino';
 import { idempotencyKey } from '../../contracts/idempotency.ts';
 import { placeOrderRequest } from '../../contracts/orders.ts';
 import { sendError } from '../../infra/http/problem.ts';
+import { frontRoute, setRoute } from '../../infra/http/route-of.ts';
 import { handleSmallBody, jsonOf } from '../../infra/http/small-body.ts';
 import type { PlaceOrder } from './place-order.ts';
 import { sendPlaced } from './responses.ts';
 
 /** About 100 items. A larger body seldom arrives whole. */
 const MAX_BODY_BYTES = 8 * 1024;
+
+const ORDERS = frontRoute('/orders');
 
 interface Options {
   readonly placeOrder: PlaceOrder;
@@ -32,7 +35,7 @@ export const front =
         .catch((error) => sendError(log, error, request, response));
       return true;
     };
-    if (!isPlacing(request) || !handleSmallBody(request, MAX_BODY_BYTES, place)) next(request, response);
+    const isPlacing = request.method === 'POST' && request.url === '/orders';
+    if (isPlacing) setRoute(request, ORDERS);
+    if (!isPlacing || !handleSmallBody(request, MAX_BODY_BYTES, place)) next(request, response);
   };
-
-const isPlacing = ({ method, url }: IncomingMessage) => method === 'POST' && url === '/orders';
