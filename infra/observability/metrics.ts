@@ -121,6 +121,10 @@ export class Metrics {
     } else this.#measureWorkerLag();
   }
 
+  get registries(): readonly Registry[] {
+    return [this.#process, this.registry];
+  }
+
   /** The text of GET /metrics, with the metrics of other threads added: their `registry.getMetricsAsJSON()`. */
   async text(others: readonly object[]): Promise<string> {
     const services: Registry = AggregatorRegistry.aggregate([await this.registry.getMetricsAsJSON(), ...others]);

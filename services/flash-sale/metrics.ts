@@ -1,4 +1,5 @@
-// The flash-sale service's gauges: the state of each open sale.
+// The flash-sale service's metrics: its decisions, and the state of each open sale.
+import { Counter } from 'prom-client';
 import type { Queryable } from '../../infra/database/port.ts';
 import type { Metrics } from '../../infra/observability/metrics.ts';
 import { createGauge, type GaugeSample, sampleOf } from '../../infra/observability/stored-gauges.ts';
@@ -6,6 +7,14 @@ import { readOpenSales } from './store/open-sales.ts';
 
 /** Sales with series of their own; the count of open sales has all. */
 const MAX_SALES = 20;
+
+export const createDecisionCounter = ({ registry }: Pick<Metrics, 'registry'>) =>
+  new Counter({
+    name: 'sluice_flash_sale_decisions_total',
+    help: "Decisions about flash-sale purchases, by outcome; by the sale's row, or by a snapshot of it in memory.",
+    labelNames: ['outcome', 'by'],
+    registers: [registry],
+  });
 
 /** Declares the gauges, and returns the function that reads them. */
 export function saleGauges({ registry }: Pick<Metrics, 'registry'>) {
