@@ -9,10 +9,10 @@ interface Route {
 /** Express sets this property when it calls the handlers of a route. */
 type Routed = IncomingMessage & { route?: Route };
 
-/** A route of a listener in front of Express, as Express would name it. To be created once, because it is cheap to set. */
+/** A route of a listener in front of Express, as Express names it. To be created once: setting it is then cheap. */
 export const frontRoute = (path: string): Route => ({ path });
 
-/** To be called by a listener in front of Express for the requests of its route. Express sets it again, if they reach it. */
+/** For a listener in front of Express, which sets the route again if the request reaches it. */
 export function setRoute(request: IncomingMessage, route: Route): void {
   (request as Routed).route = route;
 }

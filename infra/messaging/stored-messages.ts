@@ -14,7 +14,8 @@ const MAX_DEAD = 20;
 export const placesOf = (schema: string, limit: number | 'ALL') => {
   const counted = (place: string, source: string, since: string) =>
     `SELECT place, count(*) AS rows, ${msBetween('min(since)', 'now()')} AS "oldestMs"
-     FROM (SELECT ${place} AS place, ${since} AS since FROM ${schema}.${source} LIMIT ${limit}) AS counted GROUP BY place`;
+     FROM (SELECT ${place} AS place, ${since} AS since FROM ${schema}.${source} LIMIT ${limit}) AS counted
+     GROUP BY place`;
   return [
     counted('channel', 'outbox', 'written_at'),
     counted('status', "inbox WHERE status = 'pending'", 'received_at'),

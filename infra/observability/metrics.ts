@@ -113,7 +113,7 @@ export class Metrics {
     ({ forMs }) => forMs / 1_000,
   );
 
-  /** `process`: also the metrics of the process, which its main thread reports. Otherwise, this is its worker thread. */
+  /** `process`: also the metrics of the process, which its main thread reports. If false, this is its worker thread. */
   constructor({ process = true } = {}) {
     if (process) {
       collectDefaultMetrics({ register: this.#process, eventLoopMonitoringPrecision: EVENT_LOOP_PRECISION_MS });

@@ -36,7 +36,7 @@ export const sampleOf = <Label extends string = never>(
 const WITHIN_MS = 3_000;
 /** A value is at least this long in use. */
 const FRESH_MS = 1_000;
-/** A value is in use for this many times the time that reading it took, so that reading takes 5 % of the time at most. */
+/** A value is in use for this many times as long as reading it took, so that reading takes 5 % of the time at most. */
 const FRESH_FACTOR = 20;
 const MAX_FRESH_MS = 60_000;
 

@@ -70,7 +70,7 @@ test('values that cannot be read have no series, and are read again after a seco
   expect(await shown()).toEqual({ bus: 3 });
 });
 
-test('a reading that takes too long leaves no series, is not repeated meanwhile, and is shown once it ends', async () => {
+test('a reading that takes too long leaves no series, is not repeated, and is shown once it ends', async () => {
   vi.useFakeTimers();
   onTestFinished(() => void vi.useRealTimers());
   const gauge = createGauge(new Registry(), { name: 'rows', help: 'Rows.' });
