@@ -150,7 +150,7 @@ describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
     for (const { name, labels } of first)
       for (const [label, value] of Object.entries(labels)) {
         if (label === 'le') continue;
-        if (label === 'status') expect(value).toMatch(/^([1-5]\d\d|dead|retrying)$/);
+        if (label === 'status') expect(value).toMatch(/^([1-5]\d\d|aborted|dead|retrying)$/);
         else expect(LABELS[label], `${name} ${label}`).toContain(value);
       }
     await flood(broker, 10);
