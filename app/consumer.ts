@@ -111,6 +111,11 @@ export class Consumer {
     this.#subscription = undefined;
   }
 
+  /** Whether it is subscribed, though perhaps stalled. */
+  get isRunning(): boolean {
+    return this.#subscription !== undefined;
+  }
+
   /** False if the consumer or a loop is stalled and rebuilding it did not help. */
   get healthy(): boolean {
     const loops = this.#options.service.loops ?? [];

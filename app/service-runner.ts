@@ -5,12 +5,14 @@ import { routingKeyOf, type ServiceName } from '../contracts/services.ts';
 import type { Bus, OutgoingEvent } from '../infra/bus/port.ts';
 import type { Api } from '../infra/http/api.ts';
 import { FailedMessages } from '../infra/messaging/failed-messages.ts';
+import { readMessageGauges } from '../infra/messaging/message-gauges.ts';
 import { type Channel, channels, type Outbox, type OutboxRow, type RelayHandle } from '../infra/messaging/outbox.ts';
 import { publishToBus, publishToUsers, Relay, type RelayOptions } from '../infra/messaging/relay.ts';
 import { readWorkerState } from '../infra/messaging/worker-heartbeat.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
 import { liveTopic } from '../infra/mqtt/topics.ts';
 import { setOrRemove } from '../infra/observability/metrics.ts';
+import { type GaugeSample, StoredGauges } from '../infra/observability/stored-gauges.ts';
 import { within } from '../infra/runtime/promises.ts';
 import type { AnyService, Role } from '../infra/runtime/service.ts';
 import { serveAudit } from './admin/audit.ts';
@@ -49,9 +51,6 @@ export interface ServiceRunnerOptions extends Omit<ConsumerOptions, 'bus'> {
  */
 const RELAY_POLL_MS = 500;
 
-/** An unavailable database must not delay the other metrics: Prometheus aborts a scrape after 10 s. */
-const MEASURED_WITHIN_MS = 5_000;
-
 /** Timeout for reading the state of a worker in another process. */
 const STATE_WITHIN_MS = 1_000;
 
@@ -64,6 +63,8 @@ export class ServiceRunner {
   readonly #options: ServiceRunnerOptions;
   readonly #isWeb: boolean;
   readonly #worker: RemoteWorker | undefined;
+  /** Two, so that each is known while the other is not. */
+  readonly #gauges: readonly StoredGauges[];
   /** Set by start(). */
   #relays: readonly Relay[] = [];
   #consumer: Consumer | undefined;
@@ -75,6 +76,10 @@ export class ServiceRunner {
     this.#options = options;
     this.#isWeb = options.roles.includes('web');
     this.#worker = 'worker' in options.through ? options.through.worker : undefined;
+    this.#gauges = [
+      new StoredGauges(() => this.#readMessageGauges()),
+      new StoredGauges(async () => (await this.service.gauges?.(options.database.background)) ?? []),
+    ];
   }
 
   routes(api: Api): void {
@@ -147,17 +152,18 @@ export class ServiceRunner {
     );
   }
 
-  /** Sets the gauges; a gauge whose value is unknown is removed (see setOrRemove). The worker thread sets its own. */
+  /** Sets the gauges; a gauge whose value is unknown is removed. The worker thread sets its own. */
   async measure(): Promise<void> {
     if (this.#worker) return;
-    const { name: service, outbox, database, metrics } = this.#options;
+    const { name: service, metrics } = this.#options;
     setOrRemove(metrics.backlog, { service }, this.#consumer?.backlog);
-    await Promise.all(
-      channels.map(async (channel) => {
-        const rows = within(MEASURED_WITHIN_MS, outbox.size(database, channel)).catch(() => undefined);
-        setOrRemove(metrics.outbox, { service, channel }, await rows);
-      }),
-    );
+    await Promise.all(this.#gauges.map((gauges) => gauges.refresh()));
+  }
+
+  #readMessageGauges(): Promise<GaugeSample[]> {
+    const { name: service, database, metrics } = this.#options;
+    const embeddedWorks = database.kind === 'pglite' && this.#consumer?.isRunning;
+    return readMessageGauges(database.background, { metrics, service, schema: schemaOf(service), embeddedWorks });
   }
 }
 

@@ -9,6 +9,7 @@ import { type ServiceName, SUBJECT_NAME, serviceNames } from '../contracts/servi
 import { createApp } from '../infra/http/app.ts';
 import { OverloadGuard } from '../infra/http/overload.ts';
 import { addressList, ReverseProxy } from '../infra/http/reverse-proxy.ts';
+import { routeOf } from '../infra/http/route-of.ts';
 import { listenAt } from '../infra/http/server.ts';
 import { Presence } from '../infra/mqtt/presence.ts';
 import { sendConsoleTo } from '../infra/observability/console.ts';
@@ -260,7 +261,11 @@ class Sluice {
     );
     const { BASE_PATH: basePath = '', TRUSTED_PROXIES } = this.#config;
     const proxy = new ReverseProxy({ basePath, trusted: TRUSTED_PROXIES ? addressList(TRUSTED_PROXIES) : undefined });
-    const http = await listenAt(this.#config, proxy.before(listener));
+    const { requests } = this.#metrics;
+    const http = await listenAt(this.#config, proxy.before(listener), (request, response, seconds) => {
+      const status = response.headersSent ? response.statusCode : undefined;
+      requests.record({ method: request.method, route: routeOf(request), status }, seconds);
+    });
     this.#shutdown.add(() => http.close());
     resources.attach(http.server, (request) => proxy.adopt(request));
     this.#url = http.url;

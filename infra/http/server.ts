@@ -41,18 +41,28 @@ interface ListenSettings {
   readonly KEEP_ALIVE_MS?: number;
 }
 
+/** Called when the response to a request has ended or its connection is closed: how long after the request arrived. */
+type OnResponse = (request: IncomingMessage, response: ServerResponse, seconds: number) => void;
+
+interface ListenOptions {
+  readonly keepAliveMs?: number | undefined;
+  readonly onResponse?: OnResponse | undefined;
+}
+
 /** Rejects with a StartupError that says how to change the settings if the server cannot listen there. */
-export const listenAt = ({ HOST, PORT, KEEP_ALIVE_MS: keepAliveMs }: ListenSettings, handler: RequestListener) =>
-  listen(handler, HOST, PORT, keepAliveMs).catch((error) => {
+export const listenAt = (settings: ListenSettings, handler: RequestListener, onResponse?: OnResponse) => {
+  const { HOST, PORT, KEEP_ALIVE_MS: keepAliveMs } = settings;
+  return listen(handler, HOST, PORT, { keepAliveMs, onResponse }).catch((error) => {
     throw listenError(error, HOST, PORT);
   });
+};
 
 /** Port 0: a free one. Rejects with Node's error if the server cannot listen there. */
 export async function listen(
   handler: RequestListener,
   host: string,
   port: number,
-  keepAliveMs = KEEP_ALIVE_MS,
+  { keepAliveMs = KEEP_ALIVE_MS, onResponse }: ListenOptions = {},
 ): Promise<HttpServer> {
   // The limit for headers also ends a connection on which no request has come yet, such as one that a load balancer
   // opened in advance, so it must not end sooner than an idle one.
@@ -63,7 +73,7 @@ export async function listen(
     server.once('error', reject);
     server.listen(port, host, 1024, resolve);
   });
-  return new HttpServer(server, handler);
+  return new HttpServer(server, handler, onResponse);
 }
 
 export class HttpServer {
@@ -78,7 +88,7 @@ export class HttpServer {
   #closing: Promise<void> | undefined;
 
   /** `server` listens, and no connection has been accepted yet. */
-  constructor(server: Server, handler: RequestListener) {
+  constructor(server: Server, handler: RequestListener, onResponse?: OnResponse) {
     const { address, port } = server.address() as AddressInfo;
     this.#handler = handler;
     this.url = `http://${hostPort({ host: address, port })}`;
@@ -86,7 +96,9 @@ export class HttpServer {
       // A keep-alive connection would be reused for ever, so each response ends its connection during a stop.
       if (this.#closing) response.setHeader('Connection', 'close');
       this.#inFlight++;
+      const arrivedAt = performance.now();
       response.once('close', () => {
+        onResponse?.(request, response, (performance.now() - arrivedAt) / 1_000);
         this.#inFlight--;
         if (this.#inFlight === 0) this.#drained?.resolve();
       });

@@ -4,8 +4,7 @@
 // A row is written with a lease for the relay of its own process, which gets it in memory after the commit: it is not
 // read back from the table. The relay's poll finds rows without a valid lease: their process died, or its relay was
 // full or its transport was down when they were written.
-import type { Database, Queryable, Transaction } from '../database/port.ts';
-import { countSome } from '../database/sql.ts';
+import type { Database, Transaction } from '../database/port.ts';
 import type { CloudEvent, DeadMessage, Handler, OnDead } from './handler.ts';
 
 /** The destination of a row: the event bus, or a user's MQTT topic. An outage of one does not delay the other. */
@@ -111,11 +110,6 @@ export class Outbox {
       else handOver();
     }
     return rows;
-  }
-
-  /** The number of the channel's rows, including published ones that are not deleted yet; at most MAX_COUNT. */
-  size(database: Queryable, channel: Channel): Promise<number> {
-    return countSome(database, `${this.#table} WHERE channel = $1`, [channel]);
   }
 }
 

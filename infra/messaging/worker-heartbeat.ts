@@ -3,11 +3,13 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Database, Queryable } from '../database/port.ts';
+import { msBetween } from '../database/sql.ts';
 import { Loop } from '../runtime/loop.ts';
 
 const BEAT_EVERY_MS = 3_000;
 /** A worker whose last heartbeat is older does not work: three of them are missing. */
 const STALE_SECONDS = 10;
+const ALIVE = `beat_at > now() - interval '${STALE_SECONDS} seconds'`;
 
 export interface WorkerHeartbeatOptions {
   readonly database: Database;
@@ -52,6 +54,10 @@ export class WorkerHeartbeat {
   }
 }
 
+/** SQL of a row beside those of `placesOf`: the number of workers, and the age of their latest heartbeat. */
+export const workersOf = (schema: string) =>
+  `SELECT 'workers', count(*) FILTER (WHERE ${ALIVE}), ${msBetween('max(beat_at)', 'now()')} FROM ${schema}.workers`;
+
 /**
  * The state of a worker of the service, the newest one and if possible one that is `up`; undefined if none works.
  * Rejects with DatabaseUnavailable.
@@ -61,7 +67,7 @@ export async function readWorkerState<State extends object>(
   schema: string,
 ): Promise<State | undefined> {
   const [row] = await database.query<{ state: State }>(
-    `SELECT state FROM ${schema}.workers WHERE beat_at > now() - interval '${STALE_SECONDS} seconds'
+    `SELECT state FROM ${schema}.workers WHERE ${ALIVE}
      ORDER BY (state->>'status' = 'up') DESC, beat_at DESC LIMIT 1`,
   );
   return row?.state;

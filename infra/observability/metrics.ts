@@ -1,10 +1,16 @@
 // The metrics of GET /metrics, in Prometheus' text format. The values of each label are a closed set that this program
 // defines (services, event types, outcomes): each text from outside would add a time series, without limit.
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { type FailingWork, failingWork } from '../runtime/failure-streak.ts';
+import { RequestDurations } from './request-durations.ts';
+import { createGauge } from './stored-gauges.ts';
 
 /** The timer behind `nodejs_eventloop_lag_*`. The default, 10 ms, takes 1 % of a core while the process is idle. */
 const EVENT_LOOP_PRECISION_MS = 100;
+
+/** Gauges of prom-client that are named like counters. `nodejs_active_resources` has the same values by type. */
+const MISNAMED = ['nodejs_active_resources_total', 'nodejs_active_handles_total', 'nodejs_active_requests_total'];
 
 export class Metrics {
   readonly registry = new Registry();
@@ -38,8 +44,33 @@ export class Metrics {
   );
   readonly outbox = this.#gauge(
     'sluice_outbox_rows',
-    'Events that are committed and not confirmed, by service and channel; at most a million; absent while unknown.',
+    'Events that are committed and not confirmed, by service and channel; counted up to a million; absent while unknown.',
     ['service', 'channel'],
+  );
+  readonly outboxOldest = this.#gauge(
+    'sluice_outbox_oldest_age_seconds',
+    'How long the oldest row of the outbox has waited, by service and channel; 0 if none waits.',
+    ['service', 'channel'],
+  );
+  readonly inboxOldest = this.#gauge(
+    'sluice_inbox_oldest_age_seconds',
+    'How long ago the oldest stored message arrived that is neither done nor dead, by service; 0 if none is stored.',
+    ['service'],
+  );
+  readonly failed = this.#gauge(
+    'sluice_failed_messages',
+    'Messages whose handler failed, by service and status: retrying, or dead; counted up to a million.',
+    ['service', 'status'],
+  );
+  readonly workers = this.#gauge(
+    'sluice_workers',
+    'Processes that work in the role worker, by service: those with a heartbeat in the last ten seconds.',
+    ['service'],
+  );
+  readonly heartbeatAge = this.#gauge(
+    'sluice_worker_heartbeat_age_seconds',
+    'Time since the latest heartbeat of any worker, by service; absent if none was stopped or lost in the last hour.',
+    ['service'],
   );
   readonly unreadablePruned = this.#counter(
     'sluice_unreadable_messages_pruned_total',
@@ -60,6 +91,11 @@ export class Metrics {
     'sluice_event_loop_lag_seconds',
     'How long a request that may be rejected has waited for the event loop; absent while none come.',
   );
+  readonly requests = new RequestDurations({
+    name: 'sluice_http_request_duration_seconds',
+    help: 'From the arrival of a request to the end of its response, by method, route and status.',
+    registers: [this.registry],
+  });
   readonly resent = this.#counter(
     'sluice_resent_total',
     'Requests that were resent because their replies were overdue, by event type.',
@@ -77,17 +113,37 @@ export class Metrics {
     ({ forMs }) => forMs / 1_000,
   );
 
-  /** `process`: also the metrics of the process, which one thread of it has to report. */
+  /** `process`: also the metrics of the process, which its main thread reports. If false, this is its worker thread. */
   constructor({ process = true } = {}) {
     if (process) {
       collectDefaultMetrics({ register: this.#process, eventLoopMonitoringPrecision: EVENT_LOOP_PRECISION_MS });
-    }
+      for (const name of MISNAMED) this.#process.removeSingleMetric(name);
+    } else this.#measureWorkerLag();
+  }
+
+  get registries(): readonly Registry[] {
+    return [this.#process, this.registry];
   }
 
   /** The text of GET /metrics, with the metrics of other threads added: their `registry.getMetricsAsJSON()`. */
   async text(others: readonly object[]): Promise<string> {
     const services: Registry = AggregatorRegistry.aggregate([await this.registry.getMetricsAsJSON(), ...others]);
     return Registry.merge([this.#process, services]).metrics();
+  }
+
+  /** The metrics of the process have the event-loop lag of the main thread only. */
+  #measureWorkerLag(): void {
+    const periods = monitorEventLoopDelay({ resolution: EVENT_LOOP_PRECISION_MS });
+    periods.enable();
+    new Gauge({
+      name: 'sluice_worker_event_loop_lag_p99_seconds',
+      help: 'Event-loop lag of the worker thread of the embedded system since the last scrape, 99th percentile.',
+      registers: [this.registry],
+      collect() {
+        this.set(Math.max(0, periods.percentile(99) / 1e9 - EVENT_LOOP_PRECISION_MS / 1e3));
+        periods.reset();
+      },
+    });
   }
 
   #counter<Label extends string>(name: string, help: string, labelNames: Label[]): Counter<Label> {
@@ -110,8 +166,8 @@ export class Metrics {
     });
   }
 
-  #gauge<Label extends string = never>(name: string, help: string, labelNames: Label[] = []): Gauge<Label> {
-    return new Gauge({ name, help, labelNames, registers: [this.registry] });
+  #gauge<Label extends string = never>(name: string, help: string, labels: Label[] = []): Gauge<Label> {
+    return createGauge(this.registry, { name, help, labels });
   }
 }
 

@@ -6,6 +6,7 @@ import type { Api } from '../http/api.ts';
 import type { AnyHandlers, CloudEvent, Handlers, OnDead } from '../messaging/handler.ts';
 import type { Outbox, Statement } from '../messaging/outbox.ts';
 import type { Metrics } from '../observability/metrics.ts';
+import type { GaugeSample } from '../observability/stored-gauges.ts';
 import type { Loop } from './loop.ts';
 
 /**
@@ -68,6 +69,8 @@ export interface Service<E extends CloudEvent> {
   readonly front?: (next: RequestListener) => RequestListener;
   /** Runs the code that handles floods before the first one comes, so that it is compiled. Takes up to a second. */
   readonly warmUp?: () => Promise<void>;
+  /** Reads values for GET /metrics from its tables, in one statement. Their number is bounded. */
+  readonly gauges?: (database: Queryable) => Promise<GaugeSample[]>;
   /** Keyed by the path below /audit/. */
   readonly facts: Readonly<Record<string, FactSource>>;
   /** Resends the last request about each of the ids that are named: see defineResend. */

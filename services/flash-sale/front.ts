@@ -8,6 +8,7 @@ import { flashSaleRoutes } from '../../contracts/routes/flash-sales.ts';
 import { sendReply } from '../../infra/http/api.ts';
 import { prefersHtml } from '../../infra/http/app.ts';
 import { notFound, sendError } from '../../infra/http/problem.ts';
+import { setRoute } from '../../infra/http/route-of.ts';
 import { handleSmallBody, jsonOf } from '../../infra/http/small-body.ts';
 import type { ReadTicket } from './read-ticket.ts';
 import { sendRejection, ticketReply } from './replies.ts';
@@ -39,6 +40,7 @@ export const front =
   (request, response) => {
     const [, saleId, ticketId] = PATH.exec(request.url ?? '') ?? [];
     const pass = () => next(request, response);
+    if (saleId !== undefined) setRoute(request, ticketId === undefined ? buy : readTicket);
     // The routes reject an Idempotency-Key.
     if (saleId === undefined || request.headers['idempotency-key'] !== undefined) pass();
     else if (request.method === 'POST' && ticketId === undefined) {

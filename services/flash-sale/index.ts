@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http';
-import { Counter } from 'prom-client';
 import type { Event } from '../../contracts/events.ts';
 import { flashSaleRoutes } from '../../contracts/routes/flash-sales.ts';
 import type { Subscribed } from '../../contracts/services.ts';
@@ -12,6 +11,7 @@ import type { SettingsOf } from '../../infra/runtime/settings.ts';
 import { createTicketAcceptance } from './accept-ticket.ts';
 import { Drain } from './drain.ts';
 import { front } from './front.ts';
+import { createDecisionCounter, saleGauges } from './metrics.ts';
 import { OpeningTimer } from './opening-timer.ts';
 import { createReadTicket } from './read-ticket.ts';
 import { saleRoutes } from './routes.ts';
@@ -42,12 +42,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
       onRebuild: () => metrics.rebuilds.inc({ service: 'flash-sale' }),
       log,
     });
-  const decisions = new Counter({
-    name: 'sluice_flash_sale_decisions_total',
-    help: "Decisions about flash-sale purchases, by outcome; by the sale's row, or by a snapshot of it in memory.",
-    labelNames: ['outcome', 'by'] as const,
-    registers: [metrics.registry],
-  });
+  const decisions = createDecisionCounter(metrics);
   const warmUp = new WarmUp(() => warmUpPurchases(log), log);
   const openings = new OpeningTimer({
     warmUp: () => warmUp.run(),
@@ -81,6 +76,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     routes: (api) => saleRoutes(api, { database, admission, passedSnapshot, readTicket, onCreated }),
     front: front({ admission, passedSnapshot, readTicket, log }),
     warmUp: () => warmUp.run(),
+    gauges: saleGauges(metrics),
     facts: { 'flash-sale': saleFacts, 'flash-sale/tickets': ticketFacts },
     resend: RESEND_BY_ID,
     isSheddable: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),

@@ -1,11 +1,12 @@
 // A listener in front of Express that places orders, because Express's routing and body parsing cost several times as
 // much as the rest of the request. It handles requests in their usual form and with a valid body, and passes on all
 // others as if it had not read them. The route gives the same responses; a test sends the same requests to both.
-import type { IncomingMessage, RequestListener } from 'node:http';
+import type { RequestListener } from 'node:http';
 import type { Logger } from 'pino';
 import { orderRoutes } from '../../contracts/routes/orders.ts';
 import { sendReply } from '../../infra/http/api.ts';
 import { sendError } from '../../infra/http/problem.ts';
+import { setRoute } from '../../infra/http/route-of.ts';
 import { handleSmallBody, jsonOf } from '../../infra/http/small-body.ts';
 import type { PlaceOrder } from './place-order.ts';
 import { placedReply } from './replies.ts';
@@ -35,7 +36,7 @@ export const front =
         .catch((error) => sendError(log, error, request, response));
       return true;
     };
-    if (!isPlacing(request) || !handleSmallBody(request, MAX_BODY_BYTES, place)) next(request, response);
+    const isPlacing = request.method === METHOD && request.url === route.path;
+    if (isPlacing) setRoute(request, route);
+    if (!isPlacing || !handleSmallBody(request, MAX_BODY_BYTES, place)) next(request, response);
   };
-
-const isPlacing = ({ method, url }: IncomingMessage) => method === METHOD && url === route.path;

@@ -5,6 +5,7 @@ import { resendLoop } from '../../infra/messaging/resend.ts';
 import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { createCancelOrder, expireOrders, stockReleased } from './cancel-order.ts';
 import { front } from './front.ts';
+import { orderGauges } from './gauges.ts';
 import { stepReport } from './order.ts';
 import { createPayOrder } from './pay-order.ts';
 import type { PaymentProvider } from './payments/port.ts';
@@ -26,7 +27,7 @@ const recordProgress: Handler<Event<StepResult>> = {
 type OrderContext = ServiceContext<OrderSettings> & { readonly payments: PaymentProvider };
 
 export function orderService(context: OrderContext): Service<Event<Subscribed<'order'>>> {
-  const { settings, database, outbox, payments: provider, log } = context;
+  const { settings, database, outbox, payments: provider, metrics, log } = context;
   const resendAfterMs = settings.RESEND_AFTER_MS;
   const retryAfterMs = settings.PAYMENT_TIMEOUT_MS + RETRY_MARGIN_MS;
   const parts = { database, outbox, provider, resendAfterMs, retryAfterMs, log };
@@ -49,6 +50,7 @@ export function orderService(context: OrderContext): Service<Event<Subscribed<'o
       cancelAndPayRoutes(api, database, createCancelOrder(parts), createPayOrder(parts));
     },
     front: front({ placeOrder, log }),
+    gauges: orderGauges(metrics),
     facts: { order: orderFacts, 'order/tickets': ticketOrderFacts },
     resend: RESEND_BY_ID,
     loops: [

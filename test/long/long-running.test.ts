@@ -21,6 +21,7 @@ import { FailedMessages } from '../../infra/messaging/failed-messages.ts';
 import type { Inbox } from '../../infra/messaging/inbox.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
+import { messagesByPlace, type Place, placesOf } from '../../infra/messaging/stored-messages.ts';
 import type { AnyService } from '../../infra/runtime/service.ts';
 import { saleFacts } from '../../services/flash-sale/store/facts.ts';
 import { call } from '../setup/api.ts';
@@ -236,7 +237,8 @@ describe.runIf(databaseUrl)('on PostgreSQL', () => {
         SELECT lpad(to_hex(n), 32, '0')::uuid, 'pending' FROM generate_series(1, ${MAX_COUNT + 1}) AS n`);
       const patient = openPostgres({ url, poolSize: 2, log: pino({ level: 'silent' }) });
       cleanUps.push(() => patient.close());
-      expect(await outbox.size(patient.longRunning, 'bus')).toBe(MAX_COUNT);
+      const places = messagesByPlace(await patient.longRunning.query<Place>(placesOf('ours', MAX_COUNT)));
+      expect(places).toMatchObject({ outbox: { bus: { rows: MAX_COUNT } }, inbox: { pending: { rows: MAX_COUNT } } });
       expect(await new InboxStore('ours').countDue(patient.longRunning)).toBe(MAX_COUNT);
     }, 120_000);
   });

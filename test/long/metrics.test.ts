@@ -11,6 +11,7 @@ import { call, get, postJson } from '../setup/api.ts';
 import { type FreshDatabase, freshDatabase } from '../setup/postgres.ts';
 import { startProxy, type Proxy as TcpProxy } from '../setup/proxy.ts';
 import * as schemas from '../setup/schemas.ts';
+import { type Series, seriesIn } from '../setup/series.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 const { databaseUrl, amqpUrl, mosquittoUrl, redisUrl } = inject('servers');
@@ -35,25 +36,16 @@ const LABELS: Readonly<Record<string, readonly string[]>> = {
   channel: ['bus', 'user'],
   by: ['row', 'snapshot'],
   reason: ['inFlight', 'lag'],
+  method: ['GET', 'HEAD', 'POST', 'other'],
+  route: [
+    '/readyz',
+    '/metrics',
+    '/flash-sales/:id/purchases',
+    '/failed-messages/:service/retry',
+    '/failed-messages/:service',
+    'unknown',
+  ],
 };
-
-interface Series {
-  readonly name: string;
-  readonly labels: Readonly<Record<string, string>>;
-}
-
-/** The series of this program; those about the process come from prom-client. */
-function seriesIn(text: string): Series[] {
-  const lines = text.split('\n').filter((line) => line.startsWith('sluice_'));
-  return lines.map((line) => {
-    const [, name = '', labels = ''] = /^(\w+)(?:\{(.*)\})? \S+$/.exec(line) ?? [];
-    const pairs = [...labels.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, label = '', value = '']) => [
-      label,
-      value,
-    ]);
-    return { name, labels: Object.fromEntries(pairs) };
-  });
-}
 
 describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
   let database: FreshDatabase;
@@ -156,10 +148,14 @@ describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
       outcome: 'dead',
     });
     for (const { name, labels } of first)
-      for (const [label, value] of Object.entries(labels))
-        if (label !== 'le') expect(LABELS[label], `${name} ${label}`).toContain(value);
+      for (const [label, value] of Object.entries(labels)) {
+        if (label === 'le') continue;
+        if (label === 'status') expect(value).toMatch(/^([1-5]\d\d|aborted|dead|retrying)$/);
+        else expect(LABELS[label], `${name} ${label}`).toContain(value);
+      }
     await flood(broker, 10);
-    const keysOf = (series: readonly Series[]) => series.map((each) => JSON.stringify(each)).sort();
+    const keysOf = (series: readonly Series[]) =>
+      series.map(({ name, labels }) => JSON.stringify({ name, labels })).sort();
     expect(keysOf(await metrics())).toEqual(keysOf(first));
     expect((await consumers()).points?.lastProgressAt).toMatch(/Z$/);
   }, 60_000);
@@ -184,7 +180,7 @@ describe.skipIf(!available)('a process on RabbitMQ and PostgreSQL', () => {
   }, 60_000);
 
   test('while the database is away, values that it stores are absent and counters continue', async () => {
-    const gauges = ['sluice_outbox_rows', 'sluice_consumer_backlog'];
+    const gauges = ['sluice_outbox_rows', 'sluice_consumer_backlog', 'sluice_workers', 'sluice_flash_sales_open'];
     const known = async (name: string) => named(await metrics(), name).length;
     await eventually(async () => (await known('sluice_consumer_backlog')) === services.length, { what: 'a backlog' });
     expect(await known('sluice_outbox_rows')).toBe(2 * services.length);

@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path';
 import { containerEngine } from './container-runner.ts';
 import { canInstall, installPackage } from './debian.ts';
 
-export type ServerName = 'rabbitmq' | 'postgres' | 'pgbouncer' | 'mosquitto' | 'redis' | 'nginx';
+export type ServerName = 'rabbitmq' | 'postgres' | 'pgbouncer' | 'mosquitto' | 'redis' | 'nginx' | 'promtool';
 
 /** The location of a server's programs: a folder of this machine that contains `program`, or a container image. */
 export type Programs =
@@ -74,6 +74,13 @@ const known = {
     programs: ['nginx'],
     folders: () => [...path(), '/usr/sbin', '/opt/homebrew/bin', '/usr/local/sbin'],
     debianPackage: 'nginx-light',
+    variable: undefined,
+  },
+  promtool: {
+    title: "Prometheus' promtool",
+    programs: ['promtool'],
+    folders: () => [...path(), '/opt/homebrew/bin', '/usr/local/bin'],
+    debianPackage: 'prometheus',
     variable: undefined,
   },
 } as const;

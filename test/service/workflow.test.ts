@@ -18,6 +18,7 @@ import {
   readOrder,
 } from '../setup/api.ts';
 import * as schemas from '../setup/schemas.ts';
+import { seriesIn, valueIn } from '../setup/series.ts';
 import { eventually, gate } from '../setup/wait.ts';
 import { onEachShape } from './support/each-shape.ts';
 import { embedded, rolesApart, separateProcesses } from './support/systems.ts';
@@ -26,7 +27,8 @@ import { embedded, rolesApart, separateProcesses } from './support/systems.ts';
 const STEP_LATENCY_MS = 100;
 
 const servers = inject('servers');
-const shapes = [embedded, separateProcesses(servers), rolesApart(servers)];
+const apart = rolesApart(servers);
+const shapes = [embedded, separateProcesses(servers), apart];
 
 onEachShape({ shapes, env: { STEP_LATENCY_MS: String(STEP_LATENCY_MS), RETRY_BASE_MS: '100' } }, (on) => {
   const onShape = on.test;
@@ -279,6 +281,24 @@ onEachShape({ shapes, env: { STEP_LATENCY_MS: String(STEP_LATENCY_MS), RETRY_BAS
         await eventually(async () => (await call(`${url}/metrics`)).text.includes(drained), {
           what: `the outbox of ${service} for ${channel} is empty`,
         });
+      }
+    }
+  });
+
+  onShape('each process of a service reports the same stored values', async () => {
+    for (const service of serviceNames) {
+      const processes = new Set([...on.system.processes(service), on.system.worker(service)]);
+      const workers = [...processes].filter(({ url }) => on.shape !== apart || url === on.system.worker(service).url);
+      for (const { url } of processes) {
+        const isShown = async () => {
+          const series = seriesIn((await call(`${url}/metrics`)).text);
+          return (
+            valueIn(series, 'sluice_workers', { service }) === workers.length &&
+            valueIn(series, 'sluice_outbox_oldest_age_seconds', { service, channel: 'bus' }) === 0 &&
+            valueIn(series, 'sluice_inbox_oldest_age_seconds', { service }) === 0
+          );
+        };
+        await eventually(isShown, { what: `${url} reports ${workers.length} workers of ${service}, and no row` });
       }
     }
   });

@@ -130,7 +130,7 @@ test('an idle connection stays open longer than load balancers keep theirs, and 
     [1_000, [1_000, 60_000, 300_000]],
     [3_600_000, [3_600_000, 3_601_000, 3_601_000]],
   ] as const) {
-    const { server } = await listen((_request, response) => response.end(), '127.0.0.1', 0, keepAliveMs);
+    const { server } = await listen((_request, response) => response.end(), '127.0.0.1', 0, { keepAliveMs });
     closing.push(() => server.close());
     expect([server.keepAliveTimeout, server.headersTimeout, server.requestTimeout]).toEqual(expected);
   }

@@ -33,6 +33,7 @@ export async function beginPayment(database: Database, orderId: string, retryAft
     `UPDATE ${SCHEMA}.progress AS p
      SET state = 'paying', attempt = p.attempt + CASE p.state WHEN 'paying' THEN 0 ELSE 1 END,
          charge_retries = CASE p.state WHEN 'paying' THEN p.charge_retries ELSE 0 END,
+         paying_since = CASE p.state WHEN 'paying' THEN p.paying_since ELSE now() END,
          charge_again_at = now() + $2::integer * interval '1 ms'
      FROM ${SCHEMA}.orders o
      WHERE o.id = p.order_id AND p.order_id = $1
