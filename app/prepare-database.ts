@@ -2,9 +2,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
-import { assertMigrated, migrate, readMigrations } from '../infra/database/migrate.ts';
+import { assertMigrated, type Migration, migrate, readMigrations } from '../infra/database/migrate.ts';
 import { type Database, DatabaseUnavailable, NoUsableHost, UnsuitableDatabase } from '../infra/database/port.ts';
-import { assertRights, GRANTS } from '../infra/database/rights.ts';
+import { assertRights, MAY_NOT_MIGRATE } from '../infra/database/rights.ts';
 import { ADMIN_MIGRATIONS, ADMIN_SCHEMA } from '../infra/operators/operator-actions.ts';
 import { reasonOf } from '../infra/runtime/reason.ts';
 import { redactUrl } from '../infra/runtime/server-url.ts';
@@ -28,29 +28,39 @@ export const awaitDatabase = (database: Database, start: Start): Promise<void> =
   prepare(start, () => database.query('SELECT 1'));
 
 /**
- * Migrates the schemas of the services in this process, and the one that all share. With the local bus it also migrates the inboxes of all others,
- * because publishing writes to them. With MIGRATE=off it only checks that they are migrated.
+ * Migrates the schemas of the services in this process, and the one that all share. With the local bus it also migrates
+ * the inboxes of all others, because publishing writes to them. With MIGRATE=off it only checks that they are migrated.
  */
 export async function migrateSchemas(
   database: Database,
   start: Start,
   migrations: ReadonlyMap<ServiceName, URL>,
 ): Promise<void> {
-  const messaging = await readMigrations(MESSAGING_MIGRATIONS, 'messaging');
-  const { busKind, MIGRATE } = start.config;
-  const needed = new Map([[ADMIN_SCHEMA, await readMigrations(ADMIN_MIGRATIONS.folder, ADMIN_MIGRATIONS.set)]]);
-  for (const name of serviceNames) {
-    const folder = migrations.get(name);
-    if (!folder && busKind !== 'local') continue;
-    needed.set(schemaOf(name), [...messaging, ...(folder ? await readMigrations(folder, name) : [])]);
-  }
+  const wanted = await migrationsBySchema(start.config, migrations);
   await prepare(start, async () => {
-    for (const [schema, its] of needed) {
-      if (MIGRATE === 'on') await migrate(database, schema, its, start.log);
+    for (const [schema, its] of wanted) {
+      if (start.config.MIGRATE === 'on') await migrate(database, schema, its, start.log);
       else await assertMigrated(database, schema, its);
     }
-    await assertRights(database, [...needed.keys()]);
+    await assertRights(database, [...wanted.keys()]);
   });
+}
+
+/** The migrations of each schema that a process uses; `folders`: those of the services that it runs. */
+export async function migrationsBySchema(
+  { busKind }: Pick<Config, 'busKind'>,
+  folders: ReadonlyMap<ServiceName, URL>,
+): Promise<ReadonlyMap<string, readonly Migration[]>> {
+  const messaging = await readMigrations(MESSAGING_MIGRATIONS, 'messaging');
+  const admin = await readMigrations(ADMIN_MIGRATIONS.folder, ADMIN_MIGRATIONS.set);
+  const wanted = new Map<string, readonly Migration[]>([[ADMIN_SCHEMA, admin]]);
+  for (const name of serviceNames) {
+    const folder = folders.get(name);
+    if (!folder && busKind !== 'local') continue;
+    const own = folder ? await readMigrations(folder, name) : [];
+    wanted.set(schemaOf(name), [...messaging, ...own]);
+  }
+  return wanted;
 }
 
 /**
@@ -89,14 +99,13 @@ async function prepare(start: Start, work: () => Promise<unknown>): Promise<void
 }
 
 /** What an operator has to change; undefined if a later attempt may succeed, and for any other error. */
-function permanentProblem(error: unknown): string | undefined {
+export function permanentProblem(error: unknown): string | undefined {
   const cause = error instanceof DatabaseUnavailable ? error.cause : error;
   if (!(cause instanceof Error)) return undefined;
   if (cause instanceof NoUsableHost) return problemOfAll(cause);
   if (cause instanceof UnsuitableDatabase) return cause.message;
   const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
-  if (code === INSUFFICIENT_PRIVILEGE)
-    return `${cause.message}: grant the rights in ${GRANTS}, or run \`sluice migrate\` with a role that has them and set MIGRATE=off`;
+  if (code === INSUFFICIENT_PRIVILEGE) return `${cause.message}: ${MAY_NOT_MIGRATE}`;
   // The server rejects the connection because of a wrong password or a missing database (SQLSTATE classes 28 and 3D), or
   // has no TLS, for which pg's error has only this text.
   const isRejected = /^(28|3D)/.test(code) || cause.message === 'The server does not support SSL connections';

@@ -82,7 +82,10 @@ export class Resources {
         // On an external broker events have a connection of their own, so that they and notifications do not wait for
         // each other.
         const own =
-          MQTT_URL && this.#own(this.#interruptible(new ExternalPublisher({ url: MQTT_URL, log, publishTimeoutMs })));
+          MQTT_URL &&
+          this.#own(
+            this.#interruptible(new ExternalPublisher({ url: MQTT_URL, prefix, log, publishTimeoutMs, use: 'events' })),
+          );
         return new MqttBus({ topology, publisher: own || this.mqtt, connect: this.#broker.connect, database, log });
       }
       case 'rabbitmq':
@@ -199,8 +202,12 @@ const openDatabase = ({ DATABASE_URL: url, DATABASE_POOL_SIZE: poolSize, DATA_DI
   url ? openPostgres({ url, poolSize, log }) : openPglite({ dataDir: join(dataDir, 'database') });
 
 /** The broker at MQTT_URL. */
-export function externalBroker(url: string, { PUBLISH_TIMEOUT_MS: publishTimeoutMs }: Config, log: Logger): Broker {
-  const publisher = new ExternalPublisher({ url, log, publishTimeoutMs });
+export function externalBroker(
+  url: string,
+  { BUS_PREFIX: prefix, PUBLISH_TIMEOUT_MS: publishTimeoutMs }: Config,
+  log: Logger,
+): Broker {
+  const publisher = new ExternalPublisher({ url, prefix, log, publishTimeoutMs, use: 'notifications' });
   return { publisher, connect: connectTo(url), close: () => publisher.close() };
 }
 

@@ -81,10 +81,11 @@ export async function startServices(options: StartServicesOptions): Promise<Star
   // wait for an inbox of this process, and the inbox ends that wait when it stops.
   shutdown.add(() => Promise.all(runners.map((runner) => runner.stopRelays())));
   shutdown.add(() => Promise.all(runners.map((runner) => runner.stopReceiving())));
-  for (const runner of runners) {
-    signal.throwIfAborted();
-    await runner.start();
-  }
+  signal.throwIfAborted();
+  // At the same time, because each of them may wait ten seconds for a broker that accepts connections and is silent.
+  const starts = await Promise.allSettled(runners.map((runner) => runner.start()));
+  for (const start of starts) if (start.status === 'rejected') throw start.reason;
+  signal.throwIfAborted();
   return { runners, bus, stoppable: new StoppableServices(runners) };
 }
 

@@ -6,6 +6,7 @@ import { SUBJECT_NAME, serviceNames } from '../contracts/services.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
 import { count, note, paint, print, printable } from '../demos/shared/terminal.ts';
+import { clientIdOf } from '../infra/mqtt/client-ids.ts';
 import { connectTo, endConnection } from '../infra/mqtt/connect.ts';
 import { logTopic, presenceTopic } from '../infra/mqtt/topics.ts';
 import { formatLogLine } from '../infra/observability/log-format.ts';
@@ -56,7 +57,7 @@ async function logs(options: OptionsOf<typeof command>, signal: AbortSignal): Pr
   const { prefix, service: services = ['+'] } = options;
   const topics = services.flatMap((service) => [logTopic(prefix, service), presenceTopic(prefix, service, '+')]);
   const reader = new LogReader(options);
-  const client = connectTo(options.mqttUrl)({ clean: true }); // with a random client id
+  const client = connectTo(options.mqttUrl)({ clientId: clientIdOf(prefix, 'logs'), clean: true });
 
   client.on('message', (topic, payload) => {
     for (const entry of reader.read(topic, payload)) print(options.json ? jsonOf(entry) : textOf(entry));

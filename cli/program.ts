@@ -6,6 +6,7 @@ import { note, paint } from '../demos/shared/terminal.ts';
 import { reasonOf } from '../infra/runtime/reason.ts';
 import { redactIn } from '../infra/runtime/server-url.ts';
 import { auditCommand } from './audit.ts';
+import { checkCommand } from './check.ts';
 import { compareCommand } from './compare.ts';
 import { failedCommand } from './failed.ts';
 import { flashSaleCommand } from './flash-sale.ts';
@@ -19,6 +20,7 @@ import { startCommand } from './start.ts';
 
 const subcommands = [
   startCommand,
+  checkCommand,
   migrateCommand,
   orderCommand,
   replayCommand,

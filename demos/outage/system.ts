@@ -2,10 +2,11 @@
 // embedded; with PostgreSQL and an MQTT broker, the services run in four processes.
 import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
-import pg from 'pg';
 import { parseConfig } from '../../app/config.ts';
 import type { ServiceName } from '../../contracts/services.ts';
-import { clientOptions } from '../../infra/database/postgres-client.ts';
+import { onSomeServer } from '../../infra/database/postgres-connections.ts';
+import { PostgresServers } from '../../infra/database/postgres-servers.ts';
+import { SessionClient, sessionConfig } from '../../infra/database/postgres-session.ts';
 import { parsePostgresUrl, withDatabase } from '../../infra/database/postgres-url.ts';
 import { redactUrl } from '../../infra/runtime/server-url.ts';
 import { ConfigError } from '../../infra/runtime/settings.ts';
@@ -82,6 +83,9 @@ const usage = (message: string) => new CliError(message, { exitCode: USAGE_EXIT_
 /** The flash sale consumes events of orders but is not watched, so it shares a process. */
 const processes: readonly (readonly ServiceName[])[] = [['order', 'flash-sale'], ['points'], ['coupon'], ['notify']];
 
+/** Creating and dropping a database takes seconds on a busy server. */
+const STATEMENT_MS = 60_000;
+
 /** The order service needs a payment provider. No order is paid here, and no real provider may be called. */
 const NO_PROVIDER = 'http://127.0.0.1:1';
 
@@ -144,17 +148,19 @@ async function startSeparate(
 const busOf = ({ AMQP_URL, EVENT_BUS }: Environment): string =>
   AMQP_URL ? 'RabbitMQ and PostgreSQL' : EVENT_BUS === 'mqtt' ? 'MQTT and PostgreSQL' : 'PostgreSQL';
 
+/** On the host of the list that accepts writes. */
 async function queryOnce(databaseUrl: string, sql: string): Promise<void> {
-  const defaults = { applicationName: 'sluice outage', connectTimeoutMs: 5_000 };
-  const client = new pg.Client(clientOptions(parsePostgresUrl(databaseUrl), defaults));
-  client.on('error', () => {}); // a broken connection fails the query
+  const servers = new PostgresServers(parsePostgresUrl(databaseUrl), 'sluice outage');
+  const connect = async () => {
+    const client = new SessionClient(sessionConfig(servers, STATEMENT_MS));
+    client.on('error', () => {}); // a broken connection fails the query
+    return client.connect();
+  };
   try {
-    await client.connect();
-    await client.query(sql);
+    const client = await onSomeServer(servers, connect);
+    await client.query(sql).finally(() => client.end().catch(() => {}));
   } catch (error) {
     throw new CliError(`${redactUrl(databaseUrl)}: ${sql}: ${messageOf(error)}`, { cause: error });
-  } finally {
-    await client.end().catch(() => {});
   }
 }
 

@@ -6,6 +6,7 @@ import { serviceNames, subscriptions } from '../../contracts/services.ts';
 import { fieldsOf, socketOptionsOf } from '../../infra/bus/rabbitmq/connect-options.ts';
 import { type AmqpServer, parseAmqpUrls } from '../../infra/bus/rabbitmq/url.ts';
 import { deadExchangeOf, deadQueueOf, exchangeOf, queueOf, sessionOf } from '../../infra/bus/topology.ts';
+import { clientIdOf } from '../../infra/mqtt/client-ids.ts';
 import { connectTo, endConnection } from '../../infra/mqtt/connect.ts';
 import { presenceTopic } from '../../infra/mqtt/topics.ts';
 import { within } from '../../infra/runtime/promises.ts';
@@ -54,7 +55,7 @@ async function deleteQueues([node, ...others]: readonly AmqpServer[], prefix: st
 
 /** A process that stops cleanly clears its presence; a killed one leaves its Last Will. */
 const clearPresence = (url: string, prefix: string) =>
-  withMqtt(url, `${prefix}-tidy`, async (client) => {
+  withMqtt(url, clientIdOf(prefix, 'tidy'), async (client) => {
     const retained = new Set<string>();
     client.on('message', (topic, _payload, { retain }) => {
       if (retain) retained.add(topic);

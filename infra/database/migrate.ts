@@ -71,18 +71,23 @@ export async function assertMigrated(
 export const notMigrated = (schema: string, missing: string) =>
   new UnsuitableDatabase(`the schema ${schema} lacks ${missing}: run \`sluice migrate\`, because MIGRATE is off`);
 
-async function missingMigrations(database: Queryable, schema: string, migrations: readonly Migration[]) {
+/** Those that the schema lacks; all of them if there is no schema. */
+export async function missingMigrations(
+  database: Pick<Queryable, 'query'>,
+  schema: string,
+  migrations: readonly Migration[],
+) {
   const applied = (await tableExists(database, schema, LEDGER)) ? await appliedMigrations(database, schema) : new Set();
   return migrations.filter(({ name }) => !applied.has(name));
 }
 
-async function appliedMigrations(database: Queryable, schema: string): Promise<ReadonlySet<string>> {
+async function appliedMigrations(database: Pick<Queryable, 'query'>, schema: string): Promise<ReadonlySet<string>> {
   const rows = await database.query<{ name: string }>(`SELECT name FROM ${schema}.${LEDGER}`);
   return new Set(rows.map(({ name }) => name));
 }
 
 /** Needs no right on the schema. */
-export async function tableExists(database: Queryable, schema: string, table: string): Promise<boolean> {
+export async function tableExists(database: Pick<Queryable, 'query'>, schema: string, table: string): Promise<boolean> {
   const rows = await database.query(
     `SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = $1 AND relname = $2`,
     [schema, table],

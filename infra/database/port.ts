@@ -106,6 +106,9 @@ export class UnsuitableDatabase extends Error {
   }
 }
 
+/** It is a standby, which may be promoted later. */
+export class StandbyDatabase extends UnsuitableDatabase {}
+
 /** Too much work waits for the database, and further work is rejected. */
 export class Overloaded extends Error {
   override readonly name = 'Overloaded';

@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { reasonOf } from '../runtime/reason.ts';
-import { UnsuitableDatabase } from './port.ts';
+import { StandbyDatabase, UnsuitableDatabase } from './port.ts';
 import type { PostgresServers, Server } from './postgres-servers.ts';
 import { parserOf } from './statements.ts';
 
@@ -142,7 +142,7 @@ export class SessionClient extends pg.Client {
       ? 'it is a standby, which is read-only: connect to the primary'
       : 'it is read-only: default_transaction_read_only must be off for the server, the database, the role and the URL';
     // With several hosts, another one may take over soon.
-    if (this.#config.servers.count === 1) throw new UnsuitableDatabase(why);
+    if (this.#config.servers.count === 1) throw standby ? new StandbyDatabase(why) : new UnsuitableDatabase(why);
     throw Object.assign(new Error(why), { code: READ_ONLY });
   }
 

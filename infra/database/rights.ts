@@ -1,6 +1,9 @@
 // The rights of the role of this process.
 import { type Database, UnsuitableDatabase } from './port.ts';
 
+/** A database, or one connection to it. */
+export type Inspected = Pick<Database, 'kind' | 'query'>;
+
 /** Tables that a message names. */
 const NAMED = 5;
 
@@ -8,7 +11,7 @@ const NAMED = 5;
  * Rejects with UnsuitableDatabase unless the role may read and write every table of these schemas. An identity column
  * needs no right on its sequence.
  */
-export async function assertRights(database: Database, schemas: readonly string[]): Promise<void> {
+export async function assertRights(database: Inspected, schemas: readonly string[]): Promise<void> {
   if (database.kind === 'pglite') return;
   const rows = await database.query<{ role: string; name: string }>(
     `SELECT current_user AS role, format('%I.%I', nspname, relname) AS name
@@ -34,7 +37,7 @@ export async function assertRights(database: Database, schemas: readonly string[
 }
 
 /** Rejects with UnsuitableDatabase unless the role may create objects in this schema, and temporary tables. */
-export async function assertMayCreate(database: Database, schema: string): Promise<void> {
+export async function assertMayCreate(database: Inspected, schema: string): Promise<void> {
   const [rights] = await database.query<{ role: string; sufficient: boolean }>(
     `SELECT current_user AS role, has_schema_privilege($1, 'CREATE')
        AND has_database_privilege(current_database(), 'TEMPORARY') AS sufficient`,
@@ -46,5 +49,26 @@ export async function assertMayCreate(database: Database, schema: string): Promi
   );
 }
 
+/**
+ * Rejects with UnsuitableDatabase unless the role may bring this schema up to date: create it if it is missing, otherwise
+ * create objects in it and change its tables.
+ */
+export async function assertMayMigrate(database: Inspected, schema: string): Promise<void> {
+  const [rights] = await database.query<{ role: string; exists: boolean; sufficient: boolean }>(
+    `SELECT current_user AS role, pg_namespace.oid IS NOT NULL AS exists,
+       CASE WHEN pg_namespace.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE')
+       ELSE has_schema_privilege(pg_namespace.oid, 'USAGE') AND has_schema_privilege(pg_namespace.oid, 'CREATE')
+         AND NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = pg_namespace.oid AND relkind IN ('r', 'p')
+           AND NOT pg_has_role(relowner, 'USAGE')) END AS sufficient
+     FROM (SELECT $1::name AS wanted) AS schema LEFT JOIN pg_namespace ON nspname = wanted`,
+    [schema],
+  );
+  if (rights?.sufficient) return;
+  const what = rights?.exists ? 'bring up to date' : 'create';
+  throw new UnsuitableDatabase(`the role ${rights?.role} may not ${what} the schema ${schema}: ${MAY_NOT_MIGRATE}`);
+}
+
 /** The file with the statements for an administrator. */
 export const GRANTS = 'infra/deploy/postgres-roles.sql';
+
+export const MAY_NOT_MIGRATE = `grant the rights in ${GRANTS}, or run \`sluice migrate\` with a role that has them and set MIGRATE=off`;

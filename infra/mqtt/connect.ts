@@ -9,8 +9,11 @@ import { hostPort } from '../runtime/server-url.ts';
 import { withServerName } from '../runtime/tls-params.ts';
 import { type MqttServer, parseMqttUrls } from './url.ts';
 
+/** The client id is required, because one that mqtt.js makes up lacks the prefix (client-ids.ts). */
+export type ClientOptions = IClientOptions & { readonly clientId: string };
+
 /** Makes a connection to one broker, external or embedded, for the client that the options describe. */
-export type Connect = (options: IClientOptions) => MqttClient;
+export type Connect = (options: ClientOptions) => MqttClient;
 
 /** Options that every connection shares; a caller's own options override them. */
 export const connectionDefaults: IClientOptions = {

@@ -5,13 +5,20 @@ import type { Logger } from 'pino';
 import { PendingSet } from '../runtime/collections.ts';
 import { ConnectionState, type Health } from '../runtime/health.ts';
 import { deferred, within } from '../runtime/promises.ts';
-import { reasonOf } from '../runtime/reason.ts';
+import { publicReasonOf, reasonOf } from '../runtime/reason.ts';
+import type { BrokerUse } from './broker-check.ts';
+import { BrokerLimits } from './broker-limits.ts';
+import { clientIdOf } from './client-ids.ts';
 import { connectTo, endConnection } from './connect.ts';
 import { BusError, type MqttPublisher, type PublishOptions } from './port.ts';
 
 export interface ExternalPublisherOptions {
   readonly url: string;
+  /** Of the client id. */
+  readonly prefix: string;
   readonly log: Logger;
+  /** What its broker is used for, and so checked for after connecting. Default: not checked. */
+  readonly use?: BrokerUse;
   /** How long a QoS 1 or 2 publish may wait to be sent, and then for the broker's acknowledgement. */
   readonly publishTimeoutMs?: number;
   /** QoS 1 and 2 publishes, sent or waiting, at a time; more are rejected. */
@@ -34,7 +41,8 @@ const STOPPING = 'this process is stopping';
 export class ExternalPublisher implements MqttPublisher {
   readonly #client: MqttClient;
   readonly #state: ConnectionState;
-  readonly #options: Required<ExternalPublisherOptions>;
+  readonly #options: Required<Omit<ExternalPublisherOptions, 'use'>>;
+  readonly #limits: BrokerLimits | undefined;
   readonly #pending = new PendingSet();
   /** Publishes that wait for their turn, first come, first served. */
   readonly #waiting = new Map<() => void, (error: BusError) => void>();
@@ -49,9 +57,13 @@ export class ExternalPublisher implements MqttPublisher {
 
   constructor(options: ExternalPublisherOptions) {
     this.#options = { publishTimeoutMs: 5_000, maxPending: 1_000, ...options };
-    this.#client = connectTo(options.url)({ clean: true });
+    this.#client = connectTo(options.url)({ clientId: clientIdOf(options.prefix, 'publisher'), clean: true });
     this.#state = new ConnectionState({ name: 'MQTT publisher', log: options.log });
-    this.#client.on('connect', () => this.#state.up());
+    if (options.use) this.#limits = new BrokerLimits({ ...options, use: options.use });
+    this.#client.on('connect', () => {
+      this.#state.up();
+      this.#limits?.check();
+    });
     this.#client.on('packetreceive', () => {
       this.#lastReceivedAt = performance.now();
     });
@@ -73,7 +85,10 @@ export class ExternalPublisher implements MqttPublisher {
   }
 
   health(): Health {
-    return this.#state.health;
+    const { health } = this.#state;
+    const faults = this.#limits?.faults ?? [];
+    if (health.status !== 'up' || faults.length === 0) return health;
+    return { status: 'degraded', detail: publicReasonOf(`the broker has a limit: ${faults.join('; ')}`) };
   }
 
   interrupt(): void {
@@ -82,11 +97,15 @@ export class ExternalPublisher implements MqttPublisher {
       for (const each of [...this.#inFlight, ...this.#waiting.values()]) each(new BusError('unavailable', STOPPING));
     };
     setTimeout(fail, STOP_TIMEOUT_MS).unref();
+    void this.#limits?.stop();
   }
 
   /** Waits for pending publishes, each of which settles within twice its timeout. */
   close(): Promise<void> {
-    this.#closing ??= this.#pending.settled().then(() => endConnection(this.#client));
+    this.#closing ??= Promise.all([
+      this.#pending.settled().then(() => endConnection(this.#client)),
+      this.#limits?.stop(),
+    ]).then(() => {});
     return this.#closing;
   }
 

@@ -4,6 +4,7 @@
 import type { MqttClient } from 'mqtt';
 import type { Logger } from 'pino';
 import { reasonOf } from '../runtime/reason.ts';
+import { clientIdOf } from './client-ids.ts';
 import { connectTo, endConnection } from './connect.ts';
 import type { MqttPublisher } from './port.ts';
 import { presenceTopic } from './topics.ts';
@@ -38,7 +39,7 @@ export class Presence {
     this.#topic = presenceTopic(prefix, service, instance);
     if (!('url' in broker)) return;
     const will = { topic: this.#topic, payload: Buffer.from('offline'), qos: 1, retain: true } as const;
-    this.#client = connectTo(broker.url)({ clean: true, will });
+    this.#client = connectTo(broker.url)({ clientId: clientIdOf(prefix, 'presence'), clean: true, will });
     // mqtt.js reconnects, and the publisher of the same process logs the outage.
     this.#client.on('error', () => {});
   }

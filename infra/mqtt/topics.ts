@@ -12,3 +12,14 @@ export const presenceTopic = (prefix: string, service: string, instance: string)
 /** Percent-encoded, dots too, so that any user id is exactly one topic level without wildcards. */
 export const userTopic = (prefix: string, userId: string) =>
   `${prefix}/users/${encodeURIComponent(userId).replaceAll('.', '%2E')}/notifications`;
+
+/**
+ * Topics on which checks of the broker publish, `id` being a check's own. They stand below those of the system, so the
+ * same access rules apply, and no client of the system subscribes to them.
+ */
+export const checkTopics = (prefix: string, id: string) => ({
+  events: `${prefix}/events/check/${id}`,
+  notifications: `${prefix}/users/${id}/check`,
+  presence: `${prefix}/services/check/${id}/0`,
+  logs: `${prefix}/logs/check/${id}`,
+});

@@ -57,9 +57,12 @@ async function faultOf(prefix: string, check: () => Promise<RedisFault | undefin
   }
 }
 
+export const infoField = (info: string, name: string): string | undefined =>
+  new RegExp(`^${name}:(.*)$`, 'm').exec(info)?.[1]?.trim();
+
 /** `info`: the response to INFO, https://redis.io/docs/latest/commands/info/ */
 export function readKind(info: string): RedisFault | undefined {
-  const field = (name: string) => new RegExp(`^${name}:(.*)$`, 'm').exec(info)?.[1]?.trim();
+  const field = (name: string) => infoField(info, name);
   if (field('redis_mode') === 'sentinel') {
     const reason = 'it is a Sentinel, which holds no data: name the server that it watches';
     return { reason, isPermanent: true };

@@ -47,6 +47,14 @@ function serverOptions(url: string) {
   };
 }
 
+interface RedisInspection {
+  /** The response to INFO; empty if Redis rejects it. */
+  readonly info: string;
+  /** Redis's time minus this process's. */
+  readonly clockDifferenceMs: number | undefined;
+  readonly fault: RedisFault | undefined;
+}
+
 export class RedisBackend implements Backend {
   readonly kind = 'redis';
   readonly shared = true;
@@ -119,6 +127,27 @@ export class RedisBackend implements Backend {
     if (this.#producer.status === 'ready') await this.#tryOut();
     if (this.#fault?.isPermanent) throw new StartupError(`REDIS_URL cannot be used: ${this.#fault.reason}`);
     this.#checking = setInterval(() => this.#check(), CHECK_EVERY_MS);
+  }
+
+  /** For a check, instead of start(): connects once. Rejects with the reason if the server does not respond. */
+  async inspect(): Promise<RedisInspection> {
+    let reason: unknown;
+    this.#producer.on('error', (error) => {
+      reason = error;
+    });
+    try {
+      await within(CONNECT_MS, this.#producer.connect());
+      await this.#tryOut();
+    } catch (error) {
+      if (!this.#fault) throw reason ?? error;
+    }
+    if (!this.#fault && !this.#isTried) throw reason ?? new Error('it did not run a job in time');
+    const info = await this.#producer.info().catch(() => '');
+    const clock = await this.#readClock().then(
+      () => this.now() - Date.now(),
+      () => undefined,
+    );
+    return { info, clockDifferenceMs: clock, fault: this.#fault };
   }
 
   now(): number {

@@ -16,7 +16,7 @@ import {
 import type { Logger } from 'pino';
 import { createSchema, logWhileRunning, notMigrated, tableExists, withMigrationLock } from '../database/migrate.ts';
 import { type Database, UnsuitableDatabase } from '../database/port.ts';
-import { assertMayCreate, assertRights } from '../database/rights.ts';
+import { assertMayCreate, assertRights, type Inspected } from '../database/rights.ts';
 import type { Health } from '../runtime/health.ts';
 import { reasonOf } from '../runtime/reason.ts';
 import { type Backend, type Connections, obliterate, streams, type WorkerSettings } from './backend.ts';
@@ -31,7 +31,7 @@ export const JOBS_CHANNEL = 'bullmq_jobs';
 
 /** Runs BullMQ's migrations like ours: without timeouts, logged while they run, ended by a stop. */
 export async function migrateQueues(database: Database, parentLog: Logger): Promise<void> {
-  if ((await versionOf(database)) >= LATEST_SCHEMA_VERSION) return;
+  if (await isMigrated(database)) return;
   const log = parentLog.child({ schema: SCHEMA });
   await withMigrationLock(database, log, async (tx) => {
     await createSchema(tx, SCHEMA);
@@ -47,8 +47,19 @@ export async function migrateQueues(database: Database, parentLog: Logger): Prom
   });
 }
 
+/** Whether BullMQ's schema exists and is up to date. Rejects with UnsuitableDatabase if it is newer. */
+export const isMigrated = async (database: Inspected): Promise<boolean> =>
+  (await versionOf(database)) >= LATEST_SCHEMA_VERSION;
+
+/** Rejects with UnsuitableDatabase unless BullMQ's schema is up to date and the role has its rights on it. */
+export async function assertUsable(database: Inspected): Promise<void> {
+  if (!(await isMigrated(database))) throw notMigrated(SCHEMA, `version ${LATEST_SCHEMA_VERSION} of BullMQ`);
+  await assertRights(database, [SCHEMA]);
+  await assertMayCreate(database, SCHEMA); // BullMQ creates a sequence for each queue
+}
+
 /** Of BullMQ's schema; 0 if it is missing. */
-async function versionOf(database: Database): Promise<number> {
+async function versionOf(database: Inspected): Promise<number> {
   if (!(await tableExists(database, SCHEMA, 'migration'))) return 0;
   const query: RunStatement = async (text, params) => ({ rows: await database.query(text, params) });
   try {
@@ -80,12 +91,7 @@ export abstract class SqlBackend implements Backend {
   /** Brings BullMQ's schema up to date, or only checks it. Rejects if the server does not respond. */
   async start({ migrate }: { readonly migrate: boolean }): Promise<void> {
     if (migrate) await migrateQueues(this.database, this.log);
-    else {
-      const version = await versionOf(this.database);
-      if (version < LATEST_SCHEMA_VERSION) throw notMigrated(SCHEMA, `version ${LATEST_SCHEMA_VERSION} of BullMQ`);
-    }
-    await assertRights(this.database, [SCHEMA]);
-    await assertMayCreate(this.database, SCHEMA); // BullMQ creates a sequence for each queue
+    await assertUsable(this.database);
   }
 
   abstract health(): Health;

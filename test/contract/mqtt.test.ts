@@ -48,7 +48,7 @@ async function external(url: string): Promise<Broker> {
 }
 
 async function publisherTo(url: string, options: { publishTimeoutMs?: number; maxPending?: number } = {}) {
-  const publisher = new ExternalPublisher({ url, log, ...options });
+  const publisher = new ExternalPublisher({ url, prefix: 'test', log, ...options });
   cleanUps.push(() => publisher.close());
   await isUp(publisher);
   return publisher;
@@ -381,7 +381,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
     async () => {
       const prefix = freshPrefix();
       const watch = async (instance: string) => {
-        const client = connectTo(brokerUrl)({});
+        const client = connectTo(brokerUrl)({ clientId: freshPrefix() });
         cleanUps.push(() => endConnection(client));
         const seen: string[] = [];
         client.on('message', (_topic, payload) => seen.push(payload.toString()));
@@ -417,7 +417,7 @@ describe.for(externalBrokers)('connections to %s', ([, url]) => {
 });
 
 async function clearRetained(url: string, topic: string): Promise<void> {
-  const client: MqttClient = connectTo(url)({});
+  const client: MqttClient = connectTo(url)({ clientId: freshPrefix() });
   await client.publishAsync(topic, '', { qos: 1, retain: true });
   await endConnection(client);
 }

@@ -103,7 +103,7 @@ describe.runIf(databaseUrl)('a lock on a dead connection', () => {
     const url = String(mosquittoUrl);
     const topology = { prefix: freshPrefix(), groups: { points: ['order.placed'] } };
     const openBus = async (locks: typeof one) => {
-      const publisher = new ExternalPublisher({ url, log });
+      const publisher = new ExternalPublisher({ url, prefix: 'test', log });
       cleanUps.push(() => publisher.close());
       await eventually(() => publisher.health().status === 'up', { what: 'the publisher is connected' });
       const bus = new MqttBus({ topology, publisher, connect: connectTo(url), database: locks, log });

@@ -105,7 +105,7 @@ describe('MQTT_URL', () => {
   const ports = { mqtt: 0, mqtts: 0, ws: 0, wss: 0 };
 
   async function connects(url: string, timeoutMs = 4_000): Promise<boolean> {
-    const publisher = new ExternalPublisher({ url, log });
+    const publisher = new ExternalPublisher({ url, prefix: 'test', log });
     cleanUps.push(() => publisher.close());
     const options = { what: url, timeoutMs };
     return eventually(() => publisher.health().status === 'up', options).catch(() => false);

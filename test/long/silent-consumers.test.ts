@@ -96,7 +96,7 @@ async function expectEffects(ids: readonly string[], timeoutMs: number): Promise
 }
 
 const onMqtt = (connect: Connect, publisherUrl: string): Bus => {
-  const publisher = new ExternalPublisher({ url: publisherUrl, log });
+  const publisher = new ExternalPublisher({ url: publisherUrl, prefix: 'test', log });
   const bus = new MqttBus({ topology, publisher, connect, database: databases.database, log });
   cleanUps.push(() => publisher.close());
   return bus;

@@ -11,6 +11,8 @@ import { type LocalServer, retryWithOtherPorts, startServer } from './server.ts'
 
 export interface Mosquitto extends LocalServer {
   readonly mqttUrl: string;
+  /** What it has logged. */
+  log(): Promise<string>;
 }
 
 export interface MosquittoOptions {
@@ -19,15 +21,17 @@ export interface MosquittoOptions {
    * dropped. Without this option they are saved every second and may grow without limit.
    */
   readonly defaults?: boolean;
+  /** Further lines of its configuration, such as `max_qos 1`. */
+  readonly settings?: readonly string[];
 }
 
-export function startMosquitto({ defaults = false }: MosquittoOptions = {}): Promise<Mosquitto> {
+export function startMosquitto(options: MosquittoOptions = {}): Promise<Mosquitto> {
   return retryWithOtherPorts(async () => {
     const programs = await findPrograms('mosquitto');
     const port = await freePort();
     const runner = await (programs.kind === 'installed'
-      ? installed(programs.folder, port, defaults)
-      : inContainer(programs.engine, port, defaults));
+      ? installed(programs.folder, port, options)
+      : inContainer(programs.engine, port, options));
     const mqttUrl = `mqtt://127.0.0.1:${port}`;
     const server = await startServer({
       name: 'Mosquitto',
@@ -35,11 +39,11 @@ export function startMosquitto({ defaults = false }: MosquittoOptions = {}): Pro
       ready: () => mqttReady(mqttUrl),
       cleanSignal: 'SIGTERM',
     });
-    return Object.assign(server, { mqttUrl });
+    return Object.assign(server, { mqttUrl, log: () => runner.log() });
   });
 }
 
-const configuration = (listener: string, folder: string, defaults: boolean) =>
+const configuration = (listener: string, folder: string, { defaults = false, settings = [] }: MosquittoOptions) =>
   [
     `listener ${listener}`,
     'allow_anonymous true',
@@ -47,22 +51,23 @@ const configuration = (listener: string, folder: string, defaults: boolean) =>
     `persistence_location ${folder}/`,
     ...(defaults ? [] : ['autosave_interval 1', 'max_queued_messages 0']),
     'log_dest stderr',
+    ...settings,
   ].join('\n');
 
-async function installed(programs: string, port: number, defaults: boolean) {
+async function installed(programs: string, port: number, options: MosquittoOptions) {
   const folder = await serverFolder('mosquitto');
   const file = join(folder, 'mosquitto.conf');
   // If root starts it, Mosquitto changes to a user of its own that may not write here.
   const user = process.getuid?.() === 0 ? '\nuser root\n' : '\n';
-  await writeFile(file, configuration(`${port} 127.0.0.1`, folder, defaults) + user);
+  await writeFile(file, configuration(`${port} 127.0.0.1`, folder, options) + user);
   return processRunner(folder, { command: join(programs, 'mosquitto'), args: ['-c', file], env: {} });
 }
 
-const inContainer = (engine: string, port: number, defaults: boolean) =>
+const inContainer = (engine: string, port: number, options: MosquittoOptions) =>
   containerRunner({
     engine,
     image: 'docker.io/library/eclipse-mosquitto:2',
     ports: { [port]: 1883 },
-    env: { CONFIGURATION: configuration('1883', '/mosquitto/data', defaults) },
+    env: { CONFIGURATION: configuration('1883', '/mosquitto/data', options) },
     command: ['sh', '-c', 'echo "$CONFIGURATION" > /tmp/m.conf && exec mosquitto -c /tmp/m.conf'],
   });

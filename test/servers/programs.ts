@@ -4,7 +4,15 @@ import { delimiter, join } from 'node:path';
 import { containerEngine } from './container-runner.ts';
 import { canInstall, installPackage } from './debian.ts';
 
-export type ServerName = 'rabbitmq' | 'postgres' | 'pgbouncer' | 'mosquitto' | 'redis' | 'nginx' | 'promtool';
+export type ServerName =
+  | 'rabbitmq'
+  | 'postgres'
+  | 'pgbouncer'
+  | 'mosquitto'
+  | 'mosquitto_sub'
+  | 'redis'
+  | 'nginx'
+  | 'promtool';
 
 /** The location of a server's programs: a folder of this machine that contains `program`, or a container image. */
 export type Programs =
@@ -61,6 +69,13 @@ const known = {
     folders: () => ['/usr/sbin', ...path(), '/opt/homebrew/sbin', '/usr/local/sbin'],
     debianPackage: 'mosquitto',
     variable: 'TEST_MQTT_URL',
+  },
+  mosquitto_sub: {
+    title: 'mosquitto_sub',
+    programs: ['mosquitto_sub'],
+    folders: path,
+    debianPackage: 'mosquitto-clients',
+    variable: undefined,
   },
   redis: {
     title: 'Redis or Valkey',

@@ -231,7 +231,7 @@ async function mqttBroker(url: string, databases: Databases): Promise<Broker> {
     openProcess: async (topology) => {
       const { proxy, through } = await proxyTo(url);
       const database = await databases.open();
-      const publisher = new ExternalPublisher({ url: through, log });
+      const publisher = new ExternalPublisher({ url: through, prefix: topology.prefix, log });
       const locks = tracked(database);
       const bus = new MqttBus({ topology, publisher, connect: connectTo(through), database: locks, log });
       await eventually(() => publisher.health().status === 'up', { what: 'the publisher is connected' });
@@ -248,7 +248,7 @@ async function mqttBroker(url: string, databases: Databases): Promise<Broker> {
       };
     },
     inject: async (topology, _schema, type, body) => {
-      const client = connect({});
+      const client = connect({ clientId: `${topology.prefix}-injector` });
       await client.publishAsync(eventTopic(topology.prefix, type), body, { qos: 1 });
       await endConnection(client);
     },

@@ -26,7 +26,7 @@ test('names the servers that are away, but not their addresses or errors', async
   onTestFinished(() => bus.close());
   const amqp = await bus.subscribe('points', receiver);
   onTestFinished(() => amqp.close());
-  const mqtt = new ExternalPublisher({ url: `mqtt://${AWAY}`, log });
+  const mqtt = new ExternalPublisher({ url: `mqtt://${AWAY}`, prefix: 'test', log });
   onTestFinished(() => mqtt.close());
   const session = (tryLock: Database['tryLock']) => {
     const options = { id: 'test-points', topics: [], probeTopic: 'probe', publisher: mqtt, log };

@@ -1,25 +1,35 @@
 // The server reports each request with its route once its response has ended.
 import { connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
-import { createApp, route } from '../../infra/http/app.ts';
+import { z } from 'zod';
+import { reply } from '../../infra/http/api.ts';
+import { createApp } from '../../infra/http/app.ts';
 import { OverloadGuard } from '../../infra/http/overload.ts';
-import { frontRoute, routeOf, setRoute } from '../../infra/http/route-of.ts';
+import { routeOf, setRoute } from '../../infra/http/route-of.ts';
 import { listen } from '../../infra/http/server.ts';
 import { deferred } from '../../infra/runtime/promises.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
 import { eventually } from '../setup/wait.ts';
 
-const PURCHASES = frontRoute('/sales/:id/purchases');
+const get = (path: string) => ({ method: 'get', path, responses: { 200: { json: z.unknown() } } }) as const;
+const PURCHASES = { path: '/sales/:id/purchases' };
 
 /** Serves an app and a listener in front of it; `reported` are the requests: method, route, status, seconds. `arrived`: at /never. */
 async function serve() {
   const reported: [string | undefined, string, number | undefined, number][] = [];
   const arrived = deferred();
-  const app = createApp(pino({ level: 'silent' }), (router) => {
-    route(router, '/orders/:id', { get: (_request, response) => void response.json({}) });
-    route(router, '/slow', { get: (_request, response) => void setTimeout(() => response.json({}), 50) });
-    route(router, '/never', { get: () => arrived.resolve() });
+  const app = createApp(pino({ level: 'silent' }), (api) => {
+    api.handle(get('/orders/:id'), async () => reply(200, {}));
+    api.handle(get('/slow'), async () => {
+      await delay(50);
+      return reply(200, {});
+    });
+    api.handle(get('/never'), async () => {
+      arrived.resolve();
+      return undefined;
+    });
   });
   const guard = new OverloadGuard({ isSheddable: ({ url }) => url?.startsWith('/sales/') === true, maxInFlight: 0 });
   const guarded = guard.guard(app);

@@ -40,6 +40,10 @@ const RETRY_MS = 1_000;
 /** Health detail while another process holds the session. */
 const STANDBY = 'standby';
 
+const FORGOTTEN =
+  'the MQTT broker has forgotten the session, and the events that waited in it are delayed until they are resent: ' +
+  'let it save its sessions (Mosquitto: persistence true, autosave_interval 1)';
+
 /** Why a connection was ended. */
 type EndReason = 'closed' | 'lock lost' | 'rebuild' | 'stalled';
 
@@ -57,6 +61,8 @@ export class ExclusiveConsumer implements Subscription {
   readonly attempted = this.#attempted.promise;
   /** The state of the last probe. One that was pending when the connection broke may be lost with the broker. */
   #probe: 'unknown' | 'pending' | 'arrived' = 'unknown';
+  /** Whether this process has subscribed, so that the broker must know the session from then on. */
+  #isKept = false;
   /** Ends the current connection, if there is one. */
   #interrupt: (reason: EndReason) => void = () => {};
   #running: Promise<void> | undefined;
@@ -163,7 +169,7 @@ export class ExclusiveConsumer implements Subscription {
     this.#state.reset('connecting');
     const client = connectSession(this.#options);
     this.#buffer.attach(client);
-    client.on('connect', () => void this.#subscribe(client));
+    client.on('connect', ({ sessionPresent }) => void this.#subscribe(client, sessionPresent));
     client.on('error', (error) => this.#isDown('no connection', error));
     client.on('close', () => {
       this.#probe = 'unknown';
@@ -181,9 +187,11 @@ export class ExclusiveConsumer implements Subscription {
     return reason;
   }
 
-  async #subscribe(client: MqttClient): Promise<void> {
+  async #subscribe(client: MqttClient, sessionPresent: boolean): Promise<void> {
     try {
       await subscribeSession(client, this.#options);
+      if (this.#isKept && !sessionPresent) this.#options.log.warn({ session: this.#options.id }, FORGOTTEN);
+      this.#isKept = true;
       this.#isUp();
     } catch (error) {
       // If the connection broke, the next one subscribes again.
@@ -209,8 +217,10 @@ export class ExclusiveConsumer implements Subscription {
 const connectSession = ({ id, connect }: SessionOptions): MqttClient =>
   connect({ clientId: id, clean: false, keepalive: KEEPALIVE_SECONDS });
 
-const subscribeSession = (client: MqttClient, { topics, probeTopic }: SessionOptions): Promise<unknown> =>
-  client.subscribeAsync([...topics, probeTopic], { qos: 1 });
+async function subscribeSession(client: MqttClient, { topics, probeTopic }: SessionOptions): Promise<void> {
+  const granted = await client.subscribeAsync([...topics, probeTopic], { qos: 1 });
+  if (granted.some(({ qos }) => qos === 0)) throw new Error('the broker delivers with QoS 0 only');
+}
 
 /** A lock that cannot be released is released when its database connection ends. */
 const releaseLock = (lock: Lock, { id, log }: SessionOptions): Promise<void> =>

@@ -252,7 +252,7 @@ export class Connection extends EventEmitter<{ change: [] }> {
 }
 
 /** RabbitMQ rejects a vhost after the login, and amqplib's error does not say so. */
-const rejectedVhost = ({ message }: Error, { vhost, user }: AmqpServer): Error | undefined =>
+export const rejectedVhost = ({ message }: Error, { vhost, user }: AmqpServer): Error | undefined =>
   message.startsWith('Expected ConnectionOpenOk;')
     ? new Error(`there is no vhost "${vhost}", or the user "${user}" may not use it`)
     : undefined;

@@ -2,6 +2,7 @@
 // topics, and publish nothing. Services publish through the broker itself and subscribe over internal connections.
 import { Aedes, type AedesPublishPacket, type AuthenticateError, type Client, type ConnectPacket } from 'aedes';
 import type { LevelPersistence } from 'aedes-persistence-level';
+import { isCommandId } from '../client-ids.ts';
 import { BoundedConnection } from './bounded-connection.ts';
 import { MAX_LOSSY_IN_FLIGHT } from './publisher.ts';
 
@@ -57,7 +58,9 @@ function rejectionOf(packet: ConnectPacket, prefix: string): AuthenticateError |
   const reason =
     (packet.will && 'a Will is a publish, and external clients may not publish') ||
     (!packet.clean && 'external clients get clean sessions only') ||
-    (packet.clientId.startsWith(`${prefix}-`) && `client ids that begin with ${prefix}- belong to the services`);
+    (packet.clientId.startsWith(`${prefix}-`) &&
+      !isCommandId(packet.clientId, prefix) &&
+      `client ids that begin with ${prefix}- belong to the services`);
   return reason ? Object.assign(new Error(reason), { returnCode: NOT_AUTHORIZED }) : undefined;
 }
 

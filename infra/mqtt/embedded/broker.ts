@@ -8,12 +8,12 @@ import { type Duplex, duplexPair } from 'node:stream';
 import type { Aedes } from 'aedes';
 import createPersistence, { type LevelPersistence } from 'aedes-persistence-level';
 import type { ClassicLevel } from 'classic-level';
-import { type IClientOptions, MqttClient } from 'mqtt';
+import { MqttClient } from 'mqtt';
 import type { Logger } from 'pino';
 import { createWebSocketStream, WebSocketServer } from 'ws';
 import { openLevel } from '../../runtime/data-dir.ts';
 import { MqttPortInUse, StartupError } from '../../runtime/startup-error.ts';
-import { connectionDefaults } from '../connect.ts';
+import { type ClientOptions, connectionDefaults } from '../connect.ts';
 import { createAedes } from './aedes.ts';
 import { BoundedConnection } from './bounded-connection.ts';
 import { EmbeddedPublisher } from './publisher.ts';
@@ -84,7 +84,7 @@ export class EmbeddedBroker {
    * Connects a client of this process, over memory: it may subscribe to everything and keep a session. The caller ends
    * the connection.
    */
-  readonly connectInternal = (options: IClientOptions): MqttClient =>
+  readonly connectInternal = (options: ClientOptions): MqttClient =>
     // An error without a listener, such as a connection that ends, would be thrown.
     new MqttClient(() => this.#openStream(), { ...connectionDefaults, ...options }).on('error', () => {});
 
