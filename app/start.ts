@@ -21,6 +21,7 @@ import { Shutdown } from '../infra/runtime/shutdown.ts';
 import { failedMessagesRoutes } from './admin/failed-messages.ts';
 import { operationsRoutes } from './admin/operations.ts';
 import { type Config, parseConfig } from './config.ts';
+import { documentRoutes } from './documents/routes.ts';
 import { openBroker, openResources, Resources } from './resources.ts';
 import type { ServiceRunner } from './service-runner.ts';
 import { type StartServicesOptions, startServices, startWebServices } from './start-services.ts';
@@ -234,7 +235,7 @@ class Sluice {
     process.exit(1);
   }
 
-  /** A process without the role web serves only health, readiness and metrics. */
+  /** A process without the role web serves only health, readiness, metrics and the documents about its events. */
   async #serveHttp({ runners, resources, resourceStates, otherLoops, otherMetrics }: Running): Promise<void> {
     const served = this.#roles.includes('web') ? runners : [];
     const overload = new OverloadGuard({
@@ -248,6 +249,8 @@ class Sluice {
       const { database } = resources;
       const shown = { runners, database, resources: resourceStates, otherLoops, otherMetrics, overload, serving };
       operationsRoutes(router, { ...shown, metrics: this.#metrics });
+      const { busKind, BUS_PREFIX: prefix } = this.#config;
+      documentRoutes(router, { services: this.#services, buses: [busKind], prefix });
     });
     // A front costs as little as a rejection by the overload guard, so it runs before the guard.
     const listener = served.reduce<RequestListener>(

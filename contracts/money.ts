@@ -22,7 +22,8 @@ const exponents = new Map(
 
 export const currency = z
   .string()
-  .refine((code) => exponents.has(code), 'must be an ISO 4217 currency code in capitals, such as GBP');
+  .refine((code) => exponents.has(code), 'must be an ISO 4217 currency code in capitals, such as GBP')
+  .meta({ description: 'An ISO 4217 code, such as GBP.', pattern: '^[A-Z]{3}$' });
 
 /** Minor units in one major unit: 100 for GBP, 1 for JPY, 1000 for KWD. Throws for a code that `currency` rejects. */
 export function minorUnitsPerMajor(code: string): number {

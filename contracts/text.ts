@@ -19,11 +19,17 @@ const storable = (value: string) => !value.includes('\u0000') && value.isWellFor
 
 /** A string of `min` to `max` characters (UTF-16 units) without NUL and without lone surrogates. */
 export const text = (min: number, max: number) =>
-  z.string().min(min).max(max).refine(storable, 'must not contain NUL or a lone surrogate');
+  z
+    .string()
+    .min(min)
+    .max(max)
+    .refine(storable, 'must not contain NUL or a lone surrogate')
+    .meta({ description: 'Without NUL and lone surrogates.' });
 
 export const userId = z
   .string()
-  .regex(/^[A-Za-z0-9_.:@-]{1,64}$/, 'must be 1 to 64 characters of A-Z a-z 0-9 _ . : @ -');
+  .regex(/^[A-Za-z0-9_.:@-]{1,64}$/, 'must be 1 to 64 characters of A-Z a-z 0-9 _ . : @ -')
+  .meta({ description: 'The id of a user.' });
 
 export const count = z.int().min(0);
 
@@ -35,7 +41,7 @@ export function integerText(min: number, max: number) {
 }
 
 /** ISO 8601 in UTC. The times that services produce are from the database's clock. */
-export const instant = z.iso.datetime();
+export const instant = z.iso.datetime().meta({ description: 'ISO 8601 in UTC.' });
 
 /**
  * A time in a request: ISO 8601 with its zone, in the forms that languages and databases print. Becomes UTC to the

@@ -31,7 +31,7 @@ export const couponsPage = pageSchema(coupon);
 export const notificationKinds = ['order.placed', 'order.cancelled'] as const;
 
 /** Also published to the user's MQTT topic. `id` identifies a message that arrives twice. */
-const notification = z.object({
+export const notification = z.object({
   id: uuid,
   orderId: uuid,
   kind: z.enum(notificationKinds),
