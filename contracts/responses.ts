@@ -17,6 +17,9 @@ import { cancelResponse, chargeResponse, ledgerEntry, ledgerPage, providerHealth
 import { problem } from './problems.ts';
 import { couponsPage, notificationsPage, pointsPage } from './users.ts';
 
+/** Its parts are those of the specification, AsyncAPI 3.0. */
+const asyncApi = z.looseObject({ asyncapi: z.literal('3.0.0'), info: z.looseObject({ title: z.string() }) });
+
 /** A `:name` in a path stands for one segment. The first route that matches applies. */
 const routes: readonly (readonly [method: string, path: string, byStatus: Record<number, z.ZodType>])[] = [
   ['POST', '/orders', { 200: order, 201: order }],
@@ -51,6 +54,8 @@ const routes: readonly (readonly [method: string, path: string, byStatus: Record
   ['DELETE', '/charges/:orderId', { 200: cancelResponse }],
   ['GET', '/charges/:orderId', { 200: ledgerEntry }],
   ['GET', '/charges', { 200: ledgerPage }],
+
+  ['GET', '/asyncapi.json', { 200: asyncApi }],
 
   ['GET', '/healthz', { 200: z.union([health, providerHealth]), 503: health }],
   ['GET', '/readyz', { 200: readiness, 503: readiness }],

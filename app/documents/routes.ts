@@ -21,7 +21,10 @@ export function documentRoutes(router: Router, scope: AsyncApiScope): void {
   const get = (path: string, handler: RequestHandler) => route(router, path, { get: handler });
 
   get('/asyncapi.json', async (_request, response) => {
-    response.set(fileHeaders).type('json').send(await asyncapiText());
+    response
+      .set(fileHeaders)
+      .type('json')
+      .send(await asyncapiText());
   });
 
   get('/docs', async (request, response) => {
@@ -40,7 +43,10 @@ export function documentRoutes(router: Router, scope: AsyncApiScope): void {
   ] as const) {
     const text = once(() => readFile(new URL(`../../infra/documents/page/browser/${file}`, import.meta.url), 'utf8'));
     get(path, async (_request, response) => {
-      response.set(fileHeaders).type(path.endsWith('.css') ? 'css' : 'js').send(await text());
+      response
+        .set(fileHeaders)
+        .type(path.endsWith('.css') ? 'css' : 'js')
+        .send(await text());
     });
   }
 }

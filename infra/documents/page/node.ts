@@ -2,12 +2,10 @@
 
 export type Node = { readonly [key: string]: unknown };
 
-/** Which of the two documents a part of the page is from. Anchors begin with it. */
-export type Kind = 'http' | 'events';
-
 /** A document, and the anchors of the parts that references in it lead to. */
 export interface Source {
-  readonly kind: Kind;
+  /** Anchors begin with it. */
+  readonly kind: 'http' | 'events';
   readonly document: Node;
   /** The anchor of a named schema. */
   readonly schemaAnchor: (name: string) => string;

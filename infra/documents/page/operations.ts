@@ -112,7 +112,7 @@ ${examples(media, source.document)}`;
  * The types of the problem details (RFC 9457) that an answer may have: what its schema allows as `type`, or what its
  * examples have.
  */
-export function problemTypes(answer: Node, document: Node): string[] {
+function problemTypes(answer: Node, document: Node): string[] {
   const { schema, example, examples: several } = nodeOf(nodeOf(answer.content)['application/problem+json']);
   const given = [example, ...entriesOf(several).map(([, each]) => resolve(document, each).value)];
   const ofExamples = given.flatMap((each) => textOf(nodeOf(each).type) ?? []);

@@ -13,7 +13,7 @@ export interface DocsPage {
 }
 
 /** The documents, as parsed JSON. A document that is missing has no part on the page. */
-export interface DocsPageInput {
+interface DocsPageInput {
   readonly openapi?: object | undefined;
   readonly asyncapi?: object | undefined;
 }
