@@ -20,7 +20,19 @@ afterEach(() => vi.restoreAllMocks());
 describe('the command line', () => {
   test.each(
     [
-      ...['start', 'order', 'replay', 'flash-sale', 'compare', 'logs', 'payment-provider', 'failed', 'audit', 'outage', 'contracts'],
+      ...[
+        'start',
+        'order',
+        'replay',
+        'flash-sale',
+        'compare',
+        'logs',
+        'payment-provider',
+        'failed',
+        'audit',
+        'outage',
+        'contracts',
+      ],
       '',
     ].map((command) => [command === '' ? [] : [command]]),
   )('shows an example in the help, wrapped at 80 columns: %j', async (command) => {

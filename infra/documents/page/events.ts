@@ -4,7 +4,7 @@ import { anchorOf, entriesOf, listOf, type Node, nodeOf, refName, resolve, type 
 import { schemaTree } from './schema.ts';
 import { commas, examples, extensions, facts, type Group, grouped, inline, plain, prose } from './text.ts';
 
-export const messageAnchor = (name: string): string => anchorOf('events', 'message', name);
+const messageAnchor = (name: string): string => anchorOf('events', 'message', name);
 const channelAnchor = (name: string): string => anchorOf('events', 'channel', name);
 const serverAnchor = (name: string): string => anchorOf('events', 'server', name);
 
