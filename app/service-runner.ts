@@ -10,7 +10,7 @@ import { type Channel, channels, type Outbox, type OutboxRow, type RelayHandle }
 import { publishToBus, publishToUsers, Relay, type RelayOptions } from '../infra/messaging/relay.ts';
 import { readWorkerState } from '../infra/messaging/worker-heartbeat.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
-import { liveTopic } from '../infra/mqtt/topics.ts';
+import { liveTopic, publishedQos } from '../infra/mqtt/topics.ts';
 import { setOrRemove } from '../infra/observability/metrics.ts';
 import { type GaugeSample, StoredGauges } from '../infra/observability/stored-gauges.ts';
 import { within } from '../infra/runtime/promises.ts';
@@ -177,7 +177,7 @@ function createRelays(options: ServiceRunnerOptions, bus: Bus): Relay[] {
     routingKeyOf,
     onPublished({ type, body }: OutgoingEvent) {
       metrics.published.inc({ service: name, type });
-      void mqtt.publish(liveTopic(config.BUS_PREFIX, type), body, { qos: 0 }); // lossy, never rejects
+      void mqtt.publish(liveTopic(config.BUS_PREFIX, type), body, { qos: publishedQos.live }); // lossy, never rejects
     },
   };
   const publishers: Record<Channel, RelayOptions['publish']> = {

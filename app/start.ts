@@ -23,6 +23,7 @@ import { serveFailedMessages } from './admin/failed-messages.ts';
 import { serveOperations } from './admin/operations.ts';
 import { serveOperatorActions } from './admin/operator-actions.ts';
 import { type Config, parseConfig } from './config.ts';
+import { serveDocuments } from './documents/routes.ts';
 import { openBroker, openResources, Resources } from './resources.ts';
 import type { ServiceRunner } from './service-runner.ts';
 import { type StartServicesOptions, startServices, startWebServices } from './start-services.ts';
@@ -236,7 +237,7 @@ class Sluice {
     process.exit(1);
   }
 
-  /** A process without the role web serves only health, readiness and metrics. */
+  /** A process without the role web serves only health, readiness, metrics and the documents about its events. */
   async #serveHttp({ runners, resources, resourceStates, otherLoops, otherMetrics }: Running): Promise<void> {
     const served = this.#roles.includes('web') ? runners : [];
     const overload = new OverloadGuard({
@@ -253,6 +254,8 @@ class Sluice {
       const serving = () => this.#warm && !this.#shutdown.begun;
       const shown = { runners, database, resources: resourceStates, otherLoops, otherMetrics, overload, serving };
       serveOperations(api, { ...shown, metrics: this.#metrics });
+      const { busKind, BUS_PREFIX: prefix } = this.#config;
+      serveDocuments(api, { services: this.#services, web: served.map(({ name }) => name), buses: [busKind], prefix });
     });
     // A front costs as little as a rejection by the overload guard, so it runs before the guard.
     const listener = served.reduce<RequestListener>(

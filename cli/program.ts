@@ -8,6 +8,7 @@ import { redactIn } from '../infra/runtime/server-url.ts';
 import { auditCommand } from './audit.ts';
 import { checkCommand } from './check.ts';
 import { compareCommand } from './compare.ts';
+import { contractsCommand } from './contracts.ts';
 import { failedCommand } from './failed.ts';
 import { flashSaleCommand } from './flash-sale.ts';
 import { logsCommand } from './logs.ts';
@@ -31,6 +32,7 @@ const subcommands = [
   failedCommand,
   auditCommand,
   outageCommand,
+  contractsCommand,
 ];
 
 const EXIT_CODES = '\nExit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted.';

@@ -20,6 +20,15 @@ export const subscriptions = {
   'flash-sale': ['order.placed', 'order.cancelled', 'order.awaiting-payment'],
 } as const satisfies Record<string, readonly EventType[]>;
 
+/** The events that each service publishes. */
+export const emissions = {
+  order: ['order.placed', 'order.awaiting-payment', 'order.cancelled'],
+  points: ['points.awarded', 'points.revoked', 'step.failed'],
+  coupon: ['coupon.issued', 'coupon.skipped', 'coupon.revoked', 'step.failed'],
+  notify: ['notification.sent', 'step.failed'],
+  'flash-sale': ['flash-sale.ticket.accepted', 'flash-sale.ticket.closed'],
+} as const satisfies Record<keyof typeof subscriptions, readonly EventType[]>;
+
 /** The orders that were placed for a ticket. The flash-sale service receives only these, not those without a ticket. */
 const TICKET_ORDERS = 'order.placed.ticket';
 

@@ -2,8 +2,11 @@
 import { z } from 'zod';
 import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiResponsesObject } from 'zod-openapi';
 import { problem, problems } from '../../contracts/problems.ts';
+import { routesOf } from '../../contracts/routes/index.ts';
 import { type Answer, problemsOf, type Route, responseHeaders } from '../../contracts/routes/route.ts';
+import type { ServiceName } from '../../contracts/services.ts';
 import { groupBy } from '../../infra/runtime/collections.ts';
+import { about } from './about.ts';
 
 const ABOUT = `Place orders, sell in flash sales, and operate the system.
 
@@ -15,17 +18,17 @@ const ABOUT = `Place orders, sell in flash sales, and operate the system.
 - A path that does not exist gets a 404 \`not-found\`, another method a 405 \`method-not-allowed\`.
 `;
 
-export type OpenApiDocument = ReturnType<typeof createDocument>;
+type OpenApiDocument = ReturnType<typeof createDocument>;
 
-/** `routes`: by name, which becomes the `operationId`. */
-export function openApiDocument(routes: Readonly<Record<string, Route>>, version: string): OpenApiDocument {
+/** Of a process that serves these services over HTTP. The name of a route is its `operationId`. */
+export function openApiOf(services: readonly ServiceName[]): OpenApiDocument {
   const paths: Record<string, Record<string, ZodOpenApiOperationObject>> = {};
-  for (const [operationId, route] of Object.entries(routes)) {
+  for (const [operationId, route] of Object.entries(routesOf(services))) {
     const path = route.path.replaceAll(/:(\w+)/g, '{$1}');
     paths[path] = { ...paths[path], [route.method]: { operationId, ...operationOf(route) } };
   }
   return createDocument(
-    { openapi: '3.1.1', info: { title: 'Sluice', version, description: ABOUT }, paths },
+    { openapi: '3.1.1', info: about(ABOUT), paths },
     {
       // A client must accept fields that a newer server adds.
       override: ({ jsonSchema, io }) => {

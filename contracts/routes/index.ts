@@ -1,6 +1,7 @@
 // All routes, and those of a process.
 import { type ServiceName, serviceNames } from '../services.ts';
 import { auditRoutes } from './audit.ts';
+import { documentRoutes } from './documents.ts';
 import { flashSaleRoutes } from './flash-sales.ts';
 import { operatorRoutes, processRoutes } from './operations.ts';
 import { orderRoutes } from './orders.ts';
@@ -23,6 +24,7 @@ export const routesOf = (services: readonly ServiceName[] = serviceNames): Reado
   ...Object.assign({}, ...services.map(routesOfService)),
   ...(services.length > 0 && operatorRoutes),
   ...processRoutes,
+  ...documentRoutes,
 });
 
 /** The type of all routes by name. */
@@ -32,4 +34,5 @@ export type Routes = (typeof ofService)['order'] &
   (typeof ofService)['notify'] &
   (typeof ofService)['flash-sale'] &
   typeof operatorRoutes &
-  typeof processRoutes;
+  typeof processRoutes &
+  typeof documentRoutes;

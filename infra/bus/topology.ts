@@ -33,6 +33,11 @@ export function receives({ groups, narrowed }: Topology, group: string, event: O
   return groups[group]?.includes(event.type) === true && (key === undefined || key === event.routingKey);
 }
 
+/** The routing keys with which events of a type are published: the type, and the keys of narrowed groups. */
+export const routingKeysOf = ({ narrowed = {} }: Topology, type: string): string[] => [
+  ...new Set([type, ...Object.values(narrowed).flatMap((keys) => keys[type] ?? [])]),
+];
+
 /**
  * The routing keys that a group's queue is bound with, and those that 0.2.0 bound in place of them. `#` stands for
  * zero or more words.

@@ -7,7 +7,7 @@ import type { Bus, OutgoingEvent } from '../bus/port.ts';
 import { gridOf, Poll } from '../database/poll.ts';
 import type { Database } from '../database/port.ts';
 import type { MqttPublisher } from '../mqtt/port.ts';
-import { userTopic } from '../mqtt/topics.ts';
+import { publishedQos, userTopic } from '../mqtt/topics.ts';
 import { ArrivalRate } from '../runtime/arrival-rate.ts';
 import { backoff } from '../runtime/backoff.ts';
 import { FailureStreak } from '../runtime/failure-streak.ts';
@@ -270,7 +270,7 @@ export async function publishToUsers(
   rows: readonly OutboxRow[],
 ): Promise<Unpublished[]> {
   const published = await Promise.allSettled(
-    rows.map((row) => mqtt.publish(userTopic(prefix, row.subject), row.data, { qos: 1 })),
+    rows.map((row) => mqtt.publish(userTopic(prefix, row.subject), row.data, { qos: publishedQos.user })),
   );
   return rows.flatMap((row, index) => {
     const outcome = published[index];

@@ -7,6 +7,7 @@ import { type IClientOptions, MqttClient } from 'mqtt';
 import { createWebSocketStream, WebSocket } from 'ws';
 import { hostPort } from '../runtime/server-url.ts';
 import { withServerName } from '../runtime/tls-params.ts';
+import { KEEPALIVE_SECONDS } from './port.ts';
 import { type MqttServer, parseMqttUrls } from './url.ts';
 
 /** The client id is required, because one that mqtt.js makes up lacks the prefix (client-ids.ts). */
@@ -18,8 +19,8 @@ export type Connect = (options: ClientOptions) => MqttClient;
 /** Options that every connection shares; a caller's own options override them. */
 export const connectionDefaults: IClientOptions = {
   protocolVersion: 4,
-  // Seconds. Pings find a dead connection after one and a half times this.
-  keepalive: 30,
+  // Pings find a dead connection after one and a half times this.
+  keepalive: KEEPALIVE_SECONDS,
   connectTimeout: 10_000,
   reconnectPeriod: 1_000,
   // A broker that is starting may reject at first.

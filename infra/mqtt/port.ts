@@ -1,6 +1,11 @@
 // Publishing to the MQTT broker, embedded or external. Subscribing to events is the job of bus/mqtt/.
 import type { Health } from '../runtime/health.ts';
 
+/** The path at which the embedded broker accepts WebSocket connections. */
+export const WEBSOCKET_PATH = '/mqtt';
+/** The time between the pings of a connection. */
+export const KEEPALIVE_SECONDS = 30;
+
 export interface PublishOptions {
   readonly qos: 0 | 1 | 2;
   readonly retain?: boolean;

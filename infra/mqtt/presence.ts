@@ -7,7 +7,7 @@ import { reasonOf } from '../runtime/reason.ts';
 import { clientIdOf } from './client-ids.ts';
 import { connectTo, endConnection } from './connect.ts';
 import type { MqttPublisher } from './port.ts';
-import { presenceTopic } from './topics.ts';
+import { PRESENCE_EVERY_MS, presenceMessages, presenceTopic } from './topics.ts';
 
 export interface PresenceOptions {
   /**
@@ -23,8 +23,6 @@ export interface PresenceOptions {
   readonly log: Logger;
 }
 
-const REPEAT_EVERY_MS = 10_000;
-
 export class Presence {
   readonly #options: PresenceOptions;
   readonly #topic: string;
@@ -38,7 +36,7 @@ export class Presence {
     this.#options = options;
     this.#topic = presenceTopic(prefix, service, instance);
     if (!('url' in broker)) return;
-    const will = { topic: this.#topic, payload: Buffer.from('offline'), qos: 1, retain: true } as const;
+    const will = { topic: this.#topic, payload: Buffer.from(presenceMessages.lost), qos: 1, retain: true } as const;
     this.#client = connectTo(broker.url)({ clientId: clientIdOf(prefix, 'presence'), clean: true, will });
     // mqtt.js reconnects, and the publisher of the same process logs the outage.
     this.#client.on('error', () => {});
@@ -46,16 +44,16 @@ export class Presence {
 
   /** Announces in the background, also to a broker that is away now. */
   start(): void {
-    const announce = () => void this.#publish('online');
+    const announce = () => void this.#publish(presenceMessages.running);
     if (this.#client) this.#client.on('connect', announce);
     else announce();
-    this.#timer = setInterval(announce, REPEAT_EVERY_MS);
+    this.#timer = setInterval(announce, PRESENCE_EVERY_MS);
   }
 
   /** Clears the announcement. Safe to call twice. */
   stop(): Promise<void> {
     clearInterval(this.#timer);
-    this.#stopping ??= this.#publish('').then(() => this.#client && endConnection(this.#client));
+    this.#stopping ??= this.#publish(presenceMessages.stopped).then(() => this.#client && endConnection(this.#client));
     return this.#stopping;
   }
 

@@ -3,7 +3,7 @@
 // memory. It logs nothing itself: its own failures would come back to it.
 import type { DestinationStream } from 'pino';
 import type { MqttPublisher } from '../mqtt/port.ts';
-import { logTopic } from '../mqtt/topics.ts';
+import { logTopic, publishedQos } from '../mqtt/topics.ts';
 
 /** Lines per service that wait, for example while the broker is away; beyond that the oldest are dropped. */
 const MAX_WAITING_LINES = 1_000;
@@ -55,7 +55,7 @@ export class LogMirror implements DestinationStream {
       waiting.lines = [];
       waiting.lost = 0;
       for (const batch of batches(lines)) {
-        const sent = publisher.publish(logTopic(this.#prefix, service), batch.join(''), { qos: 0 });
+        const sent = publisher.publish(logTopic(this.#prefix, service), batch.join(''), { qos: publishedQos.log });
         await sent.catch(() => (waiting.lost += batch.length));
       }
     }

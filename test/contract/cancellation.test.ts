@@ -111,6 +111,15 @@ describe.for(databasePlaces(databaseUrl))('on $place', ({ available, open }) => 
       },
     );
 
+    there('a dead message is reported to the order service', async () => {
+      const service = await one();
+      const orderId = uuidv7();
+      const unknown = placed(orderId).toString().replace('"type":"order.placed"', '"type":"order.unknown"');
+      await service.receive(Buffer.from(unknown));
+      expect((await service.said(orderId)).map(({ type }) => type)).toEqual(['step.failed']);
+      await service.forget();
+    });
+
     there('two processes that handle the placing and the cancellation concurrently store the same rows', async () => {
       const [here, elsewhere] = [await one(), await openAlone(await databases.open(), name, create)];
       const orderIds = Array.from({ length: 40 }, () => uuidv7());

@@ -115,6 +115,14 @@ describe.for([
     expect((await readOrder(system.url('order'), id)).id).toBe(id);
   });
 
+  test('the page of the contracts loads its files, and links the document, below the path', async ({ skip }) => {
+    if (!nginx) return skip();
+    const { text } = await call(`${shop()}/docs`);
+    const urls = [...text.matchAll(/\s(?:href|src)="(\/[^"]*)"/g)].map(([, url]) => String(url));
+    expect(urls).toEqual(['/docs/style.css', '/docs/script.js', '/asyncapi.json'].map((path) => `${basePath}${path}`));
+    for (const url of urls) expect((await call(`${root()}${url}`)).status).toBe(200);
+  });
+
   test('a browser connects to the MQTT broker below the path, and another site does not', async ({ skip }) => {
     if (!nginx) return skip();
     const url = `${shop().replace('http', 'ws')}/mqtt`;

@@ -3,8 +3,9 @@ import { connect as connectAmqp } from 'amqplib';
 import mqtt from 'mqtt';
 import { describe, expect, inject, onTestFinished } from 'vitest';
 import { type Order, type StepName, stepNames } from '../../contracts/orders.ts';
-import { serviceNames } from '../../contracts/services.ts';
+import { emissions, serviceNames } from '../../contracts/services.ts';
 import type { Notification } from '../../contracts/users.ts';
+import type { AsyncApiDocument } from '../../infra/documents/asyncapi/types.ts';
 import {
   call,
   completed,
@@ -17,6 +18,7 @@ import {
   postJson,
   readOrder,
 } from '../setup/api.ts';
+import { channelsOfTopic, readerOf } from '../setup/async-document.ts';
 import * as schemas from '../setup/schemas.ts';
 import { seriesIn, valueIn } from '../setup/series.ts';
 import { eventually, gate } from '../setup/wait.ts';
@@ -29,6 +31,21 @@ const STEP_LATENCY_MS = 100;
 const servers = inject('servers');
 const apart = rolesApart(servers);
 const shapes = [embedded, separateProcesses(servers), apart];
+
+/** Throws unless one of the documents has a channel with this topic, and a message that matches. */
+function expectDescribed(documents: readonly AsyncApiDocument[], topic: string, payload: string): void {
+  const errors = documents.flatMap((document) =>
+    channelsOfTopic(document, topic).flatMap((channel) =>
+      Object.keys(document.channels[channel]?.messages ?? {}).map((name) => {
+        const message = document.components.messages[name];
+        const isJson = /json$/.test(String(message?.contentType)) && !message?.contentType.endsWith('ndjson');
+        const schema = document.components.schemas[name] ?? message?.payload ?? {};
+        return readerOf(document, schema).safeParse(isJson ? JSON.parse(payload) : payload).error?.message;
+      }),
+    ),
+  );
+  expect(errors.includes(undefined), `${topic} ${payload}: ${errors.join('; ') || 'no channel'}`).toBe(true);
+}
 
 onEachShape({ shapes, env: { STEP_LATENCY_MS: String(STEP_LATENCY_MS), RETRY_BASE_MS: '100' } }, (on) => {
   const onShape = on.test;
@@ -144,6 +161,66 @@ onEachShape({ shapes, env: { STEP_LATENCY_MS: String(STEP_LATENCY_MS), RETRY_BAS
       schemas.notificationsPage,
     );
     expect(received).toEqual([{ topic: topicOf(userId), notification: items[0] }]);
+  });
+
+  onShape('the messages on MQTT are those of /asyncapi.json, and each process has the page of its own', async () => {
+    const documents: AsyncApiDocument[] = [];
+    for (const service of serviceNames) {
+      const url = on.system.url(service);
+      const answer = await call(`${url}/asyncapi.json`);
+      expect(answer.status, answer.text).toBe(200);
+      const document = answer.body as AsyncApiDocument;
+      documents.push(document);
+      expect(document.channels).toHaveProperty([`live.${emissions[service][0]}`]);
+      expect(Object.keys(document.channels).some((name) => name.startsWith('live.points.'))).toBe(
+        !on.shape.separate || service === 'points',
+      );
+      const page = await call(`${url}/docs`);
+      expect(page.status).toBe(200);
+      expect(page.text).toContain(`id="events.message.${emissions[service][0]}"`);
+      for (const [, file = ''] of page.text.matchAll(/<(?:link|script)[^>]*(?:href|src)="([^"]*)"/g))
+        expect((await call(`${url}${file}`)).headers['content-type']).toMatch(
+          /^text\/(css|javascript); charset=utf-8$/,
+        );
+    }
+
+    const client = await mqtt.connectAsync(on.system.mqttUrl);
+    onTestFinished(() => client.endAsync());
+    const received: { readonly topic: string; readonly payload: Buffer }[] = [];
+    client.on('message', (topic, payload) => received.push({ topic, payload }));
+    await client.subscribeAsync(`${on.system.prefix}/#`);
+    const { id } = await placeOrder(on.orders, freshUser());
+    await completed(on.orders, id);
+    const seen = () =>
+      new Set(received.flatMap(({ topic }) => documents.flatMap((its) => channelsOfTopic(its, topic))));
+    await eventually(
+      () => {
+        expect([...seen()]).toEqual(
+          expect.arrayContaining(['notifications', 'logs', 'presence', 'live.order.placed', 'live.points.awarded']),
+        );
+        return true;
+      },
+      { what: 'messages on each kind of topic arrive', timeoutMs: 15_000 },
+    );
+    for (const { topic, payload } of received) expectDescribed(documents, topic, payload.toString());
+  });
+
+  whereSeparate('the queues on RabbitMQ are those of /asyncapi.json, with their arguments and bindings', async () => {
+    const connection = await connectAmqp(String(servers.amqpUrl));
+    onTestFinished(() => connection.close());
+    const channel = await connection.createChannel();
+    for (const service of serviceNames) {
+      const { channels } = (await call(`${on.system.url(service)}/asyncapi.json`)).body as AsyncApiDocument;
+      for (const [name, { address, ...its }] of Object.entries(channels)) {
+        if (!/^rabbitmq\.(queue|dead)\./.test(name)) continue;
+        // The broker rejects a declaration that differs in any argument.
+        await channel.assertQueue(String(address), { durable: true, arguments: its['x-queue-arguments'] });
+      }
+      const { bindings } = Object.values(channels).find(({ address }) => address === emissions[service][0]) ?? {};
+      const { amqp } = bindings as { amqp: { exchange: { name: string; type: string; durable: boolean } } };
+      await channel.assertExchange(amqp.exchange.name, amqp.exchange.type, { durable: amqp.exchange.durable });
+    }
+    await channel.close();
   });
 
   describe('an idempotency key', () => {

@@ -4,7 +4,7 @@ import { expect } from 'vitest';
 import { type Config, parseConfig } from '../../app/config.ts';
 import { schemaOf } from '../../app/schemas.ts';
 import type { EventData, EventType } from '../../contracts/events.ts';
-import { type ServiceName, SUBJECT_NAME } from '../../contracts/services.ts';
+import { emissions, type ServiceName, SUBJECT_NAME } from '../../contracts/services.ts';
 import { migrate, readMigrations } from '../../infra/database/migrate.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { FailedMessages } from '../../infra/messaging/failed-messages.ts';
@@ -28,9 +28,11 @@ export interface ServiceAlone {
   readonly service: AnyService;
   /** Delivers messages as one batch. Resolves when they are handled; an error of a handler fails the test. */
   tell(...bodies: Buffer[]): Promise<void>;
+  /** Delivers messages that may become dead. Call `forget` afterwards, or `tell` finds them. */
+  receive(...bodies: Buffer[]): Promise<void>;
   /** Empties the inbox, as after INBOX_RETENTION_DAYS. */
   forget(): Promise<unknown>;
-  /** Its events about this order or ticket, in order. */
+  /** Its events about this order or ticket, in order. An event that the service does not declare fails the test. */
   said(subject: string): Promise<Said[]>;
 }
 
@@ -56,16 +58,20 @@ export async function openAlone(
   });
   return {
     service,
+    receive: (...bodies) => inbox.process(bodies.map((body) => ({ body }))),
     async tell(...bodies) {
       await inbox.process(bodies.map((body) => ({ body })));
       expect(await new FailedMessages(database, schema).list({}, undefined, 10)).toEqual([]);
     },
     forget: () => database.execute(`DELETE FROM ${schema}.inbox`),
-    said: (subject) =>
-      database.query<Said>(
+    async said(subject) {
+      const said = await database.query<Said>(
         `SELECT event_id, type, data FROM ${schema}.outbox WHERE subject = $1 AND channel = 'bus' ORDER BY position`,
         [subject],
-      ),
+      );
+      for (const { type } of said) expect(emissions[name]).toContain(type);
+      return said;
+    },
   };
 }
 

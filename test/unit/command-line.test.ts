@@ -32,6 +32,7 @@ describe('the command line', () => {
         'failed',
         'audit',
         'outage',
+        'contracts',
       ],
       '',
     ].map((command) => [command === '' ? [] : [command]]),

@@ -7,7 +7,8 @@ import type { MqttClient } from 'mqtt';
 import type { Logger } from 'pino';
 import type { Database, Lock } from '../../database/port.ts';
 import { type Connect, endConnection } from '../../mqtt/connect.ts';
-import type { MqttPublisher } from '../../mqtt/port.ts';
+import { KEEPALIVE_SECONDS, type MqttPublisher } from '../../mqtt/port.ts';
+import { publishedQos, SUBSCRIBED_QOS } from '../../mqtt/topics.ts';
 import { ConnectionState, type Health } from '../../runtime/health.ts';
 import { deferred, unlessAborted, within } from '../../runtime/promises.ts';
 import { reasonOf } from '../../runtime/reason.ts';
@@ -28,8 +29,6 @@ export interface SessionOptions {
   readonly log: Logger;
 }
 
-/** Between pings. */
-const KEEPALIVE_SECONDS = 30;
 /**
  * A batch that takes longer to store has its connection ended. With a full buffer mqtt.js reads no further, so it would
  * miss the responses to its pings and take the connection for dead.
@@ -107,7 +106,7 @@ export class ExclusiveConsumer implements Subscription {
     if (this.#probe === 'pending') return 1;
     const last = this.#probe;
     this.#probe = 'pending';
-    publisher.publish(probeTopic, '', { qos: 1 }).catch((error) => {
+    publisher.publish(probeTopic, '', { qos: publishedQos.probe }).catch((error) => {
       log.debug({ session: id, reason: reasonOf(error) }, 'probe not published');
       this.#probe = 'unknown';
     });
@@ -218,7 +217,7 @@ const connectSession = ({ id, connect }: SessionOptions): MqttClient =>
   connect({ clientId: id, clean: false, keepalive: KEEPALIVE_SECONDS });
 
 async function subscribeSession(client: MqttClient, { topics, probeTopic }: SessionOptions): Promise<void> {
-  const granted = await client.subscribeAsync([...topics, probeTopic], { qos: 1 });
+  const granted = await client.subscribeAsync([...topics, probeTopic], { qos: SUBSCRIBED_QOS });
   if (granted.some(({ qos }) => qos === 0)) throw new Error('the broker delivers with QoS 0 only');
 }
 

@@ -4,7 +4,7 @@
 // A broker keeps nothing for a session that never existed. So before the first event is published, the session of every
 // group is created, even that of a group that runs elsewhere or does not run yet.
 import { BusError, type MqttPublisher } from '../../mqtt/port.ts';
-import { eventTopic, probeTopic } from '../../mqtt/topics.ts';
+import { eventTopic, probeTopic, publishedQos } from '../../mqtt/topics.ts';
 import { PendingSet } from '../../runtime/collections.ts';
 import type { Health } from '../../runtime/health.ts';
 import { unlessAborted, within } from '../../runtime/promises.ts';
@@ -87,7 +87,7 @@ export class MqttBus implements Bus {
     const publishNext = async () => {
       for (const event of rest) {
         const { id, type, body } = event;
-        const publish = () => publisher.publish(eventTopic(topology.prefix, type), body, { qos: 2 });
+        const publish = () => publisher.publish(eventTopic(topology.prefix, type), body, { qos: publishedQos.event });
         const error = publishError(topology, event) ?? (await publish().then(() => undefined, asBusError));
         if (error) failures.push({ id, error });
       }

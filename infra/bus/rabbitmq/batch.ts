@@ -11,7 +11,7 @@ import {
 
 export const BATCH_CONTENT_TYPE = 'application/cloudevents-batch+json';
 /** A larger batch is unreadable. Publishers stay far below. */
-const MAX_BATCH_BYTES = 1024 * 1024;
+export const MAX_BATCH_BYTES = 1024 * 1024;
 
 /** At least one event. */
 export interface OutgoingMessage {

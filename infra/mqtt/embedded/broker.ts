@@ -14,13 +14,13 @@ import { createWebSocketStream, WebSocketServer } from 'ws';
 import { openLevel } from '../../runtime/data-dir.ts';
 import { MqttPortInUse, StartupError } from '../../runtime/startup-error.ts';
 import { type ClientOptions, connectionDefaults } from '../connect.ts';
+import { WEBSOCKET_PATH } from '../port.ts';
 import { createAedes } from './aedes.ts';
 import { BoundedConnection } from './bounded-connection.ts';
 import { EmbeddedPublisher } from './publisher.ts';
 
 /** Connections from outside the process at a time; more are rejected. */
 const MAX_CONNECTIONS = 1_000;
-const WEBSOCKET_PATH = '/mqtt';
 /** The largest WebSocket frame from a client. Several MQTT packets may share one. */
 const MAX_FRAME_BYTES = 64 * 1024;
 

@@ -1,0 +1,46 @@
+import { z } from 'zod';
+import type { Route } from './route.ts';
+
+/** The parts of a document are those of its specification. */
+const info = z.looseObject({ title: z.string() });
+const openApi = z.looseObject({ openapi: z.string(), info });
+const asyncApi = z.looseObject({ asyncapi: z.string(), info });
+
+/** The routes of every process that describe it. */
+export const documentRoutes = {
+  readOpenApi: {
+    method: 'get',
+    path: '/openapi.json',
+    summary: 'Read the OpenAPI document of this process',
+    access: 'public',
+    responses: { 200: { about: 'OpenAPI 3.1.', json: openApi } },
+  },
+  readAsyncApi: {
+    method: 'get',
+    path: '/asyncapi.json',
+    summary: 'Read the AsyncAPI document of this process',
+    access: 'public',
+    responses: { 200: { about: 'AsyncAPI 3.0.', json: asyncApi } },
+  },
+  readDocs: {
+    method: 'get',
+    path: '/docs',
+    summary: 'Read both documents as a page',
+    access: 'public',
+    responses: { 200: { about: 'The page.', media: ['text/html'] } },
+  },
+  readDocsStyle: {
+    method: 'get',
+    path: '/docs/style.css',
+    summary: 'Read the style of the page',
+    access: 'public',
+    responses: { 200: { about: 'The style.', media: ['text/css'] } },
+  },
+  readDocsScript: {
+    method: 'get',
+    path: '/docs/script.js',
+    summary: 'Read the script of the page',
+    access: 'public',
+    responses: { 200: { about: 'The script.', media: ['text/javascript'] } },
+  },
+} as const satisfies Record<string, Route>;
