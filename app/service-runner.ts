@@ -14,7 +14,9 @@ import { setOrRemove } from '../infra/observability/metrics.ts';
 import { within } from '../infra/runtime/promises.ts';
 import type { AnyService, Role } from '../infra/runtime/service.ts';
 import { factsRoutes } from './admin/facts.ts';
+import { historyPartRoutes } from './admin/history.ts';
 import { Consumer, type ConsumerOptions } from './consumer.ts';
+import { ServiceHistory } from './history/service-history.ts';
 import { schemaOf } from './schemas.ts';
 
 /** The worker of this process's services, in another thread. */
@@ -61,6 +63,7 @@ export class ServiceRunner {
   readonly name: ServiceName;
   readonly service: AnyService;
   readonly failed: FailedMessages;
+  readonly history: ServiceHistory;
   readonly #options: ServiceRunnerOptions;
   readonly #isWeb: boolean;
   readonly #worker: RemoteWorker | undefined;
@@ -71,7 +74,10 @@ export class ServiceRunner {
   constructor(options: ServiceRunnerOptions) {
     this.name = options.name;
     this.service = options.service;
-    this.failed = new FailedMessages(options.database.background, schemaOf(options.name));
+    const { name, service, config } = options;
+    const database = options.database.background;
+    this.failed = new FailedMessages(database, schemaOf(name));
+    this.history = new ServiceHistory({ name, service, database, retentionDays: config.INBOX_RETENTION_DAYS });
     this.#options = options;
     this.#isWeb = options.roles.includes('web');
     this.#worker = 'worker' in options.through ? options.through.worker : undefined;
@@ -80,6 +86,7 @@ export class ServiceRunner {
   routes(router: Router): void {
     this.#options.service.routes(router);
     factsRoutes(router, this.#options);
+    historyPartRoutes(router, this.history);
   }
 
   /** Requires the service's schema to be migrated. */

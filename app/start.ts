@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { hostname } from 'node:os';
+import type { Router } from 'express';
 import type { Logger } from 'pino';
 import type { Readiness } from '../contracts/operations.ts';
 import { type ServiceName, SUBJECT_NAME, serviceNames } from '../contracts/services.ts';
@@ -19,8 +20,11 @@ import { lockDataDir } from '../infra/runtime/data-dir.ts';
 import { type Role, roles } from '../infra/runtime/service.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
 import { failedMessagesRoutes } from './admin/failed-messages.ts';
+import { historyRoutes } from './admin/history.ts';
 import { operationsRoutes } from './admin/operations.ts';
 import { type Config, parseConfig } from './config.ts';
+import { HistoryCollector } from './history/collector.ts';
+import { RemoteHistory } from './history/remote-history.ts';
 import { openBroker, openResources, Resources } from './resources.ts';
 import type { ServiceRunner } from './service-runner.ts';
 import { type StartServicesOptions, startServices, startWebServices } from './start-services.ts';
@@ -244,6 +248,7 @@ class Sluice {
     const app = createApp(this.#log, (router) => {
       for (const runner of served) runner.routes(router);
       if (served.length > 0) failedMessagesRoutes(router, served);
+      this.#serveHistory(router, served, resources);
       const serving = () => this.#warm && !this.#shutdown.begun;
       const { database } = resources;
       const shown = { runners, database, resources: resourceStates, otherLoops, otherMetrics, overload, serving };
@@ -263,6 +268,16 @@ class Sluice {
     // After listening, so that a port in use is reported at once. Requests that come meanwhile get their response.
     for (const { service } of served) await service.warmUp?.();
     this.#warm = true;
+  }
+
+  /** The histories of orders, if this process serves the order service. */
+  #serveHistory(router: Router, served: readonly ServiceRunner[], resources: Resources): void {
+    const order = served.find(({ name }) => name === 'order')?.history;
+    if (!order) return;
+    const remote = new RemoteHistory(this.#config.SERVICES_URL ?? []);
+    this.#shutdown.add(() => remote.close());
+    const others = served.map(({ history }) => history).filter((history) => history !== order);
+    historyRoutes(router, new HistoryCollector({ database: resources.database, order, others, remote }));
   }
 
   /** Announces the services on the MQTT broker, once they are reachable. */

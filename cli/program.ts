@@ -9,6 +9,7 @@ import { auditCommand } from './audit.ts';
 import { compareCommand } from './compare.ts';
 import { failedCommand } from './failed.ts';
 import { flashSaleCommand } from './flash-sale.ts';
+import { historyCommand } from './history.ts';
 import { logsCommand } from './logs.ts';
 import { migrateCommand } from './migrate.ts';
 import { orderCommand } from './order.ts';
@@ -21,6 +22,7 @@ const subcommands = [
   startCommand,
   migrateCommand,
   orderCommand,
+  historyCommand,
   replayCommand,
   flashSaleCommand,
   compareCommand,

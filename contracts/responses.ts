@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { type FactList, factLists, factsPage, messagesAbout, messagesSummary, resent } from './facts.ts';
 import { flashSale, flashSalesPage, purchase, ticket } from './flash-sales.ts';
+import { historyPart, orderHistory } from './history.ts';
 import {
   failedMessage,
   failedMessagesPage,
@@ -22,6 +23,7 @@ const routes: readonly (readonly [method: string, path: string, byStatus: Record
   ['POST', '/orders', { 200: order, 201: order }],
   ['GET', '/orders', { 200: ordersPage }],
   ['GET', '/orders/:id', { 200: order }],
+  ['GET', '/orders/:id/history', { 200: orderHistory }],
   ['POST', '/orders/:id/cancel', { 200: order }],
   ['POST', '/orders/:id/pay', { 200: order }],
 
@@ -42,6 +44,7 @@ const routes: readonly (readonly [method: string, path: string, byStatus: Record
 
   ['GET', '/audit/:service/messages', { 200: z.union([messagesSummary, messagesAbout]) }],
   ['POST', '/audit/:service/resend', { 202: resent }],
+  ['GET', '/audit/:service/history/:orderId', { 200: historyPart }],
   ...(Object.keys(factLists) as FactList[]).map(
     (list) => ['GET', `/audit/${list}`, { 200: factsPage(factLists[list] as z.ZodType) }] as const,
   ),

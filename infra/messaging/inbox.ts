@@ -9,9 +9,10 @@ import type { IncomingMessage, Receiver } from '../bus/port.ts';
 import { isUnavailable } from '../database/port.ts';
 import { FailureStreak } from '../runtime/failure-streak.ts';
 import { Loop } from '../runtime/loop.ts';
+import { PRUNE_BATCH, pruneAttempts } from './attempts.ts';
 import { type ReadableMessage, readMessage, type UnreadableMessage } from './envelope.ts';
 import { InboxProcessor, type InboxProcessorOptions } from './inbox-processor.ts';
-import { InboxStore, MAX_UNREADABLE, PRUNE_BATCH } from './inbox-store.ts';
+import { InboxStore, MAX_UNREADABLE } from './inbox-store.ts';
 import type { InboxOptions } from './inbox-transactions.ts';
 import { InboxWorker } from './inbox-worker.ts';
 
@@ -29,6 +30,7 @@ export class Inbox implements Receiver {
   readonly #processor: InboxProcessor;
   readonly #pruneDone: Loop;
   readonly #pruneUnreadable: Loop;
+  readonly #pruneAttempts: Loop;
   readonly #stopping = new AbortController();
   /** Of batches that were neither processed nor stored. */
   readonly #failures: FailureStreak;
@@ -61,6 +63,7 @@ export class Inbox implements Receiver {
       new Loop({ name, everyMs: PRUNE_EVERY_MS, log, turn: async () => (await prune()) === PRUNE_BATCH });
     this.#pruneDone = pruning('prune', () => this.#store.pruneDone(database.longRunning, retentionDays));
     this.#pruneUnreadable = pruning('prune unreadable', () => this.#deleteUnreadable());
+    this.#pruneAttempts = pruning('prune attempts', () => pruneAttempts(database.longRunning, schema, retentionDays));
   }
 
   /** Starts to claim rows. process() works without it. */
@@ -68,6 +71,7 @@ export class Inbox implements Receiver {
     this.worker.start();
     this.#pruneDone.start();
     this.#pruneUnreadable.start();
+    this.#pruneAttempts.start();
   }
 
   /**
@@ -76,7 +80,8 @@ export class Inbox implements Receiver {
    */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await Promise.all([this.worker.stop(), this.#pruneDone.stop(), this.#pruneUnreadable.stop()]);
+    const pruning = [this.#pruneDone, this.#pruneUnreadable, this.#pruneAttempts];
+    await Promise.all([this.worker.stop(), ...pruning.map((loop) => loop.stop())]);
     this.#failures.end();
   }
 

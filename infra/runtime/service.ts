@@ -4,6 +4,7 @@ import type { Router } from 'express';
 import type { Logger } from 'pino';
 import type { Database, Queryable } from '../database/port.ts';
 import type { AnyHandlers, CloudEvent, Handlers, OnDead } from '../messaging/handler.ts';
+import type { ReadHistory } from '../messaging/history.ts';
 import type { Outbox, Statement } from '../messaging/outbox.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { Loop } from './loop.ts';
@@ -70,6 +71,8 @@ export interface Service<E extends CloudEvent> {
   readonly warmUp?: () => Promise<void>;
   /** Keyed by the path below /audit/. */
   readonly facts: Readonly<Record<string, FactSource>>;
+  /** What it has stored about an order or ticket, besides its messages. Each event that it wrote is an entry `written`. */
+  readonly history?: ReadHistory;
   /** Resends the last request about each of the ids that are named: see defineResend. */
   readonly resend?: Statement<[requests: readonly ResendRequest[]]>;
   /**

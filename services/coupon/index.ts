@@ -9,6 +9,7 @@ import { stepLatency } from '../../infra/runtime/step-latency.ts';
 import { decideCoupon, revokeCoupon } from './coupon.ts';
 import type { CouponSettings } from './settings.ts';
 import { couponFacts, listCoupons } from './store/coupons.ts';
+import { couponHistory } from './store/history.ts';
 
 type Context = ServiceContext<CouponSettings>;
 
@@ -29,5 +30,6 @@ export function couponService({ settings, database, outbox }: Context): Service<
         },
       }),
     facts: { coupon: couponFacts },
+    history: couponHistory,
   };
 }

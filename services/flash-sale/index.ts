@@ -17,6 +17,7 @@ import { flashSaleRoutes } from './routes.ts';
 import { SaleAdmission } from './sale-admission.ts';
 import { followOrders } from './settle-tickets.ts';
 import { saleFacts, ticketFacts } from './store/facts.ts';
+import { ticketHistory } from './store/history.ts';
 import { msUntilOpening } from './store/sales.ts';
 import { RESEND_BY_ID, RESEND_OVERDUE } from './store/tickets.ts';
 import { warmUpPurchases } from './warm-up.ts';
@@ -41,12 +42,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
       onRebuild: () => metrics.rebuilds.inc({ service: 'flash-sale' }),
       log,
     });
-  const decisions = new Counter({
-    name: 'sluice_flash_sale_decisions_total',
-    help: "Decisions about flash-sale purchases, by outcome; by the sale's row, or by a snapshot of it in memory.",
-    labelNames: ['outcome', 'by'] as const,
-    registers: [metrics.registry],
-  });
+  const decisions = countDecisions(metrics);
   const warmUp = new WarmUp(() => warmUpPurchases(log), log);
   const openings = new OpeningTimer({
     warmUp: () => warmUp.run(),
@@ -81,6 +77,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     front: front({ admission, passedSnapshot, readTicket, log }),
     warmUp: () => warmUp.run(),
     facts: { 'flash-sale': saleFacts, 'flash-sale/tickets': ticketFacts },
+    history: ticketHistory({ resendAfterMs }),
     resend: RESEND_BY_ID,
     isSheddable: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),
     loops: [...(drain ? [drain] : []), resendLoop(context, 'flash-sale.ticket.accepted', RESEND_OVERDUE)],
@@ -88,3 +85,11 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     wake: () => drain?.wake(),
   };
 }
+
+const countDecisions = ({ registry }: ServiceContext<unknown>['metrics']) =>
+  new Counter({
+    name: 'sluice_flash_sale_decisions_total',
+    help: "Decisions about flash-sale purchases, by outcome; by the sale's row, or by a snapshot of it in memory.",
+    labelNames: ['outcome', 'by'] as const,
+    registers: [registry],
+  });

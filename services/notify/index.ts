@@ -8,7 +8,7 @@ import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import type { SettingsOf } from '../../infra/runtime/settings.ts';
 import { stepLatency, type stepLatencySettings } from '../../infra/runtime/step-latency.ts';
 import { notifyOfCancelling, notifyOfPlacing } from './notify.ts';
-import { listNotifications, notifyFacts } from './store/notifications.ts';
+import { listNotifications, notifyFacts, notifyHistory } from './store/notifications.ts';
 
 type Context = ServiceContext<SettingsOf<typeof stepLatencySettings>>;
 
@@ -29,5 +29,6 @@ export function notifyService({ settings, database, outbox }: Context): Service<
         },
       }),
     facts: { notify: notifyFacts },
+    history: notifyHistory,
   };
 }

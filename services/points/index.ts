@@ -8,7 +8,7 @@ import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { stepLatency } from '../../infra/runtime/step-latency.ts';
 import { awardPoints, revokePoints } from './points.ts';
 import type { PointsSettings } from './settings.ts';
-import { listEntries, pointsFacts, readBalance } from './store/entries.ts';
+import { listEntries, pointsFacts, pointsHistory, readBalance } from './store/entries.ts';
 
 type Context = ServiceContext<PointsSettings>;
 
@@ -34,5 +34,6 @@ export function pointsService({ settings, database, outbox }: Context): Service<
         },
       }),
     facts: { points: pointsFacts },
+    history: pointsHistory,
   };
 }
