@@ -10,7 +10,7 @@ import { jsonOption, matching, type OptionsOf, printResult, urlOption, wrapped }
 const help = `
 Examples:
   $ sluice history 0199c2b0-6a2f-7cc3-9d0e-6f0c7f5d1b21
-  $ sluice history 0199c2b0-6a2f-7cc3-9d0e-6f0c7f5d1b21 --json | jq '.items[].kind'
+  $ sluice history 0199c2b0-6a2f-7cc3-9d0e-6f0c7f5d1b21 --json
 
 The times are UTC; the second column has the milliseconds since the first line. The server at --url must serve the
 order service. It reads the parts of services in other processes at its SERVICES_URL. The last lines name the services

@@ -148,7 +148,9 @@ test('an event that waits in the outbox is in the history of its subject, with i
   const { orderId, message } = newMessage();
   const member = await failing(0);
   await member.inbox.process([message]); // this member has no relay, so its reply stays in the outbox
-  await database.execute(`UPDATE ${group.schema}.outbox SET failures = 2, error = 'no route' WHERE subject = $1`, [orderId]);
+  await database.execute(`UPDATE ${group.schema}.outbox SET failures = 2, error = 'no route' WHERE subject = $1`, [
+    orderId,
+  ]);
   const about = { subjects: [orderId], eventIds: [], reportType: 'step.failed' };
   expect((await readMessageHistory(database, group.schema, about)).entries).toMatchObject([
     { kind: 'waiting', type: 'points.awarded', attempt: 2, detail: 'no route' },

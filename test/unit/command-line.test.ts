@@ -21,7 +21,7 @@ describe('the command line', () => {
   test.each(
     [
       ...['start', 'order', 'replay', 'flash-sale', 'compare', 'logs', 'payment-provider', 'failed', 'audit', 'outage'],
-      '',
+      ...['history', ''],
     ].map((command) => [command === '' ? [] : [command]]),
   )('shows an example in the help, wrapped at 80 columns: %j', async (command) => {
     expect(await run([...command, '--help'])).toBe(0);
