@@ -25,13 +25,13 @@ const historyKinds = {
   payment: 'an attempt to pay: approved, declined, rejected, or in progress',
   refund: 'a refund was requested; `attempt`: calls to the provider',
   notification: 'a notification was stored for the user',
-  ticket: 'the ticket of a flash sale was queued, or has its outcome',
+  admitted: 'a flash sale admitted the buyer: the ticket is queued',
+  ticket: 'the outcome of the ticket',
 } as const;
 export type HistoryKind = keyof typeof historyKinds;
 
 /**
- * By the clock of the service's database, to the microsecond if it is stored so. Texts of the same length sort as the
- * times do.
+ * By the clock of the service's database, with six decimals, although the embedded database has only milliseconds.
  */
 const at = z.iso.datetime();
 

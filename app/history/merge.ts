@@ -9,24 +9,56 @@ import {
 import { type ServiceName, subscriptions } from '../../contracts/services.ts';
 import { groupBy } from '../../infra/runtime/collections.ts';
 
-/** The order of items of the same time, which are of one transaction: a cause before its effects. */
-const ORDER: readonly HistoryKind[] = [
+/**
+ * Items of the same time are of one transaction or, as the embedded database has only milliseconds, of several: a cause
+ * must precede its effects. So they are sorted by how far the order has come, and then in the order of this list.
+ */
+const KINDS: readonly HistoryKind[] = [
+  'admitted',
   'accepted',
-  'published',
   'received',
   'retried',
   'handled',
+  'dead',
   'payment',
   'ticket',
   'notification',
-  'dead',
   'written',
+  'published',
   'waiting',
   'resent',
   'refund',
   'step',
 ];
-const RANK = new Map<string, number>(ORDER.map((kind, index) => [kind, index]));
+const RANK = new Map<string, number>(KINDS.map((kind, index) => [kind, index]));
+
+/** From the ticket to its order, from the order to the services, and back to the order. */
+const distanceOf = (type = ''): number =>
+  type === 'flash-sale.ticket.accepted' ? 0 : type.startsWith('order.') ? 2 : 4;
+
+function distance({ kind, type }: HistoryItem): number {
+  switch (kind) {
+    case 'admitted':
+      return 0;
+    case 'received':
+    case 'retried':
+    case 'handled':
+    case 'dead':
+      return distanceOf(type) + 1;
+    case 'ticket':
+    case 'notification': // what handling an event of the order wrote
+      return 3;
+    case 'step': // what handling a reply wrote
+      return 5;
+    case 'written':
+    case 'published':
+    case 'waiting':
+    case 'resent':
+      return distanceOf(type);
+    default: // of the order itself
+      return 2;
+  }
+}
 
 type Merged = Pick<OrderHistory, 'items' | 'truncated' | 'pruned'>;
 
@@ -46,14 +78,12 @@ export function mergeParts(parts: ReadonlyMap<ServiceName, HistoryPart>): Merged
   };
 }
 
-/**
- * By time, then by kind. The time of a step is stored in milliseconds and cut, so that in its millisecond it is after
- * the event that reports it; an event that no service has received is published after it was written.
- */
-function sortKey({ at, kind, detail }: HistoryItem): string {
+/** The time of a step is stored in milliseconds and cut, so it counts as the end of its millisecond. */
+function sortKey(item: HistoryItem): string {
+  const { at, kind } = item;
   const time = kind === 'step' ? `${at.slice(0, 23)}999Z` : at;
-  const rank = detail === NOT_RECEIVED ? ORDER.length : (RANK.get(kind) ?? ORDER.length);
-  return `${time} ${String(rank).padStart(2, '0')}`;
+  const rank = RANK.get(kind) ?? KINDS.length;
+  return `${time} ${distance(item)} ${String(rank).padStart(2, '0')}`;
 }
 
 /** When a service first received each event, by the event's id. */

@@ -28,13 +28,12 @@ interface Line {
 /** A message that was handled as soon as it was received has one line. */
 function linesOf(items: readonly HistoryItem[]): Line[] {
   const same = ({ at, service, eventId }: HistoryItem) => `${at} ${service} ${eventId}`;
-  const those = (kind: string) => new Set(items.filter((item) => item.kind === kind).map(same));
-  const [received, handled] = [those('received'), those('handled')];
+  const isAtOnce = ({ kind, durationMs }: HistoryItem) => kind === 'handled' && durationMs === undefined;
+  const handledAtOnce = new Set(items.filter(isAtOnce).map(same));
   return items
-    .filter((item) => item.kind !== 'received' || !handled.has(same(item)))
+    .filter((item) => item.kind !== 'received' || !handledAtOnce.has(same(item)))
     .map((item) => {
-      const isBoth = item.kind === 'handled' && received.has(same(item));
-      const text = isBoth ? `received and handled ${typeOf(item)}` : textOf(item);
+      const text = isAtOnce(item) ? `received and handled ${typeOf(item)}` : textOf(item);
       return { at: item.at, service: item.service, text: shortened(text), color: colorOf(item) };
     });
 }
@@ -77,6 +76,8 @@ function textOf(item: HistoryItem): string {
       return `payment${inAttempt}${because}`;
     case 'refund':
       return `refund${attempt === undefined ? '' : ` (calls: ${attempt})`}${because}`;
+    case 'admitted':
+      return `admitted ${printable(detail ?? '')}`;
     case 'notification':
     case 'ticket':
       return `${kind}${because}`;

@@ -46,6 +46,24 @@ describe('the merged history', () => {
     ]);
   });
 
+  test('has a cause before its effects although all have the same time, as on the embedded database', () => {
+    const now = at(1_000);
+    const atOnce = (items: readonly Told[]) => items.map((item) => ({ ...item, at: now }));
+    const { durationMs: _, ...done } = handled;
+    const order = part('order', atOnce([{ ...back, kind: 'handled', attempt: 1 }, back, placed, accepted]));
+    expect(shown(merge(part('points', atOnce([awarded, done, received])), order))).toEqual([
+      'order accepted',
+      'order written order.placed',
+      'order published order.placed',
+      'points received order.placed',
+      'points handled order.placed',
+      'points written points.awarded',
+      'points published points.awarded',
+      'order received points.awarded',
+      'order handled points.awarded',
+    ]);
+  });
+
   test('shows an event that waits in the outbox, but not one whose row is only not deleted yet', () => {
     const waiting: Told = { at: at(1_000), kind: 'waiting', eventId: PLACED, type: 'order.placed' };
     expect(shown(merge(part('order', [placed, waiting])))).toEqual([

@@ -7,9 +7,9 @@ const TICKET = `${SCHEMA}.tickets t WHERE t.id = ANY($1::uuid[])`;
 
 const ENTRIES: readonly EntrySql[] = [
   {
-    kind: 'ticket',
+    kind: 'admitted',
     at: 't.created_at',
-    detail: `'queued with number ' || t.number || ' of the sale ' || t.sale_id`,
+    detail: `'with number ' || t.number || ' to the sale ' || t.sale_id`,
     from: TICKET,
   },
   {
