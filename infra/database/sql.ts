@@ -11,7 +11,7 @@ export const backoff = (times: string, max = "interval '1 hour'", baseMs = '$1::
   `LEAST(${baseMs} * interval '1 ms' * 2 ^ LEAST(${times}, 20), ${max})`;
 
 /** SQL of a time as ISO 8601 in UTC to the microsecond, so that the texts of two times sort as the times do. */
-export const isoMicros = (at: string) => `to_char(${at} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+export const isoMicros = (at: string) => `to_char((${at}) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 
 /** countSome counts no further than this, which takes about a second. */
 export const MAX_COUNT = 1_000_000;
