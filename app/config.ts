@@ -7,6 +7,7 @@ import { MAX_BATCH_EVENTS } from '../infra/bus/port.ts';
 import { AMQP_PARAMS, parseAmqpUrls } from '../infra/bus/rabbitmq/url.ts';
 import { POSTGRES_PARAMS, parsePostgresUrl } from '../infra/database/postgres-url.ts';
 import { addressList, isBasePath } from '../infra/http/reverse-proxy.ts';
+import { parseHttpUrlWithoutUser } from '../infra/http/url.ts';
 import { messagingFailpoints } from '../infra/messaging/failpoints.ts';
 import { resendSettings } from '../infra/messaging/resend.ts';
 import { watchdogSettings } from '../infra/messaging/watchdog.ts';
@@ -22,6 +23,7 @@ import {
   parseSettings,
   type SettingsOf,
   url,
+  urls,
   variable,
 } from '../infra/runtime/settings.ts';
 import { stepLatencySettings } from '../infra/runtime/step-latency.ts';
@@ -47,6 +49,9 @@ function isAddressList(list: string): boolean {
     return false;
   }
 }
+
+/** URLs in SERVICES_URL: each is asked for each part of a history. */
+const MAX_SERVICES = 32;
 
 const parameters = (names: readonly string[]) => `Parameters: ${names.join(', ')}.`;
 
@@ -85,6 +90,14 @@ const variables = {
     z.string().min(1),
     '.data',
     'Data folder of the embedded servers. Only one `sluice start` may use it at a time.',
+  ),
+  SERVICES_URL: optional(
+    urls(
+      parseHttpUrlWithoutUser,
+      MAX_SERVICES,
+      'a URL such as http://points:3000, without a user or password, or up to 32 separated by commas',
+    ),
+    'The processes that serve HTTP for the services that do not run in this one, in any order; several may serve the same service. A process that serves the order service reads the histories of orders there. Unset: those services are missing in them.',
   ),
   STOP_TIMEOUT_MS: variable(integer(100, 600_000), '10000', 'How long a stop waits for running work.'),
   DATABASE_URL: optional(

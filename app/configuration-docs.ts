@@ -14,6 +14,7 @@ const sections: Readonly<Record<string, readonly VariableName[]>> = {
     'MQTT_URL',
     'REDIS_URL',
     'PAYMENT_URL',
+    'SERVICES_URL',
   ],
   'Points and coupons': ['POINTS_PER_MAJOR_UNIT', 'COUPON_PERCENT', 'COUPON_MIN_MAJOR_UNITS', 'COUPON_VALID_DAYS'],
   'Failed messages': ['RETRY_ATTEMPTS', 'RETRY_BASE_MS', 'RETRY_MAX_MS', 'RESEND_AFTER_MS'],

@@ -16,7 +16,9 @@ import { type GaugeSample, StoredGauges } from '../infra/observability/stored-ga
 import { within } from '../infra/runtime/promises.ts';
 import type { AnyService, Role } from '../infra/runtime/service.ts';
 import { serveAudit } from './admin/audit.ts';
+import { serveHistoryPart } from './admin/history.ts';
 import { Consumer, type ConsumerOptions } from './consumer.ts';
+import { ServiceHistory } from './history/service-history.ts';
 import { schemaOf } from './schemas.ts';
 
 /** The worker of this process's services, in another thread. */
@@ -60,6 +62,7 @@ export class ServiceRunner {
   readonly name: ServiceName;
   readonly service: AnyService;
   readonly failed: FailedMessages;
+  readonly history: ServiceHistory;
   readonly #options: ServiceRunnerOptions;
   readonly #isWeb: boolean;
   readonly #worker: RemoteWorker | undefined;
@@ -72,7 +75,10 @@ export class ServiceRunner {
   constructor(options: ServiceRunnerOptions) {
     this.name = options.name;
     this.service = options.service;
-    this.failed = new FailedMessages(options.database.background, schemaOf(options.name));
+    const { name, service, config } = options;
+    const database = options.database.background;
+    this.failed = new FailedMessages(database, schemaOf(name));
+    this.history = new ServiceHistory({ name, service, database, retentionDays: config.INBOX_RETENTION_DAYS });
     this.#options = options;
     this.#isWeb = options.roles.includes('web');
     this.#worker = 'worker' in options.through ? options.through.worker : undefined;
@@ -85,6 +91,7 @@ export class ServiceRunner {
   routes(api: Api): void {
     this.#options.service.routes(api);
     serveAudit(api, this.#options);
+    serveHistoryPart(api, this.history);
   }
 
   /** Requires the service's schema to be migrated. */

@@ -6,6 +6,7 @@ import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import type { Readiness } from '../contracts/operations.ts';
 import { type ServiceName, SUBJECT_NAME, serviceNames } from '../contracts/services.ts';
+import type { Api } from '../infra/http/api.ts';
 import { createApp } from '../infra/http/app.ts';
 import { OverloadGuard } from '../infra/http/overload.ts';
 import { addressList, ReverseProxy } from '../infra/http/reverse-proxy.ts';
@@ -20,10 +21,13 @@ import { lockDataDir } from '../infra/runtime/data-dir.ts';
 import { type Role, roles } from '../infra/runtime/service.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
 import { serveFailedMessages } from './admin/failed-messages.ts';
+import { serveHistory } from './admin/history.ts';
 import { serveOperations } from './admin/operations.ts';
 import { serveOperatorActions } from './admin/operator-actions.ts';
 import { type Config, parseConfig } from './config.ts';
 import { serveDocuments } from './documents/routes.ts';
+import { HistoryCollector } from './history/collector.ts';
+import { RemoteHistory } from './history/remote-history.ts';
 import { openBroker, openResources, Resources } from './resources.ts';
 import type { ServiceRunner } from './service-runner.ts';
 import { type StartServicesOptions, startServices, startWebServices } from './start-services.ts';
@@ -246,6 +250,7 @@ class Sluice {
     this.#shutdown.add(async () => overload.stop());
     const app = createApp(this.#log, (api) => {
       for (const runner of served) runner.routes(api);
+      this.#serveHistory(api, served, resources);
       const { database } = resources;
       if (served.length > 0) {
         serveFailedMessages(api, served);
@@ -275,6 +280,16 @@ class Sluice {
     // After listening, so that a port in use is reported at once. Requests that come meanwhile get their response.
     for (const { service } of served) await service.warmUp?.();
     this.#warm = true;
+  }
+
+  /** The histories of orders, if this process serves the order service. */
+  #serveHistory(api: Api, served: readonly ServiceRunner[], resources: Resources): void {
+    const order = served.find(({ name }) => name === 'order')?.history;
+    if (!order) return;
+    const remote = new RemoteHistory(this.#config.SERVICES_URL ?? []);
+    this.#shutdown.add(() => remote.close());
+    const others = served.map(({ history }) => history).filter((history) => history !== order);
+    serveHistory(api, new HistoryCollector({ database: resources.database, order, others, remote }));
   }
 
   /** Announces the services on the MQTT broker, once they are reachable. */

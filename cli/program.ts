@@ -11,6 +11,7 @@ import { compareCommand } from './compare.ts';
 import { contractsCommand } from './contracts.ts';
 import { failedCommand } from './failed.ts';
 import { flashSaleCommand } from './flash-sale.ts';
+import { historyCommand } from './history.ts';
 import { logsCommand } from './logs.ts';
 import { migrateCommand } from './migrate.ts';
 import { orderCommand } from './order.ts';
@@ -24,6 +25,7 @@ const subcommands = [
   checkCommand,
   migrateCommand,
   orderCommand,
+  historyCommand,
   replayCommand,
   flashSaleCommand,
   compareCommand,

@@ -1,3 +1,4 @@
+import { orderHistory } from '../history.ts';
 import { idempotencyKey } from '../idempotency.ts';
 import { cancelRequest, order, ordersPage, payRequest, placeOrderRequest } from '../orders.ts';
 import { userQuery } from '../pages.ts';
@@ -48,6 +49,16 @@ export const orderRoutes = {
     access: 'buyer',
     params: orderId,
     responses: { 200: { about: 'The order as it is now.', json: order } },
+  },
+  readHistory: {
+    method: 'get',
+    path: '/orders/:id/history',
+    summary: 'Read what happened to an order',
+    description:
+      'From what the services store, in the order of time. A service that does not respond within a second is named.',
+    access: 'operator',
+    params: orderId,
+    responses: { 200: { about: 'The newest items, the oldest of them first.', json: orderHistory } },
   },
   cancelOrder: {
     method: 'post',

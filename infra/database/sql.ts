@@ -6,9 +6,12 @@ export const msBetween = (from: string, to: string) =>
   `CASE WHEN isfinite(${from}) AND isfinite(${to})
      THEN round(extract(epoch FROM ${to} - ${from}) * 1000)::bigint END`;
 
-/** SQL of a delay that doubles: $1 milliseconds, `times` times doubled, at most `max`. */
-export const backoff = (times: string, max = "interval '1 hour'") =>
-  `LEAST($1::integer * interval '1 ms' * 2 ^ LEAST(${times}, 20), ${max})`;
+/** SQL of a delay that doubles: `baseMs` milliseconds, `times` times doubled, at most `max`. */
+export const backoff = (times: string, max = "interval '1 hour'", baseMs = '$1::integer') =>
+  `LEAST(${baseMs} * interval '1 ms' * 2 ^ LEAST(${times}, 20), ${max})`;
+
+/** SQL of a time as ISO 8601 in UTC to the microsecond, so that the texts of two times sort as the times do. */
+export const isoMicros = (at: string) => `to_char((${at}) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 
 /** countSome counts no further than this, which takes about a second. */
 export const MAX_COUNT = 1_000_000;

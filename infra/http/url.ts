@@ -1,5 +1,5 @@
 // URLs of HTTP servers that this program calls.
-import { bracketed, type HostAndPort, parseServerUrl, type UrlKind } from '../runtime/server-url.ts';
+import { bracketed, type HostAndPort, parseServerUrl, UrlError, type UrlKind } from '../runtime/server-url.ts';
 
 export interface HttpUrl {
   /** Scheme, host and port. */
@@ -22,4 +22,11 @@ export function parseHttpUrl(text: string): HttpUrl {
     base: encodeURI(path && `/${path}`).replace(/\/$/, ''),
     authorization: credentials && `Basic ${Buffer.from(credentials).toString('base64')}`,
   };
+}
+
+/** For a setting: other processes show it, so it must not contain a password. Throws a UrlError. */
+export function parseHttpUrlWithoutUser(text: string): HttpUrl {
+  const url = parseHttpUrl(text);
+  if (url.authorization !== undefined) throw new UrlError('', true);
+  return url;
 }

@@ -33,6 +33,14 @@ interface AttemptOptions {
   readonly alone?: boolean;
 }
 
+interface FailedAttempt {
+  readonly error: unknown;
+  /** Unknown if the process ended during the attempt. */
+  readonly durationMs?: number;
+  /** Its number, if that is not the number of the attempt that is under way. */
+  readonly attempt?: number;
+}
+
 export class InboxProcessor {
   readonly #options: InboxProcessorOptions;
   readonly #transactions: InboxTransactions;
@@ -64,7 +72,7 @@ export class InboxProcessor {
     };
     this.#running++;
     try {
-      await this.#attempt(message, work, (error) => this.#recordFailure(message, error, options));
+      await this.#attempt(message, work, (failed) => this.#recordFailure(message, failed, options));
     } finally {
       this.#running--;
     }
@@ -79,7 +87,7 @@ export class InboxProcessor {
       return this.process(message, { origin: 'row', attempts, alone });
     }
     const work = () => this.#transactions.resendReply(messageId, { alone });
-    return this.#attempt(messageIn(row), work, (error) => this.#recordReplyFailure(row, error));
+    return this.#attempt(messageIn(row), work, (failed) => this.#recordReplyFailure(row, failed));
   }
 
   /**
@@ -90,37 +98,43 @@ export class InboxProcessor {
     const attempts = row.attempts - 1;
     const last = attempts === 1 ? 'the only attempt' : `the last of ${attempts} attempts`;
     const error = `the process ended during ${last}`;
-    if (!wasProcessed(row)) return this.#recordDead(messageIn(row), 'row', { error, unreadable: false });
-    return this.#record(messageIn(row), async () => ({ outcome: await this.#recordReplyFailure(row, error), error }));
+    if (!wasProcessed(row))
+      return this.#recordDead(messageIn(row), 'row', { error, unreadable: false, attempt: attempts });
+    return this.#record(messageIn(row), async () => ({
+      outcome: await this.#recordReplyFailure(row, { error, attempt: attempts }),
+      error,
+    }));
   }
 
   /** Records an arrival as dead. */
   deadLetter(message: ReadableMessage | UnreadableMessage, reason: string): Promise<void> {
     if ('error' in message) return this.#recordUnreadable(message, 'arrival', message.error);
-    return this.#recordDead(message, 'arrival', { error: reason, unreadable: false });
+    return this.#recordDead(message, 'arrival', { error: reason, unreadable: false, attempt: 1 });
   }
 
   /** Runs `work` and reports its outcome; if it throws, the outcome that `recordFailure` returns. */
   #attempt(
     message: NewMessage,
     work: () => Promise<HandlingOutcome>,
-    recordFailure: (error: unknown) => Promise<HandlingOutcome>,
+    recordFailure: (failed: FailedAttempt) => Promise<HandlingOutcome>,
   ): Promise<void> {
     return this.#record(message, async () => {
+      const startedAt = performance.now();
       try {
         return { outcome: await work() };
       } catch (error) {
         if (isUnavailable(error)) throw error;
-        return { outcome: await recordFailure(error), error };
+        const durationMs = Math.round(performance.now() - startedAt);
+        return { outcome: await recordFailure({ error, durationMs }), error };
       }
     });
   }
 
-  async #recordFailure(message: NewMessage, error: unknown, options: AttemptOptions): Promise<HandlingOutcome> {
+  async #recordFailure(message: NewMessage, failed: FailedAttempt, options: AttemptOptions): Promise<HandlingOutcome> {
     const { origin, attempts } = options;
     const { database, store } = this.#options;
     const status = attempts >= this.#options.attempts ? 'dead' : 'retrying';
-    const failure = this.#failure(error, attempts);
+    const failure = this.#failure(failed, attempts);
     const isRecorded = await this.#transactions.fail(message, origin, { ...failure, status, unreadable: false });
     if (isRecorded) return status;
     // The message was processed before, so its reply has failed: from now on, the worker resends it from its row.
@@ -128,29 +142,39 @@ export class InboxProcessor {
     return isRequested ? 'reply-retrying' : status;
   }
 
-  async #recordReplyFailure({ message_id, attempts }: ClaimedMessage, error: unknown): Promise<HandlingOutcome> {
+  async #recordReplyFailure({ message_id, attempts }: ClaimedMessage, failed: FailedAttempt): Promise<HandlingOutcome> {
     const { database, store } = this.#options;
     const isLast = attempts >= this.#options.attempts;
-    await store.failReply(database, message_id, { ...this.#failure(error, attempts), isLast });
+    await store.failReply(database, message_id, { ...this.#failure(failed, attempts), isLast });
     return isLast ? 'reply-dead' : 'reply-retrying';
   }
 
-  #failure(error: unknown, attempts: number) {
+  #failure({ error, durationMs, attempt }: FailedAttempt, attempts: number) {
     const { retryBaseMs, retryMaxMs } = this.#options;
-    return { error: storable(reasonOf(error)), delayMs: backoff(attempts, retryBaseMs, retryMaxMs) };
+    return {
+      error: storable(reasonOf(error)),
+      delayMs: backoff(attempts, retryBaseMs, retryMaxMs),
+      attempt: attempt ?? attempts,
+      durationMs,
+    };
   }
 
-  #recordDead(message: NewMessage, origin: Origin, about: { error: string; unreadable: boolean }): Promise<void> {
-    const { error, unreadable } = about;
+  #recordDead(
+    message: NewMessage,
+    origin: Origin,
+    about: { error: string; unreadable: boolean; attempt: number },
+  ): Promise<void> {
+    const { error, unreadable, attempt } = about;
     return this.#record(message, async () => {
-      const failure = { status: 'dead', error: storable(error), delayMs: 0, unreadable } as const;
+      const text = storable(error);
+      const failure = { status: 'dead', error: text, delayMs: 0, unreadable, attempt, durationMs: undefined } as const;
       await this.#transactions.fail(message, origin, failure);
       return { outcome: 'dead', error };
     });
   }
 
   async #recordUnreadable(message: NewMessage, origin: Origin, error: string): Promise<void> {
-    await this.#recordDead(message, origin, { error, unreadable: true });
+    await this.#recordDead(message, origin, { error, unreadable: true, attempt: 1 });
     this.#options.onUnreadable();
   }
 

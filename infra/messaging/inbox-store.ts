@@ -2,6 +2,7 @@
 // (status 'done' or 'dead') arrives again, its reply is resent, and its row keeps its status, error and attempts.
 import type { Queryable, Transaction } from '../database/port.ts';
 import { countSome } from '../database/sql.ts';
+import { insertAttempts, PRUNE_BATCH } from './attempts.ts';
 import { MAX_STORED_BYTES, type NewMessage } from './envelope.ts';
 import type { DeadMessage } from './handler.ts';
 
@@ -24,6 +25,10 @@ export interface Failure {
   readonly error: string;
   /** Until the next attempt. */
   readonly delayMs: number;
+  /** The number of the attempt that failed, from 1. */
+  readonly attempt: number;
+  /** How long the attempt took; undefined if that is not known, or if it never began. */
+  readonly durationMs: number | undefined;
   /** The id of the event that reports it, if one does. */
   readonly failureId: string | undefined;
   /** The body is unreadable, or its type is none that this service handles. */
@@ -31,10 +36,8 @@ export interface Failure {
 }
 
 /** A failed attempt at resending a reply. */
-type ReplyFailure = Pick<Failure, 'error' | 'delayMs'>;
+type ReplyFailure = Pick<Failure, 'error' | 'delayMs' | 'attempt' | 'durationMs'>;
 
-/** Maximum number of rows that one statement deletes. */
-export const PRUNE_BATCH = 10_000;
 /** The newest unreadable messages are kept: a flood of them must not fill the disk. */
 export const MAX_UNREADABLE = 1_000;
 
@@ -197,32 +200,52 @@ export class InboxStore {
    */
   async addFailed(tx: Transaction, message: NewMessage, failure: Failure): Promise<boolean> {
     const { messageId, type, subject, originalBytes } = message;
-    const { status, error, delayMs, failureId, unreadable } = failure;
+    const { status, error, delayMs, failureId, unreadable, durationMs } = failure;
     const body = Buffer.from(message.body).toString('base64');
-    const added = await tx.execute(
-      `INSERT INTO ${this.#table}
-         (message_id, type, subject, status, body, attempts, error, next_attempt_at, failure_id, unreadable,
-          original_bytes, handled_at, error_group, dead_since)
-       VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6, now() + $7::integer * interval '1 ms', $8, $9, $10, now(),
-         ${this.#schema}.error_group($2, $6), CASE $4 WHEN 'dead' THEN now() END)
-       ON CONFLICT (message_id) DO NOTHING`,
-      [messageId, type, subject, status, body, error, delayMs, failureId, unreadable, originalBytes],
+    const added = await tx.query(
+      `WITH added AS (
+         INSERT INTO ${this.#table}
+           (message_id, type, subject, status, body, attempts, error, next_attempt_at, failure_id, unreadable,
+            original_bytes, handled_at)
+         VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6, now() + $7::integer * interval '1 ms', $8, $9, $10, now())
+         ON CONFLICT (message_id) DO NOTHING
+         RETURNING *
+       ), attempted AS (${this.#insertAttempts({ attempt: '1', durationMs: '$11::integer' }, 'added')})
+       SELECT message_id FROM added`,
+      [messageId, type, subject, status, body, error, delayMs, failureId, unreadable, originalBytes, durationMs],
     );
-    return added > 0;
+    return added.length > 0;
   }
 
   /** Ends a failed attempt at a claimed row. */
   async fail(tx: Transaction, id: string, failure: Failure): Promise<void> {
+    const { status, error, delayMs, failureId, unreadable, attempt, durationMs } = failure;
     await tx.execute(
-      `UPDATE ${this.#table}
-       SET status = $2, error = $3, next_attempt_at = now() + $4::integer * interval '1 ms', failure_id = $5,
-           unreadable = $6, claimed_until = NULL, handled_at = now(),
-           error_group = ${this.#schema}.error_group(type, $3), dead_since = CASE $2 WHEN 'dead' THEN now() END,
-           original_bytes = CASE WHEN octet_length(body) > ${MAX_STORED_BYTES} THEN octet_length(body) ELSE original_bytes END,
-           body = substring(body FROM 1 FOR ${MAX_STORED_BYTES})
-       WHERE message_id = $1 AND ${UNPROCESSED}`,
-      [id, failure.status, failure.error, failure.delayMs, failure.failureId, failure.unreadable],
+      `WITH failed AS (
+         UPDATE ${this.#table}
+         SET status = $2, error = $3, next_attempt_at = now() + $4::integer * interval '1 ms', failure_id = $5,
+             unreadable = $6, claimed_until = NULL, handled_at = now(),
+             original_bytes = CASE WHEN octet_length(body) > ${MAX_STORED_BYTES} THEN octet_length(body)
+               ELSE original_bytes END,
+             body = substring(body FROM 1 FOR ${MAX_STORED_BYTES})
+         WHERE message_id = $1 AND ${UNPROCESSED}
+         RETURNING *
+       ) ${this.#insertAttempts({ attempt: '$7::integer', durationMs: '$8::integer' }, 'failed')}`,
+      [id, status, error, delayMs, failureId, unreadable, attempt, durationMs],
     );
+  }
+
+  /** An INSERT of the failed attempts at the messages of the CTE `failed`, which are rows of the inbox. */
+  #insertAttempts({ attempt, durationMs }: { attempt: string; durationMs: string }, failed: string): string {
+    const row = { subject: 'subject', messageId: 'message_id', type: 'type', outcome: 'status', error: 'error' };
+    const from = `${failed} WHERE NOT unreadable`;
+    return insertAttempts(this.#schema, { ...row, attempt, durationMs, reportId: 'failure_id' }, from);
+  }
+
+  /** The same of the failed attempts at the replies to those messages, whose rows have the error of the reply. */
+  #insertReplyAttempts(outcome: string, { attempt, durationMs }: { attempt: string; durationMs: string }): string {
+    const row = { subject: 'subject', messageId: 'message_id', type: 'type', outcome, error: 'reply_error' };
+    return insertAttempts(this.#schema, { ...row, attempt, durationMs }, 'failed');
   }
 
   /**
@@ -242,26 +265,39 @@ export class InboxStore {
    * Has the worker resend the reply, because it could not be resent in the transaction of the arrival. Returns false if
    * the message was not processed before.
    */
-  async requestReply(database: Queryable, id: string, { error, delayMs }: ReplyFailure): Promise<boolean> {
-    const requested = await database.execute(
-      `UPDATE ${this.#table}
-       SET reply_requested = true, reply_error = $2,
-           reply_attempts = CASE WHEN reply_requested THEN reply_attempts ELSE 0 END,
-           next_attempt_at = CASE WHEN reply_requested THEN next_attempt_at ELSE now() + $3::integer * interval '1 ms' END
-       WHERE message_id = $1 AND status IN ('done', 'dead')`,
-      [id, error, delayMs],
+  async requestReply(database: Queryable, id: string, failure: ReplyFailure): Promise<boolean> {
+    const { error, delayMs, attempt, durationMs } = failure;
+    const requested = await database.query(
+      `WITH failed AS (
+         UPDATE ${this.#table}
+         SET reply_requested = true, reply_error = $2,
+             reply_attempts = CASE WHEN reply_requested THEN reply_attempts ELSE 0 END,
+             next_attempt_at = CASE WHEN reply_requested THEN next_attempt_at
+               ELSE now() + $3::integer * interval '1 ms' END
+         WHERE message_id = $1 AND status IN ('done', 'dead')
+         RETURNING *
+       ), attempted AS (
+         ${this.#insertReplyAttempts("'reply-retrying'", { attempt: '$4::integer', durationMs: '$5::integer' })}
+       )
+       SELECT message_id FROM failed`,
+      [id, error, delayMs, attempt, durationMs],
     );
-    return requested > 0;
+    return requested.length > 0;
   }
 
   /** Ends a failed attempt. After the last one, the reply is not resent until the message arrives again. */
   async failReply(database: Queryable, id: string, failure: ReplyFailure & { isLast: boolean }): Promise<void> {
+    const { error, delayMs, isLast, attempt, durationMs } = failure;
+    const outcome = "CASE WHEN reply_requested THEN 'reply-retrying' ELSE 'reply-dead' END";
     await database.execute(
-      `UPDATE ${this.#table}
-       SET reply_requested = NOT $4::boolean, reply_error = $2, next_attempt_at = now() + $3::integer * interval '1 ms',
-           claimed_until = NULL
-       WHERE message_id = $1 AND status IN ('done', 'dead')`,
-      [id, failure.error, failure.delayMs, failure.isLast],
+      `WITH failed AS (
+         UPDATE ${this.#table}
+         SET reply_requested = NOT $4::boolean, reply_error = $2,
+             next_attempt_at = now() + $3::integer * interval '1 ms', claimed_until = NULL
+         WHERE message_id = $1 AND status IN ('done', 'dead')
+         RETURNING *
+       ) ${this.#insertReplyAttempts(outcome, { attempt: '$5::integer', durationMs: '$6::integer' })}`,
+      [id, error, delayMs, isLast, attempt, durationMs],
     );
   }
 

@@ -9,9 +9,10 @@ import type { IncomingMessage, Receiver } from '../bus/port.ts';
 import { isUnavailable } from '../database/port.ts';
 import { FailureStreak } from '../runtime/failure-streak.ts';
 import { Loop } from '../runtime/loop.ts';
+import { PRUNE_BATCH, pruneAttempts } from './attempts.ts';
 import { type ReadableMessage, readMessage, type UnreadableMessage } from './envelope.ts';
 import { InboxProcessor, type InboxProcessorOptions } from './inbox-processor.ts';
-import { InboxStore, MAX_UNREADABLE, PRUNE_BATCH } from './inbox-store.ts';
+import { InboxStore, MAX_UNREADABLE } from './inbox-store.ts';
 import type { InboxOptions } from './inbox-transactions.ts';
 import { InboxWorker } from './inbox-worker.ts';
 
@@ -30,6 +31,7 @@ export class Inbox implements Receiver {
   readonly #pruneDone: Loop;
   readonly #pruneDead: Loop;
   readonly #pruneUnreadable: Loop;
+  readonly #pruneAttempts: Loop;
   readonly #stopping = new AbortController();
   /** Of batches that were neither processed nor stored. */
   readonly #failures: FailureStreak;
@@ -63,6 +65,7 @@ export class Inbox implements Receiver {
     this.#pruneDone = pruning('prune', () => this.#store.pruneDone(database.longRunning, retentionDays));
     this.#pruneDead = pruning('prune dead', () => this.#store.pruneDead(database.longRunning, failedRetentionDays));
     this.#pruneUnreadable = pruning('prune unreadable', () => this.#deleteUnreadable());
+    this.#pruneAttempts = pruning('prune attempts', () => pruneAttempts(database.longRunning, schema, retentionDays));
   }
 
   /** Starts to claim rows. process() works without it. */
@@ -71,6 +74,7 @@ export class Inbox implements Receiver {
     this.#pruneDone.start();
     this.#pruneDead.start();
     this.#pruneUnreadable.start();
+    this.#pruneAttempts.start();
   }
 
   /**
@@ -79,7 +83,7 @@ export class Inbox implements Receiver {
    */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    const loops = [this.#pruneDone, this.#pruneDead, this.#pruneUnreadable];
+    const loops = [this.#pruneDone, this.#pruneDead, this.#pruneUnreadable, this.#pruneAttempts];
     await Promise.all([this.worker.stop(), ...loops.map((loop) => loop.stop())]);
     this.#failures.end();
   }

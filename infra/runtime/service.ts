@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { Database, Queryable } from '../database/port.ts';
 import type { Api } from '../http/api.ts';
 import type { AnyHandlers, CloudEvent, Handlers, OnDead } from '../messaging/handler.ts';
+import type { ReadHistory } from '../messaging/history.ts';
 import type { Outbox, Statement } from '../messaging/outbox.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { GaugeSample } from '../observability/stored-gauges.ts';
@@ -73,6 +74,8 @@ export interface Service<E extends CloudEvent> {
   readonly gauges?: (database: Queryable) => Promise<GaugeSample[]>;
   /** Keyed by the path below /audit/. */
   readonly facts: Readonly<Record<string, FactSource>>;
+  /** What it has stored about an order or ticket, besides its messages. Each event that it wrote is an entry `written`. */
+  readonly history?: ReadHistory;
   /** Resends the last request about each of the ids that are named: see defineResend. */
   readonly resend?: Statement<[requests: readonly ResendRequest[]]>;
   /**

@@ -1,6 +1,6 @@
 // Settings: environment variables, described in the modules that use them and parsed together at the start.
 import { z } from 'zod';
-import { redactUrl, UrlError } from './server-url.ts';
+import { redactUrl, splitUrls, UrlError } from './server-url.ts';
 
 declare module 'zod' {
   interface GlobalMeta {
@@ -35,6 +35,16 @@ export const url = (parse: (text: string) => unknown, allowed: string) =>
         context.addIssue({ code: 'custom', message: malformed ? example : reason, params: { explains: true } });
       }
     })
+    .meta({ allowed });
+
+/** Up to `max` URLs, separated by commas, each of which `parse` understands. */
+export const urls = (parse: (text: string) => unknown, max: number, allowed: string) =>
+  url((list) => {
+    const each = splitUrls(list);
+    if (each.length > max) throw new UrlError(`it has ${each.length} URLs`, true);
+    for (const text of each) parse(text);
+  }, allowed)
+    .transform(splitUrls)
     .meta({ allowed });
 
 export const choice = <const T extends readonly [string, ...string[]]>(...values: T) =>

@@ -9,6 +9,7 @@ import { stepLatency } from '../../infra/runtime/step-latency.ts';
 import { decideCoupon, revokeCoupon } from './coupon.ts';
 import type { CouponSettings } from './settings.ts';
 import { couponFacts, listCoupons } from './store/coupons.ts';
+import { couponHistory } from './store/history.ts';
 
 type Context = ServiceContext<CouponSettings>;
 
@@ -25,5 +26,6 @@ export function couponService({ settings, database, outbox }: Context): Service<
         reply(200, pageOf(await listCoupons(database, userId, after, limit + 1), limit)),
       ),
     facts: { coupon: couponFacts },
+    history: couponHistory,
   };
 }

@@ -18,6 +18,7 @@ import { saleRoutes } from './routes.ts';
 import { SaleAdmission } from './sale-admission.ts';
 import { followOrders } from './settle-tickets.ts';
 import { saleFacts, ticketFacts } from './store/facts.ts';
+import { ticketHistory } from './store/history.ts';
 import { msUntilOpening } from './store/sales.ts';
 import { RESEND_BY_ID, RESEND_OVERDUE } from './store/tickets.ts';
 import { warmUpPurchases } from './warm-up.ts';
@@ -78,6 +79,7 @@ export function flashSaleService(context: FlashSaleContext): Service<Event<Subsc
     warmUp: () => warmUp.run(),
     gauges: saleGauges(metrics),
     facts: { 'flash-sale': saleFacts, 'flash-sale/tickets': ticketFacts },
+    history: ticketHistory({ resendAfterMs }),
     resend: RESEND_BY_ID,
     isSheddable: ({ method, url = '' }) => method === 'POST' && PURCHASES.test(url),
     loops: [...(drain ? [drain] : []), resendLoop(context, 'flash-sale.ticket.accepted', RESEND_OVERDUE)],

@@ -8,7 +8,7 @@ import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import type { SettingsOf } from '../../infra/runtime/settings.ts';
 import { stepLatency, type stepLatencySettings } from '../../infra/runtime/step-latency.ts';
 import { notifyOfCancelling, notifyOfPlacing } from './notify.ts';
-import { listNotifications, notifyFacts } from './store/notifications.ts';
+import { listNotifications, notifyFacts, notifyHistory } from './store/notifications.ts';
 
 type Context = ServiceContext<SettingsOf<typeof stepLatencySettings>>;
 
@@ -25,5 +25,6 @@ export function notifyService({ settings, database, outbox }: Context): Service<
         reply(200, pageOf(await listNotifications(database, userId, after, limit + 1), limit)),
       ),
     facts: { notify: notifyFacts },
+    history: notifyHistory,
   };
 }

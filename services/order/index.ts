@@ -14,6 +14,7 @@ import { cancelAndPayRoutes, placeAndReadRoutes } from './routes.ts';
 import type { OrderSettings } from './settings.ts';
 import { settlePayments } from './settle-payments.ts';
 import { orderFacts, ticketOrderFacts } from './store/facts.ts';
+import { orderHistory } from './store/history.ts';
 import { RESEND_BY_ID, RESEND_CANCELLED, RESEND_PLACED, recordSteps } from './store/orders.ts';
 
 /** A payment without a known outcome is retried this long after the provider's timeout. */
@@ -52,6 +53,7 @@ export function orderService(context: OrderContext): Service<Event<Subscribed<'o
     front: front({ placeOrder, log }),
     gauges: orderGauges(metrics),
     facts: { order: orderFacts, 'order/tickets': ticketOrderFacts },
+    history: orderHistory(parts),
     resend: RESEND_BY_ID,
     loops: [
       resendLoop(context, 'order.placed', RESEND_PLACED),

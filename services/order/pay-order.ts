@@ -1,7 +1,9 @@
 // Paying an order. The order is `paying` before the provider is called, so that it cannot expire meanwhile, and stays
 // so until the outcome is known to this request, a repeated one or the sweep (settle-payments.ts). The order's id is
 // the provider's idempotency key, so all of them together make one charge.
+import { storable } from '../../infra/messaging/envelope.ts';
 import { isLogged } from '../../infra/runtime/backoff.ts';
+import { reasonOf } from '../../infra/runtime/reason.ts';
 import type { ServiceContext } from '../../infra/runtime/service.ts';
 import { failpoint } from './failpoints.ts';
 import { type ChargeOutcome, type PaymentProvider, PaymentUnknown } from './payments/port.ts';
@@ -28,7 +30,9 @@ export interface PaymentOptions extends Pick<ServiceContext<unknown>, 'database'
 export function createSettle({ database, outbox, provider, resendAfterMs, log }: PaymentOptions) {
   return async (attempt: Attempt): Promise<Settled> => {
     const { orderId, amount, currency, retries } = attempt;
+    const startedAt = performance.now();
     let outcome: ChargeOutcome | 'rejected';
+    let rejection: string | undefined;
     try {
       failpoint('payment.before-charge');
       outcome = await provider.charge({ orderId, amount, currency });
@@ -40,13 +44,15 @@ export function createSettle({ database, outbox, provider, resendAfterMs, log }:
       }
       log.error({ orderId, error: String(error) }, 'the payment provider rejects a charge');
       outcome = 'rejected';
+      rejection = storable(reasonOf(error));
     }
     if (outcome === 'approved') {
       failpoint('payment.after-charge');
       await outbox.write(database, CONFIRM_PAYMENT, orderId, resendAfterMs);
       return 'paid';
     }
-    await endAttempt(database, attempt);
+    const durationMs = Math.round(performance.now() - startedAt);
+    await endAttempt(database, attempt, { outcome, error: rejection ?? outcome, durationMs });
     return outcome;
   };
 }

@@ -1,16 +1,11 @@
-import { parseHttpUrl } from '../../infra/http/url.ts';
+import { parseHttpUrlWithoutUser } from '../../infra/http/url.ts';
 import { resendSettings } from '../../infra/messaging/resend.ts';
-import { UrlError } from '../../infra/runtime/server-url.ts';
 import { integer, optional, type SettingsOf, url, variable } from '../../infra/runtime/settings.ts';
-
-function parseProviderUrl(text: string): void {
-  if (parseHttpUrl(text).authorization !== undefined) throw new UrlError('', true);
-}
 
 export const orderSettings = {
   ...resendSettings,
   PAYMENT_URL: optional(
-    url(parseProviderUrl, 'a URL such as http://host:3010, without a user or password'),
+    url(parseHttpUrlWithoutUser, 'a URL such as http://host:3010, without a user or password'),
     'Payment provider. Unset: simulated, with its ledger in DATA_DIR. Required for a process that runs the order service, unless the process runs all services in both roles.',
   ),
   PAYMENT_TIMEOUT_MS: variable(

@@ -8,7 +8,7 @@ import type { Service, ServiceContext } from '../../infra/runtime/service.ts';
 import { stepLatency } from '../../infra/runtime/step-latency.ts';
 import { awardPoints, revokePoints } from './points.ts';
 import type { PointsSettings } from './settings.ts';
-import { listEntries, pointsFacts, readBalance } from './store/entries.ts';
+import { listEntries, pointsFacts, pointsHistory, readBalance } from './store/entries.ts';
 
 type Context = ServiceContext<PointsSettings>;
 
@@ -30,5 +30,6 @@ export function pointsService({ settings, database, outbox }: Context): Service<
         return reply(200, { balance, ...pageOf(entries, limit) });
       }),
     facts: { points: pointsFacts },
+    history: pointsHistory,
   };
 }

@@ -41,6 +41,9 @@ describe.for(shapes)('%s', ([, shape]) => {
   });
 
   const read = (id: string) => readOrder(orders, id);
+  /** The items of this kind in the history of an order, or of a ticket's order. */
+  const historyOf = async (id: string, ofKind: string) =>
+    (await get(`${orders}/orders/${id}/history`, schemas.orderHistory)).items.filter(({ kind }) => kind === ofKind);
   const pay = (id: string, url = orders) => call(`${url}/orders/${id}/pay`, { method: 'POST' });
 
   /** Buys a unit, and resolves when its order awaits payment. */
@@ -149,6 +152,38 @@ describe.for(shapes)('%s', ([, shape]) => {
     await payments.behave({});
     expect((await pay(id)).status).toBe(200);
     await completed(orders, id);
+    expect(await historyOf(id, 'payment')).toMatchObject([
+      { attempt: 1, detail: 'declined' },
+      { attempt: 2, detail: 'declined' },
+      { attempt: 3, detail: 'approved' },
+    ]);
+  });
+
+  onShape('the history of an order has its ticket and its payment, also by the id of the ticket', async () => {
+    const { id, ticketId } = await held(await heldFor(LONG));
+    expect((await pay(id)).status).toBe(200);
+    await completed(orders, id);
+    await eventually(async () => (await historyOf(ticketId, 'ticket')).length === 1, { what: 'the ticket is ordered' });
+    const history = await get(`${orders}/orders/${ticketId}/history`, schemas.orderHistory);
+    expect(history).toMatchObject({ orderId: id, ticketId, missing: [], pruned: [] });
+    const shown = history.items.map(({ service, kind, type, detail }) => `${service} ${kind} ${type ?? detail}`);
+    const expected = [
+      expect.stringMatching(/^flash-sale admitted with number 1 to the sale /),
+      'flash-sale written flash-sale.ticket.accepted',
+      'order handled flash-sale.ticket.accepted',
+      `order accepted for the ticket ${ticketId}`,
+      'order written order.awaiting-payment',
+      'flash-sale handled order.awaiting-payment',
+      'order payment approved',
+      'order written order.placed',
+      'flash-sale handled order.placed',
+      'flash-sale ticket ordered',
+      'points written points.awarded',
+      'order handled points.awarded',
+    ];
+    expect(shown).toEqual(expect.arrayContaining(expected));
+    const places = expected.slice(1, 9).map((line) => shown.indexOf(line));
+    expect(places, shown.join('\n')).toEqual([...places].sort((a, b) => a - b));
   });
 
   onShape('an order whose payment the provider rejects still awaits payment, and can be cancelled', async () => {
@@ -171,6 +206,12 @@ describe.for(shapes)('%s', ([, shape]) => {
     // The charge under the order's key is refunded.
     await eventually(async () => (await payments.entry(id))?.status === 'refunded', {
       what: 'the charge is refunded',
+    });
+    expect(await historyOf(id, 'payment')).toMatchObject([
+      { attempt: 1, detail: expect.stringMatching(/^rejected: /) },
+    ]);
+    await eventually(async () => (await historyOf(id, 'refund'))[0]?.detail === 'confirmed since', {
+      what: 'the refund is confirmed',
     });
   });
 

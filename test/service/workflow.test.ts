@@ -81,6 +81,33 @@ onEachShape({ shapes, env: { STEP_LATENCY_MS: String(STEP_LATENCY_MS), RETRY_BAS
     });
   });
 
+  onShape('the history of an order has every event from the order to the services and back', async () => {
+    const { id: orderId } = await placeOrder(on.orders, freshUser());
+    await completed(on.orders, orderId);
+    const history = await get(`${on.orders}/orders/${orderId}/history`, schemas.orderHistory);
+    expect(history).toMatchObject({ orderId, truncated: false, missing: [], pruned: [] });
+    const { items } = history;
+    const first = (kind: string, service: string, type: string) =>
+      items.findIndex((item) => item.kind === kind && item.service === service && item.type === type);
+    for (const [service, type] of [
+      ['points', 'points.awarded'],
+      ['coupon', 'coupon.issued'],
+      ['notify', 'notification.sent'],
+    ] as const) {
+      const there = ['received', 'handled'].map((kind) => first(kind, service, 'order.placed'));
+      const written = ['written', 'published'].map((kind) => first(kind, service, type));
+      const back = ['received', 'handled'].map((kind) => first(kind, 'order', type));
+      const path = [0, first('written', 'order', 'order.placed'), ...there, ...written, ...back];
+      expect(path, JSON.stringify(items, null, 1)).toEqual([...path].sort((a, b) => a - b));
+      expect(path).not.toContain(-1);
+    }
+    expect(items[0]).toMatchObject({ kind: 'accepted', service: 'order', detail: 'over HTTP' });
+    expect(items.map(({ detail }) => detail)).toEqual(
+      expect.arrayContaining(['59 points', '2.99 GBP', 'points done: 59 points', 'notification done']),
+    );
+    expect(items.filter(({ kind }) => ['retried', 'dead', 'resent'].includes(kind))).toEqual([]);
+  });
+
   onShape('an order has one points entry, one coupon and one notification', async () => {
     const userId = freshUser();
     const { id: orderId } = await placeOrder(on.orders, userId);

@@ -33,6 +33,7 @@ describe('the command line', () => {
         'audit',
         'outage',
         'contracts',
+        'history',
       ],
       '',
     ].map((command) => [command === '' ? [] : [command]]),

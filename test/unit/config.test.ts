@@ -24,6 +24,11 @@ describe('the configuration', () => {
     expect([config.DATABASE_URL, config.AMQP_URL, config.MQTT_URL]).toEqual([undefined, undefined, undefined]);
   });
 
+  test('reads a list of URLs', () => {
+    const { SERVICES_URL } = parseConfig({ SERVICES_URL: 'http://points:3000, https://coupon/base' });
+    expect(SERVICES_URL).toEqual(['http://points:3000', 'https://coupon/base']);
+  });
+
   test('treats an empty variable as unset', () => {
     expect(parseConfig({ PORT: '', AMQP_URL: '' })).toEqual(parseConfig({}));
   });
@@ -53,6 +58,15 @@ describe('the configuration', () => {
       /^PAYMENT_URL=host:3010 is not allowed: it must be a URL such as http:\/\/host:3010/,
     ],
     [{ PAYMENT_URL: 'http://me:secret@host' }, /^PAYMENT_URL=http:\/\/me:\*\*\*@host.* without a user or password$/],
+    [
+      { SERVICES_URL: 'http://points:3000,coupon:3000' },
+      /^SERVICES_URL=http:\/\/points:3000,coupon:3000 is not allowed: it must be a URL such as http:\/\/points:3000/,
+    ],
+    [
+      { SERVICES_URL: 'http://one, http://me:secret@two' },
+      /^SERVICES_URL=http:\/\/one,http:\/\/me:\*\*\*@two is not allowed/,
+    ],
+    [{ SERVICES_URL: Array(33).fill('http://one').join() }, /up to 32 separated by commas; it has 33 URLs$/],
     [{ PAYMENT_TIMEOUT_MS: '0' }, 'PAYMENT_TIMEOUT_MS=0 is not allowed: it must be an integer from 50 to 300000'],
     [{ MQTT_URL: 'localhost:1883' }, /^MQTT_URL=localhost:1883 is not allowed: it must be a URL such as mqtt:\/\//],
     [

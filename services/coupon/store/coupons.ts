@@ -6,7 +6,7 @@ import { newestFirst } from '../../../infra/database/sql.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
 import { factsFrom } from '../../../infra/runtime/service.ts';
 
-const SCHEMA = 'sluice_coupon';
+export const SCHEMA = 'sluice_coupon';
 
 export interface NewDecision {
   readonly id: string;

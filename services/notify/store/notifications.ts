@@ -3,6 +3,7 @@ import type { Fact } from '../../../contracts/facts.ts';
 import type { Notification } from '../../../contracts/users.ts';
 import type { Database } from '../../../infra/database/port.ts';
 import { newestFirst } from '../../../infra/database/sql.ts';
+import { historyFrom } from '../../../infra/messaging/history.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
 import { factsFrom } from '../../../infra/runtime/service.ts';
 
@@ -60,3 +61,27 @@ export const notifyFacts = factsFrom<Fact<'notify'>>(
     count(*) FILTER (WHERE kind = 'order.cancelled') AS cancelled
   FROM ${SCHEMA}.notifications WHERE ${where} GROUP BY order_id ORDER BY order_id ${limit}`,
 );
+
+/** The notification of a cancellation that was stored together with `n`, which then was neither sent nor reported. */
+const REPLACED = `LEFT JOIN ${SCHEMA}.notifications cancelled ON cancelled.order_id = n.order_id
+    AND n.kind = 'order.placed' AND cancelled.kind = 'order.cancelled' AND cancelled.at = n.at
+  WHERE n.order_id = ANY($1::uuid[])`;
+
+/** For the history. The id of a notification is that of its event on the user's topic. */
+export const notifyHistory = historyFrom([
+  {
+    kind: 'notification',
+    at: 'n.at',
+    eventId: 'n.id',
+    type: `'notification'`,
+    detail: `CASE WHEN cancelled.id IS NULL THEN n.text ELSE 'not sent: ' || n.text END`,
+    from: `${SCHEMA}.notifications n ${REPLACED}`,
+  },
+  {
+    kind: 'written',
+    at: 'n.at',
+    eventId: 'n.event_id',
+    type: `'notification.sent'`,
+    from: `${SCHEMA}.notifications n ${REPLACED} AND cancelled.id IS NULL`,
+  },
+]);

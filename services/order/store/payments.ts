@@ -1,6 +1,7 @@
 // The order service's SQL of payments: an order is paid at most once, and the charge of a cancelled one is refunded.
 import type { Database } from '../../../infra/database/port.ts';
 import { backoff } from '../../../infra/database/sql.ts';
+import { insertAttempts } from '../../../infra/messaging/attempts.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
 import { CHANGED_STATE_EVENTS, SCHEMA } from './orders.ts';
 
@@ -19,9 +20,10 @@ const ATTEMPT = `o.id AS "orderId", o.total AS amount, o.currency, p.attempt, p.
 
 /**
  * SQL of the longest delay between calls without a response. It is short, because a buyer may be waiting and an outage
- * ends without notice, but never below $1, which exceeds the provider's timeout.
+ * ends without notice, but never below `retryAfterMs`, which exceeds the provider's timeout.
  */
-const MAX_DELAY = `GREATEST($1::integer * interval '1 ms', interval '15 s')`;
+export const longestDelay = (retryAfterMs = '$1::integer') =>
+  `GREATEST(${retryAfterMs} * interval '1 ms', interval '15 s')`;
 
 /**
  * Begins a payment, or joins the one in progress: the order id is the provider's key, so both get one outcome.
@@ -52,7 +54,7 @@ export function claimOverdueAttempts(database: Database, retryAfterMs: number, l
        ORDER BY charge_again_at LIMIT $2 FOR UPDATE SKIP LOCKED
      )
      UPDATE ${SCHEMA}.progress AS p
-     SET charge_retries = charge_retries + 1, charge_again_at = now() + ${backoff('charge_retries + 1', MAX_DELAY)}
+     SET charge_retries = charge_retries + 1, charge_again_at = now() + ${backoff('charge_retries + 1', longestDelay())}
      FROM due JOIN ${SCHEMA}.orders o ON o.id = due.order_id WHERE p.order_id = due.order_id
      RETURNING ${ATTEMPT}`,
     [retryAfterMs, limit],
@@ -75,12 +77,29 @@ export const CONFIRM_PAYMENT = defineStatement({
   params: (orderId: string, resendAfterMs: number) => [orderId, resendAfterMs],
 });
 
+const FAILED_PAYMENT = insertAttempts(
+  SCHEMA,
+  { subject: 'order_id', attempt: 'attempt', outcome: '$3::text', error: '$4::text', durationMs: '$5::integer' },
+  'ended',
+);
+
+/** An attempt that failed. `error`: what the provider said, or the outcome again. */
+interface FailedPayment {
+  readonly outcome: 'declined' | 'rejected';
+  readonly error: string;
+  /** How long the provider took. */
+  readonly durationMs: number;
+}
+
 /** Ends an attempt that was declined or rejected: the order awaits payment again, and may expire. */
-export async function endAttempt(database: Database, { orderId, attempt }: Attempt): Promise<void> {
+export async function endAttempt(database: Database, attempt: Attempt, failed: FailedPayment): Promise<void> {
   await database.execute(
-    `UPDATE ${SCHEMA}.progress SET state = 'awaiting-payment', charge_again_at = NULL
-     WHERE order_id = $1 AND state = 'paying' AND attempt = $2`,
-    [orderId, attempt],
+    `WITH ended AS (
+       UPDATE ${SCHEMA}.progress SET state = 'awaiting-payment', charge_again_at = NULL
+       WHERE order_id = $1 AND state = 'paying' AND attempt = $2
+       RETURNING *
+     ) ${FAILED_PAYMENT}`,
+    [attempt.orderId, attempt.attempt, failed.outcome, failed.error, failed.durationMs],
   );
 }
 
@@ -98,7 +117,7 @@ export function claimRefunds(database: Database, retryAfterMs: number, limit: nu
      UPDATE ${SCHEMA}.progress AS p
      SET refund_attempts = refund_attempts + 1,
          refund_at = now() + CASE WHEN refund_rejected THEN ${backoff('refund_attempts')}
-           ELSE ${backoff('refund_attempts', MAX_DELAY)} END
+           ELSE ${backoff('refund_attempts', longestDelay())} END
      FROM due WHERE p.order_id = due.order_id
      RETURNING p.order_id AS "orderId", p.refund_attempts AS attempts, p.refund_rejected AS rejected`,
     [retryAfterMs, limit],

@@ -3,6 +3,7 @@ import type { Fact } from '../../../contracts/facts.ts';
 import type { PointsEntry } from '../../../contracts/users.ts';
 import type { Database, Transaction } from '../../../infra/database/port.ts';
 import { newestFirst } from '../../../infra/database/sql.ts';
+import { historyFrom } from '../../../infra/messaging/history.ts';
 import { defineStatement } from '../../../infra/messaging/outbox.ts';
 import { factsFrom } from '../../../infra/runtime/service.ts';
 
@@ -73,3 +74,19 @@ export const pointsFacts = factsFrom<Fact<'points'>>(
     GREATEST(LEAST(sum(points), 9007199254740991), -9007199254740991)::bigint AS points
   FROM ${SCHEMA}.entries WHERE ${where} GROUP BY order_id ORDER BY order_id ${limit}`,
 );
+
+/**
+ * For the history. An award that was written together with its revocation is left out: its event was never published.
+ */
+export const pointsHistory = historyFrom([
+  {
+    kind: 'written',
+    at: 'e.at',
+    eventId: 'e.event_id',
+    type: `CASE e.kind WHEN 'award' THEN 'points.awarded' ELSE 'points.revoked' END`,
+    detail: `abs(e.points) || ' points'`,
+    from: `${SCHEMA}.entries e LEFT JOIN ${SCHEMA}.entries revoke
+      ON revoke.order_id = e.order_id AND revoke.kind = 'revoke' AND e.kind = 'award'
+      WHERE e.order_id = ANY($1::uuid[]) AND revoke.at IS DISTINCT FROM e.at`,
+  },
+]);

@@ -121,9 +121,16 @@ export const onServers = (
       await payments.stop();
       await database.drop();
     };
+    const isWeb = ({ args }: { args: Arguments }) => !args.includes('--role=worker');
     await startOr(
       remove,
       started.map(({ process }) => process),
+      {
+        SERVICES_URL: started
+          .filter(isWeb)
+          .map(({ process }) => process.url)
+          .join(','),
+      },
     );
     const running = (service: ServiceName, other: Arguments[number]) =>
       started.filter(({ args }) => args.includes(service) && !args.includes(other)).map(({ process }) => process);
@@ -169,9 +176,13 @@ export const gatewaysOnRedis = (servers: ServerUrls): Shape =>
   );
 
 /** Starts all processes. If one fails, removes the system and throws with the end of their output. */
-async function startOr(remove: () => Promise<void>, processes: readonly ServiceProcess[]): Promise<void> {
+async function startOr(
+  remove: () => Promise<void>,
+  processes: readonly ServiceProcess[],
+  env: Environment = {},
+): Promise<void> {
   try {
-    await Promise.all(processes.map((process) => process.start()));
+    await Promise.all(processes.map((process) => process.start(env)));
   } catch (error) {
     const outputs = await Promise.all(processes.map((process) => process.output()));
     await remove();
