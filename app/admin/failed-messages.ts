@@ -12,10 +12,7 @@ import { pageOf, pageQuery } from '../../contracts/pages.ts';
 import { jsonBody, noBody, optionalJsonBody, parse, parseId, route } from '../../infra/http/app.ts';
 import { notFound } from '../../infra/http/problem.ts';
 import type { FailedMessages, FailedRow, ErrorGroup as StoredGroup } from '../../infra/messaging/failed-messages.ts';
-import type { ServiceRunner } from '../service-runner.ts';
-import { discard, retryMatching, retryOne } from './failed-decisions.ts';
-
-export type Runner = Pick<ServiceRunner, 'name' | 'failed' | 'wake'>;
+import { discard, type Runner, retryMatching, retryOne } from './failed-decisions.ts';
 
 export function failedMessagesRoutes(router: Router, runners: readonly Runner[]): void {
   const runnerOf = ({ params: { service } }: Request): Runner => {
