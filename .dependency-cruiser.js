@@ -14,7 +14,18 @@ const layers = {
 };
 
 /** The folders of infra from the bottom up: each may import only those before it, so they form no cycle. */
-const infraFolders = ['runtime', 'database', 'operators', 'mqtt', 'bus', 'observability', 'messaging', 'queue', 'http', 'documents'];
+const infraFolders = [
+  'runtime',
+  'database',
+  'operators',
+  'mqtt',
+  'bus',
+  'observability',
+  'messaging',
+  'queue',
+  'http',
+  'documents',
+];
 
 /** The command that starts a simulator: it may import more than the rest of cli. */
 const simulatorCommand = 'cli/payment-provider.ts';

@@ -62,8 +62,16 @@ export const orderHistory = z.object({
   /** In the order of time. */
   items,
   truncated: z.boolean().describe('Whether there are older items than these.'),
-  missing: z.array(z.object({ service: historyItem.shape.service, reason: z.string() })).describe('The services whose part is missing, and why: they did not respond in time, or run nowhere that is known.'),
-  pruned: z.array(z.object({ service: historyItem.shape.service, before: at })).describe('The services that have received something of which the messages and attempts before a time are deleted.'),
+  missing: z
+    .array(z.object({ service: historyItem.shape.service, reason: z.string() }))
+    .describe(
+      'The services whose part is missing, and why: they did not respond in time, or run nowhere that is known.',
+    ),
+  pruned: z
+    .array(z.object({ service: historyItem.shape.service, before: at }))
+    .describe(
+      'The services that have received something of which the messages and attempts before a time are deleted.',
+    ),
 });
 export type OrderHistory = z.infer<typeof orderHistory>;
 

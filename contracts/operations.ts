@@ -85,7 +85,7 @@ export const retriedOne = z.object({ retried: z.literal(1) });
 
 export const discardRequest = z.strictObject({ reason: text(1, 200) });
 
-export const failedMessage = z.object({
+const failedMessage = z.object({
   id: uuid.describe('The event’s id.'),
   type: z.string().nullable(),
   subject: z.string().nullable(),
@@ -117,7 +117,7 @@ export const failedMessageDetails = failedMessage.extend({
 export type FailedMessageDetails = z.infer<typeof failedMessageDetails>;
 
 /** Retrying and dead messages of one type whose errors differ only in ids and numbers. */
-export const errorGroup = z.object({
+const errorGroup = z.object({
   id: uuid,
   type: z.string().nullable(),
   error: z.string().nullable().describe('With `<id>` and `<n>` for ids and numbers.'),
@@ -134,7 +134,7 @@ export const errorGroupsPage = pageSchema(errorGroup);
 export const operatorActionsQuery = pageQuery.extend({ service: z.enum(serviceNames).optional() });
 
 /** A change that an operator has made. */
-export const operatorAction = z.object({
+const operatorAction = z.object({
   id: uuid,
   at: instant,
   updatedAt: instant

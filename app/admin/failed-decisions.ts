@@ -9,8 +9,10 @@ import type { Decision } from '../../infra/messaging/failed-actions.ts';
 import type { FailedRow } from '../../infra/messaging/failed-messages.ts';
 import type { FailedFilter } from '../../infra/messaging/failed-selection.ts';
 import type { Actor } from '../../infra/operators/operator-actions.ts';
+import type { ServiceRunner } from '../service-runner.ts';
 import { correctionOf } from './corrected-event.ts';
-import type { Runner } from './failed-messages.ts';
+
+export type Runner = Pick<ServiceRunner, 'name' | 'failed' | 'wake'>;
 
 /** A message that is locked or being attempted is tried again at this interval, until none was free for so long. */
 const BUSY_MS = 100;

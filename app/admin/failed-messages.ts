@@ -8,10 +8,7 @@ import { actorOf } from '../../infra/http/actor.ts';
 import { type Api, reply } from '../../infra/http/api.ts';
 import { notFound } from '../../infra/http/problem.ts';
 import type { FailedMessages, FailedRow, ErrorGroup as StoredGroup } from '../../infra/messaging/failed-messages.ts';
-import type { ServiceRunner } from '../service-runner.ts';
-import { discard, retryMatching, retryOne } from './failed-decisions.ts';
-
-export type Runner = Pick<ServiceRunner, 'name' | 'failed' | 'wake'>;
+import { discard, type Runner, retryMatching, retryOne } from './failed-decisions.ts';
 
 export function serveFailedMessages(api: Api, runners: readonly Runner[]): void {
   const runnerOf = ({ service }: { readonly service: ServiceName }): Runner => {

@@ -42,7 +42,10 @@ export function serveDocuments(api: Api, scope: Scope): void {
     const text = once(() => readFile(new URL(`../../infra/documents/page/browser/${file}`, import.meta.url), 'utf8'));
     api.handle(route, async (_input, _request, response) => {
       const [type] = route.responses[200].media;
-      response.set(fileHeaders).type(type).send(await text());
+      response
+        .set(fileHeaders)
+        .type(type)
+        .send(await text());
       return undefined;
     });
   }

@@ -13,9 +13,9 @@ import type { FailedMessages, RetryFilter } from './client.ts';
 const BUSY_MS = 200;
 const MAX_BUSY_MS = 60_000;
 
-/** Pause between two looks at the outcomes, at first and at most: it grows while nothing changes. */
-const LOOK_MS = 100;
-const MAX_LOOK_MS = 1_000;
+/** Pause between two reads of the outcomes, at first and at most: it grows while nothing changes. */
+const POLL_MS = 100;
+const MAX_POLL_MS = 1_000;
 
 export interface ServiceRetries extends Omit<RetryProgress, 'waiting'> {
   readonly service: ServiceName;
@@ -114,7 +114,7 @@ export class RetryRun {
   /** Resolves when each message has succeeded, is dead again, or was retried by another run. */
   async awaitOutcomes(messages: Pick<FailedMessages, 'progress'>, { signal, onProgress }: Following): Promise<void> {
     for (const { progress } of this.#runs) {
-      for (let pauseMs = LOOK_MS; progress.retried > outcomesOf(progress); ) {
+      for (let pauseMs = POLL_MS; progress.retried > outcomesOf(progress); ) {
         const before = outcomesOf(progress);
         const { waiting, succeeded, failed } = await messages.progress(progress.service, this.id);
         const takenOver = Math.max(0, progress.retried - waiting - succeeded - failed);
@@ -122,7 +122,7 @@ export class RetryRun {
         const after = outcomesOf(progress);
         onProgress(this.services.reduce((total, each) => total + outcomesOf(each), 0));
         if (after === progress.retried) break;
-        pauseMs = after > before ? LOOK_MS : Math.min(2 * pauseMs, MAX_LOOK_MS);
+        pauseMs = after > before ? POLL_MS : Math.min(2 * pauseMs, MAX_POLL_MS);
         await sleep(pauseMs, undefined, { signal });
       }
     }

@@ -66,16 +66,30 @@ export const auditRoutes = {
   order: {
     readOrderFacts: factsRoute('order'),
     readTicketOrderFacts: factsRoute('order/tickets'),
-    readOrderMessages: messagesRoute('order'), readOrderHistory: historyPartRoute('order'),
+    readOrderMessages: messagesRoute('order'),
+    readOrderHistory: historyPartRoute('order'),
     resendOrderRequests: resendRoute('order'),
   },
-  points: { readPointsFacts: factsRoute('points'), readPointsMessages: messagesRoute('points'), readPointsHistory: historyPartRoute('points') },
-  coupon: { readCouponFacts: factsRoute('coupon'), readCouponMessages: messagesRoute('coupon'), readCouponHistory: historyPartRoute('coupon') },
-  notify: { readNotifyFacts: factsRoute('notify'), readNotifyMessages: messagesRoute('notify'), readNotifyHistory: historyPartRoute('notify') },
+  points: {
+    readPointsFacts: factsRoute('points'),
+    readPointsMessages: messagesRoute('points'),
+    readPointsHistory: historyPartRoute('points'),
+  },
+  coupon: {
+    readCouponFacts: factsRoute('coupon'),
+    readCouponMessages: messagesRoute('coupon'),
+    readCouponHistory: historyPartRoute('coupon'),
+  },
+  notify: {
+    readNotifyFacts: factsRoute('notify'),
+    readNotifyMessages: messagesRoute('notify'),
+    readNotifyHistory: historyPartRoute('notify'),
+  },
   'flash-sale': {
     readFlashSaleFacts: factsRoute('flash-sale'),
     readTicketFacts: factsRoute('flash-sale/tickets'),
-    readFlashSaleMessages: messagesRoute('flash-sale'), readFlashSaleHistory: historyPartRoute('flash-sale'),
+    readFlashSaleMessages: messagesRoute('flash-sale'),
+    readFlashSaleHistory: historyPartRoute('flash-sale'),
     resendTicketRequests: resendRoute('flash-sale'),
   },
 } as const satisfies Record<ServiceName, Record<string, Route>>;

@@ -2,5 +2,11 @@
 import type { Request } from 'express';
 import type { Actor } from '../operators/operator-actions.ts';
 
+/** An IPv4 address as a socket for IPv6 shows it. */
+const MAPPED = '::ffff:';
+
 /** Without access control, every operator is `local`. The address is that of the connection. */
-export const actorOf = ({ socket }: Request): Actor => ({ who: 'local', from: socket.remoteAddress ?? 'unknown' });
+export function actorOf({ socket: { remoteAddress = 'unknown' } }: Request): Actor {
+  const from = remoteAddress.startsWith(MAPPED) ? remoteAddress.slice(MAPPED.length) : remoteAddress;
+  return { who: 'local', from };
+}

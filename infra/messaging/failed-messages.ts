@@ -5,7 +5,7 @@ import { FailedActions } from './failed-actions.ts';
 import { DISCARDED, FAILED, type FailedFilter, NO_GROUP, selection } from './failed-selection.ts';
 
 /** `done`: only a message with a corrected copy is still shown then. */
-export type FailedStatus = 'retrying' | 'dead' | 'discarded' | 'done';
+type FailedStatus = 'retrying' | 'dead' | 'discarded' | 'done';
 
 export interface FailedRow {
   readonly message_id: string;
@@ -52,7 +52,7 @@ export interface RunProgress {
 }
 
 /** The status that operators see. */
-export const SHOWN_STATUS = `CASE WHEN ${DISCARDED} THEN 'discarded' ELSE status END`;
+const SHOWN_STATUS = `CASE WHEN ${DISCARDED} THEN 'discarded' ELSE status END`;
 
 const COLUMNS = `message_id, type, subject, ${SHOWN_STATUS} AS status, attempts, error, error_group, next_attempt_at,
   received_at, discarded_at, discard_reason, body, COALESCE(original_bytes, octet_length(body), 0) AS bytes,

@@ -73,6 +73,13 @@ const statements: readonly Statement[] = [
     prepare: (database, schema) => () => new InboxStore(schema).pruneDone(database, 30),
   },
   {
+    name: 'the pruning of dead messages',
+    table: 'inbox',
+    columns: `${message}, status, dead_since`,
+    values: `${aYearAgo}, 'dead', now() - interval '1 year'`,
+    prepare: (database, schema) => () => new InboxStore(schema).pruneDead(database, 30),
+  },
+  {
     name: 'the pruning of unreadable messages',
     table: 'inbox',
     columns: `${message}, status, unreadable`,

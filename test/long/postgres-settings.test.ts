@@ -5,6 +5,8 @@ import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { schemaOf } from '../../app/schemas.ts';
+import { serviceNames } from '../../contracts/services.ts';
 import { serverFolder } from '../../demos/shared/folder.ts';
 import { createServiceProcess, type ServiceProcess, sluice } from '../fault/support/service-process.ts';
 import { hasPgbouncer, startPgbouncer } from '../servers/pgbouncer.ts';
@@ -171,7 +173,7 @@ describe('few rights suffice:', () => {
   test('a role that owns the schemas need not be allowed to create them', async () => {
     const { url } = await newDatabase();
     await administer('CREATE ROLE owner LOGIN');
-    const schemas = ['sluice_order', 'sluice_points', 'sluice_coupon', 'sluice_notify', 'sluice_flash_sale', 'bullmq'];
+    const schemas = [...serviceNames.map(schemaOf), 'sluice_admin', 'bullmq'];
     await administer(schemas.map((name) => `CREATE SCHEMA ${name} AUTHORIZATION owner`).join(';'), url);
     const process = await started(as('owner', url));
     await expectWorking(process);

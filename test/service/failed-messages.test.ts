@@ -2,6 +2,8 @@
 // retries their messages until their orders are completed, with `sluice failed` and with the HTTP routes that it uses.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client } from 'pg';
@@ -40,7 +42,7 @@ const settings = {
 
 /** Orders that points fails to handle, and orders that coupon fails to handle. */
 const LEDGER = 6;
-const VOUCHERS = 2;
+const VOUCHERS = 3;
 
 const reject = (table: string, users: string, message: string) => `
   CREATE FUNCTION ${table}_reject() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -200,7 +202,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     expect(stdout).toMatch(/^ +error +the ledger is 100% full$/m);
     expect(stdout).toContain(`"orderId": "${message?.subject}"`);
     const shown = documentOf(await sluiceFailed(url, 'show', 'points', String(message?.id), '--json'));
-    expect(shown).toEqual({ service: 'points', ...message });
+    expect(shown).toEqual({ service: 'points', ...message, correctedPayload: null });
     expect(JSON.parse(message?.payload ?? '')).toMatchObject({ id: message?.id, subject: message?.subject });
   });
 
@@ -233,6 +235,10 @@ describe.for(shapes)('%s', ([, shape]) => {
       ['error=', 'error'],
       ['error=%00', 'error'],
       ['failedBefore=yesterday', 'failedBefore'],
+      ['asOf=tomorrow', 'asOf'],
+      ['run=1', 'run'],
+      ['group=1', 'group'],
+      ['status=discarded', 'status'],
       ['failedBefore=0000-01-01T00:00:00.000000Z', 'failedBefore'],
       ['older=1h', 'older'],
     ]) {
@@ -249,12 +255,30 @@ describe.for(shapes)('%s', ([, shape]) => {
     const { asOf } = await preview();
     // Within a second, all messages of the second before are dead again.
     const run = await sluiceFailed(url, 'retry', '--service', 'points', '--rate', '2', '--json');
-    expect(documentOf<Retried>(run)).toMatchObject({ matching: LEDGER, retried: LEDGER, left: 0 });
+    const failedAgain = { matching: LEDGER, retried: LEDGER, left: 0, succeeded: 0, failed: LEDGER, takenOver: 0 };
+    expect(documentOf<Retried>(run, 1)).toMatchObject(failedAgain);
+    expect(run.stderr).toBe(`error: ${LEDGER} messages failed again: see \`sluice failed groups\`\n`);
     expect(run.ms).toBeGreaterThan((LEDGER / 2 - 1) * 1_000);
     await allDead('points', LEDGER);
     for (const { attempts } of await messagesOf('points')) expect(attempts).toBe(ATTEMPTS);
     // Each message was retried.
     expect((await preview(`&failedBefore=${asOf}`)).matching).toBe(0);
+  });
+
+  onShape('a retry says that a message failed again, unless it does not wait', async () => {
+    const [message] = await messagesOf('points');
+    const id = String(message?.id);
+    expect(await sluiceFailed(url, 'retry', 'points', id)).toMatchObject({
+      code: 1,
+      stdout: `points ${id}: retried, and failed again\n`,
+      stderr: `error: points ${id} failed again: the ledger is 100% full\n`,
+    });
+    const notWaited = await sluiceFailed(url, 'retry', '--service', 'points', '--no-wait');
+    expect([notWaited.code, notWaited.stdout]).toEqual([
+      0,
+      `  points  ${LEDGER} retried, 0 left\n${LEDGER} retried, 0 left\n`,
+    ]);
+    await allDead('points', LEDGER);
   });
 
   onShape('Ctrl-C ends a run between two requests, and prints how many messages are left', async () => {
@@ -286,7 +310,7 @@ describe.for(shapes)('%s', ([, shape]) => {
   whereApart('names services that run in other processes in one line, and fails if --service names one', async () => {
     const orderUrl = system.url('order');
     const listed = await sluiceFailed(orderUrl, 'list', '--json');
-    expect(documentOf<Listed>(listed).items.map(({ service }) => service)).toEqual(['coupon', 'coupon']);
+    expect(documentOf<Listed>(listed).items.map(({ service }) => service)).toEqual(Array(VOUCHERS).fill('coupon'));
     expect(listed.stderr).toBe(`${orderUrl} does not run points: use the --url of the process that does\n`);
     for (const args of [['list'], ['retry', '--dry-run'], ['retry']]) {
       const { code, stderr } = await sluiceFailed(orderUrl, ...args, '--service', 'coupon', 'points');
@@ -369,10 +393,8 @@ describe.for(shapes)('%s', ([, shape]) => {
       expect(await messagesOf('points')).toHaveLength(LEDGER - 2);
 
       const run = await sluiceFailed(url, 'retry', '--error', 'ledger is', '--newer-than', '1h');
-      expect([run.code, run.stdout]).toEqual([
-        0,
-        `  points  ${LEDGER - 2} retried, 0 left\n${LEDGER - 2} retried, 0 left\n`,
-      ]);
+      const line = `${LEDGER - 2} retried: ${LEDGER - 2} succeeded, 0 failed again, 0 left`;
+      expect([run.code, run.stdout]).toEqual([0, `  points  ${line}\n${line}\n`]);
       for (const { id, userId } of orders.ledger) {
         await completed(system.url('order'), id);
         const { balance, items } = await get(`${url}/users/${userId}/points`, schemas.pointsPage);
@@ -385,14 +407,61 @@ describe.for(shapes)('%s', ([, shape]) => {
     60_000,
   ); // restarts an embedded system
 
+  onShape('groups, discards and corrects messages, and lists what was decided', async () => {
+    const couponUrl = system.url('coupon');
+    const groups = await sluiceFailed(couponUrl, 'groups', '--service', 'coupon');
+    expect(groups.stdout).toMatch(
+      new RegExp(`^coupon +${VOUCHERS} +0 .* order\\.placed +[0-9a-f-]{36} +no paper for vouchers$`, 'm'),
+    );
+    const [message] = await messagesOf('coupon');
+    const [id, order] = [String(message?.id), String(message?.subject)];
+    const discard = await sluiceFailed(couponUrl, 'discard', 'coupon', id, '--reason', 'no paper, no voucher');
+    expect([discard.code, discard.stdout]).toEqual([0, `coupon ${id}: discarded\n`]);
+    expect(await messagesOf('coupon')).toHaveLength(VOUCHERS - 1);
+    const discarded = await sluiceFailed(couponUrl, 'list', '--status', 'discarded');
+    expect(discarded.stdout).toMatch(new RegExp(`^coupon +discarded .* ${id} `, 'm'));
+    expect((await readOrder(system.url('order'), order)).steps.coupon.status).toBe('failed');
+    expect((await call(`${system.url('coupon')}/readyz`)).status).toBe(200);
+
+    const { data } = JSON.parse(String(message?.payload)) as { data: Readonly<Record<string, unknown>> };
+    const folder = await mkdtemp(join(tmpdir(), 'sluice-corrected-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const file = join(folder, 'data.json');
+    await writeFile(file, JSON.stringify({ ...data, userId: 'another' }));
+    const rejected = await sluiceFailed(couponUrl, 'retry', 'coupon', id, '--data', file);
+    expect([rejected.code, rejected.stderr]).toEqual([
+      1,
+      expect.stringMatching(/: 422 .*data\.userId must be as in the original\n$/),
+    ]);
+    await writeFile(file, JSON.stringify({ ...data, total: 10_000 }));
+    const corrected = await sluiceFailed(couponUrl, 'retry', 'coupon', id, '--data', file);
+    expect([corrected.code, corrected.stdout]).toEqual([0, `coupon ${id}: retried, and succeeded\n`]);
+    await completed(system.url('order'), order);
+    const coupons = await get(`${couponUrl}/users/${String(data.userId)}/coupons`, schemas.couponsPage);
+    expect(coupons.items).toMatchObject([{ amount: 500 }]);
+
+    const shown = await sluiceFailed(couponUrl, 'show', 'coupon', id);
+    expect(shown.stdout).toMatch(/: done after 1 attempt$/m);
+    expect(shown.stdout).toContain(`"total": ${String(data.total)},`);
+    expect(shown.stdout).toContain('corrected payload, which is handled instead:');
+    expect(shown.stdout).toContain('"total": 10000,');
+    const actions = await sluiceFailed(couponUrl, 'actions', '--service', 'coupon');
+    expect(actions.stdout).toMatch(
+      new RegExp(
+        `local +127\\.0\\.0\\.1 +failed-message\\.correct +coupon +${id} +discarded → retrying.*\\n` +
+          `.* failed-message\\.discard +coupon +${id} +dead → discarded +{"reason":"no paper, no voucher"}`,
+      ),
+    );
+  });
+
   onShape('retries one message by its id', async () => {
     const [first, second] = await messagesOf('coupon');
     const couponUrl = system.url('coupon');
     const dry = await sluiceFailed(couponUrl, 'retry', 'coupon', String(first?.id), '--dry-run');
     expect([dry.code, dry.stdout]).toEqual([0, `coupon ${first?.id}: would be retried\n`]);
-    expect(await messagesOf('coupon')).toHaveLength(VOUCHERS);
+    expect(await messagesOf('coupon')).toHaveLength(2);
     const { code, stdout } = await sluiceFailed(couponUrl, 'retry', 'coupon', String(first?.id));
-    expect([code, stdout]).toEqual([0, `coupon ${first?.id}: retried\n`]);
+    expect([code, stdout]).toEqual([0, `coupon ${first?.id}: retried, and succeeded\n`]);
     await completed(system.url('order'), String(first?.subject));
     expect((await messagesOf('coupon')).map(({ id }) => id)).toEqual([second?.id]);
 

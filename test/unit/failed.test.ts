@@ -148,6 +148,46 @@ describe('as text', () => {
   });
 });
 
+describe('a run of retries', () => {
+  const asOf = '2026-11-20T16:15:58.123456Z';
+  const signal = new AbortController().signal;
+
+  test('waits until each message has an outcome, also through another run', async () => {
+    const run = new RetryRun(new Map([['points', { matching: 5, truncated: 0, asOf }] as const]));
+    const queries: unknown[] = [];
+    const left = [2, 2, 0];
+    const retry: FailedMessages['retry'] = async (_service, query) => {
+      queries.push(query);
+      const after = left.shift() ?? 0;
+      return { retried: left.length === 2 ? 3 : left.length === 1 ? 0 : 2, left: after, truncated: 0 };
+    };
+    await run.retryAll({ retry }, {}, { rate: 100, signal, onProgress: () => {} });
+    expect(queries).toEqual(Array(3).fill({ run: run.id, asOf }));
+    expect(run.totals).toMatchObject({ retried: 5, left: 0 });
+
+    const states = [
+      { waiting: 5, succeeded: 0, failed: 0 },
+      { waiting: 2, succeeded: 2, failed: 1 },
+      { waiting: 0, succeeded: 2, failed: 2 },
+    ];
+    const done: number[] = [];
+    const progress: FailedMessages['progress'] = async () => states.shift() ?? { waiting: 0, succeeded: 2, failed: 2 };
+    await run.awaitOutcomes({ progress }, { signal, onProgress: (number) => done.push(number) });
+    expect(done).toEqual([0, 3, 5]);
+    expect(states).toEqual([]);
+    expect(run.totals).toMatchObject({ succeeded: 2, failed: 2, takenOver: 1 });
+    expect(renderRetries(run, { dryRun: false, waited: true }).at(-1)).toBe(
+      '5 retried: 2 succeeded, 2 failed again, 1 retried again by another run, 0 left',
+    );
+  });
+
+  test('does not ask for outcomes if nothing was retried', async () => {
+    const run = new RetryRun(new Map([['points', { matching: 0, truncated: 0, asOf }] as const]));
+    const progress: FailedMessages['progress'] = () => Promise.reject(new Error('it was asked'));
+    await run.awaitOutcomes({ progress }, { signal, onProgress: () => {} });
+  });
+});
+
 test('stops listing if a server announces a page after an empty one', async () => {
   let requests = 0;
   const http: Pick<HttpClient, 'call'> = {
