@@ -6,18 +6,17 @@ import { type BrokerUse, brokerFaults } from './broker-check.ts';
 import { connectTo } from './connect.ts';
 import { parseMqttUrls } from './url.ts';
 
-/** Between two checks of a broker in which a fault was found; it opens a handful of connections. */
-const CHECK_EVERY_MS = 60_000;
-
 interface BrokerLimitsOptions {
   readonly url: string;
   readonly prefix: string;
   readonly use: BrokerUse;
   readonly log: Logger;
+  /** Between two checks of a broker in which a fault was found; a check opens a handful of connections. */
+  readonly checkEveryMs?: number;
 }
 
 export class BrokerLimits {
-  readonly #options: BrokerLimitsOptions;
+  readonly #options: Required<BrokerLimitsOptions>;
   readonly #stopping = new AbortController();
   #faults: readonly string[] = [];
   #checking: Promise<void> | undefined;
@@ -25,7 +24,7 @@ export class BrokerLimits {
   #checkedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: BrokerLimitsOptions) {
-    this.#options = options;
+    this.#options = { checkEveryMs: 60_000, ...options };
   }
 
   /** What the broker cannot do, a sentence each; empty while unknown. */
@@ -33,10 +32,10 @@ export class BrokerLimits {
     return this.#faults;
   }
 
-  /** Checks the broker, unless that was done less than a minute ago. Call it when a connection has been made. */
+  /** Checks the broker, unless that was done less than `checkEveryMs` ago. Call it when a connection has been made. */
   check(): void {
     if (this.#checking || this.#stopping.signal.aborted) return;
-    if (performance.now() - this.#checkedAt < CHECK_EVERY_MS) return;
+    if (performance.now() - this.#checkedAt < this.#options.checkEveryMs) return;
     this.#checkedAt = performance.now();
     this.#checking = this.#checkNow().finally(() => {
       this.#checking = undefined;
@@ -70,6 +69,6 @@ export class BrokerLimits {
   #checkLater(): void {
     if (this.#stopping.signal.aborted) return;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.check(), CHECK_EVERY_MS + 1);
+    this.#timer = setTimeout(() => this.check(), this.#options.checkEveryMs + 1);
   }
 }

@@ -5,14 +5,15 @@ import { randomInt } from 'node:crypto';
 
 type Purpose = 'publisher' | 'presence' | 'logs' | 'check' | 'tidy';
 
-const RANDOM_LENGTH = 6;
+/** Six characters, the first one a digit, so that it is no name of a group. */
+const randomPart = () =>
+  randomInt(10 * 36 ** 5)
+    .toString(36)
+    .padStart(6, '0');
 
 /** With the default prefix it has at most 23 characters, the length that every broker accepts. */
-export function clientIdOf(prefix: string, purpose: Purpose): string {
-  const random = randomInt(36 ** RANDOM_LENGTH).toString(36);
-  return `${prefix}-${purpose}-${random.padStart(RANDOM_LENGTH, '0')}`;
-}
+export const clientIdOf = (prefix: string, purpose: Purpose): string => `${prefix}-${purpose}-${randomPart()}`;
 
 /** Whether it is the id of a command that connects from outside, and so no id of a bus session. */
 export const isCommandId = (id: string, prefix: string): boolean =>
-  id.startsWith(`${prefix}-`) && /^(logs|check)-[a-z0-9]{6}$/.test(id.slice(prefix.length + 1));
+  id.startsWith(`${prefix}-`) && /^(logs|check)-\d[a-z0-9]{5}$/.test(id.slice(prefix.length + 1));

@@ -1,15 +1,18 @@
 // Limits of an MQTT broker: found by trying, named with what to change, and shown as degraded by a process that is
 // connected. Each is a setting of a real Mosquitto.
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { describe, expect, inject, test } from 'vitest';
+import { MqttBus } from '../../infra/bus/mqtt/index.ts';
 import { type BrokerUse, brokerFaults, brokerVersion } from '../../infra/mqtt/broker-check.ts';
+import { BrokerLimits } from '../../infra/mqtt/broker-limits.ts';
 import { type Connect, connectTo, endConnection } from '../../infra/mqtt/connect.ts';
 import { ExternalPublisher } from '../../infra/mqtt/external-publisher.ts';
 import { type Mosquitto, startMosquitto } from '../servers/mosquitto.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
+import { receiverWith } from '../setup/receiver.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 const { mosquittoUrl, rabbitMqttUrl } = inject('servers');
@@ -42,6 +45,7 @@ describe.skipIf(!mosquittoUrl)('a Mosquitto', () => {
 
   test('whose rules deny a topic has one fault, which names the topic and the rule to grant', async () => {
     const file = join(tmpdir(), `${freshPrefix()}.acl`);
+    cleanUps.push(() => rm(file));
     await writeFile(
       file,
       'topic readwrite shop/users/#\ntopic readwrite shop/services/#\ntopic readwrite shop/logs/#\n',
@@ -62,7 +66,7 @@ describe.skipIf(!mosquittoUrl)('a Mosquitto', () => {
     expect(await faultsOf(clean, ['events'])).toEqual([expect.stringMatching(/^it keeps no session, so events/)]);
   });
 
-  test('with a limit makes a connected process degraded, until the limit is gone', async () => {
+  test('with a limit makes a connected process degraded, which still publishes', async () => {
     const { mqttUrl: url } = await start('retain_available false');
     const lines: string[] = [];
     const recording = pino({ level: 'warn' }, { write: (line: string) => void lines.push(line) });
@@ -73,6 +77,39 @@ describe.skipIf(!mosquittoUrl)('a Mosquitto', () => {
     expect(lines.join('')).toContain('degraded: the MQTT broker has a limit');
     await publisher.publish('shop/users/ann/notifications', 'x', { qos: 1 });
   });
+});
+
+test.skipIf(!mosquittoUrl)('a limit is checked again, until it is gone', async () => {
+  const file = join(tmpdir(), `${freshPrefix()}.acl`);
+  cleanUps.push(() => rm(file));
+  await writeFile(file, 'topic readwrite other/#\n');
+  const { mqttUrl: url, pid } = await start(`acl_file ${file}`);
+  const log = pino({ level: 'silent' });
+  const limits = new BrokerLimits({ url, prefix: 'shop', use: 'events', log, checkEveryMs: 200 });
+  cleanUps.push(() => limits.stop());
+  limits.check();
+  await eventually(() => limits.faults.length > 0, { what: 'a fault is found' });
+  await writeFile(file, 'topic readwrite shop/#\n');
+  process.kill(Number(pid), 'SIGHUP'); // Mosquitto reads the file again
+  await eventually(() => limits.faults.length === 0, { what: 'no fault is left' });
+});
+
+test.skipIf(!mosquittoUrl)('a process logs that the broker has forgotten its session', async () => {
+  const broker = await start('persistence false');
+  const lines: string[] = [];
+  const log = pino({ level: 'warn' }, { write: (line: string) => void lines.push(line) });
+  const publisher = new ExternalPublisher({ url: broker.mqttUrl, prefix: 'shop', log });
+  cleanUps.push(() => publisher.close());
+  const lock = { lost: new Promise<void>(() => undefined), release: async () => undefined };
+  const topology = { prefix: 'shop', groups: { points: ['order.placed'] } };
+  const database = { tryLock: async () => lock };
+  const bus = new MqttBus({ topology, publisher, connect: connectTo(broker.mqttUrl), database, log });
+  const subscription = await bus.subscribe('points', receiverWith({}));
+  cleanUps.push(() => subscription.close());
+  expect(subscription.health().status).toBe('up');
+  await broker.restart();
+  await eventually(() => lines.join('').includes('has forgotten the session'), { what: 'the log says so' });
+  await eventually(() => subscription.health().status === 'up', { what: 'the session exists again' });
 });
 
 const brokers: [string, string | undefined][] = [

@@ -38,7 +38,7 @@ test('everything embedded: one line, exit code 0, and no folder', async () => {
 test('a server that is away: its line without the password, and exit code 1', async () => {
   vi.stubEnv('MQTT_URL', 'mqtt://ann:s3cret@127.0.0.1:1');
   expect(await run(['check'])).toBe(1);
-  expect(out).toMatch(/^✗ {2}MQTT_URL {2}mqtt:\/\/ann:\*\*\*@127\.0\.0\.1:1 {2}no connection: connect ECONNREFUSED/m);
+  expect(out).toMatch(/^✗ {2}MQTT_URL {2}mqtt:\/\/ann:\*\*\*@127\.0\.0\.1:1 +no connection: connect ECONNREFUSED/m);
   expect(err).toMatch(/^error: 1 of 2 would not work\n$/);
   expect(out + err).not.toContain('s3cret');
 });
