@@ -1,6 +1,5 @@
 // `sluice history`: what happened to an order, as a table.
 import { Command } from '@commander-js/extra-typings';
-import { orderHistory } from '../contracts/history.ts';
 import { uuid } from '../contracts/text.ts';
 import { HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
@@ -31,7 +30,7 @@ async function showHistory(id: string, { url, json }: OptionsOf<typeof command>,
   const http = new HttpClient(url);
   try {
     const about = `order ${id}`;
-    const history = await http.read(`/orders/${id}/history`, { signal, schema: orderHistory, about });
+    const history = await http.read('GET /orders/:id/history', { params: { id } }, { signal, about });
     printResult(json, history, (result) => renderHistory(result, process.stdout.columns ?? 80));
   } finally {
     await http.close();

@@ -28,7 +28,7 @@ export function openApiOf(services: readonly ServiceName[]): OpenApiDocument {
     paths[path] = { ...paths[path], [route.method]: { operationId, ...operationOf(route) } };
   }
   return createDocument(
-    { openapi: '3.1.1', info: about(ABOUT), paths },
+    { openapi: '3.1.1', info: { ...about(ABOUT) }, paths },
     {
       // A client must accept fields that a newer server adds.
       override: ({ jsonSchema, io }) => {

@@ -23,8 +23,8 @@ export function serveDocuments(api: Api, scope: Scope): void {
     return docsPage({ openapi: await openapi(), asyncapi: await asyncapi() });
   });
 
-  api.handle(routes.readOpenApi, async () => reply(200, await openapi(), fileHeaders));
-  api.handle(routes.readAsyncApi, async () => reply(200, await asyncapi(), fileHeaders));
+  api.handle(routes.readOpenApi, async () => reply(200, { ...(await openapi()) }, fileHeaders));
+  api.handle(routes.readAsyncApi, async () => reply(200, { ...(await asyncapi()) }, fileHeaders));
   api.handle(routes.readDocs, async (_input, request, response) => {
     const { html, headers } = (await pageFor())({
       style: pathFor(request, routes.readDocsStyle.path),

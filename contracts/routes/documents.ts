@@ -2,9 +2,8 @@ import { z } from 'zod';
 import type { Route } from './route.ts';
 
 /** The parts of a document are those of its specification. */
-const info = z.looseObject({ title: z.string() });
-const openApi = z.looseObject({ openapi: z.string(), info });
-const asyncApi = z.looseObject({ asyncapi: z.string(), info });
+const openApi = z.looseObject({ openapi: z.string() });
+const asyncApi = z.looseObject({ asyncapi: z.string() });
 
 /** The routes of every process that describe it. */
 export const documentRoutes = {

@@ -7,7 +7,7 @@
 // request under a new one, is not found.
 import type { Queryable } from '../database/port.ts';
 import { isoMicros } from '../database/sql.ts';
-import { FAILED } from './failed-messages.ts';
+import { FAILED } from './failed-selection.ts';
 import { type EntryRow, entryOf, type HistoryEntry } from './history.ts';
 
 /** Rows of each table that are read; the newest ones, if there are more. */

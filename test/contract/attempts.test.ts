@@ -3,6 +3,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { expect, test } from 'vitest';
 import { pruneAttempts } from '../../infra/messaging/attempts.ts';
 import { readMessageHistory } from '../../infra/messaging/message-history.ts';
+import { retryFailedOne } from '../setup/failed.ts';
 import { database, group } from '../setup/group.ts';
 import { insertUnfinished, join, status } from '../setup/member.ts';
 import { orderPlaced } from '../setup/outgoing-events.ts';
@@ -82,7 +83,7 @@ test('the last attempt is dead, with the event that reports it; a retry by an op
   );
 
   await member.inbox.stop();
-  await member.failed.retry({ id });
+  await retryFailedOne(member.failed, id);
   expect((await historyOf(orderId)).at(-1)).toMatchObject({
     kind: 'retried',
     detail: 'an operator gave it fresh attempts',
