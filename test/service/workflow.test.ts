@@ -191,13 +191,13 @@ onEachShape({ shapes, env: { STEP_LATENCY_MS: String(STEP_LATENCY_MS), RETRY_BAS
   });
 
   onShape('the messages on MQTT are those of /asyncapi.json, and each process has the page of its own', async () => {
-    const documents: AsyncApiDocument[] = [];
+    const documentOf = new Map<string, AsyncApiDocument>();
     for (const service of serviceNames) {
       const url = on.system.url(service);
       const answer = await call(`${url}/asyncapi.json`);
       expect(answer.status, answer.text).toBe(200);
       const document = answer.body as AsyncApiDocument;
-      documents.push(document);
+      documentOf.set(url, document);
       expect(document.channels).toHaveProperty([`live.${emissions[service][0]}`]);
       expect(Object.keys(document.channels).some((name) => name.startsWith('live.points.'))).toBe(
         !on.shape.separate || service === 'points',
@@ -211,12 +211,15 @@ onEachShape({ shapes, env: { STEP_LATENCY_MS: String(STEP_LATENCY_MS), RETRY_BAS
         );
     }
 
+    const documents = [...documentOf.values()];
     const client = await mqtt.connectAsync(on.system.mqttUrl);
     onTestFinished(() => client.endAsync());
     const received: { readonly topic: string; readonly payload: Buffer }[] = [];
     client.on('message', (topic, payload) => received.push({ topic, payload }));
-    await client.subscribeAsync(`${on.system.prefix}/#`);
-    const { id } = await placeOrder(on.orders, freshUser());
+    const userId = freshUser();
+    const filters = ['logs/#', 'services/#', 'live/#', `users/${userId}/notifications`];
+    await client.subscribeAsync(filters.map((filter) => `${on.system.prefix}/${filter}`));
+    const { id } = await placeOrder(on.orders, userId);
     await completed(on.orders, id);
     const seen = () =>
       new Set(received.flatMap(({ topic }) => documents.flatMap((its) => channelsOfTopic(its, topic))));

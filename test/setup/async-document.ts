@@ -4,8 +4,18 @@ import { z } from 'zod';
 import type { AsyncApiDocument } from '../../infra/documents/asyncapi/types.ts';
 import type { JsonSchema } from '../../infra/documents/json-schema.ts';
 
+const readers = new WeakMap<JsonSchema, z.ZodType>();
+
 /** A validator of a schema of the document, made from the document alone. */
-export function readerOf({ components }: AsyncApiDocument, schema: JsonSchema): z.ZodType {
+export function readerOf(document: AsyncApiDocument, schema: JsonSchema): z.ZodType {
+  const known = readers.get(schema);
+  if (known) return known;
+  const reader = createReader(document, schema);
+  readers.set(schema, reader);
+  return reader;
+}
+
+function createReader({ components }: AsyncApiDocument, schema: JsonSchema): z.ZodType {
   const refers = JSON.stringify(schema).includes('"$ref"');
   const whole = refers ? { ...schema, definitions: components.schemas } : schema;
   const text = JSON.stringify(whole).replaceAll('#/components/schemas/', '#/definitions/');

@@ -22,7 +22,9 @@ export const brokerServer = ({ description, bindings }: Pick<Server, 'descriptio
 /** For clients, and for all publishing of the services. */
 export const clientServers = (): Readonly<Record<string, Server>> => ({
   [MQTT_SERVER]: brokerServer({
-    description: 'The broker at MQTT_URL, or the embedded one, to which only the services may publish.',
+    description:
+      'The broker at MQTT_URL, or the embedded one. On the embedded one only the services publish, and other clients ' +
+      'have clean sessions without a Last Will and cannot subscribe to the events.',
     bindings: { mqtt: { cleanSession: true, ...MQTT_BINDING } },
   }),
   [WEBSOCKET_SERVER]: {

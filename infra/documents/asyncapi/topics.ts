@@ -61,8 +61,9 @@ function notifications({ topology: { prefix } }: Scope, notifier: string): Topic
     address: userLevelTopic(prefix, '{userId}'),
     title: 'The notifications of a user',
     description:
-      'What the user is notified of, at least once. To receive notifications while it is away, a client subscribes ' +
-      'with QoS 1 and a session of its own (clean session: false).',
+      'What the user is notified of, at least once. A client that was away reads what it missed over HTTP, or has a ' +
+      'session of its own (clean session: false) on an external broker. The embedded broker allows subscriptions to the ' +
+      'topic of one user, and not to those of all.',
     servers: clients,
     parameters: {
       userId: { description: 'The id of the user, percent-encoded, with each dot as %2E.' },
