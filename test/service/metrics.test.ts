@@ -31,7 +31,7 @@ beforeAll(async () => {
   await completed(url, id);
   await call(`${url}/orders/${id}?x`);
   await call(`${url}/orders/${id}`, { method: 'DELETE' });
-  await fetch(`${url}/orders/${id}`, { method: 'HEAD' });
+  await fetch(`${url}/orders/${id}`, { method: 'HEAD' }); // the contracts do not name HEAD
   await postJson(`${url}/orders`, {});
   for (let path = 0; path < 3; path++) await call(`${url}/${randomUUID()}`);
   const sale = await createSale(url, { stock: 3, queueCap: 2, drainPerSecond: 1, holdSeconds: 600 });
