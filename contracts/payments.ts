@@ -14,7 +14,6 @@ export const chargeResponse = z.object({ outcome: z.enum(['approved', 'declined'
 export type ChargeResponse = z.infer<typeof chargeResponse>;
 
 export const cancelResponse = z.object({ outcome: z.literal('cancelled') });
-export type CancelResponse = z.infer<typeof cancelResponse>;
 
 /** GET /healthz of the simulated provider: `underWay` counts charges and cancellations without a response. */
 export const providerHealth = z.object({ status: z.literal('up'), underWay: count });

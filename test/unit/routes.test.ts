@@ -4,8 +4,13 @@ import { pino } from 'pino';
 import { describe, expect, test } from 'vitest';
 import { serveAudit } from '../../app/admin/audit.ts';
 import { serveFailedMessages } from '../../app/admin/failed-messages.ts';
+import { serveHistory, serveHistoryPart } from '../../app/admin/history.ts';
 import { serveOperations } from '../../app/admin/operations.ts';
+import { serveOperatorActions } from '../../app/admin/operator-actions.ts';
 import { type Config, parseConfig } from '../../app/config.ts';
+import { serveDocuments } from '../../app/documents/routes.ts';
+import type { HistoryCollector } from '../../app/history/collector.ts';
+import type { ServiceHistory } from '../../app/history/service-history.ts';
 import { schemaOf } from '../../app/schemas.ts';
 import { problems } from '../../contracts/problems.ts';
 import { routesOf } from '../../contracts/routes/index.ts';
@@ -52,8 +57,12 @@ function servedRoutes(): string[] {
       const service = create[name]({ ...unused, outbox });
       service.routes(api);
       serveAudit(api, { name, service, database: unused.database, outbox });
+      serveHistoryPart(api, { name } as ServiceHistory);
     }
+    serveHistory(api, {} as HistoryCollector);
     serveFailedMessages(api, []);
+    serveOperatorActions(api, unused.database);
+    serveDocuments(api, { services: serviceNames, web: serviceNames, buses: ['local'], prefix: 'sluice' });
     serveOperations(api, {
       runners: [],
       database: unused.database,
