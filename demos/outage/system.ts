@@ -158,7 +158,11 @@ async function queryOnce(databaseUrl: string, sql: string): Promise<void> {
   };
   try {
     const client = await onSomeServer(servers, connect);
-    await client.query(sql).finally(() => client.end().catch(() => {}));
+    try {
+      await client.query(sql);
+    } finally {
+      await client.end().catch(() => {});
+    }
   } catch (error) {
     throw new CliError(`${redactUrl(databaseUrl)}: ${sql}: ${messageOf(error)}`, { cause: error });
   }

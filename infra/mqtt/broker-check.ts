@@ -115,25 +115,28 @@ class BrokerCheck {
     return `it ${fault} a message of ${LARGEST_BYTES / 1024} KiB, as events and logs may have (${limit}): raise its limit to 128 KiB (Mosquitto: max_packet_size, message_size_limit)`;
   }
 
-  ofRetained(): Promise<string | undefined> {
+  async ofRetained(): Promise<string | undefined> {
     const topic = this.#topics.presence;
     let isLeft = false;
     const fault = (how: string) =>
       `it ${how} a retained message, with which services announce themselves: allow them (Mosquitto: retain_available true)`;
     const clear = (probe: Probe) => probe.publish(topic, '', { qos: 1, retain: true });
-    const step = this.#twice(async (probe) => {
-      const send = async () => {
-        await probe.publish(topic, 'x', { qos: 1, retain: true });
-        isLeft = true;
-        await probe.subscribe([topic]);
-        return probe.arrives((arrivals) => arrivals.some(({ retained }) => retained), DROPPED_MS);
-      };
-      const kept = await unlessEnded(send(), fault('ends the connection at'));
-      await clear(probe);
-      isLeft = false;
-      return kept ? undefined : fault('does not keep');
-    });
-    return step.finally(() => isLeft && this.#cleanUp(this.#ownSession(), clear));
+    const send = async (probe: Probe) => {
+      await probe.publish(topic, 'x', { qos: 1, retain: true });
+      isLeft = true;
+      await probe.subscribe([topic]);
+      return probe.arrives((arrivals) => arrivals.some(({ retained }) => retained), DROPPED_MS);
+    };
+    try {
+      return await this.#twice(async (probe) => {
+        const kept = await unlessEnded(send(probe), fault('ends the connection at'));
+        await clear(probe);
+        isLeft = false;
+        return kept ? undefined : fault('does not keep');
+      });
+    } finally {
+      if (isLeft) await this.#cleanUp(this.#ownSession(), clear);
+    }
   }
 
   /** Leaves a session, publishes to it, and comes back. */

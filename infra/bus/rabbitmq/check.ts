@@ -42,7 +42,11 @@ export async function inspectRabbitmq(
       throw rejectedVhost(error, node) ?? error;
     });
     const check = new RabbitmqCheck(connection, node, topology, signal);
-    return await check.run().finally(() => check.close());
+    try {
+      return await check.run();
+    } finally {
+      await check.close();
+    }
   } finally {
     abandoned.abort();
   }
