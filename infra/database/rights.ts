@@ -69,6 +69,6 @@ export async function assertMayMigrate(database: Inspected, schema: string): Pro
 }
 
 /** The file with the statements for an administrator. */
-export const GRANTS = 'infra/deploy/postgres-roles.sql';
+const GRANTS = 'infra/deploy/postgres-roles.sql';
 
 export const MAY_NOT_MIGRATE = `grant the rights in ${GRANTS}, or run \`sluice migrate\` with a role that has them and set MIGRATE=off`;
