@@ -121,21 +121,19 @@ class BrokerCheck {
     const fault = (how: string) =>
       `it ${how} a retained message, with which services announce themselves: allow them (Mosquitto: retain_available true)`;
     const clear = (probe: Probe) => probe.publish(topic, '', { qos: 1, retain: true });
-    const step = () =>
-      this.#twice(async (probe) => {
-        const send = async () => {
-          await probe.publish(topic, 'x', { qos: 1, retain: true });
-          isLeft = true;
-          await probe.subscribe([topic]);
-          return probe.arrives((arrivals) => arrivals.some(({ retained }) => retained), DROPPED_MS);
-        };
-        const kept = await unlessEnded(send(), fault('ends the connection at'));
+    const send = async (probe: Probe) => {
+      await probe.publish(topic, 'x', { qos: 1, retain: true });
+      isLeft = true;
+      await probe.subscribe([topic]);
+      return probe.arrives((arrivals) => arrivals.some(({ retained }) => retained), DROPPED_MS);
+    };
+    try {
+      return await this.#twice(async (probe) => {
+        const kept = await unlessEnded(send(probe), fault('ends the connection at'));
         await clear(probe);
         isLeft = false;
         return kept ? undefined : fault('does not keep');
       });
-    try {
-      return await step();
     } finally {
       if (isLeft) await this.#cleanUp(this.#ownSession(), clear);
     }

@@ -2,14 +2,17 @@
 // block is tested if `<!-- tested: name -->` stands above it. README.zh-CN.md has the same commands.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { notification } from '../../contracts/users.ts';
 import { startGuard } from '../../demos/shared/guard.ts';
+import { userTopic } from '../../infra/mqtt/topics.ts';
 import { freePort } from '../servers/ports.ts';
-import { call } from '../setup/api.ts';
+import { findPrograms } from '../servers/programs.ts';
+import { call, jsonRequest, orderOf } from '../setup/api.ts';
 import { eventually } from '../setup/wait.ts';
 
 const run = promisify(execFile);
@@ -43,7 +46,7 @@ beforeAll(async () => {
 
   const port = await freePort();
   const { PATH, HOME } = process.env;
-  env = { PATH, HOME, PORT: String(port), MQTT_PORT: '0', SLUICE_URL: `http://127.0.0.1:${port}` };
+  env = { PATH, HOME, PORT: String(port), MQTT_PORT: String(await freePort()), SLUICE_URL: `http://127.0.0.1:${port}` };
 });
 afterAll(async () => {
   await endSystem?.();
@@ -107,6 +110,37 @@ test('npx sluice replay accounts for every line of the sample', async () => {
     expect(again.stdout).toMatch(/^orders +0 newly placed, 337 already there/m);
   }
 }, 120_000);
+
+const isInstalled = await findPrograms('mosquitto_sub').then(
+  ({ kind }) => kind === 'installed',
+  () => Boolean(process.env.CI),
+);
+
+test.skipIf(!isInstalled)(
+  "the command of docs/operations.md prints a user's next notification",
+  async () => {
+    const docs = await readFile(join(root, 'docs/operations.md'), 'utf8');
+    const [, command = ''] = /<!-- tested: notifications -->\n```sh\n(.*)\n```/.exec(docs) ?? [];
+    expect(command).toContain(userTopic('sluice', 'ann'));
+    expect(docs).toContain(userTopic('sluice', 'ann.lee@shop'));
+    // mosquitto_sub reads options that its command line lacks from here.
+    await mkdir(join(copy, 'config'));
+    await writeFile(join(copy, 'config/mosquitto_sub'), `-h 127.0.0.1\n-p ${env.MQTT_PORT}\n`);
+    const subscriber = run('sh', ['-c', command], { env: { ...env, XDG_CONFIG_HOME: join(copy, 'config') } });
+    let printed: string | undefined;
+    const printing = subscriber.then(({ stdout }) => {
+      printed = stdout;
+    });
+    // It may not have subscribed yet when the first order is placed.
+    const order = () => call(`${env.SLUICE_URL}/orders`, jsonRequest(orderOf('ann')));
+    await eventually(() => order().then(() => printed), { what: 'the notification is printed', timeoutMs: 30_000 });
+    await printing;
+    const received = notification.parse(JSON.parse(String(printed)));
+    const { text } = await call(`${env.SLUICE_URL}/users/ann/notifications`);
+    expect((JSON.parse(text) as { items: unknown[] }).items).toContainEqual(received);
+  },
+  60_000,
+);
 
 test('Ctrl-C stops the system cleanly', async () => {
   const exited = once(system, 'exit');
