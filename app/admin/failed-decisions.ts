@@ -44,7 +44,7 @@ export async function retryMatching(
  * because a retried message no longer matches the filter.
  */
 async function retryAll(
-  { failed, wake }: Runner,
+  runner: Runner,
   retry: (most: number) => Promise<number>,
   filter: FailedFilter,
 ): Promise<number> {
@@ -54,10 +54,10 @@ async function retryAll(
     retried += now;
     if (now > 0) {
       busyMs = 0;
-      wake();
+      runner.wake();
     }
     if (now === MAX_RETRY_LIMIT) continue;
-    if ((await failed.count(filter)).matching === 0) break;
+    if ((await runner.failed.count(filter)).matching === 0) break;
     await delay(BUSY_MS);
     busyMs += BUSY_MS;
   }

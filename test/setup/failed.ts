@@ -13,7 +13,7 @@ export const createAdminTables = async (database: Database): Promise<void> =>
   migrate(database, ADMIN_SCHEMA, await readMigrations(ADMIN_MIGRATIONS.folder, ADMIN_MIGRATIONS.set));
 
 /** Returns how many were retried. Each call is a run of its own. */
-export const retryFailed = ({ actions }: FailedMessages, filter: FailedFilter = {}, limit = 1_000): Promise<number> =>
+export const retryFailed = ({ actions }: FailedMessages, filter: FailedFilter = {}, limit = 1): Promise<number> =>
   actions.retryMany(filter, { limit, run: uuidv7(), details: {} }, decision);
 
 export const retryFailedOne = ({ actions }: FailedMessages, id: string): Promise<boolean> =>

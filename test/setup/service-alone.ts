@@ -12,6 +12,7 @@ import { Outbox } from '../../infra/messaging/outbox.ts';
 import { Metrics } from '../../infra/observability/metrics.ts';
 import type { AnyService, ServiceContext } from '../../infra/runtime/service.ts';
 import { log } from './bus-fixtures.ts';
+import { createAdminTables } from './failed.ts';
 import { createInbox } from './inbox.ts';
 
 const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
@@ -50,6 +51,7 @@ export async function openAlone(
     ...(await readMigrations(MESSAGING, 'messaging')),
     ...(await readMigrations(service.migrations, name)),
   ];
+  await createAdminTables(database);
   await migrate(database, schema, migrations);
   const inbox = createInbox(database, schema, {
     handlers: service.handlers,
