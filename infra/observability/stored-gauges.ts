@@ -36,9 +36,10 @@ export const sampleOf = <Label extends string = never>(
 const WITHIN_MS = 3_000;
 /** A value is at least this long in use. */
 const FRESH_MS = 1_000;
-/** A value is in use for this many times as long as reading it took, so that reading takes 5 % of the time at most. */
+/** A value is in use for this many times as long as reading it took, so that slow readings are rare. */
 const FRESH_FACTOR = 20;
-const MAX_FRESH_MS = 60_000;
+/** A value may be this old while the database is away, and must not look current for long. */
+const MAX_FRESH_MS = 10_000;
 
 export class StoredGauges {
   readonly #read: () => Promise<readonly GaugeSample[]>;
