@@ -7,6 +7,8 @@ export const eventTopic = (prefix: string, type: string) => `${prefix}/events/${
 export const probeTopic = (prefix: string, group: string) => `${prefix}/probes/${group}`;
 export const liveTopic = (prefix: string, type: string) => `${prefix}/live/${levels(type)}`;
 export const logTopic = (prefix: string, service: string) => `${prefix}/logs/${service}`;
+/** In a log topic, the name for lines that belong to no service. */
+export const PROCESS_LOG = 'main';
 export const presenceTopic = (prefix: string, service: string, instance: string) =>
   `${prefix}/services/${service}/${instance}`;
 /** Percent-encoded, dots too, so that any user id is exactly one topic level without wildcards. */

@@ -3,7 +3,7 @@
 // memory. It logs nothing itself: its own failures would come back to it.
 import type { DestinationStream } from 'pino';
 import type { MqttPublisher } from '../mqtt/port.ts';
-import { logTopic, publishedQos } from '../mqtt/topics.ts';
+import { logTopic, PROCESS_LOG, publishedQos } from '../mqtt/topics.ts';
 
 /** Lines per service that wait, for example while the broker is away; beyond that the oldest are dropped. */
 const MAX_WAITING_LINES = 1_000;
@@ -63,7 +63,7 @@ export class LogMirror implements DestinationStream {
 }
 
 /** By a pattern, because parsing every line would double the cost of the log. Child bindings come first in a line. */
-const serviceOf = (line: string): string => /"service":"([A-Za-z0-9_-]+)"/.exec(line)?.[1] ?? 'main';
+const serviceOf = (line: string): string => /"service":"([A-Za-z0-9_-]+)"/.exec(line)?.[1] ?? PROCESS_LOG;
 
 const lossLine = (service: string, count: number) =>
   `${JSON.stringify({ level: 40, time: Date.now(), service, lines: count, msg: 'log lines were not mirrored' })}\n`;

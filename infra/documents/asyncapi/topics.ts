@@ -4,6 +4,7 @@ import {
   liveTopic,
   logTopic,
   PRESENCE_EVERY_MS,
+  PROCESS_LOG,
   presenceMessages,
   presenceTopic,
   publishedQos,
@@ -17,9 +18,6 @@ export const LOG_MESSAGE = 'log-lines';
 export const PRESENCE_MESSAGE = 'presence';
 export const NOTIFICATION_MESSAGE = 'notification';
 const PRESENCE_SERVER = 'mqtt-presence';
-
-/** The lines that belong to no service have this name in its place. */
-const NO_SERVICE = 'main';
 
 const clients = [MQTT_SERVER, WEBSOCKET_SERVER].map(serverRef);
 const delivery = (qos: 0 | 1 | 2, retain = false) => ({ bindings: { mqtt: { qos, retain, ...MQTT_BINDING } } });
@@ -81,8 +79,8 @@ function logs({ topology: { prefix }, services }: Scope): Topic {
     servers: clients,
     parameters: {
       service: {
-        description: `The service; ${NO_SERVICE} for lines of the process itself.`,
-        enum: [...services, NO_SERVICE],
+        description: `The service; ${PROCESS_LOG} for lines of the process itself.`,
+        enum: [...services, PROCESS_LOG],
       },
     },
     messages: messagesOf([LOG_MESSAGE]),
