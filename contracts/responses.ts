@@ -18,7 +18,7 @@ import { problem } from './problems.ts';
 import { couponsPage, notificationsPage, pointsPage } from './users.ts';
 
 /** A `:name` in a path stands for one segment. The first route that matches applies. */
-const routes: readonly (readonly [method: string, path: string, byStatus: Record<number, z.ZodType>])[] = [
+export const routes: readonly (readonly [method: string, path: string, byStatus: Record<number, z.ZodType>])[] = [
   ['POST', '/orders', { 200: order, 201: order }],
   ['GET', '/orders', { 200: ordersPage }],
   ['GET', '/orders/:id', { 200: order }],
