@@ -8,13 +8,16 @@ import { compareObjects } from './object-rules.ts';
 import { defaultRule, typeRule, valueRules } from './value-rules.ts';
 import { areDisjoint, compareMembers, compareVariants } from './variant-rules.ts';
 
+const OF_OBJECTS = ['properties', 'required', 'additionalProperties', 'propertyNames'];
+
 /** The keywords that the rules compare. */
 const JUDGED = new Set([
+  ...OF_OBJECTS,
   ...['type', 'enum', 'const', 'anyOf', 'oneOf', 'allOf', 'default', PARSED, REFINEMENTS],
   ...['minimum', 'exclusiveMinimum', 'maximum', 'exclusiveMaximum', 'multipleOf'],
   ...['minLength', 'maxLength', 'pattern', 'format', 'contentEncoding', 'contentMediaType'],
   ...['items', 'prefixItems', 'minItems', 'maxItems', 'uniqueItems'],
-  ...['properties', 'required', 'additionalProperties', 'propertyNames', 'minProperties', 'maxProperties'],
+  ...['minProperties', 'maxProperties'],
 ]);
 
 /** Each schema's $ref are looked up in itself. */
@@ -78,7 +81,12 @@ class Comparison {
   #parsed(before: JsonSchema, after: JsonSchema, path: string): Finding[] {
     const [was, is] = [before[PARSED], after[PARSED]];
     if (was === undefined && is === undefined) return [];
-    if (was !== undefined && is !== undefined) return this.#compare(schemaOf(was), schemaOf(is), path);
+    // Documents of their own, with $defs of their own.
+    if (was !== undefined && is !== undefined)
+      return compareSchemas(schemaOf(was), schemaOf(is), this.#direction).map((found) => ({
+        ...found,
+        path: [path, found.path].filter(Boolean).join('.'),
+      }));
     const detail = is ? 'the text is parsed, and was not' : 'the text was parsed, and is not';
     return [{ path, rule: 'unjudged', detail }];
   }
@@ -88,8 +96,8 @@ class Comparison {
       variantsOf(rest),
     ) as [JsonSchema[], JsonSchema[]];
     const place = { direction: this.#direction, path, compare: this.#compare };
-    const [single, otherSingle] = [was[0], is[0]];
-    if (was.length === 1 && is.length === 1 && single && otherSingle && !isUnion(before) && !isUnion(after))
+    const [single, otherSingle, ...more] = [...was, ...is];
+    if (single && otherSingle && more.length === 0 && !isUnion(before) && !isUnion(after))
       return this.#compareSingle(single, otherSingle, path);
     return [...compareVariants(was, is, place), ...(after.oneOf ? overlapping(was, is, place) : [])];
   }
@@ -99,7 +107,7 @@ class Comparison {
     if (byType.length > 0) return byType.map((found) => ({ ...found, path }));
     const place = { direction: this.#direction, path, compare: this.#compare };
     const byValue = valueRules.flatMap((rule) => rule(before, after, this.#direction));
-    const isObject = [before, after].some(({ type, properties }) => type === 'object' || properties !== undefined);
+    const isObject = [before, after].some((schema) => OF_OBJECTS.some((keyword) => Object.hasOwn(schema, keyword)));
     return [
       ...byValue.map((found) => ({ ...found, path })),
       ...(isObject ? compareObjects(before, after, place) : []),
@@ -109,8 +117,7 @@ class Comparison {
   }
 
   #items(before: JsonSchema, after: JsonSchema, path: string): Finding[] {
-    const first = [schemasOf(before.prefixItems), schemasOf(after.prefixItems)] as const;
-    const [was, is] = first;
+    const [was, is] = [schemasOf(before.prefixItems), schemasOf(after.prefixItems)];
     if (was.length !== is.length) return [{ path, rule: 'unjudged', detail: 'the number of fixed items changed' }];
     return [
       ...was.flatMap((item, index) => this.#compare(item, is[index] ?? {}, `${path}[${index}]`)),

@@ -11,7 +11,7 @@ export const REFINEMENTS = 'x-refinements';
 /** The schema that a value must match after its text has been parsed, such as the limits of a number in a query. */
 export const PARSED = 'x-parsed';
 /** The text is converted by a function, which cannot be compared. */
-export const TRANSFORMED = 'x-transformed';
+const TRANSFORMED = 'x-transformed';
 
 /** The refinements that JSON Schema can express after all. */
 const EXPRESSED = new Map<unknown, JsonSchema>([[currency, { enum: currencyCodes }]]);

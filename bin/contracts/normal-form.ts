@@ -30,21 +30,22 @@ export function resolved(schema: JsonSchema, root: JsonSchema): JsonSchema {
   const own = withPatterns(
     Object.fromEntries(Object.entries(rest).filter(([keyword]) => !ANNOTATIONS.includes(keyword))),
   );
-  if ($ref === undefined) return own;
-  const target = resolved(targetOf(String($ref), root), root);
+  if (typeof $ref !== 'string') return own;
+  const target = resolved(targetOf($ref, root), root);
   const overlapping = Object.keys(own).some((keyword) => Object.hasOwn(target, keyword));
   return overlapping ? { allOf: [target, own] } : { ...target, ...own };
 }
 
-/** Several patterns stand in an allOf, one by itself. */
-function withPatterns(schema: JsonSchema): JsonSchema {
-  const { pattern, allOf, ...rest } = schema;
+/** Several patterns stand in an allOf, one by itself. Beside an anyOf, a oneOf is moved there, too. */
+function withPatterns({ pattern, allOf, oneOf, ...rest }: JsonSchema): JsonSchema {
   const isPattern = (member: JsonSchema) => Object.keys(member).join() === 'pattern';
-  const members = schemasOf(allOf);
+  const isSecond = rest.anyOf !== undefined && oneOf !== undefined;
+  const members = [...schemasOf(allOf), ...(isSecond ? [{ oneOf }] : [])];
   const patterns = [pattern ?? [], members.filter(isPattern).map((member) => member.pattern)].flat(2);
   const others = members.filter((member) => !isPattern(member));
   return {
     ...rest,
+    ...(oneOf === undefined || isSecond ? {} : { oneOf }),
     ...(patterns.length > 0 ? { pattern: patterns.map(String).sort() } : {}),
     ...(others.length > 0 ? { allOf: others } : {}),
   };
@@ -65,7 +66,7 @@ function targetOf(ref: string, root: JsonSchema): JsonSchema {
 export function variantsOf(schema: JsonSchema): JsonSchema[] {
   const { anyOf, oneOf, ...rest } = schema;
   const list = anyOf ?? oneOf;
-  if (Array.isArray(list) && (anyOf === undefined || oneOf === undefined))
+  if (Array.isArray(list))
     return schemasOf(list).map((variant) => (Object.keys(rest).length === 0 ? variant : { allOf: [rest, variant] }));
   if (!Array.isArray(schema.type)) return [schema];
   return schema.type.map((type) => (type === 'null' ? { type } : { ...schema, type }));

@@ -14,7 +14,7 @@ import { routes as responses } from '../../contracts/responses.ts';
 /** The parts of a request that have a schema; a route without one takes none of it. */
 export const parts = ['body', 'query', 'headers'] as const;
 export type Part = (typeof parts)[number];
-export type RequestParts = Readonly<Partial<Record<Part, z.ZodType>>>;
+type RequestParts = Readonly<Partial<Record<Part, z.ZodType>>>;
 
 export interface SourceRoute {
   readonly method: string;
