@@ -31,6 +31,8 @@ export default defineConfig({
       project('e2e', [build, servers]),
       // Whole systems for minutes: floods, silences, outages, audits of what was damaged.
       project('long', [build, servers], { testTimeout: 120_000, maxWorkers: 2, sequence: { groupOrder: 1 } }),
+      // The packed baseline beside the current build, and beside a newer copy of it.
+      project('upgrade', [build, servers], { testTimeout: 240_000, maxWorkers: 1, sequence: { groupOrder: 1 } }),
       // Alone, and one after the other: a fault test's deadlines assume that no other one loads the machine.
       project('fault', [build, servers, faultTable], {
         testTimeout: 180_000,

@@ -47,7 +47,7 @@ const exempt = [
   /^docs\/glossary\.md$/,
   /^bin\/retired-words\.ts$/,
   /\/migrations\/\d+_/,
-  /^test\/fixtures\/\d/,
+  /^test\/fixtures\/(\d|baseline\/)/,
   /^test\/unit\/retired-words\.test\.ts$/,
   // These name what 0.1.0 wrote and what a renamed setting was called.
   /^test\/(fixtures\/folder|long\/upgrade\.test)\.ts$/,

@@ -20,6 +20,9 @@ const exponents = new Map(
   ),
 );
 
+/** The known codes, for what describes the contracts. */
+export const currencyCodes: readonly string[] = [...exponents.keys()].sort();
+
 export const currency = z
   .string()
   .refine((code) => exponents.has(code), 'must be an ISO 4217 currency code in capitals, such as GBP')

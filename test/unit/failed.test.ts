@@ -5,6 +5,7 @@ import { hasFilter, parseAge, queryOf } from '../../cli/failed/options.ts';
 import { newestFirst, renderList, renderMessage, renderRetries } from '../../cli/failed/render.ts';
 import { RetryRun } from '../../cli/failed/retry.ts';
 import { run } from '../../cli/program.ts';
+import { requestTo } from '../../contracts/client.ts';
 import { failedMessagesQuery, retryQuery } from '../../contracts/operations.ts';
 import type { HttpClient } from '../../demos/shared/http.ts';
 
@@ -54,7 +55,9 @@ describe('a filter', () => {
   } as const;
 
   test('becomes a query that both routes accept', () => {
-    const query = queryOf({ service: ['points'], ...filter });
+    const filtered = queryOf({ service: ['points'], ...filter });
+    const { path } = requestTo('GET /failed-messages/:service', { params: { service: 'points' }, query: filtered });
+    const query = Object.fromEntries(new URL(path, 'http://localhost').searchParams);
     const parsed = {
       type: 'order.placed',
       status: 'dead',
