@@ -40,7 +40,11 @@ export function responseSchema(method: string, pathname: string, status: number)
 }
 
 /** Throws for a problem that the route does not declare. Requests without a route may get any problem. */
-function expectDeclared({ type, title, status }: z.infer<typeof problem>, declarations: readonly Route[], about: string) {
+function expectDeclared(
+  { type, title, status }: z.infer<typeof problem>,
+  declarations: readonly Route[],
+  about: string,
+) {
   const name = type.replace('/problems/', '') as ProblemName;
   const declared = declarations.flatMap(problemsOf);
   const isServed = title !== 'There is no such resource'; // a process may run other services
