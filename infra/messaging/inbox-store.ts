@@ -202,17 +202,18 @@ export class InboxStore {
     const { messageId, type, subject, originalBytes } = message;
     const { status, error, delayMs, failureId, unreadable, durationMs } = failure;
     const body = Buffer.from(message.body).toString('base64');
+    const params = [messageId, type, subject, status, body, error, delayMs, failureId, unreadable, originalBytes];
+    const insert = `INSERT INTO ${this.#table}
+        (message_id, type, subject, status, body, attempts, error, next_attempt_at, failure_id, unreadable,
+         original_bytes, handled_at)
+      VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6, now() + $7::integer * interval '1 ms', $8, $9, $10, now())
+      ON CONFLICT (message_id) DO NOTHING`;
+    if (unreadable) return (await tx.execute(insert, params)) > 0;
     const added = await tx.query(
-      `WITH added AS (
-         INSERT INTO ${this.#table}
-           (message_id, type, subject, status, body, attempts, error, next_attempt_at, failure_id, unreadable,
-            original_bytes, handled_at)
-         VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6, now() + $7::integer * interval '1 ms', $8, $9, $10, now())
-         ON CONFLICT (message_id) DO NOTHING
-         RETURNING *
-       ), attempted AS (${this.#insertAttempts({ attempt: '1', durationMs: '$11::integer' }, 'added')})
+      `WITH added AS (${insert} RETURNING *),
+         attempted AS (${this.#insertAttempts({ attempt: '1', durationMs: '$11::integer' }, 'added')})
        SELECT message_id FROM added`,
-      [messageId, type, subject, status, body, error, delayMs, failureId, unreadable, originalBytes, durationMs],
+      [...params, durationMs],
     );
     return added.length > 0;
   }
