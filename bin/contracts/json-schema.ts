@@ -16,7 +16,7 @@ const TRANSFORMED = 'x-transformed';
 /** The refinements that JSON Schema can express after all. */
 const EXPRESSED = new Map<unknown, JsonSchema>([[currency, { enum: currencyCodes }]]);
 
-/** `io: 'input'` is the data on the wire. Without `unknown fields: false`, a reader ignores fields that it lacks. */
+/** `io: 'input'` is the data on the wire. An object that is not strict allows fields that it does not name. */
 export function toJsonSchema(schema: z.ZodType): JsonSchema {
   return z.toJSONSchema(schema, {
     io: 'input',
