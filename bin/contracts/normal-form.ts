@@ -4,7 +4,7 @@ import type { JsonSchema } from './json-schema.ts';
 
 /** Keywords that say nothing about which data is valid. */
 const ANNOTATIONS = [
-  ...['$schema', '$id', '$defs', '$comment', 'id', 'title', 'description', 'examples', 'example'],
+  ...['$schema', '$id', '$defs', '$comment', 'id', 'title', 'description', 'examples', 'example', 'override'],
   ...['deprecated', 'readOnly', 'writeOnly'],
 ];
 
