@@ -9,6 +9,7 @@ import { operatorRoutes } from '../../contracts/routes/operations.ts';
 import type { Route } from '../../contracts/routes/route.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
 import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
+import { ADMIN_SCHEMA } from '../../infra/operators/operator-actions.ts';
 
 interface Container {
   readonly image: string;
@@ -52,14 +53,15 @@ function proxyOf(conf: string): (path: string) => string | undefined {
 
 const pathsOf = (routes: Readonly<Record<string, Route>>) => Object.values(routes).map(({ path }) => path);
 
-test('the roles of PostgreSQL have rights on the schema of each service', () => {
+test('the roles of PostgreSQL have rights on the schema of each service and on the one of operator actions', () => {
   const names =
     read('postgres-roles.sql')
       .match(/'(\w+)'(?=,|\n)/g)
       ?.map((name) => name.slice(1, -1)) ?? [];
-  expect(names.filter((name) => name.startsWith('sluice_') && !/_(app|migrator)$/.test(name))).toEqual(
-    serviceNames.map(schemaOf),
-  );
+  expect(names.filter((name) => name.startsWith('sluice_') && !/_(app|migrator)$/.test(name))).toEqual([
+    ...serviceNames.map(schemaOf),
+    ADMIN_SCHEMA,
+  ]);
 });
 
 describe('compose.yaml', () => {
