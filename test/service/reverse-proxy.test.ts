@@ -115,11 +115,13 @@ describe.for([
     expect((await readOrder(system.url('order'), id)).id).toBe(id);
   });
 
-  test('the page of the contracts loads its files, and links the document, below the path', async ({ skip }) => {
+  test('the page of the contracts loads its files, and links the documents, below the path', async ({ skip }) => {
     if (!nginx) return skip();
     const { text } = await call(`${shop()}/docs`);
     const urls = [...text.matchAll(/\s(?:href|src)="(\/[^"]*)"/g)].map(([, url]) => String(url));
-    expect(urls).toEqual(['/docs/style.css', '/docs/script.js', '/asyncapi.json'].map((path) => `${basePath}${path}`));
+    expect(urls).toEqual(
+      ['/docs/style.css', '/docs/script.js', '/openapi.json', '/asyncapi.json'].map((path) => `${basePath}${path}`),
+    );
     for (const url of urls) expect((await call(`${root()}${url}`)).status).toBe(200);
   });
 
