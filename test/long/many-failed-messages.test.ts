@@ -1,4 +1,4 @@
-// 100,000 failed messages beside 200,000 done ones: a page of a list, of the groups and of a run of retries reads few
+// 100,000 failed messages beside 500,000 done ones: a page of a list, of the groups and of a run of retries reads few
 // rows and takes less than a second, however many messages there are.
 import { randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
@@ -10,22 +10,17 @@ import { retryFailed } from '../setup/failed.ts';
 import { createTables } from '../setup/group-consumer.ts';
 
 const FAILED = 100_000;
-const DONE = 200_000;
+const DONE = 500_000;
 const GROUPS = 300;
 const PAGE = 51;
 const BATCH = 1_000;
-
-/** Rows of the inbox that a statement has read, from the table itself and from its indexes. */
-interface Reads {
-  readonly fromTable: number;
-  readonly fromIndexes: number;
-}
 
 describe.for(databasePlaces(inject('servers').databaseUrl))('on $place', ({ available, open }) => {
   const schema = `m_${randomUUID().replaceAll('-', '')}`;
   let databases: Databases;
   let failed: FailedMessages;
-  let reads: Reads[] = [];
+  /** Of each statement. */
+  let reads: number[] = [];
 
   beforeAll(async () => {
     if (!available) return;
@@ -48,24 +43,28 @@ describe.for(databasePlaces(inject('servers').databaseUrl))('on $place', ({ avai
        SELECT gen_random_uuid(), 'order.placed', gen_random_uuid(), 'done', 1, NULL,
          now() - interval '1 day' + n * interval '1 ms' FROM generate_series(1, ${DONE}) AS n`,
     );
-    await database.longRunning.execute(`ANALYZE ${schema}.inbox`);
+    await database.execute(`VACUUM ANALYZE ${schema}.inbox`); // as autovacuum does
     failed = new FailedMessages({ query: database.query, longRunning: counting(database) }, schema);
   }, 300_000);
   afterAll(() => databases?.close());
 
-  /** A database that counts what each statement reads. */
+  /** The rows that this session has read so far. Its counters outlast a transaction. */
+  async function readsSoFar(on: Queryable): Promise<number> {
+    const [row] = await on.query<{ count: number }>(
+      `SELECT (seq_tup_read + idx_tup_fetch)::integer AS count FROM pg_stat_xact_user_tables
+       WHERE schemaname = $1 AND relname = 'inbox'`,
+      [schema],
+    );
+    return row?.count ?? 0;
+  }
+
+  /** A database that counts the rows that each statement reads. */
   function counting(database: Database): Database {
     const measured = <T>(statement: (on: Queryable) => Promise<T>) =>
       database.longRunning.transaction(async (tx) => {
+        const before = await readsSoFar(tx);
         const result = await statement(tx);
-        const [read] = await tx.query<Reads>(
-          `SELECT (seq_tup_read + idx_tup_fetch)::integer AS "fromTable",
-             (SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid)) FROM pg_index WHERE indrelid = relid)::integer
-               AS "fromIndexes"
-           FROM pg_stat_xact_user_tables WHERE schemaname = $1 AND relname = 'inbox'`,
-          [schema],
-        );
-        if (read) reads.push(read);
+        reads.push((await readsSoFar(tx)) - before);
         return result;
       });
     return {
@@ -94,7 +93,7 @@ describe.for(databasePlaces(inject('servers').databaseUrl))('on $place', ({ avai
       expect(rows).toHaveLength(PAGE);
       after = rows.at(-1)?.message_id;
     });
-    for (const { fromTable } of list.reads) expect(fromTable).toBeLessThan(PAGE + 10);
+    for (const rows of list.reads) expect(rows).toBeLessThan(PAGE + 10);
     expect(list.ms).toBeLessThan(1_000);
     console.info(`list: ${Math.round(list.ms)} ms`);
   });
@@ -103,11 +102,11 @@ describe.for(databasePlaces(inject('servers').databaseUrl))('on $place', ({ avai
     const none = await timed(async () =>
       expect(await failed.list({ error: 'no such error' }, undefined, PAGE)).toEqual([]),
     );
-    for (const { fromTable } of none.reads) expect(fromTable).toBeLessThan(1.1 * FAILED);
+    for (const rows of none.reads) expect(rows).toBeLessThan(1.1 * FAILED);
     expect(none.ms).toBeLessThan(1_000);
     console.info(`list without a match: ${Math.round(none.ms)} ms`);
     expect(await failed.list({ status: 'discarded' }, undefined, PAGE)).toEqual([]);
-    expect(reads.at(-1)?.fromTable).toBeLessThan(10);
+    expect(reads.at(-1)).toBeLessThan(10);
   });
 
   test.runIf(available)('a page of groups reads no done message', async () => {
@@ -117,27 +116,28 @@ describe.for(databasePlaces(inject('servers').databaseUrl))('on $place', ({ avai
       expect(page).toHaveLength(100);
       after = page.at(-1)?.id;
     });
-    for (const { fromTable } of groups.reads) expect(fromTable).toBeLessThan(1.1 * FAILED);
+    for (const rows of groups.reads) expect(rows).toBeLessThan(1.1 * FAILED);
     expect(groups.ms).toBeLessThan(1_000);
     console.info(`groups: ${Math.round(groups.ms)} ms`);
     expect(await failed.groups(after, 100)).toEqual([]);
   });
 
   test.runIf(available)(
-    'a run of retries takes less than a second for each 1,000 messages, up to the last',
+    'a run of retries takes less than a second for each 1,000 messages on average, up to the last',
     async () => {
       const run = uuidv7();
       const decision = { service: 'points', actor: { who: 'test', from: 'here' } };
       const options = { limit: BATCH, run, details: { run } };
       const { asOf } = await failed.count({});
-      let slowest = 0;
+      let [slowest, totalMs] = [0, 0];
       for (let retried = 0; retried < FAILED; retried += BATCH) {
         reads = [];
         const startedAt = performance.now();
         expect(await failed.actions.retryMany({ asOf }, options, decision)).toBe(BATCH);
         expect(await failed.count({ asOf, notOfRun: run })).toMatchObject({ matching: FAILED - retried - BATCH });
-        slowest = Math.max(slowest, performance.now() - startedAt);
-        for (const { fromTable } of reads) expect(fromTable).toBeLessThan(1.2 * FAILED);
+        const ms = performance.now() - startedAt;
+        [slowest, totalMs] = [Math.max(slowest, ms), totalMs + ms];
+        for (const rows of reads) expect(rows).toBeLessThan(1.2 * FAILED);
       }
       console.info(`retry of ${BATCH} and count: at most ${Math.round(slowest)} ms`);
       expect(slowest).toBeLessThan(2_000);
