@@ -14,7 +14,9 @@ export const MAX_DRAIN_PER_SECOND = 10_000;
 export const MAX_HOLD_SECONDS = 86_400;
 
 /** A time within the range of every PostgreSQL timestamp. */
-const saleTime = moment.refine((at) => /^2[01]\d\d/.test(at), 'must be in the years 2000 to 2199, in UTC');
+const saleTime = moment
+  .refine((at) => /^2[01]\d\d/.test(at), 'must be in the years 2000 to 2199, in UTC')
+  .describe('A time with its zone, in the years 2000 to 2199.');
 
 export const createFlashSaleRequest = z
   .strictObject({
@@ -37,7 +39,8 @@ export const createFlashSaleRequest = z
   .refine(({ opensAt, closesAt }) => !opensAt || !closesAt || opensAt < closesAt, {
     path: ['closesAt'],
     message: 'must be after opensAt',
-  });
+  })
+  .describe('closesAt must be after opensAt.');
 export type CreateFlashSaleRequest = z.infer<typeof createFlashSaleRequest>;
 
 export const purchaseRequest = z.strictObject({ userId });

@@ -26,7 +26,8 @@ export const placeOrderRequest = z.strictObject({
     .array(orderItem.strict())
     .min(1)
     .max(2_000)
-    .refine((items) => totalOf(items) <= MAX_TOTAL, `the total must be at most ${MAX_TOTAL}`),
+    .refine((items) => totalOf(items) <= MAX_TOTAL, `the total must be at most ${MAX_TOTAL}`)
+    .describe('The sum of quantity × unitPrice must be at most 2^53 − 1.'),
 });
 export type PlaceOrderRequest = z.infer<typeof placeOrderRequest>;
 

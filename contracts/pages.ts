@@ -11,6 +11,8 @@ export const pageQuery = z.strictObject({
 
 export const userQuery = pageQuery.extend({ userId });
 
+const WITH_NEXT = 'A page with a `next` has at least one item.';
+
 /**
  * A page of at most `maxItems` items. A page with a `next` has at least one item, so a client that follows `next`
  * reaches the end.
@@ -21,7 +23,8 @@ export const pageSchema = <Item extends z.ZodType>(item: Item, maxItems = 200) =
     .refine(({ items, next }) => next === null || items.length > 0, {
       path: ['next'],
       message: 'follows an empty page',
-    });
+    })
+    .describe(WITH_NEXT);
 
 export type Page<Item> = z.infer<ReturnType<typeof pageSchema<z.ZodType<Item>>>>;
 

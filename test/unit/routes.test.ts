@@ -2,6 +2,7 @@
 import type { Router } from 'express';
 import { pino } from 'pino';
 import { describe, expect, test } from 'vitest';
+import { z } from 'zod';
 import { serveAudit } from '../../app/admin/audit.ts';
 import { serveFailedMessages } from '../../app/admin/failed-messages.ts';
 import { serveHistory, serveHistoryPart } from '../../app/admin/history.ts';
@@ -104,4 +105,33 @@ describe.for(declared.map((route) => [nameOf(route), route] as const))('%s', ([,
     }
     for (const name of route.problems ?? []) expect(problems).toHaveProperty(name);
   });
+});
+
+/** The refinements in a schema that no description tells of, by path: JSON Schema cannot express them. */
+function undescribed(schema: z.ZodType, path = '', described = false): string[] {
+  const isDescribed = described || z.globalRegistry.get(schema)?.description !== undefined;
+  const { checks = [] } = schema.def as { checks?: readonly z.core.$ZodCheck[] };
+  const own = checks.some(({ _zod: { def } }) => def.check === 'custom') && !isDescribed ? [path] : [];
+  const inside = (inner: unknown, name: string, outer = false) => undescribed(inner as z.ZodType, name, outer);
+  if (schema instanceof z.ZodObject)
+    return [...own, ...Object.entries(schema.shape).flatMap(([name, field]) => inside(field, `${path}.${name}`))];
+  if (schema instanceof z.ZodArray) return [...own, ...inside(schema.element, `${path}[]`)];
+  if (schema instanceof z.ZodUnion) return [...own, ...schema.options.flatMap((option) => inside(option, path))];
+  if (schema instanceof z.ZodRecord) return [...own, ...inside(schema.valueType, `${path}.*`)];
+  if (schema instanceof z.ZodPipe)
+    return [...own, ...inside(schema.in, path, isDescribed), ...inside(schema.out, path, isDescribed)];
+  if (schema instanceof z.ZodOptional || schema instanceof z.ZodNullable || schema instanceof z.ZodDefault)
+    return [...own, ...inside(schema.unwrap(), path, isDescribed)];
+  return own;
+}
+
+test('every refinement of a schema is described', () => {
+  const schemas = Object.entries(routesOf()).flatMap(([name, { query, body, responses }]: [string, Route]) => [
+    [`query of ${name}`, query] as const,
+    [`body of ${name}`, body?.schema] as const,
+    ...Object.entries(responses).map(([status, { json }]) => [`${status} of ${name}`, json] as const),
+  ]);
+  expect(
+    schemas.flatMap(([name, schema]) => (schema ? undescribed(schema).map((path) => `${name}${path}`) : [])),
+  ).toEqual([]);
 });
