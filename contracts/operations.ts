@@ -24,10 +24,10 @@ export const failedMessagesQuery = pageQuery.extend({
   ...filter,
 });
 
-const notBefore1970 = (time: typeof moment) =>
-  time.refine((value) => value >= '1970', 'must not be before 1970').optional();
-/** A UUID that the client chooses. Each run retries a message at most once, in however many calls. */
-const run = uuid.optional();
+const notBefore1970 = moment.refine((value) => value >= '1970', 'must not be before 1970').optional();
+const run = uuid
+  .optional()
+  .describe('A UUID that the client chooses. Each run retries a message at most once, in however many calls.');
 
 /** Strict, because a misspelt filter would retry everything. A discarded message is only retried by its id. */
 export const retryQuery = z.strictObject({
@@ -44,10 +44,12 @@ export const retryQuery = z.strictObject({
       'Retries the oldest first. Without a limit, the call retries all and waits for busy messages: see `left`.',
     ),
   run,
-  /** Only messages that were received before this time, from which ages count, too: the `asOf` of a dry run. */
-  asOf: notBefore1970(moment),
-  /** Only messages that last failed, or were last retried, before this time. */
-  failedBefore: notBefore1970(moment),
+  asOf: notBefore1970.describe(
+    'Only messages that were received before this time, from which ages count, too: the `asOf` of a dry run. Not before 1970.',
+  ),
+  failedBefore: notBefore1970.describe(
+    'Only messages that last failed, or were last retried, before this time. Not before 1970.',
+  ),
 });
 
 /** The response to a dry run. */

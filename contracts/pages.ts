@@ -11,7 +11,7 @@ export const pageQuery = z.strictObject({
 
 export const userQuery = pageQuery.extend({ userId });
 
-const WITH_NEXT = 'A page with a `next` has at least one item.';
+export const WITH_NEXT = 'A page with a `next` has at least one item.';
 
 /**
  * A page of at most `maxItems` items. A page with a `next` has at least one item, so a client that follows `next`

@@ -1,7 +1,7 @@
 // GET /users/:userId/points, /coupons, /notifications
 import { z } from 'zod';
 import { currency } from './money.ts';
-import { pageSchema } from './pages.ts';
+import { pageSchema, WITH_NEXT } from './pages.ts';
 import { instant, uuid } from './text.ts';
 
 const pointsEntry = z.object({
@@ -13,8 +13,9 @@ const pointsEntry = z.object({
 });
 export type PointsEntry = z.infer<typeof pointsEntry>;
 
-/** `balance` is the sum of all entries, not only of those on this page. */
-export const pointsPage = pageSchema(pointsEntry).safeExtend({ balance: z.int() });
+export const pointsPage = pageSchema(pointsEntry)
+  .safeExtend({ balance: z.int().describe('The sum of all entries, not only of those on this page.') })
+  .describe(WITH_NEXT);
 
 const coupon = z.object({
   id: uuid,
