@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
-import { assertMigrated, migrate, readMigrations } from '../infra/database/migrate.ts';
+import { assertMigrated, type Migration, migrate, readMigrations } from '../infra/database/migrate.ts';
 import { type Database, DatabaseUnavailable, NoUsableHost, UnsuitableDatabase } from '../infra/database/port.ts';
 import { assertRights, GRANTS } from '../infra/database/rights.ts';
 import { ADMIN_MIGRATIONS, ADMIN_SCHEMA } from '../infra/operators/operator-actions.ts';
@@ -38,12 +38,13 @@ export async function migrateSchemas(
 ): Promise<void> {
   const messaging = await readMigrations(MESSAGING_MIGRATIONS, 'messaging');
   const { busKind, MIGRATE } = start.config;
-  const needed = new Map([[ADMIN_SCHEMA, await readMigrations(ADMIN_MIGRATIONS.folder, ADMIN_MIGRATIONS.set)]]);
+  const needed = new Map<string, Migration[]>();
   for (const name of serviceNames) {
     const folder = migrations.get(name);
     if (!folder && busKind !== 'local') continue;
     needed.set(schemaOf(name), [...messaging, ...(folder ? await readMigrations(folder, name) : [])]);
   }
+  needed.set(ADMIN_SCHEMA, await readMigrations(ADMIN_MIGRATIONS.folder, ADMIN_MIGRATIONS.set));
   await prepare(start, async () => {
     for (const [schema, its] of needed) {
       if (MIGRATE === 'on') await migrate(database, schema, its, start.log);

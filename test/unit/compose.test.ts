@@ -14,6 +14,7 @@ import type { Database } from '../../infra/database/port.ts';
 import { Outbox } from '../../infra/messaging/outbox.ts';
 import type { MqttPublisher } from '../../infra/mqtt/port.ts';
 import { Metrics } from '../../infra/observability/metrics.ts';
+import { ADMIN_SCHEMA } from '../../infra/operators/operator-actions.ts';
 import type { PacedQueues } from '../../infra/queue/port.ts';
 import type { AnyService, ServiceContext } from '../../infra/runtime/service.ts';
 import { couponService } from '../../services/coupon/index.ts';
@@ -101,14 +102,15 @@ function routesOf(declare: (router: Router) => void): string[] {
   return router.stack.flatMap(({ route }) => route?.path ?? []);
 }
 
-test('the roles of PostgreSQL have rights on the schema of each service', () => {
+test('the roles of PostgreSQL have rights on the schema of each service, and on the one that they share', () => {
   const names =
     read('postgres-roles.sql')
       .match(/'(\w+)'(?=,|\n)/g)
       ?.map((name) => name.slice(1, -1)) ?? [];
-  expect(names.filter((name) => name.startsWith('sluice_') && !/_(app|migrator)$/.test(name))).toEqual(
-    serviceNames.map(schemaOf),
-  );
+  expect(names.filter((name) => name.startsWith('sluice_') && !/_(app|migrator)$/.test(name))).toEqual([
+    ...serviceNames.map(schemaOf),
+    ADMIN_SCHEMA,
+  ]);
 });
 
 describe('compose.yaml', () => {
