@@ -52,14 +52,14 @@ export async function migrationsBySchema(
   folders: ReadonlyMap<ServiceName, URL>,
 ): Promise<ReadonlyMap<string, readonly Migration[]>> {
   const messaging = await readMigrations(MESSAGING_MIGRATIONS, 'messaging');
-  const admin = await readMigrations(ADMIN_MIGRATIONS.folder, ADMIN_MIGRATIONS.set);
-  const wanted = new Map<string, readonly Migration[]>([[ADMIN_SCHEMA, admin]]);
+  const wanted = new Map<string, readonly Migration[]>();
   for (const name of serviceNames) {
     const folder = folders.get(name);
     if (!folder && busKind !== 'local') continue;
     const own = folder ? await readMigrations(folder, name) : [];
     wanted.set(schemaOf(name), [...messaging, ...own]);
   }
+  wanted.set(ADMIN_SCHEMA, await readMigrations(ADMIN_MIGRATIONS.folder, ADMIN_MIGRATIONS.set));
   return wanted;
 }
 

@@ -205,8 +205,9 @@ export class InboxStore {
     const params = [messageId, type, subject, status, body, error, delayMs, failureId, unreadable, originalBytes];
     const insert = `INSERT INTO ${this.#table}
         (message_id, type, subject, status, body, attempts, error, next_attempt_at, failure_id, unreadable,
-         original_bytes, handled_at)
-      VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6, now() + $7::integer * interval '1 ms', $8, $9, $10, now())
+         original_bytes, handled_at, error_group, dead_since)
+      VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6, now() + $7::integer * interval '1 ms', $8, $9, $10, now(),
+        ${this.#schema}.error_group($2, $6), CASE $4 WHEN 'dead' THEN now() END)
       ON CONFLICT (message_id) DO NOTHING`;
     if (unreadable) return (await tx.execute(insert, params)) > 0;
     const added = await tx.query(
@@ -226,6 +227,7 @@ export class InboxStore {
          UPDATE ${this.#table}
          SET status = $2, error = $3, next_attempt_at = now() + $4::integer * interval '1 ms', failure_id = $5,
              unreadable = $6, claimed_until = NULL, handled_at = now(),
+             error_group = ${this.#schema}.error_group(type, $3), dead_since = CASE $2 WHEN 'dead' THEN now() END,
              original_bytes = CASE WHEN octet_length(body) > ${MAX_STORED_BYTES} THEN octet_length(body)
                ELSE original_bytes END,
              body = substring(body FROM 1 FOR ${MAX_STORED_BYTES})
