@@ -111,12 +111,12 @@ describe.skipIf(!databaseUrl)('a database', () => {
   test('whose role may not create the schemas says so, and with MIGRATE=off that they are missing', async () => {
     const { url, role } = await withRole();
     const problems = await problemsOf({ DATABASE_URL: url });
-    expect(problems).toHaveLength(5);
+    expect(problems).toHaveLength(6);
     expect(problems[0]).toBe(
       `the role ${role} may not create the schema sluice_order: grant the rights in infra/deploy/postgres-roles.sql, or run \`sluice migrate\` with a role that has them and set MIGRATE=off`,
     );
     expect(await problemsOf({ DATABASE_URL: url, MIGRATE: 'off' })).toEqual([
-      'sluice_order, sluice_points, sluice_coupon, sluice_notify, sluice_flash_sale lack migrations: run `sluice migrate`, because MIGRATE is off',
+      'sluice_order, sluice_points, sluice_coupon, sluice_notify, sluice_flash_sale, sluice_admin lack migrations: run `sluice migrate`, because MIGRATE is off',
     ]);
   });
 

@@ -476,11 +476,15 @@ onEachShape({ shapes, env: { STEP_LATENCY_MS: String(STEP_LATENCY_MS), RETRY_BAS
       status: 'dead',
       attempts: 1,
       error: expect.stringMatching(/^unreadable: id: .*data: /),
+      group: expect.any(String),
       nextAttemptAt: null,
       receivedAt: expect.stringMatching(/Z$/),
+      discardedAt: null,
+      discardReason: null,
       payload: poison,
       payloadBytes: Buffer.byteLength(poison),
       truncated: false,
+      corrected: false,
     });
     // The failure does not change the order's step, which is done.
     expect((await completed(on.orders, subject)).steps.points).toMatchObject({ status: 'done' });
