@@ -27,12 +27,11 @@ export const routesOf = (services: readonly ServiceName[] = serviceNames): Reado
   ...documentRoutes,
 });
 
+/** The intersection of the types in a union. */
+type Intersection<U> = (U extends unknown ? (each: U) => void : never) extends (all: infer All) => void ? All : never;
+
 /** The type of all routes by name. */
-export type Routes = (typeof ofService)['order'] &
-  (typeof ofService)['points'] &
-  (typeof ofService)['coupon'] &
-  (typeof ofService)['notify'] &
-  (typeof ofService)['flash-sale'] &
+export type Routes = Intersection<(typeof ofService)[ServiceName]> &
   typeof operatorRoutes &
   typeof processRoutes &
   typeof documentRoutes;
