@@ -59,9 +59,9 @@ describe.for(databasePlaces(databaseUrl))('on $place', ({ place, available, open
    */
   async function hinder(saleId: string, hindrance: string): Promise<() => Promise<void>> {
     await databases.database.script(`
-      CREATE SEQUENCE sluice_flash_sale.attempts;
+      CREATE SEQUENCE sluice_flash_sale.write_attempts;
       CREATE FUNCTION sluice_flash_sale.hinder() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        PERFORM nextval('sluice_flash_sale.attempts');
+        PERFORM nextval('sluice_flash_sale.write_attempts');
         ${hindrance};
         RETURN NEW;
       END $$;
@@ -69,7 +69,7 @@ describe.for(databasePlaces(databaseUrl))('on $place', ({ place, available, open
         FOR EACH ROW WHEN (NEW.sale_id = '${saleId}') EXECUTE FUNCTION sluice_flash_sale.hinder()`);
     const end = () =>
       databases.database.script(`DROP TRIGGER IF EXISTS hinder ON sluice_flash_sale.rejections;
-        DROP FUNCTION IF EXISTS sluice_flash_sale.hinder; DROP SEQUENCE IF EXISTS sluice_flash_sale.attempts`);
+        DROP FUNCTION IF EXISTS sluice_flash_sale.hinder; DROP SEQUENCE IF EXISTS sluice_flash_sale.write_attempts`);
     onTestFinished(end);
     return end;
   }
@@ -80,7 +80,7 @@ describe.for(databasePlaces(databaseUrl))('on $place', ({ place, available, open
     const endHindrance = await hinder(bad, "RAISE EXCEPTION 'no room for this sale'");
     const attempts = async () => {
       const [row] = await databases.database.query<{ attempts: number }>(
-        'SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS attempts FROM sluice_flash_sale.attempts',
+        'SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS attempts FROM sluice_flash_sale.write_attempts',
       );
       return row?.attempts ?? 0;
     };
