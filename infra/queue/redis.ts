@@ -172,7 +172,9 @@ export class RedisBackend implements Backend {
     keep(claiming).duplicate = (override) => keep(duplicate(override));
     this.#claiming.add(claiming);
     return {
-      queue: new Queue(name, { connection: this.#producer, prefix, streams }),
+      // Without BullMQ's own check of the version (start() makes one): if the command of that check failed, each later
+      // addition to this queue would fail with the same error, however well Redis responds by then.
+      queue: new Queue(name, { connection: this.#producer, prefix, streams, skipVersionCheck: true }),
       worker: new Worker(name, null, { ...settings, connection: claiming, prefix, autorun: false }),
       wake: () => undefined,
       sever: () => {

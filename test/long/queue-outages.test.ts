@@ -5,10 +5,11 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
-import { describe, expect, inject, test } from 'vitest';
+import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { type Postgres, startPostgres } from '../servers/postgres.ts';
 import { type LocalRedis, startRedis } from '../servers/redis.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
+import { startProxy } from '../setup/proxy.ts';
 import { open, openOnPostgres, openQueue, uuids } from '../setup/queues.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
@@ -46,6 +47,19 @@ describe.skipIf(!redisUrl)('on Redis', () => {
     await expect(queue.add(uuids(1))).rejects.toThrow();
     expect(performance.now() - from).toBeLessThan(3_000);
     process.kill(pid, 'SIGCONT');
+    const [id = ''] = uuids(1);
+    await eventually(() => queue.add([id]).then(() => true), { what: 'add() succeeds' });
+    await eventually(() => runs.includes(id), { what: 'the job runs' });
+  });
+
+  test('a queue that was opened while Redis responded too late works once it responds in time', async () => {
+    const proxy = await startProxy(String(redisUrl));
+    onTestFinished(() => proxy.close());
+    const queues = await open({ redisUrl: `redis://127.0.0.1:${proxy.port}` });
+    proxy.delay(1_500);
+    const { queue, runs } = await openQueue(queues, { perSecond: 100 });
+    await expect(queue.add(uuids(1))).rejects.toThrow();
+    proxy.delay(0);
     const [id = ''] = uuids(1);
     await eventually(() => queue.add([id]).then(() => true), { what: 'add() succeeds' });
     await eventually(() => runs.includes(id), { what: 'the job runs' });
