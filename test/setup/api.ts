@@ -5,6 +5,7 @@ import type { z } from 'zod';
 import type { Readiness } from '../../contracts/operations.ts';
 import type { Order, OrderItem } from '../../contracts/orders.ts';
 import type { Page } from '../../contracts/pages.ts';
+import type { ProblemName } from '../../contracts/problems.ts';
 import { parseExactly, parseResponse } from './response.ts';
 import * as schemas from './schemas.ts';
 import { eventually } from './wait.ts';
@@ -27,17 +28,19 @@ export interface Call {
   readonly timeoutMs?: number;
   /** Keeps connections. Default: each call has its own, because a server may close a kept one when it is used again. */
   readonly dispatcher?: Dispatcher;
+  /** Problems that the route need not declare, because the test made the system faulty. */
+  readonly tolerated?: readonly ProblemName[];
 }
 
 /** Rejects without a response, and if the response does not match its schema. */
 export async function call(url: string, options: Call = {}): Promise<Answer> {
-  return parsed(await send(url, options));
+  return parsed(await send(url, options), options);
 }
 
 /** Undefined: there is no response, so the outcome is unknown. Rejects if a response does not match its schema. */
 export async function tryCall(url: string, options: Call = {}): Promise<Answer | undefined> {
   const response = await send(url, options).catch(() => undefined);
-  return response && parsed(response);
+  return response && parsed(response, options);
 }
 
 type Sent = Awaited<ReturnType<typeof send>>;
@@ -53,9 +56,9 @@ async function send(url: string, { method = 'GET', headers = {}, body, timeoutMs
   return { method, url, status: response.statusCode, headers: response.headers, text: await response.body.text() };
 }
 
-function parsed({ method, url, status, headers, text }: Sent): Answer {
+function parsed({ method, url, status, headers, text }: Sent, { tolerated = [] }: Call): Answer {
   const contentType = headers['content-type']?.toString();
-  const body = parseResponse({ method, url, status, contentType, text });
+  const body = parseResponse({ method, url, status, contentType, text, tolerated });
   const json = <T>(schema: z.ZodType<T>): T => parseExactly(schema, body, `${method} ${url}: ${status} ${contentType}`);
   return { status, headers, text, body, json };
 }

@@ -14,6 +14,8 @@ export interface ReceivedResponse {
   readonly status: number;
   readonly contentType: string | undefined;
   readonly text: string;
+  /** Problems that need not be declared, because the test made the system faulty. */
+  readonly tolerated?: readonly ProblemName[];
 }
 
 /** Pages, scripts, redirects and metrics. Every other response must be JSON with a schema. */
@@ -43,10 +45,11 @@ export function responseSchema(method: string, pathname: string, status: number)
 function expectDeclared(
   { type, title, status }: z.infer<typeof problem>,
   declarations: readonly Route[],
+  tolerated: readonly ProblemName[],
   about: string,
 ) {
   const name = type.replace('/problems/', '') as ProblemName;
-  const declared = declarations.flatMap(problemsOf);
+  const declared = [...declarations.flatMap(problemsOf), ...tolerated];
   const isServed = title !== 'There is no such resource'; // a process may run other services
   if (isServed && declarations.length > 0 && !declared.includes(name))
     throw new ResponseMismatch(`${about} is ${name}, but the route declares only ${declared.join(', ')}`);
@@ -54,7 +57,8 @@ function expectDeclared(
 }
 
 /** Throws if the response has no schema or does not match it exactly. Returns the body, or undefined for a page. */
-export function parseResponse({ method, url, status, contentType = '', text }: ReceivedResponse): unknown {
+export function parseResponse(response: ReceivedResponse): unknown {
+  const { method, url, status, contentType = '', text, tolerated = [] } = response;
   if (withoutSchema.test(contentType)) return undefined;
   const { pathname: whole, search } = new URL(url);
   const pathname = whole.replace(/^\/(?:shop|market)(?=\/)/, ''); // the paths of the tests with reverse proxies
@@ -64,7 +68,7 @@ export function parseResponse({ method, url, status, contentType = '', text }: R
   const expectedType = schema === problem ? 'application/problem+json' : 'application/json';
   if (!contentType.startsWith(expectedType)) throw new ResponseMismatch(`${about} is not ${expectedType}: ${text}`);
   const body = parseExactly(schema, JSON.parse(text), about);
-  if (schema === problem) expectDeclared(problem.parse(body), declarationsOf(method, pathname), about);
+  if (schema === problem) expectDeclared(problem.parse(body), declarationsOf(method, pathname), tolerated, about);
   return body;
 }
 

@@ -2,6 +2,7 @@
 // client sends its request to the next gateway, until it gets a decision; some clients use two gateways at the same
 // time.
 import { setTimeout as delay } from 'node:timers/promises';
+import type { ProblemName } from '../../../contracts/problems.ts';
 import { type Answer, jsonRequest } from '../../setup/api.ts';
 import * as schemas from '../../setup/schemas.ts';
 import { eventually } from '../../setup/wait.ts';
@@ -47,6 +48,8 @@ export interface BuyersOptions {
   readonly name?: string;
   /** Called once for each ticket in a response. */
   readonly onTicket?: (ticketId: string) => void;
+  /** See Call. */
+  readonly tolerated?: readonly ProblemName[];
 }
 
 type Buyer = LoggedBuyer & { answers: BuyerAnswer[] };
@@ -158,7 +161,8 @@ export class Buyers {
   /** `url`: default is the next gateway. */
   async #request(userId: string, url?: string): Promise<BuyerAnswer> {
     const path = `/flash-sales/${this.#options.saleId}/purchases`;
-    return buyerAnswerOf(await this.#client.send(path, jsonRequest({ userId }), url));
+    const { tolerated = [] } = this.#options;
+    return buyerAnswerOf(await this.#client.send(path, { ...jsonRequest({ userId }), tolerated }, url));
   }
 }
 

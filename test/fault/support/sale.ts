@@ -1,7 +1,7 @@
 // Starts a system with several gateways and a flash sale on it.
 import type { Environment } from '../../../demos/shared/child-process.ts';
 import { createSale } from '../../service/support/flash-sales.ts';
-import { Buyers } from './buyers.ts';
+import { Buyers, type BuyersOptions } from './buyers.ts';
 import { keepJournal } from './sale-journal.ts';
 import type { Schedule } from './schedule.ts';
 import type { ServiceProcess } from './service-process.ts';
@@ -59,12 +59,12 @@ export async function openSale(
   { databaseUrl, gateways }: Pick<SaleSystem, 'databaseUrl' | 'gateways'>,
   schedule: Schedule,
   terms: SaleTerms,
-  twice?: number,
+  options: Pick<BuyersOptions, 'twice' | 'tolerated'> = {},
 ): Promise<{ readonly saleId: string; readonly buyers: Buyers }> {
   await keepJournal(databaseUrl);
   const urls = gateways.map(({ url }) => url);
   const { id: saleId } = await createSale(String(urls[0]), terms);
-  return { saleId, buyers: new Buyers({ urls, saleId, schedule, ...(twice === undefined ? {} : { twice }) }) };
+  return { saleId, buyers: new Buyers({ urls, saleId, schedule, ...options }) };
 }
 
 /** Tickets per second that left the queue in the busiest interval of `seconds`. */
