@@ -109,6 +109,11 @@ const variables = {
     'on',
     'on: a start brings the schemas of the database up to date. off: it only checks them, and `sluice migrate` changes them, with a role that may.',
   ),
+  WARM_UP: variable(
+    choice('on', 'off'),
+    'on',
+    'on: a process that serves flash sales runs the code that answers a flood, for up to a second, before it is ready. off: it is ready sooner, and answers the first requests of a flood more slowly.',
+  ),
   DATABASE_POOL_SIZE: variable(
     integer(2, 200),
     '10',

@@ -20,7 +20,7 @@ const sections: Readonly<Record<string, readonly VariableName[]>> = {
   'Failed messages': ['RETRY_ATTEMPTS', 'RETRY_BASE_MS', 'RETRY_MAX_MS', 'RESEND_AFTER_MS'],
   Timeouts: ['PUBLISH_TIMEOUT_MS', 'PAYMENT_TIMEOUT_MS', 'LEASE_MS', 'WATCHDOG_MS', 'STOP_TIMEOUT_MS'],
   Capacity: ['PREFETCH', 'EVENTS_PER_MESSAGE', 'DATABASE_POOL_SIZE', 'INBOX_RETENTION_DAYS', 'FAILED_RETENTION_DAYS'],
-  'Demonstrations and tests': ['STEP_LATENCY_MS', 'FAILPOINT'],
+  'Demonstrations and tests': ['STEP_LATENCY_MS', 'WARM_UP', 'FAILPOINT'],
 };
 
 export function settingsBySection() {

@@ -278,7 +278,7 @@ class Sluice {
     resources.attach(http.server, (request) => proxy.adopt(request));
     this.#url = http.url;
     // After listening, so that a port in use is reported at once. Requests that come meanwhile get their response.
-    for (const { service } of served) await service.warmUp?.();
+    if (this.#config.WARM_UP === 'on') for (const { service } of served) await service.warmUp?.();
     this.#warm = true;
   }
 
