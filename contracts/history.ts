@@ -20,6 +20,7 @@ const historyKinds = {
   handled: 'the service has handled an event, in attempt `attempt`; `durationMs`: since it was received',
   retried: 'attempt `attempt` failed because of `detail`, and another one follows; `durationMs`: of the attempt',
   dead: 'the last attempt failed: the message waits for an operator',
+  discarded: 'an operator discarded the dead message because of `detail`',
   resent: 'the event was published again because replies were missing; `attempt`: how often, `at`: the last time',
   step: "the order's record of a step's result",
   payment: 'an attempt to pay: approved, declined, rejected, or in progress',
@@ -56,31 +57,35 @@ export type HistoryItem = z.infer<typeof historyItem>;
 
 const items = z.array(historyItem).max(MAX_HISTORY_ITEMS);
 
-export const orderHistory = z.object({
-  orderId: uuid,
-  ticketId: uuid.optional().describe('Of an order of a flash sale.'),
-  /** In the order of time. */
-  items,
-  truncated: z.boolean().describe('Whether there are older items than these.'),
-  missing: z
-    .array(z.object({ service: historyItem.shape.service, reason: z.string() }))
-    .describe(
-      'The services whose part is missing, and why: they did not respond in time, or run nowhere that is known.',
-    ),
-  pruned: z
-    .array(z.object({ service: historyItem.shape.service, before: at }))
-    .describe(
-      'The services that have received something of which the messages and attempts before a time are deleted.',
-    ),
-});
+export const orderHistory = z
+  .object({
+    orderId: uuid,
+    ticketId: uuid.optional().describe('Of an order of a flash sale.'),
+    /** In the order of time. */
+    items,
+    truncated: z.boolean().describe('Whether there are older items than these.'),
+    missing: z
+      .array(z.object({ service: historyItem.shape.service, reason: z.string() }))
+      .describe(
+        'The services whose part is missing, and why: they did not respond in time, or run nowhere that is known.',
+      ),
+    pruned: z
+      .array(z.object({ service: historyItem.shape.service, before: at }))
+      .describe(
+        'The services that have received something of which the messages and attempts before a time are deleted.',
+      ),
+  })
+  .meta({ id: 'OrderHistory' });
 export type OrderHistory = z.infer<typeof orderHistory>;
 
-export const historyPart = z.object({
-  items,
-  truncated: z.boolean(),
-  /** Messages that are done, and failed attempts, are deleted if they are older. */
-  keptSince: at,
-});
+export const historyPart = z
+  .object({
+    items,
+    truncated: z.boolean(),
+    /** Messages that are done, and failed attempts, are deleted if they are older. */
+    keptSince: at,
+  })
+  .meta({ id: 'HistoryPart' });
 export type HistoryPart = z.infer<typeof historyPart>;
 
 /** `eventIds`: of events that the service may have received, separated by commas. */

@@ -20,6 +20,7 @@ const KINDS: readonly HistoryKind[] = [
   'retried',
   'handled',
   'dead',
+  'discarded',
   'payment',
   'ticket',
   'notification',
@@ -44,6 +45,7 @@ function distance({ kind, type }: HistoryItem): number {
     case 'retried':
     case 'handled':
     case 'dead':
+    case 'discarded':
       return distanceOf(type) + 1;
     case 'ticket':
     case 'notification': // what handling an event of the order wrote

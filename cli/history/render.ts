@@ -68,6 +68,8 @@ function textOf(item: HistoryItem): string {
       return attempt === undefined ? `${typeOf(item)} is retried${because}` : `${failed}${because}`;
     case 'dead':
       return `${failed} and is dead${because}`;
+    case 'discarded':
+      return `${typeOf(item)} was discarded${because}`;
     case 'resent':
       return `resent ${typeOf(item)}, time ${attempt ?? '?'}`;
     case 'step':

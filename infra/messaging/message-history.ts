@@ -31,6 +31,8 @@ interface InboxRow {
   readonly reportId: string | null;
   readonly receivedAt: string;
   readonly handledAt: string | null;
+  readonly discardedAt: string | null;
+  readonly discardReason: string | null;
   /** From receiving to handling. */
   readonly durationMs: number | null;
 }
@@ -72,6 +74,7 @@ const readInbox = (database: Queryable, schema: string, { subjects, eventIds }: 
   database.query<InboxRow>(
     `SELECT message_id AS "eventId", type, status, attempts, error, failure_id AS "reportId",
        ${isoMicros('received_at')} AS "receivedAt", ${isoMicros('handled_at')} AS "handledAt",
+       ${isoMicros('discarded_at')} AS "discardedAt", discard_reason AS "discardReason",
        round(extract(epoch FROM handled_at - received_at) * 1000)::bigint AS "durationMs"
      FROM ${schema}.inbox WHERE message_id IN (
        SELECT unnest($2::uuid[])
@@ -102,7 +105,12 @@ function messageEntries(
   return [
     ...inbox.flatMap((row) => {
       const outcome = outcomeOf(row, (row.status === 'dead' ? dead : failed).has(row.eventId));
-      return [receivedEntry(row), ...(outcome ? [outcome] : []), ...reportEntries(outcome, row, reportType)];
+      return [
+        receivedEntry(row),
+        ...(outcome ? [outcome] : []),
+        ...reportEntries(outcome, row, reportType),
+        ...discardedEntries(row),
+      ];
     }),
     ...attempts.flatMap((row) => {
       const entry = attemptEntry(row);
@@ -119,6 +127,9 @@ const receivedEntry = ({ eventId, type, status, receivedAt }: InboxRow): History
     type,
     detail: status === 'pending' ? 'not handled yet' : null,
   });
+
+const discardedEntries = ({ eventId, type, discardedAt, discardReason }: InboxRow): HistoryEntry[] =>
+  discardedAt === null ? [] : [entryOf({ at: discardedAt, kind: 'discarded', eventId, type, detail: discardReason })];
 
 /**
  * The last outcome, unless the row of its attempt says it (`isRecorded`). A failed message has no such row if it is

@@ -6,7 +6,7 @@ import type { OrderHistory } from '../../contracts/history.ts';
 import { serviceNames } from '../../contracts/services.ts';
 import { query } from '../fault/support/sql.ts';
 import { onServers, type System } from '../service/support/systems.ts';
-import { call, completed, freshUser, get, placeOrder, readOrder } from '../setup/api.ts';
+import { call, completed, freshUser, get, placeOrder, postJson, readOrder } from '../setup/api.ts';
 import * as schemas from '../setup/schemas.ts';
 import { eventually } from '../setup/wait.ts';
 
@@ -93,6 +93,21 @@ describe.skipIf(!shape.available)('the history of an order', () => {
       ['dead', ATTEMPTS, 'the ledger is full'],
       ['handled', 1],
     ]);
+  });
+
+  test('has that and why an operator discarded a dead message', async () => {
+    const { id } = await placeOrder(orders, `doomed-${freshUser()}`);
+    const dead = await eventually(
+      async () => (await historyOf(id)).items.find(({ service, kind }) => service === 'points' && kind === 'dead'),
+      { what: 'the message is dead' },
+    );
+    const url = `${system.url('points')}/failed-messages/points/${dead.eventId}/discard`;
+    expect((await postJson(url, { reason: 'only a test' })).status).toBe(200);
+    const items = (await historyOf(id)).items.filter(
+      ({ eventId, service }) => eventId === dead.eventId && service === 'points',
+    );
+    expect(items.at(-1)).toMatchObject({ kind: 'discarded', type: 'order.placed', detail: 'only a test' });
+    expect(items.filter(({ kind }) => kind === 'dead')).toHaveLength(1);
   });
 
   test('has the reversals of a cancelled order', async () => {
