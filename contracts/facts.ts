@@ -77,17 +77,19 @@ export const messagesSummary = z.object({
 export type MessagesSummary = z.infer<typeof messagesSummary>;
 
 /** GET /audit/:service/messages?ids=: the locations of messages about these orders or tickets. */
-export const messagesAbout = z.object({
-  items: z.array(
-    z.object({
-      subject: uuid,
-      /** The event's id. */
-      id: uuid,
-      type: z.string().nullable(),
-      place: z.enum(['outbox', 'pending', 'retrying', 'dead', 'discarded']),
-    }),
-  ),
-});
+export const messagesAbout = z
+  .object({
+    items: z.array(
+      z.object({
+        subject: uuid,
+        /** The event's id. */
+        id: uuid,
+        type: z.string().nullable(),
+        place: z.enum(['outbox', 'pending', 'retrying', 'dead', 'discarded']),
+      }),
+    ),
+  })
+  .meta({ id: 'MessagesAbout' });
 export type MessagesAbout = z.infer<typeof messagesAbout>;
 export const messagesQuery = z.strictObject({ ids: factsQuery.shape.ids });
 

@@ -48,35 +48,37 @@ export const purchaseRequest = z.strictObject({ userId });
 const flashSaleStatus = z.enum(['scheduled', 'open', 'sold-out', 'closed']);
 export type FlashSaleStatus = z.infer<typeof flashSaleStatus>;
 
-export const flashSale = z.object({
-  id: uuid,
-  sku: z.string(),
-  name: z.string(),
-  unitPrice: count,
-  currency,
-  queueCap: count,
-  drainPerSecond: count,
-  opensAt: instant,
-  closesAt: instant.nullable(),
-  holdSeconds: count,
-  status: flashSaleStatus,
-  stock: z
-    .object({ initial: count, remaining: z.int(), held: z.int(), sold: z.int() })
-    .describe(
-      'initial = remaining + held + sold. `held` units belong to tickets that are queued or whose order is not confirmed yet.',
-    ),
-  queue: z.object({ length: z.int(), cap: count }).describe('`length` counts the queued tickets.'),
-  counts: z
-    .object({
-      admitted: count,
-      ordered: count,
-      released: count.describe('Tickets whose unit was returned to the stock: released or failed.'),
-      rejected: z
-        .object({ queueFull: count, soldOut: count, notOpen: count })
-        .describe('Counted best-effort: a crash loses the rejections of the last moments.'),
-    })
-    .describe('admitted = held + ordered + released.'),
-});
+export const flashSale = z
+  .object({
+    id: uuid,
+    sku: z.string(),
+    name: z.string(),
+    unitPrice: count,
+    currency,
+    queueCap: count,
+    drainPerSecond: count,
+    opensAt: instant,
+    closesAt: instant.nullable(),
+    holdSeconds: count,
+    status: flashSaleStatus,
+    stock: z
+      .object({ initial: count, remaining: z.int(), held: z.int(), sold: z.int() })
+      .describe(
+        'initial = remaining + held + sold. `held` units belong to tickets that are queued or whose order is not confirmed yet.',
+      ),
+    queue: z.object({ length: z.int(), cap: count }).describe('`length` counts the queued tickets.'),
+    counts: z
+      .object({
+        admitted: count,
+        ordered: count,
+        released: count.describe('Tickets whose unit was returned to the stock: released or failed.'),
+        rejected: z
+          .object({ queueFull: count, soldOut: count, notOpen: count })
+          .describe('Counted best-effort: a crash loses the rejections of the last moments.'),
+      })
+      .describe('admitted = held + ordered + released.'),
+  })
+  .meta({ id: 'FlashSale' });
 export type FlashSale = z.infer<typeof flashSale>;
 export const flashSalesPage = pageSchema(flashSale);
 export const flashSalesQuery = pageQuery.extend({ status: flashSaleStatus.optional() });
@@ -85,11 +87,13 @@ export const rejections = ['not-open', 'sold-out', 'queue-full'] as const;
 export type Rejection = (typeof rejections)[number];
 
 /** The response to an admitted buyer (202), and to a buyer who already holds a live ticket (200). */
-export const purchase = z.object({
-  ticketId: uuid,
-  position: count.describe('One more than the number of queued tickets ahead; 0 once the ticket has left the queue.'),
-  statusUrl: z.string(),
-});
+export const purchase = z
+  .object({
+    ticketId: uuid,
+    position: count.describe('One more than the number of queued tickets ahead; 0 once the ticket has left the queue.'),
+    statusUrl: z.string(),
+  })
+  .meta({ id: 'Purchase' });
 export type Purchase = z.infer<typeof purchase>;
 
 export const ticketStatus = z.enum(['queued', 'accepted', 'awaiting-payment', 'ordered', 'released', 'failed']);

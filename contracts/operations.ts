@@ -87,35 +87,39 @@ export const retriedOne = z.object({ retried: z.literal(1) });
 
 export const discardRequest = z.strictObject({ reason: text(1, 200) });
 
-const failedMessage = z.object({
-  id: uuid.describe('The event’s id.'),
-  type: z.string().nullable(),
-  subject: z.string().nullable(),
-  status: z.enum(['retrying', 'dead', 'discarded']),
-  attempts: count,
-  error: z.string().nullable(),
-  group: uuid.nullable().default(null).describe('The group of its error; a response of 0.2.0 has none.'),
-  nextAttemptAt: instant.nullable(),
-  receivedAt: instant,
-  discardedAt: instant.nullable().default(null).describe('Both are null unless it is discarded.'),
-  discardReason: z.string().nullable().default(null),
-  payload: z.string().describe('As it arrived, its first 64 KiB; bytes that are not UTF-8 are shown as U+FFFD.'),
-  payloadBytes: count.describe('The size of the message as it arrived.'),
-  truncated: z.boolean().describe('The message exceeded 64 KiB. The rest is not stored, so it cannot be retried.'),
-  corrected: z.boolean().default(false).describe('Whether an operator has corrected its data.'),
-});
+const failedMessage = z
+  .object({
+    id: uuid.describe('The event’s id.'),
+    type: z.string().nullable(),
+    subject: z.string().nullable(),
+    status: z.enum(['retrying', 'dead', 'discarded']),
+    attempts: count,
+    error: z.string().nullable(),
+    group: uuid.nullable().default(null).describe('The group of its error; a response of 0.2.0 has none.'),
+    nextAttemptAt: instant.nullable(),
+    receivedAt: instant,
+    discardedAt: instant.nullable().default(null).describe('Both are null unless it is discarded.'),
+    discardReason: z.string().nullable().default(null),
+    payload: z.string().describe('As it arrived, its first 64 KiB; bytes that are not UTF-8 are shown as U+FFFD.'),
+    payloadBytes: count.describe('The size of the message as it arrived.'),
+    truncated: z.boolean().describe('The message exceeded 64 KiB. The rest is not stored, so it cannot be retried.'),
+    corrected: z.boolean().default(false).describe('Whether an operator has corrected its data.'),
+  })
+  .meta({ id: 'FailedMessage' });
 export type FailedMessage = z.infer<typeof failedMessage>;
 export const failedMessagesPage = pageSchema(failedMessage);
 
 /** One message. A corrected one is shown until its retention ends, also when it is `done`. */
-export const failedMessageDetails = failedMessage.extend({
-  status: z.enum([...failedMessage.shape.status.options, 'done']),
-  correctedPayload: z
-    .string()
-    .nullable()
-    .default(null)
-    .describe('The event with the corrected data, which is handled in place of `payload`.'),
-});
+export const failedMessageDetails = failedMessage
+  .extend({
+    status: z.enum([...failedMessage.shape.status.options, 'done']),
+    correctedPayload: z
+      .string()
+      .nullable()
+      .default(null)
+      .describe('The event with the corrected data, which is handled in place of `payload`.'),
+  })
+  .meta({ id: 'FailedMessageDetails' });
 export type FailedMessageDetails = z.infer<typeof failedMessageDetails>;
 
 /** Retrying and dead messages of one type whose errors differ only in ids and numbers. */
@@ -197,10 +201,12 @@ const loopState = z.object({
 });
 export type LoopState = z.infer<typeof loopState>;
 
-export const readiness = z.object({
-  status,
-  resources: z.record(z.string(), resourceState),
-  consumers: z.record(z.string(), consumerState),
-  loops: z.array(loopState).default([]).describe('Only those that are degraded.'), // a response of 0.2.0 has none
-});
+export const readiness = z
+  .object({
+    status,
+    resources: z.record(z.string(), resourceState),
+    consumers: z.record(z.string(), consumerState),
+    loops: z.array(loopState).default([]).describe('Only those that are degraded.'), // a response of 0.2.0 has none
+  })
+  .meta({ id: 'Readiness' });
 export type Readiness = z.infer<typeof readiness>;

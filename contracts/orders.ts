@@ -57,28 +57,32 @@ const step = z.object({
 });
 export type Step = z.infer<typeof step>;
 
-export const order = z.object({
-  id: uuid,
-  userId,
-  status: z
-    .enum(['awaiting-payment', 'placed', 'completed', 'cancelled'])
-    .describe('A `placed` order is confirmed; it is `completed` once every step is done or skipped.'),
-  currency,
-  total: z.int().min(0),
-  items: z.array(orderItem),
-  createdAt: instant,
-  expiresAt: instant
-    .optional()
-    .describe('Only while the order awaits payment: when it is cancelled if it has not been paid.'),
-  payment: z
-    .literal('in-progress')
-    .optional()
-    .describe('Only while the order awaits payment: the payment provider has been asked and has not given an outcome.'),
-  cancelReason: z
-    .string()
-    .optional()
-    .describe('Only of a cancelled order: the reason given by the client, or `not paid in time`.'),
-  steps: z.object({ points: step, coupon: step, notification: step } satisfies Record<StepName, z.ZodType>),
-});
+export const order = z
+  .object({
+    id: uuid,
+    userId,
+    status: z
+      .enum(['awaiting-payment', 'placed', 'completed', 'cancelled'])
+      .describe('A `placed` order is confirmed; it is `completed` once every step is done or skipped.'),
+    currency,
+    total: z.int().min(0),
+    items: z.array(orderItem),
+    createdAt: instant,
+    expiresAt: instant
+      .optional()
+      .describe('Only while the order awaits payment: when it is cancelled if it has not been paid.'),
+    payment: z
+      .literal('in-progress')
+      .optional()
+      .describe(
+        'Only while the order awaits payment: the payment provider has been asked and has not given an outcome.',
+      ),
+    cancelReason: z
+      .string()
+      .optional()
+      .describe('Only of a cancelled order: the reason given by the client, or `not paid in time`.'),
+    steps: z.object({ points: step, coupon: step, notification: step } satisfies Record<StepName, z.ZodType>),
+  })
+  .meta({ id: 'Order' });
 export type Order = z.infer<typeof order>;
 export const ordersPage = pageSchema(order);

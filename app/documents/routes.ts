@@ -1,7 +1,8 @@
-// GET /openapi.json, GET /asyncapi.json, GET /docs and the files of that page. The documents do not change while the process runs, so each
-// is built once, at the first request: a start takes no longer for them.
+// GET /openapi.json, GET /asyncapi.json, GET /docs and the files of that page, and GET /problems/:name. The documents do
+// not change while the process runs, so each is built once, at the first request: a start takes no longer for them.
 import { readFile } from 'node:fs/promises';
 import { documentRoutes as routes } from '../../contracts/routes/documents.ts';
+import { routesOf } from '../../contracts/routes/index.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import { type Api, reply } from '../../infra/http/api.ts';
 import { pathFor } from '../../infra/http/reverse-proxy.ts';
@@ -32,6 +33,13 @@ export function serveDocuments(api: Api, scope: Scope): void {
       openapi: pathFor(request, routes.readOpenApi.path),
       asyncapi: pathFor(request, routes.readAsyncApi.path),
     });
+    response.set(headers).send(html);
+    return undefined;
+  });
+  api.handle(routes.readProblem, async ({ params }, request, response) => {
+    const { problemPage } = await import('./problem-page.ts');
+    const links = { style: pathFor(request, routes.readDocsStyle.path), docs: pathFor(request, routes.readDocs.path) };
+    const { html, headers } = problemPage(params.name, Object.values(routesOf(scope.web)), links);
     response.set(headers).send(html);
     return undefined;
   });

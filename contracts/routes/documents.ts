@@ -1,9 +1,12 @@
 import { z } from 'zod';
+import { type ProblemName, problems } from '../problems.ts';
 import type { Route } from './route.ts';
 
 /** The parts of a document are those of its specification. */
 const openApi = z.looseObject({ openapi: z.string() });
 const asyncApi = z.looseObject({ asyncapi: z.string() });
+
+const problemNames = Object.keys(problems) as ProblemName[];
 
 /** The routes of every process that describe it. */
 export const documentRoutes = {
@@ -26,6 +29,14 @@ export const documentRoutes = {
     path: '/docs',
     summary: 'Read both documents as a page',
     access: 'public',
+    responses: { 200: { about: 'The page.', media: ['text/html'] } },
+  },
+  readProblem: {
+    method: 'get',
+    path: '/problems/:name',
+    summary: 'Read what a problem means, as a page',
+    access: 'public',
+    params: { name: { schema: z.enum(problemNames), what: 'problem' } },
     responses: { 200: { about: 'The page.', media: ['text/html'] } },
   },
   readDocsStyle: {

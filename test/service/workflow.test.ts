@@ -3,6 +3,7 @@ import { connect as connectAmqp } from 'amqplib';
 import mqtt from 'mqtt';
 import { describe, expect, inject, onTestFinished } from 'vitest';
 import { type Order, type StepName, stepNames } from '../../contracts/orders.ts';
+import { problems } from '../../contracts/problems.ts';
 import { emissions, serviceNames } from '../../contracts/services.ts';
 import type { Notification } from '../../contracts/users.ts';
 import type { AsyncApiDocument } from '../../infra/documents/asyncapi/types.ts';
@@ -209,6 +210,12 @@ onEachShape({ shapes, env: { STEP_LATENCY_MS: String(STEP_LATENCY_MS), RETRY_BAS
         expect((await call(`${url}${file}`)).headers['content-type']).toMatch(
           /^text\/(css|javascript); charset=utf-8$/,
         );
+      const unknown = await call(`${url}/problems/unknown`);
+      expect(unknown.status).toBe(404);
+      // The type of an error leads to the page that explains it.
+      const explained = await call(`${url}${unknown.json(schemas.problem).type}`);
+      expect(explained.status).toBe(200);
+      expect(explained.text).toContain(problems['not-found'].about);
     }
 
     const documents = [...documentOf.values()];

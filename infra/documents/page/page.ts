@@ -7,7 +7,7 @@ import { operationGroups } from './operations.ts';
 import { schemaTree } from './schema.ts';
 import { entry, type Group, prose } from './text.ts';
 
-export interface DocsPage {
+export interface Page {
   readonly html: string;
   readonly headers: Readonly<Record<string, string>>;
 }
@@ -35,7 +35,8 @@ interface Part {
   readonly listed: boolean;
 }
 
-const headers = {
+/** Of a page that shows documents. */
+export const pageHeaders = {
   'Content-Type': 'text/html; charset=utf-8',
   'Content-Security-Policy': [
     "default-src 'none'",
@@ -54,7 +55,7 @@ const headers = {
  * Renders the documents once. The returned function makes the page for a request, whose links depend on the path under
  * which a reverse proxy serves this server.
  */
-export function docsPage({ openapi, asyncapi }: DocsPageInput): (links: DocsPageLinks) => DocsPage {
+export function docsPage({ openapi, asyncapi }: DocsPageInput): (links: DocsPageLinks) => Page {
   const parts = [...(openapi ? httpParts(nodeOf(openapi)) : []), ...(asyncapi ? eventParts(nodeOf(asyncapi)) : [])];
   const { title, version } = nodeOf(nodeOf(openapi ?? asyncapi).info);
   const name = [textOf(title) ?? 'API', textOf(version)].join(' ').trim();
@@ -93,7 +94,7 @@ ${main}</main>
 </body>
 </html>
 `.text,
-    headers,
+    headers: pageHeaders,
   });
 }
 
