@@ -50,7 +50,7 @@ describe.skipIf(!servers.rabbitmq4)('RabbitMQ 4', () => {
         'node_modules/vitest/vitest.mjs',
         'run',
         ...['--project', 'contract', '--project', 'long', 'test/contract/bus.test.ts'],
-        ...['test/contract/rabbitmq.test.ts', 'test/long/rabbitmq-replies.test.ts'],
+        ...['test/long/rabbitmq.test.ts', 'test/long/rabbitmq-replies.test.ts'],
         // Without the fixtures of the bus suite for other brokers.
         ...['--testNamePattern', '^(?!\\s*(local on|MQTT on the embedded|MQTT on Mosquitto))'],
       ],

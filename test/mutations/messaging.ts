@@ -3,7 +3,7 @@ import type { Mutation } from './mutation.ts';
 
 const BUS = 'test/contract/bus.test.ts';
 const INBOX = 'test/contract/inbox.test.ts';
-const RABBITMQ = 'test/contract/rabbitmq.test.ts';
+const RABBITMQ = 'test/long/rabbitmq.test.ts';
 const NEVER_CAME = '5 events have their effect on points';
 const UNROUTABLE = '=> "unroutable"';
 

@@ -15,18 +15,48 @@ const run = promisify(execFile);
 const changes: readonly Change[] = [
   {
     file: 'contracts/events.ts',
-    find: 'itemCount: z.int().min(1),\n    ticketId: ticketId.optional(),',
-    replace: `itemCount: z.int().min(1),\n    channel: z.string().max(20).optional(),\n    ticketId: ticketId.optional(),`,
+    find: `ticketId: ticketId.optional().meta({ description: 'The flash-sale ticket that the order was placed for.' }),`,
+    replace: `channel: z.string().max(20).optional(),\n      ticketId: ticketId.optional(),`,
   },
   {
     file: 'contracts/events.ts',
-    find: `  'coupon.issued': z.object(`,
-    replace: `  'credit.granted': z.object({ orderId, userId, points: amount, tier: z.string() }),\n  'coupon.issued': z.object(`,
+    find: `  'coupon.issued': z\n`,
+    replace: `  'credit.granted': z.object({ orderId, userId, points: amount, tier: z.string() }),\n  'coupon.issued': z\n`,
   },
   {
     file: 'contracts/services.ts',
     find: `  'flash-sale': ['order.placed', 'order.cancelled',`,
     replace: `  loyalty: ['credit.granted'],\n  'flash-sale': ['order.placed', 'order.cancelled',`,
+  },
+  {
+    file: 'contracts/services.ts',
+    find: `  points: ['points.awarded', 'points.revoked', 'step.failed'],`,
+    replace: `  loyalty: [],\n  points: ['points.awarded', 'points.revoked', 'credit.granted', 'step.failed'],`,
+  },
+  {
+    file: 'contracts/event-examples.ts',
+    find: `  'points.revoked': {`,
+    replace: `  'credit.granted': {
+    service: 'points',
+    subject: lampOrder,
+    time: '2026-11-27T20:00:03.140Z',
+    data: { orderId: lampOrder, userId, points: 59, tier: 'web' },
+  },
+  'points.revoked': {`,
+  },
+  {
+    file: 'contracts/routes/audit.ts',
+    find: `  'flash-sale': {`,
+    replace: `  loyalty: {
+    readLoyaltyMessages: messagesRoute('loyalty'),
+    readLoyaltyHistory: historyPartRoute('loyalty'),
+  },
+  'flash-sale': {`,
+  },
+  {
+    file: 'contracts/routes/index.ts',
+    find: `  'flash-sale': {`,
+    replace: `  loyalty: auditRoutes.loyalty,\n  'flash-sale': {`,
   },
   {
     file: 'services/order/place-order.ts',

@@ -11,11 +11,11 @@ import { afterAll, beforeAll, expect, inject, onTestFinished, test } from 'vites
 import { createServiceProcess, type ServiceProcess, sluice as startOf } from '../fault/support/service-process.ts';
 import { freePort } from '../servers/ports.ts';
 import { listProcesses } from '../servers/processes.ts';
+import { embedded, type System } from '../service/support/systems.ts';
 import { call, completed, freshUser, get, jsonRequest, orderOf, placeOrder, readOrder, tryCall } from '../setup/api.ts';
 import { freshDatabase } from '../setup/postgres.ts';
 import * as schemas from '../setup/schemas.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
-import { embedded, type System } from './support/systems.ts';
 
 const run = promisify(execFile);
 
