@@ -38,7 +38,7 @@ export type Failpoint = (typeof failpoints)[number];
 
 /** The first segments of all routes. Below a base path that is one of them, a request would be ambiguous. */
 const ROUTES =
-  '/orders, /users, /flash-sales, /failed-messages, /operator-actions, /audit, /healthz, /readyz, /metrics or /mqtt';
+  '/orders, /users, /flash-sales, /failed-messages, /operator-actions, /audit, /healthz, /readyz, /metrics, /openapi.json, /asyncapi.json, /docs, /problems or /mqtt';
 const isRoute = (path: string) => new RegExp(`^(?:${ROUTES.replace(/,? or |, /g, '|')})(?:/|$)`, 'i').test(path);
 
 function isAddressList(list: string): boolean {
@@ -156,7 +156,7 @@ const variables = {
   INBOX_RETENTION_DAYS: variable(
     integer(1, 3_650),
     '7',
-    'Days for which a done message is kept, counted from its arrival; if an operator has retried it, from then.',
+    'Days for which a failed attempt is kept, and a done message, counted from its arrival or, if an operator has retried it, from when it was handled.',
   ),
   FAILED_RETENTION_DAYS: variable(
     integer(1, 3_650),

@@ -241,7 +241,7 @@ class Sluice {
     process.exit(1);
   }
 
-  /** A process without the role web serves only health, readiness, metrics and the documents about its events. */
+  /** A process without the role web serves only health, readiness, metrics and the documents that describe it. */
   async #serveHttp({ runners, resources, resourceStates, otherLoops, otherMetrics }: Running): Promise<void> {
     const served = this.#roles.includes('web') ? runners : [];
     const overload = new OverloadGuard({

@@ -12,7 +12,7 @@ Examples:
   $ sluice failed retry --service points --error 'connection refused'
   $ sluice failed discard points 019a2b3c-… --reason 'test order'
 
-A message that fails is retried with growing delays (status 'retrying'). After the last attempt it is 'dead' and kept.
+A message that fails is retried with growing delays (status 'retrying'). After the last attempt it is 'dead' and kept for FAILED_RETENTION_DAYS.
 Fix the cause, then retry the message: it is handled as if it had just arrived. Or discard it.`;
 
 export const failedCommand = () =>

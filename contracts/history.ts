@@ -71,9 +71,7 @@ export const orderHistory = z
       ),
     pruned: z
       .array(z.object({ service: historyItem.shape.service, before: at }))
-      .describe(
-        'The services that have received something of which the messages and attempts before a time are deleted.',
-      ),
+      .describe('The services that were sent an event before this time, and may have deleted what became of it.'),
   })
   .meta({ id: 'OrderHistory' });
 export type OrderHistory = z.infer<typeof orderHistory>;

@@ -14,7 +14,10 @@ export const problems = {
     about: 'A payment of the order is in progress; its outcome must be known first.',
   },
   'message-truncated': { status: 409, about: 'The message was too large to be stored whole, so it cannot be retried.' },
-  'message-not-dead': { status: 409, about: 'The message still has attempts left; only a dead one can be changed.' },
+  'message-not-dead': {
+    status: 409,
+    about: 'The message still has attempts left; only a dead message can be discarded or corrected.',
+  },
   'message-not-correctable': { status: 409, about: 'The event cannot be read, so its data cannot be corrected.' },
   'not-open': { status: 409, about: 'The sale has not opened yet, or has closed.' },
   'sold-out': { status: 409, about: 'All units are sold or held.' },

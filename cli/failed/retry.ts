@@ -1,4 +1,4 @@
-// A run of retries: retries the messages that had failed before it began, service by service, at a bounded rate, and
+// A run of retries: retries the failed messages that arrived before it began, service by service, at a bounded rate, and
 // then waits for their outcomes. The server knows the run by its id and retries no message twice for it.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { v7 as uuidv7 } from 'uuid';

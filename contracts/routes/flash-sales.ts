@@ -102,6 +102,6 @@ export const flashSaleRoutes = {
     access: 'buyer',
     params: saleId,
     query: rejectedQuery,
-    responses: { 200: { about: 'A page that tries again by itself where this may help.', media: page } },
+    responses: { 200: { about: 'A page that tries again by itself if that may help.', media: page } },
   },
 } as const satisfies Record<string, Route>;

@@ -5,7 +5,10 @@ import { userQuery } from '../pages.ts';
 import { idOf, type Route } from './route.ts';
 
 const orderId = { id: idOf('order') };
-const ticketPage = { about: 'To the form of a ticket’s page: back to the page.', media: ['text/html'] } as const;
+const ticketPage = {
+  about: 'To the form on the page of a ticket: a redirect to that page.',
+  media: ['text/html'],
+} as const;
 
 /** The routes of the order service. */
 export const orderRoutes = {

@@ -69,7 +69,7 @@ export class Metrics {
   );
   readonly heartbeatAge = this.#gauge(
     'sluice_worker_heartbeat_age_seconds',
-    'Time since the latest heartbeat of any worker, by service; absent if none was stopped or lost in the last hour.',
+    'Time since the latest heartbeat of any worker, by service; absent if all workers were stopped, or were lost more than an hour ago.',
     ['service'],
   );
   readonly unreadablePruned = this.#counter(
